@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from enum import Enum, auto
-from itertools import islice, takewhile
+from itertools import takewhile
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -24,7 +24,6 @@ from lmchat.services.save_queue import KeptTexts, SaveQueue
 
 FIRST_READ = 64
 """Messages of a session that are read before it is shown: more than a screen holds."""
-_LOOKED_AT = 64
 
 
 class Queued(Struct, frozen=True, kw_only=True):
@@ -253,10 +252,3 @@ class OpenSessions:
         """Return the newest answer of the shown session, or the prompt that never got one."""
         said = (Role.ASSISTANT, Role.USER)
         return next((one for one in reversed(self.shown.conversation.messages) if one.role in said), None)
-
-
-def written_elsewhere(conversation: Conversation) -> tuple[ChatMessage, ...]:
-    """Return the answers near the end of the path that another lmchat is writing."""
-    own_id = conversation.running.message_id if conversation.running else ""
-    newest = islice(reversed(conversation.messages), _LOOKED_AT)
-    return tuple(one for one in newest if one.state is AnswerState.STREAMING and one.message_id != own_id)

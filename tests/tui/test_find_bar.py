@@ -41,16 +41,3 @@ async def test_the_bar_says_where_one_is_and_how_much_of_the_words_is_looked_for
         bar.show_place(place, count, is_whole=is_whole)
         await pilot.pause()
         assert str(bar.query_one(".note").render()) == note
-
-
-@pytest.mark.parametrize(
-    ("place", "is_whole", "note"), [(3, True, "3/~17"), (0, True, "~17 hits"), (0, False, "~17+ hits")]
-)
-async def test_the_bar_says_that_a_count_is_only_likely(place, is_whole, note):
-    async with BarApp().run_test(size=(120, 3)) as pilot:
-        bar = pilot.app.query_one(FindBar)
-        bar.open("words")
-        await pilot.pause()
-        bar.show_place(place, 17, is_whole=is_whole, is_sure=False)
-        await pilot.pause()
-        assert str(bar.query_one(".note").render()) == note

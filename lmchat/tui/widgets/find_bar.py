@@ -44,9 +44,9 @@ class FindBar(Horizontal):
             self._field.input.select_all()
         self.screen.set_focus(self._field.input)  # at once: what is typed next belongs there
 
-    def show_place(self, place: int, count: int, *, is_whole: bool = True, is_sure: bool = True) -> None:
-        """Show the index of the current hit, 0 for none; `~` marks a count with markup not yet laid out."""
-        found = f"{'' if is_sure else '~'}{count}{'' if is_whole else '+'}"
+    def show_place(self, place: int, count: int, *, is_whole: bool = True) -> None:
+        """Show the index of the current hit, 0 for none."""
+        found = f"{count}{'' if is_whole else '+'}"
         if not self._field.value:
             words = ""
         elif not count:

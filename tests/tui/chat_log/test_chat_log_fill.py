@@ -8,7 +8,6 @@ from msgspec.structs import replace
 from lmchat.domain.event import TextDelta
 from lmchat.domain.message import AnswerState
 from lmchat.domain.path import MessagePath
-from lmchat.tui.widgets.chat_log.document import LineCache
 from tests.support.chat_log_app import LogApp, answer, chosen, drag, question, rows, streaming
 from tests.support.markdown_corpus import MIXED
 
@@ -216,7 +215,7 @@ async def test_a_message_is_the_same_before_and_after_it_was_let_go():
     whole = talk(300)
     async with LogApp().run_test(size=(80, 24)) as pilot:
         log = pilot.app.log_view
-        log.document.cache = LineCache(400)
+        log.document.kept_lines = 400
         log.load(whole)
         log.show_message(whole[101].message_id)
         log.toggle("is_source")
@@ -236,7 +235,7 @@ async def test_walking_through_all_of_it_keeps_few_and_shows_every_row():
     whole = talk(120)
     async with LogApp().run_test(size=(80, 24)) as pilot:
         log = pilot.app.log_view
-        log.document.cache = LineCache(400)
+        log.document.kept_lines = 400
         log.load(whole)
         seen = set()
         while log.scroll_offset.y > 0:

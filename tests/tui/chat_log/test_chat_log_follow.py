@@ -10,7 +10,6 @@ from textual import events
 
 from lmchat.domain.event import TextDelta
 from lmchat.tui.widgets.chat_log import ChatLog
-from lmchat.tui.widgets.chat_log.document import LineCache
 from tests.support.chat_log_app import LogApp, answer, question, rows, screen_text, streaming
 from tests.support.markdown_corpus import LONG_LIST, MIXED
 from tests.support.programs import until
@@ -300,7 +299,7 @@ async def test_the_end_stays_in_view_when_the_size_changes():
 async def test_lines_far_away_are_forgotten_and_come_back_as_they_were():
     async with LogApp().run_test(size=(80, 24)) as pilot:
         log = pilot.app.log_view
-        log.document.cache = LineCache(300)
+        log.document.kept_lines = 300
         log.load([answer("\n\n".join(f"paragraph {n}" for n in range(900)))])
         await pilot.pause()
         log.scroll_home()

@@ -367,7 +367,7 @@ class ChatScreen(PatchedScreen):
         from lmchat.tui.widgets.find_bar import FindBar
 
         for bar in self.query(FindBar):
-            bar.show_place(event.place, event.count, is_whole=event.is_whole, is_sure=event.is_sure)
+            bar.show_place(event.place, event.count, is_whole=event.is_whole)
 
     # Sessions
 

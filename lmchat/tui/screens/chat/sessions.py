@@ -13,7 +13,7 @@ from lmchat.domain.session import Session
 from lmchat.errors import LMChatError
 from lmchat.services.conversation import Conversation
 from lmchat.services.library import Listed, with_unsaved
-from lmchat.services.open_sessions import OpenSession, written_elsewhere
+from lmchat.services.open_sessions import OpenSession
 from lmchat.services.save_queue import BETWEEN
 from lmchat.text import safe_line
 from lmchat.tui.screens.chat.view import ChatView, begin_work
@@ -152,8 +152,8 @@ class Sessions:
 
     def show_messages(self, conversation: Conversation) -> None:
         """Show the messages from their end; what was not read yet follows a moment later."""
-        messages, elsewhere = conversation.shown_messages, written_elsewhere(conversation)
-        self._view.log.load(messages, is_whole=conversation.is_whole, elsewhere=elsewhere)
+        messages, is_own_open = conversation.shown_messages, conversation.running is not None
+        self._view.log.load(messages, is_whole=conversation.is_whole, is_own_open=is_own_open)
         if not conversation.is_whole:
             fill = partial(self._view.attempt, partial(self._fill, conversation), "fill")
             self._view.screen.set_timer(_FILL_AFTER_S, fill)

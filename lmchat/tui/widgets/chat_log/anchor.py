@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from lmchat.tui.widgets.chat_log.blocks import Block, Line
 from lmchat.tui.widgets.chat_log.document import Document, Place
-from lmchat.tui.widgets.chat_log.entry import Entry, Placeholder
+from lmchat.tui.widgets.chat_log.entry import Entry
 
 END = 1 << 30
 """The block number of the position after all blocks of a message."""
@@ -40,12 +40,10 @@ class Anchor(Struct):
     """Non-blank characters of the block before it. Padding and line ends change with the width."""
     blanks: int = 0
     """Blank characters between the last of those and the position."""
-    size: int = 0
-    """Characters of the block."""
     total: int = 0
     """Non-blank characters of the block."""
-    width: int = 0
-    """Width of the text when the anchor was made."""
+    size: int = 0
+    """All its characters."""
     said: int = 0
     """Characters of source in the blocks before this one."""
     fold: int = 0
@@ -65,32 +63,26 @@ def anchor_at(document: Document, place: Place, offset: int = 0) -> Anchor:
     if lines is None:
         return Anchor(index, number, line, offset)
     row = line - (entry.heights[number] - len(lines))
-    anchor = _in_block(document, index, number)
-    anchor.row, anchor.offset = row, offset
-    anchor.solid = _solid_before(entry.blocks[number])[min(max(row, 0), len(lines))]
-    return anchor
+    before = _solid_before(entry.blocks[number])
+    return _in_block(entry, (index, number), row=row, offset=offset, solid=before[max(row, 0)])
 
 
 def anchor_in_text(document: Document, index: int, number: int, at: int) -> Anchor:
     """Return an anchor for a character of a block that is laid out."""
-    anchor = _in_block(document, index, number)
-    text = text_of(document.entries[index].blocks[number].lines or [])
-    anchor.at = min(max(at, 0), len(text))
-    before = text[: anchor.at]
-    anchor.solid, anchor.blanks = solid(before), len(before) - len(before.rstrip())
-    return anchor
+    entry = document.entries[index]
+    before = text_of(entry.blocks[number].lines or [])[: max(at, 0)]
+    blanks = len(before) - len(before.rstrip())
+    return _in_block(entry, (index, number), at=len(before), solid=solid(before), blanks=blanks)
 
 
-def _in_block(document: Document, index: int, number: int) -> Anchor:
-    blocks = document.entries[index].blocks
-    fold = number
-    while 0 < fold < len(blocks) and blocks[fold].is_thought:
+def _in_block(entry: Entry, place: tuple[int, int], **fields: int) -> Anchor:
+    index, number = place
+    fold, block = number, entry.blocks[number]
+    while fold > 0 and entry.blocks[fold].is_thought:
         fold -= 1
-    said = sum(len(block.source) for block in blocks[:number])
-    block = blocks[number]
-    anchor = Anchor(index, number, block=block, size=_size(block), said=said, fold=fold)
-    anchor.total, anchor.width = _solid_before(block)[-1], document.width
-    return anchor
+    said = sum(len(block.source) for block in entry.blocks[:number])
+    total, size = _solid_before(block)[-1], starts(block.lines or ())[-1]
+    return Anchor(index, number, block=block, total=total, size=size, said=said, fold=fold, **fields)
 
 
 def found_again(document: Document, anchor: Anchor) -> Anchor | None:
@@ -106,37 +98,36 @@ def found_again(document: Document, anchor: Anchor) -> Anchor | None:
         return None
     document.prepare(anchor.index, number)
     block = entry.blocks[number]
-    if not _is_as_it_was(block, anchor.block):
+    if block.source != anchor.block.source:
         number, behind = _carried(document, (anchor.index, number), anchor.solid)
-        place = _behind(text_of(entry.blocks[number].lines or []), behind, anchor.blanks)
-        return None if place is None else anchor_in_text(document, anchor.index, number, place)
-    if _size(block) != anchor.size:
-        return None
-    return replace(anchor, number=number, block=block)
+        at = _behind(text_of(entry.blocks[number].lines or []), behind, anchor.blanks)
+        return None if at is None else anchor_in_text(document, anchor.index, number, at)
+    has_other_rows = starts(block.lines or ())[-1] != anchor.size  # as a table at another width
+    return None if has_other_rows else replace(anchor, number=number, block=block)
 
 
 def row_now(document: Document, anchor: Anchor) -> Place:
     """Return the row of an anchor, or the nearest one where its text is gone; lay out its block for that."""
     if anchor.number < 0 or anchor.block is None:
         return anchor.index, anchor.number, anchor.row
-    document.build(anchor.index)
-    entry = document.entries[anchor.index]
+    index = anchor.index
+    document.build(index)
+    entry = document.entries[index]
     number = _number_now(entry, anchor.number, anchor.block)
     number = _nearest(entry, anchor, anchor.block) if number is None else number
-    chars, is_same = anchor.solid, _is_as_it_was(entry.blocks[number], anchor.block)
+    chars, is_same = anchor.solid, entry.blocks[number].source == anchor.block.source
     if not is_same:
-        number, chars = _carried(document, (anchor.index, number), chars, is_row=True)
-    height = document.prepare(anchor.index, number)
+        number, chars = _carried(document, (index, number), chars, is_row=True)
+    height = document.prepare(index, number)
     block = entry.blocks[number]
     before = _solid_before(block)
-    if is_same and anchor.width != document.width and anchor.total:
+    if is_same and anchor.total:
         chars = chars * before[-1] // anchor.total  # a table may become a list of values
     row = _row_of(before, chars, anchor.row)
     if number != anchor.number or not is_same:
-        anchor.number, anchor.row, anchor.solid = number, row, chars
-        anchor.size, anchor.total, anchor.width = _size(block), before[-1], document.width
+        anchor.number, anchor.row, anchor.solid, anchor.total = number, row, chars, before[-1]
     anchor.block = block
-    return anchor.index, number, row + height - (len(before) - 1)
+    return index, number, row + height - (len(before) - 1)
 
 
 def _number_now(entry: Entry, number: int, was: Block) -> int | None:
@@ -152,10 +143,6 @@ def _number_now(entry: Entry, number: int, was: Block) -> int | None:
         same = [at for at in equal if _is_alike(blocks[at], was)]
     nearest = min(same, key=lambda at: abs(at - number), default=None)
     return number if nearest is None and has_grown else nearest
-
-
-def _is_as_it_was(block: Block, was: Block) -> bool:
-    return block is was or block.source == was.source
 
 
 def _is_alike(block: Block, was: Block) -> bool:
@@ -181,7 +168,7 @@ def _carried(
     blocks = document.entries[index].blocks
     while True:
         document.prepare(index, number)
-        size = solid(text_of(blocks[number].lines or []))
+        size = _solid_before(blocks[number])[-1]
         is_inside = count < size or count == (0 if is_row else size)
         if is_inside or number + 1 == len(blocks) or not blocks[number + 1].source:
             return number, count
@@ -209,15 +196,9 @@ def _nearest(entry: Entry, anchor: Anchor, was: Block) -> int:
     return next((at for at, end in enumerate(ends) if end > anchor.said), len(entry.blocks) - 1)
 
 
-def _solid_before(block: Block) -> Sequence[int]:
-    """Return the number of characters before each row, and in all.
-
-    Each of the thousands of blank rows of a placeholder counts as one character.
-    """
-    lines = block.lines or []
-    if isinstance(block, Placeholder):
-        return range(len(lines) + 1)
-    return list(accumulate((solid(line.text) for line in lines), initial=0))
+def _solid_before(block: Block) -> list[int]:
+    """Return the number of non-blank characters before each row of a block, and in all."""
+    return list(accumulate((solid(line.text) for line in block.lines or ()), initial=0))
 
 
 def _row_of(before: Sequence[int], chars: int, row: int) -> int:
@@ -228,11 +209,6 @@ def _row_of(before: Sequence[int], chars: int, row: int) -> int:
     if row < count and before[row] == chars:
         return row
     return max((place for place in range(count) if before[place] <= chars), default=0)
-
-
-def _size(block: Block) -> int:
-    lines = block.lines or []
-    return len(lines) if isinstance(block, Placeholder) else starts(lines)[-1]
 
 
 def solid(text: str) -> int:

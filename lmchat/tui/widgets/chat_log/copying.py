@@ -51,7 +51,7 @@ def _whole(document: Document, index: int) -> str:
         return document.entries.source(index).strip("\n")
     texts = [entry.source]
     message = entry.message
-    if message is not None and message.role is Role.ASSISTANT and entry.is_built and not entry.is_source:
+    if message is not None and message.role is Role.ASSISTANT and entry.blocks and not entry.is_source:
         thoughts = [part.text for part in entry.parts if part.kind is ReasoningPart]
         calls = [part.text for part in entry.parts if part.kind is ToolCallPart]
         texts = [*([] if entry.is_folded else thoughts), *texts, *calls]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import chain, groupby
 from time import perf_counter
-from typing import Any
 
 from msgspec import Struct, field
-from rich.style import Style
+from msgspec.structs import replace
 from textual.timer import Timer
 
 from lmchat.domain.event import ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta
 from lmchat.domain.message import (
+    AnswerState,
     ChatMessage,
     Part,
     ReasoningPart,
@@ -24,7 +26,7 @@ from lmchat.domain.message import (
 from lmchat.domain.turn import Turn
 from lmchat.text import safe_line, safe_text
 from lmchat.tui import formatting
-from lmchat.tui.widgets.chat_log.blocks import Block, Heights, Kind, Line, plain_blocks
+from lmchat.tui.widgets.chat_log.blocks import Block, Heights, Line, made, plain_blocks
 from lmchat.tui.widgets.chat_log.layout.furniture import (
     elsewhere_block,
     end_blocks,
@@ -41,46 +43,38 @@ from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
 
 AT_ONCE_CHARS = 30_000
 """A message that is no longer is parsed at once: 5 ms for prose, 70 for lists in lists."""
-FIRST_CHARS = 4_000
-"""So much of a longer one is parsed at once: more than a screen."""
-TOLD_EVERY = 12
-"""Rows between the words of a placeholder, so that some are on each screen."""
-MOST_ROWS = 50_000
-"""A placeholder is estimated no higher: a text may be nothing but line ends."""
+READ_CHARS = 2_000
+"""Characters of a longer one that are parsed at a time: 0.3 ms for prose, 5 for lists in lists."""
+FIRST_PIECES = 2
+"""Pieces of a longer one that are parsed at once: more than a screen."""
 LOAD_LIMIT = 0.25
 """Share of a core that following a stream may take; frames become rarer before typing suffers."""
 UNWATCHED = 8
 """Most frames a second while another window has the keyboard."""
 FAR_BEHIND_CHARS = 200_000
 """Text that may wait for its frame; more is taken up at once."""
-_SOON_S = 0.001
-"""The shortest time that Textual's timers take."""
-_SAID = (TextPart, RefusalPart)
+_SOON_S = 0.001  # the shortest time that Textual's timers take
 _SHORT = 300
+_SAID = (TextPart, RefusalPart)
+_STATE = ("state",)
 
 Delta = TextDelta | ReasoningDelta | RefusalDelta | ToolCallDelta
 """Events that the log shows as text."""
-
-
-def delta_text(delta: Delta) -> str:
-    """Return the text of an event."""
-    return delta.arguments if isinstance(delta, ToolCallDelta) else delta.text
+_KINDS: dict[type[Delta], type[Part]] = {
+    TextDelta: TextPart,
+    ReasoningDelta: ReasoningPart,
+    RefusalDelta: RefusalPart,
+}
 
 
 def merged(deltas: Sequence[Delta]) -> list[Delta]:
     """Join neighbours of one kind: tokens come in hundreds."""
-    result: list[Delta] = []
-    texts: list[str] = []
-    for index, delta in enumerate(deltas):
-        if isinstance(delta, ToolCallDelta):
-            result.append(delta)
-            continue
-        texts.append(delta.text)
-        following = deltas[index + 1] if index + 1 < len(deltas) else None
-        if type(following) is not type(delta):
-            result.append(type(delta)(text="".join(texts)))
-            texts.clear()
-    return result
+    found: list[Delta] = []
+    for _, group in groupby(deltas, type):
+        some = list(group)
+        texts = [delta.text for delta in some if not isinstance(delta, ToolCallDelta)]
+        found += [replace(some[0], text="".join(texts))] if texts else some
+    return found
 
 
 class Inflow:
@@ -99,7 +93,7 @@ class Inflow:
     def add(self, delta: Delta) -> bool:
         """Add text; return whether there is too much to wait for a frame."""
         self._pending.append(delta)
-        self._chars += len(delta_text(delta))
+        self._chars += len(delta.arguments if isinstance(delta, ToolCallDelta) else delta.text)
         return self._chars > FAR_BEHIND_CHARS
 
     def take(self) -> list[Delta]:
@@ -124,42 +118,10 @@ class Inflow:
         self._costs_s = (self._costs_s[1], perf_counter() - self._shown_s)
 
 
-class Placeholder(Block):
-    """Rows in place of text that is not parsed yet, as many as it is likely to have."""
-
-    chars: int = 0
-    line_ends: int = 0
-
-    def estimate(self, width: int) -> int:
-        """Return its height."""
-        return _placeholder_rows(self.line_ends, self.chars, width)
-
-    def stand_for(self, text: str, at: int, size: int) -> None:
-        """Take the place of a text from `at` on, of a part that has `size` characters."""
-        self.forget()
-        self.chars, self.line_ends = len(text) - at, text.count("\n", at)
-        fraction = max(size - self.chars, 0) / max(size, 1)
-        self.make = partial(_placeholder_lines, self.line_ends, self.chars, int(100 * fraction))
-
-
-def _placeholder_rows(line_ends: int, chars: int, width: int) -> int:
-    return min(max(line_ends + chars // width, 1), MOST_ROWS)
-
-
-def _placeholder_lines(line_ends: int, chars: int, percent: int, page: Page) -> list[Line]:
-    """Return blank rows; the last one, and every so many above it, show the progress."""
-    signs = page.signs
-    words = f"{signs.cut} reading a long message {signs.dot} {percent} %"
-    told, blank = page.row([[(words, page.styles["muted"])]]), page.row([[("", Style.null())]])
-    above, rest = divmod(_placeholder_rows(line_ends, chars, page.text_width), TOLD_EVERY)
-    return [blank] * max(rest - 1, 0) + [told] * (rest > 0) + ([blank] * (TOLD_EVERY - 1) + [told]) * above
-
-
 class LivePart(Struct):
     """A part of a message, parsed as far as it was needed."""
 
-    kind: type[Any]
-    """The kind of part that it will be."""
+    kind: type[Part]
     chunks: list[str] = field(default_factory=list)
     """Its text, or the arguments of a call, as received."""
     tail: MarkdownTail = field(default_factory=MarkdownTail)
@@ -167,107 +129,76 @@ class LivePart(Struct):
     name: str = ""
     """Name of the tool."""
     index: int = 0
-    """Which call of the answer."""
-    is_begun: bool = False
-    """Whether its beginning was parsed; what is folded need not be."""
-    shown: int = 0
-    """How many of its finished blocks are among those of its message."""
-    at: int = -1
-    """The block of the message after these; -1 where none of this is shown."""
-    _waiting: str = ""
-    _at: int = 0
+    """The number of the call in the answer."""
+    waiting: deque[str] = field(default_factory=deque)
+    """Text that is not parsed yet."""
     _is_ended: bool = False
-    _placeholder: Placeholder | None = None
 
     @property
     def text(self) -> str:
-        """All of it."""
         return "".join(self.chunks)
 
     @property
-    def is_unread(self) -> bool:
-        """Whether some of its text is not parsed yet."""
-        return self._at < len(self._waiting)
-
-    @property
-    def has_placeholder(self) -> bool:
-        """Whether the message shows a placeholder, which may be outdated."""
-        return self._placeholder is not None
+    def size(self) -> int:
+        """Characters that are not parsed yet."""
+        return sum(map(len, self.waiting))
 
     def feed(self, text: str) -> None:
-        """Append text; a long text waits until it is `read`."""
-        if self.is_unread or len(text) > AT_ONCE_CHARS:
+        """Append text; a long text, and all that comes after it, waits until it is `read`."""
+        if self.waiting or len(text) > AT_ONCE_CHARS:
             self.hold_back(text)
         else:
             self.chunks.append(text)
-            self.is_begun = True
-            self._take(text)
+            self._parse(text)
 
     def hold_back(self, text: str) -> None:
         """Append text that is not needed yet."""
         self.chunks.append(text)
-        self._waiting, self._at = self._waiting[self._at :] + text, 0
+        self.waiting += (text[at : at + READ_CHARS] for at in range(0, len(text), READ_CHARS))
 
-    def begin(self, room: int) -> int:
-        """Parse all if it is no more than `room`, else the beginning; return the room that is left."""
-        if self.is_begun:
-            return room
-        self.is_begun = True
-        size = len(self._waiting) - self._at
-        return room - self.read(size if size <= room else min(FIRST_CHARS, room))
+    def read(self) -> None:
+        """Parse a piece of the text that waits."""
+        self._parse(self.waiting.popleft())
+        if self._is_ended:
+            self.end()
 
-    def read(self, chars: int) -> int:
-        """Parse so many waiting characters; return how many there were."""
-        text = self._waiting[self._at : self._at + chars]
-        self._at += len(text)
-        if text:
-            self._take(text)
-        if not self.is_unread:
-            self._waiting, self._at = "", 0
-            if self._is_ended:
-                self.tail.feed("", is_final=True)
-        return len(text)
-
-    def _take(self, text: str) -> None:
-        if self.kind is ToolCallPart and not (self.tail.closed or self.tail.open):
+    def _parse(self, text: str) -> None:
+        if self.kind is ToolCallPart and not self.is_begun:
             self.tail.open_code("json")
             text = text.lstrip("\n")
         self.tail.feed(text)
 
-    def close(self) -> None:
-        """Expect no more text; calls go on while others come."""
-        if self.kind is not ToolCallPart:
-            self.end()
+    @property
+    def is_begun(self) -> bool:
+        """Whether some of it was parsed."""
+        return bool(self.tail.closed or self.tail.open)
 
     def end(self) -> None:
-        """Expect no more text at all."""
+        """Expect no more text."""
         self._is_ended = True
-        if not self.is_unread:
+        if not self.waiting:
             self.tail.feed("", is_final=True)
 
-    def turn_into(self, kind: type[Any], *, is_closed: bool) -> None:
+    def turn_into(self, kind: type[Part]) -> None:
         """Become a part of another kind; its blocks are laid out again."""
-        if is_closed:
-            self.close()
-        if kind is not self.kind:
-            self.kind = kind
-            for block in self.tail.closed + self.tail.open:
-                block.forget()
+        self.kind = kind
+        for block in self.tail.closed + self.tail.open:
+            block.is_thought = False
+            block.forget()
 
     def blocks(self) -> list[Block]:
-        """Return all its blocks."""
-        head = [tool_block(self.name)] if self.kind is ToolCallPart else []
-        return head + self.tail.closed + self.ending()
+        """Return its blocks; the last one stands for text that is not parsed yet, if there is any."""
+        if not self.waiting:
+            return self.tail.closed + self.tail.open
+        rest = made(_reading_row)
+        rest.source = "".join([*(block.source for block in self.tail.open), *self.waiting])
+        return [*self.tail.closed, rest]
 
-    def ending(self) -> list[Block]:
-        """Return the open blocks, or the placeholder, after its finished blocks."""
-        if not self.is_unread:
-            self._placeholder = None
-            return self.tail.open
-        if self._placeholder is None:
-            self._placeholder = Placeholder(Kind.MADE)
-        self._placeholder.stand_for(self._waiting, self._at, sum(map(len, self.chunks)))
-        return [self._placeholder]
+
+def _reading_row(page: Page) -> list[Line]:
+    line = page.row([[(f"{page.signs.cut} reading a long message", page.styles["muted"])]])
+    line.text = ""  # only its source can be copied, as a whole
+    return [line]
 
 
 def _live_parts(parts: Iterable[Part], *, is_open: bool) -> list[LivePart]:
@@ -288,34 +219,6 @@ def _live_parts(parts: Iterable[Part], *, is_open: bool) -> list[LivePart]:
     return found
 
 
-def _completed(live: Iterable[LivePart], parts: Iterable[Part]) -> list[LivePart]:
-    """Return the parts of a message in its final form; those that are as before keep their blocks."""
-    known = {(part.kind, part.name, part.text): part for part in live}
-    found = [known.pop((part.kind, part.name, part.text), part) for part in _live_parts(parts, is_open=False)]
-    for part in found:
-        part.end()
-    return found
-
-
-def _restated(live: Sequence[LivePart], parts: Sequence[Part]) -> list[LivePart]:
-    """Return the parts of an open answer after some turned out to be of another kind.
-
-    Calls stay as they are, since fragments still name them; so do the blocks of what has the same text.
-    """
-    calls = [part for part in live if part.kind is ToolCallPart]
-    known = {part.text: part for part in live if part.kind is not ToolCallPart}
-    texts = [part for part in parts if not isinstance(part, ToolCallPart)]
-    found: list[LivePart] = []
-    for part in texts:
-        same = known.pop(part.text, None)
-        if same is None:
-            found += _live_parts([part], is_open=part is texts[-1])
-        else:
-            same.turn_into(type(part), is_closed=part is not texts[-1] or isinstance(part, ReasoningPart))
-            found.append(same)
-    return found + calls
-
-
 class Entry(Struct):
     """A message or a notice, and how it is shown; its blocks are made when it comes near the screen."""
 
@@ -329,8 +232,6 @@ class Entry(Struct):
     """Messages before it that the next request leaves out."""
     is_open: bool = False
     """Whether it is the answer that is streaming."""
-    is_elsewhere: bool = False
-    """Whether another lmchat writes that answer."""
     is_folded: bool = True
     """Whether reasoning, a system prompt, or a file in a prompt is only one row."""
     is_source: bool = False
@@ -340,7 +241,6 @@ class Entry(Struct):
     now_s: float = 0.0
     """When they were taken."""
     retry_in_s: float = 0.0
-    """Seconds to the next try."""
     known_links: int = 0
     """Link definitions that its lines were laid out with."""
     parts: list[LivePart] = field(default_factory=list)
@@ -349,9 +249,7 @@ class Entry(Struct):
     """All its blocks, in order; empty until they are needed."""
     heights: Heights = field(default_factory=Heights)
     """Height of each block with the blank row before it."""
-    _stable: int = 0
-    _base: int = 0
-    _thought_at: int | None = None
+    _rows: dict[tuple[object, ...], Block] = field(default_factory=dict)
 
     @property
     def source(self) -> str:
@@ -363,8 +261,7 @@ class Entry(Struct):
     @property
     def is_changed(self) -> bool:
         """Whether it is shown in another way than its message alone would be."""
-        has_own_look = self.is_source or not self.is_folded or bool(self.left_out)
-        return self.is_open or self.is_elsewhere or has_own_look
+        return self.is_open or self.is_source or not self.is_folded or bool(self.left_out)
 
     @property
     def is_thinking(self) -> bool:
@@ -373,237 +270,174 @@ class Entry(Struct):
         return self.is_open and bool(self.parts) and self.parts[-1].kind is ReasoningPart and not has_ended
 
     @property
-    def is_built(self) -> bool:
-        """Whether its blocks are known."""
-        return bool(self.blocks)
-
-    @property
     def references(self) -> References:
         """The link definitions that hold in it."""
         return next((part.tail.references for part in reversed(self.parts) if part.kind is TextPart), {})
 
     @property
-    def first_open(self) -> int:
-        """The first block that new text may change."""
-        return self._stable
-
-    @property
     def unread(self) -> LivePart | None:
-        """The part to be parsed next; a part that nobody unfolded need not be."""
-        return next((part for part in self.parts if part.is_begun and part.is_unread), None)
+        """The part to be parsed next; what is folded need not be."""
+        return next((part for part in self._shown_parts() if part.waiting), None)
 
-    @property
-    def read_up_to(self) -> int:
-        """The first placeholder; -1 where there is none."""
-        return next((part.at for part in self.parts if part.at >= 0 and part.is_unread), -1)
+    def _shown_parts(self) -> list[LivePart]:
+        if self.is_source:
+            return []
+        return [part for part in self.parts if not (self.is_folded and part.kind is ReasoningPart)]
 
     def estimate(self, width: int) -> int:
         """Return its likely height before its blocks are known."""
-        text = self.source
-        return likely_heights([(len(text), text.count("\n"))], width)[0]
+        return likely_height(self.source, width)
 
     def forget(self) -> None:
         """Forget all lines; blocks stay."""
-        for block in self.blocks:
+        tails = (part.tail for part in self.parts)
+        for block in chain(self.blocks, *(tail.closed + tail.open for tail in tails)):
             block.forget()
-        for part in self.parts:
-            for block in part.tail.closed + part.tail.open:
-                block.forget()
+        self._rows.clear()
         self.heights.truncate(0)
 
     def unbuild(self) -> None:
         """Forget all blocks."""
-        self.parts.clear()
-        self.blocks.clear()
+        self.parts, self.blocks = [], []
+        self._rows.clear()
         self.heights.truncate(0)
 
-    def build(self) -> None:
-        """Make all blocks again; those of Markdown that are laid out stay as they are."""
-        self._thought_at = None
-        self.blocks = self._heads()
-        self.blocks += self._body(len(self.blocks))
-        self._base = self._stable = len(self.blocks)
-        if self._last_grows:
-            last = self.parts[-1]
-            self._base = len(self.blocks) - len(last.tail.closed) - len(last.ending())
-            self._stable = self._base + len(last.tail.closed)
-        self._put_cursor()
-        self.blocks += self._foot()
-        if not self.blocks:
-            self.blocks.append(rule(""))
-        self.heights.truncate(0)
+    def build(self) -> int:
+        """Make the list of blocks again; return the number of the first that is another one than before.
+
+        Blocks of Markdown stay the same objects, and so do rows of the log that still say the same.
+        """
+        old, self.blocks = self.blocks, [*self._heads(), *self._body(), *self._foot()] or [rule("")]
+        pairs = enumerate(zip(old, self.blocks, strict=False))
+        first = next((at for at, (was, now) in pairs if was is not now), min(len(old), len(self.blocks)))
+        self.heights.truncate(first)
+        return first
 
     def build_whole(self) -> None:
         """Make all blocks at once, however long that takes."""
         self.build()
         while (part := self.unread) is not None:
-            part.read(AT_ONCE_CHARS)
-            self.blocks.clear()
-        if not self.blocks:
-            self.build()
+            part.read()
+        self.build()
 
     def feed(self, delta: Delta) -> None:
-        """Take new text; `grow` or `build` shows it."""
+        """Take new text; `build` shows it."""
         if not self.parts and self.message is not None:
             self.parts = _live_parts(self.message.parts, is_open=self.is_open)
-        match delta:
-            case TextDelta(text=text):
-                self._part(TextPart).feed(text)
-            case ReasoningDelta(text=text):
-                self._part(ReasoningPart).feed(text)
-            case RefusalDelta(text=text):
-                self._part(RefusalPart).feed(text)
-            case ToolCallDelta():
-                part = self._call(delta.index)
-                if part is not self.parts[-1] or (delta.name and not part.name):
-                    self.blocks.clear()  # it is between others, or its head will look different
-                part.name = part.name or delta.name
-                part.feed(delta.arguments)
+        if isinstance(delta, ToolCallDelta):
+            calls = (part for part in self.parts if part.kind is ToolCallPart and part.index == delta.index)
+            part = next(calls, None) or self._new_part(LivePart(ToolCallPart, index=delta.index))
+            part.name = part.name or delta.name
+            part.feed(delta.arguments)
+        else:
+            kind = _KINDS[type(delta)]
+            is_same = bool(self.parts) and self.parts[-1].kind is kind
+            (self.parts[-1] if is_same else self._new_part(LivePart(kind))).feed(delta.text)
 
-    def restate(self, message: ChatMessage) -> None:
-        """Take from a message which text of an open answer is reasoning; `build` shows it."""
-        self.parts = _restated(self.parts, message.parts)
+    def _new_part(self, part: LivePart) -> LivePart:
+        if self.parts and self.parts[-1].kind is not ToolCallPart:  # calls go on while others come
+            self.parts[-1].end()
+        self.parts.append(part)
+        return part
 
-    def grow(self) -> int:
-        """Bring the blocks up to date after new text; return the first one that may look different."""
-        if not self._last_grows or not self.blocks:
-            self.build()
-            return 0
-        start, part, foot = self._stable, self.parts[-1], self.blocks[-1]
-        tail = part.tail
-        known = start - self._base
-        del self.blocks[start:]
-        self.heights.truncate(start)
-        self.blocks += self._mark(tail.closed[known:])
-        self._stable = self._base + len(tail.closed)
-        part.at, part.shown = self._stable, len(tail.closed)
-        self.blocks += self._mark(part.ending())
-        self._put_cursor()
-        self.blocks.append(foot)  # its figures change with `tell`, not with the words
-        return start
+    def take_parts(self, parts: Iterable[Part]) -> None:
+        """Take the parts of another form of the message; those with the same text keep their blocks."""
+        known = {(part.kind, part.name, part.text): part for part in self.parts}
+        self.parts = []
+        for part in _live_parts(parts, is_open=self.is_open):
+            keys = ((kind, part.name, part.text) for kind in (part.kind, TextPart, ReasoningPart))
+            same = next((known.pop(key) for key in keys if key in known), part)
+            if same.kind is not part.kind:
+                same.turn_into(part.kind)
+            self._new_part(same)
+        if not self.is_open:
+            for part in self.parts:
+                part.end()
 
     def finish(self, message: ChatMessage) -> None:
         """Take the final form of an open answer; `build` shows it."""
-        self.parts = _completed(self.parts, message.parts)
-        self.message, self.turn = message, None
-        self.is_open = False
+        self.is_open, self.message, self.turn = False, message, None
+        self.take_parts(message.parts)
 
-    def take_parts(self, message: ChatMessage) -> None:
-        """Take the parts of another value of its message, if any were taken; `build` shows them."""
-        if self.parts:
-            self.parts = _completed(self.parts, message.parts)
+    def take_figures(self, turn: Turn | None, now_s: float, retry_in_s: float) -> None:
+        """Take the figures of the running turn; `build` shows them."""
+        self.turn, self.now_s, self.retry_in_s = turn, now_s, retry_in_s
+        self._rows.pop(_STATE, None)
 
-    def take_read(self) -> tuple[int, int] | None:
-        """Replace a placeholder by blocks; return the first of them and how many there are.
-
-        Of several parts the first is shown that has some, so this is to be called as soon as one is read.
-        """
-        place = next((n for n, part in enumerate(self.parts) if part.at >= 0 and part.has_placeholder), None)
-        if place is None:
-            return None
-        part, is_last = self.parts[place], place == len(self.parts) - 1
-        first, new = part.at, part.tail.closed[part.shown :]
-        come = self._mark(new + part.ending(), is_thought=part.kind is ReasoningPart)
-        self.blocks[first : first + 1] = come
-        self.heights.truncate(first)
-        part.at, part.shown = first + len(new), len(part.tail.closed)
-        by = len(come) - 1
-        for other in self.parts[place + 1 :]:
-            other.at += by if other.at >= 0 else 0
-        if self._thought_at is not None and self._thought_at > first:
-            self._thought_at += by
-        self._base += 0 if is_last else by
-        self._stable = part.at if is_last else self._stable + by
-        self._put_cursor()
-        return first, len(come)
-
-    def tell(self) -> list[int]:
-        """Make the rows again that show figures of the running turn; return which blocks they are."""
-        if not self.is_open or not self.blocks:
-            return []
-        changed = [len(self.blocks) - 1]
-        self.blocks[-1] = self._foot()[0]
-        if self._thought_at is not None:
-            block = thought(self._thought_words(), is_folded=self.is_folded)
-            block.is_first = self.blocks[self._thought_at].is_first
-            self.blocks[self._thought_at] = block
-            changed.append(self._thought_at)
-        return changed
-
-    @property
-    def _last_grows(self) -> bool:
-        """Whether the blocks of the last part are at the end, growing."""
-        if not self.parts or not self.is_open or self.is_source:
-            return False
-        kind = self.parts[-1].kind
-        return kind is not ReasoningPart or not self.is_folded
-
-    def _part(self, kind: type[Any]) -> LivePart:
-        """Return the last part if it is of a kind, else a new one."""
-        if not self.parts or self.parts[-1].kind is not kind:
-            if self.parts:
-                self.parts[-1].close()
-            self.parts.append(LivePart(kind))
-            self.blocks.clear()
-        return self.parts[-1]
-
-    def _call(self, index: int) -> LivePart:
-        for part in self.parts:
-            if part.kind is ToolCallPart and part.index == index:
-                return part
-        if self.parts:
-            self.parts[-1].close()
-        self.parts.append(LivePart(ToolCallPart, index=index))
-        return self.parts[-1]
+    def _row(self, key: tuple[object, ...], make: Callable[[], Block]) -> Block:
+        """Return a row of the log; the same block as long as it says the same."""
+        if key not in self._rows:
+            self._rows[key] = make()
+        return self._rows[key]
 
     def _heads(self) -> list[Block]:
         """Return the rows above it."""
         heads = []
         if self.left_out:
-            plural = "" if self.left_out == 1 else "s"
-            heads.append(rule(f"! {self.left_out} message{plural} left out", style="warning"))
+            words = f"! {self.left_out} message{'' if self.left_out == 1 else 's'} left out"
+            heads.append(self._row((words,), partial(rule, words, style="warning")))
         if self.switch:
-            heads.append(rule(f"{safe_line(self.switch, limit=80)} answers from here"))
+            words = f"{safe_line(self.switch, limit=80)} answers from here"
+            heads.append(self._row((words,), partial(rule, words)))
         return heads
 
-    def _body(self, heads: int) -> list[Block]:
+    def _body(self) -> list[Block]:
         message = self.message
         if message is None:
             return [rule(self.note)]
         match message.role:
             case Role.SYSTEM:
-                return self._system(message)
+                words = safe_line(message.text, limit=_SHORT)
+                blocks = [rule(f"System prompt: {words}" if words else "No system prompt")]
+                return blocks if self.is_folded else blocks + list(plain_blocks(safe_text(message.text)))
             case Role.USER:
                 return prompt_blocks(message, is_folded=self.is_folded)
             case _:
-                return self._answer(message, heads)
+                return self._answer(message)
 
-    def _system(self, message: ChatMessage) -> list[Block]:
-        words = safe_line(message.text, limit=_SHORT)
-        blocks = [rule(f"System prompt: {words}" if words else "No system prompt")]
-        return blocks if self.is_folded else blocks + list(plain_blocks(safe_text(message.text)))
-
-    def _answer(self, message: ChatMessage, heads: int) -> list[Block]:
+    def _answer(self, message: ChatMessage) -> list[Block]:
         if not self.parts:
             self.parts = _live_parts(message.parts, is_open=self.is_open)
-        for part in self.parts:
-            part.at = -1
         if self.is_source:
             return list(plain_blocks(safe_text(self.source)))
-        blocks: list[Block] = []
-        room = AT_ONCE_CHARS
-        for part in self.parts:
-            if part.kind is ReasoningPart:
-                self._thought_at = heads + len(blocks)
-                blocks.append(thought(self._thought_words(), is_folded=self.is_folded))
-                if self.is_folded:
-                    continue
+        self._begin()
+        words, blocks = self._thought_words(), []
+        for number, part in enumerate(self.parts):
+            is_thought = part.kind is ReasoningPart
+            if is_thought:
+                row = partial(thought, words, is_folded=self.is_folded)
+                blocks.append(self._row((number, words, self.is_folded), row))
             elif part.kind is RefusalPart:
-                blocks.append(refused())
-            room = part.begin(room)
-            blocks += self._mark(part.blocks(), is_thought=part.kind is ReasoningPart)
-            part.at, part.shown = heads + len(blocks) - len(part.ending()), len(part.tail.closed)
+                blocks.append(self._row((number,), refused))
+            elif part.kind is ToolCallPart:
+                blocks.append(self._row((number, part.name), partial(tool_block, part.name)))
+            if is_thought and self.is_folded:
+                continue
+            blocks += (own := part.blocks())
+            for block in own if is_thought else ():
+                block.is_thought = True
+        if self.is_open and self.parts and self.parts[-1].kind in _SAID and self.parts[-1].tail.open:
+            self.parts[-1].tail.open[-1].has_cursor = True
         return blocks
+
+    def _begin(self) -> None:
+        """Parse what is shown: all of it if it is short, else the beginning of each part."""
+        shown = self._shown_parts()
+        is_short = sum(part.size for part in shown) <= AT_ONCE_CHARS
+        for part in shown:
+            pieces = len(part.waiting) if is_short else FIRST_PIECES * (not part.is_begun)
+            for _ in range(min(pieces, len(part.waiting))):
+                part.read()
+
+    def _foot(self) -> list[Block]:
+        """Return the rows under it."""
+        if self.is_open:
+            state = partial(state_block, self.turn, self.now_s, retry_in_s=self.retry_in_s)
+            return [self._row(_STATE, state)]
+        if self.message is None or self.message.role is not Role.ASSISTANT:
+            return []
+        is_elsewhere = self.message.state is AnswerState.STREAMING
+        return [elsewhere_block()] if is_elsewhere else end_blocks(self.message)
 
     def _thought_words(self) -> str:
         """Return the words of the row that reasoning is folded into."""
@@ -617,28 +451,7 @@ class Entry(Struct):
             thought_s = receipt.reasoning_ms / 1e3 if receipt and receipt.reasoning_ms is not None else None
         return "Thought" if thought_s is None else f"Thought for {formatting.elapsed(thought_s)}"
 
-    def _foot(self) -> list[Block]:
-        """Return the rows under it."""
-        if self.is_elsewhere:
-            return [elsewhere_block()]
-        if self.is_open:
-            return [state_block(self.turn, self.now_s, retry_in_s=self.retry_in_s)]
-        if self.message is None or self.message.role is not Role.ASSISTANT:
-            return []
-        return end_blocks(self.message)
 
-    def _mark(self, blocks: list[Block], *, is_thought: bool | None = None) -> list[Block]:
-        """Mark new blocks that are reasoning."""
-        for block in blocks:
-            block.is_thought = self.parts[-1].kind is ReasoningPart if is_thought is None else is_thought
-        return blocks
-
-    def _put_cursor(self) -> None:
-        """Show where the next words will come."""
-        if self.is_open and self.parts and self.parts[-1].kind in _SAID and self.parts[-1].tail.open:
-            self.parts[-1].tail.open[-1].has_cursor = True
-
-
-def likely_heights(extents: Iterable[tuple[int, int]], width: int) -> list[int]:
-    """Return the estimated heights of messages, from their characters and line ends."""
-    return [3 + line_ends + chars // width for chars, line_ends in extents]
+def likely_height(text: str, width: int) -> int:
+    """Return the estimated height of a message."""
+    return 3 + text.count("\n") + len(text) // width

@@ -58,25 +58,17 @@ class Query:
         self._has_targets = not {"[", "]", "(", ")"}.isdisjoint(together)
         self._has_ticks = "`" in together
 
-    def count(self, source: str) -> int:
-        """Return how many hits Markdown is likely to show; it is not laid out for that."""
-        return self.counts(source)[0]
-
-    def counts(self, source: str, *, is_plain: bool = False) -> tuple[int, int]:
-        """Return how many hits a text is likely to show, and how many are in its source.
-
-        Where both are the same, the first is hardly ever wrong.
-        """
+    def count(self, source: str, *, is_plain: bool = False) -> int:
+        """Return how many hits Markdown, or plain text, is likely to show; it is not laid out for that."""
         text = folded(source)
         if is_plain:
-            count = self._sum(self._with_one_blank(text))
-            return count, count
+            return self._sum(self._with_one_blank(text))
         prose, code = (text, "") if self._has_ticks else _divided(text)
         prose, code = self._with_one_blank(prose), self._with_one_blank(code)
-        most, likely, in_code = self._sum(prose), self._sum(self._shown(prose)), self._sum(code)
-        if most and not likely and "`" in prose:
+        likely = self._sum(self._shown(prose))
+        if not likely and "`" in prose and self._sum(prose):
             likely = self._sum(self._shown(prose, is_careful=True))
-        return likely + in_code, most + in_code
+        return likely + self._sum(code)
 
     def may_be_in(self, source: str) -> bool:
         """Whether anything is found in a source, or in what it is likely to show."""

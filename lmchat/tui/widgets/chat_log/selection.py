@@ -173,14 +173,11 @@ class Selection:
     def extend(self, step: int) -> None:
         """Move the focus by a step and select the messages up to there."""
         viewport, selected = self._viewport, self.selected
-        if viewport.cursor is None:
-            return
-        first = viewport.cursor
-        if selected is not None and selected.unit is Unit.MESSAGE:
-            first = selected.anchor[0].index
-        viewport.cursor = viewport.neighbour(viewport.cursor, step)
-        self.selected = Selected(message_ends(first), message_ends(viewport.cursor), Unit.MESSAGE)
-        viewport.show_entry(viewport.cursor)
+        is_begun = selected is not None and selected.unit is Unit.MESSAGE
+        first = selected.anchor[0].index if selected is not None and is_begun else viewport.cursor
+        last = viewport.extend_cursor(step)
+        if first is not None and last is not None:
+            self.selected = Selected(message_ends(first), message_ends(last), Unit.MESSAGE)
 
 
 def message_ends(index: int) -> Ends:

@@ -29,7 +29,7 @@ from lmchat.tui.intents import CopyText
 from lmchat.tui.messages import Post
 from lmchat.tui.quirks.keys import hand_over, is_together
 from lmchat.tui.widgets.chat_log.copying import CopyTurns, code_number, copied
-from lmchat.tui.widgets.chat_log.document import Document, Place, switch
+from lmchat.tui.widgets.chat_log.document import Document, Place
 from lmchat.tui.widgets.chat_log.entry import Delta, Entry, Inflow
 from lmchat.tui.widgets.chat_log.finder import Finder, HitNavigator
 from lmchat.tui.widgets.chat_log.layout.page import MIN_WIDTH, Page
@@ -68,8 +68,6 @@ class ChatLog(ScrollView, can_focus=True):
         """How many there are so far."""
         is_whole: bool
         """Whether all was searched."""
-        is_sure: bool = True
-        """Whether no count is an estimate."""
 
         def can_replace(self, message: Message) -> bool:
             """Only the newest counts."""
@@ -192,7 +190,7 @@ class ChatLog(ScrollView, can_focus=True):
     def tell_found(self) -> None:
         """Post how many hits there are, and which is shown."""
         finder = self.finder
-        self.post_message(self.HitsCounted(*finder.standing, finder.is_whole, finder.is_sure))
+        self.post_message(self.HitsCounted(*finder.standing, finder.is_whole))
 
     def watch_virtual_size(self, size: Size) -> None:
         """Bring the scrollbar up to date; only where it comes or goes, the screen is laid out."""
@@ -270,7 +268,7 @@ class ChatLog(ScrollView, can_focus=True):
         if self._is_settling or y == self.viewport.top or not len(self.document) or self.painter.page is None:
             return
         if self._settled_size == self.outer_size:  # else a larger screen pushed it; `on_resize` corrects that
-            self.viewport.scroll_to(y)
+            self.viewport.scroll_by_user(y)
             self.settle()
 
     def scroll_to(self, x: float | None = None, y: float | None = None, **options: Any) -> None:
@@ -317,27 +315,19 @@ class ChatLog(ScrollView, can_focus=True):
     # Messages
 
     def load(
-        self,
-        messages: Sequence[ChatMessage],
-        *,
-        is_whole: bool = True,
-        elsewhere: Sequence[ChatMessage] = (),
+        self, messages: Sequence[ChatMessage], *, is_whole: bool = True, is_own_open: bool = True
     ) -> None:
         """Show other messages, from their end; those before them come with `fill` where they are not all.
 
-        Those of `elsewhere` are answers that another lmchat writes.
+        With `is_own_open` a last answer that streams is our own; otherwise another lmchat writes it.
         """
         self.inflow.take()
         self._open = None
         self.is_whole, self._wants_top = is_whole, False
-        self.document.load(MessagePath(messages))
+        self.document.load(messages)
         self.viewport.reset()
         self.selection.reset()
-        for message in elsewhere:
-            index = self.document.entries.place(message.message_id)
-            if index is not None:
-                self.document.entries[index].is_elsewhere = True
-        if messages and messages[-1].state is AnswerState.STREAMING and messages[-1] not in elsewhere:
+        if is_own_open and messages and messages[-1].state is AnswerState.STREAMING:
             self._open = len(self.document) - 1
             self.document.entries[-1].is_open = True
         if self.has_focus:
@@ -348,8 +338,8 @@ class ChatLog(ScrollView, can_focus=True):
         """Take the whole path whose end is shown; what is on the screen stays where it is."""
         if self.is_whole:
             return
-        first_id = self.document.entries.first_id
-        count = messages.place(first_id) if first_id else len(messages)
+        first = self.document.entries.message(0) if len(self.document) else None
+        count = messages.place(first.message_id) if first is not None else len(messages)
         if count is not None:
             wants_top = self._wants_top and not self.viewport.top
             self.is_whole = True
@@ -384,8 +374,6 @@ class ChatLog(ScrollView, can_focus=True):
     def _add(self, entry: Entry) -> int:
         self.flush()
         self.viewport.keep_still()
-        if entry.message is not None:
-            entry.switch = switch(self.document.entries.model_before(len(self.document)), entry.message)
         index = self.document.append(entry)
         if not self.viewport.is_following:
             self.document.sweep(index, 0, 1, COUNTED_LINES)
@@ -403,13 +391,13 @@ class ChatLog(ScrollView, can_focus=True):
             self.inflow.timer = self.set_timer(pause_s, partial(self.inflow.show, self.flush))
 
     def flush(self) -> None:
-        """Take up the text that waits."""
+        """Show what has come to the open answer."""
         deltas = self.inflow.take()
-        if self._open is None or not deltas:
+        if self._open is None:
             return
-        self.viewport.keep_still()
         for delta in deltas:
             self.document.entries[self._open].feed(delta)
+        self.viewport.keep_still()
         self.settle(changed=self.document.grow(self._open, is_exact=not self.viewport.is_following))
 
     def show_turn(self, turn: Turn | None, now_s: float) -> None:
@@ -417,17 +405,14 @@ class ChatLog(ScrollView, can_focus=True):
         if self._open is None:
             return
         entry = self.document.entries[self._open]
-        retry = turn.retry if turn else None
+        retry, retry_in_s = turn.retry if turn else None, 0.0
         if retry is not None:
             if self._retry is None or self._retry[0] is not retry:
                 self._retry = (retry, now_s)
-            entry.retry_in_s = retry.wait_s - (now_s - self._retry[1])
-        entry.turn, entry.now_s = turn, now_s
-        for number in entry.tell():
-            self.document.relay(self._open, number)
-            y = self.document.position((self._open, number, 0))
-            if self.viewport.shows(y, 2):
-                self.refresh_lines(y, 2)
+            retry_in_s = retry.wait_s - (now_s - self._retry[1])
+        entry.take_figures(turn, now_s, retry_in_s)
+        if self.inflow.timer is None:  # else they come with its frame
+            self.flush()
 
     def restate(self, message: ChatMessage) -> None:
         """Show what of the open answer is thought and what is text, after the server told it late."""
@@ -438,8 +423,8 @@ class ChatLog(ScrollView, can_focus=True):
                 heights.top(self._open), heights[self._open]
             ):
                 entry.is_folded = False  # it is being read
-            entry.restate(message)
-            self._rebuilt(self._open)
+            entry.take_parts(message.parts)
+            self._rebuild([self._open])
 
     def finish(self, message: ChatMessage) -> None:
         """Show the final form of the open answer."""
@@ -450,8 +435,7 @@ class ChatLog(ScrollView, can_focus=True):
                 self.append(message)
             return
         self.document.entries[index].finish(message)
-        self.document.entries.replace(index, message)
-        self._rebuilt(index)
+        self._rebuild([index, *self.document.entries.update_switches()])
 
     def replace(self, message: ChatMessage) -> bool:
         """Show another value of a message; return whether it is in the log."""
@@ -460,13 +444,10 @@ class ChatLog(ScrollView, can_focus=True):
         if index is None:
             return False
         entry = entries[index]
-        if entry.message is not None and entry.message.parts != message.parts and not entry.is_open:
-            entry.take_parts(message)
-        entry.is_elsewhere &= message.state is AnswerState.STREAMING
-        entries.replace(index, message)
-        self._rebuilt(index)
-        for later in entries.update_switches(index + 1):
-            self._rebuilt(later)
+        if entry.parts and not entry.is_open:
+            entry.take_parts(message.parts)
+        entry.message = message
+        self._rebuild([index, *entries.update_switches()])
         return True
 
     def mark_left_out(self, count: int, before_id: str | None) -> None:
@@ -478,11 +459,13 @@ class ChatLog(ScrollView, can_focus=True):
             wanted = count if index == place else 0
             if entries[index].left_out != wanted:
                 entries[index].left_out = wanted
-                self._rebuilt(index)
+                self._rebuild([index])
 
-    def _rebuilt(self, index: int) -> None:
-        self.viewport.rebuild(index)
-        self.settle(changed=(index, -1, 0))
+    def _rebuild(self, indexes: Sequence[int]) -> None:
+        """Show messages again that are shown in another way now."""
+        for index in indexes:
+            self.viewport.rebuild(index)
+            self.settle(changed=(index, -1, 0))
 
     # Focus of messages
 
@@ -498,7 +481,6 @@ class ChatLog(ScrollView, can_focus=True):
         has_moved = self.viewport.step_cursor(step, is_here=is_here)
         if has_moved:
             self.screen.set_focus(self, scroll_visible=False)
-            self.viewport.hold()
         self._show_all()
         return has_moved
 
@@ -519,14 +501,13 @@ class ChatLog(ScrollView, can_focus=True):
     def focus_hit(self) -> None:
         """Give the focus to the message of the current hit."""
         if self.finder.index >= 0:
-            self.viewport.cursor = self.finder.index
+            self.viewport.set_cursor(self.finder.index)
         self.focus(scroll_visible=False)
         self._show_all()
 
     def on_focus(self, _event: events.Focus) -> None:
         """Give the focus to the last message if none has it."""
         self.viewport.focus_last()
-        self.viewport.hold()
         self._show_all()
 
     def on_blur(self, _event: events.Blur) -> None:
@@ -557,9 +538,6 @@ class ChatLog(ScrollView, can_focus=True):
 
     def copy_selection(self) -> bool:
         """Copy what is selected, and select it no more; return whether there was any text."""
-        selected = self.selection.selected
-        if selected is not None:
-            self.viewport.read_all(selected.start.index, selected.end.index)
         text = self.selected_text
         if text:
             self.post_message(CopyText(text))
@@ -683,12 +661,13 @@ class ChatLog(ScrollView, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """Focus the message under the pointer; do what is written there, or ask for a link."""
-        place = self.viewport.place_at(event.y) if self.painter.page is not None else None
+        rows = self.document.rows(self.viewport.top + event.y, 1) if self.painter.page is not None else ()
+        place, line = next(iter(rows), (None, None))
         if place is None or self.document.entries[place[0]].message is None:
             return
         self.viewport.set_cursor(place[0])
         self._show_all()
-        line, message = self.document.line(place), self.focused_message
+        message = self.focused_message
         link, act = event.style.meta.get("link"), str(event.style.meta.get("act", ""))
         if act == "copy_code" and message is not None:
             self._copy_code(place[0], message, code_number(self.document, place))
