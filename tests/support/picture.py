@@ -25,7 +25,7 @@ from lmchat.tui.screens.welcome.screen import WelcomeScreen
 from tests.support.desktop import Desktop, desktop
 from tests.support.look_data import PLACES
 from tests.support.scripted_backend import ScriptedBackend, candidate, model
-from tests.support.start_desk import OFFER
+from tests.support.start_desk import OFFER, bare_page
 from tests.support.tui_host import Host, screen_text
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -169,8 +169,7 @@ async def welcome() -> str:
     """The page of a machine where no server answers yet."""
 
     def page() -> WelcomeScreen:
-        screen = WelcomeScreen(clock=lambda: 0.0)
-        screen.show_here(MachineState(offer=OFFER))
+        screen = bare_page(MachineState(offer=OFFER))
         screen.show(PLACES, 2.0, 3.0)
         return screen
 

@@ -6,10 +6,11 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from msgspec.structs import replace
@@ -18,7 +19,9 @@ from lmchat.domain.candidate import Installed, ServerStart
 from lmchat.domain.engine import DemoOffer, ModelFile
 from lmchat.domain.server import Candidate, Endpoint, Product, Verdict
 from lmchat.machine.programs import StartedProgram, free_port, installed_products, start_program
+from lmchat.services.candidates import MachineState
 from lmchat.services.server_launcher import ServerLauncher
+from lmchat.tui.screens.welcome.screen import WelcomeScreen
 from tests.support.desktop import Seen, make_desktop
 from tests.support.scripted_backend import ScriptedBackend, model
 
@@ -204,3 +207,10 @@ def listener(host: str = "127.0.0.1") -> socket.socket:
         if family == socket.AF_INET:
             raise
         pytest.skip(f"this machine has no {host}")
+
+
+def bare_page(here: MachineState | None = None, *, clock: Callable[[], float] = lambda: 0.0) -> WelcomeScreen:
+    """Return the welcome page with what it is handed alone."""
+    page = WelcomeScreen(SimpleNamespace(make_launcher=None, make_engine=None, catalogue=None), clock=clock)
+    page.starts.here = here or MachineState()
+    return page

@@ -28,6 +28,7 @@ from lmchat.tui.screens.text_dialog import TextDialog
 from lmchat.tui.screens.trash_dialog import TrashDialog
 from lmchat.tui.screens.welcome.screen import WelcomeScreen
 from lmchat.tui.screens.welcome.starts import EndDialog, StartDialog
+from tests.support.start_desk import bare_page
 from tests.support.tui_host import Host, screen_text
 
 EVIL = "x[/q][@click=app.quit]\x1b]0;o\x07\x9b1m\u202e\u200b\U000e0041\ufe0f\ufffe\n\r\ty"
@@ -113,7 +114,7 @@ def show_places(page: WelcomeScreen) -> None:
         1.0,
         2.0,
     )
-    page.show_here(HERE)
+    page.starts.here = HERE
     page._end_wait()
     page.show_problem(EVIL)
 
@@ -135,7 +136,7 @@ SCREENS = {
     "text": (partial(TextDialog, EVIL, EVIL, note=EVIL), None),
     "trash": (partial(TrashDialog, lambda *_: None), show_trash),
     "tree": (partial(MessageTree, lambda *_: None), show_tree),
-    "welcome": (WelcomeScreen, show_places),
+    "welcome": (bare_page, show_places),
 }
 
 

@@ -17,7 +17,6 @@ from lmchat.tui.screens.key_dialog import KeyDialog
 from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.search_dialog import SearchDialog
 from lmchat.tui.screens.text_dialog import TextDialog
-from lmchat.tui.screens.welcome.screen import WelcomeScreen
 from lmchat.tui.widgets.keys_row import KeysRow
 from lmchat.tui.widgets.session_list import SessionList
 from lmchat.tui.widgets.telemetry_panel import TelemetryPanel
@@ -35,6 +34,7 @@ from tests.support.look_data import (
     WANTS_KEY,
     picker_rows,
 )
+from tests.support.start_desk import bare_page
 from tests.support.tui_host import Host, screen_text
 
 SIZES = {"200x50": (200, 50), "120x40": (120, 40), "80x24": (80, 24), "60x20": (60, 20), "40x12": (40, 12)}
@@ -56,10 +56,6 @@ def panels(screen: Callable[[], Screen] | None = None, *, is_down: bool = False,
 
 def picker() -> ModelPicker:
     return ModelPicker(picker_rows(), age_s=40, current=CURRENT)
-
-
-def welcome() -> WelcomeScreen:
-    return WelcomeScreen(clock=lambda: 0.0)
 
 
 def steps(*keys: str, sees: str, then: Callable[[Screen], object] | None = None) -> Callable:
@@ -119,7 +115,7 @@ async def test_dialogs_hold_only_ascii_where_that_is_wanted(make):
 
 
 async def test_the_welcome_page_holds_only_ascii_where_that_is_wanted():
-    async with Host(screen=welcome, is_ascii=True).run_test(size=(120, 40)) as pilot:
+    async with Host(screen=bare_page, is_ascii=True).run_test(size=(120, 40)) as pilot:
         pilot.app.screen.show(WANTS_KEY, 2.0, 3.0)
         await pilot.pause()
         assert [line for line in screen_text(pilot.app).split("\n") if not line.isascii()] == []
@@ -163,13 +159,13 @@ def test_the_search_in_every_theme(snap_compare, theme):
 @pytest.mark.parametrize("size", SIZES)
 def test_the_welcome_page_at_every_size(snap_compare, size):
     see = steps(sees="Type an address", then=lambda screen: screen.show(PLACES, 2.0, 3.0))
-    assert snap_compare(Host(screen=welcome), terminal_size=SIZES[size], run_before=see)
+    assert snap_compare(Host(screen=bare_page), terminal_size=SIZES[size], run_before=see)
 
 
 @pytest.mark.parametrize("theme", THEMES)
 def test_the_welcome_page_when_a_key_is_wanted(snap_compare, theme):
     see = steps(sees="Jan answers, but wants a key.", then=lambda screen: screen.show(WANTS_KEY, 2.0, 3.0))
-    assert snap_compare(Host(screen=welcome, theme=theme), terminal_size=(120, 34), run_before=see)
+    assert snap_compare(Host(screen=bare_page, theme=theme), terminal_size=(120, 34), run_before=see)
 
 
 @pytest.mark.parametrize("size", ["120x40", "40x12"])

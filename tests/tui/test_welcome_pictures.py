@@ -17,10 +17,9 @@ from lmchat.services.candidates import MachineState
 from lmchat.services.server_launcher import Run
 from lmchat.tui.screens.address_dialog import AddressDialog, AllowDialog
 from lmchat.tui.screens.model_picker import FilePicker
-from lmchat.tui.screens.welcome.screen import WelcomeScreen
 from lmchat.tui.screens.welcome.starts import EndDialog, StartDialog
 from tests.support.look_data import OLLAMA, PLACES
-from tests.support.start_desk import OFFER
+from tests.support.start_desk import OFFER, bare_page
 from tests.support.tui_host import Host, screen_text
 from tests.tui.test_look_pictures import SIZES, THEMES, steps
 
@@ -102,8 +101,7 @@ WRONG = (
 
 def host(here: MachineState, places=NOWHERE, *, problem: str = "", **more) -> Host:
     def make() -> Screen:
-        page = WelcomeScreen(clock=lambda: 0.0)
-        page.show_here(here)
+        page = bare_page(here)
         page.show(places, 2.0, 3.0)
         if problem:
             page.call_after_refresh(page.show_problem, problem)

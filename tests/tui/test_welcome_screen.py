@@ -9,21 +9,22 @@ from lmchat.services.candidates import MachineState, server_rows
 from lmchat.tui.icons import UNICODE
 from lmchat.tui.intents import ChooseCandidate, LookNow, SearchSessions, TryAddress
 from lmchat.tui.screens.ask_dialog import AskDialog
-from lmchat.tui.screens.welcome.rows import TYPE_ADDRESS, welcome_rows
+from lmchat.tui.screens.welcome.rows import welcome_rows
 from lmchat.tui.screens.welcome.screen import WelcomeScreen
 from lmchat.tui.widgets.field import Field
 from tests.support.look_data import PLACES, WANTS_KEY
+from tests.support.start_desk import bare_page
 from tests.support.tui_host import Host, screen_text
 
 SIZE = (120, 34)
 
 
 def rows_of(*candidates, here=MachineState(), width=96):  # noqa: B008 - it never changes
-    return welcome_rows([TYPE_ADDRESS], server_rows(candidates, here), width, UNICODE)
+    return welcome_rows(here, server_rows(candidates, here), width, UNICODE)
 
 
 def host(clock=lambda: 0.0, **more) -> Host:
-    return Host(screen=lambda: WelcomeScreen(clock=clock), **more)
+    return Host(screen=lambda: bare_page(clock=clock), **more)
 
 
 async def test_every_place_is_told_with_its_verdict_and_next_step():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 
-from msgspec import Struct
 from msgspec.structs import replace
 from rich.cells import cell_len, set_cell_size
 
@@ -16,15 +15,6 @@ from lmchat.tui import formatting
 from lmchat.tui.icons import Signs
 from lmchat.tui.widgets.line import FAINT, MUTED, Parts, cut_middle
 from lmchat.tui.widgets.row_list import NAME, UNLESS_CHOSEN, WHEN_CHOSEN, ListRow
-
-ADDRESS = "address"
-"""Key of the row that asks for an address."""
-DEMO = "demo"
-"""Key of the row that offers the demo model on the built-in engine."""
-FILES = "files"
-"""Key of the row that offers the model files of this disk."""
-INSTALL = "install"
-"""Key of the row that says how to get the built-in engine."""
 
 _NAMED = 2
 _NAME_CHARS = 32
@@ -41,54 +31,51 @@ _STYLES: Mapping[Verdict, str] = {
 }
 _INDENT, _PORT_WIDTH, _MOST_NAME, _MOST_STEP = 4, 7, 28, 60
 _KEY_WIDTH = 8
-_DIGITS = "123456789"
+_MOST_DIGIT = 9
 
 
-class Choice(Struct, frozen=True, kw_only=True):
-    """Something that can be done beside going to a place."""
-
-    key: str
-    """What tells it from others."""
-    title: str
-    """What it does."""
-    words: str
-    """What there is to know about it; it has passed the filter."""
-
-
-TYPE_ADDRESS = Choice(key=ADDRESS, title="Type an address", words="A server on another port or host")
-"""The choice that is always there."""
+def welcome_rows(here: MachineState, places: Sequence[ServerRow], width: int, signs: Signs) -> list[ListRow]:
+    """Return the rows for a width: a table, or two rows a place where a table has no room."""
+    rows: list[ListRow] = []
+    for key, title, words in _choices(here):
+        rows.append(ListRow((((f" {title}", NAME),),), key=key))
+        rows.append(ListRow((((f" {words}", MUTED),),), key=key))
+        rows.append(ListRow())
+    if places:
+        rows += [*_places(places, width, signs), ListRow()]
+    return _with_digits(rows)
 
 
-def choices(here: MachineState) -> tuple[Choice, ...]:
-    """Return what is offered, the built-in engine first where it is installed."""
-    if here.engine_command:
-        missing = f"Not installed: {safe_line(here.engine_command)}"
-        return TYPE_ADDRESS, Choice(key=INSTALL, title="Get the built-in engine", words=missing)
-    offered: list[Choice] = []
-    if here.offer is not None:
-        has_demo = any(file.is_demo for file in here.files)
-        words = _demo_words(here.offer, has_demo=has_demo)
-        offered.append(Choice(key=DEMO, title="Try the built-in engine", words=words))
+def tight(rows: Sequence[ListRow]) -> list[ListRow]:
+    """Return the rows without those that only separate."""
+    return [row for row in rows if row.pieces]
+
+
+def candidate_key(candidate: Candidate) -> str:
+    """Return what tells a place from others."""
+    return f"at {candidate.endpoint.base_url}"
+
+
+def _choices(here: MachineState) -> Iterator[tuple[str, str, str]]:
+    """Yield key, title and words of what is offered, the built-in engine first where it is installed."""
     own = [file for file in here.files if not file.is_demo]
-    if here.offer is not None and own:
-        offered.append(Choice(key=FILES, title="Use a model file of this disk", words=file_words(own)))
-    return (*offered, TYPE_ADDRESS)
+    if here.offer is not None and not here.engine_command:
+        words = _demo_words(here.offer, has_demo=len(own) < len(here.files))
+        yield "demo", "Try the built-in engine", words
+        if own:
+            yield "files", "Use a model file of this disk", _file_words(own)
+    yield "address", "Type an address", "A server on another port or host"
+    if here.engine_command:
+        yield "install", "Get the built-in engine", f"Not installed: {safe_line(here.engine_command)}"
 
 
-def file_words(files: Sequence[ModelFile]) -> str:
+def _file_words(files: Sequence[ModelFile]) -> str:
     """Return how many files there are, with the first of them."""
-    named = [
-        " ".join(
-            word
-            for word in (
-                safe_line(file.name, limit=_NAME_CHARS),
-                safe_line(file.quantization, limit=10) if file.quantization not in file.name else "",
-                formatting.size(file.size_bytes),
-            )
-            if word
-        )
-        for file in files[:_NAMED]
-    ]
+    named = []
+    for file in files[:_NAMED]:
+        quantization = file.quantization if file.quantization not in file.name else ""
+        words = (safe_line(file.name, limit=_NAME_CHARS), safe_line(quantization, limit=10))
+        named.append(" ".join(filter(None, (*words, formatting.size(file.size_bytes)))))
     others = len(files) - len(named)
     return f"{len(files)} found: {', '.join(named)}{f', and {others} more' if others else ''}"
 
@@ -101,83 +88,32 @@ def _demo_words(offer: DemoOffer, *, has_demo: bool) -> str:
     return f"{name}, a demo model: {size} once, {safe_line(offer.licence)}. Asks before it fetches."
 
 
-def candidate_key(candidate: Candidate) -> str:
-    """Return what tells a place from others."""
-    return f"at {candidate.endpoint.base_url}"
-
-
-def welcome_rows(
-    choices: Sequence[Choice], places: Sequence[ServerRow], width: int, signs: Signs
-) -> list[ListRow]:
-    """Return the rows for a width: a table, or two rows a place where a table has no room."""
-    rows: list[ListRow] = []
-    for choice in choices:
-        rows.append(ListRow((((f" {choice.title}", NAME),),), key=choice.key))
-        rows.append(ListRow((((f" {choice.words}", MUTED),),), key=choice.key))
-        rows.append(ListRow())
-    if places:
-        rows += _places(places, width, signs)
-    return _with_digits(rows)
-
-
-def tight(rows: Sequence[ListRow]) -> list[ListRow]:
-    """Return the rows without those that only separate."""
-    return [row for row in rows if row.pieces]
-
-
 def _places(places: Sequence[ServerRow], width: int, signs: Signs) -> list[ListRow]:
+    """Return a table; what was seen at a place is a row of its own there, so that no column gets too wide."""
     rule = ListRow((((signs.rule * width, FAINT),),), is_heading=True)
     name_width = min(max(12, *(cell_len(_name(one.candidate)) + 2 for one in places)), _MOST_NAME)
-    found_width = max(8, *(len(one.found) + 3 for one in places))
-    step_width = max(
-        min(cell_len(safe_line(one.next_step)), _MOST_STEP) + _room_of_key(one) for one in places
-    )
-    rows: list[ListRow] = []
-    if _INDENT + name_width + _PORT_WIDTH + 3 + found_width + step_width <= width:
-        head = f"    {'Looked for':{name_width}}{'Port':>{_PORT_WIDTH}}   {'Found':{found_width}}Next step"
-        rows += [ListRow((((head, MUTED),),), is_heading=True), rule]
-        rows += [_as_table_row(one, name_width, found_width, signs) for one in places]
-    else:
-        rows.append(rule)
-        for place in places:
-            rows += _as_pair(place, signs)
-    rows.append(ListRow())
+    found_width = max(8, *(len(_found(one)[0]) + 3 for one in places))
+    steps = [(min(cell_len(safe_line(one.next_step)), _MOST_STEP), _key(one)) for one in places]
+    step_width = max(cells + (_KEY_WIDTH if key else 0) for cells, key in steps)
+    if _INDENT + name_width + _PORT_WIDTH + 3 + found_width + step_width > width:
+        return [rule, *(row for place in places for row in _as_pair(place, signs))]
+    head = f"    {'Looked for':{name_width}}{'Port':>{_PORT_WIDTH}}   {'Found':{found_width}}Next step"
+    rows = [ListRow((((head, MUTED),),), is_heading=True), rule]
+    for place in places:
+        candidate, (sign, style), (found, seen) = place.candidate, _sign(place, signs), _found(place)
+        name = set_cell_size(cut_middle(_name(candidate), name_width - 2, signs.cut), name_width)
+        parts: Parts = (
+            (f" {sign} ", style),
+            (name, NAME),
+            (f"{candidate.endpoint.port:>{_PORT_WIDTH}}   ", MUTED),
+            (f"{found:{found_width}}", style),
+            (safe_line(place.next_step), "" if place.is_here else MUTED),
+        )
+        rows.append(ListRow((parts,), key=_key(place)))
+        if seen:
+            indent = " " * (3 + name_width + _PORT_WIDTH + 3)
+            rows.append(ListRow((((f"{indent}{seen}", MUTED),),), key=_key(place)))
     return rows
-
-
-def _room_of_key(place: ServerRow) -> int:
-    return 0 if place.step is Step.NOTHING else _KEY_WIDTH
-
-
-def _with_digits(rows: Sequence[ListRow]) -> list[ListRow]:
-    """Say at the right of everything that can be chosen which key takes it, where there is room for that."""
-    written: list[ListRow] = []
-    seen: list[Hashable] = []
-    for row in rows:
-        is_first = row.key is not None and row.key not in seen
-        if is_first:
-            seen.append(row.key)
-        written.append(replace(row, right=(*row.right, *_key_words(len(seen)))) if is_first else row)
-    return written
-
-
-def _key_words(number: int) -> Parts:
-    digit = f" {number} " if number <= len(_DIGITS) else ""
-    return ((digit, UNLESS_CHOSEN), (" Enter ", WHEN_CHOSEN))
-
-
-def _as_table_row(place: ServerRow, name_width: int, found_width: int, signs: Signs) -> ListRow:
-    candidate, (sign, style) = place.candidate, _sign(place, signs)
-    name = set_cell_size(cut_middle(_name(candidate), name_width - 2, signs.cut), name_width)
-    step = safe_line(place.next_step)
-    parts: Parts = (
-        (f" {sign} ", style),
-        (name, NAME),
-        (f"{candidate.endpoint.port:>{_PORT_WIDTH}}   ", MUTED),
-        (f"{place.found:{found_width}}", style),
-        (step, "" if place.is_here else MUTED),
-    )
-    return ListRow((parts,), key=_key(place))
 
 
 def _as_pair(place: ServerRow, signs: Signs) -> Iterator[ListRow]:
@@ -185,9 +121,30 @@ def _as_pair(place: ServerRow, signs: Signs) -> Iterator[ListRow]:
     name = f"{_name(candidate)} "
     port = "" if str(candidate.endpoint.port) in name else str(candidate.endpoint.port)
     left: tuple[Parts, ...] = (((f" {sign} ", style), (name, NAME)), ((port, MUTED),))
-    yield ListRow(left, ((place.found, style),), key=_key(place))
+    yield ListRow(left, ((safe_line(place.found), style),), key=_key(place))
     if place.next_step:
         yield ListRow((((f"   {safe_line(place.next_step)}", MUTED),),), key=_key(place))
+
+
+def _with_digits(rows: Sequence[ListRow]) -> list[ListRow]:
+    """Say at the right of everything that can be chosen which key takes it."""
+    written: list[ListRow] = []
+    seen: list[Hashable] = []
+    for row in rows:
+        if row.key is None or row.key in seen:
+            written.append(row)
+            continue
+        seen.append(row.key)
+        digit = f" {len(seen)} " if len(seen) <= _MOST_DIGIT else ""
+        keys: Parts = ((digit, UNLESS_CHOSEN), (" Enter ", WHEN_CHOSEN))
+        written.append(replace(row, right=(*row.right, *keys)))
+    return written
+
+
+def _found(place: ServerRow) -> tuple[str, str]:
+    """Return the verdict, and what was seen."""
+    found, _, seen = safe_line(place.found).partition(": ")
+    return found, seen
 
 
 def _sign(place: ServerRow, signs: Signs) -> tuple[str, str]:

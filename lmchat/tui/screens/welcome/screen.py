@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from typing import ClassVar
 
 from msgspec.structs import replace
@@ -19,7 +20,6 @@ from textual.widgets import Static
 from lmchat.domain.server import Candidate
 from lmchat.services.candidates import (
     NOTHING,
-    MachineState,
     ServerRow,
     Step,
     advice,
@@ -31,19 +31,10 @@ from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
 from lmchat.tui import formatting
 from lmchat.tui.icons import signs_for
-from lmchat.tui.intents import ChooseCandidate, LookNow, SearchSessions
+from lmchat.tui.intents import ChooseCandidate, CopyText, LookNow, SearchSessions, StartEngine
 from lmchat.tui.screens.address_dialog import AddressDialog
 from lmchat.tui.screens.dialog import Departure, fit_height, free_height
-from lmchat.tui.screens.welcome.rows import (
-    ADDRESS,
-    DEMO,
-    FILES,
-    INSTALL,
-    candidate_key,
-    choices,
-    tight,
-    welcome_rows,
-)
+from lmchat.tui.screens.welcome.rows import candidate_key, tight, welcome_rows
 from lmchat.tui.screens.welcome.starts import EndDialog, PageStarts, StartDialog
 from lmchat.tui.widgets.keys_row import KeysRow
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, content
@@ -78,25 +69,22 @@ class WelcomeScreen(Screen[None]):
     _problem = query_one("#welcome-problem", Static)
     _status = query_one("#welcome-status", LineWidget)
 
-    def __init__(
-        self, workspace: Workspace | None = None, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        """Without a workspace, the page only shows what it is handed."""
+    def __init__(self, workspace: Workspace, *, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._departure = Departure(self)
         self.has_waiting = False
         """Whether a message waits for a server."""
         self.is_leaving = False
         """Whether it goes as soon as no dialog is over it."""
-        self._starts = PageStarts(self, workspace, changed=self._draw, show_problem=self.show_problem)
+        self.starts = PageStarts(self, workspace, self.draw)
         self._clock = clock
-        self._candidates: tuple[Candidate, ...] = ()
+        self._candidates: Sequence[Candidate] = ()
         self._places: tuple[ServerRow, ...] = ()
         self._shown_s = 0.0
         self._looked_s_ago: float | None = None
         self._next_look_s: float | None = None
         self._drawn: Sequence[ListRow] = ()
-        self._words = ("", "")
+        self._words = ("", "", "")
         self._is_touched = False
         """Whether the user has chosen a row: until then, it is the one that helps most."""
 
@@ -128,65 +116,59 @@ class WelcomeScreen(Screen[None]):
         self._problem.display = False
         self._rows.set_focused(has_keys=True)
         self.query_one(KeysRow).show(_HINTS, _LAST_HINTS)
-        self._starts.look_at_disk()
-        self.call_after_refresh(self._draw)
+        self.starts.look_at_disk()
+        self.call_after_refresh(self.draw)
         self.set_interval(1.0, self.tick)
         self.set_timer(_WAIT_S, self._end_wait)
 
     def _end_wait(self) -> None:
-        self._starts.is_known = True
-        self._draw()
+        self.starts.is_known = True
+        self.draw()
 
     def tick(self) -> None:
         """Show the seconds; look again while something starts."""
         self._show_status()
-        self._starts.tick()
+        self.starts.tick()
 
     def on_resize(self) -> None:
         """Fit the table to the new size."""
-        self.call_after_refresh(self._draw)
+        self.call_after_refresh(self.draw)
 
     def show(
-        self,
-        candidates: Sequence[Candidate],
-        looked_s_ago: float | None = None,
-        next_look_s: float | None = None,
+        self, candidates: Sequence[Candidate], looked_s_ago: float = 0.0, next_look_s: float | None = None
     ) -> None:
         """Show what was found how long ago, and in how many seconds the next look comes."""
-        self._candidates = tuple(candidates)
+        self._candidates = candidates
         self._looked_s_ago, self._next_look_s = looked_s_ago, next_look_s
         self._shown_s = self._clock()
-        self._draw()
+        self.draw()
         if not self.is_leaving:
-            self._starts.look_at_programs(candidates)
-
-    def show_here(self, here: MachineState) -> None:
-        """Show what else is known of this machine."""
-        self._starts.here = here
-        self._draw()
+            self.starts.look_at_programs(candidates)
 
     def show_problem(self, words: str) -> None:
         """Show what went wrong, until something else is tried."""
-        if self.can_show:
-            self._problem.display = bool(words)
-            self._problem.update(content(((f"! {safe_line(words)}", "$error"),)) if words else "")
-            self.call_after_refresh(self._draw)
+        self.starts.problem = words
+        self.draw()
 
-    def _draw(self) -> None:
-        here = self._starts.here
+    def draw(self) -> None:
+        """Show what is known; the rows after the words, which may take more room than before."""
+        here, problem = self.starts.here, safe_line(self.starts.problem)
         self._places = server_rows(self._candidates, here)
-        if not self.can_show or not self._starts.is_known:
+        if not self.can_show or not self.starts.is_known:
             return
         near = [replace(one.candidate, next_step=one.next_step) for one in self._places]
-        next_step = advice(near) or _ADVICE.format(_WAYS[here.offer is not None])
-        words = headline(near), next_step
-        if self.has_waiting:  # said where there is room for one of the two, too
-            words = (words[0], f"{_WAITING} {next_step}") if self._advice.display else (_WAITING, "")
-        if words != self._words:
-            self._words = words
-            self._headline.update(content(((safe_line(words[0]), STRONG),)))
-            self._advice.update(content(((safe_line(words[1]), MUTED),)))
-            self.call_after_refresh(self._lay_out)  # they may take more rows than before
+        first, second = headline(near), advice(near) or _ADVICE.format(_WAYS[here.offer is not None])
+        if self.has_waiting and not self._advice.display:  # there is room for one of the two
+            first, second = _WAITING, ""
+        elif self.has_waiting:
+            second = f"{_WAITING} {second}"
+        if (first, second, problem) != self._words:
+            self._words = (first, second, problem)
+            self._headline.update(content(((safe_line(first), STRONG),)))
+            self._advice.update(content(((safe_line(second), MUTED),)))
+            self._problem.display = bool(problem)
+            self._problem.update(content(((f"! {problem}", "$error"),)))
+            self.call_after_refresh(self._lay_out)
         self._lay_out()
 
     def _lay_out(self) -> None:
@@ -194,7 +176,7 @@ class WelcomeScreen(Screen[None]):
         if not self.can_show or not self._rows.text_width:
             return
         width, room = self._rows.text_width, self.size.height - 1
-        rows = welcome_rows(choices(self._starts.here), self._places, width, signs_for(self))
+        rows = welcome_rows(self.starts.here, self._places, width, signs_for(self))
         rows = rows if len(rows) <= free_height(self._rows, room) else tight(rows)
         if rows != self._drawn:
             self._drawn = rows
@@ -247,47 +229,45 @@ class WelcomeScreen(Screen[None]):
             self.action_take()
 
     def action_look_now(self) -> None:
-        self._starts.look_at_disk()
+        self.starts.look_at_disk()
         self.post_message(LookNow())
 
     def action_search(self) -> None:
         self.post_message(SearchSessions())
 
+    @on(RowList.Taken)
     def action_take(self) -> None:
         """Do what the chosen row says, unless a dialog already asks."""
         if not self.is_active:
             return
         self._is_touched = True
-        key, starts = str(self._rows.key), self._starts
-        offered: dict[str, Callable[[], None]] = {
-            ADDRESS: self.ask_address,
-            DEMO: starts.start_demo,
-            FILES: starts.pick_file,
-            INSTALL: starts.copy_command,
-        }
-        if key in offered:
-            offered[key]()
-        for place in self._places:
-            if candidate_key(place.candidate) == key:
-                self._take(place)
+        here = self.starts.here
+        match self._rows.key:
+            case "address":
+                self.ask_address()
+            case "demo" if here.offer is not None:
+                self.post_message(StartEngine(here.offer.name))
+            case "files":
+                self.starts.begin(self.starts.start_engine)
+            case "install":
+                self.post_message(CopyText(here.engine_command))
+            case key:
+                for place in self._places:
+                    if candidate_key(place.candidate) == key:
+                        self._take(place)
 
     def _take(self, place: ServerRow) -> None:
         match place:
             case ServerRow(step=Step.CHOOSE):
                 self.post_message(ChooseCandidate(place.candidate))
             case ServerRow(step=Step.START, start=start) if start is not None:
-                self._starts.ask_to_start(start)
+                self.starts.begin(partial(self.starts.start, start))
             case ServerRow(step=Step.START_WITH_FILE):
-                self._starts.pick_file_for(place)
+                self.starts.begin(partial(self.starts.start_with_file, place))
             case ServerRow(step=Step.END):
-                self._starts.ask_to_end(place)
+                self.starts.begin(partial(self.starts.end, place))
             case _:
                 self.post_message(LookNow())
-
-    @on(RowList.Taken)
-    def _take_clicked(self, event: RowList.Taken) -> None:
-        event.stop()
-        self.action_take()
 
     def ask_address(self, typed: str = "") -> None:
         """Ask for an address, beginning with what is known of it."""
@@ -298,7 +278,7 @@ class WelcomeScreen(Screen[None]):
         self.is_leaving = True
         if isinstance(self.app.screen, (StartDialog, EndDialog)):
             self.app.screen.dismiss(None)
-        self._starts.show_what_stays()
+        self.starts.show_what_stays()
         is_free = self.app.screen is self
         self.dismiss(None)
         return is_free

@@ -1,27 +1,26 @@
-"""What the welcome page can start: installed servers, and the built-in engine."""
+"""Starts of installed servers and of the built-in engine from the welcome page."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from msgspec.structs import replace
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Static
-from textual.worker import Worker
 
 from lmchat.domain.candidate import Lifetime, ServerStart
-from lmchat.domain.engine import ModelFile
 from lmchat.domain.server import Candidate, Product
 from lmchat.errors import LMChatError
 from lmchat.services.candidates import MachineState, ServerRow
 from lmchat.services.ports import Engine
-from lmchat.services.server_launcher import Run, ServerLauncher
 from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
-from lmchat.tui.intents import ChooseCandidate, CopyText, LookNow, StartEngine, StartFailed
+from lmchat.tui.intents import ChooseCandidate, LookNow, StartEngine, StartFailed
 from lmchat.tui.screens.ask_dialog import ConfirmDialog
+from lmchat.tui.screens.chat.view import Work, begin_work
 from lmchat.tui.screens.model_picker import FilePicker
 from lmchat.tui.widgets.line import MUTED, STRONG, content
 
@@ -45,7 +44,6 @@ class StartDialog(ConfirmDialog):
         self._start = start
 
     def compose_content(self) -> Iterable[Widget]:
-        """Return the command and what becomes of it."""
         lives = " ".join((_LIVES[self._start.lifetime], _ENDS.get(self._start.product, ""))).rstrip()
         yield Static(content(((safe_line(self._start.command), STRONG),)), classes="words command gap")
         yield Static(content(((lives, MUTED),)), classes="words gap")
@@ -69,46 +67,35 @@ class EndDialog(ConfirmDialog):
 class PageStarts:
     """Starts servers and the engine for the welcome page; a server is watched on when the page is left."""
 
-    def __init__(
-        self,
-        page: Screen[None],
-        workspace: Workspace | None,
-        *,
-        changed: Callable[[], None],
-        show_problem: Callable[[str], None],
-    ) -> None:
+    def __init__(self, page: Screen[None], workspace: Workspace, changed: Callable[[], None]) -> None:
         """`changed` is called when more is known of this machine."""
         self.here = MachineState()
         """What is known of this machine beside the places that were looked at."""
-        self.is_known = True
+        self.problem = ""
+        """What went wrong last; empty until then."""
+        self.is_known = workspace.make_engine is None
         """Whether enough is known to show it."""
         self._page = page
-        self._workspace = workspace
+        self._catalogue = workspace.catalogue
+        self._make_engine = workspace.make_engine
         self._changed = changed
-        self._show_problem = show_problem
         self._engine: Engine | None = None
-        self._launcher: ServerLauncher | None = (
-            workspace.make_launcher() if workspace and workspace.make_launcher else None
-        )
+        self._launcher = workspace.make_launcher() if workspace.make_launcher else None
 
     def look_at_disk(self) -> None:
         """Look, behind what is shown, for model files that the engine can serve."""
-        if self._workspace is not None and self._workspace.make_engine is not None:
-            self.is_known = self._engine is not None
-            _: Worker[None] = self._page.run_worker(
-                partial(self._look_at_disk, self._workspace.make_engine), group="disk", exclusive=True
-            )
+        if self._make_engine is not None:
+            begin_work(self._page, partial(self._look_at_disk, self._make_engine), "disk")
 
     async def _look_at_disk(self, make: Callable[[], Awaitable[Engine]]) -> None:
         is_first = self._engine is None
-        engine: Engine = self._engine or await make()
-        self._engine = engine
+        self._engine = engine = self._engine or await make()
         try:
-            can_have = self._launcher is None or not self._launcher.engine_command
-            self._learn(offer=await engine.offer() if can_have else None)
+            if self._launcher is None or not self._launcher.engine_command:
+                self._learn(offer=await engine.offer())
             self._learn(files=await engine.files(is_refresh=not is_first))
         except LMChatError as error:
-            self._show_problem(error.words)
+            self.problem = error.words
         self.is_known = True
         self._changed()
 
@@ -119,7 +106,7 @@ class PageStarts:
     def look_at_programs(self, candidates: Sequence[Candidate]) -> None:
         """See what is installed and runs; go on where a server that was started answers."""
         starts = self._launcher
-        if starts is None:
+        if starts is None or not self._page.is_attached:
             return
         for run in starts.running:
             found = next((one for one in candidates if one.endpoint == run.start.endpoint), None)
@@ -132,8 +119,7 @@ class PageStarts:
                 installed=starts.installed, running=starts.running, engine_command=starts.engine_command
             )
 
-        if self._page.is_attached:
-            _: Worker[None] = self._page.run_worker(look, group="here", exclusive=True)
+        begin_work(self._page, look, "here")
 
     def tick(self) -> None:
         """Look every second while something starts."""
@@ -149,80 +135,45 @@ class PageStarts:
                 words = f"{name} goes on when lmchat ends; `kill {pid}` ends it."
                 self._page.app.notify(words, timeout=_READING_S, markup=False)
 
-    def start_demo(self) -> None:
-        """Ask for the demo model."""
-        if self.here.offer is not None:
-            self._page.post_message(StartEngine(self.here.offer.name))
+    def begin(self, work: Work) -> None:
+        """Run a worker that asks and starts; it outlives the page."""
+        begin_work(self._page.app, work, "start", is_only=False)
 
-    def copy_command(self) -> None:
-        """Copy the command that installs the engine."""
-        self._page.post_message(CopyText(self.here.engine_command))
+    async def _ask(self, dialog: Screen[Any]) -> Any:
+        return await self._page.app.push_screen_wait(dialog)
 
-    def pick_file(self) -> None:
+    async def start_engine(self) -> None:
         """Let a model file be chosen, and start the engine with it."""
+        if file := await self._ask(FilePicker(self.here.files, verb="start it")):
+            self._page.app.post_message(StartEngine(file.name))
 
-        def take(file: ModelFile | None) -> None:
-            if file is not None:
-                self._page.post_message(StartEngine(file.name))
-
-        self._page.app.push_screen(FilePicker(self.here.files, verb="start it"), take)
-
-    def pick_file_for(self, place: ServerRow) -> None:
+    async def start_with_file(self, place: ServerRow) -> None:
         """Let a model file be chosen for the server of a place, then ask to start that."""
+        file = await self._ask(FilePicker(self.here.files, verb="show the command"))
+        if file and self._launcher:
+            await self.start(await self._launcher.with_file(place.candidate, place.program, file.path))
 
-        async def ask(starts: ServerLauncher, file: ModelFile) -> None:
-            self.ask_to_start(await starts.with_file(place.candidate, place.program, file.path))
-
-        def take(file: ModelFile | None) -> None:
-            if file is not None and self._launcher is not None:
-                _: Worker[None] = self._page.run_worker(partial(ask, self._launcher, file), group="ask")
-
-        self._page.app.push_screen(FilePicker(self.here.files, verb="show the command"), take)
-
-    def ask_to_start(self, start: ServerStart) -> None:
-        """Show the command, and run it if the user says so."""
-
-        def answer(is_wanted: bool | None) -> None:
-            if is_wanted and self._launcher is not None:
-                self._show_problem("")
-                name = f"start {start.product}"
-                work = partial(self._run, self._launcher, start)
-                _: Worker[None] = self._page.app.run_worker(work, name=name, group=name)
-
-        self._page.app.push_screen(StartDialog(start), answer)
-
-    async def _run(self, starts: ServerLauncher, start: ServerStart) -> None:
-        """Run it until it ends; the server that it starts is found by the ordinary look."""
-        app, catalogue = self._page.app, self._workspace.catalogue if self._workspace else None
-        if catalogue is not None:
-            catalogue.expect(start.endpoint)
+    async def start(self, start: ServerStart) -> None:
+        """Show the command, and run it until it ends if the user says so; the next looks find its server."""
+        app, starts = self._page.app, self._launcher
+        if not await self._ask(StartDialog(start)) or starts is None:
+            return
+        self.problem = ""
+        self._changed()
+        self._catalogue.expect(start.endpoint)
         try:
             await starts.watch(await starts.begin(start))
         except LMChatError as error:
-            if catalogue is not None:
-                catalogue.forget(start.endpoint)
+            self._catalogue.forget(start.endpoint)
             app.post_message(StartFailed(start.endpoint, error))
-            return
-        app.post_message(LookNow())
+        else:
+            app.post_message(LookNow())
 
-    def ask_to_end(self, place: ServerRow) -> None:
+    async def end(self, place: ServerRow) -> None:
         """End what was started and does not answer, if the user says so."""
-        starts = self._launcher
-        running = starts.running if starts else ()
-        run = next((one for one in running if one.start == place.start), None)
-        if starts is None or run is None:
-            return
-
-        async def end(starts: ServerLauncher, run: Run) -> None:
+        app, starts = self._page.app, self._launcher
+        run = next((one for one in starts.running if one.start == place.start), None) if starts else None
+        if starts and run and await self._ask(EndDialog(run.start, log_file=str(run.program.log_file))):
             await starts.end(run)
-            if self._workspace is not None:
-                self._workspace.catalogue.forget(run.start.endpoint)
-            self._page.post_message(LookNow())
-
-        def answer(is_wanted: bool | None) -> None:
-            if is_wanted:
-                _: Worker[None] = self._page.app.run_worker(
-                    partial(end, starts, run), name="end", group="end"
-                )
-
-        self._page.app.push_screen(EndDialog(run.start, log_file=str(run.program.log_file)), answer)
+            self._catalogue.forget(run.start.endpoint)
+            app.post_message(LookNow())
