@@ -3,97 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 import time
-import zlib
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
-from urllib.request import getproxies
 
 import httpx
 
 from lmchat import __version__
 from lmchat.domain.server import Endpoint
 from lmchat.errors import RequestInvalid, ServerRejected, ServerUnavailable, WrongUse
-from lmchat.proxy.errors import VANISHED_S, reaching, trusted
+from lmchat.proxy.errors import reaching, trusted
 from lmchat.proxy.json_values import NotJsonError, decode, mapping
 from lmchat.proxy.refusals import is_error
-
-MAX_PIECE_BYTES = 64 << 10
-"""Size of the pieces of an unpacked body: one read of 64 KiB may unpack to 64 MiB."""
-_WINDOW_BITS = {"gzip": zlib.MAX_WBITS | 16, "x-gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
-
-
-async def pieces_of(response: httpx.Response) -> AsyncIterator[bytes]:
-    """Read a body in pieces of bounded size.
-
-    Raises:
-        ServerRejected: it is packed in a way that was not asked for, such as twice.
-        httpx.DecodingError: it cannot be unpacked.
-    """
-    if response.is_stream_consumed:
-        yield response.content
-        return
-    packing = response.headers.get("content-encoding", "").strip().lower()
-    if packing in ("", "identity"):
-        async for chunk in response.aiter_raw():
-            yield chunk
-        return
-    if packing not in _WINDOW_BITS:
-        raise ServerRejected(
-            "The server packs its answer in a way that nobody asked for.",
-            kind="not_an_llm",
-            hint="Check the port and the path of the address.",
-            details="Content-Encoding other than gzip and deflate",
-        )
-    inflate, is_begun = zlib.decompressobj(_WINDOW_BITS[packing]), False
-    async for chunk in response.aiter_raw():
-        data = chunk
-        while data and not inflate.eof:
-            try:
-                piece = inflate.decompress(data, MAX_PIECE_BYTES)
-            except zlib.error as error:
-                if is_begun or packing != "deflate":
-                    raise httpx.DecodingError(str(error)) from error
-                # some servers send raw deflate without the zlib header
-                inflate, piece = zlib.decompressobj(-zlib.MAX_WBITS), b""
-            else:
-                data = inflate.unconsumed_tail
-            is_begun = True
-            if piece:
-                yield piece
-                await asyncio.sleep(0)
-
-
-EVERY_S = 5
-"""Interval of the system's probes on a connection on which nothing moves."""
-
-
-def keepalive_options() -> list[tuple[int, int, int]]:
-    """Return the socket options by which the system notices that the other machine is gone.
-
-    An option that the system refuses is left out: it would make every connection fail.
-    """
-    named = [
-        (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
-        (socket.IPPROTO_TCP, "TCP_KEEPIDLE", EVERY_S),
-        (socket.IPPROTO_TCP, "TCP_KEEPALIVE", EVERY_S),  # the same on macOS
-        (socket.IPPROTO_TCP, "TCP_KEEPINTVL", EVERY_S),
-        (socket.IPPROTO_TCP, "TCP_KEEPCNT", VANISHED_S // EVERY_S - 1),
-        (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", VANISHED_S * 1000),  # also for sent data
-    ]
-    known = []
-    with socket.socket() as trial:
-        for level, name, value in named:
-            with suppress(AttributeError, OSError):
-                trial.setsockopt(level, getattr(socket, name), value)
-                known.append((level, getattr(socket, name), value))
-    return known
-
 
 MAX_REPLY_BYTES = 16 << 20
 CONNECT_LOOPBACK_S = 2.0
@@ -102,9 +26,6 @@ WRITE_S = 30.0
 POOL_S = 5.0
 KEEPALIVE_S = 2.0
 """Shorter than the 5 s after which LM Studio and llama.cpp close an idle connection (R-33)."""
-
-
-_OK = range(200, 300)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,12 +48,11 @@ class Reply:
 
     @property
     def object(self) -> dict[str, Any]:
-        """The body as a JSON object; empty where it is not one."""
         return mapping(self.value)
 
     @property
     def is_good(self) -> bool:
-        return self.status in _OK and self.value is not None and not is_error(self.value)
+        return 200 <= self.status < 300 and self.value is not None and not is_error(self.value)  # noqa: PLR2004 - HTTP
 
     @property
     def is_unknown_path(self) -> bool:
@@ -169,22 +89,14 @@ class Connections:
         return client
 
     def _new_client(self, endpoint: Endpoint) -> httpx.AsyncClient:
-        verify = self._trusted if endpoint.scheme == "https" and self._trusted else self._no_tls
-        limits = httpx.Limits(max_connections=8, keepalive_expiry=KEEPALIVE_S)
         try:
-            transport = self._transport
-            # httpx looks for proxies of the environment only if it is given no transport
-            if transport is None and (endpoint.is_local or not getproxies()):
-                transport = httpx.AsyncHTTPTransport(
-                    verify=verify, limits=limits, trust_env=False, socket_options=keepalive_options()
-                )
             return httpx.AsyncClient(
-                transport=transport,
-                verify=verify,
+                transport=self._transport,
+                verify=self._trusted if endpoint.scheme == "https" and self._trusted else self._no_tls,
                 # a proxy of the environment cannot reach this machine (R-8)
                 trust_env=not endpoint.is_local,
                 follow_redirects=False,
-                limits=limits,
+                limits=httpx.Limits(max_connections=8, keepalive_expiry=KEEPALIVE_S),
                 headers={"User-Agent": f"lmchat/{__version__}"},
             )
         except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
@@ -217,22 +129,31 @@ class Connections:
         request = client.build_request(method, url, content=body, headers=headers, timeout=patience)
         freshness = Freshness()
         request.extensions["trace"] = freshness.trace
+        # one byte now and then would keep every other clock from running out
+        whole_s = None if patience.read is None else (patience.connect or 0.0) + 2 * patience.read
         try:
-            return await self._read(endpoint, request)
+            return await self._read(endpoint, request, whole_s)
         except ServerUnavailable as error:
             if error.kind != "dropped" or not freshness.is_reused:
                 raise
-        return await self._read(endpoint, request)
+        return await self._read(endpoint, request, whole_s)
 
-    async def _read(self, endpoint: Endpoint, request: httpx.Request) -> Reply:
+    async def _read(self, endpoint: Endpoint, request: httpx.Request, whole_s: float | None) -> Reply:
         started_s = time.perf_counter()
+        client = await self.client(endpoint)
         with reaching(endpoint):
-            async with _whole_limit(request):
-                response = await (await self.client(endpoint)).send(request, stream=True)
-                try:
-                    content = await read_capped(response, MAX_REPLY_BYTES)
-                finally:
-                    await response.aclose()
+            try:
+                async with asyncio.timeout(whole_s):
+                    response = await client.send(request, stream=True)
+                    content = await read_up_to(response, MAX_REPLY_BYTES)
+            except TimeoutError:
+                raise httpx.ReadTimeout("the reply has no end") from None
+        if len(content) > MAX_REPLY_BYTES:
+            raise ServerRejected(
+                f"The server sent more than {MAX_REPLY_BYTES >> 20} MiB where a short answer was due.",
+                kind="not_an_llm",
+                hint="Check the port and the path of the address.",
+            )
         return Reply(
             status=response.status_code,
             headers={name.lower(): value for name, value in response.headers.items()},
@@ -247,25 +168,12 @@ class Connections:
             await client.aclose()
 
 
-@asynccontextmanager
-async def _whole_limit(request: httpx.Request) -> AsyncIterator[None]:
-    """Limit the time of a whole reply: one byte now and then keeps every other clock from running out."""
-    times: dict[str, float | None] = request.extensions["timeout"]
-    connect_s, read_s = times.get("connect"), times.get("read")
-    try:
-        async with asyncio.timeout(None if read_s is None else (connect_s or 0.0) + 2 * read_s):
-            yield
-    except TimeoutError:
-        raise httpx.ReadTimeout("the reply has no end") from None
-
-
 class Freshness:
     """Whether a request went over a connection that had been used before; that one may be stale (R-33)."""
 
     def __init__(self) -> None:
         self.is_reused = True
         self.is_connecting = False
-        """Whether the connection is not made yet."""
 
     async def trace(self, name: str, _: object) -> None:
         if name.startswith(("connection.connect", "connection.start_tls")):
@@ -292,35 +200,20 @@ def request_headers(key: str | None, *, has_body: bool = False) -> dict[str, str
     return headers
 
 
-async def read_begun(response: httpx.Response, limit: int, patience_s: float) -> bytes:
-    """Read what comes of a body in this time and up to this size; what is missing is not missed."""
+async def read_up_to(response: httpx.Response, limit: int, patience_s: float | None = None) -> bytes:
+    """Read a body until it ends, is longer than the limit, or its time is over, and close it."""
     content = bytearray()
     try:
         async with asyncio.timeout(patience_s):
-            async for chunk in pieces_of(response):
+            async for chunk in response.aiter_bytes():
                 content += chunk
                 if len(content) > limit:
                     break
     except TimeoutError:
-        pass
-    return bytes(content[:limit])
-
-
-async def read_capped(response: httpx.Response, limit: int) -> bytes:
-    """Read a body up to a limit.
-
-    Raises:
-        ServerRejected: it is longer.
-    """
-    content = bytearray()
-    async for chunk in pieces_of(response):
-        content += chunk
-        if len(content) > limit:
-            raise ServerRejected(
-                f"The server sent more than {limit >> 20} MiB where a short answer was due.",
-                kind="not_an_llm",
-                hint="Check the port and the path of the address.",
-            )
+        if patience_s is None:
+            raise
+    finally:
+        await response.aclose()
     return bytes(content)
 
 

@@ -150,7 +150,7 @@ def _verdict(error: LMChatError, site: Site, *, is_sure: bool) -> Verdict:
     if error.kind == "auth":
         if not is_sure and site.first is not None and _is_foreign_door(site.first):
             return Verdict.NOT_AN_LLM
-        return Verdict.KEY_REJECTED if site.asked.has_key else Verdict.NEEDS_KEY
+        return Verdict.KEY_REJECTED if site.asked.key else Verdict.NEEDS_KEY
     if error.kind in _FOREIGN and not is_sure:
         return Verdict.NOT_AN_LLM
     return _VERDICTS.get(error.kind, Verdict.SERVER_ERROR)
@@ -502,7 +502,7 @@ class Scout:
             endpoint=endpoint,
             connections=self._connections,
             timeout=timeout,
-            asked=Asked(product=product, has_key=bool(key), key=key or "", host=endpoint.host),
+            asked=Asked(product=product, key=key or "", host=endpoint.host),
             questions=questions,
             lacks=self._lacks.setdefault(endpoint, set()),
             facts=self._facts.setdefault(endpoint, {}),

@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from msgspec import Struct, field
-from msgspec.structs import replace
 
 from lmchat.domain.server import Product
 from lmchat.errors import ServerRejected
@@ -25,7 +24,7 @@ _HTML = re.compile(rb"^\s*(<!doctype html|<html|<head|<\?xml)", re.IGNORECASE)
 
 
 class ErrorBody(Struct, frozen=True, kw_only=True):
-    """The same facts, whatever the shape."""
+    """Facts of a refusal, whatever the shape of its body (protocol.md, 4.1)."""
 
     message: str = ""
     """The server's own sentence, trimmed and safe on one line; empty where it said nothing."""
@@ -34,14 +33,6 @@ class ErrorBody(Struct, frozen=True, kw_only=True):
     param: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
     is_html: bool = False
-    scheme: str = ""
-    """The first word of the header `www-authenticate`, in lower case."""
-    location: str = ""
-    """The address that a redirect leads to, without its query."""
-
-    @property
-    def words(self) -> str:
-        return f"{self.type} {self.code} {self.param} {self.message}".lower()
 
 
 def read_body(body: bytes, content_type: str = "", *, key: str = "") -> ErrorBody:
@@ -59,19 +50,22 @@ def read_value(value: object, *, key: str = "") -> ErrorBody:
     """Read a decoded error, from a body or from the middle of a stream."""
     if isinstance(value, list) and value:
         value = value[0]
-    whole = mapping(value)
-    inner = whole.get("error") or whole.get("message") or whole.get("error_message") or whole.get("detail")
-    facts = mapping(inner) or whole
-    row = _first_detail(inner) or _first_detail(mapping(inner).get("message"))
-    place = _place(row)
-    message = text(value) or text(inner) or _sentence(facts) or _in_words(row, place)
-    code = facts.get("code", facts.get("status", whole.get("code")))
-    kind = text(facts.get("type")) or text(whole.get("error_type")) or text(whole.get("type"))
+    outer = mapping(value)
+    inner = outer.get("error") or outer.get("message") or outer.get("error_message") or outer.get("detail")
+    facts = mapping(inner) or outer
+    # FastAPI sends a list of what it cannot use
+    row = next((row for one in (inner, mapping(inner).get("message")) for row in _details(one)), {})
+    steps = row.get("loc")
+    place = ".".join(map(_plain, steps)) if isinstance(steps, list) else ""
+    in_words = f"{text(row.get('msg'))} ({place})" if place else text(row.get("msg"))
+    said = facts.get("message") or facts.get("error")
+    message = text(value) or text(inner) or text(said) or text(mapping(said).get("message")) or in_words
+    kind = text(facts.get("type")) or text(outer.get("error_type")) or text(outer.get("type"))
     return ErrorBody(
         message=clean(without_key(message, key)),  # before it is shortened, which may leave half a key
-        code=_plain(code),
+        code=_plain(facts.get("code", facts.get("status", outer.get("code")))),
         type=clean(kind),
-        param=clean(text(facts.get("param")) or text(whole.get("param")) or place.rpartition(".")[2]),
+        param=clean(text(facts.get("param")) or text(outer.get("param")) or place.rpartition(".")[2]),
         facts=facts,
     )
 
@@ -101,78 +95,32 @@ def clean(message: str) -> str:
 
 
 def _plain(value: object) -> str:
-    """Return a code or a step of a path as text; what is neither word nor figure is not written out."""
     figure = number(value)
     return clean(text(value)) if figure is None else f"{figure:.15g}"
 
 
-def _sentence(facts: Mapping[str, Any]) -> str:
-    """Return the words of an error object; some put them in one more object."""
-    said = facts.get("message") or facts.get("error")
-    return text(said) or text(mapping(said).get("message"))
-
-
-def _first_detail(value: object) -> dict[str, Any]:
-    """Return the first row of the list that FastAPI sends for a request that it cannot use."""
-    listed = rows(value) or rows(mapping(value).get("detail"))
-    return listed[0] if listed else {}
-
-
-def _place(row: Mapping[str, Any]) -> str:
-    place = row.get("loc")
-    return ".".join(map(_plain, place)) if isinstance(place, list) else ""
-
-
-def _in_words(row: Mapping[str, Any], place: str) -> str:
-    return f"{text(row.get('msg'))} ({place})" if place else text(row.get("msg"))
+def _details(value: object) -> list[dict[str, Any]]:
+    return rows(value) or rows(mapping(value).get("detail"))
 
 
 LM_STUDIO, JAN, LLAMA, OLLAMA = Product.LM_STUDIO, Product.JAN, Product.LLAMA_CPP, Product.OLLAMA
-LITELLM = Product.LITELLM
 
 
-class Rule(Struct, frozen=True, kw_only=True):
+class Rule(Struct, frozen=True):
     """One kind of refusal."""
 
     kind: str
-    statuses: frozenset[int] = frozenset()
-    """Statuses that it is about; empty: all, also the inside of a stream."""
-    pattern: str = ""
-    """Pattern to find in type, code, parameter or message; lower case."""
-    product: Product | None = None
-    is_silent: bool = False
-    is_html: bool = False
-    is_keyless: bool = False
-    scheme: str = ""
-    """The way to prove who one is that the server asks for, as `basic`."""
-    message: str = ""
-    """The sentence; empty: the server's own."""
+    at: tuple[int, ...] = ()
+    """Statuses that it is about, 0 inside a stream; empty: all."""
+    says: str = ""
+    """Pattern to find in what `_searched` returns; lower case."""
+    message: str = "{said}"
     hint: str = ""
     hints: Mapping[Product, str] = field(default_factory=dict)
-    hint_without_key: str = ""
-
-    def matches(self, status: int, body: ErrorBody, asked: Asked) -> bool:
-        if (self.statuses and status not in self.statuses) or (self.product not in (None, asked.product)):
-            return False
-        if (self.is_silent and (body.message or body.is_html)) or (self.is_html and not body.is_html):
-            return False
-        if (self.is_keyless and asked.has_key) or self.scheme not in ("", body.scheme):
-            return False
-        return not self.pattern or re.search(self.pattern, body.words) is not None
-
-    def hint_for(self, product: Product, *, has_key: bool) -> str:
-        own = self.hints.get(product)
-        if own is not None:
-            return own
-        return self.hint if has_key or not self.hint_without_key else self.hint_without_key
+    """Hints for single products."""
 
 
-def _of(*statuses: int) -> frozenset[int]:
-    return frozenset(statuses)
-
-
-_STREAM = _of(0)
-"""Inside a stream, where no number says what it is."""
+_STREAM = (0,)
 _OVERFLOW = (
     r"exceed_context_size|context_length_exceeded|maximum context length|exceeds the available context"
     r"|tokens to keep from the initial prompt|trying to keep the first|context size has been exceeded"
@@ -183,55 +131,65 @@ _MODEL_MISSING = (
     r"|invalid model identifier|model .*does not exist|no such model|not a valid model"
     r"|models/\S+ is not found|not_found_error.*model: \S+|invalid model name passed in"
 )
+_NO_KEY = "invalid_api_key|authentication_error|invalid api key|api token is required|api key not valid"
+_NO_KEY += "|missing or invalid authorization header"
+KEY_MISSING = "The server wants an API key, and none was sent."
+KEY_REJECTED = "The key was rejected: check it."
+"""Replaced by `KEY_MISSING` where no key was sent."""
 _KEY_HINTS = {
     LM_STUDIO: "LM Studio wants an API token: Developer, Server settings, Manage tokens.",
     JAN: "Jan shows its API key under Settings, Local API Server.",
     LLAMA: "Use the key that llama-server was started with (--api-key).",
 }
+_NO_CREDIT = r"insufficient_quota|exceeded your current quota|credit_balance|out of credits?\b|billing"
+_CREDIT_HINT = "Check the account's plan and billing; trying again does not help."
+_ADDRESS_HINT = "The address of the server should end in /v1, or in nothing."
+_PAGE, _PAGE_HINT = (
+    "This is not an LLM API: a web page answered.",
+    "Check the port and the path of the address.",
+)
+_LIMIT_HINT = "Wait a moment; the server limits requests."
+_BUSY_HINT = "The server is busy; try again in a moment."
+_HOST = '{product} does not accept the host name "{host}".'
 
 RULES: tuple[Rule, ...] = (
     Rule(
-        kind="wrong_path",
-        pattern="unexpected endpoint or method",
+        "wrong_path",
+        says="unexpected endpoint or method",
         message="LM Studio does not know this path.",
-        hint="The address of the server should end in /v1, or in nothing.",
+        hint=_ADDRESS_HINT,
     ),
     Rule(
-        kind="wrong_path",
-        statuses=_of(400, 426),
-        pattern=r"http request (was sent )?to (an )?https (server|port)",
+        "wrong_path",
+        (400, 426),
+        r"http request (was sent )?to (an )?https (server|port)",
         message="The server speaks https at this port.",
         hint="Write https:// in front of its address.",
     ),
     Rule(
-        kind="context_overflow",
-        pattern=_OVERFLOW,
+        "context_overflow",
+        says=_OVERFLOW,
         message="The conversation is longer than the model's context.",
         hint="Shorten it, begin a new session, or load the model with a larger context length.",
     ),
     Rule(
-        kind="billing",
-        pattern=r"insufficient_quota|exceeded your current quota|credit_balance|out of credits?\b|billing",
+        "billing",
+        says=_NO_CREDIT,
         message="{product} says that the account is out of credit.",
-        hint="Check the account's plan and billing; trying again does not help.",
+        hint=_CREDIT_HINT,
     ),
+    Rule("billing", (429,), "credit", hint=_CREDIT_HINT),
+    Rule("billing", (402,), hint="Check the account's plan and billing."),
     Rule(
-        kind="billing",
-        statuses=_of(429),
-        pattern="credit",
-        hint="Check the account's plan and billing; trying again does not help.",
-    ),
-    Rule(kind="billing", statuses=_of(402), hint="Check the account's plan and billing."),
-    Rule(
-        kind="loading",
-        statuses=_of(503),
-        pattern="loading model|model is loading",
+        "loading",
+        (503,),
+        "loading model|model is loading",
         message="The model is loading.",
         hint="Wait until it is loaded.",
     ),
     Rule(
-        kind="model_not_loaded",
-        pattern="no models loaded|failed to load model|no running session found|no models are available",
+        "model_not_loaded",
+        says="no models loaded|failed to load model|no running session found|no models are available",
         hint="Load a model, or a smaller one if memory is short.",
         hints={
             JAN: "Start the model in Jan, then try again.",
@@ -239,152 +197,93 @@ RULES: tuple[Rule, ...] = (
         },
     ),
     Rule(
-        kind="model_crashed",
-        pattern="model has crashed|exit code",
+        "model_crashed",
+        says="model has crashed|exit code",
         hint="It is often out of memory: load a smaller model or a smaller context.",
     ),
     Rule(
-        kind="model_missing",
-        statuses=_of(0, 400, 404, 422),
-        pattern=_MODEL_MISSING,
+        "model_missing",
+        (0, 400, 404, 422),
+        _MODEL_MISSING,
         hint="Choose a model that the server has: Ctrl+O lists them.",
         hints={OLLAMA: "Fetch it with: ollama pull {model}"},
     ),
-    Rule(
-        kind="auth",
-        statuses=_of(500),
-        pattern=r"^\s*internal server error$",
-        product=LITELLM,
-        is_keyless=True,  # LiteLLM fails where it finds no key
+    Rule(  # LiteLLM fails where it finds no key
+        "auth",
+        (500,),
+        r"<litellm> <no key> +internal server error$",
         message="{product} does not answer without a key.",
-        hint_without_key="The server wants an API key, and none was sent.",
+        hint=KEY_MISSING,
+    ),
+    Rule(  # LiteLLM looks for a key that is not its own in a database it has not
+        "auth", (400,), "no_db_connection", message="{product} does not know this key.", hint=KEY_REJECTED
     ),
     Rule(
-        kind="auth",
-        statuses=_of(400),
-        pattern="no_db_connection",  # LiteLLM looks for a key that is not its own in a database it has not
-        message="{product} does not know this key.",
-        hint="The key was rejected: check it.",
-        hint_without_key="The server wants an API key, and none was sent.",
-    ),
-    Rule(
-        kind="auth",
-        statuses=_of(401),
-        scheme="basic",
+        "auth",
+        (401,),
+        "<basic>",
         message="{product} asks for a user name and password (HTTP Basic).",
         hint="lmchat sends API keys alone: let the web server there accept one, or use an address behind it.",
     ),
+    Rule("auth", (401,), hint=KEY_REJECTED, hints=_KEY_HINTS),
+    Rule("auth", says=_NO_KEY, hint=KEY_REJECTED, hints=_KEY_HINTS),
     Rule(
-        kind="auth",
-        statuses=_of(401),
-        message="{said}",
-        hint="The key was rejected: check it.",
-        hint_without_key="The server wants an API key, and none was sent.",
-        hints=_KEY_HINTS,
-    ),
-    Rule(
-        kind="auth",
-        pattern="invalid_api_key|authentication_error|invalid api key|api token is required"
-        r"|api key not valid|missing or invalid authorization header",
-        hint="The key was rejected: check it.",
-        hint_without_key="The server wants an API key, and none was sent.",
-        hints=_KEY_HINTS,
-    ),
-    Rule(
-        kind="host_blocked",
-        statuses=_of(400, 403),
-        pattern="host header|host not allowed",
-        message='{product} does not accept the host name "{host}".',
+        "host_blocked",
+        (400, 403),
+        "host header|host not allowed",
+        message=_HOST,
         hint="Let the server trust this host name, or use 127.0.0.1.",
         hints={JAN: "In Jan: Settings, Local API Server, Trusted Hosts: add {host}."},
     ),
     Rule(
-        kind="host_blocked",
-        statuses=_of(403),
-        product=OLLAMA,
-        is_silent=True,
-        message='Ollama does not accept the host name "{host}".',
+        "host_blocked",
+        (403,),
+        "<ollama> <empty>",
+        message=_HOST,
         hint="Use 127.0.0.1, or start it so: OLLAMA_HOST={host} ollama serve.",
     ),
-    Rule(kind="forbidden", statuses=_of(403), hint="The server does not allow this."),
+    Rule("forbidden", (403,), hint="The server does not allow this."),
+    Rule("wrong_path", (404, 405), "<web page>", message=_PAGE, hint=_PAGE_HINT),
     Rule(
-        kind="wrong_path",
-        statuses=_of(404, 405),
-        is_html=True,
-        message="This is not an LLM API: a web page answered.",
-        hint="Check the port and the path of the address.",
-    ),
-    Rule(
-        kind="wrong_path",
-        statuses=_of(404, 405),
-        hint="The address of the server should end in /v1, or in nothing.",
+        "wrong_path",
+        (404, 405),
+        hint=_ADDRESS_HINT,
         hints={JAN: "Check the API prefix under Jan's Settings, Local API Server."},
     ),
     Rule(
-        kind="wrong_path",
-        statuses=_of(301, 302, 303, 307, 308),
+        "wrong_path",
+        (301, 302, 303, 307, 308),
         message="{product} redirects to {location}.",
         hint="Redirects are not followed; use the other address itself.",
     ),
     Rule(
-        kind="timeout",
-        statuses=_of(408, 504),
-        message="Request timeout: {said}",
-        hint="Try again; the server took too long.",
+        "timeout", (408, 504), message="Request timeout: {said}", hint="Try again; the server took too long."
     ),
-    Rule(kind="too_large", statuses=_of(413), hint="Shorten the conversation."),
-    Rule(kind="bad_request", statuses=_of(400, 409, 422), hint="The server does not accept this request."),
+    Rule("too_large", (413,), hint="Shorten the conversation."),
+    Rule("bad_request", (400, 409, 422), hint="The server does not accept this request."),
+    Rule("rate_limited", (429,), hint=_LIMIT_HINT),
+    Rule("rate_limited", _STREAM, "rate.?limit|too.many.requests", hint=_LIMIT_HINT),
     Rule(
-        kind="rate_limited",
-        statuses=_of(429),
-        hint="Wait a moment; the server limits requests.",
+        "busy",
+        _STREAM,
+        r"overloaded|service.{0,12}unavailable|unavailable_error|currently unavailable|server.busy",
+        hint=_BUSY_HINT,
     ),
+    Rule("unsupported", (501,), hint="This server cannot do that."),
+    Rule("busy", (529,), hint="The server is overloaded; try again later."),
+    Rule("busy", (503,), "busy|overloaded|maximum pending", hint=_BUSY_HINT),
     Rule(
-        kind="rate_limited",
-        statuses=_STREAM,
-        pattern="rate.?limit|too.many.requests",
-        hint="Wait a moment; the server limits requests.",
-    ),
-    Rule(
-        kind="busy",
-        statuses=_STREAM,
-        pattern=r"overloaded|service.{0,12}unavailable|unavailable_error|currently unavailable|server.busy",
-        hint="The server is busy; try again in a moment.",
-    ),
-    Rule(
-        kind="unsupported",
-        statuses=_of(501),
-        hint="This server cannot do that.",
-    ),
-    Rule(
-        kind="busy",
-        statuses=_of(529),
-        hint="The server is overloaded; try again later.",
-    ),
-    Rule(
-        kind="busy",
-        statuses=_of(503),
-        pattern="busy|overloaded|maximum pending",
-        hint="The server is busy; try again in a moment.",
-    ),
-    Rule(
-        kind="upstream",
-        statuses=_of(502, 503),
+        "upstream",
+        (502, 503),
         hint="What stands behind the server does not answer; restart the model.",
         hints={JAN: "The engine has ended: restart the model in Jan."},
     ),
-    Rule(
-        kind="not_an_llm",
-        is_html=True,
-        message="This is not an LLM API: a web page answered.",
-        hint="Check the port and the path of the address.",
-    ),
-    Rule(kind="server_error", hint="Look at the server's log, then try again."),
+    Rule("not_an_llm", says="<web page>", message=_PAGE, hint=_PAGE_HINT),
+    Rule("server_error", hint="Look at the server's log, then try again."),
 )
 
-
+_FIGURE = re.compile(r"\s*(\d{1,12}(?:\.\d{1,12})?)\s*", re.ASCII)
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
-
 _UNITS = ("d", "h", "min", "s")
 
 
@@ -394,16 +293,33 @@ def retry_after_s(headers: Mapping[str, str], facts: Mapping[str, Any]) -> float
     Read are `retry-after-ms`, `retry-after` (seconds or a date), OpenAI's `x-ratelimit-reset-requests`
     (only where no room is left) and the `retryDelay` in the body of a Google error.
     """
-    milliseconds = _figure(headers.get("retry-after-ms", ""))
-    if milliseconds is not None:
-        return milliseconds / 1000
-    named = headers.get("retry-after", "").strip()
-    if named:
+    if found := _FIGURE.fullmatch(headers.get("retry-after-ms", "")):
+        return float(found[1]) / 1000
+    if named := headers.get("retry-after", "").strip():
         return _seconds_or_date(named)
     if headers.get("x-ratelimit-remaining-requests", "").strip() == "0":
         return _duration(headers.get("x-ratelimit-reset-requests", ""))
     delays = (text(mapping(row).get("retryDelay")) for row in rows(facts.get("details")))
     return next((_duration(delay) for delay in delays if delay), None)
+
+
+def _seconds_or_date(named: str) -> float | None:
+    if found := _FIGURE.fullmatch(named):
+        return float(found[1])
+    try:
+        date = parsedate_to_datetime(named)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return _duration(named)
+    date = date if date.tzinfo else date.replace(tzinfo=UTC)
+    return max((date - datetime.now(UTC)).total_seconds(), 0.0)
+
+
+def _duration(named: str) -> float | None:
+    found = _DURATION.fullmatch(named.strip())
+    if found is None or not any(found.groups()):
+        return None
+    hours, minutes, seconds, milliseconds = (float(group or 0) for group in found.groups())
+    return hours * 3600 + minutes * 60 + seconds + milliseconds / 1000
 
 
 def span(seconds: float) -> str:
@@ -415,39 +331,12 @@ def span(seconds: float) -> str:
     return " ".join(f"{figure} {unit}" for figure, unit in told)
 
 
-def _seconds_or_date(named: str) -> float | None:
-    seconds = _figure(named)
-    if seconds is not None:
-        return seconds
-    try:
-        date = parsedate_to_datetime(named)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return _duration(named)
-    date = date if date.tzinfo else date.replace(tzinfo=UTC)
-    return max((date - datetime.now(UTC)).total_seconds(), 0.0)
-
-
-def _figure(named: str) -> float | None:
-    found = re.fullmatch(r"\s*(\d{1,12}(?:\.\d{1,12})?)\s*", named, re.ASCII)
-    return float(found.group(1)) if found else None
-
-
-def _duration(named: str) -> float | None:
-    found = _DURATION.fullmatch(named.strip())
-    if found is None or not any(found.groups()):
-        return None
-    hours, minutes, seconds, milliseconds = (float(group or 0) for group in found.groups())
-    return hours * 3600 + minutes * 60 + seconds + milliseconds / 1000
-
-
 _TOKENS_NEEDED = re.compile(
     r"(?:requested|request \(|first|contains|resulted in|keep the first)\D{0,25}(\d{1,15})\b"
 )
 _TOKENS_ROOM = re.compile(
     r"(?:maximum context length (?:is|of)|context (?:size|length|window))\D{0,25}(\d{1,15})\b"
 )
-
-
 _PASSING = frozenset({"rate_limited", "busy", "upstream", "loading", "timeout"})
 
 
@@ -455,9 +344,8 @@ class Asked(Struct, frozen=True, kw_only=True):
     """Facts of the request that a helpful message about its refusal needs."""
 
     product: Product
-    has_key: bool = False
     key: str = ""
-    """That key, to be cut out of what the server says."""
+    """The key that was sent, to be cut out of what the server says."""
     model: str = ""
     host: str = ""
 
@@ -467,48 +355,83 @@ class Asked(Struct, frozen=True, kw_only=True):
 
 def refusal(status: int, headers: Mapping[str, str], body: bytes, asked: Asked) -> ServerRejected:
     """Return the error for a reply whose status or body refuses."""
-    read = replace(
-        read_body(body, headers.get("content-type", ""), key=asked.key),
-        scheme=headers.get("www-authenticate", "").partition(" ")[0].lower(),
-        location=without_key(shown_address(headers.get("location", "")), asked.key),
-    )
-    return _error(status, read, asked, retry_after=retry_after_s(headers, read.facts))
+    read = read_body(body, headers.get("content-type", ""), key=asked.key)
+    return _error(status, headers, read, asked)
 
 
 def refusal_in_stream(value: object, asked: Asked) -> ServerRejected:
     """Return the error for an error object inside a stream; its `status` is None."""
     read = read_value(value, key=asked.key)
     code = int(read.code) if read.code.isdecimal() and len(read.code) == len("503") else 0
-    return _error(code, read, asked, retry_after=retry_after_s({}, read.facts), is_in_stream=True)
+    return _error(code, {}, read, asked, is_in_stream=True)
 
 
 def _error(
-    status: int, read: ErrorBody, asked: Asked, *, retry_after: float | None, is_in_stream: bool = False
+    status: int,
+    headers: Mapping[str, str],
+    read: ErrorBody,
+    asked: Asked,
+    *,
+    is_in_stream: bool = False,
 ) -> ServerRejected:
-    rule = next(rule for rule in RULES if rule.matches(status, read, asked))
-    words = _words(status, read, asked)
-    message = (rule.message or "{said}").format(**words)
-    if rule.kind == "context_overflow" and words["needs"] and words["room"]:
-        message = f"The conversation needs {words['needs']} tokens, the model has room for {words['room']}."
+    searched = _searched(read, asked, headers.get("www-authenticate", ""))
+    rule = next(one for one in RULES if (not one.at or status in one.at) and re.search(one.says, searched))
+    needed, room = _tokens(read, "n_prompt_tokens", _TOKENS_NEEDED), _tokens(read, "n_ctx", _TOKENS_ROOM)
+    words = _words(status, headers, read, asked)
+    message, hint = rule.message.format(**words), rule.hints.get(asked.product, rule.hint)
+    if rule.kind == "context_overflow" and needed and room:
+        message = f"The conversation needs {needed} tokens, the model has room for {room}."
     if rule.kind == "bad_request" and read.param.lower() not in message.lower():
         message = f"{message} ({read.param})"
     if rule.kind == "server_error" and is_in_stream:
         message = f"Streaming failed: {message}"
-    hint = rule.hint_for(asked.product, has_key=asked.has_key).format(**words)
+    wait_s = retry_after_s(headers, read.facts)
+    if rule.kind in _PASSING and wait_s is not None and wait_s >= 1:  # R-32
+        hint = f"The server asks to wait {span(wait_s)}; try again then."
     details = f"HTTP {status or 'stream'}: {read.type} {read.code} {read.message}".strip()
     error = ServerRejected(
         without_key(message, asked.key),
         kind=rule.kind,
         status=None if is_in_stream else status or None,
-        hint=_asks_to_wait(rule.kind, retry_after) or hint,
+        hint=KEY_MISSING if hint == KEY_REJECTED and not asked.key else hint.format(**words),
         details=without_key(details, asked.key),
-        retry_after_s=retry_after,
+        retry_after_s=wait_s,
     )
     error.param = without_key(read.param, asked.key)
     if rule.kind == "context_overflow":
-        error.needed_tokens = int(words["needs"] or 0) or None
-        error.room_tokens = int(words["room"] or 0) or None
+        error.needed_tokens, error.room_tokens = needed, room
     return error
+
+
+def _searched(read: ErrorBody, asked: Asked, challenge: str) -> str:
+    """Return the line that rules search: marks for what is not in words, then the words."""
+    kind_of_body = "<web page>" if read.is_html else "" if read.message else "<empty>"
+    scheme = challenge.partition(" ")[0]
+    marks = (
+        f"<{asked.product.value}>",
+        kind_of_body,
+        scheme and f"<{scheme}>",
+        "" if asked.key else "<no key>",
+    )
+    return " ".join([*filter(None, marks), read.type, read.code, read.param, read.message]).lower()
+
+
+def _words(status: int, headers: Mapping[str, str], read: ErrorBody, asked: Asked) -> dict[str, str]:
+    """Return what messages and hints may name."""
+    product = "The server" if asked.product is Product.OPENAI_COMPATIBLE else asked.product.value
+    said = f"says: {read.message}" if read.message else f"answered {status_words(status)}."
+    return {
+        "product": product,
+        "said": f"{product} {said}",
+        "location": without_key(shown_address(headers.get("location", "")), asked.key) or "another address",
+        "model": asked.model or "MODEL",
+        "host": asked.host,
+    }
+
+
+def _tokens(read: ErrorBody, name: str, pattern: re.Pattern[str]) -> int | None:
+    figure, found = whole(read.facts.get(name)), pattern.search(read.message.lower())
+    return (figure if figure is not None else int(found[1]) if found else 0) or None
 
 
 def shown_address(location: str) -> str:
@@ -527,32 +450,3 @@ def status_words(status: int) -> str:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
         return f"with status {status}"
-
-
-def _asks_to_wait(kind: str, wait_s: float | None) -> str:
-    """Return the step where the server names a time that is worth telling (R-32)."""
-    if kind not in _PASSING or wait_s is None or wait_s < 1:
-        return ""
-    return f"The server asks to wait {span(wait_s)}; try again then."
-
-
-def _words(status: int, read: ErrorBody, asked: Asked) -> dict[str, str]:
-    product = "The server" if asked.product is Product.OPENAI_COMPATIBLE else asked.product.value
-    sentence = read.message.lower()
-    needs, room = whole(read.facts.get("n_prompt_tokens")), whole(read.facts.get("n_ctx"))
-    return {
-        "product": product,
-        "said": f"{product} says: {read.message}"
-        if read.message
-        else f"{product} answered {status_words(status)}.",
-        "location": read.location or "another address",
-        "model": asked.model or "MODEL",
-        "host": asked.host,
-        "needs": _first(_TOKENS_NEEDED, sentence) if needs is None else str(needs),
-        "room": _first(_TOKENS_ROOM, sentence) if room is None else str(room),
-    }
-
-
-def _first(pattern: re.Pattern[str], sentence: str) -> str:
-    found = pattern.search(sentence)
-    return found.group(1) if found else ""

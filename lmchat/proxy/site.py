@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from lmchat.domain.server import Endpoint
 from lmchat.errors import ServerRejected, ServerUnavailable
 from lmchat.proxy.errors import TRANSPORT_ERRORS
-from lmchat.proxy.http import Connections, Reply, pieces_of, request_headers
+from lmchat.proxy.http import Connections, Reply, request_headers
 from lmchat.proxy.json_values import NotJsonError, decode, encode, mapping
 from lmchat.proxy.refusals import Asked, refusal
 from lmchat.proxy.sse import MalformedStreamError, SseReader
@@ -130,7 +130,7 @@ class Site(Struct, kw_only=True):
             try:
                 if not response.headers.get("content-type", "").startswith("text/event-stream"):
                     return
-                async for piece in pieces_of(response):
+                async for piece in response.aiter_bytes():
                     for event in reader.feed(piece):
                         with suppress(NotJsonError):
                             yield mapping(decode(event.data))

@@ -6,8 +6,6 @@ between two reads needs no care here, and the payload goes to the JSON decoder a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from msgspec import Struct
 
 from lmchat.proxy.json_values import NotJsonError, decode
@@ -17,7 +15,6 @@ MAX_EVENT_BYTES = 16 << 20
 DONE = b"[DONE]"
 _BOM = b"\xef\xbb\xbf"
 _DATA = b"data: "
-_STRAY_LIMIT = 64 << 10
 
 
 class MalformedStreamError(Exception):
@@ -41,19 +38,13 @@ class SseRun(Struct, frozen=True):
     """One payload an event."""
 
 
-COMMENT = SseEvent(b"", is_comment=True)
-
-
 class SseReader:
     """Takes bytes in pieces of any size and gives events as soon as they are complete."""
 
     def __init__(self) -> None:
-        self.stray = b""
-        """First bytes of lines that are no field of an event stream: perhaps an error without a frame."""
-        self._bom: bytes | None = b""
+        self._is_first = True
         self._skips_lf = False
-        self._partial: list[bytes] = []
-        self._partial_bytes = 0
+        self._partial = bytearray()
         self._data: list[bytes] = []
         self._data_bytes = 0
         self._name = b""
@@ -64,7 +55,10 @@ class SseReader:
         Raises:
             MalformedStreamError: a line or an event is longer than the limit.
         """
-        return _each(self.take(chunk))
+        each: list[SseEvent] = []
+        for event in self.take(chunk):
+            each += map(SseEvent, event.data) if isinstance(event, SseRun) else [event]
+        return each
 
     def take(self, chunk: bytes) -> list[SseEvent | SseRun]:
         """Do the same, and leave together what came together.
@@ -72,107 +66,71 @@ class SseReader:
         Raises:
             MalformedStreamError: a line or an event is longer than the limit.
         """
-        if self._bom is not None:
-            chunk = self._after_bom(chunk)
         if self._skips_lf and chunk:
             # CR has ended its line at once; waiting for a possible LF would delay every event by one
             self._skips_lf = False
-            chunk = chunk.removeprefix(b"\n") if chunk[:1] == b"\n" else chunk
-        if not chunk:
-            return []
+            chunk = chunk.removeprefix(b"\n")
         if b"\r" in chunk:
             self._skips_lf = chunk.endswith(b"\r")
             chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        return self._text(chunk)
+        if self._partial and b"\n" in chunk:
+            chunk = bytes(self._partial) + chunk
+            self._partial.clear()
+        events: list[SseEvent | SseRun] = []
+        if self._data or self._name:
+            end = _end_of_event(chunk)
+            self._lines(chunk[:end], events)
+            chunk = chunk[end:]
+        payloads, chunk = _plain(chunk)
+        if payloads:
+            events.append(SseRun(payloads))
+        self._lines(chunk, events)
+        return events
 
     def close(self) -> list[SseEvent]:
         """Take the end of the stream; a last event without its blank line counts if it is whole (R-38)."""
         events: list[SseEvent | SseRun] = []
-        if self._bom:
-            self._partial.append(self._bom)
         if self._partial:
-            self._line(b"".join(self._partial), events)
-            self._partial = []
-        if self._data and _is_whole(b"\n".join(self._data)):
-            self._dispatch(events)
-        return _each(events)
-
-    def _after_bom(self, chunk: bytes) -> bytes:
-        head = (self._bom or b"") + chunk
-        if len(head) < len(_BOM) and _BOM.startswith(head):
-            self._bom = head
-            return b""
-        self._bom = None
-        return head.removeprefix(_BOM)
-
-    def _text(self, text: bytes) -> list[SseEvent | SseRun]:
-        events: list[SseEvent | SseRun] = []
-        if self._partial and b"\n" in text:
-            text = b"".join([*self._partial, text])
-            self._partial, self._partial_bytes = [], 0
-        if self._data or self._name:
-            end = _end_of_event(text)
-            self._lines(text[:end], events)
-            text = text[end:]
-        data, rest = _plain(text)
-        if data:
-            events.append(SseRun(data))
-        if rest:
-            self._lines(rest, events)
-        return events
+            self._line(bytes(self._partial), events)
+        data = b"\n".join(self._data)
+        is_whole = bool(self._data) and (data.startswith(DONE) or _is_json(data))
+        comments = [event for event in events if isinstance(event, SseEvent)]
+        return [*comments, SseEvent(data, self._name.decode("utf-8", "replace"))] if is_whole else comments
 
     def _lines(self, text: bytes, events: list[SseEvent | SseRun]) -> None:
         *lines, rest = text.split(b"\n")
         for line in lines:
             self._line(line, events)
-        if rest:
-            self._partial.append(rest)
-            self._partial_bytes += len(rest)
-            if self._partial_bytes > MAX_LINE_BYTES:
-                raise MalformedStreamError("a line is longer than 8 MiB")
+        self._partial += rest
+        if len(self._partial) > MAX_LINE_BYTES:
+            raise MalformedStreamError("a line is longer than 8 MiB")
 
     def _line(self, line: bytes, events: list[SseEvent | SseRun]) -> None:
+        if self._is_first:
+            self._is_first, line = False, line.removeprefix(_BOM)
         if not line:
             self._dispatch(events)
             return
         name, _, value = line.partition(b":")
-        if value[:1] == b" ":
-            value = value[1:]
+        value = value.removeprefix(b" ")
         if name == b"data":
-            self._take(value)
+            self._data.append(value)
+            self._data_bytes += len(value) + 1
+            if self._data_bytes > MAX_EVENT_BYTES or len(value) > MAX_LINE_BYTES:
+                raise MalformedStreamError("an event is longer than 16 MiB")
         elif not name:
-            events.append(COMMENT)
+            events.append(SseEvent(b"", is_comment=True))
         elif name == b"event":
             self._name = value
-        elif name not in (b"id", b"retry") and len(self.stray) < _STRAY_LIMIT:
-            self.stray += line[:_STRAY_LIMIT] + b"\n"
-
-    def _take(self, value: bytes) -> None:
-        self._data.append(value)
-        self._data_bytes += len(value) + 1
-        if self._data_bytes > MAX_EVENT_BYTES or len(value) > MAX_LINE_BYTES:
-            raise MalformedStreamError("an event is longer than 16 MiB")
 
     def _dispatch(self, events: list[SseEvent | SseRun]) -> None:
         if self._data:
-            data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
-            last = events[-1] if events else None
-            if self._name:
-                events.append(SseEvent(data, self._name.decode("utf-8", "replace")))
-            elif isinstance(last, SseRun):
-                last.data.append(data)
-            else:
-                events.append(SseRun([data]))
-            self._data = []
-            self._data_bytes = 0
-        self._name = b""
-
-
-def _each(events: Iterable[SseEvent | SseRun]) -> list[SseEvent]:
-    each: list[SseEvent] = []
-    for event in events:
-        each += map(SseEvent, event.data) if isinstance(event, SseRun) else [event]
-    return each
+            data = b"\n".join(self._data)
+            is_named = bool(self._name)
+            events.append(
+                SseEvent(data, self._name.decode("utf-8", "replace")) if is_named else SseRun([data])
+            )
+        self._data, self._data_bytes, self._name = [], 0, b""
 
 
 def _plain(text: bytes) -> tuple[list[bytes], bytes]:
@@ -194,9 +152,7 @@ def _end_of_event(text: bytes) -> int:
     return len(text) if blank < 0 else blank + 2
 
 
-def _is_whole(data: bytes) -> bool:
-    if data.startswith(DONE):
-        return True
+def _is_json(data: bytes) -> bool:
     try:
         decode(data)
     except NotJsonError:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,15 +24,14 @@ from lmchat.domain.event import (
 )
 from lmchat.domain.message import Role
 from lmchat.domain.request import ChatRequest
-from lmchat.domain.server import Endpoint
 from lmchat.errors import (
     LMChatError,
     ServerRejected,
     ServerUnavailable,
     StreamInterrupted,
 )
-from lmchat.proxy.chunks import ChunkReader, Ending, conclude
-from lmchat.proxy.errors import REFUSED, TRANSPORT_ERRORS, caused_by, reaching
+from lmchat.proxy.chunks import ChunkReader
+from lmchat.proxy.errors import TRANSPORT_ERRORS, is_refused, reaching
 from lmchat.proxy.http import (
     POOL_S,
     WRITE_S,
@@ -40,8 +39,7 @@ from lmchat.proxy.http import (
     Freshness,
     Reply,
     connect_timeout_s,
-    pieces_of,
-    read_begun,
+    read_up_to,
     request_headers,
 )
 from lmchat.proxy.json_values import NotJsonError, decode, mapping
@@ -105,8 +103,6 @@ class Channel:
 MAX_WHOLE_BYTES = 1 << 20
 DRAIN_S = 0.05
 """How long to wait for the end of a body behind `[DONE]`, so that the connection can be used again."""
-_COMPLETION = re.compile(rb'\s*\{[^\0]{0,4096}"(?:choices|chat\.completion)"')
-"""How a whole answer begins."""
 _STREAM_BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":")
 _ENOUGH = len(b"event:")
 _LEAD = b"\xef\xbb\xbf\r\n "
@@ -125,6 +121,7 @@ class AnswerReader:
         splitter: ThinkSplitter | None = None,
     ) -> None:
         self._response = response
+        self._body = response.aiter_bytes()
         self._asked = asked
         self._channel = channel
         self._patience = patience
@@ -141,54 +138,47 @@ class AnswerReader:
         Raises:
             LMChatError: the answer is not complete.
         """
-        body = pieces_of(self._response)
         kind = self._response.headers.get("content-type", "").lower()
         try:
-            if kind.startswith("text/event-stream"):
-                return await self._stream(body)
-            head = await self._read(body)
-            if head.startswith(_STREAM_BEGINNINGS):
-                return await self._stream(body, head)
-            return await self._whole(await self._read(body, head) if head else head)
+            head = b"" if kind.startswith("text/event-stream") else await self._head()
+            if head is None:
+                return self._chunks.conclude()
+            cut = await self._stream(head)
         except MalformedStreamError as error:
-            self._flush()
             raise StreamInterrupted(
                 f"Streaming failed: malformed stream, {error}.",
                 hint="What had arrived is kept; look at the server's log.",
             ) from error
-        except (LMChatError, asyncio.CancelledError):
-            self._flush()
-            raise
+        finally:
+            out: list[StreamEvent] = []
+            self._chunks.close(out)
+            self._channel.post(*out)
+        return self._chunks.conclude(cut)
 
-    async def _stream(self, body: AsyncIterator[bytes], head: bytes = b"") -> StreamFinished:
-        cut = ""
+    async def _stream(self, head: bytes) -> str:
+        """Read a stream that begins with `head`; return how the transport broke, if it did."""
         try:
-            await self._read_body(body, head)
-        except TRANSPORT_ERRORS as error:
-            cut = f"{type(error).__name__}: {error}"
-        ending = self._flush(cut=cut)
-        self._raise_stray(ending)
-        return conclude(ending)
-
-    async def _read_body(self, body: AsyncIterator[bytes], head: bytes) -> None:
-        self._take(self._sse.take(head))
-        async for chunk in body:
-            self._take(self._sse.take(chunk))
-            self._patience.heard(has_token=self.has_token)
-            if self._channel.is_full:
-                await self._channel.wait_for_room()
+            self._take(self._sse.take(head))
+            async for chunk in self._body:
+                self._take(self._sse.take(chunk))
                 self._patience.heard(has_token=self.has_token)
-            if self._chunks.has_done:
-                await _drain(body)
-                return
-        self._take(self._sse.close())
+                if self._channel.is_full:
+                    await self._channel.wait_for_room()
+                    self._patience.heard(has_token=self.has_token)
+                if self._chunks.has_done:
+                    await self._drain()
+                    return ""
+            self._take(self._sse.close())
+        except TRANSPORT_ERRORS as error:
+            return f"{type(error).__name__}: {error}"
+        return ""
 
     def _take(self, events: Sequence[SseEvent | SseRun]) -> None:
         out: list[StreamEvent] = []
         try:
             for event in events:
-                if not isinstance(event, SseEvent):
-                    self._chunks.read_run(event, out)
+                if isinstance(event, SseRun):
+                    self._chunks.read_run(event.data, out)
                 elif event.is_comment:
                     out.append(LifeSign())
                 else:
@@ -197,15 +187,25 @@ class AnswerReader:
             # also where an event is an error: what came before it is kept
             self._channel.post(*out)
 
-    async def _read(self, body: AsyncIterator[bytes], head: bytes = b"") -> bytes:
-        """Read all, or without a head enough to tell what it is: some servers stream as another type."""
-        content, size = head, len(head)
+    async def _drain(self) -> None:
+        with suppress(TimeoutError, *TRANSPORT_ERRORS):
+            async with asyncio.timeout(DRAIN_S):
+                async for _ in self._body:
+                    pass
+
+    async def _head(self) -> bytes | None:
+        """Return the beginning of a stream that is declared as something else; None where it is none.
+
+        A reply that is not a stream is taken whole; every official reader is silent here (R-23).
+        """
+        content, size, is_stream = b"", 0, False
         try:
-            async for chunk in body:
+            async for chunk in self._body:
                 self._patience.heard(has_token=False)
                 size += len(chunk)
-                content = content + chunk if head else (content + chunk).lstrip(_LEAD)
-                if size > MAX_WHOLE_BYTES or (not head and len(content) >= _ENOUGH):
+                content = (content + chunk).lstrip(_LEAD) if len(content) < _ENOUGH else content + chunk
+                is_stream = content.startswith(_STREAM_BEGINNINGS)
+                if is_stream or size > MAX_WHOLE_BYTES:
                     break
         except TRANSPORT_ERRORS as error:
             raise StreamInterrupted(
@@ -213,63 +213,30 @@ class AnswerReader:
                 hint="Try again; look at the server's log if it stays so.",
                 details=f"{type(error).__name__}: {error}",
             ) from error
-        return content
+        if is_stream:
+            return content
+        self._whole(content)
+        return None
 
-    async def _whole(self, body: bytes) -> StreamFinished:
-        """Take a reply that is not a stream; every official reader is silent here (R-23)."""
+    def _whole(self, body: bytes) -> None:
         try:
             value = decode(body)
         except NotJsonError:
             value = None
         if is_error(value) or not mapping(value).get("choices"):
-            raise self._refused(body, has_words=is_error(value))
+            error = refusal(self._response.status_code, self._response.headers, body, self._asked)
+            if is_error(value) or error.kind == "not_an_llm":
+                raise error
+            raise ServerRejected(
+                "This is not an LLM API: the reply is no answer of a model.",
+                kind="not_an_llm",
+                hint="Check the port and the path of the address.",
+                details=error.details,
+            )
         out: list[StreamEvent] = []
         self._chunks.read_object(value, out)
+        self._chunks.has_done = True
         self._channel.post(*out)
-        return conclude(replace(self._flush(), has_done=True))
-
-    def _refused(self, body: bytes, *, has_words: bool) -> ServerRejected:
-        error = refusal(self._response.status_code, self._response.headers, body, self._asked)
-        if has_words or error.kind == "not_an_llm":
-            return error
-        if len(body) > MAX_WHOLE_BYTES and _COMPLETION.match(body):
-            return ServerRejected(
-                "Streaming failed: the server sent its whole answer in one piece of more than 1 MiB.",
-                kind="malformed_stream",
-                hint="Let it stream, or ask for a shorter answer.",
-            )
-        return ServerRejected(
-            "This is not an LLM API: the reply is no answer of a model.",
-            kind="not_an_llm",
-            hint="Check the port and the path of the address.",
-            details=error.details,
-        )
-
-    def _raise_stray(self, ending: Ending) -> None:
-        """Raise an error that came without the frame of an event."""
-        if ending.has_text or not self._sse.stray:
-            return
-        try:
-            value = decode(self._sse.stray)
-        except NotJsonError:
-            return
-        if is_error(value):
-            raise refusal_in_stream(value, self._asked)
-
-    def _flush(self, *, cut: str = "") -> Ending:
-        out: list[StreamEvent] = []
-        ending = self._chunks.close(out, cut=cut)
-        self._channel.post(*out)
-        return ending
-
-
-async def _drain(body: AsyncIterator[bytes]) -> None:
-    try:
-        async with asyncio.timeout(DRAIN_S):
-            async for _ in body:
-                pass
-    except (TimeoutError, *TRANSPORT_ERRORS):
-        pass
 
 
 HEALTH_S = 4.0
@@ -306,7 +273,6 @@ class Exchange:
     def asked(self) -> Asked:
         return Asked(
             product=self.server.product,
-            has_key=bool(self.key),
             key=self.key or "",
             model=self.request.model,
             host=self.request.endpoint.host,
@@ -387,7 +353,7 @@ class Exchange:
             await self._health()
         except LMChatError as error:
             # also who refuses the connection or closes it is there
-            return error.kind not in ("offline", "timeout") or caused_by(error, REFUSED)
+            return error.kind not in ("offline", "timeout") or is_refused(error)
         return True
 
     async def _send(self, loading: Loading) -> StreamFinished:
@@ -431,9 +397,6 @@ class Exchange:
         )
 
     async def _answer(self, response: httpx.Response, patience: Patience) -> StreamFinished:
-        if 300 <= response.status_code < 400:  # noqa: PLR2004 - HTTP
-            location = response.headers.get("location", "")
-            raise redirected(self.request.endpoint, without_key(location, self.key or ""))
         if not response.is_success:
             raise await self._refusal(response)
         splitter = self._splitter()
@@ -456,25 +419,18 @@ class Exchange:
         return bool(self.request.messages) and self.request.messages[-1].role is Role.ASSISTANT
 
     async def _refusal(self, response: httpx.Response) -> ServerRejected:
-        with reaching(self.request.endpoint):
-            body = await read_begun(response, MAX_WHOLE_BYTES, REFUSAL_S)
+        endpoint = self.request.endpoint
+        with reaching(endpoint):
+            body = await read_up_to(response, MAX_WHOLE_BYTES, REFUSAL_S)
+        url, target = httpx.URL(endpoint.base_url), None
+        if response.has_redirect_location:
+            with suppress(httpx.InvalidURL, ValueError):
+                target = url.join(response.headers["location"])
+        if target and (target.scheme, target.host, target.port) != (url.scheme, url.host, url.port):
+            where = shown_address(without_key(str(target), self.key or ""))
+            return ServerRejected(  # a key would go with it (R-9)
+                f"Endpoint not allowed: {endpoint.netloc} redirects to another host ({where})",
+                kind="not_allowed",
+                hint="If you trust that host, use its address and allow it with --allow-host.",
+            )
         return refusal(response.status_code, response.headers, body, self.asked)
-
-
-def redirected(endpoint: Endpoint, location: str) -> ServerRejected:
-    """Return the error for a redirect: none is followed, because a key would go with it (R-9)."""
-    url = httpx.URL(endpoint.base_url)
-    try:
-        target = url.join(location)
-    except (httpx.InvalidURL, ValueError):
-        target = url
-    where = shown_address(str(target))
-    if (target.scheme, target.host, target.port) != (url.scheme, url.host, url.port):
-        return ServerRejected(
-            f"Endpoint not allowed: {endpoint.netloc} redirects to another host ({where})",
-            kind="not_allowed",
-            hint="If you trust that host, use its address and allow it with --allow-host.",
-        )
-    return ServerRejected(
-        f"The server redirects to {where}.", kind="wrong_path", hint="Use that address instead."
-    )

@@ -6,69 +6,18 @@ import re
 from enum import Enum
 
 from lmchat.domain.event import Rethought
-from lmchat.text import Fence, fence_of
-
-LONGEST_BLANK = 4096
-"""Blanks behind a tag that are waited through for the end of its line."""
-_HEAD = 200
-"""Length of the part of a line that tells whether it opens or closes a fence."""
-_TALK = frozenset(" \t,.;:!?)]}'\"`/=|")
-"""Signs that no answer begins with right behind the tag, on its line."""
-
-
-class TextBefore:
-    """Text before a tag; it is only collected until one comes."""
-
-    def __init__(self) -> None:
-        self.unread: list[str] = []
-        """Text that is no tag, to be put behind what is known."""
-        self._head = ""
-        self._last = ""
-        self._ticks = 0
-        self._fence: Fence | None = None
-
-    def ends_here(self, behind: str, *, is_over: bool) -> bool | None:
-        """Whether a tag here ends a thought; None where the decision needs more of the text behind it."""
-        word = behind.lstrip(" \t\r")
-        if not word and not is_over and len(behind) < LONGEST_BLANK:
-            return None
-        self._read()
-        if self._fence or self._ticks % 2:
-            return False
-        if not word or word[0] == "\n":
-            return not self._head or not self._last.isspace()
-        return not self._head and behind[0] not in _TALK
-
-    def _read(self) -> None:
-        first, *others = "".join(self.unread).split("\n")
-        self.unread.clear()
-        self._grow(first)
-        for line in others:
-            self._end_line()
-            self._grow(line)
-
-    def _grow(self, part: str) -> None:
-        self._head += part[: _HEAD - len(self._head)]
-        self._last = part[-1:] or self._last
-        self._ticks += part.count("`")
-
-    def _end_line(self) -> None:
-        line = self._head.strip()
-        if self._fence is None:
-            self._fence = fence_of(line)
-        elif self._fence.is_closed_by(line):
-            self._fence = None
-        self._head, self._last, self._ticks = "", "", 0
-
+from lmchat.text import open_fence
 
 _OPEN = "<think>"
 _CLOSE = "</think>"
-_LONGEST_HELD = 4096
-"""White space before an answer that is still held back; more of it is an answer of white space."""
-_SLICE = 4096
-"""Characters read in one step: the text behind each tag is copied, and there may be a million tags."""
 _TAG = re.compile(r"</?(?:think>|(?:t(?:h(?:i(?:nk?)?)?)?)?\Z)")
 """A tag, or at the end of the text what may become one."""
+_LONGEST_HELD = 4096
+"""White space that is held back before an answer, and behind a tag until the end of its line."""
+_MOST_TALK = 50
+"""Closing tags in one text that are only talk, after which it is all answer."""
+_TALK = frozenset(" \t,.;:!?)]}'\"`/=|")
+"""Signs that no answer begins with right behind the tag, on its line."""
 
 Piece = tuple[bool, str]
 """Whether it is thought, and its text."""
@@ -83,7 +32,7 @@ class _Place(Enum):
 
 
 _THOUGHT, _UNSURE, _ANSWER = _Place.THOUGHT, _Place.UNSURE, _Place.ANSWER
-"""A name of an enumeration is looked up slowly, and these are asked for with each piece of an answer."""
+"""Looking up a name of an enumeration is slow, and these are needed for each piece of an answer."""
 
 
 class ThinkSplitter:
@@ -100,37 +49,24 @@ class ThinkSplitter:
         self._guess = starts_in_thought
         self._place = _Place.START
         self._held = ""
-        self._before = TextBefore()
+        self._said: list[str] = []
+        """Text that is thought if a closing tag comes."""
+        self._talks = 0
         self._is_apart = False
-        self._has_said = self._is_over = False
+        self._is_over = False
 
     @property
     def is_open(self) -> bool:
         return self._place is _THOUGHT
 
-    def is_even(self, text: str) -> bool:
-        """Whether text that comes next is all thought or all answer, in however many pieces."""
-        if self._place is _ANSWER:
-            return True
-        if self._held or (self._place is not _UNSURE and self._place is not _THOUGHT):
-            return False
-        return "<" not in text or not _TAG.search(text)
-
     def feed(self, text: str) -> list[Piece | Rethought]:
         """Take more text; return pieces, none of them empty, and whether those so far were the other kind."""
         if self._place is _ANSWER:
             return [(False, text)] if text else []
-        if self._place is _UNSURE and text and not self._held and ("<" not in text or not _TAG.search(text)):
-            self._has_said = True
-            self._before.unread.append(text)
-            return [(self._guess, text)]
         pieces: list[Piece | Rethought] = []
-        size = _SLICE if "<" in text else len(text)
-        for at in range(0, len(text) or 1, size or 1):
-            rest = self._held + text[at : at + size]
-            self._held = ""
-            while rest:
-                rest = self._step(rest, pieces)
+        rest, self._held = self._held + text, ""
+        while rest:
+            rest = self._step(rest, pieces)
         return pieces
 
     def tell_apart(self) -> list[Piece | Rethought]:
@@ -145,15 +81,13 @@ class ThinkSplitter:
 
     def close(self) -> list[Piece | Rethought]:
         """Return what was held back, at the end of the text."""
-        pieces: list[Piece | Rethought] = []
         self._is_over = True
-        if self._place is _UNSURE:
-            pieces += self.feed("")
+        pieces = self.feed("") if self._place is _UNSURE else []
         if self._place is _UNSURE:
             self._give_up(pieces)
         held, self._held = self._held, ""
         is_spare = self._place is _Place.AFTER and not held.strip()
-        return pieces if is_spare or not held else [*pieces, (self._place is _THOUGHT, held)]
+        return pieces if is_spare or not held else [*pieces, (self.is_open, held)]
 
     def _step(self, rest: str, pieces: list[Piece | Rethought]) -> str:
         match self._place:
@@ -187,9 +121,9 @@ class ThinkSplitter:
         if tag:
             self._place = _Place.AFTER
         else:
-            kept = _tail_that_may_be_a_tag(thought)
-            self._held = thought[len(thought) - kept :]
-            thought = thought[: len(thought) - kept]
+            sizes = range(len(_CLOSE) - 1, 0, -1)
+            kept = next((size for size in sizes if thought.endswith(_CLOSE[:size])), 0)
+            thought, self._held = rest[: len(rest) - kept], rest[len(rest) - kept :]
         if thought:
             pieces.append((True, thought))
         return behind
@@ -204,7 +138,7 @@ class ThinkSplitter:
             return rest
         if tag[0] == _CLOSE:
             return self._lone_end(rest[: tag.start()], rest[tag.end() :], pieces)
-        is_empty = not self._has_said and not rest[: tag.start()].strip()
+        is_empty = not self._said and not rest[: tag.start()].strip()
         kept = 0 if self._is_over else len(rest) if is_empty else len(tag[0])
         self._say(rest[: len(rest) - kept], pieces)
         self._held = rest[len(rest) - kept :]
@@ -212,36 +146,50 @@ class ThinkSplitter:
 
     def _lone_end(self, text: str, behind: str, pieces: list[Piece | Rethought]) -> str:
         """Take what stands around a closing tag; return what is still to be read."""
-        is_empty = not self._has_said and not text.strip()
+        is_empty = not self._said and not text.strip()
         if not is_empty:
             self._say(text, pieces)
-        is_end = self._before.ends_here(behind, is_over=self._is_over)
+        is_end = _ends_thought("".join(self._said), behind, is_over=self._is_over)
         text = text if is_empty else ""
         if is_end is None:
             self._held = text + _CLOSE + behind
-            return ""
-        if not is_end:
-            self._say(text + _CLOSE, pieces)
+        elif is_end:
+            if self._said and not self._guess:
+                pieces.append(Rethought())
+            self._place, self.starts_in_thought = _Place.AFTER, True
             return behind
-        if self._has_said and not self._guess:
-            pieces.append(Rethought())
-        self._place, self.starts_in_thought = _Place.AFTER, True
-        self._before.unread.clear()
-        return behind
+        else:
+            self._say(text + _CLOSE, pieces)
+            self._talks += 1
+            if self._talks >= _MOST_TALK:  # all that came is read again for each tag
+                self._give_up(pieces)
+            return behind
+        return ""
 
     def _say(self, text: str, pieces: list[Piece | Rethought]) -> None:
         if text:
-            self._has_said = True
-            self._before.unread.append(text)
+            self._said.append(text)
             pieces.append((self._guess, text))
 
     def _give_up(self, pieces: list[Piece | Rethought]) -> None:
         """Take all for the answer."""
-        if self._guess and self._has_said:
+        if self._guess and self._said:
             self.starts_in_thought = False
             pieces.append(Rethought(is_thought=False))
         self._place = _ANSWER
-        self._before.unread.clear()
+
+
+def _ends_thought(before: str, behind: str, *, is_over: bool) -> bool | None:
+    """Whether a closing tag ends a thought; None where the decision needs more of the text behind it."""
+    word = behind.lstrip(" \t\r")
+    if not word and not is_over and len(behind) < _LONGEST_HELD:
+        return None
+    line = before.rpartition("\n")[2]
+    if line.count("`") % 2 or open_fence(before):
+        return False
+    if not word or word[0] == "\n":
+        return not line or not line[-1].isspace()
+    return not line and behind[0] not in _TALK
 
 
 class RetoldThought:
@@ -252,19 +200,13 @@ class RetoldThought:
     """
 
     def __init__(self) -> None:
-        self._fields: list[str] = []
+        self.fields: list[str] = []
+        """Thought that came in fields."""
         self._held: list[str] = []
-
-    @property
-    def has_fields(self) -> bool:
-        return bool(self._fields)
-
-    def field(self, piece: str) -> None:
-        self._fields.append(piece)
 
     def block(self, piece: str) -> str:
         """Take thought from between tags; return what of it can be told at once."""
-        if not self._fields:
+        if not self.fields:
             return piece
         self._held.append(piece)
         return ""
@@ -274,14 +216,10 @@ class RetoldThought:
         if not self._held:  # nearly always: it is asked before each piece of the answer
             return ""
         held, self._held = "".join(self._held), []
-        return "" if held.strip() == "".join(self._fields).strip() else held
+        return "" if held.strip() == "".join(self.fields).strip() else held
 
-    def close(self, *, has_end: bool) -> list[tuple[bool, str]]:
-        """Return what is still held at the end of the answer, as (is thought, text)."""
-        is_cut = not has_end and "".join(self._fields).strip().startswith("".join(self._held).strip())
+    def close(self, *, has_end: bool) -> list[Piece]:
+        """Return what is still held at the end of the answer."""
+        is_cut = not has_end and "".join(self.fields).strip().startswith("".join(self._held).strip())
         held = self.end()
         return [(has_end, held if has_end else _OPEN + held)] if held and not is_cut else []
-
-
-def _tail_that_may_be_a_tag(text: str) -> int:
-    return next((size for size in range(len(_CLOSE) - 1, 0, -1) if text.endswith(_CLOSE[:size])), 0)

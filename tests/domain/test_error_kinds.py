@@ -40,6 +40,7 @@ def _named(node: ast.AST) -> list[tuple[str, str]]:
     if isinstance(node, ast.Call):
         words = [one.value for one in node.keywords if one.arg == "kind"]
         name = getattr(node.func, "id", "")
+        words += node.args[:1] if name == "Rule" else []
         return [(one.value, name) for one in words if isinstance(one, ast.Constant)]
     if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_KINDS":
         return [(kind, "") for kind in map(ast.literal_eval, getattr(node.value, "values", []))]

@@ -41,12 +41,6 @@ HERE = Endpoint.parse("box.lan:1234")
         (httpx.RemoteProtocolError("x"), "dropped", "Streaming failed"),
         (httpx.ReadError("x"), "dropped", "Streaming failed"),
         (OSError("x"), "offline", "Nothing answers"),
-        (because(httpx.ReadError(""), OSError(errno.ETIMEDOUT, "x")), "timeout", "the connection is dead"),
-        (
-            because(httpx.WriteError(""), OSError(errno.EHOSTUNREACH, "x")),
-            "timeout",
-            "the connection is dead",
-        ),
         (because(httpx.ReadError(""), OSError(errno.ECONNRESET, "x")), "dropped", "closed the connection"),
     ],
 )

@@ -13,11 +13,11 @@ from lmchat.config.settings import TimeoutSettings
 from lmchat.domain.event import LifeSign, RetryScheduled, StreamStalled, TextDelta
 from lmchat.domain.server import Endpoint, Product
 from lmchat.proxy import timeouts as module
-from lmchat.proxy.http import VANISHED_S, Connections, Freshness, keepalive_options
+from lmchat.proxy.http import Connections, Freshness
 from lmchat.proxy.stream import Exchange
 from lmchat.proxy.timeouts import LOOK_AFTER_S, LOOK_S, knock
 from tests.support.proxy_calls import ask, endpoint_of, events_of
-from tests.support.scripted_products import CHAT, answer, plain
+from tests.support.scripted_products import CHAT, plain
 from tests.support.scripted_server import (
     DONE,
     Gate,
@@ -39,7 +39,6 @@ HANGS = raw_reply(Hold())
 @pytest.fixture
 def quick(monkeypatch):
     monkeypatch.setattr(module, "LOOK_AFTER_S", 0.02)
-    monkeypatch.setattr(module, "AGAIN_S", 0.02)
 
 
 @pytest.fixture
@@ -231,34 +230,3 @@ async def test_a_silence_that_nobody_hears_leaves_no_task_behind(quick, server, 
     plain(server)
     await events_of(client, ask(server))
     assert [one for one in asyncio.all_tasks() if one.get_name() == "liveness"] == []
-
-
-async def test_the_system_notices_a_machine_that_is_gone(server):
-    server.on("GET /", answer())
-    connections = Connections()
-    async with (await connections.client(endpoint_of(server))).stream("GET", server.url) as response:
-        wire = response.extensions["network_stream"].get_extra_info("socket")
-        assert wire.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-        for level, name, value in keepalive_options():
-            assert wire.getsockopt(level, name) == value
-    await connections.aclose()
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        assert (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, VANISHED_S * 1000) in keepalive_options()
-
-
-@pytest.mark.parametrize("proxy", ["", "http://127.0.0.1:9"])
-async def test_a_host_that_is_far_is_watched_unless_a_proxy_stands_between(monkeypatch, proxy):
-    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    if proxy:
-        monkeypatch.setenv("ALL_PROXY", proxy)
-    connections = Connections()
-    client = await connections.client(Endpoint.parse("https://models.example"))
-    assert bool(client._transport._pool._socket_options) is not bool(proxy)
-    assert bool(client._mounts) is bool(proxy), "the proxy of the environment is used"
-    await connections.aclose()
-
-
-def test_an_option_that_the_system_refuses_is_left_out(monkeypatch):
-    monkeypatch.setattr(socket, "TCP_KEEPCNT", 9999, raising=False)
-    assert all(name != 9999 for _, name, _ in keepalive_options())

@@ -159,7 +159,7 @@ async def test_of_what_ollama_shows_only_what_is_read_is_kept_and_only_while_it_
             endpoint=Endpoint.parse("http://127.0.0.1:11434"),
             connections=Scripted(),
             timeout=httpx.Timeout(1.0),
-            asked=Asked(product=Product.OLLAMA, has_key=False),
+            asked=Asked(product=Product.OLLAMA),
             facts=kept,
         )
         [model] = await ollama.Ollama().models(site)

@@ -37,7 +37,7 @@ async def test_it_ends_a_wait_for_the_first_token_and_not_one_for_the_second():
 
 
 async def test_a_stall_is_told_again_and_again_until_it_is_given_up(monkeypatch):
-    monkeypatch.setattr(module, "STALLED_EVERY_S", 0.02)
+    monkeypatch.setattr(module, "TICK_S", 0.02)
     told = []
 
     async def wait() -> None:

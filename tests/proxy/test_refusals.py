@@ -14,7 +14,7 @@ P = Product
 
 def of(status, body, *, product=P.OPENAI_COMPATIBLE, key="", content_type="application/json"):
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    asked = Asked(product=product, has_key=bool(key), key=key, model="qwen3", host="box.lan")
+    asked = Asked(product=product, key=key, model="qwen3", host="box.lan")
     return refusal(status, {"content-type": content_type}, raw, asked)
 
 

@@ -124,16 +124,6 @@ def test_no_text_is_lost_and_cuts_and_guesses_do_not_matter(words):
         assert apart == ("", text)
 
 
-@pytest.mark.rule("R-17")
-@given(SOUP, st.booleans())
-def test_text_that_is_said_to_be_even_may_come_in_one_piece(words, starts_in_thought):
-    splitter = ThinkSplitter(starts_in_thought=starts_in_thought)
-    for word in words:
-        is_even = splitter.is_even(word)
-        pieces = splitter.feed(word)
-        assert not is_even or len(pieces) == 1
-
-
 def test_what_has_happened_is_told_once_and_at_once():
     events, splitter = told(["Let me see: ", "2+2", "</think>", "\n\n", "Four", "</think>\n"])
     assert events == [
@@ -166,26 +156,3 @@ def test_where_the_server_tells_thought_in_fields_a_closing_tag_alone_is_text(st
     assert late.tell_apart() == [(starts_in_thought, "</think>"), *back]
     assert late.feed("\nb") == [(False, "\nb")]
     assert late.close() == []
-
-
-@pytest.mark.rule("R-37")
-@pytest.mark.parametrize(
-    "piece",
-    [
-        "</think>",
-        "<think></think>",
-        "</think> ",
-        "x</think> y",
-        "`</think>\n",
-        "\n",
-        "<",
-        "x\n```\n</think>\n",
-    ],
-)
-def test_a_text_full_of_tags_costs_as_much_as_it_is_long(piece):
-    """Were all that came before looked at again for each tag, this would take minutes."""
-    splitter = ThinkSplitter()
-    for _ in range(20_000):
-        splitter.feed(piece)
-    splitter.feed(piece * 200_000)
-    splitter.close()

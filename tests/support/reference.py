@@ -15,7 +15,7 @@ from lmchat.cli.commands import COMMANDS, Argument, Subcommand
 from lmchat.config.example import toml_value
 from lmchat.config.load import VARIABLES
 from lmchat.config.rows import ENDPOINT, KEYS_HELP, PROFILE, SECTIONS, WORDS, Row, Section
-from lmchat.proxy.refusals import RULES, Rule
+from lmchat.proxy.refusals import KEY_MISSING, KEY_REJECTED, RULES, Rule
 from lmchat.tui.commands import COMMANDS as SCREEN_COMMANDS
 from lmchat.tui.commands import Scope
 
@@ -264,13 +264,11 @@ def commands_page() -> str:
 def errors_page() -> str:
     """Return the text of docs/errors.md: the kinds as they are written there, then the refusals."""
     kinds, _, _ = (DOCS / "errors.md").read_text(encoding="utf-8").partition(_GENERATED)
-    head = ("status", "who", "what it says", "kind", "what is told", "next step")
+    head = ("status", "what it says", "kind", "what is told", "next step")
     return kinds + "\n".join([_GENERATED, _REFUSALS, _table(head, map(_refusal, RULES))])
 
 
 def _refusal(rule: Rule) -> tuple[str, ...]:
-    statuses = ", ".join(str(status) if status else "in a stream" for status in sorted(rule.statuses))
-    says = "a web page" if rule.is_html else "nothing" if rule.is_silent else ""
     words = {
         "product": "SERVER",
         "said": "SERVER says: …",
@@ -279,13 +277,12 @@ def _refusal(rule: Rule) -> tuple[str, ...]:
         "location": "ADDRESS",
     }
     steps = [rule.hint, *(f"{product}: {hint}" for product, hint in rule.hints.items())]
-    steps += [f"without a key: {rule.hint_without_key}"] if rule.hint_without_key else []
+    steps += [f"without a key: {KEY_MISSING}"] if rule.hint == KEY_REJECTED else []
     return (
-        statuses or "any",
-        rule.product.value if rule.product else "any",
-        f"`{rule.pattern}`" if rule.pattern else says,
+        ", ".join(str(status) if status else "in a stream" for status in sorted(rule.at)) or "any",
+        rule.says and f"`{rule.says}`",
         f"`{rule.kind}`",
-        (rule.message or "{said}").format(**words),
+        rule.message.format(**words),
         " ".join(steps).format(**words),
     )
 
