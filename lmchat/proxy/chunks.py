@@ -160,7 +160,8 @@ class ChunkReader:
             told = told_by(chunks) if chunks else None
             if told is None:
                 return False
-            out += self._figures.time(_last_timings(chunks))
+        if b'"timings"' in payloads[-1]:
+            out += self._figures.time(mapping(decode(payloads[-1])).get("timings"))
         before = len(out)
         self._bad_in_a_row = 0
         is_thought, texts = told
@@ -400,8 +401,6 @@ class PlainChunk(Struct, gc=False):
     """A chunk that holds no more than text or thought, and timings; the decoder refuses any other."""
 
     choices: tuple[_Choice]
-    timings: Raw = Raw()
-    object: Literal["chat.completion.chunk", "chat.completion", ""] | None = None
     usage: None = None
     error: None = None
     error_message: None = None
@@ -436,14 +435,6 @@ def told_by(chunks: Sequence[PlainChunk]) -> Told | None:
     if any(thoughts) and any(contents):
         return None
     return any(thoughts), list(filter(None, thoughts if any(thoughts) else contents))
-
-
-def _last_timings(chunks: Sequence[PlainChunk]) -> dict[str, Any] | None:
-    raw = next((bytes(chunk.timings) for chunk in reversed(chunks) if chunk.timings), b"null")
-    try:
-        return mapping(decode(raw)) or None
-    except NotJsonError:
-        return None
 
 
 class Frame(Struct, frozen=True):
@@ -487,7 +478,7 @@ def frame_of(payload: bytes, *, may_name: bool) -> Frame | None:
 
 
 def _only_text(payload: bytes, *, may_name: bool) -> tuple[bool, str] | None:
-    """Return the text of a plain chunk without timings, and whether it is thought."""
+    """Return the text of a plain chunk, and whether it is thought."""
     chunks = plain_chunks([payload], may_name=may_name)
-    told = told_by(chunks) if chunks and not chunks[0].timings else None
+    told = told_by(chunks) if chunks else None
     return (told[0], told[1][0]) if told and told[1] else None

@@ -57,7 +57,7 @@ TEXT = st.sampled_from(
         "\ud83d\ude00",
     ]
 )
-OTHERS = ("usage", "error", "error_message", "prompt_progress", "stats", "object", "model", "x")
+OTHERS = ("usage", "error", "error_message", "prompt_progress", "stats", "model", "x")
 DELTA = st.fixed_dictionaries(
     {},
     optional={
@@ -81,8 +81,7 @@ CHOICE = st.fixed_dictionaries(
 )
 CHUNK = st.fixed_dictionaries(
     {"choices": st.lists(CHOICE, min_size=1, max_size=1) | st.lists(CHOICE, max_size=2) | ODD},
-    optional=dict.fromkeys(OTHERS, ODD)
-    | {"timings": st.dictionaries(st.sampled_from(["prompt_n", "predicted_n", "cache_n"]), ODD) | ODD},
+    optional=dict.fromkeys(OTHERS, ODD),
 )
 PLAIN = st.one_of(
     TEXT.map(delta),
@@ -99,7 +98,7 @@ def changed(chunk: dict, place: str, name: str, value: object) -> dict:
 
 
 FIELDS = [
-    *(("chunk", name) for name in (*OTHERS, "timings", "choices")),
+    *(("chunk", name) for name in (*OTHERS, "choices")),
     *(("choice", name) for name in ("index", "finish_reason", "message", "delta")),
     *(("delta", name) for name in ("content", "reasoning", "reasoning_content", "reasoning_details")),
     *(("delta", name) for name in ("tool_calls", "function_call", "refusal", "role")),
@@ -158,7 +157,7 @@ def refused(value: object) -> ServerRejected:
 
 
 def read(parts: list[bytes], *, is_bulk: bool, splits_thought: bool = True, starts_in_thought: bool = False):
-    """Return the events, neighbours of one kind joined, and how it ended."""
+    """Return the events without figures, neighbours of one kind joined, and how it ended."""
     splitter = ThinkSplitter(starts_in_thought=starts_in_thought) if splits_thought else None
     sse, reader, out = SseReader(), ChunkReader(refused, splitter=splitter), []
     error = None
@@ -173,8 +172,6 @@ def read(parts: list[bytes], *, is_bulk: bool, splits_thought: bool = True, star
         error = (type(problem), str(problem), getattr(problem, "details", ""))
     reader.close(out)
     ending = (reader.has_done, reader.has_token, reader.finish_reason)
-    if error is not None:  # of what is dropped, the figures may be known
-        out = [event for event in out if not isinstance(event, UsageReported)]
     return joined(out), error, ending
 
 
@@ -186,7 +183,7 @@ def joined(events):
             found[-1] = type(event)(text=last.text + event.text)
         elif isinstance(event, TextDelta | ReasoningDelta):
             found.append(type(event)(text=event.text))
-        elif not isinstance(event, LifeSign):
+        elif not isinstance(event, LifeSign | UsageReported):
             found.append(event)
     return found
 
@@ -246,13 +243,13 @@ def test_what_comes_together_is_handed_on_as_one_event_that_counts_its_pieces():
     assert "".join(event.text for event in texts) == "".join(f"{n} " for n in range(100))
 
 
-def test_the_newest_timings_of_many_are_those_that_count():
+@pytest.mark.parametrize(("more", "tokens"), [((), 4), ((finish(), usage(9, 8)), 8)])
+def test_the_newest_timings_of_many_are_those_that_count(more, tokens):
     some = [delta("x") | {"timings": {"predicted_n": number}} for number in range(5)]
-    whole = b"".join(b"data: " + json.dumps(one).encode() + b"\n\n" for one in [*some, finish(), usage(9, 8)])
-    events, _, _ = read([whole], is_bulk=True)
-    assert events[-1] == UsageReported(prompt_tokens=9, completion_tokens=8)
-    events, _, _ = read([whole.partition(b'"stop"')[0]], is_bulk=True)
-    assert events[-1] == UsageReported(completion_tokens=4)
+    reader, out = ChunkReader(refused), []
+    reader.read_run([json.dumps(one).encode() for one in [*some, *more]], out)
+    reader.close(out)
+    assert out[-1].completion_tokens == tokens
 
 
 @pytest.mark.parametrize("pieces", [MAX_WAITING, MAX_WAITING + 1])
