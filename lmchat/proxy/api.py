@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import (
     AsyncGenerator,
-    Awaitable,
     Callable,
     Coroutine,
     Iterable,
@@ -16,10 +15,11 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import aclosing, contextmanager, suppress
+from concurrent.futures import CancelledError, Future
+from contextlib import aclosing, contextmanager
 from functools import wraps
 from queue import SimpleQueue
-from typing import Any, Concatenate, Generic, ParamSpec, Self, TypedDict, TypeVar, Unpack
+from typing import Any, Concatenate, ParamSpec, Self, TypedDict, TypeVar, Unpack
 
 from msgspec import Struct
 
@@ -124,46 +124,6 @@ class JsonAnswer(Struct, frozen=True, kw_only=True):
     """The answer that held it."""
     first_misfit: str = ""
     """Reason why the first answer did not fit, where a second one was asked for."""
-
-
-Ask = Callable[[tuple[ChatMessage, ...], Output], Awaitable[Answer]]
-"""Puts messages to a model, and what form its answer is to have."""
-
-
-async def fitting_answer(
-    ask: Ask, messages: tuple[ChatMessage, ...], schema: object, name: str
-) -> JsonAnswer:
-    """Ask for a value that fits a schema, a second time where the first does not.
-
-    Raises:
-        RequestInvalid: the schema is none.
-        AnswerUnfit: the second answer does not fit either.
-    """
-    # in a thread: the library is imported, and a large schema takes a second
-    wanted = await asyncio.to_thread(lambda: WantedValue(schema, name=name))
-    answer = await ask(messages, wanted.output)
-    try:
-        return JsonAnswer(value=await _value(wanted, answer), answer=answer)
-    except AnswerUnfit as error:
-        again = wanted.repair(error)
-        if not again:
-            raise
-        misfit = error.message
-    said = (answer.message,) if answer.text.strip() else ()
-    repaired = await ask((*messages, *said, text_message(Role.USER, again)), wanted.output)
-    try:
-        return JsonAnswer(value=await _value(wanted, repaired), answer=repaired, first_misfit=misfit)
-    except AnswerUnfit as error:
-        raise second(error) from error
-
-
-async def _value(wanted: WantedValue, answer: Answer) -> Any:
-    return await wanted.value_in(
-        answer.text,
-        thought=answer.reasoning,
-        finish_reason=answer.finish_reason,
-        is_refusal=bool(answer.refusal),
-    )
 
 
 _WORDS = (
@@ -318,11 +278,34 @@ class Client:
         `name` is what the server is told that the value is.
         """
 
-        async def ask(said: Messages, output: Output) -> Answer:
-            return await self._whole(await self._request(said, model, options, output), model)
+        async def ask(asked: Messages) -> tuple[Answer, Any, AnswerUnfit | None]:
+            answer = await self._whole(await self._request(asked, model, options, wanted.output), model)
+            try:
+                value = await wanted.value_in(
+                    answer.text,
+                    thought=answer.reasoning,
+                    finish_reason=answer.finish_reason,
+                    is_refusal=bool(answer.refusal),
+                )
+            except AnswerUnfit as error:
+                return answer, None, error
+            return answer, value, None
 
         with for_programs():
-            return await fitting_answer(ask, messages_of(messages), schema, name)
+            said = messages_of(messages)
+            # in a thread: the library is imported, and a large schema takes a second
+            wanted = await asyncio.to_thread(lambda: WantedValue(schema, name=name))
+            answer, value, misfit = await ask(said)
+            if misfit is None:
+                return JsonAnswer(value=value, answer=answer)
+            again = wanted.repair(misfit)
+            if not again:
+                raise misfit
+            first = (answer.message,) if answer.text.strip() else ()
+            answer, value, still = await ask((*said, *first, text_message(Role.USER, again)))
+            if still is not None:
+                raise second(still) from still
+            return JsonAnswer(value=value, answer=answer, first_misfit=misfit.message)
 
     async def count_tokens(
         self, messages: Messages, *, model: str = "", **options: Unpack[Options]
@@ -455,48 +438,6 @@ class Client:
 T = TypeVar("T")
 P = ParamSpec("P")
 
-_CLOSED = "This client is closed."
-_OWN_THREAD = "This client cannot be used from its own `on_progress`."
-
-
-class _Running(Generic[T]):
-    """A coroutine that runs in the event loop of another thread."""
-
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T], on_end: Callable[[], None]
-    ) -> None:
-        self._loop = loop
-        self._on_end = on_end
-        self._is_over = threading.Event()
-        self._task: asyncio.Task[T] | None = None
-        loop.call_soon_threadsafe(self._start, work)
-
-    def result(self) -> T:
-        """Wait for its end; return its result or raise its error."""
-        self._is_over.wait()
-        if self._task is None or self._task.cancelled():
-            raise WrongUse(_CLOSED)
-        return self._task.result()
-
-    def stop(self) -> None:
-        """Stop it and wait until it has ended."""
-        if not self._is_over.is_set():
-            with suppress(RuntimeError):  # the loop is closed: then it has ended, or is about to
-                self._loop.call_soon_threadsafe(self._cancel)
-        self._is_over.wait()
-
-    def _start(self, work: Coroutine[Any, Any, T]) -> None:
-        self._task = self._loop.create_task(work)
-        self._task.add_done_callback(self._end)
-
-    def _cancel(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-
-    def _end(self, _: asyncio.Task[T]) -> None:
-        self._is_over.set()
-        self._on_end()
-
 
 def _blocking(
     method: Callable[Concatenate[Client, P], Coroutine[Any, Any, T]],
@@ -508,10 +449,15 @@ def _blocking(
         running = self._begin(lambda: method(self._client, *args, **kwargs))
         try:
             return running.result()
+        except CancelledError:
+            raise WrongUse(_CLOSED) from None
         finally:
-            running.stop()
+            running.cancel()
 
     return call
+
+
+_CLOSED = "This client is closed."
 
 
 class SyncClient:
@@ -545,10 +491,13 @@ class SyncClient:
             endpoint, model=model, key=key, allowed_hosts=allowed_hosts, limits=limits, timeouts=timeouts
         )
         self._lock = threading.Lock()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run_loop, name="lmchat-client", daemon=True)
         self._is_closed = False
+        started: Future[None] = Future()
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._serve(started)), name="lmchat-client", daemon=True
+        )
         self._thread.start()
+        started.result()
 
     def __enter__(self) -> Self:
         return self
@@ -563,17 +512,25 @@ class SyncClient:
         events: SimpleQueue[StreamEvent | None] = SimpleQueue()
 
         async def pump() -> None:
-            async with aclosing(self._client.stream(messages, model=model, **options)) as incoming:
-                async for event in incoming:
-                    events.put(event)
+            try:
+                async with aclosing(self._client.stream(messages, model=model, **options)) as incoming:
+                    async for event in incoming:
+                        events.put(event)
+            finally:
+                events.put(None)
 
-        running = self._begin(pump, on_end=lambda: events.put(None))
+        running = self._begin(pump)
+        event: StreamEvent | None = None
         try:
             while (event := events.get()) is not None:
                 yield event
             running.result()
+        except CancelledError:
+            raise WrongUse(_CLOSED) from None
         finally:
-            running.stop()
+            running.cancel()
+            while event is not None:
+                event = events.get()
 
     def metrics(self) -> Metrics:
         """Return what this client has counted."""
@@ -590,32 +547,26 @@ class SyncClient:
             if self._is_closed:
                 return
             self._is_closed = True
-            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._loop.call_soon_threadsafe(self._end.set)
         self._thread.join()
 
-    def _begin(
-        self, work: Callable[[], Coroutine[Any, Any, T]], on_end: Callable[[], None] = lambda: None
-    ) -> _Running[T]:
+    async def _serve(self, started: Future[None]) -> None:
+        self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
+        started.set_result(None)
+        await self._end.wait()
+        running = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        await self._client.aclose()
+
+    def _begin(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
         self._refuse_own_thread()
         with self._lock:  # so that whatever is begun is known to the loop before it stops
             if self._is_closed:
                 raise WrongUse(_CLOSED)
-            return _Running(self._loop, work(), on_end)
+            return asyncio.run_coroutine_threadsafe(work(), self._loop)
 
     def _refuse_own_thread(self) -> None:
-        """Refuse a call by what the client itself calls: its thread would wait for itself for ever."""
-        if threading.current_thread() is self._thread:
-            raise WrongUse(_OWN_THREAD)
-
-    def _run_loop(self) -> None:
-        try:
-            self._loop.run_forever()
-            running = asyncio.all_tasks(self._loop)
-            for task in running:
-                task.cancel()
-            self._loop.run_until_complete(asyncio.wait(running) if running else asyncio.sleep(0))
-            self._loop.run_until_complete(self._client.aclose())
-            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-            self._loop.run_until_complete(self._loop.shutdown_default_executor())
-        finally:
-            self._loop.close()
+        if threading.current_thread() is self._thread:  # it would wait for itself for ever
+            raise WrongUse("This client cannot be used from its own `on_progress`.")
