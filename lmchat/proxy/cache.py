@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
-from cachetools import TLRUCache
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -19,7 +18,8 @@ from lmchat.files import read_plain, write_atomically
 
 WRITE_EVERY_S = 60.0
 """How long an unchanged list is not written again."""
-_MAX_SERVERS = 64
+_LASTING = ("params", "quantization", "context_max", "size_bytes", "capabilities", "owned_by", "created")
+"""Facts of a model that a quick look may leave out, and that do not change."""
 _log = logging.getLogger(__name__)
 
 
@@ -32,7 +32,7 @@ class _KnownModels(Struct, frozen=True, kw_only=True):
 
 
 class ModelCache:
-    """The last list of each server; `fresh` for its time to live, `known` for ever."""
+    """The last list of each server; `fresh` for its time to live, known for ever."""
 
     def __init__(
         self,
@@ -43,16 +43,14 @@ class ModelCache:
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Models of servers that are not `is_lasting` are not written to disk."""
+        self._ttl_s = ttl_s
         self._is_lasting = is_lasting
         self._clock = clock
-        self._file = file
+        self._file = self._unread = file
         self._known: dict[Endpoint, _KnownModels] = {}
-        self._fresh: TLRUCache[Endpoint, _KnownModels] = TLRUCache(
-            maxsize=_MAX_SERVERS, ttu=lambda _, known, __: known.fetched_s + ttl_s, timer=clock
-        )
+        self._outdated: set[Endpoint] = set()
         self._written_s = 0.0
         self._lock = asyncio.Lock()
-        self._unread = file
 
     async def ready(self) -> bool:
         """Read the file, once; return whether that was now."""
@@ -61,13 +59,16 @@ class ModelCache:
             if file is None:
                 return False
             for known in await asyncio.to_thread(_read, file):
-                self._remember(known, is_new=False)
+                self._known.setdefault(known.endpoint, known)
             return True
 
     def fresh(self, endpoint: Endpoint) -> ModelList | None:
         """Return the list of a server while it counts as fresh."""
-        known = self._fresh.get(endpoint)
-        return None if known is None else self._as_list([known])
+        known = self._known.get(endpoint)
+        if known is None or endpoint in self._outdated:
+            return None
+        # what comes from the future, after the clock was set back, would count as fresh for too long
+        return self._as_list([known]) if 0 <= self._clock() - known.fetched_s < self._ttl_s else None
 
     def stale(self, endpoint: Endpoint) -> ModelList | None:
         """Return the last list of a server, however old, marked as stale."""
@@ -80,37 +81,34 @@ class ModelCache:
 
     def has_answered(self, endpoint: Endpoint, model_id: str) -> None:
         """Take note that a model is in memory, because it has just answered."""
-        known, model = self._known.get(endpoint), self.model(endpoint, model_id)
-        if known is not None and model is not None and model.state is not LoadState.LOADED:
+        if known := self._known.get(endpoint):
             models = tuple(
-                replace(one, state=LoadState.LOADED) if one is model else one for one in known.models
+                replace(one, state=LoadState.LOADED) if one.model_id == model_id else one
+                for one in known.models
             )
-            self._remember(replace(known, models=models), is_new=True)
+            self._known[endpoint] = replace(known, models=models)
 
     def everything(self) -> ModelList:
         return self._as_list(self._known.values())
 
     def forget(self, endpoint: Endpoint) -> None:
-        self._fresh.pop(endpoint, None)
+        self._outdated.add(endpoint)
 
     async def put(self, endpoint: Endpoint, models: tuple[ModelInfo, ...]) -> tuple[ModelInfo, ...]:
         """Keep a new list and return it, filled up with what an earlier look had told of the same models."""
         before = self._known.get(endpoint)
-        if before is not None:
-            old = {model.model_id: model for model in before.models}
-            models = tuple(_filled(model, old.get(model.model_id)) for model in models)
-        self._remember(_KnownModels(endpoint=endpoint, models=models, fetched_s=self._clock()), is_new=True)
-        has_changed = before is None or not _is_same(before.models, models)
-        if has_changed or self._clock() >= self._written_s + WRITE_EVERY_S:
-            await self._write()
+        old = {model.model_id: model for model in before.models} if before else {}
+        models = tuple(_filled(model, old.get(model.model_id)) for model in models)
+        self._known[endpoint] = _KnownModels(endpoint=endpoint, models=models, fetched_s=self._clock())
+        self._outdated.discard(endpoint)
+        # llama.cpp says with every reply that its model was made just now
+        has_changed = before is None or _dateless(before.models) != _dateless(models)
+        if self._file is not None and (has_changed or self._clock() >= self._written_s + WRITE_EVERY_S):
+            self._written_s = self._clock()
+            lasting = [known for known in self._known.values() if self._is_lasting(known.endpoint)]
+            async with self._lock:
+                await asyncio.to_thread(_write, self._file, msgspec.json.encode(lasting))
         return models
-
-    def _remember(self, known: _KnownModels, *, is_new: bool) -> None:
-        if is_new or known.endpoint not in self._known:
-            self._known[known.endpoint] = known
-            # what comes from the future, after the clock was set back, would count as fresh for too long
-            if known.fetched_s <= self._clock():
-                self._fresh[known.endpoint] = known
 
     def _as_list(self, known: Iterable[_KnownModels]) -> ModelList:
         parts = list(known)
@@ -119,28 +117,15 @@ class ModelCache:
             models=tuple(model for part in parts for model in part.models), age_s=max(age_s, 0.0)
         )
 
-    async def _write(self) -> None:
-        if self._file is None:
-            return
-        self._written_s = self._clock()
-        lasting = [known for known in self._known.values() if self._is_lasting(known.endpoint)]
-        data = msgspec.json.encode(lasting)
-        async with self._lock:
-            await asyncio.to_thread(_replace, self._file, data)
-
 
 def _filled(new: ModelInfo, old: ModelInfo | None) -> ModelInfo:
-    """Fill what a quick look did not tell; what may change is left as told."""
     if old is None or old.product is not new.product:
         return new
-    lasting = ("params", "quantization", "context_max", "size_bytes", "capabilities", "owned_by", "created")
-    gaps = {name: getattr(old, name) for name in lasting if not getattr(new, name)}
-    return replace(new, **gaps)
+    return replace(new, **{name: getattr(old, name) for name in _LASTING if not getattr(new, name)})
 
 
-def _is_same(before: Iterable[ModelInfo], after: Iterable[ModelInfo]) -> bool:
-    """Whether two lists tell the same; llama.cpp says with every reply that its model was made just now."""
-    return [replace(one, created=None) for one in before] == [replace(one, created=None) for one in after]
+def _dateless(models: Iterable[ModelInfo]) -> list[ModelInfo]:
+    return [replace(one, created=None) for one in models]
 
 
 def _read(file: Path) -> list[_KnownModels]:
@@ -161,7 +146,7 @@ def _is_address(endpoint: Endpoint) -> bool:
         return False
 
 
-def _replace(file: Path, data: bytes) -> None:
+def _write(file: Path, data: bytes) -> None:
     try:
         write_atomically(file, data, follows_link=False)
     except OSError as error:

@@ -25,134 +25,13 @@ from lmchat.proxy.http import Connections
 from lmchat.proxy.probe import QUESTIONS, Place, Scout, look_around, places
 from lmchat.proxy.servers import server_of
 from lmchat.proxy.servers.lm_studio import hinted_port
-from lmchat.proxy.site import NoQuestionsLeftError, beside, seldom
+from lmchat.proxy.site import NoQuestionsLeftError, Site, beside, seldom
 from lmchat.proxy.stream import Channel, Exchange
 from lmchat.proxy.wire import Dialect, body_of, encode_request
 
-_OF_THE_PROMPT = ("model", "messages", "response_format", "reasoning_effort", "chat_template_kwargs")
-
-
-class Speech:
-    """Remembers for this run what each model of each server has refused, and what the user was told."""
-
-    def __init__(self, cache: ModelCache) -> None:
-        self._cache = cache
-        self._dialects: dict[tuple[Endpoint, str], Dialect] = {}
-        self._told: set[tuple[Endpoint, str, str]] = set()
-
-    def dialect(self, request: ChatRequest) -> Dialect:
-        learnt = self._dialects.get((request.endpoint, request.model))
-        return learnt or server_of(request.product).dialect
-
-    def learn(self, request: ChatRequest, dialect: Dialect) -> None:
-        """Keep the dialect in which a request was answered, without what was about its schema alone."""
-        self._dialects[request.endpoint, request.model] = replace(dialect, unfit_modes=frozenset())
-
-    def fields(self, request: ChatRequest) -> dict[str, Any]:
-        return server_of(request.product).fields(request.sampling, self._model(request))
-
-    def body(self, request: ChatRequest) -> bytes:
-        return encode_request(request, self.fields(request), self.dialect(request))
-
-    def prompt(self, request: ChatRequest) -> dict[str, Any]:
-        body = body_of(request, self.fields(request), self.dialect(request))
-        return {name: value for name, value in body.items() if name in _OF_THE_PROMPT}
-
-    def new_notes(self, request: ChatRequest) -> tuple[str, ...]:
-        """Say what of the settings is not sent, where that was not yet said of this model."""
-        told = []
-        for note in server_of(request.product).left_out(request.sampling, self._model(request)):
-            about = (request.endpoint, request.model, note)
-            if about not in self._told:
-                self._told.add(about)
-                told.append(note)
-        return tuple(told)
-
-    def _model(self, request: ChatRequest) -> ModelInfo | None:
-        return self._cache.model(request.endpoint, request.model)
-
-
 COUNT_S = 2.0
-"""A count that takes longer is of no use: an estimate is at hand."""
-
-
-class Counting:
-    """Counts tokens while no answer is on its way (R-25); an answer that begins ends the count."""
-
-    def __init__(
-        self,
-        admission: Admission,
-        scout: Scout,
-        cache: ModelCache,
-        speech: Speech,
-        is_busy: Callable[[Endpoint], bool],
-    ) -> None:
-        self._admission = admission
-        self._scout = scout
-        self._cache = cache
-        self._speech = speech
-        self._is_busy = is_busy
-        self._running: dict[tuple[str, int], set[asyncio.Timeout]] = {}
-
-    async def count(self, request: ChatRequest) -> int | None:
-        """Return what the server counts; None where it cannot, is busy, or would have to load the model.
-
-        Raises:
-            RequestInvalid, EndpointNotAllowed, BodyTooLarge, TooManyRequests: before anything is sent.
-            ServerUnavailable, ServerRejected: it is away, or refuses the request.
-        """
-        server = server_of(request.product)
-        if not server.counts_tokens or self._is_busy(request.endpoint) or not self._is_in_memory(request):
-            return None
-        is_listed = self._cache.model(request.endpoint, request.model) is not None
-        self._admission.admit(request, self._speech.body, is_listed=is_listed, purpose=COUNT)
-        site = self._scout.site(request.endpoint, request.product, read_s=COUNT_S, questions=QUESTIONS)
-        running, limit = self._running.setdefault(request.endpoint.place, set()), asyncio.timeout(COUNT_S)
-        running.add(limit)
-        try:
-            async with limit:
-                return await server.count_tokens(site, self._speech.prompt(request))
-        except (TimeoutError, NoQuestionsLeftError):
-            return None
-        finally:
-            running.discard(limit)
-
-    def give_way(self, endpoint: Endpoint) -> None:
-        """End what is being counted at a server: an answer is about to be asked for."""
-        for limit in self._running.pop(endpoint.place, ()):
-            with suppress(RuntimeError):  # its time has just run out anyway
-                limit.reschedule(asyncio.get_running_loop().time())
-
-    def _is_in_memory(self, request: ChatRequest) -> bool:
-        if not server_of(request.product).loads_on_demand:
-            return True
-        model = self._cache.model(request.endpoint, request.model)
-        return model is not None and model.state is LoadState.LOADED
-
-
-class ServerQueue:
-    """A queue for each server, whatever its addresses are called."""
-
-    def __init__(self) -> None:
-        self._locks: dict[tuple[str, int], asyncio.Lock] = {}
-
-    def is_taken(self, endpoint: Endpoint) -> bool:
-        lock = self._locks.get(endpoint.place)
-        return lock is not None and lock.locked()
-
-    @asynccontextmanager
-    async def taken(self, endpoint: Endpoint, on_wait: Callable[[], None]) -> AsyncIterator[None]:
-        """Wait for the turn and hold it; `on_wait` is called where another has it."""
-        if not endpoint.is_near:
-            yield
-            return
-        lock = self._locks.setdefault(endpoint.place, asyncio.Lock())
-        if lock.locked():
-            on_wait()
-        async with lock:
-            yield
-
-
+"""A count of tokens that takes longer is of no use: an estimate is at hand."""
+_OF_THE_PROMPT = ("model", "messages", "response_format", "reasoning_effort", "chat_template_kwargs")
 _log = logging.getLogger(__name__)
 
 
@@ -175,11 +54,10 @@ class ProxyClient:
         self._cache = ModelCache(settings.limits.models_ttl_s, cache_file, is_lasting=is_lasting)
         self._scout = Scout(self._connections, key_for, self._timeouts)
         self._hinted: Mapping[Product, Endpoint] = {}
-        self._speech = Speech(self._cache)
-        self._queue = ServerQueue()
-        self._counting = Counting(
-            self._admission, self._scout, self._cache, self._speech, is_busy=self._queue.is_taken
-        )
+        self._dialects: dict[tuple[Endpoint, str], Dialect] = {}
+        self._notes: set[tuple[Endpoint, str, str]] = set()
+        self._turns: dict[tuple[str, int], asyncio.Lock] = {}
+        self._counts: dict[tuple[str, int], set[asyncio.Timeout]] = {}
 
     def expect(self, hinted: Mapping[Product, Endpoint]) -> None:
         """Look for products of this machine where the environment says that they listen."""
@@ -249,26 +127,46 @@ class ProxyClient:
         """Load a model and return when it is loaded; cancelled, it stops loading where the server lets it.
 
         `context` is how large its window is to be, `keep_loaded_s` how long it stays unused, else as the
-        settings say. `on_progress` is told how far it is, 0 to 1, where the server says.
+        settings say. `on_progress` gets how far it is, 0 to 1, where the server says.
         """
         keep_s = self._settings.chat.keep_loaded_s if keep_loaded_s is None else keep_loaded_s
         how, server = HowToLoad(context=context, keep_loaded_s=keep_s), server_of(model.product)
         server.check_load(how)
-        self._admission.check(model.endpoint)
-        self._admission.take_look(model.product)
-        site = self._scout.site(model.endpoint, model.product)
+        site = self._site_to_change(model)
         await server.load(site, model, how, seldom(on_progress or (lambda _: None)))
         self._cache.forget(model.endpoint)
 
-    async def count_tokens(self, request: ChatRequest) -> int | None:
-        return await self._counting.count(request)
-
     async def unload(self, model: ModelInfo) -> None:
-        self._admission.check(model.endpoint)
-        self._admission.take_look(model.product)
-        site = self._scout.site(model.endpoint, model.product)
-        await server_of(model.product).unload(site, model)
+        await server_of(model.product).unload(self._site_to_change(model), model)
         self._cache.forget(model.endpoint)
+
+    async def count_tokens(self, request: ChatRequest) -> int | None:
+        """Return what the server counts; None where it cannot, is busy, or would have to load the model.
+
+        An answer that begins ends the count (R-25).
+
+        Raises:
+            RequestInvalid, EndpointNotAllowed, BodyTooLarge, TooManyRequests: before anything is sent.
+            ServerUnavailable, ServerRejected: it is away, or refuses the request.
+        """
+        server, endpoint, model = server_of(request.product), request.endpoint, self._model(request)
+        is_in_memory = not server.loads_on_demand or (model and model.state is LoadState.LOADED)
+        is_busy = endpoint.place in self._turns and self._turns[endpoint.place].locked()
+        if not server.counts_tokens or not is_in_memory or is_busy:
+            return None
+        self._admission.admit(request, self._body, is_listed=model is not None, purpose=COUNT)
+        site = self._scout.site(endpoint, request.product, read_s=COUNT_S, questions=QUESTIONS)
+        body = body_of(request, self._fields(request), self._dialect(request))
+        prompt = {name: value for name, value in body.items() if name in _OF_THE_PROMPT}
+        running, limit = self._counts.setdefault(endpoint.place, set()), asyncio.timeout(COUNT_S)
+        running.add(limit)
+        try:
+            async with limit:
+                return await server.count_tokens(site, prompt)
+        except (TimeoutError, NoQuestionsLeftError):
+            return None
+        finally:
+            running.discard(limit)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Send a turn and yield its events; the last is `StreamFinished`. Close it with `aclosing`.
@@ -319,31 +217,36 @@ class ProxyClient:
         try:
             self._admission.check(place.endpoint)
         except (EndpointNotAllowed, RequestInvalid) as error:
+            allow = f"lmchat --allow-host {place.endpoint.host}"
             return Candidate(
                 endpoint=place.endpoint,
                 product=place.server.product,
                 verdict=Verdict.REFUSED,
                 detail=error.message,
                 kind=error.kind,
-                next_step=f"lmchat --allow-host {place.endpoint.host}"
-                if error.kind == "not_allowed"
-                else error.hint,
+                next_step=allow if error.kind == "not_allowed" else error.hint,
                 is_own=place.is_own,
             )
         return await self._scout.look_at(place)
 
     async def _keep(self, candidate: Candidate) -> Candidate:
-        if candidate.verdict not in (Verdict.READY, Verdict.LOADING, Verdict.NO_MODEL):
+        if not candidate.verdict.is_usable:
             return candidate
         self._counters.fetched(candidate.endpoint)
         return replace(candidate, models=await self._cache.put(candidate.endpoint, candidate.models))
 
+    def _site_to_change(self, model: ModelInfo) -> Site:
+        """Return the server of a model that is to be loaded or unloaded, after the checks."""
+        self._admission.check(model.endpoint)
+        self._admission.take_look(model.product)
+        return self._scout.site(model.endpoint, model.product)
+
     def _admit(self, request: ChatRequest) -> Exchange:
-        is_listed = self._cache.model(request.endpoint, request.model) is not None
-        size = self._admission.admit(request, self._speech.body, is_listed=is_listed)
-        server = server_of(request.product)
+        model, server = self._model(request), server_of(request.product)
+        size = self._admission.admit(request, self._body, is_listed=model is not None)
         self._scout.expect(request.endpoint, request.product)
         _log.info("chat request: %d bytes to %s", size, request.endpoint.origin)
+        is_unloaded = model is not None and model.state is LoadState.NOT_LOADED
         return Exchange(
             request=request,
             server=server,
@@ -352,10 +255,10 @@ class ProxyClient:
             channel=Channel(),
             limits=self._settings.limits,
             timeouts=self._timeouts(request.endpoint),
-            dialect=self._speech.dialect(request),
-            fields=self._speech.fields(request),
-            notes=self._speech.new_notes(request),
-            is_model_unloaded=server.loads_on_demand and self._is_unloaded(request),
+            dialect=self._dialect(request),
+            fields=self._fields(request),
+            notes=self._new_notes(request),
+            is_model_unloaded=server.loads_on_demand and is_unloaded,
             splits_thought=self._settings.chat.think_tags,
             on_retry=lambda: self._counters.add(retries=1),
         )
@@ -364,13 +267,16 @@ class ProxyClient:
         """Run in the task that owns the response; the channel carries its events and its error."""
         request, channel, started_s = exchange.request, exchange.channel, None
         try:
-            self._counting.give_way(request.endpoint)
-            async with self._queue.taken(request.endpoint, lambda: channel.post(RequestQueued())):
+            for count in self._counts.pop(request.endpoint.place, ()):
+                with suppress(RuntimeError):  # its time has just run out anyway
+                    count.reschedule(asyncio.get_running_loop().time())
+            async with self._turn(request.endpoint, lambda: channel.post(RequestQueued())):
                 self._counters.add(total_requests=1)
                 started_s = time.perf_counter()
                 async with self._loading_told(exchange):
                     finished = await exchange.run()
-                self._speech.learn(request, exchange.dialect)
+                learnt = replace(exchange.dialect, unfit_modes=frozenset())  # those are about one schema
+                self._dialects[request.endpoint, request.model] = learnt
                 self._cache.has_answered(request.endpoint, request.model)
         except asyncio.CancelledError:
             if started_s is not None:  # else it was stopped in the queue, and never sent
@@ -391,6 +297,18 @@ class ProxyClient:
             channel.post(finished)
             channel.close()
 
+    @asynccontextmanager
+    async def _turn(self, endpoint: Endpoint, on_wait: Callable[[], None]) -> AsyncIterator[None]:
+        """Wait for the turn at a server and hold it (R-25), whatever its addresses are called."""
+        if not endpoint.is_near:
+            yield
+            return
+        lock = self._turns.setdefault(endpoint.place, asyncio.Lock())
+        if lock.locked():
+            on_wait()
+        async with lock:
+            yield
+
     def _loading_told(self, exchange: Exchange) -> AbstractAsyncContextManager[None]:
         request, channel = exchange.request, exchange.channel
         if not exchange.is_model_unloaded:
@@ -402,9 +320,26 @@ class ProxyClient:
         site = self._scout.site(request.endpoint, request.product)
         return beside(exchange.server.follow_loading(site, request.model, seldom(tell)))
 
-    def _is_unloaded(self, request: ChatRequest) -> bool:
-        model = self._cache.model(request.endpoint, request.model)
-        return model is not None and model.state is LoadState.NOT_LOADED
+    def _model(self, request: ChatRequest) -> ModelInfo | None:
+        return self._cache.model(request.endpoint, request.model)
+
+    def _dialect(self, request: ChatRequest) -> Dialect:
+        learnt = self._dialects.get((request.endpoint, request.model))
+        return learnt or server_of(request.product).dialect
+
+    def _fields(self, request: ChatRequest) -> dict[str, Any]:
+        return server_of(request.product).fields(request.sampling, self._model(request))
+
+    def _body(self, request: ChatRequest) -> bytes:
+        return encode_request(request, self._fields(request), self._dialect(request))
+
+    def _new_notes(self, request: ChatRequest) -> list[str]:
+        """Say what of the settings is not sent, where that was not yet said of this model."""
+        notes = server_of(request.product).left_out(request.sampling, self._model(request))
+        about = {note: (request.endpoint, request.model, note) for note in notes}
+        new = [note for note in notes if about[note] not in self._notes]
+        self._notes |= set(about.values())
+        return new
 
     def _timeouts(self, endpoint: Endpoint) -> TimeoutSettings:
         for own in self._settings.endpoints:
