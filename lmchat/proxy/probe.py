@@ -67,10 +67,21 @@ async def look(site: Site, place: Place, known: Server | None = None) -> Candida
         error = caught
         verdict = _verdict(caught, site, is_sure=is_sure)
         if verdict.is_server and not is_sure and not place.endpoint.is_loopback:
-            server = server_of(
-                Product.OPENAI_COMPATIBLE
-            )  # a port is no proof on a machine of one's own choice
-    return _candidate(site, place, server, verdict, models, error)
+            # a port is no proof on a machine of one's own choice
+            server = server_of(Product.OPENAI_COMPATIBLE)
+    has_models = any(not model.is_embedding for model in models)
+    return Candidate(
+        endpoint=place.endpoint,
+        product=server.product,
+        verdict=verdict,
+        latency_ms=site.first.elapsed_ms if site.first else None,
+        models=models,
+        detail=error.message if error else "",
+        seen=_seen(site) if verdict in (Verdict.SERVER_ERROR, Verdict.NOT_AN_LLM) else "",
+        kind=error.kind if error else "",
+        next_step=_step_after(error, place, verdict, server, has_models=has_models),
+        is_own=place.is_own,
+    )
 
 
 async def identify(site: Site, expected: Server) -> tuple[Server, bool]:
@@ -182,38 +193,19 @@ def _asks_for_password(reply: Reply) -> bool:
     return reply.headers.get("www-authenticate", "").lower().startswith("basic")
 
 
-def _candidate(
-    site: Site,
-    place: Place,
-    server: Server,
-    verdict: Verdict,
-    models: tuple[ModelInfo, ...],
-    error: LMChatError | None,
-) -> Candidate:
-    has_models = any(not model.is_embedding for model in models)
-    step = next_step(verdict, server, place.endpoint, has_models=has_models)
+def _step_after(
+    error: LMChatError | None, place: Place, verdict: Verdict, server: Server, *, has_models: bool
+) -> str:
     if error is not None and (isinstance(error, ProxyUnavailable) or error.kind == "certificate"):
-        step = error.hint
-    elif verdict is Verdict.NOT_AN_LLM and place.is_own:
-        step = "Check the port and the path of the address"
-        if error is not None and error.kind == "dropped" and place.endpoint.scheme == "http":
-            step += ", and whether it begins with https://"
-    elif verdict is Verdict.TIMED_OUT and place.endpoint.scheme == "https" and not server.hosts:
-        step += (
-            ", and whether its address begins with http://"  # llama.cpp waits for more of what it cannot read
-        )
-    return Candidate(
-        endpoint=place.endpoint,
-        product=server.product,
-        verdict=verdict,
-        latency_ms=site.first.elapsed_ms if site.first else None,
-        models=models,
-        detail=error.message if error else "",
-        seen=_seen(site) if verdict in (Verdict.SERVER_ERROR, Verdict.NOT_AN_LLM) else "",
-        kind=error.kind if error else "",
-        next_step=step,
-        is_own=place.is_own,
-    )
+        return error.hint
+    if verdict is Verdict.NOT_AN_LLM and place.is_own:
+        is_dropped = error is not None and error.kind == "dropped" and place.endpoint.scheme == "http"
+        https = ", and whether it begins with https://" if is_dropped else ""
+        return f"Check the port and the path of the address{https}"
+    step = next_step(verdict, server, place.endpoint, has_models=has_models)
+    if verdict is Verdict.TIMED_OUT and place.endpoint.scheme == "https" and not server.hosts:
+        step += ", and whether its address begins with http://"  # llama.cpp waits for more of what it reads
+    return step
 
 
 SOFT_S = 2.0
@@ -265,10 +257,9 @@ async def look_around(where: Sequence[Place], look_at: LookAt) -> tuple[Candidat
     """Look everywhere at once; best candidate first, spare places only where something answers."""
     tasks = {place: asyncio.create_task(_run(look_at, place)) for place in where}
     try:
-        _, pending = await asyncio.wait(tasks.values(), timeout=SOFT_S)
-        done = [task.result() for task in tasks.values() if task.done()]
+        done, pending = await asyncio.wait(tasks.values(), timeout=SOFT_S)
         is_own_missing = any(place.is_own and task in pending for place, task in tasks.items())
-        if pending and (is_own_missing or not any(one.verdict.is_usable for one in done)):
+        if pending and (is_own_missing or not any(task.result().verdict.is_usable for task in done)):
             await asyncio.wait(pending, timeout=HARD_S - SOFT_S)
         found = [
             (place, task.result() if task.done() else _unread(place, Verdict.TIMED_OUT))
@@ -289,15 +280,14 @@ async def _run(look_at: LookAt, place: Place) -> Candidate:
         return await look_at(place)
     except Exception as error:  # noqa: BLE001 - whatever one server brings about, the others count
         _log.warning("look at %s: %s", place.endpoint.netloc, type(error).__name__)
-        return _unread(place, Verdict.SERVER_ERROR, "its reply cannot be read")
+        return replace(_unread(place, Verdict.SERVER_ERROR), detail="its reply cannot be read")
 
 
-def _unread(place: Place, verdict: Verdict, detail: str = "") -> Candidate:
+def _unread(place: Place, verdict: Verdict) -> Candidate:
     return Candidate(
         endpoint=place.endpoint,
         product=place.server.product,
         verdict=verdict,
-        detail=detail,
         next_step=next_step(verdict, place.server, place.endpoint),
         is_own=place.is_own,
     )
@@ -361,7 +351,8 @@ class Scout:
         read_s = SCAN_READ_S if place.endpoint.is_loopback else self._health_s(place.endpoint)
         key = None if place.is_own else _NO_KEY
         candidate = await self._look(place, read_s=read_s, key=key)
-        candidate = await self._or_literals(candidate, place, read_s=read_s, key=key)
+        if not place.is_own or place.endpoint.host == "localhost":
+            candidate = await self._or_literals(candidate, place, read_s=read_s, key=key)
         return await self._perhaps_off(candidate, place.server)
 
     async def check(self, endpoint: Endpoint, *, key: str | None = None) -> Candidate:
@@ -423,13 +414,11 @@ class Scout:
         if key == _NO_KEY and candidate.verdict is Verdict.NEEDS_KEY and self.key(place.endpoint):
             known = server_of(candidate.product) if site.is_identified else None
             # the same look goes on: with its key, and what is left of the questions (R-2)
-            opened = self.site(
-                place.endpoint, site.asked.product, read_s=read_s, questions=max(site.questions, 1)
-            )
+            left = max(site.questions, 1)
+            opened = self.site(place.endpoint, site.asked.product, read_s=read_s, questions=left)
             # what was refused may have been for want of a key
-            opened.replies |= {
-                url: one for url, one in site.replies.items() if one.is_good or one.is_unknown_path
-            }
+            good = {url: one for url, one in site.replies.items() if one.is_good or one.is_unknown_path}
+            opened.replies |= good
             site, candidate = opened, await look(opened, place, known)
         if candidate.verdict.is_server and (site.is_identified or candidate.models):
             self._remember(place.endpoint, candidate.product)
@@ -441,19 +430,17 @@ class Scout:
     async def _or_literals(
         self, candidate: Candidate, place: Place, *, read_s: float, key: str | None = None
     ) -> Candidate:
-        endpoint = place.endpoint
-        if not endpoint.is_loopback or (place.is_own and endpoint.host != "localhost"):
-            return candidate
         for host in ("127.0.0.1", "::1"):
-            if candidate.verdict is not Verdict.REFUSED:
-                break
-            if host == endpoint.host:
-                continue
-            literal = replace(endpoint, host=host)
-            other = await self._look(
-                replace(place, endpoint=literal), read_s=read_s, key=key, is_quick=literal in self._proven
-            )
-            candidate = candidate if other.verdict is Verdict.REFUSED else other
+            literal = replace(place.endpoint, host=host)
+            if (
+                candidate.verdict is Verdict.REFUSED
+                and place.endpoint.is_loopback
+                and literal != place.endpoint
+            ):
+                other = replace(place, endpoint=literal)
+                is_quick = literal in self._proven
+                found = await self._look(other, read_s=read_s, key=key, is_quick=is_quick)
+                candidate = candidate if found.verdict is Verdict.REFUSED else found
         return candidate
 
     def _remember(self, endpoint: Endpoint, product: Product) -> None:
@@ -492,16 +479,11 @@ class Scout:
         """Return an address to ask; without `read_s` it is waited for: loading may take minutes."""
         key = self.key(endpoint) if key is None else key
         connect_s = connect_timeout_s(endpoint, self._timeouts_for(endpoint).connect_s)
-        timeout = httpx.Timeout(
-            connect=connect_s if read_s is None else min(connect_s, read_s),
-            read=read_s,
-            write=WRITE_S,
-            pool=POOL_S,
-        )
+        connect_s = connect_s if read_s is None else min(connect_s, read_s)
         return Site(
             endpoint=endpoint,
             connections=self._connections,
-            timeout=timeout,
+            timeout=httpx.Timeout(connect=connect_s, read=read_s, write=WRITE_S, pool=POOL_S),
             asked=Asked(product=product, key=key or "", host=endpoint.host),
             questions=questions,
             lacks=self._lacks.setdefault(endpoint, set()),

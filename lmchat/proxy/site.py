@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -22,6 +21,7 @@ from lmchat.proxy.refusals import Asked, refusal
 from lmchat.proxy.sse import MalformedStreamError, SseReader
 
 _NOT_IMPLEMENTED = 501
+_log = logging.getLogger(__name__)
 
 
 class NoQuestionsLeftError(Exception):
@@ -88,21 +88,11 @@ class Site(Struct, kw_only=True):
         """Ask for something that the server may lack; None where it does, or where no question is left."""
         if path in self.lacks or (self.questions < 1 and self.url(path) not in self.replies):
             return None
-        reply = await self.get(path)
-        if reply.is_unknown_path:
-            self.lacks.add(path)
-            return None
-        return reply
+        return self._unless_lacking(path, await self.get(path))
 
     async def post_if_known(self, path: str, value: object) -> Reply | None:
         """Ask for something that the server may lack, or not be able to do; None where that is so."""
-        if path in self.lacks:
-            return None
-        reply = await self.post(path, value)
-        if reply.is_unknown_path or reply.status == _NOT_IMPLEMENTED:
-            self.lacks.add(path)
-            return None
-        return reply
+        return None if path in self.lacks else self._unless_lacking(path, await self.post(path, value))
 
     async def get_if_told(self, path: str) -> Reply | None:
         """Ask for something nice to know; None where it cannot be had from a server that is there.
@@ -122,27 +112,26 @@ class Site(Struct, kw_only=True):
         """Yield the JSON objects of an event stream, if there is one. Close it with `aclosing`."""
         client = await self.connections.client(self.endpoint)
         headers = request_headers(self.asked.key) | {"Accept": "text/event-stream"}
-        timeout = httpx.Timeout(5.0, read=None)
-        request = client.build_request("GET", self.url(path), headers=headers, timeout=timeout)
-        reader = SseReader()
-        try:
-            response = await client.send(request, stream=True)
-            try:
+        timeout, reader = httpx.Timeout(5.0, read=None), SseReader()
+        with suppress(MalformedStreamError, *TRANSPORT_ERRORS):
+            async with client.stream("GET", self.url(path), headers=headers, timeout=timeout) as response:
                 if not response.headers.get("content-type", "").startswith("text/event-stream"):
                     return
                 async for piece in response.aiter_bytes():
                     for event in reader.feed(piece):
                         with suppress(NotJsonError):
                             yield mapping(decode(event.data))
-            finally:
-                await response.aclose()
-        except (*TRANSPORT_ERRORS, MalformedStreamError):
-            return
 
     def url(self, path: str) -> str:
         if path.startswith("/v1/"):
             return self.endpoint.base_url + path.removeprefix("/v1")
         return self.endpoint.root_url + path
+
+    def _unless_lacking(self, path: str, reply: Reply) -> Reply | None:
+        if reply.is_unknown_path or reply.status == _NOT_IMPLEMENTED:
+            self.lacks.add(path)
+            return None
+        return reply
 
     async def _send(self, method: str, url: str, body: bytes | None) -> Reply:
         if self.questions < 1:
@@ -153,11 +142,6 @@ class Site(Struct, kw_only=True):
         )
         self.first = self.first or reply
         return reply
-
-
-PAUSE_S = 0.1
-"""Between two shares of which the second is not the higher."""
-_log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -174,19 +158,13 @@ async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 
 def seldom(tell: Callable[[float], None]) -> Callable[[float], None]:
-    """Return a way to tell a share that a flood cannot fill a terminal with.
-
-    A percent that is higher than all before is told at once, so a hundred times at most; another one at
-    most ten times a second.
-    """
-    highest = last = -1
-    told_s = 0.0
+    """Return a way to tell a share only when its percent has changed."""
+    last = -1
 
     def tell_seldom(fraction: float) -> None:
-        nonlocal highest, last, told_s
-        percent, now_s = int(fraction * 100), time.monotonic()
-        if percent > highest or (percent != last and now_s >= told_s + PAUSE_S):
-            highest, last, told_s = max(highest, percent), percent, now_s
+        nonlocal last
+        if int(fraction * 100) != last:
+            last = int(fraction * 100)
             tell(fraction)
 
     return tell_seldom

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import time
 import zlib
 
 import pytest
@@ -14,7 +13,6 @@ from lmchat.domain.event import TextDelta, ToolCallDelta, UsageReported
 from lmchat.domain.server import Verdict
 from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.proxy import chunks, stream
-from lmchat.proxy.site import seldom
 from lmchat.proxy.think import ThinkSplitter
 from tests.support.proxy_calls import ask, endpoint_of, events_of
 from tests.support.scripted_products import CHAT
@@ -189,12 +187,3 @@ async def test_a_figure_of_thousands_of_digits_in_a_command_line_counts_as_not_t
     server.on("GET /v1/models", json_reply(listed, headers={"Server": "llama.cpp"}))
     [model] = (await client.models(endpoint_of(server))).models
     assert (model.model_id, model.context_loaded) == ("tiny", None)
-
-
-def test_a_flood_of_progress_is_told_seldom():
-    heard: list[float] = []
-    tell, begun_s = seldom(heard.append), time.monotonic()
-    for number in range(200_000):
-        tell(number % 1000 / 1000)
-    assert heard[:3] == [0.0, 0.01, 0.02]
-    assert len(heard) <= 100 + 10 * (time.monotonic() - begun_s) + 1
