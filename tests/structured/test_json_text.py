@@ -68,7 +68,6 @@ def test_of_several_values_the_one_that_fits_is_meant():
         ('So: {"b": {"\x1b[2J\\u001b": 1, "\\u001b": 2, "\\u001b": 3}}', "it holds no JSON value"),
         ('{"\\u001b": 2, "\\u001b": 3}', "an object in it has the name '\\x1b' twice"),
         ("1e999", "a number in it is too large"),
-        ("[" + "9" * 400 + "]", "a number in it is too large"),
         ("9" * 10_000, "a number in it is too large"),
         (nested(MAX_DEPTH + 1), f"it is nested deeper than {MAX_DEPTH} levels"),
         (nested(100_000), f"it is nested deeper than {MAX_DEPTH} levels"),
@@ -104,9 +103,7 @@ def test_a_text_full_of_brackets_is_given_up(text):
         found(text)
 
 
-@pytest.mark.parametrize(
-    "around", ["{}", "Sure: {}", "```json\n{}", "```json\n{}\n```\nI hope that it helps."]
-)
+@pytest.mark.parametrize("around", ["{}", "Sure: {}", "```json\n{}"])
 def test_of_a_value_that_is_cut_no_part_is_taken_for_the_answer(around):
     whole = '{"a": {"b": [1, {"c": "d\\u00e9"}], "e": true}, "f": -1.5e3, "g": {"h": null}}'
     for end in range(1, len(whole)):
@@ -117,16 +114,6 @@ def test_of_a_value_that_is_cut_no_part_is_taken_for_the_answer(around):
 
 def test_what_is_whole_before_one_that_is_cut_is_found():
     assert found('It is {"a": 1}, not {"b": {"a": 2}') == {"a": 1}
-
-
-@pytest.mark.parametrize(
-    "value", [{"</think>": []}, {"a": 'x " </think>', "b": [1]}, ["</think>"], [["</think>", {}]]]
-)
-@pytest.mark.parametrize(
-    "form", ["Here:\n```json\n{}\n```\nso.", "So it is {}.", "<think>\nhm {{}} </think>{}"]
-)
-def test_a_tag_within_a_string_ends_no_thought(value, form):
-    assert found(form.replace("{{}}", "[0]").replace("{}", json.dumps(value))) == value
 
 
 @pytest.mark.parametrize(
