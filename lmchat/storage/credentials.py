@@ -1,27 +1,21 @@
-"""Keys of servers: in `credentials.toml`, readable by their owner only, and in the keyring of the system.
+"""API keys in `credentials.toml` and in the system keyring.
 
-A keyring that is locked may wait for its user without end, so it is asked in a thread that is given up, or by
-a program of its own: the library and what it needs take 10 MB, which the screen would hold to its end.
+A locked keyring may wait for its user forever, so it is asked in a thread that can be abandoned.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import subprocess
-import sys
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
 import tomli_w
 
 from lmchat.errors import StoreUnavailable
-from lmchat.files import environment_for_others, read_plain, write_atomically
+from lmchat.files import read_plain, write_atomically
 from lmchat.storage.database import explain
 from lmchat.threads import within
 
@@ -30,23 +24,16 @@ log = logging.getLogger(__name__)
 _OWNER_ONLY = 0o600
 _OTHERS = 0o077
 SERVICE = "lmchat"
-"""The name under which the keyring shows our keys; the name of the user is the origin of the server."""
+"""Name of our keys in the keyring; the user name is the server's origin."""
 LIMIT_S = 2.0
-"""For all that one start or one key asks; a keyring that is open answers in milliseconds."""
-START_S = 3.0
-"""The same for the start of a program that asks it, on a slow machine."""
-_CHILD = "import sys; sys.path.append(sys.argv[1]); from lmchat.storage.credentials import answer; answer()"
-_ROOT = str(Path(__file__).parents[2])
+"""An unlocked keyring answers in milliseconds."""
 _REAL_PRIORITY = 1
-"""Backends below it are no keyrings: one that always fails, one that keeps nothing, plain text."""
+"""Backends below it always fail, keep nothing, or keep plain text."""
 _HEAD = "# Keys that were typed into lmchat. Keep this file to yourself.\n"
 
 
 class Credentials:
-    """Keys by origin (`http://127.0.0.1:1337`), and origins of keyring keys: a keyring cannot list them.
-
-    `get` answers from memory, all else blocks on the disk.
-    """
+    """Keys by origin (`http://127.0.0.1:1337`), and origins of keyring keys: a keyring cannot list them."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -56,7 +43,7 @@ class Credentials:
         return f"Credentials({str(self._path)!r}, {len(self._keys)} keys)"
 
     def load(self) -> str:
-        """Read the file; return a warning where it could not be used, and never raise."""
+        """Read the file; return a warning where it could not be used."""
         try:
             self._keys = self._read()
         except StoreUnavailable as error:
@@ -73,11 +60,11 @@ class Credentials:
         return tuple(origin for origin, key in self._keys.items() if not key)
 
     def move_to_keyring(self, origin: str) -> None:
-        """Record that a key is in the keyring and forget it here; raises `StoreUnavailable`."""
+        """Record that a key is in the keyring and remove it here; raises `StoreUnavailable`."""
         self.set(origin, "")
 
     def set(self, origin: str, key: str) -> None:
-        """Keep a key beside those of other processes; on `StoreUnavailable`, in memory only."""
+        """Store a key beside those of other processes; on `StoreUnavailable`, in memory only."""
         self._keys = {**self._keys, origin: key}
         self._write({**self._read(), origin: key})
 
@@ -110,7 +97,6 @@ class Credentials:
 
 
 def _key(row: dict[str, object]) -> object:
-    """Return the key that a row holds; empty where it is in the keyring."""
     return "" if row.get("keyring") is True else row.get("key") or None
 
 
@@ -119,7 +105,7 @@ def _row(key: str) -> dict[str, object]:
 
 
 class Keyring(Protocol):
-    """The little that is used of a backend of the library `keyring`."""
+    """Backend of the library `keyring`."""
 
     def get_password(self, service: str, username: str) -> str | None: ...
 
@@ -127,7 +113,7 @@ class Keyring(Protocol):
 
 
 def system_keyring() -> Keyring | None:
-    """Return the keyring of this system; None where the extra is not installed or there is none."""
+    """Return the keyring of this system, if there is one and the extra is installed."""
     try:
         backend: Keyring = import_module("keyring").get_keyring()
         priority = getattr(backend, "priority", 0)
@@ -140,7 +126,7 @@ def system_keyring() -> Keyring | None:
 
 
 class KeyringKeys:
-    """Keys by origin; `get` answers from memory, all else blocks, two seconds at most."""
+    """Keys of the keyring by origin; loading and storing block for `limit_s` at most."""
 
     def __init__(
         self, find: Callable[[], Keyring | None] = system_keyring, *, limit_s: float = LIMIT_S
@@ -152,20 +138,13 @@ class KeyringKeys:
     def __repr__(self) -> str:
         return f"KeyringKeys({len(self._keys)} keys)"
 
-    def load(self, origins: Iterable[str], *, is_apart: bool = False) -> bool:
-        """Read the keys of servers; return whether the keyring answered or is absent. Never raises.
-
-        With `is_apart` another program asks: 0.1 s more, but no memory of this one.
-        """
+    def load(self, origins: Iterable[str]) -> bool:
+        """Read the keys of servers; return whether the keyring answered or is absent."""
         wanted = tuple(dict.fromkeys(origins))
         if not wanted:
             return True
         try:
-            self._keys |= (
-                read_apart(wanted, self._limit_s)
-                if is_apart
-                else within(self._limit_s, lambda: _read(self._find(), wanted))
-            )
+            self._keys |= within(self._limit_s, lambda: self._read(wanted))
         except Exception as error:  # noqa: BLE001 - third-party: a keyring is no reason not to start
             log.warning("the system keyring could not be read: %s", type(error).__name__)
             return False
@@ -175,7 +154,7 @@ class KeyringKeys:
         return self._keys.get(origin)
 
     def set(self, origin: str, key: str) -> bool:
-        """Keep a key; return whether that could be done. Never raises."""
+        """Store a key; return whether that worked."""
         try:
             is_kept = within(self._limit_s, lambda: self._write(origin, key))
         except Exception as error:  # noqa: BLE001 - third-party: there is the file
@@ -185,46 +164,15 @@ class KeyringKeys:
             self._keys[origin] = key
         return is_kept
 
+    def _read(self, origins: Iterable[str]) -> dict[str, str]:
+        if (backend := self._find()) is None:
+            return {}
+        found = ((origin, backend.get_password(SERVICE, origin)) for origin in origins)
+        return {origin: key for origin, key in found if key}
+
     def _write(self, origin: str, key: str) -> bool:
         backend = self._find()
         if backend is None:
             return False
         backend.set_password(SERVICE, origin, key)
         return backend.get_password(SERVICE, origin) == key
-
-
-def _read(backend: Keyring | None, origins: Iterable[str]) -> dict[str, str]:
-    if backend is None:
-        return {}
-    found = ((origin, backend.get_password(SERVICE, origin)) for origin in origins)
-    return {origin: key for origin, key in found if key}
-
-
-def read_apart(
-    origins: Iterable[str], limit_s: float, environ: Mapping[str, str] = os.environ
-) -> dict[str, str]:
-    """Have another program read keys, without a terminal to ask at.
-
-    Raises `SubprocessError` (too late, or failed), `OSError` (not started) or `ValueError` (no keys).
-    """
-    if find_spec("keyring") is None:
-        return {}
-    done = subprocess.run(  # noqa: S603 - Python itself, which takes no code from the folder it stands in
-        [sys.executable, "-P", "-c", _CHILD, _ROOT, str(limit_s)],
-        input=json.dumps(list(origins)).encode(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=environment_for_others(environ),
-        timeout=limit_s + START_S,
-        start_new_session=True,
-        check=True,
-    )
-    found: dict[str, str] = json.loads(done.stdout)
-    return {str(origin): str(key) for origin, key in found.items()}
-
-
-def answer() -> None:
-    """Print the keys of the origins on stdin, as the program of `read_apart`."""
-    out, sys.stdout = sys.stdout, sys.stderr  # what a backend prints is no answer
-    origins = json.load(sys.stdin)
-    out.write(json.dumps(within(float(sys.argv[2]), lambda: _read(system_keyring(), origins))))

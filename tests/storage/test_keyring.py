@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import keyring
@@ -13,11 +11,10 @@ import pytest
 from keyring.backends import fail, null
 
 from lmchat.domain.candidate import Grade
-from lmchat.storage import credentials as module
 from lmchat.storage.checks import keyring_findings
 from lmchat.storage.credentials import KeyringKeys, system_keyring
 from lmchat.threads import within
-from tests.support.faults import NAME, FailingKeyring, LockedKeyring, MemoryKeyring
+from tests.support.faults import FailingKeyring, LockedKeyring, MemoryKeyring
 
 JAN, OTHER = "http://127.0.0.1:1337", "http://nas:8080"
 BRIEF_S = 0.05
@@ -137,43 +134,6 @@ def test_the_real_library_gives_what_is_expected_of_it(monkeypatch):
         assert again.get(JAN) == "k"
     finally:
         keyring.set_keyring(before)
-
-
-@pytest.fixture
-def another_program(monkeypatch):
-    """What a program that is started finds in the environment."""
-    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", NAME)
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
-    monkeypatch.setenv("KEYRING_OF_TESTS", json.dumps({JAN: "s3cret"}))
-    return monkeypatch
-
-
-def test_another_program_reads_keys_and_what_its_backend_prints_is_no_key(another_program):
-    keys = KeyringKeys(lambda: pytest.fail("this program asks no keyring"), limit_s=30)
-    assert keys.load([JAN, OTHER], is_apart=True)
-    assert (keys.get(JAN), keys.get(OTHER)) == ("s3cret", None)
-
-
-def test_a_locked_keyring_is_given_up_by_another_program_too(another_program, caplog):
-    another_program.delenv("KEYRING_OF_TESTS")
-    assert not KeyringKeys(limit_s=BRIEF_S).load([JAN], is_apart=True)
-    assert "CalledProcessError" in caplog.text
-
-
-def test_another_program_runs_nothing_of_the_folder_it_is_started_in(another_program, tmp_path):
-    for name in ("keyring", "json", "lmchat"):
-        (tmp_path / f"{name}.py").write_text("raise SystemExit(7)")
-    another_program.chdir(tmp_path)
-    keys = KeyringKeys(limit_s=30)
-    assert keys.load([JAN], is_apart=True)
-    assert keys.get(JAN) == "s3cret"
-
-
-def test_without_the_extra_no_program_is_started(monkeypatch):
-    monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    assert not KeyringKeys().load([JAN], is_apart=True)
-    monkeypatch.setattr(module, "find_spec", lambda _: None)
-    assert KeyringKeys().load([JAN], is_apart=True)
 
 
 def test_work_that_ends_gives_its_result_or_its_error():

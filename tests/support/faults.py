@@ -1,13 +1,8 @@
-"""Disks that fill up while a program runs, users without rights, and keyrings that fail.
-
-`PYTHON_KEYRING_BACKEND` names `NAME` to a child program. `KEYRING_OF_TESTS` holds its keys by origin as JSON;
-without it the keyring is locked.
-"""
+"""Disks that fill up while a program runs, users without rights, and keyrings that fail."""
 
 from __future__ import annotations
 
 import errno
-import json
 import os
 import resource
 import subprocess
@@ -17,9 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from unittest import mock
-
-from keyring.backend import KeyringBackend
-from keyring.errors import PasswordDeleteError, PasswordSetError
 
 from lmchat.files import write_new_file
 
@@ -157,24 +149,3 @@ class FailingKeyring(MemoryKeyring):
 
     def set_password(self, service, username, password):
         raise RuntimeError(f"cannot keep {password}")
-
-
-NAME = "tests.support.faults.Ring"
-
-
-class Ring(KeyringBackend):
-    """Says what it does, as a backend well may, and gives keys."""
-
-    priority = 5
-
-    def get_password(self, service, username):
-        print("asked for", username)  # noqa: T201 - what a backend must not do, and some do
-        if "KEYRING_OF_TESTS" not in os.environ:
-            threading.Event().wait()
-        return json.loads(os.environ["KEYRING_OF_TESTS"]).get(username)
-
-    def set_password(self, service, username, password):
-        raise PasswordSetError("the keys of tests are only read")
-
-    def delete_password(self, service, username):
-        raise PasswordDeleteError("the keys of tests are only read")
