@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lmchat.domain.message import AnswerState, ChatMessage, Part, Role
+from lmchat.domain.message import AnswerState, ChatMessage, Role
 from lmchat.domain.path import STRETCH, MessagePath
 from lmchat.domain.session import ListFilter, Session, SessionHeader, SessionsFound
-from lmchat.domain.turn import parts_of
 from lmchat.errors import SessionNotFound, SessionUnreadable
 from lmchat.storage.database import Connection
-from lmchat.storage.rows import (
-    HEADER_COLUMNS,
-    MESSAGE_COLUMNS,
-    header_from,
-    loaded,
-    message_from,
-    read_parts,
-)
-from lmchat.storage.running_answer import answer_path, read_answer
+from lmchat.storage.rows import HEADER_COLUMNS, MESSAGE_COLUMNS, header_from, loaded, message_from, read_parts
+from lmchat.storage.running_answer import arrived_parts
 
 # Numbers only fall on the way to the root: a circle, which only damage can make, ends where they would rise.
 WALK = """with recursive path (number, message_id, parent_id) as (
@@ -53,19 +45,6 @@ _WITH_VERSIONS = f"""select {", ".join("m." + name for name in MESSAGE_COLUMNS.s
 _SHORTEST_PREFIX = 4
 _READ_PER_PROMPT = 5
 """Prompts read for one kept: people repeat themselves."""
-
-
-def arrived_parts(connection: Connection, number: int, message_id: str) -> list[Part]:
-    """Return the parts of a running answer so far.
-
-    The table `pieces` is of files that were written before each answer had a file of its own.
-    """
-    rows = connection.execute("select kind, text from pieces where number = ? order by piece_id", (number,))
-    begun, pieces = read_answer(answer_path(connection.path, message_id))
-    parts = list(parts_of([*((kind, loaded(text)) for kind, text in rows), *pieces]))
-    if begun is None and not parts:  # it may have ended since it was looked up
-        return read_parts(connection, "number = ?", (number,)).get(number, [])
-    return parts
 
 
 def leaf_of(connection: Connection, session_id: str) -> str | None:

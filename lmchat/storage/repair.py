@@ -1,7 +1,7 @@
-"""Daily copies of the sessions' file, and what is saved of a damaged one.
+"""Daily copies of `sessions.db`, and the repair of a damaged file.
 
-That is what SQL can still read, and then what the last copy has. The copies are `sessions.db.backup-DATE`
-beside the file, which is checked as a whole before each.
+A new file gets what SQL can still read of the damaged one, and then what the newest copy has. The file is
+checked before it is copied to `sessions.db.backup-DATE`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
 
-from lmchat.storage.database import BROKEN, Connection, LostRowError, connect, connect_beside, transaction
-from lmchat.storage.schema import COMPANIONS, copy_database
+from lmchat.storage.database import BROKEN, BUSY_S, Connection, LostRowError, connect, is_sound
+from lmchat.storage.rows import insertion
+from lmchat.storage.schema import COMPANIONS, copy_database, transaction
 
 log = logging.getLogger(__name__)
 
@@ -33,23 +34,14 @@ _MOST_TRIES = 4_000
 
 
 def is_due(connection: Connection, moment: datetime) -> bool:
-    """Whether the file is to be looked at and copied: once a day."""
+    """Return whether the file is to be checked and copied: once a day."""
     is_small = connection.path.stat().st_size <= _LARGEST_BYTES
     return is_small and not connection.is_read_only and not _daily(connection.path, moment).exists()
 
 
-def is_sound(path: Path) -> bool:
-    """Whether all pages fit together; reads all of the file, beside whoever uses it."""
-    try:
-        with closing(connect_beside(path)) as connection:
-            return _fits_together(connection)
-    except BROKEN:
-        return False
-
-
 def meet_damage(connection: Connection) -> None:
-    """Fail as a job does that meets damage; the file is then replaced, and the job finds none."""
-    if not _fits_together(connection):
+    """Raise where the file is damaged, as a job would that meets the damage: the file is then replaced."""
+    if not is_sound(connection.path):
         raise LostRowError("the pages of the file do not fit together")
 
 
@@ -64,11 +56,16 @@ def back_up(path: Path, moment: datetime) -> None:
             copy.unlink(missing_ok=True)
 
 
-def remove_backups(path: Path) -> None:
-    """Remove the daily copies: they hold what was purged."""
-    for copy in _backups(path):
+def forget_purged(connection: Connection) -> None:
+    """Remove purged text from the daily copies and, unless it is being read, the write-ahead log."""
+    for copy in _backups(connection.path):
         with suppress(OSError):
             copy.unlink()
+    connection.execute("pragma busy_timeout = 0")
+    try:
+        connection.execute("pragma wal_checkpoint(truncate)").fetchall()
+    finally:
+        connection.execute(f"pragma busy_timeout = {int(BUSY_S * 1000)}")
 
 
 def remove_old_copies(path: Path, *, days: int) -> None:
@@ -95,10 +92,6 @@ def begin_anew(path: Path, moment: datetime) -> tuple[Connection, str]:
         f"{path.name} was damaged: it is kept as {aside.name}, and a new one was begun with "
         f"{saved} messages saved from it."
     )
-
-
-def _fits_together(connection: Connection) -> bool:
-    return bool(connection.execute("pragma quick_check(1)").fetchone()[0] == "ok")
 
 
 def _daily(path: Path, moment: datetime) -> Path:
@@ -128,43 +121,32 @@ def _set_aside(path: Path, moment: datetime) -> Path:
 
 
 def _rescue(sources: Sequence[Path], connection: Connection) -> int:
-    """Copy every row that can be read, and return the number of messages.
-
-    A table is completed from the next source only where one lost some of it.
-    """
-    with transaction(connection, is_durable=True):
+    """Copy every row that can be read, and return the number of messages."""
+    with transaction(connection):
         for table in _TABLES:
             for source in sources:
-                if _copy(table, source, connection):
-                    break
+                try:
+                    _copy(table, source, connection)
+                except BROKEN as error:
+                    log.warning("the table %s of %s cannot be read: %s", table, source.name, error)
         connection.execute("update messages set is_indexed = 0")
     return int(connection.execute("select count(*) from messages").fetchone()[0])
 
 
-def _copy(table: str, source: Path, connection: Connection) -> bool:
-    """Add the rows of a table that are not there yet; return whether all could be read."""
-    troubles: list[Exception] = []
-    try:
-        with closing(sqlite3.connect(source, isolation_level=None)) as damaged:
-            damaged.text_factory = connection.text_factory
-            damaged.execute("pragma writable_schema = on")  # or SQLite refuses a file that was cut short
-            there = {row[1] for row in damaged.execute(f"pragma table_info({table})")}
-            wanted = [row[1] for row in connection.execute(f"pragma table_info({table})")]
-            columns = [name for name in wanted if name in there]
-            # A message that was written again has other parts in an older copy: those of one are enough.
-            known = (
-                {row[0] for row in connection.execute("select number from parts")}
-                if table == "parts"
-                else set()
-            )
-            for row in _readable_rows(damaged, table, columns, troubles):
-                values = dict(zip(columns, row, strict=True))
-                if table != "parts" or values["number"] not in known:
-                    _insert(connection, table, values)
-    except BROKEN as error:
-        log.warning("the table %s of %s cannot be read: %s", table, source.name, error)
-        return False
-    return not troubles and columns == wanted
+def _copy(table: str, source: Path, connection: Connection) -> None:
+    """Add the rows of a table that are not there yet."""
+    with closing(sqlite3.connect(source, isolation_level=None)) as damaged:
+        damaged.text_factory = connection.text_factory
+        damaged.execute("pragma writable_schema = on")  # or SQLite refuses a file that was cut short
+        there = {row[1] for row in damaged.execute(f"pragma table_info({table})")}
+        wanted = [row[1] for row in connection.execute(f"pragma table_info({table})")]
+        columns = [name for name in wanted if name in there]
+        # A message that was written again has other parts in an older copy: those of one are enough.
+        known = {row[0] for row in connection.execute("select number from parts")} if table == "parts" else ()
+        for row in _readable_rows(damaged, table, columns):
+            values = dict(zip(columns, row, strict=True))
+            if table != "parts" or values["number"] not in known:
+                _insert(connection, table, values)
 
 
 def _insert(connection: Connection, table: str, values: dict[str, object]) -> None:
@@ -175,14 +157,11 @@ def _insert(connection: Connection, table: str, values: dict[str, object]) -> No
                     values (?, ?, ?, ?)""",
                 (values["session_id"], "Rescued chat", values["created_at"], values["created_at"]),
             )
-        connection.execute(
-            f"insert or ignore into {table} ({', '.join(values)}) values ({', '.join('?' * len(values))})",
-            tuple(values.values()),
-        )
+        connection.execute(f"{insertion(table, values)} on conflict do nothing", tuple(values.values()))
 
 
 def _readable_rows(
-    damaged: sqlite3.Connection, table: str, columns: Sequence[str], troubles: list[Exception]
+    damaged: sqlite3.Connection, table: str, columns: Sequence[str]
 ) -> Iterator[tuple[object, ...]]:
     """Yield rows, some of them twice: a stretch that cannot be read whole is halved until it can."""
     try:
@@ -198,8 +177,7 @@ def _readable_rows(
             yield from damaged.execute(
                 f"select {', '.join(columns)} from {table} where rowid between ? and ?", (low, high)
             )
-        except BROKEN as error:
-            troubles.append(error)
+        except BROKEN:
             middle = (low + high) // 2
             stretches += [(middle + 1, high), (low, middle)] if low < high else []
     log.warning("the table %s is too broken to look at every row", table)

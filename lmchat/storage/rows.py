@@ -1,15 +1,16 @@
-"""Rows of `sessions.db` as values, and back; a damaged row is logged and left out."""
+"""Conversion of rows of `sessions.db`; a damaged row is logged and left out."""
 
 from __future__ import annotations
 
 import json
 import logging
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
-import msgspec
+from msgspec import ValidationError, convert
 from msgspec.structs import asdict, fields
 
 from lmchat.domain.message import (
@@ -25,24 +26,39 @@ from lmchat.domain.message import (
     ToolCallPart,
 )
 from lmchat.domain.session import SessionHeader
+from lmchat.text import fold
 
 log = logging.getLogger(__name__)
 
 _T = TypeVar("_T", Receipt, Failure)
-_LARGEST = 2.0**53
 _YEARS = range(2, 9999)
 _REFUSED = "refused"
-"""Name of a part of the kind `text` that is a refusal: whoever does not know it reads and finds its words."""
+"""Name of a part of the kind `text` that is a refusal: older versions still show and find its words."""
+_TEXTS: dict[str, type[TextPart | ReasoningPart | RefusalPart]] = {
+    "text": TextPart,
+    "reasoning": ReasoningPart,
+    "refusal": RefusalPart,
+}
 
-HEADER_COLUMNS = """session_id, title, created_at, updated_at, model, endpoint, is_pinned, is_archived,
-    deleted_at, parent_id,
-    (select count(*) from messages m where m.session_id = sessions.session_id and m.hidden_by is null),
-    tags"""
-MESSAGE_COLUMNS = "number, message_id, role, state, created_at, parent_id, model, endpoint, receipt, failure"
+_COUNT = "(select count(*) from messages m where m.session_id = sessions.session_id and m.hidden_by is null)"
+_HEADER = [field.name for field in fields(SessionHeader)]
+HEADER_COLUMNS = ", ".join(_COUNT if name == "message_count" else name for name in _HEADER)
+_MESSAGE = (
+    "message_id",
+    "role",
+    "state",
+    "created_at",
+    "parent_id",
+    "model",
+    "endpoint",
+    "receipt",
+    "failure",
+)
+MESSAGE_COLUMNS = ", ".join(("number", *_MESSAGE))
 
 
 def stored(text: str) -> str | bytes:
-    """Return what SQLite can keep: text with lone surrogates, which UTF-8 has no form for, goes as bytes."""
+    """Return text as SQLite can keep it: as bytes if it has lone surrogates, which UTF-8 cannot hold."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -51,7 +67,7 @@ def stored(text: str) -> str | bytes:
 
 
 def loaded(value: object) -> str:
-    """Undo `stored`; a damaged byte costs itself alone."""
+    """Undo `stored`; a damaged byte is replaced."""
     if not isinstance(value, bytes):
         return str(value)
     try:
@@ -60,29 +76,56 @@ def loaded(value: object) -> str:
         return value.decode(errors="replace")
 
 
+def encodable(text: str) -> str:
+    """Return a text without lone surrogates."""
+    return text.encode(errors="replace").decode()
+
+
+def folded(value: object) -> str:
+    """Return a text to compare: folded, in UTF-8, with one blank for all white space."""
+    text = " ".join(fold(loaded(value)).replace("\0", " ").split())
+    return text if text.isascii() else encodable(text)
+
+
+_folded_name = lru_cache(maxsize=4096)(folded)
+
+
+def holds(name: object, wanted: str) -> bool:
+    """Return whether a name contains a folded text, as a function of SQL; models and titles repeat."""
+    return wanted in _folded_name(name)
+
+
 def stored_time(moment: datetime) -> str:
     """Return a moment as text that sorts by time."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
+def column(value: object) -> object:
+    """Return a value of a message or a session as it is stored."""
+    match value:
+        case str():
+            return stored(value)
+        case datetime():
+            return stored_time(value)
+        case tuple():
+            return stored(" ".join(value))
+        case Receipt() | Failure():
+            return json.dumps(asdict(value))
+        case _:
+            return value
+
+
+def insertion(table: str, names: Iterable[str]) -> str:
+    """Return the statement that inserts values, in their order, into columns with these names."""
+    columns = list(names)
+    return f"insert into {table} ({', '.join(columns)}) values ({', '.join('?' * len(columns))})"
+
+
 def header_from(row: Sequence[Any]) -> SessionHeader | None:
     """Return a header, or None for a damaged row."""
     try:
-        return SessionHeader(
-            session_id=_name(row[0]),
-            title=loaded(row[1]),
-            created_at=_time(row[2]),
-            updated_at=_time(row[3]),
-            model=loaded(row[4]),
-            endpoint=loaded(row[5]),
-            is_pinned=bool(row[6]),
-            is_archived=bool(row[7]),
-            deleted_at=None if row[8] is None else _time(row[8]),
-            parent_id=None if row[9] is None else _name(row[9]),
-            message_count=row[10],
-            tags=tuple(loaded(row[11]).split()),
-        )
-    except (ValueError, TypeError, AttributeError):
+        return SessionHeader(**_values(_HEADER, row))
+    except (ValueError, TypeError):
         log.warning("a damaged row of a session was left out: %r", row[0])
         return None
 
@@ -92,28 +135,16 @@ def message_from(
 ) -> ChatMessage | None:
     """Return a message, or None for a damaged row."""
     try:
-        return ChatMessage(
-            message_id=_name(row[1]),
-            role=Role(row[2]),
-            parts=tuple(parts),
-            state=AnswerState(row[3]),
-            created_at=_time(row[4]),
-            parent_id=None if row[5] is None else _name(row[5]),
-            model=loaded(row[6]),
-            endpoint=loaded(row[7]),
-            receipt=_from_json(row[8], Receipt),
-            failure=_from_json(row[9], Failure),
-            version=version,
-            versions=versions,
-        )
-    except (ValueError, TypeError, AttributeError):
+        values = _values(_MESSAGE, row[1:])
+        return ChatMessage(**values, parts=tuple(parts), version=version, versions=versions)
+    except (ValueError, TypeError):
         log.warning("a damaged row of a message was left out: %r", row[1])
         return None
 
 
-def json_of(value: Receipt | Failure | None) -> str | None:
-    """Return a receipt or a failure as it is stored."""
-    return None if value is None else json.dumps(asdict(value))
+def _values(names: Sequence[str], row: Sequence[Any]) -> dict[str, Any]:
+    pairs = zip(names, row, strict=False)
+    return {name: value if value is None else _READERS[name](value) for name, value in pairs}
 
 
 def write_parts(connection: sqlite3.Connection, number: int, parts: Iterable[Part]) -> None:
@@ -136,31 +167,19 @@ def read_parts(connection: sqlite3.Connection, where: str, values: Sequence[obje
 
 
 def _columns(part: Part) -> tuple[str, str | bytes, str | bytes, str | bytes]:
-    match part:
-        case TextPart(text=text):
-            return "text", stored(text), "", ""
-        case ReasoningPart(text=text):
-            return "reasoning", stored(text), "", ""
-        case RefusalPart(text=text):
-            return "text", stored(text), "", _REFUSED
-        case ToolCallPart(call_id=call_id, name=name, arguments=arguments):
-            return "tool_call", stored(arguments), stored(call_id), stored(name)
+    if isinstance(part, ToolCallPart):
+        return "tool_call", stored(part.arguments), stored(part.call_id), stored(part.name)
+    kind = "reasoning" if isinstance(part, ReasoningPart) else "text"
+    return kind, stored(part.text), "", _REFUSED if isinstance(part, RefusalPart) else ""
 
 
 def _part(kind: str, text: str | bytes, call_id: str | bytes, name: str | bytes) -> Part | None:
-    try:
-        match kind:
-            case "text":
-                return (RefusalPart if name == _REFUSED else TextPart)(text=loaded(text))
-            case "reasoning":
-                return ReasoningPart(text=loaded(text))
-            case "tool_call":
-                return ToolCallPart(call_id=loaded(call_id), name=loaded(name), arguments=loaded(text))
-            case _:
-                log.warning("a part of an unknown kind was left out: %r", kind)
-    except ValueError:
-        log.warning("a damaged part was left out")
-    return None
+    if kind == "tool_call":
+        return ToolCallPart(call_id=loaded(call_id), name=loaded(name), arguments=loaded(text))
+    part = _TEXTS.get("refusal" if name == _REFUSED else kind)
+    if part is None:
+        log.warning("a part of an unknown kind was left out: %r", kind)
+    return None if part is None else part(text=loaded(text))
 
 
 def _time(value: object) -> datetime:
@@ -176,22 +195,23 @@ def _name(value: object) -> str:
     return value
 
 
-def _from_json(raw: str | None, kind: type[_T]) -> _T | None:
-    """Return what a message has beside its text; damaged, it costs itself, not the message.
-
-    Only the fields that this version knows count: a newer one may have written more.
-    """
-    if raw is None:
-        return None
+def _from_json(kind: type[_T], raw: str) -> _T | None:
     try:
-        data, names = json.loads(raw), {field.name for field in fields(kind)}
-        known = {name: value for name, value in data.items() if name in names and not _is_noise(value)}
-        return msgspec.convert(known, kind)
-    except (ValueError, TypeError, AttributeError, RecursionError, msgspec.MsgspecError):
+        return convert(json.loads(raw), kind)
+    except (ValueError, TypeError, RecursionError, ValidationError):
         log.warning("the damaged %s of a message was left out", kind.__name__.lower())
         return None
 
 
-def _is_noise(value: object) -> bool:
-    """Whether a figure is beyond all that can be meant, or none at all."""
-    return isinstance(value, int | float) and not -_LARGEST < value < _LARGEST
+_READERS: dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(("session_id", "message_id", "parent_id"), _name),
+    **dict.fromkeys(("created_at", "updated_at", "deleted_at"), _time),
+    **dict.fromkeys(("title", "model", "endpoint"), loaded),
+    **dict.fromkeys(("is_pinned", "is_archived"), bool),
+    "message_count": int,
+    "tags": lambda value: tuple(loaded(value).split()),
+    "role": Role,
+    "state": AnswerState,
+    "receipt": partial(_from_json, Receipt),
+    "failure": partial(_from_json, Failure),
+}

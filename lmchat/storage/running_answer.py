@@ -1,238 +1,205 @@
-"""The file of a running answer: only ever appended to, and good up to wherever it ends.
+"""Running answers: their text is appended to a file each, and recovered after a kill.
 
-A line of JSON says whose answer it is. Runs follow: a kind between two bytes 0xFF, which UTF-8 never holds,
-and the text of that kind up to the next one. So a piece of text costs its own bytes and no more, where SQLite
-would write a page.
+`sessions.db-answer-ID` begins with a line of JSON that says whose answer it is. Each further line holds the
+pieces of one write, so it costs little more than its text, where SQLite would write pages; a line that a kill
+cut off does not count. The file is locked by its process: if it is not locked, the process is gone.
 """
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import logging
 import os
-import re
-import subprocess
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 
-from msgspec import Struct
+from msgspec import Struct, ValidationError, convert, to_builtins
+from msgspec.structs import replace
 
-from lmchat.domain.message import AnswerState, ChatMessage, Role
-from lmchat.domain.turn import ANEW, Piece
+from lmchat.domain.message import AnswerState, ChatMessage, Failure, Part, Role
+from lmchat.domain.turn import ANEW, Piece, parts_of
 from lmchat.errors import SessionNotFound
 from lmchat.files import ensure_folder, read_plain
-from lmchat.storage.database import closed, explain
-from lmchat.storage.rows import loaded, stored_time
+from lmchat.storage.database import Connection, closed, explain
+from lmchat.storage.rows import MESSAGE_COLUMNS, loaded, message_from, read_parts
+from lmchat.storage.schema import transaction
 
 log = logging.getLogger(__name__)
 
-_FORMAT = 1
-_MARK = b"\xff"
-_WHOLE = "whole"
-"""Ends the text after `ANEW`; without it that text was cut off, and the text before counts."""
+T = TypeVar("T")
+
 _MOST_BYTES = 1 << 28
-"""More than any answer; a larger file stays where it is."""
-_LONGEST_HEAD = 1 << 16
+"""More than any answer; a larger file is left alone."""
 _LONGEST_ID = 150
-_LONGEST_CHAR = 4
+_MODE = 0o600
+_OLD_MARK = b"\xff"
+"""Before and behind the name of each kind in files of lmchat up to format 3."""
+_ENDED = Failure(
+    kind="interrupted",
+    message="lmchat ended while this answer was arriving.",
+    hint="Continue it, or ask again.",
+)
+_ENDED_EMPTY = replace(_ENDED, hint="Ask again.")
 
 
 class Begun(Struct, frozen=True, kw_only=True):
-    """Whose answer a file holds."""
+    """Head of a file: whose answer it holds."""
 
     session_id: str
-    message: ChatMessage
-    owner: str
+    message_id: str
+    parent_id: str | None
+    created_at: datetime
+    model: str
+    endpoint: str
+
+    def message(self, parts: Iterable[Part]) -> ChatMessage:
+        return ChatMessage(
+            message_id=self.message_id,
+            role=Role.ASSISTANT,
+            parts=tuple(parts),
+            created_at=self.created_at,
+            parent_id=self.parent_id,
+            state=AnswerState.STREAMING,
+            model=self.model,
+            endpoint=self.endpoint,
+        )
 
 
 def answer_path(store: Path, message_id: str) -> Path:
     """Return where the text of an answer is kept while it arrives."""
-    return store.with_name(f"{_prefix(store)}{quote(message_id, safe='')[:_LONGEST_ID]}")
+    return store.with_name(f"{store.name}-answer-{quote(message_id, safe='')[:_LONGEST_ID]}")
 
 
-def answer_paths(store: Path) -> Iterator[Path]:
-    """Yield the files of all answers that arrive, or whose process was killed."""
-    prefix = _prefix(store)
+def answer_paths(store: Path) -> list[Path]:
+    """Return the files of all answers that arrive, or whose process was killed."""
     with suppress(OSError):
-        yield from sorted(path for path in store.parent.iterdir() if path.name.startswith(prefix))
+        return sorted(one for one in store.parent.iterdir() if one.name.startswith(f"{store.name}-answer-"))
+    return []
 
 
-def head_of(begun: Begun) -> bytes:
-    """Return the line that a file begins with."""
-    message = begun.message
-    facts = {
-        "lmchat": _FORMAT,
-        "session_id": begun.session_id,
-        "owner": begun.owner,
-        "message_id": message.message_id,
-        "parent_id": message.parent_id,
-        "created_at": stored_time(message.created_at),
-        "model": message.model,
-        "endpoint": message.endpoint,
-    }
-    return json.dumps(facts).encode() + b"\n"
+def read_answer(path: Path) -> tuple[Begun | None, list[Piece]]:
+    """Return whose answer a file holds, if it says so, and what has come of it; raises `OSError`."""
+    head, *lines = read_plain(path, limit=_MOST_BYTES).split(b"\n")
+    begun = _parsed(head, Begun)
+    if lines and lines[0].startswith(_OLD_MARK):
+        _, *fields = b"\n".join(lines).split(_OLD_MARK)
+        runs = zip(fields[::2], fields[1::2], strict=False)
+        lines = [json.dumps([[kind.decode(errors="replace"), loaded(text)] for kind, text in runs]).encode()]
+    pieces: list[Piece] = []
+    for line in lines:
+        pieces += _parsed(line, list[tuple[str, str]]) or []
+    begin = max((place for place, piece in enumerate(pieces) if piece[0] == ANEW[0]), default=-1)
+    return begun, pieces[begin + 1 :]
 
 
-def runs_of(pieces: Iterable[Piece], kind: str) -> tuple[bytes, str]:
-    """Return what to append after a run of a kind, and the kind of the last run then."""
-    data = bytearray()
-    is_anew = False
-    for piece in pieces:
-        is_anew = is_anew or piece == ANEW
-        if piece[0] != kind or piece == ANEW:
-            kind = piece[0]
-            data += _marked(kind)
-        data += piece[1].encode(errors="surrogatepass")
-    if is_anew:
-        data += _marked(_WHOLE)
-        kind = _WHOLE
-    return bytes(data), kind
+def _parsed(line: bytes, kind: type[T]) -> T | None:
+    with suppress(ValueError, RecursionError, ValidationError):
+        return convert(json.loads(line.decode(errors="surrogatepass")), kind)
+    return None
 
 
-def read_answer(path: Path) -> tuple[Begun | None, Sequence[Piece]]:
-    """Return whose answer a file holds and what has come of it; nothing of either where it says nothing."""
+def arrived_parts(connection: Connection, number: int, message_id: str) -> list[Part]:
+    """Return the parts of a running answer so far.
+
+    The table `pieces` is of files that were written before each answer had a file of its own.
+    """
+    rows = connection.execute("select kind, text from pieces where number = ? order by piece_id", (number,))
+    pieces: list[Piece] = []
+    with suppress(OSError):
+        _, pieces = read_answer(answer_path(connection.path, message_id))
+    parts = list(parts_of([*((kind, loaded(text)) for kind, text in rows), *pieces]))
+    # without any, it may have ended since it was looked up
+    return parts or read_parts(connection, "number = ?", (number,)).get(number, [])
+
+
+Finish = Callable[[Connection, str, ChatMessage, datetime], None]
+"""Write the end of an answer of a session."""
+
+
+def recover(connection: Connection, finish: Finish, moment: datetime, session_id: str | None = None) -> None:
+    """End the streaming answers whose process is gone, with the text that had arrived.
+
+    Without a session, of all sessions, and also the answers whose row could not be written, or was lost.
+    """
+    where = "state = 'streaming'" + ("" if session_id is None else " and session_id = ?")
+    values = () if session_id is None else (session_id,)
+    rows = connection.execute(f"select number, message_id from messages where {where}", values).fetchall()
+    for number, message_id in rows:
+        _recover_row(connection, finish, moment, (number, loaded(message_id)))
+    for path in answer_paths(connection.path) if session_id is None else ():
+        _recover_file(connection, finish, moment, path)
+
+
+def _recover_row(connection: Connection, finish: Finish, moment: datetime, answer: tuple[int, str]) -> None:
+    path = answer_path(connection.path, answer[1])
+    if _is_held(path):
+        return
+    query = f"select {MESSAGE_COLUMNS}, session_id from messages where number = ? and state = 'streaming'"
+    with transaction(connection):
+        row = connection.execute(query, answer[:1]).fetchone()
+        message = None if row is None else message_from(row[:-1], arrived_parts(connection, *answer))
+        if message is not None:  # else another process was faster, or the row is damaged
+            finish(connection, row[-1], _ended(message), moment)
+    if message is not None:
+        _remove(path)
+
+
+def _recover_file(connection: Connection, finish: Finish, moment: datetime, path: Path) -> None:
+    if _is_held(path):
+        return
+    with suppress(OSError, ValueError, OverflowError):  # another process was faster, or the head is damaged
+        begun, pieces = read_answer(path)
+        if begun is not None and pieces:
+            query = "select 1 from messages where message_id = ?"
+            with transaction(connection):
+                if connection.execute(query, (begun.message_id,)).fetchone() is None:
+                    finish(connection, begun.session_id, _ended(begun.message(parts_of(pieces))), moment)
+        path.unlink()
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):  # another process was faster, or the folder may not be written
+        path.unlink()
+
+
+def _ended(message: ChatMessage) -> ChatMessage:
+    has_come = bool(message.text or message.reasoning or message.tool_calls)
+    state = AnswerState.INTERRUPTED if has_come else AnswerState.FAILED
+    return replace(message, state=state, failure=_ENDED if has_come else _ENDED_EMPTY)
+
+
+def _is_held(path: Path) -> bool:
+    """Return whether a process holds a file, or it cannot be read now."""
     try:
-        return load_answer(path)
-    except OSError as error:
-        if not isinstance(error, FileNotFoundError):
-            log.warning("the file of a running answer cannot be read: %s", error.strerror)
-        return None, ()
-
-
-def load_answer(path: Path) -> tuple[Begun | None, Sequence[Piece]]:
-    """Do the same, but raise `OSError` where the file is missing or cannot be read now."""
-    data = read_plain(path, limit=_MOST_BYTES)
-    end = data.find(b"\n", 0, _LONGEST_HEAD)
-    begun = _begun(data[:end]) if end >= 0 else None
-    return begun, () if begun is None else _pieces(data[end + 1 :])
-
-
-def _prefix(store: Path) -> str:
-    return f"{store.name}-answer-"
-
-
-def _marked(kind: str) -> bytes:
-    return _MARK + kind.encode() + _MARK
-
-
-def _begun(head: bytes) -> Begun | None:
-    try:
-        facts = json.loads(head)
-        message = ChatMessage(
-            message_id=str(facts["message_id"]),
-            role=Role.ASSISTANT,
-            parts=(),
-            created_at=datetime.fromisoformat(facts["created_at"]),
-            parent_id=None if facts["parent_id"] is None else str(facts["parent_id"]),
-            state=AnswerState.STREAMING,
-            model=str(facts["model"]),
-            endpoint=str(facts["endpoint"]),
-        )
-        begun = Begun(session_id=str(facts["session_id"]), message=message, owner=str(facts["owner"]))
-        _ensure_storable(begun)
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
-        return None
-    return begun
-
-
-def _ensure_storable(begun: Begun) -> None:
-    """Fail where the sessions' file has no form for an id or a time, not at the start that adopts it."""
-    message = begun.message
-    for one in (begun.session_id, message.message_id, message.parent_id or ""):
-        one.encode()
-    stored_time(message.created_at)
-
-
-def _pieces(body: bytes) -> Sequence[Piece]:
-    """Read runs; one whose mark was cut off, and a new beginning without its end, are as if they were not."""
-    _, *fields = body.split(_MARK)
-    found: list[Piece] = []
-    fresh: list[Piece] | None = None
-    for kind, text in zip(fields[::2], fields[1::2], strict=False):
-        name = kind.decode(errors="replace")
-        if name == ANEW[0]:
-            fresh = []
-        elif name == _WHOLE:
-            found, fresh = found if fresh is None else fresh, None
-        else:
-            (found if fresh is None else fresh).append((name, _decoded(text)))
-    return found
-
-
-def _decoded(text: bytes) -> str:
-    """Read a text whose last character may be cut off, or whose end a power cut has left empty."""
-    text = text.rstrip(b"\0") if text.endswith(b"\0\0\0\0") else text
-    for cut in range(_LONGEST_CHAR):
-        with suppress(UnicodeDecodeError):
-            return text[: len(text) - cut].decode(errors="surrogatepass")
-    return loaded(text)
-
-
-_DEAD_STATES = "ZXx"
-"""A killed process that its parent has not collected yet writes nothing any more."""
-_PID = re.compile(r"[0-9]{1,10}")
-
-
-@cache
-def this_process() -> str:
-    """Return the mark of this process: its id, and its start time, because ids are used again."""
-    return f"{os.getpid()}@{_started(os.getpid())}"
-
-
-def is_alive(owner: str) -> bool:
-    """Whether the process with this mark runs."""
-    pid, _, started = owner.partition("@")
-    if not _PID.fullmatch(pid) or not started:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
         return False
-    return owner == this_process() or _started(int(pid)) == started
-
-
-def _started(pid: int) -> str:
-    """Return when a process was started, in whatever form this system tells it; empty if it is gone."""
+    except OSError as error:
+        log.warning("the file of an answer cannot be read and stays: %s", error.strerror)
+        return True
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return "" if Path("/proc/self/stat").exists() else _started_by_ps(pid)
-    fields = stat.rpartition(")")[2].split()  # the name before it may hold anything, also blanks
-    if fields[0] in _DEAD_STATES:
-        return ""
-    return f"{fields[19]}-{_boot()}"
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks: an answer that goes on is written again at its end
+        return False
+    finally:
+        os.close(descriptor)
+    return False
 
 
-@cache
-def _boot() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return ""
+class RunningAnswers:
+    """Files of the answers of this process; they survive its end, but not a power cut.
 
-
-def _started_by_ps(pid: int) -> str:
-    command = ["/bin/ps", "-o", "stat=,lstart=", "-p", str(pid)]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)  # noqa: S603 - no shell, a number
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    state, _, started = answer.stdout.strip().partition(" ")
-    return "" if state[:1] in _DEAD_STATES else " ".join(started.split())
-
-
-T = TypeVar("T")
-
-_MODE = 0o600
-
-
-class Arriving:
-    """Files of running answers; they survive the end of the process, but not a power cut.
-
-    Nothing waits for the disk here; the sessions' file, which does, has the prompt and the ended answer.
+    Waiting for the disk is left to the sessions' file, which gets the prompt and the ended answer.
     """
 
     def __init__(self, store: Path) -> None:
@@ -240,12 +207,20 @@ class Arriving:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="lmchat-answers")
         self._files: dict[str, AnswerFile] = {}
 
-    def begin(self, session_id: str, message: ChatMessage) -> None:
-        """Take note of an answer; its file is made with its first text."""
-        begun = Begun(session_id=session_id, message=message, owner=this_process())
-        self._files[message.message_id] = AnswerFile(
-            answer_path(self._store, message.message_id), head_of(begun)
+    async def begin(self, session_id: str, message: ChatMessage) -> None:
+        """Make and lock the file of an answer; where that fails, with its first text."""
+        begun = Begun(
+            session_id=session_id,
+            message_id=message.message_id,
+            parent_id=message.parent_id,
+            created_at=message.created_at,
+            model=message.model,
+            endpoint=message.endpoint,
         )
+        file = AnswerFile(answer_path(self._store, message.message_id), begun)
+        self._files[message.message_id] = file
+        with suppress(OSError):
+            await self._run(partial(file.add, ()))
 
     async def add(self, message_id: str, pieces: Sequence[Piece]) -> bool:
         """Append all pieces or none; return whether the file was gone and is written again as a whole.
@@ -272,7 +247,7 @@ class Arriving:
             await self._run(partial(answer_path(self._store, message_id).unlink, missing_ok=True))
 
     async def aclose(self) -> None:
-        """Let go of the files; those that are left are of answers that could not be kept elsewhere."""
+        """Release the files; those that are left are of answers that could not be kept elsewhere."""
         files = list(self._files.values())
         self._files.clear()
         for file in files:
@@ -288,33 +263,38 @@ class Arriving:
 
 
 class AnswerFile:
-    """One file; every method blocks."""
+    """File of one running answer; every method blocks."""
 
-    def __init__(self, path: Path, head: bytes) -> None:
+    def __init__(self, path: Path, begun: Begun) -> None:
         self._path = path
-        self._written = [head]
-        self._size = len(head)
-        self._kind = ""
+        self._content = bytearray(_line(to_builtins(begun)))
+        self._has_pieces = False
         self._descriptor: int | None = None
 
     def add(self, pieces: Sequence[Piece]) -> bool:
-        """Append pieces; return whether the file was gone and is rewritten. On `OSError` it is unchanged."""
-        data, kind = runs_of(pieces, self._kind)
-        is_there = self._is_there()
-        if is_there:
-            self._append(data)
-        else:
-            self._write_anew(data)
-        was_gone = not is_there and len(self._written) > 1
-        self._written.append(data)
-        self._size += len(data)
-        self._kind = kind
-        return was_gone
+        """Append pieces; return whether the file was gone and is written again. `OSError` changes nothing."""
+        line = _line(pieces) if pieces else b""
+        was_gone = not self._is_there()
+        if was_gone:
+            self._make()
+        assert self._descriptor is not None  # noqa: S101 - just made
+        begin = 0 if was_gone else len(self._content)
+        try:
+            os.ftruncate(self._descriptor, begin)  # half a line, which a full disk left behind
+            rest = memoryview(bytes(self._content[begin:]) + line)
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+        except OSError:
+            if was_gone:
+                self.remove()
+            raise
+        self._content += line
+        had_pieces, self._has_pieces = self._has_pieces, self._has_pieces or bool(pieces)
+        return was_gone and had_pieces
 
     def remove(self) -> None:
         self.close()
-        with suppress(OSError):
-            self._path.unlink()
+        _remove(self._path)
 
     def close(self) -> None:
         if self._descriptor is not None:
@@ -322,40 +302,22 @@ class AnswerFile:
             self._descriptor = None
 
     def _is_there(self) -> bool:
-        if self._descriptor is None:
-            return False
-        try:
-            return os.path.samestat(os.fstat(self._descriptor), self._path.lstat())
-        except OSError:
-            return False
+        with suppress(OSError):
+            return self._descriptor is not None and os.path.samestat(
+                os.fstat(self._descriptor), self._path.lstat()
+            )
+        return False
 
-    def _write_anew(self, data: bytes) -> None:
+    def _make(self) -> None:
         self.close()
         ensure_folder(self._path.parent)
         # What has its name goes first: a link leads elsewhere, a pipe waits, a file has a mode of its own.
         self._path.unlink(missing_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
         self._descriptor = os.open(self._path, flags, _MODE)
-        try:
-            _write(self._descriptor, b"".join((*self._written, data)))
-        except OSError:
-            self.remove()
-            raise
-
-    def _append(self, data: bytes) -> None:
-        descriptor = self._descriptor
-        assert descriptor is not None  # noqa: S101 - `_is_there` has looked
-        if os.fstat(descriptor).st_size != self._size:  # half a piece, which a full disk left behind
-            os.ftruncate(descriptor, self._size)
-        try:
-            _write(descriptor, data)
-        except OSError:
-            with suppress(OSError):
-                os.ftruncate(descriptor, self._size)
-            raise
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _write(descriptor: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
+def _line(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode(errors="surrogatepass") + b"\n"

@@ -116,17 +116,16 @@ VERSION = len(MIGRATIONS)
 _INDEX = "text, content = '', detail = none, tokenize = 'trigram case_sensitive 1'"
 """Neither texts nor places are kept, so that it has two thirds of the size of the text; with places it would
 have two and a half times that. Capitals and accents are folded before: this tokenizer would keep accents."""
-_SHADOWS = ("data", "idx", "content", "docsize", "config")
-_FORMER = ("words", "grams")
-"""Search indexes up to format 3."""
+_INDEXES = ("trigrams", "words", "grams")
+"""The search index, and those up to format 3."""
 _MODE = 0o600
 COMPANIONS = ("-wal", "-shm", "-journal")
 """Endings of the files that SQLite keeps beside its own."""
 
 
 @contextmanager
-def all_or_nothing(connection: sqlite3.Connection) -> Iterator[None]:
-    """Commit at the end, or leave nothing behind; other processes wait from the beginning."""
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Commit at the end, or roll back on an error; other processes wait from the beginning."""
     connection.execute("begin immediate")
     try:
         yield
@@ -146,7 +145,7 @@ def migrate(connection: sqlite3.Connection) -> None:
     _refuse_newer(_version(connection))
     if _version(connection) == VERSION:
         return
-    with all_or_nothing(connection):
+    with transaction(connection):
         version = _version(connection)  # again, now that no other process can change it
         _refuse_newer(version)
         if 0 < version < VERSION:
@@ -157,24 +156,11 @@ def migrate(connection: sqlite3.Connection) -> None:
         connection.execute(f"pragma user_version = {VERSION}")
 
 
-def ensure_index(connection: sqlite3.Connection) -> bool:
-    """Make the search index where it is missing; false where this SQLite was built without FTS5 trigrams.
-
-    It is no migration, so that a file can move between builds with and without them.
-    """
-    try:
-        connection.execute(f"create virtual table temp.probe using fts5 ({_INDEX})")
-    except sqlite3.OperationalError:
-        return False
-    connection.execute("drop table temp.probe")
-    if not has_index(connection):
+def ensure_index(connection: sqlite3.Connection) -> None:
+    """Make the search index where it is missing, and mark all messages as not indexed."""
+    query = "select 1 from sqlite_master where name = 'trigrams'"
+    if connection.execute(query).fetchone() is None:
         renew_index(connection, is_damaged=False)
-    return True
-
-
-def has_index(connection: sqlite3.Connection) -> bool:
-    """Whether the file has a search index."""
-    return connection.execute("select 1 from sqlite_master where name = 'trigrams'").fetchone() is not None
 
 
 def copy_database(path: Path, copy: Path) -> None:
@@ -214,16 +200,17 @@ def _back_up(connection: sqlite3.Connection, version: int) -> None:
 
 
 def renew_index(connection: sqlite3.Connection, *, is_damaged: bool = True) -> None:
-    """Make an empty search index, unless another process made a sound one; all messages are indexed again."""
-    with all_or_nothing(connection):
-        if has_index(connection) and not is_damaged:
-            return  # another process was faster
+    """Replace the search index with an empty one; a sound one of another process stays."""
+    with transaction(connection):
+        names = {row[0] for row in connection.execute("select name from sqlite_master")}
+        if "trigrams" in names and not is_damaged:
+            return
         # A damaged FTS5 table cannot be dropped as a whole: its entry goes first, then the tables behind it.
         connection.execute("pragma writable_schema = on")
-        connection.execute("delete from sqlite_master where name in ('trigrams', 'words', 'grams')")
+        connection.execute(f"delete from sqlite_master where name in {_INDEXES}")
         connection.execute("pragma writable_schema = reset")
-        for name in ("trigrams", *_FORMER):
-            for shadow in _SHADOWS:
+        for name in _INDEXES:
+            for shadow in ("data", "idx", "content", "docsize", "config"):
                 connection.execute(f"drop table if exists {name}_{shadow}")
         connection.execute(f"create virtual table trigrams using fts5 ({_INDEX})")
         connection.execute("update messages set is_indexed = 0 where is_indexed = 1")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
 from lmchat.domain.message import ChatMessage, now
 from lmchat.domain.path import MessagePath
-from lmchat.domain.session import ListFilter, SearchHit, Session, SessionHeader, SessionsFound
+from lmchat.domain.session import TRASH_DAYS, ListFilter, SearchHit, Session, SessionHeader, SessionsFound
 from lmchat.domain.telemetry import LedgerRow
-from lmchat.storage import read, repair, retention, search, usage, write
-from lmchat.storage.database import Connection, Database, Reader
-from lmchat.storage.running_answer import Arriving, this_process
+from lmchat.errors import StoreUnavailable
+from lmchat.storage import read, repair, running_answer, search, usage, write
+from lmchat.storage.database import Connection, Database, is_sound
+from lmchat.storage.running_answer import RunningAnswers
 from lmchat.storage.usage import MetricsStore
 from lmchat.threads import apart
 
@@ -21,21 +23,14 @@ class SqliteStore:
     """Sessions, drafts, prompt history, ledger and metrics in one file; opened with the first call."""
 
     def __init__(self, path: Path, *, clock: Callable[[], datetime] = now) -> None:
-        self._database = Database(
-            path,
-            prepare=retention.tidy,
-            begin_anew=repair.begin_anew,
-            index_batch=search.index_batch,
-            clock=clock,
-        )
-        self._reader = Reader(self._database)
-        self._arriving = Arriving(path)
+        self._database = Database(path, prepare=_tidy, begin_anew=repair.begin_anew, clock=clock)
+        self._running = RunningAnswers(path)
         self._clock = clock
         self.metrics = MetricsStore(self._database)
 
     @property
     def notice(self) -> str:
-        """A sentence to show: that the file was damaged, say; empty where all is well or not yet opened."""
+        """Sentence for the user about a file that was damaged."""
         return self._database.notice
 
     async def open(self) -> str:
@@ -44,21 +39,14 @@ class SqliteStore:
 
     async def look_over(self) -> str:
         known, path = self.notice, self._database.path
-        if not await self._database.read(repair.is_due, self._clock()):
-            return ""
-        if not await apart(lambda: repair.is_sound(path)):
-            await self._database.read(repair.meet_damage)
-        await apart(lambda: repair.back_up(path, self._clock()))
+        if await self._database.read(repair.is_due, self._clock()):
+            if not await apart(lambda: is_sound(path)):
+                await self._database.read(repair.meet_damage)
+            await apart(lambda: repair.back_up(path, self._clock()))
+        with suppress(StoreUnavailable):  # what is not indexed is found too; the next start goes on
+            while await self._database.write(search.index_batch):
+                pass
         return "" if self.notice == known else self.notice
-
-    async def check(self) -> str:
-        """Look at every page of the file; return what is wrong with it, empty where it is sound."""
-
-        def job(connection: Connection) -> str:
-            found = [str(row[0]) for row in connection.execute("pragma integrity_check(10)")]
-            return "" if found == ["ok"] else "; ".join(found)
-
-        return await self._database.read(job)
 
     async def list_sessions(self, *, is_trash: bool = False, limit: int = 1000) -> tuple[SessionHeader, ...]:
         return await self._database.read(read.headers, is_trash=is_trash, limit=limit)
@@ -70,11 +58,11 @@ class SqliteStore:
         return await self._database.read(read.full_id, id_or_prefix)
 
     async def open_session(self, session_id: str) -> Session:
-        await self._database.read(retention.settle, session_id)
+        await self._database.read(_settle, session_id, self._clock())
         return await self._database.read(read.chosen_path, session_id)
 
     async def open_end(self, session_id: str, *, count: int) -> Session:
-        await self._database.read(retention.settle, session_id)
+        await self._database.read(_settle, session_id, self._clock())
         return await self._database.read(read.end_of_session, session_id, count)
 
     async def read_back(
@@ -86,22 +74,22 @@ class SqliteStore:
         return await self._database.read(read.all_messages, session_id)
 
     async def append(self, session: SessionHeader, message: ChatMessage) -> None:
-        await self._database.write_durably(write.append, session, message, self._clock())
+        await self._database.write(write.append, session, message, self._clock())
 
     async def begin_answer(self, session_id: str, message: ChatMessage, *, has_prompt: bool = True) -> None:
-        self._arriving.begin(session_id, message)
+        await self._running.begin(session_id, message)
         if has_prompt:
-            await self._database.write(write.begin, session_id, message, this_process(), self._clock())
+            await self._database.write(write.begin, session_id, message, self._clock())
 
     async def has_message(self, message_id: str) -> bool:
         return await self._database.read(write.number_of, message_id) is not None
 
     async def add_pieces(self, message_id: str, pieces: Sequence[tuple[str, str]]) -> bool:
-        return await self._arriving.add(message_id, pieces)
+        return await self._running.add(message_id, pieces)
 
     async def finish(self, session_id: str, message: ChatMessage) -> None:
-        await self._database.write_durably(write.finish, session_id, message, self._clock())
-        await self._arriving.end(message.message_id)
+        await self._database.write(write.finish, session_id, message, self._clock())
+        await self._running.end(message.message_id)
 
     async def set_leaf(self, session_id: str, message_id: str) -> Session:
         return await self._database.write(write.set_leaf, session_id, message_id)
@@ -125,18 +113,18 @@ class SqliteStore:
         return await self._database.write(write.update_session, session_id, changes)
 
     async def purge(self, session_id: str) -> None:
-        streaming = await self._database.write(retention.purge, session_id)
-        await self._arriving.remove(streaming)
-        await self._database.read(retention.forget_purged)
+        streaming = await self._database.write(write.purge, session_id)
+        await self._running.remove(streaming)
+        await self._database.read(repair.forget_purged)
 
     async def fork(self, session_id: str, message_id: str) -> Session:
-        return await self._database.write_durably(write.fork, session_id, message_id, self._clock())
+        return await self._database.write(write.fork, session_id, message_id, self._clock())
 
     async def import_session(self, session: Session) -> SessionHeader | None:
-        return await self._database.write_durably(write.bring_in, session)
+        return await self._database.write(write.bring_in, session)
 
     async def search(self, query: str, *, limit: int = 20) -> tuple[SearchHit, ...]:
-        return await self._reader.read(lambda connection: search.search(connection, query, limit))
+        return await self._database.read(search.search, query, limit)
 
     async def prompt_history(self, *, limit: int = 200) -> tuple[str, ...]:
         return await self._database.read(read.prompts, limit)
@@ -163,6 +151,19 @@ class SqliteStore:
         return await self._database.read(usage.speeds)
 
     async def aclose(self) -> None:
-        await self._arriving.aclose()
-        await self._reader.aclose()
+        await self._running.aclose()
         await self._database.aclose()
+
+
+def _tidy(connection: Connection, moment: datetime) -> None:
+    """Put an opened file in order; each step is a transaction of its own."""
+    if not connection.is_read_only:
+        running_answer.recover(connection, write.finish, moment)
+        write.empty_trash(connection, moment)
+        repair.remove_old_copies(connection.path, days=TRASH_DAYS)
+
+
+def _settle(connection: Connection, session_id: str, moment: datetime) -> None:
+    """End the answers of a session whose process has gone since the file was opened."""
+    if not connection.is_read_only:
+        running_answer.recover(connection, write.finish, moment, session_id)

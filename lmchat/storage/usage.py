@@ -11,7 +11,7 @@ from msgspec.structs import asdict, fields
 
 from lmchat.domain.telemetry import LedgerRow, Metrics
 from lmchat.storage.database import Connection, Database
-from lmchat.storage.rows import loaded, stored, stored_time
+from lmchat.storage.rows import column, insertion, loaded, stored_time
 
 _RECENT = 2000
 """Turns that count for the speed of a model: servers and machines change."""
@@ -20,12 +20,9 @@ _COLUMNS = tuple(field.name for field in fields(LedgerRow) if field.name != "end
 
 def add_row(connection: Connection, row: LedgerRow, moment: datetime) -> None:
     """Keep the figures of a turn."""
-    values = asdict(row)
-    texts = {name: stored(value) if isinstance(value, str) else value for name, value in values.items()}
-    connection.execute(
-        f"insert into ledger (created_at, {', '.join(_COLUMNS)}) values (?{', ?' * len(_COLUMNS)})",
-        (stored_time(row.ended_at or moment), *(texts[name] for name in _COLUMNS)),
-    )
+    values = {name: column(value) for name, value in asdict(row).items()}
+    values["created_at"] = values.pop("ended_at") or stored_time(moment)
+    connection.execute(insertion("ledger", values), tuple(values.values()))
 
 
 def rows_since(connection: Connection, moment: datetime | None) -> tuple[LedgerRow, ...]:

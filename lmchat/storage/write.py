@@ -1,53 +1,45 @@
-"""Writing sessions and messages: every function is a part of one transaction."""
+"""Changes of sessions and messages; all but `empty_trash` are parts of one transaction."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from lmchat.domain.message import AnswerState, ChatMessage, Failure, Role, new_id
-from lmchat.domain.session import Session, SessionHeader, title_from
+from lmchat.domain.session import TRASH_DAYS, Session, SessionHeader, title_from
 from lmchat.errors import SessionNotFound, WrongUse
 from lmchat.storage import read
 from lmchat.storage.database import Connection, LostRowError
-from lmchat.storage.rows import json_of, loaded, stored, stored_time, write_parts
+from lmchat.storage.rows import column, insertion, loaded, stored, stored_time, write_parts
+from lmchat.storage.schema import transaction
 from lmchat.storage.search import index_message, unindex_message
 
 _CLOCKS_DIFFER = timedelta(days=1)
-"""By how much a clock is set back now and then: an hour in autumn, more where two systems share a machine."""
+"""A clock is set back by an hour in autumn, by more where two systems share a machine."""
+_NOT_PUT = ("parts", "version", "versions", "message_count", "deleted_at")
+_OF_ANSWERS = ("state", "model", "endpoint", "receipt", "failure")
+"""What the end of an answer changes."""
+_LONGEST_REST_DAYS = 60
+"""A clock that is further ahead of the newest session may be wrong."""
 _CHANGEABLE = ("title", "is_pinned", "is_archived", "deleted_at", "tags")
 _FORKED = Failure(kind="interrupted", message="The session was forked while this answer was arriving.")
 
 
 def put_session(connection: Connection, header: SessionHeader) -> None:
-    """Write a session that is not there yet; one that is keeps what it has, and leaves the trash."""
+    """Write a new session; an existing one keeps its values, and leaves the trash."""
+    values = {name: column(value) for name, value in asdict(header).items() if name not in _NOT_PUT}
     connection.execute(
-        """insert into sessions
-            (session_id, title, created_at, updated_at, model, endpoint, is_pinned, is_archived, parent_id,
-            tags)
-            values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-            on conflict (session_id) do update set deleted_at = null,
+        f"""{insertion("sessions", values)} on conflict (session_id) do update set deleted_at = null,
             title = case sessions.title when '' then excluded.title else sessions.title end""",
-        (
-            header.session_id,
-            stored(header.title),
-            stored_time(header.created_at),
-            stored_time(header.updated_at),
-            stored(header.model),
-            stored(header.endpoint),
-            header.is_pinned,
-            header.is_archived,
-            header.parent_id,
-            stored(" ".join(header.tags)),
-        ),
+        tuple(values.values()),
     )
 
 
-def ensure_session(connection: Connection, session_id: str, moment: datetime) -> None:
-    """Make the row of a session that another process removed while this one went on with it."""
+def _ensure_session(connection: Connection, session_id: str, moment: datetime) -> None:
+    """Make the row of a session that another process removed while this one used it."""
     time = stored_time(moment)
     connection.execute(
         "insert or ignore into sessions (session_id, created_at, updated_at) values (?, ?, ?)",
@@ -55,30 +47,13 @@ def ensure_session(connection: Connection, session_id: str, moment: datetime) ->
     )
 
 
-def _put_message(
-    connection: Connection, session_id: str, message: ChatMessage, *, owner: str | None = None
-) -> int:
-    """Write a message without its parts, anew or once more, and return its number."""
+def _put_message(connection: Connection, session_id: str, message: ChatMessage) -> int:
+    """Write or update a message without its parts, and return its number."""
+    values = {name: column(value) for name, value in asdict(message).items() if name not in _NOT_PUT}
+    changes = ", ".join(f"{name} = excluded.{name}" for name in _OF_ANSWERS)
     connection.execute(
-        """insert into messages (message_id, session_id, parent_id, role, state, created_at, model,
-            endpoint, receipt, failure, owner)
-            values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-            on conflict (message_id) do update set state = excluded.state, model = excluded.model,
-            endpoint = excluded.endpoint, receipt = excluded.receipt, failure = excluded.failure,
-            owner = excluded.owner""",
-        (
-            message.message_id,
-            session_id,
-            message.parent_id,
-            message.role,
-            message.state,
-            stored_time(message.created_at),
-            stored(message.model),
-            stored(message.endpoint),
-            json_of(message.receipt),
-            json_of(message.failure),
-            owner,
-        ),
+        f"{insertion('messages', [*values, 'session_id'])} on conflict (message_id) do update set {changes}",
+        (*values.values(), session_id),
     )
     number = number_of(connection, message.message_id)
     if number is None:
@@ -87,7 +62,7 @@ def _put_message(
 
 
 def put_whole(connection: Connection, session_id: str, message: ChatMessage) -> None:
-    """Write a message with all its parts; what was there of them, also pieces, is replaced."""
+    """Write a message with all its parts; earlier parts and pieces are replaced."""
     number = _put_message(connection, session_id, message)
     unindex_message(connection, number)
     connection.execute("delete from parts where number = ?", (number,))
@@ -103,12 +78,12 @@ def number_of(connection: Connection, message_id: str) -> int | None:
 
 
 def make_leaf(connection: Connection, session_id: str, message: ChatMessage, moment: datetime) -> None:
-    """Let a session end in a message; a parent that another window has hidden comes back."""
+    """Make a message the leaf of its session; a parent that another window has hidden comes back."""
     connection.execute(
         "update sessions set leaf_id = ?, deleted_at = null where session_id = ?",
         (message.message_id, session_id),
     )
-    make_newest(connection, session_id, moment)
+    _make_newest(connection, session_id, moment)
     parent = connection.execute(
         "select hidden_by from messages where message_id = ?", (message.parent_id,)
     ).fetchone()
@@ -119,26 +94,25 @@ def make_leaf(connection: Connection, session_id: str, message: ChatMessage, mom
         )
 
 
-def make_newest(connection: Connection, session_id: str, moment: datetime) -> None:
+def _make_newest(connection: Connection, session_id: str, moment: datetime) -> None:
     """Put a session first in the list, also where the clock was set back by up to a day."""
     newest = connection.execute(
         "select max(updated_at) from sessions where updated_at < ?", (stored_time(moment + _CLOCKS_DIFFER),)
     ).fetchone()[0]
     connection.execute(
         "update sessions set updated_at = max(updated_at, ?) where session_id = ?",
-        (stored_after(moment, newest), session_id),
+        (_stored_after(moment, newest), session_id),
     )
 
 
-def stored_after(moment: datetime, last: str | None) -> str:
-    """Return a moment as it is stored; just after the last one of its kind, where the clock was set back."""
-    with suppress(ValueError, TypeError, OverflowError):  # there is none, or it is damaged
+def _stored_after(moment: datetime, last: str | None) -> str:
+    """Return a moment as it is stored; just after the last one if the clock was set back."""
+    with suppress(ValueError, OverflowError):  # there is none, or it is damaged
         moment = max(moment, datetime.fromisoformat(last or "") + timedelta(microseconds=1))
     return stored_time(moment)
 
 
-def first_prompt_title(connection: Connection, session_id: str) -> str:
-    """Return the title that a session has by itself."""
+def _first_prompt_title(connection: Connection, session_id: str) -> str:
     row = connection.execute(
         """select p.text from messages m join parts p using (number)
             where m.session_id = ? and m.role = ? and p.kind = 'text' order by p.part_id limit 1""",
@@ -159,27 +133,26 @@ def append(connection: Connection, session: SessionHeader, message: ChatMessage,
         )
 
 
-def begin(
-    connection: Connection, session_id: str, message: ChatMessage, owner: str, moment: datetime
-) -> None:
+def begin(connection: Connection, session_id: str, message: ChatMessage, moment: datetime) -> None:
     """Write the row of an answer that is about to stream."""
-    ensure_session(connection, session_id, moment)
-    _put_message(connection, session_id, message, owner=owner)
+    _ensure_session(connection, session_id, moment)
+    _put_message(connection, session_id, message)
     make_leaf(connection, session_id, message, moment)
 
 
 def finish(connection: Connection, session_id: str, message: ChatMessage, moment: datetime) -> None:
-    """Write the end of an answer; also of one whose beginning could not be written."""
+    """Write the end of an answer, also of one whose beginning, or even prompt, could not be written."""
     is_new = number_of(connection, message.message_id) is None
-    ensure_session(connection, session_id, moment)
+    has_prompt = message.parent_id is None or number_of(connection, message.parent_id) is not None
+    _ensure_session(connection, session_id, moment)
     put_whole(connection, session_id, message)
-    if is_new:
+    if is_new and has_prompt:  # else the path would be this answer alone
         make_leaf(connection, session_id, message, moment)
     connection.execute(
         "update sessions set model = ?, endpoint = ? where session_id = ?",
         (stored(message.model), stored(message.endpoint), session_id),
     )
-    make_newest(connection, session_id, moment)
+    _make_newest(connection, session_id, moment)
 
 
 def set_leaf(connection: Connection, session_id: str, message_id: str) -> Session:
@@ -201,12 +174,11 @@ def hide(connection: Connection, session_id: str, message_id: str, moment: datet
         "select max(hidden_at) from messages where session_id = ?", (session_id,)
     ).fetchone()[0]
     connection.execute(
-        "update messages set hidden_at = ? where message_id = ?",
-        (stored_after(moment, last), message_id),
+        "update messages set hidden_at = ? where message_id = ?", (_stored_after(moment, last), message_id)
     )
-    if shown.place(message_id) is not None:
-        return _show(connection, session_id, read.leaf_without(connection, session_id, message_id))
-    return read.chosen_path(connection, session_id)
+    if shown.place(message_id) is None:
+        return read.chosen_path(connection, session_id)
+    return _show(connection, session_id, read.leaf_without(connection, session_id, message_id))
 
 
 def unhide(connection: Connection, session_id: str, message_id: str) -> Session:
@@ -221,15 +193,13 @@ def unhide(connection: Connection, session_id: str, message_id: str) -> Session:
 
 
 def update_session(connection: Connection, session_id: str, changes: Mapping[str, object]) -> SessionHeader:
-    """Change what the list shows of a session; an empty title becomes the one it has by itself."""
+    """Change what the list shows of a session; an empty title becomes that of the first prompt."""
     read.header(connection, session_id)
     for name, value in changes.items():
         if name not in _CHANGEABLE:
             raise WrongUse(f"“{name}” of a session cannot be changed.")
-        connection.execute(
-            f"update sessions set {name} = ? where session_id = ?",
-            (_column(connection, session_id, value), session_id),
-        )
+        new = _first_prompt_title(connection, session_id) if value == "" else value
+        connection.execute(f"update sessions set {name} = ? where session_id = ?", (column(new), session_id))
     return read.header(connection, session_id)
 
 
@@ -288,20 +258,6 @@ def _ensure_there(connection: Connection, session_id: str, message_id: str) -> N
         )
 
 
-def _column(connection: Connection, session_id: str, value: object) -> object:
-    match value:
-        case "":
-            return stored(first_prompt_title(connection, session_id))
-        case str():
-            return stored(value)
-        case datetime():
-            return stored_time(value)
-        case tuple():
-            return stored(" ".join(value))
-        case _:
-            return value
-
-
 def _settled(message: ChatMessage) -> ChatMessage:
     if message.state is not AnswerState.STREAMING:
         return message
@@ -310,7 +266,7 @@ def _settled(message: ChatMessage) -> ChatMessage:
 
 
 def name_branch(connection: Connection, session_id: str, message_id: str, name: str) -> None:
-    """Name the branch that begins with a message; an empty name takes it away."""
+    """Name the branch that begins with a message; an empty name removes it."""
     connection.execute(
         "update messages set branch = ? where session_id = ? and message_id = ?",
         (stored(name), session_id, message_id),
@@ -323,11 +279,13 @@ def bring_in(connection: Connection, session: Session) -> SessionHeader | None:
     if connection.execute("select 1 from sessions where session_id = ?", (session_id,)).fetchone():
         return read.header(connection, session_id)
     put_session(connection, session.header)
-    ids = _free_ids(connection, session.tree or session.messages)
-    for message in session.tree or session.messages:
-        fresh = replace(
-            message, message_id=ids[message.message_id], parent_id=ids.get(message.parent_id or "")
-        )
+    messages = session.tree or session.messages
+    ids: dict[str | None, str] = {}
+    for message in messages:  # an id that another session has is replaced
+        is_taken = number_of(connection, message.message_id) is not None
+        ids[message.message_id] = new_id() if is_taken else message.message_id
+    for message in messages:
+        fresh = replace(message, message_id=ids[message.message_id], parent_id=ids.get(message.parent_id))
         put_whole(connection, session_id, fresh)
     for message_id, name in session.branch_names.items():
         name_branch(connection, session_id, ids[message_id], name)
@@ -336,11 +294,27 @@ def bring_in(connection: Connection, session: Session) -> SessionHeader | None:
     return None
 
 
-def _free_ids(connection: Connection, found: Sequence[ChatMessage]) -> dict[str, str]:
-    """Return an id for each message: its own, or a fresh one where another session has that."""
-    return {
-        message.message_id: new_id()
-        if number_of(connection, message.message_id) is not None
-        else message.message_id
-        for message in found
-    }
+def purge(connection: Connection, session_id: str) -> tuple[str, ...]:
+    """Remove a session with all that belongs to it; return the answers that still stream in it."""
+    connection.execute("pragma secure_delete = on")  # or its words stay in pages that are free now
+    rows = connection.execute(
+        "select number, message_id, state from messages where session_id = ?", (session_id,)
+    ).fetchall()
+    for number, _, _ in rows:
+        unindex_message(connection, number)
+    connection.execute("delete from drafts where session_id = ?", (session_id,))
+    connection.execute("delete from sessions where session_id = ?", (session_id,))
+    return tuple(loaded(message_id) for _, message_id, state in rows if state == AnswerState.STREAMING)
+
+
+def empty_trash(connection: Connection, moment: datetime) -> None:
+    """Remove what was deleted long ago, unless the clock seems to have jumped: then at a later start."""
+    newest = connection.execute("select max(updated_at) from sessions").fetchone()[0]
+    if newest is None or str(newest) < stored_time(moment - timedelta(days=_LONGEST_REST_DAYS)):
+        return
+    oldest = stored_time(moment - timedelta(days=TRASH_DAYS))
+    for (session_id,) in connection.execute(
+        "select session_id from sessions where deleted_at < ?", (oldest,)
+    ).fetchall():
+        with transaction(connection):
+            purge(connection, session_id)

@@ -14,7 +14,8 @@ from msgspec.structs import replace
 from lmchat.domain.message import ReasoningPart, Role, TextPart, new_id, text_message
 from lmchat.domain.session import SessionHeader, title_from
 from lmchat.storage import write
-from lmchat.storage.database import connect, transaction
+from lmchat.storage.database import connect
+from lmchat.storage.schema import transaction
 from lmchat.storage.search import index_batch
 
 RARE, RARE_SIGN = "Überprüfungsvermerk", "龘"
@@ -49,7 +50,7 @@ def fill(path: Path, count: int) -> int:
     size = 0
     header, parent, moment = None, None, datetime(2026, 1, 1, tzinfo=UTC)
     with closing(connect(path)) as connection:
-        with transaction(connection, is_durable=False):
+        with transaction(connection):
             for number, text in enumerate(texts(count)):
                 moment += timedelta(minutes=4)
                 if number % _SESSION == 0:

@@ -14,7 +14,8 @@ from pathlib import Path
 from lmchat.domain.message import Role, new_id, text_message
 from lmchat.domain.session import ListFilter, SessionHeader
 from lmchat.storage import write
-from lmchat.storage.database import connect, transaction
+from lmchat.storage.database import connect
+from lmchat.storage.schema import transaction
 from lmchat.storage.search import index_batch
 from lmchat.storage.store import SqliteStore
 from tests.benchmarks.bench import Bench, Row, median, row
@@ -61,7 +62,7 @@ def sizes(bench: Bench) -> Iterator[Row]:
 def _fill_sessions(path: Path, count: int) -> None:
     moment = datetime(2026, 1, 1, tzinfo=UTC)
     with closing(connect(path)) as connection:
-        with transaction(connection, is_durable=False):
+        with transaction(connection):
             for number in range(count):
                 moment += timedelta(minutes=4)
                 header = SessionHeader(

@@ -8,18 +8,16 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from lmchat.domain.event import ReasoningDelta, RefusalDelta, Rethought, TextDelta, ToolCallDelta
 from lmchat.domain.message import AnswerState, TextPart, ToolCallPart
 from lmchat.domain.turn import ANEW, GrowingAnswer, parts_of
-from lmchat.storage.running_answer import Begun, answer_path, head_of, read_answer, runs_of
+from lmchat.storage.running_answer import AnswerFile, read_answer
 from tests.services.test_conversation import HOW, begin, on_disk, read
-from tests.support.chats import answer, header, prompt, say, store_at
+from tests.storage.test_arriving import BEGUN, as_killed, left
+from tests.support.chats import answer, header, say, store_at
 from tests.support.scripted_backend import ScriptedBackend
 
-GONE = "4194305@1-x"
-"""A process that is not there."""
 CALLED = (
     ToolCallDelta(index=0, call_id="call_1", name="weather"),
     ToolCallDelta(index=0, arguments='{"city": '),
@@ -64,14 +62,12 @@ def in_order(parts):
 @given(_EVENTS, st.data())
 def test_what_is_kept_of_an_answer_is_what_came_of_it(tmp_path_factory, events, data):
     path = tmp_path_factory.mktemp("calls") / "file"
-    begun = Begun(session_id="s", message=answer(parent=prompt("x"), state=AnswerState.STREAMING), owner=GONE)
-    growing, kind, content = GrowingAnswer(), "", head_of(begun)
+    growing, file = GrowingAnswer(), AnswerFile(path, BEGUN)
     ends = sorted({*data.draw(st.lists(st.integers(0, len(events)))), 0, len(events)})
     for start, end in pairwise(ends):
-        pieces = [piece for event in events[start:end] for piece in growing.add(event)]
-        fresh, kind = runs_of(pieces, kind)
-        content += fresh
-    path.write_bytes(content)
+        file.add([piece for event in events[start:end] for piece in growing.add(event)])
+    file.add(())
+    file.close()
     kept = parts_of(read_answer(path)[1])
     assert in_order(kept) == in_order(growing.parts)
     assert in_order(parts_of(growing.pieces)) == in_order(growing.parts)
@@ -96,15 +92,12 @@ async def test_calls_of_a_killed_process_are_there_and_the_answer_is_interrupted
         await store.add_pieces(said.message_id, growing.add(event))
     running = (await store.open_session(session.session_id)).messages[1]
     assert (running.parts, running.state) == (CALLS, AnswerState.STREAMING)
-    path = answer_path(tmp_path / "lmchat" / "sessions.db", said.message_id)
-    begun, pieces = read_answer(path)
-    await store._database.write(lambda c: c.execute("update messages set owner = ?", (GONE,)))
-    path.write_bytes(head_of(replace(begun, owner=GONE)) + runs_of(pieces, "")[0])
+    as_killed(tmp_path, said)
     other = store_at(tmp_path)
     ended = (await other.open_session(session.session_id)).messages[1]
     await other.aclose()
     assert (ended.parts, ended.state) == (CALLS, AnswerState.INTERRUPTED)
-    assert not path.exists()
+    assert left(tmp_path) == []
 
 
 @pytest.mark.rule("R-20")

@@ -1,20 +1,19 @@
-"""Indexing what an older lmchat, or one without FTS5, wrote: in batches, behind all else."""
+"""Indexing what an older lmchat wrote: in batches, while the screen is open."""
 
 from __future__ import annotations
 
 import sqlite3
-import threading
 from contextlib import closing
-from itertools import pairwise
 
 import pytest
 
 from lmchat.storage import database as connections
 from lmchat.storage import search as searching
-from tests.support.chats import header, say, store_at
+from lmchat.storage.database import connect
+from lmchat.storage.schema import renew_index
+from tests.support.chats import fill, store_at
 
 MANY = 200
-TEXT = "Überprüfungsvermerk " * 40
 
 
 @pytest.fixture
@@ -23,16 +22,16 @@ def path(tmp_path):
 
 
 @pytest.fixture
-async def old(tmp_path, monkeypatch):
-    """A file whose messages no index holds, as one that was written without FTS5."""
-    with monkeypatch.context() as patched:
-        patched.setattr(connections, "ensure_index", lambda _: False)
-        store = store_at(tmp_path)
-        session, parent = header("Talk"), None
-        for number in range(MANY):
-            parent = await say(store, session, f"{TEXT}{number}", parent)
-        await store.aclose()
-    return session
+async def old(tmp_path, path):
+    """A store whose messages no index holds."""
+    store = store_at(tmp_path)
+    await fill(store, MANY, words=100)
+    await store.aclose()
+    with closing(connect(path)) as connection:
+        renew_index(connection)
+    again = store_at(tmp_path)
+    yield again
+    await again.aclose()
 
 
 def missing(path):
@@ -40,49 +39,29 @@ def missing(path):
         return raw.execute("select count(*) from messages where is_indexed = 0").fetchone()[0]
 
 
-async def test_an_old_file_is_searched_whole_at_once_and_indexed_in_batches_behind(
-    old, path, tmp_path, monkeypatch
-):
-    may_begin, index_batch = threading.Event(), searching.index_batch
-    monkeypatch.setattr(searching, "index_batch", lambda c: may_begin.wait(10) and index_batch(c))
-    store = store_at(tmp_path)
-    opened = store.open()
-    may_begin.set()
-    await opened
-    left = [missing(path)]
-    assert len(await store.search("vermerk", limit=1000)) == MANY
-    while left[-1]:
-        await store.open()
-        left.append(missing(path))
-    assert max(before - after for before, after in pairwise(left)) <= 3 * 82
-    hits = await store.search("überprüfungsv", limit=1000)
-    assert len(hits) == len(await store.search("ermerk", limit=1000)) == MANY
-    assert {hit.match for hit in hits} == {"Überprüfungsvermerk"}
-    await store.aclose()
+async def test_an_old_file_is_searched_whole_at_once_and_indexed_in_batches(old, path, monkeypatch):
+    left, index_batch = [2 * MANY], searching.index_batch
+
+    def counted(connection):
+        left.append(connection.execute("select count(*) from messages where is_indexed = 0").fetchone()[0])
+        return index_batch(connection)
+
+    monkeypatch.setattr(searching, "index_batch", counted)
+    assert len(await old.search("answer", limit=1000)) == MANY
+    assert missing(path) == 2 * MANY
+    assert await old.look_over() == ""
+    assert left[-1] == missing(path) == 0
+    assert len(left) > 4
+    assert len(await old.search("nswer", limit=1000)) == MANY
 
 
-async def test_each_run_indexes_a_batch_however_short_it_is(old, path, tmp_path):
-    left = [missing(path)]
-    while left[-1]:
-        store = store_at(tmp_path)
-        await store.open()
-        await store.aclose()
-        left.append(missing(path))
-        assert left[-1] < left[-2]
-    assert len(left) > 2
-
-
-async def test_a_batch_waits_for_no_other_process_and_nobody_is_told(old, path, tmp_path, caplog):
-    store = store_at(tmp_path)
-    await store.open()
-    await store.aclose()
-    left = missing(path)
-    store = store_at(tmp_path)
+async def test_indexing_that_another_process_holds_up_goes_on_later(old, path, monkeypatch):
+    monkeypatch.setattr(connections, "BUSY_S", 0.1)
+    await old.open()
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("begin immediate")
-        await store.open()
-        assert len(await store.search("vermerk", limit=1000)) == MANY
-        assert missing(path) == left > 0
+        assert await old.look_over() == ""
+        assert missing(path) == 2 * MANY
         other.execute("rollback")
-    assert (store.notice, [record for record in caplog.records if record.levelname == "WARNING"]) == ("", [])
-    await store.aclose()
+    await old.look_over()
+    assert missing(path) == 0

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 import stat
 
 import pytest
-from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState
-from lmchat.storage.running_answer import answer_path, head_of, is_alive, read_answer
+from lmchat.storage.running_answer import answer_path, read_answer
 from tests.support.chats import answer, header, say, store_at
 
 HEAD = {
-    "lmchat": 1,
     "session_id": "s",
-    "owner": "",
     "message_id": "m",
     "parent_id": None,
     "created_at": "2026-01-01T00:00:00+00:00",
@@ -30,30 +26,20 @@ HEAD = {
     "wrong",
     [
         {"session_id": "\ud800"},
-        {"message_id": "\ud800"},
-        {"parent_id": "\ud800"},
         {"created_at": "0001-01-01T00:00:00+14:00"},
-        {"created_at": "9999-12-31T23:59:59-14:00"},
-        {"owner": "²@x"},
-        {"owner": "9" * 5000 + "@x"},
+        {"created_at": "yesterday"},
         {"message_id": "../../x"},
-        {"session_id": "a\0b"},
+        {"session_id": 3},
     ],
     ids=lambda wrong: ascii(wrong)[:40],
 )
 async def test_no_head_of_an_answer_file_keeps_the_sessions_from_being_opened(tmp_path, store, wrong):
     await say(store, header(), "hello")
     path = answer_path(tmp_path / "lmchat" / "sessions.db", "abc")
-    path.write_bytes(json.dumps(HEAD | wrong).encode() + b"\n\xfftext\xffhi")
+    path.write_bytes(json.dumps(HEAD | wrong).encode() + b'\n[["text", "hi"]]\n')
     other = store_at(tmp_path)
     assert len(await other.list_sessions()) in (1, 2)
     await other.aclose()
-    assert not path.exists()
-
-
-@pytest.mark.parametrize("owner", ["²@x", "9" * 5000 + "@x", "-1@x", "1", "@", "", "1@", "\u0661@x"])
-def test_a_mark_that_no_process_has_is_of_none_that_runs(owner):
-    assert not is_alive(owner)
 
 
 @pytest.mark.parametrize("planted", ["link", "pipe", "open to all", "link to nothing"])
@@ -64,6 +50,7 @@ async def test_what_stands_in_the_place_of_an_answer_file_is_neither_written_nor
     said = answer(parent=await say(store, session, "hello"), state=AnswerState.STREAMING)
     await store.begin_answer(session.session_id, said)
     path, elsewhere = answer_path(tmp_path / "lmchat" / "sessions.db", said.message_id), tmp_path / "precious"
+    path.unlink()
     if planted == "pipe":
         os.mkfifo(path)
     elif planted == "open to all":
@@ -87,17 +74,13 @@ async def test_an_answer_whose_file_cannot_be_read_gets_its_text_once_it_can(tmp
     await store.begin_answer(session.session_id, said)
     await store.add_pieces(said.message_id, [("text", "precious")])
     path = answer_path(tmp_path / "lmchat" / "sessions.db", said.message_id)
-    begun, _ = read_answer(path)
-    text = head_of(replace(begun, owner="1@gone")) + b"\xfftext\xffprecious"
+    content = path.read_bytes()
     path.unlink()
-    path.mkdir()  # even root cannot read that
-    with sqlite3.connect(tmp_path / "lmchat" / "sessions.db") as connection:
-        connection.execute("update messages set owner = '1@gone' where state = 'streaming'")
-    connection.close()
+    path.symlink_to(path.name)  # even root cannot read that
     for _ in range(2):
-        assert await _last(tmp_path, session) == (AnswerState.FAILED, "")
-    path.rmdir()
-    path.write_bytes(text)
+        assert await _last(tmp_path, session) == (AnswerState.STREAMING, "")
+    path.unlink()
+    path.write_bytes(content)
     assert await _last(tmp_path, session) == (AnswerState.INTERRUPTED, "precious")
     assert not path.exists()
 

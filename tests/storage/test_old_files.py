@@ -10,7 +10,7 @@ import pytest
 from lmchat.domain.message import AnswerState, ReasoningPart, RefusalPart, TextPart, ToolCallPart
 from lmchat.domain.session import ListFilter
 from lmchat.domain.telemetry import Metrics
-from tests.support.chats import START, Clock, store_at
+from tests.support.chats import START, Clock, faults_in, store_at
 
 DATA = Path(__file__).parent / "data" / "format_3"
 TREE = "tree00000001"
@@ -127,10 +127,10 @@ async def test_all_that_was_said_is_found(old, query, ids):
     assert found == known
 
 
-async def test_it_is_written_to(old):
+async def test_it_is_written_to(old, tmp_path):
     session = await old.open_session("plain0000001")
     copy = await old.fork("plain0000001", session.messages[-1].message_id)
     await old.purge("trash0000001")
     assert await old.list_sessions(is_trash=True) == ()
     assert said(copy.messages)[0] == "What weighs a zeppelin?"
-    assert await old.check() == ""
+    assert faults_in(tmp_path / "lmchat" / "sessions.db") == ""

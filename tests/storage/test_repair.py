@@ -11,7 +11,7 @@ import pytest
 from lmchat.errors import StoreUnavailable
 from lmchat.storage import repair
 from lmchat.storage.store import SqliteStore
-from tests.support.chats import Clock, fill, header, reply, say, store_at
+from tests.support.chats import Clock, faults_in, fill, header, reply, say, store_at
 
 
 def copies(tmp_path):
@@ -65,7 +65,7 @@ async def test_damage_that_nothing_has_met_yet_is_mended_and_told(tmp_path, cloc
     assert await store.open() == ""
     notice = await store.look_over()
     assert "sessions.db was damaged: it is kept as sessions.db.damaged-" in notice
-    assert await store.check() == ""
+    assert faults_in(path) == ""
     assert len(await store.list_sessions()) == 201
     assert (await store.open_session(session.session_id)).messages[0].message_id == asked.message_id
     assert len(await store.search("answer", limit=1000)) >= (200 if has_copy else 50)

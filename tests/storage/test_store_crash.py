@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from lmchat.domain.message import AnswerState, new_id
-from lmchat.storage import running_answer
 from lmchat.storage.store import SqliteStore
 from tests.support.chats import answer, header, say, store_at
 
@@ -129,16 +128,6 @@ async def test_the_text_of_a_killed_answer_is_found_by_search(tmp_path):
         store = SqliteStore(path)
         assert [hit.match for hit in await store.search("17")] == ["17"]
         await store.aclose()
-
-
-def test_a_process_id_that_was_used_again_is_not_the_old_process():
-    mine = running_answer.this_process()
-    pid = mine.partition("@")[0]
-    assert running_answer.is_alive(mine)
-    assert not running_answer.is_alive(f"{pid}@another start")
-    assert not running_answer.is_alive(f"{pid}@")
-    assert not running_answer.is_alive("")
-    assert not running_answer.is_alive("4194305@1-x")
 
 
 async def test_a_second_store_in_the_same_process_leaves_a_running_answer_alone(tmp_path, store):

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from lmchat.domain.message import AnswerState
 from lmchat.services.save_queue import SaveQueue
 from lmchat.storage import database as connections
-from tests.support.chats import answer, header, prompt, store_at
+from tests.support.chats import answer, faults_in, header, prompt, store_at
 
 
 class Faults:
@@ -74,7 +74,7 @@ async def talk(folder):
 async def kept(folder, session):
     store = store_at(folder)
     try:
-        assert await store.check() == ""
+        assert faults_in(folder / "lmchat" / "sessions.db") == ""
         hits = [hit.message_id for hit in await store.search("far")]
         return (await store.open_session(session.session_id)).messages, hits
     finally:

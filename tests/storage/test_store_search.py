@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+import threading
 
 import pytest
 
-from lmchat.storage import database as connections
+from lmchat.errors import LMChatError
+from lmchat.storage import search as searching
 from tests.support.chats import answer, header, reply, say, store_at
 
 
@@ -107,25 +110,37 @@ async def test_a_text_that_was_written_anew_is_found_by_its_new_words_only(store
     assert marked(await store.search("before")) == ["before"]
 
 
-async def test_without_fts5_search_finds_the_same_and_all_is_indexed_later(
-    tmp_path, store, session, monkeypatch
-):
+async def test_a_search_that_is_cancelled_ends_and_the_next_one_is_served(store, session, monkeypatch):
+    begun, plain = threading.Event(), searching.search
+
+    def endless(connection, query, limit):
+        if query != "endless":
+            return plain(connection, query, limit)
+        begun.set()
+        steps = "with recursive n (n) as (select 1 union all select n + 1 from n) select count(*) from n"
+        return connection.execute(steps).fetchone()
+
+    monkeypatch.setattr(searching, "search", endless)
+    task = asyncio.ensure_future(store.search("endless"))
+    assert await asyncio.to_thread(begun.wait, 15)
+    task.cancel()
+    assert len(await store.search("shade")) == 1
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_search_alone_leaves_no_log_behind(tmp_path, store, session):
     await store.aclose()
-    monkeypatch.setattr(connections, "ensure_index", lambda _: False)
-    poor = store_at(tmp_path)
-    more = header()
-    await say(poor, more, "Écrit sans index")
-    assert marked(await poor.search("vegetables shade")) == ["végétables"]
-    assert marked(await poor.search("ecrit")) == ["Écrit"]
-    await poor.aclose()
-    monkeypatch.undo()
-    rich = store_at(tmp_path)
-    await rich.open()
-    await rich.open()  # what waited to be indexed came before
-    assert marked(await rich.search("ecr")) == ["Écrit"]
-    await rich.purge(more.session_id)
-    assert await rich.search("ecr") == ()
-    await rich.aclose()
+    again = store_at(tmp_path)
+    assert len(await again.search("hade")) == 1
+    await again.aclose()
+    assert [path.name for path in (tmp_path / "lmchat").iterdir()] == ["sessions.db"]
+
+
+async def test_a_search_that_comes_after_the_end_is_one_clear_error(store):
+    await store.aclose()
+    with pytest.raises(LMChatError, match="closed"):
+        await store.search("hello")
 
 
 @pytest.mark.parametrize("comes_first", ["a search", "a prompt"])

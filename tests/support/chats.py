@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import sys
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -235,6 +237,13 @@ async def stream_without_end(path: str, session_id: str, kind: str) -> None:
     for number in range(10**9):
         await store.add_pieces(said.message_id, [(kind, f"{number} ")])
         tell(number)
+
+
+def faults_in(path: Path) -> str:
+    """Return what SQLite finds wrong with a file, empty where it is sound."""
+    with closing(sqlite3.connect(path)) as raw:
+        found = [str(row[0]) for row in raw.execute("pragma integrity_check(10)")]
+    return "" if found == ["ok"] else "; ".join(found)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lmchat.tui.screens.chat import screen as chat_screen
 from tests.storage.test_repair import spoil
-from tests.support.chats import fill
+from tests.support.chats import faults_in, fill
 from tests.support.desktop import desktop
 from tests.support.scripted_backend import ScriptedBackend, answer
 
@@ -25,7 +25,7 @@ async def test_damage_that_nobody_has_met_is_told_and_the_chat_goes_on(tmp_path,
         await desk.say("second")
         await desk.until(lambda: not desk.conversation.is_running, "the answer")
         assert [message.text for message in desk.conversation.messages] == ["second", "Two."]
-        assert await desk.store.check() == ""
+        assert faults_in(path) == ""
     assert list(path.parent.glob("sessions.db.damaged-*"))
 
 
