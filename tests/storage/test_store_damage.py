@@ -61,7 +61,7 @@ async def test_a_file_that_is_no_database_is_set_aside_and_named(tmp_path, path,
 
 
 def cut(content, _dice):
-    return content[: len(content) // 2]
+    return content[: len(content) * 9 // 10]
 
 
 def holes(content, dice):
@@ -73,7 +73,7 @@ def holes(content, dice):
 
 @pytest.mark.parametrize(
     ("damage", "has_copy", "least"),
-    [(cut, False, 75), (holes, False, 150), (cut, True, 300), (holes, True, 300)],
+    [(cut, False, 200), (holes, False, 150), (cut, True, 300), (holes, True, 300)],
 )
 async def test_what_can_be_read_of_a_damaged_file_or_its_copy_is_saved(tmp_path, damage, has_copy, least):
     store = store_at(tmp_path)
