@@ -12,10 +12,9 @@ from lmchat.domain.event import TextDelta
 from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, TABLE_ROWS, Block, Kind
 from lmchat.tui.widgets.chat_log.document import Document
 from lmchat.tui.widgets.chat_log.entry import Entry
-from lmchat.tui.widgets.chat_log.layout import block, code
+from lmchat.tui.widgets.chat_log.layout import code
 from lmchat.tui.widgets.chat_log.layout.block import Layout
-from lmchat.tui.widgets.chat_log.markdown import tail
-from lmchat.tui.widgets.chat_log.markdown.tail import MOST_WEIGHT, cut_place, reach, weight_of
+from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
 from tests.support.chat_log_app import coloured_page, laid_out, painted, plain_page, shown, streaming, tail_of
 from tests.support.markdown_corpus import DEAR
 
@@ -23,12 +22,9 @@ PAGE = coloured_page(200)
 AT_ONCE_CHARS = 3_000
 FRAME_CHARS = 200
 """What comes in half a second at 100 tokens a second; a frame usually has a tenth of it."""
-MOST_CALLS = 320_000
+MOST_CALLS = 350_000
 """Functions called for one frame, those in C too: 30 ms of a core, 60 times what prose takes."""
 TABLE = "| many words | other words |\n|---|---|\n" + "| a | b |\n" * TABLE_ROWS
-CELLS = st.lists(
-    st.sampled_from(["a", "|", " | ", "\\|", "`x|y`", "b c", "**d**", "漢", "\\", "`"]), max_size=8
-)
 pytestmark = pytest.mark.timeout(120)
 
 
@@ -81,38 +77,16 @@ def test_what_is_dear_looks_the_same_however_it_was_split(name, sizes):
     assert painted(laid_out(tail_of(*parts), PAGE)) == painted(laid_out(tail_of(text), PAGE))
 
 
-@pytest.mark.parametrize("name", ["lines of a letter", "lazy lines in 30 quotes", "short lines in an item"])
+@pytest.mark.parametrize("name", ["short lines in a quote", "short lines in an item"])
 def test_nobody_sees_where_many_short_lines_were_cut(name):
-    text = DEAR[name](3_000)
+    text = DEAR[name](9_000)
     cut = tail_of(text)
     assert len(cut.closed) > 1
     assert painted(laid_out(cut, PAGE)) == painted(Layout(PAGE).lines(Block(Kind.MARKDOWN, text), {}))
 
 
-@given(st.text(alphabet="ab *_`[]<>\\$\n", max_size=1_500), st.integers(0, 40))
-@settings(deadline=None)
-def test_a_piece_is_as_long_as_its_weight_allows_whatever_follows(text, levels):
-    most = reach(text, levels)
-    assert reach(text + "**\n" * 900, levels) <= most
-    if most < PIECE_CHARS:
-        assert weight_of(text[: most - 1], levels) < MOST_WEIGHT <= weight_of(text[:most], levels)
-        assert 0 < cut_place(text, levels)[0] <= most
-        assert reach(text[: most + 1] + "words", levels) == most
-
-
-@given(st.lists(st.tuples(st.sampled_from(["| ", "a", "  |", "    |", "- "]), CELLS), max_size=6))
-@settings(max_examples=30, deadline=None)
-def test_rows_that_need_no_parser_look_as_it_would_have_them(rows):
-    text = TABLE + "".join(start + "".join(cells) + "\n" for start, cells in rows) + "\nafter"
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (block, tail):
-            patch.setattr(module, "is_row", lambda _: False)
-        parsed = painted(laid_out(tail_of(text), PAGE))
-    assert painted(laid_out(tail_of(text), PAGE)) == parsed
-
-
 def test_the_words_below_a_long_table_are_seen_before_their_line_ends():
-    growing = tail.MarkdownTail()
+    growing = MarkdownTail()
     for piece in pieces(TABLE + "| a | b |\n\nThis comes after", 7):
         growing.feed(piece)
     (words,) = growing.open
@@ -124,7 +98,7 @@ def test_the_words_below_a_long_table_are_seen_before_their_line_ends():
     "above", ["A paragraph.", "# A heading", "***", "> A\nquote", "| a | b |\n|---|---|"]
 )
 def test_what_stands_above_a_blank_line_is_not_laid_out_again_with_what_comes_below(above):
-    growing = tail.MarkdownTail()
+    growing = MarkdownTail()
     for piece in (above, "\n\n", "Words"):
         growing.feed(piece)
     assert [part.source.strip() for part in growing.closed + growing.open] == [above, "Words"]

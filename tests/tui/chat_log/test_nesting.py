@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, Block, Kind
 from lmchat.tui.widgets.chat_log.layout.block import Layout
 from lmchat.tui.widgets.chat_log.markdown import tail as tails
-from lmchat.tui.widgets.chat_log.markdown.nesting import Level, Nest
+from lmchat.tui.widgets.chat_log.markdown.nesting import Level, head_of
 from lmchat.tui.widgets.chat_log.markdown.parser import parse_blocks
 from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
 from tests.support.chat_log_app import coloured_page, laid_out, painted, tail_of
@@ -80,6 +80,5 @@ def test_a_giant_looks_the_same_at_once_and_in_pieces(name):
 
 
 def test_what_is_opened_again_stands_in_the_columns_where_it_stood():
-    nest = Nest((Level("> ", "> "), Level(" 10.  ", "      ", 10), Level("- ", "  ", 1)))
-    assert nest.head == "> ___\n>  10.  ___\n>       - ___\n"
-    assert nest.rest == ">         "
+    levels = [Level("> ", "> "), Level(" 10.  ", "      ", 10), Level("- ", "  ", 1)]
+    assert head_of(levels) == "> ___\n>  10.  ___\n>       - ___\n"

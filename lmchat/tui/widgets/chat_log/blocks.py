@@ -112,12 +112,10 @@ class Block(Struct, gc=False):
     """False where it continues its predecessor without a blank row."""
     is_attached: bool = False
     """Whether it follows its predecessor without a blank row for another reason."""
-    ordinal: int | None = None
-    """Number of its first item where it continues an ordered list."""
     head: str = ""
     """Lines that open again what it stands in; they are in the blocks before, and not shown."""
     numbers: tuple[int, ...] = ()
-    """The numbers of the items that it stands in."""
+    """Numbers of the first items of the lists that it continues, the outermost first."""
     code: Code | None = None
     """The fence that it is a piece of."""
     piece: int = 0

@@ -33,9 +33,7 @@ from lmchat.tui.widgets.chat_log.markdown.nesting import Rest, is_joined, path
 from lmchat.tui.widgets.chat_log.markdown.parser import (
     References,
     Token,
-    cells_of,
     closing,
-    is_row,
     parse_blocks,
     parse_inline,
 )
@@ -208,7 +206,7 @@ class Layout:
         if block.kind is Kind.TABLE:
             return list(self._rows(block, prefix))
         self._rest = Rest(block)
-        lines = list(self._walk(self._tokens(block), (prefix, prefix), base, block.ordinal))
+        lines = list(self._walk(self._tokens(block), (prefix, prefix), base))
         if block.goes_on and lines:
             lines[-1].is_wrapped = True
             lines[-1].text += " " if block.source[-1:].isspace() else ""
@@ -245,9 +243,7 @@ class Layout:
         for line in harmless(text).split("\n"):
             yield from self.page.wrap([(line, _NULL)])
 
-    def _walk(
-        self, tokens: list[Token], prefixes: Prefixes, base: Style, ordinal: int | None = None
-    ) -> Iterator[Line]:
+    def _walk(self, tokens: list[Token], prefixes: Prefixes, base: Style) -> Iterator[Line]:
         """Yield the lines of tokens that stand one below the other."""
         position = 0
         first, rest = prefixes
@@ -259,7 +255,7 @@ class Layout:
                 if above and not (goes_on or self._is_attached(above, token)):
                     yield self.page.line([], prefix=rest)
                 inner = tokens[position + 1 : end]
-                yield from self._block(token, inner, (rest if goes_on else first, rest), base, ordinal)
+                yield from self._block(token, inner, (rest if goes_on else first, rest), base)
             first, position, above = rest, end + 1, token
 
     def _is_attached(self, above: Token, token: Token) -> bool:
@@ -273,9 +269,7 @@ class Layout:
         line = token.map[0] - 1 if token.map else -1
         return 0 <= line < len(self._source) and not self._source[line].strip("> \t")
 
-    def _block(
-        self, token: Token, inner: list[Token], prefixes: Prefixes, base: Style, ordinal: int | None
-    ) -> Iterator[Line]:
+    def _block(self, token: Token, inner: list[Token], prefixes: Prefixes, base: Style) -> Iterator[Line]:
         """Return the lines of one token and what is in it."""
         match token.type:
             case "paragraph_open" | "heading_open":
@@ -292,7 +286,7 @@ class Layout:
                 empty = iter((self.page.line([], prefix=deeper[0]),))
                 return self._walk(inner, deeper, base + self.page.styles["quote"]) if inner else empty
             case "bullet_list_open" | "ordered_list_open":
-                return self._list(token, inner, prefixes, base, ordinal)
+                return self._list(token, inner, prefixes, base)
             case "table_open":
                 return self._table(inner, prefixes)
             case _:
@@ -324,12 +318,10 @@ class Layout:
             yield from self.page.wrap(addressed(safe_span(text), style), first=first, rest=rest)
             first = rest
 
-    def _list(
-        self, token: Token, inner: list[Token], prefixes: Prefixes, base: Style, ordinal: int | None
-    ) -> Iterator[Line]:
+    def _list(self, token: Token, inner: list[Token], prefixes: Prefixes, base: Style) -> Iterator[Line]:
         """Yield the lines of the items; those that are apart in the source are apart on the page."""
         first, rest = prefixes
-        number = self._rest.number(token, ordinal)
+        number = self._rest.number(token)
         position = 0
         while position < len(inner):
             end = closing(inner, position)
@@ -372,10 +364,7 @@ class Layout:
             first = rest
 
     def _spans(self, token: Token, style: Style) -> list[Span]:
-        return self._words(token.content, style)
-
-    def _words(self, content: str, style: Style) -> list[Span]:
-        return inline_spans(self.page, content.removeprefix(GLUE), self._references, style)
+        return inline_spans(self.page, token.content.removeprefix(GLUE), self._references, style)
 
     def _cells(self, tokens: list[Token]) -> tuple[list[list[Cell]], list[str]]:
         """Return the cells of a table by rows, and how its columns are aligned."""
@@ -407,12 +396,7 @@ class Layout:
         source = block.source
         if block.has_cursor:
             source = as_it_will_look(source, self._references, is_table=True)
-        lines = _without_blanks(source).removesuffix("\n").split("\n")
-        if columns.widths and all(map(is_row, lines)):
-            cells = (cells_of(line, len(columns.widths)) for line in lines)
-            rows = [[], *([self._words(cell, _NULL) for cell in row] for row in cells)]
-        else:
-            rows, _ = self._cells(self._parsed(head + source))
+        rows, _ = self._cells(self._parsed(head + source))
         return continued_lines(self.page, rows, columns, prefix)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -52,9 +51,6 @@ _STYLES = (
 )
 """Six quiet colours by kind of token; names and operators stay plain."""
 _NAMES = ("", *dict.fromkeys(name for _, name in _STYLES))
-_RUN_BITS = 12
-_MOST_RUN = (1 << _RUN_BITS) - 1
-"""A run of one style is its number and its length in two bytes."""
 _strikes: Counter[str] = Counter()
 
 
@@ -132,13 +128,19 @@ def read_whole(code: Code, language: str, is_over: Callable[[], bool]) -> list[b
     if lexer is None:
         return None
     try:
-        runs = _runs(_named(_resting(_exact(lexer, text), is_over)))
-        return _shared_out(runs, pieces, code.inner)
+        named = _named(_resting(_exact(lexer, text), is_over))
+        colours = b"".join(bytes((_NAMES.index(name),)) * len(part) for name, part in named)
     except _TooLongError:
-        pass
+        return None
     except Exception:  # noqa: BLE001 - as above
         _log.warning("no colours: the lexer for %s failed on the whole", language, exc_info=True)
-    return None
+        return None
+    found, place = [], 0
+    for number, piece in enumerate(pieces):
+        place += number > 0 and number not in code.inner
+        found.append(colours[place : place + len(piece)])
+        place += len(piece)
+    return found
 
 
 def _resting(tokens: Iterable[tuple[Any, str]], is_over: Callable[[], bool]) -> Iterator[tuple[Any, str]]:
@@ -155,48 +157,13 @@ def _resting(tokens: Iterable[tuple[Any, str]], is_over: Callable[[], bool]) -> 
             turn_s = thread_time()
 
 
-def _runs(kinds: Kinds) -> Iterator[tuple[int, int]]:
-    """Yield style and length, neighbours of one style joined."""
-    last = size = 0
-    for name, text in kinds:
-        style = _NAMES.index(name)
-        if style != last and size:
-            yield last, size
-            size = 0
-        last, size = style, size + len(text)
-    yield last, size
-
-
-def _shared_out(runs: Iterator[tuple[int, int]], pieces: list[str], inner: Sequence[int]) -> list[bytes]:
-    """Return the runs of each piece; the line ends between pieces belong to none."""
-    found: list[bytes] = []
-    style, left = next(runs)
-    for number, piece in enumerate(pieces):
-        mine = array("H")
-        skipped = int(number > 0 and number not in inner)
-        wanted = skipped + len(piece)
-        while wanted:
-            if not left:
-                style, left = next(runs)
-            size = min(left, wanted, skipped or _MOST_RUN)
-            if not skipped:
-                mine.append(style << _RUN_BITS | size)
-            left, wanted, skipped = left - size, wanted - size, 0
-        found.append(mine.tobytes())
-    return found
-
-
 def known_kinds(code: str, colours: bytes) -> Iterator[tuple[str, str]]:
-    """Yield a piece of code, harmless, in the colours that were found."""
-    runs = array("H")
-    runs.frombytes(colours)
-    code, place = harmless(code), 0
-    for run in runs:
-        end = place + (run & _MOST_RUN)
-        yield _NAMES[run >> _RUN_BITS], code[place:end]
-        place = end
-    if place < len(code) or not code:
-        yield "", code[place:]
+    """Yield a piece of code, harmless, in the colours that were found: a byte for each character."""
+    code = harmless(code)
+    for run in re.finditer(rb"(?s)(.)\1*", colours):
+        yield _NAMES[run[1][0]], code[run.start() : run.end()]
+    if not code:
+        yield "", ""
 
 
 @lru_cache(maxsize=32)

@@ -166,28 +166,12 @@ def _row(page: Page, row: list[Cell], columns: Columns, prefixes: Prefixes) -> I
             end = begin + sum(len(text) for text, _ in fitted)
             spans += fitted
             places.append((begin, end))
-        _put_empty(spans, places, columns.widths[len(cells) :], gap)
         line = page.line(spans, prefix=prefix, text="".join(text for text, _ in spans).rstrip())
         line.cells = tuple(places)
         if number < last:
             line.tails = tuple(parts[number][1] if number < len(parts) else NO_WORDS for parts in cells)
-            line.tails += (NO_WORDS,) * (len(places) - len(cells))
         yield line
         prefix = prefixes[1]
-
-
-def _put_empty(spans: list[Span], places: list[tuple[int, int]], widths: list[int], gap: Span) -> None:
-    """Add the cells that a row lacks, all of them as one piece."""
-    if not widths:
-        return
-    end = places[-1][1] if places else 0
-    before = gap[0] if places else ""
-    for width in widths:
-        begin = end + len(before)
-        end, before = begin + width, gap[0]
-        places.append((begin, end))
-    blanks = gap[0].join(" " * width for width in widths)
-    spans.append(((gap[0] if len(places) > len(widths) else "") + blanks, gap[1]))
 
 
 def _gap(page: Page, width: int) -> Span:
@@ -201,8 +185,7 @@ def _records(page: Page, rows: list[list[Cell]], prefixes: Prefixes) -> Iterator
     for number, row in enumerate(rows[1:]):
         if number:
             yield page.line([], prefix=rest)
-        values = [*row, *([] for _ in rows[0][len(row) :])]
-        for name, value in zip(rows[0], values, strict=False):
+        for name, value in zip(rows[0], row, strict=False):
             label = [(" " if text == BREAK else text, page.styles["muted"]) for text, _ in name]
             for spans in split_lines([*label, (": ", page.styles["muted"]), *value]):
                 yield from page.wrap(spans, first=first, rest=[*rest, (_HANGING, _NULL)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Iterator
 
 from markdown_it import MarkdownIt
 from markdown_it.common.utils import mdTrim
@@ -19,98 +19,38 @@ _CODE = r"(`+)(?=[^`])(.*?[^`])\1(?!`)"
 
 
 def whole_table(state: StateBlock, first: int, last: int, silent: bool) -> bool:
-    """Take a table; what is too much for a row stays in its last cell, where the parser would drop it.
-
-    The cells that a row lacks have no token: the parser makes three for each, and a row of one letter may
-    lack 31.
-    """
-    below = min(first + 1, last - 1)
+    """Take a table; the last cell of a row keeps the text that the parser would drop."""
+    begin, below = len(state.tokens), min(first + 1, last - 1)
     if state.src.count("|", state.bMarks[below], state.eMarks[below]) > MOST_COLUMNS + 1:
         return False
-    if not table(state, first, last, True):
+    if not table(state, first, last, silent):
         return False
-    if silent:
-        return True
-    before, state.parentType = state.parentType, "table"
-    token = state.push("table_open", "table", 1)
-    token.map = lines = [first, first + 2]
-    aligns = [_align(mark) for mark in _bare_cells(mdTrim(_text(state, below)))]
-    _push_row(state, first, _bare_cells(mdTrim(_text(state, first))), aligns)
-    lines[1] = state.line = _push_rows(state, first + 2, last, len(aligns))
-    state.push("table_close", "table", -1)
-    state.parentType = before
+    columns = sum(token.type == "th_open" for token in state.tokens[begin:])
+    cells: Iterator[str] = iter(())
+    for token in state.tokens[begin:]:
+        if token.type == "tr_open" and token.map:
+            line = token.map[0]
+            text = state.src[state.bMarks[line] + state.tShift[line] : state.eMarks[line]]
+            cells = iter(_row_cells(text, columns))
+        elif token.type == "inline":
+            token.content = next(cells, "")
     return True
 
 
-def _push_rows(state: StateBlock, line: int, last: int, columns: int) -> int:
-    """Take the rows below the head; return the line behind them."""
-    ends = state.md.block.ruler.getRules("blockquote")
-    while line < last and state.sCount[line] >= state.blkIndent:
-        if any(end(state, line, last, True) for end in ends):
-            break
-        text = _text(state, line)
-        if not mdTrim(text) or state.is_code_block(line):
-            break
-        _push_row(state, line, row_cells(text, columns))
-        line += 1
-    return line
-
-
-def _push_row(state: StateBlock, line: int, cells: list[str], aligns: list[str] | None = None) -> None:
-    state.push("tr_open", "tr", 1).map = [line, line + 1]
-    for place, cell in enumerate(cells):
-        if aligns:
-            state.push("th_open", "th", 1).attrs = {"style": "text-align:" + aligns[place]}
-        token = state.push("inline", "", 0)
-        token.map, token.content, token.children = [line, line + 1], cell, []
-        if aligns:
-            state.push("th_close", "th", -1)
-    state.push("tr_close", "tr", -1)
-
-
-def _text(state: StateBlock, line: int) -> str:
-    return state.src[state.bMarks[line] + state.tShift[line] : state.eMarks[line]]
-
-
-def _align(mark: str) -> str:
-    """Return how a column is aligned whose dashes these are."""
-    if mark.endswith(":"):
-        return "center" if mark.startswith(":") else "right"
-    return "left" if mark.startswith(":") else ""
-
-
-def row_cells(text: str, columns: int) -> list[str]:
-    """Return the cells of a row; those at its end may lack.
-
-    A bar within code divides none if there would be too many else.
-    """
-    if text.count("|") < columns:
-        return _bare_cells(mdTrim(text))
-    text = text.strip()
-    cells = _inner(escapedSplit(text))
+def _row_cells(text: str, columns: int) -> list[str]:
+    """Return the cells of a row; a bar within code only divides where there are too few cells without it."""
+    cells = _split_cells(text)
     if len(cells) > columns:
-        parts = re.split(_CODE, text)
-        for place in range(1, len(parts), 3):
-            parts[place + 1] = parts[place] + parts[place + 1].replace("|", "\\|") + parts[place]
-            parts[place] = ""
-        coded = _inner(escapedSplit("".join(parts)))
+        coded = _split_cells(re.sub(_CODE, lambda found: found[0].replace("|", "\\|"), text))
         cells = coded if len(coded) >= columns else cells
     return [*cells[: columns - 1], " | ".join(cells[columns - 1 :])]
 
 
-def _bare_cells(text: str) -> list[str]:
-    """Return the cells of a row as the parser divides it."""
-    cells = escapedSplit(text)
+def _split_cells(text: str) -> list[str]:
+    cells = escapedSplit(mdTrim(text))
     cells = cells[1:] if cells and not cells[0] else cells
     cells = cells[:-1] if cells and not cells[-1] else cells
     return [mdTrim(cell) for cell in cells]
-
-
-def _inner(cells: list[str]) -> list[str]:
-    """Return cells without the empty ones before the first bar and behind the last."""
-    cells = cells[1:] if cells and not cells[0] else cells
-    cells = cells[:-1] if cells and not cells[-1] else cells
-    return [cell.strip() for cell in cells]
 
 
 # Patterns are texts: `re` compiles each when it is first wanted, and most answers want none of them.
@@ -123,12 +63,6 @@ _SCHEME_CHARS = len("-https")
 _DUNDER = r"__[a-z][a-z0-9_]{0,80}__(?=\(|\.[a-z])"
 _DUNDER_MEMBER = r"__[a-z][a-z0-9_]{0,80}__"
 _MOST_DUNDER = 90
-_MAY_END = frozenset("`~>*+-_#<$\\[0123456789")
-"""First characters of a line that may end a paragraph, a quote or an item; the head of a table may, too."""
-_BlockRule = Callable[[StateBlock, int, int, bool], bool]
-_CHAINS = ("paragraph", "reference", "blockquote", "list")
-_OF_TABLES = ("paragraph", "reference")
-"""Blocks that a table may end."""
 _STOPS = ".:!?,;)]%\u2026"
 _ASTERISK = ord("*")
 _MOST_LOOKED_AT = 60
@@ -140,39 +74,13 @@ def teach(parser: MarkdownIt) -> MarkdownIt:
     block, inline = parser.block.ruler, parser.inline.ruler
     block.before("table", "deep", deep)
     block.before("table", "math", math_block, {"alt": ["paragraph", "reference", "blockquote", "list"]})
-    block.at("table", whole_table, {"alt": list(_OF_TABLES)})
+    block.at("table", whole_table, {"alt": ["paragraph", "reference"]})
     block.at("reference", shown_reference)
     inline.after("text", "address", address)
     inline.before("escape", "math", math)
     inline.before("emphasis", "dunder", dunder)
     inline.at("emphasis", emphasis)
-    _ask_once(parser)
     return parser
-
-
-def _ask_once(parser: MarkdownIt) -> None:
-    """Let one rule say whether a line ends what is above it: most begin with a letter, and end nothing.
-
-    The parser asks eight rules of each line, once for each quote around it, and twice for a paragraph.
-    """
-    ruler = parser.block.ruler
-    ending = [(chain, _ends(chain, ruler.getRules(chain))) for chain in _CHAINS]
-    for name, rule in zip(ruler.get_active_rules(), ruler.getRules(""), strict=True):
-        ruler.at(name, rule)
-    for chain, rule in ending:
-        ruler.push(f"ends {chain}", rule, {"alt": [chain]})
-
-
-def _ends(chain: str, rules: list[_BlockRule]) -> _BlockRule:
-    """Return a rule that takes a line where one of some rules would, without asking those that cannot."""
-
-    def ends(state: StateBlock, first: int, last: int, silent: bool) -> bool:
-        begin = state.bMarks[first] + state.tShift[first]
-        if begin < state.eMarks[first] and state.src[begin] not in _MAY_END:
-            return chain in _OF_TABLES and whole_table(state, first, last, silent)
-        return any(rule(state, first, last, silent) for rule in rules)
-
-    return ends
 
 
 def deep(state: StateBlock, first: int, last: int, silent: bool) -> bool:

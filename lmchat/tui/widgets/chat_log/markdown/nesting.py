@@ -6,7 +6,7 @@ import re
 
 from msgspec import Struct
 
-from lmchat.tui.widgets.chat_log.blocks import GLUE, HEAD_LINES, Block
+from lmchat.tui.widgets.chat_log.blocks import HEAD_LINES, Block
 from lmchat.tui.widgets.chat_log.markdown.parser import Token
 
 _CONTAINERS = ("blockquote_open", "list_item_open")
@@ -19,75 +19,44 @@ _FILLER = "___\n"
 """A rule: it ends where its line ends, and no mark of a list can be taken for a part of it."""
 _BOX = re.compile(r"\[[ xX]\](?=[ \t]|$)")
 _MAX_PAD = 4
-_HTML_OPENINGS = (
-    (re.compile(r"<(script|pre|style|textarea)(?=\s|>|$)", re.IGNORECASE), "<pre>"),
-    (re.compile(r"<!--"), "<!--"),
-    (re.compile(r"<\?"), "<?"),
-    (re.compile(r"<!\[CDATA\["), "<![CDATA["),
-    (re.compile(r"<![A-Za-z]"), "<!A"),
-)
-_MATH = re.compile(r"\$\$|\\\[|\\begin\{[a-z]+\*?\}")
 
 
 class Level(Struct, frozen=True):
-    """A quote, or an item of a list."""
+    """A quote or a list item."""
 
     opening: str
     """Start of its first line."""
     rest: str
     """Start of its other lines."""
     number: int | None = None
-    """The number that an item of a list is shown with; None for a quote."""
+    """Number that a list item is shown with; None for a quote."""
     box: str = ""
-    """The box of a task."""
-
-
-class Nest(Struct, frozen=True):
-    """Containers around the next line."""
-
-    levels: tuple[Level, ...] = ()
-    """The outermost first."""
-    leaf: str = ""
-    """Lines that open the innermost block again, or the beginning of its line."""
-
-    @property
-    def head(self) -> str:
-        """Lines that open all of it again; they are not shown."""
-        lines, before = "", ""
-        for level in self.levels:
-            lines += before + level.opening
-            before += level.rest
-            lines += (f"{level.box} task\n{before}" if level.box else "") + _FILLER
-        return lines + self.leaf
-
-    @property
-    def rest(self) -> str:
-        """Start of each line in it."""
-        return "".join(level.rest for level in self.levels)
-
-    @property
-    def numbers(self) -> tuple[int, ...]:
-        """Numbers of the list items around it."""
-        return tuple(level.number for level in self.levels if level.number is not None)
-
-    def glued(self, before: str = "", *, is_word: bool) -> Nest:
-        """Return it for the rest of a line, which is a paragraph if it begins with a letter."""
-        return Nest(self.levels, self.rest + before + ("" if is_word else GLUE))
-
-    def with_leaf(self, *lines: str) -> Nest:
-        """Return it within a block that these lines open."""
-        return Nest(self.levels, "".join(f"{self.rest}{line}\n" for line in lines))
-
-
-class Depth(Struct):
-    """A container that was found on the way to the last block."""
-
-    level: Level
-    """The quote or item."""
-    start: int
-    """The line that it begins on."""
-    size: int
+    """Box of a task."""
+    start: int = 0
+    """Line that it begins on."""
+    size: int = 0
     """Characters that open it there."""
+
+
+def head_of(levels: list[Level]) -> str:
+    """Return lines that open some levels again, the outermost first; they are not shown."""
+    lines = before = ""
+    for level in levels:
+        lines += before + level.opening
+        before += level.rest
+        lines += (f"{level.box} task\n{before}" if level.box else "") + _FILLER
+    return lines
+
+
+def rest_of(levels: list[Level]) -> str:
+    """Return the start of each line in some levels."""
+    return "".join(level.rest for level in levels)
+
+
+def span(token: Token) -> tuple[int, int]:
+    """Return the first line of a block, and the one behind its last."""
+    start, end = token.map or (0, 0)
+    return start, end
 
 
 def is_joined(above: Token, token: Token) -> bool:
@@ -99,122 +68,95 @@ def is_joined(above: Token, token: Token) -> bool:
 def path(tokens: list[Token]) -> list[int]:
     """Return the places of the last block, of the last one in it, and so on."""
     found: list[int] = []
-    level, start = 0, 0
-    while True:
-        inner = [
-            place
-            for place in range(start, len(tokens))
-            if tokens[place].level == level and tokens[place].map and tokens[place].nesting >= 0
-        ]
+    while not found or tokens[found[-1]].type in _INNER:
+        start = found[-1] + 1 if found else 0
+        inner = [place for place in range(start, len(tokens)) if _is_block(tokens[place], len(found))]
         if not inner:
-            return found
+            break
         found.append(inner[-1])
-        if tokens[inner[-1]].type not in _INNER:
-            return found
-        level, start = level + 1, inner[-1] + 1
+    return found
 
 
 def before(tokens: list[Token], places: list[int], depth: int) -> int | None:
     """Return the place of the block before one on a path, in the same container."""
-    parent, place = places[depth - 1], places[depth]
-    level = tokens[place].level
-    for other in range(place - 1, parent, -1):
-        if tokens[other].level == level and tokens[other].map and tokens[other].nesting >= 0:
-            return other
-    return None
+    others = range(places[depth] - 1, places[depth - 1], -1)
+    return next((other for other in others if _is_block(tokens[other], depth)), None)
 
 
-def depths(
-    nest: Nest, tokens: list[Token], places: list[int], lines: list[str], ordinal: int | None = None
-) -> list[Depth]:
-    """Return the containers among some places of a path; `nest` is around the first line.
+def _is_block(token: Token, level: int) -> bool:
+    return token.level == level and token.map is not None and token.nesting >= 0
 
-    `ordinal` is the number of the first item, where the path begins with a list that goes on.
+
+def levels_of(
+    tokens: list[Token], places: list[int], lines: list[str], hidden: int, numbers: tuple[int, ...]
+) -> list[Level]:
+    """Return the containers among some places of a path.
+
+    Args:
+        tokens: The structure of the lines.
+        places: The path, or its beginning.
+        lines: The text.
+        hidden: How many of the lines open again what is in closed blocks.
+        numbers: The numbers of the first items of lists that began there.
     """
-    first = nest.head.count("\n")
-    found: list[Depth] = []
+    found: list[Level] = []
+    known = list(numbers)
     for depth, place in enumerate(places):
         token = tokens[place]
         if token.type not in _CONTAINERS:
             continue
         start = span(token)[0]
-        if start < first:
-            found.append(Depth(nest.levels[len(found)], start, 0))
-            continue
-        line = _plain(lines[start - first])
+        line = _plain(lines[start])
         position = _inside(line, found, start)
         if token.type == "blockquote_open":
             match = _QUOTE.match(line, position)
-            found.append(Depth(Level("> ", "> "), start, match.end() - position if match else 0))
+            found.append(Level("> ", "> ", start=start, size=match.end() - position if match else 0))
             continue
-        parent = places[depth - 1]
-        base = ordinal if depth == 1 else None
-        if len(found) < len(nest.levels) and span(tokens[parent])[0] < first:
-            base = nest.levels[len(found)].number
+        list_place = places[depth - 1]
+        number = int(tokens[list_place].attrs.get("start", 1))
+        if known and (depth == 1 or span(tokens[list_place])[0] < hidden):
+            number = known.pop(0)
+        number += sum(
+            other.type == "list_item_open" and other.level == token.level
+            for other in tokens[list_place:place]
+        )
         opening = _opening(line, position)
         box = _BOX.match(tokens[place + 2].content) if tokens[place + 1].type == "paragraph_open" else None
-        number = _number(tokens, parent, place, base)
-        level = Level(opening, " " * len(opening), number, box[0] if box else "")
-        found.append(Depth(level, start, len(opening)))
+        rest = " " * len(opening)
+        found.append(Level(opening, rest, number, box[0] if box else "", start, len(opening)))
     return found
 
 
-def nest_of(found: list[Depth]) -> Nest:
-    """Return the nest that some containers make."""
-    return Nest(tuple(depth.level for depth in found))
+def first_lines(levels: list[Level], token: Token, lines: list[str]) -> str:
+    """Return the lines that open a block of lines again: the first one, of a table its head."""
+    start = span(token)[0]
+    texts = lines[start : start + (HEAD_LINES if token.type == "table_open" else 1)]
+    inner = (line[_inside(line, levels, start + number) :] for number, line in enumerate(map(_plain, texts)))
+    return "".join(f"{rest_of(levels)}{text}\n" for text in inner)
 
 
-def reopened(found: list[Depth], token: Token, lines: list[str]) -> Nest:
-    """Return the nest within a block that goes over many lines, and begins with these."""
-    nest, start = nest_of(found), span(token)[0]
-    texts = [
-        line[_inside(line, found, start + number) :]
-        for number, line in enumerate(map(_plain, lines[:HEAD_LINES]))
-    ]
-    match token.type:
-        case "fence":
-            blanks = len(texts[0]) - len(texts[0].lstrip(" "))
-            return nest.with_leaf(f"{' ' * blanks}{token.markup}{token.info}")
-        case "code_block":
-            return nest.with_leaf("    x")
-        case "table_open":
-            return nest.with_leaf(*texts)
-        case "math_block":
-            math = _MATH.match(texts[0].strip())
-            return nest.with_leaf(math[0] if math else "$$")
-        case _:
-            text = texts[0].strip()
-            return nest.with_leaf(next((mark for kind, mark in _HTML_OPENINGS if kind.match(text)), "<div>"))
-
-
-def without_blanks(found: list[Depth], lines: list[str], end: int) -> int:
+def without_blanks(levels: list[Level], lines: list[str], end: int) -> int:
     """Return the end of lines in some containers without trailing blank lines."""
-    while end > 0 and not (line := _plain(lines[end - 1]))[_inside(line, found, -1) :].strip():
+    while end > 0 and not (line := _plain(lines[end - 1]))[_inside(line, levels, -1) :].strip():
         end -= 1
     return end
-
-
-def span(token: Token) -> tuple[int, int]:
-    """Return the first line of a block, and the one behind its last."""
-    start, end = token.map or (0, 0)
-    return start, end
 
 
 def _plain(line: str) -> str:
     return line.rstrip("\n").expandtabs(4)
 
 
-def _inside(line: str, found: list[Depth], start: int) -> int:
+def _inside(line: str, levels: list[Level], start: int) -> int:
     """Return where in a line the content of some containers begins."""
     position = 0
-    for depth in found:
-        if depth.start == start:
-            position += depth.size
-        elif depth.level.number is None:
+    for level in levels:
+        if level.start == start:
+            position += level.size
+        elif level.number is None:
             match = _QUOTE.match(line, position)
             position = match.end() if match else position
         else:
-            text = line[position : position + len(depth.level.rest)]
+            text = line[position : position + len(level.rest)]
             position += len(text) - len(text.lstrip(" "))  # a lazy line has fewer
     return position
 
@@ -226,15 +168,6 @@ def _opening(line: str, position: int) -> str:
         return "- "
     pad = len(match[2])
     return match[1] + " " * (pad if 0 < pad <= _MAX_PAD and match.end() < len(line) else 1)
-
-
-def _number(tokens: list[Token], list_place: int, place: int, base: int | None) -> int:
-    """Return the number that an item is shown with."""
-    first = int(tokens[list_place].attrs.get("start", 1)) if base is None else base
-    level = tokens[place].level
-    return first + sum(
-        token.type == "list_item_open" and token.level == level for token in tokens[list_place:place]
-    )
 
 
 class Rest:
@@ -257,11 +190,11 @@ class Rest:
         """Whether a token began in the blocks before."""
         return token.map is not None and token.map[0] < self.lines + self.is_glued
 
-    def number(self, token: Token, ordinal: int | None) -> int:
+    def number(self, token: Token) -> int:
         """Return the number of the first item of a list."""
-        if self.goes_on(token):
-            return next(self._numbers, 1)
-        return int(token.attrs.get("start", 1)) if ordinal is None else ordinal
+        is_known = self.goes_on(token) or not (self.lines or self.is_glued)
+        start = int(token.attrs.get("start", 1))
+        return next(self._numbers, start) if is_known else start
 
     def content(self, token: Token) -> str:
         """Return the text of a block of lines, as far as it is shown."""

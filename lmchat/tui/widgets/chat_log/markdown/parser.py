@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, MutableMapping
 from functools import cache
 from typing import Any, Protocol
@@ -12,14 +11,8 @@ References = MutableMapping[str, Any]
 _NOT_NEEDED = ["inline", "linkify", "replacements", "smartquotes", "text_join"]
 """Core rules that only matter for the text inside blocks: without them cutting costs half."""
 
-_LINE_ENDS = frozenset("\n\r\0")
-"""Characters that the parser takes for the end of a line or replaces."""
-
 _LINK_SIGNS = ("[", "<", "://")
 """A block without any of these holds no link."""
-
-
-_ROW = re.compile(r" {0,3}(?:\||[^\W\d_])")
 
 
 class Token(Protocol):
@@ -61,24 +54,8 @@ def parse_blocks(text: str, references: References, *, shows_definitions: bool =
 
     With `shows_definitions` each definition is a token, too.
     """
-    if (
-        text[:1].isalpha()
-        and _LINE_ENDS.isdisjoint(words := text.rstrip(" \t\n"))
-        and not words[-1].isspace()
-    ):
-        return _paragraph(words)
     environment = {"references": references, "shows_definitions": shows_definitions}
     tokens: list[Token] = _parsers()[0].parse(text, environment)
-    return tokens
-
-
-def _paragraph(words: str) -> list[Token]:
-    """Return the structure of one line that begins with a letter: no kind of block but a paragraph does."""
-    from markdown_it.token import Token as Parsed
-
-    opening = Parsed("paragraph_open", "p", 1, map=[0, 1], block=True)
-    inline = Parsed("inline", "", 0, map=[0, 1], level=1, children=[], content=words, block=True)
-    tokens: list[Any] = [opening, inline, Parsed("paragraph_close", "p", -1, block=True)]
     return tokens
 
 
@@ -88,18 +65,6 @@ def parse_inline(text: str, references: References) -> list[Token]:
     parser = _parsers()[1]
     parser.inline.parse(text, parser, {"references": references}, tokens)
     return tokens
-
-
-def is_row(line: str) -> bool:
-    """Whether a line below a table is a row of it, whatever follows: no other block begins like this."""
-    return _ROW.match(line) is not None
-
-
-def cells_of(row: str, columns: int) -> list[str]:
-    """Return the cells of a row of a table; those at its end may lack."""
-    from lmchat.tui.widgets.chat_log.markdown.dialect import row_cells
-
-    return row_cells(row, columns)
 
 
 def closing(tokens: list[Token], position: int) -> int:
