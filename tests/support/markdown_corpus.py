@@ -342,10 +342,6 @@ def _head(columns: int, before: str = "") -> str:
     return f"{before}|{'hd|' * columns}\n{before}|{'-|' * columns}\n"
 
 
-def _each_deeper(chars: int) -> str:
-    return "".join(">" * (number % 40 + 1) + " a\n" for number in range(chars // 20))[:chars]
-
-
 DEAR: dict[str, Callable[[int], str]] = {
     "names between dunders": _of("__a__b"),
     "emphasis in each word": _of("***a** b* "),
@@ -362,7 +358,6 @@ DEAR: dict[str, Callable[[int], str]] = {
     "mathematics": _of("\\("),
     "short lines in a quote": _of("> a\n"),
     "short lines in an item": _of("  a\n", "- a\n"),
-    "quotes in quotes": _each_deeper,
     "bold cells": _of("|" + "**a**|" * 32 + "\n", _head(32)),
     "short cells": _of("|" + "abc|" * 32 + "\n", _head(32)),
     "short cells in a quote": _of("> |" + "abc|" * 32 + "\n", _head(32, "> ")),

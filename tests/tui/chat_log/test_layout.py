@@ -115,8 +115,8 @@ def test_a_table_with_too_many_columns_becomes_rows_of_names_and_values():
     st.integers(15, 120),
 )
 def test_columns_fit_or_there_are_none(texts, room):
-    rows = [[[(text, Style.null())] for text in row] for row in texts]
-    count = max(map(len, rows))
+    count = max(map(len, texts))
+    rows = [[[(text, Style.null())] for text in row + [""] * (count - len(row))] for row in texts]
     columns = measured(rows, [""] * count, room)
     if columns.widths:
         assert sum(columns.widths) + columns.gap * (count - 1) <= room

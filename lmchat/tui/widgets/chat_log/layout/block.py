@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 
 from rich.segment import Segment
@@ -38,6 +38,7 @@ from lmchat.tui.widgets.chat_log.markdown.parser import (
     parse_inline,
 )
 
+_NULL = Style.null()
 _STYLES = {"html_inline": "muted", "math_inline": "builtin"}
 _MARKS = frozenset("\n!$&*<[\\]_`~")
 """Without one of these, and an address, a text is just text: most cells and items need no parser."""
@@ -62,7 +63,7 @@ def addressed(text: str, style: Style) -> list[Span]:
         rest = rest_of_address(text[found.end() :]) if found.start() >= end else ""
         if rest:
             address = found[0] + rest
-            spans += [(text[end : found.start()], style), (address, style + Style(meta={"link": address}))]
+            spans += [(text[end : found.start()], style), (address, style + _leading_to(address))]
             end = found.end() + len(rest)
     return [*spans, (text[end:], style)]
 
@@ -80,29 +81,28 @@ class _Writer:
     def write(self, tokens: list[Token]) -> list[Span]:
         """Return the spans of tokens."""
         for token in tokens:
+            is_break = token.type == "html_inline" and re.match(_LINE_BREAK, token.content)
             if token.nesting == 1:
                 self._open(token)
             elif token.nesting == -1:
                 self._close(token)
-            elif token.type in ("softbreak", "hardbreak") or _is_line_break(token):
+            elif token.type in ("softbreak", "hardbreak") or is_break:
                 self.spans.append((BREAK, _NULL))
             elif token.type == "image":
                 self._image(token)
-            elif token.type == "code_inline":
-                self._code(token.content)
+            elif token.type == "code_inline":  # where no tint tells it from other words, its marks stay
+                mark = "" if self.page.has_tints else "`"
+                for text, name in ((mark, "muted"), (token.content, "code"), (mark, "muted")):
+                    self._put(text, self._style(name))
             else:
-                self._put(token.content, self._stack[-1] + self._style(_STYLES.get(token.type, "")))
+                self._put(token.content, self._style(_STYLES.get(token.type, "")))
         return self.spans
 
     def _style(self, name: str) -> Style:
-        return self.page.styles.get(name, _NULL)
+        return self._stack[-1] + self.page.styles.get(name, _NULL)
 
     def _put(self, text: str, style: Style) -> None:
         """Add text; what has several lines, as mathematics may, is several pieces."""
-        if "\n" not in text:
-            if text:
-                self.spans.append((safe_span(text), style))
-            return
         for number, line in enumerate(text.split("\n")):
             if number:
                 self.spans.append((BREAK, _NULL))
@@ -114,48 +114,30 @@ class _Writer:
         if token.type == "link_open":
             self._target, self._begin = str(token.attrs.get("href", "")), len(self.spans)
             style = self._link(self._target)
-        self._stack.append(self._stack[-1] + style)
+        self._stack.append(style)
 
     def _close(self, token: Token) -> None:
+        style = self._stack.pop()
         if token.type == "link_close" and self._target:
             words = "".join(text for text, _ in self.spans[self._begin :]).strip()
             if not words:
-                self._put(self._target, self._stack[-1])
+                self._put(self._target, style)
             elif not is_told_by(self._target, words):
-                self._put(f" ({self._shortened(self._target)})", self._stack[-2] + self._behind(self._target))
-        if token.type == "link_close":
+                look = self._style("muted") + _leading_to(self._target)
+                self._put(f" ({self._shortened(self._target)})", look)
             self._target = ""
-        self._stack.pop()
-
-    def _code(self, text: str) -> None:
-        """Add code; where no tint tells it from other words, its marks stay."""
-        if self.page.has_tints:
-            self._put(text, self._stack[-1] + self._style("code"))
-            return
-        mark = ("`", self._stack[-1] + self._style("muted"))
-        self.spans.append(mark)
-        self._put(text, self._stack[-1] + self._style("code"))
-        self.spans.append(mark)
 
     def _image(self, token: Token) -> None:
         """Add the words of a picture as a link, or else its address."""
         source = str(token.attrs.get("src", ""))
-        target = self._target or source
-        look = self._stack[-1] + self._link(target)
-        self._put("image: ", self._stack[-1] + self._style("muted"))
-        self._put(token.content or self._shortened(source) or "without a name", look)
+        self._put("image: ", self._style("muted"))
+        words = token.content or self._shortened(source) or "without a name"
+        self._put(words, self._link(self._target or source))
         if token.content and source and not can_be_opened(source):
-            self._put(f" ({self._shortened(source)})", self._stack[-1] + self._style("muted"))
+            self._put(f" ({self._shortened(source)})", self._style("muted"))
 
     def _link(self, target: str) -> Style:
-        """Return the look of a link that can be opened, and where it leads; of another none.
-
-        It is no link to the terminal (OSC 8): that would open it without asking.
-        """
-        return self._style("link") + _leading_to(target) if can_be_opened(target) else _NULL
-
-    def _behind(self, target: str) -> Style:
-        return self._style("muted") + (_leading_to(target) if can_be_opened(target) else _NULL)
+        return self._style("link" if can_be_opened(target) else "") + _leading_to(target)
 
     def _shortened(self, target: str) -> str:
         return target if len(target) <= _MOST_SHOWN else target[:_MOST_SHOWN] + self.page.signs.cut
@@ -163,15 +145,13 @@ class _Writer:
 
 @lru_cache(maxsize=256)
 def _leading_to(target: str) -> Style:
-    """Return a style that only carries where a link leads."""
-    return Style(meta={"link": target})
+    """Return a style that only carries where a link leads, if it can be opened.
+
+    It is no link to the terminal (OSC 8): that would open it without asking.
+    """
+    return Style(meta={"link": target}) if can_be_opened(target) else _NULL
 
 
-def _is_line_break(token: Token) -> bool:
-    return token.type == "html_inline" and re.match(_LINE_BREAK, token.content) is not None
-
-
-_NULL = Style.null()
 _INDENT = "  "
 _LEAST_ROOM = MIN_WIDTH + 3
 """Cells that are left for text, however deep it is nested; code has a margin of three."""
@@ -198,9 +178,10 @@ class Layout:
             return block.make(self.page)
         prefix: Prefix = [(_INDENT, _NULL)] if block.is_thought else ()
         if block.kind is Kind.PLAIN:
-            return list(self._plain(block.source))
+            rows = harmless(block.source).split("\n")
+            return [line for row in rows for line in self.page.wrap([(row, _NULL)])]
         if block.kind is Kind.FENCE:
-            return list(piece_lines(self.page, block, prefix))
+            return piece_lines(self.page, block, prefix)
         self._references = dict(references)
         base = self.page.styles["muted"] if block.is_thought else _NULL
         if block.kind is Kind.TABLE:
@@ -218,16 +199,21 @@ class Layout:
         """Return the structure of a block; the last line of one that is open is read as it will look."""
         text = block.head + block.source
         tokens = self._parsed(text)
-        places = path(tokens) if block.has_cursor else ()
-        if places:
-            whole = block.head + _whole(block.source, tokens[places[-1]].type, self._references)
-            if whole != text:
-                text, tokens = whole, self._parsed(whole)
+        if block.has_cursor and (places := path(tokens)):
+            kind, source = tokens[places[-1]].type, block.source
+            if kind in _OF_WORDS:
+                source = as_it_will_look(source, self._references)
+            elif kind == "fence":
+                source = without_end_of_code(source)
+            if source != block.source:
+                text = block.head + source
+                tokens = self._parsed(text)
         self._source = text.split("\n")
         return tokens
 
     def _parsed(self, text: str) -> list[Token]:
-        return parse_blocks(_without_blanks(text), self._references, shows_definitions=True)
+        visible = re.sub(_TAKEN_FOR_BLANKS, lambda found: harmless(found[0]), text)
+        return parse_blocks(visible, self._references, shows_definitions=True)
 
     def _put_cursor(self, line: Line) -> None:
         """Put a cursor behind the last word, where there is room for it."""
@@ -239,10 +225,6 @@ class Layout:
                 Segment(padding.text[1:], padding.style),
             ]
 
-    def _plain(self, text: str) -> Iterator[Line]:
-        for line in harmless(text).split("\n"):
-            yield from self.page.wrap([(line, _NULL)])
-
     def _walk(self, tokens: list[Token], prefixes: Prefixes, base: Style) -> Iterator[Line]:
         """Yield the lines of tokens that stand one below the other."""
         position = 0
@@ -252,16 +234,14 @@ class Layout:
             token, end = tokens[position], closing(tokens, position)
             if not self._rest.is_over(token):
                 goes_on = self._rest.goes_on(token)
-                if above and not (goes_on or self._is_attached(above, token)):
+                is_next = self._rest.is_attached and above is not None and self._rest.is_over(above)
+                if above and not (goes_on or is_next or self._is_joined(above, token)):
                     yield self.page.line([], prefix=rest)
                 inner = tokens[position + 1 : end]
                 yield from self._block(token, inner, (rest if goes_on else first, rest), base)
             first, position, above = rest, end + 1, token
 
-    def _is_attached(self, above: Token, token: Token) -> bool:
-        """Whether a token follows another without a blank row."""
-        if self._rest.is_over(above) and self._rest.is_attached:
-            return True
+    def _is_joined(self, above: Token, token: Token) -> bool:
         return is_joined(above, token) and not self._is_behind_blank(token)
 
     def _is_behind_blank(self, token: Token) -> bool:
@@ -273,13 +253,13 @@ class Layout:
         """Return the lines of one token and what is in it."""
         match token.type:
             case "paragraph_open" | "heading_open":
-                return self._inline(inner[0], prefixes, base + self._heading(token))
+                heading = token.tag if token.tag in ("h1", "h2") else "h3"
+                style = self.page.styles[heading] if token.type == "heading_open" else _NULL
+                return self._inline(inner[0], prefixes, base + style)
             case "fence" | "code_block":
                 code, is_first = self._rest.content(token), not self._rest.goes_on(token)
                 code = code.removesuffix("\n") if token.type == "fence" else code.rstrip("\n")
-                return code_lines(
-                    self.page, code, token.info, first=prefixes[0], rest=prefixes[1], is_first=is_first
-                )
+                return code_lines(self.page, code, token.info, prefixes, is_first=is_first)
             case "blockquote_open":
                 mark = (self.page.signs.column + " ", self.page.styles["faint"])
                 deeper = self._deeper(prefixes, mark, mark)
@@ -296,12 +276,7 @@ class Layout:
         """Return prefixes with one more mark; where no room is left for text, restart at the edge."""
         if width_of([*prefixes[1], mark]) > self.page.text_width - _LEAST_ROOM:
             return [mark], [below]
-        return _joined(prefixes[0], mark), _joined(prefixes[1], below)
-
-    def _heading(self, token: Token) -> Style:
-        if token.type != "heading_open":
-            return _NULL
-        return self.page.styles[token.tag if token.tag in ("h1", "h2") else "h3"]
+        return [*prefixes[0], mark], [*prefixes[1], below]
 
     def _raw(self, token: Token, prefixes: Prefixes) -> Iterator[Line]:
         """Yield rules, and what is shown as it stands: mathematics, definitions, HTML and the like."""
@@ -348,9 +323,8 @@ class Layout:
 
     def _task(self, item: list[Token]) -> str:
         """Take the box of a task from the words of an item; return it as it is shown."""
-        found = (
-            re.match(_TASK, item[1].content) if len(item) > 1 and item[0].type == "paragraph_open" else None
-        )
+        is_text = len(item) > 1 and item[0].type == "paragraph_open"
+        found = re.match(_TASK, item[1].content) if is_text else None
         if found is None:
             return ""
         item[1].content = item[1].content[found.end() :]
@@ -398,22 +372,3 @@ class Layout:
             source = as_it_will_look(source, self._references, is_table=True)
         rows, _ = self._cells(self._parsed(head + source))
         return continued_lines(self.page, rows, columns, prefix)
-
-
-def _without_blanks(text: str) -> str:
-    """Return text with what the controls look like that are taken for blanks."""
-    return re.sub(_TAKEN_FOR_BLANKS, lambda found: harmless(found[0]), text)
-
-
-def _joined(prefix: Prefix, mark: Span) -> Prefix:
-    """Return a prefix with a mark more; marks of one style are one piece, however deep they are nested."""
-    if prefix and prefix[-1][1] == mark[1]:
-        return [*prefix[:-1], (prefix[-1][0] + mark[0], mark[1])]
-    return [*prefix, mark]
-
-
-def _whole(source: str, kind: str, labels: Collection[str]) -> str:
-    """Return the text of an open block whose last part is of a kind, as it will look."""
-    if kind in _OF_WORDS:
-        return as_it_will_look(source, labels)
-    return without_end_of_code(source) if kind == "fence" else source

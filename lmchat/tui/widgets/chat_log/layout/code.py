@@ -7,14 +7,13 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import islice
 from time import sleep, thread_time
 from typing import Any
 
 from rich.style import Style
 
 from lmchat.text import safe_line
-from lmchat.tui.widgets.chat_log.blocks import SEGMENT_LINES, Block, Code, Line, Span
+from lmchat.tui.widgets.chat_log.blocks import Block, Code, Line, Span
 from lmchat.tui.widgets.chat_log.layout.page import MIN_WIDTH, Page, fold, harmless, width_of
 
 _log = logging.getLogger(__name__)
@@ -58,18 +57,13 @@ def piece_kinds(code: str, language: str) -> Kinds:
     """Return a piece of code, harmless, in its colours as far as they are known from the piece alone."""
     code = harmless(code)
     lexer = _lexer(language) if language and _strikes[language] < _MOST_STRIKES else None
-    if lexer is None:
-        return [("", code)]
     try:
-        found: Kinds = list(_named(_in_time(_exact(lexer, code))))
+        return list(_named(_timed(_exact(lexer, code), MOST_PIECE_S))) if lexer else [("", code)]
     except _TooLongError:
         _log.warning("no colours: the lexer for %s is too slow", language)
         _strikes[language] += 1
     except Exception:  # noqa: BLE001 - one of Pygments' hundreds of lexers; it costs the colours only
         _log.warning("no colours: the lexer for %s failed", language, exc_info=True)
-    else:
-        _strikes[language] = 0
-        return found
     return [("", code)]
 
 
@@ -93,12 +87,21 @@ def _exact(lexer: Any, text: str) -> Iterator[tuple[Any, str]]:
         raise ValueError("a lexer lost text")
 
 
-def _in_time(tokens: Iterable[tuple[Any, str]]) -> Iterator[tuple[Any, str]]:
-    end_s = thread_time() + MOST_PIECE_S
-    for number, token in enumerate(tokens):
-        if number % _LOOK_EVERY == _LOOK_EVERY - 1 and thread_time() > end_s:
-            raise _TooLongError
+def _timed(
+    tokens: Iterable[tuple[Any, str]], most_s: float, is_over: Callable[[], bool] | None = None
+) -> Iterator[tuple[Any, str]]:
+    """Yield tokens for at most some CPU time; until `is_over`, leave the interpreter to others in between."""
+    begun_s = turn_s = thread_time()
+    for number, token in enumerate(tokens, 1):
         yield token
+        if number % _LOOK_EVERY:
+            continue
+        now_s = thread_time()
+        if now_s - begun_s > most_s or (is_over is not None and is_over()):
+            raise _TooLongError
+        if is_over is not None and now_s - turn_s > _WORK_S:
+            sleep(_REST_S)
+            turn_s = thread_time()
 
 
 def _named(tokens: Iterable[tuple[Any, str]]) -> Iterator[tuple[str, str]]:
@@ -122,13 +125,11 @@ def read_whole(code: Code, language: str, is_over: Callable[[], bool]) -> list[b
     text = pieces[0] + "".join(
         ("" if number in code.inner else "\n") + piece for number, piece in enumerate(pieces[1:], 1)
     )
-    if len(text) > MOST_WHOLE_CHARS:
-        return None
-    lexer = _new_lexer(language)
+    lexer = _new_lexer(language) if len(text) <= MOST_WHOLE_CHARS else None
     if lexer is None:
         return None
     try:
-        named = _named(_resting(_exact(lexer, text), is_over))
+        named = _named(_timed(_exact(lexer, text), MOST_WHOLE_S, is_over))
         colours = b"".join(bytes((_NAMES.index(name),)) * len(part) for name, part in named)
     except _TooLongError:
         return None
@@ -141,20 +142,6 @@ def read_whole(code: Code, language: str, is_over: Callable[[], bool]) -> list[b
         found.append(colours[place : place + len(piece)])
         place += len(piece)
     return found
-
-
-def _resting(tokens: Iterable[tuple[Any, str]], is_over: Callable[[], bool]) -> Iterator[tuple[Any, str]]:
-    """Yield tokens, and leave the interpreter to others between them."""
-    rest = iter(tokens)
-    begun_s = turn_s = thread_time()
-    while some := list(islice(rest, _LOOK_EVERY)):
-        yield from some
-        now_s = thread_time()
-        if is_over() or now_s - begun_s > MOST_WHOLE_S:
-            raise _TooLongError
-        if now_s - turn_s > _WORK_S:
-            sleep(_REST_S)
-            turn_s = thread_time()
 
 
 def known_kinds(code: str, colours: bytes) -> Iterator[tuple[str, str]]:
@@ -197,66 +184,31 @@ def code_lines(
     page: Page,
     code: str,
     info: str,
+    prefixes: tuple[Sequence[Span], Sequence[Span]] = ((), ()),
     *,
-    first: Sequence[Span] = (),
-    rest: Sequence[Span] = (),
+    kinds: Kinds | None = None,
     is_first: bool = True,
+    is_inner: bool = False,
 ) -> Iterator[Line]:
-    """Yield the lines of a piece of code; the first piece has a head with the language."""
-    language = language_of(info)
+    """Yield the lines of a piece of code, those that are too long folded.
+
+    Args:
+        page: The page.
+        code: The text.
+        info: The words behind the fence.
+        prefixes: What stands before the first line and before the others.
+        kinds: The code in its colours, where they are known.
+        is_first: Whether the piece has a head with the language.
+        is_inner: Whether it begins in the middle of a line.
+    """
+    first, rest = prefixes
     if is_first:
-        yield head_line(page, _title(info), first)
+        yield head_line(page, safe_line(info, limit=1_000) or "code", first)
         first = rest
         if not code:
             return
-    lines = code.split("\n")
-    for start in range(0, len(lines), SEGMENT_LINES):
-        piece = "\n".join(lines[start : start + SEGMENT_LINES])
-        for line in _folded(page, piece_kinds(piece, language), (first, rest)):
-            yield line
-            first = rest
-
-
-def piece_lines(page: Page, block: Block, prefix: Sequence[Span]) -> Iterator[Line]:
-    """Yield the lines of a piece of a fence that is a block of its own."""
-    language = language_of(block.info)
-    if block.is_first:
-        yield head_line(page, _title(block.info), prefix)
-        if not block.source:
-            return
-    line: Line | None = None
-    if block.code is not None and block.code.colours:
-        kinds: Kinds = known_kinds(block.source, block.code.colours[block.piece])
-    else:
-        kinds = piece_kinds(block.source, language)
-    for line in _folded(page, kinds, (prefix, prefix), is_inner=bool(block.head)):
-        yield line
-    if line is not None and block.goes_on:
-        line.is_wrapped = True
-
-
-def _title(info: str) -> str:
-    """Return the title of code: the words behind its fence."""
-    return safe_line(info, limit=1_000) or "code"
-
-
-def language_of(info: str) -> str:
-    """Return the language out of `python`, `python:main.py` or `{.python .numbered}`."""
-    found = re.match(r"[{.\s]*([\w#+.-]{1,40})", info)
-    return found[1] if found else ""
-
-
-def _folded(
-    page: Page,
-    kinds: Kinds,
-    prefixes: tuple[Sequence[Span], Sequence[Span]],
-    *,
-    is_inner: bool = False,
-) -> Iterator[Line]:
-    """Yield the lines of code, those that are too long folded; `is_inner` begins in the middle of a line."""
-    first, rest = prefixes
     width = max(page.text_width - 3 - width_of(rest), MIN_WIDTH)
-    for spans in _split(page, kinds):
+    for spans in _split(page, kinds or piece_kinds(code, language_of(info))):
         indent = min(_depth(spans), width // 2) + _MORE
         rest_width = max(width - indent, MIN_WIDTH // 2)
         parts = list(fold(spans, rest_width if is_inner else width, rest_width))
@@ -266,6 +218,23 @@ def _folded(
             yield line
             first = rest
         is_inner = False
+
+
+def piece_lines(page: Page, block: Block, prefix: Sequence[Span]) -> list[Line]:
+    """Return the lines of a piece of a fence that is a block of its own."""
+    colours = block.code.colours if block.code else ()
+    kinds = known_kinds(block.source, colours[block.piece]) if colours else None
+    ends = {"is_first": block.is_first, "is_inner": bool(block.head)}
+    lines = list(code_lines(page, block.source, block.info, (prefix, prefix), kinds=kinds, **ends))
+    if lines and block.goes_on:
+        lines[-1].is_wrapped = True
+    return lines
+
+
+def language_of(info: str) -> str:
+    """Return the language out of `python`, `python:main.py` or `{.python .numbered}`."""
+    found = re.match(r"[{.\s]*([\w#+.-]{1,40})", info)
+    return found[1] if found else ""
 
 
 def head_line(page: Page, words: str, prefix: Sequence[Span] = (), hint: str = "copy") -> Line:

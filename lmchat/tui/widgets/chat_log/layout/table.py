@@ -48,14 +48,17 @@ class Columns(Struct):
 
 def measured(rows: Sequence[Sequence[Cell]], aligns: list[str], room: int) -> Columns:
     """Return columns with the widest shrunk first, so far as their words allow."""
-    columns = [[row[place] for row in rows if place < len(row)] for place in range(max(map(len, rows)))]
-    wanted = [max((_width(cell) for cell in column), default=0) or 1 for column in columns]
+    columns = [[row[place] for row in rows] for place in range(len(rows[0]))]
+    is_long = len(rows) > TABLE_ROWS
+    more = [_TO_COME * (is_long and all(map(_is_one_word, column[1:]))) for column in columns]
+    wanted = [max(map(_width, column)) or 1 for column in columns]
     least = [
         min(width, max(_LEAST, min(_LONGEST_WORD, max(map(_longest_word, column)))))
         for width, column in zip(wanted, columns, strict=True)
     ]
-    more = [_TO_COME * (len(rows) > TABLE_ROWS and _is_of_words(column[1:])) for column in columns]
-    roomy, roomy_least = _sums(wanted, more), _sums(least, more)
+    roomy, roomy_least = (
+        [width + added for width, added in zip(sizes, more, strict=True)] for sizes in (wanted, least)
+    )
     for sizes, widest, narrowest in (
         (roomy, roomy, roomy_least),
         (wanted, wanted, least),
@@ -70,13 +73,9 @@ def measured(rows: Sequence[Sequence[Cell]], aligns: list[str], room: int) -> Co
     return Columns([], aligns)
 
 
-def _sums(widths: list[int], more: list[int]) -> list[int]:
-    return [width + added for width, added in zip(widths, more, strict=True)]
-
-
-def _is_of_words(cells: Sequence[Cell]) -> bool:
-    """Whether each cell is one word or number, which looks bad when it is broken."""
-    return all(len("".join(text for text, _ in cell).split()) <= 1 for cell in cells)
+def _is_one_word(cell: Cell) -> bool:
+    """Whether a cell is one word or number, which looks bad when it is broken."""
+    return len("".join(text for text, _ in cell).split()) <= 1
 
 
 def _shrunk(wanted: list[int], least: list[int], space: int) -> list[int]:
@@ -127,25 +126,26 @@ def table_lines(page: Page, rows: list[list[Cell]], columns: Columns, prefixes: 
 
 def continued_lines(page: Page, rows: list[list[Cell]], columns: Columns, prefix: Prefix) -> Iterator[Line]:
     """Yield the lines of rows that follow others; the first of `rows` is the head and not shown."""
-    if not columns.widths:
+    if not columns.widths or columns.is_apart:
         yield page.line([], prefix=prefix)
+    if columns.widths:
+        yield from _rows(page, rows[1:], columns, prefix)
+    else:
         yield from _records(page, rows, (prefix, prefix))
-        return
-    for row in rows[1:]:
-        if columns.is_apart:
-            yield page.line([], prefix=prefix)
-        yield from _row(page, row, columns, (prefix, prefix))
 
 
 def _columns(page: Page, rows: list[list[Cell]], columns: Columns, prefixes: Prefixes) -> Iterator[Line]:
-    rest = prefixes[1]
     yield from _row(page, rows[0], columns, prefixes)
     width = sum(columns.widths) + columns.gap * (len(columns.widths) - 1)
-    yield page.line([(page.signs.rule * width, page.styles["faint"])], prefix=rest)
-    for number, row in enumerate(rows[1:]):
+    yield page.line([(page.signs.rule * width, page.styles["faint"])], prefix=prefixes[1])
+    yield from _rows(page, rows[1:], columns, prefixes[1])
+
+
+def _rows(page: Page, rows: list[list[Cell]], columns: Columns, prefix: Prefix) -> Iterator[Line]:
+    for number, row in enumerate(rows):
         if number and columns.is_apart:
-            yield page.line([], prefix=rest)
-        yield from _row(page, row, columns, (rest, rest))
+            yield page.line([], prefix=prefix)
+        yield from _row(page, row, columns, (prefix, prefix))
 
 
 def _row(page: Page, row: list[Cell], columns: Columns, prefixes: Prefixes) -> Iterator[Line]:
