@@ -1,4 +1,4 @@
-"""Addresses: where one ends in a text, what may be opened, and whether words say where a link leads."""
+"""Links and half-written text: where addresses end and lead, and what a last line lacks."""
 
 from __future__ import annotations
 
@@ -21,21 +21,12 @@ _PAIRS = {")": "(", "]": "["}
 
 
 def rest_of_address(text: str) -> str:
-    """Return the part of a text behind `://` that belongs to the address, empty if there is none."""
+    """Return the address behind `://`, without stops, marks and unpaired brackets at its end."""
     found = re.match(_REST, text)
-    rest = _trimmed(found[0]) if found else ""
+    rest = found[0] if found else ""
+    while rest and (rest[-1] in _ENDS or rest.count(rest[-1]) > rest.count(_PAIRS.get(rest[-1], rest[-1]))):
+        rest = rest[:-1]
     return rest if rest[:1].isalnum() or rest.startswith("[") else ""
-
-
-def _trimmed(text: str) -> str:
-    """Return an address without stops, marks and unpaired brackets at its end."""
-    end = len(text)
-    excess = {closing: text.count(closing) - text.count(opening) for closing, opening in _PAIRS.items()}
-    while end and (text[end - 1] in _ENDS or excess.get(text[end - 1], 0) > 0):
-        end -= 1
-        if text[end] in excess:
-            excess[text[end]] -= 1
-    return text[:end]
 
 
 @lru_cache(maxsize=256)
@@ -45,7 +36,7 @@ def can_be_opened(address: str) -> bool:
 
 
 def host_of(address: str) -> str:
-    """Return the host that an address names, without a user's name and port; empty where it names none."""
+    """Return the host that an address names; empty where it names none."""
     from urllib.parse import urlsplit
 
     try:
@@ -56,31 +47,18 @@ def host_of(address: str) -> str:
 
 @lru_cache(maxsize=256)
 def is_told_by(address: str, words: str) -> bool:
-    """Whether a reader of the words knows where the link leads, or is at least not misled.
-
-    Words that look like an address must name the host that the link leads to.
-    """
+    """Whether a reader of the words is not misled: those like an address must name the host of the link."""
     if words in (address, address.removeprefix(_MAIL)):
         return True
     if not can_be_opened(address):
         return False
     host = host_of(address)
-    words = _as_a_browser_reads(words)
+    plain = unicodedata.normalize("NFKC", words).replace("\u3002", ".")  # as a browser reads it
+    words = "".join(char for char in plain if unicodedata.category(char) != "Cf")
     if "://" in words:
         return host_of(words) == host
-    return all(_names(found[0].lower(), host) for found in re.finditer(_HOST_LIKE, words))
-
-
-def _as_a_browser_reads(words: str) -> str:
-    """Return words with the letters and dots that a browser takes for plain ones, without unseen ones."""
-    if words.isascii():
-        return words
-    plain = unicodedata.normalize("NFKC", words).replace("\u3002", ".")
-    return "".join(char for char in plain if unicodedata.category(char) != "Cf")
-
-
-def _names(found: str, host: str) -> bool:
-    return host in (found, f"www.{found}") or found == f"www.{host}"
+    named = {found[0].lower().removeprefix("www.") for found in re.finditer(_HOST_LIKE, words)}
+    return named <= {host.removeprefix("www.")}
 
 
 def page_host(address: str) -> str:
@@ -95,8 +73,7 @@ def page_host(address: str) -> str:
 BRACKETS = {"\\(": "\\)", "\\[": "\\]", "$$": "$$"}
 """Start and end of mathematics."""
 _MOST_CHARS = 2_000
-_DOLLARS = r"\$(?![\s$])[^$`\n]{1,300}(?<![\s\\])\$(?![A-Za-z0-9_])"
-_MOST_DOLLARS = 304
+_DOLLARS = re.compile(r"\$(?![\s$])[^$`\n]{1,300}(?<![\s\\])\$(?![A-Za-z0-9_])")
 
 
 def end_of_math(source: str, start: int, stop: int | None = None) -> int:
@@ -108,8 +85,8 @@ def end_of_math(source: str, start: int, stop: int | None = None) -> int:
         is_link = end == "\\]" and source.startswith("(", place + 2)
         return 0 if place < 0 or is_link else place + 2
     is_apart = not (start and source[start - 1].isalnum())
-    found = re.match(_DOLLARS, source[start : start + _MOST_DOLLARS]) if is_apart else None
-    return start + found.end() if found and "](" not in found[0] else 0
+    found = _DOLLARS.match(source, start) if is_apart else None
+    return found.end() if found and "](" not in found[0] else 0
 
 
 _ONLY_MARKS = r" {0,3}(?![-*+] )(?:[-=_*]+[-=_* ]*|[`~]{1,2}|#{1,6} *|\+ *)$"
@@ -132,15 +109,17 @@ _FAR = 300
 
 
 def as_it_will_look(source: str, labels: Collection[str] = (), *, is_table: bool = False) -> str:
-    """Return the text of an open block with what its last line lacks; a table's head may be elsewhere.
+    """Return the text of an open block with what its last line lacks.
 
-    `labels` are those of the links that are defined, in capitals as the parser keeps them.
+    Args:
+        source: The text.
+        labels: Labels of the links that are defined, in capitals as the parser keeps them.
+        is_table: Whether it consists of rows of a table whose head is elsewhere.
     """
     before, end, last = source.rpartition("\n")
-    above = before.rpartition("\n")[2]
     if re.match(_ONLY_MARKS, last):
         return before
-    if is_table or _is_row(last) or (not last and _is_row(above)):
+    if is_table or _is_row(last) or (not last and _is_row(before.rpartition("\n")[2])):
         return before + end + _row(before, last, labels, is_inner=is_table)
     start = re.match(_BEGIN, last)
     size = start.end() if start else 0
@@ -161,16 +140,16 @@ def _row(before: str, last: str, labels: Collection[str], *, is_inner: bool) -> 
     """Return the last row of a table: below a head its dashes, else with its last cell."""
     first, _, above = before.rpartition("\n")
     if max(last.count("|"), above.count("|")) > MOST_COLUMNS:
-        return last  # too many columns, or nearly
-    if not is_inner and not _is_row(above):
-        cells_before, bar, cell = last.rpartition("|")
-        last = cells_before + bar + _line(cell, labels)
-        cells = _cells(last)
-        return f"{last.rstrip(' |')}|\n{_dashes(last, cells, len(cells))}" if any(cells) else ""
-    if not is_inner and not _is_row(first.rpartition("\n")[2]):
+        return last
+    is_head = not (is_inner or _is_row(above))
+    if not (is_inner or is_head or _is_row(first.rpartition("\n")[2])):
         return _dashes(above, _cells(last), len(_cells(above))) if re.match(_DASHES, last) else last
     cells_before, bar, cell = last.rpartition("|")
-    return cells_before + bar + _line(cell, labels)
+    last = cells_before + bar + _line(cell, labels)
+    if not is_head:
+        return last
+    cells = _cells(last)
+    return f"{last.rstrip(' |')}|\n{_dashes(last, cells, len(cells))}" if any(cells) else ""
 
 
 def _cells(row: str) -> list[str]:
@@ -193,8 +172,10 @@ def _line(text: str, labels: Collection[str]) -> str:
         place += sign.end()
         if mark[0] == "`":
             end = re.search(rf"(?<!`){mark}(?!`)", text[place:])
-            if not end:
-                text = _with_code(text, start, mark)
+            if end is None and len(text) - start <= _FAR:
+                code = text[place:].rstrip("`")
+                text = text[:start] + (mark + code + mark if code.strip() else "")
+            if end is None:
                 break
             place += end.end()
         elif mark[0] == "$" or mark in BRACKETS:
@@ -202,9 +183,12 @@ def _line(text: str, labels: Collection[str]) -> str:
         elif mark[-1] == "[" and (words := _half_link(text[start:], labels)) is not None:
             text = text[:start] + words  # it becomes a link when its address is whole
             break
-        elif not _is_noted(opened, text, start, mark) and place == len(text):
+        elif mark[0] in "*_~" and not _is_noted(opened, text, start, mark) and place == len(text):
             text = text[:start]  # half a mark, or one whose words are to come
-    return _with_ends(text, opened)
+    for mark, start in reversed(opened):
+        if len(text) - start <= _FAR and text[start + len(mark) :].strip():
+            text = text.rstrip() + mark
+    return text
 
 
 def _half_link(text: str, labels: Collection[str]) -> str | None:
@@ -218,7 +202,7 @@ def _half_link(text: str, labels: Collection[str]) -> str | None:
 
 
 def _with_math(text: str, start: int, mark: str) -> tuple[str, int]:
-    """Return text in which mathematics that have no end yet look as they stand, and where to go on.
+    """Return text in which mathematics that have no end yet look as they are, and where to go on.
 
     A lone `$` may be one of money: then only its backslashes are kept, and marks are marks.
     """
@@ -233,18 +217,8 @@ def _with_math(text: str, start: int, mark: str) -> tuple[str, int]:
     return text, start + 1
 
 
-def _with_code(text: str, start: int, mark: str) -> str:
-    """Return text that ends with the end of its code; marks without code are left out."""
-    if len(text) - start > _FAR:
-        return text
-    code = text[start + len(mark) :].rstrip("`")
-    return text[:start] + (mark + code + mark if code.strip() else "")
-
-
 def _is_noted(opened: list[tuple[str, int]], text: str, start: int, mark: str) -> bool:
     """Note emphasis that begins, and forget what ends; a mark that is neither is not noted."""
-    if mark[0] not in "*_~":
-        return True
     before, after = text[start - 1 : start], text[start + len(mark) : start + len(mark) + 1]
     if before.strip() and mark in [one for one, _ in opened]:
         while opened.pop()[0] != mark:
@@ -255,11 +229,3 @@ def _is_noted(opened: list[tuple[str, int]], text: str, start: int, mark: str) -
         return False
     opened.append((mark, start))
     return True
-
-
-def _with_ends(text: str, opened: list[tuple[str, int]]) -> str:
-    """Return text with the ends of the emphasis that is open."""
-    for mark, start in reversed(opened):
-        if len(text) - start <= _FAR and text[start + len(mark) :].strip():
-            text = text.rstrip() + mark
-    return text

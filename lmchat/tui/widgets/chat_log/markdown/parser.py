@@ -19,23 +19,16 @@ class Token(Protocol):
     """Attributes of the parser's tokens that are used."""
 
     type: str
-    """Kind as in HTML, with `_open` and `_close`."""
     tag: str
-    """Name of the element, as in HTML."""
     level: int
-    """How deep it is nested."""
     nesting: int
-    """1 opens, -1 closes, 0 stands alone."""
+    """1 opens, -1 closes, 0 does neither."""
     map: list[int] | None
     """First line, and the line behind the last."""
     content: str
-    """Its text."""
     markup: str
-    """The marks that made it: of a list, the sign behind its numbers."""
     info: str
-    """The words after the opening of a fence."""
     attrs: Mapping[str, Any]
-    """Attributes, as in HTML."""
 
 
 @cache

@@ -45,8 +45,6 @@ _MAX_CLUSTER = 64
 _JOINER = "\u200d"
 OPEN_CHARS = 600
 """In a longer open tail, the blocks of a quote or list item are closed one by one."""
-_CELL_CHARS = 10
-"""Cost of a cell in characters of prose, even if it is empty."""
 _LIST = re.compile(r" {0,3}(?!([-*])(?:[ \t]*\1){2,}[ \t]*$)(?:[-+*]|\d{1,9}[.)])(?:[ \t]|$)", re.MULTILINE)
 """Start of a list; three of its marks would be a rule."""
 _DEFINITION = re.compile(r" {0,3}\[[^\]]*\]:")
@@ -417,15 +415,12 @@ class MarkdownTail(Struct):
         leaf = tokens[places[-1]]
         start, end = span(leaf)
         begin = max(start, self._hidden)
-        if leaf.type in _BY_LINES:
-            begin += start >= self._hidden and leaf.type == "fence"
-            count = SEGMENT_LINES if end - begin > SEGMENT_LINES else 0
-            while count and leaf.type == "code_block" and not lines[begin + count - 1].strip(" >\t\n"):
-                count -= 1  # blank lines at the end of code are none of it
-        elif leaf.type == "table_open" and len(places) > 1:
-            count = _fitting(lines[begin:])
-        else:
+        if leaf.type not in _BY_LINES:
             return False
+        begin += start >= self._hidden and leaf.type == "fence"
+        count = SEGMENT_LINES if end - begin > SEGMENT_LINES else 0
+        while count and leaf.type == "code_block" and not lines[begin + count - 1].strip(" >\t\n"):
+            count -= 1  # blank lines at the end of code are none of it
         if not count or begin + count >= len(lines):
             return False
         self._cut_within(tokens, places, lines, sum(map(len, lines[: begin + count])))
@@ -486,16 +481,6 @@ def _numbers(levels: list[Level]) -> tuple[int, ...]:
     return tuple(level.number for level in levels if level.number is not None)
 
 
-def _fitting(lines: list[str], columns: int = 0) -> int:
-    """Return how many lines of a table are as long as a piece; 0 where all are shorter."""
-    size = 0
-    for number, line in enumerate(lines):
-        size += max(len(line), columns * _CELL_CHARS)
-        if size > PIECE_CHARS:
-            return max(number, HEAD_LINES + 1)
-    return 0
-
-
 def _is_blank(line: str) -> bool:
     return not line.strip("> \t\n")
 
@@ -512,5 +497,4 @@ def _items(token: Token, tokens: list[Token]) -> list[int]:
 
 def _framed(lines: list[str]) -> list[str]:
     """Return head and first rows of a table: those that decide about its widths."""
-    columns = max(line.count("|") for line in lines[:HEAD_LINES])
-    return lines[: _fitting(lines, columns) or HEAD_LINES + TABLE_ROWS][: HEAD_LINES + TABLE_ROWS]
+    return lines[: HEAD_LINES + TABLE_ROWS]
