@@ -79,7 +79,6 @@ class _Writer:
         self._begin = 0
 
     def write(self, tokens: list[Token]) -> list[Span]:
-        """Return the spans of tokens."""
         for token in tokens:
             is_break = token.type == "html_inline" and re.match(_LINE_BREAK, token.content)
             if token.nesting == 1:
@@ -226,7 +225,6 @@ class Layout:
             ]
 
     def _walk(self, tokens: list[Token], prefixes: Prefixes, base: Style) -> Iterator[Line]:
-        """Yield the lines of tokens that stand one below the other."""
         position = 0
         first, rest = prefixes
         above: Token | None = None
@@ -250,7 +248,6 @@ class Layout:
         return 0 <= line < len(self._source) and not self._source[line].strip("> \t")
 
     def _block(self, token: Token, inner: list[Token], prefixes: Prefixes, base: Style) -> Iterator[Line]:
-        """Return the lines of one token and what is in it."""
         match token.type:
             case "paragraph_open" | "heading_open":
                 heading = token.tag if token.tag in ("h1", "h2") else "h3"
@@ -331,7 +328,6 @@ class Layout:
         return f"[{found[1].lower()}] "
 
     def _inline(self, token: Token, prefixes: Prefixes, style: Style) -> Iterator[Line]:
-        """Yield the lines of a paragraph; where its source has another line, so has the page."""
         first, rest = prefixes
         for spans in split_lines(self._spans(token, style)):
             yield from self.page.wrap(spans, first=first, rest=rest)
@@ -341,7 +337,6 @@ class Layout:
         return inline_spans(self.page, token.content.removeprefix(GLUE), self._references, style)
 
     def _cells(self, tokens: list[Token]) -> tuple[list[list[Cell]], list[str]]:
-        """Return the cells of a table by rows, and how its columns are aligned."""
         rows: list[list[Cell]] = []
         aligns: list[str] = []
         for token in tokens:

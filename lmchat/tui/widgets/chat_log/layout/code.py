@@ -159,7 +159,6 @@ def _lexer(language: str) -> Any:
 
 
 def _new_lexer(language: str) -> Any:
-    """Return Pygments' lexer for a language, None where it knows none."""
     from pygments.lexers import get_lexer_by_name
     from pygments.util import ClassNotFound
 
@@ -209,7 +208,8 @@ def code_lines(
             return
     width = max(page.text_width - 3 - width_of(rest), MIN_WIDTH)
     for spans in _split(page, kinds or piece_kinds(code, language_of(info))):
-        indent = min(_depth(spans), width // 2) + _MORE
+        text = "".join(part for part, _ in spans)
+        indent = min(len(text) - len(text.lstrip(" ")), width // 2) + _MORE
         rest_width = max(width - indent, MIN_WIDTH // 2)
         parts = list(fold(spans, rest_width if is_inner else width, rest_width))
         for index, part in enumerate(parts):
@@ -237,22 +237,17 @@ def language_of(info: str) -> str:
     return found[1] if found else ""
 
 
-def head_line(page: Page, words: str, prefix: Sequence[Span] = (), hint: str = "copy") -> Line:
+def head_line(page: Page, words: str, prefix: Sequence[Span] = (), *, has_key: bool = True) -> Line:
     """Return the row above code: what it is, and while the message has the focus, the key that copies it."""
     muted, strong = page.styles["muted"], page.styles["strong"]
     room = max(page.text_width - 3 - width_of(prefix), MIN_WIDTH)
     line = page.line([*_pad(page), *page.fit([(words, muted)], room)], prefix=prefix, tint="panel")
-    act = Style(meta={"act": "copy_code"})
-    keys: list[Span] = [("c", muted + strong + act), (" " + hint, muted + act)]
-    left = page.fit([(words, muted)], max(room - width_of(keys) - 2, 1))
-    line.hint = page.line([*_pad(page), *left, ("  ", _NULL), *keys], prefix=prefix, tint="panel").segments
+    if has_key:
+        act = Style(meta={"act": "copy_code"})
+        keys: list[Span] = [("  ", _NULL), ("c", muted + strong + act), (" copy", muted + act)]
+        left = page.fit([(words, muted)], max(room - width_of(keys), 1))
+        line.hint = page.line([*_pad(page), *left, *keys], prefix=prefix, tint="panel").segments
     return line
-
-
-def _depth(spans: list[Span]) -> int:
-    """Return how many blanks a line of code begins with."""
-    text = "".join(text for text, _ in spans)
-    return len(text) - len(text.lstrip(" "))
 
 
 def _code_line(page: Page, spans: list[Span], prefix: Sequence[Span], *, indent: int) -> Line:
@@ -265,14 +260,12 @@ def _code_line(page: Page, spans: list[Span], prefix: Sequence[Span], *, indent:
 
 
 def _pad(page: Page, sign: str = " ") -> list[Span]:
-    """Return the two cells between the edge of the block and its code."""
     if page.has_tints:
         return [(" " + sign, page.styles["muted"])]
     return [(page.signs.column, page.styles["faint"]), (sign, page.styles["muted"])]
 
 
 def _split(page: Page, kinds: Kinds) -> Iterator[list[Span]]:
-    """Yield the spans of each line of code."""
     spans: list[Span] = []
     for kind, text in kinds:
         style = page.styles[kind] if kind else _NULL

@@ -56,7 +56,6 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 def _is_single(text: str) -> bool:
-    """Whether each character takes one cell."""
     return (text.isascii() and text.isprintable()) or _compiled(_SINGLE).fullmatch(text) is not None
 
 
@@ -71,7 +70,6 @@ def wrap_points(text: str, width: int) -> list[int]:
 
 
 def _points_by_count(text: str, width: int) -> list[int]:
-    """Break a text of which each character takes one cell."""
     points: list[int] = []
     start, first = 0, len(text) - len(text.lstrip(" "))
     end = len(text.rstrip(" "))
@@ -147,7 +145,6 @@ class Page(Struct):
         return max(self.width - 3, MIN_WIDTH)
 
     def style(self, *names: str) -> Style:
-        """Return the sum of some styles."""
         total = Style.null()
         for name in names:
             total += self.styles[name]

@@ -59,10 +59,9 @@ MOST_LEVELS = 40
 _MATH_BEGINS = r"(?:(\$\$)|(\\\[)(?![^\[\]\\]*\])|\\begin\{([a-z]+\*?)\})"
 _MATH_END = r"\s*[.,;:]?\s*$"
 _SCHEME = r"(?i)(?:^|[^a-z0-9.+-])(https?)$"
-_SCHEME_CHARS = len("-https")
 _DUNDER = r"__[a-z][a-z0-9_]{0,80}__(?=\(|\.[a-z])"
 _DUNDER_MEMBER = r"__[a-z][a-z0-9_]{0,80}__"
-_MOST_DUNDER = 90
+_OPERANDS = r"[A-Za-z0-9)\]][A-Za-z0-9(]"
 _STOPS = ".:!?,;)]%\u2026"
 _ASTERISK = ord("*")
 _MOST_LOOKED_AT = 60
@@ -87,9 +86,7 @@ def deep(state: StateBlock, first: int, last: int, silent: bool) -> bool:
     """Take what is nested too deep as one piece of text."""
     if state.level < MOST_LEVELS or silent:
         return False
-    token = state.push("deep", "", 0)
-    token.content, token.map = state.getLines(first, last, state.blkIndent, keepLastLF=True), [first, last]
-    state.line = last
+    _push(state, "deep", first, last)
     return True
 
 
@@ -97,32 +94,29 @@ def math_block(state: StateBlock, first: int, last: int, silent: bool) -> bool:
     r"""Take `$$`, `\[` or `\begin{}` at the beginning of a line, up to its end or to a blank line."""
     if state.is_code_block(first):
         return False
-    begin = state.bMarks[first] + state.tShift[first]
-    is_likely = state.src.startswith(("$$", "\\"), begin)
-    found = re.match(_MATH_BEGINS, state.src[begin : state.eMarks[first]]) if is_likely else None
+    begin, stop = state.bMarks[first] + state.tShift[first], state.eMarks[first]
+    found = re.compile(_MATH_BEGINS).match(state.src, begin, stop)
     if not found:
         return False
     end = "$$" if found[1] else "\\]" if found[2] else f"\\end{{{found[3]}}}"
-    place = state.src.find(end, begin + found.end(), state.eMarks[first])
-    if place >= 0 and not re.match(_MATH_END, state.src[place + len(end) : state.eMarks[first]]):
+    place = state.src.find(end, found.end(), stop)
+    if place >= 0 and not re.match(_MATH_END, state.src[place + len(end) : stop]):
         return False
+    line = first + 1
+    is_over = place >= 0
+    while not is_over and line < last and not state.isEmpty(line) and state.sCount[line] >= state.blkIndent:
+        is_over = end in state.src[state.bMarks[line] : state.eMarks[line]]
+        line += 1
     if not silent:
-        state.line = _math_end(state, (first, last), end) if place < 0 else first + 1
-        token = state.push("math_block", "", 0)
-        token.content = state.getLines(first, state.line, state.blkIndent, keepLastLF=True)
-        token.map = [first, state.line]
+        _push(state, "math_block", first, line)
     return True
 
 
-def _math_end(state: StateBlock, lines: tuple[int, int], end: str) -> int:
-    """Return the line behind the last one of mathematics."""
-    line = lines[0] + 1
-    while line < lines[1] and not state.isEmpty(line) and state.sCount[line] >= state.blkIndent:
-        begin = state.bMarks[line] + state.tShift[line]
-        line += 1
-        if state.src.find(end, begin, state.eMarks[line - 1]) >= 0:
-            break
-    return line
+def _push(state: StateBlock, kind: str, first: int, last: int) -> None:
+    token = state.push(kind, "", 0)
+    token.content = state.getLines(first, last, state.blkIndent, keepLastLF=True)
+    token.map = [first, last]
+    state.line = last
 
 
 def shown_reference(state: StateBlock, first: int, last: int, silent: bool) -> bool:
@@ -131,14 +125,12 @@ def shown_reference(state: StateBlock, first: int, last: int, silent: bool) -> b
     if state.src.startswith("[^", begin) or not reference(state, first, last, silent):
         return False
     if not silent and state.env.get("shows_definitions"):
-        token = state.push("definition", "", 0)
-        token.content = state.getLines(first, state.line, state.blkIndent, keepLastLF=False)
-        token.map = [first, state.line]
+        _push(state, "definition", first, state.line)
     return True
 
 
 def math(state: StateInline, silent: bool) -> bool:
-    """Take mathematics as it stands."""
+    """Take mathematics as they are."""
     start, source = state.pos, state.src
     stop = end_of_math(source, start, state.posMax) if source[start] in "$\\" else 0
     if not stop:
@@ -154,7 +146,7 @@ def address(state: StateInline, silent: bool) -> bool:
     pos = state.pos
     if state.linkLevel > 0 or not state.src.startswith("://", pos):
         return False
-    scheme = re.search(_SCHEME, state.pending[-_SCHEME_CHARS:])
+    scheme = re.search(_SCHEME, state.pending[-6:])  # as in `-https`
     rest = rest_of_address(state.src[pos + 3 : state.posMax]) if scheme else ""
     if not scheme or not rest:
         return False
@@ -172,16 +164,14 @@ def address(state: StateInline, silent: bool) -> bool:
 def dunder(state: StateInline, silent: bool) -> bool:
     """Take names like `__init__.py` as they stand."""
     start = state.pos
-    if not state.src.startswith("__", start):
-        return False
     is_member = start > 1 and state.src[start - 1] == "." and state.src[start - 2].isalnum()
-    end = min(start + _MOST_DUNDER, state.posMax)
-    found = re.match(_DUNDER_MEMBER if is_member else _DUNDER, state.src[start:end])
+    pattern = re.compile(_DUNDER if not is_member else _DUNDER_MEMBER)
+    found = pattern.match(state.src, start, state.posMax)
     if not found:
         return False
     if not silent:
         state.pending += found[0]
-    state.pos += found.end()
+    state.pos = found.end()
     return True
 
 
@@ -197,7 +187,7 @@ def emphasis(state: StateInline, silent: bool) -> bool:
     if marker == "*" and before and after:  # beside a blank the parser is right
         if not (before + after).isascii() and re.search(_IDEOGRAPH, before + after):
             can_open = can_close = True
-        elif _ends_operand(before) and _begins_operand(after):
+        elif re.match(_OPERANDS, before + after):
             can_open, can_close = False, can_close and _is_open(state, scanned.length)
         elif before in _STOPS and after.isalnum() and _is_open(state, scanned.length):
             can_open, can_close = False, True  # as in `**Note:**text`
@@ -220,11 +210,3 @@ def _is_open(state: StateInline, length: int) -> bool:
             elif one.open:
                 depth += 1
     return depth > 0
-
-
-def _ends_operand(char: str) -> bool:
-    return char.isascii() and (char.isalnum() or char in ")]")
-
-
-def _begins_operand(char: str) -> bool:
-    return char.isascii() and (char.isalnum() or char == "(")

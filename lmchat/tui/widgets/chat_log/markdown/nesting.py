@@ -162,7 +162,6 @@ def _inside(line: str, levels: list[Level], start: int) -> int:
 
 
 def _opening(line: str, position: int) -> str:
-    """Return the mark of an item with the blanks around it."""
     match = _ITEM.match(line, position)
     if match is None:
         return "- "

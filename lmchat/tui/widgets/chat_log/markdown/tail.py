@@ -91,11 +91,8 @@ class OpenFence(Struct):
     opening: Fence
     closed: list[Block]
     code: Code = field(default_factory=Code)
-    """Data that its blocks share."""
     is_first: bool = True
-    """Whether nothing of it is closed yet."""
     is_inner: bool = False
-    """Whether the next piece begins in the middle of a line."""
     _lines: list[str] = field(default_factory=list)
 
     def take(self, lines: list[str]) -> tuple[int, bool]:
@@ -108,7 +105,6 @@ class OpenFence(Struct):
         return len(lines), False
 
     def end(self) -> None:
-        """Close what is left."""
         if self._lines or self.is_first:
             self._close()
         self.code.is_whole = True
@@ -126,7 +122,6 @@ class OpenFence(Struct):
 
     @property
     def _is_in_line(self) -> bool:
-        """Whether the next text is in the middle of a line."""
         return self.is_inner and not self._lines
 
     def _take_line(self, line: str) -> None:
@@ -281,7 +276,6 @@ class MarkdownTail(Struct):
         return cuts[-1]
 
     def _cuts(self, token: Token, tokens: list[Token], lines: list[str], done: int) -> list[int]:
-        """Return the lines at which a top-level block may be cut, from `done` to its end."""
         start, end = span(token)
         inside: list[int] = []
         if token.type.endswith("_list_open"):
@@ -299,7 +293,6 @@ class MarkdownTail(Struct):
         return [numbers, *((numbers[0] + sum(line < cut for line in items),) for cut in cuts[1:])]
 
     def _close(self, cuts: list[int], lines: list[str], token: Token, tokens: list[Token]) -> None:
-        """Close the pieces of a top-level block."""
         start = span(token)[0]
         opening = fence_of(lines[start]) if token.type == "fence" and start >= self._hidden else None
         if opening is not None:
@@ -348,11 +341,9 @@ class MarkdownTail(Struct):
         self._tail, self._head, self._looked_at = head + self._tail[chars:], head, 0
 
     def _leave(self) -> None:
-        """Begin another block, within nothing."""
         self._frame, self._numbers, self._is_first, self._head = "", (), True, ""
 
     def _put(self, block: Block, *, is_next: bool = False) -> None:
-        """Close a block; one that is the next of others does not go on with what was closed before."""
         if not is_next:
             self._begin(block)
         else:
@@ -361,7 +352,6 @@ class MarkdownTail(Struct):
             self.closed.append(block)
 
     def _begin(self, block: Block) -> Block:
-        """Place a block at the beginning of the tail."""
         block.is_first = self._is_first
         block.is_attached = self._is_joined
         if self._frame or not self._head:
@@ -411,7 +401,6 @@ class MarkdownTail(Struct):
         return False
 
     def _cut_leaf(self, tokens: list[Token], places: list[int], lines: list[str]) -> bool:
-        """Close the first lines of a block that has no others in it."""
         leaf = tokens[places[-1]]
         start, end = span(leaf)
         begin = max(start, self._hidden)
@@ -439,7 +428,6 @@ class MarkdownTail(Struct):
         return levels_of(tokens, places, lines, self._hidden, self._numbers)
 
     def _cut_giant(self) -> None:
-        """Close the beginning of a giant paragraph, or of a line that does not end."""
         if self._fence:
             self._fence.cut(self._tail[:PIECE_CHARS])
             self._restart(PIECE_CHARS, "")
