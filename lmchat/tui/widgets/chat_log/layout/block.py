@@ -157,8 +157,6 @@ _LEAST_ROOM = MIN_WIDTH + 3
 _OF_WORDS = ("paragraph_open", "heading_open", "table_open", "list_item_open", "hr")
 """Blocks whose last line may hold marks that have no end yet; in code and the like they are letters."""
 _TASK = r"\[([ xX])\](?:[ \t]+|$)"
-_TAKEN_FOR_BLANKS = "[\x0b\x0c\x1c-\x1f\x85\u2028\u2029]"
-"""Controls that the parser strips from the ends of a text, although they are to be seen."""
 
 
 class Layout:
@@ -211,8 +209,7 @@ class Layout:
         return tokens
 
     def _parsed(self, text: str) -> list[Token]:
-        visible = re.sub(_TAKEN_FOR_BLANKS, lambda found: harmless(found[0]), text)
-        return parse_blocks(visible, self._references, shows_definitions=True)
+        return parse_blocks(text, self._references, shows_definitions=True)
 
     def _put_cursor(self, line: Line) -> None:
         """Put a cursor behind the last word, where there is room for it."""

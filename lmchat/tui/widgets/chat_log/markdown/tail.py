@@ -8,7 +8,7 @@ from itertools import islice, pairwise
 
 from msgspec import Struct, field
 
-from lmchat.text import Fence, fence_of
+from lmchat.text import Fence, fence_of, safe_text
 from lmchat.tui.widgets.chat_log.blocks import (
     GLUE,
     HEAD_LINES,
@@ -40,6 +40,8 @@ _BREAKS = (
     re.compile(r"(?<=\w)(?=[^\W\d_])"),  # within a word, as in languages that know no blanks
 )
 """Places where a long paragraph may be cut, the best first."""
+_CONTROLS = re.compile("[\0\r\x0b\x0c\x1c-\x1f\x85\u2028\u2029]")
+"""Controls that the parser would take for line ends, or strip, although they are to be seen."""
 _MOST_PLACES = 200
 _MAX_CLUSTER = 64
 _JOINER = "\u200d"
@@ -212,7 +214,7 @@ class MarkdownTail(Struct):
         self._held = ""
         if text.endswith("\r") and not is_final:
             text, self._held = text[:-1], "\r"
-        return text.replace("\r", "\u240d").replace("\0", "\u2400")
+        return _CONTROLS.sub(lambda found: safe_text(found[0]), text)
 
     @property
     def _hidden(self) -> int:
