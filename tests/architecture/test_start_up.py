@@ -202,9 +202,7 @@ def test_who_finds_a_server_at_once_pays_nothing_for_the_welcome_page(tmp_path):
     modules = json.loads(file.read_text())["modules"]
     assert "lmchat.tui.app.connect" in modules
     unwanted = re.compile(r"lmchat\.machine\b")
-    assert [
-        one for one in modules if unwanted.match(one) or "welcome" in one or "address_dialog" in one
-    ] == []
+    assert [one for one in modules if unwanted.match(one) or "welcome" in one or "ask_dialog" in one] == []
 
 
 def test_importing_the_package_does_nothing(tmp_path):

@@ -10,9 +10,8 @@ from lmchat.config.settings import Settings, UiSettings
 from lmchat.domain.candidate import Remembered
 from lmchat.domain.server import Endpoint, LoadState, ModelInfo, Product, Verdict
 from lmchat.errors import EndpointNotAllowed
-from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog
+from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog, KeyDialog
 from lmchat.tui.screens.chat.screen import ChatScreen
-from lmchat.tui.screens.key_dialog import KeyDialog
 from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.search_dialog import SearchDialog
 from lmchat.tui.screens.welcome.screen import WelcomeScreen

@@ -7,9 +7,8 @@ from textual.widgets import Input
 from lmchat.domain.server import Endpoint, Product
 from lmchat.tui.commands import COMMANDS
 from lmchat.tui.intents import CopyText, TryKey
-from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog
+from lmchat.tui.screens.ask_dialog import WHERE, AskDialog, ConfirmDialog, KeyDialog
 from lmchat.tui.screens.help_screen import HelpScreen
-from lmchat.tui.screens.key_dialog import WHERE, KeyDialog
 from lmchat.tui.screens.links_dialog import LinksDialog
 from lmchat.tui.screens.text_dialog import TextDialog
 from tests.support.tui_host import Host, screen_text
@@ -112,7 +111,7 @@ async def test_the_verdict_on_a_key_is_shown_until_another_is_typed():
     app = Host(screen=lambda: KeyDialog(Product.JAN, JAN))
     async with app.run_test(size=WIDE) as pilot:
         await pilot.press("k", "enter")
-        app.screen.show_verdict("Jan refused this key.", is_good=False)
+        app.screen.show_problem("Jan refused this key.")
         await pilot.pause()
         assert "! Jan refused this key." in screen_text(app)
         await pilot.press("e")
@@ -241,7 +240,7 @@ async def test_a_verdict_that_comes_too_late_harms_nobody():
         await pilot.press("k", "enter")
         dialog = app.screen
         await pilot.press("escape")
-        dialog.show_verdict("Too late.", is_good=False)
+        dialog.show_problem("Too late.")
         dialog.dismiss("k")
         await pilot.pause()
         assert app.results == [None]
@@ -252,7 +251,7 @@ async def test_what_is_told_before_a_dialog_is_there_harms_nobody():
     app = Host()
     async with app.run_test(size=WIDE):
         AskDialog("Title").show_problem("Too early")
-        KeyDialog(Product.JAN, JAN).show_verdict("Too early", is_good=False)
+        KeyDialog(Product.JAN, JAN).show_problem("Too early")
 
 
 async def test_a_dialog_below_another_leaves_when_its_turn_comes():

@@ -15,12 +15,10 @@ from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Prod
 from lmchat.domain.session import SearchHit, SessionHeader
 from lmchat.services.candidates import MachineState, ModelRow
 from lmchat.services.doctor import Check, Examination
-from lmchat.tui.screens.address_dialog import AddressDialog, AllowDialog
-from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog
+from lmchat.tui.screens.ask_dialog import AddressDialog, AllowDialog, AskDialog, ConfirmDialog, KeyDialog
 from lmchat.tui.screens.dialog import FetchDialog
 from lmchat.tui.screens.doctor_screen import DoctorScreen
 from lmchat.tui.screens.help_screen import HelpScreen
-from lmchat.tui.screens.key_dialog import KeyDialog
 from lmchat.tui.screens.message_tree import MessageTree, TreeShown
 from lmchat.tui.screens.model_picker import FilePicker, ModelPicker
 from lmchat.tui.screens.search_dialog import SearchDialog
@@ -129,11 +127,11 @@ SCREENS = {
     "fetch": (partial(FetchDialog, EVIL), None),
     "files": (partial(FilePicker, [FILE]), None),
     "help": (partial(HelpScreen, {"commands": EVIL, "new": EVIL, "model": f"ctrl+{EVIL}"}), None),
-    "key": (partial(KeyDialog, Product.OPENAI_COMPATIBLE, AT), lambda one: one.show_verdict(EVIL)),
+    "key": (partial(KeyDialog, Product.OPENAI_COMPATIBLE, AT), lambda one: one.show_problem(EVIL)),
     "models": (picker, None),
     "search": (partial(SearchDialog, EVIL), show_hits),
     "start": (partial(StartDialog, START), None),
-    "text": (partial(TextDialog, EVIL, EVIL, note=EVIL), None),
+    "text": (partial(TextDialog, EVIL, EVIL), None),
     "trash": (partial(TrashDialog, lambda *_: None), show_trash),
     "tree": (partial(MessageTree, lambda *_: None), show_tree),
     "welcome": (bare_page, show_places),

@@ -11,9 +11,8 @@ from msgspec.structs import replace
 from lmchat.config.settings import Settings, UiSettings
 from lmchat.domain.server import Endpoint, LoadState, Verdict
 from lmchat.errors import EndpointNotAllowed, ServerUnavailable, StoreUnavailable
-from lmchat.tui.screens.address_dialog import AddressDialog, AllowDialog
+from lmchat.tui.screens.ask_dialog import AddressDialog, AllowDialog, KeyDialog
 from lmchat.tui.screens.chat.screen import ChatScreen
-from lmchat.tui.screens.key_dialog import KeyDialog
 from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.welcome.screen import WelcomeScreen
 from tests.support.desktop import desktop, gone, shown

@@ -15,7 +15,7 @@ from lmchat.domain.engine import ModelFile
 from lmchat.domain.server import Endpoint, Product, Verdict
 from lmchat.services.candidates import MachineState
 from lmchat.services.server_launcher import Run
-from lmchat.tui.screens.address_dialog import AddressDialog, AllowDialog
+from lmchat.tui.screens.ask_dialog import AddressDialog, AllowDialog
 from lmchat.tui.screens.model_picker import FilePicker
 from lmchat.tui.screens.welcome.starts import EndDialog, StartDialog
 from tests.support.look_data import OLLAMA, PLACES

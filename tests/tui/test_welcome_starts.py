@@ -15,7 +15,7 @@ from lmchat.config.settings import Settings, UiSettings
 from lmchat.domain.candidate import Lifetime
 from lmchat.domain.engine import ModelFile
 from lmchat.domain.server import Product, Verdict
-from lmchat.tui.screens.address_dialog import AddressDialog
+from lmchat.tui.screens.ask_dialog import AddressDialog
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.model_picker import FilePicker
 from lmchat.tui.screens.welcome.screen import WelcomeScreen

@@ -281,7 +281,7 @@ class Connect:
 
     def _ask_to_allow(self, error: LMChatError, endpoint: Endpoint) -> None:
         """Ask whether a host beyond this machine may be talked to, for this run."""
-        from lmchat.tui.screens.address_dialog import AllowDialog
+        from lmchat.tui.screens.ask_dialog import AllowDialog
 
         def allow(answer: bool | None) -> None:
             if answer:
@@ -296,7 +296,7 @@ class Connect:
 
     def _ask_for_key(self, candidate: Candidate) -> None:
         """Ask for the key of a server, once at a time."""
-        from lmchat.tui.screens.key_dialog import KeyDialog
+        from lmchat.tui.screens.ask_dialog import KeyDialog
 
         self._asked.add((candidate.endpoint.url, Need.KEY))
         if not screens_of(self._app, "KeyDialog"):
@@ -312,12 +312,12 @@ class Connect:
         try:
             found = await self._workspace.backend.try_key(dialog.endpoint, key)
         except LMChatError as error:
-            dialog.show_verdict(error.words, is_good=False)
+            dialog.show_problem(error.words)
             return
         if not found.verdict.is_usable:
             is_rejected = found.verdict is Verdict.KEY_REJECTED
             problem = "The server refuses this key." if is_rejected else found.next_step
-            dialog.show_verdict(problem or str(found.verdict), is_good=False)
+            dialog.show_problem(problem or str(found.verdict))
             return
         try:
             if where := await self._workspace.outside.keep_key(dialog.endpoint, key):

@@ -1,8 +1,8 @@
-"""Dialogs with one question: a text input, or yes and no."""
+"""Dialogs with one question: for a text, a server's address or key, a file, or yes and no."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import ClassVar
 
 from msgspec import Struct
@@ -11,61 +11,51 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
+from lmchat.domain.server import Endpoint, Product
+from lmchat.errors import EndpointNotAllowed
 from lmchat.text import safe_line, safe_text
+from lmchat.tui.intents import CopyText, TryAddress, TryKey
 from lmchat.tui.screens.dialog import Dialog
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.keys_row import Hint
-from lmchat.tui.widgets.line import MUTED, content
+from lmchat.tui.widgets.line import MUTED, Parts, content
 
 
 class AskDialog(Dialog[str | None]):
     """Text question; returns the text, and shows under the input why a text is rejected."""
 
+    EMPTY: ClassVar[str] = "Type something, or leave with Esc."
+
     def __init__(
         self,
         title: str,
         *,
-        text: str = "",
+        text: str | Parts = "",
         value: str = "",
         verb: str = "take it",
         check: Callable[[str], str] | None = None,
+        hints: Sequence[Hint] = (),
     ) -> None:
         """Create the dialog; on Enter, `check` returns why a text is rejected, or nothing."""
-        super().__init__()
-        self._title, self._text = safe_line(title), safe_text(text)
-        self._value, self._early = value, ""
-        self._has_input = False
-        self._check = check
-        self._verb = verb
-
-    def title_text(self) -> str:
-        return self._title
-
-    def hints(self) -> Iterable[Hint]:
-        return (("Enter", self._verb),)
+        super().__init__(title, (("Enter", verb), *hints), is_small=True)
+        self._text: Parts = ((safe_text(text), MUTED),) if isinstance(text, str) else text
+        self._value, self._check = value, check
 
     def compose_content(self) -> Iterable[Widget]:
-        if self._text:
-            yield Static(content(((self._text, MUTED),)), classes="words gap")
-        yield Field(self._value)
+        if "".join(part for part, _ in self._text):
+            yield Static(content(self._text), classes="words gap")
+        yield self.field()
         yield Static("", classes="verdict gap")
 
-    def on_mount(self) -> None:
-        self.add_class("-small")
-        self._has_input = True
-        self.add_typed(self._early)
+    def field(self) -> Field:
+        """Return the input."""
+        return Field(self._value)
 
     def on_key(self, event: events.Key) -> None:
         """Add keys that were typed before the input had the focus."""
         if event.is_printable and event.character:
             event.stop()
-            self.add_typed(event.character)
-
-    def add_typed(self, text: str) -> None:
-        if self._has_input:
-            self.query_one(Input).insert_text_at_cursor(text)
-        else:
-            self._early += text
+            self.query_one(Input).insert_text_at_cursor(event.character)
 
     def show_problem(self, words: str) -> None:
         self._say(f"! {safe_line(words)}" if words else "", "$error")
@@ -86,7 +76,7 @@ class AskDialog(Dialog[str | None]):
     def take(self, event: Input.Submitted) -> None:
         event.stop()
         typed = event.value.strip()
-        problem = self._check(typed) if self._check else "" if typed else "Type something, or leave with Esc."
+        problem = self._check(typed) if self._check else "" if typed else self.EMPTY
         if problem:
             self.show_problem(problem)
         else:
@@ -100,27 +90,106 @@ class ConfirmDialog(Dialog[bool | None]):
     """Yes-or-no question; returns True on Enter and None on Esc."""
 
     AUTO_FOCUS = ""
-    leave_word = "no"
-    BINDINGS = [Binding("enter", "confirm", show=False)]  # noqa: RUF012 - as Textual declares it
+    LEAVE = "no"
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "confirm", show=False)]
 
-    def __init__(self, title: str, *, text: str = "", verb: str = "yes") -> None:
-        super().__init__()
-        self._title, self._text, self._verb = safe_line(title), safe_text(text), verb
-
-    def title_text(self) -> str:
-        return self._title
-
-    def hints(self) -> Iterable[Hint]:
-        return (("Enter", self._verb),)
+    def __init__(self, title: str, *, text: str = "", verb: str = "yes", hints: Sequence[Hint] = ()) -> None:
+        super().__init__(title, (("Enter", verb), *hints), is_small=True)
+        self._text = safe_text(text)
 
     def compose_content(self) -> Iterable[Widget]:
         yield Static(content(((self._text, ""),)), classes="words gap")
 
-    def on_mount(self) -> None:
-        self.add_class("-small")
-
     def action_confirm(self) -> None:
         self.dismiss(True)
+
+
+class AddressDialog(AskDialog):
+    """Dialog that posts each address to try; the caller shows why it failed, or dismisses it."""
+
+    def __init__(self, typed: str = "") -> None:
+        super().__init__(
+            "Address of the server",
+            text="Host and port, as in 127.0.0.1:8080. With or without http:// and /v1.",
+            value=typed,
+            verb="look there",
+            check=_problem_of,
+        )
+
+    def accept(self, typed: str) -> None:
+        self.show_note("Looking there")
+        self.post_message(TryAddress(typed))
+
+
+def _problem_of(typed: str) -> str:
+    try:
+        Endpoint.parse(typed)
+    except EndpointNotAllowed as error:
+        return error.message
+    return ""
+
+
+class AllowDialog(ConfirmDialog):
+    """Dialog that returns True if a host beyond this machine may be used in this run."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("y", "copy_line", show=False)]
+
+    def __init__(self, endpoint: Endpoint, *, allowed: Sequence[str] = ()) -> None:
+        """Create the dialog; `allowed` are the hosts that the configuration already allows."""
+        hosts = ", ".join(f'"{host}"' for host in dict.fromkeys((*allowed, endpoint.netloc)))
+        self._line = f"allowed_hosts = [{hosts}]"
+        text = (
+            f"{safe_line(endpoint.netloc)} is not this machine: what you write goes there"
+            f"{', not encrypted' if endpoint.scheme == 'http' else ''}. It holds until lmchat ends.\n\n"
+            f"For good, put this line into config.toml:\n{safe_line(self._line)}"
+        )
+        hints = (("y", "copy the line"),)
+        super().__init__("Talk to another machine?", text=text, verb="allow for this run", hints=hints)
+
+    def action_copy_line(self) -> None:
+        self.post_message(CopyText(self._line))
+
+
+WHERE: Mapping[Product, str] = {
+    Product.LM_STUDIO: "LM Studio shows it under Developer, Server settings, Manage tokens.",
+    Product.JAN: "Jan shows it under Settings, Local API Server, API key.",
+    Product.LLAMA_CPP: "It is what llama-server was started with: --api-key, or LLAMA_API_KEY.",
+    Product.OLLAMA: "Ollama itself wants none: the proxy in front of it does. Ask whoever runs it.",
+    Product.VLLM: "It is what vLLM was started with: --api-key, or VLLM_API_KEY.",
+    Product.SGLANG: "It is what SGLang was started with: --api-key.",
+    Product.LITELLM: "It is LiteLLM's master key, or a virtual key made with it.",
+    Product.BUILT_IN: "lmchat made it up for this run: start lmchat again.",
+    Product.OPENAI: "Make one at platform.openai.com/api-keys.",
+    Product.MISTRAL: "Make one at console.mistral.ai/api-keys.",
+    Product.ANTHROPIC: "Make one at console.anthropic.com/settings/keys.",
+    Product.GEMINI: "Make one at aistudio.google.com/apikey.",
+    Product.OPENROUTER: "Make one at openrouter.ai/settings/keys.",
+    Product.OPENAI_COMPATIBLE: "Ask whoever runs the server.",
+}
+"""Where each product shows its key."""
+
+
+class KeyDialog(AskDialog):
+    """Dialog that posts each key to try; the caller shows why it failed, or dismisses it."""
+
+    EMPTY = "Type the key, or leave with Esc."
+
+    def __init__(self, product: Product, endpoint: Endpoint, *, is_rejected: bool = False) -> None:
+        name = "The server" if product is Product.OPENAI_COMPATIBLE else product.value
+        text = ((f"{WHERE[product]}\n", ""), (safe_line(endpoint.url), MUTED))
+        super().__init__(f"{name} wants a key", text=text, verb="try it")
+        self.endpoint, self._is_rejected = endpoint, is_rejected
+
+    def field(self) -> Field:
+        return Field(is_masked=True, placeholder="Paste or type it; it is not shown")
+
+    def on_mount(self) -> None:
+        if self._is_rejected:
+            self.show_problem("The key used so far was refused.")
+
+    def accept(self, typed: str) -> None:
+        self.show_note("Trying it")
+        self.post_message(TryKey(typed))
 
 
 REASONING, BRANCHES = "--reasoning", "--branches"
@@ -144,37 +213,28 @@ class ExportDialog(AskDialog):
     ]
 
     def __init__(self, wish: ExportWish, *, proposed: str) -> None:
-        super().__init__("Export to which file?", value=wish.name or proposed, verb="export")
+        hints = (("^R", "thoughts"), ("^B", "branches"))
+        super().__init__("Export to which file?", value=wish.name or proposed, verb="export", hints=hints)
         self._extras = {REASONING: wish.with_reasoning, BRANCHES: wish.with_branches}
 
-    def hints(self) -> Iterable[Hint]:
-        return (*super().hints(), ("^R", "thoughts"), ("^B", "branches"))
-
     def on_mount(self) -> None:
-        super().on_mount()
-        self._tell()
+        self.show_problem("")
 
     def action_change(self, extra: str) -> None:
         self._extras[extra] = not self._extras[extra]
-        self._tell()
+        self.show_problem("")
 
     def show_problem(self, words: str) -> None:
         """Show why the name is rejected, or else what the file will contain."""
         if words:
             super().show_problem(words)
-        else:
-            self._tell()
+            return
+        names = {REASONING: "thoughts", BRANCHES: "other branches"}
+        told = [f"{'with' if self._extras[extra] else 'without'} {name}" for extra, name in names.items()]
+        self.show_note(", ".join(told))
 
     def accept(self, typed: str) -> None:
         self.dismiss(" ".join([*(extra for extra, is_wanted in self._extras.items() if is_wanted), typed]))
-
-    def _tell(self) -> None:
-        words = {REASONING: "thoughts", BRANCHES: "other branches"}
-        told = [
-            f"{'with' if is_wanted else 'without'} {words[extra]}"
-            for extra, is_wanted in self._extras.items()
-        ]
-        self.show_note(", ".join(told))
 
 
 def wish_of(words: str) -> ExportWish:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
 from rich.cells import cell_len
@@ -14,7 +14,6 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
-from textual.widgets import Static
 
 from lmchat.domain.engine import FetchProgress
 from lmchat.text import safe_line
@@ -22,7 +21,7 @@ from lmchat.tui import formatting
 from lmchat.tui.icons import signs_for
 from lmchat.tui.widgets.keys_row import Hint
 from lmchat.tui.widgets.line import FAINT, MUTED, STRONG, LineWidget, Parts, content
-from lmchat.tui.widgets.row_list import RowList
+from lmchat.tui.widgets.row_list import ListRow, RowList
 
 _TALL = 30
 _AROUND = 4
@@ -64,15 +63,16 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
 
     AUTO_FOCUS = "Input"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "leave", show=False)]
-    TITLE_TEXT: ClassVar[str] = ""
+    HEADING: ClassVar[str] = ""
     """Title in the first row."""
     HINTS: ClassVar[Sequence[Hint]] = ()
     """Keys and their words, without Esc."""
+    LEAVE: ClassVar[str] = "leave"
+    """Word for Esc."""
 
-    leave_word = "leave"
-
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, heading: str = "", hints: Sequence[Hint] = (), *, is_small: bool = False) -> None:
+        super().__init__(classes="-small" if is_small else None)
+        self.heading, self.hints = safe_line(heading) or self.HEADING, hints or self.HINTS
         self._departure = Departure(self)
 
     @property
@@ -94,17 +94,9 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
-            yield LineWidget([content(((self.title_text(), STRONG),))], id="dialog-title", classes="gap")
+            yield LineWidget([content(((self.heading, STRONG),))], id="dialog-title", classes="gap")
             yield from self.compose_content()
-            yield LineWidget(
-                _hints(tuple(self.hints())), _hints((("Esc", self.leave_word),))[0], id="dialog-keys"
-            )
-
-    def title_text(self) -> str:
-        return self.TITLE_TEXT
-
-    def hints(self) -> Iterable[Hint]:
-        return self.HINTS
+            yield LineWidget(_pieces(self.hints), _pieces((("Esc", self.LEAVE),))[0], id="dialog-keys")
 
     def compose_content(self) -> Iterable[Widget]:
         return ()
@@ -112,11 +104,11 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
     def show_title(self, *figures: str) -> None:
         """Show figures to the right of the title; the last ones are dropped where there is no room."""
         title, dot = self.query_one("#dialog-title", LineWidget), f" {signs_for(self).dot} "
-        room = title.size.width - cell_len(self.title_text()) - 2
+        room = title.size.width - cell_len(self.heading) - 2
         kept = list(figures)
         while kept and cell_len(dot.join(kept)) > room:
             kept.pop()
-        title.show([content(((self.title_text(), STRONG),))], content(((dot.join(kept), MUTED),)))
+        title.show([content(((self.heading, STRONG),))], content(((dot.join(kept), MUTED),)))
 
     def fit(self, grown: Widget, wanted: int) -> None:
         """Resize a widget to the rows it wants, limited by the room that the others leave."""
@@ -155,6 +147,12 @@ class ListDialog(Dialog[ResultT], Generic[ResultT]):
     @property
     def list(self) -> RowList:
         return self.query_one(RowList)
+
+    def show_rows(self, rows: Sequence[ListRow], *figures: str, choose: Hashable = None) -> None:
+        """Show other rows, and figures about them in the title."""
+        self.list.show(rows, choose=choose)
+        self.fit_list(len(rows))
+        self.show_title(*figures)
 
     def fit_list(self, wanted: int = 0) -> None:
         self._list_height = max(self._list_height, wanted)
@@ -201,7 +199,7 @@ def free_height(grown: Widget, room: int) -> int:
     return room - taken - grown.styles.margin.height - box.gutter.height
 
 
-def _hints(hints: Sequence[Hint]) -> list[Content]:
+def _pieces(hints: Sequence[Hint]) -> list[Content]:
     """Return keys and words as pieces that a `LineWidget` can drop whole."""
     return [
         content((("  " if index else "", ""), (key, STRONG), (f" {word}", MUTED)))
@@ -213,42 +211,32 @@ class FetchDialog(Dialog[None]):
     """Progress of a download; Esc dismisses it, which the caller takes as a wish to stop."""
 
     AUTO_FOCUS = ""
-    leave_word = "stop; it can be begun again later"
+    LEAVE = "stop; it can be begun again later"
 
     def __init__(self, name: str) -> None:
-        super().__init__()
-        self._name = safe_line(name)
+        super().__init__(f"Fetching {name}", is_small=True)
         self._progress: FetchProgress | None = None
-        self._bar = Static("", classes="words")
-        self._figures = LineWidget(classes="gap")
-
-    def title_text(self) -> str:
-        return f"Fetching {self._name}"
 
     def compose_content(self) -> Iterable[Widget]:
-        yield self._bar
-        yield self._figures
-
-    def on_mount(self) -> None:
-        self.add_class("-small")
-        self.call_after_refresh(self._draw)
+        yield LineWidget(id="bar")
+        yield LineWidget(id="figures", classes="gap")
 
     def on_resize(self) -> None:
         self.call_after_refresh(self._draw)
 
     def show_progress(self, progress: FetchProgress) -> None:
-        if progress != self._progress:
-            self._progress = progress
-            self._draw()
+        self._progress = progress
+        self._draw()
 
     def _draw(self) -> None:
-        progress, width = self._progress, self._bar.size.width
-        if not self._figures.is_attached or progress is None:
+        progress = self._progress
+        if not self.can_act or progress is None:
             return
-        signs, used = signs_for(self), round(width * progress.fraction)
-        left = width - used
-        self._bar.update(content(((signs.used * used, "$primary"), (signs.rule * left, FAINT))))
-        words: Parts = (("checking" if progress.is_checking else "fetching", MUTED),)
+        bar, signs = self.query_one("#bar", LineWidget), signs_for(self)
+        used = round(bar.size.width * progress.fraction)
+        rest = (signs.rule * (bar.size.width - used), FAINT)
+        bar.show([content(((signs.used * used, "$primary"), rest))])
+        word = "checking" if progress.is_checking else "fetching"
         done, total = formatting.size(progress.done_bytes), formatting.size(progress.total_bytes)
         right: Parts = ((f"{done} of {total} ", MUTED), (formatting.percent(progress.fraction), STRONG))
-        self._figures.show([content(words)], content(right))
+        self.query_one("#figures", LineWidget).show([content(((word, MUTED),))], content(right))

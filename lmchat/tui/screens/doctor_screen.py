@@ -33,7 +33,7 @@ class DoctorScreen(ListDialog[None]):
     """Results of all checks; `r` repeats them, `y` copies a report without folder names and keys."""
 
     AUTO_FOCUS = ""
-    TITLE_TEXT = "Doctor"
+    HEADING = "Doctor"
     HINTS = (("r", "look again"), ("y", "copy the report"), ("↑ ↓", "scroll"))
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("r", "look_again", show=False),
@@ -71,10 +71,8 @@ class DoctorScreen(ListDialog[None]):
         pending = [check for check in checks if check.check not in self._found]
         page = _Page(findings, pending, self.list.text_width, signs_for(self), self._examination.home)
         rows = page.rows()
-        self.list.show(rows)
-        self.fit_list(len(rows))
         done = len(checks) - len(pending)
-        self.show_title(f"{done} of {len(checks)} looked at" if pending else summary(findings))
+        self.show_rows(rows, f"{done} of {len(checks)} looked at" if pending else summary(findings))
 
 
 class _Page:

@@ -18,33 +18,35 @@ from lmchat.tui.widgets.keys_row import written
 from lmchat.tui.widgets.line import MUTED, STRONG
 from lmchat.tui.widgets.row_list import ListRow, RowList, words_as_rows
 
-_PROMPT: tuple[tuple[str, str], ...] = (
-    ("Enter", "Send; while an answer comes, queue it"),
-    ("^J, Alt+Enter", "New line; also Shift+Enter where the terminal can tell"),
-    ("↑", "In an empty prompt: earlier prompts"),
-    ("/", "At the start of a line: commands; Tab completes them"),
-    ("^Z", "Undo"),
+Entry = tuple[str, str, str]
+"""Keys, meaning and slash command."""
+
+_PROMPT: tuple[Entry, ...] = (
+    ("Enter", "Send; while an answer comes, queue it", ""),
+    ("^J, Alt+Enter", "New line; also Shift+Enter where the terminal can tell", ""),
+    ("↑", "In an empty prompt: earlier prompts", ""),
+    ("/", "At the start of a line: commands; Tab completes them", ""),
+    ("^Z", "Undo", ""),
 )
-_READING: tuple[tuple[str, str], ...] = (
-    ("PageUp, PageDown", "Scroll, also from the prompt; what is read stays still"),
-    ("Home, End", "To the beginning, to the end; from an empty prompt, too"),
-    ("↑ ↓", "With a message focused: scroll by a line"),
-    ("Wheel", "Scroll; at the end the answer is followed again"),
+_READING: tuple[Entry, ...] = (
+    ("PageUp, PageDown", "Scroll, also from the prompt; what is read stays still", ""),
+    ("Home, End", "To the beginning, to the end; from an empty prompt, too", ""),
+    ("↑ ↓", "With a message focused: scroll by a line", ""),
+    ("Wheel", "Scroll; at the end the answer is followed again", ""),
 )
-_FIND: tuple[tuple[str, str], ...] = (
-    ("Enter, ↓", "Next hit"),
-    ("↑, Shift+Enter", "Previous hit"),
-    ("Tab", "Read on at the hit; there n and N go on and back"),
-    ("Esc", "Leave; the words stay for the next time"),
+_FIND: tuple[Entry, ...] = (
+    ("Enter, ↓", "Next hit", ""),
+    ("↑, Shift+Enter", "Previous hit", ""),
+    ("Tab", "Read on at the hit; there n and N go on and back", ""),
+    ("Esc", "Leave; the words stay for the next time", ""),
 )
-_MOUSE: tuple[tuple[str, str], ...] = (
-    ("Drag", "Select; beyond the edge the chat scrolls"),
-    ("Twice, three times", "Select a word, a paragraph; a drag goes on by them"),
-    ("Shift+drag", "The terminal's own selection, in most terminals"),
+_MOUSE: tuple[Entry, ...] = (
+    ("Drag", "Select; beyond the edge the chat scrolls", ""),
+    ("Twice, three times", "Select a word, a paragraph; a drag goes on by them", ""),
+    ("Shift+drag", "The terminal's own selection, in most terminals", ""),
 )
 _ALSO = {Scope.MESSAGE: "; as a slash command, the last answer"}
 """What else commands act on, and how."""
-_NUMBERED = "model_"
 _KEY_WIDTH = 22
 _NARROW_KEY_WIDTH = 14
 _WIDE = 70
@@ -53,7 +55,7 @@ _WIDE = 70
 class HelpScreen(ListDialog[None]):
     """List of commands that can be read and filtered."""
 
-    TITLE_TEXT = "Keys and commands"
+    HEADING = "Keys and commands"
     HINTS = (("↑ ↓", "scroll"),)
 
     def __init__(self, keys: Mapping[str, str] | None = None) -> None:
@@ -64,9 +66,6 @@ class HelpScreen(ListDialog[None]):
     def compose_content(self) -> Iterable[Widget]:
         yield Field(placeholder="Type a word or a key")
         yield RowList()
-
-    def on_mount(self) -> None:
-        self.call_after_refresh(self.draw)
 
     @on(Input.Changed)
     def filter_commands(self, event: Input.Changed) -> None:
@@ -88,31 +87,24 @@ class HelpScreen(ListDialog[None]):
                 rows.append(ListRow((((heading, STRONG),),), is_heading=True))
                 rows += [_row(*entry, width=self.list.text_width) for entry in shown]
         if not rows:
-            words = (
-                f"No command has *{safe_line(self.query_one(Field).value, limit=30)}*. Backspace shows all."
-            )
-            rows = words_as_rows(words, self.list.text_width)
-        self.list.show(rows)
-        self.fit_list(len(rows))
+            filtered = safe_line(self.query_one(Field).value, limit=30)
+            rows = words_as_rows(f"No command has *{filtered}*. Backspace shows all.", self.list.text_width)
+        self.show_rows(rows)
 
-    def _groups(self) -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
-        yield "The prompt", [(key, title, "") for key, title in _PROMPT]
-        yield "Reading", [(key, title, "") for key, title in _READING]
+    def _groups(self) -> Iterator[tuple[str, list[Entry]]]:
+        yield "The prompt", list(_PROMPT)
+        yield "Reading", list(_READING)
         for scope in Scope:
-            rows = [self._entry(command) for command in COMMANDS if _is_listed(command, scope)]
-            yield scope.value + _ALSO.get(scope, ""), rows
-        yield "Find in this session", [(key, title, "") for key, title in _FIND]
-        yield "The mouse in the chat", [(key, title, "") for key, title in _MOUSE]
+            commands = [command for command in COMMANDS if command.scope is scope]
+            entries = dict.fromkeys(map(self._entry, commands))  # nine of them are one
+            yield scope.value + _ALSO.get(scope, ""), list(entries)
+        yield "Find in this session", list(_FIND)
+        yield "The mouse in the chat", list(_MOUSE)
 
-    def _entry(self, command: Command) -> tuple[str, str, str]:
-        if command.command_id.startswith(_NUMBERED):
+    def _entry(self, command: Command) -> Entry:
+        if command.command_id.startswith("model_"):
             return "Alt+1 … Alt+9", "Switch to that recent model", ""
         return written(keys_of(command, self._keys)), command.title, command.slash
-
-
-def _is_listed(command: Command, scope: Scope) -> bool:
-    is_later_number = command.command_id.startswith(_NUMBERED) and command.command_id != f"{_NUMBERED}1"
-    return command.scope is scope and not is_later_number
 
 
 def _row(keys: str, title: str, slash: str, *, width: int) -> ListRow:

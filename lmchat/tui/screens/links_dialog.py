@@ -20,7 +20,7 @@ class LinksDialog(ListDialog[str | None]):
     """Links by address with their words; returns the address to open."""
 
     AUTO_FOCUS = ""
-    TITLE_TEXT = "Links"
+    HEADING = "Links"
     HINTS = (("Enter", "open"), ("y", "copy"))
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open_link", show=False),
@@ -31,25 +31,16 @@ class LinksDialog(ListDialog[str | None]):
         super().__init__()
         self._links = links
 
-    def on_mount(self) -> None:
-        self.call_after_refresh(self.draw)
-
     def draw(self) -> None:
-        if not self.can_show:
-            return
         room, sign = self.list.text_width - 2, signs_for(self).cut
         rows = []
         for address, words in self._links.items():
-            shown = cut_middle(safe_line(address), room, sign)
+            parts = [(cut_middle(safe_line(address), room, sign), NAME)]
             name = safe_line(words, limit=200)
             if name and name != safe_line(address):
-                rows.append(ListRow((((name, NAME),),), key=address))
-                rows.append(ListRow((((shown, MUTED),),), key=address))
-            else:
-                rows.append(ListRow((((shown, NAME),),), key=address))
-        self.list.show(rows)
-        self.fit_list(len(rows))
-        self.show_title(f"{len(self._links)}")
+                parts = [(name, NAME), (parts[0][0], MUTED)]
+            rows += [ListRow(((part,),), key=address) for part in parts]
+        self.show_rows(rows, f"{len(self._links)}")
 
     @on(RowList.Taken)
     def action_open_link(self) -> None:

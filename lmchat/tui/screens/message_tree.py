@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import takewhile
 from typing import ClassVar
 
 from msgspec import Struct
@@ -38,7 +39,7 @@ class MessageTree(ListDialog[str | None]):
     """Tree dialog; calls back with `name`, `prune` or `undo`, and returns the message to go to."""
 
     AUTO_FOCUS = ""
-    TITLE_TEXT = "Tree"
+    HEADING = "Tree"
     HINTS = (
         ("Enter", "go there"),
         ("n", "name it"),
@@ -70,7 +71,7 @@ class MessageTree(ListDialog[str | None]):
         else:
             chosen = next((one for one in before if one.branch_id == self.chosen_id), None)
             choose = None if chosen is None else self._nearest(chosen.messages[0])
-        self.call_after_refresh(self._show, None if choose is None else choose.branch_id)
+        self.call_after_refresh(self.draw, None if choose is None else choose.branch_id)
 
     def _nearest(self, head: ChatMessage) -> Branch | None:
         for wanted in (head.message_id, head.parent_id):
@@ -79,17 +80,12 @@ class MessageTree(ListDialog[str | None]):
                     return one
         return None
 
-    def draw(self) -> None:
-        self._show(None)
-
-    def _show(self, choose: str | None) -> None:
+    def draw(self, choose: str | None = None) -> None:
         if self._branches is None or not self.can_show:
             return
         rows = list(tree_rows(self._branches, self._shown, signs_for(self)))
-        self.list.show(rows or words_as_rows(_EMPTY, self.list.text_width), choose=choose)
-        self.fit_list(len(rows))
-        messages = len(self._shown.messages)
-        self.show_title(_plural(len(rows), "branch", "es"), _plural(messages, "message", "s"))
+        figures = _plural(len(rows), "branch", "es"), _plural(len(self._shown.messages), "message", "s")
+        self.show_rows(rows or words_as_rows(_EMPTY, self.list.text_width), *figures, choose=choose)
 
     @property
     def chosen_id(self) -> str:
@@ -116,11 +112,8 @@ class MessageTree(ListDialog[str | None]):
     def action_to_child(self) -> None:
         """Choose the branch that the chosen one ends in: the shown one, else the first."""
         place, found = self._place(), self._branches or []
-        below: list[Branch] = []
-        for one in found[place + 1 :]:
-            if one.depth <= found[place].depth:
-                break
-            below += [one] if one.depth == found[place].depth + 1 else []
+        deeper = takewhile(lambda one: one.depth > found[place].depth, found[place + 1 :])
+        below = [one for one in deeper if one.depth == found[place].depth + 1]
         shown = [one for one in below if one.branch_id in self._shown.path]
         if below:
             self.list.choose((shown or below)[0].branch_id)

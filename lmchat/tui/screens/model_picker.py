@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from itertools import pairwise
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from itertools import groupby, pairwise
 from typing import Any, ClassVar
 
 from msgspec import Struct
@@ -25,7 +26,6 @@ from lmchat.tui.icons import Signs, signs_for
 from lmchat.tui.intents import LoadModel, RefreshModels
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.field import Field
-from lmchat.tui.widgets.keys_row import Hint
 from lmchat.tui.widgets.line import HIT, MUTED, LineWidget, Part, Parts, content
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, words_as_rows
 from lmchat.tui.widgets.telemetry_rows import context_text
@@ -44,34 +44,19 @@ def match(typed: str, name: str) -> Match | None:
     query, text = _folded(typed), _folded(name)
     if not query:
         return Match(score=0.0, offsets=())
-    at = text.find(query)
-    if at >= 0:
-        offsets = tuple(range(at, at + len(query)))
-        return Match(score=_score(text, offsets) + 2 * len(query), offsets=offsets)
-    best: Match | None = None
-    start = text.find(query[0])
-    while start >= 0:
-        found = _letters(query, text, start)
-        if found is None:
-            break
-        score = _score(text, found)
-        if best is None or score > best.score:
-            best = Match(score=score, offsets=found)
-        start = text.find(query[0], start + 1)
-    return best
+    whole = text.find(query)
+    starts = [whole] if whole >= 0 else [at for at, letter in enumerate(text) if letter == query[0]]
+    found = [offsets for at in starts if len(offsets := _letters(query, text, at)) == len(query)]
+    best = max(found, key=lambda offsets: _score(text, offsets), default=None)
+    if best is None:
+        return None
+    return Match(score=_score(text, best) + 2 * len(query) * (whole >= 0), offsets=best)
 
 
 def highlighted(name: str, offsets: tuple[int, ...], style: str) -> Parts:
     """Split a name into parts and mark the hits."""
-    parts: list[tuple[str, str]] = []
-    hits = set(offsets)
-    for index, char in enumerate(name):
-        wanted = HIT if index in hits else style
-        if parts and parts[-1][1] == wanted:
-            parts[-1] = (parts[-1][0] + char, wanted)
-        else:
-            parts.append((char, wanted))
-    return tuple(parts)
+    runs = groupby(enumerate(name), key=lambda one: HIT if one[0] in offsets else style)
+    return tuple(("".join(char for _, char in run), wanted) for wanted, run in runs)
 
 
 def _folded(text: str) -> str:
@@ -80,15 +65,14 @@ def _folded(text: str) -> str:
     return lower if len(lower) == len(text) else text
 
 
-def _letters(query: str, text: str, start: int) -> tuple[int, ...] | None:
-    offsets = []
-    at = start
+def _letters(query: str, text: str, start: int) -> tuple[int, ...]:
+    """Return where letters are found, as far as all of them are."""
+    offsets: list[int] = []
     for letter in query:
-        at = text.find(letter, at)
+        at = text.find(letter, offsets[-1] + 1 if offsets else start)
         if at < 0:
-            return None
+            break
         offsets.append(at)
-        at += 1
     return tuple(offsets)
 
 
@@ -98,6 +82,7 @@ def _score(text: str, offsets: tuple[int, ...]) -> float:
     return len(offsets) + together + starts - offsets[0] / (len(text) + 1)
 
 
+_RECENT, _OTHER, _EMBEDDING = range(3)
 _LEAST_NAME = 16
 _MOST_NAME = 48
 _INDENT = 2
@@ -134,40 +119,30 @@ class ModelTable:
     """Sorted and filtered rows of models."""
 
     def __init__(self, rows: Sequence[ModelRow]) -> None:
-        self._given = tuple(rows)
-        talking = [row for row in rows if not row.model.is_embedding]
-        recent = sorted((row for row in talking if row.recent_index is not None), key=_recency)
-        others = [row for row in talking if row.recent_index is None]
-        self._rows = (*recent, *others, *(row for row in rows if row.model.is_embedding))
-        self._recent = recent
-        self._by_key = {row.key: row.model for row in self._rows}
-        self._servers = list(dict.fromkeys(row.model.endpoint for row in rows))
-        self._products = [row.model.product for row in {row.model.endpoint: row for row in rows}.values()]
-
-    @property
-    def count(self) -> int:
-        return len(self._rows)
+        self.rows = sorted(rows, key=_order)
+        self._products = Counter({row.model.endpoint: row.model.product for row in rows}.values())
 
     @property
     def server_count(self) -> int:
-        return len(self._servers)
+        return self._products.total()
 
     def with_model(self, model: ModelInfo) -> ModelTable:
         key = (model.endpoint.url, model.model_id)
-        return ModelTable([replace(row, model=model) if row.key == key else row for row in self._given])
+        return ModelTable([replace(row, model=model) if row.key == key else row for row in self.rows])
 
     def model(self, key: Hashable) -> ModelInfo | None:
-        return self._by_key.get(key) if isinstance(key, tuple) else None
+        return next((row.model for row in self.rows if row.key == key), None)
 
     def recent(self, digit: str) -> ModelInfo | None:
         """Return the recent model of a digit: 1 is the one used last."""
+        recent = [row.model for row in self.rows if _order(row)[0] == _RECENT]
         number = "123456789".find(digit) if len(digit) == 1 else -1
-        return self._recent[number].model if 0 <= number < len(self._recent) else None
+        return recent[number] if 0 <= number < len(recent) else None
 
     def filtered(self, typed: str) -> list[ModelMatch]:
         """Return the rows where every word matches the name, server, quantization or capabilities."""
         words = typed.split()
-        found = [(row, _fit(words, row)) for row in self._rows]
+        found = [(row, _fit(words, row)) for row in self.rows]
         return [ModelMatch(row, match) for row, match in found if match is not None]
 
     @staticmethod
@@ -194,12 +169,12 @@ class ModelTable:
 
     def _columns(self, width: int) -> tuple[list[Column], dict[Column, int], int]:
         """Choose the columns that fit; widths come from all rows, so typing moves nothing."""
-        cells = [_texts(row) for row in self._rows]
+        cells = [_texts(row) for row in self.rows]
         widths = {
             column: max([cell_len(column.title), *(cell_len(row[column.title][0]) for row in cells)])
             for column in _COLUMNS
         }
-        widest = max([_LEAST_NAME, *(cell_len(safe_line(row.model.model_id)) for row in self._rows)])
+        widest = max([_LEAST_NAME, *(cell_len(safe_line(row.model.model_id)) for row in self.rows)])
         wanted = min(widest, _MOST_NAME)
         kept = [column for column in _COLUMNS if any(row[column.title][0] for row in cells)]
         room = width - _INDENT
@@ -216,16 +191,15 @@ class ModelTable:
         if row.server_name:
             return safe_line(row.server_name, limit=_MOST_NAME)
         product = row.model.product
-        twice = self._products.count(product) > 1
-        return f"{product.value} {_address(row.model.endpoint)}" if twice else product.value
+        is_twice = self._products[product] > 1
+        return f"{product.value} {safe_line(row.model.endpoint.netloc)}" if is_twice else product.value
 
 
-def _recency(row: ModelRow) -> int:
-    return row.recent_index if row.recent_index is not None else 1_000
-
-
-def _address(endpoint: Endpoint) -> str:
-    return safe_line(endpoint.netloc)
+def _order(row: ModelRow) -> tuple[int, int]:
+    """Return the group of a row, and its place there where it has one."""
+    if row.model.is_embedding:
+        return _EMBEDDING, 0
+    return (_OTHER, 0) if row.recent_index is None else (_RECENT, row.recent_index)
 
 
 def _fit(words: Sequence[str], row: ModelRow) -> Match | None:
@@ -276,15 +250,11 @@ def _cell(text: str, width: int, column: Column) -> str:
 
 def _name(one: ModelMatch, width: int, signs: Signs) -> Iterator[Part]:
     model = one.row.model
-    match model.state:
-        case LoadState.LOADED:
-            yield signs.ready, "$success"
-        case LoadState.LOADING:
-            yield signs.degraded, "$warning"
-        case LoadState.NOT_LOADED:
-            yield signs.off, MUTED
-        case LoadState.UNKNOWN:
-            yield " ", ""
+    yield {
+        LoadState.LOADED: (signs.ready, "$success"),
+        LoadState.LOADING: (signs.degraded, "$warning"),
+        LoadState.NOT_LOADED: (signs.off, MUTED),
+    }.get(model.state, (" ", ""))
     yield " ", ""
     name = safe_line(model.model_id)
     if cell_len(name) > width:
@@ -296,34 +266,39 @@ def _name(one: ModelMatch, width: int, signs: Signs) -> Iterator[Part]:
 def show_matches(
     dialog: ListDialog[Any],
     table: ModelTable,
-    nothing: Callable[[str], str],
-    *,
+    nothing: str,
+    *figures: str,
     choose: Hashable = None,
     is_typed: bool = True,
-) -> bool:
-    """Show the rows that match the typed filter; return False while the dialog has no width.
+) -> None:
+    """Show the rows that match the typed filter.
 
-    `nothing` words an empty result; `is_typed` chooses the best match rather than `choose`.
+    Args:
+        dialog: The dialog.
+        table: Its rows.
+        nothing: Words for an empty result; `{typed}` is the filter.
+        figures: Figures of the title.
+        choose: Key to choose.
+        is_typed: Whether to choose the best match instead.
     """
-    field, rows_shown, width = dialog.query_one(Field), dialog.list, dialog.list.text_width - 1
+    field, width = dialog.query_one(Field), dialog.list.text_width - 1
     if width < 1:
-        return False
+        return
     typed = field.value
     found = table.filtered(typed)
     heads, rows = table.laid_out(found, width, signs_for(dialog))
     if not found:
-        rows = words_as_rows(nothing(typed), width)
+        rows = words_as_rows(nothing.replace("{typed}", safe_line(typed, limit=30)), width)
     dialog.query_one(".columns", LineWidget).show([content(heads)])
-    rows_shown.show(rows, choose=table.best(found) if is_typed and typed.strip() else choose)
-    dialog.fit_list(len(rows))
-    field.show_note(f"{len(found)} of {table.count}" if typed.strip() else "")
-    return True
+    chosen = table.best(found) if is_typed and typed.strip() else choose
+    dialog.show_rows(rows, *figures, choose=chosen)
+    field.show_note(f"{len(found)} of {len(table.rows)}" if typed.strip() else "")
 
 
 class ModelPicker(ListDialog[ModelInfo | None]):
     """Picker of models; returns the chosen one, or None."""
 
-    TITLE_TEXT = "Models"
+    HEADING = "Models"
     HINTS = (("Enter", "use it from the next turn"), ("^L", "load or unload"), ("^R", "refresh"))
     FIRST_HINTS = (("Enter", "load it"), ("^R", "refresh"))
     """Keys where the picker opens because no model is loaded."""
@@ -338,19 +313,13 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         note: str = "",
         reason: str = "",
     ) -> None:
-        super().__init__()
+        super().__init__(reason, self.FIRST_HINTS if reason else self.HINTS)
         self.reason = reason
         """Why the picker opened unasked."""
         self._table = ModelTable(rows)
         self._age_s, self._note = age_s, note
         self._current = current
         self._typed = ""
-
-    def title_text(self) -> str:
-        return self.reason or self.TITLE_TEXT
-
-    def hints(self) -> Iterable[Hint]:
-        return self.FIRST_HINTS if self.reason else self.HINTS
 
     @property
     def is_touched(self) -> bool:
@@ -361,12 +330,11 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         yield Field(placeholder=f"Type a part of a name{digits}")
         yield LineWidget(classes="columns gap")
         yield RowList()
-        yield LineWidget(classes="legend")
-
-    def on_mount(self) -> None:
         signs = signs_for(self)
         legend = f"{signs.ready} loaded   {signs.degraded} loading   {signs.off} not loaded"
-        self.query_one(".legend", LineWidget).show([content(((legend, MUTED),))])
+        yield LineWidget([content(((legend, MUTED),))], classes="legend")
+
+    def on_mount(self) -> None:
         self.call_after_refresh(self.draw, choose=self._current)
 
     def update_rows(self, rows: Sequence[ModelRow], *, age_s: float, note: str = "") -> None:
@@ -383,16 +351,13 @@ class ModelPicker(ListDialog[ModelInfo | None]):
 
     def draw(self, choose: tuple[str, str] | None = None, *, is_typed: bool = False) -> None:
         """Draw the matches; `is_typed` chooses the best one."""
-        if not show_matches(self, self._table, self._nothing, choose=choose, is_typed=is_typed):
-            return
-        count, servers = self._table.count, self._table.server_count
+        count, servers = len(self._table.rows), self._table.server_count
+        nothing = f"No model matches *{{typed}}*. Backspace shows all {count}."
+        if not count:
+            nothing = self._note or "No server has told its models yet. ^R asks again."
         age = safe_line(self._note) if self._note and count else f"list {formatting.ago(self._age_s)} old"
-        self.show_title(f"{count} on {servers} server{'' if servers == 1 else 's'}", age)
-
-    def _nothing(self, typed: str) -> str:
-        if not self._table.count:
-            return self._note or "No server has told its models yet. ^R asks again."
-        return f"No model matches *{safe_line(typed, limit=30)}*. Backspace shows all {self._table.count}."
+        figures = f"{count} on {servers} server{'' if servers == 1 else 's'}", age
+        show_matches(self, self._table, nothing, *figures, choose=choose, is_typed=is_typed)
 
     def _chosen(self) -> ModelInfo | None:
         return self._table.model(self.list.key)
@@ -429,33 +394,24 @@ _NOWHERE = Endpoint(scheme="http", host="127.0.0.1", port=1)
 class FilePicker(ListDialog[ModelFile | None]):
     """Picker of model files; returns the chosen one, or None."""
 
-    TITLE_TEXT = "Model files of this disk"
+    HEADING = "Model files of this disk"
 
     def __init__(self, files: Sequence[ModelFile], *, verb: str = "use it") -> None:
-        super().__init__()
+        super().__init__(hints=(("Enter", verb), ("↑ ↓", "choose")))
         self._files = {file.name: file for file in files}
-        self._table = ModelTable([_row(file) for file in files])
-        self._verb = verb
-
-    def hints(self) -> Iterable[Hint]:
-        return (("Enter", self._verb), ("↑ ↓", "choose"))
+        rows = [ModelRow(model=file.info(_NOWHERE), server_name=file.source or "Others") for file in files]
+        self._table = ModelTable(rows)
 
     def compose_content(self) -> Iterable[Widget]:
         yield Field(placeholder="Type a part of a name")
         yield LineWidget(classes="columns gap")
         yield RowList()
 
-    def on_mount(self) -> None:
-        self.call_after_refresh(self.draw)
-
     def draw(self) -> None:
-        if not show_matches(self, self._table, self._nothing):
-            return
         count, total = len(self._files), sum(file.size_bytes for file in self._files.values())
-        self.show_title(f"{count} file{'' if count == 1 else 's'}", formatting.size(total))
-
-    def _nothing(self, typed: str) -> str:
-        return f"No file matches *{safe_line(typed, limit=30)}*. Backspace shows all {len(self._files)}."
+        nothing = f"No file matches *{{typed}}*. Backspace shows all {count}."
+        figures = f"{count} file{'' if count == 1 else 's'}", formatting.size(total)
+        show_matches(self, self._table, nothing, *figures)
 
     @on(Input.Changed)
     def filter_files(self, event: Input.Changed) -> None:
@@ -469,7 +425,3 @@ class FilePicker(ListDialog[ModelFile | None]):
         model = self._table.model(self.list.key)
         if model is not None:
             self.dismiss(self._files[model.model_id])
-
-
-def _row(file: ModelFile) -> ModelRow:
-    return ModelRow(model=file.info(_NOWHERE), server_name=file.source or "Others")

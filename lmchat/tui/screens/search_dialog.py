@@ -39,7 +39,7 @@ _HOLDERS = {"reasoning": "thought", "tool_call": "tool call", "title": "title"}
 class SearchDialog(ListDialog[SearchHit | None]):
     """Search dialog: posts the query, shows the hits, and returns the one to open."""
 
-    TITLE_TEXT = "Search all sessions"
+    HEADING = "Search all sessions"
     HINTS = (("Enter", "open there"), ("↑ ↓", "choose"), ("^E", "export the hit"))
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+e", "export_hit", show=False, priority=True)]
 

@@ -27,27 +27,16 @@ class TextDialog(Dialog[None]):
     HINTS = (("y", "copy"), ("↑ ↓", "scroll"))
     BINDINGS = [Binding("y", "copy_text", show=False), Binding("enter", "leave", show=False)]  # noqa: RUF012 - as Textual declares it
 
-    def __init__(self, title: str, text: str | Sequence[Content], *, note: str = "") -> None:
-        """Create the dialog; `text` is foreign text, or safe lines; `note` is shown at the right."""
-        super().__init__()
-        self._title, self._note = safe_line(title), safe_line(note)
-        self._given = text
-
-    def title_text(self) -> str:
-        return self._title
+    def __init__(self, title: str, text: str) -> None:
+        super().__init__(title)
+        self._text = text
 
     def compose_content(self) -> Iterable[Widget]:
-        shown = (
-            Content(safe_text(self._given))
-            if isinstance(self._given, str)
-            else Content("\n").join(self._given)
-        )
         with VerticalScroll(classes="text gap"):
-            yield Static(shown)
+            yield Static(Content(safe_text(self._text)))
 
     def on_mount(self) -> None:
         fit_scrollbar(self.query_one(VerticalScroll))
-        self.call_after_refresh(self.show_title, self._note)
 
     def on_resize(self, event: events.Resize) -> None:
         del event
@@ -58,8 +47,7 @@ class TextDialog(Dialog[None]):
         self.fit(scroll, scroll.query_one(Static).outer_size.height)
 
     def action_copy_text(self) -> None:
-        text = self._given if isinstance(self._given, str) else "\n".join(line.plain for line in self._given)
-        self.post_message(CopyText(text))
+        self.post_message(CopyText(self._text))
 
 
 _NAME, _VALUE = 24, 12

@@ -18,14 +18,13 @@ from lmchat.tui.widgets.line import MUTED
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, words_as_rows
 
 _EMPTY = "The trash is empty."
-_UNTITLED = "Untitled"
 
 
 class TrashDialog(ListDialog[None]):
     """Dialog that calls back with `restore` or `purge` and the ids of sessions."""
 
     AUTO_FOCUS = ""
-    TITLE_TEXT = "Trash"
+    HEADING = "Trash"
     HINTS = (("Enter", "bring it back"), ("d", "remove it for good"), ("e", "empty the trash"))
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "restore", show=False),
@@ -49,15 +48,12 @@ class TrashDialog(ListDialog[None]):
         if self._headers is None or not self.can_show:
             return
         now = self._clock()
-        rows = [self._row(header, now) for header in self._headers]
-        self.list.show(rows or words_as_rows(_EMPTY, self.list.text_width))
-        self.fit_list(len(rows))
-        count = len(self._headers)
-        self.show_title(*([f"{formatting.tokens(count)} session{'s' * (count != 1)}"] if count else []))
-
-    def _row(self, header: SessionHeader, now: datetime) -> ListRow:
-        title = safe_line(header.title) or _UNTITLED
-        return ListRow((((title, NAME),),), ((until(header, now), MUTED),), key=header.session_id)
+        rows = [
+            ListRow((((_title(one), NAME),),), ((until(one, now), MUTED),), key=one.session_id)
+            for one in self._headers
+        ]
+        figures = [_plural(len(rows), "session")] if rows else []
+        self.show_rows(rows or words_as_rows(_EMPTY, self.list.text_width), *figures)
 
     @property
     def _chosen(self) -> SessionHeader | None:
@@ -75,16 +71,13 @@ class TrashDialog(ListDialog[None]):
 
     def action_purge(self) -> None:
         if (chosen := self._chosen) is not None:
-            title = safe_line(chosen.title) or _UNTITLED
-            count = chosen.message_count
-            words = f"“{title}” with {formatting.tokens(count)} message{'s' * (count != 1)}"
+            words = f"“{_title(chosen)}” with {_plural(chosen.message_count, 'message')}"
             self._ask("Remove this session for good?", words, (chosen.session_id,))
 
     def action_empty(self) -> None:
         """Ask whether to purge all listed sessions; sessions deleted since then stay."""
         if self._headers:
-            count = len(self._headers)
-            words = f"{formatting.tokens(count)} session{'s' * (count != 1)}"
+            words = _plural(len(self._headers), "session")
             self._ask("Empty the trash?", words, [header.session_id for header in self._headers])
 
     def _ask(self, title: str, what: str, session_ids: Sequence[str]) -> None:
@@ -94,6 +87,14 @@ class TrashDialog(ListDialog[None]):
 
         text = f"{what}: nothing brings that back."
         self.app.push_screen(ConfirmDialog(title, text=text, verb="remove for good"), answered)
+
+
+def _title(header: SessionHeader) -> str:
+    return safe_line(header.title) or "Untitled"
+
+
+def _plural(count: int, word: str) -> str:
+    return f"{formatting.tokens(count)} {word}{'' if count == 1 else 's'}"
 
 
 def until(header: SessionHeader, now: datetime) -> str:

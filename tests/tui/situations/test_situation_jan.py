@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lmchat.domain.server import Verdict
-from lmchat.tui.screens.key_dialog import KeyDialog
+from lmchat.tui.screens.ask_dialog import KeyDialog
 from lmchat.tui.screens.welcome.screen import WelcomeScreen
 from tests.support import desktop
 from tests.support.scripted_products import CHAT, jan

@@ -7,8 +7,8 @@ import json
 from lmchat.config.settings import Settings
 from lmchat.domain.message import AnswerState
 from lmchat.domain.server import Verdict
+from lmchat.tui.screens.ask_dialog import KeyDialog
 from lmchat.tui.screens.chat.screen import ChatScreen
-from lmchat.tui.screens.key_dialog import KeyDialog
 from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.welcome.screen import WelcomeScreen
 from tests.support import desktop

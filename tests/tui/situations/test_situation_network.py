@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from lmchat.domain.server import Verdict
+from lmchat.tui.screens.ask_dialog import KeyDialog
 from lmchat.tui.screens.chat.screen import ChatScreen
-from lmchat.tui.screens.key_dialog import KeyDialog
 from lmchat.tui.screens.search_dialog import SearchDialog
 from lmchat.tui.screens.welcome.screen import WelcomeScreen
 from tests.support import desktop

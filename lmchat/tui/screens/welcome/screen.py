@@ -32,7 +32,7 @@ from lmchat.text import safe_line
 from lmchat.tui import formatting
 from lmchat.tui.icons import signs_for
 from lmchat.tui.intents import ChooseCandidate, CopyText, LookNow, SearchSessions, StartEngine
-from lmchat.tui.screens.address_dialog import AddressDialog
+from lmchat.tui.screens.ask_dialog import AddressDialog
 from lmchat.tui.screens.dialog import Departure, fit_height, free_height
 from lmchat.tui.screens.welcome.rows import candidate_key, tight, welcome_rows
 from lmchat.tui.screens.welcome.starts import EndDialog, PageStarts, StartDialog

@@ -52,7 +52,7 @@ class StartDialog(ConfirmDialog):
 class EndDialog(ConfirmDialog):
     """Asks before a server that was started is ended."""
 
-    leave_word = "let it run"
+    LEAVE = "let it run"
 
     def __init__(self, start: ServerStart, *, log_file: str) -> None:
         name = safe_line(start.short)
