@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from enum import Enum, auto
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from lmchat.domain.candidate import (
     Installed,
@@ -46,19 +47,19 @@ class Step(Enum):
 
 
 class ServerRow(Struct, frozen=True, kw_only=True):
-    """A server as the welcome page shows it."""
+    """A server as the welcome page shows it; its texts may come from outside."""
 
     candidate: Candidate
     found: str
     next_step: str
-    """The one step that helps; it may hold anything."""
+    """The one step that helps."""
     step: Step = Step.NOTHING
     start: ServerStart | None = None
     program: str = ""
-    """Path of the program that wants a model file."""
+    """Path of the program that needs a model file."""
     is_starting: bool = False
     is_here: bool = True
-    """Whether the product is known to be on this machine; a place where nobody knows counts as such."""
+    """Whether the product is installed on this machine, or may be."""
 
 
 class MachineState(Struct, frozen=True, kw_only=True):
@@ -76,8 +77,13 @@ class MachineState(Struct, frozen=True, kw_only=True):
 
 def server_rows(candidates: Sequence[Candidate], here: MachineState) -> tuple[ServerRow, ...]:
     """Return the rows; those where something can be done come before those where nothing is installed."""
-    found = [_place(one, here) for one in candidates]
-    return tuple(sorted(found, key=_rank))
+    near = (Verdict.SERVER_OFF, Verdict.SERVER_ERROR)
+
+    def rank(row: ServerRow) -> int:  # the sort is stable: among equals the order of the candidates decides
+        verdict = row.candidate.verdict
+        return 0 if verdict.is_server or verdict in near else 1 if row.is_here else 2
+
+    return tuple(sorted((_row(one, here) for one in candidates), key=rank))
 
 
 def first_step(found: Sequence[ServerRow]) -> ServerRow | None:
@@ -87,59 +93,30 @@ def first_step(found: Sequence[ServerRow]) -> ServerRow | None:
     return next(near, None)
 
 
-def _rank(place: ServerRow) -> int:
-    """Sort key; the sort is stable, so the order of the candidates decides among equals."""
-    verdict = place.candidate.verdict
-    if verdict.is_server or verdict in (Verdict.SERVER_OFF, Verdict.SERVER_ERROR):
-        return 0
-    return 1 if place.is_here else 2
-
-
-def _place(candidate: Candidate, here: MachineState) -> ServerRow:
-    run = next((one for one in here.running if one.start.endpoint == candidate.endpoint), None)
-    if run is not None and not candidate.verdict.is_server:
-        return ServerRow(
-            candidate=candidate,
-            found="starting",
-            next_step=f"{run.start.short} runs (process {run.program.pid})",
-            step=Step.END,
-            start=run.start,
-            is_starting=True,
-        )
-    if candidate.verdict.is_server:
-        return _as_found(candidate, Step.CHOOSE)
-    if here.installed is None or candidate.is_own or not is_startable(candidate):
-        return _as_found(candidate, Step.NOTHING)
-    installed = next((one for one in here.installed if one.product is candidate.product), None)
-    return _not_running(candidate, installed, has_files=bool(here.files))
-
-
-def _as_found(candidate: Candidate, step: Step) -> ServerRow:
+def _row(candidate: Candidate, here: MachineState) -> ServerRow:
     found = "not allowed" if is_forbidden(candidate) else candidate.finding
-    return ServerRow(candidate=candidate, found=found, next_step=candidate.next_step, step=step)
-
-
-def _not_running(candidate: Candidate, installed: Installed | None, *, has_files: bool) -> ServerRow:
+    step = Step.CHOOSE if candidate.verdict.is_server else Step.NOTHING
+    row = ServerRow(candidate=candidate, found=found, next_step=candidate.next_step, step=step)
+    run = next((one for one in here.running if one.start.endpoint == candidate.endpoint), None)
+    if run is not None and step is Step.NOTHING:
+        words = f"{run.start.short} runs (process {run.program.pid})"
+        row = replace(row, found="starting", next_step=words, is_starting=True)
+        return replace(row, step=Step.END, start=run.start)
+    if here.installed is None or candidate.is_own or not is_startable(candidate):
+        return row
     is_off = candidate.verdict is Verdict.SERVER_OFF
+    row = replace(row, found=candidate.verdict.value)
+    installed = next((one for one in here.installed if one.product is candidate.product), None)
     if installed is None:
         words = candidate.next_step if is_off else WHERE_TO_GET.get(candidate.product, candidate.next_step)
-        return ServerRow(candidate=candidate, found=candidate.verdict.value, next_step=words, is_here=is_off)
-    found = candidate.verdict.value if is_off else "not running"
-    start = start_of(candidate, installed)
-    if start is not None:
-        return ServerRow(
-            candidate=candidate, found=found, next_step=start.short, step=Step.START, start=start
-        )
-    if candidate.product is Product.LLAMA_CPP and is_runnable(installed.program) and has_files:
-        return ServerRow(
-            candidate=candidate,
-            found=found,
-            next_step="llama-server with a model file",
-            step=Step.START_WITH_FILE,
-            program=installed.program,
-        )
-    words = candidate.next_step if is_off else installed.start_words or candidate.next_step
-    return ServerRow(candidate=candidate, found=found, next_step=words)
+        return replace(row, next_step=words, is_here=is_off)
+    row = row if is_off else replace(row, found="not running")
+    if (start := start_of(candidate, installed)) is not None:
+        return replace(row, next_step=start.short, step=Step.START, start=start)
+    if candidate.product is Product.LLAMA_CPP and is_runnable(installed.program) and here.files:
+        row = replace(row, next_step="llama-server with a model file", program=installed.program)
+        return replace(row, step=Step.START_WITH_FILE)
+    return row if is_off else replace(row, next_step=installed.start_words or candidate.next_step)
 
 
 NOTHING = "No model server answers on this machine yet."
@@ -156,9 +133,8 @@ _WORDS: Mapping[Verdict, str] = {
 
 def headline(candidates: Sequence[Candidate]) -> str:
     """Return the state of the servers in one sentence; it may hold anything that a server or a user said."""
-    waiting = _waiting(candidates)
-    if waiting is not None:
-        return _WORDS[waiting.verdict].format(name=_name(waiting), host=waiting.endpoint.host)
+    if near := _waiting(candidates):
+        return _WORDS[near.verdict].format(name=_name(near), host=near.endpoint.host)
     usable = next((one for one in candidates if one.verdict.is_usable), None)
     if usable is not None:
         return (_OTHER if any(one.is_own for one in candidates) else _USABLE).format(usable.product.value)
@@ -171,9 +147,8 @@ def headline(candidates: Sequence[Candidate]) -> str:
 
 def advice(candidates: Sequence[Candidate]) -> str:
     """Return the one step that helps where a server is near to a chat; empty where none is."""
-    near = _waiting(candidates)
-    if near is None and not any(one.verdict.is_usable for one in candidates):
-        near = _named(candidates)
+    has_usable = any(one.verdict.is_usable for one in candidates)
+    near = _waiting(candidates) or (None if has_usable else _named(candidates))
     if near is None or not near.next_step:
         return ""
     if can_be_allowed(near):
@@ -185,18 +160,12 @@ def advice(candidates: Sequence[Candidate]) -> str:
 
 def _waiting(candidates: Sequence[Candidate]) -> Candidate | None:
     """Return the server that is nearest to a chat, and lacks one thing."""
-    return next(
-        (
-            one
-            for one in candidates
-            if one.verdict in _WORDS and not (one.verdict.is_usable and has_model(one))
-        ),
-        None,
-    )
+    lacking = (one for one in candidates if one.verdict in _WORDS)
+    return next((one for one in lacking if not (one.verdict.is_usable and has_model(one))), None)
 
 
 def _named(candidates: Sequence[Candidate]) -> Candidate | None:
-    """Return the server that the user named, where it is the only one and it is known why it is away."""
+    """Return the only server that the user named, where it is known why it is away."""
     own = [one for one in candidates if one.is_own]
     return own[0] if len(own) == 1 and own[0].detail else None
 
@@ -216,7 +185,7 @@ class ModelRow(Struct, frozen=True, kw_only=True):
     tokens_per_second: float | None = None
     """Median speed of its earlier answers; None before the first."""
     recent_index: int | None = None
-    """Place among the recently used models: the smaller, the more recent; None where it is not one."""
+    """Place among the recently used models, newest first; None where it is not one."""
     server_name: str = ""
     """The user's name for its server; empty: its product is shown."""
 
@@ -226,7 +195,7 @@ class ModelRow(Struct, frozen=True, kw_only=True):
 
 
 class Catalogue:
-    """List of models: at once from the cache, and again from the servers on request."""
+    """List of models: at once from the cache, and from the servers on request."""
 
     def __init__(
         self,
@@ -240,44 +209,40 @@ class Catalogue:
         self._backend = backend
         self._store = store
         self._expected = tuple(expected)
+        self._added: tuple[Endpoint, ...] = ()
         self._names = names or {}
-        self._added: set[Endpoint] = set()
         self._speeds: Mapping[tuple[str, str], float] = {}
         self.candidates: tuple[Candidate, ...] = ()
 
     def known(self, remembered: Remembered) -> tuple[tuple[ModelRow, ...], float]:
         """Return the rows and the age of the list in seconds, without asking any server."""
         listed = self._backend.cached_models()
-        return self._rows(listed, remembered), listed.age_s
+        return self._rows(listed.models, remembered), listed.age_s
 
     def expect(self, endpoint: Endpoint) -> None:
-        """Look at one more place from now on, unless it is looked at anyway."""
-        if endpoint not in self._expected and all(one.endpoint != endpoint for one in self.candidates):
-            self._expected = (endpoint, *self._expected)
-            self._added.add(endpoint)
+        """Probe one more address from now on, unless it is probed anyway."""
+        if endpoint not in (*self._added, *self._expected, *(one.endpoint for one in self.candidates)):
+            self._added = (endpoint, *self._added)
 
     def forget(self, endpoint: Endpoint) -> None:
-        """Do not look any more at a place that was added by `expect`."""
-        if endpoint in self._added:
-            self._added.discard(endpoint)
-            self._expected = tuple(one for one in self._expected if one != endpoint)
+        """Stop probing an address that was added by `expect`."""
+        self._added = tuple(one for one in self._added if one != endpoint)
 
     async def look_around(self) -> tuple[Candidate, ...]:
-        self.candidates = await self._backend.detect(expected=self._expected)
+        self.candidates = await self._backend.detect(expected=(*self._added, *self._expected))
         return self.candidates
 
     async def refresh(self, remembered: Remembered) -> tuple[tuple[ModelRow, ...], float]:
         """Ask all reachable servers for their models, and return the rows and the age of the oldest list."""
         await self.look_around()
         usable = [candidate.endpoint for candidate in self.candidates if candidate.verdict.is_usable]
-        lists = await asyncio.gather(*(self._models(endpoint) for endpoint in usable))
+        lists = await asyncio.gather(*map(self._models, usable))
         try:
             self._speeds = await self._store.speeds()
         except LMChatError:
             self._speeds = {}
-        models = tuple(model for listed in lists for model in listed.models)
-        age_s = max((listed.age_s for listed in lists), default=0.0)
-        return self._rows(ModelList(models=models, age_s=age_s), remembered), age_s
+        models = [model for listed in lists for model in listed.models]
+        return self._rows(models, remembered), max((listed.age_s for listed in lists), default=0.0)
 
     async def _models(self, endpoint: Endpoint) -> ModelList:
         try:
@@ -285,7 +250,7 @@ class Catalogue:
         except LMChatError:
             return ModelList(models=())
 
-    def _rows(self, listed: ModelList, remembered: Remembered) -> tuple[ModelRow, ...]:
+    def _rows(self, models: Sequence[ModelInfo], remembered: Remembered) -> tuple[ModelRow, ...]:
         places = {pair: place for place, pair in enumerate(remembered.recent)}
         rows = [
             ModelRow(
@@ -294,11 +259,11 @@ class Catalogue:
                 recent_index=places.get((model.place, model.model_id)),
                 server_name=self._names.get(model.endpoint.origin, ""),
             )
-            for model in listed.models
+            for model in models
         ]
         return tuple(sorted(rows, key=_order))
 
 
 def _order(row: ModelRow) -> tuple[bool, bool, int]:
-    """Recent ones first in their order, embedding models last; servers keep their order."""
+    """Sort key: recent models first in their order, embedding models last; servers keep their order."""
     return row.model.is_embedding, row.recent_index is None, row.recent_index or 0
