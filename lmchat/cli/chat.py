@@ -17,7 +17,6 @@ from lmchat.config.settings import Settings
 from lmchat.domain.candidate import Remembered
 from lmchat.domain.server import Endpoint
 from lmchat.domain.telemetry import Metrics
-from lmchat.files import write_new_file
 from lmchat.services.candidates import Catalogue
 from lmchat.services.doctor import Examination
 from lmchat.services.importing import Importer
@@ -127,7 +126,7 @@ def _make_workspace(
         settings=settings,
         backend=backend.port,
         store=store,
-        library=Library(store, write_file=write_new_file),
+        library=Library(store),
         open_sessions=OpenSessions(chat=settings.chat, backend=backend.port, store=store),
         monitor=Monitor(backend.port),
         catalogue=Catalogue(backend.port, store, expected=own_endpoints(settings), names=own_names(settings)),

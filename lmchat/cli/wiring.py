@@ -16,7 +16,6 @@ from lmchat.cli.keys import Keys
 from lmchat.cli.target import places_of_variables
 from lmchat.config.settings import Settings
 from lmchat.domain.candidate import Remembered
-from lmchat.files import write_new_file
 from lmchat.services.engine_backend import with_engine
 from lmchat.services.library import Library
 from lmchat.services.ports import Backend, Engine, Late
@@ -115,7 +114,7 @@ def make_store(context: Context, *, is_kept: bool | None = None) -> SqliteStore:
 
 def make_library(store: SqliteStore) -> Library:
     """Return the list of sessions."""
-    return Library(store, write_file=write_new_file)
+    return Library(store)
 
 
 class UnsavedStore:

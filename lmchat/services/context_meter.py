@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
 
 from msgspec import Struct
 
@@ -21,10 +20,6 @@ from lmchat.domain.server import Target
 
 _SMALL_TOKENS = 24
 """Prompts below this say more about the chat template than about the text."""
-_TELLING_TOKENS = 100
-"""Kept counts of smaller prompts are no measure: the highest of many would be the chat template's."""
-_RECALLED = 64
-"""Newest messages of a path whose counts are looked at."""
 _MOST_FACTOR = 4.0
 """No tokenizer differs more from the estimate; a count beyond this is a server's own mistake."""
 _CUT_SHARE = 0.6
@@ -74,25 +69,6 @@ class ContextMeter:
         if estimate > 0:
             self._set(target, max(self.factor(target), least / estimate))
 
-    def recall(self, target: Target, path: Sequence[ChatMessage]) -> None:
-        """Where nothing was learnt yet, learn from the counts that are kept with the answers of a path.
-
-        Each count is a lower bound, as old messages may have been left out; the highest is the best.
-        """
-        if _key(target) in self._factors:
-            return
-        sizes = [estimate_message(message) for message in path]
-        before, found = sum(sizes), []
-        for size, message in islice(zip(reversed(sizes), reversed(path), strict=True), _RECALLED):
-            before -= size
-            counted = message.receipt.prompt_tokens if message.receipt else None
-            if not counted or message.model != target.model_id or before < _TELLING_TOKENS:
-                continue
-            if before < _CUT_TOKENS or counted >= _CUT_SHARE * before:
-                found.append(counted / before)
-        if found:
-            self._set(target, max(found))
-
     def is_cut(self, target: Target, sent: Sequence[ChatMessage], counted: int) -> bool:
         """Whether a server seems to have left out part of the prompt (Ollama does so silently)."""
         estimate = sum(estimate_message(message, factor=self.factor(target)) for message in sent)
@@ -107,7 +83,6 @@ class ContextMeter:
         limit: int | None = None,
     ) -> ContextPlan:
         """Return what of a path fits into `limit` tokens, else into the model's window."""
-        self.recall(target, path)
         limit = limit or target.context
         return plan_context(path, limit=limit, max_tokens=max_tokens, factor=self.factor(target))
 

@@ -6,23 +6,17 @@ import asyncio
 from collections.abc import Sequence
 from datetime import tzinfo
 from pathlib import Path
-from typing import Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.domain.session import Session
 from lmchat.errors import FileExists, FileRefused, LMChatError
+from lmchat.files import write_new_file
 from lmchat.formats.writing import export_name, render
 from lmchat.services.ports import ChatStore
 
 _SHORTEST_ID = 8
-
-
-class WriteNewFile(Protocol):
-    """Function that writes a whole file, in a thread; `FileRefused` where it exists and is not forced."""
-
-    def __call__(self, path: Path, text: str, *, is_forced: bool = False) -> None: ...
 
 
 class ExportAs(Struct, frozen=True, kw_only=True):
@@ -53,9 +47,8 @@ class Exported(Struct, frozen=True, kw_only=True):
 class Exporter:
     """Writer of sessions of a store into files."""
 
-    def __init__(self, store: ChatStore, *, write_file: WriteNewFile, zone: tzinfo | None = None) -> None:
+    def __init__(self, store: ChatStore, *, zone: tzinfo | None = None) -> None:
         self._store = store
-        self._write_file = write_file
         self._zone = zone
 
     async def export_text(self, session: Session, how: ExportAs = MARKDOWN) -> str:
@@ -90,7 +83,7 @@ class Exporter:
         text = await self.export_text(session, how)
         if await asyncio.to_thread(path.is_dir):
             path /= export_name(session, form=how.form)
-        await asyncio.to_thread(self._write_file, path, text, is_forced=is_forced)
+        await asyncio.to_thread(write_new_file, path, text, is_forced=is_forced)
         return path
 
     async def export_several(

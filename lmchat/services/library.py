@@ -10,14 +10,10 @@ from msgspec import Struct
 
 from lmchat.domain.message import now
 from lmchat.domain.session import ListFilter, SessionHeader, tags_from
-from lmchat.services.exporting import Exporter, WriteNewFile
+from lmchat.services.exporting import Exporter
 from lmchat.services.ports import ChatStore
 
 _EVERY = 1_000_000
-_MONTHS = (
-    *("January", "February", "March", "April", "May", "June"),
-    *("July", "August", "September", "October", "November", "December"),
-)
 
 
 class SessionGroup(Struct, frozen=True, kw_only=True):
@@ -47,12 +43,11 @@ class Library:
         self,
         store: ChatStore,
         *,
-        write_file: WriteNewFile,
         clock: Callable[[], datetime] = now,
         zone: tzinfo | None = None,
     ) -> None:
         self.store = store
-        self.exporter = Exporter(store, write_file=write_file, zone=zone)
+        self.exporter = Exporter(store, zone=zone)
         self._zone = zone
         self._clock = clock
         self._deleted: list[str] = []
@@ -144,5 +139,4 @@ def day_name(time: datetime, *, moment: datetime, zone: tzinfo | None = None) ->
         return "Today"
     if day == today - timedelta(days=1):
         return "Yesterday"
-    month = _MONTHS[day.month - 1]
-    return month if day.year == today.year else f"{month} {day.year}"
+    return f"{day:%B}" if day.year == today.year else f"{day:%B %Y}"

@@ -31,27 +31,20 @@ class Monitor:
         self._clock = clock
         self._nudge = asyncio.Event()
         self._target: Target | None = None
-        self._health = Health()
+        self.health = Health()
         self.is_focused = True
         self.is_streaming = False
         self.next_look_s: float | None = None
         """Monotonic time of the next look; None while one is under way."""
 
-    @property
-    def health(self) -> Health:
-        return self._health
-
     def aim(self, target: Target | None) -> None:
         is_other = target is None or self._target is None or target.endpoint != self._target.endpoint
         self._target = target
         if is_other:
-            self._health = Health(
-                endpoint=target.endpoint if target else None,
-                product=target.product if target else None,
-                model=target.model if target else None,
-            )
-        elif target is not None:
-            self._health = replace(self._health, model=target.model)
+            self.health = Health()
+        if target is not None:
+            self.health = replace(self.health, endpoint=target.endpoint, product=target.product)
+            self.health = replace(self.health, model=target.model)
         self.look_now()
 
     def look_now(self) -> None:
@@ -87,24 +80,24 @@ class Monitor:
                 next_step=error.hint,
             )
         if self._target is not None and self._target.endpoint == target.endpoint:
-            self._health = self._seen(candidate, self._target)
-        return self._health
+            self.health = self._seen(candidate, self._target)
+        return self.health
 
     def _seen(self, candidate: Candidate, target: Target) -> Health:
         is_up = candidate.verdict.is_usable
         latency_ms = candidate.latency_ms if is_up else None
-        is_same = candidate.verdict is self._health.verdict
+        is_same = candidate.verdict is self.health.verdict
         return replace(
-            self._health,
-            since_s=self._health.since_s if is_same else self._clock(),
+            self.health,
+            since_s=self.health.since_s if is_same else self._clock(),
             endpoint=target.endpoint,
             product=candidate.product if candidate.verdict.is_server else target.product,
             verdict=candidate.verdict,
             detail=candidate.detail,
             next_step=candidate.next_step,
-            latencies_ms=(*self._health.latencies_ms, latency_ms)[-KEPT_LATENCIES:],
+            latencies_ms=(*self.health.latencies_ms, latency_ms)[-KEPT_LATENCIES:],
             model=_model(candidate, target),
-            seen_s=self._clock() if is_up else self._health.seen_s,
+            seen_s=self._clock() if is_up else self.health.seen_s,
         )
 
 

@@ -17,7 +17,6 @@ from lmchat.text import safe_line
 
 _LOOK_S = 0.1
 _LINE_CHARS = 160
-_SIGNALLED = 128
 _LIFETIMES: Mapping[Product, Lifetime] = {
     Product.LM_STUDIO: Lifetime.BRIEF,
     Product.OLLAMA: Lifetime.FREE,
@@ -125,11 +124,10 @@ class ServerLauncher:
 
 
 def start_of(candidate: Candidate, installed: Installed) -> ServerStart | None:
-    """Return how to start what was not found running; None where more must be known, or nothing may be."""
+    """Return how to start a server that was not found running; None where lmchat cannot start it."""
     lifetime = _LIFETIMES.get(candidate.product)
-    if lifetime is None or not is_startable(candidate) or not is_runnable(installed.program):
-        return None
-    if not installed.start:
+    can_start = is_startable(candidate) and is_runnable(installed.program) and bool(installed.start)
+    if lifetime is None or not can_start:
         return None
     endpoint = installed.endpoint or candidate.endpoint
     return ServerStart(product=candidate.product, argv=installed.start, endpoint=endpoint, lifetime=lifetime)
@@ -142,9 +140,8 @@ def is_startable(candidate: Candidate) -> bool:
 
 async def _failure(run: Run, code: int) -> LMChatError:
     line = safe_line(await run.program.last_line(), limit=_LINE_CHARS).rstrip(".")
-    how = f"was ended by signal {code - _SIGNALLED}" if code > _SIGNALLED else f"ended with exit code {code}"
     return LMChatError(
-        f"{safe_line(run.start.short)} {how}{f': {line}' if line else ''}.",
+        f"{safe_line(run.start.short)} ended with exit code {code}{f': {line}' if line else ''}.",
         hint=f"Its output: {safe_line(str(run.program.log_file))}",
         kind="program",
     )

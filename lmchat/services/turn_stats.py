@@ -10,7 +10,6 @@ from datetime import date, datetime
 
 from msgspec import Struct
 
-from lmchat.domain.event import UsageReported
 from lmchat.domain.message import AnswerState, ChatMessage, Failure, new_id
 from lmchat.domain.server import Target
 from lmchat.domain.telemetry import LedgerRow
@@ -102,11 +101,11 @@ def _days(rows: Sequence[LedgerRow]) -> tuple[DayFigures, ...]:
     for row in rows:
         if row.ended_at is not None:
             by_day.setdefault(row.ended_at.astimezone().date(), []).append(row.tokens_per_second)
-    found: list[DayFigures] = []
-    for day, speeds in sorted(by_day.items()):
-        usual = spread(speeds)
-        found.append(DayFigures(day=day, turns=len(speeds), tokens_per_second=usual.p50 if usual else None))
-    return tuple(found)
+    usual = {day: spread(speeds) for day, speeds in sorted(by_day.items())}
+    return tuple(
+        DayFigures(day=day, turns=len(by_day[day]), tokens_per_second=found.p50 if found else None)
+        for day, found in usual.items()
+    )
 
 
 KEPT_S = 32
@@ -149,27 +148,25 @@ def failure_of(error: Exception) -> Failure:
     failure_id = new_id()[:4]
     if isinstance(error, LMChatError):
         log.warning("an answer ended in an error of kind %s, id %s", error.kind, failure_id)
-        return Failure(
-            kind=error.kind,
-            message=error.message,
-            hint=error.hint,
-            details=error.details,
-            failure_id=failure_id,
-        )
-    log.error("an answer ended in an error of lmchat itself, id %s", failure_id, exc_info=error)
-    return Failure(
-        kind="bug",
-        message="Something in lmchat itself went wrong.",
-        hint="Try again; the log file has the details under this id.",
-        details=type(error).__name__,
-        failure_id=failure_id,
-    )
+        kind, message, hint, details = error.kind, error.message, error.hint, error.details
+    else:
+        log.error("an answer ended in an error of lmchat itself, id %s", failure_id, exc_info=error)
+        kind, message = "bug", "Something in lmchat itself went wrong."
+        hint = "Try again; the log file has the details under this id."
+        details = type(error).__name__
+    return Failure(kind=kind, message=message, hint=hint, details=details, failure_id=failure_id)
+
+
+_SHARED = (
+    *("ttft_ms", "tokens_per_second", "prompt_tokens", "completion_tokens"),
+    *("is_estimated", "retries", "elapsed_ms", "finish_reason"),
+)
+"""Figures that the ledger keeps as they are in the receipt."""
 
 
 def ledger_row(answer: ChatMessage, turn: Turn, target: Target) -> LedgerRow:
     """Return the figures of a turn as the ledger keeps them: no content."""
     receipt = turn.receipt()
-    usage: UsageReported | None = turn.usage
     return LedgerRow(
         message_id=answer.message_id,
         endpoint=target.place,
@@ -177,14 +174,7 @@ def ledger_row(answer: ChatMessage, turn: Turn, target: Target) -> LedgerRow:
         model=answer.model,
         quantization=target.model.quantization if target.model else "",
         state=answer.state,
-        ttft_ms=receipt.ttft_ms,
-        prompt_tokens_per_second=usage.prompt_tokens_per_second if usage else None,
-        tokens_per_second=receipt.tokens_per_second,
-        prompt_tokens=receipt.prompt_tokens,
-        completion_tokens=receipt.completion_tokens,
-        is_estimated=receipt.is_estimated,
+        prompt_tokens_per_second=turn.usage.prompt_tokens_per_second if turn.usage else None,
         stalls=turn.stalls,
-        retries=turn.retries,
-        elapsed_ms=receipt.elapsed_ms,
-        finish_reason=receipt.finish_reason,
+        **{name: getattr(receipt, name) for name in _SHARED},
     )

@@ -9,7 +9,6 @@ from msgspec.structs import replace
 from lmchat.domain.message import AnswerState, Role
 from lmchat.domain.path import MessagePath
 from lmchat.errors import FileRefused, StoreUnavailable, WrongUse
-from lmchat.files import write_new_file
 from lmchat.services.exporting import ExportAs, form_of
 from lmchat.services.library import Library
 from tests.support.chats import answer, header, reply, say
@@ -18,7 +17,7 @@ from tests.support.faults import NoRoomAfter
 
 @pytest.fixture
 def library(store):
-    return Library(store, write_file=write_new_file, zone=UTC)
+    return Library(store, zone=UTC)
 
 
 async def chats(store, *titles):
@@ -193,10 +192,11 @@ async def test_several_sessions_get_names_that_are_told_apart_however_alike_they
     assert all(f'id: "{session_id}"' in text for session_id, text in zip(alike, texts, strict=True))
 
 
-async def test_a_disk_that_is_full_ends_the_export_of_all_with_one_sentence(tmp_path, store):
+async def test_a_disk_that_is_full_ends_the_export_of_all_with_one_sentence(
+    tmp_path, store, library, monkeypatch
+):
     await chats(store, *(f"chat {number}" for number in range(6)))
-    room = NoRoomAfter(2)
-    library = Library(store, write_file=room.write)
+    monkeypatch.setattr("lmchat.services.exporting.write_new_file", NoRoomAfter(2).write)  # no full disk here
     exported = await library.exporter.export_several(await library.every_id(), tmp_path / "all")
     assert (len(exported.paths), len(exported.refused), exported.untried) == (2, 1, 3)
     assert "No space left" in exported.refused[0][1].message

@@ -10,7 +10,7 @@ from lmchat.domain.message import AnswerState, Role
 from lmchat.errors import RequestInvalid, ServerRejected
 from lmchat.services.conversation import HowToAsk
 from lmchat.services.open_sessions import OpenSessions
-from tests.support.scripted_backend import ScriptedBackend, answer, target
+from tests.support.scripted_backend import ScriptedBackend, target
 
 WINDOW = 400
 DIGITS = "1234567 " * 50
@@ -111,46 +111,3 @@ async def test_nothing_is_left_out_where_the_user_does_not_want_it(store):
     assert len(backend.requests) == 3
     with pytest.raises(RequestInvalid):  # what was learnt holds
         await say(sessions, "Then?", how=how)
-
-
-async def test_a_restart_knows_what_the_server_counted(store):
-    first = ScriptedBackend(counted(250), answer())
-    sessions = sit_down(first, store)
-    await say(sessions, DIGITS)
-    session_id = sessions.shown.conversation.header.session_id
-
-    again = sit_down(ScriptedBackend(counted(300)), store)
-    again.target = HOW.target
-    await again.open(session_id)
-    plan = again.plan("And now? " * 30)
-    assert plan is not None
-    assert (plan.left_out, plan.needed_tokens > WINDOW) == (1, True)
-    assert again.meter.factor(HOW.target) == pytest.approx(sessions.meter.factor(HOW.target), rel=0.1)
-
-
-async def test_a_restart_leaves_out_what_does_not_fit_before_it_asks(store):
-    sessions = sit_down(ScriptedBackend(counted(250), answer()), store)
-    await say(sessions, DIGITS, "And now?")
-    backend = ScriptedBackend(answer())
-    again = sit_down(backend, store)
-    await again.open(sessions.shown.conversation.header.session_id)
-    await say(again, "Then? " * 20)
-    assert DIGITS not in sent(backend)[0]
-
-
-@pytest.mark.parametrize("texts", [("Hi.", "Ho."), (DIGITS * 20,)])
-async def test_counts_of_small_prompts_and_of_prompts_that_were_cut_teach_nothing_at_a_restart(store, texts):
-    sessions = sit_down(ScriptedBackend(*[counted(90) for _ in texts]), store)
-    await say(sessions, *texts, how=HowToAsk(target=target(context_loaded=100_000)))
-    again = sit_down(ScriptedBackend(), store)
-    again.meter.recall(HOW.target, sessions.shown.conversation.messages)
-    assert again.meter.factor(HOW.target) == 1.0
-
-
-async def test_counts_of_another_model_teach_nothing(store):
-    sessions = sit_down(ScriptedBackend(counted(250)), store)
-    await say(sessions, DIGITS)
-    other = target("gemma-3-4b", context_loaded=WINDOW)
-    again = sit_down(ScriptedBackend(), store)
-    again.meter.recall(other, sessions.shown.conversation.messages)
-    assert again.meter.factor(other) == 1.0

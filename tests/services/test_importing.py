@@ -16,7 +16,6 @@ from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState, ReasoningPart, TextPart
 from lmchat.errors import StoreUnavailable
-from lmchat.files import write_new_file
 from lmchat.services.exporting import ExportAs
 from lmchat.services.importing import Importer, sentence
 from lmchat.services.library import Library
@@ -48,7 +47,7 @@ def importer(store):
 
 
 def library(store):
-    return Library(store, write_file=write_new_file, zone=UTC)
+    return Library(store, zone=UTC)
 
 
 def file_of(folder, value=LIST, name="talk.json"):

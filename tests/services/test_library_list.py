@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.errors import FileRefused, SessionNotFound
-from lmchat.files import path_of, write_new_file
+from lmchat.files import path_of
 from lmchat.services.library import (
     Library,
     SessionGroup,
@@ -23,7 +23,7 @@ NEW_YORK = timezone(timedelta(hours=-5))
 
 @pytest.fixture
 def library(store):
-    return Library(store, write_file=write_new_file, clock=Clock(), zone=UTC)
+    return Library(store, clock=Clock(), zone=UTC)
 
 
 async def chats(store, *titles):
@@ -99,7 +99,7 @@ async def test_deletions_are_undone_last_first_also_after_a_restart(store, libra
     for session_id in ids:
         await library.delete(session_id)
     assert (await library.undo_delete()).session_id == ids[2]
-    later = Library(store, write_file=write_new_file)
+    later = Library(store)
     assert (await later.undo_delete()).session_id == ids[1]
     await library.purge(ids[0])
     assert await library.undo_delete() is None

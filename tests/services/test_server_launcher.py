@@ -60,7 +60,6 @@ def starts_of(*programs):
         (1, "Error: no GPU.", "ollama serve ended with exit code 1: Error: no GPU."),
         (3, "", "ollama serve ended with exit code 3."),
         (0, "bye", "ollama serve ended with exit code 0: bye."),
-        (137, "", "ollama serve was ended by signal 9."),
         (1, "x" * 500, f"ollama serve ended with exit code 1: {'x' * 159}…."),
         (1, "a\x1b[2Jb\x9bc", "ollama serve ended with exit code 1: a␛[2Jb\ufffdc."),
     ],

@@ -25,7 +25,6 @@ from lmchat.domain.event import RequestSent, StreamFinished, TextDelta
 from lmchat.domain.message import AnswerState, ChatMessage, now
 from lmchat.domain.server import Candidate, Endpoint, ModelList
 from lmchat.domain.telemetry import Health
-from lmchat.files import write_new_file
 from lmchat.proxy.client import ProxyClient
 from lmchat.proxy.http import Connections
 from lmchat.services.candidates import Catalogue
@@ -151,7 +150,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
             settings=settings,
             backend=late,
             store=store,
-            library=Library(store, write_file=write_new_file, clock=moment),
+            library=Library(store, clock=moment),
             open_sessions=OpenSessions(chat=settings.chat, backend=late, store=store, clock=clock),
             monitor=Monitor(late, clock=clock),
             catalogue=Catalogue(late, store, expected=own_endpoints(settings), names=own_names(settings)),
