@@ -106,7 +106,6 @@ def streaming(text: str = "", **changes: object) -> ChatMessage:
 
 
 async def pour(log: ChatLog, words: str) -> None:
-    """Let words of the open answer come, and show them."""
     await log.apply(TextDelta(text=words))
     log.flush()
 
@@ -167,7 +166,6 @@ def marked(log: ChatLog, name: str = "hit") -> list[str]:
 
 
 def chosen(log: ChatLog) -> list[str]:
-    """What is painted as selected, row by row."""
     ground = log.get_component_rich_style("chat-log--selected").bgcolor
     rows = (
         "".join(segment.text for segment in strip if segment.style and segment.style.bgcolor == ground)
@@ -188,7 +186,6 @@ async def move(pilot: Pilot, log: ChatLog, offset: tuple[int, int], *, button: i
 async def drag(
     pilot: Pilot, log: ChatLog, start: tuple[int, int], *places: tuple[int, int], shift=False
 ) -> None:
-    """Press, move and let go."""
     await pilot.mouse_down(log, offset=start, shift=shift)
     for place in places:
         await move(pilot, log, place)
@@ -198,7 +195,6 @@ async def drag(
 
 
 async def press(pilot: Pilot, log: ChatLog, offset: tuple[int, int], times: int = 1) -> None:
-    """Press and let go so many times on one cell."""
     for _ in range(times):
         await pilot.mouse_down(log, offset=offset)
         await pilot.mouse_up(log, offset=offset)
@@ -244,7 +240,6 @@ def prose(chance: Random, count: int) -> str:
 
 
 def piece(chance: Random) -> str:
-    """A block, short or taller than a screen."""
     rows = range(1, chance.choice([1, 5, 40]) + 1)
     cells = ["|".join(prose(chance, chance.randint(1, 5)) for _ in range(3)) for _ in rows]
     kinds = (
@@ -265,7 +260,6 @@ def text(chance: Random, count: int) -> str:
 
 
 def talk(chance: Random, count: int) -> list[ChatMessage]:
-    """So many prompts with their answers."""
     messages: list[ChatMessage] = []
     for _ in range(count):
         last = messages[-1].message_id if messages else None

@@ -78,7 +78,6 @@ def answer(*parts: Part | str, parent: ChatMessage, state: AnswerState = AnswerS
 
 
 def chat(*texts: str, title: str = "Plan for the garden") -> Session:
-    """Return a session of prompts and answers by turns."""
     messages: list[ChatMessage] = []
     for index, text in enumerate(texts or ("Which vegetables?", "Lettuce.")):
         parent = messages[-1] if messages else None

@@ -73,7 +73,6 @@ class Exchange:
 
     @property
     def told(self) -> bytes:
-        """What the client can have read."""
         return bytes(self.arrived[: self.passed])
 
 
@@ -97,11 +96,9 @@ class CuttingProxy:
 
     @property
     def url(self) -> str:
-        """Its address, to use instead of the server's."""
         return f"http://127.0.0.1:{self.port}"
 
     def wait_for(self, count: int, *, timeout_s: float = 15) -> Exchange:
-        """Block until that many requests have come; return the last of them."""
         with self._changed:
             assert self._changed.wait_for(lambda: len(self.exchanges) >= count, timeout_s), "no request came"
             return self.exchanges[count - 1]
@@ -196,7 +193,6 @@ class _Connection:
                     return
 
     async def _pass_on(self, piece: bytes, exchange: Exchange) -> bool:
-        """Pass a piece on; return whether the connection is still there."""
         if exchange.passed == self.plan.hold_at:
             await self.plan.gate.pass_through()
         if exchange.passed == self.plan.cut_at:
@@ -283,7 +279,6 @@ async def stop_queued(client: ProxyClient, other: ProxyClient, proxy: CuttingPro
 
 
 async def stop_before_headers(client: ProxyClient, _: ProxyClient, proxy: CuttingProxy, model: str) -> Stop:
-    """Stop while nothing of the reply has come."""
     proxy.plan = plan = Plan(hold_at=0)
     try:
         return await stop(client, to(proxy.url, model), proxy, lambda *_: plan.gate.reached.is_set())
@@ -298,7 +293,6 @@ async def stop_reading(client: ProxyClient, _: ProxyClient, proxy: CuttingProxy,
 
 
 async def stop_answering(client: ProxyClient, _: ProxyClient, proxy: CuttingProxy, model: str) -> Stop:
-    """Stop in the middle of an answer."""
     return await stop(client, to(proxy.url, model), proxy, lambda events, _: _has(events, TextDelta))
 
 

@@ -83,7 +83,6 @@ class Desktop:
         return self.app.open_sessions.shown.conversation
 
     async def until(self, condition, what: str = "") -> None:
-        """Let the app work until something holds."""
         for _ in range(400):
             if condition():
                 return
@@ -91,12 +90,10 @@ class Desktop:
         raise AssertionError(f"never came: {what or condition}")
 
     async def ready(self) -> None:
-        """Wait until a server was found."""
         await self.until(lambda: self.app.open_sessions.target is not None, "a server")
         await self.pilot.pause()
 
     async def say(self, text: str) -> None:
-        """Type a line and send it."""
         await self.type(text)
         await self.pilot.press("enter")
 
@@ -109,7 +106,6 @@ class Desktop:
             await asyncio.sleep(0)
 
     async def answered(self, count: int = 1) -> None:
-        """Wait until so many answers have ended."""
         await self.until(
             lambda: (
                 not self.conversation.is_running
@@ -120,7 +116,6 @@ class Desktop:
         await self.pilot.pause()
 
     async def on_disk(self):
-        """Messages of the shown session as the store has them."""
         return (await self.store.open_session(self.conversation.header.session_id)).messages
 
 
@@ -139,7 +134,6 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
     clock: Callable[[], float] = time.monotonic,
     moment: Callable[[], datetime] = now,
 ) -> Desktop:
-    """Return the app, not yet running, on a scripted backend and a real store."""
     backend = backend or ScriptedBackend()
     settings = settings or Settings(ui=UiSettings(reduced_motion=True))
     store = store or SqliteStore(folder / "sessions.db")
@@ -245,7 +239,6 @@ class Seen:
 
     @property
     def text(self) -> str:
-        """The screen."""
         return screen_text(self.app)
 
     @property
@@ -254,7 +247,6 @@ class Seen:
         return " ".join(self.text.split())
 
     async def until(self, condition, what: str) -> None:
-        """Let the app work until something holds."""
         for _ in range(_TRIES):
             if condition():
                 return
@@ -262,16 +254,13 @@ class Seen:
         raise AssertionError(f"never came: {what}\n{self.text}")
 
     async def shows(self, *sentences: str) -> None:
-        """Wait until each of these is on the screen."""
         for sentence in sentences:
             await self.until(lambda sentence=sentence: sentence in self.words, f"“{sentence}”")
 
     async def hides(self, sentence: str) -> None:
-        """Wait until this is not on the screen any more."""
         await self.until(lambda: sentence not in self.words, f"a screen without “{sentence}”")
 
     async def is_on(self, kind: type) -> None:
-        """Wait until a screen is the top one."""
         await self.until(lambda: isinstance(self.app.screen, kind), kind.__name__)
         await self.desk.pilot.pause()
 
@@ -358,11 +347,9 @@ class Situation(Seen):
     asked: list[str] = field(default_factory=list)
 
     def candidate(self, port: int) -> Candidate:
-        """What the last look found at a port."""
         return next(one for one in self.app.workspace.catalogue.candidates if one.endpoint.port == port)
 
     def places(self, place: int | tuple[str, int], server: ScriptedServer | None) -> None:
-        """Let a server stand at a port from now on, or nobody."""
         key = place if isinstance(place, tuple) else ("127.0.0.1", place)
         self.ports.places.pop(key, None)
         if server is not None:
@@ -378,14 +365,11 @@ class Situation(Seen):
         await self.desk.type(text)
 
     async def says(self, text: str) -> None:
-        """Type a line and send it."""
         await self.types(text)
         await self.until(lambda: self.desk.prompt_input.text.endswith(text[-3:]), f"“{text}” typed")
         await self.presses("enter")
 
     async def answered(self, count: int = 1) -> ChatMessage:
-        """Wait until so many answers are complete; return the last."""
-
         def complete() -> list[ChatMessage]:
             messages = self.desk.conversation.messages
             return [one for one in messages if one.receipt and one.state is AnswerState.COMPLETE]
@@ -396,7 +380,6 @@ class Situation(Seen):
         return complete()[-1]
 
     async def goes_on(self) -> None:
-        """Wait until a chat can begin: nobody presses anything."""
         await self.is_on(ChatScreen)
         await self.until(
             lambda: getattr(self.app.open_sessions.target, "model_id", ""), "a server and a model"
@@ -404,7 +387,6 @@ class Situation(Seen):
         await self.until(lambda: isinstance(self.app.focused, PromptInput), "the focus on the prompt")
 
     async def chats(self, text: str = "Hello?", *, count: int = 1) -> ChatMessage:
-        """Say something and wait for the answer: the end of every situation."""
         await self.goes_on()
         await self.says(text)
         answer = await self.answered(count)
@@ -423,7 +405,6 @@ class Situation(Seen):
             await self.desk.pilot.pause()
 
     async def at_size(self, size: tuple[int, int]) -> None:
-        """Make the terminal larger or smaller."""
         await self.desk.pilot.resize_terminal(*size)
         await self.until(lambda: self.app.size == size, f"the size {size}")
         await self.rests()
@@ -472,12 +453,10 @@ async def run(
 
 
 def named(url: str, *, allowed: Sequence[str] = ()) -> Settings:
-    """What `--endpoint` and `--allow-host` set."""
     return Settings(endpoint=url, allowed_hosts=tuple(allowed))
 
 
 def half(text: str, gate: asyncio.Event | None = None, rest: str = "") -> list[Step]:
-    """An answer that stands still at a gate; without one for good."""
     return [
         RequestSent(),
         TextDelta(text=text),
@@ -488,17 +467,14 @@ def half(text: str, gate: asyncio.Event | None = None, rest: str = "") -> list[S
 
 
 def sent(backend: ScriptedBackend) -> list[str]:
-    """The last message of every request."""
     return [request.messages[-1].text for request in backend.requests]
 
 
 async def shown(desk: Desktop, text: str) -> None:
-    """Wait until the screen shows something."""
     await desk.until(
         lambda: text in screen_text(desk.app), f"“{text}” on the screen:\n{screen_text(desk.app)}"
     )
 
 
 async def gone(desk: Desktop, text: str) -> None:
-    """Wait until the screen does not show something any more."""
     await desk.until(lambda: text not in screen_text(desk.app), f"a screen without “{text}”")

@@ -23,13 +23,11 @@ from tests.support.real_server.prepare import XLLAMACPP, model_file, wheel
 
 
 def with_library(environ: dict[str, str]) -> dict[str, str]:
-    """Return an environment in which the engine's library can be imported."""
     paths = [str(wheel(XLLAMACPP)), *filter(None, environ.get("PYTHONPATH", "").split(os.pathsep))]
     return environ | {"PYTHONPATH": os.pathsep.join(paths)}
 
 
 def place_demo(home: Path) -> Path:
-    """Put the demo model where lmchat keeps it, with `home` as `LMCHAT_HOME`."""
     path = home / "engine" / SMOLLM2.file_name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.symlink_to(model_file())
@@ -82,7 +80,6 @@ def text(value: str | bytes) -> bytes:
 
 
 def value(one: object) -> bytes:
-    """A value with its type before it."""
     kind = TYPES[type(one)]
     match one:
         case bool():
@@ -104,7 +101,6 @@ def header(values: Mapping[str, object], *, tensors: int = 200, version: int = 3
 
 
 def model_values(**more: object) -> dict[str, object]:
-    """What the header of a model to talk to says."""
     return {
         "general.architecture": "llama",
         "general.type": "model",
@@ -116,7 +112,6 @@ def model_values(**more: object) -> dict[str, object]:
 
 
 def write_model(path: Path, *, size_bytes: int = 0, tensors: int = 200, **more: object) -> Path:
-    """Write a file that looks like a model, as long as wanted; nothing could load it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         file.write(header(model_values(**more), tensors=tensors))

@@ -55,7 +55,6 @@ class FileLimit:
 
 @contextmanager
 def small_file_system(folder: Path) -> Iterator[SmallFileSystem | None]:
-    """Mount one; None where that is not allowed."""
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs", str(folder)]
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:  # noqa: S603 - ours

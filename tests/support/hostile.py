@@ -73,7 +73,6 @@ HARMLESS = "PWNED harmless words of about the same length, " * 3 + _SIGNS + " EN
 
 
 def speak(server: ScriptedServer, words: str) -> ScriptedServer:
-    """Let a server say these words wherever a server can say anything."""
     name = f"model {words}"
     meta = {"n_ctx": 4096, "n_ctx_train": 8192, "n_params": 1000, "size": 1000, "ftype": words}
     row = {"object": "model", "owned_by": words, "created": 1, "meta": meta}
@@ -108,7 +107,6 @@ def answer(words: str):
 
 
 def failure(words: str):
-    """Make a refusal."""
     return json_reply({"error": {"message": words, "type": words, "code": words}}, status=400)
 
 
@@ -140,7 +138,6 @@ def kinds(raw: bytes) -> set[str]:
 
 
 def titles(raw: bytes) -> list[str]:
-    """Return what was sent as title of the window."""
     found = [re.match(r"\x1b\][012];(.*?)(?:\x07|\x1b\\)\Z", text) for _, text in sequences(raw)]
     return [match[1] for match in found if match]
 
@@ -154,5 +151,4 @@ def _kind(name: str, text: str) -> str:
 
 
 def copied(raw: bytes) -> list[str]:
-    """Return what was sent to the clipboard of the terminal."""
     return [base64.b64decode(data).decode() for data in _TO_CLIPBOARD.findall(raw)]

@@ -48,31 +48,25 @@ class LMChatScreen(PtyProgram):
 
     @property
     def log_text(self) -> str:
-        """What the log file says."""
         file = self.home / "lmchat" / "lmchat.log"
         return file.read_text() if file.exists() else ""
 
     def wait_ready(self) -> None:
-        """Wait until there is a server and a model."""
         self.wait_for(_READY)
 
     def put(self, text: str) -> None:
-        """Type one line and wait until it stands in the prompt."""
         self.type(text)
         self.wait_until(lambda: text[-12:] in self.prompt_text, f"{text[-12:]!r} in the prompt")
 
     def ask(self, text: str) -> None:
-        """Type one line and send it."""
         self.put(text)
         self.type("\r")
         self.wait_until(lambda: text[-12:] not in self.prompt_text, "the prompt is sent")
 
     def wait_answered(self, count: int = 1) -> None:
-        """Wait until the screen shows that many receipts."""
         self.wait_until(lambda: self.text.count(_RECEIPT) >= count, f"{count} receipts")
 
     def wait_stopped(self) -> None:
-        """Wait until the screen says that an answer was stopped and is kept."""
         self.wait_for(_STOPPED)
 
     def wait_time(self, seconds: float) -> None:
@@ -93,12 +87,10 @@ class LMChatScreen(PtyProgram):
         return "\n".join(reversed(rows[1:])).strip()
 
     def chat_text(self) -> str:
-        """The middle of a wide screen, its rows joined with blanks."""
         return " ".join(row[28:92].strip() for row in self.screen())
 
 
 def leave(*screens: LMChatScreen) -> None:
-    """End each with Ctrl+Q, as one that has had no failure."""
     for screen in screens:
         screen.type("\x11")
         assert screen.wait_exit() == 0
@@ -106,52 +98,39 @@ def leave(*screens: LMChatScreen) -> None:
 
 
 def configure(home: Path, text: str) -> None:
-    """Write the configuration file."""
     folder = home / "lmchat"
     folder.mkdir(exist_ok=True)
     (folder / "config.toml").write_text(text)
 
 
+def _read(home: Path, work):
+    async def read():
+        store = SqliteStore(home / "lmchat" / "sessions.db")
+        try:
+            return await work(store)
+        finally:
+            await store.aclose()
+
+    return asyncio.run(read())
+
+
 def stored(home: Path, session_id: str = ""):
     """Return the newest session (or the given one) as the disk has it now."""
 
-    async def read():
-        store = SqliteStore(home / "lmchat" / "sessions.db")
-        try:
-            headers = await store.list_sessions()
-            return await store.open_session(session_id or headers[0].session_id)
-        finally:
-            await store.aclose()
+    async def work(store):
+        return await store.open_session(session_id or (await store.list_sessions())[0].session_id)
 
-    return asyncio.run(read())
+    return _read(home, work)
 
 
 def stored_titles(home: Path) -> list[str]:
-    """Return the titles of all sessions on the disk, newest first."""
-
-    async def read():
-        store = SqliteStore(home / "lmchat" / "sessions.db")
-        try:
-            return [header.title for header in await store.list_sessions()]
-        finally:
-            await store.aclose()
-
-    return asyncio.run(read())
+    return [header.title for header in _read(home, SqliteStore.list_sessions)]
 
 
 def stored_draft(home: Path, session_id: str = "") -> str:
-    """Return what is typed in a session, or in the one not yet begun, as the disk has it now."""
-
-    async def read():
-        store = SqliteStore(home / "lmchat" / "sessions.db")
-        try:
-            return await store.draft(session_id)
-        finally:
-            await store.aclose()
-
-    return asyncio.run(read())
+    """Return what is typed in a session, or in the one not yet begun."""
+    return _read(home, lambda store: store.draft(session_id))
 
 
 def answers(home: Path) -> list:
-    """Return the answers of the newest session."""
     return [message for message in stored(home).messages if message.role is Role.ASSISTANT]

@@ -427,7 +427,6 @@ class _Reader:
         return self.pieces
 
     def end(self) -> None:
-        """End the paragraph."""
         self.words("\n".join(self.paragraph))
         self.paragraph = []
 
@@ -494,7 +493,6 @@ def _without_bars(row: str) -> str:
 
 
 def _inline(text: str, labels: set[str]) -> str:
-    """Return what of a paragraph has to be seen."""
     runs = [found["run"][0] for found in _INLINE.finditer(text) if found["run"]]
     kept: dict[str, Callable[[re.Match[str]], str]] = {
         "code": lambda found: found["inside"],
@@ -525,7 +523,6 @@ def _label(words: str, labels: set[str]) -> str:
 
 
 def _is_link(rest: str) -> bool:
-    """Whether what follows a bracket is the text of a link."""
     return bool(_WORDS_OF_LINK.match(rest))
 
 
@@ -543,5 +540,4 @@ def label_of(text: str) -> str:
 
 
 def solid(text: str) -> str:
-    """Return a text without what is not seen."""
     return _JOINERS.sub("", "".join(text.split()))

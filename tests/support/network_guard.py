@@ -29,7 +29,6 @@ def pytest_configure(config):
 
 
 def take_report():
-    """Return the refused connections so far, and forget them."""
     report = Path(os.environ[REPORT])
     lines = report.read_text().splitlines() if report.exists() else []
     report.unlink(missing_ok=True)

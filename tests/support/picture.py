@@ -85,7 +85,6 @@ Three metres hold two rows of chard and four of let"""
 
 
 def as_svg(app: App) -> str:
-    """The screen as SVG that looks alike everywhere: without a font from the web."""
     svg = re.sub(r"@font-face \{.*?\}\s*", "", app.export_screenshot(), flags=re.DOTALL)
     svg = svg.replace("Fira Code", FONTS).replace("font-size: 20px", "font-size: 20.27px")
     return svg.replace("<svg ", '<svg xml:space="preserve" ', 1)
@@ -102,7 +101,6 @@ class Clock:
 
 
 async def fill(store: SqliteStore, clock: Clock) -> None:
-    """Sessions for the list."""
     for title, days in reversed(OTHERS):
         clock.days_ago = days
         header = SessionHeader(session_id=new_id(), title=title, created_at=clock(), updated_at=clock())
@@ -137,19 +135,16 @@ async def talking(theme: str, size: tuple[int, int]) -> AsyncIterator[Desktop]:
 
 
 async def queue(desk: Desktop) -> None:
-    """One message waits for the answer's end, another is being typed."""
     desk.chat.turns.say("Which herbs go with them?")
     desk.prompt_input.put("and in full shade?")
 
 
 async def pick(desk: Desktop) -> None:
-    """The model picker."""
     await desk.pilot.press("ctrl+o")
     await desk.until(lambda: "gemma" in screen_text(desk.app), "the models")
 
 
 async def search(desk: Desktop) -> None:
-    """The search of all sessions."""
     await desk.pilot.press("ctrl+k")
     await desk.until(lambda: isinstance(desk.app.screen, SearchDialog), "the search")
     await desk.type("bread")
@@ -166,8 +161,6 @@ PICTURES: Mapping[str, tuple[str, tuple[int, int], Callable[[Desktop], Awaitable
 
 
 async def welcome() -> str:
-    """The page of a machine where no server answers yet."""
-
     def page() -> WelcomeScreen:
         screen = bare_page(MachineState(offer=OFFER))
         screen.show(PLACES, 2.0, 3.0)
@@ -182,7 +175,6 @@ async def welcome() -> str:
 
 
 async def draw(name: str) -> str:
-    """Return a picture as SVG."""
     if name == "welcome":
         return await welcome()
     theme, size, prepare = PICTURES[name]

@@ -48,7 +48,6 @@ def start(
     env: Mapping[str, str] | None = None,
     stdin: int = subprocess.DEVNULL,
 ) -> subprocess.Popen[bytes]:
-    """Start a program whose stdout and stderr are pipes; the caller ends it."""
     return subprocess.Popen(  # noqa: S603 - the tests say what runs
         [str(word) for word in argv],
         stdin=stdin,
@@ -74,29 +73,23 @@ class Cli:
 
     @property
     def folder(self) -> Path:
-        """`LMCHAT_HOME`."""
         return self.home / "lmchat"
 
     def argv(self, *words: str) -> list[str]:
-        """Return the whole command."""
         return [*LMCHAT, *(["--endpoint", self.url] if self.url else []), *words]
 
     def __call__(self, *words: str, stdin: str | bytes = b"", **env: str):
-        """Run a command to its end."""
         return run(self.argv(*words), home=self.home, stdin=stdin, env=self.env | env, wait_s=self.wait_s)
 
     def json(self, *words: str, stdin: str | bytes = b"", code: int = 0):
-        """Run a command and return its one JSON document."""
         done = self(*words, stdin=stdin)
         assert done.returncode == code, done
         return json.loads(done.stdout)
 
     def start(self, *words: str, **options):
-        """Start a command."""
         return start(self.argv(*words), home=self.home, env=self.env, **options)
 
     def configure(self, text: str) -> None:
-        """Write the configuration file."""
         self.folder.mkdir(exist_ok=True)
         (self.folder / "config.toml").write_text(text)
 
@@ -105,7 +98,6 @@ _LOOK_S = 0.01
 
 
 async def until(condition: Callable[[], object], what: str) -> None:
-    """Wait while the event loop goes on."""
     end_s = time.monotonic() + WAIT_S
     while not condition():
         assert time.monotonic() < end_s, f"waited in vain for: {what}"
@@ -113,7 +105,6 @@ async def until(condition: Callable[[], object], what: str) -> None:
 
 
 def wait_until(condition: Callable[[], object], what: str) -> None:
-    """Wait and do nothing else."""
     end_s = time.monotonic() + WAIT_S
     while not condition():
         assert time.monotonic() < end_s, f"waited in vain for: {what}"
@@ -121,7 +112,6 @@ def wait_until(condition: Callable[[], object], what: str) -> None:
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process is there, and not only its exit code ."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
@@ -130,7 +120,6 @@ def is_running(pid: int) -> bool:
 
 
 def processes(*words: str) -> list[int]:
-    """Return the processes whose command lines have all these words."""
     found = []
     for folder in _folders():
         with suppress(OSError):
@@ -141,7 +130,6 @@ def processes(*words: str) -> list[int]:
 
 
 def children_of(parent: int) -> list[int]:
-    """Return the processes that a process has started."""
     found = []
     for folder in _folders():
         with suppress(OSError, IndexError):

@@ -37,7 +37,6 @@ def ask(
 
 
 async def events_of(client: ProxyClient, request: ChatRequest, *, on_event=lambda _: None):
-    """Return all events of a stream, and the error that ended it or None."""
     events = []
     try:
         async with aclosing(client.stream(request)) as stream:
@@ -77,7 +76,6 @@ class PortMap(httpx.AsyncBaseTransport):
         )
 
     def paths(self, port: int, host: str = "127.0.0.1") -> list[str]:
-        """Return what was asked at a port."""
         return [path for at, number, path in self.asked if (at, number) == (host, port)]
 
     async def aclose(self) -> None:

@@ -149,23 +149,19 @@ class PtyProgram:
 
     @property
     def raw(self) -> bytes:
-        """All bytes that it has written."""
         with self._changed:
             return bytes(self._raw)
 
     def screen(self) -> list[str]:
-        """The lines that a person sees, without trailing blanks."""
         with self._changed:
             return self._terminal.lines
 
     @property
     def text(self) -> str:
-        """The screen as one text."""
         return "\n".join(self.screen())
 
     @property
     def title(self) -> str:
-        """The title of the terminal's window."""
         with self._changed:
             return self._terminal.screen.title
 
@@ -201,18 +197,15 @@ class PtyProgram:
                 raise AssertionError(f"not within {timeout_s} s: {what}\n{self._report()}")
 
     def wait_for(self, wanted: str | re.Pattern[str], timeout_s: float = WAIT_S) -> None:
-        """Wait until the screen shows a text (or a match of a compiled pattern)."""
         if isinstance(wanted, str):
             self.wait_until(lambda: wanted in self.text, repr(wanted), timeout_s)
         else:
             self.wait_until(lambda: bool(wanted.search(self.text)), wanted.pattern, timeout_s)
 
     def wait_gone(self, text: str, timeout_s: float = WAIT_S) -> None:
-        """Wait until the screen no longer shows a text."""
         self.wait_until(lambda: text not in self.text, f"{text!r} gone", timeout_s)
 
     def wait_for_raw(self, wanted: bytes, timeout_s: float = WAIT_S) -> None:
-        """Wait until these bytes have been written."""
         self.wait_until(lambda: wanted in self.raw, repr(wanted), timeout_s)
 
     def wait_exit(self, timeout_s: float = WAIT_S) -> int:
@@ -233,7 +226,6 @@ class PtyProgram:
             data = data[os.write(self._master, data) :]
 
     def paste(self, text: str) -> None:
-        """Send a bracketed paste."""
         self.type(f"\x1b[200~{text}\x1b[201~")
 
     def resize(self, columns: int, lines: int) -> None:
@@ -243,7 +235,6 @@ class PtyProgram:
         self._set_size(columns, lines)
 
     def kill(self, number: int = signal.SIGTERM) -> None:
-        """Send a signal to the program."""
         self.process.send_signal(number)
 
     def hang_up(self) -> None:
@@ -262,12 +253,10 @@ class PtyProgram:
         return not select.select([], [self._slave], [], 0)[1]
 
     def read_again(self) -> None:
-        """Go on reading, from what has come meanwhile."""
         self._reader = threading.Thread(target=self._read, name="pty-reader")
         self._reader.start()
 
     def close(self) -> None:
-        """End the program, if it still runs, and give everything back."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()

@@ -55,7 +55,6 @@ _WIDE = 100
 
 
 def api_page() -> str:
-    """Return the page."""
     parts = [_HEAD, _ASYNC, _example("ask.py"), *_client("Client"), _JSON, _example("ask_json.py")]
     parts += [_SYNC, _example("ask_sync.py"), *_client("SyncClient"), "## Values\n"]
     parts += [part for name in _VALUES for part in _fields(name)]
@@ -243,7 +242,6 @@ stand for the product, the model and the host name that were asked.
 
 
 def configuration_page() -> str:
-    """Return the text of docs/configuration.md."""
     parts = [_GENERATED, _CONFIGURATION]
     for section in SECTIONS:
         title = f"## `[{section.name}]`" if section.name else "## Above all tables"
@@ -257,7 +255,6 @@ def configuration_page() -> str:
 
 
 def commands_page() -> str:
-    """Return the text of docs/commands.md."""
     return "\n".join([_GENERATED, _COMMANDS, *_described("lmchat", COMMANDS)])
 
 

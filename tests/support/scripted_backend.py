@@ -38,7 +38,6 @@ Step = StreamEvent | Exception | asyncio.Event | float
 
 
 def model(name: str = "qwen3-8b", **more: object) -> ModelInfo:
-    """A loaded model of the scripted server."""
     known: dict[str, object] = {
         "state": LoadState.LOADED,
         "params": "8B",
@@ -50,12 +49,10 @@ def model(name: str = "qwen3-8b", **more: object) -> ModelInfo:
 
 
 def target(name: str = "qwen3-8b", **more: object) -> Target:
-    """What answers in tests."""
     return Target(endpoint=ENDPOINT, product=Product.LM_STUDIO, model=model(name, **more))
 
 
 def candidate(verdict: Verdict = Verdict.READY, *models: ModelInfo, **more: object) -> Candidate:
-    """What a look at the scripted server finds."""
     known: dict[str, object] = {
         "endpoint": ENDPOINT,
         "product": Product.LM_STUDIO,
@@ -69,7 +66,6 @@ def candidate(verdict: Verdict = Verdict.READY, *models: ModelInfo, **more: obje
 
 
 def answer(text: str = "Lettuce does well.", *, thought: str = "") -> list[Step]:
-    """A whole answer, a word an event."""
     words = [word + " " for word in text.split(" ")]
     words[-1] = words[-1].rstrip(" ")
     return [

@@ -28,7 +28,6 @@ ANSWER = ("Hello", " there", ".")
 
 
 def answer(*texts: str, model: str = "tiny") -> Reply:
-    """Make a whole good answer."""
     words = (delta(text, model=model) for text in texts or ANSWER)
     return sse(*words, finish(model=model), usage(model=model), DONE)
 
@@ -38,7 +37,6 @@ def echo(seen: Seen) -> Reply:
 
 
 def model_list(*ids: str, owned_by: str = "someone", headers=None, **fields: object) -> Reply:
-    """Make an OpenAI-like list of models."""
     base = {"object": "model", "created": 1_700_000_000, "owned_by": owned_by, **fields}
     return json_reply({"object": "list", "data": [{"id": one, **base} for one in ids]}, headers=headers)
 
@@ -193,7 +191,6 @@ def plain(server: ScriptedServer, *ids: str, key: str | None = None) -> Scripted
 
 
 def llama_cpp(server: ScriptedServer, *, model: str = "tiny.gguf", key: str | None = None, n_ctx: int = 4096):
-    """A llama-server with one model."""
     error = {"message": "Invalid API Key", "type": "authentication_error", "code": 401}
     refuse = json_reply({"error": error}, status=401, headers=LLAMA)
     meta = {"n_ctx": n_ctx, "n_ctx_train": 8192, "n_params": 134515008, "size": 98217216, "ftype": "Q4_1"}
@@ -322,7 +319,6 @@ def ollama(
 
 
 def vllm(server: ScriptedServer, *ids: str) -> ScriptedServer:
-    """Serve like vLLM."""
     server.on(
         "GET /v1/models", model_list(*(ids or ("Qwen/Qwen3-8B",)), owned_by="vllm", max_model_len=32768)
     )
@@ -360,7 +356,6 @@ class Provider:
         return f"https://{self.host}:{port}{self.path}"
 
     def script(self, server: ScriptedServer) -> None:
-        """Let a server answer as it does."""
         server.on(f"GET {self.path}/models", model_list("some-model", owned_by="provider"))
         server.on(f"POST {self.path}/chat/completions", sse(*self.stream))
 

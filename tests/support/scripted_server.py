@@ -55,7 +55,6 @@ ALONE = str(FOLDER / "alone.pem")
 
 
 def server_context(certificate: str) -> ssl.SSLContext:
-    """Return what a server needs to show a certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(FOLDER / f"{certificate}.pem", FOLDER / "key.pem")
     return context
@@ -108,7 +107,6 @@ class Gate:
 
     @property
     def is_open(self) -> bool:
-        """Whether the server may pass."""
         return self._is_open
 
     def open(self) -> None:
@@ -166,17 +164,14 @@ def json_reply(
     headers: Mapping[str, str] | None = None,
     before: Sequence[Step] = (),
 ) -> Reply:
-    """Reply with JSON."""
     return body_reply(json.dumps(value).encode(), status=status, headers=headers, before=before)
 
 
 def text_reply(text: str, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
-    """Reply with plain text."""
     return body_reply(text.encode(), status=status, content_type="text/plain", headers=headers)
 
 
 def html_reply(html: str = "<!doctype html><title>Hello</title>", *, status: int = 200) -> Reply:
-    """Reply with a page."""
     return body_reply(html.encode(), status=status, content_type="text/html; charset=utf-8")
 
 
@@ -212,7 +207,6 @@ def sse(
 
 
 def delta(text: str | None = None, *, model: str = "tiny", **fields: object) -> dict:
-    """Make a chunk with a delta; other fields of the delta by name."""
     inner = ({} if text is None else {"content": text}) | fields
     return {
         "id": "chatcmpl-1",
@@ -224,12 +218,10 @@ def delta(text: str | None = None, *, model: str = "tiny", **fields: object) -> 
 
 
 def finish(reason: str = "stop", *, model: str = "tiny") -> dict:
-    """Make the chunk that ends an answer."""
     return {**delta(model=model), "choices": [{"index": 0, "delta": {}, "finish_reason": reason}]}
 
 
 def usage(prompt: int = 5, completion: int = 2, *, model: str = "tiny") -> dict:
-    """Make the chunk that counts."""
     counts = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
     return {**delta(model=model), "choices": [], "usage": counts}
 
@@ -276,7 +268,6 @@ class Seen:
 
     @property
     def json(self):
-        """The body, decoded."""
         return loads(self.body)
 
 
@@ -303,7 +294,6 @@ class ScriptedServer:
 
     @property
     def url(self) -> str:
-        """Origin, without /v1."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http{'s' if self._tls else ''}://{host}:{self.port}"
 
@@ -313,11 +303,9 @@ class ScriptedServer:
         return self
 
     def forget(self) -> None:
-        """Remove all routes."""
         self._routes.clear()
 
     def seen(self, route: str = "") -> list[Seen]:
-        """Return the requests of a route, or all."""
         with self._changed:
             return [one for one in self.requests if not route or _is_of(one, route)]
 

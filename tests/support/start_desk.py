@@ -35,7 +35,6 @@ PROGRAMS = {Product.LM_STUDIO: "lms", Product.LLAMA_CPP: "llama-server", Product
 
 
 def unused_port() -> int:
-    """A port where nobody listens now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -181,7 +180,6 @@ time.sleep(600)
 
 
 def put(folder: Path, name: str, text: str, *, is_executable: bool = True) -> str:
-    """Write a program of Python and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / name
     file.write_text(f"#!{sys.executable} -IS\n{text}")
@@ -190,7 +188,6 @@ def put(folder: Path, name: str, text: str, *, is_executable: bool = True) -> st
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and was not waited for does not."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

@@ -96,12 +96,10 @@ class Host(App[None]):
 
 
 def text_of(widget: Widget) -> str:
-    """What a widget without children shows, without its colours."""
     return "\n".join(strip.text.rstrip() for strip in widget.render_lines(widget.outer_size.region))
 
 
 def screen_text(app: App) -> str:
-    """What the whole screen shows."""
     width, height = app.size
     visible_screen_stack.set(app._background_screens)  # else a dialog is drawn, and kept, without the chat
     lines = app.screen._compositor.render_strips()
@@ -228,7 +226,6 @@ def can_be_woken(loop: asyncio.AbstractEventLoop) -> bool:
 
 
 def is_at_work() -> bool:
-    """Whether a thread of a pool is at something, or will be."""
     return bool(_at_work)
 
 

@@ -75,7 +75,6 @@ def _named(name: str) -> x509.Name:
 
 
 def main() -> None:
-    """Write them all."""
     form = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     alone = "lmchat test server: signed by itself"
     files = {

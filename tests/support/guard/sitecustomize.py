@@ -23,7 +23,6 @@ class LeavesThisMachineError(PermissionError):
 
 
 def install():
-    """Watch this process from now on."""
     global _installed  # noqa: PLW0603 - an audit hook cannot be taken away, so there must be only one
     if not _installed and not _is_installer(sys.orig_argv):
         sys.addaudithook(_watch)

