@@ -101,8 +101,7 @@ class TimeoutSettings(Struct, frozen=True, kw_only=True):
     """How long to wait for what, in seconds."""
 
     connect_s: Annotated[
-        float | None,
-        Setting("unset: 2 on this machine, 10 elsewhere", within=(0.01, _DAY_S), example=2),
+        float | None, Setting("unset: 2 on this machine, 10 elsewhere", within=(0.01, _DAY_S), example=2)
     ] = None
     first_token_s: Annotated[
         float, Setting("0 waits as long as the server shows signs of life", within=(0, _DAY_S))
@@ -166,8 +165,7 @@ class EndpointSettings(Struct, frozen=True, kw_only=True):
 
     name: Annotated[str, Setting("how it is called in the picker", example="workstation", is_required=True)]
     url: Annotated[
-        str,
-        Setting("its address, with or without /v1", example="http://192.168.1.20:8080", is_required=True),
+        str, Setting("its address, with or without /v1", example="http://192.168.1.20:8080", is_required=True)
     ]
     api_key: Annotated[str, Setting("its key; better one of the next two", is_secret=True)] = ""
     api_key_env: Annotated[

@@ -9,7 +9,7 @@ from asyncio import events
 from collections.abc import Iterator
 
 from tests.benchmarks.bench import Bench, Row, median, row
-from tests.benchmarks.log_samples import KINDS
+from tests.benchmarks.texts import KINDS
 from tests.support.chat_log_app import LogApp, answer, question
 
 _CHARS = 1_000_000

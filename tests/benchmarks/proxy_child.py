@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from contextlib import aclosing
+from functools import partial
 
 import httpx
 
@@ -22,26 +23,16 @@ def _client() -> ProxyClient:
     return ProxyClient(Settings(), key_for=lambda _: None)
 
 
-async def read_raw(url: str) -> dict:
+async def read_httpx(url: str, *, is_timed: bool = True) -> dict:
     async with (
         httpx.AsyncClient(timeout=30, trust_env=False) as client,
         client.stream("POST", f"{url}/v1/chat/completions", json={}) as response,
     ):
-        cpu_s = time.process_time()
-        async for _ in response.aiter_raw():
-            pass
-    return {"cpu_s": time.process_time() - cpu_s}
-
-
-async def read_httpx(url: str) -> dict:
-    async with (
-        httpx.AsyncClient(timeout=30, trust_env=False) as client,
-        client.stream("POST", f"{url}/v1/chat/completions", json={}) as response,
-    ):
-        came_s: list[float] = []
+        came_s, cpu_s = [], time.process_time()
         async for chunk in response.aiter_raw():
-            came_s += [time.perf_counter()] * chunk.count(b'"content"')
-    return {"came_s": came_s}
+            if is_timed:
+                came_s += [time.perf_counter()] * chunk.count(b'"content"')
+    return {"came_s": came_s, "cpu_s": time.process_time() - cpu_s}
 
 
 async def read_lmchat(url: str) -> dict:
@@ -85,5 +76,10 @@ async def look(url: str) -> dict:
 
 
 if __name__ == "__main__":
-    work = {"raw": read_raw, "httpx": read_httpx, "lmchat": read_lmchat, "models": look}[sys.argv[1]]
+    work = {
+        "raw": partial(read_httpx, is_timed=False),
+        "httpx": read_httpx,
+        "lmchat": read_lmchat,
+        "models": look,
+    }[sys.argv[1]]
     print(json.dumps(asyncio.run(work(sys.argv[2]))))

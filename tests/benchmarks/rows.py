@@ -43,17 +43,6 @@ ROWS = {
     "cancel": cancel,
 }
 
-_BEHIND = (
-    "proxy",
-    "models",
-    "append",
-    "written",
-    "killed",
-    "sizes",
-    "search",
-    "commands",
-    "detect",
-    "cancel",
-)
-GROUPS = {"screen": tuple(name for name in ROWS if name not in _BEHIND), "behind": _BEHIND}
+_AT = list(ROWS).index("proxy")
+GROUPS = {"screen": tuple(ROWS)[:_AT], "behind": tuple(ROWS)[_AT:]}
 """Names for several rows: start-up, log, prompt and memory; and what stands behind the screen."""

@@ -56,7 +56,6 @@ def sizes(bench: Bench) -> Iterator[Row]:
                 f"  lmchat; bare; lmchat with {_COUNTS[0]}", f"{mine:.2f}; {theirs:.2f}; {few[name]:.2f} ms"
             )
         yield row("  event loop late meanwhile, worst of a run", f"{late_ms:.1f} ms", "<= 16 ms")
-    yield row("  event loop late with nothing to do", f"{asyncio.run(_idle()):.1f} ms")
 
 
 def _fill_sessions(path: Path, count: int) -> None:
@@ -107,15 +106,6 @@ async def _ours(path: Path, many: Path, taken: Taken) -> float:
         await store.sessions_with(ListFilter(), limit=_SHOWN)
         taken["list"].append(_ms_since(begun_s))
     await store.aclose()
-    ticking.cancel()
-    await asyncio.gather(ticking, return_exceptions=True)
-    return max(late)
-
-
-async def _idle() -> float:
-    late = [0.0]
-    ticking = asyncio.ensure_future(_tick(late))
-    await asyncio.sleep(1)
     ticking.cancel()
     await asyncio.gather(ticking, return_exceptions=True)
     return max(late)

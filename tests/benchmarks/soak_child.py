@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from lmchat.domain.event import TextDelta
 from lmchat.domain.message import AnswerState, TextPart
-from tests.benchmarks.log_samples import KINDS
+from tests.benchmarks.texts import KINDS
 from tests.support.chat_log_app import LogApp, question, streaming
 
 TOKEN_CHARS = 4

@@ -173,7 +173,3 @@ class Drawn:
             os.waitpid(self.pid, 0)
         except (ProcessLookupError, ChildProcessError):
             return
-
-
-def quiet(seconds: float) -> None:
-    time.sleep(seconds)

@@ -41,10 +41,7 @@ def _sentences(content, tmp_path):
             'config.toml, line 1: allowed_hosts must be a list of texts, as in ["a", "b"]',
         ),
         ("[ui]\nmouse = 1", "config.toml, line 2: ui.mouse must be true or false"),
-        (
-            '[ui]\nnotify = "loud"',
-            'config.toml, line 2: ui.notify must be one of "bell", "desktop", "none"',
-        ),
+        ('[ui]\nnotify = "loud"', 'config.toml, line 2: ui.notify must be one of "bell", "desktop", "none"'),
         (
             '[ui]\nsections = ["server", "wether"]',
             'config.toml, line 2: ui.sections "wether" is not one of "server", "model", "context", "turn"',

@@ -74,12 +74,7 @@ def test_json_holds_nothing_that_a_terminal_obeys():
 
 
 @pytest.mark.parametrize(
-    "text",
-    [
-        '{"lmchat": 1}',
-        '{"lmchat": 2, "session": {}}',
-        '{"lmchat": 1, "session": {}, "messages": []}',
-    ],
+    "text", ['{"lmchat": 1}', '{"lmchat": 2, "session": {}}', '{"lmchat": 1, "session": {}, "messages": []}']
 )
 def test_other_json_is_refused(text):
     with pytest.raises(FileRefused):

@@ -209,11 +209,7 @@ def _outside(seen: Desktop) -> Outside:
 
 @asynccontextmanager
 async def desktop(
-    folder: Path,
-    backend: ScriptedBackend | None = None,
-    *,
-    size: tuple[int, int] = (120, 40),
-    **more: Any,
+    folder: Path, backend: ScriptedBackend | None = None, *, size: tuple[int, int] = (120, 40), **more: Any
 ) -> AsyncIterator[Desktop]:
     """Run the app without a terminal."""
     seen = make_desktop(folder, backend, **more)

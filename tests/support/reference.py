@@ -154,13 +154,7 @@ def _fields(name: str) -> Iterator[str]:
     if rows:
         lines = (f"| `{name}` | `{kind}` | {' '.join(doc.split())} |" for name, kind, doc in rows)
         yield (
-            "\n".join(
-                [
-                    "| field | type | meaning |",
-                    "|---|---|---|",
-                    *(_api_cell(line) for line in lines),
-                ]
-            )
+            "\n".join(["| field | type | meaning |", "|---|---|---|", *(_api_cell(line) for line in lines)])
             + "\n"
         )
 

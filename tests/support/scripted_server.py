@@ -158,11 +158,7 @@ def body_reply(
 
 
 def json_reply(
-    value: object,
-    *,
-    status: int = 200,
-    headers: Mapping[str, str] | None = None,
-    before: Sequence[Step] = (),
+    value: object, *, status: int = 200, headers: Mapping[str, str] | None = None, before: Sequence[Step] = ()
 ) -> Reply:
     return body_reply(json.dumps(value).encode(), status=status, headers=headers, before=before)
 

@@ -6,7 +6,7 @@ import pytest
 
 from lmchat.domain.event import TextDelta
 from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
-from tests.benchmarks.log_samples import KINDS
+from tests.benchmarks.texts import KINDS
 from tests.support.chat_log_app import LogApp, answer, question, rows, streaming
 
 pytestmark = pytest.mark.timeout(120)
