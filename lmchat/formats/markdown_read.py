@@ -29,15 +29,6 @@ class Piece(NamedTuple):
     line: int  # line of the mark, counted from 1
 
 
-class ReadMessage(NamedTuple):
-    """Message and its place in the tree."""
-
-    message: ChatMessage  # its parent is the previous message in the file, unless the mark names another
-    is_first_of_branch: bool
-    place: int  # in the order of writing
-    branch_name: str
-
-
 def is_markdown(content: Content) -> bool:
     """Return whether a file may be a Markdown export."""
     return content.text.startswith("-")
@@ -67,13 +58,23 @@ def from_markdown(content: Content) -> Reading:
             hint="It begins with the lines from `---` to `---` that an export has.",
             details=repr(error),
         ) from error
-    entries = list(_entries(_pieces(text, word)))
+    entries = _entries(_pieces(text, word))
     if promised not in (None, len(entries)):
         raise FileRefused(
             f"It has {len(entries)} of {promised} messages: it was cut off, or changed by hand.",
             hint=f"With `messages: {len(entries)}` in its first lines it is imported as it is.",
         )
-    return Reading(sessions=(_session(header, entries),))
+    end = next((at for at, (facts, _) in enumerate(entries) if "parent" in facts), len(entries))
+    path = [message for _, message in entries[:end]]
+    tree = sorted(entries, key=lambda entry: entry[0].get("place", 0)) if end < len(entries) else []
+    updated_at = max(header.created_at, *(one.created_at for one in path)) if path else header.created_at
+    session = Session(
+        header=replace(header, updated_at=updated_at),
+        messages=MessagePath(path),
+        tree=tuple(message for _, message in tree),
+        branch_names={one.message_id: facts["branch"] for facts, one in entries if facts.get("branch")},
+    )
+    return Reading(sessions=(session,))
 
 
 def _front_matter(text: str) -> dict[str, Any]:
@@ -87,19 +88,6 @@ def _front_matter(text: str) -> dict[str, Any]:
     return front
 
 
-def _session(header: SessionHeader, entries: list[ReadMessage]) -> Session:
-    end = next((at for at, entry in enumerate(entries) if entry.is_first_of_branch), len(entries))
-    path = [entry.message for entry in entries[:end]]
-    updated_at = max(header.created_at, *(one.created_at for one in path)) if path else header.created_at
-    tree = sorted(entries, key=lambda entry: entry.place) if end < len(entries) else []
-    return Session(
-        header=replace(header, updated_at=updated_at),
-        messages=MessagePath(path),
-        tree=tuple(entry.message for entry in tree),
-        branch_names={entry.message.message_id: entry.branch_name for entry in entries if entry.branch_name},
-    )
-
-
 def _pieces(text: str, word: str) -> Iterator[Piece]:
     marks = list(re.finditer(rf"^<!-- {word} (\{{.*\}}) -->$", text, re.MULTILINE))
     starts = [mark.start() - len(_GAP) for mark in marks] + [len(text.removesuffix("\n"))]
@@ -110,22 +98,35 @@ def _pieces(text: str, word: str) -> Iterator[Piece]:
             yield Piece(dict(json.loads(mark[1])), text[mark.end() + len(_GAP) : end], line)
 
 
-def _entries(pieces: Iterable[Piece]) -> Iterator[ReadMessage]:
-    head: Piece | None = None
-    parts: list[Part] = []
-    last_id: str | None = None
+def _entries(pieces: Iterable[Piece]) -> list[tuple[dict[str, Any], ChatMessage]]:
+    """Return the messages with the facts of their marks, in the order of the file."""
+    heads: list[tuple[Piece, list[Part]]] = []
     for piece in pieces:
-        if "role" not in piece.facts:
+        if "role" in piece.facts:
+            _, gap, said = piece.block.partition(_GAP)  # after the heading
+            heads.append((piece, [TextPart(text=said)] if gap else []))
+        elif heads:
             with _at(piece.line):
-                parts += _part(piece.facts, piece.block)
-            continue
-        if head is not None:
-            yield _entry(head, parts, last_id)
-            last_id = head.facts["id"]
-        _, gap, said = piece.block.partition(_GAP)  # after the heading
-        head, parts = piece, [TextPart(text=said)] if gap else []
-    if head is not None:
-        yield _entry(head, parts, last_id)
+                heads[-1][1].extend(_part(piece.facts, piece.block))
+    entries: list[tuple[dict[str, Any], ChatMessage]] = []
+    for head, parts in heads:
+        with _at(head.line):
+            facts = head.facts | {"place": int(head.facts.get("place", 0))}
+            # the parent is the previous message in the file, unless the mark names another
+            previous_id = entries[-1][1].message_id if entries else None
+            message = ChatMessage(
+                message_id=facts["id"],
+                role=facts["role"],
+                parts=tuple(parts),
+                created_at=facts["created"],
+                parent_id=facts.get("parent", previous_id),
+                state=facts.get("state", "complete"),
+                model=facts.get("model", ""),
+                endpoint=facts.get("endpoint", ""),
+                failure=facts.get("failure"),
+            )
+            entries.append((facts | {"branch": str(facts.get("branch", ""))}, checked(message)))
+    return entries
 
 
 def _part(facts: dict[str, Any], block: str) -> list[Part]:
@@ -146,24 +147,6 @@ def _part(facts: dict[str, Any], block: str) -> list[Part]:
             return [ToolCallPart(call_id=facts["call_id"], name=facts["name"], arguments=text)]
         case _:
             return []  # a note repeats for people what the facts hold
-
-
-def _entry(head: Piece, parts: list[Part], last_id: str | None) -> ReadMessage:
-    facts = head.facts
-    with _at(head.line):
-        message = ChatMessage(
-            message_id=facts["id"],
-            role=facts["role"],
-            parts=tuple(parts),
-            created_at=facts["created"],
-            parent_id=facts.get("parent", last_id),
-            state=facts.get("state", "complete"),
-            model=facts.get("model", ""),
-            endpoint=facts.get("endpoint", ""),
-            failure=facts.get("failure"),
-        )
-        place, name = int(facts.get("place", 0)), str(facts.get("branch", ""))
-        return ReadMessage(checked(message), "parent" in facts, place, name)
 
 
 def _at(line: int) -> AbstractContextManager[None]:
