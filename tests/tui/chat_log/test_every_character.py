@@ -1,4 +1,4 @@
-"""Every character of an answer but Markdown's own signs is on the screen, and every one is in the copy."""
+"""Every letter and digit of an answer is on the screen, and every character is in the copy."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ TEXTS = {
 
 
 def on_screen(document):
-    """All rows as they are painted, without blanks; a row of a table cell by cell."""
+    """Letters and digits of all rows as they are painted; a row of a table cell by cell."""
     document.sweep(0, None, 1, 1 << 40)
     seen, cells = "", []
     for _, line in document.rows(0, document.total):
@@ -79,16 +79,13 @@ def on_screen(document):
     return solid(seen)
 
 
-def missing(source, seen, **options):
+def missing(source, seen):
     """What has to be seen from the first character on that is not; empty where nothing is missing."""
-    at = 0
-    for words, is_head in must_be_seen(source, **options):
-        place = at
-        for done, char in enumerate(words):
-            place = seen.find(char, place) + 1
-            if not place:
-                return words[done:]
-        at = at if is_head else place
+    place, words = 0, must_be_seen(source)
+    for done, char in enumerate(words):
+        place = seen.find(char, place) + 1
+        if not place:
+            return words[done:]
     return ""
 
 
@@ -129,7 +126,7 @@ def test_every_character_is_there_while_an_answer_streams_and_when_it_has_ended(
             so_far = source[: start + size].rpartition("\n\n")[
                 0
             ]  # in a last paragraph marks may lack their ends
-            assert not missing(so_far, on_screen(document), defined_in=source[: start + size])
+            assert not missing(so_far, on_screen(document))
             assert entry.source == source[: start + size]
         start += size
     entry.finish(answer(source))
