@@ -8,18 +8,17 @@ import weakref
 
 import pyte
 import pytest
-from rich.style import Style
 from textual import events
 from textual._compositor import CompositorUpdate
 from textual.app import ComposeResult
-from textual.command import CommandList
 from textual.containers import Horizontal
 from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 from textual.widgets import Static
 from textual.widgets._toast import Toast
 
-from lmchat.tui.quirks.app import Palette, PatchedApp, PatchedScreen
+from lmchat.tui.quirks.app import PatchedApp, PatchedScreen
+from lmchat.tui.screens.palette import Palette
 from tests.support.desktop import Desktop, desktop
 
 
@@ -190,22 +189,12 @@ def clicked(x: int, y: int) -> list[events.InputEvent]:
     return [kind(None, x, y, 0, 0, 1, False, False, False, screen_x=x, screen_y=y) for kind in kinds]
 
 
-async def test_a_double_click_beside_the_palette_closes_it_alone(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await opened(desk)
-        together(desk, *clicked(2, 38), *clicked(2, 38))
-        await desk.until(lambda: desk.app.screen is desk.chat, "the chat")
-        await desk.pilot.press("h", "i")
-        assert desk.prompt_input.text == "hi"
-
-
 async def test_a_command_that_enter_was_pressed_on_twice_runs_once(tmp_path):
     async with desktop(tmp_path) as desk:
         await opened(desk)
         was = desk.app.theme
         await desk.type("change the theme")
-        rows = desk.app.screen.query_one(CommandList)
-        await desk.until(lambda: rows.option_count == 1 and rows.highlighted == 0, "the row")
+        await desk.until(lambda: len(desk.app.screen.list.keys) == 1, "the row")
         together(desk, *(events.Key("enter", None) for _ in range(3)))
         await desk.until(lambda: desk.app.screen is desk.chat, "the chat")
         await desk.until(lambda: desk.app.theme != was, "another theme")
@@ -242,29 +231,3 @@ async def test_keys_that_come_after_the_way_out_are_for_nothing(tmp_path):
         together(desk, *(events.Key("escape", None) for _ in range(3)))
         await desk.app._shutdown()
     assert desk.app._exception is None
-
-
-@pytest.mark.parametrize("key", ["pageup", "pagedown"])
-async def test_a_page_of_rows_that_no_terminal_has_room_for_is_nothing(tmp_path, key):
-    async with desktop(tmp_path, size=(1, 1)) as desk:
-        await opened(desk)
-        rows = desk.app.screen.query_one(CommandList)
-        await desk.until(lambda: rows.option_count > 0, "the rows")
-        await desk.pilot.press("down", key, key)
-        assert isinstance(desk.app.screen, Palette)
-
-
-async def test_a_click_on_a_row_that_has_gone_meanwhile_is_for_nothing(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await opened(desk)
-        rows = desk.app.screen.query_one(CommandList)
-        await desk.until(lambda: rows.option_count > 0 and rows.region.height > 0, "the rows")
-        await desk.pilot.pause()
-        x, y = rows.region.x + 3, rows.region.y + 1
-        gone = Style(meta={"option": 999})
-        click = events.Click(rows, 3, 1, 0, 0, 1, False, False, False, screen_x=x, screen_y=y, style=gone)
-        rows.post_message(click)
-        await desk.pilot.pause()
-        assert isinstance(desk.app.screen, Palette)
-        together(desk, *clicked(x, y))
-        await desk.until(lambda: not isinstance(desk.app.screen, Palette), "what was clicked")

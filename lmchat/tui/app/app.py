@@ -23,7 +23,7 @@ from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
 from lmchat.tui.app.connect import Connect
 from lmchat.tui.app.models import Models
-from lmchat.tui.commands import Scope, bindings
+from lmchat.tui.commands import Command, Scope, bindings
 from lmchat.tui.icons import ASCII_CLASS
 from lmchat.tui.intents import (
     AnswerEnded,
@@ -38,11 +38,10 @@ from lmchat.tui.intents import (
     TryAddress,
     TryKey,
 )
-from lmchat.tui.quirks.app import Palette, PatchedApp
+from lmchat.tui.quirks.app import PatchedApp
 from lmchat.tui.quirks.driver import remember_copied, write_to_terminal
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.chat.view import begin_work
-from lmchat.tui.screens.palette import CommandRows
 from lmchat.tui.themes import THEMES, theme_named
 from lmchat.tui.widgets.prompt_input import PromptInput
 
@@ -62,7 +61,7 @@ class LMChatApp(PatchedApp):
 
     CSS_PATH = ["../lmchat.tcss", "../chat.tcss", "../chat_log.tcss", "../prompt.tcss"]  # noqa: RUF012 - as Textual declares it
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.APP)]
-    COMMANDS = {CommandRows}  # noqa: RUF012 - as Textual declares it
+    ENABLE_COMMAND_PALETTE = False
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (80, "-mid"), (110, "-wide"), (160, "-roomy")]  # noqa: RUF012 - as Textual declares it
     VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012 - as Textual declares it
     TITLE = "lmchat"
@@ -163,8 +162,16 @@ class LMChatApp(PatchedApp):
         return super().check_action(action, parameters)
 
     def action_command_palette(self) -> None:
-        if not isinstance(self.screen, Palette):
-            self.push_screen(Palette(id="--command-palette"))
+        from lmchat.tui.screens.palette import Palette, offers
+
+        below = self.screen
+
+        async def run(command: Command | None) -> None:
+            if command is not None:
+                await self.run_action(command.action, self if command.scope is Scope.APP else below)
+
+        found = offers(self.chat if below is self.chat else None)
+        self.push_screen(Palette(found, self.workspace.settings.keys), run)
 
     def action_show_help(self) -> None:
         from lmchat.tui.screens.help_screen import HelpScreen

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -11,12 +10,9 @@ from textual import events
 from textual._compositor import Compositor, CompositorUpdate
 from textual._styles_cache import StylesCache
 from textual.app import App
-from textual.await_complete import AwaitComplete
 from textual.color import Color
-from textual.command import CommandList, CommandPalette
 from textual.errors import NoWidget
 from textual.geometry import Region
-from textual.message import Message
 from textual.screen import Screen
 from textual.strip import Strip
 from textual.style import Style
@@ -157,60 +153,6 @@ class PatchedScreen(Screen[None]):
         if self is not self.app.screen:
             self._repaint_required = False
             self._exchange_repaint_regions()
-
-
-class _Rows(CommandList):
-    """Command list that ignores clicks on rows that are gone; Textual's own raises an exception."""
-
-    def _on_click(self, event: events.Click) -> None:  # type: ignore[override]  # Textual's own is a coroutine
-        place = event.style.meta.get("option")
-        if place is not None and place >= self.option_count:
-            event.prevent_default()
-
-
-class Palette(CommandPalette):
-    """Command palette that closes once and runs one command.
-
-    In Textual 8.2.8 a second click closes the screen below, too, and a second Enter runs the command again:
-    https://github.com/Textualize/textual/issues/6308
-    """
-
-    _has_left = False
-    _is_early = False
-
-    def dismiss(self, result: object = None) -> AwaitComplete:
-        """Close when everything is mounted; a second call does nothing."""
-        if self._has_left or not self.is_active:
-            return AwaitComplete()
-        if not self.is_mounted:
-            self._is_early = True
-            return AwaitComplete()
-        self._has_left = True
-        return super().dismiss(result)  # type: ignore[arg-type]  # whatever Textual's own has for one
-
-    def on_mount(self) -> None:
-        """Mend the list; close where that was asked before there was anything to close."""
-        self.query_one(CommandList).__class__ = _Rows
-        if self._is_early:
-            self.call_later(self._leave)
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Allow nothing but closing before the list is mounted and after the palette has closed."""
-        if not self.is_mounted or self._has_left:
-            return action == "escape"
-        return super().check_action(action, parameters)
-
-    def _leave(self) -> None:
-        self.dismiss()  # not returned: its own handlers must not wait for it
-
-    async def _on_message(self, message: Message) -> None:
-        if not (self._has_left and isinstance(message, _CHOOSING)):
-            await super()._on_message(message)
-
-    def _action_command_list(self, action: str) -> None:
-        """Move in the list; by a page it fails where the list has no room or no measured rows yet."""
-        with suppress(KeyError, IndexError):
-            super()._action_command_list(action)
 
 
 def _stop_style_leak() -> None:

@@ -1,74 +1,107 @@
-"""Command palette: the rows of `COMMANDS` with their keys."""
+"""Command palette: the rows of `COMMANDS` that apply now, with their keys."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
 
-from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual import on
+from textual.message import Message
+from textual.widget import Widget
+from textual.widgets import Input
 
+from lmchat.text import safe_line
 from lmchat.tui.commands import COMMANDS, Command, Scope, keys_of
 from lmchat.tui.screens.chat.screen import ChatScreen
-from lmchat.tui.widgets.chat_log import ChatLog
+from lmchat.tui.screens.dialog import ListDialog
+from lmchat.tui.screens.model_picker import highlighted, match
+from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.keys_row import written
+from lmchat.tui.widgets.line import MUTED, Parts
+from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, words_as_rows
 
 _OF_THE_LAST = ("message.copy", "message.regenerate", "message.fork")
 _OF_ALL = ("message.tree", "message.undo")
+_WIDE = 70
+
+Offer = tuple[Command, str]
+"""A command, and what it is called now."""
 
 
-class CommandRows(Provider):
-    """Provider of the commands that apply now, also to the focused message or the last answer."""
+class Palette(ListDialog[Command | None]):
+    """List of commands with a fuzzy filter; returns the chosen one."""
 
-    async def discover(self) -> Hits:
-        for command, title in self._offered():
-            yield DiscoveryHit(title, self._run(command), help=self._help(command))
+    TITLE_TEXT = "Commands"
+    HINTS = (("Enter", "run it"), ("↑ ↓", "choose"))
 
-    async def search(self, query: str) -> Hits:
-        matcher = self.matcher(query)
-        for command, title in self._offered():
-            score = matcher.match(title)
-            if score > 0:
-                yield Hit(score, matcher.highlight(title), self._run(command), help=self._help(command))
+    def __init__(self, offers: Sequence[Offer] = (), keys: Mapping[str, str] | None = None) -> None:
+        """Create the palette; `keys` are the configuration's overrides by command id."""
+        super().__init__()
+        self._offers = offers
+        self._keys = keys or {}
 
-    def _offered(self) -> Iterator[tuple[Command, str]]:
-        """Yield the commands that apply now, those of a focused message first."""
-        has_focus = isinstance(self.focused, ChatLog) and self.focused.focused_message is not None
-        whose = "This message" if has_focus else "Last answer"
-        others = [
-            (command, command.title)
-            for scope in (Scope.CHAT, Scope.APP)
-            for command in COMMANDS
-            if command.scope is scope
-            and command.is_offered
-            and not (has_focus and command.command_id == "copy")
+    def compose_content(self) -> Iterable[Widget]:
+        yield Field(placeholder="Type a part of a name")
+        yield RowList()
+
+    def on_mount(self) -> None:
+        self.call_after_refresh(self.draw)
+
+    def draw(self) -> None:
+        if not self.can_show:
+            return
+        typed, width = self.query_one(Field).value, self.list.text_width
+        matches = [(found, *offer) for offer in self._offers if (found := match(typed, offer[1]))]
+        matches.sort(key=lambda row: -row[0].score)
+        rows = [
+            ListRow((((" ", ""), *highlighted(title, found.offsets, NAME)),), self._help(command), command)
+            for found, command, title in matches
         ]
-        acts = [
-            (command, command.title if command.command_id in _OF_ALL else f"{whose}: {command.title}")
-            for command in COMMANDS
-            if self._makes_sense(command)
-        ]
-        if not has_focus:  # the rows of the chat have these three under their own names
-            acts = [(command, title) for command, title in acts if command.command_id not in _OF_THE_LAST]
-        yield from (*acts, *others) if has_focus else (*others, *acts)
+        if not rows:
+            words = f"No command matches *{safe_line(typed, limit=30)}*. Backspace shows all."
+            rows = words_as_rows(words, width)
+        self.list.show(rows, choose=rows[0].key)
+        self.fit_list(len(rows))
 
-    def _makes_sense(self, command: Command) -> bool:
-        chat = self.screen
-        if not (command.scope is Scope.MESSAGE and command.is_offered and isinstance(chat, ChatScreen)):
-            return False
-        kind, _, name = command.command_id.partition(".")
-        is_act = command.action == f"{kind}({name!r})"
-        return not chat.messages.why_not(name) if is_act else isinstance(self.focused, ChatLog)
+    def _help(self, command: Command) -> Parts:
+        words = (written(keys_of(command, self._keys)), command.slash)
+        shown = [word for word in words if word][: 2 if self.list.text_width >= _WIDE else 1]
+        return ((f"{'   '.join(shown)} ", MUTED),)
 
-    def _run(self, command: Command) -> Callable[[], object]:
-        is_of_log = command.scope is Scope.MESSAGE and not command.action.startswith("message(")
-        namespace = self.focused if is_of_log else self.screen
-        if command.scope is Scope.APP:
-            namespace = None
-        return partial(self.app.run_action, command.action, default_namespace=namespace or self.app)
+    @on(Input.Changed)
+    def filter_commands(self, event: Input.Changed) -> None:
+        event.stop()
+        self.draw()
 
-    def _help(self, command: Command) -> str:
-        chat = self.app.screen_stack[0]  # it lies below everything
-        overrides = chat.workspace.settings.keys if isinstance(chat, ChatScreen) else {}
-        parts = (written(keys_of(command, overrides)), command.slash)
-        text = "   ".join(part for part in parts if part)
-        return text.replace("[", r"\[")  # Textual reads it as markup, and its own `escape` leaves `[N]` alone
+    @on(Input.Submitted)
+    @on(RowList.Taken)
+    def take(self, event: Message) -> None:
+        event.stop()
+        if isinstance(self.list.key, Command):
+            self.dismiss(self.list.key)
+
+
+def offers(chat: ChatScreen | None) -> list[Offer]:
+    """Return the commands that apply now, those of a focused message first; None: the chat is not shown."""
+    has_focus = chat is not None and chat.view.has_log_focus and chat.view.log.focused_message is not None
+    whose = "This message" if has_focus else "Last answer"
+    others = [
+        (command, command.title)
+        for scope in (Scope.CHAT, Scope.APP)
+        for command in COMMANDS
+        if command.scope is scope and command.is_offered and not (has_focus and command.command_id == "copy")
+    ]
+    acts = [
+        (command, command.title if command.command_id in _OF_ALL else f"{whose}: {command.title}")
+        for command in COMMANDS
+        if chat is not None
+        and _makes_sense(chat, command)
+        # without the focus, the rows of the chat have these three under their own names
+        and (has_focus or command.command_id not in _OF_THE_LAST)
+    ]
+    return [*acts, *others] if has_focus else [*others, *acts]
+
+
+def _makes_sense(chat: ChatScreen, command: Command) -> bool:
+    if command.scope is not Scope.MESSAGE or not command.is_offered:
+        return False
+    return not chat.messages.why_not(command.command_id.partition(".")[2])
