@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from lmchat.cli.context import Context
 from lmchat.cli.wiring import make_library, open_store
 from lmchat.errors import WrongUse
 from lmchat.files import path_of
 from lmchat.services.exporting import ExportAs, Exported
-from lmchat.services.library import Library
 from lmchat.text import safe_line
 
 _MOST_TOLD = 10  # refused sessions that are named
@@ -17,59 +14,40 @@ _MOST_TOLD = 10  # refused sessions that are named
 
 async def export(context: Context) -> int:
     """Print a session, or write one, several or all into files."""
-    options = context.options
+    options, output = context.options, context.output
     if options.all_into and (options.output or options.ids):
         raise WrongUse("--all takes every session: leave out ID and -o.")
     if len(options.ids) > 1 and not options.output:
         raise WrongUse("Several sessions go into a folder.", hint="Name it with -o.")
+    folder = options.all_into or (options.output if len(options.ids) > 1 else None)
+    form = options.format
+    if not form and (folder or options.output is None):  # else by the name of the file
+        form = "json" if options.json and not folder else "md"
+    how = ExportAs(form=form, with_reasoning=options.reasoning, with_branches=options.branches)
     async with open_store(context) as store:
-        return await _export(context, make_library(store))
-
-
-async def _export(context: Context, library: Library) -> int:
-    options = context.options
-    if options.all_into:
-        return await _into_folder(context, library, options.all_into, await library.every_id())
-    ids = [await library.store.find(one) for one in options.ids or (options.resume or "last",)]
-    if len(ids) > 1:
-        return await _into_folder(context, library, options.output or "", list(dict.fromkeys(ids)))
-    if options.output is not None:
-        return await _into_file(context, library, options.output, ids[0])
-    return await _to_stdout(context, library, ids[0])
-
-
-async def _to_stdout(context: Context, library: Library, session_id: str) -> int:
-    options = context.options
-    form = options.format or ("json" if options.json else "md")
-    session = await library.store.open_session(session_id)
-    text = await library.exporter.export_text(session, _how(context, form))
+        library = make_library(store)
+        exporter, is_forced = library.exporter, options.force
+        if options.all_into:
+            ids = list(await library.every_id())
+        else:
+            ids = [await store.find(one) for one in options.ids or (options.resume or "last",)]
+        if folder is not None:
+            several = list(dict.fromkeys(ids))
+            return _told(
+                context, await exporter.export_several(several, path_of(folder), how, is_forced=is_forced)
+            )
+        session = await store.open_session(ids[0])
+        if options.output is not None:
+            path = await exporter.export_file(session, path_of(options.output), how, is_forced=is_forced)
+            return _told(context, Exported(paths=(path,), refused=()))
+        text = await exporter.export_text(session, how)
     if options.json and form != "json":
-        context.output.document({"id": session_id, "format": form, "text": text})
+        output.document({"id": ids[0], "format": form, "text": text})
     elif form == "json":
-        context.output.raw(text)
+        output.raw(text)
     else:
-        context.output.text(text)
+        output.text(text)
     return 0
-
-
-async def _into_file(context: Context, library: Library, name: str, session_id: str) -> int:
-    options = context.options
-    session = await library.store.open_session(session_id)
-    how = _how(context, options.format)
-    path = await library.exporter.export_file(session, path_of(name), how, is_forced=options.force)
-    return _told(context, Exported(paths=(path,), refused=()))
-
-
-async def _into_folder(context: Context, library: Library, folder: str, ids: Sequence[str]) -> int:
-    options = context.options
-    how = _how(context, options.format or "md")
-    exported = await library.exporter.export_several(ids, path_of(folder), how, is_forced=options.force)
-    return _told(context, exported)
-
-
-def _how(context: Context, form: str) -> ExportAs:
-    options = context.options
-    return ExportAs(form=form, with_reasoning=options.reasoning, with_branches=options.branches)
 
 
 def _told(context: Context, exported: Exported) -> int:
@@ -77,10 +55,10 @@ def _told(context: Context, exported: Exported) -> int:
     for session_id, error in exported.refused[:_MOST_TOLD]:
         context.output.note(f"{session_id}: {safe_line(error.words)}")
     if context.output.is_json:
-        context.output.document({"files": [str(path) for path in exported.paths], "failed": failed})
-    else:
-        for path in exported.paths:
-            context.output.note(f"Wrote {path}")
-        if failed:
-            context.output.note(f"{failed} {'session was' if failed == 1 else 'sessions were'} not written.")
+        context.output.document({"files": exported.paths, "failed": failed})
+        return 1 if failed else 0
+    for path in exported.paths:
+        context.output.note(f"Wrote {path}")
+    if failed:
+        context.output.note(f"{failed} {'session was' if failed == 1 else 'sessions were'} not written.")
     return 1 if failed else 0

@@ -110,7 +110,7 @@ def _json(context: Context, done: Done) -> dict[str, object]:
                 "outcome": _outcome(one, is_trial=context.options.dry_run),
                 **header_json(one.header),
                 "beside": one.beside,
-                "skipped": [{"where": left.where, "reason": left.reason} for left in one.skipped],
+                "skipped": one.skipped,
             }
             for name, one in done.imported
         ],

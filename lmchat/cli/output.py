@@ -7,6 +7,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime
 
+from msgspec import Struct
+from msgspec.structs import asdict
+
 from lmchat.errors import FileRefused, LMChatError
 from lmchat.text import safe_line, safe_text
 
@@ -45,7 +48,7 @@ class Output:
         else:
             self.text(text)
 
-    def listing(self, data: list[dict[str, object]], lay_out: Callable[[], str], nothing: str) -> None:
+    def listing(self, data: Sequence[object], lay_out: Callable[[], str], nothing: str) -> None:
         """Print a list as JSON or text; `nothing` is the note for an empty one."""
         if self.is_json:
             self.document({"object": "list", "data": data})
@@ -157,6 +160,10 @@ def to_json(value: object, *, indent: int | None = None) -> str:
 
 
 def _plain(value: object) -> object:
+    """Return what JSON has no form for: fields of a value, times and paths."""
+    if isinstance(value, Struct):
+        fields = asdict(value).items()
+        return {name: round(one, 3) if isinstance(one, float) else one for name, one in fields}
     return value.isoformat() if isinstance(value, date) else str(value)
 
 

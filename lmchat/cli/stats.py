@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from msgspec.structs import asdict
-
 from lmchat.cli.context import Context
 from lmchat.cli.output import minute, table
 from lmchat.cli.wiring import open_store
@@ -29,7 +27,7 @@ async def stats(context: Context) -> int:
         return table(_HEAD, [_row(one) for one in found])
 
     empty = "No turn has ended yet; each one that does is counted here."
-    context.output.listing([_json(one) for one in found], lay_out, empty)
+    context.output.listing(found, lay_out, empty)
     return 0
 
 
@@ -47,9 +45,9 @@ def _row(one: ModelFigures) -> tuple[str, ...]:
 
 
 def _pair(spread: Spread | None, form: str, factor: float = 1.0) -> tuple[str, str]:
-    return (
-        ("", "") if spread is None else (form.format(spread.p50 * factor), form.format(spread.p95 * factor))
-    )
+    if spread is None:
+        return "", ""
+    return form.format(spread.p50 * factor), form.format(spread.p95 * factor)
 
 
 def _plot(one: ModelFigures, sign: str) -> str:
@@ -69,16 +67,6 @@ def _bar_sign(context: Context) -> str:
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     is_ascii = context.usable_settings.ui.ascii or encoding.lower().replace("-", "") != "utf8"
     return "#" if is_ascii else "█"
-
-
-def _json(one: ModelFigures) -> dict[str, object]:
-    spreads = ("ttft_ms", "prompt_tokens_per_second", "tokens_per_second", "elapsed_ms")
-    figures: dict[str, object] = {name: _spread_json(getattr(one, name)) for name in spreads}
-    return asdict(one) | figures | {"days": [asdict(day) for day in one.days]}
-
-
-def _spread_json(spread: Spread | None) -> dict[str, float] | None:
-    return None if spread is None else {name: round(value, 3) for name, value in asdict(spread).items()}
 
 
 async def show(context: Context) -> int:
