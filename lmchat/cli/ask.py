@@ -65,10 +65,7 @@ class Part:
         reason = answer.receipt.finish_reason if answer.receipt else ""
         try:
             self.value = await self._schema.value_in(
-                answer.text,
-                thought=answer.reasoning,
-                finish_reason=reason,
-                is_refusal=bool(answer.refusal),
+                answer.text, thought=answer.reasoning, finish_reason=reason, is_refusal=bool(answer.refusal)
             )
         except LMChatError as error:
             return error

@@ -11,8 +11,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from lmchat.cli.context import Context
-from lmchat.cli.counters import metrics_kept
-from lmchat.cli.target import own_endpoints, own_names
+from lmchat.cli.target import metrics_kept, own_endpoints, own_names
 from lmchat.config.settings import Settings
 from lmchat.domain.candidate import Remembered
 from lmchat.domain.server import Endpoint

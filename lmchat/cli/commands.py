@@ -135,12 +135,7 @@ _SESSIONS = Subcommand(
             "lmchat sessions delete 3f2a",
             (_ID,),
         ),
-        Subcommand(
-            "restore",
-            "take a session out of the trash",
-            "lmchat sessions restore 3f2a",
-            (_ID,),
-        ),
+        Subcommand("restore", "take a session out of the trash", "lmchat sessions restore 3f2a", (_ID,)),
         Subcommand(
             "purge",
             "remove a session for good, or all that is in the trash",
@@ -220,9 +215,7 @@ _CONFIG = Subcommand(
             (argument("--force", "overwrite the file that is there"),),
         ),
         Subcommand(
-            "check",
-            "print what is wrong with the configuration, with line numbers",
-            "lmchat config check",
+            "check", "print what is wrong with the configuration, with line numbers", "lmchat config check"
         ),
     ),
     json="",

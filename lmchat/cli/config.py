@@ -55,8 +55,7 @@ def init(context: Context) -> int:
     file = context.config_file
     make_folder(file.parent)
     write_new_file(file, example_text(), is_forced=context.options.force, mode=0o600)
-    context.output.result({"config": str(file)}, f"Wrote {file}")
-    return 0
+    return context.output.result({"config": str(file)}, f"Wrote {file}")
 
 
 def check(context: Context) -> int:

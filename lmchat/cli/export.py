@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lmchat.cli.context import Context
-from lmchat.cli.wiring import make_library, open_store
+from lmchat.cli.wiring import open_library
 from lmchat.errors import WrongUse
 from lmchat.files import path_of
 from lmchat.services.exporting import ExportAs, Exported
@@ -24,19 +24,18 @@ async def export(context: Context) -> int:
     if not form and (folder or options.output is None):  # else by the name of the file
         form = "json" if options.json and not folder else "md"
     how = ExportAs(form=form, with_reasoning=options.reasoning, with_branches=options.branches)
-    async with open_store(context) as store:
-        library = make_library(store)
+    async with open_library(context) as library:
         exporter, is_forced = library.exporter, options.force
         if options.all_into:
             ids = list(await library.every_id())
         else:
-            ids = [await store.find(one) for one in options.ids or (options.resume or "last",)]
+            ids = [await library.store.find(one) for one in options.ids or (options.resume or "last",)]
         if folder is not None:
             several = list(dict.fromkeys(ids))
             return _told(
                 context, await exporter.export_several(several, path_of(folder), how, is_forced=is_forced)
             )
-        session = await store.open_session(ids[0])
+        session = await library.store.open_session(ids[0])
         if options.output is not None:
             path = await exporter.export_file(session, path_of(options.output), how, is_forced=is_forced)
             return _told(context, Exported(paths=(path,), refused=()))

@@ -25,6 +25,7 @@ from lmchat.services.server_launcher import ServerLauncher
 from lmchat.threads import apart
 
 _MB = 1_000_000
+_SHOWN = ("path", "source", "quantization", "architecture", "context_max", "size_bytes", "parts")
 _TELL_EVERY_S = 1.0
 
 
@@ -47,8 +48,14 @@ async def list_files(context: Context) -> int:
     """Print the model files of this disk, as `-m` takes them."""
     files = await (await engine_slot(context).ready()).files()
     empty = "There is no model file on this disk yet; `lmchat --local` offers to fetch a small one."
-    context.output.listing([_as_json(file) for file in files], lambda: _table(files), empty)
-    return 0
+    return context.output.listing(
+        [
+            {"id": file.name, "object": "model"} | {name: getattr(file, name) or None for name in _SHOWN}
+            for file in files
+        ],
+        lambda: _table(files),
+        empty,
+    )
 
 
 async def _fetched(context: Context, engine: Engine, damaged: ModelFile | None) -> ModelFile:
@@ -58,7 +65,7 @@ async def _fetched(context: Context, engine: Engine, damaged: ModelFile | None) 
     if not context.options.yes and not await _consents(context, offer, why):
         raise WrongUse(
             f"{why}; one can be fetched: {_about(offer)}.",
-            hint="Consent with --yes, or name a file with -m FILE.gguf.",
+            hint="Confirm with --yes, or name a file with -m FILE.gguf.",
         )
     line, told_s = LiveLine(), time.monotonic()
 
@@ -87,20 +94,6 @@ async def _consents(context: Context, offer: DemoOffer, why: str) -> bool:
 
 def _about(offer: DemoOffer) -> str:
     return f"{offer.name}, {round(offer.download_bytes / _MB)} MB, {offer.licence}, into {offer.folder}"
-
-
-def _as_json(file: ModelFile) -> dict[str, object]:
-    return {
-        "id": file.name,
-        "object": "model",
-        "path": str(file.path),
-        "source": file.source,
-        "quantization": file.quantization or None,
-        "architecture": file.architecture or None,
-        "context_max": file.context_max,
-        "size_bytes": file.size_bytes,
-        "parts": file.parts,
-    }
 
 
 def _table(files: tuple[ModelFile, ...]) -> str:

@@ -66,22 +66,17 @@ async def unload(context: Context) -> int:
 
 def model_json(model: ModelInfo) -> dict[str, object]:
     """Return a model as OpenAI's API lists it, with lmchat's own fields."""
+    more = ("product", "state", "context_loaded", "context_max", "size_bytes", "capabilities", "efforts")
     return {
         "id": model.model_id,
         "object": "model",
         "created": model.created or 0,
         "owned_by": model.owned_by,
         "endpoint": model.endpoint.url,
-        "product": model.product,
-        "state": model.state,
         "type": "embedding" if model.is_embedding else "llm",
         "params": model.params or None,
         "quantization": model.quantization or None,
-        "context_loaded": model.context_loaded,
-        "context_max": model.context_max,
-        "size_bytes": model.size_bytes,
-        "capabilities": list(model.capabilities),
-        "efforts": list(model.efforts),
+        **{name: getattr(model, name) for name in more},
     }
 
 
@@ -113,8 +108,7 @@ def _named(model_id: str, listed: ModelList) -> ModelInfo:
 
 
 def _told(context: Context, model: ModelInfo, state: LoadState) -> int:
-    context.output.result(model_json(model) | {"state": state}, f"{model.model_id}: {state}")
-    return 0
+    return context.output.result(model_json(model) | {"state": state}, f"{model.model_id}: {state}")
 
 
 def _table(models: tuple[ModelInfo, ...]) -> str:

@@ -41,21 +41,23 @@ class Output:
         self.has_document = self.is_json
         _write(text if text.endswith("\n") else text + "\n")
 
-    def result(self, value: object, text: str) -> None:
-        """Print a value as JSON if that is wanted, else the text."""
+    def result(self, value: object, text: str) -> int:
+        """Print a value as JSON if that is wanted, else the text; return exit code 0."""
         if self.is_json:
             self.document(value)
         else:
             self.text(text)
+        return 0
 
-    def listing(self, data: Sequence[object], lay_out: Callable[[], str], nothing: str) -> None:
-        """Print a list as JSON or text; `nothing` is the note for an empty one."""
+    def listing(self, data: Sequence[object], lay_out: Callable[[], str], nothing: str) -> int:
+        """Print a list as JSON or text, or the note for an empty one; return exit code 0."""
         if self.is_json:
             self.document({"object": "list", "data": data})
         elif data:
             self.text(lay_out())
         else:
             self.note(nothing)
+        return 0
 
     def note(self, text: str) -> None:
         if sys.stderr is not None:

@@ -8,7 +8,7 @@ from msgspec.structs import asdict
 
 from lmchat.cli.context import Context
 from lmchat.cli.output import SHORT_ID, can_ask, consents, minute, table
-from lmchat.cli.wiring import make_library, open_store
+from lmchat.cli.wiring import open_library, open_store
 from lmchat.domain.session import SearchHit, SessionHeader
 from lmchat.errors import SessionNotFound, WrongUse
 from lmchat.services.exporting import ExportAs
@@ -36,12 +36,10 @@ def _row(header: SessionHeader) -> tuple[str, ...]:
 
 async def show(context: Context) -> int:
     """Print a session as text, or all of it as JSON."""
-    form = "json" if context.output.is_json else "txt"
-    async with open_store(context) as store:
-        session = await store.open_session(await store.find(context.options.id))
-        text = await make_library(store).exporter.export_text(
-            session, ExportAs(form=form, with_reasoning=True)
-        )
+    how = ExportAs(form="json" if context.output.is_json else "txt", with_reasoning=True)
+    async with open_library(context) as library:
+        session = await library.store.open_session(await library.store.find(context.options.id))
+        text = await library.exporter.export_text(session, how)
     if context.output.is_json:
         context.output.raw(text)
     else:
@@ -51,55 +49,46 @@ async def show(context: Context) -> int:
 
 async def rename(context: Context) -> int:
     """Change the title of a session."""
-    async with open_store(context) as store:
-        library = make_library(store)
-        header = await library.rename(await store.find(context.options.id), context.options.title)
-    return _told(context, header, f"{header.session_id[:SHORT_ID]} is now “{safe_line(header.title)}”.")
+    async with open_library(context) as library:
+        header = await library.rename(await library.store.find(context.options.id), context.options.title)
+    words = f"{header.session_id[:SHORT_ID]} is now “{safe_line(header.title)}”."
+    return context.output.result(header_json(header), words)
 
 
 async def delete(context: Context) -> int:
     """Put a session into the trash."""
-    async with open_store(context) as store:
-        header = await make_library(store).delete(await store.find(context.options.id))
-    short = header.session_id[:SHORT_ID]
-    words = f"{_named(header)} is in the trash; `lmchat sessions restore {short}` brings it back."
-    return _told(context, header, words)
+    async with open_library(context) as library:
+        header = await library.delete(await library.store.find(context.options.id))
+    step = f"`lmchat sessions restore {header.session_id[:SHORT_ID]}` brings it back"
+    return context.output.result(header_json(header), f"{_named(header)} is in the trash; {step}.")
 
 
 async def restore(context: Context) -> int:
-    """Take a session out of the trash."""
-    async with open_store(context) as store:
-        library, wanted = make_library(store), context.options.id
-        header: SessionHeader | None
-        if wanted == "last":  # deleted last
-            header = await library.undo_delete()
-        else:
-            header = await library.restore(await store.find(wanted))
+    """Take a session out of the trash; `last` is the one that was deleted last."""
+    wanted = context.options.id
+    async with open_library(context) as library:
+        header = None if wanted == "last" else await library.restore(await library.store.find(wanted))
+        header = header or await library.undo_delete()
     if header is None:
         raise SessionNotFound("The trash is empty.", hint="`lmchat sessions` lists what there is.")
-    return _told(context, header, f"{_named(header)} is back.")
+    return context.output.result(header_json(header), f"{_named(header)} is back.")
 
 
 async def purge(context: Context) -> int:
     """Remove a session, or everything in the trash, after confirmation."""
-    async with open_store(context) as store:
-        library = make_library(store)
+    async with open_library(context) as library:
         wanted = await library.trash()
         if context.options.id:
-            session_id = await store.find(context.options.id)
-            wanted = ((await store.open_end(session_id, count=1)).header,)
+            session_id = await library.store.find(context.options.id)
+            wanted = ((await library.store.open_end(session_id, count=1)).header,)
         gone = wanted if wanted and await _may_purge(context, wanted) else ()
         for header in gone:
             await library.purge(header.session_id)
-    if context.output.is_json and context.options.id and gone:
-        context.output.document(header_json(gone[0]))
-        return 0
-    context.output.listing(
-        [header_json(header) for header in gone],
-        lambda: "\n".join(f"{_named(header)} was removed for good." for header in gone),
-        "Nothing was removed." if wanted else "The trash is empty.",
-    )
-    return 0
+    words = "\n".join(f"{_named(header)} was removed for good." for header in gone)
+    if context.options.id and gone:
+        return context.output.result(header_json(gone[0]), words)
+    nothing = "Nothing was removed." if wanted else "The trash is empty."
+    return context.output.listing([header_json(header) for header in gone], lambda: words, nothing)
 
 
 async def _may_purge(context: Context, wanted: Sequence[SessionHeader]) -> bool:
@@ -108,7 +97,7 @@ async def _may_purge(context: Context, wanted: Sequence[SessionHeader]) -> bool:
         return True
     what = _named(wanted[0]) if len(wanted) == 1 else f"{len(wanted)} sessions"
     if not can_ask():
-        raise WrongUse(f"Nothing brings {what} back once that is removed.", hint="Consent with --yes.")
+        raise WrongUse(f"Nothing brings {what} back once that is removed.", hint="Confirm with --yes.")
     return await consents(f"Remove {what} for good?")
 
 
@@ -127,11 +116,6 @@ def header_json(header: SessionHeader) -> dict[str, object]:
         "archived": header.is_archived,
         "tags": list(header.tags),
     }
-
-
-def _told(context: Context, header: SessionHeader, sentence: str) -> int:
-    context.output.result(header_json(header), sentence)
-    return 0
 
 
 def _named(header: SessionHeader) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from lmchat.cli.context import Context
 from lmchat.cli.output import minute, table
 from lmchat.cli.wiring import open_store
@@ -23,12 +21,11 @@ async def stats(context: Context) -> int:
 
     def lay_out() -> str:
         if context.options.plot:
-            return "\n\n".join(_plot(one, _bar_sign(context)) for one in found)
+            return "\n\n".join(_plot(one) for one in found)
         return table(_HEAD, [_row(one) for one in found])
 
     empty = "No turn has ended yet; each one that does is counted here."
-    context.output.listing(found, lay_out, empty)
-    return 0
+    return context.output.listing(found, lay_out, empty)
 
 
 def _row(one: ModelFigures) -> tuple[str, ...]:
@@ -50,23 +47,17 @@ def _pair(spread: Spread | None, form: str, factor: float = 1.0) -> tuple[str, s
     return form.format(spread.p50 * factor), form.format(spread.p95 * factor)
 
 
-def _plot(one: ModelFigures, sign: str) -> str:
+def _plot(one: ModelFigures) -> str:
     days = one.days[-_DAYS:]
     fastest = max((day.tokens_per_second or 0.0 for day in days), default=0.0) or 1.0
     lines = [f"{safe_line(one.model)} at {safe_line(one.endpoint)}: tok/s, the median of each day"]
     for day in days:
         speed = day.tokens_per_second
         told = "" if speed is None else f"{speed:.1f}"
-        bar = sign * round(_BAR * (speed or 0.0) / fastest)
+        bar = "#" * round(_BAR * (speed or 0.0) / fastest)
         turns = "1 turn" if day.turns == 1 else f"{day.turns} turns"
         lines.append(f"{day.day.isoformat()}  {told:>7}  {bar:<{_BAR}}  {turns}")
     return "\n".join(lines)
-
-
-def _bar_sign(context: Context) -> str:
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    is_ascii = context.usable_settings.ui.ascii or encoding.lower().replace("-", "") != "utf8"
-    return "#" if is_ascii else "█"
 
 
 async def show(context: Context) -> int:

@@ -1,17 +1,23 @@
-"""Choice of server and model for a command."""
+"""Choice of server and model for a command, and the counters of what it asks."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 
 from lmchat.config.settings import Settings
 from lmchat.domain.candidate import Need, Remembered, arrive, why_no_model
 from lmchat.domain.server import Candidate, Endpoint, Product, Target
-from lmchat.errors import EndpointNotAllowed
+from lmchat.domain.telemetry import Metrics
+from lmchat.errors import EndpointNotAllowed, LMChatError
 from lmchat.services.ports import Backend
 
+log = logging.getLogger(__name__)
+
 _LOOK_EVERY_S = 0.5
+_KEEP_EVERY_S = 3.0  # a killed process loses the counters of this time at most
 
 
 def own_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
@@ -86,3 +92,40 @@ def _at(name: str, port: str) -> Endpoint | None:
     except EndpointNotAllowed:
         return None
     return endpoint if endpoint.is_loopback else None
+
+
+@asynccontextmanager
+async def metrics_kept(
+    counted: Callable[[], Metrics],
+    add: Callable[[Metrics], Awaitable[object]],
+    *,
+    every_s: float = _KEEP_EVERY_S,
+) -> AsyncIterator[None]:
+    """Save new counts while the block runs and at its end; failed writes are tried again.
+
+    The task is not cancelled at the end: a cancelled write might be counted twice.
+    """
+    is_over = asyncio.Event()
+
+    async def keep() -> None:
+        kept = Metrics()
+        while not is_over.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(every_s):
+                    await is_over.wait()
+            now = counted()
+            if (new := now.since(kept)) == Metrics():
+                continue
+            try:
+                await add(new)
+            except LMChatError as error:
+                log.warning("the counters could not be kept: %s", error.kind)
+            else:
+                kept = now
+
+    task = asyncio.create_task(keep(), name="counters")
+    try:
+        yield
+    finally:
+        is_over.set()
+        await task

@@ -11,9 +11,8 @@ from typing import Any, cast
 from msgspec import Struct
 
 from lmchat.cli.context import Context
-from lmchat.cli.counters import metrics_kept
 from lmchat.cli.keys import Keys
-from lmchat.cli.target import places_of_variables
+from lmchat.cli.target import metrics_kept, places_of_variables
 from lmchat.config.settings import Settings
 from lmchat.domain.candidate import Remembered
 from lmchat.services.engine_backend import with_engine
@@ -63,6 +62,13 @@ async def open_store(context: Context) -> AsyncIterator[SqliteStore]:
             context.output.note(f"lmchat: {store.notice}")
 
 
+@asynccontextmanager
+async def open_library(context: Context) -> AsyncIterator[Library]:
+    """Open the list of sessions; its `store` is open, too."""
+    async with open_store(context) as store:
+        yield Library(store)
+
+
 @cache
 def keys_of(context: Context) -> Keys:
     """Return the keys of this run; call `load` first, off the event loop."""
@@ -75,10 +81,7 @@ def make_backend(context: Context, settings: Settings, *, has_engine: bool = Fal
 
     keys = keys_of(context)
     client = ProxyClient(
-        settings,
-        key_for=keys.key_for,
-        cache_file=context.paths.models_file,
-        is_lasting=keys.is_lasting,
+        settings, key_for=keys.key_for, cache_file=context.paths.models_file, is_lasting=keys.is_lasting
     )
     client.expect(places_of_variables(context.environ))
     return with_engine(client, lambda: engine_slot(context).made) if has_engine else client
@@ -110,11 +113,6 @@ def make_store(context: Context, *, is_kept: bool | None = None) -> SqliteStore:
     store = SqliteStore(context.paths.sessions_file)
     is_kept = not context.options.temporary if is_kept is None else is_kept
     return store if is_kept else cast("SqliteStore", UnsavedStore(store))
-
-
-def make_library(store: SqliteStore) -> Library:
-    """Return the list of sessions."""
-    return Library(store)
 
 
 class UnsavedStore:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from lmchat.cli.counters import metrics_kept
+from lmchat.cli.target import metrics_kept
 from lmchat.domain.telemetry import Metrics
 from lmchat.errors import StoreUnavailable
 

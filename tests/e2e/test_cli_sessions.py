@@ -109,7 +109,7 @@ def test_the_last_deletion_is_undone_by_that_word(saved):
 def test_what_is_purged_is_gone(saved):
     cli, ids = saved
     done = cli("sessions", "purge", ids[0])
-    assert (done.returncode, "Consent with --yes." in done.stderr) == (2, True)
+    assert (done.returncode, "Confirm with --yes." in done.stderr) == (2, True)
     assert cli("sessions", "show", ids[0]).returncode == 0
     assert cli.json("sessions", "purge", ids[0], "--yes", "--json")["id"] == ids[0]
     assert cli("sessions", "show", ids[0]).returncode == 2

@@ -122,7 +122,7 @@ def test_on_a_terminal_consent_is_asked_for(local, answer):
         program.wait_for("Fetch it? [y/N]")
         program.type(f"{answer}\r")
         assert program.wait_exit(60) == {"y": 0, "n": 2}[answer]
-        assert ("Consent with --yes" in program.text) == (answer == "n")
+        assert ("Confirm with --yes" in program.text) == (answer == "n")
 
 
 def test_ctrl_c_leaves_the_question(local):
