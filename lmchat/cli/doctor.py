@@ -15,7 +15,7 @@ from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 from urllib.request import proxy_bypass
 
 from lmchat import __version__
@@ -62,7 +62,6 @@ def examination(
     """Return all checks, in the order of the report; `backend` returns what looks for servers."""
     paths = _paths(context)
     mode = mode_of(paths.credentials_file)  # before loading the keys mends it
-    tty = [_number(sys.__stdin__), _number(sys.__stderr__)]
     checks = (
         Check("servers", Group.SERVERS, "Servers", partial(_servers, context, backend), limit_s=_SERVERS_S),
         Check("network", Group.NETWORK, "Network", partial(_network, context)),
@@ -78,7 +77,7 @@ def examination(
             step_if_late="In its folder: sqlite3 sessions.db 'pragma integrity_check'",
             grade_if_late=Grade.NOT_TRIED,  # a large file takes its time
         ),
-        Check("terminal", Group.TERMINAL, "Terminal", partial(terminal_findings, context.environ, tty)),
+        Check("terminal", Group.TERMINAL, "Terminal", partial(terminal_findings, context.environ)),
         Check("clipboard", Group.CLIPBOARD, "Clipboard", partial(clipboard_findings, clipboard)),
         Check(
             "engine",
@@ -131,13 +130,6 @@ async def _report(context: Context, examination: Examination) -> int:
 
 def _painted(text: str, grade: Grade | None) -> str:
     return f"\x1b[{'1' if grade is None else _CODES[grade]}m{text}\x1b[0m"
-
-
-def _number(stream: TextIO | None) -> int | None:
-    try:
-        return None if stream is None else stream.fileno()
-    except (OSError, ValueError):
-        return None
 
 
 def _paths(context: Context) -> Paths:

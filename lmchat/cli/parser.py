@@ -9,7 +9,7 @@ from textwrap import indent
 from typing import NoReturn
 
 from lmchat import __version__
-from lmchat.cli.commands import COMMANDS, LEVELS, ParsedOptions, Subcommand
+from lmchat.cli.commands import COMMANDS, LEVELS, ParsedOptions, Subcommand, argument
 from lmchat.cli.context import Context
 from lmchat.config.load import similar
 from lmchat.config.settings import EFFORTS
@@ -87,25 +87,24 @@ def _shared_options(hosts: list[str]) -> _Parser:
     Unset options are left out: a command's defaults would overwrite earlier values.
     """
     shared = _Parser(add_help=False, argument_default=argparse.SUPPRESS, allow_abbrev=False)
-    add = shared.add_argument_group("options of every command").add_argument
-    add("--endpoint", metavar="URL", help="address of the server; else it is found")
-    # an action that appends would lose those before a command
-    add(
-        "--allow-host",
-        metavar="HOST",
-        dest="allow_hosts",
-        type=hosts.append,
-        help="allow a host beyond this machine",
-    )
-    add("-m", "--model", metavar="MODEL", help="model to use")
-    add("--profile", metavar="NAME", help="profile of the configuration to use")
-    add("--system", metavar="TEXT", help="system prompt")
-    add("--effort", choices=EFFORTS, help="how much the model is to think, where it can")
-    add("-r", "--resume", metavar="ID", help="go on with a session: its id, the first 4 of it, or `last`")
-    add("--temporary", action="store_true", help="save nothing of this chat")
-    add("--local", action="store_true", help="use the built-in engine; -m takes a GGUF file")
-    add("--config", metavar="FILE", help="configuration file to use instead of the usual one")
-    add("--log-level", choices=LEVELS, help="how much the log file tells (never the content of a chat)")
+    group = shared.add_argument_group("options of every command")
+    for one in (
+        argument("--endpoint URL", "address of the server; else it is found"),
+        # an action that appends would lose those before a command
+        argument(
+            "--allow-host HOST", "allow a host beyond this machine", dest="allow_hosts", type=hosts.append
+        ),
+        argument("-m --model MODEL", "model to use"),
+        argument("--profile NAME", "profile of the configuration to use"),
+        argument("--system TEXT", "system prompt"),
+        argument("--effort", "how much the model is to think, where it can", choices=EFFORTS),
+        argument("-r --resume ID", "go on with a session: its id, the first 4 of it, or `last`"),
+        argument("--temporary", "save nothing of this chat"),
+        argument("--local", "use the built-in engine; -m takes a GGUF file"),
+        argument("--config FILE", "configuration file to use instead of the usual one"),
+        argument("--log-level", "how much the log file tells (never the content of a chat)", choices=LEVELS),
+    ):
+        group.add_argument(*one.names, **one.form)
     return shared
 
 
@@ -128,8 +127,8 @@ def _add_commands(parser: _Parser, commands: Sequence[Subcommand], shared: _Pars
         )
         handler = command.handler or f"{module}:{command.name}"
         sub.set_defaults(handler=handler, is_json_always=command.is_json_always)
-        for argument in command.all_arguments:
-            sub.add_argument(*argument.names, **argument.form)
+        for one in command.all_arguments:
+            sub.add_argument(*one.names, **one.form)
         if command.commands:
             _add_commands(sub, command.commands, shared, handler.partition(":")[0])
 

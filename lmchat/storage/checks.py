@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
@@ -95,13 +94,10 @@ def keyring_findings(
     except Exception as error:  # noqa: BLE001 - third-party
         state, cause = "fails", f"The system keyring fails ({type(error).__name__}); {_KEY_FILE}."
     else:
-        grade, step = Grade.OK, ""
-        if name:
-            state, cause = "works", f"Keys that are typed in go to the system keyring ({name})."
-        elif find is system_keyring and find_spec("keyring") is None:
-            state, cause = "not_installed", f"Not installed (pip install 'lmchat[keyring]'); {_KEY_FILE}."
-        else:
-            state, cause = "none", f"This system has none that can be used; {_KEY_FILE}."
+        grade, step, state = Grade.OK, "", "works" if name else "none"
+        cause = f"Keys that are typed in go to the system keyring ({name})."
+        if not name:
+            cause = f"None can be used (pip install 'lmchat[keyring]' adds support); {_KEY_FILE}."
     return [Finding(Group.KEYS, "keyring", "Keyring", grade, cause, step, {"state": state})]
 
 

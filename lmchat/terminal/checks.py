@@ -101,19 +101,17 @@ def key_limits(environ: Mapping[str, str]) -> list[KeyLimit]:
     return limits
 
 
-def terminal_findings(environ: Mapping[str, str], files: Sequence[int | None]) -> list[Finding]:
-    """Return the terminal rows; `files` are stdin and stderr, None for a missing one."""
+def terminal_findings(environ: Mapping[str, str], files: Sequence[int] = (0, 2)) -> list[Finding]:
+    """Return the terminal rows; `files` are the descriptors of stdin and stderr."""
     return [_size(files), _colours(environ), _locale(environ), _keys(environ)]
 
 
-def _size(files: Sequence[int | None]) -> Finding:
+def _size(files: Sequence[int]) -> Finding:
     columns = lines = 0
-    is_terminal = all(file is not None and os.isatty(file) for file in files)
-    for file in files:
-        with suppress(OSError, TypeError):
-            columns, lines = os.get_terminal_size(file)  # type: ignore[arg-type]
+    with suppress(OSError):
+        columns, lines = os.get_terminal_size(files[-1])
     grade, cause, step = Grade.OK, f"{columns} × {lines}.", ""
-    if not is_terminal:
+    if not all(os.isatty(file) for file in files):
         grade, cause = Grade.NOT_TRIED, "stdin or stderr is no terminal: the chat screen needs both."
         step = "Run it in a terminal; for one answer without a screen: lmchat ask 'PROMPT'"
     elif columns < _SMALLEST[0] or lines < _SMALLEST[1]:

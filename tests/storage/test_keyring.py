@@ -160,11 +160,3 @@ def test_the_doctor_says_how_it_stands_with_the_keyring(find, state, grade):
     assert (row.facts["state"], row.grade) == (state, grade)
     assert bool(row.next_step) is (grade is Grade.WARNING)
     assert "s3cret" not in row.cause
-
-
-def test_the_doctor_names_the_extra_where_it_is_not_installed(monkeypatch):
-    monkeypatch.setitem(sys.modules, "keyring", None)
-    monkeypatch.setattr("lmchat.storage.checks.find_spec", lambda _: None)
-    (row,) = keyring_findings()
-    assert row.facts["state"] == "not_installed"
-    assert "lmchat[keyring]" in row.cause

@@ -22,7 +22,7 @@ UTF8 = {"LANG": "C.UTF-8", "TERM": "xterm-256color"}
 _TELL = """
 import json, os, sys
 from lmchat.terminal.checks import terminal_findings
-rows = terminal_findings(os.environ, [0, 2])
+rows = terminal_findings(os.environ)
 told = {row.check: [row.grade.value, row.cause, dict(row.facts)] for row in rows}
 open(sys.argv[1], "w").write(json.dumps(told))
 print("told")
@@ -30,7 +30,7 @@ print("told")
 
 
 def rows(environ: dict[str, str]) -> dict[str, Finding]:
-    return {row.check.removeprefix("terminal."): row for row in terminal_findings(environ, [None, None])}
+    return {row.check.removeprefix("terminal."): row for row in terminal_findings(environ, [-1, -1])}
 
 
 def on_a_pty(tmp_path: Path, size: tuple[int, int], **env: str) -> dict[str, list]:
@@ -52,7 +52,7 @@ def test_the_size_of_a_real_terminal_is_told(tmp_path, size, grade):
 
 def test_without_a_terminal_it_names_what_works_without(tmp_path):
     with (tmp_path / "file").open("w") as file:
-        found = terminal_findings(UTF8, [file.fileno(), None])
+        found = terminal_findings(UTF8, [file.fileno(), -1])
     assert found[0].grade is Grade.NOT_TRIED
     assert "lmchat ask" in found[0].next_step
 
