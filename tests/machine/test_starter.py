@@ -16,8 +16,9 @@ from lmchat.domain.server import Endpoint, Product
 from lmchat.errors import LMChatError
 from lmchat.machine import programs
 from lmchat.machine.programs import free_port, start_program
+from tests.support.programs import is_running
 from tests.support.programs import start as start_child
-from tests.support.start_desk import FAIL, HANG, is_alive, put
+from tests.support.start_desk import FAIL, HANG, put
 
 pytestmark = pytest.mark.slow  # a program for each test
 
@@ -156,7 +157,7 @@ async def test_ending_it_ends_it(tmp_path, lifetime):
     pid = await until(lambda: told_pid(program.log_file))
     await program.end()
     assert program.exit_code == 128 + signal.SIGTERM
-    assert not is_alive(pid)
+    assert not is_running(pid)
 
 
 @pytest.mark.parametrize("lifetime", LIFETIMES)
@@ -180,7 +181,7 @@ async def test_a_server_that_a_script_has_started_ends_with_the_script(tmp_path,
     pid = await until(lambda: told_pid(program.log_file))
     await program.end()
     assert await exit_code(program) == 128 + signal.SIGTERM
-    await until(lambda: not is_alive(pid))
+    await until(lambda: not is_running(pid))
 
 
 async def test_letting_go_ends_what_is_tied_and_nothing_else(tmp_path):
@@ -224,10 +225,10 @@ async def test_when_lmchat_is_killed_what_is_tied_ends_and_what_is_free_goes_on(
         lmchat.kill()
     try:
         if lifetime is Lifetime.TIED:
-            await until(lambda: not is_alive(pid))
-        assert is_alive(pid) == (lifetime is Lifetime.FREE)
+            await until(lambda: not is_running(pid))
+        assert is_running(pid) == (lifetime is Lifetime.FREE)
     finally:
-        if is_alive(pid):
+        if is_running(pid):
             os.kill(pid, signal.SIGKILL)
 
 

@@ -106,37 +106,35 @@ def store_at(folder: Path, clock: Clock | None = None) -> SqliteStore:
 
 
 async def fill(store: SqliteStore, count: int, *, words: int = 50) -> None:
-    """Write sessions of a prompt and an answer, all in one transaction: hundreds of commits take seconds."""
-
-    def job(connection):
-        for number in range(count):
-            session, asked = header(f"prompt {number}"), prompt(f"prompt {number}")
-            said = answer(f"answer {number} " * words, parent=asked)
-            write.put_session(connection, session)
-            for message in (asked, said):
-                write.put_whole(connection, session.session_id, message)
-                write.make_leaf(connection, session.session_id, message, START)
-
-    await store._database.write(job)
+    """Write sessions of a prompt and an answer in one transaction: hundreds of commits take seconds."""
+    talks = []
+    for number in range(count):
+        asked = prompt(f"prompt {number}")
+        talks.append((header(asked.text), [asked, answer(f"answer {number} " * words, parent=asked)]))
+    await _write(store, talks)
 
 
 async def fill_long(store: SqliteStore, count: int, *, title: str = "Long") -> list[ChatMessage]:
-    """Write one session of so many messages, prompts and answers in turn, in one transaction; return them."""
-    session, talk = header(title), [prompt("prompt 0")]
-    while len(talk) < count:
-        number, last = len(talk), talk[-1]
+    """Write one session of so many messages, prompts and answers in turn; return them."""
+    talk = [prompt("prompt 0")]
+    for number in range(1, count):
+        last = talk[-1]
         talk.append(
             answer(f"answer {number}", parent=last) if number % 2 else prompt(f"prompt {number}", last)
         )
+    await _write(store, [(header(title), talk)])
+    return talk
 
+
+async def _write(store: SqliteStore, talks: list[tuple[SessionHeader, list[ChatMessage]]]) -> None:
     def job(connection):
-        write.put_session(connection, session)
-        for message in talk:
-            write.put_whole(connection, session.session_id, message)
-        write.make_leaf(connection, session.session_id, talk[-1], START)
+        for session, talk in talks:
+            write.put_session(connection, session)
+            for message in talk:
+                write.put_whole(connection, session.session_id, message)
+            write.make_leaf(connection, session.session_id, talk[-1], START)
 
     await store._database.write(job)
-    return talk
 
 
 class GatedStore(SqliteStore):

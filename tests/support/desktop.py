@@ -83,11 +83,11 @@ class Desktop:
         return self.app.open_sessions.shown.conversation
 
     async def until(self, condition, what: str = "") -> None:
-        for _ in range(400):
+        for _ in range(1500):
             if condition():
                 return
             await self.pilot.pause(0.01)
-        raise AssertionError(f"never came: {what or condition}")
+        raise AssertionError(f"never came: {what or condition}\n{screen_text(self.app)}")
 
     async def ready(self) -> None:
         await self.until(lambda: self.app.open_sessions.target is not None, "a server")
@@ -220,9 +220,6 @@ async def desktop(
     await seen.store.aclose()
 
 
-_TRIES = 1500
-
-
 @dataclass
 class Seen:
     """The screen of an app that runs."""
@@ -243,11 +240,7 @@ class Seen:
         return " ".join(self.text.split())
 
     async def until(self, condition, what: str) -> None:
-        for _ in range(_TRIES):
-            if condition():
-                return
-            await self.desk.pilot.pause(0.01)
-        raise AssertionError(f"never came: {what}\n{self.text}")
+        await self.desk.until(condition, what)
 
     async def shows(self, *sentences: str) -> None:
         for sentence in sentences:

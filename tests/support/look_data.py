@@ -131,52 +131,25 @@ def model(model_id: str, product: Product = Product.LM_STUDIO, **more) -> ModelI
 
 
 def picker_rows() -> list[ModelRow]:
-    coder = model(
-        "qwen2.5-coder-14b",
-        params="14B",
-        context_max=32768,
-        size_bytes=8_900_000_000,
-        capabilities=("tools",),
-    )
-    moe = model(
-        "qwen3-30b-a3b",
-        params="30B",
-        state=LoadState.LOADING,
-        load_fraction=0.4,
-        size_bytes=17_300_000_000,
-        capabilities=("tools", "reasoning"),
-    )
-    vision = model(
-        "qwen2.5-vl-7b",
-        params="7B",
-        quantization="Q8_0",
-        context_max=131072,
-        size_bytes=8_100_000_000,
-        capabilities=("tools", "vision"),
-    )
-    small = model(
-        "qwen3:4b",
-        Product.OLLAMA,
-        params="4B",
-        context_max=40960,
-        size_bytes=2_600_000_000,
-        capabilities=("tools", "reasoning"),
-    )
-    gemma = model(
-        "gemma-3-4b", params="4B", quantization="Q4_0", context_max=131072, size_bytes=2_400_000_000
-    )
+    def row(name: str, params: str = "", gb: float = 0, *capabilities: str, speed=None, recent=None, **more):
+        size = {"size_bytes": round(gb * 1e9)} if gb else {}
+        product = Product.OLLAMA if ":" in name else Product.LM_STUDIO
+        shown = model(name, product, params=params, capabilities=capabilities, **size, **more)
+        return ModelRow(model=shown, tokens_per_second=speed, recent_index=recent)
+
+    large, loading = {"context_max": 131072}, {"state": LoadState.LOADING, "load_fraction": 0.4}
     return [
-        ModelRow(model=moe),
-        ModelRow(model=vision, tokens_per_second=31.0),
+        row("qwen3-30b-a3b", "30B", 17.3, "tools", "reasoning", **loading),
+        row("qwen2.5-vl-7b", "7B", 8.1, "tools", "vision", quantization="Q8_0", speed=31.0, **large),
         ModelRow(model=QWEN, tokens_per_second=42.3, recent_index=1),
-        ModelRow(model=coder, tokens_per_second=23.1, recent_index=2),
-        ModelRow(model=gemma),
-        ModelRow(model=model("nomic-embed-text-v1.5", is_embedding=True, size_bytes=84_000_000)),
-        ModelRow(model=small, tokens_per_second=68.4),
-        ModelRow(model=model("llama3.2:3b", Product.OLLAMA, params="3B", context_max=131072)),
-        ModelRow(model=model("mistral-nemo:12b", Product.OLLAMA, params="12B")),
-        ModelRow(model=model("phi4:14b", Product.OLLAMA, params="14B")),
-        ModelRow(model=model("smollm2:135m", Product.OLLAMA, params="135M")),
+        row("qwen2.5-coder-14b", "14B", 8.9, "tools", context_max=32768, speed=23.1, recent=2),
+        row("gemma-3-4b", "4B", 2.4, quantization="Q4_0", **large),
+        row("nomic-embed-text-v1.5", gb=0.084, is_embedding=True),
+        row("qwen3:4b", "4B", 2.6, "tools", "reasoning", context_max=40960, speed=68.4),
+        row("llama3.2:3b", "3B", **large),
+        row("mistral-nemo:12b", "12B"),
+        row("phi4:14b", "14B"),
+        row("smollm2:135m", "135M"),
     ]
 
 

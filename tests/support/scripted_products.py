@@ -13,6 +13,7 @@ from tests.support.scripted_server import (
     Reply,
     ScriptedServer,
     Seen,
+    body_reply,
     delta,
     finish,
     json_reply,
@@ -367,6 +368,10 @@ def _error(status: int, message: str, *, headers=None, **more: object) -> Reply:
     return json_reply({"error": {"message": message, **more}}, status=status, headers=headers)
 
 
+def _body(status: int, text: str) -> Reply:
+    return body_reply(text.encode(), status=status)
+
+
 def _tool(name: str, arguments: str, **more: object) -> dict:
     return {
         "id": f"call_{name}",
@@ -429,31 +434,16 @@ MISTRAL = Provider(
     thought="Plan.",
     refusals={
         "auth": json_reply({"message": "Unauthorized", "request_id": "1"}, status=401),
-        "bad_request": json_reply(
-            {
-                "object": "error",
-                "message": {
-                    "detail": [
-                        {
-                            "type": "less_than_equal",
-                            "loc": ["body", "temperature"],
-                            "msg": "Input should be <= 1.5",
-                        }
-                    ]
-                },
-                "type": "invalid_request_error",
-                "param": None,
-            },
-            status=422,
+        "bad_request": _body(
+            422,
+            '{"object": "error", "message": {"detail": [{"type": "less_than_equal", "loc": ["body", '
+            '"temperature"], "msg": "Input should be <= 1.5"}]}, "type": "invalid_request_error", '
+            '"param": null}',
         ),
-        "model_missing": json_reply(
-            {
-                "object": "error",
-                "message": "Invalid model: no such model mistral-9",
-                "type": "invalid_model",
-                "code": "1500",
-            },
-            status=400,
+        "model_missing": _body(
+            400,
+            '{"object": "error", "message": "Invalid model: no such model mistral-9", '
+            '"type": "invalid_model", "code": "1500"}',
         ),
         "rate_limited": json_reply({"message": "Requests rate limit exceeded"}, status=429),
     },
@@ -473,12 +463,12 @@ ANTHROPIC = Provider(
     ),
     calls=(("look", ""), ("read", "{}")),
     refusals={
-        "auth": json_reply(
-            {"type": "error", "error": {"type": "authentication_error", "message": "invalid x-api-key"}},
-            status=401,
+        "auth": _body(
+            401,
+            '{"type": "error", "error": {"type": "authentication_error", "message": "invalid x-api-key"}}',
         ),
-        "busy": json_reply(
-            {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}, status=529
+        "busy": _body(
+            529, '{"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}'
         ),
         "billing": _error(
             400,
@@ -503,28 +493,18 @@ GEMINI = Provider(
     ),
     calls=(("look", '{"at": 1}'), ("look", '{"at": 2}')),
     refusals={
-        "auth": json_reply(
-            [{"error": {"code": 400, "message": "API key not valid. Please pass a valid API key."}}],
-            status=400,
+        "auth": _body(
+            400, '[{"error": {"code": 400, "message": "API key not valid. Please pass a valid API key."}}]'
         ),
-        "rate_limited": json_reply(
-            [
-                {
-                    "error": {
-                        "code": 429,
-                        "message": "Resource has been exhausted (e.g. check quota).",
-                        "status": "RESOURCE_EXHAUSTED",
-                        "details": [
-                            {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "3600s"}
-                        ],
-                    }
-                }
-            ],
-            status=429,
+        "rate_limited": _body(
+            429,
+            '[{"error": {"code": 429, "message": "Resource has been exhausted (e.g. check quota).", '
+            '"status": "RESOURCE_EXHAUSTED", "details": [{"@type": '
+            '"type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "3600s"}]}}]',
         ),
-        "model_missing": json_reply(
-            [{"error": {"code": 404, "message": "models/gemini-9 is not found for API version v1main"}}],
-            status=404,
+        "model_missing": _body(
+            404,
+            '[{"error": {"code": 404, "message": "models/gemini-9 is not found for API version v1main"}}]',
         ),
     },
 )

@@ -187,14 +187,6 @@ def put(folder: Path, name: str, text: str, *, is_executable: bool = True) -> st
     return str(file)
 
 
-def is_alive(pid: int) -> bool:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-    return stat.rpartition(")")[2].split()[0] not in "ZX"
-
-
 def listener(host: str = "127.0.0.1") -> socket.socket:
     """Listen at a free port; only a machine whose kernel lacks IPv6 leaves a test of `::1` out."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -20,7 +20,8 @@ from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.model_picker import FilePicker
 from lmchat.tui.screens.welcome.screen import WelcomeScreen
 from lmchat.tui.screens.welcome.starts import EndDialog, StartDialog
-from tests.support.start_desk import FAIL, HANG, LISTEN, at, is_alive, put, start_desk, unused_port
+from tests.support.programs import is_running
+from tests.support.start_desk import FAIL, HANG, LISTEN, at, put, start_desk, unused_port
 
 pytestmark = pytest.mark.timeout(60)  # programs of Python start one after another on a busy machine
 QWEN = ModelFile(
@@ -87,7 +88,7 @@ async def test_after_a_yes_the_page_goes_on_by_itself_and_the_server_goes_on_aft
         await seen.shows("goes on when lmchat ends")
         (run,) = seen.starts.running
         await seen.starts.aclose()
-        assert is_alive(run.program.pid)
+        assert is_running(run.program.pid)
         await run.program.end()
 
 
@@ -116,10 +117,10 @@ async def test_a_program_that_hangs_is_told_and_can_be_ended(tmp_path):
         await seen.presses("enter")
         await seen.is_on(EndDialog)
         await seen.presses("escape")
-        assert is_alive(run.program.pid)
+        assert is_running(run.program.pid)
         await seen.presses("enter", "enter")
         await seen.hides("starting")
-        assert not is_alive(run.program.pid)
+        assert not is_running(run.program.pid)
         assert "!" not in seen.text
 
 

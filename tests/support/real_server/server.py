@@ -26,17 +26,16 @@ from pathlib import Path
 from typing import Self
 
 from lmchat.engine.process import CHILD, ServeOrder, order_line
+from tests.support.engine_home import with_library
 from tests.support.real_server.prepare import (
     CACHE,
     MODEL,
-    XLLAMACPP,
     CannotPrepareError,
     litellm,
     llama_server,
     making,
     model_file,
     require_gomp,
-    wheel,
 )
 
 HERE = Path(__file__).resolve().parent
@@ -94,7 +93,7 @@ class RealServer:
                 stderr=subprocess.STDOUT,
                 preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - a single call
                 start_new_session=True,
-                env=dict(os.environ) if self.is_router else _with_library(),
+                env=dict(os.environ) if self.is_router else with_library(dict(os.environ)),
             )
         try:
             if not self.is_router:
@@ -234,12 +233,6 @@ class RealLiteLlm:
         self._process.wait()
         self._log.close()
         self._folder.cleanup()
-
-
-def _with_library() -> dict[str, str]:
-    """Return the environment in which the engine's library can be imported."""
-    paths = [str(wheel(XLLAMACPP)), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
 
 
 def _die_with_parent() -> None:
