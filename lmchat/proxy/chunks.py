@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import Struct
 
 from lmchat.domain.event import (
     LifeSign,
@@ -71,15 +71,17 @@ class ChunkReader:
         Raises:
             ServerRejected, MalformedStreamError: as `read` does, behind the events of what came before.
         """
-        if self.has_done or self._read_plain(payloads, out):
+        if self.has_done or (len(payloads) >= _ENOUGH and self._read_framed(payloads, out)):
             return
-        if len(payloads) == 1:
-            self.read(SseEvent(payloads[0]), out)
+        self.read(SseEvent(payloads[0]), out)
+        if len(payloads) >= _ENOUGH:
+            self._frame = frame_of(payloads[0])
+            middle = (len(payloads) + 1) // 2
+            for half in (payloads[1:middle], payloads[middle:]):
+                self.read_run(half, out)
         else:
-            # what names the model, mostly the first one, is not plain
-            cut = len(payloads) // 2 if self._is_named else 1
-            self.read_run(payloads[:cut], out)
-            self.read_run(payloads[cut:], out)
+            for payload in payloads[1:]:
+                self.read(SseEvent(payload), out)
 
     def read(self, event: SseEvent, out: list[StreamEvent]) -> None:
         """Append the events of one SSE event to `out`; after `[DONE]` nothing is read any more.
@@ -152,32 +154,15 @@ class ChunkReader:
             hint = "Often the conversation is longer than the model's context: load it with a larger one."
         raise ServerRejected(f"Streaming failed: the server {words}.", kind="empty_answer", hint=hint)
 
-    def _read_plain(self, payloads: Sequence[bytes], out: list[StreamEvent]) -> bool:
-        """Read chunks in bulk if all are of the usual shape, and tell whether they were."""
-        told = self._framed(payloads) if len(payloads) >= _ENOUGH else None
-        if told is None:
-            chunks = plain_chunks(payloads, may_name=self._is_named)
-            told = told_by(chunks) if chunks else None
-            if told is None:
-                return False
-        if b'"timings"' in payloads[-1]:
-            out += self._figures.time(mapping(decode(payloads[-1])).get("timings"))
-        before = len(out)
-        self._bad_in_a_row = 0
-        is_thought, texts = told
-        add = self._thought if is_thought else self._content
-        add("".join(texts), out, len(texts))
-        if len(out) == before:
-            out.append(LifeSign())
-        return True
-
-    def _framed(self, payloads: Sequence[bytes]) -> Told | None:
-        """Read chunks that differ in their text alone; None where they differ in more."""
+    def _read_framed(self, payloads: Sequence[bytes], out: list[StreamEvent]) -> bool:
+        """Read chunks in bulk if they differ in their text alone, and tell whether they did."""
         texts = self._frame.texts(payloads) if self._frame else None
-        if texts is None:
-            self._frame = frame_of(payloads[0], may_name=self._is_named)
-            texts = self._frame.texts(payloads) if self._frame else None
-        return (self._frame.is_thought, list(filter(None, texts))) if self._frame and texts else None
+        if texts is None or self._frame is None:
+            return False
+        self._bad_in_a_row = 0
+        add, said = self._thought if self._frame.is_thought else self._content, list(filter(None, texts))
+        add("".join(said), out, len(said))
+        return True
 
     def _payload(self, event: SseEvent, out: list[StreamEvent]) -> None:
         try:
@@ -370,71 +355,14 @@ class ToolCalls:
         return place
 
 
-# Reading in bulk. Nearly every chunk of a stream has one text or thought and nothing else. Decoded one by one
-# in Python, chunks that come in large reads would take more than three times the CPU of reading them.
+# Reading in bulk. From one chunk to the next most servers repeat all but the text. Decoded one by one in
+# Python, chunks that come in large reads would take more than three times the CPU of reading them.
 
 _ENOUGH = 8
 """Number of chunks from which on it pays to look for what they have in common."""
-_Nothing = Annotated[list[Raw], Meta(max_length=0)] | Literal[""] | None
-Told = tuple[bool, list[str]]
-"""Whether it is thought, and the texts, none of them empty."""
-
-
-class _Delta(Struct, gc=False):
-    content: str | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-    reasoning_details: _Nothing = None
-    tool_calls: _Nothing = None
-    function_call: _Nothing = None
-    refusal: _Nothing = None
-
-
-class _Choice(Struct, gc=False):
-    delta: _Delta
-    index: Literal[0] | None = None
-    finish_reason: Literal[""] | None = None
-    message: None = None
-
-
-class PlainChunk(Struct, gc=False):
-    """A chunk that holds no more than text or thought, and timings; the decoder refuses any other."""
-
-    choices: tuple[_Choice]
-    usage: None = None
-    error: None = None
-    error_message: None = None
-    prompt_progress: None = None
-    stats: None = None
-
-
-class _NamelessChunk(PlainChunk, gc=False):
-    model: _Nothing = None
-
-
-_NAMED = msgspec.json.Decoder(list[PlainChunk]).decode
-_NAMELESS = msgspec.json.Decoder(list[_NamelessChunk]).decode
 _TEXTS = msgspec.json.Decoder(list[str]).decode
-_NOT_PLAIN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-
-
-def plain_chunks(payloads: Sequence[bytes], *, may_name: bool) -> Sequence[PlainChunk]:
-    """Decode chunks if all are plain; `may_name` allows them to name their model, which counts once."""
-    try:
-        chunks = (_NAMED if may_name else _NAMELESS)(b"[" + b",".join(payloads) + b"]")
-    except _NOT_PLAIN:
-        return ()
-    return chunks if len(chunks) == len(payloads) else ()
-
-
-def told_by(chunks: Sequence[PlainChunk]) -> Told | None:
-    """Return the texts of chunks; None where some hold thought and some text."""
-    deltas = [chunk.choices[0].delta for chunk in chunks]
-    thoughts = [delta.reasoning_content or delta.reasoning for delta in deltas]
-    contents = [delta.content for delta in deltas]
-    if any(thoughts) and any(contents):
-        return None
-    return any(thoughts), list(filter(None, thoughts if any(thoughts) else contents))
+_ONCE = ("tool_calls", "function_call", "refusal", "reasoning_details")
+"""Fields that say more with each chunk that repeats them."""
 
 
 class Frame(Struct, frozen=True):
@@ -456,29 +384,26 @@ class Frame(Struct, frozen=True):
             return None
         try:
             texts = _TEXTS(b'["%b"]' % within.replace(b"\n", b'","'))
-        except _NOT_PLAIN:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return None
         return texts if len(texts) == len(changes) else None
 
 
-def frame_of(payload: bytes, *, may_name: bool) -> Frame | None:
-    """Return the frame of a plain chunk, None where it cannot be told.
-
-    Another text put in its place must be read as that text, else it stands elsewhere.
-    """
-    told = _only_text(payload, may_name=may_name)
-    if told is None:
+def frame_of(payload: bytes) -> Frame | None:
+    """Return the frame of a chunk that has been read and says no more than one text or thought, else None."""
+    try:
+        chunk = decode(payload)
+        first = rows(mapping(chunk).get("choices"))[0]
+        delta = mapping(first.get("delta"))
+        told = [name for name in ("content", "reasoning_content", "reasoning") if delta.get(name)]
+        words = text(delta.get(told[0])) if len(told) == 1 else ""
+        if not words or first.get("index") or any(delta.get(name) for name in _ONCE):
+            return None
+        before, _, after = payload.partition(encode(words))
+        # another text put in its place must be read as that text, else it stands elsewhere
+        delta[told[0]] = f"{words}?"
+        if decode(before + encode(delta[told[0]]) + after) != chunk:
+            return None
+    except (NotJsonError, IndexError):
         return None
-    is_thought, words = told
-    before, _, after = payload.partition(encode(words))
-    other = words + "?"
-    if _only_text(before + encode(other) + after, may_name=may_name) != (is_thought, other):
-        return None
-    return Frame(before + b'"', b'"' + after, is_thought)
-
-
-def _only_text(payload: bytes, *, may_name: bool) -> tuple[bool, str] | None:
-    """Return the text of a plain chunk, and whether it is thought."""
-    chunks = plain_chunks([payload], may_name=may_name)
-    told = told_by(chunks) if chunks else None
-    return (told[0], told[1][0]) if told and told[1] else None
+    return Frame(before + b'"', b'"' + after, is_thought=told[0] != "content")

@@ -154,7 +154,7 @@ async def test_a_router_is_told_to_stop_loading_what_nobody_waits_for(quick, ser
 async def test_a_router_that_keeps_what_it_was_to_unload_is_not_waited_for_for_ever(
     quick, server, client, monkeypatch
 ):
-    monkeypatch.setattr(llama_cpp, "_LOOKS_AT_UNLOADING", 5)
+    monkeypatch.setattr(llama_cpp, "UNLOAD_S", 1)
     products.router(server, small="loaded").on(UNLOAD, json_reply({"success": True}, headers=LLAMA))
     with pytest.raises(ServerUnavailable, match="keeps it") as caught:
         await client.unload(model_at(server, "small"))

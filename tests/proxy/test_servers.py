@@ -5,7 +5,7 @@ import pytest
 from lmchat.domain.request import Sampling
 from lmchat.domain.server import Product
 from lmchat.proxy.servers import SERVERS, server_of
-from lmchat.proxy.servers.base import capabilities, params_text
+from lmchat.proxy.servers.base import params_text
 
 
 def test_each_product_has_its_class_and_no_two_share_a_port():
@@ -48,7 +48,3 @@ def test_what_is_not_set_is_not_sent(product):
 )
 def test_numbers_of_parameters_are_written_as_people_do(count, text):
     assert params_text(count) == text
-
-
-def test_capabilities_keep_their_order_and_unknown_ones_go():
-    assert capabilities(["reasoning", "x", "tools", ""]) == ("tools", "reasoning")

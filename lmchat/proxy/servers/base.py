@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from lmchat.domain.request import HowToLoad, Sampling
@@ -17,7 +17,6 @@ from lmchat.text import safe_line
 
 Tell = Callable[[float], None]
 """Takes how far something is, 0 to 1."""
-CAPABILITIES = ("tools", "vision", "reasoning")
 
 
 class Server:
@@ -38,6 +37,10 @@ class Server:
     """State of a listed model."""
     loads_on_demand: ClassVar[bool] = False
     """Whether a chat request loads its model."""
+    load_path: ClassVar[str] = ""
+    unload_path: ClassVar[str] = ""
+    context_field: ClassVar[str] = ""
+    """Field of a request to load that says how large the window is to be; empty: it takes none."""
     signs_replies: ClassVar[bool] = False
     """Whether every reply of it proves it."""
     health_path: ClassVar[str] = ""
@@ -48,12 +51,13 @@ class Server:
     model_hint: ClassVar[str] = "Load a model"
     load_hint: ClassVar[str] = ""
     """Step where it cannot load on request; empty: `model_hint`."""
-    takes_context: ClassVar[bool] = False
-    """Whether a request to load may say how large the window is to be."""
     context_hint: ClassVar[str] = ""
-    """Step where it may not; `{context}` is replaced by the tokens."""
+    """Step where it takes no window with a request to load; `{context}` is replaced by the tokens."""
     empty_hint: ClassVar[str] = "Load a model"
     """Step where it lists no model at all."""
+    host_hint: ClassVar[str] = "Let the server trust the host name {host}, or use 127.0.0.1"
+    port_hint: ClassVar[str] = "Another program has port {port}: stop it"
+    """Step where another program has its port."""
     efforts: ClassVar[tuple[str, ...]] = ()
     """Which reasoning efforts it may be asked for; none: it is not known to take any."""
     has_thinking_switch: ClassVar[bool] = False
@@ -61,9 +65,6 @@ class Server:
     seed_field: ClassVar[str] = ""
     """Name of the field for a seed; empty: it is not known to take one."""
     counts_tokens: ClassVar[bool] = False
-    host_hint: ClassVar[str] = "Let the server trust the host name {host}, or use 127.0.0.1"
-    port_hint: ClassVar[str] = "Another program has port {port}: stop it"
-    """Step where another program has its port."""
 
     def proves(self, reply: Reply) -> bool:  # noqa: ARG002 - for those that override it
         """Whether any reply, of whatever path, can only come from this product."""
@@ -84,8 +85,7 @@ class Server:
             ServerUnavailable: nothing answers.
             ServerRejected: it refuses, or is no model server.
         """
-        listed = await self.listed(site)
-        return tuple(self.model(site, row) for row in listed)
+        return tuple(self.model(site, row) for row in await self.listed(site))
 
     def model(self, site: Site, row: dict[str, Any]) -> ModelInfo:
         return ModelInfo(
@@ -132,15 +132,14 @@ class Server:
             told["chat_template_kwargs"] = {"enable_thinking": False}
         return told
 
-    def left_out(self, sampling: Sampling, model: ModelInfo | None = None) -> tuple[str, ...]:
+    def left_out(self, sampling: Sampling, model: ModelInfo | None = None) -> list[str]:
         """Say what the user has set and `fields` leaves out, in one sentence each."""
-        effort = sampling.reasoning_effort
-        notes = []
+        effort, notes = sampling.reasoning_effort, []
         if effort and not self.takes_effort(effort, model):
             notes.append(f"{self._effort_note(effort, model)} It is not sent.")
         if sampling.seed is not None and not self.seed_field:
             notes.append(f"{self._name} is not known to take a seed. It is not sent.")
-        return tuple(notes)
+        return notes
 
     def _effort_note(self, effort: str, model: ModelInfo | None) -> str:
         taken = model.efforts if model is not None and model.efforts else self.efforts
@@ -164,27 +163,36 @@ class Server:
             value = getattr(how, name)
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise RequestInvalid(f"{name} has to be a whole number of at least 1")
-        if how.context is None or self.takes_context:
-            return
-        raise ServerRejected(
-            f"{self._name} cannot be told how large the window is to be when it loads a model.",
-            kind="unsupported",
-            hint=f"{(self.context_hint or self.load_hint or self.model_hint).format(context=how.context)}.",
-        )
+        if how.context is not None and not self.context_field:
+            hint = self.context_hint or self.load_hint or self.model_hint
+            raise ServerRejected(
+                f"{self._name} cannot be told how large the window is to be when it loads a model.",
+                kind="unsupported",
+                hint=f"{hint.format(context=how.context)}.",
+            )
 
     async def load(self, site: Site, model: ModelInfo, how: HowToLoad, tell: Tell) -> None:  # noqa: ARG002 - see above
         """Load a model and return when it is loaded; how far it is goes to `tell`, where the server says.
 
+        A model that is loaded with another window is unloaded first: some would load it a second time.
+
         Raises:
             ServerRejected: it cannot load on request (`unsupported`), or not this model.
         """
-        raise self._cannot("load")
+        if not self.load_path:
+            raise self._cannot("load")
+        if how.context is not None and model.state is LoadState.LOADED:
+            await self.unload(site, model)
+        size = {} if how.context is None else {self.context_field: how.context}
+        self.accept(site, await site.post(self.load_path, {"model": model.model_id, **size}), "load")
 
     async def follow_loading(self, site: Site, model_id: str, tell: Tell) -> None:
         """Tell the progress of a model that is being loaded; ends when it is loaded, or not told."""
 
-    async def unload(self, site: Site, model: ModelInfo) -> None:  # noqa: ARG002 - for those that override it
-        raise self._cannot("unload")
+    async def unload(self, site: Site, model: ModelInfo) -> None:
+        if not self.unload_path:
+            raise self._cannot("unload")
+        self.accept(site, await site.post(self.unload_path, {"model": model.model_id}), "unload")
 
     def start_sentence(self) -> str:
         """Return how to start it, as a sentence: where it is a command, it says so."""
@@ -208,13 +216,6 @@ class Server:
                 raise
             raise self._cannot(verb) from error
 
-    def _missing(self, model: ModelInfo) -> ServerRejected:
-        return ServerRejected(
-            f"The server does not list {model.model_id} any more.",
-            kind="model_missing",
-            hint="Ctrl+O, or lmchat models, lists what it has.",
-        )
-
     @property
     def _name(self) -> str:
         return "This server" if self.product is Product.OPENAI_COMPATIBLE else self.product.value
@@ -227,10 +228,12 @@ class Server:
         )
 
 
-def capabilities(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the known ones of these, in the fixed order."""
-    told = set(names)
-    return tuple(name for name in CAPABILITIES if name in told)
+def capabilities(
+    *, tools: object = False, vision: object = False, reasoning: object = False
+) -> tuple[str, ...]:
+    """Return the names of what a model can, in the fixed order."""
+    told = {"tools": tools, "vision": vision, "reasoning": reasoning}
+    return tuple(name for name, can in told.items() if can)
 
 
 def params_text(count: object) -> str:

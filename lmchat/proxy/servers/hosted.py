@@ -64,12 +64,13 @@ class Mistral(Hosted):
 
     def model(self, site: Site, row: dict[str, Any]) -> ModelInfo:
         can = mapping(row.get("capabilities"))
-        told = {"tools": can.get("function_calling") is True, "vision": can.get("vision") is True}
         return replace(
             super().model(site, row),
             is_embedding=can.get("completion_chat") is False,
             context_max=whole(row.get("max_context_length")),
-            capabilities=capabilities(name for name, is_told in told.items() if is_told),
+            capabilities=capabilities(
+                tools=can.get("function_calling") is True, vision=can.get("vision") is True
+            ),
         )
 
 
@@ -85,17 +86,18 @@ class OpenRouter(Hosted):
     def model(self, site: Site, row: dict[str, Any]) -> ModelInfo:
         """Take window and abilities; what gives no text cannot be chosen."""
         made_of = mapping(row.get("architecture"))
-        sees, gives, takes = made_of.get("input_modalities"), made_of.get("output_modalities"), _names(row)
-        told = {
-            "tools": "tools" in takes,
-            "vision": isinstance(sees, list) and "image" in sees,
-            "reasoning": bool({"reasoning", "include_reasoning"} & takes),
-        }
+        sees, gives = made_of.get("input_modalities"), made_of.get("output_modalities")
+        names = row.get("supported_parameters")
+        takes = names if isinstance(names, list) else []
         return replace(
             super().model(site, row),
             is_embedding=isinstance(gives, list) and bool(gives) and "text" not in gives,
             context_max=whole(row.get("context_length")),
-            capabilities=capabilities(name for name, is_told in told.items() if is_told),
+            capabilities=capabilities(
+                tools="tools" in takes,
+                vision=isinstance(sees, list) and "image" in sees,
+                reasoning="reasoning" in takes or "include_reasoning" in takes,
+            ),
         )
 
     def takes_effort(self, effort: str, model: ModelInfo | None) -> bool:
@@ -108,8 +110,3 @@ class OpenRouter(Hosted):
 
     def _effort_note(self, effort: str, model: ModelInfo | None) -> str:  # noqa: ARG002 - one reason for all
         return "OpenRouter says that this model does not reason, so that it takes no reasoning effort."
-
-
-def _names(row: dict[str, Any]) -> set[str]:
-    names = row.get("supported_parameters")
-    return {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()

@@ -5,28 +5,28 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from lmchat.config.settings import EFFORTS
-from lmchat.domain.request import HowToLoad
 from lmchat.domain.server import LoadState, ModelInfo, Product
 from lmchat.proxy.http import Reply
 from lmchat.proxy.json_values import mapping, rows, text
-from lmchat.proxy.servers.base import Server, Tell
+from lmchat.proxy.servers.base import Server
 from lmchat.proxy.site import Site
 
-_AVAILABLE = "/v1/models/available"
 _UNAUTHORISED = b"Invalid or missing authorization token"
 
 
 class Jan(Server):
-    """The desktop program; what it runs behind its proxy is llama.cpp or MLX."""
+    """The desktop program; what it runs behind its proxy is llama.cpp or MLX. Newer versions can load."""
 
     product = Product.JAN
     ports = (1337, 6767, 3928)
     confirm_path = "/openapi.json"
     state = LoadState.LOADED
+    load_path = "/v1/models/load"
+    unload_path = "/v1/models/unload"
+    context_field = "ctx_size"
     efforts = EFFORTS
     has_thinking_switch = True
     seed_field = "seed"
-    takes_context = True
     start_hint = "Settings, Local API Server, Start"
     key_hint = "Use the key from Settings, Local API Server"
     model_hint = "Start a model in Jan"
@@ -49,23 +49,11 @@ class Jan(Server):
     async def models(self, site: Site) -> tuple[ModelInfo, ...]:
         """Running models, and where a newer Jan tells them, the stopped ones too."""
         running = await super().models(site)
-        reply = await site.get_if_told(_AVAILABLE)
-        if reply is None:
-            return running
+        reply = await site.get_if_told("/v1/models/available")
         names = {"", *(model.model_id for model in running)}
-        listed = [row for row in rows(reply.object.get("data")) if text(row.get("id")) not in names]
-        stopped = tuple(replace(self.model(site, row), state=LoadState.NOT_LOADED) for row in listed)
-        return running + stopped
+        listed = rows(reply.object.get("data")) if reply else []
+        stopped = (self.model(site, row) for row in listed if text(row.get("id")) not in names)
+        return running + tuple(replace(model, state=LoadState.NOT_LOADED) for model in stopped)
 
     def start_sentence(self) -> str:
         return f"In Jan: {self.start_hint}."
-
-    async def load(self, site: Site, model: ModelInfo, how: HowToLoad, tell: Tell) -> None:  # noqa: ARG002 - it does not say
-        """Newer versions can load; a model that runs with another window is stopped first."""
-        if how.context is not None and model.state is LoadState.LOADED:
-            await self.unload(site, model)
-        size = {} if how.context is None else {"ctx_size": how.context}
-        self.accept(site, await site.post("/v1/models/load", {"model": model.model_id, **size}), "load")
-
-    async def unload(self, site: Site, model: ModelInfo) -> None:
-        self.accept(site, await site.post("/v1/models/unload", {"model": model.model_id}), "unload")

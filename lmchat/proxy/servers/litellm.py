@@ -14,13 +14,6 @@ from lmchat.proxy.json_values import mapping, rows, text, whole
 from lmchat.proxy.servers.base import Server, capabilities
 from lmchat.proxy.site import Site
 
-_CAPABILITIES = {
-    "supports_function_calling": "tools",
-    "supports_vision": "vision",
-    "supports_reasoning": "reasoning",
-}
-
-
 _CREATED = 1677610602
 _WITHOUT_KEY = b"Internal Server Error"
 
@@ -70,5 +63,9 @@ def _with_facts(model: ModelInfo, told: dict[str, Any]) -> ModelInfo:
         model,
         is_embedding=told.get("mode") == "embedding",
         context_max=whole(told.get("max_input_tokens")),
-        capabilities=capabilities(name for key, name in _CAPABILITIES.items() if told.get(key) is True),
+        capabilities=capabilities(
+            tools=told.get("supports_function_calling") is True,
+            vision=told.get("supports_vision") is True,
+            reasoning=told.get("supports_reasoning") is True,
+        ),
     )

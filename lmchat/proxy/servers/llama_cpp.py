@@ -21,8 +21,8 @@ from lmchat.proxy.site import Site, beside
 LOADING_POLL_S = 0.2
 _LOOKS_IN_VAIN = 25
 """Number of times that a router may say that a model is not loaded before loading counts as failed."""
-_LOOKS_AT_UNLOADING = 150
-"""How often it may be seen loaded after it was to go: half a minute, for who still answers."""
+UNLOAD_S = 30.0
+"""How long it may be seen loaded after it was to go."""
 _GIVE_UP_S = 1.0
 _MOST_DIGITS = 15
 """A longer figure is noise, and Python refuses to read one of thousands of digits."""
@@ -66,16 +66,12 @@ class LlamaCpp(Server):
         props = await site.get_if_told("/props")
         if props is None or props.object.get("role") == "router":
             return models
-        told = _from_props(props.object)
-        settings = mapping(props.object.get("default_generation_settings"))
-        model = models[0]
-        return (
-            replace(
-                model,
-                capabilities=capabilities({*model.capabilities, *told}),
-                context_loaded=model.context_loaded or whole(settings.get("n_ctx")),
-            ),
-        )
+        can, sees = mapping(props.object.get("chat_template_caps")), mapping(props.object.get("modalities"))
+        settings, model = mapping(props.object.get("default_generation_settings")), models[0]
+        has_vision = "vision" in model.capabilities or sees.get("vision") is True
+        able = capabilities(tools=can.get("supports_tools") is True, vision=has_vision)
+        context = model.context_loaded or whole(settings.get("n_ctx"))
+        return (replace(model, capabilities=able, context_loaded=context),)
 
     def model(self, site: Site, row: dict[str, Any]) -> ModelInfo:
         """Take what `meta`, `status` and `architecture` tell."""
@@ -91,7 +87,7 @@ class LlamaCpp(Server):
             context_loaded=_argument(status, "--ctx-size") if context is None else context,
             context_max=whole(meta.get("n_ctx_train")) or whole(row.get("context_length")),
             size_bytes=whole(meta.get("size")),
-            capabilities=("vision",) if isinstance(inputs, list) and "image" in inputs else (),
+            capabilities=capabilities(vision=isinstance(inputs, list) and "image" in inputs),
         )
 
     def fields(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, Any]:
@@ -122,8 +118,10 @@ class LlamaCpp(Server):
             try:
                 await self._until_loaded(site, model)
             except asyncio.CancelledError:
-                if is_begun:
-                    await _give_up(site, model)
+                if is_begun:  # wait only briefly
+                    with suppress(TimeoutError, LMChatError):
+                        async with asyncio.timeout(_GIVE_UP_S):
+                            await site.post("/models/unload", {"model": model.model_id})
                 raise
 
     async def _until_loaded(self, site: Site, model: ModelInfo) -> None:
@@ -140,7 +138,7 @@ class LlamaCpp(Server):
                     hint="Look at the server's log; a smaller model or context may fit.",
                     details=f"exit code {status.get('exit_code')}",
                 )
-        raise self._missing(model)
+        raise _missing(model)
 
     async def follow_loading(self, site: Site, model_id: str, tell: Tell) -> None:
         """A router loads in stages, each with a share of its own."""
@@ -160,17 +158,17 @@ class LlamaCpp(Server):
         reply = await site.post("/models/unload", {"model": model.model_id})
         if "not running" not in str(reply.object.get("error", "")):
             await self._accept(site, reply, model, "unload")
-        looks = 0
-        async for status in self._statuses(site, model):
-            looks += 1
-            if _STATES.get(text(status.get("value"))) is not LoadState.LOADED:
-                return
-            if looks > _LOOKS_AT_UNLOADING:
-                raise ServerUnavailable(
-                    "The server says that it unloads the model, and keeps it.",
-                    kind="timeout",
-                    hint="See whether a request still uses it, and the server's log.",
-                )
+        try:
+            async with asyncio.timeout(UNLOAD_S):
+                async for status in self._statuses(site, model):
+                    if _STATES.get(text(status.get("value"))) is not LoadState.LOADED:
+                        return
+        except TimeoutError:
+            raise ServerUnavailable(
+                "The server says that it unloads the model, and keeps it.",
+                kind="timeout",
+                hint="See whether a request still uses it, and the server's log.",
+            ) from None
 
     async def _accept(self, site: Site, reply: Reply, model: ModelInfo, verb: str) -> None:
         """Take the reply; who does not know the path and who does not know the model say the same."""
@@ -180,7 +178,7 @@ class LlamaCpp(Server):
             if error.kind == "unsupported" and all(
                 row.get("id") != model.model_id for row in await self.listed(site)
             ):
-                raise self._missing(model) from error
+                raise _missing(model) from error
             raise
 
     async def _statuses(self, site: Site, model: ModelInfo) -> AsyncGenerator[dict[str, Any], None]:
@@ -202,17 +200,12 @@ def _fraction(progress: dict[str, Any]) -> float | None:
     return min(max((done + share) / max(len(stages), 1), 0.0), 1.0)
 
 
-async def _give_up(site: Site, model: ModelInfo) -> None:
-    """Tell a router to stop loading a model; wait for it only briefly."""
-    with suppress(TimeoutError, LMChatError):
-        async with asyncio.timeout(_GIVE_UP_S):
-            await site.post("/models/unload", {"model": model.model_id})
-
-
-def _from_props(props: dict[str, Any]) -> list[str]:
-    can, sees = mapping(props.get("chat_template_caps")), mapping(props.get("modalities"))
-    names = ["tools"] if can.get("supports_tools") is True else []
-    return names + (["vision"] if sees.get("vision") is True else [])
+def _missing(model: ModelInfo) -> ServerRejected:
+    return ServerRejected(
+        f"The server does not list {model.model_id} any more.",
+        kind="model_missing",
+        hint="Ctrl+O, or lmchat models, lists what it has.",
+    )
 
 
 def _argument(status: dict[str, Any], name: str) -> int | None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lmchat.domain.request import HowToLoad, Sampling
+from lmchat.domain.request import Sampling
 from lmchat.domain.server import LoadState, ModelInfo, Product
 from lmchat.files import read_plain
 from lmchat.proxy.http import Reply
 from lmchat.proxy.json_values import NotJsonError, decode, mapping, rows, text, whole
-from lmchat.proxy.servers.base import Server, Tell, capabilities
+from lmchat.proxy.servers.base import Server, capabilities
 from lmchat.proxy.site import Site
 from lmchat.proxy.wire import Dialect, JsonMode
 
@@ -33,7 +33,8 @@ class LmStudio(Server):
     loads_on_demand = True
     dialect = Dialect(json_modes=(JsonMode.SCHEMA, JsonMode.WORDS))  # `json_object` is refused
     seed_field = "seed"
-    takes_context = True
+    load_path = f"{_V1}/load"
+    context_field = "context_length"
     start_hint = "Open LM Studio: Developer, Start server"
     off_hint = "Open its Developer tab, then Start server"
     key_hint = "Use a token from Server settings, Manage tokens"
@@ -79,13 +80,6 @@ class LmStudio(Server):
             return "LM Studio names no reasoning efforts for this model; thinking is set in LM Studio itself."
         return super()._effort_note(effort, model)
 
-    async def load(self, site: Site, model: ModelInfo, how: HowToLoad, tell: Tell) -> None:  # noqa: ARG002 - it does not say
-        """Answers when the model is loaded; with another window it would load it a second time."""
-        if how.context is not None and model.state is LoadState.LOADED:
-            await self.unload(site, model)
-        size = {} if how.context is None else {"context_length": how.context}
-        self.accept(site, await site.post(f"{_V1}/load", {"model": model.model_id, **size}), "load")
-
     async def unload(self, site: Site, model: ModelInfo) -> None:
         """Unloads every instance of it."""
         reply = await site.get(_V1)
@@ -98,15 +92,10 @@ class LmStudio(Server):
 
 
 def _from_v1(site: Site, row: dict[str, Any]) -> ModelInfo:
-    options = mapping(mapping(row.get("capabilities")).get("reasoning")).get("allowed_options")
-    efforts = tuple(one for one in options if text(one)) if isinstance(options, list) else ()
     instances, able = rows(row.get("loaded_instances")), mapping(row.get("capabilities"))
+    options = mapping(able.get("reasoning")).get("allowed_options")
+    efforts = tuple(one for one in options if text(one)) if isinstance(options, list) else ()
     config = mapping(instances[0].get("config")) if instances else {}
-    told = {
-        "vision": able.get("vision") is True,
-        "tools": able.get("trained_for_tool_use") is True,
-        "reasoning": bool(options),
-    }
     return ModelInfo(
         model_id=text(row.get("key")),
         endpoint=site.endpoint,
@@ -118,7 +107,11 @@ def _from_v1(site: Site, row: dict[str, Any]) -> ModelInfo:
         context_loaded=whole(config.get("context_length")),
         context_max=whole(row.get("max_context_length")),
         size_bytes=whole(row.get("size_bytes")),
-        capabilities=capabilities(name for name, is_told in told.items() if is_told),
+        capabilities=capabilities(
+            tools=able.get("trained_for_tool_use") is True,
+            vision=able.get("vision") is True,
+            reasoning=options,
+        ),
         efforts=efforts,
         owned_by=text(row.get("publisher")),
     )
@@ -126,8 +119,6 @@ def _from_v1(site: Site, row: dict[str, Any]) -> ModelInfo:
 
 def _from_v0(site: Site, row: dict[str, Any]) -> ModelInfo:
     kind, able = text(row.get("type")), row.get("capabilities")
-    names = ["vision"] if kind == "vlm" else []
-    names += ["tools"] if isinstance(able, list) and "tool_use" in able else []
     return ModelInfo(
         model_id=text(row.get("id")),
         endpoint=site.endpoint,
@@ -137,7 +128,7 @@ def _from_v0(site: Site, row: dict[str, Any]) -> ModelInfo:
         quantization=text(row.get("quantization")),
         context_loaded=whole(row.get("loaded_context_length")),
         context_max=whole(row.get("max_context_length")),
-        capabilities=capabilities(names),
+        capabilities=capabilities(tools=isinstance(able, list) and "tool_use" in able, vision=kind == "vlm"),
         owned_by=text(row.get("publisher")),
     )
 

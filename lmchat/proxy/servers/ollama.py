@@ -18,13 +18,6 @@ from lmchat.proxy.site import Site
 
 _AT_ONCE = 6
 """Most questions for single models at once."""
-_MOST_KNOWN = 1000
-"""Most models of one server that more is kept of."""
-_MOST_SHOWN_BYTES = 4 << 20
-"""A longer description of one model is not read."""
-_LONGEST_NAME = 256
-_CAPABILITIES = {"tools": "tools", "vision": "vision", "thinking": "reasoning"}
-_TOLD = frozenset({*_CAPABILITIES, "embedding"})
 
 
 class Ollama(Server):
@@ -55,13 +48,12 @@ class Ollama(Server):
         tags = await site.optional("/api/tags")
         if tags is None:
             return await super().models(site)
-        listed = rows(site.accept(tags).object.get("models"))
+        listed = [row for row in rows(site.accept(tags).object.get("models")) if text(row.get("name"))]
         running = await site.get_if_told("/api/ps")
         loaded = {
             text(row.get("name")): whole(row.get("context_length"))
             for row in rows(running.object.get("models") if running else None)
         }
-        listed = [row for row in listed if text(row.get("name"))]
         for gone in site.facts.keys() - {_digest(row) for row in listed}:
             del site.facts[gone]
         await _ask_more(site, listed, loaded)
@@ -77,18 +69,19 @@ class Ollama(Server):
 
     def _model(self, site: Site, row: dict[str, Any]) -> ModelInfo:
         details, more = mapping(row.get("details")), site.facts.get(_digest(row), {})
-        names = {*_names(row.get("capabilities")), *_names(more.get("capabilities"))}
-        kind = text(more.get("architecture"))
+        names = {*_names(row.get("capabilities")), *more.get("capabilities", ())}
         return ModelInfo(
             model_id=text(row.get("name")),
             endpoint=site.endpoint,
             product=self.product,
-            is_embedding="embedding" in names or (not names and kind.endswith("bert")),
+            is_embedding="embedding" in names or (not names and more.get("family", "").endswith("bert")),
             params=text(details.get("parameter_size")),
             quantization=text(details.get("quantization_level")),
-            context_max=whole(more.get("context_length")),
+            context_max=more.get("context_length"),
             size_bytes=whole(row.get("size")),
-            capabilities=capabilities(_CAPABILITIES.get(name, "") for name in names),
+            capabilities=capabilities(
+                tools="tools" in names, vision="vision" in names, reasoning="thinking" in names
+            ),
             owned_by="library",
         )
 
@@ -116,35 +109,29 @@ async def _ask_more(site: Site, rows: list[dict[str, Any]], loaded: Container[st
     unknown = [row for row in rows if _digest(row) not in site.facts]
     in_memory = [row for row in unknown if text(row.get("name")) in loaded]
     others = [] if site.is_quick else [row for row in unknown if row not in in_memory]
-    room = _MOST_KNOWN - len(site.facts)
-    wanted = (in_memory + others)[: max(min(site.questions, _AT_ONCE, room), 0)]
+    wanted = (in_memory + others)[: max(min(site.questions, _AT_ONCE), 0)]
     await asyncio.gather(*(_ask_for(site, row) for row in wanted))
 
 
 async def _ask_for(site: Site, row: dict[str, Any]) -> None:
+    """Keep the little that is read of a description; all of it may be megabytes."""
     try:
         reply = await site.post("/api/show", {"model": row["name"]})
     except ServerUnavailable:  # the list is worth having without this
         return
-    is_read = len(reply.body) <= _MOST_SHOWN_BYTES and reply.is_good
-    site.facts[_digest(row)] = _worth_keeping(reply.object if is_read else {})
-
-
-def _worth_keeping(shown: dict[str, Any]) -> dict[str, Any]:
-    """Return the little that is read of a description; all of it may be megabytes."""
+    shown = reply.object if reply.is_good else {}
     info = mapping(shown.get("model_info"))
-    kind = text(info.get("general.architecture"))[:_LONGEST_NAME]
-    names = set(_names(shown.get("capabilities")))
-    return {
-        "capabilities": sorted({name if name in _TOLD else "other" for name in names}),
-        "architecture": kind,
-        "context_length": whole(info.get(f"{kind}.context_length")),
+    family = text(info.get("general.architecture"))
+    site.facts[_digest(row)] = {
+        "capabilities": _names(shown.get("capabilities")),
+        "family": family,
+        "context_length": whole(info.get(f"{family}.context_length")),
     }
 
 
 def _digest(row: dict[str, Any]) -> str:
     """Return what changes with the model, also where its name stays."""
-    return (text(row.get("digest")) or text(row.get("name")))[:_LONGEST_NAME]
+    return text(row.get("digest")) or text(row.get("name"))
 
 
 def _names(value: object) -> list[str]:

@@ -76,15 +76,8 @@ class SgLang(Vllm):
         if reply is None:
             return models
         told = reply.object
-        can = {
-            "vision": told.get("has_image_understanding") is True,
-            "tools": bool(told.get("tool_call_parser")),
-        }
-        return tuple(
-            replace(
-                model,
-                is_embedding=told.get("is_generation") is False,
-                capabilities=capabilities(name for name, is_told in can.items() if is_told),
-            )
-            for model in models
+        can = capabilities(
+            tools=told.get("tool_call_parser"), vision=told.get("has_image_understanding") is True
         )
+        is_embedding = told.get("is_generation") is False
+        return tuple(replace(model, is_embedding=is_embedding, capabilities=can) for model in models)
