@@ -6,9 +6,9 @@ import logging
 import math
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_address
+from typing import TypeVar
 
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
@@ -24,6 +24,7 @@ from lmchat.errors import BodyTooLarge, EndpointNotAllowed, LMChatError, Request
 from lmchat.proxy.json_values import number
 from lmchat.proxy.servers import SERVERS
 
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _PROVIDERS = frozenset(host for server in SERVERS for host in server.hosts)
 
@@ -71,14 +72,14 @@ class AllowList:
 
 
 def _parsed(text: str) -> tuple[str, int | None]:
-    host, port = text.strip().lower(), ""
+    host = text.strip().lower()
     if not host.startswith("[") and host.count(":") > 1:  # a bare IPv6 address has no port
         host = f"[{host}]"
     endpoint = Endpoint.parse(f"http://{host}")
     if endpoint.path != "/v1" or "/" in host:
         shown = "that" if "@" in text else f'"{text}"'  # what stands before the sign may be a password
         raise EndpointNotAllowed(f"Endpoint not allowed: {shown} is not a host or host:port")
-    port = host.rpartition("]")[2].rpartition(":")[2] if ":" in host.rpartition("]")[2] else ""
+    port = host.rpartition("]")[2].partition(":")[2]
     return _canonical(endpoint.host), int(port) if port else None
 
 
@@ -173,49 +174,30 @@ def check_size(body: bytes, messages: Sequence[ChatMessage], limit_mb: float) ->
 def _check_model(model: object, product: Product) -> None:
     if model == "":
         raise RequestInvalid(product.in_text("No LM Studio model selected"), hint="Choose a model.")
-    if (
-        not isinstance(model, str)
-        or not model.strip()
-        or len(model) > MAX_MODEL_CHARS
-        or _CONTROL.search(model)
-    ):
+    is_name = isinstance(model, str) and model.strip() and len(model) <= MAX_MODEL_CHARS
+    if not is_name or _CONTROL.search(str(model)):
         raise RequestInvalid("Invalid model parameter: the name of a model is one line of text")
 
 
-def _check_messages(messages: object) -> None:
-    if not isinstance(messages, Sequence) or isinstance(messages, str) or not messages:
+def _check_messages(messages: Sequence[ChatMessage]) -> None:
+    if not messages:
         raise RequestInvalid("Invalid messages array: there has to be at least one message")
+    last = messages[-1]
+    goes_on_thinking = last.role is Role.ASSISTANT and last.reasoning
     for place, message in enumerate(messages, 1):
-        if not isinstance(message, ChatMessage):
-            raise RequestInvalid(f"Invalid messages array: entry {place} is not a message")
-        if message.role not in set(Role):
-            raise RequestInvalid(f"Invalid message role: of message {place}")
-        try:
-            content: object = message.text
-        except TypeError:
-            content = None
-        goes_on_thinking = place == len(messages) and message.role is Role.ASSISTANT and message.reasoning
-        if not isinstance(content, str) or not (content or goes_on_thinking):
+        if not message.text and not (goes_on_thinking and message is last):
             raise RequestInvalid(f"Invalid message content: message {place} holds no text")
 
 
 def _check_sampling(sampling: Sampling) -> None:
     for name, (low, high) in _RANGES.items():
         value = getattr(sampling, name)
-        if value is None:
-            continue
         figure = number(value)
-        if figure is None or not low <= figure <= high:
+        if value is not None and (figure is None or not low <= figure <= high):
             raise RequestInvalid(f"{name} has to be between {low:g} and {high:g}")
     _check_whole("max_tokens", sampling.max_tokens, least=1)
     _check_whole("keep_loaded_s", sampling.keep_loaded_s, least=1)
     _check_whole("seed", sampling.seed)
-    stop: object = sampling.stop
-    if not isinstance(stop, tuple | list) or not all(isinstance(one, str) for one in stop):
-        raise RequestInvalid("stop has to be a tuple of texts")
-    effort: object = sampling.reasoning_effort
-    if not isinstance(effort, str):
-        raise RequestInvalid("reasoning_effort has to be a word, as none, low or high")
 
 
 def _check_whole(name: str, value: object, *, least: int | None = None) -> None:
@@ -271,8 +253,7 @@ class Admission:
         Raises:
             EndpointNotAllowed: the address is neither of this machine nor named by the user.
         """
-        with _step(LOOK, "allow-list"):
-            self.allowed.check(endpoint)
+        _step(LOOK, "allow-list", lambda: self.allowed.check(endpoint))
 
     def take_look(self, product: Product = Product.LM_STUDIO) -> None:
         """Take one request for health or models from their budget.
@@ -280,8 +261,7 @@ class Admission:
         Raises:
             TooManyRequests: it is used up.
         """
-        with _step(LOOK, "limiter"):
-            self.limiter.take(LOOK, product)
+        _step(LOOK, "limiter", lambda: self.limiter.take(LOOK, product))
 
     def admit(
         self,
@@ -299,28 +279,29 @@ class Admission:
             RequestInvalid, EndpointNotAllowed, BodyTooLarge, TooManyRequests: it is refused; of chat
                 requests this is counted.
         """
+
+        def check_body() -> int:
+            body = encode(request)
+            check_size(body, request.messages, self._max_body_mb)
+            return len(body)
+
         try:
-            with _step(purpose, "validate"):
-                check_request(request, is_listed=is_listed)
-            with _step(purpose, "allow-list"):
-                self.allowed.check(request.endpoint)
-            with _step(purpose, "size"):
-                body = encode(request)
-                check_size(body, request.messages, self._max_body_mb)
-            with _step(purpose, "limiter"):
-                self.limiter.take(purpose, request.product)
+            _step(purpose, "validate", lambda: check_request(request, is_listed=is_listed))
+            _step(purpose, "allow-list", lambda: self.allowed.check(request.endpoint))
+            size = _step(purpose, "size", check_body)
+            _step(purpose, "limiter", lambda: self.limiter.take(purpose, request.product))
         except LMChatError:
             if purpose == CHAT:
                 self._counters.add(refused_requests=1)
             raise
-        return len(body)
+        return size
 
 
-@contextmanager
-def _step(purpose: str, name: str) -> Iterator[None]:
+def _step(purpose: str, name: str, work: Callable[[], T]) -> T:
     try:
-        yield
+        result = work()
     except LMChatError as error:
         _log.info("%s request refused by %s: %s", purpose, name, error.kind)
         raise
     _log.debug("%s request passed %s", purpose, name)
+    return result

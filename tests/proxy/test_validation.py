@@ -34,12 +34,7 @@ def message(role: object, text: object) -> ChatMessage:
         ({"model": "x" * 2000}, "Invalid model parameter"),
         ({"messages": ()}, "Invalid messages array"),
         ({"messages": None}, "Invalid messages array"),
-        ({"messages": "Hi"}, "Invalid messages array"),
-        ({"messages": ({"role": "user", "content": "Hi"},)}, "Invalid messages array"),
-        ({"messages": (message("wizard", "Hi"),)}, "Invalid message role"),
         ({"messages": (message(Role.USER, ""),)}, "Invalid message content"),
-        ({"messages": (message(Role.USER, 7),)}, "Invalid message content"),
-        ({"messages": (message(Role.USER, None),)}, "Invalid message content"),
         ({"sampling": Sampling(temperature=2.5)}, "temperature has to be between 0 and 2"),
         ({"sampling": Sampling(temperature=float("nan"))}, "temperature has to be"),
         ({"sampling": Sampling(top_p=-1)}, "top_p has to be between 0 and 1"),
@@ -50,10 +45,6 @@ def message(role: object, text: object) -> ChatMessage:
         ({"sampling": Sampling(seed=1.5)}, "seed has to be a whole number"),
         ({"sampling": Sampling(seed=10**30)}, "seed has to be a whole number"),
         ({"sampling": Sampling(keep_loaded_s=-4)}, "keep_loaded_s has to be at least 1"),
-        ({"sampling": Sampling(stop="END")}, "stop has to be a tuple of texts"),
-        ({"sampling": Sampling(stop=("END", 1))}, "stop has to be a tuple of texts"),
-        ({"sampling": Sampling(stop=None)}, "stop has to be a tuple of texts"),
-        ({"sampling": Sampling(reasoning_effort=3)}, "reasoning_effort has to be a word"),
     ],
 )
 def test_each_wrong_part_is_named_in_the_fixed_words(changes, words):
