@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
 
 from msgspec import Struct
 
 from lmchat.config.settings import LimitSettings
-from lmchat.domain.event import RetryScheduled
 from lmchat.domain.server import Endpoint, Product
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
 from lmchat.proxy.errors import NothingAnswers
-
-_T = TypeVar("_T")
 
 MAX_WAIT_S = 60.0
 """A longer wait that a server asks for is not waited for, but told (R-32)."""
@@ -33,6 +27,13 @@ class Plan(Struct, frozen=True, kw_only=True):
     """Tries in all, where fewer than the settings allow."""
     wait_s: float | None = None
     """Seconds to wait; None: the own backoff."""
+
+    def wait_after(self, attempt: int, limits: LimitSettings) -> float:
+        """Return how long to wait after a try."""
+        if self.wait_s is not None:
+            return self.wait_s
+        own_s = min(limits.retry_base_s * 2.0 ** (attempt - 1), limits.retry_max_s)
+        return own_s * random.uniform(1 - JITTER, 1 + JITTER)
 
 
 def plan_for(error: LMChatError, endpoint: Endpoint, product: Product) -> Plan | None:
@@ -63,33 +64,3 @@ def _rejected(error: ServerRejected, endpoint: Endpoint, product: Product) -> Pl
         return Plan(wait_s=wait_s) if is_gateway and error.kind in _PASSING else None
     is_hosted_failure = error.status in (409, 500) and not endpoint.is_near
     return Plan(wait_s=wait_s) if error.status in _PASSING_STATUSES or is_hosted_failure else None
-
-
-async def retrying(
-    call: Callable[[], Awaitable[_T]],
-    plan: Callable[[LMChatError], Plan | None],
-    limits: LimitSettings,
-    tell: Callable[[RetryScheduled], None],
-) -> _T:
-    """Call until it succeeds, its failure will not pass, or the tries are used up.
-
-    Raises:
-        LMChatError: the last failure.
-    """
-    attempt = 0
-    while True:
-        attempt += 1
-        try:
-            return await call()
-        except (ServerUnavailable, ServerRejected) as error:
-            planned = plan(error)
-            attempts = min((planned and planned.tries) or limits.retries, limits.retries)
-            if planned is None or attempt >= attempts:
-                raise
-            wait_s = planned.wait_s
-            if wait_s is None:
-                own_s = min(limits.retry_base_s * 2.0 ** (attempt - 1), limits.retry_max_s)
-                wait_s = own_s * random.uniform(1 - JITTER, 1 + JITTER)
-            reason = error.message
-        tell(RetryScheduled(attempt=attempt + 1, attempts=attempts, wait_s=wait_s, reason=reason))
-        await asyncio.sleep(wait_s)

@@ -44,7 +44,7 @@ from lmchat.proxy.http import (
 )
 from lmchat.proxy.json_values import NotJsonError, decode, mapping
 from lmchat.proxy.refusals import Asked, is_error, refusal, refusal_in_stream, shown_address, without_key
-from lmchat.proxy.retry import Plan, plan_for, retrying
+from lmchat.proxy.retry import plan_for
 from lmchat.proxy.servers.base import Server
 from lmchat.proxy.sse import MalformedStreamError, SseEvent, SseReader, SseRun
 from lmchat.proxy.think import ThinkSplitter
@@ -279,17 +279,25 @@ class Exchange:
         )
 
     async def run(self) -> StreamFinished:
+        """Send until there is an answer, the failure will not pass, or the tries are used up."""
         for note in self.notes:
             self.channel.post(RequestAdapted(note=note))
-        return await retrying(self._adapt, self._plan, self.limits, self._announce)
-
-    def _announce(self, event: RetryScheduled) -> None:
-        self.on_retry()
-        _log.info("chat request: another try")
-        self.channel.post(event)
-
-    def _plan(self, error: LMChatError) -> Plan | None:
-        return None if self._has_token else plan_for(error, self.request.endpoint, self.server.product)
+        attempt = 1
+        while True:
+            try:
+                return await self._adapt()
+            except (ServerUnavailable, ServerRejected) as error:
+                product, endpoint = self.server.product, self.request.endpoint
+                plan = None if self._has_token else plan_for(error, endpoint, product)
+                tries = min((plan and plan.tries) or self.limits.retries, self.limits.retries)
+                if plan is None or attempt >= tries:
+                    raise
+                wait_s, reason = plan.wait_after(attempt, self.limits), error.message
+            attempt += 1
+            self.on_retry()
+            _log.info("chat request: another try")
+            self.channel.post(RetryScheduled(attempt=attempt, attempts=tries, wait_s=wait_s, reason=reason))
+            await asyncio.sleep(wait_s)
 
     async def _adapt(self) -> StreamFinished:
         """Send until it is no longer a matter of a field, of a model that loads, or of a stale connection."""
@@ -297,25 +305,21 @@ class Exchange:
         is_second = False
         while True:
             try:
-                return await self._send(loading)
+                try:
+                    return await self._send(loading)
+                except ServerRejected as error:
+                    if error.kind == "loading" and not self._has_token:
+                        await loading.wait()
+                    elif self._has_token or not self._has_changed(error):
+                        raise
             except ServerUnavailable as error:
                 if error.kind != "dropped" or not self._freshness.is_reused or is_second:
                     self.server.add_hint(error)
                     raise
                 is_second = True
-            except ServerRejected as error:
-                if self._has_token or not await self._has_changed(error, loading):
-                    raise
 
-    async def _has_changed(self, error: ServerRejected, loading: Loading) -> bool:
-        """Whether to send the request again after a refusal: without a field, or when a model has loaded."""
-        if error.kind == "loading":
-            try:
-                await loading.wait()
-            except ServerUnavailable as gone:
-                self.server.add_hint(gone)
-                raise
-            return True
+    def _has_changed(self, error: ServerRejected) -> bool:
+        """Change the way to ask after a refusal, if that may help."""
         self._tried.add(self.dialect)
         if asked_anew := self.dialect.after_json(error, self.request.output):
             mode = asked_anew.json_mode(self.request.output)
@@ -333,14 +337,9 @@ class Exchange:
         return True
 
     async def _health(self) -> Reply:
-        endpoint = self.request.endpoint
-        return await self.connections.ask(
-            endpoint,
-            "GET",
-            f"{endpoint.root_url}{self.server.health_path}",
-            key=self.key,
-            patience=httpx.Timeout(min(self.timeouts.health_s, HEALTH_S)),
-        )
+        endpoint, patience = self.request.endpoint, httpx.Timeout(min(self.timeouts.health_s, HEALTH_S))
+        url = f"{endpoint.root_url}{self.server.health_path}"
+        return await self.connections.ask(endpoint, "GET", url, key=self.key, patience=patience)
 
     async def _is_there(self) -> bool:
         """Whether the server answers other requests; True where that cannot be checked."""
@@ -375,31 +374,23 @@ class Exchange:
     def _http_request(self, client: httpx.AsyncClient) -> httpx.Request:
         endpoint = self.request.endpoint
         self._freshness = Freshness()
-        body = encode_request(self.request, self.fields, self.dialect)
-        headers = {
-            **request_headers(self.key, has_body=True),
-            "Accept": "text/event-stream, application/json",
-            "Accept-Encoding": "identity",
-        }
-        timeout = httpx.Timeout(
-            connect=connect_timeout_s(endpoint, self.timeouts.connect_s),
-            read=None,
-            write=WRITE_S,
-            pool=POOL_S,
-        )
+        headers = request_headers(self.key, has_body=True)
+        headers |= {"Accept": "text/event-stream, application/json", "Accept-Encoding": "identity"}
+        connect_s = connect_timeout_s(endpoint, self.timeouts.connect_s)
         return client.build_request(
             "POST",
             f"{endpoint.base_url}/chat/completions",
-            content=body,
+            content=encode_request(self.request, self.fields, self.dialect),
             headers=headers,
-            timeout=timeout,
+            timeout=httpx.Timeout(connect=connect_s, read=None, write=WRITE_S, pool=POOL_S),
             extensions={"trace": self._freshness.trace},
         )
 
     async def _answer(self, response: httpx.Response, patience: Patience) -> StreamFinished:
         if not response.is_success:
             raise await self._refusal(response)
-        splitter = self._splitter()
+        starts_in_thought = self.dialect.starts_in_thought and not self._goes_on
+        splitter = ThinkSplitter(starts_in_thought=starts_in_thought) if self.splits_thought else None
         answer = AnswerReader(response, self.asked, self.channel, patience, splitter=splitter)
         try:
             return await answer.read()
@@ -407,11 +398,6 @@ class Exchange:
             self._has_token = answer.has_token
             if splitter is not None and not self._goes_on:
                 self.dialect = replace(self.dialect, starts_in_thought=splitter.starts_in_thought)
-
-    def _splitter(self) -> ThinkSplitter | None:
-        if not self.splits_thought:
-            return None
-        return ThinkSplitter(starts_in_thought=self.dialect.starts_in_thought and not self._goes_on)
 
     @property
     def _goes_on(self) -> bool:
