@@ -105,7 +105,7 @@ def _make_workspace(
         from lmchat.cli import wiring
 
         keys = wiring.keys_of(context)
-        keys.load()
+        keys.load(is_apart=True)
         notices.extend(keys.warnings)
         return wiring.make_backend(context, settings, has_engine=True)
 

@@ -41,7 +41,7 @@ class Keys:
         self._own: dict[str, str] = {}
         self.warnings: list[str] = []  # sentences about what could not be read; without keys
 
-    def load(self) -> None:
+    def load(self, *, is_apart: bool = False) -> None:
         """Read stored keys and run key commands, off the event loop."""
         warning = self._credentials.load()
         self.warnings += [warning] if warning else []
@@ -50,7 +50,7 @@ class Keys:
             key = self._key_of(own)
             if origin and key:
                 self._own[origin] = key
-        self._load_keyring()
+        self._load_keyring(is_apart=is_apart)
 
     def key_for(self, endpoint: Endpoint) -> str | None:
         return next((key for key, _ in self._known(endpoint) if key), None)
@@ -93,14 +93,14 @@ class Keys:
         self._credentials.set(origin, key)
         return "credentials.toml"
 
-    def _load_keyring(self) -> None:
+    def _load_keyring(self, *, is_apart: bool) -> None:
         """Read keys noted as stored there, and those of named servers without another key."""
         noted = self._credentials.in_keyring()
         settings = self._loaded.settings
         urls = [settings.endpoint, *(own.url for own in settings.endpoints)]
         named = [Endpoint.parse(url) for url in urls if _origin(url)]
         bare = [one.origin for one in named if not self.key_for(one)]
-        if not self._keyring.load([*noted, *bare]) and noted:
+        if not self._keyring.load([*noted, *bare], is_apart=is_apart) and noted:
             self.warnings.append("The system keyring does not answer: the keys in it are not used.")
 
     def _configured(self, endpoint: Endpoint) -> str | None:

@@ -6,9 +6,12 @@ A locked keyring may wait for its user forever, so it is asked in a thread that 
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 import tomllib
 from collections.abc import Callable, Iterable
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
@@ -27,6 +30,7 @@ SERVICE = "lmchat"
 """Name of our keys in the keyring; the user name is the server's origin."""
 LIMIT_S = 2.0
 """An unlocked keyring answers in milliseconds."""
+_START_S = 3.0
 _REAL_PRIORITY = 1
 """Backends below it always fail, keep nothing, or keep plain text."""
 _HEAD = "# Keys that were typed into lmchat. Keep this file to yourself.\n"
@@ -138,13 +142,19 @@ class KeyringKeys:
     def __repr__(self) -> str:
         return f"KeyringKeys({len(self._keys)} keys)"
 
-    def load(self, origins: Iterable[str]) -> bool:
-        """Read the keys of servers; return whether the keyring answered or is absent."""
+    def load(self, origins: Iterable[str], *, is_apart: bool = False) -> bool:
+        """Read the keys of servers; return whether the keyring answered or is absent.
+
+        With `is_apart` another process asks, so that this one does not hold 10 MB of libraries.
+        """
         wanted = tuple(dict.fromkeys(origins))
         if not wanted:
             return True
         try:
-            self._keys |= within(self._limit_s, lambda: self._read(wanted))
+            if is_apart:
+                self._keys |= self._read_apart(wanted)
+            else:
+                self._keys |= within(self._limit_s, lambda: self._read(wanted))
         except Exception as error:  # noqa: BLE001 - third-party: a keyring is no reason not to start
             log.warning("the system keyring could not be read: %s", type(error).__name__)
             return False
@@ -169,6 +179,22 @@ class KeyringKeys:
             return {}
         found = ((origin, backend.get_password(SERVICE, origin)) for origin in origins)
         return {origin: key for origin, key in found if key}
+
+    def _read_apart(self, origins: Iterable[str]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for origin in origins if find_spec("keyring") is not None else ():
+            done = subprocess.run(  # noqa: S603 - Python itself, which takes no code from this folder
+                [sys.executable, "-P", "-m", "keyring", "get", SERVICE, origin],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                timeout=self._limit_s + _START_S,
+                start_new_session=True,  # without a terminal to ask at
+                check=False,
+            )
+            if key := done.stdout.decode().removesuffix("\n"):
+                found[origin] = key
+        return found
 
     def _write(self, origin: str, key: str) -> bool:
         backend = self._find()

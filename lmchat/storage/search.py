@@ -222,23 +222,23 @@ class _Wanted:
 
     def _matches(self) -> Iterator[_Match]:
         where, values = _where(self._filters)
-        grams = None if self._is_narrow() else _grams(self._connection, self._terms)
+        passing = self._count_passing() if self._filters else _FEW
+        if not passing:
+            return
+        grams = None if passing < _FEW else _grams(self._connection, self._terms)
         if not self._terms:
             where += " and p.kind = 'text'"
-        if grams is not None:
-            where_waiting = f"and m.is_indexed = 0 {where}"
-            yield from self._looked_at(f"{_MESSAGES} {where_waiting} {_NEWEST_FIRST}", values)
-            if grams:
-                yield from self._looked_at(
-                    f"{_INDEXED} {where} order by trigrams.rowid desc", (grams, *values)
-                )
-        else:
+        if grams is None:
             yield from self._looked_at(f"{_MESSAGES} {where} {_NEWEST_FIRST}", values)
+            return
+        yield from self._looked_at(f"{_MESSAGES} and m.is_indexed = 0 {where} {_NEWEST_FIRST}", values)
+        if grams:
+            yield from self._looked_at(f"{_INDEXED} {where} order by trigrams.rowid desc", (grams, *values))
 
-    def _is_narrow(self) -> bool:
+    def _count_passing(self) -> int:
         where, values = _where(one for one in self._filters if not one.texts)
         query = f"select 1 from messages m {_IN_SESSION} where {_SEEN} {where} limit ?"
-        return bool(self._filters) and len(self._connection.execute(query, (*values, _FEW)).fetchall()) < _FEW
+        return len(self._connection.execute(query, (*values, _FEW)).fetchall())
 
     def _looked_at(self, query: str, values: Sequence[object]) -> Iterator[_Match]:
         with closing(self._connection.execute(query, values)) as rows:
@@ -363,7 +363,8 @@ def _where(conditions: Iterable[Condition]) -> tuple[str, list[str]]:
 def _condition(name: str, value: str, zone: tzinfo | None) -> Condition | None:
     match name:
         case "model":
-            return Condition(sql="holds(m.model, ?)", values=(folded(value[:_LONGEST_TERM]),))
+            models = "select model from (select distinct model from messages) where holds(model, ?)"
+            return Condition(sql=f"m.model in ({models})", values=(folded(value[:_LONGEST_TERM]),))
         case "title":
             ids = "select session_id from sessions where holds(title, ?)"
             return Condition(sql=f"m.session_id in ({ids})", values=(folded(value[:_LONGEST_TERM]),))

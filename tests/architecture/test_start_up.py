@@ -162,7 +162,7 @@ def test_a_screen_at_rest_has_imported_only_what_it_works_with(tmp_path):
         plain(server, "tiny")
         modules = set(_at("server", tmp_path, "--endpoint", server.url)["modules"])
     assert {"httpx", "sqlite3"} <= modules
-    assert modules & _NEVER_UNASKED <= {"keyring", "ctypes"}  # asked for the key of the server
+    assert modules & _NEVER_UNASKED == set()
     assert not _packages(modules) & {"markdown_it", "pygments"}
     unwanted = re.compile(
         r"lmchat\.(engine|machine|structured|formats\.(?!writing)|tui\.screens\..*_dialog)\b"

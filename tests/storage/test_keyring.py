@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import keyring
@@ -134,6 +136,18 @@ def test_the_real_library_gives_what_is_expected_of_it(monkeypatch):
         assert again.get(JAN) == "k"
     finally:
         keyring.set_keyring(before)
+
+
+def test_another_program_reads_keys_and_a_locked_keyring_is_given_up_there_too(monkeypatch, caplog):
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "tests.support.faults.Ring")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    monkeypatch.setattr("lmchat.storage.credentials._START_S", 0.5)
+    assert not KeyringKeys(limit_s=BRIEF_S).load([JAN], is_apart=True)
+    assert "TimeoutExpired" in caplog.text
+    monkeypatch.setenv("KEYRING_OF_TESTS", json.dumps({JAN: "s3cret"}))
+    keys = KeyringKeys(lambda: pytest.fail("this program asks no keyring"), limit_s=30)
+    assert keys.load([JAN, OTHER], is_apart=True)
+    assert (keys.get(JAN), keys.get(OTHER)) == ("s3cret", None)
 
 
 def test_work_that_ends_gives_its_result_or_its_error():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import resource
 import subprocess
@@ -12,6 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from unittest import mock
+
+from keyring.backend import KeyringBackend
+from keyring.errors import PasswordSetError
 
 from lmchat.files import write_new_file
 
@@ -148,3 +152,17 @@ class FailingKeyring(MemoryKeyring):
 
     def set_password(self, service, username, password):
         raise RuntimeError(f"cannot keep {password}")
+
+
+class Ring(KeyringBackend):
+    """Keyring for a child program: keys as JSON in `KEYRING_OF_TESTS`, and locked without it."""
+
+    priority = 5
+
+    def get_password(self, service, username):
+        if "KEYRING_OF_TESTS" not in os.environ:
+            threading.Event().wait()
+        return json.loads(os.environ["KEYRING_OF_TESTS"]).get(username)
+
+    def set_password(self, service, username, password):
+        raise PasswordSetError("the keys of tests are only read")
