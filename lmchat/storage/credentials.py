@@ -43,9 +43,6 @@ class Credentials:
         self._path = path
         self._keys: dict[str, str] = {}
 
-    def __repr__(self) -> str:
-        return f"Credentials({str(self._path)!r}, {len(self._keys)} keys)"
-
     def load(self) -> str:
         """Read the file; return a warning where it could not be used."""
         try:
@@ -138,9 +135,6 @@ class KeyringKeys:
         self._find = find
         self._limit_s = limit_s
         self._keys: dict[str, str] = {}
-
-    def __repr__(self) -> str:
-        return f"KeyringKeys({len(self._keys)} keys)"
 
     def load(self, origins: Iterable[str], *, is_apart: bool = False) -> bool:
         """Read the keys of servers; return whether the keyring answered or is absent.

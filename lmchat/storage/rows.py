@@ -151,7 +151,7 @@ def write_parts(connection: sqlite3.Connection, number: int, parts: Iterable[Par
     """Add the parts of a message."""
     connection.executemany(
         "insert into parts (number, kind, text, call_id, name) values (?, ?, ?, ?, ?)",
-        [(number, *_columns(part)) for part in parts],
+        [(number, *columns_of(part)) for part in parts],
     )
 
 
@@ -166,7 +166,8 @@ def read_parts(connection: sqlite3.Connection, where: str, values: Sequence[obje
     return found
 
 
-def _columns(part: Part) -> tuple[str, str | bytes, str | bytes, str | bytes]:
+def columns_of(part: Part) -> tuple[str, str | bytes, str | bytes, str | bytes]:
+    """Return kind, text, id of a call and name of a part, as they are stored."""
     if isinstance(part, ToolCallPart):
         return "tool_call", stored(part.arguments), stored(part.call_id), stored(part.name)
     kind = "reasoning" if isinstance(part, ReasoningPart) else "text"

@@ -1,8 +1,8 @@
-"""Running answers: their text is appended to a file each, and recovered after a kill.
+"""Files of running answers, and their recovery after a kill.
 
-`sessions.db-answer-ID` begins with a line of JSON that says whose answer it is. Each further line holds the
-pieces of one write, so it costs little more than its text, where SQLite would write pages; a line that a kill
-cut off does not count. The file is locked by its process: if it is not locked, the process is gone.
+`sessions.db-answer-ID` begins with a line of JSON about the answer. Each further line holds the pieces of one
+write, which costs little more than its text, where SQLite would write pages. A cut line does not count. The
+process locks its file: without a lock it is gone.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from msgspec import Struct, ValidationError, convert, to_builtins
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from lmchat.domain.message import AnswerState, ChatMessage, Failure, Part, Role
 from lmchat.domain.turn import ANEW, Piece, parts_of
@@ -36,12 +36,11 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_MOST_BYTES = 1 << 28
-"""More than any answer; a larger file is left alone."""
+_MOST_BYTES = 1 << 28  # more than any answer; a larger file is left alone
 _LONGEST_ID = 150
 _MODE = 0o600
 _OLD_MARK = b"\xff"
-"""Before and behind the name of each kind in files of lmchat up to format 3."""
+"""Around the name of each kind of text in files of an older lmchat."""
 _ENDED = Failure(
     kind="interrupted",
     message="lmchat ended while this answer was arriving.",
@@ -61,32 +60,25 @@ class Begun(Struct, frozen=True, kw_only=True):
     endpoint: str
 
     def message(self, parts: Iterable[Part]) -> ChatMessage:
-        return ChatMessage(
-            message_id=self.message_id,
-            role=Role.ASSISTANT,
-            parts=tuple(parts),
-            created_at=self.created_at,
-            parent_id=self.parent_id,
-            state=AnswerState.STREAMING,
-            model=self.model,
-            endpoint=self.endpoint,
-        )
+        facts = asdict(self)
+        del facts["session_id"]
+        return ChatMessage(role=Role.ASSISTANT, parts=tuple(parts), state=AnswerState.STREAMING, **facts)
 
 
 def answer_path(store: Path, message_id: str) -> Path:
-    """Return where the text of an answer is kept while it arrives."""
+    """Return the path of the file of an answer."""
     return store.with_name(f"{store.name}-answer-{quote(message_id, safe='')[:_LONGEST_ID]}")
 
 
 def answer_paths(store: Path) -> list[Path]:
-    """Return the files of all answers that arrive, or whose process was killed."""
+    """Return the files of running answers, and of those whose process was killed."""
     with suppress(OSError):
         return sorted(one for one in store.parent.iterdir() if one.name.startswith(f"{store.name}-answer-"))
     return []
 
 
 def read_answer(path: Path) -> tuple[Begun | None, list[Piece]]:
-    """Return whose answer a file holds, if it says so, and what has come of it; raises `OSError`."""
+    """Return the head of a file, unless it is damaged, and the pieces that count; raises `OSError`."""
     head, *lines = read_plain(path, limit=_MOST_BYTES).split(b"\n")
     begun = _parsed(head, Begun)
     if lines and lines[0].startswith(_OLD_MARK):
@@ -107,10 +99,7 @@ def _parsed(line: bytes, kind: type[T]) -> T | None:
 
 
 def arrived_parts(connection: Connection, number: int, message_id: str) -> list[Part]:
-    """Return the parts of a running answer so far.
-
-    The table `pieces` is of files that were written before each answer had a file of its own.
-    """
+    """Return the parts of a running answer so far; an older lmchat kept them in the table `pieces`."""
     rows = connection.execute("select kind, text from pieces where number = ? order by piece_id", (number,))
     pieces: list[Piece] = []
     with suppress(OSError):
@@ -120,14 +109,13 @@ def arrived_parts(connection: Connection, number: int, message_id: str) -> list[
     return parts or read_parts(connection, "number = ?", (number,)).get(number, [])
 
 
-Finish = Callable[[Connection, str, ChatMessage, datetime], None]
-"""Write the end of an answer of a session."""
+Finish = Callable[[Connection, str, ChatMessage, datetime], None]  # `write.finish`, which imports this module
 
 
 def recover(connection: Connection, finish: Finish, moment: datetime, session_id: str | None = None) -> None:
     """End the streaming answers whose process is gone, with the text that had arrived.
 
-    Without a session, of all sessions, and also the answers whose row could not be written, or was lost.
+    Without `session_id`, those of all sessions, and answers whose row could not be written or was lost.
     """
     where = "state = 'streaming'" + ("" if session_id is None else " and session_id = ?")
     values = () if session_id is None else (session_id,)
@@ -177,7 +165,7 @@ def _ended(message: ChatMessage) -> ChatMessage:
 
 
 def _is_held(path: Path) -> bool:
-    """Return whether a process holds a file, or it cannot be read now."""
+    """Return whether a process holds a file, or it is unreadable now."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
@@ -197,10 +185,7 @@ def _is_held(path: Path) -> bool:
 
 
 class RunningAnswers:
-    """Files of the answers of this process; they survive its end, but not a power cut.
-
-    Waiting for the disk is left to the sessions' file, which gets the prompt and the ended answer.
-    """
+    """Answers of this process; their files survive its end, but not a power cut."""
 
     def __init__(self, store: Path) -> None:
         self._store = store
@@ -208,22 +193,16 @@ class RunningAnswers:
         self._files: dict[str, AnswerFile] = {}
 
     async def begin(self, session_id: str, message: ChatMessage) -> None:
-        """Make and lock the file of an answer; where that fails, with its first text."""
-        begun = Begun(
-            session_id=session_id,
-            message_id=message.message_id,
-            parent_id=message.parent_id,
-            created_at=message.created_at,
-            model=message.model,
-            endpoint=message.endpoint,
-        )
+        """Make and lock the file of an answer; if that fails, `add` tries again."""
+        facts = {name: getattr(message, name) for name in Begun.__struct_fields__ if name != "session_id"}
+        begun = Begun(session_id=session_id, **facts)
         file = AnswerFile(answer_path(self._store, message.message_id), begun)
         self._files[message.message_id] = file
         with suppress(OSError):
             await self._run(partial(file.add, ()))
 
     async def add(self, message_id: str, pieces: Sequence[Piece]) -> bool:
-        """Append all pieces or none; return whether the file was gone and is written again as a whole.
+        """Append all pieces or none; return whether the file was gone and is written again.
 
         Raises `StoreUnavailable` where it cannot be written.
         """
@@ -236,22 +215,20 @@ class RunningAnswers:
             raise explain(error, self._store) from error
 
     async def end(self, message_id: str) -> None:
-        """Remove the file of an answer that is kept elsewhere now."""
+        """Remove the file of an answer that is in the tables now."""
         file = self._files.pop(message_id, None)
         if file is not None:
             await self._run(file.remove)
 
     async def remove(self, message_ids: Sequence[str]) -> None:
-        """Remove the files of purged answers; a process that still writes one makes it again."""
+        """Remove the files of purged answers; a process that still writes one makes a new one."""
         for message_id in message_ids:
             await self._run(partial(answer_path(self._store, message_id).unlink, missing_ok=True))
 
     async def aclose(self) -> None:
-        """Release the files; those that are left are of answers that could not be kept elsewhere."""
-        files = list(self._files.values())
-        self._files.clear()
-        for file in files:
-            await self._run(file.close)
+        """Release the files; those that remain are of answers that could not be written to the tables."""
+        while self._files:
+            await self._run(self._files.popitem()[1].close)
         self._thread.shutdown(wait=False)
 
     async def _run(self, job: Callable[[], T]) -> T:
@@ -268,27 +245,23 @@ class AnswerFile:
     def __init__(self, path: Path, begun: Begun) -> None:
         self._path = path
         self._content = bytearray(_line(to_builtins(begun)))
+        self._size = 0  # bytes of it in the file
         self._has_pieces = False
         self._descriptor: int | None = None
 
     def add(self, pieces: Sequence[Piece]) -> bool:
-        """Append pieces; return whether the file was gone and is written again. `OSError` changes nothing."""
+        """Append pieces; return whether the file was gone and is written again."""
         line = _line(pieces) if pieces else b""
         was_gone = not self._is_there()
         if was_gone:
             self._make()
         assert self._descriptor is not None  # noqa: S101 - just made
-        begin = 0 if was_gone else len(self._content)
-        try:
-            os.ftruncate(self._descriptor, begin)  # half a line, which a full disk left behind
-            rest = memoryview(bytes(self._content[begin:]) + line)
-            while rest:
-                rest = rest[os.write(self._descriptor, rest) :]
-        except OSError:
-            if was_gone:
-                self.remove()
-            raise
+        os.ftruncate(self._descriptor, self._size)  # half a line, which a full disk left behind
+        rest = memoryview(bytes(self._content[self._size :]) + line)
+        while rest:
+            rest = rest[os.write(self._descriptor, rest) :]
         self._content += line
+        self._size = len(self._content)
         had_pieces, self._has_pieces = self._has_pieces, self._has_pieces or bool(pieces)
         return was_gone and had_pieces
 
@@ -314,7 +287,7 @@ class AnswerFile:
         # What has its name goes first: a link leads elsewhere, a pipe waits, a file has a mode of its own.
         self._path.unlink(missing_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-        self._descriptor = os.open(self._path, flags, _MODE)
+        self._descriptor, self._size = os.open(self._path, flags, _MODE), 0
         with suppress(OSError):  # a file system without locks
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from lmchat.domain.message import Part, ReasoningPart, Role, ToolCallPart
+from lmchat.domain.message import Role
 from lmchat.domain.session import SearchHit, title_from
 from lmchat.storage.database import Connection
-from lmchat.storage.rows import encodable, folded, loaded, stored_time
+from lmchat.storage.rows import columns_of, encodable, folded, loaded, stored_time
 from lmchat.storage.running_answer import arrived_parts
 from lmchat.text import fold
 
@@ -160,13 +160,12 @@ def _hits(wanted: _Wanted, terms: Sequence[str], limit: int, *, has_titles: bool
 
 
 def parse(text: str) -> tuple[str, ...]:
-    """Return the terms of a search: words, and phrases in quotes; of very many, the last ones."""
+    """Return the terms of a search: words, and phrases in quotes."""
     found = (
         match[1] if match[2] is None else _bare(match[2]) for match in _TERM.finditer(text.replace("\0", " "))
     )
     terms = (encodable(" ".join(term.split())[:_LONGEST_TERM]) for term in found)
-    last_first = dict.fromkeys(reversed([term for term in terms if folded(term)]))
-    return tuple(reversed(list(last_first)[:_MOST_TERMS]))
+    return tuple(dict.fromkeys(term for term in terms if folded(term)))[:_MOST_TERMS]
 
 
 def take_filters(text: str, *, zone: tzinfo | None = None) -> tuple[str, tuple[Condition, ...]]:
@@ -199,9 +198,9 @@ class _Wanted:
             f"{_ARRIVING} {where} order by m.number desc", values
         ).fetchall():
             for part in arrived_parts(self._connection, number, row[2]):
-                kind, text = _said(part)
-                match = self._match(row, kind, text)
-                if match and all(any(word in text for word in words) for words in wanted):
+                kind, text, _, name = columns_of(part)
+                match = self._match(row, kind, _whole(kind, text, name))
+                if match and all(any(word in match.text for word in words) for words in wanted):
                     yield match
                     break
 
@@ -261,20 +260,14 @@ def _grams(connection: Connection, terms: Sequence[str]) -> str | None:
             grams = dict.fromkeys(term[at : at + _GRAM] for at in range(len(term) - _GRAM + 1))
             asked += [_quoted(gram) for gram in list(grams)[:_MOST_GRAMS]]
         elif not asked:  # else the texts that the longer ones name are few enough to look at
-            beginnings = _beginnings(connection, term)
+            query = "select term from gram_list where term >= ? and term < ? limit ?"
+            found = connection.execute(query, (term, term + "\U0010ffff", _MOST_BEGINNINGS + 1))
+            beginnings = [_quoted(gram) for (gram,) in found]
             if not beginnings:
                 return ""
             if len(beginnings) <= _MOST_BEGINNINGS:
-                asked.append(f"({' OR '.join(map(_quoted, beginnings))})")
+                asked.append(f"({' OR '.join(beginnings)})")
     return " AND ".join(asked) or None
-
-
-def _beginnings(connection: Connection, term: str) -> list[str]:
-    rows = connection.execute(
-        "select term from gram_list where term >= ? and term < ? limit ?",
-        (term, term + "\U0010ffff", _MOST_BEGINNINGS + 1),
-    )
-    return [row[0] for row in rows]
 
 
 def _indexed(row: tuple[int, str, object, object]) -> tuple[int, str]:
@@ -284,16 +277,6 @@ def _indexed(row: tuple[int, str, object, object]) -> tuple[int, str]:
 
 def _whole(kind: str, text: object, name: object) -> str:
     return f"{loaded(name)} {loaded(text)}" if kind == "tool_call" else loaded(text)
-
-
-def _said(part: Part) -> tuple[str, str]:
-    match part:
-        case ReasoningPart(text=text):
-            return "reasoning", text
-        case ToolCallPart(name=name, arguments=arguments):
-            return "tool_call", f"{name} {arguments}"
-        case _:
-            return "text", part.text
 
 
 def _quoted(term: str) -> str:
