@@ -35,9 +35,7 @@ BUSY_S = 5.0
 _RETRY_S = 0.02
 _SETTINGS = (
     "pragma cache_size = -500",  # kB; the system caches the file too
-    # Of a new file. A turn changes about twenty pages, and whole ones are written: 65 kB, not 205 kB as with
-    # SQLite's usual 4096. Reading takes as long.
-    "pragma page_size = 1024",
+    "pragma page_size = 1024",  # a turn changes about 20 pages: 65 kB, not 205 kB as with SQLite's usual 4096
     "pragma wal_autocheckpoint = 4000",  # pages: 4 MB, SQLite's usual size
     "pragma synchronous = full",
     "pragma foreign_keys = on",
@@ -55,29 +53,24 @@ _PERMISSION = "Check who may write there, or set LMCHAT_HOME to another folder."
 _LOCKED = ("another program keeps it locked", "Close what else uses it, then try again.")
 _DAMAGED = ("it is damaged", "The next start of lmchat sets it aside and begins a new one.")
 _NOT_WRITTEN = ("it may not be written", _PERMISSION)
+_FULL = ("there is no room left", _NO_ROOM)
 _SQLITE = {
-    "SQLITE_FULL": ("there is no room left", _NO_ROOM),
+    "SQLITE_FULL": _FULL,
     "SQLITE_IOERR_WRITE": ("there is no room left, or the disk refuses to write", _NO_ROOM),
-    "SQLITE_IOERR_SHMSIZE": ("there is no room left", _NO_ROOM),
-    "SQLITE_READONLY": _NOT_WRITTEN,
-    "SQLITE_PERM": _NOT_WRITTEN,
-    "SQLITE_AUTH": _NOT_WRITTEN,
-    "SQLITE_CANTOPEN": ("it cannot be opened", _PERMISSION),
-    "SQLITE_BUSY": _LOCKED,
-    "SQLITE_LOCKED": _LOCKED,
-    "SQLITE_CORRUPT": _DAMAGED,
-    "SQLITE_NOTADB": _DAMAGED,
+    "SQLITE_IOERR_SHMSIZE": _FULL,
     "SQLITE_IOERR": (
         "the disk reports an error, or there is no room left",
         "Make room on the disk, or check it.",
     ),
+    "SQLITE_CANTOPEN": ("it cannot be opened", _PERMISSION),
+    **dict.fromkeys(("SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH"), _NOT_WRITTEN),
+    **dict.fromkeys(("SQLITE_BUSY", "SQLITE_LOCKED"), _LOCKED),
+    **dict.fromkeys(("SQLITE_CORRUPT", "SQLITE_NOTADB"), _DAMAGED),
 }
+"""Reason and next step by the beginning of SQLite's name of an error."""
 _SYSTEM = {
-    errno.ENOSPC: ("there is no room left", _NO_ROOM),
-    errno.EDQUOT: ("there is no room left for this user", _NO_ROOM),
-    errno.EFBIG: ("there is no room left for it", _NO_ROOM),
-    errno.EACCES: _NOT_WRITTEN,
-    errno.EPERM: _NOT_WRITTEN,
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _FULL),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), _NOT_WRITTEN),
     errno.EROFS: ("the disk is read-only", _PERMISSION),
     errno.ENOTDIR: ("a part of its path is a file", "Set LMCHAT_HOME to a folder."),
 }
@@ -85,8 +78,7 @@ _PASSING = (
     *("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_INTERRUPT", "SQLITE_CONSTRAINT"),
     *("SQLITE_FULL", "SQLITE_IOERR_WRITE"),  # a full disk may have no room to open the file once more
 )
-_BARE = "SQLITE_IOERR"
-"""FTS5's name for a full disk; other errors of the disk have longer names."""
+_BARE = "SQLITE_IOERR"  # FTS5's name for a full disk; other errors of the disk have longer names
 _DAMAGED_SCHEMA = re.compile(
     "no such (table|column): |has no column named | already exists$|unsupported file format$"
 )
@@ -107,7 +99,7 @@ class Connection(sqlite3.Connection):
 
 
 def explain(error: Exception, path: Path) -> StoreUnavailable:
-    """Return the error to show for a file that failed."""
+    """Return the error to show for a failure of a file."""
     reason, hint = _reason(error)
     return StoreUnavailable(
         f"{path.name} cannot be used: {reason}.", hint=hint, details=f"{path}: {name_of(error) or error}"
@@ -134,9 +126,9 @@ def is_damage(error: Exception) -> bool:
 
 
 def connect(path: Path) -> Connection:
-    """Open the file, make it where it is missing, and bring its tables up to date.
+    """Open or make the file, and bring its tables up to date.
 
-    Raises `OSError` or `sqlite3.Error` where it cannot be used, `StoreUnavailable` for a newer format.
+    Raises `OSError` or `sqlite3.Error` if it cannot be used, `StoreUnavailable` for a newer format.
     """
     try:
         ensure_folder(path.parent)
@@ -170,11 +162,10 @@ def is_sound(path: Path) -> bool:
 
 
 class Database:
-    """Thread that runs jobs, functions of the connection, one after the other.
+    """Thread that runs jobs, which are functions of the connection, one after the other.
 
-    The file is opened with the first job. A failed job leaves nothing half-written; after a failure of the
-    disk the next job opens the file again. `prepare` puts an opened file in order; `begin_anew` replaces a
-    damaged one and returns a sentence about it.
+    The first job opens the file, and the next one after a failure of the disk opens it again. `prepare` puts
+    an opened file in order; `begin_anew` replaces a damaged one and returns a sentence about it.
     """
 
     def __init__(
@@ -194,7 +185,7 @@ class Database:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="lmchat-disk")
         self._connection: Connection | None = None
         self._file: tuple[int, int] | None = None
-        """Device and inode of the opened file: it may have been replaced since."""
+        """Device and inode of the opened file: it may be replaced later."""
         self._is_closed = False
 
     async def read(
@@ -210,7 +201,7 @@ class Database:
     async def write(
         self, job: Callable[Concatenate[Connection, P], T], *args: P.args, **options: P.kwargs
     ) -> T:
-        """Run a job in one transaction that survives a power cut; cancelling the caller does not stop it."""
+        """Run a job in a transaction that survives a power cut; cancelling the caller does not stop it."""
 
         def in_transaction(connection: Connection) -> T:
             with transaction(connection):
@@ -309,7 +300,7 @@ def _opened(path: Path, how: str) -> Connection:
 
 
 def _ensure_file(path: Path) -> None:
-    """Make the file where it is missing; never open an existing one: closing it would end its locks."""
+    """Make a missing file; never open an existing one: closing it would end its locks."""
     if not path.exists():
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE))
     elif not os.access(path, os.R_OK | os.W_OK, effective_ids=os.access in os.supports_effective_ids):
@@ -317,10 +308,7 @@ def _ensure_file(path: Path) -> None:
 
 
 def _connect_to_read(path: Path) -> Connection:
-    """Open a file that this user may only read.
-
-    WAL wants to write beside the file even for reading; where that cannot be, the file counts as unchanging.
-    """
+    """Open a read-only file: as immutable where WAL cannot write beside it, which it does for reading too."""
     for how in ("mode=ro", "immutable=1"):
         connection = _opened(path, how)
         connection.is_read_only = True
@@ -336,9 +324,9 @@ def _connect_to_read(path: Path) -> Connection:
 
 
 def _use_wal(connection: Connection) -> None:
-    """Turn on write-ahead logging, or a journal where the file system cannot share memory for it.
+    """Turn on write-ahead logging, or a journal where the file system cannot share memory.
 
-    SQLite does not wait for a lock here, and two programs may start at the same moment.
+    SQLite does not wait for a lock here, and two programs may start together.
     """
     until = time.monotonic() + BUSY_S
     while True:

@@ -1,4 +1,4 @@
-"""Files that hold chats, to be imported: which ones a path means, and what is in them."""
+"""Files of the user, only read: chats to import, and texts for the prompt. Everything here blocks."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from lmchat.files import path_of, read_plain
 from lmchat.text import safe_line
 
 LARGEST_BYTES = 256 << 20
-"""More than ten thousand long answers with all their branches; reading takes some times as much memory."""
+"""More than ten thousand long answers; reading takes several times as much memory."""
 TOO_LARGE = f"larger than {LARGEST_BYTES >> 20} MB"
 
 
 class DiskFiles:
-    """The files of this machine; only ever read."""
+    """Files to import."""
 
     def files_of(self, path: Path, endings: tuple[str, ...]) -> tuple[Path, ...]:
-        """Return the file, or those of a folder with an ending; raises `FileRefused` without any. Blocks."""
+        """Return the file, or those of a folder with an ending; raises `FileRefused` without any."""
         if not path.is_dir():
             return (path,)
         try:
@@ -38,7 +38,7 @@ class DiskFiles:
         return tuple(found)
 
     def read(self, path: Path) -> bytes:
-        """Return the content of a file; raise `FileRefused` where it is unreadable or too large. Blocks."""
+        """Return the content of a file; raises `FileRefused` if it is unreadable or too large."""
         try:
             return read_plain(path, limit=LARGEST_BYTES)
         except OSError as error:
@@ -46,20 +46,18 @@ class DiskFiles:
             raise FileRefused(f"It cannot be read: {reason}.", hint="Check the path.") from error
 
 
-LARGEST_TEXT_BYTES = 1_000_000
-"""More than the window of any local model holds."""
+LARGEST_TEXT_BYTES = 1_000_000  # more than the context window of any local model
 
 
 def read_as_block(name: str) -> str:
-    """Return a text file as a fenced block; raises `FileRefused` unless it is a readable text. Blocks."""
+    """Return a text file as a fenced block; raises `FileRefused` for other files."""
     path = path_of(name)
     try:
         data = read_plain(path, limit=LARGEST_TEXT_BYTES)
     except OSError as error:
         if error.errno == errno.EFBIG:
-            raise FileRefused(
-                f"{safe_line(path.name)} is larger than 1 MB.", hint="Put a part of it into its own file."
-            ) from error
+            message = f"{safe_line(path.name)} is larger than 1 MB."
+            raise FileRefused(message, hint="Put a part of it into its own file.") from error
         raise FileRefused(f"{name} cannot be read: {error.strerror}.", hint="Check the path.") from error
     try:
         text = data.decode("utf-8")

@@ -1,4 +1,4 @@
-"""Reading sessions, their trees and what belongs to them; every function is a job for the connection."""
+"""Queries of sessions, their trees and what belongs to them."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ _WITH_VERSIONS = f"""select {", ".join("m." + name for name in MESSAGE_COLUMNS.s
     order by m.number"""
 _SHORTEST_PREFIX = 4
 _READ_PER_PROMPT = 5
-"""Prompts read for one kept: people repeat themselves."""
+"""Prompts read for one that is returned: people repeat themselves."""
 
 
 def leaf_of(connection: Connection, session_id: str) -> str | None:
-    """Return the leaf that was chosen, or the newest message where that is hidden or lost."""
+    """Return the chosen leaf, or the newest message if that is hidden or lost."""
     query = """select m.message_id from sessions s join messages m
         on m.message_id = s.leaf_id and m.session_id = s.session_id
         where s.session_id = ? and m.hidden_by is null"""
@@ -56,13 +56,13 @@ def leaf_of(connection: Connection, session_id: str) -> str | None:
 
 
 def newest_leaf(connection: Connection, session_id: str, message_id: str) -> str | None:
-    """Return the newest visible message of one and those below it: always a leaf, as children come later."""
+    """Return the newest visible message at or below one: a leaf, as children come later."""
     query = f"{BELOW} select message_id from below where hidden_by is null order by number desc"
     return _id(connection, query, {"session": session_id, "message": message_id})
 
 
 def leaf_without(connection: Connection, session_id: str, message_id: str) -> str | None:
-    """Return the leaf to show once a message is hidden: that of a sibling's path, else its parent."""
+    """Return the leaf to show once a message is hidden: below a sibling, else its parent."""
     query = """select p.message_id from messages m join messages p
         on p.message_id = m.parent_id and p.session_id = m.session_id where m.message_id = ?"""
     parent_id = _id(connection, query, (message_id,))
@@ -108,7 +108,7 @@ def whole(connection: Connection, session_id: str, leaf_id: str | None) -> Messa
 
 
 def _among_firsts(connection: Connection, session_id: str, row: tuple[object, ...]) -> tuple[int, int]:
-    """Return place and number among the messages that begin a session: they have no parent, or lost it."""
+    """Return place and number among the first messages of a session, without a parent or with a lost one."""
     numbers = [number for (number,) in connection.execute(_FIRSTS, (session_id, row[_ROLE]))]
     return (numbers.index(row[0]) + 1, len(numbers)) if row[0] in numbers else (1, 1)
 
@@ -127,13 +127,11 @@ def headers(connection: Connection, *, is_trash: bool, limit: int) -> tuple[Sess
 
 def header(connection: Connection, session_id: str) -> SessionHeader:
     """Return one header."""
-    row = connection.execute(
-        f"select {HEADER_COLUMNS} from sessions where session_id = ?", (session_id,)
-    ).fetchone()
+    query = f"select {HEADER_COLUMNS} from sessions where session_id = ?"
+    row = connection.execute(query, (session_id,)).fetchone()
     if row is None:
-        raise SessionNotFound(
-            f"No session has the id {session_id}.", hint="`lmchat sessions` lists them all."
-        )
+        message = f"No session has the id {session_id}."
+        raise SessionNotFound(message, hint="`lmchat sessions` lists them all.")
     found = header_from(row)
     if found is None:
         raise SessionUnreadable(
@@ -143,34 +141,30 @@ def header(connection: Connection, session_id: str) -> SessionHeader:
 
 
 def full_id(connection: Connection, text: str) -> str:
-    """Return the id that a prefix or `last` stands for."""
+    """Return the id that a prefix or `last` means."""
+    newest_first = "order by updated_at desc, rowid desc limit 9"
     if text == "last":
-        row = connection.execute(
-            "select session_id from sessions where deleted_at is null order by updated_at desc, rowid desc"
-        ).fetchone()
-        if row is None:
+        query = f"select session_id from sessions where deleted_at is null {newest_first}"
+        found = [str(row[0]) for row in connection.execute(query)]
+        if not found:
             raise SessionNotFound("There is no session yet.", hint="Your first message begins one.")
-        return str(row[0])
+        return found[0]
     if len(text) < _SHORTEST_PREFIX:
         raise SessionNotFound(
             f"“{text}” is too short for a session.", hint="Give 4 or more characters of its id, or `last`."
         )
-    found = connection.execute(
-        "select session_id from sessions where substr(session_id, 1, ?) = ? order by updated_at desc limit 9",
-        (len(text), text.lower()),
-    ).fetchall()
+    query = f"select session_id from sessions where substr(session_id, 1, ?) = ? {newest_first}"
+    found = [str(row[0]) for row in connection.execute(query, (len(text), text.lower()))]
     if not found:
         raise SessionNotFound(f"No session begins with {text}.", hint="`lmchat sessions` lists them all.")
     if len(found) > 1:
-        ids = ", ".join(row[0] for row in found)
-        raise SessionNotFound(
-            f"More than one session begins with {text}: {ids}.", hint="Give more of its id."
-        )
-    return str(found[0][0])
+        message = f"More than one session begins with {text}: {', '.join(found)}."
+        raise SessionNotFound(message, hint="Give more of its id.")
+    return found[0]
 
 
 def chosen_path(connection: Connection, session_id: str) -> Session:
-    """Return a session with its chosen path, also in the middle of a change."""
+    """Return a session with its chosen path."""
     path = whole(connection, session_id, leaf_of(connection, session_id))
     return Session(header=header(connection, session_id), messages=path)
 
@@ -184,9 +178,8 @@ def end_of_session(connection: Connection, session_id: str, count: int) -> Sessi
 
 def all_messages(connection: Connection, session_id: str) -> tuple[ChatMessage, ...]:
     """Return all visible messages of a session, oldest first; damaged ones are left out."""
-    parts = read_parts(
-        connection, "number in (select number from messages where session_id = ?)", (session_id,)
-    )
+    where = "number in (select number from messages where session_id = ?)"
+    parts = read_parts(connection, where, (session_id,))
     found: list[ChatMessage] = []
     for row in connection.execute(_WITH_VERSIONS, (session_id,)).fetchall():
         *_, version, versions = row
@@ -199,8 +192,17 @@ def all_messages(connection: Connection, session_id: str) -> tuple[ChatMessage, 
 
 
 def place(connection: Connection, session_id: str) -> str:
-    """Return where one was reading, or nothing."""
-    row = connection.execute("select place from sessions where session_id = ?", (session_id,)).fetchone()
+    """Return the saved reading position, or nothing."""
+    return _text(connection, "select place from sessions where session_id = ?", session_id)
+
+
+def draft(connection: Connection, session_id: str) -> str:
+    """Return a draft, or nothing."""
+    return _text(connection, "select text from drafts where session_id = ?", session_id)
+
+
+def _text(connection: Connection, query: str, session_id: str) -> str:
+    row = connection.execute(query, (session_id,)).fetchone()
     return "" if row is None else loaded(row[0])
 
 
@@ -218,10 +220,7 @@ def prompts(connection: Connection, limit: int) -> tuple[str, ...]:
 
 
 def sessions_with(connection: Connection, wanted: ListFilter, limit: int) -> SessionsFound:
-    """Return the first sessions of the list that fit, archived ones behind all others, and the number of all.
-
-    A filter looks at every title, but not at what else belongs to a session.
-    """
+    """Return the first sessions that fit, archived ones last, and the number of all that fit."""
     where = "deleted_at is null"
     if wanted != ListFilter():
         connection.create_function(
@@ -229,12 +228,10 @@ def sessions_with(connection: Connection, wanted: ListFilter, limit: int) -> Ses
         )
         where += " and fits(title, tags)"
     found: list[SessionHeader] = []
-    for is_archived in (False, True):
-        rows = connection.execute(
-            f"select {HEADER_COLUMNS} from sessions where {where} and is_archived = ? "
-            "order by is_pinned desc, updated_at desc, rowid desc limit ?",
-            (is_archived, max(limit - len(found), 0)),
-        )
+    query = f"""select {HEADER_COLUMNS} from sessions where {where} and is_archived = ?
+        order by is_pinned desc, updated_at desc, rowid desc limit ?"""
+    for is_archived in (False, True):  # each in the order of an index
+        rows = connection.execute(query, (is_archived, max(limit - len(found), 0)))
         found += (header for header in map(header_from, rows) if header is not None)
     total = connection.execute(f"select count(*) from sessions where {where}").fetchone()[0]
     return SessionsFound(headers=tuple(found), total=total)
@@ -253,9 +250,3 @@ def last_hidden(connection: Connection, session_id: str) -> str | None:
     query = """select message_id from messages where session_id = ? and hidden_by = message_id
         order by hidden_at desc, number desc"""
     return _id(connection, query, (session_id,))
-
-
-def draft(connection: Connection, session_id: str) -> str:
-    """Return a draft, or nothing."""
-    row = connection.execute("select text from drafts where session_id = ?", (session_id,)).fetchone()
-    return "" if row is None else loaded(row[0])

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from datetime import datetime
+from itertools import chain, count
 from pathlib import Path
 
 from lmchat.storage.database import BROKEN, BUSY_S, Connection, LostRowError, connect, is_sound
@@ -20,17 +21,13 @@ from lmchat.storage.schema import COMPANIONS, copy_database, transaction
 
 log = logging.getLogger(__name__)
 
-_KEPT = 3
-"""Daily copies; older ones are removed."""
-_LARGEST_BYTES = 1 << 30
-"""A larger file would be read for many seconds; the doctor looks at that."""
+_KEPT = 3  # daily copies
+_LARGEST_BYTES = 1 << 30  # a larger file would be read for many seconds; the doctor checks it
 _DAY_S = 86_400.0
 _TABLES = ("sessions", "messages", "parts", "pieces", "drafts", "ledger", "metrics")
 """In the order in which they refer to each other."""
-_MOST_ROWS = 1 << 24
-"""Rows that a table can have, where it no longer tells."""
-_MOST_TRIES = 4_000
-"""Queries on one table, well below a second."""
+_MOST_ROWS = 1 << 24  # in a table whose highest row is unreadable
+_MOST_TRIES = 4_000  # queries on one table, well below a second
 
 
 def is_due(connection: Connection, moment: datetime) -> bool:
@@ -40,13 +37,13 @@ def is_due(connection: Connection, moment: datetime) -> bool:
 
 
 def meet_damage(connection: Connection) -> None:
-    """Raise where the file is damaged, as a job would that meets the damage: the file is then replaced."""
+    """Raise an error of damage for a damaged file, so that it is replaced."""
     if not is_sound(connection.path):
         raise LostRowError("the pages of the file do not fit together")
 
 
 def back_up(path: Path, moment: datetime) -> None:
-    """Copy the file as it is today, and remove the oldest of these copies."""
+    """Copy the file, and remove older copies."""
     try:
         copy_database(path, _daily(path, moment))
     except (sqlite3.Error, OSError) as error:
@@ -57,7 +54,7 @@ def back_up(path: Path, moment: datetime) -> None:
 
 
 def forget_purged(connection: Connection) -> None:
-    """Remove purged text from the daily copies and, unless it is being read, the write-ahead log."""
+    """Remove the daily copies, which hold purged text, and the write-ahead log, unless it is being read."""
     for copy in _backups(connection.path):
         with suppress(OSError):
             copy.unlink()
@@ -69,7 +66,7 @@ def forget_purged(connection: Connection) -> None:
 
 
 def remove_old_copies(path: Path, *, days: int) -> None:
-    """Remove old copies that were made before a change of tables, and what a kill left of any copy."""
+    """Remove old copies made before a migration, and incomplete copies after a kill."""
     path = path.resolve()  # copies are beside the file, not beside a link to it
     ours = (f"{path.name}.format-", f".{path.name}.format-", f".{path.name}.backup-")
     with suppress(OSError):
@@ -79,7 +76,7 @@ def remove_old_copies(path: Path, *, days: int) -> None:
 
 
 def begin_anew(path: Path, moment: datetime) -> tuple[Connection, str]:
-    """Set a damaged file aside; return a new one with what could be saved, and a sentence about it."""
+    """Set a damaged file aside; return a new one with all readable rows, and a sentence about it."""
     aside = _set_aside(path, moment)
     log.error("the session file was damaged and is now %s", aside.name)
     connection = connect(path)
@@ -110,10 +107,8 @@ def _backups(path: Path) -> list[Path]:
 
 def _set_aside(path: Path, moment: datetime) -> Path:
     name = f"{path.name}.damaged-{moment:%Y%m%d-%H%M%S}"
-    aside, number = path.with_name(name), 1
-    while aside.exists():
-        number += 1
-        aside = path.with_name(f"{name}-{number}")
+    names = chain((name,), (f"{name}-{number}" for number in count(2)))
+    aside = next(one for one in map(path.with_name, names) if not one.exists())
     for ending in ("", *COMPANIONS):
         with suppress(FileNotFoundError):
             path.with_name(path.name + ending).rename(aside.with_name(aside.name + ending))
@@ -121,7 +116,7 @@ def _set_aside(path: Path, moment: datetime) -> Path:
 
 
 def _rescue(sources: Sequence[Path], connection: Connection) -> int:
-    """Copy every row that can be read, and return the number of messages."""
+    """Copy all readable rows, and return the number of messages."""
     with transaction(connection):
         for table in _TABLES:
             for source in sources:
@@ -163,7 +158,7 @@ def _insert(connection: Connection, table: str, values: dict[str, object]) -> No
 def _readable_rows(
     damaged: sqlite3.Connection, table: str, columns: Sequence[str]
 ) -> Iterator[tuple[object, ...]]:
-    """Yield rows, some of them twice: a stretch that cannot be read whole is halved until it can."""
+    """Yield rows, some of them twice: an unreadable stretch is halved until it can be read."""
     try:
         highest = int(damaged.execute(f"select max(rowid) from {table}").fetchone()[0] or 0)
     except BROKEN:

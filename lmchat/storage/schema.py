@@ -1,4 +1,4 @@
-"""Tables of `sessions.db`: a list of migrations, the copy before one, and the search index beside them."""
+"""Tables of `sessions.db`: migrations, the copy before them, and the search index."""
 
 from __future__ import annotations
 
@@ -114,13 +114,13 @@ VERSION = len(MIGRATIONS)
 """The `user_version` that this program writes."""
 
 _INDEX = "text, content = '', detail = none, tokenize = 'trigram case_sensitive 1'"
-"""Neither texts nor places are kept, so that it has two thirds of the size of the text; with places it would
-have two and a half times that. Capitals and accents are folded before: this tokenizer would keep accents."""
+"""Without texts and places, it has two thirds of the size of the text; with places 2.5 times that. Capitals
+and accents are folded before: this tokenizer would keep accents."""
 _INDEXES = ("trigrams", "words", "grams")
 """The search index, and those up to format 3."""
 _MODE = 0o600
 COMPANIONS = ("-wal", "-shm", "-journal")
-"""Endings of the files that SQLite keeps beside its own."""
+"""Endings of SQLite's other files."""
 
 
 @contextmanager
@@ -138,16 +138,14 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Copy the file, then bring its tables to this version in one transaction; on an error nothing changes.
+    """Copy the file, then bring its tables to this version in one transaction.
 
-    Raises `StoreUnavailable` where a newer lmchat wrote it, `sqlite3.Error` or `OSError` without room.
+    Raises `StoreUnavailable` if a newer lmchat wrote it, `sqlite3.Error` or `OSError` without room.
     """
-    _refuse_newer(_version(connection))
     if _version(connection) == VERSION:
         return
     with transaction(connection):
         version = _version(connection)  # again, now that no other process can change it
-        _refuse_newer(version)
         if 0 < version < VERSION:
             _back_up(connection, version)
         for statements in MIGRATIONS[version:]:
@@ -164,7 +162,7 @@ def ensure_index(connection: sqlite3.Connection) -> None:
 
 
 def copy_database(path: Path, copy: Path) -> None:
-    """Copy a database, whole or not at all, also while it is written; raises `sqlite3.Error`, `OSError`."""
+    """Copy a database that may be in use, all or nothing; raises `sqlite3.Error`, `OSError`."""
     fresh = copy.with_name(f".{copy.name}.{os.urandom(4).hex()}")
     os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE))
     try:
@@ -180,10 +178,8 @@ def copy_database(path: Path, copy: Path) -> None:
 
 
 def refuse_other_versions(connection: sqlite3.Connection) -> None:
-    """Raise `StoreUnavailable` for a read-only file that another version of lmchat wrote."""
-    version = _version(connection)
-    _refuse_newer(version)
-    if version < VERSION:
+    """Raise `StoreUnavailable` for a read-only file of another version."""
+    if _version(connection) < VERSION:
         raise StoreUnavailable(
             "The sessions were made by an older lmchat and may not be written.",
             hint="Make the file writable once, or set LMCHAT_HOME to another folder.",
@@ -191,7 +187,7 @@ def refuse_other_versions(connection: sqlite3.Connection) -> None:
 
 
 def _back_up(connection: sqlite3.Connection, version: int) -> None:
-    """Copy the file to `sessions.db.format-N` before its tables change, unless that was done before."""
+    """Copy the file to `sessions.db.format-N`, unless that exists."""
     path = Path(connection.execute("pragma database_list").fetchone()[2])
     copy = path.with_name(f"{path.name}.format-{version}")
     if not copy.exists():
@@ -217,12 +213,10 @@ def renew_index(connection: sqlite3.Connection, *, is_damaged: bool = True) -> N
 
 
 def _version(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("pragma user_version").fetchone()[0])
-
-
-def _refuse_newer(version: int) -> None:
+    version = int(connection.execute("pragma user_version").fetchone()[0])
     if version > VERSION:
         raise StoreUnavailable(
             f"The sessions were made by a newer lmchat (format {version}; this one knows {VERSION}).",
             hint="Update lmchat, or set LMCHAT_HOME to another folder.",
         )
+    return version

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from datetime import datetime, tzinfo
+from datetime import datetime
 from itertools import chain, islice
 from typing import Any, NamedTuple
-
-from msgspec import Struct
 
 from lmchat.domain.message import Role
 from lmchat.domain.session import SearchHit, title_from
@@ -57,6 +55,9 @@ _UNSPACED = (
 _FILTER = re.compile(r'(?<!\S)(model|role|before|after|title|has):(?:"([^"]+)"|([^\s"]\S*))', re.IGNORECASE)
 _ROLES = {"you": Role.USER, "me": Role.USER, "model": Role.ASSISTANT} | {str(role): role for role in Role}
 
+_CODE = ("", "code")
+_FENCES = ("```", "~~~")
+
 _HIT = "s.session_id, s.title, m.message_id, m.role, m.model, m.created_at"
 _PART = "p.kind, p.text, p.name"
 _SEEN = "m.hidden_by is null and s.deleted_at is null"
@@ -76,13 +77,12 @@ _FIRST_PROMPT = """select p.text from messages m cross join parts p on p.number 
 _OF_MESSAGE = "select part_id, kind, text, name from parts where number = ?"
 
 
-class Condition(Struct, frozen=True, kw_only=True):
-    """Filter as SQL over messages `m`, sessions `s` and, if it is about the text, parts `p`."""
+class Filters(NamedTuple):
+    """Filters as SQL over messages `m` and sessions `s`, and whether a text needs a code block."""
 
-    sql: str
+    sql: str = ""
     values: tuple[str, ...] = ()
-    texts: tuple[str, ...] = ()
-    """Strings of which the text must contain one."""
+    needs_code: bool = False
 
 
 class _Match(NamedTuple):
@@ -131,14 +131,14 @@ def search(connection: Connection, text: str, limit: int) -> tuple[SearchHit, ..
     """Return hits, one a message: arriving answers, titles, messages, other titles; each newest first."""
     rest, filters = take_filters(text)
     terms = parse(rest)
-    if not (terms or filters):
+    if not terms and filters == Filters():
         return ()
     connection.execute(
         "create virtual table if not exists temp.gram_list using fts5vocab (main, trigrams, row)"
     )
     connection.execute("savepoint search")  # one state of the file: else a message may be indexed in between
     try:
-        return _hits(_Wanted(connection, terms, filters), terms, limit, has_titles=not filters)
+        return _hits(_Wanted(connection, terms, filters), terms, limit, has_titles=filters == Filters())
     finally:
         connection.execute("release search")
 
@@ -168,23 +168,23 @@ def parse(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(term for term in terms if folded(term)))[:_MOST_TERMS]
 
 
-def take_filters(text: str, *, zone: tzinfo | None = None) -> tuple[str, tuple[Condition, ...]]:
-    """Return a search without its filters, and the filters; days are of a time zone."""
-    conditions: list[Condition] = []
+def take_filters(text: str) -> tuple[str, Filters]:
+    """Return a search without its filters, and the filters."""
+    taken: list[tuple[str, str]] = []
 
     def take(match: re.Match[str]) -> str:
-        if len(conditions) < _MOST_FILTERS:
-            condition = _condition(match[1].lower(), match[2] or match[3], zone)
-            if condition is None:
-                return match[0]
-            conditions.append(condition)
-        return " "
+        condition = _condition(match[1].lower(), match[2] or match[3])
+        taken.extend([condition] if condition else [])
+        return " " if condition else match[0]
 
-    return _FILTER.sub(take, text), tuple(conditions)
+    rest = _FILTER.sub(take, text)
+    conditions = [one for one in dict.fromkeys(taken) if one[0]][:_MOST_FILTERS]
+    sql = "".join(f" and {one}" for one, _ in conditions)
+    return rest, Filters(sql, tuple(value for _, value in conditions), _CODE in taken)
 
 
 class _Wanted:
-    def __init__(self, connection: Connection, terms: Sequence[str], filters: Sequence[Condition]) -> None:
+    def __init__(self, connection: Connection, terms: Sequence[str], filters: Filters) -> None:
         self._connection = connection
         self._terms = [folded(term) for term in terms]
         self._starts = [re.compile(rf"(?<!\w){re.escape(term)}") for term in self._terms]
@@ -192,15 +192,11 @@ class _Wanted:
 
     def arriving(self) -> Iterator[_Match]:
         """Yield running answers, also of other processes."""
-        where, values = _where(one for one in self._filters if not one.texts)
-        wanted = [one.texts for one in self._filters if one.texts]
-        for *row, number in self._connection.execute(
-            f"{_ARRIVING} {where} order by m.number desc", values
-        ).fetchall():
+        query = f"{_ARRIVING} {self._filters.sql} order by m.number desc"
+        for *row, number in self._connection.execute(query, self._filters.values).fetchall():
             for part in arrived_parts(self._connection, number, row[2]):
                 kind, text, _, name = columns_of(part)
-                match = self._match(row, kind, _whole(kind, text, name))
-                if match and all(any(word in match.text for word in words) for words in wanted):
+                if match := self._match(row, kind, _whole(kind, text, name)):
                     yield match
                     break
 
@@ -220,8 +216,8 @@ class _Wanted:
         yield from matches
 
     def _matches(self) -> Iterator[_Match]:
-        where, values = _where(self._filters)
-        passing = self._count_passing() if self._filters else _FEW
+        where, values, _ = self._filters
+        passing = self._count_passing() if where else _FEW
         if not passing:
             return
         grams = None if passing < _FEW else _grams(self._connection, self._terms)
@@ -235,7 +231,7 @@ class _Wanted:
             yield from self._looked_at(f"{_INDEXED} {where} order by trigrams.rowid desc", (grams, *values))
 
     def _count_passing(self) -> int:
-        where, values = _where(one for one in self._filters if not one.texts)
+        where, values, _ = self._filters
         query = f"select 1 from messages m {_IN_SESSION} where {_SEEN} {where} limit ?"
         return len(self._connection.execute(query, (*values, _FEW)).fetchall())
 
@@ -246,6 +242,8 @@ class _Wanted:
                     yield match
 
     def _match(self, row: Sequence[Any], kind: str, text: str) -> _Match | None:
+        if self._filters.needs_code and not (kind == "text" and any(one in text for one in _FENCES)):
+            return None
         said = folded(text)
         if not all(term in said for term in self._terms):
             return None
@@ -338,38 +336,27 @@ def _one_line(text: str) -> str:
     return re.sub(r"\s+", " ", text)
 
 
-def _where(conditions: Iterable[Condition]) -> tuple[str, list[str]]:
-    chosen = list(conditions)
-    return "".join(f" and {one.sql}" for one in chosen), [value for one in chosen for value in one.values]
-
-
-def _condition(name: str, value: str, zone: tzinfo | None) -> Condition | None:
+def _condition(name: str, value: str) -> tuple[str, str] | None:
+    wanted = folded(value[:_LONGEST_TERM])
     match name:
         case "model":
             models = "select model from (select distinct model from messages) where holds(model, ?)"
-            return Condition(sql=f"m.model in ({models})", values=(folded(value[:_LONGEST_TERM]),))
+            return f"m.model in ({models})", wanted
         case "title":
-            ids = "select session_id from sessions where holds(title, ?)"
-            return Condition(sql=f"m.session_id in ({ids})", values=(folded(value[:_LONGEST_TERM]),))
-        case "role":
-            if role := _ROLES.get(value.lower()):
-                return Condition(sql="m.role = ?", values=(role,))
-        case "before" | "after":
-            if day := _day(value, zone):
-                return Condition(sql=f"m.created_at {'<' if name == 'before' else '>='} ?", values=(day,))
-        case _ if value.lower() == "code":
-            fences = ("```", "~~~")
-            tests = " or ".join(f"p.text like '%{fence}%'" for fence in fences)
-            return Condition(sql=f"(p.kind = 'text' and ({tests}))", texts=fences)
+            return "m.session_id in (select session_id from sessions where holds(title, ?))", wanted
+        case "role" if role := _ROLES.get(value.lower()):
+            return "m.role = ?", role
+        case "before" | "after" if day := _day(value):
+            return f"m.created_at {'<' if name == 'before' else '>='} ?", day
+        case "has" if value.lower() == "code":
+            return _CODE
     return None
 
 
-def _day(value: str, zone: tzinfo | None) -> str | None:
-    """Return the beginning of a day, or a moment, as it is stored."""
+def _day(value: str) -> str | None:
+    """Return a moment, or the local beginning of a day, as it is stored."""
     try:
         moment = datetime.fromisoformat(value)
-        if moment.tzinfo is None:
-            moment = moment.astimezone() if zone is None else moment.replace(tzinfo=zone)
-        return stored_time(moment)
+        return stored_time(moment if moment.tzinfo else moment.astimezone())
     except (ValueError, OverflowError):
         return None

@@ -1,4 +1,4 @@
-"""`state.toml`: what lmchat itself remembers; loading and saving block, so they belong into a thread."""
+"""`state.toml`, which remembers the last model, panels and theme; loading and saving block."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 def load(path: Path) -> tuple[Remembered, str]:
-    """Return what is remembered, and a warning where the file could not be used; never raises."""
+    """Return what is remembered, and a warning if the file could not be used."""
     try:
         data = _parsed(read_plain(path))
     except FileNotFoundError:
@@ -33,7 +33,7 @@ def _parsed(data: bytes) -> dict[str, Any]:
 
 
 def save(path: Path, remembered: Remembered) -> None:
-    """Write what is remembered; raises `StoreUnavailable` if the file cannot be written."""
+    """Write what is remembered; raises `StoreUnavailable`."""
     import tomli_w  # noqa: PLC0415 - no start shall wait for these two
 
     from lmchat.storage.database import explain  # noqa: PLC0415 - brings SQLite with it
@@ -48,7 +48,6 @@ def save(path: Path, remembered: Remembered) -> None:
 
 
 def _checked(data: dict[str, Any]) -> Remembered:
-    """Take values of the right type and leave out the others."""
     defaults = Remembered()
     values = {
         field.name: data[field.name]

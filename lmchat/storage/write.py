@@ -18,7 +18,7 @@ from lmchat.storage.schema import transaction
 from lmchat.storage.search import index_message, unindex_message
 
 _CLOCKS_DIFFER = timedelta(days=1)
-"""A clock is set back by an hour in autumn, by more where two systems share a machine."""
+"""A clock may be set back: by an hour in autumn, by more where two systems share a machine."""
 _NOT_PUT = ("parts", "version", "versions", "message_count", "deleted_at")
 _OF_ANSWERS = ("state", "model", "endpoint", "receipt", "failure")
 """What the end of an answer changes."""
@@ -84,10 +84,8 @@ def make_leaf(connection: Connection, session_id: str, message: ChatMessage, mom
         (message.message_id, session_id),
     )
     _make_newest(connection, session_id, moment)
-    parent = connection.execute(
-        "select hidden_by from messages where message_id = ?", (message.parent_id,)
-    ).fetchone()
-    if parent is not None and parent[0] is not None:
+    query = "select 1 from messages where message_id = ? and hidden_by is not null"
+    if connection.execute(query, (message.parent_id,)).fetchone() is not None:
         connection.execute(
             f"{read.WALK} update messages set hidden_by = null where number in (select number from path)",
             {"session": session_id, "leaf": message.message_id, "count": -1},
@@ -96,9 +94,9 @@ def make_leaf(connection: Connection, session_id: str, message: ChatMessage, mom
 
 def _make_newest(connection: Connection, session_id: str, moment: datetime) -> None:
     """Put a session first in the list, also where the clock was set back by up to a day."""
-    newest = connection.execute(
-        "select max(updated_at) from sessions where updated_at < ?", (stored_time(moment + _CLOCKS_DIFFER),)
-    ).fetchone()[0]
+    latest = stored_time(moment + _CLOCKS_DIFFER)
+    query = "select max(updated_at) from sessions where updated_at < ?"
+    newest = connection.execute(query, (latest,)).fetchone()[0]
     connection.execute(
         "update sessions set updated_at = max(updated_at, ?) where session_id = ?",
         (_stored_after(moment, newest), session_id),
@@ -122,7 +120,7 @@ def _first_prompt_title(connection: Connection, session_id: str) -> str:
 
 
 def append(connection: Connection, session: SessionHeader, message: ChatMessage, moment: datetime) -> None:
-    """Write a message at the end of its session, which is made and named with its first prompt."""
+    """Write a message as the leaf of its session, which is created and named with its first prompt."""
     put_session(connection, session)
     put_whole(connection, session.session_id, message)
     make_leaf(connection, session.session_id, message, moment)
@@ -162,7 +160,7 @@ def set_leaf(connection: Connection, session_id: str, message_id: str) -> Sessio
 
 
 def hide(connection: Connection, session_id: str, message_id: str, moment: datetime) -> Session:
-    """Hide a message and what hangs below it, and show the nearest path that is left."""
+    """Hide a message and all below it, and show the nearest path."""
     _ensure_there(connection, session_id, message_id)
     shown = read.chosen_path(connection, session_id).messages
     connection.execute(
@@ -170,9 +168,8 @@ def hide(connection: Connection, session_id: str, message_id: str, moment: datet
             where number in (select number from below where hidden_by is null)""",
         {"session": session_id, "message": message_id},
     )
-    last = connection.execute(
-        "select max(hidden_at) from messages where session_id = ?", (session_id,)
-    ).fetchone()[0]
+    query = "select max(hidden_at) from messages where session_id = ?"
+    last = connection.execute(query, (session_id,)).fetchone()[0]
     connection.execute(
         "update messages set hidden_at = ? where message_id = ?", (_stored_after(moment, last), message_id)
     )
@@ -182,7 +179,7 @@ def hide(connection: Connection, session_id: str, message_id: str, moment: datet
 
 
 def unhide(connection: Connection, session_id: str, message_id: str) -> Session:
-    """Bring back what the deletion of a message hid, and show it."""
+    """Undo the deletion of a message, and show it."""
     _ensure_there(connection, session_id, message_id)
     connection.execute(
         "update messages set hidden_by = null where session_id = ? and hidden_by = ?",
@@ -207,9 +204,8 @@ def fork(connection: Connection, session_id: str, message_id: str, moment: datet
     """Copy the path up to a message into a new session."""
     _ensure_there(connection, session_id, message_id)
     path = read.whole(connection, session_id, message_id)
-    old = read.header(connection, session_id)
     fresh = replace(
-        old,
+        read.header(connection, session_id),
         session_id=new_id(),
         created_at=moment,
         updated_at=moment,
@@ -229,17 +225,14 @@ def fork(connection: Connection, session_id: str, message_id: str, moment: datet
 
 
 def save_draft(connection: Connection, session_id: str, text: str) -> None:
-    """Keep a draft; an empty one is removed."""
+    """Save a draft; an empty one is removed."""
+    connection.execute("delete from drafts where session_id = ?", (session_id,))
     if text:
-        connection.execute(
-            "insert or replace into drafts (session_id, text) values (?, ?)", (session_id, stored(text))
-        )
-    else:
-        connection.execute("delete from drafts where session_id = ?", (session_id,))
+        connection.execute(insertion("drafts", ("session_id", "text")), (session_id, stored(text)))
 
 
 def save_place(connection: Connection, session_id: str, place: str) -> None:
-    """Keep where one is reading; a session is no newer for having been read."""
+    """Save a reading position; the session becomes no newer."""
     connection.execute("update sessions set place = ? where session_id = ?", (place, session_id))
 
 
@@ -249,13 +242,10 @@ def _show(connection: Connection, session_id: str, leaf_id: str | None) -> Sessi
 
 
 def _ensure_there(connection: Connection, session_id: str, message_id: str) -> None:
-    found = connection.execute(
-        "select 1 from messages where message_id = ? and session_id = ?", (message_id, session_id)
-    ).fetchone()
-    if found is None:
-        raise SessionNotFound(
-            "This message is no longer in its session.", hint="Open the session again to see what is."
-        )
+    query = "select 1 from messages where message_id = ? and session_id = ?"
+    if connection.execute(query, (message_id, session_id)).fetchone() is None:
+        message = "This message is no longer in its session."
+        raise SessionNotFound(message, hint="Open the session again to see what is.")
 
 
 def _settled(message: ChatMessage) -> ChatMessage:
@@ -274,7 +264,7 @@ def name_branch(connection: Connection, session_id: str, message_id: str, name: 
 
 
 def bring_in(connection: Connection, session: Session) -> SessionHeader | None:
-    """Write a session with all branches, parents first; return the header of one that has its id already."""
+    """Write a session with all branches; return the header of an existing one with its id instead."""
     session_id = session.header.session_id
     if connection.execute("select 1 from sessions where session_id = ?", (session_id,)).fetchone():
         return read.header(connection, session_id)
@@ -295,7 +285,7 @@ def bring_in(connection: Connection, session: Session) -> SessionHeader | None:
 
 
 def purge(connection: Connection, session_id: str) -> tuple[str, ...]:
-    """Remove a session with all that belongs to it; return the answers that still stream in it."""
+    """Remove a session and all that belongs to it; return its streaming answers."""
     connection.execute("pragma secure_delete = on")  # or its words stay in pages that are free now
     rows = connection.execute(
         "select number, message_id, state from messages where session_id = ?", (session_id,)
@@ -308,7 +298,7 @@ def purge(connection: Connection, session_id: str) -> tuple[str, ...]:
 
 
 def empty_trash(connection: Connection, moment: datetime) -> None:
-    """Remove what was deleted long ago, unless the clock seems to have jumped: then at a later start."""
+    """Remove what was deleted long ago, unless the clock seems to be wrong: then at a later start."""
     newest = connection.execute("select max(updated_at) from sessions").fetchone()[0]
     if newest is None or str(newest) < stored_time(moment - timedelta(days=_LONGEST_REST_DAYS)):
         return
