@@ -107,14 +107,8 @@ def test_commands_that_print_json_anyway_accept_json(command):
         ),
         (["models", "lod", "x"], "There is no command 'lod'; did you mean load?"),
         (["models", "load"], "The following arguments are required: MODEL."),
-        (
-            ["models", "load", "x", "--context", "8k"],
-            "Argument --context: invalid number value: '8k'",
-        ),
-        (
-            ["models", "load", "x", "--context", "0"],
-            "Argument --context: invalid number value: '0'",
-        ),
+        (["models", "load", "x", "--context", "8k"], "Argument --context: invalid number value: '8k'"),
+        (["models", "load", "x", "--context", "0"], "Argument --context: invalid number value: '0'"),
         (["models", "load", "x", "--context", "9" * 5000], "Argument --context: invalid number value"),
         (["--effort", "hard"], "Argument --effort: invalid choice: 'hard'"),
         (["config"], "The following arguments are required: ACTION."),

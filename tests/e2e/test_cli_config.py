@@ -141,7 +141,8 @@ def require(shell: str) -> None:
     ("typed", "offered"),
     [
         ("mod", "models"),
-        ("do", "doctor"),
+        ("import gar", "garden.md"),
+        ("export --all g", "gone"),
         ("doctor cl", "clipboard"),
         ("doctor --js", "--json"),
         ("config ch", "check"),
@@ -151,12 +152,14 @@ def require(shell: str) -> None:
 )
 def test_the_script_for_bash_completes(cli, typed, offered):
     (cli.home / "script").write_text(cli("completion", "bash").stdout)
+    (cli.home / "garden.md").write_text("")
+    (cli.home / "gone").mkdir()
     words = typed.split()
     ask = (
-        f'source "$1"; COMP_WORDS=(lmchat {typed}); COMP_CWORD={len(words)}; _shtab_lmchat; '
-        'echo "${COMPREPLY[@]}"'
+        f'compopt() {{ :; }}; source "$1"; COMP_WORDS=(lmchat {typed}); COMP_CWORD={len(words)}; '
+        '_shtab_lmchat; echo "${COMPREPLY[@]}"'
     )
-    assert run(["bash", "-c", ask, "bash", cli.home / "script"]).stdout == f"{offered}\n"
+    assert run(["bash", "-c", ask, "bash", cli.home / "script"], cwd=cli.home).stdout == f"{offered}\n"
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])

@@ -1,14 +1,11 @@
 from __future__ import annotations
 
 import json
-import resource
 import shutil
-import signal
-import subprocess
 
 import pytest
 
-from tests.support.programs import LMCHAT, Cli, clean_environment, run
+from tests.support.programs import LMCHAT, Cli, run
 from tests.support.scripted_products import plain
 from tests.support.scripted_server import ScriptedServer
 
@@ -180,35 +177,6 @@ def test_wrong_use_is_told(empty, words):
     assert (done.returncode, done.stdout) == (2, "")
 
 
-_TAB = """
-source "$1"
-compopt() { :; }
-complete_it=$(complete -p lmchat | sed 's/.*-F \\([^ ]*\\).*/\\1/')
-shift
-COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMP_LINE="$*" COMP_POINT=${#COMP_LINE}
-$complete_it
-printf '%s\\n' "${COMPREPLY[@]}"
-"""
-
-
-@pytest.mark.parametrize(
-    ("words", "found"),
-    [
-        (["import", "gar"], ["garden.md"]),
-        (["import", "--d"], ["--dry-run"]),
-        (["export", "--all", "g"], ["gone"]),
-        (["export", "-o", "gar"], ["garden.md"]),
-    ],
-)
-def test_a_tab_completes_files_folders_and_options(empty, words, found):
-    (empty.home / "garden.md").write_text("")
-    (empty.home / "gone").mkdir()
-    script = empty.home / "lmchat.bash"
-    script.write_text(empty("completion", "bash").stdout)
-    done = run(["bash", "-c", _TAB, "-", str(script), "lmchat", *words], home=empty.home, cwd=empty.home)
-    assert done.stdout.split() == found, done.stderr
-
-
 def test_names_and_words_of_a_file_do_no_harm(empty):
     evil = "\x1b]0;owned\x07\u202e"
     name = file_of(empty, [{"role": "user", "content": f"x{evil}"}, {"role": f"{evil}"}], f"a{evil}.json")
@@ -237,29 +205,3 @@ def test_several_sessions_without_a_folder_are_refused(full):
     assert "-o" in done.stderr
     assert full("export", ids[0], "zzzz", "-o", str(full.home / "x")).returncode == 2
     assert not (full.home / "x").exists()
-
-
-def _small_files():
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
-
-
-def test_an_export_on_a_full_disk_is_told_once_and_leaves_no_half_of_a_file(empty):
-    """No file may grow beyond 200 kB, which is what a full disk looks like, also to root."""
-    folder = empty.home / "all"
-    for number in range(3):
-        empty("import", "-", stdin=json.dumps([{"role": "user", "content": f"{number} word " * 50_000}]))
-    for words in (["--all", str(folder)], ["last", "-o", str(folder / "one.md")]):
-        done = subprocess.run(  # noqa: S603 - a limit is set between fork and exec
-            empty.argv("export", *words),
-            env=clean_environment(empty.home),
-            capture_output=True,
-            preexec_fn=_small_files,
-            timeout=30,
-            check=False,
-        )
-        told = done.stderr.decode()
-        assert done.returncode == 1
-        assert told.count("cannot be written: File too large") == 1
-        assert "Traceback" not in told
-        assert list(folder.iterdir()) == []

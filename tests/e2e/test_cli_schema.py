@@ -121,14 +121,6 @@ def test_what_is_hostile_in_a_value_reaches_no_terminal(cli, server, tmp_path):
     assert json.loads(done.stdout) == {text: text}
 
 
-def test_a_hostile_misfit_is_one_line(cli, server, person):
-    server.on(CHAT, answer(json.dumps({"name": "\x1b[2J\n" * 1000, "age": 1})))
-    done = cli("ask", "--schema", person, "hi")
-    assert done.returncode == 1
-    assert "\x1b" not in done.stderr
-    assert max(map(len, done.stderr.splitlines())) < 500
-
-
 @pytest.mark.parametrize("flags", [(), ("--json",), ("--stream-json",)])
 def test_an_answer_that_breaks_off_is_not_held_against_the_schema(flags, cli, server, person):
     server.on(CHAT, sse('{"name": "A', Cut()))
@@ -161,12 +153,9 @@ def test_an_answer_cut_at_its_limit_says_so_and_is_not_asked_for_again(cli, serv
             "'http://127.0.0.1:9/a' leads to nothing",
         ),
         (b'{"type":\n "object",}', "is no JSON: line 2, column 11"),
-        (b"", "is no JSON: line 1, column 1"),
-        (b"[]", "it has to be a JSON object"),
         (b'{"type": "object", "type": "array"}', "has the name 'type' twice"),
         (b"\xff\xfe", "is no text in UTF-8"),
         pytest.param(b" " * (1 << 20) + b"{}", "File too large", id="large"),
-        pytest.param(b"[" * 100_000, "is nested deeper than", id="deep"),
     ],
 )
 def test_a_file_that_holds_no_schema_is_refused_before_anything_is_sent(content, why, cli, server, tmp_path):

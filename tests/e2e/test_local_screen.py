@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
 
 import pytest
 
 from lmchat.domain.message import AnswerState
 from tests.support.engine_home import engines_of, only_from, place_demo, with_library, write_wheel
 from tests.support.lmchat_screen import LONG_PROMPT, STEADY, LMChatScreen, answers, configure
-from tests.support.programs import PYTHON, is_running, processes, wait_until
+from tests.support.programs import is_running, processes, wait_until
 from tests.support.pty_program import clean_environment
 from tests.support.real_server.prepare import model_file
 
@@ -100,13 +99,6 @@ def test_the_engine_ends_with_lmchat_whatever_ends_that(answering, number):
     assert answers(answering.home)[0].text
 
 
-def test_the_engine_ends_with_the_terminal(answering):
-    (child,) = engines_of(answering.home)
-    answering.hang_up()
-    wait_until(lambda: not is_running(child), "the engine ends too")
-    wait_until(lambda: answering.process.poll() is not None, "lmchat ends")
-
-
 def test_ctrl_c_stops_the_answer_and_leaves_the_engine(answering):
     (child,) = engines_of(answering.home)
     answering.type("\x03")
@@ -151,20 +143,3 @@ def test_two_chats_at_once_have_an_engine_each(screen):
         second.ask("Say hello.")
         second.wait_until(lambda: bool(said(screen.home)), "an answer", SLOW_S)
     screen.wait_for(READY)
-
-
-def test_nothing_of_the_engine_is_imported_before_it_is_wanted(tmp_path):
-    unwanted = (
-        "lmchat.engine",
-        "lmchat.services.engine",
-        "lmchat.tui.app.engine",
-        "xlla",
-    )
-    script = (
-        "import sys; from lmchat.cli.chat import run_chat; import lmchat.tui.app.app; "
-        f"print([name for name in sys.modules if name.startswith({unwanted})])"
-    )
-    done = subprocess.run(  # noqa: S603 - our own words
-        [PYTHON, "-c", script], env=clean_environment(tmp_path), capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "[]"

@@ -12,9 +12,8 @@ import pytest
 from lmchat.domain.message import AnswerState, Role
 from tests.support.lmchat_screen import LONG_PROMPT, STEADY, LMChatScreen, answers, configure, stored
 from tests.support.programs import LMCHAT, run
-from tests.support.real_server.server import RealServer
 from tests.support.scripted_products import CHAT, llama_cpp
-from tests.support.scripted_server import Hold, ScriptedServer, free_port, raw_reply
+from tests.support.scripted_server import Hold, ScriptedServer, raw_reply
 
 _RECEIPT = re.compile(r"TTFT ([\d.]+)\ss · ([\d.]+)\stok/s · (\d+)\stok")
 
@@ -144,45 +143,6 @@ def test_ctrl_e_and_the_command_export_the_same_text(screen, tmp_path):
     assert file.read_text() == by_command.stdout
     assert "## You" in by_command.stdout
     assert "Say hello." in by_command.stdout
-
-
-@pytest.mark.timeout(60)
-def test_the_welcome_screen_goes_on_by_itself_when_a_server_appears(tmp_path):
-    configure(tmp_path, STEADY)
-    with free_port() as port:
-        screen = LMChatScreen(tmp_path, env={"LMCHAT_ENDPOINT": f"http://127.0.0.1:{port}"})
-        try:
-            screen.wait_for("Nothing answers at")
-            screen.wait_for("refused")
-        except BaseException:
-            screen.close()
-            raise
-    with screen, RealServer(port=port):
-        screen.wait_ready()
-        screen.ask("Say hello.")
-        screen.wait_answered()
-        assert answers(screen.home)[0].state is AnswerState.COMPLETE
-
-
-@pytest.mark.timeout(60)
-def test_resizing_all_the_time_neither_breaks_nor_loses_the_end(screen):
-    screen.ask(LONG_PROMPT)
-    screen.wait_for(", 20,")
-    sizes = [(40, 12), (80, 24), (200, 60), (109, 30), (110, 30), (60, 20), (79, 24), (120, 40)]
-    for number, (columns, lines) in enumerate(sizes * 3):
-        screen.resize(columns, lines)
-        wanted = number + 2  # several frames may lie between two sizes
-        seen = len(screen.raw)
-        screen.wait_until(lambda seen=seen, wanted=wanted: len(screen.raw) > seen + wanted, "it draws", 5)
-    screen.wait_until(lambda: "streaming" in screen.text, "the wide screen again")
-    screen.wait_until(lambda: _last_number(screen) > 100, "the newest numbers are seen: it follows")
-    screen.type("\x1b")
-    screen.wait_stopped()
-    (answer,) = answers(screen.home)
-    numbers = [int(word) for word in re.findall(r"\d+", answer.text)]
-    shown = _last_number(screen)
-    assert numbers[:-1] == list(range(1, len(numbers)))
-    assert abs(shown - len(numbers)) <= 1
 
 
 def _last_number(screen: LMChatScreen) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import stat
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -61,16 +60,6 @@ def test_a_terminal_alone_is_sent_the_source_and_nothing_is_promised(tmp_path: P
         screen.wait_for("it does not")
         assert copied(screen.raw) == [source(tmp_path)]
         assert "Copied" not in screen.text
-
-
-def test_without_any_clipboard_it_is_a_private_file_whose_path_is_told(tmp_path: Path) -> None:
-    with answered(tmp_path, env={"TERM": "linux"}) as screen:
-        screen.type("y")
-        file = tmp_path / "lmchat" / "copied.txt"
-        screen.wait_for("No clipboard can be reached; saved as")
-        assert file.read_text() == source(tmp_path)
-        assert stat.S_IMODE(file.stat().st_mode) == 0o600
-        assert copied(screen.raw) == []
 
 
 def test_a_tool_that_hangs_holds_up_no_key(tmp_path: Path) -> None:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import signal
 import sys
-import time
 
 import pytest
 
 from lmchat.domain.message import AnswerState
 from tests.support.failing_lmchat import SECRET
-from tests.support.lmchat_screen import LMChatScreen, answers, stored
+from tests.support.lmchat_screen import LMChatScreen, answers
 from tests.support.scripted_products import CHAT, llama_cpp
-from tests.support.scripted_server import DONE, Gate, Pause, Reply, ScriptedServer, finish, sse
+from tests.support.scripted_server import DONE, Gate, ScriptedServer, finish, sse
 
 BREAKING = (sys.executable, "-m", "tests.support.failing_lmchat", "0")
 WORDS = [f"word{number} " for number in range(1, 2001)]
@@ -121,56 +120,3 @@ def test_an_app_that_hangs_ends_with_sigterm_and_loses_a_quarter_second_at_most(
     (answer,) = answers(streaming.home)
     assert answer.text.split() == [word.strip() for word in WORDS[:5]]
     assert answer.state is AnswerState.INTERRUPTED
-
-
-class TimedSteps:
-    """Steps that note when each of them was taken to be sent."""
-
-    def __init__(self, reply: Reply) -> None:
-        self.steps = reply.steps
-        self.taken: list[tuple[float, bytes]] = []
-
-    def __iter__(self):
-        for step in self.steps:
-            if isinstance(step, bytes):
-                self.taken.append((time.monotonic(), step))
-            yield step
-
-
-def test_after_kill_9_all_but_the_last_moment_is_there_and_can_be_continued(tmp_path):
-    with llama_cpp(ScriptedServer()) as server:
-        steps = TimedSteps(sse(*[step for word in WORDS for step in (word, Pause(0.01))]))
-        server.on(CHAT, Reply(steps=steps))
-        with LMChatScreen(tmp_path, server.url) as screen:
-            screen.wait_ready()
-            screen.ask("Go on for ever.")
-            screen.wait_for("word120 ")
-            killed_s = time.monotonic()
-            screen.kill(signal.SIGKILL)
-            screen.wait_exit()
-        sent = [data for taken_s, data in steps.taken if taken_s < killed_s - 0.35]
-        owed = sum(data.count(b'"content": "word') for data in sent)
-        prompt, answer = stored(tmp_path).messages
-        assert prompt.text == "Go on for ever."
-        kept = answer.text.split()
-        assert kept == [word.strip() for word in WORDS[: len(kept)]]
-        assert len(kept) >= owed > 50
-        assert answer.state is AnswerState.INTERRUPTED
-
-        server.on(CHAT, sse("THE_END", finish(), DONE))
-        with LMChatScreen(tmp_path, server.url, "-r", "last") as screen:
-            screen.wait_ready()
-            screen.wait_for(kept[-1])
-            screen.wait_for("interrupted")
-            screen.type("\x1b[1;3A")
-            screen.wait_for("continue")
-            screen.type("a")
-            screen.wait_for("THE_END", timeout_s=3)
-            screen.wait_until(
-                lambda: _newest(tmp_path).state is AnswerState.COMPLETE, "the answer is complete"
-            )
-        assert _newest(tmp_path).text == answer.text + "THE_END"
-
-
-def _newest(home):
-    return answers(home)[-1]

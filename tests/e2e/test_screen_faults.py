@@ -131,32 +131,6 @@ def stored_texts(home) -> list[str]:
 
 
 @pytest.mark.timeout(60)
-def test_a_file_in_place_of_the_folder_costs_nothing_once_the_folder_is_back(tmp_path, server):
-    away, back, last = Gate(), Gate(), Gate()
-    server.on(CHAT, sse("begun ", away, "without a folder ", back, "and with it", last, finish(), DONE))
-    folder, aside = tmp_path / "lmchat", tmp_path / "aside"
-    with LMChatScreen(tmp_path, server.url) as screen:
-        screen.wait_ready()
-        screen.ask("Where is it?")
-        wait_on_disk(screen, "begun")
-        folder.rename(aside)
-        folder.write_text("in the way")
-        away.open()
-        screen.wait_for("Nothing is saved")
-        screen.wait_for("without a folder")
-        folder.unlink()
-        aside.rename(folder)
-        back.open()
-        wait_on_disk(screen, "begun without a folder and with it")
-        screen.wait_gone("Nothing is saved")
-        last.open()
-        screen.wait_answered()
-        screen.type("\x11")
-        assert screen.wait_exit() == 0
-    assert stored_texts(tmp_path) == ["Where is it?", "begun without a folder and with it"]
-
-
-@pytest.mark.timeout(60)
 def test_who_leaves_while_the_disk_is_full_is_told_what_was_not_saved(tmp_path, server):
     disk = FileLimit(tmp_path)
     with LMChatScreen(tmp_path, server.url) as screen:

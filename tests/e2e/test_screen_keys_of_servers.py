@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sqlite3
 import stat
@@ -13,8 +12,8 @@ import pytest
 
 from lmchat.domain.message import AnswerState
 from tests.support.lmchat_screen import STEADY, LMChatScreen, answers, configure
-from tests.support.scripted_products import CHAT, plain
-from tests.support.scripted_server import ScriptedServer, json_reply
+from tests.support.scripted_products import plain
+from tests.support.scripted_server import ScriptedServer
 
 _KEY_ROW = re.compile(r"needs key .* (\d|Enter)\b")
 KEY = "sk-secret-of-this-test-0123456789"
@@ -98,16 +97,3 @@ def test_the_dialog_can_be_left_and_asked_for_again(tmp_path):
         screen.wait_for("Paste or type it")
         enter(screen, KEY)
         screen.wait_ready()
-
-
-def test_a_key_that_is_refused_later_is_told_in_the_log_of_the_chat(tmp_path):
-    with plain(ScriptedServer()) as server, LMChatScreen(tmp_path, server.url) as screen:
-        screen.wait_ready()
-        refusal = {"error": {"message": f"Incorrect API key provided: {KEY}", "code": "invalid_api_key"}}
-        server.on(CHAT, json_reply(refusal, status=401))
-        screen.ask("Hello?")
-        screen.wait_for("copy details")
-        assert "key" in screen.chat_text()
-        failure = answers(tmp_path)[-1].failure
-        assert failure.kind == "auth"
-        assert json.dumps(failure.message)

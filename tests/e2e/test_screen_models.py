@@ -71,33 +71,6 @@ def test_a_picked_model_holds_from_the_next_turn_and_keeps_the_conversation(scre
     assert [one.json["model"] for one in server.seen(CHAT)] == ["small", "large"]
 
 
-def test_alt_1_goes_back_to_the_model_before(screen, server):
-    screen.type("\x0f")
-    screen.wait_for("middle")
-    screen.type("larg")
-    screen.wait_gone("middle")
-    screen.type("\r")
-    screen.wait_for(re.compile("● large · "))
-    screen.type("\x1b2")
-    screen.wait_for(re.compile("● small · "))
-    screen.ask("Who answers?")
-    screen.wait_answered()
-    assert server.seen(CHAT)[-1].json["model"] == "small"
-
-
-def test_esc_leaves_the_picker_and_all_as_it_was(screen, server):
-    screen.type("\x0f")
-    screen.wait_for("middle")
-    screen.type("larg")
-    screen.wait_gone("middle")
-    screen.type("\x1b")
-    screen.wait_gone("Esc leave")
-    screen.ask("Who answers?")
-    screen.wait_answered()
-    assert server.seen(CHAT)[-1].json["model"] == "small"
-    assert server.seen("POST /models/load") == []
-
-
 def test_the_model_of_the_last_run_is_used_again(tmp_path, server):
     with LMChatScreen(tmp_path, server.url) as screen:
         screen.wait_for(re.compile("● small · "))
@@ -113,20 +86,6 @@ def test_the_model_of_the_last_run_is_used_again(tmp_path, server):
         screen.wait_exit()
     with LMChatScreen(tmp_path, server.url) as screen:
         screen.wait_for(re.compile("● large · "))
-
-
-def test_a_server_without_a_loaded_model_opens_the_picker(tmp_path):
-    scripted = router(ScriptedServer(), small="unloaded", large="unloaded")
-    with scripted as server, LMChatScreen(tmp_path, server.url) as screen:
-        screen.wait_for("small")
-        screen.wait_for("large")
-        screen.type("larg")
-        screen.wait_gone("small")
-        screen.type("\r")
-        screen.wait_for(re.compile("[●◆] large · "))
-        screen.ask("Hello?")
-        screen.wait_answered()
-        assert server.seen(CHAT)[-1].json["model"] == "large"
 
 
 def test_the_picker_opens_without_a_second_look_at_the_server(tmp_path):

@@ -72,35 +72,3 @@ def test_escape_drops_a_selection_and_two_presses_take_a_word(tmp_path, size):
         screen.type("\x03")
         screen.wait_until(lambda: copied(screen.raw), "the copy")
         assert copied(screen.raw) == ["end"]
-
-
-def test_keys_select_messages_and_y_copies_them(tmp_path):
-    with answered(tmp_path, (120, 40)) as screen:
-        screen.type("\x1b[1;3A")
-        screen.wait_for("regenerate")
-        screen.type("\x1b[1;2A")
-        screen.wait_for("^C copy")
-        screen.type("y")
-        screen.wait_until(lambda: copied(screen.raw), "the copy")
-        assert copied(screen.raw) == [f"What is it?\n\n{ANSWER}"]
-
-
-def test_find_goes_from_hit_to_hit_in_its_bar_and_with_n_in_the_log(tmp_path):
-    with answered(tmp_path, (120, 40)) as screen:
-        screen.type("\x06it")
-        screen.wait_for("1/2")
-        screen.type("\r")
-        screen.wait_for("2/2")
-        screen.type("\x1b[A")
-        screen.wait_for("1/2")
-        screen.type("\t")
-        screen.wait_for("regenerate")
-        screen.type("n")
-        screen.wait_for("2/2")
-        screen.wait_time(0.5)  # letters that follow each other faster are a word
-        screen.type("N")
-        screen.wait_for("1/2")
-        screen.type("\x1b")
-        screen.wait_gone("1/2")
-        screen.type("words")
-        screen.wait_until(lambda: "words" in screen.prompt_text, "words in the prompt")

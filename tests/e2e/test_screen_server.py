@@ -11,7 +11,7 @@ from lmchat.domain.message import AnswerState
 from tests.support.lmchat_screen import LONG_PROMPT, STEADY, LMChatScreen, answers, configure
 from tests.support.real_server.server import RealServer
 from tests.support.scripted_products import CHAT, llama_cpp
-from tests.support.scripted_server import DONE, Cut, ScriptedServer, finish, html_reply, json_reply, sse
+from tests.support.scripted_server import Cut, ScriptedServer, html_reply, json_reply, sse
 
 _UP = re.compile(r"● llama\.cpp +ready")
 _DOWN = re.compile(r"× llama\.cpp +down")
@@ -57,16 +57,6 @@ def test_a_server_killed_during_an_answer_leaves_the_text_and_one_clear_card(tmp
         assert ", 20," in answer.text
 
 
-def test_f5_looks_at_once(screen, server):
-    screen.wait_for(_UP)
-    server.stop()
-    screen.type("\x1b[15~")
-    screen.wait_for(_DOWN, timeout_s=2)
-    server.start()
-    screen.type("\x1b[15~")
-    screen.wait_for(_UP, timeout_s=2)
-
-
 def test_a_cut_stream_is_one_sentence_and_keeps_the_text(screen, server):
     server.on(CHAT, sse("this came ", "and then", Cut(is_reset=True)))
     screen.ask("Cut this.")
@@ -75,18 +65,6 @@ def test_a_cut_stream_is_one_sentence_and_keeps_the_text(screen, server):
     assert "this came and then" in screen.text
     assert screen.text.count("Streaming failed") == 1
     assert answers(screen.home)[0].text == "this came and then"
-
-
-def test_a_cut_answer_is_continued_by_one_key(screen, server):
-    server.on(CHAT, sse("this came ", Cut(is_reset=True)))
-    screen.ask("Cut this.")
-    screen.wait_for("interrupted")
-    server.on(CHAT, sse("and the rest", finish(), DONE))
-    screen.type("\x1b[1;3A")
-    screen.wait_for("regenerate")
-    screen.type("a")
-    screen.wait_for("this came and the rest")
-    screen.wait_for("‹2/2›")
 
 
 def test_a_server_that_is_gone_when_a_prompt_is_sent_is_named_and_the_prompt_kept(screen, server):
@@ -132,7 +110,6 @@ def test_nothing_at_the_given_address_is_called_refused(tmp_path):
 @pytest.mark.parametrize(
     ("reply", "sentence"),
     [
-        (html_reply("<h1>Bad gateway</h1>", status=502), "502"),
         (html_reply("<title>Please log in</title>"), "a web page answered"),
         (json_reply({"error": {"message": "the model broke", "code": 500}}, status=500), "the model broke"),
         (json_reply({"unexpected": True}), "no answer"),

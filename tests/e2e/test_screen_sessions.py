@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import signal
 
 import pytest
 
 from lmchat.domain.message import AnswerState
 from tests.support.lmchat_screen import LMChatScreen, answers, stored, stored_draft, stored_titles
-from tests.support.programs import LMCHAT, run
 from tests.support.scripted_products import CHAT, answer, llama_cpp
 from tests.support.scripted_server import DONE, Gate, ScriptedServer, finish, sse
 
@@ -94,21 +92,6 @@ def test_the_newest_session_is_reopened_and_goes_on(tmp_path, server):
     assert len(stored(tmp_path).messages) == 4
 
 
-def test_words_of_another_session_are_found_and_shown(screen, server):
-    server.on(CHAT, answer("A heron stands in the shallow water."))
-    screen.ask("Tell me of birds.")
-    screen.wait_answered()
-    screen.type("\x0e")
-    screen.wait_gone("A heron")
-    screen.type("\x0b")
-    screen.wait_for("Search")
-    screen.type("shallow")
-    screen.wait_for("heron")
-    screen.type("\r")
-    screen.wait_for("A heron stands in the shallow water.")
-    screen.wait_for("Tell me of birds.")
-
-
 def test_a_session_that_does_not_exist_is_one_sentence(tmp_path, server):
     with LMChatScreen(tmp_path, server.url, "-r", "nosuchsession") as screen:
         screen.wait_for("nosuchsession")
@@ -116,21 +99,3 @@ def test_a_session_that_does_not_exist_is_one_sentence(tmp_path, server):
         screen.wait_ready()
         screen.ask("Go on anyway.")
         screen.wait_answered()
-
-
-def test_what_is_imported_on_the_screen_is_there_for_the_next_question_and_for_commands(
-    screen, server, tmp_path
-):
-    talk = [{"role": "user", "content": "Which herbs?"}, {"role": "assistant", "content": "Basil and thyme."}]
-    file = tmp_path / "talk.json"
-    file.write_text(json.dumps(talk))
-    screen.ask(f"/import {file}")
-    screen.wait_for("Basil and thyme.")
-    server.on(CHAT, answer("Also dill."))
-    screen.ask("More?")
-    screen.wait_for("Also dill.")
-    sent = server.wait_for(CHAT)
-    assert [one["content"] for one in sent.json["messages"]] == ["Which herbs?", "Basil and thyme.", "More?"]
-    screen.wait_until(lambda: stored_titles(screen.home) == ["Which herbs?"], "one session on the disk")
-    again = run([*LMCHAT, "import", str(file)], home=tmp_path)
-    assert "“Which herbs?” is there already" in again.stdout

@@ -29,10 +29,7 @@ def server():
 @contextmanager
 def two_screens(home, server, *words):
     """Start two at one moment."""
-    with (
-        LMChatScreen(home, server.url, *words) as one,
-        LMChatScreen(home, server.url, *words) as other,
-    ):
+    with LMChatScreen(home, server.url, *words) as one, LMChatScreen(home, server.url, *words) as other:
         one.wait_ready()
         other.wait_ready()
         yield one, other

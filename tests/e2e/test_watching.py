@@ -14,7 +14,6 @@ from tests.support.scripted_server import DONE, Gate, ScriptedServer, finish, ss
 pytestmark = pytest.mark.timeout(60)
 
 ELSEWHERE = "another lmchat writes this"
-ALT_UP = "\x1b[1;3A"
 FOCUS = "\x1b[O\x1b[I"
 
 
@@ -52,25 +51,6 @@ def test_what_another_has_written_is_seen_when_the_window_gets_the_focus(writer,
         watcher.type(FOCUS)
         watcher.wait_for("it begins it goes on it ends")
         watcher.wait_gone(ELSEWHERE)
-        leave(watcher, writer)
-
-
-def test_one_that_was_stopped_there_can_be_gone_on_with_here(writer, server):
-    server.on(CHAT, sse("it begins ", Gate(), "never", finish(), DONE))
-    writer.ask("Go on.")
-    with watched(writer, server) as watcher:
-        watcher.wait_ready()
-        watcher.wait_for(ELSEWHERE)
-        writer.type("\x1b")
-        writer.wait_stopped()
-        watcher.type(FOCUS)
-        watcher.wait_stopped()
-        server.on(CHAT, sse("and the rest", finish(), DONE))
-        watcher.type(ALT_UP)
-        watcher.wait_for("a continue")
-        watcher.type("a")
-        watcher.wait_for("and the rest")
-        watcher.wait_answered()
         leave(watcher, writer)
 
 
