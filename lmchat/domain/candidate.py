@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from enum import Enum, StrEnum, auto
+from itertools import takewhile
 from pathlib import PurePath
 
 from msgspec import Struct
@@ -14,11 +15,11 @@ from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Prod
 from lmchat.errors import LMChatError, NoServerFound, RequestInvalid, ServerRejected, ServerUnavailable
 
 _RECENT = 9
-"""As many as there are keys Alt+1 … Alt+9."""
+"""One for each of the keys Alt+1 … Alt+9."""
 
 
 class Remembered(Struct, frozen=True, kw_only=True):
-    """Choices that were made on the screen; lmchat never writes the configuration file."""
+    """Choices that were made on the screen, kept for the next run."""
 
     endpoint: str = ""
     model: str = ""
@@ -29,7 +30,6 @@ class Remembered(Struct, frozen=True, kw_only=True):
     has_telemetry: bool = True
 
     def with_model(self, endpoint: str, model: str) -> Remembered:
-        """Return it with a model as the last used one."""
         others = [pair for pair in self.recent if pair != (endpoint, model)]
         return replace(self, endpoint=endpoint, model=model, recent=((endpoint, model), *others)[:_RECENT])
 
@@ -91,19 +91,19 @@ def arrive_at(candidate: Candidate, *, model: str, remembered: Remembered) -> Ar
 
 
 def has_model(candidate: Candidate) -> bool:
-    """Whether a server has, or soon has, any model to talk to, in memory or not."""
+    """Whether a server has a model to chat with, in memory or not, or is loading one."""
     return candidate.verdict in (Verdict.READY, Verdict.LOADING) or any(
         not info.is_embedding for info in candidate.models
     )
 
 
 def is_forbidden(candidate: Candidate) -> bool:
-    """Whether the allow-list kept lmchat from asking there."""
+    """Whether the allow-list forbids requests to it."""
     return candidate.kind in ("not_allowed", "insecure")
 
 
 def can_be_allowed(candidate: Candidate) -> bool:
-    """Whether nothing but the user's word is missing for it to be asked."""
+    """Whether the user only has to allow requests to it."""
     return candidate.kind == "not_allowed"
 
 
@@ -138,7 +138,7 @@ def arrive(candidates: Sequence[Candidate], *, model: str, remembered: Remembere
 
 
 def why_unusable(candidates: Sequence[Candidate]) -> LMChatError:
-    """Return why none of these servers can be used: that of the best one that is there at all."""
+    """Return why none of these servers can be used, by the best of those that answer."""
     there = [one for one in candidates if one.verdict not in _NO_SERVER]
     named = [one for one in candidates if one.is_own]
     best = next((one for one in there if one.verdict.is_server or one in named), None)
@@ -161,7 +161,7 @@ def why_unusable(candidates: Sequence[Candidate]) -> LMChatError:
 
 
 def why_no_model(arrival: Arrival) -> RequestInvalid:
-    """Return what to say where a server has no model that could be meant."""
+    """Return the error for a server without a model to choose."""
     names = ", ".join(model.model_id for model in _models(arrival) if not model.is_embedding)
     hint = f"Name one with -m MODEL: {names}." if names else "The server has none; download one there first."
     product = arrival.candidate.product if arrival.candidate else Product.LM_STUDIO
@@ -179,7 +179,6 @@ def _by_id(candidate: Candidate, model_id: str) -> ModelInfo | None:
 
 
 def _rank(candidate: Candidate, remembered: Remembered) -> tuple[bool, bool, bool]:
-    """Sort key; the sort is stable, so the order of the list decides among equals."""
     return (
         not candidate.is_own,
         candidate.endpoint.url != remembered.endpoint,
@@ -194,7 +193,6 @@ class Grade(StrEnum):
     WARNING = "warning"
     FAULT = "fault"
     ABSENT = "absent"
-    """It is not there, and need not be."""
     NOT_TRIED = "not tried"
 
 
@@ -212,33 +210,31 @@ class Group(StrEnum):
 
 
 class Finding(Struct, frozen=True):
-    """One row of the report; its texts may come from outside, and pass the filter where they are shown."""
+    """One row of the report; its texts may come from outside and are filtered where they are shown."""
 
     group: Group
     check: str
-    """Name of the check for scripts: `server`, `store.whole`; rows of several servers share theirs."""
+    """Name for scripts, as `server` or `store.whole`; rows of several servers share it."""
     name: str
     grade: Grade
     cause: str
     next_step: str = ""
-    """The step that helps, where there is a command the exact one; empty where none is needed."""
     facts: Mapping[str, object] = {}
-    """Figures and names for scripts; never a key."""
 
 
 class Lifetime(Enum):
-    """Fate of a server when lmchat ends."""
+    """Relation of a start command to its server, and whether the server ends with lmchat."""
 
     BRIEF = auto()
-    """The command ends by itself; the server belongs to a program that runs anyway, and goes on."""
+    """The command ends; the server belongs to another program and continues."""
     FREE = auto()
-    """The command is the server, and goes on."""
+    """The command is the server and continues."""
     TIED = auto()
-    """The command is the server, and ends with lmchat, however lmchat ends."""
+    """The command is the server and ends with lmchat, also when lmchat is killed."""
 
 
 class ServerStart(Struct, frozen=True, kw_only=True):
-    """A command line that starts a server; run as it stands, by no shell, and only when the user says so."""
+    """A command line that starts a server; run without a shell, and only when the user agrees."""
 
     product: Product
     argv: tuple[str, ...]
@@ -247,17 +243,12 @@ class ServerStart(Struct, frozen=True, kw_only=True):
 
     @property
     def command(self) -> str:
-        """The command as a person would type it; it may hold anything."""
         return shlex.join(self.argv)
 
     @property
     def short(self) -> str:
-        """Program and verbs without folder and options, for sentences."""
-        verbs = []
-        for word in self.argv[1:]:
-            if word.startswith("-"):
-                break
-            verbs.append(word)
+        """Program and verbs, without folder and options."""
+        verbs = takewhile(lambda word: not word.startswith("-"), self.argv[1:])
         return " ".join((PurePath(self.argv[0]).name, *verbs))
 
 
@@ -266,9 +257,7 @@ class PortHolder(Struct, frozen=True, kw_only=True):
 
     port: int
     addresses: tuple[str, ...] = ()
-    """On which addresses of this machine, as `127.0.0.1` or `::`."""
     program: str = ""
-    """Name of the program, never its arguments: they may hold a key. Empty where it cannot be seen."""
     pid: int | None = None
     user: str = ""
 
@@ -280,15 +269,12 @@ class PortHolder(Struct, frozen=True, kw_only=True):
 
 
 class Installed(Struct, frozen=True, kw_only=True):
-    """A model server that is on this machine, whether it runs or not."""
+    """A model server that is installed on this machine; a field is empty where there is no such thing."""
 
     product: Product
     program: str = ""
-    """Path of its program on the command line; empty where there is none."""
     folder: str = ""
-    """Its folder of data, or where the application stands; empty where there is none."""
     start: tuple[str, ...] = ()
-    """The command line that starts its server; empty where there is none, or more must be known."""
     start_words: str = ""
     endpoint: Endpoint | None = None
-    """Where its server will answer, if the environment says another place than the usual one."""
+    """Address of its server, where the environment sets another than the usual one."""

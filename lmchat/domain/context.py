@@ -1,4 +1,4 @@
-"""Size of a conversation in tokens: estimates, and what of it fits into a model's context window."""
+"""Estimates of tokens, and the part of a conversation that fits into the context window."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from msgspec import Struct
 from lmchat.domain.message import ChatMessage, Role
 
 MESSAGE_OVERHEAD_TOKENS = 4
-"""What a chat template adds around a message, about."""
+"""About what a chat template adds to a message."""
 KEPT_MESSAGES = 2
-"""The last messages that always stay."""
 _WIDE = re.compile("[^\0-\u2e7f]")
-"""CJK, emoji and their like, from U+2E80 on."""
 _ASCII = bytes(range(128))
 
 
@@ -28,7 +26,7 @@ def raw_tokens(text: str) -> float:
 
 
 def estimate_tokens(text: str, *, factor: float = 1.0) -> int:
-    """Estimate the tokens of a text; `factor` corrects for one model what its server counted."""
+    """Estimate the tokens of a text; `factor` is the correction for a model."""
     return max(1, round(raw_tokens(text) * factor)) if text else 0
 
 
@@ -38,7 +36,7 @@ def estimate_message(message: ChatMessage, *, factor: float = 1.0) -> int:
 
 
 def counted_tokens(message: ChatMessage) -> int:
-    """Return the tokens of the talk up to an answer's end, as the server counted them; 0 where it did not."""
+    """Return the tokens up to an answer's end, as the server counted them; 0 where it did not."""
     receipt = message.receipt
     if message.role is not Role.ASSISTANT or receipt is None or receipt.is_estimated:
         return 0
@@ -51,18 +49,14 @@ class ContextPlan(Struct, frozen=True, kw_only=True):
     """Part of a conversation that will be sent."""
 
     messages: tuple[ChatMessage, ...]
-    """The system prompt, if any, then what is kept, oldest first."""
     left_out: int
     tokens: int
-    """Estimate for what is sent."""
     needed_tokens: int
-    """Estimate for the whole conversation."""
     limit: int | None
     reserve: int
 
     @property
     def fits(self) -> bool:
-        """Whether nothing has to be left out and what must stay has room."""
         return self.limit is None or self.needed_tokens + self.reserve <= self.limit
 
 

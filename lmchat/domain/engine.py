@@ -20,26 +20,22 @@ class EngineState(Enum):
 
 
 class ModelFile(Struct, frozen=True, kw_only=True):
-    """A model on this disk; what its header does not tell is empty or None, never guessed."""
+    """A model on this disk; what its header does not tell is empty or None."""
 
     path: Path
-    """The file, of several parts the first."""
     name: str
-    """Name; unique among the listed files."""
+    """Unique among the listed files."""
     size_bytes: int
-    """Of all parts."""
     source: str = ""
-    """Whose folder it lies in: `LM Studio`, `Ollama`, …"""
+    """Program whose folder holds it: `LM Studio`, `Ollama`, …"""
     quantization: str = ""
     architecture: str = ""
     title: str = ""
-    """Title in the file; it may hold anything."""
     context_max: int | None = None
     parts: int = 1
     is_demo: bool = False
 
     def info(self, endpoint: Endpoint, state: LoadState = LoadState.UNKNOWN) -> ModelInfo:
-        """Return it as a model that the built-in engine serves, or would serve, at an address."""
         return ModelInfo(
             model_id=self.name,
             endpoint=endpoint,
@@ -70,5 +66,4 @@ class FetchProgress(Struct, frozen=True, kw_only=True):
 
     @property
     def fraction(self) -> float:
-        """0 to 1."""
         return min(self.done_bytes / self.total_bytes, 1.0) if self.total_bytes else 0.0

@@ -29,7 +29,6 @@ class AnswerState(StrEnum):
     INTERRUPTED = "interrupted"
     """Connection, server or crash ended it; some text had arrived."""
     FAILED = "failed"
-    """It ended before any text came."""
 
 
 _NO_REASON = "no finish reason"
@@ -47,7 +46,6 @@ class TextPart(Struct, frozen=True, kw_only=True, array_like=True, tag="text"):
     """Text of a message."""
 
     text: str
-    """Markdown, as received."""
 
 
 class ReasoningPart(Struct, frozen=True, kw_only=True, array_like=True, tag="reasoning"):
@@ -60,14 +58,12 @@ class RefusalPart(Struct, frozen=True, kw_only=True, array_like=True, tag="refus
     """The words in which a model refuses to answer."""
 
     text: str
-    """Markdown, as received."""
 
 
 class ToolCallPart(Struct, frozen=True, kw_only=True, array_like=True, tag="tool_call"):
     """A call of a tool that a model asked for; shown, never run."""
 
     call_id: str
-    """The server's id of the call, may be empty."""
     name: str
     arguments: str
     """JSON as received; may be broken."""
@@ -80,11 +76,8 @@ class Failure(Struct, frozen=True, kw_only=True):
     """Why an answer is not complete."""
 
     kind: str
-    """As `LMChatError.kind`."""
     message: str
-    """One sentence: what happened."""
     hint: str = ""
-    """One sentence: the next step."""
     details: str = ""
     failure_id: str = ""
     """Short id under which the log file has more."""
@@ -103,12 +96,9 @@ class Receipt(Struct, frozen=True, kw_only=True):
     is_estimated: bool = True
     """Whether `completion_tokens` is our estimate rather than the server's count."""
     elapsed_ms: float = 0.0
-    """Time from sending to the end."""
     reasoning_ms: float | None = None
     finish_reason: str = ""
-    """The server's word; empty where it gave none."""
     retries: int = 0
-    """Tries beyond the first."""
     asked: str = ""
     """The model asked for, where another one answered."""
     limit: Limit | None = None
@@ -148,27 +138,20 @@ class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True):
     """One entry of a chat: a node of the session's tree."""
 
     message_id: str
-    """Unique over all sessions."""
     role: Role
     """Author; a system message applies from here on along the path."""
     parts: tuple[Part, ...]
     created_at: datetime
-    """When it was begun, with time zone."""
     parent_id: str | None = None
     """The message before it; None for a root."""
     state: AnswerState = AnswerState.COMPLETE
-    """Prompts are always complete."""
     model: str = ""
-    """The model that answered, as the server named it."""
     endpoint: str = ""
-    """URL of the server that answered."""
     receipt: Receipt | None = None
-    """Figures of an answer that has ended."""
     failure: Failure | None = None
     version: int = 1
     """Place among its siblings (same parent and role), counted from 1."""
     versions: int = 1
-    """Number of these siblings."""
 
     @property
     def text(self) -> str:
@@ -184,12 +167,10 @@ class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True):
 
     @property
     def reasoning(self) -> str:
-        """All that was thought."""
         return "".join(part.text for part in self.parts if isinstance(part, ReasoningPart))
 
     @property
     def tool_calls(self) -> tuple[ToolCallPart, ...]:
-        """The tools it asked for."""
         return tuple(part for part in self.parts if isinstance(part, ToolCallPart))
 
 
@@ -227,7 +208,6 @@ class AttachedFile(Struct, frozen=True, kw_only=True):
     name: str
     size_bytes: int
     source: str
-    """Its text in the prompt, with heading and fence."""
     text: str
 
 

@@ -14,17 +14,14 @@ class Sampling(Struct, frozen=True, kw_only=True):
     """Sampling parameters; None is not sent."""
 
     temperature: float | None = None
-    """0 to 2."""
     top_p: float | None = None
-    """0 to 1."""
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
     seed: int | None = None
-    """For answers that repeat, where the server can."""
     reasoning_effort: str = ""
-    """How much to think: `none` to `max`, where server and model can."""
+    """`none` to `max`, where server and model can."""
     keep_loaded_s: int | None = None
-    """How long the model stays in memory unused, where a request can say so."""
+    """Seconds that the model stays in memory unused, where a request can say so."""
 
 
 class AnyText(Struct, frozen=True, kw_only=True):
@@ -44,15 +41,14 @@ class FittingValue(Struct, frozen=True, kw_only=True):
 
 
 Output = AnyText | AnyObject | FittingValue
-"""Wanted form of an answer; a server may answer in another one."""
+"""Wanted form of an answer; the server may ignore it."""
 
 
 class ChatRequest(Struct, frozen=True, kw_only=True):
-    """One turn for the proxy-client layer; checked there before anything is sent."""
+    """The request of a turn."""
 
     endpoint: Endpoint
     product: Product
-    """Known product at the address (R-12)."""
     model: str
     messages: tuple[ChatMessage, ...]
     """Oldest first; only the last one is sent with its reasoning, where it is an answer to continue."""

@@ -58,25 +58,12 @@ class Verdict(StrEnum):
 
     @property
     def is_server(self) -> bool:
-        """Whether a model server answers there, in whatever state."""
-        return self in _SERVERS
+        return self.is_usable or self in (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED, Verdict.HOST_BLOCKED)
 
     @property
     def is_usable(self) -> bool:
         """Whether a chat can begin without another step of the user."""
         return self in (Verdict.READY, Verdict.LOADING, Verdict.NO_MODEL)
-
-
-_SERVERS = frozenset(
-    {
-        Verdict.READY,
-        Verdict.LOADING,
-        Verdict.NO_MODEL,
-        Verdict.NEEDS_KEY,
-        Verdict.KEY_REJECTED,
-        Verdict.HOST_BLOCKED,
-    }
-)
 
 
 class LoadState(StrEnum):
@@ -89,16 +76,13 @@ class LoadState(StrEnum):
 
 
 class Endpoint(Struct, frozen=True, kw_only=True):
-    """The address of a server, parsed once; comparisons are of parts, never of strings."""
+    """The address of a server."""
 
     scheme: str
-    """`http` or `https`."""
     host: str
-    """Lower case, without brackets."""
+    """Lower case, without brackets around IPv6 addresses."""
     port: int
-    """Always explicit."""
     path: str = "/v1"
-    """Base path of the OpenAI-compatible API, without a slash at its end."""
 
     @classmethod
     def parse(cls, text: str) -> Endpoint:
@@ -132,32 +116,30 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 
     @property
     def netloc(self) -> str:
-        """Host and port as a URL writes them."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port."""
         return f"{self.scheme}://{self.netloc}"
 
     @property
     def base_url(self) -> str:
-        """Where `/chat/completions` and `/models` hang."""
+        """Address with its version, for `/chat/completions` and `/models`."""
         return f"{self.origin}{self.path}"
 
     @property
     def root_url(self) -> str:
-        """Where `/health` and the native APIs hang: the base without its version."""
+        """Address without `/v1`, for `/health` and the native APIs."""
         return f"{self.origin}{re.sub(r'/v1$', '', self.path)}"
 
     @property
     def url(self) -> str:
-        """The short form that people see and scripts get: without a trailing `/v1`."""
+        """Address as people and scripts see it, without `/v1`."""
         return self.root_url
 
     @property
     def is_loopback(self) -> bool:
-        """Whether it is this machine: `localhost` or a loopback address, nothing that resolves."""
+        """Whether it is `localhost` or a loopback address; no name is resolved."""
         if self.host == "localhost":
             return True
         address = _address(self.host)
@@ -168,28 +150,25 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 
     @property
     def is_local(self) -> bool:
-        """Whether its address is one of this machine or of a private network."""
+        """Whether it is an address of this machine or of a private network."""
         address = _address(self.host)
         return self.is_loopback or (address is not None and address.is_private)
 
     @property
     def is_near(self) -> bool:
-        """Whether it is in the user's own network, be it by a name that only that network knows.
-
-        It decides what is tried again and how much at a time; which proxy leads there, `is_local` does.
-        """
+        """Whether it is in the user's own network, also by a name that only that network knows."""
         if self.is_loopback or _address(self.host) is not None:
             return self.is_local
         return "." not in self.host or self.host.endswith(_OWN_ZONES)
 
     @property
     def place(self) -> tuple[str, int]:
-        """Return what all addresses of one server have in common, as far as an address can tell."""
+        """Key of the server, the same for all spellings of its address."""
         return "localhost" if self.is_loopback else self.host, self.port
 
 
 def is_address(text: str) -> bool:
-    """Whether a text is an address; other texts may hold a password and are never shown."""
+    """Whether a text is an address; other texts may hold a password and must not be shown."""
     try:
         Endpoint.parse(text)
     except EndpointNotAllowed:
@@ -209,52 +188,38 @@ def _refused(reason: str) -> EndpointNotAllowed:
 
 
 class ModelInfo(Struct, frozen=True, kw_only=True):
-    """A model of a server; values that the server does not tell are None or empty, never guessed."""
+    """A model of a server; what the server does not tell is None or empty."""
 
     model_id: str
-    """The name to ask for."""
     endpoint: Endpoint
-    """Where it is served."""
     product: Product
-    """By what."""
     state: LoadState = LoadState.UNKNOWN
-    """Whether it is in memory."""
     load_fraction: float | None = None
-    """How far loading is, 0 to 1."""
     is_embedding: bool = False
-    """Whether it only makes embeddings: listed last, cannot be chosen."""
+    """Whether it only makes embeddings and cannot chat."""
     params: str = ""
-    """Number of parameters as people write it, `8B`."""
     quantization: str = ""
-    """For example `Q4_K_M`."""
     context_loaded: int | None = None
-    """Tokens of the window it is loaded with (per slot)."""
     context_max: int | None = None
-    """Tokens of the largest window."""
     size_bytes: int | None = None
-    """Size on disk."""
     capabilities: tuple[str, ...] = ()
     """Of `tools`, `vision`, `reasoning`, in this order."""
     efforts: tuple[str, ...] = ()
-    """Reasoning efforts that it takes, in the server's words."""
     created: int | None = None
-    """As the server says; unix seconds."""
     owned_by: str = ""
-    """As the server says."""
 
     @property
     def place(self) -> str:
-        """Where it is, for what outlives this run."""
         return place_of(self.endpoint, self.product)
 
     @property
     def context(self) -> int | None:
-        """The window that counts: the loaded one, else the largest, else unknown."""
+        """Tokens of its window: the loaded one, else the largest."""
         return self.context_loaded or self.context_max
 
 
 def place_of(endpoint: Endpoint, product: Product) -> str:
-    """Return the name of a server in later runs: its address, which the built-in engine changes."""
+    """Return the name of a server in later runs: its address, or "built-in", as that port changes."""
     return product.value if product is Product.BUILT_IN else endpoint.url
 
 
@@ -262,29 +227,20 @@ class Candidate(Struct, frozen=True, kw_only=True):
     """An address that was probed, and the result."""
 
     endpoint: Endpoint
-    """Where."""
     product: Product
-    """Its product; the expected one where nothing answered."""
     verdict: Verdict
-    """Result of the probe."""
     latency_ms: float | None = None
-    """Time of the first answer; None where none came."""
     models: tuple[ModelInfo, ...] = ()
-    """Its models, where it told them."""
     detail: str = ""
-    """The server's or the system's own words, for details."""
     seen: str = ""
-    """The answer of something that is no usable server, in a few words: "502 Bad Gateway"; mostly empty."""
+    """Answer of something that is no usable server, as "502 Bad Gateway"."""
     kind: str = ""
-    """The kind of error that these words are, as in the table of kinds; empty where there are none."""
+    """Kind of the error, as `LMChatError.kind`; empty without one."""
     next_step: str = ""
-    """The one step that helps; empty where none is needed."""
     is_own: bool = False
-    """Whether the user named it, rather than a known port."""
 
     @property
     def finding(self) -> str:
-        """The verdict, and what was seen."""
         return f"{self.verdict}: {self.seen}" if self.seen else self.verdict.value
 
 
@@ -293,9 +249,8 @@ class ModelList(Struct, frozen=True, kw_only=True):
 
     models: tuple[ModelInfo, ...]
     age_s: float = 0.0
-    """Seconds since the oldest part was fetched."""
     is_stale: bool = False
-    """Whether a server did not answer and an old list stands in."""
+    """Whether the list is old because a server did not answer."""
 
 
 class Target(Struct, frozen=True, kw_only=True):
@@ -305,11 +260,10 @@ class Target(Struct, frozen=True, kw_only=True):
     product: Product
     model: ModelInfo | None = None
     is_loading: bool = False
-    """Whether the model is being loaded, so that what is said waits; its name may not be told yet."""
+    """Whether prompts wait because the model is being loaded; its name may not be known yet."""
     loading_since_s: float | None = None
-    """Monotonic time since when lmchat has it loaded; None where the server does it by itself."""
+    """Monotonic time at which lmchat began to load it; None where the server does."""
     loading_fraction: float | None = None
-    """How far that is, 0 to 1; None where the server does not tell."""
 
     @property
     def place(self) -> str:
@@ -325,18 +279,16 @@ class Target(Struct, frozen=True, kw_only=True):
 
 
 _FILE = re.compile(r"(-\d{5}-of-\d{5})?\.gguf$")
-"""The end of a model file, whole or in parts."""
 _TAG = re.compile(r"[:@]([^:@]*)$")
 _BUILD = re.compile(
     r"[-.](latest|gguf|mlx|\d{4}-\d\d-\d\d|\d{8}|\d{4}"
     r"|(?:ud-)?i?q\d\w*|b?fp?(?:8|16|32)|mxfp4|\d+bit|awq|gptq)$"
 )
-"""A form, a date or a quantization behind a name: which build of a model, not which model."""
 _NO_BUILD = re.compile(r"latest|gguf|mlx|\d{1,2}")
-"""Endings that name no build: `latest`, a file format, the number of an instance in LM Studio."""
+"""Endings that name no build, as the number of an instance in LM Studio."""
 
 _LONGEST = 500
-"""Longer names are compared as they are: taking endings off one after the other costs the square of that."""
+"""Longer names are compared as they are: removing their endings takes quadratic time."""
 
 
 def is_other_model(asked: str, served: str) -> bool:
@@ -351,7 +303,7 @@ def is_other_model(asked: str, served: str) -> bool:
 
 
 def _parts(full_name: str) -> tuple[str, set[str]]:
-    """Return the name itself, and the builds of it that are named."""
+    """Return the name without endings, and the builds that they name."""
     if len(full_name) > _LONGEST:
         return full_name, set()
     name = full_name.strip().casefold().replace("\\", "/").rstrip("/").rpartition("/")[2]

@@ -12,18 +12,15 @@ from lmchat.domain.path import MessagePath
 
 _LONGEST_TAG = 40
 TRASH_DAYS = 30
-"""How long a deleted session can be brought back."""
+"""Days for which a deleted session can be restored."""
 
 
 class SessionHeader(Struct, frozen=True, kw_only=True):
     """Header of a session, for the list."""
 
     session_id: str
-    """Unique; may be shortened to any unique prefix of 4 or more."""
     title: str
-    """From the first prompt, or the user's own."""
     created_at: datetime
-    """When it was begun, with time zone."""
     updated_at: datetime
     model: str = ""
     endpoint: str = ""
@@ -41,11 +38,10 @@ class Session(Struct, frozen=True, kw_only=True):
     header: SessionHeader
     messages: MessagePath = MessagePath()
     earlier_id: str | None = None
-    """The message before the first one, where only the end was read."""
+    """Id of the message before the first one, where only the end was read."""
     tree: tuple[ChatMessage, ...] = ()
-    """The messages of all branches, oldest first; empty where only the path was read."""
+    """Messages of all branches, oldest first; empty where only the path was read."""
     branch_names: dict[str, str] = field(default_factory=dict)
-    """Names of branches by the id of the first message; read with the tree."""
 
     @property
     def branches(self) -> tuple[ChatMessage, ...]:
@@ -54,24 +50,22 @@ class Session(Struct, frozen=True, kw_only=True):
 
 
 class Skipped(Struct, frozen=True, kw_only=True):
-    """A part of a file that could not be brought over, or not all of it."""
+    """A part of a file that was not imported, or not all of it."""
 
     where: str
     reason: str
-    """Why, as the rest of a sentence."""
 
 
 class ListFilter(Struct, frozen=True, kw_only=True):
     """Filter of the list of sessions."""
 
     words: str = ""
-    """Part of the title; case makes no difference."""
     tags: tuple[str, ...] = ()
-    """Beginnings of tags; each has to fit one tag."""
+    """Beginnings of tags, all of which the session must have."""
 
     @classmethod
     def typed(cls, text: str) -> ListFilter:
-        """Return what somebody means: `#word` is a tag, all else a part of the title."""
+        """Read a filter: `#word` is a tag, all else a part of the title."""
         found = text.casefold().split()
         return cls(
             words=" ".join(one for one in found if not one.startswith("#")),
@@ -88,17 +82,16 @@ class SessionsFound(Struct, frozen=True, kw_only=True):
     """A part of the list of sessions, from its beginning."""
 
     headers: tuple[SessionHeader, ...]
-    """Pinned first, then newest first; archived ones at the end."""
     total: int
 
 
 class SearchHit(Struct, frozen=True, kw_only=True):
-    """A message that holds what was searched."""
+    """A message that matches a search."""
 
     session_id: str
     title: str
     message_id: str
-    """The message; empty where only the title holds it."""
+    """Empty where only the title matches."""
     role: str
     model: str
     created_at: datetime
@@ -106,12 +99,12 @@ class SearchHit(Struct, frozen=True, kw_only=True):
     match: str
     after: str
     kind: str = "text"
-    """Place of the match: `text`, `reasoning`, `tool_call` or the `title` of the session."""
+    """`text`, `reasoning`, `tool_call` or the `title` of the session."""
     words: tuple[str, ...] = ()
 
 
 def tags_from(text: str) -> tuple[str, ...]:
-    """Return what was typed as tags: words in small letters, each once, with `#` or without."""
+    """Read tags: words in small letters, each once, with `#` or without."""
     words = (word.strip("#,")[:_LONGEST_TAG] for word in text.casefold().split())
     return tuple(dict.fromkeys(word for word in words if word))
 
@@ -131,10 +124,9 @@ def title_from(prompt: str, *, limit: int = 60) -> str:
 
 
 class Branch(Struct, frozen=True, kw_only=True):
-    """Messages that follow each other without a choice."""
+    """Messages that follow each other without a sibling."""
 
     messages: tuple[ChatMessage, ...]
-    """At least one; the first is what tells the branch from its siblings."""
     depth: int = 0
 
     @property
@@ -143,7 +135,7 @@ class Branch(Struct, frozen=True, kw_only=True):
 
     @property
     def opening(self) -> ChatMessage:
-        """The message whose first words say what it is about: not the system prompt, where there is more."""
+        """The first message that is not a system prompt, if any."""
         spoken = (message for message in self.messages if message.role is not Role.SYSTEM)
         return next(spoken, self.messages[0])
 

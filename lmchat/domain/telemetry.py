@@ -1,4 +1,4 @@
-"""Figures that the sidebar and the command line show; all measured."""
+"""Figures that the sidebar and the command line show."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ class Health(Struct, frozen=True, kw_only=True):
     product: Product | None = None
     verdict: Verdict | None = None
     since_s: float | None = None
-    """Monotonic time of the first of the checks that had this result."""
     detail: str = ""
     next_step: str = ""
     latencies_ms: tuple[float | None, ...] = ()
@@ -28,7 +27,6 @@ class Health(Struct, frozen=True, kw_only=True):
 
     @property
     def latency_ms(self) -> float | None:
-        """Of the last check; None where it failed or there was none."""
         return self.latencies_ms[-1] if self.latencies_ms else None
 
     @property
@@ -40,32 +38,21 @@ class Metrics(Struct, frozen=True, kw_only=True):
     """Counters of the proxy-client layer, kept over runs."""
 
     total_requests: int = 0
-    """Chat requests that were sent."""
     successful_requests: int = 0
-    """Those that ended well."""
     failed_requests: int = 0
-    """Those that did not."""
     stopped_requests: int = 0
-    """Those that the user stopped."""
     retries: int = 0
-    """Tries beyond the first."""
     total_response_ms: float = 0.0
-    """Sum of the times to the end, of successful requests."""
     cache_hits: int = 0
-    """Model lists taken from the cache."""
     cache_misses: int = 0
-    """Model lists that had to be fetched."""
     refused_requests: int = 0
-    """Chat requests that were refused before anything was sent."""
 
     def since(self, earlier: Metrics) -> Metrics:
-        """Return what was counted since then."""
         before = asdict(earlier)
         return Metrics(**{name: count - before[name] for name, count in asdict(self).items()})
 
     @property
     def average_response_ms(self) -> float:
-        """Mean time to the end of a successful request; 0 before the first."""
         return self.total_response_ms / self.successful_requests if self.successful_requests else 0.0
 
 
@@ -74,7 +61,6 @@ class Budget(Struct, frozen=True, kw_only=True):
 
     left: int
     limit: int
-    """Requests a minute."""
 
 
 class LedgerRow(Struct, frozen=True, kw_only=True):
@@ -97,4 +83,4 @@ class LedgerRow(Struct, frozen=True, kw_only=True):
     elapsed_ms: float
     finish_reason: str
     ended_at: datetime | None = None
-    """When it ended; the store fills it in where it is None."""
+    """The store sets it where it is None."""

@@ -76,15 +76,12 @@ class Turn(Struct, frozen=True, kw_only=True):
     stage: Stage = Stage.WAITING
     state: AnswerState = AnswerState.STREAMING
     fraction: float | None = None
-    """Progress of loading or reading, 0 to 1."""
     first_token_s: float | None = None
-    """When the first token came (R-18)."""
     last_token_s: float | None = None
     thought_from_s: float | None = None
     thought_to_s: float | None = None
     ended_s: float | None = None
     deltas: int = 0
-    """Pieces of text and thought so far; servers send about one a token."""
     chars: int = 0
     usage: UsageReported | None = None
     counted_deltas: int = 0
@@ -93,7 +90,6 @@ class Turn(Struct, frozen=True, kw_only=True):
     retries: int = 0
     stalls: int = 0
     silent_s: float = 0.0
-    """Seconds since the last byte, while stalled."""
     finish_reason: str = ""
 
     def apply(self, event: StreamEvent, now_s: float) -> Turn:  # noqa: C901, PLR0911, PLR0912 - one arm an event
@@ -183,11 +179,9 @@ class Turn(Struct, frozen=True, kw_only=True):
         return self.first_token_s - (self.started_s if self.sent_s is None else self.sent_s)
 
     def elapsed_s(self, now_s: float) -> float:
-        """Return the seconds from its start to its end, or to `now_s`."""
         return (now_s if self.ended_s is None else self.ended_s) - self.started_s
 
     def thought_s(self, now_s: float) -> float | None:
-        """Return the seconds of thinking so far; None where the model did not think."""
         if self.thought_from_s is None:
             return None
         return (now_s if self.thought_to_s is None else self.thought_to_s) - self.thought_from_s
@@ -198,7 +192,6 @@ class Turn(Struct, frozen=True, kw_only=True):
 
     @property
     def _counted(self) -> int | None:
-        """Tokens of the answer as the server counted them; None for a 0 that lags behind the text."""
         counted = self.usage.completion_tokens if self.usage is not None else None
         return None if counted == 0 and self.deltas else counted
 
@@ -320,7 +313,6 @@ class GrowingAnswer:
 
     @property
     def pieces(self) -> tuple[Piece, ...]:
-        """All that came so far, as the disk keeps it."""
         joined = ((kind, "".join(texts)) for kind, texts in self._texts.items())
         return tuple(piece for piece in joined if piece[1])
 

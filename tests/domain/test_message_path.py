@@ -39,14 +39,3 @@ def test_each_change_is_another_path():
     fresh = replace(earlier[1], parts=(TextPart(text="another"),))
     assert path.replaced(fresh) == MessagePath([earlier[0], fresh, earlier[2], *later])
     assert path.replaced(more[0]) == path == MessagePath([*earlier, *later])
-
-
-def test_the_model_before_a_message_is_that_of_the_last_answer():
-    path, names = MessagePath(talk(120)), [""]
-    for message in path:
-        names.append(message.model or names[-1])
-    assert [path.model_before(index) for index in range(len(path) + 1)] == names
-
-
-def test_extents_are_characters_and_line_ends():
-    assert list(MessagePath(talk(3)).extents()) == [(0, 0), (7, 1), (14, 2)]
