@@ -1,10 +1,10 @@
-"""A backend with the built-in engine among its servers: one like any other, but started here."""
+"""Backend with the built-in engine among its servers."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from typing import Any, cast
 
 from msgspec.structs import replace
@@ -18,7 +18,7 @@ from lmchat.services.ports import Backend, Engine
 
 STARTS_AGAIN = "The next try starts it again."
 _EXIT_WAIT_S = 1.0
-"""A connection breaks before the system tells that the process has ended."""
+"""A connection breaks before the system reports that the process has ended."""
 _VERDICTS = {EngineState.OFF: Verdict.NO_MODEL, EngineState.CRASHED: Verdict.SERVER_ERROR}
 _STATES = {EngineState.READY: LoadState.LOADED, EngineState.LOADING: LoadState.LOADING}
 
@@ -43,7 +43,6 @@ class EngineBackend:
         return getattr(self._backend, name)
 
     async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[Candidate, ...]:
-        """Look at every known place; the engine comes first where it was started."""
         found = await self._backend.detect(expected=expected)
         engine = self._engine()
         if engine is None or engine.endpoint is None:
@@ -53,14 +52,13 @@ class EngineBackend:
 
     async def check(self, endpoint: Endpoint) -> Candidate:
         engine = self._engine_at(endpoint)
-        return await (self._backend.check(endpoint) if engine is None else self._look_at(engine, endpoint))
+        return await (self._look_at(engine, endpoint) if engine else self._backend.check(endpoint))
 
     async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList:
         """List the models of one server; the engine can serve every file of this disk."""
-        engine = self._engine_at(endpoint)
-        if engine is None:
-            return await self._backend.models(endpoint, is_refresh=is_refresh)
-        return ModelList(models=(await self._look_at(engine, endpoint, is_refresh=is_refresh)).models)
+        if engine := self._engine_at(endpoint):
+            return ModelList(models=(await self._look_at(engine, endpoint, is_refresh=is_refresh)).models)
+        return await self._backend.models(endpoint, is_refresh=is_refresh)
 
     def cached_models(self) -> ModelList:
         listed, engine = self._backend.cached_models(), self._engine()
@@ -70,46 +68,37 @@ class EngineBackend:
         return replace(listed, models=(*self._last, *others))
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
-        """Send a turn; an engine that has crashed is restarted, one with another model loads the right one.
+        """Send a turn, after the engine has loaded its model, which also restarts a crashed engine.
 
         Raises:
             EngineUnavailable: it cannot be started.
             StreamInterrupted: it has crashed; also whatever the real backend raises.
         """
         engine = self._engine_at(request.endpoint)
-        if engine is None:
+        if engine is not None and not _serves(engine, request.model):
+            yield ModelLoading()
+            await self._start(engine, request.model)
+        self._streams += engine is not None
+        self._settle()
+        try:
             async with aclosing(self._backend.stream(request)) as events:
                 async for event in events:
                     yield event
-            return
-        if not _serves(engine, request.model):
-            yield ModelLoading()
-            await self._start(engine, request.model)
-        try:
-            with self._streaming():
-                async with aclosing(self._backend.stream(request)) as events:
-                    async for event in events:
-                        yield event
         except (ServerUnavailable, StreamInterrupted) as error:
-            reason = await engine.why_crashed(_EXIT_WAIT_S)
+            reason = await engine.why_crashed(_EXIT_WAIT_S) if engine else None
             if reason is None:
                 raise
             hint = f"{reason.hint} {STARTS_AGAIN}".lstrip()
             raise StreamInterrupted(reason.message, hint=hint, details=reason.details) from error
-
-    @contextmanager
-    def _streaming(self) -> Iterator[None]:
-        self._streams += 1
-        self._is_idle.clear()
-        try:
-            yield
         finally:
-            self._streams -= 1
-            if not self._streams:
-                self._is_idle.set()
+            self._streams -= engine is not None
+            self._settle()
+
+    def _settle(self) -> None:
+        (self._is_idle.clear if self._streams else self._is_idle.set)()
 
     async def count_tokens(self, request: ChatRequest) -> int | None:
-        """Return the tokens of a request's prompt; None while the engine does not serve that model."""
+        """Return the tokens of a prompt; None while the engine does not serve that model."""
         engine = self._engine_at(request.endpoint)
         if engine is not None and not _serves(engine, request.model):
             return None
@@ -122,21 +111,19 @@ class EngineBackend:
         context: int | None = None,
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
-        """Load a model; the engine does so when no answer of the model before it runs any more."""
-        engine = self._engine_at(model.endpoint)
-        if engine is None:
-            await self._backend.load(model, context=context, on_progress=on_progress)
-        else:
+        """Load a model; the engine does so when no answer is running on it any more."""
+        if engine := self._engine_at(model.endpoint):
             await self._start(engine, model.model_id, context=context)
+        else:
+            await self._backend.load(model, context=context, on_progress=on_progress)
 
     async def unload(self, model: ModelInfo) -> None:
         engine = self._engine_at(model.endpoint)
-        await (self._backend.unload(model) if engine is None else engine.unload())
+        await (engine.unload() if engine else self._backend.unload(model))
 
     async def aclose(self) -> None:
         await self._backend.aclose()
-        engine = self._engine()
-        if engine is not None:
+        if engine := self._engine():
             await engine.stop()
 
     def _engine_at(self, endpoint: Endpoint) -> Engine | None:
@@ -149,15 +136,14 @@ class EngineBackend:
         if model is None or model.name != name:
             model = next((one for one in await engine.files() if one.name == name), None)
         if model is None:
-            raise ServerRejected(
-                f"There is no model {name} on this disk any more.",
-                kind="model_missing",
-                hint="Ctrl+O lists what there is.",
-            )
+            words = f"There is no model {name} on this disk any more."
+            raise ServerRejected(words, kind="model_missing", hint="Ctrl+O lists what there is.")
         await engine.start(model, context=context)
 
     async def _look_at(self, engine: Engine, endpoint: Endpoint, *, is_refresh: bool = False) -> Candidate:
-        files = await engine.files(is_refresh=is_refresh)
+        files = list(await engine.files(is_refresh=is_refresh))
+        if engine.model is not None and all(one.path != engine.model.path for one in files):
+            files = [engine.model, *(one for one in files if one.name != engine.model.name)]
         seen = await self._answer(endpoint, is_refresh=is_refresh) if _is_up(engine) else None
         if seen is None:
             reason = await engine.why_crashed()
@@ -169,10 +155,9 @@ class EngineBackend:
                 next_step=(reason.hint or STARTS_AGAIN) if reason else "",
             )
         told = next(iter(seen.models), None)
-        models = tuple(_model(one, endpoint, engine, told) for one in _with_served(files, engine.model))
+        self._last = tuple(_model(one, endpoint, engine, told) for one in files)
         step = seen.next_step if seen.verdict is not Verdict.NO_MODEL else "Choose a model file"
-        self._last = models
-        return replace(seen, product=Product.BUILT_IN, models=models, next_step=step, is_own=True)
+        return replace(seen, product=Product.BUILT_IN, models=self._last, next_step=step, is_own=True)
 
     async def _answer(self, endpoint: Endpoint, *, is_refresh: bool) -> Candidate | None:
         if is_refresh:
@@ -192,15 +177,8 @@ def _serves(engine: Engine, name: str) -> bool:
     return _is_up(engine) and engine.model is not None and engine.model.name == name
 
 
-def _with_served(files: tuple[ModelFile, ...], served: ModelFile | None) -> tuple[ModelFile, ...]:
-    """Return the files, the served one among them even where it is in another folder."""
-    if served is None or any(one.path == served.path for one in files):
-        return files
-    return (served, *(one for one in files if one.name != served.name))
-
-
 def _model(file: ModelFile, endpoint: Endpoint, engine: Engine, told: ModelInfo | None) -> ModelInfo:
-    """Return a file as a model of the engine, with what the engine itself tells of the one it serves."""
+    """Return a file as a model of the engine, with what the engine tells of the one it serves."""
     state = LoadState.NOT_LOADED
     if engine.model is not None and engine.model.path == file.path:
         state = _STATES.get(engine.state, LoadState.NOT_LOADED)

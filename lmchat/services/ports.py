@@ -1,4 +1,4 @@
-"""Protocols that the services are used with, and stand-ins for objects that are made late."""
+"""Interfaces to network, disk and engine, and stand-ins for objects that are made late."""
 
 from __future__ import annotations
 
@@ -23,22 +23,19 @@ class Backend(Protocol):
     """The proxy-client layer; every method may raise `LMChatError`."""
 
     async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[Candidate, ...]:
-        """Look at every known place at once, own endpoints first; best candidate first."""
+        """Probe every known address at once; the user's own come first, then the best."""
 
     async def check(self, endpoint: Endpoint) -> Candidate:
-        """Look at one place with as few requests as possible; never raises for a server that is away."""
+        """Probe one address; a server that is away is no error."""
 
-    async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList:
-        """List the models of one server, from the cache where it is fresh."""
-
-    def cached_models(self) -> ModelList:
-        """Return what is known of all servers without asking any."""
+    async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList: ...
+    def cached_models(self) -> ModelList: ...
 
     def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Send a turn and yield its events; the last is `StreamFinished`. Close it with `aclosing`."""
 
     async def count_tokens(self, request: ChatRequest) -> int | None:
-        """Return the tokens of a request's prompt as its server counts them; None where it cannot now."""
+        """Return the tokens of a prompt as its server counts them; None where it cannot within 2 s."""
 
     async def load(
         self,
@@ -52,7 +49,7 @@ class Backend(Protocol):
     async def unload(self, model: ModelInfo) -> None: ...
 
     async def try_key(self, endpoint: Endpoint, key: str) -> Candidate:
-        """Look at a place with a key that is not stored yet."""
+        """Probe an address with a key that is not stored yet."""
 
     def allow(self, host: str) -> None:
         """Put a host ("host" or "host:port") on the allow-list, for this run."""
@@ -62,24 +59,24 @@ class Backend(Protocol):
     def budget(self) -> Budget | None:
         """Return what the limiter has left for chat requests; None before there is one."""
 
-    async def aclose(self) -> None:
-        """Close all connections."""
+    async def aclose(self) -> None: ...
 
 
 class ChatStore(Protocol):
     """The disk; every method runs off the event loop and may raise `StoreUnavailable`."""
 
     async def open(self) -> str:
-        """Open the file now; return a sentence about it where there is something to tell."""
+        """Open the file; return a notice about it, if any."""
 
     async def look_over(self) -> str:
-        """Look at the whole file, once a day; return a sentence about it where there is something to tell."""
+        """Check and copy the file once a day; return a notice about it, if any."""
 
-    async def list_sessions(self, *, is_trash: bool = False, limit: int = 1000) -> tuple[SessionHeader, ...]:
-        """Headers, pinned first, then newest first; archived ones too."""
+    async def list_sessions(
+        self, *, is_trash: bool = False, limit: int = 1000
+    ) -> tuple[SessionHeader, ...]: ...
 
     async def sessions_with(self, wanted: ListFilter, *, limit: int) -> SessionsFound:
-        """Return the beginning of the list of those that fit, archived ones at its end, and how many do."""
+        """Return the beginning of the list of those that fit, and how many do."""
 
     async def find(self, id_or_prefix: str) -> str:
         """Return the full id for a prefix of 4 or more, or `last`; raises `SessionNotFound`."""
@@ -87,142 +84,128 @@ class ChatStore(Protocol):
     async def open_session(self, session_id: str) -> Session: ...
 
     async def open_end(self, session_id: str, *, count: int) -> Session:
-        """Read the header and the last messages of the chosen path; `earlier_id` tells where to go on."""
+        """Read the header and the last messages of the chosen path."""
 
     async def read_back(
         self, session_id: str, message_id: str, *, count: int
     ) -> tuple[MessagePath, str | None]:
-        """Read a message and those before it, and return where to go on; None at the root."""
+        """Read a message and those before it, and the id of the next one to read; None at the root."""
 
     async def append(self, session: SessionHeader, message: ChatMessage) -> None:
-        """Write a message durably and make it the leaf; creates the session with its first one."""
+        """Write a message durably as the new leaf; the first one creates the session."""
 
     async def begin_answer(self, session_id: str, message: ChatMessage, *, has_prompt: bool = True) -> None:
         """Write the row of an answer that is about to stream; without its prompt, `finish` writes it."""
 
     async def has_message(self, message_id: str) -> bool:
-        """Tell whether a message is there, also where it is deleted and can be brought back."""
+        """Whether a message is there, also a deleted one that can be restored."""
 
     async def add_pieces(self, message_id: str, pieces: Sequence[tuple[str, str]]) -> bool:
-        """Append streamed (kind, text) pieces; return whether earlier ones were gone and are written again.
+        """Append pieces of an answer; return whether earlier ones were lost and are written again.
 
         After `ANEW`, the pieces replace all that was kept before.
         """
 
     async def finish(self, session_id: str, message: ChatMessage) -> None:
-        """Write an answer's end durably: parts, state, receipt, failure; its pieces are dropped."""
+        """Write an ended answer durably; its pieces are dropped."""
 
     async def set_leaf(self, session_id: str, message_id: str) -> Session:
         """Choose the path that goes through a message (its newest leaf below) and return it."""
 
     async def tree(self, session_id: str) -> tuple[ChatMessage, ...]:
-        """Read all messages that are not hidden, parents first, siblings oldest first."""
+        """Read all messages that are not deleted, parents first, siblings oldest first."""
 
     async def branch_names(self, session_id: str) -> Mapping[str, str]:
         """Return the names of branches by the id of their first message."""
 
-    async def name_branch(self, session_id: str, message_id: str, name: str) -> None:
-        """Name the branch that begins with a message; an empty name takes it away."""
+    async def name_branch(self, session_id: str, message_id: str, name: str) -> None: ...
 
     async def delete_message(self, session_id: str, message_id: str) -> Session:
-        """Hide a message and what hangs below it; `restore_message` brings it back."""
+        """Hide a message and those below it until `restore_message`."""
 
     async def restore_message(self, session_id: str, message_id: str) -> Session: ...
-
-    async def last_deleted_message(self, session_id: str) -> str | None:
-        """Return the id of the message that was deleted last, if any."""
+    async def last_deleted_message(self, session_id: str) -> str | None: ...
 
     async def update_session(self, session_id: str, changes: Mapping[str, object]) -> SessionHeader:
         """Change `title`, `is_pinned`, `is_archived`, `deleted_at` or `tags`."""
 
-    async def purge(self, session_id: str) -> None:
-        """Remove a session for good."""
+    async def purge(self, session_id: str) -> None: ...
 
     async def fork(self, session_id: str, message_id: str) -> Session:
-        """Copy the path up to a message into a new session and return it."""
+        """Copy the path up to a message into a new session."""
 
     async def import_session(self, session: Session) -> SessionHeader | None:
-        """Write a whole session durably with its branches, or return the header of the one with its id."""
+        """Write a whole session with its branches, or return the header of the one with its id."""
 
     async def search(self, query: str, *, limit: int = 20) -> tuple[SearchHit, ...]:
-        """Find messages, newest first; what people type is never a syntax error."""
+        """Find messages, newest first; nothing that is typed is a syntax error."""
 
     async def prompt_history(self, *, limit: int = 200) -> tuple[str, ...]:
-        """Earlier prompts, newest first, each once."""
-
-    async def save_draft(self, session_id: str, text: str) -> None:
-        """Keep what stands in the prompt of a session; empty removes it. "" is the session not yet begun."""
+        """Return earlier prompts, newest first, each once."""
 
     async def draft(self, session_id: str) -> str: ...
 
+    async def save_draft(self, session_id: str, text: str) -> None:
+        """Save the draft of a session, or with the id "" that of the session not yet begun."""
+
     async def place(self, session_id: str) -> str:
-        """Return where one was reading in a session; nothing for its end."""
+        """Return the reading position in a session; empty for its end."""
 
     async def save_place(self, session_id: str, place: str) -> None: ...
-
     async def add_ledger(self, row: LedgerRow) -> None: ...
-
-    async def ledger_rows(self, *, since: datetime | None = None) -> tuple[LedgerRow, ...]:
-        """Return the figures of turns that ended since then, oldest first."""
+    async def ledger_rows(self, *, since: datetime | None = None) -> tuple[LedgerRow, ...]: ...
 
     async def speeds(self) -> Mapping[tuple[str, str], float]:
-        """Median tokens per second by (endpoint URL, model), from the ledger."""
+        """Return median tokens per second by (endpoint URL, model)."""
 
-    async def aclose(self) -> None:
-        """Write what is pending and close."""
+    async def aclose(self) -> None: ...
 
 
 class Engine(Protocol):
-    """A model server of our own; its methods raise `EngineUnavailable`, which says what helps."""
+    """A model server of our own; its methods raise `EngineUnavailable`."""
 
     key: str
-    """API key for its clients."""
     model: ModelFile | None
     """The model that it serves, or was last asked to serve."""
 
     @property
     def endpoint(self) -> Endpoint | None:
-        """Its address, which stays whatever it serves; None before it was first started."""
+        """Its address, the same for all models; None before the first start."""
 
     @property
     def state(self) -> EngineState: ...
 
     async def files(self, *, is_refresh: bool = False) -> tuple[ModelFile, ...]:
-        """List the models on this disk, those of other programs too; looks once, and again when asked to."""
+        """List the models on this disk, those of other programs too."""
 
     async def choose(self, named: str = "", *, last: str = "") -> ModelFile | None:
-        """Return the named model, the last used one, or one that suits this machine; None without any.
+        """Return the named model, the last used one, or one that suits this machine.
 
         Raises `WrongUse` where no model has that name.
         """
 
     async def check(self) -> None:
-        """Find out whether it can run here, so that nothing is fetched in vain; takes a second."""
+        """Find out whether it can run here; takes a second."""
 
-    async def offer(self) -> DemoOffer:
-        """Return what a person needs to know to consent to the fetch of the demo model."""
-
-    async def has_demo(self) -> bool:
-        """Whether the demo model is on this disk, whole."""
+    async def offer(self) -> DemoOffer: ...
+    async def has_demo(self) -> bool: ...
 
     async def fetch(self, told: Callable[[FetchProgress], None]) -> ModelFile:
-        """Fetch the demo model, tell how far that is, and return it; cancelled, it leaves nothing behind."""
+        """Download the demo model."""
 
     async def warning(self, model: ModelFile) -> str:
-        """Return a sentence where a model will hardly fit into memory, else nothing."""
+        """Return a sentence where a model will hardly fit into memory, else an empty one."""
 
     def reserve(self) -> Endpoint:
         """Return the address at which it will answer; it stays the same until `stop`."""
 
     async def start(self, model: ModelFile, *, context: int | None = None) -> Endpoint:
-        """Serve a model and return when it is ready; nothing happens where it is served with this window."""
+        """Serve a model and return when it is ready."""
 
     async def why_crashed(self, wait_s: float = 0.0) -> EngineUnavailable | None:
-        """Return why it has ended by itself, after waiting a little for that; None where it has not."""
+        """Return why it has crashed, after waiting a little for that; None where it has not."""
 
-    async def unload(self) -> None:
-        """Serve nothing for now; the address stays."""
-
+    async def unload(self) -> None: ...
     async def stop(self) -> None: ...
 
 
@@ -251,7 +234,7 @@ class Late(Generic[MadeT]):
 
     @property
     def port(self) -> MadeT:
-        """This one, typed as the object it stands in for."""
+        """The stand-in, typed as the object that it stands in for."""
         return cast("MadeT", self)
 
     def __getattr__(self, name: str) -> Any:

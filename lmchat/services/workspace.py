@@ -24,29 +24,29 @@ class Outside(Struct, frozen=True, kw_only=True):
     """Access to terminal, disk and other programs."""
 
     copy: Callable[[str], Awaitable[str]]
-    """Put text on the clipboard; returns the way it took, as words for a toast."""
+    """Copy a text to the clipboard; returns how, as words for a notification."""
     examination: Callable[[], Examination]
-    """Return the checks of the doctor; they are imported when a page first wants them."""
+    """Return the checks of the doctor, which are imported late."""
     edit: Callable[[str], Awaitable[str]]
-    """Let the user edit a text in the external editor; the terminal is suspended meanwhile."""
+    """Edit a text in the external editor."""
     page: Callable[[str], Awaitable[None]]
-    """Show a text in the pager; the terminal is suspended meanwhile."""
+    """Show a text in the pager."""
     open_page: Callable[[str], Awaitable[bool]]
-    """Show a page of the web in the user's browser; False where there is none."""
+    """Show a web page in the browser; False where there is none."""
     read_text: Callable[[str], Awaitable[str]]
-    """Read a text file for the prompt; refuses what is not text."""
+    """Read a text file as a block for the prompt."""
     remember: Callable[[Remembered], Awaitable[None]]
     keep_key: Callable[[Endpoint, str], Awaitable[str]]
-    """Keep a key that a server has accepted; returns where, as words for a toast."""
+    """Store an accepted key; returns where, as words for a notification."""
     notification: Callable[[str], str]
-    """Return the bytes that tell the terminal that a long answer has ended; empty for none."""
+    """Return the bytes that make the terminal notify the user; empty for none."""
     note_error: Callable[[BaseException], str]
-    """Put an error of our own into the log file; returns the id under which it stands there."""
+    """Log an unexpected error; returns its id in the log."""
     log_file: str
 
 
 class Workspace(Struct, kw_only=True):
-    """The services of a run of the screen."""
+    """The services of a run of the screen; what `make_…` returns is imported late."""
 
     settings: Settings
     backend: Backend
@@ -57,20 +57,16 @@ class Workspace(Struct, kw_only=True):
     catalogue: Catalogue
     outside: Outside
     remembered: Remembered
-    """From the last run, kept up to date."""
+    """Kept up to date."""
     resume_id: str = ""
     """Session to open at the start; empty: a new one."""
     notices: list[str] = field(default_factory=list)
-    """Sentences to be shown once, as they come."""
+    """Sentences to be shown once."""
     warning: str = ""
-    """A standing warning, shown until it is mended."""
     make_launcher: Callable[[], ServerLauncher] | None = None
-    """Return the one launcher of this run; what it works with is imported when a page first wants it."""
     make_importer: Callable[[], Importer] | None = None
-    """Return what imports chats from files; file formats are imported when they are first wanted."""
     make_engine: Callable[[], Awaitable[Engine]] | None = None
-    """Return the built-in engine of this run; its modules are imported when it is first wanted."""
     is_local: bool = False
-    """Whether the built-in engine is to be started without asking."""
+    """Whether to start the built-in engine without asking."""
     local_model: str = ""
     clock: Callable[[], float] = time.monotonic
