@@ -1,4 +1,4 @@
-"""Servers that were looked for: rows and headline of the welcome page, and the list of models."""
+"""Servers that were found: rows and headline of the welcome page, and the list of models."""
 
 from __future__ import annotations
 
@@ -33,7 +33,6 @@ WHERE_TO_GET: Mapping[Product, str] = {
     Product.SGLANG: "pip install sglang",
     Product.LITELLM: "pip install 'litellm[proxy]'",
 }
-"""For what is not installed."""
 
 
 class Step(Enum):
@@ -52,11 +51,10 @@ class ServerRow(Struct, frozen=True, kw_only=True):
     candidate: Candidate
     found: str
     next_step: str
-    """The one step that helps."""
     step: Step = Step.NOTHING
     start: ServerStart | None = None
     program: str = ""
-    """Path of the program that needs a model file."""
+    """Program that needs a model file."""
     is_starting: bool = False
     is_here: bool = True
     """Whether the product is installed on this machine, or may be."""
@@ -70,13 +68,13 @@ class MachineState(Struct, frozen=True, kw_only=True):
     running: tuple[Run, ...] = ()
     files: tuple[ModelFile, ...] = ()
     offer: DemoOffer | None = None
-    """Demo model of the built-in engine; None where the engine cannot be used, or before the first look."""
+    """Demo model of the built-in engine; None where it is not available or not known yet."""
     engine_command: str = ""
-    """Command that installs the built-in engine; empty where it is installed, or before the first look."""
+    """Command that installs the built-in engine; empty where it is installed or not known yet."""
 
 
 def server_rows(candidates: Sequence[Candidate], here: MachineState) -> tuple[ServerRow, ...]:
-    """Return the rows; those where something can be done come before those where nothing is installed."""
+    """Return the rows, those where something can be done first."""
     near = (Verdict.SERVER_OFF, Verdict.SERVER_ERROR)
 
     def rank(row: ServerRow) -> int:  # the sort is stable: among equals the order of the candidates decides
@@ -87,7 +85,7 @@ def server_rows(candidates: Sequence[Candidate], here: MachineState) -> tuple[Se
 
 
 def first_step(found: Sequence[ServerRow]) -> ServerRow | None:
-    """Return the row that lacks only one thing, which can be given on the page; None where none does."""
+    """Return the row where one step on the page is enough to chat, if any."""
     helped = (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED, Verdict.SERVER_OFF, Verdict.READY, Verdict.LOADING)
     near = (one for one in found if one.candidate.verdict in helped and one.step is not Step.NOTHING)
     return next(near, None)
@@ -132,7 +130,7 @@ _WORDS: Mapping[Verdict, str] = {
 
 
 def headline(candidates: Sequence[Candidate]) -> str:
-    """Return the state of the servers in one sentence; it may hold anything that a server or a user said."""
+    """Return the state of the servers in one sentence, which may hold words of a server."""
     if near := _waiting(candidates):
         return _WORDS[near.verdict].format(name=_name(near), host=near.endpoint.host)
     usable = next((one for one in candidates if one.verdict.is_usable), None)
@@ -146,7 +144,7 @@ def headline(candidates: Sequence[Candidate]) -> str:
 
 
 def advice(candidates: Sequence[Candidate]) -> str:
-    """Return the one step that helps where a server is near to a chat; empty where none is."""
+    """Return the one step that is missing for a chat; empty where it is more than one."""
     has_usable = any(one.verdict.is_usable for one in candidates)
     near = _waiting(candidates) or (None if has_usable else _named(candidates))
     if near is None or not near.next_step:
@@ -159,7 +157,7 @@ def advice(candidates: Sequence[Candidate]) -> str:
 
 
 def _waiting(candidates: Sequence[Candidate]) -> Candidate | None:
-    """Return the server that is nearest to a chat, and lacks one thing."""
+    """Return the first server that lacks one thing."""
     lacking = (one for one in candidates if one.verdict in _WORDS)
     return next((one for one in lacking if not (one.verdict.is_usable and has_model(one))), None)
 
@@ -183,9 +181,9 @@ class ModelRow(Struct, frozen=True, kw_only=True):
 
     model: ModelInfo
     tokens_per_second: float | None = None
-    """Median speed of its earlier answers; None before the first."""
+    """Median speed of its earlier answers."""
     recent_index: int | None = None
-    """Place among the recently used models, newest first; None where it is not one."""
+    """Place among the recently used models, newest first."""
     server_name: str = ""
     """The user's name for its server; empty: its product is shown."""
 
@@ -205,7 +203,7 @@ class Catalogue:
         expected: Sequence[Endpoint] = (),
         names: Mapping[str, str] | None = None,
     ) -> None:
-        """`names` are what the user calls servers, by their origin."""
+        """`names` are the user's names of servers by their origin."""
         self._backend = backend
         self._store = store
         self._expected = tuple(expected)
@@ -265,5 +263,4 @@ class Catalogue:
 
 
 def _order(row: ModelRow) -> tuple[bool, bool, int]:
-    """Sort key: recent models first in their order, embedding models last; servers keep their order."""
     return row.model.is_embedding, row.recent_index is None, row.recent_index or 0

@@ -1,4 +1,4 @@
-"""How full the context window is: estimates, corrected by what the server counts."""
+"""Use of the context window: estimates, corrected by the server's counts."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from lmchat.domain.message import ChatMessage
 from lmchat.domain.server import Target
 
 _SMALL_TOKENS = 24
-"""Prompts below this say more about the chat template than about the text."""
+"""Counts of smaller prompts tell more about the chat template than about the text."""
 _MOST_FACTOR = 4.0
-"""No tokenizer differs more from the estimate; a count beyond this is a server's own mistake."""
+"""No tokenizer differs more from the estimate."""
 _CUT_SHARE = 0.6
-"""A server that counts less than this share of the estimate has left something out."""
+"""A server that counts less than this share has left something out."""
 _CUT_TOKENS = 1000
-"""Estimates below this are too rough to accuse a server."""
+"""Smaller estimates are too rough for that."""
 
 
 class ContextUse(Struct, frozen=True, kw_only=True):
@@ -37,7 +37,7 @@ class ContextUse(Struct, frozen=True, kw_only=True):
 
     @property
     def fraction(self) -> float | None:
-        """Share of the window, 0 to 1 and beyond; None where the window is unknown."""
+        """0 to 1 and beyond; None where the window is unknown."""
         return self.tokens / self.limit if self.limit else None
 
 
@@ -49,13 +49,12 @@ class ContextMeter:
         self._last: tuple[object, ContextUse] | None = None
 
     def factor(self, target: Target | None) -> float:
-        """Return the correction for a model; 1 before anything was learnt."""
         return 1.0 if target is None else self._factors.get(_key(target), 1.0)
 
     def learn(
         self, target: Target, sent: Sequence[ChatMessage], counted: int, *, is_exact: bool = False
     ) -> None:
-        """Take a server's count of a prompt; recent ones weigh most, one that was asked for is `is_exact`."""
+        """Learn from a count of a prompt; one that was asked for is `is_exact`."""
         raw = sum(raw_tokens(message.text) for message in sent)
         if counted <= 0 or raw < _SMALL_TOKENS or (not is_exact and self.is_cut(target, sent, counted)):
             return
@@ -87,7 +86,7 @@ class ContextMeter:
         return plan_context(path, limit=limit, max_tokens=max_tokens, factor=self.factor(target))
 
     def use(self, target: Target | None, messages: Sequence[ChatMessage]) -> ContextUse:
-        """Return what the conversation takes: the server's last count, and an estimate of what came after."""
+        """Return the server's last count with an estimate of what came after."""
         factor = self.factor(target)
         limit = target.context if target else None
         last = (messages[-1].message_id, messages[-1].state) if messages else ()

@@ -35,7 +35,7 @@ from lmchat.services.turn_stats import failure_of, ledger_row
 
 _TOKENS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)
 _PREFILL_REFUSED = ("bad_request", "server_error", "unsupported")
-"""Kinds of the refusal of a last message that is the assistant's, as by models that think."""
+"""Kinds of errors by which servers refuse prefill, as for models that think."""
 _NEARLY_FULL = 0.8
 """Share of the window beyond which an estimate may be wrong about what fits."""
 
@@ -67,12 +67,12 @@ ConversationEvent = MessageAdded | AnswerBegun | StreamEvent
 
 
 def still_answering() -> RequestInvalid:
-    """Return the refusal of a second turn in one session."""
+    """Return the error for a second turn in one session."""
     return RequestInvalid("An answer is still on its way.", hint="Stop it with Esc, or wait.")
 
 
 class Question(Struct, frozen=True, kw_only=True):
-    """What is to be answered: a path, new messages after it, and an unfinished answer to continue, if any."""
+    """A path, new messages after it, and an unfinished answer to continue, if any."""
 
     path: MessagePath
     said: tuple[ChatMessage, ...] = ()
@@ -95,7 +95,7 @@ class AnswerStream:
         self.plan = self._planned()
 
     async def events(self) -> AsyncGenerator[StreamEvent, None]:
-        """Yield what comes; retry once with less text where the prompt was too long, or without prefill."""
+        """Yield events; retry once with fewer messages or without prefill where the server refuses."""
         has_begun = is_second = False
         await self._count()
         while True:
@@ -194,12 +194,12 @@ class Conversation:
     ) -> None:
         self.header: SessionHeader = session.header
         self.messages = MessagePath(session.messages)
-        """The path; of a long session only its end, until `fill` has read the rest."""
+        """The path; of a long session only its end, until `fill`."""
         self.turn: Turn | None = None
         self.sent: ContextPlan | None = None
         self.error: LMChatError | None = None
         self.is_cut = False
-        """Whether the server counted far less than was sent: it left something out without a word."""
+        """Whether the server seems to have left out a part of the prompt."""
         self._backend = backend
         self._save_queue = save_queue
         self._meter = meter
@@ -216,7 +216,7 @@ class Conversation:
         return self._earlier_id is None
 
     async def fill(self) -> None:
-        """Read what a long session holds before its end; every use of more than the end waits for it."""
+        """Read the rest of a long session of which only the end was read."""
         async with self._filling:
             while (asked := self._earlier_id) is not None:
                 found, earlier_id = await self._save_queue.store.read_back(
@@ -245,7 +245,7 @@ class Conversation:
             await asyncio.wait([self._ending])
 
     def adopt(self, session: Session) -> None:
-        """Take over another path of the same session; a running answer continues, shown or not."""
+        """Take over another path of the same session."""
         self.header, self.messages = session.header, MessagePath(session.messages)
         self._earlier_id = session.earlier_id
         if self.running is not None:
@@ -259,7 +259,7 @@ class Conversation:
         return None if place is None else self.messages[place]
 
     async def set_system_prompt(self, text: str) -> ChatMessage:
-        """Change the system prompt from the next turn on; it becomes a message of the path."""
+        """Add a system prompt to the path."""
         message = text_message(Role.SYSTEM, text, parent_id=self._leaf_id)
         before = self._put_last(message)
         await self._save_queue.save(self.header, message, before)
@@ -291,7 +291,7 @@ class Conversation:
     def regenerate(
         self, answer_id: str, how: HowToAsk, *, is_resumed: bool = False
     ) -> AsyncGenerator[ConversationEvent, None]:
-        """Answer once more, as a sibling of the old answer; or answer a prompt that got no answer."""
+        """Answer once more, as a sibling of the old answer, or answer a prompt."""
 
         def ask() -> Question:
             path, old = self._up_to(answer_id)
@@ -368,7 +368,6 @@ class Conversation:
         return answer
 
     def _put(self, answer: ChatMessage) -> None:
-        """Take over a newer form of the running answer; its path may not be the one that is shown."""
         self._running = answer
         self.messages = self.messages.replaced(answer)
 

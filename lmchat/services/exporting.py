@@ -23,15 +23,14 @@ class ExportAs(Struct, frozen=True, kw_only=True):
     """Format of an export, and what goes along with the text."""
 
     form: str = ""
-    """`md`, `json`, `html` or `txt`; empty: what the name of the file says, else Markdown."""
+    """`md`, `json`, `html` or `txt`; empty: by the name of the file, else Markdown."""
     with_reasoning: bool = False
     with_branches: bool = False
-    """Whether all branches do, not the path that is shown alone; in JSON they always do where they can."""
+    """Whether to export all branches; JSON has them anyway, where they can be read."""
 
 
 MARKDOWN = ExportAs(form="md")
 BY_NAME = ExportAs()
-"""Text alone, in the format that the file's name says."""
 
 
 class Exported(Struct, frozen=True, kw_only=True):
@@ -39,9 +38,9 @@ class Exported(Struct, frozen=True, kw_only=True):
 
     paths: tuple[Path, ...]
     refused: tuple[tuple[str, LMChatError], ...]
-    """Ids of the sessions that were not, with the reason."""
+    """Ids of sessions that were not exported, with the reason."""
     untried: int = 0
-    """Sessions left after a failure that every other one would have met too."""
+    """Number of sessions after a failure that would repeat, as of a full disk."""
 
 
 class Exporter:
@@ -52,7 +51,6 @@ class Exporter:
         self._zone = zone
 
     async def export_text(self, session: Session, how: ExportAs = MARKDOWN) -> str:
-        """Return a session as text; made in a thread, a long one takes its time."""
         form = how.form or MARKDOWN.form
         if how.with_branches or form == "json":
             session = await self._with_tree(session, is_needed=how.with_branches)
@@ -61,7 +59,7 @@ class Exporter:
         )
 
     async def _with_tree(self, session: Session, *, is_needed: bool) -> Session:
-        """Return a session with all branches; what is shown is newer than what the disk has."""
+        """Return a session with all branches; shown messages are newer than those on the disk."""
         try:
             stored = await self._store.tree(session.header.session_id)
             names = await self._store.branch_names(session.header.session_id)
@@ -78,7 +76,7 @@ class Exporter:
     async def export_file(
         self, session: Session, path: Path, how: ExportAs = BY_NAME, *, is_forced: bool = False
     ) -> Path:
-        """Write a session into a file or folder and return the path; raise `FileRefused` where it cannot."""
+        """Write a session into a file or folder and return its path; raises `FileRefused`."""
         how = how if how.form else replace(how, form=form_of(path))
         text = await self.export_text(session, how)
         if await asyncio.to_thread(path.is_dir):
@@ -89,7 +87,7 @@ class Exporter:
     async def export_several(
         self, ids: Sequence[str], folder: Path, how: ExportAs = MARKDOWN, *, is_forced: bool = False
     ) -> Exported:
-        """Write sessions into a folder under distinct names; end at the first failure that all would meet."""
+        """Write sessions into a folder under distinct names."""
         paths: list[Path] = []
         refused: list[tuple[str, LMChatError]] = []
         for number, session_id in enumerate(ids, 1):
@@ -106,13 +104,13 @@ class Exporter:
 
 
 def form_of(path: Path) -> str:
-    """Return the format that the ending of a file's name asks for; Markdown where it tells nothing."""
+    """Return the format for the ending of a file's name; Markdown by default."""
     ending = path.suffix.lower().removeprefix(".")
     return {"json": "json", "html": "html", "htm": "html", "txt": "txt"}.get(ending, "md")
 
 
 def _free_path(folder: Path, session: Session, form: str, taken: Sequence[Path]) -> Path:
-    """Return a path that none of these is; more of the id tells apart what begins alike."""
+    """Return a path that is not taken; it has as much of the id as it needs."""
     names = {path.name.casefold() for path in taken}
     length = _SHORTEST_ID
     while (name := export_name(session, form=form, id_length=length)).casefold() in names and length <= len(

@@ -1,4 +1,4 @@
-"""Import of chats: files become sessions, each once and whole, or not at all."""
+"""Import of chats from files; a session is imported once and whole, or not at all."""
 
 from __future__ import annotations
 
@@ -23,28 +23,25 @@ _TITLE = 80
 
 
 class ImportFiles(Protocol):
-    """The files of a disk; all of it blocks and may raise `FileRefused`."""
+    """The files of a disk; every method blocks and may raise `FileRefused`."""
 
     def files_of(self, path: Path, endings: tuple[str, ...]) -> Sequence[Path]:
         """Return the file, or those of a folder that have one of these endings."""
         ...
 
-    def read(self, path: Path) -> bytes:
-        """Return the content of a file."""
-        ...
+    def read(self, path: Path) -> bytes: ...
 
 
 class Imported(Struct, frozen=True, kw_only=True):
     """Outcome for one session of a file."""
 
     header: SessionHeader
-    """As it stands in the list; of a trial, as it would."""
     is_there: bool = False
-    """Whether it was there before, and was left as it is; perhaps in the trash."""
+    """Whether it was there before, perhaps in the trash, and is unchanged."""
     told: int = 0
-    """Messages in the file; of one that was there before they may be more than it has."""
+    """Messages in the file."""
     beside: int = 0
-    """Messages that are not on its path."""
+    """Messages on other branches."""
     skipped: tuple[Skipped, ...] = ()
 
 
@@ -52,11 +49,11 @@ class Done(Struct, kw_only=True):
     """Outcome for several files."""
 
     imported: list[tuple[str, Imported]]
-    """By the name of the file."""
+    """With the names of the files."""
     refused: list[tuple[str, LMChatError]]
-    """Files of which nothing was written, with the reason, which names the file."""
+    """Files of which nothing was imported, with the reason."""
     untried: list[str]
-    """Files behind one for which the store had no room, say: it would take them no more than that one."""
+    """Files after one that could not be stored, as on a full disk."""
 
 
 class Importer:
@@ -131,7 +128,7 @@ def _read(data: bytes, moment: datetime, *, is_copy: bool) -> tuple[tuple[Sessio
 
 
 def sentence(one: Imported, *, is_trial: bool = False) -> str:
-    """Say what became of a session, without a full stop."""
+    """Return the outcome for a session, without a full stop."""
     header = one.header
     title = f"“{safe_line(header.title, limit=_TITLE) or 'Untitled'}”"
     if one.is_there and header.deleted_at is not None:
@@ -145,7 +142,6 @@ def sentence(one: Imported, *, is_trial: bool = False) -> str:
 
 
 def _naming(name: str, error: LMChatError) -> LMChatError:
-    """Return why a file was not imported, with its name."""
     if isinstance(error, StoreUnavailable):
         return StoreUnavailable(
             f"{name} was not imported: {error.message}", hint=error.hint, details=error.details

@@ -20,16 +20,16 @@ class SessionGroup(Struct, frozen=True, kw_only=True):
     """Sessions under one heading of the list."""
 
     name: str
-    """`Pinned`, `Today`, `Yesterday`, months (of other years: `November 2025`), then `Archived`."""
+    """`Pinned`, `Today`, `Yesterday`, `October`, `November 2025`, …, `Archived`."""
     headers: tuple[SessionHeader, ...]
 
 
 class Listed(Struct, frozen=True, kw_only=True):
-    """The list of sessions from its beginning, as far as it was asked for."""
+    """The beginning of the list of sessions."""
 
     groups: tuple[SessionGroup, ...] = ()
     total: int = 0
-    """How many sessions there are in all; with a filter, how many fit."""
+    """Sessions in all that fit the filter."""
 
     @property
     def is_more(self) -> bool:
@@ -37,7 +37,7 @@ class Listed(Struct, frozen=True, kw_only=True):
 
 
 class Library:
-    """The sessions of a store, for the list and the commands; titles are as stored."""
+    """The sessions of a store, for the list and the commands."""
 
     def __init__(
         self,
@@ -53,28 +53,27 @@ class Library:
         self._deleted: list[str] = []
 
     async def listed(self, typed: str = "", *, limit: int = 1000) -> Listed:
-        """Return the list by day; with a filter, what of all sessions fits it."""
+        """Return the list by day, of the sessions that fit a filter."""
         found = await self.store.sessions_with(ListFilter.typed(typed), limit=limit)
         moment, zone = self._clock(), self._zone
         groups = await asyncio.to_thread(group_by_day, found.headers, moment=moment, zone=zone)
         return Listed(groups=groups, total=found.total)
 
     async def every_id(self) -> tuple[str, ...]:
-        """Return the ids of all sessions, archived ones too, without those in the trash."""
         return tuple(header.session_id for header in await self.store.list_sessions(limit=_EVERY))
 
     async def trash(self) -> tuple[SessionHeader, ...]:
         return await self.store.list_sessions(is_trash=True, limit=_EVERY)
 
     async def rename(self, session_id: str, title: str) -> SessionHeader:
-        """Change a title; an empty one becomes that of the first prompt again."""
+        """Change a title; an empty one stands for that of the first prompt."""
         return await self.store.update_session(session_id, {"title": " ".join(title.split())})
 
     async def tag(self, session_id: str, tags: Sequence[str]) -> SessionHeader:
         return await self.store.update_session(session_id, {"tags": tuple(tags)})
 
     async def toggle_tags(self, session_id: str, typed: str) -> SessionHeader:
-        """Put a session under the tags that are typed; those that it has already are taken away."""
+        """Add the tags that are typed; remove those that the session has."""
         tags = list((await self.store.open_end(session_id, count=1)).header.tags)
         for tag in tags_from(typed):
             (tags.remove if tag in tags else tags.append)(tag)
@@ -92,7 +91,7 @@ class Library:
         return header
 
     async def undo_delete(self) -> SessionHeader | None:
-        """Bring back what was deleted last and is still in the trash, also by an earlier run."""
+        """Restore the session that was deleted last, also by an earlier run."""
         trash = [header.session_id for header in await self.trash()]
         while self._deleted and self._deleted[-1] not in trash:
             self._deleted.pop()
@@ -109,7 +108,7 @@ class Library:
 def with_unsaved(
     groups: Sequence[SessionGroup], unsaved: Iterable[SessionHeader]
 ) -> tuple[SessionGroup, ...]:
-    """Return the list with sessions on top that are in memory only."""
+    """Return the list below the sessions that are in memory only."""
     listed = {header.session_id for group in groups for header in group.headers}
     missing = tuple(header for header in unsaved if header.session_id not in listed)
     return (*([SessionGroup(name="Not saved", headers=missing)] if missing else []), *groups)
@@ -118,7 +117,7 @@ def with_unsaved(
 def group_by_day(
     headers: Iterable[SessionHeader], *, moment: datetime, zone: tzinfo | None = None
 ) -> tuple[SessionGroup, ...]:
-    """Put headers under headings, in the order in which they come; no zone means that of this machine."""
+    """Group headers in their order; without a zone, that of this machine counts."""
     groups: dict[str, list[SessionHeader]] = {}
     archived: list[SessionHeader] = []
     for header in headers:
@@ -133,7 +132,7 @@ def group_by_day(
 
 
 def day_name(time: datetime, *, moment: datetime, zone: tzinfo | None = None) -> str:
-    """Return the heading for a time, seen at a moment; what lies ahead, as clocks jump, is of today."""
+    """Return the heading for a time; the future, as after a change of the clock, is today."""
     day, today = time.astimezone(zone).date(), moment.astimezone(zone).date()
     if day >= today:
         return "Today"

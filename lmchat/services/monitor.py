@@ -14,17 +14,16 @@ from lmchat.errors import LMChatError
 from lmchat.services.ports import Backend
 
 POLL_S = 5.0
-"""Between two looks."""
 AWAY_POLL_S = 10.0
-"""The same while the terminal has no focus."""
+"""While the terminal has no focus."""
 KEPT_LATENCIES = 32
-"""As many as the sidebar has room for."""
+"""Room in the sidebar."""
 _ANSWERS_TO_ANY_NAME = (Product.LLAMA_CPP, Product.BUILT_IN)
-"""Servers that answer with the one model they have, whatever name they are asked for."""
+"""Servers that answer with their one model, whatever the request names."""
 
 
 class Monitor:
-    """Watcher of one server; it rests while an answer streams, as the stream is the sign of life (R-29)."""
+    """Periodic check of one server, except while an answer streams (R-29)."""
 
     def __init__(self, backend: Backend, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._backend = backend
@@ -43,15 +42,15 @@ class Monitor:
         if is_other:
             self.health = Health()
         if target is not None:
-            self.health = replace(self.health, endpoint=target.endpoint, product=target.product)
-            self.health = replace(self.health, model=target.model)
+            facts = {"endpoint": target.endpoint, "product": target.product, "model": target.model}
+            self.health = replace(self.health, **facts)
         self.look_now()
 
     def look_now(self) -> None:
         self._nudge.set()
 
     async def watch(self) -> AsyncGenerator[Health, None]:
-        """Look again and again, and yield what is seen; ends only when it is closed."""
+        """Check again and again, and yield the results."""
         while True:
             self._nudge.clear()
             health = None
@@ -102,7 +101,7 @@ class Monitor:
 
 
 def _model(candidate: Candidate, target: Target) -> ModelInfo | None:
-    """Return what is known of the model in use, or of the one that has taken its place."""
+    """Return the model in use as the server lists it, or the one that has replaced it."""
     listed = next((info for info in candidate.models if info.model_id == target.model_id), None)
     if listed is not None or target.model is None or not candidate.models:
         return listed or target.model

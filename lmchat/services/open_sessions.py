@@ -1,4 +1,4 @@
-"""The open sessions: the shown one, those that answer behind it, and messages that wait to be sent."""
+"""The open sessions, and the messages that wait in them."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from lmchat.services.ports import Backend, ChatStore
 from lmchat.services.save_queue import KeptTexts, SaveQueue
 
 FIRST_READ = 64
-"""Messages of a session that are read before it is shown: more than a screen holds."""
+"""Messages that are read before a session is shown: more than a screen holds."""
 
 
 class Queued(Struct, frozen=True, kw_only=True):
-    """A message that waits: for the end of the running answer, for a server, or for a model."""
+    """A message that waits for the end of the running answer, for a server, or for a model."""
 
     text: str
     is_held: bool = False
@@ -39,7 +39,7 @@ class TurnPhase(Enum):
 
     NONE = auto()
     RUNNING = auto()
-    """Already before its prompt is on the disk and its request on the way."""
+    """Also before the request is sent."""
     STOPPING = auto()
 
 
@@ -60,7 +60,7 @@ class OpenSession(Struct):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the newest message waits for a server or a model, and for nothing else."""
+        """Whether the newest message waits only for a server or a model."""
         return not self.is_busy and bool(self.queue) and not self.queue[-1].is_held
 
     def require_rest(self) -> None:
@@ -69,7 +69,7 @@ class OpenSession(Struct):
             raise still_answering()
 
     def hold(self, text: str = "") -> None:
-        """Hold all that waits until the user sends it; a text that could not be sent comes first."""
+        """Hold all that waits until the user sends it, after a text that could not be sent."""
         waiting = [text, *(one.text for one in self.queue)] if text else [one.text for one in self.queue]
         self.queue[:] = [Queued(text=one, is_held=True) for one in waiting]
 
@@ -105,11 +105,10 @@ class OpenSessions:
         return self.show(self._make(Session(header=header), self.chat.system_prompt))
 
     async def open(self, session_id: str) -> OpenSession:
-        """Fetch a session and show it."""
         return self.show(await self.fetch(session_id))
 
     async def fetch(self, session_id: str) -> OpenSession:
-        """Return a session to `show`: the live one where more of it is in memory, else that on the disk."""
+        """Return a session to `show`: from memory where that has more than the disk."""
         if (live := self._live(session_id)) is not None:
             return live
         session = await self._store.open_end(session_id, count=FIRST_READ)
@@ -117,7 +116,7 @@ class OpenSessions:
         return self._live(session_id) or self._make(session)
 
     def adopt(self, session: Session) -> OpenSession:
-        """Show a session that was just read, as another path of an open one or as a fork."""
+        """Show a session that was just read."""
         opened = self._open.get(session.header.session_id)
         if opened is None:
             return self.show(self._make(session))
@@ -125,7 +124,7 @@ class OpenSessions:
         return self.show(opened)
 
     def show(self, opened: OpenSession) -> OpenSession:
-        """Show a session; others stay open only while memory holds more of them than the disk."""
+        """Show a session; others stay open while memory has more of them than the disk."""
         self.shown = opened
         self._open = {key: one for key, one in self._open.items() if self._live(key)}
         self._open[opened.session_id] = opened
@@ -133,7 +132,7 @@ class OpenSessions:
         return opened
 
     def _live(self, session_id: str) -> OpenSession | None:
-        """Return an open session of which memory holds more than the disk."""
+        """Return an open session of which memory has more than the disk."""
         one = self._open.get(session_id)
         is_live = one is not None and (one.is_busy or one.queue or self.save_queue.is_missing(session_id))
         return one if is_live else None
@@ -195,7 +194,7 @@ class OpenSessions:
         self._first_chat = replace(self._first_chat, reasoning_effort=effort)
 
     def context_use(self) -> ContextUse | None:
-        """Return the use of the window with a running answer; None while only the session's end was read."""
+        """Return the use of the window; None while only the session's end was read."""
         conversation = self.shown.conversation
         if not conversation.is_whole:
             return None
@@ -216,14 +215,13 @@ class OpenSessions:
 
     @property
     def has_to_wait(self) -> bool:
-        """Whether what is said now goes out later: after an answer, or with a server and its model."""
         return self.shown.is_busy or self.target is None or self.target.is_loading
 
     def enqueue(self, text: str) -> None:
         self.shown.queue.append(Queued(text=text))
 
     def take_waiting(self) -> list[tuple[OpenSession, str]]:
-        """Take out what waited for a model, one message a session; the others follow its answer."""
+        """Take out what waited for a model, one message a session."""
         waiting = [one for one in self._open.values() if one.is_waiting]
         held = (sum(1 for _ in takewhile(lambda queued: queued.is_held, one.queue)) for one in waiting)
         return [(one, one.queue.pop(first).text) for one, first in zip(waiting, held, strict=True)]
@@ -235,11 +233,11 @@ class OpenSessions:
                 one.hold()
 
     def take_queued(self, index: int) -> str:
-        """Take a waiting message out again, to edit or to drop it; empty where it has just gone out."""
+        """Take a waiting message out again; empty where it was just sent."""
         return self.shown.queue.pop(index).text if index < len(self.shown.queue) else ""
 
     def next_after(self, opened: OpenSession) -> str | None:
-        """After a turn has ended, return what goes out now; after a failure all of it is held."""
+        """Return the message to send after a turn; after a failure all of them are held."""
         turn = opened.conversation.turn
         if opened is not self.shown:
             self.unread.add(opened.session_id)

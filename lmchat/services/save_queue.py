@@ -1,4 +1,4 @@
-"""Queue of what is to be saved: messages, pieces of running answers, drafts and reading positions."""
+"""Queue of writes: messages, pieces of running answers, drafts and reading positions."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class SaveQueue:
     def __init__(self, store: ChatStore, *, again_s: float = AGAIN_S) -> None:
         self.store = store
         self.warning: LMChatError | None = None
-        """Why what is said now is not saved; None while all is well."""
+        """Why messages are not saved at the moment, if so."""
         self._again_s = again_s
         self._again: asyncio.TimerHandle | None = None
         self._missing: list[_Entry] = []
@@ -49,7 +49,7 @@ class SaveQueue:
     async def save(
         self, header: SessionHeader, message: ChatMessage, before: Sequence[ChatMessage] = ()
     ) -> None:
-        """Write a prompt or an ended answer durably; the path before it too, where the disk lost it."""
+        """Write a prompt or an ended answer durably."""
         self._begun.pop(message.message_id, None)
         self._missing.append(_Entry(header=header, message=message, before=before))
         await self.catch_up()
@@ -78,7 +78,6 @@ class SaveQueue:
         return True
 
     async def add_ledger(self, row: LedgerRow) -> None:
-        """Save the figures of a turn; a failure is only logged."""
         if self.warning is not None:
             return
         try:
@@ -158,7 +157,7 @@ class KeptTexts:
         self._lock = asyncio.Lock()
 
     def note(self, session_id: str, text: str, waiting: Sequence[str] = ()) -> None:
-        """Take over a text; the disk gets the messages that wait before it, too."""
+        """Take over a text; on the disk, messages that wait are a part of it."""
         self._texts[session_id] = text
         self._wanted[session_id] = BETWEEN.join(part for part in (*waiting, text) if part)
 
@@ -166,7 +165,7 @@ class KeptTexts:
         return self._texts.get(session_id, "")
 
     async def load(self, session_id: str) -> str:
-        """Return the text, which an earlier run may have stored; empty where it cannot be read."""
+        """Return the text, perhaps of an earlier run; empty where it cannot be read."""
         if session_id not in self._texts:
             store = self._store
             try:

@@ -1,4 +1,4 @@
-"""Starting model servers of this machine: what can be started, what was, and what became of it."""
+"""Start of model servers on this machine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LIFETIMES: Mapping[Product, Lifetime] = {
     Product.LM_STUDIO: Lifetime.BRIEF,
     Product.OLLAMA: Lifetime.FREE,
 }
-"""Servers that are started without a model file; others hold one in memory and end with lmchat."""
+"""Servers that are started without a model file; others end with lmchat."""
 _STARTABLE = (Verdict.REFUSED, Verdict.SERVER_OFF)
 
 
@@ -41,16 +41,15 @@ class Program(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A start that was made, and has not failed."""
+    """A server that was started."""
 
     start: ServerStart
     program: Program
     began_s: float
-    """When, by the clock of the starts."""
 
 
 class ServerLauncher:
-    """Launcher of servers on this machine; holds on to those that end with lmchat."""
+    """Launcher of servers; ends those that end with lmchat."""
 
     def __init__(
         self,
@@ -61,10 +60,7 @@ class ServerLauncher:
         engine_command: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`find` lists what is installed, `run` starts a command, `free_port` looks from a port on.
-
-        `engine_command` installs the built-in engine; empty where it is installed.
-        """
+        """`engine_command` installs the built-in engine; empty where it is installed."""
         self._find, self._run, self._free_port = find, run, free_port
         self._clock = clock
         self._runs: dict[Product, Run] = {}
@@ -83,7 +79,7 @@ class ServerLauncher:
         return self._clock() - run.began_s
 
     async def with_file(self, candidate: Candidate, program: str, file: Path) -> ServerStart:
-        """Return the start of llama.cpp's server with a model file, at the first port that is free."""
+        """Return how to start llama.cpp's server with a model file, at a free port."""
         port = await self._free_port(candidate.endpoint.port)
         endpoint = Endpoint(scheme="http", host="127.0.0.1", port=port)
         return ServerStart(
@@ -94,7 +90,7 @@ class ServerLauncher:
         )
 
     async def begin(self, start: ServerStart) -> Run:
-        """Start something, once; raises `LMChatError` if it cannot be run."""
+        """Start a server unless it runs; raises `LMChatError` if that fails."""
         before = self._runs.get(start.product)
         if before is not None and before.program.exit_code is None:
             return before
@@ -103,7 +99,7 @@ class ServerLauncher:
         return run
 
     async def watch(self, run: Run) -> None:
-        """Return when a command has ended well or was ended by the user; raise `LMChatError` otherwise."""
+        """Return when a command has ended well or was ended by the user; else raise `LMChatError`."""
         while (code := run.program.exit_code) is None:  # noqa: ASYNC110 - nothing tells it on every system
             await asyncio.sleep(_LOOK_S)
         if self._runs.get(run.start.product) is not run:
@@ -118,7 +114,6 @@ class ServerLauncher:
         await run.program.end()
 
     async def aclose(self) -> None:
-        """End what is to end with lmchat; leave alone what goes on."""
         runs, self._runs = list(self._runs.values()), {}
         await asyncio.gather(*(run.program.let_go() for run in runs))
 
@@ -134,7 +129,7 @@ def start_of(candidate: Candidate, installed: Installed) -> ServerStart | None:
 
 
 def is_startable(candidate: Candidate) -> bool:
-    """Whether nothing answers at a place of this machine where a server would."""
+    """Whether it is an address of this machine at which nothing answers."""
     return candidate.verdict in _STARTABLE and candidate.endpoint.is_loopback
 
 

@@ -1,4 +1,4 @@
-"""Figures of turns: by model, by second, and as the ledger keeps them."""
+"""Figures of turns: by model, by second, and for the ledger."""
 
 from __future__ import annotations
 
@@ -22,11 +22,10 @@ class Spread(Struct, frozen=True, kw_only=True):
 
     p50: float
     p95: float
-    """The 95th percentile, by nearest rank."""
 
 
 class DayFigures(Struct, frozen=True, kw_only=True):
-    """One day of one model, by this machine's clock."""
+    """One day of one model, in local time."""
 
     day: date
     turns: int
@@ -39,25 +38,23 @@ class ModelFigures(Struct, frozen=True, kw_only=True):
     model: str
     endpoint: str
     product: str
-    """Of what kind the server was, the last time."""
     turns: int
     complete: int
     stalls: int
     retries: int
     completion_tokens: int
     is_estimated: bool
-    """Whether some of these are our estimate."""
     ttft_ms: Spread | None
     prompt_tokens_per_second: Spread | None
     tokens_per_second: Spread | None
     elapsed_ms: Spread
     last: datetime | None
     days: tuple[DayFigures, ...]
-    """Day by day, oldest first; days without a turn are left out."""
+    """Oldest first, without days that had no turn."""
 
 
 def figures_by_model(rows: Iterable[LedgerRow]) -> tuple[ModelFigures, ...]:
-    """Sum up turns by model and server; the one that was used last stands first."""
+    """Sum up turns by model and server, those used last first."""
     groups: dict[tuple[str, str], list[LedgerRow]] = {}
     for row in rows:
         groups.setdefault((row.endpoint, row.model), []).append(row)
@@ -66,7 +63,7 @@ def figures_by_model(rows: Iterable[LedgerRow]) -> tuple[ModelFigures, ...]:
 
 
 def spread(values: Sequence[float | None]) -> Spread | None:
-    """Return the percentiles of what was measured; None where nothing was."""
+    """Return the percentiles; None where nothing was measured."""
     measured = sorted(value for value in values if value is not None)
     if not measured:
         return None
@@ -109,11 +106,11 @@ def _days(rows: Sequence[LedgerRow]) -> tuple[DayFigures, ...]:
 
 
 KEPT_S = 32
-"""Seconds kept: as many as the sidebar has room for."""
+"""Seconds kept; the room in the sidebar."""
 
 
 class Speedometer:
-    """Counter of tokens by the second they came in."""
+    """Counter of tokens by second."""
 
     def __init__(self) -> None:
         self._counts: deque[int] = deque(maxlen=KEPT_S)
@@ -128,7 +125,7 @@ class Speedometer:
         self._counts[-1] += tokens
 
     def values(self, now_s: float) -> tuple[float, ...]:
-        """Return tokens per second of each whole second so far, newest last."""
+        """Return the tokens of each whole second so far, newest last."""
         if self._second >= 0:
             self._advance(now_s)
         return tuple(float(count) for count in list(self._counts)[:-1])
@@ -161,11 +158,10 @@ _SHARED = (
     *("ttft_ms", "tokens_per_second", "prompt_tokens", "completion_tokens"),
     *("is_estimated", "retries", "elapsed_ms", "finish_reason"),
 )
-"""Figures that the ledger keeps as they are in the receipt."""
 
 
 def ledger_row(answer: ChatMessage, turn: Turn, target: Target) -> LedgerRow:
-    """Return the figures of a turn as the ledger keeps them: no content."""
+    """Return the figures of a turn for the ledger, without content."""
     receipt = turn.receipt()
     return LedgerRow(
         message_id=answer.message_id,
