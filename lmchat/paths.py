@@ -5,24 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from msgspec import Struct
-
 from lmchat.errors import FileRefused
 from lmchat.files import path_of
 
 
-class Paths(Struct, frozen=True, kw_only=True):
-    """Folders of one user, made when needed."""
+class Paths:
+    """Folders and files of one user; folders are made when needed."""
 
-    config_dir: Path  # configuration, sessions and credentials
-    cache_dir: Path
-    state_dir: Path  # logs
+    def __init__(self, *, config_dir: Path, cache_dir: Path, state_dir: Path) -> None:
+        self.config_dir, self.cache_dir, self.state_dir = config_dir, cache_dir, state_dir
+        self.config_file = config_dir / "config.toml"
+        self.remembered_file = config_dir / "state.toml"  # last model, panels, theme
+        self.credentials_file = config_dir / "credentials.toml"
+        self.sessions_file = config_dir / "sessions.db"  # also drafts, prompt history, metrics and ledger
+        self.models_file = cache_dir / "models.json"
+        self.demo_dir = cache_dir / "engine"
+        self.engine_log_file = state_dir / "engine.log"
+        self.log_file = state_dir / "lmchat.log"
 
     @classmethod
     def find(cls, environ: Mapping[str, str]) -> Paths:
         """Return one folder for all if `LMCHAT_HOME` is set, else the system's usual ones."""
-        home = environ.get("LMCHAT_HOME", "").strip()
-        if home:
+        if home := environ.get("LMCHAT_HOME", "").strip():
             folder = path_of(home).absolute()
             return cls(config_dir=folder, cache_dir=folder, state_dir=folder)
         import platformdirs  # noqa: PLC0415 - 20 ms that LMCHAT_HOME saves
@@ -33,40 +37,6 @@ class Paths(Struct, frozen=True, kw_only=True):
             cache_dir=folders.user_cache_path,
             state_dir=folders.user_state_path,
         )
-
-    @property
-    def config_file(self) -> Path:
-        return self.config_dir / "config.toml"
-
-    @property
-    def remembered_file(self) -> Path:
-        """Last model, panels, theme."""
-        return self.config_dir / "state.toml"
-
-    @property
-    def credentials_file(self) -> Path:
-        return self.config_dir / "credentials.toml"
-
-    @property
-    def sessions_file(self) -> Path:
-        """Sessions, drafts, prompt history, metrics and ledger, mode 0600."""
-        return self.config_dir / "sessions.db"
-
-    @property
-    def models_file(self) -> Path:
-        return self.cache_dir / "models.json"
-
-    @property
-    def demo_dir(self) -> Path:
-        return self.cache_dir / "engine"
-
-    @property
-    def engine_log_file(self) -> Path:
-        return self.state_dir / "engine.log"
-
-    @property
-    def log_file(self) -> Path:
-        return self.state_dir / "lmchat.log"
 
 
 def make_folder(folder: Path) -> Path:

@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from lmchat.config.rows import ENDPOINT, PROFILE, SECTIONS, TIMEOUTS, TOP, WORDS, Section
-from lmchat.config.settings import EndpointSettings, Profile, Settings, TimeoutSettings
+from lmchat.config.settings import EndpointSettings, Profile, Secret, Settings, TimeoutSettings
 from lmchat.errors import ConfigError
 from lmchat.files import read_plain
 
@@ -63,7 +63,7 @@ class Flags(Struct, frozen=True, kw_only=True):
     allowed_hosts: tuple[str, ...] = ()  # added to those of the file
 
 
-class Loaded(Struct, frozen=True, kw_only=True):
+class Loaded(Secret, frozen=True, kw_only=True):
     """Merged settings, their origins and problems."""
 
     settings: Settings  # without the wrong values
@@ -73,10 +73,6 @@ class Loaded(Struct, frozen=True, kw_only=True):
     origins: Mapping[str, str] = field(default_factory=dict)  # by full key; other keys have their default
     problems: tuple[Problem, ...] = ()
     key_endpoint: str = ""  # address that `api_key` belongs to: from the same source, else the effective one
-
-    def __repr__(self) -> str:
-        """Hide the API keys."""
-        return f"<{type(self).__name__}>"
 
     def sound(self) -> Loaded:
         """Return itself; raises `ConfigError` with the first problem."""

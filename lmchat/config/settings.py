@@ -31,6 +31,13 @@ class Setting(Struct, frozen=True):
     is_required: bool = False
 
 
+class Secret(Struct, frozen=True, kw_only=True):
+    """Values that may hold a key, which is left out wherever they are printed."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+
 _Effort = Annotated[
     str,
     Setting('how much to think, where server and model can; "none" switches it off', words=("", *EFFORTS)),
@@ -160,7 +167,7 @@ class LocalSettings(Struct, frozen=True, kw_only=True):
     threads: Annotated[int | None, Setting("threads it may use", within=(1, 4096), example=4)] = None
 
 
-class EndpointSettings(Struct, frozen=True, kw_only=True):
+class EndpointSettings(Secret, frozen=True, kw_only=True):
     """A server of the user's own."""
 
     name: Annotated[str, Setting("how it is called in the picker", example="workstation", is_required=True)]
@@ -173,10 +180,6 @@ class EndpointSettings(Struct, frozen=True, kw_only=True):
     ] = ""
     api_key_cmd: Annotated[str, Setting("command that prints the key", example="pass show workstation")] = ""
     timeouts: Annotated[TimeoutSettings | None, Setting("its own time-outs", example={"connect_s": 5})] = None
-
-    def __repr__(self) -> str:
-        """Leave the key out, wherever this is printed."""
-        return f"<{type(self).__name__}>"
 
 
 class Profile(Struct, frozen=True, kw_only=True):
@@ -193,7 +196,7 @@ class Profile(Struct, frozen=True, kw_only=True):
     reasoning_effort: _Effort = ""
 
 
-class Settings(Struct, frozen=True, kw_only=True):
+class Settings(Secret, frozen=True, kw_only=True):
     """All settings, merged: flag, else environment, else file, else default."""
 
     endpoint: Annotated[
@@ -222,7 +225,3 @@ class Settings(Struct, frozen=True, kw_only=True):
     local: LocalSettings = field(default_factory=LocalSettings)
     endpoints: tuple[EndpointSettings, ...] = ()
     profiles: Mapping[str, Profile] = field(default_factory=dict)
-
-    def __repr__(self) -> str:
-        """Leave the key out, wherever this is printed."""
-        return f"<{type(self).__name__}>"

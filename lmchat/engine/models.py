@@ -39,6 +39,7 @@ _OVERHEAD = 1.15
 """Memory for file, window and computing per file size; measured 1.3 for the smallest, 1.1 for 8B."""
 _SHARE_OF_MEMORY = 0.25  # larger models answer slowly without a graphics card
 _GB = 1e9
+_NOTHING = (None, Header())
 
 
 T = TypeVar("T")
@@ -49,13 +50,6 @@ class Folder(NamedTuple):
 
     path: Path
     source: str
-
-
-class GgufFile(NamedTuple):
-    """GGUF file as a model, and its header."""
-
-    model: ModelFile
-    header: Header
 
 
 class _Settings(msgspec.Struct):
@@ -111,8 +105,8 @@ class ModelSearch:
         is_later_part = part is not None and int(part["number"]) != 1
         if is_later_part or not self.is_in_time() or not self._is_new(path):
             return None
-        found = look_at(path)
-        return replace(found.model, source=source) if found is not None and found.header.can_chat else None
+        model, header = look_at(path) or _NOTHING
+        return replace(model, source=source) if model and header.can_chat else None
 
     def _is_new(self, path: Path) -> bool:
         """Return whether the file is new under any name: links may form circles."""
@@ -206,8 +200,8 @@ def warning(model: ModelFile) -> str:
     return f"{model.name} may be too large for the memory of this machine{words}." if words else ""
 
 
-def look_at(path: Path) -> GgufFile | None:
-    """Return a GGUF file; None if it is none, is unreadable or lacks a part."""
+def look_at(path: Path) -> tuple[ModelFile, Header] | None:
+    """Return a GGUF file and its header; None if it is another, is unreadable or lacks a part."""
     part = _PART.match(path.stem)
     stem = part["stem"] if part else path.stem
     numbers = range(1, int(part["count"]) + 1) if part else ()
@@ -231,7 +225,7 @@ def look_at(path: Path) -> GgufFile | None:
         context_max=header.context_max,
         parts=len(parts),
     )
-    return GgufFile(model=model, header=header)
+    return model, header
 
 
 def model_folders(home: Path, environ: Mapping[str, str]) -> tuple[Folder, ...]:
@@ -268,11 +262,11 @@ def ollama_models(
             digest = next((one.digest for one in layers if one.media_type == _OLLAMA_MODEL), "")
             if not (blob := _OLLAMA_DIGEST.fullmatch(digest)):
                 continue
-            found = look_once(folder / "blobs" / f"sha256-{blob[1]}")
-            if found is not None and found.header.can_chat:
-                registry, owner, model, tag = manifest.parts[-4:]
-                name = model if (registry, owner) == _OLLAMA_LIBRARY else f"{owner}/{model}"
-                yield replace(found.model, name=f"{name}:{tag}", source="Ollama")
+            model, header = look_once(folder / "blobs" / f"sha256-{blob[1]}") or _NOTHING
+            if model and header.can_chat:
+                registry, owner, name, tag = manifest.parts[-4:]
+                owned = name if (registry, owner) == _OLLAMA_LIBRARY else f"{owner}/{name}"
+                yield replace(model, name=f"{owned}:{tag}", source="Ollama")
 
 
 def _model_at(path: Path, models: Sequence[ModelFile]) -> ModelFile:
@@ -288,10 +282,11 @@ def _model_at(path: Path, models: Sequence[ModelFile]) -> ModelFile:
             f"{path} is no whole GGUF file.",
             hint="Of a model in several files, name the first; all must be there.",
         )
-    if not found.header.can_chat:
-        kind = found.header.kind or found.header.architecture or "a vocabulary"
+    model, header = found
+    if not header.can_chat:
+        kind = header.kind or header.architecture or "a vocabulary"
         raise WrongUse(f"{path} is no model that one can talk to, but {kind}.", hint="Name another file.")
-    return found.model
+    return model
 
 
 def _lm_studio(home: Path) -> Iterator[Path]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, tzinfo
+from functools import partial
 from html import escape
 
 from markdown_it import MarkdownIt
 
 from lmchat.domain.message import ChatMessage
 from lmchat.domain.session import Session
-from lmchat.formats.writing import REFUSED, branches, ending, moment, speaker, thought
+from lmchat.formats.writing import REFUSED, ending, moment, speaker, thought, with_branches
 from lmchat.text import safe_line, safe_text
 
 _STYLE = """
@@ -38,12 +39,8 @@ def to_html(session: Session, *, with_reasoning: bool = False, zone: tzinfo | No
         f"<title>{title}</title><style>{_STYLE}</style></head><body>",
         f"<h1>{title}</h1>",
     ]
-    for message in session.messages:
-        blocks += _entry(message, markdown, zone=zone, with_reasoning=with_reasoning)
-    for branch in branches(session):
-        blocks.append(f"<hr><p><strong>{escape(branch.heading)}</strong></p>")
-        for message in branch.messages:
-            blocks += _entry(message, markdown, zone=zone, with_reasoning=with_reasoning)
+    entry = partial(_entry, markdown=markdown, zone=zone, with_reasoning=with_reasoning)
+    blocks += with_branches(session, entry, lambda head: f"<hr><p><strong>{escape(head)}</strong></p>")
     return "\n".join([*blocks, "</body></html>"]) + "\n"
 
 

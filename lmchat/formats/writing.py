@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, tzinfo
+from functools import partial
 from importlib import import_module
 
 from msgspec import Struct
@@ -73,14 +74,21 @@ def export_name(session: Session, *, form: str = "md", id_length: int = 8) -> st
 def to_text(session: Session, *, with_reasoning: bool = False, zone: tzinfo | None = UTC) -> str:
     """Return the path and the branches as plain text."""
     title = safe_line(session.header.title)
-    blocks = [f"{title}\n{'=' * len(title)}"]
+    entry = partial(_entry, zone=zone, with_reasoning=with_reasoning)
+    blocks = with_branches(session, entry, lambda heading: f"{heading}\n{'-' * len(heading)}")
+    return "\n\n".join([f"{title}\n{'=' * len(title)}", *blocks]) + "\n"
+
+
+def with_branches(
+    session: Session, entry: Callable[[ChatMessage], Iterable[str]], headed: Callable[[str], str]
+) -> Iterator[str]:
+    """Yield the blocks of the path, then those of each branch under its heading."""
     for message in session.messages:
-        blocks += _entry(message, zone=zone, with_reasoning=with_reasoning)
+        yield from entry(message)
     for branch in branches(session):
-        blocks.append(f"{branch.heading}\n{'-' * len(branch.heading)}")
+        yield headed(branch.heading)
         for message in branch.messages:
-            blocks += _entry(message, zone=zone, with_reasoning=with_reasoning)
-    return "\n\n".join(blocks) + "\n"
+            yield from entry(message)
 
 
 def speaker(message: ChatMessage) -> str:
