@@ -17,8 +17,8 @@ from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
 
+from tests.benchmarks.bench import AIM_MISSED, MUST_MISSED, numbers, worst
 from tests.benchmarks.rows import GROUPS, ROWS, Bench, Row
-from tests.benchmarks.verdicts import AIM_MISSED, MUST_MISSED, numbers, worst
 
 _LIBRARIES = ("textual", "rich", "httpx", "markdown-it-py", "msgspec")
 

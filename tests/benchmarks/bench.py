@@ -3,16 +3,52 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import shutil
 import statistics
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from tests.benchmarks.server import PacedServer
 from tests.benchmarks.terminal import Drawn
-from tests.benchmarks.verdicts import verdict
+
+OK, AIM_MISSED, MUST_MISSED = "ok", "aim missed", "MUST missed"
+_NUMBER = re.compile(r"\d+(?:\.\d+)?|-(?=\s*/|\s*$)")
+"""A number, or the dash that stands where nothing is asked."""
+
+
+def verdict(value: str, must: str, aim: str) -> str:
+    """Return what holds of a figure; empty where nothing is asked of it."""
+    if not any(map(_asks, (must, aim))):
+        return ""
+    if _is_over(value, must):
+        return MUST_MISSED
+    return AIM_MISSED if _is_over(value, aim) else OK
+
+
+def numbers(text: str) -> list[float | None]:
+    """Return the numbers of `5.0 / 20 ms` and of `<= - / 20`; None for a dash."""
+    return [None if found == "-" else float(found) for found in _NUMBER.findall(text)]
+
+
+def worst(verdicts: Iterable[str]) -> str:
+    found = set(verdicts)
+    return next((one for one in (MUST_MISSED, AIM_MISSED) if one in found), OK)
+
+
+def _asks(limit: str) -> bool:
+    return limit.startswith("<") and any(number is not None for number in numbers(limit))
+
+
+def _is_over(value: str, limit: str) -> bool:
+    if not _asks(limit):
+        return False
+    pairs = zip(numbers(value), numbers(limit), strict=False)
+    return any(is_ is not None and may is not None and is_ > may for is_, may in pairs)
+
 
 Row = dict[str, str]
 PAINTED = "New session"
@@ -65,7 +101,6 @@ def row(figure: str, value: str, must: str = "", aim: str = "") -> Row:
 
 
 def ratio_row(figure: str, ours: list[float], base: list[float], must: str = "", aim: str = "") -> Row:
-    """Return the ratio of two medians."""
     return row(figure, f"{median(ours) / median(base):.2f} x", must, aim)
 
 

@@ -45,7 +45,6 @@ def detect(bench: Bench) -> Iterator[Row]:
 
 
 def _places(kind: str, stack: ExitStack) -> dict[int, int]:
-    """Return where servers stand that play the well-known ports; a port without one refuses."""
     if kind == "all refused":
         return {}
     servers = {port: stack.enter_context(ScriptedServer()) for port in PORTS}

@@ -83,7 +83,6 @@ def models(bench: Bench) -> Iterator[Row]:
 
 
 def append(bench: Bench) -> Iterator[Row]:
-    """Pieces of a running answer, as the store takes them while others read."""
     times = asyncio.run(_append(bench.folder / "append.db"))
     yield row(
         "append of streamed text to the store, there and back, p50 / p95",

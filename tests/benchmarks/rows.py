@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from tests.benchmarks.bench import Bench, Row
-from tests.benchmarks.find_rows import find
 from tests.benchmarks.idle_rows import idle
-from tests.benchmarks.long_rows import long
+from tests.benchmarks.log_rows import find, long, soak
 from tests.benchmarks.look_rows import cancel, detect
 from tests.benchmarks.proxy_rows import append, models, proxy
 from tests.benchmarks.search_rows import search
-from tests.benchmarks.size_rows import sizes
-from tests.benchmarks.soak_rows import soak
 from tests.benchmarks.start_rows import commands, large, start, version
-from tests.benchmarks.store_rows import killed, written
+from tests.benchmarks.store_rows import killed
 from tests.benchmarks.stream_rows import echo, flood, growth, scroll, stop, stream
 
 __all__ = ["GROUPS", "ROWS", "Bench", "Row"]
@@ -34,9 +31,7 @@ ROWS = {
     "proxy": proxy,
     "models": models,
     "append": append,
-    "written": written,
     "killed": killed,
-    "sizes": sizes,
     "search": search,
     "commands": commands,
     "detect": detect,

@@ -1,19 +1,17 @@
-"""How long a search takes, beside the same in bare SQLite, and what else has to wait for it."""
+"""How long a search takes, and what else has to wait for it."""
 
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterator
-from contextlib import closing
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from lmchat.domain.message import Role, new_id, now, text_message
 from lmchat.domain.session import SessionHeader
 from lmchat.storage.store import SqliteStore
 from tests.benchmarks.bench import Bench, Row, median, row
-from tests.benchmarks.search_store import RARE, RARE_SIGN, fill, fill_bare
+from tests.benchmarks.search_store import RARE, RARE_SIGN, fill
 
 _COUNTS = {10: 25, 1_000: 25, 10_000: 25, 100_000: 100}
 """Messages, and how many ms a search may take."""
@@ -35,16 +33,13 @@ _QUERIES = {
     "a word, before: all": "ka before:2020-01-01",
     "has:code alone": "has:code",
 }
-_BARE_WORDS = "select rowid, snippet(words, 0, '', '', '', 32) from words where words match ? order by rowid desc limit 20"
-_BARE_PARTS = "select number, text from texts where text like ? order by number desc limit 20"
 
 
 def search(bench: Bench) -> Iterator[Row]:
-    """Search at 10 to 100 000 messages through the store; a word and a part of one in bare SQLite."""
+    """Search at 10 to 100 000 messages through the store."""
     for count, most_ms in _COUNTS.items():
-        path, bare = bench.folder / f"search{count}.db", bench.folder / f"bare{count}.db"
+        path = bench.folder / f"search{count}.db"
         size = fill(path, count)
-        fill_bare(bare, count)
         taken = asyncio.run(_taken(path, bench.runs))
         slowest = max(taken, key=lambda name: taken[name])
         yield row(
@@ -53,13 +48,6 @@ def search(bench: Bench) -> Iterator[Row]:
             f"<= {most_ms} ms",
             slowest,
         )
-        with closing(sqlite3.connect(bare)) as connection:
-            for name, ask, typed in (
-                ("a word", _BARE_WORDS, "ka*"),
-                ("part of a word, said once", _BARE_PARTS, f"%{RARE[5:15]}%"),
-            ):
-                ms = _median_ms(lambda a=ask, t=typed: connection.execute(a, (t,)).fetchall(), bench.runs)
-                yield row(f"  {name} : bare SQLite", f"{taken[name]:.1f} : {ms:.1f} ms")
         yield row("  file : its texts", f"{path.stat().st_size / size:.2f} x", "", f"{size / 1e6:.1f} MB")
         if count == max(_COUNTS):
             for name, ms in taken.items():
@@ -74,15 +62,6 @@ def search(bench: Bench) -> Iterator[Row]:
             yield row(
                 "  a prompt kept, median, meanwhile : without", f"{append_ms:.1f} : {calm_append_ms:.1f} ms"
             )
-
-
-def _median_ms(work: Callable[[], object], runs: int) -> float:
-    taken = []
-    for _ in range(runs):
-        begun_s = time.perf_counter()
-        work()
-        taken.append((time.perf_counter() - begun_s) * 1e3)
-    return median(taken)
 
 
 async def _taken(path: Path, runs: int) -> dict[str, float]:

@@ -1,9 +1,8 @@
-"""A store with many sessions of texts that differ, and the same texts in a bare SQLite file."""
+"""A store with many sessions of texts that differ."""
 
 from __future__ import annotations
 
 import random
-import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -78,15 +77,3 @@ def fill(path: Path, count: int) -> int:
             pass
         connection.execute("pragma wal_checkpoint(truncate)")
     return size
-
-
-def fill_bare(path: Path, count: int) -> None:
-    """Write the same texts into a table and an index of words, and nothing else."""
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("create table texts (number integer primary key, text text)")
-        connection.execute(
-            "create virtual table words using fts5 (text, content = 'texts', content_rowid = 'number')"
-        )
-        connection.executemany("insert into texts (text) values (?)", ((text,) for text in texts(count)))
-        connection.execute("insert into words (words) values ('rebuild')")
-        connection.commit()

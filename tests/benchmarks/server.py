@@ -50,7 +50,6 @@ class PacedServer:
             await server.serve_forever()
 
     def leave(self) -> None:
-        """Be gone, as a server that was stopped."""
 
         def close() -> None:
             self._server.close()

@@ -32,7 +32,6 @@ class Start(NamedTuple):
 
 
 def _start(drawn: Drawn, marker: str, ready: str = "") -> Start:
-    """Start, type at once, and measure memory when all that begins by itself is done."""
     painted_s = drawn.wait_for(marker)
     since = drawn.count
     drawn.type("Q")

@@ -24,7 +24,6 @@ def fill_store(home: Path, count: int) -> Path:
 
 
 def text_bytes(count: int) -> int:
-    """Return the size of what is said in such a session."""
     return sum(len(_text(n).encode()) for n in range(count))
 
 

@@ -92,13 +92,11 @@ class Drawn:
         return found
 
     def type(self, keys: str) -> float:
-        """Type, and return the time."""
         at_s = time.perf_counter()
         os.write(self.master, keys.encode())
         return at_s
 
     def resize(self, columns: int, rows: int) -> None:
-        """Give the terminal another size."""
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     @property
@@ -135,7 +133,6 @@ class Drawn:
         return sum(int((task / "schedstat").read_text().split()[1]) for task in tasks) / 1e9
 
     def rest(self, timeout_s: float = 20) -> float:
-        """Wait until the program does next to nothing, and return its CPU time then."""
         end_s, before_s = time.perf_counter() + timeout_s, self.cpu_s()
         while time.perf_counter() < end_s:
             time.sleep(_REST_S)
@@ -159,7 +156,6 @@ class Drawn:
         return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * PAGE / 1e6
 
     def end(self, keys: str = "\x11") -> None:
-        """Leave by a key; kill what does not go."""
         try:
             os.write(self.master, keys.encode())
             for _ in range(100):

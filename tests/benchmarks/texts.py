@@ -11,7 +11,6 @@ PARAGRAPH = (
 
 
 def section(n: int) -> str:
-    """About 1 kB of everything that Markdown has; its mark can be found on the screen."""
     return (
         f"## Section #{2 * n + 1:03d}# here\n\n{PARAGRAPH}"
         f"- first item {n} with **bold**\n- second item\n  - nested item\n\n"
