@@ -29,13 +29,6 @@ class RememberPanels(Post):
     has_telemetry: bool
 
 
-class AnswerEnded(Post):
-    """A turn has ended; the app notifies the user and checks the server after a failure."""
-
-    elapsed_s: float
-    has_failed: bool
-
-
 class LoadModel(Post):
     """Load a model, or unload it if it is loaded."""
 

@@ -28,7 +28,6 @@ from lmchat.errors import (
     TooManyRequests,
 )
 from lmchat.storage.store import SqliteStore
-from lmchat.tui.intents import AnswerEnded
 from tests.support.desktop import desktop, gone, half, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer, candidate, model
 from tests.support.tui_host import screen_text
@@ -292,16 +291,22 @@ async def test_a_server_that_cut_the_prompt_silently_is_told_about(tmp_path):
 
 
 async def test_a_long_answer_that_ends_unseen_rings(tmp_path):
-    async with desktop(tmp_path) as desk:
+    gate, now_s = asyncio.Event(), [0.0]
+    backend = ScriptedBackend(half("Let", gate), answer("Two."))
+    async with desktop(tmp_path, backend, clock=lambda: now_s[0]) as desk:
         await desk.ready()
         written = []
         outside = desk.app.workspace.outside
         desk.app.workspace.outside = replace(outside, notification=lambda words: written.append(words) or "")
+        await desk.say("one")
+        await shown(desk, "Let")
         desk.app.app_focus = False
-        desk.chat.post_message(AnswerEnded(elapsed_s=11.0, has_failed=False))
-        desk.chat.post_message(AnswerEnded(elapsed_s=2.0, has_failed=False))
+        now_s[0] = 11.0
+        gate.set()
         await desk.until(lambda: written, "the ring")
-        await desk.pilot.pause()
+        await desk.say("two")
+        desk.app.app_focus = False
+        await desk.answered(2)
         assert len(written) == 1
 
 

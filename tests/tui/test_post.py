@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.tui.intents import AnswerEnded, LookNow, Search, StartEngine, TryKey
+from lmchat.tui.intents import LookNow, RememberPanels, Search, StartEngine, TryKey
 from lmchat.tui.messages import Post
 from lmchat.tui.widgets.prompt_input import PromptInput
 
@@ -16,8 +16,8 @@ class Further(Base):
 
 
 def test_what_is_declared_is_given_by_place_or_by_name():
-    ended = AnswerEnded(2.5, has_failed=True)
-    assert (ended.elapsed_s, ended.has_failed) == (2.5, True)
+    panels = RememberPanels(True, has_telemetry=False)
+    assert (panels.has_sessions, panels.has_telemetry) == (True, False)
 
 
 def test_what_is_not_given_has_its_default():
@@ -33,11 +33,11 @@ def test_a_kind_of_message_has_the_attributes_of_the_kind_above_it():
 @pytest.mark.parametrize(
     "make",
     [
-        AnswerEnded,
-        lambda: AnswerEnded(1.0),
-        lambda: AnswerEnded(1.0, True, 3),
-        lambda: AnswerEnded(1.0, True, elapsed_s=2.0),
-        lambda: AnswerEnded(1.0, has_failed=True, reason="x"),
+        RememberPanels,
+        lambda: RememberPanels(True),
+        lambda: RememberPanels(True, True, 3),
+        lambda: RememberPanels(True, True, has_sessions=False),
+        lambda: RememberPanels(True, has_telemetry=True, reason="x"),
         lambda: LookNow("x"),
     ],
     ids=["nothing", "too little", "too much", "twice", "unknown", "none wanted"],

@@ -26,7 +26,6 @@ from lmchat.tui.app.models import Models
 from lmchat.tui.commands import Command, Scope, bindings
 from lmchat.tui.icons import ASCII_CLASS
 from lmchat.tui.intents import (
-    AnswerEnded,
     ChooseCandidate,
     CopyText,
     ExportHit,
@@ -39,17 +38,14 @@ from lmchat.tui.intents import (
     TryKey,
 )
 from lmchat.tui.quirks.app import PatchedApp
-from lmchat.tui.quirks.driver import remember_copied, write_to_terminal
+from lmchat.tui.quirks.driver import remember_copied
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.chat.view import begin_work
 from lmchat.tui.themes import THEMES, theme_named
-from lmchat.tui.widgets.prompt_input import PromptInput
 
 _STYLES_OF_DIALOGS = str(Path(__file__).parent.parent / "dialogs.tcss")
 _FIRST_KEY_S = 0.03
 """What is typed right after the first paint is shown before anything else begins."""
-_LONG_ANSWER_S = 10.0
-"""The end of an answer that took longer is notified where the terminal has no focus."""
 _COPY, _COPY_S = "copy", 2.5
 """The name of the worker that copies, and how long leaving waits for it."""
 _TWICE_WITHIN_S = 2.0
@@ -193,7 +189,7 @@ class LMChatApp(PatchedApp):
 
     def action_copy_or_stop(self) -> None:
         """Copy what is selected; else stop the answer; twice with nothing to do: quit."""
-        log, prompt_input = self.chat.view.log, self.chat.view.prompt_input
+        log = self.chat.view.log
         typed = "" if self.focused is log else str(getattr(self.focused, "selected_text", "") or "")
         if selected := typed or self.screen.get_selected_text():
             self.post_message(CopyText(selected))
@@ -201,21 +197,6 @@ class LMChatApp(PatchedApp):
             return
         if (self.screen is self.chat and log.copy_selection()) or self.chat.turns.stop():
             return
-        if self.focused is not None and self.focused is prompt_input:
-            prompt_input.ask_to_stop()
-        else:
-            self._quit_if_twice()
-
-    @on(PromptInput.StopAsked)
-    def _stop_what_was_sent(self) -> None:
-        """Stop the answer to what was sent right before Ctrl+C; what a command began has begun by then."""
-        self.chat.call_later(self._stop_or_quit)
-
-    def _stop_or_quit(self) -> None:
-        if not self.chat.turns.stop():
-            self._quit_if_twice()
-
-    def _quit_if_twice(self) -> None:
         now_s = time.monotonic()
         if now_s - self._last_ctrl_c_s < _TWICE_WITHIN_S:
             begin_work(self, self.action_quit, "quit")
@@ -275,15 +256,6 @@ class LMChatApp(PatchedApp):
     def _on_remember_panels(self, event: RememberPanels) -> None:
         panels = {"has_sessions": event.has_sessions, "has_telemetry": event.has_telemetry}
         self.models.remember(replace(self.workspace.remembered, **panels))
-
-    def _on_answer_ended(self, event: AnswerEnded) -> None:
-        """Notify a terminal without focus of the end of a long answer; check the server after a failure."""
-        if event.has_failed:
-            self.workspace.monitor.look_now()  # the server may be another one by now
-        if event.elapsed_s > _LONG_ANSWER_S and not self.app_focus:
-            sequence = self.workspace.outside.notification("The answer has ended.")
-            if sequence:
-                write_to_terminal(self, sequence)
 
     def on_resize(self, event: events.Resize) -> None:
         """Paint all where a size comes back before anything was laid out for another.

@@ -293,12 +293,8 @@ class EngineStart:
 
         self._app.push_screen(dialog, cut)
         try:
-            return await fetch
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            return None
+            await asyncio.wait([fetch])
+            return None if fetch.cancelled() else fetch.result()
         finally:
             fetch.cancel()
             dialog.dismiss(None)

@@ -17,8 +17,6 @@ from textual.keys import Keys
 from textual.message import Message
 from textual.widget import Widget
 
-_TOGETHER = "_is_typed_together"
-
 
 async def run_own_binding(widget: Widget, key: str) -> bool:
     """Run the action of a key of the focused widget at once; return whether it has one.
@@ -30,17 +28,6 @@ async def run_own_binding(widget: Widget, key: str) -> bool:
         if not binding.priority and await widget.app.run_action(binding.action, widget):
             return True
     return False
-
-
-def mark_together(key: events.Key) -> events.Key:
-    """Mark a key that came in one read with others: a pasted word, or keys typed while the app was busy."""
-    setattr(key, _TOGETHER, True)
-    return key
-
-
-def is_together(key: events.Key) -> bool:
-    """Whether a key came in one read with others."""
-    return getattr(key, _TOGETHER, False)
 
 
 def hand_over(event: events.Key | events.Paste, widget: Widget) -> None:
@@ -193,9 +180,6 @@ class KeyStream(XTermParser):
         if is_text and (is_lines or len(run) >= BULK or self._clock() < self._burst_until):
             self._burst_until = self._clock() + BURST_DELAY_S
             yield _paste(run)
-        elif len(set(filter(str.isprintable, run))) > 1:  # one key that is held down is no word
-            for message in super().feed(run):
-                yield mark_together(message) if isinstance(message, events.Key) else message
         else:
             yield from super().feed(run)
 

@@ -30,7 +30,7 @@ Offer = tuple[Command, str]
 class Palette(ListDialog[Command | None]):
     """List of commands with a fuzzy filter; returns the chosen one."""
 
-    TITLE_TEXT = "Commands"
+    HEADING = "Commands"
     HINTS = (("Enter", "run it"), ("↑ ↓", "choose"))
 
     def __init__(self, offers: Sequence[Offer] = (), keys: Mapping[str, str] | None = None) -> None:
@@ -42,9 +42,6 @@ class Palette(ListDialog[Command | None]):
     def compose_content(self) -> Iterable[Widget]:
         yield Field(placeholder="Type a part of a name")
         yield RowList()
-
-    def on_mount(self) -> None:
-        self.call_after_refresh(self.draw)
 
     def draw(self) -> None:
         if not self.can_show:
@@ -59,8 +56,7 @@ class Palette(ListDialog[Command | None]):
         if not rows:
             words = f"No command matches *{safe_line(typed, limit=30)}*. Backspace shows all."
             rows = words_as_rows(words, width)
-        self.list.show(rows, choose=rows[0].key)
-        self.fit_list(len(rows))
+        self.show_rows(rows, choose=rows[0].key)
 
     def _help(self, command: Command) -> Parts:
         words = (written(keys_of(command, self._keys)), command.slash)

@@ -112,9 +112,6 @@ class PromptInput(TextArea):
         text: str
         """Prompt, or `/command argument`; never blank."""
 
-    class StopAsked(Post):
-        """Request to stop the answer to the previous prompt."""
-
     class Drafted(Post):
         """The text has changed."""
 
@@ -204,10 +201,6 @@ class PromptInput(TextArea):
         if text.strip():
             self.put("")
             self._tell_parent(self.Submitted(text))
-
-    def ask_to_stop(self) -> None:
-        """Request a stop in order with earlier keys: this key may have overtaken an Enter."""
-        self.call_later(self._tell_parent, self.StopAsked())
 
     def _tell_parent(self, message: Message) -> None:
         """Post to the parent directly; through the own queue the next key would come first."""

@@ -112,19 +112,17 @@ class Messages:
 
     def edit(self, message: ChatMessage) -> None:
         """Edit a prompt, or the prompt of an answer; the answer may be the first message that was read."""
-        conversation = self._open.shown.conversation
 
-        async def edit_once_read() -> None:
+        async def work() -> None:
+            conversation = self._open.shown.conversation
             await conversation.fill()
-            self.edit(message)
+            prompt = message if message.role is Role.USER else conversation.find(message.parent_id or "")
+            if prompt is not None and prompt.role is Role.USER:
+                self._text.begin_edit(prompt)
+            else:
+                self._view.notify("There is no prompt before this answer.")
 
-        prompt = message if message.role is Role.USER else conversation.find(message.parent_id or "")
-        if prompt is not None and prompt.role is Role.USER:
-            self._text.begin_edit(prompt)
-        elif conversation.is_whole:
-            self._view.notify("There is no prompt before this answer.")
-        else:
-            self._view.attempt(edit_once_read, group="edit")
+        self._view.attempt(work, group="edit")
 
     def fork(self, message: ChatMessage) -> None:
         """Copy the path up to a message into a new session and show it."""

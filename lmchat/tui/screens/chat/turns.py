@@ -22,7 +22,7 @@ from lmchat.services.conversation import AnswerBegun, Conversation, Conversation
 from lmchat.services.open_sessions import OpenSession, TurnPhase
 from lmchat.services.save_queue import BETWEEN
 from lmchat.text import safe_line
-from lmchat.tui.intents import AnswerEnded
+from lmchat.tui.quirks.driver import write_to_terminal
 from lmchat.tui.screens.chat.sessions import PromptText, Sessions
 from lmchat.tui.screens.chat.view import ChatView
 from lmchat.tui.widgets.message_acts import has_words
@@ -30,6 +30,8 @@ from lmchat.tui.widgets.message_acts import has_words
 Begin = Callable[[Conversation, HowToAsk], AsyncGenerator[ConversationEvent, None]]
 """Begins a turn of a conversation."""
 
+_LONG_ANSWER_S = 10.0
+"""The end of an answer that took longer is notified if the terminal has no focus."""
 _NOTE_S = 12.0
 """How long a notification stays that is shown once: which part of a request a server does not take."""
 _WAITS_FOR_SERVER = (
@@ -251,7 +253,11 @@ class Turns:
         self._view.show_action(words.replace("saved", "not saved") if is_unsaved else words)
         self._sessions.show_list()
         has_failed = turn is not None and turn.state in (AnswerState.FAILED, AnswerState.INTERRUPTED)
-        self._view.screen.post_message(AnswerEnded(elapsed_s=elapsed_s, has_failed=has_failed))
+        if has_failed:
+            self._workspace.monitor.look_now()  # the server may be another one by now
+        app = self._view.screen.app
+        if elapsed_s > _LONG_ANSWER_S and not app.app_focus:
+            write_to_terminal(app, self._workspace.outside.notification("The answer has ended."))
         if waiting is not None:
             self._send(opened, waiting)
 

@@ -27,7 +27,7 @@ from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.icons import signs_for
 from lmchat.tui.intents import CopyText
 from lmchat.tui.messages import Post
-from lmchat.tui.quirks.keys import hand_over, is_together
+from lmchat.tui.quirks.keys import hand_over
 from lmchat.tui.widgets.chat_log.copying import CopyTurns, code_number, copied
 from lmchat.tui.widgets.chat_log.document import Document, Place
 from lmchat.tui.widgets.chat_log.entry import Delta, Entry, Inflow
@@ -605,10 +605,10 @@ class ChatLog(ScrollView, can_focus=True):
         focused = self.screen.focused
         if focused is not None and focused is not self:  # typed before the focus had moved
             hand_over(event, focused)
-        elif event.is_printable and event.key != "space":
-            is_command = event.key in self.screen.active_bindings and event.key != "slash"
-            if is_together(event) or not is_command:  # keys that come in one read are a word, not commands
-                self.on_paste(event)
+        elif event.key == "slash" or (
+            event.is_printable and event.key != "space" and event.key not in self.screen.active_bindings
+        ):
+            self.on_paste(event)
 
     def on_paste(self, event: events.Paste | events.Key) -> None:
         """Let the prompt have what is pasted."""
