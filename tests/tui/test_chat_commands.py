@@ -9,13 +9,12 @@ from textual import events
 
 from lmchat.config.settings import ChatSettings, Profile, Settings, UiSettings
 from lmchat.tui.app.app import LMChatApp
-from lmchat.tui.commands import COMMANDS, Scope
+from lmchat.tui.commands import COMMANDS, Scope, is_command
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.help_screen import HelpScreen
 from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.palette import Palette
 from lmchat.tui.screens.text_dialog import TextDialog
-from lmchat.tui.slash import is_command
 from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.prompt import QueueCard
 from lmchat.tui.widgets.prompt_input import PromptInput

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.tui.intents import LookNow, RememberPanels, Search, StartEngine, TryKey
-from lmchat.tui.messages import Post
+from lmchat.tui.intents import LookNow, Post, RememberPanels, Search, StartEngine, TryKey
 from lmchat.tui.widgets.prompt_input import PromptInput
 
 

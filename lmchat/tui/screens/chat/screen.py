@@ -20,7 +20,7 @@ from lmchat.domain.session import SearchHit
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line, safe_text
-from lmchat.tui.commands import BY_ID, Scope, bindings, keys_of
+from lmchat.tui.commands import BY_ID, Scope, SlashCommand, bindings, is_command, keys_of, parse_slash
 from lmchat.tui.intents import RememberPanels
 from lmchat.tui.quirks.app import PatchedScreen
 from lmchat.tui.screens.chat.library import SavedSessions
@@ -28,7 +28,6 @@ from lmchat.tui.screens.chat.messages import Messages
 from lmchat.tui.screens.chat.sessions import PromptText, Sessions
 from lmchat.tui.screens.chat.turns import Turns
 from lmchat.tui.screens.chat.view import ChatView, begin_work
-from lmchat.tui.slash import SlashCommand, is_command, parse_slash
 from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.keys_row import Hint, KeysRow, written
 from lmchat.tui.widgets.message_acts import NOTHING_YET, has_words, is_resumable

@@ -18,9 +18,9 @@ from lmchat.services.turn_stats import Speedometer
 from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
 from lmchat.tui import formatting
+from lmchat.tui.commands import is_command
 from lmchat.tui.icons import signs_for
 from lmchat.tui.quirks.driver import lend_terminal
-from lmchat.tui.slash import is_command
 from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.keys_row import KeysRow
 from lmchat.tui.widgets.line import LineWidget, Part

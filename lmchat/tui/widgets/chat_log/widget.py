@@ -25,8 +25,7 @@ from lmchat.domain.path import MessagePath
 from lmchat.domain.turn import Turn
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.icons import signs_for
-from lmchat.tui.intents import CopyText
-from lmchat.tui.messages import Post
+from lmchat.tui.intents import CopyText, Post
 from lmchat.tui.quirks.keys import hand_over
 from lmchat.tui.widgets.chat_log.copying import CopyTurns, code_number, copied
 from lmchat.tui.widgets.chat_log.document import Document, Place
