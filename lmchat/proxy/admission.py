@@ -93,22 +93,17 @@ def _canonical(host: str) -> str:
 TOO_MANY = "Too many requests to LMStudio, please try again later"
 CHAT = "chat"
 LOOK = "look"
-COUNT = "count"
 LOOKS_PER_MINUTE = 240
 """Health checks and model lists; a check every 5 s takes 12 of them."""
 
-COUNTS_PER_MINUTE = 60
-"""Questions how many tokens a prompt has: at most one for each pause in typing."""
-
 
 class Limiter:
-    """Moving windows for chat, for health and models, and for counting: none starves another."""
+    """Moving windows for chat, and for health, models and counting: none starves the other."""
 
     def __init__(self, requests_per_minute: int) -> None:
         self._limits = {
             CHAT: RateLimitItemPerMinute(requests_per_minute),
             LOOK: RateLimitItemPerMinute(LOOKS_PER_MINUTE),
-            COUNT: RateLimitItemPerMinute(COUNTS_PER_MINUTE),
         }
         self._window = MovingWindowRateLimiter(MemoryStorage())
 
@@ -215,7 +210,6 @@ class Counters:
     def __init__(self) -> None:
         self.metrics = Metrics()
         """Counts so far."""
-        self._fresh_from: dict[Endpoint, bool] = {}
 
     def reset(self) -> None:
         self.metrics = Metrics()
@@ -225,14 +219,6 @@ class Counters:
         self.metrics = replace(
             self.metrics, **{name: getattr(self.metrics, name) + count for name, count in counts.items()}
         )
-
-    def fetched(self, endpoint: Endpoint) -> None:
-        """Note that a look brought a list along: the first question for it in this run was no hit."""
-        self._fresh_from.setdefault(endpoint, True)
-
-    def looked_up(self, endpoint: Endpoint, *, is_hit: bool) -> None:
-        is_fetched, self._fresh_from[endpoint] = self._fresh_from.get(endpoint, False), False
-        self.add(**{"cache_hits" if is_hit and not is_fetched else "cache_misses": 1})
 
 
 class Admission:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import threading
 import time
 from collections.abc import (
@@ -16,7 +15,7 @@ from collections.abc import (
     Sequence,
 )
 from concurrent.futures import CancelledError, Future
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing
 from functools import wraps
 from queue import SimpleQueue
 from typing import Any, Concatenate, ParamSpec, Self, TypedDict, TypeVar, Unpack
@@ -31,7 +30,7 @@ from lmchat.domain.request import AnyText, ChatRequest, Output, Sampling
 from lmchat.domain.server import Candidate, Endpoint, ModelInfo, Target
 from lmchat.domain.telemetry import Metrics
 from lmchat.domain.turn import GrowingAnswer, Turn
-from lmchat.errors import AnswerUnfit, LMChatError, RequestInvalid, ServerUnavailable, WrongUse
+from lmchat.errors import AnswerUnfit, RequestInvalid, ServerUnavailable, WrongUse
 from lmchat.proxy.client import ProxyClient
 from lmchat.structured.schema import WantedValue, second
 
@@ -126,37 +125,6 @@ class JsonAnswer(Struct, frozen=True, kw_only=True):
     """Reason why the first answer did not fit, where a second one was asked for."""
 
 
-_WORDS = (
-    (r"name one with --endpoint URL", "give the address of one"),
-    (r"\bwith -m MODEL\b", "as `model`"),
-    (r"Start with --allow-host (\S+), or put it into .+ of config\.toml", r"Put \1 into `allowed_hosts`"),
-    (r"\ballow it with --allow-host\b", "put it into `allowed_hosts`"),
-    (r" under \[(limits|timeouts)\]", r" of `\1`"),
-    (r"Ctrl\+O(, or lmchat models,)? lists\b", "`models` lists"),
-    (r"Choose a model with Ctrl\+O", "Name a model as `model`"),
-    (r"Load it with Ctrl\+O, Enter: then this is asked again", "Load it with `load`, then ask again"),
-    (r"name the file as ca_file in config\.toml, or in SSL_CERT_FILE", "name the file in SSL_CERT_FILE"),
-)
-"""Words for people, and the same for programs."""
-
-
-@contextmanager
-def for_programs() -> Iterator[None]:
-    """Put the hint of an error that leaves the block into the words of a program."""
-    try:
-        yield
-    except LMChatError as error:
-        error.hint = for_program(error.hint)
-        raise
-
-
-def for_program(hint: str) -> str:
-    """Return a next step as a program can take it."""
-    for pattern, words in _WORDS:
-        hint = re.sub(pattern, words, hint)
-    return hint
-
-
 _LOOK_EVERY_S = 0.5
 _NOTHING = Remembered()
 
@@ -214,20 +182,17 @@ class Client:
 
         `verdict` tells how it stands, `next_step` what helps.
         """
-        with for_programs():
-            candidates = await self._look()
-            chosen = choose(candidates, model=self._model, remembered=_NOTHING).candidate
-            return chosen or next((one for one in candidates if one.verdict.is_server), candidates[0])
+        candidates = await self._look()
+        chosen = choose(candidates, model=self._model, remembered=_NOTHING).candidate
+        return chosen or next((one for one in candidates if one.verdict.is_server), candidates[0])
 
     async def detect(self) -> tuple[Candidate, ...]:
         """Look at every place where a model server usually is, all at once; the best is the first."""
-        with for_programs():
-            return await self._proxy.detect(expected=(self._named,) if self._named else ())
+        return await self._proxy.detect(expected=(self._named,) if self._named else ())
 
     async def models(self, *, is_refresh: bool = False) -> tuple[ModelInfo, ...]:
         """List the models of the server; a list holds for ten minutes, unless `is_refresh`."""
-        with for_programs():
-            return (await self._proxy.models(await self._place(), is_refresh=is_refresh)).models
+        return (await self._proxy.models(await self._place(), is_refresh=is_refresh)).models
 
     async def load(
         self,
@@ -243,23 +208,20 @@ class Client:
         unused; a server that takes no `context` is an error. `on_progress` is told how far it is, 0 to 1,
         where the server says.
         """
-        with for_programs():
-            await self._proxy.load(
-                await self._info(model), context=context, keep_loaded_s=keep_loaded_s, on_progress=on_progress
-            )
+        await self._proxy.load(
+            await self._info(model), context=context, keep_loaded_s=keep_loaded_s, on_progress=on_progress
+        )
 
     async def unload(self, model: str) -> None:
         """Unload a model, where the server can do that."""
-        with for_programs():
-            await self._proxy.unload(await self._info(model))
+        await self._proxy.unload(await self._info(model))
 
     async def chat(self, messages: Messages, *, model: str = "", **options: Unpack[Options]) -> Answer:
         """Return the whole answer to a prompt, or to messages, oldest first.
 
         An answer that breaks off is an error and what had come of it is gone: `stream` hands it out.
         """
-        with for_programs():
-            return await self._whole(await self._request(messages, model, options), model)
+        return await self._whole(await self._request(messages, model, options), model)
 
     async def chat_json(
         self,
@@ -291,21 +253,20 @@ class Client:
                 return answer, None, error
             return answer, value, None
 
-        with for_programs():
-            said = messages_of(messages)
-            # in a thread: the library is imported, and a large schema takes a second
-            wanted = await asyncio.to_thread(lambda: WantedValue(schema, name=name))
-            answer, value, misfit = await ask(said)
-            if misfit is None:
-                return JsonAnswer(value=value, answer=answer)
-            again = wanted.repair(misfit)
-            if not again:
-                raise misfit
-            first = (answer.message,) if answer.text.strip() else ()
-            answer, value, still = await ask((*said, *first, text_message(Role.USER, again)))
-            if still is not None:
-                raise second(still) from still
-            return JsonAnswer(value=value, answer=answer, first_misfit=misfit.message)
+        said = messages_of(messages)
+        # in a thread: the library is imported, and a large schema takes a second
+        wanted = await asyncio.to_thread(lambda: WantedValue(schema, name=name))
+        answer, value, misfit = await ask(said)
+        if misfit is None:
+            return JsonAnswer(value=value, answer=answer)
+        again = wanted.repair(misfit)
+        if not again:
+            raise misfit
+        first = (answer.message,) if answer.text.strip() else ()
+        answer, value, still = await ask((*said, *first, text_message(Role.USER, again)))
+        if still is not None:
+            raise second(still) from still
+        return JsonAnswer(value=value, answer=answer, first_misfit=misfit.message)
 
     async def count_tokens(
         self, messages: Messages, *, model: str = "", **options: Unpack[Options]
@@ -314,8 +275,7 @@ class Client:
 
         Nothing is loaded for it, and it is not asked while an answer of this client is on its way.
         """
-        with for_programs():
-            return await self._proxy.count_tokens(await self._request(messages, model, options))
+        return await self._proxy.count_tokens(await self._request(messages, model, options))
 
     async def stream(
         self, messages: Messages, *, model: str = "", **options: Unpack[Options]
@@ -324,11 +284,9 @@ class Client:
 
         Read it under `contextlib.aclosing`: leaving it early closes the connection, and the server stops.
         """
-        with for_programs():
-            request = await self._request(messages, model, options)
-            async with aclosing(self._stream(request)) as events:
-                async for event in events:
-                    yield event
+        async with aclosing(self._stream(await self._request(messages, model, options))) as events:
+            async for event in events:
+                yield event
 
     def metrics(self) -> Metrics:
         """Return what this client has counted."""

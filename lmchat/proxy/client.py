@@ -19,10 +19,10 @@ from lmchat.domain.request import ChatRequest, HowToLoad
 from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, ModelList, Product, Verdict
 from lmchat.domain.telemetry import Budget, Metrics
 from lmchat.errors import EndpointNotAllowed, LMChatError, RequestInvalid, ServerUnavailable
-from lmchat.proxy.admission import COUNT, Admission, Counters
+from lmchat.proxy.admission import LOOK, Admission, Counters
 from lmchat.proxy.cache import ModelCache
 from lmchat.proxy.http import Connections
-from lmchat.proxy.probe import QUESTIONS, Place, Scout, look_around, places
+from lmchat.proxy.probe import QUESTIONS, Place, Scout, look_around, places, unread
 from lmchat.proxy.servers import server_of
 from lmchat.proxy.servers.lm_studio import hinted_port
 from lmchat.proxy.site import NoQuestionsLeftError, Site, beside, seldom
@@ -100,7 +100,7 @@ class ProxyClient:
         self._admission.check(endpoint)
         await self._remember()
         fresh = None if is_refresh else self._cache.fresh(endpoint)
-        self._counters.looked_up(endpoint, is_hit=fresh is not None)
+        self._counters.add(**{"cache_misses" if fresh is None else "cache_hits": 1})
         if fresh is not None:
             return fresh
         self._admission.take_look()
@@ -154,7 +154,7 @@ class ProxyClient:
         is_busy = endpoint.place in self._turns and self._turns[endpoint.place].locked()
         if not server.counts_tokens or not is_in_memory or is_busy:
             return None
-        self._admission.admit(request, self._body, is_listed=model is not None, purpose=COUNT)
+        self._admission.admit(request, self._body, is_listed=model is not None, purpose=LOOK)
         site = self._scout.site(endpoint, request.product, read_s=COUNT_S, questions=QUESTIONS)
         body = body_of(request, self._fields(request), self._dialect(request))
         prompt = {name: value for name, value in body.items() if name in _OF_THE_PROMPT}
@@ -217,22 +217,15 @@ class ProxyClient:
         try:
             self._admission.check(place.endpoint)
         except (EndpointNotAllowed, RequestInvalid) as error:
-            allow = f"lmchat --allow-host {place.endpoint.host}"
-            return Candidate(
-                endpoint=place.endpoint,
-                product=place.server.product,
-                verdict=Verdict.REFUSED,
-                detail=error.message,
-                kind=error.kind,
-                next_step=allow if error.kind == "not_allowed" else error.hint,
-                is_own=place.is_own,
-            )
+            is_unlisted = error.kind == "not_allowed"
+            step = f"lmchat --allow-host {place.endpoint.host}" if is_unlisted else error.hint
+            refused = unread(place, Verdict.REFUSED)
+            return replace(refused, detail=error.message, kind=error.kind, next_step=step)
         return await self._scout.look_at(place)
 
     async def _keep(self, candidate: Candidate) -> Candidate:
         if not candidate.verdict.is_usable:
             return candidate
-        self._counters.fetched(candidate.endpoint)
         return replace(candidate, models=await self._cache.put(candidate.endpoint, candidate.models))
 
     def _site_to_change(self, model: ModelInfo) -> Site:

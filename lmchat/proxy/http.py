@@ -14,7 +14,7 @@ import httpx
 
 from lmchat import __version__
 from lmchat.domain.server import Endpoint
-from lmchat.errors import RequestInvalid, ServerRejected, ServerUnavailable, WrongUse
+from lmchat.errors import RequestInvalid, ServerUnavailable, WrongUse
 from lmchat.proxy.errors import reaching, trusted
 from lmchat.proxy.json_values import NotJsonError, decode, mapping
 from lmchat.proxy.refusals import is_error
@@ -122,7 +122,6 @@ class Connections:
 
         Raises:
             ServerUnavailable: nothing answers, or not in time, or no client can be made.
-            ServerRejected: the answer is beyond all size.
         """
         headers = request_headers(key, has_body=body is not None)
         client = await self.client(endpoint)
@@ -148,12 +147,6 @@ class Connections:
                     content = await read_up_to(response, MAX_REPLY_BYTES)
             except TimeoutError:
                 raise httpx.ReadTimeout("the reply has no end") from None
-        if len(content) > MAX_REPLY_BYTES:
-            raise ServerRejected(
-                f"The server sent more than {MAX_REPLY_BYTES >> 20} MiB where a short answer was due.",
-                kind="not_an_llm",
-                hint="Check the port and the path of the address.",
-            )
         return Reply(
             status=response.status_code,
             headers={name.lower(): value for name, value in response.headers.items()},

@@ -40,6 +40,11 @@ def without_surrogates(text: str) -> str:
     return _SURROGATE.sub("\ufffd", text)
 
 
+def utf8_safe(value: Any) -> Any:
+    """Return a JSON value without lone surrogates."""
+    return json.loads(without_surrogates(json.dumps(value, ensure_ascii=False)))
+
+
 def mapping(value: object) -> dict[str, Any]:
     """Return the value if it is a JSON object, else an empty one."""
     return value if isinstance(value, dict) else {}
@@ -76,17 +81,6 @@ def amount(value: object) -> float | None:
 
 def _decode_loosely(data: bytes) -> Any:
     try:
-        value = json.loads(data.decode("utf-8", "replace"), parse_constant=lambda _: None)
-        return _cleaned(value)
+        return utf8_safe(json.loads(data.decode("utf-8", "replace"), parse_constant=lambda _: None))
     except (ValueError, RecursionError) as error:
         raise NotJsonError(str(error)) from None
-
-
-def _cleaned(value: Any) -> Any:
-    if isinstance(value, str):
-        return without_surrogates(value)
-    if isinstance(value, list):
-        return [_cleaned(item) for item in value]
-    if isinstance(value, dict):
-        return {without_surrogates(key): _cleaned(item) for key, item in value.items()}
-    return value

@@ -43,6 +43,8 @@ class Place(Struct, frozen=True, kw_only=True):
     endpoint: Endpoint
     server: Server
     is_own: bool = False
+    is_scan: bool = False
+    """Whether it is one of many, which have to answer soon."""
     is_spare: bool = False
     """Whether it is a second port of a product: worth telling only if something is there."""
 
@@ -94,20 +96,17 @@ async def identify(site: Site, expected: Server) -> tuple[Server, bool]:
         opening = await site.get(expected.opening_path)
         if expected.confirms(opening):
             return expected, True
-        proven = _proven(opening)
-        if proven is not None:
+        if proven := _proven(opening):
             return proven, True
     listed = await site.get("/v1/models")
-    proven = _proven(listed)
-    if proven is not None:
+    if proven := _proven(listed):
         return proven, True
     suspect = next((one for one in SERVERS if one.confirm_path and one.suspects(listed)), expected)
-    if suspect.confirm_path and suspect.confirm_path != expected.opening_path and site.questions:
-        reply = await site.get(suspect.confirm_path)
-        if suspect.confirms(reply):
-            return suspect, True
+    is_askable = suspect.confirm_path not in ("", expected.opening_path) and site.questions > 0
+    if is_askable and suspect.confirms(await site.get(suspect.confirm_path)):
+        return suspect, True
     is_list = listed.is_good and isinstance(listed.object.get("data"), list)
-    return (server_of(Product.OPENAI_COMPATIBLE), False) if is_list else (expected, False)
+    return (server_of(Product.OPENAI_COMPATIBLE) if is_list else expected), False
 
 
 def is_another(reply: Reply, known: Server) -> bool:
@@ -235,7 +234,7 @@ def places(
 
     `hinted` is where the environment says that a product of this machine listens.
     """
-    found = [Place(endpoint=one, server=server_at(one), is_own=True) for one in expected]
+    found = [Place(endpoint=one, server=server_at(one), is_own=True, is_scan=True) for one in expected]
     for server in SERVERS:
         ports = [_loopback(port) for port in server.ports]
         if server.product is Product.LM_STUDIO and hinted_port is not None:
@@ -243,7 +242,7 @@ def places(
         if hinted and server.product in hinted:
             ports.insert(0, hinted[server.product])
         found += [
-            Place(endpoint=endpoint, server=server, is_spare=number > 0)
+            Place(endpoint=endpoint, server=server, is_scan=True, is_spare=number > 0)
             for number, endpoint in enumerate(dict.fromkeys(ports))
         ]
     first: dict[tuple[str, int], Place] = {}
@@ -262,7 +261,7 @@ async def look_around(where: Sequence[Place], look_at: LookAt) -> tuple[Candidat
         if pending and (is_own_missing or not any(task.result().verdict.is_usable for task in done)):
             await asyncio.wait(pending, timeout=HARD_S - SOFT_S)
         found = [
-            (place, task.result() if task.done() else _unread(place, Verdict.TIMED_OUT))
+            (place, task.result() if task.done() else unread(place, Verdict.TIMED_OUT))
             for place, task in tasks.items()
         ]
     finally:
@@ -280,10 +279,11 @@ async def _run(look_at: LookAt, place: Place) -> Candidate:
         return await look_at(place)
     except Exception as error:  # noqa: BLE001 - whatever one server brings about, the others count
         _log.warning("look at %s: %s", place.endpoint.netloc, type(error).__name__)
-        return replace(_unread(place, Verdict.SERVER_ERROR), detail="its reply cannot be read")
+        return replace(unread(place, Verdict.SERVER_ERROR), detail="its reply cannot be read")
 
 
-def _unread(place: Place, verdict: Verdict) -> Candidate:
+def unread(place: Place, verdict: Verdict) -> Candidate:
+    """Return the candidate of a place that nothing is read from."""
     return Candidate(
         endpoint=place.endpoint,
         product=place.server.product,
@@ -303,10 +303,9 @@ def _loopback(port: int) -> Endpoint:
 
 def server_at(endpoint: Endpoint) -> Server:
     """Return the product that is expected at an address; at the host of a provider no other can be."""
-    at_host = next((one for one in SERVERS if endpoint.host in one.hosts), None)
-    if at_host is not None:
-        return at_host
-    return next((one for one in SERVERS if endpoint.port in one.ports), server_of(Product.OPENAI_COMPATIBLE))
+    at_host = [one for one in SERVERS if endpoint.host in one.hosts]
+    at_port = [one for one in SERVERS if endpoint.port in one.ports]
+    return [*at_host, *at_port, server_of(Product.OPENAI_COMPATIBLE)][0]
 
 
 SCAN_READ_S = 1.8
@@ -343,30 +342,24 @@ class Scout:
             names += [replace(endpoint, host=host) for host in ("localhost", "127.0.0.1", "::1")]
         return next((key for key in map(self._key_for, names) if key), None)
 
-    async def look_at(self, place: Place) -> Candidate:
-        """Look at a place of a scan, on both loopback addresses.
-
-        At a place that the user did not name, a key is sent only after the server asked for one.
-        """
-        read_s = SCAN_READ_S if place.endpoint.is_loopback else self._health_s(place.endpoint)
-        key = None if place.is_own else _NO_KEY
-        candidate = await self._look(place, read_s=read_s, key=key)
-        if not place.is_own or place.endpoint.host == "localhost":
-            candidate = await self._or_literals(candidate, place, read_s=read_s, key=key)
+    async def look_at(self, place: Place, *, key: str | None = None) -> Candidate:
+        """Look at a place; where `localhost`, or a known port, refuses, also at the other literals (R-6)."""
+        candidate = await self._look(place, key)
+        if place.endpoint.host == "localhost" or (
+            place.is_scan and place.endpoint.is_loopback and not place.is_own
+        ):
+            for host in ("127.0.0.1", "::1"):
+                literal = replace(place.endpoint, host=host)
+                if candidate.verdict is Verdict.REFUSED and literal != place.endpoint:
+                    found = await self._look(replace(place, endpoint=literal), key)
+                    candidate = candidate if found.verdict is Verdict.REFUSED else found
         return await self._perhaps_off(candidate, place.server)
 
     async def check(self, endpoint: Endpoint, *, key: str | None = None) -> Candidate:
-        """Look at one address again; where the product is known, with one request.
-
-        Where `localhost` refuses, the candidate has the literal that answers (R-6).
-        """
-        is_scanned = endpoint.is_loopback and any(endpoint.port in one.ports for one in SERVERS)
-        place = Place(endpoint=endpoint, server=self._expected(endpoint), is_own=not is_scanned)
-        read_s = self._health_s(endpoint)
-        candidate = await self._look(place, read_s=read_s, key=key, is_quick=endpoint in self._proven)
-        if endpoint.host == "localhost":
-            candidate = await self._or_literals(candidate, place, read_s=read_s, key=key)
-        return await self._perhaps_off(candidate, place.server)
+        """Look at one address again; where the product is known, with one request."""
+        is_known = endpoint.is_loopback and any(endpoint.port in one.ports for one in SERVERS)
+        place = Place(endpoint=endpoint, server=self._expected(endpoint), is_own=not is_known)
+        return await self.look_at(place, key=key)
 
     async def models(self, endpoint: Endpoint) -> tuple[ModelInfo, ...]:
         """Read the models of an address.
@@ -401,46 +394,32 @@ class Scout:
         server, product = server_at(endpoint), self._products.get(endpoint)
         return server_of(product) if product and not server.hosts else server
 
-    async def _look(
-        self, place: Place, *, read_s: float, key: str | None = None, is_quick: bool = False
-    ) -> Candidate:
-        site = self.site(place.endpoint, place.server.product, read_s=read_s, key=key, questions=QUESTIONS)
+    async def _look(self, place: Place, key: str | None) -> Candidate:
+        endpoint, is_by_host = place.endpoint, bool(place.server.hosts)
+        is_quick = endpoint in self._proven and not place.is_scan
+        if place.is_scan and not place.is_own:
+            key = _NO_KEY  # sent only after the server has asked for one
+        read_s = SCAN_READ_S if place.is_scan and endpoint.is_loopback else self._health_s(endpoint)
+        site = self.site(endpoint, place.server.product, read_s=read_s, key=key, questions=QUESTIONS)
         site.is_quick = is_quick
-        is_by_host = bool(place.server.hosts)
         candidate = await look(site, place, place.server if is_quick or is_by_host else None)
         if is_quick and not is_by_host and site.first is not None and is_another(site.first, place.server):
-            self._proven.discard(place.endpoint)
-            return await self._look(place, read_s=read_s, key=key)
-        if key == _NO_KEY and candidate.verdict is Verdict.NEEDS_KEY and self.key(place.endpoint):
+            self._proven.discard(endpoint)
+            return await self._look(place, key)
+        if key == _NO_KEY and candidate.verdict is Verdict.NEEDS_KEY and self.key(endpoint):
             known = server_of(candidate.product) if site.is_identified else None
             # the same look goes on: with its key, and what is left of the questions (R-2)
             left = max(site.questions, 1)
-            opened = self.site(place.endpoint, site.asked.product, read_s=read_s, questions=left)
+            opened = self.site(endpoint, site.asked.product, read_s=read_s, questions=left)
             # what was refused may have been for want of a key
             good = {url: one for url, one in site.replies.items() if one.is_good or one.is_unknown_path}
             opened.replies |= good
             site, candidate = opened, await look(opened, place, known)
         if candidate.verdict.is_server and (site.is_identified or candidate.models):
-            self._remember(place.endpoint, candidate.product)
+            self._remember(endpoint, candidate.product)
         else:
             # whoever comes back may be another one; until then it is called by its name
-            self._proven.discard(place.endpoint)
-        return candidate
-
-    async def _or_literals(
-        self, candidate: Candidate, place: Place, *, read_s: float, key: str | None = None
-    ) -> Candidate:
-        for host in ("127.0.0.1", "::1"):
-            literal = replace(place.endpoint, host=host)
-            if (
-                candidate.verdict is Verdict.REFUSED
-                and place.endpoint.is_loopback
-                and literal != place.endpoint
-            ):
-                other = replace(place, endpoint=literal)
-                is_quick = literal in self._proven
-                found = await self._look(other, read_s=read_s, key=key, is_quick=is_quick)
-                candidate = candidate if found.verdict is Verdict.REFUSED else found
+            self._proven.discard(endpoint)
         return candidate
 
     def _remember(self, endpoint: Endpoint, product: Product) -> None:
@@ -453,8 +432,7 @@ class Scout:
         if not server.off_hint or not is_refused:
             return candidate
         ports = await asyncio.to_thread(app_ports)
-        greeted = await asyncio.gather(*(self._greets(port, server) for port in ports))
-        if not any(greeted):
+        if not any(await asyncio.gather(*(self._greets(port, server) for port in ports))):
             return candidate
         step = next_step(Verdict.SERVER_OFF, server, candidate.endpoint)
         return replace(candidate, verdict=Verdict.SERVER_OFF, next_step=step)

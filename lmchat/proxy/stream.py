@@ -117,8 +117,7 @@ class AnswerReader:
         asked: Asked,
         channel: Channel,
         patience: Patience,
-        *,
-        splitter: ThinkSplitter | None = None,
+        chunks: ChunkReader,
     ) -> None:
         self._response = response
         self._body = response.aiter_bytes()
@@ -126,11 +125,7 @@ class AnswerReader:
         self._channel = channel
         self._patience = patience
         self._sse = SseReader()
-        self._chunks = ChunkReader(lambda value: refusal_in_stream(value, asked), splitter=splitter)
-
-    @property
-    def has_token(self) -> bool:
-        return self._chunks.has_token
+        self._chunks = chunks
 
     async def read(self) -> StreamFinished:
         """Read to the end.
@@ -161,10 +156,10 @@ class AnswerReader:
             self._take(self._sse.take(head))
             async for chunk in self._body:
                 self._take(self._sse.take(chunk))
-                self._patience.heard(has_token=self.has_token)
+                self._patience.heard(has_token=self._chunks.has_token)
                 if self._channel.is_full:
                     await self._channel.wait_for_room()
-                    self._patience.heard(has_token=self.has_token)
+                    self._patience.heard(has_token=self._chunks.has_token)
                 if self._chunks.has_done:
                     await self._drain()
                     return ""
@@ -391,11 +386,11 @@ class Exchange:
             raise await self._refusal(response)
         starts_in_thought = self.dialect.starts_in_thought and not self._goes_on
         splitter = ThinkSplitter(starts_in_thought=starts_in_thought) if self.splits_thought else None
-        answer = AnswerReader(response, self.asked, self.channel, patience, splitter=splitter)
+        chunks = ChunkReader(lambda value: refusal_in_stream(value, self.asked), splitter=splitter)
         try:
-            return await answer.read()
+            return await AnswerReader(response, self.asked, self.channel, patience, chunks).read()
         finally:
-            self._has_token = answer.has_token
+            self._has_token = chunks.has_token
             if splitter is not None and not self._goes_on:
                 self.dialect = replace(self.dialect, starts_in_thought=splitter.starts_in_thought)
 

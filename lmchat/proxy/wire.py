@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from lmchat.domain.message import ChatMessage, Role, text_message
 from lmchat.domain.request import AnyObject, AnyText, ChatRequest, FittingValue, Output
 from lmchat.errors import ServerRejected
-from lmchat.proxy.json_values import encode, without_surrogates
+from lmchat.proxy.json_values import encode, utf8_safe, without_surrogates
 
 
 class JsonMode(StrEnum):
@@ -51,14 +51,11 @@ _ALONE = "and nothing else: no explanation, no code fence."
 def mode_for(output: Output, modes: tuple[JsonMode, ...]) -> JsonMode:
     """Return the first of these ways that can say what is wanted; words always can."""
     order: tuple[JsonMode, ...] = ()
-    match output:
-        case AnyObject():
-            order = (JsonMode.OBJECT, JsonMode.SCHEMA)
-        case FittingValue(schema=schema):
-            is_object = schema.get("type") == "object" or "properties" in schema
-            order = (JsonMode.SCHEMA, JsonMode.OBJECT) if is_object else (JsonMode.SCHEMA,)
-        case AnyText():
-            pass
+    if isinstance(output, AnyObject):
+        order = (JsonMode.OBJECT, JsonMode.SCHEMA)
+    elif isinstance(output, FittingValue):
+        is_object = output.schema.get("type") == "object" or "properties" in output.schema
+        order = (JsonMode.SCHEMA, JsonMode.OBJECT) if is_object else (JsonMode.SCHEMA,)
     return next((mode for mode in order if mode in modes), JsonMode.WORDS)
 
 
@@ -69,8 +66,11 @@ def response_format(output: Output, mode: JsonMode) -> dict[str, Any]:
     if mode is JsonMode.OBJECT:
         return {"response_format": {"type": "json_object"}}
     if isinstance(output, AnyObject):
-        return _by_schema("object", {"type": "object"})
-    return _by_schema(output.name, _sendable(output.schema))
+        name, schema = "object", {"type": "object"}
+    else:
+        name = _ANY_NAME.sub("_", output.name)[:_NAME_CHARS].strip("_") or "answer"
+        schema = utf8_safe(output.schema)
+    return {"response_format": {"type": "json_schema", "json_schema": {"name": name, "schema": schema}}}
 
 
 def with_words(messages: tuple[ChatMessage, ...], output: Output, mode: JsonMode) -> tuple[ChatMessage, ...]:
@@ -98,31 +98,13 @@ def fall_note(error: ServerRejected, output: Output, mode: JsonMode) -> str:
     return f"{error.message.rstrip('.')}. JSON is asked for {ways[mode]}{schema} now."
 
 
-def _by_schema(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    name = _ANY_NAME.sub("_", name)[:_NAME_CHARS].strip("_") or "answer"
-    return {"response_format": {"type": "json_schema", "json_schema": {"name": name, "schema": schema}}}
-
-
 def _words(output: Output, mode: JsonMode) -> str:
-    match output:
-        case AnyObject():
-            return f"Answer with one JSON object, {_ALONE}"
-        case FittingValue(schema=schema) if mode is not JsonMode.SCHEMA:
-            said = json.dumps(_sendable(schema), ensure_ascii=False)
-            return f"Answer with one JSON value that fits this JSON schema, {_ALONE}\n\n{said}"
-        case _:
-            return ""
-
-
-def _sendable(value: Any) -> Any:
-    """Return a schema whose texts UTF-8 can carry."""
-    if isinstance(value, str):
-        return without_surrogates(value)
-    if isinstance(value, list):
-        return [_sendable(inner) for inner in value]
-    if isinstance(value, dict):
-        return {without_surrogates(name): _sendable(inner) for name, inner in value.items()}
-    return value
+    if isinstance(output, AnyObject):
+        return f"Answer with one JSON object, {_ALONE}"
+    if isinstance(output, AnyText) or mode is JsonMode.SCHEMA:
+        return ""
+    said = without_surrogates(json.dumps(output.schema, ensure_ascii=False))
+    return f"Answer with one JSON value that fits this JSON schema, {_ALONE}\n\n{said}"
 
 
 _WORDS_FOR = {"reasoning_effort": "reasoning|thinking", "reasoning": "thinking"}
@@ -220,13 +202,9 @@ def _names(field: str, words: str) -> bool:
     return re.search(rf"\b({names})\b", words, re.IGNORECASE) is not None
 
 
-def _messages(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
+def _messages(messages: Sequence[ChatMessage]) -> list[dict[str, str]]:
     """Return all messages; a thought is sent only with an answer that the server continues."""
-    told: list[dict[str, Any]] = [_message(message) for message in messages]
+    told = [{"role": one.role.value, "content": without_surrogates(one.text)} for one in messages]
     if messages and messages[-1].role is Role.ASSISTANT and (thought := messages[-1].reasoning):
         told[-1]["reasoning_content"] = without_surrogates(thought)
     return told
-
-
-def _message(message: ChatMessage) -> dict[str, Any]:
-    return {"role": message.role.value, "content": without_surrogates(message.text)}

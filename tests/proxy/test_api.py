@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from contextlib import aclosing
 from pathlib import Path
@@ -15,7 +14,6 @@ from lmchat.proxy import (
     ChatMessage,
     Client,
     EndpointNotAllowed,
-    LimitSettings,
     LMChatError,
     Metrics,
     NoServerFound,
@@ -27,7 +25,6 @@ from lmchat.proxy import (
     TextDelta,
     Verdict,
 )
-from lmchat.proxy.api import for_program
 from tests.support.programs import PYTHON, run
 from tests.support.proxy_calls import PortMap
 from tests.support.reference import api_page
@@ -69,50 +66,6 @@ async def test_a_closed_client_says_so_and_asks_nothing(server):
         with pytest.raises(LMChatError, match="This client is closed"):
             await call()
     assert len(server.requests) == asked
-
-
-async def test_the_next_step_is_one_that_a_program_can_take(server):
-    router(server, small="unloaded", large="unloaded")
-    calls = [
-        (Client(server.url), lambda one: one.chat("Hi"), "Name one as `model`: small, large."),
-        (Client("http://example.com"), lambda one: one.models(), "Put example.com into `allowed_hosts`."),
-        (
-            Client(server.url, model="small", limits=LimitSettings(max_body_mb=0.001)),
-            lambda one: one.chat("Hi " * 999),
-            "Shorten that message, or raise max_body_mb of `limits`.",
-        ),
-    ]
-    for client, call, hint in calls:
-        async with client:
-            with pytest.raises(LMChatError) as caught:
-                await call(client)
-        assert caught.value.hint == hint
-
-
-def _hints():
-    """Yield what the layer gives as a next step, with an X for what is put in."""
-    package = Path(lmchat.proxy.__file__).parent
-    for path in [*package.rglob("*.py"), package.parent / "domain" / "candidate.py"]:
-        for node in ast.walk(ast.parse(path.read_text())):
-            is_named = isinstance(node, ast.Assign) and "HINT" in ast.unparse(node.targets[0]).upper()
-            if (isinstance(node, ast.keyword) and node.arg == "hint") or is_named:
-                pieces = [one for one in ast.walk(node.value) if isinstance(one, ast.Constant)]
-                yield "X".join(str(one.value) for one in pieces)
-
-
-def test_no_next_step_is_for_people_alone():
-    hints = list(_hints())
-    assert len(hints) > 30
-    of_people = re.compile(r"--endpoint|--allow-host|config\.toml|\[limits\]|\[timeouts\]|Ctrl\+|with -m\b")
-    assert [hint for hint in hints if of_people.search(hint)], "else there is nothing to put into other words"
-    assert [hint for hint in hints if of_people.search(for_program(hint))] == []
-
-
-async def test_a_hint_of_a_stream_is_for_programs_too(server):
-    async with Client("http://example.com", model="m") as client:
-        with pytest.raises(EndpointNotAllowed) as caught:
-            await anext(client.stream("Hi"))
-    assert caught.value.hint == "Put example.com into `allowed_hosts`."
 
 
 async def test_a_chat_returns_the_whole_answer_with_its_figures(server, client):

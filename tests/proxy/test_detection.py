@@ -374,7 +374,7 @@ async def test_a_reply_beyond_all_size_is_no_model_server(start, detect):
     big = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n" + b" " * (17 << 20)
     server.unknown = raw_reply(big)
     found, _ = await detect({8080: server})
-    assert next(one for one in found if one.endpoint.port == 8080).verdict is Verdict.NOT_AN_LLM
+    assert next(one for one in found if one.endpoint.port == 8080).verdict is Verdict.SERVER_ERROR
 
 
 @pytest.mark.rule("R-5")

@@ -206,14 +206,6 @@ NOT_FOUND = json_reply(
 )
 
 
-@pytest.mark.parametrize("verb", ["load", "unload"])
-async def test_a_router_that_does_not_know_a_model_is_not_said_to_be_unable(server, client, verb):
-    products.router(server).on(f"POST /models/{verb}", NOT_FOUND)
-    with pytest.raises(ServerRejected) as caught:
-        await getattr(client, verb)(model_at(server, "gone"))
-    assert (caught.value.kind, "gone" in caught.value.message) == ("model_missing", True)
-
-
 def old_lm_studio(server):
     return products.lm_studio(server, api="v0", loaded=())
 

@@ -132,14 +132,14 @@ class Server:
             told["chat_template_kwargs"] = {"enable_thinking": False}
         return told
 
-    def left_out(self, sampling: Sampling, model: ModelInfo | None = None) -> list[str]:
+    def left_out(self, sampling: Sampling, model: ModelInfo | None = None) -> tuple[str, ...]:
         """Say what the user has set and `fields` leaves out, in one sentence each."""
         effort, notes = sampling.reasoning_effort, []
         if effort and not self.takes_effort(effort, model):
             notes.append(f"{self._effort_note(effort, model)} It is not sent.")
         if sampling.seed is not None and not self.seed_field:
             notes.append(f"{self._name} is not known to take a seed. It is not sent.")
-        return notes
+        return tuple(notes)
 
     def _effort_note(self, effort: str, model: ModelInfo | None) -> str:
         taken = model.efforts if model is not None and model.efforts else self.efforts

@@ -114,7 +114,7 @@ class LlamaCpp(Server):
             reply = await site.post("/models/load", {"model": model.model_id})
             is_begun = "already" not in str(reply.object.get("error", ""))
             if is_begun:
-                await self._accept(site, reply, model, "load")
+                self.accept(site, reply, "load")
             try:
                 await self._until_loaded(site, model)
             except asyncio.CancelledError:
@@ -138,7 +138,11 @@ class LlamaCpp(Server):
                     hint="Look at the server's log; a smaller model or context may fit.",
                     details=f"exit code {status.get('exit_code')}",
                 )
-        raise _missing(model)
+        raise ServerRejected(
+            f"The server does not list {model.model_id} any more.",
+            kind="model_missing",
+            hint="Ctrl+O, or lmchat models, lists what it has.",
+        )
 
     async def follow_loading(self, site: Site, model_id: str, tell: Tell) -> None:
         """A router loads in stages, each with a share of its own."""
@@ -157,7 +161,7 @@ class LlamaCpp(Server):
         """Only a router can; it too answers before it is done."""
         reply = await site.post("/models/unload", {"model": model.model_id})
         if "not running" not in str(reply.object.get("error", "")):
-            await self._accept(site, reply, model, "unload")
+            self.accept(site, reply, "unload")
         try:
             async with asyncio.timeout(UNLOAD_S):
                 async for status in self._statuses(site, model):
@@ -169,17 +173,6 @@ class LlamaCpp(Server):
                 kind="timeout",
                 hint="See whether a request still uses it, and the server's log.",
             ) from None
-
-    async def _accept(self, site: Site, reply: Reply, model: ModelInfo, verb: str) -> None:
-        """Take the reply; who does not know the path and who does not know the model say the same."""
-        try:
-            self.accept(site, reply, verb)
-        except ServerRejected as error:
-            if error.kind == "unsupported" and all(
-                row.get("id") != model.model_id for row in await self.listed(site)
-            ):
-                raise _missing(model) from error
-            raise
 
     async def _statuses(self, site: Site, model: ModelInfo) -> AsyncGenerator[dict[str, Any], None]:
         """Yield the status of a model again and again; ends when the router does not list it any more."""
@@ -198,14 +191,6 @@ def _fraction(progress: dict[str, Any]) -> float | None:
         return None
     done = stages.index(current) if current in stages else 0
     return min(max((done + share) / max(len(stages), 1), 0.0), 1.0)
-
-
-def _missing(model: ModelInfo) -> ServerRejected:
-    return ServerRejected(
-        f"The server does not list {model.model_id} any more.",
-        kind="model_missing",
-        hint="Ctrl+O, or lmchat models, lists what it has.",
-    )
 
 
 def _argument(status: dict[str, Any], name: str) -> int | None:
