@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby, zip_longest
 
 from rich.cells import cell_len
 from textual import events
 from textual.content import Content
 from textual.geometry import Region
-from textual.strip import Strip
 from textual.widget import Widget
 
 from lmchat.text import safe_line
@@ -44,13 +44,11 @@ def spark(values: Sequence[float | None], width: int, signs: Signs, *, at_least:
     """Draw the newest values; a full bar is their maximum or `at_least`; None is a failure."""
     shown = values[max(len(values) - width, 0) :] if width > 0 else ()
     most = max([at_least, *(value for value in shown if value is not None)])
-    parts: list[tuple[str, str]] = [(" " * (width - len(shown)), FAINT)]
-    for value in shown:
-        if value is None:
-            parts.append((signs.down, "$error"))
-        else:
-            parts.append((_level(value, most, signs), FAINT))
-    return tuple(parts)
+    signs_of = [
+        (signs.down, "$error") if value is None else (_level(value, most, signs), FAINT) for value in shown
+    ]
+    runs = groupby([(" " * (width - len(shown)), FAINT), *signs_of], key=lambda part: part[1])
+    return tuple(("".join(sign for sign, _ in run), style) for style, run in runs)
 
 
 def _level(value: float, most: float, signs: Signs) -> str:
@@ -71,53 +69,34 @@ class TelemetryPanel(Widget):
         self._sections = tuple(sections)
         self._snapshot, self._now_s = TelemetrySnapshot(), 0.0
         self._rows: tuple[Row | None, ...] = ()
-        self._strips: dict[int, Strip] = {}
 
     def show(self, snapshot: TelemetrySnapshot, now_s: float) -> None:
         """Show a snapshot at `now_s`, on the clock of its own times."""
         self._snapshot, self._now_s = snapshot, now_s
         if self.is_attached and self.size.height:
-            self._update()
+            before, self._rows = self._rows, self._all_rows()
+            rows = enumerate(zip_longest(before, self._rows))
+            if changed := [y for y, (old, new) in rows if old != new]:
+                self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
 
-    def _update(self) -> None:
-        rows = self._all_rows(self.size.height)
-        for y in range(max(len(rows), len(self._rows))):
-            if _at(rows, y) != _at(self._rows, y):
-                self._strips.pop(y, None)
-                self.refresh(Region(0, y, self.size.width, 1))
-        self._rows = rows
-
-    def _all_rows(self, height: int) -> tuple[Row | None, ...]:
-        warning = self._warning_rows()
-        room = height - len(warning) - bool(warning)
+    def _all_rows(self) -> tuple[Row | None, ...]:
+        height, words = self.size.height, safe_line(self._snapshot.warning)
+        lines = Content(f"! {words}").wrap(max(self.size.width, 1))[:_MOST_WARNING_ROWS] if words else []
+        room = height - len(lines) - bool(lines)
         rows = telemetry_rows(self._snapshot, self._now_s, sections=self._sections, height=room)
+        warning = [TextRow(left=((line.plain.rstrip(), "$warning"),)) for line in lines]
         return (*rows, *[None] * (height - len(warning) - len(rows)), *warning) if warning else rows
-
-    def _warning_rows(self) -> tuple[Row, ...]:
-        words = safe_line(self._snapshot.warning)
-        if not words:
-            return ()
-        lines = Content(f"! {words}").wrap(max(self.size.width, 1))[:_MOST_WARNING_ROWS]
-        return tuple(TextRow(left=((line.plain.rstrip(), "$warning"),)) for line in lines)
 
     def on_resize(self, event: events.Resize) -> None:
         del event
-        self._strips.clear()
-        self._rows = self._all_rows(self.size.height)
+        self._rows = self._all_rows()
         self.refresh()
 
-    def notify_style_update(self) -> None:
-        self._strips.clear()
-        super().notify_style_update()
-
-    def render_line(self, y: int) -> Strip:
-        if y not in self._strips:
-            row, width = _at(self._rows, y), self.size.width
-            text = draw(row, width, signs_for(self)) if row is not None else Content(" " * width)
-            self._strips[y] = Strip(text.render_segments(self.visual_style)).adjust_cell_length(
-                width, self.rich_style
-            )
-        return self._strips[y]
+    def render(self) -> Content:
+        width, signs = self.size.width, signs_for(self)
+        return Content("\n").join(
+            draw(row, width, signs) if row else Content(" " * width) for row in self._rows
+        )
 
 
 def draw(row: Row, width: int, signs: Signs) -> Content:
@@ -143,7 +122,3 @@ def _draw_text(row: TextRow, width: int, signs: Signs) -> Content:
         room = width - (right.cell_length + 2 if right else 0)
         left = tuple((cut_middle(text, room, signs.cut), style) for text, style in left)
     return fit([content(left)], right, width, signs.cut)
-
-
-def _at(rows: Sequence[Row | None], y: int) -> Row | None:
-    return rows[y] if y < len(rows) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from msgspec import Struct, field
 
@@ -110,17 +111,21 @@ _ENDS: Mapping[AnswerState, tuple[str, str]] = {
 _CALM_LATENCY_MS = 8.0
 
 
-def server_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:  # noqa: ARG001 - as its siblings
+def _head(name: str, word: str, style: str = "", **more: Any) -> TextRow:
+    return TextRow(left=((name, STRONG),), right=((word, style),), **more)
+
+
+def _figure(label: str, value: str, *, style: str = "", is_detail: bool = False, **more: Any) -> TextRow:
+    right: Part = (value, MUTED if value == UNKNOWN else style)
+    return TextRow(left=((label, MUTED),), right=(right,), is_detail=is_detail, **more)
+
+
+def server_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[Row]:
     """Yield server, address, latency and the last checks."""
     health = snapshot.health
     name = safe_line(health.product.value) if health.product else "Server"
-    head: Parts = ((name, STRONG),)
-    if health.verdict is None:
-        yield TextRow(sign="off", sign_style=MUTED, left=head, right=(("looking", MUTED),))
-        reason = ""
-    else:
-        style, word, reason = _VERDICTS[health.verdict]
-        yield TextRow(sign=_SIGNS[style], sign_style=style, left=head, right=((word, style),))
+    style, word, reason = _VERDICTS[health.verdict] if health.verdict else (MUTED, "looking", "")
+    yield _head(name, word, style, sign=_SIGNS.get(style, "off"), sign_style=style)
     address = safe_line(health.endpoint.netloc) if health.endpoint else UNKNOWN
     told = reason or formatting.latency(health.latency_ms)
     yield TextRow(left=((address, MUTED),), right=((told, ""),), loses_middle=True)
@@ -130,22 +135,28 @@ def server_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:  # 
 def model_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:
     """Yield the model, its load state and its window."""
     health, model = snapshot.health, snapshot.health.model
-    load_word = _load_word(model, is_down=health.is_down)
-    if snapshot.loading_since_s is not None and not health.is_down:
+    word, style = "unknown", MUTED
+    if health.is_down:
+        pass
+    elif snapshot.loading_since_s is not None:
         elapsed = f" {formatting.ago(now_s - snapshot.loading_since_s)}"
-        load_word = ((f"loading{formatting.so_far(snapshot.loading_fraction) or elapsed}", _WARN),)
-    yield TextRow(left=(("Model", STRONG),), right=load_word)
-    name = safe_line(model.model_id) if model else UNKNOWN
-    quantization = safe_line(model.quantization) if model else ""
+        word, style = f"loading{formatting.so_far(snapshot.loading_fraction) or elapsed}", _WARN
+    elif model is not None and model.state is LoadState.LOADING:
+        word, style = f"loading{formatting.so_far(model.load_fraction)}", _WARN
+    elif model is not None and model.state is not LoadState.UNKNOWN:
+        word, style = model.state.value, "" if model.state is LoadState.LOADED else MUTED
+    yield _head("Model", word, style)
+    name, quantization = (
+        (safe_line(model.model_id), safe_line(model.quantization)) if model else (UNKNOWN, "")
+    )
     style = MUTED if health.is_down or not model else ""
     yield TextRow(left=((name, style),), right=((quantization, MUTED),), loses_middle=True)
     if health.is_down:
         seen = UNKNOWN if health.seen_s is None else f"{formatting.ago(now_s - health.seen_s)} ago"
         yield TextRow(left=(("seen", MUTED),), right=((seen, ""),), is_detail=True)
     else:
-        yield TextRow(
-            left=(("context", MUTED),), right=((context_text(model) or UNKNOWN, ""),), is_detail=True
-        )
+        window = context_text(model) or UNKNOWN
+        yield TextRow(left=(("context", MUTED),), right=((window, ""),), is_detail=True)
 
 
 def context_text(model: ModelInfo | None) -> str:
@@ -156,30 +167,18 @@ def context_text(model: ModelInfo | None) -> str:
     return f"{loaded} of {most}" if loaded and most and loaded != most else loaded or most
 
 
-def _load_word(model: ModelInfo | None, *, is_down: bool) -> Parts:
-    if model is None or is_down or model.state is LoadState.UNKNOWN:
-        return (("unknown", MUTED),)
-    if model.state is LoadState.LOADING:
-        return ((f"loading{formatting.so_far(model.load_fraction)}", _WARN),)
-    return ((model.state.value, "" if model.state is LoadState.LOADED else MUTED),)
-
-
-def context_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:  # noqa: ARG001 - as its siblings
+def context_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[Row]:
     """Yield how full the context window is."""
     used, limit = snapshot.context_tokens, snapshot.context_limit
     share = used / limit if used is not None and limit else None
-    yield TextRow(
-        left=(("Context", STRONG),), right=((UNKNOWN if share is None else formatting.percent(share), ""),)
-    )
+    yield _head("Context", UNKNOWN if share is None else formatting.percent(share))
     yield MeterRow(fraction=share)
-    text = formatting.tokens(used, is_estimated=snapshot.is_context_estimated)
-    full = f"{text} of {formatting.tokens(limit)}" if limit else text
-    approx = "~" if snapshot.is_context_estimated else ""
-    short = (
-        f"{approx}{formatting.window(used)} of {formatting.window(limit)}"
-        if used is not None and limit
-        else text
-    )
+    full = short = formatting.tokens(used, is_estimated=snapshot.is_context_estimated)
+    if limit:
+        full = f"{full} of {formatting.tokens(limit)}"
+    if share is not None:
+        approx = "~" if snapshot.is_context_estimated else ""
+        short = f"{approx}{formatting.window(used)} of {formatting.window(limit)}"
     yield TextRow(left=(("used", MUTED),), right=((full, ""),), short=((short, ""),))
     if snapshot.left_out:
         plural = "" if snapshot.left_out == 1 else "s"
@@ -190,7 +189,7 @@ def turn_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:
     """Yield stage and figures of the turn."""
     turn = snapshot.turn
     word, style, short = stage_words(turn)
-    yield TextRow(left=(("Turn", STRONG),), right=((word, style),), short=((short, style),))
+    yield _head("Turn", word, style, short=((short, style),))
     yield _figure("elapsed", UNKNOWN if turn is None else formatting.elapsed(turn.elapsed_s(now_s)))
     yield _figure("first token", formatting.first_token(turn.ttft_s if turn else None))
     yield _figure("speed", formatting.rate(turn.tokens_per_second if turn else None))
@@ -205,29 +204,25 @@ def stage_words(turn: Turn | None) -> tuple[str, str, str]:
     if not turn.is_running:
         word, style = _ENDS[turn.state]
         return word, style, word
-    word, style, short = turn.stage.value, "", turn.stage.value
-    match turn.stage:
-        case Stage.LOADING | Stage.READING:
-            share = formatting.so_far(turn.fraction)
-            word, short = f"{word}{share}", f"{word.split()[0]}{share}"
-            style = _WARN if share and turn.stage is Stage.LOADING else ""
-        case Stage.STALLED:
-            word = short = f"stalled {formatting.elapsed(turn.silent_s)}"
-            style = _WARN
-        case Stage.RETRYING if turn.retry is not None:
-            short = f"retry {turn.retry.attempt}/{turn.retry.attempts}"
-            word, style = f"{short} in {formatting.elapsed(turn.retry.wait_s)}", _WARN
-        case _:
-            pass
-    return word, style, short
+    word, stage = turn.stage.value, turn.stage
+    if stage in (Stage.LOADING, Stage.READING):
+        share = formatting.so_far(turn.fraction)
+        style = _WARN if share and stage is Stage.LOADING else ""
+        return f"{word}{share}", style, f"{word.split()[0]}{share}"
+    if stage is Stage.STALLED:
+        word = f"stalled {formatting.elapsed(turn.silent_s)}"
+        return word, _WARN, word
+    if stage is Stage.RETRYING and turn.retry is not None:
+        short = f"retry {turn.retry.attempt}/{turn.retry.attempts}"
+        return f"{short} in {formatting.elapsed(turn.retry.wait_s)}", _WARN, short
+    return word, "", word
 
 
-def request_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:  # noqa: ARG001 - as its siblings
+def request_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[Row]:
     """Yield the counters of this run and the rest of the rate limit."""
     metrics, budget, turn = snapshot.metrics, snapshot.budget, snapshot.turn
     left = UNKNOWN if budget is None else f"{budget.left} of {budget.limit}"
-    is_out = budget is not None and budget.left <= 0
-    yield TextRow(left=(("Requests", STRONG),), right=((left, _BAD if is_out else ""),))
+    yield _head("Requests", left, _BAD if budget is not None and budget.left <= 0 else "")
     yield _figure("ok", formatting.tokens(metrics.successful_requests))
     has_failed = turn is not None and turn.state in (AnswerState.INTERRUPTED, AnswerState.FAILED)
     yield _figure("failed", formatting.tokens(metrics.failed_requests), style=_BAD if has_failed else "")
@@ -237,18 +232,12 @@ def request_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:  #
 
 def activity_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:
     """Yield what lmchat is doing."""
-    yield TextRow(left=(("Activity", STRONG),), right=(("chat", ""),), is_detail=True)
+    yield _head("Activity", "chat", is_detail=True)
     if snapshot.health.is_down and snapshot.next_check_s is not None:
         wait = formatting.ago(snapshot.next_check_s - now_s)
         yield _figure("next look", f"in {wait}", is_detail=True)
     else:
-        last = ((safe_line(snapshot.last_action), "") if snapshot.last_action else (UNKNOWN, MUTED),)
-        yield TextRow(left=(("last", MUTED),), right=last, is_words=True, is_detail=True)
-
-
-def _figure(label: str, value: str, *, style: str = "", is_detail: bool = False) -> TextRow:
-    part: Part = (value, MUTED if value == UNKNOWN else style)
-    return TextRow(left=((label, MUTED),), right=(part,), is_detail=is_detail)
+        yield _figure("last", safe_line(snapshot.last_action) or UNKNOWN, is_words=True, is_detail=True)
 
 
 _SECTIONS: Mapping[str, Callable[[TelemetrySnapshot, float], Iterator[Row]]] = {
