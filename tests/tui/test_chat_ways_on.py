@@ -191,6 +191,6 @@ async def test_a_prompt_without_an_answer_is_asked_again_from_the_prompt(tmp_pat
         await gone(desk, "Alpha.")
         await shown(desk, "▌ ^R regenerate")
         await desk.say("/continue")
-        await shown(desk, "Only an answer can be continued; this is none.")
+        await shown(desk, "Only answers can be continued.")
         await desk.pilot.press("ctrl+r")
         await shown(desk, "Beta.")

@@ -87,13 +87,13 @@ def test_a_meter_stays_in_its_row_whatever_the_share():
 
 
 async def test_a_line_is_drawn_anew_only_when_its_text_changes():
-    line = LineWidget("one", "two")
+    line = LineWidget([Content("one")], Content("two"))
     async with Host(last=line).run_test(size=(20, 5)) as pilot:
         drawn = []
         line.refresh = lambda *regions, **rest: drawn.append(regions)
-        line.show("one", "two")
+        line.show([Content("one")], Content("two"))
         assert drawn == []
-        line.show("other", "two")
+        line.show([Content("other")], Content("two"))
         assert len(drawn) == 1
         await pilot.pause()
 
@@ -108,7 +108,7 @@ async def test_a_change_of_style_alone_is_drawn_too():
 
 
 async def test_ascii_lines_are_cut_with_dots():
-    line = LineWidget("A title that is far too long")
+    line = LineWidget([Content("A title that is far too long")])
     async with Host(last=line, is_ascii=True).run_test(size=(14, 5)) as pilot:
         await pilot.pause()
         assert text_of(line) == "A title tha..."

@@ -78,32 +78,20 @@ class LineWidget(Widget):
 
     def __init__(
         self,
-        left: str | Sequence[Content] = "",
-        right: Content | str = "",
+        left: Sequence[Content] = (),
+        right: Content = Content(""),  # noqa: B008 - it is never changed
         *,
         id: str | None = None,  # noqa: A002 - Textual's name
         classes: str | None = None,
     ) -> None:
         super().__init__(id=id, classes=classes)
-        self._pieces = _pieces(left)
-        self._right = Content(right) if isinstance(right, str) else right
+        self._pieces = [*left, right]
 
-    def show(self, left: str | Sequence[Content], right: Content | str = "") -> None:
-        pieces, other = _pieces(left), Content(right) if isinstance(right, str) else right
-        if _is_same((*pieces, other), (*self._pieces, self._right)):
-            return
-        self._pieces, self._right = pieces, other
-        self.refresh()
+    def show(self, left: Sequence[Content], right: Content = Content("")) -> None:  # noqa: B008 - as above
+        old, self._pieces = self._pieces, [*left, right]
+        if [(one.plain, one.spans) for one in old] != [(one.plain, one.spans) for one in self._pieces]:
+            self.refresh()
 
     def render(self) -> Content:
-        return fit(self._pieces, self._right, self.content_size.width, signs_for(self).cut)
-
-
-def _pieces(left: str | Sequence[Content]) -> tuple[Content, ...]:
-    return (Content(left),) if isinstance(left, str) else tuple(left)
-
-
-def _is_same(some: Sequence[Content], others: Sequence[Content]) -> bool:
-    return len(some) == len(others) and all(
-        one.is_same(other) for one, other in zip(some, others, strict=True)
-    )
+        *left, right = self._pieces
+        return fit(left, right, self.content_size.width, signs_for(self).cut)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from lmchat.domain.message import AnswerState, ChatMessage, Role, has_files
 
@@ -21,8 +21,7 @@ def why_not(name: str, message: ChatMessage, *, is_busy: bool) -> str:
     """
     if is_busy and name in ("regenerate", "resume"):
         return _BUSY
-    find_reason = _REASONS.get(name)
-    return find_reason(message) if find_reason else ""
+    return next((reason for is_right, reason in _NEEDS.get(name, ()) if not is_right(message)), "")
 
 
 def is_resumable(message: ChatMessage) -> bool:
@@ -44,74 +43,60 @@ def words_of(message: ChatMessage) -> str:
     return message.text or message.reasoning or "\n".join(call.arguments for call in message.tool_calls)
 
 
-def _copy(message: ChatMessage) -> str:
+def _is_talk(message: ChatMessage) -> bool:
+    return message.role in (Role.USER, Role.ASSISTANT)
+
+
+def _is_answer(message: ChatMessage) -> bool:
+    return message.role is Role.ASSISTANT
+
+
+def _can_copy(message: ChatMessage) -> bool:
     has_details = message.failure is not None and message.state is not AnswerState.COMPLETE
-    return "" if has_details or words_of(message) else "There is nothing in it to copy yet."
+    return has_details or bool(words_of(message))
 
 
-def _copy_code(message: ChatMessage) -> str:
-    has_code = any(marks in message.text for marks in _MARKS_OF_CODE) or "\n    " in f"\n{message.text}"
-    return "" if has_code else "This message has no code block."
+def _has_code(message: ChatMessage) -> bool:
+    return any(marks in message.text for marks in _MARKS_OF_CODE) or "\n    " in f"\n{message.text}"
 
 
-def _edit(message: ChatMessage) -> str:
-    if message.role is Role.SYSTEM:
-        return "A system prompt is not edited; /system sets another one from here on."
-    return "" if message.role in (Role.USER, Role.ASSISTANT) else "Only a prompt can be edited."
-
-
-def _regenerate(message: ChatMessage) -> str:
-    is_talk = message.role in (Role.USER, Role.ASSISTANT)
-    return (
-        "" if is_talk else "Only an answer, or the answer to a prompt, can be regenerated; this is neither."
-    )
-
-
-def _resume(message: ChatMessage) -> str:
-    if message.role is not Role.ASSISTANT:
-        return "Only an answer can be continued; this is none."
-    if message.state is AnswerState.STREAMING:
-        return "This answer is still on its way."
-    return (
-        ""
-        if is_resumable(message)
-        else "This answer is complete; r, or Ctrl+R for the last one, answers anew."
-    )
-
-
-def _version(message: ChatMessage) -> str:
-    another = "e makes one of a prompt" if message.role is Role.USER else "r makes one of an answer"
-    return "" if message.versions > 1 else f"There is no other version of it; {another}."
-
-
-def _source(message: ChatMessage) -> str:
-    return "" if message.role is Role.ASSISTANT else "Only an answer has a source that looks different."
-
-
-def _links(message: ChatMessage) -> str:
-    return "" if "http" in message.text.lower() else "This message has no links."
-
-
-def _fold(message: ChatMessage) -> str:
+def _can_fold(message: ChatMessage) -> bool:
     has_file = message.role is Role.USER and has_files(message.text)
-    can_fold = has_file or message.reasoning or message.role is Role.SYSTEM
-    return "" if can_fold else "There is nothing to unfold in it."
+    return has_file or bool(message.reasoning) or message.role is Role.SYSTEM
 
 
-def _pager(message: ChatMessage) -> str:
-    return "" if words_of(message) else "There is nothing in it to read yet."
+def _has_version(message: ChatMessage) -> bool:
+    return message.versions > 1
 
 
-_REASONS: Mapping[str, Callable[[ChatMessage], str]] = {
-    "copy": _copy,
-    "copy_code": _copy_code,
-    "edit": _edit,
-    "regenerate": _regenerate,
-    "resume": _resume,
-    "previous_version": _version,
-    "next_version": _version,
-    "source": _source,
-    "links": _links,
-    "fold": _fold,
-    "pager": _pager,
+_OTHER_VERSIONS = (
+    (
+        lambda message: _has_version(message) or message.role is not Role.USER,
+        "There is no other version of it; e makes one of a prompt.",
+    ),
+    (_has_version, "There is no other version of it; r makes one of an answer."),
+)
+_NEEDS: Mapping[str, Sequence[tuple[Callable[[ChatMessage], bool], str]]] = {
+    "copy": ((_can_copy, "There is nothing in it to copy yet."),),
+    "copy_code": ((_has_code, "This message has no code block."),),
+    "edit": (
+        (
+            lambda message: message.role is not Role.SYSTEM,
+            "A system prompt is not edited; /system sets another one from here on.",
+        ),
+        (_is_talk, "Only a prompt can be edited."),
+    ),
+    "regenerate": ((_is_talk, "Only an answer, or the answer to a prompt, can be regenerated."),),
+    "resume": (
+        (_is_answer, "Only answers can be continued."),
+        (lambda message: message.state is not AnswerState.STREAMING, "This answer is still on its way."),
+        (is_resumable, "This answer is complete; r, or Ctrl+R for the last one, gets another one."),
+    ),
+    "previous_version": _OTHER_VERSIONS,
+    "next_version": _OTHER_VERSIONS,
+    "source": ((_is_answer, "Only an answer has a source that looks different."),),
+    "links": ((lambda message: "http" in message.text.lower(), "This message has no links."),),
+    "fold": ((_can_fold, "There is nothing to unfold in it."),),
+    "pager": ((lambda message: bool(words_of(message)), "There is nothing in it to read yet."),),
 }
+"""What an act needs, and the words where it lacks that; the first of them is told."""

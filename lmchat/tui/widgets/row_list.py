@@ -84,9 +84,9 @@ class RowList(ScrollView):
     def __init__(self, *, hides_choice: bool = False, id: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
         self.can_focus = False
-        self._rows: Sequence[ListRow] = ()
-        self._blocks: list[tuple[int, int]] = []
-        self._index_at: dict[int, int] = {}
+        self.rows: Sequence[ListRow] = ()
+        self.keys: list[Hashable] = []
+        """Keys of the rows that can be chosen."""
         self._chosen = 0
         self._hides_choice = hides_choice
         self._has_keys = False
@@ -94,15 +94,7 @@ class RowList(ScrollView):
     @property
     def key(self) -> Hashable:
         """Chosen key; None where nothing can be chosen."""
-        return self._rows[self._blocks[self._chosen][0]].key if self._blocks else None
-
-    @property
-    def keys(self) -> list[Hashable]:
-        return [self._rows[start].key for start, _ in self._blocks]
-
-    @property
-    def rows(self) -> Sequence[ListRow]:
-        return self._rows
+        return self.keys[self._chosen] if self.keys else None
 
     @property
     def text_width(self) -> int:
@@ -112,24 +104,17 @@ class RowList(ScrollView):
     def show(self, rows: Sequence[ListRow], *, choose: Hashable = None) -> None:
         """Show other rows; choose `choose`, else the same key, else the same index."""
         wanted = self.key if choose is None else choose
-        self._rows = rows
-        self._blocks = _blocks(rows)
-        self._index_at = {
-            y: index
-            for index, (start, height) in enumerate(self._blocks)
-            for y in range(start, start + height)
-        }
-        found = next((i for i, (start, _) in enumerate(self._blocks) if rows[start].key == wanted), None)
-        self._chosen = min(self._chosen, max(len(self._blocks) - 1, 0)) if found is None else found
+        self.rows = rows
+        self.keys = [key for key in dict.fromkeys(row.key for row in rows) if key is not None]
+        last = max(len(self.keys) - 1, 0)
+        self._chosen = self.keys.index(wanted) if wanted in self.keys else min(self._chosen, last)
         self.virtual_size = Size(self.size.width, len(rows))
         self.refresh()
         self._reveal()
 
     def choose(self, key: Hashable) -> None:
-        for index, (start, _) in enumerate(self._blocks):
-            if self._rows[start].key == key:
-                self._set_chosen(index)
-                return
+        if key in self.keys:
+            self._set_chosen(self.keys.index(key))
 
     def move(self, by: int) -> None:
         """Move the choice; scroll where nothing can be chosen."""
@@ -139,8 +124,8 @@ class RowList(ScrollView):
             self.scroll_relative(y=by, animate=False)
 
     def page(self, direction: int) -> None:
-        heights = [height for _, height in self._blocks[:2]] or [1]
-        self.move(direction * max(self.size.height // heights[0] - 1, 1))
+        height = max(self._place()[1], 1)
+        self.move(direction * max(self.size.height // height - 1, 1))
 
     def settle(self) -> None:
         """Scroll to the top, as far as the chosen row stays in view."""
@@ -150,8 +135,7 @@ class RowList(ScrollView):
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Post `EndNear` early when scrolling down."""
         super().watch_scroll_y(old_value, new_value)
-        height = self.size.height
-        if new_value > old_value and new_value + _PAGES_AHEAD * height >= len(self._rows):
+        if new_value > old_value and new_value + _PAGES_AHEAD * self.size.height >= len(self.rows):
             self.post_message(self.EndNear())
 
     def set_focused(self, *, has_keys: bool) -> None:
@@ -160,62 +144,60 @@ class RowList(ScrollView):
             self.refresh()
 
     def _set_chosen(self, index: int) -> None:
-        if not self._blocks:
-            return
-        old, self._chosen = self._chosen, min(max(index, 0), len(self._blocks) - 1)
-        if old != self._chosen:
-            for changed in (old, self._chosen):
-                self.refresh_lines(*self._blocks[changed])
+        index = min(max(index, 0), max(len(self.keys) - 1, 0))
+        if index != self._chosen:
+            self.refresh_lines(*self._place())
+            self._chosen = index
+            self.refresh_lines(*self._place())
             self._reveal()
 
+    def _place(self) -> tuple[int, int]:
+        """Return the first of the chosen rows, and how many they are."""
+        places = [y for y, row in enumerate(self.rows) if row.key is not None and row.key == self.key]
+        return (places[0], len(places)) if places else (0, 0)
+
     def _reveal(self) -> None:
-        if not self._blocks or not self.size.height:
-            return
-        start, height = self._blocks[self._chosen]
-        top = 0 if self._chosen == 0 else start
-        region = Region(0, top, 1, start + height - top)
-        self.scroll_to_region(region, animate=False, force=True)
+        start, height = self._place()
+        if height and self.size.height:
+            top = start if self._chosen else 0
+            region = Region(0, top, 1, start + height - top)
+            self.scroll_to_region(region, animate=False, force=True)
 
     def on_mount(self) -> None:
         fit_scrollbar(self)
 
     def on_resize(self, event: events.Resize) -> None:
         del event
-        self.virtual_size = Size(self.size.width, len(self._rows))
+        self.virtual_size = Size(self.size.width, len(self.rows))
         self._reveal()
 
     def on_click(self, event: events.Click) -> None:
         y = event.get_content_offset_capture(self).y + self.scroll_offset.y
-        if (index := self._index_at.get(y)) is not None:
-            self._set_chosen(index)
-            self.post_message(self.Taken(self, self.key))
+        if 0 <= y < len(self.rows) and (key := self.rows[y].key) is not None:
+            self.choose(key)
+            self.post_message(self.Taken(self, key))
 
     def render_line(self, y: int) -> Strip:
         number, width = y + self.scroll_offset.y, self.outer_size.width
         base, text = self.visual_style, Content(" " * width)
-        if number < len(self._rows):
-            row, is_chosen = self._rows[number], self._is_chosen(number)
+        if number < len(self.rows):
+            row = self.rows[number]
+            is_chosen = row.key is not None and row.key == self.key
+            is_chosen = is_chosen and (self._has_keys or not self._hides_choice)
             if is_chosen:
                 base = self.get_visual_style("row-list--chosen")
-            bar = Content("") if row.is_heading else self._bar(row, is_chosen=is_chosen)
-            text = bar + self._text(row, is_chosen=is_chosen, width=self.text_width - len(bar))
+            text = self._text(row, is_chosen=is_chosen)
         return Strip(text.render_segments(base)).adjust_cell_length(width, base.rich_style)
 
-    def _is_chosen(self, number: int) -> bool:
-        if not self._blocks or (self._hides_choice and not self._has_keys):
-            return False
-        return self._index_at.get(number) == self._chosen
-
-    def _bar(self, row: ListRow, *, is_chosen: bool) -> Content:
-        if not is_chosen and not row.is_open:
-            return Content(" ")
-        style = "$primary" if is_chosen and self._has_keys else BAR
-        return content(((signs_for(self).bar, style),))
-
-    def _text(self, row: ListRow, *, is_chosen: bool, width: int) -> Content:
-        styles = _CHOSEN if is_chosen or row.is_open else _OTHERS
+    def _text(self, row: ListRow, *, is_chosen: bool) -> Content:
+        signs, bar = signs_for(self), Content("" if row.is_heading else " ")
+        is_marked = is_chosen or row.is_open
+        if is_marked and not row.is_heading:
+            bar = content(((signs.bar, "$primary" if is_chosen and self._has_keys else BAR),))
+        styles = _CHOSEN if is_marked else _OTHERS
         pieces = [content(_styled(piece, styles)) for piece in row.pieces]
-        return fit(pieces, content(_styled(row.right, styles)), width, signs_for(self).cut)
+        right = content(_styled(row.right, styles))
+        return bar + fit(pieces, right, self.text_width - len(bar), signs.cut)
 
 
 def words_as_rows(words: str, width: int, style: str = MUTED) -> list[ListRow]:
@@ -228,16 +210,3 @@ def _styled(parts: Parts, styles: Mapping[str, str]) -> Parts:
     """Resolve styles that depend on the choice."""
     shown = (part for part in parts if part[1] not in _SOMETIMES or part[1] in styles)
     return tuple((text, styles.get(style, style)) for text, style in shown)
-
-
-def _blocks(rows: Sequence[ListRow]) -> list[tuple[int, int]]:
-    """Return first row and height of each choosable block."""
-    blocks: list[tuple[int, int]] = []
-    for y, row in enumerate(rows):
-        if row.key is None:
-            continue
-        if blocks and rows[y - 1].key == row.key:
-            blocks[-1] = (blocks[-1][0], blocks[-1][1] + 1)
-        else:
-            blocks.append((y, 1))
-    return blocks
