@@ -18,6 +18,9 @@ from lmchat.tui.widgets.line import MUTED, content
 class TextLine(Input):
     """Textual's input, with keys handled in the order in which they were typed."""
 
+    def on_mount(self) -> None:
+        self.cursor_blink = self.app.animation_level != "none"
+
     async def on_key(self, event: events.Key) -> None:
         if await run_own_binding(self, event.key):
             event.stop()
@@ -55,9 +58,6 @@ class Field(Horizontal):
         )
         yield Static("", classes="note")
 
-    def on_mount(self) -> None:
-        self.input.cursor_blink = self.app.animation_level != "none"
-
     @property
     def value(self) -> str:
         return self.input.value
@@ -73,9 +73,6 @@ class SessionFilter(TextLine):
 
     def __init__(self) -> None:
         super().__init__(compact=True, select_on_focus=False)
-
-    def on_mount(self) -> None:
-        self.cursor_blink = self.app.animation_level != "none"
 
     def begin(self) -> None:
         self.display = True

@@ -123,22 +123,15 @@ def fitting(
 ) -> tuple[list[Hint], list[Hint]]:
     """Return the hints that fit; with `has_bare` the last ones lose their words first."""
     kept, last = list(left), list(right)
+    room = width - _length(last) - (_BETWEEN if last else 0)
     if has_bare:
-        kept = _with_bare(kept, width - _length(last) - (_BETWEEN if last else 0))
-    while kept and _length(kept) + _length(last) + (_BETWEEN if last else 0) > width:
+        tries = ([*kept[:at], *((key, "") for key, _ in kept[at:])] for at in range(len(kept), -1, -1))
+        kept = next((tried for tried in tries if _length(tried) <= room), kept)
+    while kept and _length(kept) > room:
         kept.pop()
     while last and _length(last) > width:
         last.pop(0)
     return kept, last
-
-
-def _with_bare(hints: Sequence[Hint], room: int) -> list[Hint]:
-    """Return all hints with as many words as fit; if not even the keys fit, with all words."""
-    for worded in range(len(hints), -1, -1):
-        tried = [*hints[:worded], *((key, "") for key, _ in hints[worded:])]
-        if _length(tried) <= room:
-            return tried
-    return list(hints)
 
 
 def _length(hints: Sequence[Hint]) -> int:

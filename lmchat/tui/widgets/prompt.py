@@ -83,14 +83,8 @@ class QueueCard(LineWidget, can_focus=True):
         signs, width = signs_for(self), self.content_size.width
         word = ("held", "$warning") if self._is_held else ("next", MUTED)
         left = content((word, ("  ", ""), (self._text, "")))
-        hint = content(
-            (
-                (signs.up_arrow, f"bold {MUTED}"),
-                (" edit  ", MUTED),
-                ("Del", f"bold {MUTED}"),
-                (" remove", MUTED),
-            )
-        )
+        key = f"bold {MUTED}"
+        hint = content(((signs.up_arrow, key), (" edit  ", MUTED), ("Del", key), (" remove", MUTED)))
         return fit([left], hint if width >= 2 * hint.cell_length - 2 else Content(""), width, signs.cut)
 
 
@@ -117,15 +111,12 @@ class PromptStatus(LineWidget):
 
     def render(self) -> Content:
         dot, left, right, narrow = self._state
-        is_narrow = self.screen.has_class("-narrow")
         signs = signs_for(self)
-        pieces = [content((dot, (" ", "")))] if dot[0] else []
-        names = [
-            content(((name if not at else f" {signs.dot} {name}", MUTED),)) for at, name in enumerate(left)
-        ]
-        first = Content("").join([*pieces, *names[:1]])
-        shown = content(((narrow if is_narrow else right, MUTED),))
-        return fit([first, *names[1:]], shown, self.content_size.width, signs.cut)
+        first = [dot, (" ", "")] if dot[0] else []
+        first += [(name, MUTED) for name in left[:1]]
+        others = [content(((f" {signs.dot} {name}", MUTED),)) for name in left[1:]]
+        shown = content(((narrow if self.screen.has_class("-narrow") else right, MUTED),))
+        return fit([content(first), *others], shown, self.content_size.width, signs.cut)
 
 
 class Prompt(Vertical):
@@ -145,14 +136,12 @@ class Prompt(Vertical):
         """Show the queued texts, each with whether it is held back after a failure."""
         cards = list(self.query(QueueCard))
         had_focus = any(card.has_focus for card in cards)
-        for card, (text, is_held) in zip(cards, entries, strict=False):
-            card.show_entry(text, is_held=is_held)
-        added = [
-            QueueCard(at, text, is_held=is_held)
-            for at, (text, is_held) in enumerate(entries)
-            if at >= len(cards)
-        ]
-        surplus = cards[len(entries) :]
+        added, surplus = [], cards[len(entries) :]
+        for index, (text, is_held) in enumerate(entries):
+            if index < len(cards):
+                cards[index].show_entry(text, is_held=is_held)
+            else:
+                added.append(QueueCard(index, text, is_held=is_held))
         self.input.has_queue = bool(entries)
         if added and not self.query("#queue"):
             await self.mount(Vertical(id="queue"), after=self.pill)

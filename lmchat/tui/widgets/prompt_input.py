@@ -58,12 +58,11 @@ class FoldedBlocks:
 
 
 class Completion(Struct, frozen=True, kw_only=True):
-    """Commands that match the typed word, and the chosen one."""
+    """Commands that match the typed word, in the order of the table, and the chosen one."""
 
     rows: tuple[Command, ...] = ()
-    """Matches in the order of the table; empty where the list is closed."""
+    """Empty where the list is closed."""
     chosen: int = 0
-    """Index in `rows`."""
 
     @property
     def is_open(self) -> bool:
@@ -79,14 +78,13 @@ class Completion(Struct, frozen=True, kw_only=True):
 
 
 CLOSED = Completion()
-"""Closed list."""
 
 
-def complete(text: str, commands: Sequence[Command] = COMMANDS) -> Completion:
+def complete(text: str) -> Completion:
     """Return the commands that begin with a word, else those that contain it."""
     if not text.startswith("/") or any(char.isspace() for char in text):
         return CLOSED
-    rows = [command for command in commands if command.slash]
+    rows = [command for command in COMMANDS if command.slash]
     begun = tuple(command for command in rows if command.name.startswith(text))
     return Completion(rows=begun or tuple(command for command in rows if text[1:] in command.name))
 
@@ -94,6 +92,9 @@ def complete(text: str, commands: Sequence[Command] = COMMANDS) -> Completion:
 NEWLINE_KEYS = ("ctrl+j", "alt+enter", "shift+enter")
 FOLDED_FROM = 50_000
 """Characters above which pastes are folded: longer texts make every key slow."""
+_STEPS = {"up": 1, "down": -1}
+"""Steps to earlier prompts."""
+_PAGES = {"pageup": -1, "pagedown": 1}
 _QUEUE_KEYS = {"up": "edit", "delete": "remove"}
 _DRAFT = -1
 """Index of the text being written, before the newest earlier prompt."""
@@ -184,17 +185,23 @@ class PromptInput(TextArea):
 
     def put(self, text: str) -> None:
         """Replace the text; Ctrl+Z restores the old one."""
-        self._place, self._edited = _DRAFT, {}
-        self._is_list_dismissed = text.startswith("/")
+        self._begin(text)
         self._replace_all(text)
 
     def load_draft(self, text: str) -> None:
         """Show the draft of another session and clear the undo history."""
-        self._place, self._edited = _DRAFT, {}
-        self._is_list_dismissed = text.startswith("/")
-        self._loaded = self._blocks.fold_files(safe_text(text))
+        self._begin(text)
+        self._loaded = self._folded(text)
         self.load_text(self._loaded)
         self.move_cursor(self.document.end)
+
+    def _begin(self, text: str) -> None:
+        self._place, self._edited = _DRAFT, {}
+        self._is_list_dismissed = text.startswith("/")
+
+    def _folded(self, text: str) -> str:
+        """Return a text as it is shown: from disk, editor or pipe it may hold terminal controls."""
+        return self._blocks.fold_files(safe_text(text))
 
     def submit(self) -> None:
         text = self.full_text.strip("\n").rstrip()
@@ -220,9 +227,8 @@ class PromptInput(TextArea):
         text = safe_text(event.text)
         if len(text) > FOLDED_FROM:
             lines = text.count("\n") + 1
-            self.insert_block(
-                text, f"pasted, {lines} line{'s' if lines > 1 else ''}, {formatting.size(len(text))}"
-            )
+            plural = "s" if lines > 1 else ""
+            self.insert_block(text, f"pasted, {lines} line{plural}, {formatting.size(len(text))}")
         else:
             self._insert(text)
 
@@ -251,18 +257,19 @@ class PromptInput(TextArea):
         self._offer_commands()  # keys can be quicker than the message that tells a change
         if not self.completion.is_open:
             return False
-        match key:
-            case "up" | "down":
-                self._show(self.completion.moved(1 if key == "down" else -1))
-            case "tab":
-                self._complete()
-            case "enter":
-                self._submit_command()
-            case "escape":
-                self._is_list_dismissed = True
-                self._show(CLOSED)
-            case _:
-                return False
+        if key in _STEPS:
+            self._show(self.completion.moved(-_STEPS[key]))
+        elif key == "tab" or (key == "enter" and self.completion.command.needs_argument):
+            self._complete()
+        elif key == "enter":
+            name = self.completion.command.name
+            self.put("")
+            self._tell_parent(self.Submitted(name))
+        elif key == "escape":
+            self._is_list_dismissed = True
+            self._show(CLOSED)
+        else:
+            return False
         return True
 
     def _take_key(self, key: str) -> bool:
@@ -270,31 +277,20 @@ class PromptInput(TextArea):
             self.submit()
         elif key in NEWLINE_KEYS:
             self._insert("\n")
-        elif key in ("pageup", "pagedown") and not self.max_scroll_y:
-            self.post_message(self.Paged(1 if key == "pagedown" else -1))
-        elif key == "end" and not self.text:
-            self.post_message(self.EndPressed())
-        elif key == "home" and not self.text:
-            self.post_message(self.HomePressed())
+        elif key in _PAGES and not self.max_scroll_y:
+            self.post_message(self.Paged(_PAGES[key]))
+        elif key in ("home", "end") and not self.text:
+            self.post_message(self.HomePressed() if key == "home" else self.EndPressed())
         elif key in _QUEUE_KEYS and self.has_queue and not self.text:
             self.post_message(self.QueueAsked(_QUEUE_KEYS[key]))
         else:
-            return key in ("up", "down") and self._recall(1 if key == "up" else -1)
+            return key in _STEPS and self._recall(_STEPS[key])
         return True
 
     def _insert(self, text: str) -> None:
         start, end = self.selection
         result = self.replace(text, start, end, maintain_selection_offset=False)
         self.move_cursor(result.end_location)
-
-    def _submit_command(self) -> None:
-        """Send the chosen command, or complete it where it needs an argument."""
-        command = self.completion.command
-        if command.needs_argument:
-            self._complete()
-        else:
-            self.put("")
-            self._tell_parent(self.Submitted(command.name))
 
     def _complete(self) -> None:
         command = self.completion.command
@@ -309,29 +305,23 @@ class PromptInput(TextArea):
         """Recall an earlier or later prompt; return False where the key only moves the cursor."""
         is_browsing = self._place != _DRAFT
         place = self._place + by
-        if not (is_browsing or (by > 0 and not self.text)) or not self._is_at_edge(by):
+        row = self.wrapped_document.location_to_offset(self.cursor_location).y
+        is_at_edge = row == (0 if by > 0 else self.wrapped_document.height - 1)
+        if not (is_browsing or (by > 0 and not self.text)) or not is_at_edge:
             return False
         if not _DRAFT <= place < len(self.history_of_prompts):
             return True
         self._edited[self._place] = self.text
         self._place = place
         self._is_list_dismissed = True
-        text = self._edited.get(place, self.history_of_prompts[place] if place >= 0 else "")
-        self._replace_all(text)
+        self._replace_all(self._edited.get(place, self.history_of_prompts[place] if place >= 0 else ""))
         if by > 0:
             self.move_cursor((0, len(self.document[0])))
         return True
 
-    def _is_at_edge(self, by: int) -> bool:
-        """Return whether the cursor is in the first or last wrapped row."""
-        y = self.wrapped_document.location_to_offset(self.cursor_location).y
-        return y == (0 if by > 0 else self.wrapped_document.height - 1)
-
     def _replace_all(self, text: str) -> None:
-        """Replace the text; text from disk, editor or pipe may hold terminal controls."""
         self.history.checkpoint()
-        shown = self._blocks.fold_files(safe_text(text))
-        self.replace(shown, (0, 0), self.document.end, maintain_selection_offset=False)
+        self.replace(self._folded(text), (0, 0), self.document.end, maintain_selection_offset=False)
         self.move_cursor(self.document.end)
 
 
@@ -343,11 +333,8 @@ class SlashList(RowList):
         if not completion.is_open:
             return
         width = max(len(command.slash) for command in completion.rows)
-        rows = [
-            ListRow(
-                (((f" {command.slash:<{width}}", NAME), (f"   {command.title}", MUTED)),),
-                key=command.command_id,
-            )
-            for command in completion.rows
-        ]
+        rows = []
+        for command in completion.rows:
+            parts = (f" {command.slash:<{width}}", NAME), (f"   {command.title}", MUTED)
+            rows.append(ListRow((parts,), key=command.command_id))
         self.show(rows, choose=completion.command.command_id)

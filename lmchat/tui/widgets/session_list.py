@@ -95,20 +95,14 @@ class SessionList(Vertical, can_focus=True):
         is_more: bool = False,
     ) -> None:
         """Show other sessions, or other marks; `typed` is the filter they were read for."""
-        new = (
-            tuple(groups),
-            open_id,
-            frozenset(streaming),
-            frozenset(unread),
-            is_more,
-        )
+        new = (tuple(groups), open_id, frozenset(streaming), frozenset(unread), is_more)
         was_asking, self._is_asking = self._is_asking, False
         self._listed_for = typed
         if was_asking or new != (self._groups, self._open_id, self._streaming, self._unread, self._is_more):
-            is_other = open_id != self._open_id
+            choose = open_id if open_id != self._open_id else None
             self._groups, self._open_id, self._streaming, self._unread, self._is_more = new
             if self.is_mounted:
-                self._draw(choose=open_id if is_other else None)
+                self._draw(choose)
                 self._go_on()
 
     @property
@@ -138,8 +132,7 @@ class SessionList(Vertical, can_focus=True):
         rows = list(self._listed(ListFilter.typed(typed), signs_for(self)))
         if not rows and not self._is_asking:
             words = f"No title has *{safe_line(typed)}*. Enter searches all words." if typed else _EMPTY
-            width = max(self._rows.size.width - 2, 12)
-            rows = words_as_rows(words, width)
+            rows = words_as_rows(words, max(self._rows.size.width - 2, 12))
         self._rows.show(rows, choose=choose)
 
     def _listed(self, wanted: ListFilter, signs: Signs) -> Iterator[ListRow]:
@@ -154,21 +147,19 @@ class SessionList(Vertical, can_focus=True):
             is_part = self._is_more and group is self._groups[-1]
             count = formatting.tokens(len(shown)) if len(shown) >= _COUNTED and not is_part else ""
             yield ListRow((((safe_line(group.name), MUTED),),), ((count, MUTED),), is_heading=True)
-            for header in shown:
-                yield self._row(header, signs)
+            yield from (self._row(header, signs) for header in shown)
 
     def _row(self, header: SessionHeader, signs: Signs) -> ListRow:
-        title: Parts = ((safe_line(header.title), NAME),)
-        if header.parent_id is not None:
-            title = ((f"{signs.fork} ", MUTED), *title)
-        tags = safe_line(" ".join(f"#{tag}" for tag in header.tags))
-        pieces = (title, ((f" {tags}", MUTED),)) if tags else (title,)
-        mark: Parts = ()
-        if header.session_id in self._streaming:
-            mark = ((signs.down_arrow, ""),)
-        elif header.session_id in self._unread:
-            mark = ((signs.fresh, ""),)
-        return ListRow(pieces, mark, key=header.session_id, is_open=header.session_id == self._open_id)
+        session_id = header.session_id
+        fork: Parts = () if header.parent_id is None else ((f"{signs.fork} ", MUTED),)
+        pieces = [(*fork, (safe_line(header.title), NAME))]
+        if header.tags:
+            tags = safe_line(" ".join(f"#{tag}" for tag in header.tags))
+            pieces.append(((f" {tags}", MUTED),))
+        mark = signs.fresh if session_id in self._unread else ""
+        mark = signs.down_arrow if session_id in self._streaming else mark
+        right = ((mark, ""),) if mark else ()
+        return ListRow(tuple(pieces), right, key=session_id, is_open=session_id == self._open_id)
 
     def action_session(self, name: str) -> None:
         if name == "open":
