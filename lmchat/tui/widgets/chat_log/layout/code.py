@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import groupby
 from time import sleep, thread_time
 from typing import Any
 
@@ -106,14 +107,8 @@ def _timed(
 
 def _named(tokens: Iterable[tuple[Any, str]]) -> Iterator[tuple[str, str]]:
     """Yield style names instead of Pygments' kinds; neighbours of one style are one, a third of all."""
-    last, parts = "", [""]
-    for kind, text in tokens:
-        name = _style_of(kind)
-        if name != last:
-            yield last, "".join(parts)
-            last, parts = name, []
-        parts.append(text)
-    yield last, "".join(parts)
+    for name, run in groupby(tokens, key=lambda token: _style_of(token[0])):
+        yield name, "".join(text for _, text in run)
 
 
 def read_whole(code: Code, language: str, is_over: Callable[[], bool]) -> list[bytes] | None:
@@ -191,14 +186,8 @@ def code_lines(
 ) -> Iterator[Line]:
     """Yield the lines of a piece of code, those that are too long folded.
 
-    Args:
-        page: The page.
-        code: The text.
-        info: The words behind the fence.
-        prefixes: What stands before the first line and before the others.
-        kinds: The code in its colours, where they are known.
-        is_first: Whether the piece has a head with the language.
-        is_inner: Whether it begins in the middle of a line.
+    `kinds` is the code in its colours where they are known. `is_first` asks for a head with the language,
+    and `is_inner` says that the piece begins in the middle of a line.
     """
     first, rest = prefixes
     if is_first:
@@ -260,6 +249,7 @@ def _code_line(page: Page, spans: list[Span], prefix: Sequence[Span], *, indent:
 
 
 def _pad(page: Page, sign: str = " ") -> list[Span]:
+    """Return the two cells between the edge of the block and its code."""
     if page.has_tints:
         return [(" " + sign, page.styles["muted"])]
     return [(page.signs.column, page.styles["faint"]), (sign, page.styles["muted"])]

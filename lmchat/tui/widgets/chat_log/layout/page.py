@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
 from itertools import pairwise
 
 from msgspec import Struct
@@ -49,14 +48,8 @@ _ATOM = (
 """Unit of text with ideographs: one of them, or a word, with its brackets and stops."""
 
 
-@cache
-def _compiled(pattern: str) -> re.Pattern[str]:
-    """Compile what text in English never needs, when it is needed: 5 ms of each start."""
-    return re.compile(pattern)
-
-
 def _is_single(text: str) -> bool:
-    return (text.isascii() and text.isprintable()) or _compiled(_SINGLE).fullmatch(text) is not None
+    return (text.isascii() and text.isprintable()) or re.fullmatch(_SINGLE, text) is not None
 
 
 def wrap_points(text: str, width: int) -> list[int]:
@@ -64,34 +57,26 @@ def wrap_points(text: str, width: int) -> list[int]:
 
     Blanks at which a line ends stay at its end, also where there is no room for them.
     """
-    if _is_single(text):
-        return _points_by_count(text, width)
-    return _points_by_cells(text, width)
-
-
-def _points_by_count(text: str, width: int) -> list[int]:
+    if not _is_single(text):
+        return _points_by_cells(text, width)
     points: list[int] = []
     start, first = 0, len(text) - len(text.lstrip(" "))
     end = len(text.rstrip(" "))
     while end - start > width:
         blank = text.rfind(" ", max(start, first), start + width + 1)
-        start = start + width if blank < 0 else _behind_blanks(text, blank)
+        start += width
+        if blank >= 0:
+            start = len(text) - len(text[blank:].lstrip(" "))
         points.append(start)
     return points
-
-
-def _behind_blanks(text: str, place: int) -> int:
-    while text[place] == " ":
-        place += 1
-    return place
 
 
 def _points_by_cells(text: str, width: int) -> list[int]:
     """Break a text by the cells that its graphemes take."""
     points: list[int] = []
     used = 0
-    pattern = _ATOM if _compiled(_IDEOGRAPH).search(text) else _WORD
-    for match in _compiled(pattern).finditer(text):
+    pattern = _ATOM if re.search(_IDEOGRAPH, text) else _WORD
+    for match in re.finditer(pattern, text):
         start, word = match.start(), match[0].rstrip(_BLANKS)
         size = cell_len(word)
         if used + size > width:
@@ -212,19 +197,12 @@ class Page(Struct):
 
     def rule(self, words: str, style: str = "muted") -> Line:
         """Return a thin rule with words in it."""
-        sign, faint = self.signs.rule, self.styles["faint"]
-        room = max(self.text_width - 4, 1)
-        words = self.clip(words, room)
+        sign, faint, room = self.signs.rule, self.styles["faint"], max(self.text_width - 4, 1)
+        if cell_len(words) > room:
+            words = set_cell_size(words, max(room - len(self.signs.cut), 0)).rstrip() + self.signs.cut
         lead = [(sign * 2 + " ", faint), (words, self.styles[style])]
         fill = self.text_width - width_of(lead) - 1
         return self.line([*lead, (" " + sign * max(fill, 0), faint)], text=words)
-
-    def clip(self, text: str, width: int) -> str:
-        """Return text of at most a width, with a sign where it was cut."""
-        if cell_len(text) <= width:
-            return text
-        more = self.signs.cut
-        return set_cell_size(text, max(width - len(more), 0)).rstrip() + more
 
     def fit(self, spans: list[Span], width: int, *, align: str = "left") -> list[Span]:
         """Cut or pad spans to a width."""
@@ -246,8 +224,7 @@ class Page(Struct):
 
 def broken(text: str, width: int) -> list[str]:
     """Return text broken between words."""
-    bounds = [0, *wrap_points(text, width), len(text)]
-    return [text[start:end] for start, end in pairwise(bounds)]
+    return [text[start:end] for start, end in pairwise([0, *wrap_points(text, width), len(text)])]
 
 
 def width_of(spans: Iterable[Span]) -> int:
