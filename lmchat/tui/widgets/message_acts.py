@@ -12,12 +12,9 @@ _MARKS_OF_CODE = ("```", "~~~")
 
 
 def why_not(name: str, message: ChatMessage, *, is_busy: bool) -> str:
-    """Return why an act makes no sense for a message; empty where it does.
+    """Return why an act, as `edit`, makes no sense for a message; empty where it does.
 
-    Args:
-        name: The last part of the command's id, as `edit`.
-        message: The message as it is now.
-        is_busy: Whether an answer of its session is on its way.
+    `is_busy` says that an answer of its session is on its way.
     """
     if is_busy and name in ("regenerate", "resume"):
         return _BUSY

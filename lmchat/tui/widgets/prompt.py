@@ -96,14 +96,7 @@ class PromptStatus(LineWidget):
         self._state: tuple[Part, tuple[str, ...], str, str] = (("", ""), (), "", "")
 
     def show_state(self, dot: Part, left: Sequence[str], right: str, narrow: str = "") -> None:
-        """Show other figures; texts from outside have passed the filter.
-
-        Args:
-            dot: Sign and style of the server's state.
-            left: Model and server; the last goes first where there is no room.
-            right: Estimate and share of the window.
-            narrow: What stands there instead on a narrow screen: speed and share.
-        """
+        """Show state, model and server, and figures, which `narrow` replaces on a narrow screen."""
         state = (dot, tuple(left), right, narrow or right)
         if state != self._state:
             self._state = state
@@ -163,7 +156,6 @@ class Prompt(Vertical):
 
     @on(PromptInput.EndPressed)
     def press_pill(self, event: PromptInput.EndPressed) -> None:
-        """End in an empty prompt presses the pill."""
         event.stop()
         self.post_message(Pill.Pressed())
 

@@ -40,7 +40,6 @@ class FoldedBlocks:
         return token
 
     def fold_files(self, text: str) -> str:
-        """Fold all files of an earlier prompt or a draft."""
         return "".join(
             piece
             if isinstance(piece, str)
@@ -50,7 +49,6 @@ class FoldedBlocks:
         )
 
     def unfold(self, text: str) -> str:
-        """Replace folded lines by their blocks."""
         for token, block in self._blocks.items():
             if token in text:
                 text = text.replace(token, block.rstrip("\n"))
@@ -61,7 +59,6 @@ class Completion(Struct, frozen=True, kw_only=True):
     """Commands that match the typed word, in the order of the table, and the chosen one."""
 
     rows: tuple[Command, ...] = ()
-    """Empty where the list is closed."""
     chosen: int = 0
 
     @property
@@ -73,7 +70,6 @@ class Completion(Struct, frozen=True, kw_only=True):
         return self.rows[self.chosen]
 
     def moved(self, by: int) -> Completion:
-        """Move the choice; it wraps around."""
         return replace(self, chosen=(self.chosen + by) % len(self.rows))
 
 
@@ -93,7 +89,6 @@ NEWLINE_KEYS = ("ctrl+j", "alt+enter", "shift+enter")
 FOLDED_FROM = 50_000
 """Characters above which pastes are folded: longer texts make every key slow."""
 _STEPS = {"up": 1, "down": -1}
-"""Steps to earlier prompts."""
 _PAGES = {"pageup": -1, "pagedown": 1}
 _QUEUE_KEYS = {"up": "edit", "delete": "remove"}
 _DRAFT = -1
@@ -142,7 +137,6 @@ class PromptInput(TextArea):
         """The key of a queued message was pressed in an empty prompt."""
 
         what: str
-        """`edit` or `remove`."""
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id, soft_wrap=True, highlight_cursor_line=False)
@@ -177,7 +171,6 @@ class PromptInput(TextArea):
             self.placeholder = Content(words)
 
     def insert_block(self, block: str, label: str = "") -> None:
-        """Insert a long text as one line, named by its own first line by default."""
         start, end = self.selection
         before = "\n" if min(start, end)[1] else ""
         line = self._blocks.fold(block, label or block.partition("\n")[0])
@@ -221,7 +214,6 @@ class PromptInput(TextArea):
             event.prevent_default()
 
     def on_paste(self, event: events.Paste) -> None:
-        """Insert a paste with its controls made visible."""
         event.stop()
         event.prevent_default()
         text = safe_text(event.text)
@@ -234,7 +226,6 @@ class PromptInput(TextArea):
 
     @on(TextArea.Changed)
     def tell_draft(self, event: TextArea.Changed) -> None:
-        """Post the draft and update the completion."""
         event.stop()
         self._offer_commands()
         self.post_message(self.Drafted(self.full_text))

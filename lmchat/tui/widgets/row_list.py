@@ -56,7 +56,6 @@ class ListRow(Struct, frozen=True):
     right: Parts = ()
     """Never cut."""
     key: Hashable = None
-    """None for a heading or a blank row."""
     is_heading: bool = False
     """Whether the row begins in the column of the bars."""
     is_open: bool = False
@@ -93,7 +92,6 @@ class RowList(ScrollView):
 
     @property
     def key(self) -> Hashable:
-        """Chosen key; None where nothing can be chosen."""
         return self.keys[self._chosen] if self.keys else None
 
     @property
@@ -207,6 +205,5 @@ def words_as_rows(words: str, width: int, style: str = MUTED) -> list[ListRow]:
 
 
 def _styled(parts: Parts, styles: Mapping[str, str]) -> Parts:
-    """Resolve styles that depend on the choice."""
     shown = (part for part in parts if part[1] not in _SOMETIMES or part[1] in styles)
     return tuple((text, styles.get(style, style)) for text, style in shown)

@@ -51,7 +51,6 @@ class SessionList(Vertical, can_focus=True):
         name: str
         """`rename`, `tag`, `pin`, `archive`, `delete`, `undo` or `trash`."""
         session_id: str
-        """Empty where the list is empty."""
 
     class PartWanted(Post):
         """Request for another `part` of the list: more of it, or what matches a filter."""
@@ -124,7 +123,6 @@ class SessionList(Vertical, can_focus=True):
 
     @property
     def chosen_id(self) -> str:
-        """Id of the session that keys act on; empty where the list is empty."""
         return "" if self._rows.key is None else str(self._rows.key)
 
     def _draw(self, choose: str | None = None) -> None:
@@ -215,21 +213,18 @@ class SessionList(Vertical, can_focus=True):
 
     @on(RowList.EndNear)
     def want_more(self, event: RowList.EndNear) -> None:
-        """Request the next part of the list before its rows come into view."""
         event.stop()
         if self._is_more and not self._is_asking:
             self._want(2 * self._limit)
 
     @on(TakeFiltered)
     def take_filtered(self, event: TakeFiltered) -> None:
-        """Open the chosen session; where no title matches, search all sessions."""
         event.stop()
         self._takes_first = self._is_asking and not self.chosen_id
         if not self._takes_first:
             self.take_first()
 
     def take_first(self) -> None:
-        """Open the chosen session; where there is none, search all sessions."""
         if self.chosen_id:
             self.action_session("open")
         else:

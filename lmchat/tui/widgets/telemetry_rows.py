@@ -22,11 +22,8 @@ class TelemetrySnapshot(Struct, frozen=True, kw_only=True):
 
     health: Health = field(default_factory=Health)
     turn: Turn | None = None
-    """Running or last turn."""
     context_tokens: int | None = None
-    """Tokens of the conversation; None where there is none."""
     context_limit: int | None = None
-    """Tokens of the context window; None where unknown."""
     is_context_estimated: bool = True
     left_out: int = 0
     """Messages that do not fit into the context window."""
@@ -38,7 +35,6 @@ class TelemetrySnapshot(Struct, frozen=True, kw_only=True):
     loading_since_s: float | None = None
     """Monotonic time when loading of the model began; None where it is not loading."""
     loading_fraction: float | None = None
-    """Progress of loading, where the server reports it."""
     next_check_s: float | None = None
     """Monotonic time of the next check."""
     warning: str = ""
@@ -69,7 +65,6 @@ class MeterRow(Struct, frozen=True, kw_only=True):
     """Bar."""
 
     fraction: float | None
-    """0 to 1; None where unknown."""
     is_detail: bool = False
 
 
@@ -120,8 +115,7 @@ def _figure(label: str, value: str, *, style: str = "", is_detail: bool = False,
     return TextRow(left=((label, MUTED),), right=(right,), is_detail=is_detail, **more)
 
 
-def server_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[Row]:
-    """Yield server, address, latency and the last checks."""
+def _server_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[Row]:
     health = snapshot.health
     name = safe_line(health.product.value) if health.product else "Server"
     style, word, reason = _VERDICTS[health.verdict] if health.verdict else (MUTED, "looking", "")
@@ -132,8 +126,7 @@ def server_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[Row]:
     yield SparkRow(values=health.latencies_ms, at_least=_CALM_LATENCY_MS)
 
 
-def model_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:
-    """Yield the model, its load state and its window."""
+def _model_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:
     health, model = snapshot.health, snapshot.health.model
     word, style = "unknown", MUTED
     if health.is_down:
@@ -167,8 +160,7 @@ def context_text(model: ModelInfo | None) -> str:
     return f"{loaded} of {most}" if loaded and most and loaded != most else loaded or most
 
 
-def context_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[Row]:
-    """Yield how full the context window is."""
+def _context_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[Row]:
     used, limit = snapshot.context_tokens, snapshot.context_limit
     share = used / limit if used is not None and limit else None
     yield _head("Context", UNKNOWN if share is None else formatting.percent(share))
@@ -185,8 +177,7 @@ def context_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[Row]:
         yield TextRow(left=((f"! {formatting.tokens(snapshot.left_out)} message{plural} left out", _WARN),))
 
 
-def turn_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:
-    """Yield stage and figures of the turn."""
+def _turn_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:
     turn = snapshot.turn
     word, style, short = stage_words(turn)
     yield _head("Turn", word, style, short=((short, style),))
@@ -218,8 +209,7 @@ def stage_words(turn: Turn | None) -> tuple[str, str, str]:
     return word, "", word
 
 
-def request_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[Row]:
-    """Yield the counters of this run and the rest of the rate limit."""
+def _request_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[Row]:
     metrics, budget, turn = snapshot.metrics, snapshot.budget, snapshot.turn
     left = UNKNOWN if budget is None else f"{budget.left} of {budget.limit}"
     yield _head("Requests", left, _BAD if budget is not None and budget.left <= 0 else "")
@@ -230,8 +220,7 @@ def request_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[Row]:
     yield _figure("from cache", formatting.tokens(metrics.cache_hits), is_detail=True)
 
 
-def activity_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:
-    """Yield what lmchat is doing."""
+def _activity_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:
     yield _head("Activity", "chat", is_detail=True)
     if snapshot.health.is_down and snapshot.next_check_s is not None:
         wait = formatting.ago(snapshot.next_check_s - now_s)
@@ -241,12 +230,12 @@ def activity_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:
 
 
 _SECTIONS: Mapping[str, Callable[[TelemetrySnapshot, float], Iterator[Row]]] = {
-    "server": server_rows,
-    "model": model_rows,
-    "context": context_rows,
-    "turn": turn_rows,
-    "requests": request_rows,
-    "activity": activity_rows,
+    "server": _server_rows,
+    "model": _model_rows,
+    "context": _context_rows,
+    "turn": _turn_rows,
+    "requests": _request_rows,
+    "activity": _activity_rows,
 }
 SECTIONS = tuple(_SECTIONS)
 """Names for `ui.sections`, in their default order."""

@@ -153,7 +153,6 @@ def _leading_to(target: str) -> Style:
 
 _INDENT = "  "
 _LEAST_ROOM = MIN_WIDTH + 3
-"""Cells that are left for text, however deep it is nested; code has a margin of three."""
 _OF_WORDS = ("paragraph_open", "heading_open", "table_open", "list_item_open", "hr")
 """Blocks whose last line may hold marks that have no end yet; in code and the like they are letters."""
 _TASK = r"\[([ xX])\](?:[ \t]+|$)"
@@ -288,7 +287,6 @@ class Layout:
             first = rest
 
     def _list(self, token: Token, inner: list[Token], prefixes: Prefixes, base: Style) -> Iterator[Line]:
-        """Yield the lines of the items; those that are apart in the source are apart on the page."""
         first, rest = prefixes
         number = self._rest.number(token)
         position = 0
@@ -352,7 +350,6 @@ class Layout:
         return table_lines(self.page, rows, columns, prefixes)
 
     def _rows(self, block: Block, prefix: Prefix) -> Iterator[Line]:
-        """Return the lines of rows that continue a table; its first rows decide about the columns."""
         room = self.page.text_width - width_of(prefix)
         head = "\n".join(block.info.split("\n", HEAD_LINES)[:HEAD_LINES]) + "\n"
         key = (block.info, room)

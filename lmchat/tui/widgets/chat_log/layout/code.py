@@ -19,7 +19,6 @@ from lmchat.tui.widgets.chat_log.layout.page import MIN_WIDTH, Page, fold, harml
 
 _log = logging.getLogger(__name__)
 Kinds = Iterable[tuple[str, str]]
-"""Pieces of code with the names of their styles."""
 MOST_PIECE_S = 0.05
 """CPU time limit of one piece; a language that exceeds it repeatedly stays plain."""
 _MOST_STRIKES = 3
@@ -27,12 +26,10 @@ _MOST_STRIKES = 3
 MOST_WHOLE_CHARS = 1_000_000
 """Longer fences keep the colours of their pieces."""
 MOST_WHOLE_S = 5.0
-"""CPU time limit of one fence."""
 _WORK_S = 0.001
 _REST_S = 0.002
 """The interpreter is left to the screen twice as long as it was taken."""
 _LOOK_EVERY = 32
-"""Tokens between two looks at the clock."""
 _STYLES = (
     ("Comment", "comment"),
     ("Keyword", "keyword"),
@@ -240,7 +237,6 @@ def head_line(page: Page, words: str, prefix: Sequence[Span] = (), *, has_key: b
 
 
 def _code_line(page: Page, spans: list[Span], prefix: Sequence[Span], *, indent: int) -> Line:
-    """Return a line of code; what continues one is indented, with a sign in the padding."""
     pad = [*_pad(page, page.signs.cut[0] if indent else " "), (" " * indent, _NULL)]
     line = page.line([*pad, *spans], prefix=prefix, tint="panel")
     line.text = "".join(text for text, _ in spans)

@@ -70,7 +70,6 @@ def _prompt_lines(source: str, message: ChatMessage | None, page: Page) -> list[
 
 
 def _when(page: Page, message: ChatMessage | None) -> list[Span]:
-    """Return the version and the time of a prompt."""
     if message is None:
         return []
     return [*_version(page, message), (f"{message.created_at.astimezone():%H:%M}", page.styles["muted"])]
@@ -85,7 +84,6 @@ def _version(page: Page, message: ChatMessage, before: str = "", behind: str = "
 
 
 def _key(page: Page, key: str, words: str, act: str) -> list[Span]:
-    """Return a key with what it does; a click does the same."""
     meta = Style(meta={"act": act})
     return [(key, page.styles["strong"] + meta), (f" {words}", page.styles["muted"] + meta)]
 
@@ -213,7 +211,6 @@ def _token_words(receipt: Receipt) -> str:
 
 
 def _cut_lines(message: ChatMessage, page: Page) -> list[Line]:
-    """Return the line of an answer that is not complete: why, what is saved, and the keys."""
     state: Span = (message.state.value, _NULL)
     if message.state is not AnswerState.STOPPED:
         state = (f"{page.signs.down} {message.state.value}", page.styles["error"])

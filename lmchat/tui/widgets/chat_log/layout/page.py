@@ -16,7 +16,6 @@ from lmchat.tui.icons import UNICODE, Signs
 from lmchat.tui.widgets.chat_log.blocks import Line, Span
 
 _SINGLE = "[\x20-\x7e\u00a0-\u00ac\u00ae-\u02ff\u0370-\u0482\u2010-\u2027\u2030-\u205e]*"
-"""Characters of one cell that are no marks on the letter before."""
 _IDEOGRAPHS = (
     "\u2e80-\u2fff\u3003-\u3007\u3012\u3013\u3020-\u30fe\u3105-\u312f\u31a0-\u9fff\ua000-\ua4cf"
     "\uf900-\ufaff\uff00-\uff9f\uffe0-\uffef\U0001f200-\U0001f2ff\U00020000-\U0003fffd"
@@ -108,7 +107,6 @@ def cuts_in(text: str, width: int, rest_width: int = 0) -> list[int]:
 MIN_WIDTH = 12
 """Narrower than this nothing is laid out; it is cut instead."""
 BREAK = "\n"
-"""Span that ends a line of a paragraph."""
 TAB_CELLS = 4
 
 
@@ -116,11 +114,9 @@ class Page(Struct):
     """All that laying out a block depends on, beside the block."""
 
     width: int
-    """Cells from the bar to the right edge, both included."""
     styles: Mapping[str, Style]
     """Styles by name; `base` and `panel` also have a background."""
     signs: Signs = UNICODE
-    """The signs that the terminal can draw."""
     has_tints: bool = True
     """Whether a tint tells code from text; without one there is a rule."""
 
@@ -144,7 +140,6 @@ class Page(Struct):
         tint: str = "base",
         lead: str = "base",
     ) -> Line:
-        """Return a line: a blank and the prefix on one tint, the spans on another, as wide as the page."""
         back, room = self.styles[lead], self.width - 1
         segments = [Segment(" ", back), *(Segment(part, back + style) for part, style in prefix if part)]
         used = 1 + width_of(prefix)
@@ -165,7 +160,6 @@ class Page(Struct):
     def wrap(
         self, spans: list[Span], *, first: Sequence[Span] = (), rest: Sequence[Span] = (), tint: str = "base"
     ) -> Iterator[Line]:
-        """Break text into lines between words."""
         text = "".join(part for part, _ in spans)
         width = max(self.text_width - width_of(rest), MIN_WIDTH)
         bounds = [0, *wrap_points(text, width), len(text)]

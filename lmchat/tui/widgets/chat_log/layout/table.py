@@ -15,20 +15,15 @@ from lmchat.tui.widgets.chat_log.layout.page import BREAK, Page, split, width_of
 Cell = list[Span]
 Prefix = Sequence[Span]
 Prefixes = tuple[Prefix, Prefix]
-"""Prefix of the first line and of the others."""
 NO_WORDS = "\0"
 """Stands between the lines of a cell that are lines in the source, too: no words go over it."""
 _NULL = Style.null()
 _GAPS = (3, 2, 1)
-"""Cells between two columns, the best first."""
 _HANGING = "  "
-"""Before what continues a `name: value`."""
 _LONGEST_WORD = 14
 """A column is as wide as its longest word, but no wider than this: what is longer is cut."""
 _LEAST = 6
-"""Least width of a column with longer content."""
 _MOST_CELLS = 2
-"""Most cells of one character."""
 _TO_COME = 4
 """Cells for longer numbers and names further down, where the first rows of a long table decide."""
 
@@ -37,11 +32,9 @@ class Columns(Struct):
     """The columns of a table, for one width of the page."""
 
     widths: list[int]
-    """Their widths; empty where they do not fit."""
     aligns: list[str]
     """`left`, `center` or `right`, or nothing."""
     gap: int = _GAPS[0]
-    """Cells between two of them."""
     is_apart: bool = False
     """Whether there is a blank row between rows, because some have several lines."""
 

@@ -109,12 +109,9 @@ _FAR = 300
 
 
 def as_it_will_look(source: str, labels: Collection[str] = (), *, is_table: bool = False) -> str:
-    """Return the text of an open block with what its last line lacks.
+    """Return the text of an open block, or with `is_table` of more rows of one, with what its end lacks.
 
-    Args:
-        source: The text.
-        labels: Labels of the links that are defined, in capitals as the parser keeps them.
-        is_table: Whether it consists of rows of a table whose head is elsewhere.
+    `labels` are those of the links that are defined, in capitals as the parser keeps them.
     """
     before, end, last = source.rpartition("\n")
     if re.match(_ONLY_MARKS, last):

@@ -25,17 +25,12 @@ class Level(Struct, frozen=True):
     """A quote or a list item."""
 
     opening: str
-    """Start of its first line."""
     rest: str
-    """Start of its other lines."""
     number: int | None = None
     """Number that a list item is shown with; None for a quote."""
     box: str = ""
-    """Box of a task."""
     start: int = 0
-    """Line that it begins on."""
     size: int = 0
-    """Characters that open it there."""
 
 
 def head_of(levels: list[Level]) -> str:
@@ -54,13 +49,13 @@ def rest_of(levels: list[Level]) -> str:
 
 
 def span(token: Token) -> tuple[int, int]:
-    """Return the first line of a block, and the one behind its last."""
+    """Return the first line of a block and the one behind it."""
     start, end = token.map or (0, 0)
     return start, end
 
 
 def is_joined(above: Token, token: Token) -> bool:
-    """Whether a list follows a paragraph or a list, or a definition another, where there is no blank line."""
+    """Whether a block follows another without a blank row, if there is no blank line."""
     is_list = above.type in ABOVE_LISTS and token.type.endswith("_list_open")
     return is_list or above.type == token.type == "definition"
 
@@ -92,12 +87,7 @@ def levels_of(
 ) -> list[Level]:
     """Return the containers among some places of a path.
 
-    Args:
-        tokens: The structure of the lines.
-        places: The path, or its beginning.
-        lines: The text.
-        hidden: How many of the lines open again what is in closed blocks.
-        numbers: The numbers of the first items of lists that began there.
+    The first `hidden` lines open again what is in closed blocks; `numbers` are those of its lists.
     """
     found: list[Level] = []
     known = list(numbers)

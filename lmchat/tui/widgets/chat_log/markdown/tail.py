@@ -39,7 +39,6 @@ _BREAKS = (
     re.compile(r"[ \t](?=[^\W\d_])"),  # between words: what follows is a paragraph again
     re.compile(r"(?<=\w)(?=[^\W\d_])"),  # within a word, as in languages that know no blanks
 )
-"""Places where a long paragraph may be cut, the best first."""
 _CONTROLS = re.compile("[\0\r\x0b\x0c\x1c-\x1f\x85\u2028\u2029]")
 """Controls that the parser would take for line ends, or strip, although they are to be seen."""
 _MOST_PLACES = 200
@@ -58,8 +57,7 @@ _OVER_AT_BLANK = ("paragraph_open", "heading_open", "hr", "table_open", "blockqu
 def cut_place(text: str) -> tuple[int, bool]:
     """Return the end of the first piece of a long paragraph, and whether the rest begins with a letter.
 
-    Only the first `PIECE_CHARS` decide, however long the text is. A place outside of emphasis, code and
-    links is better than a later one.
+    A place outside of emphasis, code and links is better than a later one.
     """
     window = text[: PIECE_CHARS + 1]
     for pattern in _BREAKS:
@@ -74,7 +72,6 @@ def cut_place(text: str) -> tuple[int, bool]:
 
 
 def _is_inner(text: str, place: int) -> bool:
-    """Whether a place is within what is one character for a reader, or behind a backslash."""
     if text[place - 1] in (_JOINER, "\\"):
         return True
     char = text[place]
@@ -157,13 +154,11 @@ class MarkdownTail(Struct):
     """Parser of a growing text: feed text, read `closed`, which only grows, and `open`."""
 
     closed: list[Block] = field(default_factory=list)
-    """Finished, in order."""
     open: list[Block] = field(default_factory=list)
     """Blocks that may still change."""
     references: References = field(default_factory=dict)
     """Link reference definitions so far; the text inside blocks needs them all."""
     _tail: str = ""
-    """Text that is not closed, behind `_head`."""
     _head: str = ""
     """Text that opens again what began in closed blocks; it is parsed and not shown."""
     _numbers: tuple[int, ...] = ()
