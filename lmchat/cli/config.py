@@ -21,9 +21,6 @@ _HOST = re.compile(r"[^@/:\s]+(:\d{1,5})?|\[?[0-9A-Fa-f:.]+\]?(:\d{1,5})?")
 
 def path(context: Context) -> int:
     """Print where the configuration is; as JSON, where all files are."""
-    if not context.output.is_json:
-        context.output.text(str(context.config_file))
-        return 0
     paths = context.paths
     files = {
         "config": context.config_file,
@@ -33,21 +30,17 @@ def path(context: Context) -> int:
         "models": paths.models_file,
         "log": paths.log_file,
     }
-    context.output.document({name: str(file) for name, file in files.items()})
-    return 0
+    return context.output.result(files, str(context.config_file))
 
 
 def show(context: Context) -> int:
     """Print every value and where it comes from; keys are masked."""
     rows = _rows(context)
-    if context.output.is_json:
-        context.output.document({key: {"value": value, "origin": origin} for key, value, origin in rows})
-        return 0
+    values = {key: {"value": value, "origin": origin} for key, value, origin in rows}
     lines = [f"{key} = {'unset' if value is None else toml_value(value)}" for key, value, _ in rows]
     width = min(max(len(line) for line in lines), 50)
     told = [f"{line:<{width}}  # {origin}" for line, (_, _, origin) in zip(lines, rows, strict=True)]
-    context.output.text("\n".join(told))
-    return 0
+    return context.output.result(values, "\n".join(told))
 
 
 def init(context: Context) -> int:
@@ -55,7 +48,7 @@ def init(context: Context) -> int:
     file = context.config_file
     make_folder(file.parent)
     write_new_file(file, example_text(), is_forced=context.options.force, mode=0o600)
-    return context.output.result({"config": str(file)}, f"Wrote {file}")
+    return context.output.result({"config": file}, f"Wrote {file}")
 
 
 def check(context: Context) -> int:

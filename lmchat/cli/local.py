@@ -15,7 +15,7 @@ from lmchat.cli.target import places_of_variables
 from lmchat.cli.wiring import World, engine_slot
 from lmchat.config.settings import Settings
 from lmchat.domain.candidate import Installed, ServerStart
-from lmchat.domain.engine import DemoOffer, FetchProgress, ModelFile
+from lmchat.domain.engine import FetchProgress, ModelFile
 from lmchat.domain.server import Product
 from lmchat.engine.download import install_command, is_engine_installed
 from lmchat.errors import WrongUse
@@ -61,10 +61,15 @@ async def list_files(context: Context) -> int:
 async def _fetched(context: Context, engine: Engine, damaged: ModelFile | None) -> ModelFile:
     await engine.check()
     offer = await engine.offer()
+    about = f"{offer.name}, {round(offer.download_bytes / _MB)} MB, {offer.licence}, into {offer.folder}"
     why = "The demo model on this disk is damaged" if damaged else "There is no model on this disk yet"
-    if not context.options.yes and not await _consents(context, offer, why):
+    is_wanted = context.options.yes
+    if not is_wanted and can_ask():
+        context.output.note(f"{why}. A demo model, good for trying lmchat and no more:\n{about}.")
+        is_wanted = await consents("Fetch it?")
+    if not is_wanted:
         raise WrongUse(
-            f"{why}; one can be fetched: {_about(offer)}.",
+            f"{why}; one can be fetched: {about}.",
             hint="Confirm with --yes, or name a file with -m FILE.gguf.",
         )
     line, told_s = LiveLine(), time.monotonic()
@@ -83,17 +88,6 @@ async def _fetched(context: Context, engine: Engine, damaged: ModelFile | None) 
         return await engine.fetch(tell)
     finally:
         line.write("")
-
-
-async def _consents(context: Context, offer: DemoOffer, why: str) -> bool:
-    if not can_ask():
-        return False
-    context.output.note(f"{why}. A demo model, good for trying lmchat and no more:\n{_about(offer)}.")
-    return await consents("Fetch it?")
-
-
-def _about(offer: DemoOffer) -> str:
-    return f"{offer.name}, {round(offer.download_bytes / _MB)} MB, {offer.licence}, into {offer.folder}"
 
 
 def _table(files: tuple[ModelFile, ...]) -> str:

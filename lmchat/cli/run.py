@@ -56,16 +56,20 @@ def _interrupted() -> LMChatError:
 
 
 def _handle(context: Context) -> int:
-    if context.options.local:
-        _check_local(context.options)
-    if not context.options.handler:
+    options = context.options
+    if options.local and options.endpoint:
+        raise WrongUse("--local and --endpoint each name a server.", hint="Give one of them.")
+    if options.local and options.handler not in _LOCAL:
+        hint = "It goes with the chat screen, `ask` and `models`."
+        raise WrongUse("--local has no meaning here.", hint=hint)
+    if not options.handler:
         return _chat(context)
-    module, _, function = context.options.handler.partition(":")
+    module, _, function = options.handler.partition(":")
     handler: Handler = getattr(importlib.import_module(f"lmchat.cli.{module}"), function)
     try:
         context.start_log()
     except LMChatError:
-        if not context.options.handler.startswith(_DOCTOR):  # which tells of it
+        if not options.handler.startswith(_DOCTOR):  # which tells of it
             raise
         logging.getLogger().addHandler(logging.NullHandler())  # else what is logged goes to stderr
     result = handler(context)
@@ -73,15 +77,6 @@ def _handle(context: Context) -> int:
     if code > _SIGNALLED and not context.output.has_document:
         context.output.failure(_interrupted())
     return code
-
-
-def _check_local(options: ParsedOptions) -> None:
-    if options.endpoint:
-        raise WrongUse("--local and --endpoint each name a server.", hint="Give one of them.")
-    if options.handler not in _LOCAL:
-        raise WrongUse(
-            "--local has no meaning here.", hint="It goes with the chat screen, `ask` and `models`."
-        )
 
 
 def _chat(context: Context) -> int:
