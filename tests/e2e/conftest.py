@@ -29,10 +29,11 @@ def real(tmp_path, real_server):
 
 
 @pytest.fixture
-def server():
-    """A server that plays what the test says; at first a plain good one."""
+def server(request):
+    """A server that plays what the test says; at first the module's `PRODUCT`, else a plain good one."""
+    product = getattr(request.module, "PRODUCT", lambda scripted: plain(scripted, "tiny"))
     with ScriptedServer() as scripted:
-        yield plain(scripted, "tiny")
+        yield product(scripted)
 
 
 @pytest.fixture

@@ -13,19 +13,15 @@ from lmchat.domain.message import AnswerState
 from tests.support.lmchat_screen import LMChatScreen, stored
 from tests.support.programs import Cli
 from tests.support.scripted_products import CHAT, llama_cpp
-from tests.support.scripted_server import DONE, Gate, Pause, ScriptedServer, delta, finish, sse
+from tests.support.scripted_server import DONE, Gate, Pause, delta, finish, sse
+
+PRODUCT = llama_cpp
 
 _WORDS = 400
 _AT_ONCE = 4
 """Programs that are killed side by side: most of their time they wait."""
 _LOST_S = 2.0
 """Far above what is promised, so that a busy machine fails no test; the benchmarks tell the figure."""
-
-
-@pytest.fixture
-def server():
-    with llama_cpp(ScriptedServer()) as scripted:
-        yield scripted
 
 
 def streaming(*, has_thoughts: bool = False):

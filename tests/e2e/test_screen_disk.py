@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.support.lmchat_screen import LMChatScreen, configure, stored_titles
 from tests.support.programs import LMCHAT
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import llama_cpp
-from tests.support.scripted_server import ScriptedServer
 
-
-@pytest.fixture
-def server():
-    with llama_cpp(ScriptedServer()) as scripted:
-        yield scripted
+PRODUCT = llama_cpp
 
 
 def test_a_broken_configuration_is_one_sentence_with_file_and_line(tmp_path):

@@ -11,16 +11,12 @@ from lmchat.domain.message import AnswerState
 from tests.support.faults import FileLimit, small_file_system
 from tests.support.lmchat_screen import LMChatScreen, stored
 from tests.support.scripted_products import CHAT, llama_cpp
-from tests.support.scripted_server import DONE, Gate, ScriptedServer, finish, sse
+from tests.support.scripted_server import DONE, Gate, finish, sse
+
+PRODUCT = llama_cpp
 
 FULL = "while-it-was-full " * 1200
 """More than what is left of the last page of a file that is there already."""
-
-
-@pytest.fixture
-def server():
-    with llama_cpp(ScriptedServer()) as scripted:
-        yield scripted
 
 
 @pytest.fixture(params=["file system", "limit"])

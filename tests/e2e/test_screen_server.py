@@ -13,14 +13,10 @@ from tests.support.real_server.server import RealServer
 from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import Cut, ScriptedServer, html_reply, json_reply, sse
 
+PRODUCT = llama_cpp
+
 _UP = re.compile(r"● llama\.cpp +ready")
 _DOWN = re.compile(r"× llama\.cpp +down")
-
-
-@pytest.fixture
-def server():
-    with llama_cpp(ScriptedServer()) as scripted:
-        yield scripted
 
 
 @pytest.mark.slow

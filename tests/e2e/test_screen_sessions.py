@@ -9,13 +9,9 @@ import pytest
 from lmchat.domain.message import AnswerState
 from tests.support.lmchat_screen import LMChatScreen, answers, stored, stored_draft, stored_titles
 from tests.support.scripted_products import CHAT, answer, llama_cpp
-from tests.support.scripted_server import DONE, Gate, ScriptedServer, finish, sse
+from tests.support.scripted_server import DONE, Gate, finish, sse
 
-
-@pytest.fixture
-def server():
-    with llama_cpp(ScriptedServer()) as scripted:
-        yield scripted
+PRODUCT = llama_cpp
 
 
 def test_an_answer_goes_on_behind_a_new_session_and_is_marked_in_the_list(screen, server):

@@ -11,13 +11,9 @@ import pytest
 from tests.support.lmchat_screen import LMChatScreen
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import CHAT, llama_cpp
-from tests.support.scripted_server import DONE, Pause, ScriptedServer, finish, sse
+from tests.support.scripted_server import DONE, Pause, finish, sse
 
-
-@pytest.fixture
-def server():
-    with llama_cpp(ScriptedServer()) as scripted:
-        yield scripted
+PRODUCT = llama_cpp
 
 
 def test_it_is_suspended_and_brought_back_by_a_shell(tmp_path, server):
@@ -82,17 +78,6 @@ def test_a_pager_that_is_called_twice_runs_once_and_the_terminal_is_given_back(t
         assert screen.left_behind() == []
     assert (tmp_path / "runs").read_text() == "ran\n"
     assert (tmp_path / "paged").read_text().strip() == "Hello there."
-
-
-def test_the_editor_gets_what_is_typed_and_its_text_comes_back(tmp_path, server):
-    editor = program_that(tmp_path, 'printf "%s\\nedited" "$(cat "$1")" > "$1"')
-    with LMChatScreen(tmp_path, server.url, env={"VISUAL": editor}) as screen:
-        screen.wait_ready()
-        screen.put("typed here")
-        screen.type("\x07")
-        screen.wait_until(lambda: screen.prompt_text == "typed here\nedited", "the edited text")
-        screen.type("\r")
-        assert server.wait_for(CHAT).json["messages"][-1]["content"] == "typed here\nedited"
 
 
 @pytest.mark.timeout(60)

@@ -15,15 +15,11 @@ from tests.support.chats import faults_in
 from tests.support.lmchat_screen import LMChatScreen, leave, stored, stored_titles
 from tests.support.programs import LMCHAT, run
 from tests.support.scripted_products import CHAT, llama_cpp
-from tests.support.scripted_server import DONE, Gate, ScriptedServer, finish, sse
+from tests.support.scripted_server import DONE, Gate, finish, sse
+
+PRODUCT = llama_cpp
 
 pytestmark = pytest.mark.timeout(60)
-
-
-@pytest.fixture
-def server():
-    with llama_cpp(ScriptedServer()) as scripted:
-        yield scripted
 
 
 @contextmanager

@@ -9,18 +9,14 @@ import pytest
 from lmchat.domain.message import AnswerState
 from tests.support.lmchat_screen import LMChatScreen, leave, stored
 from tests.support.scripted_products import CHAT, llama_cpp
-from tests.support.scripted_server import DONE, Gate, ScriptedServer, finish, sse
+from tests.support.scripted_server import DONE, Gate, finish, sse
+
+PRODUCT = llama_cpp
 
 pytestmark = pytest.mark.timeout(60)
 
 ELSEWHERE = "another lmchat writes this"
 FOCUS = "\x1b[O\x1b[I"
-
-
-@pytest.fixture
-def server():
-    with llama_cpp(ScriptedServer()) as scripted:
-        yield scripted
 
 
 @pytest.fixture
