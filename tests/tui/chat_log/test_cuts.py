@@ -99,10 +99,10 @@ def test_a_fence_that_ends_with_a_whole_piece_is_read_as_a_whole_too():
     entry = Entry(streaming(), is_open=True)
     document.append(entry)
     entry.feed(TextDelta(text="```python\n" + "x = 1\n" * 2 * SEGMENT_LINES))
-    document.grow(0, is_exact=True)
+    document.grow(0)
     assert not document.uncoloured
     entry.feed(TextDelta(text="```\n"))
-    document.grow(0, is_exact=True)
+    document.grow(0)
     assert [info for _, info in document.uncoloured] == ["python"]
 
 

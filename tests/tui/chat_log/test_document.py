@@ -66,12 +66,12 @@ def test_an_answer_that_streamed_in_is_the_answer_that_is_loaded(sizes, is_folde
     streamed.append(entry)
     for delta in (ReasoningDelta(text="think"), ReasoningDelta(text="ing\n\n- hard")):
         entry.feed(delta)
-        streamed.grow(0, is_exact=True)
+        streamed.grow(0)
     start = 0
     while start < len(MIXED):
         size = sizes[start % len(sizes)]
         entry.feed(TextDelta(text=MIXED[start : start + size]))
-        first = streamed.grow(0, is_exact=True)
+        first = streamed.grow(0)
         assert len(list(streamed.rows(0, 1 << 30))) == streamed.total
         assert streamed.position(first) <= streamed.total
         start += size
@@ -98,13 +98,13 @@ def test_text_that_turned_out_to_be_thought_is_laid_out_as_thought_that_is_loade
     while start < len(MIXED):
         size = sizes[start % len(sizes)]
         entry.feed(TextDelta(text=MIXED[start : start + size]))
-        streamed.grow(0, is_exact=True)
+        streamed.grow(0)
         start += size
     final = answer("Four", thought=MIXED)
     entry.take_parts(final.parts[:1])
     streamed.rebuild(0)
     entry.feed(TextDelta(text="Four"))
-    streamed.grow(0, is_exact=True)
+    streamed.grow(0)
     assert len(list(streamed.rows(0, 1 << 30))) == streamed.total
     entry.finish(final)
     streamed.rebuild(0)
@@ -138,5 +138,5 @@ def test_a_late_link_lays_out_what_is_new_and_no_more():
     for number in range(100):
         laid.clear()
         entry.feed(TextDelta(text=f"[r{number}] text\n\n[r{number}]: /{number}\n\n"))
-        document.grow(0, is_exact=True)
+        document.grow(0)
         assert len(laid) < 8

@@ -39,7 +39,7 @@ def most_calls(text):
     entry = Entry(streaming(), is_open=True)
     document.append(entry)
     entry.feed(TextDelta(text=text[:AT_ONCE_CHARS]))
-    document.grow(0, is_exact=True)
+    document.grow(0)
     count, most = 0, 0
 
     def note(_frame, event, _argument):
@@ -52,7 +52,7 @@ def most_calls(text):
         sys.setprofile(note)
         try:
             entry.feed(TextDelta(text=piece))
-            document.grow(0, is_exact=True)
+            document.grow(0)
         finally:
             sys.setprofile(before)
         most = max(most, count)

@@ -145,7 +145,7 @@ def test_words_that_stream_behind_a_long_thought_come_in_their_place(short):
         *(TextDelta(text=said[n : n + 30]) for n in range(0, 900, 30)),
     ]:
         entry.feed(delta)
-        document.grow(index, is_exact=True)
+        document.grow(index)
         document.read()
     while document.is_reading:
         document.read()

@@ -254,19 +254,13 @@ class Document:
         self._measure(index)
         return first, is_linked
 
-    def grow(self, index: int, *, is_exact: bool) -> Place:
-        """Take up new text of a message; return the first row that looks different.
-
-        With `is_exact` all new blocks are laid out, so that their heights are no estimates.
-        """
+    def grow(self, index: int) -> Place:
+        """Take up new text of a message; return the first row that looks different."""
         entry = self.entries[index]
         was = entry.blocks
         first, is_linked = self.rebuild(index)
         for block in entry.blocks[max(first - 2, 0) : first]:  # the last one of Markdown is among them
             self._want_colours(block)
-        if is_exact:
-            for number in range(first, len(entry.blocks)):
-                self.prepare(index, number)
         if is_linked:
             return index, 0, 0  # blocks above are laid out again when they come near the screen
         old = was[first].lines if first < len(was) else None

@@ -68,6 +68,7 @@ class Viewport:
             anchor = self._anchor = self._anchor or self._grip(self.top)
             place, offset = row_now(document, anchor), min(anchor.offset, height - 1)
             document.surround(place, height + offset, 2 * height)
+            self._lay_out_unseen()
             self.top = max(min(document.position(place) - offset, self.last_top), 0)
             if anchor.block is None and anchor.row:  # it was not laid out then; it is now
                 self._hold()
@@ -76,16 +77,10 @@ class Viewport:
     def take_page(self, page: Page) -> None:
         """Lay everything out on another page; new lines are counted again."""
         has_new = self.count_new_lines() > 0
-        if not has_new:
-            self._seen = None
         self.document.set_page(page)
         self.lay_out()
-        if not self.is_following and len(self.document):
-            self.count_new_lines()
-            self._lay_out_unseen()
-            if not has_new:
-                self._see_up_to(self._text_end)
-            self.lay_out()
+        if not (has_new or self.is_following) and len(self.document):
+            self._see_up_to(self._text_end)
 
     @property
     def last_top(self) -> int:
@@ -147,8 +142,6 @@ class Viewport:
         """Make a message again that is shown in another way now."""
         self.keep_still()
         self.document.rebuild(index)
-        if not self.is_following:
-            self._lay_out_unseen()
 
     # Scrolling
 

@@ -34,7 +34,7 @@ from lmchat.tui.widgets.chat_log.finder import Finder, HitNavigator
 from lmchat.tui.widgets.chat_log.layout.page import MIN_WIDTH, Page
 from lmchat.tui.widgets.chat_log.painter import PARTIAL_STYLES, Highlighter, Painter
 from lmchat.tui.widgets.chat_log.selection import Selection
-from lmchat.tui.widgets.chat_log.viewport import COUNTED_LINES, Viewport
+from lmchat.tui.widgets.chat_log.viewport import Viewport
 from lmchat.tui.widgets.message_acts import why_not
 from lmchat.tui.widgets.row_list import fit_scrollbar
 
@@ -374,8 +374,6 @@ class ChatLog(ScrollView, can_focus=True):
         self.flush()
         self.viewport.keep_still()
         index = self.document.append(entry)
-        if not self.viewport.is_following:
-            self.document.sweep(index, 0, 1, COUNTED_LINES)
         self.settle(changed=(index, -1, 0))
         return index
 
@@ -397,7 +395,7 @@ class ChatLog(ScrollView, can_focus=True):
         for delta in deltas:
             self.document.entries[self._open].feed(delta)
         self.viewport.keep_still()
-        self.settle(changed=self.document.grow(self._open, is_exact=not self.viewport.is_following))
+        self.settle(changed=self.document.grow(self._open))
 
     def show_turn(self, turn: Turn | None, now_s: float) -> None:
         """Show the figures of the running turn under the open answer."""
