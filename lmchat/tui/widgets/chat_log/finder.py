@@ -327,7 +327,7 @@ class HitNavigator:
         self._counting: Iterator[int] | None = None
         self._is_seeking = False
         self._wanted: tuple[str, ...] = ()
-        self._was_following: bool | None = None
+        self._is_away = False  # from what was read before something was typed
 
     def find(self, *words: str, first: int | None = None) -> int:
         """Mark all hits; return how many there are as far as was searched by now."""
@@ -356,11 +356,13 @@ class HitNavigator:
 
     def seek(self, words: str) -> None:
         """Mark all hits and show the first one from here on; go back where there is none."""
-        if self._was_following is None:
-            self._was_following = self._viewport.is_following
-            self._viewport.keep_before_find()
+        if not self._is_away:
+            self._is_away = True
+            self._viewport.keep("find")
         elif self._finder.place is not None:
-            self._go_back()
+            self._finder.fold_again()
+            self._viewport.go_back("find")
+            self._changed()
         self.find(words)
         self._is_seeking = True
         self._seek()
@@ -371,27 +373,16 @@ class HitNavigator:
             self._is_seeking = False
             self._step()
 
-    def _go_back(self) -> None:
-        """Show what was shown before hits were gone to."""
-        anchor = self._viewport.before_find
-        self._finder.fold_again()
-        if self._was_following or anchor is None:
-            self._viewport.follow()
-        else:
-            self._viewport.show_anchor(anchor)
-        self._changed()
-
     def clear(self) -> None:
         """Mark hits no more; the view stays where it is."""
         self._finder.clear()
         self._viewport.give_up_waiting()
-        self._counting, self._is_seeking, self._wanted = None, False, ()
-        self._was_following = None
+        self._counting, self._is_seeking, self._is_away, self._wanted = None, False, False, ()
         self._changed()
 
     def step(self, by: int) -> tuple[int, int]:
         """Show the next or previous hit; return its number and how many there are."""
-        self._was_following = None
+        self._is_away = False
         self._step(by)
         self._told()
         return self._finder.standing
@@ -451,7 +442,7 @@ class HitNavigator:
 
     def take_other_messages(self) -> None:
         """Look for the same words in other messages."""
-        self._was_following = None
+        self._is_away = False
         self._finder.clear()
         if self._wanted:
             self.find(*self._wanted)

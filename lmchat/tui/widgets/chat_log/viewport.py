@@ -39,21 +39,20 @@ class Viewport:
         """Whether the end stays in view."""
         self.cursor: int | None = None
         """The message that the message keys act on."""
-        self.before_find: Anchor | None = None
-        """What was read before hits were gone to."""
-        self._anchor: Anchor | None = None
-        self._seen: Anchor | None = None
         self._is_focused = is_focused
-        self._awaited: tuple[Entry, Callable[[], object]] | None = None
-        self._unfolded: tuple[Entry, Anchor, bool] | None = None
         self._is_reading = False
-
-    # Layout
+        self.reset()
 
     def reset(self) -> None:
         """Begin with other messages, at their end."""
         self.is_following, self.cursor = True, None
-        self._anchor = self._seen = self.before_find = self._awaited = self._unfolded = None
+        self._anchor: Anchor | None = None
+        self._seen: Anchor | None = None
+        self._kept: dict[str, Anchor | None] = {}
+        self._unfolded: Entry | None = None
+        self._awaited: tuple[Entry, Callable[[], object]] | None = None
+
+    # Layout
 
     def lay_out(self) -> None:
         """Lay out the screen and a screenful around it; what is read stays where it is."""
@@ -65,7 +64,7 @@ class Viewport:
             document.sweep(len(document) - 1, None, -1, 2 * height)
             self.top = self.last_top
         else:
-            anchor = self._anchor = self._anchor or self._grip(self.top)
+            anchor = self._anchor = self._anchor or self._grip()
             place, offset = row_now(document, anchor), min(anchor.offset, height - 1)
             document.surround(place, height + offset, 2 * height)
             self._lay_out_unseen()
@@ -100,40 +99,37 @@ class Viewport:
 
     def keep_still(self) -> None:
         """Anchor what is on the screen, unless the end is followed; to be called before anything changes."""
-        if self.is_following or not len(self.document) or self.document.layout is None:
+        document, anchor = self.document, self._anchor
+        if self.is_following or not len(document) or document.layout is None:
             return
-        anchor = self._anchor
-        if (
-            anchor is None
-            or self.document.position(row_now(self.document, anchor)) - anchor.offset != self.top
-        ):
+        if anchor is None or document.position(row_now(document, anchor)) - anchor.offset != self.top:
             self._hold()
 
     def _hold(self) -> None:
         if not self.is_following and len(self.document):
-            self._anchor = self._grip(self.top)
+            self._anchor = self._grip()
 
-    def _grip(self, y: int) -> Anchor:
-        """Return the anchor for a screen that begins with a row: the focused message if it begins there."""
-        document, index = self.document, self.cursor
-        if index is not None and self._is_focused() and document.entries[index].blocks:
-            place = (index, 0, 0)
-            offset = document.position(place) - y
-            if 0 <= offset < self.height:
-                return anchor_at(document, place, offset)
-        return anchor_at(document, document.locate(y))
+    def _grip(self) -> Anchor:
+        return anchor_at(self.document, self.document.locate(self.top))
 
-    def keep_before_find(self) -> None:
-        """Keep what is read now, to come back to it."""
-        if len(self.document):
-            self.before_find = self._grip(self.top)
+    def keep(self, name: str) -> None:
+        """Keep what is read now under a name, to come back to it with `go_back`."""
+        self._kept[name] = None if self.is_following or not len(self.document) else self._grip()
+
+    def go_back(self, name: str) -> None:
+        """Show what was kept; where the end was followed, follow it again."""
+        anchor = self._kept.get(name)
+        if anchor is None:
+            self.follow()
+        else:
+            self._show_anchor(anchor)
 
     def prepend(self, earlier: Sequence[ChatMessage]) -> None:
         """Put messages before all others."""
         self.keep_still()
         if self.cursor is not None:
             self.cursor += len(earlier)
-        anchors = [self._anchor, self._seen, self.before_find, self._unfolded and self._unfolded[1]]
+        anchors = [self._anchor, self._seen, *self._kept.values()]
         for anchor in {id(one): one for one in anchors if one is not None}.values():
             anchor.index += len(earlier)
         self.document.prepend(earlier)
@@ -146,7 +142,6 @@ class Viewport:
     # Scrolling
 
     def scroll_by_user(self, y: int) -> None:
-        """Take over that the user has scrolled."""
         self._awaited = None
         self.top = y
         if self.is_at_end:
@@ -154,7 +149,7 @@ class Viewport:
         elif self.is_following:
             self.leave_end()
         if not self.is_following:
-            self._anchor = anchor_at(self.document, self.document.locate(y))
+            self._hold()
             self.lay_out()
             self._hold()
         self._keep_cursor_in_view()
@@ -184,8 +179,7 @@ class Viewport:
         self.lay_out()
         self.is_following = self.is_at_end
 
-    def show_anchor(self, anchor: Anchor) -> None:
-        """Bring an anchor back to its row of the screen."""
+    def _show_anchor(self, anchor: Anchor) -> None:
         self.show_at(row_now(self.document, anchor), anchor.offset)
 
     def show_entry(self, index: int) -> None:
@@ -220,7 +214,6 @@ class Viewport:
         return anchor
 
     def _lay_out_unseen(self) -> None:
-        """Lay out what is new, so that its lines can be counted."""
         if self._seen is not None:
             index, number, _ = row_now(self.document, self._seen)
             self.document.sweep(index, max(number, 0), 1, COUNTED_LINES)
@@ -265,7 +258,7 @@ class Viewport:
             return False
         if self.cursor is None or not is_here:
             last = self.document.locate(self.top + self.height - 1)[0]
-            found = entries.message_from(len(self.document) - 1 if self.is_following else last, -1)
+            found = entries.message_from(len(entries) - 1 if self.is_following else last, -1)
         elif step < 0 and self._begins_within(self.cursor):
             found = self.cursor
         else:
@@ -280,12 +273,14 @@ class Viewport:
         return True
 
     def extend_cursor(self, step: int) -> int | None:
-        """Move the focus by a step and bring its message into view; a large step goes to the end."""
+        """Move the focus by a step, a large one to the end, and bring its message into view; return it."""
         if self.cursor is None:
             return None
-        count = len(self.document)
-        start = self.cursor + step if abs(step) == 1 else (count - 1 if step > 0 else 0)
-        found = self.document.entries.message_from(start, step if abs(step) == 1 else -1 if step > 0 else 1)
+        entries = self.document.entries
+        if abs(step) > 1:
+            found = entries.message_from(*((len(entries) - 1, -1) if step > 0 else (0, 1)))
+        else:
+            found = entries.message_from(self.cursor + step, step)
         if found is not None:
             self.set_cursor(found)
             self.show_entry(found)
@@ -313,9 +308,7 @@ class Viewport:
             found = document.entries.message_from(first, 1)
         else:
             found = document.entries.message_from(last, -1) if self.cursor > last else None
-        if found is not None:
-            self.cursor = found
-            self._hold()
+        self.cursor = self.cursor if found is None else found
 
     # Folding
 
@@ -332,20 +325,20 @@ class Viewport:
         offset = document.heights.top(index) - self.top
         place = document.locate(self.top) if offset < 0 else (index, -1, 0)
         anchor = anchor_at(document, place, max(offset, 0))
-        was_following, is_fold = self.is_following, attribute == "is_folded"
-        unfolded, is_in_view = self._unfolded, self._fold_in_view(index)
+        is_in_view = attribute == "is_source" or self._fold_in_view(index)
+        is_back = attribute == "is_folded" and is_in_view and self._unfolded is entry and not entry.is_folded
+        if not is_in_view and entry.is_folded:
+            self._unfolded = entry
+            self.keep("unfolding")
         setattr(entry, attribute, not getattr(entry, attribute))
         document.rebuild(index)
-        if is_fold and not entry.is_folded and is_in_view is False:
-            self._unfolded = entry, anchor, was_following
+        if not is_in_view and not entry.is_folded:
             self.show_at(self._fold_rows(index)[0])
-        elif is_fold and unfolded is not None and unfolded[0] is entry and is_in_view is not False:
+        elif is_back:
             self._unfolded = None
-            self.show_anchor(unfolded[1])
-            if unfolded[2]:
-                self.follow()
+            self.go_back("unfolding")
         elif not (entry.is_open and self.is_following):
-            self.show_anchor(anchor)
+            self._show_anchor(anchor)
 
     def _fold_rows(self, index: int) -> list[Place]:
         """Return the rows that thought and files fold into; a system prompt has none."""
@@ -359,14 +352,14 @@ class Viewport:
                     found.append((index, number, height - 1))
         return found
 
-    def _fold_in_view(self, index: int) -> bool | None:
-        """Return whether a row to fold by is on the screen, or thought at its top; None without such rows."""
+    def _fold_in_view(self, index: int) -> bool:
+        """Whether a row to fold by is on the screen, or thought at its top, or there is no such row."""
         rows = [self.document.position(place) for place in self._fold_rows(index)]
         at, number, _ = self.document.locate(self.top)
         is_within = at == index and number >= 0 and self.document.entries[at].blocks[number].is_thought
-        return (is_within or any(self.shows(row, 1) for row in rows)) if rows else None
+        return is_within or not rows or any(self.shows(row, 1) for row in rows)
 
-    # Long messages, which are parsed piece by piece
+    # Long messages, which are parsed in slices and then shown whole
 
     @property
     def has_to_read(self) -> bool:
@@ -374,7 +367,7 @@ class Viewport:
         return self.document.is_reading and not self._is_reading
 
     async def read_long(self, changed: Callable[[Place], None]) -> None:
-        """Parse long messages with room for keys and frames; tell which rows change."""
+        """Parse long messages with room for keys and frames; call `changed` for each that is complete."""
         self._is_reading = True
         try:
             while self.document.is_reading:
@@ -383,7 +376,8 @@ class Viewport:
                     index = self.document.read()
                 if index is not None:
                     self.rebuild(index)
-                    self._act_on_awaited()
+                    if self._awaited is not None and self._awaited[0].unread is None:
+                        self._awaited[1]()
                     changed((index, -1, 0))
                 await asyncio.sleep(PAUSE_S)
         finally:
@@ -391,17 +385,12 @@ class Viewport:
 
     def when_read(self, act: Callable[[], object]) -> None:
         """Do something now, or as soon as the message is parsed that it raises `StillReadingError` for."""
+        self._awaited = None
         try:
             act()
         except StillReadingError as still:
             self.show_at((still.index, -1, 0))
             self._awaited = self.document.entries[still.index], lambda: self.when_read(act)
-
-    def _act_on_awaited(self) -> None:
-        if self._awaited is not None and self._awaited[0].unread is None:
-            _, act = self._awaited
-            self._awaited = None
-            act()
 
     def give_up_waiting(self) -> None:
         """Go nowhere when a message is parsed."""
@@ -420,11 +409,9 @@ class Viewport:
 
     def go_to_bookmark(self, mark: str) -> bool:
         """Bring a reading position to the top of the screen; return whether its message is there."""
-        found = parse_bookmark(mark)
-        index = self.document.entries.place(found[0]) if found is not None else None
-        if found is None or index is None:
+        message_id, number, row = parse_bookmark(mark) or ("", 0, 0)
+        if self.document.entries.place(message_id) is None:
             return False
-        message_id, number, row = found
 
         def go() -> None:
             if (index := self.document.entries.place(message_id)) is not None:
