@@ -4,31 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from unicodedata import category, normalize
+from html import unescape
+from itertools import pairwise
+from unicodedata import normalize
 
-from lmchat.text import safe_text
+from lmchat.text import graphemes, safe_text
 
 Range = tuple[int, int]
-"""First character, and the one behind the last."""
+"""First character, and the one after the last."""
 MAX_CHARS = 1_000
 """Longer words were pasted by mistake; only the beginning is searched."""
 _SELECTORS = re.compile("[\ufe00-\ufe0f]")
-_JOINER = "\u200d"
-_JAMO = "\u1160", "\u11ff"
-_TONES = "\U0001f3fb", "\U0001f3ff"
-_TARGET = re.compile(r"\]\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*(?:\s+\"[^\"\n]*\")?\)")
-"""Where a link leads, which is not shown."""
-_TARGET_OR_CODE = re.compile(r"`[^`\n\x01]*`|" + _TARGET.pattern)
-"""In code it is shown."""
+_CODE_OR_TARGET = re.compile(r"(`[^`\n\x01]*`)|\]\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*(?:\s+\"[^\"\n]*\")?\)")
 _MARKUP = "*_`~\\[]<>"
-_LAST_ALONE = "\u02ff"
-"""Up to here no character belongs to the one before it."""
-_BLANKS = re.compile(r"\s+")
-_INFO = re.compile(r"^([ \t>]*(?:[-*+]|\d+[.)])?[ \t]*~~~+)[^\n]+", re.MULTILINE)
-"""A fence, and the words behind it, which are not looked through."""
 _FENCE = "```"
-_LINE_END = "\x01"
-"""Stands for the end of a line while blanks are made alike: no hit goes over it."""
+_LINE_END = "\x01"  # while blanks are made alike: no hit goes over it
 
 
 def folded(text: str) -> str:
@@ -47,13 +37,16 @@ class Query:
     """A search for any of some words, as they are shown."""
 
     def __init__(self, words: Iterable[str]) -> None:
-        self.needles = _apart(words)
+        wanted = {re.sub(r"\s+", " ", folded(safe_text(word[:MAX_CHARS]))) for word in words} - {""}
+        # what is within another word would be counted twice
+        alone = [word for word in wanted if not any(word in other and word != other for other in wanted)]
+        self.needles = sorted(alone, key=len, reverse=True)
         """Folded, the longest first."""
-        parts = (r"\s+".join(map(re.escape, re.split(r"\s+", needle))) for needle in self.needles)
+        parts = (r"\s+".join(map(re.escape, needle.split(" "))) for needle in self.needles)
         self._pattern = re.compile("|".join(parts))
         together = "".join(self.needles)
-        self._has_blank = any(char.isspace() for char in together)
-        is_short = max(map(len, self.needles), default=0) < 2  # noqa: PLR2004 - nothing can stand within one letter
+        self._has_blank = " " in together
+        is_short = max(map(len, self.needles), default=0) < 2  # noqa: PLR2004 - nothing can be within one letter
         self._marks = "" if is_short else "".join(mark for mark in _MARKUP if mark not in together)
         self._has_targets = not {"[", "]", "(", ")"}.isdisjoint(together)
         self._has_ticks = "`" in together
@@ -63,12 +56,10 @@ class Query:
         text = folded(source)
         if is_plain:
             return self._sum(self._with_one_blank(text))
-        prose, code = (text, "") if self._has_ticks else _divided(text)
-        prose, code = self._with_one_blank(prose), self._with_one_blank(code)
-        likely = self._sum(self._shown(prose))
-        if not likely and "`" in prose and self._sum(prose):
-            likely = self._sum(self._shown(prose, is_careful=True))
-        return likely + self._sum(code)
+        parts = [text] if self._has_ticks else text.split(_FENCE)  # each second one is code as it is shown
+        code = "\0".join(part.partition("\n")[2] if "\n" in part else part for part in parts[1::2])
+        prose = self._with_one_blank("\0".join(parts[::2]))
+        return self._sum(self._shown(prose)) + self._sum(self._with_one_blank(code))
 
     def may_be_in(self, source: str) -> bool:
         """Whether anything is found in a source, or in what it is likely to show."""
@@ -82,20 +73,16 @@ class Query:
         """Return text with its blanks made alike, if they matter."""
         return " ".join(text.replace("\n", _LINE_END).split()) if self._has_blank else text
 
-    def _shown(self, text: str, *, is_careful: bool = False) -> str:
+    def _shown(self, text: str) -> str:
         """Return folded Markdown without what is not shown of it."""
         if "](" in text and not self._has_targets:
-            text = _TARGET_OR_CODE.sub(_without_target, text) if is_careful else _TARGET.sub("]", text)
+            text = _CODE_OR_TARGET.sub(lambda found: found[1] or "]", text)
         for mark in self._marks:
             text = text.replace(mark, "")
-        if "&" in text:
-            from html import unescape
-
-            text = self._with_one_blank(unescape(text))
-        return text
+        return self._with_one_blank(unescape(text)) if "&" in text else text
 
     def spans(self, text: str) -> Iterator[Range]:
-        """Yield where the hits stand in a text as it is shown; none begins or ends within a character."""
+        """Yield where the hits are in a text as it is shown; none begins or ends within a character."""
         if not self.needles:
             return
         if text.isascii():
@@ -112,63 +99,12 @@ class Query:
             match = self._pattern.search(letters, last)
 
 
-def _divided(text: str) -> tuple[str, str]:
-    """Return Markdown without its fences, and the code in them, whose markup is shown."""
-    if "~~~" in text:
-        text = _INFO.sub(r"\1", text)
-    if _FENCE not in text:
-        return text, ""
-    parts = text.split(_FENCE)
-    code = (part.partition("\n")[2] if "\n" in part else part for part in parts[1::2])
-    return "\0".join(parts[::2]), "\0".join(code)
-
-
-def _without_target(found: re.Match[str]) -> str:
-    return found[0] if found[0][0] == "`" else "]"
-
-
 def _with_places(text: str) -> tuple[str, dict[int, int]]:
     """Return folded text, and for each character that begins in it where it begins in the text."""
-    letters: list[str] = []
-    places: dict[int, int] = {}
-    at = 0
-    for start, end in clusters(text):
+    starts = [*(start for start, _ in graphemes(text)), len(text)]
+    letters = [folded(text[start:end]) for start, end in pairwise(starts)]
+    places, at = {0: 0}, 0
+    for start, letter in zip(starts[1:], letters, strict=True):
+        at += len(letter)
         places[at] = start
-        letters.append(folded(text[start:end]))
-        at += len(letters[-1])
-    places[at] = len(text)
     return "".join(letters), places
-
-
-def clusters(text: str) -> Iterator[Range]:
-    """Yield what a search takes for one character: a letter with its accents, joined emoji.
-
-    Less than a grapheme: in scripts of India the stem of a word is found without the vowel that follows it.
-    """
-    start = 0
-    for place in range(1, len(text)):
-        char = text[place]
-        if char > _LAST_ALONE and _goes_on(text[place - 1], char):
-            continue
-        if text[place - 1] != _JOINER:
-            yield start, place
-            start = place
-    if text:
-        yield start, len(text)
-
-
-def _goes_on(before: str, char: str) -> bool:
-    """Whether a character belongs to the one before it."""
-    if _JOINER in (before, char) or category(char) in ("Mn", "Me"):
-        return True
-    return _JAMO[0] <= char <= _JAMO[1] or _TONES[0] <= char <= _TONES[1]
-
-
-def _apart(words: Iterable[str]) -> tuple[str, ...]:
-    """Return words, the longest first, without those that stand in others: they would be counted twice."""
-    found: list[str] = []
-    wanted = {_BLANKS.sub(" ", folded(safe_text(word[:MAX_CHARS]))) for word in words if word}
-    for word in sorted(wanted, key=lambda word: (-len(word), word)):
-        if word and not any(word in longer for longer in found):
-            found.append(word)
-    return tuple(found)
