@@ -15,7 +15,8 @@ Range = tuple[int, int]
 MAX_CHARS = 1_000
 """Longer words were pasted by mistake; only the beginning is searched."""
 _SELECTORS = re.compile("[\ufe00-\ufe0f]")
-_CODE_OR_TARGET = re.compile(r"(`[^`\n\x01]*`)|\]\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*(?:\s+\"[^\"\n]*\")?\)")
+_TARGET = re.compile(r"\]\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*(?:\s+\"[^\"\n]*\")?\)")
+_CODE_OR_TARGET = re.compile(rf"(`[^`\n\x01]*`)|{_TARGET.pattern}")
 _MARKUP = "*_`~\\[]<>"
 _FENCE = "```"
 _LINE_END = "\x01"  # while blanks are made alike: no hit goes over it
@@ -31,6 +32,10 @@ def folded(text: str) -> str:
         return text.lower()
     text = normalize("NFC", text).replace("\u0130", "i").casefold().replace("\u0131", "i")
     return _SELECTORS.sub("", text) if "\ufe0f" in text or "\ufe0e" in text else text
+
+
+def _keep_code(found: re.Match[str]) -> str:
+    return found[1] or "]"  # what looks like an address is shown in code
 
 
 class Query:
@@ -59,7 +64,7 @@ class Query:
         parts = [text] if self._has_ticks else text.split(_FENCE)  # each second one is code as it is shown
         code = "\0".join(part.partition("\n")[2] if "\n" in part else part for part in parts[1::2])
         prose = self._with_one_blank("\0".join(parts[::2]))
-        return self._sum(self._shown(prose)) + self._sum(self._with_one_blank(code))
+        return self._sum(self._shown(prose, is_exact=True)) + self._sum(self._with_one_blank(code))
 
     def may_be_in(self, source: str) -> bool:
         """Whether anything is found in a source, or in what it is likely to show."""
@@ -73,10 +78,12 @@ class Query:
         """Return text with its blanks made alike, if they matter."""
         return " ".join(text.replace("\n", _LINE_END).split()) if self._has_blank else text
 
-    def _shown(self, text: str) -> str:
+    def _shown(self, text: str, *, is_exact: bool = False) -> str:
         """Return folded Markdown without what is not shown of it."""
         if "](" in text and not self._has_targets:
-            text = _CODE_OR_TARGET.sub(lambda found: found[1] or "]", text)
+            text = (
+                _CODE_OR_TARGET.sub(_keep_code, text) if is_exact and "`" in text else _TARGET.sub("]", text)
+            )
         for mark in self._marks:
             text = text.replace(mark, "")
         return self._with_one_blank(unescape(text)) if "&" in text else text
