@@ -12,10 +12,8 @@ from lmchat.tui.widgets.chat_log.blocks import Block, Line
 from lmchat.tui.widgets.chat_log.document import Document, Place
 from lmchat.tui.widgets.chat_log.entry import Entry
 
-END = 1 << 30
-"""The block number of the position after all blocks of a message."""
-_HEAD_CHARS = 24
-"""Blocks that begin with the same characters are taken for the same block."""
+END = 1 << 30  # the block number of the position after all blocks of a message
+_HEAD_CHARS = 24  # blocks that begin with the same characters are taken for the same block
 
 
 class Anchor(Struct):
@@ -24,34 +22,21 @@ class Anchor(Struct):
     `row_now` always finds a row for it; `found_again` finds the exact character, or None where it is gone.
     """
 
-    index: int
-    """Message."""
-    number: int = -1
-    """Block; -1 before all of them, `END` after all of them."""
-    row: int = 0
-    """Row in the block; -1 for the blank row above it. In a block without lines, any row."""
-    offset: int = 0
-    """Rows between the top of the screen and this position."""
-    block: Block | None = None
-    """The block itself; None where it was not laid out."""
-    at: int = 0
-    """Characters of the block before it; a line end that is no mere wrapping counts as one."""
-    solid: int = 0
-    """Non-blank characters of the block before it. Padding and line ends change with the width."""
-    blanks: int = 0
-    """Blank characters between the last of those and the position."""
-    total: int = 0
-    """Non-blank characters of the block."""
-    size: int = 0
-    """All its characters."""
-    said: int = 0
-    """Characters of source in the blocks before this one."""
-    fold: int = 0
-    """The block that this one folds into, for a block of reasoning."""
+    index: int  # message
+    number: int = -1  # block; -1 before all of them, `END` after all of them
+    row: int = 0  # row in the block; -1 for the blank row above it. In a block without lines, any row
+    offset: int = 0  # rows between the top of the screen and this position
+    block: Block | None = None  # the block itself; None where it was not laid out
+    at: int = 0  # characters of the block before it; a line end that is no mere wrapping counts as one
+    solid: int = 0  # non-blank characters of the block before it. Padding and line ends change with the width
+    blanks: int = 0  # blank characters between the last of those and the position
+    total: int = 0  # non-blank characters of the block
+    size: int = 0  # all its characters
+    said: int = 0  # characters of source in the blocks before this one
+    fold: int = 0  # the block that this one folds into, for a block of reasoning
 
     @property
     def order(self) -> tuple[int, int, int]:
-        """Sort key in document order."""
         return self.index, self.number, self.at
 
 
@@ -131,7 +116,6 @@ def row_now(document: Document, anchor: Anchor) -> Place:
 
 
 def _number_now(entry: Entry, number: int, was: Block) -> int | None:
-    """Return the present number of a block; None where no block is likely to be the same."""
     blocks = entry.blocks
     if number < len(blocks) and blocks[number] is was:
         return number
@@ -150,7 +134,6 @@ def _is_alike(block: Block, was: Block) -> bool:
 
 
 def _begins_as(block: Block, was: Block) -> bool:
-    """Whether one block may have grown out of the other."""
     source, other = block.source, was.source
     size = min(len(source.rstrip()), len(other.rstrip()), _HEAD_CHARS)
     return size > 0 and source[:size] == other[:size]
@@ -197,7 +180,6 @@ def _nearest(entry: Entry, anchor: Anchor, was: Block) -> int:
 
 
 def _solid_before(block: Block) -> list[int]:
-    """Return the number of non-blank characters before each row of a block, and in all."""
     return list(accumulate((solid(line.text) for line in block.lines or ()), initial=0))
 
 

@@ -14,47 +14,34 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-Span = tuple[str, Style]
-"""A piece of text in one style."""
+Span = tuple[str, Style]  # a piece of text in one style
 
 
 class Line(Struct):
     """One row, from the cell behind the bar to the right edge, and the text that it stands for."""
 
-    segments: list[Segment]
-    """Segments of the row, as wide as the page without the bar."""
-    text: str = ""
-    """Text that a selection copies: without prefix and padding."""
-    start: int = 0
-    """Characters before the text."""
-    is_wrapped: bool = False
-    """Whether the next line continues this one."""
+    segments: list[Segment]  # segments of the row, as wide as the page without the bar
+    text: str = ""  # text that a selection copies: without prefix and padding
+    start: int = 0  # characters before the text
+    is_wrapped: bool = False  # whether the next line continues this one
     cells: tuple[tuple[int, int], ...] = ()
     """Of a row of a table: where in the text each cell begins and ends."""
     tails: tuple[str, ...] = ()
     """Text between each cell and its rest on the next row; empty where the row of a table ends."""
-    tint: str = "base"
-    """Style of the ground at its left edge."""
-    bar: str = ""
-    """Style of the bar at the left; empty where there is none."""
-    action: str = ""
-    """Name of the message command that a click runs."""
-    hint: list[Segment] | None = None
-    """Segments shown instead while the message has the focus."""
-    painted: Strip | None = None
-    """The row at full width, as long as nothing is marked in it."""
+    tint: str = "base"  # style of the ground at its left edge
+    bar: str = ""  # style of the bar at the left; empty where there is none
+    action: str = ""  # name of the message command that a click runs
+    hint: list[Segment] | None = None  # segments shown instead while the message has the focus
+    painted: Strip | None = None  # the row at full width, as long as nothing is marked in it
     look: object = None
     """The look that it was painted with: another width or other colours make another object."""
 
 
 SEGMENT_LINES = 32
 """Code and plain text are laid out in pieces of so many lines: a line costs the same at any length."""
-PIECE_CHARS = 4_000
-"""A paragraph or a line of plain text that is longer goes on as another piece."""
-HEAD_LINES = 2
-"""Lines of the head of a table."""
-TABLE_ROWS = 24
-"""Rows that decide about the widths of a table; those that follow are cut off one by one."""
+PIECE_CHARS = 4_000  # a paragraph or a line of plain text that is longer goes on as another piece
+HEAD_LINES = 2  # lines of the head of a table
+TABLE_ROWS = 24  # rows that decide about the widths of a table; those that follow are cut off one by one
 MOST_COLUMNS = 32
 """A table with more is shown as it stands: short rows of it would be thousands of empty cells."""
 GLUE = "\ufdd0"
@@ -66,30 +53,22 @@ class Kind(StrEnum):
 
     MARKDOWN = "markdown"
     FENCE = "fence"
-    TABLE = "table"
-    """Rows that continue a table."""
-    PLAIN = "plain"
-    """Text as it is."""
-    MADE = "made"
-    """Rows of the log itself: receipts, rules, cards."""
+    TABLE = "table"  # rows that continue a table
+    PLAIN = "plain"  # text as it is
+    MADE = "made"  # rows of the log itself: receipts, rules, cards
 
 
 class Code(Struct):
     """State that the pieces of one fence share."""
 
-    pieces: list[str] = field(default_factory=list)
-    """Their texts."""
-    inner: tuple[int, ...] = ()
-    """Those that begin in the middle of a line."""
-    is_whole: bool = False
-    """Whether the fence has ended."""
-    is_read: bool = False
-    """Whether highlighting it as a whole was requested."""
+    pieces: list[str] = field(default_factory=list)  # their texts
+    inner: tuple[int, ...] = ()  # those that begin in the middle of a line
+    is_whole: bool = False  # whether the fence has ended
+    is_read: bool = False  # whether highlighting it as a whole was requested
     colours: list[bytes] = field(default_factory=list)
     """Colours of each piece, once the fence was highlighted as a whole."""
 
     def add(self, block: Block) -> None:
-        """Take the next piece."""
         block.code, block.piece = self, len(self.pieces)
         if block.head:
             self.inner += (block.piece,)
@@ -102,40 +81,25 @@ class Block(Struct, gc=False):
     Nothing in it leads back to it: the collector need not go through the thousands of a long message.
     """
 
-    kind: Kind
-    """How."""
-    source: str = ""
-    """Markdown, bare code, or plain text."""
-    info: str = ""
-    """The language of a fence; head and first rows of a table that goes on."""
-    is_first: bool = True
-    """False where it continues its predecessor without a blank row."""
-    is_attached: bool = False
-    """Whether it follows its predecessor without a blank row for another reason."""
-    head: str = ""
-    """Lines that open again what it stands in; they are in the blocks before, and not shown."""
-    numbers: tuple[int, ...] = ()
-    """Numbers of the first items of the lists that it continues, the outermost first."""
-    code: Code | None = None
-    """The fence that it is a piece of."""
-    piece: int = 0
-    """Which one."""
-    goes_on: bool = False
-    """Whether its last line goes on in the block that follows."""
-    is_thought: bool = False
-    """Whether it is a part of the reasoning."""
-    has_cursor: bool = False
-    """Whether text goes on arriving behind its last word."""
+    kind: Kind  # how
+    source: str = ""  # markdown, bare code, or plain text
+    info: str = ""  # the language of a fence; head and first rows of a table that goes on
+    is_first: bool = True  # false where it continues its predecessor without a blank row
+    is_attached: bool = False  # whether it follows its predecessor without a blank row for another reason
+    head: str = ""  # lines that open again what it stands in; they are in the blocks before, and not shown
+    numbers: tuple[int, ...] = ()  # of the first items of the lists that it continues, the outermost first
+    code: Code | None = None  # the fence that it is a piece of
+    piece: int = 0  # which one
+    goes_on: bool = False  # whether its last line goes on in the block that follows
+    is_thought: bool = False  # whether it is a part of the reasoning
+    has_cursor: bool = False  # whether text goes on arriving behind its last word
     make: Callable[[Any], list[Line]] | None = None
     """Makes the lines of a block that is `MADE`, given a `Page`."""
-    lines: list[Line] | None = None
-    """Its rows; None where it is not laid out."""
-    height: int | None = None
-    """Number of lines at this width; None where it was never laid out."""
+    lines: list[Line] | None = None  # its rows; None where it is not laid out
+    height: int | None = None  # number of lines at this width; None where it was never laid out
 
     @property
     def gap(self) -> int:
-        """Blank rows before it, unless it begins a message."""
         return int(self.is_first and not self.is_attached)
 
     def estimate(self, width: int) -> int:
@@ -145,7 +109,6 @@ class Block(Struct, gc=False):
         return 1 + self.source.strip("\n").count("\n") + len(self.source) // width
 
     def forget(self) -> None:
-        """Drop the lines and the height, as for another width."""
         self.lines = self.height = None
 
 
@@ -188,7 +151,6 @@ class Heights:
             del self._tops[index + 1 :]
 
     def append(self, height: int) -> None:
-        """Add one at the end."""
         self._values.append(height)
 
     def prepend(self, values: list[int]) -> None:
@@ -197,7 +159,6 @@ class Heights:
         del self._tops[1:]
 
     def truncate(self, count: int) -> None:
-        """Keep the first ones only."""
         del self._values[count:], self._tops[count + 1 :]
 
     def top(self, index: int) -> int:
@@ -210,7 +171,6 @@ class Heights:
 
     @property
     def total(self) -> int:
-        """All of them together."""
         return self.top(len(self._values))
 
     def find(self, y: int) -> tuple[int, int]:

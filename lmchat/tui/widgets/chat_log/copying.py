@@ -105,7 +105,6 @@ def _is_code(block: Block) -> bool:
 
 
 def _is_whole(document: Document, index: int, number: int, span: tuple[int, int]) -> bool:
-    """Whether nothing that is seen of a block is left out."""
     if span == (0, END):
         return True
     document.prepare(index, number)
@@ -114,7 +113,6 @@ def _is_whole(document: Document, index: int, number: int, span: tuple[int, int]
 
 
 def _groups(blocks: Sequence[Block], numbers: Sequence[int]) -> Iterator[list[int]]:
-    """Yield what belongs together: the pieces of one fence, table or text."""
     group: list[int] = []
     for number in numbers:
         if group and not _continues(blocks[number]):
@@ -131,7 +129,6 @@ def _continues(block: Block) -> bool:
 
 
 def _source(group: Sequence[Block]) -> str:
-    """Return the Markdown of a block."""
     code = _pieces(group, [block.source for block in group])
     if group[0].kind is Kind.FENCE:
         fence = fence_for(code)
@@ -146,7 +143,6 @@ def _pieces(blocks: Sequence[Block], parts: Sequence[str]) -> str:
 
 
 def _joined(text: str, part: str, before: Block, block: Block) -> str:
-    """Return what was copied so far with what follows it."""
     if not text or before.goes_on:
         return text + part
     if block.is_first:
@@ -155,7 +151,6 @@ def _joined(text: str, part: str, before: Block, block: Block) -> str:
 
 
 def _words(document: Document, place: tuple[int, int], span: tuple[int, int]) -> str:
-    """Return a part of a block as it is shown, unwrapped; code as it was written."""
     index, number = place
     document.prepare(index, number)
     block = document.entries[index].blocks[number]
@@ -249,7 +244,6 @@ class CopyTurns:
         self._last = "", 0
 
     def next_text(self, message: ChatMessage, source: str) -> str:
-        """Return the details of a failure first, as its card says, then the text."""
         choices = [source] if message.text else []
         if message.failure is not None and message.state is not AnswerState.COMPLETE:
             choices.insert(0, failure_text(message.failure))

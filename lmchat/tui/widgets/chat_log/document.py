@@ -10,8 +10,7 @@ from lmchat.tui.widgets.chat_log.entry import Entry, likely_height
 from lmchat.tui.widgets.chat_log.layout.block import Layout
 from lmchat.tui.widgets.chat_log.layout.page import Page
 
-KEPT_LINES = 20_000
-"""Laid-out lines that stay in memory: 10 to 20 MB."""
+KEPT_LINES = 20_000  # laid-out lines that stay in memory: 10 to 20 MB
 
 Place = tuple[int, int, int]
 """Message, block (-1: the blank row above the message), and row in the block with the blank row above."""
@@ -22,8 +21,7 @@ class StillReadingError(Exception):
 
     def __init__(self, index: int) -> None:
         super().__init__(index)
-        self.index = index
-        """Which message."""
+        self.index = index  # which message
 
 
 class Entries:
@@ -43,13 +41,11 @@ class Entries:
         return entry
 
     def append(self, entry: Entry) -> None:
-        """Add one at the end."""
         if entry.message is not None:
             entry.switch = self._switch(len(self), entry.message)
         self._items.append(entry)
 
     def prepend(self, earlier: Sequence[ChatMessage]) -> list[int]:
-        """Put messages before all others; return which of the known ones look different now."""
         self._items[:0] = earlier
         return self.update_switches()
 
@@ -64,7 +60,6 @@ class Entries:
         return changed
 
     def _switch(self, index: int, message: ChatMessage) -> str:
-        """Return the model that answers from a message on; empty where it is the same as before."""
         if message.role is not Role.ASSISTANT or not message.model:
             return ""
         before = map(self.message, range(index - 1, -1, -1))
@@ -72,16 +67,13 @@ class Entries:
         return message.model if next(models, message.model) != message.model else ""
 
     def made(self) -> Iterator[tuple[int, Entry]]:
-        """Yield all entries that exist."""
         return ((index, item) for index, item in enumerate(self._items) if isinstance(item, Entry))
 
     def known(self, index: int) -> Entry | None:
-        """Return an entry if it exists."""
         item = self._items[index]
         return item if isinstance(item, Entry) else None
 
     def message(self, index: int) -> ChatMessage | None:
-        """Return a message; None for a notice."""
         item = self._items[index]
         return item.message if isinstance(item, Entry) else item
 
@@ -109,7 +101,6 @@ class Entries:
         return [part.arguments if isinstance(part, ToolCallPart) else part.text for part in parts], is_plain
 
     def source(self, index: int) -> str:
-        """Return the source text of a message."""
         item = self._items[index]
         return item.source if isinstance(item, Entry) else item.text
 
@@ -122,7 +113,6 @@ class Entries:
         return None
 
     def place(self, message_id: str) -> int | None:
-        """Return the index of a message."""
         for index in range(len(self) - 1, -1, -1):
             message = self.message(index)
             if message is not None and message.message_id == message_id:
@@ -148,23 +138,19 @@ class Document:
 
     @property
     def total(self) -> int:
-        """Rows of all messages."""
         return self.heights.total
 
     @property
     def width(self) -> int:
-        """Cells of a line of text."""
         return self.layout.page.text_width if self.layout else 80
 
     def load(self, messages: Iterable[ChatMessage]) -> None:
-        """Take these messages, and no others."""
         self.entries = Entries(messages)
         self.uncoloured.clear()
         self._unread.clear()
         self._estimate()
 
     def prepend(self, earlier: Sequence[ChatMessage]) -> None:
-        """Put messages before all others."""
         changed = self.entries.prepend(earlier)
         if not earlier:
             return
@@ -175,7 +161,6 @@ class Document:
             self.rebuild(index)
 
     def append(self, entry: Entry) -> int:
-        """Add a message at the end; return its index."""
         self.entries.append(entry)
         self.heights.append(0)
         index = len(self.entries) - 1
@@ -183,7 +168,6 @@ class Document:
         return index
 
     def set_page(self, page: Page) -> None:
-        """Lay everything out again on another page; all heights become estimates."""
         self.layout = Layout(page)
         self._estimate()
 
@@ -197,7 +181,6 @@ class Document:
     # Rows and places
 
     def locate(self, y: int) -> Place:
-        """Return the place of a row."""
         index, line = self.heights.find(y)
         entry = self.entries.known(index)
         if line < above(index) or entry is None or not len(entry.heights):
@@ -205,7 +188,6 @@ class Document:
         return index, *entry.heights.find(line - above(index))
 
     def position(self, place: Place) -> int:
-        """Return the row of a place."""
         index, number, line = place
         top = self.heights.top(index)
         if number < 0:
@@ -233,7 +215,6 @@ class Document:
     # Blocks and their heights
 
     def build(self, index: int) -> int:
-        """Make the blocks of a message if there are none; return how many there are."""
         entry = self.entries[index]
         if not entry.blocks:
             entry.build()
@@ -274,7 +255,6 @@ class Document:
         return index, first, entry.heights[first] - len(new) + same
 
     def _measure(self, index: int) -> None:
-        """Bring the height of a message up to date."""
         entry = self.entries[index]
         if not entry.blocks:
             self.heights[index] = entry.estimate(self.width) + above(index)
@@ -349,7 +329,6 @@ class Document:
 
     @property
     def is_reading(self) -> bool:
-        """Whether some of a long message waits to be parsed, or to be shown."""
         return bool(self._unread)
 
     def read(self) -> int | None:

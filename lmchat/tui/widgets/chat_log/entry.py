@@ -41,25 +41,20 @@ from lmchat.tui.widgets.chat_log.layout.page import Page
 from lmchat.tui.widgets.chat_log.markdown.parser import References
 from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
 
-AT_ONCE_CHARS = 30_000
-"""A message that is no longer is parsed at once: 5 ms for prose, 70 for lists in lists."""
+AT_ONCE_CHARS = 30_000  # a message that is no longer is parsed at once: 5 ms for prose, 70 for lists in lists
 READ_CHARS = 2_000
 """Characters of a longer one that are parsed at a time: 0.3 ms for prose, 5 for lists in lists."""
-FIRST_PIECES = 2
-"""Pieces of a longer one that are parsed at once: more than a screen."""
+FIRST_PIECES = 2  # pieces of a longer one that are parsed at once: more than a screen
 LOAD_LIMIT = 0.25
 """Share of a core that following a stream may take; frames become rarer before typing suffers."""
-UNWATCHED = 8
-"""Most frames a second while another window has the keyboard."""
-FAR_BEHIND_CHARS = 200_000
-"""Text that may wait for its frame; more is taken up at once."""
+UNWATCHED = 8  # most frames a second while another window has the keyboard
+FAR_BEHIND_CHARS = 200_000  # text that may wait for its frame; more is taken up at once
 _SOON_S = 0.001  # the shortest time that Textual's timers take
 _SHORT = 300
 _SAID = (TextPart, RefusalPart)
 _STATE = ("state",)
 
-Delta = TextDelta | ReasoningDelta | RefusalDelta | ToolCallDelta
-"""Events that the log shows as text."""
+Delta = TextDelta | ReasoningDelta | RefusalDelta | ToolCallDelta  # events that the log shows as text
 _KINDS: dict[type[Delta], type[Part]] = {
     TextDelta: TextPart,
     ReasoningDelta: ReasoningPart,
@@ -81,10 +76,8 @@ class Inflow:
     """Streamed text that waits for the next frame."""
 
     def __init__(self) -> None:
-        self.frames_per_second = 20
-        """Most frames a second while text arrives."""
-        self.timer: Timer | None = None
-        """Runs to the next frame."""
+        self.frames_per_second = 20  # most frames a second while text arrives
+        self.timer: Timer | None = None  # runs to the next frame
         self._pending: list[Delta] = []
         self._chars = 0
         self._shown_s = 0.0
@@ -97,7 +90,6 @@ class Inflow:
         return self._chars > FAR_BEHIND_CHARS
 
     def take(self) -> list[Delta]:
-        """Return what waits, and wait for nothing more."""
         deltas, self._pending, self._chars = merged(self._pending), [], 0
         if self.timer is not None:
             self.timer.stop()
@@ -122,16 +114,11 @@ class LivePart(Struct):
     """A part of a message, parsed as far as it was needed."""
 
     kind: type[Part]
-    chunks: list[str] = field(default_factory=list)
-    """Its text, or the arguments of a call, as received."""
-    tail: MarkdownTail = field(default_factory=MarkdownTail)
-    """Its blocks; those of a call are code."""
-    name: str = ""
-    """Name of the tool."""
-    index: int = 0
-    """The number of the call in the answer."""
-    waiting: deque[str] = field(default_factory=deque)
-    """Text that is not parsed yet."""
+    chunks: list[str] = field(default_factory=list)  # its text, or the arguments of a call, as received
+    tail: MarkdownTail = field(default_factory=MarkdownTail)  # its blocks; those of a call are code
+    name: str = ""  # name of the tool
+    index: int = 0  # the number of the call in the answer
+    waiting: deque[str] = field(default_factory=deque)  # text that is not parsed yet
     _is_ended: bool = False
 
     @property
@@ -140,11 +127,9 @@ class LivePart(Struct):
 
     @property
     def size(self) -> int:
-        """Characters that are not parsed yet."""
         return sum(map(len, self.waiting))
 
     def feed(self, text: str) -> None:
-        """Append text; a long text, and all that comes after it, waits until it is `read`."""
         if self.waiting or len(text) > AT_ONCE_CHARS:
             self.hold_back(text)
         else:
@@ -152,7 +137,6 @@ class LivePart(Struct):
             self._parse(text)
 
     def hold_back(self, text: str) -> None:
-        """Append text that is not needed yet."""
         self.chunks.append(text)
         self.waiting += (text[at : at + READ_CHARS] for at in range(0, len(text), READ_CHARS))
 
@@ -174,7 +158,6 @@ class LivePart(Struct):
         return bool(self.tail.closed or self.tail.open)
 
     def end(self) -> None:
-        """Expect no more text."""
         self._is_ended = True
         if not self.waiting:
             self.tail.feed("", is_final=True)
@@ -222,38 +205,24 @@ def _live_parts(parts: Iterable[Part], *, is_open: bool) -> list[LivePart]:
 class Entry(Struct):
     """A message or a notice, and how it is shown; its blocks are made when it comes near the screen."""
 
-    message: ChatMessage | None
-    """The message; None for a notice."""
-    note: str = ""
-    """The words of a notice."""
-    switch: str = ""
-    """The model that answers from here on, where it is another one than before."""
-    left_out: int = 0
-    """Messages before it that the next request leaves out."""
-    is_open: bool = False
-    """Whether it is the answer that is streaming."""
-    is_folded: bool = True
-    """Whether reasoning, a system prompt, or a file in a prompt is only one row."""
-    is_source: bool = False
-    """Whether it is shown as source."""
-    turn: Turn | None = None
-    """Figures of the running turn."""
-    now_s: float = 0.0
-    """When they were taken."""
+    message: ChatMessage | None  # the message; None for a notice
+    note: str = ""  # the words of a notice
+    switch: str = ""  # the model that answers from here on, where it is another one than before
+    left_out: int = 0  # messages before it that the next request leaves out
+    is_open: bool = False  # whether it is the answer that is streaming
+    is_folded: bool = True  # whether reasoning, a system prompt, or a file in a prompt is only one row
+    is_source: bool = False  # whether it is shown as source
+    turn: Turn | None = None  # figures of the running turn
+    now_s: float = 0.0  # when they were taken
     retry_in_s: float = 0.0
-    known_links: int = 0
-    """Link definitions that its lines were laid out with."""
-    parts: list[LivePart] = field(default_factory=list)
-    """Its parts; empty until they are needed."""
-    blocks: list[Block] = field(default_factory=list)
-    """All its blocks, in order; empty until they are needed."""
-    heights: Heights = field(default_factory=Heights)
-    """Height of each block with the blank row before it."""
+    known_links: int = 0  # link definitions that its lines were laid out with
+    parts: list[LivePart] = field(default_factory=list)  # its parts; empty until they are needed
+    blocks: list[Block] = field(default_factory=list)  # all its blocks, in order; empty until they are needed
+    heights: Heights = field(default_factory=Heights)  # height of each block with the blank row before it
     _rows: dict[tuple[object, ...], Block] = field(default_factory=dict)
 
     @property
     def source(self) -> str:
-        """Text of the answer without its reasoning, as received."""
         if self.is_open:
             return "".join(part.text for part in self.parts if part.kind in _SAID)
         return self.message.text if self.message else ""
@@ -265,13 +234,11 @@ class Entry(Struct):
 
     @property
     def is_thinking(self) -> bool:
-        """Whether reasoning is what comes now."""
         has_ended = self.turn is not None and self.turn.thought_to_s is not None
         return self.is_open and bool(self.parts) and self.parts[-1].kind is ReasoningPart and not has_ended
 
     @property
     def references(self) -> References:
-        """The link definitions that hold in it."""
         return next((part.tail.references for part in reversed(self.parts) if part.kind is TextPart), {})
 
     @property
@@ -285,11 +252,9 @@ class Entry(Struct):
         return [part for part in self.parts if not (self.is_folded and part.kind is ReasoningPart)]
 
     def estimate(self, width: int) -> int:
-        """Return its likely height before its blocks are known."""
         return likely_height(self.source, width)
 
     def forget(self) -> None:
-        """Forget all lines; blocks stay."""
         tails = (part.tail for part in self.parts)
         for block in chain(self.blocks, *(tail.closed + tail.open for tail in tails)):
             block.forget()
@@ -297,7 +262,6 @@ class Entry(Struct):
         self.heights.truncate(0)
 
     def unbuild(self) -> None:
-        """Forget all blocks."""
         self.parts, self.blocks = [], []
         self._rows.clear()
         self.heights.truncate(0)
@@ -314,14 +278,12 @@ class Entry(Struct):
         return first
 
     def build_whole(self) -> None:
-        """Make all blocks at once, however long that takes."""
         self.build()
         while (part := self.unread) is not None:
             part.read()
         self.build()
 
     def feed(self, delta: Delta) -> None:
-        """Take new text; `build` shows it."""
         if not self.parts and self.message is not None:
             self.parts = _live_parts(self.message.parts, is_open=self.is_open)
         if isinstance(delta, ToolCallDelta):
@@ -355,7 +317,6 @@ class Entry(Struct):
                 part.end()
 
     def finish(self, message: ChatMessage) -> None:
-        """Take the final form of an open answer; `build` shows it."""
         self.is_open, self.message, self.turn = False, message, None
         self.take_parts(message.parts)
 
@@ -371,7 +332,6 @@ class Entry(Struct):
         return self._rows[key]
 
     def _heads(self) -> list[Block]:
-        """Return the rows above it."""
         heads = []
         if self.left_out:
             words = f"! {self.left_out} message{'' if self.left_out == 1 else 's'} left out"
@@ -430,7 +390,6 @@ class Entry(Struct):
                 part.read()
 
     def _foot(self) -> list[Block]:
-        """Return the rows under it."""
         if self.is_open:
             state = partial(state_block, self.turn, self.now_s, retry_in_s=self.retry_in_s)
             return [self._row(_STATE, state)]
@@ -440,7 +399,6 @@ class Entry(Struct):
         return [elsewhere_block()] if is_elsewhere else end_blocks(self.message)
 
     def _thought_words(self) -> str:
-        """Return the words of the row that reasoning is folded into."""
         if self.is_open:
             thought_s = self.turn.thought_s(self.now_s) if self.turn else None
             if self.is_thinking:

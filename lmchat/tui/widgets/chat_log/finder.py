@@ -16,20 +16,14 @@ from lmchat.tui.widgets.chat_log.entry import Entry
 from lmchat.tui.widgets.chat_log.matching import Query
 from lmchat.tui.widgets.chat_log.viewport import Viewport
 
-AT_ONCE = 300_000
-"""Characters that are searched before the key that asked for it is done with."""
-SLICE = 100_000
-"""Characters at a time after that: about 3 ms."""
-_TOGETHER = 64
-"""Messages that are searched together: most have no hits, which is seen of all at once."""
-_KEPT_BLOCKS = 2_000
-"""Blocks whose hits are remembered."""
+AT_ONCE = 300_000  # characters that are searched before the key that asked for it is done with
+SLICE = 100_000  # characters at a time after that: about 3 ms
+_TOGETHER = 64  # messages that are searched together: most have no hits, which is seen of all at once
+_KEPT_BLOCKS = 2_000  # blocks whose hits are remembered
 _LAST = 1 << 40
-_AS_WRITTEN = (Kind.FENCE, Kind.PLAIN, Kind.MADE)
-"""Kinds of blocks that show their source as it is."""
+_AS_WRITTEN = (Kind.FENCE, Kind.PLAIN, Kind.MADE)  # kinds of blocks that show their source as it is
 
-Row = list[tuple[int, int, int]]
-"""Where hits begin and end in a row, and their numbers in the block."""
+Row = list[tuple[int, int, int]]  # where hits begin and end in a row, and their numbers in the block
 Piece = tuple[int, int, str, str]
 """A row, where in it a text begins, the text, and what is between it and the next piece."""
 Mark = tuple[int, int, bool]
@@ -75,16 +69,11 @@ class Finder:
         self.clear()
 
     def clear(self) -> None:
-        """Find nothing any more."""
         self.query: Query | None = None
-        self.counts: list[int] = []
-        """Hits of each message."""
-        self.is_whole = False
-        """Whether all messages were counted."""
-        self.place: Place | None = None
-        """Row of the current hit; None where there is none."""
-        self.rows_below = 0
-        """On how many more rows it goes on."""
+        self.counts: list[int] = []  # hits of each message
+        self.is_whole = False  # whether all messages were counted
+        self.place: Place | None = None  # row of the current hit; None where there is none
+        self.rows_below = 0  # on how many more rows it goes on
         self._first: Place = (0, -1, 0)
         self._index = -1
         self._nth = self._within = 0  # number of the current hit in its message and in its block
@@ -93,12 +82,10 @@ class Finder:
 
     @property
     def is_active(self) -> bool:
-        """Whether there is something to find."""
         return self.query is not None
 
     @property
     def index(self) -> int:
-        """The message of the current hit; -1 for none."""
         return self._index if self.place else -1
 
     @property
@@ -138,7 +125,6 @@ class Finder:
         self._resolve()
 
     def _likely(self, index: int) -> int:
-        """Return how many hits the source of a message is likely to show."""
         texts, is_plain = self._document.entries.texts(index)
         return self._likely_in(texts, is_plain=is_plain)
 
@@ -147,7 +133,6 @@ class Finder:
         return sum(query.count(text, is_plain=is_plain) for text in texts) if query else 0
 
     def moved(self, by: int) -> None:
-        """Take over that so many messages were put before all others."""
         self._first = self._first[0] + by, *self._first[1:]
         self._index += by if self._index >= 0 else 0
         self._unfolded += by if self._unfolded >= 0 else 0
@@ -162,7 +147,6 @@ class Finder:
             self._resolve()
 
     def _resolve(self) -> None:
-        """Find again where the current hit is shown."""
         index = self.index
         if index < 0 or self._document.entries[index].unread is not None:
             return
@@ -374,7 +358,6 @@ class HitNavigator:
             self._step()
 
     def clear(self) -> None:
-        """Mark hits no more; the view stays where it is."""
         self._finder.clear()
         self._viewport.give_up_waiting()
         self._counting, self._is_seeking, self._is_away, self._wanted = None, False, False, ()
@@ -406,7 +389,6 @@ class HitNavigator:
         self._told()
 
     def _begin_count(self, counting: Iterator[int]) -> None:
-        """Search the first messages at once, the others between keys and frames."""
         self._counting = counting
         if self._count_on(AT_ONCE):
             self._run(partial(self._count_rest, counting))
@@ -433,7 +415,6 @@ class HitNavigator:
             await asyncio.sleep(0)
 
     def recount(self, index: int) -> None:
-        """Count the hits of a changed message again."""
         before = self._finder.standing
         if self._finder.is_active and not self._document.entries[index].is_open:
             self._finder.recount(index)
@@ -451,7 +432,6 @@ class HitNavigator:
             self.clear()
 
     def moved(self, by: int) -> None:
-        """Search messages that were put before all others."""
         if self._finder.is_active:
             self._finder.moved(by)
             self._begin_count(self._finder.count_again())

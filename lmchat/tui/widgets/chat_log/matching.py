@@ -10,10 +10,8 @@ from unicodedata import normalize
 
 from lmchat.text import graphemes, safe_text
 
-Range = tuple[int, int]
-"""First character, and the one after the last."""
-MAX_CHARS = 1_000
-"""Longer words were pasted by mistake; only the beginning is searched."""
+Range = tuple[int, int]  # first character, and the one after the last
+MAX_CHARS = 1_000  # longer words were pasted by mistake; only the beginning is searched
 _SELECTORS = re.compile("[\ufe00-\ufe0f]")
 _TARGET = re.compile(r"\]\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*(?:\s+\"[^\"\n]*\")?\)")
 _CODE_OR_TARGET = re.compile(rf"(`[^`\n\x01]*`)|{_TARGET.pattern}")
@@ -45,8 +43,7 @@ class Query:
         wanted = {re.sub(r"\s+", " ", folded(safe_text(word[:MAX_CHARS]))) for word in words} - {""}
         # what is within another word would be counted twice
         alone = [word for word in wanted if not any(word in other and word != other for other in wanted)]
-        self.needles = sorted(alone, key=len, reverse=True)
-        """Folded, the longest first."""
+        self.needles = sorted(alone, key=len, reverse=True)  # folded, the longest first
         parts = (r"\s+".join(map(re.escape, needle.split(" "))) for needle in self.needles)
         self._pattern = re.compile("|".join(parts))
         together = "".join(self.needles)

@@ -40,8 +40,7 @@ class Painter:
 
     def __init__(self, viewport: Viewport, finder: Finder, selection: Selection) -> None:
         self.page: Page | None = None
-        self.left = 0
-        """Cells to the left of the page."""
+        self.left = 0  # cells to the left of the page
         self.selected_style = _NULL
         self._viewport = viewport
         self._finder = finder
@@ -58,7 +57,6 @@ class Painter:
         *,
         has_focus: bool,
     ) -> list[Strip]:
-        """Return rows of the screen from one on."""
         page, viewport = self.page, self._viewport
         if page is None:
             return [Strip.blank(width)] * count
@@ -85,7 +83,6 @@ class Painter:
         return strips + [blank] * (count - len(strips))
 
     def _finish(self, strip: Strip) -> Strip:
-        """Return a row in the colours that the terminal has."""
         _, _, filters, background = self._look
         for line_filter in filters:
             strip = strip.apply_filter(line_filter, background)
@@ -102,7 +99,6 @@ class Painter:
         return Strip(segments).adjust_cell_length(self._look[0], base)
 
     def _marked(self, page: Page, place: Place, line: Line, selected: Selected | None, strip: Strip) -> Strip:
-        """Return a row with hits and the selection marked in it."""
         if not line.text:
             return strip
         index, number, row = place
@@ -162,11 +158,9 @@ class Highlighter:
 
     @property
     def is_due(self) -> bool:
-        """Whether there is work that nobody does yet."""
         return bool(self._document.uncoloured) and not self._is_running
 
     async def run(self) -> None:
-        """Highlight all fences that were laid out."""
         self._is_running, is_over = True, Event()
         try:
             while self._document.uncoloured:

@@ -18,10 +18,8 @@ from lmchat.tui.widgets.chat_log.document import Document, Place
 from lmchat.tui.widgets.chat_log.matching import Range
 from lmchat.tui.widgets.chat_log.viewport import Viewport
 
-AGAIN_S = 0.5
-"""Presses on one cell that follow each other so fast select a word, then a paragraph."""
-Ends = tuple[Anchor, Anchor]
-"""Where something begins and ends."""
+AGAIN_S = 0.5  # presses on one cell that follow each other so fast select a word, then a paragraph
+Ends = tuple[Anchor, Anchor]  # where something begins and ends
 _MARK = "\u0301"
 _LETTERS = rf"\w[\w{_MARK}]*"
 _WORD = re.compile(rf"{_LETTERS}(?:['\u2019]{_LETTERS})*|\s+")
@@ -41,25 +39,19 @@ class Unit(IntEnum):
 class Selected(Struct):
     """A selection: where it was begun, where the pointer is now, and all between them."""
 
-    anchor: Ends
-    """Where it was begun."""
-    head: Ends
-    """Where it has got to."""
-    unit: Unit = Unit.CHARACTER
-    """Unit that it grows by."""
+    anchor: Ends  # where it was begun
+    head: Ends  # where it has got to
+    unit: Unit = Unit.CHARACTER  # unit that it grows by
 
     @property
     def start(self) -> Anchor:
-        """The first position."""
         return min(self.anchor[0], self.head[0], key=lambda anchor: anchor.order)
 
     @property
     def end(self) -> Anchor:
-        """The last position."""
         return max(self.anchor[1], self.head[1], key=lambda anchor: anchor.order)
 
     def span(self, index: int, number: int) -> Range | None:
-        """Return which characters of a block are selected; all of it ends at `END`."""
         start, end, place = self.start, self.end, (index, number)
         if (start.index, start.number) > place or (end.index, end.number) < place:
             return None
@@ -76,7 +68,6 @@ class Selected(Struct):
         return Selected((first, second), (third, fourth), self.unit)
 
     def moved(self, by: int) -> None:
-        """Take over that so many messages were put before all others."""
         for anchor in {id(anchor): anchor for anchor in (*self.anchor, *self.head)}.values():
             anchor.index += by
 
@@ -88,26 +79,20 @@ class Selection:
         self._viewport = viewport
         self._document = viewport.document
         self.selected: Selected | None = None
-        self.pointer = (0, 0)
-        """Row and cell of the pointer."""
-        self.was_dragged = False
-        """Whether the last press went on to a drag."""
-        self.is_extending = False
-        """Whether the arrow keys extend the selection."""
+        self.pointer = (0, 0)  # row and cell of the pointer
+        self.was_dragged = False  # whether the last press went on to a drag
+        self.is_extending = False  # whether the arrow keys extend the selection
         self._pressed: Selected | None = None
         self._last_press = _NO_PRESS
 
     @property
     def is_dragging(self) -> bool:
-        """Whether the button is held."""
         return self._pressed is not None
 
     def drop(self) -> None:
-        """Select nothing."""
         self.selected, self.is_extending = None, False
 
     def reset(self) -> None:
-        """Select nothing in other messages, and end a drag."""
         self.drop()
         self._pressed = None
 
@@ -140,7 +125,6 @@ class Selection:
             self.selected = None if unit is Unit.CHARACTER else self._pressed
 
     def drag(self, x: int, y: int) -> None:
-        """Select up to the pointer."""
         self.pointer = x, y
         pressed = self._pressed.found_again(self._document) if self._pressed is not None else None
         self._pressed = pressed
@@ -150,11 +134,9 @@ class Selection:
             self.selected = pressed
 
     def release(self) -> None:
-        """End the drag; what is selected stays."""
         self._pressed = None
 
     def _ends_under(self, x: int, y: int, unit: Unit) -> Ends:
-        """Return what a press on a cell selects; beyond the screen, what is at its edge."""
         document, viewport = self._document, self._viewport
         row = min(max(y, 0), viewport.height - 1) + viewport.top
         if row >= document.total:
@@ -171,7 +153,6 @@ class Selection:
             self.is_extending, self.selected = True, Selected(ends, ends, Unit.MESSAGE)
 
     def extend(self, step: int) -> None:
-        """Move the focus by a step and select the messages up to there."""
         viewport, selected = self._viewport, self.selected
         is_begun = selected is not None and selected.unit is Unit.MESSAGE
         first = selected.anchor[0].index if selected is not None and is_begun else viewport.cursor

@@ -14,12 +14,9 @@ from lmchat.tui.widgets.chat_log.document import Document, Place, StillReadingEr
 from lmchat.tui.widgets.chat_log.entry import Entry
 from lmchat.tui.widgets.chat_log.layout.page import Page
 
-COUNTED_LINES = 600
-"""New lines that are laid out to be counted; the rest is estimated."""
-SLICE_S = 0.003
-"""Time for parsing a long message in one go."""
-PAUSE_S = 0.002
-"""Time for keys and frames after that: a key goes through several tasks before it is seen."""
+COUNTED_LINES = 600  # new lines that are laid out to be counted; the rest is estimated
+SLICE_S = 0.003  # time for parsing a long message in one go
+PAUSE_S = 0.002  # time for keys and frames after that: a key goes through several tasks before it is seen
 _STATE_ROWS = 2  # of the state under an answer, with the blank row above: they move down, they are not new
 
 
@@ -35,16 +32,13 @@ class Viewport:
         self.document = document
         self.height = 1
         self.top = 0
-        self.is_following = True
-        """Whether the end stays in view."""
-        self.cursor: int | None = None
-        """The message that the message keys act on."""
+        self.is_following = True  # whether the end stays in view
+        self.cursor: int | None = None  # the message that the message keys act on
         self._is_focused = is_focused
         self._is_reading = False
         self.reset()
 
     def reset(self) -> None:
-        """Begin with other messages, at their end."""
         self.is_following, self.cursor = True, None
         self._anchor: Anchor | None = None
         self._seen: Anchor | None = None
@@ -74,7 +68,6 @@ class Viewport:
         document.trim(self.top - height, self.top + 2 * height)
 
     def take_page(self, page: Page) -> None:
-        """Lay everything out on another page; new lines are counted again."""
         has_new = self.count_new_lines() > 0
         self.document.set_page(page)
         self.lay_out()
@@ -83,16 +76,13 @@ class Viewport:
 
     @property
     def last_top(self) -> int:
-        """The first row of the screen at the end of the document."""
         return max(self.document.total - self.height, 0)
 
     @property
     def is_at_end(self) -> bool:
-        """Whether the last row is on the screen."""
         return self.top >= self.last_top
 
     def shows(self, y: int, rows: int) -> bool:
-        """Whether some of these rows of the document are on the screen."""
         return y < self.top + self.height and y + rows > self.top
 
     # Anchors
@@ -125,7 +115,6 @@ class Viewport:
             self._show_anchor(anchor)
 
     def prepend(self, earlier: Sequence[ChatMessage]) -> None:
-        """Put messages before all others."""
         self.keep_still()
         if self.cursor is not None:
             self.cursor += len(earlier)
@@ -135,7 +124,6 @@ class Viewport:
         self.document.prepend(earlier)
 
     def rebuild(self, index: int) -> None:
-        """Make a message again that is shown in another way now."""
         self.keep_still()
         self.document.rebuild(index)
 
@@ -155,7 +143,6 @@ class Viewport:
         self._keep_cursor_in_view()
 
     def follow(self) -> None:
-        """Follow the end."""
         self._awaited = None
         self.is_following = True
         self.lay_out()
@@ -293,7 +280,6 @@ class Viewport:
         return row if 0 <= row < self.height else None
 
     def _begins_within(self, index: int) -> bool:
-        """Whether the screen begins within a message."""
         top = self.document.heights.top(index)
         return top + int(index > 0) < self.top < top + self.document.heights[index]
 
@@ -363,7 +349,6 @@ class Viewport:
 
     @property
     def has_to_read(self) -> bool:
-        """Whether `read_long` is to be run."""
         return self.document.is_reading and not self._is_reading
 
     async def read_long(self, changed: Callable[[Place], None]) -> None:
@@ -393,7 +378,6 @@ class Viewport:
             self._awaited = self.document.entries[still.index], lambda: self.when_read(act)
 
     def give_up_waiting(self) -> None:
-        """Go nowhere when a message is parsed."""
         self._awaited = None
 
     # The reading position over restarts

@@ -38,8 +38,7 @@ from lmchat.tui.widgets.chat_log.viewport import Viewport
 from lmchat.tui.widgets.message_acts import why_not
 from lmchat.tui.widgets.row_list import fit_scrollbar
 
-MEASURE = 94
-"""Columns of a page at most."""
+MEASURE = 94  # columns of a page at most
 SCROLL_EVERY_S = 0.05
 """While the pointer is held above or below, the log scrolls so often, by more lines the farther it is."""
 _LEFT = 1
@@ -61,15 +60,11 @@ class ChatLog(ScrollView, can_focus=True):
     class HitsCounted(Post, namespace="chat_log"):
         """The number of hits changed, or the current hit."""
 
-        place: int
-        """The number of the current hit; 0 for none."""
-        count: int
-        """How many there are so far."""
-        is_whole: bool
-        """Whether all was searched."""
+        place: int  # the number of the current hit; 0 for none
+        count: int  # how many there are so far
+        is_whole: bool  # whether all was searched
 
         def can_replace(self, message: Message) -> bool:
-            """Only the newest counts."""
             return isinstance(message, ChatLog.HitsCounted)
 
     class SelectionChanged(Post, namespace="chat_log"):
@@ -78,20 +73,15 @@ class ChatLog(ScrollView, can_focus=True):
     class NewLines(Post, namespace="chat_log"):
         """The number of unseen lines below the screen changed, or the end was left or reached."""
 
-        count: int
-        """How many have not been on the screen."""
+        count: int  # how many have not been on the screen
 
     class ActionWanted(Post, namespace="chat_log"):
         """A message key was pressed whose work is done by the screen."""
 
-        name: str
-        """Which: the last part of the command's id."""
-        message: ChatMessage
-        """The message that has the focus."""
-        text: str = ""
-        """Text to copy, or the links, one a line."""
-        note: str = ""
-        """Which part of the message it is, as `Block 2 of 3`."""
+        name: str  # which: the last part of the command's id
+        message: ChatMessage  # the message that has the focus
+        text: str = ""  # text to copy, or the links, one a line
+        note: str = ""  # which part of the message it is, as `Block 2 of 3`
 
     class UndoWanted(Post, namespace="chat_log"):
         """A request to restore the last deleted message."""
@@ -107,8 +97,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.set_reactive(ChatLog.auto_links, False)  # links are found in lines, not by hovering
         self.typed_into: Widget | None = None
         """Where text goes that is typed or pasted while a message has the focus."""
-        self.is_whole = True
-        """Whether it has all messages of its session, not only the end."""
+        self.is_whole = True  # whether it has all messages of its session, not only the end
         self.document = Document()
         self.viewport = Viewport(self.document, lambda: self.screen.focused is self)
         self.finder = Finder(self.document)
@@ -168,7 +157,6 @@ class ChatLog(ScrollView, can_focus=True):
         self._move_thumb()
 
     def _tell(self) -> None:
-        """Post what has changed since the last time."""
         viewport, was = self.viewport, self._told
         count, is_selected = viewport.count_new_lines(), self.selection.selected is not None
         self._told = now = count, viewport.is_at_end, viewport.cursor, is_selected
@@ -187,7 +175,6 @@ class ChatLog(ScrollView, can_focus=True):
         _: Worker[None] = self.run_worker(work, name=name, group=name, exclusive=name == "find")
 
     def tell_found(self) -> None:
-        """Post how many hits there are, and which is shown."""
         finder = self.finder
         self.post_message(self.HitsCounted(*finder.standing, finder.is_whole))
 
@@ -214,7 +201,6 @@ class ChatLog(ScrollView, can_focus=True):
     # Page and rows
 
     def on_mount(self) -> None:
-        """Draw the scrollbar in ASCII where nothing else can be drawn."""
         fit_scrollbar(self)
 
     def _make_page(self) -> Page:
@@ -242,7 +228,6 @@ class ChatLog(ScrollView, can_focus=True):
         self.settle()
 
     def notify_style_update(self) -> None:
-        """Lay out again with the styles of another theme."""
         super().notify_style_update()
         if self.painter.page is not None and self.is_mounted:
             self.call_next(self.on_resize)
@@ -282,12 +267,10 @@ class ChatLog(ScrollView, can_focus=True):
             self.scroll_end()  # the end was on the screen already, and one wants to go further down
 
     def on_mouse_scroll_down(self) -> None:
-        """Follow the end again where there is nothing below."""
         if self.viewport.is_at_end and not self.viewport.is_following:
             self.scroll_end()
 
     def scroll_end(self, **_options: Any) -> None:
-        """Follow the end again."""
         self.viewport.follow()
         self.settle()
         self.refresh()
@@ -298,14 +281,12 @@ class ChatLog(ScrollView, can_focus=True):
         super().scroll_home(**options)
 
     def action_scroll_up(self) -> None:
-        """Scroll, or select one more."""
         if self.selection.is_extending:
             self.action_select(-1)
         else:
             super().action_scroll_up()
 
     def action_scroll_down(self) -> None:
-        """Scroll, or select one more."""
         if self.selection.is_extending:
             self.action_select(1)
         else:
@@ -347,7 +328,6 @@ class ChatLog(ScrollView, can_focus=True):
                 self.scroll_home()
 
     def prepend(self, earlier: MessagePath) -> None:
-        """Put messages above all others; what is on the screen stays where it is."""
         count = len(earlier)
         if self._open is not None:
             self._open += count
@@ -363,11 +343,9 @@ class ChatLog(ScrollView, can_focus=True):
             self.scroll_end()
 
     def notice(self, text: str) -> None:
-        """Add a thin line at the end."""
         self._add(Entry(None, note=text))
 
     def begin_answer(self, message: ChatMessage) -> None:
-        """Add the answer that is about to stream."""
         self._open = self._add(Entry(message, is_open=True))
 
     def _add(self, entry: Entry) -> int:
@@ -388,7 +366,6 @@ class ChatLog(ScrollView, can_focus=True):
             self.inflow.timer = self.set_timer(pause_s, partial(self.inflow.show, self.flush))
 
     def flush(self) -> None:
-        """Show what has come to the open answer."""
         deltas = self.inflow.take()
         if self._open is None:
             return
@@ -398,7 +375,6 @@ class ChatLog(ScrollView, can_focus=True):
         self.settle(changed=self.document.grow(self._open))
 
     def show_turn(self, turn: Turn | None, now_s: float) -> None:
-        """Show the figures of the running turn under the open answer."""
         if self._open is None:
             return
         entry = self.document.entries[self._open]
@@ -412,7 +388,6 @@ class ChatLog(ScrollView, can_focus=True):
             self.flush()
 
     def restate(self, message: ChatMessage) -> None:
-        """Show what of the open answer is thought and what is text, after the server told it late."""
         self.flush()
         if self._open is not None:
             entry, heights = self.document.entries[self._open], self.document.heights
@@ -424,7 +399,6 @@ class ChatLog(ScrollView, can_focus=True):
             self._rebuild([self._open])
 
     def finish(self, message: ChatMessage) -> None:
-        """Show the final form of the open answer."""
         self.flush()
         index, self._open, self._retry = self._open, None, None
         if index is None:
@@ -459,7 +433,6 @@ class ChatLog(ScrollView, can_focus=True):
                 self._rebuild([index])
 
     def _rebuild(self, indexes: Sequence[int]) -> None:
-        """Show messages again that are shown in another way now."""
         for index in indexes:
             self.viewport.rebuild(index)
             self.settle(changed=(index, -1, 0))
@@ -468,7 +441,6 @@ class ChatLog(ScrollView, can_focus=True):
 
     @property
     def focused_message(self) -> ChatMessage | None:
-        """The message that the message keys act on."""
         cursor = self.viewport.cursor
         return None if cursor is None else self.document.entries[cursor].message
 
@@ -496,14 +468,12 @@ class ChatLog(ScrollView, can_focus=True):
         return True
 
     def focus_hit(self) -> None:
-        """Give the focus to the message of the current hit."""
         if self.finder.index >= 0:
             self.viewport.set_cursor(self.finder.index)
         self.focus(scroll_visible=False)
         self._show_all()
 
     def on_focus(self, _event: events.Focus) -> None:
-        """Give the focus to the last message if none has it."""
         self.viewport.focus_last()
         self._show_all()
 
@@ -553,7 +523,6 @@ class ChatLog(ScrollView, can_focus=True):
         self._show_all()
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        """Select up to the pointer; held above or below the log, it scrolls."""
         pointer = event.x - self.painter.left - 1, event.y
         if not self.selection.is_dragging or pointer == self.selection.pointer:
             return
@@ -564,7 +533,6 @@ class ChatLog(ScrollView, can_focus=True):
         self._show_all()
 
     def _scroll_on(self) -> None:
-        """Scroll towards a pointer that is held above or below, and select what comes."""
         x, y = self.selection.pointer
         if 0 <= y < self.size.height:
             return
@@ -574,7 +542,6 @@ class ChatLog(ScrollView, can_focus=True):
         self._show_all()
 
     def on_mouse_up(self, _event: events.MouseUp) -> None:
-        """Keep what is selected."""
         if self.selection.is_dragging:
             self._end_drag()
 
@@ -608,7 +575,6 @@ class ChatLog(ScrollView, can_focus=True):
             self.on_paste(event)
 
     def on_paste(self, event: events.Paste | events.Key) -> None:
-        """Let the prompt have what is pasted."""
         if self.typed_into is not None:
             hand_over(event, self.typed_into)
             self.screen.set_focus(self.typed_into)
@@ -646,7 +612,6 @@ class ChatLog(ScrollView, can_focus=True):
                 self.post_message(self.ActionWanted(name, message))
 
     def toggle(self, attribute: Literal["is_folded", "is_source"]) -> None:
-        """Change how the focused message is shown."""
         self.viewport.toggle(attribute)
         self.settle(changed=(self.viewport.cursor or 0, -1, 0))
         self.refresh()
