@@ -39,7 +39,7 @@ class FindBar(Horizontal):
         if query:
             self._field.input.value = query
         elif self._field.value:
-            self._log.hits.find(self._field.value)
+            self._log.finder.find(self._field.value)
             self._log.tell_found()
             self._field.input.select_all()
         self.screen.set_focus(self._field.input)  # at once: what is typed next belongs there
@@ -59,12 +59,12 @@ class FindBar(Horizontal):
 
     def action_close(self) -> None:
         self.display = False
-        self._log.hits.clear()
+        self._log.finder.clear()
         if self._log.typed_into is not None:
             self._log.typed_into.focus()
 
     def action_step(self, by: int) -> None:
-        self._log.hits.step(by)
+        self._log.finder.step(by)
 
     def action_read(self) -> None:
         self._log.focus_hit()
@@ -72,9 +72,9 @@ class FindBar(Horizontal):
     @on(Input.Changed)
     def seek(self, event: Input.Changed) -> None:
         event.stop()
-        self._log.hits.seek(event.value)
+        self._log.finder.seek(event.value)
 
     @on(Input.Submitted)
     def step(self, event: Input.Submitted) -> None:
         event.stop()
-        self._log.hits.step(1)
+        self._log.finder.step(1)

@@ -73,11 +73,11 @@ async def test_who_looks_for_words_while_more_comes_above_goes_back_to_what_was_
         log.scroll_relative(y=-30)
         await pilot.pause()
         before = rows(log)
-        log.hits.seek("Question 199")
+        log.finder.seek("Question 199")
         assert rows(log) != before
         log.fill(whole)
         await pilot.pause()
-        log.hits.seek("Question 1999")
+        log.finder.seek("Question 1999")
         await pilot.pause()
         assert rows(log) == before
 
@@ -88,13 +88,13 @@ async def test_what_was_unfolded_for_a_hit_is_folded_again_after_more_came_above
     whole = MessagePath([*whole, thinking])
     async with LogApp().run_test(size=(80, 24)) as pilot:
         log = await begin(pilot, whole)
-        log.hits.find("needle")
-        log.hits.step(1)
+        log.finder.find("needle")
+        log.finder.step(1)
         assert any("A needle." in row for row in rows(log))
         log.fill(whole)
         await pilot.pause()
-        log.hits.find("Question 199")
-        log.hits.step(1)
+        log.finder.find("Question 199")
+        log.finder.step(1)
         await pilot.pause()
         assert log.document.entries[len(whole) - 1].is_folded
 
@@ -182,15 +182,15 @@ async def test_hits_above_are_counted_once_they_are_there_and_the_shown_hit_stay
     whole = talk(200)
     async with LogApp().run_test(size=(80, 24)) as pilot:
         log = await begin(pilot, whole)
-        assert log.hits.find("question") == END // 2
-        log.hits.step(1)
-        number, count = log.hits.step(-1)
+        assert log.finder.find("question") == END // 2
+        log.finder.step(1)
+        number, count = log.finder.step(-1)
         place = log.document.entries[log.finder.place[0]].message
         log.fill(whole)
         assert log.finder.standing == (number + 200 - count, 200)
         assert log.document.entries[log.finder.place[0]].message == place
-        assert log.hits.find("question 0?") == 1
-        assert log.hits.step(1) == (1, 1)
+        assert log.finder.find("question 0?") == 1
+        assert log.finder.step(1) == (1, 1)
         await pilot.pause()
         assert any("Question 0?" in row for row in rows(log))
 

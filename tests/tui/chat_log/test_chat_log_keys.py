@@ -177,8 +177,8 @@ async def test_keys_of_messages_do_nothing_in_an_empty_log(pilot, log):
     await pilot.press("y", "c", "enter", "s", "e")
     assert pilot.app.wanted() == []
     assert not log.focus_message(-1)
-    assert log.hits.find("x") == 0
-    assert log.hits.step(1) == (0, 0)
+    assert log.finder.find("x") == 0
+    assert log.finder.step(1) == (0, 0)
     assert log.selected_text == ""
 
 

@@ -11,23 +11,23 @@ async def test_hits_of_a_folded_thought_and_of_its_answer_are_counted_once_each(
     link = "[owl](http://owl.example)"
     log.load([question("Which?"), answer(f"An {link}.", thought=f"Is it an {link}? An owl.")])
     await pilot.pause()
-    log.hits.find("owl")
+    log.finder.find("owl")
     assert log.finder.standing[1] == 3
-    assert log.hits.step(1) == (1, 3)
+    assert log.finder.step(1) == (1, 3)
 
 
 async def test_the_hit_that_is_shown_stays_when_older_messages_come_above(pilot, log):
     log.load([answer(f"owl {n}") for n in range(4)])
     await pilot.pause()
-    log.hits.find("owl")
-    log.hits.step(1)
-    assert log.hits.step(1) == (2, 4)
+    log.finder.find("owl")
+    log.finder.step(1)
+    assert log.finder.step(1) == (2, 4)
     shown = log.document.entries[log.finder.index].message
     log.prepend(MessagePath([answer("an owl"), answer("no bird")]))
     await pilot.pause()
     assert log.finder.standing == (3, 5)
     assert log.document.entries[log.finder.index].message is shown
-    assert log.hits.step(1) == (4, 5)
+    assert log.finder.step(1) == (4, 5)
 
 
 def test_what_looks_like_the_address_of_a_link_is_found_in_code():

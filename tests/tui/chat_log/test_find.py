@@ -32,20 +32,20 @@ async def all_counted(pilot, log):
 
 async def test_hits_are_counted_and_marked_whatever_their_case(log):
     log.load([question("Shade or sun?"), answer("The **shade**, deep SHADE.")])
-    assert log.hits.find("shade") == 3
+    assert log.finder.find("shade") == 3
     assert marked(log) == ["Shade", "shade", "SHADE"]
-    assert log.hits.step(1) == (1, 3)
+    assert log.finder.step(1) == (1, 3)
     assert marked(log) == ["shade", "SHADE"]
     assert marked(log, "hit-now") == ["Shade"]
-    log.hits.clear()
+    log.finder.clear()
     assert marked(log) == []
 
 
 async def test_only_one_of_two_hits_on_a_row_is_the_current_one(log):
     log.load([answer("shade shade shade")])
-    log.hits.find("shade")
+    log.finder.find("shade")
     for number in (1, 2, 3):
-        assert log.hits.step(1) == (number, 3)
+        assert log.finder.step(1) == (number, 3)
         assert marked(log, "hit-now") == ["shade"]
         assert marked(log) == ["shade", "shade"]
 
@@ -57,7 +57,7 @@ async def test_hits_are_found_in_all_that_is_said_and_not_in_what_the_log_tells(
     )
     call = replace(answer(""), parts=(ToolCallPart(call_id="", name="plant", arguments='{"a": "fern"}'),))
     log.load([question("fern?"), replace(answer(text), model="fern"), call])
-    assert log.hits.find("fern") == 11
+    assert log.finder.find("fern") == 11
     assert len(marked(log)) == 11
 
 
@@ -75,24 +75,24 @@ async def test_hits_are_found_in_all_that_is_said_and_not_in_what_the_log_tells(
 )
 async def test_a_hit_is_what_is_shown_whatever_markup_is_in_it(log, text, words, shown):
     log.load([answer(text)])
-    assert log.hits.find(words) == shown
+    assert log.finder.find(words) == shown
     assert len(marked(log)) == shown
-    assert log.hits.step(1) == (1, shown)
+    assert log.finder.step(1) == (1, shown)
 
 
 async def test_an_address_that_is_not_shown_is_no_hit(pilot, log):
     log.load([answer("[here](http://example.org/fern)")])
-    log.hits.find("fern")
+    log.finder.find("fern")
     await all_counted(pilot, log)
     assert log.finder.standing == (0, 0)
-    assert log.hits.step(1) == (0, 0)
+    assert log.finder.step(1) == (0, 0)
 
 
 async def test_a_hit_that_goes_over_the_end_of_a_line_is_one_and_is_marked_in_both(log):
     log.load([answer("x" * 57 + " wonderful shade here")])
-    assert log.hits.find("wonderful shade") == 1
+    assert log.finder.find("wonderful shade") == 1
     assert [text.strip() for text in marked(log)] == ["wonderful", "shade"]
-    log.hits.step(1)
+    log.finder.step(1)
     assert [text.strip() for text in marked(log, "hit-now")] == ["wonderful", "shade"]
 
 
@@ -121,8 +121,8 @@ async def test_a_hit_that_goes_over_the_lines_of_a_cell_is_one_and_is_marked_in_
             )
         ]
     )
-    assert log.hits.find(words) == count
-    assert log.hits.step(1) == (min(count, 1), count)
+    assert log.finder.find(words) == count
+    assert log.finder.step(1) == (min(count, 1), count)
     parts = marked(log, "hit-now")
     assert len(parts) >= rows_of_it
     assert "".join("".join(parts).split()) == ("".join(words.split()) if count else "")
@@ -134,22 +134,22 @@ async def test_a_hit_in_a_table_that_became_a_list_of_values_is_found_over_the_e
     cells = "|".join(["a word and another, sunlit corner of all"] * 9)
     log.load([answer(f"|{head}|\n|{'---|' * 9}\n|{cells}|")])
     await pilot.pause()
-    assert log.hits.find("sunlit corner") == 9
-    log.hits.step(1)
+    assert log.finder.find("sunlit corner") == 9
+    log.finder.step(1)
     assert " ".join(" ".join(marked(log, "hit-now")).split()) == "sunlit corner"
-    assert log.hits.step(-1) == (9, 9)
+    assert log.finder.step(-1) == (9, 9)
 
 
 async def test_a_hit_that_goes_on_below_the_last_row_is_brought_into_view_whole(pilot, log):
     log.load([answer("hay\n" * 60 + "\n" + "x" * 57 + " wonderful shade here\n\n" + "hay\n" * 60)])
     await pilot.pause()
-    log.hits.find("wonderful shade")
-    log.hits.step(1)
+    log.finder.find("wonderful shade")
+    log.finder.step(1)
     row = log.document.position(log.finder.place)
     log.scroll_to(y=row - log.size.height + 1)
     await pilot.pause()
     assert [text.strip() for text in marked(log, "hit-now")] == ["wonderful"]
-    log.hits.step(1)
+    log.finder.step(1)
     assert [text.strip() for text in marked(log, "hit-now")] == ["wonderful", "shade"]
 
 
@@ -179,11 +179,11 @@ async def test_what_is_counted_is_what_is_shown_though_nobody_looked_at_it(
     more = [answer(f"{words} " + "hay " * 6_000) for _ in range(6 if is_long else 0)]
     log.load([one, *more, *(answer(f"{n}") for n in range(40))])
     await pilot.pause()
-    log.hits.find(words)
+    log.finder.find(words)
     await all_counted(pilot, log)
     assert log.finder.standing == (0, hits + len(more))
     assert log.document.entries.known(0) is None or not log.document.entries.known(0).blocks
-    seen = {log.hits.step(1)[0] for _ in range(hits + len(more))}
+    seen = {log.finder.step(1)[0] for _ in range(hits + len(more))}
     assert seen == set(range(1, hits + len(more) + 1))
 
 
@@ -191,10 +191,10 @@ async def test_next_and_previous_hit_go_round_and_bring_each_into_view(pilot, lo
     log.load([answer(f"{n} " + ("needle" if n % 20 == 7 else "hay")) for n in range(100)])
     await pilot.pause()
     log.scroll_home()
-    assert log.hits.find("needle") == 5
+    assert log.finder.find("needle") == 5
     seen = []
     for step in (1, 1, 1, 1, 1, 1, -1, -1):
-        number, count = log.hits.step(step)
+        number, count = log.finder.step(step)
         seen.append(number)
         assert count == 5
         assert f"{number * 20 - 13} needle" in screen_text(log)
@@ -210,16 +210,16 @@ async def test_going_back_first_goes_to_the_hit_above(pilot, log):
     log.load([answer(f"needle {n}") for n in range(100)])
     await pilot.pause()
     first = first_needle(log)
-    log.hits.find("needle")
-    assert log.hits.step(-1) == (first, 100)
+    log.finder.find("needle")
+    assert log.finder.step(-1) == (first, 100)
 
 
 async def test_the_first_hit_is_one_on_the_screen_or_below(pilot, log):
     log.load([answer(f"needle {n}") for n in range(100)])
     await pilot.pause()
     first = first_needle(log)
-    log.hits.find("needle")
-    assert log.hits.step(1) == (first + 1, 100)
+    log.finder.find("needle")
+    assert log.finder.step(1) == (first + 1, 100)
 
 
 @pytest.mark.parametrize(
@@ -236,13 +236,13 @@ async def test_in_a_long_message_hits_are_looked_for_from_where_one_reads(pilot,
     log.scroll_to(y=101)
     await pilot.pause()
     before, first = rows(log), first_needle(log)
-    log.hits.seek("needle")
+    log.finder.seek("needle")
     await pilot.pause()
     assert rows(log) == before, "the first hit from there is on the screen"
     assert log.finder.standing == (first + 2, 202), "one is in the question, and they are counted from 1"
-    log.hits.clear()
-    log.hits.find("needle")
-    assert log.hits.step(-1)[0] == first + 1, "going back first goes to the hit above"
+    log.finder.clear()
+    log.finder.find("needle")
+    assert log.finder.step(-1)[0] == first + 1, "going back first goes to the hit above"
 
 
 async def test_where_a_long_message_has_no_hit_below_the_next_is_gone_to_and_its_own_come_last(pilot, log):
@@ -251,8 +251,8 @@ async def test_where_a_long_message_has_no_hit_below_the_next_is_gone_to_and_its
     await pilot.pause()
     log.scroll_to(y=50)
     await pilot.pause()
-    log.hits.find("needle")
-    assert [log.hits.step(1)[0] for _ in range(3)] == [2, 1, 2]
+    log.finder.find("needle")
+    assert [log.finder.step(1)[0] for _ in range(3)] == [2, 1, 2]
 
 
 async def test_what_is_typed_shows_its_first_hit_at_once_and_goes_back_where_there_is_none(pilot, log):
@@ -261,22 +261,22 @@ async def test_what_is_typed_shows_its_first_hit_at_once_and_goes_back_where_the
     log.scroll_to(y=200)
     await pilot.pause()
     before = rows(log)
-    log.hits.seek("n")
-    log.hits.seek("needle")
+    log.finder.seek("n")
+    log.finder.seek("needle")
     assert "7 needle" in screen_text(log)
     assert marked(log, "hit-now") == ["needle"]
-    log.hits.seek("needles")
+    log.finder.seek("needles")
     assert rows(log) == before
-    log.hits.seek("needle")
-    log.hits.clear()
+    log.finder.seek("needle")
+    log.finder.clear()
     assert "7 needle" in screen_text(log)
 
 
 async def test_what_is_typed_and_not_found_leaves_the_end_followed(pilot, log):
     log.load([answer(f"{n} hay") for n in range(50)])
     await pilot.pause()
-    log.hits.seek("hay")
-    log.hits.seek("hays")
+    log.finder.seek("hay")
+    log.finder.seek("hays")
     assert log.viewport.is_following
     log.append(answer("more"))
     await pilot.pause()
@@ -286,26 +286,26 @@ async def test_what_is_typed_and_not_found_leaves_the_end_followed(pilot, log):
 async def test_a_hit_in_a_folded_thought_is_counted_unfolded_when_reached_and_folded_when_left(pilot, log):
     log.load([question("fern"), answer("Nothing.", thought="A fern, and a fern."), answer("Last fern.")])
     await pilot.pause()
-    assert log.hits.find("fern") == 4
-    log.hits.step(1)
+    assert log.finder.find("fern") == 4
+    log.finder.step(1)
     assert "A fern" not in screen_text(log)
-    assert log.hits.step(1) == (2, 4)
+    assert log.finder.step(1) == (2, 4)
     assert "A fern, and a fern." in screen_text(log)
     assert marked(log, "hit-now") == ["fern"]
-    assert log.hits.step(1) == (3, 4)
+    assert log.finder.step(1) == (3, 4)
     assert "A fern, and a fern." in screen_text(log)
-    assert log.hits.step(1) == (4, 4)
+    assert log.finder.step(1) == (4, 4)
     assert "A fern" not in screen_text(log)
-    log.hits.step(-1)
-    log.hits.clear()
+    log.finder.step(-1)
+    log.finder.clear()
     assert "A fern" in screen_text(log)  # there one is reading
 
 
 async def test_a_folded_system_prompt_is_unfolded_for_its_hit(pilot, log):
     log.load([text_message(Role.SYSTEM, "Be brief.\n\nSpeak of ferns."), question("Hello")])
     await pilot.pause()
-    assert log.hits.find("ferns") == 1
-    assert log.hits.step(1) == (1, 1)
+    assert log.finder.find("ferns") == 1
+    assert log.finder.step(1) == (1, 1)
     assert marked(log, "hit-now") == ["ferns"]
 
 
@@ -314,9 +314,9 @@ async def test_a_file_in_a_prompt_is_unfolded_for_its_hit(pilot, log):
         [question("Look at a fern:\n\n" + as_attached("notes.txt", 13, "hay\nfern\nhay")), answer("hay")]
     )
     await pilot.pause()
-    assert log.hits.find("fern") == 2
-    assert {log.hits.step(1) for _ in range(2)} == {(1, 2), (2, 2)}
-    seen = [log.hits.step(1) and marked(log, "hit-now") for _ in range(2)]
+    assert log.finder.find("fern") == 2
+    assert {log.finder.step(1) for _ in range(2)} == {(1, 2), (2, 2)}
+    seen = [log.finder.step(1) and marked(log, "hit-now") for _ in range(2)]
     assert seen == [["fern"], ["fern"]]
 
 
@@ -325,7 +325,7 @@ async def test_words_of_a_search_are_marked_everywhere_and_the_message_shows_its
     await pilot.pause()
     message_id = log.document.entries[7].message.message_id
     assert log.show_message(message_id)
-    log.hits.mark_words(message_id, ("shade", "Shade", "had", "7"))
+    log.finder.mark_words(message_id, ("shade", "Shade", "had", "7"))
     await pilot.pause()
     assert "7 Shade" in screen_text(log)
     assert marked(log, "hit-now") == ["7"]
@@ -340,18 +340,18 @@ async def test_words_that_were_only_thought_are_unfolded_and_marked(pilot, log):
     log.load([question("What?"), thought, question("And a riddle?")])
     await pilot.pause()
     assert log.show_message(thought.message_id)
-    log.hits.mark_words(thought.message_id, ("riddle",))
+    log.finder.mark_words(thought.message_id, ("riddle",))
     await pilot.pause()
     assert "A riddle, I think." in screen_text(log)
     assert marked(log, "hit-now") == ["riddle"]
     assert marked(log) == ["riddle"]
-    log.hits.mark_words("nowhere", ("riddle",))
+    log.finder.mark_words("nowhere", ("riddle",))
 
 
 async def test_of_words_of_a_search_what_was_said_comes_before_what_was_thought(pilot, log):
     one = answer("A fern.", thought="No fern?")
     log.load([one])
-    log.hits.mark_words(one.message_id, ("fern",))
+    log.finder.mark_words(one.message_id, ("fern",))
     assert "No fern?" not in screen_text(log)
     assert marked(log, "hit-now") == ["fern"]
 
@@ -360,9 +360,9 @@ async def test_an_open_answer_is_counted_when_asked_and_when_it_ends(pilot, log)
     log.load([question("fern?")])
     log.begin_answer(streaming("A fern"))
     await pilot.pause()
-    assert log.hits.find("fern") == 2
-    log.hits.step(1)
-    assert log.hits.step(1) == (2, 2)
+    assert log.finder.find("fern") == 2
+    log.finder.step(1)
+    assert log.finder.step(1) == (2, 2)
     chance = random.Random(3)  # noqa: S311 - not a secret
     text = " is a fern.\n\n- a fern\n- another\n\n```\nfern = fern\n```\n\nThe **fe**rn end.\n\n" * 3
     while text:
@@ -372,7 +372,7 @@ async def test_an_open_answer_is_counted_when_asked_and_when_it_ends(pilot, log)
         log.flush()
         assert log.finder.standing == (2, 2)
         assert len(marked(log, "hit-now")) <= 1
-    log.hits.find("fern")
+    log.finder.find("fern")
     assert log.finder.standing[1] == 2 + 5 * 3
     log.finish(answer("A fern and no more."))
     assert log.finder.standing[1] == 2
@@ -383,7 +383,7 @@ async def test_a_hit_stays_where_it_is_shown_while_an_answer_comes(pilot, log):
     log.begin_answer(streaming("\n\n".join(["hay"] * 50) + "\n\nneedle\n\n"))
     await pilot.pause()
     assert log.viewport.is_following
-    log.hits.seek("needle")
+    log.finder.seek("needle")
     await pilot.pause()
     before = rows(log)[:10]
     for _ in range(50):
@@ -392,13 +392,13 @@ async def test_a_hit_stays_where_it_is_shown_while_an_answer_comes(pilot, log):
     await pilot.pause()
     assert marked(log, "hit-now") == ["needle"]
     assert rows(log)[:10] == before
-    log.hits.seek("needles")
+    log.finder.seek("needles")
     assert log.viewport.is_following, "there is none: the end is followed as before"
 
 
 async def test_each_change_of_the_count_is_told(pilot, log):
     log.load([question("fern")])
-    log.hits.find("fern")
+    log.finder.find("fern")
     await pilot.pause()
     log.append(answer("fern fern"))
     log.notice("fern")
@@ -412,29 +412,29 @@ async def test_a_message_in_source_view_shows_the_hits_of_its_source(pilot, log)
     log.load([answer("**bo**ld [x](http://bold.example)")])
     log.focus()
     await pilot.pause()
-    assert log.hits.find("**bo**") == 0 or marked(log) == []
+    assert log.finder.find("**bo**") == 0 or marked(log) == []
     await pilot.press("s")
     await pilot.pause()
-    log.hits.find("**bo**")
+    log.finder.find("**bo**")
     assert marked(log) == ["**bo**"]
-    assert log.hits.step(1) == (1, 1)
+    assert log.finder.step(1) == (1, 1)
 
 
 async def test_other_messages_are_looked_through_for_the_same_words(pilot, log):
     log.load([answer("fern"), answer("fern")])
-    log.hits.find("fern")
-    log.hits.step(1)
+    log.finder.find("fern")
+    log.finder.step(1)
     log.load([answer("fern")])
     await pilot.pause()
     assert log.finder.standing == (0, 1)
     assert marked(log) == ["fern"]
-    assert log.hits.step(1) == (1, 1)
+    assert log.finder.step(1) == (1, 1)
 
 
 async def test_words_of_a_search_are_not_marked_in_another_session(pilot, log):
     one = answer("fern")
     log.load([one])
-    log.hits.mark_words(one.message_id, ("fern",))
+    log.finder.mark_words(one.message_id, ("fern",))
     log.load([answer("fern")])
     await pilot.pause()
     assert not log.finder.is_active
@@ -444,8 +444,8 @@ async def test_messages_that_come_before_all_others_are_counted_and_the_current_
     whole = [answer(f"fern {n}") for n in range(60)]
     log.load(whole[30:], is_whole=False)
     await pilot.pause()
-    log.hits.find("fern 4")
-    log.hits.step(1)
+    log.finder.find("fern 4")
+    log.finder.step(1)
     shown = marked(log, "hit-now")
     place = log.finder.standing[0]
     log.fill(MessagePath(whole))
@@ -457,12 +457,12 @@ async def test_messages_that_come_before_all_others_are_counted_and_the_current_
 async def test_a_message_that_is_replaced_is_counted_anew(pilot, log):
     one = answer("fern fern")
     log.load([one, answer("fern")])
-    log.hits.find("fern")
-    log.hits.step(1)
-    log.hits.step(1)
+    log.finder.find("fern")
+    log.finder.step(1)
+    log.finder.step(1)
     log.replace(replace(one, parts=(TextPart(text="no plant"),)))
     assert log.finder.standing == (0, 1)
-    assert log.hits.step(1) == (1, 1)
+    assert log.finder.step(1) == (1, 1)
 
 
 async def test_a_long_session_is_looked_through_beside_all_else(pilot, log, monkeypatch):
@@ -471,13 +471,13 @@ async def test_a_long_session_is_looked_through_beside_all_else(pilot, log, monk
     log.load([answer(f"{n} fern") for n in range(300)])
     log.scroll_home()
     await pilot.pause()
-    log.hits.seek("fern")
+    log.finder.seek("fern")
     assert not log.finder.is_whole
     assert marked(log, "hit-now") == ["fern"]
-    log.hits.seek("ferns")  # the first one ends
+    log.finder.seek("ferns")  # the first one ends
     await all_counted(pilot, log)
     assert log.finder.standing == (0, 0)
-    log.hits.find("fern")
+    log.finder.find("fern")
     await all_counted(pilot, log)
     assert log.finder.standing == (0, 300)
 
@@ -486,14 +486,14 @@ async def test_a_search_that_goes_on_survives_other_messages_and_its_end(pilot, 
     monkeypatch.setattr(found, "AT_ONCE", 100)
     monkeypatch.setattr(found, "SLICE", 100)
     for change in (
-        log.hits.clear,
+        log.finder.clear,
         lambda: log.load([]),
         lambda: log.load([answer("fern")]),
         lambda: log.append(answer("fern")),
         lambda: log.prepend(MessagePath([answer("fern")])),
     ):
         log.load([answer(f"{n} fern") for n in range(100)])
-        log.hits.find("fern")
+        log.finder.find("fern")
         assert not log.finder.is_whole
         change()
         if log.finder.is_active:
@@ -509,10 +509,10 @@ async def test_a_search_that_goes_on_survives_other_messages_and_its_end(pilot, 
 )
 async def test_strange_words_find_nothing_that_is_not_there(pilot, log, words):
     log.load([answer("A (strange) [text](x) with \\ and .* in it"), answer(HOSTILE)])
-    log.hits.seek(words)
+    log.finder.seek(words)
     await all_counted(pilot, log) if log.finder.is_active else None
-    log.hits.step(1)
-    log.hits.step(-1)
+    log.finder.step(1)
+    log.finder.step(-1)
     rows(log)
 
 
@@ -538,17 +538,17 @@ async def test_each_hit_is_reached_once_going_round_either_way(pilot, log):
             ]
         )
         await pilot.pause()
-        log.hits.find("fern")
+        log.finder.find("fern")
         await all_counted(pilot, log)
         for _ in range(2 * len(log.document)):  # a message counts as it is shown once it was looked at
-            log.hits.step(1)
-        while log.hits.step(1)[0] != 1:
+            log.finder.step(1)
+        while log.finder.step(1)[0] != 1:
             pass
         count = log.finder.standing[1]
         for step in (1, -1):
             seen = set()
             for _ in range(count):
-                number, total = log.hits.step(step)
+                number, total = log.finder.step(step)
                 assert total == count
                 assert "".join(marked(log, "hit-now")).replace(" ", "") == "fern"
                 seen.add(number)
@@ -561,18 +561,18 @@ async def test_a_log_without_a_size_yet_counts_and_goes_to_hits():
         log.styles.display = "none"
         await pilot.app.mount(log)
         log.load([answer("fern **fern**"), answer("fern")])
-        log.hits.find("fern")
-        assert [log.hits.step(1) for _ in range(4)] == [(1, 3), (2, 3), (3, 3), (1, 3)]
+        log.finder.find("fern")
+        assert [log.finder.step(1) for _ in range(4)] == [(1, 3), (2, 3), (3, 3), (1, 3)]
         log.styles.display = "block"
         await pilot.pause()
-        log.hits.step(1)
+        log.finder.step(1)
         assert marked(log, "hit-now") == ["fern"]
 
 
 async def test_n_goes_on_after_the_search_was_left(pilot, log):
     log.load([answer("fern fern")])
-    log.hits.find("fern")
-    log.hits.clear()
+    log.finder.find("fern")
+    log.finder.clear()
     log.focus()
     await pilot.press("n")
     assert marked(log, "hit-now") == ["fern"]
@@ -595,25 +595,25 @@ async def test_the_current_hit_differs_by_more_than_its_colour(log):
 
 async def test_a_stopped_answer_is_looked_through_too(log):
     log.load([answer("A fern", state=AnswerState.STOPPED)])
-    assert log.hits.find("fern") == 1
-    assert log.hits.find("stopped") == 0
+    assert log.finder.find("fern") == 1
+    assert log.finder.find("stopped") == 0
 
 
 async def test_what_a_long_source_promises_and_does_not_show_is_passed_over_either_way(pilot, log):
     hay = "hay " * 6_000
     log.load([answer(f"ab 1\n\n`a*b` and `a*b`\n\nab 2\n\n{hay}\n\n`a*b`\n\nab 3")])
     await pilot.pause()
-    log.hits.find("ab")
+    log.finder.find("ab")
     log.scroll_home()
     rows_seen = []
     for step in (1, 1, 1, 1, -1, -1, -1):
-        log.hits.step(step)
+        log.finder.step(step)
         rows_seen += [row.strip() for row in rows(log) if row.strip().startswith("ab ")]
         assert marked(log, "hit-now") == ["ab"]
     assert {"ab 1", "ab 2", "ab 3"} <= set(rows_seen)
     assert log.finder.standing[1] == 3
-    log.hits.find("ab")
-    places = [log.hits.step(-1) and log.finder.place for _ in range(4)]
+    log.finder.find("ab")
+    places = [log.finder.step(-1) and log.finder.place for _ in range(4)]
     assert len(set(places[:3])) == 3
     assert places[3] == places[0]
     assert log.finder.standing[1] == 3

@@ -275,9 +275,9 @@ async def test_whatever_is_done_meanwhile_the_log_looks_as_if_it_had_been_read_a
             lambda: log.scroll_to(y=chance.randrange(max(log.max_scroll_y, 1))),
             log.scroll_home,
             log.scroll_end,
-            lambda: log.hits.find("alpha"),
-            lambda: log.hits.step(chance.choice([1, -1])),
-            log.hits.clear,
+            lambda: log.finder.find("alpha"),
+            lambda: log.finder.step(chance.choice([1, -1])),
+            log.finder.clear,
             lambda: log.toggle("is_folded"),
             lambda: log.toggle("is_source"),
         ]
@@ -290,7 +290,7 @@ async def test_whatever_is_done_meanwhile_the_log_looks_as_if_it_had_been_read_a
                 await done
             await asyncio.sleep(0)
         log.finish(answer(streamed))
-        log.hits.clear()
+        log.finder.clear()
         for name, wanted in (("is_source", False), ("is_folded", True)):
             if getattr(log.document.entries[1], name) is not wanted:
                 log.viewport.cursor = 1
@@ -339,8 +339,8 @@ async def test_one_who_goes_elsewhere_is_not_taken_to_the_bookmark(read_all, pil
 @pytest.mark.parametrize("by", [1, -1])
 async def test_a_hit_in_what_is_not_read_is_gone_to_as_soon_as_it_is(read_all, pilot, log, by):
     log.load([question("Go on."), answer(PARAGRAPHS.replace("Paragraph 250 ", "needle 250 "))])
-    log.hits.find("needle")
-    log.hits.step(by)
+    log.finder.find("needle")
+    log.finder.step(by)
     assert log.finder.standing == (0, 1)
     await read_all(log)
     assert log.finder.standing == (1, 1)
@@ -350,8 +350,8 @@ async def test_a_hit_in_what_is_not_read_is_gone_to_as_soon_as_it_is(read_all, p
 async def test_a_hit_in_a_long_thought_unfolds_it_and_is_shown(read_all, pilot, log):
     thought = PARAGRAPHS.replace("Paragraph 250 ", "needle 250 ")
     log.load([question("Go on."), answer("Said.", thought=thought)])
-    log.hits.find("needle")
-    log.hits.step(1)
+    log.finder.find("needle")
+    log.finder.step(1)
     await read_all(log)
     assert "needle 250" in screen_text(log)
 

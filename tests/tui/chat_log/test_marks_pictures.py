@@ -33,9 +33,9 @@ def test_hits_and_the_current_one(snap_compare, theme):
         log = pilot.app.log_view
         log.load(messages())
         await pilot.pause()
-        log.hits.find("fern")
+        log.finder.find("fern")
         for _ in range(6):
-            log.hits.step(1)
+            log.finder.step(1)
         await pilot.pause()
 
     assert snap_compare(LogApp(theme=theme), run_before=find, terminal_size=(80, 28))

@@ -274,7 +274,7 @@ class Sessions:
             self._view.log.show_message(message_id)
         if words:
             self._view.close_find_bar()
-            self._view.log.hits.mark_words(message_id, words)
+            self._view.log.finder.mark_words(message_id, words)
 
     def _move_queue(self, left: OpenSession, *, takes_queue: bool) -> None:
         """Let nothing wait where it cannot be seen: a session without a first message is not listed."""

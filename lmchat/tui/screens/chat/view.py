@@ -127,7 +127,7 @@ class ChatView:
         for bar in self.screen.query("FindBar"):
             bar.display = False
         if self.log.finder.is_active:
-            self.log.hits.clear()
+            self.log.finder.clear()
 
     # Figures
 

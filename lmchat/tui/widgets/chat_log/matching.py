@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from html import unescape
 from itertools import pairwise
 from unicodedata import normalize
 
@@ -83,7 +82,11 @@ class Query:
             )
         for mark in self._marks:
             text = text.replace(mark, "")
-        return self._with_one_blank(unescape(text)) if "&" in text else text
+        if "&" in text:
+            from html import unescape  # noqa: PLC0415 - not before the first paint
+
+            text = self._with_one_blank(unescape(text))
+        return text
 
     def spans(self, text: str) -> Iterator[Range]:
         """Yield where the hits are in a text as it is shown; none begins or ends within a character."""

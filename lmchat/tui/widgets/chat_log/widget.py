@@ -30,7 +30,7 @@ from lmchat.tui.quirks.keys import hand_over
 from lmchat.tui.widgets.chat_log.copying import CopyTurns, code_number, copied
 from lmchat.tui.widgets.chat_log.document import Document, Place
 from lmchat.tui.widgets.chat_log.entry import Delta, Entry, Inflow
-from lmchat.tui.widgets.chat_log.finder import Finder, HitNavigator
+from lmchat.tui.widgets.chat_log.finder import Finder
 from lmchat.tui.widgets.chat_log.layout.page import MIN_WIDTH, Page
 from lmchat.tui.widgets.chat_log.painter import PARTIAL_STYLES, Highlighter, Painter
 from lmchat.tui.widgets.chat_log.selection import Selection
@@ -100,9 +100,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.is_whole = True  # whether it has all messages of its session, not only the end
         self.document = Document()
         self.viewport = Viewport(self.document, lambda: self.screen.focused is self)
-        self.finder = Finder(self.document)
-        run_find = partial(self._run, "find")
-        self.hits = HitNavigator(self.viewport, self.finder, self._show_all, self.tell_found, run_find)
+        self.finder = Finder(self.viewport, self._show_all, self.tell_found, partial(self._run, "find"))
         self.selection = Selection(self.viewport)
         self.painter = Painter(self.viewport, self.finder, self.selection)
         self.highlighter = Highlighter(self.document, lambda place: self.settle(changed=place))
@@ -139,7 +137,7 @@ class ChatLog(ScrollView, can_focus=True):
                     "reading", partial(self.viewport.read_long, lambda place: self.settle(changed=place))
                 )
         if changed is not None and changed[1] <= 0:
-            self.hits.recount(changed[0])
+            self.finder.recount(changed[0])
         self._scroll_to_viewport(changed)
         self._tell()
 
@@ -312,7 +310,7 @@ class ChatLog(ScrollView, can_focus=True):
             self.document.entries[-1].is_open = True
         if self.has_focus:
             self.viewport.focus_last()
-        self.hits.take_other_messages()
+        self.finder.take_other_messages()
 
     def fill(self, messages: MessagePath) -> None:
         """Take the whole path whose end is shown; what is on the screen stays where it is."""
@@ -333,7 +331,7 @@ class ChatLog(ScrollView, can_focus=True):
             self._open += count
         self.viewport.prepend(earlier)
         self.selection.moved(count)
-        self.hits.moved(count)
+        self.finder.moved(count)
         self.settle()
 
     def append(self, message: ChatMessage, *, is_sent_now: bool = True) -> None:
@@ -581,11 +579,11 @@ class ChatLog(ScrollView, can_focus=True):
 
     def action_hit(self, step: int) -> None:
         """Go to the next or previous hit of what was searched last."""
-        if not self.finder.is_active and self.hits.last_words:
-            self.hits.find(*self.hits.last_words)
+        if not self.finder.is_active and self.finder.last_words:
+            self.finder.find(*self.finder.last_words)
         if not self.finder.is_active:
             self.call_next(self.run_action, "screen.find")
-        elif not self.hits.step(step)[1]:
+        elif not self.finder.step(step)[1]:
             self.notify("There is no hit.", markup=False)
 
     def action_message(self, name: str) -> None:
