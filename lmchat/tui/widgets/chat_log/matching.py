@@ -83,7 +83,7 @@ class Query:
         for mark in self._marks:
             text = text.replace(mark, "")
         if "&" in text:
-            from html import unescape  # noqa: PLC0415 - not before the first paint
+            from html import unescape  # not before the first paint
 
             text = self._with_one_blank(unescape(text))
         return text
