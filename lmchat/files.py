@@ -58,7 +58,8 @@ def write_atomically(path: Path, data: str | bytes, *, mode: int = 0o600, follow
     """
     ensure_folder(path.parent)
     target = path.resolve() if follows_link else path
-    fresh = _write_temporary(target, data, mode)
+    fresh = target.with_name(f".{target.name[:_LONGEST_PART]}.{os.urandom(4).hex()}")
+    _create(fresh, data, mode)
     try:
         fresh.replace(target)
     except BaseException:
@@ -89,7 +90,8 @@ def write_new_file(path: Path, text: str, *, is_forced: bool = False, mode: int 
             _refuse_device(path)
             write_atomically(path, text, mode=mode)
         else:
-            _write_if_new(path, text, mode)
+            ensure_folder(path.parent, mode=0o777)
+            _create(path, text, mode)
     except FileExistsError:
         raise FileExists(
             f"{path} exists already.", hint="Choose another name, or overwrite it with --force."
@@ -106,28 +108,10 @@ def _refuse_device(path: Path) -> None:
         raise OSError(errno.EINVAL, "it is no ordinary file")
 
 
-def _write_if_new(path: Path, text: str, mode: int) -> None:
-    if os.path.lexists(path):
-        raise FileExistsError
-    ensure_folder(path.parent, mode=0o777)
-    fresh = _write_temporary(path, text, mode)
-    try:
-        os.link(fresh, path)  # unlike a rename it fails where the name has been taken meanwhile
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without links
-        with path.open("x", encoding="utf-8"):
-            pass
-        fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
-
-
-def _write_temporary(path: Path, data: str | bytes, mode: int) -> Path:
-    """Write a synced file in the same folder."""
+def _create(path: Path, data: str | bytes, mode: int) -> None:
+    """Write a new file to the disk, whole or not at all."""
     content = data.encode(errors="replace") if isinstance(data, str) else data
-    fresh = path.with_name(f".{path.name[:_LONGEST_PART]}.{os.urandom(4).hex()}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
@@ -135,9 +119,8 @@ def _write_temporary(path: Path, data: str | bytes, mode: int) -> Path:
             os.fsync(file.fileno())
     except BaseException:
         with suppress(OSError):
-            fresh.unlink()
+            path.unlink()
         raise
-    return fresh
 
 
 def is_runnable(program: str) -> bool:

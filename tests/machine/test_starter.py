@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import socket
@@ -16,7 +15,7 @@ from lmchat.domain.server import Endpoint, Product
 from lmchat.errors import LMChatError
 from lmchat.machine import programs
 from lmchat.machine.programs import free_port, start_program
-from tests.support.programs import is_running
+from tests.support.programs import is_running, until
 from tests.support.programs import start as start_child
 from tests.support.start_desk import FAIL, HANG, put
 
@@ -46,21 +45,17 @@ async def started(folder: Path, text: str, *more: str, lifetime=Lifetime.FREE, e
     )
 
 
-async def until(condition):
-    async with asyncio.timeout(15):
-        while not (found := condition()):  # noqa: ASYNC110 - processes tell nobody
-            await asyncio.sleep(0.01)
-        return found
-
-
 async def exit_code(program) -> int:
-    await until(lambda: program.exit_code is not None)
+    await until(lambda: program.exit_code is not None, "its end")
     return program.exit_code
 
 
-def told_pid(log: Path) -> int | None:
-    words = log.read_text().split() if log.exists() else []
-    return int(words[1]) if len(words) > 1 else None
+async def told_pid(log: Path) -> int:
+    def words() -> list[str]:
+        return log.read_text().split() if log.exists() else []
+
+    await until(lambda: len(words()) > 1, "its number")
+    return int(words()[1])
 
 
 @pytest.mark.parametrize("lifetime", LIFETIMES)
@@ -84,23 +79,15 @@ async def test_the_last_line_tells_why(tmp_path, lifetime):
     program = await started(tmp_path, FAIL.format(port=11434), lifetime=lifetime)
     assert await exit_code(program) == 1
     assert (await program.last_line()).startswith("Error: listen tcp")
+    silent = await started(tmp_path, "", lifetime=lifetime)
+    assert (await exit_code(silent), await silent.last_line()) == (0, "")
 
 
-async def test_a_silent_program_tells_nothing(tmp_path):
-    program = await started(tmp_path, "")
-    assert await exit_code(program) == 0
-    assert await program.last_line() == ""
-
-
-async def test_a_program_that_may_not_be_run_is_told(tmp_path):
-    file = put(tmp_path / "bin", "server", "", is_executable=False)
-    with pytest.raises(LMChatError, match="cannot be run: Permission denied"):
-        await start_program(order(file), log_file=tmp_path / "log", environ=os.environ)
-
-
-async def test_a_program_that_is_gone_is_told(tmp_path):
-    with pytest.raises(LMChatError, match="cannot be run: No such file"):
-        await start_program(order(str(tmp_path / "gone")), log_file=tmp_path / "log", environ=os.environ)
+@pytest.mark.parametrize(("name", "words"), [("server", "Permission denied"), ("gone", "No such file")])
+async def test_a_program_that_cannot_be_run_is_told(tmp_path, name, words):
+    put(tmp_path, "server", "", is_executable=False)
+    with pytest.raises(LMChatError, match=f"cannot be run: {words}"):
+        await start_program(order(str(tmp_path / name)), log_file=tmp_path / "log", environ=os.environ)
 
 
 async def test_a_tied_program_that_cannot_be_run_ends_with_a_line_that_says_so(tmp_path):
@@ -154,7 +141,7 @@ async def test_neither_the_terminal_nor_its_keys_reach_it(tmp_path, lifetime):
 @pytest.mark.parametrize("lifetime", LIFETIMES)
 async def test_ending_it_ends_it(tmp_path, lifetime):
     program = await started(tmp_path, SAY.format(WAIT), lifetime=lifetime)
-    pid = await until(lambda: told_pid(program.log_file))
+    pid = await told_pid(program.log_file)
     await program.end()
     assert program.exit_code == 128 + signal.SIGTERM
     assert not is_running(pid)
@@ -166,7 +153,7 @@ async def test_one_that_will_not_end_is_killed(tmp_path, monkeypatch, lifetime):
         programs, "END_S", 0.2
     )  # what is tied is killed by its watchdog, whoever waits for it
     program = await started(tmp_path, HANG, lifetime=lifetime)
-    await until(lambda: "hanging" in program.log_file.read_text())
+    await until(lambda: "hanging" in program.log_file.read_text(), "the program hangs")
     await program.end()
     assert await exit_code(program) == 128 + signal.SIGKILL
 
@@ -178,10 +165,10 @@ async def test_a_server_that_a_script_has_started_ends_with_the_script(tmp_path,
     program = await start_program(
         order(script, lifetime=Lifetime.TIED), log_file=tmp_path / "log", environ=os.environ
     )
-    pid = await until(lambda: told_pid(program.log_file))
+    pid = await told_pid(program.log_file)
     await program.end()
     assert await exit_code(program) == 128 + signal.SIGTERM
-    await until(lambda: not is_running(pid))
+    await until(lambda: not is_running(pid), "its end")
 
 
 async def test_letting_go_ends_what_is_tied_and_nothing_else(tmp_path):
@@ -221,11 +208,11 @@ async def test_when_lmchat_is_killed_what_is_tied_ends_and_what_is_free_goes_on(
         program = put(tmp_path / "bin", "script", f"import subprocess; subprocess.run([{program!r}])")
     log = tmp_path / "log"
     with start_child([sys.executable, "-c", STARTER, program, log, lifetime.name]) as lmchat:
-        pid = await until(lambda: told_pid(log))
+        pid = await told_pid(log)
         lmchat.kill()
     try:
         if lifetime is Lifetime.TIED:
-            await until(lambda: not is_running(pid))
+            await until(lambda: not is_running(pid), "its end")
         assert is_running(pid) == (lifetime is Lifetime.FREE)
     finally:
         if is_running(pid):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import stat
 
 import pytest
 
 from lmchat.terminal.programs import notification, open_page
+from tests.support.programs import until
 
 PAGE = "https://example.org/a?b=c&d=$(id)"
 
@@ -30,13 +30,6 @@ def programs(tmp_path):
     return make
 
 
-async def asked(programs):
-    async with asyncio.timeout(10):
-        while not programs.log.exists():  # noqa: ASYNC110 - programs tell nobody
-            await asyncio.sleep(0.01)
-    return programs.log.read_text()
-
-
 @pytest.mark.parametrize(
     ("name", "environ", "words"),
     [
@@ -52,7 +45,8 @@ async def test_the_page_is_handed_to_the_browser_as_one_word_and_nothing_is_prin
     programs(name)
     programs("lynx")
     assert await open_page(PAGE, environ=programs.environ | environ)
-    assert await asked(programs) == words
+    await until(programs.log.exists, "the browser is asked")
+    assert programs.log.read_text() == words
     assert capfd.readouterr().out == ""
 
 
