@@ -33,6 +33,7 @@ VARIABLES: tuple[tuple[str, str], ...] = (
 
 KeyPath = tuple[str | int, ...]  # place in a file: names of tables and keys, numbers for arrays of tables
 Values = dict[str, Any]
+Layer = tuple[str, object, str]  # key, value and origin
 _TABLES = (*(section.name for section in SECTIONS if section.name), "keys", "endpoints", "profiles")
 
 
@@ -93,17 +94,14 @@ def load(
     flags = flags or Flags()
     file = _read(path, is_required=is_required)
     problems = list(file.problems)
-    environment = _environment(environ, problems)
+    environment = list(_environment(environ, problems))
     tables: Values = {section.name: dict(file.values.get(section.name, {})) for section in SECTIONS}
     origins = {
         section.key(name): f"file ({path.name})" for section in SECTIONS for name in tables[section.name]
     }
-    if "api_key" in environment:
-        key_endpoint = environment.get("endpoint", ("", ""))[0]
-    else:
-        key_endpoint = tables[""].get("endpoint", "")
-    layers = [(key, value, f"environment ({variable})") for key, (value, variable) in environment.items()]
-    layers += _profile(flags.profile, file.values.get("profiles", {}), problems)
+    named = {key: value for key, value, _ in environment}
+    key_endpoint = named.get("endpoint") if "api_key" in named else tables[""].get("endpoint")
+    layers = [*environment, *_profile(flags.profile, file.values.get("profiles", {}), problems)]
     layers += [
         (key, value, f"flag ({option})")
         for key, value, option in (
@@ -151,28 +149,24 @@ def _settings(tables: Values, file: Values) -> Settings:
     )
 
 
-def _profile(
-    name: str | None, profiles: Values, problems: list[Problem]
-) -> Iterator[tuple[str, object, str]]:
+def _profile(name: str | None, profiles: Values, problems: list[Problem]) -> Iterator[Layer]:
     """Yield the settings of the profile that a flag names."""
-    if name is None:
-        return
-    if name not in profiles:
+    if name is not None and name not in profiles:
         meant = similar(name, tuple(profiles))
-        known = f"there are {', '.join(profiles)}" if profiles else "there are none"
-        reason = f"there is no profile {name!r}; {f'did you mean {meant}?' if meant else known}"
-        problems.append(Problem(source=f"--profile {name}", reason=reason))
-    for key, value in profiles.get(name, {}).items():
+        known = "" if meant else f"; there are {', '.join(profiles) or 'none'}"
+        reason = f"there is no profile {name!r}{known}"
+        problems.append(Problem(source=f"--profile {name}", reason=reason, suggestion=meant))
+    for key, value in profiles.get(name or "", {}).items():
         if value != "" or key == "system_prompt":
             yield "model" if key == "model" else f"chat.{key}", value, f"profile {name}"
 
 
-def _environment(environ: Mapping[str, str], problems: list[Problem]) -> dict[str, tuple[object, str]]:
-    """Return value and variable by key; empty variables count as unset."""
-    found: dict[str, tuple[object, str]] = {}
+def _environment(environ: Mapping[str, str], problems: list[Problem]) -> Iterator[Layer]:
+    """Yield the settings of variables; empty variables count as unset."""
+    seen: set[str] = set()
     for variable, key in VARIABLES:
         text = environ.get(variable, "")
-        if not text.strip() or key in found:
+        if not text.strip() or key in seen:
             continue
         table, _, name = key.rpartition(".")
         row = next(section for section in SECTIONS if section.name == table).rows[name]
@@ -183,8 +177,8 @@ def _environment(environ: Mapping[str, str], problems: list[Problem]) -> dict[st
         if reason := row.fault(value):
             problems.append(Problem(source=f"environment variable {variable}", reason=f"({key}) {reason}"))
         else:
-            found[key] = (value, variable)
-    return found
+            seen.add(key)
+            yield key, value, f"environment ({variable})"
 
 
 class _File(Struct, kw_only=True):
