@@ -71,23 +71,19 @@ def still_answering() -> RequestInvalid:
     return RequestInvalid("An answer is still on its way.", hint="Stop it with Esc, or wait.")
 
 
-class Question(Struct, frozen=True, kw_only=True):
-    """A path, new messages after it, and an unfinished answer to continue, if any."""
-
-    path: MessagePath
-    said: tuple[ChatMessage, ...] = ()
-    versions: int = 1
-    begun: ChatMessage | None = None
-
-
 class AnswerStream:
     """The stream of one answer, and the plan of what is sent for it."""
 
-    def __init__(self, backend: Backend, meter: ContextMeter, how: HowToAsk, question: Question) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        meter: ContextMeter,
+        how: HowToAsk,
+        path: MessagePath,
+        begun: ChatMessage | None,
+    ) -> None:
         """Raises `RequestInvalid` if too much is to be sent and nothing may be left out."""
-        self.how = how
-        self.begun = question.begun
-        self.path = question.path.added(*question.said)
+        self.how, self.path, self.begun = how, path, begun
         self._backend = backend
         self._meter = meter
         self._is_prefilled = self.begun is not None and can_prefill(how.target.product, self.begun)
@@ -267,63 +263,44 @@ class Conversation:
 
     def send(self, text: str, how: HowToAsk) -> AsyncGenerator[ConversationEvent, None]:
         """Send a prompt and yield events; a new session begins with its system prompt."""
-
-        def ask() -> Question:
-            is_new = not self.messages and bool(self._system_prompt)
-            opening = [text_message(Role.SYSTEM, self._system_prompt)] if is_new else []
-            parent_id = opening[0].message_id if opening else self._leaf_id
-            prompt = text_message(Role.USER, text, parent_id=parent_id)
-            return Question(path=self.messages, said=(*opening, prompt))
-
-        return self._turn(ask, how)
+        return self._turn(how, text=text)
 
     def edit(self, message_id: str, text: str, how: HowToAsk) -> AsyncGenerator[ConversationEvent, None]:
         """Send another version of an earlier prompt."""
+        return self._turn(how, message_id, text=text)
 
-        def ask() -> Question:
-            path, old = self._up_to(message_id)
-            number = old.versions + 1
-            fresh = text_message(old.role, text, parent_id=old.parent_id)
-            return Question(path=path, said=(replace(fresh, version=number, versions=number),))
-
-        return self._turn(ask, how)
-
-    def regenerate(
-        self, answer_id: str, how: HowToAsk, *, is_resumed: bool = False
-    ) -> AsyncGenerator[ConversationEvent, None]:
+    def regenerate(self, answer_id: str, how: HowToAsk) -> AsyncGenerator[ConversationEvent, None]:
         """Answer once more, as a sibling of the old answer, or answer a prompt."""
-
-        def ask() -> Question:
-            path, old = self._up_to(answer_id)
-            if old.role is Role.USER:
-                return Question(path=path.added(old))
-            return Question(path=path, versions=old.versions + 1, begun=old if is_resumed else None)
-
-        return self._turn(ask, how)
+        return self._turn(how, answer_id)
 
     def resume(self, answer_id: str, how: HowToAsk) -> AsyncGenerator[ConversationEvent, None]:
         """Continue an unfinished answer: a sibling that begins with its text."""
-        return self.regenerate(answer_id, how, is_resumed=True)
+        return self._turn(how, answer_id, is_resumed=True)
 
     async def _turn(
-        self, ask: Callable[[], Question], how: HowToAsk
+        self, how: HowToAsk, message_id: str = "", *, text: str | None = None, is_resumed: bool = False
     ) -> AsyncGenerator[ConversationEvent, None]:
         """Save the prompt, then stream, save and yield its answer; refuse before anything is changed."""
         await self.fill()
         if self.is_running:
             raise still_answering()
-        question = ask()
-        asking = AnswerStream(self._backend, self._meter, how, question)
-        self.messages = question.path
-        if question.said and not self.header.title:
-            self.rename(title_from(question.said[-1].text))
-        for message in question.said:
+        path, old = self._up_to(message_id) if message_id else (self.messages, None)
+        said = [] if text is None else self._said(text, old)
+        if text is None and old is not None and old.role is Role.USER:
+            path, old = path.added(old), None
+        versions = old.versions + 1 if old is not None and not said else 1
+        begun = old if is_resumed else None
+        asking = AnswerStream(self._backend, self._meter, how, path.added(*said), begun)
+        self.messages = path
+        if said and not self.header.title:
+            self.rename(title_from(said[-1].text))
+        for message in said:
             before = self._put_last(message)
             try:
                 yield MessageAdded(message=message)  # at once: the disk may be locked for seconds
             finally:
                 await self._save_queue.save(self.header, message, before)
-        answer = self._begin(asking, question.versions)
+        answer = self._begin(asking, versions)
         state, failure = AnswerState.STOPPED, None
         try:
             await self._save_queue.begin_answer(self.header, answer, asking.path)
@@ -346,6 +323,16 @@ class Conversation:
                 self._answer.add(event)
             self._ending = asyncio.ensure_future(self._end(state, failure, asking))
             await asyncio.shield(self._ending)
+
+    def _said(self, text: str, old: ChatMessage | None) -> list[ChatMessage]:
+        """Return a prompt as messages: another version of an old one, or a new one."""
+        if old is not None:
+            fresh = text_message(old.role, text, parent_id=old.parent_id)
+            return [replace(fresh, version=old.versions + 1, versions=old.versions + 1)]
+        is_new = not self.messages and bool(self._system_prompt)
+        opening = [text_message(Role.SYSTEM, self._system_prompt)] if is_new else []
+        parent_id = opening[0].message_id if opening else self._leaf_id
+        return [*opening, text_message(Role.USER, text, parent_id=parent_id)]
 
     def _begin(self, asking: AnswerStream, versions: int) -> ChatMessage:
         path, begun, target = asking.path, asking.begun, asking.how.target
