@@ -104,42 +104,8 @@ def test_the_short_form_leaves_the_version_out():
     assert Endpoint.parse("http://127.0.0.1:1234/v1").url == "http://127.0.0.1:1234"
 
 
-PARTS = [
-    "http://",
-    "https://",
-    "//",
-    "localhost",
-    "127.0.0.1",
-    "[::1]",
-    "evil.com",
-    "@",
-    ":",
-    "/",
-    "\\",
-    "#",
-    "?",
-    "%",
-]
-PARTS += [
-    ".",
-    "..",
-    "1234",
-    "0",
-    "[",
-    "]",
-    "0x7f",
-    "127.1",
-    " ",
-    "\t",
-    "\n",
-    "\x00",
-    "。",
-    "\uff0e",
-    "é",
-    "v1",
-    "::",
-    "-",
-]
+PARTS = ["http://", "https://", "//", "localhost", "127.0.0.1", "[::1]", "evil.com", "127.1"]
+PARTS += [*"@:/\\#?%.0[] \t\n\x00。\uff0eé-", "..", "::", "0x7f", "1234", "v1"]
 
 
 @given(st.lists(st.sampled_from(PARTS) | st.text(max_size=3), max_size=7).map("".join))

@@ -7,7 +7,6 @@ import pytest
 
 from lmchat.domain.event import ReasoningDelta, RequestSent, StreamFinished, TextDelta
 from lmchat.domain.message import AnswerState, Role, new_id, now
-from lmchat.domain.server import Product, Target
 from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import (
     RequestInvalid,
@@ -17,10 +16,9 @@ from lmchat.errors import (
     StreamInterrupted,
 )
 from lmchat.services.context_meter import ContextMeter
-from lmchat.services.continuation import CONTINUE
 from lmchat.services.conversation import AnswerBegun, Conversation, HowToAsk, MessageAdded
 from lmchat.services.save_queue import SaveQueue
-from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, answer, model, target
+from tests.support.scripted_backend import ScriptedBackend, answer, target
 
 
 def begin(backend, store, *, system_prompt: str = "", save_queue: SaveQueue | None = None) -> Conversation:
@@ -123,17 +121,6 @@ async def test_stopping_keeps_what_came_as_stopped(store):
     assert not conversation.is_running
 
 
-async def test_leaving_the_generator_stops_the_answer_too(store):
-    backend = ScriptedBackend([TextDelta(text="Let"), asyncio.Event()])
-    conversation = begin(backend, store)
-    async with aclosing(conversation.send("x", HOW)) as events:
-        async for event in events:
-            if isinstance(event, TextDelta):
-                break
-    assert backend.stopped == 1
-    assert (await on_disk(store, conversation))[-1].state is AnswerState.STOPPED
-
-
 @pytest.mark.rule("R-27")
 @pytest.mark.parametrize(
     ("script", "state", "text"),
@@ -158,28 +145,6 @@ async def test_an_answer_that_breaks_off_is_kept_and_says_why(store, script, sta
     assert reply.failure.message
     assert reply.failure.failure_id
     assert "ours" not in reply.failure.message
-
-
-async def test_streamed_text_is_on_the_disk_while_the_stream_stands_still(store):
-    gate = asyncio.Event()
-    backend = ScriptedBackend(
-        [TextDelta(text="Let"), TextDelta(text="tuce"), gate, StreamFinished(reason="stop")]
-    )
-    written = asyncio.Event()
-
-    add_pieces = store.add_pieces
-
-    async def noticing(message_id, pieces):
-        await add_pieces(message_id, pieces)
-        written.set()
-
-    store.add_pieces = noticing
-    conversation = begin(backend, store)
-    task = asyncio.create_task(read(conversation.send("x", HOW)))
-    await written.wait()
-    assert (await on_disk(store, conversation))[-1].text == "Lettuce"
-    gate.set()
-    await task
 
 
 async def test_regenerating_adds_a_version_and_keeps_the_old_one(store):
@@ -210,21 +175,6 @@ async def test_editing_a_prompt_makes_a_sibling_and_answers_it(store):
     assert (prompt.text, prompt.version, prompt.versions, reply.text) == ("second", 2, 2, "Two.")
     assert [m.text for m in backend.requests[1].messages] == ["second"]
     assert len(await store.tree(conversation.header.session_id)) == 4
-
-
-@pytest.mark.parametrize(("product", "last"), [(Product.LLAMA_CPP, "Let"), (Product.LM_STUDIO, CONTINUE)])
-async def test_continuing_begins_with_what_had_come(store, product, last):
-    backend = ScriptedBackend(
-        [TextDelta(text="Let"), StreamInterrupted("cut")],
-        [TextDelta(text="tuce"), StreamFinished(reason="stop")],
-    )
-    conversation = begin(backend, store)
-    how = HowToAsk(target=Target(endpoint=ENDPOINT, product=product, model=model()))
-    await read(conversation.send("x", how))
-    await read(conversation.resume(conversation.messages[-1].message_id, how))
-    reply = (await on_disk(store, conversation))[-1]
-    assert (reply.text, reply.state) == ("Lettuce", AnswerState.COMPLETE)
-    assert backend.requests[1].messages[-1].text.startswith(last)
 
 
 async def test_two_turns_at_once_in_one_session_are_refused(store):

@@ -212,14 +212,6 @@ async def test_its_end_is_the_engines_end(backend, engine, inner):
     assert engine.state is EngineState.OFF
 
 
-async def test_the_rest_is_the_real_backends(backend, inner):
-    backend.allow("gpu-box")
-    assert inner.allowed == ["gpu-box"]
-    assert backend.metrics() == inner.metrics()
-    assert backend.budget() == inner.budget()
-    assert (await backend.try_key(ENDPOINT, "sk-good")).verdict is Verdict.READY
-
-
 async def test_a_window_reaches_the_engine(backend, engine):
     await engine.start(BIG)
     await backend.load(TOLD, context=1024)

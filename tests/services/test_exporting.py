@@ -145,15 +145,6 @@ async def test_json_always_has_all_branches_and_the_path_apart(store, library):
     assert sorted(places) == list(range(6))
 
 
-async def test_a_session_without_branches_is_the_same_with_them(store, library):
-    (one,) = await chats(store, "one")
-    session = await store.open_session(one)
-    assert await library.exporter.export_text(
-        session, ExportAs(with_branches=True)
-    ) == await library.exporter.export_text(session)
-    assert "branches" not in json.loads(await library.exporter.export_text(session, ExportAs(form="json")))
-
-
 async def test_what_is_shown_and_not_on_the_disk_is_exported_too(store, library):
     """An answer that arrives, or a message that a full disk did not take."""
     session = await store.open_session(await branched(store))

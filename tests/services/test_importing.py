@@ -22,7 +22,7 @@ from lmchat.services.library import Library
 from lmchat.storage import import_, write
 from lmchat.storage.import_ import DiskFiles
 from lmchat.storage.store import SqliteStore
-from tests.support.chats import Clock, answer, faults_in, fill_long, header, reply, say, store_at
+from tests.support.chats import Clock, answer, faults_in, header, reply, say, store_at
 
 LIST = [{"role": "user", "content": "Which vegetables?"}, {"role": "assistant", "content": "Lettuce."}]
 
@@ -318,20 +318,6 @@ async def test_two_that_import_the_same_at_once_have_it_once(tmp_path):
         await one.aclose()
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(120)
-@pytest.mark.parametrize("ending", ["json", "md"])
-async def test_ten_thousand_messages_come_out_and_back(tmp_path, store, other, ending):
-    talk = await fill_long(store, 10_000)
-    (listed,) = await store.list_sessions()
-    session = await store.open_session(listed.session_id)
-    path = await library(store).exporter.export_file(session, tmp_path / f"long.{ending}")
-    (one,) = await bring(Importer(other, DiskFiles()), str(path))
-    assert one.header.message_count == 10_000
-    end = await other.open_end(listed.session_id, count=2)
-    assert [message.message_id for message in end.messages] == [one.message_id for one in talk[-2:]]
-
-
 @pytest.mark.rule("R-35")
 async def test_files_are_opened_to_read_only_and_stay_as_they_are(tmp_path, importer, monkeypatch):
     path = file_of(tmp_path, [*LIST, {"role": "alien", "content": "x"}])
@@ -349,28 +335,6 @@ async def test_files_are_opened_to_read_only_and_stay_as_they_are(tmp_path, impo
     assert all(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC) == 0 for flags in opened)
     assert state_of(tmp_path / "talk.json") == before
     assert [left.where for left in one.skipped] == ["message 3"]
-
-
-@pytest.mark.parametrize("kind", ["pipe", "broken link", "circle of links", "device", "socket name"])
-async def test_what_is_no_ordinary_file_is_refused_and_not_waited_for(tmp_path, importer, kind):
-    path = tmp_path / "odd.json"
-    if kind == "pipe":
-        os.mkfifo(path)
-    elif kind == "broken link":
-        path.symlink_to(tmp_path / "nothing")
-    elif kind == "circle of links":
-        path.symlink_to(path)
-    elif kind == "device":
-        path.symlink_to("/dev/zero")
-    done = await importer.bring([str(path)])
-    assert done.imported == []
-    assert "cannot be read" in done.refused[0][1].message
-
-
-async def test_a_link_to_a_file_is_followed(tmp_path, importer):
-    target = file_of(tmp_path)
-    (tmp_path / "link.json").symlink_to(target)
-    assert len(await bring(importer, str(tmp_path / "link.json"))) == 1
 
 
 async def test_a_file_that_is_too_large_is_refused_unread(tmp_path, importer, monkeypatch):
@@ -409,12 +373,3 @@ async def test_a_backup_of_all_sessions_comes_back_as_it_was(tmp_path, store, ot
         str(tmp_path / "backup"),
     )
     assert await other.list_sessions() == await store.list_sessions()
-
-
-async def test_a_store_that_cannot_be_opened_ends_it_with_one_sentence(tmp_path):
-    (tmp_path / "file").write_text("")
-    store = SqliteStore(tmp_path / "file" / "sessions.db")
-    names = [file_of(tmp_path, name=f"{number}.json") for number in range(5)]
-    done = await Importer(store, DiskFiles()).bring(names)
-    assert (done.imported, len(done.refused), done.untried) == ([], 1, names[1:])
-    await store.aclose()

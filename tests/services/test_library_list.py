@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from msgspec.structs import replace
 
-from lmchat.errors import FileRefused, SessionNotFound
+from lmchat.errors import FileRefused
 from lmchat.files import path_of
 from lmchat.services.library import (
     Library,
@@ -105,13 +105,6 @@ async def test_deletions_are_undone_last_first_also_after_a_restart(store, libra
     assert await library.undo_delete() is None
     assert await later.undo_delete() is None
     assert len(await library.every_id()) == 2
-
-
-async def test_what_is_purged_is_gone(store, library):
-    (one,) = await chats(store, "one")
-    await library.purge(one)
-    with pytest.raises(SessionNotFound):
-        await library.store.find(one[:6])
 
 
 def test_sessions_that_are_in_memory_only_stand_on_top_once():

@@ -9,7 +9,7 @@ import pytest
 
 from lmchat.config.settings import ChatSettings
 from lmchat.domain.message import Role
-from lmchat.errors import RequestInvalid, StoreUnavailable
+from lmchat.errors import StoreUnavailable
 from lmchat.services.open_sessions import FIRST_READ, OpenSessions
 from tests.support.chats import GatedStore, fill_long
 from tests.support.scripted_backend import ScriptedBackend, answer, target
@@ -82,14 +82,6 @@ async def test_a_full_window_keeps_the_newest_and_counts_all_that_is_left_out(st
     assert sessions.plan().left_out >= COUNT - 60
 
 
-async def test_a_refusal_counts_what_was_not_read_yet(store):
-    sessions, _ = await opened(store, context=900, auto_truncate=False)
-    store.gate.set()
-    with pytest.raises(RequestInvalid, match="The conversation needs about"):
-        await run(sessions.shown.conversation.send("and now?", sessions.how_to_ask()))
-    assert not sessions._backend.requests
-
-
 @pytest.mark.parametrize("place", [1, COUNT - 1])
 async def test_an_answer_is_given_anew_where_it_stands(store, place):
     sessions, talk = await opened(store)
@@ -130,20 +122,6 @@ async def test_many_who_wait_get_the_rest_once(store):
     second.cancel()
     store.gate.set()
     await asyncio.gather(first, third)
-    assert list(conversation.messages) == talk
-
-
-async def test_a_reading_that_was_ended_is_taken_up_by_the_next(store):
-    sessions, talk = await opened(store)
-    conversation = sessions.shown.conversation
-    reading = asyncio.create_task(conversation.fill())
-    await store.asked.wait()
-    reading.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await reading
-    assert not conversation.is_whole
-    store.gate.set()
-    await conversation.fill()
     assert list(conversation.messages) == talk
 
 

@@ -135,33 +135,14 @@ async def test_one_turn_a_session(store):
         sessions.shown.require_rest()
 
 
-async def test_a_profile_changes_only_what_it_names(store):
+async def test_a_profile_changes_what_it_names_and_a_second_one_inherits_nothing_from_it(store):
     sessions = make(store, temperature=0.7, system_prompt="Be kind.")
+    sessions.use_profile(Profile(temperature=0.0, system_prompt=""))
+    assert (sessions.how_to_ask().sampling.temperature, sessions.chat.system_prompt) == (0.0, "")
     sessions.use_profile(Profile(max_tokens=50))
     sampling = sessions.how_to_ask().sampling
-    assert (sampling.temperature, sampling.max_tokens, sessions.chat.system_prompt) == (
-        0.7,
-        50,
-        "Be kind.",
-    )
-
-
-async def test_of_two_profiles_the_second_does_not_inherit_from_the_first(store):
-    sessions = make(store, temperature=0.7, system_prompt="Be kind.")
-    sessions.use_profile(Profile(temperature=0.1, system_prompt=""))
-    assert sessions.chat.system_prompt == "", "set to nothing is set"
-    sessions.use_profile(Profile(max_tokens=50))
-    assert (sessions.chat.temperature, sessions.chat.max_tokens, sessions.chat.system_prompt) == (
-        0.7,
-        50,
-        "Be kind.",
-    )
-
-
-async def test_a_zero_of_a_profile_is_a_value(store):
-    sessions = make(store, temperature=0.7)
-    sessions.use_profile(Profile(temperature=0.0))
-    assert sessions.how_to_ask().sampling.temperature == 0.0
+    assert (sampling.temperature, sampling.max_tokens) == (0.7, 50)
+    assert sessions.chat.system_prompt == "Be kind."
 
 
 async def test_a_refused_first_prompt_leaves_no_session_and_no_title(store):
