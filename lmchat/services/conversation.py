@@ -303,7 +303,7 @@ class Conversation:
         answer = self._begin(asking, versions)
         state, failure = AnswerState.STOPPED, None
         try:
-            await self._save_queue.begin_answer(self.header, answer, asking.path)
+            await self._save_queue.begin_answer(self.header, answer)
             yield AnswerBegun(message=answer, plan=asking.plan)
             async with (
                 PieceWriter(self._save_queue, answer.message_id) as writer,

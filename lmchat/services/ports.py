@@ -101,10 +101,7 @@ class ChatStore(Protocol):
         """Whether a message is there, also a deleted one that can be restored."""
 
     async def add_pieces(self, message_id: str, pieces: Sequence[tuple[str, str]]) -> bool:
-        """Append pieces of an answer; return whether earlier ones were lost and are written again.
-
-        After `ANEW`, the pieces replace all that was kept before.
-        """
+        """Append pieces of an answer; those after `ANEW` replace all that was kept before."""
 
     async def finish(self, session_id: str, message: ChatMessage) -> None:
         """Write an ended answer durably; its pieces are dropped."""

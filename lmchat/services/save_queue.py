@@ -28,8 +28,6 @@ class _Entry(Struct, frozen=True, kw_only=True):
     message: ChatMessage
     before: Sequence[ChatMessage]
     """The path up to it, root first."""
-    is_begun: bool = False
-    """Whether it is a running answer: only the path before it is written now."""
 
 
 class SaveQueue:
@@ -42,22 +40,17 @@ class SaveQueue:
         self._again_s = again_s
         self._again: asyncio.TimerHandle | None = None
         self._missing: list[_Entry] = []
-        self._begun: dict[str, _Entry] = {}
         self._lock = asyncio.Lock()
         self._catching: asyncio.Future[None] | None = None
 
     async def save(
         self, header: SessionHeader, message: ChatMessage, before: Sequence[ChatMessage] = ()
     ) -> None:
-        """Write a prompt or an ended answer durably."""
-        self._begun.pop(message.message_id, None)
+        """Write a prompt or an ended answer durably, after the path before it where the disk lost that."""
         self._missing.append(_Entry(header=header, message=message, before=before))
         await self.catch_up()
 
-    async def begin_answer(
-        self, header: SessionHeader, answer: ChatMessage, before: Sequence[ChatMessage] = ()
-    ) -> None:
-        self._begun[answer.message_id] = _Entry(header=header, message=answer, before=before, is_begun=True)
+    async def begin_answer(self, header: SessionHeader, answer: ChatMessage) -> None:
         has_prompt = not self.is_missing(header.session_id)
         try:
             await self.store.begin_answer(header.session_id, answer, has_prompt=has_prompt)
@@ -67,13 +60,11 @@ class SaveQueue:
     async def add_pieces(self, message_id: str, pieces: Sequence[Piece]) -> bool:
         """Save pieces of a running answer; return False where they have to be tried again."""
         try:
-            was_gone = await self.store.add_pieces(message_id, pieces)
+            await self.store.add_pieces(message_id, pieces)
         except LMChatError as error:
             self._failed(error)
             return False
-        if was_gone and message_id in self._begun:
-            self._missing.append(self._begun[message_id])
-        if was_gone or self.warning is not None:
+        if self.warning is not None:
             self._catch_up_soon()  # where nothing is missing, that ends the warning
         return True
 
@@ -117,7 +108,7 @@ class SaveQueue:
 
     async def _write(self, entry: _Entry) -> None:
         """Write a message, and the path before it where the file was removed or replaced."""
-        messages = [] if entry.is_begun else [entry.message]
+        messages = [entry.message]
         parent_id = entry.message.parent_id
         if entry.before and parent_id is not None and not await self.store.has_message(parent_id):
             log.warning("what this session began with was gone from the disk; it is written again")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import deque
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 
@@ -113,28 +113,19 @@ class Speedometer:
     """Counter of tokens by second."""
 
     def __init__(self) -> None:
-        self._counts: deque[int] = deque(maxlen=KEPT_S)
-        self._second = -1
+        self._counts: Counter[int] = Counter()
 
     def restart(self) -> None:
         self._counts.clear()
-        self._second = -1
 
     def count(self, now_s: float, tokens: int = 1) -> None:
-        self._advance(now_s)
-        self._counts[-1] += tokens
+        self._counts[int(now_s)] += tokens
 
     def values(self, now_s: float) -> tuple[float, ...]:
         """Return the tokens of each whole second so far, newest last."""
-        if self._second >= 0:
-            self._advance(now_s)
-        return tuple(float(count) for count in list(self._counts)[:-1])
-
-    def _advance(self, now_s: float) -> None:
         second = int(now_s)
-        missing = second - self._second if self._second >= 0 else 1
-        self._counts.extend([0] * min(missing, KEPT_S))
-        self._second = max(second, self._second)
+        first = max(min(self._counts, default=second), second - KEPT_S + 1)
+        return tuple(float(self._counts[one]) for one in range(first, second))
 
 
 log = logging.getLogger(__name__)

@@ -8,15 +8,12 @@ from contextlib import aclosing
 
 import pytest
 
-from lmchat.domain.event import StreamFinished, TextDelta
-from lmchat.domain.message import AnswerState
 from lmchat.domain.session import Session
 from lmchat.domain.turn import ANEW
 from lmchat.errors import StoreUnavailable
 from lmchat.services.context_meter import ContextMeter
 from lmchat.services.conversation import Conversation, HowToAsk
 from lmchat.services.save_queue import PieceWriter, SaveQueue
-from lmchat.storage.store import SqliteStore
 from tests.support.chats import header, store_at
 from tests.support.scripted_backend import ScriptedBackend, answer, target
 
@@ -118,40 +115,3 @@ async def test_what_another_window_purges_comes_back_whole_where_the_talk_goes_o
     await other.aclose()
     await said(conversation, "second")
     assert len(await on_disk(tmp_path, conversation)) == 4
-
-
-class Noticing(SqliteStore):
-    """A store that says when pieces were added, and when a session is whole again."""
-
-    added: asyncio.Event
-
-    async def add_pieces(self, message_id, pieces):
-        was_gone = await super().add_pieces(message_id, pieces)
-        self.added.set()
-        return was_gone
-
-
-async def test_a_session_whose_folder_goes_while_an_answer_streams_is_there_again_before_its_end(tmp_path):
-    store = Noticing(tmp_path / "lmchat" / "sessions.db")
-    store.added = asyncio.Event()
-    gates = [asyncio.Event(), asyncio.Event()]
-    script = [TextDelta(text="so "), gates[0], TextDelta(text="far"), gates[1], StreamFinished(reason="stop")]
-    save_queue = SaveQueue(store)
-    conversation = conversation_of(ScriptedBackend(answer("One."), script), save_queue)
-    await said(conversation, "first")
-    store.added.clear()
-    turn = asyncio.create_task(said(conversation, "second"))
-    await store.added.wait()
-    shutil.rmtree(tmp_path / "lmchat")
-    store.added.clear()
-    gates[0].set()
-    await store.added.wait()
-    await save_queue.catch_up()
-    texts = [message.text for message in await on_disk(tmp_path, conversation)]
-    assert texts == ["first", "One.", "second"]  # the answer's own file holds the rest
-    gates[1].set()
-    await turn
-    kept = await on_disk(tmp_path, conversation)
-    assert [message.text for message in kept] == ["first", "One.", "second", "so far"]
-    assert kept[-1].state is AnswerState.COMPLETE
-    await store.aclose()

@@ -6,7 +6,6 @@ import asyncio
 from dataclasses import dataclass, field
 
 import pytest
-from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState, ChatMessage, Role, new_id, now, text_message
 from lmchat.domain.session import SessionHeader
@@ -42,7 +41,6 @@ class Disk:
     begun: list[str] = field(default_factory=list)
     broken: dict[str, Exception] = field(default_factory=dict)
     gate: asyncio.Event | None = None
-    look: asyncio.Event | None = None
     begins: asyncio.Event = field(default_factory=asyncio.Event)
     writers: int = 0
     most_writers: int = 0
@@ -67,12 +65,6 @@ class Disk:
         await self._write(session_id, message.model)
 
     async def has_message(self, message_id):
-        self.begins.set()
-        if self.look is not None:
-            await self.look.wait()
-        return True
-
-    async def add_pieces(self, message_id, pieces):
         return True
 
     async def begin_answer(self, session_id, message, *, has_prompt=True):
@@ -163,18 +155,3 @@ async def test_figures_that_cannot_be_kept_are_worth_no_warning():
     save_queue = SaveQueue(Disk())
     await save_queue.add_ledger(object())
     assert save_queue.warning is None
-
-
-async def test_an_answer_that_ends_while_what_it_follows_is_looked_for_is_written_whole_and_once():
-    disk = Disk(look=asyncio.Event())
-    save_queue = SaveQueue(disk)
-    said = replace(prompt("1"), message_id="p")
-    begun = replace(ended("begun"), message_id="m", parent_id="p")
-    await save_queue.begin_answer(header("a"), begun, [said])
-    await save_queue.add_pieces("m", [("text", "Hel")])  # its file was gone
-    await disk.begins.wait()
-    end = asyncio.create_task(save_queue.save(header("a"), replace(begun, model="ended"), [said]))
-    await asyncio.sleep(0)
-    disk.look.set()
-    await end
-    assert disk.written == [("a", "ended")]
