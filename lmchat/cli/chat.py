@@ -18,11 +18,12 @@ from lmchat.domain.server import Endpoint
 from lmchat.domain.telemetry import Metrics
 from lmchat.services.candidates import Catalogue
 from lmchat.services.doctor import Examination
+from lmchat.services.engine_backend import EngineBackend
 from lmchat.services.importing import Importer
 from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
 from lmchat.services.open_sessions import OpenSessions
-from lmchat.services.ports import Backend, ChatStore, Engine, Late, late_backend
+from lmchat.services.ports import Backend, ChatStore, Engine, Late
 from lmchat.services.server_launcher import ServerLauncher
 from lmchat.services.workspace import Outside, Workspace
 from lmchat.storage import state as remembered_file
@@ -107,7 +108,12 @@ def _make_workspace(
         keys = wiring.keys_of(context)
         keys.load(is_apart=True)
         notices.extend(keys.warnings)
-        return wiring.make_backend(context, settings, has_engine=True)
+        return wiring.make_backend(context, settings)
+
+    def engine() -> Engine | None:
+        from lmchat.cli.wiring import engine_slot
+
+        return engine_slot(context).made
 
     async def make_engine() -> Engine:
         from lmchat.cli.wiring import engine_slot
@@ -120,7 +126,7 @@ def _make_workspace(
 
         return make_importer(store)
 
-    backend = late_backend(make_backend)
+    backend = EngineBackend(make_backend, engine)
     return Workspace(
         settings=settings,
         backend=backend.port,
@@ -140,7 +146,7 @@ def _make_workspace(
     )
 
 
-def _outside(context: Context, settings: Settings, backend: Late[Backend], write: Write) -> Outside:
+def _outside(context: Context, settings: Settings, backend: EngineBackend, write: Write) -> Outside:
     environ = context.environ
     clipboard = Clipboard(environ=environ, write=write, file=context.paths.state_dir / "copied.txt")
 

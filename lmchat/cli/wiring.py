@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from functools import cache
+from functools import cache, partial
 from typing import Any, cast
 
 from msgspec import Struct
@@ -15,7 +15,7 @@ from lmchat.cli.keys import Keys
 from lmchat.cli.target import metrics_kept, places_of_variables
 from lmchat.config.settings import Settings
 from lmchat.domain.candidate import Remembered
-from lmchat.services.engine_backend import with_engine
+from lmchat.services.engine_backend import EngineBackend
 from lmchat.services.library import Library
 from lmchat.services.ports import Backend, Engine, Late
 from lmchat.storage import state as remembered_file
@@ -48,7 +48,9 @@ async def open_world(context: Context, *, is_kept: bool | None = None) -> AsyncI
         context.output.note(f"lmchat: {warning}")
     remembered, _ = await asyncio.to_thread(remembered_file.load, context.paths.remembered_file)
     store = make_store(context, is_kept=is_kept)
-    backend = make_backend(context, settings, has_engine=context.is_local)
+    make = partial(make_backend, context, settings)
+    with_engine = EngineBackend(make, lambda: engine_slot(context).made)
+    backend = with_engine.port if context.is_local else make()
     async with aclosing(store), metrics_kept(backend.metrics, store.metrics.add), aclosing(backend):
         yield World(settings=settings, backend=backend, store=store, remembered=remembered)
 
@@ -75,8 +77,8 @@ def keys_of(context: Context) -> Keys:
     return Keys(context.loaded, context.environ, Credentials(context.paths.credentials_file))
 
 
-def make_backend(context: Context, settings: Settings, *, has_engine: bool = False) -> Backend:
-    """Return the proxy client, optionally with the built-in engine; imports httpx."""
+def make_backend(context: Context, settings: Settings) -> Backend:
+    """Return the proxy client; imports httpx."""
     from lmchat.proxy.client import ProxyClient
 
     keys = keys_of(context)
@@ -84,7 +86,7 @@ def make_backend(context: Context, settings: Settings, *, has_engine: bool = Fal
         settings, key_for=keys.key_for, cache_file=context.paths.models_file, is_lasting=keys.is_lasting
     )
     client.expect(places_of_variables(context.environ))
-    return with_engine(client, lambda: engine_slot(context).made) if has_engine else client
+    return client
 
 
 @cache

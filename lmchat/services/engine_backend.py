@@ -1,4 +1,4 @@
-"""Backend with the built-in engine among its servers."""
+"""Backend that is made late, with the built-in engine among its servers."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from lmchat.domain.engine import EngineState, ModelFile
 from lmchat.domain.event import ModelLoading, StreamEvent
 from lmchat.domain.request import ChatRequest
 from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, ModelList, Product, Verdict
+from lmchat.domain.telemetry import Budget, Metrics
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable, StreamInterrupted
-from lmchat.services.ports import Backend, Engine
+from lmchat.services.ports import Backend, Engine, Late
 
 STARTS_AGAIN = "The next try starts it again."
 _EXIT_WAIT_S = 1.0
@@ -23,45 +24,72 @@ _VERDICTS = {EngineState.OFF: Verdict.NO_MODEL, EngineState.CRASHED: Verdict.SER
 _STATES = {EngineState.READY: LoadState.LOADED, EngineState.LOADING: LoadState.LOADING}
 
 
-def with_engine(backend: Backend, engine: Callable[[], Engine | None]) -> Backend:
-    """Return a backend that has the built-in engine among its servers, as soon as `engine` returns one."""
-    return cast("Backend", EngineBackend(backend, engine))
-
-
 class EngineBackend:
-    """Backend that answers for the engine's address, and passes everything else on to another one."""
+    """Backend that is made when it is first needed, with the built-in engine among its servers."""
 
-    def __init__(self, backend: Backend, engine: Callable[[], Engine | None]) -> None:
-        self._backend = backend
+    def __init__(self, make: Callable[[], Backend], engine: Callable[[], Engine | None]) -> None:
+        """`engine` returns the built-in engine as soon as there is one."""
+        self._late = Late(make)
+        self._allowed: list[str] = []
         self._engine = engine
         self._last: tuple[ModelInfo, ...] = ()
         self._streams = 0
         self._is_idle = asyncio.Event()
         self._is_idle.set()
 
+    @property
+    def port(self) -> Backend:
+        return cast("Backend", self)
+
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._backend, name)
+        return getattr(self._late, name)
+
+    async def ready(self) -> Backend:
+        """Make the backend, and return this one."""
+        await self._made()
+        return self.port
+
+    async def _made(self) -> Backend:
+        backend = await self._late.ready()
+        while self._allowed:
+            backend.allow(self._allowed.pop())
+        return backend
+
+    def allow(self, host: str) -> None:
+        if self._late.made is None:
+            self._allowed.append(host)
+        else:
+            self._late.made.allow(host)
+
+    def metrics(self) -> Metrics:
+        return self._late.made.metrics() if self._late.made else Metrics()
+
+    def budget(self) -> Budget | None:
+        return self._late.made.budget() if self._late.made else None
 
     async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[Candidate, ...]:
-        found = await self._backend.detect(expected=expected)
-        engine = self._engine()
+        backend = await self._made()
+        found, engine = await backend.detect(expected=expected), self._engine()
         if engine is None or engine.endpoint is None:
             return found
         others = [one for one in found if one.endpoint != engine.endpoint]
         return (await self._look_at(engine, engine.endpoint), *others)
 
     async def check(self, endpoint: Endpoint) -> Candidate:
-        engine = self._engine_at(endpoint)
-        return await (self._look_at(engine, endpoint) if engine else self._backend.check(endpoint))
+        backend, engine = await self._at(endpoint)
+        return await (self._look_at(engine, endpoint) if engine else backend.check(endpoint))
 
     async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList:
         """List the models of one server; the engine can serve every file of this disk."""
-        if engine := self._engine_at(endpoint):
-            return ModelList(models=(await self._look_at(engine, endpoint, is_refresh=is_refresh)).models)
-        return await self._backend.models(endpoint, is_refresh=is_refresh)
+        backend, engine = await self._at(endpoint)
+        if engine is None:
+            return await backend.models(endpoint, is_refresh=is_refresh)
+        return ModelList(models=(await self._look_at(engine, endpoint, is_refresh=is_refresh)).models)
 
     def cached_models(self) -> ModelList:
-        listed, engine = self._backend.cached_models(), self._engine()
+        if self._late.made is None:
+            return ModelList(models=())
+        listed, engine = self._late.made.cached_models(), self._engine()
         if engine is None or engine.endpoint is None:
             return listed
         others = (one for one in listed.models if one.endpoint != engine.endpoint)
@@ -74,14 +102,14 @@ class EngineBackend:
             EngineUnavailable: it cannot be started.
             StreamInterrupted: it has crashed; also whatever the real backend raises.
         """
-        engine = self._engine_at(request.endpoint)
+        backend, engine = await self._at(request.endpoint)
         if engine is not None and not _serves(engine, request.model):
             yield ModelLoading()
             await self._start(engine, request.model)
         self._streams += engine is not None
         self._settle()
         try:
-            async with aclosing(self._backend.stream(request)) as events:
+            async with aclosing(backend.stream(request)) as events:
                 async for event in events:
                     yield event
         except (ServerUnavailable, StreamInterrupted) as error:
@@ -99,10 +127,10 @@ class EngineBackend:
 
     async def count_tokens(self, request: ChatRequest) -> int | None:
         """Return the tokens of a prompt; None while the engine does not serve that model."""
-        engine = self._engine_at(request.endpoint)
+        backend, engine = await self._at(request.endpoint)
         if engine is not None and not _serves(engine, request.model):
             return None
-        return await self._backend.count_tokens(request)
+        return await backend.count_tokens(request)
 
     async def load(
         self,
@@ -112,23 +140,25 @@ class EngineBackend:
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
         """Load a model; the engine does so when no answer is running on it any more."""
-        if engine := self._engine_at(model.endpoint):
-            await self._start(engine, model.model_id, context=context)
+        backend, engine = await self._at(model.endpoint)
+        if engine is None:
+            await backend.load(model, context=context, on_progress=on_progress)
         else:
-            await self._backend.load(model, context=context, on_progress=on_progress)
+            await self._start(engine, model.model_id, context=context)
 
     async def unload(self, model: ModelInfo) -> None:
-        engine = self._engine_at(model.endpoint)
-        await (engine.unload() if engine else self._backend.unload(model))
+        backend, engine = await self._at(model.endpoint)
+        await (engine.unload() if engine else backend.unload(model))
 
     async def aclose(self) -> None:
-        await self._backend.aclose()
-        if engine := self._engine():
+        await self._late.aclose()
+        if self._late.made is not None and (engine := self._engine()):
             await engine.stop()
 
-    def _engine_at(self, endpoint: Endpoint) -> Engine | None:
-        engine = self._engine()
-        return engine if engine is not None and engine.endpoint == endpoint else None
+    async def _at(self, endpoint: Endpoint) -> tuple[Backend, Engine | None]:
+        """Return the backend, and the engine where the address is that of the engine."""
+        backend, engine = await self._made(), self._engine()
+        return backend, engine if engine is not None and engine.endpoint == endpoint else None
 
     async def _start(self, engine: Engine, name: str, *, context: int | None = None) -> None:
         model = engine.model
@@ -160,12 +190,13 @@ class EngineBackend:
         return replace(seen, product=Product.BUILT_IN, models=self._last, next_step=step, is_own=True)
 
     async def _answer(self, endpoint: Endpoint, *, is_refresh: bool) -> Candidate | None:
+        backend = await self._made()
         if is_refresh:
             try:
-                await self._backend.models(endpoint, is_refresh=True)
+                await backend.models(endpoint, is_refresh=True)
             except LMChatError:
                 return None
-        seen = await self._backend.check(endpoint)
+        seen = await backend.check(endpoint)
         return seen if seen.verdict.is_server else None
 
 

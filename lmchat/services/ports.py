@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -210,16 +209,10 @@ MadeT = TypeVar("MadeT")
 
 
 class Late(Generic[MadeT]):
-    """Object that is made once, in a thread, when one of its coroutine methods is first called.
+    """Object that is made once, in a thread, when one of its coroutine methods is first called."""
 
-    `before` holds stand-ins for its other methods until it is made.
-    """
-
-    def __init__(
-        self, make: Callable[[], MadeT], *, before: Mapping[str, Callable[..., object]] | None = None
-    ) -> None:
+    def __init__(self, make: Callable[[], MadeT]) -> None:
         self._make = make
-        self._before = before or {}
         self._lock = asyncio.Lock()
         self.made: MadeT | None = None
 
@@ -237,8 +230,6 @@ class Late(Generic[MadeT]):
     def __getattr__(self, name: str) -> Any:
         if self.made is not None:
             return getattr(self.made, name)
-        if name in self._before:
-            return self._before[name]
 
         async def call(*arguments: object, **options: object) -> Any:
             return await getattr(await self.ready(), name)(*arguments, **options)
@@ -248,31 +239,3 @@ class Late(Generic[MadeT]):
     async def aclose(self) -> None:
         if self.made is not None:
             await cast("Any", self.made).aclose()
-
-
-def late_backend(make: Callable[[], Backend]) -> Late[Backend]:
-    """Return a backend that `make` makes when it is first needed; hosts can be allowed before."""
-    allowed: list[str] = []
-
-    def make_and_allow() -> Backend:
-        backend = make()
-        for host in allowed:
-            backend.allow(host)
-        return backend
-
-    async def stream(request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
-        async with aclosing((await late.ready()).stream(request)) as events:
-            async for event in events:
-                yield event
-
-    late = Late(
-        make_and_allow,
-        before={
-            "stream": stream,
-            "allow": allowed.append,
-            "cached_models": lambda: ModelList(models=()),
-            "metrics": Metrics,
-            "budget": lambda: None,
-        },
-    )
-    return late

@@ -13,6 +13,7 @@ from lmchat.domain.event import ModelLoading, StreamFinished, TextDelta
 from lmchat.domain.message import Role, text_message
 from lmchat.domain.request import ChatRequest
 from lmchat.domain.server import LoadState, ModelInfo, Product, Verdict
+from lmchat.domain.telemetry import Metrics
 from lmchat.errors import EngineUnavailable, ServerRejected, ServerUnavailable, StreamInterrupted
 from lmchat.services.engine_backend import EngineBackend
 from tests.support.scripted_backend import (
@@ -56,7 +57,7 @@ def inner():
 
 @pytest.fixture
 def backend(inner, engine):
-    return EngineBackend(inner, lambda: engine)
+    return EngineBackend(lambda: inner, lambda: engine)
 
 
 async def events_of(backend, asked):
@@ -65,7 +66,7 @@ async def events_of(backend, asked):
 
 
 async def test_without_an_engine_everything_is_passed_on(inner):
-    backend = EngineBackend(inner, lambda: None)
+    backend = EngineBackend(lambda: inner, lambda: None)
     assert await backend.detect() == inner.candidates
     assert await backend.check(ADDRESS) == ANSWERS
     assert (await backend.models(ENDPOINT)).models == OTHER.models
@@ -205,6 +206,7 @@ async def test_a_request_for_another_model_loads_it_first(backend, engine):
 
 
 async def test_its_end_is_the_engines_end(backend, engine, inner):
+    await backend.ready()
     await engine.start(BIG)
     await backend.aclose()
     assert inner.is_closed
@@ -228,3 +230,31 @@ async def test_the_engine_counts_for_the_model_that_it_serves_and_is_not_started
     await engine.unload()
     assert await backend.count_tokens(request("big")) is None
     assert len(inner.counts) == 1
+
+
+async def test_hosts_that_were_allowed_before_it_was_made_are_allowed(inner):
+    backend = EngineBackend(lambda: inner, lambda: None)
+    backend.allow("gpu-box")
+    assert inner.allowed == []
+    await backend.ready()
+    backend.allow("other")
+    assert inner.allowed == ["gpu-box", "other"]
+
+
+async def test_how_far_loading_is_comes_through(backend, inner):
+    heard = []
+
+    async def load(_model, *, context=None, on_progress=None):
+        on_progress(context / 2)
+
+    inner.load = load
+    await backend.load(model(), context=1, on_progress=heard.append)
+    assert heard == [0.5]
+
+
+async def test_a_stream_makes_the_backend_and_figures_do_not(inner):
+    made = []
+    late = EngineBackend(lambda: made.append(True) or inner, lambda: None)
+    assert (late.metrics(), late.budget(), late.cached_models().models, made) == (Metrics(), None, (), [])
+    assert isinstance((await events_of(late, request(endpoint=ENDPOINT)))[-1], StreamFinished)
+    assert made == [True]

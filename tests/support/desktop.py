@@ -29,12 +29,11 @@ from lmchat.proxy.client import ProxyClient
 from lmchat.proxy.http import Connections
 from lmchat.services.candidates import Catalogue
 from lmchat.services.doctor import Check, Examination
-from lmchat.services.engine_backend import with_engine
+from lmchat.services.engine_backend import EngineBackend
 from lmchat.services.importing import Importer
 from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
 from lmchat.services.open_sessions import OpenSessions
-from lmchat.services.ports import late_backend
 from lmchat.services.workspace import Outside, Workspace
 from lmchat.storage.credentials import Credentials
 from lmchat.storage.import_ import DiskFiles, read_as_block
@@ -137,7 +136,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
     backend = backend or ScriptedBackend()
     settings = settings or Settings(ui=UiSettings(reduced_motion=True))
     store = store or SqliteStore(folder / "sessions.db")
-    late = late_backend(lambda: with_engine(backend, lambda: engine)).port
+    late = EngineBackend(lambda: backend, lambda: engine).port
     seen = Desktop(None, None, backend, store, folder)  # type: ignore[arg-type]
     seen.app = LMChatApp(
         Workspace(
