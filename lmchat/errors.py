@@ -4,11 +4,7 @@ from __future__ import annotations
 
 
 class LMChatError(Exception):
-    """The root of everything that lmchat itself raises.
-
-    `str(error)` is one clear sentence for a person. Texts in it that came from outside may hold anything:
-    who shows them passes them through `safe_text`.
-    """
+    """Root of all errors of lmchat; `str(error)` is one sentence, which needs `safe_text` to be shown."""
 
     kind = "error"  # one word for scripts, as in the `error` field of the JSON form
     exit_code = 1  # exit code of the command line
@@ -18,18 +14,17 @@ class LMChatError(Exception):
         self.message = message  # one sentence: what happened
         self.hint = hint  # one sentence: the next step; empty where there is none
         self.details = details
-        """Technical details, shown on request only; never a key, never the text of a chat."""
+        """Shown on request only; never a key, never the text of a chat."""
         if kind is not None:
             self.kind = kind
 
     @property
     def words(self) -> str:
-        """Message and hint on one line."""
         return f"{self.message} {self.hint}".rstrip()
 
 
 class ConfigError(LMChatError):
-    """The configuration cannot be used; the message names file, line and reason."""
+    """The configuration cannot be used."""
 
     kind = "config"
     exit_code = 2
@@ -43,21 +38,21 @@ class WrongUse(LMChatError):
 
 
 class RequestInvalid(LMChatError):
-    """A request was refused before anything was sent, because a part of it is not valid."""
+    """A part of a request is not valid; nothing was sent."""
 
     kind = "bad_request"
     exit_code = 2
 
 
 class EndpointNotAllowed(LMChatError):
-    """The allow-list refused an address; the message starts with "Endpoint not allowed"."""
+    """The allow-list refused an address."""
 
     kind = "not_allowed"
     exit_code = 2
 
 
 class BodyTooLarge(LMChatError):
-    """A request is larger than the limit; refused before a byte was sent."""
+    """A request is larger than the limit; nothing was sent."""
 
     kind = "too_large"
 
@@ -80,13 +75,13 @@ class NoServerFound(LMChatError):
 
 
 class ServerUnavailable(LMChatError):
-    """Nothing answers at an address, or not in time; kinds `offline`, `timeout`, `loading`."""
+    """Nothing answers at an address, or not in time."""
 
     kind = "offline"
 
 
 class ServerRejected(LMChatError):
-    """The server answered with an error; kinds as in the status table (`auth`, `model_missing`, …)."""
+    """The server answered with an error; its kinds are those of `proxy/refusals.py`."""
 
     kind = "server_error"
 
@@ -101,16 +96,16 @@ class ServerRejected(LMChatError):
         retry_after_s: float | None = None,
     ) -> None:
         super().__init__(message, hint=hint, details=details, kind=kind)
-        self.param = ""  # the field of the request that it is about, where the server names one
-        self.status = status  # HTTP status; None where the error came inside a stream
-        self.retry_after_s = retry_after_s  # seconds that the server asked us to wait, None where it did not
+        self.param = ""  # field of the request that the server names
+        self.status = status  # None where the error came inside a stream
+        self.retry_after_s = retry_after_s  # time that the server asks to wait
         self.needed_tokens: int | None = None
-        """Tokens of a prompt that was too long, where the server counted them."""
-        self.room_tokens: int | None = None  # the window that it was too long for, where the server named it
+        """Tokens of a prompt that was too long for a window of `room_tokens`, where the server says so."""
+        self.room_tokens: int | None = None
 
 
 class StreamInterrupted(LMChatError):
-    """A stream broke off after it had begun; what had arrived is kept."""
+    """A stream broke off after it had begun."""
 
     kind = "interrupted"
 
@@ -122,13 +117,13 @@ class AnswerUnfit(LMChatError):
 
 
 class EngineUnavailable(LMChatError):
-    """The built-in engine, or a model for it, is not available; its kinds say which part is missing."""
+    """The built-in engine, or a model for it, is not available."""
 
     kind = "engine"
 
 
 class StoreUnavailable(LMChatError):
-    """The store cannot be opened, read or written (no room, no permission, locked, damaged)."""
+    """The store cannot be opened, read or written."""
 
     kind = "store"
 

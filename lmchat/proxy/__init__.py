@@ -1,7 +1,4 @@
-"""The only way to the network: finds model servers, asks them, streams their answers.
-
-For programs: `from lmchat.proxy import Client`. Nothing is imported before a name is asked for.
-"""
+"""The only way to the network. For programs: `from lmchat.proxy import Client`."""
 
 from __future__ import annotations
 
@@ -28,7 +25,7 @@ PLACES = {
         *("TooManyRequests", "WrongUse"),
     ),
 }
-"""Names that a program may import from here, by the module that holds them."""
+"""Public names by the module that holds them; nothing is imported before a name is asked for."""
 _MODULES = {name: module for module, names in PLACES.items() for name in names}
 __all__ = list(_MODULES)
 

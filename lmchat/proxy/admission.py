@@ -38,20 +38,11 @@ class AllowList:
             self.allow(host)
 
     def allow(self, host: str) -> None:
-        """Add "host" (any port) or "host:port".
-
-        Raises:
-            EndpointNotAllowed: it is neither.
-        """
+        """Add "host" (any port) or "host:port"; raises `EndpointNotAllowed` where it is neither."""
         self._hosts.add(_parsed(host))
 
     def check(self, endpoint: Endpoint) -> None:
-        """Refuse an address that is not allowed.
-
-        Raises:
-            EndpointNotAllowed: it is neither of this machine nor named by the user.
-            RequestInvalid: it is a provider's, and in plain text.
-        """
+        """Raise `EndpointNotAllowed`, or `RequestInvalid` for a provider in plain text."""
         # An endpoint may have been built by hand: only one that reads back as itself is what it says.
         if Endpoint.parse(endpoint.base_url) != endpoint:
             raise EndpointNotAllowed("Endpoint not allowed: write it as http://HOST:PORT")
@@ -98,7 +89,7 @@ LOOKS_PER_MINUTE = 240
 
 
 class Limiter:
-    """Moving windows for chat, and for health, models and counting: none starves the other."""
+    """Moving windows for chat, and for health, models and counting."""
 
     def __init__(self, requests_per_minute: int) -> None:
         self._limits = {
@@ -108,11 +99,7 @@ class Limiter:
         self._window = MovingWindowRateLimiter(MemoryStorage())
 
     def take(self, purpose: str, product: Product = Product.LM_STUDIO) -> None:
-        """Take one request from a budget.
-
-        Raises:
-            TooManyRequests: there is none left.
-        """
+        """Take one request from a budget, or raise `TooManyRequests`."""
         limit = self._limits[purpose]
         if self._window.hit(limit, purpose):
             return
@@ -133,16 +120,12 @@ class Limiter:
 MAX_MODEL_CHARS = 1024
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LARGEST = 2**63 - 1
-"""Of the whole numbers that servers read."""
+"""Largest whole number that servers read."""
 _RANGES = {"temperature": (0.0, 2.0), "top_p": (0.0, 1.0)}
 
 
 def check_request(request: ChatRequest, *, is_listed: bool = False) -> None:
-    """Refuse a request that no server could answer; a name that the server lists is never wrong.
-
-    Raises:
-        RequestInvalid: naming the part that is wrong.
-    """
+    """Raise `RequestInvalid` naming the part that is wrong; a name that the server lists never is."""
     if not is_listed:
         _check_model(request.model, request.product)
     _check_messages(request.messages)
@@ -150,11 +133,7 @@ def check_request(request: ChatRequest, *, is_listed: bool = False) -> None:
 
 
 def check_size(body: bytes, messages: Sequence[ChatMessage], limit_mb: float) -> None:
-    """Refuse a body that is larger than the limit.
-
-    Raises:
-        BodyTooLarge: naming the size and the largest message.
-    """
+    """Raise `BodyTooLarge` naming the size and the largest message."""
     if len(body) <= limit_mb * 1e6:
         return
     sizes = [len(message.text.encode("utf-8", "replace")) for message in messages]
@@ -205,27 +184,22 @@ def _check_whole(name: str, value: object, *, least: int | None = None) -> None:
 
 
 class Counters:
-    """Counts what this run has sent."""
+    """Counts of what this run has sent."""
 
     def __init__(self) -> None:
         self.metrics = Metrics()
-        """Counts so far."""
 
     def reset(self) -> None:
         self.metrics = Metrics()
 
     def add(self, **counts: float) -> None:
-        """Add to counts, by their names in `Metrics`."""
         self.metrics = replace(
             self.metrics, **{name: getattr(self.metrics, name) + count for name, count in counts.items()}
         )
 
 
 class Admission:
-    """Checks of a request before anything is sent: validate, allow-list, size, limiter, in this order.
-
-    The log has steps and kinds of refusals, never content.
-    """
+    """Checks before anything is sent: validate, allow-list, size, limiter. The log has no content."""
 
     def __init__(self, settings: Settings, counters: Counters) -> None:
         self._max_body_mb = settings.limits.max_body_mb
@@ -234,19 +208,11 @@ class Admission:
         self._counters = counters
 
     def check(self, endpoint: Endpoint) -> None:
-        """Ask the allow-list alone, for what may be answered without a request.
-
-        Raises:
-            EndpointNotAllowed: the address is neither of this machine nor named by the user.
-        """
+        """Ask the allow-list alone, for what may be answered without a request."""
         _step(LOOK, "allow-list", lambda: self.allowed.check(endpoint))
 
     def take_look(self, product: Product = Product.LM_STUDIO) -> None:
-        """Take one request for health or models from their budget.
-
-        Raises:
-            TooManyRequests: it is used up.
-        """
+        """Take one request for health or models from their budget, or raise `TooManyRequests`."""
         _step(LOOK, "limiter", lambda: self.limiter.take(LOOK, product))
 
     def admit(
@@ -257,14 +223,7 @@ class Admission:
         is_listed: bool,
         purpose: str = CHAT,
     ) -> int:
-        """Put a request through all steps and return the size of its body.
-
-        `is_listed` says that its model is one that the server lists: such a name may hold anything.
-
-        Raises:
-            RequestInvalid, EndpointNotAllowed, BodyTooLarge, TooManyRequests: it is refused; of chat
-                requests this is counted.
-        """
+        """Put a request through all steps and return the size of its body; listed models may have any name."""
 
         def check_body() -> int:
             body = encode(request)

@@ -40,11 +40,7 @@ or a `ChatMessage`."""
 
 
 def messages_of(messages: Messages) -> tuple[ChatMessage, ...]:
-    """Return the messages; a wrong one is refused in the words of the checks that follow.
-
-    Raises:
-        RequestInvalid: they are no messages.
-    """
+    """Return the messages, or raise `RequestInvalid`."""
     if isinstance(messages, str):
         return (text_message(Role.USER, messages),)
     if not isinstance(messages, Sequence):
@@ -178,16 +174,13 @@ class Client:
         await self.aclose()
 
     async def health(self) -> Candidate:
-        """Look at the server and return what was found; one that is away is no error.
-
-        `verdict` tells how it stands, `next_step` what helps.
-        """
+        """Look at the server; one that is away is no error. `next_step` says what helps."""
         candidates = await self._look()
         chosen = choose(candidates, model=self._model, remembered=_NOTHING).candidate
         return chosen or next((one for one in candidates if one.verdict.is_server), candidates[0])
 
     async def detect(self) -> tuple[Candidate, ...]:
-        """Look at every place where a model server usually is, all at once; the best is the first."""
+        """Look at every usual place of a model server at once; the best is the first."""
         return await self._proxy.detect(expected=(self._named,) if self._named else ())
 
     async def models(self, *, is_refresh: bool = False) -> tuple[ModelInfo, ...]:
@@ -204,9 +197,8 @@ class Client:
     ) -> None:
         """Load a model and return when it is loaded, where the server can do that.
 
-        `context` is how large its window is to be, in tokens, and `keep_loaded_s` how long it stays in memory
-        unused; a server that takes no `context` is an error. `on_progress` is told how far it is, 0 to 1,
-        where the server says.
+        `context` is the size of its window in tokens, `keep_loaded_s` how long it stays in memory unused, and
+        `on_progress` gets how far it is, 0 to 1, where the server says.
         """
         await self._proxy.load(
             await self._info(model), context=context, keep_loaded_s=keep_loaded_s, on_progress=on_progress
@@ -217,10 +209,7 @@ class Client:
         await self._proxy.unload(await self._info(model))
 
     async def chat(self, messages: Messages, *, model: str = "", **options: Unpack[Options]) -> Answer:
-        """Return the whole answer to a prompt, or to messages, oldest first.
-
-        An answer that breaks off is an error and what had come of it is gone: `stream` hands it out.
-        """
+        """Return the whole answer to a prompt, or to messages; one that breaks off is an error."""
         return await self._whole(await self._request(messages, model, options), model)
 
     async def chat_json(
@@ -234,10 +223,8 @@ class Client:
     ) -> JsonAnswer:
         """Return one JSON value that fits a JSON schema; without a schema, one JSON object.
 
-        The server is asked for it in the form that it takes, and what comes is checked here all the same. An
-        answer that does not fit is asked for once more; `AnswerUnfit` says what is wrong with the second.
-        A schema that is none is refused before anything is sent, and nothing that it names is fetched.
-        `name` is what the server is told that the value is.
+        The server is asked for it in the form that it takes, and the answer is checked here. One that does
+        not fit is asked for once more, then `AnswerUnfit` is raised. `name` is the server's name for the value.
         """
 
         async def ask(asked: Messages) -> tuple[Answer, Any, AnswerUnfit | None]:
@@ -271,16 +258,13 @@ class Client:
     async def count_tokens(
         self, messages: Messages, *, model: str = "", **options: Unpack[Options]
     ) -> int | None:
-        """Return how many tokens a prompt has, as the server counts; None where it cannot, or not now.
-
-        Nothing is loaded for it, and it is not asked while an answer of this client is on its way.
-        """
+        """Return how many tokens a prompt has, as the server counts; None where it cannot, or not now."""
         return await self._proxy.count_tokens(await self._request(messages, model, options))
 
     async def stream(
         self, messages: Messages, *, model: str = "", **options: Unpack[Options]
     ) -> AsyncGenerator[StreamEvent, None]:
-        """Yield what happens while an answer is on its way; the last event is a `StreamFinished`.
+        """Yield the events of an answer; the last is a `StreamFinished`.
 
         Read it under `contextlib.aclosing`: leaving it early closes the connection, and the server stops.
         """
@@ -345,14 +329,13 @@ class Client:
         )
 
     async def _target(self, model: str) -> Target:
-        """Return where to ask which model; looked for once, until the server is away."""
         async with self._lock:
             if model not in self._targets:
                 self._targets[model] = await self._find(model)
             return self._targets[model]
 
     async def _find(self, model: str) -> Target:
-        """Choose server and model; waits while a server loads its model."""
+        """Choose server and model; wait while a server loads its model."""
         arrival = arrive(await self._look(), model=model, remembered=_NOTHING)
         while arrival.target is not None and arrival.target.model is None and arrival.need is not Need.MODEL:
             await asyncio.sleep(_LOOK_EVERY_S)
@@ -368,7 +351,6 @@ class Client:
         return (await self._proxy.check(place),) if place else await self.detect()
 
     async def _place(self) -> Endpoint:
-        """Return the address of the server."""
         place = self._named or self._found
         if place is None:
             candidates = await self.detect()
@@ -400,7 +382,6 @@ P = ParamSpec("P")
 def _blocking(
     method: Callable[Concatenate[Client, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate[SyncClient, P], T]:
-    """Return a method of the async client as one that blocks; Ctrl-C stops it."""
 
     @wraps(method)
     def call(self: SyncClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -421,9 +402,8 @@ _CLOSED = "This client is closed."
 class SyncClient:
     """`Client` with calls that block; close it: `with SyncClient() as client`.
 
-    What it takes, returns and raises is as for `Client`: `health`, `detect`, `models`, `load`, `unload`,
-    `chat`, `chat_json` and `count_tokens` are called without `await`, and `on_progress` is called in another
-    thread. Several threads may use one.
+    Its methods are those of `Client` without `await`; `on_progress` is called in another thread. Several
+    threads may use one.
     """
 
     health = _blocking(Client.health)
@@ -466,7 +446,7 @@ class SyncClient:
     def stream(
         self, messages: Messages, *, model: str = "", **options: Unpack[Options]
     ) -> Iterator[StreamEvent]:
-        """Yield what happens while an answer is on its way; leaving the loop early closes the connection."""
+        """Yield the events of an answer; leaving the loop early closes the connection."""
         events: SimpleQueue[StreamEvent | None] = SimpleQueue()
 
         async def pump() -> None:

@@ -19,12 +19,12 @@ from lmchat.files import read_plain, write_atomically
 WRITE_EVERY_S = 60.0
 """How long an unchanged list is not written again."""
 _LASTING = ("params", "quantization", "context_max", "size_bytes", "capabilities", "owned_by", "created")
-"""Facts of a model that a quick look may leave out, and that do not change."""
+"""Facts of a model that do not change, and that a quick look may leave out."""
 _log = logging.getLogger(__name__)
 
 
 class _KnownModels(Struct, frozen=True, kw_only=True):
-    """Models of one server, and when they were fetched (seconds since 1970: it outlives the process)."""
+    """Models of one server, and when they were fetched (seconds since 1970)."""
 
     endpoint: Endpoint
     models: tuple[ModelInfo, ...]
@@ -63,7 +63,6 @@ class ModelCache:
             return True
 
     def fresh(self, endpoint: Endpoint) -> ModelList | None:
-        """Return the list of a server while it counts as fresh."""
         known = self._known.get(endpoint)
         if known is None or endpoint in self._outdated:
             return None
@@ -71,7 +70,6 @@ class ModelCache:
         return self._as_list([known]) if 0 <= self._clock() - known.fetched_s < self._ttl_s else None
 
     def stale(self, endpoint: Endpoint) -> ModelList | None:
-        """Return the last list of a server, however old, marked as stale."""
         known = self._known.get(endpoint)
         return None if known is None else replace(self._as_list([known]), is_stale=True)
 
@@ -80,7 +78,6 @@ class ModelCache:
         return next((one for one in known.models if one.model_id == model_id), None) if known else None
 
     def has_answered(self, endpoint: Endpoint, model_id: str) -> None:
-        """Take note that a model is in memory, because it has just answered."""
         if known := self._known.get(endpoint):
             models = tuple(
                 replace(one, state=LoadState.LOADED) if one.model_id == model_id else one

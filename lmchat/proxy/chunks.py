@@ -33,10 +33,10 @@ MAX_ANSWER_CHARS = 16 << 20
 """Limit for text, thought and tool calls of one answer: some days of a fast model."""
 USAGE_EVERY_S = 1.0
 _CALL_CHARS = 64
-"""Size of a piece of a tool call beside its texts: a server could send empty ones without end."""
+"""Added for each piece of a tool call: a server could send empty ones without end."""
 
 Refuse = Callable[[object], ServerRejected]
-"""Makes the error out of what a server sent in the middle of a stream."""
+"""Makes the error out of what a server sent inside a stream."""
 
 
 class ChunkReader:
@@ -66,11 +66,7 @@ class ChunkReader:
         self._chars = 0
 
     def read_run(self, payloads: Sequence[bytes], out: list[StreamEvent]) -> None:
-        """Append the events of SSE events that have data alone; what follows each other becomes one.
-
-        Raises:
-            ServerRejected, MalformedStreamError: as `read` does, behind the events of what came before.
-        """
+        """Append the events of SSE events that have data alone; neighbours become one."""
         if self.has_done or (len(payloads) >= _ENOUGH and self._read_framed(payloads, out)):
             return
         self.read(SseEvent(payloads[0]), out)
@@ -84,7 +80,7 @@ class ChunkReader:
                 self.read(SseEvent(payload), out)
 
     def read(self, event: SseEvent, out: list[StreamEvent]) -> None:
-        """Append the events of one SSE event to `out`; after `[DONE]` nothing is read any more.
+        """Append the events of one SSE event; nothing is read after `[DONE]`.
 
         Raises:
             ServerRejected: the server sent an error.
@@ -117,7 +113,6 @@ class ChunkReader:
                 self.finish_reason = text(choice.get("finish_reason")) or self.finish_reason
 
     def close(self, out: list[StreamEvent]) -> None:
-        """Append what was held back."""
         if self._splitter is not None:
             self._split(self._splitter.close(), out, 0)
             for is_thought, piece in self._retold.close(has_end=not self._splitter.is_open):
@@ -125,9 +120,7 @@ class ChunkReader:
         out += self._figures.report()
 
     def conclude(self, cut: str = "") -> StreamFinished:
-        """Decide what the end of the stream means, whatever the server left out.
-
-        `cut` says how the transport broke, and is empty where it ended cleanly.
+        """Decide what the end of the stream means (protocol.md, 3.5); `cut` says how the transport broke.
 
         Raises:
             StreamInterrupted: the answer is not complete.
@@ -155,7 +148,7 @@ class ChunkReader:
         raise ServerRejected(f"Streaming failed: the server {words}.", kind="empty_answer", hint=hint)
 
     def _read_framed(self, payloads: Sequence[bytes], out: list[StreamEvent]) -> bool:
-        """Read chunks in bulk if they differ in their text alone, and tell whether they did."""
+        """Read chunks that differ in their text alone; return whether they did."""
         texts = self._frame.texts(payloads) if self._frame else None
         if texts is None or self._frame is None:
             return False
@@ -264,7 +257,7 @@ class StreamFigures:
         self._usage = mapping(usage) or self._usage
 
     def time(self, timings: object) -> list[UsageReported]:
-        """Take the `timings` of a chunk, if it has any; return a report where one is due."""
+        """Take the `timings` of a chunk; return a report where one is due."""
         if not isinstance(timings, dict):
             return []
         self._timings = timings
@@ -275,7 +268,6 @@ class StreamFigures:
         return self.report()
 
     def report(self) -> list[UsageReported]:
-        """Return one report, or none where nothing is known."""
         usage, timings = self._usage, self._timings
         if not usage and not timings:
             return []
@@ -296,7 +288,7 @@ class StreamFigures:
 
 
 def prompt_progress(progress: object) -> list[PromptProgress]:
-    """Return how far the server has read the prompt, without what came from its cache, if it says so."""
+    """Return how far the server has read the prompt, without what came from its cache."""
     if not isinstance(progress, dict):
         return []
     total, cached, processed = (whole(progress.get(name)) or 0 for name in ("total", "cache", "processed"))
@@ -335,7 +327,7 @@ class ToolCalls:
         return ToolCallDelta(index=place, call_id=new_id, name=new_name, arguments=text(arguments))
 
     def _place(self, index: int | None, call_id: str, name: str) -> int:
-        """Return the number of the call that a fragment belongs to, which may differ from the server's."""
+        """Return the number of the call of a fragment, which may differ from the server's."""
         place = self._by_id.get((index, call_id)) if call_id else None
         if place is None and index is None and not call_id and not name:
             place = len(self._calls) - 1 if self._calls else None
@@ -359,10 +351,10 @@ class ToolCalls:
 # Python, chunks that come in large reads would take more than three times the CPU of reading them.
 
 _ENOUGH = 8
-"""Number of chunks from which on it pays to look for what they have in common."""
+"""Chunks from which on it pays to look for what they have in common."""
 _TEXTS = msgspec.json.Decoder(list[str]).decode
 _ONCE = ("tool_calls", "function_call", "refusal", "reasoning_details")
-"""Fields that say more with each chunk that repeats them."""
+"""Fields that say more with each repetition."""
 
 
 class Frame(Struct, frozen=True):
@@ -390,7 +382,7 @@ class Frame(Struct, frozen=True):
 
 
 def frame_of(payload: bytes) -> Frame | None:
-    """Return the frame of a chunk that has been read and says no more than one text or thought, else None."""
+    """Return the frame of a chunk that has been read, None unless it holds one text or thought alone."""
     try:
         chunk = decode(payload)
         first = rows(mapping(chunk).get("choices"))[0]

@@ -30,13 +30,13 @@ from lmchat.proxy.stream import Channel, Exchange
 from lmchat.proxy.wire import Dialect, body_of, encode_request
 
 COUNT_S = 2.0
-"""A count of tokens that takes longer is of no use: an estimate is at hand."""
+"""A slower count of tokens is of no use: an estimate is at hand."""
 _OF_THE_PROMPT = ("model", "messages", "response_format", "reasoning_effort", "chat_template_kwargs")
 _log = logging.getLogger(__name__)
 
 
 class ProxyClient:
-    """Talks to model servers; everything that is sent anywhere is sent from here."""
+    """Client of model servers; everything that is sent anywhere is sent from here."""
 
     def __init__(
         self,
@@ -60,17 +60,12 @@ class ProxyClient:
         self._counts: dict[tuple[str, int], set[asyncio.Timeout]] = {}
 
     def expect(self, hinted: Mapping[Product, Endpoint]) -> None:
-        """Look for products of this machine where the environment says that they listen."""
         self._hinted = hinted
         for product, endpoint in hinted.items():
             self._scout.expect(endpoint, product)
 
     async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[Candidate, ...]:
-        """Look at every known place at once, own endpoints first; best candidate first.
-
-        Raises:
-            TooManyRequests: the budget for looking is used up.
-        """
+        """Look at every known place at once; best candidate first."""
         self._admission.take_look()
         await self._remember()
         where = places(expected, await asyncio.to_thread(hinted_port), self._hinted)
@@ -78,12 +73,7 @@ class ProxyClient:
         return tuple([await self._keep(candidate) for candidate in found])
 
     async def check(self, endpoint: Endpoint) -> Candidate:
-        """Look at one place with as few requests as possible; never raises for a server that is away.
-
-        Raises:
-            EndpointNotAllowed: the allow-list refuses it.
-            TooManyRequests: the budget for looking is used up.
-        """
+        """Look at one place with as few requests as possible; one that is away is no error."""
         return await self._check(endpoint, key=None)
 
     async def try_key(self, endpoint: Endpoint, key: str) -> Candidate:
@@ -91,12 +81,7 @@ class ProxyClient:
         return await self._check(endpoint, key=key)
 
     async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList:
-        """List the models of one server: from the cache where it is fresh, a stale list where it is away.
-
-        Raises:
-            ServerUnavailable: it is away, and nothing is known of it.
-            ServerRejected: it refuses.
-        """
+        """List the models of one server: from the cache where it is fresh, a stale list where it is away."""
         self._admission.check(endpoint)
         await self._remember()
         fresh = None if is_refresh else self._cache.fresh(endpoint)
@@ -124,11 +109,7 @@ class ProxyClient:
         keep_loaded_s: int | None = None,
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
-        """Load a model and return when it is loaded; cancelled, it stops loading where the server lets it.
-
-        `context` is how large its window is to be, `keep_loaded_s` how long it stays unused, else as the
-        settings say. `on_progress` gets how far it is, 0 to 1, where the server says.
-        """
+        """Load a model and return when it is loaded; cancelled, it stops loading where the server lets it."""
         keep_s = self._settings.chat.keep_loaded_s if keep_loaded_s is None else keep_loaded_s
         how, server = HowToLoad(context=context, keep_loaded_s=keep_s), server_of(model.product)
         server.check_load(how)
@@ -144,10 +125,6 @@ class ProxyClient:
         """Return what the server counts; None where it cannot, is busy, or would have to load the model.
 
         An answer that begins ends the count (R-25).
-
-        Raises:
-            RequestInvalid, EndpointNotAllowed, BodyTooLarge, TooManyRequests: before anything is sent.
-            ServerUnavailable, ServerRejected: it is away, or refuses the request.
         """
         server, endpoint, model = server_of(request.product), request.endpoint, self._model(request)
         is_in_memory = not server.loads_on_demand or (model and model.state is LoadState.LOADED)
@@ -169,12 +146,7 @@ class ProxyClient:
             running.discard(limit)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
-        """Send a turn and yield its events; the last is `StreamFinished`. Close it with `aclosing`.
-
-        Raises:
-            RequestInvalid, EndpointNotAllowed, BodyTooLarge, TooManyRequests: before anything is sent.
-            ServerUnavailable, ServerRejected, StreamInterrupted: afterwards.
-        """
+        """Send a turn and yield its events; the last is `StreamFinished`. Close it with `aclosing`."""
         exchange = self._admit(request)
         task = asyncio.create_task(self._run(exchange), name="chat request")
         try:
@@ -208,7 +180,7 @@ class ProxyClient:
         return await self._keep(await self._scout.check(endpoint, key=key))
 
     async def _remember(self) -> None:
-        """Learn from the cache of earlier runs which product stood where: who is away keeps its name."""
+        """Learn which product stood where: who is away keeps its name."""
         if await self._cache.ready():
             for model in self._cache.everything().models:
                 self._scout.expect(model.endpoint, model.product)
@@ -229,7 +201,6 @@ class ProxyClient:
         return replace(candidate, models=await self._cache.put(candidate.endpoint, candidate.models))
 
     def _site_to_change(self, model: ModelInfo) -> Site:
-        """Return the server of a model that is to be loaded or unloaded, after the checks."""
         self._admission.check(model.endpoint)
         self._admission.take_look(model.product)
         return self._scout.site(model.endpoint, model.product)
@@ -257,7 +228,7 @@ class ProxyClient:
         )
 
     async def _run(self, exchange: Exchange) -> None:
-        """Run in the task that owns the response; the channel carries its events and its error."""
+        """Run in the task that owns the response (R-28); events and error go into the channel."""
         request, channel, started_s = exchange.request, exchange.channel, None
         try:
             for count in self._counts.pop(request.endpoint.place, ()):
@@ -292,7 +263,7 @@ class ProxyClient:
 
     @asynccontextmanager
     async def _turn(self, endpoint: Endpoint, on_wait: Callable[[], None]) -> AsyncIterator[None]:
-        """Wait for the turn at a server and hold it (R-25), whatever its addresses are called."""
+        """Hold the turn at a server (R-25), whatever its addresses are called."""
         if not endpoint.is_near:
             yield
             return
@@ -327,7 +298,6 @@ class ProxyClient:
         return encode_request(request, self._fields(request), self._dialect(request))
 
     def _new_notes(self, request: ChatRequest) -> list[str]:
-        """Say what of the settings is not sent, where that was not yet said of this model."""
         notes = server_of(request.product).left_out(request.sampling, self._model(request))
         about = {note: (request.endpoint, request.model, note) for note in notes}
         new = [note for note in notes if about[note] not in self._notes]

@@ -18,7 +18,7 @@ from lmchat.files import path_of, read_plain
 VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 """Environment variables that name certificates for all programs."""
 MAX_BYTES = 4 << 20
-"""Longest file of certificates; all authorities of the world are a quarter of a megabyte."""
+"""Longest file of certificates; all authorities of the world are 250 kB."""
 TRANSPORT_ERRORS = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError)
 """All that httpx and the sockets below it raise."""
 _UNKNOWN_NAME = (
@@ -76,7 +76,7 @@ def unavailable(error: BaseException, endpoint: Endpoint) -> ServerUnavailable:
 
 
 def is_refused(error: BaseException) -> bool:
-    """Whether a refused connection is among the causes."""
+    """Tell whether a refused connection is among the causes."""
     return any(isinstance(one, ConnectionRefusedError) for one in _causes(error))
 
 
@@ -134,13 +134,10 @@ def _tls_failure(failure: ssl.SSLError, endpoint: Endpoint) -> tuple[str, str]:
 
 
 def trusted(ca_file: str = "") -> ssl.SSLContext:
-    """Return what an https server has to convince; reads files.
+    """Return the certificates that https servers are judged by; reads files.
 
-    `SSL_CERT_FILE` and `SSL_CERT_DIR` replace the usual certificates, as with other programs; `ca_file` is
-    added to whatever holds.
-
-    Raises:
-        ServerUnavailable: a file that is named cannot be read, or holds no certificate.
+    `SSL_CERT_FILE` and `SSL_CERT_DIR` replace the usual ones, `ca_file` is added. Raises `ServerUnavailable`
+    for a file that cannot be read, or holds no certificate.
     """
     file, folder = (os.environ.get(name) or None for name in VARIABLES)
     if file or folder:
@@ -186,7 +183,7 @@ def proxies_of(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def host_and_port(value: str) -> str:
-    """Return host and port of a proxy and nothing else, for the rest may hold a password; empty for none."""
+    """Return host and port of a proxy, without what may be a password; empty for none."""
     try:
         parts = urlsplit(value if "://" in value else f"http://{value}")
         host, port = parts.hostname or "", parts.port
@@ -199,7 +196,7 @@ def host_and_port(value: str) -> str:
 
 
 def proxy_unavailable(endpoint: Endpoint, details: str) -> ProxyUnavailable | None:
-    """Return the error for an address that is asked through a proxy; None where none is named for it."""
+    """Return the error for an address that is asked through a proxy, if it is."""
     if proxy_bypass(endpoint.host):
         return None
     for name, value in proxies_of(os.environ).items():

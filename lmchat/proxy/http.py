@@ -25,7 +25,7 @@ CONNECT_ELSEWHERE_S = 10.0
 WRITE_S = 30.0
 POOL_S = 5.0
 KEEPALIVE_S = 2.0
-"""Shorter than the 5 s after which LM Studio and llama.cpp close an idle connection (R-33)."""
+"""LM Studio and llama.cpp close an idle connection after 5 s (R-33)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,6 @@ class Reply:
 
     @cached_property
     def value(self) -> Any:
-        """The body as JSON; None where it is not JSON."""
         try:
             return decode(self.body)
         except NotJsonError:
@@ -56,7 +55,7 @@ class Reply:
 
     @property
     def is_unknown_path(self) -> bool:
-        """Whether the server does not know what was asked, as LM Studio says it (status 200) or others do."""
+        """Whether the path is unknown, as LM Studio says it (status 200) or others do."""
         return self.status in (404, 405) or "Unexpected endpoint" in str(self.object.get("error", ""))
 
 
@@ -73,12 +72,7 @@ class Connections:
         self._no_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
     async def client(self, endpoint: Endpoint) -> httpx.AsyncClient:
-        """Return the client of an endpoint's origin.
-
-        Raises:
-            WrongUse: they are closed.
-            ServerUnavailable: none can be made, with the certificates and proxies that are named.
-        """
+        """Return the client of an endpoint's origin; raises `WrongUse` where they are closed."""
         if self._is_closed:
             raise WrongUse("This client is closed.")
         if endpoint.scheme == "https" and self._trusted is None and self._transport is None:
@@ -118,11 +112,7 @@ class Connections:
         patience: httpx.Timeout,
         body: bytes | None = None,
     ) -> Reply:
-        """Ask and read the whole answer.
-
-        Raises:
-            ServerUnavailable: nothing answers, or not in time, or no client can be made.
-        """
+        """Ask and read the whole answer, or raise `ServerUnavailable`; a stale connection is tried again."""
         headers = request_headers(key, has_body=body is not None)
         client = await self.client(endpoint)
         request = client.build_request(method, url, content=body, headers=headers, timeout=patience)
@@ -162,7 +152,7 @@ class Connections:
 
 
 class Freshness:
-    """Whether a request went over a connection that had been used before; that one may be stale (R-33)."""
+    """Whether a request went over a used connection, which may be stale (R-33)."""
 
     def __init__(self) -> None:
         self.is_reused = True
@@ -175,11 +165,7 @@ class Freshness:
 
 
 def request_headers(key: str | None, *, has_body: bool = False) -> dict[str, str]:
-    """Return the headers of a request; without a key there is no Authorization header (R-10).
-
-    Raises:
-        RequestInvalid: the key cannot stand in a header.
-    """
+    """Return the headers of a request; without a key there is no Authorization header (R-10)."""
     headers = {"Accept": "application/json"}
     if has_body:
         headers["Content-Type"] = "application/json"
@@ -194,7 +180,7 @@ def request_headers(key: str | None, *, has_body: bool = False) -> dict[str, str
 
 
 async def read_up_to(response: httpx.Response, limit: int, patience_s: float | None = None) -> bytes:
-    """Read a body until it ends, is longer than the limit, or its time is over, and close it."""
+    """Read and close a body until it ends, is longer than the limit, or its time is over."""
     content = bytearray()
     try:
         async with asyncio.timeout(patience_s):

@@ -10,7 +10,7 @@ import msgspec
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _LARGEST = 2.0**53
-"""No figure of a server is larger; beyond it a figure is noise, and neither date nor table can hold it."""
+"""Larger figures of servers are noise, and neither date nor table can hold them."""
 _decode = msgspec.json.Decoder().decode
 
 
@@ -19,11 +19,7 @@ class NotJsonError(ValueError):
 
 
 def decode(data: bytes) -> Any:
-    """Decode JSON; a lone surrogate becomes U+FFFD, `NaN` and `Infinity` become None.
-
-    Raises:
-        NotJsonError: it is no JSON, or nested beyond reason.
-    """
+    """Decode JSON; a lone surrogate becomes U+FFFD, `NaN` becomes None. Raises `NotJsonError`."""
     try:
         return _decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -46,35 +42,35 @@ def utf8_safe(value: Any) -> Any:
 
 
 def mapping(value: object) -> dict[str, Any]:
-    """Return the value if it is a JSON object, else an empty one."""
+    """Return a JSON object, else an empty one."""
     return value if isinstance(value, dict) else {}
 
 
 def rows(value: object) -> list[dict[str, Any]]:
-    """Return the JSON objects of a list, or none."""
+    """Return the JSON objects of a list."""
     return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
 
 
 def text(value: object) -> str:
-    """Return the value if it is a string, else nothing."""
+    """Return a string, else nothing."""
     return value if isinstance(value, str) else ""
 
 
 def whole(value: object) -> int | None:
-    """Return the value as a count, or None where it is not one."""
+    """Return a count, or None."""
     figure = number(value)
     return None if figure is None or figure < 0 else int(figure)
 
 
 def number(value: object) -> float | None:
-    """Return the value if it is a number of a size that can be meant, else None."""
+    """Return a number of a size that can be meant, or None."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if -_LARGEST < value < _LARGEST else None
 
 
 def amount(value: object) -> float | None:
-    """Return the value if it is a number above zero, else None."""
+    """Return a number above zero, or None."""
     figure = number(value)
     return None if figure is None or figure <= 0 else figure
 

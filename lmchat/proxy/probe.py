@@ -46,7 +46,7 @@ class Place(Struct, frozen=True, kw_only=True):
     is_scan: bool = False
     """Whether it is one of many, which have to answer soon."""
     is_spare: bool = False
-    """Whether it is a second port of a product: worth telling only if something is there."""
+    """Whether it is a second port of a product."""
 
 
 async def look(site: Site, place: Place, known: Server | None = None) -> Candidate:
@@ -87,11 +87,7 @@ async def look(site: Site, place: Place, known: Server | None = None) -> Candida
 
 
 async def identify(site: Site, expected: Server) -> tuple[Server, bool]:
-    """Find out which product answers, with as few questions as can be; also whether that is proven.
-
-    Raises:
-        ServerUnavailable: nothing answers.
-    """
+    """Return the product that answers, and whether that is proven, with as few questions as can be."""
     if expected.opening_path:
         opening = await site.get(expected.opening_path)
         if expected.confirms(opening):
@@ -110,7 +106,7 @@ async def identify(site: Site, expected: Server) -> tuple[Server, bool]:
 
 
 def is_another(reply: Reply, known: Server) -> bool:
-    """Whether a reply shows that the server which stood there before has given way to another."""
+    """Tell whether another server answers than the one that stood there before."""
     proven = _proven(reply)
     return known.signs_replies if proven is None else proven.product is not known.product
 
@@ -124,7 +120,7 @@ def verdict_of(models: tuple[ModelInfo, ...]) -> Verdict:
 
 
 def next_step(verdict: Verdict, server: Server, endpoint: Endpoint, *, has_models: bool = True) -> str:
-    """Return the one step that helps; `has_models` says whether the server lists any model."""
+    """Return the one step that helps."""
     steps = {
         Verdict.LOADING: "Wait until the model is loaded",
         Verdict.NO_MODEL: server.model_hint if has_models else server.empty_hint,
@@ -141,10 +137,7 @@ def next_step(verdict: Verdict, server: Server, endpoint: Endpoint, *, has_model
 
 
 async def _models(server: Server, site: Site) -> tuple[ModelInfo, ...]:
-    """Read the models; a server whose newer lists are not there costs one question more, and only once.
-
-    What it lacks is remembered, so the next look has questions enough.
-    """
+    """Read the models; a server without the newer lists costs one question more, once."""
     try:
         return await server.models(site)
     except NoQuestionsLeftError:
@@ -173,7 +166,7 @@ def _is_foreign_door(reply: Reply) -> bool:
 
 
 def _seen(site: Site) -> str:
-    """Return in a few words what answered, where it was not what is expected of a model server."""
+    """Return in a few words what answered in place of a model server."""
     reply = site.refused
     if reply is None:
         return ""
@@ -230,10 +223,7 @@ LookAt = Callable[[Place], Awaitable[Candidate]]
 def places(
     expected: Sequence[Endpoint], hinted_port: int | None, hinted: Mapping[Product, Endpoint] | None = None
 ) -> list[Place]:
-    """Return where to look, own endpoints first, then the ports of the products in their order.
-
-    `hinted` is where the environment says that a product of this machine listens.
-    """
+    """Return where to look, own endpoints first, then the ports of the products in their order."""
     found = [Place(endpoint=one, server=server_at(one), is_own=True, is_scan=True) for one in expected]
     for server in SERVERS:
         ports = [_loopback(port) for port in server.ports]
@@ -283,7 +273,7 @@ async def _run(look_at: LookAt, place: Place) -> Candidate:
 
 
 def unread(place: Place, verdict: Verdict) -> Candidate:
-    """Return the candidate of a place that nothing is read from."""
+    """Return the candidate of a place that has told nothing."""
     return Candidate(
         endpoint=place.endpoint,
         product=place.server.product,
@@ -309,17 +299,17 @@ def server_at(endpoint: Endpoint) -> Server:
 
 
 SCAN_READ_S = 1.8
-"""How long a scan waits for an answer of this machine; all silent is told within 2 s."""
+"""Timeout of an answer of this machine in a scan, which ends within 2 s if all are silent."""
 GREETING_S = 0.5
 """Timeout of LM Studio's own tools for the greeting."""
 MODEL_QUESTIONS = 8
-"""A list is asked for by a person: it may cost more than a scan, down to the oldest LM Studio."""
+"""A list that a person asks for may cost more than a scan, down to the oldest LM Studio."""
 PATIENT_QUESTIONS = 1000
 _NO_KEY = ""
 
 
 class Scout:
-    """Knows how to ask each address: with which key, how long, as which product."""
+    """Looks at addresses; knows their keys, timeouts and products."""
 
     def __init__(
         self,
@@ -356,18 +346,11 @@ class Scout:
         return await self._perhaps_off(candidate, place.server)
 
     async def check(self, endpoint: Endpoint, *, key: str | None = None) -> Candidate:
-        """Look at one address again; where the product is known, with one request."""
         is_known = endpoint.is_loopback and any(endpoint.port in one.ports for one in SERVERS)
         place = Place(endpoint=endpoint, server=self._expected(endpoint), is_own=not is_known)
         return await self.look_at(place, key=key)
 
     async def models(self, endpoint: Endpoint) -> tuple[ModelInfo, ...]:
-        """Read the models of an address.
-
-        Raises:
-            ServerUnavailable: it is away.
-            ServerRejected: it refuses, or is no model server.
-        """
         server = self._expected(endpoint)
         site = self.site(endpoint, server.product, read_s=self._health_s(endpoint), questions=MODEL_QUESTIONS)
         try:

@@ -27,7 +27,7 @@ class ErrorBody(Struct, frozen=True, kw_only=True):
     """Facts of a refusal, whatever the shape of its body (protocol.md, 4.1)."""
 
     message: str = ""
-    """The server's own sentence, trimmed and safe on one line; empty where it said nothing."""
+    """Sentence of the server, trimmed and safe on one line; may be empty."""
     code: str = ""
     type: str = ""
     param: str = ""
@@ -71,7 +71,7 @@ def read_value(value: object, *, key: str = "") -> ErrorBody:
 
 
 def is_error(value: object) -> bool:
-    """Whether a decoded object tells of an error, whatever the status said (R-1, R-26)."""
+    """Tell whether an object tells of an error, whatever the status said (R-1, R-26)."""
     if not isinstance(value, dict):
         return False
     if value.get("error") or value.get("error_message") or value.get("object") == "error":
@@ -82,7 +82,7 @@ def is_error(value: object) -> bool:
 
 
 def without_key(words: str, key: str) -> str:
-    """Cut the key that was sent out of what the server says, plain or as an address writes it."""
+    """Cut the key that was sent out of a text, plain or as an address writes it."""
     key = key.strip()
     if len(key) < len("key"):
         return words
@@ -90,7 +90,7 @@ def without_key(words: str, key: str) -> str:
 
 
 def clean(message: str) -> str:
-    """Return a sentence of a server on one line, without escape sequences, at most 300 characters."""
+    """Return a text on one line, without escape sequences, at most 300 characters."""
     return safe_line(_ESCAPE.sub("", message), limit=MESSAGE_CHARS)
 
 
@@ -117,7 +117,6 @@ class Rule(Struct, frozen=True):
     message: str = "{said}"
     hint: str = ""
     hints: Mapping[Product, str] = field(default_factory=dict)
-    """Hints for single products."""
 
 
 _STREAM = (0,)
@@ -288,11 +287,7 @@ _UNITS = ("d", "h", "min", "s")
 
 
 def retry_after_s(headers: Mapping[str, str], facts: Mapping[str, Any]) -> float | None:
-    """Return the seconds to wait, or None where the server named none.
-
-    Read are `retry-after-ms`, `retry-after` (seconds or a date), OpenAI's `x-ratelimit-reset-requests`
-    (only where no room is left) and the `retryDelay` in the body of a Google error.
-    """
+    """Return the seconds to wait, or None where the server named none (protocol.md, 6)."""
     if found := _FIGURE.fullmatch(headers.get("retry-after-ms", "")):
         return float(found[1]) / 1000
     if named := headers.get("retry-after", "").strip():
@@ -341,11 +336,11 @@ _PASSING = frozenset({"rate_limited", "busy", "upstream", "loading", "timeout"})
 
 
 class Asked(Struct, frozen=True, kw_only=True):
-    """Facts of the request that a helpful message about its refusal needs."""
+    """Facts of the request that a message about its refusal needs."""
 
     product: Product
     key: str = ""
-    """The key that was sent, to be cut out of what the server says."""
+    """The key that was sent."""
     model: str = ""
     host: str = ""
 
@@ -417,7 +412,6 @@ def _searched(read: ErrorBody, asked: Asked, challenge: str) -> str:
 
 
 def _words(status: int, headers: Mapping[str, str], read: ErrorBody, asked: Asked) -> dict[str, str]:
-    """Return what messages and hints may name."""
     product = "The server" if asked.product is Product.OPENAI_COMPATIBLE else asked.product.value
     said = f"says: {read.message}" if read.message else f"answered {status_words(status)}."
     return {

@@ -12,7 +12,7 @@ from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
 from lmchat.proxy.errors import NothingAnswers
 
 MAX_WAIT_S = 60.0
-"""A longer wait that a server asks for is not waited for, but told (R-32)."""
+"""A longer wait that a server asks for is told, not waited for (R-32)."""
 REFUSED_WAIT_S = 0.3
 JITTER = 0.25
 _PASSING = frozenset({"rate_limited", "busy", "upstream"})
@@ -29,7 +29,6 @@ class Plan(Struct, frozen=True, kw_only=True):
     """Seconds to wait; None: the own backoff."""
 
     def wait_after(self, attempt: int, limits: LimitSettings) -> float:
-        """Return how long to wait after a try."""
         if self.wait_s is not None:
             return self.wait_s
         own_s = min(limits.retry_base_s * 2.0 ** (attempt - 1), limits.retry_max_s)
@@ -37,7 +36,7 @@ class Plan(Struct, frozen=True, kw_only=True):
 
 
 def plan_for(error: LMChatError, endpoint: Endpoint, product: Product) -> Plan | None:
-    """Decide whether a failure before the first token may pass; None: never."""
+    """Return another try where a failure before the first token may pass, else None."""
     if isinstance(error, ServerUnavailable):
         return _unreachable(error, endpoint)
     if isinstance(error, ServerRejected):

@@ -37,22 +37,20 @@ class Site(Struct, kw_only=True):
     asked: Asked
     questions: int = 8
     is_quick: bool = False
-    """Whether to ask only what changes: a health check."""
+    """Health check: ask only what changes."""
     is_identified: bool = False
-    """Whether it is known, and not only expected, which product answers here."""
+    """Whether the product is known, and not only expected."""
     lacks: set[str] = field(default_factory=set)
     """Paths that this server does not have; shared between looks."""
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Facts of models that do not change; shared between looks."""
     first: Reply | None = None
-    """The first reply: its time is the latency."""
+    """Its time is the latency."""
     refused: Reply | None = None
-    """The last reply that was not a good one."""
     replies: dict[str, Reply] = field(default_factory=dict)
-    """Replies of this look, by address."""
 
     async def get(self, path: str) -> Reply:
-        """Ask for a path below the root, or below the API's base where it begins with `/v1/`.
+        """Ask once for a path below the root, or below the API's base where it begins with `/v1/`.
 
         Raises:
             ServerUnavailable: nothing answers.
@@ -74,32 +72,24 @@ class Site(Struct, kw_only=True):
         return self.accept(await self.get(path))
 
     def accept(self, reply: Reply) -> Reply:
-        """Return the reply if it is a good one.
-
-        Raises:
-            ServerRejected: it is not.
-        """
+        """Return a good reply; raise `ServerRejected` for any other."""
         if not reply.is_good:
             self.refused = reply
             raise refusal(reply.status, reply.headers, reply.body, self.asked)
         return reply
 
     async def optional(self, path: str) -> Reply | None:
-        """Ask for something that the server may lack; None where it does, or where no question is left."""
+        """Ask for what the server may lack; None where it does, or where no question is left."""
         if path in self.lacks or (self.questions < 1 and self.url(path) not in self.replies):
             return None
         return self._unless_lacking(path, await self.get(path))
 
     async def post_if_known(self, path: str, value: object) -> Reply | None:
-        """Ask for something that the server may lack, or not be able to do; None where that is so."""
+        """Ask for what the server may lack, or not be able to do; None where that is so."""
         return None if path in self.lacks else self._unless_lacking(path, await self.post(path, value))
 
     async def get_if_told(self, path: str) -> Reply | None:
-        """Ask for something nice to know; None where it cannot be had from a server that is there.
-
-        Raises:
-            ServerUnavailable: nothing answers any more.
-        """
+        """Ask for something nice to know; raises only where nothing answers any more."""
         try:
             reply = await self.optional(path)
         except (ServerUnavailable, ServerRejected) as error:
@@ -109,7 +99,7 @@ class Site(Struct, kw_only=True):
         return reply if reply is not None and reply.is_good else None
 
     async def events(self, path: str) -> AsyncGenerator[dict[str, Any]]:
-        """Yield the JSON objects of an event stream, if there is one. Close it with `aclosing`."""
+        """Yield the JSON objects of an event stream. Close it with `aclosing`."""
         client = await self.connections.client(self.endpoint)
         headers = request_headers(self.asked.key) | {"Accept": "text/event-stream"}
         timeout, reader = httpx.Timeout(5.0, read=None), SseReader()
@@ -146,7 +136,7 @@ class Site(Struct, kw_only=True):
 
 @asynccontextmanager
 async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run something while the block runs; it ends with the block, and its failure is not the block's."""
+    """Run something while the block runs; its failure is not the block's."""
     task = asyncio.create_task(work, name="beside")
     try:
         yield

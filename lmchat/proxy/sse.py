@@ -1,7 +1,6 @@
 """Server-sent events from bytes, by the WHATWG rules (HTML Standard, 9.2.6); does no I/O.
 
-Works on bytes: CR, LF and the colon never occur inside a UTF-8 sequence, so a code point that is split
-between two reads needs no care here, and the payload goes to the JSON decoder as it came.
+CR, LF and the colon never occur inside a UTF-8 sequence, so bytes need no decoding before JSON.
 """
 
 from __future__ import annotations
@@ -25,17 +24,15 @@ class SseEvent(Struct, frozen=True):
     """One event, or a comment."""
 
     data: bytes
-    """The payload; lines are joined by LF."""
     name: str = ""
     is_comment: bool = False
-    """Whether it is a comment: a sign of life, nothing else."""
+    """A sign of life, nothing else."""
 
 
 class SseRun(Struct, frozen=True):
-    """Events that came together and have data alone: nearly all of a stream, and read in bulk."""
+    """Payloads of events that came together and have data alone: nearly all of a stream."""
 
     data: list[bytes]
-    """One payload an event."""
 
 
 class SseReader:
@@ -50,22 +47,14 @@ class SseReader:
         self._name = b""
 
     def feed(self, chunk: bytes) -> list[SseEvent]:
-        """Take more bytes and return the events that are complete now.
-
-        Raises:
-            MalformedStreamError: a line or an event is longer than the limit.
-        """
+        """Take more bytes and return the events that are complete now, or raise `MalformedStreamError`."""
         each: list[SseEvent] = []
         for event in self.take(chunk):
             each += map(SseEvent, event.data) if isinstance(event, SseRun) else [event]
         return each
 
     def take(self, chunk: bytes) -> list[SseEvent | SseRun]:
-        """Do the same, and leave together what came together.
-
-        Raises:
-            MalformedStreamError: a line or an event is longer than the limit.
-        """
+        """Do the same, and leave together what came together."""
         if self._skips_lf and chunk:
             # CR has ended its line at once; waiting for a possible LF would delay every event by one
             self._skips_lf = False
@@ -134,7 +123,7 @@ class SseReader:
 
 
 def _plain(text: bytes) -> tuple[list[bytes], bytes]:
-    """Return the data of all events in a text if each is one line of data, and what is behind them."""
+    """Return the payloads of a text of one-line events, and what is behind them."""
     end = text.rfind(b"\n\n") + 2
     if not text.startswith(_DATA) or not len(_DATA) < end <= MAX_LINE_BYTES:
         return [], text
@@ -145,7 +134,7 @@ def _plain(text: bytes) -> tuple[list[bytes], bytes]:
 
 
 def _end_of_event(text: bytes) -> int:
-    """Return where the blank line ends that closes the event whose rest a text begins with."""
+    """Return where the event ends whose rest a text begins with."""
     if text.startswith(b"\n"):
         return 1
     blank = text.find(b"\n\n")

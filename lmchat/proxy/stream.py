@@ -52,7 +52,7 @@ from lmchat.proxy.timeouts import Loading, Patience, can_knock, knock
 from lmchat.proxy.wire import Dialect, encode_request, fall_note
 
 MAX_WAITING = 256
-"""Pieces that may wait before the reader of the network waits too: that is the backpressure."""
+"""Pieces that may wait before the reader of the network waits too (backpressure)."""
 
 
 class Channel:
@@ -73,7 +73,6 @@ class Channel:
 
     @property
     def is_full(self) -> bool:
-        """Whether the sender has to wait for the receiver."""
         return self._waiting > MAX_WAITING
 
     async def wait_for_room(self) -> None:
@@ -82,7 +81,7 @@ class Channel:
             await self._has_room.wait()
 
     def close(self, error: BaseException | None = None) -> None:
-        """End it; the error is raised at the receiver, behind the last event."""
+        """End it; the error is raised behind the last event."""
         self._error, self._is_closed = error, True
         self._has_news.set()
 
@@ -102,14 +101,14 @@ class Channel:
 
 MAX_WHOLE_BYTES = 1 << 20
 DRAIN_S = 0.05
-"""How long to wait for the end of a body behind `[DONE]`, so that the connection can be used again."""
+"""Wait for the end of a body behind `[DONE]`, so that the connection can be used again."""
 _STREAM_BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":")
 _ENOUGH = len(b"event:")
 _LEAD = b"\xef\xbb\xbf\r\n "
 
 
 class AnswerReader:
-    """The answer in one response; events go into the channel, its end is returned or raised."""
+    """Reads one response; events go into the channel."""
 
     def __init__(
         self,
@@ -128,11 +127,7 @@ class AnswerReader:
         self._chunks = chunks
 
     async def read(self) -> StreamFinished:
-        """Read to the end.
-
-        Raises:
-            LMChatError: the answer is not complete.
-        """
+        """Read to the end; raises `LMChatError` where the answer is not complete."""
         kind = self._response.headers.get("content-type", "").lower()
         try:
             head = b"" if kind.startswith("text/event-stream") else await self._head()
@@ -151,7 +146,7 @@ class AnswerReader:
         return self._chunks.conclude(cut)
 
     async def _stream(self, head: bytes) -> str:
-        """Read a stream that begins with `head`; return how the transport broke, if it did."""
+        """Read a stream; return how the transport broke, if it did."""
         try:
             self._take(self._sse.take(head))
             async for chunk in self._body:
@@ -189,9 +184,9 @@ class AnswerReader:
                     pass
 
     async def _head(self) -> bytes | None:
-        """Return the beginning of a stream that is declared as something else; None where it is none.
+        """Return the beginning of a stream that is declared as something else, else None.
 
-        A reply that is not a stream is taken whole; every official reader is silent here (R-23).
+        What is not a stream is taken whole; every official reader is silent here (R-23).
         """
         content, size, is_stream = b"", 0, False
         try:
@@ -235,15 +230,15 @@ class AnswerReader:
 
 
 HEALTH_S = 4.0
-"""Timeout for the health of a server that loads: within 5 s it is told that it hangs."""
+"""Timeout for the health of a server that loads: a hang is told within 5 s."""
 REFUSAL_S = 10.0
-"""How long the words of a refusal are waited for; its status has come already."""
+"""Timeout for the words of a refusal; its status has come already."""
 _log = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
 class Exchange:
-    """Everything that one request needs; runs in the task that owns the response."""
+    """One request with all that it needs; runs in the task that owns the response."""
 
     request: ChatRequest
     server: Server
@@ -274,7 +269,6 @@ class Exchange:
         )
 
     async def run(self) -> StreamFinished:
-        """Send until there is an answer, the failure will not pass, or the tries are used up."""
         for note in self.notes:
             self.channel.post(RequestAdapted(note=note))
         attempt = 1
@@ -295,7 +289,7 @@ class Exchange:
             await asyncio.sleep(wait_s)
 
     async def _adapt(self) -> StreamFinished:
-        """Send until it is no longer a matter of a field, of a model that loads, or of a stale connection."""
+        """Send again after a refused field, a model that loads, or a stale connection."""
         loading = Loading(self._health if self.server.health_path else None, self.timeouts, self.channel.post)
         is_second = False
         while True:
@@ -314,7 +308,6 @@ class Exchange:
                 is_second = True
 
     def _has_changed(self, error: ServerRejected) -> bool:
-        """Change the way to ask after a refusal, if that may help."""
         self._tried.add(self.dialect)
         if asked_anew := self.dialect.after_json(error, self.request.output):
             mode = asked_anew.json_mode(self.request.output)

@@ -13,11 +13,11 @@ _CLOSE = "</think>"
 _TAG = re.compile(r"</?(?:think>|(?:t(?:h(?:i(?:nk?)?)?)?)?\Z)")
 """A tag, or at the end of the text what may become one."""
 _LONGEST_HELD = 4096
-"""White space that is held back before an answer, and behind a tag until the end of its line."""
+"""White space that is held back before an answer, and behind a tag."""
 _MOST_TALK = 50
-"""Closing tags in one text that are only talk, after which it is all answer."""
+"""Closing tags that are only talk, after which all is answer."""
 _TALK = frozenset(" \t,.;:!?)]}'\"`/=|")
-"""Signs that no answer begins with right behind the tag, on its line."""
+"""Signs that no answer begins with right behind the tag."""
 
 Piece = tuple[bool, str]
 """Whether it is thought, and its text."""
@@ -32,15 +32,14 @@ class _Place(Enum):
 
 
 _THOUGHT, _UNSURE, _ANSWER = _Place.THOUGHT, _Place.UNSURE, _Place.ANSWER
-"""Looking up a name of an enumeration is slow, and these are needed for each piece of an answer."""
+"""Looking up a name of an enumeration is slow."""
 
 
 class ThinkSplitter:
     """Splits text that comes in pieces; tags may be cut anywhere.
 
-    An opening tag counts at the beginning only: an answer that talks about `<think>` is left alone. A closing
-    tag alone makes thought of all text before it. With `starts_in_thought` that text is called thought from
-    the beginning, and text after all where no such tag comes.
+    An opening tag counts at the beginning only. A closing tag alone makes thought of all text before it. With
+    `starts_in_thought` that text is called thought from the beginning, and text after all without such a tag.
     """
 
     def __init__(self, *, starts_in_thought: bool = False) -> None:
@@ -60,7 +59,7 @@ class ThinkSplitter:
         return self._place is _THOUGHT
 
     def feed(self, text: str) -> list[Piece | Rethought]:
-        """Take more text; return pieces, none of them empty, and whether those so far were the other kind."""
+        """Return pieces, none of them empty, and whether those so far were the other kind."""
         if self._place is _ANSWER:
             return [(False, text)] if text else []
         pieces: list[Piece | Rethought] = []
@@ -80,7 +79,6 @@ class ThinkSplitter:
         return pieces
 
     def close(self) -> list[Piece | Rethought]:
-        """Return what was held back, at the end of the text."""
         self._is_over = True
         pieces = self.feed("") if self._place is _UNSURE else []
         if self._place is _UNSURE:
@@ -145,7 +143,6 @@ class ThinkSplitter:
         return ""
 
     def _lone_end(self, text: str, behind: str, pieces: list[Piece | Rethought]) -> str:
-        """Take what stands around a closing tag; return what is still to be read."""
         is_empty = not self._said and not text.strip()
         if not is_empty:
             self._say(text, pieces)
@@ -172,7 +169,6 @@ class ThinkSplitter:
             pieces.append((self._guess, text))
 
     def _give_up(self, pieces: list[Piece | Rethought]) -> None:
-        """Take all for the answer."""
         if self._guess and self._said:
             self.starts_in_thought = False
             pieces.append(Rethought(is_thought=False))
@@ -180,7 +176,7 @@ class ThinkSplitter:
 
 
 def _ends_thought(before: str, behind: str, *, is_over: bool) -> bool | None:
-    """Whether a closing tag ends a thought; None where the decision needs more of the text behind it."""
+    """Whether a closing tag ends a thought; None where more of the text behind it is needed."""
     word = behind.lstrip(" \t\r")
     if not word and not is_over and len(behind) < _LONGEST_HELD:
         return None
@@ -193,15 +189,13 @@ def _ends_thought(before: str, behind: str, *, is_over: bool) -> bool | None:
 
 
 class RetoldThought:
-    """Drops a thought that is told twice, in fields and between tags (R-17; llama.cpp, `deepseek-legacy`).
+    """Drops a thought that is told in fields and again between tags (R-17; llama.cpp, `deepseek-legacy`).
 
-    What stands between tags behind a thought in fields is held until the closing tag: the same thought is
-    dropped, another one kept, and what never ends was an answer about `<think>`.
+    A block behind such fields is held until its closing tag; without one, it was an answer about `<think>`.
     """
 
     def __init__(self) -> None:
         self.fields: list[str] = []
-        """Thought that came in fields."""
         self._held: list[str] = []
 
     def block(self, piece: str) -> str:
@@ -212,14 +206,13 @@ class RetoldThought:
         return ""
 
     def end(self) -> str:
-        """Return what was held, at the closing tag, if it is another thought than that of the fields."""
+        """Return what was held, if it is another thought than that of the fields."""
         if not self._held:  # nearly always: it is asked before each piece of the answer
             return ""
         held, self._held = "".join(self._held), []
         return "" if held.strip() == "".join(self.fields).strip() else held
 
     def close(self, *, has_end: bool) -> list[Piece]:
-        """Return what is still held at the end of the answer."""
         is_cut = not has_end and "".join(self.fields).strip().startswith("".join(self._held).strip())
         held = self.end()
         return [(has_end, held if has_end else _OPEN + held)] if held and not is_cut else []

@@ -15,23 +15,21 @@ from lmchat.errors import LMChatError, ServerUnavailable, StreamInterrupted
 from lmchat.proxy.http import Reply
 
 TICK_S = 1.0
-"""Longest time from one look at the clock to the next; a stream that stalls says so again as often."""
+"""Longest pause between two looks at the clock; a stall is told as often."""
 ASLEEP_S = 2.0
-"""A tick that comes later than this means that this process was suspended, not the server."""
+"""A later tick means that this process was suspended, not the server."""
 LOOK_AFTER_S = 3.0
-"""Silence after which the server is asked whether it is there, and pause from one such look to the next."""
+"""Silence after which the server is asked whether it is there."""
 LOOK_S = 2.0
-"""Timeout of a look: a server that reads a long prompt still answers other questions."""
+"""A server that reads a long prompt still answers other questions."""
 
 IsThere = Callable[[], Awaitable[bool]]
-"""Asks whether the server answers anything at all."""
 
 
 class Patience:
     """Context manager that tells of a stall, and ends its block when nothing is to be hoped for.
 
-    Before the first byte there is no gap: a server may load a model and read a long prompt for minutes
-    without a word. A byte only moves a figure; a task looks at the clock.
+    Before the first byte there is no limit: a model may load and read a long prompt for minutes.
     """
 
     def __init__(
@@ -96,11 +94,9 @@ class Patience:
 
     @property
     def _silent_s(self) -> float:
-        """Seconds since the last byte, or since the request went out."""
         return self._loop.time() - (self._begun_s if self._heard_s is None else self._heard_s)
 
     def _overdue(self) -> LMChatError | None:
-        """Compare the silence with its limits, and tell of a stall."""
         first_s, give_up_s = self._timeouts.first_token_s, self._timeouts.give_up_after_s
         if not self._has_token and 0 < first_s <= self._loop.time() - self._started_s:
             return no_token(first_s)
@@ -143,7 +139,7 @@ class Patience:
 
 
 def no_token(first_token_s: float) -> ServerUnavailable:
-    """Return the error for a first token that did not come in the time that was set for it."""
+    """Return the error for a first token that did not come in time."""
     return ServerUnavailable(
         f"Request timeout: no token came within {first_token_s:g} s.",
         kind="timeout",
@@ -160,12 +156,12 @@ async def _answers(is_there: IsThere) -> bool:
 
 
 def can_knock(endpoint: Endpoint) -> bool:
-    """Whether its machine can be asked directly: it is near, and no proxy stands between."""
+    """Tell whether a machine can be asked directly: it is near, and no proxy stands between."""
     return endpoint.is_local or (endpoint.is_near and not getproxies())
 
 
 async def knock(endpoint: Endpoint) -> bool:
-    """Connect and say nothing, to who may not be asked while it works (R-29); return whether it answers."""
+    """Connect and say nothing, where requests would disturb (R-29); return whether it answers."""
     try:
         _, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
     except ConnectionRefusedError:
@@ -179,17 +175,17 @@ async def knock(endpoint: Endpoint) -> bool:
 POLL_S = 0.5
 """Between two looks at a path that costs the server nothing."""
 LONGEST_PAUSE_S = 5.0
-"""Longest pause before the request is sent again; pauses grow from `POLL_S`."""
+"""Before the request is sent again; pauses grow from `POLL_S`."""
 GROWTH = 1.6
 UNCONFIRMED = 2.0
-"""Multiple of `give_up_after_s` to wait for a server whose health does not confirm that it loads."""
+"""Multiple of `give_up_after_s` to wait where health does not confirm that it loads."""
 _LOADING, _DONE = 503, 200
 
 Look = Callable[[], Awaitable[Reply]]
 
 
 class Loading:
-    """Wait for one model that loads; a refusal because of it is no failure and no try."""
+    """Waits for one model that loads; a refusal because of it is no failure and no try."""
 
     def __init__(
         self,
@@ -204,19 +200,15 @@ class Loading:
         self._pause_s = POLL_S
         self._confirmed_s = 0.0
         self.since_s: float | None = None
-        """When it was first said that the model loads; None: never."""
+        """When it was first said that the model loads."""
 
     @property
     def is_told_by_request(self) -> bool:
-        """Whether only the request itself can tell that the model still loads."""
+        """Whether only the request can tell that the model still loads."""
         return self.since_s is not None and self._look is None
 
     async def wait(self) -> None:
-        """Return when it is time to send the request again.
-
-        Raises:
-            ServerUnavailable: the server is gone, hangs, or has said it for too long.
-        """
+        """Return when to send the request again; raise `ServerUnavailable` where that is hopeless."""
         if self.since_s is None:
             self.since_s = self._confirmed_s = self._loop.time()
         self._tell(ModelLoading())

@@ -1,4 +1,4 @@
-"""The body of a chat request: what every server knows, what this one knows, without what it refused."""
+"""Body of a chat request: common fields, those of the product, without what it refused."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lmchat.proxy.json_values import encode, utf8_safe, without_surrogates
 
 
 class JsonMode(StrEnum):
-    """A way to ask for JSON; the value is what servers call it."""
+    """A way to ask for JSON, in the word of servers."""
 
     SCHEMA = "json_schema"
     OBJECT = "json_object"
@@ -33,7 +33,6 @@ _ABOUT = re.compile(
     r"|invalid schema|json_validate|(invalid|required for) format",
     re.IGNORECASE,
 )
-"""That a refusal is about how JSON was asked for."""
 _UNKNOWN = re.compile(
     r"unsupported|not support|unrecogni[sz]ed|unknown|unexpected|extra|must be|not (permitted|allowed)"
     r"|(not |un)available|forbidden|should be|only.* supported",
@@ -42,7 +41,7 @@ _UNKNOWN = re.compile(
 _THIS_SCHEMA = re.compile(
     r"schema error|invalid (json )?schema|grammar|\$ref|parser|json_validate", re.IGNORECASE
 )
-"""That it is about what this one schema holds: another one may well be taken."""
+"""A refusal of what this one schema holds: another one may be taken."""
 _ANY_NAME = re.compile(r"[^a-zA-Z0-9_-]+")
 _NAME_CHARS = 64
 _ALONE = "and nothing else: no explanation, no code fence."
@@ -76,8 +75,7 @@ def response_format(output: Output, mode: JsonMode) -> dict[str, Any]:
 def with_words(messages: tuple[ChatMessage, ...], output: Output, mode: JsonMode) -> tuple[ChatMessage, ...]:
     """Return the messages with what the field does not say, as a part of the system prompt.
 
-    Also where any JSON object is wanted: OpenAI refuses that unless a message speaks of JSON, and others
-    would write white space without end.
+    OpenAI refuses any JSON object unless a message speaks of JSON, others write white space without end.
     """
     words = _words(output, mode)
     if not words:
@@ -88,7 +86,7 @@ def with_words(messages: tuple[ChatMessage, ...], output: Output, mode: JsonMode
 
 
 def fall_note(error: ServerRejected, output: Output, mode: JsonMode) -> str:
-    """Return what to tell of a fall: why, and how it is asked for now."""
+    """Return why JSON is asked for in another way, and how."""
     ways = {
         JsonMode.SCHEMA: "by a JSON schema",
         JsonMode.OBJECT: "as a JSON object",
@@ -115,32 +113,27 @@ _UNWANTED = re.compile(
     r"|additional prop|deprecated|instead|use \W?max_",
     re.IGNORECASE,
 )
-"""That a field itself is refused; others speak of its value, as where a prompt and its answer do not fit."""
+"""A refusal of a field itself; others are about its value."""
 
 
 class Dialect(Struct, frozen=True, kw_only=True):
-    """Which of two ways one server wants; learnt from its refusals (R-13)."""
+    """Ways of one server that are learnt from its refusals (R-13)."""
 
     has_completion_tokens: bool = False
     """Whether the limit is called `max_completion_tokens`."""
     has_stream_options: bool = True
-    """Whether usage may be asked for."""
     dropped: frozenset[tuple[str, str]] = frozenset()
-    """Fields of the product with the values that it refused; they are not sent any more."""
+    """Fields of the product with the values that it refused."""
     json_modes: tuple[JsonMode, ...] = LADDER
-    """How JSON may be asked for."""
     unfit_modes: frozenset[JsonMode] = frozenset()
-    """Of these, what this server does not take for the schema of one request."""
+    """Modes that this server does not take for the schema of one request."""
     starts_in_thought: bool = False
-    """Whether an answer begins in the middle of a thought, because the template opens it (R-17)."""
+    """Whether the template opens a thought that the answer begins in (R-17)."""
 
     def after(
         self, error: ServerRejected, *, has_limit: bool = True, fields: Mapping[str, Any] | None = None
     ) -> Dialect | None:
-        """Return the way to try after a refusal; None where it is not about a field that can be changed.
-
-        `fields` are those of the product that were sent.
-        """
+        """Return the way to try after a refusal; None where no field can be changed."""
         if error.status not in _REFUSES_FIELDS or error.kind != "bad_request":
             return None
         words = f"{error.message} {error.details} {error.param}"
@@ -152,7 +145,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
         return replace(self, dropped=self.dropped | named) if named - self.dropped else None
 
     def after_json(self, error: ServerRejected, output: Output) -> Dialect | None:
-        """Return the way to try after a refusal of how JSON was asked for; None where it is not that."""
+        """Return the way to try after a refusal of how JSON was asked for, if it is one."""
         mode, words = self.json_mode(output), f"{error.message} {error.details} {error.param}"
         if mode is JsonMode.WORDS or error.kind not in _KINDS or not _ABOUT.search(words):
             return None
@@ -177,7 +170,7 @@ def encode_request(request: ChatRequest, fields: Mapping[str, Any], dialect: Dia
 
 
 def body_of(request: ChatRequest, fields: Mapping[str, Any], dialect: Dialect) -> dict[str, Any]:
-    """Return the body; `fields` are the product's own. What the user has not set is not sent."""
+    """Return the body. What the user has not set is not sent."""
     sampling, output = request.sampling, request.output
     mode = dialect.json_mode(output)
     told = {
@@ -203,7 +196,7 @@ def _names(field: str, words: str) -> bool:
 
 
 def _messages(messages: Sequence[ChatMessage]) -> list[dict[str, str]]:
-    """Return all messages; a thought is sent only with an answer that the server continues."""
+    """A thought is sent only with an answer that the server continues."""
     told = [{"role": one.role.value, "content": without_surrogates(one.text)} for one in messages]
     if messages and messages[-1].role is Role.ASSISTANT and (thought := messages[-1].reasoning):
         told[-1]["reasoning_content"] = without_surrogates(thought)

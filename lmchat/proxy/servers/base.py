@@ -24,25 +24,24 @@ class Server:
 
     product: ClassVar[Product]
     ports: ClassVar[tuple[int, ...]] = ()
-    """Where it listens unless told otherwise; the first is the one that people see."""
+    """Default ports; people see the first."""
     hosts: ClassVar[tuple[str, ...]] = ()
-    """Where it alone answers, so that nothing has to be asked to recognise it."""
+    """Hosts where it alone answers; nothing has to be asked to recognise it."""
     dialect: ClassVar[Dialect] = Dialect()
-    """How it is spoken to until it refuses a field."""
+    """How it is asked until it refuses a field."""
     opening_path: ClassVar[str] = ""
-    """Path to ask first on its own port; empty: the list of models."""
+    """First path to ask on its own port; empty: the list of models."""
     confirm_path: ClassVar[str] = ""
     """Path that proves it, where the list of models does not."""
     state: ClassVar[LoadState] = LoadState.UNKNOWN
-    """State of a listed model."""
     loads_on_demand: ClassVar[bool] = False
     """Whether a chat request loads its model."""
     load_path: ClassVar[str] = ""
     unload_path: ClassVar[str] = ""
     context_field: ClassVar[str] = ""
-    """Field of a request to load that says how large the window is to be; empty: it takes none."""
+    """Field of a request to load with the size of the window; empty: none."""
     signs_replies: ClassVar[bool] = False
-    """Whether every reply of it proves it."""
+    """Whether every reply proves it."""
     health_path: ClassVar[str] = ""
     """Path that tells at once, also during an answer, that it lives and whether it loads."""
     start_hint: ClassVar[str] = "Start the server"
@@ -52,26 +51,25 @@ class Server:
     load_hint: ClassVar[str] = ""
     """Step where it cannot load on request; empty: `model_hint`."""
     context_hint: ClassVar[str] = ""
-    """Step where it takes no window with a request to load; `{context}` is replaced by the tokens."""
+    """Step where a request to load takes no window."""
     empty_hint: ClassVar[str] = "Load a model"
-    """Step where it lists no model at all."""
+    """Step where it lists no model."""
     host_hint: ClassVar[str] = "Let the server trust the host name {host}, or use 127.0.0.1"
     port_hint: ClassVar[str] = "Another program has port {port}: stop it"
-    """Step where another program has its port."""
     efforts: ClassVar[tuple[str, ...]] = ()
-    """Which reasoning efforts it may be asked for; none: it is not known to take any."""
+    """Reasoning efforts that it is known to take."""
     has_thinking_switch: ClassVar[bool] = False
-    """Whether its chat templates have a switch for thinking, which `none` turns off."""
+    """Whether chat templates have a switch for thinking, which `none` turns off."""
     seed_field: ClassVar[str] = ""
-    """Name of the field for a seed; empty: it is not known to take one."""
+    """Field for a seed; empty: none."""
     counts_tokens: ClassVar[bool] = False
 
     def proves(self, reply: Reply) -> bool:  # noqa: ARG002 - for those that override it
-        """Whether any reply, of whatever path, can only come from this product."""
+        """Whether any reply can only come from this product."""
         return False
 
     def suspects(self, reply: Reply) -> bool:  # noqa: ARG002 - for those that override it
-        """Whether the list of models looks like this product's, so that asking `confirm_path` is worth it."""
+        """Whether the list of models is a reason to ask `confirm_path`."""
         return False
 
     def confirms(self, reply: Reply) -> bool:  # noqa: ARG002 - for those that override it
@@ -79,12 +77,6 @@ class Server:
         return False
 
     async def models(self, site: Site) -> tuple[ModelInfo, ...]:
-        """Read the models.
-
-        Raises:
-            ServerUnavailable: nothing answers.
-            ServerRejected: it refuses, or is no model server.
-        """
         return tuple(self.model(site, row) for row in await self.listed(site))
 
     def model(self, site: Site, row: dict[str, Any]) -> ModelInfo:
@@ -98,7 +90,7 @@ class Server:
         )
 
     async def listed(self, site: Site) -> list[dict[str, Any]]:
-        """Ask for the OpenAI-like list and return its rows that have a name."""
+        """Return the rows of the OpenAI-like list that have a name."""
         reply = await site.good("/v1/models")
         data = reply.object.get("data")
         if not isinstance(data, list):
@@ -110,10 +102,7 @@ class Server:
         return [row for row in rows(data) if text(row.get("id"))]
 
     def fields(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, Any]:
-        """Return what goes into a chat request for this product beyond the common fields (R-12).
-
-        `model` is what is known of the model that is asked.
-        """
+        """Return the fields of a chat request beyond the common ones (R-12)."""
         told: dict[str, Any] = {}
         if self.seed_field and sampling.seed is not None:
             told[self.seed_field] = sampling.seed
@@ -123,7 +112,7 @@ class Server:
         return told
 
     def takes_effort(self, effort: str, model: ModelInfo | None) -> bool:  # noqa: ARG002 - see above
-        """Whether a request may name this effort; a server that knows better may still refuse it."""
+        """Whether a request may name this effort; the server may still refuse it."""
         return effort in self.efforts
 
     def effort_fields(self, effort: str) -> dict[str, Any]:
@@ -133,7 +122,7 @@ class Server:
         return told
 
     def left_out(self, sampling: Sampling, model: ModelInfo | None = None) -> tuple[str, ...]:
-        """Say what the user has set and `fields` leaves out, in one sentence each."""
+        """Say what the user has set and `fields` leaves out, one sentence each."""
         effort, notes = sampling.reasoning_effort, []
         if effort and not self.takes_effort(effort, model):
             notes.append(f"{self._effort_note(effort, model)} It is not sent.")
@@ -149,16 +138,11 @@ class Server:
         return f'{self._name} takes no reasoning effort "{effort}" here, only {names}.'
 
     async def count_tokens(self, site: Site, body: dict[str, Any]) -> int | None:  # noqa: ARG002 - see above
-        """Return the tokens of the prompt of a chat request, its template included; None: it cannot."""
+        """Return the tokens of a prompt with its template; None: it cannot."""
         return None
 
     def check_load(self, how: HowToLoad) -> None:
-        """Refuse invalid options for loading, and those that the server does not take.
-
-        Raises:
-            RequestInvalid: a value is not a positive whole number.
-            ServerRejected: it takes no window with a request to load.
-        """
+        """Refuse options that are not valid (`RequestInvalid`), or not taken (`ServerRejected`)."""
         for name in ("context", "keep_loaded_s"):
             value = getattr(how, name)
             if value is not None and (not isinstance(value, int) or value < 1):
@@ -172,12 +156,9 @@ class Server:
             )
 
     async def load(self, site: Site, model: ModelInfo, how: HowToLoad, tell: Tell) -> None:  # noqa: ARG002 - see above
-        """Load a model and return when it is loaded; how far it is goes to `tell`, where the server says.
+        """Load a model and return when it is loaded, or raise `ServerRejected`; progress goes to `tell`.
 
-        A model that is loaded with another window is unloaded first: some would load it a second time.
-
-        Raises:
-            ServerRejected: it cannot load on request (`unsupported`), or not this model.
+        A model with another window is unloaded first: some would load it a second time.
         """
         if not self.load_path:
             raise self._cannot("load")
@@ -187,7 +168,7 @@ class Server:
         self.accept(site, await site.post(self.load_path, {"model": model.model_id, **size}), "load")
 
     async def follow_loading(self, site: Site, model_id: str, tell: Tell) -> None:
-        """Tell the progress of a model that is being loaded; ends when it is loaded, or not told."""
+        """Tell the progress of a model that is being loaded, until it is loaded."""
 
     async def unload(self, site: Site, model: ModelInfo) -> None:
         if not self.unload_path:
@@ -195,7 +176,7 @@ class Server:
         self.accept(site, await site.post(self.unload_path, {"model": model.model_id}), "unload")
 
     def start_sentence(self) -> str:
-        """Return how to start it, as a sentence: where it is a command, it says so."""
+        """Return how to start it; for a command, it says so."""
         is_command = self.start_hint[0].islower()
         return f"Start the server: {self.start_hint}." if is_command else f"{self.start_hint}."
 
@@ -204,11 +185,7 @@ class Server:
             error.hint = self.start_sentence()
 
     def accept(self, site: Site, reply: Reply, verb: str) -> None:
-        """Take the reply to a request to load or unload.
-
-        Raises:
-            ServerRejected: it refuses; a version that does not know the path cannot do it at all.
-        """
+        """Take the reply to a request to load or unload; versions that do not know the path cannot do it."""
         try:
             site.accept(reply)
         except ServerRejected as error:
@@ -231,7 +208,7 @@ class Server:
 def capabilities(
     *, tools: object = False, vision: object = False, reasoning: object = False
 ) -> tuple[str, ...]:
-    """Return the names of what a model can, in the fixed order."""
+    """Return the names of what a model can."""
     told = {"tools": tools, "vision": vision, "reasoning": reasoning}
     return tuple(name for name, can in told.items() if can)
 

@@ -1,4 +1,4 @@
-"""Providers that are known by their host: never looked for, used where they are named."""
+"""Providers that are known by their host, and used where they are named."""
 
 from __future__ import annotations
 

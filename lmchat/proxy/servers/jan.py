@@ -15,7 +15,7 @@ _UNAUTHORISED = b"Invalid or missing authorization token"
 
 
 class Jan(Server):
-    """The desktop program; what it runs behind its proxy is llama.cpp or MLX. Newer versions can load."""
+    """Jan, which runs llama.cpp or MLX behind its proxy; newer versions can load."""
 
     product = Product.JAN
     ports = (1337, 6767, 3928)

@@ -35,7 +35,7 @@ class LiteLlm(Server):
         return any(name.startswith("x-litellm-") for name in reply.headers)
 
     def suspects(self, reply: Reply) -> bool:
-        """When all its models were created, or how it fails without a key or with a wrong one."""
+        """Its models share a date, and it fails in its own ways without a key or with a wrong one."""
         listed = rows(reply.object.get("data"))
         is_list = bool(listed) and all(row.get("created") == _CREATED for row in listed)
         has_no_key = reply.status == HTTPStatus.INTERNAL_SERVER_ERROR and reply.body == _WITHOUT_KEY
@@ -46,7 +46,7 @@ class LiteLlm(Server):
         return bool(reply.value == "I'm alive!")
 
     async def models(self, site: Site) -> tuple[ModelInfo, ...]:
-        """The list, and what it knows of each model, where the key may ask for that."""
+        """The list, with what it knows of each model where the key may ask for that."""
         models = await super().models(site)
         reply = None if site.is_quick else await site.get_if_told("/model/info")
         if reply is None:

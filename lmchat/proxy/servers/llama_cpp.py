@@ -20,12 +20,12 @@ from lmchat.proxy.site import Site, beside
 
 LOADING_POLL_S = 0.2
 _LOOKS_IN_VAIN = 25
-"""Number of times that a router may say that a model is not loaded before loading counts as failed."""
+"""Looks at a model that is not loaded, after which loading has failed."""
 UNLOAD_S = 30.0
-"""How long it may be seen loaded after it was to go."""
+"""Longest time to stay loaded after the order to go."""
 _GIVE_UP_S = 1.0
 _MOST_DIGITS = 15
-"""A longer figure is noise, and Python refuses to read one of thousands of digits."""
+"""Python refuses to read a figure of thousands of digits."""
 _STATES = {
     "loaded": LoadState.LOADED,
     "sleeping": LoadState.LOADED,
@@ -36,7 +36,7 @@ _STATES = {
 
 
 class LlamaCpp(Server):
-    """Tells more than any other: context, timings, progress. Never poll its `/slots` (R-29)."""
+    """llama-server: context, timings, progress. Never poll its `/slots` (R-29)."""
 
     product = Product.LLAMA_CPP
     ports: ClassVar[tuple[int, ...]] = (8080,)
@@ -59,7 +59,6 @@ class LlamaCpp(Server):
         return reply.headers.get("server", "").startswith("llama.cpp")
 
     async def models(self, site: Site) -> tuple[ModelInfo, ...]:
-        """The list; for a single model also what its template and its projector can."""
         models = await super().models(site)
         if site.is_quick or len(models) != 1 or models[0].state is not LoadState.LOADED:
             return models
@@ -74,7 +73,6 @@ class LlamaCpp(Server):
         return (replace(model, capabilities=able, context_loaded=context),)
 
     def model(self, site: Site, row: dict[str, Any]) -> ModelInfo:
-        """Take what `meta`, `status` and `architecture` tell."""
         meta, status = mapping(row.get("meta")), mapping(row.get("status"))
         inputs = mapping(row.get("architecture")).get("input_modalities")
         state = _STATES.get(text(status.get("value")), LoadState.UNKNOWN) if status else LoadState.LOADED
@@ -95,7 +93,7 @@ class LlamaCpp(Server):
         return {**super().fields(sampling, model), "return_progress": True, "timings_per_token": True}
 
     async def count_tokens(self, site: Site, body: dict[str, Any]) -> int | None:
-        """At once since late 2025; before that the template is filled first, and its text counted."""
+        """Since late 2025 in one step; before that the template is filled first."""
         reply = await site.post_if_known("/v1/chat/completions/input_tokens", body)
         if reply is not None:
             return whole(site.accept(reply).object.get("input_tokens"))
@@ -109,7 +107,7 @@ class LlamaCpp(Server):
         return len(tokens) if isinstance(tokens, list) else None
 
     async def load(self, site: Site, model: ModelInfo, how: HowToLoad, tell: Tell) -> None:  # noqa: ARG002 - it takes nothing
-        """The router begins to load at once and answers before it is done: look until it is."""
+        """The router answers before the model is loaded: look until it is."""
         async with beside(self.follow_loading(site, model.model_id, tell)):
             reply = await site.post("/models/load", {"model": model.model_id})
             is_begun = "already" not in str(reply.object.get("error", ""))
@@ -145,7 +143,6 @@ class LlamaCpp(Server):
         )
 
     async def follow_loading(self, site: Site, model_id: str, tell: Tell) -> None:
-        """A router loads in stages, each with a share of its own."""
         async with aclosing(site.events("/models/sse")) as events:
             async for event in events:
                 if event.get("model") != model_id:
@@ -175,7 +172,7 @@ class LlamaCpp(Server):
             ) from None
 
     async def _statuses(self, site: Site, model: ModelInfo) -> AsyncGenerator[dict[str, Any], None]:
-        """Yield the status of a model again and again; ends when the router does not list it any more."""
+        """Yield the status of a model again and again, while it is listed."""
         while True:
             listed = await self.listed(site.forgetful())
             row = next((row for row in listed if row.get("id") == model.model_id), None)
@@ -194,7 +191,6 @@ def _fraction(progress: dict[str, Any]) -> float | None:
 
 
 def _argument(status: dict[str, Any], name: str) -> int | None:
-    """Read a number out of the command line that a router starts a model with."""
     words = status.get("args")
     if not isinstance(words, list) or name not in words[:-1]:
         return None

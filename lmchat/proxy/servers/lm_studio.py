@@ -24,7 +24,7 @@ _STATES = {
 
 
 class LmStudio(Server):
-    """The desktop program; answers unknown paths with status 200 and an error, so ask it little."""
+    """LM Studio; answers unknown paths with status 200 and an error, so ask it little."""
 
     product = Product.LM_STUDIO
     ports = (1234,)
@@ -81,7 +81,6 @@ class LmStudio(Server):
         return super()._effort_note(effort, model)
 
     async def unload(self, site: Site, model: ModelInfo) -> None:
-        """Unloads every instance of it."""
         reply = await site.get(_V1)
         self.accept(site, reply, "unload")
         listed = rows(reply.object.get("models"))
@@ -134,7 +133,7 @@ def _from_v0(site: Site, row: dict[str, Any]) -> ModelInfo:
 
 
 APP_PORTS = (41343, 52993, 16141, 39414, 22931)
-"""Where the program itself listens, also while its server is off."""
+"""Ports of the program itself, also while its server is off."""
 _MAX_BYTES = 1 << 20
 _MAX_PORT = 65535
 

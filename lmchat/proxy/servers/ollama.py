@@ -44,7 +44,6 @@ class Ollama(Server):
         return reply.is_good and set(reply.object) == {"version"} and bool(text(reply.object["version"]))
 
     async def models(self, site: Site) -> tuple[ModelInfo, ...]:
-        """List the models on the disk, and which of them are in memory."""
         tags = await site.optional("/api/tags")
         if tags is None:
             return await super().models(site)
@@ -88,7 +87,7 @@ class Ollama(Server):
     async def load(self, site: Site, model: ModelInfo, how: HowToLoad, tell: Tell) -> None:  # noqa: ARG002 - it does not say
         """A request without a prompt loads; its time in memory also holds for chat requests.
 
-        They do not keep to a window: they name none, and Ollama would load the model anew with its own.
+        No window is set: chat requests name none, and Ollama would load the model again with its own.
         """
         body: dict[str, Any] = {"model": model.model_id, "stream": False}
         if how.keep_loaded_s is not None:
@@ -96,15 +95,14 @@ class Ollama(Server):
         site.accept(await site.post("/api/generate", body))
 
     async def unload(self, site: Site, model: ModelInfo) -> None:
-        """One that is to be kept for no time unloads."""
         body = {"model": model.model_id, "keep_alive": 0, "stream": False}
         site.accept(await site.post("/api/generate", body))
 
 
 async def _ask_more(site: Site, rows: list[dict[str, Any]], loaded: Container[str]) -> None:
-    """Ask what the list does not tell of models, those in memory first; each is asked for once.
+    """Ask once for what the list does not tell of models, as far as there are questions left.
 
-    A health check asks only for what is in memory, and every look for as many as it has questions left.
+    A health check asks only for what is in memory.
     """
     unknown = [row for row in rows if _digest(row) not in site.facts]
     in_memory = [row for row in unknown if text(row.get("name")) in loaded]
@@ -114,7 +112,6 @@ async def _ask_more(site: Site, rows: list[dict[str, Any]], loaded: Container[st
 
 
 async def _ask_for(site: Site, row: dict[str, Any]) -> None:
-    """Keep the little that is read of a description; all of it may be megabytes."""
     try:
         reply = await site.post("/api/show", {"model": row["name"]})
     except ServerUnavailable:  # the list is worth having without this
@@ -130,7 +127,6 @@ async def _ask_for(site: Site, row: dict[str, Any]) -> None:
 
 
 def _digest(row: dict[str, Any]) -> str:
-    """Return what changes with the model, also where its name stays."""
     return text(row.get("digest")) or text(row.get("name"))
 
 

@@ -60,7 +60,7 @@ class SgLang(Vllm):
     owner = "sglang"
 
     async def count_tokens(self, site: Site, body: dict[str, Any]) -> int | None:
-        """Some versions count plain text alone, without the template: they miss its field, and lack this."""
+        """Some versions count plain text alone, without the template: they miss its field."""
         for path in ("/v1/tokenize", "/tokenize"):
             reply = await site.post_if_known(path, body)
             if reply is not None and reply.status in _WANTS_TEXT:
@@ -70,7 +70,6 @@ class SgLang(Vllm):
         return None
 
     async def models(self, site: Site) -> tuple[ModelInfo, ...]:
-        """The list; what the model can stands elsewhere, and is true of all its names."""
         models = await super().models(site)
         reply = None if site.is_quick else await site.get_if_told("/model_info")
         if reply is None:
