@@ -223,7 +223,7 @@ class Admission:
         is_listed: bool,
         purpose: str = CHAT,
     ) -> int:
-        """Put a request through all steps and return the size of its body; listed models may have any name."""
+        """Put a request through all steps; return the size of its body. A listed model may have any name."""
 
         def check_body() -> int:
             body = encode(request)

@@ -5,15 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import (
-    AsyncGenerator,
-    Callable,
-    Coroutine,
-    Iterable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import aclosing
 from functools import wraps
@@ -224,7 +216,7 @@ class Client:
         """Return one JSON value that fits a JSON schema; without a schema, one JSON object.
 
         The server is asked for it in the form that it takes, and the answer is checked here. One that does
-        not fit is asked for once more, then `AnswerUnfit` is raised. `name` is the server's name for the value.
+        not fit is asked for once more, then `AnswerUnfit` is raised. `name` names the value.
         """
 
         async def ask(asked: Messages) -> tuple[Answer, Any, AnswerUnfit | None]:

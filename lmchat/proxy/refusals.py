@@ -362,12 +362,7 @@ def refusal_in_stream(value: object, asked: Asked) -> ServerRejected:
 
 
 def _error(
-    status: int,
-    headers: Mapping[str, str],
-    read: ErrorBody,
-    asked: Asked,
-    *,
-    is_in_stream: bool = False,
+    status: int, headers: Mapping[str, str], read: ErrorBody, asked: Asked, *, is_in_stream: bool = False
 ) -> ServerRejected:
     searched = _searched(read, asked, headers.get("www-authenticate", ""))
     rule = next(one for one in RULES if (not one.at or status in one.at) and re.search(one.says, searched))

@@ -24,12 +24,7 @@ from lmchat.domain.event import (
 )
 from lmchat.domain.message import Role
 from lmchat.domain.request import ChatRequest
-from lmchat.errors import (
-    LMChatError,
-    ServerRejected,
-    ServerUnavailable,
-    StreamInterrupted,
-)
+from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable, StreamInterrupted
 from lmchat.proxy.chunks import ChunkReader
 from lmchat.proxy.errors import TRANSPORT_ERRORS, is_refused, reaching
 from lmchat.proxy.http import (

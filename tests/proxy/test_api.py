@@ -90,7 +90,7 @@ async def test_messages_may_be_pairs_mappings_or_messages(server, client):
         [("system", "Be brief."), {"role": "user", "content": "Hi"}, first.message, ("user", "And?")]
     )
     assert [(one["role"], one["content"]) for one in _body(server)["messages"]] == [
-        *(("system", "Be brief."), ("user", "Hi"), ("assistant", "Hello there."), ("user", "And?")),
+        *(("system", "Be brief."), ("user", "Hi"), ("assistant", "Hello there."), ("user", "And?"))
     ]
     assert isinstance(first.message, ChatMessage)
 

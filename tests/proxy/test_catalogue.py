@@ -79,10 +79,7 @@ CASES = {
         rules=("R-26", "R-27"),
     ),
     "error as text": Case(
-        sse(R, H, W, {"error": "boom"}, DONE),
-        kind="server_error",
-        words="boom",
-        rules=("R-26", "R-27"),
+        sse(R, H, W, {"error": "boom"}, DONE), kind="server_error", words="boom", rules=("R-26", "R-27")
     ),
     "error by the name of the event": Case(
         sse(R, H, W, b'event: error\ndata: {"message": "boom"}\n\n'),

@@ -29,7 +29,7 @@ HERE = Endpoint.parse("box.lan:1234")
     ("error", "kind", "words"),
     [
         (httpx.ConnectError("All connection attempts failed"), "offline", "Nothing answers at box.lan:1234."),
-        (
+        pytest.param(
             httpx.ConnectError("[Errno -2] Name or service not known"),
             "offline",
             "The name box.lan is not known.",
@@ -114,13 +114,7 @@ def test_this_machine_gets_less_time_to_connect_and_no_proxy():
     assert connect_timeout_s(HERE, 3) == 3
     assert [
         Endpoint.parse(one).is_local for one in ("localhost", "[::1]", "192.168.1.2", "8.8.8.8", "box.lan")
-    ] == [
-        True,
-        True,
-        True,
-        False,
-        False,
-    ]
+    ] == [True, True, True, False, False]
 
 
 @pytest.mark.parametrize(

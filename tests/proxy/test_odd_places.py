@@ -224,13 +224,13 @@ def of_nginx(status: int, *headers: bytes):
         (of_nginx(404), Verdict.NOT_AN_LLM, "404 Not Found"),
         (of_nginx(403), Verdict.NOT_AN_LLM, "403 Forbidden"),
         (of_nginx(200), Verdict.NOT_AN_LLM, "a web page"),
-        (
+        pytest.param(
             of_nginx(301, b"Location: https://me:secret@example.com/v1/models?token=secret"),
             Verdict.NOT_AN_LLM,
             "redirects to https://example.com/v1/models",
         ),
         (of_nginx(302, b"Location: /login"), Verdict.NOT_AN_LLM, "redirects to /login"),
-        (
+        pytest.param(
             of_nginx(401, b'WWW-Authenticate: Basic realm="x"'),
             Verdict.NOT_AN_LLM,
             "asks for a user name and password (HTTP Basic)",

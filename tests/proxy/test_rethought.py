@@ -51,7 +51,7 @@ async def test_the_next_answer_of_that_model_is_called_thought_from_its_beginnin
     assert await told(client, ask(server)) == [TextDelta(text="Let me see: 2+2"), Rethought(), FOUR]
     assert await told(client, ask(server)) == [THOUGHT, FOUR]
     assert await told(client, ask(server, model="other")) == [
-        *(TextDelta(text="Let me see: 2+2"), Rethought(), FOUR),
+        *(TextDelta(text="Let me see: 2+2"), Rethought(), FOUR)
     ]
 
 
@@ -87,7 +87,7 @@ async def test_an_answer_that_breaks_off_in_what_was_called_thought_is_text(serv
     events, error = await events_of(client, ask(server))
     assert error.kind == "interrupted"
     assert [one for one in events if isinstance(one, PARTS)] == [
-        *(ReasoningDelta(text="Let me"), Rethought(is_thought=False)),
+        *(ReasoningDelta(text="Let me"), Rethought(is_thought=False))
     ]
 
 
@@ -119,7 +119,7 @@ async def test_where_thought_comes_in_fields_a_closing_tag_alone_is_text(server,
     await told(client, ask(server))
     server.on(CHAT, sse(ROLE, thought, delta("The end is\n</think>"), delta("\n\nso."), finish(), DONE))
     assert await told(client, ask(server)) == [
-        *(ReasoningDelta(text="hm"), TextDelta(text="The end is\n</think>\n\nso.")),
+        *(ReasoningDelta(text="hm"), TextDelta(text="The end is\n</think>\n\nso."))
     ]
 
 

@@ -53,11 +53,7 @@ def showing(certificate: str):
 
 @pytest.mark.parametrize(
     ("certificate", "host", "ca_file"),
-    [
-        ("hosts", "localhost", AUTHORITY),
-        ("hosts", "127.0.0.1", AUTHORITY),
-        ("alone", "localhost", ALONE),
-    ],
+    [("hosts", "localhost", AUTHORITY), ("hosts", "127.0.0.1", AUTHORITY), ("alone", "localhost", ALONE)],
 )
 @pytest.mark.parametrize("is_variable", [False, True])
 async def test_a_server_of_ones_own_is_reached_once_its_certificate_is_named(

@@ -16,11 +16,7 @@ from lmchat.proxy.wire import Dialect, JsonMode
 
 _V1 = "/api/v1/models"
 _V0 = "/api/v0/models"
-_STATES = {
-    "loaded": LoadState.LOADED,
-    "loading": LoadState.LOADING,
-    "not-loaded": LoadState.NOT_LOADED,
-}
+_STATES = {"loaded": LoadState.LOADED, "loading": LoadState.LOADING, "not-loaded": LoadState.NOT_LOADED}
 
 
 class LmStudio(Server):
