@@ -13,7 +13,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.domain.server import Endpoint, LoadState, ModelInfo, ModelList
-from lmchat.errors import EndpointNotAllowed
 from lmchat.files import read_plain, write_atomically
 
 WRITE_EVERY_S = 60.0
@@ -127,20 +126,12 @@ def _dateless(models: Iterable[ModelInfo]) -> list[ModelInfo]:
 
 def _read(file: Path) -> list[_KnownModels]:
     try:
-        known = msgspec.json.decode(read_plain(file), type=list[_KnownModels])
-        return [one for one in known if _is_address(one.endpoint)]
+        return msgspec.json.decode(read_plain(file), type=list[_KnownModels])
     except FileNotFoundError:
         return []
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         _log.warning("the cache of models cannot be read and is begun anew: %s", type(error).__name__)
         return []
-
-
-def _is_address(endpoint: Endpoint) -> bool:
-    try:
-        return Endpoint.parse(endpoint.base_url) == endpoint
-    except EndpointNotAllowed:
-        return False
 
 
 def _write(file: Path, data: bytes) -> None:

@@ -75,11 +75,6 @@ def unavailable(error: BaseException, endpoint: Endpoint) -> ServerUnavailable:
     )
 
 
-def is_refused(error: BaseException) -> bool:
-    """Tell whether a refused connection is among the causes."""
-    return any(isinstance(one, ConnectionRefusedError) for one in _causes(error))
-
-
 def _causes(error: BaseException) -> Iterator[BaseException]:
     yield error
     for behind in (error.__cause__ or error.__context__, *getattr(error, "exceptions", ())):

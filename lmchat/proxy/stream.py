@@ -26,7 +26,7 @@ from lmchat.domain.message import Role
 from lmchat.domain.request import ChatRequest
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable, StreamInterrupted
 from lmchat.proxy.chunks import ChunkReader
-from lmchat.proxy.errors import TRANSPORT_ERRORS, is_refused, reaching
+from lmchat.proxy.errors import TRANSPORT_ERRORS, reaching
 from lmchat.proxy.http import (
     POOL_S,
     WRITE_S,
@@ -334,8 +334,7 @@ class Exchange:
         try:
             await self._health()
         except LMChatError as error:
-            # also who refuses the connection or closes it is there
-            return error.kind not in ("offline", "timeout") or is_refused(error)
+            return error.kind not in ("offline", "timeout")
         return True
 
     async def _send(self, loading: Loading) -> StreamFinished:

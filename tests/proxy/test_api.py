@@ -159,15 +159,6 @@ async def test_the_server_is_looked_at_once_and_its_list_of_models_is_kept(serve
     assert looks <= 2
 
 
-async def test_health_tells_what_stands_there_and_what_helps_where_nothing_does(server, client):
-    health = await client.health()
-    assert (health.verdict, [one.model_id for one in health.models]) == (Verdict.READY, ["tiny"])
-    server.stop()
-    away = await client.health()
-    assert away.verdict is Verdict.REFUSED
-    assert away.next_step
-
-
 async def test_a_server_that_was_not_named_is_found_once(server, found):
     client, ports = found
     llama_cpp(server)

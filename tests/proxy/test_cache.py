@@ -75,14 +75,6 @@ async def test_a_broken_file_is_begun_anew(tmp_path, text):
     assert json.loads(file.read_text())[0]["models"][0]["model_id"] == "a"
 
 
-async def test_a_file_that_cannot_be_written_costs_nothing_else(tmp_path):
-    (tmp_path / "file").write_text("")
-    cache = ModelCache(600, tmp_path / "file" / "models.json")
-    await cache.ready()
-    await cache.put(HERE, (model("a"),))
-    assert cache.fresh(HERE) is not None
-
-
 async def test_an_unchanged_list_is_not_written_with_every_check(tmp_path):
     file, clock = tmp_path / "models.json", Clock()
     cache = ModelCache(600, file, clock=clock)
@@ -161,14 +153,3 @@ async def test_the_file_is_for_its_owner_alone_whatever_the_umask(tmp_path):
     finally:
         os.umask(before)
     assert (tmp_path / "models.json").stat().st_mode & 0o777 == 0o600
-
-
-async def test_what_the_file_calls_an_address_and_is_none_is_not_known(tmp_path):
-    file = tmp_path / "models.json"
-    cache = ModelCache(600, file)
-    odd = Endpoint(scheme="http", host="\x1b[31m@evil", port=-5)
-    await cache.put(HERE, (model("tiny"),))
-    await cache.put(odd, (ModelInfo(model_id="evil", endpoint=odd, product=Product.JAN),))
-    again = ModelCache(600, file)
-    await again.ready()
-    assert [one.model_id for one in again.everything().models] == ["tiny"]

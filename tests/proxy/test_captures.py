@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import aclosing
-from pathlib import Path
 
 import jsonschema
 import pytest
@@ -13,19 +12,15 @@ import pytest
 from lmchat.domain.event import (
     ModelLoading,
     ModelNamed,
-    PromptProgress,
-    ReasoningDelta,
     RequestSent,
     StreamFinished,
     StreamStalled,
     TextDelta,
-    ToolCallDelta,
-    UsageReported,
 )
 from lmchat.domain.server import LoadState, Product, Verdict
 from lmchat.proxy import timeouts
 from lmchat.proxy import timeouts as loading_module
-from tests.support.proxy_calls import NAMES, ask, endpoint_of, events_of, head, reads, replay
+from tests.support.proxy_calls import ask, endpoint_of, events_of, head, reads, replay
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import Gate, Hold, json_reply, raw_reply
 
@@ -59,45 +54,6 @@ async def test_a_recorded_answer_is_read_to_its_end(server, client, name, reason
     assert text_of(events)
     assert ModelNamed(model=MODEL) in events
     assert events[-1] == StreamFinished(reason=reason)
-
-
-@pytest.mark.rule("R-19")
-async def test_usage_and_timings_become_one_report(server, client):
-    events, _ = await play(server, client, "stream-usage-timings")
-    report = next(one for one in reversed(events) if isinstance(one, UsageReported))
-    assert (report.prompt_tokens, report.completion_tokens, report.cached_tokens) == (41, 40, 40)
-    assert report.tokens_per_second == pytest.approx(48.095, abs=0.01)
-
-
-async def test_timings_alone_are_enough_for_the_report(server, client):
-    events, _ = await play(server, client, "stream-ping")
-    report = next(one for one in reversed(events) if isinstance(one, UsageReported))
-    assert (report.prompt_tokens, report.completion_tokens) == (1143, 8)
-
-
-@pytest.mark.rule("R-19")
-async def test_progress_of_the_prompt_grows_to_the_whole(server, client):
-    events, _ = await play(server, client, "stream-progress")
-    progress = [one for one in events if isinstance(one, PromptProgress)]
-    assert [one.fraction for one in progress] == sorted(one.fraction for one in progress)
-    assert (progress[0].fraction, progress[-1].fraction, progress[-1].total_tokens) == (0.0, 1.0, 1143)
-
-
-@pytest.mark.rule("R-17")
-async def test_thought_comes_apart_from_the_answer(server, client):
-    events, error = await play(server, client, "reasoning-stream")
-    assert error is None
-    assert any(isinstance(one, ReasoningDelta) for one in events)
-    assert "think>" not in text_of(events)
-
-
-async def test_a_tool_call_is_put_together(server, client):
-    events, error = await play(server, client, "tools-stream")
-    calls = [one for one in events if isinstance(one, ToolCallDelta)]
-    assert error is None
-    assert (calls[0].name, {one.index for one in calls}) == ("get_weather", {0})
-    assert json.loads("".join(one.arguments for one in calls))
-    assert events[-1] == StreamFinished(reason="tool_calls")
 
 
 async def test_a_killed_server_leaves_what_had_arrived(server, client):
@@ -199,17 +155,3 @@ async def test_a_recorded_answer_by_a_schema_fits_it(server, client):
     schema = head("json-schema-stream")["request"]["body"]["response_format"]["json_schema"]["schema"]
     assert error is None
     jsonschema.validate(json.loads(text_of(events)), schema)
-
-
-async def test_recorded_metrics_are_neither_an_answer_nor_a_list_of_models(server, client):
-    events, error = await play(server, client, "metrics")
-    assert (error.kind, text_of(events)) == ("not_an_llm", "")
-    server.on("GET /v1/models", replay("metrics"))
-    assert not (await client.check(endpoint_of(server))).verdict.is_usable
-
-
-def test_each_recording_is_played():
-    source = Path(__file__).read_text(encoding="utf-8")
-    elsewhere = Path(__file__).with_name("test_client_chat.py").read_text(encoding="utf-8")
-    assert [name for name in NAMES if f'"{name}"' not in source + elsewhere] == []
-    assert len(NAMES) == 26

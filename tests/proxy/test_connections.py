@@ -49,17 +49,6 @@ def test_each_failure_of_the_network_is_a_sentence_with_a_step(error, kind, word
     assert (told.kind, words in told.message, bool(told.hint)) == (kind, True, True)
 
 
-async def test_a_question_over_a_stale_connection_is_put_again_and_over_a_fresh_one_not(server, client):
-    llama_cpp(server)
-    endpoint = endpoint_of(server)
-    await client.check(endpoint)
-    server.on("GET /v1/models", raw_reply(Cut()), *server._routes["GET /v1/models"])
-    assert (await client.check(endpoint)).verdict is Verdict.READY
-    server.on("GET /v1/models", raw_reply(Cut()))
-    assert not (await client.check(endpoint)).verdict.is_usable
-    assert len(server.seen("GET /v1/models")) <= 6
-
-
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_what_is_asked_over_a_connection_that_the_server_closed_meanwhile_is_asked_once_more(
     server, method

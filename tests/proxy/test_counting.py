@@ -13,7 +13,6 @@ from lmchat.domain.message import Role, text_message
 from lmchat.domain.request import ChatRequest
 from lmchat.domain.server import Endpoint, LoadState, Product, Verdict
 from lmchat.errors import EndpointNotAllowed, ServerRejected, ServerUnavailable
-from lmchat.proxy import Client, SyncClient
 from lmchat.proxy import client as counting_module
 from lmchat.proxy.servers import SERVERS
 from tests.support.proxy_calls import ask, endpoint_of, events_of
@@ -208,17 +207,6 @@ async def test_counting_takes_nothing_from_the_budget_of_chats(server, make_clie
 async def test_a_count_passes_the_allow_list(client):
     with pytest.raises(EndpointNotAllowed):
         await client.count_tokens(to(Endpoint.parse("http://models.example:8000"), product=Product.VLLM))
-
-
-async def test_programs_can_count(server):
-    llama_cpp(server).on(COUNT, COUNTED)
-    async with Client(server.url) as one:
-        assert await one.count_tokens("Hi") == 37
-    with SyncClient(server.url) as blocking:
-        assert await asyncio.to_thread(blocking.count_tokens, [("system", "Be short."), ("user", "Hi")]) == 37
-    plain(server.forget() or server)
-    async with Client(server.url) as one:
-        assert await one.count_tokens("Hi") is None
 
 
 TALKS = {

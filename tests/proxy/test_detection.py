@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 
@@ -23,7 +22,6 @@ from tests.support.scripted_server import (
     raw_reply,
     text_reply,
 )
-from tests.support.start_desk import listener
 
 PORTS = {
     1234: Product.LM_STUDIO,
@@ -264,17 +262,6 @@ async def test_a_server_on_ipv6_only_is_found_and_its_literal_kept(start, detect
     assert found[0].endpoint.url == "http://[::1]:8080"
 
 
-async def test_a_real_listener_on_ipv6_only_is_found_by_localhost(make_client):
-    listener("::1").close()
-    server = ScriptedServer(host="::1").start()
-    try:
-        products.llama_cpp(server)
-        found = await make_client().detect(expected=[Endpoint.parse(f"localhost:{server.port}")])
-    finally:
-        server.stop()
-    assert found[0].verdict is Verdict.READY
-
-
 @pytest.mark.rule("R-6")
 @pytest.mark.parametrize("literal", ["127.0.0.1", "::1"])
 async def test_localhost_that_refuses_is_looked_for_at_the_literals(start, make_client, literal):
@@ -357,21 +344,6 @@ async def test_a_port_that_does_not_let_connect_timed_out(detect):
     found, _ = await detect({4000: httpx.ConnectTimeout("")})
     row = next(one for one in found if one.endpoint.port == 4000)
     assert (row.verdict, row.next_step) == (Verdict.TIMED_OUT, "See what holds port 4000")
-
-
-async def test_a_reply_that_drips_for_ever_is_cut_off(start, detect):
-    server = start()
-    server.unknown = raw_reply(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n" + b"x" * 1000, Hold())
-    found, _ = await detect({8080: server})
-    assert next(one for one in found if one.endpoint.port == 8080).verdict is Verdict.TIMED_OUT
-
-
-async def test_a_reply_beyond_all_size_is_no_model_server(start, detect):
-    server = start()
-    big = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n" + b" " * (17 << 20)
-    server.unknown = raw_reply(big)
-    found, _ = await detect({8080: server})
-    assert next(one for one in found if one.endpoint.port == 8080).verdict is Verdict.SERVER_ERROR
 
 
 @pytest.mark.rule("R-5")
@@ -474,28 +446,6 @@ async def test_a_refusal_of_lm_studio_is_no_reason_to_ask_an_older_api(start, ma
     server, client = start(products.lm_studio, key="right"), make_client()
     assert (await client.check(endpoint_of(server))).verdict is Verdict.NEEDS_KEY
     assert [one.path for one in server.seen()] == ["/v1/models", "/api/v1/models"]
-
-
-@pytest.mark.parametrize("script", [products.lm_studio, products.ollama])
-async def test_models_are_loaded_and_unloaded_where_the_product_can(start, make_client, script):
-    server, client = start(script), make_client()
-    model = (await client.models(endpoint_of(server))).models[0]
-    await client.load(model)
-    await client.unload(model)
-    posts = [one.path for one in server.seen() if one.method == "POST" and one.path != "/api/show"]
-    assert len(posts) == 2, posts
-
-
-async def test_loading_can_be_stopped(start, make_client):
-    server, client = start(products.lm_studio), make_client()
-    server.on("POST /api/v1/models/load", raw_reply(Hold()))
-    model = (await client.models(endpoint_of(server))).models[1]
-    task = asyncio.create_task(client.load(model))
-    request = await asyncio.to_thread(server.wait_for, "POST /api/v1/models/load")
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert await asyncio.to_thread(request.client_left.wait, 5)
 
 
 async def test_a_product_is_looked_for_first_where_its_variable_says(start, make_client):

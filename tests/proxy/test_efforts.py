@@ -83,14 +83,6 @@ def test_lm_studio_is_told_the_efforts_that_it_names_for_a_model(named, effort, 
     assert all(name in told for name in named) or is_sent
 
 
-def test_what_a_server_calls_its_efforts_does_no_harm():
-    known = model(Product.LM_STUDIO, efforts=("\x1b[2J\nlow", "x" * 5000))
-    (note,) = server_of(Product.LM_STUDIO).left_out(Sampling(reasoning_effort="high"), known)
-    assert "\x1b" not in note
-    assert "\n" not in note
-    assert len(note) < 300
-
-
 @pytest.mark.parametrize(
     ("can", "is_sent"), [(("tools", "reasoning"), True), (("tools",), False), ((), True)]
 )
@@ -180,21 +172,6 @@ async def test_another_value_of_a_refused_field_is_tried(server, client):
         ] is None
     sent = [one.json.get("reasoning_effort") for one in server.seen(CHAT)]
     assert sent == ["xhigh", None, "low", None]
-
-
-@pytest.mark.rule("R-13")
-async def test_a_server_that_refuses_every_field_in_turn_is_asked_once_more_for_each(server, client):
-    def refuse(seen):
-        named = [one for one in ("seed", "reasoning_effort") if one in seen.json]
-        return (
-            json_reply({"error": {"message": f"unknown field: {named[0]}"}}, status=400)
-            if named
-            else answer()
-        )
-
-    server.on(CHAT, refuse)
-    events, error = await events_of(client, ask(server, product=Product.JAN, reasoning_effort="low", seed=1))
-    assert (error, len(server.seen(CHAT)), len(notes(events))) == (None, 3, 2)
 
 
 @pytest.mark.rule("R-13")

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lmchat.config.settings import LimitSettings, Settings
-from lmchat.domain.event import LifeSign, ReasoningDelta, StreamFinished, TextDelta, UsageReported
+from lmchat.domain.event import ReasoningDelta, StreamFinished, TextDelta
 from lmchat.domain.server import Endpoint, Product
 from lmchat.proxy.client import ProxyClient
 from tests.support.proxy_calls import ask, events_of
@@ -102,30 +102,6 @@ async def test_no_answer_raises_anything_but_our_own_errors(pieces, status, cont
         if isinstance(event, TextDelta | ReasoningDelta):
             event.text.encode()
             assert event.text
-
-
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(PIECE, max_size=6), st.data())
-async def test_any_split_of_a_stream_gives_the_same_events(pieces, data):
-    whole = b"".join(pieces)
-    cuts = sorted(data.draw(st.sets(st.integers(0, len(whole)), max_size=12)))
-    parts = [whole[a:b] for a, b in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
-
-    async def told(body):
-        client = client_for(200, body, "text/event-stream")
-        events, error = await events_of(client, ask(HERE))
-        await client.aclose()
-        merged: list[object] = []
-        for event in events:
-            if isinstance(event, LifeSign | UsageReported):
-                continue
-            if merged and isinstance(event, TextDelta | ReasoningDelta) and type(merged[-1]) is type(event):
-                merged[-1] = type(event)(text=merged[-1].text + event.text)
-            else:
-                merged.append(event)
-        return repr(merged), error and (type(error), error.kind, error.message)
-
-    assert await told([whole]) == await told(parts) == await told([bytes([one]) for one in whole])
 
 
 @settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.event import RequestAdapted, StreamFinished, TextDelta
+from lmchat.domain.event import RequestAdapted, TextDelta
 from lmchat.domain.message import Role, text_message
 from lmchat.domain.request import AnyObject, AnyText, FittingValue
 from lmchat.domain.server import Product
@@ -236,18 +236,6 @@ async def test_a_refusal_behind_the_first_token_is_not_asked_around(client, serv
     assert any(isinstance(event, TextDelta) for event in events)
 
 
-async def test_other_fields_that_are_refused_meanwhile_are_left_out_as_ever(client, server):
-    no_limit = refused("Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.")
-    server.on(CHAT, NO_SCHEMAS, no_limit, refused("unknown field stream_options"), answer("{}"))
-    events, error = await events_of(client, wanted(server, PERSON, max_tokens=5))
-    assert error is None
-    last = server.seen(CHAT)[-1].json
-    assert last["response_format"] == BY_OBJECT
-    assert last["max_completion_tokens"] == 5
-    assert "stream_options" not in last
-    assert isinstance(events[-1], StreamFinished)
-
-
 async def test_names_and_texts_of_a_schema_are_sent_as_servers_take_them(client, server):
     server.on(CHAT, answer("{}"))
     schema = {"description": "a\ud800", "properties": {"\udfff": {}}}
@@ -256,14 +244,6 @@ async def test_names_and_texts_of_a_schema_are_sent_as_servers_take_them(client,
     sent = [form["json_schema"] for form in forms(server)]
     assert [one["name"] for one in sent] == [("a_b_json" * 20)[:64].strip("_"), "answer", "answer"]
     assert sent[0]["schema"] == {"description": "a\ufffd", "properties": {"\ufffd": {}}}
-
-
-async def test_the_size_limit_counts_the_schema(make_client, server):
-    client = make_client()
-    large = FittingValue(schema={"description": "a" * 11_000_000})
-    _, error = await events_of(client, wanted(server, large))
-    assert error.kind == "too_large"
-    assert server.seen() == []
 
 
 async def test_the_real_server_answers_by_schema_and_where_it_cannot_as_an_object(client, real_server):

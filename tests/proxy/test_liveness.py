@@ -6,15 +6,13 @@ import asyncio
 import socket
 from contextlib import aclosing, contextmanager
 
-import httpx
 import pytest
 
 from lmchat.config.settings import TimeoutSettings
 from lmchat.domain.event import LifeSign, RetryScheduled, StreamStalled, TextDelta
 from lmchat.domain.server import Endpoint, Product
 from lmchat.proxy import timeouts as module
-from lmchat.proxy.http import Connections, Freshness
-from lmchat.proxy.stream import Exchange
+from lmchat.proxy.http import Freshness
 from lmchat.proxy.timeouts import LOOK_AFTER_S, LOOK_S, knock
 from tests.support.proxy_calls import ask, endpoint_of, events_of
 from tests.support.scripted_products import CHAT, plain
@@ -117,30 +115,6 @@ async def test_a_server_that_reads_a_long_prompt_and_answers_meanwhile_is_not_st
     server.on(CHAT, sse("late", finish(), DONE, before=[gate])).on(HEALTH, health)
     task = asyncio.create_task(events_of(client, ask(server, product=Product.LLAMA_CPP)))
     await asyncio.to_thread(server.wait_for, HEALTH, count=3)
-    gate.open()
-    events, error = await task
-    assert error is None
-    assert not [one for one in events if isinstance(one, StreamStalled)]
-
-
-async def test_a_server_that_takes_no_new_connections_may_still_answer(
-    connected, server, client, monkeypatch
-):
-    """As one that is ending: it listens no more, and finishes what it has."""
-    gate, asked = Gate(), asyncio.Event()
-
-    async def refuse(*_: object, **__: object) -> None:
-        asked.set()
-        with free_port() as port:
-            url = f"http://127.0.0.1:{port}/health"
-            await Connections().ask(endpoint_of(server), "GET", url, key=None, patience=httpx.Timeout(5))
-
-    monkeypatch.setattr(Exchange, "_health", refuse)
-    server.on(CHAT, sse("late", finish(), DONE, before=[gate]))
-    task = asyncio.create_task(events_of(client, ask(server, product=Product.LLAMA_CPP)))
-    for _ in range(2):
-        await asked.wait()
-        asked.clear()
     gate.open()
     events, error = await task
     assert error is None

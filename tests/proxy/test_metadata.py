@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
-import httpx
-
-from lmchat.domain.server import Endpoint, LoadState, Product, Verdict
-from lmchat.proxy.http import Connections, Reply
-from lmchat.proxy.refusals import Asked
-from lmchat.proxy.servers import ollama
-from lmchat.proxy.site import Site
+from lmchat.domain.server import LoadState, Verdict
 from tests.support.proxy_calls import endpoint_of
 from tests.support.scripted_products import model_list
-from tests.support.scripted_server import Cut, ScriptedServer, json_reply, raw_reply, text_reply
+from tests.support.scripted_server import ScriptedServer, json_reply, text_reply
 
 SHOW = "POST /api/show"
 LITELLM = {"x-litellm-version": "1.0"}
@@ -92,13 +84,6 @@ async def test_an_ollama_that_shows_nothing_is_not_asked_for_ever(server, client
     assert (model.context_max, len(shown(server))) == (None, 1)
 
 
-async def test_an_ollama_that_closes_the_connection_on_that_question_still_has_its_list(server, client):
-    Ollama(server, "a")
-    server.on(SHOW, raw_reply(Cut()))
-    (model,) = (await client.models(endpoint_of(server))).models
-    assert (model.model_id, model.context_max) == ("a", None)
-
-
 async def test_sglang_tells_what_its_model_can(server, client):
     server.on("GET /v1/models", model_list("qwen", owned_by="sglang", max_model_len=1000))
     info = {"is_generation": True, "has_image_understanding": True, "tool_call_parser": "qwen25"}
@@ -141,28 +126,3 @@ async def test_a_key_that_may_not_ask_litellm_for_more_may_still_chat(server, cl
     server.on("GET /model/info", json_reply(refuse, status=401, headers=LITELLM))
     candidate = await client.check(endpoint_of(server))
     assert (candidate.verdict, [model.model_id for model in candidate.models]) == (Verdict.READY, ["gpt"])
-
-
-async def test_of_what_ollama_shows_only_what_is_read_is_kept_and_only_while_it_is_listed():
-    kept: dict = {}
-    info = {"general.architecture": "llama", "llama.context_length": 8192, "tokens": ["x" * 9000]}
-    shown = {"capabilities": ["tools", "y"], "model_info": info, "license": "z" * 9000}
-
-    class Scripted(Connections):
-        async def ask(self, endpoint, method, url, **_) -> Reply:
-            listed = {"models": [{"name": "a", "digest": names[0]}]}
-            value = shown if method == "POST" else listed if url.endswith("/tags") else {"models": []}
-            return Reply(status=200, headers={}, body=json.dumps(value).encode(), elapsed_ms=1.0)
-
-    for names in (["sha-1"], ["sha-2"]):
-        site = Site(
-            endpoint=Endpoint.parse("http://127.0.0.1:11434"),
-            connections=Scripted(),
-            timeout=httpx.Timeout(1.0),
-            asked=Asked(product=Product.OLLAMA),
-            facts=kept,
-        )
-        [model] = await ollama.Ollama().models(site)
-        assert (model.context_max, model.capabilities) == (8192, ("tools",))
-        assert list(kept) == names
-    assert len(repr(kept)) < 200

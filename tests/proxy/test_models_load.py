@@ -106,13 +106,6 @@ async def test_a_request_for_a_model_on_the_disk_tells_how_far_its_loading_is(se
     assert await asyncio.to_thread(server.seen(EVENTS)[0].client_left.wait, 5)
 
 
-async def test_a_request_for_a_model_in_memory_listens_to_nothing(server, client):
-    products.router(server, small="loaded")
-    await client.models(endpoint_of(server))
-    _, error = await events_of(client, ask(server, product=Product.LLAMA_CPP, model="small"))
-    assert (error, server.seen(EVENTS)) == (None, [])
-
-
 def row(name: str, state: str, **more: object):
     value = {"id": name, "object": "model", "owned_by": "llamacpp", "status": {"value": state, **more}}
     return json_reply({"object": "list", "data": [value]}, headers=LLAMA)
@@ -197,13 +190,6 @@ async def test_a_router_that_does_not_get_there_is_not_waited_for_for_ever(
         await client.load(model_at(server, "large"))
     assert caught.value.kind == kind
     assert caught.value.hint
-
-
-NOT_FOUND = json_reply(
-    {"error": {"message": "File Not Found", "type": "not_found_error", "code": 404}},
-    status=404,
-    headers=LLAMA,
-)
 
 
 def old_lm_studio(server):

@@ -144,14 +144,6 @@ async def test_a_newer_jan_tells_what_it_could_start_beside_what_runs(server, cl
     ]
 
 
-async def test_a_newer_jan_in_which_nothing_runs_says_so(server, make_client):
-    products.jan(server)
-    server.on("GET /v1/models", model_list()).on("GET /v1/models/available", available(two="available"))
-    candidate = (await make_client(transport=PortMap({("127.0.0.1", 1337): server})).detect())[0]
-    assert (candidate.product, candidate.verdict) == (Product.JAN, Verdict.NO_MODEL)
-    assert (candidate.models[0].state, candidate.next_step) == (LoadState.NOT_LOADED, "Start a model in Jan")
-
-
 @pytest.mark.parametrize(
     "reply",
     [
@@ -199,13 +191,6 @@ async def test_a_model_can_be_asked_by_whatever_name_the_server_lists(server, cl
     events, error = await events_of(client, ask(server, model=found.models[0].model_id))
     assert (texts(events), error) == ("Hello", None)
     assert server.seen(CHAT)[0].json["model"] == name
-
-
-@pytest.mark.parametrize("name", ODD_NAMES)
-async def test_such_a_name_that_no_server_lists_is_refused_before_it_is_sent(server, client, name):
-    _, error = await events_of(client, ask(server, model=name))
-    assert error.message.startswith("Invalid model parameter")
-    assert server.seen(CHAT) == []
 
 
 PAGE = b"<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"

@@ -15,7 +15,7 @@ from lmchat.domain.event import (
     TextDelta,
     ToolCallDelta,
 )
-from lmchat.domain.message import Limit, Role, text_message
+from lmchat.domain.message import Role, text_message
 from lmchat.domain.turn import GrowingAnswer, Turn
 from lmchat.proxy import Client
 from lmchat.proxy.client import ProxyClient
@@ -207,15 +207,6 @@ async def test_programs_get_what_it_turned_out_to_be(server):
         answer = await client.chat("2+2?")
         assert (answer.text, answer.reasoning, answer.refusal) == ("No.", "", "No.")
         assert answer.message.text == "No."
-
-
-@pytest.mark.parametrize(("max_tokens", "limit"), [(3, Limit.MAX_TOKENS), (None, None)])
-async def test_programs_are_told_what_cut_an_answer_short(server, max_tokens, limit):
-    plain(server, "tiny")
-    server.on(CHAT, sse(delta("So"), finish("length"), usage(9, 3), DONE))
-    async with Client(server.url) as client:
-        answer = await client.chat("Hi", max_tokens=max_tokens)
-    assert (answer.finish_reason, answer.receipt.limit) == ("length", limit)
 
 
 @pytest.mark.rule("R-17")

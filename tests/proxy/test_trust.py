@@ -70,14 +70,6 @@ async def test_a_server_of_ones_own_is_reached_once_its_certificate_is_named(
         assert server.requests[-1].headers["authorization"] == "Bearer sk-1"
 
 
-async def test_a_server_of_the_own_network_is_reached_with_the_companys_certificate(client_of, monkeypatch):
-    lead_here(monkeypatch, "workstation.lan")
-    with showing("hosts") as server:
-        endpoint = Endpoint.parse(f"https://workstation.lan:{server.port}")
-        found = await client_of(AUTHORITY, "workstation.lan").check(endpoint)
-        assert found.verdict is Verdict.READY
-
-
 @pytest.mark.parametrize(
     ("certificate", "message", "hint"),
     [
