@@ -6,7 +6,6 @@ import asyncio
 import gc
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, ClassVar
 
 from msgspec.structs import replace
@@ -43,7 +42,6 @@ from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.chat.view import begin_work
 from lmchat.tui.themes import THEMES, theme_named
 
-_STYLES_OF_DIALOGS = str(Path(__file__).parent.parent / "dialogs.tcss")
 _FIRST_KEY_S = 0.03
 """What is typed right after the first paint is shown before anything else begins."""
 _COPY, _COPY_S = "copy", 2.5
@@ -55,7 +53,7 @@ _TWICE_WITHIN_S = 2.0
 class LMChatApp(PatchedApp):
     """lmchat on the screen."""
 
-    CSS_PATH = ["../lmchat.tcss", "../chat.tcss", "../chat_log.tcss", "../prompt.tcss"]  # noqa: RUF012 - as Textual declares it
+    CSS_PATH = [f"../{name}.tcss" for name in ("lmchat", "chat", "chat_log", "prompt", "dialogs")]  # noqa: RUF012 - as Textual declares it
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.APP)]
     ENABLE_COMMAND_PALETTE = False
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (80, "-mid"), (110, "-wide"), (160, "-roomy")]  # noqa: RUF012 - as Textual declares it
@@ -91,20 +89,8 @@ class LMChatApp(PatchedApp):
     def _begin(self) -> None:
         gc.freeze()  # what was imported stays: the collector need not go through it again and again
         gc.enable()
-        self._read_styles_of_dialogs()
         self.connect.start()
         self.chat.start()
-
-    def _read_styles_of_dialogs(self) -> None:
-        """Read the styles that the first paint does not wait for."""
-        if not self.stylesheet.has_source(_STYLES_OF_DIALOGS):
-            self.stylesheet.read(_STYLES_OF_DIALOGS)
-            self.stylesheet.parse()
-
-    def push_screen(self, *screen: Any, **options: Any) -> Any:
-        """Show a dialog or a page, with its styles."""
-        self._read_styles_of_dialogs()
-        return super().push_screen(*screen, **options)
 
     async def stop_and_save(self) -> None:
         """Stop all answers and wait until they, and what is typed, are on the disk; before every way out."""
@@ -126,21 +112,13 @@ class LMChatApp(PatchedApp):
                     await self.workers.wait_for_complete(copying)
         self.exit()
 
-    def notify(
-        self,
-        message: str,
-        *,
-        title: str = "",
-        severity: SeverityLevel = "information",
-        timeout: float | None = None,
-        markup: bool = True,
-    ) -> None:
+    def notify(self, message: str, *, severity: SeverityLevel = "information", **more: Any) -> None:
         """Show one notification at a time, in place of the one before; warnings add up."""
         if severity == "information":
             self.clear_notifications()
             for screen in self.screen_stack[-1:]:  # Textual leaves an empty row for each that is replaced
                 screen.query("ToastHolder").remove()
-        super().notify(message, title=title, severity=severity, timeout=timeout, markup=markup)
+        super().notify(message, severity=severity, **more)
 
     def tell_failure(self, error: BaseException) -> None:
         """Show that lmchat itself failed: the log has the error under an id, and lmchat goes on."""

