@@ -97,10 +97,9 @@ class LMChatApp(PatchedApp):
         self.chat.view.is_leaving = True
         await self.chat.turns.stop_all()
         await self.open_sessions.settle()
-        with suppress(LMChatError, NoMatches):
+        with suppress(NoMatches):
             self.chat.sessions.save()
-            await self.open_sessions.drafts.write()
-            await self.open_sessions.bookmarks.write()
+            await self.chat.text.write()
 
     async def action_quit(self) -> None:
         """Save what is running, let what was just copied arrive, and quit."""

@@ -1,3 +1,3 @@
-"""Fixes of faults in Textual and rich; only here are their private names used, each under a test."""
+"""Fixes of faults in Textual and rich, the only users of their private names."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""App and screens without the faults of Textual 8.2.8 that end a program or show what is private."""
+"""App and screen without the faults of Textual 8.2.8 that end a program or show what is private."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from textual.geometry import Region
 from textual.screen import Screen
 from textual.strip import Strip
 from textual.style import Style
-from textual.widgets import Button, Input, OptionList
 from textual.worker import WorkerFailed
 
 from lmchat.tui.quirks.driver import TerminalDriver
@@ -24,7 +23,6 @@ from lmchat.tui.quirks.widths import mend_cuts
 
 CATCH_UP_S = 0.03
 """Interval of the checks whether a slow terminal has read everything."""
-_CHOOSING = (events.Click, Input.Submitted, Button.Pressed, OptionList.OptionSelected)
 
 
 class PatchedApp(App[None]):
@@ -54,20 +52,14 @@ class PatchedApp(App[None]):
 
     @property
     def failure(self) -> Exception | None:
-        """The exception that ended the app, if any."""
         return self._exception
 
     @property
     def is_terminal_behind(self) -> bool:
-        """Whether the terminal has not read what was written a while ago."""
         return isinstance(self._driver, TerminalDriver) and self._driver.is_behind
 
     async def on_event(self, event: events.Event) -> None:
-        """Ignore input for widgets that are gone and for an app that is closing.
-
-        A removed widget keeps its place until the next layout. A mouse button that goes down on it ends the
-        app, as does a key that is forwarded to a closed screen.
-        """
+        """Ignore input for removed widgets and closed screens; it would end the app."""
         if not (isinstance(event, events.InputEvent) and self._is_late(event)):
             await super().on_event(event)
 
@@ -83,10 +75,7 @@ class PatchedApp(App[None]):
         return widget is not None and not isinstance(widget, Screen) and not widget.is_attached
 
     def _display(self, screen: Screen[Any], renderable: Any) -> None:
-        """Drop frames while the terminal is behind, and paint the whole screen when it has caught up.
-
-        Otherwise a terminal that reads slowly, or not at all for a while, would show old frames for seconds.
-        """
+        """Drop frames while the terminal is behind; else it would show old ones for seconds."""
         if not (isinstance(renderable, CompositorUpdate) and self.is_terminal_behind):
             super()._display(screen, renderable)
         elif not self._has_dropped_frame:
@@ -101,7 +90,6 @@ class PatchedApp(App[None]):
             self.screen.refresh()
 
     def _handle_exception(self, error: Exception) -> None:
-        """Report errors of workers; end the app on others."""
         if isinstance(error, WorkerFailed):
             self.tell_failure(error.error)
         else:
@@ -116,10 +104,10 @@ class PatchedApp(App[None]):
 
 
 class _CroppedCompositor(Compositor):
-    """Compositor that renders only the changed rows, and no widget behind another.
+    """Compositor that renders only changed rows, and no widget behind another.
 
-    Textual 8.2.8 renders all rows of all widgets that touch the changed region. A streaming answer may take
-    0.8 times the CPU time of a bare `Log`; without this it takes more on a busy machine.
+    Textual 8.2.8 renders all widgets that touch the changed region in full; a stream then takes more than 0.8
+    times the CPU time of a bare `Log`.
     """
 
     def _get_renders(self, crop: Region | None = None) -> Iterable[tuple[Region, Region, list[Strip]]]:
@@ -137,10 +125,9 @@ class _CroppedCompositor(Compositor):
 
 
 class PatchedScreen(Screen[None]):
-    """Screen with little work for changes of a few rows, and for changes below a dialog.
+    """Screen that paints only what has changed, below a dialog too.
 
-    Textual 8.2.8 marks a screen below a dialog as changed whenever it has just painted a part of it: with an
-    answer streaming there, the whole terminal is written for each frame, 375 kB/s.
+    There Textual 8.2.8 writes the whole terminal for each frame of an answer, 375 kB/s.
     """
 
     def __init__(self) -> None:
@@ -155,9 +142,8 @@ class PatchedScreen(Screen[None]):
 
 
 def _stop_style_leak() -> None:
-    """Cache backgrounds by their colours alone.
+    """Cache backgrounds by colour; Textual's cache keeps closed dialogs, up to 0.7 MB each.
 
-    Textual's cache keeps the last 1,024 widgets with all their painted rows, 0.1 to 0.7 MB for each dialog:
     https://github.com/Textualize/textual/issues/6665
     """
     setattr(StylesCache, "get_inner_outer", lambda _, base, ground: _backgrounds(base, ground))  # noqa: B010 - mypy

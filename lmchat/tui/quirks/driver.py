@@ -1,4 +1,4 @@
-"""Driver that restores the terminal on every way out, and is not blocked by a terminal that stops reading."""
+"""Driver that restores the terminal on every way out and is not blocked by one that stops reading."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ END_S = 1.0
 """How long it may then take to end in order."""
 _READ_SIZE = 65536
 _EARLY_KEYS_S = 0.01
-"""Interval of the checks whether the app can take the keys that were typed before it was ready."""
+"""Interval of the checks whether the app can take early keys."""
 LATE_S = 0.02
-"""A terminal that has not read everything for this long is behind."""
+"""Time after which a terminal that has not read everything is behind."""
 LAST_WRITES_S = 0.5
-"""How long closing waits for a terminal that reads nothing."""
+"""Time for a terminal that reads nothing, when closing."""
 _KITTY_POP = "" if constants.DISABLE_KITTY_KEY else "\x1b[<u"
 _FORGOTTEN = "\x1b[?2026l\x1b[?1016l\x1b[0m"
-"""Modes that Textual does not reset: a frame in progress, mouse pixels, colours."""
+"""Resets modes that Textual does not: a frame in progress, mouse pixels, colours."""
 _POINTER = "\x1b]22;\x07"
 """Resets the shape of the mouse pointer; sent only if Textual has changed it."""
 _LAST_WORDS = (
@@ -55,18 +55,17 @@ _LAST_WORDS = (
 
 
 def guard_terminal(app: App[Any], on_terminate: Callable[[], Awaitable[object]]) -> None:
-    """Let an app use `TerminalDriver`; to be called before it runs.
+    """Let an app that does not run yet use `TerminalDriver`.
 
-    On SIGTERM, SIGHUP, SIGINT and SIGQUIT, and when the terminal is gone, the terminal is restored at once.
-    Then `on_terminate` has a second to save, and the app exits with `return_code` 128 + the signal's number,
-    even if the event loop hangs. Textual leaves the terminal in raw mode on these signals.
+    On SIGTERM, SIGHUP, SIGINT, SIGQUIT and hang-up, the terminal is restored at once; Textual leaves it raw.
+    Then `on_terminate` has a second to save, and the app exits with 128 + the signal's number in any case.
     """
     mend_keys()
     app.driver_class = cast("type[Driver]", partial(TerminalDriver, on_terminate=on_terminate))
 
 
 def write_to_terminal(app: App[Any], data: str) -> bool:
-    """Send a control sequence to the terminal, in order with frames; return False without a terminal."""
+    """Send a control sequence in order with frames; return False without a terminal."""
     driver = app._driver
     if driver is None or driver.is_headless:
         return False
@@ -77,9 +76,8 @@ def write_to_terminal(app: App[Any], data: str) -> bool:
 
 @contextmanager
 def lend_terminal(app: App[Any]) -> Iterator[None]:
-    """Give the terminal to another program; the event loop may go on, and nothing is drawn.
+    """Give the terminal to another program; `App.suspend` does not take it back after an exception.
 
-    `App.suspend` does not take the terminal back when its body raises or is cancelled:
     https://github.com/Textualize/textual/issues/6692
     """
     if app._driver is None or not app._driver.can_suspend:
@@ -96,16 +94,14 @@ def lend_terminal(app: App[Any]) -> Iterator[None]:
 
 
 def remember_copied(app: App[Any], text: str) -> None:
-    """Keep a text for pasting in the app without the OSC 52 sequence of `App.copy_to_clipboard`."""
+    """Keep a text for pasting in the app, without the OSC 52 of `App.copy_to_clipboard`."""
     app._clipboard = text
 
 
 class Writer(Thread):
-    """Thread that writes to the terminal.
+    """Thread that writes to the terminal, with an unlimited queue; `PatchedApp` drops late frames.
 
-    Textual's own has a queue of 30 texts; when the terminal stops reading, it blocks the event loop:
-    https://github.com/Textualize/textual/pull/6693 describes it. This queue has no limit; `PatchedApp` drops
-    frames while the terminal is behind.
+    Textual's queue of 30 blocks the event loop: https://github.com/Textualize/textual/pull/6693
     """
 
     def __init__(self, file: TerminalOutput) -> None:
@@ -117,7 +113,6 @@ class Writer(Thread):
         self._counting = Lock()
 
     def write(self, text: str) -> None:
-        """Queue a text."""
         with self._counting:
             if not self._unwritten:
                 self._busy_since_s = monotonic()
@@ -126,11 +121,10 @@ class Writer(Thread):
 
     @property
     def is_behind(self) -> bool:
-        """Whether the terminal has not read everything for `LATE_S`."""
         return self._unwritten > 0 and monotonic() - self._busy_since_s > LATE_S
 
     def run(self) -> None:
-        """Write all queued texts at once, until `stop`."""
+        """Write queued texts, all at once, until `stop`."""
         is_over = False
         while not is_over:
             texts = [self._texts.get()]
@@ -143,13 +137,12 @@ class Writer(Thread):
                 self._unwritten -= len(texts)
 
     def stop(self) -> None:
-        """Write what is queued and end; do not wait long for a terminal that reads nothing."""
         self._texts.put(None)
         self.join(LAST_WRITES_S)
 
 
 class TerminalDriver(LinuxDriver):
-    """Textual's driver with an own writer and reader, responsible for the terminal until it is restored."""
+    """Textual's driver with an own writer and reader."""
 
     def __init__(
         self,
@@ -174,18 +167,15 @@ class TerminalDriver(LinuxDriver):
         atexit.register(self.give_back)
 
     def write(self, data: str) -> None:
-        """Queue output; without the terminal, drop it."""
         if self._has_terminal and self._writer is not None:
             self._has_pointer |= data.startswith("\x1b]22;")
             self._writer.write(with_sure_widths(data))
 
     @property
     def is_behind(self) -> bool:
-        """Whether the terminal does not keep up."""
         return self._writer is not None and self._writer.is_behind
 
     def start_application_mode(self) -> None:
-        """Take the terminal."""
         if self._guard.ended_by is not None or self._has_terminal:
             return  # taken twice, the modes to give back would be those of the app
         self._output.begin()
@@ -200,7 +190,7 @@ class TerminalDriver(LinuxDriver):
         self._guard.watch()
 
     def _resized(self, _number: int, _frame: object) -> None:
-        """Read the size on the event loop: of two nested signal handlers the older would post last."""
+        """Read the size on the event loop; of two nested signal handlers the older posts last."""
         if not self._in_band_window_resize:
             with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._tell_size)
@@ -210,7 +200,6 @@ class TerminalDriver(LinuxDriver):
         self._app.post_message(events.Resize(size, size))
 
     def stop_application_mode(self) -> None:
-        """Restore the terminal in order."""
         if not self._has_terminal:
             self.disable_input()
             return
@@ -228,13 +217,11 @@ class TerminalDriver(LinuxDriver):
                     termios.tcsetattr(self.fileno, termios.TCSANOW, self.attrs_before)
 
     def disable_input(self) -> None:
-        """End the input thread at once."""
         if self._stop_reading is not None and self._key_thread is not None and self._key_thread.is_alive():
             os.write(self._stop_reading[1], b"x")
         super().disable_input()
 
     def close(self) -> None:
-        """End the threads and close the files."""
         super().close()
         if self._writer is not None:
             self._writer.stop()
@@ -246,7 +233,7 @@ class TerminalDriver(LinuxDriver):
             self._stop_reading = None
 
     def run_input_thread(self) -> None:
-        """Read until stopped; end the app when the terminal is gone."""
+        """Read until stopped or hung up."""
         if self._stop_reading is None:
             return
         stream, decode = KeyStream(self._debug), getincrementaldecoder("utf-8")("replace").decode
@@ -265,7 +252,7 @@ class TerminalDriver(LinuxDriver):
                 self._pass_on(stream.feed(decode(data)) if ready else stream.tick())
 
     def _pass_on(self, messages: Iterator[Message]) -> None:
-        """Post messages to the app; keys wait until its widgets are mounted, else they are lost."""
+        """Post messages; keys wait until widgets are mounted, else they are lost."""
         for message in messages:
             if isinstance(message, events.Key | events.Paste):
                 self._early.append(message)
@@ -277,7 +264,6 @@ class TerminalDriver(LinuxDriver):
                 self.process_message(key)
 
     def _read(self) -> bytes:
-        """Return typed bytes, or nothing if the terminal is gone; raw mode has no other end of file."""
         try:
             return os.read(self.fileno, _READ_SIZE)
         except OSError:

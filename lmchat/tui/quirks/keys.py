@@ -1,4 +1,4 @@
-"""Keys from the bytes of a terminal: complete sequences, quick Escape, pastes that send nothing."""
+"""Keys from the bytes of a terminal: whole sequences, quick Escape, pastes without Enter."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ from textual.widget import Widget
 async def run_own_binding(widget: Widget, key: str) -> bool:
     """Run the action of a key of the focused widget at once; return whether it has one.
 
-    Textual runs it after the key has bubbled to the app, and inserts the characters typed after it first: of
-    `abc`, Backspace and `d` in one read it deletes the `d`.
+    Textual inserts the characters typed after it first: of `abc`, Backspace and `d` it deletes the `d`.
     """
     for binding in widget._bindings.key_to_bindings.get(key, ()):
         if not binding.priority and await widget.app.run_action(binding.action, widget):
@@ -31,7 +30,7 @@ async def run_own_binding(widget: Widget, key: str) -> bool:
 
 
 def hand_over(event: events.Key | events.Paste, widget: Widget) -> None:
-    """Send a key or a paste to another widget as if that had the focus."""
+    """Send a key or a paste to another widget."""
     event.stop()
     event.prevent_default()
     if isinstance(event, events.Key):
@@ -41,21 +40,19 @@ def hand_over(event: events.Key | events.Paste, widget: Widget) -> None:
 
 
 ESCAPE_DELAY_S = 0.03
-"""Wait for the rest of a sequence after a lone ESC. Over a network its halves arrive a few milliseconds
-apart; people do not type a letter within 30 ms of Esc."""
+"""Wait for the rest of a sequence after a lone ESC: networks part its halves, people are slower."""
 SEQUENCE_DELAY_S = 0.25
-"""Wait for the rest of a sequence after its second byte: it is no key, and a mouse report that a slow line
-cuts must not be typed into the prompt."""
+"""Wait after the second byte: a mouse report that is cut must not be typed into the prompt."""
 BURST_DELAY_S = 0.05
-"""Lines that follow a paste without brackets within this time belong to it."""
+"""Time within which more lines belong to a paste without brackets."""
 BULK = 1000
-"""As many characters in one read are a paste."""
+"""Characters in one read that are a paste."""
 
 _PASTE_START, _PASTE_END = "\x1b[200~", "\x1b[201~"
 BULK_OF_ANSWER = 32
-"""As many characters in one read continue a reply; fewer may be keys."""
+"""Characters in one read that continue a reply; fewer may be keys."""
 _ANSWER = r"\x1b\][0-9lLI]|\x1b[P_^X][!-?G]"
-"""Start of a reply of the terminal (OSC, DCS and the like); no key starts like this."""
+"""Start of a reply of the terminal (OSC, DCS …), and of no key."""
 _ANSWER_END = re.compile("[\x00-\x1f\x7f\x9c]")
 _UNIT = re.compile(
     rf"(?P<answer>{_ANSWER})"
@@ -80,8 +77,8 @@ _TYPED = re.compile(r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*\Z")
 class KeyStream(XTermParser):
     """Textual's parser, fed with one complete sequence at a time.
 
-    Textual 8.2.8 holds a lone Esc back for 100 ms and takes the next key for Alt with that key. It takes line
-    ends of a paste without brackets for Enter, and replies of the terminal for text.
+    By itself it delays Esc by 100 ms and takes the next key for Alt with that key, line ends of a paste
+    without brackets for Enter, and replies of the terminal for text.
     """
 
     def __init__(self, debug: bool = False, clock: Callable[[], float] = monotonic) -> None:
@@ -96,20 +93,20 @@ class KeyStream(XTermParser):
         self._escape_delay_s = constants.ESCAPE_DELAY if "ESCDELAY" in os.environ else ESCAPE_DELAY_S
 
     def wait_s(self) -> float | None:
-        """Return the seconds until `tick` has something to do; None when only more bytes can help."""
+        """Return the seconds until `tick`; None when only more bytes can help."""
         if self._is_pasting or not (self._held or self._is_answering):
             return None
         return max(self._held_until - self._clock(), 0)
 
     def tick(self) -> Iterator[Message]:
-        """Yield what was held back for longer than a sequence takes."""
+        """Yield what was held back too long."""
         if self.wait_s() == 0:
             held, self._held, self._is_answering = self._held, "", False
             if held:
                 yield from self._complete(held)
 
     def feed(self, data: str) -> Iterator[Message]:
-        """Yield the events of what one read gave."""
+        """Yield the events of one read."""
         if not data:
             yield from super().feed("")
             return
@@ -124,7 +121,7 @@ class KeyStream(XTermParser):
                 text = yield from (self._pasted(text) if self._is_pasting else self._units(text))
 
     def _units(self, text: str) -> Generator[Message, None, str]:
-        """Yield the events of sequences and text; return what follows the start of a paste or an answer."""
+        """Yield sequences and text; return what follows the start of a paste or a reply."""
         if not text.isascii():
             head, start, pasted = text.partition(_PASTE_START)
             text = head.translate(_SEVEN_BITS) + start + pasted
@@ -142,7 +139,7 @@ class KeyStream(XTermParser):
         return ""
 
     def _answered(self, text: str) -> str:
-        """Drop a reply of the terminal and return the text behind it."""
+        """Drop a reply; return the text behind it."""
         if len(text) >= BULK_OF_ANSWER:
             self._held_until = self._clock() + SEQUENCE_DELAY_S
         end = _ANSWER_END.search(text)
@@ -161,7 +158,7 @@ class KeyStream(XTermParser):
         self._held, self._held_until = held, self._clock() + delay_s
 
     def _pasted(self, text: str) -> Generator[Message, None, str]:
-        """Collect a paste up to its closing bracket, whatever it holds, and return what follows it."""
+        """Collect a paste up to its closing bracket; return what follows."""
         body, end, rest = text.partition(_PASTE_END)
         if not end:
             begun = next((count for count in range(5, 0, -1) if text.endswith(_PASTE_END[:count])), 0)
@@ -174,7 +171,7 @@ class KeyStream(XTermParser):
         return rest
 
     def _run(self, run: str) -> Iterator[Message]:
-        """Yield keys, or a paste where a terminal without brackets sent more than anyone types at once."""
+        """Yield keys, or a paste of more than anyone types at once."""
         is_text = bool(_TYPED.match(run))
         is_lines = "\r" in run[:-1] and not run.isspace()
         if is_text and (is_lines or len(run) >= BULK or self._clock() < self._burst_until):
@@ -184,7 +181,7 @@ class KeyStream(XTermParser):
             yield from super().feed(run)
 
     def _complete(self, sequence: str) -> Iterator[Message]:
-        """Yield the events of a sequence that is complete, without waiting for more."""
+        """Yield the events of a complete sequence."""
         if plain := _shifted_letter(sequence):
             yield from super().feed(plain)
             return
@@ -199,7 +196,7 @@ class KeyStream(XTermParser):
     def _parse_extended_key(  # type: ignore[override]  # cached there
         self, sequence: str
     ) -> list[events.Key] | None:
-        """Take a key of an impossible number for no key; Textual's error would end the app."""
+        """Ignore impossible numbers; Textual's error would end the app."""
         try:
             return super()._parse_extended_key(sequence)
         except (ValueError, OverflowError):
@@ -211,7 +208,7 @@ def _paste(text: str) -> events.Paste:
 
 
 def _shifted_letter(sequence: str) -> str:
-    """Return the character of a letter typed with Shift alone under modifyOtherKeys, else nothing."""
+    """Return the letter of Shift alone under modifyOtherKeys, else nothing."""
     match = _OTHER_KEY.match(sequence)
     if match is None or match[1] != "2" or int(match[2]) > sys.maxunicode:
         return ""
@@ -220,10 +217,9 @@ def _shifted_letter(sequence: str) -> str:
 
 
 def _usual_form(sequence: str) -> str:
-    """Rewrite the sequences that Textual takes for others into the form that it knows.
+    """Rewrite a doubled ESC, xterm's Meta (9) and modifyOtherKeys into what Textual knows.
 
-    Alt of some terminals is a doubled ESC, or the Meta of xterm (9); keys under modifyOtherKeys
-    (https://invisible-island.net/xterm/modified-keys.html) become the same keys of the kitty protocol.
+    https://invisible-island.net/xterm/modified-keys.html
     """
     if match := _DOUBLED.match(sequence):
         return f"\x1b[{match[1] or 1};3{match[2]}"
@@ -235,17 +231,15 @@ def _usual_form(sequence: str) -> str:
 
 
 class _KeyName(Struct, frozen=True):
-    """A key that `Keys` has no member for."""
+    """Key that `Keys` has no member for."""
 
     value: str
-    """Textual's name of the key."""
 
 
 def mend_keys() -> None:
-    """Correct Textual's table of escape sequences; a second call changes nothing.
+    """Correct Textual's table: Alt+Enter is Enter there, Alt+1 a letter, Alt+↑ Escape and ↑.
 
-    Textual 8.2.8 takes Alt+Enter for Enter, Alt with a digit for a letter of the Mac keyboard, Alt with an
-    arrow for Escape and the arrow. About Alt+Enter: https://github.com/Textualize/textual/pull/6577
+    https://github.com/Textualize/textual/pull/6577
     """
     table = cast("dict[str, Any]", ANSI_SEQUENCES_KEYS)
     for sequence, keys in list(table.items()):

@@ -1,9 +1,8 @@
 """Cells of characters that terminals disagree about, and cuts that lose no cell.
 
-Joined emoji, flags, signs with a variation selector (⚠️, 1️⃣) and many scripts have another width in each
-terminal: tmux 3.3a gives ⚠️ one cell where rich counts two, and four cells to a flag
-(https://github.com/tmux/tmux/issues/3923). What follows in the row would be in the wrong column, and cells at
-its end would keep old characters. So the cursor is moved to where rich counts it after each such character.
+Joined emoji, flags, variation selectors (⚠️, 1️⃣) and many scripts differ: tmux 3.3a gives ⚠️ one cell where
+rich counts two (https://github.com/tmux/tmux/issues/3923). The rest of the row would be in the wrong column.
+So after each such character the cursor is moved to where rich counts it.
 """
 
 from __future__ import annotations
@@ -21,18 +20,14 @@ _AGREED = (
     *(0x00, 0x300, 0x370, 0x590, 0x2010, 0x2028, 0x2030, 0x205F, 0x2190, 0x2427, 0x2500, 0x27C0),
     *(0x3000, 0x302A, 0x3030, 0xA000, 0xAC00, 0xD7A4, 0xFF00, 0xFFF0),
 )
-"""Start and end of the ranges of characters that have the same width in all terminals: no combining marks, no
-joiners, no emoji."""
+"""Start and end of the ranges with the same width everywhere: no combining marks, joiners or emoji."""
 _SIGNS = 0x2010
-"""Letters have lower code points. Words of them are placed as a whole, which takes fewer bytes."""
+"""Words of lower code points, letters, are placed as a whole: fewer bytes."""
 _CUTS_KEPT = 16 * 1024
 
 
 def with_sure_widths(text: str) -> str:
-    """Return text for the terminal with the cursor set behind each character of unsure width.
-
-    It is drawn over blanks: in a terminal that gives it fewer cells, the others would keep old characters.
-    """
+    """Set the cursor behind each character of unsure width, drawn over blanks against old characters."""
     return text if _is_sure(text) else _runs().sub(_placed, text)
 
 
@@ -42,7 +37,7 @@ def _is_sure(text: str) -> bool:
 
 @cache
 def _runs() -> re.Pattern[str]:
-    """Return the pattern of characters of unsure width; each may belong to the one before it."""
+    """Return the pattern of characters of unsure width."""
     ranges = zip(_AGREED[::2], _AGREED[1::2], strict=True)
     agreed = "".join(f"{re.escape(chr(start))}-{chr(end - 1)}" for start, end in ranges)
     undrawn = r"\x1b\][^\x07\x1b]*"  # titles, links and clipboard texts
@@ -71,8 +66,7 @@ def _at_its_place(group: str) -> str:
 def mend_cuts() -> None:
     """Let Textual and rich cut rows with `cut_at`.
 
-    `Segment.split_cells` of rich 15.0.0 looks at single characters. Cut within ✔️, the right part is one cell
-    short, and everything behind it in the row moves; a flag is taken apart, and marks from their letters.
+    `Segment.split_cells` of rich 15.0.0 cuts flags and marks apart; within ✔️ the row loses a cell.
     """
     setattr(Segment, "_split_cells", staticmethod(_cut_segment))  # noqa: B010 - a method of a named tuple
 

@@ -84,11 +84,13 @@ class PromptText:
 
     def _save(self, draft_id: str, text: str, opened: OpenSession) -> None:
         self._drafts.note(draft_id, text, [queued.text for queued in opened.queue])
-        begin_work(self._view.screen, self._write, "draft", is_only=False)
+        begin_work(self._view.screen, self.write, "draft", is_only=False)
 
-    async def _write(self) -> None:
+    async def write(self) -> None:
+        """Write drafts and reading positions that have changed."""
         with suppress(LMChatError):  # they are still in memory, and the store's own warning is shown
             await self._drafts.write()
+            await self._open.bookmarks.write()
 
     def begin_edit(self, prompt: ChatMessage) -> None:
         """Put an earlier prompt into the prompt; Enter sends it as another version."""
@@ -305,13 +307,8 @@ class Sessions:
 
     def save(self) -> None:
         """Save what is typed, and where the session is being read."""
-        self._text.save()
         self._open.bookmarks.note(self.shown_id, self._view.log.viewport.bookmark)
-        begin_work(self._view.screen, self._write_bookmarks, "draft", is_only=False)
-
-    async def _write_bookmarks(self) -> None:
-        with suppress(LMChatError):
-            await self._open.bookmarks.write()
+        self._text.save()
 
 
 def _newest(conversation: Conversation) -> list[object]:

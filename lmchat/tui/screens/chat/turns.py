@@ -59,8 +59,9 @@ class Turns:
 
     def say(self, text: str) -> None:
         """Send a prompt, or let it wait: for the end of the running answer, for a server, for its model."""
-        if self._text.edited_id:
-            self._send_edited(text)
+        if edited_id := self._text.edited_id:
+            if self._run(lambda one, how: one.edit(edited_id, text, how), text=text):
+                self._text.leave_edit()
             return
         self._view.log.scroll_end()  # now, and not when what waits goes out: one may be reading then
         if not self._open.has_to_wait:
@@ -71,19 +72,6 @@ class Turns:
         self._view.show_action("queued")
         if self._open.target is None and self._workspace.catalogue.candidates:
             self._view.notify(_WAITS_FOR_SERVER)
-
-    def _send_edited(self, text: str) -> None:
-        """Send the prompt that was edited as another version; where that is refused, the edit goes on."""
-        edited_id = self._text.edited_id
-        try:
-            self._open.shown.require_rest()
-            self._open.how_to_ask()
-        except LMChatError as error:
-            self._view.prompt_input.put(text)
-            self._view.tell(error)
-        else:
-            self._text.leave_edit()
-            self._run(lambda one, how: one.edit(edited_id, text, how), text=text)
 
     def regenerate(self, message: ChatMessage) -> None:
         """Answer once more; a prompt's answer is the message that follows it."""
@@ -125,24 +113,25 @@ class Turns:
             drafts.note("", "" if opened is self._open.shown else drafts.text(""))
         self._run(lambda one, how: one.send(text, how), opened=opened, text=text)
 
-    def _run(self, begin: Begin, *, opened: OpenSession | None = None, text: str = "") -> None:
-        """Begin a turn in its worker; where it is refused, `text` is kept."""
+    def _run(self, begin: Begin, *, opened: OpenSession | None = None, text: str = "") -> bool:
+        """Begin a turn in its worker, and return whether it has begun; if it is refused, `text` is kept."""
         opened = opened or self._open.shown
         if self._view.is_leaving:
             opened.hold(text)  # it is kept as a draft
-            return
+            return False
         try:
             opened.require_rest()
             how = self._open.how_to_ask()
         except LMChatError as error:
             self._refuse(opened, error, text)
-            return
+            return False
         opened.phase = TurnPhase.RUNNING
 
         async def follow() -> None:
             await self._follow(opened, begin(opened.conversation, how), text)
 
         _: Worker[None] = self._view.screen.run_worker(follow, name="turn", group=_group(opened))
+        return True
 
     def stop(self) -> bool:
         """Stop the answer of the shown session; return whether one was running and not being stopped yet."""
