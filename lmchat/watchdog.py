@@ -1,9 +1,8 @@
 """Watchdog: run a command that ends with its parent, in whatever way the parent ends.
 
-`watched` returns the command line, which runs this file as a script without lmchat. The parent holds its
-standard input open, and the end of that pipe is noticed on every system, even if the command is busy.
-Then, or on SIGTERM, the command and its children are ended. The exit code is the command's, as shells
-report it.
+`watched` returns the command line, which runs this file as a script without lmchat. The end of the pipe that
+the parent holds is noticed on every system. Then, or on SIGTERM, the command and its children are ended.
+The exit code is the command's, as shells report it.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ def watched(
 ) -> list[str]:
     """Return the command line that runs a command under the watchdog.
 
-    `patience_s`: time to end before it is killed. `log_bytes`: size at which its stderr file is emptied;
-    0: never. `has_input`: the command gets the first line that the parent writes.
+    `patience_s`: time to end. `log_bytes`: size at which its stderr file is emptied; 0: never.
+    `has_input`: it gets the first line that the parent writes.
     """
     options = (str(patience_s), str(log_bytes), str(int(has_input)))
     return [sys.executable, "-I", "-S", __file__, *options, *argv]

@@ -26,7 +26,6 @@ class Command(Struct, frozen=True, kw_only=True):
     """Row of the table."""
 
     command_id: str
-    """Name for `[keys]` of the configuration."""
     keys: str
     """Textual's key names, comma-separated; empty for a command without a key."""
     label: str
@@ -34,9 +33,9 @@ class Command(Struct, frozen=True, kw_only=True):
     scope: Scope
     action: str
     slash: str = ""
-    """Slash command with the form of its argument."""
+    """With the form of its argument."""
     typed: str = ""
-    """Action of the slash command where it differs from the key's; it takes the argument."""
+    """Action of the slash command if it differs; takes the argument."""
     is_priority: bool = False
     """Whether the key takes precedence over the focused widget."""
     is_offered: bool = True
@@ -44,7 +43,6 @@ class Command(Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        """Return `/model` of `/model [N]`; empty where there is no slash command."""
         return self.slash.partition(" ")[0]
 
     @property
@@ -146,7 +144,6 @@ COMMANDS: tuple[Command, ...] = (
 )  # fmt: skip
 
 BY_ID: Mapping[str, Command] = {command.command_id: command for command in COMMANDS}
-"""Commands by id."""
 
 
 def keys_of(command: Command, overrides: Mapping[str, str]) -> str:
@@ -155,9 +152,9 @@ def keys_of(command: Command, overrides: Mapping[str, str]) -> str:
 
 
 def bindings(*scopes: Scope) -> list[Binding]:
-    """Return the Textual bindings of some scopes; their ids are what the configuration's keymap overrides.
+    """Return the bindings of some scopes; a command without a key has one that no keyboard has.
 
-    A command without a key is bound to one that no keyboard has, so that the configuration can give it one.
+    The configuration can give it another.
     """
     return [
         Binding(
@@ -198,9 +195,9 @@ class SlashCommand(Struct, frozen=True, kw_only=True):
 
 
 def is_command(text: str) -> bool:
-    """Return whether a text is a command: one line that names one, or is a single word of letters.
+    """Return whether a text is one line that names a command, or a single word of letters.
 
-    Everything else is a message, as a path (`/tmp/x is full, why?`) and every paste of several lines.
+    All else is a message, as `/tmp/x is full, why?`.
     """
     if not text.startswith("/") or "\n" in text:
         return False
@@ -208,10 +205,9 @@ def is_command(text: str) -> bool:
 
 
 def parse_slash(line: str) -> SlashCommand | None:
-    """Parse `/name argument`; None where no command has this name or alias.
+    """Parse `/name argument`; None if no command is meant.
 
-    The beginning of a name will do where no other name begins so; before other words only where the command
-    takes an argument.
+    The beginning of one name will do; before other words only if the command takes an argument.
     """
     typed, _, argument = line.strip().partition(" ")
     name = ALIASES.get(typed, typed)

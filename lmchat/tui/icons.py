@@ -19,33 +19,27 @@ class Signs(Struct, frozen=True, kw_only=True):
     dot: str = "·"
     """Between two figures of a line."""
     fresh: str = "•"
-    """New text in a session; also the bullet of a list."""
+    """New text; also a bullet."""
     folded: str = "+"
     unfolded: str = "-"
     warning: str = "!"
     bar: str = "▌"
-    """Left edge of your messages, the queue and the focused widget."""
+    """Left edge."""
     used: str = "━"
     """Used part of a meter."""
     rule: str = "─"
-    """Free part of a meter; rule under a table's head."""
+    """Free part of a meter."""
     column: str = "│"
-    """Rule between columns, where there are no tints."""
     levels: str = "▁▂▃▄▅▆▇█"
-    """Spark, from least to most."""
     down_arrow: str = "↓"
     up_arrow: str = "↑"
     fork: str = "└"
-    """Session forked from the one above."""
     cut: str = "…"
     before_version: str = "‹"
-    """Before the number of a version."""
     after_version: str = "›"
-    """After it."""
 
 
 UNICODE = Signs()
-"""Default set."""
 ASCII = Signs(
     ready="*",
     degraded="~",
@@ -65,7 +59,6 @@ ASCII = Signs(
     before_version="<",
     after_version=">",
 )
-"""Set for terminals and fonts that lack the others."""
 
 
 _IN_ASCII = str.maketrans("●◆×·•↑↓←→–…‹›\u00a0", "*~x.o^v<>-.<> ")

@@ -14,10 +14,9 @@ from lmchat.errors import LMChatError
 
 @dataclass_transform()
 class Post(Message):
-    """Message whose annotated attributes are its arguments, as in a dataclass.
+    """Message whose annotated attributes are its arguments.
 
-    The methods of a dataclass are made of text when it is defined: 0.2 ms for each kind of message before the
-    first paint. No value is in the `repr`, which may get into a log.
+    A dataclass takes 0.2 ms to define, and its `repr`, which may get into a log, has the values.
     """
 
     _names: ClassVar[tuple[str, ...]] = ()
@@ -40,11 +39,10 @@ class LookNow(Post):
 
 
 class CopyText(Post):
-    """Copy text and report how it was copied."""
+    """Copy text; `note` names the part of a message, as `Block 2 of 3`."""
 
     text: str
     note: str = ""
-    """Part of a message, as `Block 2 of 3`."""
 
 
 class RememberPanels(Post):
@@ -61,10 +59,9 @@ class LoadModel(Post):
 
 
 class StartEngine(Post):
-    """Start the built-in engine, after asking for whatever is missing."""
+    """Start the built-in engine with a named model file, else the best one."""
 
     named: str = ""
-    """Model file or listed name; empty for the best one here, or one to download."""
 
 
 class RefreshModels(Post):
@@ -72,13 +69,13 @@ class RefreshModels(Post):
 
 
 class TryAddress(Post):
-    """Probe an address that was typed; it is valid, but may not be allowed."""
+    """Probe an address that was typed."""
 
     text: str
 
 
 class ChooseCandidate(Post):
-    """Continue with a probed server, for example one that needs a key."""
+    """Continue with a probed server."""
 
     candidate: Candidate
 
@@ -87,7 +84,6 @@ class StartFailed(Post):
     """A started server ended unexpectedly."""
 
     endpoint: Endpoint
-    """Address where the server would have answered."""
     error: LMChatError
 
 
@@ -102,7 +98,7 @@ class SearchSessions(Post):
 
 
 class Search(Post):
-    """Search all sessions; the newest request replaces earlier ones."""
+    """Search all sessions."""
 
     query: str
     limit: int = 20
@@ -112,7 +108,7 @@ class Search(Post):
 
 
 class FilterSessions(Post):
-    """List the sessions whose title holds these words; all without any."""
+    """List the sessions with these words."""
 
     words: str
 
@@ -125,7 +121,6 @@ class LeaveFilter(Post):
     """Move from the filter to the list."""
 
     is_kept: bool
-    """Whether the filter stays."""
 
 
 class ExportHit(Post):

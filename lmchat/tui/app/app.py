@@ -79,7 +79,6 @@ class LMChatApp(PatchedApp):
         self._last_ctrl_c_s = 0.0
 
     def get_default_screen(self) -> ChatScreen:
-        """Return the chat, which is there from the first paint on."""
         return self.chat
 
     def on_ready(self) -> None:
@@ -102,7 +101,6 @@ class LMChatApp(PatchedApp):
             await self.chat.text.write()
 
     async def action_quit(self) -> None:
-        """Save what is running, let what was just copied arrive, and quit."""
         await self.stop_and_save()
         copying = [worker for worker in self.workers if worker.group == _COPY and worker.is_running]
         if copying:
@@ -112,7 +110,6 @@ class LMChatApp(PatchedApp):
         self.exit()
 
     def notify(self, message: str, *, severity: SeverityLevel = "information", **more: Any) -> None:
-        """Show one notification at a time, in place of the one before; warnings add up."""
         if severity == "information":
             self.clear_notifications()
             for screen in self.screen_stack[-1:]:  # Textual leaves an empty row for each that is replaced
@@ -120,7 +117,6 @@ class LMChatApp(PatchedApp):
         super().notify(message, severity=severity, **more)
 
     def tell_failure(self, error: BaseException) -> None:
-        """Show that lmchat itself failed: the log has the error under an id, and lmchat goes on."""
         error_id = self.workspace.outside.note_error(error)
         self.notify(
             f"Something in lmchat itself went wrong (error {error_id}). The log file has the details.",
@@ -185,7 +181,6 @@ class LMChatApp(PatchedApp):
         self.copy_to_clipboard(event.text, event.note)
 
     def copy_to_clipboard(self, text: str, note: str = "") -> None:
-        """Put text on the clipboard by the ways of this terminal, instead of by OSC 52 alone."""
 
         async def copy() -> None:
             try:
@@ -255,7 +250,6 @@ class LMChatApp(PatchedApp):
             self.chat.sessions.save()
 
     def action_pick_model(self, name: str = "") -> None:
-        """Open the model picker, or use the named model."""
         if name:
             self.models.switch_to_named(name)
         else:

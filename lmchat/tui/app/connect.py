@@ -49,7 +49,6 @@ class Connect:
 
     @property
     def pause_s(self) -> float:
-        """Seconds until the next look around."""
         return self.look_every_s * (1 if self._workspace.monitor.is_focused else AWAY_FACTOR)
 
     def start(self) -> None:
@@ -72,7 +71,6 @@ class Connect:
         self._chat.view.show_action("looking")
 
     def look_if_none(self) -> None:
-        """Look around at once where there is no server."""
         if self._open.target is None:
             self._look.set()
 
@@ -128,7 +126,6 @@ class Connect:
             self.take_candidate(candidate)
 
     def _take(self, candidates: Sequence[Candidate]) -> None:
-        """Go on with what was found, or ask for what is missing."""
         settings, remembered = self._workspace.settings, self._workspace.remembered
         is_named = bool(settings.endpoint)
         arrival = choose(candidates, model=settings.model, remembered=remembered, is_named=is_named)
@@ -223,7 +220,6 @@ class Connect:
         self._look.set()
 
     def start_engine(self, named: str = "") -> None:
-        """Start the built-in engine; without it, look for another server."""
         self._has_tried_engine = True
 
         async def start() -> None:
@@ -235,7 +231,6 @@ class Connect:
         begin_work(self._app, start, "engine")
 
     def take_candidate(self, candidate: Candidate) -> None:
-        """Go on with a server that was chosen: use it, ask for its key, or look again."""
         if candidate.verdict in _WANTS_KEY:
             self._ask_for_key(candidate)
         elif candidate.verdict.is_usable:
@@ -245,7 +240,6 @@ class Connect:
             self._look.set()
 
     def try_address(self, text: str) -> None:
-        """Look at an address that was typed."""
         try:
             endpoint = Endpoint.parse(text)
         except LMChatError as error:
@@ -295,7 +289,6 @@ class Connect:
         self._app.push_screen(AllowDialog(endpoint, allowed=self._workspace.settings.allowed_hosts), allow)
 
     def _ask_for_key(self, candidate: Candidate) -> None:
-        """Ask for the key of a server, once at a time."""
         from lmchat.tui.screens.ask_dialog import KeyDialog
 
         self._asked.add((candidate.endpoint.url, Need.KEY))
@@ -304,7 +297,6 @@ class Connect:
             self._app.push_screen(KeyDialog(candidate.product, candidate.endpoint, is_rejected=is_rejected))
 
     def try_key(self, key: str) -> None:
-        """Try a key before it is kept."""
         for dialog in screens_of(self._app, "KeyDialog"):
             begin_work(self._app, partial(self._try_key, dialog, key), "key")
 

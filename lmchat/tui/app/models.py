@@ -45,7 +45,6 @@ class Models:
         """Called when a model is used."""
 
     def use(self, target: Target) -> None:
-        """Use a server and model from the next turn on."""
         self._open.target = target
         self._workspace.monitor.aim(target)
         if target.model_id:
@@ -56,7 +55,6 @@ class Models:
             self.when_used()
 
     def remember(self, remembered: Remembered) -> None:
-        """Keep what lmchat itself remembers over restarts."""
         self._workspace.remembered = remembered
 
         async def save() -> None:
@@ -84,7 +82,6 @@ class Models:
         self.refresh_picker()
 
     def refresh_picker(self) -> None:
-        """Fetch all lists of models again."""
         begin_work(self._app, self._refresh_picker, "picker")
 
     async def _refresh_picker(self) -> None:
@@ -125,7 +122,6 @@ class Models:
             self._load(model)
 
     def switch_to_recent(self, number: int) -> None:
-        """Use the n-th recently used model."""
         rows, _ = self._workspace.catalogue.known(self._workspace.remembered)
         row = next((row for row in rows if row.recent_index == number - 1), None)
         if row is None:
@@ -228,7 +224,6 @@ class Models:
         return target is not None and target.model is not None and _is_same(target.model, model)
 
     def _change_target(self, model: ModelInfo, **changes: Any) -> None:
-        """Change what is known of the model in use, if it is this one."""
         if self._open.target is not None and self._is_in_use(model):
             self._open.target = replace(self._open.target, **changes)
             self._chat.view.refresh()
@@ -249,7 +244,6 @@ class EngineStart:
         self._models = models
 
     async def run(self, named: str = "") -> bool:
-        """Start the engine with the named model, or the best one here; return whether it serves one."""
         make = self._workspace.make_engine
         if make is None:
             return False
@@ -282,7 +276,6 @@ class EngineStart:
         return await self._fetched(engine, offer) if is_wanted else None
 
     async def _fetched(self, engine: Engine, offer: DemoOffer) -> ModelFile | None:
-        """Fetch the demo model; None where that was cut."""
         from lmchat.tui.screens.dialog import FetchDialog
 
         dialog = FetchDialog(offer.name)
@@ -319,7 +312,6 @@ class EngineStart:
         self._workspace.monitor.look_now()
 
     async def _wants_again(self, error: LMChatError) -> bool:
-        """Say what went wrong, and ask whether to try again."""
         title = "The built-in engine cannot be started"
         if isinstance(error, EngineUnavailable) and error.kind == "fetch":
             title = "The demo model could not be fetched"

@@ -98,7 +98,6 @@ class SavedSessions:
         return "Renamed"
 
     async def _tag(self, session_id: str, typed: str) -> str:
-        """Toggle the tags that are typed; where none are, ask for all that the session shall have."""
         from lmchat.tui.screens.ask_dialog import AskDialog
 
         if typed:
@@ -117,7 +116,6 @@ class SavedSessions:
         return safe_line(f"Tagged {words}") if words else "Without tags now"
 
     async def _show_trash(self) -> None:
-        """Show what is in the trash and until when."""
         from lmchat.tui.screens.trash_dialog import TrashDialog
 
         def act(name: str, session_ids: Sequence[str]) -> None:
@@ -139,7 +137,6 @@ class SavedSessions:
         dialog.show(await self._library.trash())
 
     async def _export(self, words: str) -> None:
-        """Export the shown session, as Markdown unless the name says otherwise; ask for a missing name."""
         from lmchat.tui.screens.ask_dialog import ExportDialog, wish_of
 
         if not self._open.shown.conversation.messages:
@@ -181,7 +178,6 @@ class SavedSessions:
         return Session(header=conversation.header, messages=conversation.shown_messages)
 
     async def _import(self, name: str) -> None:
-        """Import the chats of a file, or of a folder's files, and show the one where there is only one."""
         from lmchat.tui.screens.ask_dialog import AskDialog
 
         if not name:

@@ -54,7 +54,6 @@ class Messages:
         return shown[-1] if shown and shown[-1].message_id == message.message_id else message
 
     def _aimed_at(self) -> ChatMessage | None:
-        """Return the message that has the focus, else the last answer."""
         focused = self._view.log.focused_message if self._view.has_log_focus else None
         return focused or self._open.last_answer()
 
@@ -97,7 +96,6 @@ class Messages:
             self._view.notify("This message has no code block.")
 
     def copy_part(self, part: str) -> None:
-        """Copy the last answer as Markdown source, or the `code` in it."""
         if part == "code":
             self.act("copy_code")
         elif part:
@@ -125,7 +123,6 @@ class Messages:
         self._view.attempt(work, group="edit")
 
     def fork(self, message: ChatMessage) -> None:
-        """Copy the path up to a message into a new session and show it."""
 
         async def work() -> None:
             session_id = self._sessions.shown_id
@@ -165,7 +162,6 @@ class Messages:
         self._view.notify(f"Deleted, with what follows. {key} brings it back.")
 
     def undo_deletion(self) -> None:
-        """Bring back the message that was deleted last in this session."""
         self._view.attempt(self._bring_back, group="delete")
 
     async def _bring_back(self) -> None:
@@ -227,7 +223,6 @@ class Messages:
             await self._workspace.store.name_branch(session_id, branch_id, " ".join(name.split()))
 
     async def _list_links(self, text: str) -> None:
-        """List the links of a text; a giant one is parsed in a thread."""
         from lmchat.tui.widgets.chat_log.markdown.parser import links
 
         self._offer_links(await asyncio.to_thread(links, text))

@@ -71,7 +71,6 @@ class KeyHints:
         view.prompt_input.invite(", ".join(" ".join(hint) for hint in self._ways_on()))
 
     def _hint(self, command_id: str) -> Hint:
-        """Return the first key of a command, as configured, and what it does."""
         command = BY_ID[command_id]
         keys = keys_of(command, self._keys)
         return written(keys.partition(",")[0]), command.label
@@ -139,7 +138,6 @@ class ChatScreen(PatchedScreen):
         self.hints = KeyHints(view, text, self.messages)
 
     def compose(self) -> ComposeResult:
-        """Lay out the three columns, and the row of keys."""
         remembered = self.workspace.remembered
         has_telemetry = remembered.has_telemetry and self.workspace.settings.ui.sidebar
         self.set_class(not remembered.has_sessions, "-sessions-hidden")
@@ -155,7 +153,6 @@ class ChatScreen(PatchedScreen):
         yield self.view.keys_row
 
     def on_mount(self) -> None:
-        """Show an empty session; what comes from the disk follows after the first paint."""
         log = self.view.log
         log.inflow.frames_per_second = self.workspace.settings.ui.frames_per_second
         log.typed_into = self.view.prompt_input
@@ -167,7 +164,6 @@ class ChatScreen(PatchedScreen):
         self.view.keys_row.refresh()
 
     def start(self) -> None:
-        """Read from the disk what is shown: sessions, what was typed, the session to resume."""
         self.sessions.show_list()
         self.view.attempt(self._recall, group="history")
         if self.workspace.resume_id:
@@ -175,7 +171,6 @@ class ChatScreen(PatchedScreen):
         self.set_timer(LOOK_AFTER_S, lambda: begin_work(self, self._look_over, "look"))
 
     async def _recall(self) -> None:
-        """Bring back the draft of a new session, and earlier prompts."""
         if notice := await self.workspace.store.open():
             self.workspace.notices.append(notice)
             self.view.refresh()
@@ -206,7 +201,6 @@ class ChatScreen(PatchedScreen):
 
     @on(PromptInput.Submitted)
     def _submit_prompt(self, event: PromptInput.Submitted) -> None:
-        """Send what was typed as a message, or run it as a command."""
         prompt_input = self.view.prompt_input
         prompt_input.history_of_prompts = (event.text, *prompt_input.history_of_prompts)
         self.text.forget()
@@ -279,7 +273,6 @@ class ChatScreen(PatchedScreen):
         self.view.show_action("system prompt changed")
 
     async def action_use_profile(self, name: str) -> None:
-        """Use a profile of the configuration from the next turn on, with its model."""
         profiles = self.workspace.settings.profiles
         if name not in profiles:
             known = ", ".join(profiles) or "none"
@@ -387,7 +380,6 @@ class ChatScreen(PatchedScreen):
         self.sessions.begin()
 
     async def action_library(self, name: str, typed: str = "") -> None:
-        """Act on the shown session as a whole, or on all."""
         act = partial(self.library.act, name, self.sessions.shown_id, typed)
         if typed:  # by a slash command, which goes back into the prompt if this fails
             await act()
@@ -436,7 +428,6 @@ class ChatScreen(PatchedScreen):
         self.app.push_screen(TextDialog("Log file", safe_text(self.workspace.outside.log_file)))
 
     async def action_show_stats(self) -> None:
-        """Show the figures of this run, and of each model over the last weeks."""
         from lmchat.services.turn_stats import figures_by_model
         from lmchat.tui.screens.text_dialog import TextDialog, models_text, run_text
 
@@ -461,7 +452,6 @@ class ChatScreen(PatchedScreen):
     @on(events.DescendantBlur)
     @on(ChatLog.SelectionChanged)
     def follow_focus(self) -> None:
-        """Let the row of keys follow the focus and the selection."""
         self.call_later(self.view.refresh)
 
     @on(ChatLog.FocusMoved)

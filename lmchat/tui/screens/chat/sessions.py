@@ -44,16 +44,13 @@ class PromptText:
 
     @property
     def draft_id(self) -> str:
-        """Id of the session that is typed in; empty for a new one."""
         conversation = self._open.shown.conversation
         return conversation.header.session_id if conversation.messages else ""
 
     def load(self) -> None:
-        """Show the draft of the session."""
         self._view.prompt_input.load_draft(self._drafts.text(self.draft_id))
 
     def forget(self) -> None:
-        """Drop the draft: it was sent."""
         self._drafts.note(self.draft_id, "")
 
     def save(self) -> None:
@@ -61,7 +58,6 @@ class PromptText:
         self._save(self.draft_id, self._view.prompt_input.full_text, self._open.shown)
 
     def save_soon(self) -> None:
-        """Save a moment after a key, for the case that lmchat is killed."""
         if self._timer is None:
             self._timer = self._view.screen.set_timer(SAVE_AFTER_S, self._save_when_sent)
 
@@ -87,7 +83,6 @@ class PromptText:
         begin_work(self._view.screen, self.write, "draft", is_only=False)
 
     async def write(self) -> None:
-        """Write drafts and reading positions that have changed."""
         with suppress(LMChatError):  # they are still in memory, and the store's own warning is shown
             await self._drafts.write()
             await self._open.bookmarks.write()
@@ -111,7 +106,6 @@ class PromptText:
         return was_editing
 
     def begin_command(self, start: str) -> None:
-        """Begin a slash command in the prompt."""
         self._before_command = self._before_command or self._view.prompt_input.full_text
         self._view.prompt_input.put(start)
         self._view.prompt_input.focus()
@@ -140,13 +134,11 @@ class Sessions:
         return self._open.shown.conversation.header.session_id
 
     def show(self) -> None:
-        """Show the session that is open."""
         self.show_conversation()
         self.show_queue()
         self.show_list()
 
     def show_conversation(self) -> None:
-        """Show its messages, title and figures."""
         self.show_messages(self._open.shown.conversation)
         self.mark_left_out()
         self.show_title()
@@ -179,7 +171,6 @@ class Sessions:
         log.mark_left_out(self._view.left_out, first.message_id if first else None)
 
     def mark_left_out_soon(self) -> None:
-        """Do so a moment after a key."""
         if self._marker is None:
             self._marker = self._view.screen.set_timer(_MARK_AFTER_S, self.mark_left_out)
 
@@ -188,17 +179,14 @@ class Sessions:
         self._view.title_line.show([content(((title, STRONG),))])
 
     def show_queue(self) -> None:
-        """Show what waits above the prompt, and save it."""
         entries = [(queued.text, queued.is_held) for queued in self._open.shown.queue]
         begin_work(self._view.screen, lambda: self._view.prompt.show_queue(entries), "queue")
         self._text.save_queue(self._open.shown)
 
     def show_list(self) -> None:
-        """Fetch the list of sessions again."""
         begin_work(self._view.screen, self.fetch_list, "library")
 
     async def fetch_list(self) -> None:
-        """Fetch the list of sessions and show it."""
         typed, limit = self._view.session_list.part
         try:
             self._listed = await self._workspace.library.listed(typed, limit=limit)
@@ -234,12 +222,10 @@ class Sessions:
         self.show()
 
     def show_path(self, session: Session) -> None:
-        """Show another path of the session, or a fork, at its end."""
         self._open.adopt(session)
         self.show()
 
     def open(self, session_id: str, *, message_id: str = "", words: Sequence[str] = ()) -> None:
-        """Show another session, at a message where one is named, with words marked."""
         self._view.attempt(lambda: self.go_to(session_id, message_id=message_id, words=words), group="open")
 
     async def go_to(

@@ -90,7 +90,6 @@ class Turns:
             self.regenerate(message)
 
     def send_waiting(self) -> None:
-        """Send what waited for a server or a model."""
         for opened, text in self._open.take_waiting():
             self._send(opened, text)
         self._sessions.show_queue()
@@ -143,7 +142,6 @@ class Turns:
         return True
 
     async def stop_all(self) -> None:
-        """Stop all answers and wait until they are saved."""
         await _ended([worker for opened in self._open.asking for worker in self._cancel(opened)])
 
     async def stop_and_hold(self, opened: OpenSession) -> None:
@@ -154,7 +152,6 @@ class Turns:
         opened.hold()
 
     def _cancel(self, opened: OpenSession) -> list[Worker[None]]:
-        """Cancel the turn of a session, and return its workers."""
         group = _group(opened)
         turns = [one for one in self._view.screen.workers if one.group == group and not one.is_finished]
         if opened.phase is not TurnPhase.NONE:
@@ -166,7 +163,6 @@ class Turns:
     async def _follow(
         self, opened: OpenSession, events: AsyncGenerator[ConversationEvent, None], text: str
     ) -> None:
-        """Show events as they come, as long as their session is on the screen."""
         began_s = self._workspace.clock()
         answer_id = ""
         refusal: LMChatError | None = None
@@ -208,7 +204,6 @@ class Turns:
                 pass
 
     def _show_added(self, opened: OpenSession, event: MessageAdded | AnswerBegun, *, is_shown: bool) -> None:
-        """Show a prompt that was sent, or the beginning of an answer."""
         if is_shown and event.message.versions > 1:
             self._sessions.show_messages(opened.conversation)
         elif is_shown and isinstance(event, AnswerBegun):
@@ -227,7 +222,6 @@ class Turns:
         self._sessions.show_list()
 
     def _end(self, opened: OpenSession, answer_id: str, elapsed_s: float) -> None:
-        """Show the end of a turn, and send what waits behind it."""
         if self._view.is_leaving or not self._view.screen.is_mounted:
             return
         conversation = opened.conversation
@@ -251,7 +245,6 @@ class Turns:
             self._send(opened, waiting)
 
     def _show_end(self, conversation: Conversation, answer: ChatMessage | None, answer_id: str) -> None:
-        """Show an answer that has ended; one on another path is not shown."""
         log = self._view.log
         if not answer_id:  # it was stopped before it was shown
             self._sessions.show_messages(conversation)
@@ -263,7 +256,6 @@ class Turns:
         self._sessions.mark_left_out()
 
     def _refuse(self, opened: OpenSession, error: LMChatError, text: str) -> None:
-        """Show why nothing was sent; what was typed is not lost."""
         self._give_back(opened, text)
         self._view.tell(error)
 
@@ -293,7 +285,6 @@ class Turns:
         return True
 
     def remove_queued(self, index: int) -> None:
-        """Drop a waiting message."""
         self._open.take_queued(index)
         self._sessions.show_queue()
 

@@ -92,7 +92,6 @@ class ChatView:
         self.screen.app.notify(safe_line(words), severity="warning", markup=False)
 
     def tell(self, error: LMChatError) -> None:
-        """Show an error that has no place of its own."""
         self.warn(error.words)
 
     async def ask(self, dialog: Screen[Any]) -> Any:
@@ -123,7 +122,6 @@ class ChatView:
             self.attempt(lent, group=_AWAY)
 
     def close_find_bar(self) -> None:
-        """Hide the find bar and unmark the hits."""
         for bar in self.screen.query("FindBar"):
             bar.display = False
         if self.log.finder.is_active:
@@ -132,7 +130,6 @@ class ChatView:
     # Figures
 
     def start(self) -> None:
-        """Begin to tick where something moves."""
         pace_s = _WAITING_TICK_S if self.workspace.settings.ui.reduced_motion else _RUNNING_TICK_S
         self._ticker = self.screen.set_interval(pace_s, self.tick, pause=True)
 
@@ -141,12 +138,10 @@ class ChatView:
         self.refresh()
 
     def show_action(self, words: str) -> None:
-        """Show what was done last."""
         self.last_action = words
         self.refresh()
 
     def tick(self) -> None:
-        """Show figures that change because time passes."""
         turn = self._open.shown.conversation.turn
         if turn is not None and turn.is_running:
             self.log.show_turn(turn, self.workspace.clock())
@@ -214,7 +209,6 @@ class ChatView:
 
     @property
     def _loading_since_s(self) -> float | None:
-        """Since when the model is being loaded; None if it is not, or that is not known."""
         target = self._open.target
         if target is None or not target.is_loading:
             return None

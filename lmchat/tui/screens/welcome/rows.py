@@ -70,7 +70,6 @@ def _choices(here: MachineState) -> Iterator[tuple[str, str, str]]:
 
 
 def _file_words(files: Sequence[ModelFile]) -> str:
-    """Return how many files there are, with the first of them."""
     named = []
     for file in files[:_NAMED]:
         quantization = file.quantization if file.quantization not in file.name else ""
@@ -142,7 +141,6 @@ def _with_digits(rows: Sequence[ListRow]) -> list[ListRow]:
 
 
 def _found(place: ServerRow) -> tuple[str, str]:
-    """Return the verdict, and what was seen."""
     found, _, seen = safe_line(place.found).partition(": ")
     return found, seen
 

@@ -90,7 +90,6 @@ class WelcomeScreen(Screen[None]):
 
     @property
     def can_show(self) -> bool:
-        """Whether its widgets are there."""
         return self.is_attached and bool(self.children) and not self._departure.has_begun
 
     def dismiss(self, result: None = None) -> AwaitComplete:
@@ -101,7 +100,6 @@ class WelcomeScreen(Screen[None]):
         self._departure.resume()
 
     def compose(self) -> ComposeResult:
-        """Lay out headline, rows, the last problem, the status and the keys."""
         with Vertical(id="welcome"), Vertical(classes="page"):
             yield LineWidget([content((("lmchat", STRONG),))], classes="name gap")
             yield Static(content(((NOTHING, STRONG),)), id="welcome-headline")
@@ -126,12 +124,10 @@ class WelcomeScreen(Screen[None]):
         self.draw()
 
     def tick(self) -> None:
-        """Show the seconds; look again while something starts."""
         self._show_status()
         self.starts.tick()
 
     def on_resize(self) -> None:
-        """Fit the table to the new size."""
         self.call_after_refresh(self.draw)
 
     def show(
@@ -146,7 +142,6 @@ class WelcomeScreen(Screen[None]):
             self.starts.look_at_programs(candidates)
 
     def show_problem(self, words: str) -> None:
-        """Show what went wrong, until something else is tried."""
         self.starts.problem = words
         self.draw()
 
@@ -209,7 +204,6 @@ class WelcomeScreen(Screen[None]):
         return words, f"; looks again in {formatting.ago(left_s)}" if left_s > 0 else "; looking"
 
     def on_paste(self, event: events.Paste) -> None:
-        """Take an address that is pasted."""
         event.stop()
         self.ask_address(safe_line(event.text.strip()))
 
@@ -222,7 +216,6 @@ class WelcomeScreen(Screen[None]):
         self._rows.page(direction)
 
     def action_take_number(self, number: int) -> None:
-        """Do what the row of this number says."""
         keys = self._rows.keys
         if self.is_active and number <= len(keys):
             self._rows.choose(keys[number - 1])
@@ -270,7 +263,6 @@ class WelcomeScreen(Screen[None]):
                 self.post_message(LookNow())
 
     def ask_address(self, typed: str = "") -> None:
-        """Ask for an address, beginning with what is known of it."""
         self.app.push_screen(AddressDialog(typed))
 
     def leave(self) -> bool:

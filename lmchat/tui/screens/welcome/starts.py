@@ -143,7 +143,6 @@ class PageStarts:
         return await self._page.app.push_screen_wait(dialog)
 
     async def start_engine(self) -> None:
-        """Let a model file be chosen, and start the engine with it."""
         if file := await self._ask(FilePicker(self.here.files, verb="start it")):
             self._page.app.post_message(StartEngine(file.name))
 
