@@ -7,7 +7,6 @@ import os
 import shutil
 import sqlite3
 import stat
-import threading
 from contextlib import closing
 
 import pytest
@@ -61,20 +60,6 @@ def as_killed(folder, said):
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("size", [4, 70])
-async def test_no_more_than_the_text_is_written_while_it_arrives(tmp_path, store, running, size):
-    session, _, said = running
-
-    def written():
-        return sum(path.stat().st_size for path in (tmp_path / "lmchat").iterdir())
-
-    before, text = written(), "x" * size
-    for _ in range(300):
-        await store.add_pieces(said.message_id, [("text", text)])
-    assert await text_on_disk(tmp_path, session, said) == text * 300
-    assert written() - before <= 300 * (size + 16) + 400
-
-
 async def test_the_file_is_for_its_owner_only_and_goes_with_the_end(tmp_path, store, running):
     session, asked, said = running
     await store.add_pieces(said.message_id, [("text", "so far")])
@@ -92,15 +77,6 @@ async def test_what_is_thought_and_what_is_said_stay_apart_and_in_order(store, r
     await store.add_pieces(said.message_id, [("text", "far \ud800 \0 ÿ")])
     parts = (await store.open_session(session.session_id)).messages[1].parts
     assert parts == (ReasoningPart(text="hm"), TextPart(text="so far \ud800 \0 ÿ"))
-
-
-async def test_what_came_may_be_told_anew(tmp_path, store, running):
-    session, _, said = running
-    await store.add_pieces(said.message_id, [("text", "hm so")])
-    await store.add_pieces(said.message_id, [ANEW, ("reasoning", "hm"), ("text", " so")])
-    await store.add_pieces(said.message_id, [("text", " far")])
-    assert await text_on_disk(tmp_path, session, said) == " so far"
-    assert (await store.open_session(session.session_id)).messages[1].reasoning == "hm"
 
 
 _PIECES = st.lists(
@@ -127,19 +103,6 @@ def test_a_file_that_was_cut_anywhere_holds_all_whole_writes(tmp_path_factory, w
         for piece in pieces if end - 1 <= cut else ():
             kept = [] if piece == ANEW else [*kept, piece]
     assert read_answer(path) == (BEGUN, kept)
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"\n", b"{", b"[]\n", b'{"owner": 3}\n\xfftext\xffx', b"\xff\xff\xff"]
-)
-async def test_a_file_that_says_nothing_is_removed_and_harms_nothing(tmp_path, store, content):
-    session = header()
-    await say(store, session, "hello")
-    answer_path(store_path(tmp_path), "abc").write_bytes(content)
-    other = store_at(tmp_path)
-    assert len(await other.list_sessions()) == 1
-    await other.aclose()
-    assert left(tmp_path) == []
 
 
 async def test_a_full_disk_leaves_nothing_half_written_and_the_rest_comes_when_there_is_room(
@@ -181,16 +144,6 @@ async def test_another_program_that_holds_the_sessions_holds_up_no_text(tmp_path
         async with asyncio.timeout(2):  # a write to the sessions would wait for 5 s
             await store.add_pieces(said.message_id, [("text", "so far")])
         assert read_answer(answer_path(store_path(tmp_path), said.message_id))[1] == [("text", "so far")]
-
-
-async def test_a_long_search_holds_up_no_text(tmp_path, store, running):
-    _, _, said = running
-    gate = threading.Event()
-    search = asyncio.create_task(store._database.read(lambda _: gate.wait()))
-    await store.add_pieces(said.message_id, [("text", "so far")])
-    assert read_answer(answer_path(store_path(tmp_path), said.message_id))[1] == [("text", "so far")]
-    gate.set()
-    await search
 
 
 async def test_an_answer_that_the_sessions_do_not_know_is_taken_in_at_the_next_start(tmp_path, store):
@@ -244,13 +197,4 @@ async def test_an_answer_that_ended_just_before_the_process_was_killed_stays_as_
     await store.finish(session.session_id, whole)
     path.write_bytes(content)
     assert await text_on_disk(tmp_path, session, said) == "so far"
-    assert left(tmp_path) == []
-
-
-async def test_what_is_purged_comes_back_from_no_file(tmp_path, store, running):
-    session, _, said = running
-    await store.add_pieces(said.message_id, [("text", "secret")])
-    other = store_at(tmp_path)
-    await other.purge(session.session_id)
-    await other.aclose()
     assert left(tmp_path) == []

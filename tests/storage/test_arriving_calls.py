@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lmchat.domain.event import ReasoningDelta, RefusalDelta, Rethought, TextDelta, ToolCallDelta
 from lmchat.domain.message import AnswerState, TextPart, ToolCallPart
-from lmchat.domain.turn import ANEW, GrowingAnswer, parts_of
+from lmchat.domain.turn import GrowingAnswer, parts_of
 from lmchat.storage.running_answer import AnswerFile, read_answer
 from tests.services.test_conversation import HOW, begin, on_disk, read
 from tests.storage.test_arriving import BEGUN, as_killed, left
@@ -119,12 +119,3 @@ async def test_what_a_conversation_is_told_of_calls_is_on_the_disk_meanwhile(tmp
     assert reply.state is AnswerState.STREAMING
     task.cancel()
     await asyncio.wait([task])
-
-
-def test_what_is_told_anew_has_the_calls_too():
-    growing = GrowingAnswer()
-    for event in (TextDelta(text="hm"), *CALLED):
-        growing.add(event)
-    pieces = growing.add(Rethought())
-    assert pieces[0] == ANEW
-    assert in_order(parts_of(pieces[1:])) == in_order(growing.parts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 
@@ -12,34 +11,25 @@ from lmchat.domain.message import AnswerState
 from lmchat.storage.running_answer import answer_path, read_answer
 from tests.support.chats import answer, header, say, store_at
 
-HEAD = {
-    "session_id": "s",
-    "message_id": "m",
-    "parent_id": None,
-    "created_at": "2026-01-01T00:00:00+00:00",
-    "model": "m",
-    "endpoint": "e",
-}
+REST = (
+    b'"message_id": "m", "parent_id": null, "created_at": "2026-01-01T00:00:00+14:00", "model": "m", '
+    b'"endpoint": "e"}\n[["text", "hi"]]\n'
+)
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "content",
     [
-        {"session_id": "\ud800"},
-        {"created_at": "0001-01-01T00:00:00+14:00"},
-        {"created_at": "yesterday"},
-        {"message_id": "../../x"},
-        {"session_id": 3},
+        *(b"", b"\n", b"{", b"[]\n", b"\xff\xff\xff", b"\0" * 5000),
+        b'{"session_id": "\\ud800", ' + REST,
+        b'{"session_id": "s", ' + REST.replace(b"2026", b"0001"),
     ],
-    ids=lambda wrong: ascii(wrong)[:40],
 )
-async def test_no_head_of_an_answer_file_keeps_the_sessions_from_being_opened(tmp_path, store, wrong):
-    await say(store, header(), "hello")
-    path = answer_path(tmp_path / "lmchat" / "sessions.db", "abc")
-    path.write_bytes(json.dumps(HEAD | wrong).encode() + b'\n[["text", "hi"]]\n')
-    other = store_at(tmp_path)
-    assert len(await other.list_sessions()) in (1, 2)
-    await other.aclose()
+async def test_a_damaged_file_of_an_answer_keeps_no_session_from_being_opened(tmp_path, store, content):
+    session = header()
+    await say(store, session, "hello")
+    answer_path(tmp_path / "lmchat" / "sessions.db", "abc").write_bytes(content)
+    assert await _last(tmp_path, session) == (AnswerState.COMPLETE, "hello")
 
 
 @pytest.mark.parametrize("planted", ["link", "pipe", "open to all", "link to nothing"])
@@ -92,14 +82,3 @@ async def _last(folder, session):
     finally:
         await other.aclose()
     return message.state, message.text
-
-
-@pytest.mark.parametrize("size", [1 << 31, 1 << 22])
-async def test_a_file_of_an_answer_that_is_only_holes_harms_nothing(tmp_path, store, size):
-    session = header()
-    await say(store, session, "hello")
-    path = answer_path(tmp_path / "lmchat" / "sessions.db", "abc")
-    with path.open("wb") as file:
-        file.truncate(size)
-    assert (await _last(tmp_path, session))[1] == "hello"
-    assert path.exists() == (size > 1 << 30)  # one that is too large to be read is not removed unread

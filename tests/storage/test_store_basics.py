@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from lmchat.domain.message import AnswerState, Failure, ReasoningPart, Receipt, TextPart, ToolCallPart
 from lmchat.domain.telemetry import LedgerRow, Metrics
 from lmchat.errors import SessionNotFound, StoreUnavailable, WrongUse
-from tests.support.chats import START, answer, header, prompt, reply, say, store_at
+from tests.support.chats import answer, header, prompt, reply, say, store_at
 
 HOSTILE = "a\x00b\x1b]0;owned\x07 \ud800 lone \u202e turned \r\n ``` ' \" ; drop table sessions; --"
 
@@ -62,13 +62,6 @@ async def test_a_file_that_others_could_read_is_closed_to_them(tmp_path, store):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-async def test_the_title_comes_from_the_first_prompt_and_stays(store):
-    session = header()
-    first = await say(store, session, "# Which vegetables grow in shade?\nPlease")
-    await say(store, session, "Another thing", first)
-    assert (await store.open_session(session.session_id)).header.title == "Which vegetables grow in shade?"
-
-
 async def test_a_renamed_session_keeps_its_name_when_the_talk_goes_on(store):
     session = header()
     first = await say(store, session, "One")
@@ -77,24 +70,6 @@ async def test_a_renamed_session_keeps_its_name_when_the_talk_goes_on(store):
     assert renamed.title == "My own"
     assert (await store.open_session(session.session_id)).header.title == "My own"
     assert (await store.update_session(session.session_id, {"title": ""})).title == "One"
-
-
-async def test_the_list_has_pinned_sessions_first_then_the_newest(store):
-    sessions = [header() for _ in range(4)]
-    for session in sessions:
-        await say(store, session, "hello")
-    await store.update_session(sessions[1].session_id, {"is_pinned": True})
-    await say(store, sessions[0], "again")
-    listed = [found.session_id for found in await store.list_sessions()]
-    assert listed == [sessions[index].session_id for index in (1, 0, 3, 2)]
-    assert len(await store.list_sessions(limit=2)) == 2
-
-
-async def test_an_answer_names_model_and_server_of_the_session(store):
-    session = header()
-    await reply(store, session, "yes", await say(store, session, "hello"))
-    found = (await store.list_sessions())[0]
-    assert (found.model, found.endpoint, found.message_count) == ("qwen3-8b", "http://127.0.0.1:1234", 2)
 
 
 async def test_writing_a_message_twice_keeps_one(store):
@@ -279,11 +254,3 @@ async def test_a_write_is_done_although_its_caller_was_cancelled(store):
         task.cancel()
     await asyncio.gather(*writes, return_exceptions=True)
     assert (await store.open_session(session.session_id)).header.message_count == 20
-
-
-async def test_times_are_kept_with_their_zone(store):
-    session = header(moment=START)
-    await say(store, session, "hello")
-    opened = await store.open_session(session.session_id)
-    assert opened.header.created_at == START
-    assert opened.messages[0].created_at.utcoffset() == timedelta(0)

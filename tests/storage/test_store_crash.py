@@ -13,7 +13,6 @@ import pytest
 
 from lmchat.domain.message import AnswerState, new_id
 from lmchat.storage.store import SqliteStore
-from tests.support.chats import answer, header, say, store_at
 
 pytestmark = pytest.mark.slow  # a program for each test
 
@@ -76,14 +75,6 @@ async def test_an_answer_killed_before_its_first_word_has_failed(tmp_path):
     assert said.failure.hint == "Ask again."
 
 
-async def test_thoughts_alone_are_kept_as_an_interrupted_answer(tmp_path):
-    path, session_id = tmp_path / "sessions.db", new_id()
-    with streaming(path, session_id, kind="reasoning") as child:
-        acknowledged(child, 5)
-        said = (await opened(path, session_id)).messages[1]
-    assert (said.state, said.text, said.reasoning[:10]) == (AnswerState.INTERRUPTED, "", "0 1 2 3 4 ")
-
-
 @pytest.mark.rule("R-17")
 async def test_text_that_turned_out_to_be_thought_is_thought_after_a_crash(tmp_path):
     path, session_id = tmp_path / "sessions.db", new_id()
@@ -91,15 +82,6 @@ async def test_text_that_turned_out_to_be_thought_is_thought_after_a_crash(tmp_p
         acknowledged(child, 5)
         said = (await opened(path, session_id)).messages[1]
     assert (said.state, said.text[:10], said.reasoning) == (AnswerState.INTERRUPTED, "0 1 2 3 4 ", "hm hm!")
-
-
-async def test_a_refusal_is_still_one_after_a_crash(tmp_path):
-    path, session_id = tmp_path / "sessions.db", new_id()
-    with streaming(path, session_id, kind="refusal") as child:
-        acknowledged(child, 5)
-        said = (await opened(path, session_id)).messages[1]
-    assert said.refusal == said.text
-    assert said.text.startswith("0 1 2 3 4 ")
 
 
 async def test_an_answer_that_another_window_streams_stays_as_it_is(tmp_path):
@@ -128,14 +110,3 @@ async def test_the_text_of_a_killed_answer_is_found_by_search(tmp_path):
         store = SqliteStore(path)
         assert [hit.match for hit in await store.search("17")] == ["17"]
         await store.aclose()
-
-
-async def test_a_second_store_in_the_same_process_leaves_a_running_answer_alone(tmp_path, store):
-    session = header()
-    asked = await say(store, session, "hello")
-    said = answer(parent=asked, state=AnswerState.STREAMING)
-    await store.begin_answer(session.session_id, said)
-    await store.add_pieces(said.message_id, [("text", "so ")])
-    other = store_at(tmp_path)
-    assert (await other.open_session(session.session_id)).messages[1].state is AnswerState.STREAMING
-    await other.aclose()

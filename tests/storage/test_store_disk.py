@@ -7,7 +7,6 @@ import shutil
 import sqlite3
 import tempfile
 import threading
-import time
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -219,19 +218,6 @@ async def test_the_event_loop_goes_on_while_the_disk_is_busy(store):
     is_free.set()
     assert await busy
     await asyncio.gather(*waiting)
-
-
-async def test_a_search_that_is_no_longer_wanted_makes_way_at_once(store):
-    session = header()
-    for _ in range(30):
-        await say(store, session, "ä " * 100_000)
-    task = asyncio.create_task(store.search("ä", limit=1000))
-    asyncio.get_running_loop().call_later(0.02, task.cancel)
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    begun = time.perf_counter()
-    await store.draft("")
-    assert time.perf_counter() - begun < 1.0
 
 
 async def test_a_write_that_cannot_be_understood_is_no_damage(store):

@@ -15,13 +15,6 @@ from tests.support.chats import START, header, prompt, store_at
 MANY = 10_000
 
 
-@pytest.fixture
-async def store(tmp_path):
-    opened = store_at(tmp_path)
-    yield opened
-    await opened.aclose()
-
-
 async def listed(store, count, *, change=lambda number, session: session):
     """Write so many sessions, the first one the newest, in one transaction."""
 

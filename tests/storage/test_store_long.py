@@ -3,18 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from msgspec.structs import replace
 
-from lmchat.domain.message import AnswerState
 from lmchat.domain.path import MessagePath
-from tests.support.chats import answer, fill_long, header, prompt, reply, say, store_at
-
-
-@pytest.fixture
-async def store(tmp_path):
-    opened = store_at(tmp_path)
-    yield opened
-    await opened.aclose()
+from tests.support.chats import fill_long, header, prompt, reply, say, store_at
 
 
 async def only_session(store):
@@ -63,26 +54,6 @@ async def test_versions_are_counted_on_every_piece_as_in_the_tree(store):
     assert all(tree[one.message_id] == (one.version, one.versions) for one in path)
 
 
-async def test_a_deleted_version_is_not_counted(store):
-    session = header()
-    asked = await say(store, session, "one")
-    answers = [await reply(store, session, f"answer {n}", asked) for n in range(3)]
-    await store.delete_message(session.session_id, answers[0].message_id)
-    end = await store.open_end(session.session_id, count=1)
-    assert [(one.text, one.version, one.versions) for one in end.messages] == [("answer 2", 2, 2)]
-
-
-async def test_an_answer_on_its_way_is_read_with_what_has_arrived(store):
-    session = header()
-    asked = await say(store, session, "one")
-    growing = replace(answer("", parent=asked, state=AnswerState.STREAMING), parts=())
-    await store.begin_answer(session.session_id, growing)
-    await store.add_pieces(growing.message_id, [("reasoning", "hm"), ("text", "so "), ("text", "far")])
-    end = await store.open_end(session.session_id, count=1)
-    assert (end.messages[0].text, end.messages[0].reasoning) == ("so far", "hm")
-    assert end.messages[0].state is AnswerState.STREAMING
-
-
 async def test_another_program_may_write_while_a_session_is_read(tmp_path, store):
     talk = await fill_long(store, 200)
     session_id = await only_session(store)
@@ -107,10 +78,3 @@ async def test_a_session_that_holds_nothing_has_an_end_without_messages(store):
     await store.delete_message(session.session_id, asked.message_id)
     end = await store.open_end(session.session_id, count=64)
     assert (len(end.messages), end.earlier_id) == (0, None)
-
-
-async def test_a_fork_of_a_long_session_is_whole(store):
-    talk = await fill_long(store, 200)
-    forked = await store.fork(await only_session(store), talk[150].message_id)
-    assert [one.text for one in forked.messages] == [one.text for one in talk[:151]]
-    assert forked.earlier_id is None

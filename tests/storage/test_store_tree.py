@@ -131,19 +131,6 @@ async def test_a_message_that_is_gone_is_told_as_such(store, talk):
             await operation(session_id, "nowhere")
 
 
-async def test_a_talk_of_thousands_of_messages_is_one_path(store):
-    session = header()
-    parent = None
-    for number in range(1500):
-        parent = prompt(f"m{number}", parent)
-        await store.append(session, parent)
-    assert texts(await store.open_session(session.session_id)) == [f"m{number}" for number in range(1500)]
-    root = (await store.open_session(session.session_id)).messages[0]
-    assert texts(await store.delete_message(session.session_id, root.message_id)) == []
-    await store.purge(session.session_id)
-    assert await store.list_sessions() == ()
-
-
 class RandomTalk:
     """One session under random operations; knows what was written and what is hidden."""
 
