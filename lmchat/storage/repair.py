@@ -16,7 +16,7 @@ from itertools import chain, count
 from pathlib import Path
 
 from lmchat.storage.database import BROKEN, BUSY_S, Connection, LostRowError, connect, is_sound
-from lmchat.storage.rows import insertion
+from lmchat.storage.rows import insert
 from lmchat.storage.schema import COMPANIONS, copy_database, transaction
 
 log = logging.getLogger(__name__)
@@ -147,12 +147,10 @@ def _copy(table: str, source: Path, connection: Connection) -> None:
 def _insert(connection: Connection, table: str, values: dict[str, object]) -> None:
     with suppress(sqlite3.IntegrityError):  # what it belongs to is lost
         if table == "messages":  # the row of its session may be
-            connection.execute(
-                """insert or ignore into sessions (session_id, title, created_at, updated_at)
-                    values (?, ?, ?, ?)""",
-                (values["session_id"], "Rescued chat", values["created_at"], values["created_at"]),
-            )
-        connection.execute(f"{insertion(table, values)} on conflict do nothing", tuple(values.values()))
+            moment = values["created_at"]
+            session = {"session_id": values["session_id"], "created_at": moment, "updated_at": moment}
+            insert(connection, "sessions", {**session, "title": "Rescued chat"}, "on conflict do nothing")
+        insert(connection, table, values, "on conflict do nothing")
 
 
 def _readable_rows(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Any, TypeVar
@@ -115,10 +115,13 @@ def column(value: object) -> object:
             return value
 
 
-def insertion(table: str, names: Iterable[str]) -> str:
-    """Return the statement that inserts values, in their order, into columns with these names."""
-    columns = list(names)
-    return f"insert into {table} ({', '.join(columns)}) values ({', '.join('?' * len(columns))})"
+def insert(
+    connection: sqlite3.Connection, table: str, values: Mapping[str, object], conflict: str = ""
+) -> None:
+    """Insert a row of stored values."""
+    marks = ", ".join("?" * len(values))
+    statement = f"insert into {table} ({', '.join(values)}) values ({marks}) {conflict}"
+    connection.execute(statement, tuple(values.values()))
 
 
 def header_from(row: Sequence[Any]) -> SessionHeader | None:

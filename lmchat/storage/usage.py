@@ -11,7 +11,7 @@ from msgspec.structs import asdict, fields
 
 from lmchat.domain.telemetry import LedgerRow, Metrics
 from lmchat.storage.database import Connection, Database
-from lmchat.storage.rows import column, insertion, loaded, stored_time
+from lmchat.storage.rows import column, insert, loaded, stored_time
 
 _RECENT = 2000
 """Turns that count for the speed of a model: servers and machines change."""
@@ -22,7 +22,7 @@ def add_row(connection: Connection, row: LedgerRow, moment: datetime) -> None:
     """Keep the figures of a turn."""
     values = {name: column(value) for name, value in asdict(row).items()}
     values["created_at"] = values.pop("ended_at") or stored_time(moment)
-    connection.execute(insertion("ledger", values), tuple(values.values()))
+    insert(connection, "ledger", values)
 
 
 def rows_since(connection: Connection, moment: datetime | None) -> tuple[LedgerRow, ...]:

@@ -13,7 +13,7 @@ from lmchat.domain.session import TRASH_DAYS, Session, SessionHeader, title_from
 from lmchat.errors import SessionNotFound, WrongUse
 from lmchat.storage import read
 from lmchat.storage.database import Connection, LostRowError
-from lmchat.storage.rows import column, insertion, loaded, stored, stored_time, write_parts
+from lmchat.storage.rows import column, insert, loaded, stored, stored_time, write_parts
 from lmchat.storage.schema import transaction
 from lmchat.storage.search import index_message, unindex_message
 
@@ -31,30 +31,33 @@ _FORKED = Failure(kind="interrupted", message="The session was forked while this
 def put_session(connection: Connection, header: SessionHeader) -> None:
     """Write a new session; an existing one keeps its values, and leaves the trash."""
     values = {name: column(value) for name, value in asdict(header).items() if name not in _NOT_PUT}
-    connection.execute(
-        f"""{insertion("sessions", values)} on conflict (session_id) do update set deleted_at = null,
+    insert(
+        connection,
+        "sessions",
+        values,
+        """on conflict (session_id) do update set deleted_at = null,
             title = case sessions.title when '' then excluded.title else sessions.title end""",
-        tuple(values.values()),
     )
 
 
 def _ensure_session(connection: Connection, session_id: str, moment: datetime) -> None:
     """Make the row of a session that another process removed while this one used it."""
     time = stored_time(moment)
-    connection.execute(
-        "insert or ignore into sessions (session_id, created_at, updated_at) values (?, ?, ?)",
-        (session_id, time, time),
-    )
+    row = {"session_id": session_id, "created_at": time, "updated_at": time}
+    insert(connection, "sessions", row, "on conflict do nothing")
+
+
+def _set(connection: Connection, session_id: str, **values: object) -> None:
+    changes = ", ".join(f"{name} = ?" for name in values)
+    connection.execute(f"update sessions set {changes} where session_id = ?", (*values.values(), session_id))
 
 
 def _put_message(connection: Connection, session_id: str, message: ChatMessage) -> int:
     """Write or update a message without its parts, and return its number."""
     values = {name: column(value) for name, value in asdict(message).items() if name not in _NOT_PUT}
     changes = ", ".join(f"{name} = excluded.{name}" for name in _OF_ANSWERS)
-    connection.execute(
-        f"{insertion('messages', [*values, 'session_id'])} on conflict (message_id) do update set {changes}",
-        (*values.values(), session_id),
-    )
+    values["session_id"] = session_id
+    insert(connection, "messages", values, f"on conflict (message_id) do update set {changes}")
     number = number_of(connection, message.message_id)
     if number is None:
         raise LostRowError(message.message_id)
@@ -79,10 +82,7 @@ def number_of(connection: Connection, message_id: str) -> int | None:
 
 def make_leaf(connection: Connection, session_id: str, message: ChatMessage, moment: datetime) -> None:
     """Make a message the leaf of its session; a parent that another window has hidden comes back."""
-    connection.execute(
-        "update sessions set leaf_id = ?, deleted_at = null where session_id = ?",
-        (message.message_id, session_id),
-    )
+    _set(connection, session_id, leaf_id=message.message_id, deleted_at=None)
     _make_newest(connection, session_id, moment)
     query = "select 1 from messages where message_id = ? and hidden_by is not null"
     if connection.execute(query, (message.parent_id,)).fetchone() is not None:
@@ -105,7 +105,7 @@ def _make_newest(connection: Connection, session_id: str, moment: datetime) -> N
 
 def _stored_after(moment: datetime, last: str | None) -> str:
     """Return a moment as it is stored; just after the last one if the clock was set back."""
-    with suppress(ValueError, OverflowError):  # there is none, or it is damaged
+    with suppress(ValueError, TypeError, OverflowError):  # there is none, or it is damaged
         moment = max(moment, datetime.fromisoformat(last or "") + timedelta(microseconds=1))
     return stored_time(moment)
 
@@ -146,10 +146,7 @@ def finish(connection: Connection, session_id: str, message: ChatMessage, moment
     put_whole(connection, session_id, message)
     if is_new and has_prompt:  # else the path would be this answer alone
         make_leaf(connection, session_id, message, moment)
-    connection.execute(
-        "update sessions set model = ?, endpoint = ? where session_id = ?",
-        (stored(message.model), stored(message.endpoint), session_id),
-    )
+    _set(connection, session_id, model=stored(message.model), endpoint=stored(message.endpoint))
     _make_newest(connection, session_id, moment)
 
 
@@ -196,7 +193,7 @@ def update_session(connection: Connection, session_id: str, changes: Mapping[str
         if name not in _CHANGEABLE:
             raise WrongUse(f"“{name}” of a session cannot be changed.")
         new = _first_prompt_title(connection, session_id) if value == "" else value
-        connection.execute(f"update sessions set {name} = ? where session_id = ?", (column(new), session_id))
+        _set(connection, session_id, **{name: column(new)})
     return read.header(connection, session_id)
 
 
@@ -220,7 +217,7 @@ def fork(connection: Connection, session_id: str, message_id: str, moment: datet
         copy = replace(_settled(message), message_id=new_id(), parent_id=parent_id)
         put_whole(connection, fresh.session_id, copy)
         parent_id = copy.message_id
-    connection.execute("update sessions set leaf_id = ? where session_id = ?", (parent_id, fresh.session_id))
+    _set(connection, fresh.session_id, leaf_id=parent_id)
     return read.chosen_path(connection, fresh.session_id)
 
 
@@ -228,16 +225,16 @@ def save_draft(connection: Connection, session_id: str, text: str) -> None:
     """Save a draft; an empty one is removed."""
     connection.execute("delete from drafts where session_id = ?", (session_id,))
     if text:
-        connection.execute(insertion("drafts", ("session_id", "text")), (session_id, stored(text)))
+        insert(connection, "drafts", {"session_id": session_id, "text": stored(text)})
 
 
 def save_place(connection: Connection, session_id: str, place: str) -> None:
     """Save a reading position; the session becomes no newer."""
-    connection.execute("update sessions set place = ? where session_id = ?", (place, session_id))
+    _set(connection, session_id, place=place)
 
 
 def _show(connection: Connection, session_id: str, leaf_id: str | None) -> Session:
-    connection.execute("update sessions set leaf_id = ? where session_id = ?", (leaf_id, session_id))
+    _set(connection, session_id, leaf_id=leaf_id)
     return read.chosen_path(connection, session_id)
 
 
@@ -280,7 +277,7 @@ def bring_in(connection: Connection, session: Session) -> SessionHeader | None:
     for message_id, name in session.branch_names.items():
         name_branch(connection, session_id, ids[message_id], name)
     leaf_id = ids[session.messages[-1].message_id] if session.messages else None
-    connection.execute("update sessions set leaf_id = ? where session_id = ?", (leaf_id, session_id))
+    _set(connection, session_id, leaf_id=leaf_id)
     return None
 
 
