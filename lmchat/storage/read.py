@@ -20,15 +20,12 @@ WALK = """with recursive path (number, message_id, parent_id) as (
         where m.session_id = :session and m.number < p.number
     limit :count
 )"""
-_SIBLINGS = """select count(*) from messages s where s.parent_id = m.parent_id and s.role = m.role
+_SIBLINGS = """select count(*) from messages s where s.parent_id is m.parent_id and s.role = m.role
     and s.session_id = m.session_id and s.hidden_by is null"""
-_FIRSTS = """select s.number from messages s where s.session_id = ? and s.role = ? and s.hidden_by is null
-    and not exists (select 1 from messages p where p.message_id = s.parent_id and p.session_id = s.session_id)
-    order by s.number"""
 _READ = f"""{WALK} select {", ".join("m." + name for name in MESSAGE_COLUMNS.split(", "))}, m.hidden_by,
     ({_SIBLINGS} and s.number <= m.number), ({_SIBLINGS})
     from path cross join messages m using (number) order by number desc"""
-_ROLE, _STATE, _HIDDEN, _PLACE = 2, 3, -3, -2
+_STATE, _HIDDEN, _PLACE = 3, -3, -2
 BELOW = """with recursive below (number, message_id, hidden_by) as (
     select number, message_id, hidden_by from messages where message_id = :message and session_id = :session
     union
@@ -90,9 +87,8 @@ def newest(
     parts |= {row[0]: arrived_parts(connection, *row[:2]) for row in rows if row[_STATE] == "streaming"}
     found: list[ChatMessage] = []
     for row in reversed(rows):
-        is_first = row is rows[-1] and earlier is None
-        version, versions = _among_firsts(connection, session_id, row) if is_first else row[_PLACE:]
         if row[_HIDDEN] is None:
+            version, versions = row[_PLACE:]
             message = message_from(row, parts.get(row[0], ()), version=version, versions=versions)
             found += [] if message is None else [message]
     return MessagePath(found), earlier
@@ -105,12 +101,6 @@ def whole(connection: Connection, session_id: str, leaf_id: str | None) -> Messa
         found, leaf_id = newest(connection, session_id, leaf_id, STRETCH)
         path = path.after(found)
     return path
-
-
-def _among_firsts(connection: Connection, session_id: str, row: tuple[object, ...]) -> tuple[int, int]:
-    """Return place and number among the first messages of a session, without a parent or with a lost one."""
-    numbers = [number for (number,) in connection.execute(_FIRSTS, (session_id, row[_ROLE]))]
-    return (numbers.index(row[0]) + 1, len(numbers)) if row[0] in numbers else (1, 1)
 
 
 def headers(connection: Connection, *, is_trash: bool, limit: int) -> tuple[SessionHeader, ...]:

@@ -15,7 +15,7 @@ from datetime import datetime
 from itertools import chain, count
 from pathlib import Path
 
-from lmchat.storage.database import BROKEN, BUSY_S, Connection, LostRowError, connect, is_sound
+from lmchat.storage.database import BROKEN, Connection, LostRowError, connect, is_sound
 from lmchat.storage.rows import insert
 from lmchat.storage.schema import COMPANIONS, copy_database, transaction
 
@@ -26,8 +26,8 @@ _LARGEST_BYTES = 1 << 30  # a larger file would be read for many seconds; the do
 _DAY_S = 86_400.0
 _TABLES = ("sessions", "messages", "parts", "pieces", "drafts", "ledger", "metrics")
 """In the order in which they refer to each other."""
-_MOST_ROWS = 1 << 24  # in a table whose highest row is unreadable
-_MOST_TRIES = 4_000  # queries on one table, well below a second
+_MOST_ROWS = 1 << 24  # a larger number of the last row is damaged
+_MAY_MISS = 2_000  # rows in sequence, where the number of the last one is unknown
 
 
 def is_due(connection: Connection, moment: datetime) -> bool:
@@ -54,15 +54,11 @@ def back_up(path: Path, moment: datetime) -> None:
 
 
 def forget_purged(connection: Connection) -> None:
-    """Remove the daily copies, which hold purged text, and the write-ahead log, unless it is being read."""
+    """Remove the daily copies, which hold purged text, and the write-ahead log, unless it is in use."""
     for copy in _backups(connection.path):
         with suppress(OSError):
             copy.unlink()
-    connection.execute("pragma busy_timeout = 0")
-    try:
-        connection.execute("pragma wal_checkpoint(truncate)").fetchall()
-    finally:
-        connection.execute(f"pragma busy_timeout = {int(BUSY_S * 1000)}")
+    connection.execute("pragma wal_checkpoint(truncate)").fetchall()
 
 
 def remove_old_copies(path: Path, *, days: int) -> None:
@@ -156,21 +152,17 @@ def _insert(connection: Connection, table: str, values: dict[str, object]) -> No
 def _readable_rows(
     damaged: sqlite3.Connection, table: str, columns: Sequence[str]
 ) -> Iterator[tuple[object, ...]]:
-    """Yield rows, some of them twice: an unreadable stretch is halved until it can be read."""
-    try:
-        highest = int(damaged.execute(f"select max(rowid) from {table}").fetchone()[0] or 0)
-    except BROKEN:
-        highest = _MOST_ROWS
-    stretches = [(0, highest)]
-    for _ in range(_MOST_TRIES):
-        if not stretches:
+    """Yield the rows one by one: a query for several stops without an error at a damaged number."""
+    highest, may_miss = _MOST_ROWS, _MAY_MISS
+    with suppress(*BROKEN):
+        found = int(damaged.execute(f"select max(rowid) from {table}").fetchone()[0] or 0)
+        highest, may_miss = (found, found) if found <= _MOST_ROWS else (highest, may_miss)
+    query, missed = f"select {', '.join(columns)} from {table} where rowid = ?", 0
+    for number in range(1, highest + 1):
+        missed += 1
+        with suppress(*BROKEN):
+            for row in damaged.execute(query, (number,)):
+                missed = 0
+                yield row
+        if missed > may_miss:
             return
-        low, high = stretches.pop()
-        try:
-            yield from damaged.execute(
-                f"select {', '.join(columns)} from {table} where rowid between ? and ?", (low, high)
-            )
-        except BROKEN:
-            middle = (low + high) // 2
-            stretches += [(middle + 1, high), (low, middle)] if low < high else []
-    log.warning("the table %s is too broken to look at every row", table)

@@ -6,7 +6,8 @@ import sqlite3
 from contextlib import closing
 
 from lmchat.domain.message import AnswerState
-from tests.support.chats import answer, header, reply, say
+from lmchat.storage import database as connections
+from tests.support.chats import answer, header, reply, say, store_at
 
 SAID = "Xylophonschlegel"
 """With a capital: the indexes hold words without, and forget them little by little."""
@@ -33,8 +34,9 @@ async def test_no_file_holds_the_texts_of_a_purged_session_while_lmchat_still_ru
     await say(store, other, "and goes on", kept)
 
 
-async def test_a_purge_beside_another_window_that_reads_waits_for_nobody(tmp_path, store):
-    session = header()
+async def test_a_purge_beside_another_window_that_reads_is_done(tmp_path, monkeypatch):
+    monkeypatch.setattr(connections, "BUSY_S", 0.1)
+    store, session = store_at(tmp_path), header()
     await say(store, session, SAID)
     with closing(sqlite3.connect(tmp_path / "lmchat" / "sessions.db")) as other:
         rows = other.execute("select text from parts")
@@ -44,3 +46,4 @@ async def test_a_purge_beside_another_window_that_reads_waits_for_nobody(tmp_pat
         rows.close()
     await store.purge(session.session_id)
     assert files_with(tmp_path, SAID) == []
+    await store.aclose()
