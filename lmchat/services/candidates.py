@@ -54,7 +54,6 @@ class ServerRow(Struct, frozen=True, kw_only=True):
     step: Step = Step.NOTHING
     start: ServerStart | None = None
     program: str = ""
-    """Program that needs a model file."""
     is_starting: bool = False
     is_here: bool = True
     """Whether the product is installed on this machine, or may be."""
@@ -64,7 +63,6 @@ class MachineState(Struct, frozen=True, kw_only=True):
     """Servers, model files and programs of this machine that do not answer."""
 
     installed: tuple[Installed, ...] | None = None
-    """Installed servers; None before the first look."""
     running: tuple[Run, ...] = ()
     files: tuple[ModelFile, ...] = ()
     offer: DemoOffer | None = None
@@ -157,7 +155,6 @@ def advice(candidates: Sequence[Candidate]) -> str:
 
 
 def _waiting(candidates: Sequence[Candidate]) -> Candidate | None:
-    """Return the first server that lacks one thing."""
     lacking = (one for one in candidates if one.verdict in _WORDS)
     return next((one for one in lacking if not (one.verdict.is_usable and has_model(one))), None)
 
@@ -181,9 +178,7 @@ class ModelRow(Struct, frozen=True, kw_only=True):
 
     model: ModelInfo
     tokens_per_second: float | None = None
-    """Median speed of its earlier answers."""
     recent_index: int | None = None
-    """Place among the recently used models, newest first."""
     server_name: str = ""
     """The user's name for its server; empty: its product is shown."""
 
@@ -213,7 +208,6 @@ class Catalogue:
         self.candidates: tuple[Candidate, ...] = ()
 
     def known(self, remembered: Remembered) -> tuple[tuple[ModelRow, ...], float]:
-        """Return the rows and the age of the list in seconds, without asking any server."""
         listed = self._backend.cached_models()
         return self._rows(listed.models, remembered), listed.age_s
 
@@ -223,7 +217,6 @@ class Catalogue:
             self._added = (endpoint, *self._added)
 
     def forget(self, endpoint: Endpoint) -> None:
-        """Stop probing an address that was added by `expect`."""
         self._added = tuple(one for one in self._added if one != endpoint)
 
     async def look_around(self) -> tuple[Candidate, ...]:

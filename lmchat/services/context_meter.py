@@ -21,7 +21,6 @@ from lmchat.domain.server import Target
 _SMALL_TOKENS = 24
 """Counts of smaller prompts tell more about the chat template than about the text."""
 _MOST_FACTOR = 4.0
-"""No tokenizer differs more from the estimate."""
 _CUT_SHARE = 0.6
 """A server that counts less than this share has left something out."""
 _CUT_TOKENS = 1000
@@ -37,7 +36,6 @@ class ContextUse(Struct, frozen=True, kw_only=True):
 
     @property
     def fraction(self) -> float | None:
-        """0 to 1 and beyond; None where the window is unknown."""
         return self.tokens / self.limit if self.limit else None
 
 
@@ -63,7 +61,6 @@ class ContextMeter:
         self._set(target, fresh if old is None or is_exact else (old + 2 * fresh) / 3)
 
     def learn_refusal(self, target: Target, sent: Sequence[ChatMessage], least: int) -> None:
-        """Record a lower bound from a rejected prompt."""
         estimate = sum(map(estimate_message, sent))
         if estimate > 0:
             self._set(target, max(self.factor(target), least / estimate))
@@ -81,7 +78,6 @@ class ContextMeter:
         max_tokens: int | None,
         limit: int | None = None,
     ) -> ContextPlan:
-        """Return what of a path fits into `limit` tokens, else into the model's window."""
         limit = limit or target.context
         return plan_context(path, limit=limit, max_tokens=max_tokens, factor=self.factor(target))
 

@@ -46,7 +46,6 @@ class HowToAsk(Struct, frozen=True, kw_only=True):
     target: Target
     sampling: Sampling = field(default_factory=Sampling)
     is_truncating: bool = True
-    """Whether the oldest messages may be left out; else a full window is refused."""
     output: Output = field(default_factory=AnyText)
 
 
@@ -236,12 +235,10 @@ class Conversation:
         return self.messages.replaced(replace(self.running, parts=self._answer.parts))
 
     async def settled(self) -> None:
-        """Wait until an answer that has ended is on the disk."""
         if self._ending is not None:
             await asyncio.wait([self._ending])
 
     def adopt(self, session: Session) -> None:
-        """Take over another path of the same session."""
         self.header, self.messages = session.header, MessagePath(session.messages)
         self._earlier_id = session.earlier_id
         if self.running is not None:
@@ -255,7 +252,6 @@ class Conversation:
         return None if place is None else self.messages[place]
 
     async def set_system_prompt(self, text: str) -> ChatMessage:
-        """Add a system prompt to the path."""
         message = text_message(Role.SYSTEM, text, parent_id=self._leaf_id)
         before = self._put_last(message)
         await self._save_queue.save(self.header, message, before)
@@ -266,7 +262,6 @@ class Conversation:
         return self._turn(how, text=text)
 
     def edit(self, message_id: str, text: str, how: HowToAsk) -> AsyncGenerator[ConversationEvent, None]:
-        """Send another version of an earlier prompt."""
         return self._turn(how, message_id, text=text)
 
     def regenerate(self, answer_id: str, how: HowToAsk) -> AsyncGenerator[ConversationEvent, None]:
@@ -325,7 +320,6 @@ class Conversation:
             await asyncio.shield(self._ending)
 
     def _said(self, text: str, old: ChatMessage | None) -> list[ChatMessage]:
-        """Return a prompt as messages: another version of an old one, or a new one."""
         if old is not None:
             fresh = text_message(old.role, text, parent_id=old.parent_id)
             return [replace(fresh, version=old.versions + 1, versions=old.versions + 1)]
@@ -398,7 +392,6 @@ class Conversation:
         return self.messages[-1].message_id if self.messages else None
 
     def _up_to(self, message_id: str) -> tuple[MessagePath, ChatMessage]:
-        """Return a message and the path before it."""
         place = self.messages.place(message_id)
         if place is None:
             raise RequestInvalid("This message is not on the path shown.", hint="Choose it in the tree.")

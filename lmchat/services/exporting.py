@@ -38,7 +38,6 @@ class Exported(Struct, frozen=True, kw_only=True):
 
     paths: tuple[Path, ...]
     refused: tuple[tuple[str, LMChatError], ...]
-    """Ids of sessions that were not exported, with the reason."""
     untried: int = 0
     """Number of sessions after a failure that would repeat, as of a full disk."""
 
@@ -59,7 +58,6 @@ class Exporter:
         )
 
     async def _with_tree(self, session: Session, *, is_needed: bool) -> Session:
-        """Return a session with all branches; shown messages are newer than those on the disk."""
         try:
             stored = await self._store.tree(session.header.session_id)
             names = await self._store.branch_names(session.header.session_id)
@@ -87,7 +85,6 @@ class Exporter:
     async def export_several(
         self, ids: Sequence[str], folder: Path, how: ExportAs = MARKDOWN, *, is_forced: bool = False
     ) -> Exported:
-        """Write sessions into a folder under distinct names."""
         paths: list[Path] = []
         refused: list[tuple[str, LMChatError]] = []
         for number, session_id in enumerate(ids, 1):

@@ -39,9 +39,7 @@ class Imported(Struct, frozen=True, kw_only=True):
     is_there: bool = False
     """Whether it was there before, perhaps in the trash, and is unchanged."""
     told: int = 0
-    """Messages in the file."""
     beside: int = 0
-    """Messages on other branches."""
     skipped: tuple[Skipped, ...] = ()
 
 
@@ -49,9 +47,7 @@ class Done(Struct, kw_only=True):
     """Outcome for several files."""
 
     imported: list[tuple[str, Imported]]
-    """With the names of the files."""
     refused: list[tuple[str, LMChatError]]
-    """Files of which nothing was imported, with the reason."""
     untried: list[str]
     """Files after one that could not be stored, as on a full disk."""
 

@@ -29,7 +29,6 @@ class Listed(Struct, frozen=True, kw_only=True):
 
     groups: tuple[SessionGroup, ...] = ()
     total: int = 0
-    """Sessions in all that fit the filter."""
 
     @property
     def is_more(self) -> bool:
@@ -53,7 +52,6 @@ class Library:
         self._deleted: list[str] = []
 
     async def listed(self, typed: str = "", *, limit: int = 1000) -> Listed:
-        """Return the list by day, of the sessions that fit a filter."""
         found = await self.store.sessions_with(ListFilter.typed(typed), limit=limit)
         moment, zone = self._clock(), self._zone
         groups = await asyncio.to_thread(group_by_day, found.headers, moment=moment, zone=zone)
@@ -66,14 +64,12 @@ class Library:
         return await self.store.list_sessions(is_trash=True, limit=_EVERY)
 
     async def rename(self, session_id: str, title: str) -> SessionHeader:
-        """Change a title; an empty one stands for that of the first prompt."""
         return await self.store.update_session(session_id, {"title": " ".join(title.split())})
 
     async def tag(self, session_id: str, tags: Sequence[str]) -> SessionHeader:
         return await self.store.update_session(session_id, {"tags": tuple(tags)})
 
     async def toggle_tags(self, session_id: str, typed: str) -> SessionHeader:
-        """Add the tags that are typed; remove those that the session has."""
         tags = list((await self.store.open_end(session_id, count=1)).header.tags)
         for tag in tags_from(typed):
             (tags.remove if tag in tags else tags.append)(tag)

@@ -23,7 +23,6 @@ from lmchat.services.ports import Backend, ChatStore
 from lmchat.services.save_queue import KeptTexts, SaveQueue
 
 FIRST_READ = 64
-"""Messages that are read before a session is shown: more than a screen holds."""
 
 
 class Queued(Struct, frozen=True, kw_only=True):
@@ -31,7 +30,6 @@ class Queued(Struct, frozen=True, kw_only=True):
 
     text: str
     is_held: bool = False
-    """Whether it stays because the answer before it failed."""
 
 
 class TurnPhase(Enum):
@@ -39,7 +37,6 @@ class TurnPhase(Enum):
 
     NONE = auto()
     RUNNING = auto()
-    """Also before the request is sent."""
     STOPPING = auto()
 
 
@@ -60,7 +57,6 @@ class OpenSession(Struct):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the newest message waits only for a server or a model."""
         return not self.is_busy and bool(self.queue) and not self.queue[-1].is_held
 
     def require_rest(self) -> None:
@@ -116,7 +112,6 @@ class OpenSessions:
         return self._live(session_id) or self._make(session)
 
     def adopt(self, session: Session) -> OpenSession:
-        """Show a session that was just read."""
         opened = self._open.get(session.header.session_id)
         if opened is None:
             return self.show(self._make(session))
@@ -132,7 +127,6 @@ class OpenSessions:
         return opened
 
     def _live(self, session_id: str) -> OpenSession | None:
-        """Return an open session of which memory has more than the disk."""
         one = self._open.get(session_id)
         is_live = one is not None and (one.is_busy or one.queue or self.save_queue.is_missing(session_id))
         return one if is_live else None
@@ -161,7 +155,6 @@ class OpenSessions:
         return [one.conversation.header for one in opened]
 
     async def settle(self) -> None:
-        """Wait until every answer that was stopped is on the disk."""
         for opened in list(self._open.values()):
             await opened.conversation.settled()
         await self.save_queue.catch_up()
@@ -189,7 +182,6 @@ class OpenSessions:
         self.chat = self._first_chat.with_profile(profile)
 
     def use_effort(self, effort: str) -> None:
-        """Use a reasoning effort from the next turn on, unless a profile sets another."""
         self.chat = replace(self.chat, reasoning_effort=effort)
         self._first_chat = replace(self._first_chat, reasoning_effort=effort)
 
@@ -227,13 +219,11 @@ class OpenSessions:
         return [(one, one.queue.pop(first).text) for one, first in zip(waiting, held, strict=True)]
 
     def hold_waiting(self) -> None:
-        """Hold what waited for a model that is not available."""
         for one in self._open.values():
             if one.queue and not one.is_busy:
                 one.hold()
 
     def take_queued(self, index: int) -> str:
-        """Take a waiting message out again; empty where it was just sent."""
         return self.shown.queue.pop(index).text if index < len(self.shown.queue) else ""
 
     def next_after(self, opened: OpenSession) -> str | None:

@@ -21,20 +21,15 @@ from lmchat.errors import EngineUnavailable
 class Backend(Protocol):
     """The proxy-client layer; every method may raise `LMChatError`."""
 
-    async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[Candidate, ...]:
-        """Probe every known address at once; the user's own come first, then the best."""
-
-    async def check(self, endpoint: Endpoint) -> Candidate:
-        """Probe one address; a server that is away is no error."""
-
+    async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[Candidate, ...]: ...
+    async def check(self, endpoint: Endpoint) -> Candidate: ...
     async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList: ...
     def cached_models(self) -> ModelList: ...
 
     def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Send a turn and yield its events; the last is `StreamFinished`. Close it with `aclosing`."""
 
-    async def count_tokens(self, request: ChatRequest) -> int | None:
-        """Return the tokens of a prompt as its server counts them; None where it cannot within 2 s."""
+    async def count_tokens(self, request: ChatRequest) -> int | None: ...
 
     async def load(
         self,
@@ -42,30 +37,20 @@ class Backend(Protocol):
         *,
         context: int | None = None,
         on_progress: Callable[[float], None] | None = None,
-    ) -> None:
-        """Load a model with a window of this size; progress is 0 to 1, where the server reports it."""
+    ) -> None: ...
 
     async def unload(self, model: ModelInfo) -> None: ...
-
-    async def try_key(self, endpoint: Endpoint, key: str) -> Candidate:
-        """Probe an address with a key that is not stored yet."""
-
-    def allow(self, host: str) -> None:
-        """Put a host ("host" or "host:port") on the allow-list, for this run."""
-
+    async def try_key(self, endpoint: Endpoint, key: str) -> Candidate: ...
+    def allow(self, host: str) -> None: ...
     def metrics(self) -> Metrics: ...
-
-    def budget(self) -> Budget | None:
-        """Return what the limiter has left for chat requests; None before there is one."""
-
+    def budget(self) -> Budget | None: ...
     async def aclose(self) -> None: ...
 
 
 class ChatStore(Protocol):
     """The disk; every method runs off the event loop and may raise `StoreUnavailable`."""
 
-    async def open(self) -> str:
-        """Open the file; return a notice about it, if any."""
+    async def open(self) -> str: ...
 
     async def look_over(self) -> str:
         """Check and copy the file once a day; return a notice about it, if any."""
@@ -74,16 +59,13 @@ class ChatStore(Protocol):
         self, *, is_trash: bool = False, limit: int = 1000
     ) -> tuple[SessionHeader, ...]: ...
 
-    async def sessions_with(self, wanted: ListFilter, *, limit: int) -> SessionsFound:
-        """Return the beginning of the list of those that fit, and how many do."""
+    async def sessions_with(self, wanted: ListFilter, *, limit: int) -> SessionsFound: ...
 
     async def find(self, id_or_prefix: str) -> str:
         """Return the full id for a prefix of 4 or more, or `last`; raises `SessionNotFound`."""
 
     async def open_session(self, session_id: str) -> Session: ...
-
-    async def open_end(self, session_id: str, *, count: int) -> Session:
-        """Read the header and the last messages of the chosen path."""
+    async def open_end(self, session_id: str, *, count: int) -> Session: ...
 
     async def read_back(
         self, session_id: str, message_id: str, *, count: int
@@ -108,12 +90,8 @@ class ChatStore(Protocol):
     async def set_leaf(self, session_id: str, message_id: str) -> Session:
         """Choose the path that goes through a message (its newest leaf below) and return it."""
 
-    async def tree(self, session_id: str) -> tuple[ChatMessage, ...]:
-        """Read all messages that are not deleted, parents first, siblings oldest first."""
-
-    async def branch_names(self, session_id: str) -> Mapping[str, str]:
-        """Return the names of branches by the id of their first message."""
-
+    async def tree(self, session_id: str) -> tuple[ChatMessage, ...]: ...
+    async def branch_names(self, session_id: str) -> Mapping[str, str]: ...
     async def name_branch(self, session_id: str, message_id: str, name: str) -> None: ...
 
     async def delete_message(self, session_id: str, message_id: str) -> Session:
@@ -126,27 +104,16 @@ class ChatStore(Protocol):
         """Change `title`, `is_pinned`, `is_archived`, `deleted_at` or `tags`."""
 
     async def purge(self, session_id: str) -> None: ...
-
-    async def fork(self, session_id: str, message_id: str) -> Session:
-        """Copy the path up to a message into a new session."""
+    async def fork(self, session_id: str, message_id: str) -> Session: ...
 
     async def import_session(self, session: Session) -> SessionHeader | None:
         """Write a whole session with its branches, or return the header of the one with its id."""
 
-    async def search(self, query: str, *, limit: int = 20) -> tuple[SearchHit, ...]:
-        """Find messages, newest first; nothing that is typed is a syntax error."""
-
-    async def prompt_history(self, *, limit: int = 200) -> tuple[str, ...]:
-        """Return earlier prompts, newest first, each once."""
-
+    async def search(self, query: str, *, limit: int = 20) -> tuple[SearchHit, ...]: ...
+    async def prompt_history(self, *, limit: int = 200) -> tuple[str, ...]: ...
     async def draft(self, session_id: str) -> str: ...
-
-    async def save_draft(self, session_id: str, text: str) -> None:
-        """Save the draft of a session, or with the id "" that of the session not yet begun."""
-
-    async def place(self, session_id: str) -> str:
-        """Return the reading position in a session; empty for its end."""
-
+    async def save_draft(self, session_id: str, text: str) -> None: ...
+    async def place(self, session_id: str) -> str: ...
     async def save_place(self, session_id: str, place: str) -> None: ...
     async def add_ledger(self, row: LedgerRow) -> None: ...
     async def ledger_rows(self, *, since: datetime | None = None) -> tuple[LedgerRow, ...]: ...
@@ -170,9 +137,7 @@ class Engine(Protocol):
 
     @property
     def state(self) -> EngineState: ...
-
-    async def files(self, *, is_refresh: bool = False) -> tuple[ModelFile, ...]:
-        """List the models on this disk, those of other programs too."""
+    async def files(self, *, is_refresh: bool = False) -> tuple[ModelFile, ...]: ...
 
     async def choose(self, named: str = "", *, last: str = "") -> ModelFile | None:
         """Return the named model, the last used one, or one that suits this machine.
@@ -180,23 +145,16 @@ class Engine(Protocol):
         Raises `WrongUse` where no model has that name.
         """
 
-    async def check(self) -> None:
-        """Find out whether it can run here; takes a second."""
-
+    async def check(self) -> None: ...
     async def offer(self) -> DemoOffer: ...
     async def has_demo(self) -> bool: ...
-
-    async def fetch(self, told: Callable[[FetchProgress], None]) -> ModelFile:
-        """Download the demo model."""
-
-    async def warning(self, model: ModelFile) -> str:
-        """Return a sentence where a model will hardly fit into memory, else an empty one."""
+    async def fetch(self, told: Callable[[FetchProgress], None]) -> ModelFile: ...
+    async def warning(self, model: ModelFile) -> str: ...
 
     def reserve(self) -> Endpoint:
         """Return the address at which it will answer; it stays the same until `stop`."""
 
-    async def start(self, model: ModelFile, *, context: int | None = None) -> Endpoint:
-        """Serve a model and return when it is ready."""
+    async def start(self, model: ModelFile, *, context: int | None = None) -> Endpoint: ...
 
     async def why_crashed(self, wait_s: float = 0.0) -> EngineUnavailable | None:
         """Return why it has crashed, after waiting a little for that; None where it has not."""

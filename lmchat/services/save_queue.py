@@ -20,14 +20,12 @@ from lmchat.services.ports import ChatStore
 log = logging.getLogger(__name__)
 
 AGAIN_S = 5.0
-"""From a failed write to the next try, unless something else is written before."""
 
 
 class _Entry(Struct, frozen=True, kw_only=True):
     header: SessionHeader
     message: ChatMessage
     before: Sequence[ChatMessage]
-    """The path up to it, root first."""
 
 
 class SaveQueue:
@@ -77,7 +75,6 @@ class SaveQueue:
             log.warning("the ledger could not be written: %s", error.kind)
 
     def is_missing(self, session_id: str) -> bool:
-        """Whether something of a session is in memory only."""
         return any(entry.header.session_id == session_id for entry in self._missing)
 
     async def catch_up(self) -> None:
@@ -107,7 +104,6 @@ class SaveQueue:
                 self.warning = None
 
     async def _write(self, entry: _Entry) -> None:
-        """Write a message, and the path before it where the file was removed or replaced."""
         messages = [entry.message]
         parent_id = entry.message.parent_id
         if entry.before and parent_id is not None and not await self.store.has_message(parent_id):
@@ -133,7 +129,6 @@ class SaveQueue:
 
 
 BETWEEN = "\n\n"
-"""Separates prompts that are kept as one draft."""
 
 
 class KeptTexts:
@@ -156,7 +151,6 @@ class KeptTexts:
         return self._texts.get(session_id, "")
 
     async def load(self, session_id: str) -> str:
-        """Return the text, perhaps of an earlier run; empty where it cannot be read."""
         if session_id not in self._texts:
             store = self._store
             try:

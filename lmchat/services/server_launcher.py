@@ -90,7 +90,6 @@ class ServerLauncher:
         )
 
     async def begin(self, start: ServerStart) -> Run:
-        """Start a server unless it runs; raises `LMChatError` if that fails."""
         before = self._runs.get(start.product)
         if before is not None and before.program.exit_code is None:
             return before

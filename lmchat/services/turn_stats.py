@@ -106,7 +106,6 @@ def _days(rows: Sequence[LedgerRow]) -> tuple[DayFigures, ...]:
 
 
 KEPT_S = 32
-"""Seconds kept; the room in the sidebar."""
 
 
 class Speedometer:
@@ -122,7 +121,6 @@ class Speedometer:
         self._counts[int(now_s)] += tokens
 
     def values(self, now_s: float) -> tuple[float, ...]:
-        """Return the tokens of each whole second so far, newest last."""
         second = int(now_s)
         first = max(min(self._counts, default=second), second - KEPT_S + 1)
         return tuple(float(self._counts[one]) for one in range(first, second))

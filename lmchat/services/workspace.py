@@ -28,13 +28,9 @@ class Outside(Struct, frozen=True, kw_only=True):
     examination: Callable[[], Examination]
     """Return the checks of the doctor, which are imported late."""
     edit: Callable[[str], Awaitable[str]]
-    """Edit a text in the external editor."""
     page: Callable[[str], Awaitable[None]]
-    """Show a text in the pager."""
     open_page: Callable[[str], Awaitable[bool]]
-    """Show a web page in the browser; False where there is none."""
     read_text: Callable[[str], Awaitable[str]]
-    """Read a text file as a block for the prompt."""
     remember: Callable[[Remembered], Awaitable[None]]
     keep_key: Callable[[Endpoint, str], Awaitable[str]]
     """Store an accepted key; returns where, as words for a notification."""
@@ -57,11 +53,9 @@ class Workspace(Struct, kw_only=True):
     catalogue: Catalogue
     outside: Outside
     remembered: Remembered
-    """Kept up to date."""
     resume_id: str = ""
     """Session to open at the start; empty: a new one."""
     notices: list[str] = field(default_factory=list)
-    """Sentences to be shown once."""
     warning: str = ""
     make_launcher: Callable[[], ServerLauncher] | None = None
     make_importer: Callable[[], Importer] | None = None
