@@ -256,7 +256,6 @@ class PortHolder(Struct, frozen=True, kw_only=True):
     """Program that listens at a port of this machine, as far as this user may see."""
 
     port: int
-    addresses: tuple[str, ...] = ()
     program: str = ""
     pid: int | None = None
     user: str = ""

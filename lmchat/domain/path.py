@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import SupportsIndex, overload
-
 from lmchat.domain.message import ChatMessage
 
 STRETCH = 64
@@ -14,17 +12,6 @@ class MessagePath(tuple[ChatMessage, ...]):
     """Messages from the root to a leaf, or their newest part; a change returns another path."""
 
     __slots__ = ()
-
-    @overload
-    def __getitem__(self, index: SupportsIndex, /) -> ChatMessage: ...
-
-    @overload
-    def __getitem__(self, index: slice, /) -> MessagePath: ...
-
-    def __getitem__(self, index: SupportsIndex | slice, /) -> ChatMessage | MessagePath:
-        if isinstance(index, slice):
-            return MessagePath(super().__getitem__(index))
-        return super().__getitem__(index)
 
     def added(self, *messages: ChatMessage) -> MessagePath:
         return MessagePath((*self, *messages))

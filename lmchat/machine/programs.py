@@ -229,12 +229,10 @@ def port_holders(ports: Collection[int]) -> dict[int, PortHolder]:
     for connection, pid in _connections():
         if connection.status != "LISTEN" or connection.laddr[1] not in ports:
             continue
-        address, port = connection.laddr
+        port = connection.laddr[1]
         before = holders.get(port)
         if before is None or (before.pid is None and pid is not None):
             holders[port] = _holder(port, pid)
-        addresses = (*(before.addresses if before else ()), address)
-        holders[port] = replace(holders[port], addresses=tuple(dict.fromkeys(addresses)))
     return holders
 
 

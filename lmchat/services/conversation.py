@@ -395,4 +395,4 @@ class Conversation:
         place = self.messages.place(message_id)
         if place is None:
             raise RequestInvalid("This message is not on the path shown.", hint="Choose it in the tree.")
-        return self.messages[:place], self.messages[place]
+        return MessagePath(self.messages[:place]), self.messages[place]

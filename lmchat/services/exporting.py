@@ -16,8 +16,6 @@ from lmchat.files import write_new_file
 from lmchat.formats.writing import export_name, render
 from lmchat.services.ports import ChatStore
 
-_SHORTEST_ID = 8
-
 
 class ExportAs(Struct, frozen=True, kw_only=True):
     """Format of an export, and what goes along with the text."""
@@ -90,7 +88,7 @@ class Exporter:
         for number, session_id in enumerate(ids, 1):
             try:
                 session = await self._store.open_session(session_id)
-                path = _free_path(folder, session, how.form, paths)
+                path = folder / export_name(session, form=how.form)
                 paths.append(await self.export_file(session, path, how, is_forced=is_forced))
             except LMChatError as error:
                 refused.append((session_id, error))
@@ -104,14 +102,3 @@ def form_of(path: Path) -> str:
     """Return the format for the ending of a file's name; Markdown by default."""
     ending = path.suffix.lower().removeprefix(".")
     return {"json": "json", "html": "html", "htm": "html", "txt": "txt"}.get(ending, "md")
-
-
-def _free_path(folder: Path, session: Session, form: str, taken: Sequence[Path]) -> Path:
-    """Return a path that is not taken; it has as much of the id as it needs."""
-    names = {path.name.casefold() for path in taken}
-    length = _SHORTEST_ID
-    while (name := export_name(session, form=form, id_length=length)).casefold() in names and length <= len(
-        session.header.session_id
-    ):
-        length += 1
-    return folder / name

@@ -49,7 +49,6 @@ class Library:
         self.exporter = Exporter(store, zone=zone)
         self._zone = zone
         self._clock = clock
-        self._deleted: list[str] = []
 
     async def listed(self, typed: str = "", *, limit: int = 1000) -> Listed:
         found = await self.store.sessions_with(ListFilter.typed(typed), limit=limit)
@@ -82,17 +81,12 @@ class Library:
         return await self.store.update_session(session_id, {"is_archived": is_archived})
 
     async def delete(self, session_id: str) -> SessionHeader:
-        header = await self.store.update_session(session_id, {"deleted_at": self._clock()})
-        self._deleted.append(session_id)
-        return header
+        return await self.store.update_session(session_id, {"deleted_at": self._clock()})
 
     async def undo_delete(self) -> SessionHeader | None:
         """Restore the session that was deleted last, also by an earlier run."""
-        trash = [header.session_id for header in await self.trash()]
-        while self._deleted and self._deleted[-1] not in trash:
-            self._deleted.pop()
-        last = self._deleted.pop() if self._deleted else next(iter(trash), None)
-        return None if last is None else await self.restore(last)
+        last = max(await self.trash(), key=lambda one: str(one.deleted_at), default=None)
+        return None if last is None else await self.restore(last.session_id)
 
     async def restore(self, session_id: str) -> SessionHeader:
         return await self.store.update_session(session_id, {"deleted_at": None})

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from msgspec import Struct
 
 from lmchat.domain.candidate import Installed, Lifetime, ServerStart
 from lmchat.domain.server import Candidate, Endpoint, Product, Verdict
@@ -39,8 +40,7 @@ class Program(Protocol):
     async def let_go(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class Run(Struct, frozen=True, kw_only=True):
     """A server that was started."""
 
     start: ServerStart

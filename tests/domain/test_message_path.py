@@ -16,14 +16,6 @@ def talk(count: int, *, begin: int = 0) -> list[ChatMessage]:
     ]
 
 
-def test_a_part_of_a_path_is_a_path():
-    messages = talk(5)
-    path = MessagePath(messages)
-    assert path[1:3] == MessagePath(messages[1:3])
-    assert isinstance(path[1:3], MessagePath)
-    assert path[-1] == messages[-1]
-
-
 def test_a_message_is_found_by_its_id():
     messages = talk(5)
     path = MessagePath(messages)

@@ -14,13 +14,12 @@ from tests.support.start_desk import listener
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "0.0.0.0"])  # noqa: S104 - bound to on purpose
-def test_a_listening_socket_is_told_with_its_process_and_address(host):
+def test_a_listening_socket_is_told_with_its_process(host):
     with listener(host) as server:
         port = server.getsockname()[1]
         holder = port_holders({port})[port]
     assert holder.pid == os.getpid()
     assert holder.program
-    assert holder.addresses == (host,)
     assert str(os.getpid()) in holder.words
 
 
@@ -73,11 +72,11 @@ def test_a_process_that_may_not_be_seen_is_told_by_its_user(monkeypatch):
     assert f"user {getpass.getuser()}" in holder.words
 
 
-def test_all_addresses_of_a_port_are_told_and_the_process_that_is_seen(monkeypatch):
+def test_of_all_listeners_of_a_port_the_process_that_is_seen_is_told(monkeypatch):
     rows = [Connection(1337), Connection(1337, os.getpid(), "::1"), Connection(1337)]
     monkeypatch.setattr(psutil, "net_connections", lambda _: rows)
     holder = port_holders({1337, 1234})[1337]
-    assert (holder.pid, holder.addresses) == (os.getpid(), ("127.0.0.1", "::1"))
+    assert holder.pid == os.getpid()
 
 
 def test_where_only_root_sees_all_processes_those_of_the_user_are_looked_at(monkeypatch):

@@ -170,19 +170,6 @@ async def test_where_the_store_fails_json_has_what_is_shown(store, library, monk
         await library.exporter.export_text(session, ExportAs(with_branches=True))
 
 
-async def test_several_sessions_get_names_that_are_told_apart_however_alike_they_are(
-    tmp_path, store, library
-):
-    alike = ["0123456789abcdef", "0123456789abcdff", "01234567aaaaaaaa"]
-    for session_id in alike:
-        await say(store, replace(header("Same"), session_id=session_id), "words")
-    exported = await library.exporter.export_several(alike, tmp_path / "out")
-    assert exported.refused == ()
-    assert len({path.name.casefold() for path in exported.paths}) == 3
-    texts = [path.read_text() for path in exported.paths]
-    assert all(f'id: "{session_id}"' in text for session_id, text in zip(alike, texts, strict=True))
-
-
 async def test_a_disk_that_is_full_ends_the_export_of_all_with_one_sentence(
     tmp_path, store, library, monkeypatch
 ):

@@ -321,7 +321,7 @@ class ChatLog(ScrollView, can_focus=True):
         if count is not None:
             wants_top = self._wants_top and not self.viewport.top
             self.is_whole = True
-            self.prepend(messages[:count])
+            self.prepend(MessagePath(messages[:count]))
             if wants_top:
                 self.scroll_home()
 
