@@ -45,6 +45,11 @@ def tokens(value: int | None, *, is_estimated: bool = False) -> str:
     return ("~" if is_estimated else "") + f"{value:,}".replace(",", GAP)
 
 
+def counted(count: int, word: str, ending: str = "s") -> str:
+    """Return a count with its noun, as `1 file` or `12 branches`."""
+    return f"{tokens(count)} {word}{'' if count == 1 else ending}"
+
+
 def window(value: int | None) -> str:
     """Return `8k`, `32k`, `128k`, `1M`; small ones in full."""
     if value is None:

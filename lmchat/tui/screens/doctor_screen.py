@@ -13,7 +13,7 @@ from textual.worker import Worker
 from lmchat.domain.candidate import Finding, Grade, Group
 from lmchat.services.doctor import STEP_IS_TOLD, Check, Examination, report_text, summary, without_home
 from lmchat.text import safe_line
-from lmchat.tui.icons import Signs, signs_for
+from lmchat.tui.icons import signs_for
 from lmchat.tui.intents import CopyText
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.line import MUTED, STRONG, Parts, content
@@ -65,52 +65,37 @@ class DoctorScreen(ListDialog[None]):
                 self.draw()
 
     def draw(self) -> None:
-        if not self.can_show or self.list.text_width < 1:
+        width = self.list.text_width if self.can_show else 0
+        if width < 1:
             return
         checks, findings = self._examination.checks, self._examination.in_order(self._found)
         pending = [check for check in checks if check.check not in self._found]
-        page = _Page(findings, pending, self.list.text_width, signs_for(self), self._examination.home)
-        rows = page.rows()
+        names = [*(safe_line(one.name) for one in findings), *(one.name for one in pending)]
+        column = min(max(map(cell_len, names), default=0), _MOST_NAME) if width >= _WIDE else 0
+        rows: list[ListRow] = []
+        for group in Group:
+            below = [
+                row for one in findings if one.group is group for row in self._finding(one, width, column)
+            ]
+            below += [self._waiting(one, column) for one in pending if one.group is group]
+            if below:
+                rows += [*([ListRow()] if rows else []), _line(((group.value, STRONG),)), *below]
         done = len(checks) - len(pending)
         self.show_rows(rows, f"{done} of {len(checks)} looked at" if pending else summary(findings))
 
-
-class _Page:
-    """Rows of the page for one width."""
-
-    def __init__(
-        self, findings: Sequence[Finding], pending: Sequence[Check], width: int, signs: Signs, home: str
-    ) -> None:
-        self._findings, self._pending, self._width = findings, pending, width
-        self._signs, self._home = signs, home
-        names = [one.name for one in findings] + [one.name for one in pending]
-        longest = max((cell_len(safe_line(name)) for name in names), default=0)
-        self._name_width = min(longest, _MOST_NAME) if width >= _WIDE else 0
-
-    def rows(self) -> list[ListRow]:
-        rows: list[ListRow] = []
-        for group in Group:
-            below = [row for one in self._findings if one.group is group for row in self._finding(one)]
-            below += [self._waiting(one) for one in self._pending if one.group is group]
-            if below:
-                rows += [ListRow()] if rows else []
-                rows += [_line(((group.value, STRONG),)), *below]
-        return rows
-
-    def _finding(self, one: Finding) -> Iterator[ListRow]:
-        style, name = _STYLES.get(one.grade, MUTED), safe_line(one.name)
-        sign: Parts = ((f"{self._sign(one.grade)} ", style),)
+    def _finding(self, one: Finding, width: int, column: int) -> Iterator[ListRow]:
+        """Yield the rows of a finding; where there is a column for names, what is told stands beside it."""
+        style, name, signs = _STYLES.get(one.grade, MUTED), safe_line(one.name), signs_for(self)
+        shapes = {Grade.OK: signs.ready, Grade.WARNING: signs.degraded, Grade.FAULT: signs.down}
+        sign = (f"{shapes.get(one.grade, signs.off)} ", style)
         word: Parts = ((one.grade.value, style if one.grade not in _QUIET else MUTED),)
-        indent, room = _SIGN_WIDTH, self._width - _SIGN_WIDTH
-        if self._name_width:
-            indent += self._name_width + _GAP
-            room = self._width - indent - max(len(grade) for grade in Grade) - _GAP
+        indent, room = _SIGN_WIDTH, width - _SIGN_WIDTH
+        if column:
+            indent += column + _GAP
+            room = width - indent - max(map(len, Grade)) - _GAP
         told = self._told(one, max(room, _LEAST))
-        if self._name_width:
-            padded = set_cell_size(name, self._name_width) + " " * _GAP
-            yield _line((*sign, (padded, ""), *next(told, ())), word)
-        else:
-            yield _line((*sign, (name, "")), word)
+        first = ((set_cell_size(name, column) + " " * _GAP, ""), *next(told, ())) if column else ((name, ""),)
+        yield _line((sign, *first), word)
         for parts in told:
             yield _line(((" " * indent, ""), *parts))
 
@@ -125,18 +110,13 @@ class _Page:
                 yield ((line, ""),)
 
     def _wrapped(self, text: str, room: int) -> list[str]:
-        text = without_home(safe_line(text), self._home)
+        text = without_home(safe_line(text), self._examination.home)
         return [line.plain.rstrip() for line in content(((text, ""),)).wrap(room)]
 
-    def _waiting(self, one: Check) -> ListRow:
-        name = set_cell_size(one.name, self._name_width) if self._name_width else one.name
-        looking = (f"looking {self._signs.cut}", MUTED)
-        return _line(((f"{self._signs.off} ", MUTED), (name + " " * _GAP, ""), looking))
-
-    def _sign(self, grade: Grade) -> str:
-        signs = self._signs
-        shapes = {Grade.OK: signs.ready, Grade.WARNING: signs.degraded, Grade.FAULT: signs.down}
-        return shapes.get(grade, signs.off)
+    def _waiting(self, one: Check, column: int) -> ListRow:
+        name, signs = set_cell_size(one.name, column) if column else one.name, signs_for(self)
+        looking = (f"looking {signs.cut}", MUTED)
+        return _line(((f"{signs.off} ", MUTED), (name + " " * _GAP, ""), looking))
 
 
 def _line(parts: Parts, right: Parts = ()) -> ListRow:

@@ -84,7 +84,10 @@ class MessageTree(ListDialog[str | None]):
         if self._branches is None or not self.can_show:
             return
         rows = list(tree_rows(self._branches, self._shown, signs_for(self)))
-        figures = _plural(len(rows), "branch", "es"), _plural(len(self._shown.messages), "message", "s")
+        figures = (
+            formatting.counted(len(rows), "branch", "es"),
+            formatting.counted(len(self._shown.messages), "message"),
+        )
         self.show_rows(rows or words_as_rows(_EMPTY, self.list.text_width), *figures, choose=choose)
 
     @property
@@ -132,14 +135,10 @@ def tree_rows(found: Iterable[Branch], shown: TreeShown, signs: Signs) -> Iterat
         name = safe_line(shown.names.get(branch.branch_id, ""), limit=_NAME_LENGTH)
         start = " " * min(2 * branch.depth, _MOST_INDENT)
         left = ((start + (f"{signs.fork} " if branch.depth else ""), MUTED), (name or words, NAME))
-        count = f"{who} {signs.dot} {_plural(len(branch.messages), 'message', 's')}"
+        count = f"{who} {signs.dot} {formatting.counted(len(branch.messages), 'message')}"
         yield ListRow(
             (left, ((f"  {words}", ASIDE),)) if name else (left,),
             ((count, MUTED),),
             key=branch.branch_id,
             is_open=branch.branch_id in shown.path,
         )
-
-
-def _plural(count: int, word: str, ending: str) -> str:
-    return f"{formatting.tokens(count)} {word}{'' if count == 1 else ending}"

@@ -89,23 +89,15 @@ _INDENT = 2
 _BESIDE = 2
 
 
-class Column(Struct, frozen=True):
-    """Column of the table."""
-
-    title: str
-    is_right: bool
-    drop: int
-    """Columns with the lowest value are dropped first where room is short."""
-
-
-_COLUMNS = (
-    Column("Params", is_right=True, drop=2),
-    Column("Quant", is_right=False, drop=4),
-    Column("Context", is_right=True, drop=5),
-    Column("Disk", is_right=True, drop=1),
-    Column("Can", is_right=False, drop=0),
-    Column("tok/s", is_right=True, drop=3),
-)
+_COLUMNS = {
+    "Params": (True, 2),
+    "Quant": (False, 4),
+    "Context": (True, 5),
+    "Disk": (True, 1),
+    "Can": (False, 0),
+    "tok/s": (True, 3),
+}
+"""Whether each column is aligned at the right, and when it is dropped: the lowest first."""
 
 
 class ModelMatch(Struct, frozen=True):
@@ -152,36 +144,36 @@ class ModelTable:
 
     def laid_out(self, found: Sequence[ModelMatch], width: int, signs: Signs) -> tuple[Parts, list[ListRow]]:
         """Return the column heads, and the rows under the headings of their groups."""
-        columns, widths, name_width = self._columns(width)
-        heads = "".join(_cell(column.title, widths[column], column) for column in columns)
-        head = ((" " * (_INDENT + 1) + set_cell_size("Model", name_width) + heads, MUTED),)
+        titles, widths, name_width = self._columns(width)
+        lead = " " * (_INDENT + 1)
+        heads = "".join(_cell(title, title, widths) for title in titles)
         rows: list[ListRow] = []
         group = ""
         for one in found:
             if (name := self._group(one.row)) != group:
                 group = name
                 rows += [ListRow()] if rows else []
-                rows.append(ListRow((((" " * (_INDENT + 1) + name, MUTED),),), is_heading=True))
-            cells = _cells(one.row, columns, widths)
+                rows.append(ListRow((((lead + name, MUTED),),), is_heading=True))
+            is_embedding, texts = one.row.model.is_embedding, _texts(one.row)
+            cells = [
+                (_cell(title, texts[title][0], widths), MUTED if is_embedding else texts[title][1])
+                for title in titles
+            ]
             parts = (*_name(one, name_width, signs), *cells)
-            rows.append(ListRow((parts,), key=None if one.row.model.is_embedding else one.row.key))
-        return head, rows
+            rows.append(ListRow((parts,), key=None if is_embedding else one.row.key))
+        return ((lead + set_cell_size("Model", name_width) + heads, MUTED),), rows
 
-    def _columns(self, width: int) -> tuple[list[Column], dict[Column, int], int]:
+    def _columns(self, width: int) -> tuple[list[str], dict[str, int], int]:
         """Choose the columns that fit; widths come from all rows, so typing moves nothing."""
-        cells = [_texts(row) for row in self.rows]
-        widths = {
-            column: max([cell_len(column.title), *(cell_len(row[column.title][0]) for row in cells)])
-            for column in _COLUMNS
-        }
-        widest = max([_LEAST_NAME, *(cell_len(safe_line(row.model.model_id)) for row in self.rows)])
-        wanted = min(widest, _MOST_NAME)
-        kept = [column for column in _COLUMNS if any(row[column.title][0] for row in cells)]
+        sizes = [{title: cell_len(text) for title, (text, _) in _texts(row).items()} for row in self.rows]
+        kept = [title for title in _COLUMNS if any(row[title] for row in sizes)]
+        widths = {title: max([cell_len(title), *(row[title] for row in sizes)]) for title in kept}
+        names = (cell_len(safe_line(row.model.model_id)) for row in self.rows)
         room = width - _INDENT
-        while kept and room - sum(widths[column] + _BESIDE for column in kept) < min(wanted, room):
-            kept.remove(min(kept, key=lambda column: column.drop))
-        used = sum(widths[column] + _BESIDE for column in kept)
-        return kept, widths, max(room - used, 1)
+        wanted = min(max([_LEAST_NAME, *names]), _MOST_NAME, room)
+        while kept and room - sum(widths[title] + _BESIDE for title in kept) < wanted:
+            kept.remove(min(kept, key=lambda title: _COLUMNS[title][1]))
+        return kept, widths, max(room - sum(widths[title] + _BESIDE for title in kept), 1)
 
     def _group(self, row: ModelRow) -> str:
         if row.model.is_embedding:
@@ -221,11 +213,8 @@ def _texts(row: ModelRow) -> dict[str, Part]:
     context: Part = (context_text(model), "")
     if model.state is LoadState.LOADING:
         context = (f"loading{formatting.so_far(model.load_fraction)}", "$warning")
-    speed = (
-        ""
-        if row.tokens_per_second is None
-        else formatting.rate(row.tokens_per_second).split(formatting.GAP)[0]
-    )
+    has_speed = row.tokens_per_second is not None
+    speed = formatting.rate(row.tokens_per_second).split(formatting.GAP)[0] if has_speed else ""
     return {
         "Params": (safe_line(model.params, limit=8), ""),
         "Quant": (safe_line(model.quantization, limit=10), ""),
@@ -236,16 +225,9 @@ def _texts(row: ModelRow) -> dict[str, Part]:
     }
 
 
-def _cells(row: ModelRow, columns: Sequence[Column], widths: dict[Column, int]) -> Iterator[Part]:
-    texts = _texts(row)
-    for column in columns:
-        text, style = texts[column.title]
-        yield _cell(text, widths[column], column), MUTED if row.model.is_embedding else style
-
-
-def _cell(text: str, width: int, column: Column) -> str:
-    padding = " " * (width - cell_len(text))
-    return " " * _BESIDE + (padding + text if column.is_right else text + padding)
+def _cell(title: str, text: str, widths: dict[str, int]) -> str:
+    padding = " " * (widths[title] - cell_len(text))
+    return " " * _BESIDE + (padding + text if _COLUMNS[title][0] else text + padding)
 
 
 def _name(one: ModelMatch, width: int, signs: Signs) -> Iterator[Part]:
@@ -351,12 +333,12 @@ class ModelPicker(ListDialog[ModelInfo | None]):
 
     def draw(self, choose: tuple[str, str] | None = None, *, is_typed: bool = False) -> None:
         """Draw the matches; `is_typed` chooses the best one."""
-        count, servers = len(self._table.rows), self._table.server_count
+        count = len(self._table.rows)
         nothing = f"No model matches *{{typed}}*. Backspace shows all {count}."
         if not count:
             nothing = self._note or "No server has told its models yet. ^R asks again."
         age = safe_line(self._note) if self._note and count else f"list {formatting.ago(self._age_s)} old"
-        figures = f"{count} on {servers} server{'' if servers == 1 else 's'}", age
+        figures = f"{count} on {formatting.counted(self._table.server_count, 'server')}", age
         show_matches(self, self._table, nothing, *figures, choose=choose, is_typed=is_typed)
 
     def _chosen(self) -> ModelInfo | None:
@@ -410,7 +392,7 @@ class FilePicker(ListDialog[ModelFile | None]):
     def draw(self) -> None:
         count, total = len(self._files), sum(file.size_bytes for file in self._files.values())
         nothing = f"No file matches *{{typed}}*. Backspace shows all {count}."
-        figures = f"{count} file{'' if count == 1 else 's'}", formatting.size(total)
+        figures = formatting.counted(count, "file"), formatting.size(total)
         show_matches(self, self._table, nothing, *figures)
 
     @on(Input.Changed)

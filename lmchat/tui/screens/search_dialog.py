@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Hashable, Iterable, Sequence
+from datetime import datetime
 from typing import ClassVar
 
 from rich.cells import cell_len
@@ -46,7 +46,7 @@ class SearchDialog(ListDialog[SearchHit | None]):
     def __init__(self, query: str = "") -> None:
         super().__init__()
         self._query = query
-        self._hits: dict[tuple[str, str], SearchHit] = {}
+        self._hits: dict[Hashable, SearchHit] = {}
         self._is_cut = False
         self._now: datetime | None = None
         self._is_answered = False
@@ -76,8 +76,8 @@ class SearchDialog(ListDialog[SearchHit | None]):
         self._hits = {_key(hit): hit for hit in hits}
         self._now, self._is_answered, self._is_cut = now, True, is_cut
         total, sessions = len(hits) if count is None else count, len({hit.session_id for hit in hits})
-        words = f"{_plural(total, 'hit', is_cut=is_cut)} in {_plural(sessions, 'session')}" if total else ""
-        self.show_title(words)
+        hits_told = f"{formatting.tokens(total)}+ hits" if is_cut else formatting.counted(total, "hit")
+        self.show_title(f"{hits_told} in {formatting.counted(sessions, 'session')}" if total else "")
         self.query_one(Field).show_note(formatting.latency(took_ms))
         self.draw()
 
@@ -119,7 +119,7 @@ class SearchDialog(ListDialog[SearchHit | None]):
             self.post_message(ExportHit(hit))
 
     def _chosen(self) -> SearchHit | None:
-        return next((hit for key, hit in self._hits.items() if key == self.list.key), None)
+        return self._hits.get(self.list.key)
 
     @on(RowList.EndNear)
     def fetch_more(self) -> None:
@@ -135,10 +135,8 @@ def hit_rows(hit: SearchHit, width: int, now: datetime, signs: Signs) -> list[Li
     told = ("" if hit.kind == "title" else who, _HOLDERS.get(hit.kind, ""), when(hit.created_at, now))
     right = ((f" {signs.dot} ".join(part for part in told if part), MUTED),)
     title = ((f" {safe_line(hit.title)}", STRONG),)
-    return [
-        ListRow((title,), right, key=_key(hit)),
-        ListRow((around(hit, width - 1, signs.cut),), key=_key(hit)),
-    ]
+    words = around(hit, width - 1, signs.cut)
+    return [ListRow((title,), right, key=_key(hit)), ListRow((words,), key=_key(hit))]
 
 
 def around(hit: SearchHit, width: int, ellipsis: str) -> Parts:
@@ -148,19 +146,17 @@ def around(hit: SearchHit, width: int, ellipsis: str) -> Parts:
     if cell_len(before) + cell_len(after) > room:
         kept = max(room - max(min(cell_len(after), room // _LEAST_AFTER), 0), 0)
         if cell_len(before) > kept:
-            mark = f"{ellipsis} "
-            left = max(kept - cell_len(mark), 0)
-            before = mark + cut_at(before, cell_len(before) - left)[1]
+            left = max(kept - cell_len(ellipsis) - 1, 0)
+            before = f"{ellipsis} {cut_at(before, cell_len(before) - left)[1]}"
     return ((" ", ""), (before, ASIDE), (found, HIT), (after, ASIDE))
 
 
 def when(moment: datetime, now: datetime) -> str:
     """Return `today 14:02`, `yesterday 14:02`, `3 November`, or a date with the year."""
     local = moment.astimezone(now.tzinfo)
-    if local.date() == now.date():
-        return f"today {local:%H:%M}"
-    if local.date() == (now - timedelta(days=1)).date():
-        return f"yesterday {local:%H:%M}"
+    days = (now.date() - local.date()).days
+    if days in (0, 1):
+        return f"{'yesterday' if days else 'today'} {local:%H:%M}"
     day = f"{local.day} {local:%B}"
     return day if local.year == now.year else f"{day} {local.year}"
 
@@ -182,7 +178,3 @@ def _spaced(text: str) -> str:
 
 def _key(hit: SearchHit) -> tuple[str, str]:
     return hit.session_id, hit.message_id
-
-
-def _plural(count: int, word: str, *, is_cut: bool = False) -> str:
-    return f"{formatting.tokens(count)}{'+' if is_cut else ''} {word}{'' if count == 1 else 's'}"

@@ -52,7 +52,7 @@ class TrashDialog(ListDialog[None]):
             ListRow((((_title(one), NAME),),), ((until(one, now), MUTED),), key=one.session_id)
             for one in self._headers
         ]
-        figures = [_plural(len(rows), "session")] if rows else []
+        figures = [formatting.counted(len(rows), "session")] if rows else []
         self.show_rows(rows or words_as_rows(_EMPTY, self.list.text_width), *figures)
 
     @property
@@ -71,13 +71,13 @@ class TrashDialog(ListDialog[None]):
 
     def action_purge(self) -> None:
         if (chosen := self._chosen) is not None:
-            words = f"“{_title(chosen)}” with {_plural(chosen.message_count, 'message')}"
+            words = f"“{_title(chosen)}” with {formatting.counted(chosen.message_count, 'message')}"
             self._ask("Remove this session for good?", words, (chosen.session_id,))
 
     def action_empty(self) -> None:
         """Ask whether to purge all listed sessions; sessions deleted since then stay."""
         if self._headers:
-            words = _plural(len(self._headers), "session")
+            words = formatting.counted(len(self._headers), "session")
             self._ask("Empty the trash?", words, [header.session_id for header in self._headers])
 
     def _ask(self, title: str, what: str, session_ids: Sequence[str]) -> None:
@@ -91,10 +91,6 @@ class TrashDialog(ListDialog[None]):
 
 def _title(header: SessionHeader) -> str:
     return safe_line(header.title) or "Untitled"
-
-
-def _plural(count: int, word: str) -> str:
-    return f"{formatting.tokens(count)} {word}{'' if count == 1 else 's'}"
 
 
 def until(header: SessionHeader, now: datetime) -> str:

@@ -43,7 +43,7 @@ class Pill(Widget):
         if self._new_lines is None:
             return Content("")
         arrow, count = signs_for(self).down_arrow, self._new_lines
-        words = f"{formatting.tokens(count)} new line{'s' if count != 1 else ''}" if count else "more below"
+        words = formatting.counted(count, "new line") if count else "more below"
         text = content(((f"{arrow} {words}", "$primary"), ("  ", ""), ("End", "bold")))
         return Content(" " * max(self.content_size.width - text.cell_length, 0)) + text
 

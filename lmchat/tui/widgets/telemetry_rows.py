@@ -173,8 +173,7 @@ def _context_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[Row]:
         short = f"{approx}{formatting.window(used)} of {formatting.window(limit)}"
     yield TextRow(left=(("used", MUTED),), right=((full, ""),), short=((short, ""),))
     if snapshot.left_out:
-        plural = "" if snapshot.left_out == 1 else "s"
-        yield TextRow(left=((f"! {formatting.tokens(snapshot.left_out)} message{plural} left out", _WARN),))
+        yield TextRow(left=((f"! {formatting.counted(snapshot.left_out, 'message')} left out", _WARN),))
 
 
 def _turn_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:
