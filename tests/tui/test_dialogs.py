@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 from textual import events
-from textual.widgets import Input
 
 from lmchat.domain.server import Endpoint, Product
 from lmchat.tui.commands import COMMANDS
@@ -66,13 +65,6 @@ async def test_a_caller_may_say_a_problem_and_the_dialog_stays():
         assert "! It cannot be written␛[1m" in screen_text(app)
 
 
-async def test_escape_leaves_a_question_without_an_answer():
-    app = Host(screen=lambda: AskDialog("Title", value="Old"))
-    async with app.run_test(size=WIDE) as pilot:
-        await pilot.press("escape")
-        assert app.results == [None]
-
-
 async def test_a_question_of_yes_or_no_takes_enter_for_yes_and_escape_for_no():
     app = Host(screen=lambda: ConfirmDialog("Allow gpu-box?", text="For this run.", verb="allow it"))
     async with app.run_test(size=WIDE) as pilot:
@@ -123,20 +115,6 @@ async def test_a_key_that_was_refused_before_is_told_at_once():
     async with app.run_test(size=WIDE) as pilot:
         await pilot.pause()
         assert "! The key used so far was refused." in screen_text(app)
-
-
-async def test_an_empty_key_is_not_tried():
-    app = Host(screen=lambda: KeyDialog(Product.JAN, JAN))
-    async with app.run_test(size=WIDE) as pilot:
-        await pilot.press("space", "enter")
-        assert app.of(TryKey) == []
-
-
-async def test_the_input_of_a_key_is_masked():
-    app = Host(screen=lambda: KeyDialog(Product.JAN, JAN))
-    async with app.run_test(size=WIDE) as pilot:
-        await pilot.pause()
-        assert app.screen.query_one(Input).password
 
 
 async def test_a_text_scrolls_to_its_end():

@@ -18,17 +18,31 @@ def plain(parts) -> str:
     return "".join(text for text, _ in parts)
 
 
-def test_whole_pieces_go_from_the_right():
-    pieces = [Content("answering"), Content(" 4.1 s"), Content(" 171 tok")]
-    assert fit(pieces, Content("Esc stop"), 30).plain == "answering 4.1 s       Esc stop"
+@pytest.mark.parametrize(
+    ("pieces", "right", "width", "line"),
+    [
+        (["answering", " 4.1 s", " 171 tok"], "Esc stop", 30, "answering 4.1 s       Esc stop"),
+        (["Plan for the garden"], "now", 15, "Plan for …  now"),
+        (["elapsed"], "3 362 of 8 192", 12, "3 362 of 8 192"),
+    ],
+)
+def test_whole_pieces_go_from_the_right_and_the_right_part_is_never_cut(pieces, right, width, line):
+    assert fit([Content(piece) for piece in pieces], Content(right), width).plain == line
 
 
-def test_the_last_piece_ends_in_an_ellipsis_where_even_it_has_no_room():
-    assert fit([Content("Plan for the garden")], Content("now"), 15).plain == "Plan for …  now"
-
-
-def test_the_right_part_is_never_cut():
-    assert fit([Content("elapsed")], Content("3 362 of 8 192"), 12).plain == "3 362 of 8 192"
+@pytest.mark.parametrize(
+    ("values", "width", "signs", "at_least", "bars"),
+    [
+        ((8.0, 4.0, None, 1.0), 6, UNICODE, 0, "  █▄×▁"),
+        ((8.0, 4.0, None, 1.0), 6, ASCII, 0, "  @=x."),
+        (tuple(float(n) for n in range(100)), 2, UNICODE, 0, "██"),
+        ((1.0, 2.0), 2, UNICODE, 8.0, "▁▂"),
+        ((), 5, UNICODE, 0, "     "),
+        ((0.0,), 0, UNICODE, 0, ""),
+    ],
+)
+def test_bars_start_at_zero_and_a_failure_is_a_cross(values, width, signs, at_least, bars):
+    assert plain(spark(values, width, signs, at_least=at_least)) == bars
 
 
 @given(st.lists(WORDS, min_size=1, max_size=4), WORDS, st.integers(0, 60))
@@ -55,24 +69,6 @@ def test_an_address_loses_its_middle():
 
 def test_markup_in_foreign_text_is_shown_not_obeyed():
     assert content((("[b]loud[/b]", ""),)).plain == "[b]loud[/b]"
-
-
-def test_bars_start_at_zero_and_a_failure_is_a_cross():
-    assert plain(spark((8.0, 4.0, None, 1.0), 6, UNICODE)) == "  █▄×▁"
-    assert plain(spark((8.0, 4.0, None, 1.0), 6, ASCII)) == "  @=x."
-
-
-def test_only_the_newest_values_are_drawn():
-    assert plain(spark(tuple(float(n) for n in range(100)), 2, UNICODE)) == "██"
-
-
-def test_calm_values_look_calm():
-    assert plain(spark((1.0, 2.0), 2, UNICODE, at_least=8.0)) == "▁▂"
-
-
-def test_a_spark_without_values_is_blank():
-    assert plain(spark((), 5, UNICODE)) == "     "
-    assert plain(spark((0.0,), 0, UNICODE)) == ""
 
 
 def test_a_meter_tells_by_colour_only_when_room_gets_short():

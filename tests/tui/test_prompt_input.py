@@ -14,6 +14,17 @@ from tests.support.tui_host import PromptApp, screen_text
 HISTORY = ("newest", "two\nlines", "oldest")
 
 
+@pytest.fixture
+async def pilot():
+    async with PromptApp().run_test() as pilot:
+        yield pilot
+
+
+@pytest.fixture
+def app(pilot):
+    return pilot.app
+
+
 async def write(pilot: Pilot, text: str) -> None:
     await pilot.press(*("space" if char == " " else "slash" if char == "/" else char for char in text))
 
@@ -22,43 +33,35 @@ def sent(app: PromptApp) -> list[str]:
     return [fact.text for fact in app.of(PromptInput.Submitted)]
 
 
-async def test_enter_sends_and_empties_the_prompt() -> None:
-    app = PromptApp()
-    async with app.run_test() as pilot:
-        await write(pilot, "and in full shade")
-        await pilot.press("enter")
-        assert sent(app) == ["and in full shade"]
-        assert app.prompt.input.text == ""
+async def test_enter_sends_and_empties_the_prompt(app, pilot) -> None:
+    await write(pilot, "and in full shade")
+    await pilot.press("enter")
+    assert sent(app) == ["and in full shade"]
+    assert app.prompt.input.text == ""
 
 
-async def test_two_quick_enters_send_once() -> None:
-    app = PromptApp()
-    async with app.run_test() as pilot:
-        await write(pilot, "a")
-        await pilot.press("enter", "enter")
-        assert sent(app) == ["a"]
+async def test_two_quick_enters_send_once(app, pilot) -> None:
+    await write(pilot, "a")
+    await pilot.press("enter", "enter")
+    assert sent(app) == ["a"]
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\n\n"])
-async def test_a_blank_prompt_is_not_sent(text: str) -> None:
-    app = PromptApp()
-    async with app.run_test() as pilot:
-        app.prompt.input.put(text)
-        await pilot.press("enter")
-        assert sent(app) == []
+async def test_a_blank_prompt_is_not_sent(app, pilot, text: str) -> None:
+    app.prompt.input.put(text)
+    await pilot.press("enter")
+    assert sent(app) == []
 
 
 @pytest.mark.parametrize("key", ["ctrl+j", "alt+enter", "shift+enter"])
-async def test_other_enters_break_the_line_and_never_send(key: str) -> None:
-    app = PromptApp()
-    async with app.run_test() as pilot:
-        await write(pilot, "a")
-        await pilot.press(key)
-        await write(pilot, "b")
-        assert app.prompt.input.text == "a\nb"
-        assert sent(app) == []
-        await pilot.press("enter")
-        assert sent(app) == ["a\nb"]
+async def test_other_enters_break_the_line_and_never_send(app, pilot, key: str) -> None:
+    await write(pilot, "a")
+    await pilot.press(key)
+    await write(pilot, "b")
+    assert app.prompt.input.text == "a\nb"
+    assert sent(app) == []
+    await pilot.press("enter")
+    assert sent(app) == ["a\nb"]
 
 
 async def test_it_grows_with_its_rows_to_ten_and_then_scrolls() -> None:
@@ -103,102 +106,84 @@ async def test_wide_characters_wrap_where_they_end() -> None:
         assert len(shown) == app.prompt.input.size.height == 3
 
 
-async def test_up_in_an_empty_prompt_brings_earlier_prompts_and_down_comes_back() -> None:
-    app = PromptApp()
-    async with app.run_test() as pilot:
-        prompt = app.prompt.input
-        prompt.history_of_prompts = HISTORY
-        seen = []
-        for key in ("up", "up", "up", "up", "down", "down", "down", "down"):
-            await pilot.press(key)
-            seen.append(prompt.text)
-        assert seen == ["newest", "two\nlines", "oldest", "oldest", "two\nlines", "newest", "", ""]
+async def test_up_in_an_empty_prompt_brings_earlier_prompts_and_down_comes_back(app, pilot) -> None:
+    prompt = app.prompt.input
+    prompt.history_of_prompts = HISTORY
+    seen = []
+    for key in ("up", "up", "up", "up", "down", "down", "down", "down"):
+        await pilot.press(key)
+        seen.append(prompt.text)
+    assert seen == ["newest", "two\nlines", "oldest", "oldest", "two\nlines", "newest", "", ""]
 
 
-async def test_a_recalled_prompt_of_two_lines_is_left_at_its_edges_only() -> None:
-    app = PromptApp()
-    async with app.run_test() as pilot:
-        prompt = app.prompt.input
-        prompt.history_of_prompts = HISTORY
-        await pilot.press("up", "up")
-        assert prompt.cursor_location == (0, 3)
-        await pilot.press("down")
-        assert prompt.text == "two\nlines"
-        assert prompt.cursor_location[0] == 1
-        await pilot.press("down")
-        assert prompt.text == "newest"
+async def test_a_recalled_prompt_of_two_lines_is_left_at_its_edges_only(app, pilot) -> None:
+    prompt = app.prompt.input
+    prompt.history_of_prompts = HISTORY
+    await pilot.press("up", "up")
+    assert prompt.cursor_location == (0, 3)
+    await pilot.press("down")
+    assert prompt.text == "two\nlines"
+    assert prompt.cursor_location[0] == 1
+    await pilot.press("down")
+    assert prompt.text == "newest"
 
 
-async def test_up_in_a_prompt_that_was_typed_only_moves_the_cursor() -> None:
-    app = PromptApp()
-    async with app.run_test() as pilot:
-        app.prompt.input.history_of_prompts = HISTORY
-        await write(pilot, "mine")
-        await pilot.press("up")
-        assert app.prompt.input.text == "mine"
+async def test_up_in_a_prompt_that_was_typed_only_moves_the_cursor(app, pilot) -> None:
+    app.prompt.input.history_of_prompts = HISTORY
+    await write(pilot, "mine")
+    await pilot.press("up")
+    assert app.prompt.input.text == "mine"
 
 
-async def test_what_was_changed_while_browsing_is_kept_on_the_way_back() -> None:
-    app = PromptApp()
-    async with app.run_test() as pilot:
-        app.prompt.input.history_of_prompts = ("one", "two")
-        await pilot.press("up", "x", "up", "down")
-        assert app.prompt.input.text == "onex"
-        await pilot.press("enter")
-        assert sent(app) == ["onex"]
-        await pilot.press("up")
-        assert app.prompt.input.text == "one"
+async def test_what_was_changed_while_browsing_is_kept_on_the_way_back(app, pilot) -> None:
+    app.prompt.input.history_of_prompts = ("one", "two")
+    await pilot.press("up", "x", "up", "down")
+    assert app.prompt.input.text == "onex"
+    await pilot.press("enter")
+    assert sent(app) == ["onex"]
+    await pilot.press("up")
+    assert app.prompt.input.text == "one"
 
 
-async def test_a_slash_command_from_the_history_does_not_catch_the_arrows() -> None:
-    app = PromptApp()
-    async with app.run_test() as pilot:
-        app.prompt.input.history_of_prompts = ("/new", "older")
-        await pilot.press("up", "up")
-        assert app.prompt.input.text == "older"
+async def test_a_slash_command_from_the_history_does_not_catch_the_arrows(app, pilot) -> None:
+    app.prompt.input.history_of_prompts = ("/new", "older")
+    await pilot.press("up", "up")
+    assert app.prompt.input.text == "older"
 
 
-async def test_undo_brings_back_what_a_recall_or_the_editor_replaced() -> None:
-    app = PromptApp()
-    async with app.run_test() as pilot:
-        await write(pilot, "mine")
-        app.prompt.input.put("from the editor")
-        await pilot.press("ctrl+z")
-        assert app.prompt.input.text == "mine"
+async def test_undo_brings_back_what_a_recall_or_the_editor_replaced(app, pilot) -> None:
+    await write(pilot, "mine")
+    app.prompt.input.put("from the editor")
+    await pilot.press("ctrl+z")
+    assert app.prompt.input.text == "mine"
 
 
-async def test_the_draft_of_another_session_cannot_be_undone_into_this_one() -> None:
-    app = PromptApp()
-    async with app.run_test() as pilot:
-        await write(pilot, "secret")
-        app.prompt.input.load_draft("other")
-        await pilot.press("ctrl+z")
-        assert app.prompt.input.text == "other"
-        await write(pilot, "s")
-        assert app.prompt.input.text == "others"
+async def test_the_draft_of_another_session_cannot_be_undone_into_this_one(app, pilot) -> None:
+    await write(pilot, "secret")
+    app.prompt.input.load_draft("other")
+    await pilot.press("ctrl+z")
+    assert app.prompt.input.text == "other"
+    await write(pilot, "s")
+    assert app.prompt.input.text == "others"
 
 
 @pytest.mark.parametrize("how", ["put", "load_draft"])
-async def test_what_comes_back_from_disk_or_editor_cannot_write_to_the_terminal(how) -> None:
-    app = PromptApp()
-    async with app.run_test() as pilot:
-        getattr(app.prompt.input, how)("a\x1b]52;c;aGk=\x07b\x9b31m\u202ec\x00\nd\te")
-        await pilot.pause()
-        assert "a␛]52;c;aGk=␇b" in screen_text(app)
-        assert not set("\x1b\x07\x9b\u202e\x00") & set(screen_text(app))
-        assert app.prompt.input.text.endswith("c␀\nd\te")
+async def test_what_comes_back_from_disk_or_editor_cannot_write_to_the_terminal(app, pilot, how) -> None:
+    getattr(app.prompt.input, how)("a\x1b]52;c;aGk=\x07b\x9b31m\u202ec\x00\nd\te")
+    await pilot.pause()
+    assert "a␛]52;c;aGk=␇b" in screen_text(app)
+    assert not set("\x1b\x07\x9b\u202e\x00") & set(screen_text(app))
+    assert app.prompt.input.text.endswith("c␀\nd\te")
 
 
-async def test_a_paste_is_made_safe_and_replaces_the_selection() -> None:
-    app = PromptApp()
-    async with app.run_test() as pilot:
-        await write(pilot, "old")
-        app.prompt.input.select_all()
-        app.prompt.input.post_message(events.Paste("a\x1b[31m\u202eb\r\nc\tt"))
-        await pilot.pause()
-        assert app.prompt.input.text == "a\u241b[31m\ufffdb\nc\tt"
-        await write(pilot, "z")
-        assert app.prompt.input.text.endswith("tz")
+async def test_a_paste_is_made_safe_and_replaces_the_selection(app, pilot) -> None:
+    await write(pilot, "old")
+    app.prompt.input.select_all()
+    app.prompt.input.post_message(events.Paste("a\x1b[31m\u202eb\r\nc\tt"))
+    await pilot.pause()
+    assert app.prompt.input.text == "a\u241b[31m\ufffdb\nc\tt"
+    await write(pilot, "z")
+    assert app.prompt.input.text.endswith("tz")
 
 
 async def test_a_file_is_folded_to_a_line_and_sent_in_full() -> None:
@@ -214,18 +199,16 @@ async def test_a_file_is_folded_to_a_line_and_sent_in_full() -> None:
         assert [fact.text for fact in app.of(PromptInput.Drafted)][-2] == sent(app)[0]
 
 
-async def test_two_files_of_one_name_are_two_and_a_deleted_one_is_not_sent() -> None:
-    app = PromptApp()
-    async with app.run_test() as pilot:
-        prompt = app.prompt.input
-        prompt.insert_block("one", "same")
-        prompt.insert_block("two", "same")
-        prompt.insert_block("one", "same")
-        assert prompt.text == "[same]\n[same #2]\n[same]\n"
-        assert prompt.full_text == "one\ntwo\none\n"
-        prompt.put("nothing")
-        await pilot.press("enter")
-        assert sent(app) == ["nothing"]
+async def test_two_files_of_one_name_are_two_and_a_deleted_one_is_not_sent(app, pilot) -> None:
+    prompt = app.prompt.input
+    prompt.insert_block("one", "same")
+    prompt.insert_block("two", "same")
+    prompt.insert_block("one", "same")
+    assert prompt.text == "[same]\n[same #2]\n[same]\n"
+    assert prompt.full_text == "one\ntwo\none\n"
+    prompt.put("nothing")
+    await pilot.press("enter")
+    assert sent(app) == ["nothing"]
 
 
 async def test_a_huge_paste_is_folded_with_its_size_told() -> None:
@@ -239,13 +222,11 @@ async def test_a_huge_paste_is_folded_with_its_size_told() -> None:
         assert sent(app) == [text.rstrip()]
 
 
-async def test_every_change_is_told_as_a_draft() -> None:
-    app = PromptApp()
-    async with app.run_test() as pilot:
-        await write(pilot, "ab")
-        assert [fact.text for fact in app.of(PromptInput.Drafted)][-1] == "ab"
-        await pilot.press("enter")
-        assert [fact.text for fact in app.of(PromptInput.Drafted)][-1] == ""
+async def test_every_change_is_told_as_a_draft(app, pilot) -> None:
+    await write(pilot, "ab")
+    assert [fact.text for fact in app.of(PromptInput.Drafted)][-1] == "ab"
+    await pilot.press("enter")
+    assert [fact.text for fact in app.of(PromptInput.Drafted)][-1] == ""
 
 
 @pytest.mark.parametrize(
@@ -268,79 +249,65 @@ async def test_every_change_is_told_as_a_draft() -> None:
         ("escape", ("stop_or_leave",)),
     ],
 )
-async def test_keys_that_an_editor_would_eat_reach_the_screen(key: str, action: tuple) -> None:
-    app = PromptApp()
-    async with app.run_test() as pilot:
-        await write(pilot, "ab")
-        await pilot.press("home", key)
-        assert app.actions == [action]
-        assert app.prompt.input.text == "ab"
+async def test_keys_that_an_editor_would_eat_reach_the_screen(app, pilot, key: str, action: tuple) -> None:
+    await write(pilot, "ab")
+    await pilot.press("home", key)
+    assert app.actions == [action]
+    assert app.prompt.input.text == "ab"
 
 
-async def test_a_slash_offers_commands_and_tab_completes_the_chosen_one() -> None:
-    app = PromptApp()
-    async with app.run_test() as pilot:
-        await write(pilot, "/s")
-        await pilot.pause()
-        assert "/search [TEXT]" in screen_text(app)
-        await pilot.press("down", "tab")
-        assert app.prompt.input.text == "/system "
-        await pilot.pause()
-        assert "/search [TEXT]" not in screen_text(app)
-        await write(pilot, "be brief")
-        await pilot.press("enter")
-        assert sent(app) == ["/system be brief"]
+async def test_a_slash_offers_commands_and_tab_completes_the_chosen_one(app, pilot) -> None:
+    await write(pilot, "/s")
+    await pilot.pause()
+    assert "/search [TEXT]" in screen_text(app)
+    await pilot.press("down", "tab")
+    assert app.prompt.input.text == "/system "
+    await pilot.pause()
+    assert "/search [TEXT]" not in screen_text(app)
+    await write(pilot, "be brief")
+    await pilot.press("enter")
+    assert sent(app) == ["/system be brief"]
 
 
-async def test_enter_takes_the_chosen_command_or_asks_for_its_argument() -> None:
-    app = PromptApp()
-    async with app.run_test() as pilot:
-        await write(pilot, "/ne")
-        await pilot.press("enter")
-        assert sent(app) == ["/new"]
-        await write(pilot, "/fil")
-        await pilot.press("enter")
-        assert sent(app) == ["/new"]
-        assert app.prompt.input.text == "/file "
+async def test_enter_takes_the_chosen_command_or_asks_for_its_argument(app, pilot) -> None:
+    await write(pilot, "/ne")
+    await pilot.press("enter")
+    assert sent(app) == ["/new"]
+    await write(pilot, "/fil")
+    await pilot.press("enter")
+    assert sent(app) == ["/new"]
+    assert app.prompt.input.text == "/file "
 
 
-async def test_arrows_go_round_in_the_list() -> None:
-    app = PromptApp()
-    async with app.run_test() as pilot:
-        await write(pilot, "/s")
-        await pilot.press("up", "tab")
-        assert app.prompt.input.text == [one.slash for one in COMMANDS if one.slash.startswith("/s")][-1]
+async def test_arrows_go_round_in_the_list(app, pilot) -> None:
+    await write(pilot, "/s")
+    await pilot.press("up", "tab")
+    assert app.prompt.input.text == [one.slash for one in COMMANDS if one.slash.startswith("/s")][-1]
 
 
-async def test_escape_closes_the_list_only_and_it_stays_closed() -> None:
-    app = PromptApp()
-    async with app.run_test() as pilot:
-        await write(pilot, "/s")
-        await pilot.press("escape")
-        assert app.actions == []
-        assert app.prompt.input.text == "/s"
-        await write(pilot, "t")
-        assert not app.prompt.input.completion.is_open
-        await pilot.press("escape")
-        assert app.actions == [("stop_or_leave",)]
+async def test_escape_closes_the_list_only_and_it_stays_closed(app, pilot) -> None:
+    await write(pilot, "/s")
+    await pilot.press("escape")
+    assert app.actions == []
+    assert app.prompt.input.text == "/s"
+    await write(pilot, "t")
+    assert not app.prompt.input.completion.is_open
+    await pilot.press("escape")
+    assert app.actions == [("stop_or_leave",)]
 
 
-async def test_tab_moves_the_focus_when_no_list_is_open() -> None:
-    app = PromptApp()
-    async with app.run_test() as pilot:
-        await app.prompt.show_queue([("next one", False)])
-        await write(pilot, "a")
-        await pilot.press("tab")
-        assert isinstance(app.focused, QueueCard)
+async def test_tab_moves_the_focus_when_no_list_is_open(app, pilot) -> None:
+    await app.prompt.show_queue([("next one", False)])
+    await write(pilot, "a")
+    await pilot.press("tab")
+    assert isinstance(app.focused, QueueCard)
 
 
 @pytest.mark.parametrize("text", ["a /s", "/model x", "/etc/passwd", "/s\nx"])
-async def test_other_slashes_offer_nothing(text: str) -> None:
-    app = PromptApp()
-    async with app.run_test() as pilot:
-        app.prompt.input.post_message(events.Paste(text))
-        await pilot.pause()
-        assert not app.prompt.input.completion.is_open
+async def test_other_slashes_offer_nothing(app, pilot, text: str) -> None:
+    app.prompt.input.post_message(events.Paste(text))
+    await pilot.pause()
+    assert not app.prompt.input.completion.is_open
 
 
 async def test_a_click_on_a_command_completes_it() -> None:
@@ -353,33 +320,25 @@ async def test_a_click_on_a_command_completes_it() -> None:
         assert app.focused is app.prompt.input
 
 
-async def test_end_in_an_empty_prompt_is_the_end_of_the_log_and_pages_turn_it() -> None:
-    app = PromptApp()
-    async with app.run_test() as pilot:
-        await pilot.press("end", "pageup", "pagedown", "a", "end")
-        assert len(app.of(Pill.Pressed)) == 1
-        assert [fact.direction for fact in app.of(PromptInput.Paged)] == [-1, 1]
+async def test_end_in_an_empty_prompt_is_the_end_of_the_log_and_pages_turn_it(app, pilot) -> None:
+    await pilot.press("end", "pageup", "pagedown", "a", "end")
+    assert len(app.of(Pill.Pressed)) == 1
+    assert [fact.direction for fact in app.of(PromptInput.Paged)] == [-1, 1]
 
 
-async def test_home_in_an_empty_prompt_is_the_beginning_of_the_log() -> None:
-    app = PromptApp()
-    async with app.run_test() as pilot:
-        await pilot.press("home", "a", "home")
-        assert len(app.of(PromptInput.HomePressed)) == 1
+async def test_home_in_an_empty_prompt_is_the_beginning_of_the_log(app, pilot) -> None:
+    await pilot.press("home", "a", "home")
+    assert len(app.of(PromptInput.HomePressed)) == 1
 
 
-async def test_the_cursor_blinks_only_where_things_may_move() -> None:
-    app = PromptApp()
-    async with app.run_test():
-        assert not app.prompt.input.cursor_blink
+async def test_the_cursor_blinks_only_where_things_may_move(app) -> None:
+    assert not app.prompt.input.cursor_blink
 
 
-async def test_pill_asks_for_the_end_only_when_it_shows_something() -> None:
-    app = PromptApp()
-    async with app.run_test() as pilot:
-        await pilot.click(Pill)
-        app.prompt.pill.show_new_lines(1)
-        await pilot.pause()
-        assert "↓ 1 new line  End" in screen_text(app)
-        await pilot.click(Pill)
-        assert len(app.of(Pill.Pressed)) == 1
+async def test_pill_asks_for_the_end_only_when_it_shows_something(app, pilot) -> None:
+    await pilot.click(Pill)
+    app.prompt.pill.show_new_lines(1)
+    await pilot.pause()
+    assert "↓ 1 new line  End" in screen_text(app)
+    await pilot.click(Pill)
+    assert len(app.of(Pill.Pressed)) == 1

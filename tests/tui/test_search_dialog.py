@@ -19,41 +19,39 @@ def host(query: str = "", **more) -> Host:
     return Host(screen=lambda: SearchDialog(query), **more)
 
 
-async def test_every_change_of_the_words_is_posted():
-    app = host()
-    async with app.run_test(size=WIDE) as pilot:
-        await pilot.press(*"sha", "backspace")
-        await pilot.pause()
-        assert app.of(Search)[-1].query == "sh"
+@pytest.fixture
+async def pilot():
+    async with host().run_test(size=WIDE) as pilot:
+        yield pilot
 
 
-async def test_given_words_are_searched_at_once():
-    app = host("shade")
-    async with app.run_test(size=WIDE) as pilot:
-        await pilot.pause()
-        assert [fact.query for fact in app.of(Search)][-1] == "shade"
+@pytest.fixture
+def app(pilot):
+    return pilot.app
 
 
-async def test_hits_are_shown_with_who_when_and_the_words_around():
-    app = host()
-    async with app.run_test(size=WIDE) as pilot:
-        await pilot.press(*"shade")
-        app.screen.show_hits(HITS, 12.0, now=NOW)
-        await pilot.pause()
-        text = screen_text(app)
-        assert "4 hits in 3 sessions" in text
-        assert "12 ms" in text
-        assert "you · today 14:02" in text
-        assert "gemma-3-4b · 3 November" in text
-        assert "… takes the widest rows first; those that bear shade go last …" in text
+async def test_every_change_of_the_words_is_posted(app, pilot):
+    await pilot.press(*"sha", "backspace")
+    await pilot.pause()
+    assert app.of(Search)[-1].query == "sh"
 
 
-async def test_more_hits_than_are_shown_are_counted():
-    app = host()
-    async with app.run_test(size=WIDE) as pilot:
-        app.screen.show_hits(HITS, 12.0, 1234, now=NOW)
-        await pilot.pause()
-        assert "1 234 hits in 3 sessions" in screen_text(app)
+async def test_hits_are_shown_with_who_when_and_the_words_around(app, pilot):
+    await pilot.press(*"shade")
+    app.screen.show_hits(HITS, 12.0, now=NOW)
+    await pilot.pause()
+    text = screen_text(app)
+    assert "4 hits in 3 sessions" in text
+    assert "12 ms" in text
+    assert "you · today 14:02" in text
+    assert "gemma-3-4b · 3 November" in text
+    assert "… takes the widest rows first; those that bear shade go last …" in text
+
+
+async def test_more_hits_than_are_shown_are_counted(app, pilot):
+    app.screen.show_hits(HITS, 12.0, 1234, now=NOW)
+    await pilot.pause()
+    assert "1 234 hits in 3 sessions" in screen_text(app)
 
 
 async def test_what_holds_the_words_is_said_where_nobody_said_them():
@@ -102,71 +100,43 @@ async def test_hits_that_come_behind_leave_the_choice_where_it_is():
         assert app.results == [many[20]]
 
 
-async def test_enter_takes_the_chosen_hit():
-    app = host()
-    async with app.run_test(size=WIDE) as pilot:
-        app.screen.show_hits(HITS, 12.0, now=NOW)
-        await pilot.press("down", "down", "enter")
-        assert app.results == [HITS[2]]
+async def test_enter_takes_the_chosen_hit(app, pilot):
+    app.screen.show_hits(HITS, 12.0, now=NOW)
+    await pilot.press("down", "down", "enter")
+    assert app.results == [HITS[2]]
 
 
-async def test_both_rows_of_a_hit_can_be_clicked():
-    app = host()
-    async with app.run_test(size=WIDE) as pilot:
-        await pilot.pause()
-        app.screen.show_hits(HITS, 12.0, now=NOW)
-        await pilot.pause()
-        await pilot.click(RowList, offset=(10, 4))
-        await pilot.pause()
-        assert app.results == [HITS[1]]
+async def test_both_rows_of_a_hit_can_be_clicked(app, pilot):
+    await pilot.pause()
+    app.screen.show_hits(HITS, 12.0, now=NOW)
+    await pilot.pause()
+    await pilot.click(RowList, offset=(10, 4))
+    await pilot.pause()
+    assert app.results == [HITS[1]]
 
 
-async def test_control_e_asks_to_export_the_hit_and_stays():
-    app = host()
-    async with app.run_test(size=WIDE) as pilot:
-        app.screen.show_hits(HITS, 12.0, now=NOW)
-        await pilot.press("ctrl+e")
-        await pilot.pause()
-        assert [fact.hit for fact in app.of(ExportHit)] == [HITS[0]]
-        assert app.results == []
+async def test_control_e_asks_to_export_the_hit_and_stays(app, pilot):
+    app.screen.show_hits(HITS, 12.0, now=NOW)
+    await pilot.press("ctrl+e")
+    await pilot.pause()
+    assert [fact.hit for fact in app.of(ExportHit)] == [HITS[0]]
+    assert app.results == []
 
 
-async def test_nothing_found_says_what_may_help_and_enter_takes_nothing():
-    app = host()
-    async with app.run_test(size=WIDE) as pilot:
-        await pilot.press(*"shade", "space", *"has:code")
-        app.screen.show_hits((), 3.0, now=NOW)
-        await pilot.pause()
-        assert "No hits for *shade*. Try fewer words, or drop has:code." in screen_text(app)
-        await pilot.press("enter", "down", "ctrl+e")
-        assert app.results == []
+async def test_nothing_found_says_what_may_help_and_enter_takes_nothing(app, pilot):
+    await pilot.press(*"shade", "space", *"has:code")
+    app.screen.show_hits((), 3.0, now=NOW)
+    await pilot.pause()
+    assert "No hits for *shade*. Try fewer words, or drop has:code." in screen_text(app)
+    await pilot.press("enter", "down", "ctrl+e")
+    assert app.results == []
 
 
-async def test_a_store_that_cannot_be_searched_is_told():
-    app = host()
-    async with app.run_test(size=WIDE) as pilot:
-        await pilot.press(*"shade")
-        app.screen.show_problem("The store cannot be read\x1b[2J")
-        await pilot.pause()
-        assert "The store cannot be read␛[2J" in screen_text(app)
-
-
-async def test_escape_leaves():
-    app = host()
-    async with app.run_test(size=WIDE) as pilot:
-        await pilot.press("escape")
-        assert app.results == [None]
-
-
-async def test_found_text_cannot_write_to_the_terminal():
-    app = host()
-    evil = replace(
-        HITS[0], title="t\x1b]0;x\x07", before="b\x1b[2J", match="m\x9b", after="\u202ea", model="\x1b"
-    )
-    async with app.run_test(size=WIDE) as pilot:
-        app.screen.show_hits([evil], 1.0, now=NOW)
-        await pilot.pause()
-        assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(screen_text(app))
+async def test_a_store_that_cannot_be_searched_is_told(app, pilot):
+    await pilot.press(*"shade")
+    app.screen.show_problem("The store cannot be read\x1b[2J")
+    await pilot.pause()
+    assert "The store cannot be read␛[2J" in screen_text(app)
 
 
 @pytest.mark.parametrize("word", ["word", "✔️", "🇩🇪"])
@@ -202,11 +172,9 @@ def test_only_filters_that_were_typed_are_proposed_to_be_dropped():
     assert nothing_found("role:user") == "No hits. Try fewer words, or drop role:user."
 
 
-async def test_hits_that_come_too_late_harm_nobody():
-    app = host()
-    async with app.run_test(size=WIDE) as pilot:
-        await pilot.press("s")
-        dialog = app.screen
-        await pilot.press("escape")
-        dialog.show_hits(HITS, 12.0, now=NOW)
-        dialog.show_problem("too late")
+async def test_hits_that_come_too_late_harm_nobody(app, pilot):
+    await pilot.press("s")
+    dialog = app.screen
+    await pilot.press("escape")
+    dialog.show_hits(HITS, 12.0, now=NOW)
+    dialog.show_problem("too late")

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
-from textual.widgets import Input
 
 from lmchat.services.library import SessionGroup
 from lmchat.tui.widgets.row_list import RowList
@@ -19,6 +18,22 @@ def host(groups=GROUPS, *, open_id=OPEN_ID, streaming=(), unread=UNREAD, **more)
     return app, sessions
 
 
+@pytest.fixture
+async def pilot():
+    async with host()[0].run_test(size=WIDE) as pilot:
+        yield pilot
+
+
+@pytest.fixture
+def app(pilot):
+    return pilot.app
+
+
+@pytest.fixture
+def sessions(app):
+    return app.left
+
+
 def rows_of(sessions: SessionList) -> list[str]:
     return text_of(sessions.query_one(RowList)).split("\n")
 
@@ -27,19 +42,17 @@ def facts(app: Host, kind: type) -> list:
     return [fact for fact in app.facts if isinstance(fact, kind)]
 
 
-async def test_groups_marks_and_forks_are_shown():
-    app, sessions = host()
-    async with app.run_test(size=WIDE):
-        rows = [row.rstrip() for row in rows_of(sessions)]
-        assert rows[:6] == [
-            "Pinned",
-            " Garden, all year",
-            "",
-            "Today",
-            "▌Plan for the garden",
-            " SSE parsing, the e…  •",
-        ]
-        assert " └ with the train" in rows
+async def test_groups_marks_and_forks_are_shown(sessions):
+    rows = [row.rstrip() for row in rows_of(sessions)]
+    assert rows[:6] == [
+        "Pinned",
+        " Garden, all year",
+        "",
+        "Today",
+        "▌Plan for the garden",
+        " SSE parsing, the e…  •",
+    ]
+    assert " └ with the train" in rows
 
 
 async def test_what_streams_out_of_sight_is_marked_otherwise_than_what_is_unread():
@@ -50,12 +63,10 @@ async def test_what_streams_out_of_sight_is_marked_otherwise_than_what_is_unread
         assert next(row for row in rows if "SSE" in row).endswith("•")
 
 
-async def test_enter_opens_the_chosen_session():
-    app, sessions = host()
-    async with app.run_test(size=WIDE) as pilot:
-        sessions.focus()
-        await pilot.press("down", "down", "enter")
-        assert [fact.session_id for fact in facts(app, SessionList.Opened)] == [f"{4:016x}"]
+async def test_enter_opens_the_chosen_session(app, sessions, pilot):
+    sessions.focus()
+    await pilot.press("down", "down", "enter")
+    assert [fact.session_id for fact in facts(app, SessionList.Opened)] == [f"{4:016x}"]
 
 
 @pytest.mark.parametrize(
@@ -65,45 +76,37 @@ async def test_enter_opens_the_chosen_session():
         *(("t", "trash"), ("g", "tag")),
     ],
 )
-async def test_letters_ask_for_what_shall_be_done(key, name):
-    app, sessions = host()
-    async with app.run_test(size=WIDE) as pilot:
-        sessions.focus()
-        await pilot.press("home", key)
-        wanted = facts(app, SessionList.ActWanted)
-        assert [(fact.name, fact.session_id) for fact in wanted] == [(name, f"{1:016x}")]
+async def test_letters_ask_for_what_shall_be_done(app, sessions, pilot, key, name):
+    sessions.focus()
+    await pilot.press("home", key)
+    wanted = facts(app, SessionList.ActWanted)
+    assert [(fact.name, fact.session_id) for fact in wanted] == [(name, f"{1:016x}")]
 
 
-async def test_the_last_and_the_first_are_one_key_away_and_nothing_is_beyond():
-    app, sessions = host()
-    async with app.run_test(size=WIDE) as pilot:
-        sessions.focus()
-        await pilot.press("end", "down")
-        assert sessions.chosen_id == f"{10:016x}"
-        await pilot.press("home", "up")
-        assert sessions.chosen_id == f"{1:016x}"
+async def test_the_last_and_the_first_are_one_key_away_and_nothing_is_beyond(sessions, pilot):
+    sessions.focus()
+    await pilot.press("end", "down")
+    assert sessions.chosen_id == f"{10:016x}"
+    await pilot.press("home", "up")
+    assert sessions.chosen_id == f"{1:016x}"
 
 
-async def test_the_bar_is_blue_only_where_the_keys_go():
-    app, sessions = host()
-    async with app.run_test(size=WIDE) as pilot:
-        rows = sessions.query_one(RowList)
-        before = [segment.style.color.name for segment in rows.render_line(4) if "▌" in segment.text]
-        sessions.focus()
-        await pilot.pause()
-        after = [segment.style.color.name for segment in rows.render_line(4) if "▌" in segment.text]
-        assert before == ["#9fa8b6"]
-        assert after == ["#8fb8ff"]
+async def test_the_bar_is_blue_only_where_the_keys_go(sessions, pilot):
+    rows = sessions.query_one(RowList)
+    before = [segment.style.color.name for segment in rows.render_line(4) if "▌" in segment.text]
+    sessions.focus()
+    await pilot.pause()
+    after = [segment.style.color.name for segment in rows.render_line(4) if "▌" in segment.text]
+    assert before == ["#9fa8b6"]
+    assert after == ["#8fb8ff"]
 
 
-async def test_a_slash_filters_titles_and_enter_opens_the_first():
-    app, sessions = host()
-    async with app.run_test(size=WIDE) as pilot:
-        sessions.focus()
-        await pilot.press("slash", *"TRAIN")
-        assert [row.strip() for row in rows_of(sessions) if row.strip()] == ["Yesterday", "└ with the train"]
-        await pilot.press("enter")
-        assert [fact.session_id for fact in facts(app, SessionList.Opened)] == [f"{6:016x}"]
+async def test_a_slash_filters_titles_and_enter_opens_the_first(app, sessions, pilot):
+    sessions.focus()
+    await pilot.press("slash", *"TRAIN")
+    assert [row.strip() for row in rows_of(sessions) if row.strip()] == ["Yesterday", "└ with the train"]
+    await pilot.press("enter")
+    assert [fact.session_id for fact in facts(app, SessionList.Opened)] == [f"{6:016x}"]
 
 
 async def test_tags_stand_behind_the_title_where_there_is_room_and_are_filtered_by():
@@ -123,40 +126,25 @@ async def test_tags_stand_behind_the_title_where_there_is_room_and_are_filtered_
         assert [row.strip() for row in rows_of(sessions)[1:] if row.strip()] == ["Plan #garden #spring"]
 
 
-async def test_letters_in_the_filter_are_typed_not_obeyed():
-    app, sessions = host()
-    async with app.run_test(size=WIDE) as pilot:
-        sessions.focus()
-        await pilot.press("slash", *"pand")
-        assert facts(app, SessionList.ActWanted) == []
-        assert sessions.query_one(Input).value == "pand"
+async def test_escape_gives_the_filter_up_and_keeps_the_focus_in_the_list(app, sessions, pilot):
+    sessions.focus()
+    await pilot.press("slash", *"train", "escape")
+    assert app.focused is sessions
+    assert "Pinned" in rows_of(sessions)[0]
 
 
-async def test_escape_gives_the_filter_up_and_keeps_the_focus_in_the_list():
-    app, sessions = host()
-    async with app.run_test(size=WIDE) as pilot:
-        sessions.focus()
-        await pilot.press("slash", *"train", "escape")
-        assert app.focused is sessions
-        assert "Pinned" in rows_of(sessions)[0]
+async def test_a_filter_without_a_match_offers_the_search_of_all_words(app, sessions, pilot):
+    sessions.focus()
+    await pilot.press("slash", *"zebra")
+    assert "No title has *zebra*." in " ".join(row.strip() for row in rows_of(sessions))
+    await pilot.press("enter")
+    assert [fact.query for fact in facts(app, SessionList.SearchWanted)] == ["zebra"]
 
 
-async def test_a_filter_without_a_match_offers_the_search_of_all_words():
-    app, sessions = host()
-    async with app.run_test(size=WIDE) as pilot:
-        sessions.focus()
-        await pilot.press("slash", *"zebra")
-        assert "No title has *zebra*." in " ".join(row.strip() for row in rows_of(sessions))
-        await pilot.press("enter")
-        assert [fact.query for fact in facts(app, SessionList.SearchWanted)] == ["zebra"]
-
-
-async def test_down_leaves_the_filter_for_what_it_found():
-    app, sessions = host()
-    async with app.run_test(size=WIDE) as pilot:
-        sessions.focus()
-        await pilot.press("slash", *"the", "down", "down", "enter")
-        assert [fact.session_id for fact in facts(app, SessionList.Opened)] == [f"{3:016x}"]
+async def test_down_leaves_the_filter_for_what_it_found(app, sessions, pilot):
+    sessions.focus()
+    await pilot.press("slash", *"the", "down", "down", "enter")
+    assert [fact.session_id for fact in facts(app, SessionList.Opened)] == [f"{3:016x}"]
 
 
 async def test_an_empty_list_says_how_to_begin_and_offers_no_session():
@@ -280,23 +268,19 @@ async def test_the_open_session_is_in_view_wherever_it_stands():
         assert "▌Session 400" in screen_text(app)
 
 
-async def test_the_choice_stays_with_its_session_when_the_list_changes():
-    app, sessions = host()
-    async with app.run_test(size=WIDE) as pilot:
-        sessions.focus()
-        await pilot.press("end")
-        fresh = SessionGroup(name="Today", headers=(header(99, "Brand new"),))
-        sessions.show((fresh, *GROUPS), OPEN_ID, (), ())
-        assert sessions.chosen_id == f"{10:016x}"
+async def test_the_choice_stays_with_its_session_when_the_list_changes(sessions, pilot):
+    sessions.focus()
+    await pilot.press("end")
+    fresh = SessionGroup(name="Today", headers=(header(99, "Brand new"),))
+    sessions.show((fresh, *GROUPS), OPEN_ID, (), ())
+    assert sessions.chosen_id == f"{10:016x}"
 
 
-async def test_after_a_deletion_the_next_one_is_chosen():
-    app, sessions = host()
-    async with app.run_test(size=WIDE) as pilot:
-        sessions.focus()
-        await pilot.press("home")
-        sessions.show(GROUPS[1:], OPEN_ID, (), ())
-        assert sessions.chosen_id == f"{2:016x}"
+async def test_after_a_deletion_the_next_one_is_chosen(sessions, pilot):
+    sessions.focus()
+    await pilot.press("home")
+    sessions.show(GROUPS[1:], OPEN_ID, (), ())
+    assert sessions.chosen_id == f"{2:016x}"
 
 
 async def test_titles_cannot_write_to_the_terminal():
@@ -314,10 +298,3 @@ async def test_wide_characters_do_not_break_the_column():
     app, sessions = host([group], unread={f"{1:016x}"})
     async with app.run_test(size=WIDE):
         assert rows_of(sessions)[1].endswith("…  •")
-
-
-async def test_in_ascii_no_other_sign_is_drawn():
-    app, _ = host(is_ascii=True, streaming={f"{4:016x}"})
-    async with app.run_test(size=WIDE):
-        assert screen_text(app).isascii()
-        assert "Garden" in screen_text(app)

@@ -103,16 +103,6 @@ async def test_the_same_snapshot_draws_nothing_and_a_later_clock_draws_one_row(m
         assert [region.height for region in drawn] == [1]
 
 
-async def test_a_row_is_drawn_with_its_new_figure():
-    panel = TelemetryPanel(id="telemetry")
-    async with Host(right=panel).run_test(size=WIDE) as pilot:
-        panel.show(ANSWERING, 104.1)
-        await pilot.pause()
-        panel.show(ANSWERING, 145.0)
-        await pilot.pause()
-        assert "elapsed 45 s" in squeezed(text_of(panel))
-
-
 async def test_a_standing_warning_keeps_the_bottom_of_the_panel():
     text = await shown(replace(ANSWERING, warning="nothing is saved: the disk is full"), 104.1)
     lines = text.split("\n")
@@ -144,25 +134,6 @@ async def test_models_with_long_names_that_begin_alike_can_be_told_apart():
     assert "ct-2507" in seen[0]
     assert "ng-2507" in seen[1]
     assert all("qwen3-" in text and "…" in text for text in seen)
-
-
-async def test_long_words_are_cut_and_keep_their_label():
-    text = await shown(replace(ANSWERING, last_action="loaded a model with a rather long name"), 103.0)
-    assert "last loaded a model wi…" in squeezed(text)
-
-
-async def test_big_windows_are_told_short_where_they_do_not_fit():
-    snapshot = replace(ANSWERING, context_tokens=120_000, context_limit=131_072, is_context_estimated=True)
-    assert "used ~120k of 128k" in squeezed(await shown(snapshot, 104.1))
-    assert "used ~120 000 of 131 072" in squeezed(await shown(snapshot, 104.1, (170, 40)))
-
-
-async def test_ascii_signs_replace_the_others():
-    panel = TelemetryPanel(id="telemetry")
-    async with Host(right=panel, is_ascii=True).run_test(size=WIDE) as pilot:
-        panel.show(DOWN, 103.0)
-        await pilot.pause()
-        assert text_of(panel).replace("\u00a0", " ").isascii()
 
 
 async def test_a_change_of_theme_changes_the_colours():
@@ -228,24 +199,39 @@ def test_a_retry_tells_which_and_when():
     assert stage_words(turn(stage=Stage.RETRYING, retry=retry))[0] == "retry 2/3 in 1.9\u00a0s"
 
 
-async def test_reading_the_prompt_fits_the_narrow_panel():
-    snapshot = replace(ANSWERING, turn=turn(stage=Stage.READING, fraction=0.62))
-    assert "Turn reading 62 %" in squeezed(await shown(snapshot, 104.1))
+def answering_with(model, **more):
+    return replace(ANSWERING, health=replace(ANSWERING.health, model=model), **more)
 
 
-async def test_a_model_that_is_loading_tells_how_far():
-    model = replace(QWEN, state=LoadState.LOADING, load_fraction=0.4)
-    snapshot = replace(ANSWERING, health=replace(ANSWERING.health, model=model))
-    assert "Model loading 40 %" in squeezed(await shown(snapshot, 104.1))
+BIG = replace(ANSWERING, context_tokens=120_000, context_limit=131_072, is_context_estimated=True)
 
 
-async def test_no_room_in_the_limiter_is_told():
-    assert "Requests 0 of 60" in squeezed(
-        await shown(replace(ANSWERING, budget=Budget(left=0, limit=60)), 104.1)
-    )
+@pytest.mark.parametrize(
+    ("snapshot", "size", "row"),
+    [
+        (replace(ANSWERING, last_action="loaded a model with a long name"), WIDE, "last loaded a model wi…"),
+        (BIG, WIDE, "used ~120k of 128k"),
+        (BIG, (170, 40), "used ~120 000 of 131 072"),
+        (replace(ANSWERING, turn=turn(stage=Stage.READING, fraction=0.62)), WIDE, "Turn reading 62 %"),
+        (
+            answering_with(replace(QWEN, state=LoadState.LOADING, load_fraction=0.4)),
+            WIDE,
+            "Model loading 40 %",
+        ),
+        (replace(ANSWERING, budget=Budget(left=0, limit=60)), WIDE, "Requests 0 of 60"),
+        (replace(ANSWERING, context_tokens=9_990, context_limit=1_000), WIDE, "Context 999 %"),
+        (replace(ANSWERING, context_tokens=43_810, context_limit=1_000), WIDE, "Context > 999 %"),
+    ],
+)
+async def test_what_is_long_or_rare_is_told_in_its_row(snapshot, size, row):
+    assert row in squeezed(await shown(snapshot, 104.1, size))
 
 
-@pytest.mark.parametrize(("used", "words"), [(9_990, "Context 999 %"), (43_810, "Context > 999 %")])
-async def test_a_window_that_is_too_small_many_times_over_has_a_short_share(used, words):
-    snapshot = replace(ANSWERING, context_tokens=used, context_limit=1_000)
-    assert words in squeezed(await shown(snapshot, 104.1))
+async def test_a_row_is_drawn_with_its_new_figure():
+    panel = TelemetryPanel(id="telemetry")
+    async with Host(right=panel).run_test(size=WIDE) as pilot:
+        panel.show(ANSWERING, 104.1)
+        await pilot.pause()
+        panel.show(ANSWERING, 145.0)
+        await pilot.pause()
+        assert "elapsed 45 s" in squeezed(text_of(panel))

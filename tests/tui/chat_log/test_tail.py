@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, Kind, plain_blocks
 from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
-from tests.support.chat_log_app import coloured_page, laid_out, painted, plain_page, shown, tail_of
+from tests.support.chat_log_app import coloured_page, laid_out, painted, shown, tail_of
 from tests.support.markdown_corpus import CORPUS, GIANT, LONG_FENCE, LONG_LIST, LONG_TABLE
 
 _MARKS = ["- ", "* ", "1. ", "# ", "```", "~~~", "`", "**", "_", "> ", "[x]", "[x]: http://y\n", "<b>", "---"]
@@ -114,18 +114,6 @@ def test_a_list_directly_below_its_paragraph_has_no_blank_row_above():
     assert words("These:\n1. one\n2. two\n\nThose:\n\n- three") == [
         " These:", " 1. one", " 2. two", "", " Those:", "", " • three",
     ]  # fmt: skip
-
-
-def test_a_reference_is_a_link_wherever_its_definition_stands():
-    before = "[there][ref]\n\n[ref]: http://example.org\n"
-    links = [
-        segment.style.meta.get("link")
-        for text in (before, "".join(reversed(before.partition("\n\n"))))
-        for line in laid_out(tail_of(text), plain_page())
-        for segment in line.segments
-        if segment.text == "there"
-    ]
-    assert links == ["http://example.org"] * 2
 
 
 def test_blank_lines_above_the_first_word_are_not_kept():
