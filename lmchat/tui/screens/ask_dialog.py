@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import ClassVar
 
@@ -194,6 +195,7 @@ class KeyDialog(AskDialog):
 
 REASONING, BRANCHES = "--reasoning", "--branches"
 """Options as on the command line, before or after the file's name."""
+_OPTION = r"^(--reasoning|--branches)(?: |$)|(?:^| )(--reasoning|--branches)$"
 
 
 class ExportWish(Struct, frozen=True, kw_only=True):
@@ -239,16 +241,8 @@ class ExportDialog(AskDialog):
 
 def wish_of(words: str) -> ExportWish:
     """Parse the argument of `/export`."""
-    name, extras = words.strip(), set[str]()
-    while True:
-        first, _, behind = name.partition(" ")
-        before, _, last = name.rpartition(" ")
-        if first in (REASONING, BRANCHES):
-            extras.add(first)
-            name = behind.strip()
-        elif last in (REASONING, BRANCHES):
-            extras.add(last)
-            name = before.strip()
-        else:
-            break
-    return ExportWish(name=name, with_reasoning=REASONING in extras, with_branches=BRANCHES in extras)
+    name, options = words.strip(), set[str]()
+    while found := re.search(_OPTION, name):
+        options.add(found[1] or found[2])
+        name = (name[: found.start()] + name[found.end() :]).strip()
+    return ExportWish(name=name, with_reasoning=REASONING in options, with_branches=BRANCHES in options)

@@ -16,13 +16,7 @@ from lmchat.tui.widgets.line import MUTED, STRONG, content, plain
 
 _WORDS: Mapping[str, str] = {
     "escape": "Esc",
-    "enter": "Enter",
-    "tab": "Tab",
-    "space": "Space",
     "delete": "Del",
-    "backspace": "Backspace",
-    "home": "Home",
-    "end": "End",
     "pageup": "PgUp",
     "pagedown": "PgDn",
     "up": "↑",
@@ -46,18 +40,15 @@ def written(keys: str) -> str:
 
 def key_name(text: str) -> str:
     """Return Textual's name of one written key; empty where the text stands for no key or for several."""
-    if text in _NAMES:
-        return _NAMES[text]
     if text.startswith("^") and len(text) == 2:  # noqa: PLR2004 - ^ and a letter
         return f"ctrl+{text[1].lower()}"
-    if text.startswith("F") and text[1:].isdigit():
-        return text.lower()
-    return text if len(text) == 1 and text.isalnum() else ""
+    name = text.lower() if len(text) > 1 else text
+    return _NAMES.get(text) or (name if name.isalnum() else "")
 
 
 def _written(key: str) -> str:
     *modifiers, last = key.split("+")
-    word = _WORDS.get(last) or (last.upper() if last[:1] == "f" and last[1:].isdigit() else last)
+    word = _WORDS.get(last) or (last.title() if len(last) > 1 else last)
     if modifiers == ["ctrl"] and len(word) == 1:
         return f"^{word.upper()}"
     return "+".join([*(_MODIFIERS.get(name, name) for name in modifiers), word])

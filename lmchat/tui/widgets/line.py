@@ -14,7 +14,6 @@ from lmchat.tui.icons import in_ascii, signs_for
 Part = tuple[str, str]
 """Safe text and its style, as `("ready", "$success")`."""
 Parts = tuple[Part, ...]
-"""Text in several styles."""
 
 MUTED = "$muted"
 """Style of secondary text."""

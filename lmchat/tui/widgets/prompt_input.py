@@ -207,7 +207,6 @@ class PromptInput(TextArea):
         (self.parent or self).post_message(message)
 
     async def on_key(self, event: events.Key) -> None:
-        """Handle keys in the order in which they were typed."""
         key = event.key
         if self._take_list_key(key) or self._take_key(key) or await run_own_binding(self, key):
             event.stop()

@@ -9,7 +9,6 @@ from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, SEGMENT_LINES, Block
 from lmchat.tui.widgets.chat_log.document import Document
 from lmchat.tui.widgets.chat_log.entry import Entry
 from lmchat.tui.widgets.chat_log.layout.block import Layout
-from lmchat.tui.widgets.chat_log.markdown import tail
 from lmchat.tui.widgets.chat_log.markdown.tail import cut_place
 from tests.support.chat_log_app import coloured_page, laid_out, painted, plain_page, shown, streaming, tail_of
 
@@ -79,18 +78,6 @@ def test_a_giant_heading_is_a_heading_to_its_end():
     assert len(tail.closed) > 1
     styles = {style for row in painted(laid_out(tail, PAGE)) for words, style, _ in row[0] if words.strip()}
     assert len(styles) == 1
-
-
-@pytest.mark.parametrize(
-    "text", ["x" * 9_000, "words " * 1_500, "line\n" * 1_800], ids=["x", "words", "lines"]
-)
-def test_only_the_last_places_are_looked_at(monkeypatch, text):
-    asked = []
-    for name in ("_is_inner", "_is_outside"):
-        real = getattr(tail, name)
-        monkeypatch.setattr(tail, name, lambda *about, real=real: (asked.append(about), real(*about))[1])
-    cut_place(text)
-    assert len(asked) < 250  # of 2 000 letters between which it might be cut
 
 
 def test_a_fence_that_ends_with_a_whole_piece_is_read_as_a_whole_too():

@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 
 import pytest
-from hypothesis import Phase, given, settings
-from hypothesis import strategies as st
 
 from lmchat.domain.event import TextDelta
 from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, TABLE_ROWS, Block, Kind
@@ -64,17 +62,6 @@ def test_no_frame_costs_more_than_it_may(name, monkeypatch):
     # counting slows a lexer down, which is no fault of its own
     monkeypatch.setattr(code, "MOST_PIECE_S", 60)
     assert most_calls(DEAR[name](PIECE_CHARS + FRAME_CHARS)) <= MOST_CALLS
-
-
-@pytest.mark.parametrize("name", DEAR)
-@given(sizes=st.lists(st.integers(1, 400), min_size=1, max_size=12))
-@settings(max_examples=3, deadline=None, phases=[Phase.generate])  # shrinking takes minutes
-def test_what_is_dear_looks_the_same_however_it_was_split(name, sizes):
-    text, parts, start = DEAR[name](1_500) + "\n\nafter *it*\n", [], 0
-    while start < len(text):
-        parts.append(text[start : start + sizes[len(parts) % len(sizes)]])
-        start += len(parts[-1])
-    assert painted(laid_out(tail_of(*parts), PAGE)) == painted(laid_out(tail_of(text), PAGE))
 
 
 @pytest.mark.parametrize("name", ["short lines in a quote", "short lines in an item"])

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from lmchat.tui.widgets.chat_log.layout.block import Layout
 from lmchat.tui.widgets.chat_log.markdown.inline import as_it_will_look
@@ -56,16 +54,6 @@ def test_no_mark_is_seen_that_will_be_gone(sentence):
     final = MARKS.findall(frame(tail_of(sentence)))
     for so_far, seen in frames(sentence):
         assert len(MARKS.findall(seen)) <= len(final), so_far
-
-
-@given(st.lists(st.sampled_from(SENTENCES), min_size=1, max_size=4))
-@settings(max_examples=10, deadline=None)
-def test_a_word_that_was_seen_stays(sentences):
-    before: list[str] = []
-    for so_far, seen in frames("\n\n".join(sentences)):
-        words = re.findall(r"\w\w+", seen)
-        assert all(word in words for word in before[:-1]), so_far
-        before = words
 
 
 @pytest.mark.parametrize("name", ["mixed", "hostile"])

@@ -101,7 +101,6 @@ class _Writer:
         return self._stack[-1] + self.page.styles.get(name, _NULL)
 
     def _put(self, text: str, style: Style) -> None:
-        """Add text; what has several lines, as mathematics may, is several pieces."""
         for number, line in enumerate(text.split("\n")):
             if number:
                 self.spans.append((BREAK, _NULL))
@@ -127,7 +126,6 @@ class _Writer:
             self._target = ""
 
     def _image(self, token: Token) -> None:
-        """Add the words of a picture as a link, or else its address."""
         source = str(token.attrs.get("src", ""))
         self._put("image: ", self._style("muted"))
         words = token.content or self._shortened(source) or "without a name"
@@ -211,7 +209,6 @@ class Layout:
         return parse_blocks(text, self._references, shows_definitions=True)
 
     def _put_cursor(self, line: Line) -> None:
-        """Put a cursor behind the last word, where there is room for it."""
         padding = line.segments[-1]
         is_free = padding.text.isspace() and padding.style == self.page.styles["base"]
         if line.text and is_free and not line.cells:
@@ -272,7 +269,6 @@ class Layout:
         return [*prefixes[0], mark], [*prefixes[1], below]
 
     def _raw(self, token: Token, prefixes: Prefixes) -> Iterator[Line]:
-        """Yield rules, and what is shown as it stands: mathematics, definitions, HTML and the like."""
         first, rest = prefixes
         if token.type == "hr":
             rule = self.page.signs.rule * (self.page.text_width - width_of(rest))
@@ -314,7 +310,6 @@ class Layout:
         return len(line) - len(line.lstrip(" "))
 
     def _task(self, item: list[Token]) -> str:
-        """Take the box of a task from the words of an item; return it as it is shown."""
         is_text = len(item) > 1 and item[0].type == "paragraph_open"
         found = re.match(_TASK, item[1].content) if is_text else None
         if found is None:

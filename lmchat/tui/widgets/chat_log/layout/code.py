@@ -24,7 +24,6 @@ MOST_PIECE_S = 0.05
 _MOST_STRIKES = 3
 """Once may be the machine, not the lexer."""
 MOST_WHOLE_CHARS = 1_000_000
-"""Longer fences keep the colours of their pieces."""
 MOST_WHOLE_S = 5.0
 _WORK_S = 0.001
 _REST_S = 0.002
@@ -103,7 +102,6 @@ def _timed(
 
 
 def _named(tokens: Iterable[tuple[Any, str]]) -> Iterator[tuple[str, str]]:
-    """Yield style names instead of Pygments' kinds; neighbours of one style are one, a third of all."""
     for name, run in groupby(tokens, key=lambda token: _style_of(token[0])):
         yield name, "".join(text for _, text in run)
 

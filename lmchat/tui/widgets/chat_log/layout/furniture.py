@@ -89,7 +89,6 @@ def _key(page: Page, key: str, words: str, act: str) -> list[Span]:
 
 
 def _next(page: Page, words: str, style: str = "muted") -> list[Span]:
-    """Return words behind a dot."""
     return [(f" {page.signs.dot} {words}", page.styles[style])]
 
 
@@ -227,7 +226,6 @@ def _cut_lines(message: ChatMessage, page: Page) -> list[Line]:
 
 
 def _card_lines(message: ChatMessage, failure: Failure, page: Page) -> list[Line]:
-    """Return the card of a failure: what happened, the next step, the keys."""
     ended = message.created_at + timedelta(milliseconds=message.receipt.elapsed_ms if message.receipt else 0)
     right: list[Span] = [(f"{ended.astimezone():%H:%M}", page.styles["muted"])]
     title = safe_line(failure.message, limit=1_000) or safe_line(failure.kind, limit=80) or "It failed"

@@ -122,7 +122,6 @@ class Page(Struct):
 
     @property
     def text_width(self) -> int:
-        """Cells for text: without the bar, a blank at each side."""
         return max(self.width - 3, MIN_WIDTH)
 
     def style(self, *names: str) -> Style:
@@ -190,7 +189,6 @@ class Page(Struct):
         return self.line(spans, text=text, tint=tint, lead=tint)
 
     def rule(self, words: str, style: str = "muted") -> Line:
-        """Return a thin rule with words in it."""
         sign, faint, room = self.signs.rule, self.styles["faint"], max(self.text_width - 4, 1)
         if cell_len(words) > room:
             words = set_cell_size(words, max(room - len(self.signs.cut), 0)).rstrip() + self.signs.cut
@@ -199,7 +197,6 @@ class Page(Struct):
         return self.line([*lead, (" " + sign * max(fill, 0), faint)], text=words)
 
     def fit(self, spans: list[Span], width: int, *, align: str = "left") -> list[Span]:
-        """Cut or pad spans to a width."""
         size = width_of(spans)
         if size > width:
             kept: list[Span] = []

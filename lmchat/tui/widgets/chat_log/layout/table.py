@@ -142,7 +142,6 @@ def _rows(page: Page, rows: list[list[Cell]], columns: Columns, prefix: Prefix) 
 
 
 def _row(page: Page, row: list[Cell], columns: Columns, prefixes: Prefixes) -> Iterator[Line]:
-    """Yield the lines of one row: cells that are too long are broken inside their column."""
     cells = [list(_broken(cell, width)) for cell, width in zip(row, columns.widths, strict=False)]
     gap = _gap(page, columns.gap)
     prefix = prefixes[0]
@@ -173,7 +172,6 @@ def _gap(page: Page, width: int) -> Span:
 
 
 def _records(page: Page, rows: list[list[Cell]], prefixes: Prefixes) -> Iterator[Line]:
-    """Yield rows as lines of `name: value`, with a blank line between rows."""
     first, rest = prefixes
     for number, row in enumerate(rows[1:]):
         if number:
@@ -199,7 +197,6 @@ def _broken(cell: Cell, width: int) -> Iterator[tuple[Cell, str]]:
 
 
 def _trimmed(cell: Cell) -> Cell:
-    """Return a cell without blanks at its end, which could push it over the width."""
     if not cell:
         return []
     *rest, (text, style) = cell

@@ -201,7 +201,6 @@ def emphasis(state: StateInline, silent: bool) -> bool:
 
 
 def _is_open(state: StateInline, length: int) -> bool:
-    """Whether emphasis with as many asterisks has begun and not ended."""
     depth = 0
     for one in state.delimiters[-_MOST_LOOKED_AT:]:
         if one.marker == _ASTERISK and one.length == length:

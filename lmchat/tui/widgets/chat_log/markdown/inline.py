@@ -134,7 +134,6 @@ def _is_row(line: str) -> bool:
 
 
 def _row(before: str, last: str, labels: Collection[str], *, is_inner: bool) -> str:
-    """Return the last row of a table: below a head its dashes, else with its last cell."""
     first, _, above = before.rpartition("\n")
     if max(last.count("|"), above.count("|")) > MOST_COLUMNS:
         return last
@@ -154,7 +153,6 @@ def _cells(row: str) -> list[str]:
 
 
 def _dashes(head: str, given: list[str], count: int) -> str:
-    """Return the line below the head of a table, of which some is given."""
     marks = [mark if "-" in mark else "---" for mark in [*given, *["---"] * count][:count]]
     return " " * (len(head) - len(head.lstrip(" "))) + "|" + "|".join(marks) + "|"
 

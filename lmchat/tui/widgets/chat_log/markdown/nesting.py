@@ -27,7 +27,6 @@ class Level(Struct, frozen=True):
     opening: str
     rest: str
     number: int | None = None
-    """Number that a list item is shown with; None for a quote."""
     box: str = ""
     start: int = 0
     size: int = 0
@@ -137,7 +136,6 @@ def _plain(line: str) -> str:
 
 
 def _inside(line: str, levels: list[Level], start: int) -> int:
-    """Return where in a line the content of some containers begins."""
     position = 0
     for level in levels:
         if level.start == start:
@@ -172,21 +170,17 @@ class Rest:
         self._numbers = iter(block.numbers if block else ())
 
     def is_over(self, token: Token) -> bool:
-        """Whether all of a token is in the blocks before."""
         return token.map is not None and token.map[1] <= self.lines
 
     def goes_on(self, token: Token) -> bool:
-        """Whether a token began in the blocks before."""
         return token.map is not None and token.map[0] < self.lines + self.is_glued
 
     def number(self, token: Token) -> int:
-        """Return the number of the first item of a list."""
         is_known = self.goes_on(token) or not (self.lines or self.is_glued)
         start = int(token.attrs.get("start", 1))
         return next(self._numbers, start) if is_known else start
 
     def content(self, token: Token) -> str:
-        """Return the text of a block of lines, as far as it is shown."""
         lines = token.content.split("\n")
         hidden = max(self.lines - span(token)[0], 0) if token.type != "fence" else 0
         return "\n".join(lines[hidden:])

@@ -90,7 +90,6 @@ def links(text: str) -> dict[str, str]:
 
 
 def _links(tokens: list[Token]) -> Iterator[tuple[str, str]]:
-    """Yield the links among the tokens of a block, with their words."""
     target, words = "", ""
     for token in tokens:
         if token.type == "link_open":

@@ -79,7 +79,6 @@ def _is_inner(text: str, place: int) -> bool:
 
 
 def _is_outside(text: str) -> bool:
-    """Whether the end of a text is likely not in emphasis, code or a link."""
     is_closed = not (text.count("*") % 2 or text.count("**") % 2 or text.count("`") % 2)
     return is_closed and text.count("[") == text.count("]")
 
@@ -282,7 +281,6 @@ class MarkdownTail(Struct):
         return [done, *(line for line in inside if line > done), end]
 
     def _numbers_at(self, token: Token, tokens: list[Token], cuts: list[int]) -> list[tuple[int, ...]]:
-        """Return the numbers of the first items of the pieces of a list."""
         if token.type != "ordered_list_open":
             return [self._numbers, *[()] * (len(cuts) - 1)]
         numbers = self._numbers or (int(token.attrs.get("start", 1)),)
@@ -311,7 +309,6 @@ class MarkdownTail(Struct):
             block.is_attached = block.is_attached and (is_list or bool(block.head))
 
     def _close_fence_lines(self) -> bool:
-        """Close the finished pieces of an open fence; return whether it ended."""
         fence = self._fence
         if fence is None:
             return False
@@ -413,7 +410,6 @@ class MarkdownTail(Struct):
         return True
 
     def _cut_within(self, tokens: list[Token], places: list[int], lines: list[str], chars: int) -> None:
-        """Close the beginning of a block of lines, which is opened again for the rest."""
         leaf = tokens[places[-1]]
         if span(leaf)[0] < self._hidden:
             self._cut(chars, self._head, self._numbers)
@@ -471,7 +467,6 @@ def _is_blank(line: str) -> bool:
 
 
 def _items(token: Token, tokens: list[Token]) -> list[int]:
-    """Return the lines on which the items of a top-level list begin."""
     start, end = span(token)
     return [
         span(item)[0]
