@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -45,13 +45,6 @@ _NOTHING = (None, Header())
 T = TypeVar("T")
 
 
-class Folder(NamedTuple):
-    """Folder with models of a program."""
-
-    path: Path
-    source: str
-
-
 class _Settings(msgspec.Struct):
     """Settings of LM Studio or Jan that name a folder."""
 
@@ -78,8 +71,8 @@ class ModelSearch:
         self._end_s = clock() + within_s
         self._seen: set[tuple[int, int]] = set()
 
-    def models(self, folders: Iterable[Folder]) -> Iterator[ModelFile]:
-        paths = ((path, folder.source) for folder in folders for path in self._files(folder.path))
+    def models(self, folders: Mapping[Path, str]) -> Iterator[ModelFile]:
+        paths = ((path, source) for folder, source in folders.items() for path in self._files(folder))
         found = (self._model(path, source) for path, source in paths)
         return islice((model for model in found if model is not None), _MOST_FILES)
 
@@ -228,15 +221,18 @@ def look_at(path: Path) -> tuple[ModelFile, Header] | None:
     return model, header
 
 
-def model_folders(home: Path, environ: Mapping[str, str]) -> tuple[Folder, ...]:
-    """Return the model folders of other programs, existing or not."""
-    found = [
-        *(Folder(path, "LM Studio") for path in _lm_studio(home)),
-        *(Folder(path, "Jan") for path in _jan(home, environ)),
-        *(Folder(path, "llama.cpp") for path in _llama_cpp(home, environ)),
-        Folder(_hugging_face(home, environ), "Hugging Face"),
-    ]
-    return tuple({folder.path: folder for folder in reversed(found)}.values())[::-1]
+def model_folders(home: Path, environ: Mapping[str, str]) -> dict[Path, str]:
+    """Return the model folders of other programs, existing or not, with the program's name."""
+    found: dict[Path, str] = {}
+    for source, paths in (
+        ("LM Studio", _lm_studio(home)),
+        ("Jan", _jan(home, environ)),
+        ("llama.cpp", _llama_cpp(home, environ)),
+        ("Hugging Face", _hugging_face(home, environ)),
+    ):
+        for path in paths:
+            found.setdefault(path, source)
+    return found
 
 
 def ollama_folders(home: Path, environ: Mapping[str, str]) -> Iterator[Path]:
@@ -317,11 +313,12 @@ def _llama_cpp(home: Path, environ: Mapping[str, str]) -> Iterator[Path]:
     yield Path(environ.get("XDG_CACHE_HOME") or cache_folder) / "llama.cpp"
 
 
-def _hugging_face(home: Path, environ: Mapping[str, str]) -> Path:
+def _hugging_face(home: Path, environ: Mapping[str, str]) -> Iterator[Path]:
     for name, below in (("HF_HUB_CACHE", ""), ("HUGGINGFACE_HUB_CACHE", ""), ("HF_HOME", "hub")):
         for named in _absolute(environ.get(name, "")):
-            return named / below
-    return Path(environ.get("XDG_CACHE_HOME") or home / ".cache") / "huggingface" / "hub"
+            yield named / below
+            return
+    yield Path(environ.get("XDG_CACHE_HOME") or home / ".cache") / "huggingface" / "hub"
 
 
 def _decoded(path: Path, kind: type[T]) -> T:

@@ -68,29 +68,11 @@ TMUX_FEATURES = ("tmux", "display-message", "-p", "#{client_termfeatures}")
 """Features of the terminal around tmux; with `clipboard` among them, tmux hands a text on."""
 
 
-class Copied(Struct, frozen=True, kw_only=True):
+class Copied(Struct, frozen=True):
     """Result of a copy."""
 
     way: str  # `wl-copy`, …, `tmux`, `OSC 52` or `file`
-    detail: str = ""  # path of the file
-    is_whole_way: bool = True  # false if it stayed in tmux, or went to a file because of its length
-
-    @property
-    def words(self) -> str:
-        """Sentence for a toast, which promises no more than is known."""
-        match self.way:
-            case "file" if not self.is_whole_way:
-                return f"Too long for the terminal's clipboard; saved as {self.detail}"
-            case "file":
-                return f"No clipboard can be reached; saved as {self.detail}"
-            case "OSC 52":
-                return "Sent to the terminal's clipboard (OSC 52); it does not tell whether it took it"
-            case "tmux" if self.is_whole_way:
-                return "Copied (tmux, and handed to its terminal)"
-            case "tmux":
-                return "Copied (tmux alone: prefix ] pastes it; its terminal did not get it)"
-            case _:
-                return f"Copied ({self.way})"
+    words: str  # for a toast, which promises no more than is known
 
 
 class WayChecked(Struct, frozen=True, kw_only=True):
@@ -122,12 +104,14 @@ class Clipboard:
         await self.look_around()
         for tool in (*TOOLS, TMUX):
             if self.untried(tool).works is None and await self.set(tool, safe):
-                return Copied(way=tool.name, is_whole_way=tool is not TMUX or await self._is_handed_on(safe))
+                how = await self._how_far(safe) if tool is TMUX else tool.name
+                return Copied(tool.name, f"Copied ({how})")
         has_osc_52 = self.environ.get("TERM", "") not in _NO_CLIPBOARD
         if has_osc_52 and not is_long:
             encoded = b64encode(safe.encode(errors="replace")).decode()
             if self._write(osc_52(encoded, self.environ)):
-                return Copied(way="OSC 52")
+                words = "Sent to the terminal's clipboard (OSC 52); it does not tell whether it took it"
+                return Copied("OSC 52", words)
         try:
             await asyncio.to_thread(write_atomically, self.file, safe, follows_link=False)
         except OSError as error:
@@ -136,7 +120,9 @@ class Clipboard:
                 hint="/doctor tells what each way needs.",
                 details=f"{self.file}: {error.strerror}",
             ) from error
-        return Copied(way="file", detail=str(self.file), is_whole_way=not (has_osc_52 and is_long))
+        is_cut = has_osc_52 and is_long
+        why = "Too long for the terminal's clipboard" if is_cut else "No clipboard can be reached"
+        return Copied("file", f"{why}; saved as {self.file}")
 
     async def set(self, tool: Tool, text: str) -> bool:
         """Return whether the tool took the text in time."""
@@ -152,16 +138,19 @@ class Clipboard:
 
     async def look_around(self) -> None:
         """Update the environment to the attached tmux client, which may have changed."""
-        environ = self.environ = self._environ_at_start
+        self.environ = environ = dict(self._environ_at_start)
         if not environ.get(TMUX.needs):
             return
         lines = (await self.read(("tmux", "show-environment")) or "").splitlines()
         told = dict(line.split("=", 1) for line in lines if "=" in line)
-        now = {name: told[name] for name in _DISPLAYS if told.get(name)} | dict(environ)
-        if f"-{_OVER_SSH[0]}" in lines:
-            self.environ = {name: value for name, value in now.items() if name not in _OVER_SSH}
-        else:
-            self.environ = now | {name: told[name] for name in _OVER_SSH[:1] if name in told}
+        for name in _DISPLAYS:
+            if told.get(name):
+                environ.setdefault(name, told[name])
+        for name in _OVER_SSH:
+            if f"-{_OVER_SSH[0]}" in lines:
+                environ.pop(name, None)
+        if _OVER_SSH[0] in told:
+            environ[_OVER_SSH[0]] = told[_OVER_SSH[0]]
 
     def ways(self) -> list[WayChecked]:
         """Return the ways in order, without trying them."""
@@ -196,8 +185,10 @@ class Clipboard:
     def untried_file(self) -> WayChecked:
         return WayChecked(way="file", works=None, reason=f"when nothing else works: {self.file}")
 
-    async def _is_handed_on(self, text: str) -> bool:
-        return not _is_too_long(text) and "clipboard" in (await self.read(TMUX_FEATURES) or "")
+    async def _how_far(self, text: str) -> str:
+        if not _is_too_long(text) and "clipboard" in (await self.read(TMUX_FEATURES) or ""):
+            return "tmux, and handed to its terminal"
+        return "tmux alone: prefix ] pastes it; its terminal did not get it"
 
 
 def is_over_ssh(environ: Mapping[str, str]) -> bool:

@@ -13,13 +13,11 @@ from lmchat.config.settings import LocalSettings
 from lmchat.engine.download import SMOLLM2
 from lmchat.engine.engine import LocalEngine
 from lmchat.engine.models import (
-    Folder,
     ModelSearch,
     best_model,
     found_on_disk,
     listed,
     look_at,
-    model_folders,
     named_model,
     ollama_models,
 )
@@ -41,7 +39,7 @@ def found(tmp_path):
 
 
 def walk(folder, **options):
-    return [model.name for model in ModelSearch(**options).models([Folder(path=folder, source="here")])]
+    return [model.name for model in ModelSearch(**options).models({folder: "here"})]
 
 
 @pytest.mark.parametrize(
@@ -94,7 +92,7 @@ def test_settings_that_are_damaged_cost_themselves_alone(tmp_path, found, settin
 def test_several_files_of_one_model_count_as_one(tmp_path):
     for number in (1, 2, 3):
         write_model(tmp_path / f"big-Q8_0-0000{number}-of-00003.gguf", size_bytes=1000)
-    (model,) = ModelSearch().models([Folder(path=tmp_path, source="")])
+    (model,) = ModelSearch().models({tmp_path: ""})
     assert (model.name, model.size_bytes, model.parts) == ("big-Q8_0", 3000, 3)
     assert model.path.name == "big-Q8_0-00001-of-00003.gguf"
 
@@ -185,7 +183,7 @@ def test_a_folder_that_is_too_deep_is_not_entered(tmp_path):
 def test_models_of_the_same_name_are_told_apart(tmp_path):
     for folder in ("a", "b"):
         write_model(tmp_path / ".lmstudio/models" / folder / "same.gguf")
-    models = ModelSearch().models([Folder(path=tmp_path, source="")])
+    models = ModelSearch().models({tmp_path: ""})
     assert [model.name for model in listed(models, SMOLLM2, tmp_path)] == ["same", "b/same"]
 
 
@@ -290,8 +288,3 @@ def test_the_demo_model_is_taken_only_where_there_is_no_other(tmp_path, found, m
     assert best_model(tuple(found().values())).is_demo
     write_model(tmp_path / ".lmstudio/models/own.gguf")
     assert best_model(tuple(found().values())).name == "own"
-
-
-def test_every_folder_is_looked_into_once(tmp_path):
-    folders = [folder.path for folder in model_folders(tmp_path, {})]
-    assert len(folders) == len(set(folders))

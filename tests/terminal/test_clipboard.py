@@ -158,7 +158,7 @@ async def test_a_terminal_without_clipboard_gets_a_private_file(place: Place, te
     copied = await place.clipboard().copy("first")
     copied = await place.clipboard().copy("second")
     assert copied.way == "file"
-    assert copied.words == f"No clipboard can be reached; saved as {copied.detail}"
+    assert copied.words == f"No clipboard can be reached; saved as {place.folder}/state/copied.txt"
     assert place.clip("state/copied.txt") == b"second"
     assert stat.S_IMODE((place.folder / "state/copied.txt").stat().st_mode) == 0o600
 
