@@ -186,21 +186,6 @@ async def test_frames_are_as_rare_as_was_asked_for_and_no_timer_is_left():
         assert screen_text(log).count("word") == 60
 
 
-async def test_frames_are_rarer_where_another_window_has_the_keyboard():
-    async with LogApp().run_test(size=(80, 24)) as pilot:
-        log = pilot.app.log_view
-        log.begin_answer(streaming())
-        await pilot.pause()
-        flushed_s = times_of_frames(log)
-        pilot.app.app_focus = False
-        log.inflow.frames_per_second = 120
-        for number in range(3):
-            await log.apply(TextDelta(text=f"word{number} "))
-            await until(lambda: log.inflow.timer is None, "what has come is shown")
-        assert all(after - before >= 0.11 for before, after in pairwise(flushed_s))
-        assert "word0 word1 word2" in screen_text(log)
-
-
 async def test_frames_are_rarer_where_each_costs_much():
     async with LogApp().run_test(size=(80, 24)) as pilot:
         log = pilot.app.log_view
@@ -236,17 +221,6 @@ async def test_the_first_words_after_a_rest_are_shown_at_once():
         await log.apply(TextDelta(text=" second"))
         await pilot.pause()
         assert "second" not in screen_text(log)
-
-
-async def test_a_flood_is_taken_up_without_waiting_for_its_frame():
-    async with LogApp().run_test(size=(80, 24)) as pilot:
-        log = pilot.app.log_view
-        log.begin_answer(streaming())
-        log.inflow.frames_per_second = 0.01
-        for n in range(60):
-            await log.apply(TextDelta(text=f"{n} " + "word " * 1_000 + "\n\n"))
-        assert len(log.document.entries[0].source) > 200_000
-        assert pilot.app.is_running
 
 
 async def test_pages_join_without_a_gap_or_an_overlap():

@@ -153,11 +153,6 @@ class Heights:
     def append(self, height: int) -> None:
         self._values.append(height)
 
-    def prepend(self, values: list[int]) -> None:
-        """Put some before all others."""
-        self._values[:0] = values
-        del self._tops[1:]
-
     def truncate(self, count: int) -> None:
         del self._values[count:], self._tops[count + 1 :]
 

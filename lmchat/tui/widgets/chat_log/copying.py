@@ -26,22 +26,14 @@ _PADDING = re.compile(r"[ \t]+\n")
 
 def copied(document: Document, selected: Selected) -> str:
     """Return what is selected, with a blank line between messages; what the log says itself only if alone."""
+    if is_furniture_alone(document, selected):
+        return "\n".join(_furniture(document, selected)).strip("\n")
     first, last = selected.start, selected.end
     texts = []
     for index in range(first.index, min(last.index, len(document) - 1) + 1):
-        is_inside = _begins(selected, index) and _ends(selected, index)
-        texts.append(_whole(document, index) if is_inside else _part(document, index, selected))
-    if is_furniture_alone(document, selected):
-        return "\n".join(_furniture(document, selected)).strip("\n")
+        is_whole = first.order <= (index, -1, 0) and last.order >= (index, END, 0)
+        texts.append(_whole(document, index) if is_whole else _part(document, index, selected))
     return "\n\n".join(text for text in texts if text)
-
-
-def _begins(selected: Selected, index: int) -> bool:
-    return selected.start.order <= (index, -1, 0)
-
-
-def _ends(selected: Selected, index: int) -> bool:
-    return selected.end.order >= (index, END, 0)
 
 
 def _whole(document: Document, index: int) -> str:
@@ -68,11 +60,8 @@ def is_furniture_alone(document: Document, selected: Selected) -> bool:
     first, last = selected.start.index, min(selected.end.index, len(document) - 1)
     if last - first > 1:
         return False
-    return not any(
-        is_said(block) and selected.span(index, number)
-        for index in range(first, last + 1)
-        for number, block in enumerate(document.entries[index].blocks)
-    )
+    places = ((index, number) for index in range(first, last + 1) for number in range(document.build(index)))
+    return not any(is_said(document.entries[at].blocks[n]) and selected.span(at, n) for at, n in places)
 
 
 def _part(document: Document, index: int, selected: Selected) -> str:

@@ -152,11 +152,7 @@ class Document:
 
     def prepend(self, earlier: Sequence[ChatMessage]) -> None:
         changed = self.entries.prepend(earlier)
-        if not earlier:
-            return
-        if len(self.heights):
-            self.heights[0] += above(1)
-        self.heights.prepend(Entries(earlier).likely_heights(self.width))
+        self._estimate()
         for index in changed:
             self.rebuild(index)
 
@@ -169,13 +165,14 @@ class Document:
 
     def set_page(self, page: Page) -> None:
         self.layout = Layout(page)
+        for _, entry in self.entries.made():
+            entry.forget()
         self._estimate()
 
     def _estimate(self) -> None:
-        """Forget all heights; those of the entries that exist are better estimates."""
+        """Estimate the heights of all messages; those of the entries that exist are better estimates."""
         self.heights = Heights(self.entries.likely_heights(self.width))
-        for index, entry in self.entries.made():
-            entry.forget()
+        for index, _ in self.entries.made():
             self._measure(index)
 
     # Rows and places
@@ -257,7 +254,7 @@ class Document:
     def _measure(self, index: int) -> None:
         entry = self.entries[index]
         if not entry.blocks:
-            self.heights[index] = entry.estimate(self.width) + above(index)
+            self.heights[index] = likely_height(entry.source, self.width) + above(index)
             return
         for number in range(len(entry.heights), len(entry.blocks)):
             block = entry.blocks[number]

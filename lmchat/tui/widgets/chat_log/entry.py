@@ -47,8 +47,6 @@ READ_CHARS = 2_000
 FIRST_PIECES = 2  # pieces of a longer one that are parsed at once: more than a screen
 LOAD_LIMIT = 0.25
 """Share of a core that following a stream may take; frames become rarer before typing suffers."""
-UNWATCHED = 8  # most frames a second while another window has the keyboard
-FAR_BEHIND_CHARS = 200_000  # text that may wait for its frame; more is taken up at once
 _SOON_S = 0.001  # the shortest time that Textual's timers take
 _SHORT = 300
 _SAID = (TextPart, RefusalPart)
@@ -78,29 +76,21 @@ class Inflow:
     def __init__(self) -> None:
         self.frames_per_second = 20  # most frames a second while text arrives
         self.timer: Timer | None = None  # runs to the next frame
-        self._pending: list[Delta] = []
-        self._chars = 0
+        self.pending: list[Delta] = []
         self._shown_s = 0.0
         self._costs_s = (0.0, 0.0)
 
-    def add(self, delta: Delta) -> bool:
-        """Add text; return whether there is too much to wait for a frame."""
-        self._pending.append(delta)
-        self._chars += len(delta.arguments if isinstance(delta, ToolCallDelta) else delta.text)
-        return self._chars > FAR_BEHIND_CHARS
-
     def take(self) -> list[Delta]:
-        deltas, self._pending, self._chars = merged(self._pending), [], 0
+        deltas, self.pending = merged(self.pending), []
         if self.timer is not None:
             self.timer.stop()
             self.timer = None
         return deltas
 
-    def pause_s(self, *, is_watched: bool) -> float:
+    def pause_s(self) -> float:
         """Return the time to the next frame."""
-        rate = self.frames_per_second if is_watched else min(self.frames_per_second, UNWATCHED)
         # the cheaper of two: else the words after the first fence would wait until its lexer was paid for
-        gap_s = max(1 / rate, min(self._costs_s) / LOAD_LIMIT)
+        gap_s = max(1 / self.frames_per_second, min(self._costs_s) / LOAD_LIMIT)
         return max(self._shown_s + gap_s - perf_counter(), _SOON_S)
 
     def show(self, act: Callable[[], object]) -> None:
@@ -124,10 +114,6 @@ class LivePart(Struct):
     @property
     def text(self) -> str:
         return "".join(self.chunks)
-
-    @property
-    def size(self) -> int:
-        return sum(map(len, self.waiting))
 
     def feed(self, text: str) -> None:
         if self.waiting or len(text) > AT_ONCE_CHARS:
@@ -214,12 +200,12 @@ class Entry(Struct):
     is_source: bool = False  # whether it is shown as source
     turn: Turn | None = None  # figures of the running turn
     now_s: float = 0.0  # when they were taken
-    retry_in_s: float = 0.0
     known_links: int = 0  # link definitions that its lines were laid out with
     parts: list[LivePart] = field(default_factory=list)  # its parts; empty until they are needed
     blocks: list[Block] = field(default_factory=list)  # all its blocks, in order; empty until they are needed
     heights: Heights = field(default_factory=Heights)  # height of each block with the blank row before it
     _rows: dict[tuple[object, ...], Block] = field(default_factory=dict)
+    _retried_s: float = 0.0
 
     @property
     def source(self) -> str:
@@ -250,9 +236,6 @@ class Entry(Struct):
         if self.is_source:
             return []
         return [part for part in self.parts if not (self.is_folded and part.kind is ReasoningPart)]
-
-    def estimate(self, width: int) -> int:
-        return likely_height(self.source, width)
 
     def forget(self) -> None:
         tails = (part.tail for part in self.parts)
@@ -317,12 +300,16 @@ class Entry(Struct):
                 part.end()
 
     def finish(self, message: ChatMessage) -> None:
+        """Take the final form of the message; `build` shows it."""
         self.is_open, self.message, self.turn = False, message, None
-        self.take_parts(message.parts)
+        if self.parts:
+            self.take_parts(message.parts)
 
-    def take_figures(self, turn: Turn | None, now_s: float, retry_in_s: float) -> None:
+    def take_figures(self, turn: Turn | None, now_s: float) -> None:
         """Take the figures of the running turn; `build` shows them."""
-        self.turn, self.now_s, self.retry_in_s = turn, now_s, retry_in_s
+        if turn is not None and (self.turn is None or turn.retry is not self.turn.retry):
+            self._retried_s = now_s
+        self.turn, self.now_s = turn, now_s
         self._rows.pop(_STATE, None)
 
     def _row(self, key: tuple[object, ...], make: Callable[[], Block]) -> Block:
@@ -383,7 +370,7 @@ class Entry(Struct):
     def _begin(self) -> None:
         """Parse what is shown: all of it if it is short, else the beginning of each part."""
         shown = self._shown_parts()
-        is_short = sum(part.size for part in shown) <= AT_ONCE_CHARS
+        is_short = sum(len(piece) for part in shown for piece in part.waiting) <= AT_ONCE_CHARS
         for part in shown:
             pieces = len(part.waiting) if is_short else FIRST_PIECES * (not part.is_begun)
             for _ in range(min(pieces, len(part.waiting))):
@@ -391,8 +378,9 @@ class Entry(Struct):
 
     def _foot(self) -> list[Block]:
         if self.is_open:
-            state = partial(state_block, self.turn, self.now_s, retry_in_s=self.retry_in_s)
-            return [self._row(_STATE, state)]
+            wait_s = self.turn.retry.wait_s if self.turn and self.turn.retry else 0.0
+            retry_in_s = wait_s - (self.now_s - self._retried_s)
+            return [self._row(_STATE, partial(state_block, self.turn, self.now_s, retry_in_s=retry_in_s))]
         if self.message is None or self.message.role is not Role.ASSISTANT:
             return []
         is_elsewhere = self.message.state is AnswerState.STREAMING

@@ -47,24 +47,14 @@ class Painter:
         self._selection = selection
         self._look: Look = (0, 0, (), Color(0, 0, 0))
 
-    def rows(
-        self,
-        y: int,
-        count: int,
-        width: int,
-        filters: Sequence[LineFilter],
-        background: Color,
-        *,
-        has_focus: bool,
-    ) -> list[Strip]:
+    def rows(self, y: int, count: int, look: Look, *, has_focus: bool) -> list[Strip]:
         page, viewport = self.page, self._viewport
         if page is None:
-            return [Strip.blank(width)] * count
-        look = (width, self.left, filters, background)
+            return [Strip.blank(look[0])] * count
         if look != self._look:
             self._look = look  # another object: rows painted with the old one are painted again
         look = self._look
-        blank = self._finish(Strip.blank(width, page.styles["base"]))
+        blank = self._finish(Strip.blank(look[0], page.styles["base"]))
         focused = viewport.cursor if has_focus else None
         selected = self._selection.current()
         has_marks = self._finder.is_active or selected is not None

@@ -19,7 +19,7 @@ from textual.timer import Timer
 from textual.widget import Widget
 from textual.worker import Worker
 
-from lmchat.domain.event import RetryScheduled, StreamEvent
+from lmchat.domain.event import StreamEvent
 from lmchat.domain.message import AnswerState, ChatMessage, Role
 from lmchat.domain.path import MessagePath
 from lmchat.domain.turn import Turn
@@ -108,7 +108,6 @@ class ChatLog(ScrollView, can_focus=True):
         self._copies = CopyTurns()
         self._open: int | None = None
         self._wants_top = False
-        self._retry: tuple[RetryScheduled, float] | None = None
         self._settled_size = Size(0, 0)
         self._is_settling = False
         self._thumb: tuple[object, ...] = ()
@@ -233,9 +232,8 @@ class ChatLog(ScrollView, can_focus=True):
     def render_lines(self, crop: Region) -> list[Strip]:
         """Return rows; there is no border and no opacity that would need Textual's own."""
         filters, background = tuple(self.get_line_filters()), self.background_colors[1]
-        strips = self.painter.rows(
-            crop.y, crop.height, self.size.width, filters, background, has_focus=self.has_focus
-        )
+        look = self.size.width, self.painter.left, filters, background
+        strips = self.painter.rows(crop.y, crop.height, look, has_focus=self.has_focus)
         if crop.x or crop.right < self.size.width:
             strips = [strip.crop(*crop.column_span) for strip in strips]
         return strips
@@ -256,22 +254,17 @@ class ChatLog(ScrollView, can_focus=True):
     def scroll_to(self, x: float | None = None, y: float | None = None, **options: Any) -> None:
         """Scroll at once: a height corrected on the way would end an animation short of its target."""
         super().scroll_to(x, y, **(options | {"animate": False, "force": True}))
-        if (
-            y is not None
-            and y >= self.viewport.last_top
-            and self.viewport.is_at_end
-            and not self.viewport.is_following
-        ):
-            self.scroll_end()  # the end was on the screen already, and one wants to go further down
+        if y is not None and y >= self.viewport.last_top:
+            self.on_mouse_scroll_down()
 
     def on_mouse_scroll_down(self) -> None:
+        """Follow the end again where it is on the screen already."""
         if self.viewport.is_at_end and not self.viewport.is_following:
             self.scroll_end()
 
     def scroll_end(self, **_options: Any) -> None:
         self.viewport.follow()
-        self.settle()
-        self.refresh()
+        self._show_all()
 
     def scroll_home(self, **options: Any) -> None:
         """Go to the first message; where that is still being read, as soon as it comes."""
@@ -357,11 +350,9 @@ class ChatLog(ScrollView, can_focus=True):
         """Take an event: text, thought and tool calls are shown with the next frame."""
         if self._open is None or not isinstance(event, Delta):
             return
-        if self.inflow.add(event):
-            self.flush()
-        elif self.inflow.timer is None:
-            pause_s = self.inflow.pause_s(is_watched=self.app.app_focus)
-            self.inflow.timer = self.set_timer(pause_s, partial(self.inflow.show, self.flush))
+        self.inflow.pending.append(event)
+        if self.inflow.timer is None:
+            self.inflow.timer = self.set_timer(self.inflow.pause_s(), partial(self.inflow.show, self.flush))
 
     def flush(self) -> None:
         deltas = self.inflow.take()
@@ -375,13 +366,7 @@ class ChatLog(ScrollView, can_focus=True):
     def show_turn(self, turn: Turn | None, now_s: float) -> None:
         if self._open is None:
             return
-        entry = self.document.entries[self._open]
-        retry, retry_in_s = turn.retry if turn else None, 0.0
-        if retry is not None:
-            if self._retry is None or self._retry[0] is not retry:
-                self._retry = (retry, now_s)
-            retry_in_s = retry.wait_s - (now_s - self._retry[1])
-        entry.take_figures(turn, now_s, retry_in_s)
+        self.document.entries[self._open].take_figures(turn, now_s)
         if self.inflow.timer is None:  # else they come with its frame
             self.flush()
 
@@ -389,33 +374,28 @@ class ChatLog(ScrollView, can_focus=True):
         self.flush()
         if self._open is not None:
             entry, heights = self.document.entries[self._open], self.document.heights
-            if not self.viewport.is_following and self.viewport.shows(
-                heights.top(self._open), heights[self._open]
-            ):
+            is_seen = self.viewport.shows(heights.top(self._open), heights[self._open])
+            if is_seen and not self.viewport.is_following:
                 entry.is_folded = False  # it is being read
             entry.take_parts(message.parts)
             self._rebuild([self._open])
 
     def finish(self, message: ChatMessage) -> None:
         self.flush()
-        index, self._open, self._retry = self._open, None, None
-        if index is None:
-            if not self.replace(message):
-                self.append(message)
-            return
-        self.document.entries[index].finish(message)
-        self._rebuild([index, *self.document.entries.update_switches()])
+        index, self._open = self._open, None
+        if not self.replace(message, index):
+            self.append(message)
 
-    def replace(self, message: ChatMessage) -> bool:
-        """Show another value of a message; return whether it is in the log."""
+    def replace(self, message: ChatMessage, index: int | None = None) -> bool:
+        """Show another value of a message, by its place or its id; return whether it is in the log."""
         entries = self.document.entries
-        index = entries.place(message.message_id)
+        index = entries.place(message.message_id) if index is None else index
         if index is None:
             return False
-        entry = entries[index]
-        if entry.parts and not entry.is_open:
-            entry.take_parts(message.parts)
-        entry.message = message
+        if index == self._open:
+            entries[index].message = message
+        else:
+            entries[index].finish(message)
         self._rebuild([index, *entries.update_switches()])
         return True
 
@@ -513,7 +493,7 @@ class ChatLog(ScrollView, can_focus=True):
         """Begin a selection; with Shift held, go on with the one that is there."""
         if event.button != _LEFT or not len(self.document) or self.painter.page is None:
             return
-        self._end_drag()  # the button may have been released outside the terminal
+        self.on_mouse_up()  # the button may have been released outside the terminal
         x = event.x - self.painter.left - 1
         self.selection.press(x, event.y, event.time, is_extended=event.shift)
         self.capture_mouse()
@@ -525,7 +505,7 @@ class ChatLog(ScrollView, can_focus=True):
         if not self.selection.is_dragging or pointer == self.selection.pointer:
             return
         if event.button != _LEFT:  # it was released outside the terminal
-            self._end_drag()
+            self.on_mouse_up()
             return
         self.selection.drag(*pointer)
         self._show_all()
@@ -539,11 +519,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.selection.drag(x, y)
         self._show_all()
 
-    def on_mouse_up(self, _event: events.MouseUp) -> None:
-        if self.selection.is_dragging:
-            self._end_drag()
-
-    def _end_drag(self) -> None:
+    def on_mouse_up(self) -> None:
         self.selection.release()
         if self._drag_timer is not None:
             self._drag_timer.stop()
