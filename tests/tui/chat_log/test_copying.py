@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lmchat.domain.path import MessagePath
-from lmchat.tui.widgets.chat_log.anchor import anchor_in_text, text_of
+from lmchat.tui.widgets.chat_log.anchor import anchor_in_text, starts
 from lmchat.tui.widgets.chat_log.copying import copied
 from lmchat.tui.widgets.chat_log.document import Document
 from lmchat.tui.widgets.chat_log.selection import Selected, Unit, ends_at, message_ends
@@ -58,7 +58,7 @@ def test_a_copy_that_begins_behind_a_cell_or_ends_before_one_has_no_tab_for_it()
     document.prepare(0, 0)
     head, *_, last = document.entries[0].blocks[0].lines
     assert between(document, (0, head.cells[0][1]), (0, head.cells[1][1])) == "two"
-    at = len(text_of(document.entries[0].blocks[0].lines[:-1]))
+    at = starts(document.entries[0].blocks[0])[-2]
     assert between(document, (0, at + last.cells[1][0]), (0, at + last.cells[2][0])) == "five"
 
 
@@ -66,7 +66,7 @@ def test_an_empty_cell_at_the_end_of_a_row_is_no_tab_in_a_copy():
     document = document_of("| one | two |\n|---|---|\n| three | |\n\nAfter.")
     document.build(0)
     document.prepare(0, 0)
-    at = len(text_of(document.entries[0].blocks[0].lines[:-1]))
+    at = starts(document.entries[0].blocks[0])[-2]
     assert between(document, (0, at), (1, 2)) == "three\n\nAf"
 
 

@@ -58,7 +58,7 @@ def said_blocks(document):
             block = document.entries[index].blocks[number]
             if is_said(block):
                 document.prepare(index, number)
-                yield index, number, text_of(block.lines)
+                yield index, number, text_of(block)
 
 
 def random_places(chance, document, count):
@@ -135,14 +135,14 @@ def test_a_place_is_found_again_at_another_width_with_the_same_text_before_it(se
     document, _ = talk(chance)
     for _ in range(8):
         (spot,) = random_places(chance, document, 1)
-        before = text_of(spot.block.lines)[: spot.at]
+        before = text_of(spot.block)[: spot.at]
         is_table = any(line.cells for line in spot.block.lines)
         document.set_page(plain_page(chance.randrange(30, 120)))
         again = found_again(document, spot)
         if again is None:
             assert is_table
         elif not is_table:
-            assert text_of(again.block.lines)[: again.at] == before
+            assert text_of(again.block)[: again.at] == before
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])

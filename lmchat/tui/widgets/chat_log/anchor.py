@@ -8,7 +8,7 @@ from itertools import accumulate
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.tui.widgets.chat_log.blocks import Block, Line
+from lmchat.tui.widgets.chat_log.blocks import Block
 from lmchat.tui.widgets.chat_log.document import Document, Place
 from lmchat.tui.widgets.chat_log.entry import Entry
 
@@ -55,7 +55,7 @@ def anchor_at(document: Document, place: Place, offset: int = 0) -> Anchor:
 def anchor_in_text(document: Document, index: int, number: int, at: int) -> Anchor:
     """Return an anchor for a character of a block that is laid out."""
     entry = document.entries[index]
-    before = text_of(entry.blocks[number].lines or [])[: max(at, 0)]
+    before = text_of(entry.blocks[number])[: max(at, 0)]
     blanks = len(before) - len(before.rstrip())
     return _in_block(entry, (index, number), at=len(before), solid=solid(before), blanks=blanks)
 
@@ -66,7 +66,7 @@ def _in_block(entry: Entry, place: tuple[int, int], **fields: int) -> Anchor:
     while fold > 0 and entry.blocks[fold].is_thought:
         fold -= 1
     said = sum(len(block.source) for block in entry.blocks[:number])
-    total, size = _solid_before(block)[-1], starts(block.lines or ())[-1]
+    total, size = _solid_before(block)[-1], starts(block)[-1]
     return Anchor(index, number, block=block, total=total, size=size, said=said, fold=fold, **fields)
 
 
@@ -81,13 +81,12 @@ def found_again(document: Document, anchor: Anchor) -> Anchor | None:
     number = _number_now(entry, anchor.number, anchor.block)
     if number is None:
         return None
-    document.prepare(anchor.index, number)
-    block = entry.blocks[number]
+    block = document.laid_out(anchor.index, number)
     if block.source != anchor.block.source:
         number, behind = _carried(document, (anchor.index, number), anchor.solid)
-        at = _behind(text_of(entry.blocks[number].lines or []), behind, anchor.blanks)
+        at = _behind(text_of(entry.blocks[number]), behind, anchor.blanks)
         return None if at is None else anchor_in_text(document, anchor.index, number, at)
-    has_other_rows = starts(block.lines or ())[-1] != anchor.size  # as a table at another width
+    has_other_rows = starts(block)[-1] != anchor.size  # as a table at another width
     return None if has_other_rows else replace(anchor, number=number, block=block)
 
 
@@ -150,8 +149,7 @@ def _carried(
     index, number = block
     blocks = document.entries[index].blocks
     while True:
-        document.prepare(index, number)
-        size = _solid_before(blocks[number])[-1]
+        size = _solid_before(document.laid_out(index, number))[-1]
         is_inside = count < size or count == (0 if is_row else size)
         if is_inside or number + 1 == len(blocks) or not blocks[number + 1].source:
             return number, count
@@ -198,11 +196,12 @@ def solid(text: str) -> int:
     return sum(map(len, text.split()))
 
 
-def text_of(lines: Sequence[Line]) -> str:
+def text_of(block: Block) -> str:
     """Return the unwrapped text of a block."""
-    return "".join(line.text if line.is_wrapped else line.text + "\n" for line in lines)
+    return "".join(line.text if line.is_wrapped else line.text + "\n" for line in block.lines or ())
 
 
-def starts(lines: Sequence[Line]) -> list[int]:
+def starts(block: Block) -> list[int]:
     """Return the number of characters before each row of a block, and in all."""
-    return list(accumulate((len(line.text) + (not line.is_wrapped) for line in lines), initial=0))
+    sizes = (len(line.text) + (not line.is_wrapped) for line in block.lines or ())
+    return list(accumulate(sizes, initial=0))

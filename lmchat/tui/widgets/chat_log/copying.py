@@ -16,7 +16,7 @@ from lmchat.domain.message import (
 )
 from lmchat.text import safe_text
 from lmchat.tui.widgets.chat_log.anchor import END, starts, text_of
-from lmchat.tui.widgets.chat_log.blocks import Block, Kind, Line
+from lmchat.tui.widgets.chat_log.blocks import Block, Kind
 from lmchat.tui.widgets.chat_log.document import Document, Place
 from lmchat.tui.widgets.chat_log.layout.page import TAB_CELLS
 from lmchat.tui.widgets.chat_log.selection import Selected, Unit
@@ -96,25 +96,21 @@ def _is_code(block: Block) -> bool:
 def _is_whole(document: Document, index: int, number: int, span: tuple[int, int]) -> bool:
     if span == (0, END):
         return True
-    document.prepare(index, number)
-    text = text_of(document.entries[index].blocks[number].lines or [])
+    text = text_of(document.laid_out(index, number))
     return not text[: span[0]].strip() and not text[span[1] :].strip()
 
 
-def _groups(blocks: Sequence[Block], numbers: Sequence[int]) -> Iterator[list[int]]:
-    group: list[int] = []
+def _groups(blocks: Sequence[Block], numbers: Sequence[int]) -> list[list[int]]:
+    """Return the pieces of one fence, table or text together."""
+    groups: list[list[int]] = []
     for number in numbers:
-        if group and not _continues(blocks[number]):
-            yield group
-            group = []
-        group.append(number)
-    if group:
-        yield group
-
-
-def _continues(block: Block) -> bool:
-    """Whether a block is a further piece of what its predecessor began."""
-    return block.kind is Kind.TABLE or (_is_code(block) and (not block.is_first or block.is_attached))
+        block = blocks[number]
+        is_piece = block.kind is Kind.TABLE or (_is_code(block) and not (block.is_first and block.gap))
+        if groups and is_piece:
+            groups[-1].append(number)
+        else:
+            groups.append([number])
+    return groups
 
 
 def _source(group: Sequence[Block]) -> str:
@@ -140,22 +136,19 @@ def _joined(text: str, part: str, before: Block, block: Block) -> str:
 
 
 def _words(document: Document, place: tuple[int, int], span: tuple[int, int]) -> str:
-    index, number = place
-    document.prepare(index, number)
-    block = document.entries[index].blocks[number]
-    lines = block.lines or []
-    if any(line.cells for line in lines):
-        return "\n".join(_cells(lines, span))
-    text = text_of(lines)
+    block = document.laid_out(*place)
+    if any(line.cells for line in block.lines or ()):
+        return "\n".join(_cells(block, span))
+    text = text_of(block)
     span = span[0], min(span[1], len(text))
     if _is_code(block):
         return _with_tabs(safe_text(block.source), text, span)
     return _PADDING.sub("\n", text[slice(*span)]).rstrip("\n")
 
 
-def _cells(lines: Sequence[Line], span: tuple[int, int]) -> Iterator[str]:
+def _cells(block: Block, span: tuple[int, int]) -> Iterator[str]:
     """Yield rows of a table with tabs between the cells."""
-    for line, at in zip(lines, starts(lines), strict=False):
+    for line, at in zip(block.lines or (), starts(block), strict=False):
         start, end = max(span[0] - at, 0), max(span[1] - at, 0)
         if line.text[start:end].strip():
             spans = [
@@ -199,10 +192,8 @@ def _furniture(document: Document, selected: Selected) -> Iterator[str]:
     for index in range(selected.start.index, min(selected.end.index, len(document) - 1) + 1):
         for number in range(document.build(index)):
             span = selected.span(index, number)
-            if span is not None and not is_said(document.entries[index].blocks[number]):
-                document.prepare(index, number)
-                text = text_of(document.entries[index].blocks[number].lines or [])
-                yield text[slice(*span)].strip()
+            if span is not None and not is_said(block := document.laid_out(index, number)):
+                yield text_of(block)[slice(*span)].strip()
 
 
 def code_number(document: Document, place: Place) -> int:
@@ -243,13 +234,12 @@ class CopyTurns:
         from lmchat.tui.widgets.chat_log.markdown.parser import code_blocks
 
         blocks = code_blocks(source)
-        count = len(blocks)
-        if not count:
+        if not blocks:
             return "", ""
         if number is not None:
-            self._last = f"code {message.message_id}", min(number, count - 1) - 1
-        place = self._next("code", message, count)
-        return blocks[place], f"Block {place + 1} of {count}" if count > 1 else ""
+            self._last = f"code {message.message_id}", min(number, len(blocks) - 1) - 1
+        place = self._next("code", message, len(blocks))
+        return blocks[place], f"Block {place + 1} of {len(blocks)}" if len(blocks) > 1 else ""
 
     def _next(self, kind: str, message: ChatMessage, count: int) -> int:
         key = f"{kind} {message.message_id}"

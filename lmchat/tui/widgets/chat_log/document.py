@@ -274,6 +274,11 @@ class Document:
             self._want_colours(block)
         return entry.heights[number]
 
+    def laid_out(self, index: int, number: int) -> Block:
+        """Return a block that is laid out."""
+        self.prepare(index, number)
+        return self.entries[index].blocks[number]
+
     def surround(self, place: Place, above: int, below: int) -> None:
         """Lay out the block of a place, and so many rows above and below the place."""
         index, number, line = place

@@ -148,13 +148,6 @@ class LivePart(Struct):
         if not self.waiting:
             self.tail.feed("", is_final=True)
 
-    def turn_into(self, kind: type[Part]) -> None:
-        """Become a part of another kind; its blocks are laid out again."""
-        self.kind = kind
-        for block in self.tail.closed + self.tail.open:
-            block.is_thought = False
-            block.forget()
-
     def blocks(self) -> list[Block]:
         """Return its blocks; the last one stands for text that is not parsed yet, if there is any."""
         if not self.waiting:
@@ -217,11 +210,6 @@ class Entry(Struct):
     def is_changed(self) -> bool:
         """Whether it is shown in another way than its message alone would be."""
         return self.is_open or self.is_source or not self.is_folded or bool(self.left_out)
-
-    @property
-    def is_thinking(self) -> bool:
-        has_ended = self.turn is not None and self.turn.thought_to_s is not None
-        return self.is_open and bool(self.parts) and self.parts[-1].kind is ReasoningPart and not has_ended
 
     @property
     def references(self) -> References:
@@ -293,7 +281,10 @@ class Entry(Struct):
             keys = ((kind, part.name, part.text) for kind in (part.kind, TextPart, ReasoningPart))
             same = next((known.pop(key) for key in keys if key in known), part)
             if same.kind is not part.kind:
-                same.turn_into(part.kind)
+                same.kind = part.kind
+                for block in same.tail.closed + same.tail.open:
+                    block.is_thought = False
+                    block.forget()
             self._new_part(same)
         if not self.is_open:
             for part in self.parts:
@@ -389,7 +380,8 @@ class Entry(Struct):
     def _thought_words(self) -> str:
         if self.is_open:
             thought_s = self.turn.thought_s(self.now_s) if self.turn else None
-            if self.is_thinking:
+            has_ended = self.turn is not None and self.turn.thought_to_s is not None
+            if self.parts and self.parts[-1].kind is ReasoningPart and not has_ended:
                 seconds = "" if thought_s is None else f" {max(thought_s, 0):.0f}{formatting.GAP}s"
                 return f"Thinking…{seconds}"
         else:

@@ -37,23 +37,18 @@ def texts_in(lines: Sequence[Line]) -> Iterator[list[Piece]]:
         last = first
         while (lines[last].is_wrapped or lines[last].tails) and last + 1 < len(lines):
             last += 1
-        if lines[first].cells:
-            yield from _cells(lines, first, last)
-        else:
-            yield [(number, 0, lines[number].text, "") for number in range(first, last + 1)]
+        for column in range(len(lines[first].cells) or 1):
+            yield [_piece(lines[number], number, column) for number in range(first, last + 1)]
         first = last + 1
 
 
-def _cells(lines: Sequence[Line], first: int, last: int) -> Iterator[list[Piece]]:
-    for column in range(len(lines[first].cells)):
-        pieces = []
-        for number in range(first, last + 1):
-            line = lines[number]
-            start, end = line.cells[column]
-            text = line.text[start:end].rstrip()
-            words = text.lstrip()
-            pieces.append((number, start + len(text) - len(words), words, "".join(line.tails[column:][:1])))
-        yield pieces
+def _piece(line: Line, number: int, column: int) -> Piece:
+    if not line.cells:
+        return number, 0, line.text, ""
+    start, end = line.cells[column]
+    text = line.text[start:end].rstrip()
+    words = text.lstrip()
+    return number, start + len(text) - len(words), words, "".join(line.tails[column:][:1])
 
 
 class BlockHits:

@@ -113,7 +113,7 @@ class Painter:
             return None
         if span == (0, END):
             return 0, len(line.text)
-        at = starts(block.lines or [])[row]
+        at = starts(block)[row]
         first, last = max(span[0] - at, 0), min(span[1] - at, len(line.text))
         return (first, last) if first < last else None
 
@@ -144,14 +144,10 @@ class Highlighter:
     def __init__(self, document: Document, changed: Callable[[Place], None]) -> None:
         self._document = document
         self._changed = changed
-        self._is_running = False
-
-    @property
-    def is_due(self) -> bool:
-        return bool(self._document.uncoloured) and not self._is_running
+        self.is_running = False
 
     async def run(self) -> None:
-        self._is_running, is_over = True, Event()
+        self.is_running, is_over = True, Event()
         try:
             while self._document.uncoloured:
                 code, info = self._document.uncoloured.pop()
@@ -161,4 +157,4 @@ class Highlighter:
                     self._changed(first)
         finally:
             is_over.set()
-            self._is_running = False
+            self.is_running = False

@@ -62,10 +62,11 @@ class Selected(Struct):
     def found_again(self, document: Document) -> Selected | None:
         """Return the same in a log that has changed since; None where an end is gone."""
         ends = [found_again(document, anchor) for anchor in (*self.anchor, *self.head)]
-        if any(anchor is None for anchor in ends):
-            return None
-        first, second, third, fourth = (anchor for anchor in ends if anchor is not None)
-        return Selected((first, second), (third, fourth), self.unit)
+        match [end for end in ends if end is not None]:
+            case first, second, third, fourth:
+                return Selected((first, second), (third, fourth), self.unit)
+            case _:
+                return None
 
     def moved(self, by: int) -> None:
         for anchor in {id(anchor): anchor for anchor in (*self.anchor, *self.head)}.values():
@@ -82,19 +83,11 @@ class Selection:
         self.pointer = (0, 0)  # row and cell of the pointer
         self.was_dragged = False  # whether the last press went on to a drag
         self.is_extending = False  # whether the arrow keys extend the selection
-        self._pressed: Selected | None = None
+        self.pressed: Selected | None = None  # what is selected while the button is held
         self._last_press = _NO_PRESS
-
-    @property
-    def is_dragging(self) -> bool:
-        return self._pressed is not None
 
     def drop(self) -> None:
         self.selected, self.is_extending = None, False
-
-    def reset(self) -> None:
-        self.drop()
-        self._pressed = None
 
     def current(self) -> Selected | None:
         """Return what is selected as the log is laid out now; nothing where an end is gone."""
@@ -104,7 +97,7 @@ class Selection:
 
     def moved(self, by: int) -> None:
         """Take over that so many messages were put before all others."""
-        for one in (self.selected, self._pressed):
+        for one in (self.selected, self.pressed):
             if one is not None:
                 one.moved(by)
 
@@ -116,25 +109,21 @@ class Selection:
         self._last_press = (x, y), time_s, unit.value
         self.pointer = x, y
         ends = self._ends_under(x, y, unit)
-        self.was_dragged = is_extended and self.selected is not None
-        if is_extended and self.selected is not None:
-            self._pressed = self.selected = Selected(self.selected.anchor, ends, self.selected.unit)
-        else:
-            self._pressed = Selected(ends, ends, unit)
-            self.drop()
-            self.selected = None if unit is Unit.CHARACTER else self._pressed
+        was, self.was_dragged = self.selected, is_extended and self.selected is not None
+        self.drop()
+        self.pressed = Selected(ends, ends, unit)
+        if was is not None and is_extended:
+            self.pressed = Selected(was.anchor, ends, was.unit)
+        if self.was_dragged or unit is not Unit.CHARACTER:
+            self.selected = self.pressed
 
     def drag(self, x: int, y: int) -> None:
         self.pointer = x, y
-        pressed = self._pressed.found_again(self._document) if self._pressed is not None else None
-        self._pressed = pressed
+        self.pressed = pressed = self.pressed.found_again(self._document) if self.pressed else None
         if pressed is not None:
             self.was_dragged, self._last_press = True, _NO_PRESS
             pressed.head = self._ends_under(x, y, pressed.unit)
             self.selected = pressed
-
-    def release(self) -> None:
-        self._pressed = None
 
     def _ends_under(self, x: int, y: int, unit: Unit) -> Ends:
         document, viewport = self._document, self._viewport
@@ -171,16 +160,16 @@ def ends_at(document: Document, place: Place, cell: int, unit: Unit) -> Ends:
     index, number, row = place
     entry = document.entries[index]
     number = min(max(number, 0), document.build(index) - 1)
-    document.prepare(index, number)
-    lines = entry.blocks[number].lines or []
+    block = document.laid_out(index, number)
+    lines = block.lines or []
     row -= entry.heights[number] - len(lines)
     if place[1] < 0 or row < 0 or not lines:  # a blank row above
         return (begin := anchor_in_text(document, index, number, 0)), begin
     row = min(row, len(lines) - 1)
-    before = starts(lines)
+    before = starts(block)
     first, last = (before[row] + at for at in _cluster(lines[row], cell))
     if unit is not Unit.CHARACTER:
-        text, at = text_of(lines), first
+        text, at = text_of(block), first
         first, last = paragraph(text, at)
         if unit is Unit.WORD:
             first, last = word(text, at, (first, last))

@@ -35,7 +35,7 @@ class Viewport:
         self.is_following = True  # whether the end stays in view
         self.cursor: int | None = None  # the message that the message keys act on
         self._is_focused = is_focused
-        self._is_reading = False
+        self.is_reading = False
         self.reset()
 
     def reset(self) -> None:
@@ -263,11 +263,11 @@ class Viewport:
         """Move the focus by a step, a large one to the end, and bring its message into view; return it."""
         if self.cursor is None:
             return None
-        entries = self.document.entries
-        if abs(step) > 1:
-            found = entries.message_from(*((len(entries) - 1, -1) if step > 0 else (0, 1)))
-        else:
-            found = entries.message_from(self.cursor + step, step)
+        target = min(max(self.cursor + step, 0), len(self.document) - 1)
+        direction, message_from = 1 if step > 0 else -1, self.document.entries.message_from
+        found = message_from(target, direction)
+        if found is None:
+            found = message_from(target, -direction)
         if found is not None:
             self.set_cursor(found)
             self.show_entry(found)
@@ -347,13 +347,9 @@ class Viewport:
 
     # Long messages, which are parsed in slices and then shown whole
 
-    @property
-    def has_to_read(self) -> bool:
-        return self.document.is_reading and not self._is_reading
-
     async def read_long(self, changed: Callable[[Place], None]) -> None:
         """Parse long messages with room for keys and frames; call `changed` for each that is complete."""
-        self._is_reading = True
+        self.is_reading = True
         try:
             while self.document.is_reading:
                 begun_s, index = perf_counter(), self.document.read()
@@ -366,7 +362,7 @@ class Viewport:
                     changed((index, -1, 0))
                 await asyncio.sleep(PAUSE_S)
         finally:
-            self._is_reading = False
+            self.is_reading = False
 
     def when_read(self, act: Callable[[], object]) -> None:
         """Do something now, or as soon as the message is parsed that it raises `StillReadingError` for."""

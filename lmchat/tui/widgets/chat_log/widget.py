@@ -129,9 +129,9 @@ class ChatLog(ScrollView, can_focus=True):
         if self.painter.page is not None:
             self.viewport.lay_out()
         if self.is_attached:
-            if self.highlighter.is_due:
+            if self.document.uncoloured and not self.highlighter.is_running:
                 self._run("colours", self.highlighter.run)
-            if self.viewport.has_to_read:
+            if self.document.is_reading and not self.viewport.is_reading:
                 self._run(
                     "reading", partial(self.viewport.read_long, lambda place: self.settle(changed=place))
                 )
@@ -297,7 +297,8 @@ class ChatLog(ScrollView, can_focus=True):
         self.is_whole, self._wants_top = is_whole, False
         self.document.load(messages)
         self.viewport.reset()
-        self.selection.reset()
+        self.selection.drop()
+        self.selection.pressed = None
         if is_own_open and messages and messages[-1].state is AnswerState.STREAMING:
             self._open = len(self.document) - 1
             self.document.entries[-1].is_open = True
@@ -307,11 +308,9 @@ class ChatLog(ScrollView, can_focus=True):
 
     def fill(self, messages: MessagePath) -> None:
         """Take the whole path whose end is shown; what is on the screen stays where it is."""
-        if self.is_whole:
-            return
         first = self.document.entries.message(0) if len(self.document) else None
         count = messages.place(first.message_id) if first is not None else len(messages)
-        if count is not None:
+        if count is not None and not self.is_whole:
             wants_top = self._wants_top and not self.viewport.top
             self.is_whole = True
             self.prepend(MessagePath(messages[:count]))
@@ -502,7 +501,7 @@ class ChatLog(ScrollView, can_focus=True):
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
         pointer = event.x - self.painter.left - 1, event.y
-        if not self.selection.is_dragging or pointer == self.selection.pointer:
+        if self.selection.pressed is None or pointer == self.selection.pointer:
             return
         if event.button != _LEFT:  # it was released outside the terminal
             self.on_mouse_up()
@@ -520,7 +519,7 @@ class ChatLog(ScrollView, can_focus=True):
         self._show_all()
 
     def on_mouse_up(self) -> None:
-        self.selection.release()
+        self.selection.pressed = None
         if self._drag_timer is not None:
             self._drag_timer.stop()
         self.release_mouse()
