@@ -1,4 +1,4 @@
-"""Text positions that survive re-layout: what is read, what is selected, where to go back to."""
+"""Text positions that survive re-layout."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Anchor(Struct):
 
 
 def anchor_at(document: Document, place: Place, offset: int = 0) -> Anchor:
-    """Return an anchor for a row, which is `offset` rows below the top of the screen."""
+    """Return an anchor for a row that is `offset` rows below the top of the screen."""
     index, number, line = place
     entry = document.entries[index]
     lines = entry.blocks[number].lines if 0 <= number < len(entry.blocks) else None
@@ -91,7 +91,7 @@ def found_again(document: Document, anchor: Anchor) -> Anchor | None:
 
 
 def row_now(document: Document, anchor: Anchor) -> Place:
-    """Return the row of an anchor, or the nearest one where its text is gone; lay out its block for that."""
+    """Return the row of an anchor, or the nearest one where its text is gone."""
     if anchor.number < 0 or anchor.block is None:
         return anchor.index, anchor.number, anchor.row
     index = anchor.index
@@ -157,7 +157,7 @@ def _carried(
 
 
 def _behind(text: str, count: int, blanks: int) -> int | None:
-    """Return the place after `count` characters and some blanks; None where the text is shorter."""
+    """Return the place after `count` non-blank characters and some blanks; None if the text is shorter."""
     counts = accumulate((not char.isspace() for char in text), initial=0)
     place = next((place for place, one in enumerate(counts) if one == count), None)
     if place is None:

@@ -1,4 +1,4 @@
-"""The pieces that a message is laid out in, each on its own."""
+"""Blocks: the pieces that a message is laid out in."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Span = tuple[str, Style]  # a piece of text in one style
 
 
 class Line(Struct):
-    """One row, from the cell behind the bar to the right edge, and the text that it stands for."""
+    """One row, from the cell after the bar to the right edge, and its text."""
 
     segments: list[Segment]  # segments of the row, as wide as the page without the bar
     text: str = ""  # text that a selection copies: without prefix and padding
@@ -49,7 +49,7 @@ GLUE = "\ufdd0"
 
 
 class Kind(StrEnum):
-    """How a block is laid out."""
+    """Way in which a block is laid out."""
 
     MARKDOWN = "markdown"
     FENCE = "fence"
@@ -76,10 +76,7 @@ class Code(Struct):
 
 
 class Block(Struct, gc=False):
-    """A piece of a message that is laid out on its own.
-
-    Nothing in it leads back to it: the collector need not go through the thousands of a long message.
-    """
+    """A piece of a message that is laid out on its own. No references lead back to it: `gc=False`."""
 
     kind: Kind  # how
     source: str = ""  # markdown, bare code, or plain text
@@ -103,7 +100,7 @@ class Block(Struct, gc=False):
         return int(self.is_first and not self.is_attached)
 
     def estimate(self, width: int) -> int:
-        """Return its height: exact where it is known."""
+        """Return the height; exact once it was laid out."""
         if self.height is not None:
             return self.height
         return 1 + self.source.strip("\n").count("\n") + len(self.source) // width
@@ -118,7 +115,7 @@ def made(make: Callable[[Any], list[Line]], *, is_attached: bool = False) -> Blo
 
 
 def plain_blocks(text: str, *, info: str = "") -> Iterator[Block]:
-    """Cut plain text into blocks of so many lines and no more than so many characters."""
+    """Cut plain text into blocks of limited lines and characters."""
     lines = text.split("\n")
     start, size = 0, 0
     is_first = True
@@ -131,7 +128,7 @@ def plain_blocks(text: str, *, info: str = "") -> Iterator[Block]:
 
 
 class Heights:
-    """A list of heights that knows where each one starts; a change costs what stands behind it."""
+    """List of heights with prefix sums; a change costs what comes after it."""
 
     __slots__ = ("_tops", "_values")
 
@@ -157,7 +154,7 @@ class Heights:
         del self._values[count:], self._tops[count + 1 :]
 
     def top(self, index: int) -> int:
-        """Return where one starts; the total for the length of the list."""
+        """Return the sum of the heights before one."""
         known = len(self._tops) - 1
         if index > known:
             rest = accumulate(islice(self._values, known, index), initial=self._tops[-1])
@@ -169,7 +166,7 @@ class Heights:
         return self.top(len(self._values))
 
     def find(self, y: int) -> tuple[int, int]:
-        """Return which one a position falls into, and how far; beyond the end, the last one."""
+        """Return the element at a position, and how far into it; after the end, the last one."""
         total = self.total
         index = len(self._values) - 1 if y >= total else bisect_right(self._tops, max(y, 0)) - 1
         return index, y - self._tops[index]

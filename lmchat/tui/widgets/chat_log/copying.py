@@ -1,4 +1,4 @@
-"""The text that a selection copies: the source of what is selected whole, the words of what is not."""
+"""Text that a selection copies: the source of what is selected whole, else the words."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PADDING = re.compile(r"[ \t]+\n")
 
 
 def copied(document: Document, selected: Selected) -> str:
-    """Return what is selected, with a blank line between messages; what the log says itself only if alone."""
+    """Return the selected text, with a blank line between messages; rows of the log only if alone."""
     if is_furniture_alone(document, selected):
         return "\n".join(_furniture(document, selected)).strip("\n")
     first, last = selected.start, selected.end
@@ -37,7 +37,7 @@ def copied(document: Document, selected: Selected) -> str:
 
 
 def _whole(document: Document, index: int) -> str:
-    """Return all that is said in a message, and what was thought where that is shown."""
+    """Return the text of a message, with its reasoning if that is shown."""
     entry = document.entries.known(index)
     if entry is None:
         return document.entries.source(index).strip("\n")
@@ -51,12 +51,12 @@ def _whole(document: Document, index: int) -> str:
 
 
 def is_said(block: Block) -> bool:
-    """Whether a block shows what somebody said, and not what the log itself tells of it."""
+    """Whether a block shows text of a message, not a row that the log adds."""
     return bool(block.source)
 
 
 def is_furniture_alone(document: Document, selected: Selected) -> bool:
-    """Whether nothing is selected but what the log itself tells, as a receipt."""
+    """Whether only rows that the log adds are selected, as a receipt."""
     first, last = selected.start.index, min(selected.end.index, len(document) - 1)
     if last - first > 1:
         return False
@@ -122,7 +122,7 @@ def _source(group: Sequence[Block]) -> str:
 
 
 def _pieces(blocks: Sequence[Block], parts: Sequence[str]) -> str:
-    """Return what was copied of the pieces of a whole; a line may go on in the next one."""
+    """Join the pieces of a whole; a line may continue in the next piece."""
     text = "".join(part if block.goes_on else part + "\n" for block, part in zip(blocks, parts, strict=True))
     return text.removesuffix("\n")
 
@@ -147,7 +147,6 @@ def _words(document: Document, place: tuple[int, int], span: tuple[int, int]) ->
 
 
 def _cells(block: Block, span: tuple[int, int]) -> Iterator[str]:
-    """Yield rows of a table with tabs between the cells."""
     for line, at in zip(block.lines or (), starts(block), strict=False):
         start, end = max(span[0] - at, 0), max(span[1] - at, 0)
         if line.text[start:end].strip():
@@ -176,7 +175,7 @@ def _with_tabs(source: str, text: str, span: tuple[int, int]) -> str:
 
 
 def _unexpanded(source: str, column: int) -> int:
-    """Return the place in a line that is before a column when its tabs are blanks."""
+    """Return the place in a line that is at a column of the line without tabs."""
     if "\t" not in source:
         return column
     at = 0
@@ -188,7 +187,6 @@ def _unexpanded(source: str, column: int) -> int:
 
 
 def _furniture(document: Document, selected: Selected) -> Iterator[str]:
-    """Yield what the log itself says of a message, where nothing else is selected."""
     for index in range(selected.start.index, min(selected.end.index, len(document) - 1) + 1):
         for number in range(document.build(index)):
             span = selected.span(index, number)
@@ -197,7 +195,7 @@ def _furniture(document: Document, selected: Selected) -> Iterator[str]:
 
 
 def code_number(document: Document, place: Place) -> int:
-    """Return the number in its message of the code block whose head is at a place."""
+    """Return the number of the code block whose head is at a place."""
     index, last, row = place
     entry = document.entries[index]
     heads = 0
@@ -218,7 +216,7 @@ def failure_text(failure: Failure) -> str:
 
 
 class CopyTurns:
-    """The next thing to copy: a copy key that is pressed again for the same message takes the next one."""
+    """The next thing to copy: pressing a copy key again for a message takes the next one."""
 
     def __init__(self) -> None:
         self._last = "", 0
@@ -230,7 +228,7 @@ class CopyTurns:
         return choices[self._next("copy", message, len(choices))] if choices else source
 
     def next_code(self, message: ChatMessage, source: str, number: int | None = None) -> tuple[str, str]:
-        """Return a block of code, this one or the next, and which it is; empty where there is none."""
+        """Return a block of code and its number in words; empty if there is none."""
         from lmchat.tui.widgets.chat_log.markdown.parser import code_blocks
 
         blocks = code_blocks(source)

@@ -1,4 +1,4 @@
-"""The messages of a log: their blocks, the height of each, and which rows they take."""
+"""Messages of a log: their blocks, heights and rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Place = tuple[int, int, int]
 
 
 class StillReadingError(Exception):
-    """All of a long message was asked for, and not all of it is parsed."""
+    """A long message was needed whole before all of it was parsed."""
 
     def __init__(self, index: int) -> None:
         super().__init__(index)
@@ -85,12 +85,11 @@ class Entries:
             self._items[index] = entry.message
 
     def likely_heights(self, width: int) -> list[int]:
-        """Return the estimated heights of all messages, with the blank row above each."""
         texts = map(self.source, range(len(self)))
         return [likely_height(text, width) + above(index) for index, text in enumerate(texts)]
 
     def texts(self, index: int) -> tuple[list[str], bool]:
-        """Return all texts of a message, also thoughts and calls, and whether they are shown as written."""
+        """Return all texts of a message, also reasoning and calls, and whether they are plain text."""
         entry, message = self.known(index), self.message(index)
         if message is None:
             return [], True
@@ -121,7 +120,7 @@ class Entries:
 
 
 class Document:
-    """All messages with their heights: exact where they were laid out, estimates elsewhere."""
+    """All messages with their heights: exact where laid out, estimates elsewhere."""
 
     def __init__(self) -> None:
         self.entries = Entries()
@@ -170,7 +169,7 @@ class Document:
         self._estimate()
 
     def _estimate(self) -> None:
-        """Estimate the heights of all messages; those of the entries that exist are better estimates."""
+        """Estimate the heights of all messages."""
         self.heights = Heights(self.entries.likely_heights(self.width))
         for index, _ in self.entries.made():
             self._measure(index)
@@ -193,7 +192,7 @@ class Document:
         return top + above(index) + heights.top(min(number, len(heights))) + line
 
     def rows(self, y: int, count: int) -> Iterator[tuple[Place, Line | None]]:
-        """Yield rows from one on; None for blank rows. It ends with the document."""
+        """Yield up to `count` rows; None for blank rows."""
         if not self.entries or y >= self.total:
             return
         index, number, row = self.locate(y)
@@ -262,7 +261,7 @@ class Document:
         self.heights[index] = entry.heights.total + above(index)
 
     def prepare(self, index: int, number: int) -> int:
-        """Lay a block out if it is not; return its height."""
+        """Lay a block out unless it is; return its height."""
         entry = self.entries[index]
         block = entry.blocks[number]
         if block.lines is None and self.layout is not None:
@@ -275,12 +274,11 @@ class Document:
         return entry.heights[number]
 
     def laid_out(self, index: int, number: int) -> Block:
-        """Return a block that is laid out."""
         self.prepare(index, number)
         return self.entries[index].blocks[number]
 
     def surround(self, place: Place, above: int, below: int) -> None:
-        """Lay out the block of a place, and so many rows above and below the place."""
+        """Lay out the rows around a place."""
         index, number, line = place
         number = min(max(number, 0), self.build(index) - 1)
         height = self.prepare(index, number)
@@ -299,7 +297,7 @@ class Document:
             index, number = index + step, None
 
     def trim(self, top: int, bottom: int) -> None:
-        """Where too many lines were laid out, keep only those between two rows."""
+        """Keep only the lines between two rows once too many are laid out."""
         if self._laid_out <= self.kept_lines:
             return
         self._laid_out, first, last = 0, self.locate(top)[:2], self.locate(bottom)[:2]
@@ -313,7 +311,7 @@ class Document:
                 self.entries.forget(index)
 
     def _relink(self, entry: Entry) -> bool:
-        """Drop the lines that look different because a link was defined; return whether one was."""
+        """Drop the lines that a new link definition changes; return whether there was one."""
         if len(entry.references) == entry.known_links:
             return False
         entry.known_links = len(entry.references)
@@ -325,7 +323,7 @@ class Document:
     # Long messages, which are parsed in pieces
 
     def _read_soon(self, entry: Entry) -> None:
-        """Let the long message that was looked at last be the next to be read."""
+        """Make a long message the next to be read."""
         if entry.unread is not None:
             self._unread = [one for one in self._unread if one is not entry] + [entry]
 
@@ -366,7 +364,7 @@ class Document:
             self.uncoloured.append((code, block.info))
 
     def recolour(self, code: Code, colours: list[bytes]) -> Place | None:
-        """Take the colours of a fence; return its first row, or None where it is gone."""
+        """Take the colours of a fence; return its first row, or None if it is gone."""
         code.colours = colours
         places = []
         for index, entry in self.entries.made():
@@ -387,5 +385,5 @@ def _is_same(old: Line, new: Line) -> bool:
 
 
 def _with_gap(block: Block, number: int, height: int) -> int:
-    """Return a height with the blank row above, which a block without lines does not have."""
+    """Return a height with the blank row above; a block without lines has none."""
     return height + block.gap if number and height else height

@@ -1,4 +1,4 @@
-"""One message of the log, as the blocks that it is laid out in, while it may still grow."""
+"""One message of the log as blocks, while it may still grow."""
 
 from __future__ import annotations
 
@@ -88,20 +88,19 @@ class Inflow:
         return deltas
 
     def pause_s(self) -> float:
-        """Return the time to the next frame."""
         # the cheaper of two: else the words after the first fence would wait until its lexer was paid for
         gap_s = max(1 / self.frames_per_second, min(self._costs_s) / LOAD_LIMIT)
         return max(self._shown_s + gap_s - perf_counter(), _SOON_S)
 
     def show(self, act: Callable[[], object]) -> None:
-        """Show a frame, and note what it costs."""
+        """Show a frame and measure its cost."""
         self._shown_s = perf_counter()
         act()
         self._costs_s = (self._costs_s[1], perf_counter() - self._shown_s)
 
 
 class LivePart(Struct):
-    """A part of a message, parsed as far as it was needed."""
+    """A part of a message, parsed as far as needed."""
 
     kind: type[Part]
     chunks: list[str] = field(default_factory=list)  # its text, or the arguments of a call, as received
@@ -127,7 +126,7 @@ class LivePart(Struct):
         self.waiting += (text[at : at + READ_CHARS] for at in range(0, len(text), READ_CHARS))
 
     def read(self) -> None:
-        """Parse a piece of the text that waits."""
+        """Parse a piece of the waiting text."""
         self._parse(self.waiting.popleft())
         if self._is_ended:
             self.end()
@@ -140,7 +139,6 @@ class LivePart(Struct):
 
     @property
     def is_begun(self) -> bool:
-        """Whether some of it was parsed."""
         return bool(self.tail.closed or self.tail.open)
 
     def end(self) -> None:
@@ -149,7 +147,7 @@ class LivePart(Struct):
             self.tail.feed("", is_final=True)
 
     def blocks(self) -> list[Block]:
-        """Return its blocks; the last one stands for text that is not parsed yet, if there is any."""
+        """Return its blocks; a last one shows that some text is not parsed yet."""
         if not self.waiting:
             return self.tail.closed + self.tail.open
         rest = made(_reading_row)
@@ -164,7 +162,7 @@ def _reading_row(page: Page) -> list[Line]:
 
 
 def _live_parts(parts: Iterable[Part], *, is_open: bool) -> list[LivePart]:
-    """Return the parts of a message, not parsed yet; of an open one the last may grow."""
+    """Return the unparsed parts of a message; the last of an open one may grow."""
     found: list[LivePart] = []
     for part in parts:
         if isinstance(part, ToolCallPart):
@@ -182,7 +180,7 @@ def _live_parts(parts: Iterable[Part], *, is_open: bool) -> list[LivePart]:
 
 
 class Entry(Struct):
-    """A message or a notice, and how it is shown; its blocks are made when it comes near the screen."""
+    """A message or a notice, and how it is shown; blocks are made when it comes near the screen."""
 
     message: ChatMessage | None  # the message; None for a notice
     note: str = ""  # the words of a notice
@@ -217,7 +215,7 @@ class Entry(Struct):
 
     @property
     def unread(self) -> LivePart | None:
-        """The part to be parsed next; what is folded need not be."""
+        """The part to be parsed next; folded parts need not be."""
         return next((part for part in self._shown_parts() if part.waiting), None)
 
     def _shown_parts(self) -> list[LivePart]:
@@ -238,7 +236,7 @@ class Entry(Struct):
         self.heights.truncate(0)
 
     def build(self) -> int:
-        """Make the list of blocks again; return the number of the first that is another one than before.
+        """Make the list of blocks again; return the number of the first block that is new.
 
         Blocks of Markdown stay the same objects, and so do rows of the log that still say the same.
         """
@@ -291,13 +289,13 @@ class Entry(Struct):
                 part.end()
 
     def finish(self, message: ChatMessage) -> None:
-        """Take the final form of the message; `build` shows it."""
+        """Take the final form of the message."""
         self.is_open, self.message, self.turn = False, message, None
         if self.parts:
             self.take_parts(message.parts)
 
     def take_figures(self, turn: Turn | None, now_s: float) -> None:
-        """Take the figures of the running turn; `build` shows them."""
+        """Take the figures of the running turn."""
         if turn is not None and (self.turn is None or turn.retry is not self.turn.retry):
             self._retried_s = now_s
         self.turn, self.now_s = turn, now_s

@@ -1,4 +1,4 @@
-"""Find in a session: how many hits each message has, where each is shown, and going from one to the next."""
+"""Find in a session: counting hits and going from one to the next."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Mark = tuple[int, int, bool]
 
 
 def texts_in(lines: Sequence[Line]) -> Iterator[list[Piece]]:
-    """Yield each line of text, and each cell of a table, as the pieces that it is wrapped to."""
+    """Yield each line of text and each cell of a table as the pieces it is wrapped to."""
     first = 0
     while first < len(lines):
         last = first
@@ -52,25 +52,23 @@ def _piece(line: Line, number: int, column: int) -> Piece:
 
 
 class BlockHits:
-    """Hits of a query in single blocks: as they are shown once a block was looked at, else by its source."""
+    """Hits of a query in single blocks: as shown once a block was looked at, else by its source."""
 
     def __init__(self, words: Iterable[str]) -> None:
         self.query = Query(words)
         self._shown: dict[int, tuple[Block, list[Line], list[Row], int]] = {}
 
     def likely_in(self, texts: Iterable[str], *, is_plain: bool) -> int:
-        """Return how many hits texts are likely to show."""
         return sum(self.query.count(text, is_plain=is_plain) for text in texts)
 
     def count(self, block: Block) -> int:
-        """Return how many hits a block shows."""
         known = self._shown.get(id(block))
         if known is not None:
             return known[3]
         return self.query.count(block.source, is_plain=block.kind in _AS_WRITTEN) if block.source else 0
 
     def rows(self, block: Block) -> tuple[list[Row], int]:
-        """Return the hits of a block by rows, and how many there are; no rows before it is laid out."""
+        """Return the hits by rows, and their number; no rows before the block is laid out."""
         lines = block.lines
         if lines is None:
             return [], self.count(block)
@@ -82,7 +80,7 @@ class BlockHits:
         return known[2], known[3]
 
     def _in_lines(self, lines: Sequence[Line]) -> tuple[list[Row], int]:
-        """Return the hits by rows, and how many there are; one that goes over the end of a row is in both."""
+        """Return the hits by rows, and their number; a hit that is wrapped is in both rows."""
         rows: list[Row] = [[] for _ in lines]
         count = 0
         for pieces in texts_in(lines):
@@ -147,12 +145,12 @@ class Finder:
 
     @property
     def standing(self) -> tuple[int, int]:
-        """The number of the current hit, 0 for none, and how many there are."""
+        """The number of the current hit, 0 for none, and the number of hits."""
         number = sum(self.counts[: self._index]) + self._nth + 1 if self.place else 0
         return number, sum(self.counts)
 
     def marks(self, place: Place, block: Block, row: int) -> Iterator[Mark]:
-        """Yield what is to be marked in a row of a block that is laid out."""
+        """Yield what is to be marked in a row."""
         if self._hits is None or not block.source or block.lines is None:
             return
         is_here = self.place is not None and self.place[:2] == place[:2]
@@ -162,7 +160,7 @@ class Finder:
     # Searching
 
     def find(self, *words: str, first: int | None = None) -> int:
-        """Mark all hits; return how many there are as far as was searched by now."""
+        """Mark all hits; return how many were found so far."""
         self._forget()
         self._viewport.give_up_waiting()
         self._wanted = words
@@ -178,7 +176,7 @@ class Finder:
         return self.standing[1]
 
     def seek(self, words: str) -> None:
-        """Mark all hits and show the first one from here on; go back where there is none."""
+        """Mark all hits and show the first from here on; go back if there is none."""
         if not self._is_away:
             self._is_away = True
             self._viewport.keep("find")
@@ -196,7 +194,7 @@ class Finder:
             self._show(lambda: self._next(1))
 
     def mark_words(self, message_id: str, words: Sequence[str]) -> None:
-        """Mark words, and show the first that a message has said, or else has thought."""
+        """Mark words, and show the first in the text of a message, else in its reasoning."""
         index = self._document.entries.place(message_id)
         if index is not None:
             self.find(*words, first=index)
@@ -204,14 +202,13 @@ class Finder:
             self._show(partial(self._first_in, message_id))
 
     def clear(self) -> None:
-        """Mark hits no more; the view stays where it is."""
+        """Stop finding; the view stays where it is."""
         self._forget()
         self._viewport.give_up_waiting()
         self._is_away, self._wanted, self._unfolded = False, (), -1
         self._changed()
 
     def take_other_messages(self) -> None:
-        """Look for the same words in other messages."""
         wanted = self._wanted
         self.clear()
         if wanted:
@@ -228,7 +225,7 @@ class Finder:
         self._changed()
 
     def _count_all(self) -> Iterator[int]:
-        """Count the hits of all messages, some at a time; yield how many characters were searched."""
+        """Count the hits of all messages; yield how many characters were searched."""
         count, entries = len(self._document), self._document.entries
         self.counts, self.is_whole = [0] * count, False
         if self._hits is None:
@@ -254,7 +251,7 @@ class Finder:
         return False
 
     async def _count_rest(self, counting: Iterator[int]) -> None:
-        """Give way to keys and frames after each slice; another search ends this one."""
+        """Count in slices, between keys and frames; another search ends this one."""
         while self._counting is counting:
             is_more = self._count_on(SLICE)
             self._seek()
@@ -268,7 +265,7 @@ class Finder:
         return self._hits.likely_in(texts, is_plain=is_plain) if self._hits else 0
 
     def recount(self, index: int) -> None:
-        """Count the hits of one message that is new, or changed; the current one stays with its words."""
+        """Count the hits of a new or changed message; the current hit stays."""
         if self._hits is None or self._document.entries[index].is_open:
             return
         before = self.standing
@@ -294,14 +291,14 @@ class Finder:
     # Going to hits
 
     def step(self, by: int) -> tuple[int, int]:
-        """Show the next or previous hit; return its number and how many there are."""
+        """Show the next or previous hit; return its number and the number of hits."""
         self._is_away = False
         self._show(partial(self._next, by))
         self._told()
         return self.standing
 
     def _show(self, go: Callable[[], bool]) -> None:
-        """Make another hit the current one, and bring it into view as soon as its message is parsed."""
+        """Go to another hit and bring it into view as soon as its message is parsed."""
         self._viewport.when_read(partial(self._show_now, go))
 
     def _show_now(self, go: Callable[[], bool]) -> None:
@@ -348,7 +345,7 @@ class Finder:
         return self._go(index, self._folded(self._document.entries[index]), 1) or self._go(index, 0, 1)
 
     def _hits_above(self) -> int:
-        """Return how many hits of the first message are above the row from which on they are searched."""
+        """Return the hits of the first message above the row from which on they are searched."""
         index, number, row = self._first
         if (
             self._hits is None
@@ -367,7 +364,7 @@ class Finder:
         return self._folded(entry) + sum(map(self._hits.count, entry.blocks[:number])) + within
 
     def _go(self, index: int, nth: int, by: int) -> bool:
-        """Make the n-th hit of a message the current one, or the next that is there; False where none is."""
+        """Make the n-th hit of a message the current one, or the next that is shown; False if none is."""
         document, entry, hits = self._document, self._document.entries[index], self._hits
         while hits is not None:
             document.whole(index)
@@ -410,7 +407,7 @@ class Finder:
         self._document.rebuild(index)
 
     def _folded(self, entry: Entry) -> int:
-        """Return how many hits are in folded text of a message."""
+        """Return the number of hits in folded text."""
         message = entry.message
         if self._hits is None or message is None or not entry.is_folded or entry.is_source:
             return 0

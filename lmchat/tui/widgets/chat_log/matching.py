@@ -1,4 +1,4 @@
-"""Letters as a search compares them: whatever their case, and however their accents are written."""
+"""Matching of words whatever their case and however their accents are written."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Query:
         self._has_ticks = "`" in together
 
     def count(self, source: str, *, is_plain: bool = False) -> int:
-        """Return how many hits Markdown, or plain text, is likely to show; it is not laid out for that."""
+        """Return how many hits Markdown, or plain text, is likely to show; nothing is laid out."""
         text = folded(source)
         if is_plain:
             return self._sum(self._with_one_blank(text))
@@ -63,7 +63,7 @@ class Query:
         return self._sum(self._shown(prose, is_exact=True)) + self._sum(self._with_one_blank(code))
 
     def may_be_in(self, source: str) -> bool:
-        """Whether anything is found in a source, or in what it is likely to show."""
+        """Whether a text may show a hit; quick, for many texts together."""
         text = self._with_one_blank(folded(source))
         return self._sum(text) > 0 or self._sum(self._shown(text)) > 0
 
@@ -71,11 +71,11 @@ class Query:
         return sum(map(text.count, self.needles))
 
     def _with_one_blank(self, text: str) -> str:
-        """Return text with its blanks made alike, if they matter."""
+        """Make blanks alike, if they matter."""
         return " ".join(text.replace("\n", _LINE_END).split()) if self._has_blank else text
 
     def _shown(self, text: str, *, is_exact: bool = False) -> str:
-        """Return folded Markdown without what is not shown of it."""
+        """Remove markup that is not shown from folded Markdown."""
         if "](" in text and not self._has_targets:
             text = (
                 _CODE_OR_TARGET.sub(_keep_code, text) if is_exact and "`" in text else _TARGET.sub("]", text)
@@ -89,7 +89,7 @@ class Query:
         return text
 
     def spans(self, text: str) -> Iterator[Range]:
-        """Yield where the hits are in a text as it is shown; none begins or ends within a character."""
+        """Yield the hits in a text as it is shown; none begins or ends within a character."""
         if not self.needles:
             return
         if text.isascii():
@@ -107,7 +107,7 @@ class Query:
 
 
 def _with_places(text: str) -> tuple[str, dict[int, int]]:
-    """Return folded text, and for each character that begins in it where it begins in the text."""
+    """Return folded text, and where each of its characters is in the text."""
     starts = [*(start for start, _ in graphemes(text)), len(text)]
     letters = [folded(text[start:end]) for start, end in pairwise(starts)]
     places, at = {0: 0}, 0

@@ -1,4 +1,4 @@
-"""Rows of a document as strips for the terminal, with hits and the selection marked in them."""
+"""Painter: rows of a document as strips, with hits and the selection marked."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class Painter:
         return strip
 
     def _chosen(self, selected: Selected, place: Place, row: int, line: Line) -> Range | None:
-        """Return which characters of a row are selected, as far as they would be copied."""
+        """Return which characters of a row are selected and would be copied."""
         index, number, _ = place
         span = selected.span(index, number)
         document = self._viewport.document
@@ -119,7 +119,7 @@ class Painter:
 
 
 def mark(strip: Strip, start: int, end: int, style: Style) -> Strip:
-    """Return a row in which the characters from `start` to `end` have a style, too."""
+    """Return a row with a style added to the characters from `start` to `end`."""
     return Strip(_marked_segments(strip, start, end, style), strip.cell_length)
 
 
@@ -139,7 +139,7 @@ def _marked_segments(strip: Strip, start: int, end: int, style: Style) -> Iterat
 
 
 class Highlighter:
-    """Highlights complete code fences as a whole, in a thread; until then each piece has its own colours."""
+    """Highlights complete code fences as a whole, in a thread; until then each piece on its own."""
 
     def __init__(self, document: Document, changed: Callable[[Place], None]) -> None:
         self._document = document

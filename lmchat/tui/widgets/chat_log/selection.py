@@ -28,7 +28,7 @@ _NO_PRESS = (-1, -1), 0.0, 0
 
 
 class Unit(IntEnum):
-    """Unit that a selection grows by; the value is the number of presses that begin it."""
+    """Unit that a selection grows by; its value is the number of presses that begin it."""
 
     CHARACTER = 1
     WORD = 2
@@ -37,7 +37,7 @@ class Unit(IntEnum):
 
 
 class Selected(Struct):
-    """A selection: where it was begun, where the pointer is now, and all between them."""
+    """A selection from where it began to where the pointer is."""
 
     anchor: Ends  # where it was begun
     head: Ends  # where it has got to
@@ -60,7 +60,7 @@ class Selected(Struct):
         return (first, last) if first < last else None
 
     def found_again(self, document: Document) -> Selected | None:
-        """Return the same in a log that has changed since; None where an end is gone."""
+        """Return the same selection in a changed log; None where an end is gone."""
         ends = [found_again(document, anchor) for anchor in (*self.anchor, *self.head)]
         match [end for end in ends if end is not None]:
             case first, second, third, fourth:
@@ -74,7 +74,7 @@ class Selected(Struct):
 
 
 class Selection:
-    """The selection made with the mouse or with keys; it stays with its words, whatever changes."""
+    """The selection by mouse or keys; it stays with its words, whatever changes."""
 
     def __init__(self, viewport: Viewport) -> None:
         self._viewport = viewport
@@ -90,19 +90,19 @@ class Selection:
         self.selected, self.is_extending = None, False
 
     def current(self) -> Selected | None:
-        """Return what is selected as the log is laid out now; nothing where an end is gone."""
+        """Return the selection as the log is laid out now."""
         if self.selected is not None:
             self.selected = self.selected.found_again(self._document)
         return self.selected
 
     def moved(self, by: int) -> None:
-        """Take over that so many messages were put before all others."""
+        """Shift all positions after messages were put before all others."""
         for one in (self.selected, self.pressed):
             if one is not None:
                 one.moved(by)
 
     def press(self, x: int, y: int, time_s: float, *, is_extended: bool) -> None:
-        """Begin a selection on a cell; the second press takes a word, the third a paragraph."""
+        """Begin a selection; the second press on a cell takes the word, the third the paragraph."""
         cell, last_s, count = self._last_press
         is_again = cell == (x, y) and time_s - last_s < AGAIN_S and not is_extended
         unit = Unit(count % Unit.PARAGRAPH + 1 if is_again else 1)
@@ -133,7 +133,7 @@ class Selection:
         return ends_at(document, document.locate(row), x, unit)
 
     def toggle_extending(self) -> None:
-        """Select the focused message, so that the arrow keys select more; done again, that ends."""
+        """Select the focused message for the arrow keys to extend; the second time, stop."""
         cursor = self._viewport.cursor
         if self.is_extending:
             self.drop()
@@ -156,7 +156,7 @@ def message_ends(index: int) -> Ends:
 
 
 def ends_at(document: Document, place: Place, cell: int, unit: Unit) -> Ends:
-    """Return what is selected by a press on a cell, counted from the one after the bar."""
+    """Return what a press on a cell selects; cells are counted from the one after the bar."""
     index, number, row = place
     entry = document.entries[index]
     number = min(max(number, 0), document.build(index) - 1)
@@ -177,7 +177,7 @@ def ends_at(document: Document, place: Place, cell: int, unit: Unit) -> Ends:
 
 
 def _cluster(line: Line, cell: int) -> Range:
-    """Return the character that a cell belongs to; beside the text, an empty range at its end."""
+    """Return the character of a cell; beside the text, an empty range at its end."""
     lead = ""
     for segment in line.segments:
         lead += segment.text
@@ -201,7 +201,7 @@ def paragraph(text: str, at: int) -> Range:
 
 
 def word(text: str, at: int, within: Range) -> Range:
-    """Return the word around a place, or the blanks, or the single character."""
+    """Return the word, the blanks, or the single character at a place."""
     for match in _WORD.finditer(_with_one_mark(text), *within):
         if match.start() <= at < match.end():
             return match.span()
@@ -211,12 +211,12 @@ def word(text: str, at: int, within: Range) -> Range:
 
 
 def _with_one_mark(text: str) -> str:
-    """Replace combining marks by one that the pattern knows: to `re` no mark is part of a word."""
+    """Replace combining marks by one that the pattern knows: to `re` none is part of a word."""
     if text.isascii():
         return text
     return "".join(_MARK if category(char)[0] == "M" or char in _JOINERS else char for char in text)
 
 
 def characters(text: str) -> Iterator[Range]:
-    """Yield the graphemes of a text: a letter with its accents, joined emoji, a flag."""
+    """Yield the graphemes of a text."""
     return pairwise([*(start for start, _ in graphemes(text)), len(text)])

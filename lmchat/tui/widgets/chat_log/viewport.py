@@ -1,4 +1,4 @@
-"""Which rows of a log are on the screen, and that they stay where they are whatever changes around them."""
+"""Viewport: the rows on the screen, which stay where they are whatever changes around them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Viewport:
     # Layout
 
     def lay_out(self) -> None:
-        """Lay out the screen and a screenful around it; what is read stays where it is."""
+        """Lay out the screen and a screenful around it, without moving what is read."""
         document, height = self.document, self.height
         if not len(document):
             self.top = 0
@@ -88,7 +88,7 @@ class Viewport:
     # Anchors
 
     def keep_still(self) -> None:
-        """Anchor what is on the screen, unless the end is followed; to be called before anything changes."""
+        """Anchor what is on the screen; to be called before anything changes."""
         document, anchor = self.document, self._anchor
         if self.is_following or not len(document) or document.layout is None:
             return
@@ -103,11 +103,11 @@ class Viewport:
         return anchor_at(self.document, self.document.locate(self.top))
 
     def keep(self, name: str) -> None:
-        """Keep what is read now under a name, to come back to it with `go_back`."""
+        """Remember what is read now, for `go_back`."""
         self._kept[name] = None if self.is_following or not len(self.document) else self._grip()
 
     def go_back(self, name: str) -> None:
-        """Show what was kept; where the end was followed, follow it again."""
+        """Show what was kept, or follow the end again."""
         anchor = self._kept.get(name)
         if anchor is None:
             self.follow()
@@ -149,12 +149,12 @@ class Viewport:
         self._keep_cursor_in_view()
 
     def leave_end(self) -> None:
-        """Follow the end no more: lines that are added are new."""
+        """Stop following: lines that are added are new."""
         self.is_following = False
         self._see_up_to(self._text_end)
 
     def show_at(self, place: Place, offset: int = 0) -> None:
-        """Bring a place so many rows below the top of the screen; at the end, the end is followed."""
+        """Bring a place so many rows below the top of the screen; at the end, follow it."""
         self._awaited = None
         if self.is_following:
             self.leave_end()
@@ -218,7 +218,7 @@ class Viewport:
     # Focus
 
     def set_cursor(self, index: int) -> None:
-        """Give the focus to a message; the end is followed only while the last one has it."""
+        """Focus a message; the end is followed only while the last one has the focus."""
         self.cursor = index
         is_last = self.document.entries.message_from(index + 1, 1) is None
         if self.is_following and not is_last:
@@ -228,16 +228,15 @@ class Viewport:
         self._hold()
 
     def focus_last(self) -> None:
-        """Give the focus to the last message if none has it."""
+        """Focus the last message if none has the focus."""
         if self.cursor is None:
             self.cursor = self.document.entries.message_from(len(self.document) - 1, -1)
         self._hold()
 
     def step_cursor(self, step: int, *, is_here: bool) -> bool:
-        """Move the focus to a neighbour, or, when the focus comes, to the last message in view.
+        """Move the focus to a neighbour, or, when the log gets the focus, to the last message in view.
 
-        What is read stays where it is then; the next step up goes to where the message begins. Returns False
-        below the last message.
+        That moves no row; the next step up goes to where the message begins. False below the last one.
         """
         entries = self.document.entries
         first = entries.message_from(0, 1)
@@ -284,7 +283,7 @@ class Viewport:
         return top + int(index > 0) < self.top < top + self.document.heights[index]
 
     def _keep_cursor_in_view(self) -> None:
-        """Give the focus to the nearest message on the screen: what keys do elsewhere is not seen."""
+        """Focus the nearest message on the screen: what keys do elsewhere is not seen."""
         document = self.document
         if self.cursor is None or not len(document) or not self._is_focused():
             return
@@ -301,8 +300,7 @@ class Viewport:
     def toggle(self, attribute: Literal["is_folded", "is_source"]) -> None:
         """Change how the focused message is shown; its first row on the screen stays where it is.
 
-        What unfolds off the screen is brought into view, else nothing would seem to happen. Folding it again
-        brings back what was read.
+        What unfolds off the screen is brought into view, and folding it again brings back what was read.
         """
         index, document = self.cursor, self.document
         if index is None:
@@ -327,7 +325,7 @@ class Viewport:
             self._show_anchor(anchor)
 
     def _fold_rows(self, index: int) -> list[Place]:
-        """Return the rows that thought and files fold into; a system prompt has none."""
+        """Return the rows that reasoning and files fold into; a system prompt has none."""
         document = self.document
         found = []
         for number in range(document.build(index)):
@@ -339,7 +337,7 @@ class Viewport:
         return found
 
     def _fold_in_view(self, index: int) -> bool:
-        """Whether a row to fold by is on the screen, or thought at its top, or there is no such row."""
+        """Whether a fold row, or unfolded reasoning at the top, is on the screen, or there is no such row."""
         rows = [self.document.position(place) for place in self._fold_rows(index)]
         at, number, _ = self.document.locate(self.top)
         is_within = at == index and number >= 0 and self.document.entries[at].blocks[number].is_thought
@@ -348,7 +346,7 @@ class Viewport:
     # Long messages, which are parsed in slices and then shown whole
 
     async def read_long(self, changed: Callable[[Place], None]) -> None:
-        """Parse long messages with room for keys and frames; call `changed` for each that is complete."""
+        """Parse long messages in slices; call `changed` for each that is complete."""
         self.is_reading = True
         try:
             while self.document.is_reading:
@@ -365,7 +363,7 @@ class Viewport:
             self.is_reading = False
 
     def when_read(self, act: Callable[[], object]) -> None:
-        """Do something now, or as soon as the message is parsed that it raises `StillReadingError` for."""
+        """Run `act` now, or once the message of its `StillReadingError` is parsed."""
         self._awaited = None
         try:
             act()
@@ -388,7 +386,7 @@ class Viewport:
         return f"{message.message_id} {number} {row}" if message is not None else ""
 
     def go_to_bookmark(self, mark: str) -> bool:
-        """Bring a reading position to the top of the screen; return whether its message is there."""
+        """Bring a bookmark to the top of the screen; return whether its message is there."""
         message_id, number, row = parse_bookmark(mark) or ("", 0, 0)
         if self.document.entries.place(message_id) is None:
             return False

@@ -1,4 +1,4 @@
-"""The chat log: one widget that shows the messages of a session as rows, and what keys and mouse do in it."""
+"""The chat log: the widget that shows the messages of a session as rows, with its keys and mouse."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class ChatLog(ScrollView, can_focus=True):
             return isinstance(message, ChatLog.HitsCounted)
 
     class SelectionChanged(Post, namespace="chat_log"):
-        """Something was selected, or nothing is any more."""
+        """Something was selected, or the selection was dropped."""
 
     class NewLines(Post, namespace="chat_log"):
         """The number of unseen lines below the screen changed, or the end was left or reached."""
@@ -87,7 +87,7 @@ class ChatLog(ScrollView, can_focus=True):
         """A request to restore the last deleted message."""
 
     class FocusMoved(Post, namespace="chat_log"):
-        """Another message has the focus: other keys are of use."""
+        """Another message has the focus."""
 
     virtual_size: Reactive[Size] = Reactive(Size(0, 0))
     """Without the layout of the screen that Textual does for each new line: half the work of streaming."""
@@ -141,7 +141,7 @@ class ChatLog(ScrollView, can_focus=True):
         self._tell()
 
     def _scroll_to_viewport(self, changed: Place | None) -> None:
-        """Copy size and position of the viewport to Textual, and ask for a repaint of what changed."""
+        """Copy size and position of the viewport to Textual, and repaint what changed."""
         total, top = self.document.total, self.viewport.top
         self._is_settling = True
         self.virtual_size = Size(1, total) if total else Size(0, 0)
@@ -201,7 +201,7 @@ class ChatLog(ScrollView, can_focus=True):
         fit_scrollbar(self)
 
     def _make_page(self) -> Page:
-        """Return the page for width and styles of now; the scrollbar always has its column."""
+        """Return the page for this width and theme; the scrollbar always has its column."""
         styles = {
             name: self.get_component_rich_style(f"chat-log--{name}", partial=True) for name in PARTIAL_STYLES
         }
@@ -215,7 +215,7 @@ class ChatLog(ScrollView, can_focus=True):
         return Page(width, styles, signs_for(self), has_tints=not self.app.current_theme.ansi)
 
     def on_resize(self) -> None:
-        """Lay out again if width or styles changed; what is read stays where it is."""
+        """Lay out again if width or styles changed."""
         if self.painter.page is not None and self.outer_size.width:
             page = self._make_page()
             if page != self.painter.page:
@@ -230,7 +230,7 @@ class ChatLog(ScrollView, can_focus=True):
             self.call_next(self.on_resize)
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """Return rows; there is no border and no opacity that would need Textual's own."""
+        """Return rows; there is no border or opacity that would need Textual's own."""
         filters, background = tuple(self.get_line_filters()), self.background_colors[1]
         look = self.size.width, self.painter.left, filters, background
         strips = self.painter.rows(crop.y, crop.height, look, has_focus=self.has_focus)
@@ -241,7 +241,7 @@ class ChatLog(ScrollView, can_focus=True):
     # Scrolling
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Take over that the user has scrolled."""
+        """Follow the user's scrolling."""
         y = round(new_value)
         if round(old_value) != y:
             self.refresh(self.size.region)
@@ -267,7 +267,7 @@ class ChatLog(ScrollView, can_focus=True):
         self._show_all()
 
     def scroll_home(self, **options: Any) -> None:
-        """Go to the first message; where that is still being read, as soon as it comes."""
+        """Go to the first message, or as soon as it is loaded."""
         self._wants_top = not self.is_whole
         super().scroll_home(**options)
 
@@ -288,9 +288,9 @@ class ChatLog(ScrollView, can_focus=True):
     def load(
         self, messages: Sequence[ChatMessage], *, is_whole: bool = True, is_own_open: bool = True
     ) -> None:
-        """Show other messages, from their end; those before them come with `fill` where they are not all.
+        """Show other messages, from their end; `fill` brings those before them if they are not all.
 
-        With `is_own_open` a last answer that streams is our own; otherwise another lmchat writes it.
+        With `is_own_open`, a last answer that streams is our own; otherwise another lmchat writes it.
         """
         self.inflow.take()
         self._open = None
@@ -327,7 +327,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.settle()
 
     def append(self, message: ChatMessage, *, is_sent_now: bool = True) -> None:
-        """Add a message at the end; what the user sends is brought into view, what had waited is not."""
+        """Add a message at the end; only what is sent now is scrolled to."""
         self._add(Entry(message))
         if message.role is Role.USER and is_sent_now:
             self.scroll_end()
@@ -346,7 +346,7 @@ class ChatLog(ScrollView, can_focus=True):
         return index
 
     async def apply(self, event: StreamEvent) -> None:
-        """Take an event: text, thought and tool calls are shown with the next frame."""
+        """Take an event; its text is shown with the next frame."""
         if self._open is None or not isinstance(event, Delta):
             return
         self.inflow.pending.append(event)
@@ -386,7 +386,7 @@ class ChatLog(ScrollView, can_focus=True):
             self.append(message)
 
     def replace(self, message: ChatMessage, index: int | None = None) -> bool:
-        """Show another value of a message, by its place or its id; return whether it is in the log."""
+        """Show another form of a message, by place or id; return whether it is in the log."""
         entries = self.document.entries
         index = entries.place(message.message_id) if index is None else index
         if index is None:
@@ -399,7 +399,7 @@ class ChatLog(ScrollView, can_focus=True):
         return True
 
     def mark_left_out(self, count: int, before_id: str | None) -> None:
-        """Say above a message that so many before it are left out of the next request."""
+        """Say above a message how many before it the next request leaves out."""
         entries = self.document.entries
         place = entries.place(before_id) if before_id and count else None
         marked = [index for index, entry in entries.made() if entry.left_out]
@@ -422,7 +422,7 @@ class ChatLog(ScrollView, can_focus=True):
         return None if cursor is None else self.document.entries[cursor].message
 
     def focus_message(self, step: int) -> bool:
-        """Move the focus to a neighbour, from elsewhere to the last one in view; False below the last one."""
+        """Move the focus to a neighbour; False below the last message."""
         is_here = self.screen.focused is self  # `has_focus` follows a message later
         has_moved = self.viewport.step_cursor(step, is_here=is_here)
         if has_moved:
@@ -431,7 +431,7 @@ class ChatLog(ScrollView, can_focus=True):
         return has_moved
 
     def show_message(self, message_id: str, *, row: int | None = None) -> bool:
-        """Give a message the focus and bring it into view, on a row if one is named; False without it."""
+        """Focus a message and bring it into view, on a given row of the screen; False if it is not there."""
         index = self.document.entries.place(message_id)
         if index is None:
             return False
@@ -455,12 +455,10 @@ class ChatLog(ScrollView, can_focus=True):
         self._show_all()
 
     def on_blur(self, _event: events.Blur) -> None:
-        """Take the bar away; extend no selection any more."""
         self.selection.is_extending = False
         self.refresh()
 
     def go_to_bookmark(self, mark: str) -> bool:
-        """Bring a reading position to the top of the screen; False where its message is not there."""
         is_there = self.viewport.go_to_bookmark(mark)
         self._show_all()
         return is_there
@@ -469,19 +467,18 @@ class ChatLog(ScrollView, can_focus=True):
 
     @property
     def selected_text(self) -> str:
-        """The selected text: the source of what is selected whole, else the words."""
         selected = self.selection.current()
         return "" if selected is None else copied(self.document, selected)
 
     def drop_selection(self) -> bool:
-        """Select nothing any more; return whether anything was."""
+        """Drop the selection; return whether there was one."""
         had_any = self.selection.selected is not None
         self.selection.drop()
         self._show_all()
         return had_any
 
     def copy_selection(self) -> bool:
-        """Copy what is selected, and select it no more; return whether there was any text."""
+        """Copy the selection and drop it; return whether there was any text."""
         text = self.selected_text
         if text:
             self.post_message(CopyText(text))
@@ -489,7 +486,7 @@ class ChatLog(ScrollView, can_focus=True):
         return bool(text)
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
-        """Begin a selection; with Shift held, go on with the one that is there."""
+        """Begin a selection; with Shift, extend it."""
         if event.button != _LEFT or not len(self.document) or self.painter.page is None:
             return
         self.on_mouse_up()  # the button may have been released outside the terminal
@@ -530,7 +527,7 @@ class ChatLog(ScrollView, can_focus=True):
         return not is_drag and super().check_message_enabled(message)
 
     def action_select(self, step: int) -> None:
-        """Select the focused message, and with each step the next one; a large step goes to the end."""
+        """Select the focused message, or extend the selection by a step."""
         if step:
             self.selection.extend(step)
         else:
@@ -538,7 +535,7 @@ class ChatLog(ScrollView, can_focus=True):
         self._show_all()
 
     def on_key(self, event: events.Key) -> None:
-        """Type a printable key into the prompt if it is no key of a message; the focus goes there too."""
+        """Type a printable key into the prompt unless it is a message key."""
         focused = self.screen.focused
         if focused is not None and focused is not self:  # typed before the focus had moved
             hand_over(event, focused)
@@ -553,7 +550,6 @@ class ChatLog(ScrollView, can_focus=True):
             self.screen.set_focus(self.typed_into)
 
     def action_hit(self, step: int) -> None:
-        """Go to the next or previous hit of what was searched last."""
         if not self.finder.is_active and self.finder.last_words:
             self.finder.find(*self.finder.last_words)
         if not self.finder.is_active:
@@ -562,7 +558,6 @@ class ChatLog(ScrollView, can_focus=True):
             self.notify("There is no hit.", markup=False)
 
     def action_message(self, name: str) -> None:
-        """Do what a message key says, or ask for it."""
         if name == "undo":
             self.post_message(self.UndoWanted())
             return
@@ -590,12 +585,11 @@ class ChatLog(ScrollView, can_focus=True):
         self.refresh()
 
     def _copy_code(self, index: int, message: ChatMessage, number: int | None = None) -> None:
-        """Ask for a copy of a block of code: of this one, else of the next with each press."""
         text, note = self._copies.next_code(message, self.document.entries[index].source, number)
         self.post_message(self.ActionWanted("copy_code", message, text, note))
 
     def on_click(self, event: events.Click) -> None:
-        """Focus the message under the pointer; do what is written there, or ask for a link."""
+        """Focus the message under the pointer; run the action or open the link there."""
         rows = self.document.rows(self.viewport.top + event.y, 1) if self.painter.page is not None else ()
         place, line = next(iter(rows), (None, None))
         if place is None or self.document.entries[place[0]].message is None:
