@@ -98,7 +98,6 @@ MAX_WHOLE_BYTES = 1 << 20
 DRAIN_S = 0.05
 """Wait for the end of a body behind `[DONE]`, so that the connection can be used again."""
 _STREAM_BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":")
-_ENOUGH = len(b"event:")
 _LEAD = b"\xef\xbb\xbf\r\n "
 
 
@@ -125,10 +124,10 @@ class AnswerReader:
         """Read to the end; raises `LMChatError` where the answer is not complete."""
         kind = self._response.headers.get("content-type", "").lower()
         try:
-            head = b"" if kind.startswith("text/event-stream") else await self._head()
-            if head is None:
-                return self._chunks.conclude()
-            cut = await self._stream(head)
+            if kind.startswith("text/event-stream"):
+                cut = await self._stream()
+            else:
+                cut = await self._whole()
         except MalformedStreamError as error:
             raise StreamInterrupted(
                 f"Streaming failed: malformed stream, {error}.",
@@ -140,10 +139,9 @@ class AnswerReader:
             self._channel.post(*out)
         return self._chunks.conclude(cut)
 
-    async def _stream(self, head: bytes) -> str:
+    async def _stream(self) -> str:
         """Read a stream; return how the transport broke, if it did."""
         try:
-            self._take(self._sse.take(head))
             async for chunk in self._body:
                 self._take(self._sse.take(chunk))
                 self._patience.heard(has_token=self._chunks.has_token)
@@ -178,32 +176,19 @@ class AnswerReader:
                 async for _ in self._body:
                     pass
 
-    async def _head(self) -> bytes | None:
-        """Return the beginning of a stream that is declared as something else, else None.
+    async def _whole(self) -> str:
+        """Take a reply that is declared as no stream as a whole; every official reader is silent here (R-23).
 
-        What is not a stream is taken whole; every official reader is silent here (R-23).
+        Return how the transport broke, if it did.
         """
-        content, size, is_stream = b"", 0, False
         try:
-            async for chunk in self._body:
-                self._patience.heard(has_token=False)
-                size += len(chunk)
-                content = (content + chunk).lstrip(_LEAD) if len(content) < _ENOUGH else content + chunk
-                is_stream = content.startswith(_STREAM_BEGINNINGS)
-                if is_stream or size > MAX_WHOLE_BYTES:
-                    break
-        except TRANSPORT_ERRORS as error:
-            raise StreamInterrupted(
-                "Streaming failed: the connection broke before the answer was complete.",
-                hint="Try again; look at the server's log if it stays so.",
-                details=f"{type(error).__name__}: {error}",
-            ) from error
-        if is_stream:
-            return content
-        self._whole(content)
-        return None
-
-    def _whole(self, body: bytes) -> None:
+            body = await read_up_to(self._response, MAX_WHOLE_BYTES)
+        except TRANSPORT_ERRORS as cut:
+            return f"{type(cut).__name__}: {cut}"
+        if body.lstrip(_LEAD).startswith(_STREAM_BEGINNINGS):
+            self._take(self._sse.take(body))
+            self._take(self._sse.close())
+            return ""
         try:
             value = decode(body)
         except NotJsonError:
@@ -222,6 +207,7 @@ class AnswerReader:
         self._chunks.read_object(value, out)
         self._chunks.has_done = True
         self._channel.post(*out)
+        return ""
 
 
 HEALTH_S = 4.0

@@ -50,7 +50,7 @@ class Patience:
         self._heard_s: float | None = None
         self._has_token = False
         self._look_s = 0.0
-        self._gone_since_s: float | None = None
+        self._alive_s = self._begun_s
         self._error: LMChatError | None = None
 
     def heard(self, *, has_token: bool) -> None:
@@ -110,17 +110,16 @@ class Patience:
 
     async def _look(self, is_there: IsThere) -> LMChatError | None:
         """Ask for the server after some silence; give up where it stays away."""
-        asked_s, give_up_s = self._loop.time(), self._timeouts.give_up_after_s
-        if asked_s < self._look_s and self._silent_s >= LOOK_AFTER_S:
+        now_s, give_up_s = self._loop.time(), self._timeouts.give_up_after_s
+        if self._silent_s < LOOK_AFTER_S or now_s < self._look_s:
             return None
-        if self._silent_s < LOOK_AFTER_S or await _answers(is_there):
-            if self._gone_since_s is not None:
-                self._tell(LifeSign())
-            self._gone_since_s, self._look_s = None, asked_s + LOOK_AFTER_S
+        self._look_s = now_s + LOOK_AFTER_S
+        if await _answers(is_there):
+            self._alive_s = now_s
+            self._tell(LifeSign())
         elif self._silent_s >= LOOK_AFTER_S:
-            self._gone_since_s = asked_s if self._gone_since_s is None else self._gone_since_s
             self._tell(StreamStalled(silent_s=self._silent_s))
-            if 0 < give_up_s <= self._loop.time() - self._gone_since_s:
+            if 0 < give_up_s <= min(self._silent_s, self._loop.time() - self._alive_s):
                 return self._given_up()
         return None
 
@@ -174,9 +173,8 @@ async def knock(endpoint: Endpoint) -> bool:
 
 POLL_S = 0.5
 """Between two looks at a path that costs the server nothing."""
-LONGEST_PAUSE_S = 5.0
-"""Before the request is sent again; pauses grow from `POLL_S`."""
-GROWTH = 1.6
+REQUEST_PAUSE_S = 3.0
+"""Before the request is sent again, where only it can tell that the model still loads."""
 UNCONFIRMED = 2.0
 """Multiple of `give_up_after_s` to wait where health does not confirm that it loads."""
 _LOADING, _DONE = 503, 200
@@ -197,7 +195,6 @@ class Loading:
         self._timeouts = timeouts
         self._tell = tell
         self._loop = asyncio.get_running_loop()
-        self._pause_s = POLL_S
         self._confirmed_s = 0.0
         self.since_s: float | None = None
         """When it was first said that the model loads."""
@@ -209,10 +206,10 @@ class Loading:
 
     async def wait(self) -> None:
         """Return when to send the request again; raise `ServerUnavailable` where that is hopeless."""
+        pause_s = POLL_S if self._look and self.since_s is None else REQUEST_PAUSE_S
         if self.since_s is None:
             self.since_s = self._confirmed_s = self._loop.time()
         self._tell(ModelLoading())
-        pause_s, self._pause_s = self._pause_s, min(self._pause_s * GROWTH, LONGEST_PAUSE_S)
         await self._rest(pause_s, self.since_s)
         while self._look is not None and await self._is_loading(self._look):
             await self._rest(POLL_S, self.since_s)

@@ -13,7 +13,7 @@ from lmchat.errors import ServerUnavailable
 from lmchat.proxy import timeouts as module
 from lmchat.proxy.http import Reply
 from lmchat.proxy.stream import HEALTH_S
-from lmchat.proxy.timeouts import LONGEST_PAUSE_S, POLL_S, Loading
+from lmchat.proxy.timeouts import POLL_S, REQUEST_PAUSE_S, Loading
 from tests.support.proxy_calls import ask, events_of
 from tests.support.scripted_products import CHAT, answer
 from tests.support.scripted_server import Hold, json_reply, raw_reply, text_reply
@@ -26,11 +26,11 @@ HEALTH = "GET /health"
 @pytest.fixture
 def quick(monkeypatch):
     monkeypatch.setattr(module, "POLL_S", 0.01)
-    monkeypatch.setattr(module, "LONGEST_PAUSE_S", 0.05)
+    monkeypatch.setattr(module, "REQUEST_PAUSE_S", 0.05)
 
 
 @pytest.mark.parametrize("health", [READY, text_reply("Not Found", status=404)])
-async def test_a_server_that_says_for_ever_that_it_loads_is_asked_less_and_less_and_then_given_up(
+async def test_a_server_that_says_for_ever_that_it_loads_is_asked_seldom_and_then_given_up(
     quick, server, make_client, health
 ):
     server.on(CHAT, LOADS).on(HEALTH, health)
@@ -135,9 +135,8 @@ async def test_a_model_that_loads_for_five_minutes_is_waited_for_whoever_tells_i
     clock.now_s, clock.slept_s = 1000.0, []
     while clock.now_s < 1300:
         await by_request.wait()
-    assert clock.now_s <= 1300 + LONGEST_PAUSE_S
-    assert clock.slept_s == sorted(clock.slept_s)
-    assert len(clock.slept_s) < 70
+    assert clock.now_s <= 1300 + REQUEST_PAUSE_S
+    assert set(clock.slept_s) == {REQUEST_PAUSE_S}
     assert set(told) == {ModelLoading()}
 
 
@@ -151,4 +150,4 @@ async def test_a_server_that_is_only_believed_is_believed_for_ten_minutes(monkey
 
     with pytest.raises(ServerUnavailable, match="for 10 minutes"):
         await wait_for_ever()
-    assert 1600 <= clock.now_s <= 1600 + LONGEST_PAUSE_S
+    assert 1600 <= clock.now_s <= 1600 + REQUEST_PAUSE_S

@@ -93,18 +93,8 @@ class LlamaCpp(Server):
         return {**super().fields(sampling, model), "return_progress": True, "timings_per_token": True}
 
     async def count_tokens(self, site: Site, body: dict[str, Any]) -> int | None:
-        """Since late 2025 in one step; before that the template is filled first."""
         reply = await site.post_if_known("/v1/chat/completions/input_tokens", body)
-        if reply is not None:
-            return whole(site.accept(reply).object.get("input_tokens"))
-        filled = await site.post_if_known("/apply-template", body)
-        prompt = "" if filled is None else text(site.accept(filled).object.get("prompt"))
-        if not prompt:
-            return None
-        asked = {"content": prompt, "add_special": True, "parse_special": True}
-        cut = await site.post_if_known("/tokenize", asked)
-        tokens = None if cut is None else site.accept(cut).object.get("tokens")
-        return len(tokens) if isinstance(tokens, list) else None
+        return None if reply is None else whole(site.accept(reply).object.get("input_tokens"))
 
     async def load(self, site: Site, model: ModelInfo, how: HowToLoad, tell: Tell) -> None:  # noqa: ARG002 - it takes nothing
         """The router answers before the model is loaded: look until it is."""

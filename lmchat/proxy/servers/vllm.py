@@ -44,9 +44,6 @@ class Vllm(Server):
         return None if reply is None else whole(site.accept(reply).object.get("count"))
 
 
-_WANTS_TEXT = (400, 422)
-
-
 class SgLang(Vllm):
     """Serves what it was started with."""
 
@@ -57,17 +54,8 @@ class SgLang(Vllm):
     load_hint = "It serves what it was started with: sglang serve MODEL"
     context_hint = "It is set where the server is started: sglang serve MODEL --context-length {context}"
     key_hint = "Use the key given to sglang serve --api-key"
+    counts_tokens = False
     owner = "sglang"
-
-    async def count_tokens(self, site: Site, body: dict[str, Any]) -> int | None:
-        """Some versions count plain text alone, without the template: they miss its field."""
-        for path in ("/v1/tokenize", "/tokenize"):
-            reply = await site.post_if_known(path, body)
-            if reply is not None and reply.status in _WANTS_TEXT:
-                site.lacks.add(path)
-            elif reply is not None:
-                return whole(site.accept(reply).object.get("count"))
-        return None
 
     async def models(self, site: Site) -> tuple[ModelInfo, ...]:
         models = await super().models(site)
