@@ -6,7 +6,9 @@ from importlib import import_module
 from typing import Any
 
 PLACES = {
-    "lmchat.proxy.api": ("Answer", "Client", "JsonAnswer", "Messages", "Options", "SyncClient"),
+    "lmchat.proxy.api": (
+        *("Answer", "Client", "ClientOptions", "JsonAnswer", "Messages", "Options", "SyncClient"),
+    ),
     "lmchat.config.settings": ("LimitSettings", "TimeoutSettings"),
     "lmchat.domain.server": ("Candidate", "Endpoint", "LoadState", "ModelInfo", "Product", "Verdict"),
     "lmchat.domain.message": (

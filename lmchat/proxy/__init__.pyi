@@ -48,6 +48,7 @@ from lmchat.errors import TooManyRequests as TooManyRequests
 from lmchat.errors import WrongUse as WrongUse
 from lmchat.proxy.api import Answer as Answer
 from lmchat.proxy.api import Client as Client
+from lmchat.proxy.api import ClientOptions as ClientOptions
 from lmchat.proxy.api import JsonAnswer as JsonAnswer
 from lmchat.proxy.api import Messages as Messages
 from lmchat.proxy.api import Options as Options

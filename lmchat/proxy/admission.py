@@ -183,29 +183,20 @@ def _check_whole(name: str, value: object, *, least: int | None = None) -> None:
         raise RequestInvalid(f"{name} has to be at least {least}")
 
 
-class Counters:
-    """Counts of what this run has sent."""
-
-    def __init__(self) -> None:
-        self.metrics = Metrics()
-
-    def reset(self) -> None:
-        self.metrics = Metrics()
-
-    def add(self, **counts: float) -> None:
-        self.metrics = replace(
-            self.metrics, **{name: getattr(self.metrics, name) + count for name, count in counts.items()}
-        )
-
-
 class Admission:
     """Checks before anything is sent: validate, allow-list, size, limiter. The log has no content."""
 
-    def __init__(self, settings: Settings, counters: Counters) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._max_body_mb = settings.limits.max_body_mb
         self.allowed = AllowList(settings.allowed_hosts)
         self.limiter = Limiter(settings.limits.requests_per_minute)
-        self._counters = counters
+        self.metrics = Metrics()
+
+    def count(self, **counts: float) -> None:
+        """Add to the metrics, by their names."""
+        self.metrics = replace(
+            self.metrics, **{name: getattr(self.metrics, name) + count for name, count in counts.items()}
+        )
 
     def check(self, endpoint: Endpoint) -> None:
         """Ask the allow-list alone, for what may be answered without a request."""
@@ -237,7 +228,7 @@ class Admission:
             _step(purpose, "limiter", lambda: self.limiter.take(purpose, request.product))
         except LMChatError:
             if purpose == CHAT:
-                self._counters.add(refused_requests=1)
+                self.count(refused_requests=1)
             raise
         return size
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import aclosing
 from functools import wraps
@@ -117,6 +117,21 @@ _LOOK_EVERY_S = 0.5
 _NOTHING = Remembered()
 
 
+class ClientOptions(TypedDict, total=False):
+    """How to reach a server."""
+
+    model: str
+    """Model to ask; left out: one that is loaded."""
+    key: str
+    """Key of that server; without an address it goes to servers of this machine alone."""
+    allowed_hosts: tuple[str, ...]
+    """Hosts beyond this machine that may be talked to, "host" or "host:port"."""
+    limits: LimitSettings
+    """Requests a minute, size of a request, tries."""
+    timeouts: TimeoutSettings
+    """How long to wait."""
+
+
 class Client:
     """A model server: the one that is named, else the best one that is found on this machine.
 
@@ -125,37 +140,23 @@ class Client:
 
     Args:
         endpoint: Address of the server, with or without `/v1`; empty: look for one when it is needed.
-        model: Model to ask; empty: one that is loaded.
-        key: Key of that server; without `endpoint` it goes to servers of this machine alone.
-        allowed_hosts: Hosts beyond this machine that may be talked to, "host" or "host:port".
-        limits: Requests a minute, size of a request, tries.
-        timeouts: How long to wait.
 
     Raises:
         EndpointNotAllowed: `endpoint` is no address, or a host is none.
     """
 
-    def __init__(
-        self,
-        endpoint: str = "",
-        *,
-        model: str = "",
-        key: str = "",
-        allowed_hosts: Iterable[str] = (),
-        limits: LimitSettings | None = None,
-        timeouts: TimeoutSettings | None = None,
-    ) -> None:
+    def __init__(self, endpoint: str = "", **how: Unpack[ClientOptions]) -> None:
         self._named = Endpoint.parse(endpoint) if endpoint else None
-        self._model = model
-        self._key = key
+        self._model = how.get("model", "")
+        self._key = how.get("key", "")
         self._found: Endpoint | None = None
         self._targets: dict[str, Target] = {}
         self._lock = asyncio.Lock()
         settings = Settings(
             endpoint=endpoint,
-            allowed_hosts=tuple(allowed_hosts),
-            limits=limits or LimitSettings(),
-            timeouts=timeouts or TimeoutSettings(),
+            allowed_hosts=how.get("allowed_hosts", ()),
+            limits=how.get("limits", LimitSettings()),
+            timeouts=how.get("timeouts", TimeoutSettings()),
         )
         self._proxy = ProxyClient(settings, key_for=self._key_for)
 
@@ -407,19 +408,8 @@ class SyncClient:
     chat_json = _blocking(Client.chat_json)
     count_tokens = _blocking(Client.count_tokens)
 
-    def __init__(
-        self,
-        endpoint: str = "",
-        *,
-        model: str = "",
-        key: str = "",
-        allowed_hosts: Iterable[str] = (),
-        limits: LimitSettings | None = None,
-        timeouts: TimeoutSettings | None = None,
-    ) -> None:
-        self._client = Client(
-            endpoint, model=model, key=key, allowed_hosts=allowed_hosts, limits=limits, timeouts=timeouts
-        )
+    def __init__(self, endpoint: str = "", **how: Unpack[ClientOptions]) -> None:
+        self._client = Client(endpoint, **how)
         self._lock = threading.Lock()
         self._is_closed = False
         started: Future[None] = Future()

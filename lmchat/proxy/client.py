@@ -19,7 +19,7 @@ from lmchat.domain.request import ChatRequest, HowToLoad
 from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, ModelList, Product, Verdict
 from lmchat.domain.telemetry import Budget, Metrics
 from lmchat.errors import EndpointNotAllowed, LMChatError, RequestInvalid, ServerUnavailable
-from lmchat.proxy.admission import LOOK, Admission, Counters
+from lmchat.proxy.admission import LOOK, Admission
 from lmchat.proxy.cache import ModelCache
 from lmchat.proxy.http import Connections
 from lmchat.proxy.probe import QUESTIONS, Place, Scout, look_around, places, unread
@@ -49,8 +49,7 @@ class ProxyClient:
     ) -> None:
         self._settings = settings
         self._connections = Connections(transport, ca_file=settings.ca_file)
-        self._counters = Counters()
-        self._admission = Admission(settings, self._counters)
+        self._admission = Admission(settings)
         self._cache = ModelCache(settings.limits.models_ttl_s, cache_file, is_lasting=is_lasting)
         self._scout = Scout(self._connections, key_for, self._timeouts)
         self._hinted: Mapping[Product, Endpoint] = {}
@@ -85,7 +84,7 @@ class ProxyClient:
         self._admission.check(endpoint)
         await self._remember()
         fresh = None if is_refresh else self._cache.fresh(endpoint)
-        self._counters.add(**{"cache_misses" if fresh is None else "cache_hits": 1})
+        self._admission.count(**{"cache_misses" if fresh is None else "cache_hits": 1})
         if fresh is not None:
             return fresh
         self._admission.take_look()
@@ -162,10 +161,10 @@ class ProxyClient:
         self._admission.allowed.allow(host)
 
     def metrics(self) -> Metrics:
-        return self._counters.metrics
+        return self._admission.metrics
 
     def reset_metrics(self) -> None:
-        self._counters.reset()
+        self._admission.metrics = Metrics()
 
     def budget(self) -> Budget:
         return self._admission.limiter.budget()
@@ -224,7 +223,7 @@ class ProxyClient:
             notes=self._new_notes(request),
             is_model_unloaded=server.loads_on_demand and is_unloaded,
             splits_thought=self._settings.chat.think_tags,
-            on_retry=lambda: self._counters.add(retries=1),
+            on_retry=lambda: self._admission.count(retries=1),
         )
 
     async def _run(self, exchange: Exchange) -> None:
@@ -235,7 +234,7 @@ class ProxyClient:
                 with suppress(RuntimeError):  # its time has just run out anyway
                     count.reschedule(asyncio.get_running_loop().time())
             async with self._turn(request.endpoint, lambda: channel.post(RequestQueued())):
-                self._counters.add(total_requests=1)
+                self._admission.count(total_requests=1)
                 started_s = time.perf_counter()
                 async with self._loading_told(exchange):
                     finished = await exchange.run()
@@ -244,20 +243,20 @@ class ProxyClient:
                 self._cache.has_answered(request.endpoint, request.model)
         except asyncio.CancelledError:
             if started_s is not None:  # else it was stopped in the queue, and never sent
-                self._counters.add(stopped_requests=1)
+                self._admission.count(stopped_requests=1)
             raise
         except LMChatError as error:
-            self._counters.add(failed_requests=1)
+            self._admission.count(failed_requests=1)
             _log.info("chat request: %s", error.kind)
             channel.close(error)
         except Exception as error:  # noqa: BLE001 - of httpx and below: whatever it is, nobody waits for ever
-            self._counters.add(failed_requests=1)
+            self._admission.count(failed_requests=1)
             _log.exception("chat request")
             sentence = "Streaming failed: lmchat itself made a mistake."
             channel.close(LMChatError(sentence, details=type(error).__name__))  # its text may quote anything
         else:
             response_ms = (time.perf_counter() - started_s) * 1e3
-            self._counters.add(successful_requests=1, total_response_ms=response_ms)
+            self._admission.count(successful_requests=1, total_response_ms=response_ms)
             channel.post(finished)
             channel.close()
 

@@ -26,7 +26,7 @@ from lmchat.domain.message import Role
 from lmchat.domain.request import ChatRequest
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable, StreamInterrupted
 from lmchat.proxy.chunks import ChunkReader
-from lmchat.proxy.errors import TRANSPORT_ERRORS, reaching
+from lmchat.proxy.errors import TRANSPORT_ERRORS, plan_for, reaching
 from lmchat.proxy.http import (
     POOL_S,
     WRITE_S,
@@ -39,7 +39,6 @@ from lmchat.proxy.http import (
 )
 from lmchat.proxy.json_values import NotJsonError, decode, mapping
 from lmchat.proxy.refusals import Asked, is_error, refusal, refusal_in_stream, shown_address, without_key
-from lmchat.proxy.retry import plan_for
 from lmchat.proxy.servers.base import Server
 from lmchat.proxy.sse import MalformedStreamError, SseEvent, SseReader, SseRun
 from lmchat.proxy.think import ThinkSplitter

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from enum import Enum
 
 from lmchat.domain.event import Rethought
 from lmchat.text import open_fence
@@ -23,16 +22,9 @@ Piece = tuple[bool, str]
 """Whether it is thought, and its text."""
 
 
-class _Place(Enum):
-    START = "only white space so far"
-    THOUGHT = "inside the tags"
-    AFTER = "right behind the closing tag"
-    UNSURE = "in what is thought if a closing tag comes"
-    ANSWER = "in the answer"
-
-
-_THOUGHT, _UNSURE, _ANSWER = _Place.THOUGHT, _Place.UNSURE, _Place.ANSWER
-"""Looking up a name of an enumeration is slow."""
+# where the text stands: only white space so far; inside the tags; right behind the closing tag; in what is
+# thought if a closing tag comes; in the answer
+_START, _THOUGHT, _AFTER, _UNSURE, _ANSWER = "start", "thought", "after", "unsure", "answer"
 
 
 class ThinkSplitter:
@@ -46,7 +38,7 @@ class ThinkSplitter:
         self.starts_in_thought = starts_in_thought
         """The guess for the next answer of this model."""
         self._guess = starts_in_thought
-        self._place = _Place.START
+        self._place = _START
         self._held = ""
         self._said: list[str] = []
         """Text that is thought if a closing tag comes."""
@@ -56,11 +48,11 @@ class ThinkSplitter:
 
     @property
     def is_open(self) -> bool:
-        return self._place is _THOUGHT
+        return self._place == _THOUGHT
 
     def feed(self, text: str) -> list[Piece | Rethought]:
         """Return pieces, none of them empty, and whether those so far were the other kind."""
-        if self._place is _ANSWER:
+        if self._place == _ANSWER:
             return [(False, text)] if text else []
         pieces: list[Piece | Rethought] = []
         rest, self._held = self._held + text, ""
@@ -71,7 +63,7 @@ class ThinkSplitter:
     def tell_apart(self) -> list[Piece | Rethought]:
         """Note that the server tells thought in fields; then a closing tag alone is only talk."""
         pieces: list[Piece | Rethought] = []
-        if self._place is _UNSURE:
+        if self._place == _UNSURE:
             self._say(self._held, pieces)
             self._held = ""
             self._give_up(pieces)
@@ -80,24 +72,22 @@ class ThinkSplitter:
 
     def close(self) -> list[Piece | Rethought]:
         self._is_over = True
-        pieces = self.feed("") if self._place is _UNSURE else []
-        if self._place is _UNSURE:
+        pieces = self.feed("") if self._place == _UNSURE else []
+        if self._place == _UNSURE:
             self._give_up(pieces)
         held, self._held = self._held, ""
-        is_spare = self._place is _Place.AFTER and not held.strip()
+        is_spare = self._place == _AFTER and not held.strip()
         return pieces if is_spare or not held else [*pieces, (self.is_open, held)]
 
     def _step(self, rest: str, pieces: list[Piece | Rethought]) -> str:
-        match self._place:
-            case _Place.THOUGHT:
-                return self._thought(rest, pieces)
-            case _Place.UNSURE:
-                return self._unsure(rest, pieces)
-            case _Place.ANSWER:
-                pieces.append((False, rest))
-                return ""
-            case _:
-                return self._head(rest)
+        if self._place == _THOUGHT:
+            return self._thought(rest, pieces)
+        if self._place == _UNSURE:
+            return self._unsure(rest, pieces)
+        if self._place != _ANSWER:
+            return self._head(rest)
+        pieces.append((False, rest))
+        return ""
 
     def _head(self, rest: str) -> str:
         word = rest.lstrip()
@@ -108,7 +98,7 @@ class ThinkSplitter:
             self._held = rest
             return ""
         # the empty lines between thought and answer belong to neither
-        if self._place is _Place.AFTER:
+        if self._place == _AFTER:
             self._place, rest = _ANSWER, word
         else:
             self._place = _ANSWER if self._is_apart else _UNSURE
@@ -117,7 +107,7 @@ class ThinkSplitter:
     def _thought(self, rest: str, pieces: list[Piece | Rethought]) -> str:
         thought, tag, behind = rest.partition(_CLOSE)
         if tag:
-            self._place = _Place.AFTER
+            self._place = _AFTER
         else:
             sizes = range(len(_CLOSE) - 1, 0, -1)
             kept = next((size for size in sizes if thought.endswith(_CLOSE[:size])), 0)
@@ -153,7 +143,7 @@ class ThinkSplitter:
         elif is_end:
             if self._said and not self._guess:
                 pieces.append(Rethought())
-            self._place, self.starts_in_thought = _Place.AFTER, True
+            self._place, self.starts_in_thought = _AFTER, True
             return behind
         else:
             self._say(text + _CLOSE, pieces)

@@ -14,8 +14,8 @@ import lmchat
 from lmchat import errors
 from lmchat.domain.server import Endpoint, Product
 from lmchat.errors import LMChatError, ServerRejected
+from lmchat.proxy.errors import plan_for
 from lmchat.proxy.refusals import RULES
-from lmchat.proxy.retry import plan_for
 from tests.support.reference import DOCS
 
 _ROW = re.compile(r"^\| `(\w+)` \| (.+) \| (.+) \| ([\d or]+) \| (.+) \|$", re.MULTILINE)

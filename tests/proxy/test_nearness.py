@@ -12,8 +12,7 @@ import pytest
 from lmchat.domain.event import RequestQueued, RequestSent
 from lmchat.domain.server import Endpoint, Product
 from lmchat.errors import ServerRejected
-from lmchat.proxy.errors import unavailable
-from lmchat.proxy.retry import REFUSED_WAIT_S, Plan, plan_for
+from lmchat.proxy.errors import REFUSED_WAIT_S, Plan, plan_for, unavailable
 from tests.support.proxy_calls import ask
 from tests.support.scripted_products import CHAT, answer
 from tests.support.scripted_server import DONE, Gate, finish, sse

@@ -43,7 +43,7 @@ _EVENTS = """\
 What `stream` yields: `StreamEvent` is one of these. More kinds may come, so pass over what you do not know.
 """
 _VALUES = (
-    *("Answer", "JsonAnswer", "Options", "Receipt", "ChatMessage", "Failure"),
+    *("Answer", "JsonAnswer", "ClientOptions", "Options", "Receipt", "ChatMessage", "Failure"),
     *("TextPart", "ReasoningPart", "RefusalPart", "ToolCallPart"),
     *("Candidate", "Endpoint", "ModelInfo", "Metrics"),
 )

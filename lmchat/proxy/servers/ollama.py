@@ -105,10 +105,9 @@ async def _ask_more(site: Site, rows: list[dict[str, Any]], loaded: Container[st
     A health check asks only for what is in memory.
     """
     unknown = [row for row in rows if _digest(row) not in site.facts]
-    in_memory = [row for row in unknown if text(row.get("name")) in loaded]
-    others = [] if site.is_quick else [row for row in unknown if row not in in_memory]
-    wanted = (in_memory + others)[: max(min(site.questions, _AT_ONCE), 0)]
-    await asyncio.gather(*(_ask_for(site, row) for row in wanted))
+    wanted = [row for row in unknown if row["name"] in loaded or not site.is_quick]
+    wanted.sort(key=lambda row: row["name"] not in loaded)  # those in memory first
+    await asyncio.gather(*(_ask_for(site, row) for row in wanted[: max(min(site.questions, _AT_ONCE), 0)]))
 
 
 async def _ask_for(site: Site, row: dict[str, Any]) -> None:
