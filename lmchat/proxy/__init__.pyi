@@ -54,4 +54,4 @@ from lmchat.proxy.api import Messages as Messages
 from lmchat.proxy.api import Options as Options
 from lmchat.proxy.api import SyncClient as SyncClient
 
-PLACES: dict[str, tuple[str, ...]]
+MODULES: dict[str, str]

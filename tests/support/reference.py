@@ -71,7 +71,8 @@ def api_page() -> str:
 
 
 def _names(module: str) -> list[str]:
-    return [name for name in lmchat.proxy.PLACES[module] if inspect.isclass(getattr(lmchat.proxy, name))]
+    names = [name for name, place in lmchat.proxy.MODULES.items() if place == module]
+    return [name for name in names if inspect.isclass(getattr(lmchat.proxy, name))]
 
 
 def _class(name: str) -> ast.ClassDef:
