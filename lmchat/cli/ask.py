@@ -16,7 +16,6 @@ from lmchat.cli.context import Context
 from lmchat.cli.output import SHORT_ID, Output, SafeStream, failure_detail, rounded
 from lmchat.cli.target import find_target
 from lmchat.cli.wiring import open_world
-from lmchat.domain.context import ContextPlan
 from lmchat.domain.event import (
     ModelLoading,
     ModelNamed,
@@ -33,6 +32,7 @@ from lmchat.domain.request import AnyText
 from lmchat.domain.server import is_other_model
 from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
 from lmchat.files import path_of, read_plain
+from lmchat.services.context_meter import ContextPlan
 from lmchat.services.conversation import AnswerBegun, Conversation, ConversationEvent
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.structured.json_text import UnfitError, code_blocks, strict_json

@@ -1,23 +1,20 @@
-"""Use of the context window: estimates, corrected by the server's counts."""
+"""Use of the context window: estimates of tokens, corrected by the server, and what of a path fits."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from msgspec import Struct
 
-from lmchat.domain.context import (
-    MESSAGE_OVERHEAD_TOKENS,
-    ContextPlan,
-    counted_tokens,
-    estimate_message,
-    estimate_tokens,
-    plan_context,
-    raw_tokens,
-)
-from lmchat.domain.message import ChatMessage
+from lmchat.domain.message import ChatMessage, Role
 from lmchat.domain.server import Target
 
+_TEMPLATE_TOKENS = 4
+"""About what a chat template adds to a message."""
+_KEPT_MESSAGES = 2
+_WIDE = re.compile("[^\0-\u2e7f]")  # CJK and emoji
+_ASCII = bytes(range(128))
 _SMALL_TOKENS = 24
 """Counts of smaller prompts tell more about the chat template than about the text."""
 _MOST_FACTOR = 4.0
@@ -25,6 +22,77 @@ _CUT_SHARE = 0.6
 """A server that counts less than this share has left something out."""
 _CUT_TOKENS = 1000
 """Smaller estimates are too rough for that."""
+
+
+def raw_tokens(text: str) -> float:
+    """Return 4 characters of ASCII, 2 of other letters, 1 of CJK and emoji each as one token."""
+    if text.isascii():
+        return len(text) / 4
+    rest = text.encode(errors="surrogatepass").translate(None, _ASCII).decode(errors="surrogatepass")
+    wide = len(_WIDE.findall(rest))
+    return (len(text) - len(rest)) / 4 + (len(rest) - wide) / 2 + wide
+
+
+def estimate_tokens(text: str, *, factor: float = 1.0) -> int:
+    """Estimate the tokens of a text; `factor` is the correction for a model."""
+    return max(1, round(raw_tokens(text) * factor)) if text else 0
+
+
+def _estimate(message: ChatMessage, factor: float = 1.0) -> int:
+    return estimate_tokens(message.text, factor=factor) + _TEMPLATE_TOKENS
+
+
+def _counted(message: ChatMessage) -> int:
+    """Return the tokens up to an answer's end, as the server counted them; 0 where it did not."""
+    receipt = message.receipt
+    if message.role is not Role.ASSISTANT or receipt is None or receipt.is_estimated:
+        return 0
+    if receipt.prompt_tokens is None or receipt.completion_tokens is None:
+        return 0
+    return max(receipt.prompt_tokens + receipt.completion_tokens, 0)
+
+
+class ContextPlan(Struct, frozen=True, kw_only=True):
+    """Part of a conversation that will be sent; tokens are estimates."""
+
+    messages: tuple[ChatMessage, ...]
+    left_out: int
+    tokens: int
+    needed_tokens: int
+    """For the whole conversation."""
+    limit: int | None
+    reserve: int
+
+    @property
+    def fits(self) -> bool:
+        return self.limit is None or self.needed_tokens + self.reserve <= self.limit
+
+
+def plan_context(
+    messages: Sequence[ChatMessage], *, limit: int | None, max_tokens: int | None = None, factor: float = 1.0
+) -> ContextPlan:
+    """Choose what to send: the system prompt and the last messages stay, whole messages go, oldest first.
+
+    `max_tokens` are kept free for the answer, or else 1000 or a quarter of the window.
+    """
+    talk = [message for message in messages if message.role is not Role.SYSTEM and message.text]
+    systems = [message for message in messages if message.role is Role.SYSTEM][-1:]
+    opening = [message for message in systems if message.text]
+    sizes = [_estimate(message, factor) for message in talk]
+    reserve = max_tokens or (0 if limit is None else min(1000, limit // 4))
+    needed = kept = sum(sizes) + sum(_estimate(message, factor) for message in opening)
+    first = 0
+    while limit is not None and kept + reserve > limit and len(talk) - first > _KEPT_MESSAGES:
+        kept -= sizes[first]
+        first += 1
+    return ContextPlan(
+        messages=(*opening, *talk[first:]),
+        left_out=first,
+        tokens=kept,
+        needed_tokens=needed,
+        limit=limit,
+        reserve=reserve,
+    )
 
 
 class ContextUse(Struct, frozen=True, kw_only=True):
@@ -56,18 +124,17 @@ class ContextMeter:
         raw = sum(raw_tokens(message.text) for message in sent)
         if counted <= 0 or raw < _SMALL_TOKENS or (not is_exact and self.is_cut(target, sent, counted)):
             return
-        fresh = (counted - MESSAGE_OVERHEAD_TOKENS * len(sent)) / raw
+        fresh = (counted - _TEMPLATE_TOKENS * len(sent)) / raw
         old = self._factors.get(_key(target))
         self._set(target, fresh if old is None or is_exact else (old + 2 * fresh) / 3)
 
     def learn_refusal(self, target: Target, sent: Sequence[ChatMessage], least: int) -> None:
-        estimate = sum(map(estimate_message, sent))
-        if estimate > 0:
-            self._set(target, max(self.factor(target), least / estimate))
+        if sent:
+            self._set(target, max(self.factor(target), least / sum(map(_estimate, sent))))
 
     def is_cut(self, target: Target, sent: Sequence[ChatMessage], counted: int) -> bool:
         """Whether a server seems to have left out part of the prompt (Ollama does so silently)."""
-        estimate = sum(estimate_message(message, factor=self.factor(target)) for message in sent)
+        estimate = sum(_estimate(message, self.factor(target)) for message in sent)
         return estimate >= _CUT_TOKENS and counted < _CUT_SHARE * estimate
 
     def plan(
@@ -90,11 +157,11 @@ class ContextMeter:
         if self._last is None or self._last[0] != key:  # asked several times a second while an answer comes
             tokens, is_estimated = 0, False
             for message in reversed(messages):
-                counted = counted_tokens(message)
+                counted = _counted(message)
                 if counted and (target is None or message.model == target.model_id):
                     tokens += counted
                     break
-                tokens += estimate_message(message, factor=factor)
+                tokens += _estimate(message, factor)
                 is_estimated = True
             self._last = key, ContextUse(tokens=tokens, limit=limit, is_estimated=is_estimated)
         return self._last[1]

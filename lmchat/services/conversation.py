@@ -11,7 +11,6 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from lmchat.domain.context import ContextPlan
 from lmchat.domain.event import (
     ModelNamed,
     ReasoningDelta,
@@ -27,7 +26,7 @@ from lmchat.domain.server import Target
 from lmchat.domain.session import Session, SessionHeader, title_from
 from lmchat.domain.turn import GrowingAnswer, Turn
 from lmchat.errors import LMChatError, RequestInvalid, ServerRejected
-from lmchat.services.context_meter import ContextMeter
+from lmchat.services.context_meter import ContextMeter, ContextPlan
 from lmchat.services.continuation import CONTINUE, Continuation, anchor, can_prefill
 from lmchat.services.ports import Backend
 from lmchat.services.save_queue import PieceWriter, SaveQueue

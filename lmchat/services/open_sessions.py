@@ -11,13 +11,12 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from lmchat.config.settings import ChatSettings, Profile
-from lmchat.domain.context import ContextPlan
 from lmchat.domain.message import AnswerState, ChatMessage, Role, new_id, now, text_message
 from lmchat.domain.request import Sampling
 from lmchat.domain.server import Target
 from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import RequestInvalid
-from lmchat.services.context_meter import ContextMeter, ContextUse
+from lmchat.services.context_meter import ContextMeter, ContextPlan, ContextUse
 from lmchat.services.conversation import Conversation, HowToAsk, still_answering
 from lmchat.services.ports import Backend, ChatStore
 from lmchat.services.save_queue import KeptTexts, SaveQueue

@@ -7,7 +7,6 @@ from msgspec.structs import replace
 
 from lmchat.cli.ask import Printer
 from lmchat.cli.output import Output
-from lmchat.domain.context import ContextPlan
 from lmchat.domain.event import (
     ModelLoading,
     ModelNamed,
@@ -18,6 +17,7 @@ from lmchat.domain.event import (
     TextDelta,
 )
 from lmchat.domain.message import RefusalPart, Role, TextPart, text_message
+from lmchat.services.context_meter import ContextPlan
 from lmchat.services.conversation import AnswerBegun
 
 

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from lmchat.domain.context import answer_reserve, estimate_tokens, plan_context
 from lmchat.domain.message import AnswerState, Role, text_message
+from lmchat.services.context_meter import estimate_tokens, plan_context
 
 
 def talk(*sizes: int, system: str = ""):
@@ -51,11 +52,12 @@ def test_an_answer_without_text_is_not_sent():
     assert len(plan_context(messages, limit=None).messages) == 1
 
 
-def test_the_reserve_is_max_tokens_else_a_thousand_or_a_quarter():
-    assert answer_reserve(8192, 300) == 300
-    assert answer_reserve(8192, None) == 1000
-    assert answer_reserve(2048, None) == 512
-    assert answer_reserve(None, None) == 0
+@pytest.mark.parametrize(
+    ("limit", "max_tokens", "reserve"),
+    [(8192, 300, 300), (8192, None, 1000), (2048, None, 512), (None, None, 0)],
+)
+def test_the_reserve_is_max_tokens_else_a_thousand_or_a_quarter(limit, max_tokens, reserve):
+    assert plan_context([], limit=limit, max_tokens=max_tokens).reserve == reserve
 
 
 def test_cjk_takes_a_token_a_character():
