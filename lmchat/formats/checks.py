@@ -14,8 +14,7 @@ from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from lmchat.domain.message import AnswerState, ChatMessage, Failure, new_id
-from lmchat.domain.path import MessagePath
-from lmchat.domain.session import Session, SessionHeader, Skipped, tags_from
+from lmchat.domain.session import MessagePath, Session, SessionHeader, Skipped, tags_from
 from lmchat.errors import FileRefused
 
 T = TypeVar("T", ChatMessage, SessionHeader)

@@ -11,8 +11,7 @@ import msgspec
 from msgspec.structs import asdict, fields
 
 from lmchat.domain.message import ChatMessage, Part
-from lmchat.domain.path import MessagePath
-from lmchat.domain.session import Session, SessionHeader
+from lmchat.domain.session import MessagePath, Session, SessionHeader
 from lmchat.errors import FileRefused
 from lmchat.formats.checks import Content, Reading, checked, unchanged
 from lmchat.formats.writing import places

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from lmchat.domain.message import ChatMessage, Part, ReasoningPart, RefusalPart, TextPart, ToolCallPart
-from lmchat.domain.path import MessagePath
-from lmchat.domain.session import Session, SessionHeader
+from lmchat.domain.session import MessagePath, Session, SessionHeader
 from lmchat.errors import FileRefused
 from lmchat.formats.checks import WRONG, Content, Reading, checked, unchanged
 from lmchat.formats.markdown_write import FORMAT, FORMAT_WITH_BRANCHES, unescape

@@ -10,8 +10,7 @@ from typing import Any
 import msgspec
 
 from lmchat.domain.message import ChatMessage, Part, ReasoningPart, RefusalPart, Role, TextPart, ToolCallPart
-from lmchat.domain.path import MessagePath
-from lmchat.domain.session import Session, SessionHeader, Skipped, title_from
+from lmchat.domain.session import MessagePath, Session, SessionHeader, Skipped, title_from
 from lmchat.formats.checks import Content, Reading, digest
 
 _ROLES = {role.value: role for role in Role} | {"developer": Role.SYSTEM, "function": Role.TOOL}

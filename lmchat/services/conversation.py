@@ -20,10 +20,9 @@ from lmchat.domain.event import (
     ToolCallDelta,
 )
 from lmchat.domain.message import AnswerState, ChatMessage, Failure, Role, new_id, now, text_message
-from lmchat.domain.path import STRETCH, MessagePath
 from lmchat.domain.request import AnyText, ChatRequest, Output, Sampling
 from lmchat.domain.server import Target
-from lmchat.domain.session import Session, SessionHeader, title_from
+from lmchat.domain.session import STRETCH, MessagePath, Session, SessionHeader, title_from
 from lmchat.domain.turn import GrowingAnswer, Turn
 from lmchat.errors import LMChatError, RequestInvalid, ServerRejected
 from lmchat.services.context_meter import ContextMeter, ContextPlan

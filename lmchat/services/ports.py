@@ -10,10 +10,9 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 from lmchat.domain.engine import DemoOffer, EngineState, FetchProgress, ModelFile
 from lmchat.domain.event import StreamEvent
 from lmchat.domain.message import ChatMessage
-from lmchat.domain.path import MessagePath
 from lmchat.domain.request import ChatRequest
 from lmchat.domain.server import Candidate, Endpoint, ModelInfo, ModelList
-from lmchat.domain.session import ListFilter, SearchHit, Session, SessionHeader, SessionsFound
+from lmchat.domain.session import ListFilter, MessagePath, SearchHit, Session, SessionHeader, SessionsFound
 from lmchat.domain.telemetry import Budget, LedgerRow, Metrics
 from lmchat.errors import EngineUnavailable
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lmchat.domain.message import AnswerState, ChatMessage, Role
-from lmchat.domain.path import STRETCH, MessagePath
-from lmchat.domain.session import ListFilter, Session, SessionHeader, SessionsFound
+from lmchat.domain.session import STRETCH, ListFilter, MessagePath, Session, SessionHeader, SessionsFound
 from lmchat.errors import SessionNotFound, SessionUnreadable
 from lmchat.storage.database import Connection
 from lmchat.storage.rows import HEADER_COLUMNS, MESSAGE_COLUMNS, header_from, loaded, message_from, read_parts

@@ -8,8 +8,15 @@ from datetime import datetime
 from pathlib import Path
 
 from lmchat.domain.message import ChatMessage, now
-from lmchat.domain.path import MessagePath
-from lmchat.domain.session import TRASH_DAYS, ListFilter, SearchHit, Session, SessionHeader, SessionsFound
+from lmchat.domain.session import (
+    TRASH_DAYS,
+    ListFilter,
+    MessagePath,
+    SearchHit,
+    Session,
+    SessionHeader,
+    SessionsFound,
+)
 from lmchat.domain.telemetry import LedgerRow
 from lmchat.errors import StoreUnavailable
 from lmchat.storage import read, repair, running_answer, search, usage, write

@@ -3,7 +3,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from lmchat.domain.message import ChatMessage, Role, TextPart, text_message
-from lmchat.domain.path import MessagePath
+from lmchat.domain.session import MessagePath
 
 
 def talk(count: int, *, begin: int = 0) -> list[ChatMessage]:

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState, Role
-from lmchat.domain.path import MessagePath
+from lmchat.domain.session import MessagePath
 from lmchat.errors import FileRefused, StoreUnavailable, WrongUse
 from lmchat.services.exporting import ExportAs, form_of
 from lmchat.services.library import Library

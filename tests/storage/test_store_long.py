@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.domain.path import MessagePath
+from lmchat.domain.session import MessagePath
 from tests.support.chats import fill_long, header, prompt, reply, say, store_at
 
 

@@ -30,8 +30,7 @@ from lmchat.domain.message import (
     now,
     text_message,
 )
-from lmchat.domain.path import MessagePath
-from lmchat.domain.session import Session, SessionHeader
+from lmchat.domain.session import MessagePath, Session, SessionHeader
 from lmchat.domain.turn import ANEW
 from lmchat.errors import LMChatError
 from lmchat.storage import write

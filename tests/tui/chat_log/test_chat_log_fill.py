@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from lmchat.domain.event import TextDelta
 from lmchat.domain.message import AnswerState
-from lmchat.domain.path import MessagePath
+from lmchat.domain.session import MessagePath
 from tests.support.chat_log_app import LogApp, answer, chosen, drag, question, rows, streaming
 from tests.support.markdown_corpus import MIXED
 

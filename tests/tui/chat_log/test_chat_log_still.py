@@ -10,7 +10,7 @@ from textual import events
 
 from lmchat.domain.event import ReasoningDelta
 from lmchat.domain.message import AnswerState, ReasoningPart, TextPart
-from lmchat.domain.path import MessagePath
+from lmchat.domain.session import MessagePath
 from tests.support.chat_log_app import (
     LogApp,
     answer,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lmchat.domain.path import MessagePath
+from lmchat.domain.session import MessagePath
 from lmchat.tui.widgets.chat_log.anchor import anchor_in_text, starts
 from lmchat.tui.widgets.chat_log.copying import copied
 from lmchat.tui.widgets.chat_log.document import Document

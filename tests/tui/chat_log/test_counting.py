@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lmchat.domain.path import MessagePath
+from lmchat.domain.session import MessagePath
 from lmchat.tui.widgets.chat_log.matching import Query
 from tests.support.chat_log_app import answer, question
 

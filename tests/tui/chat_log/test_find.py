@@ -17,7 +17,7 @@ from lmchat.domain.message import (
     as_attached,
     text_message,
 )
-from lmchat.domain.path import MessagePath
+from lmchat.domain.session import MessagePath
 from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.chat_log import finder as found
 from tests.support.chat_log_app import LogApp, answer, marked, question, rows, screen_text, streaming

@@ -8,7 +8,7 @@ from rich.cells import cell_len
 
 from lmchat.domain.event import TextDelta
 from lmchat.domain.message import TextPart, ToolCallPart
-from lmchat.domain.path import MessagePath
+from lmchat.domain.session import MessagePath
 from tests.support.chat_log_app import (
     LogApp,
     answer,

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from lmchat.domain.path import MessagePath
+from lmchat.domain.session import MessagePath
 from lmchat.tui.widgets.chat_log.anchor import END, anchor_in_text, found_again, text_of
 from lmchat.tui.widgets.chat_log.copying import copied, is_said
 from lmchat.tui.widgets.chat_log.document import Document

@@ -21,7 +21,7 @@ from textual.worker import Worker
 
 from lmchat.domain.event import StreamEvent
 from lmchat.domain.message import AnswerState, ChatMessage, Role
-from lmchat.domain.path import MessagePath
+from lmchat.domain.session import MessagePath
 from lmchat.domain.turn import Turn
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.icons import signs_for
