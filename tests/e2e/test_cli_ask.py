@@ -98,13 +98,6 @@ def test_stream_json_is_chunks_and_then_done(real):
     assert len(lines) > 2
 
 
-def test_a_conversation_that_is_too_long_for_the_real_server_is_told(tmp_path, start_real_server):
-    server = start_real_server(ctx=256)
-    done = Cli(home=tmp_path, url=server.url)("ask", "--json", "word " * 600)
-    assert done.returncode == 1
-    assert json.loads(done.stdout)["detail"]["error"] == "context_overflow"
-
-
 def test_a_window_that_fills_up_while_the_real_server_answers_is_told(tmp_path, start_real_server):
     cli = Cli(home=tmp_path, url=start_real_server(ctx=256).url)
     cli.configure("[chat]\ntemperature = 0.0\n")

@@ -97,20 +97,6 @@ def test_the_text_has_the_same_rows_and_no_escape_codes_in_a_pipe(cli):
     assert str(cli.home) not in done.stdout
 
 
-def test_without_the_server_that_was_named_it_is_a_fault_and_exit_1(alone):
-    value = report(alone, code=1)
-    assert row(value, "chat")["verdict"] == "fault"
-    assert own(value, alone)["facts"]["verdict"] == "refused"
-
-
-def test_a_server_that_wants_a_key(cli, server):
-    server.forget()
-    llama_cpp(server, key="sk-right")
-    value = report(cli, code=1)
-    assert own(value, cli)["facts"]["verdict"] == "needs key"
-    assert [one["facts"]["state"] for one in rows(value, "key")] == ["missing", "stored"]
-
-
 def test_a_key_that_is_rejected_and_one_that_works_are_told_and_never_shown(cli, server):
     server.forget()
     llama_cpp(server, key="sk-right")

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.programs import PYTHON, WAIT_S, run, wait_until
 from tests.support.scripted_products import CHAT, answer
-from tests.support.scripted_server import DONE, Cut, Hold, delta, finish, json_reply, sse
+from tests.support.scripted_server import DONE, Cut, Hold, delta, finish, sse
 
 PERSON = {
     "type": "object",
@@ -100,27 +100,6 @@ def test_an_answer_that_never_fits_fails_with_the_path(flags, cli, server, perso
         assert lines == []
 
 
-def test_a_fall_to_a_lesser_form_is_told(cli, server, person):
-    refusal = json_reply({"error": {"message": "response_format json_schema is not supported"}}, status=400)
-    server.on(CHAT, refusal, answer(ADA_TEXT))
-    done = cli("ask", "--schema", person, "Who?")
-    assert (done.returncode, json.loads(done.stdout)) == (0, ADA)
-    assert done.stderr == (
-        "lmchat: The server says: response_format json_schema is not supported. "
-        "JSON is asked for as a JSON object, the schema in words now.\n"
-    )
-
-
-def test_what_is_hostile_in_a_value_reaches_no_terminal(cli, server, tmp_path):
-    (tmp_path / "any.json").write_text("{}")
-    text = "a\x1b]0;owned\x07b\x9b31mc\u202ed\x7fe\ud800"
-    server.on(CHAT, answer(json.dumps({text: text})))
-    done = cli("ask", "--schema", str(tmp_path / "any.json"), "hi")
-    assert done.stdout.isascii()
-    assert all(char.isprintable() for char in done.stdout.replace("\n", ""))
-    assert json.loads(done.stdout) == {text: text}
-
-
 @pytest.mark.parametrize("flags", [(), ("--json",), ("--stream-json",)])
 def test_an_answer_that_breaks_off_is_not_held_against_the_schema(flags, cli, server, person):
     server.on(CHAT, sse('{"name": "A', Cut()))
@@ -134,14 +113,6 @@ def test_an_answer_that_breaks_off_is_not_held_against_the_schema(flags, cli, se
         assert value["detail"]["error"] == "interrupted"
     elif not flags:
         assert done.stdout == ""
-
-
-def test_an_answer_cut_at_its_limit_says_so_and_is_not_asked_for_again(cli, server, person):
-    server.on(CHAT, sse('{"name": "A', finish("length"), DONE))
-    done = cli("ask", "--schema", person, "Who?")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "The answer is cut short, so it does not fit" in done.stderr
-    assert len(server.seen(CHAT)) == 1
 
 
 @pytest.mark.parametrize(

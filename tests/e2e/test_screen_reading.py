@@ -169,12 +169,3 @@ def test_the_wheel_and_the_keys_go_on_while_text_streams_at_full_speed(talk):
     screen.wait_answered()
     screen.type(ESC)
     screen.put("back in the prompt")
-
-
-def test_a_size_that_comes_and_goes_at_once_leaves_nothing_of_it_on_the_screen(talk):
-    screen, _ = talk
-    before = settled(screen)[:-1]  # the last tells the time
-    for columns, lines in ((60, 20), (119, 39), (121, 41), (10, 3)) * 3:
-        screen.resize(columns, lines)
-        screen.resize(120, 40)
-        screen.wait_until(lambda: log_rows(screen)[:-1] == before and "  / search" in screen.text, "all rows")

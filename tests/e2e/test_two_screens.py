@@ -89,29 +89,6 @@ def test_both_stream_in_the_same_session_and_both_answers_are_whole(tmp_path, se
     assert reply.parent_id == root.message_id
 
 
-def test_a_title_given_in_one_while_the_other_streams_stays(tmp_path, server):
-    begin(tmp_path, server)
-    gate = Gate()
-    with two_screens(tmp_path, server, "-r", "last") as (one, other):
-        server.on(CHAT, sse("it begins ", gate, "it ends", finish(), DONE))
-        one.ask("Go on.")
-        one.wait_for("it begins")
-        other.type("\x02")
-        other.wait_gone("/ search")
-        other.type("\x02")
-        other.wait_for("/ search")
-        other.type("n")
-        other.wait_for("Title of the session")
-        other.type("\x15A new name\r")
-        other.wait_gone("Title of the session")
-        other.wait_until(lambda: stored_titles(tmp_path) == ["A new name"], "the new title on the disk")
-        gate.open()
-        one.wait_answered(2)
-        leave(one, other)
-    assert stored_titles(tmp_path) == ["A new name"]
-    assert [message.text for message in stored(tmp_path).messages][2:] == ["Go on.", "it begins it ends"]
-
-
 @pytest.mark.parametrize("is_streaming", [False, True])
 def test_a_session_purged_under_an_open_view_is_whole_again_with_the_next_word(
     tmp_path, server, is_streaming
