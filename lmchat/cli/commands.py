@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 LEVELS = ("debug", "info", "warning", "error")
 _JSON = "print one JSON document"
 _JSON_ANYWAY = "no effect: the output is JSON anyway"
+_SAMPLES = {"ID": "3f2a", "MODEL": "qwen3-8b", "TITLE": "'Plan for the garden'"}
 
 
 class Argument(NamedTuple):
@@ -22,12 +23,16 @@ class Subcommand(NamedTuple):
 
     name: str
     help: str
-    examples: str  # one a line
+    examples: str = ""  # one a line; by default the command with a sample of each argument
     arguments: tuple[Argument, ...] = ()
     commands: tuple[Subcommand, ...] = ()
     handler: str = ""  # `module:function` below `lmchat.cli`; of an action, it is named like its function
     json: str = _JSON  # help of `--json`; empty where there is no such option
     notes: str = ""  # text of `--help` after the examples
+
+    def shown_examples(self, prog: str) -> str:
+        samples = [_SAMPLES.get(one.form.get("metavar", ""), "") for one in self.arguments]
+        return self.examples or " ".join(filter(None, (prog, *samples)))
 
     @property
     def is_json_always(self) -> bool:
@@ -104,7 +109,7 @@ _MODELS = Subcommand(
                 ),
             ),
         ),
-        Subcommand("unload", "unload a model", "lmchat models unload qwen3-8b", (_MODEL_ID,)),
+        Subcommand("unload", "unload a model", arguments=(_MODEL_ID,)),
     ),
     handler="models:list_models",
 )
@@ -112,7 +117,7 @@ _METRICS = Subcommand(
     "metrics",
     "print the counters of all runs, as JSON",
     "lmchat metrics\nlmchat metrics reset",
-    commands=(Subcommand("reset", "set all counters to 0", "lmchat metrics reset", json=_JSON_ANYWAY),),
+    commands=(Subcommand("reset", "set all counters to 0", json=_JSON_ANYWAY),),
     json=_JSON_ANYWAY,
     handler="stats:show",
 )
@@ -122,20 +127,14 @@ _SESSIONS = Subcommand(
     "lmchat sessions\nlmchat sessions show last\nlmchat sessions rename 3f2a 'Plan for the garden'",
     (argument("--trash", "list what was deleted instead"),),
     (
-        Subcommand("show", "print a session", "lmchat sessions show last", (_ID,)),
+        Subcommand("show", "print a session", arguments=(_ID,)),
         Subcommand(
             "rename",
             "change the title of a session",
-            "lmchat sessions rename last 'Plan for the garden'",
-            (_ID, argument("title TITLE", "the new title")),
+            arguments=(_ID, argument("title TITLE", "the new title")),
         ),
-        Subcommand(
-            "delete",
-            "put a session into the trash, where it stays for 30 days",
-            "lmchat sessions delete 3f2a",
-            (_ID,),
-        ),
-        Subcommand("restore", "take a session out of the trash", "lmchat sessions restore 3f2a", (_ID,)),
+        Subcommand("delete", "put a session into the trash, where it stays for 30 days", arguments=(_ID,)),
+        Subcommand("restore", "take a session out of the trash", arguments=(_ID,)),
         Subcommand(
             "purge",
             "remove a session for good, or all that is in the trash",
@@ -202,21 +201,14 @@ _CONFIG = Subcommand(
     "lmchat config check",
     handler="config:",
     commands=(
-        Subcommand("path", "print where the configuration is", "lmchat config path"),
-        Subcommand(
-            "show",
-            "show the effective settings and where each comes from; keys are masked",
-            "lmchat config show",
-        ),
+        Subcommand("path", "print where the configuration is"),
+        Subcommand("show", "show the effective settings and where each comes from; keys are masked"),
         Subcommand(
             "init",
             "write a commented configuration file",
-            "lmchat config init",
-            (argument("--force", "overwrite the file that is there"),),
+            arguments=(argument("--force", "overwrite the file that is there"),),
         ),
-        Subcommand(
-            "check", "print what is wrong with the configuration, with line numbers", "lmchat config check"
-        ),
+        Subcommand("check", "print what is wrong with the configuration, with line numbers"),
     ),
     json="",
 )
@@ -228,7 +220,6 @@ _DOCTOR = Subcommand(
         Subcommand(
             "clipboard",
             "try every way to the clipboard and say which works here; what was there is put back",
-            "lmchat doctor clipboard",
         ),
     ),
     notes="Exit codes: 0 all is well or there are warnings only, 1 a fault was found.",

@@ -119,7 +119,7 @@ def _add_commands(parser: _Parser, commands: Sequence[Subcommand], shared: _Pars
             command.name,
             help=command.help,
             description=command.help[:1].upper() + command.help[1:] + ".",
-            epilog=_epilog(command),
+            epilog=_epilog(command, f"{parser.prog} {command.name}"),
             parents=[shared],
             formatter_class=argparse.RawDescriptionHelpFormatter,
             argument_default=argparse.SUPPRESS,
@@ -133,8 +133,10 @@ def _add_commands(parser: _Parser, commands: Sequence[Subcommand], shared: _Pars
             _add_commands(sub, command.commands, shared, handler.partition(":")[0])
 
 
-def _epilog(command: Subcommand) -> str:
-    return f"example:\n{indent(command.examples, '  ')}" + (f"\n\n{command.notes}" if command.notes else "")
+def _epilog(command: Subcommand, prog: str) -> str:
+    return f"example:\n{indent(command.shown_examples(prog), '  ')}" + (
+        f"\n\n{command.notes}" if command.notes else ""
+    )
 
 
 def _plainer(argv: Sequence[str], error: WrongUse) -> WrongUse:
