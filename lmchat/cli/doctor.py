@@ -9,7 +9,7 @@ import re
 import shlex
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.metadata import version
@@ -310,13 +310,9 @@ def _version() -> Findings:
 def _log(file: Path) -> Findings:
     """Name the last unexpected error in the log."""
     row, facts = partial(Finding, Group.PROGRAM, "lmchat.log", "Log file"), {"path": str(file)}
-    try:
+    found: list[tuple[str, str]] = []
+    with suppress(FileNotFoundError):
         found = _ERROR.findall(read_plain(file).decode("utf-8", "replace"))
-    except FileNotFoundError:
-        found = []
-    except OSError as error:
-        cause = f"{file} cannot be read: {error.strerror or error}."
-        return [row(Grade.WARNING, cause, f"ls -l {shlex.quote(str(file))}", facts)]
     if not found:
         return [row(Grade.OK, f"{file} holds no unexpected error.", "", facts | {"last_error": None})]
     time, error_id = found[-1]

@@ -30,28 +30,21 @@ from lmchat.errors import LMChatError
 from lmchat.text import safe_line
 from lmchat.threads import apart
 
-LIMIT_S = 5.0
-"""Default time limit of a check: as long as looking for servers may take."""
+LIMIT_S = 5.0  # of a check, by default
 STEP_IS_TOLD = (Grade.FAULT, Grade.WARNING, Grade.NOT_TRIED)
 Findings = Sequence[Finding]
-Paint = Callable[[str, Grade | None], str]
-"""Gives a word the colour of a grade; None makes a heading of it."""
-_LEAST = 24
-"""Columns below which nothing is wrapped any more."""
-_ENDLESS = 1_000_000
-"""Width at which each row stays on one line."""
+Paint = Callable[[str, Grade | None], str]  # gives a word the colour of a grade; None is for headings
+_LEAST = 24  # columns below which nothing is wrapped
+_ENDLESS = 1_000_000  # width at which each row stays on one line
 
 
 class Check(Struct, frozen=True):
-    """One row of the table of checks; one that fails or hangs is a row of the report and stops no other."""
+    """Row of the table of checks; one that fails or hangs is a row of the report and stops no other."""
 
-    check: str
-    """Its name for scripts."""
+    check: str  # name for scripts
     group: Group
-    name: str
-    """Its name for people, while its findings are not there."""
-    run: Callable[[], Any]
-    """Returns `Findings`; a coroutine function, or one that blocks and gets a thread."""
+    name: str  # name for people, until there are findings
+    run: Callable[[], Any]  # returns `Findings`: a coroutine function, or one that blocks and gets a thread
     step_if_late: str = "Look at what it waits for: a disk, a network folder or a program that hangs"
     grade_if_late: Grade = Grade.FAULT
     limit_s: float = LIMIT_S
@@ -61,10 +54,8 @@ class Examination(Struct, frozen=True, kw_only=True):
     """All checks of a run, and what a report of them needs."""
 
     checks: tuple[Check, ...]
-    note_error: Callable[[BaseException], str]
-    """Logs an unexpected error; returns its id in the log."""
-    home: str = ""
-    """The user's folder, which a report writes as `~`."""
+    note_error: Callable[[BaseException], str]  # logs an unexpected error and returns its id
+    home: str = ""  # the user's folder, which a report writes as `~`
 
     async def run(self) -> AsyncGenerator[tuple[Check, Findings], None]:
         """Run all checks at once and yield each with its rows as it ends; close it with `aclosing`."""
@@ -95,7 +86,7 @@ class Examination(Struct, frozen=True, kw_only=True):
         return check, [Finding(check.group, check.check, check.name, grade, cause, step)]
 
     def in_order(self, found: Mapping[str, Findings]) -> list[Finding]:
-        """Return all rows in the order of the headings, and below a heading in that of the checks."""
+        """Return all rows in the order of headings and checks."""
         rows = [row for check in self.checks for row in found.get(check.check, ())]
         return sorted(rows, key=lambda row: list(Group).index(row.group))
 
@@ -211,20 +202,14 @@ class Look(Struct, frozen=True, kw_only=True):
     installed: tuple[Installed, ...] = ()
     model: str = ""
     remembered: Remembered = field(default_factory=Remembered)
-    is_named: bool = False
-    """Whether the user named the one server to use."""
-    engine_step: str = ""
-    """How to chat without any server; empty where the engine is not installed."""
-    sources: Mapping[str, str] = field(default_factory=dict)
-    """Where the key of an origin comes from."""
-    stored: Sequence[str] = ()
-    """Origins that a key is stored for."""
-    warnings: Sequence[str] = ()
-    """Sentences about keys that could not be read."""
+    is_named: bool = False  # whether the user named the one server to use
+    engine_step: str = ""  # how to chat without any server; empty where the engine is not installed
+    sources: Mapping[str, str] = field(default_factory=dict)  # of keys, by origin
+    stored: Sequence[str] = ()  # origins that a key is stored for
+    warnings: Sequence[str] = ()  # sentences about keys that could not be read
 
     @property
     def arrival(self) -> Arrival:
-        """Server and model that lmchat would begin with."""
         return choose(self.candidates, model=self.model, remembered=self.remembered, is_named=self.is_named)
 
     @property
@@ -270,10 +255,9 @@ def _first_step(look: Look) -> str:
 
 
 def _server(one: Candidate, look: Look) -> Finding:
-    installed = next((known for known in look.installed if known.product is one.product), None)
-    installed = None if one.is_own else installed
+    here = (known for known in look.installed if known.product is one.product and not one.is_own)
+    installed = next(here, None)
     holder = look.holders.get(one.endpoint.port) if one.endpoint.is_loopback else None
-    is_known = one.endpoint.is_loopback and not one.is_own
     cause = _CAUSES[one.verdict].format(
         place=one.endpoint.url,
         latency="" if one.latency_ms is None else f" in {max(one.latency_ms, 1):.0f} ms",
@@ -291,7 +275,7 @@ def _server(one: Candidate, look: Look) -> Finding:
     step, grade = one.next_step, _grade(one, look, is_installed=installed is not None)
     if one.verdict is Verdict.REFUSED and installed is not None:
         cause, step = f"It is installed, but nothing answers at {one.endpoint.url}.", installed.start_words
-    name = one.product.value if is_known else one.endpoint.netloc
+    name = one.product.value if one.endpoint.is_loopback and not one.is_own else one.endpoint.netloc
     facts = {
         "url": one.endpoint.url,
         "product": one.product,

@@ -10,7 +10,7 @@ import sqlite3
 import stat
 import time
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
@@ -19,7 +19,7 @@ from lmchat.domain.candidate import Finding, Grade, Group
 from lmchat.paths import Paths
 from lmchat.storage.credentials import LIMIT_S, SERVICE, Keyring, system_keyring
 from lmchat.storage.database import BROKEN, explain, is_damage
-from lmchat.storage.schema import COMPANIONS, VERSION
+from lmchat.storage.schema import VERSION
 from lmchat.threads import within
 
 LITTLE_ROOM_BYTES = 200 << 20
@@ -110,7 +110,7 @@ def _answering(backend: Keyring | None) -> str:
 
 def store_findings(path: Path) -> list[Finding]:
     """Return the rows about `sessions.db` and the room on its disk; blocks on the disk."""
-    return [_sessions(path), _room(path), *_set_aside(path)]
+    return [_sessions(path), _room(path)]
 
 
 def whole_findings(path: Path) -> list[Finding]:
@@ -205,17 +205,6 @@ def _room(path: Path) -> Finding:
         step = f"Make room on the disk of {folder}"
     facts = {"path": str(folder), "free_bytes": free}
     return _row("store.room", "Disk", grade, f"{free / _MB:.0f} MB are free.", step, facts)
-
-
-def _set_aside(path: Path) -> list[Finding]:
-    with suppress(OSError):
-        found = path.parent.glob(f"{path.name}.damaged-*")
-        if old := sorted(one for one in found if not one.name.endswith(COMPANIONS)):
-            more = f" (and {len(old) - 1} more)" if old[1:] else ""
-            cause = f"A damaged file was set aside earlier: {old[-1].name}{more}."
-            step = f"Remove it when nothing in it is missed: rm {_quoted(old[-1])}"
-            return [_row("store.aside", "Set aside", Grade.WARNING, cause, step, {"path": str(old[-1])})]
-    return []
 
 
 def _quoted(path: Path) -> str:

@@ -158,15 +158,6 @@ async def test_a_file_that_may_only_be_read_is_a_fault_that_names_it():
     assert row.next_step.startswith("chmod u+rw ")
 
 
-async def test_a_file_that_was_set_aside_earlier_is_remembered(tmp_path):
-    path = await filled(tmp_path / "sessions.db")
-    for name in ("20260101-080000", "20260102-080000", "20260102-080000-wal"):
-        (tmp_path / f"sessions.db.damaged-{name}").write_text("")
-    row = rows(path)["store.aside"]
-    assert row.grade is Grade.WARNING
-    assert "sessions.db.damaged-20260102-080000 (and 1 more)" in row.cause
-
-
 @pytest.mark.parametrize(
     ("free", "grade"), [(10 << 30, Grade.OK), (100 << 20, Grade.WARNING), (0, Grade.FAULT)]
 )
