@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Coroutine
 from contextlib import aclosing
+from io import BufferedReader
 from typing import Any
 
 from msgspec.structs import replace
 
 from lmchat.cli.commands import ParsedOptions
 from lmchat.cli.context import Context
-from lmchat.cli.output import SHORT_ID, Output, SafeStream, failure_detail, rounded
+from lmchat.cli.output import SHORT_ID, Output, SafeStream, failure_detail, from_stdin, rounded
 from lmchat.cli.target import find_target
 from lmchat.cli.wiring import open_world
 from lmchat.domain.event import (
@@ -38,6 +38,7 @@ from lmchat.services.open_sessions import OpenSessions
 from lmchat.structured.json_text import UnfitError, code_blocks, strict_json
 from lmchat.structured.schema import WantedValue, second
 from lmchat.text import safe_line
+from lmchat.threads import apart
 
 MAX_FILE_BYTES = 1 << 20
 _KEPT = 'What had arrived is kept; go on with: lmchat ask -r {} "Go on"'
@@ -83,14 +84,10 @@ class Part:
         return self._schema.repair(error) if self._schema and isinstance(error, AnswerUnfit) else ""
 
 
-def ask(context: Context) -> Coroutine[None, None, int]:
+async def ask(context: Context) -> int:
     """Ask and print the answer while it arrives."""
     part = _part(context.options)
-    # Before there is an event loop: Ctrl-C could not end a thread that waits for a pipe.
-    return _ask(context, _prompt(context), part)
-
-
-async def _ask(context: Context, prompt: str, part: Part | None) -> int:
+    prompt = await _prompt(context)
     options = context.options
     is_kept = options.resume is not None if options.save is None else options.save
     is_kept = is_kept and not options.temporary
@@ -99,8 +96,8 @@ async def _ask(context: Context, prompt: str, part: Part | None) -> int:
         sessions = OpenSessions(chat=settings.chat, backend=world.backend, store=world.store)
         if options.resume is not None:
             opened = await sessions.open(await world.store.find(options.resume))
-            if options.system is not None:
-                await opened.conversation.set_system_prompt(options.system)
+            if options.system_prompt is not None:
+                await opened.conversation.set_system_prompt(options.system_prompt)
         if context.is_local:
             from lmchat.cli.local import serve
 
@@ -315,10 +312,10 @@ def _calls(answer: ChatMessage) -> list[dict[str, str]]:
     ]
 
 
-def _prompt(context: Context) -> str:
+async def _prompt(context: Context) -> str:
     piped = ""
     if sys.stdin is not None and not sys.stdin.isatty():
-        piped = sys.stdin.buffer.read().decode("utf-8", "replace")
+        piped = (await apart(lambda: from_stdin(BufferedReader.read))).decode("utf-8", "replace")
     prompt = "\n\n".join(text for text in (context.options.prompt, piped.rstrip("\n")) if text.strip())
     if not prompt:
         raise WrongUse("There is nothing to ask.", hint='Give a prompt: lmchat ask "PROMPT", or pipe one in.')

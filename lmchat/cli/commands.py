@@ -274,10 +274,10 @@ class ParsedOptions:
 
     # of every command
     endpoint: str | None = None
-    allow_hosts: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
     model: str | None = None
     profile: str | None = None
-    system: str | None = None
+    system_prompt: str | None = None
     resume: str | None = None
     config: str | None = None
     effort: str | None = None

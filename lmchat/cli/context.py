@@ -49,15 +49,7 @@ class Context:
 
     @property
     def _flags(self) -> Flags:
-        options = self.options
-        return Flags(
-            endpoint=options.endpoint,
-            model=options.model,
-            system_prompt=options.system,
-            effort=options.effort,
-            allowed_hosts=options.allow_hosts,
-            profile=options.profile,
-        )
+        return Flags(**{name: getattr(self.options, name) for name in Flags.__struct_fields__})
 
     @property
     def usable_settings(self) -> Settings:
@@ -75,8 +67,8 @@ class Context:
     def local_model(self) -> str:
         """Model file for the built-in engine; empty if `--model` names none."""
         named = self.options.model or ""
-        is_file = named.lower().endswith(".gguf") and (self.options.local or path_of(named).is_file())
-        return named if is_file or self.options.local else ""
+        is_file = named.lower().endswith(".gguf") and path_of(named).is_file()
+        return named if self.options.local or is_file else ""
 
     @property
     def is_local(self) -> bool:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import stat
 import sys
-from collections.abc import Coroutine, Mapping
+from functools import partial
 
 from lmchat.cli.context import Context
-from lmchat.cli.output import SHORT_ID
+from lmchat.cli.output import SHORT_ID, from_stdin
 from lmchat.cli.sessions import header_json
 from lmchat.cli.wiring import open_store
 from lmchat.errors import FileRefused, LMChatError, WrongUse
@@ -16,6 +16,7 @@ from lmchat.services.importing import Done, Imported, Importer, sentence
 from lmchat.services.ports import ChatStore
 from lmchat.storage.import_ import LARGEST_BYTES, TOO_LARGE, DiskFiles
 from lmchat.text import safe_line
+from lmchat.threads import apart
 
 _STDIN = "-"
 _MOST_TOLD = 10  # left-out entries of one file that are named
@@ -26,16 +27,12 @@ def make_importer(store: ChatStore) -> Importer:
     return Importer(store, DiskFiles())
 
 
-def import_files(context: Context) -> Coroutine[None, None, int]:
+async def import_files(context: Context) -> int:
     """Import each file and report the result."""
-    if context.options.temporary:
-        raise WrongUse("--temporary saves nothing, and an import is saved.", hint="Try it with --dry-run.")
-    # Before there is an event loop: Ctrl-C could not end a thread that waits for a pipe.
-    return _import(context, {name: _piped(name) for name in context.options.files if _is_pipe(name)})
-
-
-async def _import(context: Context, piped: Mapping[str, bytes]) -> int:
     options = context.options
+    if options.temporary:
+        raise WrongUse("--temporary saves nothing, and an import is saved.", hint="Try it with --dry-run.")
+    piped = {name: await apart(partial(_piped, name)) for name in options.files if _is_pipe(name)}
     async with open_store(context) as store:
         done = await make_importer(store).bring(
             options.files, piped=piped, is_trial=options.dry_run, is_copy=options.copy
@@ -61,8 +58,11 @@ def _piped(name: str) -> bytes:
     if name == _STDIN and sys.stdin is None:
         raise WrongUse("There is no standard input.", hint="Name a file.")
     try:
-        with sys.stdin.buffer if name == _STDIN else path_of(name).open("rb") as file:
-            data = file.read(LARGEST_BYTES + 1)
+        if name == _STDIN:
+            data = from_stdin(lambda file: file.read(LARGEST_BYTES + 1))
+        else:
+            with path_of(name).open("rb") as file:
+                data = file.read(LARGEST_BYTES + 1)
     except OSError as error:
         raise FileRefused(f"{name} cannot be read: {error.strerror}.") from error
     if len(data) > LARGEST_BYTES:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime
+from io import BufferedReader
 
 from msgspec import Struct
 from msgspec.structs import asdict
@@ -128,7 +130,13 @@ async def consents(question: str) -> bool:
 
     sys.stderr.write(f"{safe_line(question)} [y/N] ")
     sys.stderr.flush()
-    return (await apart(sys.stdin.readline)).strip().lower() in ("y", "yes")
+    return (await apart(lambda: from_stdin(BufferedReader.readline))).strip().lower() in (b"y", b"yes")
+
+
+def from_stdin(read: Callable[[BufferedReader], bytes]) -> bytes:
+    """Read from a copy of stdin: a thread left with the lock of `sys.stdin` keeps Python from ending."""
+    with os.fdopen(os.dup(sys.stdin.fileno()), "rb") as file:
+        return read(file)
 
 
 def failure_detail(error: LMChatError) -> dict[str, str]:
@@ -156,9 +164,9 @@ def to_json(value: object, *, indent: int | None = None) -> str:
     import json  # 7 ms that the chat screen does not need
 
     text = json.dumps(value, ensure_ascii=not _speaks_utf8(), indent=indent, default=_plain)
-    if text.isascii() and "\x7f" not in text:
-        return text
-    return "".join(char if _is_harmless(char) else _escaped(char) for char in text)
+    if safe_text(text) != text:
+        text = json.dumps(value, indent=indent, default=_plain).replace("\x7f", "\\u007f")
+    return text
 
 
 def _plain(value: object) -> object:
@@ -184,17 +192,6 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _speaks_utf8() -> bool:
     return (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "") == "utf8"
-
-
-def _is_harmless(char: str) -> bool:
-    if char.isascii():
-        return char != "\x7f"
-    return char not in "\u200c\u200d" and safe_text(char) == char
-
-
-def _escaped(char: str) -> str:
-    units = char.encode("utf-16-be", "surrogatepass")
-    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
 
 
 def _write(text: str) -> None:

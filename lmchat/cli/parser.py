@@ -28,7 +28,7 @@ examples:
 Answers go to stdout, everything else to stderr. Exit codes: 0 done, 1 the server or the stream failed,
 2 wrong use or bad configuration, 3 no server, 130 interrupted.
 """
-_WORDS = ("prompt", "title", "system", "model", "model_id", "profile", "id", "resume", "endpoint")
+_WORDS = ("prompt", "title", "system_prompt", "model", "model_id", "profile", "id", "resume", "endpoint")
 """Text arguments; file names stay as they are."""
 
 
@@ -51,7 +51,7 @@ def parse(argv: Sequence[str]) -> ParsedOptions:
         options = build_parser(hosts).parse_args(argv, namespace=ParsedOptions())
     except WrongUse as error:
         raise _plainer(argv, error) from None
-    options.allow_hosts = tuple(hosts)
+    options.allowed_hosts = tuple(hosts)
     options.query = tuple(_decoded(word) for word in options.query)
     options.ids = tuple(_decoded(word) for word in options.ids)
     for name in _WORDS:
@@ -92,11 +92,11 @@ def _shared_options(hosts: list[str]) -> _Parser:
         argument("--endpoint URL", "address of the server; else it is found"),
         # an action that appends would lose those before a command
         argument(
-            "--allow-host HOST", "allow a host beyond this machine", dest="allow_hosts", type=hosts.append
+            "--allow-host HOST", "allow a host beyond this machine", dest="allowed_hosts", type=hosts.append
         ),
         argument("-m --model MODEL", "model to use"),
         argument("--profile NAME", "profile of the configuration to use"),
-        argument("--system TEXT", "system prompt"),
+        argument("--system TEXT", "system prompt", dest="system_prompt"),
         argument("--effort", "how much the model is to think, where it can", choices=EFFORTS),
         argument("-r --resume ID", "go on with a session: its id, the first 4 of it, or `last`"),
         argument("--temporary", "save nothing of this chat"),

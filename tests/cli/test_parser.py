@@ -15,7 +15,7 @@ _SHARED = [
     ("-m", "model", "m"),
     ("--model", "model", "m"),
     ("--profile", "profile", "p"),
-    ("--system", "system", "s"),
+    ("--system", "system_prompt", "s"),
     ("-r", "resume", "last"),
     ("--resume", "resume", "last"),
     ("--effort", "effort", "none"),
@@ -65,7 +65,7 @@ def test_allowed_hosts_are_gathered_from_everywhere(places):
             words += ["--allow-host", f"h{number}"]
             expected.append(f"h{number}")
         words.append(word)
-    assert parse([*words, "--allow-host", "last"]).allow_hosts == (*expected, "last")
+    assert parse([*words, "--allow-host", "last"]).allowed_hosts == (*expected, "last")
 
 
 @pytest.mark.parametrize("words", [["--temporary", "ask", "x"], ["ask", "--temporary", "x"], ["--temporary"]])
@@ -75,7 +75,7 @@ def test_a_switch_holds_before_and_after(words):
 
 def test_options_without_a_command_open_the_chat_screen():
     options = parse(["-m", "m", "-r", "last", "--system", "s"])
-    assert (options.handler, options.model, options.resume, options.system) == ("", "m", "last", "s")
+    assert (options.handler, options.model, options.resume, options.system_prompt) == ("", "m", "last", "s")
 
 
 def test_nothing_typed_is_the_same_as_the_defaults():
