@@ -26,13 +26,10 @@ log = logging.getLogger(__name__)
 
 _OWNER_ONLY = 0o600
 _OTHERS = 0o077
-SERVICE = "lmchat"
-"""Name of our keys in the keyring; the user name is the server's origin."""
-LIMIT_S = 2.0
-"""An unlocked keyring answers in milliseconds."""
+SERVICE = "lmchat"  # name of our keys in the keyring; the user name is the server's origin
+LIMIT_S = 2.0  # an unlocked keyring answers in milliseconds
 _START_S = 3.0
-_REAL_PRIORITY = 1
-"""Backends below it always fail, keep nothing, or keep plain text."""
+_REAL_PRIORITY = 1  # backends below it always fail, keep nothing, or keep plain text
 _HEAD = "# Keys that were typed into lmchat. Keep this file to yourself.\n"
 
 

@@ -30,8 +30,7 @@ log = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-BUSY_S = 5.0
-"""Wait for another process that is writing."""
+BUSY_S = 5.0  # wait for another process that is writing
 _RETRY_S = 0.02
 _SETTINGS = (
     "pragma cache_size = -500",  # kB; the system caches the file too
@@ -177,8 +176,7 @@ class Database:
         clock: Callable[[], datetime] = now,
     ) -> None:
         self.path = path
-        self.notice = ""
-        """Sentence for the user about a replaced file."""
+        self.notice = ""  # sentence for the user about a replaced file
         self._prepare = prepare
         self._replace = begin_anew
         self._clock = clock

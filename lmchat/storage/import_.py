@@ -11,8 +11,7 @@ from lmchat.errors import FileRefused
 from lmchat.files import path_of, read_plain
 from lmchat.text import safe_line
 
-LARGEST_BYTES = 256 << 20
-"""More than ten thousand long answers; reading takes several times as much memory."""
+LARGEST_BYTES = 256 << 20  # more than ten thousand long answers; reading takes several times as much memory
 TOO_LARGE = f"larger than {LARGEST_BYTES >> 20} MB"
 
 

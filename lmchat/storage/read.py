@@ -39,8 +39,7 @@ _WITH_VERSIONS = f"""select {", ".join("m." + name for name in MESSAGE_COLUMNS.s
         rows between unbounded preceding and unbounded following)
     order by m.number"""
 _SHORTEST_PREFIX = 4
-_READ_PER_PROMPT = 5
-"""Prompts read for one that is returned: people repeat themselves."""
+_READ_PER_PROMPT = 5  # prompts read for one that is returned: people repeat themselves
 
 
 def leaf_of(connection: Connection, session_id: str) -> str | None:

@@ -39,14 +39,12 @@ T = TypeVar("T")
 _MOST_BYTES = 1 << 28  # more than any answer; a larger file is left alone
 _LONGEST_ID = 150
 _MODE = 0o600
-_OLD_MARK = b"\xff"
-"""Around the name of each kind of text in files of an older lmchat."""
+_OLD_MARK = b"\xff"  # around the name of each kind of text in files of an older lmchat
 _ENDED = Failure(
     kind="interrupted",
     message="lmchat ended while this answer was arriving.",
     hint="Continue it, or ask again.",
 )
-_ENDED_EMPTY = replace(_ENDED, hint="Ask again.")
 
 
 class Begun(Struct, frozen=True, kw_only=True):
@@ -135,7 +133,7 @@ def _recover_row(connection: Connection, finish: Finish, moment: datetime, answe
         row = connection.execute(query, answer[:1]).fetchone()
         message = None if row is None else message_from(row[:-1], arrived_parts(connection, *answer))
         if message is not None:  # else another process was faster, or the row is damaged
-            finish(connection, row[-1], _ended(message), moment)
+            finish(connection, row[-1], ended(message, _ENDED), moment)
     if message is not None:
         _remove(path)
 
@@ -149,7 +147,9 @@ def _recover_file(connection: Connection, finish: Finish, moment: datetime, path
             query = "select 1 from messages where message_id = ?"
             with transaction(connection):
                 if connection.execute(query, (begun.message_id,)).fetchone() is None:
-                    finish(connection, begun.session_id, _ended(begun.message(parts_of(pieces))), moment)
+                    finish(
+                        connection, begun.session_id, ended(begun.message(parts_of(pieces)), _ENDED), moment
+                    )
         path.unlink()
 
 
@@ -158,10 +158,11 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-def _ended(message: ChatMessage) -> ChatMessage:
-    has_come = bool(message.text or message.reasoning or message.tool_calls)
-    state = AnswerState.INTERRUPTED if has_come else AnswerState.FAILED
-    return replace(message, state=state, failure=_ENDED if has_come else _ENDED_EMPTY)
+def ended(message: ChatMessage, failure: Failure) -> ChatMessage:
+    """Return an answer that ended while it was arriving."""
+    if message.text or message.reasoning or message.tool_calls:
+        return replace(message, state=AnswerState.INTERRUPTED, failure=failure)
+    return replace(message, state=AnswerState.FAILED, failure=replace(failure, hint="Ask again."))
 
 
 def _is_held(path: Path) -> bool:

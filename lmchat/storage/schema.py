@@ -110,17 +110,14 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 )
 """Statements from version n to n + 1; a released entry is never changed."""
 
-VERSION = len(MIGRATIONS)
-"""The `user_version` that this program writes."""
+VERSION = len(MIGRATIONS)  # the `user_version` that this program writes
 
 _INDEX = "text, content = '', detail = none, tokenize = 'trigram case_sensitive 1'"
 """Without texts and places, it has two thirds of the size of the text; with places 2.5 times that. Capitals
 and accents are folded before: this tokenizer would keep accents."""
-_INDEXES = ("trigrams", "words", "grams")
-"""The search index, and those up to format 3."""
+_INDEXES = ("trigrams", "words", "grams")  # the search index, and those up to format 3
 _MODE = 0o600
-COMPANIONS = ("-wal", "-shm", "-journal")
-"""Endings of SQLite's other files."""
+COMPANIONS = ("-wal", "-shm", "-journal")  # endings of SQLite's other files
 
 
 @contextmanager

@@ -23,22 +23,15 @@ from lmchat.text import fold
 
 log = logging.getLogger(__name__)
 
-_GRAM = 3
-"""Characters of a trigram."""
-_PAD = "\n\n"
-"""Behind each indexed text, so that its last characters, too, begin a trigram."""
-_BATCH_CHARS, _BATCH = 1 << 16, 100
-"""Text and messages indexed in one transaction, about 10 ms."""
-_MOST_GRAMS = 50
-"""Trigrams of one term: the remaining texts are compared anyway."""
-_MOST_BEGINNINGS = 1000
-"""Trigrams that may begin with a short term; beyond that, comparing texts is faster."""
+_GRAM = 3  # characters of a trigram
+_PAD = "\n\n"  # behind each indexed text, so that its last characters, too, begin a trigram
+_BATCH_CHARS, _BATCH = 1 << 16, 100  # text and messages indexed in one transaction, about 10 ms
+_MOST_GRAMS = 50  # trigrams of one term: the remaining texts are compared anyway
+_MOST_BEGINNINGS = 1000  # trigrams that may begin with a short term; beyond that, comparing texts is faster
 _MOST_TERMS, _MOST_FILTERS = 50, 50
 _LONGEST_TERM = 1000
-_SORTED = 50
-"""Newest hits among which those that begin a word come first; all others follow by time."""
-_FEW = 2000
-"""Filtered messages up to which comparing all is faster than the index."""
+_SORTED = 50  # newest hits among which those that begin a word come first; all others follow by time
+_FEW = 2000  # filtered messages up to which comparing all is faster than the index
 _MOST_TITLES, _MOST_TITLES_READ = 3, 50
 """Titles shown before messages, and titles read for that; the others come last."""
 _BEFORE_CHARS = 60

@@ -13,8 +13,7 @@ from lmchat.domain.telemetry import LedgerRow, Metrics
 from lmchat.storage.database import Connection, Database
 from lmchat.storage.rows import column, insert, loaded, stored_time
 
-_RECENT = 2000
-"""Turns that count for the speed of a model: servers and machines change."""
+_RECENT = 2000  # turns that count for the speed of a model: servers and machines change
 _COLUMNS = tuple(field.name for field in fields(LedgerRow) if field.name != "ended_at")
 
 

@@ -14,16 +14,15 @@ from lmchat.errors import SessionNotFound, WrongUse
 from lmchat.storage import read
 from lmchat.storage.database import Connection, LostRowError
 from lmchat.storage.rows import column, insert, loaded, stored, stored_time, write_parts
+from lmchat.storage.running_answer import ended
 from lmchat.storage.schema import transaction
 from lmchat.storage.search import index_message, unindex_message
 
 _CLOCKS_DIFFER = timedelta(days=1)
 """A clock may be set back: by an hour in autumn, by more where two systems share a machine."""
 _NOT_PUT = ("parts", "version", "versions", "message_count", "deleted_at")
-_OF_ANSWERS = ("state", "model", "endpoint", "receipt", "failure")
-"""What the end of an answer changes."""
-_LONGEST_REST_DAYS = 60
-"""A clock that is further ahead of the newest session may be wrong."""
+_OF_ANSWERS = ("state", "model", "endpoint", "receipt", "failure")  # what the end of an answer changes
+_LONGEST_REST_DAYS = 60  # a clock that is further ahead of the newest session may be wrong
 _CHANGEABLE = ("title", "is_pinned", "is_archived", "deleted_at", "tags")
 _FORKED = Failure(kind="interrupted", message="The session was forked while this answer was arriving.")
 
@@ -214,7 +213,8 @@ def fork(connection: Connection, session_id: str, message_id: str, moment: datet
     put_session(connection, fresh)
     parent_id: str | None = None
     for message in path:
-        copy = replace(_settled(message), message_id=new_id(), parent_id=parent_id)
+        copy = ended(message, _FORKED) if message.state is AnswerState.STREAMING else message
+        copy = replace(copy, message_id=new_id(), parent_id=parent_id)
         put_whole(connection, fresh.session_id, copy)
         parent_id = copy.message_id
     _set(connection, fresh.session_id, leaf_id=parent_id)
@@ -243,13 +243,6 @@ def _ensure_there(connection: Connection, session_id: str, message_id: str) -> N
     if connection.execute(query, (message_id, session_id)).fetchone() is None:
         message = "This message is no longer in its session."
         raise SessionNotFound(message, hint="Open the session again to see what is.")
-
-
-def _settled(message: ChatMessage) -> ChatMessage:
-    if message.state is not AnswerState.STREAMING:
-        return message
-    state = AnswerState.INTERRUPTED if message.text or message.reasoning else AnswerState.FAILED
-    return replace(message, state=state, failure=_FORKED)
 
 
 def name_branch(connection: Connection, session_id: str, message_id: str, name: str) -> None:

@@ -13,19 +13,16 @@ from typing import Any, NoReturn
 
 from lmchat.text import fence_of, safe_line
 
-MAX_CHARS = 1_000_000
-"""More than any model writes in one answer."""
+MAX_CHARS = 1_000_000  # more than any model writes in one answer
 MAX_DEPTH = 64
 _MAX_TRIES = 200  # brackets in prose
 _MAX_READ = 4 * MAX_CHARS  # without success: a third of a second
 _MAX_VALUES = 20
-_NO_JSON = ("NaN", "Infinity")
-"""JSON to Python, but the beginning of a sentence to people."""
+_NO_JSON = ("NaN", "Infinity")  # JSON to Python, but the beginning of a sentence to people
 _BRACKET = re.compile(r"[\[{]")
 _BEGUN = re.compile(r"\s*(?:t(?:ru?)?|f(?:a(?:ls?)?)?|n(?:ul?)?|-|\.|[eE][+-]?|u?[0-9a-fA-F]{0,3}|)\s*")
 """Rest of a value that is cut: a word, a figure, an escape."""
-_LEAD = re.compile(r"[ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?")
-"""Indentation and list marker before a fence."""
+_LEAD = re.compile(r"[ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?")  # indentation and list marker before a fence
 _TOO_DEEP = f"it is nested deeper than {MAX_DEPTH} levels"
 _TOO_LARGE = "a number in it is too large"
 

@@ -17,10 +17,8 @@ from lmchat.errors import AnswerUnfit, RequestInvalid
 from lmchat.structured.json_text import UnfitError, find_value, strict_json
 from lmchat.text import safe_line
 
-MAX_SCHEMA_CHARS = 256_000
-"""More than the window of most models."""
-CHECK_S = 5.0
-"""A pattern, or a schema that refers to itself, can take forever to check."""
+MAX_SCHEMA_CHARS = 256_000  # more than the window of most models
+CHECK_S = 5.0  # a pattern, or a schema that refers to itself, can take forever to check
 _MAX_ERRORS = 50
 _SAID_CHARS = 200
 _ROOT = str(Path(__file__).parents[2])
