@@ -80,7 +80,7 @@ class ChatStore(Protocol):
     async def has_message(self, message_id: str) -> bool:
         """Whether a message is there, also a deleted one that can be restored."""
 
-    async def add_pieces(self, message_id: str, pieces: Sequence[tuple[str, str]]) -> bool:
+    async def add_pieces(self, message_id: str, pieces: Sequence[tuple[str, str]]) -> None:
         """Append pieces of an answer; those after `ANEW` replace all that was kept before."""
 
     async def finish(self, session_id: str, message: ChatMessage) -> None:

@@ -77,29 +77,21 @@ class Credentials:
         except OSError as error:
             raise explain(error, self._path) from error
         except (ValueError, RecursionError):
-            # Without the parser's message: it may quote a key.
-            raise StoreUnavailable(
-                f"{self._path.name} is not valid TOML: the keys in it are not used.",
-                hint="Mend it, or remove it and type the keys again.",
-            ) from None
-        rows = ((origin, _key(row)) for origin, row in data.items() if isinstance(row, dict))
-        return {origin: key for origin, key in rows if isinstance(key, str)}
+            message = f"{self._path.name} is not valid TOML: the keys in it are not used."
+            hint = "Fix the file, or delete it and re-enter your keys."
+            raise StoreUnavailable(message, hint=hint) from None  # the parser's message may quote a key
+        rows = {origin: row for origin, row in data.items() if isinstance(row, dict)}
+        keys = {origin: "" if row.get("keyring") is True else row.get("key") for origin, row in rows.items()}
+        return {origin: key for origin, key in keys.items() if isinstance(key, str)}
 
     def _write(self, keys: dict[str, str]) -> None:
-        text = _HEAD + tomli_w.dumps({origin: _row(key) for origin, key in keys.items()})
+        rows = {origin: {"key": key} if key else {"keyring": True} for origin, key in keys.items()}
+        text = _HEAD + tomli_w.dumps(rows)
         try:
             write_atomically(self._path, text, mode=_OWNER_ONLY)
         except OSError as error:
             raise explain(error, self._path) from error
         self._keys = keys
-
-
-def _key(row: dict[str, object]) -> object:
-    return "" if row.get("keyring") is True else row.get("key") or None
-
-
-def _row(key: str) -> dict[str, object]:
-    return {"key": key} if key else {"keyring": True}
 
 
 class Keyring(Protocol):

@@ -55,8 +55,7 @@ _NOT_WRITTEN = ("it may not be written", _PERMISSION)
 _FULL = ("there is no room left", _NO_ROOM)
 _SQLITE = {
     "SQLITE_FULL": _FULL,
-    "SQLITE_IOERR_WRITE": ("there is no room left, or the disk refuses to write", _NO_ROOM),
-    "SQLITE_IOERR_SHMSIZE": _FULL,
+    "SQLITE_IOERR_WRITE": _FULL,
     "SQLITE_IOERR": (
         "the disk reports an error, or there is no room left",
         "Make room on the disk, or check it.",

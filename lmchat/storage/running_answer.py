@@ -202,16 +202,13 @@ class RunningAnswers:
         with suppress(OSError):
             await self._run(partial(file.add, ()))
 
-    async def add(self, message_id: str, pieces: Sequence[Piece]) -> bool:
-        """Append all pieces or none; return whether the file was gone and is written again.
-
-        Raises `StoreUnavailable` where it cannot be written.
-        """
+    async def add(self, message_id: str, pieces: Sequence[Piece]) -> None:
+        """Append all pieces or none; raises `StoreUnavailable` where that fails."""
         file = self._files.get(message_id)
         if file is None:
             raise SessionNotFound("This answer was not begun.")
         try:
-            return await self._run(partial(file.add, pieces))
+            await self._run(partial(file.add, pieces))
         except OSError as error:
             raise explain(error, self._store) from error
 
@@ -222,7 +219,7 @@ class RunningAnswers:
             await self._run(file.remove)
 
     async def remove(self, message_ids: Sequence[str]) -> None:
-        """Remove the files of purged answers; a process that still writes one makes a new one."""
+        """Remove the files of purged answers."""
         for message_id in message_ids:
             await self._run(partial(answer_path(self._store, message_id).unlink, missing_ok=True))
 
@@ -245,26 +242,19 @@ class AnswerFile:
 
     def __init__(self, path: Path, begun: Begun) -> None:
         self._path = path
-        self._content = bytearray(_line(to_builtins(begun)))
-        self._size = 0  # bytes of it in the file
-        self._has_pieces = False
+        self._head = _line(to_builtins(begun))
+        self._size = 0
         self._descriptor: int | None = None
 
-    def add(self, pieces: Sequence[Piece]) -> bool:
-        """Append pieces; return whether the file was gone and is written again."""
-        line = _line(pieces) if pieces else b""
-        was_gone = not self._is_there()
-        if was_gone:
-            self._make()
-        assert self._descriptor is not None  # noqa: S101 - just made
-        os.ftruncate(self._descriptor, self._size)  # half a line, which a full disk left behind
-        rest = memoryview(bytes(self._content[self._size :]) + line)
+    def add(self, pieces: Sequence[Piece]) -> None:
+        """Append pieces; after an `OSError`, none of them count."""
+        descriptor = self._descriptor = self._made() if self._descriptor is None else self._descriptor
+        data = (b"" if self._size else self._head) + (_line(pieces) if pieces else b"")
+        os.ftruncate(descriptor, self._size)  # half a line, which a full disk left behind
+        rest = memoryview(data)
         while rest:
-            rest = rest[os.write(self._descriptor, rest) :]
-        self._content += line
-        self._size = len(self._content)
-        had_pieces, self._has_pieces = self._has_pieces, self._has_pieces or bool(pieces)
-        return was_gone and had_pieces
+            rest = rest[os.write(descriptor, rest) :]
+        self._size += len(data)
 
     def remove(self) -> None:
         self.close()
@@ -275,22 +265,15 @@ class AnswerFile:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def _is_there(self) -> bool:
-        with suppress(OSError):
-            return self._descriptor is not None and os.path.samestat(
-                os.fstat(self._descriptor), self._path.lstat()
-            )
-        return False
-
-    def _make(self) -> None:
-        self.close()
+    def _made(self) -> int:
         ensure_folder(self._path.parent)
         # What has its name goes first: a link leads elsewhere, a pipe waits, a file has a mode of its own.
         self._path.unlink(missing_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-        self._descriptor, self._size = os.open(self._path, flags, _MODE), 0
+        descriptor = os.open(self._path, flags, _MODE)
         with suppress(OSError):  # a file system without locks
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return descriptor
 
 
 def _line(value: Any) -> bytes:

@@ -38,8 +38,6 @@ _BEFORE_CHARS = 60
 _AFTER_CHARS = 120
 
 _TERM = re.compile(r'"([^"]*)"?|([^\s"]+)')
-_STARRED = re.compile(r"(\w+)\*+")
-"""Word with a star at its end, as other searches want for a beginning; here each word may be one."""
 _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff"
     "\U00020000-\U0003ffff"
@@ -154,9 +152,9 @@ def _hits(wanted: _Wanted, terms: Sequence[str], limit: int, *, has_titles: bool
 
 def parse(text: str) -> tuple[str, ...]:
     """Return the terms of a search: words, and phrases in quotes."""
-    found = (
-        match[1] if match[2] is None else _bare(match[2]) for match in _TERM.finditer(text.replace("\0", " "))
-    )
+    matches = _TERM.finditer(text.replace("\0", " "))
+    # A star behind a word, as other searches want for a beginning, means nothing: each word may be one.
+    found = (match[1] if match[2] is None else match[2].rstrip("*") or match[2] for match in matches)
     terms = (encodable(" ".join(term.split())[:_LONGEST_TERM]) for term in found)
     return tuple(dict.fromkeys(term for term in terms if folded(term)))[:_MOST_TERMS]
 
@@ -272,11 +270,6 @@ def _whole(kind: str, text: object, name: object) -> str:
 
 def _quoted(term: str) -> str:
     return '"' + term.replace('"', '""') + '"'
-
-
-def _bare(word: str) -> str:
-    starred = _STARRED.fullmatch(word)
-    return starred[1] if starred else word
 
 
 def _hit(match: _Match, terms: Sequence[str]) -> SearchHit | None:

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from msgspec.structs import fields
+from msgspec.structs import asdict, fields
 
 from lmchat.domain.candidate import Remembered
 from lmchat.files import read_plain, write_atomically
@@ -17,7 +17,10 @@ log = logging.getLogger(__name__)
 def load(path: Path) -> tuple[Remembered, str]:
     """Return what is remembered, and a warning if the file could not be used."""
     try:
-        data = _parsed(read_plain(path))
+        content = read_plain(path)
+        import tomllib  # noqa: PLC0415 - the first start, without such a file, must not wait for it
+
+        data = tomllib.loads(content.decode())
     except FileNotFoundError:
         return Remembered(), ""
     except (OSError, ValueError, RecursionError) as error:
@@ -26,19 +29,13 @@ def load(path: Path) -> tuple[Remembered, str]:
     return _checked(data), ""
 
 
-def _parsed(data: bytes) -> dict[str, Any]:
-    import tomllib  # noqa: PLC0415 - the first start, without such a file, shall not wait for it
-
-    return tomllib.loads(data.decode())
-
-
 def save(path: Path, remembered: Remembered) -> None:
     """Write what is remembered; raises `StoreUnavailable`."""
     import tomli_w  # noqa: PLC0415 - no start shall wait for these two
 
     from lmchat.storage.database import explain  # noqa: PLC0415 - brings SQLite with it
 
-    data = {field.name: getattr(remembered, field.name) for field in fields(Remembered)}
+    data = asdict(remembered)
     data["recent"] = [{"endpoint": endpoint, "model": model} for endpoint, model in remembered.recent]
     text = "# Written by lmchat; settings of your own belong into config.toml.\n" + tomli_w.dumps(data)
     try:

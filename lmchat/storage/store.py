@@ -91,8 +91,8 @@ class SqliteStore:
     async def has_message(self, message_id: str) -> bool:
         return await self._database.read(write.number_of, message_id) is not None
 
-    async def add_pieces(self, message_id: str, pieces: Sequence[tuple[str, str]]) -> bool:
-        return await self._running.add(message_id, pieces)
+    async def add_pieces(self, message_id: str, pieces: Sequence[tuple[str, str]]) -> None:
+        await self._running.add(message_id, pieces)
 
     async def finish(self, session_id: str, message: ChatMessage) -> None:
         await self._database.write(write.finish, session_id, message, self._clock())

@@ -1,8 +1,8 @@
-"""The figures of every turn, without any content."""
+"""Figures of all turns, without any content."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from statistics import median
 
@@ -14,11 +14,12 @@ from lmchat.storage.database import Connection, Database
 from lmchat.storage.rows import column, insert, loaded, stored_time
 
 _RECENT = 2000  # turns that count for the speed of a model: servers and machines change
-_COLUMNS = tuple(field.name for field in fields(LedgerRow) if field.name != "ended_at")
+_LEDGER = [field.name for field in fields(LedgerRow)]
+_COLUMNS = ", ".join("created_at" if name == "ended_at" else name for name in _LEDGER)
 
 
 def add_row(connection: Connection, row: LedgerRow, moment: datetime) -> None:
-    """Keep the figures of a turn."""
+    """Save the figures of a turn."""
     values = {name: column(value) for name, value in asdict(row).items()}
     values["created_at"] = values.pop("ended_at") or stored_time(moment)
     insert(connection, "ledger", values)
@@ -27,11 +28,8 @@ def add_row(connection: Connection, row: LedgerRow, moment: datetime) -> None:
 def rows_since(connection: Connection, moment: datetime | None) -> tuple[LedgerRow, ...]:
     """Return turns that ended since a moment, oldest first."""
     since = "" if moment is None else stored_time(moment)
-    rows = connection.execute(
-        f"select created_at, {', '.join(_COLUMNS)} from ledger where created_at >= ? order by ledger_id",
-        (since,),
-    )
-    found = (_ledger_row(row[0], dict(zip(_COLUMNS, row[1:], strict=True))) for row in rows)
+    query = f"select {_COLUMNS} from ledger where created_at >= ? order by ledger_id"
+    found = (_ledger_row(row) for row in connection.execute(query, (since,)))
     return tuple(row for row in found if row is not None)
 
 
@@ -48,21 +46,21 @@ def speeds(connection: Connection) -> Mapping[tuple[str, str], float]:
     return {key: median(values) for key, values in found.items()}
 
 
-def _ledger_row(ended_at: object, values: dict[str, object]) -> LedgerRow | None:
-    texts = {name: loaded(value) if isinstance(value, bytes) else value for name, value in values.items()}
-    texts |= {"is_estimated": bool(values["is_estimated"]), "ended_at": ended_at}
+def _ledger_row(row: Sequence[object]) -> LedgerRow | None:
+    pairs = zip(_LEDGER, row, strict=True)
+    values = {name: loaded(value) if isinstance(value, bytes) else value for name, value in pairs}
+    values["is_estimated"] = bool(values["is_estimated"])
     try:
-        row = convert(texts, LedgerRow)
+        return convert(values, LedgerRow)
     except ValidationError:
         return None
-    return row if row.ended_at is not None and row.ended_at.tzinfo is not None else None
 
 
 _NAMES = tuple(field.name for field in fields(Metrics))
 
 
 class MetricsStore:
-    """Keeps the counters; callers add what came since their last call, so that no process loses any."""
+    """Counters of all runs; callers add what is new, so that no process loses any."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

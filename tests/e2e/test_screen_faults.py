@@ -8,6 +8,7 @@ import signal
 import pytest
 
 from lmchat.domain.message import AnswerState
+from lmchat.storage.running_answer import read_answer
 from tests.support.faults import FileLimit, small_file_system
 from tests.support.lmchat_screen import LMChatScreen, stored
 from tests.support.scripted_products import CHAT, llama_cpp
@@ -33,7 +34,7 @@ def disk(tmp_path, request):
 def arriving(home) -> str:
     """Return what is on the disk of answers that arrive."""
     return "".join(
-        path.read_bytes().decode(errors="replace") for path in (home / "lmchat").glob("sessions.db-answer-*")
+        text for path in (home / "lmchat").glob("sessions.db-answer-*") for _, text in read_answer(path)[1]
     )
 
 
@@ -102,21 +103,21 @@ def test_a_prompt_that_found_no_room_is_there_with_room_again(disk, server):
 
 @pytest.mark.timeout(60)
 def test_a_folder_that_is_removed_in_mid_answer_is_made_again_with_all_of_the_session(tmp_path, server):
-    gone, last = Gate(), Gate()
+    gone = Gate()
     with LMChatScreen(tmp_path, server.url) as screen:
         screen.wait_ready()
         screen.ask("Before.")
         screen.wait_answered()
-        server.on(CHAT, sse("begun ", gone, "and on", last))
+        server.on(CHAT, sse("begun ", gone, "and on", finish(), DONE))
         screen.ask("And now?")
         wait_on_disk(screen, "begun")
         shutil.rmtree(tmp_path / "lmchat")
         gone.open()
-        wait_on_disk(screen, "begun and on")
-        screen.wait_until(lambda: len(stored_texts(tmp_path)) == 3, "what came before is on the disk")
+        said = ["Before.", "Hello there.", "And now?", "begun and on"]
+        screen.wait_until(lambda: stored_texts(tmp_path) == said, "all of the session is on the disk")
         screen.kill(signal.SIGKILL)
         screen.wait_exit()
-    assert stored_texts(tmp_path) == ["Before.", "Hello there.", "And now?", "begun and on"]
+    assert stored_texts(tmp_path) == said
 
 
 def stored_texts(home) -> list[str]:

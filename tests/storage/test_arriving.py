@@ -120,23 +120,6 @@ async def test_a_full_disk_leaves_nothing_half_written_and_the_rest_comes_when_t
     assert await text_on_disk(tmp_path, session, said) == "before after"
 
 
-@pytest.mark.parametrize("trouble", ["removed", "replaced", "folder"])
-async def test_a_file_that_is_gone_is_written_anew_with_all_that_came(tmp_path, store, running, trouble):
-    _, _, said = running
-    path = answer_path(store_path(tmp_path), said.message_id)
-    await store.add_pieces(said.message_id, [("reasoning", "hm"), ("text", "so ")])
-    if trouble == "folder":
-        shutil.rmtree(path.parent)
-    else:
-        path.unlink()
-        if trouble == "replaced":
-            path.write_text("of somebody else")
-    await store.add_pieces(said.message_id, [("text", "far")])
-    begun, pieces = read_answer(path)
-    assert begun.message_id == said.message_id
-    assert pieces == [("reasoning", "hm"), ("text", "so "), ("text", "far")]
-
-
 async def test_another_program_that_holds_the_sessions_holds_up_no_text(tmp_path, store, running):
     _, _, said = running
     with closing(sqlite3.connect(store_path(tmp_path), isolation_level=None)) as other:
@@ -167,11 +150,13 @@ async def test_an_answer_that_the_sessions_do_not_know_is_taken_in_at_the_next_s
 
 
 async def test_an_answer_outlives_the_sessions_that_were_removed_while_it_came(tmp_path, store, running):
-    session, _, said = running
+    session, asked, said = running
     await store.add_pieces(said.message_id, [("text", "so ")])
     shutil.rmtree(tmp_path / "lmchat")
     await store.add_pieces(said.message_id, [("text", "far")])
-    as_killed(tmp_path, said)
+    await store.finish(
+        session.session_id, replace(answer("so far", parent=asked), message_id=said.message_id)
+    )
     assert await text_on_disk(tmp_path, session, said) == "so far"
 
 

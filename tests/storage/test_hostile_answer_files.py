@@ -38,9 +38,7 @@ async def test_what_stands_in_the_place_of_an_answer_file_is_neither_written_nor
 ):
     session = header()
     said = answer(parent=await say(store, session, "hello"), state=AnswerState.STREAMING)
-    await store.begin_answer(session.session_id, said)
     path, elsewhere = answer_path(tmp_path / "lmchat" / "sessions.db", said.message_id), tmp_path / "precious"
-    path.unlink()
     if planted == "pipe":
         os.mkfifo(path)
     elif planted == "open to all":
@@ -50,6 +48,7 @@ async def test_what_stands_in_the_place_of_an_answer_file_is_neither_written_nor
         path.symlink_to(elsewhere)
     if planted == "link":
         elsewhere.write_text("precious")
+    await store.begin_answer(session.session_id, said)
     await store.add_pieces(said.message_id, [("text", "hi")])
     assert stat.S_IMODE(path.lstat().st_mode) == 0o600
     assert path.is_file()
