@@ -30,7 +30,6 @@ class ModelFile(Struct, frozen=True, kw_only=True):
     """Program whose folder holds it: `LM Studio`, `Ollama`, …"""
     quantization: str = ""
     architecture: str = ""
-    title: str = ""
     context_max: int | None = None
     parts: int = 1
     is_demo: bool = False

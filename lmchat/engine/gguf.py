@@ -42,7 +42,6 @@ class Header(Struct, frozen=True, kw_only=True):
     """Fields of the header that lmchat uses."""
 
     architecture: str = ""  # such as `llama`
-    title: str = ""  # `general.name`
     quantization: str = ""  # such as `Q4_K_M`; empty for an unknown number
     kind: str = ""  # `general.type`: `model`, `adapter`, `mmproj`, …
     context_max: int | None = None  # tokens
@@ -89,7 +88,6 @@ def _header(values: dict[str, object], tensors: int) -> Header:
     kind = values.get("general.file_type")
     return Header(
         architecture=architecture,
-        title=text("general.name"),
         quantization=_QUANTIZATIONS.get(kind, "") if type(kind) is int else "",
         kind=text("general.type"),
         context_max=whole(f"{architecture}.context_length") or None,

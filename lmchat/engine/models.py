@@ -214,7 +214,6 @@ def look_at(path: Path) -> tuple[ModelFile, Header] | None:
         size_bytes=size,
         quantization=header.quantization or (quantization[1].upper() if quantization else ""),
         architecture=header.architecture,
-        title=header.title,
         context_max=header.context_max,
         parts=len(parts),
     )

@@ -33,7 +33,7 @@ def raw(*entries: bytes, keys: int | None = None) -> bytes:
 def test_a_header_tells_what_a_person_wants_to_know():
     found = read(header(model_values()))
     assert found == Header(
-        architecture="llama", title="Tiny", quantization="Q4_K_M", kind="model", context_max=8192, tensors=200
+        architecture="llama", quantization="Q4_K_M", kind="model", context_max=8192, tensors=200
     )
     assert found.can_chat
 
@@ -68,17 +68,17 @@ def test_an_unknown_quantization_is_not_guessed():
 
 
 def test_a_value_of_another_kind_than_it_should_be_is_passed_over():
-    odd = model_values(**{"general.name": 5, "llama.context_length": "many", "general.file_type": True})
+    odd = model_values(**{"general.type": 5, "llama.context_length": "many", "general.file_type": True})
     found = read(header(odd))
-    assert (found.title, found.context_max, found.quantization) == ("", None, "")
+    assert (found.kind, found.context_max, found.quantization) == ("", None, "")
 
 
-def test_a_name_that_is_too_long_is_passed_over():
-    assert read(header(model_values(**{"general.name": "x" * 10_000}))).title == ""
+def test_a_text_that_is_too_long_is_passed_over():
+    assert read(header(model_values(**{"general.type": "x" * 10_000}))).kind == ""
 
 
-def test_a_name_may_hold_any_bytes():
-    assert read(raw(entry("general.name", TEXT, text(b"\xff\xfe\x1b[2J")))).title == "��\x1b[2J"
+def test_a_text_may_hold_any_bytes():
+    assert read(raw(entry("general.type", TEXT, text(b"\xff\xfe\x1b[2J")))).kind == "��\x1b[2J"
 
 
 @pytest.mark.parametrize(
