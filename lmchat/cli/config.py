@@ -8,8 +8,7 @@ from msgspec import Struct
 from msgspec.structs import asdict, fields
 
 from lmchat.cli.context import Context
-from lmchat.config.example import example_text, toml_value
-from lmchat.config.rows import SECTIONS
+from lmchat.config.rows import SECTIONS, example_text, toml_value
 from lmchat.config.settings import EndpointSettings
 from lmchat.domain.server import is_address
 from lmchat.files import write_new_file

@@ -5,9 +5,8 @@ import tomllib
 import pytest
 from msgspec.structs import fields
 
-from lmchat.config.example import example_text
 from lmchat.config.load import load
-from lmchat.config.rows import ENDPOINT, PROFILE, SECTIONS
+from lmchat.config.rows import ENDPOINT, PROFILE, SECTIONS, example_text
 from lmchat.config.settings import Settings
 from tests.support.pty_program import ROOT
 

@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from lmchat.config.example import example_text
+from lmchat.config.rows import example_text
 from tests.support.programs import WAIT_S, Cli, run
 
 

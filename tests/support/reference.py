@@ -12,9 +12,8 @@ from typing import get_args
 
 import lmchat.proxy
 from lmchat.cli.commands import COMMANDS, Argument, Subcommand
-from lmchat.config.example import toml_value
 from lmchat.config.load import VARIABLES
-from lmchat.config.rows import ENDPOINT, KEYS_HELP, PROFILE, SECTIONS, WORDS, Row, Section
+from lmchat.config.rows import ENDPOINT, KEYS_HELP, PROFILE, SECTIONS, WORDS, Row, Section, toml_value
 from lmchat.proxy.refusals import KEY_MISSING, KEY_REJECTED, RULES, Rule
 from lmchat.tui.commands import COMMANDS as SCREEN_COMMANDS
 from lmchat.tui.commands import Scope
