@@ -235,6 +235,13 @@ class MarkdownTail(Struct):
         for token in top:
             if self._head and not self._frame and span(token)[0] >= hidden + is_glued:
                 self._leave()  # what the tail stood in ends before it
+            start = span(token)[0]
+            opening = fence_of(lines[start]) if token.type == "fence" and start >= self._hidden else None
+            if opening:
+                if "|" in lines[start] and start == len(lines) - 1:
+                    break  # with a line of dashes below it, it would be the head of a table
+                self._fence, done = OpenFence(opening, self.closed), start + 1
+                break
             if token is top[-1] and not (is_over and token.type in _OVER_AT_BLANK):
                 done = self._close_part(token, tokens, lines, done)
             else:
@@ -249,14 +256,8 @@ class MarkdownTail(Struct):
         return self._fence is not None or is_table_over or len(self._tail) > OPEN_CHARS
 
     def _close_part(self, token: Token, tokens: list[Token], lines: list[str], done: int) -> int:
-        """Close what is certain of the last block: all items or rows but one, or the opening of a fence."""
+        """Close what is certain of the last block: all items or rows but one."""
         start = span(token)[0]
-        if token.type == "fence" and start >= self._hidden:
-            if "|" in lines[start] and start == len(lines) - 1:
-                return done  # with a line of dashes below it, it would be the head of a table
-            opening = fence_of(lines[start])
-            self._fence = OpenFence(opening, self.closed) if opening else None
-            return start + 1 if opening else done
         cuts = self._cuts(token, tokens, lines, done)[:-1]
         if len(cuts) < 2:  # noqa: PLR2004 - a piece has two ends
             return done
@@ -288,13 +289,9 @@ class MarkdownTail(Struct):
         return [numbers, *((numbers[0] + sum(line < cut for line in items),) for cut in cuts[1:])]
 
     def _close(self, cuts: list[int], lines: list[str], token: Token, tokens: list[Token]) -> None:
-        start = span(token)[0]
-        opening = fence_of(lines[start]) if token.type == "fence" and start >= self._hidden else None
-        if opening is not None:
-            fence = OpenFence(opening, self.closed)
-            fence.take([line[:-1] for line in lines[start + 1 : cuts[-1]]])
-            return
-        frame = self._frame or ("".join(_framed(lines[start:])) if token.type == "table_open" else "")
+        is_list = token.type.endswith("_list_open") or token.type == "definition"
+        frame = "".join(_framed(lines[span(token)[0] :])) if token.type == "table_open" else ""
+        frame = self._frame or frame
         numbers = self._numbers_at(token, tokens, cuts)
         glue = len(self._head.rpartition("\n")[2])
         for index, (begin, end) in enumerate(pairwise(cuts)):
@@ -302,11 +299,12 @@ class MarkdownTail(Struct):
             block = Block(Kind.MARKDOWN, source, numbers=numbers[index])
             if frame and (self._frame or index):
                 block.kind, block.info = Kind.TABLE, frame
-            self._put(block, is_next=bool(index))
             if index:
                 block.is_first = _is_blank(lines[begin - 1])
-            is_list = token.type.endswith("_list_open") or token.type == "definition"
-            block.is_attached = block.is_attached and (is_list or bool(block.head))
+                self.closed.append(block)
+            else:
+                self._put(block)
+                block.is_attached = block.is_attached and (is_list or bool(block.head))
 
     def _close_fence_lines(self) -> bool:
         fence = self._fence
@@ -337,11 +335,8 @@ class MarkdownTail(Struct):
     def _leave(self) -> None:
         self._frame, self._numbers, self._is_first, self._head = "", (), True, ""
 
-    def _put(self, block: Block, *, is_next: bool = False) -> None:
-        if not is_next:
-            self._begin(block)
-        else:
-            block.is_first = False
+    def _put(self, block: Block) -> None:
+        self._begin(block)
         if block.source.strip("\n") or not block.head:
             self.closed.append(block)
 
@@ -421,15 +416,12 @@ class MarkdownTail(Struct):
         return levels_of(tokens, places, lines, self._hidden, self._numbers)
 
     def _cut_giant(self) -> None:
-        if self._fence:
-            self._fence.cut(self._tail[:PIECE_CHARS])
+        """Close the beginning of a giant paragraph, or of a line that does not end."""
+        if self._fence or not self._tail.strip(" \t"):
+            if self._fence:
+                self._fence.cut(self._tail[:PIECE_CHARS])
             self._restart(PIECE_CHARS, "")
-        elif not self._tail.strip(" \t"):
-            self._restart(PIECE_CHARS, "")
-        else:
-            self._cut_long()
-
-    def _cut_long(self) -> None:
+            return
         tokens = parse_blocks(self._tail, {}, shows_definitions=True)
         places = path(tokens)
         leaf = tokens[places[-1]] if places else None
