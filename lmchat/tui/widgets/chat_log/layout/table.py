@@ -42,13 +42,14 @@ class Columns(Struct):
 def measured(rows: Sequence[Sequence[Cell]], aligns: list[str], room: int) -> Columns:
     """Return columns with the widest shrunk first, so far as their words allow."""
     columns = [[row[place] for row in rows] for place in range(len(rows[0]))]
-    is_long = len(rows) > TABLE_ROWS
-    more = [_TO_COME * (is_long and all(map(_is_one_word, column[1:]))) for column in columns]
+    words = [[_text(cell).split() for cell in column] for column in columns]
     wanted = [max(map(_width, column)) or 1 for column in columns]
+    longest = [max(map(cell_len, chain(*column)), default=0) for column in words]
     least = [
-        min(width, max(_LEAST, min(_LONGEST_WORD, max(map(_longest_word, column)))))
-        for width, column in zip(wanted, columns, strict=True)
+        min(width, max(_LEAST, min(_LONGEST_WORD, word))) for width, word in zip(wanted, longest, strict=True)
     ]
+    is_long = len(rows) > TABLE_ROWS  # single words and numbers look bad when they are broken
+    more = [_TO_COME * (is_long and max(map(len, column[1:])) <= 1) for column in words]
     roomy, roomy_least = (
         [width + added for width, added in zip(sizes, more, strict=True)] for sizes in (wanted, least)
     )
@@ -61,29 +62,17 @@ def measured(rows: Sequence[Sequence[Cell]], aligns: list[str], room: int) -> Co
         for gap in _GAPS:
             space = room - gap * (len(columns) - 1)
             if sum(sizes) <= space:
-                is_apart = sum(widest) > space or any(_has_break(cell) for cell in chain(*columns))
+                is_apart = sum(widest) > space or any(BREAK in _text(cell) for cell in chain(*columns))
                 return Columns(_shrunk(widest, narrowest, space), aligns, gap, is_apart)
     return Columns([], aligns)
 
 
-def _is_one_word(cell: Cell) -> bool:
-    """Whether a cell is one word or number, which looks bad when it is broken."""
-    return len("".join(text for text, _ in cell).split()) <= 1
-
-
 def _shrunk(wanted: list[int], least: list[int], space: int) -> list[int]:
-    """Return widths that fit into a space: the widest that may shrink give first, and all of them alike."""
-    widths = list(wanted)
-    while (excess := sum(widths) - space) > 0:
-        free = [place for place, width in enumerate(widths) if width > least[place]]
-        top = max(widths[place] for place in free)
-        widest = [place for place in free if widths[place] == top]
-        floor = max(
-            [widths[place] for place in free if widths[place] < top] + [least[place] for place in widest]
-        )
-        step = max(min(excess // len(widest), top - floor), 1)
-        for place in widest[:excess]:
-            widths[place] -= step
+    """Return widths that fit into a space: the widest that may shrink gives first."""
+    widths = [max(min(width, space), low) for width, low in zip(wanted, least, strict=True)]
+    while sum(widths) > space:
+        free = [place for place, low in enumerate(least) if widths[place] > low]
+        widths[max(free, key=widths.__getitem__)] -= 1
     return widths
 
 
@@ -91,12 +80,8 @@ def _width(cell: Cell) -> int:
     return max(map(width_of, split_lines(cell)))
 
 
-def _longest_word(cell: Cell) -> int:
-    return max(map(cell_len, "".join(text for text, _ in cell).split()), default=0)
-
-
-def _has_break(cell: Cell) -> bool:
-    return any(text == BREAK for text, _ in cell)
+def _text(cell: Cell) -> str:
+    return "".join(text for text, _ in cell)
 
 
 def split_lines(spans: Sequence[Span]) -> list[list[Span]]:
