@@ -6,19 +6,22 @@ from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
 from rich.cells import cell_len
-from textual import events
+from textual import events, on
 from textual.app import ComposeResult
 from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
+from textual.message import Message
 from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
+from textual.widgets import Input
 
 from lmchat.domain.engine import FetchProgress
 from lmchat.text import safe_line
 from lmchat.tui import formatting
 from lmchat.tui.icons import signs_for
+from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.keys_row import Hint
 from lmchat.tui.widgets.line import FAINT, MUTED, STRONG, LineWidget, Parts, content
 from lmchat.tui.widgets.row_list import ListRow, RowList
@@ -136,10 +139,36 @@ class ListDialog(Dialog[ResultT], Generic[ResultT]):
         Binding("home", "move(-1_000_000)", show=False),
         Binding("end", "move(1_000_000)", show=False),
     ]
+    PLACEHOLDER: ClassVar[str] = ""
+    """Words in the empty filter; without them there is no filter."""
     _list_height = 0
 
     def compose_content(self) -> Iterable[Widget]:
+        if self.PLACEHOLDER:
+            yield Field(placeholder=self.PLACEHOLDER)
         yield RowList()
+
+    @property
+    def typed(self) -> str:
+        return self.query_one(Field).value
+
+    @on(Input.Changed)
+    def change_filter(self, event: Input.Changed) -> None:
+        event.stop()
+        self.filter(event.value)
+
+    @on(Input.Submitted)
+    @on(RowList.Taken)
+    def take_chosen(self, event: Message) -> None:
+        event.stop()
+        self.take()
+
+    def filter(self, typed: str) -> None:  # noqa: ARG002 - for those that need it
+        """Show what matches the typed words."""
+        self.draw()
+
+    def take(self) -> None:
+        """Act on the chosen row, after Enter in the filter or a click."""
 
     def on_mount(self) -> None:
         self.list.set_focused(has_keys=not self.AUTO_FOCUS)

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from rich.cells import cell_len
-from textual import on
-from textual.message import Message
-from textual.widget import Widget
-from textual.widgets import Input
 
 from lmchat.text import safe_line
 from lmchat.tui.commands import COMMANDS, Command, Scope, keys_of
 from lmchat.tui.screens.dialog import ListDialog
-from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.keys_row import written
 from lmchat.tui.widgets.line import MUTED, STRONG
-from lmchat.tui.widgets.row_list import ListRow, RowList, words_as_rows
+from lmchat.tui.widgets.row_list import ListRow, words_as_rows
 
 Entry = tuple[str, str, str]
 """Keys, meaning and slash command."""
@@ -57,28 +52,18 @@ class HelpScreen(ListDialog[None]):
 
     HEADING = "Keys and commands"
     HINTS = (("↑ ↓", "scroll"),)
+    PLACEHOLDER = "Type a word or a key"
 
     def __init__(self, keys: Mapping[str, str] | None = None) -> None:
         """Create the screen; `keys` are the configuration's overrides by command id."""
         super().__init__()
         self._keys = keys or {}
 
-    def compose_content(self) -> Iterable[Widget]:
-        yield Field(placeholder="Type a word or a key")
-        yield RowList()
-
-    @on(Input.Changed)
-    def filter_commands(self, event: Input.Changed) -> None:
-        event.stop()
-        self.draw()
-
-    @on(Input.Submitted)
-    def leave(self, event: Message) -> None:
-        event.stop()
+    def take(self) -> None:
         self.dismiss(None)
 
     def draw(self) -> None:
-        typed = self.query_one(Field).value.casefold().split()
+        typed = self.typed.casefold().split()
         rows: list[ListRow] = []
         for heading, entries in self._groups():
             shown = [entry for entry in entries if all(word in " ".join(entry).casefold() for word in typed)]
@@ -87,7 +72,7 @@ class HelpScreen(ListDialog[None]):
                 rows.append(ListRow((((heading, STRONG),),), is_heading=True))
                 rows += [_row(*entry, width=self.list.text_width) for entry in shown]
         if not rows:
-            filtered = safe_line(self.query_one(Field).value, limit=30)
+            filtered = safe_line(self.typed, limit=30)
             rows = words_as_rows(f"No command has *{filtered}*. Backspace shows all.", self.list.text_width)
         self.show_rows(rows)
 

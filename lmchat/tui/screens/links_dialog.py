@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from textual import on
 from textual.binding import Binding, BindingType
 
 from lmchat.text import safe_line
@@ -13,7 +12,7 @@ from lmchat.tui.icons import signs_for
 from lmchat.tui.intents import CopyText
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.line import MUTED, cut_middle
-from lmchat.tui.widgets.row_list import NAME, ListRow, RowList
+from lmchat.tui.widgets.row_list import NAME, ListRow
 
 
 class LinksDialog(ListDialog[str | None]):
@@ -23,7 +22,7 @@ class LinksDialog(ListDialog[str | None]):
     HEADING = "Links"
     HINTS = (("Enter", "open"), ("y", "copy"))
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "open_link", show=False),
+        Binding("enter", "take", show=False),
         Binding("y,c", "copy_link", show=False),
     ]
 
@@ -42,10 +41,12 @@ class LinksDialog(ListDialog[str | None]):
             rows += [ListRow(((part,),), key=address) for part in parts]
         self.show_rows(rows, f"{len(self._links)}")
 
-    @on(RowList.Taken)
-    def action_open_link(self) -> None:
+    def take(self) -> None:
         if self.list.key is not None:
             self.dismiss(str(self.list.key))
+
+    def action_take(self) -> None:
+        self.take()
 
     def action_copy_link(self) -> None:
         if self.list.key is not None:

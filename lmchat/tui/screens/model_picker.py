@@ -10,11 +10,8 @@ from typing import Any, ClassVar
 from msgspec import Struct
 from msgspec.structs import replace
 from rich.cells import cell_len, set_cell_size
-from textual import on
 from textual.binding import BindingType
-from textual.message import Message
 from textual.widget import Widget
-from textual.widgets import Input
 
 from lmchat.domain.engine import ModelFile
 from lmchat.domain.server import Endpoint, LoadState, ModelInfo
@@ -344,20 +341,15 @@ class ModelPicker(ListDialog[ModelInfo | None]):
     def _chosen(self) -> ModelInfo | None:
         return self._table.model(self.list.key)
 
-    @on(Input.Changed)
-    def filter_models(self, event: Input.Changed) -> None:
+    def filter(self, typed: str) -> None:
         """Draw the matches; a digit in an empty filter takes a recent model."""
-        event.stop()
-        before, self._typed = self._typed, event.value
-        if not before and (model := self._table.recent(event.value)) is not None:
+        before, self._typed = self._typed, typed
+        if not before and (model := self._table.recent(typed)) is not None:
             self.dismiss(model)  # Textual gives digits to the input before any binding of the screen
         else:
             self.draw(is_typed=True)
 
-    @on(Input.Submitted)
-    @on(RowList.Taken)
-    def take(self, event: Message) -> None:
-        event.stop()
+    def take(self) -> None:
         if (model := self._chosen()) is not None:
             self.dismiss(model)
 
@@ -395,15 +387,7 @@ class FilePicker(ListDialog[ModelFile | None]):
         figures = formatting.counted(count, "file"), formatting.size(total)
         show_matches(self, self._table, nothing, *figures)
 
-    @on(Input.Changed)
-    def filter_files(self, event: Input.Changed) -> None:
-        event.stop()
-        self.draw()
-
-    @on(Input.Submitted)
-    @on(RowList.Taken)
-    def take(self, event: Message) -> None:
-        event.stop()
+    def take(self) -> None:
         model = self._table.model(self.list.key)
         if model is not None:
             self.dismiss(self._files[model.model_id])

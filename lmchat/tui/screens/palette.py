@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-
-from textual import on
-from textual.message import Message
-from textual.widget import Widget
-from textual.widgets import Input
+from collections.abc import Mapping, Sequence
 
 from lmchat.text import safe_line
 from lmchat.tui.commands import COMMANDS, Command, Scope, keys_of
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.screens.model_picker import highlighted, match
-from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.keys_row import written
 from lmchat.tui.widgets.line import MUTED, Parts
-from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, words_as_rows
+from lmchat.tui.widgets.row_list import NAME, ListRow, words_as_rows
 
 _OF_THE_LAST = ("message.copy", "message.regenerate", "message.fork")
 _OF_ALL = ("message.tree", "message.undo")
@@ -32,6 +26,7 @@ class Palette(ListDialog[Command | None]):
 
     HEADING = "Commands"
     HINTS = (("Enter", "run it"), ("↑ ↓", "choose"))
+    PLACEHOLDER = "Type a part of a name"
 
     def __init__(self, offers: Sequence[Offer] = (), keys: Mapping[str, str] | None = None) -> None:
         """Create the palette; `keys` are the configuration's overrides by command id."""
@@ -39,14 +34,10 @@ class Palette(ListDialog[Command | None]):
         self._offers = offers
         self._keys = keys or {}
 
-    def compose_content(self) -> Iterable[Widget]:
-        yield Field(placeholder="Type a part of a name")
-        yield RowList()
-
     def draw(self) -> None:
         if not self.can_show:
             return
-        typed, width = self.query_one(Field).value, self.list.text_width
+        typed, width = self.typed, self.list.text_width
         matches = [(found, *offer) for offer in self._offers if (found := match(typed, offer[1]))]
         matches.sort(key=lambda row: -row[0].score)
         rows = [
@@ -63,15 +54,7 @@ class Palette(ListDialog[Command | None]):
         shown = [word for word in words if word][: 2 if self.list.text_width >= _WIDE else 1]
         return ((f"{'   '.join(shown)} ", MUTED),)
 
-    @on(Input.Changed)
-    def filter_commands(self, event: Input.Changed) -> None:
-        event.stop()
-        self.draw()
-
-    @on(Input.Submitted)
-    @on(RowList.Taken)
-    def take(self, event: Message) -> None:
-        event.stop()
+    def take(self) -> None:
         if isinstance(self.list.key, Command):
             self.dismiss(self.list.key)
 

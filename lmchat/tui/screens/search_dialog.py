@@ -10,9 +10,7 @@ from typing import ClassVar
 from rich.cells import cell_len
 from textual import on
 from textual.binding import Binding, BindingType
-from textual.message import Message
 from textual.widget import Widget
-from textual.widgets import Input
 
 from lmchat.domain.message import Role
 from lmchat.domain.session import SearchHit
@@ -97,20 +95,15 @@ class SearchDialog(ListDialog[SearchHit | None]):
         for hit in self._hits.values():
             rows += [ListRow()] if rows else []
             rows += hit_rows(hit, width, now, signs_for(self))
-        typed = self.query_one(Field).value.strip()
+        typed = self.typed.strip()
         if not rows and typed:
             rows = words_as_rows(nothing_found(typed), width)
         self.list.show(rows)
 
-    @on(Input.Changed)
-    def search(self, event: Input.Changed) -> None:
-        event.stop()
-        self.post_message(Search(event.value))
+    def filter(self, typed: str) -> None:
+        self.post_message(Search(typed))
 
-    @on(Input.Submitted)
-    @on(RowList.Taken)
-    def open_hit(self, event: Message) -> None:
-        event.stop()
+    def take(self) -> None:
         if (hit := self._chosen()) is not None:
             self.dismiss(hit)
 
@@ -126,7 +119,7 @@ class SearchDialog(ListDialog[SearchHit | None]):
         limit = min(len(self._hits) * _MORE, _MOST_HITS)
         if self._is_cut and limit > len(self._hits):
             self._is_cut = False  # until they are there
-            self.post_message(Search(self.query_one(Field).value, limit))
+            self.post_message(Search(self.typed, limit))
 
 
 def hit_rows(hit: SearchHit, width: int, now: datetime, signs: Signs) -> list[ListRow]:

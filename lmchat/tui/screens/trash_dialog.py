@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import ClassVar
 
-from textual import on
 from textual.binding import Binding, BindingType
 
 from lmchat.domain.session import TRASH_DAYS, SessionHeader
@@ -15,7 +14,7 @@ from lmchat.tui import formatting
 from lmchat.tui.screens.ask_dialog import ConfirmDialog
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.line import MUTED
-from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, words_as_rows
+from lmchat.tui.widgets.row_list import NAME, ListRow, words_as_rows
 
 _EMPTY = "The trash is empty."
 
@@ -63,11 +62,6 @@ class TrashDialog(ListDialog[None]):
     def action_restore(self) -> None:
         if (chosen := self._chosen) is not None:
             self._act("restore", (chosen.session_id,))
-
-    @on(RowList.Taken)
-    def choose_clicked(self, event: RowList.Taken) -> None:
-        """Only choose: a click does not show what it would do."""
-        event.stop()
 
     def action_purge(self) -> None:
         if (chosen := self._chosen) is not None:
