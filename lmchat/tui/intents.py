@@ -8,7 +8,6 @@ from typing import Any, ClassVar, dataclass_transform
 from textual.message import Message
 
 from lmchat.domain.server import Candidate, Endpoint, ModelInfo
-from lmchat.domain.session import SearchHit
 from lmchat.errors import LMChatError
 
 
@@ -121,9 +120,3 @@ class LeaveFilter(Post):
     """Move from the filter to the list."""
 
     is_kept: bool
-
-
-class ExportHit(Post):
-    """Export the session of a hit."""
-
-    hit: SearchHit

@@ -85,7 +85,6 @@ async def test_after_a_yes_the_page_goes_on_by_itself_and_the_server_goes_on_aft
         await seen.is_on(ChatScreen)
         assert [start.argv for start in seen.ran] == [(path, "serve")]
         assert seen.app.open_sessions.target.endpoint == at(port)
-        await seen.shows("goes on when lmchat ends")
         (run,) = seen.starts.running
         await seen.starts.aclose()
         assert is_running(run.program.pid)

@@ -27,7 +27,6 @@ from lmchat.tui.icons import ASCII_CLASS
 from lmchat.tui.intents import (
     ChooseCandidate,
     CopyText,
-    ExportHit,
     LoadModel,
     RememberPanels,
     Search,
@@ -209,10 +208,6 @@ class LMChatApp(PatchedApp):
         else:
             took_ms = (time.monotonic() - began_s) * 1e3
             dialog.show_hits(hits, took_ms, is_cut=len(hits) >= wanted.limit)
-
-    def _on_export_hit(self, event: ExportHit) -> None:
-        self.screen.dismiss(None)
-        self.chat.library.export_hit(event.hit)
 
     def action_change_theme(self, name: str = "") -> None:
         """Use the named theme, or the next one, and remember it."""

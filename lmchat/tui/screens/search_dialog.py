@@ -17,7 +17,7 @@ from lmchat.domain.session import SearchHit
 from lmchat.text import cut_at, safe_line
 from lmchat.tui import formatting
 from lmchat.tui.icons import Signs, signs_for
-from lmchat.tui.intents import ExportHit, Search
+from lmchat.tui.intents import Search
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.line import HIT, MUTED, STRONG, LineWidget, Parts, content
@@ -43,6 +43,8 @@ class SearchDialog(ListDialog[SearchHit | None]):
 
     def __init__(self, query: str = "") -> None:
         super().__init__()
+        self.is_export_wanted = False
+        """Whether the hit's session is to be exported, not only shown."""
         self._query = query
         self._hits: dict[Hashable, SearchHit] = {}
         self._is_cut = False
@@ -109,7 +111,8 @@ class SearchDialog(ListDialog[SearchHit | None]):
 
     def action_export_hit(self) -> None:
         if (hit := self._chosen()) is not None:
-            self.post_message(ExportHit(hit))
+            self.is_export_wanted = True
+            self.dismiss(hit)
 
     def _chosen(self) -> SearchHit | None:
         return self._hits.get(self.list.key)

@@ -14,6 +14,7 @@ from lmchat.domain.turn import Stage, Turn
 from lmchat.text import safe_line
 from lmchat.tui import formatting
 from lmchat.tui.formatting import UNKNOWN
+from lmchat.tui.icons import Signs
 from lmchat.tui.widgets.line import MUTED, STRONG, Part, Parts
 
 
@@ -104,6 +105,12 @@ _ENDS: Mapping[AnswerState, tuple[str, str]] = {
     AnswerState.FAILED: ("failed", _BAD),
 }
 _CALM_LATENCY_MS = 8.0
+
+
+def server_sign(verdict: Verdict | None, signs: Signs) -> Part:
+    """Return the sign of a server's state with its style."""
+    style = _VERDICTS[verdict][0] if verdict else MUTED
+    return getattr(signs, _SIGNS.get(style, "off")), style
 
 
 def _head(name: str, word: str, style: str = "", **more: Any) -> TextRow:

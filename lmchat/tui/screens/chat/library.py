@@ -147,14 +147,15 @@ class SavedSessions:
         if words:
             await self._write(words)
 
-    def export_hit(self, hit: SearchHit) -> None:
-        """Show the session of a hit, and ask for its file once it is shown: what is shown is exported."""
+    def open_hit(self, hit: SearchHit, *, is_exported: bool) -> None:
+        """Show the session of a hit, and then ask for the file to export it to."""
 
-        async def go_and_ask() -> None:
+        async def go() -> None:
             await self._sessions.go_to(hit.session_id, message_id=hit.message_id, words=hit.words)
-            await self._export("")
+            if is_exported:
+                await self._export("")
 
-        self._view.attempt(go_and_ask, group="open")
+        self._view.attempt(go, group="open")
 
     async def _write(self, words: str, *, is_forced: bool = False) -> None:
         from lmchat.tui.screens.ask_dialog import ConfirmDialog, wish_of

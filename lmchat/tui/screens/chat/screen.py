@@ -368,13 +368,15 @@ class ChatScreen(PatchedScreen):
     def action_search_sessions(self, query: str = "", *, before: Callable[[], None] | None = None) -> None:
         from lmchat.tui.screens.search_dialog import SearchDialog
 
-        def go(hit: SearchHit | None) -> None:
-            if hit is not None:
-                if before is not None:
-                    before()
-                self.sessions.open(hit.session_id, message_id=hit.message_id, words=hit.words)
+        dialog = SearchDialog(query)
 
-        self.app.push_screen(SearchDialog(query), go)
+        def go(hit: SearchHit | None) -> None:
+            if hit is not None and before is not None:
+                before()
+            if hit is not None:
+                self.library.open_hit(hit, is_exported=dialog.is_export_wanted)
+
+        self.app.push_screen(dialog, go)
 
     def action_new_session(self) -> None:
         self.sessions.begin()

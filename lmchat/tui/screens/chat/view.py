@@ -11,7 +11,7 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.worker import Worker
 
-from lmchat.domain.server import Target, Verdict
+from lmchat.domain.server import Target
 from lmchat.domain.telemetry import Health
 from lmchat.errors import LMChatError
 from lmchat.services.turn_stats import Speedometer
@@ -23,12 +23,12 @@ from lmchat.tui.icons import signs_for
 from lmchat.tui.quirks.driver import lend_terminal
 from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.keys_row import KeysRow
-from lmchat.tui.widgets.line import LineWidget, Part
+from lmchat.tui.widgets.line import LineWidget
 from lmchat.tui.widgets.prompt import Prompt
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.session_list import SessionList
 from lmchat.tui.widgets.telemetry_panel import TelemetryPanel
-from lmchat.tui.widgets.telemetry_rows import TelemetrySnapshot
+from lmchat.tui.widgets.telemetry_rows import TelemetrySnapshot, server_sign
 
 Work = Callable[[], Awaitable[None]]
 
@@ -196,9 +196,10 @@ class ChatView:
         filled = formatting.percent(share) if share is not None else ""
         rate = formatting.rate(turn.tokens_per_second) if turn and turn.tokens_per_second else ""
         unsaved = "! not saved" if opened.save_queue.warning and not self.telemetry.display else ""
-        dot = f" {signs_for(self.prompt).dot} "
+        signs = signs_for(self.prompt)
+        dot = f" {signs.dot} "
         wide, narrow = (dot.join(filter(None, (unsaved, figure, filled))) for figure in (drafted, rate))
-        self.prompt.status.show_state(self._dot(), names, wide, narrow)
+        self.prompt.status.show_state(server_sign(self.health.verdict, signs), names, wide, narrow)
 
     def _model_name(self, target: Target) -> str:
         name, since_s = safe_line(target.model_id), self._loading_since_s
@@ -213,15 +214,3 @@ class ChatView:
         if target is None or not target.is_loading:
             return None
         return self.health.since_s if target.loading_since_s is None else target.loading_since_s
-
-    def _dot(self) -> Part:
-        signs = signs_for(self.prompt)
-        match self.health.verdict:
-            case None:
-                return signs.off, "$text-disabled"
-            case Verdict.READY:
-                return signs.ready, "$success"
-            case Verdict.LOADING | Verdict.NO_MODEL:
-                return signs.degraded, "$warning"
-            case _:
-                return signs.down, "$error"

@@ -270,7 +270,6 @@ class WelcomeScreen(Screen[None]):
         self.is_leaving = True
         if isinstance(self.app.screen, (StartDialog, EndDialog)):
             self.app.screen.dismiss(None)
-        self.starts.show_what_stays()
         is_free = self.app.screen is self
         self.dismiss(None)
         return is_free

@@ -26,8 +26,6 @@ from lmchat.tui.widgets.line import MUTED, STRONG, content
 
 LOOK_OFTEN_S = 120.0
 """How long after a start there is a look every second."""
-_READING_S = 10.0
-"""How long an unexpected notification stays."""
 _LIVES: Mapping[Lifetime, str] = {
     Lifetime.BRIEF: "The server goes on when lmchat ends.",
     Lifetime.FREE: "It runs in the background, and goes on when lmchat ends.",
@@ -126,14 +124,6 @@ class PageStarts:
         starts = self._launcher
         if starts and any(starts.elapsed_s(run) < LOOK_OFTEN_S for run in starts.running):
             self._page.post_message(LookNow())
-
-    def show_what_stays(self) -> None:
-        """Show which of the servers that were started stay when lmchat ends."""
-        for run in self._launcher.running if self._launcher else ():
-            if run.start.lifetime is Lifetime.FREE:
-                name, pid = run.start.product.value, run.program.pid
-                words = f"{name} goes on when lmchat ends; `kill {pid}` ends it."
-                self._page.app.notify(words, timeout=_READING_S, markup=False)
 
     def begin(self, work: Work) -> None:
         """Run a worker that asks and starts; it outlives the page."""
