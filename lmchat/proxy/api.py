@@ -126,9 +126,9 @@ class ClientOptions(TypedDict, total=False):
     """Key of that server; without an address it goes to servers of this machine alone."""
     allowed_hosts: tuple[str, ...]
     """Hosts beyond this machine that may be talked to, "host" or "host:port"."""
-    limits: LimitSettings
+    limits: LimitSettings | None
     """Requests a minute, size of a request, tries."""
-    timeouts: TimeoutSettings
+    timeouts: TimeoutSettings | None
     """How long to wait."""
 
 
@@ -154,9 +154,9 @@ class Client:
         self._lock = asyncio.Lock()
         settings = Settings(
             endpoint=endpoint,
-            allowed_hosts=how.get("allowed_hosts", ()),
-            limits=how.get("limits", LimitSettings()),
-            timeouts=how.get("timeouts", TimeoutSettings()),
+            allowed_hosts=tuple(how.get("allowed_hosts", ())),
+            limits=how.get("limits") or LimitSettings(),
+            timeouts=how.get("timeouts") or TimeoutSettings(),
         )
         self._proxy = ProxyClient(settings, key_for=self._key_for)
 
@@ -304,7 +304,8 @@ class Client:
                 async for event in events:
                     yield event
         except ServerUnavailable:
-            self._forget()
+            self._targets.clear()
+            self._found = None
             raise
 
     async def _request(
@@ -358,10 +359,6 @@ class Client:
         if found is None:
             raise RequestInvalid(f"The server has no model {model!r}.", kind="model_missing")
         return found
-
-    def _forget(self) -> None:
-        self._targets.clear()
-        self._found = None
 
     def _key_for(self, endpoint: Endpoint) -> str | None:
         is_meant = endpoint.is_loopback if self._named is None else endpoint.origin == self._named.origin
