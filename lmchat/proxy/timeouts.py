@@ -51,6 +51,7 @@ class Patience:
         self._has_token = False
         self._look_s = 0.0
         self._alive_s = self._begun_s
+        self._is_gone = False
         self._error: LMChatError | None = None
 
     def heard(self, *, has_token: bool) -> None:
@@ -116,8 +117,11 @@ class Patience:
         self._look_s = now_s + LOOK_AFTER_S
         if await _answers(is_there):
             self._alive_s = now_s
-            self._tell(LifeSign())
+            if self._is_gone:
+                self._tell(LifeSign())
+            self._is_gone = False
         elif self._silent_s >= LOOK_AFTER_S:
+            self._is_gone = True
             self._tell(StreamStalled(silent_s=self._silent_s))
             if 0 < give_up_s <= min(self._silent_s, self._loop.time() - self._alive_s):
                 return self._given_up()

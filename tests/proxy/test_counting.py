@@ -203,12 +203,9 @@ TALKS = {
 
 
 @pytest.mark.parametrize("said", TALKS.values(), ids=TALKS)
-@pytest.mark.parametrize("is_older", [False, True], ids=["newer", "older"])
-async def test_the_count_is_what_the_real_server_reports_with_its_answer(client, real_server, said, is_older):
+async def test_the_count_is_what_the_real_server_reports_with_its_answer(client, real_server, said):
     endpoint = Endpoint.parse(real_server.url)
     assert (await client.check(endpoint)).product is Product.LLAMA_CPP
-    if is_older:
-        client._scout._lacks[endpoint].add("/v1/chat/completions/input_tokens")
     request = ChatRequest(
         endpoint=endpoint,
         product=Product.LLAMA_CPP,
