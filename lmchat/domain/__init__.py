@@ -1,3 +1,3 @@
-"""Values that every floor shares: messages, events, turns, sessions, servers, figures; no I/O."""
+"""Values that every layer shares; no I/O."""
 
 from __future__ import annotations

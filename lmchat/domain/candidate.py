@@ -1,4 +1,4 @@
-"""Choice of the server and model to begin with, and findings about servers on this machine."""
+"""Choice of server and model, and findings about this machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _RECENT = 9
 
 
 class Remembered(Struct, frozen=True, kw_only=True):
-    """Choices that were made on the screen, kept for the next run."""
+    """Choices on the screen that the next run remembers."""
 
     endpoint: str = ""
     model: str = ""
@@ -66,9 +66,9 @@ class Arrival(Struct, frozen=True, kw_only=True):
 def choose(
     candidates: Sequence[Candidate], *, model: str, remembered: Remembered, is_named: bool = False
 ) -> Arrival:
-    """Choose the user's own server, else the last used, else the first ready one in product order.
+    """Choose the user's own server, else the last used, else the first ready one.
 
-    `model` is the configured one; a server may load it on demand. With `is_named`, no other server is taken.
+    `model` is the configured one. With `is_named`, only the user's own servers count.
     """
     if is_named:
         candidates = [candidate for candidate in candidates if candidate.is_own]
@@ -91,7 +91,7 @@ def arrive_at(candidate: Candidate, *, model: str, remembered: Remembered) -> Ar
 
 
 def has_model(candidate: Candidate) -> bool:
-    """Whether a server has a model to chat with, in memory or not, or is loading one."""
+    """Whether a server has or is loading a model to chat with."""
     return candidate.verdict in (Verdict.READY, Verdict.LOADING) or any(
         not info.is_embedding for info in candidate.models
     )
@@ -108,7 +108,7 @@ def can_be_allowed(candidate: Candidate) -> bool:
 
 
 def choose_model(candidate: Candidate, *, model: str, remembered: Remembered) -> ModelInfo | None:
-    """Choose the configured model, else the last used one, else a loaded one; None where there is none."""
+    """Choose the configured model, else the last used one, else a loaded one."""
     if model:
         known = _by_id(candidate, model)
         return known or ModelInfo(model_id=model, endpoint=candidate.endpoint, product=candidate.product)
@@ -138,7 +138,7 @@ def arrive(candidates: Sequence[Candidate], *, model: str, remembered: Remembere
 
 
 def why_unusable(candidates: Sequence[Candidate]) -> LMChatError:
-    """Return why none of these servers can be used, by the best of those that answer."""
+    """Return why none of these servers can be used."""
     there = [one for one in candidates if one.verdict not in _NO_SERVER]
     named = [one for one in candidates if one.is_own]
     best = next((one for one in there if one.verdict.is_server or one in named), None)
@@ -161,7 +161,7 @@ def why_unusable(candidates: Sequence[Candidate]) -> LMChatError:
 
 
 def why_no_model(arrival: Arrival) -> RequestInvalid:
-    """Return the error for a server without a model to choose."""
+    """Return the error for a server without a model."""
     names = ", ".join(model.model_id for model in _models(arrival) if not model.is_embedding)
     hint = f"Name one with -m MODEL: {names}." if names else "The server has none; download one there first."
     product = arrival.candidate.product if arrival.candidate else Product.LM_STUDIO
@@ -187,7 +187,7 @@ def _rank(candidate: Candidate, remembered: Remembered) -> tuple[bool, bool, boo
 
 
 class Grade(StrEnum):
-    """Grade of a finding; the value is the word on the screen."""
+    """Grade of a finding."""
 
     OK = "ok"
     WARNING = "warning"
@@ -197,7 +197,7 @@ class Grade(StrEnum):
 
 
 class Group(StrEnum):
-    """Topic of a check; the value is the heading, and the order is that of the report."""
+    """Heading of the report of the doctor, in its order."""
 
     SERVERS = "Servers"
     NETWORK = "Network"
@@ -210,11 +210,11 @@ class Group(StrEnum):
 
 
 class Finding(Struct, frozen=True):
-    """One row of the report; its texts may come from outside and are filtered where they are shown."""
+    """One row of the report of the doctor."""
 
     group: Group
     check: str
-    """Name for scripts, as `server` or `store.whole`; rows of several servers share it."""
+    """Name for scripts, as `store.whole`."""
     name: str
     grade: Grade
     cause: str
@@ -223,18 +223,18 @@ class Finding(Struct, frozen=True):
 
 
 class Lifetime(Enum):
-    """Relation of a start command to its server, and whether the server ends with lmchat."""
+    """Whether a start command is the server, and ends with lmchat."""
 
     BRIEF = auto()
-    """The command ends; the server belongs to another program and continues."""
+    """The command ends and the server continues."""
     FREE = auto()
     """The command is the server and continues."""
     TIED = auto()
-    """The command is the server and ends with lmchat, also when lmchat is killed."""
+    """The command is the server and ends with lmchat."""
 
 
 class ServerStart(Struct, frozen=True, kw_only=True):
-    """A command line that starts a server; run without a shell, and only when the user agrees."""
+    """A command line that starts a server; run without a shell."""
 
     product: Product
     argv: tuple[str, ...]
@@ -253,7 +253,7 @@ class ServerStart(Struct, frozen=True, kw_only=True):
 
 
 class PortHolder(Struct, frozen=True, kw_only=True):
-    """Program that listens at a port of this machine, as far as this user may see."""
+    """Program that listens at a port, as far as this user may see."""
 
     port: int
     program: str = ""
@@ -268,7 +268,7 @@ class PortHolder(Struct, frozen=True, kw_only=True):
 
 
 class Installed(Struct, frozen=True, kw_only=True):
-    """A model server that is installed on this machine; a field is empty where there is no such thing."""
+    """A model server that is installed on this machine."""
 
     product: Product
     program: str = ""
@@ -276,4 +276,4 @@ class Installed(Struct, frozen=True, kw_only=True):
     start: tuple[str, ...] = ()
     start_words: str = ""
     endpoint: Endpoint | None = None
-    """Address of its server, where the environment sets another than the usual one."""
+    """Where the environment sets another than the usual address."""

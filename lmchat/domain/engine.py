@@ -1,4 +1,4 @@
-"""The built-in engine: the files it can serve, the model it can fetch, what it is doing."""
+"""The built-in engine: its state, its model files and its demo model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lmchat.domain.server import Endpoint, LoadState, ModelInfo, Product
 
 
 class EngineState(Enum):
-    """State of the child process; the value is the word on the screen."""
+    """State of the child process."""
 
     OFF = "off"
     LOADING = "loading"
@@ -20,7 +20,7 @@ class EngineState(Enum):
 
 
 class ModelFile(Struct, frozen=True, kw_only=True):
-    """A model on this disk; what its header does not tell is empty or None."""
+    """A model on this disk."""
 
     path: Path
     name: str
@@ -48,7 +48,7 @@ class ModelFile(Struct, frozen=True, kw_only=True):
 
 
 class DemoOffer(Struct, frozen=True, kw_only=True):
-    """A model that can be downloaded, with what a person needs to know to consent."""
+    """A model that can be downloaded."""
 
     name: str
     licence: str

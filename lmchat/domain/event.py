@@ -1,7 +1,4 @@
-"""Events of a running answer: one closed union for screen, command line and tests.
-
-A stream yields events and ends with `StreamFinished`; whatever goes wrong is raised as an `LMChatError`.
-"""
+"""Events of a running answer; the last is `StreamFinished`, and errors are raised as `LMChatError`."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ class RequestSent(Struct, frozen=True, kw_only=True):
 
 
 class RetryScheduled(Struct, frozen=True, kw_only=True):
-    """A try failed with an error that may pass; the next one follows."""
+    """A try failed; the next one follows."""
 
     attempt: int
     """Number of the next try, counted from 1."""
@@ -27,7 +24,7 @@ class RetryScheduled(Struct, frozen=True, kw_only=True):
 
 
 class RequestAdapted(Struct, frozen=True, kw_only=True):
-    """The server refused a part of the request and is asked in another way (R-13)."""
+    """The request was changed as the server refused a part of it (R-13)."""
 
     note: str
 
@@ -59,7 +56,7 @@ class TextDelta(Struct, frozen=True, kw_only=True):
 
     text: str
     pieces: int = 1
-    """Pieces of the server that it is made of: those that come together become one."""
+    """Pieces of the server that were joined in it."""
 
 
 class ReasoningDelta(Struct, frozen=True, kw_only=True):
@@ -77,10 +74,10 @@ class RefusalDelta(Struct, frozen=True, kw_only=True):
 
 
 class Rethought(Struct, frozen=True, kw_only=True):
-    """Text so far was thought, or thought was text: a model closed its thought late (R-17)."""
+    """The model closed its thought late (R-17)."""
 
     is_thought: bool = True
-    """Whether all text of this stream so far was thought; else all its thought so far was text."""
+    """Whether all text so far was thought; else all thought so far was text."""
 
 
 class ToolCallDelta(Struct, frozen=True, kw_only=True):
@@ -93,10 +90,10 @@ class ToolCallDelta(Struct, frozen=True, kw_only=True):
 
 
 class LifeSign(Struct, frozen=True, kw_only=True):
-    """The server sent something that is not a token: a comment, an empty frame."""
+    """The server sent something that is not a token."""
 
     is_token: bool = False
-    """Whether it was the first token after all, held back until it is known what it belongs to (R-18)."""
+    """Whether it was the first token, held back until its kind is known (R-18)."""
 
 
 class StreamStalled(Struct, frozen=True, kw_only=True):

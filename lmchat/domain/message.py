@@ -32,11 +32,11 @@ class AnswerState(StrEnum):
 
 
 _NO_REASON = "no finish reason"
-"""Shown where a server did not say why an answer ended: its end may be missing."""
+"""The end of the answer may be missing."""
 
 
 class Limit(StrEnum):
-    """Limit that cut an answer short; the value is the word on the screen."""
+    """Limit that cut an answer short."""
 
     CONTEXT = "context is full"
     MAX_TOKENS = "max tokens reached"
@@ -49,7 +49,7 @@ class TextPart(Struct, frozen=True, kw_only=True, array_like=True, tag="text"):
 
 
 class ReasoningPart(Struct, frozen=True, kw_only=True, array_like=True, tag="reasoning"):
-    """Thought of a model before its answer; never sent back as history."""
+    """Thought of a model before its answer."""
 
     text: str
 
@@ -84,7 +84,7 @@ class Failure(Struct, frozen=True, kw_only=True):
 
 
 class Receipt(Struct, frozen=True, kw_only=True):
-    """The figures of one answer, with those of the answer that it continues; None: not measured."""
+    """The figures of an answer, with those of the one that it continues."""
 
     ttft_ms: float | None = None
     """Time from sending to the first token."""
@@ -105,7 +105,7 @@ class Receipt(Struct, frozen=True, kw_only=True):
     """Limit that cut it short, where the figures tell which."""
 
     def after(self, begun: Receipt | None) -> Receipt:
-        """Return these figures together with those of the answer that this one continues."""
+        """Add the figures of the answer that this one continues."""
         if begun is None:
             return self
         pieces = [(one.completion_tokens, one.tokens_per_second) for one in (begun, self)]
@@ -175,7 +175,7 @@ class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True):
 
 
 def new_id() -> str:
-    """Return a random id for a session or a message: 16 hexadecimal digits."""
+    """Return a random id of 16 hexadecimal digits."""
     return os.urandom(8).hex()
 
 
@@ -192,9 +192,9 @@ def text_message(role: Role, text: str, *, parent_id: str | None = None) -> Chat
 
 
 _SIGN = " bytes):\n```"
-"""Every prompt with a file holds this; others are not searched further."""
+"""Every prompt with a file has it."""
 _MOST_FILES = 100
-"""A text with more is not searched: the search would cost the square of their number."""
+"""The search for more takes too long."""
 _FILE = re.compile(
     r"^(?P<name>[^\n]{1,300}) \((?P<size>\d{1,9}) bytes\):\n(?P<fence>`{3,})[^\n`]*\n"
     r"(?P<text>.*?)\n?(?P=fence)[ \t]*$\n?",
@@ -212,13 +212,13 @@ class AttachedFile(Struct, frozen=True, kw_only=True):
 
 
 def fence_for(text: str) -> str:
-    """Return the marks of a fence that nothing in a text ends."""
+    """Return the marks of a fence that the text does not close."""
     ticks = max((len(run) for run in re.findall(r"^ {0,3}(`{3,})", text, re.MULTILINE)), default=2)
     return "`" * (ticks + 1)
 
 
 def as_attached(name: str, size_bytes: int, text: str, language: str = "") -> str:
-    """Return a file as text of a prompt, in a fence that nothing in it closes."""
+    """Return a file as text of a prompt."""
     fence = fence_for(text)
     return f"{name} ({size_bytes} bytes):\n{fence}{language}\n{text.rstrip()}\n{fence}\n"
 
@@ -229,7 +229,7 @@ def has_files(prompt: str) -> bool:
 
 
 def pieces_of(prompt: str) -> list[str | AttachedFile]:
-    """Return typed texts and files in order; joined they are the prompt again."""
+    """Return typed texts and files in order."""
     if not has_files(prompt):
         return [prompt]
     pieces: list[str | AttachedFile] = []

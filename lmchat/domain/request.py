@@ -21,7 +21,7 @@ class Sampling(Struct, frozen=True, kw_only=True):
     reasoning_effort: str = ""
     """`none` to `max`, where server and model can."""
     keep_loaded_s: int | None = None
-    """Seconds that the model stays in memory unused, where a request can say so."""
+    """Seconds that the model stays in memory unused."""
 
 
 class AnyText(Struct, frozen=True, kw_only=True):
@@ -37,7 +37,7 @@ class FittingValue(Struct, frozen=True, kw_only=True):
 
     schema: dict[str, Any]
     name: str = "answer"
-    """Name in the request; only letters, digits, `_` and `-` are sent."""
+    """Name in the request."""
 
 
 Output = AnyText | AnyObject | FittingValue
@@ -51,7 +51,7 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     product: Product
     model: str
     messages: tuple[ChatMessage, ...]
-    """Oldest first; only the last one is sent with its reasoning, where it is an answer to continue."""
+    """Oldest first; reasoning is sent only of an answer to continue, the last one."""
     sampling: Sampling = field(default_factory=Sampling)
     output: Output = field(default_factory=AnyText)
 

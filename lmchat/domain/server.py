@@ -17,7 +17,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Product(StrEnum):
-    """A kind of server; the value is the name people know."""
+    """A kind of server."""
 
     LM_STUDIO = "LM Studio"
     JAN = "Jan"
@@ -35,14 +35,14 @@ class Product(StrEnum):
     BUILT_IN = "built-in"
 
     def in_text(self, text: str) -> str:
-        """Return a fixed text that names LM Studio with the name of this product, where it has one."""
+        """Replace LM Studio in a text by the name of this product."""
         if self in (Product.LM_STUDIO, Product.OPENAI_COMPATIBLE):
             return text
         return text.replace("LMStudio", self.value).replace("LM Studio", self.value)
 
 
 class Verdict(StrEnum):
-    """Result of a probe of an address; the value is the word on the screen."""
+    """Result of a probe of an address."""
 
     READY = "ready"
     LOADING = "loading"
@@ -86,10 +86,10 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def parse(cls, text: str) -> Endpoint:
-        """Read an address as people type it, with or without scheme and `/v1`.
+        """Read an address, with or without scheme and `/v1`.
 
         Raises:
-            EndpointNotAllowed: it is no http(s) address, or holds user info, a query or a fragment.
+            EndpointNotAllowed: it is no plain http(s) address.
         """
         typed = text.strip()
         try:
@@ -150,13 +150,13 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 
     @property
     def is_local(self) -> bool:
-        """Whether it is an address of this machine or of a private network."""
+        """Whether it is this machine or in a private network."""
         address = _address(self.host)
         return self.is_loopback or (address is not None and address.is_private)
 
     @property
     def is_near(self) -> bool:
-        """Whether it is in the user's own network, also by a name that only that network knows."""
+        """Whether it is in the user's own network, also by name."""
         if self.is_loopback or _address(self.host) is not None:
             return self.is_local
         return "." not in self.host or self.host.endswith(_OWN_ZONES)
@@ -168,7 +168,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 
 
 def is_address(text: str) -> bool:
-    """Whether a text is an address; other texts may hold a password and must not be shown."""
+    """Whether a text is an address; others may hold a password."""
     try:
         Endpoint.parse(text)
     except EndpointNotAllowed:
@@ -188,7 +188,7 @@ def _refused(reason: str) -> EndpointNotAllowed:
 
 
 class ModelInfo(Struct, frozen=True, kw_only=True):
-    """A model of a server; what the server does not tell is None or empty."""
+    """A model of a server."""
 
     model_id: str
     endpoint: Endpoint
@@ -219,7 +219,7 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
 
 
 def place_of(endpoint: Endpoint, product: Product) -> str:
-    """Return the name of a server in later runs: its address, or "built-in", as that port changes."""
+    """Return the name of a server for later runs."""
     return product.value if product is Product.BUILT_IN else endpoint.url
 
 
@@ -233,7 +233,7 @@ class Candidate(Struct, frozen=True, kw_only=True):
     models: tuple[ModelInfo, ...] = ()
     detail: str = ""
     seen: str = ""
-    """Answer of something that is no usable server, as "502 Bad Gateway"."""
+    """Answer of an unusable server, as "502 Bad Gateway"."""
     kind: str = ""
     """Kind of the error, as `LMChatError.kind`; empty without one."""
     next_step: str = ""
@@ -245,12 +245,12 @@ class Candidate(Struct, frozen=True, kw_only=True):
 
 
 class ModelList(Struct, frozen=True, kw_only=True):
-    """Models of one or more servers, with the age of the list."""
+    """Models of one or more servers."""
 
     models: tuple[ModelInfo, ...]
     age_s: float = 0.0
     is_stale: bool = False
-    """Whether the list is old because a server did not answer."""
+    """Whether a server did not answer."""
 
 
 class Target(Struct, frozen=True, kw_only=True):
@@ -260,9 +260,9 @@ class Target(Struct, frozen=True, kw_only=True):
     product: Product
     model: ModelInfo | None = None
     is_loading: bool = False
-    """Whether prompts wait because the model is being loaded; its name may not be known yet."""
+    """Whether the model is being loaded; its name may not be known yet."""
     loading_since_s: float | None = None
-    """Monotonic time at which lmchat began to load it; None where the server does."""
+    """Monotonic time; None where the server loads it unasked."""
     loading_fraction: float | None = None
 
     @property
@@ -285,14 +285,14 @@ _BUILD = re.compile(
     r"|(?:ud-)?i?q\d\w*|b?fp?(?:8|16|32)|mxfp4|\d+bit|awq|gptq)$"
 )
 _NO_BUILD = re.compile(r"latest|gguf|mlx|\d{1,2}")
-"""Endings that name no build, as the number of an instance in LM Studio."""
+"""Endings that name no build; a number is that of an instance in LM Studio."""
 
 _LONGEST = 500
-"""Longer names are compared as they are: removing their endings takes quadratic time."""
+"""Removing the endings of longer names takes too long."""
 
 
 def is_other_model(asked: str, served: str) -> bool:
-    """Whether a server that was asked for one model answered with another.
+    """Whether two names are of different models.
 
     Folders, publishers, file endings, instances, and builds that only one side names make no difference.
     """

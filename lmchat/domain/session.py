@@ -1,4 +1,4 @@
-"""A saved chat: what the list shows of it, and one path through its tree."""
+"""A saved chat: its header, its path and its tree."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STRETCH = 64
 
 
 class MessagePath(tuple[ChatMessage, ...]):
-    """Messages from the root to a leaf, or their newest part; a change returns another path."""
+    """Messages from the root to a leaf, or their newest part."""
 
     __slots__ = ()
 
@@ -56,14 +56,14 @@ class SessionHeader(Struct, frozen=True, kw_only=True):
 
 
 class Session(Struct, frozen=True, kw_only=True):
-    """A session with its chosen path, from the root to the leaf."""
+    """A session with its chosen path."""
 
     header: SessionHeader
     messages: MessagePath = MessagePath()
     earlier_id: str | None = None
     """Id of the message before the first one, where only the end was read."""
     tree: tuple[ChatMessage, ...] = ()
-    """Messages of all branches, oldest first; empty where only the path was read."""
+    """All branches, oldest first; empty where only the path was read."""
     branch_names: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -73,7 +73,7 @@ class Session(Struct, frozen=True, kw_only=True):
 
 
 class Skipped(Struct, frozen=True, kw_only=True):
-    """A part of a file that was not imported, or not all of it."""
+    """A part of a file that was not imported whole."""
 
     where: str
     reason: str
@@ -102,7 +102,7 @@ class ListFilter(Struct, frozen=True, kw_only=True):
 
 
 class SessionsFound(Struct, frozen=True, kw_only=True):
-    """A part of the list of sessions, from its beginning."""
+    """The beginning of the list of sessions."""
 
     headers: tuple[SessionHeader, ...]
     total: int
@@ -133,7 +133,7 @@ def tags_from(text: str) -> tuple[str, ...]:
 
 
 def title_from(prompt: str, *, limit: int = 60) -> str:
-    """Make a session's title out of its first prompt: its first line, cut at a word, or a file's name."""
+    """Return the first line of a prompt, cut at a word, or the name of its first file."""
     pieces = pieces_of(prompt)
     typed = "\n".join(piece for piece in pieces if isinstance(piece, str))
     names = (piece.name for piece in pieces if isinstance(piece, AttachedFile))
@@ -164,7 +164,7 @@ class Branch(Struct, frozen=True, kw_only=True):
 
 
 def branches(messages: Iterable[ChatMessage]) -> list[Branch]:
-    """Return all branches of a tree, parents and older ones first; lost parents make roots."""
+    """Return all branches of a tree, parents and older ones first."""
     tree = {message.message_id: message for message in messages}
     children: dict[str | None, list[ChatMessage]] = {}
     for message in tree.values():

@@ -1,4 +1,4 @@
-"""Figures of a turn, from the prompt to the end of its answer, and the parts of a running answer."""
+"""Figures of a turn, and the parts of a running answer."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ from lmchat.domain.server import is_other_model
 _CHARS_PER_TOKEN = 8.0
 """A piece with more of them holds several tokens."""
 _NEARLY_FULL = 0.99
-"""Servers stop a few tokens before the end of their window, and count a few more or less than we are told."""
+"""Servers stop a few tokens before the end of their window."""
 SHORTEST_SPAN_S = 0.05
-"""Tokens that came within less were sent in one go: how fast they were made is not known."""
+"""Tokens that came within less were sent at once; their speed is not known."""
 
 
 class Stage(StrEnum):
-    """Stage of a running turn; the value is the word on the screen."""
+    """Stage of a running turn."""
 
     QUEUED = "queued"
     WAITING = "waiting"
@@ -64,7 +64,7 @@ class Stage(StrEnum):
 
 
 class Turn(Struct, frozen=True, kw_only=True):
-    """The figures of a turn; times are of one monotonic clock, in seconds."""
+    """The figures of a turn; times are monotonic seconds."""
 
     model: str
     """The model asked for, then the one that answers."""
@@ -72,7 +72,7 @@ class Turn(Struct, frozen=True, kw_only=True):
     """The model asked for, once another one answers (R-40)."""
     started_s: float
     sent_s: float | None = None
-    """When the request that is being answered went out: later after waiting in a queue, or a retry."""
+    """When the request was sent, after waiting in a queue or for a retry."""
     stage: Stage = Stage.WAITING
     state: AnswerState = AnswerState.STREAMING
     fraction: float | None = None
@@ -197,7 +197,7 @@ class Turn(Struct, frozen=True, kw_only=True):
 
     @property
     def tokens(self) -> int:
-        """Tokens of the answer: the server's count and the pieces since, which are about one a token."""
+        """The server's count and the pieces since, about one a token."""
         if self._counted is not None:
             return self._counted + self.deltas - self.counted_deltas
         return max(self.deltas, round(self.chars / _CHARS_PER_TOKEN))
@@ -213,7 +213,7 @@ class Turn(Struct, frozen=True, kw_only=True):
         return (self.tokens - 1) / span_s if span_s >= SHORTEST_SPAN_S and self.tokens > 1 else None
 
     def receipt(self, *, context: int | None = None, max_tokens: int | None = None) -> Receipt:
-        """Return the figures to keep with the answer, given its limits as far as they are known."""
+        """Return the figures to keep with the answer, given its limits where known."""
         ttft_s, ended_s = self.ttft_s, self.ended_s if self.ended_s is not None else self.started_s
         thought_s = self.thought_s(ended_s)
         return Receipt(
@@ -231,7 +231,7 @@ class Turn(Struct, frozen=True, kw_only=True):
         )
 
     def _limit(self, context: int | None, max_tokens: int | None) -> Limit | None:
-        """Return what cut the answer short: servers have one word, `length`, for both limits."""
+        """Return what cut the answer short: servers have one word for both limits."""
         if self.finish_reason != "length":
             return None
         prompt_tokens = self.usage.prompt_tokens if self.usage is not None else None
@@ -244,7 +244,7 @@ class Turn(Struct, frozen=True, kw_only=True):
 Piece = tuple[str, str]
 """A kind (`text`, `reasoning`, `refusal`, `tool_call 0 name`) and a text, as the disk keeps them."""
 ANEW: Piece = ("anew", "")
-"""Marks that the pieces behind it replace all that was kept so far."""
+"""The pieces behind it replace all before it."""
 _PARTS: Mapping[str, Callable[..., Part]] = {
     "text": TextPart,
     "reasoning": ReasoningPart,
@@ -254,7 +254,7 @@ _CALL = re.compile(r"tool_call (\d{1,9}) (id|name|arguments)", re.ASCII)
 
 
 def parts_of(pieces: Iterable[Piece]) -> tuple[Part, ...]:
-    """Return pieces as parts: neighbours of one kind are one, calls of tools come last."""
+    """Join pieces to parts; calls of tools come last."""
     runs: list[tuple[str, list[str]]] = []
     calls: dict[int, dict[str, str]] = {}
     for kind, text in pieces:
@@ -271,7 +271,7 @@ def parts_of(pieces: Iterable[Piece]) -> tuple[Part, ...]:
 
 
 class GrowingAnswer:
-    """An answer that is still on its way, after the one that it continues."""
+    """A running answer, after the one that it continues."""
 
     def __init__(self, begun: ChatMessage | None = None) -> None:
         self._texts: dict[str, list[str]] = {"reasoning": [], "text": [], "refusal": []}
@@ -280,7 +280,7 @@ class GrowingAnswer:
         self._begun = {kind: len(texts) for kind, texts in self._texts.items()}
 
     def add(self, event: StreamEvent) -> tuple[Piece, ...]:
-        """Take an event; return the pieces to keep on the disk, if it brought any."""
+        """Take an event; return the pieces to keep on the disk."""
         match event:
             case TextDelta(text=text):
                 return self._take(("text", text))
