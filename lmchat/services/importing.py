@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -68,9 +67,8 @@ class Importer:
     ) -> Done:
         """Import files and folders; `piped` was read already. A refused file does not stop the others."""
         done = Done(imported=[], refused=[], untried=[])
-        waiting = deque(await self._each(names, piped, done))
-        while waiting:
-            name = waiting.popleft()
+        found = await self._each(names, piped, done)
+        for number, name in enumerate(found, 1):
             try:
                 data = piped[name] if name in piped else await asyncio.to_thread(self._files.read, Path(name))
                 sessions, skipped = await asyncio.to_thread(_read, data, self._clock(), is_copy=is_copy)
@@ -80,8 +78,8 @@ class Importer:
             except LMChatError as error:
                 done.refused.append((name, _naming(name, error)))
                 if isinstance(error, StoreUnavailable):
-                    done.untried += waiting
-                    waiting.clear()
+                    done.untried += found[number:]
+                    break
         return done
 
     async def _each(self, names: Sequence[str], piped: Mapping[str, bytes], done: Done) -> list[str]:
@@ -90,14 +88,13 @@ class Importer:
         found: dict[str, None] = {}
         for name in names:
             try:
-                is_piped = name in piped
+                path = None if name in piped else path_of(name)
                 paths = (
-                    () if is_piped else await asyncio.to_thread(self._files.files_of, path_of(name), ENDINGS)
+                    [name] if path is None else await asyncio.to_thread(self._files.files_of, path, ENDINGS)
                 )
+                found |= dict.fromkeys(map(str, paths))
             except LMChatError as error:
                 done.refused.append((name, error))
-            else:
-                found.update(dict.fromkeys([name] if name in piped else map(str, paths)))
         return list(found)
 
     async def _bring_one(self, session: Session, skipped: tuple[Skipped, ...], *, is_trial: bool) -> Imported:
@@ -138,9 +135,8 @@ def sentence(one: Imported, *, is_trial: bool = False) -> str:
 
 
 def _naming(name: str, error: LMChatError) -> LMChatError:
+    reason = error.message
     if isinstance(error, StoreUnavailable):
-        return StoreUnavailable(
-            f"{name} was not imported: {error.message}", hint=error.hint, details=error.details
-        )
-    reason = error.message[:1].lower() + error.message[1:]
+        return StoreUnavailable(f"{name} was not imported: {reason}", hint=error.hint, details=error.details)
+    reason = reason[:1].lower() + reason[1:]
     return FileRefused(f"{name} was not imported: {reason}", hint=error.hint, details=error.details)
