@@ -64,7 +64,7 @@ def forget_purged(connection: Connection) -> None:
 def remove_old_copies(path: Path, *, days: int) -> None:
     """Remove old copies made before a migration, and incomplete copies after a kill."""
     path = path.resolve()  # copies are beside the file, not beside a link to it
-    ours = (f"{path.name}.format-", f".{path.name}.format-", f".{path.name}.backup-")
+    ours = (f"{path.name}.format-", f".{path.name}.format-", f".{path.name}.backup-", f".{path.name}-answer-")
     with suppress(OSError):
         for copy in path.parent.iterdir():
             if copy.name.startswith(ours) and copy.stat().st_mtime + days * _DAY_S < time.time():

@@ -168,7 +168,8 @@ def ended(message: ChatMessage, failure: Failure) -> ChatMessage:
 def _is_held(path: Path) -> bool:
     """Return whether a process holds a file, or it is unreadable now."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        read_answer(path)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     except OSError as error:
@@ -267,12 +268,13 @@ class AnswerFile:
 
     def _made(self) -> int:
         ensure_folder(self._path.parent)
-        # What has its name goes first: a link leads elsewhere, a pipe waits, a file has a mode of its own.
-        self._path.unlink(missing_ok=True)
+        fresh = self._path.with_name(f".{self._path.name}")  # another process must not see it without a lock
+        fresh.unlink(missing_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-        descriptor = os.open(self._path, flags, _MODE)
+        descriptor = os.open(fresh, flags, _MODE)
         with suppress(OSError):  # a file system without locks
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fresh.replace(self._path)
         return descriptor
 
 

@@ -74,6 +74,18 @@ async def test_an_answer_whose_file_cannot_be_read_gets_its_text_once_it_can(tmp
     assert not path.exists()
 
 
+async def test_an_answer_that_is_too_long_to_be_read_is_left_as_it_is(tmp_path, store):
+    session = header()
+    said = answer(parent=await say(store, session, "hello"), state=AnswerState.STREAMING)
+    await store.begin_answer(session.session_id, said)
+    path = answer_path(tmp_path / "lmchat" / "sessions.db", said.message_id)
+    path.unlink()
+    with path.open("wb") as file:
+        file.truncate(1 << 31)
+    assert (await _last(tmp_path, session))[0] is AnswerState.STREAMING
+    assert path.exists()
+
+
 async def _last(folder, session):
     other = store_at(folder)
     try:
