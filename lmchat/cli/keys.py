@@ -88,7 +88,7 @@ class Keys:
         origin = endpoint.origin
         self._accepted[origin] = key
         if self._keyring.set(origin, key):
-            self._credentials.move_to_keyring(origin)
+            self._credentials.set(origin, "")
             return KEYRING
         self._credentials.set(origin, key)
         return "credentials.toml"

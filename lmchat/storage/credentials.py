@@ -57,12 +57,8 @@ class Credentials:
     def in_keyring(self) -> tuple[str, ...]:
         return tuple(origin for origin, key in self._keys.items() if not key)
 
-    def move_to_keyring(self, origin: str) -> None:
-        """Record that a key is in the keyring and remove it here; raises `StoreUnavailable`."""
-        self.set(origin, "")
-
     def set(self, origin: str, key: str) -> None:
-        """Store a key beside those of other processes; on `StoreUnavailable`, in memory only."""
+        """Store a key, or an empty one that is in the keyring; on `StoreUnavailable`, in memory only."""
         self._keys = {**self._keys, origin: key}
         self._write({**self._read(), origin: key})
 

@@ -52,14 +52,12 @@ _PERMISSION = "Check who may write there, or set LMCHAT_HOME to another folder."
 _LOCKED = ("another program keeps it locked", "Close what else uses it, then try again.")
 _DAMAGED = ("it is damaged", "The next start of lmchat sets it aside and begins a new one.")
 _NOT_WRITTEN = ("it may not be written", _PERMISSION)
+_BAD_DISK = ("the disk reports an error, or there is no room left", "Make room on the disk, or check it.")
 _FULL = ("there is no room left", _NO_ROOM)
 _SQLITE = {
     "SQLITE_FULL": _FULL,
     "SQLITE_IOERR_WRITE": _FULL,
-    "SQLITE_IOERR": (
-        "the disk reports an error, or there is no room left",
-        "Make room on the disk, or check it.",
-    ),
+    "SQLITE_IOERR": _BAD_DISK,
     "SQLITE_CANTOPEN": ("it cannot be opened", _PERMISSION),
     **dict.fromkeys(("SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH"), _NOT_WRITTEN),
     **dict.fromkeys(("SQLITE_BUSY", "SQLITE_LOCKED"), _LOCKED),
@@ -99,9 +97,8 @@ class Connection(sqlite3.Connection):
 def explain(error: Exception, path: Path) -> StoreUnavailable:
     """Return the error to show for a failure of a file."""
     reason, hint = _reason(error)
-    return StoreUnavailable(
-        f"{path.name} cannot be used: {reason}.", hint=hint, details=f"{path}: {name_of(error) or error}"
-    )
+    details = f"{path}: {name_of(error) or error}"
+    return StoreUnavailable(f"{path.name} cannot be used: {reason}.", hint=hint, details=details)
 
 
 def closed() -> StoreUnavailable:
@@ -116,11 +113,9 @@ def name_of(error: BaseException) -> str:
 
 def is_damage(error: Exception) -> bool:
     """Return whether the file itself is broken."""
-    if isinstance(error, UnicodeDecodeError | LostRowError):
+    if isinstance(error, UnicodeDecodeError | LostRowError) or _DAMAGED_SCHEMA.search(str(error)):
         return True
-    return name_of(error).startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or bool(
-        _DAMAGED_SCHEMA.search(str(error))
-    )
+    return name_of(error).startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
 
 
 def connect(path: Path) -> Connection:

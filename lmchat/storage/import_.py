@@ -31,9 +31,8 @@ class DiskFiles:
         except OSError as error:
             raise FileRefused(f"{path} cannot be read: {error.strerror}.", hint="Check the path.") from error
         if not found:
-            raise FileRefused(
-                f"{path} holds no file that ends with {', '.join(endings)}.", hint="Name the file."
-            )
+            message = f"{path} holds no file that ends with {', '.join(endings)}."
+            raise FileRefused(message, hint="Name the file.")
         return tuple(found)
 
     def read(self, path: Path) -> bytes:

@@ -103,13 +103,9 @@ def whole(connection: Connection, session_id: str, leaf_id: str | None) -> Messa
 
 def headers(connection: Connection, *, is_trash: bool, limit: int) -> tuple[SessionHeader, ...]:
     """Return headers; the trash begins with what was deleted last."""
-    order = "deleted_at desc" if is_trash else "is_pinned desc, updated_at desc"
-    rows = connection.execute(
-        f"select {HEADER_COLUMNS} from sessions where deleted_at is {'not null' if is_trash else 'null'} "
-        f"order by {order}, rowid desc limit ?",
-        (limit,),
-    )
-    found = (header_from(row) for row in rows)
+    where = "is not null order by deleted_at" if is_trash else "is null order by is_pinned desc, updated_at"
+    query = f"select {HEADER_COLUMNS} from sessions where deleted_at {where} desc, rowid desc limit ?"
+    found = map(header_from, connection.execute(query, (limit,)))
     return tuple(header for header in found if header is not None)
 
 
@@ -122,9 +118,8 @@ def header(connection: Connection, session_id: str) -> SessionHeader:
         raise SessionNotFound(message, hint="`lmchat sessions` lists them all.")
     found = header_from(row)
     if found is None:
-        raise SessionUnreadable(
-            f"The session {session_id} is damaged and cannot be read.", hint="The other sessions can."
-        )
+        message = f"The session {session_id} is damaged and cannot be read."
+        raise SessionUnreadable(message, hint="The other sessions can.")
     return found
 
 

@@ -68,13 +68,6 @@ def answer_path(store: Path, message_id: str) -> Path:
     return store.with_name(f"{store.name}-answer-{quote(message_id, safe='')[:_LONGEST_ID]}")
 
 
-def answer_paths(store: Path) -> list[Path]:
-    """Return the files of running answers, and of those whose process was killed."""
-    with suppress(OSError):
-        return sorted(one for one in store.parent.iterdir() if one.name.startswith(f"{store.name}-answer-"))
-    return []
-
-
 def read_answer(path: Path) -> tuple[Begun | None, list[Piece]]:
     """Return the head of a file, unless it is damaged, and the pieces that count; raises `OSError`."""
     head, *lines = read_plain(path, limit=_MOST_BYTES).split(b"\n")
@@ -120,8 +113,9 @@ def recover(connection: Connection, finish: Finish, moment: datetime, session_id
     rows = connection.execute(f"select number, message_id from messages where {where}", values).fetchall()
     for number, message_id in rows:
         _recover_row(connection, finish, moment, (number, loaded(message_id)))
-    for path in answer_paths(connection.path) if session_id is None else ():
-        _recover_file(connection, finish, moment, path)
+    if session_id is None:
+        for path in sorted(connection.path.parent.glob(f"{connection.path.name}-answer-*")):
+            _recover_file(connection, finish, moment, path)
 
 
 def _recover_row(connection: Connection, finish: Finish, moment: datetime, answer: tuple[int, str]) -> None:

@@ -177,10 +177,8 @@ def copy_database(path: Path, copy: Path) -> None:
 def refuse_other_versions(connection: sqlite3.Connection) -> None:
     """Raise `StoreUnavailable` for a read-only file of another version."""
     if _version(connection) < VERSION:
-        raise StoreUnavailable(
-            "The sessions were made by an older lmchat and may not be written.",
-            hint="Make the file writable once, or set LMCHAT_HOME to another folder.",
-        )
+        hint = "Make the file writable once, or set LMCHAT_HOME to another folder."
+        raise StoreUnavailable("The sessions were made by an older lmchat and may not be written.", hint=hint)
 
 
 def _back_up(connection: sqlite3.Connection, version: int) -> None:
@@ -212,8 +210,6 @@ def renew_index(connection: sqlite3.Connection, *, is_damaged: bool = True) -> N
 def _version(connection: sqlite3.Connection) -> int:
     version = int(connection.execute("pragma user_version").fetchone()[0])
     if version > VERSION:
-        raise StoreUnavailable(
-            f"The sessions were made by a newer lmchat (format {version}; this one knows {VERSION}).",
-            hint="Update lmchat, or set LMCHAT_HOME to another folder.",
-        )
+        message = f"The sessions were made by a newer lmchat (format {version}; this one knows {VERSION})."
+        raise StoreUnavailable(message, hint="Update lmchat, or set LMCHAT_HOME to another folder.")
     return version

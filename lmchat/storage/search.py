@@ -32,10 +32,8 @@ _MOST_TERMS, _MOST_FILTERS = 50, 50
 _LONGEST_TERM = 1000
 _SORTED = 50  # newest hits among which those that begin a word come first; all others follow by time
 _FEW = 2000  # filtered messages up to which comparing all is faster than the index
-_MOST_TITLES, _MOST_TITLES_READ = 3, 50
-"""Titles shown before messages, and titles read for that; the others come last."""
-_BEFORE_CHARS = 60
-_AFTER_CHARS = 120
+_MOST_TITLES, _MOST_TITLES_READ = 3, 50  # shown before messages, and read for that; the others come last
+_BEFORE_CHARS, _AFTER_CHARS = 60, 120
 
 _TERM = re.compile(r'"([^"]*)"?|([^\s"]+)')
 _UNSPACED = (
@@ -45,7 +43,6 @@ _UNSPACED = (
 """Scripts without blanks between words: Thai to Khmer, CJK, Hangul."""
 _FILTER = re.compile(r'(?<!\S)(model|role|before|after|title|has):(?:"([^"]+)"|([^\s"]\S*))', re.IGNORECASE)
 _ROLES = {"you": Role.USER, "me": Role.USER, "model": Role.ASSISTANT} | {str(role): role for role in Role}
-
 _CODE = ("", "code")
 _FENCES = ("```", "~~~")
 
@@ -94,12 +91,10 @@ def index_message(connection: Connection, number: int) -> None:
 
 def unindex_message(connection: Connection, number: int) -> None:
     """Take a message out of the index; its parts must still be there, FTS5 wants the text again."""
-    rows = connection.execute(
-        f"{_OF_MESSAGE} and (select is_indexed from messages m where m.number = parts.number)", (number,)
-    ).fetchall()
-    connection.executemany(
-        "insert into trigrams (trigrams, rowid, text) values ('delete', ?, ?)", map(_indexed, rows)
-    )
+    query = f"{_OF_MESSAGE} and (select is_indexed from messages m where m.number = parts.number)"
+    rows = connection.execute(query, (number,)).fetchall()
+    deletion = "insert into trigrams (trigrams, rowid, text) values ('delete', ?, ?)"
+    connection.executemany(deletion, map(_indexed, rows))
     connection.execute("update messages set is_indexed = 0 where number = ?", (number,))
 
 
@@ -138,9 +133,8 @@ def _hits(wanted: _Wanted, terms: Sequence[str], limit: int, *, has_titles: bool
     titles = wanted.titles() if has_titles else iter(())
     first = [match for match in islice(titles, _MOST_TITLES_READ) if match]
     hits: dict[tuple[str, str], SearchHit] = {}
-    for match in chain(
-        wanted.arriving(), first[:_MOST_TITLES], wanted.messages(), first[_MOST_TITLES:], titles
-    ):
+    early, late = first[:_MOST_TITLES], first[_MOST_TITLES:]
+    for match in chain(wanted.arriving(), early, wanted.messages(), late, titles):
         if match is None or (key := (match.row[0], match.row[2])) in hits:
             continue
         if hit := _hit(match, terms):
@@ -300,14 +294,14 @@ def _hit(match: _Match, terms: Sequence[str]) -> SearchHit | None:
 def _place(text: str, term: str) -> tuple[int, int] | None:
     if match := _found(text, r"\s+".join(map(re.escape, term.split(" ")))):
         return match.span()
-    folded: list[str] = []
-    places: list[int] = []  # of each folded character
+    letters: list[str] = []
+    places: list[int] = []  # of each letter
     for place, char in enumerate(text):
         plain = " " if char.isspace() else fold(char)
-        if plain != " " or folded[-1:] != [" "]:
-            folded.append(plain)
+        if plain != " " or letters[-1:] != [" "]:
+            letters.append(plain)
             places += [place] * len(plain)
-    match = _found("".join(folded), re.escape(fold(term)))
+    match = _found("".join(letters), re.escape(fold(term)))
     return match and (places[match.start()], places[match.end() - 1] + 1)
 
 

@@ -19,7 +19,6 @@ from lmchat.text import safe_line
 
 MAX_SCHEMA_CHARS = 256_000  # more than the window of most models
 CHECK_S = 5.0  # a pattern, or a schema that refers to itself, can take forever to check
-_MAX_ERRORS = 50
 _SAID_CHARS = 200
 _ROOT = str(Path(__file__).parents[2])
 _CHILD = "import sys; sys.path.append(sys.argv[1]); from lmchat.structured.schema import answer; answer()"
@@ -65,9 +64,9 @@ class WantedValue:
             if is_refusal:
                 raise AnswerUnfit("The model refused, so there is no JSON value.") from error
             if finish_reason == "length":
+                hint = "Raise max_tokens, or ask a model with a larger context."
                 raise AnswerUnfit(
-                    f"The answer is cut short, so it does not fit: {error}.",
-                    hint="Raise max_tokens, or ask a model with a larger context.",
+                    f"The answer is cut short, so it does not fit: {error}.", hint=hint
                 ) from error
             raise MisfitError(str(error)) from error
 
@@ -213,7 +212,7 @@ def _lost_reference(schema: dict[str, Any], draft: Any) -> str:
 def _first(errors: Iterator[Any]) -> str:
     from jsonschema.exceptions import best_match  # noqa: PLC0415
 
-    error = best_match(islice(errors, _MAX_ERRORS))
+    error = best_match(islice(errors, 50))
     return "" if error is None else f"at {safe_line(error.json_path, limit=_SAID_CHARS)}: {_said(error)}"
 
 
