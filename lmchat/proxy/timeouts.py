@@ -18,8 +18,8 @@ TICK_S = 1.0
 """Longest pause between two looks at the clock; a stall is told as often."""
 ASLEEP_S = 2.0
 """A later tick means that this process was suspended, not the server."""
-LOOK_AFTER_S = 3.0
-"""Silence after which the server is asked whether it is there."""
+LOOK_AFTER_S = 2.0
+"""Silence after which the server is asked whether it is there; with a tick and a look, 5 s in all."""
 LOOK_S = 2.0
 """A server that reads a long prompt still answers other questions."""
 
