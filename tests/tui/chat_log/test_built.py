@@ -14,6 +14,12 @@ TURNS = 40
 TEXT = KINDS["mixed"](2_000)
 
 
+@pytest.fixture
+async def pilot():
+    async with LogApp().run_test(size=(80, 24)) as pilot:
+        yield pilot
+
+
 async def take_turns(log, turns):
     for turn in range(turns):
         log.append(question(f"Question {turn}"))
@@ -31,13 +37,11 @@ def built_lines(log):
 
 
 @pytest.mark.parametrize("kept", [500, 1_500])
-async def test_what_was_answered_long_ago_is_a_message_again(kept):
-    async with LogApp().run_test(size=(80, 24)) as pilot:
-        log = pilot.app.log_view
-        log.document.kept_lines = kept
-        await take_turns(log, TURNS)
-        assert built_lines(log) <= kept + 200
-        assert any("qwen3-8b" in row for row in rows(log))
+async def test_what_was_answered_long_ago_is_a_message_again(log, kept):
+    log.document.kept_lines = kept
+    await take_turns(log, TURNS)
+    assert built_lines(log) <= kept + 200
+    assert any("qwen3-8b" in row for row in rows(log))
 
 
 async def test_what_is_a_message_again_looks_as_it_did():
@@ -55,54 +59,50 @@ async def test_what_is_a_message_again_looks_as_it_did():
     assert pictures[0] == pictures[1]
 
 
-async def test_what_grows_or_was_opened_up_is_not_forgotten():
-    async with LogApp().run_test(size=(80, 24)) as pilot:
-        log = pilot.app.log_view
-        log.document.kept_lines = 200
-        log.append(answer("short", thought="opened up"))
-        log.viewport.focus_last()
-        log.toggle("is_folded")
-        await take_turns(log, 10)
-        opened = log.document.entries[0]
-        assert not opened.is_folded
-        log.begin_answer(streaming())
-        for _ in range(30):
-            await log.apply(TextDelta(text=TEXT))
-            log.flush()
-        assert log.document.entries[-1].blocks
-        assert log.document.entries[-1].source == TEXT * 30
-
-
-async def test_each_finished_block_is_parsed_once_and_only_the_open_one_is_laid_out_again(monkeypatch):
-    laid = []
-    async with LogApp().run_test(size=(80, 24)) as pilot:
-        log = pilot.app.log_view
-        log.begin_answer(streaming())
-        await log.apply(TextDelta(text="begin\n\n"))
+async def test_what_grows_or_was_opened_up_is_not_forgotten(log):
+    log.document.kept_lines = 200
+    log.append(answer("short", thought="opened up"))
+    log.viewport.focus_last()
+    log.toggle("is_folded")
+    await take_turns(log, 10)
+    opened = log.document.entries[0]
+    assert not opened.is_folded
+    log.begin_answer(streaming())
+    for _ in range(30):
+        await log.apply(TextDelta(text=TEXT))
         log.flush()
-        layout = log.document.layout
-        original = type(layout).lines
-        monkeypatch.setattr(
-            type(layout),
-            "lines",
-            lambda self, block, refs: laid.append(block) or original(self, block, refs),
-        )
-        kept, parsed = [], []
-        feed = MarkdownTail._close_blocks
-        monkeypatch.setattr(
-            MarkdownTail, "_close_blocks", lambda self: parsed.append(len(self._tail)) or feed(self)
-        )
-        for start in range(0, len(TEXT), 4):
-            await log.apply(TextDelta(text=TEXT[start : start + 4]))
-            before = len(laid)
-            log.flush()
-            assert len(laid) - before <= 6  # what ended with these four characters, and what is open
-            kept = log.document.entries[-1].blocks
-        assert len({id(block) for block in kept}) == len(kept)
-        assert (
-            max(sum(one is block for one in laid) for block in kept[:-2]) <= 2
-        )  # once while open under its last name
-        assert max(parsed) < len(TEXT) / 3
+    assert log.document.entries[-1].blocks
+    assert log.document.entries[-1].source == TEXT * 30
+
+
+async def test_each_finished_block_is_parsed_once_and_only_the_open_one_is_laid_out_again(log, monkeypatch):
+    laid = []
+    log.begin_answer(streaming())
+    await log.apply(TextDelta(text="begin\n\n"))
+    log.flush()
+    layout = log.document.layout
+    original = type(layout).lines
+    monkeypatch.setattr(
+        type(layout),
+        "lines",
+        lambda self, block, refs: laid.append(block) or original(self, block, refs),
+    )
+    kept, parsed = [], []
+    feed = MarkdownTail._close_blocks
+    monkeypatch.setattr(
+        MarkdownTail, "_close_blocks", lambda self: parsed.append(len(self._tail)) or feed(self)
+    )
+    for start in range(0, len(TEXT), 4):
+        await log.apply(TextDelta(text=TEXT[start : start + 4]))
+        before = len(laid)
+        log.flush()
+        assert len(laid) - before <= 6  # what ended with these four characters, and what is open
+        kept = log.document.entries[-1].blocks
+    assert len({id(block) for block in kept}) == len(kept)
+    assert (
+        max(sum(one is block for one in laid) for block in kept[:-2]) <= 2
+    )  # once while open under its last name
+    assert max(parsed) < len(TEXT) / 3
 
 
 async def test_a_turn_costs_as_many_steps_at_the_end_as_at_the_beginning(monkeypatch):
@@ -127,14 +127,12 @@ async def test_a_turn_costs_as_many_steps_at_the_end_as_at_the_beginning(monkeyp
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-async def test_what_is_on_the_screen_is_kept_however_long_it_is(count):
+async def test_what_is_on_the_screen_is_kept_however_long_it_is(log, count):
     long = [answer(f"Answer {turn}\n\n{TEXT * 3}") for turn in range(count)]
-    async with LogApp().run_test(size=(80, 24)) as pilot:
-        log = pilot.app.log_view
-        log.document.kept_lines = 200
-        log.load(tuple(long))
-        assert log.document.entries[-1].blocks
-        for _ in range(12):
-            log.scroll_to(y=log.scroll_offset.y - log.size.height)
-            assert log.document.entries[log.document.locate(log.scroll_offset.y)[0]].blocks
-            assert any(row.strip() for row in rows(log))
+    log.document.kept_lines = 200
+    log.load(tuple(long))
+    assert log.document.entries[-1].blocks
+    for _ in range(12):
+        log.scroll_to(y=log.scroll_offset.y - log.size.height)
+        assert log.document.entries[log.document.locate(log.scroll_offset.y)[0]].blocks
+        assert any(row.strip() for row in rows(log))

@@ -14,6 +14,12 @@ from tests.support.markdown_corpus import MIXED
 END = 64
 
 
+@pytest.fixture
+async def pilot():
+    async with LogApp().run_test(size=(80, 24)) as pilot:
+        yield pilot
+
+
 def talk(count, *, models=("qwen3-8b",)):
     messages = []
     for n in range(count):
@@ -35,164 +41,154 @@ async def begin(pilot, whole):
     return log
 
 
-async def test_what_comes_above_moves_nothing_while_the_end_is_followed():
+async def test_what_comes_above_moves_nothing_while_the_end_is_followed(pilot):
     whole = talk(200)
-    async with LogApp().run_test(size=(80, 24)) as pilot:
-        log = await begin(pilot, whole)
-        before = rows(log)
-        log.fill(whole)
-        assert rows(log) == before
-        await pilot.pause()
-        assert rows(log) == before
-        assert log.is_vertical_scroll_end
-        assert len(log.document) == len(whole)
+    log = await begin(pilot, whole)
+    before = rows(log)
+    log.fill(whole)
+    assert rows(log) == before
+    await pilot.pause()
+    assert rows(log) == before
+    assert log.is_vertical_scroll_end
+    assert len(log.document) == len(whole)
 
 
 @pytest.mark.parametrize("rows_up", [1, 30, 75, 1_000])
-async def test_what_comes_above_moves_nothing_while_one_reads_back(rows_up):
+async def test_what_comes_above_moves_nothing_while_one_reads_back(pilot, rows_up):
     whole = talk(200)
-    async with LogApp().run_test(size=(80, 24)) as pilot:
-        log = await begin(pilot, whole)
-        for _ in range(0, rows_up, 10):
-            log.scroll_relative(y=-10)
-            await pilot.pause()
-        log.focus_message(-1)
+    log = await begin(pilot, whole)
+    for _ in range(0, rows_up, 10):
+        log.scroll_relative(y=-10)
         await pilot.pause()
-        before, focused = rows(log), log.focused_message
-        log.fill(whole)
-        assert rows(log) == before
-        await pilot.pause()
-        assert rows(log) == before
-        assert log.focused_message == focused
+    log.focus_message(-1)
+    await pilot.pause()
+    before, focused = rows(log), log.focused_message
+    log.fill(whole)
+    assert rows(log) == before
+    await pilot.pause()
+    assert rows(log) == before
+    assert log.focused_message == focused
 
 
-async def test_who_looks_for_words_while_more_comes_above_goes_back_to_what_was_read():
+async def test_who_looks_for_words_while_more_comes_above_goes_back_to_what_was_read(pilot):
     whole = talk(200)
-    async with LogApp().run_test(size=(80, 24)) as pilot:
-        log = await begin(pilot, whole)
-        log.scroll_relative(y=-30)
-        await pilot.pause()
-        before = rows(log)
-        log.finder.seek("Question 199")
-        assert rows(log) != before
-        log.fill(whole)
-        await pilot.pause()
-        log.finder.seek("Question 1999")
-        await pilot.pause()
-        assert rows(log) == before
+    log = await begin(pilot, whole)
+    log.scroll_relative(y=-30)
+    await pilot.pause()
+    before = rows(log)
+    log.finder.seek("Question 199")
+    assert rows(log) != before
+    log.fill(whole)
+    await pilot.pause()
+    log.finder.seek("Question 1999")
+    await pilot.pause()
+    assert rows(log) == before
 
 
-async def test_what_was_unfolded_for_a_hit_is_folded_again_after_more_came_above():
+async def test_what_was_unfolded_for_a_hit_is_folded_again_after_more_came_above(pilot):
     whole = talk(200)
     thinking = answer("Said.", thought="A needle.", parent_id=whole[-1].message_id)
     whole = MessagePath([*whole, thinking])
-    async with LogApp().run_test(size=(80, 24)) as pilot:
-        log = await begin(pilot, whole)
-        log.finder.find("needle")
-        log.finder.step(1)
-        assert any("A needle." in row for row in rows(log))
-        log.fill(whole)
-        await pilot.pause()
-        log.finder.find("Question 199")
-        log.finder.step(1)
-        await pilot.pause()
-        assert log.document.entries[len(whole) - 1].is_folded
+    log = await begin(pilot, whole)
+    log.finder.find("needle")
+    log.finder.step(1)
+    assert any("A needle." in row for row in rows(log))
+    log.fill(whole)
+    await pilot.pause()
+    log.finder.find("Question 199")
+    log.finder.step(1)
+    await pilot.pause()
+    assert log.document.entries[len(whole) - 1].is_folded
 
 
-async def test_who_folds_a_thought_after_more_came_above_goes_back_to_what_was_read():
+async def test_who_folds_a_thought_after_more_came_above_goes_back_to_what_was_read(pilot):
     whole = talk(200)
     asked = question("Why?", parent_id=whole[-1].message_id)
     thought = "\n\n".join(f"Step {n}." for n in range(40))
     said = "\n\n".join(f"Row {n}." for n in range(60))
     whole = MessagePath([*whole, asked, answer(said, thought=thought, parent_id=asked.message_id)])
-    async with LogApp().run_test(size=(80, 24)) as pilot:
-        log = await begin(pilot, whole)
-        log.focus_message(-1)
-        await pilot.press("pageup")
-        before = rows(log)
-        await pilot.press("enter")
-        assert any("Step 0." in row for row in rows(log))
-        log.fill(whole)
-        await pilot.pause()
-        await pilot.press("enter")
-        assert rows(log) == before
+    log = await begin(pilot, whole)
+    log.focus_message(-1)
+    await pilot.press("pageup")
+    before = rows(log)
+    await pilot.press("enter")
+    assert any("Step 0." in row for row in rows(log))
+    log.fill(whole)
+    await pilot.pause()
+    await pilot.press("enter")
+    assert rows(log) == before
 
 
-async def test_home_asked_for_too_early_goes_to_the_first_message_once_it_is_there():
+async def test_home_asked_for_too_early_goes_to_the_first_message_once_it_is_there(pilot):
     whole = talk(200)
-    async with LogApp().run_test(size=(80, 24)) as pilot:
-        log = await begin(pilot, whole)
-        log.scroll_home()
-        await pilot.pause()
-        log.fill(whole)
-        await pilot.pause()
-        assert "Question 0?" in look(log)[0]
-        log.scroll_end()
-        await pilot.pause()
-        assert any("End 199" in row for row in rows(log))
+    log = await begin(pilot, whole)
+    log.scroll_home()
+    await pilot.pause()
+    log.fill(whole)
+    await pilot.pause()
+    assert "Question 0?" in look(log)[0]
+    log.scroll_end()
+    await pilot.pause()
+    assert any("End 199" in row for row in rows(log))
 
 
-async def test_who_went_on_reading_after_home_is_left_where_he_is():
+async def test_who_went_on_reading_after_home_is_left_where_he_is(pilot):
     whole = talk(200)
-    async with LogApp().run_test(size=(80, 24)) as pilot:
-        log = await begin(pilot, whole)
-        log.scroll_home()
-        log.scroll_relative(y=5)
-        await pilot.pause()
-        before = rows(log)
-        log.fill(whole)
-        await pilot.pause()
-        assert rows(log) == before
+    log = await begin(pilot, whole)
+    log.scroll_home()
+    log.scroll_relative(y=5)
+    await pilot.pause()
+    before = rows(log)
+    log.fill(whole)
+    await pilot.pause()
+    assert rows(log) == before
 
 
-async def test_a_log_that_has_all_takes_nothing_twice():
+async def test_a_log_that_has_all_takes_nothing_twice(pilot):
     whole = talk(60)
-    async with LogApp().run_test(size=(80, 24)) as pilot:
-        log = await begin(pilot, whole)
-        log.fill(whole)
-        log.fill(whole)
-        assert len(log.document) == len(whole)
-        log.load(whole)
-        log.fill(whole)
-        assert len(log.document) == len(whole)
+    log = await begin(pilot, whole)
+    log.fill(whole)
+    log.fill(whole)
+    assert len(log.document) == len(whole)
+    log.load(whole)
+    log.fill(whole)
+    assert len(log.document) == len(whole)
 
 
-async def test_an_answer_that_streams_meanwhile_goes_on_in_its_place():
+async def test_an_answer_that_streams_meanwhile_goes_on_in_its_place(pilot):
     whole = talk(100)
-    async with LogApp().run_test(size=(80, 24)) as pilot:
-        log = await begin(pilot, whole)
-        log.notice("a thin line")
-        growing = streaming()
-        log.begin_answer(growing)
-        await log.apply(TextDelta(text="the first words "))
-        log.fill(whole)
-        await log.apply(TextDelta(text="and the last"))
-        log.flush()
-        await pilot.pause()
-        assert any("the first words and the last" in row for row in rows(log))
-        log.finish(
-            replace(growing, parts=answer("the first words and the last").parts, state=AnswerState.COMPLETE)
-        )
-        await pilot.pause()
-        assert sum("the first words and the last" in row for row in rows(log)) == 1
-        assert any("a thin line" in row for row in rows(log))
+    log = await begin(pilot, whole)
+    log.notice("a thin line")
+    growing = streaming()
+    log.begin_answer(growing)
+    await log.apply(TextDelta(text="the first words "))
+    log.fill(whole)
+    await log.apply(TextDelta(text="and the last"))
+    log.flush()
+    await pilot.pause()
+    assert any("the first words and the last" in row for row in rows(log))
+    log.finish(
+        replace(growing, parts=answer("the first words and the last").parts, state=AnswerState.COMPLETE)
+    )
+    await pilot.pause()
+    assert sum("the first words and the last" in row for row in rows(log)) == 1
+    assert any("a thin line" in row for row in rows(log))
 
 
-async def test_hits_above_are_counted_once_they_are_there_and_the_shown_hit_stays():
+async def test_hits_above_are_counted_once_they_are_there_and_the_shown_hit_stays(pilot):
     whole = talk(200)
-    async with LogApp().run_test(size=(80, 24)) as pilot:
-        log = await begin(pilot, whole)
-        assert log.finder.find("question") == END // 2
-        log.finder.step(1)
-        number, count = log.finder.step(-1)
-        place = log.document.entries[log.finder.place[0]].message
-        log.fill(whole)
-        assert log.finder.standing == (number + 200 - count, 200)
-        assert log.document.entries[log.finder.place[0]].message == place
-        assert log.finder.find("question 0?") == 1
-        assert log.finder.step(1) == (1, 1)
-        await pilot.pause()
-        assert any("Question 0?" in row for row in rows(log))
+    log = await begin(pilot, whole)
+    assert log.finder.find("question") == END // 2
+    log.finder.step(1)
+    number, count = log.finder.step(-1)
+    place = log.document.entries[log.finder.place[0]].message
+    log.fill(whole)
+    assert log.finder.standing == (number + 200 - count, 200)
+    assert log.document.entries[log.finder.place[0]].message == place
+    assert log.finder.find("question 0?") == 1
+    assert log.finder.step(1) == (1, 1)
+    await pilot.pause()
+    assert any("Question 0?" in row for row in rows(log))
 
 
 async def test_a_switch_of_the_model_is_told_where_it_happened_and_nowhere_else():
@@ -211,63 +207,57 @@ async def test_a_switch_of_the_model_is_told_where_it_happened_and_nowhere_else(
             assert switches == [201]
 
 
-async def test_a_message_is_the_same_before_and_after_it_was_let_go():
+async def test_a_message_is_the_same_before_and_after_it_was_let_go(pilot, log):
     whole = talk(300)
-    async with LogApp().run_test(size=(80, 24)) as pilot:
-        log = pilot.app.log_view
-        log.document.kept_lines = 400
-        log.load(whole)
-        log.show_message(whole[101].message_id)
-        log.toggle("is_source")
+    log.document.kept_lines = 400
+    log.load(whole)
+    log.show_message(whole[101].message_id)
+    log.toggle("is_source")
+    await pilot.pause()
+    at_first = rows(log)
+    for n in range(599, 100, -25):
+        log.show_message(whole[n].message_id)
         await pilot.pause()
-        at_first = rows(log)
-        for n in range(599, 100, -25):
-            log.show_message(whole[n].message_id)
-            await pilot.pause()
-        assert len(list(log.document.entries.made())) < 200
-        log.show_message(whole[101].message_id)
-        await pilot.pause()
-        assert log.document.entries[101].is_source
-        assert set(look(log)) & set(filter(None, at_first))
+    assert len(list(log.document.entries.made())) < 200
+    log.show_message(whole[101].message_id)
+    await pilot.pause()
+    assert log.document.entries[101].is_source
+    assert set(look(log)) & set(filter(None, at_first))
 
 
-async def test_walking_through_all_of_it_keeps_few_and_shows_every_row():
+async def test_walking_through_all_of_it_keeps_few_and_shows_every_row(log):
     whole = talk(120)
-    async with LogApp().run_test(size=(80, 24)) as pilot:
-        log = pilot.app.log_view
-        log.document.kept_lines = 400
-        log.load(whole)
-        seen = set()
-        while log.scroll_offset.y > 0:
-            seen |= {row.strip() for row in rows(log)}
-            log.scroll_relative(y=-20)
+    log.document.kept_lines = 400
+    log.load(whole)
+    seen = set()
+    while log.scroll_offset.y > 0:
         seen |= {row.strip() for row in rows(log)}
-        assert {f"End {n}" for n in range(120)} <= seen
-        assert len(list(log.document.entries.made())) <= 120
+        log.scroll_relative(y=-20)
+    seen |= {row.strip() for row in rows(log)}
+    assert {f"End {n}" for n in range(120)} <= seen
+    assert len(list(log.document.entries.made())) <= 120
 
 
-async def test_a_selection_made_meanwhile_stays_with_its_words():
+async def test_a_selection_made_meanwhile_stays_with_its_words(pilot):
     whole = talk(100)
-    async with LogApp().run_test(size=(80, 24)) as pilot:
-        log = await begin(pilot, whole)
-        await drag(pilot, log, (0, 3), (40, 10))
-        before = log.selected_text, chosen(log)
-        assert before[0]
-        log.fill(whole)
-        await pilot.pause()
-        assert (log.selected_text, chosen(log)) == before
+    log = await begin(pilot, whole)
+    await drag(pilot, log, (0, 3), (40, 10))
+    before = log.selected_text, chosen(log)
+    assert before[0]
+    log.fill(whole)
+    await pilot.pause()
+    assert (log.selected_text, chosen(log)) == before
 
 
-async def test_a_resize_and_marks_reach_what_nobody_has_looked_at():
+async def test_a_resize_and_marks_reach_what_nobody_has_looked_at(pilot):
     whole = talk(200)
-    async with LogApp().run_test(size=(80, 24)) as pilot:
-        log = await begin(pilot, whole)
-        log.fill(whole)
-        log.mark_left_out(100, whole[100].message_id)
-        await pilot.resize_terminal(60, 20)
-        log.show_message(whole[100].message_id)
-        await pilot.pause()
-        assert sum("100 messages left out" in row for row in rows(log)) == 1
-        log.mark_left_out(0, None)
-        await pilot.pause()
-        assert not any("left out" in row for row in rows(log))
+    log = await begin(pilot, whole)
+    log.fill(whole)
+    log.mark_left_out(100, whole[100].message_id)
+    await pilot.resize_terminal(60, 20)
+    log.show_message(whole[100].message_id)
+    await pilot.pause()
+    assert sum("100 messages left out" in row for row in rows(log)) == 1
+    log.mark_left_out(0, None)
+    await pilot.pause()
+    assert not any("left out" in row for row in rows(log))

@@ -15,6 +15,12 @@ from tests.support.markdown_corpus import LONG_LIST, MIXED
 from tests.support.programs import until
 
 
+@pytest.fixture
+async def pilot():
+    async with LogApp().run_test(size=(80, 24)) as pilot:
+        yield pilot
+
+
 def talk(count):
     return [
         message
@@ -28,16 +34,6 @@ async def pour(log, text, size=20):
         await log.apply(TextDelta(text=text[start : start + size]))
 
 
-async def test_a_session_opens_at_its_end():
-    async with LogApp().run_test(size=(80, 24)) as pilot:
-        log = pilot.app.log_view
-        log.load(talk(50))
-        await pilot.pause()
-        assert "qwen3-8b · TTFT" in rows(log)[-1]
-        assert any("End 49" in row for row in rows(log))
-        assert log.is_vertical_scroll_end
-
-
 async def test_messages_loaded_before_there_is_a_screen_are_shown():
     app = LogApp()
     log = ChatLog()
@@ -49,36 +45,32 @@ async def test_messages_loaded_before_there_is_a_screen_are_shown():
         assert "End 2" in screen_text(log)
 
 
-async def test_the_log_follows_what_streams_in():
-    async with LogApp().run_test(size=(80, 24)) as pilot:
-        log = pilot.app.log_view
-        log.load(talk(2))
-        log.begin_answer(streaming())
-        await pour(log, LONG_LIST)
-        await until(lambda: "after" in screen_text(log), "the end is shown")
-        assert "39. item" in screen_text(log)
-        assert rows(log)[-1].lstrip().startswith("waiting")
-        assert pilot.app.new_lines() == []
+async def test_the_log_follows_what_streams_in(pilot, log):
+    log.load(talk(2))
+    log.begin_answer(streaming())
+    await pour(log, LONG_LIST)
+    await until(lambda: "after" in screen_text(log), "the end is shown")
+    assert "39. item" in screen_text(log)
+    assert rows(log)[-1].lstrip().startswith("waiting")
+    assert pilot.app.new_lines() == []
 
 
 @pytest.mark.parametrize("up", [1, 5, 40, 120])
-async def test_reading_back_no_line_moves_while_text_streams_in(up):
-    async with LogApp().run_test(size=(80, 24)) as pilot:
-        log = pilot.app.log_view
-        log.load(talk(6))
-        log.begin_answer(streaming())
-        await pour(log, MIXED)
+async def test_reading_back_no_line_moves_while_text_streams_in(pilot, log, up):
+    log.load(talk(6))
+    log.begin_answer(streaming())
+    await pour(log, MIXED)
+    log.flush()
+    await pilot.pause()
+    log.scroll_relative(y=-up)
+    await pilot.pause()
+    before = rows(log)
+    for start in range(0, len(LONG_LIST), 9):
+        await log.apply(TextDelta(text=LONG_LIST[start : start + 9]))
         log.flush()
-        await pilot.pause()
-        log.scroll_relative(y=-up)
-        await pilot.pause()
-        before = rows(log)
-        for start in range(0, len(LONG_LIST), 9):
-            await log.apply(TextDelta(text=LONG_LIST[start : start + 9]))
-            log.flush()
-            kept = rows(log)[: 10 if up < 10 else 24]
-            assert kept == before[: len(kept)]
-        assert not log.viewport.is_following
+        kept = rows(log)[: 10 if up < 10 else 24]
+        assert kept == before[: len(kept)]
+    assert not log.viewport.is_following
 
 
 async def test_scrolling_up_line_by_line_through_what_was_never_laid_out_is_exact():
@@ -105,60 +97,19 @@ async def test_scrolling_down_line_by_line_is_exact():
             assert rows(log)[:-1] == before[1:]
 
 
-async def test_lines_below_are_counted_until_the_end_is_seen():
-    async with LogApp().run_test(size=(80, 24)) as pilot:
-        log = pilot.app.log_view
-        log.load(talk(6))
-        log.begin_answer(streaming("start"))
-        await pilot.pause()
-        log.scroll_relative(y=-30)
-        await pour(log, "\n\none\n\ntwo\n\nthree")
-        log.flush()
-        await pilot.pause()
-        assert pilot.app.new_lines()[-1] == 6
-        log.scroll_end()
-        await pilot.pause()
-        assert pilot.app.new_lines()[-1] == 0
-        assert log.viewport.is_following
-
-
-async def test_scrolling_down_to_the_end_follows_again():
-    async with LogApp().run_test(size=(80, 24)) as pilot:
-        log = pilot.app.log_view
-        log.load(talk(6))
-        log.begin_answer(streaming())
-        await pilot.pause()
-        log.scroll_relative(y=-3)
-        assert not log.viewport.is_following
-        log.scroll_relative(y=3)
-        assert log.viewport.is_following
-        await pour(log, LONG_LIST)
-        log.flush()
-        assert "after" in screen_text(log)
-
-
-async def test_the_users_own_message_is_brought_into_view():
-    async with LogApp().run_test(size=(80, 24)) as pilot:
-        log = pilot.app.log_view
-        log.load(talk(6))
-        await pilot.pause()
-        log.scroll_home()
-        log.append(question("And now?"))
-        assert "And now?" in rows(log)[-1]
-
-
-async def test_what_was_at_the_top_stays_there_when_the_width_changes():
-    async with LogApp().run_test(size=(100, 24)) as pilot:
-        log = pilot.app.log_view
-        log.load([question(f"Mark {n} " + "word " * 40) for n in range(200)])
-        await pilot.pause()
-        log.scroll_to(y=301)
-        top = next(row for row in rows(log) if "Mark" in row).split()[2]
-        for width in (60, 44, 150, 100):
-            await pilot.resize_terminal(width, 24)
-            await pilot.pause()
-            marks = [row.split()[2] for row in rows(log) if "Mark" in row]
-            assert top in marks[:2]
+async def test_lines_below_are_counted_until_the_end_is_seen(pilot, log):
+    log.load(talk(6))
+    log.begin_answer(streaming("start"))
+    await pilot.pause()
+    log.scroll_relative(y=-30)
+    await pour(log, "\n\none\n\ntwo\n\nthree")
+    log.flush()
+    await pilot.pause()
+    assert pilot.app.new_lines()[-1] == 6
+    log.scroll_end()
+    await pilot.pause()
+    assert pilot.app.new_lines()[-1] == 0
+    assert log.viewport.is_following
 
 
 def times_of_frames(log):
@@ -168,59 +119,53 @@ def times_of_frames(log):
     return flushed_s
 
 
-async def test_frames_are_as_rare_as_was_asked_for_and_no_timer_is_left():
-    async with LogApp().run_test(size=(80, 24)) as pilot:
-        log = pilot.app.log_view
-        log.load([])
-        log.begin_answer(streaming())
-        await pilot.pause()
-        flushed_s = times_of_frames(log)
-        log.inflow.frames_per_second = 5
-        for _ in range(6):
-            for _ in range(10):
-                await log.apply(TextDelta(text="word "))
-            await pilot.pause(0.02)
+async def test_frames_are_as_rare_as_was_asked_for_and_no_timer_is_left(pilot, log):
+    log.load([])
+    log.begin_answer(streaming())
+    await pilot.pause()
+    flushed_s = times_of_frames(log)
+    log.inflow.frames_per_second = 5
+    for _ in range(6):
+        for _ in range(10):
+            await log.apply(TextDelta(text="word "))
+        await pilot.pause(0.02)
+    await until(lambda: log.inflow.timer is None, "what has come is shown")
+    assert len(flushed_s) >= 2
+    assert all(after - before >= 0.19 for before, after in pairwise(flushed_s))
+    assert screen_text(log).count("word") == 60
+
+
+async def test_frames_are_rarer_where_each_costs_much(pilot, log):
+    log.begin_answer(streaming())
+    await pilot.pause()
+    flushed_s = []
+    flush, clock = log.flush, asyncio.get_running_loop().time
+
+    def flush_dearly():
+        flushed_s.append(clock())
+        while clock() < flushed_s[-1] + 0.05:
+            pass
+        flush()
+
+    log.flush = flush_dearly
+    log.inflow.frames_per_second = 120
+    for number in range(4):
+        await log.apply(TextDelta(text=f"word{number} "))
         await until(lambda: log.inflow.timer is None, "what has come is shown")
-        assert len(flushed_s) >= 2
-        assert all(after - before >= 0.19 for before, after in pairwise(flushed_s))
-        assert screen_text(log).count("word") == 60
+    # one that is dear may be the first fence; from the second on a quarter of the core is the most
+    assert all(after - before >= 0.19 for before, after in pairwise(flushed_s[1:]))
+    assert len(flushed_s) == 4
 
 
-async def test_frames_are_rarer_where_each_costs_much():
-    async with LogApp().run_test(size=(80, 24)) as pilot:
-        log = pilot.app.log_view
-        log.begin_answer(streaming())
-        await pilot.pause()
-        flushed_s = []
-        flush, clock = log.flush, asyncio.get_running_loop().time
-
-        def flush_dearly():
-            flushed_s.append(clock())
-            while clock() < flushed_s[-1] + 0.05:
-                pass
-            flush()
-
-        log.flush = flush_dearly
-        log.inflow.frames_per_second = 120
-        for number in range(4):
-            await log.apply(TextDelta(text=f"word{number} "))
-            await until(lambda: log.inflow.timer is None, "what has come is shown")
-        # one that is dear may be the first fence; from the second on a quarter of the core is the most
-        assert all(after - before >= 0.19 for before, after in pairwise(flushed_s[1:]))
-        assert len(flushed_s) == 4
-
-
-async def test_the_first_words_after_a_rest_are_shown_at_once():
-    async with LogApp().run_test(size=(80, 24)) as pilot:
-        log = pilot.app.log_view
-        log.begin_answer(streaming())
-        log.inflow.frames_per_second = 0.01
-        await log.apply(TextDelta(text="first"))
-        await until(lambda: log.inflow.timer is None, "what has come is shown")
-        assert "first" in screen_text(log)
-        await log.apply(TextDelta(text=" second"))
-        await pilot.pause()
-        assert "second" not in screen_text(log)
+async def test_the_first_words_after_a_rest_are_shown_at_once(pilot, log):
+    log.begin_answer(streaming())
+    log.inflow.frames_per_second = 0.01
+    await log.apply(TextDelta(text="first"))
+    await until(lambda: log.inflow.timer is None, "what has come is shown")
+    assert "first" in screen_text(log)
+    await log.apply(TextDelta(text=" second"))
+    await pilot.pause()
+    assert "second" not in screen_text(log)
 
 
 async def test_pages_join_without_a_gap_or_an_overlap():
@@ -244,77 +189,59 @@ async def test_pages_join_without_a_gap_or_an_overlap():
         assert walked == whole
 
 
-async def test_the_wheel_scrolls_and_the_end_key_follows_again():
-    async with LogApp().run_test(size=(80, 24)) as pilot:
-        log = pilot.app.log_view
-        log.load(talk(6))
-        await pilot.pause()
-        end = log.scroll_offset.y
-        await pilot._post_mouse_events([events.MouseScrollUp], log, offset=(10, 5))
-        await pilot.pause()
-        assert log.scroll_offset.y < end
-        assert not log.viewport.is_following
-        log.focus()
-        await pilot.press("end")
-        assert log.viewport.is_following
-        assert log.scroll_offset.y == log.max_scroll_y
+async def test_the_wheel_scrolls_and_the_end_key_follows_again(pilot, log):
+    log.load(talk(6))
+    await pilot.pause()
+    end = log.scroll_offset.y
+    await pilot._post_mouse_events([events.MouseScrollUp], log, offset=(10, 5))
+    await pilot.pause()
+    assert log.scroll_offset.y < end
+    assert not log.viewport.is_following
+    log.focus()
+    await pilot.press("end")
+    assert log.viewport.is_following
+    assert log.scroll_offset.y == log.max_scroll_y
 
 
-async def test_the_end_stays_in_view_when_the_size_changes():
-    async with LogApp().run_test(size=(100, 24)) as pilot:
-        log = pilot.app.log_view
-        log.load(talk(6))
-        for size in ((50, 24), (50, 9), (140, 40)):
-            await pilot.resize_terminal(*size)
-            await pilot.pause()
-            assert "qwen3-8b" in rows(log)[-1]
+async def test_lines_far_away_are_forgotten_and_come_back_as_they_were(pilot, log):
+    log.document.kept_lines = 300
+    log.load([answer("\n\n".join(f"paragraph {n}" for n in range(900)))])
+    await pilot.pause()
+    log.scroll_home()
+    top = rows(log)
+    for y in range(0, log.document.total, 40):
+        log.scroll_to(y=y)
+    kept = sum(block.lines is not None for block in log.document.entries[0].blocks)
+    assert kept <= 400
+    assert any("paragraph 899" in row for row in rows(log))
+    log.scroll_home()
+    assert rows(log) == top
 
 
-async def test_lines_far_away_are_forgotten_and_come_back_as_they_were():
-    async with LogApp().run_test(size=(80, 24)) as pilot:
-        log = pilot.app.log_view
-        log.document.kept_lines = 300
-        log.load([answer("\n\n".join(f"paragraph {n}" for n in range(900)))])
-        await pilot.pause()
-        log.scroll_home()
-        top = rows(log)
-        for y in range(0, log.document.total, 40):
-            log.scroll_to(y=y)
-        kept = sum(block.lines is not None for block in log.document.entries[0].blocks)
-        assert kept <= 400
-        assert any("paragraph 899" in row for row in rows(log))
-        log.scroll_home()
-        assert rows(log) == top
+async def test_the_scrollbar_can_be_dragged(pilot, log):
+    log.load(talk(40))
+    await pilot.pause()
+    bar = log.vertical_scrollbar
+    height = bar.size.height
+    assert bar.position == log.max_scroll_y
+    await pilot.mouse_down(bar, offset=(0, height - 1))
+    await pilot.hover(bar, offset=(0, 0))
+    await pilot.mouse_up(bar, offset=(0, 0))
+    await pilot.pause()
+    assert log.scroll_offset.y < log.max_scroll_y / 4
+    log.scroll_home()
+    assert bar.position == 0
 
 
-async def test_the_scrollbar_can_be_dragged():
-    async with LogApp().run_test(size=(80, 24)) as pilot:
-        log = pilot.app.log_view
-        log.load(talk(40))
-        await pilot.pause()
-        bar = log.vertical_scrollbar
-        height = bar.size.height
-        assert bar.position == log.max_scroll_y
-        await pilot.mouse_down(bar, offset=(0, height - 1))
-        await pilot.hover(bar, offset=(0, 0))
-        await pilot.mouse_up(bar, offset=(0, 0))
-        await pilot.pause()
-        assert log.scroll_offset.y < log.max_scroll_y / 4
-        log.scroll_home()
-        assert bar.position == 0
-
-
-async def test_an_emptied_log_has_nothing_to_scroll_over():
-    async with LogApp().run_test(size=(80, 24)) as pilot:
-        log = pilot.app.log_view
-        log.load(talk(6))
-        await pilot.pause()
-        log.load([])
-        log.scroll_home()
-        log.scroll_up()
-        await pilot.pause()
-        assert (log.virtual_size.height, log.scroll_offset.y) == (0, 0)
-        assert screen_text(log).strip() == ""
-        log.load(talk(6))
-        await pilot.pause()
-        assert any("End 5" in row for row in rows(log))
+async def test_an_emptied_log_has_nothing_to_scroll_over(pilot, log):
+    log.load(talk(6))
+    await pilot.pause()
+    log.load([])
+    log.scroll_home()
+    log.scroll_up()
+    await pilot.pause()
+    assert (log.virtual_size.height, log.scroll_offset.y) == (0, 0)
+    assert screen_text(log).strip() == ""
+    log.load(talk(6))
+    await pilot.pause()
+    assert any("End 5" in row for row in rows(log))

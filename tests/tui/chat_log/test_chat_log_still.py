@@ -166,17 +166,6 @@ async def test_a_mark_above_a_long_prompt_that_is_read_moves_no_line_of_it(pilot
     assert rows(log) == before
 
 
-async def test_what_waited_goes_out_without_taking_the_reader_along(pilot, log):
-    log.scroll_to(y=50)
-    before = rows(log)
-    log.append(question("It waited."), is_sent_now=False)
-    log.begin_answer(streaming("And the answer."))
-    await pilot.pause()
-    assert rows(log) == before
-    log.append(question("Sent now."))
-    assert "Sent now." in screen_text(log)
-
-
 @pytest.mark.parametrize("is_read", [True, False])
 async def test_reasoning_that_opens_above_moves_nothing_that_is_read(pilot, is_read):
     log = pilot.app.log_view
@@ -232,19 +221,6 @@ async def test_a_message_taller_than_the_screen_is_scrolled_through_with_the_foc
         seen += "\n" + rows(log)[-1]
         assert log.focused_message.text == LINES
     assert all(f"Paragraph {n}." in seen for n in range(100))
-
-
-async def test_below_the_last_message_the_end_is_followed_again(pilot):
-    log = pilot.app.log_view
-    log.load([question("One."), question("Two."), answer("Three.")])
-    await pilot.pause()
-    log.focus_message(-1)
-    log.focus_message(-1)
-    assert not log.viewport.is_following
-    log.focus_message(1)
-    assert log.viewport.is_following
-    assert not log.focus_message(1)
-    assert log.viewport.is_following
 
 
 async def test_another_version_comes_on_the_row_of_the_one_before(pilot, log):
@@ -375,11 +351,13 @@ async def test_the_focus_comes_to_the_answer_that_is_read_without_moving_it_and_
     assert log.focused_message.text == "one"
 
 
-async def test_the_end_of_a_long_answer_is_followed_on_when_the_focus_comes_to_it(pilot, log):
-    log.load([question("one"), answer("\n\n".join(f"Line {n}" for n in range(100)))])
+async def test_below_the_last_message_the_end_is_followed_again(pilot, log):
+    log.load([question("One."), question("Two."), answer("Three.")])
     await pilot.pause()
+    log.focus_message(-1)
+    log.focus_message(-1)
+    assert not log.viewport.is_following
+    log.focus_message(1)
     assert log.viewport.is_following
-    assert log.focus_message(-1)
-    await pilot.pause()
+    assert not log.focus_message(1)
     assert log.viewport.is_following
-    assert any("Line 99" in row for row in rows(log))

@@ -9,7 +9,6 @@ from msgspec.structs import replace
 
 from lmchat.domain.event import TextDelta
 from lmchat.domain.message import (
-    AnswerState,
     ReasoningPart,
     Role,
     TextPart,
@@ -591,12 +590,6 @@ async def test_the_current_hit_differs_by_more_than_its_colour(log):
     assert not hit.reverse
     assert now.reverse
     assert not now.underline
-
-
-async def test_a_stopped_answer_is_looked_through_too(log):
-    log.load([answer("A fern", state=AnswerState.STOPPED)])
-    assert log.finder.find("fern") == 1
-    assert log.finder.find("stopped") == 0
 
 
 async def test_what_a_long_source_promises_and_does_not_show_is_passed_over_either_way(pilot, log):

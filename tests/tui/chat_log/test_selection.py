@@ -110,16 +110,6 @@ async def test_code_that_holds_the_marks_of_a_fence_is_copied_in_a_longer_one(pi
     assert log.selected_text == f"part.\n\n{code}\n\nLast"
 
 
-@pytest.mark.parametrize("width", [40, 60, 80, 120])
-async def test_everything_is_copied_as_it_was_written_at_any_width(pilot, log, width):
-    await pilot.resize_terminal(width, 60)
-    whole = [question("One?\n\tTwo"), answer(f"# Head\n\nA *first* one.\n\n{CODE}"), answer("The end.")]
-    log.load(whole)
-    await pilot.pause()
-    await drag(pilot, log, (0, 0), (width - 2, 58))
-    assert log.selected_text == "\n\n".join(one.text.strip("\n") for one in whole)
-
-
 async def test_code_is_copied_exactly_with_its_tabs_and_without_the_marks_of_folded_lines(pilot, log):
     log.load([answer(f"Look:\n\n{CODE}")])
     await pilot.pause()
@@ -237,30 +227,6 @@ async def test_shift_and_a_press_go_on_with_the_selection(pilot, log):
     assert log.selected_text == "two three four five"
     await drag(pilot, log, find(log, "one"), shift=True)
     assert log.selected_text == "one t"
-
-
-async def test_wide_and_joined_characters_are_selected_whole(pilot, log):
-    log.load([answer("ab漢字cd e\u0301f 👩\u200d🔬x")])
-    await pilot.pause()
-    x, y = find(log, "漢")
-    for start, end, words in [
-        (x, x, ""),
-        (x, x + 1, "漢"),
-        (x + 1, x + 2, "漢字"),
-        (x + 1, x + 3, "漢字"),
-        (x + 3, x + 4, "字c"),
-        (x - 1, x, "b漢"),
-    ]:
-        await press(pilot, log, (0, 20))
-        await drag(pilot, log, (start, y), (end, y))
-        assert log.selected_text == words
-        assert "".join(chosen(log)) == words
-    await press(pilot, log, (0, 20))
-    at = find(log, "e\u0301")[0]
-    await drag(pilot, log, (at, y), (at + 1, y))
-    assert log.selected_text == "e\u0301f"
-    await drag(pilot, log, (at + 1, y), (at + 2, y))
-    assert log.selected_text == "f "
 
 
 @pytest.mark.parametrize("one", ["\U0001f1e9\U0001f1ea", "\u0932\u093f", "\u0e01\u0e33", "e\u0301"])

@@ -16,7 +16,7 @@ from lmchat.tui.widgets.chat_log.entry import Entry
 from lmchat.tui.widgets.chat_log.matching import Query
 from lmchat.tui.widgets.chat_log.viewport import Viewport
 
-AT_ONCE = 300_000  # characters that are searched before the key that asked for it is done with
+AT_ONCE = 60_000  # characters that are searched before the key that asked for it is done with
 SLICE = 100_000  # characters at a time after that: about 3 ms
 _TOGETHER = 64  # messages that are searched together: most have no hits, which is seen of all at once
 _KEPT_BLOCKS = 2_000  # blocks whose hits are remembered
