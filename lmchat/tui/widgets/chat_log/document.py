@@ -84,10 +84,6 @@ class Entries:
         if entry.message is not None and not entry.is_changed:
             self._items[index] = entry.message
 
-    def likely_heights(self, width: int) -> list[int]:
-        texts = map(self.source, range(len(self)))
-        return [likely_height(text, width) + above(index) for index, text in enumerate(texts)]
-
     def texts(self, index: int) -> tuple[list[str], bool]:
         """Return all texts of a message, also reasoning and calls, and whether they are plain text."""
         entry, message = self.known(index), self.message(index)
@@ -170,7 +166,8 @@ class Document:
 
     def _estimate(self) -> None:
         """Estimate the heights of all messages."""
-        self.heights = Heights(self.entries.likely_heights(self.width))
+        texts = enumerate(map(self.entries.source, range(len(self))))
+        self.heights = Heights(likely_height(text, self.width) + above(index) for index, text in texts)
         for index, _ in self.entries.made():
             self._measure(index)
 

@@ -127,7 +127,6 @@ class Finder:
         self.is_whole = False  # whether all messages were counted
         self.place: Place | None = None  # row of the current hit; None where there is none
         self._rows_below = 0  # on how many more rows it goes on
-        self._index = -1  # its message
         self._nth = self._within = 0  # its number in there, and in its block
         self._hits: BlockHits | None = None
         self._first: Place = (0, -1, 0)  # where to look for the first hit
@@ -141,12 +140,12 @@ class Finder:
     @property
     def index(self) -> int:
         """The message of the current hit; -1 for none."""
-        return self._index if self.place else -1
+        return self.place[0] if self.place else -1
 
     @property
     def standing(self) -> tuple[int, int]:
         """The number of the current hit, 0 for none, and the number of hits."""
-        number = sum(self.counts[: self._index]) + self._nth + 1 if self.place else 0
+        number = sum(self.counts[: self.place[0]]) + self._nth + 1 if self.place else 0
         return number, sum(self.counts)
 
     def marks(self, place: Place, block: Block, row: int) -> Iterator[Mark]:
@@ -219,9 +218,9 @@ class Finder:
 
     def _begin_count(self) -> None:
         """Search the first messages at once, the others between keys and frames."""
-        self._counting = counting = self._count_all()
+        self._counting = self._count_all()
         if self._count_on(AT_ONCE):
-            self._run(partial(self._count_rest, counting))
+            self._run(self._count_rest)
         self._changed()
 
     def _count_all(self) -> Iterator[int]:
@@ -250,9 +249,9 @@ class Finder:
         self._counting = None
         return False
 
-    async def _count_rest(self, counting: Iterator[int]) -> None:
-        """Count in slices, between keys and frames; another search ends this one."""
-        while self._counting is counting:
+    async def _count_rest(self) -> None:
+        """Count in slices, between keys and frames."""
+        while self._counting is not None:
             is_more = self._count_on(SLICE)
             self._seek()
             if not is_more:
@@ -281,7 +280,6 @@ class Finder:
         if self._hits is None:
             return
         self._first = self._first[0] + by, *self._first[1:]
-        self._index += by if self._index >= 0 else 0
         self._unfolded += by if self._unfolded >= 0 else 0
         if self.place is not None:
             self.place = self.place[0] + by, *self.place[1:]
@@ -320,11 +318,11 @@ class Finder:
         index = self.index
         is_read = index >= 0 and self._document.entries[index].unread is None
         if is_read and not self._go(index, self._nth, 1):
-            self._index, self.place = -1, None
+            self.place = None
 
     def _next(self, by: int) -> bool:
         """Go to the next or previous hit, round the end; return whether there is any."""
-        count, index, nth = len(self.counts), self._index, self._nth
+        count, index, nth = len(self.counts), self.index, self._nth
         if index < 0 and count:
             index, nth = self._first[0], self._hits_above() - (by > 0)
         for distance in range(count + 1 if count else 0):
@@ -333,7 +331,7 @@ class Finder:
                 nth = -1 if by > 0 else _LAST
             if self.counts[at] and self._go(at, nth + by, by):
                 return True
-        self._index, self.place = -1, None
+        self.place = None
         return False
 
     def _first_in(self, message_id: str) -> bool:
@@ -388,7 +386,7 @@ class Finder:
                 continue
             if index != self._unfolded:
                 self._fold_again()
-            self._index, self._nth, self._within = index, nth, nth - before
+            self._nth, self._within = nth, nth - before
             seen = [row for row, found in enumerate(rows) if any(at == self._within for _, _, at in found)]
             row = seen[0] if seen else 0  # before anything is laid out, the first one of the block
             self._rows_below = seen[-1] - row if seen else 0

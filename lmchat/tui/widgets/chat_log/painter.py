@@ -138,23 +138,15 @@ def _marked_segments(strip: Strip, start: int, end: int, style: Style) -> Iterat
         position += len(text)
 
 
-class Highlighter:
-    """Highlights complete code fences as a whole, in a thread; until then each piece on its own."""
-
-    def __init__(self, document: Document, changed: Callable[[Place], None]) -> None:
-        self._document = document
-        self._changed = changed
-        self.is_running = False
-
-    async def run(self) -> None:
-        self.is_running, is_over = True, Event()
-        try:
-            while self._document.uncoloured:
-                code, info = self._document.uncoloured.pop()
-                colours = await asyncio.to_thread(read_whole, code, language_of(info), is_over.is_set)
-                first = self._document.recolour(code, colours) if colours else None
-                if first is not None:
-                    self._changed(first)
-        finally:
-            is_over.set()
-            self.is_running = False
+async def highlight(document: Document, changed: Callable[[Place], None]) -> None:
+    """Highlight complete code fences as a whole, in a thread; until then each piece has its own colours."""
+    is_over = Event()
+    try:
+        while document.uncoloured:
+            code, info = document.uncoloured.pop()
+            colours = await asyncio.to_thread(read_whole, code, language_of(info), is_over.is_set)
+            first = document.recolour(code, colours) if colours else None
+            if first is not None:
+                changed(first)
+    finally:
+        is_over.set()

@@ -35,7 +35,6 @@ class Viewport:
         self.is_following = True  # whether the end stays in view
         self.cursor: int | None = None  # the message that the message keys act on
         self._is_focused = is_focused
-        self.is_reading = False
         self.reset()
 
     def reset(self) -> None:
@@ -347,20 +346,16 @@ class Viewport:
 
     async def read_long(self, changed: Callable[[Place], None]) -> None:
         """Parse long messages in slices; call `changed` for each that is complete."""
-        self.is_reading = True
-        try:
-            while self.document.is_reading:
-                begun_s, index = perf_counter(), self.document.read()
-                while index is None and perf_counter() - begun_s < SLICE_S:
-                    index = self.document.read()
-                if index is not None:
-                    self.rebuild(index)
-                    if self._awaited is not None and self._awaited[0].unread is None:
-                        self._awaited[1]()
-                    changed((index, -1, 0))
-                await asyncio.sleep(PAUSE_S)
-        finally:
-            self.is_reading = False
+        while self.document.is_reading:
+            begun_s, index = perf_counter(), self.document.read()
+            while index is None and perf_counter() - begun_s < SLICE_S:
+                index = self.document.read()
+            if index is not None:
+                self.rebuild(index)
+                if self._awaited is not None and self._awaited[0].unread is None:
+                    self._awaited[1]()
+                changed((index, -1, 0))
+            await asyncio.sleep(PAUSE_S)
 
     def when_read(self, act: Callable[[], object]) -> None:
         """Run `act` now, or once the message of its `StillReadingError` is parsed."""

@@ -32,7 +32,7 @@ from lmchat.tui.widgets.chat_log.document import Document, Place
 from lmchat.tui.widgets.chat_log.entry import Delta, Entry, Inflow
 from lmchat.tui.widgets.chat_log.finder import Finder
 from lmchat.tui.widgets.chat_log.layout.page import MIN_WIDTH, Page
-from lmchat.tui.widgets.chat_log.painter import PARTIAL_STYLES, Highlighter, Painter
+from lmchat.tui.widgets.chat_log.painter import PARTIAL_STYLES, Painter, highlight
 from lmchat.tui.widgets.chat_log.selection import Selection
 from lmchat.tui.widgets.chat_log.viewport import Viewport
 from lmchat.tui.widgets.message_acts import why_not
@@ -103,7 +103,6 @@ class ChatLog(ScrollView, can_focus=True):
         self.finder = Finder(self.viewport, self._show_all, self.tell_found, partial(self._run, "find"))
         self.selection = Selection(self.viewport)
         self.painter = Painter(self.viewport, self.finder, self.selection)
-        self.highlighter = Highlighter(self.document, lambda place: self.settle(changed=place))
         self.inflow = Inflow()
         self._copies = CopyTurns()
         self._open: int | None = None
@@ -111,6 +110,7 @@ class ChatLog(ScrollView, can_focus=True):
         self._settled_size = Size(0, 0)
         self._is_settling = False
         self._thumb: tuple[object, ...] = ()
+        self._jobs: set[str] = set()
         self._told: tuple[object, ...] = (0, True, None, False)
         self._drag_timer: Timer | None = None
 
@@ -129,12 +129,10 @@ class ChatLog(ScrollView, can_focus=True):
         if self.painter.page is not None:
             self.viewport.lay_out()
         if self.is_attached:
-            if self.document.uncoloured and not self.highlighter.is_running:
-                self._run("colours", self.highlighter.run)
-            if self.document.is_reading and not self.viewport.is_reading:
-                self._run(
-                    "reading", partial(self.viewport.read_long, lambda place: self.settle(changed=place))
-                )
+            if self.document.uncoloured:
+                self._run("colours", partial(highlight, self.document, self._settle_from))
+            if self.document.is_reading:
+                self._run("reading", partial(self.viewport.read_long, self._settle_from))
         if changed is not None and changed[1] <= 0:
             self.finder.recount(changed[0])
         self._scroll_to_viewport(changed)
@@ -168,8 +166,21 @@ class ChatLog(ScrollView, can_focus=True):
         self.settle()
         self.refresh()
 
+    def _settle_from(self, changed: Place) -> None:
+        self.settle(changed=changed)
+
     def _run(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        _: Worker[None] = self.run_worker(work, name=name, group=name, exclusive=name == "find")
+        """Run work between keys and frames, unless it is running."""
+
+        async def run() -> None:
+            try:
+                await work()
+            finally:
+                self._jobs.discard(name)
+
+        if name not in self._jobs:
+            self._jobs.add(name)
+            _: Worker[None] = self.run_worker(run, name=name, group=name)
 
     def tell_found(self) -> None:
         finder = self.finder
