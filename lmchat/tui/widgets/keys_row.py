@@ -48,7 +48,7 @@ def key_name(text: str) -> str:
 
 def _written(key: str) -> str:
     *modifiers, last = key.split("+")
-    word = _WORDS.get(last) or (last.title() if len(last) > 1 else last)
+    word = _WORDS.get(last) or (last.title() if len(last) > 1 and last.isalnum() else last)
     if modifiers == ["ctrl"] and len(word) == 1:
         return f"^{word.upper()}"
     return "+".join([*(_MODIFIERS.get(name, name) for name in modifiers), word])
