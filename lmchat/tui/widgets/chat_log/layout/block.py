@@ -167,7 +167,7 @@ class Layout:
         self._rest = Rest()
 
     def lines(self, block: Block, references: References) -> list[Line]:
-        """Return the lines of one block; half a definition in it must not stay, so `references` is copied."""
+        """Return the lines of one block."""
         if block.make is not None:
             return block.make(self.page)
         prefix: Prefix = [(_INDENT, _NULL)] if block.is_thought else ()
@@ -176,7 +176,7 @@ class Layout:
             return [line for row in rows for line in self.page.wrap([(row, _NULL)])]
         if block.kind is Kind.FENCE:
             return piece_lines(self.page, block, prefix)
-        self._references = dict(references)
+        self._references = dict(references)  # half a definition in the block must not stay
         base = self.page.styles["muted"] if block.is_thought else _NULL
         if block.kind is Kind.TABLE:
             return list(self._rows(block, prefix))
@@ -190,7 +190,7 @@ class Layout:
         return lines
 
     def _tokens(self, block: Block) -> list[Token]:
-        """Return the structure of a block; the last line of one that is open is read as it will look."""
+        """Return the structure of a block; an open one is read as it will look."""
         text = block.head + block.source
         tokens = self._parsed(text)
         if block.has_cursor and (places := path(tokens)):
@@ -236,7 +236,7 @@ class Layout:
         return is_joined(above, token) and not self._is_behind_blank(token)
 
     def _is_behind_blank(self, token: Token) -> bool:
-        """Whether there is a blank line above a token in the source; in a quote it is marked."""
+        """Whether there is a blank line above a token in the source."""
         line = token.map[0] - 1 if token.map else -1
         return 0 <= line < len(self._source) and not self._source[line].strip("> \t")
 

@@ -51,7 +51,7 @@ _strikes: Counter[str] = Counter()
 
 
 def piece_kinds(code: str, language: str) -> Kinds:
-    """Return a piece of code, harmless, in its colours as far as they are known from the piece alone."""
+    """Return a piece of code in the colours that the piece alone tells."""
     code = harmless(code)
     lexer = _lexer(language) if language and _strikes[language] < _MOST_STRIKES else None
     try:
@@ -87,7 +87,7 @@ def _exact(lexer: Any, text: str) -> Iterator[tuple[Any, str]]:
 def _timed(
     tokens: Iterable[tuple[Any, str]], most_s: float, is_over: Callable[[], bool] | None = None
 ) -> Iterator[tuple[Any, str]]:
-    """Yield tokens for at most some CPU time; until `is_over`, leave the interpreter to others in between."""
+    """Yield tokens within a CPU time limit; with `is_over`, pause for other threads."""
     begun_s = turn_s = thread_time()
     for number, token in enumerate(tokens, 1):
         yield token
@@ -109,7 +109,7 @@ def _named(tokens: Iterable[tuple[Any, str]]) -> Iterator[tuple[str, str]]:
 def read_whole(code: Code, language: str, is_over: Callable[[], bool]) -> list[bytes] | None:
     """Return the colours of all pieces of a fence, lexed as one text, or None.
 
-    It is called on a thread of its own. Until `is_over`, it takes the interpreter for a moment at a time.
+    It runs on a thread of its own; `is_over` ends it.
     """
     pieces = [harmless(piece) for piece in code.pieces]
     text = pieces[0] + "".join(
@@ -135,7 +135,7 @@ def read_whole(code: Code, language: str, is_over: Callable[[], bool]) -> list[b
 
 
 def known_kinds(code: str, colours: bytes) -> Iterator[tuple[str, str]]:
-    """Yield a piece of code, harmless, in the colours that were found: a byte for each character."""
+    """Yield a piece of code in the colours that were found, a byte for each character."""
     code = harmless(code)
     for run in re.finditer(rb"(?s)(.)\1*", colours):
         yield _NAMES[run[1][0]], code[run.start() : run.end()]
@@ -222,7 +222,7 @@ def language_of(info: str) -> str:
 
 
 def head_line(page: Page, words: str, prefix: Sequence[Span] = (), *, has_key: bool = True) -> Line:
-    """Return the row above code: what it is, and while the message has the focus, the key that copies it."""
+    """Return the row above code; its `hint` also shows the key that copies the code."""
     muted, strong = page.styles["muted"], page.styles["strong"]
     room = max(page.text_width - 3 - width_of(prefix), MIN_WIDTH)
     line = page.line([*_pad(page), *page.fit([(words, muted)], room)], prefix=prefix, tint="panel")

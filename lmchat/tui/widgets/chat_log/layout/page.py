@@ -52,7 +52,7 @@ def _is_single(text: str) -> bool:
 
 
 def wrap_points(text: str, width: int) -> list[int]:
-    """Return the characters at which lines begin, except the first; only a word that no line holds is cut.
+    """Return the characters at which lines but the first begin; only a word that no line holds is cut.
 
     Blanks at which a line ends stay at its end, also where there is no room for them.
     """

@@ -96,14 +96,14 @@ def split_lines(spans: Sequence[Span]) -> list[list[Span]]:
 
 
 def table_lines(page: Page, rows: list[list[Cell]], columns: Columns, prefixes: Prefixes) -> Iterator[Line]:
-    """Yield the lines of a table: its head, a rule, its rows; or a list of values where no columns fit."""
+    """Yield the lines of a table, or of a list of values where no columns fit."""
     if not columns.widths:
         return _records(page, rows, prefixes)
     return _columns(page, rows, columns, prefixes)
 
 
 def continued_lines(page: Page, rows: list[list[Cell]], columns: Columns, prefix: Prefix) -> Iterator[Line]:
-    """Yield the lines of rows that follow others; the first of `rows` is the head and not shown."""
+    """Yield the lines of rows that continue a table; the head in `rows` is not shown."""
     if not columns.widths or columns.is_apart:
         yield page.line([], prefix=prefix)
     if columns.widths:
@@ -169,7 +169,7 @@ def _records(page: Page, rows: list[list[Cell]], prefixes: Prefixes) -> Iterator
 
 
 def _broken(cell: Cell, width: int) -> Iterator[tuple[Cell, str]]:
-    """Yield the lines of a cell, with what stands between each and the next: blanks, or nothing."""
+    """Yield the lines of a cell, each with the blanks that follow it."""
     if len(cell) == 1 and len(cell[0][0]) * _MOST_CELLS <= width and cell[0][0] != BREAK:
         yield cell, NO_WORDS  # it surely fits
         return

@@ -120,7 +120,7 @@ def _push(state: StateBlock, kind: str, first: int, last: int) -> None:
 
 
 def shown_reference(state: StateBlock, first: int, last: int, silent: bool) -> bool:
-    """Take a definition as the parser does, but no footnote, and say where it stands if that is asked for."""
+    """Take a definition, but no footnote; with `shows_definitions` it becomes a token."""
     begin = state.bMarks[first] + state.tShift[first]
     if state.src.startswith("[^", begin) or not reference(state, first, last, silent):
         return False
@@ -176,7 +176,7 @@ def dunder(state: StateInline, silent: bool) -> bool:
 
 
 def emphasis(state: StateInline, silent: bool) -> bool:
-    """Take `*` and `_` as the parser does, except between two operands, and as is right beside ideographs."""
+    """Take `*` and `_` as the parser does, except between operands and beside ideographs."""
     start, marker = state.pos, state.src[state.pos]
     if silent or marker not in "_*":
         return False

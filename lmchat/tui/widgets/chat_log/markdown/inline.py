@@ -47,7 +47,7 @@ def host_of(address: str) -> str:
 
 @lru_cache(maxsize=256)
 def is_told_by(address: str, words: str) -> bool:
-    """Whether a reader of the words is not misled: those like an address must name the host of the link."""
+    """Whether words do not mislead: those like an address must name the host of the link."""
     if words in (address, address.removeprefix(_MAIL)):
         return True
     if not can_be_opened(address):
@@ -62,7 +62,7 @@ def is_told_by(address: str, words: str) -> bool:
 
 
 def page_host(address: str) -> str:
-    """Return the host of a page as the network knows it: letters that look like others do not hide in it."""
+    """Return the host of a page in the letters of the network (IDNA)."""
     host = host_of(address)
     try:
         return host if host.isascii() else host.encode("idna").decode()
@@ -124,7 +124,7 @@ def as_it_will_look(source: str, labels: Collection[str] = (), *, is_table: bool
 
 
 def without_end_of_code(source: str) -> str:
-    """Return the text of a block that ends in code, without what may become the end of its fence."""
+    """Return the text of open code without what may become the end of its fence."""
     before, _, last = source.rpartition("\n")
     return before if re.match(_END_OF_CODE, last) else source
 
@@ -187,7 +187,7 @@ def _line(text: str, labels: Collection[str]) -> str:
 
 
 def _half_link(text: str, labels: Collection[str]) -> str | None:
-    """Return the words of a link whose address or label is half written; None where it is likely none."""
+    """Return the words of a half-written link; None where it is likely none."""
     link = re.match(_HALF_LINK, text)
     if not link:
         return None
@@ -197,7 +197,7 @@ def _half_link(text: str, labels: Collection[str]) -> str | None:
 
 
 def _with_math(text: str, start: int, mark: str) -> tuple[str, int]:
-    """Return text in which mathematics that have no end yet look as they are, and where to go on.
+    """Return text in which open mathematics keep their signs, and where to go on.
 
     A lone `$` may be one of money: then only its backslashes are kept, and marks are marks.
     """
@@ -213,7 +213,7 @@ def _with_math(text: str, start: int, mark: str) -> tuple[str, int]:
 
 
 def _is_noted(opened: list[tuple[str, int]], text: str, start: int, mark: str) -> bool:
-    """Note emphasis that begins, and forget what ends; a mark that is neither is not noted."""
+    """Note emphasis that begins and forget what ends; return False for other marks."""
     before, after = text[start - 1 : start], text[start + len(mark) : start + len(mark) + 1]
     if before.strip() and mark in [one for one, _ in opened]:
         while opened.pop()[0] != mark:

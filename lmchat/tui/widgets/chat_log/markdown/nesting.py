@@ -117,7 +117,7 @@ def levels_of(
 
 
 def first_lines(levels: list[Level], token: Token, lines: list[str]) -> str:
-    """Return the lines that open a block of lines again: the first one, of a table its head."""
+    """Return the first line of a block, or the head of a table, to open it again."""
     start = span(token)[0]
     texts = lines[start : start + (HEAD_LINES if token.type == "table_open" else 1)]
     inner = (line[_inside(line, levels, start + number) :] for number, line in enumerate(map(_plain, texts)))

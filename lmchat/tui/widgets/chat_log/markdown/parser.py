@@ -61,7 +61,7 @@ def parse_inline(text: str, references: References) -> list[Token]:
 
 
 def closing(tokens: list[Token], position: int) -> int:
-    """Return where the token that closes one stands; its own place if it stands alone."""
+    """Return the place of the token that closes one."""
     if tokens[position].nesting != 1:
         return position
     level = tokens[position].level
@@ -79,7 +79,7 @@ def code_blocks(text: str) -> list[str]:
 
 
 def links(text: str) -> dict[str, str]:
-    """Return all links and pictures, each once, in order: where they lead, and the words that say so."""
+    """Return the address and the words of all links and pictures, each once, in order."""
     references: References = {}
     found: dict[str, str] = {}
     for block in parse_blocks(text, references):

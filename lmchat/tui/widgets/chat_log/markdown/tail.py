@@ -55,7 +55,7 @@ _OVER_AT_BLANK = ("paragraph_open", "heading_open", "hr", "table_open", "blockqu
 
 
 def cut_place(text: str) -> tuple[int, bool]:
-    """Return the end of the first piece of a long paragraph, and whether the rest begins with a letter.
+    """Return where to cut a long paragraph, and whether the rest begins with a letter.
 
     A place outside of emphasis, code and links is better than a later one.
     """
@@ -94,7 +94,7 @@ class OpenFence(Struct):
     _lines: list[str] = field(default_factory=list)
 
     def take(self, lines: list[str]) -> tuple[int, bool]:
-        """Take complete lines; return how many were taken, and whether the fence ended with the last."""
+        """Take complete lines; return how many were taken, and whether the fence ended."""
         for number, line in enumerate(lines):
             if not self._is_in_line and self.opening.is_closed_by(line):
                 self.end()
@@ -220,11 +220,11 @@ class MarkdownTail(Struct):
 
     @property
     def _room(self) -> int:
-        """Characters after which the tail is looked at; those in no long paragraph are looked at once."""
+        """Characters after which the tail is looked at."""
         return PIECE_CHARS + 1 + max(self._looked_at, len(self._head)) - len(self._tail)
 
     def _close_blocks(self) -> bool:
-        """Close all blocks but the last, which more lines may still change; look only at complete lines."""
+        """Close all blocks but the last, which more lines may still change."""
         *complete, begun = self._tail.split("\n")
         lines = [line + "\n" for line in complete]
         is_over = bool(begun.strip() and lines) and lines[-1].isspace()
@@ -361,7 +361,7 @@ class MarkdownTail(Struct):
         return True
 
     def _cut_lines(self, tokens: list[Token], lines: list[str]) -> bool:
-        """Close a part of the last block, where others stand in it or it is long; return whether one was."""
+        """Close a part of the last block where it is long; return whether one was closed."""
         places = path(tokens)
         size = sum(map(len, lines))
         if not places or self._frame:
@@ -373,7 +373,7 @@ class MarkdownTail(Struct):
         return self._cut_leaf(tokens, places, lines)
 
     def _cut_before_last(self, tokens: list[Token], places: list[int], lines: list[str]) -> bool:
-        """Close all that stands before the last block of some container, the innermost that has such."""
+        """Close what precedes the last block of the innermost container that holds several."""
         for depth in range(len(places) - 1, 0, -1):
             other = before(tokens, places, depth)
             if other is None or span(tokens[other])[1] <= self._hidden:
