@@ -211,12 +211,18 @@ async def desktop(
     folder: Path, backend: ScriptedBackend | None = None, *, size: tuple[int, int] = (120, 40), **more: Any
 ) -> AsyncIterator[Desktop]:
     """Run the app without a terminal."""
-    seen = make_desktop(folder, backend, **more)
-    async with seen.app.run_test(size=size, notifications=True) as pilot:
-        seen.pilot = pilot
+    async with running(make_desktop(folder, backend, **more), size) as seen:
         yield seen
-        await seen.app.stop_and_save()
-    await seen.store.aclose()
+
+
+@asynccontextmanager
+async def running(desk: Desktop, size: tuple[int, int]) -> AsyncIterator[Desktop]:
+    """Run an app until its test is over, and save."""
+    async with desk.app.run_test(size=size, notifications=True) as pilot:
+        desk.pilot = pilot
+        yield desk
+        await desk.app.stop_and_save()
+    await desk.store.aclose()
 
 
 @dataclass
@@ -432,11 +438,8 @@ async def run(
         await asyncio.to_thread(keys.keep, endpoint, key)
 
     workspace.outside = replace(workspace.outside, keep_key=keep_key)
-    async with desk.app.run_test(size=WIDE, notifications=True) as pilot:
-        desk.pilot = pilot
+    async with running(desk, WIDE):
         yield Situation(desk, clock, ports, folder, credentials)
-        await desk.app.stop_and_save()
-    await desk.store.aclose()
     await client.aclose()
 
 

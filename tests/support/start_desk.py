@@ -22,7 +22,7 @@ from lmchat.machine.programs import StartedProgram, free_port, installed_product
 from lmchat.services.candidates import MachineState
 from lmchat.services.server_launcher import ServerLauncher
 from lmchat.tui.screens.welcome.screen import WelcomeScreen
-from tests.support.desktop import Seen, make_desktop
+from tests.support.desktop import Seen, make_desktop, running
 from tests.support.scripted_backend import ScriptedBackend, model
 
 OFFER = DemoOffer(
@@ -143,15 +143,12 @@ async def start_desk(
 
         desk.app.workspace.make_engine = make_engine
     try:
-        async with desk.app.run_test(size=size, notifications=True) as pilot:
-            desk.pilot = pilot
+        async with running(desk, size):
             yield StartDesk(desk, backend, starts, folder, ran)
-            await desk.app.stop_and_save()
     finally:
         for one in starts.running:
             await starts.end(one)
         await starts.aclose()
-        await desk.store.aclose()
 
 
 LISTEN = """
