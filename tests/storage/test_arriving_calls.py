@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from itertools import pairwise
 
 import pytest
@@ -10,13 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmchat.domain.event import ReasoningDelta, RefusalDelta, Rethought, TextDelta, ToolCallDelta
-from lmchat.domain.message import AnswerState, TextPart, ToolCallPart
+from lmchat.domain.message import AnswerState, ToolCallPart
 from lmchat.domain.turn import GrowingAnswer, parts_of
 from lmchat.storage.running_answer import AnswerFile, read_answer
-from tests.services.test_conversation import HOW, begin, on_disk, read
 from tests.storage.test_arriving import BEGUN, as_killed, left
 from tests.support.chats import answer, header, say, store_at
-from tests.support.scripted_backend import ScriptedBackend
 
 CALLED = (
     ToolCallDelta(index=0, call_id="call_1", name="weather"),
@@ -98,24 +95,3 @@ async def test_calls_of_a_killed_process_are_there_and_the_answer_is_interrupted
     await other.aclose()
     assert (ended.parts, ended.state) == (CALLS, AnswerState.INTERRUPTED)
     assert left(tmp_path) == []
-
-
-@pytest.mark.rule("R-20")
-async def test_what_a_conversation_is_told_of_calls_is_on_the_disk_meanwhile(tmp_path, store):
-    conversation = begin(ScriptedBackend([TextDelta(text="Let me see"), *CALLED, asyncio.Event()]), store)
-    written, add_pieces = asyncio.Queue(), store.add_pieces
-
-    async def noticing(message_id, pieces):
-        was_gone = await add_pieces(message_id, pieces)
-        written.put_nowait(None)
-        return was_gone
-
-    store.add_pieces = noticing
-    task = asyncio.create_task(read(conversation.send("x", HOW)))
-    reply = None
-    while reply is None or reply.parts != (TextPart(text="Let me see"), *CALLS):
-        await written.get()
-        reply = (await on_disk(store, conversation))[-1]
-    assert reply.state is AnswerState.STREAMING
-    task.cancel()
-    await asyncio.wait([task])

@@ -15,7 +15,6 @@ from keyring.backends import fail, null
 from lmchat.domain.candidate import Grade
 from lmchat.storage.checks import keyring_findings
 from lmchat.storage.credentials import KeyringKeys, system_keyring
-from lmchat.threads import within
 from tests.support.faults import FailingKeyring, LockedKeyring, MemoryKeyring
 
 JAN, OTHER = "http://127.0.0.1:1337", "http://nas:8080"
@@ -99,12 +98,6 @@ def test_what_is_no_real_keyring_is_not_used(monkeypatch, backend):
     assert KeyringKeys().load([JAN])
 
 
-def test_a_real_one_is_used(monkeypatch):
-    ring = MemoryKeyring()
-    _installed(monkeypatch, ring)
-    assert system_keyring() is ring
-
-
 def test_where_the_extra_is_not_installed_nothing_is_used(monkeypatch):
     monkeypatch.setitem(sys.modules, "keyring", None)
     assert system_keyring() is None
@@ -148,16 +141,6 @@ def test_another_program_reads_keys_and_a_locked_keyring_is_given_up_there_too(m
     keys = KeyringKeys(lambda: pytest.fail("this program asks no keyring"), limit_s=30)
     assert keys.load([JAN, OTHER], is_apart=True)
     assert (keys.get(JAN), keys.get(OTHER)) == ("s3cret", None)
-
-
-def test_work_that_ends_gives_its_result_or_its_error():
-    assert within(5, lambda: 7) == 7
-    with pytest.raises(ZeroDivisionError):
-        within(5, lambda: 1 / 0)
-    ring = LockedKeyring()
-    with pytest.raises(TimeoutError):
-        within(BRIEF_S, lambda: ring.get_password("lmchat", JAN))
-    ring.unlock.set()
 
 
 @pytest.mark.parametrize(

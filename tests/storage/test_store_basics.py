@@ -82,14 +82,6 @@ async def test_writing_a_message_twice_keeps_one(store):
     assert (await store.open_session(session.session_id)).messages == (asked, said)
 
 
-async def test_an_answer_whose_beginning_was_not_written_is_written_at_its_end(store):
-    session, asked = header(), prompt("hello")
-    said = answer("yes", parent=asked)
-    await store.append(session, asked)
-    await store.finish(session.session_id, said)
-    assert (await store.open_session(session.session_id)).messages == (asked, said)
-
-
 async def test_an_answer_outlives_the_removal_of_its_session_in_another_window(store):
     session = header()
     asked = await say(store, session, "hello")

@@ -147,20 +147,3 @@ def test_any_value_is_found_alone_and_in_a_fence(value):
 def test_whatever_a_model_writes_nothing_else_is_raised(text):
     with contextlib.suppress(UnfitError):
         found(text)
-
-
-def test_brackets_before_a_long_text_do_not_have_it_read_again_for_each_of_them(monkeypatch):
-    """Two hundred times a million characters take half a minute, and nothing else runs meanwhile."""
-    tries: list[int] = []
-
-    class Counting:
-        def raw_decode(self, text: str, idx: int) -> object:
-            tries.append(idx)
-            return json.JSONDecoder().raw_decode(text, idx)
-
-        decode = staticmethod(json.JSONDecoder().decode)
-
-    monkeypatch.setattr("lmchat.structured.json_text._decoder", Counting())
-    with pytest.raises(UnfitError, match="no JSON value"):
-        find_value("So: " + "[" * 50 + "1," * (MAX_CHARS // 2 - 100) + "}", bool)
-    assert 1 <= len(tries) <= 10
