@@ -105,7 +105,7 @@ class ChunkReader:
             self._is_named = True
             out.append(ModelNamed(model=model))
         out += prompt_progress(chunk.get("prompt_progress"))
-        self._figures.use(chunk.get("usage"))
+        self._figures.usage = mapping(chunk.get("usage")) or self._figures.usage
         out += self._figures.time(chunk.get("timings") or chunk.get("stats"))
         for choice in rows(chunk.get("choices"))[:1]:
             if not choice.get("index"):
@@ -249,12 +249,9 @@ class StreamFigures:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._usage: dict[str, Any] = {}
+        self.usage: dict[str, Any] = {}
         self._timings: dict[str, Any] = {}
         self._reported_s = clock()
-
-    def use(self, usage: object) -> None:
-        self._usage = mapping(usage) or self._usage
 
     def time(self, timings: object) -> list[UsageReported]:
         """Take the `timings` of a chunk; return a report where one is due."""
@@ -268,7 +265,7 @@ class StreamFigures:
         return self.report()
 
     def report(self) -> list[UsageReported]:
-        usage, timings = self._usage, self._timings
+        usage, timings = self.usage, self._timings
         if not usage and not timings:
             return []
         cached = whole(timings.get("cache_n"))

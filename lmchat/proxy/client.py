@@ -22,12 +22,13 @@ from lmchat.errors import EndpointNotAllowed, LMChatError, RequestInvalid, Serve
 from lmchat.proxy.admission import LOOK, Admission
 from lmchat.proxy.cache import ModelCache
 from lmchat.proxy.http import Connections
+from lmchat.proxy.json_values import encode
 from lmchat.proxy.probe import QUESTIONS, Place, Scout, look_around, places, unread
 from lmchat.proxy.servers import server_of
 from lmchat.proxy.servers.lm_studio import hinted_port
 from lmchat.proxy.site import NoQuestionsLeftError, Site, beside, seldom
 from lmchat.proxy.stream import Channel, Exchange
-from lmchat.proxy.wire import Dialect, body_of, encode_request
+from lmchat.proxy.wire import Dialect, body_of
 
 COUNT_S = 2.0
 """A slower count of tokens is of no use: an estimate is at hand."""
@@ -294,7 +295,7 @@ class ProxyClient:
         return server_of(request.product).fields(request.sampling, self._model(request))
 
     def _body(self, request: ChatRequest) -> bytes:
-        return encode_request(request, self._fields(request), self._dialect(request))
+        return encode(body_of(request, self._fields(request), self._dialect(request)))
 
     def _new_notes(self, request: ChatRequest) -> list[str]:
         notes = server_of(request.product).left_out(request.sampling, self._model(request))

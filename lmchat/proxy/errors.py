@@ -234,14 +234,8 @@ class Plan(Struct, frozen=True, kw_only=True):
 
 def plan_for(error: LMChatError, endpoint: Endpoint, product: Product) -> Plan | None:
     """Return another try where a failure before the first token may pass, else None."""
-    if isinstance(error, ServerUnavailable):
-        return _unreachable(error, endpoint)
     if isinstance(error, ServerRejected):
         return _rejected(error, endpoint, product)
-    return None
-
-
-def _unreachable(error: ServerUnavailable, endpoint: Endpoint) -> Plan | None:
     if endpoint.is_near:
         return Plan(tries=2, wait_s=REFUSED_WAIT_S) if error.kind == "offline" else None
     if error.kind == "offline":

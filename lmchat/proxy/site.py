@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import httpx
 from msgspec import Struct, field
-from msgspec.structs import replace
 
 from lmchat.domain.server import Endpoint
 from lmchat.errors import ServerRejected, ServerUnavailable
@@ -21,7 +19,6 @@ from lmchat.proxy.refusals import Asked, refusal
 from lmchat.proxy.sse import MalformedStreamError, SseReader
 
 _NOT_IMPLEMENTED = 501
-_log = logging.getLogger(__name__)
 
 
 class NoQuestionsLeftError(Exception):
@@ -61,15 +58,8 @@ class Site(Struct, kw_only=True):
             self.replies[url] = await self._send("GET", url, None)
         return self.replies[url]
 
-    def forgetful(self) -> Site:
-        """Return the same place for one question that was asked before."""
-        return replace(self, questions=1, replies={})
-
     async def post(self, path: str, value: object) -> Reply:
         return await self._send("POST", self.url(path), encode(value))
-
-    async def good(self, path: str) -> Reply:
-        return self.accept(await self.get(path))
 
     def accept(self, reply: Reply) -> Reply:
         """Return a good reply; raise `ServerRejected` for any other."""
@@ -142,9 +132,7 @@ async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         yield
     finally:
         task.cancel()
-        (failure,) = await asyncio.gather(task, return_exceptions=True)
-        if isinstance(failure, Exception):
-            _log.info("beside: %s", type(failure).__name__)
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def seldom(tell: Callable[[float], None]) -> Callable[[float], None]:

@@ -37,13 +37,13 @@ from lmchat.proxy.http import (
     read_up_to,
     request_headers,
 )
-from lmchat.proxy.json_values import NotJsonError, decode, mapping
+from lmchat.proxy.json_values import NotJsonError, decode, encode, mapping
 from lmchat.proxy.refusals import Asked, is_error, refusal, refusal_in_stream, shown_address, without_key
 from lmchat.proxy.servers.base import Server
 from lmchat.proxy.sse import MalformedStreamError, SseEvent, SseReader, SseRun
 from lmchat.proxy.think import ThinkSplitter
 from lmchat.proxy.timeouts import Loading, Patience, can_knock, knock
-from lmchat.proxy.wire import Dialect, encode_request, fall_note
+from lmchat.proxy.wire import Dialect, body_of, fall_note
 
 MAX_WAITING = 256
 """Pieces that may wait before the reader of the network waits too (backpressure)."""
@@ -347,7 +347,7 @@ class Exchange:
         return client.build_request(
             "POST",
             f"{endpoint.base_url}/chat/completions",
-            content=encode_request(self.request, self.fields, self.dialect),
+            content=encode(body_of(self.request, self.fields, self.dialect)),
             headers=headers,
             timeout=httpx.Timeout(connect=connect_s, read=None, write=WRITE_S, pool=POOL_S),
             extensions={"trace": self._freshness.trace},

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from lmchat.domain.message import ChatMessage, Role, text_message
 from lmchat.domain.request import AnyObject, AnyText, ChatRequest, FittingValue, Output
 from lmchat.errors import ServerRejected
-from lmchat.proxy.json_values import encode, utf8_safe, without_surrogates
+from lmchat.proxy.json_values import utf8_safe, without_surrogates
 
 
 class JsonMode(StrEnum):
@@ -162,11 +162,6 @@ class Dialect(Struct, frozen=True, kw_only=True):
     @property
     def limit(self) -> str:
         return "max_completion_tokens" if self.has_completion_tokens else "max_tokens"
-
-
-def encode_request(request: ChatRequest, fields: Mapping[str, Any], dialect: Dialect) -> bytes:
-    """Return the body as it is sent."""
-    return encode(body_of(request, fields, dialect))
 
 
 def body_of(request: ChatRequest, fields: Mapping[str, Any], dialect: Dialect) -> dict[str, Any]:

@@ -91,7 +91,7 @@ class Server:
 
     async def listed(self, site: Site) -> list[dict[str, Any]]:
         """Return the rows of the OpenAI-like list that have a name."""
-        reply = await site.good("/v1/models")
+        reply = site.accept(await site.get("/v1/models"))
         data = reply.object.get("data")
         if not isinstance(data, list):
             raise ServerRejected(

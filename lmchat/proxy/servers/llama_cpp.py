@@ -164,7 +164,7 @@ class LlamaCpp(Server):
     async def _statuses(self, site: Site, model: ModelInfo) -> AsyncGenerator[dict[str, Any], None]:
         """Yield the status of a model again and again, while it is listed."""
         while True:
-            listed = await self.listed(site.forgetful())
+            listed = await self.listed(replace(site, questions=1, replies={}))
             row = next((row for row in listed if row.get("id") == model.model_id), None)
             if row is None:
                 return

@@ -150,7 +150,7 @@ def home_folder() -> Path:
     user = Path.home()
     pointer = user / ".lmstudio-home-pointer"
     if pointer.is_file():
-        named = _read(pointer).decode("utf-8", "replace").strip()
+        named = read_plain(pointer, limit=_MAX_BYTES).decode("utf-8", "replace").strip()
         return Path(named) if named else user / ".lmstudio"
     old = user / ".cache" / "lm-studio"
     return old if old.is_dir() else user / ".lmstudio"
@@ -158,12 +158,8 @@ def home_folder() -> Path:
 
 def _port(name: str) -> int | None:
     try:
-        value = mapping(decode(_read(home_folder() / ".internal" / name)))
+        value = mapping(decode(read_plain(home_folder() / ".internal" / name, limit=_MAX_BYTES)))
     except (OSError, ValueError, RuntimeError, NotJsonError):
         return None
     port = whole(value.get("port"))
     return port if port and port <= _MAX_PORT and not text(value.get("error")) else None
-
-
-def _read(path: Path) -> bytes:
-    return read_plain(path, limit=_MAX_BYTES)
