@@ -42,7 +42,6 @@ class AllowList:
         self._hosts.add(_parsed(host))
 
     def check(self, endpoint: Endpoint) -> None:
-        """Raise `EndpointNotAllowed`, or `RequestInvalid` for a provider in plain text."""
         # An endpoint may have been built by hand: only one that reads back as itself is what it says.
         if Endpoint.parse(endpoint.base_url) != endpoint:
             raise EndpointNotAllowed("Endpoint not allowed: write it as http://HOST:PORT")
@@ -85,7 +84,7 @@ TOO_MANY = "Too many requests to LMStudio, please try again later"
 CHAT = "chat"
 LOOK = "look"
 LOOKS_PER_MINUTE = 240
-"""Health checks and model lists; a check every 5 s takes 12 of them."""
+"""A check every 5 s takes 12 of them."""
 
 
 class Limiter:

@@ -33,7 +33,7 @@ MAX_ANSWER_CHARS = 16 << 20
 """Limit for text, thought and tool calls of one answer: some days of a fast model."""
 USAGE_EVERY_S = 1.0
 _CALL_CHARS = 64
-"""Added for each piece of a tool call: a server could send empty ones without end."""
+"""Counted for each piece of a call: some servers might send empty ones without end."""
 
 Refuse = Callable[[object], ServerRejected]
 """Makes the error out of what a server sent inside a stream."""
@@ -98,7 +98,6 @@ class ChunkReader:
             out.append(LifeSign())
 
     def read_object(self, value: object, out: list[StreamEvent]) -> None:
-        """Append the events of one decoded chunk, or of a whole completion."""
         chunk = mapping(value)
         model = text(chunk.get("model"))
         if model and not self._is_named:
@@ -324,7 +323,7 @@ class ToolCalls:
         return ToolCallDelta(index=place, call_id=new_id, name=new_name, arguments=text(arguments))
 
     def _place(self, index: int | None, call_id: str, name: str) -> int:
-        """Return the number of the call of a fragment, which may differ from the server's."""
+        """Return the number of the call, which may differ from the server's."""
         place = self._by_id.get((index, call_id)) if call_id else None
         if place is None and index is None and not call_id and not name:
             place = len(self._calls) - 1 if self._calls else None

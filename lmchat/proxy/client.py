@@ -77,7 +77,6 @@ class ProxyClient:
         return await self._check(endpoint, key=None)
 
     async def try_key(self, endpoint: Endpoint, key: str) -> Candidate:
-        """Look at a place with a key that is not stored yet."""
         return await self._check(endpoint, key=key)
 
     async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList:
@@ -180,7 +179,7 @@ class ProxyClient:
         return await self._keep(await self._scout.check(endpoint, key=key))
 
     async def _remember(self) -> None:
-        """Learn which product stood where: who is away keeps its name."""
+        """Learn which product stood where."""
         if await self._cache.ready():
             for model in self._cache.everything().models:
                 self._scout.expect(model.endpoint, model.product)

@@ -181,7 +181,7 @@ def proxies_of(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def host_and_port(value: str) -> str:
-    """Return host and port of a proxy, without what may be a password; empty for none."""
+    """Return host and port of a proxy, never its password; empty for none."""
     try:
         parts = urlsplit(value if "://" in value else f"http://{value}")
         host, port = parts.hostname or "", parts.port

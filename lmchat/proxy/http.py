@@ -55,7 +55,6 @@ class Reply:
 
     @property
     def is_unknown_path(self) -> bool:
-        """Whether the path is unknown, as LM Studio says it (status 200) or others do."""
         return self.status in (404, 405) or "Unexpected endpoint" in str(self.object.get("error", ""))
 
 
@@ -174,7 +173,7 @@ def request_headers(key: str | None, *, has_body: bool = False) -> dict[str, str
 
 
 async def read_up_to(response: httpx.Response, limit: int, patience_s: float | None = None) -> bytes:
-    """Read and close a body until it ends, is longer than the limit, or its time is over."""
+    """Read and close a body, up to a limit and a time."""
     content = bytearray()
     try:
         async with asyncio.timeout(patience_s):

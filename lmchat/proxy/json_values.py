@@ -10,7 +10,7 @@ import msgspec
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _LARGEST = 2.0**53
-"""Larger figures of servers are noise, and neither date nor table can hold them."""
+"""Larger figures of servers are noise."""
 _decode = msgspec.json.Decoder().decode
 
 

@@ -137,7 +137,7 @@ def next_step(verdict: Verdict, server: Server, endpoint: Endpoint, *, has_model
 
 
 async def _models(server: Server, site: Site) -> tuple[ModelInfo, ...]:
-    """Read the models; a server without the newer lists costs one question more, once."""
+    """Read the models; a server without the newer lists costs one question more."""
     try:
         return await server.models(site)
     except NoQuestionsLeftError:
@@ -160,7 +160,6 @@ def _verdict(error: LMChatError, site: Site, *, is_sure: bool) -> Verdict:
 
 
 def _is_foreign_door(reply: Reply) -> bool:
-    """Whether a 401 is of a web site rather than of a model server."""
     is_page = read_body(reply.body, reply.headers.get("content-type", "")).is_html
     return is_page or _asks_for_password(reply)
 
@@ -303,7 +302,7 @@ SCAN_READ_S = 1.8
 GREETING_S = 0.5
 """Timeout of LM Studio's own tools for the greeting."""
 MODEL_QUESTIONS = 8
-"""A list that a person asks for may cost more than a scan, down to the oldest LM Studio."""
+"""A list that a person asks for may cost more than a scan."""
 PATIENT_QUESTIONS = 1000
 _NO_KEY = ""
 

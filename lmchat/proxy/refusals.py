@@ -47,7 +47,7 @@ def read_body(body: bytes, content_type: str = "", *, key: str = "") -> ErrorBod
 
 
 def read_value(value: object, *, key: str = "") -> ErrorBody:
-    """Read a decoded error, from a body or from the middle of a stream."""
+    """Read a decoded error."""
     if isinstance(value, list) and value:
         value = value[0]
     outer = mapping(value)
@@ -82,7 +82,7 @@ def is_error(value: object) -> bool:
 
 
 def without_key(words: str, key: str) -> str:
-    """Cut the key that was sent out of a text, plain or as an address writes it."""
+    """Cut the key out of a text, plain or as an address writes it."""
     key = key.strip()
     if len(key) < len("key"):
         return words

@@ -75,11 +75,10 @@ class Site(Struct, kw_only=True):
         return self._unless_lacking(path, await self.get(path))
 
     async def post_if_known(self, path: str, value: object) -> Reply | None:
-        """Ask for what the server may lack, or not be able to do; None where that is so."""
         return None if path in self.lacks else self._unless_lacking(path, await self.post(path, value))
 
     async def get_if_told(self, path: str) -> Reply | None:
-        """Ask for something nice to know; raises only where nothing answers any more."""
+        """Ask for something nice to know; raises only where nothing answers."""
         try:
             reply = await self.optional(path)
         except (ServerUnavailable, ServerRejected) as error:

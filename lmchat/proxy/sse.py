@@ -134,7 +134,6 @@ def _plain(text: bytes) -> tuple[list[bytes], bytes]:
 
 
 def _end_of_event(text: bytes) -> int:
-    """Return where the event ends whose rest a text begins with."""
     if text.startswith(b"\n"):
         return 1
     blank = text.find(b"\n\n")

@@ -176,10 +176,7 @@ class AnswerReader:
                     pass
 
     async def _whole(self) -> str:
-        """Take a reply that is declared as no stream as a whole; every official reader is silent here (R-23).
-
-        Return how the transport broke, if it did.
-        """
+        """Take a reply that is declared as no stream (R-23); every official reader is silent here."""
         try:
             body = await read_up_to(self._response, MAX_WHOLE_BYTES)
         except TRANSPORT_ERRORS as cut:

@@ -61,7 +61,7 @@ class ThinkSplitter:
         return pieces
 
     def tell_apart(self) -> list[Piece | Rethought]:
-        """Note that the server tells thought in fields; then a closing tag alone is only talk."""
+        """Note that thought comes in fields; then a closing tag alone is only talk."""
         pieces: list[Piece | Rethought] = []
         if self._place == _UNSURE:
             self._say(self._held, pieces)
@@ -189,7 +189,7 @@ class RetoldThought:
         self._held: list[str] = []
 
     def block(self, piece: str) -> str:
-        """Take thought from between tags; return what of it can be told at once."""
+        """Take thought from between tags; return what can be told at once."""
         if not self.fields:
             return piece
         self._held.append(piece)

@@ -164,7 +164,7 @@ def can_knock(endpoint: Endpoint) -> bool:
 
 
 async def knock(endpoint: Endpoint) -> bool:
-    """Connect and say nothing, where requests would disturb (R-29); return whether it answers."""
+    """Connect without a request (R-29); return whether the machine answers."""
     try:
         _, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
     except ConnectionRefusedError:
@@ -209,7 +209,7 @@ class Loading:
         return self.since_s is not None and self._look is None
 
     async def wait(self) -> None:
-        """Return when to send the request again; raise `ServerUnavailable` where that is hopeless."""
+        """Return when to send the request again, or raise `ServerUnavailable`."""
         pause_s = POLL_S if self._look and self.since_s is None else REQUEST_PAUSE_S
         if self.since_s is None:
             self.since_s = self._confirmed_s = self._loop.time()

@@ -73,9 +73,9 @@ def response_format(output: Output, mode: JsonMode) -> dict[str, Any]:
 
 
 def with_words(messages: tuple[ChatMessage, ...], output: Output, mode: JsonMode) -> tuple[ChatMessage, ...]:
-    """Return the messages with what the field does not say, as a part of the system prompt.
+    """Return the messages with the form that is wanted, in the system prompt.
 
-    OpenAI refuses any JSON object unless a message speaks of JSON, others write white space without end.
+    OpenAI refuses any JSON object unless a message speaks of JSON.
     """
     words = _words(output, mode)
     if not words:

@@ -43,7 +43,7 @@ class Server:
     signs_replies: ClassVar[bool] = False
     """Whether every reply proves it."""
     health_path: ClassVar[str] = ""
-    """Path that tells at once, also during an answer, that it lives and whether it loads."""
+    """Path that tells at once whether it lives and whether it loads."""
     start_hint: ClassVar[str] = "Start the server"
     off_hint: ClassVar[str] = ""
     key_hint: ClassVar[str] = "Enter the server's API key"
@@ -59,7 +59,7 @@ class Server:
     efforts: ClassVar[tuple[str, ...]] = ()
     """Reasoning efforts that it is known to take."""
     has_thinking_switch: ClassVar[bool] = False
-    """Whether chat templates have a switch for thinking, which `none` turns off."""
+    """Whether `none` turns off a switch of chat templates."""
     seed_field: ClassVar[str] = ""
     """Field for a seed; empty: none."""
     counts_tokens: ClassVar[bool] = False
@@ -102,7 +102,6 @@ class Server:
         return [row for row in rows(data) if text(row.get("id"))]
 
     def fields(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, Any]:
-        """Return the fields of a chat request beyond the common ones (R-12)."""
         told: dict[str, Any] = {}
         if self.seed_field and sampling.seed is not None:
             told[self.seed_field] = sampling.seed
@@ -122,7 +121,7 @@ class Server:
         return told
 
     def left_out(self, sampling: Sampling, model: ModelInfo | None = None) -> tuple[str, ...]:
-        """Say what the user has set and `fields` leaves out, one sentence each."""
+        """Say what `fields` leaves out, one sentence each."""
         effort, notes = sampling.reasoning_effort, []
         if effort and not self.takes_effort(effort, model):
             notes.append(f"{self._effort_note(effort, model)} It is not sent.")
@@ -185,7 +184,6 @@ class Server:
             error.hint = self.start_sentence()
 
     def accept(self, site: Site, reply: Reply, verb: str) -> None:
-        """Take the reply to a request to load or unload; versions that do not know the path cannot do it."""
         try:
             site.accept(reply)
         except ServerRejected as error:

@@ -190,7 +190,7 @@ def _argument(status: dict[str, Any], name: str) -> int | None:
 
 
 class BuiltIn(LlamaCpp):
-    """The same server as llama.cpp; only the program that started it can tell them apart."""
+    """llama.cpp's server as a child of lmchat."""
 
     product = Product.BUILT_IN
     ports = ()

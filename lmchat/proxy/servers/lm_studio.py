@@ -51,7 +51,7 @@ class LmStudio(Server):
         return reply.object.get("lmstudio") is True or self.proves(reply)
 
     async def models(self, site: Site) -> tuple[ModelInfo, ...]:
-        """The newest form that it has; a refusal is not a reason to try an older one."""
+        """The newest form that it has; a refusal is no reason to try an older one."""
         newest = await site.optional(_V1)
         if newest is not None:
             listed = rows(site.accept(newest).object.get("models"))

@@ -85,10 +85,7 @@ class Ollama(Server):
         )
 
     async def load(self, site: Site, model: ModelInfo, how: HowToLoad, tell: Tell) -> None:  # noqa: ARG002 - it does not say
-        """A request without a prompt loads; its time in memory also holds for chat requests.
-
-        No window is set: chat requests name none, and Ollama would load the model again with its own.
-        """
+        """A request without a prompt loads. No window is set: chat requests name none and load again."""
         body: dict[str, Any] = {"model": model.model_id, "stream": False}
         if how.keep_loaded_s is not None:
             body["keep_alive"] = how.keep_loaded_s
