@@ -66,9 +66,8 @@ class MachineState(Struct, frozen=True, kw_only=True):
     running: tuple[Run, ...] = ()
     files: tuple[ModelFile, ...] = ()
     offer: DemoOffer | None = None
-    """Demo model of the built-in engine; None where it is not available or not known yet."""
     engine_command: str = ""
-    """Command that installs the built-in engine; empty where it is installed or not known yet."""
+    """Command that installs the built-in engine, where that is missing."""
 
 
 def server_rows(candidates: Sequence[Candidate], here: MachineState) -> tuple[ServerRow, ...]:
@@ -160,7 +159,6 @@ def _waiting(candidates: Sequence[Candidate]) -> Candidate | None:
 
 
 def _named(candidates: Sequence[Candidate]) -> Candidate | None:
-    """Return the only server that the user named, where it is known why it is away."""
     own = [one for one in candidates if one.is_own]
     return own[0] if len(own) == 1 and own[0].detail else None
 

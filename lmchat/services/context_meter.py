@@ -1,4 +1,4 @@
-"""Use of the context window: estimates of tokens, corrected by the server, and what of a path fits."""
+"""Use of the context window: estimates of tokens, and what of a path fits."""
 
 from __future__ import annotations
 

@@ -46,7 +46,6 @@ class Continuation:
         self._is_joined = not begun.text
 
     def feed(self, event: StreamEvent) -> tuple[StreamEvent, ...]:
-        """Take an event; return what belongs to the answer, as far as that is clear."""
         match event:
             case TextDelta(text=text, pieces=pieces) if not self._is_joined:
                 self._held += text
@@ -92,7 +91,7 @@ def _following(text: str, said: str) -> str:
 
 
 def _overlap(base: str, head: str) -> int:
-    """Return the length of the longest end of the text that `head` begins with, and that it has only once."""
+    """Return the length of the longest unique end of the text that `head` begins with."""
     for start in (0, *range(max(len(base) - min(len(head), _SEARCHED_CHARS), 0), len(base))):
         end = base[start:]
         begins_word = start == 0 or not (end[0].isalnum() and base[start - 1].isalnum())

@@ -143,7 +143,6 @@ class AnswerStream:
         )
 
     async def _count(self) -> None:
-        """Let the server count a prompt that nearly fills the window, and plan by that."""
         plan = self.plan
         is_small = plan.limit is None or plan.tokens < _NEARLY_FULL * (plan.limit - plan.reserve)
         if (is_small and not plan.left_out) or self.begun is not None or not self.how.is_truncating:

@@ -80,7 +80,6 @@ class EngineBackend:
         return await (self._look_at(engine, endpoint) if engine else backend.check(endpoint))
 
     async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList:
-        """List the models of one server; the engine can serve every file of this disk."""
         backend, engine = await self._at(endpoint)
         if engine is None:
             return await backend.models(endpoint, is_refresh=is_refresh)
@@ -126,7 +125,6 @@ class EngineBackend:
         (self._is_idle.clear if self._streams else self._is_idle.set)()
 
     async def count_tokens(self, request: ChatRequest) -> int | None:
-        """Return the tokens of a prompt; None while the engine does not serve that model."""
         backend, engine = await self._at(request.endpoint)
         if engine is not None and not _serves(engine, request.model):
             return None
@@ -209,7 +207,6 @@ def _serves(engine: Engine, name: str) -> bool:
 
 
 def _model(file: ModelFile, endpoint: Endpoint, engine: Engine, told: ModelInfo | None) -> ModelInfo:
-    """Return a file as a model of the engine, with what the engine tells of the one it serves."""
     state = LoadState.NOT_LOADED
     if engine.model is not None and engine.model.path == file.path:
         state = _STATES.get(engine.state, LoadState.NOT_LOADED)

@@ -17,7 +17,6 @@ POLL_S = 5.0
 AWAY_POLL_S = 10.0
 """While the terminal has no focus."""
 KEPT_LATENCIES = 32
-"""Room in the sidebar."""
 _ANSWERS_TO_ANY_NAME = (Product.LLAMA_CPP, Product.BUILT_IN)
 """Servers that answer with their one model, whatever the request names."""
 
@@ -101,7 +100,6 @@ class Monitor:
 
 
 def _model(candidate: Candidate, target: Target) -> ModelInfo | None:
-    """Return the model in use as the server lists it, or the one that has replaced it."""
     listed = next((info for info in candidate.models if info.model_id == target.model_id), None)
     if listed is not None or target.model is None or not candidate.models:
         return listed or target.model

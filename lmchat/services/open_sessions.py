@@ -64,7 +64,6 @@ class OpenSession(Struct):
             raise still_answering()
 
     def hold(self, text: str = "") -> None:
-        """Hold all that waits until the user sends it, after a text that could not be sent."""
         waiting = [text, *(one.text for one in self.queue)] if text else [one.text for one in self.queue]
         self.queue[:] = [Queued(text=one, is_held=True) for one in waiting]
 
@@ -177,7 +176,6 @@ class OpenSessions:
         return HowToAsk(target=target, sampling=sampling, is_truncating=chat.auto_truncate)
 
     def use_profile(self, profile: Profile) -> None:
-        """Use a profile from the next turn on; values it leaves unset are those of the start."""
         self.chat = self._first_chat.with_profile(profile)
 
     def use_effort(self, effort: str) -> None:
@@ -185,7 +183,6 @@ class OpenSessions:
         self._first_chat = replace(self._first_chat, reasoning_effort=effort)
 
     def context_use(self) -> ContextUse | None:
-        """Return the use of the window; None while only the session's end was read."""
         conversation = self.shown.conversation
         if not conversation.is_whole:
             return None

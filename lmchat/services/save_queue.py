@@ -29,7 +29,7 @@ class _Entry(Struct, frozen=True, kw_only=True):
 
 
 class SaveQueue:
-    """Queue of writes to the store; a failed write is reported by `warning` and retried until it succeeds."""
+    """Queue of writes to the store; a failed write is retried until it succeeds."""
 
     def __init__(self, store: ChatStore, *, again_s: float = AGAIN_S) -> None:
         self.store = store
@@ -44,7 +44,7 @@ class SaveQueue:
     async def save(
         self, header: SessionHeader, message: ChatMessage, before: Sequence[ChatMessage] = ()
     ) -> None:
-        """Write a prompt or an ended answer durably, after the path before it where the disk lost that."""
+        """Write a prompt or an ended answer durably."""
         self._missing.append(_Entry(header=header, message=message, before=before))
         await self.catch_up()
 
@@ -132,7 +132,7 @@ BETWEEN = "\n\n"
 
 
 class KeptTexts:
-    """A text of each session, its draft or its reading position, written to the disk when it has changed."""
+    """Draft or reading position of each session, written to the disk when it has changed."""
 
     def __init__(self, store: ChatStore, *, is_draft: bool) -> None:
         self._store = store
@@ -178,7 +178,7 @@ class KeptTexts:
 
 
 WRITE_EVERY_S = 0.17
-"""Leaves 80 ms of the promised 250 for the bytes that wait to be read together, and for the write."""
+"""Leaves 80 ms of the promised 250 for reading and writing."""
 
 
 class PieceWriter:

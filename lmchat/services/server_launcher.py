@@ -79,7 +79,6 @@ class ServerLauncher:
         return self._clock() - run.began_s
 
     async def with_file(self, candidate: Candidate, program: str, file: Path) -> ServerStart:
-        """Return how to start llama.cpp's server with a model file, at a free port."""
         port = await self._free_port(candidate.endpoint.port)
         endpoint = Endpoint(scheme="http", host="127.0.0.1", port=port)
         return ServerStart(
