@@ -96,6 +96,11 @@ class Desktop:
         await self.type(text)
         await self.pilot.press("enter")
 
+    async def ask(self, text: str, count: int = 1) -> None:
+        """Send a line, and wait until so many answers have ended."""
+        await self.say(text)
+        await self.answered(count)
+
     async def type(self, text: str) -> None:
         """Type as fast as the terminal hands keys over; the pilot rests 50 ms after each."""
         for char in text:
@@ -223,6 +228,14 @@ async def running(desk: Desktop, size: tuple[int, int]) -> AsyncIterator[Desktop
         yield desk
         await desk.app.stop_and_save()
     await desk.store.aclose()
+
+
+@asynccontextmanager
+async def ready_desktop(*given: Any, **more: Any) -> AsyncIterator[Desktop]:
+    """Run the app, and wait until a server was found."""
+    async with desktop(*given, **more) as desk:
+        await desk.ready()
+        yield desk
 
 
 @dataclass

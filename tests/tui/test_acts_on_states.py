@@ -12,7 +12,7 @@ from lmchat.domain.session import SessionHeader
 from lmchat.errors import StoreUnavailable
 from lmchat.tui.commands import BY_ID
 from tests.support.chats import ACTS, MESSAGES, SENSIBLE, UNFINISHED
-from tests.support.desktop import desktop, gone, half, shown
+from tests.support.desktop import desktop, gone, half, ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 from tests.support.tui_host import screen_text
 
@@ -56,8 +56,7 @@ async def press(desk, name: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 async def test_each_key_does_something_or_says_one_sentence(tmp_path, kind):
     backend = ScriptedBackend(*[answer(f"Answer {number}.") for number in range(9)])
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         session_id, message_id = await kept_session(desk, kind)
         before = [m.message_id for m in await desk.store.tree(session_id)]
         for name in (*LOOKS, *(one for one in ACTS if one not in LOOKS)):
@@ -85,8 +84,7 @@ async def test_each_key_does_something_or_says_one_sentence(tmp_path, kind):
 async def test_each_key_on_the_answer_that_is_on_its_way(tmp_path, name):
     gate = asyncio.Event()
     backend = ScriptedBackend(half("See https://example.org\n\n```\nx\n```\n", gate, "rest."), answer("B."))
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         await desk.say("one")
         await shown(desk, "See https://example.org")
         session_id = desk.conversation.header.session_id
@@ -104,12 +102,9 @@ async def test_each_key_on_the_answer_that_is_on_its_way(tmp_path, name):
 
 
 async def test_two_deletions_are_undone_one_after_the_other(tmp_path):
-    async with desktop(tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."))) as desk:
-        await desk.ready()
-        await desk.say("one")
-        await desk.answered()
-        await desk.say("two")
-        await desk.answered(2)
+    async with ready_desktop(tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."))) as desk:
+        await desk.ask("one")
+        await desk.ask("two", 2)
         await desk.pilot.press("alt+up", "d")
         await gone(desk, "Beta.")
         await desk.pilot.press("d")
@@ -128,10 +123,8 @@ async def test_a_deletion_is_undone_after_a_new_answer_and_both_are_there(tmp_pa
         tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."), answer("Gamma."))
     ) as desk:
         await desk.ready()
-        await desk.say("one")
-        await desk.answered()
-        await desk.say("two")
-        await desk.answered(2)
+        await desk.ask("one")
+        await desk.ask("two", 2)
         await desk.say("/delete")
         await gone(desk, "Beta.")
         await desk.say("/retry")
@@ -148,10 +141,8 @@ async def test_a_deletion_is_undone_after_a_new_answer_and_both_are_there(tmp_pa
     ("name", "method"), [("delete", "delete_message"), ("fork", "fork"), ("next_version", "tree")]
 )
 async def test_a_full_disk_is_told_in_one_sentence_and_nothing_changes(tmp_path, monkeypatch, name, method):
-    async with desktop(tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."))) as desk:
-        await desk.ready()
-        await desk.say("one")
-        await desk.answered()
+    async with ready_desktop(tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."))) as desk:
+        await desk.ask("one")
         await desk.pilot.press("ctrl+r")
         await shown(desk, "Beta.")
         await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "rest")
@@ -167,10 +158,8 @@ async def test_a_full_disk_is_told_in_one_sentence_and_nothing_changes(tmp_path,
 
 
 async def test_what_another_window_has_removed_is_told_and_costs_nothing_else(tmp_path):
-    async with desktop(tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."))) as desk:
-        await desk.ready()
-        await desk.say("one")
-        await desk.answered()
+    async with ready_desktop(tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."))) as desk:
+        await desk.ask("one")
         session_id = desk.conversation.header.session_id
         await desk.store.update_session(session_id, {"deleted_at": now()})
         await desk.store.purge(session_id)

@@ -16,7 +16,7 @@ from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.search_dialog import SearchDialog
 from lmchat.tui.screens.welcome.screen import WelcomeScreen
 from lmchat.tui.widgets.prompt_input import PromptInput
-from tests.support.desktop import desktop, sent, shown
+from tests.support.desktop import desktop, ready_desktop, sent, shown
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, candidate, model
 from tests.support.tui_host import screen_text
 
@@ -33,8 +33,7 @@ async def on(desk, kind: type) -> None:
 
 
 async def test_a_ready_server_opens_the_chat_with_the_prompt_focused(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path) as desk:
         assert isinstance(desk.app.screen, ChatScreen)
         assert isinstance(desk.app.focused, PromptInput)
         text = screen_text(desk.app)
@@ -65,8 +64,7 @@ async def test_without_a_loaded_model_the_picker_opens_and_enter_loads(tmp_path)
         loading.set()
         await shown(desk, "loaded qwen3-8b")
         await shown(desk, "● LM Studio")
-        await desk.say("one")
-        await desk.answered()
+        await desk.ask("one")
         assert backend.loaded == ["qwen3-8b"]
 
 
@@ -96,8 +94,7 @@ async def test_a_server_that_wants_a_key_asks_for_it_and_keeps_the_right_one(tmp
         await on(desk, ChatScreen)
         assert backend.keys == ["wrong", "sk-good"]
         assert desk.kept_keys == [(ENDPOINT, "sk-good")]
-        await desk.say("one")
-        await desk.answered()
+        await desk.ask("one")
         assert sent(backend) == ["one"]
 
 
@@ -120,8 +117,7 @@ async def test_of_several_servers_the_last_used_one_is_taken(tmp_path):
     second = candidate(Verdict.READY, ollama, endpoint=OTHER, product=Product.OLLAMA)
     backend = ScriptedBackend(candidates=[candidate(Verdict.READY, model()), second])
     last = Remembered(endpoint=OTHER.url, model="llama3.2:3b")
-    async with desktop(tmp_path, backend, remembered=last) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend, remembered=last) as desk:
         assert (desk.app.open_sessions.target.endpoint, desk.app.open_sessions.target.model_id) == (
             OTHER,
             "llama3.2:3b",
@@ -134,8 +130,7 @@ async def test_of_several_servers_the_last_used_one_is_taken(tmp_path):
 async def test_of_several_servers_the_first_ready_one_is_taken_where_none_was_used(tmp_path):
     loading = candidate(Verdict.LOADING, endpoint=OTHER, product=Product.OLLAMA)
     backend = ScriptedBackend(candidates=[loading, candidate(Verdict.READY, model())])
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         assert desk.app.open_sessions.target.endpoint == ENDPOINT
 
 
@@ -150,8 +145,7 @@ async def test_nothing_found_shows_the_places_and_goes_on_when_a_server_appears(
         backend.candidates = (candidate(Verdict.READY, model()),)
         await on(desk, ChatScreen)
         assert isinstance(desk.app.focused, PromptInput)
-        await desk.say("one")
-        await desk.answered()
+        await desk.ask("one")
 
 
 async def test_what_was_typed_before_the_page_came_is_there_when_it_goes(tmp_path):
@@ -243,10 +237,8 @@ async def test_saying_no_to_a_host_sends_nothing_there(tmp_path):
 
 
 async def test_saved_sessions_can_be_searched_without_any_server(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
-        await desk.say("garden")
-        await desk.answered()
+    async with ready_desktop(tmp_path) as desk:
+        await desk.ask("garden")
     async with desktop(tmp_path, ScriptedBackend(candidates=[off()])) as desk:
         await on(desk, WelcomeScreen)
         await desk.pilot.press("ctrl+k")
@@ -279,8 +271,7 @@ async def test_a_detection_that_fails_for_our_own_fault_is_told_and_tried_again(
 async def test_the_dot_goes_red_when_the_server_goes_and_green_when_it_is_back(tmp_path):
     backend = ScriptedBackend()
     there = backend.candidates
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         await shown(desk, "● LM Studio")
         backend.candidates = ()
         await desk.pilot.press("f5")
@@ -302,8 +293,7 @@ async def test_a_check_that_raises_does_not_end_the_watch(tmp_path):
         return await check(endpoint)
 
     backend.check = broken
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         await shown(desk, "● LM Studio")
         await desk.pilot.press("f5")
         await desk.until(lambda: len(calls) >= 2, "a second look")

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from textual import events
 
-from tests.support.desktop import Desktop, desktop, half, sent, shown
+from tests.support.desktop import Desktop, half, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 from tests.support.tui_host import screen_text
 
@@ -28,39 +28,31 @@ async def at_rest(desk: Desktop) -> None:
 
 async def test_a_turn_stopped_before_its_first_step_leaves_the_session_at_rest(tmp_path):
     backend = ScriptedBackend(answer("First."), answer("Second."))
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
-        await desk.say("one")
-        await desk.answered()
+    async with ready_desktop(tmp_path, backend) as desk:
+        await desk.ask("one")
         desk.chat.action_regenerate_last()
         assert desk.chat.turns.stop()
         await at_rest(desk)
         assert sent(backend) == ["one"]
-        await desk.say("two")
-        await desk.answered(2)
+        await desk.ask("two", 2)
         assert sent(backend) == ["one", "two"]
         await shown(desk, "Second.")
 
 
 async def test_regenerate_and_stop_in_one_read_leave_the_session_at_rest(tmp_path):
     backend = ScriptedBackend(answer("First."), answer("Second."))
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
-        await desk.say("one")
-        await desk.answered()
+    async with ready_desktop(tmp_path, backend) as desk:
+        await desk.ask("one")
         await together(desk, "ctrl+r", "ctrl+c")
         await at_rest(desk)
-        await desk.say("two")
-        await desk.answered(2)
+        await desk.ask("two", 2)
         assert sent(backend)[-1] == "two"
 
 
 async def test_deleting_an_answer_that_was_just_asked_for_again_leaves_the_session_at_rest(tmp_path):
     backend = ScriptedBackend(answer("First."), answer("Second."))
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
-        await desk.say("one")
-        await desk.answered()
+    async with ready_desktop(tmp_path, backend) as desk:
+        await desk.ask("one")
         last = desk.conversation.messages[-1]
         desk.chat.messages._acts["delete"](last)
         desk.chat.turns.regenerate(last)
@@ -72,8 +64,7 @@ async def test_deleting_an_answer_that_was_just_asked_for_again_leaves_the_sessi
 
 async def test_a_prompt_stopped_at_once_is_kept_and_not_answered(tmp_path):
     backend = ScriptedBackend(answer("First."))
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         desk.chat.turns.say("one")
         assert desk.chat.turns.stop()
         await at_rest(desk)
@@ -83,8 +74,7 @@ async def test_a_prompt_stopped_at_once_is_kept_and_not_answered(tmp_path):
 
 async def test_while_a_stop_settles_the_next_escape_leaves_the_message(tmp_path):
     backend = ScriptedBackend(half("Let"))
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         await desk.say("one")
         await shown(desk, "Let")
         gate, finish = asyncio.Event(), desk.store.finish
@@ -105,22 +95,18 @@ async def test_while_a_stop_settles_the_next_escape_leaves_the_message(tmp_path)
 
 
 async def test_continue_on_a_prompt_says_that_it_is_no_answer(tmp_path):
-    async with desktop(tmp_path, ScriptedBackend(answer("First."))) as desk:
-        await desk.ready()
-        await desk.say("one")
-        await desk.answered()
+    async with ready_desktop(tmp_path, ScriptedBackend(answer("First."))) as desk:
+        await desk.ask("one")
         await desk.pilot.press("alt+up", "alt+up", "a")
-        await shown(desk, "Only an answer can be continued")
+        await shown(desk, "Only answers can be continued")
         assert "is complete" not in screen_text(desk.app)
 
 
 @pytest.mark.parametrize("typed", ["one", "/retry"])
 async def test_a_stop_in_the_same_read_as_enter_is_not_lost(tmp_path, typed):
     backend = ScriptedBackend(answer("First."), half("Let"))
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
-        await desk.say("zero")
-        await desk.answered()
+    async with ready_desktop(tmp_path, backend) as desk:
+        await desk.ask("zero")
         desk.prompt_input.put(typed)
         await together(desk, "enter", "escape")
         await desk.until(lambda: "stopped" in desk.chat.view.last_action, "a stop")
@@ -130,18 +116,15 @@ async def test_a_stop_in_the_same_read_as_enter_is_not_lost(tmp_path, typed):
 
 
 async def test_ctrl_c_twice_in_one_read_with_nothing_to_do_quits(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path) as desk:
         await together(desk, "ctrl+c", "ctrl+c")
         await desk.until(lambda: not desk.app.is_running, "the end")
 
 
 async def test_a_command_typed_on_a_message_goes_to_the_prompt_and_touches_no_message(tmp_path):
     backend = ScriptedBackend(answer("First."))
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
-        await desk.say("one")
-        await desk.answered()
+    async with ready_desktop(tmp_path, backend) as desk:
+        await desk.ask("one")
         await desk.pilot.press("alt+up")
         assert desk.app.focused is desk.log_view
         await desk.type("/doctor")
@@ -154,10 +137,8 @@ async def test_a_command_typed_on_a_message_goes_to_the_prompt_and_touches_no_me
 
 
 async def test_a_paste_on_a_message_goes_to_the_prompt(tmp_path):
-    async with desktop(tmp_path, ScriptedBackend(answer("First."))) as desk:
-        await desk.ready()
-        await desk.say("one")
-        await desk.answered()
+    async with ready_desktop(tmp_path, ScriptedBackend(answer("First."))) as desk:
+        await desk.ask("one")
         await desk.pilot.press("alt+up")
         event = events.Paste("dr\ndr")
         event.set_sender(desk.app)

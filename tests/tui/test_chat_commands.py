@@ -19,7 +19,7 @@ from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.prompt import QueueCard
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.session_list import SessionList
-from tests.support.desktop import desktop, gone, shown
+from tests.support.desktop import desktop, gone, ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 from tests.support.tui_host import screen_text, text_of
 
@@ -34,8 +34,7 @@ async def asked(desk, *prompts: str) -> None:
 
 
 async def test_a_wide_screen_has_three_columns_and_keys_hide_two(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path) as desk:
         await shown(desk, "/ search")
         await desk.pilot.press("ctrl+b")
         await gone(desk, "/ search")
@@ -49,20 +48,17 @@ async def test_a_wide_screen_has_three_columns_and_keys_hide_two(tmp_path):
 
 
 async def test_hidden_panels_are_still_hidden_in_the_next_run(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path) as desk:
         await desk.pilot.press("ctrl+b")
         await desk.until(lambda: bool(desk.remembered) and not desk.remembered[-1].has_sessions)
         last = desk.remembered[-1]
-    async with desktop(tmp_path, remembered=last) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, remembered=last) as desk:
         assert "/ search" not in screen_text(desk.app)
 
 
 @pytest.mark.parametrize(("width", "has_telemetry"), [(109, True), (80, True), (79, False), (40, False)])
 async def test_narrow_screens_show_less(tmp_path, width, has_telemetry):
-    async with desktop(tmp_path, size=(width, 24)) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, size=(width, 24)) as desk:
         assert "/ search" not in screen_text(desk.app)
         assert ("Requests" in screen_text(desk.app)) is has_telemetry
         await shown(desk, "qwen3-8b")
@@ -85,8 +81,7 @@ async def test_ctrl_b_lays_the_sessions_over_a_narrow_chat_and_esc_leaves_them(t
 
 
 async def test_ctrl_t_lays_the_telemetry_over_a_narrow_chat_and_esc_leaves_it(tmp_path):
-    async with desktop(tmp_path, size=(60, 24)) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, size=(60, 24)) as desk:
         await desk.pilot.press("ctrl+t")
         await shown(desk, "Requests")
         await desk.pilot.press("escape")
@@ -108,8 +103,7 @@ async def test_opening_a_session_from_the_overlay_closes_it(tmp_path):
 
 
 async def test_a_screen_that_grows_shows_its_columns_again(tmp_path):
-    async with desktop(tmp_path, size=(60, 24)) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, size=(60, 24)) as desk:
         await desk.pilot.resize_terminal(130, 40)
         await shown(desk, "/ search")
         await desk.pilot.resize_terminal(40, 12)
@@ -118,8 +112,7 @@ async def test_a_screen_that_grows_shows_its_columns_again(tmp_path):
 
 
 async def test_the_share_of_the_window_counts_what_is_typed_but_no_command(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path) as desk:
         desk.prompt_input.put("word " * 2000)
         await desk.until(
             lambda: "tok" in status(desk) and "·\u00a00\u00a0%" not in status(desk), "an estimate"
@@ -135,8 +128,7 @@ def status(desk) -> str:
 
 
 async def test_what_is_told_in_passing_replaces_what_was_told_before(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path) as desk:
         desk.app.notify("Copied with test-copy")
         await shown(desk, "Copied")
         desk.app.notify("Pinned.")
@@ -151,8 +143,7 @@ async def test_what_is_told_in_passing_replaces_what_was_told_before(tmp_path):
 async def test_the_list_of_commands_has_rows_that_tell_what_they_do_even_where_it_is_small(
     tmp_path, size, count
 ):
-    async with desktop(tmp_path, size=size) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, size=size) as desk:
         await desk.pilot.press("slash")
         await shown(desk, "/model")
         await shown(desk, "● qwen3-8b")
@@ -164,8 +155,7 @@ async def test_the_list_of_commands_has_rows_that_tell_what_they_do_even_where_i
 
 
 async def test_an_unknown_command_stays_in_the_prompt(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path) as desk:
         await desk.say("/nothing")
         await shown(desk, "No command is called")
         assert desk.prompt_input.text == "/nothing"
@@ -173,8 +163,7 @@ async def test_an_unknown_command_stays_in_the_prompt(tmp_path):
 
 
 async def test_a_path_or_a_text_of_many_lines_is_no_command(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path) as desk:
         await desk.pilot.press("slash", "a", "ctrl+j", "b", "enter")
         await desk.answered()
         assert desk.backend.requests[0].messages[-1].text == "/a\nb"
@@ -186,8 +175,7 @@ async def test_system_prompt_by_command_holds_from_the_next_turn(tmp_path):
         await asked(desk, "one")
         await desk.say("/system Answer in one word.")
         await shown(desk, "Answer in one word.")
-        await desk.say("two")
-        await desk.answered(2)
+        await desk.ask("two", 2)
         first = backend.requests[1].messages[0]
         assert (first.role, first.text) == ("system", "Answer in one word.")
         assert backend.requests[0].messages[0].role == "user"
@@ -205,11 +193,9 @@ async def test_the_configured_system_prompt_opens_a_session(tmp_path):
 
 async def test_a_profile_changes_how_the_next_turn_is_asked(tmp_path):
     settings = Settings(ui=CALM, profiles={"calm": Profile(temperature=0.1, max_tokens=50)})
-    async with desktop(tmp_path, settings=settings) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, settings=settings) as desk:
         await desk.say("/profile calm")
-        await desk.say("one")
-        await desk.answered()
+        await desk.ask("one")
         sampling = desk.backend.requests[0].sampling
         assert (sampling.temperature, sampling.max_tokens) == (0.1, 50)
         await desk.say("/profile wild")
@@ -218,8 +204,7 @@ async def test_a_profile_changes_how_the_next_turn_is_asked(tmp_path):
 
 async def test_an_effort_holds_from_the_next_turn_on_and_default_takes_it_back(tmp_path):
     settings = Settings(ui=CALM, profiles={"calm": Profile(temperature=0.1)})
-    async with desktop(tmp_path, settings=settings) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, settings=settings) as desk:
         for count, line in enumerate(("/effort low", "/profile calm", "/effort default"), 1):
             await desk.say(line)
             await desk.say("and now?")
@@ -232,12 +217,10 @@ async def test_an_effort_holds_from_the_next_turn_on_and_default_takes_it_back(t
 
 async def test_a_file_goes_into_the_prompt_and_a_missing_one_keeps_the_command(tmp_path):
     (tmp_path / "a.txt").write_text("tomatoes")
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path) as desk:
         await desk.say(f"/file {tmp_path}/a.txt")
         await desk.until(lambda: "[a.txt" in desk.prompt_input.text, "the file")
-        await desk.say(" and?")
-        await desk.answered()
+        await desk.ask(" and?")
         assert "tomatoes" in desk.backend.requests[0].messages[-1].text
         await desk.say(f"/file {tmp_path}/none.txt")
         await shown(desk, "cannot be")
@@ -270,8 +253,7 @@ async def test_new_clear_copy_fork_and_retry_by_command(tmp_path):
     ],
 )
 async def test_commands_that_show_a_text(tmp_path, command, sees):
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path) as desk:
         await desk.say(command)
         await desk.until(lambda: isinstance(desk.app.screen, TextDialog), "the text")
         await shown(desk, sees)
@@ -313,22 +295,19 @@ async def test_help_by_command_and_by_keys(tmp_path):
 
 
 async def test_quit_by_command(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path) as desk:
         await desk.say("/quit")
         await desk.until(lambda: desk.app._exit, "the end")
 
 
 async def test_model_by_command_opens_the_picker(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path) as desk:
         await desk.say("/model")
         await desk.until(lambda: isinstance(desk.app.screen, ModelPicker), "the picker")
 
 
 async def test_themes_change_by_command_and_are_remembered(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path) as desk:
         before = desk.app.theme
         await desk.say("/theme light")
         await desk.until(lambda: desk.app.theme == "lmchat-light", "the theme")
@@ -399,8 +378,7 @@ async def test_a_row_of_the_palette_acts_on_the_last_answer_where_no_message_has
     ("query", "screen"), [("Every command", HelpScreen), ("Choose the model", ModelPicker)]
 )
 async def test_the_palette_reaches_app_and_chat(tmp_path, query, screen):
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path) as desk:
         await desk.pilot.press("ctrl+p")
         await shown(desk, "Choose the model")
         await desk.pilot.press(*query.partition(" ")[0])
@@ -410,8 +388,7 @@ async def test_the_palette_reaches_app_and_chat(tmp_path, query, screen):
 
 
 async def test_the_palette_changes_the_theme(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path) as desk:
         await desk.pilot.press("ctrl+p", *"theme")
         await offered(desk, "Change the theme")
         await desk.pilot.press("enter")
@@ -419,8 +396,7 @@ async def test_the_palette_changes_the_theme(tmp_path):
 
 
 async def test_a_command_of_the_palette_that_wants_words_keeps_what_is_typed(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path) as desk:
         await desk.pilot.press(*"hello")
         desk.chat.action_slash("/system ")
         assert desk.prompt_input.text == "/system "
@@ -455,8 +431,7 @@ async def test_find_by_command_and_without_a_hit(tmp_path):
 
 async def test_keys_of_ones_own_replace_ours(tmp_path):
     settings = Settings(ui=CALM, keys={"model": "f8", "new": "ctrl+y"})
-    async with desktop(tmp_path, settings=settings) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, settings=settings) as desk:
         await desk.pilot.press("ctrl+o")
         assert isinstance(desk.app.screen, ChatScreen)
         await desk.pilot.press("f8")
@@ -471,8 +446,7 @@ async def test_keys_of_ones_own_replace_ours(tmp_path):
 
 
 async def test_a_command_without_a_key_can_be_given_one(tmp_path):
-    async with desktop(tmp_path, settings=Settings(ui=CALM, keys={"theme": "f8"})) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, settings=Settings(ui=CALM, keys={"theme": "f8"})) as desk:
         await desk.pilot.press("f8")
         await desk.until(lambda: desk.app.theme == "lmchat-light", "the next theme")
 
@@ -496,8 +470,7 @@ def test_every_command_has_its_action_where_it_works(command):
 
 
 async def test_the_editor_changes_the_prompt(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path) as desk:
         await desk.pilot.press("a")
         await desk.pilot.press("ctrl+g")
         await desk.until(lambda: desk.prompt_input.text == "a edited", "the edited prompt")
@@ -515,8 +488,7 @@ async def test_the_editor_changes_the_prompt(tmp_path):
     ],
 )
 async def test_a_path_at_the_start_is_a_message(tmp_path, text):
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path) as desk:
         desk.prompt_input.post_message(events.Paste(text))
         await desk.until(lambda: desk.prompt_input.text == text, "the text")
         desk.prompt_input.submit()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lmchat.domain.event import RequestAdapted, RequestSent, StreamFinished, TextDelta
-from tests.support.desktop import desktop
+from tests.support.desktop import ready_desktop
 from tests.support.scripted_backend import ScriptedBackend
 from tests.support.tui_host import screen_text
 
@@ -17,10 +17,8 @@ async def shows(desk, words: str) -> None:
 async def test_what_a_server_does_not_take_is_told(tmp_path):
     note = "LM Studio is not known to take \x1b[31m a seed. It is not sent."
     backend = ScriptedBackend([RequestSent(), RequestAdapted(note=note), *UNCOUNTED[1:]])
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
-        await desk.say("Hello")
-        await desk.answered()
+    async with ready_desktop(tmp_path, backend) as desk:
+        await desk.ask("Hello")
         await desk.until(lambda: bool(desk.app._notifications), "the note")
         (told,) = [one.message for one in desk.app._notifications]
         assert "It is not sent" in told
@@ -29,8 +27,7 @@ async def test_what_a_server_does_not_take_is_told(tmp_path):
 
 async def test_what_is_typed_is_estimated_and_nothing_is_asked_for_it(tmp_path):
     backend = ScriptedBackend()
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         backend.tokens = 41
         await desk.type("How do tomatoes grow in the north")
         await shows(desk, "~8 tok")

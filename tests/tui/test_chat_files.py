@@ -11,7 +11,7 @@ from lmchat.domain.message import Role
 from lmchat.services.importing import Importer
 from lmchat.storage.import_ import DiskFiles
 from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog, ExportDialog, ExportWish, wish_of
-from tests.support.desktop import desktop, gone, shown
+from tests.support.desktop import desktop, gone, ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 from tests.support.tui_host import screen_text
 
@@ -42,10 +42,8 @@ def test_what_is_to_be_in_an_export_stands_before_or_behind_its_name(words, wish
 async def test_the_dialog_of_an_export_takes_thoughts_and_branches_in_by_a_key(tmp_path):
     target = tmp_path / "out.md"
     backend = ScriptedBackend(answer("Lettuce.", thought="Hmm, beds."), answer("Spinach."))
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
-        await desk.say("first")
-        await desk.answered()
+    async with ready_desktop(tmp_path, backend) as desk:
+        await desk.ask("first")
         await desk.pilot.press("ctrl+r")
         await shown(desk, "Spinach.")
         await desk.answered()
@@ -68,8 +66,7 @@ async def test_the_dialog_of_an_export_takes_thoughts_and_branches_in_by_a_key(t
 
 async def test_an_import_is_shown_and_stays_in_the_list(tmp_path):
     path = list_file(tmp_path)
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path) as desk:
         await desk.say(f"/import {path}")
         await shown(desk, "Lettuce grows.")
         await shown(desk, "“Which vegetables?”, 2 messages.")
@@ -80,8 +77,7 @@ async def test_an_import_is_shown_and_stays_in_the_list(tmp_path):
 
 async def test_the_same_file_once_more_shows_what_is_there(tmp_path):
     path = list_file(tmp_path)
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path) as desk:
         await desk.say(f"/import {path}")
         await shown(desk, "Lettuce grows.")
         await desk.pilot.press("ctrl+n")
@@ -94,8 +90,7 @@ async def test_the_same_file_once_more_shows_what_is_there(tmp_path):
 
 async def test_import_without_a_name_asks_for_one(tmp_path):
     path = list_file(tmp_path)
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path) as desk:
         await desk.say("/import")
         await desk.until(lambda: isinstance(desk.app.screen, AskDialog), "the question")
         await shown(desk, "Import which file?")
@@ -107,8 +102,7 @@ async def test_import_without_a_name_asks_for_one(tmp_path):
 async def test_what_is_refused_is_told_and_the_command_stays_in_the_prompt(tmp_path):
     path = tmp_path / "cut.json"
     path.write_text('[{"role": "user", "content": "hi"},\n{"role": "assi')
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path) as desk:
         await desk.say(f"/import {path}")
         await shown(desk, "was not imported")
         await shown(desk, "it is no JSON")
@@ -122,8 +116,7 @@ async def test_a_folder_of_files_is_imported_and_its_bad_ones_named(tmp_path):
     list_file(folder, name="one.json")
     list_file(folder, [*TALK, {"role": "user", "content": "And?"}], name="two.json")
     (folder / "bad.md").write_text("# only notes")
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path) as desk:
         await desk.say(f"/import {folder}")
         await shown(desk, "2 sessions imported.")
         await shown(desk, "bad.md")
@@ -132,8 +125,7 @@ async def test_a_folder_of_files_is_imported_and_its_bad_ones_named(tmp_path):
 
 async def test_rows_that_were_left_out_are_told(tmp_path):
     path = list_file(tmp_path, [*TALK, {"role": "alien", "content": "x"}, 5])
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path) as desk:
         await desk.say(f"/import {path}")
         await shown(desk, "Left out, or not whole: message 3")
         await shown(desk, "Lettuce grows.")
@@ -142,8 +134,7 @@ async def test_rows_that_were_left_out_are_told(tmp_path):
 async def test_hostile_words_of_a_file_reach_no_terminal(tmp_path):
     talk = [{"role": "user", "content": "\x1b]0;owned\x07 evil \u202e"}, {"role": "\x1b[2J", "content": "x"}]
     path = list_file(tmp_path, talk)
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path) as desk:
         await desk.say(f"/import {path}")
         await shown(desk, "evil")
         assert not set("\x1b\x07\u202e") & set(screen_text(desk.app))
@@ -152,12 +143,10 @@ async def test_hostile_words_of_a_file_reach_no_terminal(tmp_path):
 async def test_going_on_with_an_imported_session_sends_what_it_holds(tmp_path):
     path = list_file(tmp_path)
     backend = ScriptedBackend(answer("Also spinach."))
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         await desk.say(f"/import {path}")
         await shown(desk, "Lettuce grows.")
-        await desk.say("More?")
-        await desk.answered()
+        await desk.ask("More?")
         assert [one.text for one in backend.requests[-1].messages] == [
             *("Which vegetables?", "Lettuce grows.", "More?")
         ]
@@ -178,10 +167,8 @@ async def test_screen_and_command_line_import_the_same(tmp_path):
 async def test_a_hit_of_the_search_is_exported_with_its_own_name_whatever_was_shown(tmp_path, is_shown):
     target = tmp_path / "out.md"
     backend = ScriptedBackend(answer("Lettuce."), answer("Beta."))
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
-        await desk.say("vegetables")
-        await desk.answered()
+    async with ready_desktop(tmp_path, backend) as desk:
+        await desk.ask("vegetables")
         wanted = desk.conversation.header.session_id
         await desk.pilot.press("ctrl+n")
         await gone(desk, "Lettuce.")

@@ -10,7 +10,7 @@ from lmchat.errors import StreamInterrupted
 from lmchat.services.continuation import CONTINUE
 from lmchat.tui.screens.message_tree import MessageTree
 from lmchat.tui.widgets.prompt_input import PromptInput
-from tests.support.desktop import desktop, gone, half, sent, shown
+from tests.support.desktop import desktop, gone, half, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 from tests.support.tui_host import screen_text
 
@@ -94,8 +94,7 @@ async def test_an_edit_ends_when_another_session_is_shown(tmp_path):
         await asked(desk, "one")
         await desk.pilot.press("alt+up", "e", "ctrl+n")
         await desk.until(lambda: desk.prompt_input.text == "", "an empty prompt")
-        await desk.say("two")
-        await desk.answered()
+        await desk.ask("two")
         assert desk.conversation.messages[0].text == "two"
 
 
@@ -257,15 +256,13 @@ async def test_another_version_is_shown_while_an_answer_runs_and_both_are_kept(t
 async def test_the_system_prompt_changes_while_an_answer_runs_and_harms_neither(tmp_path):
     gate = asyncio.Event()
     backend = ScriptedBackend(half("Al", gate, "pha."), answer("Beta."))
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         await desk.say("one")
         await shown(desk, "Al")
         await desk.say("/system Be brief.")
         gate.set()
         await desk.answered()
-        await desk.say("two")
-        await desk.answered(2)
+        await desk.ask("two", 2)
         assert [m.text for m in backend.requests[1].messages] == ["Be brief.", "one", "Alpha.", "two"]
         assert [m.text for m in await desk.on_disk()] == ["one", "Alpha.", "Be brief.", "two", "Beta."]
 

@@ -11,7 +11,7 @@ from lmchat.domain.server import LoadState, Verdict
 from lmchat.errors import ServerRejected, ServerUnavailable
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.model_picker import ModelPicker
-from tests.support.desktop import desktop, half, shown
+from tests.support.desktop import half, ready_desktop, shown
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, answer, candidate, model
 from tests.support.tui_host import screen_text
 
@@ -33,10 +33,8 @@ async def picker(desk) -> ModelPicker:
 
 async def test_a_model_is_filtered_chosen_and_answers_the_next_turn_with_the_whole_talk(tmp_path):
     backend = two(answer("From qwen."), answer("From gemma."))
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
-        await desk.say("one")
-        await desk.answered()
+    async with ready_desktop(tmp_path, backend) as desk:
+        await desk.ask("one")
         await picker(desk)
         await desk.pilot.press(*"gem")
         await shown(desk, "1 of 4")
@@ -44,8 +42,7 @@ async def test_a_model_is_filtered_chosen_and_answers_the_next_turn_with_the_who
         await desk.until(lambda: isinstance(desk.app.screen, ChatScreen), "the chat")
         assert desk.app.open_sessions.target.model_id == "gemma-3-4b"
         await shown(desk, "● gemma-3-4b")
-        await desk.say("two")
-        await desk.answered(2)
+        await desk.ask("two", 2)
         assert [request.model for request in backend.requests] == ["qwen3-8b", "gemma-3-4b"]
         assert [m.text for m in backend.requests[1].messages] == ["one", "From qwen.", "two"]
         assert desk.remembered[-1].recent[0] == (ENDPOINT.url, "gemma-3-4b")
@@ -53,13 +50,10 @@ async def test_a_model_is_filtered_chosen_and_answers_the_next_turn_with_the_who
 
 async def test_a_switch_is_a_thin_line_in_the_log(tmp_path):
     named = [step for step in answer("From gemma.") if getattr(step, "model", "") != "qwen3-8b"]
-    async with desktop(tmp_path, two(answer("From qwen."), named)) as desk:
-        await desk.ready()
-        await desk.say("one")
-        await desk.answered()
+    async with ready_desktop(tmp_path, two(answer("From qwen."), named)) as desk:
+        await desk.ask("one")
         await desk.pilot.press("ctrl+o", *"gem", "enter")
-        await desk.say("two")
-        await desk.answered(2)
+        await desk.ask("two", 2)
         line = next(
             line
             for line in screen_text(desk.app).splitlines()
@@ -69,8 +63,7 @@ async def test_a_switch_is_a_thin_line_in_the_log(tmp_path):
 
 
 async def test_esc_leaves_all_as_it_was(tmp_path):
-    async with desktop(tmp_path, two()) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, two()) as desk:
         await desk.pilot.press("a", "b")
         await picker(desk)
         await desk.pilot.press("down", "down", "escape")
@@ -80,8 +73,7 @@ async def test_esc_leaves_all_as_it_was(tmp_path):
 
 
 async def test_an_embedding_model_cannot_be_chosen(tmp_path):
-    async with desktop(tmp_path, two()) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, two()) as desk:
         await picker(desk)
         await desk.pilot.press(*"nomic", "enter")
         await desk.pilot.pause()
@@ -89,8 +81,7 @@ async def test_an_embedding_model_cannot_be_chosen(tmp_path):
 
 
 async def test_choosing_a_model_that_is_not_loaded_loads_it(tmp_path):
-    async with desktop(tmp_path, two()) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, two()) as desk:
         await desk.pilot.press("ctrl+o", *"phi", "enter")
         await desk.until(lambda: desk.backend.loaded == ["phi4-14b"], "the load")
         assert desk.app.open_sessions.target.model_id == "phi4-14b"
@@ -98,8 +89,7 @@ async def test_choosing_a_model_that_is_not_loaded_loads_it(tmp_path):
 
 async def test_ctrl_l_loads_and_unloads_in_the_picker_which_stays(tmp_path):
     backend = two()
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         await picker(desk)
         await desk.pilot.press(*"phi", "ctrl+l")
         await desk.until(lambda: backend.loaded == ["phi4-14b"], "the load")
@@ -120,8 +110,7 @@ async def test_a_load_that_fails_is_told_with_its_next_step(tmp_path):
         )
 
     backend.load = refuse
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         await desk.pilot.press("ctrl+o", *"phi", "enter")
         await shown(desk, "does not fit into")
         assert desk.app.is_running
@@ -149,8 +138,7 @@ class Loading:
 async def test_the_picker_shows_how_far_loading_is_and_control_l_stops_it(tmp_path):
     backend = two()
     loading = Loading(backend)
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         await picker(desk)
         await desk.pilot.press(*"phi", "ctrl+l")
         await desk.until(lambda: loading.begun == ["phi4-14b"], "the load")
@@ -171,8 +159,7 @@ async def test_the_picker_shows_how_far_loading_is_and_control_l_stops_it(tmp_pa
 async def test_a_model_that_is_being_loaded_is_not_loaded_twice_when_it_is_chosen(tmp_path):
     backend = two(answer("From phi."))
     loading = Loading(backend)
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         await picker(desk)
         await desk.pilot.press(*"phi", "ctrl+l")
         await desk.until(lambda: loading.begun == ["phi4-14b"], "the load")
@@ -195,12 +182,10 @@ async def test_who_cannot_load_on_request_is_asked_all_the_same(tmp_path):
         raise ServerRejected("LM Studio cannot load models on request.", kind="unsupported", hint="Load it.")
 
     backend.load = refuse
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         await desk.pilot.press("ctrl+o", *"phi", "enter")
         await desk.until(lambda: desk.app.open_sessions.target.model_id == "phi4-14b", "the switch")
-        await desk.say("one")
-        await desk.answered()
+        await desk.ask("one")
         assert [one.model for one in backend.requests] == ["phi4-14b"]
         assert "cannot load" not in screen_text(desk.app)
 
@@ -212,8 +197,7 @@ async def test_who_cannot_load_on_request_says_so_when_it_is_asked_to(tmp_path):
         raise ServerRejected("LM Studio cannot load models on request.", kind="unsupported", hint="Load it.")
 
     backend.load = refuse
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         await picker(desk)
         await desk.pilot.press(*"phi", "ctrl+l")
         await shown(desk, "cannot load")
@@ -221,8 +205,7 @@ async def test_who_cannot_load_on_request_says_so_when_it_is_asked_to(tmp_path):
 
 async def test_the_picker_opens_at_once_from_what_is_known(tmp_path):
     backend, gate = two(), asyncio.Event()
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         detect = backend.detect
 
         async def slow(**more):
@@ -239,8 +222,7 @@ async def test_the_picker_opens_at_once_from_what_is_known(tmp_path):
 
 async def test_a_refresh_that_fails_keeps_the_old_list_and_says_so(tmp_path):
     backend = two()
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
 
         async def away(**_more):
             raise ServerUnavailable("Nothing answers.")
@@ -254,8 +236,7 @@ async def test_a_refresh_that_fails_keeps_the_old_list_and_says_so(tmp_path):
 @pytest.mark.parametrize("how", ["key", "command"])
 async def test_recent_models_by_number(tmp_path, how):
     last = Remembered(recent=((ENDPOINT.url, "qwen3-8b"), (ENDPOINT.url, "gemma-3-4b")))
-    async with desktop(tmp_path, two(), remembered=last) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, two(), remembered=last) as desk:
         if how == "key":
             await desk.pilot.press("alt+2")
         else:
@@ -264,16 +245,14 @@ async def test_recent_models_by_number(tmp_path, how):
 
 
 async def test_a_number_without_a_model_gets_a_sentence(tmp_path):
-    async with desktop(tmp_path, two()) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, two()) as desk:
         await desk.pilot.press("alt+7")
         await shown(desk, "no recent model 7")
         assert desk.app.open_sessions.target.model_id == "qwen3-8b"
 
 
 async def test_a_model_can_be_named_by_command(tmp_path):
-    async with desktop(tmp_path, two()) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, two()) as desk:
         await desk.say("/model gemma-3-4b")
         await desk.until(lambda: desk.app.open_sessions.target.model_id == "gemma-3-4b", "the switch")
 
@@ -281,8 +260,7 @@ async def test_a_model_can_be_named_by_command(tmp_path):
 async def test_a_switch_while_an_answer_streams_holds_from_the_next_turn(tmp_path):
     gate = asyncio.Event()
     backend = two(half("Let", gate, "tuce."), answer("B"))
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         await desk.say("one")
         await shown(desk, "Let")
         await desk.say("two")

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from lmchat.domain.event import StreamFinished, TextDelta
-from tests.support.desktop import desktop, gone, half, shown
+from tests.support.desktop import gone, half, ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 from tests.support.tui_host import screen_text
 
@@ -22,8 +22,7 @@ def log_rows(desk) -> list[str]:
 async def test_a_queued_message_goes_out_without_taking_the_reader_along(tmp_path):
     gate = asyncio.Event()
     backend = ScriptedBackend(half(LONG, gate), answer("The second answer."))
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         await desk.say("First")
         await shown(desk, "Paragraph 79")
         await desk.pilot.press("pageup")
@@ -50,8 +49,7 @@ async def test_the_pill_tells_one_line_and_more_and_a_click_on_it_goes_to_the_en
         TextDelta(text="\n\nmore"),
         StreamFinished(reason="stop"),
     ]
-    async with desktop(tmp_path, ScriptedBackend(steps)) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, ScriptedBackend(steps)) as desk:
         await desk.say("First")
         await shown(desk, "Paragraph 79")
         await desk.pilot.press("pageup")
@@ -67,10 +65,8 @@ async def test_the_pill_tells_one_line_and_more_and_a_click_on_it_goes_to_the_en
 
 
 async def test_home_and_end_in_an_empty_prompt_go_through_the_chat(tmp_path):
-    async with desktop(tmp_path, ScriptedBackend(answer(LONG))) as desk:
-        await desk.ready()
-        await desk.say("First of all")
-        await desk.answered()
+    async with ready_desktop(tmp_path, ScriptedBackend(answer(LONG))) as desk:
+        await desk.ask("First of all")
         await gone(desk, "Paragraph 0 of")
         await desk.pilot.press("home")
         await shown(desk, "Paragraph 0 of")
@@ -82,20 +78,16 @@ async def test_home_and_end_in_an_empty_prompt_go_through_the_chat(tmp_path):
 
 @pytest.mark.parametrize("size", [(40, 12), (80, 24), (200, 60)])
 async def test_the_pill_fits_into_any_width(tmp_path, size):
-    async with desktop(tmp_path, size=size) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, size=size) as desk:
         desk.chat.view.prompt.pill.show_new_lines(12_345)
         await shown(desk, "↓ 12 345 new lines  End")
 
 
 async def test_another_version_of_a_message_in_the_middle_stays_where_it_was(tmp_path):
     backend = ScriptedBackend(answer(LONG), answer("One way."), answer("Another way."))
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
-        await desk.say("First")
-        await desk.answered()
-        await desk.say("Second")
-        await desk.answered(2)
+    async with ready_desktop(tmp_path, backend) as desk:
+        await desk.ask("First")
+        await desk.ask("Second", 2)
         await desk.pilot.press("ctrl+r")
         await shown(desk, "Another way.")
         await desk.answered(2)
@@ -110,8 +102,7 @@ async def test_another_version_of_a_message_in_the_middle_stays_where_it_was(tmp
 
 
 async def test_a_terminal_that_is_too_small_is_told_so_and_no_longer_when_it_is_not(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path) as desk:
         for size in ((39, 30), (90, 11), (20, 6)):
             await desk.pilot.resize_terminal(*size)
             await shown(desk, "40 × 12 wanted")
@@ -121,10 +112,8 @@ async def test_a_terminal_that_is_too_small_is_told_so_and_no_longer_when_it_is_
 
 @pytest.mark.parametrize("over", ["ctrl+o", "f1", "ctrl+p", "ctrl+k", "ctrl+f", "ctrl+e"])
 async def test_the_size_may_change_while_something_lies_over_the_log(tmp_path, over):
-    async with desktop(tmp_path, ScriptedBackend(answer(LONG))) as desk:
-        await desk.ready()
-        await desk.say("First")
-        await desk.answered()
+    async with ready_desktop(tmp_path, ScriptedBackend(answer(LONG))) as desk:
+        await desk.ask("First")
         await desk.pilot.press("pageup")
         await desk.pilot.pause()
         before = log_rows(desk)

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from lmchat.domain.event import ReasoningDelta, RefusalDelta, Rethought, StreamFinished, TextDelta
-from tests.support.desktop import desktop, gone, shown
+from tests.support.desktop import gone, ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend
 from tests.support.tui_host import screen_text
 from tests.tui.test_chat_sessions import open_in_list
@@ -20,8 +20,7 @@ async def test_text_that_turns_out_to_be_thought_is_folded_and_the_answer_follow
     gates = [asyncio.Event(), asyncio.Event(), asyncio.Event()]
     late = [TextDelta(text="Let me see"), gates[0], TextDelta(text=": 2+2"), Rethought(), gates[1]]
     backend = ScriptedBackend([*late, TextDelta(text="Four"), gates[2], TextDelta(text="."), END])
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         await desk.say("2+2?")
         await shown(desk, "Let me see")
         gates[0].set()
@@ -45,8 +44,7 @@ async def test_who_comes_back_in_the_middle_sees_what_turns_out_to_be_thought_fo
     gates = [asyncio.Event(), asyncio.Event()]
     late = [TextDelta(text="Let me see"), gates[0], TextDelta(text=": 2+2"), Rethought()]
     backend = ScriptedBackend([*late, TextDelta(text="Four"), gates[1], END])
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         await desk.say("2+2?")
         await shown(desk, "Let me see")
         first = desk.conversation
@@ -67,8 +65,7 @@ async def test_what_turns_out_behind_another_session_is_told_apart_there_too(tmp
     backend = ScriptedBackend(
         [TextDelta(text="Let me see"), gate, Rethought(), TextDelta(text="Four"), end, END]
     )
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         await desk.say("2+2?")
         await shown(desk, "Let me see")
         first = desk.conversation
@@ -88,8 +85,7 @@ async def test_what_turns_out_behind_another_session_is_told_apart_there_too(tmp
 async def test_thought_that_turns_out_to_be_the_answer_is_shown(tmp_path):
     gate = asyncio.Event()
     backend = ScriptedBackend([ReasoningDelta(text="Just four"), gate, Rethought(is_thought=False), END])
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         await desk.say("2+2?")
         await shown(desk, "Thinking")
         assert "Just four" not in screen_text(desk.app)
@@ -101,9 +97,7 @@ async def test_thought_that_turns_out_to_be_the_answer_is_shown(tmp_path):
 
 async def test_a_refusal_says_so_above_its_words(tmp_path):
     backend = ScriptedBackend([RefusalDelta(text="I can\x1b[1mnot."), END])
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
-        await desk.say("how?")
-        await desk.answered()
+    async with ready_desktop(tmp_path, backend) as desk:
+        await desk.ask("how?")
         await shown(desk, "! refused")
         assert "I can␛[1mnot." in screen_text(desk.app)

@@ -16,7 +16,7 @@ from lmchat.tui.screens.chat.sessions import SAVE_AFTER_S
 from lmchat.tui.screens.search_dialog import SearchDialog
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.session_list import SessionList
-from tests.support.desktop import desktop, gone, half, sent, shown
+from tests.support.desktop import desktop, gone, half, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 from tests.support.tui_host import screen_text
 
@@ -58,8 +58,7 @@ async def kept_as(desk, session_id: str, text: str) -> None:
 async def test_an_answer_goes_on_behind_a_new_session_and_is_marked_till_it_is_read(tmp_path):
     gate = asyncio.Event()
     backend = ScriptedBackend(half("Let", gate, "tuce."), answer("Two."))
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         await desk.say("first")
         await shown(desk, "Let")
         first = desk.conversation
@@ -87,8 +86,7 @@ async def test_coming_back_shows_the_running_answer_and_follows_it(tmp_path):
     script = half("Let", gates[0], "tu")
     script[-1:] = half("ce.", gates[1], " Done.")[1:]
     backend = ScriptedBackend(script)
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         await desk.say("first")
         await shown(desk, "Let")
         first = desk.conversation
@@ -106,8 +104,7 @@ async def test_coming_back_shows_the_running_answer_and_follows_it(tmp_path):
 async def test_two_sessions_answer_at_once_and_both_are_saved_whole(tmp_path):
     gates = [asyncio.Event(), asyncio.Event()]
     backend = ScriptedBackend(half("A", gates[0], "aa"), half("B", gates[1], "bb"))
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         await desk.say("one")
         await shown(desk, "A")
         first = desk.conversation
@@ -128,8 +125,7 @@ async def test_two_sessions_answer_at_once_and_both_are_saved_whole(tmp_path):
 async def test_a_queue_goes_out_in_its_own_session_while_another_is_shown(tmp_path):
     gate = asyncio.Event()
     backend = ScriptedBackend(half("A", gate), answer("B"))
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         await desk.say("one")
         await desk.say("two")
         first = desk.conversation
@@ -146,10 +142,8 @@ async def test_a_queue_goes_out_in_its_own_session_while_another_is_shown(tmp_pa
 
 
 async def test_changing_a_title_begins_with_the_title_of_the_session_that_was_chosen(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
-        await desk.say("first")
-        await desk.answered()
+    async with ready_desktop(tmp_path) as desk:
+        await desk.ask("first")
         first = desk.conversation.header.session_id
         await desk.pilot.press("ctrl+n")
 
@@ -165,10 +159,8 @@ async def test_changing_a_title_begins_with_the_title_of_the_session_that_was_ch
 
 
 async def test_a_draft_stays_with_its_session(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
-        await desk.say("first")
-        await desk.answered()
+    async with ready_desktop(tmp_path) as desk:
+        await desk.ask("first")
         first = desk.conversation.header.session_id
         await desk.pilot.press("a", "b")
         await desk.pilot.press("ctrl+n")
@@ -181,8 +173,7 @@ async def test_a_draft_stays_with_its_session(tmp_path):
 
 
 async def test_what_is_typed_is_on_the_disk_a_moment_later_and_written_at_most_five_times_a_second(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path) as desk:
         began_s = time.monotonic()
         written: list[str] = []
         save = desk.store.save_draft
@@ -201,8 +192,7 @@ async def test_what_is_typed_is_on_the_disk_a_moment_later_and_written_at_most_f
 
 
 async def test_what_was_sent_stays_a_draft_until_it_is_on_the_disk_as_a_prompt(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path) as desk:
         gate, asked = asyncio.Event(), asyncio.Event()
         append = desk.store.append
 
@@ -226,8 +216,7 @@ async def test_what_was_sent_stays_a_draft_until_it_is_on_the_disk_as_a_prompt(t
 
 async def test_what_waits_is_on_the_disk_and_gone_from_there_once_it_was_sent(tmp_path):
     gate = asyncio.Event()
-    async with desktop(tmp_path, ScriptedBackend(half("Let", gate, "tuce."), answer("Two."))) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, ScriptedBackend(half("Let", gate, "tuce."), answer("Two."))) as desk:
         await desk.say("first")
         await shown(desk, "Let")
         await desk.say("second")
@@ -243,8 +232,7 @@ async def test_what_goes_out_behind_another_session_is_no_draft_any_more_and_wha
 ):
     gate = asyncio.Event()
     backend = ScriptedBackend(half("Let", gate, "tuce."), answer("Two."))
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         await desk.say("first")
         await shown(desk, "Let")
         await desk.say("second")
@@ -259,23 +247,20 @@ async def test_what_goes_out_behind_another_session_is_no_draft_any_more_and_wha
 
 
 async def test_ctrl_n_in_a_session_not_yet_begun_keeps_what_is_typed(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path) as desk:
         await desk.pilot.press("a", "b", "ctrl+n")
         assert desk.prompt_input.text == "ab"
 
 
 async def test_what_was_typed_is_there_after_a_restart_and_not_once_it_was_sent(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path) as desk:
         await desk.pilot.press("a", "b")
     async with desktop(tmp_path) as desk:
         await desk.until(lambda: desk.prompt_input.text == "ab", "the draft")
         await desk.ready()
         await desk.pilot.press("enter")
         await desk.answered()
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path) as desk:
         assert desk.prompt_input.text == ""
         await desk.until(lambda: bool(desk.prompt_input.history_of_prompts), "earlier prompts")
         await desk.pilot.press("up")
@@ -283,10 +268,8 @@ async def test_what_was_typed_is_there_after_a_restart_and_not_once_it_was_sent(
 
 
 async def test_no_failing_disk_loses_a_draft(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
-        await desk.say("first")
-        await desk.answered()
+    async with ready_desktop(tmp_path) as desk:
+        await desk.ask("first")
         first = desk.conversation.header.session_id
 
         async def full(*_args):
@@ -300,22 +283,18 @@ async def test_no_failing_disk_loses_a_draft(tmp_path):
 
 
 async def test_a_session_is_resumed_with_its_messages(tmp_path):
-    async with desktop(tmp_path, ScriptedBackend(answer("Lettuce."))) as desk:
-        await desk.ready()
-        await desk.say("first")
-        await desk.answered()
+    async with ready_desktop(tmp_path, ScriptedBackend(answer("Lettuce."))) as desk:
+        await desk.ask("first")
     async with desktop(tmp_path, ScriptedBackend(answer("Chives.")), resume_id="last") as desk:
         await shown(desk, "Lettuce.")
         await desk.ready()
-        await desk.say("second")
-        await desk.answered(2)
+        await desk.ask("second", 2)
         assert [m.text for m in desk.backend.requests[0].messages] == ["first", "Lettuce.", "second"]
 
 
 async def test_deleting_the_shown_session_while_it_streams_stops_it_and_u_brings_it_back(tmp_path):
     backend = ScriptedBackend(half("Let"))
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         await desk.say("first")
         await shown(desk, "Let")
         first = desk.conversation.header.session_id
@@ -331,10 +310,8 @@ async def test_deleting_the_shown_session_while_it_streams_stops_it_and_u_brings
 
 
 async def test_a_title_is_changed_by_command_and_by_key(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
-        await desk.say("first")
-        await desk.answered()
+    async with ready_desktop(tmp_path) as desk:
+        await desk.ask("first")
         await desk.say("/title The garden")
         await shown(desk, "The garden")
         await desk.say("/title")
@@ -347,10 +324,8 @@ async def test_a_title_is_changed_by_command_and_by_key(tmp_path):
 
 
 async def test_a_title_that_another_window_gave_is_shown_when_this_one_gets_the_focus(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
-        await desk.say("first")
-        await desk.answered()
+    async with ready_desktop(tmp_path) as desk:
+        await desk.ask("first")
         await desk.store.update_session(desk.conversation.header.session_id, {"title": "Given elsewhere"})
         desk.app.post_message(events.AppFocus())
         await desk.until(lambda: desk.conversation.header.title == "Given elsewhere", "the title")
@@ -358,10 +333,8 @@ async def test_a_title_that_another_window_gave_is_shown_when_this_one_gets_the_
 
 
 async def test_the_list_says_what_was_done_and_how_it_is_undone(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
-        await desk.say("first")
-        await desk.answered()
+    async with ready_desktop(tmp_path) as desk:
+        await desk.ask("first")
         await go_to_list(desk)
         await desk.until(lambda: bool(desk.chat.view.session_list.chosen_id), "a list")
         await desk.pilot.press("a")
@@ -383,10 +356,8 @@ async def test_the_list_says_what_was_done_and_how_it_is_undone(tmp_path):
 
 
 async def test_what_was_found_last_is_replaced_by_what_is_typed(tmp_path):
-    async with desktop(tmp_path, ScriptedBackend(answer("Lettuce."))) as desk:
-        await desk.ready()
-        await desk.say("first")
-        await desk.answered()
+    async with ready_desktop(tmp_path, ScriptedBackend(answer("Lettuce."))) as desk:
+        await desk.ask("first")
         await desk.pilot.press("ctrl+f", *"chard")
         await shown(desk, "no hits")
         await desk.pilot.press("escape", "ctrl+f", *"tuce")
@@ -395,12 +366,9 @@ async def test_what_was_found_last_is_replaced_by_what_is_typed(tmp_path):
 
 async def test_search_opens_the_exact_message(tmp_path):
     backend = ScriptedBackend(answer("Lettuce."), answer("Chives and more."))
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
-        await desk.say("first")
-        await desk.answered()
-        await desk.say("herbs")
-        await desk.answered(2)
+    async with ready_desktop(tmp_path, backend) as desk:
+        await desk.ask("first")
+        await desk.ask("herbs", 2)
         await desk.pilot.press("ctrl+n")
         await gone(desk, "Lettuce.")
         await desk.pilot.press("ctrl+k")
@@ -419,8 +387,7 @@ async def test_search_opens_the_exact_message(tmp_path):
 async def test_a_hit_in_a_session_that_streams_shows_the_running_answer(tmp_path):
     gate = asyncio.Event()
     backend = ScriptedBackend(half("Let", gate, "tuce."))
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         await desk.say("garden")
         await shown(desk, "Let")
         await desk.say("queued")
@@ -443,10 +410,8 @@ async def test_a_hit_in_a_session_that_streams_shows_the_running_answer(tmp_path
 
 async def test_export_writes_the_file_and_asks_before_it_overwrites(tmp_path):
     target = tmp_path / "garden.md"
-    async with desktop(tmp_path, ScriptedBackend(answer("Lettuce."))) as desk:
-        await desk.ready()
-        await desk.say("first")
-        await desk.answered()
+    async with ready_desktop(tmp_path, ScriptedBackend(answer("Lettuce."))) as desk:
+        await desk.ask("first")
         await desk.pilot.press("ctrl+e")
         await desk.until(lambda: isinstance(desk.app.screen, AskDialog), "the question")
         await desk.pilot.press("ctrl+u")
@@ -468,10 +433,8 @@ async def test_export_writes_the_file_and_asks_before_it_overwrites(tmp_path):
 
 @pytest.mark.parametrize("name", ["~nobody-here/x.md", "/dev/null/x.md", "a\\0b".replace("\\0", "\x00")])
 async def test_a_name_that_cannot_be_a_file_gets_a_sentence(tmp_path, name):
-    async with desktop(tmp_path, ScriptedBackend(answer("Lettuce."))) as desk:
-        await desk.ready()
-        await desk.say("first")
-        await desk.answered()
+    async with ready_desktop(tmp_path, ScriptedBackend(answer("Lettuce."))) as desk:
+        await desk.ask("first")
         desk.chat.run_command(f"/export {name}")
         await desk.until(lambda: len(desk.app._notifications) > 0, "a sentence")
         words = [one.message for one in desk.app._notifications]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.widgets import Input
 
 from lmchat.tui.screens.ask_dialog import AskDialog
-from tests.support.desktop import desktop, shown
+from tests.support.desktop import ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 
 
@@ -14,10 +14,8 @@ async def tags_of(desk) -> tuple[str, ...]:
 
 
 async def test_a_command_puts_a_tag_on_and_takes_it_off(tmp_path):
-    async with desktop(tmp_path, ScriptedBackend(answer("Lettuce."))) as desk:
-        await desk.ready()
-        await desk.say("Plan")
-        await desk.answered()
+    async with ready_desktop(tmp_path, ScriptedBackend(answer("Lettuce."))) as desk:
+        await desk.ask("Plan")
         await desk.say("/tag Garden plans")
         await shown(desk, "Tagged #garden #plans.")
         assert await tags_of(desk) == ("garden", "plans")
@@ -30,10 +28,8 @@ async def test_a_command_puts_a_tag_on_and_takes_it_off(tmp_path):
 
 
 async def test_a_key_of_the_list_asks_for_all_tags_of_a_session(tmp_path):
-    async with desktop(tmp_path, ScriptedBackend(answer("Lettuce."))) as desk:
-        await desk.ready()
-        await desk.say("Plan")
-        await desk.answered()
+    async with ready_desktop(tmp_path, ScriptedBackend(answer("Lettuce."))) as desk:
+        await desk.ask("Plan")
         await desk.say("/tag garden")
         await shown(desk, "Plan #garden")
         desk.chat.view.session_list.focus()
@@ -51,7 +47,6 @@ async def test_a_key_of_the_list_asks_for_all_tags_of_a_session(tmp_path):
 
 
 async def test_a_session_that_is_not_begun_has_no_tags_and_says_so(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path) as desk:
         await desk.say("/tag garden")
         await shown(desk, "Nothing was said in this session yet")

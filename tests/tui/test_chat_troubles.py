@@ -28,7 +28,7 @@ from lmchat.errors import (
     TooManyRequests,
 )
 from lmchat.storage.store import SqliteStore
-from tests.support.desktop import desktop, gone, half, sent, shown
+from tests.support.desktop import desktop, gone, half, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer, candidate, model
 from tests.support.tui_host import screen_text
 
@@ -48,15 +48,12 @@ async def test_chat_goes_on_below_a_file_with_a_standing_warning(tmp_path):
     (tmp_path / "file").write_text("")
     store = SqliteStore(tmp_path / "file" / "sessions.db")
     backend = ScriptedBackend(answer("Alpha."), answer("Beta."))
-    async with desktop(tmp_path, backend, store=store) as desk:
-        await desk.ready()
-        await desk.say("one")
-        await desk.answered()
+    async with ready_desktop(tmp_path, backend, store=store) as desk:
+        await desk.ask("one")
         await shown(desk, "Alpha.")
         await shown(desk, "Nothing is saved")
         await shown(desk, "answer not saved")
-        await desk.say("two")
-        await desk.answered(2)
+        await desk.ask("two", 2)
         assert [m.text for m in backend.requests[1].messages] == ["one", "Alpha.", "two"]
         await shown(desk, "Nothing is saved")
         target = tmp_path / "out.md"
@@ -66,8 +63,7 @@ async def test_chat_goes_on_below_a_file_with_a_standing_warning(tmp_path):
 
 
 async def test_a_session_that_is_not_on_the_disk_stays_in_reach_and_catches_up(tmp_path):
-    async with desktop(tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."))) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."))) as desk:
         store = desk.store
         real = store.append, store.begin_answer, store.finish
 
@@ -75,8 +71,7 @@ async def test_a_session_that_is_not_on_the_disk_stays_in_reach_and_catches_up(t
             raise StoreUnavailable("The disk is full.", hint="Free some room.")
 
         store.append = store.begin_answer = store.finish = full
-        await desk.say("one")
-        await desk.answered()
+        await desk.ask("one")
         await shown(desk, "Nothing is saved")
         first = desk.conversation
         await desk.pilot.press("ctrl+n")
@@ -85,15 +80,13 @@ async def test_a_session_that_is_not_on_the_disk_stays_in_reach_and_catches_up(t
         desk.chat.sessions.open(first.header.session_id)
         await shown(desk, "Alpha.")
         store.append, store.begin_answer, store.finish = real
-        await desk.say("two")
-        await desk.answered(2)
+        await desk.ask("two", 2)
         assert [m.text for m in await desk.on_disk()] == ["one", "Alpha.", "two", "Beta."]
         await gone(desk, "Nothing is saved")
 
 
 async def test_what_could_not_be_saved_is_saved_while_nobody_does_anything_and_the_warning_goes(tmp_path):
-    async with desktop(tmp_path, ScriptedBackend(answer("Alpha."))) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, ScriptedBackend(answer("Alpha."))) as desk:
         store, desk.app.open_sessions.save_queue._again_s = desk.store, 0.05
         real = store.append, store.begin_answer, store.finish
 
@@ -101,8 +94,7 @@ async def test_what_could_not_be_saved_is_saved_while_nobody_does_anything_and_t
             raise StoreUnavailable("The disk is full.")
 
         store.append = store.begin_answer = store.finish = full
-        await desk.say("one")
-        await desk.answered()
+        await desk.ask("one")
         await shown(desk, "Nothing is saved")
         store.append, store.begin_answer, store.finish = real
         await gone(desk, "Nothing is saved")
@@ -110,8 +102,7 @@ async def test_what_could_not_be_saved_is_saved_while_nobody_does_anything_and_t
 
 
 async def test_what_could_not_be_saved_is_saved_at_the_end_where_the_disk_is_back(tmp_path):
-    async with desktop(tmp_path, ScriptedBackend(answer("Alpha."))) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, ScriptedBackend(answer("Alpha."))) as desk:
         store = desk.store
         real = store.append, store.begin_answer, store.finish
 
@@ -119,8 +110,7 @@ async def test_what_could_not_be_saved_is_saved_at_the_end_where_the_disk_is_bac
             raise StoreUnavailable("The disk is full.")
 
         store.append = store.begin_answer = store.finish = full
-        await desk.say("one")
-        await desk.answered()
+        await desk.ask("one")
         store.append, store.begin_answer, store.finish = real
         await desk.pilot.press("ctrl+q")
         await desk.until(lambda: desk.app._exit, "the end")
@@ -140,8 +130,7 @@ async def test_hostile_text_reaches_no_part_of_the_screen(tmp_path):
         answer(HOSTILE),
         candidates=[candidate(Verdict.READY, model(name), model("other"), next_step=HOSTILE)],
     )
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         desk.chat.turns.say(f"prompt {HOSTILE}")
         await desk.answered()
         await shown(desk, "It broke")
@@ -170,10 +159,8 @@ async def test_markup_in_names_and_texts_is_only_text(tmp_path):
         answer("[bold]x[/] [@click=app.quit]y[/]"),
         candidates=[candidate(Verdict.READY, model("[red]qwen[/]"))],
     )
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
-        await desk.say("one")
-        await desk.answered()
+    async with ready_desktop(tmp_path, backend) as desk:
+        await desk.ask("one")
         await shown(desk, "[bold]x[/]")
         await shown(desk, "[red]qwen[/]")
         desk.chat.view.tell(ServerRejected("[bold]no[/", kind="x"))
@@ -199,10 +186,8 @@ async def test_markup_in_names_and_texts_is_only_text(tmp_path):
 )
 async def test_each_kind_of_error_stands_in_the_log_at_every_size(tmp_path, error, size):
     backend = ScriptedBackend([RequestSent(), error], answer("Fine."))
-    async with desktop(tmp_path, backend, size=size) as desk:
-        await desk.ready()
-        await desk.say("one")
-        await desk.answered()
+    async with ready_desktop(tmp_path, backend, size=size) as desk:
+        await desk.ask("one")
         await shown(desk, error.message.split(" ")[0])
         last = (await desk.on_disk())[-1]
         assert (last.state, last.failure.message) == (AnswerState.FAILED, error.message)
@@ -213,8 +198,7 @@ async def test_each_kind_of_error_stands_in_the_log_at_every_size(tmp_path, erro
 async def test_a_retry_counts_down_and_esc_ends_it(tmp_path):
     waiting = RetryScheduled(attempt=2, attempts=3, wait_s=20.0, reason="refused")
     backend = ScriptedBackend([RequestSent(), waiting, asyncio.Event()])
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         await desk.say("one")
         await shown(desk, "retry 2")
         await desk.pilot.press("escape")
@@ -227,10 +211,8 @@ async def test_what_would_be_left_out_is_marked_before_it_is_sent(tmp_path):
     small = [candidate(Verdict.READY, model(context_loaded=300))]
     uncounted = [TextDelta(text="word " * 90), StreamFinished(reason="stop")]
     backend = ScriptedBackend(uncounted, uncounted, uncounted, candidates=small)
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
-        await desk.say("one")
-        await desk.answered()
+    async with ready_desktop(tmp_path, backend) as desk:
+        await desk.ask("one")
         assert "left out" not in screen_text(desk.app)
         desk.prompt_input.put("many words " * 60)
         await shown(desk, "left out")
@@ -244,10 +226,8 @@ async def test_a_full_window_is_refused_where_the_user_wants_that_and_the_prompt
     uncounted = [TextDelta(text="word " * 90), StreamFinished(reason="stop")]
     settings = Settings(ui=CALM, chat=ChatSettings(auto_truncate=False))
     backend = ScriptedBackend(uncounted, uncounted, candidates=small)
-    async with desktop(tmp_path, backend, settings=settings) as desk:
-        await desk.ready()
-        await desk.say("one")
-        await desk.answered()
+    async with ready_desktop(tmp_path, backend, settings=settings) as desk:
+        await desk.ask("one")
         text = ("many words " * 40).strip()
         desk.prompt_input.put(text)
         await desk.pilot.press("enter")
@@ -262,8 +242,7 @@ async def test_a_queued_prompt_that_is_refused_is_held_and_what_is_typed_stays(t
     gate = asyncio.Event()
     settings = Settings(ui=CALM, chat=ChatSettings(auto_truncate=False))
     backend = ScriptedBackend(half("word " * 90, gate), candidates=small)
-    async with desktop(tmp_path, backend, settings=settings) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend, settings=settings) as desk:
         await desk.say("one")
         await shown(desk, "word")
         desk.chat.turns.say("many words " * 40)
@@ -281,20 +260,16 @@ async def test_a_server_that_cut_the_prompt_silently_is_told_about(tmp_path):
         UsageReported(prompt_tokens=200, completion_tokens=2),
         StreamFinished(reason="stop"),
     ]
-    async with desktop(tmp_path, ScriptedBackend(long, cut)) as desk:
-        await desk.ready()
-        await desk.say("one")
-        await desk.answered()
-        await desk.say("two")
-        await desk.answered(2)
+    async with ready_desktop(tmp_path, ScriptedBackend(long, cut)) as desk:
+        await desk.ask("one")
+        await desk.ask("two", 2)
         await shown(desk, "left out a part")
 
 
 async def test_a_long_answer_that_ends_unseen_rings(tmp_path):
     gate, now_s = asyncio.Event(), [0.0]
     backend = ScriptedBackend(half("Let", gate), answer("Two."))
-    async with desktop(tmp_path, backend, clock=lambda: now_s[0]) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend, clock=lambda: now_s[0]) as desk:
         written = []
         outside = desk.app.workspace.outside
         desk.app.workspace.outside = replace(outside, notification=lambda words: written.append(words) or "")
@@ -325,10 +300,8 @@ async def test_what_the_start_has_to_tell_is_told_once(tmp_path):
 
 
 async def test_pages_of_the_log_turn_from_the_prompt(tmp_path):
-    async with desktop(tmp_path, ScriptedBackend(answer("word " * 2000)), size=(80, 24)) as desk:
-        await desk.ready()
-        await desk.say("go")
-        await desk.answered()
+    async with ready_desktop(tmp_path, ScriptedBackend(answer("word " * 2000)), size=(80, 24)) as desk:
+        await desk.ask("go")
         await desk.pilot.press("pageup")
         assert not desk.log_view.viewport.is_following
         await desk.pilot.press("pagedown")

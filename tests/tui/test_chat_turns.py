@@ -10,7 +10,7 @@ from lmchat.domain.event import ReasoningDelta, RequestSent, TextDelta
 from lmchat.domain.message import AnswerState, Role
 from lmchat.errors import ServerUnavailable, StreamInterrupted
 from lmchat.tui.widgets.prompt_input import PromptInput
-from tests.support.desktop import desktop, half, sent, shown
+from tests.support.desktop import desktop, half, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 from tests.support.tui_host import screen_text
 
@@ -38,10 +38,8 @@ async def test_the_first_paint_waits_for_no_server_and_one_can_type(tmp_path):
 
 async def test_a_prompt_is_answered_shown_and_saved(tmp_path):
     backend = ScriptedBackend(answer("Lettuce does well."))
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
-        await desk.say("what grows?")
-        await desk.answered()
+    async with ready_desktop(tmp_path, backend) as desk:
+        await desk.ask("what grows?")
         await shown(desk, "Lettuce does well.")
         await shown(desk, "42.3")
         assert "what grows?" in screen_text(desk.app)
@@ -56,8 +54,7 @@ async def test_a_prompt_is_answered_shown_and_saved(tmp_path):
 @pytest.mark.parametrize("key", ["ctrl+j", "alt+enter", "shift+enter"])
 async def test_these_keys_break_the_line_and_enter_sends_both(tmp_path, key):
     backend = ScriptedBackend()
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         await desk.pilot.press("a", key, "b")
         assert backend.requests == []
         await desk.pilot.press("enter")
@@ -68,8 +65,7 @@ async def test_these_keys_break_the_line_and_enter_sends_both(tmp_path, key):
 async def test_one_types_while_an_answer_streams_and_what_is_sent_waits(tmp_path):
     gate = asyncio.Event()
     backend = ScriptedBackend(half("Let", gate, "tuce."), answer("Chives."))
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         await desk.say("one")
         await shown(desk, "Let")
         await desk.say("two")
@@ -87,8 +83,7 @@ async def test_one_types_while_an_answer_streams_and_what_is_sent_waits(tmp_path
 async def test_two_that_wait_go_out_in_their_order(tmp_path):
     gate = asyncio.Event()
     backend = ScriptedBackend(half("A", gate), answer("B"), answer("C"))
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         for text in ("one", "two", "three"):
             await desk.say(text)
         gate.set()
@@ -100,8 +95,7 @@ async def test_two_that_wait_go_out_in_their_order(tmp_path):
 async def test_a_prompt_sent_before_the_first_is_on_the_disk_waits_too(tmp_path):
     gate, store_gate = asyncio.Event(), asyncio.Event()
     backend = ScriptedBackend(half("A", gate), answer("B"))
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         append = desk.store.append
 
         async def slow(*args):
@@ -125,8 +119,7 @@ async def test_a_queue_is_held_after_a_failure_and_goes_out_after_a_retry(tmp_pa
         answer("All."),
         answer("More."),
     )
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         await desk.say("one")
         await shown(desk, "Let")
         await desk.say("two")
@@ -142,8 +135,7 @@ async def test_a_queue_is_held_after_a_failure_and_goes_out_after_a_retry(tmp_pa
 async def test_up_takes_a_waiting_prompt_back_and_del_drops_it(tmp_path):
     gate = asyncio.Event()
     backend = ScriptedBackend(half("A", gate))
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         for text in ("one", "two", "three"):
             await desk.say(text)
         await desk.pilot.press("up")
@@ -158,8 +150,7 @@ async def test_up_takes_a_waiting_prompt_back_and_del_drops_it(tmp_path):
 
 async def test_esc_stops_and_keeps_what_had_come(tmp_path):
     backend = ScriptedBackend(half("Lettuce", asyncio.Event()))
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         await desk.say("one")
         await shown(desk, "Lettuce")
         await desk.pilot.press("escape")
@@ -172,8 +163,7 @@ async def test_esc_stops_and_keeps_what_had_come(tmp_path):
 
 async def test_ctrl_c_stops_too_and_twice_with_nothing_to_do_quits(tmp_path):
     backend = ScriptedBackend(half("Lettuce", asyncio.Event()))
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         await desk.say("one")
         await shown(desk, "Lettuce")
         await desk.pilot.press("ctrl+c")
@@ -186,8 +176,7 @@ async def test_ctrl_c_stops_too_and_twice_with_nothing_to_do_quits(tmp_path):
 
 
 async def test_ctrl_c_copies_what_is_selected_in_the_prompt(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path) as desk:
         await desk.pilot.press("a", "b", "c", "shift+left", "shift+left", "ctrl+c")
         await desk.until(lambda: desk.copied == ["bc"], "the copy")
         assert desk.app._exit is False
@@ -195,8 +184,7 @@ async def test_ctrl_c_copies_what_is_selected_in_the_prompt(tmp_path):
 
 async def test_quitting_while_an_answer_streams_saves_it_as_stopped_and_sends_nothing_more(tmp_path):
     backend = ScriptedBackend(half("Lettuce", asyncio.Event()))
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         await desk.say("one")
         await shown(desk, "Lettuce")
         await desk.say("two")
@@ -211,10 +199,8 @@ async def test_quitting_while_an_answer_streams_saves_it_as_stopped_and_sends_no
 
 async def test_thinking_is_folded_and_enter_opens_it(tmp_path):
     backend = ScriptedBackend(answer("Yes.", thought="Deep inside"))
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
-        await desk.say("one")
-        await desk.answered()
+    async with ready_desktop(tmp_path, backend) as desk:
+        await desk.ask("one")
         assert "Deep inside" not in screen_text(desk.app)
         await shown(desk, "Thought for")
         await desk.pilot.press("alt+up", "enter")
@@ -223,12 +209,9 @@ async def test_thinking_is_folded_and_enter_opens_it(tmp_path):
 
 async def test_thinking_is_not_sent_back(tmp_path):
     backend = ScriptedBackend(answer("Yes.", thought="Deep inside"))
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
-        await desk.say("one")
-        await desk.answered()
-        await desk.say("two")
-        await desk.answered(2)
+    async with ready_desktop(tmp_path, backend) as desk:
+        await desk.ask("one")
+        await desk.ask("two", 2)
         assert [m.text for m in backend.requests[1].messages] == ["one", "Yes.", "two"]
 
 
@@ -242,10 +225,8 @@ ERRORS = [
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 async def test_an_error_stands_in_the_log_with_its_next_step(tmp_path, error):
     backend = ScriptedBackend([RequestSent(), error])
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
-        await desk.say("one")
-        await desk.answered()
+    async with ready_desktop(tmp_path, backend) as desk:
+        await desk.ask("one")
         failure = desk.conversation.messages[-1].failure
         await shown(desk, failure.message)
         if failure.hint:
@@ -259,8 +240,7 @@ async def test_an_error_stands_in_the_log_with_its_next_step(tmp_path, error):
 async def test_a_regenerate_while_an_answer_streams_harms_nothing(tmp_path):
     gate = asyncio.Event()
     backend = ScriptedBackend(half("Let", gate, "tuce."))
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         await desk.say("one")
         await shown(desk, "Let")
         await desk.pilot.press("ctrl+r")
@@ -273,8 +253,7 @@ async def test_a_regenerate_while_an_answer_streams_harms_nothing(tmp_path):
 
 async def test_reasoning_alone_is_kept_when_stopped(tmp_path):
     backend = ScriptedBackend([RequestSent(), ReasoningDelta(text="Hm"), asyncio.Event()])
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         await desk.say("one")
         await desk.until(lambda: desk.conversation.is_running and desk.conversation.turn.chars > 0)
         await desk.pilot.press("escape")
@@ -283,10 +262,8 @@ async def test_reasoning_alone_is_kept_when_stopped(tmp_path):
 
 
 async def test_enter_after_the_way_out_was_taken_sends_nothing_and_keeps_the_text(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
-        await desk.say("one")
-        await desk.answered()
+    async with ready_desktop(tmp_path) as desk:
+        await desk.ask("one")
         desk.chat.view.is_leaving = True
         await desk.say("two")
         await desk.pilot.press("ctrl+q")
@@ -297,8 +274,7 @@ async def test_enter_after_the_way_out_was_taken_sends_nothing_and_keeps_the_tex
 
 async def test_stopping_lets_the_next_prompt_go_out(tmp_path):
     backend = ScriptedBackend(half("Lettuce", asyncio.Event()), answer("Chives."))
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         await desk.say("one")
         await shown(desk, "Lettuce")
         await desk.say("two")
@@ -309,8 +285,7 @@ async def test_stopping_lets_the_next_prompt_go_out(tmp_path):
 
 async def test_esc_before_the_prompt_is_on_the_disk_keeps_the_prompt(tmp_path):
     gate, backend = asyncio.Event(), ScriptedBackend()
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         append = desk.store.append
 
         async def slow(*args):

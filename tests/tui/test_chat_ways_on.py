@@ -13,7 +13,7 @@ from lmchat.tui.screens.links_dialog import LinksDialog
 from lmchat.tui.screens.message_tree import MessageTree
 from lmchat.tui.widgets.keys_row import KeysRow
 from lmchat.tui.widgets.prompt_input import PromptInput
-from tests.support.desktop import desktop, gone, half, sent, shown
+from tests.support.desktop import desktop, gone, half, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 from tests.support.tui_host import screen_text
 
@@ -80,11 +80,9 @@ async def test_a_server_that_is_down_names_no_key_twice(tmp_path):
 async def test_an_answer_that_its_limit_cut_short_is_gone_on_with(tmp_path, max_tokens):
     cut = [TextDelta(text="Let"), UsageReported(completion_tokens=5), StreamFinished(reason="length")]
     backend = ScriptedBackend(cut, answer("tuce."))
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         desk.app.open_sessions.chat = type(desk.app.open_sessions.chat)(max_tokens=max_tokens)
-        await desk.say("one")
-        await desk.answered()
+        await desk.ask("one")
         await shown(desk, "▌ /continue it, ^R regenerate")
         await desk.pilot.press("alt+up", "a")
         await shown(desk, "Lettuce.")
@@ -125,8 +123,7 @@ async def test_slash_commands_act_on_the_last_answer(tmp_path):
 
 
 async def test_in_an_empty_session_each_says_that_nothing_was_said(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path) as desk:
         for line in (
             "/copy",
             "/copy code",
@@ -151,8 +148,7 @@ async def test_in_an_empty_session_each_says_that_nothing_was_said(tmp_path):
 
 async def test_copy_takes_what_has_come_of_an_answer_that_is_on_its_way(tmp_path):
     gate = asyncio.Event()
-    async with desktop(tmp_path, ScriptedBackend(half("Let", gate, "tuce."))) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, ScriptedBackend(half("Let", gate, "tuce."))) as desk:
         await desk.say("one")
         await shown(desk, "Let")
         await desk.say("/copy")
@@ -173,8 +169,7 @@ async def test_an_alias_does_what_it_is_taken_for(tmp_path):
 
 async def test_a_copy_of_nothing_leaves_the_clipboard_as_it_is(tmp_path):
     gate = asyncio.Event()
-    async with desktop(tmp_path, ScriptedBackend([RequestSent(), gate])) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, ScriptedBackend([RequestSent(), gate])) as desk:
         await desk.say("one")
         await desk.until(lambda: len(desk.backend.requests) == 1, "a request")
         await desk.pilot.press("escape")

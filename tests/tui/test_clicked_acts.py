@@ -22,8 +22,7 @@ async def click(desk, words: str, *, nth: int = 0) -> None:
 
 async def asked(desk) -> None:
     await desk.ready()
-    await desk.say("one")
-    await desk.answered()
+    await desk.ask("one")
 
 
 async def test_continue_under_a_broken_answer(tmp_path):

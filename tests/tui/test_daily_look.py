@@ -5,22 +5,20 @@ from __future__ import annotations
 from lmchat.tui.screens.chat import screen as chat_screen
 from tests.storage.test_repair import spoil
 from tests.support.chats import faults_in, fill
-from tests.support.desktop import desktop
+from tests.support.desktop import ready_desktop
 from tests.support.scripted_backend import ScriptedBackend, answer
 
 
 async def test_damage_that_nobody_has_met_is_told_and_the_chat_goes_on(tmp_path, monkeypatch):
     backend = ScriptedBackend(answer("One."), answer("Two."))
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         await desk.say("first")
         await desk.until(lambda: not desk.conversation.is_running, "the answer")
         await fill(desk.store, 200)
     (path,) = tmp_path.rglob("sessions.db")
     spoil(path, "parts")
     monkeypatch.setattr(chat_screen, "LOOK_AFTER_S", 0.05)
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, backend) as desk:
         await desk.until(lambda: "was damaged" in told(desk), "what was found")
         await desk.say("second")
         await desk.until(lambda: not desk.conversation.is_running, "the answer")

@@ -78,8 +78,7 @@ async def test_local_starts_the_engine_without_asking_and_the_chat_can_begin(tmp
         await desk.until(lambda: "● built-in" in screen_text(desk.app), "it is shown")
         assert (target_of(desk).product, target_of(desk).model_id) == (Product.BUILT_IN, "big")
         assert isinstance(desk.app.screen, ChatScreen)
-        await desk.say("Which vegetables grow in shade?")
-        await desk.answered()
+        await desk.ask("Which vegetables grow in shade?")
         assert desk.backend.requests[0].endpoint == ADDRESS
         assert desk.remembered[-1].recent == (("built-in", "big"),)
     assert not engine.is_stopped  # whoever made the workspace ends it, with the backend
@@ -223,8 +222,7 @@ async def test_the_picker_loads_another_file_behind_the_same_address(tmp_path):
         desk.backend.candidates = answering("small").candidates
         await desk.pilot.press("enter")
         await desk.until(lambda: engine.started == ["big", "small"], "the other file is served")
-        await desk.say("Hello")
-        await desk.answered()
+        await desk.ask("Hello")
         assert (desk.backend.requests[0].endpoint, desk.backend.requests[0].model) == (ADDRESS, "small")
 
 

@@ -11,7 +11,7 @@ from lmchat.tui.app.connect import AWAY_FACTOR, LOOK_EVERY_S
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.welcome.screen import WelcomeScreen
 from lmchat.tui.widgets.find_bar import FindBar
-from tests.support.desktop import desktop, half, shown
+from tests.support.desktop import desktop, half, ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, answer, candidate, model
 
 
@@ -35,8 +35,7 @@ async def _comes_to_rest(desk):
 
 
 async def _answered(desk):
-    await desk.say("hello")
-    await desk.answered()
+    await desk.ask("hello")
 
 
 async def _message_focused(desk):
@@ -71,15 +70,13 @@ async def _unfocused(desk):
     ids=lambda state: state.__name__.strip("_"),
 )
 async def test_at_rest_no_timer_is_faster_than_the_look_at_the_server(tmp_path, state):
-    async with desktop(tmp_path, ScriptedBackend(answer())) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, ScriptedBackend(answer())) as desk:
         await state(desk)
         await _comes_to_rest(desk)
 
 
 async def test_while_an_answer_comes_a_timer_runs_and_after_a_stop_none(tmp_path):
-    async with desktop(tmp_path, ScriptedBackend(half("Half of it"))) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, ScriptedBackend(half("Half of it"))) as desk:
         await desk.say("hello")
         await shown(desk, "Half of it")
         assert _fast_timers(desk.app)

@@ -15,8 +15,7 @@ TWO = "See [the guide](https://guide.example/a) and https://other.example/b."
 
 async def answered(desk, keys=("alt+up", "l")):
     await desk.ready()
-    await desk.say("hello")
-    await desk.answered(1)
+    await desk.ask("hello", 1)
     await desk.pilot.press(*keys)
 
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from lmchat.domain.message import Role
 from lmchat.errors import StoreUnavailable
 from tests.support.chats import GatedStore, fill_long
-from tests.support.desktop import desktop
+from tests.support.desktop import ready_desktop
 from tests.support.scripted_backend import ScriptedBackend, answer
 
 COUNT = 600
@@ -20,8 +20,7 @@ async def long_session(folder, backend=None, *, is_open=True, count=COUNT, **mor
     talk = await fill_long(store, count)
     if is_open:
         store.gate.set()
-    async with desktop(folder, backend, store=store, resume_id="last", **more) as desk:
-        await desk.ready()
+    async with ready_desktop(folder, backend, store=store, resume_id="last", **more) as desk:
         await desk.until(lambda: desk.conversation.messages, "the session")
         if is_open:
             await desk.until(lambda: desk.conversation.is_whole, "all of it")
@@ -146,8 +145,7 @@ async def test_what_was_read_for_a_later_prompt_is_shown_too(tmp_path):
         desk.store.gate.set()
         await desk.until(lambda: desk.app._notifications, "the words")
         desk.store.error = None
-        await desk.say("so")
-        await desk.answered()
+        await desk.ask("so")
         await desk.until(lambda: len(desk.log_view.document) >= COUNT + 2, "all of it in the log")
 
 

@@ -19,7 +19,7 @@ from textual.widgets._toast import Toast
 
 from lmchat.tui.quirks.app import PatchedApp, PatchedScreen
 from lmchat.tui.screens.palette import Palette
-from tests.support.desktop import Desktop, desktop
+from tests.support.desktop import Desktop, desktop, ready_desktop
 
 
 class Paced(PatchedApp):
@@ -210,8 +210,7 @@ async def test_esc_pressed_twice_closes_the_palette_alone(tmp_path):
 
 
 async def test_a_click_on_what_was_just_told_and_is_gone_is_for_nothing(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path) as desk:
         desk.app.notify("Saved.", markup=False)
         await desk.until(lambda: any(toast.region for toast in desk.app.screen.query(Toast)), "the words")
         await desk.pilot.pause()

@@ -12,7 +12,7 @@ from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.welcome.screen import WelcomeScreen
 from tests.support.chats import header, prompt
-from tests.support.desktop import desktop, gone, sent, shown
+from tests.support.desktop import desktop, gone, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, candidate, model
 from tests.support.tui_host import screen_text
 
@@ -198,10 +198,8 @@ async def test_what_is_said_before_a_session_is_resumed_is_meant_for_it(tmp_path
 
 async def test_an_edit_that_cannot_go_out_yet_is_still_an_edit(tmp_path):
     backend = ScriptedBackend()
-    async with desktop(tmp_path, backend) as desk:
-        await desk.ready()
-        await desk.say("one")
-        await desk.answered()
+    async with ready_desktop(tmp_path, backend) as desk:
+        await desk.ask("one")
         desk.chat.messages.edit(desk.conversation.messages[0])
         desk.app.open_sessions.target = None
         await desk.pilot.press("x", "enter")

@@ -10,7 +10,7 @@ from textual import events
 from lmchat.domain.message import AnswerState, Receipt, TextPart
 from lmchat.storage.store import SqliteStore
 from tests.support.chats import answer, header, reply, say
-from tests.support.desktop import desktop, gone, half, shown
+from tests.support.desktop import gone, half, ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend
 from tests.support.scripted_backend import answer as answered
 from tests.support.tui_host import screen_text
@@ -47,8 +47,7 @@ async def watching(folder, text, *, backend=None, before=()):
     writer = Writer(folder)
     await writer.begin(text, before=before)
     more = {"resume_id": writer.session.session_id}
-    async with desktop(folder, backend or ScriptedBackend(answered("mine")), **more) as desk:
-        await desk.ready()
+    async with ready_desktop(folder, backend or ScriptedBackend(answered("mine")), **more) as desk:
         await shown(desk, ELSEWHERE)
         yield desk, writer
     await writer.store.aclose()
@@ -90,10 +89,8 @@ async def test_the_row_that_is_read_stays_where_it_is(tmp_path):
 
 
 async def test_a_session_that_nobody_else_changed_is_not_shown_again(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
-        await desk.say("hello")
-        await desk.answered()
+    async with ready_desktop(tmp_path) as desk:
+        await desk.ask("hello")
         opened = desk.app.open_sessions.shown
         focus(desk)
         await desk.until(lambda: not [one for one in desk.chat.workers if one.group == "reload"], "no worker")
@@ -101,8 +98,7 @@ async def test_a_session_that_nobody_else_changed_is_not_shown_again(tmp_path):
 
 
 async def test_an_answer_of_ones_own_goes_on_behind_the_focus(tmp_path):
-    async with desktop(tmp_path, ScriptedBackend(half("Half of it"))) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, ScriptedBackend(half("Half of it"))) as desk:
         await desk.say("hello")
         await shown(desk, "Half of it")
         opened = desk.app.open_sessions.shown
