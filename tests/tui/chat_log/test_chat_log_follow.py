@@ -73,30 +73,6 @@ async def test_reading_back_no_line_moves_while_text_streams_in(pilot, log, up):
     assert not log.viewport.is_following
 
 
-async def test_scrolling_up_line_by_line_through_what_was_never_laid_out_is_exact():
-    async with LogApp().run_test(size=(70, 20)) as pilot:
-        log = pilot.app.log_view
-        log.load(talk(12))
-        await pilot.pause()
-        for _ in range(160):
-            before = rows(log)
-            log.scroll_relative(y=-1)
-            assert rows(log)[1:] == before[:-1]
-
-
-async def test_scrolling_down_line_by_line_is_exact():
-    async with LogApp().run_test(size=(70, 20)) as pilot:
-        log = pilot.app.log_view
-        log.load(talk(12))
-        await pilot.pause()
-        log.scroll_home()
-        assert rows(log)[0].lstrip().startswith("▌ Question 0?")
-        for _ in range(160):
-            before = rows(log)
-            log.scroll_relative(y=1)
-            assert rows(log)[:-1] == before[1:]
-
-
 async def test_lines_below_are_counted_until_the_end_is_seen(pilot, log):
     log.load(talk(6))
     log.begin_answer(streaming("start"))
