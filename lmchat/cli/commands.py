@@ -153,7 +153,7 @@ _SEARCH = Subcommand(
     'lmchat search "shade vegetables"\nlmchat search has:code after:2026-11-01 --limit 100',
     (
         argument("query QUERY", "words to look for", nargs="+"),
-        argument("--limit N", "print so many hits at most; default: 20", type=positive_number),
+        argument("--limit N", "print at most N hits; default: 20", type=positive_number),
     ),
     handler="sessions:search",
 )

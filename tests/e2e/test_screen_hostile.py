@@ -20,7 +20,7 @@ from tests.support.hostile import (
     speak,
     titles,
 )
-from tests.support.lmchat_screen import WIDE, LMChatScreen
+from tests.support.lmchat_screen import WIDE, LMChatScreen, answers
 from tests.support.programs import LMCHAT
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import CHAT
@@ -52,7 +52,7 @@ def journey(home, words: str) -> bytes:
             screen.wait_time(0.2)
             screen.type("\r")
             screen.wait_for("LAST")
-            screen.wait_for("answer saved")
+            screen.wait_until(lambda: any(one.state == "complete" for one in answers(home)), "it is saved")
             screen.type("\x1b[1;3A")
             screen.wait_for(_ON_MESSAGE)
             walk(screen, server, words)
