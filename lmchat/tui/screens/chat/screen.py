@@ -176,8 +176,9 @@ class ChatScreen(PatchedScreen):
             self.view.refresh()
         drafts, earlier = self.open_sessions.drafts, await self.workspace.store.prompt_history()
         prompt_input = self.view.prompt_input
+        is_typed = bool(drafts.text(""))  # in this run: it is in the prompt, or was just sent
         await drafts.load("")
-        draft = "" if self.workspace.resume_id else drafts.text("")
+        draft = "" if self.workspace.resume_id or is_typed else drafts.text("")
         if draft and not prompt_input.text and not self.open_sessions.shown.conversation.messages:
             prompt_input.load_draft(draft)
         elif draft:  # the user was faster than the disk: ↑ brings it back
