@@ -24,28 +24,28 @@ class Line(Struct):
     text: str = ""  # text that a selection copies: without prefix and padding
     start: int = 0  # characters before the text
     is_wrapped: bool = False  # whether the next line continues this one
+    # of a row of a table: where in the text each cell begins and ends
     cells: tuple[tuple[int, int], ...] = ()
-    """Of a row of a table: where in the text each cell begins and ends."""
+    # text between each cell and its rest on the next row; empty where the row of a table ends
     tails: tuple[str, ...] = ()
-    """Text between each cell and its rest on the next row; empty where the row of a table ends."""
     tint: str = "base"  # style of the ground at its left edge
     bar: str = ""  # style of the bar at the left; empty where there is none
     action: str = ""  # name of the message command that a click runs
     hint: list[Segment] | None = None  # segments shown instead while the message has the focus
     painted: Strip | None = None  # the row at full width, as long as nothing is marked in it
+    # the look that it was painted with: another width or other colours make another object
     look: object = None
-    """The look that it was painted with: another width or other colours make another object."""
 
 
+# code and plain text are laid out in pieces of so many lines: a line costs the same at any length
 SEGMENT_LINES = 32
-"""Code and plain text are laid out in pieces of so many lines: a line costs the same at any length."""
 PIECE_CHARS = 4_000  # a paragraph or a line of plain text that is longer goes on as another piece
 HEAD_LINES = 2  # lines of the head of a table
 TABLE_ROWS = 24  # rows that decide about the widths of a table; those that follow are cut off one by one
+# a table with more is shown as plain text: short rows of it would be thousands of empty cells
 MOST_COLUMNS = 32
-"""A table with more is shown as it stands: short rows of it would be thousands of empty cells."""
+# before the rest of a cut line, so that it is not read as the beginning of one; never shown
 GLUE = "\ufdd0"
-"""Stands before what is the rest of a line, so that it is not read as the beginning of one; never shown."""
 
 
 class Kind(StrEnum):
@@ -65,8 +65,8 @@ class Code(Struct):
     inner: tuple[int, ...] = ()  # those that begin in the middle of a line
     is_whole: bool = False  # whether the fence has ended
     is_read: bool = False  # whether highlighting it as a whole was requested
+    # colours of each piece, once the fence was highlighted as a whole
     colours: list[bytes] = field(default_factory=list)
-    """Colours of each piece, once the fence was highlighted as a whole."""
 
     def add(self, block: Block) -> None:
         block.code, block.piece = self, len(self.pieces)
@@ -90,8 +90,8 @@ class Block(Struct, gc=False):
     goes_on: bool = False  # whether its last line goes on in the block that follows
     is_thought: bool = False  # whether it is a part of the reasoning
     has_cursor: bool = False  # whether text goes on arriving behind its last word
+    # makes the lines of a block that is `MADE`, given a `Page`
     make: Callable[[Any], list[Line]] | None = None
-    """Makes the lines of a block that is `MADE`, given a `Page`."""
     lines: list[Line] | None = None  # its rows; None where it is not laid out
     height: int | None = None  # number of lines at this width; None where it was never laid out
 

@@ -12,8 +12,8 @@ from lmchat.tui.widgets.chat_log.layout.page import Page
 
 KEPT_LINES = 20_000  # laid-out lines that stay in memory: 10 to 20 MB
 
+# message, block (-1: the blank row above the message), and row in the block with the blank row above
 Place = tuple[int, int, int]
-"""Message, block (-1: the blank row above the message), and row in the block with the blank row above."""
 
 
 class StillReadingError(Exception):
@@ -122,8 +122,8 @@ class Document:
         self.entries = Entries()
         self.heights = Heights()
         self.layout: Layout | None = None
+        # complete code fences of several blocks with their languages, to be highlighted as a whole
         self.uncoloured: list[tuple[Code, str]] = []
-        """Complete code fences of several blocks with their languages, to be highlighted as a whole."""
         self.kept_lines = KEPT_LINES
         self._laid_out = 0
         self._unread: list[Entry] = []

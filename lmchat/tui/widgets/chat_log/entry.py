@@ -42,11 +42,11 @@ from lmchat.tui.widgets.chat_log.markdown.parser import References
 from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
 
 AT_ONCE_CHARS = 30_000  # a message that is no longer is parsed at once: 5 ms for prose, 70 for lists in lists
+# characters of a longer one that are parsed at a time: 0.3 ms for prose, 5 for lists in lists
 READ_CHARS = 2_000
-"""Characters of a longer one that are parsed at a time: 0.3 ms for prose, 5 for lists in lists."""
 FIRST_PIECES = 2  # pieces of a longer one that are parsed at once: more than a screen
+# share of a core that following a stream may take; frames become rarer before typing suffers
 LOAD_LIMIT = 0.25
-"""Share of a core that following a stream may take; frames become rarer before typing suffers."""
 _SOON_S = 0.001  # the shortest time that Textual's timers take
 _SHORT = 300
 _SAID = (TextPart, RefusalPart)

@@ -24,10 +24,10 @@ _LAST = 1 << 40
 _AS_WRITTEN = (Kind.FENCE, Kind.PLAIN, Kind.MADE)  # kinds of blocks that show their source as it is
 
 Row = list[tuple[int, int, int]]  # where hits begin and end in a row, and their numbers in the block
+# a row, where in it a text begins, the text, and what is between it and the next piece
 Piece = tuple[int, int, str, str]
-"""A row, where in it a text begins, the text, and what is between it and the next piece."""
+# first character in a row, the one after the last, and whether it is the current hit
 Mark = tuple[int, int, bool]
-"""First character in a row, the one after the last, and whether it is the current hit."""
 
 
 def texts_in(lines: Sequence[Line]) -> Iterator[list[Piece]]:

@@ -23,16 +23,16 @@ from lmchat.tui.widgets.chat_log.matching import Range
 from lmchat.tui.widgets.chat_log.selection import Selected, Selection
 from lmchat.tui.widgets.chat_log.viewport import Viewport
 
+# styles of words, each a component class of the style sheet
 PARTIAL_STYLES = (
     "muted", "faint", "strong", "em", "s", "link", "code", "quote", "h1", "h2", "h3", "warning", "error",
     "focus", "cursor", "keyword", "string", "number", "comment", "function", "builtin", "hit", "hit-now",
 )  # fmt: skip
-"""Styles of words, each a component class of the style sheet."""
 _NULL = Style.null()
 
 
+# width, left margin, colour filters and background: what a painted row depends on beside its line
 Look = tuple[int, int, Sequence[LineFilter], Color]
-"""Width, left margin, colour filters and background: what a painted row depends on beside its line."""
 
 
 class Painter:

@@ -39,8 +39,8 @@ from lmchat.tui.widgets.message_acts import why_not
 from lmchat.tui.widgets.row_list import fit_scrollbar
 
 MEASURE = 94  # columns of a page at most
+# while the pointer is held above or below, the log scrolls so often, by more lines the farther it is
 SCROLL_EVERY_S = 0.05
-"""While the pointer is held above or below, the log scrolls so often, by more lines the farther it is."""
 _LEFT = 1
 _EIGHTHS = 8  # of a row, in which Textual draws the ends of a thumb
 
@@ -89,14 +89,14 @@ class ChatLog(ScrollView, can_focus=True):
     class FocusMoved(Post, namespace="chat_log"):
         """Another message has the focus."""
 
+    # without the layout of the screen that Textual does for each new line: half the work of streaming
     virtual_size: Reactive[Size] = Reactive(Size(0, 0))
-    """Without the layout of the screen that Textual does for each new line: half the work of streaming."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.set_reactive(ChatLog.auto_links, False)  # links are found in lines, not by hovering
+        # where text goes that is typed or pasted while a message has the focus
         self.typed_into: Widget | None = None
-        """Where text goes that is typed or pasted while a message has the focus."""
         self.is_whole = True  # whether it has all messages of its session, not only the end
         self.document = Document()
         self.viewport = Viewport(self.document, lambda: self.screen.focused is self)
