@@ -136,10 +136,13 @@ class ChatScreen(PatchedScreen):
         self.messages = Messages(view, self.sessions, text, self.turns)
         self.library = SavedSessions(view, self.sessions, self.turns)
         self.hints = KeyHints(view, text, self.messages)
+        self._is_painted = False
 
     def compose(self) -> ComposeResult:
         remembered = self.workspace.remembered
         has_telemetry = remembered.has_telemetry and self.workspace.settings.ui.sidebar
+        wide = [name for least, name in self.app.HORIZONTAL_BREAKPOINTS or [] if self.app.size.width >= least]
+        self.add_class(*wide[-1:])  # before the first styles are made
         self.set_class(not remembered.has_sessions, "-sessions-hidden")
         self.set_class(not has_telemetry, "-telemetry-hidden")
         with Horizontal(id="body"):
@@ -158,6 +161,11 @@ class ChatScreen(PatchedScreen):
         log.typed_into = self.view.prompt_input
         self.view.start()
         self.sessions.show_conversation()
+
+    def on_screen_resume(self, event: events.ScreenResume) -> None:
+        """Keep the styles that all widgets were given when they were mounted a moment ago."""
+        event.refresh_styles &= self._is_painted
+        self._is_painted = True
 
     def on_resize(self) -> None:
         """Say where the terminal has become too small, or no longer is."""
