@@ -32,13 +32,6 @@ def test_what_goes_on_in_an_item_stands_where_it_stood(text):
     assert rows == [row for row in uncut(text) if row[1]]
 
 
-@pytest.mark.parametrize("blanks", [1, 2, 5])
-def test_blank_lines_stay_where_indented_code_is_cut(blanks):
-    text = "    a\n" * (SEGMENT_LINES - 1) + "\n" * blanks + "    b\n" * SEGMENT_LINES
-    assert len(tail_of(text).closed) > 1
-    assert [line.text for line in laid_out(tail_of(text), PAGE)] == [row[1] for row in uncut(text)]
-
-
 def test_a_very_long_line_of_code_is_one_line_to_whoever_copies_it():
     lines = laid_out(tail_of("```\n" + "x" * 2 * PIECE_CHARS + "y\n```\n"), PAGE)[1:]
     assert [line.is_wrapped for line in lines] == [True] * (len(lines) - 1) + [False]

@@ -7,13 +7,13 @@ import sys
 import pytest
 
 from lmchat.domain.event import TextDelta
-from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, TABLE_ROWS, Block, Kind
+from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, TABLE_ROWS
 from lmchat.tui.widgets.chat_log.document import Document
 from lmchat.tui.widgets.chat_log.entry import Entry
 from lmchat.tui.widgets.chat_log.layout import code
 from lmchat.tui.widgets.chat_log.layout.block import Layout
 from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
-from tests.support.chat_log_app import coloured_page, laid_out, painted, plain_page, shown, streaming, tail_of
+from tests.support.chat_log_app import coloured_page, plain_page, shown, streaming
 from tests.support.markdown_corpus import DEAR
 
 PAGE = coloured_page(200)
@@ -62,14 +62,6 @@ def test_no_frame_costs_more_than_it_may(name, monkeypatch):
     # counting slows a lexer down, which is no fault of its own
     monkeypatch.setattr(code, "MOST_PIECE_S", 60)
     assert most_calls(DEAR[name](PIECE_CHARS + FRAME_CHARS)) <= MOST_CALLS
-
-
-@pytest.mark.parametrize("name", ["short lines in a quote", "short lines in an item"])
-def test_nobody_sees_where_many_short_lines_were_cut(name):
-    text = DEAR[name](9_000)
-    cut = tail_of(text)
-    assert len(cut.closed) > 1
-    assert painted(laid_out(cut, PAGE)) == painted(Layout(PAGE).lines(Block(Kind.MARKDOWN, text), {}))
 
 
 def test_the_words_below_a_long_table_are_seen_before_their_line_ends():

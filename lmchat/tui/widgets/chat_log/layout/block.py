@@ -29,11 +29,12 @@ from lmchat.tui.widgets.chat_log.markdown.inline import (
     rest_of_address,
     without_end_of_code,
 )
-from lmchat.tui.widgets.chat_log.markdown.nesting import Rest, is_joined, path
 from lmchat.tui.widgets.chat_log.markdown.parser import (
     References,
     Token,
     closing,
+    is_joined,
+    last_leaf,
     parse_blocks,
     parse_inline,
 )
@@ -164,7 +165,7 @@ class Layout:
         self._frames: dict[tuple[str, int], Columns] = {}
         self._references: References = {}
         self._source: list[str] = []
-        self._rest = Rest()
+        self._number: int | None = None
 
     def lines(self, block: Block, references: References) -> list[Line]:
         """Return the lines of one block."""
@@ -180,7 +181,7 @@ class Layout:
         base = self.page.styles["muted"] if block.is_thought else _NULL
         if block.kind is Kind.TABLE:
             return list(self._rows(block, prefix))
-        self._rest = Rest(block)
+        self._number = block.number
         lines = list(self._walk(self._tokens(block), (prefix, prefix), base))
         if block.goes_on and lines:
             lines[-1].is_wrapped = True
@@ -193,8 +194,8 @@ class Layout:
         """Return the structure of a block; an open one is read as it will look."""
         text = block.head + block.source
         tokens = self._parsed(text)
-        if block.has_cursor and (places := path(tokens)):
-            kind, source = tokens[places[-1]].type, block.source
+        if block.has_cursor:
+            kind, source = last_leaf(tokens), block.source
             if kind in _OF_WORDS:
                 source = as_it_will_look(source, self._references)
             elif kind == "fence":
@@ -223,13 +224,9 @@ class Layout:
         above: Token | None = None
         while position < len(tokens):
             token, end = tokens[position], closing(tokens, position)
-            if not self._rest.is_over(token):
-                goes_on = self._rest.goes_on(token)
-                is_next = self._rest.is_attached and above is not None and self._rest.is_over(above)
-                if above and not (goes_on or is_next or self._is_joined(above, token)):
-                    yield self.page.line([], prefix=rest)
-                inner = tokens[position + 1 : end]
-                yield from self._block(token, inner, (rest if goes_on else first, rest), base)
+            if above and not self._is_joined(above, token):
+                yield self.page.line([], prefix=rest)
+            yield from self._block(token, tokens[position + 1 : end], (first, rest), base)
             first, position, above = rest, end + 1, token
 
     def _is_joined(self, above: Token, token: Token) -> bool:
@@ -247,9 +244,9 @@ class Layout:
                 style = self.page.styles[heading] if token.type == "heading_open" else _NULL
                 return self._inline(inner[0], prefixes, base + style)
             case "fence" | "code_block":
-                code, is_first = self._rest.content(token), not self._rest.goes_on(token)
+                code = token.content
                 code = code.removesuffix("\n") if token.type == "fence" else code.rstrip("\n")
-                return code_lines(self.page, code, token.info, prefixes, is_first=is_first)
+                return code_lines(self.page, code, token.info, prefixes)
             case "blockquote_open":
                 mark = (self.page.signs.column + " ", self.page.styles["faint"])
                 deeper = self._deeper(prefixes, mark, mark)
@@ -278,13 +275,14 @@ class Layout:
         style = self.page.styles["builtin" if is_math else "muted"]
         if is_math:
             first, rest = self._deeper(prefixes, (_INDENT, _NULL), (_INDENT, _NULL))
-        for text in self._rest.content(token).removesuffix("\n").split("\n"):
+        for text in token.content.removesuffix("\n").split("\n"):
             yield from self.page.wrap(addressed(safe_span(text), style), first=first, rest=rest)
             first = rest
 
     def _list(self, token: Token, inner: list[Token], prefixes: Prefixes, base: Style) -> Iterator[Line]:
         first, rest = prefixes
-        number = self._rest.number(token)
+        number = int(token.attrs.get("start", 1)) if self._number is None else self._number
+        self._number = None
         position = 0
         while position < len(inner):
             end = closing(inner, position)
@@ -296,12 +294,7 @@ class Layout:
             mark += f"{number}{token.markup} " if is_ordered else ""
             mark += self._task(item) or ("" if is_ordered else self.page.signs.fresh + " ")
             deeper = self._deeper((first, rest), (mark, self.page.styles["muted"]), (" " * len(mark), _NULL))
-            if self._rest.goes_on(inner[position]):
-                deeper = deeper[1], deeper[1]
-            if not item:
-                yield self.page.line([], prefix=deeper[0])
-            elif not self._rest.is_over(inner[position]):
-                yield from self._walk(item, deeper, base)
+            yield from self._walk(item, deeper, base) if item else (self.page.line([], prefix=deeper[0]),)
             first, position, number = rest, end + 1, number + 1
 
     def _indent(self, token: Token, item: Token) -> int:

@@ -14,13 +14,13 @@ from typing import Any
 from rich.style import Style
 
 from lmchat.text import safe_line
-from lmchat.tui.widgets.chat_log.blocks import Block, Code, Line, Span
+from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, Block, Code, Line, Span
 from lmchat.tui.widgets.chat_log.layout.page import MIN_WIDTH, Page, fold, harmless, width_of
 
 _log = logging.getLogger(__name__)
 Kinds = Iterable[tuple[str, str]]
 MOST_PIECE_S = 0.05
-"""CPU time limit of one piece; a language that exceeds it repeatedly stays plain."""
+"""CPU time limit of PIECE_CHARS; a language that exceeds it repeatedly stays plain."""
 _MOST_STRIKES = 3
 """Once may be the machine, not the lexer."""
 MOST_WHOLE_CHARS = 1_000_000
@@ -55,7 +55,8 @@ def piece_kinds(code: str, language: str) -> Kinds:
     code = harmless(code)
     lexer = _lexer(language) if language and _strikes[language] < _MOST_STRIKES else None
     try:
-        return list(_named(_timed(_exact(lexer, code), MOST_PIECE_S))) if lexer else [("", code)]
+        most_s = MOST_PIECE_S * max(len(code) / PIECE_CHARS, 1)
+        return list(_named(_timed(_exact(lexer, code), most_s))) if lexer else [("", code)]
     except _TooLongError:
         _log.warning("no colours: the lexer for %s is too slow", language)
         _strikes[language] += 1

@@ -31,6 +31,11 @@ class Token(Protocol):
     attrs: Mapping[str, Any]
 
 
+_PARTS = ("inline", "thead_open", "tbody_open", "tr_open")
+ABOVE_LISTS = ("paragraph_open", "bullet_list_open", "ordered_list_open")
+"""Blocks that a list may follow without a blank row."""
+
+
 @cache
 def _parsers() -> tuple[Any, Any]:
     from markdown_it import MarkdownIt
@@ -58,6 +63,23 @@ def parse_inline(text: str, references: References) -> list[Token]:
     parser = _parsers()[1]
     parser.inline.parse(text, parser, {"references": references}, tokens)
     return tokens
+
+
+def span(token: Token) -> tuple[int, int]:
+    """Return the first line of a block and the one behind it."""
+    start, end = token.map or (0, 0)
+    return start, end
+
+
+def is_joined(above: Token, token: Token) -> bool:
+    """Whether a block follows another without a blank row, if there is no blank line."""
+    is_list = above.type in ABOVE_LISTS and token.type.endswith("_list_open")
+    return is_list or above.type == token.type == "definition"
+
+
+def last_leaf(tokens: list[Token]) -> str:
+    """Return the type of the innermost block at the end."""
+    return next((token.type for token in reversed(tokens) if token.map and token.type not in _PARTS), "")
 
 
 def closing(tokens: list[Token], position: int) -> int:

@@ -19,20 +19,13 @@ from lmchat.tui.widgets.chat_log.blocks import (
     Code,
     Kind,
 )
-from lmchat.tui.widgets.chat_log.markdown.nesting import (
+from lmchat.tui.widgets.chat_log.markdown.parser import (
     ABOVE_LISTS,
-    Level,
-    before,
-    first_lines,
-    head_of,
-    is_joined,
-    levels_of,
-    path,
-    rest_of,
+    References,
+    Token,
+    parse_blocks,
     span,
-    without_blanks,
 )
-from lmchat.tui.widgets.chat_log.markdown.parser import References, Token, parse_blocks
 
 _BREAKS = (
     re.compile(r"\n[ \t>]*(?=[^\W\d_])"),  # between lines, which stay lines on the page
@@ -44,12 +37,11 @@ _CONTROLS = re.compile("[\0\r\x0b\x0c\x1c-\x1f\x85\u2028\u2029]")
 _MOST_PLACES = 200
 _MAX_CLUSTER = 64
 _JOINER = "\u200d"
-OPEN_CHARS = 600
-"""In a longer open tail, the blocks of a quote or list item are closed one by one."""
 _LIST = re.compile(r" {0,3}(?!([-*])(?:[ \t]*\1){2,}[ \t]*$)(?:[-+*]|\d{1,9}[.)])(?:[ \t]|$)", re.MULTILINE)
 """Start of a list; three of its marks would be a rule."""
 _DEFINITION = re.compile(r" {0,3}\[[^\]]*\]:")
-_BY_LINES = ("fence", "code_block", "html_block", "math_block")
+_WHOLE = ("blockquote_open", "bullet_list_open", "ordered_list_open")
+"""Blocks that are not cut within a line: an item or a quote is laid out in one piece, however long."""
 _OVER_AT_BLANK = ("paragraph_open", "heading_open", "hr", "table_open", "blockquote_open")
 """Blocks that end at a blank line; they are closed as soon as text follows."""
 
@@ -159,15 +151,14 @@ class MarkdownTail(Struct):
     """Link reference definitions so far; the text inside blocks needs them all."""
     _tail: str = ""
     _head: str = ""
-    """Text that opens again what began in closed blocks; it is parsed and not shown."""
-    _numbers: tuple[int, ...] = ()
-    """Numbers of the first items of the lists that go on."""
+    """Head of a table, or start of a line, that began in closed blocks; it is parsed and not shown."""
+    _number: int | None = None
+    """Number of the first item of a list that goes on."""
     _held: str = ""
     _looked_at: int = 0
     _fence: OpenFence | None = None
     _is_first: bool = True
     _above: str = ""
-    _is_joined: bool = False
     _frame: str = ""
     """Head and first rows of a table that goes on."""
 
@@ -211,14 +202,6 @@ class MarkdownTail(Struct):
         return _CONTROLS.sub(lambda found: safe_text(found[0]), text)
 
     @property
-    def _hidden(self) -> int:
-        return self._head.count("\n")
-
-    @property
-    def _is_glued(self) -> bool:
-        return bool(self._head) and not self._head.endswith("\n")
-
-    @property
     def _room(self) -> int:
         """Characters after which the tail is looked at."""
         return PIECE_CHARS + 1 + max(self._looked_at, len(self._head)) - len(self._tail)
@@ -228,15 +211,15 @@ class MarkdownTail(Struct):
         *complete, begun = self._tail.split("\n")
         lines = [line + "\n" for line in complete]
         is_over = bool(begun.strip() and lines) and lines[-1].isspace()
-        hidden, is_glued = self._hidden, self._is_glued
+        hidden = HEAD_LINES if self._frame else 0
         tokens = parse_blocks("".join(lines), self.references, shows_definitions=True)
         top = [token for token in tokens if token.level == 0 and token.map and token.map[1] > hidden]
         done = hidden
         for token in top:
-            if self._head and not self._frame and span(token)[0] >= hidden + is_glued:
-                self._leave()  # what the tail stood in ends before it
             start = span(token)[0]
-            opening = fence_of(lines[start]) if token.type == "fence" and start >= self._hidden else None
+            if start and self._head and not self._frame:
+                self._leave()  # the line that was cut ends before it
+            opening = fence_of(lines[start]) if token.type == "fence" and start >= hidden else None
             if opening:
                 if "|" in lines[start] and start == len(lines) - 1:
                     break  # with a line of dashes below it, it would be the head of a table
@@ -250,10 +233,11 @@ class MarkdownTail(Struct):
                 self._leave()
                 self._above = "" if _is_blank(lines[done - 1]) else token.type
         if done == hidden:
-            return self._cut_lines(tokens, lines)
+            if not (self._head or "".join(lines).strip()):  # of blank lines only one is kept
+                self._restart(sum(map(len, lines[:-1])), "")
+            return False
         self._restart(sum(map(len, lines[:done])), self._head)
-        is_table_over = bool(self._frame) and is_over
-        return self._fence is not None or is_table_over or len(self._tail) > OPEN_CHARS
+        return self._fence is not None or (bool(self._frame) and is_over)
 
     def _close_part(self, token: Token, tokens: list[Token], lines: list[str], done: int) -> int:
         """Close what is certain of the last block: all items or rows but one."""
@@ -261,9 +245,9 @@ class MarkdownTail(Struct):
         cuts = self._cuts(token, tokens, lines, done)[:-1]
         if len(cuts) < 2:  # noqa: PLR2004 - a piece has two ends
             return done
-        numbers = self._numbers_at(token, tokens, cuts)[-1]
+        number = self._numbers_at(token, tokens, cuts)[-1]
         self._close(cuts, lines, token, tokens)
-        self._numbers = numbers
+        self._number = number
         if token.type == "table_open":
             self._frame = self._frame or "".join(_framed(lines[start:]))
             self._head = "".join(lines[start : start + HEAD_LINES])
@@ -281,22 +265,22 @@ class MarkdownTail(Struct):
             inside = list(range(done + 1 if self._frame else start + len(_framed(lines[start:end])), end))
         return [done, *(line for line in inside if line > done), end]
 
-    def _numbers_at(self, token: Token, tokens: list[Token], cuts: list[int]) -> list[tuple[int, ...]]:
+    def _numbers_at(self, token: Token, tokens: list[Token], cuts: list[int]) -> list[int | None]:
         if token.type != "ordered_list_open":
-            return [self._numbers, *[()] * (len(cuts) - 1)]
-        numbers = self._numbers or (int(token.attrs.get("start", 1)),)
+            return [None] * len(cuts)
+        number = int(token.attrs.get("start", 1)) if self._number is None else self._number
         items = _items(token, tokens)
-        return [numbers, *((numbers[0] + sum(line < cut for line in items),) for cut in cuts[1:])]
+        return [number, *(number + sum(line < cut for line in items) for cut in cuts[1:])]
 
     def _close(self, cuts: list[int], lines: list[str], token: Token, tokens: list[Token]) -> None:
         is_list = token.type.endswith("_list_open") or token.type == "definition"
         frame = "".join(_framed(lines[span(token)[0] :])) if token.type == "table_open" else ""
         frame = self._frame or frame
         numbers = self._numbers_at(token, tokens, cuts)
-        glue = len(self._head.rpartition("\n")[2])
+        glue = 0 if self._frame else len(self._head)
         for index, (begin, end) in enumerate(pairwise(cuts)):
             source = "".join(lines[begin:end])[0 if index else glue :]
-            block = Block(Kind.MARKDOWN, source, numbers=numbers[index])
+            block = Block(Kind.MARKDOWN, source, number=numbers[index])
             if frame and (self._frame or index):
                 block.kind, block.info = Kind.TABLE, frame
             if index:
@@ -326,14 +310,14 @@ class MarkdownTail(Struct):
         if not source.strip(" \t\n"):
             return []
         kind = Kind.TABLE if self._frame else Kind.MARKDOWN
-        return [self._begin(Block(kind, source, self._frame, numbers=self._numbers))]
+        return [self._begin(Block(kind, source, self._frame, number=self._number))]
 
     def _restart(self, chars: int, head: str) -> None:
         """Take some characters from the beginning of the tail; `head` opens the rest again."""
         self._tail, self._head, self._looked_at = head + self._tail[chars:], head, 0
 
     def _leave(self) -> None:
-        self._frame, self._numbers, self._is_first, self._head = "", (), True, ""
+        self._frame, self._number, self._is_first, self._head = "", None, True, ""
 
     def _put(self, block: Block) -> None:
         self._begin(block)
@@ -342,7 +326,6 @@ class MarkdownTail(Struct):
 
     def _begin(self, block: Block) -> Block:
         block.is_first = self._is_first
-        block.is_attached = self._is_joined
         if self._frame or not self._head:
             pattern = _DEFINITION if self._above == "definition" else None
             pattern = _LIST if self._above in ABOVE_LISTS else pattern
@@ -350,70 +333,6 @@ class MarkdownTail(Struct):
         if not self._frame:
             block.head = self._head
         return block
-
-    def _cut(self, chars: int, head: str, numbers: tuple[int, ...], *, is_joined: bool = False) -> bool:
-        """Close the beginning of the tail; `head` opens the rest again."""
-        source = self._tail[len(self._head) : chars]
-        goes_on = not source.rstrip(" \t>").endswith("\n")
-        self._put(Block(Kind.MARKDOWN, source, numbers=self._numbers, goes_on=goes_on))
-        self._restart(chars, head)
-        self._numbers, self._is_first, self._is_joined, self._above = numbers, False, is_joined, ""
-        return True
-
-    def _cut_lines(self, tokens: list[Token], lines: list[str]) -> bool:
-        """Close a part of the last block where it is long; return whether one was closed."""
-        places = path(tokens)
-        size = sum(map(len, lines))
-        if not places or self._frame:
-            if not (self._head or "".join(lines).strip()):  # of blank lines only one is kept
-                self._restart(sum(map(len, lines[:-1])), "")
-            return False
-        if size - len(self._head) > OPEN_CHARS and self._cut_before_last(tokens, places, lines):
-            return True
-        return self._cut_leaf(tokens, places, lines)
-
-    def _cut_before_last(self, tokens: list[Token], places: list[int], lines: list[str]) -> bool:
-        """Close what precedes the last block of the innermost container that holds several."""
-        for depth in range(len(places) - 1, 0, -1):
-            other = before(tokens, places, depth)
-            if other is None or span(tokens[other])[1] <= self._hidden:
-                continue
-            outer = self._levels(tokens, places[:depth], lines)
-            end = without_blanks(outer, lines, span(tokens[other])[1])
-            if end > self._hidden:
-                token = tokens[places[depth]]
-                goes_on = end == span(token)[0] and is_joined(tokens[other], token)
-                inner = [*places[:depth], *([other] if tokens[other].type == "list_item_open" else [])]
-                levels = self._levels(tokens, inner, lines)
-                chars = sum(map(len, lines[:end]))
-                return self._cut(chars, head_of(levels), _numbers(levels), is_joined=goes_on)
-        return False
-
-    def _cut_leaf(self, tokens: list[Token], places: list[int], lines: list[str]) -> bool:
-        leaf = tokens[places[-1]]
-        start, end = span(leaf)
-        begin = max(start, self._hidden)
-        if leaf.type not in _BY_LINES:
-            return False
-        begin += start >= self._hidden and leaf.type == "fence"
-        count = SEGMENT_LINES if end - begin > SEGMENT_LINES else 0
-        while count and leaf.type == "code_block" and not lines[begin + count - 1].strip(" >\t\n"):
-            count -= 1  # blank lines at the end of code are none of it
-        if not count or begin + count >= len(lines):
-            return False
-        self._cut_within(tokens, places, lines, sum(map(len, lines[: begin + count])))
-        return True
-
-    def _cut_within(self, tokens: list[Token], places: list[int], lines: list[str], chars: int) -> None:
-        leaf = tokens[places[-1]]
-        if span(leaf)[0] < self._hidden:
-            self._cut(chars, self._head, self._numbers)
-            return
-        levels = self._levels(tokens, places, lines)
-        self._cut(chars, head_of(levels) + first_lines(levels, leaf, lines), _numbers(levels))
-
-    def _levels(self, tokens: list[Token], places: list[int], lines: list[str]) -> list[Level]:
-        return levels_of(tokens, places, lines, self._hidden, self._numbers)
 
     def _cut_giant(self) -> None:
         """Close the beginning of a giant paragraph, or of a line that does not end."""
@@ -423,19 +342,14 @@ class MarkdownTail(Struct):
             self._restart(PIECE_CHARS, "")
             return
         tokens = parse_blocks(self._tail, {}, shows_definitions=True)
-        places = path(tokens)
-        leaf = tokens[places[-1]] if places else None
-        kind, first = (leaf.type, max(span(leaf)[0], self._hidden)) if leaf else ("", 0)
+        last = next((token for token in reversed(tokens) if token.level == 0 and token.map), None)
+        kind, first = (last.type, span(last)[0]) if last else ("", 0)
         lines = self._tail.split("\n")
         count = first if kind == "paragraph_open" else len(lines) - 1
         begin = max(sum(len(line) + 1 for line in lines[:count]), len(self._head))
-        if kind == "table_open" and len(places) > 1 and not self._frame and count > first + HEAD_LINES:
-            self._cut_within(tokens, places, lines, begin)
+        if kind in _WHOLE or len(self._tail) - begin <= PIECE_CHARS:
+            self._looked_at = len(self._tail) if kind in _WHOLE else begin
             return
-        if len(self._tail) - begin <= PIECE_CHARS:
-            self._looked_at = begin
-            return
-        levels = self._levels(tokens, places, lines)
         if self._frame:
             rows = self._tail[len(self._head) : begin]
             if rows:
@@ -444,14 +358,14 @@ class MarkdownTail(Struct):
             self._restart(begin, "")
             self._frame, begin = "", 0
         place, is_word = cut_place(self._tail[begin:])
-        head = head_of(levels) + rest_of(levels)
-        if leaf and kind == "heading_open" and leaf.markup.startswith("#"):
-            head, is_word = head + leaf.markup + " ", False
-        self._cut(begin + place, head + ("" if is_word else GLUE), _numbers(levels))
-
-
-def _numbers(levels: list[Level]) -> tuple[int, ...]:
-    return tuple(level.number for level in levels if level.number is not None)
+        head = "" if is_word else GLUE
+        if last and kind == "heading_open" and last.markup.startswith("#"):
+            head = f"{last.markup} {GLUE}"
+        source = self._tail[len(self._head) : begin + place]
+        goes_on = not source.rstrip(" \t>").endswith("\n")
+        self._put(Block(Kind.MARKDOWN, source, number=self._number, goes_on=goes_on))
+        self._restart(begin + place, head)
+        self._number, self._is_first, self._above = None, False, ""
 
 
 def _is_blank(line: str) -> bool:
