@@ -14,12 +14,25 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from importlib.metadata import version
+from importlib import metadata
 from pathlib import Path
 
-from tests.benchmarks.bench import AIM_MISSED, MUST_MISSED, numbers, worst
-from tests.benchmarks.rows import GROUPS, ROWS, Bench, Row
+from tests.benchmarks.bench import AIM_MISSED, MUST_MISSED, Bench, Row, numbers, worst
+from tests.benchmarks.idle_rows import idle
+from tests.benchmarks.log_rows import find, long
+from tests.benchmarks.proxy_rows import detect, models, proxy
+from tests.benchmarks.start_rows import commands, large, start, version
+from tests.benchmarks.store_rows import append, killed, search
+from tests.benchmarks.stream_rows import echo, flood, growth, scroll, stop, stream
 
+_SCREEN = (version, start, large, stream, growth, flood, echo, stop, scroll, find, long, idle)
+_BEHIND = (proxy, models, append, killed, search, commands, detect)
+ROWS = {measure.__name__: measure for measure in (*_SCREEN, *_BEHIND)}
+GROUPS = {
+    "screen": tuple(measure.__name__ for measure in _SCREEN),
+    "behind": tuple(measure.__name__ for measure in _BEHIND),
+}
+"""Names for several rows: start-up, log, prompt and memory; and what stands behind the screen."""
 _LIBRARIES = ("textual", "rich", "httpx", "markdown-it-py", "msgspec")
 
 
@@ -74,7 +87,7 @@ def _write(file: Path, report: dict) -> None:
         "cpus": os.cpu_count(),
         "machine": platform.platform(),
         "python": sys.version,
-        "libraries": {name: version(name) for name in _LIBRARIES},
+        "libraries": {name: metadata.version(name) for name in _LIBRARIES},
     }
     rows = [row | {"numbers": numbers(row["value"])} for row in report["rows"]]
     file.write_text(json.dumps(machine | report | {"rows": rows}, indent=1))

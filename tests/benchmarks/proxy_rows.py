@@ -1,58 +1,40 @@
-"""What the proxy-client layer adds to httpx, and the store to an answer."""
+"""What the proxy-client layer adds to httpx, and how soon it finds servers."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import ExitStack
 
-from lmchat.domain.message import AnswerState, ChatMessage, Role, new_id, now, text_message
-from lmchat.domain.session import SessionHeader
-from lmchat.storage.store import SqliteStore
 from tests.benchmarks.bench import Bench, Row, median, p95, row
+from tests.benchmarks.client_child import PORTS
 from tests.benchmarks.texts import mixed
+from tests.support.scripted_products import plain
+from tests.support.scripted_server import Hold, ScriptedServer, raw_reply
 
 EVENTS = 20_000
-USUAL = {"id": "chatcmpl-0123456789abcdef", "object": "chat.completion.chunk", "created": 1, "model": "bench"}
-"""What nearly every server repeats in each event."""
-TIMED = {
-    **USUAL,
-    "timings": {
-        "cache_n": 0,
-        "prompt_n": 10,
-        "prompt_ms": 22.744,
-        "prompt_per_token_ms": 2.2744,
-        "prompt_per_second": 439.6763981709462,
-        "predicted_n": 100,
-        "predicted_ms": 1815.7,
-        "predicted_per_token_ms": 18.157,
-        "predicted_per_second": 55.075177617447814,
-    },
+WRITES = {"an event a write": 0, "writes of 64 KiB": 64 << 10}
+DETECTIONS = {
+    "all answering": ("<= 150 ms", "<= 150 ms"),
+    "one silent": ("<= 2000 ms", "-"),
+    "all silent": ("<= 2000 ms", "<= 300 ms"),
+    "all refused": ("<= 2000 ms", "<= 300 ms"),
 }
-"""And llama.cpp, as we ask it."""
-WRITES = (
-    ("an event a write", 0, USUAL),
-    ("writes of 4 KiB", 4 << 10, USUAL),
-    ("writes of 64 KiB", 64 << 10, USUAL),
-    ("the same, with timings in each event", 64 << 10, TIMED),
-)
 
 
-def _child(bench: Bench, *argv: str) -> dict:
-    argv = (sys.executable, "-m", "tests.benchmarks.proxy_child", *argv, bench.server.url)
+def _child(bench: Bench, name: str, about: str = "") -> dict:
+    argv = (sys.executable, "-m", "tests.benchmarks.client_child", name, about or bench.server.url)
     return json.loads(subprocess.run(argv, env=bench.env(), check=True, capture_output=True).stdout)
 
 
 def proxy(bench: Bench) -> Iterator[Row]:
     """The same bytes read by httpx alone, and as events by the layer."""
     bench.server.text = mixed(4 * EVENTS)
-    for how, bench.server.write_bytes, bench.server.common in WRITES:
+    for how, bench.server.write_bytes in WRITES.items():
         yield from _cpu(bench, how)
-    bench.server.write_bytes, bench.server.common = None, {}
+    bench.server.write_bytes = None
     late_ms: dict[str, list[float]] = {"httpx": [], "lmchat": []}
     for name, late in late_ms.items():
         bench.server.text, bench.server.rate = mixed(2_000), 100
@@ -82,35 +64,25 @@ def models(bench: Bench) -> Iterator[Row]:
     yield row("  one request by httpx alone, its connection open", f"{raw_ms:.2f} ms")
 
 
-def append(bench: Bench) -> Iterator[Row]:
-    times = asyncio.run(_append(bench.folder / "append.db"))
-    yield row(
-        "append of streamed text to the store, there and back, p50 / p95",
-        f"{median(times):.2f} / {p95(times):.2f} ms",
-        "<= - / 1 ms",
-        "<= - / 0.1 ms",
-    )
+def detect(bench: Bench) -> Iterator[Row]:
+    """A first look around in a fresh process, import left out; the baseline asks every port for its models."""
+    for kind, (must, aim) in DETECTIONS.items():
+        with ExitStack() as stack:
+            places = json.dumps(_places(kind, stack))
+            found = [_child(bench, "detect", places) for _ in range(bench.runs)]
+        ours, raw = (median([one[name] for one in found]) * 1e3 for name in ("lmchat_s", "httpx_s"))
+        yield row(f"detection, {kind}", f"{ours:.0f} ms", must, aim)
+        if kind in ("all answering", "all refused"):
+            yield row("  one httpx request a port, all at once", f"{raw:.0f} ms")
 
 
-async def _append(file: Path) -> list[float]:
-    store = SqliteStore(file)
-    header = SessionHeader(session_id=new_id(), title="Streams", created_at=now(), updated_at=now())
-    prompt = text_message(Role.USER, "go")
-    await store.append(header, prompt)
-    answer = ChatMessage(
-        message_id=new_id(),
-        role=Role.ASSISTANT,
-        parts=(),
-        created_at=now(),
-        parent_id=prompt.message_id,
-        state=AnswerState.STREAMING,
-    )
-    await store.begin_answer(header.session_id, answer)
-    times = []
-    for _ in range(300):
-        began_s = time.perf_counter()
-        await store.add_pieces(answer.message_id, [("text", "x" * 100)])
-        times.append((time.perf_counter() - began_s) * 1e3)
-        await asyncio.sleep(0.005)
-    await store.aclose()
-    return times
+def _places(kind: str, stack: ExitStack) -> dict[int, int]:
+    if kind == "all refused":
+        return {}
+    servers = {port: stack.enter_context(ScriptedServer()) for port in PORTS}
+    for number, server in enumerate(servers.values()):
+        if kind == "all silent" or (kind == "one silent" and number == 0):
+            server.unknown = raw_reply(Hold())
+        else:
+            plain(server, "tiny")
+    return {port: server.port for port, server in servers.items()}

@@ -9,7 +9,6 @@ import time
 from contextlib import suppress
 
 MODELS = json.dumps({"object": "list", "data": [{"id": "bench", "object": "model", "owned_by": "bench"}]})
-LOADING = json.dumps({"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}})
 
 
 class PacedServer:
@@ -25,10 +24,6 @@ class PacedServer:
         """The paced ones come when this is set."""
         self.write_bytes: int | None = None
         """Of a reply in chunks of HTTP, at full speed: how many bytes each holds; 0 is an event a chunk."""
-        self.common: dict = {}
-        """What each event holds beside its text."""
-        self.is_loading = False
-        """Whether the model is not there yet; said as llama.cpp does."""
         self.is_ahead = threading.Event()
         self.is_sent = threading.Event()
         """All text is sent; where some went ahead, the end comes a second later, so that it is not counted."""
@@ -42,25 +37,12 @@ class PacedServer:
         self._started.wait()
 
     async def _serve(self) -> None:
-        self._loop, self._open = asyncio.get_running_loop(), set[asyncio.StreamWriter]()
-        server = self._server = await asyncio.start_server(self._client, "127.0.0.1", 0)
+        server = await asyncio.start_server(self._client, "127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         self._started.set()
-        with suppress(asyncio.CancelledError):
-            await server.serve_forever()
-
-    def leave(self) -> None:
-
-        def close() -> None:
-            self._server.close()
-            for writer in self._open:
-                writer.transport.abort()
-
-        self._loop.call_soon_threadsafe(close)
-        self._thread.join()
+        await server.serve_forever()
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._open.add(writer)
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
@@ -79,17 +61,15 @@ class PacedServer:
                     else:
                         await self._flood(writer, self.write_bytes)
                     break
-                status, body = self._reply(head.split("\r\n")[0])
+                is_known = "/models" in head.split("\r\n")[0]
+                status, body = (
+                    ("200 OK", MODELS) if is_known else ("404 Not Found", '{"error":"no such path"}')
+                )
                 writer.write(
                     f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode()
                 )
                 await writer.drain()
         writer.close()
-
-    def _reply(self, line: str) -> tuple[str, str]:
-        if self.is_loading:
-            return "503 Service Unavailable", LOADING
-        return ("200 OK", MODELS) if "/models" in line else ("404 Not Found", '{"error":"no such path"}')
 
     async def _stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.written.clear()
@@ -102,7 +82,7 @@ class PacedServer:
         for number, piece in enumerate(pieces, 1):
             if self.hung_up.is_set():
                 break
-            writer.write(self._event({"delta": {"content": piece}}))
+            writer.write(_event({"delta": {"content": piece}}))
             sent += len(piece)
             self.written.append((time.perf_counter(), sent))
             if sent < self.ahead:
@@ -123,7 +103,7 @@ class PacedServer:
         if self.ahead:
             await asyncio.wait([watch], timeout=1)
         with suppress(ConnectionError):
-            writer.write(self._end(tokens))
+            writer.write(_end(tokens))
             await writer.drain()
         self.done.set()
         watch.cancel()
@@ -134,8 +114,8 @@ class PacedServer:
             b"transfer-encoding: chunked\r\nconnection: close\r\n\r\n"
         )
         pieces = [self.text[at : at + self.piece] for at in range(0, len(self.text), self.piece)]
-        parts = [self._event({"delta": {"content": piece}, "finish_reason": None}) for piece in pieces]
-        parts.append(self._end(len(pieces)))
+        parts = [_event({"delta": {"content": piece}, "finish_reason": None}) for piece in pieces]
+        parts.append(_end(len(pieces)))
         if size:
             whole = b"".join(parts)
             parts = [whole[at : at + size] for at in range(0, len(whole), size)]
@@ -145,14 +125,6 @@ class PacedServer:
         writer.write(b"0\r\n\r\n")
         await writer.drain()
 
-    def _event(self, choice: dict) -> bytes:
-        return _data({**self.common, "choices": [{"index": 0, **choice}]})
-
-    def _end(self, tokens: int) -> bytes:
-        usage = {"prompt_tokens": 10, "completion_tokens": tokens}
-        last = self._event({"delta": {}, "finish_reason": "stop"})
-        return last + _data({**self.common, "choices": [], "usage": usage}) + b"data: [DONE]\n\n"
-
     async def _watch(self, reader: asyncio.StreamReader) -> None:
         with suppress(ConnectionError):
             await reader.read(1)
@@ -160,5 +132,22 @@ class PacedServer:
         self.hung_up.set()
 
 
+def _event(choice: dict) -> bytes:
+    return _data({"choices": [{"index": 0, **choice}]})
+
+
+def _end(tokens: int) -> bytes:
+    usage = {"prompt_tokens": 10, "completion_tokens": tokens}
+    last = _event({"delta": {}, "finish_reason": "stop"})
+    return last + _data({"choices": [], "usage": usage}) + b"data: [DONE]\n\n"
+
+
 def _data(data: dict) -> bytes:
-    return b"data: " + json.dumps(data, separators=(",", ":")).encode() + b"\n\n"
+    """Return an event, with what nearly every server repeats in each."""
+    head = {
+        "id": "chatcmpl-0123456789abcdef",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "bench",
+    }
+    return b"data: " + json.dumps(head | data, separators=(",", ":")).encode() + b"\n\n"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from tests.benchmarks.bench import PAINTED, PROMPTED, Bench, Row, cpu_of, median, ratio_row, row
-from tests.benchmarks.store import fill_store, text_bytes
+from tests.benchmarks.stores import fill_store, text_bytes
 from tests.benchmarks.terminal import Drawn
 
 

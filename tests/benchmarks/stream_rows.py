@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.benchmarks.bench import PROMPTED, Bench, Row, median, p95, ratio_row, row
-from tests.benchmarks.store import fill_store
+from tests.benchmarks.stores import fill_store
 from tests.benchmarks.terminal import Drawn
 from tests.benchmarks.texts import KINDS, mixed
 

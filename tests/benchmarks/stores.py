@@ -1,7 +1,8 @@
-"""A store with many sessions of texts that differ."""
+"""Stores to measure with: many sessions of texts that differ, and one long session."""
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Iterator
 from contextlib import closing
@@ -10,12 +11,15 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from lmchat.domain.message import ReasoningPart, Role, TextPart, new_id, text_message
-from lmchat.domain.session import SessionHeader, title_from
+from lmchat.domain.message import ReasoningPart, Role, TextPart, text_message
+from lmchat.domain.session import title_from
 from lmchat.storage import write
 from lmchat.storage.database import connect
 from lmchat.storage.schema import transaction
 from lmchat.storage.search import index_batch
+from lmchat.storage.store import SqliteStore
+from tests.benchmarks.texts import section
+from tests.support.chats import header
 
 RARE, RARE_SIGN = "Überprüfungsvermerk", "龘"
 """Said once, in the oldest message: no search finds it soon by looking."""
@@ -47,17 +51,15 @@ def texts(count: int) -> Iterator[str]:
 def fill(path: Path, count: int) -> int:
     """Write a store with all indexes; return how many bytes its texts have."""
     size = 0
-    header, parent, moment = None, None, datetime(2026, 1, 1, tzinfo=UTC)
+    session, parent, moment = None, None, datetime(2026, 1, 1, tzinfo=UTC)
     with closing(connect(path)) as connection:
         with transaction(connection):
             for number, text in enumerate(texts(count)):
                 moment += timedelta(minutes=4)
                 if number % _SESSION == 0:
                     title = title_from(text) if number % 100 else f"Renamed {number}"
-                    header = SessionHeader(
-                        session_id=new_id(), title=title, created_at=moment, updated_at=moment
-                    )
-                    write.put_session(connection, header)
+                    session = header(title, moment=moment)
+                    write.put_session(connection, session)
                     parent = None
                 role = Role.ASSISTANT if number % 2 else Role.USER
                 message = replace(
@@ -69,11 +71,45 @@ def fill(path: Path, count: int) -> int:
                     message = replace(
                         message, parts=(ReasoningPart(text=f"Hm, {text[:200]}"), TextPart(text=text))
                     )
-                write.put_whole(connection, header.session_id, message)
-                write.make_leaf(connection, header.session_id, message, moment)
+                write.put_whole(connection, session.session_id, message)
+                write.make_leaf(connection, session.session_id, message, moment)
                 parent = message.message_id
                 size += sum(len(part.text.encode()) for part in message.parts)
         while index_batch(connection):
             pass
         connection.execute("pragma wal_checkpoint(truncate)")
     return size
+
+
+def fill_store(home: Path, count: int) -> Path:
+    """Write a session of so many messages, 0.1 and 0.8 kB in turn, whose last ends in a mark; return the folder."""
+    if not home.exists():
+        asyncio.run(_fill(home, count))
+    return home
+
+
+def text_bytes(count: int) -> int:
+    return sum(len(_text(n).encode()) for n in range(count))
+
+
+def _text(n: int) -> str:
+    if n % 2:
+        return section(n)[:800]
+    return f"Question {n}: what grows in the shade, in three metres, in August?"
+
+
+async def _fill(home: Path, count: int) -> None:
+    store = SqliteStore(home / "sessions.db")
+    session, parent = header("Long"), None
+    for n in range(count):
+        text = _text(n)
+        if n == count - 1:
+            text += "\n\nLAST-ANSWER"
+        message = text_message(Role.ASSISTANT if n % 2 else Role.USER, text, parent_id=parent)
+        message = replace(message, model="bench" if n % 2 else "")
+        await store.append(session, message)
+        parent = message.message_id
+    await store.aclose()
+    with closing(connect(home / "sessions.db")) as connection:
+        while index_batch(connection):  # else each start would go on with the index of what came at once
+            pass

@@ -1,4 +1,4 @@
-"""One reader of the paced server in a process of its own; prints what it measured as JSON."""
+"""What one client measures in a process of its own; prints it as JSON."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ import httpx
 
 from lmchat.config.settings import Settings
 from lmchat.domain.event import TextDelta
-from lmchat.domain.message import Role, text_message
-from lmchat.domain.request import ChatRequest
-from lmchat.domain.server import Endpoint, Product
+from lmchat.domain.server import Endpoint
 from lmchat.proxy.client import ProxyClient
+from lmchat.proxy.servers import SERVERS
+from tests.support.proxy_calls import ask
+
+PORTS = tuple(port for server in SERVERS for port in server.ports)
+PROBE_S = 1.8
 
 
-def _client() -> ProxyClient:
-    return ProxyClient(Settings(), key_for=lambda _: None)
+def _client(transport: httpx.AsyncBaseTransport | None = None) -> ProxyClient:
+    return ProxyClient(Settings(), key_for=lambda _: None, transport=transport)
 
 
 async def read_httpx(url: str, *, is_timed: bool = True) -> dict:
@@ -36,15 +39,9 @@ async def read_httpx(url: str, *, is_timed: bool = True) -> dict:
 
 
 async def read_lmchat(url: str) -> dict:
-    request = ChatRequest(
-        endpoint=Endpoint.parse(url),
-        product=Product.OPENAI_COMPATIBLE,
-        model="bench",
-        messages=(text_message(Role.USER, "go"),),
-    )
     came_s, cpu_s = [], time.process_time()
     client = _client()
-    async with aclosing(client.stream(request)) as events:
+    async with aclosing(client.stream(ask(Endpoint.parse(url), model="bench"))) as events:
         async for event in events:
             if isinstance(event, TextDelta):
                 if not came_s:
@@ -58,13 +55,13 @@ async def read_lmchat(url: str) -> dict:
 async def look(url: str) -> dict:
     client, endpoint, found = _client(), Endpoint.parse(url), {}
     await client.check(endpoint)
-    for name, ask in (
+    for name, work in (
         ("miss", lambda: client.models(endpoint, is_refresh=True)),
         ("hit", lambda: client.models(endpoint)),
         ("health", lambda: client.check(endpoint)),
     ):
         began_s = time.perf_counter()
-        await ask()
+        await work()
         found[name] = time.perf_counter() - began_s
     await client.aclose()
     async with httpx.AsyncClient(timeout=30, trust_env=False) as raw:
@@ -75,11 +72,43 @@ async def look(url: str) -> dict:
     return found
 
 
+class Moved(httpx.AsyncBaseTransport):
+    """Leads the well-known ports elsewhere; where nobody stands, to a port of this machine that refuses."""
+
+    def __init__(self, places: dict[int, int]) -> None:
+        self._places = places
+        self._inner = httpx.AsyncHTTPTransport()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        url = request.url.copy_with(port=self._places.get(request.url.port or 80, 1))
+        moved = httpx.Request(request.method, url, headers=request.headers, extensions=request.extensions)
+        return await self._inner.handle_async_request(moved)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+async def detect(words: str) -> dict:
+    """Look around once, at servers that play the well-known ports; then ask each port by httpx alone."""
+    places = {int(port): there for port, there in json.loads(words).items()}
+    client = _client(Moved(places))
+    began_s = time.perf_counter()
+    await client.detect()
+    lmchat_s = time.perf_counter() - began_s
+    await client.aclose()
+    async with httpx.AsyncClient(transport=Moved(places), timeout=PROBE_S) as raw:
+        began_s = time.perf_counter()
+        asked = (raw.get(f"http://127.0.0.1:{port}/v1/models") for port in PORTS)
+        await asyncio.gather(*asked, return_exceptions=True)
+        return {"lmchat_s": lmchat_s, "httpx_s": time.perf_counter() - began_s}
+
+
 if __name__ == "__main__":
     work = {
         "raw": partial(read_httpx, is_timed=False),
         "httpx": read_httpx,
         "lmchat": read_lmchat,
         "models": look,
+        "detect": detect,
     }[sys.argv[1]]
     print(json.dumps(asyncio.run(work(sys.argv[2]))))
