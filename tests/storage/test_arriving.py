@@ -71,14 +71,6 @@ async def test_the_file_is_for_its_owner_only_and_goes_with_the_end(tmp_path, st
     assert (await store.open_session(session.session_id)).messages[1].text == "so far and on"
 
 
-async def test_what_is_thought_and_what_is_said_stay_apart_and_in_order(store, running):
-    session, _, said = running
-    await store.add_pieces(said.message_id, [("reasoning", "h"), ("reasoning", "m"), ("text", "so ")])
-    await store.add_pieces(said.message_id, [("text", "far \ud800 \0 ÿ")])
-    parts = (await store.open_session(session.session_id)).messages[1].parts
-    assert parts == (ReasoningPart(text="hm"), TextPart(text="so far \ud800 \0 ÿ"))
-
-
 _PIECES = st.lists(
     st.one_of(
         st.just(ANEW),

@@ -233,8 +233,9 @@ async def test_a_store_that_is_closed_says_so_and_closing_twice_is_fine(store):
     await store.open()
     await store.aclose()
     await store.aclose()
-    with pytest.raises(StoreUnavailable, match="closed"):
-        await store.list_sessions()
+    for call in (store.list_sessions(), store.search("hello")):
+        with pytest.raises(StoreUnavailable, match="closed"):
+            await call
 
 
 async def test_a_write_is_done_although_its_caller_was_cancelled(store):

@@ -101,12 +101,3 @@ async def test_an_answer_that_another_window_streams_stays_as_it_is(tmp_path):
     await store.aclose()
     assert last.state is AnswerState.INTERRUPTED  # found out without opening the file again
     assert last.text.startswith(second.text)
-
-
-async def test_the_text_of_a_killed_answer_is_found_by_search(tmp_path):
-    path, session_id = tmp_path / "sessions.db", new_id()
-    with streaming(path, session_id) as child:
-        acknowledged(child, 20)
-        store = SqliteStore(path)
-        assert [hit.match for hit in await store.search("17")] == ["17"]
-        await store.aclose()

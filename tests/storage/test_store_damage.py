@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 
@@ -26,12 +26,18 @@ def change(path, statement, *values):
         raw.execute(statement, values)
 
 
-async def reopened(tmp_path, work):
+@pytest.fixture
+async def damaged(tmp_path, path):
+    """A store that is opened when a test has done its damage."""
     store = store_at(tmp_path)
-    try:
-        return await work(store)
-    finally:
-        await store.aclose()
+    yield store
+    await store.aclose()
+
+
+async def talk(store, number):
+    """Return the messages of one of the sessions."""
+    (found,) = [one for one in await store.list_sessions() if one.title == f"prompt {number}"]
+    return (await store.open_session(found.session_id)).messages
 
 
 @pytest.mark.parametrize(
@@ -92,40 +98,31 @@ async def test_what_can_be_read_of_a_damaged_file_or_its_copy_is_saved(tmp_path,
 
 
 @pytest.mark.parametrize("seed", range(40))
-async def test_a_file_with_random_bytes_in_it_still_opens_and_takes_new_messages(tmp_path, path, seed):
+async def test_a_file_with_random_bytes_in_it_still_opens_and_takes_new_messages(damaged, path, seed):
     dice = random.Random(seed)  # noqa: S311 - repeats
     content = bytearray(path.read_bytes())
     for _ in range(dice.choice([1, 5, 40])):
         place = dice.randrange(len(content))
         content[place : place + 64] = dice.randbytes(64)
     path.write_bytes(content)
-    store = store_at(tmp_path)
     session = header()
-    asked = await say(store, session, "hello")
-    await reply(store, session, "yes", asked)
-    assert [message.text for message in (await store.open_session(session.session_id)).messages] == [
-        "hello",
-        "yes",
-    ]
-    await store.search("answer")
-    await store.prompt_history()
-    for found in await store.list_sessions():
-        try:
-            await store.open_session(found.session_id)
-        except SessionUnreadable:
-            continue
-    await store.aclose()
+    asked = await say(damaged, session, "hello")
+    said = await reply(damaged, session, "yes", asked)
+    assert (await damaged.open_session(session.session_id)).messages == (asked, said)
+    await damaged.search("answer")
+    await damaged.prompt_history()
+    for found in await damaged.list_sessions():
+        with suppress(SessionUnreadable):
+            await damaged.open_session(found.session_id)
 
 
-async def test_a_file_that_loses_what_is_written_is_damaged_and_begun_anew(tmp_path, path):
+async def test_a_file_that_loses_what_is_written_is_damaged_and_begun_anew(damaged, path):
     change(path, "create trigger broken before insert on messages begin select raise(ignore); end")
-    store = store_at(tmp_path)
     session = header()
-    await say(store, session, "hello")
-    assert [message.text for message in (await store.open_session(session.session_id)).messages] == ["hello"]
-    assert "was damaged: it is kept as sessions.db.damaged-" in store.notice
-    assert len(await store.list_sessions()) == 21
-    await store.aclose()
+    asked = await say(damaged, session, "hello")
+    assert (await damaged.open_session(session.session_id)).messages == (asked,)
+    assert "was damaged: it is kept as sessions.db.damaged-" in damaged.notice
+    assert len(await damaged.list_sessions()) == 21
 
 
 @pytest.mark.parametrize(
@@ -135,21 +132,11 @@ async def test_a_file_that_loses_what_is_written_is_damaged_and_begun_anew(tmp_p
         "message_id = x'ff00'", "created_at = '2026-01-01T00:00:00'",
     ],
 )  # fmt: skip
-async def test_a_damaged_message_costs_that_message_alone(tmp_path, path, damage):
+async def test_a_damaged_message_costs_that_message_alone(damaged, path, damage):
     change(path, f"update messages set {damage} where number = 1")  # noqa: S608 - a test
-
-    async def look(store):
-        first, *_ = [found for found in await store.list_sessions() if found.title == "prompt 0"]
-        return (
-            await store.open_session(first.session_id),
-            await store.list_sessions(),
-            await store.search("prompt"),
-        )
-
-    session, listed, hits = await reopened(tmp_path, look)
-    assert [message.text for message in session.messages] == ["answer 0 " * 50]
-    assert len(listed) == 20
-    assert hits
+    assert [message.text for message in await talk(damaged, 0)] == ["answer 0 " * 50]
+    assert len(await damaged.list_sessions()) == 20
+    assert await damaged.search("prompt")
 
 
 @pytest.mark.parametrize(
@@ -159,76 +146,50 @@ async def test_a_damaged_message_costs_that_message_alone(tmp_path, path, damage
         "failure = '{\"kind\": 1}'", "failure = '\u001b[31m'", "receipt = '" + "[" * 100_000 + "'",
     ],
 )  # fmt: skip
-async def test_damaged_figures_of_a_message_cost_themselves_alone(tmp_path, path, damage):
+async def test_damaged_figures_of_a_message_cost_themselves_alone(damaged, path, damage):
     change(path, f"update messages set {damage} where number = 1")  # noqa: S608 - a test
-
-    async def look(store):
-        first, *_ = [found for found in await store.list_sessions() if found.title == "prompt 0"]
-        return await store.open_session(first.session_id)
-
-    message, *_ = (await reopened(tmp_path, look)).messages
+    message, *_ = await talk(damaged, 0)
     assert (message.text, message.receipt, message.failure) == ("prompt 0", None, None)
 
 
-async def test_a_session_whose_id_is_no_text_costs_that_session_alone(tmp_path, path):
+async def test_a_session_whose_id_is_no_text_costs_that_session_alone(damaged, path):
     change(path, "pragma foreign_keys = off")
     change(path, "update sessions set session_id = x'ff001b' where title = 'prompt 0'")
-    listed = await reopened(tmp_path, lambda store: store.list_sessions())
-    assert len(listed) == 19
+    assert len(await damaged.list_sessions()) == 19
 
 
-async def test_bytes_that_are_no_text_cost_themselves_alone(tmp_path, path):
+async def test_bytes_that_are_no_text_cost_themselves_alone(damaged, path):
     change(path, "update parts set text = cast(x'68ff69' as text) where text = 'prompt 0'")
     change(path, "update parts set text = x'68ff69' where text = 'prompt 1'")
-
-    async def look(store):
-        sessions = {found.title: found.session_id for found in await store.list_sessions()}
-        return [await store.open_session(sessions[f"prompt {number}"]) for number in range(2)]
-
-    first, second = await reopened(tmp_path, look)
-    assert first.messages[0].text == second.messages[0].text == "h\ufffdi"
-    assert second.messages[1].text == "answer 1 " * 50
+    first, second = await talk(damaged, 0), await talk(damaged, 1)
+    assert first[0].text == second[0].text == "h\ufffdi"
+    assert second[1].text == "answer 1 " * 50
 
 
-async def test_a_damaged_header_costs_that_session_alone(tmp_path, path):
+async def test_a_damaged_header_costs_that_session_alone(damaged, path):
     change(path, "update sessions set updated_at = 'no time' where title = 'prompt 3'")
-
-    async def look(store):
-        assert len(await store.list_sessions()) == 19
-        (hit,) = await store.search('"prompt 3"')
-        with pytest.raises(SessionUnreadable, match="is damaged"):
-            await store.open_session(hit.session_id)
-
-    await reopened(tmp_path, look)
+    assert len(await damaged.list_sessions()) == 19
+    (hit,) = await damaged.search('"prompt 3"')
+    with pytest.raises(SessionUnreadable, match="is damaged"):
+        await damaged.open_session(hit.session_id)
 
 
-async def test_a_message_whose_parent_is_lost_and_a_circle_are_still_shown(tmp_path, path):
+async def test_a_message_whose_parent_is_lost_and_a_circle_are_still_shown(damaged, path):
     change(path, "update messages set parent_id = 'lost' where number = 2")
-    change(
-        path,
-        "update messages set parent_id = (select message_id from messages where number = 4) where number = 3",
-    )
-
-    async def look(store):
-        sessions = {found.title: found.session_id for found in await store.list_sessions()}
-        return [await store.open_session(sessions[f"prompt {number}"]) for number in range(2)]
-
-    first, second = await reopened(tmp_path, look)
-    assert [message.text[:6] for message in first.messages] == ["answer"]
-    assert [message.text[:6] for message in second.messages] == ["prompt", "answer"]
+    fourth = "(select message_id from messages where number = 4)"
+    change(path, f"update messages set parent_id = {fourth} where number = 3")  # noqa: S608 - a test
+    assert [message.text[:6] for message in await talk(damaged, 0)] == ["answer"]
+    assert [message.text[:6] for message in await talk(damaged, 1)] == ["prompt", "answer"]
 
 
-async def test_a_file_of_a_newer_lmchat_is_left_alone(tmp_path, path):
+async def test_a_file_of_a_newer_lmchat_is_left_alone(damaged, path):
     change(path, f"pragma user_version = {VERSION + 1}")
     before = path.read_bytes()
-    store = store_at(tmp_path)
-    with pytest.raises(StoreUnavailable, match="made by a newer lmchat") as caught:
-        await store.list_sessions()
-    with pytest.raises(StoreUnavailable, match="made by a newer lmchat"):
-        await say(store, header(), "hello")
-    assert "Update lmchat" in caught.value.hint
+    for call in (damaged.list_sessions(), say(damaged, header(), "hello")):
+        with pytest.raises(StoreUnavailable, match="made by a newer lmchat") as caught:
+            await call
+        assert "Update lmchat" in caught.value.hint
     assert path.read_bytes() == before
-    await store.aclose()
 
 
 async def test_setting_aside_twice_in_one_second_keeps_both(tmp_path):
@@ -263,13 +224,8 @@ async def test_damage_that_shows_at_once_is_told_at_the_start(tmp_path, damage):
 
 
 @pytest.mark.parametrize("damage", ["owner = x'ff40ff'", "created_at = '0001-01-01T00:00:00+14:00'"])
-async def test_a_damaged_answer_that_streams_keeps_no_session_from_being_opened(tmp_path, path, damage):
+async def test_a_damaged_answer_that_streams_keeps_no_session_from_being_opened(damaged, path, damage):
     change(path, f"update messages set state = 'streaming', {damage} where number = 2")  # noqa: S608 - a test
-
-    async def look(store):
-        first, *_ = [found for found in await store.list_sessions() if found.title == "prompt 0"]
-        return await store.open_session(first.session_id)
-
-    messages = (await reopened(tmp_path, look)).messages
+    messages = await talk(damaged, 0)
     assert messages[0].text == "prompt 0"
     assert all(message.state is not AnswerState.STREAMING for message in messages)

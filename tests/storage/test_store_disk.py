@@ -1,14 +1,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import resource
 import shutil
 import sqlite3
-import tempfile
 import threading
 from contextlib import closing, contextmanager
-from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -18,6 +15,7 @@ from lmchat.errors import StoreUnavailable
 from lmchat.storage import database as connections
 from lmchat.storage.store import SqliteStore
 from tests.support.chats import answer, header, prompt, reply, say, store_at
+from tests.support.faults import no_root, open_folder
 
 
 @contextmanager
@@ -102,26 +100,12 @@ async def test_a_path_that_cannot_be_is_one_clear_error(tmp_path, below):
     await store.aclose()
 
 
-@contextmanager
-def without_root():
-    """Act as a user without rights; whoever runs the tests is one already, or root."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
 @pytest.fixture
-def open_folder():
-    """A folder that other users reach too, unlike pytest's own, with a name that URLs would trip over."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as name:
-        folder = Path(name) / "it's 100%?"
+def folder():
+    """A folder that other users reach too, with a name that URLs would trip over."""
+    with open_folder() as above:
+        folder = above / "it's 100%?"
         folder.mkdir()
-        Path(name).chmod(0o755)
         yield folder
         folder.chmod(0o755)
 
@@ -132,14 +116,14 @@ def only_to_read(folder):
     folder.chmod(0o555)
 
 
-async def test_a_file_that_may_only_be_read_is_read_and_writing_is_one_clear_error(open_folder):
-    store, session = SqliteStore(open_folder / "sessions.db"), header()
+async def test_a_file_that_may_only_be_read_is_read_and_writing_is_one_clear_error(folder):
+    store, session = SqliteStore(folder / "sessions.db"), header()
     asked = await say(store, session, "hello")
     await store.begin_answer(session.session_id, answer(parent=asked, state=AnswerState.STREAMING))
     await store.aclose()
-    only_to_read(open_folder)
-    with without_root():
-        store = SqliteStore(open_folder / "sessions.db")
+    only_to_read(folder)
+    with no_root():
+        store = SqliteStore(folder / "sessions.db")
         assert (await store.open_session(session.session_id)).messages[0] == asked
         assert [hit.match for hit in await store.search("hel")] == ["hello"]
         with pytest.raises(StoreUnavailable, match="it may not be written"):
@@ -148,10 +132,10 @@ async def test_a_file_that_may_only_be_read_is_read_and_writing_is_one_clear_err
         await store.aclose()
 
 
-async def test_a_folder_that_may_not_be_written_is_one_clear_error(open_folder):
-    only_to_read(open_folder)
-    store = SqliteStore(open_folder / "sessions.db")
-    with without_root(), pytest.raises(StoreUnavailable, match="it may not be written") as caught:
+async def test_a_folder_that_may_not_be_written_is_one_clear_error(folder):
+    only_to_read(folder)
+    store = SqliteStore(folder / "sessions.db")
+    with no_root(), pytest.raises(StoreUnavailable, match="it may not be written") as caught:
         await store.list_sessions()
     await store.aclose()
     assert "LMCHAT_HOME" in caught.value.hint
