@@ -62,6 +62,7 @@ def _is_error(base: ast.expr) -> bool:
     return getattr(base, "id", "") in _CLASSES or getattr(base, "id", "") == "Exception"
 
 
+@pytest.mark.slow
 def test_the_table_has_each_kind_that_is_raised_and_no_other():
     raised = _raised()
     assert set().union(*raised.values()) >= {"", "Rule", "Failure", "ServerUnavailable", "EngineUnavailable"}

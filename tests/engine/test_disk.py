@@ -148,6 +148,7 @@ def test_a_slow_disk_ends_the_search_with_what_was_found(tmp_path):
     assert 0 < len(found) < 50
 
 
+@pytest.mark.slow
 async def test_a_folder_that_hangs_costs_neither_what_was_found_before_it_nor_the_end(tmp_path, monkeypatch):
     write_model(tmp_path / ".lmstudio/models/qwen3-8b-Q4_K_M.gguf")
     write_model(tmp_path / ".cache/llama.cpp/never-seen.gguf")

@@ -199,6 +199,7 @@ async def begun(place):
     return task, number
 
 
+@pytest.mark.slow
 async def test_a_fetch_that_is_cut_leaves_nothing_and_is_begun_again(place, without_pip, monkeypatch):
     task, pid = await begun(place)
     task.cancel()

@@ -80,6 +80,7 @@ _PIECES = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(_PIECES, max_size=5), st.data())
 def test_a_file_that_was_cut_anywhere_holds_all_whole_writes(tmp_path_factory, writes, data):
     path = tmp_path_factory.mktemp("cut") / "file"

@@ -13,6 +13,8 @@ from lmchat.services.save_queue import SaveQueue
 from lmchat.storage import database as connections
 from tests.support.chats import answer, faults_in, header, prompt, store_at
 
+pytestmark = pytest.mark.slow  # hundreds of stores
+
 
 class Faults:
     """Says which statement fails, counted over all connections; with None, none does."""

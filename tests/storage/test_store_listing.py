@@ -44,6 +44,7 @@ async def test_parts_follow_the_order_of_the_list_with_archived_ones_at_its_end(
         assert (found.headers, found.total) == (every.headers[:limit], 6)
 
 
+@pytest.mark.slow
 async def test_a_filter_finds_a_title_however_far_down_it_stands(store):
     await listed(store, 1_500, change=lambda n, s: replace(s, title="ÜBER Straßen") if n == 1_400 else s)
     (found,) = (await store.sessions_with(ListFilter.typed("  über STRASSEN "), limit=20)).headers
@@ -126,6 +127,7 @@ async def steps_of(store, wanted):
     return steps
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 async def test_the_first_part_of_ten_thousand_is_read_with_few_more_steps_than_that_of_a_hundred(tmp_path):
     steps = []
