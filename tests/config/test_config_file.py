@@ -95,12 +95,9 @@ def test_a_file_that_is_not_there_is_empty(tmp_path):
         assert (content.problems, content.has_file) == ((), False)
 
 
-def test_a_file_that_was_asked_for_must_be_there(tmp_path):
+def test_a_file_that_was_asked_for_must_be_there_and_readable(tmp_path):
     (problem,) = load(tmp_path / "none.toml", {}, is_required=True).problems
     assert problem.sentence.endswith("none.toml: there is no such file")
-
-
-def test_a_file_that_the_system_refuses_is_told(tmp_path):
     (problem,) = load(tmp_path, {}).problems
     assert problem.sentence.endswith(": cannot be read: Is a directory")
 
@@ -110,12 +107,7 @@ def test_bytes_that_are_no_text_are_told_with_their_line(read):
     assert problem.sentence.endswith("line 2: is not UTF-8 text")
 
 
-def test_a_byte_order_mark_does_no_harm(read):
-    content = read("\ufeffmodel = 'a'\n")
-    assert content.settings.model == "a"
-
-
-def test_windows_line_ends_do_no_harm(read):
-    content = read("model = 'a'\r\n[chat]\r\nseed = 'x'\r\n")
+def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(read):
+    content = read("\ufeffmodel = 'a'\r\n[chat]\r\nseed = 'x'\r\n")
     assert content.settings.model == "a"
     assert content.problems[0].line == 3

@@ -20,20 +20,13 @@ def test_the_rows_are_exactly_the_fields_of_the_settings(section):
     assert list(section.rows) == [name for name in names if section.name or name not in _NESTED]
 
 
-@pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.name or "top")
-def test_every_default_passes_its_own_check(section):
-    defaults = section.settings()
-    for row in section.rows.values():
-        value = getattr(defaults, row.name)
-        if value is not None:
-            assert row.fault(list(value) if isinstance(value, tuple) else value) == ""
-
-
 @pytest.mark.parametrize("section", _ALL, ids=lambda section: section.name or "top")
-def test_every_example_passes_its_own_check(section):
+def test_every_default_and_every_example_passes_its_own_check(section):
+    defaults = section.settings() if section in SECTIONS else None
     for row in section.rows.values():
-        if row.about.example is not None:
-            assert row.fault(row.about.example) == ""
+        for value in (getattr(defaults, row.name, None), row.about.example):
+            if value is not None:
+                assert row.fault(list(value) if isinstance(value, tuple) else value) == ""
 
 
 def test_the_example_file_is_what_the_rows_generate():

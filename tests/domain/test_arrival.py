@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from msgspec.structs import replace
 
 from lmchat.domain.candidate import Need, Remembered, choose
@@ -14,70 +15,53 @@ def other(verdict: Verdict = Verdict.READY, *models):
     return replace(candidate(verdict, *models), endpoint=OTHER, product=Product.LLAMA_CPP)
 
 
-def test_a_ready_server_with_a_loaded_model_needs_nothing():
-    arrival = choose([candidate(Verdict.READY, model())], model="", remembered=NEW)
+READY = candidate(Verdict.READY, model("a"), model("b"))
+COLD = candidate(Verdict.NO_MODEL, model(state=LoadState.NOT_LOADED))
+OWN = replace(other(Verdict.READY, model("own")), is_own=True)
+
+
+@pytest.mark.parametrize(
+    ("candidates", "model_id", "remembered", "chosen"),
+    [
+        ([READY], "", NEW, "a"),
+        ([READY], "wanted", NEW, "wanted"),
+        ([COLD, other(Verdict.READY, model("c"))], "", NEW, "c"),
+        (
+            [other(Verdict.READY, model("c")), READY],
+            "",
+            Remembered(endpoint=READY.endpoint.url, model="b"),
+            "b",
+        ),
+        ([READY, OWN], "", Remembered(endpoint=READY.endpoint.url), "own"),
+    ],
+    ids=["the loaded one", "as configured", "the ready one", "the last used", "the user's own"],
+)
+def test_the_model_that_is_chosen(candidates, model_id, remembered, chosen):
+    arrival = choose(candidates, model=model_id, remembered=remembered)
     assert arrival.need is Need.NOTHING
     assert arrival.target is not None
-    assert arrival.target.model_id == "qwen3-8b"
+    assert arrival.target.model_id == chosen
 
 
-def test_the_first_ready_one_wins_over_an_earlier_one_without_a_model():
-    cold = candidate(Verdict.NO_MODEL, model(state=LoadState.NOT_LOADED))
-    arrival = choose(
-        [cold, other(Verdict.READY, replace(model("b"), endpoint=OTHER))], model="", remembered=NEW
-    )
-    assert arrival.candidate is not None
-    assert arrival.candidate.endpoint == OTHER
-
-
-def test_the_last_used_server_and_model_win():
-    ready = candidate(Verdict.READY, model("a"), model("b"))
-    remembered = Remembered(endpoint=ready.endpoint.url, model="b")
-    arrival = choose([other(Verdict.READY, model("c")), ready], model="", remembered=remembered)
-    assert arrival.target is not None
-    assert arrival.target.model_id == "b"
-
-
-def test_the_users_own_server_wins_over_the_last_used_one():
-    own = replace(other(Verdict.READY, model("own")), is_own=True)
-    last = candidate(Verdict.READY, model())
-    arrival = choose([last, own], model="", remembered=Remembered(endpoint=last.endpoint.url))
-    assert arrival.target is not None
-    assert arrival.target.model_id == "own"
-
-
-def test_a_server_without_a_loaded_model_needs_a_model():
-    cold = candidate(Verdict.NO_MODEL, model(state=LoadState.NOT_LOADED))
-    arrival = choose([cold], model="", remembered=NEW)
-    assert arrival.need is Need.MODEL
-    assert arrival.target is not None
-    assert arrival.target.model is None
-
-
-def test_embedding_models_are_never_chosen():
-    only = candidate(Verdict.READY, model("embed", is_embedding=True))
-    assert choose([only], model="", remembered=NEW).need is Need.MODEL
-
-
-def test_a_configured_model_is_taken_as_it_stands():
-    arrival = choose([candidate(Verdict.READY, model("a"))], model="wanted", remembered=NEW)
-    assert arrival.target is not None
-    assert arrival.target.model_id == "wanted"
-
-
-def test_a_server_that_wants_a_key_is_no_dead_end():
-    arrival = choose([candidate(Verdict.NEEDS_KEY)], model="", remembered=NEW)
-    assert arrival.need is Need.KEY
-    assert arrival.candidate is not None
-
-
-def test_nothing_but_refusals_needs_a_server():
-    assert choose([candidate(Verdict.REFUSED)], model="", remembered=NEW).need is Need.SERVER
-    assert choose([], model="", remembered=NEW).need is Need.SERVER
+@pytest.mark.parametrize(
+    ("candidates", "need"),
+    [
+        ([COLD], Need.MODEL),
+        ([candidate(Verdict.READY, model("embed", is_embedding=True))], Need.MODEL),
+        ([candidate(Verdict.NEEDS_KEY)], Need.KEY),
+        ([candidate(Verdict.REFUSED)], Need.SERVER),
+        ([], Need.SERVER),
+    ],
+    ids=["nothing loaded", "embeddings alone", "a key is wanted", "refusals alone", "nothing there"],
+)
+def test_what_is_needed_before_a_chat(candidates, need):
+    arrival = choose(candidates, model="", remembered=NEW)
+    assert arrival.need is need
+    assert (arrival.candidate is None) is (need is Need.SERVER)
+    assert arrival.target is None or arrival.target.model is None
 
 
 def test_no_other_server_takes_the_place_of_the_one_that_was_named():
     named = replace(other(Verdict.REFUSED), is_own=True)
-    ready = candidate(Verdict.READY, model())
-    assert choose([named, ready], model="", remembered=NEW, is_named=True).need is Need.SERVER
-    assert choose([named, ready], model="", remembered=NEW).need is Need.NOTHING
+    assert choose([named, READY], model="", remembered=NEW, is_named=True).need is Need.SERVER
+    assert choose([named, READY], model="", remembered=NEW).need is Need.NOTHING

@@ -11,7 +11,6 @@ SAME = [
     ("tiny", "tiny"),
     ("Qwen3-8B", "qwen3-8b"),
     ("llama3.2", "llama3.2:latest"),
-    ("qwen3:8b", "qwen3:8b"),
     ("qwen3-8b", "qwen3-8b:2"),
     ("qwen3-8b:2", "qwen3-8b"),
     ("qwen3-8b@q4_k_m", "qwen3-8b"),
@@ -19,7 +18,6 @@ SAME = [
     ("qwen3-0.6b", "/home/ada/models/Qwen3-0.6B-Q8_0.gguf"),
     ("Qwen3-0.6B-Q8_0", "C:\\Models\\Qwen3-0.6B-Q8_0.gguf"),
     ("big-Q4_K_M", "big-Q4_K_M-00001-of-00003.gguf"),
-    ("unsloth/Qwen3-4B-GGUF:Q4_K_M", "unsloth/Qwen3-4B-GGUF:Q4_K_M"),
     ("unsloth/Qwen3-4B-GGUF:Q4_K_M", "Qwen3-4B-GGUF"),
     ("Qwen3-4B-GGUF", "Qwen3-4B-UD-Q4_K_XL.gguf"),
     ("gpt-4o", "gpt-4o-2024-08-06"),
@@ -27,7 +25,6 @@ SAME = [
     ("models/gemini-2.5-flash", "gemini-2.5-flash"),
     ("unsloth/Qwen3-4B-GGUF:Q4_K_XL", "/models/Qwen3-4B-UD-Q4_K_XL.gguf"),
     ("", "anything"),
-    ("tiny", " "),
 ]
 OTHER = [
     ("tiny", "other-model"),

@@ -211,15 +211,15 @@ COUNTED = Receipt(ttft_ms=190, completion_tokens=40, is_estimated=False, elapsed
 NOTHING_CAME = Receipt(elapsed_ms=300)
 
 
-def test_where_nothing_had_come_the_count_of_the_server_is_that_of_the_whole():
-    whole = COUNTED.after(NOTHING_CAME)
-    assert (whole.completion_tokens, whole.is_estimated, whole.elapsed_ms) == (40, False, 1200)
-    assert (whole.retries, whole.asked) == (1, "a")
-
-
-def test_where_something_had_come_the_sum_is_an_estimate():
-    whole = COUNTED.after(COUNTED)
-    assert (whole.completion_tokens, whole.is_estimated) == (80, True)
+@pytest.mark.parametrize(
+    ("before", "tokens", "is_estimated"), [(NOTHING_CAME, 40, False), (COUNTED, 80, True)]
+)
+def test_the_count_of_the_server_is_that_of_the_whole_only_where_nothing_had_come(
+    before, tokens, is_estimated
+):
+    whole = COUNTED.after(before)
+    assert (whole.completion_tokens, whole.is_estimated) == (tokens, is_estimated)
+    assert (whole.elapsed_ms, whole.asked) == (900 + before.elapsed_ms, "a")
 
 
 def test_what_was_never_measured_is_no_zero():

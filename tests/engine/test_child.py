@@ -213,20 +213,12 @@ async def test_a_file_whose_name_is_no_utf_8_is_told_and_no_child_is_started(eng
     assert engine.state is EngineState.OFF
 
 
-async def test_it_gets_no_key_of_lmchat(tmp_path):
-    environ = with_library(dict(os.environ)) | {"LMCHAT_API_KEY": "sk-secret"}
-    one = LocalEngine(LocalSettings(), folder=tmp_path, log_file=tmp_path / "engine.log", environ=environ)
-    await one.start(tiny())
-    try:
-        told = told_of(served_by(one), "environ")
-    finally:
-        await one.stop()
+async def test_it_gets_no_key_of_lmchat_and_is_ended_before_it_where_memory_is_short(engine):
+    engine._environ["LMCHAT_API_KEY"] = "sk-secret"
+    await engine.start(tiny())
+    told = told_of(served_by(engine), "environ")
     assert b"PYTHONPATH=" in told
     assert b"sk-secret" not in told
-
-
-async def test_it_is_asked_before_lmchat(engine):
-    await engine.start(tiny())
     assert told_of(served_by(engine), "oom_score_adj").strip() == b"500"
 
 

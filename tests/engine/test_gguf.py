@@ -57,24 +57,15 @@ def test_what_stands_behind_the_vocabulary_is_found_where_it_was_not_told_before
 )
 def test_what_cannot_talk_is_told_apart(values):
     assert not read(header(values)).can_chat
+    assert not read(header(model_values(), tensors=0)).can_chat, "a vocabulary alone"
 
 
-def test_a_vocabulary_alone_cannot_talk():
-    assert not read(header(model_values(), tensors=0)).can_chat
-
-
-def test_an_unknown_quantization_is_not_guessed():
-    assert read(header(model_values(**{"general.file_type": 999}))).quantization == ""
-
-
-def test_a_value_of_another_kind_than_it_should_be_is_passed_over():
+def test_a_value_that_is_unknown_too_long_or_of_another_kind_is_passed_over():
     odd = model_values(**{"general.type": 5, "llama.context_length": "many", "general.file_type": True})
     found = read(header(odd))
     assert (found.kind, found.context_max, found.quantization) == ("", None, "")
-
-
-def test_a_text_that_is_too_long_is_passed_over():
-    assert read(header(model_values(**{"general.type": "x" * 10_000}))).kind == ""
+    found = read(header(model_values(**{"general.file_type": 999, "general.type": "x" * 10_000})))
+    assert (found.kind, found.quantization) == ("", "")
 
 
 def test_a_text_may_hold_any_bytes():

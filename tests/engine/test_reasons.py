@@ -19,47 +19,37 @@ GOMP = "libgomp.so.1: cannot open shared object file: No such file or directory"
 GLIBC = "/lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.35' not found (required by xllamacpp.abi3.so)"
 
 
-def failed_import(words, module=""):
-    return why_not_started(MODEL, Report(problem="import", words=words, module=module), 3, "")
-
-
 def failed_start(log, exit_code=3, model=MODEL):
     return why_not_started(model, Report(problem="start", words="Failed to init server"), exit_code, log)
 
 
-def test_a_package_that_is_not_installed_is_told_with_the_command_for_this_interpreter():
-    error = failed_import("No module named 'xllamacpp'", "xllamacpp")
-    assert error.message == "The built-in engine is not installed."
-    assert f"`{sys.executable} -m pip install 'lmchat[local]'`" in error.hint
-
-
-def test_a_missing_libgomp_is_told_with_the_command_that_installs_it():
-    error = failed_import(GOMP)
-    assert "libgomp" in error.message
-    assert "apt install libgomp1" in error.hint
-    assert "dnf install libgomp" in error.hint
-
-
-def test_another_missing_library_is_named():
-    assert "libvulkan.so.1" in failed_import(GOMP.replace("libgomp", "libvulkan")).message
-
-
-def test_a_system_that_is_too_old_is_told_what_it_lacks():
-    assert "GLIBC_2.35" in failed_import(GLIBC).message
-
-
-def test_a_package_that_is_broken_is_told_to_be_reinstalled():
-    error = failed_import("cannot import name 'Server'", "xllamacpp.server")
-    assert "cannot be loaded" in error.message
-    assert "--force-reinstall" in error.hint
+@pytest.mark.parametrize(
+    ("words", "module", "message", "hints"),
+    [
+        (
+            "No module named 'xllamacpp'",
+            "xllamacpp",
+            "The built-in engine is not installed.",
+            [f"`{sys.executable} -m pip install 'lmchat[local]'`"],
+        ),
+        (GOMP, "", "libgomp", ["apt install libgomp1", "dnf install libgomp"]),
+        (GOMP.replace("libgomp", "libvulkan"), "", "libvulkan.so.1", []),
+        (GLIBC, "", "GLIBC_2.35", []),
+        ("cannot import name 'Server'", "xllamacpp.server", "cannot be loaded", ["--force-reinstall"]),
+    ],
+    ids=["not installed", "libgomp", "another library", "an old system", "broken"],
+)
+def test_a_package_that_cannot_be_imported_is_told_with_the_way_out(words, module, message, hints):
+    error = why_not_started(MODEL, Report(problem="import", words=words, module=module), 3, "")
+    assert message in error.message
+    assert all(hint in error.hint for hint in hints)
 
 
 def test_where_there_is_no_pip_uv_is_what_installs_it(monkeypatch):
     monkeypatch.setattr("lmchat.engine.download.importlib.util.find_spec", lambda _: None)
     monkeypatch.setattr("lmchat.engine.download.shutil.which", lambda _: "/usr/bin/uv")
-    assert (
-        f"`uv pip install --python {sys.executable} 'lmchat[local]'`" in failed_import("", "xllamacpp").hint
-    )
+    error = why_not_started(MODEL, Report(problem="import", module="xllamacpp"), 3, "")
+    assert f"`uv pip install --python {sys.executable} 'lmchat[local]'`" in error.hint
 
 
 def test_a_processor_without_the_instructions_is_told(monkeypatch):
@@ -70,24 +60,23 @@ def test_a_processor_without_the_instructions_is_told(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "log",
+    ("log", "ended_by"),
     [
-        "0.01 E ggml_backend_cpu_buffer_type_alloc_buffer: failed to allocate buffer of size 8589934592",
-        "terminate called after throwing an instance of 'std::bad_alloc'",
-        "0.02 E llama_init_from_model: failed to initialize: failed to allocate buffer for kv cache",
-        "llama_mmap: mmap failed: Cannot allocate memory",
+        (
+            "E ggml_backend_cpu_buffer_type_alloc_buffer: failed to allocate buffer of size 858",
+            signal.SIGABRT,
+        ),
+        ("terminate called after throwing an instance of 'std::bad_alloc'", signal.SIGABRT),
+        ("0.02 E llama_init_from_model: failed to allocate buffer for kv cache", signal.SIGABRT),
+        ("llama_mmap: mmap failed: Cannot allocate memory", signal.SIGABRT),
+        ("", signal.SIGKILL),
     ],
 )
-def test_too_little_memory_is_told_with_need_and_supply(monkeypatch, log):
+def test_too_little_memory_is_told_with_need_and_supply(monkeypatch, log, ended_by):
     monkeypatch.setattr(models, "available_bytes", lambda: 3 * 10**9)
-    error = failed_start(log, exit_code=-signal.SIGABRT)
+    error = failed_start(log, exit_code=-ended_by)
     assert error.kind == "memory"
     assert "it needs about 46.0 GB, 3.0 GB are free" in error.message
-
-
-def test_a_start_that_the_system_ends_is_told_as_too_little_memory(monkeypatch):
-    monkeypatch.setattr(models, "available_bytes", lambda: 3 * 10**9)
-    assert failed_start("", exit_code=-signal.SIGKILL).kind == "memory"
 
 
 @pytest.mark.parametrize(

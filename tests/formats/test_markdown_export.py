@@ -53,11 +53,8 @@ def test_front_matter_headings_and_texts_are_as_people_expect_them():
     assert rows["title"] == "Plan for the garden"
     assert rows["id"] == talk.header.session_id
     assert (rows["model"], rows["endpoint"]) == ("qwen3-8b", "http://127.0.0.1:1234")
-    assert (rows["created"], rows["tokens"], rows["tokens_estimated"]) == (
-        "2026-11-20T08:00:00+00:00",
-        3,
-        False,
-    )
+    assert rows["created"] == "2026-11-20T08:00:00+00:00"
+    assert (rows["tokens"], rows["tokens_estimated"]) == (3, False)
     assert "\n## You · 2026-11-20 08:00:00 UTC\n\nWhich vegetables?\n" in body
     assert body.endswith("\n## qwen3-8b · 2026-11-20 08:00:00 UTC\n\nSeveral do well:\n\n1. **Lettuce**\n")
     assert headings(text) == ["You · 2026-11-20 08:00:00 UTC", "qwen3-8b · 2026-11-20 08:00:00 UTC"]
@@ -155,29 +152,21 @@ def test_an_export_inside_an_export_is_only_text():
     assert texts(from_markdown(to_markdown(same))) == [same.messages[0].text]
 
 
-text_of_any_kind = st.lists(
-    st.sampled_from(
-        [
-            *HARD,
-            "\n",
-            "```",
-            "~~~",
-            "-->",
-            "<!--",
-            "## You",
-            " · 2026-11-20 08:00:00 UTC",
-            "\\",
-            "\n---\n",
-            "> ",
-            " ",
-            "x",
-            "\r\n",
-            "\x1b[31m",
-            "\u202e",
-            "\ud800",
-        ]
-    )
-).map("".join)
+_PIECES = (
+    "\n",
+    "```",
+    "~~~",
+    "-->",
+    "<!--",
+    "## You",
+    " · 2026-11-20 08:00:00 UTC",
+    "\\",
+    "\n---\n",
+    "> ",
+    " ",
+)
+_HOSTILE = ("x", "\r\n", "\x1b[31m", "\u202e", "\ud800")
+text_of_any_kind = st.lists(st.sampled_from([*HARD, *_PIECES, *_HOSTILE])).map("".join)
 
 
 @given(st.lists(text_of_any_kind, min_size=1, max_size=4))
@@ -185,12 +174,8 @@ def test_exporting_and_reading_back_gives_the_same_path_after_the_filter(spoken)
     talk = chat(*spoken)
     read = from_markdown(to_markdown(talk))
     assert texts(read) == [safe_text(text) for text in spoken]
-    assert [message.message_id for message in read.messages] == [
-        message.message_id for message in talk.messages
-    ]
-    assert [message.parent_id for message in read.messages] == [
-        message.parent_id for message in talk.messages
-    ]
+    ids = [(message.message_id, message.parent_id) for message in talk.messages]
+    assert [(message.message_id, message.parent_id) for message in read.messages] == ids
 
 
 @given(text_of_any_kind, text_of_any_kind, text_of_any_kind)
@@ -256,11 +241,6 @@ def test_nothing_from_outside_reaches_a_terminal_through_an_export():
     text = to_markdown(replace(talk, messages=(talk.messages[0], said)))
     assert text == safe_text(text)
     assert len(headings(text)) == 2
-
-
-def test_the_same_session_gives_the_same_text():
-    talk = chat("q", "a")
-    assert to_markdown(talk) == to_markdown(talk)
 
 
 def test_a_system_prompt_has_a_heading_of_its_own():

@@ -118,7 +118,6 @@ def test_the_page_runs_nothing_loads_nothing_and_shows_all():
     page.feed(text)
     assert not {"script", "img", "iframe", "link", "object"} & set(page.tags)
     assert [link for link in page.links if not link.startswith("http://evil.example")] == []
-    assert "img" not in page.tags
     assert "default-src 'none'" in text
     shown = "".join(page.text)
     assert "<script>alert(1)</script>" in shown
@@ -172,13 +171,10 @@ def test_file_names_are_safe_and_told_apart_by_the_id(title, name):
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_refusal_is_told_as_one_and_its_words_stand_with_those_of_the_answer(form):
     asked = prompt("q")
-    session = Session(
-        header=header("t"), messages=(asked, answer(RefusalPart(text="I cannot."), parent=asked))
+    refused, said = (
+        render(Session(header=header("t"), messages=(asked, answer(part, parent=asked))), form=form)
+        for part in (RefusalPart(text="I cannot."), "Yes.")
     )
-    text = render(session, form=form)
-    assert "I cannot." in text
-    assert "refus" in text.lower()
-    assert (
-        "refus"
-        not in render(replace(session, messages=(asked, answer("Yes.", parent=asked))), form=form).lower()
-    )
+    assert "I cannot." in refused
+    assert "refus" in refused.lower()
+    assert "refus" not in said.lower()

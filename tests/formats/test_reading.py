@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from lmchat.domain.message import AnswerState, ReasoningPart, RefusalPart, Role, TextPart, ToolCallPart
+from lmchat.domain.message import AnswerState, RefusalPart, Role, TextPart, ToolCallPart
 from lmchat.domain.session import Session
 from lmchat.errors import FileRefused
 from lmchat.formats.json_format import to_json
@@ -238,7 +238,13 @@ def test_a_list_of_role_and_content_is_a_session():
     messages, skipped = read_rows(
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "# Which\nvegetables?"},
-        {"role": "assistant", "content": "Lettuce.", "model": "qwen3-8b", "reasoning_content": "Hmm."},
+        {
+            "role": "assistant",
+            "content": "Lettuce.",
+            "model": "qwen3-8b",
+            "reasoning": "r",
+            "reasoning_content": "Hmm.",
+        },
     )
     assert skipped == ()
     assert [(one.role, one.text) for one in messages] == [
@@ -365,8 +371,3 @@ def test_a_markdown_export_that_was_cut_or_changed_anywhere_is_read_or_refused(d
     end = data.draw(st.integers(start, len(text)))
     found = told((text[:start] + data.draw(st.text(max_size=5)) + text[end:]).encode(errors="surrogatepass"))
     assert found is None or to_markdown(found.sessions[0])
-
-
-def test_reasoning_of_other_names_is_kept_once():
-    messages, _ = read_rows({"role": "assistant", "content": "a", "reasoning": "r", "reasoning_content": "c"})
-    assert messages[0].parts == (ReasoningPart(text="c"), TextPart(text="a"))

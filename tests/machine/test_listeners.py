@@ -23,15 +23,11 @@ def test_a_listening_socket_is_told_with_its_process(host):
     assert str(os.getpid()) in holder.words
 
 
-def test_a_port_where_nobody_listens_is_left_out():
-    with listener() as server:
-        port = server.getsockname()[1]
-    assert port_holders({port}) == {}
-
-
-def test_who_is_only_connected_is_no_holder():
+def test_who_has_left_and_who_is_only_connected_is_no_holder():
     with listener() as server, socket.create_connection(server.getsockname()) as client:
+        port = server.getsockname()[1]
         assert port_holders({client.getsockname()[1]}) == {}
+    assert port_holders({port}) == {}
 
 
 def test_what_an_interpreter_runs_is_told_and_its_arguments_are_not(tmp_path):

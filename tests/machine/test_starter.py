@@ -91,10 +91,8 @@ async def test_a_program_that_cannot_be_run_is_told(tmp_path, name, words):
 
 
 async def test_a_tied_program_that_cannot_be_run_ends_with_a_line_that_says_so(tmp_path):
-    lifetime = Lifetime.TIED
-    program = await start_program(
-        order(str(tmp_path / "gone"), lifetime=lifetime), log_file=tmp_path / "log", environ=os.environ
-    )
+    start = order(str(tmp_path / "gone"), lifetime=Lifetime.TIED)
+    program = await start_program(start, log_file=tmp_path / "log", environ=os.environ)
     assert await exit_code(program) == 126
     assert "No such file" in await program.last_line()
 
@@ -149,9 +147,8 @@ async def test_ending_it_ends_it(tmp_path, lifetime):
 
 @pytest.mark.parametrize("lifetime", LIFETIMES)
 async def test_one_that_will_not_end_is_killed(tmp_path, monkeypatch, lifetime):
-    monkeypatch.setattr(
-        programs, "END_S", 0.2
-    )  # what is tied is killed by its watchdog, whoever waits for it
+    # what is tied is killed by its watchdog, whoever waits for it
+    monkeypatch.setattr(programs, "END_S", 0.2)
     program = await started(tmp_path, HANG, lifetime=lifetime)
     await until(lambda: "hanging" in program.log_file.read_text(), "the program hangs")
     await program.end()

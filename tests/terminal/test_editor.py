@@ -32,34 +32,28 @@ def left_behind(folder: Path) -> list[Path]:
 
 
 async def test_what_was_edited_comes_back_and_nothing_is_left_behind(tool, tmp_path: Path) -> None:
-    environ = tool(
-        'cat "$1" > seen; ls -ld "$(dirname "$1")" >> seen; printf "more\\n" >> "$1"'.replace(
-            "seen", f"{tmp_path}/seen"
-        )
-    )
+    seen = tmp_path / "seen"
+    environ = tool(f'cat "$1" > {seen}; ls -ld "$(dirname "$1")" >> {seen}; printf "more\\n" >> "$1"')
     assert await edit_text("words ", environ=environ) == "words more"
-    assert (tmp_path / "seen").read_text().startswith("words drwx------")
+    assert seen.read_text().startswith("words drwx------")
     assert left_behind(tmp_path) == []
-
-
-async def test_a_text_that_ended_in_a_newline_still_does(tool) -> None:
     assert await edit_text("words\n", environ=tool("true")) == "words\n"
 
 
-async def test_an_editor_that_fails_changes_nothing(tool, tmp_path: Path) -> None:
-    with pytest.raises(LMChatError, match="an editor ended with status 3; nothing was changed"):
-        await edit_text("words", environ=tool("exit 3"))
+@pytest.mark.parametrize(
+    ("script", "error", "words"),
+    [
+        ("exit 3", LMChatError, "an editor ended with status 3; nothing was changed"),
+        ("printf '\\377\\376\\000' > \"$1\"", FileRefused, "no text"),
+        ('rm "$1"', FileRefused, "left no file"),
+    ],
+)
+async def test_an_editor_that_leaves_no_text_changes_nothing(
+    tool, tmp_path: Path, script, error, words
+) -> None:
+    with pytest.raises(error, match=words):
+        await edit_text("words", environ=tool(script))
     assert left_behind(tmp_path) == []
-
-
-async def test_a_file_that_is_no_text_is_refused(tool) -> None:
-    with pytest.raises(FileRefused, match="no text"):
-        await edit_text("words", environ=tool("printf '\\377\\376\\000' > \"$1\""))
-
-
-async def test_a_file_that_was_deleted_is_told(tool) -> None:
-    with pytest.raises(FileRefused, match="left no file"):
-        await edit_text("words", environ=tool('rm "$1"'))
 
 
 async def test_an_editor_that_is_not_there_is_told_with_the_next_step() -> None:
@@ -86,14 +80,11 @@ def test_visual_goes_before_editor_and_both_may_have_options() -> None:
     assert editor_command({"VISUAL": "  ", "EDITOR": "vi"}) == ["vi"]
 
 
-def test_a_variable_that_is_no_command_is_told() -> None:
-    with pytest.raises(WrongUse, match=r"\$EDITOR is no command"):
-        editor_command({"EDITOR": "vi 'x"})
-
-
 async def test_without_any_editor_it_says_what_to_set(tmp_path: Path) -> None:
     with pytest.raises(WrongUse, match="No editor is set"):
         editor_command({"PATH": str(tmp_path)})
+    with pytest.raises(WrongUse, match=r"\$EDITOR is no command"):
+        editor_command({"EDITOR": "vi 'x"})
     with pytest.raises(WrongUse, match="No pager is installed"):
         await page_text("a", environ={"PATH": str(tmp_path)})
 

@@ -68,20 +68,22 @@ def test_without_a_terminal_it_names_what_works_without(tmp_path):
     ],
 )
 def test_colours_are_told(environ, colours):
-    row = (rows(environ))["colours"]
+    row = rows(environ)["colours"]
     assert (row.grade, row.facts["colours"]) == (Grade.OK, colours)
 
 
-@pytest.mark.parametrize("environ", [{}, {"TERM": "dumb"}, {"TERM": ""}])
-def test_a_terminal_that_can_draw_nothing_is_a_warning_with_a_step(environ):
-    row = (rows(environ))["colours"]
-    assert row.grade is Grade.WARNING
-    assert "export TERM=" in row.next_step
-
-
-def test_no_colour_is_what_somebody_wants_and_no_warning():
-    row = (rows({**UTF8, "NO_COLOR": "1"}))["colours"]
-    assert (row.grade, "NO_COLOR is set" in row.cause) == (Grade.OK, True)
+@pytest.mark.parametrize(
+    ("environ", "grade", "cause", "step"),
+    [
+        ({}, Grade.WARNING, "", "export TERM="),
+        ({"TERM": "dumb"}, Grade.WARNING, "", "export TERM="),
+        ({"TERM": ""}, Grade.WARNING, "", "export TERM="),
+        ({**UTF8, "NO_COLOR": "1"}, Grade.OK, "NO_COLOR is set", ""),
+    ],
+)
+def test_a_terminal_without_colours_is_a_warning_unless_somebody_wants_none(environ, grade, cause, step):
+    row = rows(environ)["colours"]
+    assert (row.grade, cause in row.cause, step in row.next_step) == (grade, True, True)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +97,7 @@ def test_no_colour_is_what_somebody_wants_and_no_warning():
     ],
 )
 def test_the_locale_that_counts_decides(environ, grade):
-    assert (rows(environ))["locale"].grade is grade
+    assert rows(environ)["locale"].grade is grade
 
 
 @pytest.mark.parametrize(
@@ -126,13 +128,10 @@ def test_keys_that_a_terminal_keeps_are_told_with_what_does_the_same():
         assert (row.grade, bool(row.next_step)) == (Grade.WARNING, True)
 
 
-def test_what_is_between_takes_keys_too():
+def test_what_is_between_takes_keys_too_and_is_told():
     kitty = {"KITTY_WINDOW_ID": "1"}
     assert limited({**kitty, "TMUX": "/tmp/socket,1,0"}) == {"Ctrl+B", "Shift+Enter"}  # noqa: S108 - a name
     assert limited({**kitty, "STY": "1.x"}) == {"Shift+Enter"}
-
-
-def test_what_is_between_is_told():
     row = rows({**UTF8, "TMUX": "socket,1,0", "SSH_TTY": "/dev/pts/1"})["colours"]
     assert "inside tmux, over ssh" in row.cause
     assert (row.facts["tmux"], row.facts["screen"], row.facts["ssh"]) == (True, False, True)
