@@ -101,13 +101,6 @@ class ListFilter(Struct, frozen=True, kw_only=True):
         )
 
 
-class SessionsFound(Struct, frozen=True, kw_only=True):
-    """The beginning of the list of sessions."""
-
-    headers: tuple[SessionHeader, ...]
-    total: int
-
-
 class SearchHit(Struct, frozen=True, kw_only=True):
     """A message that matches a search."""
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, tzinfo
 from msgspec import Struct
 
 from lmchat.domain.message import now
-from lmchat.domain.session import ListFilter, SessionHeader, tags_from
+from lmchat.domain.session import SessionHeader, tags_from
 from lmchat.services.exporting import Exporter
 from lmchat.services.ports import ChatStore
 
@@ -22,17 +22,6 @@ class SessionGroup(Struct, frozen=True, kw_only=True):
     name: str
     """`Pinned`, `Today`, `Yesterday`, `October`, `November 2025`, …, `Archived`."""
     headers: tuple[SessionHeader, ...]
-
-
-class Listed(Struct, frozen=True, kw_only=True):
-    """The beginning of the list of sessions."""
-
-    groups: tuple[SessionGroup, ...] = ()
-    total: int = 0
-
-    @property
-    def is_more(self) -> bool:
-        return sum(len(group.headers) for group in self.groups) < self.total
 
 
 class Library:
@@ -50,11 +39,10 @@ class Library:
         self._zone = zone
         self._clock = clock
 
-    async def listed(self, typed: str = "", *, limit: int = 1000) -> Listed:
-        found = await self.store.sessions_with(ListFilter.typed(typed), limit=limit)
-        moment, zone = self._clock(), self._zone
-        groups = await asyncio.to_thread(group_by_day, found.headers, moment=moment, zone=zone)
-        return Listed(groups=groups, total=found.total)
+    async def groups(self) -> tuple[SessionGroup, ...]:
+        """Return the sessions by day; archived ones are the last group."""
+        headers = await self.store.list_sessions(limit=_EVERY)
+        return await asyncio.to_thread(group_by_day, headers, moment=self._clock(), zone=self._zone)
 
     async def every_id(self) -> tuple[str, ...]:
         return tuple(header.session_id for header in await self.store.list_sessions(limit=_EVERY))

@@ -12,7 +12,7 @@ from lmchat.domain.event import StreamEvent
 from lmchat.domain.message import ChatMessage
 from lmchat.domain.request import ChatRequest
 from lmchat.domain.server import Candidate, Endpoint, ModelInfo, ModelList
-from lmchat.domain.session import ListFilter, MessagePath, SearchHit, Session, SessionHeader, SessionsFound
+from lmchat.domain.session import MessagePath, SearchHit, Session, SessionHeader
 from lmchat.domain.telemetry import Budget, LedgerRow, Metrics
 from lmchat.errors import EngineUnavailable
 
@@ -57,8 +57,6 @@ class ChatStore(Protocol):
     async def list_sessions(
         self, *, is_trash: bool = False, limit: int = 1000
     ) -> tuple[SessionHeader, ...]: ...
-
-    async def sessions_with(self, wanted: ListFilter, *, limit: int) -> SessionsFound: ...
 
     async def find(self, id_or_prefix: str) -> str:
         """Return the full id for a prefix of 4 or more, or `last`; raises `SessionNotFound`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lmchat.domain.message import AnswerState, ChatMessage, Role
-from lmchat.domain.session import STRETCH, ListFilter, MessagePath, Session, SessionHeader, SessionsFound
+from lmchat.domain.session import STRETCH, MessagePath, Session, SessionHeader
 from lmchat.errors import SessionNotFound, SessionUnreadable
 from lmchat.storage.database import Connection
 from lmchat.storage.rows import HEADER_COLUMNS, MESSAGE_COLUMNS, header_from, loaded, message_from, read_parts
@@ -200,24 +200,6 @@ def prompts(connection: Connection, limit: int) -> tuple[str, ...]:
         (Role.USER, limit * _READ_PER_PROMPT),
     )
     return tuple(dict.fromkeys(loaded(row[0]) for row in rows))[:limit]
-
-
-def sessions_with(connection: Connection, wanted: ListFilter, limit: int) -> SessionsFound:
-    """Return the first sessions that fit, archived ones last, and the number of all that fit."""
-    where = "deleted_at is null"
-    if wanted != ListFilter():
-        connection.create_function(
-            "fits", 2, lambda title, tags: wanted.fits(loaded(title), loaded(tags).split())
-        )
-        where += " and fits(title, tags)"
-    found: list[SessionHeader] = []
-    query = f"""select {HEADER_COLUMNS} from sessions where {where} and is_archived = ?
-        order by is_pinned desc, updated_at desc, rowid desc limit ?"""
-    for is_archived in (False, True):  # each in the order of an index
-        rows = connection.execute(query, (is_archived, max(limit - len(found), 0)))
-        found += (header for header in map(header_from, rows) if header is not None)
-    total = connection.execute(f"select count(*) from sessions where {where}").fetchone()[0]
-    return SessionsFound(headers=tuple(found), total=total)
 
 
 def branch_names(connection: Connection, session_id: str) -> dict[str, str]:

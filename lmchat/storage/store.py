@@ -10,12 +10,10 @@ from pathlib import Path
 from lmchat.domain.message import ChatMessage, now
 from lmchat.domain.session import (
     TRASH_DAYS,
-    ListFilter,
     MessagePath,
     SearchHit,
     Session,
     SessionHeader,
-    SessionsFound,
 )
 from lmchat.domain.telemetry import LedgerRow
 from lmchat.errors import StoreUnavailable
@@ -57,9 +55,6 @@ class SqliteStore:
 
     async def list_sessions(self, *, is_trash: bool = False, limit: int = 1000) -> tuple[SessionHeader, ...]:
         return await self._database.read(read.headers, is_trash=is_trash, limit=limit)
-
-    async def sessions_with(self, wanted: ListFilter, *, limit: int) -> SessionsFound:
-        return await self._database.read(read.sessions_with, wanted, limit)
 
     async def find(self, id_or_prefix: str) -> str:
         return await self._database.read(read.full_id, id_or_prefix)

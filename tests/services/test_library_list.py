@@ -78,13 +78,13 @@ async def test_archived_and_deleted_sessions_leave_the_list(store, library):
     assert await library.every_id() == (three, one)
     assert [found.session_id for found in await library.trash()] == [two]
     await library.pin(one)
-    listed = await library.listed()
-    assert [(group.name, [header.title for header in group.headers]) for group in listed.groups] == [
+    groups = await library.groups()
+    assert [(group.name, [header.title for header in group.headers]) for group in groups] == [
         ("Today", ["three"]),
         ("Archived", ["one"]),
     ]
     await library.archive(one, is_archived=False)
-    (pinned, today) = (await library.listed()).groups
+    (pinned, today) = await library.groups()
     assert (pinned.name, pinned.headers[0].title, today.name) == ("Pinned", "one", "Today")
 
 

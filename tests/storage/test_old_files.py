@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from lmchat.domain.message import AnswerState, ReasoningPart, RefusalPart, TextPart, ToolCallPart
-from lmchat.domain.session import ListFilter
 from lmchat.domain.telemetry import Metrics
 from tests.support.chats import START, Clock, faults_in, store_at
 
@@ -40,7 +39,6 @@ async def test_the_sessions_are_listed_as_they_were(old):
     assert [one.title for one in listed if one.is_archived] == ["Old news about trains"]
     assert [one.parent_id for one in listed if one.parent_id] == ["plain0000001"]
     assert [one.title for one in await old.list_sessions(is_trash=True)] == ["Thrown away zeppelin"]
-    assert (await old.sessions_with(ListFilter.typed("#code"), limit=9)).total == 1
 
 
 async def test_a_tree_has_its_branches_versions_and_parts(old):

@@ -148,9 +148,7 @@ async def test_changing_a_title_begins_with_the_title_of_the_session_that_was_ch
         await desk.pilot.press("ctrl+n")
 
         def listed() -> list[str]:
-            return [
-                header.session_id for group in desk.chat.sessions._listed.groups for header in group.headers
-            ]
+            return [header.session_id for group in desk.chat.sessions._groups for header in group.headers]
 
         await desk.until(lambda: first in listed(), "the first session in the list")
         desk.chat.view.session_list.post_message(SessionList.ActWanted("rename", first))

@@ -182,78 +182,11 @@ async def test_ten_thousand_sessions_draw_only_what_is_in_view():
         assert len(drawn) < 8 * rows.size.height
 
 
-def part(count: int, *, first: int = 0) -> list[SessionGroup]:
-    """Return so many sessions under one heading."""
-    return [SessionGroup(name="All", headers=tuple(header(n, f"Session {n}") for n in range(first, count)))]
-
-
-async def test_more_of_the_list_is_asked_for_before_its_last_rows_are_seen():
-    sessions = SessionList()
-    app = Host(sessions, before=lambda _: sessions.show(part(100), None, is_more=True))
-    async with app.run_test(size=WIDE) as pilot:
-        sessions.focus()
-        await pilot.pause()
-        assert app.of(SessionList.PartWanted) == []
-        await pilot.press("pagedown", "pagedown")
-        assert len(app.of(SessionList.PartWanted)) == 1
-        assert sessions.part == ("", 200)
-        chosen = sessions.chosen_id
-        sessions.show(part(200), None, is_more=True)
-        assert sessions.chosen_id == chosen
-        await pilot.press("pagedown", "pagedown", "pagedown", "pagedown")
-        assert sessions.part == ("", 400)
-        await pilot.press("tab")
-        sessions.blur()
-        await pilot.pause()
-        assert sessions.part == ("", 100)
-
-
-async def test_the_end_key_reaches_the_last_of_all_sessions():
-    sessions = SessionList()
-    app = Host(sessions, before=lambda _: sessions.show(part(100), None, is_more=True))
-    async with app.run_test(size=WIDE) as pilot:
-        sessions.focus()
-        await pilot.press("end")
-        assert sessions.part[1] > 100_000
-        sessions.show(part(1234), None)
-        assert sessions.chosen_id == header(1233, "").session_id
-        await pilot.pause()
-        assert "Session 1233" in screen_text(app)
-
-
-async def test_a_filter_asks_for_all_sessions_where_not_all_are_listed():
-    sessions = SessionList()
-    app = Host(sessions, before=lambda _: sessions.show(part(100), None, is_more=True))
-    async with app.run_test(size=WIDE) as pilot:
-        sessions.focus()
-        await pilot.press("slash", *"777")
-        assert sessions.part == ("777", 100)
-        assert "No title" not in screen_text(app)
-        await pilot.press("enter")
-        assert app.of(SessionList.SearchWanted) == []
-        sessions.show(part(778, first=777), None, typed="777")
-        await pilot.pause()
-        assert [fact.session_id for fact in app.of(SessionList.Opened)] == [header(777, "").session_id]
-
-
-async def test_a_filter_that_is_given_up_asks_for_the_list_again():
-    sessions = SessionList()
-    app = Host(sessions, before=lambda _: sessions.show(part(100), None, is_more=True))
-    async with app.run_test(size=WIDE) as pilot:
-        sessions.focus()
-        await pilot.press("slash", "7")
-        sessions.show(part(8, first=7), None, typed="7")
-        await pilot.press("escape")
-        await pilot.pause()
-        assert sessions.part == ("", 100)
-        assert len(app.of(SessionList.PartWanted)) == 2
-
-
-async def test_how_many_there_are_is_told_where_all_of_a_group_are_listed():
+async def test_how_many_there_are_is_told_for_a_large_group():
     sessions = SessionList()
     groups = [SessionGroup(name="Today", headers=tuple(header(n, f"S {n}") for n in range(12)))]
-    more = SessionGroup(name="November", headers=tuple(header(n, f"S {n}") for n in range(12, 40)))
-    app = Host(sessions, before=lambda _: sessions.show([*groups, more], None, is_more=True))
+    few = SessionGroup(name="November", headers=tuple(header(n, f"S {n}") for n in range(12, 16)))
+    app = Host(sessions, before=lambda _: sessions.show([*groups, few], None))
     async with app.run_test(size=WIDE):
         rows = [row.split() for row in rows_of(sessions)]
         assert ["Today", "12"] in rows

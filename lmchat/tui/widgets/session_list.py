@@ -25,8 +25,6 @@ _FAR = 1_000_000
 _MOVES = (("up", -1), ("down", 1), ("home", -_FAR), ("end", _FAR))
 _COUNTED = 10
 """Headings show a count from this many sessions."""
-FIRST_PART = 100
-"""Sessions listed at first: more than a screen holds, and fast to read and draw."""
 
 
 class SessionList(Vertical, can_focus=True):
@@ -52,9 +50,6 @@ class SessionList(Vertical, can_focus=True):
         """`rename`, `tag`, `pin`, `archive`, `delete`, `undo` or `trash`."""
         session_id: str
 
-    class PartWanted(Post):
-        """Request for another `part` of the list: more of it, or what matches a filter."""
-
     class SearchWanted(Post):
         """Request to search all sessions."""
 
@@ -66,10 +61,6 @@ class SessionList(Vertical, can_focus=True):
     def __init__(self, *, id: str | None = "sessions") -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
         self._groups: tuple[SessionGroup, ...] = ()
-        self._limit = FIRST_PART
-        self._is_more = self._is_asking = False
-        self._listed_for = ""
-        self._goes_to_end = self._takes_first = False
         self._open_id: str | None = None
         self._streaming: frozenset[str] = frozenset()
         self._unread: frozenset[str] = frozenset()
@@ -89,37 +80,14 @@ class SessionList(Vertical, can_focus=True):
         open_id: str | None,
         streaming: Collection[str] = (),
         unread: Collection[str] = (),
-        *,
-        typed: str = "",
-        is_more: bool = False,
     ) -> None:
-        """Show other sessions, or other marks; `typed` is the filter they were read for."""
-        new = (tuple(groups), open_id, frozenset(streaming), frozenset(unread), is_more)
-        was_asking, self._is_asking = self._is_asking, False
-        self._listed_for = typed
-        if was_asking or new != (self._groups, self._open_id, self._streaming, self._unread, self._is_more):
+        """Show other sessions, or other marks."""
+        new = (tuple(groups), open_id, frozenset(streaming), frozenset(unread))
+        if new != (self._groups, self._open_id, self._streaming, self._unread):
             choose = open_id if open_id != self._open_id else None
-            self._groups, self._open_id, self._streaming, self._unread, self._is_more = new
+            self._groups, self._open_id, self._streaming, self._unread = new
             if self.is_mounted:
                 self._draw(choose)
-                self._go_on()
-
-    @property
-    def part(self) -> tuple[str, int]:
-        """Filter text, and how many sessions are wanted at most."""
-        return self._typed, self._limit
-
-    def _want(self, limit: int) -> None:
-        self._limit, self._is_asking = limit, True
-        self.post_message(self.PartWanted())
-
-    def _go_on(self) -> None:
-        if self._goes_to_end and not self._is_more:
-            self._goes_to_end = False
-            self._rows.move(_FAR)
-        if self._takes_first:
-            self._takes_first = False
-            self.take_first()
 
     @property
     def chosen_id(self) -> str:
@@ -128,22 +96,20 @@ class SessionList(Vertical, can_focus=True):
     def _draw(self, choose: str | None = None) -> None:
         typed = self._typed.strip()
         rows = list(self._listed(ListFilter.typed(typed), signs_for(self)))
-        if not rows and not self._is_asking:
+        if not rows:
             words = f"No title has *{safe_line(typed)}*. Enter searches all words." if typed else _EMPTY
             rows = words_as_rows(words, max(self._rows.size.width - 2, 12))
         self._rows.show(rows, choose=choose)
 
     def _listed(self, wanted: ListFilter, signs: Signs) -> Iterator[ListRow]:
-        is_first = True
+        gap: tuple[ListRow, ...] = ()
         for group in self._groups:
             shown = [header for header in group.headers if wanted.fits(header.title, header.tags)]
             if not shown:
                 continue
-            if not is_first:
-                yield ListRow()
-            is_first = False
-            is_part = self._is_more and group is self._groups[-1]
-            count = formatting.tokens(len(shown)) if len(shown) >= _COUNTED and not is_part else ""
+            yield from gap
+            gap = (ListRow(),)
+            count = formatting.tokens(len(shown)) if len(shown) >= _COUNTED else ""
             yield ListRow((((safe_line(group.name), MUTED),),), ((count, MUTED),), is_heading=True)
             yield from (self._row(header, signs) for header in shown)
 
@@ -167,10 +133,6 @@ class SessionList(Vertical, can_focus=True):
             self.post_message(self.ActWanted(name, self.chosen_id))
 
     def action_move(self, by: int) -> None:
-        """Move the choice; the last session may have to be read first."""
-        self._goes_to_end = by >= _FAR and self._is_more
-        if self._goes_to_end:
-            self._want(_FAR)
         self._rows.move(by)
 
     def action_page(self, direction: int) -> None:
@@ -189,9 +151,7 @@ class SessionList(Vertical, can_focus=True):
         self._rows.set_focused(has_keys=True)
 
     def on_blur(self) -> None:
-        """Hide the choice, and shorten the list again."""
         self._rows.set_focused(has_keys=False)
-        self._limit = FIRST_PART
 
     def on_resize(self, event: events.Resize) -> None:
         del event
@@ -207,24 +167,11 @@ class SessionList(Vertical, can_focus=True):
     def filter_titles(self, event: FilterSessions) -> None:
         event.stop()
         self._typed = event.words
-        if self._is_more or self._listed_for:
-            self._want(FIRST_PART)
         self._draw()
-
-    @on(RowList.EndNear)
-    def want_more(self, event: RowList.EndNear) -> None:
-        event.stop()
-        if self._is_more and not self._is_asking:
-            self._want(2 * self._limit)
 
     @on(TakeFiltered)
     def take_filtered(self, event: TakeFiltered) -> None:
         event.stop()
-        self._takes_first = self._is_asking and not self.chosen_id
-        if not self._takes_first:
-            self.take_first()
-
-    def take_first(self) -> None:
         if self.chosen_id:
             self.action_session("open")
         else:

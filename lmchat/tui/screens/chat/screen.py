@@ -366,10 +366,6 @@ class ChatScreen(PatchedScreen):
     def _change_session(self, event: SessionList.ActWanted) -> None:
         self.view.attempt(partial(self.library.act, event.name, event.session_id), group="change")
 
-    @on(SessionList.PartWanted)
-    def _list_part(self) -> None:
-        self.sessions.show_list()
-
     @on(SessionList.SearchWanted)
     def _search_typed(self, event: SessionList.SearchWanted) -> None:
         self.action_search_sessions(event.query)

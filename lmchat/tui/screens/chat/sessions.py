@@ -12,7 +12,7 @@ from lmchat.domain.message import ChatMessage, Role
 from lmchat.domain.session import Session
 from lmchat.errors import LMChatError
 from lmchat.services.conversation import Conversation
-from lmchat.services.library import Listed, with_unsaved
+from lmchat.services.library import SessionGroup, with_unsaved
 from lmchat.services.open_sessions import OpenSession
 from lmchat.services.save_queue import BETWEEN
 from lmchat.text import safe_line
@@ -126,7 +126,7 @@ class Sessions:
         self._open = view.workspace.open_sessions
         self._view = view
         self._text = text
-        self._listed = Listed()
+        self._groups: tuple[SessionGroup, ...] = ()
         self._marker: Timer | None = None
 
     @property
@@ -187,20 +187,17 @@ class Sessions:
         begin_work(self._view.screen, self.fetch_list, "library")
 
     async def fetch_list(self) -> None:
-        typed, limit = self._view.session_list.part
         try:
-            self._listed = await self._workspace.library.listed(typed, limit=limit)
+            self._groups = await self._workspace.library.groups()
             self._view.list_warning = ""
         except LMChatError as error:
             self._view.list_warning = error.words
             self._view.refresh()
         self._view.session_list.show(
-            with_unsaved(self._listed.groups, self._open.unsaved()),
+            with_unsaved(self._groups, self._open.unsaved()),
             self.shown_id,
             self._open.streaming,
             self._open.unread,
-            typed=typed,
-            is_more=self._listed.is_more,
         )
 
     def begin(self) -> None:
