@@ -51,6 +51,13 @@ class Query:
         self._marks = "" if is_short else "".join(mark for mark in _MARKUP if mark not in together)
         self._has_targets = not {"[", "]", "(", ")"}.isdisjoint(together)
         self._has_ticks = "`" in together
+        # markup that may be between two letters of a needle, and is not shown
+        gap = "" if not self._marks else f"[{re.escape(self._marks)}]"
+        gap = gap if self._has_targets or not gap else f"(?:{_TARGET.pattern}|{gap})"
+        loose = (
+            f"{gap}*".join(map(re.escape, needle)) if gap else re.escape(needle) for needle in self.needles
+        )
+        self._loose = re.compile("|".join(loose))
 
     def count(self, source: str, *, is_plain: bool = False) -> int:
         """Return how many hits Markdown, or plain text, is likely to show; nothing is laid out."""
@@ -65,7 +72,9 @@ class Query:
     def may_be_in(self, source: str) -> bool:
         """Whether a text may show a hit; quick, for many texts together."""
         text = self._with_one_blank(folded(source))
-        return self._sum(text) > 0 or self._sum(self._shown(text)) > 0
+        if self._loose.search(text):
+            return True
+        return "&" in text and self._sum(self._shown(text)) > 0
 
     def _sum(self, text: str) -> int:
         return sum(map(text.count, self.needles))
