@@ -77,25 +77,10 @@ def test_a_broken_configuration_stops_with_one_sentence(load_with):
     assert caught.value.exit_code == 2
 
 
-def test_all_tables_reach_the_settings(load_with):
-    settings = (
-        load_with(
-            "[chat]\nstop=['a']\n[limits]\nmax_body_mb=1\n[timeouts]\nhealth_s=2\n[ui]\nascii=true\n"
-            "[keys]\nquit='f10'\n[local]\nthreads=2\n"
-            "[[endpoints]]\nname='n'\nurl='u'\ntimeouts={connect_s=3}\n[profiles.p]\nmodel='m'\n"
-        )
-        .sound()
-        .settings
-    )
-    assert settings.chat.stop == ("a",)
-    assert settings.limits.max_body_mb == 1
-    assert settings.timeouts.health_s == 2
-    assert settings.ui.ascii
-    assert settings.keys == {"quit": "f10"}
-    assert settings.local.threads == 2
-    assert settings.endpoints[0].timeouts.connect_s == 3
-    assert settings.endpoints[0].timeouts.health_s == 2, "unset: as for all"
-    assert settings.profiles["p"].model == "m"
+def test_what_a_server_of_the_users_leaves_unset_is_as_for_all(load_with):
+    server = "[[endpoints]]\nname='n'\nurl='u'\ntimeouts={connect_s=3}\n"
+    (own,) = load_with(f"[timeouts]\nhealth_s=2\n{server}").sound().settings.endpoints
+    assert (own.timeouts.connect_s, own.timeouts.health_s) == (3, 2)
 
 
 def test_allowed_hosts_of_flags_come_on_top_of_those_of_the_file(load_with):

@@ -1,4 +1,4 @@
-"""A tree of messages as branches: every message is in exactly one, in an order that can be read."""
+"""Messages as branches of a tree, every one in exactly one, and as a path."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from lmchat.domain.message import Role, text_message
-from lmchat.domain.session import branches
+from lmchat.domain.message import ChatMessage, Role, TextPart, text_message
+from lmchat.domain.session import MessagePath, branches
 
 
 def said(message_id: str, parent_id: str | None = None, role: Role = Role.USER):
@@ -57,3 +57,30 @@ def test_a_branch_of_ten_thousand_messages_and_as_many_choices_need_no_recursion
     assert [len(one.messages) for one in branches(long)] == [10_000]
     forked = [*long, *(said(f"x{n}", str(n)) for n in range(9_999))]
     assert len(branches(forked)) == 2 * 9_999 + 1
+
+
+def talk(count: int, *, begin: int = 0) -> list[ChatMessage]:
+    return [
+        replace(
+            text_message(Role.ASSISTANT if n % 2 else Role.USER, f"text {n}\n" * (n % 3)),
+            model=f"model {n // 50}" if n % 2 else "",
+        )
+        for n in range(begin, begin + count)
+    ]
+
+
+def test_a_message_is_found_by_its_id():
+    messages = talk(5)
+    path = MessagePath(messages)
+    assert [path.place(message.message_id) for message in messages] == [0, 1, 2, 3, 4]
+    assert path.place("nowhere") is None
+
+
+def test_each_change_is_another_path():
+    earlier, later, more = talk(3), talk(4, begin=3), talk(2, begin=7)
+    path = MessagePath(later).after(MessagePath(earlier))
+    assert path == MessagePath([*earlier, *later])
+    assert path.added(*more) == MessagePath([*earlier, *later, *more])
+    fresh = replace(earlier[1], parts=(TextPart(text="another"),))
+    assert path.replaced(fresh) == MessagePath([earlier[0], fresh, earlier[2], *later])
+    assert path.replaced(more[0]) == path == MessagePath([*earlier, *later])

@@ -1,4 +1,4 @@
-"""The text of a running answer: how little is written for it, and what becomes of it in every trouble."""
+"""The text and calls of a running answer: how they are kept, and what becomes of them in every trouble."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ import shutil
 import sqlite3
 import stat
 from contextlib import closing
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from lmchat.domain.message import AnswerState, ReasoningPart, TextPart
-from lmchat.domain.turn import ANEW
+from lmchat.domain.event import ReasoningDelta, RefusalDelta, Rethought, TextDelta, ToolCallDelta
+from lmchat.domain.message import AnswerState, ReasoningPart, TextPart, ToolCallPart
+from lmchat.domain.turn import ANEW, GrowingAnswer, parts_of
 from lmchat.errors import StoreUnavailable
 from lmchat.storage.running_answer import AnswerFile, Begun, answer_path, read_answer
 from tests.storage.test_store_disk import no_room
@@ -42,14 +44,18 @@ def left(folder):
     return sorted(path.name for path in (folder / "lmchat").iterdir() if "-answer-" in path.name)
 
 
-async def text_on_disk(folder, session, said):
+async def last_on_disk(folder, session):
     """Return what another window reads."""
     other = store_at(folder)
     try:
-        messages = (await other.open_session(session.session_id)).messages
+        message = (await other.open_session(session.session_id)).messages[-1]
     finally:
         await other.aclose()
-    return next(message.text for message in messages if message.message_id == said.message_id)
+    return message.state, message.text
+
+
+async def text_on_disk(folder, session):
+    return (await last_on_disk(folder, session))[1]
 
 
 def as_killed(folder, said):
@@ -108,9 +114,9 @@ async def test_a_full_disk_leaves_nothing_half_written_and_the_rest_comes_when_t
         for _ in range(2):
             with pytest.raises(StoreUnavailable, match="room"):
                 await store.add_pieces(said.message_id, [("reasoning", "never "), ("text", "never ")])
-    assert await text_on_disk(tmp_path, session, said) == "before "
+    assert await text_on_disk(tmp_path, session) == "before "
     await store.add_pieces(said.message_id, [("text", "after")])
-    assert await text_on_disk(tmp_path, session, said) == "before after"
+    assert await text_on_disk(tmp_path, session) == "before after"
 
 
 async def test_another_program_that_holds_the_sessions_holds_up_no_text(tmp_path, store, running):
@@ -150,16 +156,16 @@ async def test_an_answer_outlives_the_sessions_that_were_removed_while_it_came(t
     await store.finish(
         session.session_id, replace(answer("so far", parent=asked), message_id=said.message_id)
     )
-    assert await text_on_disk(tmp_path, session, said) == "so far"
+    assert await text_on_disk(tmp_path, session) == "so far"
 
 
 async def test_the_answer_of_a_living_process_is_left_to_it(tmp_path, store, running):
     session, _, said = running
     await store.add_pieces(said.message_id, [("text", "so ")])
     for _ in range(2):
-        assert await text_on_disk(tmp_path, session, said) == "so "
+        assert await text_on_disk(tmp_path, session) == "so "
     await store.add_pieces(said.message_id, [("text", "far")])
-    assert await text_on_disk(tmp_path, session, said) == "so far"
+    assert await text_on_disk(tmp_path, session) == "so far"
     assert len(left(tmp_path)) == 1
 
 
@@ -174,5 +180,158 @@ async def test_an_answer_that_ended_just_before_the_process_was_killed_stays_as_
     whole = replace(answer("so far", parent=asked), message_id=said.message_id)
     await store.finish(session.session_id, whole)
     path.write_bytes(content)
-    assert await text_on_disk(tmp_path, session, said) == "so far"
+    assert await text_on_disk(tmp_path, session) == "so far"
     assert left(tmp_path) == []
+
+
+CALLED = (
+    ToolCallDelta(index=0, call_id="call_1", name="weather"),
+    ToolCallDelta(index=0, arguments='{"city": '),
+    ToolCallDelta(index=1, call_id="call_2", name="clock", arguments="{"),
+    ToolCallDelta(index=0, arguments='"Łódź \ud800"'),
+    ToolCallDelta(index=1, arguments="}"),
+)
+CALLS = (
+    ToolCallPart(call_id="call_1", name="weather", arguments='{"city": "Łódź \ud800"'),
+    ToolCallPart(call_id="call_2", name="clock", arguments="{}"),
+)
+
+_WORDS = st.text(min_size=1, max_size=6)
+_EVENTS = st.lists(
+    st.one_of(
+        st.builds(TextDelta, text=_WORDS),
+        st.builds(ReasoningDelta, text=_WORDS),
+        st.builds(RefusalDelta, text=_WORDS),
+        st.builds(Rethought, is_thought=st.booleans()),
+        st.builds(
+            ToolCallDelta,
+            index=st.integers(0, 12),
+            call_id=st.text(max_size=4),
+            name=st.text(max_size=4),
+            arguments=_WORDS,
+        ),
+    ),
+    max_size=12,
+)
+
+
+def in_order(parts):
+    """Return all words of each kind, and the calls: on the disk words stand in the order they came in."""
+    calls = [part for part in parts if isinstance(part, ToolCallPart)]
+    texts = {}
+    for part in parts:
+        if not isinstance(part, ToolCallPart):
+            texts[type(part)] = texts.get(type(part), "") + part.text
+    return texts, calls
+
+
+@given(_EVENTS, st.data())
+def test_what_is_kept_of_an_answer_is_what_came_of_it(tmp_path_factory, events, data):
+    path = tmp_path_factory.mktemp("calls") / "file"
+    growing, file = GrowingAnswer(), AnswerFile(path, BEGUN)
+    ends = sorted({*data.draw(st.lists(st.integers(0, len(events)))), 0, len(events)})
+    for start, end in pairwise(ends):
+        file.add([piece for event in events[start:end] for piece in growing.add(event)])
+    file.add(())
+    file.close()
+    kept = parts_of(read_answer(path)[1])
+    assert in_order(kept) == in_order(growing.parts)
+    assert in_order(parts_of(growing.pieces)) == in_order(growing.parts)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["tool_call", "tool_call x id", "tool_call -1 id", "tool_call 1 else", f"tool_call {'1' * 5000} id", ""],
+)
+def test_a_word_that_names_no_piece_of_a_call_is_told_as_that(kind):
+    assert not any(isinstance(part, ToolCallPart) for part in parts_of([(kind, "x")]))
+
+
+@pytest.mark.rule("R-20")
+async def test_calls_of_a_killed_process_are_there_and_the_answer_is_interrupted(tmp_path, store):
+    session = header()
+    asked = await say(store, session, "How is the weather?")
+    said = answer(parent=asked, state=AnswerState.STREAMING)
+    await store.begin_answer(session.session_id, said)
+    growing = GrowingAnswer()
+    for event in CALLED:
+        await store.add_pieces(said.message_id, growing.add(event))
+    running = (await store.open_session(session.session_id)).messages[1]
+    assert (running.parts, running.state) == (CALLS, AnswerState.STREAMING)
+    as_killed(tmp_path, said)
+    other = store_at(tmp_path)
+    ended = (await other.open_session(session.session_id)).messages[1]
+    await other.aclose()
+    assert (ended.parts, ended.state) == (CALLS, AnswerState.INTERRUPTED)
+    assert left(tmp_path) == []
+
+
+REST = (
+    b'"message_id": "m", "parent_id": null, "created_at": "2026-01-01T00:00:00+14:00", "model": "m", '
+    b'"endpoint": "e"}\n[["text", "hi"]]\n'
+)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"\n", b"{", b"[]\n", b"\xff\xff\xff", b"\0" * 5000),
+        b'{"session_id": "\\ud800", ' + REST,
+        b'{"session_id": "s", ' + REST.replace(b"2026", b"0001"),
+    ],
+)
+async def test_a_damaged_file_of_an_answer_keeps_no_session_from_being_opened(tmp_path, store, content):
+    session = header()
+    await say(store, session, "hello")
+    answer_path(tmp_path / "lmchat" / "sessions.db", "abc").write_bytes(content)
+    assert await last_on_disk(tmp_path, session) == (AnswerState.COMPLETE, "hello")
+
+
+@pytest.mark.parametrize("planted", ["link", "pipe", "open to all", "link to nothing"])
+async def test_what_stands_in_the_place_of_an_answer_file_is_neither_written_nor_waited_for(
+    tmp_path, store, planted
+):
+    session = header()
+    said = answer(parent=await say(store, session, "hello"), state=AnswerState.STREAMING)
+    path, elsewhere = answer_path(tmp_path / "lmchat" / "sessions.db", said.message_id), tmp_path / "precious"
+    if planted == "pipe":
+        os.mkfifo(path)
+    elif planted == "open to all":
+        path.write_text("x")
+        path.chmod(0o666)
+    else:
+        path.symlink_to(elsewhere)
+    if planted == "link":
+        elsewhere.write_text("precious")
+    await store.begin_answer(session.session_id, said)
+    await store.add_pieces(said.message_id, [("text", "hi")])
+    assert stat.S_IMODE(path.lstat().st_mode) == 0o600
+    assert path.is_file()
+    assert not path.is_symlink()
+    assert read_answer(path)[1] == [("text", "hi")]
+    assert (elsewhere.read_text() if elsewhere.exists() else "") == ("precious" if planted == "link" else "")
+
+
+async def test_an_answer_whose_file_cannot_be_read_gets_its_text_once_it_can(tmp_path, store, running):
+    session, _, said = running
+    await store.add_pieces(said.message_id, [("text", "precious")])
+    path = answer_path(tmp_path / "lmchat" / "sessions.db", said.message_id)
+    content = path.read_bytes()
+    path.unlink()
+    path.symlink_to(path.name)  # even root cannot read that
+    for _ in range(2):
+        assert await last_on_disk(tmp_path, session) == (AnswerState.STREAMING, "")
+    path.unlink()
+    path.write_bytes(content)
+    assert await last_on_disk(tmp_path, session) == (AnswerState.INTERRUPTED, "precious")
+    assert not path.exists()
+
+
+async def test_an_answer_that_is_too_long_to_be_read_is_left_as_it_is(tmp_path, store, running):
+    session, _, said = running
+    path = answer_path(tmp_path / "lmchat" / "sessions.db", said.message_id)
+    path.unlink()
+    with path.open("wb") as file:
+        file.truncate(1 << 31)
+    assert (await last_on_disk(tmp_path, session))[0] is AnswerState.STREAMING
+    assert path.exists()

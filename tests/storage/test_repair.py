@@ -1,17 +1,23 @@
-"""The daily check of the whole file, and the copy made after it."""
+"""The daily check of the whole file, the copies of it, and that what is purged is in none."""
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 from datetime import timedelta
 
 import pytest
 
+from lmchat.domain.message import AnswerState
 from lmchat.errors import StoreUnavailable
+from lmchat.storage import database as connections
 from lmchat.storage import repair
+from lmchat.storage.repair import remove_old_copies
+from lmchat.storage.schema import copy_database
 from lmchat.storage.store import SqliteStore
-from tests.support.chats import Clock, faults_in, fill, header, reply, say, store_at
+from tests.storage.test_store_disk import no_room
+from tests.support.chats import Clock, answer, faults_in, fill, header, reply, say, store_at
 
 
 def copies(tmp_path):
@@ -127,4 +133,73 @@ async def test_a_look_where_nothing_can_be_opened_is_an_error_as_all_else(tmp_pa
     store = store_at(tmp_path, Clock())
     with pytest.raises(StoreUnavailable):
         await store.look_over()
+    await store.aclose()
+
+
+LONG_AGO_S = 1_000_000_000
+
+
+@pytest.mark.parametrize(
+    "name", ["sessions.db.format-1", ".sessions.db.format-1.0a1b2c3d", ".sessions.db.backup-2026-11-20.0a1b"]
+)
+def test_an_old_copy_goes_also_where_a_kill_left_half_of_it(tmp_path, name):
+    old, fresh = tmp_path / name, tmp_path / f"{name}-journal"
+    for one in (old, fresh):
+        one.write_text("what was deleted since")
+    os.utime(old, (LONG_AGO_S, LONG_AGO_S))
+    remove_old_copies(tmp_path / "sessions.db", days=30)
+    assert not old.exists()
+    assert fresh.exists()  # another process may be making it
+
+
+@pytest.mark.parametrize(("size", "room"), [(300_000, 1 << 17), (100, 1 << 14)])
+def test_a_copy_for_which_there_is_no_room_leaves_nothing_behind(tmp_path, size, room):
+    """In the last case the copy is made, and there is no room for what SQLite wants beside it."""
+    path = tmp_path / "sessions.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("pragma journal_mode = wal")
+        connection.execute("create table t as select randomblob(?) as b", (size,))
+        connection.execute("pragma wal_checkpoint(truncate)")
+        with no_room(room), pytest.raises((sqlite3.Error, OSError)):
+            copy_database(path, tmp_path / "sessions.db.format-1")
+        assert [path.name for path in tmp_path.iterdir() if "format" in path.name] == []
+
+
+SAID = "Xylophonschlegel"
+"""With a capital: the indexes hold words without, and forget them little by little."""
+
+
+def files_with(folder, word):
+    return [path.name for path in sorted((folder / "lmchat").iterdir()) if word.encode() in path.read_bytes()]
+
+
+async def test_no_file_holds_the_texts_of_a_purged_session_while_lmchat_still_runs(tmp_path, store):
+    session, other = header(), header("other")
+    asked = await say(store, session, f"{SAID} {'x' * 3000}")
+    await reply(store, session, f"A {SAID.lower()} indeed: {SAID}", asked)
+    running = answer(parent=asked, state=AnswerState.STREAMING)
+    await store.begin_answer(session.session_id, running)
+    await store.add_pieces(running.message_id, [("text", f"more of {SAID}")])
+    await store.save_draft(session.session_id, f"draft of {SAID}")
+    kept = await say(store, other, "this one stays")
+    assert len(await store.search(SAID)) == 3
+    assert files_with(tmp_path, SAID)
+    await store.purge(session.session_id)
+    assert files_with(tmp_path, SAID) == []
+    assert (await store.open_session(other.session_id)).messages == (kept,)
+    await say(store, other, "and goes on", kept)
+
+
+async def test_a_purge_beside_another_window_that_reads_is_done(tmp_path, monkeypatch):
+    monkeypatch.setattr(connections, "BUSY_S", 0.1)
+    store, session = store_at(tmp_path), header()
+    await say(store, session, SAID)
+    with closing(sqlite3.connect(tmp_path / "lmchat" / "sessions.db")) as other:
+        rows = other.execute("select text from parts")
+        rows.fetchone()  # in the middle of its work, as a long search is
+        await store.purge(session.session_id)
+        assert await store.list_sessions() == ()
+        rows.close()
+    await store.purge(session.session_id)
+    assert files_with(tmp_path, SAID) == []
     await store.aclose()

@@ -1,5 +1,8 @@
+"""Programs that write one file: killed at any moment, and several at once."""
+
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import signal
@@ -12,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from lmchat.domain.message import AnswerState, new_id
+from lmchat.storage.checks import store_findings, whole_findings
 from lmchat.storage.store import SqliteStore
+from tests.support.chats import header, say, store_at
 
 pytestmark = pytest.mark.slow  # a program for each test
 
@@ -101,3 +106,61 @@ async def test_an_answer_that_another_window_streams_stays_as_it_is(tmp_path):
     await store.aclose()
     assert last.state is AnswerState.INTERRUPTED  # found out without opening the file again
     assert last.text.startswith(second.text)
+
+
+async def run_child(path: Path, *arguments: str) -> str:
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.support.chats", "ask", str(path), *arguments,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, cwd=ROOT,
+    )  # fmt: skip
+    out, errors = await child.communicate()
+    return out.decode() + errors.decode()
+
+
+async def test_two_processes_that_begin_the_file_at_once_and_talk_in_one_session_lose_nothing(tmp_path):
+    path, session_id, turns = tmp_path / "sessions.db", new_id(), 25
+    outputs = await asyncio.gather(
+        run_child(path, session_id, "A", str(turns)),
+        run_child(path, session_id, "B", str(turns)),
+        run_child(path, new_id(), "C", str(turns)),
+    )
+    assert outputs == ["done\n"] * 3
+    store = SqliteStore(path)
+    said = {message.text for message in await store.tree(session_id)}
+    sessions = await store.list_sessions()
+    await store.aclose()
+    wanted = {f"{who} asks {turn}" for who in "AB" for turn in range(turns)}
+    assert said == wanted | {f"to {who} {turn}" for who in "AB" for turn in range(turns)}
+    assert {found.message_count for found in sessions} == {4 * turns, 2 * turns}
+
+
+async def test_what_this_process_looks_at_leaves_its_locks_so_that_no_other_removes_the_log(tmp_path, store):
+    session, path = header(), tmp_path / "lmchat" / "sessions.db"
+    first = await say(store, session, "needle one")
+    await store.search("needle")
+    store_findings(path)
+    whole_findings(path)
+    again = store_at(tmp_path)
+    await again.open()
+    await again.search("needle")
+    await again.aclose()
+    assert await run_child(path, new_id(), "A", "1") == "done\n"
+    assert path.with_name("sessions.db-wal").exists()
+    second = await say(store, session, "needle two", first)
+    assert await run_child(path, new_id(), "B", "1") == "done\n"
+    fresh = SqliteStore(path)
+    assert [hit.message_id for hit in await fresh.search("needle")] == [second.message_id, first.message_id]
+    assert len(await store.list_sessions()) == 3
+    await fresh.aclose()
+
+
+async def test_one_window_sees_what_another_wrote(tmp_path, store):
+    await store.open()
+    other = store_at(tmp_path)
+    session = header()
+    first = await say(other, session, "from the other")
+    assert (await store.open_session(session.session_id)).messages == (first,)
+    await store.update_session(session.session_id, {"title": "renamed here"})
+    await say(other, session, "goes on there", first)
+    assert (await other.list_sessions())[0].title == "renamed here"
+    await other.aclose()

@@ -36,7 +36,6 @@ OTHERS = (
     ("Trip to the north", 1),
     ("Bread without kneading", 9),
 )
-_ON_DISK = LoadState.NOT_LOADED
 CANDIDATES = (
     candidate(
         Verdict.READY,

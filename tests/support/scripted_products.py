@@ -22,8 +22,6 @@ from tests.support.scripted_server import (
     usage,
 )
 
-__all__ = ["ANSWER", "CHAT", "answer", "lm_studio", "model_list"]
-
 CHAT = "POST /v1/chat/completions"
 ANSWER = ("Hello", " there", ".")
 

@@ -30,25 +30,6 @@ from typing import Self
 
 import pytest
 
-__all__ = [
-    "DONE",
-    "Cut",
-    "Gate",
-    "Hold",
-    "Pause",
-    "Reply",
-    "ScriptedServer",
-    "Seen",
-    "delta",
-    "finish",
-    "html_reply",
-    "json_reply",
-    "raw_reply",
-    "sse",
-    "text_reply",
-    "usage",
-]
-
 FOLDER = Path(__file__).parent / "certificates"
 AUTHORITY = str(FOLDER / "authority.pem")
 ALONE = str(FOLDER / "alone.pem")
