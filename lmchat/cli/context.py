@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-import queue
-import threading
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -50,14 +49,6 @@ class Context:
     @property
     def _flags(self) -> Flags:
         return Flags(**{name: getattr(self.options, name) for name in Flags.__struct_fields__})
-
-    @property
-    def usable_settings(self) -> Settings:
-        """The settings without the wrong ones, or without the whole file."""
-        try:
-            return self.loaded.settings
-        except LMChatError:  # the user has no known home folder
-            return load(Path(os.devnull), self.environ, self._flags).settings
 
     @property
     def settings(self) -> Settings:
@@ -153,33 +144,15 @@ _LONGEST = 500  # characters of one message
 
 
 class LogFile(logging.Handler):
-    """Log handler with its own thread, so that callers never wait for the disk."""
+    """Log handler that keeps one older file; a log that cannot be written costs the log alone."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._path = path
-        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._lines.put(as_line(record))
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._write_all, name="log", daemon=True)
-            self._thread.start()
-
-    def close(self) -> None:
-        if self._thread is not None:
-            self._lines.put(None)
-            self._thread.join(timeout=2)
-            self._thread = None
-        super().close()
-
-    def _write_all(self) -> None:
-        while (line := self._lines.get()) is not None:
-            try:
-                self._write(line)
-            except (OSError, LMChatError):
-                continue  # a log that cannot be written costs the log alone
+        with suppress(OSError, LMChatError):
+            self._write(as_line(record))
 
     def _write(self, line: str) -> None:
         make_folder(self._path.parent)

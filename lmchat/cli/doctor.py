@@ -27,7 +27,6 @@ from lmchat.domain.server import Endpoint
 from lmchat.errors import EngineUnavailable, LMChatError, ServerUnavailable
 from lmchat.files import read_plain
 from lmchat.machine.programs import port_holders
-from lmchat.paths import Paths
 from lmchat.services.doctor import (
     Check,
     Examination,
@@ -60,7 +59,7 @@ def examination(
     context: Context, backend: Callable[[], Awaitable[Backend]], clipboard: Clipboard
 ) -> Examination:
     """Return all checks, in the order of the report; `backend` returns what looks for servers."""
-    paths = _paths(context)
+    paths = context.paths
     mode = mode_of(paths.credentials_file)  # before loading the keys mends it
     checks = (
         Check("servers", Group.SERVERS, "Servers", partial(_servers, context, backend), limit_s=_SERVERS_S),
@@ -89,14 +88,15 @@ def examination(
         ),
         Check("program", Group.PROGRAM, "Version", _version),
         Check("lmchat.log", Group.PROGRAM, "Log file", partial(_log, paths.log_file)),
-        Check("lmchat.log_level", Group.PROGRAM, "Log level", partial(_log_level, context)),
     )
     return Examination(checks=checks, note_error=context.note_error, home=context.environ.get("HOME", ""))
 
 
 async def doctor(context: Context) -> int:
     """Run every check; exit 1 if a fault was found."""
-    async with aclosing(_backend(context)) as backend:
+    from lmchat.cli.wiring import make_backend
+
+    async with aclosing(make_backend(context, context.loaded.settings)) as backend:
 
         async def ready() -> Backend:
             return backend
@@ -132,33 +132,14 @@ def _painted(text: str, grade: Grade | None) -> str:
     return f"\x1b[{'1' if grade is None else _CODES[grade]}m{text}\x1b[0m"
 
 
-def _paths(context: Context) -> Paths:
-    """Return the folders; where they are not known, some that the check of folders finds wanting."""
-    try:
-        return context.paths
-    except LMChatError:
-        return Paths(config_dir=Path("lmchat"), cache_dir=Path("lmchat"), state_dir=Path("lmchat"))
-
-
 def _clipboard(context: Context) -> Clipboard:
-    file = _paths(context).state_dir / "copied.txt"
+    file = context.paths.state_dir / "copied.txt"
     return Clipboard(environ=context.environ, write=lambda _: False, file=file)
-
-
-def _backend(context: Context) -> Backend:
-    """Return a backend from the usable part of the configuration."""
-    from lmchat.cli.wiring import make_backend
-    from lmchat.proxy.client import ProxyClient
-
-    try:
-        return make_backend(context, context.loaded.settings)
-    except LMChatError:
-        return ProxyClient(context.usable_settings, key_for=lambda _: None)
 
 
 def _own(context: Context) -> tuple[list[Endpoint], Findings]:
     """Return the servers that the user named, and a row for each address that cannot be used."""
-    settings = context.usable_settings
+    settings = context.loaded.settings
     named = [("--endpoint, LMCHAT_ENDPOINT or endpoint", settings.endpoint)]
     named += [(f"[[endpoints]] {one.name!r}", one.url) for one in settings.endpoints]
     found: list[Endpoint] = []
@@ -182,16 +163,16 @@ async def _servers(context: Context, backend: Callable[[], Awaitable[Backend]]) 
     candidates, here, remembered = await asyncio.gather(
         asked.detect(expected=own),
         apart(partial(installed, context)),
-        apart(partial(remembered_file.load, _paths(context).remembered_file)),
+        apart(partial(remembered_file.load, context.paths.remembered_file)),
     )
     ports = {one.endpoint.port for one in candidates if one.endpoint.is_loopback}
     look = Look(
         candidates=candidates,
         holders=await apart(partial(port_holders, ports)),
         installed=here,
-        model=context.usable_settings.model,
+        model=context.loaded.settings.model,
         remembered=remembered[0],
-        is_named=bool(context.usable_settings.endpoint),
+        is_named=bool(context.loaded.settings.endpoint),
         engine_step=_START if is_engine_installed() else "",
         sources={one.endpoint.origin: keys.source_of(one.endpoint) for one in candidates} if keys else {},
         stored=keys.stored_origins() if keys else (),
@@ -215,7 +196,7 @@ def _network(context: Context) -> Findings:
     own = _own(context)[0]
     remote = [one.host for one in own if not (one.is_local or proxy_bypass(one.host))]
     is_needed = any(one.scheme == "https" for one in own)
-    ca_file = context.usable_settings.ca_file
+    ca_file = context.loaded.settings.ca_file
     certificates = certificates_findings(context.environ, ca_file, is_needed=is_needed)
     return [proxy_finding(context.environ, remote), *certificates]
 
@@ -285,7 +266,7 @@ async def _engine(context: Context) -> Findings:
         cause = "It is not installed; lmchat needs it only where there is no server."
         return [_engine_row(Grade.ABSENT, cause, install_command())]
     engine = LocalEngine(
-        context.usable_settings.local,
+        context.loaded.settings.local,
         folder=context.paths.demo_dir,
         log_file=context.paths.engine_log_file,
         environ=context.environ,
@@ -321,8 +302,3 @@ def _log(file: Path) -> Findings:
     facts |= {"last_error": error_id, "last_error_at": time}
     step = f"grep {error_id} {shlex.quote(str(file))}"
     return [row(Grade.WARNING if is_recent else Grade.OK, cause, step, facts)]
-
-
-def _log_level(context: Context) -> Findings:
-    context.log_level()  # raises for a wrong one, and that is the row
-    return []

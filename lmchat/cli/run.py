@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import importlib
-import logging
 import os
 import signal
 import sys
@@ -16,7 +15,6 @@ from lmchat.cli.output import Output
 from lmchat.errors import LMChatError, WrongUse
 
 Handler = Callable[[Context], int | Coroutine[None, None, int]]
-_DOCTOR = "doctor:"  # handlers that run even with broken folders and configuration
 _LOCAL = ("", "ask:ask", "models:list_models")  # commands that can use the built-in engine
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SIGNALLED = 128  # exit codes above it are 128 + signal number
@@ -66,12 +64,7 @@ def _handle(context: Context) -> int:
         return _chat(context)
     module, _, function = options.handler.partition(":")
     handler: Handler = getattr(importlib.import_module(f"lmchat.cli.{module}"), function)
-    try:
-        context.start_log()
-    except LMChatError:
-        if not options.handler.startswith(_DOCTOR):  # which tells of it
-            raise
-        logging.getLogger().addHandler(logging.NullHandler())  # else what is logged goes to stderr
+    context.start_log()
     result = handler(context)
     code = result if isinstance(result, int) else _run_until_signal(result)
     if code > _SIGNALLED and not context.output.has_document:

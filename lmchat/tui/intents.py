@@ -26,11 +26,7 @@ class Post(Message):
 
     def __init__(self, *values: Any, **named: Any) -> None:
         super().__init__()
-        given = dict(zip(self._names, values, strict=False)) | named
-        missing = [name for name in self._names if name not in given and not hasattr(self, name)]
-        if missing or len(given) < len(values) + len(named) or not given.keys() <= set(self._names):
-            raise TypeError(f"{type(self).__qualname__} takes {', '.join(self._names) or 'nothing'}")
-        self.__dict__.update(given)
+        self.__dict__.update(zip(self._names, values, strict=False), **named)
 
 
 class LookNow(Post):

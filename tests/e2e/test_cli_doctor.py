@@ -150,16 +150,6 @@ def test_no_configuration_keeps_the_doctor_from_its_report(cli, text):
     assert done.stderr == ""
 
 
-def test_without_home_and_folder_it_still_reports(cli):
-    done = cli("doctor", "--json", HOME="", LMCHAT_HOME="", XDG_CONFIG_HOME="")
-    assert json.loads(done.stdout)["checks"]
-    assert done.stderr == ""
-
-
-def test_a_wrong_level_of_the_log_is_a_row(cli):
-    assert row(report(cli, code=1, LMCHAT_LOG_LEVEL="loud"), "lmchat.log_level")["verdict"] == "fault"
-
-
 def test_the_last_error_of_the_log_is_named(cli):
     cli.folder.mkdir()
     lines = [

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import pytest
-
-from lmchat.tui.intents import LookNow, Post, RememberPanels, Search, StartEngine, TryKey
+from lmchat.tui.intents import Post, RememberPanels, Search, StartEngine, TryKey
 from lmchat.tui.widgets.prompt_input import PromptInput
 
 
@@ -27,23 +25,6 @@ def test_what_is_not_given_has_its_default():
 def test_a_kind_of_message_has_the_attributes_of_the_kind_above_it():
     assert (Further(1).first, Further(1).second) == (1, "two")
     assert Further(1, "b").second == "b"
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        RememberPanels,
-        lambda: RememberPanels(True),
-        lambda: RememberPanels(True, True, 3),
-        lambda: RememberPanels(True, True, has_sessions=False),
-        lambda: RememberPanels(True, has_telemetry=True, reason="x"),
-        lambda: LookNow("x"),
-    ],
-    ids=["nothing", "too little", "too much", "twice", "unknown", "none wanted"],
-)
-def test_other_arguments_are_refused(make):
-    with pytest.raises(TypeError, match="takes"):
-        make()
 
 
 def test_a_key_is_not_in_the_words_of_its_message():
