@@ -182,15 +182,14 @@ class Printer:
         self._sent_tokens = 0
 
     def show(self, event: ConversationEvent) -> None:
+        if isinstance(event, TextDelta | RefusalDelta | ReasoningDelta | Rethought):
+            self._is_stall_told = False
         match event:
             case TextDelta() | RefusalDelta():
-                self._is_stall_told = False
                 self._piece(event.text)
             case ReasoningDelta():
-                self._is_stall_told = False
                 self._thoughts.append(event.text)
             case Rethought():
-                self._is_stall_told = False
                 self._rethought(is_thought=event.is_thought)
             case RetryScheduled(attempt=attempt, attempts=attempts, wait_s=wait_s, reason=reason):
                 self._output.note(f"lmchat: try {attempt} of {attempts} in {wait_s:.1f} s: {reason}")

@@ -39,7 +39,6 @@ Write = Callable[[str], bool]  # sends a control sequence to the terminal
 async def run_chat(settings: Settings, context: Context) -> int:
     """Run the screen and return the exit code."""
     remembered, warning = remembered_file.load(context.paths.remembered_file)
-    apps: list[LMChatApp] = []
     launchers: list[ServerLauncher] = []
 
     def make_store() -> Any:
@@ -57,13 +56,12 @@ async def run_chat(settings: Settings, context: Context) -> int:
         await (await store.ready()).metrics.add(metrics)
 
     def write(data: str) -> bool:
-        return bool(apps) and write_to_terminal(apps[0], data)
+        return write_to_terminal(app, data)
 
     store = Late[Any](make_store)
     workspace = _make_workspace(context, settings, store, remembered, write)
     workspace.make_launcher, workspace.warning = make_launcher, warning
     app = LMChatApp(workspace)
-    apps.append(app)
     guard_terminal(app, app.stop_and_save)
     backend = workspace.backend
 

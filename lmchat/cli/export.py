@@ -42,10 +42,8 @@ async def export(context: Context) -> int:
         text = await exporter.export_text(session, how)
     if options.json and form != "json":
         output.document({"id": ids[0], "format": form, "text": text})
-    elif form == "json":
-        output.raw(text)
     else:
-        output.text(text)
+        (output.raw if form == "json" else output.text)(text)
     return 0
 
 

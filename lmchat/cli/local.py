@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,7 +25,6 @@ from lmchat.threads import apart
 
 _MB = 1_000_000
 _SHOWN = ("path", "source", "quantization", "architecture", "context_max", "size_bytes", "parts")
-_TELL_EVERY_S = 1.0
 
 
 async def serve(context: Context, world: World) -> Settings:
@@ -72,16 +70,12 @@ async def _fetched(context: Context, engine: Engine, damaged: ModelFile | None) 
             f"{why}; one can be fetched: {about}.",
             hint="Confirm with --yes, or name a file with -m FILE.gguf.",
         )
-    line, told_s = LiveLine(), time.monotonic()
+    line = LiveLine()
 
     def tell(progress: FetchProgress) -> None:
-        nonlocal told_s
         done, total = (round(amount / _MB) for amount in (progress.done_bytes, progress.total_bytes))
         words = "checking" if progress.is_checking else f"{done} of {total} MB"
         line.write(f"{words}, {progress.fraction:.0%}")
-        if not line.is_live and time.monotonic() >= told_s + _TELL_EVERY_S:
-            told_s = time.monotonic()
-            context.output.note(f"{words}, {progress.fraction:.0%}")
 
     context.output.note("Fetching the demo model …")
     try:

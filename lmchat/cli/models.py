@@ -30,12 +30,11 @@ async def list_models(context: Context) -> int:
         context.output.note(
             f"lmchat: no server answers; this list is {listed.age_s / _MINUTE_S:.0f} min old."
         )
-    context.output.listing(
+    return context.output.listing(
         [model_json(model) for model in listed.models],
         lambda: _table(listed.models),
         "The server has no models yet; download one there.",
     )
-    return 0
 
 
 async def load(context: Context) -> int:

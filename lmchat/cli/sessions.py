@@ -20,12 +20,11 @@ async def list_sessions(context: Context) -> int:
     async with open_store(context) as store:
         headers = await store.list_sessions(is_trash=context.options.trash, limit=1_000_000)
     head = ("ID", "DELETED" if context.options.trash else "CHANGED", "MSGS", "MODEL", "TITLE")
-    context.output.listing(
+    return context.output.listing(
         [header_json(header) for header in headers],
         lambda: table(head, [_row(header) for header in headers]),
         "The trash is empty." if context.options.trash else "There is no session yet.",
     )
-    return 0
 
 
 def _row(header: SessionHeader) -> tuple[str, ...]:
@@ -40,10 +39,7 @@ async def show(context: Context) -> int:
     async with open_library(context) as library:
         session = await library.store.open_session(await library.store.find(context.options.id))
         text = await library.exporter.export_text(session, how)
-    if context.output.is_json:
-        context.output.raw(text)
-    else:
-        context.output.text(text)
+    (context.output.raw if context.output.is_json else context.output.text)(text)
     return 0
 
 
@@ -129,12 +125,11 @@ async def search(context: Context) -> int:
     """Print where words occur: whole words first, then parts of words."""
     async with open_store(context) as store:
         hits = await store.search(" ".join(context.options.query), limit=context.options.limit)
-    context.output.listing(
+    return context.output.listing(
         [{name: value for name, value in asdict(hit).items() if name != "words"} for hit in hits],
         lambda: "\n".join(_text(hit) for hit in hits),
         "Nothing found.",
     )
-    return 0
 
 
 def _text(hit: SearchHit) -> str:

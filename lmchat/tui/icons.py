@@ -69,11 +69,6 @@ def in_ascii(text: str) -> str:
     return text.translate(_IN_ASCII)
 
 
-def signs(*, is_ascii: bool) -> Signs:
-    """Return the set to draw with."""
-    return ASCII if is_ascii else UNICODE
-
-
 def signs_for(widget: Widget) -> Signs:
     """Return the set of a widget's app."""
-    return signs(is_ascii=widget.app.has_class(ASCII_CLASS))
+    return ASCII if widget.app.has_class(ASCII_CLASS) else UNICODE

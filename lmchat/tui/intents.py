@@ -40,13 +40,6 @@ class CopyText(Post):
     note: str = ""
 
 
-class RememberPanels(Post):
-    """Save which panels are shown."""
-
-    has_sessions: bool
-    has_telemetry: bool
-
-
 class LoadModel(Post):
     """Load a model, or unload it if it is loaded."""
 

@@ -197,6 +197,6 @@ def listener(host: str = "127.0.0.1") -> socket.socket:
 
 def bare_page(here: MachineState | None = None, *, clock: Callable[[], float] = lambda: 0.0) -> WelcomeScreen:
     """Return the welcome page with what it is handed alone."""
-    page = WelcomeScreen(SimpleNamespace(make_launcher=None, make_engine=None, catalogue=None), clock=clock)
+    page = WelcomeScreen(SimpleNamespace(make_launcher=None, make_engine=None, catalogue=None, clock=clock))
     page.starts.here = here or MachineState()
     return page

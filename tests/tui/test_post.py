@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from lmchat.tui.intents import Post, RememberPanels, Search, StartEngine, TryKey
+from lmchat.tui.intents import CopyText, Post, Search, StartEngine, TryKey
 from lmchat.tui.widgets.prompt_input import PromptInput
 
 
@@ -13,8 +13,8 @@ class Further(Base):
 
 
 def test_what_is_declared_is_given_by_place_or_by_name():
-    panels = RememberPanels(True, has_telemetry=False)
-    assert (panels.has_sessions, panels.has_telemetry) == (True, False)
+    copied = CopyText("words", note="Block 1 of 2")
+    assert (copied.text, copied.note) == ("words", "Block 1 of 2")
 
 
 def test_what_is_not_given_has_its_default():

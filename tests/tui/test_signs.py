@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from msgspec.structs import fields
 from rich.cells import cell_len
 
-from lmchat.tui.icons import ASCII, UNICODE, Signs, in_ascii, signs
+from lmchat.tui.icons import ASCII, UNICODE, Signs, in_ascii, signs_for
 
 NAMES = [field.name for field in fields(Signs)]
 
@@ -28,9 +30,10 @@ def test_the_states_of_a_server_differ_without_colour(chosen):
     assert len({chosen.ready, chosen.degraded, chosen.down, chosen.off}) == 4
 
 
-def test_the_setting_chooses_the_set():
-    assert signs(is_ascii=True) is ASCII
-    assert signs(is_ascii=False) is UNICODE
+@pytest.mark.parametrize(("is_ascii", "chosen"), [(True, ASCII), (False, UNICODE)])
+def test_the_setting_chooses_the_set(is_ascii, chosen):
+    app = SimpleNamespace(has_class=lambda _: is_ascii)
+    assert signs_for(SimpleNamespace(app=app)) is chosen
 
 
 def test_our_words_keep_their_width_in_ascii():

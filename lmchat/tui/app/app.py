@@ -28,7 +28,6 @@ from lmchat.tui.intents import (
     ChooseCandidate,
     CopyText,
     LoadModel,
-    RememberPanels,
     Search,
     StartEngine,
     StartFailed,
@@ -218,11 +217,7 @@ class LMChatApp(PatchedApp):
             raise WrongUse(words, hint=f"There are {', '.join(others)} and {last}.")
         place = names.index(self.theme) if self.theme in names else -1
         self.theme = theme_named(name) or names[(place + 1) % len(names)]
-        self.models.remember(replace(self.workspace.remembered, theme=self.theme))
-
-    def _on_remember_panels(self, event: RememberPanels) -> None:
-        panels = {"has_sessions": event.has_sessions, "has_telemetry": event.has_telemetry}
-        self.models.remember(replace(self.workspace.remembered, **panels))
+        self.chat.view.remember(replace(self.workspace.remembered, theme=self.theme))
 
     def on_resize(self, event: events.Resize) -> None:
         """Paint all where a size comes back before anything was laid out for another.

@@ -181,7 +181,7 @@ class Connect:
             if self._is_first("", Need.NOTHING):
                 self._app.notify(_WRITE_ON, markup=False)
         elif self._app.screen is self._chat and not self._has_left_page:
-            self._app.push_screen(WelcomeScreen(self._workspace, clock=self._workspace.clock))
+            self._app.push_screen(WelcomeScreen(self._workspace))
         self._show_on_page(candidates)
 
     def _show_on_page(self, candidates: Sequence[Candidate]) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 from msgspec.structs import replace
 from textual.app import App
 
-from lmchat.domain.candidate import Remembered
 from lmchat.domain.engine import DemoOffer, ModelFile
 from lmchat.domain.server import LoadState, ModelInfo, Product, Target
 from lmchat.errors import EngineUnavailable, LMChatError, ServerRejected, WrongUse
@@ -48,22 +47,11 @@ class Models:
         self._open.target = target
         self._workspace.monitor.aim(target)
         if target.model_id:
-            self.remember(self._workspace.remembered.with_model(target.place, target.model_id))
+            self._chat.view.remember(self._workspace.remembered.with_model(target.place, target.model_id))
             self._chat.view.show_action("model chosen")
             if not target.is_loading:
                 self._chat.turns.send_waiting()
             self.when_used()
-
-    def remember(self, remembered: Remembered) -> None:
-        self._workspace.remembered = remembered
-
-        async def save() -> None:
-            try:
-                await self._workspace.outside.remember(remembered)
-            except LMChatError as error:
-                self._workspace.warning = error.message
-
-        begin_work(self._app, save, "remember")
 
     def open_picker(self, reason: str = "") -> None:
         """Open the picker from what is known, and refresh it behind; `reason` is why it comes unasked."""

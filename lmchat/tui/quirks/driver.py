@@ -145,15 +145,9 @@ class TerminalDriver(LinuxDriver):
     """Textual's driver with an own writer and reader."""
 
     def __init__(
-        self,
-        app: App[Any],
-        *,
-        debug: bool = False,
-        mouse: bool = True,
-        size: tuple[int, int] | None = None,
-        on_terminate: Callable[[], Awaitable[object]],
+        self, app: App[Any], *, on_terminate: Callable[[], Awaitable[object]], **options: Any
     ) -> None:
-        super().__init__(app, debug=debug, mouse=mouse, size=size)
+        super().__init__(app, **options)
         self._guard = SignalGuard(give_back=self.give_back, ask=self._ask_to_end, patience_s=SAVE_S + END_S)
         self._output = TerminalOutput(self._file.fileno(), self._guard.hang_up)
         self._file: Any = StringIO()  # for Textual's own writer, which has nothing to do

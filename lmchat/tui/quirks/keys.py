@@ -243,11 +243,8 @@ def mend_keys() -> None:
     """
     table = cast("dict[str, Any]", ANSI_SEQUENCES_KEYS)
     for sequence, keys in list(table.items()):
-        match keys:
-            case (Keys.Escape, key):
-                table[sequence] = (_KeyName(f"alt+{key.value}"),)
-            case _:
-                pass
+        if isinstance(keys, tuple) and keys[:-1] == (Keys.Escape,):
+            table[sequence] = (_KeyName(f"alt+{keys[1].value}"),)
     table |= {f"\x1b{digit}": (_KeyName(f"alt+{digit}"),) for digit in range(10)}
     table |= dict.fromkeys(("\x1b\r", "\x1b\n", "\x1b[27;3;13~"), (_KeyName("alt+enter"),))
     table["\x1b[27;2;13~"] = (_KeyName("shift+enter"),)

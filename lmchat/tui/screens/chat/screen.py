@@ -8,6 +8,7 @@ from datetime import timedelta
 from functools import partial
 from typing import ClassVar
 
+from msgspec.structs import replace
 from textual import events, on
 from textual.actions import parse
 from textual.app import ComposeResult
@@ -21,7 +22,6 @@ from lmchat.errors import LMChatError, WrongUse
 from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line, safe_text
 from lmchat.tui.commands import BY_ID, Scope, SlashCommand, bindings, is_command, keys_of, parse_slash
-from lmchat.tui.intents import RememberPanels
 from lmchat.tui.quirks.app import PatchedScreen
 from lmchat.tui.screens.chat.library import SavedSessions
 from lmchat.tui.screens.chat.messages import Messages
@@ -424,10 +424,8 @@ class ChatScreen(PatchedScreen):
             self.toggle_class(f"-{name}-over")
             return
         self.toggle_class(f"-{name}-hidden")
-        has_sessions, has_telemetry = (
-            not self.has_class(f"-{one}-hidden") for one in ("sessions", "telemetry")
-        )
-        self.post_message(RememberPanels(has_sessions=has_sessions, has_telemetry=has_telemetry))
+        panels = {f"has_{one}": not self.has_class(f"-{one}-hidden") for one in ("sessions", "telemetry")}
+        self.view.remember(replace(self.workspace.remembered, **panels))
 
     def action_show_log(self) -> None:
         from lmchat.tui.screens.text_dialog import TextDialog

@@ -11,6 +11,7 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.worker import Worker
 
+from lmchat.domain.candidate import Remembered
 from lmchat.domain.server import Target
 from lmchat.domain.telemetry import Health
 from lmchat.errors import LMChatError
@@ -120,6 +121,17 @@ class ChatView:
 
         if not any(one.group == _AWAY and not one.is_finished for one in self.screen.workers):
             self.attempt(lent, group=_AWAY)
+
+    def remember(self, remembered: Remembered) -> None:
+        self.workspace.remembered = remembered
+
+        async def save() -> None:
+            try:
+                await self.workspace.outside.remember(remembered)
+            except LMChatError as error:
+                self.workspace.warning = error.message
+
+        begin_work(self.screen.app, save, "remember")
 
     def close_find_bar(self) -> None:
         for bar in self.screen.query("FindBar"):

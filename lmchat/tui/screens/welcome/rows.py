@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from rich.cells import cell_len, set_cell_size
 
 from lmchat.domain.engine import DemoOffer, ModelFile
-from lmchat.domain.server import Candidate, Product, Verdict
+from lmchat.domain.server import Candidate, Endpoint, Product, Verdict
 from lmchat.services.candidates import MachineState, ServerRow, Step
 from lmchat.text import safe_line
 from lmchat.tui import formatting
@@ -44,16 +44,6 @@ def welcome_rows(here: MachineState, places: Sequence[ServerRow], width: int, si
     if places:
         rows += [*_places(places, width, signs), ListRow()]
     return _with_digits(rows)
-
-
-def tight(rows: Sequence[ListRow]) -> list[ListRow]:
-    """Return the rows without those that only separate."""
-    return [row for row in rows if row.pieces]
-
-
-def candidate_key(candidate: Candidate) -> str:
-    """Return what tells a place from others."""
-    return f"at {candidate.endpoint.base_url}"
 
 
 def _choices(here: MachineState) -> Iterator[tuple[str, str, str]]:
@@ -157,5 +147,5 @@ def _name(candidate: Candidate) -> str:
     return candidate.product.value if is_known else safe_line(endpoint.netloc)
 
 
-def _key(place: ServerRow) -> str | None:
-    return None if place.step is Step.NOTHING else candidate_key(place.candidate)
+def _key(place: ServerRow) -> Endpoint | None:
+    return None if place.step is Step.NOTHING else place.candidate.endpoint

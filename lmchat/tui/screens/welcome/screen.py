@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from functools import partial
 from typing import ClassVar
 
@@ -34,7 +33,7 @@ from lmchat.tui.icons import signs_for
 from lmchat.tui.intents import ChooseCandidate, CopyText, LookNow, SearchSessions, StartEngine
 from lmchat.tui.screens.ask_dialog import AddressDialog
 from lmchat.tui.screens.dialog import Departure, fit_height, free_height
-from lmchat.tui.screens.welcome.rows import candidate_key, tight, welcome_rows
+from lmchat.tui.screens.welcome.rows import welcome_rows
 from lmchat.tui.screens.welcome.starts import EndDialog, PageStarts, StartDialog
 from lmchat.tui.widgets.keys_row import KeysRow
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, content
@@ -69,7 +68,7 @@ class WelcomeScreen(Screen[None]):
     _problem = query_one("#welcome-problem", Static)
     _status = query_one("#welcome-status", LineWidget)
 
-    def __init__(self, workspace: Workspace, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, workspace: Workspace) -> None:
         super().__init__()
         self._departure = Departure(self)
         self.has_waiting = False
@@ -77,7 +76,7 @@ class WelcomeScreen(Screen[None]):
         self.is_leaving = False
         """Whether it goes as soon as no dialog is over it."""
         self.starts = PageStarts(self, workspace, self.draw)
-        self._clock = clock
+        self._clock = workspace.clock
         self._candidates: Sequence[Candidate] = ()
         self._places: tuple[ServerRow, ...] = ()
         self._shown_s = 0.0
@@ -172,7 +171,8 @@ class WelcomeScreen(Screen[None]):
             return
         width, room = self._rows.text_width, self.size.height - 1
         rows = welcome_rows(self.starts.here, self._places, width, signs_for(self))
-        rows = rows if len(rows) <= free_height(self._rows, room) else tight(rows)
+        if len(rows) > free_height(self._rows, room):
+            rows = [row for row in rows if row.pieces]
         if rows != self._drawn:
             self._drawn = rows
             self._rows.show(rows, choose=None if self._is_touched else self._first_choice(rows))
@@ -183,9 +183,8 @@ class WelcomeScreen(Screen[None]):
 
     def _first_choice(self, rows: Sequence[ListRow]) -> Hashable:
         """Return the server that lacks one thing which can be given here, else the first row."""
-        near = first_step(self._places)
-        if near is not None:
-            return candidate_key(near.candidate)
+        if (near := first_step(self._places)) is not None:
+            return near.candidate.endpoint
         return next((row.key for row in rows if row.key is not None), None)
 
     def _show_status(self) -> None:
@@ -246,7 +245,7 @@ class WelcomeScreen(Screen[None]):
                 self.post_message(CopyText(here.engine_command))
             case key:
                 for place in self._places:
-                    if candidate_key(place.candidate) == key:
+                    if place.candidate.endpoint == key:
                         self._take(place)
 
     def _take(self, place: ServerRow) -> None:
