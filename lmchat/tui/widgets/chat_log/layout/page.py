@@ -15,7 +15,6 @@ from lmchat.text import graphemes, safe_text
 from lmchat.tui.icons import UNICODE, Signs
 from lmchat.tui.widgets.chat_log.blocks import Line, Span
 
-_SINGLE = "[\x20-\x7e\u00a0-\u00ac\u00ae-\u02ff\u0370-\u0482\u2010-\u2027\u2030-\u205e]*"
 _IDEOGRAPHS = (
     "\u2e80-\u2fff\u3003-\u3007\u3012\u3013\u3020-\u30fe\u3105-\u312f\u31a0-\u9fff\ua000-\ua4cf"
     "\uf900-\ufaff\uff00-\uff9f\uffe0-\uffef\U0001f200-\U0001f2ff\U00020000-\U0003fffd"
@@ -47,31 +46,11 @@ _ATOM = (
 """Unit of text with ideographs: one of them, or a word, with its brackets and stops."""
 
 
-def _is_single(text: str) -> bool:
-    return (text.isascii() and text.isprintable()) or re.fullmatch(_SINGLE, text) is not None
-
-
 def wrap_points(text: str, width: int) -> list[int]:
     """Return the characters at which lines but the first begin; only a word that no line holds is cut.
 
     Blanks at which a line ends stay at its end, also where there is no room for them.
     """
-    if not _is_single(text):
-        return _points_by_cells(text, width)
-    points: list[int] = []
-    start, first = 0, len(text) - len(text.lstrip(" "))
-    end = len(text.rstrip(" "))
-    while end - start > width:
-        blank = text.rfind(" ", max(start, first), start + width + 1)
-        start += width
-        if blank >= 0:
-            start = len(text) - len(text[blank:].lstrip(" "))
-        points.append(start)
-    return points
-
-
-def _points_by_cells(text: str, width: int) -> list[int]:
-    """Break a text by the cells that its graphemes take."""
     points: list[int] = []
     used = 0
     pattern = _ATOM if re.search(_IDEOGRAPH, text) else _WORD
@@ -92,8 +71,6 @@ def _points_by_cells(text: str, width: int) -> list[int]:
 
 def cuts_in(text: str, width: int, rest_width: int = 0) -> list[int]:
     """Return where a text is cut that has no better place; lines but the first may have another width."""
-    if _is_single(text):
-        return list(range(width, len(text), rest_width or width))
     points: list[int] = []
     used = 0
     for start, size in graphemes(text):

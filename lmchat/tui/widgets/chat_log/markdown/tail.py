@@ -228,7 +228,7 @@ class MarkdownTail(Struct):
             if token is top[-1] and not (is_over and token.type in _OVER_AT_BLANK):
                 done = self._close_part(token, tokens, lines, done)
             else:
-                self._close(self._cuts(token, tokens, lines, done), lines, token, tokens)
+                self._close(self._cuts(token, tokens, lines, done), lines, token)
                 done = span(token)[1]
                 self._leave()
                 self._above = "" if _is_blank(lines[done - 1]) else token.type
@@ -245,9 +245,7 @@ class MarkdownTail(Struct):
         cuts = self._cuts(token, tokens, lines, done)[:-1]
         if len(cuts) < 2:  # noqa: PLR2004 - a piece has two ends
             return done
-        number = self._numbers_at(token, tokens, cuts)[-1]
-        self._close(cuts, lines, token, tokens)
-        self._number = number
+        self._number = self._close(cuts, lines, token)
         if token.type == "table_open":
             self._frame = self._frame or "".join(_framed(lines[start:]))
             self._head = "".join(lines[start : start + HEAD_LINES])
@@ -260,27 +258,24 @@ class MarkdownTail(Struct):
         start, end = span(token)
         inside: list[int] = []
         if token.type.endswith("_list_open"):
-            inside = _items(token, tokens)[1:]
+            items = (item for item in tokens if item.type == "list_item_open" and item.level == 1)
+            inside = [span(item)[0] for item in items if start < span(item)[0] < end]
         elif token.type == "table_open":
             inside = list(range(done + 1 if self._frame else start + len(_framed(lines[start:end])), end))
         return [done, *(line for line in inside if line > done), end]
 
-    def _numbers_at(self, token: Token, tokens: list[Token], cuts: list[int]) -> list[int | None]:
-        if token.type != "ordered_list_open":
-            return [None] * len(cuts)
-        number = int(token.attrs.get("start", 1)) if self._number is None else self._number
-        items = _items(token, tokens)
-        return [number, *(number + sum(line < cut for line in items) for cut in cuts[1:])]
-
-    def _close(self, cuts: list[int], lines: list[str], token: Token, tokens: list[Token]) -> None:
+    def _close(self, cuts: list[int], lines: list[str], token: Token) -> int | None:
+        """Close the pieces between some lines; return the number of the item behind them."""
         is_list = token.type.endswith("_list_open") or token.type == "definition"
         frame = "".join(_framed(lines[span(token)[0] :])) if token.type == "table_open" else ""
         frame = self._frame or frame
-        numbers = self._numbers_at(token, tokens, cuts)
+        number = self._number
+        if token.type == "ordered_list_open" and number is None:
+            number = int(token.attrs.get("start", 1))
         glue = 0 if self._frame else len(self._head)
         for index, (begin, end) in enumerate(pairwise(cuts)):
             source = "".join(lines[begin:end])[0 if index else glue :]
-            block = Block(Kind.MARKDOWN, source, number=numbers[index])
+            block = Block(Kind.MARKDOWN, source, number=None if number is None else number + index)
             if frame and (self._frame or index):
                 block.kind, block.info = Kind.TABLE, frame
             if index:
@@ -289,6 +284,7 @@ class MarkdownTail(Struct):
             else:
                 self._put(block)
                 block.is_attached = block.is_attached and (is_list or bool(block.head))
+        return None if number is None else number + len(cuts) - 1
 
     def _close_fence_lines(self) -> bool:
         fence = self._fence
@@ -370,15 +366,6 @@ class MarkdownTail(Struct):
 
 def _is_blank(line: str) -> bool:
     return not line.strip("> \t\n")
-
-
-def _items(token: Token, tokens: list[Token]) -> list[int]:
-    start, end = span(token)
-    return [
-        span(item)[0]
-        for item in tokens
-        if item.type == "list_item_open" and item.level == 1 and start <= span(item)[0] < end
-    ]
 
 
 def _framed(lines: list[str]) -> list[str]:
