@@ -39,15 +39,15 @@ class Match(Struct, frozen=True, kw_only=True):
 def match(typed: str, name: str) -> Match | None:
     """Find the typed letters in order; adjacent letters and starts of words score best."""
     query, text = _folded(typed), _folded(name)
-    if not query:
-        return Match(score=0.0, offsets=())
     whole = text.find(query)
-    starts = [whole] if whole >= 0 else [at for at, letter in enumerate(text) if letter == query[0]]
-    found = [offsets for at in starts if len(offsets := _letters(query, text, at)) == len(query)]
-    best = max(found, key=lambda offsets: _score(text, offsets), default=None)
-    if best is None:
+    offsets = tuple(range(whole, whole + len(query))) if whole >= 0 else _letters(query, text)
+    if len(offsets) < len(query):
         return None
-    return Match(score=_score(text, best) + 2 * len(query) * (whole >= 0), offsets=best)
+    together = sum(after == before + 1 for before, after in pairwise(offsets))
+    starts = sum(at == 0 or not text[at - 1].isalnum() for at in offsets)
+    place = offsets[0] / (len(text) + 1) if offsets else 0
+    score = len(offsets) + together + starts - place + 2 * len(query) * (whole >= 0)
+    return Match(score=score, offsets=offsets)
 
 
 def highlighted(name: str, offsets: tuple[int, ...], style: str) -> Parts:
@@ -62,21 +62,15 @@ def _folded(text: str) -> str:
     return lower if len(lower) == len(text) else text
 
 
-def _letters(query: str, text: str, start: int) -> tuple[int, ...]:
-    """Return where letters are found, as far as all of them are."""
+def _letters(query: str, text: str) -> tuple[int, ...]:
+    """Return where letters are found in their order, as far as all of them are."""
     offsets: list[int] = []
     for letter in query:
-        at = text.find(letter, offsets[-1] + 1 if offsets else start)
+        at = text.find(letter, offsets[-1] + 1 if offsets else 0)
         if at < 0:
             break
         offsets.append(at)
     return tuple(offsets)
-
-
-def _score(text: str, offsets: tuple[int, ...]) -> float:
-    together = sum(after == before + 1 for before, after in pairwise(offsets))
-    starts = sum(at == 0 or not text[at - 1].isalnum() for at in offsets)
-    return len(offsets) + together + starts - offsets[0] / (len(text) + 1)
 
 
 _RECENT, _OTHER, _EMBEDDING = range(3)

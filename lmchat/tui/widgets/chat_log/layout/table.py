@@ -23,7 +23,6 @@ _HANGING = "  "
 _LONGEST_WORD = 14
 """A column is as wide as its longest word, but no wider than this: what is longer is cut."""
 _LEAST = 6
-_MOST_CELLS = 2
 _TO_COME = 4
 """Cells for longer numbers and names further down, where the first rows of a long table decide."""
 
@@ -170,9 +169,6 @@ def _records(page: Page, rows: list[list[Cell]], prefixes: Prefixes) -> Iterator
 
 def _broken(cell: Cell, width: int) -> Iterator[tuple[Cell, str]]:
     """Yield the lines of a cell, each with the blanks that follow it."""
-    if len(cell) == 1 and len(cell[0][0]) * _MOST_CELLS <= width and cell[0][0] != BREAK:
-        yield cell, NO_WORDS  # it surely fits
-        return
     for line in split_lines(cell):
         text = "".join(part for part, _ in line)
         bounds = [0, *wrap_points(text, width), len(text)]
