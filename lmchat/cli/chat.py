@@ -19,7 +19,7 @@ from lmchat.domain.telemetry import Metrics
 from lmchat.services.candidates import Catalogue
 from lmchat.services.doctor import Examination
 from lmchat.services.engine_backend import EngineBackend
-from lmchat.services.importing import Importer
+from lmchat.services.importing import Importer, read_as_block
 from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
 from lmchat.services.open_sessions import OpenSessions
@@ -119,11 +119,6 @@ def _make_workspace(
         await backend.ready()  # which sees to the engine's end
         return await engine_slot(context).ready()
 
-    def make_importer() -> Importer:
-        from lmchat.cli.import_ import make_importer
-
-        return make_importer(store)
-
     backend = EngineBackend(make_backend, engine)
     return Workspace(
         settings=settings,
@@ -134,7 +129,7 @@ def _make_workspace(
         monitor=Monitor(backend.port),
         catalogue=Catalogue(backend.port, store, expected=own_endpoints(settings), names=own_names(settings)),
         outside=_outside(context, settings, backend, write),
-        make_importer=make_importer,
+        importer=Importer(store),
         make_engine=make_engine,
         remembered=remembered,
         resume_id=context.options.resume or "",
@@ -157,8 +152,6 @@ def _outside(context: Context, settings: Settings, backend: EngineBackend, write
         return examination(context, backend.ready, clipboard)
 
     async def read_text(path: str) -> str:
-        from lmchat.storage.import_ import read_as_block
-
         return await asyncio.to_thread(read_as_block, path)
 
     async def remember(remembered: Remembered) -> None:

@@ -12,19 +12,12 @@ from lmchat.cli.sessions import header_json
 from lmchat.cli.wiring import open_store
 from lmchat.errors import FileRefused, LMChatError, WrongUse
 from lmchat.files import path_of
-from lmchat.services.importing import Done, Imported, Importer, sentence
-from lmchat.services.ports import ChatStore
-from lmchat.storage.import_ import LARGEST_BYTES, TOO_LARGE, DiskFiles
+from lmchat.services.importing import LARGEST_BYTES, TOO_LARGE, Done, Imported, Importer, sentence
 from lmchat.text import safe_line
 from lmchat.threads import apart
 
 _STDIN = "-"
 _MOST_TOLD = 10  # left-out entries of one file that are named
-
-
-def make_importer(store: ChatStore) -> Importer:
-    """Return an importer of local files."""
-    return Importer(store, DiskFiles())
 
 
 async def import_files(context: Context) -> int:
@@ -34,7 +27,7 @@ async def import_files(context: Context) -> int:
         raise WrongUse("--temporary saves nothing, and an import is saved.", hint="Try it with --dry-run.")
     piped = {name: await apart(partial(_piped, name)) for name in options.files if _is_pipe(name)}
     async with open_store(context) as store:
-        done = await make_importer(store).bring(
+        done = await Importer(store).bring(
             options.files, piped=piped, is_trial=options.dry_run, is_copy=options.copy
         )
     if not done.imported and len(done.refused) == 1 and not done.untried:

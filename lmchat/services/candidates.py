@@ -54,7 +54,6 @@ class ServerRow(Struct, frozen=True, kw_only=True):
     step: Step = Step.NOTHING
     start: ServerStart | None = None
     program: str = ""
-    is_starting: bool = False
     is_here: bool = True
     """Whether the product is installed on this machine, or may be."""
 
@@ -95,8 +94,7 @@ def _row(candidate: Candidate, here: MachineState) -> ServerRow:
     run = next((one for one in here.running if one.start.endpoint == candidate.endpoint), None)
     if run is not None and step is Step.NOTHING:
         words = f"{run.start.short} runs (process {run.program.pid})"
-        row = replace(row, found="starting", next_step=words, is_starting=True)
-        return replace(row, step=Step.END, start=run.start)
+        return replace(row, found="starting", next_step=words, step=Step.END, start=run.start)
     if here.installed is None or candidate.is_own or not is_startable(candidate):
         return row
     is_off = candidate.verdict is Verdict.SERVER_OFF

@@ -137,17 +137,6 @@ class ContextMeter:
         estimate = sum(_estimate(message, self.factor(target)) for message in sent)
         return estimate >= _CUT_TOKENS and counted < _CUT_SHARE * estimate
 
-    def plan(
-        self,
-        target: Target,
-        path: Sequence[ChatMessage],
-        *,
-        max_tokens: int | None,
-        limit: int | None = None,
-    ) -> ContextPlan:
-        limit = limit or target.context
-        return plan_context(path, limit=limit, max_tokens=max_tokens, factor=self.factor(target))
-
     def use(self, target: Target | None, messages: Sequence[ChatMessage]) -> ContextUse:
         """Return the server's last count with an estimate of what came after."""
         factor = self.factor(target)

@@ -25,7 +25,7 @@ from lmchat.domain.server import Target
 from lmchat.domain.session import STRETCH, MessagePath, Session, SessionHeader, title_from
 from lmchat.domain.turn import GrowingAnswer, Turn
 from lmchat.errors import LMChatError, RequestInvalid, ServerRejected
-from lmchat.services.context_meter import ContextMeter, ContextPlan
+from lmchat.services.context_meter import ContextMeter, ContextPlan, plan_context
 from lmchat.services.continuation import CONTINUE, Continuation, anchor, can_prefill
 from lmchat.services.ports import Backend
 from lmchat.services.save_queue import PieceWriter, SaveQueue
@@ -116,8 +116,8 @@ class AnswerStream:
 
     def _planned(self, limit: int | None = None) -> ContextPlan:
         path = self.path.added(self.begun) if self.begun else self.path
-        max_tokens = self.how.sampling.max_tokens
-        plan = self._meter.plan(self.how.target, path, limit=limit, max_tokens=max_tokens)
+        limit, factor = limit or self.how.target.context, self._meter.factor(self.how.target)
+        plan = plan_context(path, limit=limit, max_tokens=self.how.sampling.max_tokens, factor=factor)
         if plan.fits or self.how.is_truncating:
             return plan
         raise RequestInvalid(

@@ -14,7 +14,7 @@ from lmchat.domain.event import ModelLoading, StreamEvent
 from lmchat.domain.request import ChatRequest
 from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, ModelList, Product, Verdict
 from lmchat.domain.telemetry import Budget, Metrics
-from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable, StreamInterrupted
+from lmchat.errors import ServerRejected, ServerUnavailable, StreamInterrupted
 from lmchat.services.ports import Backend, Engine, Late
 
 STARTS_AGAIN = "The next try starts it again."
@@ -172,8 +172,8 @@ class EngineBackend:
         files = list(await engine.files(is_refresh=is_refresh))
         if engine.model is not None and all(one.path != engine.model.path for one in files):
             files = [engine.model, *(one for one in files if one.name != engine.model.name)]
-        seen = await self._answer(endpoint, is_refresh=is_refresh) if _is_up(engine) else None
-        if seen is None:
+        seen = await (await self._made()).check(endpoint) if _is_up(engine) else None
+        if seen is None or not seen.verdict.is_server:
             reason = await engine.why_crashed()
             seen = Candidate(
                 endpoint=endpoint,
@@ -186,16 +186,6 @@ class EngineBackend:
         self._last = tuple(_model(one, endpoint, engine, told) for one in files)
         step = seen.next_step if seen.verdict is not Verdict.NO_MODEL else "Choose a model file"
         return replace(seen, product=Product.BUILT_IN, models=self._last, next_step=step, is_own=True)
-
-    async def _answer(self, endpoint: Endpoint, *, is_refresh: bool) -> Candidate | None:
-        backend = await self._made()
-        if is_refresh:
-            try:
-                await backend.models(endpoint, is_refresh=True)
-            except LMChatError:
-                return None
-        seen = await backend.check(endpoint)
-        return seen if seen.verdict.is_server else None
 
 
 def _is_up(engine: Engine) -> bool:

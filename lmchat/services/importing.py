@@ -1,34 +1,31 @@
-"""Import of chats from files; a session is imported once and whole, or not at all."""
+"""Files of the user, only read: chats to import, and texts for the prompt.
+
+A session is imported once and whole, or not at all.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import errno
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Protocol
 
 from msgspec import Struct
 
-from lmchat.domain.message import now
+from lmchat.domain.message import as_attached, now
 from lmchat.domain.session import Session, SessionHeader, Skipped
 from lmchat.errors import FileRefused, LMChatError, SessionNotFound, StoreUnavailable
-from lmchat.files import path_of
+from lmchat.files import path_of, read_plain
 from lmchat.services.ports import ChatStore
 from lmchat.text import safe_line
 
 _TITLE = 80
-
-
-class ImportFiles(Protocol):
-    """The files of a disk; every method blocks and may raise `FileRefused`."""
-
-    def files_of(self, path: Path, endings: tuple[str, ...]) -> Sequence[Path]:
-        """Return the file, or those of a folder that have one of these endings."""
-        ...
-
-    def read(self, path: Path) -> bytes: ...
+LARGEST_BYTES = 256 << 20  # more than ten thousand long answers; reading takes several times as much memory
+TOO_LARGE = f"larger than {LARGEST_BYTES >> 20} MB"
+LARGEST_TEXT_BYTES = 1_000_000  # more than the context window of any local model
 
 
 class Imported(Struct, frozen=True, kw_only=True):
@@ -54,8 +51,8 @@ class Done(Struct, kw_only=True):
 class Importer:
     """Importer of files and folders for the command line and the screen."""
 
-    def __init__(self, store: ChatStore, files: ImportFiles, *, clock: Callable[[], datetime] = now) -> None:
-        self._store, self._files, self._clock = store, files, clock
+    def __init__(self, store: ChatStore, *, clock: Callable[[], datetime] = now) -> None:
+        self._store, self._clock = store, clock
 
     async def bring(
         self,
@@ -70,7 +67,7 @@ class Importer:
         found = await self._each(names, piped, done)
         for number, name in enumerate(found, 1):
             try:
-                data = piped[name] if name in piped else await asyncio.to_thread(self._files.read, Path(name))
+                data = piped[name] if name in piped else await asyncio.to_thread(_bytes_of, Path(name))
                 sessions, skipped = await asyncio.to_thread(_read, data, self._clock(), is_copy=is_copy)
                 for session in sessions:
                     one = await self._bring_one(session, skipped, is_trial=is_trial)
@@ -88,11 +85,11 @@ class Importer:
         found: dict[str, None] = {}
         for name in names:
             try:
-                path = None if name in piped else path_of(name)
-                paths = (
-                    [name] if path is None else await asyncio.to_thread(self._files.files_of, path, ENDINGS)
-                )
-                found |= dict.fromkeys(map(str, paths))
+                if name in piped:
+                    found[name] = None
+                else:
+                    paths = await asyncio.to_thread(_files_of, path_of(name), ENDINGS)
+                    found |= dict.fromkeys(map(str, paths))
             except LMChatError as error:
                 done.refused.append((name, error))
         return list(found)
@@ -140,3 +137,48 @@ def _naming(name: str, error: LMChatError) -> LMChatError:
         return StoreUnavailable(f"{name} was not imported: {reason}", hint=error.hint, details=error.details)
     reason = reason[:1].lower() + reason[1:]
     return FileRefused(f"{name} was not imported: {reason}", hint=error.hint, details=error.details)
+
+
+def _files_of(path: Path, endings: tuple[str, ...]) -> tuple[Path, ...]:
+    if not path.is_dir():
+        return (path,)
+    try:
+        found = sorted(
+            one
+            for one in path.iterdir()
+            if one.suffix.lower() in endings and not one.name.startswith(".") and not one.is_dir()
+        )
+    except OSError as error:
+        raise FileRefused(f"{path} cannot be read: {error.strerror}.", hint="Check the path.") from error
+    if not found:
+        message = f"{path} holds no file that ends with {', '.join(endings)}."
+        raise FileRefused(message, hint="Name the file.")
+    return tuple(found)
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return read_plain(path, limit=LARGEST_BYTES)
+    except OSError as error:
+        reason = f"it is {TOO_LARGE}" if error.errno == errno.EFBIG else error.strerror or str(error)
+        raise FileRefused(f"It cannot be read: {reason}.", hint="Check the path.") from error
+
+
+def read_as_block(name: str) -> str:
+    """Return a text file as a fenced block; raises `FileRefused` for other files."""
+    path = path_of(name)
+    try:
+        data = read_plain(path, limit=LARGEST_TEXT_BYTES)
+    except OSError as error:
+        if error.errno == errno.EFBIG:
+            message = f"{safe_line(path.name)} is larger than 1 MB."
+            raise FileRefused(message, hint="Put a part of it into its own file.") from error
+        raise FileRefused(f"{name} cannot be read: {error.strerror}.", hint="Check the path.") from error
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise FileRefused(f"{path.name} is not a text file.", hint="Only text in UTF-8 can be sent.")
+    language = re.sub(r"[\s`]", "", path.suffix.removeprefix("."))
+    return as_attached(safe_line(path.name), len(data), text, language)

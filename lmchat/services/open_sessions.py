@@ -16,7 +16,7 @@ from lmchat.domain.request import Sampling
 from lmchat.domain.server import Target
 from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import RequestInvalid
-from lmchat.services.context_meter import ContextMeter, ContextPlan, ContextUse
+from lmchat.services.context_meter import ContextMeter, ContextPlan, ContextUse, plan_context
 from lmchat.services.conversation import Conversation, HowToAsk, still_answering
 from lmchat.services.ports import Backend, ChatStore
 from lmchat.services.save_queue import KeptTexts, SaveQueue
@@ -199,7 +199,8 @@ class OpenSessions:
         path = conversation.messages
         if draft:
             path = path.added(text_message(Role.USER, draft))
-        return self.meter.plan(target, path, max_tokens=self.chat.max_tokens)
+        factor = self.meter.factor(target)
+        return plan_context(path, limit=target.context, max_tokens=self.chat.max_tokens, factor=factor)
 
     @property
     def has_to_wait(self) -> bool:

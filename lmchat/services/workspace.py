@@ -58,7 +58,7 @@ class Workspace(Struct, kw_only=True):
     notices: list[str] = field(default_factory=list)
     warning: str = ""
     make_launcher: Callable[[], ServerLauncher] | None = None
-    make_importer: Callable[[], Importer] | None = None
+    importer: Importer | None = None
     make_engine: Callable[[], Awaitable[Engine]] | None = None
     is_local: bool = False
     """Whether to start the built-in engine without asking."""

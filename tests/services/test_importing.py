@@ -16,11 +16,11 @@ from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState, ReasoningPart, TextPart
 from lmchat.errors import StoreUnavailable
+from lmchat.services import importing
 from lmchat.services.exporting import ExportAs
 from lmchat.services.importing import Importer, sentence
 from lmchat.services.library import Library
-from lmchat.storage import import_, write
-from lmchat.storage.import_ import DiskFiles
+from lmchat.storage import write
 from lmchat.storage.store import SqliteStore
 from tests.support.chats import Clock, answer, faults_in, header, reply, say, store_at
 
@@ -43,7 +43,7 @@ async def other(tmp_path):
 
 @pytest.fixture
 def importer(store):
-    return Importer(store, DiskFiles())
+    return Importer(store)
 
 
 def library(store):
@@ -93,7 +93,7 @@ async def test_json_out_of_one_store_gives_the_same_tree_in_another(tmp_path, st
     path = await library(store).exporter.export_file(
         await store.open_session(session_id), tmp_path / "tree.json"
     )
-    (one,) = await bring(Importer(other, DiskFiles()), str(path))
+    (one,) = await bring(Importer(other), str(path))
     assert one.header.session_id == session_id
     assert await other.tree(session_id) == await store.tree(session_id)
     assert await other.open_session(session_id) == await store.open_session(session_id)
@@ -114,7 +114,7 @@ async def test_markdown_out_of_one_store_gives_the_same_path_in_another(
     path = await library(store).exporter.export_file(
         session, tmp_path / "tree.md", ExportAs(with_branches=with_branches, with_reasoning=True)
     )
-    (one,) = await bring(Importer(other, DiskFiles()), str(path))
+    (one,) = await bring(Importer(other), str(path))
     read_back = await other.open_session(session_id)
     assert [message.message_id for message in read_back.messages] == [
         one.message_id for one in session.messages
@@ -189,7 +189,7 @@ async def test_a_file_that_has_more_than_the_session_of_its_id_is_not_mixed_into
     late = await library(store).exporter.export_file(
         await store.open_session(session_id), tmp_path / "late.json"
     )
-    elsewhere = Importer(other, DiskFiles())
+    elsewhere = Importer(other)
     assert [one.is_there for one in await bring(elsewhere, str(early), str(late))] == [False, True]
     (_, two) = await bring(elsewhere, str(early), str(late))
     assert sentence(two) == "“Which vegetables?” is there already with 2 messages, and the file has 3"
@@ -310,7 +310,7 @@ async def test_a_disk_that_gets_full_has_nothing_half_imported(tmp_path, store, 
 async def test_two_that_import_the_same_at_once_have_it_once(tmp_path):
     name = file_of(tmp_path, LIST * 200)
     stores = [SqliteStore(tmp_path / "sessions.db") for _ in range(2)]
-    done = await asyncio.gather(*(Importer(one, DiskFiles()).bring([name]) for one in stores))
+    done = await asyncio.gather(*(Importer(one).bring([name]) for one in stores))
     assert sorted(one.is_there for each in done for _, one in each.imported) == [False, True]
     (session,) = await stores[0].list_sessions()
     assert session.message_count == 400
@@ -338,7 +338,7 @@ async def test_files_are_opened_to_read_only_and_stay_as_they_are(tmp_path, impo
 
 
 async def test_a_file_that_is_too_large_is_refused_unread(tmp_path, importer, monkeypatch):
-    monkeypatch.setattr(import_, "LARGEST_BYTES", 1000)
+    monkeypatch.setattr(importing, "LARGEST_BYTES", 1000)
     done = await importer.bring([file_of(tmp_path, [{"role": "user", "content": "x" * 1000}])])
     assert "larger than" in done.refused[0][1].message
 
@@ -369,7 +369,7 @@ async def test_a_backup_of_all_sessions_comes_back_as_it_was(tmp_path, store, ot
     exported = await library(store).exporter.export_several(every_id, tmp_path / "backup", how)
     assert len(exported.paths) == 5
     await bring(
-        Importer(other, DiskFiles(), clock=Clock(pinned.updated_at.replace(year=2030))),
+        Importer(other, clock=Clock(pinned.updated_at.replace(year=2030))),
         str(tmp_path / "backup"),
     )
     assert await other.list_sessions() == await store.list_sessions()

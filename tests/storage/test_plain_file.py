@@ -9,7 +9,7 @@ import pytest
 from lmchat.config.load import load
 from lmchat.errors import FileRefused
 from lmchat.files import read_plain
-from lmchat.storage.import_ import read_as_block
+from lmchat.services.importing import read_as_block
 
 
 @pytest.fixture(params=["pipe", "folder", "endless", "circle", "small", "large"])

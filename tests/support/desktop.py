@@ -30,13 +30,12 @@ from lmchat.proxy.http import Connections
 from lmchat.services.candidates import Catalogue
 from lmchat.services.doctor import Check, Examination
 from lmchat.services.engine_backend import EngineBackend
-from lmchat.services.importing import Importer
+from lmchat.services.importing import Importer, read_as_block
 from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.workspace import Outside, Workspace
 from lmchat.storage.credentials import Credentials
-from lmchat.storage.import_ import DiskFiles, read_as_block
 from lmchat.storage.store import SqliteStore
 from lmchat.tui.app.app import LMChatApp
 from lmchat.tui.screens.chat.screen import ChatScreen
@@ -155,7 +154,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
             outside=_outside(seen),
             remembered=remembered or Remembered(),
             resume_id=resume_id,
-            make_importer=lambda: Importer(store, DiskFiles(), clock=moment),
+            importer=Importer(store, clock=moment),
             make_engine=_maker_of(engine),
             clock=clock,
         )

@@ -9,7 +9,6 @@ from textual.widgets import Input
 
 from lmchat.domain.message import Role
 from lmchat.services.importing import Importer
-from lmchat.storage.import_ import DiskFiles
 from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog, ExportDialog, ExportWish, wish_of
 from tests.support.desktop import desktop, gone, ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
@@ -156,7 +155,7 @@ async def test_screen_and_command_line_import_the_same(tmp_path):
     """Both go through one service; what it says of a file does not depend on who asks."""
     path = list_file(tmp_path)
     async with desktop(tmp_path) as desk:
-        done = await Importer(desk.store, DiskFiles()).bring([str(path)])
+        done = await Importer(desk.store).bring([str(path)])
         assert [one.is_there for _, one in done.imported] == [False]
         await desk.ready()
         await desk.say(f"/import {path}")

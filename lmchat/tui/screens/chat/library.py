@@ -184,9 +184,9 @@ class SavedSessions:
         if not name:
             text = "An export as Markdown or JSON, a JSON list of {role, content}, or a folder of them."
             name = await self._view.ask(AskDialog("Import which file?", text=text, verb="import"))
-        if not name or self._workspace.make_importer is None:
+        if not name or self._workspace.importer is None:
             return
-        done = await self._workspace.make_importer().bring([name])
+        done = await self._workspace.importer.bring([name])
         if not done.imported:
             raise done.refused[0][1]
         await self._sessions.fetch_list()
