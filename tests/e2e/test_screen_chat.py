@@ -95,20 +95,6 @@ def test_esc_stops_within_a_second_and_what_came_is_kept(screen, real_server):
     assert ", 20," in answer.text
 
 
-def test_typing_goes_on_while_an_answer_streams_and_is_queued(screen):
-    screen.ask(LONG_PROMPT)
-    screen.wait_for(", 20,")
-    screen.put("and one more thing")
-    assert "answer saved" not in screen.text
-    screen.type("\r")
-    screen.wait_for("queued")
-    screen.wait_for("and one more thing")
-    screen.type("\x1b")
-    screen.wait_until(lambda: len(stored(screen.home).messages) > 2, "the queued message went out")
-    texts = [message.text for message in stored(screen.home).messages]
-    assert texts[2] == "and one more thing"
-
-
 @pytest.mark.parametrize("is_bracketed", [True, False])
 def test_a_paste_of_many_lines_sends_nothing(tmp_path, is_bracketed):
     lines = [f"pasted line {number}" for number in range(1, 201)]

@@ -20,24 +20,6 @@ def test_a_broken_configuration_is_one_sentence_with_file_and_line(tmp_path):
         assert b"\x1b[?1049h" not in program.raw
 
 
-def test_without_a_folder_to_write_to_one_can_chat_under_a_standing_warning(tmp_path, server):
-    (tmp_path / "file").write_text("no folder")
-    env = {"LMCHAT_HOME": str(tmp_path / "file" / "below")}
-    with LMChatScreen(tmp_path, server.url, env=env) as screen:
-        screen.wait_ready()
-        screen.ask("Do you still answer?")
-        screen.wait_answered()
-        assert "Hello there." in screen.text
-        screen.wait_for("Nothing is saved")
-        screen.ask("And now?")
-        screen.wait_answered(2)
-        assert "Nothing is saved" in screen.text
-        assert "Traceback" not in screen.text
-        screen.type("\x11")
-        assert screen.wait_exit() == 0
-        assert screen.left_behind() == []
-
-
 def test_two_at_once_see_each_others_sessions(tmp_path, server):
     with LMChatScreen(tmp_path, server.url) as one, LMChatScreen(tmp_path, server.url) as other:
         one.wait_ready()

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.support.lmchat_screen import STEADY, LMChatScreen, answers, configure
-from tests.support.scripted_products import CHAT, llama_cpp, router
+from tests.support.scripted_products import llama_cpp, router
 from tests.support.scripted_server import ScriptedServer
 
 
@@ -52,40 +52,6 @@ def screen(tmp_path, server):
     with LMChatScreen(tmp_path, server.url) as program:
         program.wait_for(re.compile("● small · "))
         yield program
-
-
-def test_a_picked_model_holds_from_the_next_turn_and_keeps_the_conversation(screen, server):
-    screen.ask("First.")
-    screen.wait_answered()
-    screen.type("\x0f")
-    screen.wait_for("middle")
-    screen.type("larg")
-    screen.wait_gone("middle")
-    screen.type("\r")
-    screen.wait_for(re.compile("● large · "))
-    screen.ask("Second.")
-    screen.wait_answered(2)
-    sent = server.seen(CHAT)[-1].json
-    assert sent["model"] == "large"
-    assert [message["content"] for message in sent["messages"]] == ["First.", "Hello there.", "Second."]
-    assert [one.json["model"] for one in server.seen(CHAT)] == ["small", "large"]
-
-
-def test_the_model_of_the_last_run_is_used_again(tmp_path, server):
-    with LMChatScreen(tmp_path, server.url) as screen:
-        screen.wait_for(re.compile("● small · "))
-        screen.type("\x0f")
-        screen.wait_for("middle")
-        screen.type("larg")
-        screen.wait_gone("middle")
-        screen.type("\r")
-        screen.wait_for(re.compile("● large · "))
-        server.wait_for("POST /models/load")
-        screen.wait_for(re.compile(r"last +loaded large"))
-        screen.type("\x11")
-        screen.wait_exit()
-    with LMChatScreen(tmp_path, server.url) as screen:
-        screen.wait_for(re.compile("● large · "))
 
 
 def test_the_picker_opens_without_a_second_look_at_the_server(tmp_path):

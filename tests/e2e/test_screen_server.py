@@ -11,7 +11,7 @@ from lmchat.domain.message import AnswerState
 from tests.support.lmchat_screen import LONG_PROMPT, STEADY, LMChatScreen, answers, configure
 from tests.support.real_server.server import RealServer
 from tests.support.scripted_products import CHAT, llama_cpp
-from tests.support.scripted_server import Cut, ScriptedServer, html_reply, json_reply, sse
+from tests.support.scripted_server import ScriptedServer, html_reply, json_reply
 
 PRODUCT = llama_cpp
 
@@ -51,16 +51,6 @@ def test_a_server_killed_during_an_answer_leaves_the_text_and_one_clear_card(tmp
         (answer,) = answers(tmp_path)
         assert answer.state is AnswerState.INTERRUPTED
         assert ", 20," in answer.text
-
-
-def test_a_cut_stream_is_one_sentence_and_keeps_the_text(screen, server):
-    server.on(CHAT, sse("this came ", "and then", Cut(is_reset=True)))
-    screen.ask("Cut this.")
-    screen.wait_for("interrupted")
-    screen.wait_for("Streaming failed")
-    assert "this came and then" in screen.text
-    assert screen.text.count("Streaming failed") == 1
-    assert answers(screen.home)[0].text == "this came and then"
 
 
 def test_a_server_that_is_gone_when_a_prompt_is_sent_is_named_and_the_prompt_kept(screen, server):

@@ -9,29 +9,9 @@ import pytest
 from lmchat.domain.message import AnswerState
 from tests.support.lmchat_screen import LMChatScreen, answers, stored, stored_draft, stored_titles
 from tests.support.scripted_products import CHAT, answer, llama_cpp
-from tests.support.scripted_server import DONE, Gate, finish, sse
+from tests.support.scripted_server import Gate, sse
 
 PRODUCT = llama_cpp
-
-
-def test_an_answer_goes_on_behind_a_new_session_and_is_marked_in_the_list(screen, server):
-    gate = Gate()
-    server.on(CHAT, sse("begun here ", gate, "ended behind", finish(), DONE))
-    screen.ask("A long story.")
-    screen.wait_for("begun here")
-    screen.type("\x0e")
-    screen.wait_gone("begun here")
-    assert "A long story." in screen.text
-    gate.open()
-    screen.wait_until(
-        lambda: answers(screen.home)[-1].state is AnswerState.COMPLETE, "the answer is complete on the disk"
-    )
-    screen.type("\x02")
-    screen.wait_gone("A long story.")
-    screen.type("\x02")
-    screen.wait_for("A long story.")
-    screen.type("\r")
-    screen.wait_for("begun here ended behind")
 
 
 def test_quitting_stops_the_answers_of_all_sessions_and_keeps_them(screen, server):

@@ -7,20 +7,16 @@ import asyncio
 from msgspec.structs import replace
 
 from lmchat.config.settings import Settings, UiSettings
-from lmchat.domain.candidate import Remembered
-from lmchat.domain.server import Endpoint, LoadState, ModelInfo, Product, Verdict
+from lmchat.domain.server import Endpoint, LoadState, Verdict
 from lmchat.errors import EndpointNotAllowed
-from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog, KeyDialog
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.search_dialog import SearchDialog
 from lmchat.tui.screens.welcome.screen import WelcomeScreen
 from lmchat.tui.widgets.prompt_input import PromptInput
-from tests.support.desktop import desktop, ready_desktop, sent, shown
+from tests.support.desktop import desktop, ready_desktop, shown
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, candidate, model
 from tests.support.tui_host import screen_text
-
-OTHER = Endpoint.parse("http://127.0.0.1:11434")
 
 
 def off(verdict: Verdict = Verdict.REFUSED):
@@ -43,31 +39,6 @@ async def test_a_ready_server_opens_the_chat_with_the_prompt_focused(tmp_path):
         assert desk.remembered[-1].recent == ((ENDPOINT.url, "qwen3-8b"),)
 
 
-async def test_without_a_loaded_model_the_picker_opens_and_enter_loads(tmp_path):
-    cold = model(state=LoadState.NOT_LOADED)
-    backend = ScriptedBackend(candidates=[candidate(Verdict.NO_MODEL, cold)])
-    loading = asyncio.Event()
-
-    async def load(wanted, **_more):
-        await loading.wait()
-        backend.loaded.append(wanted.model_id)
-        backend.candidates = (candidate(Verdict.READY, model()),)
-
-    backend.load = load
-    async with desktop(tmp_path, backend) as desk:
-        await on(desk, ModelPicker)
-        await shown(desk, "qwen3-8b")
-        await desk.pilot.press("enter")
-        await on(desk, ChatScreen)
-        await shown(desk, "loading qwen3-8b")
-        assert desk.app.open_sessions.target.model_id == "qwen3-8b"
-        loading.set()
-        await shown(desk, "loaded qwen3-8b")
-        await shown(desk, "● LM Studio")
-        await desk.ask("one")
-        assert backend.loaded == ["qwen3-8b"]
-
-
 async def test_leaving_the_picker_leaves_a_chat_that_says_what_is_missing(tmp_path):
     cold = model(state=LoadState.NOT_LOADED)
     backend = ScriptedBackend(candidates=[candidate(Verdict.NO_MODEL, cold)])
@@ -80,58 +51,6 @@ async def test_leaving_the_picker_leaves_a_chat_that_says_what_is_missing(tmp_pa
         assert desk.prompt_input.text == "one"
         assert backend.requests == []
         assert "no model" in screen_text(desk.app)
-
-
-async def test_a_server_that_wants_a_key_asks_for_it_and_keeps_the_right_one(tmp_path):
-    backend = ScriptedBackend(candidates=[candidate(Verdict.NEEDS_KEY)])
-    async with desktop(tmp_path, backend) as desk:
-        await on(desk, KeyDialog)
-        await desk.pilot.press(*"wrong", "enter")
-        await shown(desk, "refuses this key")
-        assert desk.kept_keys == []
-        assert "wrong" not in screen_text(desk.app)
-        await desk.pilot.press("ctrl+u", "s", "k", "minus", *"good", "enter")
-        await on(desk, ChatScreen)
-        assert backend.keys == ["wrong", "sk-good"]
-        assert desk.kept_keys == [(ENDPOINT, "sk-good")]
-        await desk.ask("one")
-        assert sent(backend) == ["one"]
-
-
-async def test_leaving_the_key_dialog_leads_to_the_page_that_offers_it_again(tmp_path):
-    backend = ScriptedBackend(candidates=[candidate(Verdict.NEEDS_KEY)])
-    async with desktop(tmp_path, backend) as desk:
-        await on(desk, KeyDialog)
-        await desk.pilot.press("escape")
-        desk.app.connect.look_now()
-        await on(desk, WelcomeScreen)
-        await shown(desk, "wants a key")
-        await desk.pilot.press("down", "enter")
-        await on(desk, KeyDialog)
-        await desk.pilot.press("s", "k", "minus", *"good", "enter")
-        await on(desk, ChatScreen)
-
-
-async def test_of_several_servers_the_last_used_one_is_taken(tmp_path):
-    ollama = ModelInfo(model_id="llama3.2:3b", endpoint=OTHER, product=Product.OLLAMA, state=LoadState.LOADED)
-    second = candidate(Verdict.READY, ollama, endpoint=OTHER, product=Product.OLLAMA)
-    backend = ScriptedBackend(candidates=[candidate(Verdict.READY, model()), second])
-    last = Remembered(endpoint=OTHER.url, model="llama3.2:3b")
-    async with ready_desktop(tmp_path, backend, remembered=last) as desk:
-        assert (desk.app.open_sessions.target.endpoint, desk.app.open_sessions.target.model_id) == (
-            OTHER,
-            "llama3.2:3b",
-        )
-        await desk.pilot.press("ctrl+o")
-        await shown(desk, "qwen3-8b")
-        assert "llama3.2:3b" in screen_text(desk.app)
-
-
-async def test_of_several_servers_the_first_ready_one_is_taken_where_none_was_used(tmp_path):
-    loading = candidate(Verdict.LOADING, endpoint=OTHER, product=Product.OLLAMA)
-    backend = ScriptedBackend(candidates=[loading, candidate(Verdict.READY, model())])
-    async with ready_desktop(tmp_path, backend) as desk:
-        assert desk.app.open_sessions.target.endpoint == ENDPOINT
 
 
 async def test_nothing_found_shows_the_places_and_goes_on_when_a_server_appears(tmp_path):
@@ -169,73 +88,6 @@ async def test_what_was_typed_before_the_page_came_is_there_when_it_goes(tmp_pat
         assert desk.prompt_input.text == "hi"
 
 
-async def test_an_address_can_be_typed_and_a_wrong_one_gets_a_sentence(tmp_path):
-    backend = ScriptedBackend(candidates=[off()])
-    check = backend.check
-
-    async def check_other(endpoint):
-        if endpoint == OTHER:
-            return candidate(Verdict.READY, model(), endpoint=OTHER)
-        return await check(endpoint)
-
-    backend.check = check_other
-    async with desktop(tmp_path, backend) as desk:
-        await on(desk, WelcomeScreen)
-        await desk.pilot.press("end")
-        desk.app.screen.ask_address()
-        await on(desk, AskDialog)
-        await desk.pilot.press(*"127", "full_stop", *"0", "full_stop", *"0", "full_stop", *"1:9", "enter")
-        await shown(desk, "! 127.0.0.1:9: refused")
-        await desk.pilot.press("backspace", *"11434")
-        await desk.until(lambda: "refused" not in screen_text(desk.app), "another text, so no verdict")
-        await desk.pilot.press("enter")
-        await on(desk, ChatScreen)
-        assert desk.app.open_sessions.target.endpoint == OTHER
-
-
-async def test_a_host_that_is_not_allowed_is_asked_about(tmp_path):
-    far = Endpoint.parse("http://192.168.1.7:1234")
-    backend = ScriptedBackend(candidates=[])
-    words = "Endpoint not allowed: Endpoint must be localhost, or be allowed by --allow-host 192.168.1.7:1234"
-
-    async def refuse(**_more):
-        raise EndpointNotAllowed(words)
-
-    async def check(endpoint):
-        if not backend.allowed:
-            raise EndpointNotAllowed(words)
-        return candidate(Verdict.READY, model(), endpoint=endpoint)
-
-    backend.detect, backend.check = refuse, check
-    settings = Settings(endpoint=far.url, ui=UiSettings(reduced_motion=True))
-    async with desktop(tmp_path, backend, settings=settings) as desk:
-        await on(desk, ConfirmDialog)
-        await shown(desk, "192.168.1.7:1234 is not this machine")
-        await desk.pilot.press("enter")
-        await desk.ready()
-        assert backend.allowed == [far.netloc]
-        assert desk.app.open_sessions.target.endpoint == far
-
-
-async def test_saying_no_to_a_host_sends_nothing_there(tmp_path):
-    far = Endpoint.parse("http://192.168.1.7:1234")
-    backend = ScriptedBackend(candidates=[])
-
-    async def refuse(**_more):
-        raise EndpointNotAllowed("Endpoint not allowed: Endpoint must be localhost.")
-
-    backend.detect = refuse
-    settings = Settings(endpoint=far.url, ui=UiSettings(reduced_motion=True))
-    async with desktop(tmp_path, backend, settings=settings) as desk:
-        await on(desk, ConfirmDialog)
-        await desk.pilot.press("escape")
-        await desk.pilot.pause(0.1)
-        assert backend.allowed == []
-        await desk.say("one")
-        await desk.pilot.pause(0.05)
-        assert backend.requests == []
-
-
 async def test_saved_sessions_can_be_searched_without_any_server(tmp_path):
     async with ready_desktop(tmp_path) as desk:
         await desk.ask("garden")
@@ -266,20 +118,6 @@ async def test_a_detection_that_fails_for_our_own_fault_is_told_and_tried_again(
         await shown(desk, "lmchat itself")
         desk.app.connect.look_now()
         await desk.ready()
-
-
-async def test_the_dot_goes_red_when_the_server_goes_and_green_when_it_is_back(tmp_path):
-    backend = ScriptedBackend()
-    there = backend.candidates
-    async with ready_desktop(tmp_path, backend) as desk:
-        await shown(desk, "● LM Studio")
-        backend.candidates = ()
-        await desk.pilot.press("f5")
-        await shown(desk, "× LM Studio")
-        assert "look now" in screen_text(desk.app)
-        backend.candidates = there
-        await desk.pilot.press("f5")
-        await shown(desk, "● LM Studio")
 
 
 async def test_a_check_that_raises_does_not_end_the_watch(tmp_path):

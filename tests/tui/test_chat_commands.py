@@ -127,18 +127,6 @@ def status(desk) -> str:
     return text_of(desk.chat.view.prompt.status)
 
 
-async def test_what_is_told_in_passing_replaces_what_was_told_before(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        desk.app.notify("Copied with test-copy")
-        await shown(desk, "Copied")
-        desk.app.notify("Pinned.")
-        await shown(desk, "Pinned.")
-        await gone(desk, "Copied")
-        desk.app.notify("Nothing is saved.", severity="warning")
-        await shown(desk, "Nothing is saved.")
-        assert "Pinned." in screen_text(desk.app)
-
-
 @pytest.mark.parametrize(("size", "count"), [((80, 24), 6), ((40, 12), 4)])
 async def test_the_list_of_commands_has_rows_that_tell_what_they_do_even_where_it_is_small(
     tmp_path, size, count

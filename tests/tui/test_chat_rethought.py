@@ -6,36 +6,13 @@ import asyncio
 
 import pytest
 
-from lmchat.domain.event import ReasoningDelta, RefusalDelta, Rethought, StreamFinished, TextDelta
+from lmchat.domain.event import Rethought, StreamFinished, TextDelta
 from tests.support.desktop import gone, ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend
 from tests.support.tui_host import screen_text
 from tests.tui.test_chat_sessions import open_in_list
 
 END = StreamFinished(reason="stop")
-
-
-@pytest.mark.rule("R-17")
-async def test_text_that_turns_out_to_be_thought_is_folded_and_the_answer_follows(tmp_path):
-    gates = [asyncio.Event(), asyncio.Event(), asyncio.Event()]
-    late = [TextDelta(text="Let me see"), gates[0], TextDelta(text=": 2+2"), Rethought(), gates[1]]
-    backend = ScriptedBackend([*late, TextDelta(text="Four"), gates[2], TextDelta(text="."), END])
-    async with ready_desktop(tmp_path, backend) as desk:
-        await desk.say("2+2?")
-        await shown(desk, "Let me see")
-        gates[0].set()
-        await shown(desk, "Thought for")
-        assert "Let me see" not in screen_text(desk.app)
-        gates[1].set()
-        await shown(desk, "Four")
-        assert "Let me see" not in screen_text(desk.app)
-        gates[2].set()
-        await desk.answered()
-        await shown(desk, "Four.")
-        await desk.pilot.press("alt+up", "enter")
-        await shown(desk, "Let me see: 2+2")
-        (_, reply) = await desk.on_disk()
-        assert (reply.reasoning, reply.text) == ("Let me see: 2+2", "Four.")
 
 
 @pytest.mark.rule("R-17")
@@ -79,25 +56,3 @@ async def test_what_turns_out_behind_another_session_is_told_apart_there_too(tmp
         assert "Let me see" not in screen_text(desk.app)
         end.set()
         await desk.until(lambda: not first.is_running, "the end")
-
-
-@pytest.mark.rule("R-17")
-async def test_thought_that_turns_out_to_be_the_answer_is_shown(tmp_path):
-    gate = asyncio.Event()
-    backend = ScriptedBackend([ReasoningDelta(text="Just four"), gate, Rethought(is_thought=False), END])
-    async with ready_desktop(tmp_path, backend) as desk:
-        await desk.say("2+2?")
-        await shown(desk, "Thinking")
-        assert "Just four" not in screen_text(desk.app)
-        gate.set()
-        await desk.answered()
-        await shown(desk, "Just four")
-        assert "Th" not in screen_text(desk.app).partition("Just four")[0].partition("2+2?")[2]
-
-
-async def test_a_refusal_says_so_above_its_words(tmp_path):
-    backend = ScriptedBackend([RefusalDelta(text="I can\x1b[1mnot."), END])
-    async with ready_desktop(tmp_path, backend) as desk:
-        await desk.ask("how?")
-        await shown(desk, "! refused")
-        assert "I can␛[1mnot." in screen_text(desk.app)

@@ -17,7 +17,7 @@ async def focused(desk) -> None:
     await desk.pilot.press("alt+up")
 
 
-@pytest.mark.parametrize("text", ["hello", "Hello", "1", "!", "word", "x"])
+@pytest.mark.parametrize("text", ["hello", "1", "!", "/doctor", "x"])
 async def test_what_no_command_has_goes_to_the_prompt_with_what_follows(tmp_path, text):
     async with desktop(tmp_path, ScriptedBackend(answer("Alpha."))) as desk:
         await focused(desk)
