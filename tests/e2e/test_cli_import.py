@@ -160,15 +160,6 @@ def test_one_file_that_is_refused_is_a_failure_like_any_other(empty):
     assert (detail["error"], "line 2, column 13" in detail["message"]) == ("file", True)
 
 
-def test_of_several_files_the_good_ones_are_imported(empty):
-    done = empty("import", file_of(empty), str(empty.home / "none.md"), file_of(empty, "x", "bad.md"))
-    assert done.returncode == 1
-    assert "“Which vegetables?”, 2 messages" in done.stdout
-    assert "none.md was not imported: it cannot be read: No such file or directory." in done.stderr
-    assert "bad.md was not imported: it is none of the formats that can be imported." in done.stderr
-    assert len(empty.json("sessions", "--json")["data"]) == 1
-
-
 @pytest.mark.parametrize(
     "words", [["import"], ["import", "--temporary", "x.md"], ["import", "--what", "x.md"]]
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
 import stat
 from contextlib import closing
@@ -12,10 +11,7 @@ import pytest
 
 from lmchat.domain.message import AnswerState
 from tests.support.lmchat_screen import STEADY, LMChatScreen, answers, configure
-from tests.support.scripted_products import plain
-from tests.support.scripted_server import ScriptedServer
 
-_KEY_ROW = re.compile(r"needs key .* (\d|Enter)\b")
 KEY = "sk-secret-of-this-test-0123456789"
 WRONG = "sk-wrong-of-this-test-9876543210"
 
@@ -81,19 +77,3 @@ def test_the_key_is_asked_for_tried_kept_and_never_shown(tmp_path, start_real_se
 
 def server_command(server) -> str:
     return Path(f"/proc/{server.pid}/cmdline").read_text()
-
-
-def test_the_dialog_can_be_left_and_asked_for_again(tmp_path):
-    with plain(ScriptedServer(), key=KEY) as server, LMChatScreen(tmp_path, server.url) as screen:
-        screen.wait_for("Esc leave")
-        screen.type("\x1b")
-        screen.wait_gone("Esc leave")
-        screen.type("\x1b[15~")
-        screen.wait_for("answers, but wants a key.")
-        screen.wait_for("built-in engine")  # no row comes any more, and each has its number
-        screen.wait_for(_KEY_ROW)
-        (key,) = _KEY_ROW.findall(screen.text)
-        screen.type("\r" if key == "Enter" else key)
-        screen.wait_for("Paste or type it")
-        enter(screen, KEY)
-        screen.wait_ready()

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.support.lmchat_screen import STEADY, LMChatScreen, answers, configure
-from tests.support.scripted_products import llama_cpp, router
+from tests.support.scripted_products import llama_cpp
 from tests.support.scripted_server import ScriptedServer
 
 
@@ -39,19 +39,6 @@ def test_the_next_answer_really_comes_from_the_model_that_was_picked(tmp_path, r
         screen.wait_until(lambda: len(answers(tmp_path)) == 3, "the third answer", 40)
         screen.wait_until(lambda: answers(tmp_path)[2].state.value == "complete", "its end", 40)
         assert answers(tmp_path)[2].model == small
-
-
-@pytest.fixture
-def server():
-    with router(ScriptedServer(), small="loaded", large="unloaded", middle="unloaded") as scripted:
-        yield scripted
-
-
-@pytest.fixture
-def screen(tmp_path, server):
-    with LMChatScreen(tmp_path, server.url) as program:
-        program.wait_for(re.compile("● small · "))
-        yield program
 
 
 def test_the_picker_opens_without_a_second_look_at_the_server(tmp_path):

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import signal
-
-import pytest
-
 from lmchat.domain.message import AnswerState
-from tests.support.lmchat_screen import LMChatScreen, answers, stored, stored_draft, stored_titles
+from tests.support.lmchat_screen import LMChatScreen, answers, stored, stored_titles
 from tests.support.scripted_products import CHAT, answer, llama_cpp
 from tests.support.scripted_server import Gate, sse
 
@@ -28,21 +24,6 @@ def test_quitting_stops_the_answers_of_all_sessions_and_keeps_them(screen, serve
     (two,) = answers(screen.home)
     assert two.state in (AnswerState.STOPPED, AnswerState.FAILED)
     assert set(stored_titles(screen.home)) == {"One.", "Two."}
-
-
-@pytest.mark.parametrize("end", ["quit", "kill"])
-def test_what_was_typed_and_not_sent_is_there_again(tmp_path, server, end):
-    with LMChatScreen(tmp_path, server.url) as screen:
-        screen.wait_ready()
-        screen.put("half a thought")
-        if end == "quit":
-            screen.type("\x11")
-        else:
-            screen.wait_until(lambda: stored_draft(screen.home) == "half a thought", "the draft on the disk")
-            screen.kill(signal.SIGKILL)
-        screen.wait_exit()
-    with LMChatScreen(tmp_path, server.url) as screen:
-        screen.wait_until(lambda: screen.prompt_text == "half a thought", "the draft")
 
 
 def test_the_newest_session_is_reopened_and_goes_on(tmp_path, server):

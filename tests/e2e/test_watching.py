@@ -32,24 +32,6 @@ def watched(writer, server) -> LMChatScreen:
     return LMChatScreen(writer.home, server.url, "-r", "last")
 
 
-def test_what_another_has_written_is_seen_when_the_window_gets_the_focus(writer, server):
-    more, end = Gate(), Gate()
-    server.on(CHAT, sse("it begins ", more, "it goes on ", end, "it ends", finish(), DONE))
-    writer.ask("Go on.")
-    with watched(writer, server) as watcher:
-        watcher.wait_ready()
-        watcher.wait_for(ELSEWHERE)
-        assert "Esc stop" not in watcher.text
-        more.open()
-        writer.wait_for("it goes on")
-        end.open()
-        writer.wait_answered()
-        watcher.type(FOCUS)
-        watcher.wait_for("it begins it goes on it ends")
-        watcher.wait_gone(ELSEWHERE)
-        leave(watcher, writer)
-
-
 def test_one_whose_lmchat_was_killed_is_interrupted_here(writer, server):
     server.on(CHAT, sse("it begins ", Gate(), "never", finish(), DONE))
     writer.ask("Go on.")

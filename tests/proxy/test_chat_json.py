@@ -148,6 +148,7 @@ async def test_a_server_that_takes_no_form_at_all_ends_in_a_value_all_the_same(s
     assert ["response_format" in one.json for one in server.seen(CHAT)] == [True, True, False, False]
 
 
+@pytest.mark.slow
 async def test_checking_does_not_stop_the_event_loop(server, client, monkeypatch):
     monkeypatch.setattr("lmchat.structured.schema.CHECK_S", 0.5)
     ticks = 0

@@ -163,7 +163,10 @@ async def test_an_older_jan_is_used_with_what_runs(server, client, reply):
     assert [model.model_id for model in candidate.models] == ["one"]
 
 
-@pytest.mark.parametrize("props", [raw_reply(Cut()), raw_reply(Hold()), text_reply("x" * (17 << 20))])
+@pytest.mark.parametrize(
+    "props",
+    [raw_reply(Cut()), pytest.param(raw_reply(Hold()), marks=pytest.mark.slow), text_reply("x" * (17 << 20))],
+)
 async def test_a_server_of_which_only_the_list_can_be_had_is_used_with_that(server, make_client, props):
     client = make_client(timeouts=TimeoutSettings(health_s=3))
     products.llama_cpp(server).on("GET /props", props)

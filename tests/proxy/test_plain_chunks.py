@@ -200,6 +200,7 @@ def cut(whole: bytes, places: set[int]) -> list[bytes]:
     st.sets(st.integers(0, 4000), max_size=6),
     st.fixed_dictionaries({"splits_thought": st.booleans(), "starts_in_thought": st.booleans()}),
 )
+@pytest.mark.slow
 def test_in_bulk_and_one_by_one_the_same_bytes_give_the_same_events(pieces, places, how):
     parts = cut(b"".join(pieces), places)
     assert read(parts, is_bulk=True, **how) == read(parts, is_bulk=False, **how)

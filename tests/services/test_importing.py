@@ -223,16 +223,6 @@ async def test_a_copy_is_another_session_each_time(tmp_path, store, importer):
     )
 
 
-async def test_a_trial_tells_the_same_and_writes_nothing(tmp_path, store, importer):
-    name = file_of(tmp_path)
-    (one,) = await bring(importer, name, is_trial=True)
-    assert await store.list_sessions() == ()
-    assert sentence(one, is_trial=True) == "“Which vegetables?” would be imported, 2 messages"
-    await bring(importer, name)
-    (two,) = await bring(importer, name, is_trial=True)
-    assert two.is_there
-
-
 async def test_a_file_that_is_refused_costs_itself_alone_and_is_named(tmp_path, store, importer):
     names = [file_of(tmp_path), file_of(tmp_path, "# notes", "notes.md"), str(tmp_path / "none.json")]
     done = await importer.bring([*names, "a\0b"])

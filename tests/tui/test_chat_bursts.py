@@ -121,21 +121,6 @@ async def test_ctrl_c_twice_in_one_read_with_nothing_to_do_quits(tmp_path):
         await desk.until(lambda: not desk.app.is_running, "the end")
 
 
-async def test_a_command_typed_on_a_message_goes_to_the_prompt_and_touches_no_message(tmp_path):
-    backend = ScriptedBackend(answer("First."))
-    async with ready_desktop(tmp_path, backend) as desk:
-        await desk.ask("one")
-        await desk.pilot.press("alt+up")
-        assert desk.app.focused is desk.log_view
-        await desk.type("/doctor")
-        await desk.until(lambda: desk.prompt_input.text == "/doctor", "the command in the prompt")
-        await desk.until(lambda: desk.app.focused is desk.prompt_input, "the focus in the prompt")
-        await desk.pilot.press("enter")
-        await desk.until(lambda: type(desk.app.screen).__name__ == "DoctorScreen", "the doctor")
-        assert [m.text for m in desk.conversation.messages] == ["one", "First."]
-        assert sent(backend) == ["one"]
-
-
 async def test_a_paste_on_a_message_goes_to_the_prompt(tmp_path):
     async with ready_desktop(tmp_path, ScriptedBackend(answer("First."))) as desk:
         await desk.ask("one")

@@ -12,7 +12,6 @@ from lmchat.services.importing import Importer
 from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog, ExportDialog, ExportWish, wish_of
 from tests.support.desktop import desktop, gone, ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
-from tests.support.tui_host import screen_text
 
 TALK = [{"role": "user", "content": "Which vegetables?"}, {"role": "assistant", "content": "Lettuce grows."}]
 
@@ -128,15 +127,6 @@ async def test_rows_that_were_left_out_are_told(tmp_path):
         await desk.say(f"/import {path}")
         await shown(desk, "Left out, or not whole: message 3")
         await shown(desk, "Lettuce grows.")
-
-
-async def test_hostile_words_of_a_file_reach_no_terminal(tmp_path):
-    talk = [{"role": "user", "content": "\x1b]0;owned\x07 evil \u202e"}, {"role": "\x1b[2J", "content": "x"}]
-    path = list_file(tmp_path, talk)
-    async with ready_desktop(tmp_path) as desk:
-        await desk.say(f"/import {path}")
-        await shown(desk, "evil")
-        assert not set("\x1b\x07\u202e") & set(screen_text(desk.app))
 
 
 async def test_going_on_with_an_imported_session_sends_what_it_holds(tmp_path):

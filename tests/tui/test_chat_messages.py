@@ -281,38 +281,12 @@ async def test_the_tree_goes_to_another_branch(tmp_path):
         await gone(desk, "Beta.")
 
 
-async def test_copying_takes_the_source_and_code_blocks_in_turn(tmp_path):
-    text = "Look:\n\n```python\na = 1\n```\n\n**bold**\n\n```\nb\n```\n"
-    backend = ScriptedBackend([TextDelta(text=text)])
-    async with desktop(tmp_path, backend) as desk:
-        await asked(desk, "one")
-        await desk.pilot.press("alt+up", "y")
-        await desk.until(lambda: len(desk.copied) == 1, "a copy")
-        await desk.pilot.press("c")
-        await desk.until(lambda: len(desk.copied) == 2, "a copy")
-        await desk.pilot.press("c")
-        await desk.until(lambda: len(desk.copied) == 3, "a copy")
-        assert desk.copied[0].strip() == text.strip()
-        assert [one.strip() for one in desk.copied[1:]] == ["a = 1", "b"]
-        await shown(desk, "Block 2 of 2: copied with test-copy")
-
-
 async def test_a_message_without_code_says_so(tmp_path):
     async with desktop(tmp_path) as desk:
         await asked(desk, "one")
         await desk.pilot.press("alt+up", "c")
         await shown(desk, "no code")
         assert desk.copied == []
-
-
-async def test_source_and_rendered(tmp_path):
-    async with desktop(tmp_path, ScriptedBackend(answer("It is **bold** here."))) as desk:
-        await asked(desk, "one")
-        assert "**bold**" not in screen_text(desk.app)
-        await desk.pilot.press("alt+up", "s")
-        await shown(desk, "**bold**")
-        await desk.pilot.press("s")
-        await gone(desk, "**bold**")
 
 
 async def test_keys_row_follows_message_and_prompt(tmp_path):

@@ -85,6 +85,7 @@ async def test_choosing_a_model_that_is_not_loaded_loads_it(tmp_path):
         await desk.pilot.press("ctrl+o", *"phi", "enter")
         await desk.until(lambda: desk.backend.loaded == ["phi4-14b"], "the load")
         assert desk.app.open_sessions.target.model_id == "phi4-14b"
+        await shown(desk, "loaded phi4-14b")
 
 
 async def test_ctrl_l_loads_and_unloads_in_the_picker_which_stays(tmp_path):

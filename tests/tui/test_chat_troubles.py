@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import unicodedata
 
 import pytest
 from msgspec.structs import replace
 
 from lmchat.config.settings import ChatSettings, Settings, UiSettings
 from lmchat.domain.event import (
-    ReasoningDelta,
     RequestSent,
     RetryScheduled,
     StreamFinished,
@@ -24,7 +22,6 @@ from lmchat.errors import (
     ServerRejected,
     ServerUnavailable,
     StoreUnavailable,
-    StreamInterrupted,
     TooManyRequests,
 )
 from lmchat.storage.store import SqliteStore
@@ -33,15 +30,6 @@ from tests.support.scripted_backend import ScriptedBackend, answer, candidate, m
 from tests.support.tui_host import screen_text
 
 CALM = UiSettings(reduced_motion=True)
-HOSTILE = "a\x1b[31mred\x1b]0;title\x07 \x9b2J \u202egnp.exe \x00\x08\x7f \u2066x\u2069 b\rc"
-
-
-def controls(text: str) -> list[str]:
-    """What a terminal, or the eye, could be fooled with."""
-    allowed = {"\n"}
-    return [
-        hex(ord(char)) for char in text if char not in allowed and unicodedata.category(char) in ("Cc", "Cf")
-    ]
 
 
 async def test_chat_goes_on_below_a_file_with_a_standing_warning(tmp_path):
@@ -85,22 +73,6 @@ async def test_a_session_that_is_not_on_the_disk_stays_in_reach_and_catches_up(t
         await gone(desk, "Nothing is saved")
 
 
-async def test_what_could_not_be_saved_is_saved_while_nobody_does_anything_and_the_warning_goes(tmp_path):
-    async with ready_desktop(tmp_path, ScriptedBackend(answer("Alpha."))) as desk:
-        store, desk.app.open_sessions.save_queue._again_s = desk.store, 0.05
-        real = store.append, store.begin_answer, store.finish
-
-        async def full(*_args, **_options):
-            raise StoreUnavailable("The disk is full.")
-
-        store.append = store.begin_answer = store.finish = full
-        await desk.ask("one")
-        await shown(desk, "Nothing is saved")
-        store.append, store.begin_answer, store.finish = real
-        await gone(desk, "Nothing is saved")
-        assert [m.text for m in await desk.on_disk()] == ["one", "Alpha."]
-
-
 async def test_what_could_not_be_saved_is_saved_at_the_end_where_the_disk_is_back(tmp_path):
     async with ready_desktop(tmp_path, ScriptedBackend(answer("Alpha."))) as desk:
         store = desk.store
@@ -115,43 +87,6 @@ async def test_what_could_not_be_saved_is_saved_at_the_end_where_the_disk_is_bac
         await desk.pilot.press("ctrl+q")
         await desk.until(lambda: desk.app._exit, "the end")
         assert [m.text for m in await desk.on_disk()] == ["one", "Alpha."]
-
-
-async def test_hostile_text_reaches_no_part_of_the_screen(tmp_path):
-    name = f"model{HOSTILE}"
-    bad = StreamInterrupted(f"It broke {HOSTILE}", hint=f"Do {HOSTILE}", details=HOSTILE)
-    backend = ScriptedBackend(
-        [
-            RequestSent(),
-            ReasoningDelta(text=HOSTILE),
-            TextDelta(text=f"# {HOSTILE}\n\n`{HOSTILE}`\n\n- {HOSTILE}"),
-            bad,
-        ],
-        answer(HOSTILE),
-        candidates=[candidate(Verdict.READY, model(name), model("other"), next_step=HOSTILE)],
-    )
-    async with ready_desktop(tmp_path, backend) as desk:
-        desk.chat.turns.say(f"prompt {HOSTILE}")
-        await desk.answered()
-        await shown(desk, "It broke")
-        assert controls(screen_text(desk.app)) == []
-        for keys in (
-            ("alt+up", "enter"),  # thoughts
-            ("s",),  # source
-            ("t",),  # tree
-            ("escape", "ctrl+o"),
-            ("escape", "ctrl+e"),
-            ("escape", "ctrl+k", *"prompt"),
-        ):
-            await desk.pilot.press(*keys)
-            await desk.pilot.pause(0.2)
-            assert controls(screen_text(desk.app)) == [], keys
-        assert (await desk.on_disk())[0].text == f"prompt {HOSTILE}"
-        await desk.pilot.press("escape")
-        desk.chat.view.tell(ServerRejected(HOSTILE, kind="x", hint=HOSTILE))
-        await desk.pilot.pause(0.1)
-        assert controls(screen_text(desk.app)) == []
-        assert controls(desk.app.title) == []
 
 
 async def test_markup_in_names_and_texts_is_only_text(tmp_path):

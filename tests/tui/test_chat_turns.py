@@ -51,17 +51,6 @@ async def test_a_prompt_is_answered_shown_and_saved(tmp_path):
         assert desk.prompt_input.text == ""
 
 
-@pytest.mark.parametrize("key", ["ctrl+j", "alt+enter", "shift+enter"])
-async def test_these_keys_break_the_line_and_enter_sends_both(tmp_path, key):
-    backend = ScriptedBackend()
-    async with ready_desktop(tmp_path, backend) as desk:
-        await desk.pilot.press("a", key, "b")
-        assert backend.requests == []
-        await desk.pilot.press("enter")
-        await desk.answered()
-        assert sent(backend) == ["a\nb"]
-
-
 async def test_one_types_while_an_answer_streams_and_what_is_sent_waits(tmp_path):
     gate = asyncio.Event()
     backend = ScriptedBackend(half("Let", gate, "tuce."), answer("Chives."))
@@ -78,18 +67,6 @@ async def test_one_types_while_an_answer_streams_and_what_is_sent_waits(tmp_path
         assert desk.prompt_input.text == "th"
         assert "next" not in screen_text(desk.app)
         assert [m.text for m in await desk.on_disk()] == ["one", "Lettuce.", "two", "Chives."]
-
-
-async def test_two_that_wait_go_out_in_their_order(tmp_path):
-    gate = asyncio.Event()
-    backend = ScriptedBackend(half("A", gate), answer("B"), answer("C"))
-    async with ready_desktop(tmp_path, backend) as desk:
-        for text in ("one", "two", "three"):
-            await desk.say(text)
-        gate.set()
-        await desk.answered(3)
-        assert sent(backend) == ["one", "two", "three"]
-        assert [m.text for m in await desk.on_disk()] == ["one", "A", "two", "B", "three", "C"]
 
 
 async def test_a_prompt_sent_before_the_first_is_on_the_disk_waits_too(tmp_path):
@@ -195,24 +172,6 @@ async def test_quitting_while_an_answer_streams_saves_it_as_stopped_and_sends_no
         assert (last.text, last.state) == ("Lettuce", AnswerState.STOPPED)
         assert sent(backend) == ["one"]
         assert await desk.store.draft(session_id) == "two\n\nd"
-
-
-async def test_thinking_is_folded_and_enter_opens_it(tmp_path):
-    backend = ScriptedBackend(answer("Yes.", thought="Deep inside"))
-    async with ready_desktop(tmp_path, backend) as desk:
-        await desk.ask("one")
-        assert "Deep inside" not in screen_text(desk.app)
-        await shown(desk, "Thought for")
-        await desk.pilot.press("alt+up", "enter")
-        await shown(desk, "Deep inside")
-
-
-async def test_thinking_is_not_sent_back(tmp_path):
-    backend = ScriptedBackend(answer("Yes.", thought="Deep inside"))
-    async with ready_desktop(tmp_path, backend) as desk:
-        await desk.ask("one")
-        await desk.ask("two", 2)
-        assert [m.text for m in backend.requests[1].messages] == ["one", "Yes.", "two"]
 
 
 ERRORS = [

@@ -144,15 +144,6 @@ async def test_a_file_can_be_chosen_with_the_mouse(tmp_path):
         await desk.until(lambda: engine.started == ["model-01"], "it is started")
 
 
-async def test_names_of_files_cannot_write_to_the_terminal(tmp_path):
-    evil = file("a\x1b[2Jb\x9bc", quantization="Q\x1b]0;x\x07")
-    async with page(tmp_path, ScriptedEngine(evil)) as desk:
-        await shown(desk, "1 found")
-        await desk.pilot.press("2")
-        await on(desk, FilePicker)
-        assert not {"\x1b", "\x9b", "\x07"} & set(screen_text(desk.app))
-
-
 async def test_the_choice_of_the_user_stays_when_more_is_known(tmp_path):
     engine = ScriptedEngine()
     async with page(tmp_path, engine) as desk:

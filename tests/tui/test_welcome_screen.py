@@ -202,14 +202,6 @@ def test_a_place_of_the_users_own_is_named_by_its_address():
     assert any("gpu-box:1234" in text for row in rows for piece in row.pieces for text, _ in piece)
 
 
-async def test_words_of_servers_cannot_write_to_the_terminal():
-    app = host()
-    async with app.run_test(size=SIZE) as pilot:
-        app.screen.show([replace(PLACES[0], next_step="a\x1b[2J\x9bb\nc")], 2.0, 3.0)
-        await pilot.pause()
-        assert not {"\x1b", "\x9b"} & set(screen_text(app))
-
-
 async def test_a_number_takes_its_row_and_one_without_a_row_does_nothing():
     app = host()
     async with app.run_test(size=SIZE) as pilot:

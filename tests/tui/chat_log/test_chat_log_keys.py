@@ -129,14 +129,6 @@ async def test_copying_a_failure_takes_its_details_first_and_then_the_text(pilot
     assert [text for _, text in pilot.app.wanted()] == ["It broke.\nMend it.\nerrno 1\nid 7f3a", "half"]
 
 
-async def test_links_are_asked_for_and_looked_for_elsewhere(pilot, log):
-    log.load([answer("[b](http://b)")])
-    log.focus_message(-1)
-    await pilot.press("l")
-    await pilot.pause()
-    assert pilot.app.wanted() == [("links", "")]
-
-
 async def test_source_and_rendered_text_take_turns(pilot, log):
     log.load([answer("**bold**")])
     log.focus_message(-1)
@@ -163,13 +155,6 @@ async def test_a_click_unfolds_reasoning_and_focuses_its_message(pilot, log):
     await pilot.click(log, offset=(8, 2))
     assert "step by step" in screen_text(log)
     assert log.focused_message.text == "two"
-
-
-async def test_a_click_on_a_link_asks_for_it(pilot, log):
-    log.load([answer("[there](http://example.org)")])
-    await pilot.pause()
-    await pilot.click(log, offset=(7, 0))
-    assert pilot.app.wanted() == [("links", "http://example.org")]
 
 
 async def test_keys_of_messages_do_nothing_in_an_empty_log(pilot, log):

@@ -49,6 +49,7 @@ def lines_below(log):
     return document.total - log.scroll_offset.y - log.size.height
 
 
+@pytest.mark.slow
 async def test_scrolling_through_what_was_never_seen_makes_nothing_new(pilot):
     log = pilot.app.log_view
     log.load([question("Go on."), answer(text(chance_of(3), 30))])
@@ -210,6 +211,7 @@ async def test_the_focus_goes_along_with_what_is_scrolled(pilot):
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.slow
 async def test_a_message_taller_than_the_screen_is_scrolled_through_with_the_focus_on_it(pilot, log):
     assert log.focus_message(-1)
     assert log.focus_message(-1)
@@ -246,6 +248,7 @@ async def test_the_trough_of_the_bar_pages(pilot, log):
     assert rows(log) == before
 
 
+@pytest.mark.slow
 async def test_a_burst_of_the_wheel_goes_as_far_as_as_many_turns(pilot):
     log = pilot.app.log_view
     log.load(talk(chance_of(5), 40))

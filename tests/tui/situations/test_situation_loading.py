@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from lmchat.domain.server import Verdict
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.model_picker import ModelPicker
@@ -47,6 +49,7 @@ async def test_what_is_said_while_llama_cpp_loads_waits_and_is_answered_by_itsel
     assert [seen.json["messages"][-1]["content"] for seen in server.seen(CHAT)] == ["Hello?"]
 
 
+@pytest.mark.slow
 async def test_a_llama_cpp_that_loads_again_in_mid_chat_keeps_the_question_waiting(tmp_path, start, picture):
     server = start(llama_cpp)
     async with desktop.run(tmp_path, {8080: server}) as seen:
