@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from lmchat.cli.context import Context
-from lmchat.cli.output import LiveLine, can_ask, consents, table
+from lmchat.cli.output import can_ask, consents, table
 from lmchat.cli.target import places_of_variables
 from lmchat.cli.wiring import World, engine_slot
 from lmchat.config.settings import Settings
@@ -70,18 +70,17 @@ async def _fetched(context: Context, engine: Engine, damaged: ModelFile | None) 
             f"{why}; one can be fetched: {about}.",
             hint="Confirm with --yes, or name a file with -m FILE.gguf.",
         )
-    line = LiveLine()
 
     def tell(progress: FetchProgress) -> None:
         done, total = (round(amount / _MB) for amount in (progress.done_bytes, progress.total_bytes))
         words = "checking" if progress.is_checking else f"{done} of {total} MB"
-        line.write(f"{words}, {progress.fraction:.0%}")
+        context.output.live(f"{words}, {progress.fraction:.0%}")
 
     context.output.note("Fetching the demo model …")
     try:
         return await engine.fetch(tell)
     finally:
-        line.write("")
+        context.output.live("")
 
 
 def _table(files: tuple[ModelFile, ...]) -> str:

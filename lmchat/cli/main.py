@@ -11,7 +11,10 @@ def main(argv: Sequence[str]) -> int:
     """Run one command and return the exit code."""
     try:
         if list(argv) == ["--version"]:
-            code = _version()
+            from lmchat import __version__
+
+            sys.stdout.write(f"lmchat {__version__}\n")
+            code = 0
         else:
             from lmchat.cli.run import run
 
@@ -21,14 +24,6 @@ def main(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         code = 130
     return _flushed(code)
-
-
-def _version() -> int:
-    from lmchat import __version__
-
-    sys.stdout.write(f"lmchat {__version__}\n")
-    sys.stdout.flush()
-    return 0
 
 
 def _flushed(code: int) -> int:

@@ -7,7 +7,7 @@ import asyncio
 from msgspec.structs import replace
 
 from lmchat.cli.context import Context
-from lmchat.cli.output import LiveLine, rounded, table, timestamp
+from lmchat.cli.output import rounded, table, timestamp
 from lmchat.cli.target import look, own_endpoints
 from lmchat.cli.wiring import World, open_world
 from lmchat.config.load import similar
@@ -39,7 +39,6 @@ async def list_models(context: Context) -> int:
 
 async def load(context: Context) -> int:
     """Load a model and wait until it is loaded."""
-    line = LiveLine(is_wanted=not context.output.is_json)
     async with open_world(context) as world:
         model = _named(context.options.model_id, await _listed(world, is_refresh=True))
         if not context.output.is_json:
@@ -48,10 +47,10 @@ async def load(context: Context) -> int:
             await world.backend.load(
                 model,
                 context=context.options.context,
-                on_progress=lambda fraction: line.write(f"{fraction:.0%}"),
+                on_progress=lambda fraction: context.output.live(f"{fraction:.0%}"),
             )
         finally:
-            line.write("")
+            context.output.live("")
     return _told(context, model, LoadState.LOADED)
 
 

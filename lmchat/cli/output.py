@@ -66,6 +66,12 @@ class Output:
             sys.stderr.write(safe_text(text) + "\n")
             sys.stderr.flush()
 
+    def live(self, words: str) -> None:
+        """Overwrite the line of progress on stderr; without a terminal there is none."""
+        if sys.stderr is not None and sys.stderr.isatty():
+            sys.stderr.write(f"\r{words.ljust(_ROOM)}\r{words}")
+            sys.stderr.flush()
+
     def failure(self, error: LMChatError) -> int:
         """Tell an error, as JSON too if that is wanted; return its exit code."""
         sentence = safe_line(error.message)
@@ -104,19 +110,6 @@ class SafeStream:
         self._last = text[-1]
         self.is_at_line_start = safe.endswith("\n")
         self._print_safe(safe)
-
-
-class LiveLine:
-    """Line on stderr that is overwritten; nothing if stderr is no terminal."""
-
-    def __init__(self, *, is_wanted: bool = True) -> None:
-        self.is_live = is_wanted and sys.stderr is not None and sys.stderr.isatty()
-        """Whether there is such a line."""
-
-    def write(self, words: str) -> None:
-        if self.is_live:
-            sys.stderr.write(f"\r{words.ljust(_ROOM)}\r{words}")
-            sys.stderr.flush()
 
 
 def can_ask() -> bool:

@@ -91,9 +91,6 @@ class Search(Post):
     query: str
     limit: int = 20
 
-    def can_replace(self, message: Message) -> bool:
-        return isinstance(message, Search)
-
 
 class FilterSessions(Post):
     """List the sessions with these words."""

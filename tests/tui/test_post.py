@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from lmchat.tui.intents import CopyText, Post, Search, StartEngine, TryKey
+from lmchat.tui.intents import CopyText, Post, StartEngine, TryKey
 from lmchat.tui.widgets.prompt_input import PromptInput
 
 
@@ -33,4 +33,3 @@ def test_a_key_is_not_in_the_words_of_its_message():
 
 def test_textual_takes_it_for_a_message_of_its_widget():
     assert PromptInput.Submitted("x").handler_name == "on_prompt_input_submitted"
-    assert Search("new").can_replace(Search("old"))

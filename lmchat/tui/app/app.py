@@ -21,7 +21,7 @@ from lmchat.errors import LMChatError, WrongUse
 from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
 from lmchat.tui.app.connect import Connect
-from lmchat.tui.app.models import Models
+from lmchat.tui.app.models import Models, screens_of
 from lmchat.tui.commands import Command, Scope, bindings
 from lmchat.tui.icons import ASCII_CLASS
 from lmchat.tui.intents import (
@@ -194,19 +194,15 @@ class LMChatApp(PatchedApp):
         begin_work(self, lambda: self._search_all(event), "search")
 
     async def _search_all(self, wanted: Search) -> None:
-        from lmchat.tui.screens.search_dialog import SearchDialog
-
         began_s = time.monotonic()
-        dialog = self.screen
-        if not isinstance(dialog, SearchDialog):
-            return
-        try:
-            hits = await self.workspace.store.search(wanted.query, limit=wanted.limit)
-        except LMChatError as error:
-            dialog.show_problem(error.message)
-        else:
-            took_ms = (time.monotonic() - began_s) * 1e3
-            dialog.show_hits(hits, took_ms, is_cut=len(hits) >= wanted.limit)
+        for dialog in screens_of(self, "SearchDialog"):
+            try:
+                hits = await self.workspace.store.search(wanted.query, limit=wanted.limit)
+            except LMChatError as error:
+                dialog.show_problem(error.message)
+            else:
+                took_ms = (time.monotonic() - began_s) * 1e3
+                dialog.show_hits(hits, took_ms, is_cut=len(hits) >= wanted.limit)
 
     def action_change_theme(self, name: str = "") -> None:
         """Use the named theme, or the next one, and remember it."""

@@ -17,7 +17,7 @@ from lmchat.domain.server import Candidate, Endpoint, Target, Verdict
 from lmchat.domain.telemetry import Health
 from lmchat.errors import EndpointNotAllowed, LMChatError
 from lmchat.services.workspace import Workspace
-from lmchat.tui.app.models import EngineStart, Models, screens_of
+from lmchat.tui.app.models import Models, screens_of
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.chat.view import begin_work
 
@@ -223,7 +223,7 @@ class Connect:
         self._has_tried_engine = True
 
         async def start() -> None:
-            if await EngineStart(self._app, self._workspace, self._chat, self._models).run(named):
+            if await self._models.start_engine(named):
                 self._leave_page()
             else:
                 begin_work(self._app, self._look_for_server, "models")

@@ -30,7 +30,7 @@ def screens_of(app: App[None], name: str) -> list[Any]:
 
 
 class Models:
-    """Knows which model is in use and which one is being loaded."""
+    """The model in use and the one that is being loaded; starts the built-in engine."""
 
     def __init__(self, app: App[None], workspace: Workspace, chat: ChatScreen) -> None:
         self._app = app
@@ -216,22 +216,10 @@ class Models:
             self._open.target = replace(self._open.target, **changes)
             self._chat.view.refresh()
 
+    # The built-in engine
 
-def _is_same(one: ModelInfo, other: ModelInfo) -> bool:
-    return (one.endpoint, one.model_id) == (other.endpoint, other.model_id)
-
-
-class EngineStart:
-    """One start, with all that has to be asked on the way."""
-
-    def __init__(self, app: App[None], workspace: Workspace, chat: ChatScreen, models: Models) -> None:
-        self._app = app
-        self._workspace = workspace
-        self._open = workspace.open_sessions
-        self._view = chat.view
-        self._models = models
-
-    async def run(self, named: str = "") -> bool:
+    async def start_engine(self, named: str = "") -> bool:
+        """Start the built-in engine, and ask what has to be asked; return whether it serves a model."""
         make = self._workspace.make_engine
         if make is None:
             return False
@@ -283,12 +271,12 @@ class EngineStart:
     async def _serve(self, engine: Engine, model: ModelFile) -> None:
         """Start it; the chat may be used meanwhile, what is sent waits until the model is loaded."""
         if words := await engine.warning(model):
-            self._view.warn(words)
+            self._chat.view.warn(words)
         before, endpoint = self._open.target, engine.reserve()
         info = model.info(endpoint, LoadState.LOADING)
-        self._models.use(Target(endpoint=endpoint, product=Product.BUILT_IN, model=info))
+        self.use(Target(endpoint=endpoint, product=Product.BUILT_IN, model=info))
         name = safe_line(model.name, limit=20)
-        self._view.show_action(f"loading {name}")
+        self._chat.view.show_action(f"loading {name}")
         try:
             await engine.start(model)
         except LMChatError:
@@ -296,7 +284,7 @@ class EngineStart:
             self._open.target = before if is_other else None
             self._workspace.monitor.aim(self._open.target)
             raise
-        self._view.show_action(f"loaded {name}")
+        self._chat.view.show_action(f"loaded {name}")
         self._workspace.monitor.look_now()
 
     async def _wants_again(self, error: LMChatError) -> bool:
@@ -309,7 +297,11 @@ class EngineStart:
     async def _is_confirmed(self, title: str, text: str, *, verb: str) -> bool:
         from lmchat.tui.screens.ask_dialog import ConfirmDialog
 
-        return bool(await self._view.ask(ConfirmDialog(title, text=text, verb=verb)))
+        return bool(await self._chat.view.ask(ConfirmDialog(title, text=text, verb=verb)))
+
+
+def _is_same(one: ModelInfo, other: ModelInfo) -> bool:
+    return (one.endpoint, one.model_id) == (other.endpoint, other.model_id)
 
 
 def _offer_words(offer: DemoOffer) -> str:

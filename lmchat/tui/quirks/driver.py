@@ -44,10 +44,8 @@ LATE_S = 0.02
 LAST_WRITES_S = 0.5
 """Time for a terminal that reads nothing, when closing."""
 _KITTY_POP = "" if constants.DISABLE_KITTY_KEY else "\x1b[<u"
-_FORGOTTEN = "\x1b[?2026l\x1b[?1016l\x1b[0m"
-"""Resets modes that Textual does not: a frame in progress, mouse pixels, colours."""
-_POINTER = "\x1b]22;\x07"
-"""Resets the shape of the mouse pointer; sent only if Textual has changed it."""
+_FORGOTTEN = "\x1b[?2026l\x1b[?1016l\x1b[0m\x1b]22;\x07"
+"""Resets modes that Textual does not: a frame in progress, mouse pixels, colours, the pointer's shape."""
 _LAST_WORDS = (
     f"{_FORGOTTEN}\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?2048l\x1b[?2004l\x1b[?1004l\x1b[?7h"
     f"{_KITTY_POP}\x1b[?1049l\x1b[?25h"
@@ -155,14 +153,12 @@ class TerminalDriver(LinuxDriver):
         self._on_terminate = on_terminate
         self._stop_reading: tuple[int, int] | None = None
         self._has_terminal = False
-        self._has_pointer = False
         self._claiming = Lock()
         self._early: list[Message] = []
         atexit.register(self.give_back)
 
     def write(self, data: str) -> None:
         if self._has_terminal and self._writer is not None:
-            self._has_pointer |= data.startswith("\x1b]22;")
             self._writer.write(with_sure_widths(data))
 
     @property
@@ -197,7 +193,7 @@ class TerminalDriver(LinuxDriver):
         if not self._has_terminal:
             self.disable_input()
             return
-        self.write(_FORGOTTEN + self._pointer())
+        self.write(_FORGOTTEN)
         super().stop_application_mode()
         self._claim()
         self._guard.lend(is_lent=True)
@@ -205,7 +201,7 @@ class TerminalDriver(LinuxDriver):
     def give_back(self) -> None:
         """Restore the terminal at once, from any thread; only the first call acts."""
         if self._claim():
-            self._output.end(self._pointer() + _LAST_WORDS)
+            self._output.end(_LAST_WORDS)
             with suppress(termios.error):
                 if self.attrs_before is not None:
                     termios.tcsetattr(self.fileno, termios.TCSANOW, self.attrs_before)
@@ -220,7 +216,7 @@ class TerminalDriver(LinuxDriver):
         if self._writer is not None:
             self._writer.stop()
             if self._writer.is_alive():  # the terminal reads nothing: drop what waits for it
-                self._output.end(self._pointer() + _LAST_WORDS)
+                self._output.end(_LAST_WORDS)
         if self._stop_reading is not None:
             for number in self._stop_reading:
                 os.close(number)
@@ -262,9 +258,6 @@ class TerminalDriver(LinuxDriver):
             return os.read(self.fileno, _READ_SIZE)
         except OSError:
             return b""
-
-    def _pointer(self) -> str:
-        return _POINTER if self._has_pointer else ""
 
     def _claim(self) -> bool:
         with self._claiming:

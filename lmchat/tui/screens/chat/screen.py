@@ -247,10 +247,8 @@ class ChatScreen(PatchedScreen):
 
     @on(PromptInput.Paged)
     def _page_log(self, event: PromptInput.Paged) -> None:
-        if event.direction < 0:
-            self.view.log.scroll_page_up()
-        else:
-            self.view.log.scroll_page_down()
+        log = self.view.log
+        (log.scroll_page_up if event.direction < 0 else log.scroll_page_down)()
 
     @on(PromptInput.HomePressed)
     def _show_beginning(self) -> None:

@@ -21,13 +21,8 @@ _NAME_CHARS = 32
 _OK, _WARN, _BAD = "$success", "$warning", "$error"
 _STYLES: Mapping[Verdict, str] = {
     Verdict.READY: _OK,
-    Verdict.LOADING: _WARN,
-    Verdict.NO_MODEL: _WARN,
-    Verdict.NEEDS_KEY: _WARN,
-    Verdict.SERVER_OFF: _WARN,
-    Verdict.KEY_REJECTED: _BAD,
-    Verdict.HOST_BLOCKED: _BAD,
-    Verdict.SERVER_ERROR: _BAD,
+    **dict.fromkeys((Verdict.LOADING, Verdict.NO_MODEL, Verdict.NEEDS_KEY, Verdict.SERVER_OFF), _WARN),
+    **dict.fromkeys((Verdict.KEY_REJECTED, Verdict.HOST_BLOCKED, Verdict.SERVER_ERROR), _BAD),
 }
 _INDENT, _PORT_WIDTH, _MOST_NAME, _MOST_STEP = 4, 7, 28, 60
 _KEY_WIDTH = 8
