@@ -260,6 +260,11 @@ class MarkdownTail(Struct):
         if token.type.endswith("_list_open"):
             items = (item for item in tokens if item.type == "list_item_open" and item.level == 1)
             inside = [span(item)[0] for item in items if start < span(item)[0] < end]
+        elif token.type == "blockquote_open":
+            for inner in tokens:
+                if inner.type == "paragraph_open" and inner.level == 1 and start <= span(inner)[0] < end:
+                    inside += range(span(inner)[0] + SEGMENT_LINES, span(inner)[1], SEGMENT_LINES)
+            inside = [line for line in inside if lines[line].startswith(">")]
         elif token.type == "table_open":
             inside = list(range(done + 1 if self._frame else start + len(_framed(lines[start:end])), end))
         return [done, *(line for line in inside if line > done), end]
