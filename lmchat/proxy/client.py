@@ -72,12 +72,15 @@ class ProxyClient:
         found = await look_around(where, self._look_at)
         return tuple([await self._keep(candidate) for candidate in found])
 
-    async def check(self, endpoint: Endpoint) -> Candidate:
+    async def check(self, endpoint: Endpoint, *, key: str | None = None) -> Candidate:
         """Look at one place with as few requests as possible; one that is away is no error."""
-        return await self._check(endpoint, key=None)
+        self._admission.check(endpoint)
+        self._admission.take_look()
+        await self._remember()
+        return await self._keep(await self._scout.check(endpoint, key=key))
 
     async def try_key(self, endpoint: Endpoint, key: str) -> Candidate:
-        return await self._check(endpoint, key=key)
+        return await self.check(endpoint, key=key)
 
     async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList:
         """List the models of one server: from the cache where it is fresh, a stale list where it is away."""
@@ -171,12 +174,6 @@ class ProxyClient:
 
     async def aclose(self) -> None:
         await self._connections.aclose()
-
-    async def _check(self, endpoint: Endpoint, *, key: str | None) -> Candidate:
-        self._admission.check(endpoint)
-        self._admission.take_look()
-        await self._remember()
-        return await self._keep(await self._scout.check(endpoint, key=key))
 
     async def _remember(self) -> None:
         """Learn which product stood where."""

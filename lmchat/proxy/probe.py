@@ -351,7 +351,9 @@ class Scout:
 
     async def models(self, endpoint: Endpoint) -> tuple[ModelInfo, ...]:
         server = self._expected(endpoint)
-        site = self.site(endpoint, server.product, read_s=self._health_s(endpoint), questions=MODEL_QUESTIONS)
+        site = self.site(
+            endpoint, server.product, read_s=self._timeouts_for(endpoint).health_s, questions=MODEL_QUESTIONS
+        )
         try:
             if endpoint not in self._proven and not server.hosts:
                 server, is_sure = await identify(site, server)
@@ -369,9 +371,6 @@ class Scout:
         if product is not Product.OPENAI_COMPATIBLE:
             self._products.setdefault(endpoint, product)
 
-    def _health_s(self, endpoint: Endpoint) -> float:
-        return self._timeouts_for(endpoint).health_s
-
     def _expected(self, endpoint: Endpoint) -> Server:
         server, product = server_at(endpoint), self._products.get(endpoint)
         return server_of(product) if product and not server.hosts else server
@@ -381,7 +380,9 @@ class Scout:
         is_quick = endpoint in self._proven and not place.is_scan
         if place.is_scan and not place.is_own:
             key = _NO_KEY  # sent only after the server has asked for one
-        read_s = SCAN_READ_S if place.is_scan and endpoint.is_loopback else self._health_s(endpoint)
+        read_s = (
+            SCAN_READ_S if place.is_scan and endpoint.is_loopback else self._timeouts_for(endpoint).health_s
+        )
         site = self.site(endpoint, place.server.product, read_s=read_s, key=key, questions=QUESTIONS)
         site.is_quick = is_quick
         candidate = await look(site, place, place.server if is_quick or is_by_host else None)

@@ -54,7 +54,8 @@ def read_value(value: object, *, key: str = "") -> ErrorBody:
     inner = outer.get("error") or outer.get("message") or outer.get("error_message") or outer.get("detail")
     facts = mapping(inner) or outer
     # FastAPI sends a list of what it cannot use
-    row = next((row for one in (inner, mapping(inner).get("message")) for row in _details(one)), {})
+    lists = (rows(one) or rows(mapping(one).get("detail")) for one in (inner, mapping(inner).get("message")))
+    row = next((found[0] for found in lists if found), {})
     steps = row.get("loc")
     place = ".".join(map(_plain, steps)) if isinstance(steps, list) else ""
     in_words = f"{text(row.get('msg'))} ({place})" if place else text(row.get("msg"))
@@ -97,10 +98,6 @@ def clean(message: str) -> str:
 def _plain(value: object) -> str:
     figure = number(value)
     return clean(text(value)) if figure is None else f"{figure:.15g}"
-
-
-def _details(value: object) -> list[dict[str, Any]]:
-    return rows(value) or rows(mapping(value).get("detail"))
 
 
 LM_STUDIO, JAN, LLAMA, OLLAMA = Product.LM_STUDIO, Product.JAN, Product.LLAMA_CPP, Product.OLLAMA

@@ -226,13 +226,12 @@ def _chat(look: Look) -> Finding:
     row, chosen, model = partial(_row, "chat", "A chat"), look.arrival.candidate, ""
     grade = Grade.WARNING if look.engine_step and not look.is_named else Grade.FAULT
     cause = "The server that was named cannot be used." if look.is_named else "No server can be chatted with."
+    facts: dict[str, object] = {"endpoint": None, "model": None}
     if chosen is None:
-        return row(grade, cause, _first_step(look), {"endpoint": None, "model": None})
+        return row(grade, cause, _first_step(look), facts)
     place = f"{chosen.product} at {chosen.endpoint.url}"
     if not look.has_chat:
-        return row(
-            grade, f"{place} wants a key that works.", _first_step(look), {"endpoint": None, "model": None}
-        )
+        return row(grade, f"{place} wants a key that works.", _first_step(look), facts)
     if look.arrival.target is not None:
         model = _short(look.arrival.target.model_id)
     facts = {"endpoint": chosen.endpoint.url, "model": model or None}

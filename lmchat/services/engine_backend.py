@@ -21,6 +21,8 @@ STARTS_AGAIN = "The next try starts it again."
 _EXIT_WAIT_S = 1.0
 """A connection breaks before the system reports that the process has ended."""
 _VERDICTS = {EngineState.OFF: Verdict.NO_MODEL, EngineState.CRASHED: Verdict.SERVER_ERROR}
+_TOLD = ("params", "quantization", "context_loaded", "context_max", "capabilities")
+"""Facts that the running engine tells where the file does not."""
 _STATES = {EngineState.READY: LoadState.LOADED, EngineState.LOADING: LoadState.LOADING}
 
 
@@ -203,11 +205,4 @@ def _model(file: ModelFile, endpoint: Endpoint, engine: Engine, told: ModelInfo 
     model = file.info(endpoint, state)
     if told is None or state is not LoadState.LOADED or told.model_id != file.name:
         return model
-    return replace(
-        model,
-        params=told.params,
-        quantization=model.quantization or told.quantization,
-        context_loaded=told.context_loaded,
-        context_max=model.context_max or told.context_max,
-        capabilities=told.capabilities,
-    )
+    return replace(model, **{name: getattr(model, name) or getattr(told, name) for name in _TOLD})
