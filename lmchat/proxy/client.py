@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,6 @@ class ProxyClient:
         self._dialects: dict[tuple[Endpoint, str], Dialect] = {}
         self._notes: set[tuple[Endpoint, str, str]] = set()
         self._turns: dict[tuple[str, int], asyncio.Lock] = {}
-        self._counts: dict[tuple[str, int], set[asyncio.Timeout]] = {}
 
     def expect(self, hinted: Mapping[Product, Endpoint]) -> None:
         self._hinted = hinted
@@ -124,10 +123,7 @@ class ProxyClient:
         self._cache.forget(model.endpoint)
 
     async def count_tokens(self, request: ChatRequest) -> int | None:
-        """Return what the server counts; None where it cannot, is busy, or would have to load the model.
-
-        An answer that begins ends the count (R-25).
-        """
+        """Return what the server counts; None where it cannot, is busy, or would have to load the model."""
         server, endpoint, model = server_of(request.product), request.endpoint, self._model(request)
         is_in_memory = not server.loads_on_demand or (model and model.state is LoadState.LOADED)
         is_busy = endpoint.place in self._turns and self._turns[endpoint.place].locked()
@@ -137,15 +133,11 @@ class ProxyClient:
         site = self._scout.site(endpoint, request.product, read_s=COUNT_S, questions=QUESTIONS)
         body = body_of(request, self._fields(request), self._dialect(request))
         prompt = {name: value for name, value in body.items() if name in _OF_THE_PROMPT}
-        running, limit = self._counts.setdefault(endpoint.place, set()), asyncio.timeout(COUNT_S)
-        running.add(limit)
         try:
-            async with limit:
+            async with asyncio.timeout(COUNT_S):
                 return await server.count_tokens(site, prompt)
         except (TimeoutError, NoQuestionsLeftError):
             return None
-        finally:
-            running.discard(limit)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Send a turn and yield its events; the last is `StreamFinished`. Close it with `aclosing`."""
@@ -227,9 +219,6 @@ class ProxyClient:
         """Run in the task that owns the response (R-28); events and error go into the channel."""
         request, channel, started_s = exchange.request, exchange.channel, None
         try:
-            for count in self._counts.pop(request.endpoint.place, ()):
-                with suppress(RuntimeError):  # its time has just run out anyway
-                    count.reschedule(asyncio.get_running_loop().time())
             async with self._turn(request.endpoint, lambda: channel.post(RequestQueued())):
                 self._admission.count(total_requests=1)
                 started_s = time.perf_counter()
