@@ -284,9 +284,8 @@ class ProxyClient:
 
     def _new_notes(self, request: ChatRequest) -> list[str]:
         notes = server_of(request.product).left_out(request.sampling, self._model(request))
-        about = {note: (request.endpoint, request.model, note) for note in notes}
-        new = [note for note in notes if about[note] not in self._notes]
-        self._notes |= set(about.values())
+        new = [note for note in notes if (request.endpoint, request.model, note) not in self._notes]
+        self._notes |= {(request.endpoint, request.model, note) for note in new}
         return new
 
     def _timeouts(self, endpoint: Endpoint) -> TimeoutSettings:

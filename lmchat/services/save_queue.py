@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Self
 
 from msgspec import Struct
@@ -195,9 +194,7 @@ class PieceWriter:
         self._task = asyncio.create_task(self._write_all(), name=f"pieces-{self._message_id}")
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         """Stop writing; what is still pending reaches the disk with the end of the answer."""
         if self._task is not None:
             self._task.cancel()
