@@ -65,6 +65,16 @@ def test_what_was_cut_wherever_it_may_be_looks_like_what_was_never_cut(lines, si
     assert without_double_blanks(painted(laid_out(tail, PAGE))) == without_double_blanks(uncut(text))
 
 
+@pytest.mark.parametrize("name", sorted(UNCUT))
+def test_a_block_in_one_piece_ends_before_its_cost_is_felt(name):
+    text = GIANTS[name](60_000)
+    tail = MarkdownTail()
+    for start in range(0, len(text), 400):
+        tail.feed(text[start : start + 400])
+        assert sum(len(block.source) for block in tail.open) < 20_000 + 3 * PIECE_CHARS
+    assert sum(len(block.source) for block in [*tail.closed, *tail.open]) > len(text) * 0.9
+
+
 @pytest.mark.parametrize("name", [name for name in GIANTS if name not in UNCUT])
 def test_what_is_open_stays_short_whatever_grows_without_an_end(name):
     text = GIANTS[name](2 * PIECE_CHARS + 900)

@@ -41,7 +41,9 @@ _LIST = re.compile(r" {0,3}(?!([-*])(?:[ \t]*\1){2,}[ \t]*$)(?:[-+*]|\d{1,9}[.)]
 """Start of a list; three of its marks would be a rule."""
 _DEFINITION = re.compile(r" {0,3}\[[^\]]*\]:")
 _WHOLE = ("blockquote_open", "bullet_list_open", "ordered_list_open")
-"""Blocks that are not cut within a line: an item or a quote is laid out in one piece, however long."""
+"""Blocks that are not cut within a line: an item or a quote is laid out in one piece."""
+_MOST_CHARS = 20_000
+"""Length of an item, a quote or HTML after which the rest is read as if it began there: its cost must end."""
 _OVER_AT_BLANK = ("paragraph_open", "heading_open", "hr", "table_open", "blockquote_open")
 """Blocks that end at a blank line; they are closed as soon as text follows."""
 
@@ -348,8 +350,13 @@ class MarkdownTail(Struct):
         lines = self._tail.split("\n")
         count = first if kind == "paragraph_open" else len(lines) - 1
         begin = max(sum(len(line) + 1 for line in lines[:count]), len(self._head))
-        if kind in _WHOLE or len(self._tail) - begin <= PIECE_CHARS:
-            self._looked_at = len(self._tail) if kind in _WHOLE else begin
+        is_whole = kind in _WHOLE and len(self._tail) <= _MOST_CHARS
+        if is_whole or len(self._tail) - begin <= PIECE_CHARS:
+            self._looked_at = len(self._tail) if is_whole else begin
+            if not self._frame and begin - len(self._head) > _MOST_CHARS:
+                self._put(Block(Kind.MARKDOWN, self._tail[len(self._head) : begin], number=self._number))
+                self._restart(begin, "")
+                self._number, self._is_first, self._above = None, False, ""
             return
         if self._frame:
             rows = self._tail[len(self._head) : begin]
