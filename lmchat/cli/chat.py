@@ -19,7 +19,7 @@ from lmchat.domain.telemetry import Metrics
 from lmchat.services.candidates import Catalogue
 from lmchat.services.doctor import Examination
 from lmchat.services.engine_backend import EngineBackend
-from lmchat.services.importing import Importer, read_as_block
+from lmchat.services.importing import Importer
 from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
 from lmchat.services.open_sessions import OpenSessions
@@ -151,9 +151,6 @@ def _outside(context: Context, settings: Settings, backend: EngineBackend, write
 
         return examination(context, backend.ready, clipboard)
 
-    async def read_text(path: str) -> str:
-        return await asyncio.to_thread(read_as_block, path)
-
     async def remember(remembered: Remembered) -> None:
         await asyncio.to_thread(remembered_file.save, context.paths.remembered_file, remembered)
 
@@ -168,7 +165,6 @@ def _outside(context: Context, settings: Settings, backend: EngineBackend, write
         edit=partial(edit_text, environ=environ),
         page=partial(page_text, environ=environ),
         open_page=partial(open_page, environ=environ),
-        read_text=read_text,
         remember=remember,
         keep_key=keep_key,
         notification=lambda words: notification(settings.ui.notify, words, environ),

@@ -30,7 +30,6 @@ class Outside(Struct, frozen=True, kw_only=True):
     edit: Callable[[str], Awaitable[str]]
     page: Callable[[str], Awaitable[None]]
     open_page: Callable[[str], Awaitable[bool]]
-    read_text: Callable[[str], Awaitable[str]]
     remember: Callable[[Remembered], Awaitable[None]]
     keep_key: Callable[[Endpoint, str], Awaitable[str]]
     """Store an accepted key; returns where, as words for a notification."""

@@ -30,7 +30,7 @@ from lmchat.proxy.http import Connections
 from lmchat.services.candidates import Catalogue
 from lmchat.services.doctor import Check, Examination
 from lmchat.services.engine_backend import EngineBackend
-from lmchat.services.importing import Importer, read_as_block
+from lmchat.services.importing import Importer
 from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
 from lmchat.services.open_sessions import OpenSessions
@@ -190,9 +190,6 @@ def _outside(seen: Desktop) -> Outside:
         seen.opened.append(address)
         return seen.has_browser
 
-    async def read_text(name: str) -> str:
-        return read_as_block(name)
-
     return Outside(
         copy=copy,
         examination=lambda: Examination(
@@ -201,7 +198,6 @@ def _outside(seen: Desktop) -> Outside:
         edit=edit,
         page=page,
         open_page=open_page,
-        read_text=read_text,
         remember=remember,
         keep_key=keep_key,
         notification=lambda _: "\a",

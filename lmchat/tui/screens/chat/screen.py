@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -19,6 +20,7 @@ from lmchat.config.settings import EFFORTS
 from lmchat.domain.message import Role, now
 from lmchat.domain.session import SearchHit
 from lmchat.errors import LMChatError, WrongUse
+from lmchat.services.importing import read_as_block
 from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line, safe_text
 from lmchat.tui.commands import BY_ID, Scope, SlashCommand, bindings, is_command, keys_of, parse_slash
@@ -273,7 +275,7 @@ class ChatScreen(PatchedScreen):
         self.view.lend_terminal_to(edit)
 
     async def action_insert_file(self, path: str) -> None:
-        self.view.prompt_input.insert_block(await self.workspace.outside.read_text(path))
+        self.view.prompt_input.insert_block(await asyncio.to_thread(read_as_block, path))
 
     async def action_change_system_prompt(self, text: str) -> None:
         self.view.log.append(await self.open_sessions.shown.conversation.set_system_prompt(text))
