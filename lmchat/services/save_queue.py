@@ -109,7 +109,8 @@ class SaveQueue:
             log.warning("what this session began with was gone from the disk; it is written again")
             messages = [*entry.before, *messages]
         for message in messages:
-            if message.receipt is not None or message.state is not AnswerState.COMPLETE:
+            is_answer = message.receipt is not None or message.state is not AnswerState.COMPLETE
+            if is_answer:
                 await self.store.finish(entry.header.session_id, message)
             else:
                 await self.store.append(entry.header, message)

@@ -165,9 +165,8 @@ WHERE: Mapping[Product, str] = {
     Product.ANTHROPIC: "Make one at console.anthropic.com/settings/keys.",
     Product.GEMINI: "Make one at aistudio.google.com/apikey.",
     Product.OPENROUTER: "Make one at openrouter.ai/settings/keys.",
-    Product.OPENAI_COMPATIBLE: "Ask whoever runs the server.",
 }
-"""Where each product shows its key."""
+"""Where a product shows its key, if lmchat knows."""
 
 
 class KeyDialog(AskDialog):
@@ -177,7 +176,8 @@ class KeyDialog(AskDialog):
 
     def __init__(self, product: Product, endpoint: Endpoint, *, is_rejected: bool = False) -> None:
         name = "The server" if product is Product.OPENAI_COMPATIBLE else product.value
-        text = ((f"{WHERE[product]}\n", ""), (safe_line(endpoint.url), MUTED))
+        where = WHERE.get(product, "Ask whoever runs the server.")
+        text = ((f"{where}\n", ""), (safe_line(endpoint.url), MUTED))
         super().__init__(f"{name} wants a key", text=text, verb="try it")
         self.endpoint, self._is_rejected = endpoint, is_rejected
 
