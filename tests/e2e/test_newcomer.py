@@ -21,9 +21,9 @@ _FROM_OUTSIDE = ("PIP_", "UV_", "SSL_CERT", "REQUESTS_CA", "HTTP_PROXY", "HTTPS_
 
 
 def _first_line() -> str:
-    """Return the line below “Start”, as it stands there."""
+    """Return the line below “Install and start”, as it stands there."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    (line,) = re.findall(r"^## Start\n.*?^```sh\n(.*?)\n```", text, re.MULTILINE | re.DOTALL)
+    (line,) = re.findall(r"^## Install and start\n.*?^```sh\n(.*?)\n```", text, re.MULTILINE | re.DOTALL)
     return line
 
 

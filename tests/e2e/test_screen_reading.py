@@ -168,4 +168,5 @@ def test_the_wheel_and_the_keys_go_on_while_text_streams_at_full_speed(talk):
     screen.type(END)
     screen.wait_answered()
     screen.type(ESC)
+    screen.wait_for("^O model")  # or the words are typed on the message
     screen.put("back in the prompt")
