@@ -47,8 +47,8 @@ class PatchedApp(App[None]):
         self.stylesheet.set_variables(self.get_css_variables())
 
     def tell_failure(self, error: BaseException) -> None:
-        """Report the exception of a worker; the app goes on."""
-        raise NotImplementedError from error
+        """Report the exception of a worker; this ends the app as Textual does, a subclass may go on."""
+        super()._handle_exception(WorkerFailed(error))
 
     @property
     def failure(self) -> Exception | None:
