@@ -136,6 +136,15 @@ async def test_models_with_long_names_that_begin_alike_can_be_told_apart():
     assert all("qwen3-" in text and "…" in text for text in seen)
 
 
+async def test_a_value_longer_than_the_panel_takes_no_second_row():
+    model = replace(QWEN, quantization="words of the garden, 漢字 é")
+    lines = (await shown(replace(ANSWERING, health=replace(ANSWERING.health, model=model)), 104.1)).split(
+        "\n"
+    )
+    [row] = [number for number, line in enumerate(lines) if "words of the" in line]
+    assert "context" in lines[row + 1]
+
+
 async def test_a_change_of_theme_changes_the_colours():
     panel = TelemetryPanel(id="telemetry")
     app = Host(right=panel)
