@@ -16,14 +16,14 @@ from lmchat.config.settings import Settings
 from lmchat.domain.candidate import Remembered
 from lmchat.domain.server import Endpoint
 from lmchat.domain.telemetry import Metrics
+from lmchat.services.backend import Backend
 from lmchat.services.candidates import Catalogue
 from lmchat.services.doctor import Examination
-from lmchat.services.engine_backend import EngineBackend
 from lmchat.services.importing import Importer
 from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
 from lmchat.services.open_sessions import OpenSessions
-from lmchat.services.ports import Backend, ChatStore, Engine, Late
+from lmchat.services.ports import ChatStore, Engine, Late
 from lmchat.services.server_launcher import ServerLauncher
 from lmchat.services.workspace import Outside, Workspace
 from lmchat.storage import state as remembered_file
@@ -64,11 +64,7 @@ async def run_chat(settings: Settings, context: Context) -> int:
     app = LMChatApp(workspace)
     guard_terminal(app, app.stop_and_save)
     backend = workspace.backend
-
-    def counted() -> Metrics:
-        return backend.metrics()  # looked up each time: the backend is made late
-
-    async with aclosing(store), metrics_kept(counted, add_metrics), aclosing(backend):
+    async with aclosing(store), metrics_kept(backend.metrics, add_metrics), aclosing(backend):
         try:
             await app.run_async(mouse=settings.ui.mouse)
         finally:
@@ -100,37 +96,32 @@ def _make_workspace(
     notices = [one.sentence for one in context.problems]
     store: ChatStore = late.port
 
-    def make_backend() -> Backend:
+    def make_client() -> Any:
         from lmchat.cli import wiring
 
         keys = wiring.keys_of(context)
         keys.load(is_apart=True)
         notices.extend(keys.warnings)
-        return wiring.make_backend(context, settings)
+        return wiring.make_client(context, settings)
 
-    def engine() -> Engine | None:
-        from lmchat.cli.wiring import engine_slot
+    def make_engine() -> Engine:
+        from lmchat.cli import wiring
 
-        return engine_slot(context).made
+        return wiring.make_engine(context)
 
-    async def make_engine() -> Engine:
-        from lmchat.cli.wiring import engine_slot
-
-        await backend.ready()  # which sees to the engine's end
-        return await engine_slot(context).ready()
-
-    backend = EngineBackend(make_backend, engine)
+    engine = Late(make_engine)
+    backend = Backend(make_client, engine)
     return Workspace(
         settings=settings,
-        backend=backend.port,
+        backend=backend,
         store=store,
         library=Library(store),
-        open_sessions=OpenSessions(chat=settings.chat, backend=backend.port, store=store),
-        monitor=Monitor(backend.port),
-        catalogue=Catalogue(backend.port, store, expected=own_endpoints(settings), names=own_names(settings)),
+        open_sessions=OpenSessions(chat=settings.chat, backend=backend, store=store),
+        monitor=Monitor(backend),
+        catalogue=Catalogue(backend, store, expected=own_endpoints(settings), names=own_names(settings)),
         outside=_outside(context, settings, backend, write),
         importer=Importer(store),
-        make_engine=make_engine,
+        make_engine=engine.ready,
         remembered=remembered,
         resume_id=context.options.resume or "",
         notices=notices,
@@ -139,7 +130,7 @@ def _make_workspace(
     )
 
 
-def _outside(context: Context, settings: Settings, backend: EngineBackend, write: Write) -> Outside:
+def _outside(context: Context, settings: Settings, backend: Backend, write: Write) -> Outside:
     environ = context.environ
     clipboard = Clipboard(environ=environ, write=write, file=context.paths.state_dir / "copied.txt")
 
@@ -149,7 +140,7 @@ def _outside(context: Context, settings: Settings, backend: EngineBackend, write
     def examination() -> Examination:
         from lmchat.cli.doctor import examination
 
-        return examination(context, backend.ready, clipboard)
+        return examination(context, backend, clipboard)
 
     async def remember(remembered: Remembered) -> None:
         await asyncio.to_thread(remembered_file.save, context.paths.remembered_file, remembered)

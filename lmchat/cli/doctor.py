@@ -8,7 +8,7 @@ import platform
 import re
 import shlex
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -27,6 +27,7 @@ from lmchat.domain.server import Endpoint
 from lmchat.errors import EngineUnavailable, LMChatError, ServerUnavailable
 from lmchat.files import read_plain
 from lmchat.machine.programs import port_holders
+from lmchat.services.backend import Backend
 from lmchat.services.doctor import (
     Check,
     Examination,
@@ -37,7 +38,6 @@ from lmchat.services.doctor import (
     server_findings,
     worst,
 )
-from lmchat.services.ports import Backend
 from lmchat.storage import state as remembered_file
 from lmchat.storage.checks import files_findings, keyring_findings, mode_of, store_findings, whole_findings
 from lmchat.terminal.checks import clipboard_findings, terminal_findings, tried_findings
@@ -55,10 +55,8 @@ _network_row = partial(Finding, Group.NETWORK)
 _engine_row = partial(Finding, Group.ENGINE, "engine.installed", "Engine")
 
 
-def examination(
-    context: Context, backend: Callable[[], Awaitable[Backend]], clipboard: Clipboard
-) -> Examination:
-    """Return all checks, in the order of the report; `backend` returns what looks for servers."""
+def examination(context: Context, backend: Backend, clipboard: Clipboard) -> Examination:
+    """Return all checks, in the order of the report."""
     paths = context.paths
     mode = mode_of(paths.credentials_file)  # before loading the keys mends it
     checks = (
@@ -94,14 +92,10 @@ def examination(
 
 async def doctor(context: Context) -> int:
     """Run every check; exit 1 if a fault was found."""
-    from lmchat.cli.wiring import make_backend
+    from lmchat.cli.wiring import make_client
 
-    async with aclosing(make_backend(context, context.loaded.settings)) as backend:
-
-        async def ready() -> Backend:
-            return backend
-
-        return await _report(context, examination(context, ready, _clipboard(context)))
+    async with aclosing(make_client(context, context.loaded.settings)) as client:
+        return await _report(context, examination(context, client, _clipboard(context)))
 
 
 async def clipboard(context: Context) -> int:
@@ -154,14 +148,13 @@ def _own(context: Context) -> tuple[list[Endpoint], Findings]:
     return found, wrong
 
 
-async def _servers(context: Context, backend: Callable[[], Awaitable[Backend]]) -> Findings:
+async def _servers(context: Context, backend: Backend) -> Findings:
     from lmchat.engine.download import is_engine_installed
 
     own, wrong = _own(context)
-    asked = await backend()
     keys, warnings = await apart(partial(_keys, context))  # before a server is asked with them
     candidates, here, remembered = await asyncio.gather(
-        asked.detect(expected=own),
+        backend.detect(expected=own),
         apart(partial(installed, context)),
         apart(partial(remembered_file.load, context.paths.remembered_file)),
     )

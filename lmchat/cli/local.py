@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from lmchat.cli.context import Context
 from lmchat.cli.output import can_ask, consents, table
 from lmchat.cli.target import places_of_variables
-from lmchat.cli.wiring import World, engine_slot
+from lmchat.cli.wiring import World, make_engine
 from lmchat.config.settings import Settings
 from lmchat.domain.candidate import Installed, ServerStart
 from lmchat.domain.engine import FetchProgress, ModelFile
@@ -32,7 +32,7 @@ async def serve(context: Context, world: World) -> Settings:
 
     Raises `EngineUnavailable` if it cannot start, `WrongUse` if a download was not confirmed.
     """
-    engine = await engine_slot(context).ready()
+    engine = await world.engine.ready()
     model = await engine.choose(context.local_model or world.settings.local.model)
     if model is None or (model.is_demo and not await engine.has_demo()):
         model = await _fetched(context, engine, model)
@@ -44,7 +44,7 @@ async def serve(context: Context, world: World) -> Settings:
 
 async def list_files(context: Context) -> int:
     """Print the model files of this disk, as `-m` takes them."""
-    files = await (await engine_slot(context).ready()).files()
+    files = await make_engine(context).files()
     empty = "There is no model file on this disk yet; `lmchat --local` offers to fetch a small one."
     return context.output.listing(
         [

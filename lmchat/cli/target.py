@@ -12,7 +12,7 @@ from lmchat.domain.candidate import Need, Remembered, arrive, why_no_model
 from lmchat.domain.server import Candidate, Endpoint, Product, Target
 from lmchat.domain.telemetry import Metrics
 from lmchat.errors import EndpointNotAllowed, LMChatError
-from lmchat.services.ports import Backend
+from lmchat.services.backend import Backend
 
 log = logging.getLogger(__name__)
 

@@ -15,9 +15,9 @@ from lmchat.cli.keys import Keys
 from lmchat.cli.target import metrics_kept, places_of_variables
 from lmchat.config.settings import Settings
 from lmchat.domain.candidate import Remembered
-from lmchat.services.engine_backend import EngineBackend
+from lmchat.services.backend import Backend
 from lmchat.services.library import Library
-from lmchat.services.ports import Backend, Engine, Late
+from lmchat.services.ports import Engine, Late
 from lmchat.storage import state as remembered_file
 from lmchat.storage.credentials import Credentials
 from lmchat.storage.store import SqliteStore
@@ -35,6 +35,7 @@ class World(Struct, frozen=True, kw_only=True):
 
     settings: Settings
     backend: Backend
+    engine: Late[Engine]
     store: SqliteStore
     remembered: Remembered
 
@@ -48,11 +49,10 @@ async def open_world(context: Context, *, is_kept: bool | None = None) -> AsyncI
         context.output.note(f"lmchat: {warning}")
     remembered, _ = await asyncio.to_thread(remembered_file.load, context.paths.remembered_file)
     store = make_store(context, is_kept=is_kept)
-    make = partial(make_backend, context, settings)
-    with_engine = EngineBackend(make, lambda: engine_slot(context).made)
-    backend = with_engine.port if context.is_local else make()
+    engine = Late(partial(make_engine, context))
+    backend = Backend(partial(make_client, context, settings), engine)
     async with aclosing(store), metrics_kept(backend.metrics, store.metrics.add), aclosing(backend):
-        yield World(settings=settings, backend=backend, store=store, remembered=remembered)
+        yield World(settings=settings, backend=backend, engine=engine, store=store, remembered=remembered)
 
 
 @asynccontextmanager
@@ -77,7 +77,7 @@ def keys_of(context: Context) -> Keys:
     return Keys(context.loaded, context.environ, Credentials(context.paths.credentials_file))
 
 
-def make_backend(context: Context, settings: Settings) -> Backend:
+def make_client(context: Context, settings: Settings) -> Any:
     """Return the proxy client; imports httpx."""
     from lmchat.proxy.client import ProxyClient
 
@@ -89,22 +89,17 @@ def make_backend(context: Context, settings: Settings) -> Backend:
     return client
 
 
-@cache
-def engine_slot(context: Context) -> Late[Engine]:
-    """Return the lazily created engine of this run."""
+def make_engine(context: Context) -> Engine:
+    """Return the built-in engine, which has not been started."""
+    from lmchat.engine.engine import LocalEngine
 
-    def make() -> Engine:
-        from lmchat.engine.engine import LocalEngine
-
-        return LocalEngine(
-            context.settings.local,
-            folder=context.paths.demo_dir,
-            log_file=context.paths.engine_log_file,
-            environ=context.environ,
-            on_address=keys_of(context).accept,
-        )
-
-    return Late(make)
+    return LocalEngine(
+        context.settings.local,
+        folder=context.paths.demo_dir,
+        log_file=context.paths.engine_log_file,
+        environ=context.environ,
+        on_address=keys_of(context).accept,
+    )
 
 
 def make_store(context: Context, *, is_kept: bool | None = None) -> SqliteStore:

@@ -247,7 +247,7 @@ class Candidate(Struct, frozen=True, kw_only=True):
 class ModelList(Struct, frozen=True, kw_only=True):
     """Models of one or more servers."""
 
-    models: tuple[ModelInfo, ...]
+    models: tuple[ModelInfo, ...] = ()
     age_s: float = 0.0
     is_stale: bool = False
     """Whether a server did not answer."""

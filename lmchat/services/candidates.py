@@ -21,7 +21,8 @@ from lmchat.domain.engine import DemoOffer, ModelFile
 from lmchat.domain.server import Candidate, Endpoint, ModelInfo, ModelList, Product, Verdict
 from lmchat.errors import LMChatError
 from lmchat.files import is_runnable
-from lmchat.services.ports import Backend, ChatStore
+from lmchat.services.backend import Backend
+from lmchat.services.ports import ChatStore
 from lmchat.services.server_launcher import Run, is_startable, start_of
 
 WHERE_TO_GET: Mapping[Product, str] = {
@@ -235,7 +236,7 @@ class Catalogue:
         try:
             return await self._backend.models(endpoint, is_refresh=True)
         except LMChatError:
-            return ModelList(models=())
+            return ModelList()
 
     def _rows(self, models: Sequence[ModelInfo], remembered: Remembered) -> tuple[ModelRow, ...]:
         places = {pair: place for place, pair in enumerate(remembered.recent)}

@@ -25,9 +25,9 @@ from lmchat.domain.server import Target
 from lmchat.domain.session import STRETCH, MessagePath, Session, SessionHeader, title_from
 from lmchat.domain.turn import GrowingAnswer, Turn
 from lmchat.errors import LMChatError, RequestInvalid, ServerRejected
+from lmchat.services.backend import Backend
 from lmchat.services.context_meter import ContextMeter, ContextPlan, plan_context
 from lmchat.services.continuation import CONTINUE, Continuation, anchor, can_prefill
-from lmchat.services.ports import Backend
 from lmchat.services.save_queue import PieceWriter, SaveQueue
 from lmchat.services.turn_stats import failure_of, ledger_row
 

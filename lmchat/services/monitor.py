@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from lmchat.domain.server import Candidate, LoadState, ModelInfo, Product, Target, Verdict
 from lmchat.domain.telemetry import Health
 from lmchat.errors import LMChatError
-from lmchat.services.ports import Backend
+from lmchat.services.backend import Backend
 
 POLL_S = 5.0
 AWAY_POLL_S = 10.0

@@ -16,9 +16,10 @@ from lmchat.domain.request import Sampling
 from lmchat.domain.server import Target
 from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import RequestInvalid
+from lmchat.services.backend import Backend
 from lmchat.services.context_meter import ContextMeter, ContextPlan, ContextUse, plan_context
 from lmchat.services.conversation import Conversation, HowToAsk, still_answering
-from lmchat.services.ports import Backend, ChatStore
+from lmchat.services.ports import ChatStore
 from lmchat.services.save_queue import KeptTexts, SaveQueue
 
 FIRST_READ = 64

@@ -1,49 +1,18 @@
-"""Interfaces to network, disk and engine, and stand-ins for objects that are made late."""
+"""Interfaces to disk and engine, and stand-ins for objects that are made late."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from lmchat.domain.engine import DemoOffer, EngineState, FetchProgress, ModelFile
-from lmchat.domain.event import StreamEvent
 from lmchat.domain.message import ChatMessage
-from lmchat.domain.request import ChatRequest
-from lmchat.domain.server import Candidate, Endpoint, ModelInfo, ModelList
+from lmchat.domain.server import Endpoint
 from lmchat.domain.session import MessagePath, SearchHit, Session, SessionHeader
-from lmchat.domain.telemetry import Budget, LedgerRow, Metrics
+from lmchat.domain.telemetry import LedgerRow
 from lmchat.errors import EngineUnavailable
-
-
-class Backend(Protocol):
-    """The proxy-client layer; every method may raise `LMChatError`."""
-
-    async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[Candidate, ...]: ...
-    async def check(self, endpoint: Endpoint) -> Candidate: ...
-    async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList: ...
-    def cached_models(self) -> ModelList: ...
-
-    def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
-        """Send a turn and yield its events; the last is `StreamFinished`. Close it with `aclosing`."""
-
-    async def count_tokens(self, request: ChatRequest) -> int | None: ...
-
-    async def load(
-        self,
-        model: ModelInfo,
-        *,
-        context: int | None = None,
-        on_progress: Callable[[float], None] | None = None,
-    ) -> None: ...
-
-    async def unload(self, model: ModelInfo) -> None: ...
-    async def try_key(self, endpoint: Endpoint, key: str) -> Candidate: ...
-    def allow(self, host: str) -> None: ...
-    def metrics(self) -> Metrics: ...
-    def budget(self) -> Budget | None: ...
-    async def aclose(self) -> None: ...
 
 
 class ChatStore(Protocol):

@@ -10,13 +10,14 @@ from msgspec import Struct, field
 from lmchat.config.settings import Settings
 from lmchat.domain.candidate import Remembered
 from lmchat.domain.server import Endpoint
+from lmchat.services.backend import Backend
 from lmchat.services.candidates import Catalogue
 from lmchat.services.doctor import Examination
 from lmchat.services.importing import Importer
 from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
 from lmchat.services.open_sessions import OpenSessions
-from lmchat.services.ports import Backend, ChatStore, Engine
+from lmchat.services.ports import ChatStore, Engine
 from lmchat.services.server_launcher import ServerLauncher
 
 

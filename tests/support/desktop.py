@@ -27,9 +27,9 @@ from lmchat.domain.server import Candidate, Endpoint, ModelList
 from lmchat.domain.telemetry import Health
 from lmchat.proxy.client import ProxyClient
 from lmchat.proxy.http import Connections
+from lmchat.services.backend import Backend
 from lmchat.services.candidates import Catalogue
 from lmchat.services.doctor import Check, Examination
-from lmchat.services.engine_backend import EngineBackend
 from lmchat.services.importing import Importer
 from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
@@ -42,7 +42,7 @@ from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.look_data import NOW
 from tests.support.proxy_calls import PortMap
-from tests.support.scripted_backend import ScriptedBackend, ScriptedEngine, Step
+from tests.support.scripted_backend import ScriptedBackend, ScriptedEngine, Step, made
 from tests.support.scripted_server import ScriptedServer
 from tests.support.tui_host import screen_text
 
@@ -140,7 +140,8 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
     backend = backend or ScriptedBackend()
     settings = settings or Settings(ui=UiSettings(reduced_motion=True))
     store = store or SqliteStore(folder / "sessions.db")
-    late = EngineBackend(lambda: backend, lambda: engine).port
+    engine_slot = made(engine)
+    late = Backend(lambda: backend, engine_slot)
     seen = Desktop(None, None, backend, store, folder)  # type: ignore[arg-type]
     seen.app = LMChatApp(
         Workspace(
@@ -155,18 +156,11 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
             remembered=remembered or Remembered(),
             resume_id=resume_id,
             importer=Importer(store, clock=moment),
-            make_engine=_maker_of(engine),
+            make_engine=engine_slot.ready if engine else None,
             clock=clock,
         )
     )
     return seen
-
-
-def _maker_of(engine: ScriptedEngine | None):
-    async def make() -> ScriptedEngine | None:
-        return engine
-
-    return make if engine else None
 
 
 def _outside(seen: Desktop) -> Outside:

@@ -31,6 +31,7 @@ from lmchat.domain.server import (
 )
 from lmchat.domain.telemetry import Budget, Metrics
 from lmchat.errors import EngineUnavailable, LMChatError
+from lmchat.services.ports import Late
 
 ENDPOINT = Endpoint.parse("http://127.0.0.1:1234")
 Step = StreamEvent | Exception | asyncio.Event | float
@@ -290,3 +291,10 @@ class ScriptedEngine:
     def _fail(self, name: str) -> None:
         if error := self.failures.pop(name, None):
             raise error
+
+
+def made(engine: ScriptedEngine | None) -> Late:
+    """Return an engine as a program holds it that has made it already; without one, it was never made."""
+    late = Late(lambda: engine)
+    late.made = engine
+    return late

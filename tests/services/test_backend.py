@@ -1,4 +1,4 @@
-"""A backend with the built-in engine: a server like any other, that is started when it is needed."""
+"""All servers, with the built-in engine among them, which is started when it is needed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lmchat.domain.request import ChatRequest
 from lmchat.domain.server import LoadState, ModelInfo, Product, Verdict
 from lmchat.domain.telemetry import Metrics
 from lmchat.errors import EngineUnavailable, ServerRejected, ServerUnavailable, StreamInterrupted
-from lmchat.services.engine_backend import EngineBackend
+from lmchat.services.backend import Backend
 from tests.support.scripted_backend import (
     ADDRESS,
     ENDPOINT,
@@ -23,6 +23,7 @@ from tests.support.scripted_backend import (
     ScriptedEngine,
     candidate,
     file,
+    made,
     model,
 )
 
@@ -57,7 +58,7 @@ def inner():
 
 @pytest.fixture
 def backend(inner, engine):
-    return EngineBackend(lambda: inner, lambda: engine)
+    return Backend(lambda: inner, made(engine))
 
 
 async def events_of(backend, asked):
@@ -66,7 +67,7 @@ async def events_of(backend, asked):
 
 
 async def test_without_an_engine_everything_is_passed_on(inner):
-    backend = EngineBackend(lambda: inner, lambda: None)
+    backend = Backend(lambda: inner, made(None))
     assert await backend.detect() == inner.candidates
     assert await backend.check(ADDRESS) == ANSWERS
     assert (await backend.models(ENDPOINT)).models == OTHER.models
@@ -206,8 +207,8 @@ async def test_a_request_for_another_model_loads_it_first(backend, engine):
 
 
 async def test_its_end_is_the_engines_end(backend, engine, inner):
-    await backend.ready()
     await engine.start(BIG)
+    await backend.check(ADDRESS)
     await backend.aclose()
     assert inner.is_closed
     assert engine.is_stopped
@@ -232,13 +233,10 @@ async def test_the_engine_counts_for_the_model_that_it_serves_and_is_not_started
     assert len(inner.counts) == 1
 
 
-async def test_hosts_that_were_allowed_before_it_was_made_are_allowed(inner):
-    backend = EngineBackend(lambda: inner, lambda: None)
+async def test_a_host_that_was_refused_is_allowed(backend, inner):
+    await backend.check(ENDPOINT)
     backend.allow("gpu-box")
-    assert inner.allowed == []
-    await backend.ready()
-    backend.allow("other")
-    assert inner.allowed == ["gpu-box", "other"]
+    assert inner.allowed == ["gpu-box"]
 
 
 async def test_how_far_loading_is_comes_through(backend, inner):
@@ -253,8 +251,8 @@ async def test_how_far_loading_is_comes_through(backend, inner):
 
 
 async def test_a_stream_makes_the_backend_and_figures_do_not(inner):
-    made = []
-    late = EngineBackend(lambda: made.append(True) or inner, lambda: None)
-    assert (late.metrics(), late.budget(), late.cached_models().models, made) == (Metrics(), None, (), [])
+    calls = []
+    late = Backend(lambda: calls.append(True) or inner, made(None))
+    assert (late.metrics(), late.budget(), late.cached_models().models, calls) == (Metrics(), None, (), [])
     assert isinstance((await events_of(late, request(endpoint=ENDPOINT)))[-1], StreamFinished)
-    assert made == [True]
+    assert calls == [True]
