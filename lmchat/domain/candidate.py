@@ -253,18 +253,11 @@ class ServerStart(Struct, frozen=True, kw_only=True):
 
 
 class PortHolder(Struct, frozen=True, kw_only=True):
-    """Program that listens at a port, as far as this user may see."""
+    """Program that listens at a port."""
 
-    port: int
-    program: str = ""
-    pid: int | None = None
-    user: str = ""
-
-    @property
-    def words(self) -> str:
-        if self.pid is None:
-            return f"a program of user {self.user}" if self.user else "a program that only root may see"
-        return f"{self.program or 'a program'} (process {self.pid})"
+    program: str
+    pid: int
+    user: str
 
 
 class Installed(Struct, frozen=True, kw_only=True):

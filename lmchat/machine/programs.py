@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import pwd
-import re
 import shutil
 import signal
 import socket
@@ -16,10 +14,8 @@ import subprocess
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from lmchat.domain.candidate import Installed, Lifetime, PortHolder, ServerStart
 from lmchat.domain.server import Product
@@ -33,10 +29,6 @@ _LOG_BYTES = 4_000_000
 _TAIL_BYTES = 4096
 _TRIED_PORTS = 32
 _SIGNALLED = 128
-_TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
-_LISTENING = "0A"
-_INTERPRETER = re.compile(r"(python|node|ruby|perl|java)[\d.]*$", re.IGNORECASE)
-"""Programs whose script says more than their name."""
 
 
 class _Traces(Struct, frozen=True):
@@ -224,61 +216,14 @@ def _free_port(first: int) -> int:
 
 
 def port_holders(ports: Collection[int]) -> dict[int, PortHolder]:
-    """Return the listening programs by port, as far as this user may see."""
-    holders: dict[int, PortHolder] = {}
-    for connection, pid in _connections():
-        if connection.status != "LISTEN" or connection.laddr[1] not in ports:
-            continue
-        port = connection.laddr[1]
-        before = holders.get(port)
-        if before is None or (before.pid is None and pid is not None):
-            holders[port] = _holder(port, pid)
-    return holders
-
-
-def _connections() -> list[tuple[Any, int | None]]:
+    """Return the programs that listen at these ports, as far as this user may see."""
     import psutil  # noqa: PLC0415 - 20 ms that only the doctor needs
 
-    try:
-        return [(one, one.pid) for one in psutil.net_connections("tcp")]
-    except psutil.AccessDenied:  # macOS lets only root see those of all users
-        pass
-    except (psutil.Error, OSError, RuntimeError):  # a table of the kernel that psutil cannot read
-        return []
-    found: list[tuple[Any, int | None]] = []
+    holders: dict[int, PortHolder] = {}
     for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):
-            found += [(one, process.pid) for one in process.net_connections("tcp")]
-    return found
-
-
-def _holder(port: int, pid: int | None) -> PortHolder:
-    if pid is None:
-        return PortHolder(port=port, user=_user_of(port))
-    import psutil  # noqa: PLC0415 - see above
-
-    holder = PortHolder(port=port, pid=pid)
-    with suppress(psutil.Error, OSError):
-        process = psutil.Process(pid)
-        holder = replace(holder, program=process.name(), user=process.username())
-        holder = replace(holder, program=_with_script(holder.program, process.cmdline()))
-    return holder
-
-
-def _with_script(name: str, words: list[str]) -> str:
-    """Add an interpreter's script, but no arguments: they may hold a key."""
-    if not _INTERPRETER.match(name) or len(words) < 2:  # noqa: PLR2004 - program and script
-        return name
-    if words[1] == "-m" and len(words) > 2:  # noqa: PLR2004 - and its module
-        return f"{name} -m {words[2]}"
-    return name if words[1].startswith("-") else f"{name} {Path(words[1]).name}".rstrip()
-
-
-def _user_of(port: int) -> str:
-    """Return the owner of a hidden process's socket on Linux; psutil does not tell it."""
-    for table in _TABLES:
-        with suppress(OSError, ValueError, IndexError, KeyError):
-            for fields in (line.split() for line in table.read_text().splitlines()[1:]):
-                if fields[3] == _LISTENING and int(fields[1].rpartition(":")[2], 16) == port:
-                    return pwd.getpwuid(int(fields[7])).pw_name
-    return ""
+        with suppress(psutil.Error, OSError, RuntimeError):  # of another user, or ended
+            program, user = process.name(), process.username()
+            for one in process.net_connections("tcp"):
+                if one.status == psutil.CONN_LISTEN and one.laddr[1] in ports:
+                    holders[one.laddr[1]] = PortHolder(program=program, pid=process.pid, user=user)
+    return holders

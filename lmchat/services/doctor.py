@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from msgspec import Struct, field
+from msgspec.structs import asdict
 from rich.cells import cell_len
 
 from lmchat.domain.candidate import (
@@ -270,7 +271,7 @@ def _server(one: Candidate, look: Look) -> Finding:
     elif is_forbidden(one):
         cause = f"It was not asked: {_short(one.detail, _LONGEST_WORDS)}."
     elif one.verdict in _IN_THE_WAY and holder is not None:
-        cause += f" Port {one.endpoint.port} is held by {_short(holder.words)}."
+        cause += f" Port {one.endpoint.port} is held by {_short(holder.program)} (process {holder.pid})."
     step, grade = one.next_step, _grade(one, look, is_installed=installed is not None)
     if one.verdict is Verdict.REFUSED and installed is not None:
         cause, step = f"It is installed, but nothing answers at {one.endpoint.url}.", installed.start_words
@@ -280,7 +281,7 @@ def _server(one: Candidate, look: Look) -> Finding:
         "product": one.product,
         "verdict": one.verdict,
         "latency_ms": None if one.latency_ms is None else round(one.latency_ms, 1),
-        "port_held_by": holder and {"program": holder.program, "pid": holder.pid, "user": holder.user},
+        "port_held_by": holder and asdict(holder),
     }
     return _row("server", name, grade, cause, step, facts)
 

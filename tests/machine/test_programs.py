@@ -5,8 +5,6 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import psutil
@@ -86,7 +84,7 @@ def test_a_listening_socket_is_told_with_its_process(host):
         holder = port_holders({port})[port]
     assert holder.pid == os.getpid()
     assert holder.program
-    assert str(os.getpid()) in holder.words
+    assert holder.user == getpass.getuser()
 
 
 def test_who_has_left_and_who_is_only_connected_is_no_holder():
@@ -96,65 +94,10 @@ def test_who_has_left_and_who_is_only_connected_is_no_holder():
     assert port_holders({port}) == {}
 
 
-def test_what_an_interpreter_runs_is_told_and_its_arguments_are_not(tmp_path):
-    script = tmp_path / "model server.py"
-    script.write_text(
-        "import socket, sys\n"
-        "s = socket.create_server(('127.0.0.1', 0))\n"
-        "print(s.getsockname()[1], flush=True)\n"
-        "sys.stdin.read()\n"
-    )
-    with subprocess.Popen(  # noqa: S603 - our own arguments
-        [sys.executable, str(script), "--api-key", "sk-secret"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        port = int(process.stdout.readline())
-        holder = port_holders({port})[port]
-        process.stdin.close()
-    assert holder.pid == process.pid
-    assert "model server.py" in holder.program
-    assert "secret" not in repr(holder)
-
-
-class Connection:
-    status = psutil.CONN_LISTEN
-
-    def __init__(self, port, pid=None, address="127.0.0.1"):
-        self.laddr, self.pid = (address, port), pid
-
-
-def test_a_process_that_may_not_be_seen_is_told_by_its_user(monkeypatch):
-    with listener() as server:
-        port = server.getsockname()[1]
-        monkeypatch.setattr(psutil, "net_connections", lambda _: [Connection(port)])
-        holder = port_holders({port})[port]
-    assert (holder.pid, holder.program) == (None, "")
-    assert f"user {getpass.getuser()}" in holder.words
-
-
-def test_of_all_listeners_of_a_port_the_process_that_is_seen_is_told(monkeypatch):
-    rows = [Connection(1337), Connection(1337, os.getpid(), "::1"), Connection(1337)]
-    monkeypatch.setattr(psutil, "net_connections", lambda _: rows)
-    holder = port_holders({1337, 1234})[1337]
-    assert holder.pid == os.getpid()
-
-
-def test_where_only_root_sees_all_processes_those_of_the_user_are_looked_at(monkeypatch):
-    def denied(_):
+def test_a_process_that_may_not_be_seen_costs_the_answer_alone(monkeypatch):
+    def denied(_process, _kind):
         raise psutil.AccessDenied
 
-    monkeypatch.setattr(psutil, "net_connections", denied)
+    monkeypatch.setattr(psutil.Process, "net_connections", denied)
     with listener() as server:
-        port = server.getsockname()[1]
-        assert port_holders({port})[port].pid == os.getpid()
-
-
-@pytest.mark.parametrize("error", [OSError, RuntimeError, psutil.Error])
-def test_a_table_of_the_kernel_that_cannot_be_read_costs_the_answer_alone(monkeypatch, error):
-    def breaks(_):
-        raise error
-
-    monkeypatch.setattr(psutil, "net_connections", breaks)
-    assert port_holders({1234}) == {}
+        assert port_holders({server.getsockname()[1]}) == {}

@@ -283,7 +283,7 @@ def test_models_that_are_downloaded_and_not_loaded_are_told_as_such():
 
 
 def test_who_holds_the_port_of_this_machine_is_told():
-    holder = PortHolder(port=8080, program="nginx", pid=33, user="www")
+    holder = PortHolder(program="nginx", pid=33, user="www")
     _, servers = rows(candidate(Verdict.NOT_AN_LLM, Product.LLAMA_CPP), holders={8080: holder})
     found = servers["llama.cpp"]
     assert found.cause.endswith("is not a model server. Port 8080 is held by nginx (process 33).")
@@ -343,7 +343,7 @@ def test_what_a_server_calls_itself_and_says_has_a_limit_of_length():
                 candidate(Verdict.READY, models=models),
                 candidate(Verdict.SERVER_ERROR, Product.JAN, detail=long),
             ),
-            holders={1337: PortHolder(port=1337, program=long, pid=7)},
+            holders={1337: PortHolder(program=long, pid=7, user="www")},
         )
     )
     assert all(len(one.cause) < 500 for one in found)
