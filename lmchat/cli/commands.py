@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 LEVELS = ("debug", "info", "warning", "error")
 _JSON = "print one JSON document"
 _JSON_ANYWAY = "no effect: the output is JSON anyway"
+_FILES = ("FILE", "DIR")  # names that stay as they are
 _SAMPLES = {"ID": "3f2a", "MODEL": "qwen3-8b", "TITLE": "'Plan for the garden'"}
 
 
@@ -48,11 +50,20 @@ def argument(spelling: str, help: str, **form: Any) -> Argument:  # noqa: A002 -
     *names, last = spelling.split()
     if last.isupper():
         form["metavar"] = last
+        if last not in _FILES:
+            form.setdefault("type", decoded)
     else:
         names.append(last)
         if last.startswith("-") and not form:
             form["action"] = "store_true"
     return Argument(tuple(names), {**form, "help": help})
+
+
+def decoded(word: str) -> str:
+    """Replace bytes that are not UTF-8, which servers and stores refuse."""
+    if word.isascii():
+        return word  # argparse knows its `SUPPRESS` by identity
+    return word.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def positive_number(word: str) -> int:
@@ -292,6 +303,6 @@ class ParsedOptions:
     format = ""
     dry_run = copy = False
     prompt = id = title = model_id = shell = ""
-    ids: tuple[str, ...] = ()
-    files: tuple[str, ...] = ()
-    query: tuple[str, ...] = ()
+    ids: Sequence[str] = ()
+    files: Sequence[str] = ()
+    query: Sequence[str] = ()

@@ -28,8 +28,6 @@ examples:
 Answers go to stdout, everything else to stderr. Exit codes: 0 done, 1 the server or the stream failed,
 2 wrong use or bad configuration, 3 no server, 130 interrupted.
 """
-_WORDS = ("prompt", "title", "system_prompt", "model", "model_id", "profile", "id", "resume", "endpoint")
-"""Text arguments; file names stay as they are."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -52,17 +50,7 @@ def parse(argv: Sequence[str]) -> ParsedOptions:
     except WrongUse as error:
         raise _plainer(argv, error) from None
     options.allowed_hosts = tuple(hosts)
-    options.query = tuple(_decoded(word) for word in options.query)
-    options.ids = tuple(_decoded(word) for word in options.ids)
-    for name in _WORDS:
-        if word := getattr(options, name):
-            setattr(options, name, _decoded(word))
     return options
-
-
-def _decoded(word: str) -> str:
-    """Replace bytes that are not UTF-8, which servers and stores refuse."""
-    return word.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def build_parser(hosts: list[str] | None = None) -> argparse.ArgumentParser:
