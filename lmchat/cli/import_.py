@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import stat
 import sys
-from functools import partial
 
 from lmchat.cli.context import Context
 from lmchat.cli.output import SHORT_ID, from_stdin
 from lmchat.cli.sessions import header_json
 from lmchat.cli.wiring import open_store
-from lmchat.errors import FileRefused, LMChatError, WrongUse
-from lmchat.files import path_of
+from lmchat.errors import FileRefused, WrongUse
 from lmchat.services.importing import LARGEST_BYTES, TOO_LARGE, Done, Imported, Importer, sentence
 from lmchat.text import safe_line
 from lmchat.threads import apart
@@ -25,7 +22,7 @@ async def import_files(context: Context) -> int:
     options = context.options
     if options.temporary:
         raise WrongUse("--temporary saves nothing, and an import is saved.", hint="Try it with --dry-run.")
-    piped = {name: await apart(partial(_piped, name)) for name in options.files if _is_pipe(name)}
+    piped = {_STDIN: await apart(_piped)} if _STDIN in options.files else {}
     async with open_store(context) as store:
         done = await Importer(store).bring(
             options.files, piped=piped, is_trial=options.dry_run, is_copy=options.copy
@@ -39,27 +36,15 @@ async def import_files(context: Context) -> int:
     return 1 if done.refused else 0
 
 
-def _is_pipe(name: str) -> bool:
-    """Return whether a name means stdin or a FIFO such as `<(command)`."""
-    try:
-        return name == _STDIN or stat.S_ISFIFO(path_of(name).stat().st_mode)
-    except (OSError, LMChatError):
-        return False
-
-
-def _piped(name: str) -> bytes:
-    if name == _STDIN and sys.stdin is None:
+def _piped() -> bytes:
+    if sys.stdin is None:
         raise WrongUse("There is no standard input.", hint="Name a file.")
     try:
-        if name == _STDIN:
-            data = from_stdin(lambda file: file.read(LARGEST_BYTES + 1))
-        else:
-            with path_of(name).open("rb") as file:
-                data = file.read(LARGEST_BYTES + 1)
+        data = from_stdin(lambda file: file.read(LARGEST_BYTES + 1))
     except OSError as error:
-        raise FileRefused(f"{name} cannot be read: {error.strerror}.") from error
+        raise FileRefused(f"{_STDIN} cannot be read: {error.strerror}.") from error
     if len(data) > LARGEST_BYTES:
-        raise FileRefused(f"What came through {name} is {TOO_LARGE}.")
+        raise FileRefused(f"What came through {_STDIN} is {TOO_LARGE}.")
     return data
 
 

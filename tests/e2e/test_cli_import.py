@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from tests.support.programs import LMCHAT, Cli, run
+from tests.support.programs import Cli
 from tests.support.scripted_products import plain
 from tests.support.scripted_server import ScriptedServer
 
@@ -75,13 +75,6 @@ def test_a_pipe_from_export_to_import_is_enough(full, empty):
     assert done.stdout.splitlines()[0] == "-: “Über 日本語”, 4 messages"
     session_id = done.stdout.splitlines()[-1]
     assert empty("export", session_id, "--format", "txt").stdout == full("export", "--format", "txt").stdout
-
-
-def test_what_a_shell_puts_in_the_place_of_a_command_is_read(full, empty):
-    words = f"{' '.join(LMCHAT)} import <(cat {file_of(empty)})"
-    done = run(["bash", "-c", words], home=empty.home)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "“Which vegetables?”, 2 messages" in done.stdout
 
 
 def test_a_list_of_role_and_content_is_imported_once(empty):
