@@ -200,7 +200,6 @@ curl -s https://example.org/chat.json | lmchat import -""",
     (
         argument("files FILE", "file, folder of files, or - for stdin", nargs="+"),
         argument("--dry-run", "say what would be imported, and write nothing"),
-        argument("--copy", "import once more what is there already, as another session"),
     ),
     notes="The last line on stdout names the ids of the sessions. Exit codes: 0 all is there,\n"
     "1 a file was refused, of which nothing was written.",
@@ -301,7 +300,7 @@ class ParsedOptions:
     output: str | None = None
     all_into: str | None = None
     format = ""
-    dry_run = copy = False
+    dry_run = False
     prompt = id = title = model_id = shell = ""
     ids: Sequence[str] = ()
     files: Sequence[str] = ()

@@ -24,9 +24,7 @@ async def import_files(context: Context) -> int:
         raise WrongUse("--temporary saves nothing, and an import is saved.", hint="Try it with --dry-run.")
     piped = {_STDIN: await apart(_piped)} if _STDIN in options.files else {}
     async with open_store(context) as store:
-        done = await Importer(store).bring(
-            options.files, piped=piped, is_trial=options.dry_run, is_copy=options.copy
-        )
+        done = await Importer(store).bring(options.files, piped=piped, is_trial=options.dry_run)
     if not done.imported and len(done.refused) == 1 and not done.untried:
         raise done.refused[0][1]
     if context.output.is_json:
@@ -70,7 +68,7 @@ def _next_step(one: Imported) -> str:
         return ""
     if one.header.deleted_at is not None:
         return f"; `lmchat sessions restore {short}` brings it back."
-    return f", as {short}; --copy imports it once more."
+    return f", as {short}."
 
 
 def _left_out(one: Imported) -> list[str]:

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
-from lmchat.domain.message import AnswerState, ChatMessage, Failure, new_id
+from lmchat.domain.message import AnswerState, ChatMessage, Failure
 from lmchat.domain.session import MessagePath, Session, SessionHeader, Skipped, tags_from
 from lmchat.errors import FileRefused
 
@@ -95,17 +95,6 @@ def sound(session: Session, *, moment: datetime) -> Session:
         header=header,
         messages=MessagePath(stored[message.message_id] for message in path),
         tree=tuple(stored.values()) if session.tree else (),
-        branch_names=_branch_names(session, ids),
-    )
-
-
-def renamed(session: Session) -> Session:
-    """Return a copy of a session with new ids."""
-    ids: Ids = {message.message_id: new_id() for message in session.tree or session.messages}
-    return Session(
-        header=replace(session.header, session_id=new_id()),
-        messages=MessagePath(_stored(message, ids) for message in session.messages),
-        tree=tuple(_stored(message, ids) for message in session.tree),
         branch_names=_branch_names(session, ids),
     )
 

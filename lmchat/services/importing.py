@@ -60,17 +60,18 @@ class Importer:
         *,
         piped: Mapping[str, bytes] = MappingProxyType({}),
         is_trial: bool = False,
-        is_copy: bool = False,
     ) -> Done:
         """Import files and folders; `piped` was read already. A refused file does not stop the others."""
+        from lmchat.formats.reading import read  # noqa: PLC0415 - the first paint does not wait for formats
+
         done = Done(imported=[], refused=[], untried=[])
         found = await self._each(names, piped, done)
         for number, name in enumerate(found, 1):
             try:
                 data = piped[name] if name in piped else await asyncio.to_thread(_bytes_of, Path(name))
-                sessions, skipped = await asyncio.to_thread(_read, data, self._clock(), is_copy=is_copy)
-                for session in sessions:
-                    one = await self._bring_one(session, skipped, is_trial=is_trial)
+                read_file = await asyncio.to_thread(read, data, moment=self._clock())
+                for session in read_file.sessions:
+                    one = await self._bring_one(session, read_file.skipped, is_trial=is_trial)
                     done.imported.append((name, one))
             except LMChatError as error:
                 done.refused.append((name, _naming(name, error)))
@@ -107,14 +108,6 @@ class Importer:
         except SessionNotFound:
             return None
         return (await self._store.open_end(session_id, count=1)).header
-
-
-def _read(data: bytes, moment: datetime, *, is_copy: bool) -> tuple[tuple[Session, ...], tuple[Skipped, ...]]:
-    from lmchat.formats.checks import renamed  # noqa: PLC0415 - the first paint does not wait for formats
-    from lmchat.formats.reading import read  # noqa: PLC0415 - the same
-
-    found = read(data, moment=moment)
-    return tuple(renamed(session) if is_copy else session for session in found.sessions), found.skipped
 
 
 def sentence(one: Imported, *, is_trial: bool = False) -> str:

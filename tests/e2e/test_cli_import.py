@@ -85,12 +85,9 @@ def test_a_list_of_role_and_content_is_imported_once(empty):
     again = empty("import", name)
     assert again.returncode == 0
     assert again.stdout == (
-        f"{name}: “Which vegetables?” is there already, as {session_id[:8]}; --copy imports it once more.\n"
-        f"{session_id}\n"
+        f"{name}: “Which vegetables?” is there already, as {session_id[:8]}.\n{session_id}\n"
     )
-    copy = empty("import", "--copy", name).stdout.splitlines()[-1]
-    assert copy != session_id
-    assert len(empty.json("sessions", "--json")["data"]) == 2
+    assert len(empty.json("sessions", "--json")["data"]) == 1
 
 
 def test_what_is_in_the_trash_is_told_and_not_named_as_there(empty):

@@ -210,19 +210,6 @@ async def test_what_lies_in_the_trash_stays_there_and_what_was_purged_comes_back
     assert len(await store.list_sessions()) == 1
 
 
-async def test_a_copy_is_another_session_each_time(tmp_path, store, importer):
-    name = file_of(tmp_path)
-    await bring(importer, name)
-    copies = [(await bring(importer, name, is_copy=True))[0] for _ in range(2)]
-    assert [one.is_there for one in copies] == [False, False]
-    sessions = [await store.open_session(one.session_id) for one in await store.list_sessions()]
-    assert len(sessions) == 3
-    assert len({message.message_id for one in sessions for message in one.messages}) == 6
-    assert all(
-        [message.text for message in one.messages] == ["Which vegetables?", "Lettuce."] for one in sessions
-    )
-
-
 async def test_a_file_that_is_refused_costs_itself_alone_and_is_named(tmp_path, store, importer):
     names = [file_of(tmp_path), file_of(tmp_path, "# notes", "notes.md"), str(tmp_path / "none.json")]
     done = await importer.bring([*names, "a\0b"])
