@@ -87,7 +87,7 @@ def folded(value: object) -> str:
     return text if text.isascii() else encodable(text)
 
 
-_folded_name = lru_cache(maxsize=4096)(folded)
+_folded_name = lru_cache(maxsize=1 << 14)(folded)
 
 
 def holds(name: object, wanted: str) -> bool:

@@ -323,7 +323,8 @@ def _condition(name: str, value: str) -> tuple[str, str] | None:
             models = "select model from (select distinct model from messages) where holds(model, ?)"
             return f"m.model in ({models})", wanted
         case "title":
-            return "m.session_id in (select session_id from sessions where holds(title, ?))", wanted
+            # `+` keeps SQLite from using the index of sessions: it would then sort all their texts by time.
+            return "+m.session_id in (select session_id from sessions where holds(title, ?))", wanted
         case "role" if role := _ROLES.get(value.lower()):
             return "m.role = ?", role
         case "before" | "after" if day := _day(value):
