@@ -76,7 +76,7 @@ async def purge(context: Context) -> int:
         wanted = await library.trash()
         if context.options.id:
             session_id = await library.store.find(context.options.id)
-            wanted = ((await library.store.open_end(session_id, count=1)).header,)
+            wanted = ((await library.store.open_session(session_id, count=1)).header,)
         gone = wanted if wanted and await _may_purge(context, wanted) else ()
         for header in gone:
             await library.purge(header.session_id)

@@ -107,7 +107,7 @@ class Importer:
             session_id = await self._store.find(session.header.session_id)
         except SessionNotFound:
             return None
-        return (await self._store.open_end(session_id, count=1)).header
+        return (await self._store.open_session(session_id, count=1)).header
 
 
 def sentence(one: Imported, *, is_trial: bool = False) -> str:

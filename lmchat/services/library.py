@@ -57,7 +57,7 @@ class Library:
         return await self.store.update_session(session_id, {"tags": tuple(tags)})
 
     async def toggle_tags(self, session_id: str, typed: str) -> SessionHeader:
-        tags = list((await self.store.open_end(session_id, count=1)).header.tags)
+        tags = list((await self.store.open_session(session_id, count=1)).header.tags)
         for tag in tags_from(typed):
             (tags.remove if tag in tags else tags.append)(tag)
         return await self.tag(session_id, tags)

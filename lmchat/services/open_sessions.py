@@ -106,7 +106,7 @@ class OpenSessions:
         """Return a session to `show`: from memory where that has more than the disk."""
         if (live := self._live(session_id)) is not None:
             return live
-        session = await self._store.open_end(session_id, count=FIRST_READ)
+        session = await self._store.open_session(session_id, count=FIRST_READ)
         # a turn may have begun in it while it was read
         return self._live(session_id) or self._make(session)
 

@@ -30,8 +30,8 @@ class ChatStore(Protocol):
     async def find(self, id_or_prefix: str) -> str:
         """Return the full id for a prefix of 4 or more, or `last`; raises `SessionNotFound`."""
 
-    async def open_session(self, session_id: str) -> Session: ...
-    async def open_end(self, session_id: str, *, count: int) -> Session: ...
+    async def open_session(self, session_id: str, *, count: int | None = None) -> Session:
+        """Read a session with its chosen path, or with so many messages of its end."""
 
     async def read_back(
         self, session_id: str, message_id: str, *, count: int

@@ -157,21 +157,21 @@ def is_sound(path: Path) -> bool:
 class Database:
     """Thread that runs jobs, which are functions of the connection, one after the other.
 
-    The first job opens the file, and the next one after a failure of the disk opens it again. `prepare` puts
-    an opened file in order; `begin_anew` replaces a damaged one and returns a sentence about it.
+    The first job opens the file, and the next one after a failure of the disk opens it again. `after_opening`
+    puts an opened file in order; `begin_anew` replaces a damaged one and returns a sentence about it.
     """
 
     def __init__(
         self,
         path: Path,
         *,
-        prepare: Callable[[Connection, datetime], None],
+        after_opening: Callable[[Connection, datetime], None],
         begin_anew: Callable[[Path, datetime], tuple[Connection, str]],
         clock: Callable[[], datetime] = now,
     ) -> None:
         self.path = path
         self.notice = ""  # sentence for the user about a replaced file
-        self._prepare = prepare
+        self._after_opening = after_opening
         self._replace = begin_anew
         self._clock = clock
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="lmchat-disk")
@@ -235,19 +235,19 @@ class Database:
         if self._connection is not None and self._file != self._identity():
             log.warning("the session file was removed or replaced; it is opened again")
             self._disconnect()
-        connection = self._connection or self._adopt(connect(self.path))
+        connection = self._connection or self._use(connect(self.path))
         connection.set_progress_handler(is_unwanted, _STEPS_BETWEEN_CHECKS)
         return job(connection)
 
-    def _adopt(self, connection: Connection) -> Connection:
+    def _use(self, connection: Connection) -> Connection:
         self._connection = connection
         self._file = self._identity()
         try:
-            self._prepare(connection, self._clock())
+            self._after_opening(connection, self._clock())
         except sqlite3.Error as error:
             if is_damage(error):
                 raise
-            log.warning("tidying the session file failed: %s", error)  # reading may still work
+            log.warning("putting the session file in order failed: %s", error)  # reading may still work
         return connection
 
     def _identity(self) -> tuple[int, int] | None:
@@ -279,7 +279,7 @@ class Database:
         log.warning("the session file is damaged: %s", name_of(error) or type(error).__name__)
         self._disconnect()
         connection, self.notice = self._replace(self.path, self._clock())
-        self._adopt(connection)
+        self._use(connection)
 
 
 def _opened(path: Path, how: str) -> Connection:

@@ -146,17 +146,14 @@ def full_id(connection: Connection, text: str) -> str:
     return found[0]
 
 
-def chosen_path(connection: Connection, session_id: str) -> Session:
-    """Return a session with its chosen path."""
-    path = whole(connection, session_id, leaf_of(connection, session_id))
-    return Session(header=header(connection, session_id), messages=path)
-
-
-def end_of_session(connection: Connection, session_id: str, count: int) -> Session:
-    """Return a session with the end of its chosen path."""
-    leaf_id = leaf_of(connection, session_id)
-    found, earlier_id = newest(connection, session_id, leaf_id, count) if leaf_id else (MessagePath(), None)
-    return Session(header=header(connection, session_id), messages=found, earlier_id=earlier_id)
+def chosen_path(connection: Connection, session_id: str, count: int | None = None) -> Session:
+    """Return a session with its chosen path, or with so many messages of its end."""
+    leaf_id, earlier_id = leaf_of(connection, session_id), None
+    if count is None or leaf_id is None:
+        path = whole(connection, session_id, leaf_id)
+    else:
+        path, earlier_id = newest(connection, session_id, leaf_id, count)
+    return Session(header=header(connection, session_id), messages=path, earlier_id=earlier_id)
 
 
 def all_messages(connection: Connection, session_id: str) -> tuple[ChatMessage, ...]:

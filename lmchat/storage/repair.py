@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from datetime import datetime
 from itertools import chain, count
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from lmchat.storage.database import BROKEN, Connection, LostRowError, connect, is_sound
 from lmchat.storage.rows import insert
+from lmchat.storage.running_answer import answer_path
 from lmchat.storage.schema import COMPANIONS, copy_database, transaction
 
 log = logging.getLogger(__name__)
@@ -53,11 +54,11 @@ def back_up(path: Path, moment: datetime) -> None:
             copy.unlink(missing_ok=True)
 
 
-def forget_purged(connection: Connection) -> None:
-    """Remove the daily copies, which hold purged text, and the write-ahead log, unless it is in use."""
-    for copy in _backups(connection.path):
+def forget_purged(connection: Connection, streaming: Iterable[str]) -> None:
+    """Remove the copies and answer files with purged text, and the write-ahead log, unless it is in use."""
+    for path in (*_backups(connection.path), *(answer_path(connection.path, one) for one in streaming)):
         with suppress(OSError):
-            copy.unlink()
+            path.unlink()
     connection.execute("pragma wal_checkpoint(truncate)").fetchall()
 
 

@@ -1,8 +1,8 @@
-"""Files of running answers, and their recovery after a kill.
+"""Files of running answers; `SqliteStore` recovers those of killed processes.
 
 `sessions.db-answer-ID` begins with a line of JSON about the answer. Each further line holds the pieces of one
 write, which costs little more than its text, where SQLite would write pages. A cut line does not count. The
-process locks its file: without a lock it is gone.
+process locks its file; after a kill, the file has no lock.
 """
 
 from __future__ import annotations
@@ -29,8 +29,7 @@ from lmchat.domain.turn import ANEW, Piece, parts_of
 from lmchat.errors import SessionNotFound
 from lmchat.files import ensure_folder, read_plain
 from lmchat.storage.database import Connection, closed, explain
-from lmchat.storage.rows import MESSAGE_COLUMNS, loaded, message_from, read_parts
-from lmchat.storage.schema import transaction
+from lmchat.storage.rows import loaded, read_parts
 
 log = logging.getLogger(__name__)
 
@@ -40,11 +39,6 @@ _MOST_BYTES = 1 << 28  # more than any answer; a larger file is left alone
 _LONGEST_ID = 150
 _MODE = 0o600
 _OLD_MARK = b"\xff"  # around the name of each kind of text in files of an older lmchat
-_ENDED = Failure(
-    kind="interrupted",
-    message="lmchat ended while this answer was arriving.",
-    hint="Continue it, or ask again.",
-)
 
 
 class Begun(Struct, frozen=True, kw_only=True):
@@ -100,58 +94,6 @@ def arrived_parts(connection: Connection, number: int, message_id: str) -> list[
     return parts or read_parts(connection, "number = ?", (number,)).get(number, [])
 
 
-Finish = Callable[[Connection, str, ChatMessage, datetime], None]  # `write.finish`, which imports this module
-
-
-def recover(connection: Connection, finish: Finish, moment: datetime, session_id: str | None = None) -> None:
-    """End the streaming answers whose process is gone, with the text that had arrived.
-
-    Without `session_id`, those of all sessions, and answers whose row could not be written or was lost.
-    """
-    where = "state = 'streaming'" + ("" if session_id is None else " and session_id = ?")
-    values = () if session_id is None else (session_id,)
-    rows = connection.execute(f"select number, message_id from messages where {where}", values).fetchall()
-    for number, message_id in rows:
-        _recover_row(connection, finish, moment, (number, loaded(message_id)))
-    if session_id is None:
-        for path in sorted(connection.path.parent.glob(f"{connection.path.name}-answer-*")):
-            _recover_file(connection, finish, moment, path)
-
-
-def _recover_row(connection: Connection, finish: Finish, moment: datetime, answer: tuple[int, str]) -> None:
-    path = answer_path(connection.path, answer[1])
-    if _is_held(path):
-        return
-    query = f"select {MESSAGE_COLUMNS}, session_id from messages where number = ? and state = 'streaming'"
-    with transaction(connection):
-        row = connection.execute(query, answer[:1]).fetchone()
-        message = None if row is None else message_from(row[:-1], arrived_parts(connection, *answer))
-        if message is not None:  # else another process was faster, or the row is damaged
-            finish(connection, row[-1], ended(message, _ENDED), moment)
-    if message is not None:
-        _remove(path)
-
-
-def _recover_file(connection: Connection, finish: Finish, moment: datetime, path: Path) -> None:
-    if _is_held(path):
-        return
-    with suppress(OSError, ValueError, OverflowError):  # another process was faster, or the head is damaged
-        begun, pieces = read_answer(path)
-        if begun is not None and pieces:
-            query = "select 1 from messages where message_id = ?"
-            with transaction(connection):
-                if connection.execute(query, (begun.message_id,)).fetchone() is None:
-                    finish(
-                        connection, begun.session_id, ended(begun.message(parts_of(pieces)), _ENDED), moment
-                    )
-        path.unlink()
-
-
-def _remove(path: Path) -> None:
-    with suppress(OSError):  # another process was faster, or the folder may not be written
-        path.unlink()
-
-
 def ended(message: ChatMessage, failure: Failure) -> ChatMessage:
     """Return an answer that ended while it was arriving."""
     if message.text or message.reasoning or message.tool_calls:
@@ -159,8 +101,8 @@ def ended(message: ChatMessage, failure: Failure) -> ChatMessage:
     return replace(message, state=AnswerState.FAILED, failure=replace(failure, hint="Ask again."))
 
 
-def _is_held(path: Path) -> bool:
-    """Return whether a process holds a file, or it is unreadable now."""
+def is_running(path: Path) -> bool:
+    """Return whether the process of an answer still locks its file, or the file cannot be read now."""
     try:
         read_answer(path)
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -213,11 +155,6 @@ class RunningAnswers:
         if file is not None:
             await self._run(file.remove)
 
-    async def remove(self, message_ids: Sequence[str]) -> None:
-        """Remove the files of purged answers."""
-        for message_id in message_ids:
-            await self._run(partial(answer_path(self._store, message_id).unlink, missing_ok=True))
-
     async def aclose(self) -> None:
         """Release the files; those that remain are of answers that could not be written to the tables."""
         while self._files:
@@ -253,7 +190,8 @@ class AnswerFile:
 
     def remove(self) -> None:
         self.close()
-        _remove(self._path)
+        with suppress(OSError):  # the folder may not be written any more
+            self._path.unlink()
 
     def close(self) -> None:
         if self._descriptor is not None:

@@ -1,4 +1,10 @@
-"""SQLite store of all sessions: implements `services.ports.ChatStore`, which documents its methods."""
+"""SQLite store of all sessions: implements `services.ports.ChatStore`, which documents its methods.
+
+A running answer is a row in the state `streaming` and a file beside the database: `begin_answer` makes both,
+and `add_pieces` appends to the file. `finish`, also of a stopped answer, writes the whole answer into the
+tables `messages` and `parts` and removes the file. After `kill -9`, the file remains without a lock: the next
+time the database or the session is opened, `_recover_killed_answers` writes its text into the tables.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +13,7 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from lmchat.domain.message import ChatMessage, now
+from lmchat.domain.message import ChatMessage, Failure, now
 from lmchat.domain.session import (
     TRASH_DAYS,
     MessagePath,
@@ -16,19 +22,37 @@ from lmchat.domain.session import (
     SessionHeader,
 )
 from lmchat.domain.telemetry import LedgerRow
+from lmchat.domain.turn import parts_of
 from lmchat.errors import StoreUnavailable
-from lmchat.storage import read, repair, running_answer, search, usage, write
+from lmchat.storage import read, repair, search, usage, write
 from lmchat.storage.database import Connection, Database, is_sound
-from lmchat.storage.running_answer import RunningAnswers
+from lmchat.storage.rows import MESSAGE_COLUMNS, loaded, message_from
+from lmchat.storage.running_answer import (
+    RunningAnswers,
+    answer_path,
+    arrived_parts,
+    ended,
+    is_running,
+    read_answer,
+)
+from lmchat.storage.schema import transaction
 from lmchat.storage.usage import MetricsStore
 from lmchat.threads import apart
+
+_KILLED = Failure(
+    kind="interrupted",
+    message="lmchat ended while this answer was arriving.",
+    hint="Continue it, or ask again.",
+)
 
 
 class SqliteStore:
     """Sessions, drafts, prompt history, ledger and metrics in one file; opened with the first call."""
 
     def __init__(self, path: Path, *, clock: Callable[[], datetime] = now) -> None:
-        self._database = Database(path, prepare=_tidy, begin_anew=repair.begin_anew, clock=clock)
+        self._database = Database(
+            path, after_opening=_after_opening, begin_anew=repair.begin_anew, clock=clock
+        )
         self._running = RunningAnswers(path)
         self._clock = clock
         self.metrics = MetricsStore(self._database)
@@ -59,13 +83,10 @@ class SqliteStore:
     async def find(self, id_or_prefix: str) -> str:
         return await self._database.read(read.full_id, id_or_prefix)
 
-    async def open_session(self, session_id: str) -> Session:
-        await self._database.read(_settle, session_id, self._clock())
-        return await self._database.read(read.chosen_path, session_id)
-
-    async def open_end(self, session_id: str, *, count: int) -> Session:
-        await self._database.read(_settle, session_id, self._clock())
-        return await self._database.read(read.end_of_session, session_id, count)
+    async def open_session(self, session_id: str, *, count: int | None = None) -> Session:
+        with suppress(StoreUnavailable):  # without room to save it, what had arrived is shown all the same
+            await self._database.read(_recover_killed_answers, self._clock())
+        return await self._database.read(read.chosen_path, session_id, count)
 
     async def read_back(
         self, session_id: str, message_id: str, *, count: int
@@ -116,8 +137,7 @@ class SqliteStore:
 
     async def purge(self, session_id: str) -> None:
         streaming = await self._database.write(write.purge, session_id)
-        await self._running.remove(streaming)
-        await self._database.read(repair.forget_purged)
+        await self._database.read(repair.forget_purged, streaming)
 
     async def fork(self, session_id: str, message_id: str) -> Session:
         return await self._database.write(write.fork, session_id, message_id, self._clock())
@@ -157,15 +177,45 @@ class SqliteStore:
         await self._database.aclose()
 
 
-def _tidy(connection: Connection, moment: datetime) -> None:
+def _after_opening(connection: Connection, moment: datetime) -> None:
     """Put an opened file in order; each step is a transaction of its own."""
+    _recover_killed_answers(connection, moment)
     if not connection.is_read_only:
-        running_answer.recover(connection, write.finish, moment)
         write.empty_trash(connection, moment)
         repair.remove_old_copies(connection.path, days=TRASH_DAYS)
 
 
-def _settle(connection: Connection, session_id: str, moment: datetime) -> None:
-    """End the answers of a session whose process has gone since the file was opened."""
-    if not connection.is_read_only:
-        running_answer.recover(connection, write.finish, moment, session_id)
+def _recover_killed_answers(connection: Connection, moment: datetime) -> None:
+    """Save the answers of killed processes as interrupted, with the text in their files."""
+    if connection.is_read_only:
+        return
+    store = connection.path
+    files = [path for path in store.parent.glob(f"{store.name}-answer-*") if not is_running(path)]
+    rows = connection.execute("select number, message_id from messages where state = 'streaming'").fetchall()
+    for number, message_id in rows:
+        if not is_running(answer_path(store, loaded(message_id))):
+            _recover_row(connection, moment, number, loaded(message_id))
+    for path in files:
+        _recover_file(connection, moment, path)
+
+
+def _recover_row(connection: Connection, moment: datetime, number: int, message_id: str) -> None:
+    query = f"select {MESSAGE_COLUMNS}, session_id from messages where number = ? and state = 'streaming'"
+    with transaction(connection):
+        row = connection.execute(query, (number,)).fetchone()
+        if row is not None:  # else another process was faster
+            message = message_from(row[:-1], arrived_parts(connection, number, message_id))
+            if message is not None:
+                write.finish(connection, row[-1], ended(message, _KILLED), moment)
+
+
+def _recover_file(connection: Connection, moment: datetime, path: Path) -> None:
+    """Remove a file, once its answer is saved, if its row could not be written or was lost."""
+    with suppress(OSError, ValueError, OverflowError):  # another process was faster, or the head is damaged
+        begun, pieces = read_answer(path)
+        if begun is not None and pieces:
+            with transaction(connection):
+                if write.number_of(connection, begun.message_id) is None:
+                    message = ended(begun.message(parts_of(pieces)), _KILLED)
+                    write.finish(connection, begun.session_id, message, moment)
+        path.unlink()

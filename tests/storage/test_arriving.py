@@ -148,6 +148,18 @@ async def test_an_answer_that_the_sessions_do_not_know_is_taken_in_at_the_next_s
     assert left(tmp_path) == []
 
 
+async def test_without_room_to_save_a_killed_answer_its_session_is_opened_all_the_same(
+    tmp_path, store, running
+):
+    session, _, said = running
+    await store.add_pieces(said.message_id, [("text", "so far")])
+    as_killed(tmp_path, said)
+    with no_room():
+        assert (await store.open_session(session.session_id)).messages[-1].text == "so far"
+    kept = (await store.open_session(session.session_id)).messages[-1]
+    assert (kept.state, kept.text) == (AnswerState.INTERRUPTED, "so far")
+
+
 async def test_an_answer_outlives_the_sessions_that_were_removed_while_it_came(tmp_path, store, running):
     session, asked, said = running
     await store.add_pieces(said.message_id, [("text", "so ")])

@@ -15,7 +15,7 @@ async def only_session(store):
 
 async def read_all(store, session_id, *, count):
     """Read a session from its end, so many messages at a time."""
-    end = await store.open_end(session_id, count=count)
+    end = await store.open_session(session_id, count=count)
     path, next_id = end.messages, end.earlier_id
     while next_id is not None:
         found, next_id = await store.read_back(session_id, next_id, count=count)
@@ -27,7 +27,7 @@ async def read_all(store, session_id, *, count):
 async def test_the_end_and_what_stands_before_it_are_the_whole_session(store, count):
     talk = await fill_long(store, 300)
     session_id = await only_session(store)
-    end = await store.open_end(session_id, count=count)
+    end = await store.open_session(session_id, count=count)
     assert list(end.messages) == talk[-count:]
     assert (end.earlier_id is None) == (count >= len(talk))
     assert await read_all(store, session_id, count=count) == tuple(talk)
@@ -58,8 +58,8 @@ async def test_another_program_may_write_while_a_session_is_read(tmp_path, store
     talk = await fill_long(store, 200)
     session_id = await only_session(store)
     other = store_at(tmp_path)
-    end = await store.open_end(session_id, count=64)
-    session = (await other.open_end(session_id, count=1)).header
+    end = await store.open_session(session_id, count=64)
+    session = (await other.open_session(session_id, count=1)).header
     await other.append(session, prompt("meanwhile", talk[-1]))
     await other.delete_message(session_id, talk[40].message_id)
     path, next_id = end.messages, end.earlier_id
@@ -76,5 +76,5 @@ async def test_a_session_that_holds_nothing_has_an_end_without_messages(store):
     session = header()
     asked = await say(store, session, "one")
     await store.delete_message(session.session_id, asked.message_id)
-    end = await store.open_end(session.session_id, count=64)
+    end = await store.open_session(session.session_id, count=64)
     assert (len(end.messages), end.earlier_id) == (0, None)

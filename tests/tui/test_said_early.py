@@ -178,13 +178,13 @@ async def test_what_is_said_before_a_session_is_resumed_is_meant_for_it(tmp_path
     old = header("Garden")
     await store.append(old, prompt("what grows?"))
     backend = SlowBackend()
-    fetch, gate = store.open_end, asyncio.Event()
+    fetch, gate = store.open_session, asyncio.Event()
 
     async def slow(session_id, **more):
         await gate.wait()
         return await fetch(session_id, **more)
 
-    store.open_end = slow
+    store.open_session = slow
     async with desktop(tmp_path, backend, store=store, resume_id=old.session_id) as desk:
         await desk.say("and in shade?")
         await shown(desk, "next  and in shade?")

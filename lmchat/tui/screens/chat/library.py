@@ -58,7 +58,7 @@ class SavedSessions:
                     self._view.notify(f"{words}.")
 
     async def _header(self, session_id: str) -> SessionHeader:
-        return (await self._workspace.store.open_end(session_id, count=1)).header
+        return (await self._workspace.store.open_session(session_id, count=1)).header
 
     async def _toggle_pinned(self, session_id: str, _: str) -> str:
         was_pinned = (await self._header(session_id)).is_pinned
