@@ -222,7 +222,8 @@ class OpenSessions:
                 one.hold()
 
     def take_queued(self, index: int) -> str:
-        return self.shown.queue.pop(index).text if index < len(self.shown.queue) else ""
+        queue = self.shown.queue
+        return queue.pop(index).text if queue and index < len(queue) else ""
 
     def next_after(self, opened: OpenSession) -> str | None:
         """Return the message to send after a turn; after a failure all of them are held."""

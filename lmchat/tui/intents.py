@@ -92,16 +92,6 @@ class Search(Post):
     limit: int = 20
 
 
-class FilterSessions(Post):
-    """List the sessions with these words."""
-
-    words: str
-
-
-class TakeFiltered(Post):
-    """Open the chosen session of the filter."""
-
-
 class LeaveFilter(Post):
     """Move from the filter to the list."""
 

@@ -28,7 +28,7 @@ from lmchat.tui.commands import COMMANDS, Scope, bindings
 from lmchat.tui.icons import ASCII_CLASS
 from lmchat.tui.quirks.driver import guard_terminal
 from lmchat.tui.themes import THEMES
-from lmchat.tui.widgets.prompt import Pill, Prompt, QueueCard
+from lmchat.tui.widgets.prompt import Pill, Prompt
 from lmchat.tui.widgets.prompt_input import PromptInput
 
 _SPEC = importlib.util.find_spec("lmchat.tui")
@@ -117,10 +117,8 @@ class ChatLike(Screen[None]):
 
     @on(PromptInput.Submitted)
     @on(PromptInput.Drafted)
-    @on(PromptInput.Paged)
-    @on(PromptInput.HomePressed)
-    @on(QueueCard.Edit)
-    @on(QueueCard.Remove)
+    @on(PromptInput.ScrollWanted)
+    @on(PromptInput.QueueActWanted)
     @on(Pill.Pressed)
     def keep_fact(self, fact: Message) -> None:
         self.app.kept.append(fact)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lmchat.tui.widgets.prompt import QueueCard
+from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.tui_host import PromptApp, screen_text
 
 READY = ("●", "$success")
@@ -61,7 +62,7 @@ async def test_only_ascii_is_drawn_where_nothing_else_may_be() -> None:
     app = PromptApp(is_ascii=True)
     async with app.run_test(size=(80, 24)) as pilot:
         await fill(app)
-        app.prompt.pill.show_new_lines(2)
+        app.prompt.pill.new_lines = 2
         app.prompt.status.show_state(("*", "$success"), ("a" * 200, "b"), "~24 tok")
         await pilot.pause()
         assert "\n".join(foot(app, 6)).isascii()
@@ -85,8 +86,8 @@ async def test_up_and_delete_in_an_empty_prompt_mean_the_newest_queued_message()
         app.prompt.input.history_of_prompts = ("earlier",)
         await pilot.press("up", "delete")
         await pilot.pause()
-        assert [fact.index for fact in app.of(QueueCard.Edit)] == [1]
-        assert [fact.index for fact in app.of(QueueCard.Remove)] == [1]
+        acts = app.of(PromptInput.QueueActWanted)
+        assert [(fact.what, fact.index) for fact in acts] == [("edit", -1), ("remove", -1)]
         assert app.prompt.input.text == ""
         await app.prompt.show_queue([])
         await pilot.press("up")
@@ -100,8 +101,8 @@ async def test_keys_on_a_queued_message_that_has_the_focus_mean_it() -> None:
         app.prompt.query(QueueCard).first().focus()
         await pilot.press("up", "delete")
         await pilot.pause()
-        assert [fact.index for fact in app.of(QueueCard.Edit)] == [0]
-        assert [fact.index for fact in app.of(QueueCard.Remove)] == [0]
+        acts = app.of(PromptInput.QueueActWanted)
+        assert [(fact.what, fact.index) for fact in acts] == [("edit", 0), ("remove", 0)]
 
 
 async def test_the_focus_goes_back_to_the_prompt_when_the_queue_is_empty() -> None:

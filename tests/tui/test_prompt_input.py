@@ -291,7 +291,7 @@ async def test_escape_closes_the_list_only_and_it_stays_closed(app, pilot) -> No
     assert app.actions == []
     assert app.prompt.input.text == "/s"
     await write(pilot, "t")
-    assert not app.prompt.input.completion.is_open
+    assert not app.prompt.input.completion.rows
     await pilot.press("escape")
     assert app.actions == [("stop_or_leave",)]
 
@@ -307,7 +307,7 @@ async def test_tab_moves_the_focus_when_no_list_is_open(app, pilot) -> None:
 async def test_other_slashes_offer_nothing(app, pilot, text: str) -> None:
     app.prompt.input.post_message(events.Paste(text))
     await pilot.pause()
-    assert not app.prompt.input.completion.is_open
+    assert not app.prompt.input.completion.rows
 
 
 async def test_a_click_on_a_command_completes_it() -> None:
@@ -322,13 +322,12 @@ async def test_a_click_on_a_command_completes_it() -> None:
 
 async def test_end_in_an_empty_prompt_is_the_end_of_the_log_and_pages_turn_it(app, pilot) -> None:
     await pilot.press("end", "pageup", "pagedown", "a", "end")
-    assert len(app.of(Pill.Pressed)) == 1
-    assert [fact.direction for fact in app.of(PromptInput.Paged)] == [-1, 1]
+    assert [fact.key for fact in app.of(PromptInput.ScrollWanted)] == ["end", "pageup", "pagedown"]
 
 
 async def test_home_in_an_empty_prompt_is_the_beginning_of_the_log(app, pilot) -> None:
     await pilot.press("home", "a", "home")
-    assert len(app.of(PromptInput.HomePressed)) == 1
+    assert [fact.key for fact in app.of(PromptInput.ScrollWanted)] == ["home"]
 
 
 async def test_the_cursor_blinks_only_where_things_may_move(app) -> None:
@@ -337,7 +336,7 @@ async def test_the_cursor_blinks_only_where_things_may_move(app) -> None:
 
 async def test_pill_asks_for_the_end_only_when_it_shows_something(app, pilot) -> None:
     await pilot.click(Pill)
-    app.prompt.pill.show_new_lines(1)
+    app.prompt.pill.new_lines = 1
     await pilot.pause()
     assert "↓ 1 new line  End" in screen_text(app)
     await pilot.click(Pill)

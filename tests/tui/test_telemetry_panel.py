@@ -8,8 +8,8 @@ from lmchat.domain.message import AnswerState
 from lmchat.domain.server import Endpoint, LoadState, Product, Verdict
 from lmchat.domain.telemetry import Budget, Health
 from lmchat.domain.turn import Stage, Turn
-from lmchat.tui.widgets.telemetry_panel import TelemetryPanel, TelemetrySnapshot
-from lmchat.tui.widgets.telemetry_rows import SECTIONS, stage_words, telemetry_rows
+from lmchat.tui.widgets.telemetry_panel import TelemetryPanel
+from lmchat.tui.widgets.telemetry_rows import SECTIONS, TelemetrySnapshot, stage_words, telemetry_rows
 from tests.support.look_data import ANSWERING, DOWN, QWEN, TURN
 from tests.support.tui_host import Host, text_of
 

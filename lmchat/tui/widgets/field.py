@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from textual import events, on
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal
@@ -10,7 +10,7 @@ from textual.getters import query_one
 from textual.widgets import Input, Static
 
 from lmchat.text import safe_text
-from lmchat.tui.intents import FilterSessions, LeaveFilter, TakeFiltered
+from lmchat.tui.intents import LeaveFilter
 from lmchat.tui.quirks.keys import run_own_binding
 from lmchat.tui.widgets.line import MUTED, content
 
@@ -85,13 +85,3 @@ class SessionFilter(TextLine):
             self.display = False
             self.value = ""
         self.post_message(LeaveFilter(is_kept))
-
-    @on(Input.Changed)
-    def tell_words(self, event: Input.Changed) -> None:
-        event.stop()
-        self.post_message(FilterSessions(event.value))
-
-    @on(Input.Submitted)
-    def tell_end(self, event: Input.Submitted) -> None:
-        event.stop()
-        self.post_message(TakeFiltered())

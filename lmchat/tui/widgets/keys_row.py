@@ -12,7 +12,7 @@ from textual.widget import Widget
 from lmchat.text import safe_line
 from lmchat.tui.icons import signs_for
 from lmchat.tui.intents import Post
-from lmchat.tui.widgets.line import MUTED, STRONG, content, plain
+from lmchat.tui.widgets.line import MUTED, STRONG, content, fit
 
 _WORDS: Mapping[str, str] = {
     "escape": "Esc",
@@ -86,11 +86,8 @@ class KeysRow(Widget):
             self.refresh()
 
     def render(self) -> Content:
-        width = self.content_size.width
-        left, right = self._fitting(width)
-        gap = width - _length(left) - _length(right)
-        line = _join(left) + " " * max(gap, 0) + _join(right)
-        return plain(line) if signs_for(self).cut.isascii() else line
+        left, right = self._fitting(self.content_size.width)
+        return fit([_join(left)], _join(right), self.content_size.width, signs_for(self).cut)
 
     def on_click(self, event: events.Click) -> None:
         width = self.content_size.width

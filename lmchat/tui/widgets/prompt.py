@@ -11,6 +11,7 @@ from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.getters import query_one
+from textual.reactive import reactive
 from textual.widget import Widget
 
 from lmchat.text import safe_line
@@ -18,8 +19,8 @@ from lmchat.tui import formatting
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.icons import signs_for
 from lmchat.tui.intents import Post
-from lmchat.tui.widgets.line import MUTED, LineWidget, Part, content, fit
-from lmchat.tui.widgets.prompt_input import PromptInput
+from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, Part, content, fit
+from lmchat.tui.widgets.prompt_input import PromptInput, SlashList
 from lmchat.tui.widgets.row_list import RowList
 
 
@@ -29,26 +30,19 @@ class Pill(Widget):
     class Pressed(Post):
         """Request to scroll the log to its end."""
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
-        super().__init__(id=id)
-        self._new_lines: int | None = None
-
-    def show_new_lines(self, count: int | None) -> None:
-        """Show how many lines are new; None at the end of the log, 0 where it was only left."""
-        if count != self._new_lines:
-            self._new_lines = count
-            self.refresh()
+    new_lines: reactive[int | None] = reactive(None)
+    """None at the end of the log, 0 where it was only left."""
 
     def render(self) -> Content:
-        if self._new_lines is None:
+        if self.new_lines is None:
             return Content("")
-        arrow, count = signs_for(self).down_arrow, self._new_lines
+        arrow, count = signs_for(self).down_arrow, self.new_lines
         words = formatting.counted(count, "new line") if count else "more below"
-        text = content(((f"{arrow} {words}", "$primary"), ("  ", ""), ("End", "bold")))
+        text = content(((f"{arrow} {words}", "$primary"), ("  ", ""), ("End", STRONG)))
         return Content(" " * max(self.content_size.width - text.cell_length, 0)) + text
 
     def on_click(self) -> None:
-        if self._new_lines is not None:
+        if self.new_lines is not None:
             self.post_message(self.Pressed())
 
 
@@ -56,16 +50,6 @@ class QueueCard(LineWidget, can_focus=True):
     """`next  Which herbs go with them?   ↑ edit  Del remove`; after a failure it is `held`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.QUEUE)]
-
-    class Edit(Post):
-        """Request to move a queued message back into the prompt."""
-
-        index: int
-
-    class Remove(Post):
-        """Request to drop a queued message."""
-
-        index: int
 
     def __init__(self, index: int, text: str, *, is_held: bool = False) -> None:
         super().__init__()
@@ -76,7 +60,7 @@ class QueueCard(LineWidget, can_focus=True):
         self.refresh()
 
     def action_queue(self, what: str) -> None:
-        self.post_message(self.Edit(self._index) if what == "edit" else self.Remove(self._index))
+        self.post_message(PromptInput.QueueActWanted(what, self._index))
 
     def render(self) -> Content:
         """Drop the hint before the text is cut to nothing."""
@@ -146,25 +130,11 @@ class Prompt(Vertical):
 
     @on(PromptInput.CompletionChanged)
     async def show_commands(self, event: PromptInput.CompletionChanged) -> None:
-        from lmchat.tui.widgets.prompt_input import SlashList
-
         event.stop()
-        if event.completion.is_open and not self.query(SlashList):
+        if event.completion.rows and not self.query(SlashList):
             await self.mount(SlashList(), before="#prompt-card")
         for rows in self.query(SlashList):
             rows.show_completion(event.completion)
-
-    @on(PromptInput.EndPressed)
-    def press_pill(self, event: PromptInput.EndPressed) -> None:
-        event.stop()
-        self.post_message(Pill.Pressed())
-
-    @on(PromptInput.QueueAsked)
-    def act_on_queue(self, event: PromptInput.QueueAsked) -> None:
-        event.stop()
-        newest = len(self.query(QueueCard)) - 1
-        if newest >= 0:  # posted from here: Textual ends the way up of a message at the parent that sent it
-            self.post_message(QueueCard.Edit(newest) if event.what == "edit" else QueueCard.Remove(newest))
 
     @on(RowList.Taken)
     def take_command(self, event: RowList.Taken) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 from textual import events, on
-from textual.content import Content
 from textual.message import Message
 from textual.widgets import TextArea
 
@@ -62,10 +61,6 @@ class Completion(Struct, frozen=True, kw_only=True):
     chosen: int = 0
 
     @property
-    def is_open(self) -> bool:
-        return bool(self.rows)
-
-    @property
     def command(self) -> Command:
         return self.rows[self.chosen]
 
@@ -89,7 +84,8 @@ NEWLINE_KEYS = ("ctrl+j", "alt+enter", "shift+enter")
 FOLDED_FROM = 50_000
 """Characters above which pastes are folded: longer texts make every key slow."""
 _STEPS = {"up": 1, "down": -1}
-_PAGES = {"pageup": -1, "pagedown": 1}
+_PAGES = ("pageup", "pagedown")
+_EDGES = ("home", "end")
 _QUEUE_KEYS = {"up": "edit", "delete": "remove"}
 _DRAFT = -1
 """Index of the text being written, before the newest earlier prompt."""
@@ -121,22 +117,17 @@ class PromptInput(TextArea):
 
         completion: Completion
 
-    class Paged(Post):
-        """PageUp or PageDown was pressed where the prompt has nothing to scroll."""
+    class ScrollWanted(Post):
+        """Request to scroll the log: Home or End in an empty prompt, PageUp or PageDown in a short one."""
 
-        direction: int
-        """-1 up, 1 down."""
+        key: str
 
-    class EndPressed(Post):
-        """End was pressed in an empty prompt: scroll the log to its end."""
-
-    class HomePressed(Post):
-        """Home was pressed in an empty prompt: scroll the log to its beginning."""
-
-    class QueueAsked(Post):
-        """The key of a queued message was pressed in an empty prompt."""
+    class QueueActWanted(Post):
+        """Request to `edit` or `remove` a queued message."""
 
         what: str
+        index: int
+        """Index in the queue; -1 for the newest."""
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id, soft_wrap=True, highlight_cursor_line=False)
@@ -165,10 +156,6 @@ class PromptInput(TextArea):
     def is_being_written(self) -> bool:
         """Whether there is a text other than an unchanged draft."""
         return bool(self.text) and self.text != self._loaded
-
-    def invite(self, words: str) -> None:
-        if str(self.placeholder) != words:
-            self.placeholder = Content(words)
 
     def insert_block(self, block: str, label: str = "") -> None:
         start, end = self.selection
@@ -245,7 +232,7 @@ class PromptInput(TextArea):
 
     def _take_list_key(self, key: str) -> bool:
         self._offer_commands()  # keys can be quicker than the message that tells a change
-        if not self.completion.is_open:
+        if not self.completion.rows:
             return False
         if key in _STEPS:
             self._show(self.completion.moved(-_STEPS[key]))
@@ -267,12 +254,10 @@ class PromptInput(TextArea):
             self.submit()
         elif key in NEWLINE_KEYS:
             self._insert("\n")
-        elif key in _PAGES and not self.max_scroll_y:
-            self.post_message(self.Paged(_PAGES[key]))
-        elif key in ("home", "end") and not self.text:
-            self.post_message(self.HomePressed() if key == "home" else self.EndPressed())
+        elif (key in _PAGES and not self.max_scroll_y) or (key in _EDGES and not self.text):
+            self.post_message(self.ScrollWanted(key))
         elif key in _QUEUE_KEYS and self.has_queue and not self.text:
-            self.post_message(self.QueueAsked(_QUEUE_KEYS[key]))
+            self.post_message(self.QueueActWanted(_QUEUE_KEYS[key], -1))
         else:
             return key in _STEPS and self._recall(_STEPS[key])
         return True
@@ -319,8 +304,8 @@ class SlashList(RowList):
     """Rows of slash commands; the prompt handles the keys."""
 
     def show_completion(self, completion: Completion) -> None:
-        self.display = completion.is_open
-        if not completion.is_open:
+        self.display = bool(completion.rows)
+        if not completion.rows:
             return
         width = max(len(command.slash) for command in completion.rows)
         rows = []

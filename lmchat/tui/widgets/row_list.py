@@ -34,8 +34,6 @@ def fit_scrollbar(widget: Widget) -> None:
 
 NAME = "name"
 """Style of a part that is bold in the chosen row."""
-BAR = "$muted"
-"""Style of the bar while the list has no keys."""
 ASIDE = "aside"
 """Style of a part that is muted except in the chosen row."""
 WHEN_CHOSEN = "when-chosen"
@@ -72,10 +70,6 @@ class RowList(ScrollView):
 
         rows: RowList
         key: Hashable
-
-        @property
-        def control(self) -> RowList:
-            return self.rows
 
     class EndNear(Post):
         """The last rows are about to come into view."""
@@ -191,7 +185,7 @@ class RowList(ScrollView):
         signs, bar = signs_for(self), Content("" if row.is_heading else " ")
         is_marked = is_chosen or row.is_open
         if is_marked and not row.is_heading:
-            bar = content(((signs.bar, "$primary" if is_chosen and self._has_keys else BAR),))
+            bar = content(((signs.bar, "$primary" if is_chosen and self._has_keys else MUTED),))
         styles = _CHOSEN if is_marked else _OTHERS
         pieces = [content(_styled(piece, styles)) for piece in row.pieces]
         right = content(_styled(row.right, styles))

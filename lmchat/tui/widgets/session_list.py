@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
 from textual.getters import query_one
+from textual.widgets import Input
 
 from lmchat.domain.session import ListFilter, SessionHeader
 from lmchat.services.library import SessionGroup
@@ -16,7 +17,7 @@ from lmchat.text import safe_line
 from lmchat.tui import formatting
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.icons import Signs, signs_for
-from lmchat.tui.intents import FilterSessions, LeaveFilter, Post, TakeFiltered
+from lmchat.tui.intents import LeaveFilter, Post
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, Parts, content
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, words_as_rows
 
@@ -163,14 +164,14 @@ class SessionList(Vertical, can_focus=True):
         event.stop()
         self.post_message(self.Opened(str(event.key)))
 
-    @on(FilterSessions)
-    def filter_titles(self, event: FilterSessions) -> None:
+    @on(Input.Changed)
+    def filter_titles(self, event: Input.Changed) -> None:
         event.stop()
-        self._typed = event.words
+        self._typed = event.value
         self._draw()
 
-    @on(TakeFiltered)
-    def take_filtered(self, event: TakeFiltered) -> None:
+    @on(Input.Submitted)
+    def take_filtered(self, event: Input.Submitted) -> None:
         event.stop()
         if self.chosen_id:
             self.action_session("open")

@@ -13,7 +13,7 @@ from textual.widget import Widget
 
 from lmchat.text import safe_line
 from lmchat.tui.icons import Signs, signs_for
-from lmchat.tui.widgets.line import FAINT, MUTED, Parts, content, cut, cut_middle, fit
+from lmchat.tui.widgets.line import FAINT, MUTED, Part, Parts, content, cut, cut_middle, fit
 from lmchat.tui.widgets.telemetry_rows import (
     SECTIONS,
     MeterRow,
@@ -24,12 +24,11 @@ from lmchat.tui.widgets.telemetry_rows import (
     telemetry_rows,
 )
 
-__all__ = ["TelemetryPanel", "TelemetrySnapshot"]
-
 WARNS_ABOVE = 0.75
 """Share of the window from which the meter warns."""
 ALARMS_ABOVE = 0.95
 """Share of the window from which the meter alarms."""
+_SMALLEST_FULL_BAR = 0.001
 
 
 def meter(fraction: float | None, width: int, signs: Signs) -> Parts:
@@ -43,19 +42,16 @@ def meter(fraction: float | None, width: int, signs: Signs) -> Parts:
 def spark(values: Sequence[float | None], width: int, signs: Signs, *, at_least: float = 0.0) -> Parts:
     """Draw the newest values; a full bar is their maximum or `at_least`; None is a failure."""
     shown = values[max(len(values) - width, 0) :] if width > 0 else ()
-    most = max([at_least, *(value for value in shown if value is not None)])
-    signs_of = [
-        (signs.down, "$error") if value is None else (_level(value, most, signs), FAINT) for value in shown
-    ]
-    runs = groupby([(" " * (width - len(shown)), FAINT), *signs_of], key=lambda part: part[1])
+    full_bar = max([at_least, _SMALLEST_FULL_BAR, *(value for value in shown if value is not None)])
+    parts: list[Part] = [(" " * (width - len(shown)), FAINT)]
+    for value in shown:
+        if value is None:
+            parts.append((signs.down, "$error"))
+        else:
+            level = max(round(value / full_bar * len(signs.levels)), 1)
+            parts.append((signs.levels[level - 1], FAINT))
+    runs = groupby(parts, key=lambda part: part[1])
     return tuple(("".join(sign for sign, _ in run), style) for style, run in runs)
-
-
-def _level(value: float, most: float, signs: Signs) -> str:
-    top = len(signs.levels)
-    if most <= 0:
-        return signs.levels[0]
-    return signs.levels[min(max(round(value / most * top), 1), top) - 1]
 
 
 _MOST_WARNING_ROWS = 7

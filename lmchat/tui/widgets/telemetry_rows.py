@@ -66,7 +66,6 @@ class MeterRow(Struct, frozen=True, kw_only=True):
     """Bar."""
 
     fraction: float | None
-    is_detail: bool = False
 
 
 class SparkRow(Struct, frozen=True, kw_only=True):
@@ -76,7 +75,6 @@ class SparkRow(Struct, frozen=True, kw_only=True):
     """Newest last; None for a failure."""
     at_least: float = 0.0
     """Minimum value of a full bar, so that small values look small."""
-    is_detail: bool = False
 
 
 Row = TextRow | MeterRow | SparkRow
@@ -97,13 +95,7 @@ _VERDICTS: Mapping[Verdict, tuple[str, str, str]] = {
     Verdict.REFUSED: (_BAD, "down", "refused"),
     Verdict.TIMED_OUT: (_BAD, "down", "timed out"),
 }
-_ENDS: Mapping[AnswerState, tuple[str, str]] = {
-    AnswerState.STREAMING: ("", ""),
-    AnswerState.COMPLETE: ("complete", ""),
-    AnswerState.STOPPED: ("stopped", ""),
-    AnswerState.INTERRUPTED: ("interrupted", _BAD),
-    AnswerState.FAILED: ("failed", _BAD),
-}
+_FAILURES = (AnswerState.INTERRUPTED, AnswerState.FAILED)
 _CALM_LATENCY_MS = 8.0
 
 
@@ -199,8 +191,7 @@ def stage_words(turn: Turn | None) -> tuple[str, str, str]:
     if turn is None:
         return UNKNOWN, MUTED, UNKNOWN
     if not turn.is_running:
-        word, style = _ENDS[turn.state]
-        return word, style, word
+        return turn.state.value, _BAD if turn.state in _FAILURES else "", turn.state.value
     word, stage = turn.stage.value, turn.stage
     if stage in (Stage.LOADING, Stage.READING):
         share = formatting.so_far(turn.fraction)
@@ -220,7 +211,7 @@ def _request_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[Row]:
     left = UNKNOWN if budget is None else f"{budget.left} of {budget.limit}"
     yield _head("Requests", left, _BAD if budget is not None and budget.left <= 0 else "")
     yield _figure("ok", formatting.tokens(metrics.successful_requests))
-    has_failed = turn is not None and turn.state in (AnswerState.INTERRUPTED, AnswerState.FAILED)
+    has_failed = turn is not None and turn.state in _FAILURES
     yield _figure("failed", formatting.tokens(metrics.failed_requests), style=_BAD if has_failed else "")
     yield _figure("retries", formatting.tokens(metrics.retries), is_detail=True)
     yield _figure("from cache", formatting.tokens(metrics.cache_hits), is_detail=True)
@@ -253,7 +244,7 @@ def telemetry_rows(
     """Return the rows that fit a height, None for blank ones; details go first, then the last sections."""
     every = [tuple(_SECTIONS[name](snapshot, now_s)) for name in sections if name in _SECTIONS]
     if _height(every) > height:
-        main = [tuple(row for row in section if not row.is_detail) for section in every]
+        main = [tuple(row for row in section if not _is_detail(row)) for section in every]
         every = [section for section in main if section]
     while len(every) > 1 and _height(every) > height:
         every.pop()
@@ -261,6 +252,10 @@ def telemetry_rows(
     for section in every:
         rows += [None, *section] if rows else section
     return tuple(rows[: max(height, 0)])
+
+
+def _is_detail(row: Row) -> bool:
+    return isinstance(row, TextRow) and row.is_detail
 
 
 def _height(sections: Sequence[Section]) -> int:

@@ -15,6 +15,7 @@ from textual.actions import parse
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Center, Horizontal, Vertical
+from textual.content import Content
 
 from lmchat.config.settings import EFFORTS
 from lmchat.domain.message import Role, now
@@ -33,7 +34,7 @@ from lmchat.tui.screens.chat.view import ChatView, begin_work
 from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.keys_row import Hint, KeysRow, written
 from lmchat.tui.widgets.message_acts import NOTHING_YET, has_words, is_resumable
-from lmchat.tui.widgets.prompt import Pill, QueueCard
+from lmchat.tui.widgets.prompt import Pill
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.session_list import SessionList
 
@@ -70,7 +71,7 @@ class KeyHints:
         view = self._view
         has_bare = view.has_log_focus and view.log.selection.selected is None
         view.keys_row.show(self._hints(), (self._hint("commands"), self._hint("help")), has_bare=has_bare)
-        view.prompt_input.invite(", ".join(" ".join(hint) for hint in self._ways_on()))
+        view.prompt_input.placeholder = Content(", ".join(" ".join(hint) for hint in self._ways_on()))
 
     def _hint(self, command_id: str) -> Hint:
         command = BY_ID[command_id]
@@ -247,22 +248,22 @@ class ChatScreen(PatchedScreen):
         self.sessions.mark_left_out_soon()
         self.text.save_soon()
 
-    @on(PromptInput.Paged)
-    def _page_log(self, event: PromptInput.Paged) -> None:
-        log = self.view.log
-        (log.scroll_page_up if event.direction < 0 else log.scroll_page_down)()
+    @on(PromptInput.ScrollWanted)
+    def _scroll_log(self, event: PromptInput.ScrollWanted) -> None:
+        match event.key:
+            case "home":
+                self.view.log.scroll_home()
+            case "end":
+                self.view.log.scroll_end()
+            case "pageup":
+                self.view.log.scroll_page_up()
+            case _:
+                self.view.log.scroll_page_down()
 
-    @on(PromptInput.HomePressed)
-    def _show_beginning(self) -> None:
-        self.view.log.scroll_home()
-
-    @on(QueueCard.Edit)
-    def _edit_queued(self, event: QueueCard.Edit) -> None:
-        self.turns.edit_queued(event.index)
-
-    @on(QueueCard.Remove)
-    def _remove_queued(self, event: QueueCard.Remove) -> None:
-        self.turns.remove_queued(event.index)
+    @on(PromptInput.QueueActWanted)
+    def _act_on_queue(self, event: PromptInput.QueueActWanted) -> None:
+        act = self.turns.edit_queued if event.what == "edit" else self.turns.remove_queued
+        act(event.index)
 
     def action_slash(self, start: str) -> None:
         self.text.begin_command(start)
@@ -310,7 +311,7 @@ class ChatScreen(PatchedScreen):
 
     @on(ChatLog.NewLines)
     def _show_pill(self, event: ChatLog.NewLines) -> None:
-        self.view.prompt.pill.show_new_lines(None if self.view.log.viewport.is_at_end else event.count)
+        self.view.prompt.pill.new_lines = None if self.view.log.viewport.is_at_end else event.count
 
     @on(Pill.Pressed)
     def _follow_again(self) -> None:
