@@ -34,8 +34,8 @@ async def serve(context: Context, world: World) -> Settings:
     """
     engine = await world.engine.ready()
     model = await engine.choose(context.local_model or world.settings.local.model)
-    if model is None or (model.is_demo and not await engine.has_demo()):
-        model = await _fetched(context, engine, model)
+    if model is None:
+        model = await _fetched(context, engine)
     if words := await engine.warning(model):
         context.output.note(f"lmchat: {words}")
     endpoint = await engine.start(model)
@@ -56,11 +56,11 @@ async def list_files(context: Context) -> int:
     )
 
 
-async def _fetched(context: Context, engine: Engine, damaged: ModelFile | None) -> ModelFile:
+async def _fetched(context: Context, engine: Engine) -> ModelFile:
     await engine.check()
     offer = await engine.offer()
     about = f"{offer.name}, {round(offer.download_bytes / _MB)} MB, {offer.licence}, into {offer.folder}"
-    why = "The demo model on this disk is damaged" if damaged else "There is no model on this disk yet"
+    why = "There is no model on this disk yet"
     is_wanted = context.options.yes
     if not is_wanted and can_ask():
         context.output.note(f"{why}. A demo model, good for trying lmchat and no more:\n{about}.")

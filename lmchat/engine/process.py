@@ -62,15 +62,6 @@ class ChildProcess:
     async def start(cls, order: ServeOrder, log_file: Path, environ: Mapping[str, str]) -> ChildProcess:
         """Start the child and send its order; raises `EngineUnavailable`."""
         try:
-            line = order_line(order)
-        except UnicodeEncodeError as error:  # a name that is no UTF-8, for which the library has no type
-            raise EngineUnavailable(
-                f"The engine cannot open {os.fsencode(order.model).decode('utf-8', 'backslashreplace')}: "
-                "its name is not UTF-8.",
-                hint="Rename the file or its folder.",
-                kind="model_file",
-            ) from error
-        try:
             log = await asyncio.to_thread(begin_log, log_file)
         except OSError as error:
             raise EngineUnavailable(
@@ -89,7 +80,7 @@ class ChildProcess:
             limit=_LONGEST_REPORT,
         )
         assert process.stdin is not None  # noqa: S101 - it was asked for above
-        process.stdin.write(line)
+        process.stdin.write(order_line(order))
         return cls(process, log)
 
     @property

@@ -202,17 +202,6 @@ async def test_a_child_that_the_system_ends_is_told_as_too_little_memory(engine)
     assert "smaller" in error.hint
 
 
-async def test_a_file_whose_name_is_no_utf_8_is_told_and_no_child_is_started(engine, tmp_path):
-    file = tmp_path / os.fsdecode(b"evil\xff.gguf")
-    with pytest.raises(EngineUnavailable) as caught:
-        await engine.start(ModelFile(path=file, name=file.stem, size_bytes=1))
-    assert f"{tmp_path}/evil\\xff.gguf" in caught.value.message
-    assert caught.value.kind == "model_file"
-    caught.value.message.encode()
-    assert not engine._log_file.exists()
-    assert engine.state is EngineState.OFF
-
-
 async def test_it_gets_no_key_of_lmchat_and_is_ended_before_it_where_memory_is_short(engine):
     engine._environ["LMCHAT_API_KEY"] = "sk-secret"
     await engine.start(tiny())

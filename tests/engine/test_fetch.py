@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import shutil
 import sys
-from types import SimpleNamespace
 
 import pytest
 from msgspec.structs import replace
@@ -167,13 +165,6 @@ async def test_without_any_installer_the_command_that_brings_one_is_told(place, 
     error = await refusal(place)
     assert "Neither pip nor uv" in error.message
     assert f"{sys.executable} -m ensurepip" in error.hint
-
-
-async def test_a_full_disk_is_told_before_anything_is_fetched(place, monkeypatch):
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1_000_000))
-    error = await refusal(place)
-    assert f"needs 3 MB of room in {place.folder}, and 1 MB are free" in error.message
-    assert "LMCHAT_HOME" in error.hint
 
 
 async def test_a_folder_that_cannot_be_written_is_told(place):

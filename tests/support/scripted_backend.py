@@ -212,7 +212,6 @@ class ScriptedEngine:
         self.model: ModelFile | None = None
         self.endpoint: Endpoint | None = None
         self.state = EngineState.OFF
-        self.has_whole_demo = True
         self.failures: dict[str, EngineUnavailable] = {}
         self.contexts: list[int | None] = []
         self.started: list[str] = []
@@ -239,9 +238,6 @@ class ScriptedEngine:
     async def offer(self) -> DemoOffer:
         return OFFER
 
-    async def has_demo(self) -> bool:
-        return self.has_whole_demo
-
     async def fetch(self, told: Callable[[FetchProgress], None]) -> ModelFile:
         self.fetches += 1
         told(FetchProgress(done_bytes=31_000_000, total_bytes=93_000_000))
@@ -251,7 +247,6 @@ class ScriptedEngine:
             self.cut += 1
             raise
         self._fail("fetch")
-        self.has_whole_demo = True
         self._files = (*(one for one in self._files if not one.is_demo), DEMO)
         return DEMO
 

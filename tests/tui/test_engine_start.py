@@ -19,7 +19,6 @@ from lmchat.tui.screens.welcome.screen import WelcomeScreen
 from tests.support.desktop import make_desktop
 from tests.support.scripted_backend import (
     ADDRESS,
-    DEMO,
     ScriptedBackend,
     ScriptedEngine,
     answer,
@@ -29,7 +28,7 @@ from tests.support.scripted_backend import (
 from tests.support.tui_host import screen_text
 
 BIG, SMALL = file("big"), file("small", size_bytes=10**9)
-FULL = "The demo model needs 192 MB of room in /home, and 1 MB are free."
+FULL = "The demo model could not be fetched: No space left on device"
 
 
 def answering(*names):
@@ -143,17 +142,6 @@ async def test_escape_cuts_the_fetch_and_it_can_be_begun_again(tmp_path):
         await on(desk, ChatScreen)
 
 
-async def test_a_damaged_demo_model_is_told_and_fetched_again_with_consent(tmp_path):
-    engine = ScriptedEngine(DEMO)
-    engine.has_whole_demo = False
-    engine.progress.set()
-    async with Local(tmp_path, engine, answering("demo")) as desk:
-        await on(desk, ConfirmDialog)
-        assert "The one on this disk is damaged." in screen_text(desk.app)
-        await desk.pilot.press("enter")
-        await desk.until(lambda: engine.started == ["demo"], "it is started")
-
-
 @pytest.mark.parametrize("point", ["check", "fetch", "big"])
 async def test_what_goes_wrong_is_told_with_the_next_step_and_can_be_tried_again(tmp_path, point):
     engine = ScriptedEngine(*([BIG] if point == "big" else []))
@@ -166,7 +154,7 @@ async def test_what_goes_wrong_is_told_with_the_next_step_and_can_be_tried_again
         if point == "fetch":
             await desk.pilot.press("enter")
             await desk.until(lambda: "could not be fetched" in screen_text(desk.app), "the failure")
-        await desk.until(lambda: "192 MB of room" in screen_text(desk.app), "the reason")
+        await desk.until(lambda: "No space left" in screen_text(desk.app), "the reason")
         assert "Make room there." in screen_text(desk.app)
         assert target_of(desk) is None
         await desk.pilot.press("enter")

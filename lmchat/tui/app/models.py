@@ -239,16 +239,14 @@ class Models:
                 return model is not None
 
     async def _on_disk(self, engine: Engine, model: ModelFile | None) -> ModelFile | None:
-        """Return a model that is on the disk, whole; None where there is none and none is wanted."""
-        if model is not None and not (model.is_demo and not await engine.has_demo()):
+        """Return a model that is on the disk; None where there is none and none is wanted."""
+        if model is not None:
             return model
         await engine.check()
         offer = await engine.offer()
-        title, why = "Fetch the demo model again?", "The one on this disk is damaged. "
-        if model is None:
-            title = "Fetch a demo model?"
-            why = "" if await engine.files() else "There is no model file on this disk yet. "
-        is_wanted = await self._is_confirmed(title, f"{why}{_offer_words(offer)}", verb="fetch it")
+        why = "" if await engine.files() else "There is no model file on this disk yet. "
+        text = f"{why}{_offer_words(offer)}"
+        is_wanted = await self._is_confirmed("Fetch a demo model?", text, verb="fetch it")
         return await self._fetched(engine, offer) if is_wanted else None
 
     async def _fetched(self, engine: Engine, offer: DemoOffer) -> ModelFile | None:
