@@ -1,4 +1,14 @@
-"""One open session: its messages, the turn that runs, and how both get to server and disk."""
+"""One open session: its messages and its running turn, and what of them is written when.
+
+`Conversation._turn` is the path of every prompt:
+
+1. The prompt is written by `SaveQueue.save`, which waits for the disk, before the request is sent.
+2. `SaveQueue.begin_answer` creates the file of the running answer. While events arrive, `PieceWriter` appends
+   their text to it a few times a second. After `kill -9`, the next start finds this file without a lock and
+   saves its text as an interrupted answer (`storage/running_answer.py`).
+3. However the answer ends (complete, stopped, interrupted, failed), the `finally` of `_turn` calls `_end`:
+   first the message in memory becomes final, then `SaveQueue.save` writes it and the file is removed.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +22,13 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from lmchat.domain.event import (
-    ModelNamed,
     ReasoningDelta,
     RefusalDelta,
     StreamEvent,
     TextDelta,
     ToolCallDelta,
 )
-from lmchat.domain.message import AnswerState, ChatMessage, Failure, Role, new_id, now, text_message
+from lmchat.domain.message import AnswerState, ChatMessage, Role, new_id, now, text_message
 from lmchat.domain.request import AnyText, ChatRequest, Output, Sampling
 from lmchat.domain.server import Target
 from lmchat.domain.session import STRETCH, MessagePath, Session, SessionHeader, title_from
@@ -110,7 +119,7 @@ class AnswerStream:
             else:
                 return
 
-    def held_back(self) -> tuple[StreamEvent, ...]:
+    def withheld(self) -> tuple[StreamEvent, ...]:
         """Return what came and was not yielded when the stream ended."""
         return self._continuation.close() if self._continuation else ()
 
@@ -198,7 +207,8 @@ class Conversation:
         self._clock = clock
         self._system_prompt = system_prompt
         self._answer = GrowingAnswer()
-        self._running: ChatMessage | None = None
+        self._running_answer: ChatMessage | None = None
+        """As it was begun; its text is in `_answer`, its figures are in `turn`."""
         self._ending: asyncio.Future[None] | None = None
         self._earlier_id = session.earlier_id
         self._filling = asyncio.Lock()
@@ -222,24 +232,23 @@ class Conversation:
         return self.turn is not None and self.turn.is_running
 
     @property
-    def running(self) -> ChatMessage | None:
-        return self._running if self.is_running else None
-
-    @property
     def shown_messages(self) -> MessagePath:
-        if self.running is None:
+        """The path, with what has arrived of a running answer."""
+        if self.turn is None or self._running_answer is None or not self.turn.is_running:
             return self.messages
-        return self.messages.replaced(replace(self.running, parts=self._answer.parts))
+        so_far = replace(self._running_answer, parts=self._answer.parts, model=self.turn.model)
+        return self.messages.replaced(so_far)
 
-    async def settled(self) -> None:
+    async def wait_until_saved(self) -> None:
         if self._ending is not None:
             await asyncio.wait([self._ending])
 
-    def adopt(self, session: Session) -> None:
+    def show_path(self, session: Session) -> None:
+        """Take over a path that was read from the disk."""
         self.header, self.messages = session.header, MessagePath(session.messages)
         self._earlier_id = session.earlier_id
-        if self.running is not None:
-            self.messages = self.messages.replaced(self.running)
+        if self._running_answer is not None and self.is_running:
+            self.messages = self.messages.replaced(self._running_answer)
 
     def rename(self, title: str) -> None:
         self.header = replace(self.header, title=title)
@@ -293,6 +302,7 @@ class Conversation:
             finally:
                 await self._save_queue.save(self.header, message, before)
         answer = self._begin(asking, versions)
+        self.turn = Turn(model=answer.model, started_s=self._clock())
         state, failure = AnswerState.STOPPED, None
         try:
             await self._save_queue.begin_answer(self.header, answer)
@@ -303,7 +313,8 @@ class Conversation:
             ):
                 writer.add(*self._answer.pieces)
                 async for event in events:
-                    self._take(event, writer)
+                    self.turn = self.turn.apply(event, self._clock())
+                    writer.add(*self._answer.add(event))
                     yield event
             state = AnswerState.COMPLETE
         except Exception as error:  # noqa: BLE001 - whatever it is, the answer ends in a card and is kept
@@ -311,9 +322,10 @@ class Conversation:
             failure = failure_of(error)
             self.error = error if isinstance(error, LMChatError) else None
         finally:
-            for event in asking.held_back():
+            for event in asking.withheld():
                 self._answer.add(event)
-            self._ending = asyncio.ensure_future(self._end(state, failure, asking))
+            answer = replace(answer, state=state, failure=failure)
+            self._ending = asyncio.ensure_future(self._end(answer, self.turn, asking))
             await asyncio.shield(self._ending)
 
     def _said(self, text: str, old: ChatMessage | None) -> list[ChatMessage]:
@@ -340,33 +352,19 @@ class Conversation:
             versions=versions,
         )
         self._answer = GrowingAnswer(begun)
-        self.turn = Turn(model=target.model_id, started_s=self._clock())
         self.messages = path.added(answer)
-        self._running, self.error, self.is_cut = answer, None, False
+        self._running_answer, self.error, self.is_cut = answer, None, False
         return answer
 
-    def _put(self, answer: ChatMessage) -> None:
-        self._running = answer
-        self.messages = self.messages.replaced(answer)
-
-    def _take(self, event: StreamEvent, writer: PieceWriter) -> None:
-        if self.turn is not None:
-            self.turn = self.turn.apply(event, self._clock())
-        writer.add(*self._answer.add(event))
-        if isinstance(event, ModelNamed) and event.model and self._running is not None:
-            self._put(replace(self._running, model=event.model))
-
-    async def _end(self, state: AnswerState, failure: Failure | None, asking: AnswerStream) -> None:
+    async def _end(self, answer: ChatMessage, turn: Turn, asking: AnswerStream) -> None:
         """Make the answer final, in memory first, so that the screen never waits for the disk."""
-        running, turn, how, plan = self._running, self.turn, asking.how, asking.plan
-        if running is None or turn is None:
-            return
-        turn = turn.end(state, self._clock())
-        self.turn, self.sent = turn, plan
+        how, plan = asking.how, asking.plan
+        self.turn = turn = turn.end(answer.state, self._clock())
+        self.sent = plan
         receipt = turn.receipt(context=how.target.context, max_tokens=how.sampling.max_tokens)
         receipt = receipt.after(asking.begun.receipt if asking.begun else None)
-        final = replace(running, parts=self._answer.parts, state=state, receipt=receipt, failure=failure)
-        self._put(final)
+        final = replace(answer, parts=self._answer.parts, model=turn.model, receipt=receipt)
+        self.messages = self.messages.replaced(final)
         self._touch(model=final.model, endpoint=final.endpoint)
         if turn.usage is not None and turn.usage.prompt_tokens is not None:
             counted = (how.target, plan.messages, turn.usage.prompt_tokens)

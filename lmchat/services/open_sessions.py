@@ -114,7 +114,7 @@ class OpenSessions:
         opened = self._open.get(session.header.session_id)
         if opened is None:
             return self.show(self._make(session))
-        opened.conversation.adopt(session)
+        opened.conversation.show_path(session)
         return self.show(opened)
 
     def show(self, opened: OpenSession) -> OpenSession:
@@ -155,7 +155,7 @@ class OpenSessions:
 
     async def settle(self) -> None:
         for opened in list(self._open.values()):
-            await opened.conversation.settled()
+            await opened.conversation.wait_until_saved()
         await self.save_queue.catch_up()
 
     def is_shown(self, conversation: Conversation) -> bool:

@@ -1,4 +1,9 @@
-"""Queue of writes: messages, pieces of running answers, drafts and reading positions."""
+"""Queue of writes: messages, text of running answers, drafts and reading positions.
+
+Only `Conversation` calls `SaveQueue.save` and `begin_answer`, and uses `PieceWriter`; its module says when.
+They call `SqliteStore.append` for a prompt, `begin_answer` and `add_pieces` for a running answer, and
+`finish` for an ended one. What cannot be written stays in the queue, in memory, and is tried again.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +14,10 @@ from typing import Self
 
 from msgspec import Struct
 
-from lmchat.domain.message import AnswerState, ChatMessage
+from lmchat.domain.message import ChatMessage, Role
 from lmchat.domain.session import SessionHeader
 from lmchat.domain.telemetry import LedgerRow
-from lmchat.domain.turn import ANEW, Piece
+from lmchat.domain.turn import Piece
 from lmchat.errors import LMChatError
 from lmchat.services.ports import ChatStore
 
@@ -21,7 +26,7 @@ log = logging.getLogger(__name__)
 AGAIN_S = 5.0
 
 
-class _Entry(Struct, frozen=True, kw_only=True):
+class _Unsaved(Struct, frozen=True, kw_only=True):
     header: SessionHeader
     message: ChatMessage
     before: Sequence[ChatMessage]
@@ -36,18 +41,22 @@ class SaveQueue:
         """Why messages are not saved at the moment, if so."""
         self._again_s = again_s
         self._again: asyncio.TimerHandle | None = None
-        self._missing: list[_Entry] = []
+        self._missing: list[_Unsaved] = []
         self._lock = asyncio.Lock()
         self._catching: asyncio.Future[None] | None = None
 
     async def save(
         self, header: SessionHeader, message: ChatMessage, before: Sequence[ChatMessage] = ()
     ) -> None:
-        """Write a prompt or an ended answer durably."""
-        self._missing.append(_Entry(header=header, message=message, before=before))
+        """Write a prompt or an ended answer, and wait for the disk.
+
+        `before` is its path, which is written once more where the disk has lost it.
+        """
+        self._missing.append(_Unsaved(header=header, message=message, before=before))
         await self.catch_up()
 
     async def begin_answer(self, header: SessionHeader, answer: ChatMessage) -> None:
+        """Create the file of a running answer, and its row in the database."""
         has_prompt = not self.is_missing(header.session_id)
         try:
             await self.store.begin_answer(header.session_id, answer, has_prompt=has_prompt)
@@ -55,7 +64,7 @@ class SaveQueue:
             self._failed(error)
 
     async def add_pieces(self, message_id: str, pieces: Sequence[Piece]) -> bool:
-        """Save pieces of a running answer; return False where they have to be tried again."""
+        """Append text to the file of a running answer; return False where it has to be tried again."""
         try:
             await self.store.add_pieces(message_id, pieces)
         except LMChatError as error:
@@ -102,15 +111,14 @@ class SaveQueue:
             if not failed:
                 self.warning = None
 
-    async def _write(self, entry: _Entry) -> None:
+    async def _write(self, entry: _Unsaved) -> None:
         messages = [entry.message]
         parent_id = entry.message.parent_id
         if entry.before and parent_id is not None and not await self.store.has_message(parent_id):
             log.warning("what this session began with was gone from the disk; it is written again")
             messages = [*entry.before, *messages]
         for message in messages:
-            is_answer = message.receipt is not None or message.state is not AnswerState.COMPLETE
-            if is_answer:
+            if message.role is Role.ASSISTANT:
                 await self.store.finish(entry.header.session_id, message)
             else:
                 await self.store.append(entry.header, message)
@@ -182,7 +190,7 @@ WRITE_EVERY_S = 0.17
 
 
 class PieceWriter:
-    """Task that writes pieces of an answer; what fails is retried with the next pieces."""
+    """Task that writes the text of a running answer; what fails is tried again with the next pieces."""
 
     def __init__(self, save_queue: SaveQueue, message_id: str) -> None:
         self._save_queue = save_queue
@@ -196,15 +204,13 @@ class PieceWriter:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Stop writing; what is still pending reaches the disk with the end of the answer."""
+        """Stop writing; the ended answer holds what was not written yet."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
 
     def add(self, *pieces: Piece) -> None:
-        """Take pieces; those behind `ANEW` are all that there is."""
         if pieces:
-            self._pieces = [] if pieces[0] == ANEW else self._pieces
             self._pieces += pieces
             self._has_pieces.set()
 
@@ -215,6 +221,5 @@ class PieceWriter:
             pieces, self._pieces = self._pieces, []
             self._has_pieces.clear()
             if not await self._save_queue.add_pieces(self._message_id, pieces):
-                later, self._pieces = self._pieces, pieces
-                self.add(*later)
+                self._pieces = [*pieces, *self._pieces]
                 self._has_pieces.set()

@@ -50,14 +50,14 @@ async def test_what_could_not_be_written_is_written_first_when_the_disk_is_back(
     assert disk.written == [("text", "a"), ("text", "b"), ("reasoning", "c")]
 
 
-async def test_of_what_could_not_be_written_nothing_is_left_where_all_is_told_anew():
+async def test_what_could_not_be_written_comes_before_what_replaces_it():
     disk = Flaky(failures=1)
     async with PieceWriter(SaveQueue(disk), "m") as writer:
         writer.add(("text", "a"))
         await disk.tried.wait()
         writer.add(ANEW, ("reasoning", "ab"))
         await disk.done.wait()
-    assert disk.written == [ANEW, ("reasoning", "ab")]
+    assert disk.written == [("text", "a"), ANEW, ("reasoning", "ab")]
 
 
 async def test_the_warning_stands_while_the_text_cannot_be_written_and_goes_with_the_trouble():

@@ -10,7 +10,6 @@ from lmchat.domain.event import ReasoningDelta, RefusalDelta, Rethought, StreamF
 from lmchat.domain.message import AnswerState, RefusalPart, TextPart
 from lmchat.domain.turn import ANEW, GrowingAnswer
 from lmchat.errors import StreamInterrupted
-from lmchat.services.save_queue import PieceWriter
 from tests.services.test_conversation import HOW, begin, on_disk, read
 from tests.support.scripted_backend import ScriptedBackend
 
@@ -59,25 +58,6 @@ async def test_what_is_on_the_disk_meanwhile_is_told_apart_too(store):
     assert (shown.reasoning, shown.text) == ("Let me see: 2+2", "Four")
     task.cancel()
     await asyncio.wait([task])
-
-
-async def test_pieces_that_wait_are_dropped_where_all_is_written_anew(store):
-    written = []
-
-    class Disk:
-        async def add_pieces(self, message_id, pieces):
-            written.append(pieces)
-            done.set()
-            return True
-
-    done = asyncio.Event()
-    async with PieceWriter(Disk(), "m") as writer:
-        writer.add(("text", "a"), ("text", "b"))
-        writer.add(ANEW, ("reasoning", "ab"))
-        writer.add(("text", "c"))
-        writer.add()
-        await done.wait()
-    assert written == [[ANEW, ("reasoning", "ab"), ("text", "c")]]
 
 
 @pytest.mark.rule("R-17")

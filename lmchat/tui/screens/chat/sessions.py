@@ -146,7 +146,7 @@ class Sessions:
 
     def show_messages(self, conversation: Conversation) -> None:
         """Show the messages from their end; what was not read yet follows a moment later."""
-        messages, is_own_open = conversation.shown_messages, conversation.running is not None
+        messages, is_own_open = conversation.shown_messages, conversation.is_running
         self._view.log.load(messages, is_whole=conversation.is_whole, is_own_open=is_own_open)
         if not conversation.is_whole:
             fill = partial(self._view.attempt, partial(self._fill, conversation), "fill")
