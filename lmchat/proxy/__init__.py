@@ -2,22 +2,58 @@
 
 from __future__ import annotations
 
-import re
-from importlib import import_module
-from pathlib import Path
-from typing import Any
-
-_STUB = Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8")
-MODULES = {name: module for module, name in re.findall(r"from (\S+) import (\w+) as", _STUB)}
-"""Modules of the public names, as type checkers read them; imported when a name is asked for."""
-__all__ = list(MODULES)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(MODULES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *MODULES])
+from lmchat.config.settings import LimitSettings as LimitSettings
+from lmchat.config.settings import TimeoutSettings as TimeoutSettings
+from lmchat.domain.event import LifeSign as LifeSign
+from lmchat.domain.event import ModelLoading as ModelLoading
+from lmchat.domain.event import ModelNamed as ModelNamed
+from lmchat.domain.event import PromptProgress as PromptProgress
+from lmchat.domain.event import ReasoningDelta as ReasoningDelta
+from lmchat.domain.event import RefusalDelta as RefusalDelta
+from lmchat.domain.event import RequestAdapted as RequestAdapted
+from lmchat.domain.event import RequestQueued as RequestQueued
+from lmchat.domain.event import RequestSent as RequestSent
+from lmchat.domain.event import Rethought as Rethought
+from lmchat.domain.event import RetryScheduled as RetryScheduled
+from lmchat.domain.event import StreamEvent as StreamEvent
+from lmchat.domain.event import StreamFinished as StreamFinished
+from lmchat.domain.event import StreamStalled as StreamStalled
+from lmchat.domain.event import TextDelta as TextDelta
+from lmchat.domain.event import ToolCallDelta as ToolCallDelta
+from lmchat.domain.event import UsageReported as UsageReported
+from lmchat.domain.message import AnswerState as AnswerState
+from lmchat.domain.message import ChatMessage as ChatMessage
+from lmchat.domain.message import Failure as Failure
+from lmchat.domain.message import Limit as Limit
+from lmchat.domain.message import Part as Part
+from lmchat.domain.message import ReasoningPart as ReasoningPart
+from lmchat.domain.message import Receipt as Receipt
+from lmchat.domain.message import RefusalPart as RefusalPart
+from lmchat.domain.message import Role as Role
+from lmchat.domain.message import TextPart as TextPart
+from lmchat.domain.message import ToolCallPart as ToolCallPart
+from lmchat.domain.server import Candidate as Candidate
+from lmchat.domain.server import Endpoint as Endpoint
+from lmchat.domain.server import LoadState as LoadState
+from lmchat.domain.server import ModelInfo as ModelInfo
+from lmchat.domain.server import Product as Product
+from lmchat.domain.server import Verdict as Verdict
+from lmchat.domain.telemetry import Metrics as Metrics
+from lmchat.errors import AnswerUnfit as AnswerUnfit
+from lmchat.errors import BodyTooLarge as BodyTooLarge
+from lmchat.errors import EndpointNotAllowed as EndpointNotAllowed
+from lmchat.errors import LMChatError as LMChatError
+from lmchat.errors import NoServerFound as NoServerFound
+from lmchat.errors import RequestInvalid as RequestInvalid
+from lmchat.errors import ServerRejected as ServerRejected
+from lmchat.errors import ServerUnavailable as ServerUnavailable
+from lmchat.errors import StreamInterrupted as StreamInterrupted
+from lmchat.errors import TooManyRequests as TooManyRequests
+from lmchat.errors import WrongUse as WrongUse
+from lmchat.proxy.api import Answer as Answer
+from lmchat.proxy.api import Client as Client
+from lmchat.proxy.api import ClientOptions as ClientOptions
+from lmchat.proxy.api import JsonAnswer as JsonAnswer
+from lmchat.proxy.api import Messages as Messages
+from lmchat.proxy.api import Options as Options
+from lmchat.proxy.api import SyncClient as SyncClient

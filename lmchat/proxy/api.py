@@ -24,7 +24,6 @@ from lmchat.domain.telemetry import Metrics
 from lmchat.domain.turn import GrowingAnswer, Turn
 from lmchat.errors import AnswerUnfit, RequestInvalid, ServerUnavailable, WrongUse
 from lmchat.proxy.client import ProxyClient
-from lmchat.structured.schema import WantedValue, second
 
 Messages = str | Sequence[ChatMessage | tuple[str, str] | Mapping[str, str]]
 """A prompt alone, or messages, oldest first: `("user", "Hello")`, `{"role": "user", "content": "Hello"}`
@@ -219,6 +218,7 @@ class Client:
         The server is asked for it in the form that it takes, and the answer is checked here. One that does
         not fit is asked for once more, then `AnswerUnfit` is raised. `name` names the value.
         """
+        from lmchat.structured.schema import WantedValue, second  # noqa: PLC0415 - chats start without it
 
         async def ask(asked: Messages) -> tuple[Answer, Any, AnswerUnfit | None]:
             answer = await self._whole(await self._request(asked, model, options, wanted.output), model)

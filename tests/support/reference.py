@@ -24,8 +24,7 @@ _HEAD = """\
 
 `lmchat.proxy` finds model servers, asks them and streams their answers, without the screen: the same layer
 that lmchat itself works with, with its allow-list, limits, retries and time-outs. It reads no configuration
-and writes no file, and a client counts for itself. Everything is imported from `lmchat.proxy`, and nothing
-of it before a name is asked for.
+and writes no file, and a client counts for itself. Everything is imported from `lmchat.proxy`.
 """
 _ASYNC = "## An example\n\nAs [examples/ask.py](examples/ask.py):\n"
 _SYNC = "## Without an event loop\n\nAs [examples/ask_sync.py](examples/ask_sync.py):\n"
@@ -69,9 +68,13 @@ def api_page() -> str:
     return "\n".join([*parts, _API_ERRORS, "".join(f"- `{name}`: {doc}\n" for name, doc in errors)])
 
 
+def public_names() -> list[str]:
+    return [name for name in vars(lmchat.proxy) if name[0].isupper()]
+
+
 def _names(module: str) -> list[str]:
-    names = [name for name, place in lmchat.proxy.MODULES.items() if place == module]
-    return [name for name in names if inspect.isclass(getattr(lmchat.proxy, name))]
+    classes = [name for name in public_names() if inspect.isclass(getattr(lmchat.proxy, name))]
+    return [name for name in classes if getattr(lmchat.proxy, name).__module__ == module]
 
 
 def _class(name: str) -> ast.ClassDef:
