@@ -26,7 +26,7 @@ from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.proxy.json_values import NotJsonError, amount, decode, encode, mapping, rows, text, whole
 from lmchat.proxy.refusals import is_error
 from lmchat.proxy.sse import DONE, MalformedStreamError, SseEvent
-from lmchat.proxy.think import Piece, RetoldThought, ThinkSplitter
+from lmchat.proxy.think import Piece, ThinkSplitter
 
 MAX_BAD_EVENTS_IN_A_ROW = 3
 MAX_ANSWER_CHARS = 16 << 20
@@ -60,7 +60,10 @@ class ChunkReader:
         self._figures = StreamFigures(clock)
         self._calls = ToolCalls()
         self._is_named = False
-        self._retold = RetoldThought()
+        self._fields: list[str] = []
+        """Thought that came in fields."""
+        self._held: list[str] = []
+        """Thought from between tags that may repeat that of the fields."""
         self._frame: Frame | None = None
         self._bad_events = self._bad_in_a_row = 0
         self._chars = 0
@@ -114,8 +117,7 @@ class ChunkReader:
     def close(self, out: list[StreamEvent]) -> None:
         if self._splitter is not None:
             self._split(self._splitter.close(), out, 0)
-            for is_thought, piece in self._retold.close(has_end=not self._splitter.is_open):
-                self._piece(piece, out, is_thought=is_thought)
+            self._tell_held(out, is_thought=not self._splitter.is_open)
         out += self._figures.report()
 
     def conclude(self, cut: str = "") -> StreamFinished:
@@ -193,9 +195,9 @@ class ChunkReader:
     def _thought(self, thought: str, out: list[StreamEvent], count: int = 1) -> None:
         if thought:
             self._grow(len(thought))
-            if self._splitter is not None and not self._retold.fields:
+            if self._splitter is not None and not self._fields:
                 self._split(self._splitter.tell_apart(), out, 0)
-            self._retold.fields.append(thought)
+            self._fields.append(thought)
             self._piece(thought, out, count, is_thought=True)
 
     def _content(self, content: str, out: list[StreamEvent], count: int = 1) -> None:
@@ -217,11 +219,21 @@ class ChunkReader:
                 continue
             is_thought, words = piece
             count, self._held_pieces = self._held_pieces or 1, 0
-            if is_thought:
-                self._piece(self._retold.block(words), out, count, is_thought=True)
-            else:
-                self._piece(self._retold.end(), out, is_thought=True)
-                self._piece(words, out, count, is_thought=False)
+            if is_thought and self._fields:
+                self._held.append(words)
+                continue
+            if self._held:
+                self._tell_held(out)
+            self._piece(words, out, count, is_thought=is_thought)
+
+    def _tell_held(self, out: list[StreamEvent], *, is_thought: bool = True) -> None:
+        """Tell what tags enclose, unless fields told it before (R-17; llama.cpp, `deepseek-legacy`).
+
+        Without a closing tag it is no thought, but an answer about `<think>`.
+        """
+        held, self._held = "".join(self._held), []
+        if not "".join(self._fields).strip().startswith(held.strip()):
+            self._piece(held if is_thought else f"<think>{held}", out, is_thought=is_thought)
 
     def _piece(self, piece: str, out: list[StreamEvent], count: int = 1, *, is_thought: bool) -> None:
         if piece:

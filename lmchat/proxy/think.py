@@ -176,33 +176,3 @@ def _ends_thought(before: str, behind: str, *, is_over: bool) -> bool | None:
     if not word or word[0] == "\n":
         return not line or not line[-1].isspace()
     return not line and behind[0] not in _TALK
-
-
-class RetoldThought:
-    """Drops a thought that is told in fields and again between tags (R-17; llama.cpp, `deepseek-legacy`).
-
-    A block behind such fields is held until its closing tag; without one, it was an answer about `<think>`.
-    """
-
-    def __init__(self) -> None:
-        self.fields: list[str] = []
-        self._held: list[str] = []
-
-    def block(self, piece: str) -> str:
-        """Take thought from between tags; return what can be told at once."""
-        if not self.fields:
-            return piece
-        self._held.append(piece)
-        return ""
-
-    def end(self) -> str:
-        """Return what was held, if it is another thought than that of the fields."""
-        if not self._held:  # nearly always: it is asked before each piece of the answer
-            return ""
-        held, self._held = "".join(self._held), []
-        return "" if held.strip() == "".join(self.fields).strip() else held
-
-    def close(self, *, has_end: bool) -> list[Piece]:
-        is_cut = not has_end and "".join(self.fields).strip().startswith("".join(self._held).strip())
-        held = self.end()
-        return [(has_end, held if has_end else _OPEN + held)] if held and not is_cut else []
