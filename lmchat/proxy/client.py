@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +15,44 @@ import httpx
 from msgspec.structs import replace
 
 from lmchat.config.settings import Settings, TimeoutSettings
-from lmchat.domain.event import ModelLoading, RequestQueued, StreamEvent
+from lmchat.domain.event import (
+    ModelLoading,
+    RequestAdapted,
+    RequestQueued,
+    RequestSent,
+    RetryScheduled,
+    StreamEvent,
+    StreamFinished,
+)
+from lmchat.domain.message import Role
 from lmchat.domain.request import ChatRequest, HowToLoad
 from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, ModelList, Product, Verdict
 from lmchat.domain.telemetry import Budget, Metrics
-from lmchat.errors import EndpointNotAllowed, LMChatError, RequestInvalid, ServerUnavailable
+from lmchat.errors import EndpointNotAllowed, LMChatError, RequestInvalid, ServerRejected, ServerUnavailable
 from lmchat.proxy.admission import LOOK, Admission
 from lmchat.proxy.cache import ModelCache
-from lmchat.proxy.http import Connections
+from lmchat.proxy.errors import plan_for, reaching
+from lmchat.proxy.http import (
+    POOL_S,
+    WRITE_S,
+    Connections,
+    Freshness,
+    Reply,
+    connect_timeout_s,
+    read_up_to,
+    request_headers,
+)
 from lmchat.proxy.json_values import encode
 from lmchat.proxy.probe import QUESTIONS, Place, Scout, look_around, places, unread
+from lmchat.proxy.refusals import Asked, refusal, refusal_in_stream, shown_address, without_key
 from lmchat.proxy.servers import server_of
+from lmchat.proxy.servers.base import Server
 from lmchat.proxy.servers.lm_studio import hinted_port
 from lmchat.proxy.site import NoQuestionsLeftError, Site, beside, seldom
-from lmchat.proxy.stream import Channel, Exchange
-from lmchat.proxy.wire import Dialect, body_of
+from lmchat.proxy.stream import MAX_WHOLE_BYTES, AnswerReader, ChunkReader, EventQueue
+from lmchat.proxy.think import ThinkSplitter
+from lmchat.proxy.timeouts import Loading, Patience, can_knock, knock
+from lmchat.proxy.wire import Dialect, body_of, fall_note
 
 COUNT_S = 2.0
 """A slower count of tokens is of no use: an estimate is at hand."""
@@ -142,11 +166,14 @@ class ProxyClient:
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Send a turn and yield its events; the last is `StreamFinished`. Close it with `aclosing`."""
         exchange = self._admit(request)
+        events = exchange.events
         task = asyncio.create_task(self._run(exchange), name="chat request")
+        task.add_done_callback(lambda _: events.put_nowait(None))
         try:
-            while events := await exchange.channel.take():
-                for event in events:
-                    yield event
+            while (event := await events.get()) is not None:
+                yield event
+                events.task_done()
+            yield await task
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -199,34 +226,36 @@ class ProxyClient:
         self._scout.expect(request.endpoint, request.product)
         _log.info("chat request: %d bytes to %s", size, request.endpoint.origin)
         is_unloaded = model is not None and model.state is LoadState.NOT_LOADED
-        return Exchange(
+        key, host = self._scout.key(request.endpoint) or "", request.endpoint.host
+        exchange = Exchange(
             request=request,
             server=server,
-            key=self._scout.key(request.endpoint),
+            asked=Asked(product=request.product, key=key, model=request.model, host=host),
             connections=self._connections,
-            channel=Channel(),
-            limits=self._settings.limits,
+            settings=self._settings,
             timeouts=self._timeouts(request.endpoint),
             dialect=self._dialect(request),
             fields=self._fields(request),
-            notes=self._new_notes(request),
             is_model_unloaded=server.loads_on_demand and is_unloaded,
-            splits_thought=self._settings.chat.think_tags,
             on_retry=lambda: self._admission.count(retries=1),
         )
+        for note in self._new_notes(request):
+            exchange.tell(RequestAdapted(note=note))
+        return exchange
 
-    async def _run(self, exchange: Exchange) -> None:
-        """Run in the task that owns the response (R-28); events and error go into the channel."""
-        request, channel, started_s = exchange.request, exchange.channel, None
+    async def _run(self, exchange: Exchange) -> StreamFinished:
+        """Run in the task that owns the response (R-28), one at a time at a near server (R-25)."""
+        request, started_s = exchange.request, None
+        endpoint = request.endpoint
+        turn = self._turns.setdefault(endpoint.place, asyncio.Lock()) if endpoint.is_near else None
+        if turn and turn.locked():
+            exchange.tell(RequestQueued())
         try:
-            async with self._turn(request.endpoint, lambda: channel.post(RequestQueued())):
+            async with turn or nullcontext():
                 self._admission.count(total_requests=1)
                 started_s = time.perf_counter()
                 async with self._loading_told(exchange):
                     finished = await exchange.run()
-                learnt = replace(exchange.dialect, unfit_modes=frozenset())  # those are about one schema
-                self._dialects[request.endpoint, request.model] = learnt
-                self._cache.has_answered(request.endpoint, request.model)
         except asyncio.CancelledError:
             if started_s is not None:  # else it was stopped in the queue, and never sent
                 self._admission.count(stopped_requests=1)
@@ -234,40 +263,26 @@ class ProxyClient:
         except LMChatError as error:
             self._admission.count(failed_requests=1)
             _log.info("chat request: %s", error.kind)
-            channel.close(error)
-        except Exception as error:  # noqa: BLE001 - of httpx and below: whatever it is, nobody waits for ever
+            raise
+        except Exception as error:  # noqa: BLE001 - of httpx and below; its text may quote anything
             self._admission.count(failed_requests=1)
             _log.exception("chat request")
             sentence = "Streaming failed: lmchat itself made a mistake."
-            channel.close(LMChatError(sentence, details=type(error).__name__))  # its text may quote anything
-        else:
-            response_ms = (time.perf_counter() - started_s) * 1e3
-            self._admission.count(successful_requests=1, total_response_ms=response_ms)
-            channel.post(finished)
-            channel.close()
-
-    @asynccontextmanager
-    async def _turn(self, endpoint: Endpoint, on_wait: Callable[[], None]) -> AsyncIterator[None]:
-        """Hold the turn at a server (R-25), whatever its addresses are called."""
-        if not endpoint.is_near:
-            yield
-            return
-        lock = self._turns.setdefault(endpoint.place, asyncio.Lock())
-        if lock.locked():
-            on_wait()
-        async with lock:
-            yield
+            raise LMChatError(sentence, details=type(error).__name__) from None
+        learnt = replace(exchange.dialect, unfit_modes=frozenset())  # those are about one schema
+        self._dialects[endpoint, request.model] = learnt
+        self._cache.has_answered(endpoint, request.model)
+        response_ms = (time.perf_counter() - started_s) * 1e3
+        self._admission.count(successful_requests=1, total_response_ms=response_ms)
+        return finished
 
     def _loading_told(self, exchange: Exchange) -> AbstractAsyncContextManager[None]:
-        request, channel = exchange.request, exchange.channel
+        request = exchange.request
         if not exchange.is_model_unloaded:
             return nullcontext()
-
-        def tell(fraction: float) -> None:
-            channel.post(ModelLoading(fraction=fraction))
-
         site = self._scout.site(request.endpoint, request.product)
-        return beside(exchange.server.follow_loading(site, request.model, seldom(tell)))
+        tell = seldom(lambda fraction: exchange.tell(ModelLoading(fraction=fraction)))
+        return beside(exchange.server.follow_loading(site, request.model, tell))
 
     def _model(self, request: ChatRequest) -> ModelInfo | None:
         return self._cache.model(request.endpoint, request.model)
@@ -293,3 +308,175 @@ class ProxyClient:
             if own.timeouts is not None and Endpoint.parse(own.url).origin == endpoint.origin:
                 return own.timeouts
         return self._settings.timeouts
+
+
+HEALTH_S = 4.0
+"""Timeout for the health of a server that loads: a hang is told within 5 s."""
+REFUSAL_S = 10.0
+"""Timeout for the words of a refusal; its status has come already."""
+
+
+@dataclass(kw_only=True)
+class Exchange:
+    """One request with all that it needs; runs in the task that owns the response."""
+
+    request: ChatRequest
+    server: Server
+    asked: Asked
+    connections: Connections
+    settings: Settings
+    timeouts: TimeoutSettings
+    dialect: Dialect
+    fields: Mapping[str, Any]
+    is_model_unloaded: bool
+    """Whether the request will make the server load its model first."""
+    on_retry: Callable[[], None]
+    events: EventQueue = field(default_factory=asyncio.Queue)
+    _has_token: bool = False
+    _tried: set[Dialect] = field(default_factory=set)
+    _freshness: Freshness = field(default_factory=Freshness)
+
+    def tell(self, event: StreamEvent) -> None:
+        self.events.put_nowait(event)
+
+    async def run(self) -> StreamFinished:
+        attempt = 1
+        while True:
+            try:
+                return await self._adapt()
+            except (ServerUnavailable, ServerRejected) as error:
+                product, endpoint = self.server.product, self.request.endpoint
+                plan = None if self._has_token else plan_for(error, endpoint, product)
+                limits = self.settings.limits
+                tries = min((plan and plan.tries) or limits.retries, limits.retries)
+                if plan is None or attempt >= tries:
+                    raise
+                wait_s, reason = plan.wait_after(attempt, limits), error.message
+            attempt += 1
+            self.on_retry()
+            _log.info("chat request: another try")
+            self.tell(RetryScheduled(attempt=attempt, attempts=tries, wait_s=wait_s, reason=reason))
+            await asyncio.sleep(wait_s)
+
+    async def _adapt(self) -> StreamFinished:
+        """Send again after a refused field, a model that loads, or a stale connection."""
+        loading = Loading(self._health if self.server.health_path else None, self.timeouts, self.tell)
+        is_second = False
+        while True:
+            try:
+                try:
+                    return await self._send(loading)
+                except ServerRejected as error:
+                    if error.kind == "loading" and not self._has_token:
+                        await loading.wait()
+                    elif self._has_token or not self._has_changed(error):
+                        raise
+            except ServerUnavailable as error:
+                if error.kind != "dropped" or not self._freshness.is_reused or is_second:
+                    self.server.add_hint(error)
+                    raise
+                is_second = True
+
+    def _has_changed(self, error: ServerRejected) -> bool:
+        self._tried.add(self.dialect)
+        if asked_anew := self.dialect.after_json(error, self.request.output):
+            mode = asked_anew.json_mode(self.request.output)
+            self.tell(RequestAdapted(note=fall_note(error, self.request.output, mode)))
+            self.dialect = asked_anew
+            return True
+        has_limit = self.request.sampling.max_tokens is not None
+        dialect = self.dialect.after(error, has_limit=has_limit, fields=self.fields)
+        if dialect is None or dialect in self._tried:
+            return False
+        for name, _ in sorted(dialect.dropped - self.dialect.dropped):
+            said = error.message.rstrip(".")
+            self.tell(RequestAdapted(note=f"{said}. The request goes out once more, without {name}."))
+        self.dialect = dialect
+        return True
+
+    async def _health(self) -> Reply:
+        endpoint, patience = self.request.endpoint, httpx.Timeout(min(self.timeouts.health_s, HEALTH_S))
+        url = f"{endpoint.root_url}{self.server.health_path}"
+        return await self.connections.ask(endpoint, "GET", url, key=self.asked.key, patience=patience)
+
+    async def _is_there(self) -> bool:
+        """Whether the server answers other requests; True where that cannot be checked."""
+        if self._freshness.is_connecting:
+            return False
+        endpoint = self.request.endpoint
+        if not self.server.health_path:
+            return endpoint.is_loopback or not can_knock(endpoint) or await knock(endpoint)
+        try:
+            await self._health()
+        except LMChatError as error:
+            return error.kind not in ("offline", "timeout")
+        return True
+
+    async def _send(self, loading: Loading) -> StreamFinished:
+        endpoint = self.request.endpoint
+        client = await self.connections.client(endpoint)
+        self.tell(RequestSent())
+        if self.is_model_unloaded or loading.is_told_by_request:
+            self.tell(ModelLoading())
+        async with Patience(
+            self.timeouts, self.tell, is_there=self._is_there, since_s=loading.since_s
+        ) as patience:
+            with reaching(endpoint):
+                response = await client.send(self._http_request(client), stream=True)
+            try:
+                return await self._answer(response, patience)
+            finally:
+                await response.aclose()
+
+    def _http_request(self, client: httpx.AsyncClient) -> httpx.Request:
+        endpoint = self.request.endpoint
+        self._freshness = Freshness()
+        headers = request_headers(self.asked.key, has_body=True)
+        headers |= {"Accept": "text/event-stream, application/json", "Accept-Encoding": "identity"}
+        connect_s = connect_timeout_s(endpoint, self.timeouts.connect_s)
+        return client.build_request(
+            "POST",
+            f"{endpoint.base_url}/chat/completions",
+            content=encode(body_of(self.request, self.fields, self.dialect)),
+            headers=headers,
+            timeout=httpx.Timeout(connect=connect_s, read=None, write=WRITE_S, pool=POOL_S),
+            extensions={"trace": self._freshness.trace},
+        )
+
+    async def _answer(self, response: httpx.Response, patience: Patience) -> StreamFinished:
+        if not response.is_success:
+            raise await self._refusal(response)
+        guess, has_tags = self.dialect.starts_in_thought and not self._goes_on, self.settings.chat.think_tags
+        splitter = ThinkSplitter(starts_in_thought=guess) if has_tags else None
+        chunks = ChunkReader(lambda value: refusal_in_stream(value, self.asked), splitter=splitter)
+        try:
+            reader = AnswerReader(
+                response=response, asked=self.asked, events=self.events, patience=patience, chunks=chunks
+            )
+            return await reader.read()
+        finally:
+            self._has_token = chunks.has_token
+            if splitter is not None and not self._goes_on:
+                self.dialect = replace(self.dialect, starts_in_thought=splitter.starts_in_thought)
+
+    @property
+    def _goes_on(self) -> bool:
+        """Whether the server continues an answer; its template then opens no thought."""
+        return bool(self.request.messages) and self.request.messages[-1].role is Role.ASSISTANT
+
+    async def _refusal(self, response: httpx.Response) -> ServerRejected:
+        endpoint = self.request.endpoint
+        with reaching(endpoint):
+            body = await read_up_to(response, MAX_WHOLE_BYTES, REFUSAL_S)
+        url, target = httpx.URL(endpoint.base_url), None
+        if response.has_redirect_location:
+            with suppress(httpx.InvalidURL, ValueError):
+                target = url.join(response.headers["location"])
+        if target and (target.scheme, target.host, target.port) != (url.scheme, url.host, url.port):
+            where = shown_address(without_key(str(target), self.asked.key))
+            return ServerRejected(  # a key would go with it (R-9)
+                f"Endpoint not allowed: {endpoint.netloc} redirects to another host ({where})",
+                kind="not_allowed",
+                hint="If you trust that host, use its address and allow it with --allow-host.",
+            )
+        return refusal(response.status_code, response.headers, body, self.asked)

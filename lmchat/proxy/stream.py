@@ -1,98 +1,44 @@
-"""One chat request and its answer: send, try again where that helps, read the stream to its end."""
+"""One streamed answer: bytes of the response to events, in every shape that servers are known to send."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-from msgspec.structs import replace
+import msgspec
+from msgspec import Struct
 
-from lmchat.config.settings import LimitSettings, TimeoutSettings
 from lmchat.domain.event import (
     LifeSign,
-    ModelLoading,
-    RequestAdapted,
-    RequestSent,
-    RetryScheduled,
+    ModelNamed,
+    PromptProgress,
+    ReasoningDelta,
+    RefusalDelta,
+    Rethought,
     StreamEvent,
     StreamFinished,
+    TextDelta,
+    ToolCallDelta,
+    UsageReported,
 )
-from lmchat.domain.message import Role
-from lmchat.domain.request import ChatRequest
-from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable, StreamInterrupted
-from lmchat.proxy.chunks import ChunkReader
-from lmchat.proxy.errors import TRANSPORT_ERRORS, plan_for, reaching
-from lmchat.proxy.http import (
-    POOL_S,
-    WRITE_S,
-    Connections,
-    Freshness,
-    Reply,
-    connect_timeout_s,
-    read_up_to,
-    request_headers,
-)
-from lmchat.proxy.json_values import NotJsonError, decode, encode, mapping
-from lmchat.proxy.refusals import Asked, is_error, refusal, refusal_in_stream, shown_address, without_key
-from lmchat.proxy.servers.base import Server
-from lmchat.proxy.sse import MalformedStreamError, SseEvent, SseReader, SseRun
-from lmchat.proxy.think import ThinkSplitter
-from lmchat.proxy.timeouts import Loading, Patience, can_knock, knock
-from lmchat.proxy.wire import Dialect, body_of, fall_note
+from lmchat.errors import ServerRejected, StreamInterrupted
+from lmchat.proxy.errors import TRANSPORT_ERRORS
+from lmchat.proxy.http import read_up_to
+from lmchat.proxy.json_values import NotJsonError, amount, decode, encode, mapping, rows, text, whole
+from lmchat.proxy.refusals import Asked, is_error, refusal
+from lmchat.proxy.sse import DONE, MalformedStreamError, SseEvent, SseReader, SseRun
+from lmchat.proxy.think import Piece, ThinkSplitter
+from lmchat.proxy.timeouts import Patience
 
+EventQueue = asyncio.Queue[StreamEvent | None]
+"""Events of one answer; None behind the last."""
 MAX_WAITING = 256
-"""Pieces that may wait before the reader of the network waits too (backpressure)."""
-
-
-class Channel:
-    """One sender, one receiver, events in batches; ends with an error or without."""
-
-    def __init__(self) -> None:
-        self._events: list[StreamEvent] = []
-        self._waiting = 0
-        self._error: BaseException | None = None
-        self._is_closed = False
-        self._has_news = asyncio.Event()
-        self._has_room = asyncio.Event()
-
-    def post(self, *events: StreamEvent) -> None:
-        self._events.extend(events)
-        self._waiting += sum(getattr(event, "pieces", 1) for event in events)
-        self._has_news.set()
-
-    @property
-    def is_full(self) -> bool:
-        return self._waiting > MAX_WAITING
-
-    async def wait_for_room(self) -> None:
-        while self.is_full:
-            self._has_room.clear()
-            await self._has_room.wait()
-
-    def close(self, error: BaseException | None = None) -> None:
-        """End it; the error is raised behind the last event."""
-        self._error, self._is_closed = error, True
-        self._has_news.set()
-
-    async def take(self) -> list[StreamEvent]:
-        """Wait for events and return them all; an empty list is the end."""
-        while not self._events:
-            if self._error is not None:
-                raise self._error
-            if self._is_closed:
-                return []
-            self._has_news.clear()
-            await self._has_news.wait()
-        events, self._events, self._waiting = self._events, [], 0
-        self._has_room.set()
-        return events
-
-
+"""Events that may wait before the reader of the network waits too (backpressure)."""
 MAX_WHOLE_BYTES = 1 << 20
 DRAIN_S = 0.05
 """Wait for the end of a body behind `[DONE]`, so that the connection can be used again."""
@@ -100,28 +46,20 @@ _STREAM_BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":")
 _LEAD = b"\xef\xbb\xbf\r\n "
 
 
+@dataclass(kw_only=True)
 class AnswerReader:
-    """Reads one response; events go into the channel."""
+    """Reads one response; its events go into a queue."""
 
-    def __init__(
-        self,
-        response: httpx.Response,
-        asked: Asked,
-        channel: Channel,
-        patience: Patience,
-        chunks: ChunkReader,
-    ) -> None:
-        self._response = response
-        self._body = response.aiter_bytes()
-        self._asked = asked
-        self._channel = channel
-        self._patience = patience
-        self._sse = SseReader()
-        self._chunks = chunks
+    response: httpx.Response
+    asked: Asked
+    events: EventQueue
+    patience: Patience
+    chunks: ChunkReader
+    _sse: SseReader = field(default_factory=SseReader)
 
     async def read(self) -> StreamFinished:
         """Read to the end; raises `LMChatError` where the answer is not complete."""
-        kind = self._response.headers.get("content-type", "").lower()
+        kind = self.response.headers.get("content-type", "").lower()
         try:
             if kind.startswith("text/event-stream"):
                 cut = await self._stream()
@@ -134,21 +72,22 @@ class AnswerReader:
             ) from error
         finally:
             out: list[StreamEvent] = []
-            self._chunks.close(out)
-            self._channel.post(*out)
-        return self._chunks.conclude(cut)
+            self.chunks.close(out)
+            self._tell(out)
+        return self.chunks.conclude(cut)
 
     async def _stream(self) -> str:
         """Read a stream; return how the transport broke, if it did."""
         try:
-            async for chunk in self._body:
+            body = self.response.aiter_bytes()
+            async for chunk in body:
                 self._take(self._sse.take(chunk))
-                self._patience.heard(has_token=self._chunks.has_token)
-                if self._channel.is_full:
-                    await self._channel.wait_for_room()
-                    self._patience.heard(has_token=self._chunks.has_token)
-                if self._chunks.has_done:
-                    await self._drain()
+                self.patience.heard(has_token=self.chunks.has_token)
+                if self.events.qsize() > MAX_WAITING:
+                    await self.events.join()
+                    self.patience.heard(has_token=self.chunks.has_token)
+                if self.chunks.has_done:
+                    await _drain(body)
                     return ""
             self._take(self._sse.close())
         except TRANSPORT_ERRORS as error:
@@ -160,25 +99,23 @@ class AnswerReader:
         try:
             for event in events:
                 if isinstance(event, SseRun):
-                    self._chunks.read_run(event.data, out)
+                    self.chunks.read_run(event.data, out)
                 elif event.is_comment:
                     out.append(LifeSign())
                 else:
-                    self._chunks.read(event, out)
+                    self.chunks.read(event, out)
         finally:
             # also where an event is an error: what came before it is kept
-            self._channel.post(*out)
+            self._tell(out)
 
-    async def _drain(self) -> None:
-        with suppress(TimeoutError, *TRANSPORT_ERRORS):
-            async with asyncio.timeout(DRAIN_S):
-                async for _ in self._body:
-                    pass
+    def _tell(self, events: Sequence[StreamEvent]) -> None:
+        for event in events:
+            self.events.put_nowait(event)
 
     async def _whole(self) -> str:
         """Take a reply that is declared as no stream (R-23); every official reader is silent here."""
         try:
-            body = await read_up_to(self._response, MAX_WHOLE_BYTES)
+            body = await read_up_to(self.response, MAX_WHOLE_BYTES)
         except TRANSPORT_ERRORS as cut:
             return f"{type(cut).__name__}: {cut}"
         if body.lstrip(_LEAD).startswith(_STREAM_BEGINNINGS):
@@ -190,7 +127,7 @@ class AnswerReader:
         except NotJsonError:
             value = None
         if is_error(value) or not mapping(value).get("choices"):
-            error = refusal(self._response.status_code, self._response.headers, body, self._asked)
+            error = refusal(self.response.status_code, self.response.headers, body, self.asked)
             if is_error(value) or error.kind == "not_an_llm":
                 raise error
             raise ServerRejected(
@@ -200,187 +137,395 @@ class AnswerReader:
                 details=error.details,
             )
         out: list[StreamEvent] = []
-        self._chunks.read_object(value, out)
-        self._chunks.has_done = True
-        self._channel.post(*out)
+        self.chunks.read_object(value, out)
+        self.chunks.has_done = True
+        self._tell(out)
         return ""
 
 
-HEALTH_S = 4.0
-"""Timeout for the health of a server that loads: a hang is told within 5 s."""
-REFUSAL_S = 10.0
-"""Timeout for the words of a refusal; its status has come already."""
-_log = logging.getLogger(__name__)
+async def _drain(body: AsyncIterator[bytes]) -> None:
+    with suppress(TimeoutError, *TRANSPORT_ERRORS):
+        async with asyncio.timeout(DRAIN_S):
+            async for _ in body:
+                pass
 
 
-@dataclass(kw_only=True)
-class Exchange:
-    """One request with all that it needs; runs in the task that owns the response."""
+MAX_BAD_EVENTS_IN_A_ROW = 3
+MAX_ANSWER_CHARS = 16 << 20
+"""Limit for text, thought and tool calls of one answer: some days of a fast model."""
+USAGE_EVERY_S = 1.0
+_CALL_CHARS = 64
+"""Counted for each piece of a call: some servers might send empty ones without end."""
 
-    request: ChatRequest
-    server: Server
-    key: str | None
-    connections: Connections
-    channel: Channel
-    limits: LimitSettings
-    timeouts: TimeoutSettings
-    dialect: Dialect
-    fields: Mapping[str, Any]
-    notes: Sequence[str] = ()
-    is_model_unloaded: bool = False
-    """Whether the request will make the server load its model first."""
-    splits_thought: bool = True
-    """Whether tags tell thought from answer."""
-    on_retry: Callable[[], None]
-    _has_token: bool = False
-    _tried: set[Dialect] = field(default_factory=set)
-    _freshness: Freshness = field(default_factory=Freshness)
+Refuse = Callable[[object], ServerRejected]
+"""Makes the error out of what a server sent inside a stream."""
 
-    @property
-    def asked(self) -> Asked:
-        return Asked(
-            product=self.server.product,
-            key=self.key or "",
-            model=self.request.model,
-            host=self.request.endpoint.host,
-        )
 
-    async def run(self) -> StreamFinished:
-        for note in self.notes:
-            self.channel.post(RequestAdapted(note=note))
-        attempt = 1
-        while True:
-            try:
-                return await self._adapt()
-            except (ServerUnavailable, ServerRejected) as error:
-                product, endpoint = self.server.product, self.request.endpoint
-                plan = None if self._has_token else plan_for(error, endpoint, product)
-                tries = min((plan and plan.tries) or self.limits.retries, self.limits.retries)
-                if plan is None or attempt >= tries:
-                    raise
-                wait_s, reason = plan.wait_after(attempt, self.limits), error.message
-            attempt += 1
-            self.on_retry()
-            _log.info("chat request: another try")
-            self.channel.post(RetryScheduled(attempt=attempt, attempts=tries, wait_s=wait_s, reason=reason))
-            await asyncio.sleep(wait_s)
+class ChunkReader:
+    """Reads the chunks of one answer and remembers what its end will be judged by."""
 
-    async def _adapt(self) -> StreamFinished:
-        """Send again after a refused field, a model that loads, or a stale connection."""
-        loading = Loading(self._health if self.server.health_path else None, self.timeouts, self.channel.post)
-        is_second = False
-        while True:
-            try:
-                try:
-                    return await self._send(loading)
-                except ServerRejected as error:
-                    if error.kind == "loading" and not self._has_token:
-                        await loading.wait()
-                    elif self._has_token or not self._has_changed(error):
-                        raise
-            except ServerUnavailable as error:
-                if error.kind != "dropped" or not self._freshness.is_reused or is_second:
-                    self.server.add_hint(error)
-                    raise
-                is_second = True
+    def __init__(
+        self,
+        refuse: Refuse,
+        *,
+        splitter: ThinkSplitter | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.has_done = False
+        self.has_token = False
+        """Whether any text, thought or tool call came."""
+        self.finish_reason = ""
+        """The server's word, empty where none came."""
+        self._refuse = refuse
+        self._splitter = splitter
+        self._held_pieces = 0
+        self._figures = StreamFigures(clock)
+        self._calls = ToolCalls()
+        self._is_named = False
+        self._fields: list[str] = []
+        """Thought that came in fields."""
+        self._held: list[str] = []
+        """Thought from between tags that may repeat that of the fields."""
+        self._frame: Frame | None = None
+        self._bad_events = self._bad_in_a_row = 0
+        self._chars = 0
 
-    def _has_changed(self, error: ServerRejected) -> bool:
-        self._tried.add(self.dialect)
-        if asked_anew := self.dialect.after_json(error, self.request.output):
-            mode = asked_anew.json_mode(self.request.output)
-            self.channel.post(RequestAdapted(note=fall_note(error, self.request.output, mode)))
-            self.dialect = asked_anew
-            return True
-        has_limit = self.request.sampling.max_tokens is not None
-        dialect = self.dialect.after(error, has_limit=has_limit, fields=self.fields)
-        if dialect is None or dialect in self._tried:
-            return False
-        for name, _ in sorted(dialect.dropped - self.dialect.dropped):
-            said = error.message.rstrip(".")
-            self.channel.post(RequestAdapted(note=f"{said}. The request goes out once more, without {name}."))
-        self.dialect = dialect
-        return True
+    def read_run(self, payloads: Sequence[bytes], out: list[StreamEvent]) -> None:
+        """Append the events of SSE events that have data alone; neighbours become one."""
+        if self.has_done or (len(payloads) >= _ENOUGH and self._read_framed(payloads, out)):
+            return
+        self.read(SseEvent(payloads[0]), out)
+        if len(payloads) >= _ENOUGH:
+            self._frame = frame_of(payloads[0])
+            middle = (len(payloads) + 1) // 2
+            for half in (payloads[1:middle], payloads[middle:]):
+                self.read_run(half, out)
+        else:
+            for payload in payloads[1:]:
+                self.read(SseEvent(payload), out)
 
-    async def _health(self) -> Reply:
-        endpoint, patience = self.request.endpoint, httpx.Timeout(min(self.timeouts.health_s, HEALTH_S))
-        url = f"{endpoint.root_url}{self.server.health_path}"
-        return await self.connections.ask(endpoint, "GET", url, key=self.key, patience=patience)
+    def read(self, event: SseEvent, out: list[StreamEvent]) -> None:
+        """Append the events of one SSE event; nothing is read after `[DONE]`.
 
-    async def _is_there(self) -> bool:
-        """Whether the server answers other requests; True where that cannot be checked."""
-        if self._freshness.is_connecting:
-            return False
-        endpoint = self.request.endpoint
-        if not self.server.health_path:
-            return endpoint.is_loopback or not can_knock(endpoint) or await knock(endpoint)
-        try:
-            await self._health()
-        except LMChatError as error:
-            return error.kind not in ("offline", "timeout")
-        return True
+        Raises:
+            ServerRejected: the server sent an error.
+            MalformedStreamError: several events in a row are not JSON, or the answer has no end.
+        """
+        if self.has_done:
+            return
+        if event.data.startswith(DONE):
+            self.has_done = True
+            return
+        before = len(out)
+        if event.data:
+            self._payload(event, out)
+        if len(out) == before:
+            out.append(LifeSign())
 
-    async def _send(self, loading: Loading) -> StreamFinished:
-        endpoint = self.request.endpoint
-        client = await self.connections.client(endpoint)
-        self.channel.post(RequestSent())
-        if self.is_model_unloaded or loading.is_told_by_request:
-            self.channel.post(ModelLoading())
-        async with Patience(
-            self.timeouts, self.channel.post, is_there=self._is_there, since_s=loading.since_s
-        ) as patience:
-            with reaching(endpoint):
-                response = await client.send(self._http_request(client), stream=True)
-            try:
-                return await self._answer(response, patience)
-            finally:
-                await response.aclose()
+    def read_object(self, value: object, out: list[StreamEvent]) -> None:
+        chunk = mapping(value)
+        model = text(chunk.get("model"))
+        if model and not self._is_named:
+            self._is_named = True
+            out.append(ModelNamed(model=model))
+        out += prompt_progress(chunk.get("prompt_progress"))
+        self._figures.usage = mapping(chunk.get("usage")) or self._figures.usage
+        out += self._figures.time(chunk.get("timings") or chunk.get("stats"))
+        for choice in rows(chunk.get("choices"))[:1]:
+            if not choice.get("index"):
+                self._delta(mapping(choice.get("delta") or choice.get("message")), out)
+                self.finish_reason = text(choice.get("finish_reason")) or self.finish_reason
 
-    def _http_request(self, client: httpx.AsyncClient) -> httpx.Request:
-        endpoint = self.request.endpoint
-        self._freshness = Freshness()
-        headers = request_headers(self.key, has_body=True)
-        headers |= {"Accept": "text/event-stream, application/json", "Accept-Encoding": "identity"}
-        connect_s = connect_timeout_s(endpoint, self.timeouts.connect_s)
-        return client.build_request(
-            "POST",
-            f"{endpoint.base_url}/chat/completions",
-            content=encode(body_of(self.request, self.fields, self.dialect)),
-            headers=headers,
-            timeout=httpx.Timeout(connect=connect_s, read=None, write=WRITE_S, pool=POOL_S),
-            extensions={"trace": self._freshness.trace},
-        )
+    def close(self, out: list[StreamEvent]) -> None:
+        if self._splitter is not None:
+            self._split(self._splitter.close(), out, 0)
+            self._tell_held(out, is_thought=not self._splitter.is_open)
+        out += self._figures.report()
 
-    async def _answer(self, response: httpx.Response, patience: Patience) -> StreamFinished:
-        if not response.is_success:
-            raise await self._refusal(response)
-        starts_in_thought = self.dialect.starts_in_thought and not self._goes_on
-        splitter = ThinkSplitter(starts_in_thought=starts_in_thought) if self.splits_thought else None
-        chunks = ChunkReader(lambda value: refusal_in_stream(value, self.asked), splitter=splitter)
-        try:
-            return await AnswerReader(response, self.asked, self.channel, patience, chunks).read()
-        finally:
-            self._has_token = chunks.has_token
-            if splitter is not None and not self._goes_on:
-                self.dialect = replace(self.dialect, starts_in_thought=splitter.starts_in_thought)
+    def conclude(self, cut: str = "") -> StreamFinished:
+        """Decide what the end of the stream means (protocol.md, 3.5); `cut` says how the transport broke.
 
-    @property
-    def _goes_on(self) -> bool:
-        """Whether the server continues an answer; its template then opens no thought."""
-        return bool(self.request.messages) and self.request.messages[-1].role is Role.ASSISTANT
-
-    async def _refusal(self, response: httpx.Response) -> ServerRejected:
-        endpoint = self.request.endpoint
-        with reaching(endpoint):
-            body = await read_up_to(response, MAX_WHOLE_BYTES, REFUSAL_S)
-        url, target = httpx.URL(endpoint.base_url), None
-        if response.has_redirect_location:
-            with suppress(httpx.InvalidURL, ValueError):
-                target = url.join(response.headers["location"])
-        if target and (target.scheme, target.host, target.port) != (url.scheme, url.host, url.port):
-            where = shown_address(without_key(str(target), self.key or ""))
-            return ServerRejected(  # a key would go with it (R-9)
-                f"Endpoint not allowed: {endpoint.netloc} redirects to another host ({where})",
-                kind="not_allowed",
-                hint="If you trust that host, use its address and allow it with --allow-host.",
+        Raises:
+            StreamInterrupted: the answer is not complete.
+            ServerRejected: there was none.
+        """
+        if not cut and (self.finish_reason or (self.has_done and self.has_token)):
+            return StreamFinished(reason=self.finish_reason)
+        if cut or self.has_token:
+            words = "the connection broke" if cut else "the server closed the connection"
+            raise StreamInterrupted(
+                f"Streaming failed: {words} before the answer was complete.",
+                hint="What had arrived is kept; continue or regenerate it.",
+                details=cut,
             )
-        return refusal(response.status_code, response.headers, body, self.asked)
+        if self._bad_events:
+            raise ServerRejected(
+                "Streaming failed: the server sent nothing that can be read.",
+                kind="malformed_stream",
+                hint="Look at the server's log; is it an OpenAI-compatible server?",
+            )
+        words, hint = "closed the connection without an answer", "Look at the server's log, then try again."
+        if self.has_done:
+            words = "sent an empty answer"
+            hint = "Often the conversation is longer than the model's context: load it with a larger one."
+        raise ServerRejected(f"Streaming failed: the server {words}.", kind="empty_answer", hint=hint)
+
+    def _read_framed(self, payloads: Sequence[bytes], out: list[StreamEvent]) -> bool:
+        """Read chunks that differ in their text alone; return whether they did."""
+        texts = self._frame.texts(payloads) if self._frame else None
+        if texts is None or self._frame is None:
+            return False
+        self._bad_in_a_row = 0
+        add, said = self._thought if self._frame.is_thought else self._content, list(filter(None, texts))
+        add("".join(said), out, len(said))
+        return True
+
+    def _payload(self, event: SseEvent, out: list[StreamEvent]) -> None:
+        try:
+            value = decode(event.data)
+        except NotJsonError:
+            if event.name == "error":
+                raise self._refuse(event.data.decode("utf-8", "replace")) from None
+            self._bad_events += 1
+            self._bad_in_a_row += 1
+            if self._bad_in_a_row >= MAX_BAD_EVENTS_IN_A_ROW:
+                raise MalformedStreamError("three events in a row are no JSON") from None
+            return
+        self._bad_in_a_row = 0
+        if event.name == "error" or is_error(value):
+            raise self._refuse(value)
+        self.read_object(value, out)
+
+    def _delta(self, delta: dict[str, Any], out: list[StreamEvent]) -> None:
+        told = text(delta.get("reasoning_content")) or text(delta.get("reasoning"))
+        self._thought(told or _joined(delta.get("reasoning_details")), out)
+        content = delta.get("content")
+        for part in content if isinstance(content, list) else [content]:
+            fields = mapping(part)
+            if fields.get("type") == "thinking":
+                self._thought(_joined(fields.get("thinking")), out)
+            else:
+                self._content(text(part) or text(fields.get("text")), out)
+        if refusal := text(delta.get("refusal")):
+            self._token(RefusalDelta(text=refusal), len(refusal), out)
+        older = delta.get("function_call")  # the one call that an answer could have before there were lists
+        calls = delta.get("tool_calls") or ([{"index": 0, "function": older}] if mapping(older) else [])
+        for call in self._calls.read(calls):
+            size = len(call.name) + len(call.call_id) + len(call.arguments) + _CALL_CHARS
+            self._token(call, size, out)
+
+    def _thought(self, thought: str, out: list[StreamEvent], count: int = 1) -> None:
+        if thought:
+            self._grow(len(thought))
+            if self._splitter is not None and not self._fields:
+                self._split(self._splitter.tell_apart(), out, 0)
+            self._fields.append(thought)
+            self._piece(thought, out, count, is_thought=True)
+
+    def _content(self, content: str, out: list[StreamEvent], count: int = 1) -> None:
+        if not content:
+            return
+        self._grow(len(content))
+        if self._splitter is None:
+            self._piece(content, out, count, is_thought=False)
+            return
+        self._split(self._splitter.feed(content), out, count)
+        if not self.has_token and self._held_pieces == count:
+            out.append(LifeSign(is_token=True))
+
+    def _split(self, pieces: Iterable[Piece | Rethought], out: list[StreamEvent], count: int) -> None:
+        self._held_pieces += count
+        for piece in pieces:
+            if isinstance(piece, Rethought):
+                out.append(piece)
+                continue
+            is_thought, words = piece
+            count, self._held_pieces = self._held_pieces or 1, 0
+            if is_thought and self._fields:
+                self._held.append(words)
+                continue
+            if self._held:
+                self._tell_held(out)
+            self._piece(words, out, count, is_thought=is_thought)
+
+    def _tell_held(self, out: list[StreamEvent], *, is_thought: bool = True) -> None:
+        """Tell what tags enclose, unless fields told it before (R-17; llama.cpp, `deepseek-legacy`).
+
+        Without a closing tag it is no thought, but an answer about `<think>`.
+        """
+        held, self._held = "".join(self._held), []
+        if not "".join(self._fields).strip().startswith(held.strip()):
+            self._piece(held if is_thought else f"<think>{held}", out, is_thought=is_thought)
+
+    def _piece(self, piece: str, out: list[StreamEvent], count: int = 1, *, is_thought: bool) -> None:
+        if piece:
+            delta = ReasoningDelta if is_thought else TextDelta
+            self._token(delta(text=piece, pieces=count), 0, out)
+
+    def _grow(self, chars: int) -> None:
+        self._chars += chars
+        if self._chars > MAX_ANSWER_CHARS:
+            raise MalformedStreamError("the answer is longer than 16 MiB")
+
+    def _token(self, event: StreamEvent, chars: int, out: list[StreamEvent]) -> None:
+        self._grow(chars)
+        self.has_token = True
+        out.append(event)
+
+
+def _joined(parts: object) -> str:
+    return text(parts) or "".join(text(part.get("text")) for part in rows(parts))
+
+
+class StreamFigures:
+    """Counts and speeds that the server reports while it answers, wherever it puts them (R-19)."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self.usage: dict[str, Any] = {}
+        self._timings: dict[str, Any] = {}
+        self._reported_s = clock()
+
+    def time(self, timings: object) -> list[UsageReported]:
+        """Take the `timings` of a chunk; return a report where one is due."""
+        if not isinstance(timings, dict):
+            return []
+        self._timings = timings
+        now_s = self._clock()
+        if now_s - self._reported_s < USAGE_EVERY_S:
+            return []
+        self._reported_s = now_s
+        return self.report()
+
+    def report(self) -> list[UsageReported]:
+        usage, timings = self.usage, self._timings
+        if not usage and not timings:
+            return []
+        cached = whole(timings.get("cache_n"))
+        details = mapping(usage.get("prompt_tokens_details"))
+        prompt, completion = whole(usage.get("prompt_tokens")), whole(usage.get("completion_tokens"))
+        if prompt is None and "prompt_n" in timings:
+            prompt = (cached or 0) + (whole(timings.get("prompt_n")) or 0)
+        report = UsageReported(
+            prompt_tokens=prompt,
+            completion_tokens=whole(timings.get("predicted_n")) if completion is None else completion,
+            cached_tokens=whole(details.get("cached_tokens")) if cached is None else cached,
+            tokens_per_second=amount(timings.get("predicted_per_second"))
+            or amount(timings.get("tokens_per_second")),
+            prompt_tokens_per_second=amount(timings.get("prompt_per_second")),
+        )
+        return [report]
+
+
+def prompt_progress(progress: object) -> list[PromptProgress]:
+    """Return how far the server has read the prompt, without what came from its cache."""
+    if not isinstance(progress, dict):
+        return []
+    total, cached, processed = (whole(progress.get(name)) or 0 for name in ("total", "cache", "processed"))
+    share = (processed - cached) / (total - cached) if total > cached else 1.0
+    fraction = min(max(share, 0.0), 1.0)
+    return [PromptProgress(fraction=fraction, processed_tokens=processed, total_tokens=total)]
+
+
+class _Call(Struct):
+    index: int | None
+    call_id: str = ""
+    name: str = ""
+
+
+class ToolCalls:
+    """Tool calls of an answer, as far as they are known (R-20)."""
+
+    def __init__(self) -> None:
+        self._calls: list[_Call] = []
+        self._by_index: dict[int, int] = {}
+        self._by_id: dict[tuple[int | None, str], int] = {}
+
+    def read(self, fragments: object) -> list[ToolCallDelta]:
+        """Turn the fragments of one chunk into events; each tells only what is new."""
+        return [self._read(fragment) for fragment in rows(fragments)]
+
+    def _read(self, fragment: dict[str, Any]) -> ToolCallDelta:
+        call_id, function = text(fragment.get("id")), mapping(fragment.get("function"))
+        name, arguments, index = text(function.get("name")), function.get("arguments"), fragment.get("index")
+        if isinstance(arguments, dict | list):
+            arguments = encode(arguments).decode()
+        place = self._place(whole(index), call_id, name)
+        call = self._calls[place]
+        new_id, new_name = "" if call.call_id else call_id, "" if call.name else name
+        call.call_id, call.name = call.call_id or call_id, call.name or name
+        return ToolCallDelta(index=place, call_id=new_id, name=new_name, arguments=text(arguments))
+
+    def _place(self, index: int | None, call_id: str, name: str) -> int:
+        """Return the number of the call, which may differ from the server's."""
+        place = self._by_id.get((index, call_id)) if call_id else None
+        if place is None and index is None and not call_id and not name:
+            place = len(self._calls) - 1 if self._calls else None
+        elif place is None and index is not None:
+            place = self._by_index.get(index)
+            # a second id alone begins no call: some servers make one up for each fragment
+            if place is not None and call_id and name and self._calls[place].call_id not in ("", call_id):
+                place = None
+        if place is None:
+            place = len(self._calls)
+            self._calls.append(_Call(index))
+        if call_id:
+            self._by_id.setdefault((index, call_id), place)
+            self._by_id.setdefault((None, call_id), place)
+        if index is not None:
+            self._by_index[index] = place
+        return place
+
+
+# Reading in bulk. From one chunk to the next most servers repeat all but the text. Decoded one by one in
+# Python, chunks that come in large reads would take more than three times the CPU of reading them.
+
+_ENOUGH = 8
+"""Chunks from which on it pays to look for what they have in common."""
+_TEXTS = msgspec.json.Decoder(list[str]).decode
+_ONCE = ("tool_calls", "function_call", "refusal", "reasoning_details")
+"""Fields that say more with each repetition."""
+
+
+class Frame(Struct, frozen=True):
+    """Bytes that chunks have in common around their text."""
+
+    before: bytes
+    """A chunk up to the text, with its quotation mark."""
+    after: bytes
+    is_thought: bool
+
+    def texts(self, payloads: Sequence[bytes]) -> list[str] | None:
+        """Return the texts of chunks, None where they are not all of this frame."""
+        start, end = len(self.before), -len(self.after)
+        changes = [payload[start:end] for payload in payloads]
+        framed = self.before + (self.after + self.before).join(changes) + self.after
+        within = b"\n".join(changes)
+        # an unescaped quotation mark would end the text
+        if framed != b"".join(payloads) or b"\\\\" in within or b'"' in within.replace(b'\\"', b""):
+            return None
+        try:
+            texts = _TEXTS(b'["%b"]' % within.replace(b"\n", b'","'))
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+        return texts if len(texts) == len(changes) else None
+
+
+def frame_of(payload: bytes) -> Frame | None:
+    """Return the frame of a chunk that has been read, None unless it holds one text or thought alone."""
+    try:
+        chunk = decode(payload)
+        first = rows(mapping(chunk).get("choices"))[0]
+        delta = mapping(first.get("delta"))
+        told = [name for name in ("content", "reasoning_content", "reasoning") if delta.get(name)]
+        words = text(delta.get(told[0])) if len(told) == 1 else ""
+        if not words or first.get("index") or any(delta.get(name) for name in _ONCE):
+            return None
+        before, _, after = payload.partition(encode(words))
+        # another text put in its place must be read as that text, else it stands elsewhere
+        delta[told[0]] = f"{words}?"
+        if decode(before + encode(delta[told[0]]) + after) != chunk:
+            return None
+    except (NotJsonError, IndexError):
+        return None
+    return Frame(before + b'"', b'"' + after, is_thought=told[0] != "content")

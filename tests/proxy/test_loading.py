@@ -11,8 +11,8 @@ from lmchat.domain.event import ModelLoading, RequestSent, RetryScheduled, Strea
 from lmchat.domain.server import Product
 from lmchat.errors import ServerUnavailable
 from lmchat.proxy import timeouts as module
+from lmchat.proxy.client import HEALTH_S
 from lmchat.proxy.http import Reply
-from lmchat.proxy.stream import HEALTH_S
 from lmchat.proxy.timeouts import POLL_S, REQUEST_PAUSE_S, Loading
 from tests.support.proxy_calls import ask, events_of
 from tests.support.scripted_products import CHAT, answer
@@ -78,7 +78,7 @@ async def test_a_look_without_an_answer_is_told_and_the_model_is_waited_for(quic
 
 async def test_a_server_that_freezes_while_it_loads_is_told_within_five_seconds(server, client, monkeypatch):
     assert POLL_S + HEALTH_S < 5
-    monkeypatch.setattr("lmchat.proxy.stream.HEALTH_S", 0.2)
+    monkeypatch.setattr("lmchat.proxy.client.HEALTH_S", 0.2)
     server.on(CHAT, LOADS).on(HEALTH, raw_reply(Hold()))
     async with aclosing(client.stream(ask(server, product=Product.LLAMA_CPP))) as stream:
         async for event in stream:

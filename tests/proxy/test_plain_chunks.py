@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from contextlib import aclosing
 
@@ -12,9 +11,8 @@ from hypothesis import strategies as st
 
 from lmchat.domain.event import LifeSign, ReasoningDelta, TextDelta, UsageReported
 from lmchat.errors import ServerRejected, StreamInterrupted
-from lmchat.proxy.chunks import ChunkReader, Frame
 from lmchat.proxy.sse import MalformedStreamError, SseReader, SseRun
-from lmchat.proxy.stream import MAX_WAITING, Channel
+from lmchat.proxy.stream import ChunkReader, Frame
 from lmchat.proxy.think import ThinkSplitter
 from tests.support.proxy_calls import ask, events_of
 from tests.support.scripted_server import DONE, Hold, delta, finish, raw_reply, sse, usage
@@ -251,17 +249,6 @@ def test_the_newest_timings_of_many_are_those_that_count(more, tokens):
     reader.read_run([json.dumps(one).encode() for one in [*some, *more]], out)
     reader.close(out)
     assert out[-1].completion_tokens == tokens
-
-
-@pytest.mark.parametrize("pieces", [MAX_WAITING, MAX_WAITING + 1])
-async def test_pieces_that_wait_hold_the_reader_back_and_not_events(pieces):
-    channel = Channel()
-    channel.post(TextDelta(text="x", pieces=pieces))
-    room = asyncio.ensure_future(channel.wait_for_room())
-    await asyncio.sleep(0)
-    assert room.done() == (pieces <= MAX_WAITING)
-    await channel.take()
-    await room
 
 
 CHAT = "POST /v1/chat/completions"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.proxy.chunks import ToolCalls
+from lmchat.proxy.stream import ToolCalls
 
 
 def put_together(*chunks):
