@@ -33,13 +33,6 @@ class LookNow(Post):
     """Check the server now."""
 
 
-class CopyText(Post):
-    """Copy text; `note` names the part of a message, as `Block 2 of 3`."""
-
-    text: str
-    note: str = ""
-
-
 class LoadModel(Post):
     """Load a model, or unload it if it is loaded."""
 
@@ -83,13 +76,6 @@ class TryKey(Post):
 
 class SearchSessions(Post):
     """Open the search of all sessions."""
-
-
-class Search(Post):
-    """Search all sessions."""
-
-    query: str
-    limit: int = 20
 
 
 class LeaveFilter(Post):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 from lmchat.domain.event import UsageReported
@@ -205,3 +206,14 @@ HITS = (
     ),
     hit(4, "Shader for water", days=23, words=("… why does the ", "r get darker towards the shore? …")),
 )
+
+
+class SilentStore:
+    """A store that notes the searches and never answers."""
+
+    def __init__(self) -> None:
+        self.searches: list[tuple[str, int]] = []
+
+    async def search(self, query: str, *, limit: int):
+        self.searches.append((query, limit))
+        await asyncio.Event().wait()

@@ -5,7 +5,7 @@ from textual import events
 
 from lmchat.domain.server import Endpoint, Product
 from lmchat.tui.commands import COMMANDS
-from lmchat.tui.intents import CopyText, TryKey
+from lmchat.tui.intents import TryKey
 from lmchat.tui.screens.ask_dialog import WHERE, AskDialog, ConfirmDialog, KeyDialog
 from lmchat.tui.screens.help_screen import HelpScreen
 from lmchat.tui.screens.links_dialog import LinksDialog
@@ -133,7 +133,7 @@ async def test_a_text_can_be_copied_as_it_was_given_and_is_safe_on_the_screen():
     async with app.run_test(size=WIDE) as pilot:
         await pilot.press("y")
         await pilot.pause()
-        assert [fact.text for fact in app.of(CopyText)] == ["raw \x1b[2J [b]text[/b]"]
+        assert app.clipboard == "raw \x1b[2J [b]text[/b]"
         assert "raw ␛[2J [b]text[/b]" in screen_text(app)
         assert "Title [b]x" in screen_text(app)
 

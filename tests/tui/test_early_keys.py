@@ -10,10 +10,11 @@ from lmchat.tui.screens.help_screen import HelpScreen
 from lmchat.tui.screens.links_dialog import LinksDialog
 from lmchat.tui.screens.palette import Palette
 from lmchat.tui.screens.search_dialog import SearchDialog
+from tests.support.look_data import SilentStore
 from tests.support.tui_host import Host
 
 KEYS = ("up", "down", "pageup", "pagedown", "home", "end", "enter")
-DIALOGS = (HelpScreen, SearchDialog, lambda: LinksDialog({}), Palette)
+DIALOGS = (HelpScreen, lambda: SearchDialog(SilentStore()), lambda: LinksDialog({}), Palette)
 pytestmark = pytest.mark.parametrize("make", DIALOGS, ids=["help", "search", "links", "palette"])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -90,10 +91,14 @@ def show_trash(dialog: TrashDialog) -> None:
     dialog.show([SessionHeader(session_id="s", title=EVIL, created_at=NOW, updated_at=NOW, deleted_at=NOW)])
 
 
-def show_hits(dialog: SearchDialog) -> None:
+def searching() -> SearchDialog:
     words = {"title": EVIL, "model": EVIL, "before": EVIL, "match": EVIL, "after": EVIL}
     hit = SearchHit(session_id="s", message_id="m", role="assistant", created_at=NOW, **words)
-    dialog.show_hits([hit], 1.0, now=NOW)
+
+    async def search(_query: str, *, limit: int) -> list[SearchHit]:
+        return [hit][:limit]
+
+    return SearchDialog(SimpleNamespace(search=search), EVIL)
 
 
 def show_places(page: WelcomeScreen) -> None:
@@ -129,7 +134,7 @@ SCREENS = {
     "help": (partial(HelpScreen, {"commands": EVIL, "new": EVIL, "model": f"ctrl+{EVIL}"}), None),
     "key": (partial(KeyDialog, Product.OPENAI_COMPATIBLE, AT), lambda one: one.show_problem(EVIL)),
     "models": (picker, None),
-    "search": (partial(SearchDialog, EVIL), show_hits),
+    "search": (searching, None),
     "start": (partial(StartDialog, START), None),
     "text": (partial(TextDialog, EVIL, EVIL), None),
     "trash": (partial(TrashDialog, lambda *_: None), show_trash),

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from lmchat.tui.intents import CopyText, Post, StartEngine, TryKey
+from lmchat.tui.intents import Post, TryKey
 from lmchat.tui.widgets.prompt_input import PromptInput
 
 
@@ -13,13 +13,8 @@ class Further(Base):
 
 
 def test_what_is_declared_is_given_by_place_or_by_name():
-    copied = CopyText("words", note="Block 1 of 2")
-    assert (copied.text, copied.note) == ("words", "Block 1 of 2")
-
-
-def test_what_is_not_given_has_its_default():
-    assert StartEngine().named == ""
-    assert StartEngine("qwen").named == "qwen"
+    given = Further(1, second="2")
+    assert (given.first, given.second) == (1, "2")
 
 
 def test_a_kind_of_message_has_the_attributes_of_the_kind_above_it():

@@ -6,22 +6,26 @@ import pytest
 from msgspec.structs import replace
 from rich.cells import cell_len
 
-from lmchat.tui.intents import Search
 from lmchat.tui.screens.search_dialog import SearchDialog, around, nothing_found, when
 from lmchat.tui.widgets.row_list import RowList
-from tests.support.look_data import HITS, NOW
+from tests.support.look_data import HITS, NOW, SilentStore
 from tests.support.tui_host import Host, screen_text
 
 WIDE = (120, 40)
 
 
-def host(query: str = "", **more) -> Host:
-    return Host(screen=lambda: SearchDialog(query), **more)
+@pytest.fixture
+def store():
+    return SilentStore()
+
+
+def host(store: object, query: str = "") -> Host:
+    return Host(screen=lambda: SearchDialog(store, query))
 
 
 @pytest.fixture
-async def pilot():
-    async with host().run_test(size=WIDE) as pilot:
+async def pilot(store):
+    async with host(store).run_test(size=WIDE) as pilot:
         yield pilot
 
 
@@ -30,10 +34,10 @@ def app(pilot):
     return pilot.app
 
 
-async def test_every_change_of_the_words_is_posted(app, pilot):
+async def test_every_change_of_the_words_is_searched(store, pilot):
     await pilot.press(*"sha", "backspace")
     await pilot.pause()
-    assert app.of(Search)[-1].query == "sh"
+    assert store.searches[-1] == ("sh", 20)
 
 
 async def test_hits_are_shown_with_who_when_and_the_words_around(app, pilot):
@@ -48,14 +52,8 @@ async def test_hits_are_shown_with_who_when_and_the_words_around(app, pilot):
     assert "… takes the widest rows first; those that bear shade go last …" in text
 
 
-async def test_more_hits_than_are_shown_are_counted(app, pilot):
-    app.screen.show_hits(HITS, 12.0, 1234, now=NOW)
-    await pilot.pause()
-    assert "1 234 hits in 3 sessions" in screen_text(app)
-
-
-async def test_what_holds_the_words_is_said_where_nobody_said_them():
-    app = host()
+async def test_what_holds_the_words_is_said_where_nobody_said_them(store):
+    app = host(store)
     kinds = [("reasoning", "qwen3-8b · thought · "), ("tool_call", "qwen3-8b · tool call · ")]
     hits = [replace(HITS[1], kind=kind, message_id=kind) for kind, _ in kinds]
     title = replace(HITS[0], kind="title", message_id="", role="", session_id="s9")
@@ -68,29 +66,29 @@ async def test_what_holds_the_words_is_said_where_nobody_said_them():
         assert app.results == [title]
 
 
-async def test_more_hits_are_asked_for_where_the_end_comes_near():
-    app = host("shade")
+async def test_more_hits_are_asked_for_where_the_end_comes_near(store):
+    app = host(store, "shade")
     many = [replace(HITS[0], message_id=f"m{number}") for number in range(60)]
     async with app.run_test(size=WIDE) as pilot:
         app.screen.show_hits(many[:20], 1.0, is_cut=True, now=NOW)
         await pilot.pause()
         assert "20+ hits in 1 session" in screen_text(app)
-        assert app.of(Search)[-1].limit == 20
+        assert store.searches[-1] == ("shade", 20)
         await pilot.press(*["down"] * 19)
         await pilot.pause()
-        assert [(fact.query, fact.limit) for fact in app.of(Search)][-1] == ("shade", 100)
-        count = len(app.of(Search))
+        assert store.searches[-1] == ("shade", 100)
+        count = len(store.searches)
         app.screen.show_hits(many, 1.0, now=NOW)
         await pilot.press("down", "pagedown", "pagedown", *["down"] * 40)
         await pilot.pause()
         assert "60 hits in 1 session" in screen_text(app)
-        assert len(app.of(Search)) == count
+        assert len(store.searches) == count
         await pilot.press("enter")
         assert app.results == [many[-1]]
 
 
-async def test_hits_that_come_behind_leave_the_choice_where_it_is():
-    app = host("shade")
+async def test_hits_that_come_behind_leave_the_choice_where_it_is(store):
+    app = host(store, "shade")
     many = [replace(HITS[0], message_id=f"m{number}") for number in range(60)]
     async with app.run_test(size=WIDE) as pilot:
         app.screen.show_hits(many[:20], 1.0, is_cut=True, now=NOW)

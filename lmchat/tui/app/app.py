@@ -17,33 +17,30 @@ from textual.notifications import SeverityLevel
 from textual.screen import ModalScreen
 from textual.worker import WorkerError
 
-from lmchat.errors import LMChatError, WrongUse
+from lmchat.errors import WrongUse
 from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
 from lmchat.tui.app.connect import Connect
-from lmchat.tui.app.models import Models, screens_of
+from lmchat.tui.app.models import Models
 from lmchat.tui.commands import Command, Scope, bindings
 from lmchat.tui.icons import ASCII_CLASS
 from lmchat.tui.intents import (
     ChooseCandidate,
-    CopyText,
     LoadModel,
-    Search,
     StartEngine,
     StartFailed,
     TryAddress,
     TryKey,
 )
 from lmchat.tui.quirks.app import PatchedApp
-from lmchat.tui.quirks.driver import remember_copied
 from lmchat.tui.screens.chat.screen import ChatScreen
-from lmchat.tui.screens.chat.view import begin_work
+from lmchat.tui.screens.chat.view import COPYING, begin_work
 from lmchat.tui.themes import THEMES, theme_named
 
 _FIRST_KEY_S = 0.03
 """What is typed right after the first paint is shown before anything else begins."""
-_COPY, _COPY_S = "copy", 2.5
-"""The name of the worker that copies, and how long leaving waits for it."""
+_COPY_S = 2.5
+"""How long quitting waits for the worker that copies."""
 _TWICE_WITHIN_S = 2.0
 """Two presses of Ctrl+C within this time quit."""
 
@@ -100,7 +97,7 @@ class LMChatApp(PatchedApp):
 
     async def action_quit(self) -> None:
         await self.stop_and_save()
-        copying = [worker for worker in self.workers if worker.group == _COPY and worker.is_running]
+        copying = [worker for worker in self.workers if worker.group == COPYING and worker.is_running]
         if copying:
             with suppress(WorkerError, TimeoutError):
                 async with asyncio.timeout(_COPY_S):
@@ -163,7 +160,7 @@ class LMChatApp(PatchedApp):
         log = self.chat.view.log
         typed = "" if self.focused is log else str(getattr(self.focused, "selected_text", "") or "")
         if selected := typed or self.screen.get_selected_text():
-            self.post_message(CopyText(selected))
+            self.copy_to_clipboard(selected)
             self.screen.clear_selection()
             return
         if (self.screen is self.chat and log.copy_selection()) or self.chat.turns.stop():
@@ -175,34 +172,8 @@ class LMChatApp(PatchedApp):
             self._last_ctrl_c_s = now_s
             self.notify("Ctrl+C once more quits.", timeout=_TWICE_WITHIN_S, markup=False)
 
-    def _on_copy_text(self, event: CopyText) -> None:
-        self.copy_to_clipboard(event.text, event.note)
-
-    def copy_to_clipboard(self, text: str, note: str = "") -> None:
-
-        async def copy() -> None:
-            try:
-                words = safe_line(await self.workspace.outside.copy(text))
-                self.notify(f"{note}: {words[:1].lower()}{words[1:]}" if note else words, markup=False)
-            except LMChatError as error:
-                self.chat.view.tell(error)
-
-        remember_copied(self, text)
-        begin_work(self, copy, _COPY)
-
-    def _on_search(self, event: Search) -> None:
-        begin_work(self, lambda: self._search_all(event), "search")
-
-    async def _search_all(self, wanted: Search) -> None:
-        began_s = time.monotonic()
-        for dialog in screens_of(self, "SearchDialog"):
-            try:
-                hits = await self.workspace.store.search(wanted.query, limit=wanted.limit)
-            except LMChatError as error:
-                dialog.show_problem(error.message)
-            else:
-                took_ms = (time.monotonic() - began_s) * 1e3
-                dialog.show_hits(hits, took_ms, is_cut=len(hits) >= wanted.limit)
+    def copy_to_clipboard(self, text: str) -> None:
+        self.chat.view.copy(text)
 
     def action_change_theme(self, name: str = "") -> None:
         """Use the named theme, or the next one, and remember it."""

@@ -15,7 +15,7 @@ from textual.widgets import Input, Static
 from lmchat.domain.server import Endpoint, Product
 from lmchat.errors import EndpointNotAllowed
 from lmchat.text import safe_line, safe_text
-from lmchat.tui.intents import CopyText, TryAddress, TryKey
+from lmchat.tui.intents import TryAddress, TryKey
 from lmchat.tui.screens.dialog import Dialog
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.keys_row import Hint
@@ -148,7 +148,7 @@ class AllowDialog(ConfirmDialog):
         super().__init__("Talk to another machine?", text=text, verb="allow for this run", hints=hints)
 
     def action_copy_line(self) -> None:
-        self.post_message(CopyText(self._line))
+        self.app.copy_to_clipboard(self._line)
 
 
 WHERE: Mapping[Product, str] = {

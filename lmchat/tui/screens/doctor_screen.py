@@ -14,7 +14,6 @@ from lmchat.domain.candidate import Finding, Grade, Group
 from lmchat.services.doctor import STEP_IS_TOLD, Check, Examination, report_text, summary, without_home
 from lmchat.text import safe_line
 from lmchat.tui.icons import signs_for
-from lmchat.tui.intents import CopyText
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.line import MUTED, STRONG, Parts, content
 from lmchat.tui.widgets.row_list import ListRow
@@ -54,7 +53,7 @@ class DoctorScreen(ListDialog[None]):
 
     def action_copy_report(self) -> None:
         if findings := self._examination.in_order(self._found):
-            self.post_message(CopyText(report_text(findings, home=self._examination.home)))
+            self.app.copy_to_clipboard(report_text(findings, home=self._examination.home))
 
     async def _look(self) -> None:
         self._found = {}

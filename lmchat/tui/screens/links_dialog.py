@@ -9,7 +9,6 @@ from textual.binding import Binding, BindingType
 
 from lmchat.text import safe_line
 from lmchat.tui.icons import signs_for
-from lmchat.tui.intents import CopyText
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.line import MUTED, cut_middle
 from lmchat.tui.widgets.row_list import NAME, ListRow
@@ -50,4 +49,4 @@ class LinksDialog(ListDialog[str | None]):
 
     def action_copy_link(self) -> None:
         if self.list.key is not None:
-            self.post_message(CopyText(str(self.list.key)))
+            self.app.copy_to_clipboard(str(self.list.key))

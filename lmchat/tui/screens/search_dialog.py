@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Hashable, Iterable, Sequence
 from datetime import datetime
 from typing import ClassVar
@@ -11,13 +12,15 @@ from rich.cells import cell_len
 from textual import on
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
+from textual.worker import Worker
 
 from lmchat.domain.message import Role
 from lmchat.domain.session import SearchHit
+from lmchat.errors import LMChatError
+from lmchat.services.ports import ChatStore
 from lmchat.text import cut_at, safe_line
 from lmchat.tui import formatting
 from lmchat.tui.icons import Signs, signs_for
-from lmchat.tui.intents import Search
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.line import HIT, MUTED, STRONG, LineWidget, Parts, content
@@ -27,6 +30,7 @@ _FILTERS = ("model:", "role:", "before:", "after:", "title:", "has:code")
 _FILTER = re.compile(r"\b(?:model|role|before|after|title|has):\S+")
 _LIST_ROWS = 11
 _LEAST_AFTER = 3
+_FIRST_LIMIT = 20
 _MORE = 5
 """Factor by which the limit grows near the end of the list."""
 _MOST_HITS = 2500
@@ -35,14 +39,15 @@ _HOLDERS = {"reasoning": "thought", "tool_call": "tool call", "title": "title"}
 
 
 class SearchDialog(ListDialog[SearchHit | None]):
-    """Search dialog: posts the query, shows the hits, and returns the one to open."""
+    """Search dialog: shows the hits of what is typed, and returns the one to open."""
 
     HEADING = "Search all sessions"
     HINTS = (("Enter", "open there"), ("↑ ↓", "choose"), ("^E", "export the hit"))
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+e", "export_hit", show=False, priority=True)]
 
-    def __init__(self, query: str = "") -> None:
+    def __init__(self, store: ChatStore, query: str = "") -> None:
         super().__init__()
+        self._store = store
         self.is_export_wanted = False
         """Whether the hit's session is to be exported, not only shown."""
         self._query = query
@@ -59,23 +64,31 @@ class SearchDialog(ListDialog[SearchHit | None]):
     def on_mount(self) -> None:
         self.call_after_refresh(self.fit_list, _LIST_ROWS)
         if self._query:
-            self.post_message(Search(self._query))
+            self.filter(self._query)
+
+    def _search(self, query: str, limit: int = _FIRST_LIMIT) -> None:
+        """Search in a worker; newer words end the search for older ones."""
+
+        async def search() -> None:
+            began_s = time.monotonic()
+            try:
+                hits = await self._store.search(query, limit=limit)
+            except LMChatError as error:
+                self.show_problem(error.message)
+            else:
+                self.show_hits(hits, (time.monotonic() - began_s) * 1e3, is_cut=len(hits) >= limit)
+
+        _: Worker[None] = self.run_worker(search, name="search", group="search", exclusive=True)
 
     def show_hits(
-        self,
-        hits: Sequence[SearchHit],
-        took_ms: float,
-        count: int | None = None,
-        *,
-        is_cut: bool = False,
-        now: datetime | None = None,
+        self, hits: Sequence[SearchHit], took_ms: float, *, is_cut: bool = False, now: datetime | None = None
     ) -> None:
-        """Show the hits; `count` is of all hits, and `is_cut` says that there may be more."""
+        """Show the hits; `is_cut` says that there may be more."""
         if not self.can_show:
             return
         self._hits = {_key(hit): hit for hit in hits}
         self._now, self._is_answered, self._is_cut = now, True, is_cut
-        total, sessions = len(hits) if count is None else count, len({hit.session_id for hit in hits})
+        total, sessions = len(hits), len({hit.session_id for hit in hits})
         hits_told = f"{formatting.tokens(total)}+ hits" if is_cut else formatting.counted(total, "hit")
         self.show_title(f"{hits_told} in {formatting.counted(sessions, 'session')}" if total else "")
         self.query_one(Field).show_note(formatting.latency(took_ms))
@@ -103,7 +116,7 @@ class SearchDialog(ListDialog[SearchHit | None]):
         self.list.show(rows)
 
     def filter(self, typed: str) -> None:
-        self.post_message(Search(typed))
+        self._search(typed)
 
     def take(self) -> None:
         if (hit := self._chosen()) is not None:
@@ -122,7 +135,7 @@ class SearchDialog(ListDialog[SearchHit | None]):
         limit = min(len(self._hits) * _MORE, _MOST_HITS)
         if self._is_cut and limit > len(self._hits):
             self._is_cut = False  # until they are there
-            self.post_message(Search(self.typed, limit))
+            self._search(self.typed, limit)
 
 
 def hit_rows(hit: SearchHit, width: int, now: datetime, signs: Signs) -> list[ListRow]:

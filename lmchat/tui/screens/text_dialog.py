@@ -15,7 +15,6 @@ from lmchat.domain.telemetry import Budget, Metrics
 from lmchat.services.turn_stats import ModelFigures, Spread
 from lmchat.text import safe_line, safe_text
 from lmchat.tui import formatting
-from lmchat.tui.intents import CopyText
 from lmchat.tui.screens.dialog import Dialog
 from lmchat.tui.widgets.row_list import fit_scrollbar
 
@@ -47,7 +46,7 @@ class TextDialog(Dialog[None]):
         self.fit(scroll, scroll.query_one(Static).outer_size.height)
 
     def action_copy_text(self) -> None:
-        self.post_message(CopyText(self._text))
+        self.app.copy_to_clipboard(self._text)
 
 
 _NAME, _VALUE = 24, 12

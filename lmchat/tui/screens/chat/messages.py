@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from lmchat.domain.message import AnswerState, ChatMessage, Role
 from lmchat.errors import WrongUse
 from lmchat.text import safe_line
-from lmchat.tui.intents import CopyText
 from lmchat.tui.screens.chat.sessions import PromptText, Sessions
 from lmchat.tui.screens.chat.turns import Turns
 from lmchat.tui.screens.chat.view import ChatView, Work
@@ -32,7 +31,7 @@ class Messages:
         self._text = text
         self._turns = turns
         self._acts: dict[str, Callable[[ChatMessage], object]] = {
-            "copy": lambda message: self._copy(words_of(message)),
+            "copy": lambda message: view.copy(words_of(message)),
             "edit": self.edit,
             "regenerate": turns.regenerate,
             "resume": turns.resume,
@@ -87,7 +86,7 @@ class Messages:
         if text and name == "links":
             self._offer_links({text: ""})
         elif text:
-            self._copy(text, note)
+            self._view.copy(text, note)
         elif reason := self._why_not(name, message):
             self._view.notify(reason)
         elif name in self._acts:
@@ -104,9 +103,6 @@ class Messages:
             self.act_on("copy", last)
         else:
             self._view.notify(NOTHING_YET)
-
-    def _copy(self, text: str, note: str = "") -> None:
-        self._view.screen.post_message(CopyText(text, note))
 
     def edit(self, message: ChatMessage) -> None:
         """Edit a prompt, or the prompt of an answer; the answer may be the first message that was read."""

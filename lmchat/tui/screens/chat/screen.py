@@ -374,7 +374,7 @@ class ChatScreen(PatchedScreen):
     def action_search_sessions(self, query: str = "", *, before: Callable[[], None] | None = None) -> None:
         from lmchat.tui.screens.search_dialog import SearchDialog
 
-        dialog = SearchDialog(query)
+        dialog = SearchDialog(self.workspace.store, query)
 
         def go(hit: SearchHit | None) -> None:
             if hit is not None and before is not None:

@@ -21,7 +21,7 @@ from lmchat.text import safe_line
 from lmchat.tui import formatting
 from lmchat.tui.commands import is_command
 from lmchat.tui.icons import signs_for
-from lmchat.tui.quirks.driver import lend_terminal
+from lmchat.tui.quirks.driver import lend_terminal, remember_copied
 from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.keys_row import KeysRow
 from lmchat.tui.widgets.line import LineWidget
@@ -37,8 +37,8 @@ _RUNNING_TICK_S = 1 / 3
 """Between two snapshots while a turn runs; figures do not read better at more."""
 _WAITING_TICK_S = 1.0
 """The same with reduced motion."""
-_AWAY = "away"
-"""Group of the worker that has lent the terminal."""
+_AWAY, COPYING = "away", "copy"
+"""Groups of the worker that has lent the terminal, and of the one that copies."""
 
 
 def begin_work(node: DOMNode, work: Work, name: str, *, is_only: bool = True) -> None:
@@ -98,6 +98,19 @@ class ChatView:
     async def ask(self, dialog: Screen[Any]) -> Any:
         """Show a dialog from a worker and return its result; None if the user left it."""
         return await self.screen.app.push_screen_wait(dialog)
+
+    def copy(self, text: str, note: str = "") -> None:
+        """Copy a text; `note` names the part of a message, as `Block 2 of 3`."""
+
+        async def copy() -> None:
+            try:
+                words = safe_line(await self.workspace.outside.copy(text))
+                self.notify(f"{note}: {words[:1].lower()}{words[1:]}" if note else words)
+            except LMChatError as error:
+                self.tell(error)
+
+        remember_copied(self.screen.app, text)
+        begin_work(self.screen.app, copy, COPYING)
 
     def attempt(self, work: Work, group: str = "library", *, typed: str = "") -> None:
         """Run a worker that may fail: its error is shown, and what was typed goes back into the prompt."""

@@ -30,7 +30,7 @@ from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
 from lmchat.tui import formatting
 from lmchat.tui.icons import signs_for
-from lmchat.tui.intents import ChooseCandidate, CopyText, LookNow, SearchSessions, StartEngine
+from lmchat.tui.intents import ChooseCandidate, LookNow, SearchSessions, StartEngine
 from lmchat.tui.screens.ask_dialog import AddressDialog
 from lmchat.tui.screens.dialog import Departure, fit_height, free_height
 from lmchat.tui.screens.welcome.rows import welcome_rows
@@ -242,7 +242,7 @@ class WelcomeScreen(Screen[None]):
             case "files":
                 self.starts.begin(self.starts.start_engine)
             case "install":
-                self.post_message(CopyText(here.engine_command))
+                self.app.copy_to_clipboard(here.engine_command)
             case key:
                 for place in self._places:
                     if place.candidate.endpoint == key:

@@ -25,7 +25,7 @@ from lmchat.domain.session import MessagePath
 from lmchat.domain.turn import Turn
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.icons import signs_for
-from lmchat.tui.intents import CopyText, Post
+from lmchat.tui.intents import Post
 from lmchat.tui.quirks.keys import hand_over
 from lmchat.tui.widgets.chat_log.copying import CopyTurns, code_number, copied
 from lmchat.tui.widgets.chat_log.document import Document, Place
@@ -492,7 +492,7 @@ class ChatLog(ScrollView, can_focus=True):
         """Copy the selection and drop it; return whether there was any text."""
         text = self.selected_text
         if text:
-            self.post_message(CopyText(text))
+            self.app.copy_to_clipboard(text)
             self.drop_selection()
         return bool(text)
 
