@@ -30,7 +30,7 @@ from lmchat.storage import state as remembered_file
 from lmchat.terminal.clipboard import Clipboard
 from lmchat.terminal.programs import edit_text, notification, open_page, page_text
 from lmchat.text import safe_line
-from lmchat.tui.app.app import LMChatApp
+from lmchat.tui.app import LMChatApp
 from lmchat.tui.quirks.driver import guard_terminal, write_to_terminal
 
 Write = Callable[[str], bool]  # sends a control sequence to the terminal

@@ -200,7 +200,7 @@ def test_who_finds_a_server_at_once_pays_nothing_for_the_welcome_page(tmp_path):
     file = tmp_path / "arrival.json"
     run([PYTHON, "-m", "tests.support.start_child", file, "arrival"], home=tmp_path)
     modules = json.loads(file.read_text())["modules"]
-    assert "lmchat.tui.app.connect" in modules
+    assert "lmchat.tui.screens.connect" in modules
     unwanted = re.compile(r"lmchat\.machine\b")
     assert [one for one in modules if unwanted.match(one) or "welcome" in one or "ask_dialog" in one] == []
 

@@ -37,7 +37,7 @@ from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.workspace import Outside, Workspace
 from lmchat.storage.credentials import Credentials
 from lmchat.storage.store import SqliteStore
-from lmchat.tui.app.app import LMChatApp
+from lmchat.tui.app import LMChatApp
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.look_data import NOW

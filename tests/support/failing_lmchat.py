@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from lmchat.cli import chat
 from lmchat.cli.main import main
-from lmchat.tui.app.app import LMChatApp
+from lmchat.tui.app import LMChatApp
 
 SECRET = "a-value-that-no-screen-and-no-log-may-show"  # noqa: S105 - it is none
 

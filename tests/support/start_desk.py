@@ -195,8 +195,31 @@ def listener(host: str = "127.0.0.1") -> socket.socket:
         pytest.skip(f"this machine has no {host}")
 
 
-def bare_page(here: MachineState | None = None, *, clock: Callable[[], float] = lambda: 0.0) -> WelcomeScreen:
+class NotedConnect:
+    """Notes what the welcome page asks of `Connect`, and does nothing."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[object, ...]] = []
+
+    async def try_address(self, typed: str) -> str:
+        self.calls.append(("try_address", typed))
+        return "Nothing answers there."
+
+    def __getattr__(self, name: str):
+        return lambda *given: self.calls.append((name, *given))
+
+    def of(self, name: str) -> list:
+        return [given for called, *given in self.calls if called == name]
+
+
+def bare_page(
+    here: MachineState | None = None,
+    *,
+    clock: Callable[[], float] = lambda: 0.0,
+    connect: NotedConnect | None = None,
+) -> WelcomeScreen:
     """Return the welcome page with what it is handed alone."""
-    page = WelcomeScreen(SimpleNamespace(make_launcher=None, make_engine=None, catalogue=None, clock=clock))
+    workspace = SimpleNamespace(make_launcher=None, make_engine=None, catalogue=None, clock=clock)
+    page = WelcomeScreen(workspace, connect or NotedConnect())
     page.starts.here = here or MachineState()
     return page

@@ -8,7 +8,7 @@ import pytest
 from textual import events
 
 from lmchat.config.settings import ChatSettings, Profile, Settings, UiSettings
-from lmchat.tui.app.app import LMChatApp
+from lmchat.tui.app import LMChatApp
 from lmchat.tui.commands import COMMANDS, Scope, is_command
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.help_screen import HelpScreen

@@ -10,7 +10,6 @@ from lmchat.domain.candidate import Remembered
 from lmchat.domain.message import AnswerState
 from lmchat.domain.server import LoadState, ModelInfo, Product, Verdict
 from lmchat.errors import EngineUnavailable, StreamInterrupted
-from lmchat.tui.intents import StartEngine
 from lmchat.tui.screens.ask_dialog import ConfirmDialog
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.dialog import FetchDialog
@@ -133,7 +132,7 @@ async def test_escape_cuts_the_fetch_and_it_can_be_begun_again(tmp_path):
         await on(desk, WelcomeScreen)
         assert not engine.started
         desk.backend.candidates = answering("demo").candidates
-        desk.app.screen.post_message(StartEngine())
+        desk.app.connect.start_engine()
         await on(desk, ConfirmDialog)
         await desk.pilot.press("enter")
         await on(desk, FetchDialog)
@@ -170,7 +169,7 @@ async def test_what_was_in_use_stays_in_use_where_the_engine_cannot_be_started(t
     engine.failures["big"] = EngineUnavailable("There is too little memory for big.", hint="Choose another.")
     async with Local(tmp_path, engine, ScriptedBackend(), is_local=False) as desk:
         await desk.ready()
-        desk.app.screen.post_message(StartEngine("big"))
+        desk.app.connect.start_engine("big")
         await on(desk, ConfirmDialog)
         assert "too little memory" in screen_text(desk.app)
         await desk.pilot.press("escape")

@@ -27,7 +27,7 @@ from lmchat.tui.screens.text_dialog import TextDialog
 from lmchat.tui.screens.trash_dialog import TrashDialog
 from lmchat.tui.screens.welcome.screen import WelcomeScreen
 from lmchat.tui.screens.welcome.starts import EndDialog, StartDialog
-from tests.support.start_desk import bare_page
+from tests.support.start_desk import NotedConnect, bare_page
 from tests.support.tui_host import Host, screen_text
 
 EVIL = "x[/q][@click=app.quit]\x1b]0;o\x07\x9b1m\u202e\u200b\U000e0041\ufe0f\ufffe\n\r\ty"
@@ -74,7 +74,7 @@ async def findings() -> list[Finding]:
 
 def picker() -> ModelPicker:
     rows = [ModelRow(model=model(state), server_name=EVIL) for state in LoadState]
-    return ModelPicker(rows, age_s=1.0, note=EVIL)
+    return ModelPicker(rows, print, print, age_s=1.0, note=EVIL)
 
 
 def doctor() -> DoctorScreen:
@@ -123,7 +123,7 @@ def show_places(page: WelcomeScreen) -> None:
 
 
 SCREENS = {
-    "address": (partial(AddressDialog, EVIL), lambda one: one.show_problem(EVIL)),
+    "address": (partial(AddressDialog, NotedConnect().try_address, EVIL), lambda one: one.show_problem(EVIL)),
     "allow": (partial(AllowDialog, AT, allowed=[EVIL]), None),
     "ask": (partial(AskDialog, EVIL, text=EVIL, value=EVIL), lambda one: one.show_note(EVIL)),
     "confirm": (partial(ConfirmDialog, EVIL, text=EVIL), None),
@@ -132,7 +132,10 @@ SCREENS = {
     "fetch": (partial(FetchDialog, EVIL), None),
     "files": (partial(FilePicker, [FILE]), None),
     "help": (partial(HelpScreen, {"commands": EVIL, "new": EVIL, "model": f"ctrl+{EVIL}"}), None),
-    "key": (partial(KeyDialog, Product.OPENAI_COMPATIBLE, AT), lambda one: one.show_problem(EVIL)),
+    "key": (
+        partial(KeyDialog, Product.OPENAI_COMPATIBLE, AT, NotedConnect().try_address),
+        lambda one: one.show_problem(EVIL),
+    ),
     "models": (picker, None),
     "search": (searching, None),
     "start": (partial(StartDialog, START), None),

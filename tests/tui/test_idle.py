@@ -7,8 +7,8 @@ from textual import events
 
 from lmchat.domain.server import Verdict
 from lmchat.services.monitor import POLL_S
-from lmchat.tui.app.connect import AWAY_FACTOR, LOOK_EVERY_S
 from lmchat.tui.screens.chat.screen import ChatScreen
+from lmchat.tui.screens.connect import AWAY_FACTOR, LOOK_EVERY_S
 from lmchat.tui.screens.welcome.screen import WelcomeScreen
 from lmchat.tui.widgets.find_bar import FindBar
 from tests.support.desktop import desktop, half, ready_desktop, shown

@@ -34,7 +34,7 @@ from tests.support.look_data import (
     SilentStore,
     picker_rows,
 )
-from tests.support.start_desk import bare_page
+from tests.support.start_desk import NotedConnect, bare_page
 from tests.support.tui_host import Host, screen_text
 
 SIZES = {"200x50": (200, 50), "120x40": (120, 40), "80x24": (80, 24), "60x20": (60, 20), "40x12": (40, 12)}
@@ -55,7 +55,7 @@ def panels(screen: Callable[[], Screen] | None = None, *, is_down: bool = False,
 
 
 def picker() -> ModelPicker:
-    return ModelPicker(picker_rows(), age_s=40, current=CURRENT)
+    return ModelPicker(picker_rows(), print, print, age_s=40, current=CURRENT)
 
 
 def searching() -> SearchDialog:
@@ -197,7 +197,7 @@ def test_a_question_of_yes_or_no(snap_compare, theme):
 
 
 def test_a_key_that_was_refused(snap_compare):
-    ask = partial(KeyDialog, Product.JAN, JAN, is_rejected=True)
+    ask = partial(KeyDialog, Product.JAN, JAN, NotedConnect().try_address, is_rejected=True)
     see = steps(sees="! The key used so far was refused.")
     assert snap_compare(panels(ask), terminal_size=(80, 24), run_before=see)
 

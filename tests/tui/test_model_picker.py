@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +10,6 @@ from textual.widgets import Input
 
 from lmchat.services.candidates import ModelRow
 from lmchat.tui.icons import UNICODE
-from lmchat.tui.intents import LoadModel, RefreshModels
 from lmchat.tui.screens.model_picker import ModelPicker, ModelTable, highlighted, match
 from lmchat.tui.widgets.row_list import RowList
 from tests.support.look_data import QWEN, model, picker_rows
@@ -18,14 +19,21 @@ WIDE = (120, 40)
 CURRENT = ("http://127.0.0.1:1234", "qwen3-8b")
 
 
-def host(rows=None, **more) -> Host:
+def host(rows=None, asked=print) -> Host:
     given_rows = picker_rows() if rows is None else rows
-    return Host(screen=lambda: ModelPicker(given_rows, age_s=40, current=CURRENT), **more)
+    refresh = partial(asked, "refresh")
+    return Host(screen=lambda: ModelPicker(given_rows, asked, refresh, age_s=40, current=CURRENT))
 
 
 @pytest.fixture
-async def pilot():
-    async with host().run_test(size=WIDE) as pilot:
+def asked():
+    """What the picker wants to load or refresh."""
+    return []
+
+
+@pytest.fixture
+async def pilot(asked):
+    async with host(asked=asked.append).run_test(size=WIDE) as pilot:
         yield pilot
 
 
@@ -118,20 +126,20 @@ async def test_digits_are_typed_once_the_filter_holds_something_or_no_such_recen
     assert app.results == []
 
 
-async def test_embedding_models_cannot_be_chosen(app, pilot):
+async def test_embedding_models_cannot_be_chosen(app, pilot, asked):
     await pilot.press(*"nomic")
     assert "nomic-embed-text-v1.5" in screen_text(app)
     assert chosen(app) is None
     await pilot.press("enter", "ctrl+l")
     assert app.results == []
-    assert app.of(LoadModel) == []
+    assert asked == []
 
 
-async def test_control_l_asks_to_load_and_control_r_to_refresh(app, pilot):
+async def test_control_l_asks_to_load_and_control_r_to_refresh(pilot, asked):
     await pilot.press("down", "ctrl+l", "ctrl+r")
     await pilot.pause()
-    assert [fact.model.model_id for fact in app.of(LoadModel)] == ["qwen2.5-coder-14b"]
-    assert len(app.of(RefreshModels)) == 1
+    model_info, refresh = asked
+    assert (model_info.model_id, refresh) == ("qwen2.5-coder-14b", "refresh")
 
 
 async def test_newer_lists_keep_filter_and_choice(app, pilot):

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from lmchat.tui.intents import Post, TryKey
+from lmchat.tui.intents import Post
 from lmchat.tui.widgets.prompt_input import PromptInput
 
 
@@ -22,8 +22,8 @@ def test_a_kind_of_message_has_the_attributes_of_the_kind_above_it():
     assert Further(1, "b").second == "b"
 
 
-def test_a_key_is_not_in_the_words_of_its_message():
-    assert "secret" not in repr(TryKey("secret"))
+def test_a_text_is_not_in_the_words_of_its_message():
+    assert "secret" not in repr(PromptInput.Submitted("secret"))
 
 
 def test_textual_takes_it_for_a_message_of_its_widget():

@@ -19,7 +19,7 @@ from lmchat.tui.screens.ask_dialog import AddressDialog, AllowDialog
 from lmchat.tui.screens.model_picker import FilePicker
 from lmchat.tui.screens.welcome.starts import EndDialog, StartDialog
 from tests.support.look_data import OLLAMA, PLACES
-from tests.support.start_desk import OFFER, bare_page
+from tests.support.start_desk import OFFER, NotedConnect, bare_page
 from tests.support.tui_host import Host, screen_text
 from tests.tui.test_look_pictures import SIZES, THEMES, steps
 
@@ -193,7 +193,9 @@ def test_an_address_where_nothing_answers(snap_compare):
     say = methodcaller("show_problem", "127.0.0.1:9: refused. Start the server")
     see = steps(sees="! 127.0.0.1:9: refused.", then=say)
     assert snap_compare(
-        Host(screen=lambda: AddressDialog("127.0.0.1:9")), terminal_size=(80, 24), run_before=see
+        Host(screen=lambda: AddressDialog(NotedConnect().try_address, "127.0.0.1:9")),
+        terminal_size=(80, 24),
+        run_before=see,
     )
 
 

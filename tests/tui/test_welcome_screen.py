@@ -7,13 +7,12 @@ from textual import events
 from lmchat.domain.server import Endpoint, Verdict
 from lmchat.services.candidates import MachineState, server_rows
 from lmchat.tui.icons import UNICODE
-from lmchat.tui.intents import ChooseCandidate, LookNow, SearchSessions, TryAddress
 from lmchat.tui.screens.ask_dialog import AskDialog
 from lmchat.tui.screens.welcome.rows import welcome_rows
 from lmchat.tui.screens.welcome.screen import WelcomeScreen
 from lmchat.tui.widgets.field import Field
 from tests.support.look_data import PLACES, WANTS_KEY
-from tests.support.start_desk import bare_page
+from tests.support.start_desk import NotedConnect, bare_page
 from tests.support.tui_host import Host, screen_text
 
 SIZE = (120, 34)
@@ -23,8 +22,13 @@ def rows_of(*candidates, here=MachineState(), width=96):  # noqa: B008 - it neve
     return welcome_rows(here, server_rows(candidates, here), width, UNICODE)
 
 
-def host(clock=lambda: 0.0, **more) -> Host:
-    return Host(screen=lambda: bare_page(clock=clock), **more)
+@pytest.fixture
+def connect():
+    return NotedConnect()
+
+
+def host(clock=lambda: 0.0, connect=None) -> Host:
+    return Host(screen=lambda: bare_page(clock=clock, connect=connect))
 
 
 async def test_every_place_is_told_with_its_verdict_and_next_step():
@@ -50,19 +54,19 @@ async def test_before_the_first_look_it_says_that_it_looks():
         assert "Type an address" in screen_text(app)
 
 
-async def test_an_address_can_be_typed():
-    app = host()
+async def test_an_address_can_be_typed(connect):
+    app = host(connect=connect)
     async with app.run_test(size=SIZE) as pilot:
         app.screen.show(PLACES, 2.0, 3.0)
         await pilot.press("enter")
         assert isinstance(app.screen, AskDialog)
         await pilot.press(*"gpu-box:8000", "enter")
         await pilot.pause()
-        assert [fact.text for fact in app.of(TryAddress)] == ["gpu-box:8000"]
+        assert connect.of("try_address") == [["gpu-box:8000"]]
 
 
-async def test_a_letter_opens_no_dialog_and_a_pasted_address_does():
-    app = host()
+async def test_a_letter_opens_no_dialog_and_a_pasted_address_does(connect):
+    app = host(connect=connect)
     async with app.run_test(size=SIZE) as pilot:
         app.screen.show(PLACES, 2.0, 3.0)
         await pilot.press(*"gpu-box")
@@ -73,26 +77,26 @@ async def test_a_letter_opens_no_dialog_and_a_pasted_address_does():
         assert isinstance(app.screen, AskDialog)
         await pilot.press("enter")
         await pilot.pause()
-        assert [fact.text for fact in app.of(TryAddress)] == ["http://127.0.0.1:9"]
+        assert connect.of("try_address") == [["http://127.0.0.1:9"]]
 
 
-async def test_what_is_no_address_is_told_under_the_input():
-    app = host()
+async def test_what_is_no_address_is_told_under_the_input(connect):
+    app = host(connect=connect)
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("enter", *"ftp://x", "enter")
         assert "! Endpoint not allowed: only http:// and https:// are" in screen_text(app)
         await pilot.press("escape")
-        assert app.of(TryAddress) == []
+        assert connect.of("try_address") == []
 
 
-async def test_a_server_that_wants_a_key_is_named_and_can_be_chosen():
-    app = host()
+async def test_a_server_that_wants_a_key_is_named_and_can_be_chosen(connect):
+    app = host(connect=connect)
     async with app.run_test(size=SIZE) as pilot:
         app.screen.show(WANTS_KEY, 2.0, 3.0)
         await pilot.press("down", "enter")
         await pilot.pause()
         assert "Jan answers, but wants a key." in screen_text(app)
-        assert [fact.candidate for fact in app.of(ChooseCandidate)] == [WANTS_KEY[0]]
+        assert connect.of("take_candidate") == [[WANTS_KEY[0]]]
 
 
 async def test_places_where_no_server_is_cannot_be_chosen():
@@ -104,24 +108,24 @@ async def test_places_where_no_server_is_cannot_be_chosen():
         assert isinstance(app.screen, AskDialog)
 
 
-async def test_f5_looks_now_and_control_k_searches():
-    app = host()
+async def test_f5_looks_now_and_control_k_searches(connect):
+    app = host(connect=connect)
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("f5", "ctrl+k")
         await pilot.pause()
-        assert len(app.of(LookNow)) == 1
-        assert len(app.of(SearchSessions)) == 1
+        assert connect.of("look_now") == [[]]
+        assert connect.of("search_without_server") == [[]]
 
 
-async def test_a_new_look_keeps_the_choice():
-    app = host()
+async def test_a_new_look_keeps_the_choice(connect):
+    app = host(connect=connect)
     async with app.run_test(size=SIZE) as pilot:
         app.screen.show(WANTS_KEY, 2.0, 3.0)
         await pilot.press("down")
         app.screen.show((*WANTS_KEY[1:], WANTS_KEY[0]), 0.0, 5.0)
         await pilot.press("enter")
         await pilot.pause()
-        assert [fact.candidate for fact in app.of(ChooseCandidate)] == [WANTS_KEY[0]]
+        assert connect.of("take_candidate") == [[WANTS_KEY[0]]]
 
 
 async def test_a_second_that_passes_redraws_only_the_last_line():
@@ -202,24 +206,24 @@ def test_a_place_of_the_users_own_is_named_by_its_address():
     assert any("gpu-box:1234" in text for row in rows for piece in row.pieces for text, _ in piece)
 
 
-async def test_a_number_takes_its_row_and_one_without_a_row_does_nothing():
-    app = host()
+async def test_a_number_takes_its_row_and_one_without_a_row_does_nothing(connect):
+    app = host(connect=connect)
     async with app.run_test(size=SIZE) as pilot:
         app.screen.show(WANTS_KEY, 2.0, 3.0)
         await pilot.press("9", "3")
         await pilot.pause()
-        assert app.of(ChooseCandidate) == []
+        assert connect.of("take_candidate") == []
         assert not isinstance(app.screen, AskDialog)
         await pilot.press("2")
         await pilot.pause()
-        assert [fact.candidate for fact in app.of(ChooseCandidate)] == [WANTS_KEY[0]]
+        assert connect.of("take_candidate") == [[WANTS_KEY[0]]]
 
 
-async def test_a_number_that_is_typed_into_a_dialog_takes_no_row():
-    app = host()
+async def test_a_number_that_is_typed_into_a_dialog_takes_no_row(connect):
+    app = host(connect=connect)
     async with app.run_test(size=SIZE) as pilot:
         app.screen.show(WANTS_KEY, 2.0, 3.0)
         await pilot.press("1", *"27")
         await pilot.pause()
         assert app.screen.query_one(Field).value == "27"
-        assert app.of(ChooseCandidate) == []
+        assert connect.of("take_candidate") == []

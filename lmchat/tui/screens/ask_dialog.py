@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import ClassVar
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar
 
 from msgspec import Struct
 from textual import events, on
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
 from textual.widgets import Input, Static
+from textual.worker import Worker
 
-from lmchat.domain.server import Endpoint, Product
+from lmchat.domain.server import Candidate, Endpoint, Product
 from lmchat.errors import EndpointNotAllowed
 from lmchat.text import safe_line, safe_text
-from lmchat.tui.intents import TryAddress, TryKey
 from lmchat.tui.screens.dialog import Dialog
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.keys_row import Hint
 from lmchat.tui.widgets.line import MUTED, Parts, content
 
+Attempt = Callable[[str], Awaitable[Candidate | str]]
+"""Tries a server with what was typed; returns the server, or why it cannot be used."""
 
-class AskDialog(Dialog[str | None]):
-    """Text question; returns the text, and shows under the input why a text is rejected."""
+
+class AskDialog(Dialog[Any]):
+    """Text question; returns the text, and shows under the input why a text is rejected.
+
+    With an attempt, it returns the server that was found.
+    """
 
     EMPTY: ClassVar[str] = "Type something, or leave with Esc."
+    TRYING: ClassVar[str] = ""
+    """Words under the input during the attempt."""
 
     def __init__(
         self,
@@ -36,11 +44,12 @@ class AskDialog(Dialog[str | None]):
         verb: str = "take it",
         check: Callable[[str], str] | None = None,
         hints: Sequence[Hint] = (),
+        attempt: Attempt | None = None,
     ) -> None:
         """Create the dialog; on Enter, `check` returns why a text is rejected, or nothing."""
         super().__init__(title, (("Enter", verb), *hints), is_small=True)
         self._text: Parts = ((safe_text(text), MUTED),) if isinstance(text, str) else text
-        self._value, self._check = value, check
+        self._value, self._check, self._attempt = value, check, attempt
 
     def compose_content(self) -> Iterable[Widget]:
         if "".join(part for part, _ in self._text):
@@ -84,7 +93,20 @@ class AskDialog(Dialog[str | None]):
             self.accept(typed)
 
     def accept(self, typed: str) -> None:
-        self.dismiss(typed)
+        attempt = self._attempt
+        if attempt is None:
+            self.dismiss(typed)
+            return
+
+        async def work() -> None:
+            found = await attempt(typed)
+            if isinstance(found, str):
+                self.show_problem(found)
+            else:
+                self.dismiss(found)
+
+        self.show_note(self.TRYING)
+        _: Worker[None] = self.run_worker(work, name="attempt", group="attempt", exclusive=True)
 
 
 class ConfirmDialog(Dialog[bool | None]):
@@ -106,20 +128,19 @@ class ConfirmDialog(Dialog[bool | None]):
 
 
 class AddressDialog(AskDialog):
-    """Dialog that posts each address to try; the caller shows why it failed, or dismisses it."""
+    """Dialog that tries each address that is typed; returns the server that answers."""
 
-    def __init__(self, typed: str = "") -> None:
+    TRYING = "Looking there"
+
+    def __init__(self, attempt: Attempt, typed: str = "") -> None:
         super().__init__(
             "Address of the server",
             text="Host and port, as in 127.0.0.1:8080. With or without http:// and /v1.",
             value=typed,
             verb="look there",
             check=_problem_of,
+            attempt=attempt,
         )
-
-    def accept(self, typed: str) -> None:
-        self.show_note("Looking there")
-        self.post_message(TryAddress(typed))
 
 
 def _problem_of(typed: str) -> str:
@@ -170,16 +191,19 @@ WHERE: Mapping[Product, str] = {
 
 
 class KeyDialog(AskDialog):
-    """Dialog that posts each key to try; the caller shows why it failed, or dismisses it."""
+    """Dialog that tries each key that is typed; returns the server that accepts it."""
 
     EMPTY = "Type the key, or leave with Esc."
+    TRYING = "Trying it"
 
-    def __init__(self, product: Product, endpoint: Endpoint, *, is_rejected: bool = False) -> None:
+    def __init__(
+        self, product: Product, endpoint: Endpoint, attempt: Attempt, *, is_rejected: bool = False
+    ) -> None:
         name = "The server" if product is Product.OPENAI_COMPATIBLE else product.value
         where = WHERE.get(product, "Ask whoever runs the server.")
         text = ((f"{where}\n", ""), (safe_line(endpoint.url), MUTED))
-        super().__init__(f"{name} wants a key", text=text, verb="try it")
-        self.endpoint, self._is_rejected = endpoint, is_rejected
+        super().__init__(f"{name} wants a key", text=text, verb="try it", attempt=attempt)
+        self._is_rejected = is_rejected
 
     def field(self) -> Field:
         return Field(is_masked=True, placeholder="Paste or type it; it is not shown")
@@ -187,10 +211,6 @@ class KeyDialog(AskDialog):
     def on_mount(self) -> None:
         if self._is_rejected:
             self.show_problem("The key used so far was refused.")
-
-    def accept(self, typed: str) -> None:
-        self.show_note("Trying it")
-        self.post_message(TryKey(typed))
 
 
 REASONING, BRANCHES = "--reasoning", "--branches"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from itertools import groupby, pairwise
 from typing import Any, ClassVar
 
@@ -20,7 +20,6 @@ from lmchat.text import safe_line
 from lmchat.tui import formatting
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.icons import Signs, signs_for
-from lmchat.tui.intents import LoadModel, RefreshModels
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.line import HIT, MUTED, LineWidget, Part, Parts, content
@@ -280,6 +279,8 @@ class ModelPicker(ListDialog[ModelInfo | None]):
     def __init__(
         self,
         rows: Sequence[ModelRow],
+        load_or_unload: Callable[[ModelInfo], None],
+        refresh: Callable[[], None],
         *,
         age_s: float,
         current: tuple[str, str] | None = None,
@@ -289,6 +290,7 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         super().__init__(reason, self.FIRST_HINTS if reason else self.HINTS)
         self.reason = reason
         """Why the picker opened unasked."""
+        self._load_or_unload, self._refresh = load_or_unload, refresh
         self._table = ModelTable(rows)
         self._age_s, self._note = age_s, note
         self._current = current
@@ -349,10 +351,10 @@ class ModelPicker(ListDialog[ModelInfo | None]):
 
     def action_load_or_unload(self) -> None:
         if (model := self._chosen()) is not None:
-            self.post_message(LoadModel(model))
+            self._load_or_unload(model)
 
     def action_refresh_models(self) -> None:
-        self.post_message(RefreshModels())
+        self._refresh()
 
 
 _NOWHERE = Endpoint(scheme="http", host="127.0.0.1", port=1)

@@ -30,8 +30,8 @@ from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
 from lmchat.tui import formatting
 from lmchat.tui.icons import signs_for
-from lmchat.tui.intents import ChooseCandidate, LookNow, SearchSessions, StartEngine
 from lmchat.tui.screens.ask_dialog import AddressDialog
+from lmchat.tui.screens.connect import Connect
 from lmchat.tui.screens.dialog import Departure, fit_height, free_height
 from lmchat.tui.screens.welcome.rows import welcome_rows
 from lmchat.tui.screens.welcome.starts import EndDialog, PageStarts, StartDialog
@@ -49,7 +49,7 @@ _WAIT_S = 0.5
 
 
 class WelcomeScreen(Screen[None]):
-    """Shows what was found; `Connect` leaves it when a server answers."""
+    """Shows what was found; `Connect` creates it, and leaves it when a server answers."""
 
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -68,14 +68,15 @@ class WelcomeScreen(Screen[None]):
     _problem = query_one("#welcome-problem", Static)
     _status = query_one("#welcome-status", LineWidget)
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, connect: Connect) -> None:
         super().__init__()
+        self._connect = connect
         self._departure = Departure(self)
         self.has_waiting = False
         """Whether a message waits for a server."""
         self.is_leaving = False
         """Whether it goes as soon as no dialog is over it."""
-        self.starts = PageStarts(self, workspace, self.draw)
+        self.starts = PageStarts(self, workspace, connect, self.draw)
         self._clock = workspace.clock
         self._candidates: Sequence[Candidate] = ()
         self._places: tuple[ServerRow, ...] = ()
@@ -222,10 +223,10 @@ class WelcomeScreen(Screen[None]):
 
     def action_look_now(self) -> None:
         self.starts.look_at_disk()
-        self.post_message(LookNow())
+        self._connect.look_now()
 
     def action_search(self) -> None:
-        self.post_message(SearchSessions())
+        self._connect.search_without_server()
 
     @on(RowList.Taken)
     def action_take(self) -> None:
@@ -238,7 +239,7 @@ class WelcomeScreen(Screen[None]):
             case "address":
                 self.ask_address()
             case "demo" if here.offer is not None:
-                self.post_message(StartEngine(here.offer.name))
+                self._connect.start_engine(here.offer.name)
             case "files":
                 self.starts.begin(self.starts.start_engine)
             case "install":
@@ -251,7 +252,7 @@ class WelcomeScreen(Screen[None]):
     def _take(self, place: ServerRow) -> None:
         match place:
             case ServerRow(step=Step.CHOOSE):
-                self.post_message(ChooseCandidate(place.candidate))
+                self._connect.take_candidate(place.candidate)
             case ServerRow(step=Step.START, start=start) if start is not None:
                 self.starts.begin(partial(self.starts.start, start))
             case ServerRow(step=Step.START_WITH_FILE):
@@ -259,10 +260,11 @@ class WelcomeScreen(Screen[None]):
             case ServerRow(step=Step.END):
                 self.starts.begin(partial(self.starts.end, place))
             case _:
-                self.post_message(LookNow())
+                self._connect.look_now()
 
     def ask_address(self, typed: str = "") -> None:
-        self.app.push_screen(AddressDialog(typed))
+        dialog = AddressDialog(self._connect.try_address, typed)
+        self.app.push_screen(dialog, self._connect.take_candidate)
 
     def leave(self) -> bool:
         """Leave as soon as no dialog holds what was typed; return whether nothing is in the way."""

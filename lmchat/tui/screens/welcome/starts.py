@@ -18,9 +18,9 @@ from lmchat.services.candidates import MachineState, ServerRow
 from lmchat.services.ports import Engine
 from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
-from lmchat.tui.intents import ChooseCandidate, LookNow, StartEngine, StartFailed
 from lmchat.tui.screens.ask_dialog import ConfirmDialog
 from lmchat.tui.screens.chat.view import Work, begin_work
+from lmchat.tui.screens.connect import Connect
 from lmchat.tui.screens.model_picker import FilePicker
 from lmchat.tui.widgets.line import MUTED, STRONG, content
 
@@ -65,7 +65,9 @@ class EndDialog(ConfirmDialog):
 class PageStarts:
     """Starts servers and the engine for the welcome page; a server is watched on when the page is left."""
 
-    def __init__(self, page: Screen[None], workspace: Workspace, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, page: Screen[None], workspace: Workspace, connect: Connect, changed: Callable[[], None]
+    ) -> None:
         """`changed` is called when more is known of this machine."""
         self.here = MachineState()
         """What is known of this machine beside the places that were looked at."""
@@ -74,6 +76,7 @@ class PageStarts:
         self.is_known = workspace.make_engine is None
         """Whether enough is known to show it."""
         self._page = page
+        self._connect = connect
         self._catalogue = workspace.catalogue
         self._make_engine = workspace.make_engine
         self._changed = changed
@@ -109,7 +112,7 @@ class PageStarts:
         for run in starts.running:
             found = next((one for one in candidates if one.endpoint == run.start.endpoint), None)
             if found is not None and found.verdict.is_usable:
-                self._page.post_message(ChooseCandidate(found))
+                self._page.call_later(self._connect.take_candidate, found)
 
         async def look() -> None:
             await starts.look()
@@ -123,7 +126,7 @@ class PageStarts:
         """Look every second while something starts."""
         starts = self._launcher
         if starts and any(starts.elapsed_s(run) < LOOK_OFTEN_S for run in starts.running):
-            self._page.post_message(LookNow())
+            self._connect.look_now()
 
     def begin(self, work: Work) -> None:
         """Run a worker that asks and starts; it outlives the page."""
@@ -134,7 +137,7 @@ class PageStarts:
 
     async def start_engine(self) -> None:
         if file := await self._ask(FilePicker(self.here.files, verb="start it")):
-            self._page.app.post_message(StartEngine(file.name))
+            self._connect.start_engine(file.name)
 
     async def start_with_file(self, place: ServerRow) -> None:
         """Let a model file be chosen for the server of a place, then ask to start that."""
@@ -144,7 +147,7 @@ class PageStarts:
 
     async def start(self, start: ServerStart) -> None:
         """Show the command, and run it until it ends if the user says so; the next looks find its server."""
-        app, starts = self._page.app, self._launcher
+        starts = self._launcher
         if not await self._ask(StartDialog(start)) or starts is None:
             return
         self.problem = ""
@@ -154,15 +157,15 @@ class PageStarts:
             await starts.watch(await starts.begin(start))
         except LMChatError as error:
             self._catalogue.forget(start.endpoint)
-            app.post_message(StartFailed(start.endpoint, error))
+            self._connect.show_failed_start(start.endpoint, error)
         else:
-            app.post_message(LookNow())
+            self._connect.look_now()
 
     async def end(self, place: ServerRow) -> None:
         """End what was started and does not answer, if the user says so."""
-        app, starts = self._page.app, self._launcher
+        starts = self._launcher
         run = next((one for one in starts.running if one.start == place.start), None) if starts else None
         if starts and run and await self._ask(EndDialog(run.start, log_file=str(run.program.log_file))):
             await starts.end(run)
             self._catalogue.forget(run.start.endpoint)
-            app.post_message(LookNow())
+            self._connect.look_now()

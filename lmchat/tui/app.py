@@ -14,27 +14,19 @@ from textual.binding import BindingType
 from textual.css.query import NoMatches
 from textual.driver import Driver
 from textual.notifications import SeverityLevel
-from textual.screen import ModalScreen
+from textual.screen import ModalScreen, Screen
 from textual.worker import WorkerError
 
 from lmchat.errors import WrongUse
 from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
-from lmchat.tui.app.connect import Connect
-from lmchat.tui.app.models import Models
 from lmchat.tui.commands import Command, Scope, bindings
 from lmchat.tui.icons import ASCII_CLASS
-from lmchat.tui.intents import (
-    ChooseCandidate,
-    LoadModel,
-    StartEngine,
-    StartFailed,
-    TryAddress,
-    TryKey,
-)
 from lmchat.tui.quirks.app import PatchedApp
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.chat.view import COPYING, begin_work
+from lmchat.tui.screens.connect import Connect
+from lmchat.tui.screens.models import Models
 from lmchat.tui.themes import THEMES, theme_named
 
 _FIRST_KEY_S = 0.03
@@ -48,7 +40,7 @@ _TWICE_WITHIN_S = 2.0
 class LMChatApp(PatchedApp):
     """lmchat on the screen."""
 
-    CSS_PATH = [f"../{name}.tcss" for name in ("lmchat", "chat", "chat_log", "prompt", "dialogs")]  # noqa: RUF012 - as Textual declares it
+    CSS_PATH = [f"{name}.tcss" for name in ("lmchat", "chat", "chat_log", "prompt", "dialogs")]  # noqa: RUF012 - as Textual declares it
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.APP)]
     ENABLE_COMMAND_PALETTE = False
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (80, "-mid"), (110, "-wide"), (160, "-roomy")]  # noqa: RUF012 - as Textual declares it
@@ -61,7 +53,7 @@ class LMChatApp(PatchedApp):
         self.open_sessions = workspace.open_sessions
         self.chat = ChatScreen(workspace)
         self.models = Models(self, workspace, self.chat)
-        self.connect = Connect(self, workspace, self.chat, self.models)
+        self.connect = Connect(self, workspace, self.chat, self.models, self._make_page)
         settings = workspace.settings
         for theme in THEMES:
             self.register_theme(theme)
@@ -75,6 +67,11 @@ class LMChatApp(PatchedApp):
 
     def get_default_screen(self) -> ChatScreen:
         return self.chat
+
+    def _make_page(self) -> Screen[None]:
+        from lmchat.tui.screens.welcome.screen import WelcomeScreen
+
+        return WelcomeScreen(self.workspace, self.connect)
 
     def on_ready(self) -> None:
         """Begin what neither the first paint nor the first key shall wait for: imports, network and disk."""
@@ -215,32 +212,5 @@ class LMChatApp(PatchedApp):
     def action_recent_model(self, number: int) -> None:
         self.models.switch_to_recent(number)
 
-    def _on_load_model(self, event: LoadModel) -> None:
-        self.models.load_or_unload(event.model)
-
-    def _on_refresh_models(self) -> None:
-        self.models.refresh_picker()
-
     def action_look_now(self) -> None:
         self.connect.look_now()
-
-    def _on_look_now(self) -> None:
-        self.connect.look_now()
-
-    def _on_start_engine(self, event: StartEngine) -> None:
-        self.connect.start_engine(event.named)
-
-    def _on_start_failed(self, event: StartFailed) -> None:
-        self.connect.show_failed_start(event.endpoint, event.error)
-
-    def _on_choose_candidate(self, event: ChooseCandidate) -> None:
-        self.connect.take_candidate(event.candidate)
-
-    def _on_try_address(self, event: TryAddress) -> None:
-        self.connect.try_address(event.text)
-
-    def _on_try_key(self, event: TryKey) -> None:
-        self.connect.try_key(event.key)
-
-    def _on_search_sessions(self) -> None:
-        self.connect.search_without_server()

@@ -60,7 +60,8 @@ class Models:
         rows, age_s = self._workspace.catalogue.known(self._workspace.remembered)
         target = self._open.target
         current = (target.endpoint.url, target.model_id) if target else None
-        picker = ModelPicker(self._with_coming(rows), age_s=age_s, current=current, reason=reason)
+        rows, refresh = self._with_coming(rows), self.refresh_picker
+        picker = ModelPicker(rows, self.load_or_unload, refresh, age_s=age_s, current=current, reason=reason)
 
         def take(model: ModelInfo | None) -> None:
             if model is not None:

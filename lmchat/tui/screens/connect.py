@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from msgspec.structs import replace
 from textual.app import App
-from textual.screen import ModalScreen
+from textual.screen import ModalScreen, Screen
 
 from lmchat.domain.candidate import Arrival, Need, arrive_at, can_be_allowed, choose, has_model
 from lmchat.domain.server import Candidate, Endpoint, Target, Verdict
 from lmchat.domain.telemetry import Health
 from lmchat.errors import EndpointNotAllowed, LMChatError
 from lmchat.services.workspace import Workspace
-from lmchat.tui.app.models import Models, screens_of
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.chat.view import begin_work
+from lmchat.tui.screens.models import Models, screens_of
 
 LOOK_EVERY_S = 5.0
 """Between two looks around while there is no server."""
@@ -34,13 +34,22 @@ _WANTS_KEY = (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED)
 class Connect:
     """Looks for a server until there is a model to chat with, and watches the one that is used."""
 
-    def __init__(self, app: App[None], workspace: Workspace, chat: ChatScreen, models: Models) -> None:
+    def __init__(
+        self,
+        app: App[None],
+        workspace: Workspace,
+        chat: ChatScreen,
+        models: Models,
+        make_page: Callable[[], Screen[None]],
+    ) -> None:
+        """`make_page` returns a new welcome page."""
         self.look_every_s = LOOK_EVERY_S
         self._app = app
         self._workspace = workspace
         self._open = workspace.open_sessions
         self._chat = chat
         self._models = models
+        self._make_page = make_page
         self._look = asyncio.Event()
         self._asked: set[tuple[str, Need]] = set()
         self._has_left_page = False
@@ -89,9 +98,8 @@ class Connect:
             self._look.clear()
             try:
                 await self._look_around()
-            except EndpointNotAllowed as error:
-                if self._is_first("", Need.SERVER):
-                    self._ask_to_allow(error, Endpoint.parse(self._workspace.settings.endpoint))
+            except EndpointNotAllowed:
+                self._use_named(Endpoint.parse(self._workspace.settings.endpoint))
             except LMChatError as error:
                 self._chat.view.tell(error)
             is_loading = self._open.target is not None and self._open.target.is_loading
@@ -132,10 +140,8 @@ class Connect:
         if self._open.target is not None and arrival.need is not Need.NOTHING:
             return  # the picker or a dialog is open; its answer decides
         asked = Endpoint.parse(settings.endpoint) if is_named else None
-        forbidden = next((one for one in candidates if one.endpoint == asked and can_be_allowed(one)), None)
-        if forbidden is not None and self._is_first("", Need.SERVER):
-            self._ask_to_allow(EndpointNotAllowed(forbidden.detail), forbidden.endpoint)
-        else:
+        is_forbidden = any(one.endpoint == asked and can_be_allowed(one) for one in candidates)
+        if not (is_forbidden and asked and self._use_named(asked)):
             self._go_on(arrival, candidates)
 
     def _go_on(self, arrival: Arrival, candidates: Sequence[Candidate] = ()) -> None:
@@ -175,13 +181,11 @@ class Connect:
         return is_first
 
     def _show_page(self, candidates: Sequence[Candidate]) -> None:
-        from lmchat.tui.screens.welcome.screen import WelcomeScreen
-
         if self._is_writing:
             if self._is_first("", Need.NOTHING):
                 self._app.notify(_WRITE_ON, markup=False)
         elif self._app.screen is self._chat and not self._has_left_page:
-            self._app.push_screen(WelcomeScreen(self._workspace))
+            self._app.push_screen(self._make_page())
         self._show_on_page(candidates)
 
     def _show_on_page(self, candidates: Sequence[Candidate]) -> None:
@@ -230,7 +234,10 @@ class Connect:
 
         begin_work(self._app, start, "engine")
 
-    def take_candidate(self, candidate: Candidate) -> None:
+    def take_candidate(self, candidate: Candidate | None) -> None:
+        """Continue with a server that was chosen or found, if any."""
+        if candidate is None:
+            return
         if candidate.verdict in _WANTS_KEY:
             self._ask_for_key(candidate)
         elif candidate.verdict.is_usable:
@@ -239,82 +246,74 @@ class Connect:
         else:
             self._look.set()
 
-    def try_address(self, text: str) -> None:
+    async def try_address(self, typed: str) -> Candidate | str:
+        """Return the server at an address, or why it cannot be used."""
         try:
-            endpoint = Endpoint.parse(text)
-        except LMChatError as error:
-            self._chat.view.tell(error)
-        else:
-            begin_work(self._app, lambda: self._try(endpoint), "address")
-
-    async def _try(self, endpoint: Endpoint) -> None:
-        try:
-            candidate = await self._workspace.backend.check(endpoint)
+            return await self._try(Endpoint.parse(typed))
         except EndpointNotAllowed as error:
-            self._ask_to_allow(error, endpoint)
-            return
+            return error.message
+
+    async def _try(self, endpoint: Endpoint) -> Candidate | str:
+        """Check a server; ask first whether a host beyond this machine may be talked to, for this run."""
+        from lmchat.tui.screens.ask_dialog import AllowDialog
+
+        backend = self._workspace.backend
+        try:
+            candidate = await backend.check(endpoint)
+        except EndpointNotAllowed:
+            dialog = AllowDialog(endpoint, allowed=self._workspace.settings.allowed_hosts)
+            if not await self._chat.view.ask(dialog):
+                self._look.set()
+                raise
+            backend.allow(endpoint.netloc)
+            return await self._try(endpoint)
         except LMChatError as error:
-            self._show_address_problem(error.words)
-            return
+            return error.words
         if candidate.verdict.is_server:
             self._workspace.catalogue.expect(endpoint)
         if candidate.verdict in _WANTS_KEY or (candidate.verdict.is_usable and has_model(candidate)):
-            for dialog in screens_of(self._app, "AddressDialog"):
-                dialog.dismiss(None)
-            self.take_candidate(candidate)
-        else:
-            self._show_address_problem(f"{endpoint.netloc}: {candidate.finding}. {candidate.next_step}")
+            return candidate
+        return f"{endpoint.netloc}: {candidate.finding}. {candidate.next_step}"
 
-    def _show_address_problem(self, words: str) -> None:
-        """Show what is wrong with an address, under it where it is still being asked for."""
-        dialogs = screens_of(self._app, "AddressDialog")
-        for dialog in dialogs:
-            dialog.show_problem(words)
-        if not dialogs:
-            self._chat.view.warn(words)
+    def _use_named(self, endpoint: Endpoint) -> bool:
+        """Ask to allow the server that the user named, and use it; return False if that was done before."""
 
-    def _ask_to_allow(self, error: LMChatError, endpoint: Endpoint) -> None:
-        """Ask whether a host beyond this machine may be talked to, for this run."""
-        from lmchat.tui.screens.ask_dialog import AllowDialog
+        async def use() -> None:
+            with suppress(EndpointNotAllowed):
+                found = await self._try(endpoint)
+                if isinstance(found, str):
+                    self._chat.view.warn(found)
+                else:
+                    self.take_candidate(found)
 
-        def allow(answer: bool | None) -> None:
-            if answer:
-                self._workspace.backend.allow(endpoint.netloc)
-                begin_work(self._app, lambda: self._try(endpoint), "address")
-            else:
-                for dialog in screens_of(self._app, "AddressDialog"):
-                    dialog.show_problem(error.message)
-                self._look.set()
-
-        self._app.push_screen(AllowDialog(endpoint, allowed=self._workspace.settings.allowed_hosts), allow)
+        is_first = self._is_first("", Need.SERVER)
+        if is_first:
+            begin_work(self._app, use, "address")
+        return is_first
 
     def _ask_for_key(self, candidate: Candidate) -> None:
         from lmchat.tui.screens.ask_dialog import KeyDialog
 
-        self._asked.add((candidate.endpoint.url, Need.KEY))
+        endpoint, is_rejected = candidate.endpoint, candidate.verdict is Verdict.KEY_REJECTED
+        self._asked.add((endpoint.url, Need.KEY))
         if not screens_of(self._app, "KeyDialog"):
-            is_rejected = candidate.verdict is Verdict.KEY_REJECTED
-            self._app.push_screen(KeyDialog(candidate.product, candidate.endpoint, is_rejected=is_rejected))
+            try_key = partial(self._try_key, endpoint)
+            dialog = KeyDialog(candidate.product, endpoint, try_key, is_rejected=is_rejected)
+            self._app.push_screen(dialog, self.take_candidate)
 
-    def try_key(self, key: str) -> None:
-        for dialog in screens_of(self._app, "KeyDialog"):
-            begin_work(self._app, partial(self._try_key, dialog, key), "key")
-
-    async def _try_key(self, dialog: Any, key: str) -> None:
+    async def _try_key(self, endpoint: Endpoint, key: str) -> Candidate | str:
+        """Keep a key that the server accepts, and return the server; else why the key is no good."""
         try:
-            found = await self._workspace.backend.try_key(dialog.endpoint, key)
+            found = await self._workspace.backend.try_key(endpoint, key)
         except LMChatError as error:
-            dialog.show_problem(error.words)
-            return
+            return error.words
+        if found.verdict is Verdict.KEY_REJECTED:
+            return "The server refuses this key."
         if not found.verdict.is_usable:
-            is_rejected = found.verdict is Verdict.KEY_REJECTED
-            problem = "The server refuses this key." if is_rejected else found.next_step
-            dialog.show_problem(problem or str(found.verdict))
-            return
+            return found.next_step or str(found.verdict)
         try:
-            if where := await self._workspace.outside.keep_key(dialog.endpoint, key):
+            if where := await self._workspace.outside.keep_key(endpoint, key):
                 self._chat.view.notify(f"The key is kept in {where}.")
         except LMChatError as error:  # it holds until the end of this run
             self._chat.view.tell(error)
-        dialog.dismiss(key)
-        self.take_candidate(found)
+        return found
