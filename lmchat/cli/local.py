@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -21,7 +22,6 @@ from lmchat.errors import WrongUse
 from lmchat.machine.programs import StartedProgram, free_port, installed_products, start_program
 from lmchat.services.ports import Engine
 from lmchat.services.server_launcher import ServerLauncher
-from lmchat.threads import apart
 
 _MB = 1_000_000
 _SHOWN = ("path", "source", "quantization", "architecture", "context_max", "size_bytes", "parts")
@@ -103,16 +103,15 @@ def _table(files: tuple[ModelFile, ...]) -> str:
 def make_launcher(context: Context) -> ServerLauncher:
     """Return the launcher for the welcome page."""
 
-    async def find() -> tuple[Installed, ...]:
-        return await apart(lambda: installed(context))
-
-    async def run(start: ServerStart) -> StartedProgram:
+    def run(start: ServerStart) -> StartedProgram:
         name = re.sub(r"[^a-z0-9]+", "-", start.product.value.lower())
         log_file = context.paths.state_dir / f"{name}.log"
-        return await start_program(start, log_file=log_file, environ=context.environ)
+        return start_program(start, log_file=log_file, environ=context.environ)
 
     engine_command = "" if is_engine_installed() else install_command()
-    return ServerLauncher(find=find, run=run, free_port=free_port, engine_command=engine_command)
+    return ServerLauncher(
+        find=partial(installed, context), run=run, free_port=free_port, engine_command=engine_command
+    )
 
 
 def installed(context: Context) -> tuple[Installed, ...]:

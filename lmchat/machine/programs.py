@@ -114,10 +114,6 @@ class StartedProgram:
             self._signal(signal.SIGKILL)
             await asyncio.to_thread(self._process.wait)
 
-    async def let_go(self) -> None:
-        if self._is_tied:
-            await self.end()
-
     def _signal(self, number: signal.Signals) -> None:
         if self._process.poll() is None:
             with suppress(ProcessLookupError, PermissionError):
@@ -151,17 +147,6 @@ def installed_products(
     return tuple(found)
 
 
-async def start_program(start: ServerStart, *, log_file: Path, environ: Mapping[str, str]) -> StartedProgram:
-    """Start a server in the background, with its output in a file; raises `LMChatError`."""
-    process = await asyncio.to_thread(_run, start, log_file, environ)
-    return StartedProgram(process, start, log_file)
-
-
-async def free_port(first: int) -> int:
-    """Return the first free port from this one on; `first` if there is none."""
-    return await asyncio.to_thread(_free_port, first)
-
-
 def _folder(names: Iterable[str], home: Path | None, own: Path | None) -> str:
     roots = [own] if own is not None else []
     roots += [Path(name) for name in names if Path(name).is_absolute()]
@@ -169,7 +154,8 @@ def _folder(names: Iterable[str], home: Path | None, own: Path | None) -> str:
     return next((str(root) for root in roots if os.path.isdir(root)), "")  # noqa: PTH112 - Path.is_dir raises where a folder may not be entered
 
 
-def _run(start: ServerStart, log_file: Path, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
+def start_program(start: ServerStart, *, log_file: Path, environ: Mapping[str, str]) -> StartedProgram:
+    """Start a server in the background, with its output in a file; raises `LMChatError`."""
     is_tied = start.lifetime is Lifetime.TIED
     try:
         log = begin_log(log_file)
@@ -180,7 +166,7 @@ def _run(start: ServerStart, log_file: Path, environ: Mapping[str, str]) -> subp
             kind="program",
         ) from error
     try:
-        return subprocess.Popen(  # noqa: S603 - a list and no shell; the user has agreed to it
+        process = subprocess.Popen(  # noqa: S603 - a list and no shell; the user has agreed to it
             watched(start.argv, log_bytes=_LOG_BYTES) if is_tied else start.argv,
             stdin=subprocess.PIPE if is_tied else subprocess.DEVNULL,
             stdout=log,
@@ -194,6 +180,7 @@ def _run(start: ServerStart, log_file: Path, environ: Mapping[str, str]) -> subp
         ) from error
     finally:
         os.close(log)
+    return StartedProgram(process, start, log_file)
 
 
 def _last_line(path: Path) -> str:
@@ -206,7 +193,8 @@ def _last_line(path: Path) -> str:
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
-def _free_port(first: int) -> int:
+def free_port(first: int) -> int:
+    """Return the first free port from this one on; `first` if there is none."""
     for port in range(first, first + _TRIED_PORTS):
         with socket.socket() as probe, suppress(OSError, OverflowError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from lmchat.domain.server import Candidate, Endpoint, Product, Verdict
 from lmchat.errors import LMChatError
 from lmchat.files import is_runnable
 from lmchat.text import safe_line
+from lmchat.threads import apart
 
 _LOOK_S = 0.1
 _LINE_CHARS = 160
@@ -37,7 +38,6 @@ class Program(Protocol):
     def exit_code(self) -> int | None: ...
     async def last_line(self) -> str: ...
     async def end(self) -> None: ...
-    async def let_go(self) -> None: ...
 
 
 class Run(Struct, frozen=True, kw_only=True):
@@ -54,13 +54,16 @@ class ServerLauncher:
     def __init__(
         self,
         *,
-        find: Callable[[], Awaitable[Sequence[Installed]]],
-        run: Callable[[ServerStart], Awaitable[Program]],
-        free_port: Callable[[int], Awaitable[int]],
+        find: Callable[[], Sequence[Installed]],
+        run: Callable[[ServerStart], Program],
+        free_port: Callable[[int], int],
         engine_command: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`engine_command` installs the built-in engine; empty where it is installed."""
+        """`find`, `run` and `free_port` block; they are called in threads.
+
+        `engine_command` installs the built-in engine; empty where it is installed.
+        """
         self._find, self._run, self._free_port = find, run, free_port
         self._clock = clock
         self._runs: dict[Product, Run] = {}
@@ -69,7 +72,7 @@ class ServerLauncher:
         """Installed servers; None before the first look."""
 
     async def look(self) -> None:
-        self.installed = tuple(await self._find())
+        self.installed = tuple(await apart(self._find))
 
     @property
     def running(self) -> tuple[Run, ...]:
@@ -79,7 +82,7 @@ class ServerLauncher:
         return self._clock() - run.began_s
 
     async def with_file(self, candidate: Candidate, program: str, file: Path) -> ServerStart:
-        port = await self._free_port(candidate.endpoint.port)
+        port = await asyncio.to_thread(self._free_port, candidate.endpoint.port)
         endpoint = Endpoint(scheme="http", host="127.0.0.1", port=port)
         return ServerStart(
             product=Product.LLAMA_CPP,
@@ -92,7 +95,7 @@ class ServerLauncher:
         before = self._runs.get(start.product)
         if before is not None and before.program.exit_code is None:
             return before
-        run = Run(start=start, program=await self._run(start), began_s=self._clock())
+        run = Run(start=start, program=await asyncio.to_thread(self._run, start), began_s=self._clock())
         self._runs[start.product] = run
         return run
 
@@ -113,7 +116,8 @@ class ServerLauncher:
 
     async def aclose(self) -> None:
         runs, self._runs = list(self._runs.values()), {}
-        await asyncio.gather(*(run.program.let_go() for run in runs))
+        tied = (run.program for run in runs if run.start.lifetime is Lifetime.TIED)
+        await asyncio.gather(*(program.end() for program in tied))
 
 
 def start_of(candidate: Candidate, installed: Installed) -> ServerStart | None:

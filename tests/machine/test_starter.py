@@ -40,7 +40,7 @@ def order(*argv: str, lifetime: Lifetime = Lifetime.FREE) -> ServerStart:
 
 async def started(folder: Path, text: str, *more: str, lifetime=Lifetime.FREE, environ=os.environ):
     program = put(folder / "bin", "server", text)
-    return await start_program(
+    return start_program(
         order(program, *more, lifetime=lifetime), log_file=folder / "logs" / "server.log", environ=environ
     )
 
@@ -87,12 +87,12 @@ async def test_the_last_line_tells_why(tmp_path, lifetime):
 async def test_a_program_that_cannot_be_run_is_told(tmp_path, name, words):
     put(tmp_path, "server", "", is_executable=False)
     with pytest.raises(LMChatError, match=f"cannot be run: {words}"):
-        await start_program(order(str(tmp_path / name)), log_file=tmp_path / "log", environ=os.environ)
+        start_program(order(str(tmp_path / name)), log_file=tmp_path / "log", environ=os.environ)
 
 
 async def test_a_tied_program_that_cannot_be_run_ends_with_a_line_that_says_so(tmp_path):
     start = order(str(tmp_path / "gone"), lifetime=Lifetime.TIED)
-    program = await start_program(start, log_file=tmp_path / "log", environ=os.environ)
+    program = start_program(start, log_file=tmp_path / "log", environ=os.environ)
     assert await exit_code(program) == 126
     assert "No such file" in await program.last_line()
 
@@ -100,7 +100,7 @@ async def test_a_tied_program_that_cannot_be_run_ends_with_a_line_that_says_so(t
 async def test_a_log_that_cannot_be_written_is_told_with_the_command(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(LMChatError, match="cannot be written") as caught:
-        await start_program(order("/bin/true"), log_file=tmp_path / "file" / "log", environ=os.environ)
+        start_program(order("/bin/true"), log_file=tmp_path / "file" / "log", environ=os.environ)
     assert "/bin/true" in caught.value.hint
 
 
@@ -159,7 +159,7 @@ async def test_one_that_will_not_end_is_killed(tmp_path, monkeypatch, lifetime):
 async def test_a_server_that_a_script_has_started_ends_with_the_script(tmp_path, text):
     server = put(tmp_path / "bin", "the-server-itself", SAY.format(text))
     script = put(tmp_path / "bin", "script", f"import subprocess; subprocess.run([{server!r}])")
-    program = await start_program(
+    program = start_program(
         order(script, lifetime=Lifetime.TIED), log_file=tmp_path / "log", environ=os.environ
     )
     pid = await told_pid(program.log_file)
@@ -168,30 +168,20 @@ async def test_a_server_that_a_script_has_started_ends_with_the_script(tmp_path,
     await until(lambda: not is_running(pid), "its end")
 
 
-async def test_letting_go_ends_what_is_tied_and_nothing_else(tmp_path):
-    tied = await started(tmp_path / "a", SAY.format(WAIT), lifetime=Lifetime.TIED)
-    free = await started(tmp_path / "b", SAY.format(WAIT))
-    await tied.let_go()
-    await free.let_go()
-    assert tied.exit_code is not None
-    assert free.exit_code is None
-    await free.end()
-
-
 STARTER = """
-import asyncio, os, sys, time
+import os, sys, time
 from pathlib import Path
 from lmchat.domain.server import Endpoint, Product
 from lmchat.domain.candidate import Lifetime, ServerStart
 from lmchat.machine.programs import start_program
 
-async def main():
+def main():
     start = ServerStart(product=Product.OLLAMA, argv=(sys.argv[1],), lifetime=Lifetime[sys.argv[3]],
                         endpoint=Endpoint.parse("http://127.0.0.1:11434"))
-    await start_program(start, log_file=Path(sys.argv[2]), environ=os.environ)
+    start_program(start, log_file=Path(sys.argv[2]), environ=os.environ)
     time.sleep(600)
 
-asyncio.run(main())
+main()
 """
 
 
@@ -219,6 +209,6 @@ async def test_when_lmchat_is_killed_what_is_tied_ends_and_what_is_free_goes_on(
 async def test_a_port_where_somebody_listens_is_passed_over():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         first = taken.getsockname()[1]
-        found = await free_port(first)
+        found = free_port(first)
         assert first < found < first + 32
-    assert await free_port(first) == first
+    assert free_port(first) == first

@@ -26,7 +26,7 @@ class Program:
     pid, log_file = 7, Path("/log/server.log")
 
     def __init__(self, line=""):
-        self.exit_code, self.line, self.ends, self.let = None, line, 0, 0
+        self.exit_code, self.line, self.ends = None, line, 0
 
     async def last_line(self):
         return self.line
@@ -35,20 +35,17 @@ class Program:
         self.ends += 1
         self.exit_code = 143
 
-    async def let_go(self):
-        self.let += 1
-
 
 def starts_of(*programs):
     left = list(programs)
 
-    async def find():
+    def find():
         return ()
 
-    async def run(start):
+    def run(start):
         return left.pop(0)
 
-    async def free_port(first):
+    def free_port(first):
         return first + 3
 
     return ServerLauncher(find=find, run=run, free_port=free_port, clock=lambda: 100.0)
@@ -105,14 +102,14 @@ async def test_what_runs_is_not_started_twice_and_what_has_ended_is():
     assert starts.elapsed_s(again) == 0
 
 
-async def test_at_the_end_everything_is_let_go_once():
-    first, second = Program(), Program()
-    starts = starts_of(first, second)
+async def test_at_the_end_what_is_tied_ends_once_and_nothing_else():
+    free, tied = Program(), Program()
+    starts = starts_of(free, tied)
     await starts.begin(FREE)
-    await starts.begin(BRIEF)
+    await starts.begin(replace(BRIEF, lifetime=Lifetime.TIED))
     await starts.aclose()
     await starts.aclose()
-    assert (first.let, second.let) == (1, 1)
+    assert (free.ends, tied.ends) == (0, 1)
 
 
 async def test_a_model_file_is_served_at_a_free_port_of_this_machine_alone():

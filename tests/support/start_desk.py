@@ -124,13 +124,13 @@ async def start_desk(
     backend, ran = PortBackend(ports, *own), []
     environ = {**os.environ, "PATH": str(folder / "bin")}
 
-    async def find() -> tuple[Installed, ...]:
-        return await asyncio.to_thread(installed_products, environ, folder / "home", None)
+    def find() -> tuple[Installed, ...]:
+        return installed_products(environ, folder / "home", None)
 
-    async def run(start: ServerStart) -> StartedProgram:
+    def run(start: ServerStart) -> StartedProgram:
         ran.append(start)
         log_file = folder / "logs" / f"{PROGRAMS[start.product]}.log"
-        return await start_program(start, log_file=log_file, environ=environ)
+        return start_program(start, log_file=log_file, environ=environ)
 
     starts = ServerLauncher(find=find, run=run, free_port=free_port, engine_command=engine_command)
     desk = make_desktop(folder, backend, **more)  # type: ignore[arg-type]
