@@ -174,11 +174,10 @@ _EXPORT = Subcommand(
     """\
 lmchat export last > garden.md
 lmchat export 3f2a -o garden.md
-lmchat export 3f2a 77c0 -o chats
 lmchat export --all backup""",
     (
-        argument("ids ID", "sessions; default: `last`", nargs="*"),
-        argument("-o --output FILE", "write into a file, or several into a folder"),
+        argument("id ID", "session; default: `last`", nargs="?"),
+        argument("-o --output FILE", "write into a file"),
         argument(
             "--format", "default: by the name of the file, else md", choices=("md", "json", "html", "txt")
         ),
@@ -302,6 +301,5 @@ class ParsedOptions:
     format = ""
     dry_run = False
     prompt = id = title = model_id = shell = ""
-    ids: Sequence[str] = ()
     files: Sequence[str] = ()
     query: Sequence[str] = ()

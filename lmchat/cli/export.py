@@ -13,35 +13,27 @@ _MOST_TOLD = 10  # refused sessions that are named
 
 
 async def export(context: Context) -> int:
-    """Print a session, or write one, several or all into files."""
+    """Print a session, or write one or all into files."""
     options, output = context.options, context.output
-    if options.all_into and (options.output or options.ids):
+    if options.all_into and (options.output or options.id):
         raise WrongUse("--all takes every session: leave out ID and -o.")
-    if len(options.ids) > 1 and not options.output:
-        raise WrongUse("Several sessions go into a folder.", hint="Name it with -o.")
-    folder = options.all_into or (options.output if len(options.ids) > 1 else None)
     form = options.format
-    if not form and (folder or options.output is None):  # else by the name of the file
-        form = "json" if options.json and not folder else "md"
+    if not form and (options.all_into or options.output is None):  # else by the name of the file
+        form = "json" if options.json and not options.all_into else "md"
     how = ExportAs(form=form, with_reasoning=options.reasoning, with_branches=options.branches)
     async with open_library(context) as library:
         exporter, is_forced = library.exporter, options.force
         if options.all_into:
-            ids = list(await library.every_id())
-        else:
-            ids = [await library.store.find(one) for one in options.ids or (options.resume or "last",)]
-        if folder is not None:
-            several = list(dict.fromkeys(ids))
-            return _told(
-                context, await exporter.export_several(several, path_of(folder), how, is_forced=is_forced)
-            )
-        session = await library.store.open_session(ids[0])
+            folder, ids = path_of(options.all_into), await library.every_id()
+            return _told(context, await exporter.export_several(ids, folder, how, is_forced=is_forced))
+        session_id = await library.store.find(options.id or options.resume or "last")
+        session = await library.store.open_session(session_id)
         if options.output is not None:
             path = await exporter.export_file(session, path_of(options.output), how, is_forced=is_forced)
             return _told(context, Exported(paths=(path,), refused=()))
         text = await exporter.export_text(session, how)
     if options.json and form != "json":
-        output.document({"id": ids[0], "format": form, "text": text})
+        output.document({"id": session_id, "format": form, "text": text})
     else:
         (output.raw if form == "json" else output.text)(text)
     return 0

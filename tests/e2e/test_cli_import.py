@@ -164,25 +164,3 @@ def test_names_and_words_of_a_file_do_no_harm(empty):
     for words in (["import", name], ["import", name, "--json"], ["import", name + "x"], ["sessions"]):
         done = empty(*words)
         assert not set("\x1b\x07\u202e") & set(done.stdout + done.stderr), words
-
-
-@pytest.mark.parametrize("form", ["md", "txt", "html"])
-def test_several_sessions_go_into_a_folder(full, form):
-    ids = [one["id"] for one in full.json("sessions", "--json")["data"]][:2]
-    folder = full.home / "some"
-    value = full.json("export", *ids, ids[0][:8], "-o", str(folder), "--format", form, "--json")
-    assert (len(value["files"]), value["failed"]) == (2, 0)
-    assert sorted(path.suffix for path in folder.iterdir()) == [f".{form}"] * 2
-    again = full("export", *ids, "-o", str(folder), "--format", form)
-    assert again.returncode == 1
-    assert "exists already" in again.stderr
-    assert full("export", *ids, "-o", str(folder), "--format", form, "--force").returncode == 0
-
-
-def test_several_sessions_without_a_folder_are_refused(full):
-    ids = [one["id"] for one in full.json("sessions", "--json")["data"]][:2]
-    done = full("export", *ids)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "-o" in done.stderr
-    assert full("export", ids[0], "zzzz", "-o", str(full.home / "x")).returncode == 2
-    assert not (full.home / "x").exists()
