@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmchat.domain.event import ReasoningDelta, TextDelta
 from lmchat.tui.widgets.chat_log.document import Document
-from lmchat.tui.widgets.chat_log.entry import Entry, merged
+from lmchat.tui.widgets.chat_log.entry import Entry
 from tests.support.chat_log_app import answer, plain_page, question, streaming
 from tests.support.markdown_corpus import CORPUS, MIXED
 
@@ -114,16 +112,6 @@ def test_text_that_turned_out_to_be_thought_is_laid_out_as_thought_that_is_loade
     assert [line and line.segments for _, line in laid_out_rows(streamed)] == [
         line and line.segments for _, line in laid_out_rows(loaded)
     ]
-
-
-@given(st.lists(st.tuples(st.booleans(), st.text(max_size=3)), max_size=20))
-def test_joining_pieces_loses_and_reorders_nothing(pieces):
-    deltas = [TextDelta(text=text) if is_text else ReasoningDelta(text=text) for is_text, text in pieces]
-    joined = merged(deltas)
-    for kind in (TextDelta, ReasoningDelta):
-        texts = ["".join(one.text for one in some if isinstance(one, kind)) for some in (deltas, joined)]
-        assert texts[0] == texts[1]
-    assert all(type(one) is not type(other) for one, other in pairwise(joined))
 
 
 def test_a_late_link_lays_out_what_is_new_and_no_more():

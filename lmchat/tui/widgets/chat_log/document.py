@@ -16,14 +16,6 @@ KEPT_LINES = 20_000  # laid-out lines that stay in memory: 10 to 20 MB
 Place = tuple[int, int, int]
 
 
-class StillReadingError(Exception):
-    """A long message was needed whole before all of it was parsed."""
-
-    def __init__(self, index: int) -> None:
-        super().__init__(index)
-        self.index = index  # which message
-
-
 class Entries:
     """The messages of a log. An `Entry` is made for those that are looked at, and for new ones."""
 
@@ -126,7 +118,6 @@ class Document:
         self.uncoloured: list[tuple[Code, str]] = []
         self.kept_lines = KEPT_LINES
         self._laid_out = 0
-        self._unread: list[Entry] = []
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -142,7 +133,6 @@ class Document:
     def load(self, messages: Iterable[ChatMessage]) -> None:
         self.entries = Entries(messages)
         self.uncoloured.clear()
-        self._unread.clear()
         self._estimate()
 
     def prepend(self, earlier: Sequence[ChatMessage]) -> None:
@@ -212,7 +202,6 @@ class Document:
         if not entry.blocks:
             entry.build()
             self._measure(index)
-        self._read_soon(entry)
         return len(entry.blocks)
 
     def rebuild(self, index: int) -> tuple[int, bool]:
@@ -223,7 +212,6 @@ class Document:
         entry, first, is_linked = self.entries[index], 0, False
         if entry.blocks or entry.is_open:
             first = entry.build()
-            self._read_soon(entry)
             is_linked = self._relink(entry)
         self._measure(index)
         return first, is_linked
@@ -316,40 +304,6 @@ class Document:
             if "[" in block.source:
                 block.lines = None
         return True
-
-    # Long messages, which are parsed in pieces
-
-    def _read_soon(self, entry: Entry) -> None:
-        """Make a long message the next to be read."""
-        if entry.unread is not None:
-            self._unread = [one for one in self._unread if one is not entry] + [entry]
-
-    @property
-    def is_reading(self) -> bool:
-        return bool(self._unread)
-
-    def read(self) -> int | None:
-        """Parse a piece of a long message; return its index when it is complete."""
-        entry = self._unread[-1] if self._unread else None
-        if entry is None:
-            return None
-        if (part := entry.unread) is not None:
-            part.read()
-        if entry.unread is not None:
-            return None
-        self._unread.pop()
-        return next((index for index, one in self.entries.made() if one is entry), None)
-
-    def whole(self, index: int) -> int:
-        """Make the blocks of a message; return how many there are.
-
-        Raises:
-            StillReadingError: It is long, and not all of it is parsed.
-        """
-        count = self.build(index)
-        if self.entries[index].unread is not None:
-            raise StillReadingError(index)
-        return count
 
     # Colours of code
 

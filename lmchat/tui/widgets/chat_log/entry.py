@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
-from itertools import chain, groupby
+from itertools import chain
 from time import perf_counter
 
 from msgspec import Struct, field
-from msgspec.structs import replace
 from textual.timer import Timer
 
 from lmchat.domain.event import ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta
@@ -26,7 +24,7 @@ from lmchat.domain.message import (
 from lmchat.domain.turn import Turn
 from lmchat.text import safe_line, safe_text
 from lmchat.tui import formatting
-from lmchat.tui.widgets.chat_log.blocks import Block, Heights, Line, made, plain_blocks
+from lmchat.tui.widgets.chat_log.blocks import Block, Heights, plain_blocks
 from lmchat.tui.widgets.chat_log.layout.furniture import (
     elsewhere_block,
     end_blocks,
@@ -37,14 +35,9 @@ from lmchat.tui.widgets.chat_log.layout.furniture import (
     thought,
     tool_block,
 )
-from lmchat.tui.widgets.chat_log.layout.page import Page
 from lmchat.tui.widgets.chat_log.markdown.parser import References
 from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
 
-AT_ONCE_CHARS = 30_000  # a message that is no longer is parsed at once: 5 ms for prose, 70 for lists in lists
-# characters of a longer one that are parsed at a time: 0.3 ms for prose, 5 for lists in lists
-READ_CHARS = 2_000
-FIRST_PIECES = 2  # pieces of a longer one that are parsed at once: more than a screen
 # share of a core that following a stream may take; frames become rarer before typing suffers
 LOAD_LIMIT = 0.25
 _SOON_S = 0.001  # the shortest time that Textual's timers take
@@ -60,16 +53,6 @@ _KINDS: dict[type[Delta], type[Part]] = {
 }
 
 
-def merged(deltas: Sequence[Delta]) -> list[Delta]:
-    """Join neighbours of one kind: tokens come in hundreds."""
-    found: list[Delta] = []
-    for _, group in groupby(deltas, type):
-        some = list(group)
-        texts = [delta.text for delta in some if not isinstance(delta, ToolCallDelta)]
-        found += [replace(some[0], text="".join(texts))] if texts else some
-    return found
-
-
 class Inflow:
     """Streamed text that waits for the next frame."""
 
@@ -81,7 +64,7 @@ class Inflow:
         self._costs_s = (0.0, 0.0)
 
     def take(self) -> list[Delta]:
-        deltas, self.pending = merged(self.pending), []
+        deltas, self.pending = self.pending, []
         if self.timer is not None:
             self.timer.stop()
             self.timer = None
@@ -100,65 +83,32 @@ class Inflow:
 
 
 class LivePart(Struct):
-    """A part of a message, parsed as far as needed."""
+    """A part of a message, parsed as far as it was shown."""
 
     kind: type[Part]
-    chunks: list[str] = field(default_factory=list)  # its text, or the arguments of a call, as received
+    chunks: list[str] = field(default_factory=list)  # its text, or the arguments of a call
     tail: MarkdownTail = field(default_factory=MarkdownTail)  # its blocks; those of a call are code
     name: str = ""  # name of the tool
     index: int = 0  # the number of the call in the answer
-    waiting: deque[str] = field(default_factory=deque)  # text that is not parsed yet
-    _is_ended: bool = False
+    is_ended: bool = False
+    _parsed: int = 0  # chunks that are parsed
+    _is_final: bool = False  # whether they are parsed as all there will be
 
     @property
     def text(self) -> str:
         return "".join(self.chunks)
 
-    def feed(self, text: str) -> None:
-        if self.waiting or len(text) > AT_ONCE_CHARS:
-            self.hold_back(text)
-        else:
-            self.chunks.append(text)
-            self._parse(text)
-
-    def hold_back(self, text: str) -> None:
-        self.chunks.append(text)
-        self.waiting += (text[at : at + READ_CHARS] for at in range(0, len(text), READ_CHARS))
-
-    def read(self) -> None:
-        """Parse a piece of the waiting text."""
-        self._parse(self.waiting.popleft())
-        if self._is_ended:
-            self.end()
-
-    def _parse(self, text: str) -> None:
-        if self.kind is ToolCallPart and not self.is_begun:
-            self.tail.open_code("json")
-            text = text.lstrip("\n")
-        self.tail.feed(text)
-
-    @property
-    def is_begun(self) -> bool:
-        return bool(self.tail.closed or self.tail.open)
-
-    def end(self) -> None:
-        self._is_ended = True
-        if not self.waiting:
-            self.tail.feed("", is_final=True)
-
     def blocks(self) -> list[Block]:
-        """Return its blocks; a last one shows that some text is not parsed yet."""
-        if not self.waiting:
-            return self.tail.closed + self.tail.open
-        rest = made(_reading_row)
-        rest.source = "".join([*(block.source for block in self.tail.open), *self.waiting])
-        return [*self.tail.closed, rest]
-
-
-def _reading_row(page: Page) -> list[Line]:
-    line = page.row([[(f"{page.signs.cut} reading a long message", page.styles["muted"])]])
-    line.text = ""  # only its source can be copied, as a whole
-    return [line]
+        """Parse what came since the last time; return all blocks."""
+        text = "".join(self.chunks[self._parsed :])
+        if text or self._is_final != self.is_ended:
+            self.chunks[self._parsed :] = [text]  # tokens come in hundreds
+            self._parsed, self._is_final = len(self.chunks), self.is_ended
+            if self.kind is ToolCallPart and not (self.tail.closed or self.tail.open):
+                self.tail.open_code("json")
+                text = text.lstrip("\n")
+            self.tail.feed(text, is_final=self.is_ended)
+        return self.tail.closed + self.tail.open
 
 
 def _live_parts(parts: Iterable[Part], *, is_open: bool) -> list[LivePart]:
@@ -168,14 +118,14 @@ def _live_parts(parts: Iterable[Part], *, is_open: bool) -> list[LivePart]:
         if isinstance(part, ToolCallPart):
             index = sum(live.kind is ToolCallPart for live in found)
             found.append(LivePart(ToolCallPart, name=part.name, index=index))
-            found[-1].hold_back(part.arguments)
+            found[-1].chunks.append(part.arguments)
         else:
             if not (found and found[-1].kind is type(part)):
                 found.append(LivePart(type(part)))
-            found[-1].hold_back(part.text)
+            found[-1].chunks.append(part.text)
     for live in found:
         if not (is_open and (live is found[-1] or live.kind is ToolCallPart)):
-            live.end()
+            live.is_ended = True
     return found
 
 
@@ -213,16 +163,6 @@ class Entry(Struct):
     def references(self) -> References:
         return next((part.tail.references for part in reversed(self.parts) if part.kind is TextPart), {})
 
-    @property
-    def unread(self) -> LivePart | None:
-        """The part to be parsed next; folded parts need not be."""
-        return next((part for part in self._shown_parts() if part.waiting), None)
-
-    def _shown_parts(self) -> list[LivePart]:
-        if self.is_source:
-            return []
-        return [part for part in self.parts if not (self.is_folded and part.kind is ReasoningPart)]
-
     def forget(self) -> None:
         tails = (part.tail for part in self.parts)
         for block in chain(self.blocks, *(tail.closed + tail.open for tail in tails)):
@@ -246,12 +186,6 @@ class Entry(Struct):
         self.heights.truncate(first)
         return first
 
-    def build_whole(self) -> None:
-        self.build()
-        while (part := self.unread) is not None:
-            part.read()
-        self.build()
-
     def feed(self, delta: Delta) -> None:
         if not self.parts and self.message is not None:
             self.parts = _live_parts(self.message.parts, is_open=self.is_open)
@@ -259,15 +193,16 @@ class Entry(Struct):
             calls = (part for part in self.parts if part.kind is ToolCallPart and part.index == delta.index)
             part = next(calls, None) or self._new_part(LivePart(ToolCallPart, index=delta.index))
             part.name = part.name or delta.name
-            part.feed(delta.arguments)
+            part.chunks.append(delta.arguments)
         else:
             kind = _KINDS[type(delta)]
             is_same = bool(self.parts) and self.parts[-1].kind is kind
-            (self.parts[-1] if is_same else self._new_part(LivePart(kind))).feed(delta.text)
+            part = self.parts[-1] if is_same else self._new_part(LivePart(kind))
+            part.chunks.append(delta.text)
 
     def _new_part(self, part: LivePart) -> LivePart:
         if self.parts and self.parts[-1].kind is not ToolCallPart:  # calls go on while others come
-            self.parts[-1].end()
+            self.parts[-1].is_ended = True
         self.parts.append(part)
         return part
 
@@ -286,7 +221,7 @@ class Entry(Struct):
             self._new_part(same)
         if not self.is_open:
             for part in self.parts:
-                part.end()
+                part.is_ended = True
 
     def finish(self, message: ChatMessage) -> None:
         """Take the final form of the message."""
@@ -336,7 +271,6 @@ class Entry(Struct):
             self.parts = _live_parts(message.parts, is_open=self.is_open)
         if self.is_source:
             return list(plain_blocks(safe_text(self.source)))
-        self._begin()
         words, blocks = self._thought_words(), []
         for number, part in enumerate(self.parts):
             is_thought = part.kind is ReasoningPart
@@ -355,15 +289,6 @@ class Entry(Struct):
         if self.is_open and self.parts and self.parts[-1].kind in _SAID and self.parts[-1].tail.open:
             self.parts[-1].tail.open[-1].has_cursor = True
         return blocks
-
-    def _begin(self) -> None:
-        """Parse what is shown: all of it if it is short, else the beginning of each part."""
-        shown = self._shown_parts()
-        is_short = sum(len(piece) for part in shown for piece in part.waiting) <= AT_ONCE_CHARS
-        for part in shown:
-            pieces = len(part.waiting) if is_short else FIRST_PIECES * (not part.is_begun)
-            for _ in range(min(pieces, len(part.waiting))):
-                part.read()
 
     def _foot(self) -> list[Block]:
         if self.is_open:

@@ -161,7 +161,6 @@ class Finder:
     def find(self, *words: str, first: int | None = None) -> int:
         """Mark all hits; return how many were found so far."""
         self._forget()
-        self._viewport.give_up_waiting()
         self._wanted = words
         self.last_words = words if any(words) else self.last_words
         hits = BlockHits(words)
@@ -203,7 +202,6 @@ class Finder:
     def clear(self) -> None:
         """Stop finding; the view stays where it is."""
         self._forget()
-        self._viewport.give_up_waiting()
         self._is_away, self._wanted, self._unfolded = False, (), -1
         self._changed()
 
@@ -296,10 +294,7 @@ class Finder:
         return self.standing
 
     def _show(self, go: Callable[[], bool]) -> None:
-        """Go to another hit and bring it into view as soon as its message is parsed."""
-        self._viewport.when_read(partial(self._show_now, go))
-
-    def _show_now(self, go: Callable[[], bool]) -> None:
+        """Go to another hit and bring it into view."""
         document, viewport = self._document, self._viewport
         viewport.keep_still()
         has_hit = go()
@@ -315,9 +310,7 @@ class Finder:
 
     def _resolve(self) -> None:
         """Find again where the current hit is shown."""
-        index = self.index
-        is_read = index >= 0 and self._document.entries[index].unread is None
-        if is_read and not self._go(index, self._nth, 1):
+        if self.place is not None and not self._go(self.index, self._nth, 1):
             self.place = None
 
     def _next(self, by: int) -> bool:
@@ -339,7 +332,7 @@ class Finder:
         index = self._document.entries.place(message_id)
         if index is None or not self.counts[index]:
             return False
-        self._document.whole(index)
+        self._document.build(index)
         return self._go(index, self._folded(self._document.entries[index]), 1) or self._go(index, 0, 1)
 
     def _hits_above(self) -> int:
@@ -349,7 +342,7 @@ class Finder:
             self._hits is None
             or number < 0
             or not self.counts[index]
-            or number >= self._document.whole(index)
+            or number >= self._document.build(index)
         ):
             return 0
         entry = self._document.entries[index]
@@ -365,7 +358,7 @@ class Finder:
         """Make the n-th hit of a message the current one, or the next that is shown; False if none is."""
         document, entry, hits = self._document, self._document.entries[index], self._hits
         while hits is not None:
-            document.whole(index)
+            document.build(index)
             counts = [self._folded(entry), *map(hits.count, entry.blocks)]
             self.counts[index] = total = sum(counts)
             nth = total - 1 if nth >= _LAST - 1 else nth

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
-from time import perf_counter
 from typing import Literal
 
 from lmchat.domain.message import ChatMessage, Role
 from lmchat.tui.widgets.chat_log.anchor import Anchor, anchor_at, row_now
 from lmchat.tui.widgets.chat_log.blocks import Kind
-from lmchat.tui.widgets.chat_log.document import Document, Place, StillReadingError
+from lmchat.tui.widgets.chat_log.document import Document, Place
 from lmchat.tui.widgets.chat_log.entry import Entry
 from lmchat.tui.widgets.chat_log.layout.page import Page
 
 COUNTED_LINES = 600  # new lines that are laid out to be counted; the rest is estimated
-SLICE_S = 0.003  # time for parsing a long message in one go
-PAUSE_S = 0.002  # time for keys and frames after that: a key goes through several tasks before it is seen
 _STATE_ROWS = 2  # of the state under an answer, with the blank row above: they move down, they are not new
 
 
@@ -43,7 +39,6 @@ class Viewport:
         self._seen: Anchor | None = None
         self._kept: dict[str, Anchor | None] = {}
         self._unfolded: Entry | None = None
-        self._awaited: tuple[Entry, Callable[[], object]] | None = None
 
     # Layout
 
@@ -129,7 +124,6 @@ class Viewport:
     # Scrolling
 
     def scroll_by_user(self, y: int) -> None:
-        self._awaited = None
         self.top = y
         if self.is_at_end:
             self.is_following = True
@@ -142,7 +136,6 @@ class Viewport:
         self._keep_cursor_in_view()
 
     def follow(self) -> None:
-        self._awaited = None
         self.is_following = True
         self.lay_out()
         self._keep_cursor_in_view()
@@ -154,7 +147,6 @@ class Viewport:
 
     def show_at(self, place: Place, offset: int = 0) -> None:
         """Bring a place so many rows below the top of the screen; at the end, follow it."""
-        self._awaited = None
         if self.is_following:
             self.leave_end()
         index, number, line = place
@@ -342,33 +334,6 @@ class Viewport:
         is_within = at == index and number >= 0 and self.document.entries[at].blocks[number].is_thought
         return is_within or not rows or any(self.shows(row, 1) for row in rows)
 
-    # Long messages, which are parsed in slices and then shown whole
-
-    async def read_long(self, changed: Callable[[Place], None]) -> None:
-        """Parse long messages in slices; call `changed` for each that is complete."""
-        while self.document.is_reading:
-            begun_s, index = perf_counter(), self.document.read()
-            while index is None and perf_counter() - begun_s < SLICE_S:
-                index = self.document.read()
-            if index is not None:
-                self.rebuild(index)
-                if self._awaited is not None and self._awaited[0].unread is None:
-                    self._awaited[1]()
-                changed((index, -1, 0))
-            await asyncio.sleep(PAUSE_S)
-
-    def when_read(self, act: Callable[[], object]) -> None:
-        """Run `act` now, or once the message of its `StillReadingError` is parsed."""
-        self._awaited = None
-        try:
-            act()
-        except StillReadingError as still:
-            self.show_at((still.index, -1, 0))
-            self._awaited = self.document.entries[still.index], lambda: self.when_read(act)
-
-    def give_up_waiting(self) -> None:
-        self._awaited = None
-
     # The reading position over restarts
 
     @property
@@ -383,16 +348,10 @@ class Viewport:
     def go_to_bookmark(self, mark: str) -> bool:
         """Bring a bookmark to the top of the screen; return whether its message is there."""
         message_id, number, row = parse_bookmark(mark) or ("", 0, 0)
-        if self.document.entries.place(message_id) is None:
-            return False
-
-        def go() -> None:
-            if (index := self.document.entries.place(message_id)) is not None:
-                self.document.whole(index)
-                self.show_at((index, max(number, -1), max(row, 0)))
-
-        self.when_read(go)
-        return True
+        index = self.document.entries.place(message_id)
+        if index is not None:
+            self.show_at((index, max(number, -1), max(row, 0)))
+        return index is not None
 
 
 def parse_bookmark(mark: str) -> tuple[str, int, int] | None:

@@ -128,11 +128,8 @@ class ChatLog(ScrollView, can_focus=True):
         self.viewport.height = max(self.size.height, 1)
         if self.painter.page is not None:
             self.viewport.lay_out()
-        if self.is_attached:
-            if self.document.uncoloured:
-                self._run("colours", partial(highlight, self.document, self._settle_from))
-            if self.document.is_reading:
-                self._run("reading", partial(self.viewport.read_long, self._settle_from))
+        if self.is_attached and self.document.uncoloured:
+            self._run("colours", partial(highlight, self.document, self._settle_from))
         if changed is not None and changed[1] <= 0:
             self.finder.recount(changed[0])
         self._scroll_to_viewport(changed)
