@@ -177,10 +177,10 @@ class Finder:
         """Mark all hits and show the first from here on; go back if there is none."""
         if not self._is_away:
             self._is_away = True
-            self._viewport.keep("find")
+            self._viewport.remember("find")
         elif self.place is not None:
             self._fold_again()
-            self._viewport.go_back("find")
+            self._viewport.return_to("find")
         self.find(words)
         self._is_seeking = True
         self._seek()
@@ -296,15 +296,15 @@ class Finder:
     def _show(self, go: Callable[[], bool]) -> None:
         """Go to another hit and bring it into view."""
         document, viewport = self._document, self._viewport
-        viewport.keep_still()
+        viewport.update_anchor()
         has_hit = go()
         viewport.lay_out()  # what was unfolded, folded and laid out on the way has moved rows
         if has_hit and self.place is not None:
             row = document.position(self.place) - viewport.top
             if not 0 <= row < viewport.height - self._rows_below:
-                viewport.show_at(self.place, viewport.height // 3)
+                viewport.show_place(self.place, viewport.height // 3)
             if viewport.is_following and document.entries[len(document) - 1].is_open:
-                viewport.leave_end()  # or new text would push the hit away
+                viewport.stop_following()  # or new text would push the hit away
         self._changed()
         self._told()
 

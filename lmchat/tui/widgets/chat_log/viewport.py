@@ -1,4 +1,18 @@
-"""Viewport: the rows on the screen, which stay where they are whatever changes around them."""
+"""Viewport: the rows on the screen, and the only owner of the scroll position.
+
+The position is an anchor in the text, or None while the end is followed. Only `_move` and `update_anchor`
+change it, and only `lay_out` computes the first row `top` from it: what is read keeps its row whatever
+changes around it.
+These methods move, each with its callers:
+
+- `show_row`: keys, wheel, scroll bar, and a selection dragged over the edge (`ChatLog.watch_scroll_y`).
+- `show_end`: End, the pill of new lines, and a prompt that was sent (`ChatLog.scroll_end`).
+- `show_message`: the focus moves to another message, or the selection grows by one.
+- `show_place`: a hit, a bookmark, a message that is jumped to, or what unfolds.
+- `stop_following`: the position stays, but new text no longer moves it.
+
+`ChatLog.settle` calls `lay_out` after every change, and copies `top` to Textual.
+"""
 
 from __future__ import annotations
 
@@ -17,27 +31,21 @@ _STATE_ROWS = 2  # of the state under an answer, with the blank row above: they 
 
 
 class Viewport:
-    """The window on a document: its height, its first row `top`, and `cursor`, the message with the focus.
-
-    This is the only owner of the scroll position and of the cursor. The position changes when the user has
-    scrolled (`scroll_by_user`), when something is brought into view (`show_at`, `show_entry`, `follow`), and
-    in `lay_out`, which keeps the anchored text where it is. The widget copies `top` to Textual.
-    """
+    """The window on a document: its height, its first row `top`, and `cursor`, the message with the focus."""
 
     def __init__(self, document: Document, is_focused: Callable[[], bool] = lambda: False) -> None:
         self.document = document
         self.height = 1
         self.top = 0
-        self.is_following = True  # whether the end stays in view
         self.cursor: int | None = None  # the message that the message keys act on
         self._is_focused = is_focused
         self.reset()
 
     def reset(self) -> None:
-        self.is_following, self.cursor = True, None
-        self._anchor: Anchor | None = None
+        self.cursor = None
+        self._anchor: Anchor | None = None  # None while the end is followed
         self._seen: Anchor | None = None
-        self._kept: dict[str, Anchor | None] = {}
+        self._remembered: dict[str, Anchor | None] = {}
         self._unfolded: Entry | None = None
 
     # Layout
@@ -48,25 +56,30 @@ class Viewport:
         if not len(document):
             self.top = 0
             return
-        if self.is_following:
+        anchor = self._anchor
+        if anchor is None:
             document.sweep(len(document) - 1, None, -1, 2 * height)
             self.top = self.last_top
         else:
-            anchor = self._anchor = self._anchor or self._grip()
             place, offset = row_now(document, anchor), min(anchor.offset, height - 1)
             document.surround(place, height + offset, 2 * height)
             self._lay_out_unseen()
             self.top = max(min(document.position(place) - offset, self.last_top), 0)
             if anchor.block is None and anchor.row:  # it was not laid out then; it is now
-                self._hold()
+                self._anchor = self._anchor_at_top()
         document.trim(self.top - height, self.top + 2 * height)
 
-    def take_page(self, page: Page) -> None:
+    def set_page(self, page: Page) -> None:
         has_new = self.count_new_lines() > 0
         self.document.set_page(page)
         self.lay_out()
         if not (has_new or self.is_following) and len(self.document):
             self._see_up_to(self._text_end)
+
+    @property
+    def is_following(self) -> bool:
+        """Whether the end stays in view."""
+        return self._anchor is None
 
     @property
     def last_top(self) -> int:
@@ -81,86 +94,77 @@ class Viewport:
 
     # Anchors
 
-    def keep_still(self) -> None:
-        """Anchor what is on the screen; to be called before anything changes."""
+    def update_anchor(self) -> None:
+        """Anchor what is on the screen; to be called before the document changes."""
         document, anchor = self.document, self._anchor
-        if self.is_following or not len(document) or document.layout is None:
+        if anchor is None or not len(document) or document.layout is None:
             return
-        if anchor is None or document.position(row_now(document, anchor)) - anchor.offset != self.top:
-            self._hold()
+        if document.position(row_now(document, anchor)) - anchor.offset != self.top:
+            self._anchor = self._anchor_at_top()
 
-    def _hold(self) -> None:
-        if not self.is_following and len(self.document):
-            self._anchor = self._grip()
-
-    def _grip(self) -> Anchor:
+    def _anchor_at_top(self) -> Anchor:
         return anchor_at(self.document, self.document.locate(self.top))
 
-    def keep(self, name: str) -> None:
-        """Remember what is read now, for `go_back`."""
-        self._kept[name] = None if self.is_following or not len(self.document) else self._grip()
+    def remember(self, name: str) -> None:
+        """Remember what is read now, for `return_to`."""
+        self._remembered[name] = None if self.is_following else self._anchor_at_top()
 
-    def go_back(self, name: str) -> None:
-        """Show what was kept, or follow the end again."""
-        anchor = self._kept.get(name)
+    def return_to(self, name: str) -> None:
+        """Show what was remembered, or follow the end again."""
+        anchor = self._remembered.get(name)
         if anchor is None:
-            self.follow()
+            self.show_end()
         else:
             self._show_anchor(anchor)
 
     def prepend(self, earlier: Sequence[ChatMessage]) -> None:
-        self.keep_still()
+        self.update_anchor()
         if self.cursor is not None:
             self.cursor += len(earlier)
-        anchors = [self._anchor, self._seen, *self._kept.values()]
-        for anchor in {id(one): one for one in anchors if one is not None}.values():
-            anchor.index += len(earlier)
+        for anchor in (self._anchor, self._seen, *self._remembered.values()):
+            if anchor is not None:
+                anchor.index += len(earlier)
         self.document.prepend(earlier)
 
     def rebuild(self, index: int) -> None:
-        self.keep_still()
+        self.update_anchor()
         self.document.rebuild(index)
 
     # Scrolling
 
-    def scroll_by_user(self, y: int) -> None:
-        self.top = y
-        if self.is_at_end:
-            self.is_following = True
-        elif self.is_following:
-            self.leave_end()
-        if not self.is_following:
-            self._hold()
-            self.lay_out()
-            self._hold()
-        self._keep_cursor_in_view()
-
-    def follow(self) -> None:
-        self.is_following = True
+    def _move(self, anchor: Anchor | None) -> None:
+        """Lay out from an anchor; None follows the end."""
+        if self._anchor is None and anchor is not None:
+            self._see_up_to(self._text_end)  # lines that are added from now on are new
+        self._anchor = anchor
         self.lay_out()
+
+    def show_row(self, y: int) -> None:
+        """Bring a row to the top of the screen; at the end, follow it."""
+        self._move(None if y >= self.last_top else anchor_at(self.document, self.document.locate(y)))
         self._keep_cursor_in_view()
 
-    def leave_end(self) -> None:
-        """Stop following: lines that are added are new."""
-        self.is_following = False
-        self._see_up_to(self._text_end)
+    def show_end(self) -> None:
+        self._move(None)
+        self._keep_cursor_in_view()
 
-    def show_at(self, place: Place, offset: int = 0) -> None:
+    def stop_following(self) -> None:
+        self._move(self._anchor_at_top())
+
+    def show_place(self, place: Place, offset: int = 0) -> None:
         """Bring a place so many rows below the top of the screen; at the end, follow it."""
-        if self.is_following:
-            self.leave_end()
         index, number, line = place
         if number >= 0:
             number = min(number, self.document.build(index) - 1)
             line = min(line, self.document.prepare(index, number) - 1)
-        self._anchor = anchor_at(self.document, (index, number, line), offset)
-        self.lay_out()
-        self.is_following = self.is_at_end
+        self._move(anchor_at(self.document, (index, number, line), offset))
+        if self.is_at_end:
+            self._move(None)
 
     def _show_anchor(self, anchor: Anchor) -> None:
-        self.show_at(row_now(self.document, anchor), anchor.offset)
+        self.show_place(row_now(self.document, anchor), anchor.offset)
 
-    def show_entry(self, index: int) -> None:
+    def show_message(self, index: int) -> None:
         """Scroll a message into view, by as little as possible."""
         document = self.document
         document.sweep(index, 0, 1, self.height)
@@ -168,9 +172,9 @@ class Viewport:
         self.lay_out()
         top, rows = document.heights.top(index), document.heights[index]
         if top < self.top or rows >= self.height:
-            self.show_at((index, -1, 0))
+            self.show_place((index, -1, 0))
         elif top + rows > self.top + self.height:
-            self.scroll_by_user(top + rows - self.height)
+            self.show_row(top + rows - self.height)
 
     # New lines below the screen
 
@@ -213,16 +217,14 @@ class Viewport:
         self.cursor = index
         is_last = self.document.entries.message_from(index + 1, 1) is None
         if self.is_following and not is_last:
-            self.leave_end()
-        elif self.is_at_end and not self.is_following:
-            self.is_following = is_last
-        self._hold()
+            self.stop_following()
+        elif self.is_at_end and is_last:
+            self._move(None)
 
     def focus_last(self) -> None:
         """Focus the last message if none has the focus."""
         if self.cursor is None:
             self.cursor = self.document.entries.message_from(len(self.document) - 1, -1)
-        self._hold()
 
     def step_cursor(self, step: int, *, is_here: bool) -> bool:
         """Move the focus to a neighbour, or, when the log gets the focus, to the last message in view.
@@ -241,12 +243,13 @@ class Viewport:
         else:
             found = entries.message_from(self.cursor + step, step)
             if found is None and step > 0:
-                self.is_following = self.is_at_end
+                if self.is_at_end:
+                    self._move(None)
                 return False
         found = first if found is None else found
         self.set_cursor(found)
         if is_here or not self._begins_within(found):
-            self.show_entry(found)
+            self.show_message(found)
         return True
 
     def extend_cursor(self, step: int) -> int | None:
@@ -260,7 +263,7 @@ class Viewport:
             found = message_from(target, -direction)
         if found is not None:
             self.set_cursor(found)
-            self.show_entry(found)
+            self.show_message(found)
         return self.cursor
 
     def row_of(self, message_id: str) -> int | None:
@@ -304,14 +307,14 @@ class Viewport:
         is_back = attribute == "is_folded" and is_in_view and self._unfolded is entry and not entry.is_folded
         if not is_in_view and entry.is_folded:
             self._unfolded = entry
-            self.keep("unfolding")
+            self.remember("unfolding")
         setattr(entry, attribute, not getattr(entry, attribute))
         document.rebuild(index)
         if not is_in_view and not entry.is_folded:
-            self.show_at(self._fold_rows(index)[0])
+            self.show_place(self._fold_rows(index)[0])
         elif is_back:
             self._unfolded = None
-            self.go_back("unfolding")
+            self.return_to("unfolding")
         elif not (entry.is_open and self.is_following):
             self._show_anchor(anchor)
 
@@ -350,7 +353,7 @@ class Viewport:
         message_id, number, row = parse_bookmark(mark) or ("", 0, 0)
         index = self.document.entries.place(message_id)
         if index is not None:
-            self.show_at((index, max(number, -1), max(row, 0)))
+            self.show_place((index, max(number, -1), max(row, 0)))
         return index is not None
 
 

@@ -123,7 +123,7 @@ class ChatLog(ScrollView, can_focus=True):
         """
         if len(self.document) and self.painter.page is None and self.outer_size.width:
             self.painter.page = page = self._make_page()
-            self.viewport.take_page(page)
+            self.viewport.set_page(page)
         self._settled_size = self.outer_size
         self.viewport.height = max(self.size.height, 1)
         if self.painter.page is not None:
@@ -228,7 +228,7 @@ class ChatLog(ScrollView, can_focus=True):
             page = self._make_page()
             if page != self.painter.page:
                 self.painter.page, self.viewport.height = page, max(self.size.height, 1)
-                self.viewport.take_page(page)
+                self.viewport.set_page(page)
                 self.refresh()
         self.settle()
 
@@ -256,22 +256,25 @@ class ChatLog(ScrollView, can_focus=True):
         if self._is_settling or y == self.viewport.top or not len(self.document) or self.painter.page is None:
             return
         if self._settled_size == self.outer_size:  # else a larger screen pushed it; `on_resize` corrects that
-            self.viewport.scroll_by_user(y)
+            self.viewport.show_row(y)
             self.settle()
 
     def scroll_to(self, x: float | None = None, y: float | None = None, **options: Any) -> None:
         """Scroll at once: a height corrected on the way would end an animation short of its target."""
         super().scroll_to(x, y, **(options | {"animate": False, "force": True}))
         if y is not None and y >= self.viewport.last_top:
-            self.on_mouse_scroll_down()
+            self._follow_at_end()
 
     def on_mouse_scroll_down(self) -> None:
+        self._follow_at_end()
+
+    def _follow_at_end(self) -> None:
         """Follow the end again where it is on the screen already."""
         if self.viewport.is_at_end and not self.viewport.is_following:
             self.scroll_end()
 
     def scroll_end(self, **_options: Any) -> None:
-        self.viewport.follow()
+        self.viewport.show_end()
         self._show_all()
 
     def scroll_home(self, **options: Any) -> None:
@@ -348,7 +351,7 @@ class ChatLog(ScrollView, can_focus=True):
 
     def _add(self, entry: Entry) -> int:
         self.flush()
-        self.viewport.keep_still()
+        self.viewport.update_anchor()
         index = self.document.append(entry)
         self.settle(changed=(index, -1, 0))
         return index
@@ -367,7 +370,7 @@ class ChatLog(ScrollView, can_focus=True):
             return
         for delta in deltas:
             self.document.entries[self._open].feed(delta)
-        self.viewport.keep_still()
+        self.viewport.update_anchor()
         self.settle(changed=self.document.grow(self._open))
 
     def show_turn(self, turn: Turn | None, now_s: float) -> None:
@@ -445,9 +448,9 @@ class ChatLog(ScrollView, can_focus=True):
             return False
         self.viewport.set_cursor(index)
         if row is None:
-            self.viewport.show_entry(index)
+            self.viewport.show_message(index)
         else:
-            self.viewport.show_at((index, -1, 0), row)
+            self.viewport.show_place((index, -1, 0), row)
         self._show_all()
         self.focus(scroll_visible=False)
         return True
