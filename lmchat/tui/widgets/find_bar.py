@@ -40,7 +40,6 @@ class FindBar(Horizontal):
             self._field.input.value = query
         elif self._field.value:
             self._log.finder.find(self._field.value)
-            self._log.tell_found()
             self._field.input.select_all()
         self.screen.set_focus(self._field.input)  # at once: what is typed next belongs there
 

@@ -99,7 +99,7 @@ def test_text_that_turned_out_to_be_thought_is_laid_out_as_thought_that_is_loade
         streamed.grow(0)
         start += size
     final = answer("Four", thought=MIXED)
-    entry.take_parts(final.parts[:1])
+    entry.set_parts(final.parts[:1])
     streamed.rebuild(0)
     entry.feed(TextDelta(text="Four"))
     streamed.grow(0)

@@ -209,7 +209,7 @@ class Turns:
         elif is_shown and isinstance(event, AnswerBegun):
             self._view.log.begin_answer(event.message)
         elif is_shown:
-            self._view.log.append(event.message, is_sent_now=False)
+            self._view.log.append(event.message)
         if isinstance(event, AnswerBegun):
             self._workspace.monitor.is_streaming = True
             self._view.show_action("streaming")

@@ -63,7 +63,7 @@ class Inflow:
         self._shown_s = 0.0
         self._costs_s = (0.0, 0.0)
 
-    def take(self) -> list[Delta]:
+    def drain(self) -> list[Delta]:
         deltas, self.pending = self.pending, []
         if self.timer is not None:
             self.timer.stop()
@@ -206,7 +206,7 @@ class Entry(Struct):
         self.parts.append(part)
         return part
 
-    def take_parts(self, parts: Iterable[Part]) -> None:
+    def set_parts(self, parts: Iterable[Part]) -> None:
         """Take the parts of another form of the message; those with the same text keep their blocks."""
         known = {(part.kind, part.name, part.text): part for part in self.parts}
         self.parts = []
@@ -227,9 +227,9 @@ class Entry(Struct):
         """Take the final form of the message."""
         self.is_open, self.message, self.turn = False, message, None
         if self.parts:
-            self.take_parts(message.parts)
+            self.set_parts(message.parts)
 
-    def take_figures(self, turn: Turn | None, now_s: float) -> None:
+    def set_figures(self, turn: Turn | None, now_s: float) -> None:
         """Take the figures of the running turn."""
         if turn is not None and (self.turn is None or turn.retry is not self.turn.retry):
             self._retried_s = now_s

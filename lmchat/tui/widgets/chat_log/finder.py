@@ -184,7 +184,6 @@ class Finder:
         self.find(words)
         self._is_seeking = True
         self._seek()
-        self._told()
 
     def _seek(self) -> None:
         if self._is_seeking and self.standing[1]:
@@ -205,12 +204,12 @@ class Finder:
         self._is_away, self._wanted, self._unfolded = False, (), -1
         self._changed()
 
-    def take_other_messages(self) -> None:
+    def restart(self) -> None:
+        """Find again in other messages, unless the words belong to this session alone."""
         wanted = self._wanted
         self.clear()
         if wanted:
             self.find(*wanted)
-            self._told()
 
     # Counting
 
@@ -220,6 +219,7 @@ class Finder:
         if self._count_on(AT_ONCE):
             self._run(self._count_rest)
         self._changed()
+        self._told()
 
     def _count_all(self) -> Iterator[int]:
         """Count the hits of all messages; yield how many characters were searched."""
@@ -282,7 +282,6 @@ class Finder:
         if self.place is not None:
             self.place = self.place[0] + by, *self.place[1:]
         self._begin_count()
-        self._told()
 
     # Going to hits
 
@@ -290,7 +289,6 @@ class Finder:
         """Show the next or previous hit; return its number and the number of hits."""
         self._is_away = False
         self._show(partial(self._next, by))
-        self._told()
         return self.standing
 
     def _show(self, go: Callable[[], bool]) -> None:

@@ -20,7 +20,7 @@ from textual.widget import Widget
 from textual.worker import Worker
 
 from lmchat.domain.event import StreamEvent
-from lmchat.domain.message import AnswerState, ChatMessage, Role
+from lmchat.domain.message import AnswerState, ChatMessage
 from lmchat.domain.session import MessagePath
 from lmchat.domain.turn import Turn
 from lmchat.tui.commands import Scope, bindings
@@ -100,7 +100,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.is_whole = True  # whether it has all messages of its session, not only the end
         self.document = Document()
         self.viewport = Viewport(self.document, lambda: self.screen.focused is self)
-        self.finder = Finder(self.viewport, self._show_all, self.tell_found, partial(self._run, "find"))
+        self.finder = Finder(self.viewport, self._show_all, self._post_hits, partial(self._run, "find"))
         self.selection = Selection(self.viewport)
         self.painter = Painter(self.viewport, self.finder, self.selection)
         self.inflow = Inflow()
@@ -110,32 +110,30 @@ class ChatLog(ScrollView, can_focus=True):
         self._settled_size = Size(0, 0)
         self._is_settling = False
         self._thumb: tuple[object, ...] = ()
-        self._jobs: set[str] = set()
         self._told: tuple[object, ...] = (0, True, None, False)
         self._drag_timer: Timer | None = None
 
     # Bringing the screen up to date
 
-    def settle(self, *, changed: Place | None = None) -> None:
+    def settle(self, changed: Place | None = None) -> None:
         """Bring everything up to date after a change; the only place that knows the order.
 
         `changed` is the first row that may look different; what only moves needs none.
         """
-        if len(self.document) and self.painter.page is None and self.outer_size.width:
-            self.painter.page = page = self._make_page()
-            self.viewport.set_page(page)
+        if self.painter.page is None and len(self.document):
+            self._fit_page()
         self._settled_size = self.outer_size
         self.viewport.height = max(self.size.height, 1)
         if self.painter.page is not None:
             self.viewport.lay_out()
         if self.is_attached and self.document.uncoloured:
-            self._run("colours", partial(highlight, self.document, self._settle_from))
+            self._run("colours", partial(highlight, self.document, self.settle))
         if changed is not None and changed[1] <= 0:
             self.finder.recount(changed[0])
-        self._scroll_to_viewport(changed)
+        self._show_viewport(changed)
         self._tell()
 
-    def _scroll_to_viewport(self, changed: Place | None) -> None:
+    def _show_viewport(self, changed: Place | None) -> None:
         """Copy size and position of the viewport to Textual, and repaint what changed."""
         total, top = self.document.total, self.viewport.top
         self._is_settling = True
@@ -163,23 +161,12 @@ class ChatLog(ScrollView, can_focus=True):
         self.settle()
         self.refresh()
 
-    def _settle_from(self, changed: Place) -> None:
-        self.settle(changed=changed)
-
     def _run(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run work between keys and frames, unless it is running."""
+        if all(worker.is_finished for worker in self.workers if worker.node is self and worker.name == name):
+            _: Worker[None] = self.run_worker(work, name=name, group=name)
 
-        async def run() -> None:
-            try:
-                await work()
-            finally:
-                self._jobs.discard(name)
-
-        if name not in self._jobs:
-            self._jobs.add(name)
-            _: Worker[None] = self.run_worker(run, name=name, group=name)
-
-    def tell_found(self) -> None:
+    def _post_hits(self) -> None:
         finder = self.finder
         self.post_message(self.HitsCounted(*finder.standing, finder.is_whole))
 
@@ -222,14 +209,17 @@ class ChatLog(ScrollView, can_focus=True):
         width = max(min(room, MEASURE), MIN_WIDTH)
         return Page(width, styles, signs_for(self), has_tints=not self.app.current_theme.ansi)
 
-    def on_resize(self) -> None:
+    def _fit_page(self) -> None:
         """Lay out again if width or styles changed."""
-        if self.painter.page is not None and self.outer_size.width:
-            page = self._make_page()
-            if page != self.painter.page:
-                self.painter.page, self.viewport.height = page, max(self.size.height, 1)
-                self.viewport.set_page(page)
-                self.refresh()
+        page = self._make_page() if self.outer_size.width else None
+        if page is not None and page != self.painter.page:
+            self.painter.page, self.viewport.height = page, max(self.size.height, 1)
+            self.viewport.set_page(page)
+            self.refresh()
+
+    def on_resize(self) -> None:
+        if self.painter.page is not None:
+            self._fit_page()
         self.settle()
 
     def notify_style_update(self) -> None:
@@ -246,7 +236,7 @@ class ChatLog(ScrollView, can_focus=True):
             strips = [strip.crop(*crop.column_span) for strip in strips]
         return strips
 
-    # Scrolling
+    # Scrolling. A key: Textual's action, `scroll_to`, `watch_scroll_y`, `Viewport.show_row`, `settle`
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Follow the user's scrolling."""
@@ -263,14 +253,11 @@ class ChatLog(ScrollView, can_focus=True):
         """Scroll at once: a height corrected on the way would end an animation short of its target."""
         super().scroll_to(x, y, **(options | {"animate": False, "force": True}))
         if y is not None and y >= self.viewport.last_top:
-            self._follow_at_end()
+            self.scroll_end()
 
     def on_mouse_scroll_down(self) -> None:
-        self._follow_at_end()
-
-    def _follow_at_end(self) -> None:
         """Follow the end again where it is on the screen already."""
-        if self.viewport.is_at_end and not self.viewport.is_following:
+        if self.viewport.is_at_end:
             self.scroll_end()
 
     def scroll_end(self, **_options: Any) -> None:
@@ -303,7 +290,7 @@ class ChatLog(ScrollView, can_focus=True):
 
         With `is_own_open`, a last answer that streams is our own; otherwise another lmchat writes it.
         """
-        self.inflow.take()
+        self.inflow.drain()
         self._open = None
         self.is_whole, self._wants_top = is_whole, False
         self.document.load(messages)
@@ -315,7 +302,7 @@ class ChatLog(ScrollView, can_focus=True):
             self.document.entries[-1].is_open = True
         if self.has_focus:
             self.viewport.focus_last()
-        self.finder.take_other_messages()
+        self.finder.restart()
 
     def fill(self, messages: MessagePath) -> None:
         """Take the whole path whose end is shown; what is on the screen stays where it is."""
@@ -337,11 +324,8 @@ class ChatLog(ScrollView, can_focus=True):
         self.finder.moved(count)
         self.settle()
 
-    def append(self, message: ChatMessage, *, is_sent_now: bool = True) -> None:
-        """Add a message at the end; only what is sent now is scrolled to."""
+    def append(self, message: ChatMessage) -> None:
         self._add(Entry(message))
-        if message.role is Role.USER and is_sent_now:
-            self.scroll_end()
 
     def notice(self, text: str) -> None:
         self._add(Entry(None, note=text))
@@ -353,7 +337,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.flush()
         self.viewport.update_anchor()
         index = self.document.append(entry)
-        self.settle(changed=(index, -1, 0))
+        self.settle((index, -1, 0))
         return index
 
     async def apply(self, event: StreamEvent) -> None:
@@ -365,18 +349,18 @@ class ChatLog(ScrollView, can_focus=True):
             self.inflow.timer = self.set_timer(self.inflow.pause_s(), partial(self.inflow.show, self.flush))
 
     def flush(self) -> None:
-        deltas = self.inflow.take()
+        deltas = self.inflow.drain()
         if self._open is None:
             return
         for delta in deltas:
             self.document.entries[self._open].feed(delta)
         self.viewport.update_anchor()
-        self.settle(changed=self.document.grow(self._open))
+        self.settle(self.document.grow(self._open))
 
     def show_turn(self, turn: Turn | None, now_s: float) -> None:
         if self._open is None:
             return
-        self.document.entries[self._open].take_figures(turn, now_s)
+        self.document.entries[self._open].set_figures(turn, now_s)
         if self.inflow.timer is None:  # else they come with its frame
             self.flush()
 
@@ -387,7 +371,7 @@ class ChatLog(ScrollView, can_focus=True):
             is_seen = self.viewport.shows(heights.top(self._open), heights[self._open])
             if is_seen and not self.viewport.is_following:
                 entry.is_folded = False  # it is being read
-            entry.take_parts(message.parts)
+            entry.set_parts(message.parts)
             self._rebuild([self._open])
 
     def finish(self, message: ChatMessage) -> None:
@@ -423,7 +407,7 @@ class ChatLog(ScrollView, can_focus=True):
     def _rebuild(self, indexes: Sequence[int]) -> None:
         for index in indexes:
             self.viewport.rebuild(index)
-            self.settle(changed=(index, -1, 0))
+            self.settle((index, -1, 0))
 
     # Focus of messages
 
@@ -504,7 +488,7 @@ class ChatLog(ScrollView, can_focus=True):
         x = event.x - self.painter.left - 1
         self.selection.press(x, event.y, event.time, is_extended=event.shift)
         self.capture_mouse()
-        self._drag_timer = self.set_interval(SCROLL_EVERY_S, self._scroll_on)
+        self._drag_timer = self.set_interval(SCROLL_EVERY_S, self._scroll_by_drag)
         self._show_all()
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
@@ -517,7 +501,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.selection.drag(*pointer)
         self._show_all()
 
-    def _scroll_on(self) -> None:
+    def _scroll_by_drag(self) -> None:
         x, y = self.selection.pointer
         if 0 <= y < self.size.height:
             return
@@ -592,7 +576,7 @@ class ChatLog(ScrollView, can_focus=True):
 
     def toggle(self, attribute: Literal["is_folded", "is_source"]) -> None:
         self.viewport.toggle(attribute)
-        self.settle(changed=(self.viewport.cursor or 0, -1, 0))
+        self.settle((self.viewport.cursor or 0, -1, 0))
         self.refresh()
 
     def _copy_code(self, index: int, message: ChatMessage, number: int | None = None) -> None:

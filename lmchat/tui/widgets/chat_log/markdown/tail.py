@@ -87,13 +87,13 @@ class OpenFence(Struct):
     is_inner: bool = False
     _lines: list[str] = field(default_factory=list)
 
-    def take(self, lines: list[str]) -> tuple[int, bool]:
-        """Take complete lines; return how many were taken, and whether the fence ended."""
+    def feed(self, lines: list[str]) -> tuple[int, bool]:
+        """Feed complete lines; return how many were taken, and whether the fence ended."""
         for number, line in enumerate(lines):
             if not self._is_in_line and self.opening.is_closed_by(line):
                 self.end()
                 return number + 1, True
-            self._take_line(line)
+            self._feed_line(line)
         return len(lines), False
 
     def end(self) -> None:
@@ -116,7 +116,7 @@ class OpenFence(Struct):
     def _is_in_line(self) -> bool:
         return self.is_inner and not self._lines
 
-    def _take_line(self, line: str) -> None:
+    def _feed_line(self, line: str) -> None:
         while len(line) > PIECE_CHARS:
             self.cut(line[:PIECE_CHARS])
             line = line[PIECE_CHARS:]
@@ -298,7 +298,7 @@ class MarkdownTail(Struct):
         if fence is None:
             return False
         *lines, rest = self._tail.split("\n")
-        count, has_ended = fence.take(lines)
+        count, has_ended = fence.feed(lines)
         self._tail = "\n".join([*lines[count:], rest])
         self._looked_at = 0
         if has_ended:
