@@ -30,9 +30,9 @@ from lmchat.machine.programs import port_holders
 from lmchat.services.backend import Backend
 from lmchat.services.doctor import (
     Check,
+    Detected,
     Examination,
     Findings,
-    Look,
     report_json,
     report_text,
     server_findings,
@@ -158,7 +158,7 @@ async def _servers(context: Context, backend: Backend) -> Findings:
         apart(partial(remembered_file.load, context.paths.remembered_file)),
     )
     ports = {one.endpoint.port for one in candidates if one.endpoint.is_loopback}
-    look = Look(
+    detected = Detected(
         candidates=candidates,
         holders=await apart(partial(port_holders, ports)),
         installed=here,
@@ -170,7 +170,7 @@ async def _servers(context: Context, backend: Backend) -> Findings:
         stored=keys.stored_origins() if keys else (),
         warnings=warnings,
     )
-    return [*server_findings(look), *wrong]
+    return [*server_findings(detected), *wrong]
 
 
 def _keys(context: Context) -> tuple[Any, Sequence[str]]:

@@ -46,7 +46,7 @@ class Check(Struct, frozen=True):
     group: Group
     name: str  # name for people, until there are findings
     run: Callable[[], Any]  # returns `Findings`: a coroutine function, or one that blocks and gets a thread
-    step_if_late: str = "Look at what it waits for: a disk, a network folder or a program that hangs"
+    step_if_late: str = "Detected at what it waits for: a disk, a network folder or a program that hangs"
     grade_if_late: Grade = Grade.FAULT
     limit_s: float = LIMIT_S
 
@@ -195,8 +195,8 @@ _LONGEST_NAME = 60
 _LONGEST_WORDS = 200
 
 
-class Look(Struct, frozen=True, kw_only=True):
-    """Result of a look at the servers of this machine."""
+class Detected(Struct, frozen=True, kw_only=True):
+    """Detected servers of this machine, and what the report needs to know beside them."""
 
     candidates: tuple[Candidate, ...]
     holders: Mapping[int, PortHolder] = field(default_factory=dict)
@@ -218,23 +218,25 @@ class Look(Struct, frozen=True, kw_only=True):
         return self.arrival.need in (Need.NOTHING, Need.MODEL)
 
 
-def server_findings(look: Look) -> list[Finding]:
+def server_findings(detected: Detected) -> list[Finding]:
     """Return a row about a chat, one for each server, and those about keys."""
-    return [_chat(look), *(_server(one, look) for one in look.candidates), *_keys(look)]
+    return [_chat(detected), *(_server(one, detected) for one in detected.candidates), *_keys(detected)]
 
 
-def _chat(look: Look) -> Finding:
-    row, chosen, model = partial(_row, "chat", "A chat"), look.arrival.candidate, ""
-    grade = Grade.WARNING if look.engine_step and not look.is_named else Grade.FAULT
-    cause = "The server that was named cannot be used." if look.is_named else "No server can be chatted with."
+def _chat(detected: Detected) -> Finding:
+    row, chosen, model = partial(_row, "chat", "A chat"), detected.arrival.candidate, ""
+    grade = Grade.WARNING if detected.engine_step and not detected.is_named else Grade.FAULT
+    cause = (
+        "The server that was named cannot be used." if detected.is_named else "No server can be chatted with."
+    )
     facts: dict[str, object] = {"endpoint": None, "model": None}
     if chosen is None:
-        return row(grade, cause, _first_step(look), facts)
+        return row(grade, cause, _first_step(detected), facts)
     place = f"{chosen.product} at {chosen.endpoint.url}"
-    if not look.has_chat:
-        return row(grade, f"{place} wants a key that works.", _first_step(look), facts)
-    if look.arrival.target is not None:
-        model = _short(look.arrival.target.model_id)
+    if not detected.has_chat:
+        return row(grade, f"{place} wants a key that works.", _first_step(detected), facts)
+    if detected.arrival.target is not None:
+        model = _short(detected.arrival.target.model_id)
     facts = {"endpoint": chosen.endpoint.url, "model": model or None}
     if model and chosen.verdict is Verdict.READY:
         return row(Grade.OK, f"It would begin with {model} on {place}.", "", facts)
@@ -242,22 +244,24 @@ def _chat(look: Look) -> Finding:
     return row(Grade.WARNING, cause, chosen.next_step or "Choose a model in lmchat (Ctrl+O)", facts)
 
 
-def _first_step(look: Look) -> str:
+def _first_step(detected: Detected) -> str:
     """Return the step that is nearest to a chat; it says where it is done, unless it is a command."""
-    near = [one for one in look.candidates if one.verdict in (*_UNEASY, Verdict.SERVER_OFF)]
-    if look.is_named:
-        near = [one for one in look.candidates if one.is_own]
-    best = look.arrival.candidate or next(iter(near), None)
+    near = [one for one in detected.candidates if one.verdict in (*_UNEASY, Verdict.SERVER_OFF)]
+    if detected.is_named:
+        near = [one for one in detected.candidates if one.is_own]
+    best = detected.arrival.candidate or next(iter(near), None)
     if best is not None:
         step = best.next_step or _NAME_A_SERVER
         return f"{best.product}: {step}" if step[:1].isupper() and best.product not in step else step
-    return look.engine_step or (look.installed[0].start_words if look.installed else _NAME_A_SERVER)
+    return detected.engine_step or (
+        detected.installed[0].start_words if detected.installed else _NAME_A_SERVER
+    )
 
 
-def _server(one: Candidate, look: Look) -> Finding:
-    here = (known for known in look.installed if known.product is one.product and not one.is_own)
+def _server(one: Candidate, detected: Detected) -> Finding:
+    here = (known for known in detected.installed if known.product is one.product and not one.is_own)
     installed = next(here, None)
-    holder = look.holders.get(one.endpoint.port) if one.endpoint.is_loopback else None
+    holder = detected.holders.get(one.endpoint.port) if one.endpoint.is_loopback else None
     cause = _CAUSES[one.verdict].format(
         place=one.endpoint.url,
         latency="" if one.latency_ms is None else f" in {max(one.latency_ms, 1):.0f} ms",
@@ -272,7 +276,7 @@ def _server(one: Candidate, look: Look) -> Finding:
         cause = f"It was not asked: {_short(one.detail, _LONGEST_WORDS)}."
     elif one.verdict in _IN_THE_WAY and holder is not None:
         cause += f" Port {one.endpoint.port} is held by {_short(holder.program)} (process {holder.pid})."
-    step, grade = one.next_step, _grade(one, look, is_installed=installed is not None)
+    step, grade = one.next_step, _grade(one, detected, is_installed=installed is not None)
     if one.verdict is Verdict.REFUSED and installed is not None:
         cause, step = f"It is installed, but nothing answers at {one.endpoint.url}.", installed.start_words
     name = one.product.value if one.endpoint.is_loopback and not one.is_own else one.endpoint.netloc
@@ -286,15 +290,15 @@ def _server(one: Candidate, look: Look) -> Finding:
     return _row("server", name, grade, cause, step, facts)
 
 
-def _grade(one: Candidate, look: Look, *, is_installed: bool) -> Grade:
+def _grade(one: Candidate, detected: Detected, *, is_installed: bool) -> Grade:
     if one.verdict is Verdict.READY:
         return Grade.OK
     if one.verdict.is_usable:
-        return Grade.WARNING if one.is_own or look.arrival.candidate is one else Grade.OK
+        return Grade.WARNING if one.is_own or detected.arrival.candidate is one else Grade.OK
     if one.is_own or one.verdict in _UNEASY:
-        return Grade.WARNING if look.has_chat else Grade.FAULT
+        return Grade.WARNING if detected.has_chat else Grade.FAULT
     is_near = one.verdict is not Verdict.REFUSED or is_installed
-    return Grade.WARNING if is_near and not look.has_chat else Grade.ABSENT
+    return Grade.WARNING if is_near and not detected.has_chat else Grade.ABSENT
 
 
 def _models(one: Candidate) -> str:
@@ -311,11 +315,11 @@ def _short(words: str, limit: int = _LONGEST_NAME) -> str:
     return safe_line(words, limit=limit)
 
 
-def _keys(look: Look) -> list[Finding]:
+def _keys(detected: Detected) -> list[Finding]:
     row, rows = partial(Finding, Group.KEYS, "key"), []
-    for one in look.candidates:
-        url, source = one.endpoint.url, look.sources.get(one.endpoint.origin, "")
-        grade, step = Grade.WARNING if look.has_chat else Grade.FAULT, one.next_step
+    for one in detected.candidates:
+        url, source = one.endpoint.url, detected.sources.get(one.endpoint.origin, "")
+        grade, step = Grade.WARNING if detected.has_chat else Grade.FAULT, one.next_step
         if one.verdict is Verdict.KEY_REJECTED:
             state, cause = "rejected", f"{url} rejects the key from {source}."
         elif one.verdict is Verdict.NEEDS_KEY:
@@ -326,6 +330,6 @@ def _keys(look: Look) -> list[Finding]:
             continue
         facts = {"url": url, "source": source or None, "state": state}
         rows.append(row(one.product.value, grade, cause, step, facts))
-    rows += [row("Keys", Grade.WARNING, words, "", {"state": "warning"}) for words in look.warnings]
-    cause = f"Stored for {', '.join(look.stored)}." if look.stored else "None is stored."
-    return [*rows, row("Stored", Grade.OK, cause, "", {"state": "stored", "origins": list(look.stored)})]
+    rows += [row("Keys", Grade.WARNING, words, "", {"state": "warning"}) for words in detected.warnings]
+    cause = f"Stored for {', '.join(detected.stored)}." if detected.stored else "None is stored."
+    return [*rows, row("Stored", Grade.OK, cause, "", {"state": "stored", "origins": list(detected.stored)})]

@@ -14,8 +14,8 @@ from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Prod
 from lmchat.errors import StoreUnavailable
 from lmchat.services.doctor import (
     Check,
+    Detected,
     Examination,
-    Look,
     report_json,
     report_text,
     server_findings,
@@ -227,12 +227,12 @@ READY = candidate(Verdict.READY, models=[("qwen3-8b", LoadState.LOADED)], latenc
 
 
 def rows(*candidates: Candidate, **more):
-    chat, *found = server_findings(Look(candidates=candidates, **more))
+    chat, *found = server_findings(Detected(candidates=candidates, **more))
     return chat, {one.name: one for one in found if one.check == "server"}
 
 
 def keys(*candidates: Candidate, **more) -> list[Finding]:
-    found = server_findings(Look(candidates=candidates, **more))
+    found = server_findings(Detected(candidates=candidates, **more))
     return [one for one in found if one.check == "key"]
 
 
@@ -338,7 +338,7 @@ def test_what_a_server_calls_itself_and_says_has_a_limit_of_length():
     long = "m" * 50_000
     models = [(f"{number}{long}", LoadState.LOADED) for number in range(5)]
     found = server_findings(
-        Look(
+        Detected(
             candidates=(
                 candidate(Verdict.READY, models=models),
                 candidate(Verdict.SERVER_ERROR, Product.JAN, detail=long),
