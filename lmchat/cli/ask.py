@@ -15,7 +15,7 @@ from lmchat.cli.commands import ParsedOptions
 from lmchat.cli.context import Context
 from lmchat.cli.output import SHORT_ID, Output, SafeStream, failure_detail, from_stdin, rounded
 from lmchat.cli.target import find_target
-from lmchat.cli.wiring import open_world
+from lmchat.cli.wiring import open_runtime
 from lmchat.domain.event import (
     ModelLoading,
     ModelNamed,
@@ -45,8 +45,8 @@ _KEPT = 'What had arrived is kept; go on with: lmchat ask -r {} "Go on"'
 _SHOWN = "What had arrived is not saved; look at the server's log, or ask again."
 
 
-class Part:
-    """The part of an answer that is printed in its place: its code, or a value that fits a schema."""
+class Extract:
+    """Extract of an answer that is printed in its place: its code, or a value that fits a schema."""
 
     def __init__(self, schema: WantedValue | None = None) -> None:
         self._schema = schema
@@ -55,9 +55,9 @@ class Part:
         self.value: Any = None  # may be JSON's `null`
         self.has_value = False
 
-    async def take(self, answer: ChatMessage) -> LMChatError | None:
-        """Take it out of an answer; return the reason why a whole answer has none."""
-        self.take_code(answer)
+    async def read(self, answer: ChatMessage) -> LMChatError | None:
+        """Read it from an answer; return the reason why a whole answer has none."""
+        self.read_code(answer)
         if answer.state is not AnswerState.COMPLETE or self.has_value:
             return None
         if self._schema is None:
@@ -73,8 +73,8 @@ class Part:
         self.has_value = True
         return None
 
-    def take_code(self, answer: ChatMessage) -> None:
-        """Take the code, also of a stopped answer; a cut value cannot be used."""
+    def read_code(self, answer: ChatMessage) -> None:
+        """Read the code, also of a stopped answer; a cut value cannot be used."""
         if self._schema is None:
             self.value = "\n\n".join(code_blocks(answer.text)) or None
             self.has_value = bool(self.value)
@@ -86,61 +86,65 @@ class Part:
 
 async def ask(context: Context) -> int:
     """Ask and print the answer while it arrives."""
-    part = _part(context.options)
+    extract = _extract(context.options)
     prompt = await _prompt(context)
     options = context.options
     is_kept = options.resume is not None if options.save is None else options.save
     is_kept = is_kept and not options.temporary
-    async with open_world(context, is_kept=is_kept) as world:
-        settings = world.settings
-        sessions = OpenSessions(chat=settings.chat, backend=world.backend, store=world.store)
+    async with open_runtime(context, is_kept=is_kept) as runtime:
+        settings = runtime.settings
+        sessions = OpenSessions(chat=settings.chat, backend=runtime.backend, store=runtime.store)
         if options.resume is not None:
-            opened = await sessions.open(await world.store.find(options.resume))
+            opened = await sessions.open(await runtime.store.find(options.resume))
             if options.system_prompt is not None:
                 await opened.conversation.set_system_prompt(options.system_prompt)
         if context.is_local:
             from lmchat.cli.local import serve
 
-            settings = await serve(context, world)
-        sessions.target = await find_target(world.backend, settings, world.remembered, context.output.note)
-        error = await _Asking(context.output, sessions, part, is_kept=is_kept).ask(prompt)
+            settings = await serve(context, runtime)
+        sessions.target = await find_target(
+            runtime.backend, settings, runtime.remembered, context.output.note
+        )
+        error = await _Asking(context.output, sessions, extract, is_kept=is_kept).ask(prompt)
     return 0 if error is None else context.output.failure(error)
 
 
 class _Asking:
     """One question: the turn, a second one where the answer does not fit, and how it ended."""
 
-    def __init__(self, output: Output, sessions: OpenSessions, part: Part | None, *, is_kept: bool) -> None:
+    def __init__(
+        self, output: Output, sessions: OpenSessions, extract: Extract | None, *, is_kept: bool
+    ) -> None:
         self._sessions = sessions
         self._conversation: Conversation = sessions.shown.conversation
-        self._printer = Printer(output, part)
-        self._part = part
+        self._printer = Printer(output, extract)
+        self._extract = extract
         self._is_kept = is_kept
 
     async def ask(self, prompt: str) -> LMChatError | None:
         """Print the answer, or the part that came before a signal."""
         try:
             error = await self._turn(prompt)
-            if error is not None and self._part and (again := self._part.repair(error)):
+            if error is not None and self._extract and (again := self._extract.repair(error)):
                 self._printer.tell_repair(error)
                 error = await self._turn(again)
                 error = second(error) if isinstance(error, AnswerUnfit) else error
         except asyncio.CancelledError:
             if self._conversation.turn is not None:
-                if self._part:
-                    self._part.take_code(self._conversation.messages[-1])
+                if self._extract:
+                    self._extract.read_code(self._conversation.messages[-1])
                 self._end(None)
             raise
         return self._end(error)
 
     async def _turn(self, prompt: str) -> LMChatError | None:
         how = self._sessions.how_to_ask()
-        if self._part is not None:
-            how = replace(how, output=self._part.output)
+        if self._extract is not None:
+            how = replace(how, output=self._extract.output)
         async with aclosing(self._conversation.send(prompt, how)) as events:
             async for event in events:
                 self._printer.show(event)
-        return await self._part.take(self._conversation.messages[-1]) if self._part else None
+        return await self._extract.read(self._conversation.messages[-1]) if self._extract else None
 
     def _end(self, error: LMChatError | None) -> LMChatError | None:
         unsaved = self._sessions.save_queue.warning if self._is_kept else None
@@ -170,10 +174,10 @@ class _Asking:
 class Printer:
     """Prints the events of one turn: text as it arrives, one object a line, or one object at the end."""
 
-    def __init__(self, output: Output, part: Part | None = None) -> None:
+    def __init__(self, output: Output, extract: Extract | None = None) -> None:
         self._output = output
-        self._part = part
-        self._is_streaming = not output.is_json and part is None
+        self._extract = extract
+        self._is_streaming = not output.is_json and extract is None
         self._stream = SafeStream()
         self._is_loading_told = self._is_stall_told = False
         self._thoughts: list[str] = []
@@ -227,23 +231,23 @@ class Printer:
         self._output.note(f"lmchat: {error.message} It is asked once more.")
 
     def end(self, answer: ChatMessage, session_id: str | None, error: LMChatError | None) -> None:
-        part = {} if self._part is None else {self._part.name: self._part.value}
+        extracted = {} if self._extract is None else {self._extract.name: self._extract.value}
         if self._output.is_lines:
             if error is None:
                 for call in _calls(answer):
                     self._output.document({"tool_call": call})
                 if answer.refusal:
                     self._output.document({"refused": True})
-                self._output.document({"done": True} | part)
+                self._output.document({"done": True} | extracted)
         elif self._output.is_json:
             if answer.state is not AnswerState.FAILED:
                 detail = {} if error is None else {"detail": failure_detail(error)}
-                self._output.document(answer_json(answer, session_id, self._sent_tokens) | part | detail)
+                self._output.document(answer_json(answer, session_id, self._sent_tokens) | extracted | detail)
         else:
             self._stream.end()
-            if self._part is not None and self._part.has_value:
-                is_code = self._part.name == "code"
-                (self._output.text if is_code else self._output.document)(self._part.value)
+            if self._extract is not None and self._extract.has_value:
+                is_code = self._extract.name == "code"
+                (self._output.text if is_code else self._output.document)(self._extract.value)
             if error is None:
                 self._remark(answer)
 
@@ -321,14 +325,14 @@ async def _prompt(context: Context) -> str:
     return prompt
 
 
-def _part(options: ParsedOptions) -> Part | None:
-    """Return the part of an answer to print; None for all of it."""
+def _extract(options: ParsedOptions) -> Extract | None:
+    """Return what to extract of an answer; None for all of it."""
     if options.schema is None:
-        return Part() if options.code else None
+        return Extract() if options.code else None
     if options.code:
         why = "--schema and --code each want something else of the answer."
         raise WrongUse(why, hint="Give one of them.")
-    return Part(WantedValue(_schema_in(options.schema), name=path_of(options.schema).stem))
+    return Extract(WantedValue(_schema_in(options.schema), name=path_of(options.schema).stem))
 
 
 def _schema_in(name: str) -> object:

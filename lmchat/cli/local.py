@@ -11,8 +11,8 @@ from msgspec.structs import replace
 
 from lmchat.cli.context import Context
 from lmchat.cli.output import can_ask, consents, table
-from lmchat.cli.target import places_of_variables
-from lmchat.cli.wiring import World, make_engine
+from lmchat.cli.target import endpoints_of_variables
+from lmchat.cli.wiring import Runtime, make_engine
 from lmchat.config.settings import Settings
 from lmchat.domain.candidate import Installed, ServerStart
 from lmchat.domain.engine import FetchProgress, ModelFile
@@ -27,19 +27,19 @@ _MB = 1_000_000
 _SHOWN = ("path", "source", "quantization", "architecture", "context_max", "size_bytes", "parts")
 
 
-async def serve(context: Context, world: World) -> Settings:
+async def serve(context: Context, runtime: Runtime) -> Settings:
     """Start the built-in engine and return settings with its address.
 
     Raises `EngineUnavailable` if it cannot start, `WrongUse` if a download was not confirmed.
     """
-    engine = await world.engine.ready()
-    model = await engine.choose(context.local_model or world.settings.local.model)
+    engine = await runtime.engine.ready()
+    model = await engine.choose(context.local_model or runtime.settings.local.model)
     if model is None:
         model = await _fetched(context, engine)
     if words := await engine.warning(model):
         context.output.note(f"lmchat: {words}")
     endpoint = await engine.start(model)
-    return replace(world.settings, endpoint=endpoint.url, model=model.name)
+    return replace(runtime.settings, endpoint=endpoint.url, model=model.name)
 
 
 async def list_files(context: Context) -> int:
@@ -122,5 +122,5 @@ def installed(context: Context) -> tuple[Installed, ...]:
     with suppress(OSError, RuntimeError):  # no home is known, or it may not be entered
         home, lm_studio = Path.home(), home_folder()
     found = installed_products(context.environ, home, lm_studio)
-    endpoint = places_of_variables(context.environ).get(Product.OLLAMA)
+    endpoint = endpoints_of_variables(context.environ).get(Product.OLLAMA)
     return tuple(replace(one, endpoint=endpoint) if one.product is Product.OLLAMA else one for one in found)

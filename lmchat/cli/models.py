@@ -8,8 +8,8 @@ from msgspec.structs import replace
 
 from lmchat.cli.context import Context
 from lmchat.cli.output import rounded, table, timestamp
-from lmchat.cli.target import look, own_endpoints
-from lmchat.cli.wiring import World, open_world
+from lmchat.cli.target import find_candidates, own_endpoints
+from lmchat.cli.wiring import Runtime, open_runtime
 from lmchat.config.load import similar
 from lmchat.domain.candidate import NOTHING_FOUND, arrive_at, choose, why_unusable
 from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, ModelList, Verdict, is_address
@@ -24,8 +24,8 @@ async def list_models(context: Context) -> int:
         from lmchat.cli.local import list_files
 
         return await list_files(context)
-    async with open_world(context) as world:
-        listed = await _listed(world, is_refresh=context.options.refresh)
+    async with open_runtime(context) as runtime:
+        listed = await _listed(runtime, is_refresh=context.options.refresh)
     if listed.is_stale:
         context.output.note(
             f"lmchat: no server answers; this list is {listed.age_s / _MINUTE_S:.0f} min old."
@@ -39,12 +39,12 @@ async def list_models(context: Context) -> int:
 
 async def load(context: Context) -> int:
     """Load a model and wait until it is loaded."""
-    async with open_world(context) as world:
-        model = _named(context.options.model_id, await _listed(world, is_refresh=True))
+    async with open_runtime(context) as runtime:
+        model = _named(context.options.model_id, await _listed(runtime, is_refresh=True))
         if not context.output.is_json:
             context.output.note(f"Loading {model.model_id} …")
         try:
-            await world.backend.load(
+            await runtime.backend.load(
                 model,
                 context=context.options.context,
                 on_progress=lambda fraction: context.output.live(f"{fraction:.0%}"),
@@ -56,9 +56,9 @@ async def load(context: Context) -> int:
 
 async def unload(context: Context) -> int:
     """Unload a model."""
-    async with open_world(context) as world:
-        model = _named(context.options.model_id, await _listed(world, is_refresh=True))
-        await world.backend.unload(model)
+    async with open_runtime(context) as runtime:
+        model = _named(context.options.model_id, await _listed(runtime, is_refresh=True))
+        await runtime.backend.unload(model)
     return _told(context, model, LoadState.NOT_LOADED)
 
 
@@ -78,20 +78,20 @@ def model_json(model: ModelInfo) -> dict[str, object]:
     }
 
 
-async def _listed(world: World, *, is_refresh: bool) -> ModelList:
+async def _listed(runtime: Runtime, *, is_refresh: bool) -> ModelList:
     """Ask each usable server; without one, return the cached list."""
-    candidates = await look(world.backend, world.settings)
+    candidates = await find_candidates(runtime.backend, runtime.settings)
     usable = [candidate.endpoint for candidate in candidates if candidate.verdict.is_usable]
     if usable:
-        asked = (world.backend.models(endpoint, is_refresh=is_refresh) for endpoint in usable)
+        asked = (runtime.backend.models(endpoint, is_refresh=is_refresh) for endpoint in usable)
         lists = await asyncio.gather(*asked)
         return ModelList(
             models=tuple(model for listed in lists for model in listed.models),
             age_s=max(listed.age_s for listed in lists),
             is_stale=any(listed.is_stale for listed in lists),
         )
-    known, error = world.backend.cached_models(), why_unusable(candidates)
-    if not known.models or is_refresh or world.settings.endpoint or error.kind != "no_server":
+    known, error = runtime.backend.cached_models(), why_unusable(candidates)
+    if not known.models or is_refresh or runtime.settings.endpoint or error.kind != "no_server":
         raise error
     return replace(known, is_stale=True)
 
@@ -132,12 +132,14 @@ async def health(context: Context) -> int:
     """Print whether the server can answer; exit 1 if it cannot."""
     candidate, model, reason, code = None, None, "", 0
     try:
-        async with open_world(context) as world:
-            candidates = await look(world.backend, world.settings)
-        candidate = _best(candidates, world)
+        async with open_runtime(context) as runtime:
+            candidates = await find_candidates(runtime.backend, runtime.settings)
+        candidate = _best(candidates, runtime)
         if candidate is None or not candidate.verdict.is_usable:
             reason, code = why_unusable(candidates).message, 1
-        elif target := arrive_at(candidate, model=world.settings.model, remembered=world.remembered).target:
+        elif target := arrive_at(
+            candidate, model=runtime.settings.model, remembered=runtime.remembered
+        ).target:
             model = target.model
     except LMChatError as error:
         reason, code = error.message, error.exit_code
@@ -169,9 +171,9 @@ async def detect(context: Context) -> int:
     candidates: tuple[Candidate, ...] = ()
     best, reason, code = None, NOTHING_FOUND, 3
     try:
-        async with open_world(context) as world:
-            candidates = await world.backend.detect(expected=own_endpoints(world.settings))
-            best = _best(candidates, world)
+        async with open_runtime(context) as runtime:
+            candidates = await runtime.backend.detect(expected=own_endpoints(runtime.settings))
+            best = _best(candidates, runtime)
     except LMChatError as error:
         reason, code = error.message, error.exit_code
     found: dict[str, object] = {"detected": False, "error": reason}
@@ -199,7 +201,7 @@ async def detect(context: Context) -> int:
     return 0 if best else code
 
 
-def _best(candidates: tuple[Candidate, ...], world: World) -> Candidate | None:
+def _best(candidates: tuple[Candidate, ...], runtime: Runtime) -> Candidate | None:
     """Return the server that the chat screen would open, else any model server."""
-    chosen = choose(candidates, model=world.settings.model, remembered=world.remembered).candidate
+    chosen = choose(candidates, model=runtime.settings.model, remembered=runtime.remembered).candidate
     return chosen or next((one for one in candidates if one.verdict.is_server), None)

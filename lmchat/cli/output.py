@@ -15,7 +15,7 @@ from msgspec.structs import asdict
 from lmchat.errors import FileRefused, LMChatError
 from lmchat.text import safe_line, safe_text
 
-_HELD = "\r\u200c\u200d"  # characters whose safe form depends on what follows
+_UNDECIDED = "\r\u200c\u200d"  # characters whose safe form depends on what follows
 SHORT_ID = 8  # characters of a session's id that are printed
 _ROOM = 24  # columns that a live line may have filled
 _WIDEST = 200  # characters of one cell, so that one name does not widen every row
@@ -87,19 +87,19 @@ class SafeStream:
 
     def __init__(self, write: Callable[[str], None] | None = None) -> None:
         self._print_safe = write or _write
-        self._held = ""
+        self._pending = ""
         self._last = ""
         self.is_at_line_start = True  # whether the next character would begin a line
 
     def write(self, piece: str) -> None:
-        text = self._held + piece
-        whole = text.rstrip(_HELD)
-        self._held = text[len(whole) :]
+        text = self._pending + piece
+        whole = text.rstrip(_UNDECIDED)
+        self._pending = text[len(whole) :]
         self._print(whole)
 
     def end(self) -> None:
-        self._print(self._held)
-        self._held = ""
+        self._print(self._pending)
+        self._pending = ""
         if not self.is_at_line_start:
             self._print_safe("\n")
 

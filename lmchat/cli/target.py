@@ -31,7 +31,7 @@ def own_names(settings: Settings) -> dict[str, str]:
     return {Endpoint.parse(own.url).origin: own.name for own in settings.endpoints}
 
 
-async def look(backend: Backend, settings: Settings) -> tuple[Candidate, ...]:
+async def find_candidates(backend: Backend, settings: Settings) -> tuple[Candidate, ...]:
     """Check the named server, else detect servers."""
     if settings.endpoint:
         return (await backend.check(Endpoint.parse(settings.endpoint)),)
@@ -45,7 +45,7 @@ async def find_target(
 
     Raises `NoServerFound`, `ServerRejected`, or `RequestInvalid` if no model is clearly meant.
     """
-    arrival = arrive(await look(backend, settings), model=settings.model, remembered=remembered)
+    arrival = arrive(await find_candidates(backend, settings), model=settings.model, remembered=remembered)
     is_told = False
     while arrival.target is not None and arrival.target.model is None and arrival.need is not Need.MODEL:
         if not is_told:
@@ -63,7 +63,7 @@ _HERE = "127.0.0.1"
 _ANY = ("", "0.0.0.0", "::", "[::]")  # noqa: S104 - read, not bound to
 
 
-def places_of_variables(environ: Mapping[str, str]) -> dict[Product, Endpoint]:
+def endpoints_of_variables(environ: Mapping[str, str]) -> dict[Product, Endpoint]:
     """Return local product addresses from environment variables."""
     names = ("LMS_SERVER_HOST", "LLAMA_ARG_HOST", "LLAMA_ARG_PORT")
     lm_studio, host, port = (environ.get(name, "").strip() for name in names)

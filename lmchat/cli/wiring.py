@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from lmchat.cli.context import Context
 from lmchat.cli.keys import Keys
-from lmchat.cli.target import metrics_kept, places_of_variables
+from lmchat.cli.target import endpoints_of_variables, metrics_kept
 from lmchat.config.settings import Settings
 from lmchat.domain.candidate import Remembered
 from lmchat.services.backend import Backend
@@ -30,8 +30,8 @@ _UNSAVED = {
 """Store methods that save conversation content, and their results when nothing is kept."""
 
 
-class World(Struct, frozen=True, kw_only=True):
-    """Parts of a command that talks to servers."""
+class Runtime(Struct, frozen=True, kw_only=True):
+    """Settings, servers and store of a command that talks to servers."""
 
     settings: Settings
     backend: Backend
@@ -41,7 +41,7 @@ class World(Struct, frozen=True, kw_only=True):
 
 
 @asynccontextmanager
-async def open_world(context: Context, *, is_kept: bool | None = None) -> AsyncIterator[World]:
+async def open_runtime(context: Context, *, is_kept: bool | None = None) -> AsyncIterator[Runtime]:
     """Open backend and store; save the counters."""
     settings, keys = context.settings, keys_of(context)
     await asyncio.to_thread(keys.load)
@@ -52,7 +52,7 @@ async def open_world(context: Context, *, is_kept: bool | None = None) -> AsyncI
     engine = Late(partial(make_engine, context))
     backend = Backend(partial(make_client, context, settings), engine)
     async with aclosing(store), metrics_kept(backend.metrics, store.metrics.add), aclosing(backend):
-        yield World(settings=settings, backend=backend, engine=engine, store=store, remembered=remembered)
+        yield Runtime(settings=settings, backend=backend, engine=engine, store=store, remembered=remembered)
 
 
 @asynccontextmanager
@@ -85,7 +85,7 @@ def make_client(context: Context, settings: Settings) -> Any:
     client = ProxyClient(
         settings, key_for=keys.key_for, cache_file=context.paths.models_file, is_lasting=keys.is_lasting
     )
-    client.expect(places_of_variables(context.environ))
+    client.expect(endpoints_of_variables(context.environ))
     return client
 
 

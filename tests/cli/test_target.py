@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.cli.target import find_target, look
+from lmchat.cli.target import find_candidates, find_target
 from lmchat.config.settings import EndpointSettings, Settings
 from lmchat.domain.candidate import Remembered, why_unusable
 from lmchat.domain.server import Endpoint, LoadState, Verdict
@@ -94,12 +94,12 @@ def test_a_server_that_wants_a_key_goes_before_strangers():
 
 async def test_a_named_server_is_the_only_one_looked_at():
     backend = _Looks((candidate(Verdict.READY),), (candidate(Verdict.REFUSED),))
-    assert len(await look(backend, Settings(endpoint="http://127.0.0.1:1234"))) == 1
+    assert len(await find_candidates(backend, Settings(endpoint="http://127.0.0.1:1234"))) == 1
     assert backend.expected is None
 
 
 async def test_own_servers_are_looked_at_first():
     own = EndpointSettings(name="n", url="127.0.0.1:5")
     backend = _Looks(())
-    await look(backend, Settings(endpoints=(own,)))
+    await find_candidates(backend, Settings(endpoints=(own,)))
     assert backend.expected == (Endpoint.parse("http://127.0.0.1:5"),)

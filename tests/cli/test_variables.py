@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.cli.target import ollama_endpoint, places_of_variables
+from lmchat.cli.target import endpoints_of_variables, ollama_endpoint
 from lmchat.domain.server import Product
 
 
@@ -46,7 +46,7 @@ def test_ollama_is_expected_where_its_variable_says(host, origin):
     ],
 )
 def test_llama_cpp_is_expected_where_its_variables_say(environ, origin):
-    endpoint = places_of_variables(environ).get(Product.LLAMA_CPP)
+    endpoint = endpoints_of_variables(environ).get(Product.LLAMA_CPP)
     assert (endpoint and endpoint.origin) == origin
 
 
@@ -60,5 +60,5 @@ def test_llama_cpp_is_expected_where_its_variables_say(environ, origin):
     ],
 )
 def test_lm_studio_is_expected_where_it_binds(host, origin):
-    endpoint = places_of_variables({"LMS_SERVER_HOST": host}).get(Product.LM_STUDIO)
+    endpoint = endpoints_of_variables({"LMS_SERVER_HOST": host}).get(Product.LM_STUDIO)
     assert (endpoint and endpoint.origin) == origin
