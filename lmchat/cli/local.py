@@ -73,8 +73,7 @@ async def _fetched(context: Context, engine: Engine) -> ModelFile:
 
     def tell(progress: FetchProgress) -> None:
         done, total = (round(amount / _MB) for amount in (progress.done_bytes, progress.total_bytes))
-        words = "checking" if progress.is_checking else f"{done} of {total} MB"
-        context.output.live(f"{words}, {progress.fraction:.0%}")
+        context.output.live(f"{done} of {total} MB, {progress.fraction:.0%}")
 
     context.output.note("Fetching the demo model …")
     try:

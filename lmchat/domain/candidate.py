@@ -265,7 +265,6 @@ class Installed(Struct, frozen=True, kw_only=True):
 
     product: Product
     program: str = ""
-    folder: str = ""
     start: tuple[str, ...] = ()
     start_words: str = ""
     endpoint: Endpoint | None = None

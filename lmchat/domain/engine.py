@@ -61,7 +61,6 @@ class FetchProgress(Struct, frozen=True, kw_only=True):
 
     done_bytes: int
     total_bytes: int
-    is_checking: bool = False
 
     @property
     def fraction(self) -> float:

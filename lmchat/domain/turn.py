@@ -120,11 +120,10 @@ class Turn(Struct, frozen=True, kw_only=True):
             case StreamStalled(silent_s=silent_s):
                 fresh = self.stage is not Stage.STALLED
                 return replace(self, stage=Stage.STALLED, silent_s=silent_s, stalls=self.stalls + fresh)
-            case Rethought(is_thought=True):
-                from_s = now_s if self.first_token_s is None else self.first_token_s
-                return replace(self, stage=Stage.ANSWERING, thought_from_s=from_s, thought_to_s=now_s)
-            case Rethought():
-                return replace(self, stage=Stage.ANSWERING, thought_from_s=None, thought_to_s=None)
+            case Rethought(is_thought=is_thought):
+                thought_s = (self.first_token_s or now_s, now_s) if is_thought else (None, None)
+                from_s, to_s = thought_s
+                return replace(self, stage=Stage.ANSWERING, thought_from_s=from_s, thought_to_s=to_s)
             case LifeSign(is_token=is_token):
                 first_s = now_s if is_token and self.first_token_s is None else self.first_token_s
                 stage = self._stage_by_tokens if self.stage is Stage.STALLED else self.stage

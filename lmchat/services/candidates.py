@@ -23,7 +23,7 @@ from lmchat.errors import LMChatError
 from lmchat.files import is_runnable
 from lmchat.services.backend import Backend
 from lmchat.services.ports import ChatStore
-from lmchat.services.server_launcher import Run, is_startable, start_of
+from lmchat.services.server_launcher import Program, is_startable, start_of
 
 WHERE_TO_GET: Mapping[Product, str] = {
     Product.LM_STUDIO: "Get it at lmstudio.ai",
@@ -63,7 +63,7 @@ class MachineState(Struct, frozen=True, kw_only=True):
     """Servers, model files and programs of this machine that do not answer."""
 
     installed: tuple[Installed, ...] | None = None
-    running: tuple[Run, ...] = ()
+    running: tuple[Program, ...] = ()
     files: tuple[ModelFile, ...] = ()
     offer: DemoOffer | None = None
     engine_command: str = ""
@@ -94,7 +94,7 @@ def _row(candidate: Candidate, here: MachineState) -> ServerRow:
     row = ServerRow(candidate=candidate, found=found, next_step=candidate.next_step, step=step)
     run = next((one for one in here.running if one.start.endpoint == candidate.endpoint), None)
     if run is not None and step is Step.NOTHING:
-        words = f"{run.start.short} runs (process {run.program.pid})"
+        words = f"{run.start.short} runs (process {run.pid})"
         return replace(row, found="starting", next_step=words, step=Step.END, start=run.start)
     if here.installed is None or candidate.is_own or not is_startable(candidate):
         return row

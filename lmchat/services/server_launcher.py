@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
-
-from msgspec import Struct
 
 from lmchat.domain.candidate import Installed, Lifetime, ServerStart
 from lmchat.domain.server import Candidate, Endpoint, Product, Verdict
@@ -28,8 +25,9 @@ _STARTABLE = (Verdict.REFUSED, Verdict.SERVER_OFF)
 
 
 class Program(Protocol):
-    """A started program, as `lmchat.machine` has it."""
+    """A server that was started, as `lmchat.machine` has it."""
 
+    start: ServerStart
     log_file: Path
 
     @property
@@ -38,14 +36,6 @@ class Program(Protocol):
     def exit_code(self) -> int | None: ...
     async def last_line(self) -> str: ...
     async def end(self) -> None: ...
-
-
-class Run(Struct, frozen=True, kw_only=True):
-    """A server that was started."""
-
-    start: ServerStart
-    program: Program
-    began_s: float
 
 
 class ServerLauncher:
@@ -58,15 +48,13 @@ class ServerLauncher:
         run: Callable[[ServerStart], Program],
         free_port: Callable[[int], int],
         engine_command: str = "",
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`find`, `run` and `free_port` block; they are called in threads.
 
         `engine_command` installs the built-in engine; empty where it is installed.
         """
         self._find, self._run, self._free_port = find, run, free_port
-        self._clock = clock
-        self._runs: dict[Product, Run] = {}
+        self._started: dict[Product, Program] = {}
         self.engine_command = engine_command
         self.installed: tuple[Installed, ...] | None = None
         """Installed servers; None before the first look."""
@@ -75,11 +63,8 @@ class ServerLauncher:
         self.installed = tuple(await apart(self._find))
 
     @property
-    def running(self) -> tuple[Run, ...]:
-        return tuple(run for run in self._runs.values() if run.program.exit_code is None)
-
-    def elapsed_s(self, run: Run) -> float:
-        return self._clock() - run.began_s
+    def running(self) -> tuple[Program, ...]:
+        return tuple(one for one in self._started.values() if one.exit_code is None)
 
     async def with_file(self, candidate: Candidate, program: str, file: Path) -> ServerStart:
         port = await asyncio.to_thread(self._free_port, candidate.endpoint.port)
@@ -91,33 +76,34 @@ class ServerLauncher:
             lifetime=Lifetime.TIED,
         )
 
-    async def begin(self, start: ServerStart) -> Run:
-        before = self._runs.get(start.product)
-        if before is not None and before.program.exit_code is None:
-            return before
-        run = Run(start=start, program=await asyncio.to_thread(self._run, start), began_s=self._clock())
-        self._runs[start.product] = run
-        return run
+    async def begin(self, start: ServerStart) -> Program:
+        """Start a server, unless one of its product runs already."""
+        program = self._started.get(start.product)
+        if program is None or program.exit_code is not None:
+            program = self._started[start.product] = await asyncio.to_thread(self._run, start)
+        return program
 
-    async def watch(self, run: Run) -> None:
+    async def watch(self, program: Program) -> None:
         """Return when a command has ended well or was ended by the user; else raise `LMChatError`."""
-        while (code := run.program.exit_code) is None:  # noqa: ASYNC110 - nothing tells it on every system
+        while (code := program.exit_code) is None:  # noqa: ASYNC110 - nothing tells it on every system
             await asyncio.sleep(_LOOK_S)
-        if self._runs.get(run.start.product) is not run:
-            return
-        del self._runs[run.start.product]
-        if code != 0 or run.start.lifetime is not Lifetime.BRIEF:
-            raise await _failure(run, code)
+        if self._forget(program) and (code != 0 or program.start.lifetime is not Lifetime.BRIEF):
+            raise await _failure(program, code)
 
-    async def end(self, run: Run) -> None:
-        if self._runs.get(run.start.product) is run:
-            del self._runs[run.start.product]
-        await run.program.end()
+    async def end(self, program: Program) -> None:
+        self._forget(program)
+        await program.end()
+
+    def _forget(self, program: Program) -> bool:
+        is_known = self._started.get(program.start.product) is program
+        if is_known:
+            del self._started[program.start.product]
+        return is_known
 
     async def aclose(self) -> None:
-        runs, self._runs = list(self._runs.values()), {}
-        tied = (run.program for run in runs if run.start.lifetime is Lifetime.TIED)
-        await asyncio.gather(*(program.end() for program in tied))
+        started, self._started = list(self._started.values()), {}
+        tied = (one for one in started if one.start.lifetime is Lifetime.TIED)
+        await asyncio.gather(*(one.end() for one in tied))
 
 
 def start_of(candidate: Candidate, installed: Installed) -> ServerStart | None:
@@ -135,10 +121,10 @@ def is_startable(candidate: Candidate) -> bool:
     return candidate.verdict in _STARTABLE and candidate.endpoint.is_loopback
 
 
-async def _failure(run: Run, code: int) -> LMChatError:
-    line = safe_line(await run.program.last_line(), limit=_LINE_CHARS).rstrip(".")
+async def _failure(program: Program, code: int) -> LMChatError:
+    line = safe_line(await program.last_line(), limit=_LINE_CHARS).rstrip(".")
     return LMChatError(
-        f"{safe_line(run.start.short)} ended with exit code {code}{f': {line}' if line else ''}.",
-        hint=f"Its output: {safe_line(str(run.program.log_file))}",
+        f"{safe_line(program.start.short)} ended with exit code {code}{f': {line}' if line else ''}.",
+        hint=f"Its output: {safe_line(str(program.log_file))}",
         kind="program",
     )

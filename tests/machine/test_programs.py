@@ -51,7 +51,6 @@ def test_lm_studios_program_is_found_in_its_own_folder_too(tmp_path):
     file = program(tmp_path / ".lmstudio" / "bin", "lms")
     one = found(tmp_path)[Product.LM_STUDIO]
     assert one.start == (str(file), "server", "start")
-    assert one.folder == str(tmp_path / ".lmstudio")
 
 
 def test_a_folder_alone_says_how_the_application_is_started(tmp_path):

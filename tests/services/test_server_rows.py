@@ -11,7 +11,6 @@ from lmchat.domain.candidate import Installed, Lifetime, ServerStart
 from lmchat.domain.engine import ModelFile
 from lmchat.domain.server import Endpoint, Product, Verdict
 from lmchat.services.candidates import WHERE_TO_GET, MachineState, Step, server_rows
-from lmchat.services.server_launcher import Run
 from tests.support.scripted_backend import candidate
 
 OLLAMA = Installed(
@@ -29,7 +28,7 @@ LMS = Installed(
 LLAMA = Installed(
     product=Product.LLAMA_CPP, program="/usr/bin/llama-server", start_words="llama-server -m MODEL.gguf"
 )
-JAN = Installed(product=Product.JAN, folder="/h/jan", start_words="Open Jan")
+JAN = Installed(product=Product.JAN, start_words="Open Jan")
 FILE = ModelFile(path=Path("/m/a.gguf"), name="a", size_bytes=1)
 FAR = Endpoint.parse("http://gpu-box:11434")
 
@@ -106,6 +105,9 @@ def test_a_server_that_answers_can_be_chosen(verdict):
 class Runs:
     pid, exit_code, log_file = 7, None, Path("/log")
 
+    def __init__(self, start):
+        self.start = start
+
 
 def test_what_was_started_says_so_until_it_answers():
     start = ServerStart(
@@ -114,7 +116,7 @@ def test_what_was_started_says_so_until_it_answers():
         endpoint=candidate().endpoint,
         lifetime=Lifetime.FREE,
     )
-    here = MachineState(installed=(OLLAMA,), running=(Run(start=start, program=Runs(), began_s=0),))
+    here = MachineState(installed=(OLLAMA,), running=(Runs(start),))
     place = found(Product.OLLAMA, here=here)
     assert (place.found, place.next_step, place.step) == (
         "starting",

@@ -14,7 +14,6 @@ from lmchat.domain.candidate import Installed, Lifetime, ServerStart
 from lmchat.domain.engine import ModelFile
 from lmchat.domain.server import Endpoint, Product, Verdict
 from lmchat.services.candidates import MachineState
-from lmchat.services.server_launcher import Run
 from lmchat.tui.screens.ask_dialog import AddressDialog, AllowDialog
 from lmchat.tui.screens.model_picker import FilePicker
 from lmchat.tui.screens.welcome.starts import EndDialog, StartDialog
@@ -74,9 +73,7 @@ LMS_START = ServerStart(
 HERE = MachineState(
     installed=(
         Installed(product=Product.LM_STUDIO, program=LMS_START.argv[0], start=LMS_START.argv),
-        Installed(
-            product=Product.JAN, folder="/j", start_words="Open Jan: Settings, Local API Server, Start"
-        ),
+        Installed(product=Product.JAN, start_words="Open Jan: Settings, Local API Server, Start"),
         Installed(product=Product.LLAMA_CPP, program=LLAMA_START.argv[0]),
         Installed(product=Product.OLLAMA, program=OLLAMA_START.argv[0], start=OLLAMA_START.argv),
     ),
@@ -89,10 +86,11 @@ MISSING = replace(
 
 
 class Runs:
+    start = OLLAMA_START
     pid, exit_code, log_file = 4711, None, Path("/home/ada/.local/state/lmchat/ollama.log")
 
 
-STARTING = replace(HERE, running=(Run(start=OLLAMA_START, program=Runs(), began_s=0),))
+STARTING = replace(HERE, running=(Runs(),))
 WRONG = (
     "ollama serve ended with exit code 1: Error: listen tcp 127.0.0.1:11434: bind: address already in use. "
     "Its output: /home/ada/.local/state/lmchat/ollama.log"

@@ -87,8 +87,8 @@ async def test_after_a_yes_the_page_goes_on_by_itself_and_the_server_goes_on_aft
         assert seen.app.open_sessions.target.endpoint == at(port)
         (run,) = seen.starts.running
         await seen.starts.aclose()
-        assert is_running(run.program.pid)
-        await run.program.end()
+        assert is_running(run.pid)
+        await run.end()
 
 
 async def test_a_program_that_ends_at_once_is_told_with_code_reason_and_log(tmp_path):
@@ -112,14 +112,14 @@ async def test_a_program_that_hangs_is_told_and_can_be_ended(tmp_path):
         await seen.presses("enter")
         await seen.shows("starting")
         (run,) = seen.starts.running
-        assert f"process {run.program.pid}" in seen.words
+        assert f"process {run.pid}" in seen.words
         await seen.presses("enter")
         await seen.is_on(EndDialog)
         await seen.presses("escape")
-        assert is_running(run.program.pid)
+        assert is_running(run.pid)
         await seen.presses("enter", "enter")
         await seen.hides("starting")
-        assert not is_running(run.program.pid)
+        assert not is_running(run.pid)
         assert "!" not in seen.text
 
 
@@ -227,7 +227,7 @@ async def test_llama_server_is_started_with_a_chosen_file_at_a_free_port_and_end
         assert seen.app.open_sessions.target.endpoint == at(port)
         (run,) = seen.starts.running
         await seen.starts.aclose()
-        assert run.program.exit_code is not None
+        assert run.exit_code is not None
 
 
 async def test_a_server_that_fails_while_it_loads_is_told_and_the_page_comes_back(tmp_path):

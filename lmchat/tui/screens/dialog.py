@@ -265,7 +265,6 @@ class FetchDialog(Dialog[None]):
         used = round(bar.size.width * progress.fraction)
         rest = (signs.rule * (bar.size.width - used), FAINT)
         bar.show([content(((signs.used * used, "$primary"), rest))])
-        word = "checking" if progress.is_checking else "fetching"
         done, total = formatting.size(progress.done_bytes), formatting.size(progress.total_bytes)
         right: Parts = ((f"{done} of {total} ", MUTED), (formatting.percent(progress.fraction), STRONG))
-        self.query_one("#figures", LineWidget).show([content(((word, MUTED),))], content(right))
+        self.query_one("#figures", LineWidget).show([content((("fetching", MUTED),))], content(right))

@@ -24,8 +24,6 @@ from lmchat.tui.screens.connect import Connect
 from lmchat.tui.screens.model_picker import FilePicker
 from lmchat.tui.widgets.line import MUTED, STRONG, content
 
-LOOK_OFTEN_S = 120.0
-"""How long after a start there is a look every second."""
 _LIVES: Mapping[Lifetime, str] = {
     Lifetime.BRIEF: "The server goes on when lmchat ends.",
     Lifetime.FREE: "It runs in the background, and goes on when lmchat ends.",
@@ -125,7 +123,7 @@ class PageStarts:
     def tick(self) -> None:
         """Look every second while something starts."""
         starts = self._launcher
-        if starts and any(starts.elapsed_s(run) < LOOK_OFTEN_S for run in starts.running):
+        if starts and starts.running:
             self._connect.look_now()
 
     def begin(self, work: Work) -> None:
@@ -165,7 +163,7 @@ class PageStarts:
         """End what was started and does not answer, if the user says so."""
         starts = self._launcher
         run = next((one for one in starts.running if one.start == place.start), None) if starts else None
-        if starts and run and await self._ask(EndDialog(run.start, log_file=str(run.program.log_file))):
+        if starts and run and await self._ask(EndDialog(run.start, log_file=str(run.log_file))):
             await starts.end(run)
             self._catalogue.forget(run.start.endpoint)
             self._connect.look_now()
