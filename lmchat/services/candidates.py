@@ -43,7 +43,8 @@ class Step(Enum):
     CHOOSE = auto()
     START = auto()
     START_WITH_FILE = auto()
-    END = auto()
+    WAIT = auto()
+    """A server was started and does not answer yet."""
 
 
 class ServerRow(Struct, frozen=True, kw_only=True):
@@ -95,7 +96,7 @@ def _row(candidate: Candidate, here: MachineState) -> ServerRow:
     run = next((one for one in here.running if one.start.endpoint == candidate.endpoint), None)
     if run is not None and step is Step.NOTHING:
         words = f"{run.start.short} runs (process {run.pid})"
-        return replace(row, found="starting", next_step=words, step=Step.END, start=run.start)
+        return replace(row, found="starting", next_step=words, step=Step.WAIT, start=run.start)
     if here.installed is None or candidate.is_own or not is_startable(candidate):
         return row
     is_off = candidate.verdict is Verdict.SERVER_OFF

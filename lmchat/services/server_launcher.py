@@ -84,21 +84,12 @@ class ServerLauncher:
         return program
 
     async def watch(self, program: Program) -> None:
-        """Return when a command has ended well or was ended by the user; else raise `LMChatError`."""
+        """Return when a command has ended well; raise `LMChatError` where a server has ended."""
         while (code := program.exit_code) is None:  # noqa: ASYNC110 - nothing tells it on every system
             await asyncio.sleep(_LOOK_S)
-        if self._forget(program) and (code != 0 or program.start.lifetime is not Lifetime.BRIEF):
+        has_failed = code != 0 or program.start.lifetime is not Lifetime.BRIEF
+        if has_failed and program in self._started.values():  # else it was let go
             raise await _failure(program, code)
-
-    async def end(self, program: Program) -> None:
-        self._forget(program)
-        await program.end()
-
-    def _forget(self, program: Program) -> bool:
-        is_known = self._started.get(program.start.product) is program
-        if is_known:
-            del self._started[program.start.product]
-        return is_known
 
     async def aclose(self) -> None:
         started, self._started = list(self._started.values()), {}

@@ -83,15 +83,6 @@ async def test_a_command_that_ends_by_itself_has_done_its_work():
     await starts.watch(run)
 
 
-async def test_an_end_that_was_asked_for_is_no_failure():
-    program = Program()
-    starts = starts_of(program)
-    run = await starts.begin(FREE)
-    await starts.end(run)
-    await starts.watch(run)
-    assert program.ends == 1
-
-
 async def test_what_runs_is_not_started_twice_and_what_has_ended_is():
     first, second = Program(), Program()
     starts = starts_of(first, second)

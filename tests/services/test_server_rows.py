@@ -121,7 +121,7 @@ def test_what_was_started_says_so_until_it_answers():
     assert (place.found, place.next_step, place.step) == (
         "starting",
         "ollama serve runs (process 7)",
-        Step.END,
+        Step.WAIT,
     )
     assert found(Product.OLLAMA, Verdict.READY, here).step is Step.CHOOSE
 

@@ -147,7 +147,7 @@ async def start_desk(
             yield StartDesk(desk, backend, starts, folder, ran)
     finally:
         for one in starts.running:
-            await starts.end(one)
+            await one.end()
         await starts.aclose()
 
 

@@ -26,7 +26,7 @@ from lmchat.tui.screens.search_dialog import SearchDialog
 from lmchat.tui.screens.text_dialog import TextDialog
 from lmchat.tui.screens.trash_dialog import TrashDialog
 from lmchat.tui.screens.welcome.screen import WelcomeScreen
-from lmchat.tui.screens.welcome.starts import EndDialog, StartDialog
+from lmchat.tui.screens.welcome.starts import StartDialog
 from tests.support.start_desk import NotedConnect, bare_page
 from tests.support.tui_host import Host, screen_text
 
@@ -128,7 +128,6 @@ SCREENS = {
     "ask": (partial(AskDialog, EVIL, text=EVIL, value=EVIL), lambda one: one.show_note(EVIL)),
     "confirm": (partial(ConfirmDialog, EVIL, text=EVIL), None),
     "doctor": (doctor, None),
-    "end": (partial(EndDialog, START, log_file=EVIL), None),
     "fetch": (partial(FetchDialog, EVIL), None),
     "files": (partial(FilePicker, [FILE]), None),
     "help": (partial(HelpScreen, {"commands": EVIL, "new": EVIL, "model": f"ctrl+{EVIL}"}), None),

@@ -16,7 +16,7 @@ from lmchat.domain.server import Endpoint, Product, Verdict
 from lmchat.services.candidates import MachineState
 from lmchat.tui.screens.ask_dialog import AddressDialog, AllowDialog
 from lmchat.tui.screens.model_picker import FilePicker
-from lmchat.tui.screens.welcome.starts import EndDialog, StartDialog
+from lmchat.tui.screens.welcome.starts import StartDialog
 from tests.support.look_data import OLLAMA, PLACES
 from tests.support.start_desk import OFFER, NotedConnect, bare_page
 from tests.support.tui_host import Host, screen_text
@@ -152,13 +152,6 @@ def test_the_question_before_a_start_on_small_screens(snap_compare, size):
     see = steps(sees="llama-server")
     assert snap_compare(
         Host(screen=lambda: StartDialog(LLAMA_START)), terminal_size=SIZES[size], run_before=see
-    )
-
-
-def test_the_question_before_an_end(snap_compare):
-    make = partial(EndDialog, OLLAMA_START, log_file=str(Runs.log_file))
-    assert snap_compare(
-        Host(screen=make), terminal_size=(80, 24), run_before=steps(sees="no server answers at")
     )
 
 

@@ -19,7 +19,7 @@ from lmchat.tui.screens.ask_dialog import AddressDialog
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.model_picker import FilePicker
 from lmchat.tui.screens.welcome.screen import WelcomeScreen
-from lmchat.tui.screens.welcome.starts import EndDialog, StartDialog
+from lmchat.tui.screens.welcome.starts import StartDialog
 from tests.support.programs import is_running
 from tests.support.start_desk import FAIL, HANG, LISTEN, at, put, start_desk, unused_port
 
@@ -104,7 +104,7 @@ async def test_a_program_that_ends_at_once_is_told_with_code_reason_and_log(tmp_
         assert isinstance(seen.app.screen, WelcomeScreen)
 
 
-async def test_a_program_that_hangs_is_told_and_can_be_ended(tmp_path):
+async def test_a_program_that_hangs_is_told(tmp_path):
     port = unused_port()
     program(tmp_path, "ollama", HANG.replace("signal.SIG_IGN", "signal.SIG_DFL"))
     async with start_desk(tmp_path, {Product.OLLAMA: port}) as seen:
@@ -113,17 +113,10 @@ async def test_a_program_that_hangs_is_told_and_can_be_ended(tmp_path):
         await seen.shows("starting")
         (run,) = seen.starts.running
         assert f"process {run.pid}" in seen.words
-        await seen.presses("enter")
-        await seen.is_on(EndDialog)
-        await seen.presses("escape")
-        assert is_running(run.pid)
-        await seen.presses("enter", "enter")
-        await seen.hides("starting")
-        assert not is_running(run.pid)
         assert "!" not in seen.text
 
 
-async def test_a_server_that_answers_at_last_closes_the_question_whether_to_end_it(tmp_path):
+async def test_the_page_goes_on_when_a_server_answers_at_last(tmp_path):
     port = unused_port()
     before = WAITING.format(file=str(tmp_path / "go"))
     program(tmp_path, "ollama", LISTEN, port=port, before=before)
@@ -132,7 +125,6 @@ async def test_a_server_that_answers_at_last_closes_the_question_whether_to_end_
         await seen.presses("enter")
         await seen.shows("starting")
         await seen.presses("enter")
-        await seen.is_on(EndDialog)
         put(tmp_path, "go", "")
         await seen.is_on(ChatScreen)
         assert len(seen.starts.running) == 1

@@ -131,7 +131,7 @@ def _found(place: ServerRow) -> tuple[str, str]:
 
 
 def _sign(place: ServerRow, signs: Signs) -> tuple[str, str]:
-    style = _WARN if place.step is Step.END else _STYLES.get(place.candidate.verdict, MUTED)
+    style = _WARN if place.step is Step.WAIT else _STYLES.get(place.candidate.verdict, MUTED)
     return {_OK: signs.ready, _WARN: signs.degraded, _BAD: signs.down}.get(style, signs.off), style
 
 

@@ -34,7 +34,7 @@ from lmchat.tui.screens.ask_dialog import AddressDialog
 from lmchat.tui.screens.connect import Connect
 from lmchat.tui.screens.dialog import Departure, fit_height, free_height
 from lmchat.tui.screens.welcome.rows import welcome_rows
-from lmchat.tui.screens.welcome.starts import EndDialog, PageStarts, StartDialog
+from lmchat.tui.screens.welcome.starts import PageStarts, StartDialog
 from lmchat.tui.widgets.keys_row import KeysRow
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, content
 from lmchat.tui.widgets.row_list import ListRow, RowList
@@ -257,8 +257,6 @@ class WelcomeScreen(Screen[None]):
                 self.starts.begin(partial(self.starts.start, start))
             case ServerRow(step=Step.START_WITH_FILE):
                 self.starts.begin(partial(self.starts.start_with_file, place))
-            case ServerRow(step=Step.END):
-                self.starts.begin(partial(self.starts.end, place))
             case _:
                 self._connect.look_now()
 
@@ -269,7 +267,7 @@ class WelcomeScreen(Screen[None]):
     def leave(self) -> bool:
         """Leave as soon as no dialog holds what was typed; return whether nothing is in the way."""
         self.is_leaving = True
-        if isinstance(self.app.screen, (StartDialog, EndDialog)):
+        if isinstance(self.app.screen, StartDialog):
             self.app.screen.dismiss(None)
         is_free = self.app.screen is self
         self.dismiss(None)

@@ -45,21 +45,6 @@ class StartDialog(ConfirmDialog):
         yield Static(content(((lives, MUTED),)), classes="words gap")
 
 
-class EndDialog(ConfirmDialog):
-    """Asks before a server that was started is ended."""
-
-    LEAVE = "let it run"
-
-    def __init__(self, start: ServerStart, *, log_file: str) -> None:
-        name = safe_line(start.short)
-        super().__init__(
-            f"End {name}?",
-            text=f"{name} runs, but no server answers at {safe_line(start.endpoint.netloc)} yet.\n\n"
-            f"Its output: {log_file}",
-            verb="end it",
-        )
-
-
 class PageStarts:
     """Starts servers and the engine for the welcome page; a server is watched on when the page is left."""
 
@@ -157,13 +142,4 @@ class PageStarts:
             self._catalogue.forget(start.endpoint)
             self._connect.show_failed_start(start.endpoint, error)
         else:
-            self._connect.look_now()
-
-    async def end(self, place: ServerRow) -> None:
-        """End what was started and does not answer, if the user says so."""
-        starts = self._launcher
-        run = next((one for one in starts.running if one.start == place.start), None) if starts else None
-        if starts and run and await self._ask(EndDialog(run.start, log_file=str(run.log_file))):
-            await starts.end(run)
-            self._catalogue.forget(run.start.endpoint)
             self._connect.look_now()
