@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
 
-from msgspec.structs import asdict, fields
+from msgspec import convert
+from msgspec.structs import asdict
 
 from lmchat.domain.candidate import Remembered
 from lmchat.files import read_plain, write_atomically
@@ -21,12 +21,13 @@ def load(path: Path) -> tuple[Remembered, str]:
         import tomllib  # noqa: PLC0415 - the first start, without such a file, must not wait for it
 
         data = tomllib.loads(content.decode())
+        data["recent"] = [(row["endpoint"], row["model"]) for row in data.get("recent", ())]
+        return convert(data, Remembered), ""
     except FileNotFoundError:
         return Remembered(), ""
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         log.warning("%s could not be read: %s", path.name, type(error).__name__)
         return Remembered(), f"{path.name} could not be read: lmchat begins without what it remembered."
-    return _checked(data), ""
 
 
 def save(path: Path, remembered: Remembered) -> None:
@@ -42,19 +43,3 @@ def save(path: Path, remembered: Remembered) -> None:
         write_atomically(path, text)
     except OSError as error:
         raise explain(error, path) from error
-
-
-def _checked(data: dict[str, Any]) -> Remembered:
-    defaults = Remembered()
-    values = {
-        field.name: data[field.name]
-        for field in fields(Remembered)
-        if field.name != "recent" and isinstance(data.get(field.name), type(getattr(defaults, field.name)))
-    }
-    return Remembered(recent=_pairs(data.get("recent")), **values)
-
-
-def _pairs(rows: object) -> tuple[tuple[str, str], ...]:
-    tables = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
-    pairs = [(row.get("endpoint"), row.get("model")) for row in tables]
-    return tuple((url, model) for url, model in pairs if isinstance(url, str) and isinstance(model, str))

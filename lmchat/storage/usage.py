@@ -49,14 +49,10 @@ def speeds(connection: Connection) -> Mapping[tuple[str, str], float]:
 def _ledger_row(row: Sequence[object]) -> LedgerRow | None:
     pairs = zip(_LEDGER, row, strict=True)
     values = {name: loaded(value) if isinstance(value, bytes) else value for name, value in pairs}
-    values["is_estimated"] = bool(values["is_estimated"])
     try:
-        return convert(values, LedgerRow)
+        return convert(values, LedgerRow, strict=False)
     except ValidationError:
         return None
-
-
-_NAMES = tuple(field.name for field in fields(Metrics))
 
 
 class MetricsStore:
@@ -80,15 +76,8 @@ class MetricsStore:
         return await self._database.write(job)
 
     async def reset(self) -> None:
-        def job(connection: Connection) -> None:
-            connection.execute("delete from metrics")
-
-        await self._database.write(job)
+        await self._database.write(lambda connection: connection.execute("delete from metrics").close())
 
 
 def _read(connection: Connection) -> Metrics:
-    values = {
-        name: value for name, value in connection.execute("select name, value from metrics") if name in _NAMES
-    }
-    response_ms = float(values.pop("total_response_ms", 0.0))
-    return Metrics(total_response_ms=response_ms, **{name: int(value) for name, value in values.items()})
+    return convert(dict(connection.execute("select name, value from metrics")), Metrics, strict=False)

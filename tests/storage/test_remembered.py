@@ -23,7 +23,9 @@ def test_the_first_start_remembers_nothing_and_warns_of_nothing(tmp_path):
     assert state.load(tmp_path / "nowhere" / "state.toml") == (Remembered(), "")
 
 
-@pytest.mark.parametrize("content", [b"not [ toml", b"\xff\xfe", b"a = 1\na = 2"])
+@pytest.mark.parametrize(
+    "content", [b"not [ toml", b"\xff\xfe", b"a = 1\na = 2", b"theme = 7", b"recent = 7", b"recent = [{}]"]
+)
 def test_a_broken_file_is_told_and_the_defaults_hold(tmp_path, content):
     path = tmp_path / "state.toml"
     path.write_bytes(content)
@@ -32,21 +34,16 @@ def test_a_broken_file_is_told_and_the_defaults_hold(tmp_path, content):
     assert warning.startswith("state.toml could not be read")
 
 
+def test_what_a_newer_lmchat_remembers_costs_nothing(tmp_path):
+    path = tmp_path / "state.toml"
+    path.write_text('model = "m"\nnew_in_the_future = 1\n')
+    assert state.load(path) == (Remembered(model="m"), "")
+
+
 def test_a_path_that_cannot_be_read_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     assert state.load(tmp_path / "file" / "state.toml")[1].startswith("state.toml could not be read")
     assert state.load(tmp_path)[1]
-
-
-def test_values_of_the_wrong_kind_cost_themselves_alone(tmp_path):
-    path = tmp_path / "state.toml"
-    path.write_text(
-        'theme = 7\nmodel = "m"\nhas_telemetry = "yes"\nnew_in_the_future = 1\n'
-        'recent = [{endpoint = "e", model = "m"}, {endpoint = 1}, 3]\n'
-    )
-    assert state.load(path) == (Remembered(model="m", recent=(("e", "m"),)), "")
-    path.write_text('recent = "all"\n')
-    assert state.load(path) == (Remembered(), "")
 
 
 def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path):
