@@ -18,7 +18,7 @@ from lmchat.text import safe_line
 async def list_sessions(context: Context) -> int:
     """Print the sessions, newest first."""
     async with open_store(context) as store:
-        headers = await store.list_sessions(is_trash=context.options.trash, limit=1_000_000)
+        headers = await store.list_sessions(is_trash=context.options.trash)
     head = ("ID", "DELETED" if context.options.trash else "CHANGED", "MSGS", "MODEL", "TITLE")
     return context.output.listing(
         [header_json(header) for header in headers],

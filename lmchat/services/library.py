@@ -13,8 +13,6 @@ from lmchat.domain.session import SessionHeader, tags_from
 from lmchat.services.exporting import Exporter
 from lmchat.services.ports import ChatStore
 
-_EVERY = 1_000_000
-
 
 class SessionGroup(Struct, frozen=True, kw_only=True):
     """Sessions under one heading of the list."""
@@ -41,14 +39,14 @@ class Library:
 
     async def groups(self) -> tuple[SessionGroup, ...]:
         """Return the sessions by day; archived ones are the last group."""
-        headers = await self.store.list_sessions(limit=_EVERY)
+        headers = await self.store.list_sessions()
         return await asyncio.to_thread(group_by_day, headers, moment=self._clock(), zone=self._zone)
 
     async def every_id(self) -> tuple[str, ...]:
-        return tuple(header.session_id for header in await self.store.list_sessions(limit=_EVERY))
+        return tuple(header.session_id for header in await self.store.list_sessions())
 
     async def trash(self) -> tuple[SessionHeader, ...]:
-        return await self.store.list_sessions(is_trash=True, limit=_EVERY)
+        return await self.store.list_sessions(is_trash=True)
 
     async def rename(self, session_id: str, title: str) -> SessionHeader:
         return await self.store.update_session(session_id, {"title": " ".join(title.split())})

@@ -23,9 +23,7 @@ class ChatStore(Protocol):
     async def look_over(self) -> str:
         """Check and copy the file once a day; return a notice about it, if any."""
 
-    async def list_sessions(
-        self, *, is_trash: bool = False, limit: int = 1000
-    ) -> tuple[SessionHeader, ...]: ...
+    async def list_sessions(self, *, is_trash: bool = False) -> tuple[SessionHeader, ...]: ...
 
     async def find(self, id_or_prefix: str) -> str:
         """Return the full id for a prefix of 4 or more, or `last`; raises `SessionNotFound`."""

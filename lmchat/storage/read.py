@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lmchat.domain.message import AnswerState, ChatMessage, Role
-from lmchat.domain.session import STRETCH, MessagePath, Session, SessionHeader
+from lmchat.domain.session import STRETCH, MessagePath, Session, SessionHeader, title_from
 from lmchat.errors import SessionNotFound, SessionUnreadable
 from lmchat.storage.database import Connection
 from lmchat.storage.rows import HEADER_COLUMNS, MESSAGE_COLUMNS, header_from, loaded, message_from, read_parts
@@ -101,11 +101,11 @@ def whole(connection: Connection, session_id: str, leaf_id: str | None) -> Messa
     return path
 
 
-def headers(connection: Connection, *, is_trash: bool, limit: int) -> tuple[SessionHeader, ...]:
+def headers(connection: Connection, *, is_trash: bool) -> tuple[SessionHeader, ...]:
     """Return headers; the trash begins with what was deleted last."""
     where = "is not null order by deleted_at" if is_trash else "is null order by is_pinned desc, updated_at"
-    query = f"select {HEADER_COLUMNS} from sessions where deleted_at {where} desc, rowid desc limit ?"
-    found = map(header_from, connection.execute(query, (limit,)))
+    query = f"select {HEADER_COLUMNS} from sessions where deleted_at {where} desc, rowid desc"
+    found = map(header_from, connection.execute(query))
     return tuple(header for header in found if header is not None)
 
 
@@ -184,6 +184,13 @@ def draft(connection: Connection, session_id: str) -> str:
 def _text(connection: Connection, query: str, session_id: str) -> str:
     row = connection.execute(query, (session_id,)).fetchone()
     return "" if row is None else loaded(row[0])
+
+
+def first_prompt_title(connection: Connection, session_id: str) -> str:
+    """Return the title that a session has from its first prompt, or nothing."""
+    query = """select p.text from messages m cross join parts p on p.number = m.number and p.kind = 'text'
+        where m.session_id = ? and m.role = 'user' and m.hidden_by is null order by m.number"""
+    return title_from(_text(connection, query, session_id))
 
 
 def prompts(connection: Connection, limit: int) -> tuple[str, ...]:

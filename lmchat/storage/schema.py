@@ -152,10 +152,10 @@ def migrate(connection: sqlite3.Connection) -> None:
 
 
 def ensure_index(connection: sqlite3.Connection) -> None:
-    """Make the search index where it is missing, and mark all messages as not indexed."""
+    """Make the search index where it is missing."""
     query = "select 1 from sqlite_master where name = 'trigrams'"
     if connection.execute(query).fetchone() is None:
-        renew_index(connection, is_damaged=False)
+        renew_index(connection)
 
 
 def copy_database(path: Path, copy: Path) -> None:
@@ -190,12 +190,9 @@ def _back_up(connection: sqlite3.Connection, version: int) -> None:
         log.info("the session file was copied to %s before its tables are changed", copy.name)
 
 
-def renew_index(connection: sqlite3.Connection, *, is_damaged: bool = True) -> None:
-    """Replace the search index with an empty one; a sound one of another process stays."""
+def renew_index(connection: sqlite3.Connection) -> None:
+    """Make or replace the search index, and mark all messages as not indexed."""
     with transaction(connection):
-        names = {row[0] for row in connection.execute("select name from sqlite_master")}
-        if "trigrams" in names and not is_damaged:
-            return
         # A damaged FTS5 table cannot be dropped as a whole: its entry goes first, then the tables behind it.
         connection.execute("pragma writable_schema = on")
         connection.execute(f"delete from sqlite_master where name in {_INDEXES}")

@@ -15,8 +15,9 @@ from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from lmchat.domain.message import Role
-from lmchat.domain.session import SearchHit, title_from
+from lmchat.domain.session import SearchHit
 from lmchat.storage.database import Connection
+from lmchat.storage.read import first_prompt_title
 from lmchat.storage.rows import columns_of, encodable, folded, loaded, stored_time
 from lmchat.storage.running_answer import arrived_parts
 from lmchat.text import fold
@@ -60,8 +61,6 @@ _ARRIVING = f"select {_HIT}, m.number from messages m {_IN_SESSION} where {_SEEN
 _NEWEST_FIRST = "order by m.number desc, p.part_id desc"
 _TITLES = """select session_id, title, '', '', model, updated_at from sessions where deleted_at is null
     order by updated_at desc"""
-_FIRST_PROMPT = """select p.text from messages m cross join parts p on p.number = m.number and p.kind = 'text'
-    where m.session_id = ? and m.role = ? and m.hidden_by is null order by m.number limit 1"""
 _OF_MESSAGE = "select part_id, kind, text, name from parts where number = ?"
 
 
@@ -190,9 +189,7 @@ class _Wanted:
         for row in self._connection.execute(_TITLES).fetchall():
             title = loaded(row[1])
             if match := self._match(row, "title", title):
-                prompt = self._connection.execute(_FIRST_PROMPT, (row[0], Role.USER)).fetchone()
-                repeats = prompt is not None and title_from(loaded(prompt[0])) == title
-                yield None if repeats else match
+                yield None if first_prompt_title(self._connection, row[0]) == title else match
 
     def messages(self) -> Iterator[_Match]:
         """Yield messages, newest first; of the newest, those with words that begin like the terms lead."""

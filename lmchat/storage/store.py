@@ -77,8 +77,8 @@ class SqliteStore:
                 pass
         return "" if self.notice == known else self.notice
 
-    async def list_sessions(self, *, is_trash: bool = False, limit: int = 1000) -> tuple[SessionHeader, ...]:
-        return await self._database.read(read.headers, is_trash=is_trash, limit=limit)
+    async def list_sessions(self, *, is_trash: bool = False) -> tuple[SessionHeader, ...]:
+        return await self._database.read(read.headers, is_trash=is_trash)
 
     async def find(self, id_or_prefix: str) -> str:
         return await self._database.read(read.full_id, id_or_prefix)

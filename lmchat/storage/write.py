@@ -109,15 +109,6 @@ def _stored_after(moment: datetime, last: str | None) -> str:
     return stored_time(moment)
 
 
-def _first_prompt_title(connection: Connection, session_id: str) -> str:
-    row = connection.execute(
-        """select p.text from messages m join parts p using (number)
-            where m.session_id = ? and m.role = ? and p.kind = 'text' order by p.part_id limit 1""",
-        (session_id, Role.USER),
-    ).fetchone()
-    return title_from("" if row is None else loaded(row[0]))
-
-
 def append(connection: Connection, session: SessionHeader, message: ChatMessage, moment: datetime) -> None:
     """Write a message as the leaf of its session, which is created and named with its first prompt."""
     put_session(connection, session)
@@ -191,7 +182,7 @@ def update_session(connection: Connection, session_id: str, changes: Mapping[str
     for name, value in changes.items():
         if name not in _CHANGEABLE:
             raise WrongUse(f"“{name}” of a session cannot be changed.")
-        new = _first_prompt_title(connection, session_id) if value == "" else value
+        new = read.first_prompt_title(connection, session_id) if value == "" else value
         _set(connection, session_id, **{name: column(new)})
     return read.header(connection, session_id)
 
