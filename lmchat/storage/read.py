@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from lmchat.domain.message import AnswerState, ChatMessage, Role
+from lmchat.domain.message import AnswerState, ChatMessage, Part, Role
 from lmchat.domain.session import STRETCH, MessagePath, Session, SessionHeader, title_from
 from lmchat.errors import SessionNotFound, SessionUnreadable
 from lmchat.storage.database import Connection
@@ -24,7 +25,7 @@ _SIBLINGS = """select count(*) from messages s where s.parent_id is m.parent_id 
 _READ = f"""{WALK} select {", ".join("m." + name for name in MESSAGE_COLUMNS.split(", "))}, m.hidden_by,
     ({_SIBLINGS} and s.number <= m.number), ({_SIBLINGS})
     from path cross join messages m using (number) order by number desc"""
-_STATE, _HIDDEN, _PLACE = 3, -3, -2
+_STATE, _HIDDEN = 3, -3
 BELOW = """with recursive below (number, message_id, hidden_by) as (
     select number, message_id, hidden_by from messages where message_id = :message and session_id = :session
     union
@@ -82,14 +83,8 @@ def newest(
     earlier = rows.pop()[1] if len(rows) > count else None
     numbers = [row[0] for row in rows]
     parts = read_parts(connection, f"number in ({', '.join('?' * len(rows))})", numbers)
-    parts |= {row[0]: arrived_parts(connection, *row[:2]) for row in rows if row[_STATE] == "streaming"}
-    found: list[ChatMessage] = []
-    for row in reversed(rows):
-        if row[_HIDDEN] is None:
-            version, versions = row[_PLACE:]
-            message = message_from(row, parts.get(row[0], ()), version=version, versions=versions)
-            found += [] if message is None else [message]
-    return MessagePath(found), earlier
+    shown = [row for row in reversed(rows) if row[_HIDDEN] is None]
+    return MessagePath(_messages(connection, shown, parts)), earlier
 
 
 def whole(connection: Connection, session_id: str, leaf_id: str | None) -> MessagePath:
@@ -160,15 +155,19 @@ def all_messages(connection: Connection, session_id: str) -> tuple[ChatMessage, 
     """Return all visible messages of a session, oldest first; damaged ones are left out."""
     where = "number in (select number from messages where session_id = ?)"
     parts = read_parts(connection, where, (session_id,))
-    found: list[ChatMessage] = []
-    for row in connection.execute(_WITH_VERSIONS, (session_id,)).fetchall():
+    rows = connection.execute(_WITH_VERSIONS, (session_id,)).fetchall()
+    return tuple(_messages(connection, rows, parts))
+
+
+def _messages(
+    connection: Connection, rows: Sequence[Sequence[Any]], parts: Mapping[int, list[Part]]
+) -> Iterator[ChatMessage]:
+    for row in rows:
         *_, version, versions = row
-        if row[_STATE] == AnswerState.STREAMING:
-            parts[row[0]] = arrived_parts(connection, *row[:2])
-        message = message_from(row, parts.get(row[0], ()), version=version, versions=versions)
-        if message is not None:
-            found.append(message)
-    return tuple(found)
+        is_streaming = row[_STATE] == AnswerState.STREAMING
+        said = arrived_parts(connection, *row[:2]) if is_streaming else parts.get(row[0], ())
+        if message := message_from(row, said, version=version, versions=versions):
+            yield message
 
 
 def place(connection: Connection, session_id: str) -> str:
