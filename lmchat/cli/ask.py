@@ -36,7 +36,7 @@ from lmchat.services.context_meter import ContextPlan
 from lmchat.services.conversation import AnswerBegun, Conversation, ConversationEvent
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.structured.json_text import UnfitError, code_blocks, strict_json
-from lmchat.structured.schema import WantedValue, second
+from lmchat.structured.schema import WantedValue
 from lmchat.text import safe_line
 from lmchat.threads import apart
 
@@ -128,7 +128,6 @@ class _Asking:
             if error is not None and self._extract and (again := self._extract.repair(error)):
                 self._printer.tell_repair(error)
                 error = await self._turn(again)
-                error = second(error) if isinstance(error, AnswerUnfit) else error
         except asyncio.CancelledError:
             if self._conversation.turn is not None:
                 if self._extract:

@@ -218,7 +218,7 @@ class Client:
         The server is asked for it in the form that it takes, and the answer is checked here. One that does
         not fit is asked for once more, then `AnswerUnfit` is raised. `name` names the value.
         """
-        from lmchat.structured.schema import WantedValue, second  # noqa: PLC0415 - chats start without it
+        from lmchat.structured.schema import WantedValue  # noqa: PLC0415 - chats start without it
 
         async def ask(asked: Messages) -> tuple[Answer, Any, AnswerUnfit | None]:
             answer = await self._whole(await self._request(asked, model, options, wanted.output), model)
@@ -245,7 +245,7 @@ class Client:
         first = (answer.message,) if answer.text.strip() else ()
         answer, value, still = await ask((*said, *first, text_message(Role.USER, again)))
         if still is not None:
-            raise second(still) from still
+            raise still
         return JsonAnswer(value=value, answer=answer, first_misfit=misfit.message)
 
     async def count_tokens(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from lmchat.domain.request import AnyObject, FittingValue, Output
 from lmchat.errors import AnswerUnfit, RequestInvalid
 from lmchat.structured.json_text import UnfitError, find_value, strict_json
 from lmchat.text import safe_line
+from lmchat.threads import apart
 
 MAX_SCHEMA_CHARS = 256_000  # more than the window of most models
 CHECK_S = 5.0  # a pattern, or a schema that refers to itself, can take forever to check
@@ -42,6 +45,7 @@ class WantedValue:
     def __init__(self, schema: object = None, *, name: str = "answer") -> None:
         self._schema = None if schema is None else Schema(schema)
         self._name = name
+        self._is_second = False
 
     @property
     def output(self) -> Output:
@@ -68,23 +72,19 @@ class WantedValue:
                 raise AnswerUnfit(
                     f"The answer is cut short, so it does not fit: {error}.", hint=hint
                 ) from error
-            raise MisfitError(str(error)) from error
+            raise MisfitError(str(error), is_second=self._is_second) from error
 
     def repair(self, error: AnswerUnfit) -> str:
         """Return the prompt for a second answer; empty where that would end in the same way."""
-        if not isinstance(error, MisfitError):
+        if not isinstance(error, MisfitError) or self._is_second:
             return ""
+        self._is_second = True
         form = "one JSON object" if self._schema is None else "one JSON value that fits the schema below"
         schema = "" if self._schema is None else "\n\n" + json.dumps(self._schema.value, ensure_ascii=False)
         return (
             f"Your answer does not fit: {error.why}. Answer again with {form}, and with nothing else: "
             f"no explanation, no code fence.{schema}"
         )
-
-
-def second(error: AnswerUnfit) -> AnswerUnfit:
-    """Return the error of an answer that was asked for twice."""
-    return MisfitError(error.why, is_second=True) if isinstance(error, MisfitError) else error
 
 
 class Schema:
@@ -119,21 +119,13 @@ class Schema:
 
 async def _value_by_child(schema: Schema, text: str, thought: str) -> Any:
     """Find and check a value in a process: Python cannot stop a search for a pattern."""
+    given = json.dumps([schema.whole, text, thought, CHECK_S]).encode()
+    command = [sys.executable, "-P", "-c", _CHILD, _ROOT]
+    run = partial(subprocess.run, command, input=given, capture_output=True, start_new_session=True)
     try:
-        child = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-c", _CHILD, _ROOT),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        out = (await apart(run)).stdout
     except OSError as error:
         raise UnfitError(f"it could not be checked, no process for it: {error.strerror or error}") from error
-    try:
-        out, _ = await child.communicate(json.dumps([schema.whole, text, thought, CHECK_S]).encode())
-    finally:
-        with suppress(ProcessLookupError):
-            child.kill()
     if not out:
         raise UnfitError(f"it could not be checked within {CHECK_S:g} s")
     found, why = json.loads(out)
