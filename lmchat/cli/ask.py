@@ -30,7 +30,7 @@ from lmchat.domain.event import (
 from lmchat.domain.message import AnswerState, ChatMessage, Limit, Receipt
 from lmchat.domain.request import AnyText
 from lmchat.domain.server import is_other_model
-from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
+from lmchat.errors import LMChatError, WrongUse
 from lmchat.files import path_of, read_plain
 from lmchat.services.context_meter import ContextPlan
 from lmchat.services.conversation import AnswerBegun, Conversation, ConversationEvent
@@ -79,9 +79,9 @@ class Extract:
             self.value = "\n\n".join(code_blocks(answer.text)) or None
             self.has_value = bool(self.value)
 
-    def repair(self, error: LMChatError | None) -> str:
+    def repair(self) -> str:
         """Return the prompt for a second answer; empty where asking again would not help."""
-        return self._schema.repair(error) if self._schema and isinstance(error, AnswerUnfit) else ""
+        return self._schema.repair() if self._schema else ""
 
 
 async def ask(context: Context) -> int:
@@ -125,7 +125,7 @@ class _Asking:
         """Print the answer, or the part that came before a signal."""
         try:
             error = await self._turn(prompt)
-            if error is not None and self._extract and (again := self._extract.repair(error)):
+            if error is not None and self._extract and (again := self._extract.repair()):
                 self._printer.tell_repair(error)
                 error = await self._turn(again)
         except asyncio.CancelledError:

@@ -239,7 +239,7 @@ class Client:
         answer, value, misfit = await ask(said)
         if misfit is None:
             return JsonAnswer(value=value, answer=answer)
-        again = wanted.repair(misfit)
+        again = wanted.repair()
         if not again:
             raise misfit
         first = (answer.message,) if answer.text.strip() else ()

@@ -27,25 +27,13 @@ _ROOT = str(Path(__file__).parents[2])
 _CHILD = "import sys; sys.path.append(sys.argv[1]); from lmchat.structured.schema import answer; answer()"
 
 
-class MisfitError(AnswerUnfit):
-    """Answer without a fitting value."""
-
-    def __init__(self, why: str, *, is_second: bool = False) -> None:
-        tries = ", also at the second try" if is_second else ""
-        super().__init__(
-            f"The answer does not fit{tries}: {why}.",
-            hint="Ask more plainly, or another model; small ones often cannot.",
-        )
-        self.why = why
-
-
 class WantedValue:
     """A value that fits a schema, or any JSON object; `RequestInvalid` for an invalid schema."""
 
     def __init__(self, schema: object = None, *, name: str = "answer") -> None:
         self._schema = None if schema is None else Schema(schema)
         self._name = name
-        self._is_second = False
+        self._misfit = ""  # what is wrong with the first answer
 
     @property
     def output(self) -> Output:
@@ -58,7 +46,7 @@ class WantedValue:
     ) -> Any:
         """Return the JSON value of an answer.
 
-        Raises `MisfitError` where none fits, `AnswerUnfit` for a refusal or an answer cut short.
+        Raises `AnswerUnfit` where none fits, and for a refusal or an answer cut short.
         """
         try:
             if self._schema is None:
@@ -72,17 +60,18 @@ class WantedValue:
                 raise AnswerUnfit(
                     f"The answer is cut short, so it does not fit: {error}.", hint=hint
                 ) from error
-            raise MisfitError(str(error), is_second=self._is_second) from error
+            tries, self._misfit = ", also at the second try" if self._misfit else "", str(error)
+            hint = "Ask more plainly, or another model; small ones often cannot."
+            raise AnswerUnfit(f"The answer does not fit{tries}: {error}.", hint=hint) from error
 
-    def repair(self, error: AnswerUnfit) -> str:
+    def repair(self) -> str:
         """Return the prompt for a second answer; empty where that would end in the same way."""
-        if not isinstance(error, MisfitError) or self._is_second:
+        if not self._misfit:
             return ""
-        self._is_second = True
         form = "one JSON object" if self._schema is None else "one JSON value that fits the schema below"
         schema = "" if self._schema is None else "\n\n" + json.dumps(self._schema.value, ensure_ascii=False)
         return (
-            f"Your answer does not fit: {error.why}. Answer again with {form}, and with nothing else: "
+            f"Your answer does not fit: {self._misfit}. Answer again with {form}, and with nothing else: "
             f"no explanation, no code fence.{schema}"
         )
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmchat.errors import RequestInvalid
-from lmchat.structured.schema import MAX_SCHEMA_CHARS, MisfitError, Schema, WantedValue
+from lmchat.errors import AnswerUnfit, RequestInvalid
+from lmchat.structured.schema import MAX_SCHEMA_CHARS, Schema, WantedValue
 
 _DRAFT_7 = "http://json-schema.org/draft-07/schema#"
 PERSON = {
@@ -127,14 +127,14 @@ _PART = {"$schema": _DRAFT_7, "$id": "http://a/b", "pattern": "^(a+)+$"}
     ids=["pattern", "pattern of another draft", "several ways"],
 )
 async def test_a_check_that_takes_forever_is_stopped_in_time(schema, text):
-    with pytest.raises(MisfitError, match=r"it could not be checked within 0.5 s\."):
+    with pytest.raises(AnswerUnfit, match=r"it could not be checked within 0.5 s\."):
         await WantedValue(schema).value_in(text)
 
 
 async def test_where_no_process_can_be_started_the_error_says_so(monkeypatch):
     monkeypatch.setattr("sys.executable", "/nowhere/python")
     with pytest.raises(
-        MisfitError, match="could not be checked, no process for it: No such file or directory"
+        AnswerUnfit, match="could not be checked, no process for it: No such file or directory"
     ):
         await WantedValue(PERSON).value_in("{}")
 
