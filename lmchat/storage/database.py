@@ -54,22 +54,17 @@ _DAMAGED = ("it is damaged", "The next start of lmchat sets it aside and begins 
 _NOT_WRITTEN = ("it may not be written", _PERMISSION)
 _BAD_DISK = ("the disk reports an error, or there is no room left", "Make room on the disk, or check it.")
 _FULL = ("there is no room left", _NO_ROOM)
-_SQLITE = {
-    "SQLITE_FULL": _FULL,
-    "SQLITE_IOERR_WRITE": _FULL,
+_REASONS = {
+    **dict.fromkeys(("SQLITE_FULL", "SQLITE_IOERR_WRITE", "ENOSPC", "EDQUOT", "EFBIG"), _FULL),
     "SQLITE_IOERR": _BAD_DISK,
     "SQLITE_CANTOPEN": ("it cannot be opened", _PERMISSION),
-    **dict.fromkeys(("SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH"), _NOT_WRITTEN),
+    **dict.fromkeys(("SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH", "EACCES", "EPERM"), _NOT_WRITTEN),
     **dict.fromkeys(("SQLITE_BUSY", "SQLITE_LOCKED"), _LOCKED),
     **dict.fromkeys(("SQLITE_CORRUPT", "SQLITE_NOTADB"), _DAMAGED),
+    "EROFS": ("the disk is read-only", _PERMISSION),
+    "ENOTDIR": ("a part of its path is a file", "Set LMCHAT_HOME to a folder."),
 }
-"""Reason and next step by the beginning of SQLite's name of an error."""
-_SYSTEM = {
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _FULL),
-    **dict.fromkeys((errno.EACCES, errno.EPERM), _NOT_WRITTEN),
-    errno.EROFS: ("the disk is read-only", _PERMISSION),
-    errno.ENOTDIR: ("a part of its path is a file", "Set LMCHAT_HOME to a folder."),
-}
+"""Reason and next step by the beginning of the name of an error, SQLite's or the system's."""
 _PASSING = (
     *("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_INTERRUPT", "SQLITE_CONSTRAINT"),
     *("SQLITE_FULL", "SQLITE_IOERR_WRITE"),  # a full disk may have no room to open the file once more
@@ -185,8 +180,13 @@ class Database:
     ) -> T:
         """Run a job that changes nothing; cancelling the caller ends it."""
         is_unwanted = threading.Event()
+
+        def cancellable(connection: Connection) -> T:
+            connection.set_progress_handler(is_unwanted.is_set, _STEPS_BETWEEN_CHECKS)
+            return job(connection, *args, **options)
+
         try:
-            return await self._done(lambda c: job(c, *args, **options), is_unwanted.is_set)
+            return await self._done(cancellable)
         finally:
             is_unwanted.set()
 
@@ -196,10 +196,11 @@ class Database:
         """Run a job in a transaction that survives a power cut; cancelling the caller does not stop it."""
 
         def in_transaction(connection: Connection) -> T:
+            connection.set_progress_handler(None, 0)
             with transaction(connection):
                 return job(connection, *args, **options)
 
-        return await asyncio.shield(self._done(in_transaction, None))
+        return await asyncio.shield(self._done(in_transaction))
 
     async def aclose(self) -> None:
         """Wait for what is pending and close the connection."""
@@ -209,35 +210,31 @@ class Database:
             self._thread.shutdown(wait=False)
             await asyncio.shield(asyncio.wrap_future(future))
 
-    def _done(
-        self, job: Callable[[Connection], T], is_unwanted: Callable[[], bool] | None
-    ) -> asyncio.Future[T]:
+    def _done(self, job: Callable[[Connection], T]) -> asyncio.Future[T]:
         if self._is_closed:
             raise closed()
-        return asyncio.wrap_future(self._thread.submit(self._run, job, is_unwanted))
+        return asyncio.wrap_future(self._thread.submit(self._run, job))
 
-    def _run(self, job: Callable[[Connection], T], is_unwanted: Callable[[], bool] | None) -> T:
+    def _run(self, job: Callable[[Connection], T]) -> T:
         try:
             for repair in (self._repair, self._begin_anew):
                 try:
-                    return self._attempt(job, is_unwanted)
+                    return self._attempt(job)
                 except BROKEN as error:
                     if not is_damage(error):
                         raise
                     repair(error)
-            return self._attempt(job, is_unwanted)
+            return self._attempt(job)
         except (*BROKEN, OSError) as error:
             if not name_of(error).startswith(_PASSING) and name_of(error) != _BARE:
                 self._disconnect()
             raise explain(error, self.path) from error
 
-    def _attempt(self, job: Callable[[Connection], T], is_unwanted: Callable[[], bool] | None) -> T:
+    def _attempt(self, job: Callable[[Connection], T]) -> T:
         if self._connection is not None and self._file != self._identity():
             log.warning("the session file was removed or replaced; it is opened again")
             self._disconnect()
-        connection = self._connection or self._use(connect(self.path))
-        connection.set_progress_handler(is_unwanted, _STEPS_BETWEEN_CHECKS)
-        return job(connection)
+        return job(self._connection or self._use(connect(self.path)))
 
     def _use(self, connection: Connection) -> Connection:
         self._connection = connection
@@ -336,10 +333,9 @@ def _use_wal(connection: Connection) -> None:
 
 
 def _reason(error: Exception) -> tuple[str, str]:
-    if isinstance(error, OSError):
-        return _SYSTEM.get(error.errno or 0, (error.strerror or str(error), _PERMISSION))
     name = "SQLITE_CORRUPT" if is_damage(error) else name_of(error)
-    for prefix, reason in _SQLITE.items():
-        if name.startswith(prefix):
-            return reason
-    return str(error), "Look into the log file, then start lmchat again."
+    unknown = (str(error), "Look into the log file, then start lmchat again.")
+    if isinstance(error, OSError):
+        name = errno.errorcode.get(error.errno or 0, "")
+        unknown = (error.strerror or str(error), _PERMISSION)
+    return next((reason for prefix, reason in _REASONS.items() if name.startswith(prefix)), unknown)

@@ -122,11 +122,10 @@ def full_id(connection: Connection, text: str) -> str:
     """Return the id that a prefix or `last` means."""
     newest_first = "order by updated_at desc, rowid desc limit 9"
     if text == "last":
-        query = f"select session_id from sessions where deleted_at is null {newest_first}"
-        found = [str(row[0]) for row in connection.execute(query)]
-        if not found:
+        last = _id(connection, f"select session_id from sessions where deleted_at is null {newest_first}", ())
+        if last is None:
             raise SessionNotFound("There is no session yet.", hint="Your first message begins one.")
-        return found[0]
+        return last
     if len(text) < _SHORTEST_PREFIX:
         raise SessionNotFound(
             f"“{text}” is too short for a session.", hint="Give 4 or more characters of its id, or `last`."

@@ -28,7 +28,7 @@ _DAY_S = 86_400.0
 _TABLES = ("sessions", "messages", "parts", "pieces", "drafts", "ledger", "metrics")
 """In the order in which they refer to each other."""
 _MOST_ROWS = 1 << 24  # a larger number of the last row is damaged
-_MAY_MISS = 2_000  # rows in sequence, where the number of the last one is unknown
+_MAY_HOLD = 1 << 17  # rows that are tried where the number of the last one is damaged, in half a second
 
 
 def is_due(connection: Connection, moment: datetime) -> bool:
@@ -154,16 +154,11 @@ def _readable_rows(
     damaged: sqlite3.Connection, table: str, columns: Sequence[str]
 ) -> Iterator[tuple[object, ...]]:
     """Yield the rows one by one: a query for several stops without an error at a damaged number."""
-    highest, may_miss = _MOST_ROWS, _MAY_MISS
+    highest = _MAY_HOLD
     with suppress(*BROKEN):
         found = int(damaged.execute(f"select max(rowid) from {table}").fetchone()[0] or 0)
-        highest, may_miss = (found, found) if found <= _MOST_ROWS else (highest, may_miss)
-    query, missed = f"select {', '.join(columns)} from {table} where rowid = ?", 0
+        highest = found if found <= _MOST_ROWS else highest
+    query = f"select {', '.join(columns)} from {table} where rowid = ?"
     for number in range(1, highest + 1):
-        missed += 1
         with suppress(*BROKEN):
-            for row in damaged.execute(query, (number,)):
-                missed = 0
-                yield row
-        if missed > may_miss:
-            return
+            yield from damaged.execute(query, (number,))

@@ -132,8 +132,7 @@ class RunningAnswers:
 
     async def begin(self, session_id: str, message: ChatMessage) -> None:
         """Make and lock the file of an answer; if that fails, `add` tries again."""
-        facts = {name: getattr(message, name) for name in Begun.__struct_fields__ if name != "session_id"}
-        begun = Begun(session_id=session_id, **facts)
+        begun = convert({**asdict(message), "session_id": session_id}, Begun)
         file = AnswerFile(answer_path(self._store, message.message_id), begun)
         self._files[message.message_id] = file
         with suppress(OSError):

@@ -199,9 +199,10 @@ class _Wanted:
 
     def _matches(self) -> Iterator[_Match]:
         where, values, _ = self._filters
-        passing = self._count_passing() if where else _FEW
-        if not passing:
-            return
+        passing = _FEW
+        if where:
+            query = f"select 1 from messages m {_IN_SESSION} where {_SEEN} {where} limit ?"
+            passing = len(self._connection.execute(query, (*values, _FEW)).fetchall())
         grams = None if passing < _FEW else _grams(self._connection, self._terms)
         if not self._terms:
             where += " and p.kind = 'text'"
@@ -211,11 +212,6 @@ class _Wanted:
         yield from self._looked_at(f"{_MESSAGES} and m.is_indexed = 0 {where} {_NEWEST_FIRST}", values)
         if grams:
             yield from self._looked_at(f"{_INDEXED} {where} order by trigrams.rowid desc", (grams, *values))
-
-    def _count_passing(self) -> int:
-        where, values, _ = self._filters
-        query = f"select 1 from messages m {_IN_SESSION} where {_SEEN} {where} limit ?"
-        return len(self._connection.execute(query, (*values, _FEW)).fetchall())
 
     def _looked_at(self, query: str, values: Sequence[object]) -> Iterator[_Match]:
         with closing(self._connection.execute(query, values)) as rows:
