@@ -6,9 +6,9 @@ import logging
 import math
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from ipaddress import ip_address
-from typing import TypeVar
 
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
@@ -24,7 +24,6 @@ from lmchat.errors import BodyTooLarge, EndpointNotAllowed, LMChatError, Request
 from lmchat.proxy.json_values import number
 from lmchat.proxy.servers import SERVERS
 
-T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _PROVIDERS = frozenset(host for server in SERVERS for host in server.hosts)
 
@@ -199,11 +198,13 @@ class Admission:
 
     def check(self, endpoint: Endpoint) -> None:
         """Ask the allow-list alone, for what may be answered without a request."""
-        _step(LOOK, "allow-list", lambda: self.allowed.check(endpoint))
+        with _step(LOOK, "allow-list"):
+            self.allowed.check(endpoint)
 
     def take_look(self, product: Product = Product.LM_STUDIO) -> None:
         """Take one request for health or models from their budget, or raise `TooManyRequests`."""
-        _step(LOOK, "limiter", lambda: self.limiter.take(LOOK, product))
+        with _step(LOOK, "limiter"):
+            self.limiter.take(LOOK, product)
 
     def admit(
         self,
@@ -214,29 +215,28 @@ class Admission:
         purpose: str = CHAT,
     ) -> int:
         """Put a request through all steps; return the size of its body. A listed model may have any name."""
-
-        def check_body() -> int:
-            body = encode(request)
-            check_size(body, request.messages, self._max_body_mb)
-            return len(body)
-
         try:
-            _step(purpose, "validate", lambda: check_request(request, is_listed=is_listed))
-            _step(purpose, "allow-list", lambda: self.allowed.check(request.endpoint))
-            size = _step(purpose, "size", check_body)
-            _step(purpose, "limiter", lambda: self.limiter.take(purpose, request.product))
+            with _step(purpose, "validate"):
+                check_request(request, is_listed=is_listed)
+            with _step(purpose, "allow-list"):
+                self.allowed.check(request.endpoint)
+            with _step(purpose, "size"):
+                body = encode(request)
+                check_size(body, request.messages, self._max_body_mb)
+            with _step(purpose, "limiter"):
+                self.limiter.take(purpose, request.product)
         except LMChatError:
             if purpose == CHAT:
                 self.count(refused_requests=1)
             raise
-        return size
+        return len(body)
 
 
-def _step(purpose: str, name: str, work: Callable[[], T]) -> T:
+@contextmanager
+def _step(purpose: str, name: str) -> Iterator[None]:
     try:
-        result = work()
+        yield
     except LMChatError as error:
         _log.info("%s request refused by %s: %s", purpose, name, error.kind)
         raise
     _log.debug("%s request passed %s", purpose, name)
-    return result
