@@ -42,7 +42,7 @@ class Product(StrEnum):
 
 
 class Verdict(StrEnum):
-    """Result of a probe of an address."""
+    """Result of a probe of an address, best first."""
 
     READY = "ready"
     LOADING = "loading"

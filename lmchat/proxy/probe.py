@@ -203,17 +203,9 @@ SOFT_S = 2.0
 """After this, one usable server is enough."""
 HARD_S = 5.0
 """After this, whoever has not answered is not waited for."""
-_ORDER = (
-    Verdict.READY,
-    Verdict.LOADING,
-    Verdict.NO_MODEL,
-    Verdict.NEEDS_KEY,
-    Verdict.KEY_REJECTED,
-    Verdict.HOST_BLOCKED,
-    Verdict.SERVER_OFF,
-    Verdict.SERVER_ERROR,
-)
-
+_NOTHING_THERE = (Verdict.NOT_AN_LLM, Verdict.REFUSED, Verdict.TIMED_OUT)
+_ORDER = [verdict for verdict in Verdict if verdict not in _NOTHING_THERE]
+"""Verdicts of places where something answers, best first."""
 _log = logging.getLogger(__name__)
 
 LookAt = Callable[[Place], Awaitable[Candidate]]
@@ -258,8 +250,8 @@ async def look_around(where: Sequence[Place], look_at: LookAt) -> tuple[Candidat
             task.cancel()
         await asyncio.gather(*tasks.values(), return_exceptions=True)
     # a spare place counts where something answers; that a program runs is told with its first place
-    there = frozenset(_ORDER) - {Verdict.SERVER_OFF}
-    kept = [one for place, one in found if not place.is_spare or one.verdict in there]
+    absent = (*_NOTHING_THERE, Verdict.SERVER_OFF)
+    kept = [one for place, one in found if not place.is_spare or one.verdict not in absent]
     return tuple(sorted(kept, key=_rank))
 
 
