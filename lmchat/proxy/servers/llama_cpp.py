@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from typing import Any, ClassVar
@@ -24,8 +25,6 @@ _LOOKS_IN_VAIN = 25
 UNLOAD_S = 30.0
 """Longest time to stay loaded after the order to go."""
 _GIVE_UP_S = 1.0
-_MOST_DIGITS = 15
-"""Python refuses to read a figure of thousands of digits."""
 _STATES = {
     "loaded": LoadState.LOADED,
     "sleeping": LoadState.LOADED,
@@ -184,9 +183,8 @@ def _argument(status: dict[str, Any], name: str) -> int | None:
     words = status.get("args")
     if not isinstance(words, list) or name not in words[:-1]:
         return None
-    value = words[words.index(name) + 1]
-    is_figure = isinstance(value, str) and value.isascii() and value.isdecimal()
-    return int(value) or None if is_figure and len(value) <= _MOST_DIGITS else None
+    value = text(words[words.index(name) + 1])
+    return int(value) or None if re.fullmatch("[0-9]{1,15}", value) else None
 
 
 class BuiltIn(LlamaCpp):
