@@ -278,8 +278,8 @@ RULES: tuple[Rule, ...] = (
     Rule("server_error", hint="Look at the server's log, then try again."),
 )
 
-_FIGURE = re.compile(r"\s*(\d{1,12}(?:\.\d{1,12})?)\s*", re.ASCII)
-_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
+_FIGURE = re.compile(r"\s*(\d{1,12}(?:\.\d{1,12})?)s?\s*", re.ASCII)
+"""A number; Gemini writes its unit behind it."""
 _UNITS = ("d", "h", "min", "s")
 
 
@@ -287,31 +287,16 @@ def retry_after_s(headers: Mapping[str, str], facts: Mapping[str, Any]) -> float
     """Return the seconds to wait, or None where the server named none (protocol.md, 6)."""
     if found := _FIGURE.fullmatch(headers.get("retry-after-ms", "")):
         return float(found[1]) / 1000
-    if named := headers.get("retry-after", "").strip():
-        return _seconds_or_date(named)
-    if headers.get("x-ratelimit-remaining-requests", "").strip() == "0":
-        return _duration(headers.get("x-ratelimit-reset-requests", ""))
     delays = (text(mapping(row).get("retryDelay")) for row in rows(facts.get("details")))
-    return next((_duration(delay) for delay in delays if delay), None)
-
-
-def _seconds_or_date(named: str) -> float | None:
+    named = headers.get("retry-after", "") or next(filter(None, delays), "")
     if found := _FIGURE.fullmatch(named):
         return float(found[1])
     try:
         date = parsedate_to_datetime(named)
     except (ValueError, TypeError, IndexError, OverflowError):
-        return _duration(named)
+        return None
     date = date if date.tzinfo else date.replace(tzinfo=UTC)
     return max((date - datetime.now(UTC)).total_seconds(), 0.0)
-
-
-def _duration(named: str) -> float | None:
-    found = _DURATION.fullmatch(named.strip())
-    if found is None or not any(found.groups()):
-        return None
-    hours, minutes, seconds, milliseconds = (float(group or 0) for group in found.groups())
-    return hours * 3600 + minutes * 60 + seconds + milliseconds / 1000
 
 
 def span(seconds: float) -> str:
