@@ -97,9 +97,9 @@ class Site(Struct, kw_only=True):
                 if not response.headers.get("content-type", "").startswith("text/event-stream"):
                     return
                 async for piece in response.aiter_bytes():
-                    for event in reader.feed(piece):
+                    for data in (data for event in reader.feed(piece) for data in event.data):
                         with suppress(NotJsonError):
-                            yield mapping(decode(event.data))
+                            yield mapping(decode(data))
 
     def url(self, path: str) -> str:
         if path.startswith("/v1/"):

@@ -21,18 +21,11 @@ class MalformedStreamError(Exception):
 
 
 class SseEvent(Struct, frozen=True):
-    """One event, or a comment."""
-
-    data: bytes
-    name: str = ""
-    is_comment: bool = False
-    """A sign of life, nothing else."""
-
-
-class SseRun(Struct, frozen=True):
-    """Payloads of events that came together and have data alone: nearly all of a stream."""
+    """One event, a comment, or events that came together and have data alone: nearly all of a stream."""
 
     data: list[bytes]
+    """Payload of each event; none of a comment."""
+    name: str = ""
 
 
 class SseReader:
@@ -48,13 +41,6 @@ class SseReader:
 
     def feed(self, chunk: bytes) -> list[SseEvent]:
         """Take more bytes and return the events that are complete now, or raise `MalformedStreamError`."""
-        each: list[SseEvent] = []
-        for event in self.take(chunk):
-            each += map(SseEvent, event.data) if isinstance(event, SseRun) else [event]
-        return each
-
-    def take(self, chunk: bytes) -> list[SseEvent | SseRun]:
-        """Do the same, and leave together what came together."""
         if self._skips_lf and chunk:
             # CR has ended its line at once; waiting for a possible LF would delay every event by one
             self._skips_lf = False
@@ -65,28 +51,28 @@ class SseReader:
         if self._partial and b"\n" in chunk:
             chunk = bytes(self._partial) + chunk
             self._partial.clear()
-        events: list[SseEvent | SseRun] = []
+        events: list[SseEvent] = []
         if self._data or self._name:
             end = _end_of_event(chunk)
             self._lines(chunk[:end], events)
             chunk = chunk[end:]
         payloads, chunk = _plain(chunk)
         if payloads:
-            events.append(SseRun(payloads))
+            events.append(SseEvent(payloads))
         self._lines(chunk, events)
         return events
 
     def close(self) -> list[SseEvent]:
         """Take the end of the stream; a last event without its blank line counts if it is whole (R-38)."""
-        events: list[SseEvent | SseRun] = []
+        events: list[SseEvent] = []
         if self._partial:
             self._line(bytes(self._partial), events)
         data = b"\n".join(self._data)
-        is_whole = bool(self._data) and (data.startswith(DONE) or _is_json(data))
-        comments = [event for event in events if isinstance(event, SseEvent)]
-        return [*comments, SseEvent(data, self._name.decode("utf-8", "replace"))] if is_whole else comments
+        if self._data and (data.startswith(DONE) or _is_json(data)):
+            self._dispatch(events)
+        return events
 
-    def _lines(self, text: bytes, events: list[SseEvent | SseRun]) -> None:
+    def _lines(self, text: bytes, events: list[SseEvent]) -> None:
         *lines, rest = text.split(b"\n")
         for line in lines:
             self._line(line, events)
@@ -94,7 +80,7 @@ class SseReader:
         if len(self._partial) > MAX_LINE_BYTES:
             raise MalformedStreamError("a line is longer than 8 MiB")
 
-    def _line(self, line: bytes, events: list[SseEvent | SseRun]) -> None:
+    def _line(self, line: bytes, events: list[SseEvent]) -> None:
         if self._is_first:
             self._is_first, line = False, line.removeprefix(_BOM)
         if not line:
@@ -108,17 +94,13 @@ class SseReader:
             if self._data_bytes > MAX_EVENT_BYTES or len(value) > MAX_LINE_BYTES:
                 raise MalformedStreamError("an event is longer than 16 MiB")
         elif not name:
-            events.append(SseEvent(b"", is_comment=True))
+            events.append(SseEvent([]))
         elif name == b"event":
             self._name = value
 
-    def _dispatch(self, events: list[SseEvent | SseRun]) -> None:
+    def _dispatch(self, events: list[SseEvent]) -> None:
         if self._data:
-            data = b"\n".join(self._data)
-            is_named = bool(self._name)
-            events.append(
-                SseEvent(data, self._name.decode("utf-8", "replace")) if is_named else SseRun([data])
-            )
+            events.append(SseEvent([b"\n".join(self._data)], self._name.decode("utf-8", "replace")))
         self._data, self._data_bytes, self._name = [], 0, b""
 
 

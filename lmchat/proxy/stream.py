@@ -31,7 +31,7 @@ from lmchat.proxy.errors import TRANSPORT_ERRORS
 from lmchat.proxy.http import read_up_to
 from lmchat.proxy.json_values import NotJsonError, amount, decode, encode, mapping, rows, text, whole
 from lmchat.proxy.refusals import Asked, is_error, refusal
-from lmchat.proxy.sse import DONE, MalformedStreamError, SseEvent, SseReader, SseRun
+from lmchat.proxy.sse import DONE, MalformedStreamError, SseEvent, SseReader
 from lmchat.proxy.think import Piece, ThinkSplitter
 from lmchat.proxy.timeouts import Patience
 
@@ -81,7 +81,7 @@ class AnswerReader:
         try:
             body = self.response.aiter_bytes()
             async for chunk in body:
-                self._take(self._sse.take(chunk))
+                self._take(self._sse.feed(chunk))
                 self.patience.heard(has_token=self.chunks.has_token)
                 if self.events.qsize() > MAX_WAITING:
                     await self.events.join()
@@ -94,16 +94,16 @@ class AnswerReader:
             return f"{type(error).__name__}: {error}"
         return ""
 
-    def _take(self, events: Sequence[SseEvent | SseRun]) -> None:
+    def _take(self, events: Sequence[SseEvent]) -> None:
         out: list[StreamEvent] = []
         try:
             for event in events:
-                if isinstance(event, SseRun):
-                    self.chunks.read_run(event.data, out)
-                elif event.is_comment:
+                if not event.data:
                     out.append(LifeSign())
+                elif event.name:
+                    self.chunks.read(event.data[0], out, event.name)
                 else:
-                    self.chunks.read(event, out)
+                    self.chunks.read_run(event.data, out)
         finally:
             # also where an event is an error: what came before it is kept
             self._tell(out)
@@ -119,7 +119,7 @@ class AnswerReader:
         except TRANSPORT_ERRORS as cut:
             return f"{type(cut).__name__}: {cut}"
         if body.lstrip(_LEAD).startswith(_STREAM_BEGINNINGS):
-            self._take(self._sse.take(body))
+            self._take(self._sse.feed(body))
             self._take(self._sse.close())
             return ""
         try:
@@ -194,7 +194,7 @@ class ChunkReader:
         """Append the events of SSE events that have data alone; neighbours become one."""
         if self.has_done or (len(payloads) >= _ENOUGH and self._read_framed(payloads, out)):
             return
-        self.read(SseEvent(payloads[0]), out)
+        self.read(payloads[0], out)
         if len(payloads) >= _ENOUGH:
             self._frame = frame_of(payloads[0])
             middle = (len(payloads) + 1) // 2
@@ -202,10 +202,10 @@ class ChunkReader:
                 self.read_run(half, out)
         else:
             for payload in payloads[1:]:
-                self.read(SseEvent(payload), out)
+                self.read(payload, out)
 
-    def read(self, event: SseEvent, out: list[StreamEvent]) -> None:
-        """Append the events of one SSE event; nothing is read after `[DONE]`.
+    def read(self, data: bytes, out: list[StreamEvent], name: str = "") -> None:
+        """Append the events of one SSE event, which may be named; nothing is read after `[DONE]`.
 
         Raises:
             ServerRejected: the server sent an error.
@@ -213,12 +213,12 @@ class ChunkReader:
         """
         if self.has_done:
             return
-        if event.data.startswith(DONE):
+        if data.startswith(DONE):
             self.has_done = True
             return
         before = len(out)
-        if event.data:
-            self._payload(event, out)
+        if data:
+            self._payload(data, out, name)
         if len(out) == before:
             out.append(LifeSign())
 
@@ -280,19 +280,19 @@ class ChunkReader:
         add("".join(said), out, len(said))
         return True
 
-    def _payload(self, event: SseEvent, out: list[StreamEvent]) -> None:
+    def _payload(self, data: bytes, out: list[StreamEvent], name: str) -> None:
         try:
-            value = decode(event.data)
+            value = decode(data)
         except NotJsonError:
-            if event.name == "error":
-                raise self._refuse(event.data.decode("utf-8", "replace")) from None
+            if name == "error":
+                raise self._refuse(data.decode("utf-8", "replace")) from None
             self._bad_events += 1
             self._bad_in_a_row += 1
             if self._bad_in_a_row >= MAX_BAD_EVENTS_IN_A_ROW:
                 raise MalformedStreamError("three events in a row are no JSON") from None
             return
         self._bad_in_a_row = 0
-        if event.name == "error" or is_error(value):
+        if name == "error" or is_error(value):
             raise self._refuse(value)
         self.read_object(value, out)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lmchat.domain.event import LifeSign, ReasoningDelta, TextDelta, UsageReported
 from lmchat.errors import ServerRejected, StreamInterrupted
-from lmchat.proxy.sse import MalformedStreamError, SseReader, SseRun
+from lmchat.proxy.sse import MalformedStreamError, SseReader
 from lmchat.proxy.stream import ChunkReader, Frame
 from lmchat.proxy.think import ThinkSplitter
 from tests.support.proxy_calls import ask, events_of
@@ -161,11 +161,12 @@ def read(parts: list[bytes], *, is_bulk: bool, splits_thought: bool = True, star
     error = None
     try:
         for part in parts:
-            for event in sse.take(part) if is_bulk else sse.feed(part):
-                if isinstance(event, SseRun):
+            for event in sse.feed(part):
+                if is_bulk and event.data and not event.name:
                     reader.read_run(event.data, out)
-                elif not event.is_comment:
-                    reader.read(event, out)
+                else:
+                    for payload in event.data:
+                        reader.read(payload, out, event.name)
     except (ServerRejected, MalformedStreamError) as problem:
         error = (type(problem), str(problem), getattr(problem, "details", ""))
     reader.close(out)
@@ -234,7 +235,7 @@ def test_what_stands_in_a_frame_is_read_as_each_text_alone_or_not_at_all(changes
 def test_what_comes_together_is_handed_on_as_one_event_that_counts_its_pieces():
     whole = b"".join(b"data: " + json.dumps(delta(f"{n} ")).encode() + b"\n\n" for n in range(100))
     reader, out = ChunkReader(refused), []
-    for event in SseReader().take(whole):
+    for event in SseReader().feed(whole):
         reader.read_run(event.data, out)
     texts = [event for event in out if isinstance(event, TextDelta)]
     assert len(texts) < 4
