@@ -428,7 +428,6 @@ def prompt_progress(progress: object) -> list[PromptProgress]:
 
 
 class _Call(Struct):
-    index: int | None
     call_id: str = ""
     name: str = ""
 
@@ -438,7 +437,7 @@ class ToolCalls:
 
     def __init__(self) -> None:
         self._calls: list[_Call] = []
-        self._by_index: dict[int, int] = {}
+        self._by_index: dict[int | None, int] = {}
         self._by_id: dict[tuple[int | None, str], int] = {}
 
     def read(self, fragments: object) -> list[ToolCallDelta]:
@@ -458,17 +457,16 @@ class ToolCalls:
 
     def _place(self, index: int | None, call_id: str, name: str) -> int:
         """Return the number of the call, which may differ from the server's."""
-        place = self._by_id.get((index, call_id)) if call_id else None
-        if place is None and index is None and not call_id and not name:
-            place = len(self._calls) - 1 if self._calls else None
-        elif place is None and index is not None:
-            place = self._by_index.get(index)
-            # a second id alone begins no call: some servers make one up for each fragment
-            if place is not None and call_id and name and self._calls[place].call_id not in ("", call_id):
-                place = None
-        if place is None:
+        place = self._by_id.get((index, call_id))
+        if place is not None:
+            return place
+        if index is None and not (call_id or name) and self._calls:
+            return len(self._calls) - 1
+        place = self._by_index.get(index)
+        # a second id alone begins no call: some servers make one up for each fragment
+        if place is None or (call_id and name and self._calls[place].call_id not in ("", call_id)):
             place = len(self._calls)
-            self._calls.append(_Call(index))
+            self._calls.append(_Call())
         if call_id:
             self._by_id.setdefault((index, call_id), place)
             self._by_id.setdefault((None, call_id), place)
