@@ -375,13 +375,7 @@ def _blocking(
 
     @wraps(method)
     def call(self: SyncClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        running = self._begin(lambda: method(self._client, *args, **kwargs))
-        try:
-            return running.result()
-        except CancelledError:
-            raise WrongUse(_CLOSED) from None
-        finally:
-            running.cancel()
+        return self._result(self._begin(lambda: method(self._client, *args, **kwargs)))
 
     return call
 
@@ -408,13 +402,9 @@ class SyncClient:
     def __init__(self, endpoint: str = "", **how: Unpack[ClientOptions]) -> None:
         self._client = Client(endpoint, **how)
         self._lock = threading.Lock()
-        self._is_closed = False
-        started: Future[None] = Future()
-        self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._serve(started)), name="lmchat-client", daemon=True
-        )
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="lmchat-client", daemon=True)
         self._thread.start()
-        started.result()
 
     def __enter__(self) -> Self:
         return self
@@ -441,12 +431,10 @@ class SyncClient:
         try:
             while (event := events.get()) is not None:
                 yield event
-            running.result()
-        except CancelledError:
-            raise WrongUse(_CLOSED) from None
+            self._result(running)
         finally:
             running.cancel()
-            while event is not None:
+            while event is not None:  # until the connection is closed
                 event = events.get()
 
     def metrics(self) -> Metrics:
@@ -461,16 +449,14 @@ class SyncClient:
         """Close all connections and end the thread; what still runs is stopped."""
         self._refuse_own_thread()
         with self._lock:
-            if self._is_closed:
+            if self._loop.is_closed():
                 return
-            self._is_closed = True
-            self._loop.call_soon_threadsafe(self._end.set)
-        self._thread.join()
+            asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
 
-    async def _serve(self, started: Future[None]) -> None:
-        self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
-        started.set_result(None)
-        await self._end.wait()
+    async def _end(self) -> None:
         running = asyncio.all_tasks() - {asyncio.current_task()}
         for task in running:
             task.cancel()
@@ -480,9 +466,17 @@ class SyncClient:
     def _begin(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
         self._refuse_own_thread()
         with self._lock:  # so that whatever is begun is known to the loop before it stops
-            if self._is_closed:
+            if self._loop.is_closed():
                 raise WrongUse(_CLOSED)
             return asyncio.run_coroutine_threadsafe(work(), self._loop)
+
+    def _result(self, running: Future[T]) -> T:
+        try:
+            return running.result()
+        except CancelledError:
+            raise WrongUse(_CLOSED) from None
+        finally:
+            running.cancel()
 
     def _refuse_own_thread(self) -> None:
         if threading.current_thread() is self._thread:  # it would wait for itself for ever
