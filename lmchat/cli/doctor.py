@@ -23,8 +23,8 @@ from lmchat.cli.context import Context
 from lmchat.cli.local import installed
 from lmchat.cli.output import timestamp
 from lmchat.domain.candidate import Finding, Grade, Group
-from lmchat.domain.server import Endpoint
-from lmchat.errors import EngineUnavailable, LMChatError, ServerUnavailable
+from lmchat.domain.server import Endpoint, is_address
+from lmchat.errors import EngineUnavailable, ServerUnavailable
 from lmchat.files import read_plain
 from lmchat.machine.programs import port_holders
 from lmchat.services.backend import Backend
@@ -135,23 +135,23 @@ def _own(context: Context) -> tuple[list[Endpoint], Findings]:
     settings = context.loaded.settings
     named = [("--endpoint, LMCHAT_ENDPOINT or endpoint", settings.endpoint)]
     named += [(f"[[endpoints]] {one.name!r}", one.url) for one in settings.endpoints]
-    found: list[Endpoint] = []
-    wrong: list[Finding] = []
-    for where, url in named:
-        try:
-            found += [Endpoint.parse(url)] if url else []
-        except LMChatError:  # nothing of it is told: it may hold a password, and reports are pasted
-            cause = f"The address in {where} cannot be used."
-            step = "Write it as http://HOST:PORT, and a key as api_key or LMCHAT_API_KEY"
-            wrong.append(Finding(Group.SERVERS, "server", "Address", Grade.FAULT, cause, step, {"url": None}))
-    return found, wrong
+    row = partial(Finding, Group.SERVERS, "server", "Address", Grade.FAULT)
+    step = "Write it as http://HOST:PORT, and a key as api_key or LMCHAT_API_KEY"
+    wrong = [  # nothing of an address is told: it may hold a password, and reports are pasted
+        row(f"The address in {where} cannot be used.", step, {"url": None})
+        for where, url in named
+        if url and not is_address(url)
+    ]
+    return [Endpoint.parse(url) for _, url in named if is_address(url)], wrong
 
 
 async def _servers(context: Context, backend: Backend) -> Findings:
+    from lmchat.cli.wiring import keys_of
     from lmchat.engine.download import is_engine_installed
 
     own, wrong = _own(context)
-    keys, warnings = await apart(partial(_keys, context))  # before a server is asked with them
+    keys = keys_of(context)
+    await apart(keys.load)  # before a server is asked with them
     candidates, here, remembered = await asyncio.gather(
         backend.detect(expected=own),
         apart(partial(installed, context)),
@@ -166,22 +166,11 @@ async def _servers(context: Context, backend: Backend) -> Findings:
         remembered=remembered[0],
         is_named=bool(context.loaded.settings.endpoint),
         engine_step=_START if is_engine_installed() else "",
-        sources={one.endpoint.origin: keys.source_of(one.endpoint) for one in candidates} if keys else {},
-        stored=keys.stored_origins() if keys else (),
-        warnings=warnings,
+        sources={one.endpoint.origin: keys.source_of(one.endpoint) for one in candidates},
+        stored=keys.stored_origins(),
+        warnings=keys.warnings,
     )
     return [*server_findings(detected), *wrong]
-
-
-def _keys(context: Context) -> tuple[Any, Sequence[str]]:
-    from lmchat.cli.wiring import keys_of
-
-    try:
-        keys = keys_of(context)
-        keys.load()
-    except LMChatError as error:
-        return None, (error.words,)
-    return keys, keys.warnings
 
 
 def _network(context: Context) -> Findings:

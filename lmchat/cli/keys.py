@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from lmchat.config.load import Loaded
 from lmchat.config.settings import EndpointSettings
-from lmchat.domain.server import Endpoint
-from lmchat.errors import LMChatError
+from lmchat.domain.server import Endpoint, is_address
 from lmchat.storage.credentials import Credentials, KeyringKeys
 
 log = logging.getLogger(__name__)
@@ -141,7 +140,4 @@ class Keys:
 
 def _origin(url: str) -> str:
     """Return the origin; empty for a wrong address, which the connection reports."""
-    try:
-        return Endpoint.parse(url).origin
-    except LMChatError:
-        return ""
+    return Endpoint.parse(url).origin if is_address(url) else ""

@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager, suppress
 
 from lmchat.config.settings import Settings
 from lmchat.domain.candidate import Need, Remembered, arrive, why_no_model
-from lmchat.domain.server import Candidate, Endpoint, Product, Target
+from lmchat.domain.server import Candidate, Endpoint, Product, Target, is_address
 from lmchat.domain.telemetry import Metrics
-from lmchat.errors import EndpointNotAllowed, LMChatError
+from lmchat.errors import LMChatError
 from lmchat.services.backend import Backend
 
 log = logging.getLogger(__name__)
@@ -87,11 +87,8 @@ def _at(name: str, port: str) -> Endpoint | None:
         return None
     host = _HERE if name in _ANY else name
     is_bare_v6 = host.count(":") > 1 and not host.startswith("[")
-    try:
-        endpoint = Endpoint.parse(f"http://[{host}]:{port}" if is_bare_v6 else f"http://{host}:{port}")
-    except EndpointNotAllowed:
-        return None
-    return endpoint if endpoint.is_loopback else None
+    url = f"http://[{host}]:{port}" if is_bare_v6 else f"http://{host}:{port}"
+    return Endpoint.parse(url) if is_address(url) and Endpoint.parse(url).is_loopback else None
 
 
 @asynccontextmanager
