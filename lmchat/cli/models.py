@@ -178,20 +178,12 @@ async def detect(context: Context) -> int:
         reason, code = error.message, error.exit_code
     found: dict[str, object] = {"detected": False, "error": reason}
     if best is not None:
-        found = {
-            "endpoint": best.endpoint.url,
-            "detected": True,
-            "product": best.product,
-            "verdict": best.verdict,
-            "latency_ms": rounded(best.latency_ms),
-            "models": [model.model_id for model in best.models],
-        }
+        found = {"endpoint": best.endpoint.url, "detected": True, **_seen(best)}
+        found["models"] = [model.model_id for model in best.models]
     listed = [
         {
             "url": one.endpoint.url,
-            "product": one.product,
-            "verdict": one.verdict,
-            "latency_ms": rounded(one.latency_ms),
+            **_seen(one),
             "next_step": one.next_step or None,
             "detail": one.detail or None,
         }
@@ -199,6 +191,10 @@ async def detect(context: Context) -> int:
     ]
     context.output.document(found | {"candidates": listed})
     return 0 if best else code
+
+
+def _seen(one: Candidate) -> dict[str, object]:
+    return {"product": one.product, "verdict": one.verdict, "latency_ms": rounded(one.latency_ms)}
 
 
 def _best(candidates: tuple[Candidate, ...], runtime: Runtime) -> Candidate | None:
