@@ -100,30 +100,26 @@ def keymap_problems(loaded: Loaded) -> tuple[Problem, ...]:
     from lmchat.tui.commands import BY_ID, COMMANDS, Scope
 
     keys = {one.command_id: _split(changed.get(one.command_id, one.keys)) for one in COMMANDS}
-    faults: list[tuple[str, str, str]] = []
+    problems: list[Problem] = []
+
+    def note(name: str, reason: str, suggestion: str = "") -> None:
+        line, key = line_of(loaded.text, ("keys", name)), f"keys.{name}"
+        source = str(loaded.file)
+        problems.append(Problem(source=source, key=key, reason=reason, suggestion=suggestion, line=line))
+
     for name in changed:
         if name not in BY_ID:
-            faults.append((name, "is no command", similar(name, tuple(BY_ID))))
+            note(name, "is no command", similar(name, tuple(BY_ID)))
             continue
         scope = BY_ID[name].scope
-        faults += [(name, f'names no key with "{key}"', "") for key in keys[name] if not _is_key(key)]
-        faults += [
-            (name, f'takes "{key}", which {other.command_id} has', "")
-            for other in COMMANDS
-            if other.command_id != name and (other.scope is scope or Scope.APP in (other.scope, scope))
-            for key in keys[name]
-            if key in keys[other.command_id]
-        ]
-    return tuple(
-        Problem(
-            source=str(loaded.file),
-            key=f"keys.{name}",
-            reason=reason,
-            suggestion=suggestion,
-            line=line_of(loaded.text, ("keys", name)),
-        )
-        for name, reason, suggestion in faults
-    )
+        for key in keys[name]:
+            if not _is_key(key):
+                note(name, f'names no key with "{key}"')
+            for other in COMMANDS:
+                is_near = other.scope is scope or Scope.APP in (other.scope, scope)
+                if is_near and other.command_id != name and key in keys[other.command_id]:
+                    note(name, f'takes "{key}", which {other.command_id} has')
+    return tuple(problems)
 
 
 def _split(text: str) -> tuple[str, ...]:
