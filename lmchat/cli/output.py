@@ -85,8 +85,7 @@ class Output:
 class SafeStream:
     """Streaming output; the pieces' boundaries do not change what is safe."""
 
-    def __init__(self, write: Callable[[str], None] | None = None) -> None:
-        self._print_safe = write or _write
+    def __init__(self) -> None:
         self._pending = ""
         self._last = ""
         self.is_at_line_start = True  # whether the next character would begin a line
@@ -101,7 +100,7 @@ class SafeStream:
         self._print(self._pending)
         self._pending = ""
         if not self.is_at_line_start:
-            self._print_safe("\n")
+            _write("\n")
 
     def _print(self, text: str) -> None:
         if not text:
@@ -109,7 +108,7 @@ class SafeStream:
         safe = safe_text(self._last + text)[len(self._last) :]
         self._last = text[-1]
         self.is_at_line_start = safe.endswith("\n")
-        self._print_safe(safe)
+        _write(safe)
 
 
 def can_ask() -> bool:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+from contextlib import redirect_stdout
+from io import StringIO
 
 import pytest
 from hypothesis import given
@@ -38,12 +40,12 @@ def test_any_text_comes_back_out_of_json(text):
 @given(st.lists(st.text("ab \r\n\u200d\u200c\x1b👩é", max_size=4), max_size=6))
 def test_a_stream_prints_the_same_however_it_is_cut(pieces):
     whole = safe_text("".join(pieces))
-    printed = []
-    stream = SafeStream(printed.append)
-    for piece in pieces:
-        stream.write(piece)
-    stream.end()
-    assert "".join(printed) == (whole if whole.endswith("\n") or not whole else whole + "\n")
+    with redirect_stdout(StringIO()) as printed:
+        stream = SafeStream()
+        for piece in pieces:
+            stream.write(piece)
+        stream.end()
+    assert printed.getvalue() == (whole if whole.endswith("\n") or not whole else whole + "\n")
 
 
 def test_a_failure_is_a_sentence_a_hint_and_a_document_where_one_is_wanted(capsys):
