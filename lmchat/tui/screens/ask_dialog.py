@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 from textual import events, on
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
@@ -213,9 +214,8 @@ class KeyDialog(AskDialog):
             self.show_problem("The key used so far was refused.")
 
 
-REASONING, BRANCHES = "--reasoning", "--branches"
-"""Options as on the command line, before or after the file's name."""
 _OPTION = r"^(--reasoning|--branches)(?: |$)|(?:^| )(--reasoning|--branches)$"
+"""Option as on the command line, before or after the file's name."""
 
 
 class ExportWish(Struct, frozen=True, kw_only=True):
@@ -227,36 +227,37 @@ class ExportWish(Struct, frozen=True, kw_only=True):
 
 
 class ExportDialog(AskDialog):
-    """Question for the file and the contents of an export; returns them as words."""
+    """Question for the file and the contents of an export; returns an `ExportWish`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+r", "change('--reasoning')", show=False, priority=True),
-        Binding("ctrl+b", "change('--branches')", show=False, priority=True),
+        Binding("ctrl+r", "include('with_reasoning')", show=False, priority=True),
+        Binding("ctrl+b", "include('with_branches')", show=False, priority=True),
     ]
 
     def __init__(self, wish: ExportWish, *, proposed: str) -> None:
         hints = (("^R", "thoughts"), ("^B", "branches"))
         super().__init__("Export to which file?", value=wish.name or proposed, verb="export", hints=hints)
-        self._extras = {REASONING: wish.with_reasoning, BRANCHES: wish.with_branches}
+        self._wish = wish
 
     def on_mount(self) -> None:
         self.show_problem("")
 
-    def action_change(self, extra: str) -> None:
-        self._extras[extra] = not self._extras[extra]
+    def action_include(self, field: str) -> None:
+        self._wish = replace(self._wish, **{field: not getattr(self._wish, field)})
         self.show_problem("")
 
     def show_problem(self, words: str) -> None:
         """Show why the name is rejected, or else what the file will contain."""
+        thoughts, branches = (
+            "with" if one else "without" for one in (self._wish.with_reasoning, self._wish.with_branches)
+        )
         if words:
             super().show_problem(words)
-            return
-        names = {REASONING: "thoughts", BRANCHES: "other branches"}
-        told = [f"{'with' if self._extras[extra] else 'without'} {name}" for extra, name in names.items()]
-        self.show_note(", ".join(told))
+        else:
+            self.show_note(f"{thoughts} thoughts, {branches} other branches")
 
     def accept(self, typed: str) -> None:
-        self.dismiss(" ".join([*(extra for extra, is_wanted in self._extras.items() if is_wanted), typed]))
+        self.dismiss(replace(self._wish, name=typed))
 
 
 def wish_of(words: str) -> ExportWish:
@@ -265,4 +266,6 @@ def wish_of(words: str) -> ExportWish:
     while found := re.search(_OPTION, name):
         options.add(found[1] or found[2])
         name = (name[: found.start()] + name[found.end() :]).strip()
-    return ExportWish(name=name, with_reasoning=REASONING in options, with_branches=BRANCHES in options)
+    return ExportWish(
+        name=name, with_reasoning="--reasoning" in options, with_branches="--branches" in options
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from lmchat.domain.session import SearchHit, Session, SessionHeader, tags_from
@@ -30,32 +30,28 @@ class SavedSessions:
         self._view = view
         self._sessions = sessions
         self._turns = turns
-
-    async def act(self, name: str, session_id: str = "", typed: str = "") -> None:
-        """Do what a key of the list or a command asks for; ask for what was not typed."""
-        changes = {
+        self._acts: Mapping[str, Callable[[str, str], Awaitable[str | None]]] = {
             "rename": self._rename,
             "tag": self._tag,
             "pin": self._toggle_pinned,
             "archive": self._toggle_archived,
             "delete": self._delete,
             "undo": self._undo_delete,
+            "trash": self._show_trash,
+            "export": self._export,
+            "import": self._import,
         }
+        """Each returns what is done, for the user; None where that is shown already."""
+
+    async def act(self, name: str, session_id: str = "", typed: str = "") -> None:
+        """Do what a key of the list or a command asks for; ask for what was not typed."""
         is_new = session_id == self._sessions.shown_id and not self._open.shown.conversation.messages
-        match name:
-            case "trash":
-                await self._show_trash()
-            case "export":
-                await self._export(typed)
-            case "import":
-                await self._import(typed)
-            case "rename" | "tag" if is_new:
-                self._view.notify(NOTHING_YET)
-            case _:
-                if words := await changes[name](session_id, typed):
-                    await self._sessions.fetch_list()
-                    self._view.show_action(words.partition(";")[0].lower())
-                    self._view.notify(f"{words}.")
+        if is_new and name in ("rename", "tag"):
+            self._view.notify(NOTHING_YET)
+        elif words := await self._acts[name](session_id, typed):
+            await self._sessions.fetch_list()
+            self._view.show_action(words.partition(";")[0].lower())
+            self._view.notify(f"{words}.")
 
     async def _header(self, session_id: str) -> SessionHeader:
         return (await self._workspace.store.open_session(session_id, count=1)).header
@@ -115,7 +111,7 @@ class SavedSessions:
         words = " ".join(f"#{tag}" for tag in header.tags)
         return safe_line(f"Tagged {words}") if words else "Without tags now"
 
-    async def _show_trash(self) -> None:
+    async def _show_trash(self, _id: str, _: str) -> None:
         from lmchat.tui.screens.trash_dialog import TrashDialog
 
         def act(name: str, session_ids: Sequence[str]) -> None:
@@ -136,16 +132,17 @@ class SavedSessions:
         self._view.screen.app.push_screen(dialog)
         dialog.show(await self._library.trash())
 
-    async def _export(self, words: str) -> None:
+    async def _export(self, _id: str = "", words: str = "") -> None:
         from lmchat.tui.screens.ask_dialog import ExportDialog, wish_of
 
         if not self._open.shown.conversation.messages:
             self._view.notify("There is nothing to export yet.")
             return
-        if not wish_of(words).name:
-            words = await self._view.ask(ExportDialog(wish_of(words), proposed=export_name(self._shown())))
-        if words:
-            await self._write(words)
+        wish = wish_of(words)
+        if not wish.name:
+            wish = await self._view.ask(ExportDialog(wish, proposed=export_name(self._shown())))
+        if wish is not None:
+            await self._write(wish)
 
     def open_hit(self, hit: SearchHit, *, is_exported: bool) -> None:
         """Show the session of a hit, and then ask for the file to export it to."""
@@ -153,14 +150,13 @@ class SavedSessions:
         async def go() -> None:
             await self._sessions.go_to(hit.session_id, message_id=hit.message_id, words=hit.words)
             if is_exported:
-                await self._export("")
+                await self._export()
 
         self._view.attempt(go, group="open")
 
-    async def _write(self, words: str, *, is_forced: bool = False) -> None:
-        from lmchat.tui.screens.ask_dialog import ConfirmDialog, wish_of
+    async def _write(self, wish: Any, *, is_forced: bool = False) -> None:
+        from lmchat.tui.screens.ask_dialog import ConfirmDialog
 
-        wish = wish_of(words)
         how = ExportAs(with_reasoning=wish.with_reasoning, with_branches=wish.with_branches)
         await self._open.shown.conversation.fill()
         try:
@@ -169,7 +165,7 @@ class SavedSessions:
             )
         except FileExists as error:
             if await self._view.ask(ConfirmDialog("Overwrite it?", text=error.message, verb="overwrite")):
-                await self._write(words, is_forced=True)
+                await self._write(wish, is_forced=True)
             return
         self._view.show_action("exported")
         self._view.notify(f"Exported to {safe_line(str(written.absolute()))}")
@@ -178,7 +174,7 @@ class SavedSessions:
         conversation = self._open.shown.conversation
         return Session(header=conversation.header, messages=conversation.shown_messages)
 
-    async def _import(self, name: str) -> None:
+    async def _import(self, _id: str, name: str) -> None:
         from lmchat.tui.screens.ask_dialog import AskDialog
 
         if not name:

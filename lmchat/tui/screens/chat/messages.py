@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 
 from lmchat.domain.message import AnswerState, ChatMessage, Role
 from lmchat.errors import WrongUse
@@ -32,17 +32,17 @@ class Messages:
         self._turns = turns
         self._acts: dict[str, Callable[[ChatMessage], object]] = {
             "copy": lambda message: view.copy(words_of(message)),
-            "edit": self.edit,
+            "edit": self._edit,
             "regenerate": turns.regenerate,
             "resume": turns.resume,
-            "fork": self.fork,
-            "delete": lambda message: view.attempt(lambda: self._prune(message.message_id), group="delete"),
+            "fork": self._fork,
+            "delete": lambda message: self._prune(message.message_id),
             "previous_version": lambda message: self._choose_version(message, -1),
             "next_version": lambda message: self._choose_version(message, 1),
             "tree": lambda _: self._show_tree(),
             "pager": lambda one: view.lend_terminal_to(lambda: self._workspace.outside.page(words_of(one))),
             "stop": lambda _: turns.stop(),
-            "links": lambda message: view.attempt(lambda: self._list_links(message.text), group="link"),
+            "links": lambda message: self._list_links(message.text),
         }
 
     def _as_now(self, message: ChatMessage) -> ChatMessage:
@@ -71,28 +71,34 @@ class Messages:
         message, reason = self._aimed_at(), self.why_not(name)
         is_of_log = name in _OF_LOG or (name == "copy" and self._view.has_log_focus)
         if name == "undo":
-            self.undo_deletion()
+            self._view.attempt(self.undo_deletion, group="message")
         elif message is None or reason:
             self._view.notify(reason)
         elif is_of_log:
             self._view.log.show_message(message.message_id)
             self._view.log.action_message(name)
         else:
-            self._acts[name](self._as_now(message))
+            self._run(name, self._as_now(message))
 
     def act_on(self, name: str, message: ChatMessage, text: str = "", note: str = "") -> None:
         """Act as a key or a click in the log asks for; `text` is to be copied, or is a link."""
         message = self._as_now(message)
         if text and name == "links":
-            self._offer_links({text: ""})
+            self._view.attempt(lambda: self._offer_links({text: ""}), group="message")
         elif text:
             self._view.copy(text, note)
         elif reason := self._why_not(name, message):
             self._view.notify(reason)
         elif name in self._acts:
-            self._acts[name](message)
+            self._run(name, message)
         else:
             self._view.notify("This message has no code block.")
+
+    def _run(self, name: str, message: ChatMessage) -> None:
+        """Act; what takes time does so in a worker."""
+        done = self._acts[name](message)
+        if isinstance(done, Coroutine):
+            self._view.attempt(lambda: done, group="message")
 
     def copy_part(self, part: str) -> None:
         if part == "code":
@@ -104,49 +110,37 @@ class Messages:
         else:
             self._view.notify(NOTHING_YET)
 
-    def edit(self, message: ChatMessage) -> None:
+    async def _edit(self, message: ChatMessage) -> None:
         """Edit a prompt, or the prompt of an answer; the answer may be the first message that was read."""
+        conversation = self._open.shown.conversation
+        await conversation.fill()
+        prompt = message if message.role is Role.USER else conversation.find(message.parent_id or "")
+        if prompt is not None and prompt.role is Role.USER:
+            self._text.begin_edit(prompt)
+        else:
+            self._view.notify("There is no prompt before this answer.")
 
-        async def work() -> None:
-            conversation = self._open.shown.conversation
-            await conversation.fill()
-            prompt = message if message.role is Role.USER else conversation.find(message.parent_id or "")
-            if prompt is not None and prompt.role is Role.USER:
-                self._text.begin_edit(prompt)
-            else:
-                self._view.notify("There is no prompt before this answer.")
+    async def _fork(self, message: ChatMessage) -> None:
+        session_id = self._sessions.shown_id
+        self._sessions.show_path(await self._workspace.store.fork(session_id, message.message_id))
+        self._view.show_action("forked")
+        self._view.notify("This is a new session; the old one is unchanged.")
+        self._view.prompt_input.focus()
 
-        self._view.attempt(work, group="edit")
-
-    def fork(self, message: ChatMessage) -> None:
-
-        async def work() -> None:
-            session_id = self._sessions.shown_id
-            self._sessions.show_path(await self._workspace.store.fork(session_id, message.message_id))
-            self._view.show_action("forked")
-            self._view.notify("This is a new session; the old one is unchanged.")
-            self._view.prompt_input.focus()
-
-        self._view.attempt(work, group="fork")
-
-    def _choose_version(self, message: ChatMessage, step: int) -> None:
+    async def _choose_version(self, message: ChatMessage, step: int) -> None:
         """Show the previous or next version of a message; after the last comes the first."""
-
-        async def work() -> None:
-            store, session_id = self._workspace.store, self._sessions.shown_id
-            siblings = (message.parent_id, message.role)
-            tree = await store.tree(session_id)
-            ids = [one.message_id for one in tree if (one.parent_id, one.role) == siblings]
-            if message.message_id not in ids or len(ids) == 1:
-                self._view.notify(why_not("next_version", message, is_busy=False))
-                return
-            chosen = ids[(ids.index(message.message_id) + step) % len(ids)]
-            path = await store.set_leaf(session_id, chosen)
-            row = self._view.log.viewport.row_of(message.message_id)
-            self._sessions.show_path(path)
-            self._view.log.show_message(chosen, row=row)
-
-        self._view.attempt(work, group="version")
+        store, session_id = self._workspace.store, self._sessions.shown_id
+        siblings = (message.parent_id, message.role)
+        tree = await store.tree(session_id)
+        ids = [one.message_id for one in tree if (one.parent_id, one.role) == siblings]
+        if message.message_id not in ids or len(ids) == 1:
+            self._view.notify(why_not("next_version", message, is_busy=False))
+            return
+        chosen = ids[(ids.index(message.message_id) + step) % len(ids)]
+        path = await store.set_leaf(session_id, chosen)
+        row = self._view.log.viewport.row_of(message.message_id)
+        self._sessions.show_path(path)
+        self._view.log.show_message(chosen, row=row)
 
     async def _prune(self, message_id: str) -> None:
         """Hide a message with what follows it; `undo_deletion` brings it back."""
@@ -157,10 +151,7 @@ class Messages:
         key = "u" if self._view.has_log_focus else "/undo"
         self._view.notify(f"Deleted, with what follows. {key} brings it back.")
 
-    def undo_deletion(self) -> None:
-        self._view.attempt(self._bring_back, group="delete")
-
-    async def _bring_back(self) -> None:
+    async def undo_deletion(self) -> None:
         store, session_id = self._workspace.store, self._sessions.shown_id
         last = await store.last_deleted_message(session_id)
         if last is None:
@@ -187,7 +178,7 @@ class Messages:
         def act(name: str, branch_id: str) -> None:
             acts: dict[str, Work] = {
                 "name": lambda: self._name_branch(session_id, branch_id, dialog.name_of(branch_id)),
-                "undo": self._bring_back,
+                "undo": self.undo_deletion,
             }
 
             async def change() -> None:
@@ -221,24 +212,20 @@ class Messages:
     async def _list_links(self, text: str) -> None:
         from lmchat.tui.widgets.chat_log.markdown.parser import links
 
-        self._offer_links(await asyncio.to_thread(links, text))
+        await self._offer_links(await asyncio.to_thread(links, text))
 
-    def _offer_links(self, found: Mapping[str, str]) -> None:
+    async def _offer_links(self, found: Mapping[str, str]) -> None:
         """List addresses with their words, those that can be opened; a single one is asked for at once."""
         from lmchat.tui.screens.links_dialog import LinksDialog
         from lmchat.tui.widgets.chat_log.markdown.inline import can_be_opened
 
         pages = {address: words for address, words in found.items() if can_be_opened(address)}
-
-        async def choose() -> None:
-            address = next(iter(pages)) if len(pages) == 1 else await self._view.ask(LinksDialog(pages))
-            if address:
-                await self._open_page(address)
-
-        if pages:
-            self._view.attempt(choose, group="link")
-        else:
+        if not pages:
             self._view.notify("This message has no links.")
+            return
+        address = next(iter(pages)) if len(pages) == 1 else await self._view.ask(LinksDialog(pages))
+        if address:
+            await self._open_page(address)
 
     async def _open_page(self, address: str) -> None:
         """Ask before a page is opened, and show its host: an address may pretend to be another."""

@@ -307,7 +307,7 @@ class ChatScreen(PatchedScreen):
 
     @on(ChatLog.UndoWanted)
     def _undo_deletion(self) -> None:
-        self.messages.undo_deletion()
+        self.messages.act("undo")
 
     @on(ChatLog.NewLines)
     def _show_pill(self, event: ChatLog.NewLines) -> None:
@@ -336,7 +336,7 @@ class ChatScreen(PatchedScreen):
 
     def action_fork_session(self) -> None:
         if messages := self.open_sessions.shown.conversation.messages:
-            self.messages.fork(messages[-1])
+            self.messages.act_on("fork", messages[-1])
         else:
             self.view.notify(NOTHING_YET)
 
