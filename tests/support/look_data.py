@@ -140,17 +140,17 @@ def picker_rows() -> list[ModelRow]:
 
     large, loading = {"context_max": 131072}, {"state": LoadState.LOADING, "load_fraction": 0.4}
     return [
-        row("qwen3-30b-a3b", "30B", 17.3, "tools", "reasoning", **loading),
-        row("qwen2.5-vl-7b", "7B", 8.1, "tools", "vision", quantization="Q8_0", speed=31.0, **large),
         ModelRow(model=QWEN, tokens_per_second=42.3, recent_index=1),
         row("qwen2.5-coder-14b", "14B", 8.9, "tools", context_max=32768, speed=23.1, recent=2),
+        row("qwen3-30b-a3b", "30B", 17.3, "tools", "reasoning", **loading),
+        row("qwen2.5-vl-7b", "7B", 8.1, "tools", "vision", quantization="Q8_0", speed=31.0, **large),
         row("gemma-3-4b", "4B", 2.4, quantization="Q4_0", **large),
-        row("nomic-embed-text-v1.5", gb=0.084, is_embedding=True),
         row("qwen3:4b", "4B", 2.6, "tools", "reasoning", context_max=40960, speed=68.4),
         row("llama3.2:3b", "3B", **large),
         row("mistral-nemo:12b", "12B"),
         row("phi4:14b", "14B"),
         row("smollm2:135m", "135M"),
+        row("nomic-embed-text-v1.5", gb=0.084, is_embedding=True),
     ]
 
 

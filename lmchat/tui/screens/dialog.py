@@ -138,6 +138,7 @@ class ListDialog(Dialog[ResultT], Generic[ResultT]):
         Binding("pagedown", "page(1)", show=False),
         Binding("home", "move(-1_000_000)", show=False),
         Binding("end", "move(1_000_000)", show=False),
+        Binding("enter", "take", show=False),
     ]
     PLACEHOLDER: ClassVar[str] = ""
     """Words in the empty filter; without them there is no filter."""
@@ -161,14 +162,14 @@ class ListDialog(Dialog[ResultT], Generic[ResultT]):
     @on(RowList.Taken)
     def take_chosen(self, event: Message) -> None:
         event.stop()
-        self.take()
+        self.action_take()
 
     def filter(self, typed: str) -> None:  # noqa: ARG002 - for those that need it
         """Show what matches the typed words."""
         self.draw()
 
-    def take(self) -> None:
-        """Act on the chosen row, after Enter in the filter or a click."""
+    def action_take(self) -> None:
+        """Act on the chosen row, after Enter or a click."""
 
     def on_mount(self) -> None:
         self.list.set_focused(has_keys=not self.AUTO_FOCUS)

@@ -59,7 +59,7 @@ class HelpScreen(ListDialog[None]):
         super().__init__()
         self._keys = keys or {}
 
-    def take(self) -> None:
+    def action_take(self) -> None:
         self.dismiss(None)
 
     def draw(self) -> None:

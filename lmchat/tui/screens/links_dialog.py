@@ -20,10 +20,7 @@ class LinksDialog(ListDialog[str | None]):
     AUTO_FOCUS = ""
     HEADING = "Links"
     HINTS = (("Enter", "open"), ("y", "copy"))
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "take", show=False),
-        Binding("y,c", "copy_link", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("y,c", "copy_link", show=False)]
 
     def __init__(self, links: Mapping[str, str]) -> None:
         super().__init__()
@@ -40,12 +37,9 @@ class LinksDialog(ListDialog[str | None]):
             rows += [ListRow(((part,),), key=address) for part in parts]
         self.show_rows(rows, f"{len(self._links)}")
 
-    def take(self) -> None:
+    def action_take(self) -> None:
         if self.list.key is not None:
             self.dismiss(str(self.list.key))
-
-    def action_take(self) -> None:
-        self.take()
 
     def action_copy_link(self) -> None:
         if self.list.key is not None:

@@ -48,7 +48,7 @@ class MessageTree(ListDialog[str | None]):
         ("← →", "parent, child"),
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "take", show=False),
+        Binding("enter", "go_there", show=False),
         Binding("n", "act('name')", show=False),
         Binding("d,delete", "act('prune')", show=False),
         Binding("u", "act('undo')", show=False),
@@ -97,7 +97,7 @@ class MessageTree(ListDialog[str | None]):
     def name_of(self, branch_id: str) -> str:
         return self._shown.names.get(branch_id, "")
 
-    def action_take(self) -> None:
+    def action_go_there(self) -> None:
         if self.chosen_id:
             self.dismiss(self.chosen_id)
 

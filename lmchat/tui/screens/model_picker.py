@@ -72,7 +72,6 @@ def _letters(query: str, text: str) -> tuple[int, ...]:
     return tuple(offsets)
 
 
-_RECENT, _OTHER, _EMBEDDING = range(3)
 _LEAST_NAME = 16
 _MOST_NAME = 48
 _INDENT = 2
@@ -98,10 +97,10 @@ class ModelMatch(Struct, frozen=True):
 
 
 class ModelTable:
-    """Sorted and filtered rows of models."""
+    """Filtered rows of models, in the order of the catalogue."""
 
     def __init__(self, rows: Sequence[ModelRow]) -> None:
-        self.rows = sorted(rows, key=_order)
+        self.rows = rows
         self._products = Counter({row.model.endpoint: row.model.product for row in rows}.values())
 
     @property
@@ -117,9 +116,9 @@ class ModelTable:
 
     def recent(self, digit: str) -> ModelInfo | None:
         """Return the recent model of a digit: 1 is the one used last."""
-        recent = [row.model for row in self.rows if _order(row)[0] == _RECENT]
-        number = "123456789".find(digit) if len(digit) == 1 else -1
-        return recent[number] if 0 <= number < len(recent) else None
+        recent = [row for row in self.rows if row.recent_index is not None and not row.model.is_embedding]
+        by_digit = dict(zip("123456789", recent, strict=False))
+        return by_digit[digit].model if digit in by_digit else None
 
     def filtered(self, typed: str) -> list[ModelMatch]:
         """Return the rows where every word matches the name, server, quantization or capabilities."""
@@ -127,10 +126,10 @@ class ModelTable:
         found = [(row, _fit(words, row)) for row in self.rows]
         return [ModelMatch(row, match) for row, match in found if match is not None]
 
-    @staticmethod
-    def best(found: Sequence[ModelMatch]) -> tuple[str, str] | None:
-        chooseable = [one for one in found if not one.row.model.is_embedding]
-        return max(chooseable, key=lambda one: one.match.score).row.key if chooseable else None
+    def best(self, typed: str) -> tuple[str, str] | None:
+        """Return the key of the best match; None where nothing is typed, or nothing fits."""
+        found = [one for one in self.filtered(typed) if not one.row.model.is_embedding]
+        return max(found, key=lambda one: one.match.score).row.key if found and typed.strip() else None
 
     def laid_out(self, found: Sequence[ModelMatch], width: int, signs: Signs) -> tuple[Parts, list[ListRow]]:
         """Return the column heads, and the rows under the headings of their groups."""
@@ -175,13 +174,6 @@ class ModelTable:
         product = row.model.product
         is_twice = self._products[product] > 1
         return f"{product.value} {safe_line(row.model.endpoint.netloc)}" if is_twice else product.value
-
-
-def _order(row: ModelRow) -> tuple[int, int]:
-    """Return the group of a row, and its place there where it has one."""
-    if row.model.is_embedding:
-        return _EMBEDDING, 0
-    return (_OTHER, 0) if row.recent_index is None else (_RECENT, row.recent_index)
 
 
 def _fit(words: Sequence[str], row: ModelRow) -> Match | None:
@@ -236,23 +228,9 @@ def _name(one: ModelMatch, width: int, signs: Signs) -> Iterator[Part]:
 
 
 def show_matches(
-    dialog: ListDialog[Any],
-    table: ModelTable,
-    nothing: str,
-    *figures: str,
-    choose: Hashable = None,
-    is_typed: bool = True,
+    dialog: ListDialog[Any], table: ModelTable, nothing: str, *figures: str, choose: Hashable = None
 ) -> None:
-    """Show the rows that match the typed filter.
-
-    Args:
-        dialog: The dialog.
-        table: Its rows.
-        nothing: Words for an empty result; `{typed}` is the filter.
-        figures: Figures of the title.
-        choose: Key to choose.
-        is_typed: Whether to choose the best match instead.
-    """
+    """Show the rows that match the filter, or `nothing`, where `{typed}` is the filter."""
     field, width = dialog.query_one(Field), dialog.list.text_width - 1
     if width < 1:
         return
@@ -262,8 +240,7 @@ def show_matches(
     if not found:
         rows = words_as_rows(nothing.replace("{typed}", safe_line(typed, limit=30)), width)
     dialog.query_one(".columns", LineWidget).show([content(heads)])
-    chosen = table.best(found) if is_typed and typed.strip() else choose
-    dialog.show_rows(rows, *figures, choose=chosen)
+    dialog.show_rows(rows, *figures, choose=choose)
     field.show_note(f"{len(found)} of {len(table.rows)}" if typed.strip() else "")
 
 
@@ -324,15 +301,14 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         if self.can_show:
             self.draw()
 
-    def draw(self, choose: tuple[str, str] | None = None, *, is_typed: bool = False) -> None:
-        """Draw the matches; `is_typed` chooses the best one."""
+    def draw(self, choose: tuple[str, str] | None = None) -> None:
         count = len(self._table.rows)
         nothing = f"No model matches *{{typed}}*. Backspace shows all {count}."
         if not count:
             nothing = self._note or "No server has told its models yet. ^R asks again."
         age = safe_line(self._note) if self._note and count else f"list {formatting.ago(self._age_s)} old"
         figures = f"{count} on {formatting.counted(self._table.server_count, 'server')}", age
-        show_matches(self, self._table, nothing, *figures, choose=choose, is_typed=is_typed)
+        show_matches(self, self._table, nothing, *figures, choose=choose)
 
     def _chosen(self) -> ModelInfo | None:
         return self._table.model(self.list.key)
@@ -343,9 +319,9 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         if not before and (model := self._table.recent(typed)) is not None:
             self.dismiss(model)  # Textual gives digits to the input before any binding of the screen
         else:
-            self.draw(is_typed=True)
+            self.draw(choose=self._table.best(typed))
 
-    def take(self) -> None:
+    def action_take(self) -> None:
         if (model := self._chosen()) is not None:
             self.dismiss(model)
 
@@ -381,9 +357,9 @@ class FilePicker(ListDialog[ModelFile | None]):
         count, total = len(self._files), sum(file.size_bytes for file in self._files.values())
         nothing = f"No file matches *{{typed}}*. Backspace shows all {count}."
         figures = formatting.counted(count, "file"), formatting.size(total)
-        show_matches(self, self._table, nothing, *figures)
+        show_matches(self, self._table, nothing, *figures, choose=self._table.best(self.typed))
 
-    def take(self) -> None:
+    def action_take(self) -> None:
         model = self._table.model(self.list.key)
         if model is not None:
             self.dismiss(self._files[model.model_id])

@@ -54,7 +54,7 @@ class Palette(ListDialog[Command | None]):
         shown = [word for word in words if word][: 2 if self.list.text_width >= _WIDE else 1]
         return ((f"{'   '.join(shown)} ", MUTED),)
 
-    def take(self) -> None:
+    def action_take(self) -> None:
         if isinstance(self.list.key, Command):
             self.dismiss(self.list.key)
 

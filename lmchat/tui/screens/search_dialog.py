@@ -118,7 +118,7 @@ class SearchDialog(ListDialog[SearchHit | None]):
     def filter(self, typed: str) -> None:
         self._search(typed)
 
-    def take(self) -> None:
+    def action_take(self) -> None:
         if (hit := self._chosen()) is not None:
             self.dismiss(hit)
 

@@ -80,9 +80,8 @@ class WelcomeScreen(Screen[None]):
         self._clock = workspace.clock
         self._candidates: Sequence[Candidate] = ()
         self._places: tuple[ServerRow, ...] = ()
-        self._shown_s = 0.0
-        self._looked_s_ago: float | None = None
-        self._next_look_s: float | None = None
+        self._looked_at_s: float | None = None
+        self._next_look_at_s = 0.0
         self._drawn: Sequence[ListRow] = ()
         self._words = ("", "", "")
         self._is_touched = False
@@ -130,13 +129,10 @@ class WelcomeScreen(Screen[None]):
     def on_resize(self) -> None:
         self.call_after_refresh(self.draw)
 
-    def show(
-        self, candidates: Sequence[Candidate], looked_s_ago: float = 0.0, next_look_s: float | None = None
-    ) -> None:
+    def show(self, candidates: Sequence[Candidate], looked_s_ago: float, next_look_s: float) -> None:
         """Show what was found how long ago, and in how many seconds the next look comes."""
-        self._candidates = candidates
-        self._looked_s_ago, self._next_look_s = looked_s_ago, next_look_s
-        self._shown_s = self._clock()
+        self._candidates, now_s = candidates, self._clock()
+        self._looked_at_s, self._next_look_at_s = now_s - looked_s_ago, now_s + next_look_s
         self.draw()
         if not self.is_leaving:
             self.starts.look_at_programs(candidates)
@@ -193,14 +189,11 @@ class WelcomeScreen(Screen[None]):
         self._status.show(words, content((("F5", STRONG), (" now ", MUTED))))
 
     def _status_words(self) -> tuple[str, ...]:
-        if self._looked_s_ago is None:
+        if self._looked_at_s is None:
             return ("Looking",)
-        count, since_s = len(self._candidates), self._clock() - self._shown_s
-        ago = formatting.ago(self._looked_s_ago + since_s)
-        words = f"{count} place{'' if count == 1 else 's'}, {ago} ago"
-        if self._next_look_s is None:
-            return (words,)
-        left_s = self._next_look_s - since_s
+        now_s = self._clock()
+        places, left_s = formatting.counted(len(self._candidates), "place"), self._next_look_at_s - now_s
+        words = f"{places}, {formatting.ago(now_s - self._looked_at_s)} ago"
         return words, f"; looks again in {formatting.ago(left_s)}" if left_s > 0 else "; looking"
 
     def on_paste(self, event: events.Paste) -> None:
