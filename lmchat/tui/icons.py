@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from msgspec import Struct
+from msgspec.structs import asdict
 from textual.widget import Widget
 
 ASCII_CLASS = "-ascii"
@@ -39,34 +40,16 @@ class Signs(Struct, frozen=True, kw_only=True):
     after_version: str = "›"
 
 
-UNICODE = Signs()
-ASCII = Signs(
-    ready="*",
-    degraded="~",
-    down="x",
-    off=".",
-    dot=".",
-    fresh="o",
-    bar="|",
-    used="#",
-    rule="-",
-    column="|",
-    levels=".:-=+*#@",
-    down_arrow="v",
-    up_arrow="^",
-    fork="`",
-    cut="...",
-    before_version="<",
-    after_version=">",
-)
-
-
-_IN_ASCII = str.maketrans("●◆×·•↑↓←→–…‹›\u00a0", "*~x.o^v<>-.<> ")
+_IN_ASCII = str.maketrans("●◆×·•↑↓←→–…‹›\u00a0━─│▌└▁▂▃▄▅▆▇█", "*~x.o^v<>-.<> #-||`.:-=+*#@")
 
 
 def in_ascii(text: str) -> str:
     """Return our own words in ASCII, with the same width."""
     return text.translate(_IN_ASCII)
+
+
+UNICODE = Signs()
+ASCII = Signs(**{name: in_ascii(sign) for name, sign in asdict(UNICODE).items()} | {"cut": "..."})
 
 
 def signs_for(widget: Widget) -> Signs:

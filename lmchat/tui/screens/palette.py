@@ -72,15 +72,11 @@ def offers(chat: ChatScreen | None) -> list[Offer]:
     acts = [
         (command, command.title if command.command_id in _OF_ALL else f"{whose}: {command.title}")
         for command in COMMANDS
-        if chat is not None
-        and _makes_sense(chat, command)
+        if command.scope is Scope.MESSAGE
+        and command.is_offered
         # without the focus, the rows of the chat have these three under their own names
         and (has_focus or command.command_id not in _OF_THE_LAST)
+        and chat is not None
+        and not chat.messages.why_not(command.command_id.partition(".")[2])
     ]
     return [*acts, *others] if has_focus else [*others, *acts]
-
-
-def _makes_sense(chat: ChatScreen, command: Command) -> bool:
-    if command.scope is not Scope.MESSAGE or not command.is_offered:
-        return False
-    return not chat.messages.why_not(command.command_id.partition(".")[2])
