@@ -61,7 +61,7 @@ async def look(site: Site, place: Place, known: Server | None = None) -> Candida
         site.is_identified = is_sure
         site.asked = replace(site.asked, product=server.product)
         # who is only expected here is not asked for what it alone has
-        models = await (server if is_sure else server_of(Product.OPENAI_COMPATIBLE)).models(site)
+        models = await _models(server if is_sure else server_of(Product.OPENAI_COMPATIBLE), site)
         verdict = verdict_of(models)
     except NoQuestionsLeftError:
         pass
@@ -134,6 +134,15 @@ def next_step(verdict: Verdict, server: Server, endpoint: Endpoint, *, has_model
         Verdict.TIMED_OUT: server.start_hint if server.hosts else "See what holds port {port}",
     }
     return steps.get(verdict, "").format(port=endpoint.port, host=endpoint.host)
+
+
+async def _models(server: Server, site: Site) -> tuple[ModelInfo, ...]:
+    """Read the models; a server without the newer lists costs one question more."""
+    try:
+        return await server.models(site)
+    except NoQuestionsLeftError:
+        site.questions = 1
+        return await server.models(site)
 
 
 def _proven(reply: Reply) -> Server | None:

@@ -193,7 +193,7 @@ async def test_a_router_that_does_not_get_there_is_not_waited_for_for_ever(
 
 
 def old_lm_studio(server):
-    return products.lm_studio(server, api="none", loaded=())
+    return products.lm_studio(server, api="v0", loaded=())
 
 
 CANNOT = [

@@ -105,6 +105,21 @@ class LmStudio:
         self._settle()
         return [{"id": name, "config": {"context_length": 8192}}] if name in self.live else []
 
+    def v0(self, _: Seen) -> Reply:
+        rows = [
+            {
+                "id": name,
+                "object": "model",
+                "type": "embeddings" if "embed" in name else "llm",
+                "quantization": "Q4_K_M",
+                "state": "loaded" if name in self.live else "not-loaded",
+                "max_context_length": 32768,
+                **({"loaded_context_length": 8192} if name in self.live else {}),
+            }
+            for name in self.told
+        ]
+        return json_reply({"data": rows, "object": "list"}, headers=EXPRESS)
+
     def listed(self, _: Seen) -> Reply:
         return model_list(*self.told, owned_by="organization_owner", headers=EXPRESS)
 
@@ -139,7 +154,7 @@ def lm_studio(
     has_jit: bool = True,
     loading: Gate | None = None,
 ) -> ScriptedServer:
-    """LM Studio; `api` is the metadata that it has: "v1" or "none".
+    """LM Studio; `api` is the newest metadata that it has: "v1", "v0" or "none".
 
     A list given as `loaded` is its memory: the test may change it. Loading stands still at the gate.
     """
@@ -150,6 +165,8 @@ def lm_studio(
         routes["GET /api/v1/models"] = program.v1
         routes["POST /api/v1/models/load"] = program.load
         routes["POST /api/v1/models/unload"] = program.unload
+    if api in ("v1", "v0"):
+        routes["GET /api/v0/models"] = program.v0
     for route, play in routes.items():
         server.on(route, guarded(key, refuse, play))
     server.on("GET /lmstudio-greeting", json_reply({"lmstudio": True}, headers=EXPRESS))

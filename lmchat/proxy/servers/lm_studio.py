@@ -1,4 +1,4 @@
-"""LM Studio: native metadata and loading since 0.4, the plain list of models before."""
+"""LM Studio: native metadata and loading since 0.4, an older form since 0.3.6, the plain list before."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from lmchat.proxy.servers.base import Server, capabilities
 from lmchat.proxy.site import Site
 from lmchat.proxy.wire import Dialect, JsonMode
 
-_MODELS = "/api/v1/models"
+_V1 = "/api/v1/models"
+_V0 = "/api/v0/models"
+_STATES = {"loaded": LoadState.LOADED, "loading": LoadState.LOADING, "not-loaded": LoadState.NOT_LOADED}
 
 
 class LmStudio(Server):
@@ -27,7 +29,7 @@ class LmStudio(Server):
     loads_on_demand = True
     dialect = Dialect(json_modes=(JsonMode.SCHEMA, JsonMode.WORDS))  # `json_object` is refused
     seed_field = "seed"
-    load_path = f"{_MODELS}/load"
+    load_path = f"{_V1}/load"
     context_field = "context_length"
     start_hint = "Open LM Studio: Developer, Start server"
     off_hint = "Open its Developer tab, then Start server"
@@ -49,37 +51,16 @@ class LmStudio(Server):
         return reply.object.get("lmstudio") is True or self.proves(reply)
 
     async def models(self, site: Site) -> tuple[ModelInfo, ...]:
-        """Its own list, the plain one where it has none; a refusal is no reason to try another."""
-        own = await site.optional(_MODELS)
-        if own is None:
-            return await super().models(site)
-        listed = rows(site.accept(own).object.get("models"))
-        return tuple(self._model(site, row) for row in listed if text(row.get("key")))
-
-    def _model(self, site: Site, row: dict[str, Any]) -> ModelInfo:
-        instances, able = rows(row.get("loaded_instances")), mapping(row.get("capabilities"))
-        options = mapping(able.get("reasoning")).get("allowed_options")
-        efforts = tuple(one for one in options if text(one)) if isinstance(options, list) else ()
-        config = mapping(instances[0].get("config")) if instances else {}
-        return ModelInfo(
-            model_id=text(row.get("key")),
-            endpoint=site.endpoint,
-            product=self.product,
-            state=LoadState.LOADED if instances else LoadState.NOT_LOADED,
-            is_embedding=text(row.get("type")).startswith("embedding"),
-            params=text(row.get("params_string")),
-            quantization=text(mapping(row.get("quantization")).get("name")),
-            context_loaded=whole(config.get("context_length")),
-            context_max=whole(row.get("max_context_length")),
-            size_bytes=whole(row.get("size_bytes")),
-            capabilities=capabilities(
-                tools=able.get("trained_for_tool_use") is True,
-                vision=able.get("vision") is True,
-                reasoning=options,
-            ),
-            efforts=efforts,
-            owned_by=text(row.get("publisher")),
-        )
+        """The newest form that it has; a refusal is no reason to try an older one."""
+        newest = await site.optional(_V1)
+        if newest is not None:
+            listed = rows(site.accept(newest).object.get("models"))
+            return tuple(_from_v1(site, row) for row in listed if text(row.get("key")))
+        older = await site.optional(_V0)
+        if older is not None:
+            listed = rows(site.accept(older).object.get("data"))
+            return tuple(_from_v0(site, row) for row in listed if text(row.get("id")))
+        return await super().models(site)
 
     def fields(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, Any]:
         told = super().fields(sampling, model)
@@ -96,13 +77,55 @@ class LmStudio(Server):
         return super()._effort_note(effort, model)
 
     async def unload(self, site: Site, model: ModelInfo) -> None:
-        reply = await site.get(_MODELS)
+        reply = await site.get(_V1)
         self.accept(site, reply, "unload")
         listed = rows(reply.object.get("models"))
         row = next((row for row in listed if row.get("key") == model.model_id), {})
         names = [text(one.get("id")) for one in rows(row.get("loaded_instances"))] or [model.model_id]
         for name in names:
-            self.accept(site, await site.post(f"{_MODELS}/unload", {"instance_id": name}), "unload")
+            self.accept(site, await site.post(f"{_V1}/unload", {"instance_id": name}), "unload")
+
+
+def _from_v1(site: Site, row: dict[str, Any]) -> ModelInfo:
+    instances, able = rows(row.get("loaded_instances")), mapping(row.get("capabilities"))
+    options = mapping(able.get("reasoning")).get("allowed_options")
+    efforts = tuple(one for one in options if text(one)) if isinstance(options, list) else ()
+    config = mapping(instances[0].get("config")) if instances else {}
+    return ModelInfo(
+        model_id=text(row.get("key")),
+        endpoint=site.endpoint,
+        product=Product.LM_STUDIO,
+        state=LoadState.LOADED if instances else LoadState.NOT_LOADED,
+        is_embedding=text(row.get("type")).startswith("embedding"),
+        params=text(row.get("params_string")),
+        quantization=text(mapping(row.get("quantization")).get("name")),
+        context_loaded=whole(config.get("context_length")),
+        context_max=whole(row.get("max_context_length")),
+        size_bytes=whole(row.get("size_bytes")),
+        capabilities=capabilities(
+            tools=able.get("trained_for_tool_use") is True,
+            vision=able.get("vision") is True,
+            reasoning=options,
+        ),
+        efforts=efforts,
+        owned_by=text(row.get("publisher")),
+    )
+
+
+def _from_v0(site: Site, row: dict[str, Any]) -> ModelInfo:
+    kind, able = text(row.get("type")), row.get("capabilities")
+    return ModelInfo(
+        model_id=text(row.get("id")),
+        endpoint=site.endpoint,
+        product=Product.LM_STUDIO,
+        state=_STATES.get(text(row.get("state")), LoadState.UNKNOWN),
+        is_embedding=kind.startswith("embedding"),
+        quantization=text(row.get("quantization")),
+        context_loaded=whole(row.get("loaded_context_length")),
+        context_max=whole(row.get("max_context_length")),
+        capabilities=capabilities(tools=isinstance(able, list) and "tool_use" in able, vision=kind == "vlm"),
+        owned_by=text(row.get("publisher")),
+    )
 
 
 APP_PORTS = (41343, 52993, 16141, 39414, 22931)
