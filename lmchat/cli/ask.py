@@ -126,7 +126,7 @@ class _Asking:
         try:
             error = await self._turn(prompt)
             if error is not None and self._extract and (again := self._extract.repair()):
-                self._printer.tell_repair(error)
+                self._printer.note_repair(error)
                 error = await self._turn(again)
         except asyncio.CancelledError:
             if self._conversation.turn is not None:
@@ -148,7 +148,7 @@ class _Asking:
     def _end(self, error: LMChatError | None) -> LMChatError | None:
         unsaved = self._sessions.save_queue.warning if self._is_kept else None
         if self._conversation.sent is not None:  # less than at first, where the server found it too long
-            self._printer.tell_plan(self._conversation.sent)
+            self._printer.note_plan(self._conversation.sent)
         is_saved = self._is_kept and unsaved is None
         session_id = self._conversation.header.session_id if is_saved else None
         answer = self._conversation.messages[-1]
@@ -178,7 +178,7 @@ class Printer:
         self._extract = extract
         self._is_streaming = not output.is_json and extract is None
         self._stream = SafeStream()
-        self._is_loading_told = self._is_stall_told = False
+        self._is_loading_noted = self._is_stall_noted = False
         self._thoughts: list[str] = []
         self._asked = ""
         self._left_out = 0
@@ -186,7 +186,7 @@ class Printer:
 
     def show(self, event: ConversationEvent) -> None:
         if isinstance(event, TextDelta | RefusalDelta | ReasoningDelta | Rethought):
-            self._is_stall_told = False
+            self._is_stall_noted = False
         match event:
             case TextDelta() | RefusalDelta():
                 self._piece(event.text)
@@ -198,11 +198,11 @@ class Printer:
                 self._output.note(f"lmchat: try {attempt} of {attempts} in {wait_s:.1f} s: {reason}")
             case RequestAdapted(note=note):
                 self._output.note(f"lmchat: {note}")
-            case ModelLoading() if not self._is_loading_told:
-                self._is_loading_told = True
+            case ModelLoading() if not self._is_loading_noted:
+                self._is_loading_noted = True
                 self._output.note("lmchat: the server is loading the model …")
-            case StreamStalled(silent_s=silent_s) if not self._is_stall_told:
-                self._is_stall_told = True
+            case StreamStalled(silent_s=silent_s) if not self._is_stall_noted:
+                self._is_stall_noted = True
                 start = "" if self._stream.is_at_line_start else "\n"
                 self._output.note(
                     f"{start}lmchat: nothing has come from the server for {silent_s:.0f} s; "
@@ -214,17 +214,17 @@ class Printer:
             case AnswerBegun(message=message, plan=plan):
                 self._asked = message.model
                 self._thoughts.clear()
-                self.tell_plan(plan)
+                self.note_plan(plan)
             case _:
                 pass
 
-    def tell_plan(self, plan: ContextPlan) -> None:
+    def note_plan(self, plan: ContextPlan) -> None:
         self._sent_tokens = plan.tokens
         if plan.left_out > self._left_out:
             self._left_out = plan.left_out
             self._output.note(f"lmchat: the oldest {plan.left_out} messages do not fit and are left out.")
 
-    def tell_repair(self, error: LMChatError) -> None:
+    def note_repair(self, error: LMChatError) -> None:
         if self._output.is_lines:
             self._output.document({"repair": error.message})
         self._output.note(f"lmchat: {error.message} It is asked once more.")

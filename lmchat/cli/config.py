@@ -38,8 +38,8 @@ def show(context: Context) -> int:
     values = {key: {"value": value, "origin": origin} for key, value, origin in rows}
     lines = [f"{key} = {'unset' if value is None else toml_value(value)}" for key, value, _ in rows]
     width = min(max(len(line) for line in lines), 50)
-    told = [f"{line:<{width}}  # {origin}" for line, (_, _, origin) in zip(lines, rows, strict=True)]
-    return context.output.result(values, "\n".join(told))
+    with_origins = [f"{line:<{width}}  # {origin}" for line, (_, _, origin) in zip(lines, rows, strict=True)]
+    return context.output.result(values, "\n".join(with_origins))
 
 
 def init(context: Context) -> int:

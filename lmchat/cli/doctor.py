@@ -195,8 +195,8 @@ def proxy_finding(environ: Mapping[str, str], remote: Sequence[str]) -> Finding:
         bad = bad or ("" if place and is_spoken else name)
     if shown:
         use = f"used for {' and '.join(remote)}" if remote else "used for no server that you named"
-        told = ", ".join(f"{name}={place}" for name, place in shown.items())
-        cause = f"{told}: {use}; servers on this machine are asked without it."
+        variables = ", ".join(f"{name}={place}" for name, place in shown.items())
+        cause = f"{variables}: {use}; servers on this machine are asked without it."
     if bad:
         grade, step = Grade.FAULT if remote else Grade.WARNING, f"unset {bad}, or name an http:// proxy in it"
         cause = f"lmchat cannot use the proxy in {bad}. {cause}"
@@ -211,8 +211,8 @@ def certificates_findings(environ: Mapping[str, str], ca_file: str, *, is_needed
     named |= {"ca_file": ca_file} if ca_file else {}
     if not named and not is_needed:
         return []
-    told = " and ".join(f"{name}={value}" for name, value in named.items())
-    grade, cause, step = Grade.OK, f"Servers are judged by {told or 'the usual certificates'}.", ""
+    sources = " and ".join(f"{name}={value}" for name, value in named.items())
+    grade, cause, step = Grade.OK, f"Servers are judged by {sources or 'the usual certificates'}.", ""
     try:
         trusted(ca_file)
     except ServerUnavailable as error:

@@ -25,12 +25,12 @@ async def export(context: Context) -> int:
         exporter, is_forced = library.exporter, options.force
         if options.all_into:
             folder, ids = path_of(options.all_into), await library.every_id()
-            return _told(context, await exporter.export_several(ids, folder, how, is_forced=is_forced))
+            return _report(context, await exporter.export_several(ids, folder, how, is_forced=is_forced))
         session_id = await library.store.find(options.id or options.resume or "last")
         session = await library.store.open_session(session_id)
         if options.output is not None:
             path = await exporter.export_file(session, path_of(options.output), how, is_forced=is_forced)
-            return _told(context, Exported(paths=(path,), refused=()))
+            return _report(context, Exported(paths=(path,), refused=()))
         text = await exporter.export_text(session, how)
     if options.json and form != "json":
         output.document({"id": session_id, "format": form, "text": text})
@@ -39,7 +39,7 @@ async def export(context: Context) -> int:
     return 0
 
 
-def _told(context: Context, exported: Exported) -> int:
+def _report(context: Context, exported: Exported) -> int:
     failed = len(exported.refused) + exported.untried
     for session_id, error in exported.refused[:_MOST_TOLD]:
         context.output.note(f"{session_id}: {safe_line(error.words)}")

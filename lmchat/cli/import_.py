@@ -30,7 +30,7 @@ async def import_files(context: Context) -> int:
     if context.output.is_json:
         context.output.document(_json(context, done))
     else:
-        _tell(context, done)
+        _report(context, done)
     return 1 if done.refused else 0
 
 
@@ -46,7 +46,7 @@ def _piped() -> bytes:
     return data
 
 
-def _tell(context: Context, done: Done) -> None:
+def _report(context: Context, done: Done) -> None:
     for name, one in done.imported:
         words = sentence(one, is_trial=context.options.dry_run)
         context.output.text(f"{safe_line(name)}: {words}{_next_step(one)}")

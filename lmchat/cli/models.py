@@ -51,7 +51,7 @@ async def load(context: Context) -> int:
             )
         finally:
             context.output.live("")
-    return _told(context, model, LoadState.LOADED)
+    return _report(context, model, LoadState.LOADED)
 
 
 async def unload(context: Context) -> int:
@@ -59,7 +59,7 @@ async def unload(context: Context) -> int:
     async with open_runtime(context) as runtime:
         model = _named(context.options.model_id, await _listed(runtime, is_refresh=True))
         await runtime.backend.unload(model)
-    return _told(context, model, LoadState.NOT_LOADED)
+    return _report(context, model, LoadState.NOT_LOADED)
 
 
 def model_json(model: ModelInfo) -> dict[str, object]:
@@ -105,7 +105,7 @@ def _named(model_id: str, listed: ModelList) -> ModelInfo:
     raise ServerRejected(f"No server here has a model {model_id}.", kind="model_missing", hint=hint)
 
 
-def _told(context: Context, model: ModelInfo, state: LoadState) -> int:
+def _report(context: Context, model: ModelInfo, state: LoadState) -> int:
     return context.output.result(model_json(model) | {"state": state}, f"{model.model_id}: {state}")
 
 

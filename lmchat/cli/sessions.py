@@ -134,7 +134,7 @@ async def search(context: Context) -> int:
 
 def _text(hit: SearchHit) -> str:
     who = hit.model if hit.role == "assistant" and hit.model else hit.role
-    told = (
+    columns = (
         hit.session_id[:SHORT_ID],
         minute(hit.created_at),
         ", ".join(word for word in (safe_line(who) if hit.role else "", _HOLDERS.get(hit.kind, "")) if word),
@@ -142,4 +142,4 @@ def _text(hit: SearchHit) -> str:
     )
     match = f"[{safe_line(hit.match)}]" if hit.match else ""
     around = f"{safe_line(hit.before)} {match} {safe_line(hit.after)}"
-    return f"{'  '.join(told)}\n    {around.strip()}"
+    return f"{'  '.join(columns)}\n    {around.strip()}"

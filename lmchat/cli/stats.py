@@ -53,10 +53,10 @@ def _plot(one: ModelFigures) -> str:
     lines = [f"{safe_line(one.model)} at {safe_line(one.endpoint)}: tok/s, the median of each day"]
     for day in days:
         speed = day.tokens_per_second
-        told = "" if speed is None else f"{speed:.1f}"
+        figure = "" if speed is None else f"{speed:.1f}"
         bar = "#" * round(_BAR * (speed or 0.0) / fastest)
         turns = "1 turn" if day.turns == 1 else f"{day.turns} turns"
-        lines.append(f"{day.day.isoformat()}  {told:>7}  {bar:<{_BAR}}  {turns}")
+        lines.append(f"{day.day.isoformat()}  {figure:>7}  {bar:<{_BAR}}  {turns}")
     return "\n".join(lines)
 
 

@@ -46,11 +46,11 @@ async def find_target(
     Raises `NoServerFound`, `ServerRejected`, or `RequestInvalid` if no model is clearly meant.
     """
     arrival = arrive(await find_candidates(backend, settings), model=settings.model, remembered=remembered)
-    is_told = False
+    is_noted = False
     while arrival.target is not None and arrival.target.model is None and arrival.need is not Need.MODEL:
-        if not is_told:
+        if not is_noted:
             note(f"{arrival.target.product} is loading its model …")
-            is_told = True
+            is_noted = True
         await asyncio.sleep(_LOOK_EVERY_S)
         candidate = await backend.check(arrival.target.endpoint)
         arrival = arrive((candidate,), model=settings.model, remembered=remembered)
@@ -67,12 +67,12 @@ def endpoints_of_variables(environ: Mapping[str, str]) -> dict[Product, Endpoint
     """Return local product addresses from environment variables."""
     names = ("LMS_SERVER_HOST", "LLAMA_ARG_HOST", "LLAMA_ARG_PORT")
     lm_studio, host, port = (environ.get(name, "").strip() for name in names)
-    told = {
+    named = {
         Product.OLLAMA: ollama_endpoint(environ.get("OLLAMA_HOST", "")),
         Product.LLAMA_CPP: _at(host, port or "8080") if host or port else None,
         Product.LM_STUDIO: _at(lm_studio, "1234") if lm_studio else None,
     }
-    return {product: endpoint for product, endpoint in told.items() if endpoint is not None}
+    return {product: endpoint for product, endpoint in named.items() if endpoint is not None}
 
 
 def ollama_endpoint(host: str) -> Endpoint | None:

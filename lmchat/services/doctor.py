@@ -130,12 +130,12 @@ def _wrapped(text: str, home: str, room: int) -> list[str]:
 def summary(findings: Findings) -> str:
     """Return how many faults and warnings there are."""
     counts = _counts(findings)
-    told = [
+    words = [
         f"{counts[grade]} {grade}{'' if counts[grade] == 1 else 's'}"
         for grade in (Grade.FAULT, Grade.WARNING)
         if counts[grade]
     ]
-    return f"{', '.join(told) or 'no faults, no warnings'} in {len(findings)} checks"
+    return f"{', '.join(words) or 'no faults, no warnings'} in {len(findings)} checks"
 
 
 def report_json(findings: Findings, timestamp: str) -> dict[str, object]:
@@ -305,9 +305,9 @@ def _models(one: Candidate) -> str:
     talking = [model for model in one.models if not model.is_embedding]
     loaded = [model for model in talking if model.state is LoadState.LOADED]
     names = [_short(model.model_id) for model in loaded or talking]
-    told = ", ".join(names[:_MOST_NAMES]) or "no model"
-    told += f" and {len(names) - _MOST_NAMES} more" if names[_MOST_NAMES:] else ""
-    return f"{told} {'are' if loaded[1:] else 'is'} loaded" if loaded else f"it has {told}"
+    words = ", ".join(names[:_MOST_NAMES]) or "no model"
+    words += f" and {len(names) - _MOST_NAMES} more" if names[_MOST_NAMES:] else ""
+    return f"{words} {'are' if loaded[1:] else 'is'} loaded" if loaded else f"it has {words}"
 
 
 def _short(words: str, limit: int = _LONGEST_NAME) -> str:

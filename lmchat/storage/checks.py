@@ -45,8 +45,8 @@ def files_findings(paths: Paths, mode: int | None) -> list[Finding]:
     """Return rows about folders and stored keys; `mode` is that of their file before reading it mended it."""
     folders = {paths.cache_dir: Grade.WARNING, paths.state_dir: Grade.WARNING, paths.config_dir: Grade.FAULT}
     rows = [_folder(folder, bad) for folder, bad in reversed(folders.items())]
-    told = [row for row in rows if row.grade is not Grade.OK]
-    return [*(told or rows[:1]), _credentials(paths.credentials_file, mode)]
+    faulty = [row for row in rows if row.grade is not Grade.OK]
+    return [*(faulty or rows[:1]), _credentials(paths.credentials_file, mode)]
 
 
 def _folder(folder: Path, bad: Grade) -> Finding:

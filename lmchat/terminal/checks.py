@@ -142,8 +142,8 @@ def _locale(environ: Mapping[str, str]) -> Finding:
     value = environ.get(variable, "")
     grade, cause, step = Grade.OK, f"Unicode ({variable}={value}).", ""
     if "utf8" not in value.lower().replace("-", ""):
-        told = f"{variable}={value} does not name UTF-8" if variable else "No locale is set"
-        grade, cause = Grade.WARNING, f"{told}: letters beyond ASCII may come out wrong."
+        fault = f"{variable}={value} does not name UTF-8" if variable else "No locale is set"
+        grade, cause = Grade.WARNING, f"{fault}: letters beyond ASCII may come out wrong."
         step = "export LC_ALL=C.UTF-8, or set `ascii = true` under [ui] in the configuration"
     return _row("terminal.locale", "Letters", grade, cause, step, {"locale": value or None})
 

@@ -133,15 +133,15 @@ class Clipboard:
         if not environ.get(_TMUX.needs):
             return
         lines = (await self._read(("tmux", "show-environment"))).splitlines()
-        told = dict(line.split("=", 1) for line in lines if "=" in line)
+        variables = dict(line.split("=", 1) for line in lines if "=" in line)
         for name in _DISPLAYS:
-            if told.get(name):
-                environ.setdefault(name, told[name])
+            if variables.get(name):
+                environ.setdefault(name, variables[name])
         for name in _OVER_SSH:
             if f"-{_OVER_SSH[0]}" in lines:
                 environ.pop(name, None)
-        if _OVER_SSH[0] in told:
-            environ[_OVER_SSH[0]] = told[_OVER_SSH[0]]
+        if _OVER_SSH[0] in variables:
+            environ[_OVER_SSH[0]] = variables[_OVER_SSH[0]]
 
     def _obstacle(self, tool: Tool) -> str:
         """Return why a tool cannot be used; empty if it can."""
