@@ -100,7 +100,7 @@ def _make_workspace(
         from lmchat.cli import wiring
 
         keys = wiring.keys_of(context)
-        keys.load(is_apart=True)
+        keys.load(is_separate=True)
         notices.extend(keys.warnings)
         return wiring.make_client(context, settings)
 

@@ -40,7 +40,7 @@ class Keys:
         self._own: dict[str, str] = {}
         self.warnings: list[str] = []  # sentences about what could not be read; without keys
 
-    def load(self, *, is_apart: bool = False) -> None:
+    def load(self, *, is_separate: bool = False) -> None:
         """Read stored keys and run key commands, off the event loop."""
         warning = self._credentials.load()
         self.warnings += [warning] if warning else []
@@ -49,7 +49,7 @@ class Keys:
             key = self._key_of(own)
             if origin and key:
                 self._own[origin] = key
-        self._load_keyring(is_apart=is_apart)
+        self._load_keyring(is_separate=is_separate)
 
     def key_for(self, endpoint: Endpoint) -> str | None:
         return next((key for key, _ in self._known(endpoint) if key), None)
@@ -92,14 +92,14 @@ class Keys:
         self._credentials.set(origin, key)
         return "credentials.toml"
 
-    def _load_keyring(self, *, is_apart: bool) -> None:
+    def _load_keyring(self, *, is_separate: bool) -> None:
         """Read keys noted as stored there, and those of named servers without another key."""
         noted = self._credentials.in_keyring()
         settings = self._loaded.settings
         urls = [settings.endpoint, *(own.url for own in settings.endpoints)]
         named = [Endpoint.parse(url) for url in urls if _origin(url)]
         bare = [one.origin for one in named if not self.key_for(one)]
-        if not self._keyring.load([*noted, *bare], is_apart=is_apart) and noted:
+        if not self._keyring.load([*noted, *bare], is_separate=is_separate) and noted:
             self.warnings.append("The system keyring does not answer: the keys in it are not used.")
 
     def _configured(self, endpoint: Endpoint) -> str | None:

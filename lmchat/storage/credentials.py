@@ -121,17 +121,17 @@ class KeyringKeys:
         self._limit_s = limit_s
         self._keys: dict[str, str] = {}
 
-    def load(self, origins: Iterable[str], *, is_apart: bool = False) -> bool:
+    def load(self, origins: Iterable[str], *, is_separate: bool = False) -> bool:
         """Read the keys of servers; return whether the keyring answered or is absent.
 
-        With `is_apart` another process asks, so that this one does not hold 10 MB of libraries.
+        With `is_separate` a separate process asks, so that this one does not hold 10 MB of libraries.
         """
         wanted = tuple(dict.fromkeys(origins))
         if not wanted:
             return True
         try:
-            if is_apart:
-                self._keys |= self._read_apart(wanted)
+            if is_separate:
+                self._keys |= self._read_separately(wanted)
             else:
                 self._keys |= within(self._limit_s, lambda: self._read(wanted))
         except Exception as error:  # noqa: BLE001 - third-party: a keyring is no reason not to start
@@ -159,7 +159,7 @@ class KeyringKeys:
         found = ((origin, backend.get_password(SERVICE, origin)) for origin in origins)
         return {origin: key for origin, key in found if key}
 
-    def _read_apart(self, origins: Iterable[str]) -> dict[str, str]:
+    def _read_separately(self, origins: Iterable[str]) -> dict[str, str]:
         found: dict[str, str] = {}
         for origin in origins if find_spec("keyring") is not None else ():
             done = subprocess.run(  # noqa: S603 - Python itself, which takes no code from this folder

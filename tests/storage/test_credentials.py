@@ -218,11 +218,11 @@ def test_another_program_reads_keys_and_a_locked_keyring_is_given_up_there_too(m
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "tests.support.faults.Ring")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     monkeypatch.setattr("lmchat.storage.credentials._START_S", 0.5)
-    assert not KeyringKeys(limit_s=BRIEF_S).load([JAN], is_apart=True)
+    assert not KeyringKeys(limit_s=BRIEF_S).load([JAN], is_separate=True)
     assert "TimeoutExpired" in caplog.text
     monkeypatch.setenv("KEYRING_OF_TESTS", json.dumps({JAN: "s3cret"}))
     keys = KeyringKeys(lambda: pytest.fail("this program asks no keyring"), limit_s=30)
-    assert keys.load([JAN, OTHER], is_apart=True)
+    assert keys.load([JAN, OTHER], is_separate=True)
     assert (keys.get(JAN), keys.get(OTHER)) == ("s3cret", None)
 
 
