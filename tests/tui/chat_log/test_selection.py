@@ -10,7 +10,6 @@ from lmchat.domain.event import TextDelta
 from lmchat.domain.message import TextPart, ToolCallPart
 from lmchat.domain.session import MessagePath
 from tests.support.chat_log_app import (
-    LogApp,
     answer,
     chosen,
     drag,
@@ -29,21 +28,6 @@ CODE = (
     "\n\tpass\n```\n"
 )
 TABLE = "| a | b |\n|---|---|\n| c | d |\n"
-
-
-class CopyApp(LogApp):
-    """Notes what is to be copied."""
-
-    copied = ""
-
-    def on_copy_text(self, event):
-        self.copied = event.text
-
-
-@pytest.fixture
-async def pilot():
-    async with CopyApp().run_test(size=(80, 30)) as pilot:
-        yield pilot
 
 
 def find(log, words, *, behind=False):
@@ -390,7 +374,7 @@ async def test_y_copies_the_selection_and_then_the_message(pilot, log):
     await pilot.pause()
     await pilot.press("shift+up", "y")
     await pilot.pause()
-    assert pilot.app.copied == "one\n\ntwo"
+    assert pilot.app.clipboard == "one\n\ntwo"
     assert log.selected_text == ""
     await pilot.press("y")
     assert pilot.app.wanted() == [("copy", "one")]
