@@ -197,7 +197,7 @@ class Layout:
         if block.has_cursor:
             kind, source = last_leaf(tokens), block.source
             if kind in _OF_WORDS:
-                source = as_it_will_look(source, self._references)
+                source = as_it_will_look(source)
             elif kind == "fence":
                 source = without_end_of_code(source)
             if source != block.source:
@@ -207,7 +207,7 @@ class Layout:
         return tokens
 
     def _parsed(self, text: str) -> list[Token]:
-        return parse_blocks(text, self._references, shows_definitions=True)
+        return parse_blocks(text, self._references)
 
     def _put_cursor(self, line: Line) -> None:
         padding = line.segments[-1]
@@ -346,6 +346,6 @@ class Layout:
         columns = self._frames[key]
         source = block.source
         if block.has_cursor:
-            source = as_it_will_look(source, self._references, is_table=True)
+            source = as_it_will_look(source, is_table=True)
         rows, _ = self._cells(self._parsed(head + source))
         return continued_lines(self.page, rows, columns, prefix)

@@ -120,11 +120,11 @@ def _push(state: StateBlock, kind: str, first: int, last: int) -> None:
 
 
 def shown_reference(state: StateBlock, first: int, last: int, silent: bool) -> bool:
-    """Take a definition, but no footnote; with `shows_definitions` it becomes a token."""
+    """Take a definition as a token of its own, but no footnote."""
     begin = state.bMarks[first] + state.tShift[first]
     if state.src.startswith("[^", begin) or not reference(state, first, last, silent):
         return False
-    if not silent and state.env.get("shows_definitions"):
+    if not silent:
         _push(state, "definition", first, state.line)
     return True
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection
 from functools import lru_cache
 
 from lmchat.tui.widgets.chat_log.blocks import MOST_COLUMNS
@@ -92,7 +91,7 @@ def end_of_math(source: str, start: int, stop: int | None = None) -> int:
 _ONLY_MARKS = r" {0,3}(?![-*+] )(?:[-=_*]+[-=_* ]*|[`~]{1,2}|#{1,6} *|\+ *)$"
 """A line that may become a rule, a heading, an item, a fence: it is shown once that is known."""
 _BEGIN = r"(?:[ \t>]|[-+*][ \t]|\d{1,9}[.)][ \t])*(?:\[[ xX]\][ \t])?(?:#{1,6} )?"
-_HALF_LINK = r"!?\[([^\[\]]*(?:\[[^\[\]]*\][^\[\]]*)*)\](?:(\(.*)|\[([^\[\]]*))$"
+_HALF_LINK = r"!?\[([^\[\]]*(?:\[[^\[\]]*\][^\[\]]*)*)\](\(.*)$"
 _HALF_TARGET = (
     r"\([ \t]*(?:<[^<>]*>?|(?!<)(?:[^\s()]|\([^\s()]*(?:\)|$))*)"
     r"(?:[ \t]+(?:\"[^\"]{0,300}\"?|'[^']{0,300}'?|\([^()]{0,300}\)?)?[ \t]*)?$"
@@ -108,19 +107,16 @@ _FAR = 300
 """Marks that have not ended after this many characters are shown as source."""
 
 
-def as_it_will_look(source: str, labels: Collection[str] = (), *, is_table: bool = False) -> str:
-    """Return the text of an open block, or with `is_table` of more rows of one, with what its end lacks.
-
-    `labels` are those of the links that are defined, in capitals as the parser keeps them.
-    """
+def as_it_will_look(source: str, *, is_table: bool = False) -> str:
+    """Return the text of an open block, or with `is_table` of more rows of one, with what its end lacks."""
     before, end, last = source.rpartition("\n")
     if re.match(_ONLY_MARKS, last):
         return before
     if is_table or _is_row(last) or (not last and _is_row(before.rpartition("\n")[2])):
-        return before + end + _row(before, last, labels, is_inner=is_table)
+        return before + end + _row(before, last, is_inner=is_table)
     start = re.match(_BEGIN, last)
     size = start.end() if start else 0
-    return before + end + last[:size] + _line(last[size:], labels)
+    return before + end + last[:size] + _line(last[size:])
 
 
 def without_end_of_code(source: str) -> str:
@@ -133,7 +129,7 @@ def _is_row(line: str) -> bool:
     return line.lstrip(" ").startswith("|")
 
 
-def _row(before: str, last: str, labels: Collection[str], *, is_inner: bool) -> str:
+def _row(before: str, last: str, *, is_inner: bool) -> str:
     first, _, above = before.rpartition("\n")
     if max(last.count("|"), above.count("|")) > MOST_COLUMNS:
         return last
@@ -141,7 +137,7 @@ def _row(before: str, last: str, labels: Collection[str], *, is_inner: bool) -> 
     if not (is_inner or is_head or _is_row(first.rpartition("\n")[2])):
         return _dashes(above, _cells(last), len(_cells(above))) if re.match(_DASHES, last) else last
     cells_before, bar, cell = last.rpartition("|")
-    last = cells_before + bar + _line(cell, labels)
+    last = cells_before + bar + _line(cell)
     if not is_head:
         return last
     cells = _cells(last)
@@ -157,7 +153,7 @@ def _dashes(head: str, given: list[str], count: int) -> str:
     return " " * (len(head) - len(head.lstrip(" "))) + "|" + "|".join(marks) + "|"
 
 
-def _line(text: str, labels: Collection[str]) -> str:
+def _line(text: str) -> str:
     """Return a line in which code, links and emphasis that have begun also end."""
     opened: list[tuple[str, int]] = []
     place = 0
@@ -175,7 +171,7 @@ def _line(text: str, labels: Collection[str]) -> str:
             place += end.end()
         elif mark[0] == "$" or mark in BRACKETS:
             text, place = _with_math(text, start, mark)
-        elif mark[-1] == "[" and (words := _half_link(text[start:], labels)) is not None:
+        elif mark[-1] == "[" and (words := _half_link(text[start:])) is not None:
             text = text[:start] + words  # it becomes a link when its address is whole
             break
         elif mark[0] in "*_~" and not _is_noted(opened, text, start, mark) and place == len(text):
@@ -186,14 +182,10 @@ def _line(text: str, labels: Collection[str]) -> str:
     return text
 
 
-def _half_link(text: str, labels: Collection[str]) -> str | None:
+def _half_link(text: str) -> str | None:
     """Return the words of a half-written link; None where it is likely none."""
     link = re.match(_HALF_LINK, text)
-    if not link:
-        return None
-    label = " ".join((link[3] or "").split()).upper()
-    is_label = bool(label) and any(known.startswith(label) for known in labels)
-    return link[1] if is_label or re.match(_HALF_TARGET, link[2] or "") else None
+    return link[1] if link and re.match(_HALF_TARGET, link[2]) else None
 
 
 def _with_math(text: str, start: int, mark: str) -> tuple[str, int]:

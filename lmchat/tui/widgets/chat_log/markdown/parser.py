@@ -47,13 +47,9 @@ def _parsers() -> tuple[Any, Any]:
     return blocks, teach(MarkdownIt("gfm-like", {"linkify": False}))
 
 
-def parse_blocks(text: str, references: References, *, shows_definitions: bool = False) -> list[Token]:
-    """Return the block structure; `references` gains the definitions that are found.
-
-    With `shows_definitions` each definition is a token, too.
-    """
-    environment = {"references": references, "shows_definitions": shows_definitions}
-    tokens: list[Token] = _parsers()[0].parse(text, environment)
+def parse_blocks(text: str, references: References) -> list[Token]:
+    """Return the block structure with definitions as tokens, which are also added to `references`."""
+    tokens: list[Token] = _parsers()[0].parse(text, {"references": references})
     return tokens
 
 

@@ -214,7 +214,7 @@ class MarkdownTail(Struct):
         lines = [line + "\n" for line in complete]
         is_over = bool(begun.strip() and lines) and lines[-1].isspace()
         hidden = HEAD_LINES if self._frame else 0
-        tokens = parse_blocks("".join(lines), self.references, shows_definitions=True)
+        tokens = parse_blocks("".join(lines), self.references)
         top = [token for token in tokens if token.level == 0 and token.map and token.map[1] > hidden]
         done = hidden
         for token in top:
@@ -344,7 +344,7 @@ class MarkdownTail(Struct):
                 self._fence.cut(self._tail[:PIECE_CHARS])
             self._restart(PIECE_CHARS, "")
             return
-        tokens = parse_blocks(self._tail, {}, shows_definitions=True)
+        tokens = parse_blocks(self._tail, {})
         last = next((token for token in reversed(tokens) if token.level == 0 and token.map), None)
         kind, first = (last.type, span(last)[0]) if last else ("", 0)
         lines = self._tail.split("\n")
