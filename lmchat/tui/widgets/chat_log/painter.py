@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from threading import Event
 
 from rich.segment import Segment
@@ -120,22 +120,14 @@ class Painter:
 
 def mark(strip: Strip, start: int, end: int, style: Style) -> Strip:
     """Return a row with a style added to the characters from `start` to `end`."""
-    return Strip(_marked_segments(strip, start, end, style), strip.cell_length)
-
-
-def _marked_segments(strip: Strip, start: int, end: int, style: Style) -> Iterator[Segment]:
-    position = 0
+    segments, position = [], 0
     for text, look, _ in strip:
         first, last = max(start - position, 0), max(end - position, 0)
-        for part, is_chosen in (
-            (text[:first], False),
-            (text[first:last], True),
-            (text[max(first, last) :], False),
-        ):
-            if part:
-                # the style comes last: it must win over the colours of the row
-                yield Segment(part, (look or _NULL) + style if is_chosen else look)
+        # the style comes last: it must win over the colours of the row
+        marked = Segment(text[first:last], (look or _NULL) + style)
+        segments += [Segment(text[:first], look), marked, Segment(text[max(first, last) :], look)]
         position += len(text)
+    return Strip([segment for segment in segments if segment.text], strip.cell_length)
 
 
 async def highlight(document: Document, changed: Callable[[Place], None]) -> None:

@@ -54,15 +54,23 @@ def piece_kinds(code: str, language: str) -> Kinds:
     """Return a piece of code in the colours that the piece alone tells."""
     code = harmless(code)
     lexer = _lexer(language) if language and _strikes[language] < _MOST_STRIKES else None
+    most_s = MOST_PIECE_S * max(len(code) / PIECE_CHARS, 1)
+    return (_lexed(lexer, code, language, most_s) if lexer else None) or [("", code)]
+
+
+def _lexed(
+    lexer: Any, text: str, language: str, most_s: float, is_over: Callable[[], bool] | None = None
+) -> list[tuple[str, str]] | None:
+    """Return a text in its colours; None where the lexer takes too long, fails, or `is_over`."""
     try:
-        most_s = MOST_PIECE_S * max(len(code) / PIECE_CHARS, 1)
-        return list(_named(_timed(_exact(lexer, code), most_s))) if lexer else [("", code)]
+        return list(_named(_timed(_exact(lexer, text), most_s, is_over)))
     except _TooLongError:
-        _log.warning("no colours: the lexer for %s is too slow", language)
-        _strikes[language] += 1
+        if is_over is None:
+            _log.warning("no colours: the lexer for %s is too slow", language)
+            _strikes[language] += 1
     except Exception:  # noqa: BLE001 - one of Pygments' hundreds of lexers; it costs the colours only
         _log.warning("no colours: the lexer for %s failed", language, exc_info=True)
-    return [("", code)]
+    return None
 
 
 class _TooLongError(Exception):
@@ -117,16 +125,10 @@ def read_whole(code: Code, language: str, is_over: Callable[[], bool]) -> list[b
         ("" if number in code.inner else "\n") + piece for number, piece in enumerate(pieces[1:], 1)
     )
     lexer = _new_lexer(language) if len(text) <= MOST_WHOLE_CHARS else None
-    if lexer is None:
+    named = _lexed(lexer, text, language, MOST_WHOLE_S, is_over) if lexer else None
+    if named is None:
         return None
-    try:
-        named = _named(_timed(_exact(lexer, text), MOST_WHOLE_S, is_over))
-        colours = b"".join(bytes((_NAMES.index(name),)) * len(part) for name, part in named)
-    except _TooLongError:
-        return None
-    except Exception:  # noqa: BLE001 - as above
-        _log.warning("no colours: the lexer for %s failed on the whole", language, exc_info=True)
-        return None
+    colours = b"".join(bytes((_NAMES.index(name),)) * len(part) for name, part in named)
     found, place = [], 0
     for number, piece in enumerate(pieces):
         place += number > 0 and number not in code.inner
