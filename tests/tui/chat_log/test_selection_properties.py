@@ -8,7 +8,7 @@ import pytest
 
 from lmchat.domain.session import MessagePath
 from lmchat.tui.widgets.chat_log.anchor import END, anchor_in_text, found_again, text_of
-from lmchat.tui.widgets.chat_log.copying import copied, is_said
+from lmchat.tui.widgets.chat_log.copying import copied
 from lmchat.tui.widgets.chat_log.document import Document
 from lmchat.tui.widgets.chat_log.selection import Selected, Unit, message_ends
 from tests.support.chat_log_app import LogApp, answer, chosen, drag, plain_page, question
@@ -56,7 +56,7 @@ def said_blocks(document):
     for index in range(len(document)):
         for number in range(document.build(index)):
             block = document.entries[index].blocks[number]
-            if is_said(block):
+            if block.source:
                 document.prepare(index, number)
                 yield index, number, text_of(block)
 

@@ -19,6 +19,7 @@ from lmchat.tui.widgets.chat_log.anchor import END, starts, text_of
 from lmchat.tui.widgets.chat_log.blocks import Block, Kind
 from lmchat.tui.widgets.chat_log.document import Document, Place
 from lmchat.tui.widgets.chat_log.layout.page import TAB_CELLS
+from lmchat.tui.widgets.chat_log.matching import Range
 from lmchat.tui.widgets.chat_log.selection import Selected, Unit
 
 _PADDING = re.compile(r"[ \t]+\n")
@@ -27,7 +28,8 @@ _PADDING = re.compile(r"[ \t]+\n")
 def copied(document: Document, selected: Selected) -> str:
     """Return the selected text, with a blank line between messages; rows of the log only if alone."""
     if is_furniture_alone(document, selected):
-        return "\n".join(_furniture(document, selected)).strip("\n")
+        rows = (text_of(block)[slice(*span)].strip() for block, span in _selected_blocks(document, selected))
+        return "\n".join(rows).strip("\n")
     first, last = selected.start, selected.end
     texts = []
     for index in range(first.index, min(last.index, len(document) - 1) + 1):
@@ -50,25 +52,24 @@ def _whole(document: Document, index: int) -> str:
     return "\n\n".join(text.strip("\n") for text in texts if text.strip("\n"))
 
 
-def is_said(block: Block) -> bool:
-    """Whether a block shows text of a message, not a row that the log adds."""
-    return bool(block.source)
-
-
 def is_furniture_alone(document: Document, selected: Selected) -> bool:
     """Whether only rows that the log adds are selected, as a receipt."""
-    first, last = selected.start.index, min(selected.end.index, len(document) - 1)
-    if last - first > 1:
-        return False
-    places = ((index, number) for index in range(first, last + 1) for number in range(document.build(index)))
-    return not any(is_said(document.entries[at].blocks[n]) and selected.span(at, n) for at, n in places)
+    is_short = selected.end.index - selected.start.index <= 1
+    return is_short and not any(block.source for block, _ in _selected_blocks(document, selected))
+
+
+def _selected_blocks(document: Document, selected: Selected) -> Iterator[tuple[Block, Range]]:
+    for index in range(selected.start.index, min(selected.end.index, len(document) - 1) + 1):
+        for number in range(document.build(index)):
+            if span := selected.span(index, number):
+                yield document.laid_out(index, number), span
 
 
 def _part(document: Document, index: int, selected: Selected) -> str:
     """Return what is selected of a message."""
     count = document.build(index)
     blocks = document.entries[index].blocks
-    numbers = [number for number in range(count) if is_said(blocks[number])]
+    numbers = [number for number in range(count) if blocks[number].source]
     chosen = {number: span for number in numbers if (span := selected.span(index, number)) is not None}
     whole = {number for number, span in chosen.items() if _is_whole(document, index, number, span)}
     if numbers and len(whole) == len(numbers) and selected.unit is not Unit.WORD:
@@ -184,14 +185,6 @@ def _unexpanded(source: str, column: int) -> int:
             return place
         at += TAB_CELLS - at % TAB_CELLS if char == "\t" else 1
     return len(source)
-
-
-def _furniture(document: Document, selected: Selected) -> Iterator[str]:
-    for index in range(selected.start.index, min(selected.end.index, len(document) - 1) + 1):
-        for number in range(document.build(index)):
-            span = selected.span(index, number)
-            if span is not None and not is_said(block := document.laid_out(index, number)):
-                yield text_of(block)[slice(*span)].strip()
 
 
 def code_number(document: Document, place: Place) -> int:

@@ -26,10 +26,9 @@ from lmchat.text import safe_line, safe_text
 from lmchat.tui import formatting
 from lmchat.tui.widgets.chat_log.blocks import Block, Heights, plain_blocks
 from lmchat.tui.widgets.chat_log.layout.furniture import (
-    elsewhere_block,
     end_blocks,
     prompt_blocks,
-    refused,
+    remark,
     rule,
     state_block,
     thought,
@@ -278,7 +277,7 @@ class Entry(Struct):
                 row = partial(thought, words, is_folded=self.is_folded)
                 blocks.append(self._row((number, words, self.is_folded), row))
             elif part.kind is RefusalPart:
-                blocks.append(self._row((number,), refused))
+                blocks.append(self._row((number,), partial(remark, "! refused", "warning")))
             elif part.kind is ToolCallPart:
                 blocks.append(self._row((number, part.name), partial(tool_block, part.name)))
             if is_thought and self.is_folded:
@@ -297,8 +296,9 @@ class Entry(Struct):
             return [self._row(_STATE, partial(state_block, self.turn, self.now_s, retry_in_s=retry_in_s))]
         if self.message is None or self.message.role is not Role.ASSISTANT:
             return []
-        is_elsewhere = self.message.state is AnswerState.STREAMING
-        return [elsewhere_block()] if is_elsewhere else end_blocks(self.message)
+        if self.message.state is AnswerState.STREAMING:  # no key stops it here
+            return [remark("another lmchat writes this")]
+        return end_blocks(self.message)
 
     def _thought_words(self) -> str:
         if self.is_open:

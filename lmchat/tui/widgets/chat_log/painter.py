@@ -14,7 +14,7 @@ from textual.strip import Strip
 
 from lmchat.tui.widgets.chat_log.anchor import END, starts
 from lmchat.tui.widgets.chat_log.blocks import Line
-from lmchat.tui.widgets.chat_log.copying import is_furniture_alone, is_said
+from lmchat.tui.widgets.chat_log.copying import is_furniture_alone
 from lmchat.tui.widgets.chat_log.document import Document, Place
 from lmchat.tui.widgets.chat_log.finder import Finder
 from lmchat.tui.widgets.chat_log.layout.code import language_of, read_whole
@@ -109,7 +109,7 @@ class Painter:
         span = selected.span(index, number)
         document = self._viewport.document
         block = document.entries[index].blocks[number]
-        if span is None or not (is_said(block) or is_furniture_alone(document, selected)):
+        if span is None or not (block.source or is_furniture_alone(document, selected)):
             return None
         if span == (0, END):
             return 0, len(line.text)

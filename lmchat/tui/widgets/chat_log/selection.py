@@ -87,7 +87,7 @@ class Selection:
         self._last_press = _NO_PRESS
 
     def drop(self) -> None:
-        self.selected, self.is_extending = None, False
+        self.selected, self.pressed, self.is_extending = None, None, False
 
     def current(self) -> Selected | None:
         """Return the selection as the log is laid out now."""

@@ -296,7 +296,6 @@ class ChatLog(ScrollView, can_focus=True):
         self.document.load(messages)
         self.viewport.reset()
         self.selection.drop()
-        self.selection.pressed = None
         if is_own_open and messages and messages[-1].state is AnswerState.STREAMING:
             self._open = len(self.document) - 1
             self.document.entries[-1].is_open = True

@@ -26,7 +26,6 @@ from lmchat.tui.widgets.chat_log.markdown.inline import (
     as_it_will_look,
     can_be_opened,
     is_told_by,
-    rest_of_address,
     without_end_of_code,
 )
 from lmchat.tui.widgets.chat_log.markdown.parser import (
@@ -43,7 +42,7 @@ _NULL = Style.null()
 _STYLES = {"html_inline": "muted", "math_inline": "builtin"}
 _MARKS = frozenset("\n!$&*<[\\]_`~")
 """Without one of these, and an address, a text is just text: most cells and items need no parser."""
-_SCHEME = r"(?i)(?<![a-z0-9.+-])https?://"
+_ADDRESS = r"(?i)(\bhttps?://[^\s<>\"]*[\w/])"
 _LINE_BREAK = r"(?i)<br\s*/?>$"
 _MOST_SHOWN = 200
 """Characters of an address that are shown behind words which do not tell where they lead."""
@@ -58,15 +57,8 @@ def inline_spans(page: Page, text: str, references: References, style: Style) ->
 
 def addressed(text: str, style: Style) -> list[Span]:
     """Return text with the addresses in it as links."""
-    spans: list[Span] = []
-    end = 0
-    for found in re.finditer(_SCHEME, text):
-        rest = rest_of_address(text[found.end() :]) if found.start() >= end else ""
-        if rest:
-            address = found[0] + rest
-            spans += [(text[end : found.start()], style), (address, style + _leading_to(address))]
-            end = found.end() + len(rest)
-    return [*spans, (text[end:], style)]
+    parts = re.split(_ADDRESS, text)
+    return [(part, style + _leading_to(part)) for part in parts if part]
 
 
 class _Writer:

@@ -96,7 +96,8 @@ def _fold_sign(page: Page, *, is_folded: bool) -> list[Span]:
     return [(f"{page.signs.folded if is_folded else page.signs.unfolded} ", page.styles["muted"])]
 
 
-def _said(words: str, style: str = "muted") -> Block:
+def remark(words: str, style: str = "muted") -> Block:
+    """Return a row with a few words of the log."""
     return made(lambda page: [page.row([[(words, page.styles[style])]])])
 
 
@@ -110,16 +111,6 @@ def thought(words: str, *, is_folded: bool) -> Block:
         return [line]
 
     return made(make)
-
-
-def refused() -> Block:
-    """Return the row above the words in which a model refuses to answer."""
-    return _said("! refused", "warning")
-
-
-def elsewhere_block() -> Block:
-    """Return the line under an answer that another lmchat writes: no key stops it here."""
-    return _said("another lmchat writes this")
 
 
 def tool_block(name: str) -> Block:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import lru_cache
 
 from lmchat.tui.widgets.chat_log.blocks import MOST_COLUMNS
 
@@ -28,7 +27,6 @@ def rest_of_address(text: str) -> str:
     return rest if rest[:1].isalnum() or rest.startswith("[") else ""
 
 
-@lru_cache(maxsize=256)
 def can_be_opened(address: str) -> bool:
     """Whether an address is one of a page on the web."""
     return address.lower().startswith(OPENABLE) and bool(host_of(address))
@@ -44,7 +42,6 @@ def host_of(address: str) -> str:
         return ""
 
 
-@lru_cache(maxsize=256)
 def is_told_by(address: str, words: str) -> bool:
     """Whether words do not mislead: those like an address must name the host of the link."""
     if words in (address, address.removeprefix(_MAIL)):
