@@ -103,8 +103,6 @@ def test_of_words_in_brackets_behind_others_none_waits_for_the_bracket_to_end():
         '(hidden "Title',
         "(hidden (Title",
         "(<hidden a",
-        "[hid",
-        "[hidden  title",
     ],
 )
 def test_an_address_that_may_be_one_waits_to_be_whole(half):
