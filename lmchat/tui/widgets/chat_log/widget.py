@@ -252,7 +252,7 @@ class ChatLog(ScrollView, can_focus=True):
     def scroll_to(self, x: float | None = None, y: float | None = None, **options: Any) -> None:
         """Scroll at once: a height corrected on the way would end an animation short of its target."""
         super().scroll_to(x, y, **(options | {"animate": False, "force": True}))
-        if y is not None and y >= self.viewport.last_top:
+        if y is not None and y >= self.viewport.last_top and self.viewport.is_at_end:
             self.scroll_end()
 
     def on_mouse_scroll_down(self) -> None:
