@@ -95,7 +95,7 @@ async def ask(context: Context) -> int:
         settings = runtime.settings
         sessions = OpenSessions(chat=settings.chat, backend=runtime.backend, store=runtime.store)
         if options.resume is not None:
-            opened = await sessions.open(await runtime.store.find(options.resume))
+            opened = sessions.show(await sessions.load(await runtime.store.find(options.resume)))
             if options.system_prompt is not None:
                 await opened.conversation.set_system_prompt(options.system_prompt)
         if context.is_local:

@@ -68,7 +68,7 @@ async def run_chat(settings: Settings, context: Context) -> int:
         try:
             await app.run_async(mouse=settings.ui.mouse)
         finally:
-            await workspace.open_sessions.settle()
+            await workspace.open_sessions.save_all()
             for launcher in launchers:
                 await launcher.aclose()
             _tell_unsaved(context, workspace.open_sessions)

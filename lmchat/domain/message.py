@@ -228,7 +228,7 @@ def has_files(prompt: str) -> bool:
     return 0 < prompt.count(_SIGN) <= _MOST_FILES
 
 
-def pieces_of(prompt: str) -> list[str | AttachedFile]:
+def split_files(prompt: str) -> list[str | AttachedFile]:
     """Return typed texts and files in order."""
     if not has_files(prompt):
         return [prompt]

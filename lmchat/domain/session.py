@@ -7,7 +7,7 @@ from datetime import datetime
 
 from msgspec import Struct, field
 
-from lmchat.domain.message import AttachedFile, ChatMessage, Role, pieces_of
+from lmchat.domain.message import AttachedFile, ChatMessage, Role, split_files
 
 _LONGEST_TAG = 40
 TRASH_DAYS = 30
@@ -127,7 +127,7 @@ def tags_from(text: str) -> tuple[str, ...]:
 
 def title_from(prompt: str, *, limit: int = 60) -> str:
     """Return the first line of a prompt, cut at a word, or the name of its first file."""
-    pieces = pieces_of(prompt)
+    pieces = split_files(prompt)
     typed = "\n".join(piece for piece in pieces if isinstance(piece, str))
     names = (piece.name for piece in pieces if isinstance(piece, AttachedFile))
     lines = (line.strip() for line in (*typed.splitlines(), *names))

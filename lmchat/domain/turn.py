@@ -282,11 +282,11 @@ class GrowingAnswer:
         """Take an event; return the pieces to keep on the disk."""
         match event:
             case TextDelta(text=text):
-                return self._take(("text", text))
+                return self._add(("text", text))
             case ReasoningDelta(text=text):
-                return self._take(("reasoning", text))
+                return self._add(("reasoning", text))
             case RefusalDelta(text=text):
-                return self._take(("refusal", text))
+                return self._add(("refusal", text))
             case Rethought(is_thought=is_thought):
                 source, target = ("text", "reasoning") if is_thought else ("reasoning", "text")
                 begun, texts = self._begun[source], self._texts[source]
@@ -297,11 +297,11 @@ class GrowingAnswer:
                 call = f"tool_call {index}"
                 once = ((f"{call} id", call_id), (f"{call} name", name))
                 fresh = (one for one in once if one[0] not in self._texts)
-                return self._take(*fresh, (f"{call} arguments", arguments))
+                return self._add(*fresh, (f"{call} arguments", arguments))
             case _:
                 return ()
 
-    def _take(self, *pieces: Piece) -> tuple[Piece, ...]:
+    def _add(self, *pieces: Piece) -> tuple[Piece, ...]:
         found = tuple(piece for piece in pieces if piece[1])
         for kind, text in found:
             self._texts.setdefault(kind, []).append(text)

@@ -55,7 +55,7 @@ class Header(Struct, frozen=True, kw_only=True):
 def read_header(file: BinaryIO) -> Header:
     """Read the header of a file; raises `NotGguf` or `OSError`."""
     source = _Source(file)
-    if source.take(4) != _MAGIC:
+    if source.read(4) != _MAGIC:
         raise NotGguf("no GGUF file")
     if (version := source.number("I")) not in _VERSIONS:
         raise NotGguf(f"version {version}")
@@ -98,14 +98,14 @@ class _Source:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
 
-    def take(self, count: int) -> bytes:
+    def read(self, count: int) -> bytes:
         data = self._file.read(count)
         if len(data) < count:
             raise NotGguf("cut off")
         return data
 
     def number(self, form: str) -> Any:
-        return struct.unpack(f"<{form}", self.take(struct.calcsize(f"<{form}")))[0]
+        return struct.unpack(f"<{form}", self.read(struct.calcsize(f"<{form}")))[0]
 
     def text(self, longest: int) -> str | None:
         """Return the next text; None for a longer one, which is skipped."""
@@ -113,7 +113,7 @@ class _Source:
         if length > longest:
             self._skip(length)
             return None
-        return self.take(length).decode("utf-8", "replace")
+        return self.read(length).decode("utf-8", "replace")
 
     def value(self) -> object:
         """Return the next value; None for a list or a long text."""

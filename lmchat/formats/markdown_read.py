@@ -20,11 +20,11 @@ _FRONT = re.compile(r"---\n(.*?)\n---\n", re.DOTALL)
 _GAP = "\n\n"
 
 
-class Piece(NamedTuple):
-    """Mark and the block after it."""
+class MarkedText(NamedTuple):
+    """Mark, and the text after it."""
 
     facts: dict[str, Any]
-    block: str
+    text: str
     line: int  # line of the mark, counted from 1
 
 
@@ -57,7 +57,7 @@ def from_markdown(content: Content) -> Reading:
             hint="It begins with the lines from `---` to `---` that an export has.",
             details=repr(error),
         ) from error
-    entries = _entries(_pieces(text, word))
+    entries = _entries(_marked_texts(text, word))
     if promised not in (None, len(entries)):
         raise FileRefused(
             f"It has {len(entries)} of {promised} messages: it was cut off, or changed by hand.",
@@ -87,26 +87,26 @@ def _front_matter(text: str) -> dict[str, Any]:
     return front
 
 
-def _pieces(text: str, word: str) -> Iterator[Piece]:
+def _marked_texts(text: str, word: str) -> Iterator[MarkedText]:
     marks = list(re.finditer(rf"^<!-- {word} (\{{.*\}}) -->$", text, re.MULTILINE))
     starts = [mark.start() - len(_GAP) for mark in marks] + [len(text.removesuffix("\n"))]
     line, counted = 1, 0
     for mark, end in zip(marks, starts[1:], strict=True):
         line, counted = line + text.count("\n", counted, mark.start()), mark.start()
         with _at(line):
-            yield Piece(dict(json.loads(mark[1])), text[mark.end() + len(_GAP) : end], line)
+            yield MarkedText(dict(json.loads(mark[1])), text[mark.end() + len(_GAP) : end], line)
 
 
-def _entries(pieces: Iterable[Piece]) -> list[tuple[dict[str, Any], ChatMessage]]:
+def _entries(marked: Iterable[MarkedText]) -> list[tuple[dict[str, Any], ChatMessage]]:
     """Return the messages with the facts of their marks, in the order of the file."""
-    heads: list[tuple[Piece, list[Part]]] = []
-    for piece in pieces:
-        if "role" in piece.facts:
-            _, gap, said = piece.block.partition(_GAP)  # after the heading
-            heads.append((piece, [TextPart(text=said)] if gap else []))
+    heads: list[tuple[MarkedText, list[Part]]] = []
+    for one in marked:
+        if "role" in one.facts:
+            _, gap, said = one.text.partition(_GAP)  # after the heading
+            heads.append((one, [TextPart(text=said)] if gap else []))
         elif heads:
-            with _at(piece.line):
-                heads[-1][1].extend(_part(piece.facts, piece.block))
+            with _at(one.line):
+                heads[-1][1].extend(_part(one.facts, one.text))
     entries: list[tuple[dict[str, Any], ChatMessage]] = []
     for head, parts in heads:
         with _at(head.line):
@@ -128,12 +128,13 @@ def _entries(pieces: Iterable[Piece]) -> list[tuple[dict[str, Any], ChatMessage]
     return entries
 
 
-def _part(facts: dict[str, Any], block: str) -> list[Part]:
+def _part(facts: dict[str, Any], text: str) -> list[Part]:
     name = facts["part"]
     if name == "reasoning":
-        lines = [line[2:] for line in block.split("\n")]
+        lines = [line[2:] for line in text.split("\n")]
         return [ReasoningPart(text="\n".join(lines[2:]))]  # after the line that says for how long
-    text = "\n".join(block.split("\n")[3:-1]) if name == "tool_call" else block
+    if name == "tool_call":
+        text = "\n".join(text.split("\n")[3:-1])  # the fence and what is around it
     text = text.removesuffix(facts.get("added", ""))
     if facts.get("escaped"):
         text = unescape(text)

@@ -16,7 +16,7 @@ CONTINUE = (
 _PREFILL = frozenset({Product.LLAMA_CPP, Product.JAN, Product.BUILT_IN})
 _PREFILL_THOUGHTS = frozenset({Product.LLAMA_CPP, Product.BUILT_IN})
 ANCHOR_CHARS = 60
-_HELD_CHARS = 160  # a greeting or a fence may come before the repeated words
+_BUFFER_CHARS = 160  # a greeting or a fence may come before the repeated words
 _SEARCHED_CHARS = 4_000
 _SURE_LETTERS, _FEWEST_LETTERS = 5, 3  # the fewest: of exactly the words that were asked for
 
@@ -42,13 +42,13 @@ class Continuation:
         self._is_prefilled = is_prefilled
         self._is_new_thought = bool(begun.reasoning) and not (is_prefilled and not begun.text)
         self._gap = "\n\n"[: 2 - begun.reasoning[-2:].count("\n")]
-        self._held, self._pieces = "", 0
+        self._buffer, self._pieces = "", 0
         self._is_joined = not begun.text
 
     def feed(self, event: StreamEvent) -> tuple[StreamEvent, ...]:
         match event:
             case TextDelta(text=text, pieces=pieces) if not self._is_joined:
-                self._held += text
+                self._buffer += text
                 self._pieces += pieces
                 return () if self._may_repeat() else self.close()
             case ReasoningDelta(text=text, pieces=pieces) if self._is_new_thought:
@@ -65,25 +65,27 @@ class Continuation:
 
     def close(self) -> tuple[StreamEvent, ...]:
         """Return what was held back, without what it repeats."""
-        if not self._held:
+        if not self._buffer:
             return ()
         fresh = (
-            self._held.removeprefix(self._text) if self._is_prefilled else _following(self._text, self._held)
+            self._buffer.removeprefix(self._text)
+            if self._is_prefilled
+            else _following(self._text, self._buffer)
         )
         pieces, self._pieces = self._pieces, 0
-        self._held, self._is_joined = "", True
+        self._buffer, self._is_joined = "", True
         return (TextDelta(text=fresh, pieces=pieces),) if fresh else ()
 
     def _may_repeat(self) -> bool:
         if self._is_prefilled:  # some servers send what they were given once more
-            return self._text.startswith(self._held)
-        return len(self._held) < _HELD_CHARS or self._held.strip() in self._text
+            return self._text.startswith(self._buffer)
+        return len(self._buffer) < _BUFFER_CHARS or self._buffer.strip() in self._text
 
 
 def _following(text: str, said: str) -> str:
     """Return what of `said` is not the end of the text once more."""
     base, head = text.rstrip(), said.lstrip()
-    places = [0, *(found.end() for found in re.finditer(r"\n\s*", head[:_HELD_CHARS]))]
+    places = [0, *(found.end() for found in re.finditer(r"\n\s*", head[:_BUFFER_CHARS]))]
     for place in places:
         if length := _overlap(base, head[place:]):
             return head[place + length :].removeprefix(text[len(base) :])

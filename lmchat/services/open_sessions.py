@@ -91,7 +91,7 @@ class OpenSessions:
         self._backend = backend
         self._store = store
         self._clock = clock
-        self._open: dict[str, OpenSession] = {}
+        self._sessions: dict[str, OpenSession] = {}
         self.shown = self.begin()
 
     def begin(self) -> OpenSession:
@@ -99,10 +99,7 @@ class OpenSessions:
         header = SessionHeader(session_id=new_id(), title="", created_at=moment, updated_at=moment)
         return self.show(self._make(Session(header=header), self.chat.system_prompt))
 
-    async def open(self, session_id: str) -> OpenSession:
-        return self.show(await self.fetch(session_id))
-
-    async def fetch(self, session_id: str) -> OpenSession:
+    async def load(self, session_id: str) -> OpenSession:
         """Return a session to `show`: from memory where that has more than the disk."""
         if (live := self._live(session_id)) is not None:
             return live
@@ -110,8 +107,8 @@ class OpenSessions:
         # a turn may have begun in it while it was read
         return self._live(session_id) or self._make(session)
 
-    def adopt(self, session: Session) -> OpenSession:
-        opened = self._open.get(session.header.session_id)
+    def show_path(self, session: Session) -> OpenSession:
+        opened = self._sessions.get(session.header.session_id)
         if opened is None:
             return self.show(self._make(session))
         opened.conversation.show_path(session)
@@ -120,14 +117,14 @@ class OpenSessions:
     def show(self, opened: OpenSession) -> OpenSession:
         """Show a session; others stay open while memory has more of them than the disk."""
         self.shown = opened
-        self._open = {key: one for key, one in self._open.items() if self._live(key)}
-        self._open[opened.session_id] = opened
+        self._sessions = {key: one for key, one in self._sessions.items() if self._live(key)}
+        self._sessions[opened.session_id] = opened
         self.unread.discard(opened.session_id)
         return opened
 
     def _live(self, session_id: str) -> OpenSession | None:
-        one = self._open.get(session_id)
-        is_live = one is not None and (one.is_busy or one.queue or self.save_queue.is_missing(session_id))
+        one = self._sessions.get(session_id)
+        is_live = one is not None and (one.is_busy or one.queue or self.save_queue.is_unsaved(session_id))
         return one if is_live else None
 
     def _make(self, session: Session, system_prompt: str = "") -> OpenSession:
@@ -143,20 +140,21 @@ class OpenSessions:
 
     @property
     def streaming(self) -> frozenset[str]:
-        return frozenset(key for key, one in self._open.items() if one.conversation.is_running)
+        return frozenset(key for key, one in self._sessions.items() if one.conversation.is_running)
 
     @property
     def asking(self) -> tuple[OpenSession, ...]:
-        return tuple(one for one in self._open.values() if one.is_busy)
+        return tuple(one for one in self._sessions.values() if one.is_busy)
 
     def unsaved(self) -> list[SessionHeader]:
-        opened = [one for key, one in self._open.items() if self.save_queue.is_missing(key)]
+        opened = [one for key, one in self._sessions.items() if self.save_queue.is_unsaved(key)]
         return [one.conversation.header for one in opened]
 
-    async def settle(self) -> None:
-        for opened in list(self._open.values()):
+    async def save_all(self) -> None:
+        """Wait until every answer that ended, and all that could not be written, has been saved."""
+        for opened in list(self._sessions.values()):
             await opened.conversation.wait_until_saved()
-        await self.save_queue.catch_up()
+        await self.save_queue.write_unsaved()
 
     def is_shown(self, conversation: Conversation) -> bool:
         return conversation is self.shown.conversation
@@ -210,18 +208,18 @@ class OpenSessions:
     def enqueue(self, text: str) -> None:
         self.shown.queue.append(Queued(text=text))
 
-    def take_waiting(self) -> list[tuple[OpenSession, str]]:
+    def pop_waiting(self) -> list[tuple[OpenSession, str]]:
         """Take out what waited for a model, one message a session."""
-        waiting = [one for one in self._open.values() if one.is_waiting]
+        waiting = [one for one in self._sessions.values() if one.is_waiting]
         held = (sum(1 for _ in takewhile(lambda queued: queued.is_held, one.queue)) for one in waiting)
         return [(one, one.queue.pop(first).text) for one, first in zip(waiting, held, strict=True)]
 
     def hold_waiting(self) -> None:
-        for one in self._open.values():
+        for one in self._sessions.values():
             if one.queue and not one.is_busy:
                 one.hold()
 
-    def take_queued(self, index: int) -> str:
+    def pop_queued(self, index: int) -> str:
         queue = self.shown.queue
         return queue.pop(index).text if queue and index < len(queue) else ""
 

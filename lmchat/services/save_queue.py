@@ -23,7 +23,7 @@ from lmchat.services.ports import ChatStore
 
 log = logging.getLogger(__name__)
 
-AGAIN_S = 5.0
+RETRY_S = 5.0
 
 
 class _Unsaved(Struct, frozen=True, kw_only=True):
@@ -35,15 +35,15 @@ class _Unsaved(Struct, frozen=True, kw_only=True):
 class SaveQueue:
     """Queue of writes to the store; a failed write is retried until it succeeds."""
 
-    def __init__(self, store: ChatStore, *, again_s: float = AGAIN_S) -> None:
+    def __init__(self, store: ChatStore, *, retry_s: float = RETRY_S) -> None:
         self.store = store
         self.warning: LMChatError | None = None
         """Why messages are not saved at the moment, if so."""
-        self._again_s = again_s
-        self._again: asyncio.TimerHandle | None = None
-        self._missing: list[_Unsaved] = []
+        self._retry_s = retry_s
+        self._retry_timer: asyncio.TimerHandle | None = None
+        self._unsaved: list[_Unsaved] = []
         self._lock = asyncio.Lock()
-        self._catching: asyncio.Future[None] | None = None
+        self._writing: asyncio.Future[None] | None = None
 
     async def save(
         self, header: SessionHeader, message: ChatMessage, before: Sequence[ChatMessage] = ()
@@ -52,26 +52,26 @@ class SaveQueue:
 
         `before` is its path, which is written once more where the disk has lost it.
         """
-        self._missing.append(_Unsaved(header=header, message=message, before=before))
-        await self.catch_up()
+        self._unsaved.append(_Unsaved(header=header, message=message, before=before))
+        await self.write_unsaved()
 
     async def begin_answer(self, header: SessionHeader, answer: ChatMessage) -> None:
         """Create the file of a running answer, and its row in the database."""
-        has_prompt = not self.is_missing(header.session_id)
+        has_prompt = not self.is_unsaved(header.session_id)
         try:
             await self.store.begin_answer(header.session_id, answer, has_prompt=has_prompt)
         except LMChatError as error:
-            self._failed(error)
+            self._note_failure(error)
 
     async def add_pieces(self, message_id: str, pieces: Sequence[Piece]) -> bool:
         """Append text to the file of a running answer; return False where it has to be tried again."""
         try:
             await self.store.add_pieces(message_id, pieces)
         except LMChatError as error:
-            self._failed(error)
+            self._note_failure(error)
             return False
         if self.warning is not None:
-            self._catch_up_soon()  # where nothing is missing, that ends the warning
+            self._write_unsaved_soon()  # where everything is saved, that ends the warning
         return True
 
     async def add_ledger(self, row: LedgerRow) -> None:
@@ -82,32 +82,32 @@ class SaveQueue:
         except LMChatError as error:
             log.warning("the ledger could not be written: %s", error.kind)
 
-    def is_missing(self, session_id: str) -> bool:
-        return any(entry.header.session_id == session_id for entry in self._missing)
+    def is_unsaved(self, session_id: str) -> bool:
+        return any(entry.header.session_id == session_id for entry in self._unsaved)
 
-    async def catch_up(self) -> None:
-        """Write what is missing; a caller that is cancelled does not cancel the writing."""
-        await asyncio.shield(asyncio.ensure_future(self._write_missing()))
+    async def write_unsaved(self) -> None:
+        """Write what is not saved; a caller that is cancelled does not cancel the writing."""
+        await asyncio.shield(asyncio.ensure_future(self._write_unsaved()))
 
-    def _catch_up_soon(self) -> None:
-        """Write what is missing without waiting, as another process may hold the file for seconds."""
-        if self._catching is None or self._catching.done():
-            self._catching = asyncio.ensure_future(self._write_missing())
+    def _write_unsaved_soon(self) -> None:
+        """Write what is not saved without waiting, as another process may hold the file for seconds."""
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.ensure_future(self._write_unsaved())
 
-    async def _write_missing(self) -> None:
+    async def _write_unsaved(self) -> None:
         """Write in order, one writer at a time; a session that fails does not hold up the others."""
         async with self._lock:
             failed: set[str] = set()
-            for entry in list(self._missing):
+            for entry in list(self._unsaved):
                 if entry.header.session_id in failed:
                     continue
                 try:
                     await self._write(entry)
                 except LMChatError as error:
                     failed.add(entry.header.session_id)
-                    self._failed(error)
+                    self._note_failure(error)
                 else:
-                    self._missing = [other for other in self._missing if other is not entry]
+                    self._unsaved = [other for other in self._unsaved if other is not entry]
             if not failed:
                 self.warning = None
 
@@ -123,17 +123,17 @@ class SaveQueue:
             else:
                 await self.store.append(entry.header, message)
 
-    def _failed(self, error: LMChatError) -> None:
+    def _note_failure(self, error: LMChatError) -> None:
         if self.warning is None:
             log.warning("the store failed: %s", error.kind)
         self.warning = error
-        if self._again is None:
-            self._again = asyncio.get_running_loop().call_later(self._again_s, self._try_again)
+        if self._retry_timer is None:
+            self._retry_timer = asyncio.get_running_loop().call_later(self._retry_s, self._retry)
 
-    def _try_again(self) -> None:
-        self._again = None
-        if self._missing:  # else the warning is about a running answer: its writer tries again
-            self._catch_up_soon()
+    def _retry(self) -> None:
+        self._retry_timer = None
+        if self._unsaved:  # else the warning is about a running answer: its writer tries again
+            self._write_unsaved_soon()
 
 
 BETWEEN = "\n\n"

@@ -87,7 +87,7 @@ class LMChatApp(PatchedApp):
         """Stop all answers and wait until they, and what is typed, are on the disk; before every way out."""
         self.chat.view.is_leaving = True
         await self.chat.turns.stop_all()
-        await self.open_sessions.settle()
+        await self.open_sessions.save_all()
         with suppress(NoMatches):
             self.chat.sessions.save()
             await self.chat.text.write()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.domain.message import AttachedFile, as_attached, has_files, pieces_of
+from lmchat.domain.message import AttachedFile, as_attached, has_files, split_files
 from lmchat.domain.session import title_from
 
 NOTES = as_attached("notes.md", 12, "# Notes\n\n```py\n1\n```\n", "md")
@@ -10,7 +10,7 @@ DATA = as_attached("a (1) b.csv", 5, "1,2\n3\n")
 
 
 def names(prompt: str) -> list[str]:
-    return [piece if isinstance(piece, str) else f"<{piece.name}>" for piece in pieces_of(prompt)]
+    return [piece if isinstance(piece, str) else f"<{piece.name}>" for piece in split_files(prompt)]
 
 
 @pytest.mark.parametrize(
@@ -30,11 +30,13 @@ def names(prompt: str) -> list[str]:
 )
 def test_files_are_told_from_what_was_typed(prompt, expected):
     assert names(prompt) == expected
-    assert "".join(piece if isinstance(piece, str) else piece.source for piece in pieces_of(prompt)) == prompt
+    assert (
+        "".join(piece if isinstance(piece, str) else piece.source for piece in split_files(prompt)) == prompt
+    )
 
 
 def test_a_file_holds_what_it_held_whatever_fences_stand_in_it():
-    (file,) = pieces_of(NOTES)
+    (file,) = split_files(NOTES)
     assert isinstance(file, AttachedFile)
     assert (file.size_bytes, file.text) == (12, "# Notes\n\n```py\n1\n```")
 
@@ -42,7 +44,7 @@ def test_a_file_holds_what_it_held_whatever_fences_stand_in_it():
 def test_a_text_that_is_made_of_files_that_never_end_is_looked_through_once():
     prompt = "x (1 bytes):\n```\n" * 50_000
     assert not has_files(prompt)
-    assert pieces_of(prompt) == [prompt]
+    assert split_files(prompt) == [prompt]
 
 
 @pytest.mark.parametrize(

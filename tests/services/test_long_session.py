@@ -32,7 +32,7 @@ async def opened(store, *, context: int = 100_000, **chat):
         chat=ChatSettings(**chat), backend=ScriptedBackend(*[answer() for _ in range(5)]), store=store
     )
     sessions.target = target(context_loaded=context)
-    await sessions.open(header.session_id)
+    sessions.show(await sessions.load(header.session_id))
     return sessions, talk
 
 
@@ -131,7 +131,7 @@ async def test_another_path_that_is_shown_meanwhile_is_not_mixed_with_the_old_on
     reading = asyncio.create_task(conversation.fill())
     await store.asked.wait()
     session_id = conversation.header.session_id
-    sessions.adopt(await store.delete_message(session_id, talk[150].message_id))
+    sessions.show_path(await store.delete_message(session_id, talk[150].message_id))
     store.gate.set()
     await reading
     assert list(conversation.messages) == talk[:150]

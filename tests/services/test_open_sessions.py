@@ -49,9 +49,9 @@ async def test_a_running_session_is_fetched_live_and_its_queue_with_it(store):
     sessions.begin()
     session_id = first.conversation.header.session_id
     assert sessions.streaming == {session_id}
-    assert await sessions.fetch(session_id) is first
+    assert await sessions.load(session_id) is first
     stored = await store.open_session(session_id)
-    assert sessions.adopt(stored) is first
+    assert sessions.show_path(stored) is first
     assert [one.text for one in first.queue] == ["two"]
     gate.set()
     await task
@@ -63,7 +63,7 @@ async def test_an_ended_session_is_read_from_the_disk_again(store):
     first = sessions.shown
     await run(first, sessions, "one")
     sessions.begin()
-    again = await sessions.open(first.conversation.header.session_id)
+    again = sessions.show(await sessions.load(first.conversation.header.session_id))
     assert again is not first
     assert [m.text for m in again.conversation.messages] == ["one", "Lettuce does well."]
 
@@ -78,10 +78,10 @@ async def test_a_session_that_is_not_on_the_disk_is_kept_open(store):
     real, store.append, store.finish = (store.append, store.finish), full, full
     await run(first, sessions, "one")
     sessions.begin()
-    assert await sessions.fetch(first.conversation.header.session_id) is first
+    assert await sessions.load(first.conversation.header.session_id) is first
     assert [one.session_id for one in sessions.unsaved()] == [first.conversation.header.session_id]
     store.append, store.finish = real
-    await sessions.settle()
+    await sessions.save_all()
     assert sessions.unsaved() == []
     assert len((await store.open_session(first.conversation.header.session_id)).messages) == 2
 
@@ -111,9 +111,9 @@ async def test_a_refused_text_waits_first(store):
 async def test_taking_what_has_just_gone_out_takes_nothing(store):
     sessions = make(store)
     sessions.enqueue("one")
-    assert sessions.take_queued(3) == ""
-    assert sessions.take_queued(0) == "one"
-    assert sessions.take_queued(0) == ""
+    assert sessions.pop_queued(3) == ""
+    assert sessions.pop_queued(0) == "one"
+    assert sessions.pop_queued(0) == ""
 
 
 async def test_an_answer_that_ended_behind_another_session_is_unread_till_it_is_shown(store):
@@ -124,7 +124,7 @@ async def test_an_answer_that_ended_behind_another_session_is_unread_till_it_is_
     sessions.next_after(first)
     session_id = first.conversation.header.session_id
     assert sessions.unread == {session_id}
-    await sessions.open(session_id)
+    sessions.show(await sessions.load(session_id))
     assert sessions.unread == set()
 
 
@@ -169,5 +169,5 @@ async def test_what_is_held_stays_when_what_was_said_after_it_goes_out_with_a_mo
     sessions.enqueue("held")
     sessions.hold_waiting()
     sessions.enqueue("new")
-    assert [text for _, text in sessions.take_waiting()] == ["new"]
+    assert [text for _, text in sessions.pop_waiting()] == ["new"]
     assert [one.text for one in sessions.shown.queue] == ["held"]

@@ -66,7 +66,7 @@ async def test_the_warning_stands_while_the_text_cannot_be_written_and_goes_with
     assert not await save_queue.add_pieces("m", [("text", "a")])
     assert save_queue.warning is not None
     assert await save_queue.add_pieces("m", [("text", "a")])
-    await save_queue.catch_up()
+    await save_queue.write_unsaved()
     assert save_queue.warning is None
 
 

@@ -83,17 +83,17 @@ async def test_what_failed_is_written_first_and_in_its_order_when_the_disk_is_ba
     await save_queue.save(header("a"), prompt("1"))
     await save_queue.save(header("a"), ended("2"))
     assert save_queue.warning is FULL
-    assert save_queue.is_missing("a")
+    assert save_queue.is_unsaved("a")
     disk.broken.clear()
     await save_queue.save(header("a"), prompt("3"))
     assert disk.written == [("a", "1"), ("a", "2"), ("a", "3")]
     assert save_queue.warning is None
-    assert not save_queue.is_missing("a")
+    assert not save_queue.is_unsaved("a")
 
 
 async def test_what_failed_is_written_when_the_disk_is_back_though_nobody_writes_anything():
     disk = Disk(broken={"a": FULL})
-    save_queue = SaveQueue(disk, again_s=0.01)
+    save_queue = SaveQueue(disk, retry_s=0.01)
     await save_queue.save(header("a"), prompt("1"))
     await save_queue.save(header("a"), ended("2"))
     disk.begins.clear()
@@ -101,7 +101,7 @@ async def test_what_failed_is_written_when_the_disk_is_back_though_nobody_writes
     disk.broken.clear()
     await until(lambda: save_queue.warning is None, "the end of the warning")
     assert disk.written == [("a", "1"), ("a", "2")]
-    assert not save_queue.is_missing("a")
+    assert not save_queue.is_unsaved("a")
 
 
 async def test_two_that_write_at_once_write_each_thing_once_and_one_at_a_time():
@@ -126,7 +126,7 @@ async def test_a_session_that_cannot_be_written_does_not_hold_up_the_others():
     await save_queue.save(header("b"), prompt("2"))
     assert disk.written == [("b", "2")]
     assert save_queue.warning is not None
-    assert save_queue.is_missing("a")
+    assert save_queue.is_unsaved("a")
 
 
 async def test_who_is_cancelled_while_a_write_is_under_way_does_not_cancel_the_write():
@@ -138,7 +138,7 @@ async def test_who_is_cancelled_while_a_write_is_under_way_does_not_cancel_the_w
     with pytest.raises(asyncio.CancelledError):
         await task
     disk.gate.set()
-    await save_queue.catch_up()
+    await save_queue.write_unsaved()
     assert disk.written == [("a", "1")]
 
 

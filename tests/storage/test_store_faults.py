@@ -67,7 +67,7 @@ async def talk(folder):
         await save_queue.add_pieces(said.message_id, [("text", f"far {number}")])
         await save_queue.save(session, said, before)
         before = (*before, said)
-    await save_queue.catch_up()
+    await save_queue.write_unsaved()
     warning = save_queue.warning
     await store.aclose()
     return session, before, warning

@@ -94,7 +94,7 @@ async def test_each_key_on_the_answer_that_is_on_its_way(tmp_path, name):
             await desk.pilot.press("escape")
         gate.set()
         await desk.until(lambda: not desk.app.open_sessions.asking, "the end")
-        await desk.app.open_sessions.settle()
+        await desk.app.open_sessions.save_all()
         tree = await desk.store.tree(session_id)
         texts = [m.text for m in tree if m.role is Role.ASSISTANT]
         assert texts == [] if name == "delete" else texts[0].endswith("rest.")

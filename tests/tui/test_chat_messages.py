@@ -245,7 +245,7 @@ async def test_another_version_is_shown_while_an_answer_runs_and_both_are_kept(t
         await shown(desk, "Alpha.")
         gate.set()
         await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "the end")
-        await desk.app.open_sessions.settle()
+        await desk.app.open_sessions.save_all()
         assert "Alpha." in screen_text(desk.app)
         tree = await desk.store.tree(desk.conversation.header.session_id)
         assert [m.text for m in tree] == ["one", "Alpha.", "Beta."]

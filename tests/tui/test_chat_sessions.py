@@ -114,7 +114,7 @@ async def test_two_sessions_answer_at_once_and_both_are_saved_whole(tmp_path):
         for gate in gates:
             gate.set()
         await desk.until(lambda: not desk.app.open_sessions.streaming, "both ended")
-        await desk.app.open_sessions.settle()
+        await desk.app.open_sessions.save_all()
         assert [m.text for m in (await desk.store.open_session(first.header.session_id)).messages] == [
             "one",
             "Aaa",
@@ -135,7 +135,7 @@ async def test_a_queue_goes_out_in_its_own_session_while_another_is_shown(tmp_pa
         await desk.until(
             lambda: len(backend.requests) == 2 and not desk.app.open_sessions.streaming, "both answered"
         )
-        await desk.app.open_sessions.settle()
+        await desk.app.open_sessions.save_all()
         stored = (await desk.store.open_session(first.header.session_id)).messages
         assert [m.text for m in stored] == ["one", "A", "two", "B"]
         assert desk.prompt_input.text == "x"

@@ -256,7 +256,7 @@ async def test_esc_before_the_prompt_is_on_the_disk_keeps_the_prompt(tmp_path):
         await desk.pilot.press("escape")
         gate.set()
         await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "rest")
-        await desk.app.open_sessions.settle()
+        await desk.app.open_sessions.save_all()
         assert [m.text for m in await desk.on_disk()] == ["one"]
         await shown(desk, "one")
         assert backend.requests == []

@@ -10,7 +10,7 @@ from textual import events, on
 from textual.message import Message
 from textual.widgets import TextArea
 
-from lmchat.domain.message import pieces_of
+from lmchat.domain.message import split_files
 from lmchat.text import safe_line, safe_text
 from lmchat.tui import formatting
 from lmchat.tui.commands import COMMANDS, Command
@@ -44,7 +44,7 @@ class FoldedBlocks:
             if isinstance(piece, str)
             else self.fold(piece.source, f"{piece.name} ({piece.size_bytes} bytes)")
             + "\n" * piece.source.endswith("\n")
-            for piece in pieces_of(text)
+            for piece in split_files(text)
         )
 
     def unfold(self, text: str) -> str:

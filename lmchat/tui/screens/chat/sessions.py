@@ -219,7 +219,7 @@ class Sessions:
         self.show()
 
     def show_path(self, session: Session) -> None:
-        self._open.adopt(session)
+        self._open.show_path(session)
         self.show()
 
     def open(self, session_id: str, *, message_id: str = "", words: Sequence[str] = ()) -> None:
@@ -239,9 +239,9 @@ class Sessions:
         await self._open.drafts.load(session_id)
         mark = ""
         if message_id:
-            show = partial(self._open.adopt, await self._workspace.store.set_leaf(session_id, message_id))
+            show = partial(self._open.show_path, await self._workspace.store.set_leaf(session_id, message_id))
         else:
-            opened = await self._open.fetch(session_id)
+            opened = await self._open.load(session_id)
             mark = await self._open.bookmarks.load(session_id)
             await _read_up_to(mark, opened.conversation)
             show = partial(self._open.show, opened)
@@ -279,7 +279,7 @@ class Sessions:
         if not shown.conversation.messages:
             return
         with suppress(LMChatError):  # what is shown stays; the store has its own warning
-            opened = await self._open.fetch(self.shown_id)
+            opened = await self._open.load(self.shown_id)
             mark = self._view.log.viewport.bookmark
             if _newest(opened.conversation) != _newest(shown.conversation):
                 await _read_up_to(mark, opened.conversation)

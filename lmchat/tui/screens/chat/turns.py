@@ -90,7 +90,7 @@ class Turns:
             self.regenerate(message)
 
     def send_waiting(self) -> None:
-        for opened, text in self._open.take_waiting():
+        for opened, text in self._open.pop_waiting():
             self._send(opened, text)
         self._sessions.show_queue()
 
@@ -232,7 +232,7 @@ class Turns:
         waiting = self._open.next_after(opened)
         self._sessions.show_queue()
         words = _ENDED_WORDS[answer.state if answer else AnswerState.STOPPED]
-        is_unsaved = self._open.save_queue.is_missing(conversation.header.session_id)
+        is_unsaved = self._open.save_queue.is_unsaved(conversation.header.session_id)
         self._view.show_action(words.replace("saved", "not saved") if is_unsaved else words)
         self._sessions.show_list()
         has_failed = turn is not None and turn.state in (AnswerState.FAILED, AnswerState.INTERRUPTED)
@@ -270,7 +270,7 @@ class Turns:
     def edit_queued(self, index: int) -> None:
         """Take a waiting message back into the prompt, before what is typed there."""
         prompt_input = self._view.prompt_input
-        parts = (self._open.take_queued(index), prompt_input.full_text)
+        parts = (self._open.pop_queued(index), prompt_input.full_text)
         prompt_input.put(BETWEEN.join(part for part in parts if part))
         self._sessions.show_queue()
         prompt_input.focus()
@@ -285,7 +285,7 @@ class Turns:
         return True
 
     def remove_queued(self, index: int) -> None:
-        self._open.take_queued(index)
+        self._open.pop_queued(index)
         self._sessions.show_queue()
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from itertools import accumulate
 from typing import Any
 
-from lmchat.domain.message import AttachedFile, ReasoningPart, Role, pieces_of
+from lmchat.domain.message import AttachedFile, ReasoningPart, Role, split_files
 from lmchat.tui.widgets.chat_log.blocks import Block, Kind, Line
 from lmchat.tui.widgets.chat_log.document import Place
 from lmchat.tui.widgets.chat_log.entry import Entry
@@ -405,5 +405,5 @@ class Finder:
             return self._hits.likely_in(thoughts, is_plain=False)
         texts = [message.text]
         if message.role is Role.USER:
-            texts = [piece.text for piece in pieces_of(message.text) if isinstance(piece, AttachedFile)]
+            texts = [piece.text for piece in split_files(message.text) if isinstance(piece, AttachedFile)]
         return self._hits.likely_in(texts, is_plain=True)

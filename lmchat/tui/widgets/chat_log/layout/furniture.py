@@ -7,7 +7,7 @@ from functools import partial
 
 from rich.style import Style
 
-from lmchat.domain.message import AnswerState, AttachedFile, ChatMessage, Failure, Receipt, pieces_of
+from lmchat.domain.message import AnswerState, AttachedFile, ChatMessage, Failure, Receipt, split_files
 from lmchat.domain.turn import Stage, Turn
 from lmchat.text import safe_line
 from lmchat.tui import formatting
@@ -29,7 +29,7 @@ def rule(words: str, *, style: str = "muted") -> Block:
 def prompt_blocks(message: ChatMessage, *, is_folded: bool = True) -> list[Block]:
     """Return a prompt on a tint, with the time; a folded file is only its name."""
     blocks: list[Block] = []
-    for piece in pieces_of(message.text):
+    for piece in split_files(message.text):
         first = None if blocks else message
         if isinstance(piece, AttachedFile):
             blocks.append(made(partial(_file_lines, piece, first, is_folded), is_attached=bool(blocks)))
