@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 import re
-import textwrap
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from functools import partial
+from itertools import groupby
+from textwrap import TextWrapper
 from typing import Any
 
 from msgspec import Struct, field
@@ -35,7 +36,6 @@ LIMIT_S = 5.0  # of a check, by default
 STEP_IS_TOLD = (Grade.FAULT, Grade.WARNING, Grade.NOT_TRIED)
 Findings = Sequence[Finding]
 Paint = Callable[[str, Grade | None], str]  # gives a word the colour of a grade; None is for headings
-_LEAST = 24  # columns below which nothing is wrapped
 _ENDLESS = 1_000_000  # width at which each row stays on one line
 
 
@@ -104,27 +104,20 @@ def report_text(
     """Return the rows below their headings and a last line that sums up."""
     grades = max((len(one.grade) for one in findings), default=0)
     names = max((cell_len(safe_line(one.name)) for one in findings), default=0)
-    indent = 2 + grades + 2 + names + 2
-    room = width - indent if width - indent >= _LEAST else _ENDLESS
+    blank = " " * (2 + grades + 2 + names + 2)
+    wrapper = TextWrapper(width, subsequent_indent=blank, break_long_words=False, break_on_hyphens=False)
     lines: list[str] = []
-    for group in dict.fromkeys(one.group for one in findings):
+    for group, rows in groupby(findings, lambda one: one.group):
         lines += [*([""] if lines else []), paint(group.value, None)]
-        for one in findings:
-            if one.group is not group:
-                continue
-            words = _wrapped(one.cause, home, room)
+        for one in rows:
+            name = safe_line(one.name)
+            wrapper.initial_indent = f"  {one.grade:<{grades}}  {name}{' ' * (names - cell_len(name))}  "
+            first, *more = wrapper.wrap(without_home(safe_line(one.cause), home)) or [wrapper.initial_indent]
+            lines += [first.replace(one.grade, paint(one.grade.value, one.grade), 1), *more]
             if one.next_step and one.grade in STEP_IS_TOLD:
-                words += _wrapped(f"next: {one.next_step}", home, room)
-            name, grade = safe_line(one.name), paint(one.grade.value, one.grade)
-            name += " " * (names - cell_len(name))
-            lines.append(f"  {grade}{' ' * (grades - len(one.grade))}  {name}  {words[0]}")
-            lines += [" " * indent + line for line in words[1:]]
+                wrapper.initial_indent = blank
+                lines += wrapper.wrap(without_home(safe_line(f"next: {one.next_step}"), home))
     return "\n".join([*lines, "", summary(findings)])
-
-
-def _wrapped(text: str, home: str, room: int) -> list[str]:
-    text = without_home(safe_line(text), home)
-    return textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def summary(findings: Findings) -> str:
