@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import asdict, replace
 
-from lmchat.domain.message import AnswerState, ChatMessage, Failure, Role, new_id
-from lmchat.domain.session import TRASH_DAYS, Session, SessionHeader, title_from
+from lmchat.domain.message import AnswerState, ChatMessage, Failure, new_id
+from lmchat.domain.session import TRASH_DAYS, Session, SessionHeader
 from lmchat.errors import SessionNotFound, WrongUse
 from lmchat.storage import read
 from lmchat.storage.database import Connection, LostRowError
@@ -110,15 +110,10 @@ def _stored_after(moment: datetime, last: str | None) -> str:
 
 
 def append(connection: Connection, session: SessionHeader, message: ChatMessage, moment: datetime) -> None:
-    """Write a message as the leaf of its session, which is created and named with its first prompt."""
+    """Write a message as the leaf of its session, which is created where it is missing."""
     put_session(connection, session)
     put_whole(connection, session.session_id, message)
     make_leaf(connection, session.session_id, message, moment)
-    if message.role is Role.USER:
-        connection.execute(
-            "update sessions set title = ? where session_id = ? and title = ''",
-            (stored(title_from(message.text)), session.session_id),
-        )
 
 
 def begin(connection: Connection, session_id: str, message: ChatMessage, moment: datetime) -> None:

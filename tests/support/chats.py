@@ -30,7 +30,7 @@ from lmchat.domain.message import (
     now,
     text_message,
 )
-from lmchat.domain.session import MessagePath, Session, SessionHeader
+from lmchat.domain.session import MessagePath, Session, SessionHeader, title_from
 from lmchat.domain.turn import ANEW
 from lmchat.errors import LMChatError
 from lmchat.storage import write
@@ -89,7 +89,7 @@ async def say(
     store: SqliteStore, session: SessionHeader, text: str, parent: ChatMessage | None = None
 ) -> ChatMessage:
     message = prompt(text, parent)
-    await store.append(session, message)
+    await store.append(replace(session, title=session.title or title_from(text)), message)
     return message
 
 
