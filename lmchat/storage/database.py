@@ -13,13 +13,11 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from datetime import datetime
 from operator import methodcaller
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 from urllib.parse import quote
 
-from lmchat.domain.message import now
 from lmchat.errors import StoreUnavailable
 from lmchat.files import ensure_folder
 from lmchat.storage.rows import holds
@@ -159,16 +157,13 @@ class Database:
     def __init__(
         self,
         path: Path,
-        *,
-        after_opening: Callable[[Connection, datetime], None],
-        begin_anew: Callable[[Path, datetime], tuple[Connection, str]],
-        clock: Callable[[], datetime] = now,
+        after_opening: Callable[[Connection], None],
+        begin_anew: Callable[[], tuple[Connection, str]],
     ) -> None:
         self.path = path
         self.notice = ""  # sentence for the user about a replaced file
         self._after_opening = after_opening
         self._replace = begin_anew
-        self._clock = clock
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="lmchat-disk")
         self._connection: Connection | None = None
         self._file: tuple[int, int] | None = None
@@ -240,7 +235,7 @@ class Database:
         self._connection = connection
         self._file = self._identity()
         try:
-            self._after_opening(connection, self._clock())
+            self._after_opening(connection)
         except sqlite3.Error as error:
             if is_damage(error):
                 raise
@@ -275,7 +270,7 @@ class Database:
     def _begin_anew(self, error: Exception) -> None:
         log.warning("the session file is damaged: %s", name_of(error) or type(error).__name__)
         self._disconnect()
-        connection, self.notice = self._replace(self.path, self._clock())
+        connection, self.notice = self._replace()
         self._use(connection)
 
 

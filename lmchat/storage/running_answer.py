@@ -36,7 +36,6 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _MOST_BYTES = 1 << 28  # more than any answer; a larger file is left alone
-_LONGEST_ID = 150
 _MODE = 0o600
 _OLD_MARK = b"\xff"  # around the name of each kind of text in files of an older lmchat
 
@@ -59,7 +58,7 @@ class Begun(Struct, frozen=True, kw_only=True):
 
 def answer_path(store: Path, message_id: str) -> Path:
     """Return the path of the file of an answer."""
-    return store.with_name(f"{store.name}-answer-{quote(message_id, safe='')[:_LONGEST_ID]}")
+    return store.with_name(f"{store.name}-answer-{quote(message_id, safe='')}")
 
 
 def read_answer(path: Path) -> tuple[Begun | None, list[Piece]]:

@@ -123,13 +123,13 @@ def search(connection: Connection, text: str, limit: int) -> tuple[SearchHit, ..
     )
     connection.execute("savepoint search")  # one state of the file: else a message may be indexed in between
     try:
-        return _hits(_Wanted(connection, terms, filters), terms, limit, has_titles=filters == Filters())
+        return _hits(_Wanted(connection, terms, filters), terms, limit)
     finally:
         connection.execute("release search")
 
 
-def _hits(wanted: _Wanted, terms: Sequence[str], limit: int, *, has_titles: bool) -> tuple[SearchHit, ...]:
-    titles = wanted.titles() if has_titles else iter(())
+def _hits(wanted: _Wanted, terms: Sequence[str], limit: int) -> tuple[SearchHit, ...]:
+    titles = wanted.titles()
     first = [match for match in islice(titles, _MOST_TITLES_READ) if match]
     hits: dict[tuple[str, str], SearchHit] = {}
     early, late = first[:_MOST_TITLES], first[_MOST_TITLES:]
@@ -186,7 +186,7 @@ class _Wanted:
 
     def titles(self) -> Iterator[_Match | None]:
         """Yield sessions by title; None for a title that only repeats a prompt, which is a hit itself."""
-        for row in self._connection.execute(_TITLES).fetchall():
+        for row in () if self._filters.sql else self._connection.execute(_TITLES).fetchall():
             title = loaded(row[1])
             if match := self._match(row, "title", title):
                 yield None if first_prompt_title(self._connection, row[0]) == title else match

@@ -50,9 +50,7 @@ class SqliteStore:
     """Sessions, drafts, prompt history, ledger and metrics in one file; opened with the first call."""
 
     def __init__(self, path: Path, *, clock: Callable[[], datetime] = now) -> None:
-        self._database = Database(
-            path, after_opening=_after_opening, begin_anew=repair.begin_anew, clock=clock
-        )
+        self._database = Database(path, self._after_opening, lambda: repair.begin_anew(path, clock()))
         self._running = RunningAnswers(path)
         self._clock = clock
         self.metrics = MetricsStore(self._database)
@@ -85,7 +83,7 @@ class SqliteStore:
 
     async def open_session(self, session_id: str, *, count: int | None = None) -> Session:
         with suppress(StoreUnavailable):  # without room to save it, what had arrived is shown all the same
-            await self._database.read(_recover_killed_answers, self._clock())
+            await self._database.read(self._recover_killed_answers)
         return await self._database.read(read.chosen_path, session_id, count)
 
     async def read_back(
@@ -176,46 +174,43 @@ class SqliteStore:
         await self._running.aclose()
         await self._database.aclose()
 
+    def _after_opening(self, connection: Connection) -> None:
+        """Put an opened file in order; each step is a transaction of its own."""
+        self._recover_killed_answers(connection)
+        if not connection.is_read_only:
+            write.empty_trash(connection, self._clock())
+            repair.remove_old_copies(connection.path, days=TRASH_DAYS)
 
-def _after_opening(connection: Connection, moment: datetime) -> None:
-    """Put an opened file in order; each step is a transaction of its own."""
-    _recover_killed_answers(connection, moment)
-    if not connection.is_read_only:
-        write.empty_trash(connection, moment)
-        repair.remove_old_copies(connection.path, days=TRASH_DAYS)
+    def _recover_killed_answers(self, connection: Connection) -> None:
+        """Save the answers of killed processes as interrupted, with the text in their files."""
+        if connection.is_read_only:
+            return
+        store = connection.path
+        files = [path for path in store.parent.glob(f"{store.name}-answer-*") if not is_running(path)]
+        query = "select number, message_id from messages where state = 'streaming'"
+        for number, message_id in connection.execute(query).fetchall():
+            if not is_running(answer_path(store, loaded(message_id))):
+                self._recover_row(connection, number, loaded(message_id))
+        for path in files:
+            self._recover_file(connection, path)
 
+    def _recover_row(self, connection: Connection, number: int, message_id: str) -> None:
+        query = f"select {MESSAGE_COLUMNS}, session_id from messages where number = ? and state = 'streaming'"
+        with transaction(connection):
+            row = connection.execute(query, (number,)).fetchone()
+            if row is not None:  # else another process was faster
+                message = message_from(row[:-1], arrived_parts(connection, number, message_id))
+                if message is not None:
+                    write.finish(connection, row[-1], ended(message, _KILLED), self._clock())
 
-def _recover_killed_answers(connection: Connection, moment: datetime) -> None:
-    """Save the answers of killed processes as interrupted, with the text in their files."""
-    if connection.is_read_only:
-        return
-    store = connection.path
-    files = [path for path in store.parent.glob(f"{store.name}-answer-*") if not is_running(path)]
-    rows = connection.execute("select number, message_id from messages where state = 'streaming'").fetchall()
-    for number, message_id in rows:
-        if not is_running(answer_path(store, loaded(message_id))):
-            _recover_row(connection, moment, number, loaded(message_id))
-    for path in files:
-        _recover_file(connection, moment, path)
-
-
-def _recover_row(connection: Connection, moment: datetime, number: int, message_id: str) -> None:
-    query = f"select {MESSAGE_COLUMNS}, session_id from messages where number = ? and state = 'streaming'"
-    with transaction(connection):
-        row = connection.execute(query, (number,)).fetchone()
-        if row is not None:  # else another process was faster
-            message = message_from(row[:-1], arrived_parts(connection, number, message_id))
-            if message is not None:
-                write.finish(connection, row[-1], ended(message, _KILLED), moment)
-
-
-def _recover_file(connection: Connection, moment: datetime, path: Path) -> None:
-    """Remove a file, once its answer is saved, if its row could not be written or was lost."""
-    with suppress(OSError, ValueError, OverflowError):  # another process was faster, or the head is damaged
-        begun, pieces = read_answer(path)
-        if begun is not None and pieces:
-            with transaction(connection):
-                if write.number_of(connection, begun.message_id) is None:
-                    message = ended(begun.message(parts_of(pieces)), _KILLED)
-                    write.finish(connection, begun.session_id, message, moment)
-        path.unlink()
+    def _recover_file(self, connection: Connection, path: Path) -> None:
+        """Remove a file, once its answer is saved, if its row could not be written or was lost."""
+        # another process was faster, or the head is damaged
+        with suppress(OSError, ValueError, OverflowError):
+            begun, pieces = read_answer(path)
+            if begun is not None and pieces:
+                with transaction(connection):
+                    if write.number_of(connection, begun.message_id) is None:
+                        message = ended(begun.message(parts_of(pieces)), _KILLED)
+                        write.finish(connection, begun.session_id, message, self._clock())
+            path.unlink()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from statistics import median
 
@@ -29,8 +30,12 @@ def rows_since(connection: Connection, moment: datetime | None) -> tuple[LedgerR
     """Return turns that ended since a moment, oldest first."""
     since = "" if moment is None else stored_time(moment)
     query = f"select {_COLUMNS} from ledger where created_at >= ? order by ledger_id"
-    found = (_ledger_row(row) for row in connection.execute(query, (since,)))
-    return tuple(row for row in found if row is not None)
+    found: list[LedgerRow] = []
+    for row in connection.execute(query, (since,)):
+        values = (loaded(value) if isinstance(value, bytes) else value for value in row)
+        with suppress(ValidationError):
+            found.append(convert(dict(zip(_LEDGER, values, strict=True)), LedgerRow, strict=False))
+    return tuple(found)
 
 
 def speeds(connection: Connection) -> Mapping[tuple[str, str], float]:
@@ -44,15 +49,6 @@ def speeds(connection: Connection) -> Mapping[tuple[str, str], float]:
     for endpoint, model, speed in rows:
         found.setdefault((loaded(endpoint), loaded(model)), []).append(speed)
     return {key: median(values) for key, values in found.items()}
-
-
-def _ledger_row(row: Sequence[object]) -> LedgerRow | None:
-    pairs = zip(_LEDGER, row, strict=True)
-    values = {name: loaded(value) if isinstance(value, bytes) else value for name, value in pairs}
-    try:
-        return convert(values, LedgerRow, strict=False)
-    except ValidationError:
-        return None
 
 
 class MetricsStore:

@@ -16,7 +16,6 @@ from lmchat.text import fence_of, safe_line
 MAX_CHARS = 1_000_000  # more than any model writes in one answer
 MAX_DEPTH = 64
 _MAX_TRIES = 200  # brackets in prose
-_MAX_READ = 4 * MAX_CHARS  # without success: a third of a second
 _MAX_VALUES = 20
 _NO_JSON = ("NaN", "Infinity")  # JSON to Python, but the beginning of a sentence to people
 _BRACKET = re.compile(r"[\[{]")
@@ -69,10 +68,10 @@ def _fenced(text: str) -> list[Any]:
 def _in_prose(text: str) -> list[Any]:
     """Return objects and lists between words, but no parts of a cut one."""
     values: list[Any] = []
-    at = read = 0
+    at = 0
     for _ in range(_MAX_TRIES):
         opening = _BRACKET.search(text, at)
-        if opening is None or len(values) > _MAX_VALUES or read > _MAX_READ:
+        if opening is None or len(values) > _MAX_VALUES:
             break
         try:
             value, at = _checked(partial(_decoder.raw_decode, idx=opening.start()), text)
@@ -80,7 +79,6 @@ def _in_prose(text: str) -> list[Any]:
             if _is_cut(error, text):
                 break
             at = opening.end()
-            read += error.pos - opening.start()
         else:
             values.append(value)
     return values
