@@ -14,7 +14,7 @@ ELSEWHERE = "another lmchat writes this"
 
 async def test_figures_of_a_turn_are_never_those_of_an_answer_from_elsewhere(pilot):
     log, theirs = pilot.app.log_view, streaming("theirs")
-    log.load([question("Go on."), theirs], is_own_open=False)
+    log.load([question("Go on."), theirs], is_ours=False)
     log.show_turn(Turn(model="tiny", started_s=0.0), 7.0)
     await pilot.pause()
     assert any(ELSEWHERE in row for row in rows(log))
@@ -23,7 +23,7 @@ async def test_figures_of_a_turn_are_never_those_of_an_answer_from_elsewhere(pil
 
 async def test_the_end_of_ones_own_goes_to_ones_own_and_that_of_the_other_to_the_other(pilot):
     log, theirs = pilot.app.log_view, streaming("theirs")
-    log.load([question("Go on."), theirs], is_own_open=False)
+    log.load([question("Go on."), theirs], is_ours=False)
     log.append(question("And on."))
     mine = streaming()
     log.begin_answer(mine)
@@ -45,7 +45,7 @@ async def test_the_end_of_ones_own_goes_to_ones_own_and_that_of_the_other_to_the
 
 async def test_where_another_model_answers_is_told_anew_once_the_one_above_has_named_its_own(pilot):
     log, theirs = pilot.app.log_view, streaming("theirs", model="tiny.gguf")
-    log.load([question("Go on."), theirs], is_own_open=False)
+    log.load([question("Go on."), theirs], is_ours=False)
     log.append(question("And on."))
     mine = streaming(model="tiny")
     log.begin_answer(mine)
@@ -59,7 +59,7 @@ async def test_where_another_model_answers_is_told_anew_once_the_one_above_has_n
 
 async def test_what_is_selected_below_or_in_it_stays_selected_while_it_comes_and_when_it_ends(pilot):
     log, theirs = pilot.app.log_view, streaming("theirs begins")
-    log.load([question("Go on."), theirs, question("And on."), answer("mine it is")], is_own_open=False)
+    log.load([question("Go on."), theirs, question("And on."), answer("mine it is")], is_ours=False)
     await pilot.pause()
     for first, last in (("theirs", "begins"), ("mine", "it is"), ("begins", "mine")):
         await select(pilot, log, first, last)
@@ -80,7 +80,7 @@ async def test_what_is_selected_below_or_in_it_stays_selected_while_it_comes_and
 
 async def test_hits_in_it_are_counted_as_it_comes_and_the_current_one_stays_where_it_is(pilot):
     log, theirs = pilot.app.log_view, streaming("a heron")
-    log.load([question("Go on."), theirs, question("And on."), answer("one heron more")], is_own_open=False)
+    log.load([question("Go on."), theirs, question("And on."), answer("one heron more")], is_ours=False)
     await pilot.pause()
     log.finder.find("heron")
     log.finder.step(1)
@@ -96,7 +96,7 @@ async def test_hits_in_it_are_counted_as_it_comes_and_the_current_one_stays_wher
 
 async def test_an_end_that_the_log_saw_no_beginning_of_is_added_below(pilot):
     log, theirs = pilot.app.log_view, streaming("theirs")
-    log.load([question("Go on."), theirs], is_own_open=False)
+    log.load([question("Go on."), theirs], is_ours=False)
     log.finish(answer("mine"))
     await pilot.pause()
     said = [row.strip() for row in rows(log)]

@@ -76,7 +76,7 @@ def test_a_giant_heading_is_a_heading_to_its_end():
 def test_a_fence_that_ends_with_a_whole_piece_is_read_as_a_whole_too():
     document = Document()
     document.set_page(plain_page())
-    entry = Entry(streaming(), is_open=True)
+    entry = Entry(streaming(), is_streaming=True)
     document.append(entry)
     entry.feed(TextDelta(text="```python\n" + "x = 1\n" * 2 * SEGMENT_LINES))
     document.grow(0)

@@ -60,7 +60,7 @@ def test_another_width_and_back_gives_the_same_rows(messages, first, second):
 def test_an_answer_that_streamed_in_is_the_answer_that_is_loaded(sizes, is_folded):
     streamed = Document()
     streamed.set_page(plain_page())
-    entry = Entry(streaming(), is_open=True, is_folded=is_folded)
+    entry = Entry(streaming(), is_streaming=True, is_folded=is_folded)
     streamed.append(entry)
     for delta in (ReasoningDelta(text="think"), ReasoningDelta(text="ing\n\n- hard")):
         entry.feed(delta)
@@ -90,7 +90,7 @@ def test_an_answer_that_streamed_in_is_the_answer_that_is_loaded(sizes, is_folde
 def test_text_that_turned_out_to_be_thought_is_laid_out_as_thought_that_is_loaded(sizes, is_folded):
     streamed = Document()
     streamed.set_page(plain_page())
-    entry = Entry(streaming(), is_open=True, is_folded=is_folded)
+    entry = Entry(streaming(), is_streaming=True, is_folded=is_folded)
     streamed.append(entry)
     start = 0
     while start < len(MIXED):
@@ -120,7 +120,7 @@ def test_a_late_link_lays_out_what_is_new_and_no_more():
     document.layout.lines = lambda block, links, lines=document.layout.lines: (
         laid.append(block.source) or lines(block, links)
     )
-    entry = Entry(message=streaming(), is_open=True)
+    entry = Entry(message=streaming(), is_streaming=True)
     document.append(entry)
     document.build(0)
     for number in range(100):

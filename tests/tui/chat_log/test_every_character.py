@@ -115,7 +115,7 @@ def test_every_character_is_on_the_screen_at_any_width_and_in_the_copy(name):
 )
 def test_every_character_is_there_while_an_answer_streams_and_when_it_has_ended(name):
     source, chance = TEXTS[name], random.Random(name)  # noqa: S311 - not a secret
-    document = document_with(Entry(streaming(), is_open=True))
+    document = document_with(Entry(streaming(), is_streaming=True))
     entry, start, looks = document.entries[0], 0, {chance.randrange(len(source) + 1) for _ in range(3)}
     while start < len(source):
         size = chance.choice((1, 3, 20, 200, 1_000))

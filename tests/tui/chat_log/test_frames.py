@@ -34,7 +34,7 @@ def most_calls(text):
     """How many functions are called for the dearest of some frames, behind what came before."""
     document = Document()
     document.set_page(plain_page(117))
-    entry = Entry(streaming(), is_open=True)
+    entry = Entry(streaming(), is_streaming=True)
     document.append(entry)
     entry.feed(TextDelta(text=text[:AT_ONCE_CHARS]))
     document.grow(0)

@@ -55,7 +55,7 @@ def at_once(message, *, page, **changes):
 def test_words_that_stream_behind_a_long_thought_come_in_their_place():
     page, said, thought = plain_page(), PARAGRAPHS[:900], PARAGRAPHS[:1_500]
     document = document_of(page=page)
-    index = document.append(Entry(streaming(), is_open=True, is_folded=False))
+    index = document.append(Entry(streaming(), is_streaming=True, is_folded=False))
     entry = document.entries[index]
     document.build(index)
     for delta in [

@@ -146,8 +146,8 @@ class Sessions:
 
     def show_messages(self, conversation: Conversation) -> None:
         """Show the messages from their end; what was not read yet follows a moment later."""
-        messages, is_own_open = conversation.shown_messages, conversation.is_running
-        self._view.log.load(messages, is_whole=conversation.is_whole, is_own_open=is_own_open)
+        messages, is_ours = conversation.shown_messages, conversation.is_running
+        self._view.log.load(messages, is_whole=conversation.is_whole, is_ours=is_ours)
         if not conversation.is_whole:
             fill = partial(self._view.attempt, partial(self._fill, conversation), "fill")
             self._view.screen.set_timer(_FILL_AFTER_S, fill)

@@ -121,7 +121,7 @@ def _number_now(entry: Entry, number: int, was: Block) -> int | None:
     same = [at for at, block in enumerate(blocks) if block is was]
     has_grown = number < len(blocks) and _is_alike(blocks[number], was) and _begins_as(blocks[number], was)
     # for a while the open end of an answer may look like another block
-    if was.source and not same and not (has_grown and entry.is_open):
+    if was.source and not same and not (has_grown and entry.is_streaming):
         equal = (at for at, block in enumerate(blocks) if block.source == was.source)
         same = [at for at in equal if _is_alike(blocks[at], was)]
     nearest = min(same, key=lambda at: abs(at - number), default=None)

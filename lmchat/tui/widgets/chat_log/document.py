@@ -82,7 +82,7 @@ class Entries:
         if message is None:
             return [], True
         is_plain = message.role is not Role.ASSISTANT or (entry is not None and entry.is_source)
-        if entry is not None and entry.is_open:
+        if entry is not None and entry.is_streaming:
             return [part.text for part in entry.parts], is_plain
         parts = message.parts
         return [part.arguments if isinstance(part, ToolCallPart) else part.text for part in parts], is_plain
@@ -210,7 +210,7 @@ class Document:
         Returns the first that is another one, and whether those above look different: a link was defined.
         """
         entry, first, is_linked = self.entries[index], 0, False
-        if entry.blocks or entry.is_open:
+        if entry.blocks or entry.is_streaming:
             first = entry.build()
             is_linked = self._relink(entry)
         self._measure(index)
@@ -292,7 +292,7 @@ class Document:
                     self._laid_out += len(block.lines or ())
                 else:
                     block.lines = None
-            if not (first[0] <= index <= last[0] or entry.is_open):
+            if not (first[0] <= index <= last[0] or entry.is_streaming):
                 self.entries.forget(index)
 
     def _relink(self, entry: Entry) -> bool:

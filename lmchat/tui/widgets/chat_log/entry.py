@@ -110,7 +110,7 @@ class LivePart(Struct):
         return self.tail.closed + self.tail.open
 
 
-def _live_parts(parts: Iterable[Part], *, is_open: bool) -> list[LivePart]:
+def _live_parts(parts: Iterable[Part], *, is_streaming: bool) -> list[LivePart]:
     """Return the unparsed parts of a message; the last of an open one may grow."""
     found: list[LivePart] = []
     for part in parts:
@@ -123,7 +123,7 @@ def _live_parts(parts: Iterable[Part], *, is_open: bool) -> list[LivePart]:
                 found.append(LivePart(type(part)))
             found[-1].chunks.append(part.text)
     for live in found:
-        if not (is_open and (live is found[-1] or live.kind is ToolCallPart)):
+        if not (is_streaming and (live is found[-1] or live.kind is ToolCallPart)):
             live.is_ended = True
     return found
 
@@ -135,7 +135,7 @@ class Entry(Struct):
     note: str = ""  # the words of a notice
     switch: str = ""  # the model that answers from here on, where it is another one than before
     left_out: int = 0  # messages before it that the next request leaves out
-    is_open: bool = False  # whether it is the answer that is streaming
+    is_streaming: bool = False  # whether it is the answer that is streaming
     is_folded: bool = True  # whether reasoning, a system prompt, or a file in a prompt is only one row
     is_source: bool = False  # whether it is shown as source
     turn: Turn | None = None  # figures of the running turn
@@ -149,14 +149,14 @@ class Entry(Struct):
 
     @property
     def source(self) -> str:
-        if self.is_open:
+        if self.is_streaming:
             return "".join(part.text for part in self.parts if part.kind in _SAID)
         return self.message.text if self.message else ""
 
     @property
     def is_changed(self) -> bool:
         """Whether it is shown in another way than its message alone would be."""
-        return self.is_open or self.is_source or not self.is_folded or bool(self.left_out)
+        return self.is_streaming or self.is_source or not self.is_folded or bool(self.left_out)
 
     @property
     def references(self) -> References:
@@ -187,7 +187,7 @@ class Entry(Struct):
 
     def feed(self, delta: Delta) -> None:
         if not self.parts and self.message is not None:
-            self.parts = _live_parts(self.message.parts, is_open=self.is_open)
+            self.parts = _live_parts(self.message.parts, is_streaming=self.is_streaming)
         if isinstance(delta, ToolCallDelta):
             calls = (part for part in self.parts if part.kind is ToolCallPart and part.index == delta.index)
             part = next(calls, None) or self._new_part(LivePart(ToolCallPart, index=delta.index))
@@ -209,7 +209,7 @@ class Entry(Struct):
         """Take the parts of another form of the message; those with the same text keep their blocks."""
         known = {(part.kind, part.name, part.text): part for part in self.parts}
         self.parts = []
-        for part in _live_parts(parts, is_open=self.is_open):
+        for part in _live_parts(parts, is_streaming=self.is_streaming):
             keys = ((kind, part.name, part.text) for kind in (part.kind, TextPart, ReasoningPart))
             same = next((known.pop(key) for key in keys if key in known), part)
             if same.kind is not part.kind:
@@ -218,13 +218,13 @@ class Entry(Struct):
                     block.is_thought = False
                     block.forget()
             self._new_part(same)
-        if not self.is_open:
+        if not self.is_streaming:
             for part in self.parts:
                 part.is_ended = True
 
     def finish(self, message: ChatMessage) -> None:
         """Take the final form of the message."""
-        self.is_open, self.message, self.turn = False, message, None
+        self.is_streaming, self.message, self.turn = False, message, None
         if self.parts:
             self.set_parts(message.parts)
 
@@ -267,7 +267,7 @@ class Entry(Struct):
 
     def _answer(self, message: ChatMessage) -> list[Block]:
         if not self.parts:
-            self.parts = _live_parts(message.parts, is_open=self.is_open)
+            self.parts = _live_parts(message.parts, is_streaming=self.is_streaming)
         if self.is_source:
             return list(plain_blocks(safe_text(self.source)))
         words, blocks = self._thought_words(), []
@@ -285,12 +285,12 @@ class Entry(Struct):
             blocks += (own := part.blocks())
             for block in own if is_thought else ():
                 block.is_thought = True
-        if self.is_open and self.parts and self.parts[-1].kind in _SAID and self.parts[-1].tail.open:
+        if self.is_streaming and self.parts and self.parts[-1].kind in _SAID and self.parts[-1].tail.open:
             self.parts[-1].tail.open[-1].has_cursor = True
         return blocks
 
     def _foot(self) -> list[Block]:
-        if self.is_open:
+        if self.is_streaming:
             wait_s = self.turn.retry.wait_s if self.turn and self.turn.retry else 0.0
             retry_in_s = wait_s - (self.now_s - self._retried_s)
             return [self._row(_STATE, partial(state_block, self.turn, self.now_s, retry_in_s=retry_in_s))]
@@ -301,7 +301,7 @@ class Entry(Struct):
         return end_blocks(self.message)
 
     def _thought_words(self) -> str:
-        if self.is_open:
+        if self.is_streaming:
             thought_s = self.turn.thought_s(self.now_s) if self.turn else None
             has_ended = self.turn is not None and self.turn.thought_to_s is not None
             if self.parts and self.parts[-1].kind is ReasoningPart and not has_ended:

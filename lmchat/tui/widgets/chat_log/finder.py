@@ -24,25 +24,25 @@ _LAST = 1 << 40
 _AS_WRITTEN = (Kind.FENCE, Kind.PLAIN, Kind.MADE)  # kinds of blocks that show their source as it is
 
 Row = list[tuple[int, int, int]]  # where hits begin and end in a row, and their numbers in the block
-# a row, where in it a text begins, the text, and what is between it and the next piece
-Piece = tuple[int, int, str, str]
+# a row, where in it a text begins, the text, and what is between it and the next fragment
+Fragment = tuple[int, int, str, str]
 # first character in a row, the one after the last, and whether it is the current hit
 Mark = tuple[int, int, bool]
 
 
-def texts_in(lines: Sequence[Line]) -> Iterator[list[Piece]]:
-    """Yield each line of text and each cell of a table as the pieces it is wrapped to."""
+def texts_in(lines: Sequence[Line]) -> Iterator[list[Fragment]]:
+    """Yield each line of text and each cell of a table as the fragments it is wrapped to."""
     first = 0
     while first < len(lines):
         last = first
         while (lines[last].is_wrapped or lines[last].tails) and last + 1 < len(lines):
             last += 1
         for column in range(len(lines[first].cells) or 1):
-            yield [_piece(lines[number], number, column) for number in range(first, last + 1)]
+            yield [_fragment(lines[number], number, column) for number in range(first, last + 1)]
         first = last + 1
 
 
-def _piece(line: Line, number: int, column: int) -> Piece:
+def _fragment(line: Line, number: int, column: int) -> Fragment:
     if not line.cells:
         return number, 0, line.text, ""
     start, end = line.cells[column]
@@ -83,10 +83,10 @@ class BlockHits:
         """Return the hits by rows, and their number; a hit that is wrapped is in both rows."""
         rows: list[Row] = [[] for _ in lines]
         count = 0
-        for pieces in texts_in(lines):
-            for first, last in self.query.spans("".join(words + tail for _, _, words, tail in pieces)):
+        for fragments in texts_in(lines):
+            for first, last in self.query.spans("".join(words + tail for _, _, words, tail in fragments)):
                 at = 0
-                for row, start, words, tail in pieces:
+                for row, start, words, tail in fragments:
                     begin, end = max(first - at, 0), min(last - at, len(words))
                     if begin < end:
                         rows[row].append((start + begin, start + end, count))
@@ -263,7 +263,7 @@ class Finder:
 
     def recount(self, index: int) -> None:
         """Count the hits of a new or changed message; the current hit stays."""
-        if self._hits is None or self._document.entries[index].is_open:
+        if self._hits is None or self._document.entries[index].is_streaming:
             return
         before = self.standing
         self.counts += [0] * (len(self._document) - len(self.counts))
@@ -301,7 +301,7 @@ class Finder:
             row = document.position(self.place) - viewport.top
             if not 0 <= row < viewport.height - self._rows_below:
                 viewport.show_place(self.place, viewport.height // 3)
-            if viewport.is_following and document.entries[len(document) - 1].is_open:
+            if viewport.is_following and document.entries[len(document) - 1].is_streaming:
                 viewport.stop_following()  # or new text would push the hit away
         self._changed()
         self._told()

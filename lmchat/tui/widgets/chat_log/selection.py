@@ -39,17 +39,17 @@ class Unit(IntEnum):
 class Selected(Struct):
     """A selection from where it began to where the pointer is."""
 
-    anchor: Ends  # where it was begun
+    origin: Ends  # where it was begun
     head: Ends  # where it has got to
     unit: Unit = Unit.CHARACTER  # unit that it grows by
 
     @property
     def start(self) -> Anchor:
-        return min(self.anchor[0], self.head[0], key=lambda anchor: anchor.order)
+        return min(self.origin[0], self.head[0], key=lambda anchor: anchor.order)
 
     @property
     def end(self) -> Anchor:
-        return max(self.anchor[1], self.head[1], key=lambda anchor: anchor.order)
+        return max(self.origin[1], self.head[1], key=lambda anchor: anchor.order)
 
     def span(self, index: int, number: int) -> Range | None:
         start, end, place = self.start, self.end, (index, number)
@@ -61,7 +61,7 @@ class Selected(Struct):
 
     def found_again(self, document: Document) -> Selected | None:
         """Return the same selection in a changed log; None where an end is gone."""
-        ends = [found_again(document, anchor) for anchor in (*self.anchor, *self.head)]
+        ends = [found_again(document, anchor) for anchor in (*self.origin, *self.head)]
         match [end for end in ends if end is not None]:
             case first, second, third, fourth:
                 return Selected((first, second), (third, fourth), self.unit)
@@ -69,7 +69,7 @@ class Selected(Struct):
                 return None
 
     def moved(self, by: int) -> None:
-        for anchor in {id(anchor): anchor for anchor in (*self.anchor, *self.head)}.values():
+        for anchor in {id(anchor): anchor for anchor in (*self.origin, *self.head)}.values():
             anchor.index += by
 
 
@@ -113,7 +113,7 @@ class Selection:
         self.drop()
         self.pressed = Selected(ends, ends, unit)
         if was is not None and is_extended:
-            self.pressed = Selected(was.anchor, ends, was.unit)
+            self.pressed = Selected(was.origin, ends, was.unit)
         if self.was_dragged or unit is not Unit.CHARACTER:
             self.selected = self.pressed
 
@@ -144,7 +144,7 @@ class Selection:
     def extend(self, step: int) -> None:
         viewport, selected = self._viewport, self.selected
         is_begun = selected is not None and selected.unit is Unit.MESSAGE
-        first = selected.anchor[0].index if selected is not None and is_begun else viewport.cursor
+        first = selected.origin[0].index if selected is not None and is_begun else viewport.cursor
         last = viewport.extend_cursor(step)
         if first is not None and last is not None:
             self.selected = Selected(message_ends(first), message_ends(last), Unit.MESSAGE)

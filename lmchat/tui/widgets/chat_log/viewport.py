@@ -315,7 +315,7 @@ class Viewport:
         elif is_back:
             self._unfolded = None
             self.return_to("unfolding")
-        elif not (entry.is_open and self.is_following):
+        elif not (entry.is_streaming and self.is_following):
             self._show_anchor(anchor)
 
     def _fold_rows(self, index: int) -> list[Place]:

@@ -105,7 +105,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.painter = Painter(self.viewport, self.finder, self.selection)
         self.inflow = Inflow()
         self._copies = CopyTurns()
-        self._open: int | None = None
+        self._streaming: int | None = None  # index of the answer that streams
         self._wants_top = False
         self._settled_size = Size(0, 0)
         self._is_settling = False
@@ -283,22 +283,20 @@ class ChatLog(ScrollView, can_focus=True):
 
     # Messages
 
-    def load(
-        self, messages: Sequence[ChatMessage], *, is_whole: bool = True, is_own_open: bool = True
-    ) -> None:
+    def load(self, messages: Sequence[ChatMessage], *, is_whole: bool = True, is_ours: bool = True) -> None:
         """Show other messages, from their end; `fill` brings those before them if they are not all.
 
-        With `is_own_open`, a last answer that streams is our own; otherwise another lmchat writes it.
+        With `is_ours`, a last answer that streams is our own; otherwise another lmchat writes it.
         """
         self.inflow.drain()
-        self._open = None
+        self._streaming = None
         self.is_whole, self._wants_top = is_whole, False
         self.document.load(messages)
         self.viewport.reset()
         self.selection.drop()
-        if is_own_open and messages and messages[-1].state is AnswerState.STREAMING:
-            self._open = len(self.document) - 1
-            self.document.entries[-1].is_open = True
+        if is_ours and messages and messages[-1].state is AnswerState.STREAMING:
+            self._streaming = len(self.document) - 1
+            self.document.entries[-1].is_streaming = True
         if self.has_focus:
             self.viewport.focus_last()
         self.finder.restart()
@@ -316,8 +314,8 @@ class ChatLog(ScrollView, can_focus=True):
 
     def prepend(self, earlier: MessagePath) -> None:
         count = len(earlier)
-        if self._open is not None:
-            self._open += count
+        if self._streaming is not None:
+            self._streaming += count
         self.viewport.prepend(earlier)
         self.selection.moved(count)
         self.finder.moved(count)
@@ -330,7 +328,7 @@ class ChatLog(ScrollView, can_focus=True):
         self._add(Entry(None, note=text))
 
     def begin_answer(self, message: ChatMessage) -> None:
-        self._open = self._add(Entry(message, is_open=True))
+        self._streaming = self._add(Entry(message, is_streaming=True))
 
     def _add(self, entry: Entry) -> int:
         self.flush()
@@ -341,7 +339,7 @@ class ChatLog(ScrollView, can_focus=True):
 
     async def apply(self, event: StreamEvent) -> None:
         """Take an event; its text is shown with the next frame."""
-        if self._open is None or not isinstance(event, Delta):
+        if self._streaming is None or not isinstance(event, Delta):
             return
         self.inflow.pending.append(event)
         if self.inflow.timer is None:
@@ -349,33 +347,33 @@ class ChatLog(ScrollView, can_focus=True):
 
     def flush(self) -> None:
         deltas = self.inflow.drain()
-        if self._open is None:
+        if self._streaming is None:
             return
         for delta in deltas:
-            self.document.entries[self._open].feed(delta)
+            self.document.entries[self._streaming].feed(delta)
         self.viewport.update_anchor()
-        self.settle(self.document.grow(self._open))
+        self.settle(self.document.grow(self._streaming))
 
     def show_turn(self, turn: Turn | None, now_s: float) -> None:
-        if self._open is None:
+        if self._streaming is None:
             return
-        self.document.entries[self._open].set_figures(turn, now_s)
+        self.document.entries[self._streaming].set_figures(turn, now_s)
         if self.inflow.timer is None:  # else they come with its frame
             self.flush()
 
     def restate(self, message: ChatMessage) -> None:
         self.flush()
-        if self._open is not None:
-            entry, heights = self.document.entries[self._open], self.document.heights
-            is_seen = self.viewport.shows(heights.top(self._open), heights[self._open])
+        if self._streaming is not None:
+            entry, heights = self.document.entries[self._streaming], self.document.heights
+            is_seen = self.viewport.shows(heights.top(self._streaming), heights[self._streaming])
             if is_seen and not self.viewport.is_following:
                 entry.is_folded = False  # it is being read
             entry.set_parts(message.parts)
-            self._rebuild([self._open])
+            self._rebuild([self._streaming])
 
     def finish(self, message: ChatMessage) -> None:
         self.flush()
-        index, self._open = self._open, None
+        index, self._streaming = self._streaming, None
         if not self.replace(message, index):
             self.append(message)
 
@@ -385,7 +383,7 @@ class ChatLog(ScrollView, can_focus=True):
         index = entries.place(message.message_id) if index is None else index
         if index is None:
             return False
-        if index == self._open:
+        if index == self._streaming:
             entries[index].message = message
         else:
             entries[index].finish(message)
@@ -558,9 +556,9 @@ class ChatLog(ScrollView, can_focus=True):
         message, index = self.focused_message, self.viewport.cursor
         if message is None or index is None:
             return
-        is_open = self.document.entries[index].is_open  # it has more than its message tells
+        is_streaming = self.document.entries[index].is_streaming  # it has more than its message tells
         match name:
-            case "fold" | "source" if not is_open and why_not(name, message, is_busy=False):
+            case "fold" | "source" if not is_streaming and why_not(name, message, is_busy=False):
                 self.post_message(self.ActionWanted(name, message))  # the screen says why not
             case "fold" | "source":
                 self.toggle("is_folded" if name == "fold" else "is_source")
