@@ -132,8 +132,7 @@ def arrive(candidates: Sequence[Candidate], *, model: str, remembered: Remembere
         raise why_unusable(candidates)
     talking = [info for info in _models(arrival) if not info.is_embedding]
     if arrival.need is Need.MODEL and len(talking) == 1 and arrival.target is not None:
-        target = Target(endpoint=arrival.target.endpoint, product=arrival.target.product, model=talking[0])
-        return Arrival(need=Need.NOTHING, candidate=arrival.candidate, target=target)
+        return replace(arrival, need=Need.NOTHING, target=replace(arrival.target, model=talking[0]))
     return arrival
 
 

@@ -126,7 +126,9 @@ class Turn(Struct, frozen=True, kw_only=True):
                 return replace(self, stage=Stage.ANSWERING, thought_from_s=from_s, thought_to_s=to_s)
             case LifeSign(is_token=is_token):
                 first_s = now_s if is_token and self.first_token_s is None else self.first_token_s
-                stage = self._stage_by_tokens if self.stage is Stage.STALLED else self.stage
+                woken = Stage.THINKING if self._is_thinking else Stage.ANSWERING
+                woken = Stage.WAITING if self.first_token_s is None else woken
+                stage = woken if self.stage is Stage.STALLED else self.stage
                 return replace(self, first_token_s=first_s, stage=stage)
             case UsageReported():
                 return replace(self, usage=event, counted_deltas=self.deltas)
@@ -156,12 +158,6 @@ class Turn(Struct, frozen=True, kw_only=True):
             deltas=self.deltas + pieces,
             chars=self.chars + chars,
         )
-
-    @property
-    def _stage_by_tokens(self) -> Stage:
-        if self.first_token_s is None:
-            return Stage.WAITING
-        return Stage.THINKING if self._is_thinking else Stage.ANSWERING
 
     @property
     def _is_thinking(self) -> bool:

@@ -65,7 +65,7 @@ class ModelSearch:
     """Search limited in depth and number; unreadable files are skipped."""
 
     def __init__(self) -> None:
-        self._seen: set[tuple[int, int]] = set()
+        self._seen: set[str] = set()
 
     def models(self, folders: Mapping[Path, str]) -> Iterator[ModelFile]:
         paths = ((path, source) for folder, source in folders.items() for path in self._files(folder))
@@ -94,13 +94,9 @@ class ModelSearch:
 
     def _is_new(self, path: Path) -> bool:
         """Return whether the file is new under any name: links may form circles."""
-        try:
-            status = path.stat()
-        except OSError:
-            return False
-        key = (status.st_dev, status.st_ino)
-        is_new = key not in self._seen
-        self._seen.add(key)
+        real = os.path.realpath(path)
+        is_new = real not in self._seen
+        self._seen.add(real)
         return is_new
 
 

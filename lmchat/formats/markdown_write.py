@@ -36,7 +36,7 @@ from lmchat.domain.message import (
     fence_for,
 )
 from lmchat.domain.session import Session
-from lmchat.formats.writing import REFUSED, branches, ending, moment, places, speaker, thought
+from lmchat.formats.writing import REFUSED, ending, moment, places, side_branches, speaker, thought
 from lmchat.text import open_fence, safe_line, safe_text
 
 FORMAT = 1  # in the front matter
@@ -66,7 +66,7 @@ def to_markdown(session: Session, *, with_reasoning: bool = False, zone: tzinfo 
 
     for message in session.messages:
         add(message, {})
-    for branch in branches(session):
+    for branch in side_branches(session):
         blocks += [_mark(word, {"part": "note"}), f"# {branch.heading}"]
         first, *others = branch.messages
         add(first, {"parent": branch.parent.message_id if branch.parent else None})

@@ -12,7 +12,7 @@ from importlib import import_module
 from msgspec import Struct
 
 from lmchat.domain.message import AnswerState, ChatMessage, Role
-from lmchat.domain.session import Session
+from lmchat.domain.session import Session, branches
 from lmchat.errors import WrongUse
 from lmchat.text import safe_line, safe_text
 
@@ -85,7 +85,7 @@ def with_branches(
     """Yield the blocks of the path, then those of each branch under its heading."""
     for message in session.messages:
         yield from entry(message)
-    for branch in branches(session):
+    for branch in side_branches(session):
         yield headed(branch.heading)
         for message in branch.messages:
             yield from entry(message)
@@ -119,20 +119,13 @@ def thought(message: ChatMessage) -> str:
     return "Thought" if thought_ms is None else f"Thought for {thought_ms / 1e3:.1f} s"
 
 
-def branches(session: Session) -> Iterator[SideBranch]:
-    """Yield the messages outside the path, oldest first."""
+def side_branches(session: Session) -> Iterator[SideBranch]:
+    """Yield the messages outside the path, parents and older ones first."""
     known = {message.message_id: message for message in session.tree}
-    children: dict[str | None, list[ChatMessage]] = {}
-    waiting = {message.message_id: message for message in session.branches}
-    for one in waiting.values():
-        children.setdefault(one.parent_id, []).append(one)
-    while waiting:
-        following, run = [next(iter(waiting.values()))], list[ChatMessage]()
-        while fresh := next((one for one in following if one.message_id in waiting), None):
-            run.append(waiting.pop(fresh.message_id))
-            following = children.get(fresh.message_id, [])
-        name = session.branch_names.get(run[0].message_id, "")
-        yield SideBranch(parent=known.get(run[0].parent_id or ""), messages=tuple(run), name=name)
+    for branch in branches(session.branches):
+        name = session.branch_names.get(branch.branch_id, "")
+        parent = known.get(branch.messages[0].parent_id or "")
+        yield SideBranch(parent=parent, messages=branch.messages, name=name)
 
 
 def places(session: Session) -> dict[str, int]:
