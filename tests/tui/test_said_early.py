@@ -200,7 +200,7 @@ async def test_an_edit_that_cannot_go_out_yet_is_still_an_edit(tmp_path):
     backend = ScriptedBackend()
     async with ready_desktop(tmp_path, backend) as desk:
         await desk.ask("one")
-        desk.chat.messages.edit(desk.conversation.messages[0])
+        desk.chat.messages.act_on("edit", desk.conversation.messages[0])
         desk.app.open_sessions.target = None
         await desk.pilot.press("x", "enter")
         await shown(desk, "No model server was found yet.")

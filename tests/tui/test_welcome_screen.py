@@ -161,7 +161,7 @@ async def test_it_is_left_when_the_dialog_above_it_is_left():
         await pilot.pause()
         welcome = app.screen
         await pilot.press("enter")
-        welcome.dismiss(None)
+        welcome.leave()
         await pilot.pause()
         assert isinstance(app.screen, AskDialog)
         await pilot.press("escape")
@@ -173,7 +173,7 @@ async def test_without_a_dialog_it_is_left_at_once():
     app = host()
     async with app.run_test(size=SIZE) as pilot:
         await pilot.pause()
-        app.screen.dismiss(None)
+        app.screen.leave()
         await pilot.pause()
         assert app.results == [None]
 

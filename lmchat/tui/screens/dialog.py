@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from rich.cells import cell_len
 from textual import events, on
@@ -13,7 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
-from textual.screen import ModalScreen, Screen
+from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Input
 
@@ -32,35 +32,6 @@ _MARGINS = 13  # rows of a dialog with all its blank rows, but for the list
 ResultT = TypeVar("ResultT")
 
 
-class Departure:
-    """The wish of a screen to leave, which may come before it is mounted or while a dialog lies above it.
-
-    Textual's `dismiss` closes whatever is on top, so the wish is kept until the screen itself is.
-    """
-
-    def __init__(self, screen: Screen[Any]) -> None:
-        self._screen = screen
-        self._wish: tuple[Any] | None = None
-        self.has_begun = False
-        """Whether the screen is leaving; its widgets are then removed one at a time."""
-
-    def begin(self, result: object) -> bool:
-        """Return whether the screen may leave now; otherwise remember the wish."""
-        if self._screen.is_active and self._screen.is_mounted:
-            self.has_begun = True
-            return True
-        self._wish = (result,)
-        return False
-
-    def resume(self) -> None:
-        """Leave if that was requested before the screen was on top."""
-        if self._wish is not None:
-            self._screen.call_later(self._leave, *self._wish)
-
-    def _leave(self, result: object) -> None:
-        self._screen.dismiss(result)  # its awaitable is dropped: a screen must not await its own end
-
-
 class Dialog(ModalScreen[ResultT], Generic[ResultT]):
     """Modal dialog; Esc leaves it without a result."""
 
@@ -76,24 +47,32 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
     def __init__(self, heading: str = "", hints: Sequence[Hint] = (), *, is_small: bool = False) -> None:
         super().__init__(classes="-small" if is_small else None)
         self.heading, self.hints = safe_line(heading) or self.HEADING, hints or self.HINTS
-        self._departure = Departure(self)
+        self._late_result: tuple[ResultT | None] | None = None
+        """Result to leave with as soon as the dialog is on top."""
 
     @property
     def can_show(self) -> bool:
-        """Whether the top-level widgets exist."""
-        return self.is_attached and bool(self.children) and not self._departure.has_begun
+        """Whether the top-level widgets exist; they are removed one at a time when the dialog is left."""
+        return self.is_attached and bool(self.children) and self in self.app.screen_stack
 
     @property
     def can_act(self) -> bool:
         """Whether all widgets exist, nested ones included."""
-        return self.is_mounted and not self._departure.has_begun
+        return self.is_mounted and self.can_show
 
     def dismiss(self, result: ResultT | None = None) -> AwaitComplete:
-        """Leave now, or as soon as the screen is mounted and on top."""
-        return super().dismiss(result) if self._departure.begin(result) else AwaitComplete()
+        """Leave as soon as the dialog is mounted and on top: Textual closes whatever is on top."""
+        if self.is_active and self.is_mounted:
+            return super().dismiss(result)
+        self._late_result = (result,)
+        return AwaitComplete()
 
     def on_screen_resume(self) -> None:
-        self._departure.resume()
+        if self._late_result is not None:
+            self.call_later(self._leave, *self._late_result)
+
+    def _leave(self, result: ResultT | None) -> None:
+        self.dismiss(result)  # its awaitable is dropped: a screen must not await its own end
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):

@@ -9,7 +9,6 @@ from typing import ClassVar
 from msgspec.structs import replace
 from textual import events, on
 from textual.app import ComposeResult
-from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.getters import query_one
@@ -32,7 +31,7 @@ from lmchat.tui import formatting
 from lmchat.tui.icons import signs_for
 from lmchat.tui.screens.ask_dialog import AddressDialog
 from lmchat.tui.screens.connect import Connect
-from lmchat.tui.screens.dialog import Departure, fit_height, free_height
+from lmchat.tui.screens.dialog import fit_height, free_height
 from lmchat.tui.screens.welcome.rows import welcome_rows
 from lmchat.tui.screens.welcome.starts import PageStarts, StartDialog
 from lmchat.tui.widgets.keys_row import KeysRow
@@ -71,7 +70,6 @@ class WelcomeScreen(Screen[None]):
     def __init__(self, workspace: Workspace, connect: Connect) -> None:
         super().__init__()
         self._connect = connect
-        self._departure = Departure(self)
         self.has_waiting = False
         """Whether a message waits for a server."""
         self.is_leaving = False
@@ -89,14 +87,11 @@ class WelcomeScreen(Screen[None]):
 
     @property
     def can_show(self) -> bool:
-        return self.is_attached and bool(self.children) and not self._departure.has_begun
-
-    def dismiss(self, result: None = None) -> AwaitComplete:
-        """Leave at once, or as soon as no dialog lies above."""
-        return super().dismiss(result) if self._departure.begin(result) else AwaitComplete()
+        return self.is_attached and bool(self.children) and self in self.app.screen_stack
 
     def on_screen_resume(self) -> None:
-        self._departure.resume()
+        if self.is_leaving:
+            self.call_later(self.leave)
 
     def compose(self) -> ComposeResult:
         with Vertical(id="welcome"), Vertical(classes="page"):
@@ -263,5 +258,6 @@ class WelcomeScreen(Screen[None]):
         if isinstance(self.app.screen, StartDialog):
             self.app.screen.dismiss(None)
         is_free = self.app.screen is self
-        self.dismiss(None)
+        if is_free and self.is_mounted:
+            self.dismiss(None)
         return is_free
