@@ -190,7 +190,7 @@ async def test_the_first_prompt_that_was_not_read_yet_can_be_edited(tmp_path):
     async with long_session(tmp_path, is_open=False, count=COUNT + 1) as desk:
         first = desk.conversation.messages[0]
         assert first.role is Role.ASSISTANT
-        desk.chat.messages.edit(first)
+        desk.chat.messages.act_on("edit", first)
         assert not desk.prompt_input.text
         desk.store.gate.set()
         await desk.until(lambda: desk.prompt_input.text == f"prompt {COUNT - 64}", "the prompt")

@@ -53,7 +53,7 @@ BULK_OF_ANSWER = 32
 """Characters in one read that continue a reply; fewer may be keys."""
 _ANSWER = r"\x1b\][0-9lLI]|\x1b[P_^X][!-?G]"
 """Start of a reply of the terminal (OSC, DCS …), and of no key."""
-_ANSWER_END = re.compile("[\x00-\x1f\x7f\x9c]")
+_ANSWER_END = re.compile("[\x00-\x1f\x7f]")
 _UNIT = re.compile(
     rf"(?P<answer>{_ANSWER})"
     r"|\x1b\x1b(?:\[(?:(?!20[01]~)\d+~|[ABCDFHPQRS])|O[A-DFHM-S])"  # Alt with a key of the cursor block
@@ -67,7 +67,6 @@ _UNIT = re.compile(
 _UNFINISHED = re.compile(r"\x1b\x1b?(?:\[(?:M.{0,2}|\[|[0-?]*[ -/]*)|O|[]P_^X])?\Z", re.DOTALL)
 _GOES_ON = re.compile(r"[\[O]|\][0-9lLI]|[P_^X][!-?G]")
 _CONTROL = re.compile(r"\x1b\[[0-?]+[ -/]*[@-~]?\Z|\x1b\[[@-~]\Z")
-_SEVEN_BITS = {code: f"\x1b{chr(code - 0x40)}" for code in (0x90, 0x98, *range(0x9B, 0xA0))}
 _DOUBLED = re.compile(r"\x1b\x1b[\[O](\d*)([A-Z~])\Z")
 _META = re.compile(r"\x1b\[1;9([A-Z])\Z")
 _OTHER_KEY = re.compile(r"\x1b\[27;(\d+);(\d+)~\Z")
@@ -122,9 +121,6 @@ class KeyStream(XTermParser):
 
     def _units(self, text: str) -> Generator[Message, None, str]:
         """Yield sequences and text; return what follows the start of a paste or a reply."""
-        if not text.isascii():
-            head, start, pasted = text.partition(_PASTE_START)
-            text = head.translate(_SEVEN_BITS) + start + pasted
         unfinished = _UNFINISHED.search(text)
         end = unfinished.start() if unfinished else len(text)
         for match in _UNIT.finditer(text, 0, end):
@@ -150,7 +146,7 @@ class KeyStream(XTermParser):
             self._held = rest
             return ""
         self._is_answering = False
-        over = next((mark for mark in ("\x1b\\", "\x07", "\x9c") if rest.startswith(mark)), "")
+        over = next((mark for mark in ("\x1b\\", "\x07") if rest.startswith(mark)), "")
         return rest[len(over) :]
 
     def _hold(self, held: str) -> None:
