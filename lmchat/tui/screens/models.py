@@ -35,7 +35,7 @@ class Models:
     def __init__(self, app: App[None], workspace: Workspace, chat: ChatScreen) -> None:
         self._app = app
         self._workspace = workspace
-        self._open = workspace.open_sessions
+        self._open_sessions = workspace.open_sessions
         self._chat = chat
         self._coming: ModelInfo | None = None
         """The model that is being loaded."""
@@ -44,7 +44,7 @@ class Models:
         """Called when a model is used."""
 
     def use(self, target: Target) -> None:
-        self._open.target = target
+        self._open_sessions.target = target
         self._workspace.monitor.aim(target)
         if target.model_id:
             self._chat.view.remember(self._workspace.remembered.with_model(target.place, target.model_id))
@@ -58,7 +58,7 @@ class Models:
         from lmchat.tui.screens.model_picker import ModelPicker
 
         rows, age_s = self._workspace.catalogue.known(self._workspace.remembered)
-        target = self._open.target
+        target = self._open_sessions.target
         current = (target.endpoint.url, target.model_id) if target else None
         rows, refresh = self._with_coming(rows), self.refresh_picker
         picker = ModelPicker(rows, self.load_or_unload, refresh, age_s=age_s, current=current, reason=reason)
@@ -182,7 +182,7 @@ class Models:
         finally:
             if since_s == self._coming_since_s:
                 self._coming = None
-            target = self._open.target
+            target = self._open_sessions.target
             if target is not None and target.loading_since_s == since_s and self._is_in_use(model):
                 self._change_target(model, is_loading=False, loading_since_s=None, loading_fraction=None)
                 self._chat.turns.go_on_with_model(is_loaded=is_loaded)
@@ -190,7 +190,7 @@ class Models:
     def _show_progress(self, fraction: float) -> None:
         if self._coming is not None:
             self._show_coming(replace(self._coming, load_fraction=fraction))
-            if self._open.target is not None and self._open.target.is_loading:
+            if self._open_sessions.target is not None and self._open_sessions.target.is_loading:
                 self._change_target(self._coming, loading_fraction=fraction)
 
     def _show_coming(self, model: ModelInfo) -> None:
@@ -209,12 +209,12 @@ class Models:
         return self._coming is not None and _is_same(self._coming, model)
 
     def _is_in_use(self, model: ModelInfo) -> bool:
-        target = self._open.target
+        target = self._open_sessions.target
         return target is not None and target.model is not None and _is_same(target.model, model)
 
     def _change_target(self, model: ModelInfo, **changes: Any) -> None:
-        if self._open.target is not None and self._is_in_use(model):
-            self._open.target = replace(self._open.target, **changes)
+        if self._open_sessions.target is not None and self._is_in_use(model):
+            self._open_sessions.target = replace(self._open_sessions.target, **changes)
             self._chat.view.refresh()
 
     # The built-in engine
@@ -271,7 +271,7 @@ class Models:
         """Start it; the chat may be used meanwhile, what is sent waits until the model is loaded."""
         if words := await engine.warning(model):
             self._chat.view.warn(words)
-        before, endpoint = self._open.target, engine.reserve()
+        before, endpoint = self._open_sessions.target, engine.reserve()
         info = model.info(endpoint, LoadState.LOADING)
         self.use(Target(endpoint=endpoint, product=Product.BUILT_IN, model=info))
         name = safe_line(model.name, limit=20)
@@ -280,8 +280,8 @@ class Models:
             await engine.start(model)
         except LMChatError:
             is_other = before is not None and before.product is not Product.BUILT_IN
-            self._open.target = before if is_other else None
-            self._workspace.monitor.aim(self._open.target)
+            self._open_sessions.target = before if is_other else None
+            self._workspace.monitor.aim(self._open_sessions.target)
             raise
         self._chat.view.show_action(f"loaded {name}")
         self._workspace.monitor.look_now()

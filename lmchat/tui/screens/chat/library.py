@@ -25,7 +25,7 @@ class SavedSessions:
 
     def __init__(self, view: ChatView, sessions: Sessions, turns: Turns) -> None:
         self._workspace = view.workspace
-        self._open = view.workspace.open_sessions
+        self._open_sessions = view.workspace.open_sessions
         self._library = view.workspace.library
         self._view = view
         self._sessions = sessions
@@ -45,7 +45,7 @@ class SavedSessions:
 
     async def act(self, name: str, session_id: str = "", typed: str = "") -> None:
         """Do what a key of the list or a command asks for; ask for what was not typed."""
-        is_new = session_id == self._sessions.shown_id and not self._open.shown.conversation.messages
+        is_new = session_id == self._sessions.shown_id and not self._open_sessions.shown.conversation.messages
         if is_new and name in ("rename", "tag"):
             self._view.notify(NOTHING_YET)
         elif words := await self._acts[name](session_id, typed):
@@ -70,11 +70,11 @@ class SavedSessions:
         return "Brought back" if await self._library.undo_delete() else "The trash is empty"
 
     async def _delete(self, session_id: str, _: str) -> str:
-        shown = self._open.shown
+        shown = self._open_sessions.shown
         if session_id == self._sessions.shown_id:
             await self._turns.stop_and_hold(shown)
         await self._library.delete(session_id)
-        if shown is self._open.shown and session_id == self._sessions.shown_id:
+        if shown is self._open_sessions.shown and session_id == self._sessions.shown_id:
             self._sessions.save()
             self._sessions.show_new()
         return "In the trash; u brings it back"
@@ -89,7 +89,7 @@ class SavedSessions:
             return ""
         header = await self._library.rename(session_id, typed)
         if session_id == self._sessions.shown_id:
-            self._open.shown.conversation.rename(header.title)
+            self._open_sessions.shown.conversation.rename(header.title)
             self._sessions.show_title()
         return "Renamed"
 
@@ -135,7 +135,7 @@ class SavedSessions:
     async def _export(self, _id: str = "", words: str = "") -> None:
         from lmchat.tui.screens.ask_dialog import ExportDialog, wish_of
 
-        if not self._open.shown.conversation.messages:
+        if not self._open_sessions.shown.conversation.messages:
             self._view.notify("There is nothing to export yet.")
             return
         wish = wish_of(words)
@@ -158,7 +158,7 @@ class SavedSessions:
         from lmchat.tui.screens.ask_dialog import ConfirmDialog
 
         how = ExportAs(with_reasoning=wish.with_reasoning, with_branches=wish.with_branches)
-        await self._open.shown.conversation.fill()
+        await self._open_sessions.shown.conversation.fill()
         try:
             written = await self._library.exporter.export_file(
                 self._shown(), path_of(wish.name), how, is_forced=is_forced
@@ -171,7 +171,7 @@ class SavedSessions:
         self._view.notify(f"Exported to {safe_line(str(written.absolute()))}")
 
     def _shown(self) -> Session:
-        conversation = self._open.shown.conversation
+        conversation = self._open_sessions.shown.conversation
         return Session(header=conversation.header, messages=conversation.shown_messages)
 
     async def _import(self, _id: str, name: str) -> None:

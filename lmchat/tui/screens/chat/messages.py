@@ -25,7 +25,7 @@ class Messages:
 
     def __init__(self, view: ChatView, sessions: Sessions, text: PromptText, turns: Turns) -> None:
         self._workspace = view.workspace
-        self._open = view.workspace.open_sessions
+        self._open_sessions = view.workspace.open_sessions
         self._view = view
         self._sessions = sessions
         self._text = text
@@ -49,12 +49,12 @@ class Messages:
         """Return a message with what has come of it, if it is the answer that is on its way."""
         if message.state is not AnswerState.STREAMING:
             return message
-        shown = self._open.shown.conversation.shown_messages
+        shown = self._open_sessions.shown.conversation.shown_messages
         return shown[-1] if shown and shown[-1].message_id == message.message_id else message
 
     def _aimed_at(self) -> ChatMessage | None:
         focused = self._view.log.focused_message if self._view.has_log_focus else None
-        return focused or self._open.last_answer()
+        return focused or self._open_sessions.last_answer()
 
     def why_not(self, name: str) -> str:
         """Return why an act makes no sense now; empty where it does."""
@@ -64,7 +64,7 @@ class Messages:
         return self._why_not(name, self._as_now(message)) if message is not None else NOTHING_YET
 
     def _why_not(self, name: str, message: ChatMessage) -> str:
-        return why_not(name, message, is_busy=self._open.shown.is_busy)
+        return why_not(name, message, is_busy=self._open_sessions.shown.is_busy)
 
     def act(self, name: str) -> None:
         """Act on the focused message, else on the last answer; show why where it makes no sense."""
@@ -105,14 +105,14 @@ class Messages:
             self.act("copy_code")
         elif part:
             raise WrongUse(f"{safe_line(part, limit=40)} cannot be copied.", hint="There is /copy code.")
-        elif last := self._open.last_answer():
+        elif last := self._open_sessions.last_answer():
             self.act_on("copy", last)
         else:
             self._view.notify(NOTHING_YET)
 
     async def _edit(self, message: ChatMessage) -> None:
         """Edit a prompt, or the prompt of an answer; the answer may be the first message that was read."""
-        conversation = self._open.shown.conversation
+        conversation = self._open_sessions.shown.conversation
         await conversation.fill()
         prompt = message if message.role is Role.USER else conversation.find(message.parent_id or "")
         if prompt is not None and prompt.role is Role.USER:
@@ -145,7 +145,7 @@ class Messages:
     async def _prune(self, message_id: str) -> None:
         """Hide a message with what follows it; `undo_deletion` brings it back."""
         session_id = self._sessions.shown_id
-        await self._turns.stop_and_hold(self._open.shown)
+        await self._turns.stop_and_hold(self._open_sessions.shown)
         self._sessions.show_path(await self._workspace.store.delete_message(session_id, message_id))
         self._view.show_action("deleted")
         key = "u" if self._view.has_log_focus else "/undo"
@@ -168,7 +168,7 @@ class Messages:
         session_id, store = self._sessions.shown_id, self._workspace.store
 
         async def show() -> None:
-            conversation = self._open.shown.conversation
+            conversation = self._open_sessions.shown.conversation
             messages = await store.tree(session_id)
             names = await store.branch_names(session_id)
             await conversation.fill()
@@ -195,7 +195,7 @@ class Messages:
 
     def _go_to_branch(self, message_id: str | None) -> None:
         """Show a branch; one that is on the path is only scrolled to, and no other is chosen."""
-        if message_id and self._open.shown.conversation.find(message_id) is None:
+        if message_id and self._open_sessions.shown.conversation.find(message_id) is None:
             self._sessions.open(self._sessions.shown_id, message_id=message_id)
         elif message_id:
             self._view.log.show_message(message_id)

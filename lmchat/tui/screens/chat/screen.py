@@ -61,7 +61,7 @@ class KeyHints:
 
     def __init__(self, view: ChatView, text: PromptText, messages: Messages) -> None:
         self._keys = view.workspace.settings.keys
-        self._open = view.workspace.open_sessions
+        self._open_sessions = view.workspace.open_sessions
         self._view = view
         self._text = text
         self._messages = messages
@@ -79,7 +79,7 @@ class KeyHints:
         return written(keys.partition(",")[0]), command.label
 
     def _hints(self) -> Sequence[Hint]:
-        shown, view = self._open.shown, self._view
+        shown, view = self._open_sessions.shown, self._view
         running = [self._hint("stop")] if shown.is_busy else []
         if view.log.selection.selected is not None:
             return [*running, ("^C", "copy"), *([] if running else [("Esc", "select nothing")])]
@@ -112,8 +112,8 @@ class KeyHints:
 
     def _ways_on(self) -> list[Hint]:
         """Return what can be done from an empty prompt about a last answer that lacks its end."""
-        last = self._open.last_answer()
-        if last is None or self._view.prompt_input.text or self._open.shown.is_busy:
+        last = self._open_sessions.last_answer()
+        if last is None or self._view.prompt_input.text or self._open_sessions.shown.is_busy:
             return []
         again = [self._hint("retry")]
         if last.role is Role.USER:  # its answer was deleted, or stopped before it began

@@ -36,15 +36,15 @@ class PromptText:
     def __init__(self, view: ChatView) -> None:
         self.edited_id = ""
         """The earlier prompt that is being edited; empty where a new one is typed."""
-        self._open = view.workspace.open_sessions
-        self._drafts = self._open.drafts
+        self._open_sessions = view.workspace.open_sessions
+        self._drafts = self._open_sessions.drafts
         self._view = view
         self._before_edit = self._before_command = ""
         self._timer: Timer | None = None
 
     @property
     def draft_id(self) -> str:
-        conversation = self._open.shown.conversation
+        conversation = self._open_sessions.shown.conversation
         return conversation.header.session_id if conversation.messages else ""
 
     def load(self) -> None:
@@ -55,7 +55,7 @@ class PromptText:
 
     def save(self) -> None:
         """Save what is typed, and what waits, with the session that it was typed in."""
-        self._save(self.draft_id, self._view.prompt_input.full_text, self._open.shown)
+        self._save(self.draft_id, self._view.prompt_input.full_text, self._open_sessions.shown)
 
     def save_soon(self) -> None:
         if self._timer is None:
@@ -64,7 +64,7 @@ class PromptText:
     def _save_when_sent(self) -> None:
         """Save; what was just sent stays a draft until it is on the disk as a prompt."""
         self._timer = None
-        opened = self._open.shown
+        opened = self._open_sessions.shown
         if opened.is_busy and not opened.conversation.is_running:
             self.save_soon()
         else:
@@ -72,7 +72,7 @@ class PromptText:
 
     def save_queue(self, opened: OpenSession) -> None:
         """Save what waits in a session, which may be another than the shown one."""
-        if opened is self._open.shown:
+        if opened is self._open_sessions.shown:
             self.save_soon()
         else:
             session_id = opened.conversation.header.session_id
@@ -85,7 +85,7 @@ class PromptText:
     async def write(self) -> None:
         with suppress(LMChatError):  # they are still in memory, and the store's own warning is shown
             await self._drafts.write()
-            await self._open.bookmarks.write()
+            await self._open_sessions.bookmarks.write()
 
     def begin_edit(self, prompt: ChatMessage) -> None:
         """Put an earlier prompt into the prompt; Enter sends it as another version."""
@@ -123,7 +123,7 @@ class Sessions:
 
     def __init__(self, view: ChatView, text: PromptText) -> None:
         self._workspace = view.workspace
-        self._open = view.workspace.open_sessions
+        self._open_sessions = view.workspace.open_sessions
         self._view = view
         self._text = text
         self._groups: tuple[SessionGroup, ...] = ()
@@ -131,7 +131,7 @@ class Sessions:
 
     @property
     def shown_id(self) -> str:
-        return self._open.shown.conversation.header.session_id
+        return self._open_sessions.shown.conversation.header.session_id
 
     def show(self) -> None:
         self.show_conversation()
@@ -139,7 +139,7 @@ class Sessions:
         self.show_list()
 
     def show_conversation(self) -> None:
-        self.show_messages(self._open.shown.conversation)
+        self.show_messages(self._open_sessions.shown.conversation)
         self.mark_left_out()
         self.show_title()
         self._view.refresh()
@@ -153,19 +153,19 @@ class Sessions:
             self._view.screen.set_timer(_FILL_AFTER_S, fill)
 
     async def _fill(self, conversation: Conversation) -> None:
-        if self._open.is_shown(conversation):
+        if self._open_sessions.is_shown(conversation):
             await conversation.fill()
-        if self._open.is_shown(conversation):
+        if self._open_sessions.is_shown(conversation):
             self.mark_left_out()
             self._view.refresh()
 
     def mark_left_out(self) -> None:
         """Mark in the log what would be left out of the next request, before it is sent."""
         self._marker = None
-        conversation, log = self._open.shown.conversation, self._view.log
+        conversation, log = self._open_sessions.shown.conversation, self._view.log
         if conversation.is_whole and not log.is_whole:
             log.fill(conversation.shown_messages)
-        plan = self._open.plan(self._view.prompt_input.full_text)
+        plan = self._open_sessions.plan(self._view.prompt_input.full_text)
         first = next((one for one in plan.messages if one.role is not Role.SYSTEM), None) if plan else None
         self._view.left_out = plan.left_out if plan else 0
         log.mark_left_out(self._view.left_out, first.message_id if first else None)
@@ -175,13 +175,13 @@ class Sessions:
             self._marker = self._view.screen.set_timer(_MARK_AFTER_S, self.mark_left_out)
 
     def show_title(self) -> None:
-        title = safe_line(self._open.shown.conversation.header.title) or "New session"
+        title = safe_line(self._open_sessions.shown.conversation.header.title) or "New session"
         self._view.title_line.show([content(((title, STRONG),))])
 
     def show_queue(self) -> None:
-        entries = [(queued.text, queued.is_held) for queued in self._open.shown.queue]
+        entries = [(queued.text, queued.is_held) for queued in self._open_sessions.shown.queue]
         begin_work(self._view.screen, lambda: self._view.prompt.show_queue(entries), "queue")
-        self._text.save_queue(self._open.shown)
+        self._text.save_queue(self._open_sessions.shown)
 
     def show_list(self) -> None:
         begin_work(self._view.screen, self.fetch_list, "library")
@@ -194,15 +194,15 @@ class Sessions:
             self._view.list_warning = error.words
             self._view.refresh()
         self._view.session_list.show(
-            with_unsaved(self._groups, self._open.unsaved()),
+            with_unsaved(self._groups, self._open_sessions.unsaved()),
             self.shown_id,
-            self._open.streaming,
-            self._open.unread,
+            self._open_sessions.streaming,
+            self._open_sessions.unread,
         )
 
     def begin(self) -> None:
         """Begin a new session; a running answer goes on and is saved."""
-        opened = self._open.shown
+        opened = self._open_sessions.shown
         self._text.leave_edit()
         if opened.conversation.messages or opened.is_busy:
             self.save()
@@ -215,11 +215,11 @@ class Sessions:
 
     def show_new(self) -> None:
         """Show a new session; what is typed stays in the prompt."""
-        self._open.begin()
+        self._open_sessions.begin()
         self.show()
 
     def show_path(self, session: Session) -> None:
-        self._open.show_path(session)
+        self._open_sessions.show_path(session)
         self.show()
 
     def open(self, session_id: str, *, message_id: str = "", words: Sequence[str] = ()) -> None:
@@ -236,18 +236,20 @@ class Sessions:
             words: Words to mark there.
             takes_queue: Whether what waits in a session without messages is meant for the other one.
         """
-        await self._open.drafts.load(session_id)
+        await self._open_sessions.drafts.load(session_id)
         mark = ""
         if message_id:
-            show = partial(self._open.show_path, await self._workspace.store.set_leaf(session_id, message_id))
+            show = partial(
+                self._open_sessions.show_path, await self._workspace.store.set_leaf(session_id, message_id)
+            )
         else:
-            opened = await self._open.load(session_id)
-            mark = await self._open.bookmarks.load(session_id)
+            opened = await self._open_sessions.load(session_id)
+            mark = await self._open_sessions.bookmarks.load(session_id)
             await _read_up_to(mark, opened.conversation)
-            show = partial(self._open.show, opened)
+            show = partial(self._open_sessions.show, opened)
         self._text.leave_edit()
         self.save()
-        left = self._open.shown
+        left = self._open_sessions.shown
         show()
         self._move_queue(left, takes_queue=takes_queue)
         self._text.load()
@@ -266,31 +268,31 @@ class Sessions:
         if left.conversation.messages or not left.is_waiting:
             return
         waiting, left.queue = left.queue, []
-        typed = [self._open.drafts.text("")]
+        typed = [self._open_sessions.drafts.text("")]
         if takes_queue:
-            self._open.shown.queue += waiting
+            self._open_sessions.shown.queue += waiting
         else:
             typed = [*(one.text for one in waiting), *typed]
-        self._open.drafts.note("", BETWEEN.join(filter(None, typed)))
+        self._open_sessions.drafts.note("", BETWEEN.join(filter(None, typed)))
 
     async def reload(self) -> None:
         """Show what another lmchat has written to this session since it was read."""
-        shown = self._open.shown
+        shown = self._open_sessions.shown
         if not shown.conversation.messages:
             return
         with suppress(LMChatError):  # what is shown stays; the store has its own warning
-            opened = await self._open.load(self.shown_id)
+            opened = await self._open_sessions.load(self.shown_id)
             mark = self._view.log.viewport.bookmark
             if _newest(opened.conversation) != _newest(shown.conversation):
                 await _read_up_to(mark, opened.conversation)
-                if shown is self._open.shown and not shown.is_busy:
-                    self._open.show(opened)
+                if shown is self._open_sessions.shown and not shown.is_busy:
+                    self._open_sessions.show(opened)
                     self.show()
                     self._view.log.go_to_bookmark(mark)
 
     def save(self) -> None:
         """Save what is typed, and where the session is being read."""
-        self._open.bookmarks.note(self.shown_id, self._view.log.viewport.bookmark)
+        self._open_sessions.bookmarks.note(self.shown_id, self._view.log.viewport.bookmark)
         self._text.save()
 
 

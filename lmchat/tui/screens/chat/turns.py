@@ -52,7 +52,7 @@ class Turns:
 
     def __init__(self, view: ChatView, sessions: Sessions, text: PromptText) -> None:
         self._workspace = view.workspace
-        self._open = view.workspace.open_sessions
+        self._open_sessions = view.workspace.open_sessions
         self._view = view
         self._sessions = sessions
         self._text = text
@@ -64,18 +64,18 @@ class Turns:
                 self._text.leave_edit()
             return
         self._view.log.scroll_end()  # now, and not when what waits goes out: one may be reading then
-        if not self._open.has_to_wait:
-            self._send(self._open.shown, text)
+        if not self._open_sessions.has_to_wait:
+            self._send(self._open_sessions.shown, text)
             return
-        self._open.enqueue(text)
+        self._open_sessions.enqueue(text)
         self._sessions.show_queue()
         self._view.show_action("queued")
-        if self._open.target is None and self._workspace.catalogue.candidates:
+        if self._open_sessions.target is None and self._workspace.catalogue.candidates:
             self._view.notify(_WAITS_FOR_SERVER)
 
     def regenerate(self, message: ChatMessage) -> None:
         """Answer once more; a prompt's answer is the message that follows it."""
-        path = self._open.shown.conversation.messages
+        path = self._open_sessions.shown.conversation.messages
         place = path.place(message.message_id)
         if message.role is Role.USER and place is not None:
             following = path[place + 1 : place + 2]
@@ -90,17 +90,17 @@ class Turns:
             self.regenerate(message)
 
     def send_waiting(self) -> None:
-        for opened, text in self._open.pop_waiting():
+        for opened, text in self._open_sessions.pop_waiting():
             self._send(opened, text)
         self._sessions.show_queue()
 
     def go_on_with_model(self, *, is_loaded: bool) -> None:
         """Ask once more what failed for want of a model, then what waited; without one, hold what waited."""
         if not is_loaded:
-            self._open.hold_waiting()
+            self._open_sessions.hold_waiting()
             self._sessions.show_queue()
             return
-        last = self._open.last_answer()
+        last = self._open_sessions.last_answer()
         if last is not None and last.failure is not None and last.failure.kind == "model_not_loaded":
             self.regenerate(last)
         self.send_waiting()
@@ -108,19 +108,19 @@ class Turns:
     def _send(self, opened: OpenSession, text: str) -> None:
         """Send a prompt; where it begins its session, it is no draft of a new one any more."""
         if not opened.conversation.messages:
-            drafts = self._open.drafts
-            drafts.note("", "" if opened is self._open.shown else drafts.text(""))
+            drafts = self._open_sessions.drafts
+            drafts.note("", "" if opened is self._open_sessions.shown else drafts.text(""))
         self._run(lambda one, how: one.send(text, how), opened=opened, text=text)
 
     def _run(self, begin: Begin, *, opened: OpenSession | None = None, text: str = "") -> bool:
         """Begin a turn in its worker, and return whether it has begun; if it is refused, `text` is kept."""
-        opened = opened or self._open.shown
+        opened = opened or self._open_sessions.shown
         if self._view.is_leaving:
             opened.hold(text)  # it is kept as a draft
             return False
         try:
             opened.require_rest()
-            how = self._open.how_to_ask()
+            how = self._open_sessions.how_to_ask()
         except LMChatError as error:
             self._refuse(opened, error, text)
             return False
@@ -134,7 +134,7 @@ class Turns:
 
     def stop(self) -> bool:
         """Stop the answer of the shown session; return whether one was running and not being stopped yet."""
-        opened = self._open.shown
+        opened = self._open_sessions.shown
         if opened.phase is not TurnPhase.RUNNING:
             return False
         self._cancel(opened)
@@ -142,7 +142,7 @@ class Turns:
         return True
 
     async def stop_all(self) -> None:
-        await _ended([worker for opened in self._open.asking for worker in self._cancel(opened)])
+        await _ended([worker for opened in self._open_sessions.asking for worker in self._cancel(opened)])
 
     async def stop_and_hold(self, opened: OpenSession) -> None:
         """Stop the answer of a session and wait until it is saved; what waits behind it is held."""
@@ -183,7 +183,7 @@ class Turns:
                 self._end(opened, answer_id, self._workspace.clock() - began_s)
 
     async def _take(self, opened: OpenSession, event: ConversationEvent) -> None:
-        is_shown = opened is self._open.shown
+        is_shown = opened is self._open_sessions.shown
         match event:
             case TextDelta() | ReasoningDelta() | RefusalDelta():
                 if is_shown:
@@ -225,14 +225,14 @@ class Turns:
         if self._view.is_leaving or not self._view.screen.is_mounted:
             return
         conversation = opened.conversation
-        self._workspace.monitor.is_streaming = bool(self._open.streaming)
+        self._workspace.monitor.is_streaming = bool(self._open_sessions.streaming)
         answer, turn = conversation.find(answer_id), conversation.turn
-        if opened is self._open.shown:
+        if opened is self._open_sessions.shown:
             self._show_end(conversation, answer, answer_id)
-        waiting = self._open.next_after(opened)
+        waiting = self._open_sessions.next_after(opened)
         self._sessions.show_queue()
         words = _ENDED_WORDS[answer.state if answer else AnswerState.STOPPED]
-        is_unsaved = self._open.save_queue.is_unsaved(conversation.header.session_id)
+        is_unsaved = self._open_sessions.save_queue.is_unsaved(conversation.header.session_id)
         self._view.show_action(words.replace("saved", "not saved") if is_unsaved else words)
         self._sessions.show_list()
         has_failed = turn is not None and turn.state in (AnswerState.FAILED, AnswerState.INTERRUPTED)
@@ -261,7 +261,7 @@ class Turns:
 
     def _give_back(self, opened: OpenSession, text: str) -> None:
         """Put what was typed and not sent back into the prompt, or let it wait above it."""
-        if text and opened is self._open.shown and not self._view.prompt_input.text:
+        if text and opened is self._open_sessions.shown and not self._view.prompt_input.text:
             self._view.prompt_input.put(text)
         elif text:
             opened.hold(text)
@@ -270,14 +270,14 @@ class Turns:
     def edit_queued(self, index: int) -> None:
         """Take a waiting message back into the prompt, before what is typed there."""
         prompt_input = self._view.prompt_input
-        parts = (self._open.pop_queued(index), prompt_input.full_text)
+        parts = (self._open_sessions.pop_queued(index), prompt_input.full_text)
         prompt_input.put(BETWEEN.join(part for part in parts if part))
         self._sessions.show_queue()
         prompt_input.focus()
 
     def take_back(self) -> bool:
         """Put what waits for a server or a model back into the prompt; return whether anything did."""
-        opened = self._open.shown
+        opened = self._open_sessions.shown
         if not opened.is_waiting:
             return False
         self.edit_queued(len(opened.queue) - 1)
@@ -285,7 +285,7 @@ class Turns:
         return True
 
     def remove_queued(self, index: int) -> None:
-        self._open.pop_queued(index)
+        self._open_sessions.pop_queued(index)
         self._sessions.show_queue()
 
 

@@ -71,7 +71,7 @@ class ChatView:
         """Messages that the next request would leave out."""
         self.list_warning = ""
         """Why the list of sessions is not up to date; empty if it is."""
-        self._open = workspace.open_sessions
+        self._open_sessions = workspace.open_sessions
         self._show_keys = show_keys
         self._ticker: Timer | None = None
 
@@ -167,7 +167,7 @@ class ChatView:
         self.refresh()
 
     def tick(self) -> None:
-        turn = self._open.shown.conversation.turn
+        turn = self._open_sessions.shown.conversation.turn
         if turn is not None and turn.is_running:
             self.log.show_turn(turn, self.workspace.clock())
         self.refresh()
@@ -176,7 +176,7 @@ class ChatView:
         """Show one snapshot in sidebar, status row and row of keys; tick only while something moves."""
         while self.workspace.notices:
             self.warn(self.workspace.notices.pop(0))
-        now_s, opened = self.workspace.clock(), self._open
+        now_s, opened = self.workspace.clock(), self._open_sessions
         self.telemetry.show(self._snapshot(now_s), now_s)
         self.show_status()
         self._show_keys()
@@ -186,7 +186,7 @@ class ChatView:
             (self._ticker.resume if is_moving else self._ticker.pause)()
 
     def _snapshot(self, now_s: float) -> TelemetrySnapshot:
-        opened, backend = self._open, self.workspace.backend
+        opened, backend = self._open_sessions, self.workspace.backend
         use, warning = opened.context_use(), opened.save_queue.warning
         turn = opened.shown.conversation.turn
         ended_s = turn.ended_s if turn else None
@@ -211,7 +211,7 @@ class ChatView:
 
     def show_status(self) -> None:
         """Show server, model, and the estimate of what is typed, which a command does not count for."""
-        opened, typed = self._open, self.prompt_input.full_text
+        opened, typed = self._open_sessions, self.prompt_input.full_text
         target, use, turn = opened.target, opened.context_use(), opened.shown.conversation.turn
         draft_tokens = opened.meter.draft_tokens(target, "" if is_command(typed) else typed)
         share = replace(use, tokens=use.tokens + draft_tokens).fraction if use else None
@@ -235,7 +235,7 @@ class ChatView:
 
     @property
     def _loading_since_s(self) -> float | None:
-        target = self._open.target
+        target = self._open_sessions.target
         if target is None or not target.is_loading:
             return None
         return self.health.since_s if target.loading_since_s is None else target.loading_since_s
