@@ -55,7 +55,7 @@ async def test_within_a_run_each_session_keeps_its_place(tmp_path):
         mark = await read_up_to(desk, "Paragraph 40 ")
         await desk.pilot.press("ctrl+n")
         await desk.until(lambda: desk.conversation.header.session_id != first, "a new session")
-        desk.chat.sessions.open(first)
+        desk.chat.sessions.switch_to(first)
         await desk.until(lambda: desk.log_view.viewport.bookmark == mark, "the place")
 
 

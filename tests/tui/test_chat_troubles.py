@@ -65,7 +65,7 @@ async def test_a_session_that_is_not_on_the_disk_stays_in_reach_and_catches_up(t
         await desk.pilot.press("ctrl+n")
         await gone(desk, "Alpha.")
         await shown(desk, "Not saved")
-        desk.chat.sessions.open(first.header.session_id)
+        desk.chat.sessions.switch_to(first.header.session_id)
         await shown(desk, "Alpha.")
         store.append, store.begin_answer, store.finish = real
         await desk.ask("two", 2)

@@ -153,7 +153,7 @@ async def test_another_session_that_is_opened_meanwhile_gets_nothing_of_the_firs
     async with long_session(tmp_path, is_open=False) as desk:
         other = await fill_long(desk.store, 4, title="Short")
         (short,) = [one for one in await desk.store.list_sessions() if one.title == "Short"]
-        desk.chat.sessions.open(short.session_id)
+        desk.chat.sessions.switch_to(short.session_id)
         await desk.until(lambda: list(desk.conversation.messages) == list(other), "the other session")
         desk.store.gate.set()
         await desk.pilot.pause()
@@ -180,7 +180,7 @@ async def test_versions_of_an_old_message_are_shown_where_they_are(tmp_path):
 async def test_a_hit_of_the_search_shows_an_old_message_at_once(tmp_path):
     async with long_session(tmp_path, is_open=False) as desk:
         session_id = desk.conversation.header.session_id
-        desk.chat.sessions.open(session_id, message_id=desk.talk[40].message_id)
+        desk.chat.sessions.switch_to(session_id, message_id=desk.talk[40].message_id)
         await desk.until(lambda: is_shown(desk, "prompt 40"), "the message")
         assert len(desk.log_view.document) == COUNT
         desk.store.gate.set()

@@ -73,7 +73,7 @@ async def test_it_is_shown_when_the_session_is_opened_again(tmp_path):
     async with watching(tmp_path, "it begins") as (desk, writer):
         await desk.pilot.press("ctrl+n")
         await writer.end("it begins and ends")
-        desk.chat.sessions.open(writer.session.session_id)
+        desk.chat.sessions.switch_to(writer.session.session_id)
         await shown(desk, "it begins and ends")
 
 

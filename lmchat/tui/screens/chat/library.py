@@ -199,7 +199,7 @@ class SavedSessions:
         if len(found) == 1:
             self._view.notify(f"{sentence(found[0])}.")
             if found[0].header.deleted_at is None:
-                self._sessions.open(found[0].header.session_id)
+                self._sessions.switch_to(found[0].header.session_id)
         else:
             there = sum(one.is_there for one in found)
             known = f", {there} were there already" if there else ""

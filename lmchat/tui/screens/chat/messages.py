@@ -78,7 +78,7 @@ class Messages:
             self._view.log.show_message(message.message_id)
             self._view.log.action_message(name)
         else:
-            self._run(name, self._as_now(message))
+            self._perform(name, self._as_now(message))
 
     def act_on(self, name: str, message: ChatMessage, text: str = "", note: str = "") -> None:
         """Act as a key or a click in the log asks for; `text` is to be copied, or is a link."""
@@ -90,11 +90,11 @@ class Messages:
         elif reason := self._why_not(name, message):
             self._view.notify(reason)
         elif name in self._acts:
-            self._run(name, message)
+            self._perform(name, message)
         else:
             self._view.notify("This message has no code block.")
 
-    def _run(self, name: str, message: ChatMessage) -> None:
+    def _perform(self, name: str, message: ChatMessage) -> None:
         """Act; what takes time does so in a worker."""
         done = self._acts[name](message)
         if isinstance(done, Coroutine):
@@ -196,7 +196,7 @@ class Messages:
     def _go_to_branch(self, message_id: str | None) -> None:
         """Show a branch; one that is on the path is only scrolled to, and no other is chosen."""
         if message_id and self._open_sessions.shown.conversation.find(message_id) is None:
-            self._sessions.open(self._sessions.shown_id, message_id=message_id)
+            self._sessions.switch_to(self._sessions.shown_id, message_id=message_id)
         elif message_id:
             self._view.log.show_message(message_id)
 

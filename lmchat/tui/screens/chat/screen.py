@@ -219,7 +219,7 @@ class ChatScreen(PatchedScreen):
         if is_command(event.text):
             self.run_command(event.text)
         else:
-            self.turns.say(event.text)
+            self.turns.submit(event.text)
         self.text.leave_command()
 
     def run_command(self, line: str) -> None:
@@ -361,7 +361,7 @@ class ChatScreen(PatchedScreen):
     @on(SessionList.Opened)
     def _open_chosen(self, event: SessionList.Opened) -> None:
         self.remove_class("-sessions-over")
-        self.sessions.open(event.session_id)
+        self.sessions.switch_to(event.session_id)
 
     @on(SessionList.ActWanted)
     def _change_session(self, event: SessionList.ActWanted) -> None:

@@ -70,7 +70,7 @@ class PromptText:
         else:
             self.save()
 
-    def save_queue(self, opened: OpenSession) -> None:
+    def save_waiting(self, opened: OpenSession) -> None:
         """Save what waits in a session, which may be another than the shown one."""
         if opened is self._open_sessions.shown:
             self.save_soon()
@@ -181,7 +181,7 @@ class Sessions:
     def show_queue(self) -> None:
         entries = [(queued.text, queued.is_held) for queued in self._open_sessions.shown.queue]
         begin_work(self._view.screen, lambda: self._view.prompt.show_queue(entries), "queue")
-        self._text.save_queue(self._open_sessions.shown)
+        self._text.save_waiting(self._open_sessions.shown)
 
     def show_list(self) -> None:
         begin_work(self._view.screen, self.fetch_list, "library")
@@ -222,7 +222,7 @@ class Sessions:
         self._open_sessions.show_path(session)
         self.show()
 
-    def open(self, session_id: str, *, message_id: str = "", words: Sequence[str] = ()) -> None:
+    def switch_to(self, session_id: str, *, message_id: str = "", words: Sequence[str] = ()) -> None:
         self._view.attempt(lambda: self.go_to(session_id, message_id=message_id, words=words), group="open")
 
     async def go_to(

@@ -57,10 +57,10 @@ class Turns:
         self._sessions = sessions
         self._text = text
 
-    def say(self, text: str) -> None:
+    def submit(self, text: str) -> None:
         """Send a prompt, or let it wait: for the end of the running answer, for a server, for its model."""
         if edited_id := self._text.edited_id:
-            if self._run(lambda one, how: one.edit(edited_id, text, how), text=text):
+            if self._begin_turn(lambda one, how: one.edit(edited_id, text, how), text=text):
                 self._text.leave_edit()
             return
         self._view.log.scroll_end()  # now, and not when what waits goes out: one may be reading then
@@ -80,12 +80,12 @@ class Turns:
         if message.role is Role.USER and place is not None:
             following = path[place + 1 : place + 2]
             message = next((one for one in following if one.role is Role.ASSISTANT), message)
-        self._run(lambda one, how: one.regenerate(message.message_id, how))
+        self._begin_turn(lambda one, how: one.regenerate(message.message_id, how))
 
     def resume(self, message: ChatMessage) -> None:
         """Continue an unfinished answer; where there is nothing to continue, answer once more."""
         if has_words(message):
-            self._run(lambda one, how: one.resume(message.message_id, how))
+            self._begin_turn(lambda one, how: one.resume(message.message_id, how))
         else:
             self.regenerate(message)
 
@@ -110,9 +110,9 @@ class Turns:
         if not opened.conversation.messages:
             drafts = self._open_sessions.drafts
             drafts.note("", "" if opened is self._open_sessions.shown else drafts.text(""))
-        self._run(lambda one, how: one.send(text, how), opened=opened, text=text)
+        self._begin_turn(lambda one, how: one.send(text, how), opened=opened, text=text)
 
-    def _run(self, begin: Begin, *, opened: OpenSession | None = None, text: str = "") -> bool:
+    def _begin_turn(self, begin: Begin, *, opened: OpenSession | None = None, text: str = "") -> bool:
         """Begin a turn in its worker, and return whether it has begun; if it is refused, `text` is kept."""
         opened = opened or self._open_sessions.shown
         if self._view.is_leaving:
@@ -127,7 +127,7 @@ class Turns:
         opened.phase = TurnPhase.RUNNING
 
         async def follow() -> None:
-            await self._follow(opened, begin(opened.conversation, how), text)
+            await self._show_turn(opened, begin(opened.conversation, how), text)
 
         _: Worker[None] = self._view.screen.run_worker(follow, name="turn", group=_group(opened))
         return True
@@ -160,7 +160,7 @@ class Turns:
             asyncio.get_running_loop().call_soon(worker.cancel)
         return turns
 
-    async def _follow(
+    async def _show_turn(
         self, opened: OpenSession, events: AsyncGenerator[ConversationEvent, None], text: str
     ) -> None:
         began_s = self._workspace.clock()
@@ -170,7 +170,7 @@ class Turns:
             async with aclosing(events) as stream:
                 async for event in stream:
                     answer_id = event.message.message_id if isinstance(event, AnswerBegun) else answer_id
-                    await self._take(opened, event)
+                    await self._show_event(opened, event)
         except LMChatError as error:
             refusal = error
         finally:
@@ -180,9 +180,9 @@ class Turns:
             else:
                 if not opened.conversation.is_whole:  # stopped before anything was said
                     self._give_back(opened, text)
-                self._end(opened, answer_id, self._workspace.clock() - began_s)
+                self._end_turn(opened, answer_id, self._workspace.clock() - began_s)
 
-    async def _take(self, opened: OpenSession, event: ConversationEvent) -> None:
+    async def _show_event(self, opened: OpenSession, event: ConversationEvent) -> None:
         is_shown = opened is self._open_sessions.shown
         match event:
             case TextDelta() | ReasoningDelta() | RefusalDelta():
@@ -216,12 +216,12 @@ class Turns:
             if is_shown:
                 self._view.speedometer.restart()
             else:
-                self._text.save_queue(opened)
+                self._text.save_waiting(opened)
         elif is_shown:
             self._sessions.show_title()
         self._sessions.show_list()
 
-    def _end(self, opened: OpenSession, answer_id: str, elapsed_s: float) -> None:
+    def _end_turn(self, opened: OpenSession, answer_id: str, elapsed_s: float) -> None:
         if self._view.is_leaving or not self._view.screen.is_mounted:
             return
         conversation = opened.conversation
