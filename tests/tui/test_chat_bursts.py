@@ -65,7 +65,7 @@ async def test_deleting_an_answer_that_was_just_asked_for_again_leaves_the_sessi
 async def test_a_prompt_stopped_at_once_is_kept_and_not_answered(tmp_path):
     backend = ScriptedBackend(answer("First."))
     async with ready_desktop(tmp_path, backend) as desk:
-        desk.chat.turns.say("one")
+        desk.chat.turns.submit("one")
         assert desk.chat.turns.stop()
         await at_rest(desk)
         assert [one.text for one in desk.conversation.messages] == ["one"]

@@ -180,7 +180,7 @@ async def test_a_queued_prompt_that_is_refused_is_held_and_what_is_typed_stays(t
     async with ready_desktop(tmp_path, backend, settings=settings) as desk:
         await desk.say("one")
         await shown(desk, "word")
-        desk.chat.turns.say("many words " * 40)
+        desk.chat.turns.submit("many words " * 40)
         await desk.pilot.press("x")
         gate.set()
         await shown(desk, "held")

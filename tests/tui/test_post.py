@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from lmchat.tui.intents import Post
+from lmchat.tui.post import Post
 from lmchat.tui.widgets.prompt_input import PromptInput
 
 

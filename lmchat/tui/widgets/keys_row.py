@@ -11,7 +11,7 @@ from textual.widget import Widget
 
 from lmchat.text import safe_line
 from lmchat.tui.icons import signs_for
-from lmchat.tui.intents import Post
+from lmchat.tui.post import Post
 from lmchat.tui.widgets.line import MUTED, STRONG, content, fit
 
 _WORDS: Mapping[str, str] = {

@@ -18,7 +18,7 @@ from lmchat.text import safe_line
 from lmchat.tui import formatting
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.icons import signs_for
-from lmchat.tui.intents import Post
+from lmchat.tui.post import Post
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, Part, content, fit
 from lmchat.tui.widgets.prompt_input import PromptInput, SlashList
 from lmchat.tui.widgets.row_list import RowList

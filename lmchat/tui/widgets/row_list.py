@@ -15,7 +15,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from lmchat.tui.icons import ASCII, signs_for
-from lmchat.tui.intents import Post
+from lmchat.tui.post import Post
 from lmchat.tui.widgets.line import MUTED, STRONG, Parts, content, fit
 
 

@@ -17,7 +17,7 @@ from lmchat.text import safe_line
 from lmchat.tui import formatting
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.icons import Signs, signs_for
-from lmchat.tui.intents import LeaveFilter, Post
+from lmchat.tui.post import LeaveFilter, Post
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, Parts, content
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, words_as_rows
 

@@ -25,7 +25,7 @@ from lmchat.domain.session import MessagePath
 from lmchat.domain.turn import Turn
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.icons import signs_for
-from lmchat.tui.intents import Post
+from lmchat.tui.post import Post
 from lmchat.tui.quirks.keys import hand_over
 from lmchat.tui.widgets.chat_log.copying import CopyTurns, code_number, copied
 from lmchat.tui.widgets.chat_log.document import Document, Place

@@ -1,4 +1,4 @@
-"""Messages of lmchat: their base class, and the requests from screens, dialogs and inputs."""
+"""Base class of the messages of our widgets."""
 
 from __future__ import annotations
 
