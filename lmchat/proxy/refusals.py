@@ -336,6 +336,13 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, asked: Asked) 
     return _error(status, headers, read, asked)
 
 
+def not_an_llm(reason: str, details: str = "") -> ServerRejected:
+    """Return the error for a reply that no model server gives."""
+    return ServerRejected(
+        f"This is not an LLM API: {reason}", kind="not_an_llm", hint=_PAGE_HINT, details=details
+    )
+
+
 def refusal_in_stream(value: object, asked: Asked) -> ServerRejected:
     """Return the error for an error object inside a stream; its `status` is None."""
     read = read_value(value, key=asked.key)

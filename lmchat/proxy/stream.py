@@ -30,7 +30,7 @@ from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.proxy.errors import TRANSPORT_ERRORS
 from lmchat.proxy.http import read_up_to
 from lmchat.proxy.json_values import NotJsonError, amount, decode, encode, mapping, rows, text, whole
-from lmchat.proxy.refusals import Asked, is_error, refusal
+from lmchat.proxy.refusals import Asked, is_error, not_an_llm, refusal
 from lmchat.proxy.sse import DONE, MalformedStreamError, SseEvent, SseReader
 from lmchat.proxy.think import Piece, ThinkSplitter
 from lmchat.proxy.timeouts import Patience
@@ -130,12 +130,7 @@ class AnswerReader:
             error = refusal(self.response.status_code, self.response.headers, body, self.asked)
             if is_error(value) or error.kind == "not_an_llm":
                 raise error
-            raise ServerRejected(
-                "This is not an LLM API: the reply is no answer of a model.",
-                kind="not_an_llm",
-                hint="Check the port and the path of the address.",
-                details=error.details,
-            )
+            raise not_an_llm("the reply is no answer of a model.", error.details)
         out: list[StreamEvent] = []
         self.chunks.read_object(value, out)
         self.chunks.has_done = True

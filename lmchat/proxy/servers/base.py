@@ -11,6 +11,7 @@ from lmchat.errors import RequestInvalid, ServerRejected, ServerUnavailable
 from lmchat.proxy.errors import NothingAnswers
 from lmchat.proxy.http import Reply
 from lmchat.proxy.json_values import number, rows, text, whole
+from lmchat.proxy.refusals import not_an_llm
 from lmchat.proxy.site import Site
 from lmchat.proxy.wire import Dialect
 from lmchat.text import safe_line
@@ -94,11 +95,7 @@ class Server:
         reply = site.accept(await site.get("/v1/models"))
         data = reply.object.get("data")
         if not isinstance(data, list):
-            raise ServerRejected(
-                "This is not an LLM API: it answers, but has no list of models.",
-                kind="not_an_llm",
-                hint="Check the port and the path of the address.",
-            )
+            raise not_an_llm("it answers, but has no list of models.")
         return [row for row in rows(data) if text(row.get("id"))]
 
     def fields(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, Any]:
