@@ -220,8 +220,11 @@ class Client:
         """
         from lmchat.structured.schema import WantedValue  # noqa: PLC0415 - chats start without it
 
-        async def ask(asked: Messages) -> tuple[Answer, Any, AnswerUnfit | None]:
-            answer = await self._whole(await self._request(asked, model, options, wanted.output), model)
+        said, misfit = messages_of(messages), ""
+        # in a thread: the library is imported, and a large schema takes a second
+        wanted = await asyncio.to_thread(lambda: WantedValue(schema, name=name))
+        while True:
+            answer = await self._whole(await self._request(said, model, options, wanted.output), model)
             try:
                 value = await wanted.value_in(
                     answer.text,
@@ -230,23 +233,14 @@ class Client:
                     is_refusal=bool(answer.refusal),
                 )
             except AnswerUnfit as error:
-                return answer, None, error
-            return answer, value, None
-
-        said = messages_of(messages)
-        # in a thread: the library is imported, and a large schema takes a second
-        wanted = await asyncio.to_thread(lambda: WantedValue(schema, name=name))
-        answer, value, misfit = await ask(said)
-        if misfit is None:
-            return JsonAnswer(value=value, answer=answer)
-        again = wanted.repair()
-        if not again:
-            raise misfit
-        first = (answer.message,) if answer.text.strip() else ()
-        answer, value, still = await ask((*said, *first, text_message(Role.USER, again)))
-        if still is not None:
-            raise still
-        return JsonAnswer(value=value, answer=answer, first_misfit=misfit.message)
+                again = "" if misfit else wanted.repair()
+                if not again:
+                    raise
+                misfit = error.message
+                first = (answer.message,) if answer.text.strip() else ()
+                said = (*said, *first, text_message(Role.USER, again))
+            else:
+                return JsonAnswer(value=value, answer=answer, first_misfit=misfit)
 
     async def count_tokens(
         self, messages: Messages, *, model: str = "", **options: Unpack[Options]
