@@ -47,17 +47,6 @@ _NAME_CHARS = 64
 _ALONE = "and nothing else: no explanation, no code fence."
 
 
-def mode_for(output: Output, modes: tuple[JsonMode, ...]) -> JsonMode:
-    """Return the first of these ways that can say what is wanted; words always can."""
-    order: tuple[JsonMode, ...] = ()
-    if isinstance(output, AnyObject):
-        order = (JsonMode.OBJECT, JsonMode.SCHEMA)
-    elif isinstance(output, FittingValue):
-        is_object = output.schema.get("type") == "object" or "properties" in output.schema
-        order = (JsonMode.SCHEMA, JsonMode.OBJECT) if is_object else (JsonMode.SCHEMA,)
-    return next((mode for mode in order if mode in modes), JsonMode.WORDS)
-
-
 def response_format(output: Output, mode: JsonMode) -> dict[str, Any]:
     """Return the field that asks for it; none for words."""
     if isinstance(output, AnyText) or mode is JsonMode.WORDS:
@@ -154,7 +143,15 @@ class Dialect(Struct, frozen=True, kw_only=True):
         return replace(self, unfit_modes=self.unfit_modes | {mode})
 
     def json_mode(self, output: Output) -> JsonMode:
-        return mode_for(output, tuple(one for one in self.json_modes if one not in self.unfit_modes))
+        """Return the first way left that can say what is wanted; words always can."""
+        order: tuple[JsonMode, ...] = ()
+        if isinstance(output, AnyObject):
+            order = (JsonMode.OBJECT, JsonMode.SCHEMA)
+        elif isinstance(output, FittingValue):
+            is_object = output.schema.get("type") == "object" or "properties" in output.schema
+            order = (JsonMode.SCHEMA, JsonMode.OBJECT) if is_object else (JsonMode.SCHEMA,)
+        left = set(self.json_modes) - self.unfit_modes
+        return next((mode for mode in order if mode in left), JsonMode.WORDS)
 
     def kept(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in fields.items() if (name, str(value)) not in self.dropped}
