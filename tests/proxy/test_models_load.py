@@ -178,7 +178,7 @@ async def test_what_another_has_begun_to_load_is_not_stopped(quick, server, clie
     [
         (row("large", "unloaded", failed=True, exit_code=1), "model_not_loaded"),
         (row("large", "unloaded"), "model_not_loaded"),
-        (row("other", "loaded"), "model_missing"),
+        (row("other", "loaded"), "model_not_loaded"),
     ],
 )
 async def test_a_router_that_does_not_get_there_is_not_waited_for_for_ever(

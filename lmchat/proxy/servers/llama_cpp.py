@@ -112,23 +112,19 @@ class LlamaCpp(Server):
                 raise
 
     async def _until_loaded(self, site: Site, model: ModelInfo) -> None:
-        looks_in_vain = 0
+        looks_in_vain, status = 0, {}
         async for status in self._statuses(site, model):
             state = _STATES.get(text(status.get("value")))
             if state is LoadState.LOADED:
                 return
             looks_in_vain += state is LoadState.NOT_LOADED
             if status.get("failed") or looks_in_vain > _LOOKS_IN_VAIN:
-                raise ServerRejected(
-                    "The model could not be loaded.",
-                    kind="model_not_loaded",
-                    hint="Look at the server's log; a smaller model or context may fit.",
-                    details=f"exit code {status.get('exit_code')}",
-                )
+                break
         raise ServerRejected(
-            f"The server does not list {model.model_id} any more.",
-            kind="model_missing",
-            hint="Ctrl+O, or lmchat models, lists what it has.",
+            "The model could not be loaded.",
+            kind="model_not_loaded",
+            hint="Look at the server's log; a smaller model or context may fit.",
+            details=f"exit code {status.get('exit_code')}",
         )
 
     async def follow_loading(self, site: Site, model_id: str, tell: Tell) -> None:
