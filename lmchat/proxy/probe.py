@@ -151,7 +151,8 @@ def _proven(reply: Reply) -> Server | None:
 
 def _verdict(error: LMChatError, site: Site, *, is_sure: bool) -> Verdict:
     if error.kind == "auth":
-        if not is_sure and site.first is not None and _is_foreign_door(site.first):
+        reply = None if is_sure else site.first
+        if reply is not None and (_is_page(reply) or _asks_for_password(reply)):
             return Verdict.NOT_AN_LLM
         return Verdict.KEY_REJECTED if site.asked.key else Verdict.NEEDS_KEY
     if error.kind in _FOREIGN and not is_sure:
@@ -159,9 +160,8 @@ def _verdict(error: LMChatError, site: Site, *, is_sure: bool) -> Verdict:
     return _VERDICTS.get(error.kind, Verdict.SERVER_ERROR)
 
 
-def _is_foreign_door(reply: Reply) -> bool:
-    is_page = read_body(reply.body, reply.headers.get("content-type", "")).is_html
-    return is_page or _asks_for_password(reply)
+def _is_page(reply: Reply) -> bool:
+    return read_body(reply.body, reply.headers.get("content-type", "")).is_html
 
 
 def _seen(site: Site) -> str:
@@ -173,8 +173,7 @@ def _seen(site: Site) -> str:
         where = without_key(shown_address(reply.headers.get("location", "")), site.asked.key)
         return f"redirects to {where}" if where else status_words(reply.status)
     if reply.status in range(200, 300):
-        is_page = read_body(reply.body, reply.headers.get("content-type", "")).is_html
-        return "a web page" if is_page else ""
+        return "a web page" if _is_page(reply) else ""
     if _asks_for_password(reply):
         return "asks for a user name and password (HTTP Basic)"
     return status_words(reply.status)
