@@ -57,7 +57,15 @@ class ThinkSplitter:
         pieces: list[Piece | Rethought] = []
         rest, self._held = self._held + text, ""
         while rest:
-            rest = self._step(rest, pieces)
+            if self._place == _THOUGHT:
+                rest = self._thought(rest, pieces)
+            elif self._place == _UNSURE:
+                rest = self._unsure(rest, pieces)
+            elif self._place == _ANSWER:
+                pieces.append((False, rest))
+                break
+            else:
+                rest = self._head(rest)
         return pieces
 
     def tell_apart(self) -> list[Piece | Rethought]:
@@ -78,16 +86,6 @@ class ThinkSplitter:
         held, self._held = self._held, ""
         is_spare = self._place == _AFTER and not held.strip()
         return pieces if is_spare or not held else [*pieces, (self.is_open, held)]
-
-    def _step(self, rest: str, pieces: list[Piece | Rethought]) -> str:
-        if self._place == _THOUGHT:
-            return self._thought(rest, pieces)
-        if self._place == _UNSURE:
-            return self._unsure(rest, pieces)
-        if self._place != _ANSWER:
-            return self._head(rest)
-        pieces.append((False, rest))
-        return ""
 
     def _head(self, rest: str) -> str:
         word = rest.lstrip()

@@ -115,7 +115,12 @@ class Patience:
         if self._silent_s < LOOK_AFTER_S or now_s < self._look_s:
             return None
         self._look_s = now_s + LOOK_AFTER_S
-        if await _answers(is_there):
+        try:
+            async with asyncio.timeout(LOOK_S):
+                answers = await is_there()
+        except TimeoutError:
+            answers = False
+        if answers:
             self._alive_s = now_s
             if self._is_gone:
                 self._tell(LifeSign())
@@ -148,14 +153,6 @@ def no_token(first_token_s: float) -> ServerUnavailable:
         kind="timeout",
         hint="The server may still be loading; try again, or raise first_token_s under [timeouts].",
     )
-
-
-async def _answers(is_there: IsThere) -> bool:
-    try:
-        async with asyncio.timeout(LOOK_S):
-            return await is_there()
-    except TimeoutError:
-        return False
 
 
 def can_knock(endpoint: Endpoint) -> bool:
