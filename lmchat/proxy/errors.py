@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,12 +25,6 @@ MAX_BYTES = 4 << 20
 """Longest file of certificates; all authorities of the world are 250 kB."""
 TRANSPORT_ERRORS = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError)
 """All that httpx and the sockets below it raise."""
-_UNKNOWN_NAME = (
-    "Name or service not known",
-    "nodename nor servname",
-    "name resolution",
-    "getaddrinfo failed",
-)
 
 
 class NothingAnswers(ServerUnavailable):
@@ -94,7 +89,7 @@ def _not_connected(error: BaseException, endpoint: Endpoint, details: str) -> Se
     through_proxy = None if endpoint.is_local else proxy_unavailable(endpoint, details)
     if through_proxy is not None:
         return through_proxy
-    if any(words in details for words in _UNKNOWN_NAME):
+    if any(isinstance(one, socket.gaierror) for one in _causes(error)):
         return ServerUnavailable(
             f"The name {endpoint.host} is not known.", hint="Check the address.", details=details
         )

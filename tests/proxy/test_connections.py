@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 import ssl
 
 import httpx
@@ -30,7 +31,7 @@ HERE = Endpoint.parse("box.lan:1234")
     [
         (httpx.ConnectError("All connection attempts failed"), "offline", "Nothing answers at box.lan:1234."),
         pytest.param(
-            httpx.ConnectError("[Errno -2] Name or service not known"),
+            because(httpx.ConnectError(""), socket.gaierror(socket.EAI_NONAME, "x")),
             "offline",
             "The name box.lan is not known.",
         ),
