@@ -108,10 +108,8 @@ class ModelCache:
 
     def _as_list(self, known: Iterable[_KnownModels]) -> ModelList:
         parts = list(known)
-        age_s = max((self._clock() - part.fetched_s for part in parts), default=0.0)
-        return ModelList(
-            models=tuple(model for part in parts for model in part.models), age_s=max(age_s, 0.0)
-        )
+        age_s = max([0.0, *(self._clock() - part.fetched_s for part in parts)])
+        return ModelList(models=tuple(model for part in parts for model in part.models), age_s=age_s)
 
 
 def _filled(new: ModelInfo, old: ModelInfo | None) -> ModelInfo:

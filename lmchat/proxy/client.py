@@ -117,10 +117,9 @@ class ProxyClient:
         try:
             models = await self._scout.models(endpoint)
         except ServerUnavailable:
-            stale = self._cache.stale(endpoint)
-            if stale is None:
-                raise
-            return stale
+            if stale := self._cache.stale(endpoint):
+                return stale
+            raise
         return ModelList(models=await self._cache.put(endpoint, models))
 
     def cached_models(self) -> ModelList:
