@@ -447,7 +447,7 @@ class Exchange:
             raise await self._refusal(response)
         guess, has_tags = self.dialect.starts_in_thought and not self._goes_on, self.settings.chat.think_tags
         splitter = ThinkSplitter(starts_in_thought=guess) if has_tags else None
-        chunks = ChunkReader(lambda value: refusal_in_stream(value, self.asked), splitter=splitter)
+        chunks = ChunkReader(lambda value: refusal_in_stream(value, self.asked), self.tell, splitter=splitter)
         try:
             reader = AnswerReader(
                 response=response, asked=self.asked, events=self.events, patience=patience, chunks=chunks

@@ -71,9 +71,7 @@ class AnswerReader:
                 hint="What had arrived is kept; look at the server's log.",
             ) from error
         finally:
-            out: list[StreamEvent] = []
-            self.chunks.close(out)
-            self._tell(out)
+            self.chunks.close()
         return self.chunks.conclude(cut)
 
     async def _stream(self) -> str:
@@ -95,22 +93,13 @@ class AnswerReader:
         return ""
 
     def _take(self, events: Sequence[SseEvent]) -> None:
-        out: list[StreamEvent] = []
-        try:
-            for event in events:
-                if not event.data:
-                    out.append(LifeSign())
-                elif event.name:
-                    self.chunks.read(event.data[0], out, event.name)
-                else:
-                    self.chunks.read_run(event.data, out)
-        finally:
-            # also where an event is an error: what came before it is kept
-            self._tell(out)
-
-    def _tell(self, events: Sequence[StreamEvent]) -> None:
         for event in events:
-            self.events.put_nowait(event)
+            if not event.data:
+                self.events.put_nowait(LifeSign())
+            elif event.name:
+                self.chunks.read(event.data[0], event.name)
+            else:
+                self.chunks.read_run(event.data)
 
     async def _whole(self) -> str:
         """Take a reply that is declared as no stream (R-23); every official reader is silent here."""
@@ -131,10 +120,8 @@ class AnswerReader:
             if is_error(value) or error.kind == "not_an_llm":
                 raise error
             raise not_an_llm("the reply is no answer of a model.", error.details)
-        out: list[StreamEvent] = []
-        self.chunks.read_object(value, out)
+        self.chunks.read_object(value)
         self.chunks.has_done = True
-        self._tell(out)
         return ""
 
 
@@ -162,6 +149,7 @@ class ChunkReader:
     def __init__(
         self,
         refuse: Refuse,
+        tell: Callable[[StreamEvent], None],
         *,
         splitter: ThinkSplitter | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -172,6 +160,7 @@ class ChunkReader:
         self.finish_reason = ""
         """The server's word, empty where none came."""
         self._refuse = refuse
+        self._tell = tell
         self._splitter = splitter
         self._held_pieces = 0
         self._figures = StreamFigures(clock)
@@ -184,23 +173,24 @@ class ChunkReader:
         self._frame: Frame | None = None
         self._bad_events = self._bad_in_a_row = 0
         self._chars = 0
+        self._told = 0
 
-    def read_run(self, payloads: Sequence[bytes], out: list[StreamEvent]) -> None:
-        """Append the events of SSE events that have data alone; neighbours become one."""
-        if self.has_done or (len(payloads) >= _ENOUGH and self._read_framed(payloads, out)):
+    def read_run(self, payloads: Sequence[bytes]) -> None:
+        """Read SSE events that have data alone; neighbours become one."""
+        if self.has_done or (len(payloads) >= _ENOUGH and self._read_framed(payloads)):
             return
-        self.read(payloads[0], out)
+        self.read(payloads[0])
         if len(payloads) >= _ENOUGH:
             self._frame = frame_of(payloads[0])
             middle = (len(payloads) + 1) // 2
             for half in (payloads[1:middle], payloads[middle:]):
-                self.read_run(half, out)
+                self.read_run(half)
         else:
             for payload in payloads[1:]:
-                self.read(payload, out)
+                self.read(payload)
 
-    def read(self, data: bytes, out: list[StreamEvent], name: str = "") -> None:
-        """Append the events of one SSE event, which may be named; nothing is read after `[DONE]`.
+    def read(self, data: bytes, name: str = "") -> None:
+        """Read one SSE event, which may be named; nothing is read after `[DONE]`.
 
         Raises:
             ServerRejected: the server sent an error.
@@ -211,31 +201,33 @@ class ChunkReader:
         if data.startswith(DONE):
             self.has_done = True
             return
-        before = len(out)
+        before = self._told
         if data:
-            self._payload(data, out, name)
-        if len(out) == before:
-            out.append(LifeSign())
+            self._payload(data, name)
+        if self._told == before:
+            self._post(LifeSign())
 
-    def read_object(self, value: object, out: list[StreamEvent]) -> None:
+    def read_object(self, value: object) -> None:
         chunk = mapping(value)
         model = text(chunk.get("model"))
         if model and not self._is_named:
             self._is_named = True
-            out.append(ModelNamed(model=model))
-        out += prompt_progress(chunk.get("prompt_progress"))
+            self._post(ModelNamed(model=model))
         self._figures.usage = mapping(chunk.get("usage")) or self._figures.usage
-        out += self._figures.time(chunk.get("timings") or chunk.get("stats"))
+        timings = self._figures.time(chunk.get("timings") or chunk.get("stats"))
+        for event in (*prompt_progress(chunk.get("prompt_progress")), *timings):
+            self._post(event)
         for choice in rows(chunk.get("choices"))[:1]:
             if not choice.get("index"):
-                self._delta(mapping(choice.get("delta") or choice.get("message")), out)
+                self._delta(mapping(choice.get("delta") or choice.get("message")))
                 self.finish_reason = text(choice.get("finish_reason")) or self.finish_reason
 
-    def close(self, out: list[StreamEvent]) -> None:
+    def close(self) -> None:
         if self._splitter is not None:
-            self._split(self._splitter.close(), out, 0)
-            self._tell_held(out, is_thought=not self._splitter.is_open)
-        out += self._figures.report()
+            self._split(self._splitter.close(), 0)
+            self._tell_held(is_thought=not self._splitter.is_open)
+        for event in self._figures.report():
+            self._post(event)
 
     def conclude(self, cut: str = "") -> StreamFinished:
         """Decide what the end of the stream means (protocol.md, 3.5); `cut` says how the transport broke.
@@ -265,17 +257,17 @@ class ChunkReader:
             hint = "Often the conversation is longer than the model's context: load it with a larger one."
         raise ServerRejected(f"Streaming failed: the server {words}.", kind="empty_answer", hint=hint)
 
-    def _read_framed(self, payloads: Sequence[bytes], out: list[StreamEvent]) -> bool:
+    def _read_framed(self, payloads: Sequence[bytes]) -> bool:
         """Read chunks that differ in their text alone; return whether they did."""
         texts = self._frame.texts(payloads) if self._frame else None
         if texts is None or self._frame is None:
             return False
         self._bad_in_a_row = 0
         add, said = self._thought if self._frame.is_thought else self._content, list(filter(None, texts))
-        add("".join(said), out, len(said))
+        add("".join(said), len(said))
         return True
 
-    def _payload(self, data: bytes, out: list[StreamEvent], name: str) -> None:
+    def _payload(self, data: bytes, name: str) -> None:
         try:
             value = decode(data)
         except NotJsonError:
@@ -289,50 +281,50 @@ class ChunkReader:
         self._bad_in_a_row = 0
         if name == "error" or is_error(value):
             raise self._refuse(value)
-        self.read_object(value, out)
+        self.read_object(value)
 
-    def _delta(self, delta: dict[str, Any], out: list[StreamEvent]) -> None:
+    def _delta(self, delta: dict[str, Any]) -> None:
         told = text(delta.get("reasoning_content")) or text(delta.get("reasoning"))
-        self._thought(told or _joined(delta.get("reasoning_details")), out)
+        self._thought(told or _joined(delta.get("reasoning_details")))
         content = delta.get("content")
         for part in content if isinstance(content, list) else [content]:
             fields = mapping(part)
             if fields.get("type") == "thinking":
-                self._thought(_joined(fields.get("thinking")), out)
+                self._thought(_joined(fields.get("thinking")))
             else:
-                self._content(text(part) or text(fields.get("text")), out)
+                self._content(text(part) or text(fields.get("text")))
         if refusal := text(delta.get("refusal")):
-            self._token(RefusalDelta(text=refusal), len(refusal), out)
+            self._token(RefusalDelta(text=refusal), len(refusal))
         older = delta.get("function_call")  # the one call that an answer could have before there were lists
         calls = delta.get("tool_calls") or ([{"index": 0, "function": older}] if mapping(older) else [])
         for call in self._calls.read(calls):
             size = len(call.name) + len(call.call_id) + len(call.arguments) + _CALL_CHARS
-            self._token(call, size, out)
+            self._token(call, size)
 
-    def _thought(self, thought: str, out: list[StreamEvent], count: int = 1) -> None:
+    def _thought(self, thought: str, count: int = 1) -> None:
         if thought:
             self._grow(len(thought))
             if self._splitter is not None and not self._fields:
-                self._split(self._splitter.tell_apart(), out, 0)
+                self._split(self._splitter.tell_apart(), 0)
             self._fields.append(thought)
-            self._piece(thought, out, count, is_thought=True)
+            self._piece(thought, count, is_thought=True)
 
-    def _content(self, content: str, out: list[StreamEvent], count: int = 1) -> None:
+    def _content(self, content: str, count: int = 1) -> None:
         if not content:
             return
         self._grow(len(content))
         if self._splitter is None:
-            self._piece(content, out, count, is_thought=False)
+            self._piece(content, count, is_thought=False)
             return
-        self._split(self._splitter.feed(content), out, count)
+        self._split(self._splitter.feed(content), count)
         if not self.has_token and self._held_pieces == count:
-            out.append(LifeSign(is_token=True))
+            self._post(LifeSign(is_token=True))
 
-    def _split(self, pieces: Iterable[Piece | Rethought], out: list[StreamEvent], count: int) -> None:
+    def _split(self, pieces: Iterable[Piece | Rethought], count: int) -> None:
         self._held_pieces += count
         for piece in pieces:
             if isinstance(piece, Rethought):
-                out.append(piece)
+                self._post(piece)
                 continue
             is_thought, words = piece
             count, self._held_pieces = self._held_pieces or 1, 0
@@ -340,32 +332,36 @@ class ChunkReader:
                 self._held.append(words)
                 continue
             if self._held:
-                self._tell_held(out)
-            self._piece(words, out, count, is_thought=is_thought)
+                self._tell_held()
+            self._piece(words, count, is_thought=is_thought)
 
-    def _tell_held(self, out: list[StreamEvent], *, is_thought: bool = True) -> None:
+    def _tell_held(self, *, is_thought: bool = True) -> None:
         """Tell what tags enclose, unless fields told it before (R-17; llama.cpp, `deepseek-legacy`).
 
         Without a closing tag it is no thought, but an answer about `<think>`.
         """
         held, self._held = "".join(self._held), []
         if not "".join(self._fields).strip().startswith(held.strip()):
-            self._piece(held if is_thought else f"<think>{held}", out, is_thought=is_thought)
+            self._piece(held if is_thought else f"<think>{held}", is_thought=is_thought)
 
-    def _piece(self, piece: str, out: list[StreamEvent], count: int = 1, *, is_thought: bool) -> None:
+    def _piece(self, piece: str, count: int = 1, *, is_thought: bool) -> None:
         if piece:
             delta = ReasoningDelta if is_thought else TextDelta
-            self._token(delta(text=piece, pieces=count), 0, out)
+            self._token(delta(text=piece, pieces=count), 0)
 
     def _grow(self, chars: int) -> None:
         self._chars += chars
         if self._chars > MAX_ANSWER_CHARS:
             raise MalformedStreamError("the answer is longer than 16 MiB")
 
-    def _token(self, event: StreamEvent, chars: int, out: list[StreamEvent]) -> None:
+    def _post(self, event: StreamEvent) -> None:
+        self._told += 1
+        self._tell(event)
+
+    def _token(self, event: StreamEvent, chars: int) -> None:
         self._grow(chars)
         self.has_token = True
-        out.append(event)
+        self._post(event)
 
 
 def _joined(parts: object) -> str:
@@ -381,7 +377,7 @@ class StreamFigures:
         self._timings: dict[str, Any] = {}
         self._reported_s = clock()
 
-    def time(self, timings: object) -> list[UsageReported]:
+    def time(self, timings: object) -> list[StreamEvent]:
         """Take the `timings` of a chunk; return a report where one is due."""
         if not isinstance(timings, dict):
             return []
@@ -392,7 +388,7 @@ class StreamFigures:
         self._reported_s = now_s
         return self.report()
 
-    def report(self) -> list[UsageReported]:
+    def report(self) -> list[StreamEvent]:
         usage, timings = self.usage, self._timings
         if not usage and not timings:
             return []
@@ -412,7 +408,7 @@ class StreamFigures:
         return [report]
 
 
-def prompt_progress(progress: object) -> list[PromptProgress]:
+def prompt_progress(progress: object) -> list[StreamEvent]:
     """Return how far the server has read the prompt, without what came from its cache."""
     if not isinstance(progress, dict):
         return []

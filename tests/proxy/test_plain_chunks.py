@@ -157,19 +157,20 @@ def refused(value: object) -> ServerRejected:
 def read(parts: list[bytes], *, is_bulk: bool, splits_thought: bool = True, starts_in_thought: bool = False):
     """Return the events without figures, neighbours of one kind joined, and how it ended."""
     splitter = ThinkSplitter(starts_in_thought=starts_in_thought) if splits_thought else None
-    sse, reader, out = SseReader(), ChunkReader(refused, splitter=splitter), []
+    sse, out = SseReader(), []
+    reader = ChunkReader(refused, out.append, splitter=splitter)
     error = None
     try:
         for part in parts:
             for event in sse.feed(part):
                 if is_bulk and event.data and not event.name:
-                    reader.read_run(event.data, out)
+                    reader.read_run(event.data)
                 else:
                     for payload in event.data:
-                        reader.read(payload, out, event.name)
+                        reader.read(payload, event.name)
     except (ServerRejected, MalformedStreamError) as problem:
         error = (type(problem), str(problem), getattr(problem, "details", ""))
-    reader.close(out)
+    reader.close()
     ending = (reader.has_done, reader.has_token, reader.finish_reason)
     return joined(out), error, ending
 
@@ -234,9 +235,10 @@ def test_what_stands_in_a_frame_is_read_as_each_text_alone_or_not_at_all(changes
 
 def test_what_comes_together_is_handed_on_as_one_event_that_counts_its_pieces():
     whole = b"".join(b"data: " + json.dumps(delta(f"{n} ")).encode() + b"\n\n" for n in range(100))
-    reader, out = ChunkReader(refused), []
+    out = []
+    reader = ChunkReader(refused, out.append)
     for event in SseReader().feed(whole):
-        reader.read_run(event.data, out)
+        reader.read_run(event.data)
     texts = [event for event in out if isinstance(event, TextDelta)]
     assert len(texts) < 4
     assert sum(event.pieces for event in texts) == 100
@@ -246,9 +248,10 @@ def test_what_comes_together_is_handed_on_as_one_event_that_counts_its_pieces():
 @pytest.mark.parametrize(("more", "tokens"), [((), 4), ((finish(), usage(9, 8)), 8)])
 def test_the_newest_timings_of_many_are_those_that_count(more, tokens):
     some = [delta("x") | {"timings": {"predicted_n": number}} for number in range(5)]
-    reader, out = ChunkReader(refused), []
-    reader.read_run([json.dumps(one).encode() for one in [*some, *more]], out)
-    reader.close(out)
+    out = []
+    reader = ChunkReader(refused, out.append)
+    reader.read_run([json.dumps(one).encode() for one in [*some, *more]])
+    reader.close()
     assert out[-1].completion_tokens == tokens
 
 
