@@ -297,7 +297,7 @@ class ChunkReader:
             self._token(RefusalDelta(text=refusal), len(refusal))
         older = delta.get("function_call")  # the one call that an answer could have before there were lists
         calls = delta.get("tool_calls") or ([{"index": 0, "function": older}] if mapping(older) else [])
-        for call in self._calls.read(calls):
+        for call in map(self._calls.read, rows(calls)):
             size = len(call.name) + len(call.call_id) + len(call.arguments) + _CALL_CHARS
             self._token(call, size)
 
@@ -431,11 +431,8 @@ class ToolCalls:
         self._by_index: dict[int | None, int] = {}
         self._by_id: dict[tuple[int | None, str], int] = {}
 
-    def read(self, fragments: object) -> list[ToolCallDelta]:
-        """Turn the fragments of one chunk into events; each tells only what is new."""
-        return [self._read(fragment) for fragment in rows(fragments)]
-
-    def _read(self, fragment: dict[str, Any]) -> ToolCallDelta:
+    def read(self, fragment: dict[str, Any]) -> ToolCallDelta:
+        """Turn a fragment into an event, which tells only what is new."""
         call_id, function = text(fragment.get("id")), mapping(fragment.get("function"))
         name, arguments, index = text(function.get("name")), function.get("arguments"), fragment.get("index")
         if isinstance(arguments, dict | list):

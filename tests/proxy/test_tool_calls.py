@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from lmchat.proxy.json_values import rows
 from lmchat.proxy.stream import ToolCalls
 
 
@@ -9,7 +10,7 @@ def put_together(*chunks):
     """Return {index: [id, name, arguments]} of all fragments."""
     calls, found = ToolCalls(), {}
     for chunk in chunks:
-        for one in calls.read(chunk):
+        for one in map(calls.read, rows(chunk)):
             entry = found.setdefault(one.index, ["", "", ""])
             entry[0] += one.call_id
             entry[1] += one.name
