@@ -203,8 +203,8 @@ SOFT_S = 2.0
 HARD_S = 5.0
 """After this, whoever has not answered is not waited for."""
 _NOTHING_THERE = (Verdict.NOT_AN_LLM, Verdict.REFUSED, Verdict.TIMED_OUT)
-_ORDER = [verdict for verdict in Verdict if verdict not in _NOTHING_THERE]
-"""Verdicts of places where something answers, best first."""
+_RANKS = {verdict: rank for rank, verdict in enumerate(Verdict) if verdict not in _NOTHING_THERE}
+"""Order of the places where something answers."""
 _log = logging.getLogger(__name__)
 
 LookAt = Callable[[Place], Awaitable[Candidate]]
@@ -251,7 +251,7 @@ async def look_around(where: Sequence[Place], look_at: LookAt) -> tuple[Candidat
     # a spare place counts where something answers; that a program runs is told with its first place
     absent = (*_NOTHING_THERE, Verdict.SERVER_OFF)
     kept = [one for place, one in found if not place.is_spare or one.verdict not in absent]
-    return tuple(sorted(kept, key=_rank))
+    return tuple(sorted(kept, key=lambda one: _RANKS.get(one.verdict, len(Verdict))))
 
 
 async def _run(look_at: LookAt, place: Place) -> Candidate:
@@ -271,10 +271,6 @@ def unread(place: Place, verdict: Verdict) -> Candidate:
         next_step=next_step(verdict, place.server, place.endpoint),
         is_own=place.is_own,
     )
-
-
-def _rank(candidate: Candidate) -> int:
-    return _ORDER.index(candidate.verdict) if candidate.verdict in _ORDER else len(_ORDER)
 
 
 def _loopback(port: int) -> Endpoint:
@@ -325,9 +321,8 @@ class Scout:
     async def look_at(self, place: Place, *, key: str | None = None) -> Candidate:
         """Look at a place; where `localhost`, or a known port, refuses, also at the other literals (R-6)."""
         candidate = await self._look(place, key)
-        if place.endpoint.host == "localhost" or (
-            place.is_scan and place.endpoint.is_loopback and not place.is_own
-        ):
+        is_known_port = place.is_scan and place.endpoint.is_loopback and not place.is_own
+        if place.endpoint.host == "localhost" or is_known_port:
             for host in ("127.0.0.1", "::1"):
                 literal = replace(place.endpoint, host=host)
                 if candidate.verdict is Verdict.REFUSED and literal != place.endpoint:
