@@ -153,9 +153,6 @@ class Dialect(Struct, frozen=True, kw_only=True):
         left = set(self.json_modes) - self.unfit_modes
         return next((mode for mode in order if mode in left), JsonMode.WORDS)
 
-    def kept(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in fields.items() if (name, str(value)) not in self.dropped}
-
     @property
     def limit(self) -> str:
         return "max_completion_tokens" if self.has_completion_tokens else "max_tokens"
@@ -178,7 +175,7 @@ def body_of(request: ChatRequest, fields: Mapping[str, Any], dialect: Dialect) -
         **({"stream_options": {"include_usage": True}} if dialect.has_stream_options else {}),
         **{name: value for name, value in told.items() if value is not None},
         **response_format(output, mode),
-        **dialect.kept(fields),
+        **{name: value for name, value in fields.items() if (name, str(value)) not in dialect.dropped},
     }
 
 
