@@ -32,9 +32,7 @@ class AllowList:
     """Compares parsed hosts and ports, never strings of addresses."""
 
     def __init__(self, hosts: Iterable[str] = ()) -> None:
-        self._hosts: set[tuple[str, int | None]] = set()
-        for host in hosts:
-            self.allow(host)
+        self._hosts = set(map(_parsed, hosts))
 
     def allow(self, host: str) -> None:
         """Add "host" (any port) or "host:port"; raises `EndpointNotAllowed` where it is neither."""

@@ -76,10 +76,9 @@ class Connections:
             raise WrongUse("This client is closed.")
         if endpoint.scheme == "https" and self._trusted is None and self._transport is None:
             self._trusted = await asyncio.to_thread(trusted, self._ca_file)
-        client = self._clients.get(endpoint.origin)
-        if client is None:
-            client = self._clients[endpoint.origin] = self._new_client(endpoint)
-        return client
+        if endpoint.origin not in self._clients:
+            self._clients[endpoint.origin] = self._new_client(endpoint)
+        return self._clients[endpoint.origin]
 
     def _new_client(self, endpoint: Endpoint) -> httpx.AsyncClient:
         try:
