@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from lmchat.errors import StoreUnavailable
 from lmchat.files import ensure_folder
-from lmchat.storage.rows import holds
+from lmchat.storage.rows import contains
 from lmchat.storage.schema import ensure_index, migrate, refuse_other_versions, renew_index, transaction
 
 log = logging.getLogger(__name__)
@@ -279,7 +279,7 @@ def _opened(path: Path, how: str) -> Connection:
     connection = sqlite3.connect(place, uri=True, timeout=BUSY_S, isolation_level=None, factory=Connection)
     connection.path = path
     connection.text_factory = _text
-    connection.create_function("holds", 2, holds, deterministic=True)
+    connection.create_function("contains", 2, contains, deterministic=True)
     return connection
 
 

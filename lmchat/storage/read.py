@@ -100,8 +100,7 @@ def headers(connection: Connection, *, is_trash: bool) -> tuple[SessionHeader, .
     """Return headers; the trash begins with what was deleted last."""
     where = "is not null order by deleted_at" if is_trash else "is null order by is_pinned desc, updated_at"
     query = f"select {HEADER_COLUMNS} from sessions where deleted_at {where} desc, rowid desc"
-    found = map(header_from, connection.execute(query))
-    return tuple(header for header in found if header is not None)
+    return tuple(filter(None, map(header_from, connection.execute(query))))
 
 
 def header(connection: Connection, session_id: str) -> SessionHeader:

@@ -90,7 +90,7 @@ def folded(value: object) -> str:
 _folded_name = lru_cache(maxsize=1 << 14)(folded)
 
 
-def holds(name: object, wanted: str) -> bool:
+def contains(name: object, wanted: str) -> bool:
     """Return whether a name contains a folded text, as a function of SQL; models and titles repeat."""
     return wanted in _folded_name(name)
 

@@ -114,7 +114,7 @@ def index_batch(connection: Connection) -> bool:
 
 def search(connection: Connection, text: str, limit: int) -> tuple[SearchHit, ...]:
     """Return hits, one a message: arriving answers, titles, messages, other titles; each newest first."""
-    rest, filters = take_filters(text)
+    rest, filters = parse_filters(text)
     terms = parse(rest)
     if not terms and filters == Filters():
         return ()
@@ -152,19 +152,19 @@ def parse(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(term for term in terms if folded(term)))[:_MOST_TERMS]
 
 
-def take_filters(text: str) -> tuple[str, Filters]:
+def parse_filters(text: str) -> tuple[str, Filters]:
     """Return a search without its filters, and the filters."""
-    taken: list[tuple[str, str]] = []
+    found: list[tuple[str, str]] = []
 
-    def take(match: re.Match[str]) -> str:
+    def parse_one(match: re.Match[str]) -> str:
         condition = _condition(match[1].lower(), match[2] or match[3])
-        taken.extend([condition] if condition else [])
+        found.extend([condition] if condition else [])
         return " " if condition else match[0]
 
-    rest = _FILTER.sub(take, text)
-    conditions = [one for one in dict.fromkeys(taken) if one[0]][:_MOST_FILTERS]
+    rest = _FILTER.sub(parse_one, text)
+    conditions = [one for one in dict.fromkeys(found) if one[0]][:_MOST_FILTERS]
     sql = "".join(f" and {one}" for one, _ in conditions)
-    return rest, Filters(sql, tuple(value for _, value in conditions), _CODE in taken)
+    return rest, Filters(sql, tuple(value for _, value in conditions), _CODE in found)
 
 
 class _Wanted:
@@ -313,11 +313,11 @@ def _condition(name: str, value: str) -> tuple[str, str] | None:
     wanted = folded(value[:_LONGEST_TERM])
     match name:
         case "model":
-            models = "select model from (select distinct model from messages) where holds(model, ?)"
+            models = "select model from (select distinct model from messages) where contains(model, ?)"
             return f"m.model in ({models})", wanted
         case "title":
             # `+` keeps SQLite from using the index of sessions: it would then sort all their texts by time.
-            return "+m.session_id in (select session_id from sessions where holds(title, ?))", wanted
+            return "+m.session_id in (select session_id from sessions where contains(title, ?))", wanted
         case "role" if role := _ROLES.get(value.lower()):
             return "m.role = ?", role
         case "before" | "after" if day := _day(value):

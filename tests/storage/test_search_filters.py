@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from msgspec.structs import replace
 
-from lmchat.storage.search import Filters, take_filters
+from lmchat.storage.search import Filters, parse_filters
 from tests.support.chats import answer, header, prompt
 
 
@@ -61,14 +61,14 @@ def test_what_is_no_filter_stays_a_word():
         "model:",
         'title:""',
     ):
-        assert take_filters(text) == (text, Filters())
+        assert parse_filters(text) == (text, Filters())
 
 
 def test_days_begin_where_the_user_is(monkeypatch):
     monkeypatch.setenv("TZ", "Etc/GMT-2")
     time.tzset()
     try:
-        _, filters = take_filters("after:2026-11-01")
+        _, filters = parse_filters("after:2026-11-01")
     finally:
         monkeypatch.undo()
         time.tzset()
