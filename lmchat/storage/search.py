@@ -59,8 +59,7 @@ _INDEXED = f"""select {_HIT}, {_PART} from trigrams cross join parts p on p.part
     where {_SEEN} and m.is_indexed = 1 and trigrams match ?"""
 _ARRIVING = f"select {_HIT}, m.number from messages m {_IN_SESSION} where {_SEEN} and m.state = 'streaming'"
 _NEWEST_FIRST = "order by m.number desc, p.part_id desc"
-_TITLES = """select session_id, title, '', '', model, updated_at from sessions where deleted_at is null
-    order by updated_at desc"""
+_TITLES = "select session_id, title, '', '', model, updated_at from sessions where deleted_at is null"
 _OF_MESSAGE = "select part_id, kind, text, name from parts where number = ?"
 
 
@@ -186,7 +185,10 @@ class _Wanted:
 
     def titles(self) -> Iterator[_Match | None]:
         """Yield sessions by title; None for a title that only repeats a prompt, which is a hit itself."""
-        for row in () if self._filters.sql else self._connection.execute(_TITLES).fetchall():
+        if self._filters.sql:
+            return
+        query = f"{_TITLES} {'and contains(title, ?)' * len(self._terms)} order by updated_at desc"
+        for row in self._connection.execute(query, self._terms).fetchall():
             title = loaded(row[1])
             if match := self._match(row, "title", title):
                 yield None if first_prompt_title(self._connection, row[0]) == title else match
