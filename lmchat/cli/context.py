@@ -39,16 +39,13 @@ class Context:
 
     @cached_property
     def loaded(self) -> Loaded:
+        flags = Flags(**{name: getattr(self.options, name) for name in Flags.__struct_fields__})
         is_required = self.options.config is not None
-        return load(self.config_file, self.environ, self._flags, is_required=is_required)
+        return load(self.config_file, self.environ, flags, is_required=is_required)
 
     @property
     def problems(self) -> tuple[Problem, ...]:
         return (*self.loaded.problems, *keymap_problems(self.loaded))
-
-    @property
-    def _flags(self) -> Flags:
-        return Flags(**{name: getattr(self.options, name) for name in Flags.__struct_fields__})
 
     @property
     def settings(self) -> Settings:

@@ -46,7 +46,7 @@ class Check(Struct, frozen=True):
     group: Group
     name: str  # name for people, until there are findings
     run: Callable[[], Any]  # returns `Findings`: a coroutine function, or one that blocks and gets a thread
-    step_if_late: str = "Detected at what it waits for: a disk, a network folder or a program that hangs"
+    step_if_late: str = "Look at what it waits for: a disk, a network folder or a program that hangs"
     grade_if_late: Grade = Grade.FAULT
     limit_s: float = LIMIT_S
 
