@@ -70,8 +70,8 @@ def examination(context: Context, backend: Backend, clipboard: Clipboard) -> Exa
             Group.FILES,
             "Integrity",
             partial(whole_findings, paths.sessions_file),
+            # a large file takes its time
             step_if_late="In its folder: sqlite3 sessions.db 'pragma integrity_check'",
-            grade_if_late=Grade.NOT_TRIED,  # a large file takes its time
         ),
         Check("terminal", Group.TERMINAL, "Terminal", partial(terminal_findings, context.environ)),
         Check("clipboard", Group.CLIPBOARD, "Clipboard", partial(clipboard_findings, clipboard)),
@@ -80,8 +80,8 @@ def examination(context: Context, backend: Backend, clipboard: Clipboard) -> Exa
             Group.ENGINE,
             "Engine",
             partial(_engine, context),
+            # a slow machine takes long to load the library
             step_if_late=f"{_START} tries it for as long as it takes",
-            grade_if_late=Grade.NOT_TRIED,  # a slow machine takes long to load the library
         ),
         Check("program", Group.PROGRAM, "Version", _version),
         Check("lmchat.log", Group.PROGRAM, "Log file", partial(_log, paths.log_file)),

@@ -33,6 +33,7 @@ from lmchat.text import safe_line
 from lmchat.threads import apart
 
 LIMIT_S = 5.0  # of a check, by default
+_STEP_IF_LATE = "Look at what it waits for: a disk, a network folder or a program that hangs"
 STEP_IS_TOLD = (Grade.FAULT, Grade.WARNING, Grade.NOT_TRIED)
 Findings = Sequence[Finding]
 Paint = Callable[[str, Grade | None], str]  # gives a word the colour of a grade; None is for headings
@@ -46,8 +47,7 @@ class Check(Struct, frozen=True):
     group: Group
     name: str  # name for people, until there are findings
     run: Callable[[], Any]  # returns `Findings`: a coroutine function, or one that blocks and gets a thread
-    step_if_late: str = "Look at what it waits for: a disk, a network folder or a program that hangs"
-    grade_if_late: Grade = Grade.FAULT
+    step_if_late: str = ""  # of a check that may take long; any other that is late is a fault
     limit_s: float = LIMIT_S
 
 
@@ -77,7 +77,8 @@ class Examination(Struct, frozen=True, kw_only=True):
                     return check, await check.run()
                 return check, await apart(check.run)
         except TimeoutError:
-            grade, step = check.grade_if_late, check.step_if_late
+            grade = Grade.NOT_TRIED if check.step_if_late else Grade.FAULT
+            step = check.step_if_late or _STEP_IF_LATE
             cause = f"The check did not end within {check.limit_s:g} s."
         except LMChatError as error:
             cause, step = error.message, error.hint

@@ -35,7 +35,7 @@ def row(
 
 
 def check(name: str, run, **more) -> Check:
-    return Check(name, Group.FILES, name.title(), run, step_if_late="look there", **more)
+    return Check(name, Group.FILES, name.title(), run, **more)
 
 
 def good(name: str = "good", group: Group = Group.FILES) -> Check:
@@ -88,13 +88,14 @@ async def test_what_lmchat_itself_says_is_a_fault_with_its_hint():
 
 async def test_a_check_or_thread_that_hangs_is_reported_and_stops_none_of_the_others():
     gate = threading.Event()
-    late = check("late", hang, limit_s=0.05, grade_if_late=Grade.NOT_TRIED)
+    late = check("late", hang, limit_s=0.05, step_if_late="look there")
     found = await all_of(late, check("disk", gate.wait, limit_s=0.05), good())
     gate.set()
     assert found["good"].grade is Grade.OK
     assert (found["late"].grade, found["late"].next_step) == (Grade.NOT_TRIED, "look there")
     assert "0.05 s" in found["late"].cause
     assert found["disk"].grade is Grade.FAULT
+    assert found["disk"].next_step.startswith("Look at what it waits for")
 
 
 def test_a_program_ends_although_a_check_of_it_hangs():
