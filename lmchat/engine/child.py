@@ -16,6 +16,8 @@ from typing import Any
 
 _BATCH = 256
 """Tokens read in one go; only between two of them does the server notice a stop and report progress."""
+_CACHE_MIB = 512
+"""For earlier prompts, beyond the window."""
 _LOG_TAIL_BYTES = 512
 _LAST_WORDS = b"exiting due to"
 _LAST_WORDS_S = 2.0
@@ -63,7 +65,7 @@ def _params(xllamacpp: Any, config: dict[str, Any]) -> Any:
     params.n_parallel = 1
     params.n_ctx = config["context"]
     params.n_batch = _BATCH
-    params.cache_ram_mib = config["cache_mib"]
+    params.cache_ram_mib = _CACHE_MIB
     # decides what goes onto which graphics card; 0.2 s that are wasted without one
     params.fit_params = _has_graphics(xllamacpp)
     params.ui = False
@@ -72,10 +74,6 @@ def _params(xllamacpp: Any, config: dict[str, Any]) -> Any:
     if config["threads"]:
         params.cpuparams.n_threads = config["threads"]
         params.cpuparams_batch.n_threads = config["threads"]
-    if config["template"]:
-        params.chat_template = config["template"]
-    if config["reasoning_budget"] is not None:
-        params.sampling.reasoning_budget_tokens = config["reasoning_budget"]
     return params
 
 

@@ -21,7 +21,6 @@ from lmchat.threads import apart
 
 _HOST = "127.0.0.1"
 _CONTEXT = 8192  # default window in tokens: enough for long chats, and 1 GB for a model of 8B
-_PORT_TRIES = 3
 _SEARCH_S = 3.0  # what is found by then counts; a disk may be slow, or away
 _END_S = 2.0  # time for a child to end after its report
 _KEY_BYTES = 24
@@ -130,15 +129,13 @@ class LocalEngine:
                 return self.reserve()
             await self._end_child()
             self.model, self._context = model, wanted
-            for left in reversed(range(_PORT_TRIES)):
-                try:
-                    return await self._start(model)
-                except EngineUnavailable as error:
-                    if error.kind != "port" or not left:
-                        self._context = None
-                        raise
-                    self.endpoint = None  # another program was faster
-        raise AssertionError
+            try:
+                return await self._start(model)
+            except EngineUnavailable as error:
+                self._context = None
+                if error.kind == "port":
+                    self.endpoint = None  # another program was faster; the next try takes another port
+                raise
 
     async def why_crashed(self, wait_s: float = 0.0) -> EngineUnavailable | None:
         """Return the crash reason, after waiting for the end; None if the child runs."""

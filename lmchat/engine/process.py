@@ -32,9 +32,6 @@ class ServeOrder(Struct, frozen=True, kw_only=True):
     key: str = ""
     context: int = 4096  # tokens
     threads: int | None = None  # None: llama.cpp decides
-    cache_mib: int = 512  # for earlier prompts, beyond the window
-    template: str = ""  # chat template (jinja) in place of the model's own
-    reasoning_budget: int | None = None  # tokens
 
 
 class Report(Struct, frozen=True, kw_only=True):

@@ -150,9 +150,11 @@ async def test_another_file_is_served_behind_the_same_address_with_the_same_key(
     assert json.loads(body)["data"][0]["id"] == "other"
 
 
-async def test_a_port_that_another_program_takes_first_is_changed(engine):
+async def test_a_port_that_another_program_takes_first_is_changed_with_the_next_try(engine):
     taken = engine.reserve()
     with socket.create_server(("127.0.0.1", taken.port)):
+        with pytest.raises(EngineUnavailable, match="taken by another program"):
+            await engine.start(tiny())
         endpoint = await engine.start(tiny())
     assert endpoint != taken
     assert (await asyncio.to_thread(call, endpoint.port, "/health"))[0] == 200

@@ -40,6 +40,7 @@ from tests.support.real_server.prepare import (
 
 HERE = Path(__file__).resolve().parent
 _TEMPLATE = HERE / "templates" / "chatml-think-tools.jinja"
+_THINKING_CHILD = HERE / "thinking_child.py"
 _READY_S = 120
 _POLL_S = 0.02
 
@@ -82,7 +83,9 @@ class RealServer:
 
     def start(self) -> None:
         require_gomp()
-        argv = self._router_argv() if self.is_router else [sys.executable, "-P", str(CHILD)]
+        thinking = [str(_THINKING_CHILD), str(_TEMPLATE), str(self.reasoning)]
+        child = [str(CHILD)] if self.reasoning is None else thinking
+        argv = self._router_argv() if self.is_router else [sys.executable, "-P", *child]
         handle, name = tempfile.mkstemp(prefix="real-server-", suffix=".log")
         log = Path(name)
         with os.fdopen(handle, "wb") as out:
@@ -162,8 +165,6 @@ class RealServer:
             key=self.api_key,
             context=self.ctx,
             threads=1,
-            template="" if self.reasoning is None else _TEMPLATE.read_text(),
-            reasoning_budget=self.reasoning,
         )
         assert self._process is not None
         assert self._process.stdin is not None
