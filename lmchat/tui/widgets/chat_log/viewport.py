@@ -1,9 +1,9 @@
 """Viewport: the rows on the screen, and the only owner of the scroll position.
 
-The position is an anchor in the text, or None while the end is followed. Only `_move` and `update_anchor`
-change it, and only `lay_out` computes the first row `top` from it: what is read keeps its row whatever
-changes around it.
-These methods move, each with its callers:
+The position is an anchor in the text, or None while the end is followed. Only `_move` changes it;
+`update_anchor` and `lay_out` at most describe the same position by another anchor. Only `lay_out` computes
+the first row `top` from it: what is read keeps its row whatever changes around it. These methods move, each
+with its callers:
 
 - `show_row`: keys, wheel, scroll bar, and a selection dragged over the edge (`ChatLog.watch_scroll_y`).
 - `show_end`: End, the pill of new lines, and a prompt that was sent (`ChatLog.scroll_end`).
