@@ -45,8 +45,8 @@ def test_no_installer_of_the_current_folder_is_taken(in_a_strange_folder, monkey
 async def test_no_tool_of_a_terminal_is_taken_out_of_the_current_folder(in_a_strange_folder, path):
     environ = {"PATH": path, "WAYLAND_DISPLAY": "wayland-0", "TMUX": "tmux,1,0", "EDITOR": "vi"}
     clipboard = Clipboard(environ=environ, write=lambda _: False, file=in_a_strange_folder / "copied")
-    assert "saved as" in await clipboard.copy("words")
-    assert [way.name for way in await clipboard.ways() if not way.obstacle] == ["file"]
+    assert (await clipboard.copy("words")).way == "file"
+    assert [way.way for way in clipboard.ways() if way.works is not False] == ["file"]
     with pytest.raises(WrongUse, match="vi cannot be run"):
         await edit_text("words", environ=environ)
     with pytest.raises(WrongUse, match="less cannot be run"):
@@ -71,7 +71,7 @@ async def test_no_tool_of_a_terminal_gets_a_variable_of_lmchat(tmp_path):
         "PAGER": "pg",
     }
     clipboard = Clipboard(environ=environ, write=lambda _: False, file=tmp_path / "copied")
-    assert "wl-copy" in await clipboard.copy("words")
+    assert (await clipboard.copy("words")).way == "wl-copy"
     await edit_text("words", environ=environ)
     await page_text("words", environ=environ)
     lines = (tmp_path / "told").read_text().splitlines()

@@ -134,6 +134,9 @@ def _outside(context: Context, settings: Settings, backend: Backend, write: Writ
     environ = context.environ
     clipboard = Clipboard(environ=environ, write=write, file=context.paths.state_dir / "copied.txt")
 
+    async def copy(text: str) -> str:
+        return (await clipboard.copy(text)).words
+
     def examination() -> Examination:
         from lmchat.cli.doctor import examination
 
@@ -148,7 +151,7 @@ def _outside(context: Context, settings: Settings, backend: Backend, write: Writ
         return await asyncio.to_thread(keys_of(context).keep, endpoint, key)
 
     return Outside(
-        copy=clipboard.copy,
+        copy=copy,
         examination=examination,
         edit=partial(edit_text, environ=environ),
         page=partial(page_text, environ=environ),

@@ -225,7 +225,12 @@ _DOCTOR = Subcommand(
     "doctor",
     "look at servers, network, keys, files, terminal and engine; say what is wrong and the next step",
     "lmchat doctor\nlmchat doctor clipboard\nlmchat doctor --json | jq -r '.checks[].cause'",
-    commands=(Subcommand("clipboard", "print every way to the clipboard, and which one is used here"),),
+    commands=(
+        Subcommand(
+            "clipboard",
+            "try every way to the clipboard and say which works here; what was there is put back",
+        ),
+    ),
     notes="Exit codes: 0 all is well or there are warnings only, 1 a fault was found.",
     handler="doctor:doctor",
 )

@@ -40,13 +40,14 @@ from lmchat.services.doctor import (
 )
 from lmchat.storage import state as remembered_file
 from lmchat.storage.checks import files_findings, keyring_findings, mode_of, store_findings, whole_findings
-from lmchat.terminal.checks import clipboard_findings, terminal_findings
+from lmchat.terminal.checks import clipboard_findings, terminal_findings, tried_findings
 from lmchat.terminal.clipboard import Clipboard
 from lmchat.threads import apart
 
 _NARROWEST, _WIDEST = 60, 120
 _CODES = {Grade.OK: "32", Grade.WARNING: "33", Grade.FAULT: "31", Grade.ABSENT: "2", Grade.NOT_TRIED: "2"}
 _SERVERS_S = 12.0  # detection takes up to 5 s, and longer to begin on a busy machine
+_CLIPBOARD_S = 30.0
 _START = "lmchat --local"
 _ERROR = re.compile(r'"time": "(\d{4}-\d\d-\d\dT[\d:.]+\+00:00)".*"unexpected error, id ([0-9a-f]{8})"')
 _RECENT = timedelta(days=1)
@@ -98,9 +99,9 @@ async def doctor(context: Context) -> int:
 
 
 async def clipboard(context: Context) -> int:
-    """Print every way to the clipboard."""
-    run = partial(clipboard_findings, _clipboard(context), with_ways=True)
-    check = Check("clipboard", Group.CLIPBOARD, "Clipboard", run)
+    """Try every way to the clipboard; exit 1 if none is left."""
+    run = partial(tried_findings, _clipboard(context))
+    check = Check("clipboard", Group.CLIPBOARD, "Clipboard", run, limit_s=_CLIPBOARD_S)
     return await _report(context, Examination(checks=(check,), note_error=context.note_error))
 
 

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from lmchat.domain.candidate import Finding, Grade, Group
-from lmchat.terminal.clipboard import FILE, Clipboard, is_over_ssh
+from lmchat.files import write_atomically
+from lmchat.terminal.clipboard import TMUX, TMUX_FEATURES, TOOLS, Clipboard, Tool, WayChecked, is_over_ssh
 
 _SMALLEST = (40, 12)  # minimum columns and rows of the screen
 _row = partial(Finding, Group.TERMINAL)
+_clipboard_row = partial(Finding, Group.CLIPBOARD)
 _MUTE = ("", "dumb", "unknown")
 _DEEP = ("truecolor", "24bit")
-_TRY = "Copy an answer (/copy), then paste it into another window"
+_TRY = "lmchat doctor clipboard"
+_INSTALL = "Install wl-clipboard (Wayland), xclip (X11) or tmux 3.2"
+_TEXT = {"text/plain", "text/plain;charset=utf-8", "text/plain;charset=utf8"}
+_FAILED = "failed, or took too long"
 
 
 class KeyLimit(NamedTuple):
@@ -162,18 +171,102 @@ def _keys(environ: Mapping[str, str]) -> Finding:
     )
 
 
-async def clipboard_findings(clipboard: Clipboard, *, with_ways: bool = False) -> list[Finding]:
-    """Return the row about the way that is used, and one for each way; nothing is copied."""
-    ways, row = await clipboard.ways(), partial(Finding, Group.CLIPBOARD)
-    used = next(way.name for way in ways if not way.obstacle)
-    grade, cause, step = Grade.OK, f"{used} is used; whether it works is not known.", _TRY
-    if used == FILE:
-        grade, cause = Grade.WARNING, "No clipboard can be reached; what is copied goes into a file."
-        step = "Install wl-clipboard (Wayland), xclip (X11) or tmux 3.2"
-    facts = {"way": used, "ways": {way.name: way.obstacle or way.remark for way in ways}}
-    found = [row("clipboard", "Copying", grade, cause, step, facts)]
-    for way in ways if with_ways else ():
-        words = way.obstacle or way.remark
-        grade = Grade.ABSENT if way.obstacle else Grade.NOT_TRIED
-        found.append(row("clipboard.way", way.name, grade, f"{words[:1].upper()}{words[1:]}."))
+def clipboard_findings(clipboard: Clipboard) -> list[Finding]:
+    """Return the preferred way; nothing is copied."""
+    return [_copying(clipboard.ways(), Grade.OK, _TRY)]
+
+
+async def tried_findings(clipboard: Clipboard) -> list[Finding]:
+    """Try each way, restore the clipboard, and report which works."""
+    ways, grades = await try_ways(clipboard), {True: Grade.OK, None: Grade.NOT_TRIED, False: Grade.WARNING}
+    found = [_copying(ways, Grade.WARNING, "Copy an answer (/copy), then paste it into another window")]
+    for way in ways:
+        grade = grades[way.works] if way.is_there else Grade.ABSENT
+        cause = f"{way.reason[:1].upper()}{way.reason[1:]}."
+        found.append(_clipboard_row("clipboard.way", way.way, grade, cause, "", {"works": way.works}))
     return found
+
+
+def _copying(ways: Sequence[WayChecked], unknown: Grade, step: str) -> Finding:
+    """Return the row about the way that is taken; `unknown` and `step` are of one that may work."""
+    best = next((way.way for way in ways if way.works), None)
+    grade, cause = Grade.OK, f"It works here by {best}."
+    if best is None:
+        best = next((way.way for way in ways if way.works is None), None)
+        grade, cause = unknown, f"{best} is used; whether it works is not known."
+        if best in ("file", None):
+            grade, step = Grade.WARNING if best else Grade.FAULT, _INSTALL
+            into = "what is copied goes into a file" if best else "nor can a file be written"
+            cause = f"No clipboard can be reached; {into}."
+    facts = {"way": best, "ways": {way.way: way.reason for way in ways}}
+    return _clipboard_row("clipboard", "Copying", grade, cause, step, facts)
+
+
+async def try_ways(clipboard: Clipboard) -> list[WayChecked]:
+    """Try each way that leaves no trace, and restore the clipboard.
+
+    The terminal itself is not tried: it reports neither its clipboard nor success.
+    """
+    await clipboard.look_around()
+    ways = [clipboard.untried(tool) for tool in (*TOOLS, TMUX)]
+    for number, tool in enumerate((*TOOLS, TMUX)):
+        if ways[number].is_there:
+            works, reason = await (_try_tmux(clipboard) if tool is TMUX else _try(clipboard, tool))
+            ways[number] = replace(ways[number], works=works, reason=reason)
+    return [*ways, clipboard.untried_osc_52(), await asyncio.to_thread(_try_file, clipboard)]
+
+
+async def _try(clipboard: Clipboard, tool: Tool) -> tuple[bool | None, str]:
+    before = await clipboard.read(tool.paste) if tool.paste else None
+    if not await _can_be_put_back(clipboard, tool, before):
+        return None, "not tried: the clipboard holds something that could not be put back"
+    word, after = f"lmchat {secrets.token_hex(4)}", None
+    try:
+        if not await clipboard.set(tool, word):
+            return False, _FAILED
+        after = await clipboard.read(tool.paste) if tool.paste else None
+    finally:
+        if after is None or after.strip() in ("", word):  # else something else was copied in between
+            await clipboard.set(tool, before or "")
+    if after is None:
+        return None, "took the text; it cannot be read back"
+    return (True, "read back") if after.strip() == word else (False, "lost")
+
+
+async def _can_be_put_back(clipboard: Clipboard, tool: Tool, before: str | None) -> bool:
+    """Return whether the clipboard holds only readable plain text."""
+    if "\ufffd" in (before or ""):
+        return False
+    if not tool.types:
+        return bool(before)  # a picture reads as nothing
+    listed = await clipboard.read(tool.types) or ""
+    return {line.strip().lower() for line in listed.splitlines() if "/" in line} <= _TEXT
+
+
+async def _try_tmux(clipboard: Clipboard) -> tuple[bool, str]:
+    """Ask tmux whether it hands texts on: what a trial does to the outer terminal could not be undone."""
+    features = await clipboard.read(TMUX_FEATURES)
+    option = await clipboard.read((TMUX.name, "show-options", "-sv", "set-clipboard")) or ""
+    if features is None:
+        return False, _FAILED
+    if option.strip() == "off":
+        return False, "its own buffer only: tmux set-option -s set-clipboard external lets it out"
+    if "clipboard" not in features:
+        term = await clipboard.read((TMUX.name, "display-message", "-p", "#{client_termname}")) or ""
+        return False, (
+            "its own buffer only: it is older than 3.2, or knows of no clipboard in the terminal around it; "
+            f"tmux set-option -as terminal-features ',{term.strip() or 'TERM'}:clipboard' tells it of one"
+        )
+    return True, "it hands texts to the terminal around it, which does not answer"
+
+
+def _try_file(clipboard: Clipboard) -> WayChecked:
+    """Write beside the file, to keep the last copy."""
+    place = clipboard.file.with_name(f"{clipboard.file.name}-doctor")
+    try:
+        write_atomically(place, "lmchat", follows_link=False)
+        place.unlink()
+    except OSError as error:
+        reason = f"{clipboard.file} cannot be written: {error.strerror}"
+        return WayChecked(way="file", works=False, reason=reason)
+    return clipboard.untried_file()

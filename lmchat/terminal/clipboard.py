@@ -29,37 +29,59 @@ class Tool(Struct, frozen=True, kw_only=True):
 
     name: str
     copy: tuple[str, ...]
+    paste: tuple[str, ...] = ()
     needs: str = ""  # required environment variable
+    types: tuple[str, ...] = ()  # lists the kinds of content
     encoding: str = "utf-8"
 
 
-_TMUX = Tool(name="tmux", copy=("tmux", "load-buffer", "-w", "-"), needs="TMUX")
-"""With `-w` (tmux 3.2) also the clipboard of the terminal around it."""
-_TMUX_ALONE = ("tmux", "load-buffer", "-")  # for a text too long for the terminal around it
-_TMUX_FEATURES = ("tmux", "display-message", "-p", "#{client_termfeatures}")
-"""Features of the terminal around tmux; with `clipboard` among them, tmux hands a text on."""
-_TOOLS = (
+_XCLIP = ("xclip", "-selection", "clipboard")
+TOOLS = (
     Tool(
         name="wl-copy",
         # without a type it guesses one, and text that begins like a program is pasted nowhere
         copy=("wl-copy", "--type", "text/plain"),
+        paste=("wl-paste", "--no-newline"),
+        types=("wl-paste", "--list-types"),
         needs="WAYLAND_DISPLAY",
     ),
-    Tool(name="xclip", copy=("xclip", "-selection", "clipboard"), needs="DISPLAY"),
-    Tool(name="xsel", copy=("xsel", "--clipboard", "--input"), needs="DISPLAY"),
-    Tool(name="pbcopy", copy=("pbcopy",)),
+    Tool(
+        name="xclip",
+        copy=_XCLIP,
+        paste=(*_XCLIP, "-o"),
+        types=(*_XCLIP, "-o", "-t", "TARGETS"),
+        needs="DISPLAY",
+    ),
+    Tool(
+        name="xsel",
+        copy=("xsel", "--clipboard", "--input"),
+        paste=("xsel", "--clipboard", "--output"),
+        needs="DISPLAY",
+    ),
+    Tool(name="pbcopy", copy=("pbcopy",), paste=("pbpaste",)),
     Tool(name="clip.exe", copy=("clip.exe",), encoding="utf-16"),
-    _TMUX,
 )
-FILE = "file"
+TMUX = Tool(name="tmux", copy=("tmux", "load-buffer", "-w", "-"), paste=("tmux", "show-buffer"), needs="TMUX")
+"""With `-w` (tmux 3.2) also the clipboard of the terminal around it."""
+_TMUX_ALONE = ("tmux", "load-buffer", "-")  # for a text too long for the terminal around it
+TMUX_FEATURES = ("tmux", "display-message", "-p", "#{client_termfeatures}")
+"""Features of the terminal around tmux; with `clipboard` among them, tmux hands a text on."""
 
 
-class CopyWay(Struct, frozen=True):
+class Copied(Struct, frozen=True):
+    """Result of a copy."""
+
+    way: str  # `wl-copy`, …, `tmux`, `OSC 52` or `file`
+    words: str  # for a toast, which promises no more than is known
+
+
+class WayChecked(Struct, frozen=True, kw_only=True):
     """Way to the clipboard, for the doctor."""
 
-    name: str  # `wl-copy`, …, `tmux`, `OSC 52` or `FILE`
-    obstacle: str  # why it cannot be used; empty if it can
-    remark: str  # about a way that can be used
+    way: str
+    works: bool | None  # None: unknown
+    reason: str
+    is_there: bool = True
 
 
 class Clipboard:
@@ -69,70 +91,57 @@ class Clipboard:
     """
 
     def __init__(self, *, environ: Mapping[str, str], write: Callable[[str], bool], file: Path) -> None:
+        self.environ = environ
+        self.file = file
         self.timeout_s = _TIMEOUT_S
-        self._environ = self._environ_at_start = environ
-        self._file = file
+        self._environ_at_start = environ
         self._write = write
 
-    async def copy(self, text: str) -> str:
-        """Copy a text by the first way that works; raises `FileRefused` if none does.
-
-        Returns words for a toast, which promise no more than is known.
-        """
+    async def copy(self, text: str) -> Copied:
+        """Copy a text by the first way that works; raises `FileRefused` if none does."""
         safe = safe_text(text)
         is_long = _is_too_long(safe)
-        await self._follow_tmux_client()
-        for tool in _TOOLS:
-            if not self._obstacle(tool) and await self._set(tool, safe):
-                return f"Copied ({await self._how_far(safe) if tool is _TMUX else tool.name})"
-        has_osc_52 = self._environ.get("TERM", "") not in _NO_CLIPBOARD
+        await self.look_around()
+        for tool in (*TOOLS, TMUX):
+            if self.untried(tool).works is None and await self.set(tool, safe):
+                how = await self._how_far(safe) if tool is TMUX else tool.name
+                return Copied(tool.name, f"Copied ({how})")
+        has_osc_52 = self.environ.get("TERM", "") not in _NO_CLIPBOARD
         if has_osc_52 and not is_long:
             encoded = b64encode(safe.encode(errors="replace")).decode()
-            if self._write(osc_52(encoded, self._environ)):
-                return "Sent to the terminal's clipboard (OSC 52); it does not tell whether it took it"
+            if self._write(osc_52(encoded, self.environ)):
+                words = "Sent to the terminal's clipboard (OSC 52); it does not tell whether it took it"
+                return Copied("OSC 52", words)
         try:
-            await asyncio.to_thread(write_atomically, self._file, safe, follows_link=False)
+            await asyncio.to_thread(write_atomically, self.file, safe, follows_link=False)
         except OSError as error:
             raise FileRefused(
                 "Nothing can be copied: no clipboard can be reached, and no file can be written.",
                 hint="/doctor tells what each way needs.",
-                details=f"{self._file}: {error.strerror}",
+                details=f"{self.file}: {error.strerror}",
             ) from error
         is_cut = has_osc_52 and is_long
         why = "Too long for the terminal's clipboard" if is_cut else "No clipboard can be reached"
-        return f"{why}; saved as {self._file}"
+        return Copied("file", f"{why}; saved as {self.file}")
 
-    async def ways(self) -> list[CopyWay]:
-        """Return the ways in the order of `copy`, without trying them."""
-        await self._follow_tmux_client()
-        found = [CopyWay(tool.name, self._obstacle(tool), "there, and not tried") for tool in _TOOLS]
-        term = self._environ.get("TERM", "")
-        obstacle = "this terminal has no clipboard" if term in _NO_CLIPBOARD else ""
-        remark = "no terminal answers to it; it is tried last"
-        is_near = self._environ.get("TMUX") or self._environ.get("STY")
-        if not is_near and term.startswith(("tmux", "screen")):
-            remark = "a tmux in between drops it until it is told: tmux set-option -s set-clipboard on"
-        found.append(CopyWay("OSC 52", obstacle, remark))
-        return [*found, CopyWay(FILE, "", f"when nothing else works: {self._file}")]
-
-    async def _set(self, tool: Tool, text: str) -> bool:
+    async def set(self, tool: Tool, text: str) -> bool:
         """Return whether the tool took the text in time."""
-        argv = _TMUX_ALONE if tool is _TMUX and _is_too_long(text) else tool.copy
+        argv = _TMUX_ALONE if tool is TMUX and _is_too_long(text) else tool.copy
         data = text.encode(tool.encoding, errors="replace")
-        done = await run(argv, environ=self._environ, timeout_s=self.timeout_s, data=data, has_output=False)
+        done = await run(argv, environ=self.environ, timeout_s=self.timeout_s, data=data, has_output=False)
         return done is not None
 
-    async def _read(self, argv: tuple[str, ...]) -> str:
-        """Return a program's output; empty if it fails or takes too long."""
-        data = await run(argv, environ=self._environ, timeout_s=self.timeout_s)
-        return (data or b"").decode(errors="replace")
+    async def read(self, argv: tuple[str, ...]) -> str | None:
+        """Return a program's output; None if it fails or takes too long."""
+        data = await run(argv, environ=self.environ, timeout_s=self.timeout_s)
+        return None if data is None else data.decode(errors="replace")
 
-    async def _follow_tmux_client(self) -> None:
+    async def look_around(self) -> None:
         """Update the environment to the attached tmux client, which may have changed."""
-        self._environ = environ = dict(self._environ_at_start)
-        if not environ.get(_TMUX.needs):
+        self.environ = environ = dict(self._environ_at_start)
+        if not environ.get(TMUX.needs):
             return
-        lines = (await self._read(("tmux", "show-environment"))).splitlines()
+        lines = (await self.read(("tmux", "show-environment")) or "").splitlines()
         variables = dict(line.split("=", 1) for line in lines if "=" in line)
         for name in _DISPLAYS:
             if variables.get(name):
@@ -143,17 +152,41 @@ class Clipboard:
         if _OVER_SSH[0] in variables:
             environ[_OVER_SSH[0]] = variables[_OVER_SSH[0]]
 
-    def _obstacle(self, tool: Tool) -> str:
-        """Return why a tool cannot be used; empty if it can."""
-        if tool is not _TMUX and is_over_ssh(self._environ):
-            return "skipped over ssh"  # it would set the clipboard of the wrong machine
-        if tool.needs and not self._environ.get(tool.needs):
-            return f"${tool.needs} is not set"
-        is_installed = find_program(tool.copy[0], self._environ.get("PATH", os.defpath))
-        return "" if is_installed else "not installed"
+    def ways(self) -> list[WayChecked]:
+        """Return the ways in order, without trying them."""
+        tools = [self.untried(tool) for tool in (*TOOLS, TMUX)]
+        return [*tools, self.untried_osc_52(), self.untried_file()]
+
+    def untried(self, tool: Tool) -> WayChecked:
+        reason = ""
+        if tool is not TMUX and is_over_ssh(self.environ):
+            reason = "skipped over ssh"  # it would set the clipboard of the wrong machine
+        elif tool.needs and not self.environ.get(tool.needs):
+            reason = f"${tool.needs} is not set"
+        elif not find_program(tool.copy[0], self.environ.get("PATH", os.defpath)):
+            reason = "not installed"
+        if reason:
+            return WayChecked(way=tool.name, works=False, reason=reason, is_there=False)
+        return WayChecked(way=tool.name, works=None, reason="there, and not tried")
+
+    def untried_osc_52(self) -> WayChecked:
+        """Describe OSC 52 without a trial, which would overwrite the clipboard."""
+        term = self.environ.get("TERM", "")
+        if term in _NO_CLIPBOARD:
+            return WayChecked(
+                way="OSC 52", works=False, reason="this terminal has no clipboard", is_there=False
+            )
+        is_near = self.environ.get("TMUX") or self.environ.get("STY")
+        reason = "no terminal answers to it; it is tried last"
+        if not is_near and term.startswith(("tmux", "screen")):
+            reason = "a tmux in between drops it until it is told: tmux set-option -s set-clipboard on"
+        return WayChecked(way="OSC 52", works=None, reason=reason)
+
+    def untried_file(self) -> WayChecked:
+        return WayChecked(way="file", works=None, reason=f"when nothing else works: {self.file}")
 
     async def _how_far(self, text: str) -> str:
-        if not _is_too_long(text) and "clipboard" in await self._read(_TMUX_FEATURES):
+        if not _is_too_long(text) and "clipboard" in (await self.read(TMUX_FEATURES) or ""):
             return "tmux, and handed to its terminal"
         return "tmux alone: prefix ] pastes it; its terminal did not get it"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import shutil
 import stat
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from lmchat.errors import FileRefused
+from lmchat.terminal.checks import try_ways
 from lmchat.terminal.clipboard import OSC_52_LIMIT, Clipboard, osc_52
 from tests.support.programs import is_running, until
 
@@ -72,7 +74,7 @@ async def test_the_first_tool_that_can_work_and_does_is_taken(place: Place, tool
     place.environ |= environ
     text = "garden 漢字\n" * 20_000
     copied = await place.clipboard().copy(text)
-    assert copied == f"Copied ({way})"
+    assert (copied.way, copied.words) == (way, f"Copied ({way})")
     assert place.clip("clip").decode() == text
     assert place.written == []
 
@@ -94,15 +96,15 @@ async def test_each_tool_gets_what_it_reads(place: Place, name, environ, given, 
 
 
 @pytest.mark.parametrize(
-    ("script", "timeout_s", "words"),
-    [("exec sleep 60", 0.3, "saved as"), ("cat > x; (sleep 5) & exit 0", 5, "xclip"), ("exit 0", 5, "xclip")],
+    ("script", "timeout_s", "way"),
+    [("exec sleep 60", 0.3, "file"), ("cat > x; (sleep 5) & exit 0", 5, "xclip"), ("exit 0", 5, "xclip")],
     ids=["hangs", "stays in the background", "reads nothing"],
 )
-async def test_a_tool_is_not_waited_for(place: Place, script: str, timeout_s: float, words: str) -> None:
+async def test_a_tool_is_not_waited_for(place: Place, script: str, timeout_s: float, way: str) -> None:
     place.add("xclip", script)
     place.environ["DISPLAY"] = ":0"
     begun = time.monotonic()
-    assert words in await place.clipboard(timeout_s).copy("a" * 200_000)
+    assert (await place.clipboard(timeout_s).copy("a" * 200_000)).way == way
     assert time.monotonic() - begun < 3
 
 
@@ -110,7 +112,7 @@ async def test_a_tool_is_not_waited_for(place: Place, script: str, timeout_s: fl
 async def test_over_ssh_the_native_tool_is_skipped(place: Place, name: str) -> None:
     place.add("pbcopy", "cat > mac")
     place.environ[name] = "x"
-    assert "(OSC 52)" in await place.clipboard().copy("garden 漢字")
+    assert (await place.clipboard().copy("garden 漢字")).way == "OSC 52"
     assert not (place.folder / "mac").exists()
     data = base64.b64encode("garden 漢字".encode()).decode()
     assert place.written == [f"\x1b]52;c;{data}\x07"]
@@ -131,7 +133,7 @@ async def test_gnu_screen_gets_it_in_pieces_that_it_lets_through(place: Place) -
     [(OSC_52_LIMIT // 4 * 3, "(OSC 52)"), (OSC_52_LIMIT, "Too long for the terminal's clipboard; saved as ")],
 )
 async def test_what_is_too_long_for_a_terminal_goes_into_a_file(place: Place, size: int, words: str) -> None:
-    assert words in await place.clipboard().copy("x" * size)
+    assert words in (await place.clipboard().copy("x" * size)).words
 
 
 @pytest.mark.parametrize("term", ["linux", "dumb", "", None])
@@ -140,7 +142,8 @@ async def test_without_a_terminal_that_has_a_clipboard_it_is_a_private_file(plac
     place.environ["TERM"] = "xterm" if term is None else term
     await place.clipboard().copy("first")
     copied = await place.clipboard().copy("second")
-    assert copied == f"No clipboard can be reached; saved as {place.folder}/state/copied.txt"
+    assert copied.way == "file"
+    assert copied.words == f"No clipboard can be reached; saved as {place.folder}/state/copied.txt"
     assert place.clip("state/copied.txt") == b"second"
     assert stat.S_IMODE((place.folder / "state/copied.txt").stat().st_mode) == 0o600
 
@@ -169,21 +172,56 @@ async def test_what_is_copied_is_safe(place: Place) -> None:
     assert place.clip("mac").decode() == "a\u241b[31m\nb\ufffd\ufffd"
 
 
-async def test_each_way_is_told_without_copying_anything(place: Place) -> None:
-    place.add("xclip", "cat > x")
-    place.environ |= X
-    assert {way.name: way.obstacle or way.remark for way in await place.clipboard().ways()} == {
-        "wl-copy": "$WAYLAND_DISPLAY is not set",
-        "xclip": "there, and not tried",
-        "xsel": "not installed",
-        "pbcopy": "not installed",
-        "clip.exe": "not installed",
-        "tmux": "$TMUX is not set",
-        "OSC 52": "no terminal answers to it; it is tried last",
-        "file": f"when nothing else works: {place.folder}/state/copied.txt",
+async def test_the_doctor_says_which_way_works_and_puts_back_what_was_there(place: Place) -> None:
+    place.add("xclip", 'case "$*" in *-o) cat x;; *) cat > x;; esac')
+    place.add("pbcopy", "cat > /dev/null")
+    place.add("pbpaste", "echo something else")
+    place.add("clip.exe", "cat > windows")
+    (place.folder / "x").write_text("mine")
+    place.environ["DISPLAY"] = ":0"
+    found = {way.way: (way.works, way.reason) for way in await try_ways(place.clipboard())}
+    assert found == {
+        "wl-copy": (False, "$WAYLAND_DISPLAY is not set"),
+        "xclip": (True, "read back"),
+        "xsel": (False, "not installed"),
+        "pbcopy": (False, "lost"),
+        "clip.exe": (None, "not tried: the clipboard holds something that could not be put back"),
+        "tmux": (False, "$TMUX is not set"),
+        "OSC 52": (None, "no terminal answers to it; it is tried last"),
+        "file": (None, f"when nothing else works: {place.folder}/state/copied.txt"),
     }
-    assert place.written == []
-    assert not (place.folder / "x").exists()
+    assert place.clip("x") == b"mine"
+    assert not (place.folder / "windows").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "features", "reason"),
+    [
+        ("external", "clipboard", "it hands texts to the terminal around it"),
+        ("on", "clipboard", "it hands texts to the terminal around it"),
+        ("off", "clipboard", "tmux set-option -s set-clipboard external"),
+        ("on", "", "older than 3.2"),
+    ],
+)
+async def test_the_doctor_asks_tmux_whether_it_hands_a_text_on(
+    place: Place, option: str, features: str, reason: str
+) -> None:
+    place.add("tmux", f'case "$*" in *features*) echo {features};; *set-clipboard*) echo {option};; esac')
+    place.environ["TMUX"] = "/tmp/socket,1,0"  # noqa: S108 - a name
+    found = {way.way: way for way in await try_ways(place.clipboard())}
+    assert found["tmux"].works is reason.startswith("it hands")
+    assert reason in found["tmux"].reason
+
+
+async def test_what_was_there_is_put_back_when_the_check_is_cut_short(place: Place) -> None:
+    place.add("xclip", 'case "$*" in *-o) cat x; [ "$(cat x)" = mine ] || exec sleep 60;; *) cat > x;; esac')
+    (place.folder / "x").write_text("mine")
+    place.environ["DISPLAY"] = ":0"
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1):  # less than the tool is given, which hangs after it was set
+            await try_ways(place.clipboard())
+    assert place.clip("x") == b"mine"
 
 
 @pytest.mark.parametrize(
@@ -201,7 +239,7 @@ async def test_what_tmux_keeps_to_itself_is_not_told_as_copied_everywhere(
     script = 'case $1 in load-buffer) echo "$@" > args; cat > buffer;; '
     place.add("tmux", f"{script} display*) echo {features};; esac")
     place.environ["TMUX"] = "socket,1,0"
-    assert words in await place.clipboard().copy(text)
+    assert words in (await place.clipboard().copy(text)).words
     assert place.clip("buffer").decode() == text
     assert (b"-w" in place.clip("args")) is (len(text) < OSC_52_LIMIT), (
         "no terminal is sent what it cannot take"
@@ -211,7 +249,7 @@ async def test_what_tmux_keeps_to_itself_is_not_told_as_copied_everywhere(
 async def test_a_tmux_that_hands_nothing_on_lets_through_what_is_wrapped(place: Place) -> None:
     place.add("tmux", 'case "$*" in *-w*) echo unknown option >&2; exit 1;; *) cat > /dev/null;; esac')
     place.environ["TMUX"] = "socket,1,0"
-    assert "(OSC 52)" in await place.clipboard().copy("a")
+    assert (await place.clipboard().copy("a")).way == "OSC 52"
     assert place.written == ["\x1b]52;c;YQ==\x07\x1bPtmux;\x1b\x1b]52;c;YQ==\x07\x1b\\"]
 
 
@@ -229,13 +267,13 @@ async def test_in_tmux_it_counts_who_looks_on_now(place: Place, told: str, way: 
     place.environ["TMUX"] = "socket,1,0"
     if told == "-SSH_CONNECTION":
         place.environ |= {"SSH_CONNECTION": "x", "SSH_TTY": "/dev/pts/1"}
-    assert f"({way}" in await place.clipboard().copy("a")
+    assert (await place.clipboard().copy("a")).way == way
 
 
 async def test_what_a_tool_has_started_ends_with_it_when_it_takes_too_long(place: Place) -> None:
     place.add("xclip", "sleep 600 & echo $! > pid; wait")
     place.environ["DISPLAY"] = ":0"
-    assert "(OSC 52)" in await place.clipboard(timeout_s=1).copy("a")
+    assert (await place.clipboard(timeout_s=1).copy("a")).way == "OSC 52"
     child = int(place.clip("pid"))
     await until(lambda: not is_running(child), "the child ends with it")
 
@@ -256,6 +294,63 @@ async def test_a_full_disk_leaves_the_file_as_it_was(place: Place, monkeypatch: 
     assert [file.name for file in (place.folder / "state").iterdir()] == ["copied.txt"]
 
 
+# what the doctor must leave as it is
+
+
+async def checked(place: Place) -> dict[str, bool | None]:
+    return {way.way: way.works for way in await try_ways(place.clipboard())}
+
+
+_KINDS = "case \"$*\" in *TARGETS) printf 'UTF8_STRING\\n{}\\n';; *-o) echo words;; *) cat > x;; esac"
+
+
+@pytest.mark.parametrize(
+    ("tool", "script"),
+    [
+        ("xclip", _KINDS.format("image/png")),
+        ("xclip", _KINDS.format("text/plain\\ntext/html")),
+        ("xclip", _KINDS.format("text/uri-list\\ntext/plain")),
+        ("xclip", _KINDS.format("application/x-thing")),
+        ("xsel", 'case "$*" in *--output) ;; *) cat > x;; esac'),  # nothing, or a picture
+    ],
+)
+async def test_more_than_plain_text_is_left_alone(place: Place, tool: str, script: str) -> None:
+    place.add(tool, script)
+    place.environ["DISPLAY"] = ":0"
+    assert (await checked(place))[tool] is None
+    assert not (place.folder / "x").exists()
+
+
+async def test_an_empty_clipboard_is_empty_afterwards(place: Place) -> None:
+    script = 'case "$*" in *TARGETS) exit 1;; *-o) [ -s x ] && cat x;; *) cat > x;; esac'
+    place.add("xclip", script)
+    place.environ["DISPLAY"] = ":0"
+    assert (await checked(place))["xclip"] is True
+    assert place.clip("x") == b""
+
+
+async def test_what_was_copied_while_it_was_tried_stays(place: Place) -> None:
+    place.add("xclip", 'case "$*" in *TARGETS) ;; *-o) cat x;; *) cat > /dev/null; printf theirs > x;; esac')
+    (place.folder / "x").write_text("mine")
+    place.environ["DISPLAY"] = ":0"
+    assert (await checked(place))["xclip"] is False
+    assert place.clip("x") == b"theirs"
+
+
+async def test_a_file_that_cannot_be_written_is_no_way(place: Place) -> None:
+    (place.folder / "state").write_text("in the way")
+    assert (await checked(place))["file"] is False
+
+
+async def test_what_was_copied_into_the_file_stays(place: Place) -> None:
+    place.environ["TERM"] = "dumb"
+    await place.clipboard().copy("mine")
+    await checked(place)
+    assert [(file.name, file.read_text()) for file in (place.folder / "state").iterdir()] == [
+        ("copied.txt", "mine")
+    ]
+
+
 @pytest.mark.parametrize(
     ("environ", "begins"),
     [
@@ -273,7 +368,7 @@ def test_each_multiplexer_gets_the_form_that_it_lets_through(
     assert osc_52("YQ==", environ).split("c;YQ==\x07")[: len(begins)] == begins
 
 
-async def test_the_doctor_names_a_tmux_at_the_other_end_of_ssh(place: Place) -> None:
+def test_the_doctor_names_a_tmux_at_the_other_end_of_ssh(place: Place) -> None:
     place.environ["TERM"] = "tmux-256color"
-    [way] = [way for way in await place.clipboard().ways() if way.name == "OSC 52"]
-    assert "tmux set-option -s set-clipboard on" in way.remark
+    [way] = [way for way in place.clipboard().ways() if way.way == "OSC 52"]
+    assert "tmux set-option -s set-clipboard on" in way.reason

@@ -20,9 +20,17 @@ WORDS = "words for the clipboard, 漢字"
 _COPY = f"""
 import asyncio, os, pathlib
 from lmchat.terminal.clipboard import Clipboard
+from lmchat.terminal.checks import try_ways
 
 clipboard = Clipboard(environ=os.environ, write=lambda data: False, file=pathlib.Path("unused"))
-print(asyncio.run(clipboard.copy({WORDS!r})), flush=True)
+
+async def tell():
+    for way in await try_ways(clipboard):
+        print("tried", way.way, way.works, way.reason, flush=True)
+
+asyncio.run(tell())
+input()
+print(asyncio.run(clipboard.copy({WORDS!r})).words, flush=True)
 input()
 """
 
@@ -44,8 +52,17 @@ def inside_tmux(folder: Path, term: str) -> Iterator[tuple[PtyProgram, list[str]
             run([*server, "kill-server"])
 
 
+def buffers(server: list[str]) -> str:
+    return run([*server, "list-buffers"]).stdout
+
+
 def test_the_terminal_around_it_gets_the_text_and_its_buffer_too(tmp_path: Path) -> None:
     with inside_tmux(tmp_path, "xterm-256color") as (program, server):
+        program.wait_for("tried tmux True")
+        program.wait_for("tried file")
+        assert buffers(server) == "", "the doctor leaves no buffer behind"
+        assert b"\x1b]52;" not in program.raw, "nor anything in the clipboard of the terminal"
+        program.type("\r")
         program.wait_for("Copied (tmux, and handed to its terminal)")
         program.wait_for_raw(b"\x1b]52;")
         program.wait_for_raw(base64.b64encode(WORDS.encode()))
@@ -56,6 +73,10 @@ def test_the_terminal_around_it_gets_the_text_and_its_buffer_too(tmp_path: Path)
 
 def test_a_terminal_of_which_tmux_knows_no_clipboard_is_told_as_such(tmp_path: Path) -> None:
     with inside_tmux(tmp_path, "screen-256color") as (program, server):
+        program.wait_for("tried tmux False")
+        program.wait_for("screen-256color:clipboard")
+        program.wait_for("tried file")
+        program.type("\r")
         program.wait_for("tmux alone")
         assert run([*server, "show-buffer"]).stdout == WORDS
         assert b"\x1b]52;" not in program.raw

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from lmchat.terminal.checks import (
     key_limits,
     terminal_findings,
     terminal_name,
+    tried_findings,
 )
 from lmchat.terminal.clipboard import Clipboard
 from tests.support.pty_program import PtyProgram
@@ -152,9 +154,9 @@ def add_tool(tmp_path: Path, name: str, script: str) -> None:
     file.chmod(0o755)
 
 
-async def test_which_way_would_be_taken_is_told_without_copying_anything(tmp_path):
+def test_which_way_would_be_taken_is_told_without_copying_anything(tmp_path):
     add_tool(tmp_path, "xclip", "touch touched")
-    [row] = await clipboard_findings(clipboard(tmp_path, DISPLAY=":0", TERM="xterm"))
+    [row] = clipboard_findings(clipboard(tmp_path, DISPLAY=":0", TERM="xterm"))
     assert (row.grade, row.facts["way"]) == (Grade.OK, "xclip")
     assert not (tmp_path / "touched").exists()
 
@@ -162,7 +164,17 @@ async def test_which_way_would_be_taken_is_told_without_copying_anything(tmp_pat
 @pytest.mark.parametrize(
     ("term", "way", "grade"), [("xterm", "OSC 52", Grade.OK), ("linux", "file", Grade.WARNING)]
 )
-async def test_without_tools_it_is_the_terminal_or_a_file(tmp_path, term, way, grade):
-    [row] = await clipboard_findings(clipboard(tmp_path, TERM=term))
+def test_without_tools_it_is_the_terminal_or_a_file(tmp_path, term, way, grade):
+    [row] = clipboard_findings(clipboard(tmp_path, TERM=term))
     assert (row.facts["way"], row.grade) == (way, grade)
     assert row.next_step
+
+
+async def test_a_tool_that_hangs_costs_its_time_alone(tmp_path):
+    add_tool(tmp_path, "pbcopy", "sleep 60")
+    add_tool(tmp_path, "pbpaste", "echo mine")
+    ways = clipboard(tmp_path, TERM="xterm")
+    ways.timeout_s = 0.2
+    async with asyncio.timeout(10):
+        found = {row.name: row for row in await tried_findings(ways)}
+    assert found["pbcopy"].grade is Grade.WARNING
