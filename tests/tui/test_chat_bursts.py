@@ -54,7 +54,7 @@ async def test_deleting_an_answer_that_was_just_asked_for_again_leaves_the_sessi
     async with ready_desktop(tmp_path, backend) as desk:
         await desk.ask("one")
         last = desk.conversation.messages[-1]
-        desk.chat.messages._acts["delete"](last)
+        desk.chat.messages.act_on("delete", last)
         desk.chat.turns.regenerate(last)
         await shown(desk, "Deleted")
         await at_rest(desk)
