@@ -18,6 +18,11 @@ def _no_threads_of_others():
 
 
 @pytest.fixture
+def app(pilot):
+    return pilot.app
+
+
+@pytest.fixture
 def colours_of_no_other_test(monkeypatch):
     """Styles and blank rows keep what they look like in the colours that any test asked for first."""
     rendered = Strip.render_style

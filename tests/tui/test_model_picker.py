@@ -37,11 +37,6 @@ async def pilot(asked):
         yield pilot
 
 
-@pytest.fixture
-def app(pilot):
-    return pilot.app
-
-
 def chosen(app: Host) -> object:
     return app.screen.query_one(RowList).key
 

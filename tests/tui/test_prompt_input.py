@@ -20,11 +20,6 @@ async def pilot():
         yield pilot
 
 
-@pytest.fixture
-def app(pilot):
-    return pilot.app
-
-
 async def write(pilot: Pilot, text: str) -> None:
     await pilot.press(*("space" if char == " " else "slash" if char == "/" else char for char in text))
 

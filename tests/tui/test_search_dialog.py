@@ -29,11 +29,6 @@ async def pilot(store):
         yield pilot
 
 
-@pytest.fixture
-def app(pilot):
-    return pilot.app
-
-
 async def test_every_change_of_the_words_is_searched(store, pilot):
     await pilot.press(*"sha", "backspace")
     await pilot.pause()

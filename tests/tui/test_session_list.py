@@ -25,11 +25,6 @@ async def pilot():
 
 
 @pytest.fixture
-def app(pilot):
-    return pilot.app
-
-
-@pytest.fixture
 def sessions(app):
     return app.left
 

@@ -24,7 +24,7 @@ from lmchat.tui.icons import signs_for
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.keys_row import Hint
 from lmchat.tui.widgets.line import FAINT, MUTED, STRONG, LineWidget, Parts, content
-from lmchat.tui.widgets.row_list import ListRow, RowList
+from lmchat.tui.widgets.row_list import ListRow, RowList, words_as_rows
 
 _TALL = 30
 _AROUND = 4
@@ -157,8 +157,11 @@ class ListDialog(Dialog[ResultT], Generic[ResultT]):
     def list(self) -> RowList:
         return self.query_one(RowList)
 
-    def show_rows(self, rows: Sequence[ListRow], *figures: str, choose: Hashable = None) -> None:
-        """Show other rows, and figures about them in the title."""
+    def show_rows(
+        self, rows: Sequence[ListRow], *figures: str, choose: Hashable = None, nothing: str = ""
+    ) -> None:
+        """Show other rows, or the words for none, and figures about them in the title."""
+        rows = rows or words_as_rows(nothing, self.list.text_width)
         self.list.show(rows, choose=choose)
         self.fit_list(len(rows))
         self.show_title(*figures)

@@ -11,7 +11,7 @@ from lmchat.tui.commands import COMMANDS, Command, Scope, keys_of
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.keys_row import written
 from lmchat.tui.widgets.line import MUTED, STRONG
-from lmchat.tui.widgets.row_list import ListRow, words_as_rows
+from lmchat.tui.widgets.row_list import ListRow
 
 Entry = tuple[str, str, str]
 """Keys, meaning and slash command."""
@@ -71,10 +71,8 @@ class HelpScreen(ListDialog[None]):
                 rows += [ListRow()] if rows else []
                 rows.append(ListRow((((heading, STRONG),),), is_heading=True))
                 rows += [_row(*entry, width=self.list.text_width) for entry in shown]
-        if not rows:
-            filtered = safe_line(self.typed, limit=30)
-            rows = words_as_rows(f"No command has *{filtered}*. Backspace shows all.", self.list.text_width)
-        self.show_rows(rows)
+        filtered = safe_line(self.typed, limit=30)
+        self.show_rows(rows, nothing=f"No command has *{filtered}*. Backspace shows all.")
 
     def _groups(self) -> Iterator[tuple[str, list[Entry]]]:
         yield "The prompt", list(_PROMPT)

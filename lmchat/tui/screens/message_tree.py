@@ -16,7 +16,7 @@ from lmchat.tui import formatting
 from lmchat.tui.icons import Signs, signs_for
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.line import MUTED
-from lmchat.tui.widgets.row_list import ASIDE, NAME, ListRow, words_as_rows
+from lmchat.tui.widgets.row_list import ASIDE, NAME, ListRow
 
 _MOST_INDENT = 24
 _FIRST_WORDS = 120
@@ -88,7 +88,7 @@ class MessageTree(ListDialog[str | None]):
             formatting.counted(len(rows), "branch", "es"),
             formatting.counted(len(self._shown.messages), "message"),
         )
-        self.show_rows(rows or words_as_rows(_EMPTY, self.list.text_width), *figures, choose=choose)
+        self.show_rows(rows, *figures, choose=choose, nothing=_EMPTY)
 
     @property
     def chosen_id(self) -> str:

@@ -23,7 +23,7 @@ from lmchat.tui.icons import Signs, signs_for
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.line import HIT, MUTED, LineWidget, Part, Parts, content
-from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, words_as_rows
+from lmchat.tui.widgets.row_list import NAME, ListRow, RowList
 from lmchat.tui.widgets.telemetry_rows import context_text
 
 
@@ -237,10 +237,9 @@ def show_matches(
     typed = field.value
     found = table.filtered(typed)
     heads, rows = table.laid_out(found, width, signs_for(dialog))
-    if not found:
-        rows = words_as_rows(nothing.replace("{typed}", safe_line(typed, limit=30)), width)
     dialog.query_one(".columns", LineWidget).show([content(heads)])
-    dialog.show_rows(rows, *figures, choose=choose)
+    nothing = nothing.replace("{typed}", safe_line(typed, limit=30))
+    dialog.show_rows(rows, *figures, choose=choose, nothing=nothing)
     field.show_note(f"{len(found)} of {len(table.rows)}" if typed.strip() else "")
 
 

@@ -11,7 +11,7 @@ from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.screens.model_picker import highlighted, match
 from lmchat.tui.widgets.keys_row import written
 from lmchat.tui.widgets.line import MUTED, Parts
-from lmchat.tui.widgets.row_list import NAME, ListRow, words_as_rows
+from lmchat.tui.widgets.row_list import NAME, ListRow
 
 _OF_THE_LAST = ("message.copy", "message.regenerate", "message.fork")
 _OF_ALL = ("message.tree", "message.undo")
@@ -37,17 +37,15 @@ class Palette(ListDialog[Command | None]):
     def draw(self) -> None:
         if not self.can_show:
             return
-        typed, width = self.typed, self.list.text_width
+        typed = self.typed
         matches = [(found, *offer) for offer in self._offers if (found := match(typed, offer[1]))]
         matches.sort(key=lambda row: -row[0].score)
         rows = [
             ListRow((((" ", ""), *highlighted(title, found.offsets, NAME)),), self._help(command), command)
             for found, command, title in matches
         ]
-        if not rows:
-            words = f"No command matches *{safe_line(typed, limit=30)}*. Backspace shows all."
-            rows = words_as_rows(words, width)
-        self.show_rows(rows, choose=rows[0].key)
+        nothing = f"No command matches *{safe_line(typed, limit=30)}*. Backspace shows all."
+        self.show_rows(rows, choose=rows[0].key if rows else None, nothing=nothing)
 
     def _help(self, command: Command) -> Parts:
         words = (written(keys_of(command, self._keys)), command.slash)

@@ -14,7 +14,7 @@ from lmchat.tui import formatting
 from lmchat.tui.screens.ask_dialog import ConfirmDialog
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.line import MUTED
-from lmchat.tui.widgets.row_list import NAME, ListRow, words_as_rows
+from lmchat.tui.widgets.row_list import NAME, ListRow
 
 _EMPTY = "The trash is empty."
 
@@ -52,7 +52,7 @@ class TrashDialog(ListDialog[None]):
             for one in self._headers
         ]
         figures = [formatting.counted(len(rows), "session")] if rows else []
-        self.show_rows(rows or words_as_rows(_EMPTY, self.list.text_width), *figures)
+        self.show_rows(rows, *figures, nothing=_EMPTY)
 
     @property
     def _chosen(self) -> SessionHeader | None:
