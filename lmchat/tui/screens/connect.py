@@ -288,7 +288,7 @@ class Connect:
 
         is_first = self._is_first("", Need.SERVER)
         if is_first:
-            begin_work(self._app, use, "address")
+            begin_work(self._app, use, "allow")
         return is_first
 
     def _ask_for_key(self, candidate: Candidate) -> None:
