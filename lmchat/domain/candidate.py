@@ -118,11 +118,7 @@ def choose_model(candidate: Candidate, *, model: str, remembered: Remembered) ->
         return last
     talking = [info for info in candidate.models if not info.is_embedding]
     wanted = (LoadState.LOADED, LoadState.LOADING, LoadState.UNKNOWN)
-    for state in wanted:
-        for info in talking:
-            if info.state is state:
-                return info
-    return None
+    return next((info for state in wanted for info in talking if info.state is state), None)
 
 
 def arrive(candidates: Sequence[Candidate], *, model: str, remembered: Remembered) -> Arrival:
