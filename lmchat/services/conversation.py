@@ -4,8 +4,8 @@
 
 1. The prompt is written by `SaveQueue.save`, which waits for the disk, before the request is sent.
 2. `SaveQueue.begin_answer` creates the file of the running answer. While events arrive, `PieceWriter` appends
-   their text to it a few times a second. After `kill -9`, the next start finds this file without a lock and
-   saves its text as an interrupted answer (`storage/running_answer.py`).
+   their text to it a few times a second. After `kill -9`, the next start finds this file without a lock, and
+   `SqliteStore` (`storage/store.py`) saves its text as an interrupted answer.
 3. However the answer ends (complete, stopped, interrupted, failed), the `finally` of `_turn` calls `_end`:
    first the message in memory becomes final, then `SaveQueue.save` writes it and the file is removed.
 """
