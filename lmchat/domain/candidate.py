@@ -92,9 +92,12 @@ def arrive_at(candidate: Candidate, *, model: str, remembered: Remembered) -> Ar
 
 def has_model(candidate: Candidate) -> bool:
     """Whether a server has or is loading a model to chat with."""
-    return candidate.verdict in (Verdict.READY, Verdict.LOADING) or any(
-        not info.is_embedding for info in candidate.models
-    )
+    return candidate.verdict in (Verdict.READY, Verdict.LOADING) or bool(chat_models(candidate))
+
+
+def chat_models(candidate: Candidate | None) -> list[ModelInfo]:
+    """Return the models of a server that can chat."""
+    return [info for info in candidate.models if not info.is_embedding] if candidate else []
 
 
 def is_forbidden(candidate: Candidate) -> bool:
@@ -116,7 +119,7 @@ def choose_model(candidate: Candidate, *, model: str, remembered: Remembered) ->
     last = _by_id(candidate, remembered.model) if remembered.endpoint == place else None
     if last is not None and last.state is not LoadState.NOT_LOADED:
         return last
-    talking = [info for info in candidate.models if not info.is_embedding]
+    talking = chat_models(candidate)
     wanted = (LoadState.LOADED, LoadState.LOADING, LoadState.UNKNOWN)
     return next((info for state in wanted for info in talking if info.state is state), None)
 
@@ -126,7 +129,7 @@ def arrive(candidates: Sequence[Candidate], *, model: str, remembered: Remembere
     arrival = choose(candidates, model=model, remembered=remembered)
     if arrival.need in (Need.SERVER, Need.KEY):
         raise why_unusable(candidates)
-    talking = [info for info in _models(arrival) if not info.is_embedding]
+    talking = chat_models(arrival.candidate)
     if arrival.need is Need.MODEL and len(talking) == 1 and arrival.target is not None:
         return replace(arrival, need=Need.NOTHING, target=replace(arrival.target, model=talking[0]))
     return arrival
@@ -157,20 +160,14 @@ def why_unusable(candidates: Sequence[Candidate]) -> LMChatError:
 
 def why_no_model(arrival: Arrival) -> RequestInvalid:
     """Return the error for a server without a model."""
-    names = ", ".join(model.model_id for model in _models(arrival) if not model.is_embedding)
+    names = ", ".join(model.model_id for model in chat_models(arrival.candidate))
     hint = f"Name one with -m MODEL: {names}." if names else "The server has none; download one there first."
     product = arrival.candidate.product if arrival.candidate else Product.LM_STUDIO
     return RequestInvalid(product.in_text("No LM Studio model selected"), hint=hint, kind="model_missing")
 
 
-def _models(arrival: Arrival) -> tuple[ModelInfo, ...]:
-    return arrival.candidate.models if arrival.candidate else ()
-
-
 def _by_id(candidate: Candidate, model_id: str) -> ModelInfo | None:
-    return next(
-        (info for info in candidate.models if info.model_id == model_id and not info.is_embedding), None
-    )
+    return next((info for info in chat_models(candidate) if info.model_id == model_id), None)
 
 
 def _rank(candidate: Candidate, remembered: Remembered) -> tuple[bool, bool, bool]:

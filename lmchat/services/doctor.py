@@ -24,6 +24,7 @@ from lmchat.domain.candidate import (
     Need,
     PortHolder,
     Remembered,
+    chat_models,
     choose,
     is_forbidden,
 )
@@ -296,7 +297,7 @@ def _grade(one: Candidate, detected: Detected, *, is_installed: bool) -> Grade:
 
 
 def _models(one: Candidate) -> str:
-    talking = [model for model in one.models if not model.is_embedding]
+    talking = chat_models(one)
     loaded = [model for model in talking if model.state is LoadState.LOADED]
     names = [_short(model.model_id) for model in loaded or talking]
     words = ", ".join(names[:_MOST_NAMES]) or "no model"
