@@ -58,11 +58,10 @@ def cut_middle(text: str, width: int, ellipsis: str = "…") -> str:
 
 
 def fit(pieces: Sequence[Content], right: Content, width: int, ellipsis: str = "…") -> Content:
-    """Fill exactly a width: whole pieces go from the end, the first is then cut, `right` last of all.
+    """Fill exactly a width: whole pieces go from the end, the first is then cut, `right` stays as it is.
 
     An ellipsis in ASCII means that all of our signs are to be drawn in ASCII.
     """
-    right = cut(right, width, ellipsis)
     room = max(width - right.cell_length - (_GAP if right else 0), 0)
     kept = list(pieces)
     while len(kept) > 1 and sum(piece.cell_length for piece in kept) > room:

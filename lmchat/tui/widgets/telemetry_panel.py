@@ -117,4 +117,5 @@ def _draw_text(row: TextRow, width: int, signs: Signs) -> Content:
     if row.loses_middle:
         room = width - (right.cell_length + 2 if right else 0)
         left = tuple((cut_middle(text, room, signs.cut), style) for text, style in left)
+    right = cut(right, width, signs.cut)  # a second row would push the rows below it down
     return fit([content(left)], right, width, signs.cut)
