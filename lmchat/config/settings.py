@@ -12,7 +12,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 THEME_NAMES = ("lmchat-dark", "lmchat-light", "lmchat-ansi")
-"""Values of `ui.theme`; the themes themselves are in `tui/themes.py`."""
+"""Values of `ui.theme`: the names of `THEMES` in `tui/themes.py`, which this layer cannot import."""
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 """How much a model may be asked to think, least first; server and model decide which of them they take."""
 SECTIONS = ("server", "model", "context", "turn", "requests", "activity")
@@ -128,7 +128,7 @@ class UiSettings(Struct, frozen=True, kw_only=True):
     theme: Annotated[
         str,
         Setting(
-            '"lmchat-dark", "lmchat-light" or "lmchat-ansi"; unset: the last used one',
+            f"{', '.join(THEME_NAMES)}; unset: the last used one",
             words=("", *THEME_NAMES),
         ),
     ] = ""

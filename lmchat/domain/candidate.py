@@ -11,7 +11,16 @@ from pathlib import PurePath
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Product, Target, Verdict, place_of
+from lmchat.domain.server import (
+    Candidate,
+    Endpoint,
+    LoadState,
+    ModelInfo,
+    Product,
+    Target,
+    Verdict,
+    server_id_of,
+)
 from lmchat.errors import LMChatError, NoServerFound, RequestInvalid, ServerRejected, ServerUnavailable
 
 _RECENT = 9
@@ -115,8 +124,8 @@ def choose_model(candidate: Candidate, *, model: str, remembered: Remembered) ->
     if model:
         known = _by_id(candidate, model)
         return known or ModelInfo(model_id=model, endpoint=candidate.endpoint, product=candidate.product)
-    place = place_of(candidate.endpoint, candidate.product)
-    last = _by_id(candidate, remembered.model) if remembered.endpoint == place else None
+    server_id = server_id_of(candidate.endpoint, candidate.product)
+    last = _by_id(candidate, remembered.model) if remembered.endpoint == server_id else None
     if last is not None and last.state is not LoadState.NOT_LOADED:
         return last
     talking = chat_models(candidate)

@@ -17,7 +17,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Product(StrEnum):
-    """A kind of server."""
+    """Kinds of servers, in the order of detection."""
 
     LM_STUDIO = "LM Studio"
     JAN = "Jan"
@@ -162,7 +162,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
         return "." not in self.host or self.host.endswith(_OWN_ZONES)
 
     @property
-    def place(self) -> tuple[str, int]:
+    def canonical(self) -> tuple[str, int]:
         """Key of the server, the same for all spellings of its address."""
         return "localhost" if self.is_loopback else self.host, self.port
 
@@ -209,8 +209,8 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     owned_by: str = ""
 
     @property
-    def place(self) -> str:
-        return place_of(self.endpoint, self.product)
+    def server_id(self) -> str:
+        return server_id_of(self.endpoint, self.product)
 
     @property
     def context(self) -> int | None:
@@ -218,7 +218,7 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
         return self.context_loaded or self.context_max
 
 
-def place_of(endpoint: Endpoint, product: Product) -> str:
+def server_id_of(endpoint: Endpoint, product: Product) -> str:
     """Return the name of a server for later runs."""
     return product.value if product is Product.BUILT_IN else endpoint.url
 
@@ -266,8 +266,8 @@ class Target(Struct, frozen=True, kw_only=True):
     loading_fraction: float | None = None
 
     @property
-    def place(self) -> str:
-        return place_of(self.endpoint, self.product)
+    def server_id(self) -> str:
+        return server_id_of(self.endpoint, self.product)
 
     @property
     def model_id(self) -> str:

@@ -28,13 +28,13 @@ class MessagePath(tuple[ChatMessage, ...]):
         return MessagePath((*earlier, *self))
 
     def replaced(self, message: ChatMessage) -> MessagePath:
-        place = self.place(message.message_id)
-        return self if place is None else MessagePath((*self[:place], message, *self[place + 1 :]))
+        index = self.index_of(message.message_id)
+        return self if index is None else MessagePath((*self[:index], message, *self[index + 1 :]))
 
-    def place(self, message_id: str) -> int | None:
-        for place, message in zip(range(len(self) - 1, -1, -1), reversed(self), strict=True):
+    def index_of(self, message_id: str) -> int | None:
+        for index, message in zip(range(len(self) - 1, -1, -1), reversed(self), strict=True):
             if message.message_id == message_id:
-                return place
+                return index
         return None
 
 

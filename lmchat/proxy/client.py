@@ -149,7 +149,7 @@ class ProxyClient:
         """Return what the server counts; None where it cannot, is busy, or would have to load the model."""
         server, endpoint, model = server_of(request.product), request.endpoint, self._model(request)
         is_in_memory = not server.loads_on_demand or (model and model.state is LoadState.LOADED)
-        is_busy = endpoint.place in self._locks and self._locks[endpoint.place].locked()
+        is_busy = endpoint.canonical in self._locks and self._locks[endpoint.canonical].locked()
         if not server.counts_tokens or not is_in_memory or is_busy:
             return None
         self._admission.admit(request, self._body, is_listed=model is not None, purpose=LOOK)
@@ -246,7 +246,7 @@ class ProxyClient:
         """Run in the task that owns the response (R-28), one at a time at a near server (R-25)."""
         request, started_s = exchange.request, None
         endpoint = request.endpoint
-        lock = self._locks.setdefault(endpoint.place, asyncio.Lock()) if endpoint.is_near else None
+        lock = self._locks.setdefault(endpoint.canonical, asyncio.Lock()) if endpoint.is_near else None
         if lock and lock.locked():
             exchange.tell(RequestQueued())
         try:

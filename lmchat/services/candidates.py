@@ -244,8 +244,8 @@ class Catalogue:
         rows = [
             ModelRow(
                 model=model,
-                tokens_per_second=self._speeds.get((model.place, model.model_id)),
-                recent_index=places.get((model.place, model.model_id)),
+                tokens_per_second=self._speeds.get((model.server_id, model.model_id)),
+                recent_index=places.get((model.server_id, model.model_id)),
                 server_name=self._names.get(model.endpoint.origin, ""),
             )
             for model in models

@@ -21,12 +21,12 @@ _SEARCHED_CHARS = 4_000
 _SURE_LETTERS, _FEWEST_LETTERS = 5, 3  # the fewest: of exactly the words that were asked for
 
 
-def can_prefill(product: Product, begun: ChatMessage) -> bool:
+def can_prefill(product: Product, continued: ChatMessage) -> bool:
     """Whether a server writes on when an answer is the last message that it gets."""
-    return product in (_PREFILL if begun.text else _PREFILL_THOUGHTS)
+    return product in (_PREFILL if continued.text else _PREFILL_THOUGHTS)
 
 
-def anchor(text: str) -> str:
+def last_words(text: str) -> str:
     """Return the last words of an answer, to be repeated before the new text."""
     whole = text.rstrip()
     end = whole[-ANCHOR_CHARS:]
@@ -37,13 +37,13 @@ def anchor(text: str) -> str:
 class Continuation:
     """Filter for the events of a stream that continues an answer."""
 
-    def __init__(self, begun: ChatMessage, *, is_prefilled: bool) -> None:
-        self._text = begun.text
+    def __init__(self, continued: ChatMessage, *, is_prefilled: bool) -> None:
+        self._text = continued.text
         self._is_prefilled = is_prefilled
-        self._is_new_thought = bool(begun.reasoning) and not (is_prefilled and not begun.text)
-        self._gap = "\n\n"[: 2 - begun.reasoning[-2:].count("\n")]
+        self._is_new_thought = bool(continued.reasoning) and not (is_prefilled and not continued.text)
+        self._gap = "\n\n"[: 2 - continued.reasoning[-2:].count("\n")]
         self._buffer, self._pieces = "", 0
-        self._is_joined = not begun.text
+        self._is_joined = not continued.text
 
     def feed(self, event: StreamEvent) -> tuple[StreamEvent, ...]:
         match event:
@@ -99,6 +99,6 @@ def _overlap(base: str, head: str) -> int:
         begins_word = start == 0 or not (end[0].isalnum() and base[start - 1].isalnum())
         if begins_word and head.startswith(end) and base.find(end) == start:
             count = sum(char.isalnum() for char in end)
-            if count >= _SURE_LETTERS or (end == anchor(base) and count >= _FEWEST_LETTERS):
+            if count >= _SURE_LETTERS or (end == last_words(base) and count >= _FEWEST_LETTERS):
                 return len(end)
     return 0

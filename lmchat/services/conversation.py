@@ -36,7 +36,7 @@ from lmchat.domain.turn import GrowingAnswer, Turn
 from lmchat.errors import LMChatError, RequestInvalid, ServerRejected
 from lmchat.services.backend import Backend
 from lmchat.services.context_meter import ContextMeter, ContextPlan, plan_context
-from lmchat.services.continuation import CONTINUE, Continuation, anchor, can_prefill
+from lmchat.services.continuation import CONTINUE, Continuation, can_prefill, last_words
 from lmchat.services.save_queue import PieceWriter, SaveQueue
 from lmchat.services.turn_stats import failure_of, ledger_row
 
@@ -86,13 +86,13 @@ class AnswerStream:
         meter: ContextMeter,
         how: HowToAsk,
         path: MessagePath,
-        begun: ChatMessage | None,
+        continued: ChatMessage | None,
     ) -> None:
         """Raises `RequestInvalid` if too much is to be sent and nothing may be left out."""
-        self.how, self.path, self.begun = how, path, begun
+        self.how, self.path, self.continued = how, path, continued
         self._backend = backend
         self._meter = meter
-        self._is_prefilled = self.begun is not None and can_prefill(how.target.product, self.begun)
+        self._is_prefilled = self.continued is not None and can_prefill(how.target.product, self.continued)
         self._continuation: Continuation | None = None
         self.plan = self._planned()
 
@@ -101,8 +101,8 @@ class AnswerStream:
         has_begun = is_second = False
         await self._count()
         while True:
-            if self.begun is not None:
-                self._continuation = Continuation(self.begun, is_prefilled=self._is_prefilled)
+            if self.continued is not None:
+                self._continuation = Continuation(self.continued, is_prefilled=self._is_prefilled)
             try:
                 async with aclosing(self._backend.stream(self._request())) as events:
                     async for event in events:
@@ -124,7 +124,7 @@ class AnswerStream:
         return self._continuation.close() if self._continuation else ()
 
     def _planned(self, limit: int | None = None) -> ContextPlan:
-        path = self.path.added(self.begun) if self.begun else self.path
+        path = self.path.added(self.continued) if self.continued else self.path
         limit, factor = limit or self.how.target.context, self._meter.factor(self.how.target)
         plan = plan_context(path, limit=limit, max_tokens=self.how.sampling.max_tokens, factor=factor)
         if plan.fits or self.how.is_truncating:
@@ -137,11 +137,11 @@ class AnswerStream:
         )
 
     def _request(self) -> ChatRequest:
-        messages, begun = self.plan.messages, self.begun
-        if begun is not None and self._is_prefilled and not begun.text:
-            messages = (*messages, begun)  # without text it takes no part in the plan
-        elif begun is not None and begun.text and not self._is_prefilled:
-            messages = (*messages, text_message(Role.USER, f"{CONTINUE}\n\n{anchor(begun.text)}"))
+        messages, continued = self.plan.messages, self.continued
+        if continued is not None and self._is_prefilled and not continued.text:
+            messages = (*messages, continued)  # without text it takes no part in the plan
+        elif continued is not None and continued.text and not self._is_prefilled:
+            messages = (*messages, text_message(Role.USER, f"{CONTINUE}\n\n{last_words(continued.text)}"))
         return ChatRequest(
             endpoint=self.how.target.endpoint,
             product=self.how.target.product,
@@ -154,7 +154,7 @@ class AnswerStream:
     async def _count(self) -> None:
         plan = self.plan
         is_small = plan.limit is None or plan.tokens < _NEARLY_FULL * (plan.limit - plan.reserve)
-        if (is_small and not plan.left_out) or self.begun is not None or not self.how.is_truncating:
+        if (is_small and not plan.left_out) or self.continued is not None or not self.how.is_truncating:
             return
         try:
             counted = await self._backend.count_tokens(self._request())
@@ -214,7 +214,7 @@ class Conversation:
         self._filling = asyncio.Lock()
 
     @property
-    def is_whole(self) -> bool:
+    def has_all_messages(self) -> bool:
         return self._earlier_id is None
 
     async def fill(self) -> None:
@@ -254,8 +254,8 @@ class Conversation:
         self.header = replace(self.header, title=title)
 
     def find(self, message_id: str) -> ChatMessage | None:
-        place = self.messages.place(message_id)
-        return None if place is None else self.messages[place]
+        index = self.messages.index_of(message_id)
+        return None if index is None else self.messages[index]
 
     async def set_system_prompt(self, text: str) -> ChatMessage:
         message = text_message(Role.SYSTEM, text, parent_id=self._leaf_id)
@@ -290,8 +290,8 @@ class Conversation:
         if text is None and old is not None and old.role is Role.USER:
             path, old = path.added(old), None
         versions = old.versions + 1 if old is not None and not said else 1
-        begun = old if is_resumed else None
-        asking = AnswerStream(self._backend, self._meter, how, path.added(*said), begun)
+        continued = old if is_resumed else None
+        asking = AnswerStream(self._backend, self._meter, how, path.added(*said), continued)
         self.messages = path
         if said and not self.header.title:
             self.rename(title_from(said[-1].text))
@@ -303,7 +303,7 @@ class Conversation:
                 await self._save_queue.save(self.header, message, before)
         answer = self._begin(asking, versions)
         self.turn = Turn(model=answer.model, started_s=self._clock())
-        state, failure = AnswerState.STOPPED, None
+        state, failure = AnswerState.STOPPED, None  # a stop is a cancellation, which only `finally` sees
         try:
             await self._save_queue.begin_answer(self.header, answer)
             yield AnswerBegun(message=answer, plan=asking.plan)
@@ -338,11 +338,11 @@ class Conversation:
         return [*opening, text_message(Role.USER, text, parent_id=parent_id)]
 
     def _begin(self, asking: AnswerStream, versions: int) -> ChatMessage:
-        path, begun, target = asking.path, asking.begun, asking.how.target
+        path, continued, target = asking.path, asking.continued, asking.how.target
         answer = ChatMessage(
             message_id=new_id(),
             role=Role.ASSISTANT,
-            parts=begun.parts if begun else (),
+            parts=continued.parts if continued else (),
             created_at=now(),
             parent_id=path[-1].message_id if path else None,
             state=AnswerState.STREAMING,
@@ -351,7 +351,7 @@ class Conversation:
             version=versions,
             versions=versions,
         )
-        self._answer = GrowingAnswer(begun)
+        self._answer = GrowingAnswer(continued)
         self.messages = path.added(answer)
         self._running_answer, self.error, self.is_cut = answer, None, False
         return answer
@@ -362,7 +362,7 @@ class Conversation:
         self.turn = turn = turn.end(answer.state, self._clock())
         self.sent = plan
         receipt = turn.receipt(context=how.target.context, max_tokens=how.sampling.max_tokens)
-        receipt = receipt.after(asking.begun.receipt if asking.begun else None)
+        receipt = receipt.after(asking.continued.receipt if asking.continued else None)
         final = replace(answer, parts=self._answer.parts, model=turn.model, receipt=receipt)
         self.messages = self.messages.replaced(final)
         self._touch(model=final.model, endpoint=final.endpoint)
@@ -387,7 +387,7 @@ class Conversation:
         return self.messages[-1].message_id if self.messages else None
 
     def _up_to(self, message_id: str) -> tuple[MessagePath, ChatMessage]:
-        place = self.messages.place(message_id)
-        if place is None:
+        index = self.messages.index_of(message_id)
+        if index is None:
             raise RequestInvalid("This message is not on the path shown.", hint="Choose it in the tree.")
-        return MessagePath(self.messages[:place]), self.messages[place]
+        return MessagePath(self.messages[:index]), self.messages[index]

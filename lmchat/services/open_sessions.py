@@ -183,7 +183,7 @@ class OpenSessions:
 
     def context_use(self) -> ContextUse | None:
         conversation = self.shown.conversation
-        if not conversation.is_whole:
+        if not conversation.has_all_messages:
             return None
         use = self.meter.use(self.target, conversation.messages)
         if conversation.turn is None or not conversation.is_running:
@@ -193,7 +193,7 @@ class OpenSessions:
     def plan(self, draft: str = "") -> ContextPlan | None:
         """Return what of the shown session would be sent with a draft; None where that is not known."""
         conversation, target = self.shown.conversation, self.target
-        if target is None or target.context is None or not conversation.is_whole:
+        if target is None or target.context is None or not conversation.has_all_messages:
             return None
         path = conversation.messages
         if draft:

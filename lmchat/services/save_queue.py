@@ -162,7 +162,7 @@ class KeptTexts:
         if session_id not in self._texts:
             store = self._store
             try:
-                stored = await (store.draft if self._is_draft else store.place)(session_id)
+                stored = await (store.draft if self._is_draft else store.bookmark)(session_id)
             except LMChatError:
                 return ""
             if session_id not in self._texts:
@@ -171,7 +171,7 @@ class KeptTexts:
 
     async def write(self) -> None:
         """Write what has changed; after an `LMChatError`, the next call tries again."""
-        save = self._store.save_draft if self._is_draft else self._store.save_place
+        save = self._store.save_draft if self._is_draft else self._store.save_bookmark
         async with self._lock:
             for session_id, wanted in list(self._wanted.items()):
                 text = wanted

@@ -154,7 +154,7 @@ def ledger_row(answer: ChatMessage, turn: Turn, target: Target) -> LedgerRow:
     receipt = turn.receipt()
     return LedgerRow(
         message_id=answer.message_id,
-        endpoint=target.place,
+        endpoint=target.server_id,
         product=target.product,
         model=answer.model,
         quantization=target.model.quantization if target.model else "",

@@ -168,7 +168,7 @@ def _messages(
             yield message
 
 
-def place(connection: Connection, session_id: str) -> str:
+def bookmark(connection: Connection, session_id: str) -> str:
     """Return the saved reading position, or nothing."""
     return _text(connection, "select place from sessions where session_id = ?", session_id)
 

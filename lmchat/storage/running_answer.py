@@ -40,7 +40,7 @@ _MODE = 0o600
 _OLD_MARK = b"\xff"  # around the name of each kind of text in files of an older lmchat
 
 
-class Begun(Struct, frozen=True, kw_only=True):
+class FileHead(Struct, frozen=True, kw_only=True):
     """Head of a file: whose answer it holds."""
 
     session_id: str
@@ -61,10 +61,10 @@ def answer_path(store: Path, message_id: str) -> Path:
     return store.with_name(f"{store.name}-answer-{quote(message_id, safe='')}")
 
 
-def read_answer(path: Path) -> tuple[Begun | None, list[Piece]]:
+def read_answer(path: Path) -> tuple[FileHead | None, list[Piece]]:
     """Return the head of a file, unless it is damaged, and the pieces that count; raises `OSError`."""
-    head, *lines = read_plain(path, limit=_MOST_BYTES).split(b"\n")
-    begun = _parsed(head, Begun)
+    first, *lines = read_plain(path, limit=_MOST_BYTES).split(b"\n")
+    head = _parsed(first, FileHead)
     if lines and lines[0].startswith(_OLD_MARK):
         _, *fields = b"\n".join(lines).split(_OLD_MARK)
         runs = zip(fields[::2], fields[1::2], strict=False)
@@ -73,7 +73,7 @@ def read_answer(path: Path) -> tuple[Begun | None, list[Piece]]:
     for line in lines:
         pieces += _parsed(line, list[tuple[str, str]]) or []
     begin = max((place for place, piece in enumerate(pieces) if piece[0] == ANEW[0]), default=-1)
-    return begun, pieces[begin + 1 :]
+    return head, pieces[begin + 1 :]
 
 
 def _parsed(line: bytes, kind: type[T]) -> T | None:
@@ -93,7 +93,7 @@ def arrived_parts(connection: Connection, number: int, message_id: str) -> list[
     return parts or read_parts(connection, "number = ?", (number,)).get(number, [])
 
 
-def ended(message: ChatMessage, failure: Failure) -> ChatMessage:
+def as_interrupted(message: ChatMessage, failure: Failure) -> ChatMessage:
     """Return an answer that ended while it was arriving."""
     if message.text or message.reasoning or message.tool_calls:
         return replace(message, state=AnswerState.INTERRUPTED, failure=failure)
@@ -131,8 +131,8 @@ class RunningAnswers:
 
     async def begin(self, session_id: str, message: ChatMessage) -> None:
         """Make and lock the file of an answer; if that fails, `add` tries again."""
-        begun = convert({**asdict(message), "session_id": session_id}, Begun)
-        file = AnswerFile(answer_path(self._store, message.message_id), begun)
+        head = convert({**asdict(message), "session_id": session_id}, FileHead)
+        file = AnswerFile(answer_path(self._store, message.message_id), head)
         self._files[message.message_id] = file
         with suppress(OSError):
             await self._run(partial(file.add, ()))
@@ -170,9 +170,9 @@ class RunningAnswers:
 class AnswerFile:
     """File of one running answer; every method blocks."""
 
-    def __init__(self, path: Path, begun: Begun) -> None:
+    def __init__(self, path: Path, head: FileHead) -> None:
         self._path = path
-        self._head = _line(to_builtins(begun))
+        self._head = _line(to_builtins(head))
         self._size = 0
         self._descriptor: int | None = None
 

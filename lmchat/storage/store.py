@@ -31,7 +31,7 @@ from lmchat.storage.running_answer import (
     RunningAnswers,
     answer_path,
     arrived_parts,
-    ended,
+    as_interrupted,
     is_running,
     read_answer,
 )
@@ -155,11 +155,11 @@ class SqliteStore:
     async def draft(self, session_id: str) -> str:
         return await self._database.read(read.draft, session_id)
 
-    async def place(self, session_id: str) -> str:
-        return await self._database.read(read.place, session_id)
+    async def bookmark(self, session_id: str) -> str:
+        return await self._database.read(read.bookmark, session_id)
 
-    async def save_place(self, session_id: str, place: str) -> None:
-        await self._database.write(write.save_place, session_id, place)
+    async def save_bookmark(self, session_id: str, bookmark: str) -> None:
+        await self._database.write(write.save_bookmark, session_id, bookmark)
 
     async def add_ledger(self, row: LedgerRow) -> None:
         await self._database.write(usage.add_row, row, self._clock())
@@ -201,16 +201,16 @@ class SqliteStore:
             if row is not None:  # else another process was faster
                 message = message_from(row[:-1], arrived_parts(connection, number, message_id))
                 if message is not None:
-                    write.finish(connection, row[-1], ended(message, _KILLED), self._clock())
+                    write.finish(connection, row[-1], as_interrupted(message, _KILLED), self._clock())
 
     def _recover_file(self, connection: Connection, path: Path) -> None:
         """Remove a file, once its answer is saved, if its row could not be written or was lost."""
         # another process was faster, or the head is damaged
         with suppress(OSError, ValueError, OverflowError):
-            begun, pieces = read_answer(path)
-            if begun is not None and pieces:
+            head, pieces = read_answer(path)
+            if head is not None and pieces:
                 with transaction(connection):
-                    if write.number_of(connection, begun.message_id) is None:
-                        message = ended(begun.message(parts_of(pieces)), _KILLED)
-                        write.finish(connection, begun.session_id, message, self._clock())
+                    if write.number_of(connection, head.message_id) is None:
+                        message = as_interrupted(head.message(parts_of(pieces)), _KILLED)
+                        write.finish(connection, head.session_id, message, self._clock())
             path.unlink()

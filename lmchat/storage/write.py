@@ -14,7 +14,7 @@ from lmchat.errors import SessionNotFound, WrongUse
 from lmchat.storage import read
 from lmchat.storage.database import Connection, LostRowError
 from lmchat.storage.rows import column, insert, loaded, stored, stored_time, write_parts
-from lmchat.storage.running_answer import ended
+from lmchat.storage.running_answer import as_interrupted
 from lmchat.storage.schema import transaction
 from lmchat.storage.search import index_message, unindex_message
 
@@ -155,7 +155,7 @@ def hide(connection: Connection, session_id: str, message_id: str, moment: datet
     connection.execute(
         "update messages set hidden_at = ? where message_id = ?", (_stored_after(moment, last), message_id)
     )
-    if shown.place(message_id) is None:
+    if shown.index_of(message_id) is None:
         return read.chosen_path(connection, session_id)
     return _show(connection, session_id, read.leaf_without(connection, session_id, message_id))
 
@@ -199,7 +199,7 @@ def fork(connection: Connection, session_id: str, message_id: str, moment: datet
     put_session(connection, fresh)
     parent_id: str | None = None
     for message in path:
-        copy = ended(message, _FORKED) if message.state is AnswerState.STREAMING else message
+        copy = as_interrupted(message, _FORKED) if message.state is AnswerState.STREAMING else message
         copy = replace(copy, message_id=new_id(), parent_id=parent_id)
         put_whole(connection, fresh.session_id, copy)
         parent_id = copy.message_id
@@ -214,9 +214,9 @@ def save_draft(connection: Connection, session_id: str, text: str) -> None:
         insert(connection, "drafts", {"session_id": session_id, "text": stored(text)})
 
 
-def save_place(connection: Connection, session_id: str, place: str) -> None:
+def save_bookmark(connection: Connection, session_id: str, bookmark: str) -> None:
     """Save a reading position; the session becomes no newer."""
-    _set(connection, session_id, place=place)
+    _set(connection, session_id, place=bookmark)
 
 
 def _show(connection: Connection, session_id: str, leaf_id: str | None) -> Session:

@@ -90,7 +90,7 @@ class LMChatApp(PatchedApp):
         await self.open_sessions.save_all()
         with suppress(NoMatches):
             self.chat.sessions.save()
-            await self.chat.text.write()
+            await self.chat.prompt_text.write()
 
     async def action_quit(self) -> None:
         await self.stop_and_save()

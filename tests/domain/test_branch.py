@@ -72,8 +72,8 @@ def talk(count: int, *, begin: int = 0) -> list[ChatMessage]:
 def test_a_message_is_found_by_its_id():
     messages = talk(5)
     path = MessagePath(messages)
-    assert [path.place(message.message_id) for message in messages] == [0, 1, 2, 3, 4]
-    assert path.place("nowhere") is None
+    assert [path.index_of(message.message_id) for message in messages] == [0, 1, 2, 3, 4]
+    assert path.index_of("nowhere") is None
 
 
 def test_each_change_is_another_path():

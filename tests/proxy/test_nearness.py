@@ -69,9 +69,9 @@ def test_a_near_server_that_is_off_costs_one_short_wait_and_a_far_one_two_long_o
 
 def test_this_machine_is_one_server_by_whatever_name():
     names = [Endpoint.parse(one) for one in ("localhost:1", "127.0.0.1:1", "http://[::1]:1/other/v1")]
-    assert all(one.place == other.place for one, other in pairwise(names))
-    assert Endpoint.parse("localhost:2").place != names[0].place
-    assert Endpoint.parse("10.0.0.9:1").place != names[0].place
+    assert all(one.canonical == other.canonical for one, other in pairwise(names))
+    assert Endpoint.parse("localhost:2").canonical != names[0].canonical
+    assert Endpoint.parse("10.0.0.9:1").canonical != names[0].canonical
 
 
 @pytest.mark.rule("R-25")

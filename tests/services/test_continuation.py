@@ -6,7 +6,7 @@ import pytest
 
 from lmchat.domain.event import ReasoningDelta, Rethought, TextDelta
 from lmchat.domain.message import AnswerState, ChatMessage, ReasoningPart, Role, TextPart, new_id, now
-from lmchat.services.continuation import ANCHOR_CHARS, Continuation, anchor
+from lmchat.services.continuation import ANCHOR_CHARS, Continuation, last_words
 
 PROSE = (
     "Several vegetables grow well in the shade. Lettuce needs four hours of sun, spinach three; both bolt in "
@@ -72,7 +72,7 @@ def test_an_answer_that_goes_on_at_the_very_character_is_joined_as_it_is(text, i
 def test_last_words_that_were_repeated_as_asked_stand_there_once(text):
     for cut in range(20, len(text)):
         begun = text[:cut]
-        said = anchor(begun) + text[len(begun.rstrip()) :]
+        said = last_words(begun) + text[len(begun.rstrip()) :]
         assert joined(begun, pieces_of(said, cut), is_prefilled=False) == text, begun
 
 
@@ -167,11 +167,11 @@ def test_text_that_turns_out_to_be_a_thought_does_not_end_the_join():
 
 
 def test_the_last_words_are_whole_ones_where_there_are_enough():
-    assert anchor("Short.\n") == "Short."
-    assert anchor(PROSE) in PROSE
-    assert PROSE[PROSE.index(anchor(PROSE)) - 1] == " "
-    assert len(anchor(PROSE)) <= ANCHOR_CHARS
-    assert len(anchor("x" * 500)) == ANCHOR_CHARS
+    assert last_words("Short.\n") == "Short."
+    assert last_words(PROSE) in PROSE
+    assert PROSE[PROSE.index(last_words(PROSE)) - 1] == " "
+    assert len(last_words(PROSE)) <= ANCHOR_CHARS
+    assert len(last_words("x" * 500)) == ANCHOR_CHARS
 
 
 def test_a_long_answer_is_looked_at_no_longer_than_a_short_one_for_each_word():

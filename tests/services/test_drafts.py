@@ -27,7 +27,7 @@ class Disk:
         self.writes += 1
         self.kept[session_id] = text
 
-    place, save_place = draft, save_draft
+    bookmark, save_bookmark = draft, save_draft
 
 
 async def test_a_draft_of_an_earlier_run_is_loaded_once():

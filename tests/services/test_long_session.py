@@ -48,14 +48,14 @@ def sent(sessions):
 async def test_a_session_is_opened_with_its_end_alone(store):
     sessions, talk = await opened(store)
     conversation = sessions.shown.conversation
-    assert not conversation.is_whole
+    assert not conversation.has_all_messages
     assert list(conversation.messages) == talk[-FIRST_READ:]
     assert not store.asked.is_set()
     assert sessions.plan("more") is None
     assert sessions.context_use() is None
     store.gate.set()
     await conversation.fill()
-    assert conversation.is_whole
+    assert conversation.has_all_messages
     assert list(conversation.messages) == talk
     assert sessions.plan("more").left_out == 0
     assert sessions.context_use().tokens > 1_000
@@ -135,7 +135,7 @@ async def test_another_path_that_is_shown_meanwhile_is_not_mixed_with_the_old_on
     store.gate.set()
     await reading
     assert list(conversation.messages) == talk[:150]
-    assert conversation.is_whole
+    assert conversation.has_all_messages
 
 
 async def test_a_system_prompt_set_meanwhile_stays_at_the_end(store):

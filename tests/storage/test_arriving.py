@@ -19,11 +19,11 @@ from lmchat.domain.event import ReasoningDelta, RefusalDelta, Rethought, TextDel
 from lmchat.domain.message import AnswerState, ReasoningPart, TextPart, ToolCallPart
 from lmchat.domain.turn import ANEW, GrowingAnswer, parts_of
 from lmchat.errors import StoreUnavailable
-from lmchat.storage.running_answer import AnswerFile, Begun, answer_path, read_answer
+from lmchat.storage.running_answer import AnswerFile, FileHead, answer_path, read_answer
 from tests.storage.test_store_disk import no_room
 from tests.support.chats import START, answer, header, say, store_at
 
-BEGUN = Begun(session_id="s", message_id="m", parent_id=None, created_at=START, model="m", endpoint="e")
+BEGUN = FileHead(session_id="s", message_id="m", parent_id=None, created_at=START, model="m", endpoint="e")
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ async def test_a_tree_has_its_branches_versions_and_parts(old):
 async def test_what_belongs_to_sessions_and_turns_is_there(old):
     assert await old.draft(TREE) == "a draft about locks"
     assert await old.draft("") == "a draft of nothing yet"
-    assert "t-answer-2" in await old.place(TREE)
+    assert "t-answer-2" in await old.bookmark(TREE)
     assert said((await old.open_session("plain0000001")).messages)[1] == (
         "About 200 tonnes; lone \ud83d surrogate."
     )

@@ -65,7 +65,7 @@ async def test_all_that_an_earlier_version_wrote_is_there(store):
 async def test_what_people_added_to_a_session_is_there_since_version_3(store, request):
     (header,) = await store.list_sessions()
     asked, first, _ = await store.tree(header.session_id)
-    names, place = await store.branch_names(header.session_id), await store.place(header.session_id)
+    names, place = await store.branch_names(header.session_id), await store.bookmark(header.session_id)
     if request.node.callspec.params["store"].stem < "3":
         assert (header.tags, dict(names), place) == ((), {}, "")
     else:

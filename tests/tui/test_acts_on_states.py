@@ -73,7 +73,7 @@ async def test_each_key_does_something_or_says_one_sentence(tmp_path, kind):
                 await desk.pilot.press("escape")
             if name == "delete":
                 await press(desk, "undo")
-            desk.chat.text.leave_edit()
+            desk.chat.prompt_text.leave_edit()
         after = [m.message_id for m in await desk.store.tree(session_id)]
         assert set(before) <= set(after)  # all that was there is there still
         expected = 2 if kind in UNFINISHED else 1

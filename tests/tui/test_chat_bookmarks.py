@@ -17,13 +17,13 @@ LONG = "\n\n".join(f"Paragraph {number} of a long answer." for number in range(1
 def counted(store) -> list[tuple[str, str]]:
     """Note each write of a place."""
     written: list[tuple[str, str]] = []
-    save = store.save_place
+    save = store.save_bookmark
 
-    async def save_place(session_id, place):
+    async def save_bookmark(session_id, place):
         written.append((session_id, place))
         await save(session_id, place)
 
-    store.save_place = save_place
+    store.save_bookmark = save_bookmark
     return written
 
 
@@ -72,7 +72,7 @@ async def test_a_place_far_above_the_end_of_a_long_session_is_read_before_it_is_
     async with desktop(tmp_path) as desk:
         talk = await fill_long(desk.store, 600)
         (header,) = await desk.store.list_sessions()
-        await desk.store.save_place(header.session_id, f"{talk[100].message_id} 0 0")
+        await desk.store.save_bookmark(header.session_id, f"{talk[100].message_id} 0 0")
     async with desktop(tmp_path, resume_id="last") as desk:
         await shown(desk, "prompt 100")
         assert desk.log_view.viewport.bookmark.startswith(talk[100].message_id)
@@ -86,7 +86,7 @@ async def test_a_place_that_is_none_shows_the_end(tmp_path, mark):
         await desk.ask("Tell me")
         assert not desk.log_view.go_to_bookmark(mark)
         assert desk.log_view.viewport.is_following
-        await desk.store.save_place(desk.conversation.header.session_id, mark)
+        await desk.store.save_bookmark(desk.conversation.header.session_id, mark)
     async with desktop(tmp_path, resume_id="last") as desk:
         await shown(desk, "Short.")
 

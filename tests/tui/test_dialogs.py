@@ -7,7 +7,7 @@ from textual import events
 
 from lmchat.domain.server import Endpoint, Product
 from lmchat.tui.commands import COMMANDS
-from lmchat.tui.screens.ask_dialog import WHERE, AskDialog, ConfirmDialog, KeyDialog
+from lmchat.tui.screens.ask_dialog import WHERE_THE_KEY_IS, AskDialog, ConfirmDialog, KeyDialog
 from lmchat.tui.screens.help_screen import HelpScreen
 from lmchat.tui.screens.links_dialog import LinksDialog
 from lmchat.tui.screens.text_dialog import TextDialog
@@ -79,7 +79,7 @@ async def test_a_question_of_yes_or_no_takes_enter_for_yes_and_escape_for_no():
 
 @pytest.mark.parametrize("product", [one for one in Product if one is not Product.OPENAI_COMPATIBLE])
 def test_every_product_has_a_place_where_its_key_is_shown(product):
-    assert WHERE[product].endswith(".")
+    assert WHERE_THE_KEY_IS[product].endswith(".")
 
 
 async def wait(_typed: str) -> str:

@@ -23,7 +23,7 @@ async def long_session(folder, backend=None, *, is_open=True, count=COUNT, **mor
     async with ready_desktop(folder, backend, store=store, resume_id="last", **more) as desk:
         await desk.until(lambda: desk.conversation.messages, "the session")
         if is_open:
-            await desk.until(lambda: desk.conversation.is_whole, "all of it")
+            await desk.until(lambda: desk.conversation.has_all_messages, "all of it")
         else:
             await desk.until(store.asked.is_set, "the reading of the rest")
         await desk.pilot.pause()

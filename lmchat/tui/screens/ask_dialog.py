@@ -173,7 +173,7 @@ class AllowDialog(ConfirmDialog):
         self.app.copy_to_clipboard(self._line)
 
 
-WHERE: Mapping[Product, str] = {
+WHERE_THE_KEY_IS: Mapping[Product, str] = {
     Product.LM_STUDIO: "LM Studio shows it under Developer, Server settings, Manage tokens.",
     Product.JAN: "Jan shows it under Settings, Local API Server, API key.",
     Product.LLAMA_CPP: "It is what llama-server was started with: --api-key, or LLAMA_API_KEY.",
@@ -201,7 +201,7 @@ class KeyDialog(AskDialog):
         self, product: Product, endpoint: Endpoint, attempt: Attempt, *, is_rejected: bool = False
     ) -> None:
         name = "The server" if product is Product.OPENAI_COMPATIBLE else product.value
-        where = WHERE.get(product, "Ask whoever runs the server.")
+        where = WHERE_THE_KEY_IS.get(product, "Ask whoever runs the server.")
         text = ((f"{where}\n", ""), (safe_line(endpoint.url), MUTED))
         super().__init__(f"{name} wants a key", text=text, verb="try it", attempt=attempt)
         self._is_rejected = is_rejected

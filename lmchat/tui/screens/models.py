@@ -47,7 +47,7 @@ class Models:
         self._open_sessions.target = target
         self._workspace.monitor.aim(target)
         if target.model_id:
-            self._chat.view.remember(self._workspace.remembered.with_model(target.place, target.model_id))
+            self._chat.view.remember(self._workspace.remembered.with_model(target.server_id, target.model_id))
             self._chat.view.show_action("model chosen")
             if not target.is_loading:
                 self._chat.turns.send_waiting()

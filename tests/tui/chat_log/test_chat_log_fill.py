@@ -36,7 +36,7 @@ def look(log):
 
 async def begin(pilot, whole):
     log = pilot.app.log_view
-    log.load(whole[-END:], is_whole=False)
+    log.load(whole[-END:], has_all_messages=False)
     await pilot.pause()
     return log
 
@@ -196,7 +196,7 @@ async def test_a_switch_of_the_model_is_told_where_it_happened_and_nowhere_else(
     for last in (END, 202, 200, 198):
         async with LogApp().run_test(size=(80, 24)) as pilot:
             log = pilot.app.log_view
-            log.load(whole[-last:], is_whole=False)
+            log.load(whole[-last:], has_all_messages=False)
             log.scroll_home()
             await pilot.pause()
             log.fill(whole)

@@ -305,7 +305,7 @@ async def test_nothing_is_new_where_nothing_came_whatever_the_width(pilot, log, 
 async def test_what_is_read_from_the_disk_above_is_not_new(pilot):
     log = pilot.app.log_view
     whole = MessagePath(talk(chance_of(2), 30))
-    log.load(whole[-8:], is_whole=False)
+    log.load(whole[-8:], has_all_messages=False)
     log.begin_answer(streaming("Begun."))
     await pilot.pause()
     log.scroll_relative(y=-9)

@@ -24,7 +24,7 @@ from tests.support.programs import until
 
 
 async def all_counted(pilot, log):
-    await until(lambda: log.finder.is_whole, "all is counted")
+    await until(lambda: log.finder.is_complete, "all is counted")
     await pilot.pause()
 
 
@@ -442,7 +442,7 @@ async def test_a_long_session_is_looked_through_beside_all_else(pilot, log, monk
     log.scroll_home()
     await pilot.pause()
     log.finder.seek("fern")
-    assert not log.finder.is_whole
+    assert not log.finder.is_complete
     assert marked(log, "hit-now") == ["fern"]
     log.finder.seek("ferns")  # the first one ends
     await all_counted(pilot, log)
@@ -464,7 +464,7 @@ async def test_a_search_that_goes_on_survives_other_messages_and_its_end(pilot, 
     ):
         log.load([answer(f"{n} fern") for n in range(100)])
         log.finder.find("fern")
-        assert not log.finder.is_whole
+        assert not log.finder.is_complete
         change()
         if log.finder.is_active:
             await all_counted(pilot, log)

@@ -382,7 +382,7 @@ async def test_y_copies_the_selection_and_then_the_message(pilot, log):
 
 async def test_messages_that_come_before_all_others_leave_a_selection_where_it_is(pilot, log):
     whole = [answer(f"message {n}") for n in range(60)]
-    log.load(whole[40:], is_whole=False)
+    log.load(whole[40:], has_all_messages=False)
     await pilot.pause()
     place = find(log, "message 58")
     await pilot.mouse_down(log, offset=place)

@@ -11,7 +11,7 @@ from lmchat.files import path_of
 from lmchat.formats.writing import export_name
 from lmchat.services.exporting import ExportAs
 from lmchat.text import safe_line
-from lmchat.tui.screens.chat.sessions import Sessions
+from lmchat.tui.screens.chat.sessions import ShownSession
 from lmchat.tui.screens.chat.turns import Turns
 from lmchat.tui.screens.chat.view import ChatView
 from lmchat.tui.widgets.message_acts import NOTHING_YET
@@ -23,7 +23,7 @@ _MOST_NAMED = 3
 class SavedSessions:
     """Changes sessions as a whole, and moves them into files and back; nothing is lost without a question."""
 
-    def __init__(self, view: ChatView, sessions: Sessions, turns: Turns) -> None:
+    def __init__(self, view: ChatView, sessions: ShownSession, turns: Turns) -> None:
         self._workspace = view.workspace
         self._open_sessions = view.workspace.open_sessions
         self._library = view.workspace.library

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from lmchat.domain.message import AnswerState, ChatMessage, Role
 from lmchat.errors import WrongUse
 from lmchat.text import safe_line
-from lmchat.tui.screens.chat.sessions import PromptText, Sessions
+from lmchat.tui.screens.chat.sessions import PromptText, ShownSession
 from lmchat.tui.screens.chat.turns import Turns
 from lmchat.tui.screens.chat.view import ChatView, Work
 from lmchat.tui.widgets.line import cut_middle
@@ -20,15 +20,15 @@ _MOST_ASKED = 600
 """Cells of an address that a question shows; its host is shown in full."""
 
 
-class Messages:
+class MessageActs:
     """Acts on the focused message, else on the last answer; each act leaves every version in the tree."""
 
-    def __init__(self, view: ChatView, sessions: Sessions, text: PromptText, turns: Turns) -> None:
+    def __init__(self, view: ChatView, sessions: ShownSession, prompt_text: PromptText, turns: Turns) -> None:
         self._workspace = view.workspace
         self._open_sessions = view.workspace.open_sessions
         self._view = view
         self._sessions = sessions
-        self._text = text
+        self._prompt_text = prompt_text
         self._turns = turns
         self._acts: dict[str, Callable[[ChatMessage], object]] = {
             "copy": lambda message: view.copy(words_of(message)),
@@ -116,7 +116,7 @@ class Messages:
         await conversation.fill()
         prompt = message if message.role is Role.USER else conversation.find(message.parent_id or "")
         if prompt is not None and prompt.role is Role.USER:
-            self._text.begin_edit(prompt)
+            self._prompt_text.begin_edit(prompt)
         else:
             self._view.notify("There is no prompt before this answer.")
 

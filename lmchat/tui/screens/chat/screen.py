@@ -27,8 +27,8 @@ from lmchat.text import safe_line, safe_text
 from lmchat.tui.commands import BY_ID, Scope, SlashCommand, bindings, is_command, keys_of, parse_slash
 from lmchat.tui.quirks.app import PatchedScreen
 from lmchat.tui.screens.chat.library import SavedSessions
-from lmchat.tui.screens.chat.messages import Messages
-from lmchat.tui.screens.chat.sessions import PromptText, Sessions
+from lmchat.tui.screens.chat.messages import MessageActs
+from lmchat.tui.screens.chat.sessions import PromptText, ShownSession
 from lmchat.tui.screens.chat.turns import Turns
 from lmchat.tui.screens.chat.view import ChatView, begin_work
 from lmchat.tui.widgets.chat_log import ChatLog
@@ -59,11 +59,11 @@ _FIND_HINTS: Sequence[Hint] = (("Enter", "next"), ("↑", "previous"), ("Tab", "
 class KeyHints:
     """Shows what the keys do now, and in an empty prompt the ways on."""
 
-    def __init__(self, view: ChatView, text: PromptText, messages: Messages) -> None:
+    def __init__(self, view: ChatView, prompt_text: PromptText, messages: MessageActs) -> None:
         self._keys = view.workspace.settings.keys
         self._open_sessions = view.workspace.open_sessions
         self._view = view
-        self._text = text
+        self._prompt_text = prompt_text
         self._messages = messages
 
     def show(self) -> None:
@@ -89,7 +89,7 @@ class KeyHints:
             return [*running, *self._message_hints()]
         if view.session_list.has_focus_within:
             return [*running, *(self._hint(f"session.{name}") for name in _SESSION_HINTS)]
-        if self._text.edited_id:
+        if self._prompt_text.edited_id:
             return [*running, *_EDIT_HINTS[1 if running else 0 :]]  # Esc stops first
         if shown.is_waiting:
             running = [_TAKE_BACK_HINT]
@@ -133,12 +133,12 @@ class ChatScreen(PatchedScreen):
         self.workspace = workspace
         self.open_sessions = workspace.open_sessions
         self.view = view = ChatView(self, workspace, self._show_keys)
-        self.text = text = PromptText(view)
-        self.sessions = Sessions(view, text)
-        self.turns = Turns(view, self.sessions, text)
-        self.messages = Messages(view, self.sessions, text, self.turns)
+        self.prompt_text = prompt_text = PromptText(view)
+        self.sessions = ShownSession(view, prompt_text)
+        self.turns = Turns(view, self.sessions, prompt_text)
+        self.messages = MessageActs(view, self.sessions, prompt_text, self.turns)
         self.library = SavedSessions(view, self.sessions, self.turns)
-        self.hints = KeyHints(view, text, self.messages)
+        self.hints = KeyHints(view, prompt_text, self.messages)
         self._is_painted = False
 
     def compose(self) -> ComposeResult:
@@ -215,12 +215,12 @@ class ChatScreen(PatchedScreen):
     def _submit_prompt(self, event: PromptInput.Submitted) -> None:
         prompt_input = self.view.prompt_input
         prompt_input.history_of_prompts = (event.text, *prompt_input.history_of_prompts)
-        self.text.forget()
+        self.prompt_text.forget()
         if is_command(event.text):
             self.run_command(event.text)
         else:
             self.turns.submit(event.text)
-        self.text.leave_command()
+        self.prompt_text.leave_command()
 
     def run_command(self, line: str) -> None:
         """Run a slash command; one that fails goes back into the prompt."""
@@ -246,7 +246,7 @@ class ChatScreen(PatchedScreen):
         self.view.show_status()
         self._show_keys()
         self.sessions.mark_left_out_soon()
-        self.text.save_soon()
+        self.prompt_text.save_soon()
 
     @on(PromptInput.ScrollWanted)
     def _scroll_log(self, event: PromptInput.ScrollWanted) -> None:
@@ -266,7 +266,7 @@ class ChatScreen(PatchedScreen):
         act(event.index)
 
     def action_slash(self, start: str) -> None:
-        self.text.begin_command(start)
+        self.prompt_text.begin_command(start)
 
     def action_edit_prompt(self) -> None:
         async def edit() -> None:
@@ -399,7 +399,11 @@ class ChatScreen(PatchedScreen):
     def action_stop_or_leave(self) -> None:
         if self.turns.stop():
             return
-        if self.text.leave_edit() or self.text.leave_command() or self.view.log.drop_selection():
+        if (
+            self.prompt_text.leave_edit()
+            or self.prompt_text.leave_command()
+            or self.view.log.drop_selection()
+        ):
             return
         if self.focused is self.view.prompt_input and self.turns.take_back():
             return

@@ -118,14 +118,14 @@ class PromptText:
         return bool(text)
 
 
-class Sessions:
+class ShownSession:
     """Shows the open session with its prompt, keeps where it is read, and changes to another one."""
 
-    def __init__(self, view: ChatView, text: PromptText) -> None:
+    def __init__(self, view: ChatView, prompt_text: PromptText) -> None:
         self._workspace = view.workspace
         self._open_sessions = view.workspace.open_sessions
         self._view = view
-        self._text = text
+        self._prompt_text = prompt_text
         self._groups: tuple[SessionGroup, ...] = ()
         self._marker: Timer | None = None
 
@@ -147,8 +147,8 @@ class Sessions:
     def show_messages(self, conversation: Conversation) -> None:
         """Show the messages from their end; what was not read yet follows a moment later."""
         messages, is_ours = conversation.shown_messages, conversation.is_running
-        self._view.log.load(messages, is_whole=conversation.is_whole, is_ours=is_ours)
-        if not conversation.is_whole:
+        self._view.log.load(messages, has_all_messages=conversation.has_all_messages, is_ours=is_ours)
+        if not conversation.has_all_messages:
             fill = partial(self._view.attempt, partial(self._fill, conversation), "fill")
             self._view.screen.set_timer(_FILL_AFTER_S, fill)
 
@@ -163,7 +163,7 @@ class Sessions:
         """Mark in the log what would be left out of the next request, before it is sent."""
         self._marker = None
         conversation, log = self._open_sessions.shown.conversation, self._view.log
-        if conversation.is_whole and not log.is_whole:
+        if conversation.has_all_messages and not log.has_all_messages:
             log.fill(conversation.shown_messages)
         plan = self._open_sessions.plan(self._view.prompt_input.full_text)
         first = next((one for one in plan.messages if one.role is not Role.SYSTEM), None) if plan else None
@@ -181,7 +181,7 @@ class Sessions:
     def show_queue(self) -> None:
         entries = [(queued.text, queued.is_held) for queued in self._open_sessions.shown.queue]
         begin_work(self._view.screen, lambda: self._view.prompt.show_queue(entries), "queue")
-        self._text.save_waiting(self._open_sessions.shown)
+        self._prompt_text.save_waiting(self._open_sessions.shown)
 
     def show_list(self) -> None:
         begin_work(self._view.screen, self.fetch_list, "library")
@@ -203,11 +203,11 @@ class Sessions:
     def begin(self) -> None:
         """Begin a new session; a running answer goes on and is saved."""
         opened = self._open_sessions.shown
-        self._text.leave_edit()
+        self._prompt_text.leave_edit()
         if opened.conversation.messages or opened.is_busy:
             self.save()
             self.show_new()
-            self._text.load()
+            self._prompt_text.load()
         else:
             self.show_list()  # another lmchat may have begun some
         self._view.show_action("new session")
@@ -247,12 +247,12 @@ class Sessions:
             mark = await self._open_sessions.bookmarks.load(session_id)
             await _read_up_to(mark, opened.conversation)
             show = partial(self._open_sessions.show, opened)
-        self._text.leave_edit()
+        self._prompt_text.leave_edit()
         self.save()
         left = self._open_sessions.shown
         show()
         self._move_queue(left, takes_queue=takes_queue)
-        self._text.load()
+        self._prompt_text.load()
         self.show()
         self._view.prompt_input.focus()
         if mark:
@@ -293,7 +293,7 @@ class Sessions:
     def save(self) -> None:
         """Save what is typed, and where the session is being read."""
         self._open_sessions.bookmarks.note(self.shown_id, self._view.log.viewport.bookmark)
-        self._text.save()
+        self._prompt_text.save()
 
 
 def _newest(conversation: Conversation) -> list[object]:

@@ -23,7 +23,7 @@ from lmchat.services.open_sessions import OpenSession, TurnPhase
 from lmchat.services.save_queue import BETWEEN
 from lmchat.text import safe_line
 from lmchat.tui.quirks.driver import write_to_terminal
-from lmchat.tui.screens.chat.sessions import PromptText, Sessions
+from lmchat.tui.screens.chat.sessions import PromptText, ShownSession
 from lmchat.tui.screens.chat.view import ChatView
 from lmchat.tui.widgets.message_acts import has_words
 
@@ -50,18 +50,18 @@ _ENDED_WORDS = {
 class Turns:
     """Runs turns, each in a worker of its session: an answer goes on while another session is shown."""
 
-    def __init__(self, view: ChatView, sessions: Sessions, text: PromptText) -> None:
+    def __init__(self, view: ChatView, sessions: ShownSession, prompt_text: PromptText) -> None:
         self._workspace = view.workspace
         self._open_sessions = view.workspace.open_sessions
         self._view = view
         self._sessions = sessions
-        self._text = text
+        self._prompt_text = prompt_text
 
     def submit(self, text: str) -> None:
         """Send a prompt, or let it wait: for the end of the running answer, for a server, for its model."""
-        if edited_id := self._text.edited_id:
-            if self._begin_turn(lambda one, how: one.edit(edited_id, text, how), text=text):
-                self._text.leave_edit()
+        if edited_id := self._prompt_text.edited_id:
+            if self._begin_turn(lambda conversation, how: conversation.edit(edited_id, text, how), text=text):
+                self._prompt_text.leave_edit()
             return
         self._view.log.scroll_end()  # now, and not when what waits goes out: one may be reading then
         if not self._open_sessions.has_to_wait:
@@ -76,16 +76,16 @@ class Turns:
     def regenerate(self, message: ChatMessage) -> None:
         """Answer once more; a prompt's answer is the message that follows it."""
         path = self._open_sessions.shown.conversation.messages
-        place = path.place(message.message_id)
+        place = path.index_of(message.message_id)
         if message.role is Role.USER and place is not None:
             following = path[place + 1 : place + 2]
             message = next((one for one in following if one.role is Role.ASSISTANT), message)
-        self._begin_turn(lambda one, how: one.regenerate(message.message_id, how))
+        self._begin_turn(lambda conversation, how: conversation.regenerate(message.message_id, how))
 
     def resume(self, message: ChatMessage) -> None:
         """Continue an unfinished answer; where there is nothing to continue, answer once more."""
         if has_words(message):
-            self._begin_turn(lambda one, how: one.resume(message.message_id, how))
+            self._begin_turn(lambda conversation, how: conversation.resume(message.message_id, how))
         else:
             self.regenerate(message)
 
@@ -110,7 +110,7 @@ class Turns:
         if not opened.conversation.messages:
             drafts = self._open_sessions.drafts
             drafts.note("", "" if opened is self._open_sessions.shown else drafts.text(""))
-        self._begin_turn(lambda one, how: one.send(text, how), opened=opened, text=text)
+        self._begin_turn(lambda conversation, how: conversation.send(text, how), opened=opened, text=text)
 
     def _begin_turn(self, begin: Begin, *, opened: OpenSession | None = None, text: str = "") -> bool:
         """Begin a turn in its worker, and return whether it has begun; if it is refused, `text` is kept."""
@@ -178,7 +178,7 @@ class Turns:
             if refusal is not None:
                 self._refuse(opened, refusal, text)
             else:
-                if not opened.conversation.is_whole:  # stopped before anything was said
+                if not opened.conversation.has_all_messages:  # stopped before anything was said
                     self._give_back(opened, text)
                 self._end_turn(opened, answer_id, self._workspace.clock() - began_s)
 
@@ -216,7 +216,7 @@ class Turns:
             if is_shown:
                 self._view.speedometer.restart()
             else:
-                self._text.save_waiting(opened)
+                self._prompt_text.save_waiting(opened)
         elif is_shown:
             self._sessions.show_title()
         self._sessions.show_list()

@@ -19,7 +19,7 @@ _HEAD_CHARS = 24  # blocks that begin with the same characters are taken for the
 class Anchor(Struct):
     """A position in the text of a message.
 
-    `row_now` always finds a row for it; `found_again` finds the exact character, or None where it is gone.
+    `relocate` always finds a row for it; `found_again` finds the exact character, or None where it is gone.
     """
 
     index: int  # message
@@ -90,7 +90,7 @@ def found_again(document: Document, anchor: Anchor) -> Anchor | None:
     return None if has_other_rows else replace(anchor, number=number, block=block)
 
 
-def row_now(document: Document, anchor: Anchor) -> Place:
+def relocate(document: Document, anchor: Anchor) -> Place:
     """Return the row of an anchor, or the nearest one where its text is gone."""
     if anchor.number < 0 or anchor.block is None:
         return anchor.index, anchor.number, anchor.row

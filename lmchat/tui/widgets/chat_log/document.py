@@ -99,7 +99,7 @@ class Entries:
             index += step
         return None
 
-    def place(self, message_id: str) -> int | None:
+    def index_of(self, message_id: str) -> int | None:
         for index in range(len(self) - 1, -1, -1):
             message = self.message(index)
             if message is not None and message.message_id == message_id:

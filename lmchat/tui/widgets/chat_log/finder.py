@@ -124,7 +124,7 @@ class Finder:
 
     def _forget(self) -> None:
         self.counts: list[int] = []  # hits of each message
-        self.is_whole = False  # whether all messages were counted
+        self.is_complete = False  # whether all messages were counted
         self.place: Place | None = None  # row of the current hit; None where there is none
         self._rows_below = 0  # on how many more rows it goes on
         self._nth = self._within = 0  # its number in there, and in its block
@@ -192,7 +192,7 @@ class Finder:
 
     def mark_words(self, message_id: str, words: Sequence[str]) -> None:
         """Mark words, and show the first in the text of a message, else in its reasoning."""
-        index = self._document.entries.place(message_id)
+        index = self._document.entries.index_of(message_id)
         if index is not None:
             self.find(*words, first=index)
             self._wanted = ()  # they belong to this session alone
@@ -224,7 +224,7 @@ class Finder:
     def _count_all(self) -> Iterator[int]:
         """Count the hits of all messages; yield how many characters were searched."""
         count, entries = len(self._document), self._document.entries
-        self.counts, self.is_whole = [0] * count, False
+        self.counts, self.is_complete = [0] * count, False
         if self._hits is None:
             return
         order = [*range(self._first[0], count), *range(self._first[0])]
@@ -235,7 +235,7 @@ class Finder:
                 for index in some:
                     self.counts[index] = self._likely(index)
             yield len(texts)
-        self.is_whole = True
+        self.is_complete = True
         self._resolve()
 
     def _count_on(self, chars: int) -> bool:
@@ -300,7 +300,7 @@ class Finder:
         if has_hit and self.place is not None:
             row = document.position(self.place) - viewport.top
             if not 0 <= row < viewport.height - self._rows_below:
-                viewport.show_place(self.place, viewport.height // 3)
+                viewport.scroll_to_place(self.place, viewport.height // 3)
             if viewport.is_following and document.entries[len(document) - 1].is_streaming:
                 viewport.stop_following()  # or new text would push the hit away
         self._changed()
@@ -327,7 +327,7 @@ class Finder:
 
     def _first_in(self, message_id: str) -> bool:
         """Go to the first hit in what a message shows, else in what is folded."""
-        index = self._document.entries.place(message_id)
+        index = self._document.entries.index_of(message_id)
         if index is None or not self.counts[index]:
             return False
         self._document.build(index)

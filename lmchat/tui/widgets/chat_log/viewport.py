@@ -1,14 +1,16 @@
 """Viewport: the rows on the screen, and the only owner of the scroll position.
 
-The position is an anchor in the text, or None while the end is followed. Only `_move` changes it;
-`update_anchor` and `lay_out` at most describe the same position by another anchor. Only `lay_out` computes
-the first row `top` from it: what is read keeps its row whatever changes around it. These methods move, each
-with its callers:
+The position is an anchor in the text, or None while the end is followed. `_move` alone changes it, and
+`reset` for another session; `update_anchor` and `lay_out` at most describe the same position by another
+anchor. Only `lay_out` computes the first row `top` from it: what is read keeps its row whatever changes
+around it. These methods move, each with its callers:
 
-- `show_row`: keys, wheel, scroll bar, and a selection dragged over the edge (`ChatLog.watch_scroll_y`).
-- `show_end`: End, the pill of new lines, and a prompt that was sent (`ChatLog.scroll_end`).
-- `show_message`: the focus moves to another message, or the selection grows by one.
-- `show_place`: a hit, a bookmark, a message that is jumped to, or what unfolds.
+- `scroll_to_row`: keys, wheel, scroll bar, and a selection dragged over the edge (`ChatLog.watch_scroll_y`).
+- `scroll_to_end` (`ChatLog.scroll_end`): End, the pill of new lines, a sent prompt, and keys at the end.
+- `scroll_to_message`: the focus moves to another message, or the selection grows by one.
+- `scroll_to_place`: a hit, a bookmark, a message that is jumped to, or what unfolds.
+- `set_cursor`, `step_cursor`: the focus moves; the end is followed only with the last message.
+- `return_to`: back to what was remembered before a search or an unfolding.
 - `stop_following`: the position stays, but new text no longer moves it.
 
 `ChatLog.settle` calls `lay_out` after every change, and copies `top` to Textual.
@@ -20,7 +22,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from lmchat.domain.message import ChatMessage, Role
-from lmchat.tui.widgets.chat_log.anchor import Anchor, anchor_at, row_now
+from lmchat.tui.widgets.chat_log.anchor import Anchor, anchor_at, relocate
 from lmchat.tui.widgets.chat_log.blocks import Kind
 from lmchat.tui.widgets.chat_log.document import Document, Place
 from lmchat.tui.widgets.chat_log.entry import Entry
@@ -61,7 +63,7 @@ class Viewport:
             document.sweep(len(document) - 1, None, -1, 2 * height)
             self.top = self.last_top
         else:
-            place, offset = row_now(document, anchor), min(anchor.offset, height - 1)
+            place, offset = relocate(document, anchor), min(anchor.offset, height - 1)
             document.surround(place, height + offset, 2 * height)
             self._lay_out_unseen()
             self.top = max(min(document.position(place) - offset, self.last_top), 0)
@@ -99,7 +101,7 @@ class Viewport:
         document, anchor = self.document, self._anchor
         if anchor is None or not len(document) or document.layout is None:
             return
-        if document.position(row_now(document, anchor)) - anchor.offset != self.top:
+        if document.position(relocate(document, anchor)) - anchor.offset != self.top:
             self._anchor = self._anchor_at_top()
 
     def _anchor_at_top(self) -> Anchor:
@@ -113,7 +115,7 @@ class Viewport:
         """Show what was remembered, or follow the end again."""
         anchor = self._remembered.get(name)
         if anchor is None:
-            self.show_end()
+            self.scroll_to_end()
         else:
             self._show_anchor(anchor)
 
@@ -139,19 +141,19 @@ class Viewport:
         self._anchor = anchor
         self.lay_out()
 
-    def show_row(self, y: int) -> None:
+    def scroll_to_row(self, y: int) -> None:
         """Bring a row to the top of the screen; at the end, follow it."""
         self._move(None if y >= self.last_top else anchor_at(self.document, self.document.locate(y)))
         self._keep_cursor_in_view()
 
-    def show_end(self) -> None:
+    def scroll_to_end(self) -> None:
         self._move(None)
         self._keep_cursor_in_view()
 
     def stop_following(self) -> None:
         self._move(self._anchor_at_top())
 
-    def show_place(self, place: Place, offset: int = 0) -> None:
+    def scroll_to_place(self, place: Place, offset: int = 0) -> None:
         """Bring a place so many rows below the top of the screen; at the end, follow it."""
         index, number, line = place
         if number >= 0:
@@ -162,9 +164,9 @@ class Viewport:
             self._move(None)
 
     def _show_anchor(self, anchor: Anchor) -> None:
-        self.show_place(row_now(self.document, anchor), anchor.offset)
+        self.scroll_to_place(relocate(self.document, anchor), anchor.offset)
 
-    def show_message(self, index: int) -> None:
+    def scroll_to_message(self, index: int) -> None:
         """Scroll a message into view, by as little as possible."""
         document = self.document
         document.sweep(index, 0, 1, self.height)
@@ -172,9 +174,9 @@ class Viewport:
         self.lay_out()
         top, rows = document.heights.top(index), document.heights[index]
         if top < self.top or rows >= self.height:
-            self.show_place((index, -1, 0))
+            self.scroll_to_place((index, -1, 0))
         elif top + rows > self.top + self.height:
-            self.show_row(top + rows - self.height)
+            self.scroll_to_row(top + rows - self.height)
 
     # New lines below the screen
 
@@ -184,7 +186,7 @@ class Viewport:
             self._seen = None
             return 0
         seen = self._seen or self._see_up_to(self._text_end)
-        end = self.document.position(row_now(self.document, seen)) + 1
+        end = self.document.position(relocate(self.document, seen)) + 1
         on_screen = min(self.top + self.height, self._text_end)
         if on_screen > end:
             self._see_up_to(on_screen)
@@ -197,7 +199,7 @@ class Viewport:
 
     def _lay_out_unseen(self) -> None:
         if self._seen is not None:
-            index, number, _ = row_now(self.document, self._seen)
+            index, number, _ = relocate(self.document, self._seen)
             self.document.sweep(index, max(number, 0), 1, COUNTED_LINES)
 
     @property
@@ -249,7 +251,7 @@ class Viewport:
         found = first if found is None else found
         self.set_cursor(found)
         if is_here or not self._begins_within(found):
-            self.show_message(found)
+            self.scroll_to_message(found)
         return True
 
     def extend_cursor(self, step: int) -> int | None:
@@ -263,12 +265,12 @@ class Viewport:
             found = message_from(target, -direction)
         if found is not None:
             self.set_cursor(found)
-            self.show_message(found)
+            self.scroll_to_message(found)
         return self.cursor
 
     def row_of(self, message_id: str) -> int | None:
         """Return the row of the screen on which a message begins, if it is there."""
-        index = self.document.entries.place(message_id)
+        index = self.document.entries.index_of(message_id)
         row = -1 if index is None else self.document.heights.top(index) - self.top
         return row if 0 <= row < self.height else None
 
@@ -311,7 +313,7 @@ class Viewport:
         setattr(entry, attribute, not getattr(entry, attribute))
         document.rebuild(index)
         if not is_in_view and not entry.is_folded:
-            self.show_place(self._fold_rows(index)[0])
+            self.scroll_to_place(self._fold_rows(index)[0])
         elif is_back:
             self._unfolded = None
             self.return_to("unfolding")
@@ -351,9 +353,9 @@ class Viewport:
     def go_to_bookmark(self, mark: str) -> bool:
         """Bring a bookmark to the top of the screen; return whether its message is there."""
         message_id, number, row = parse_bookmark(mark) or ("", 0, 0)
-        index = self.document.entries.place(message_id)
+        index = self.document.entries.index_of(message_id)
         if index is not None:
-            self.show_place((index, max(number, -1), max(row, 0)))
+            self.scroll_to_place((index, max(number, -1), max(row, 0)))
         return index is not None
 
 

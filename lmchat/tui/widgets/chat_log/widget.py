@@ -97,10 +97,10 @@ class ChatLog(ScrollView, can_focus=True):
         self.set_reactive(ChatLog.auto_links, False)  # links are found in lines, not by hovering
         # where text goes that is typed or pasted while a message has the focus
         self.typed_into: Widget | None = None
-        self.is_whole = True  # whether it has all messages of its session, not only the end
+        self.has_all_messages = True  # whether it has all messages of its session, not only the end
         self.document = Document()
         self.viewport = Viewport(self.document, lambda: self.screen.focused is self)
-        self.finder = Finder(self.viewport, self._show_all, self._post_hits, partial(self._run, "find"))
+        self.finder = Finder(self.viewport, self._repaint, self._post_hits, partial(self._run, "find"))
         self.selection = Selection(self.viewport)
         self.painter = Painter(self.viewport, self.finder, self.selection)
         self.inflow = Inflow()
@@ -130,10 +130,10 @@ class ChatLog(ScrollView, can_focus=True):
             self._run("colours", partial(highlight, self.document, self.settle))
         if changed is not None and changed[1] <= 0:
             self.finder.recount(changed[0])
-        self._show_viewport(changed)
+        self._copy_viewport(changed)
         self._tell()
 
-    def _show_viewport(self, changed: Place | None) -> None:
+    def _copy_viewport(self, changed: Place | None) -> None:
         """Copy size and position of the viewport to Textual, and repaint what changed."""
         total, top = self.document.total, self.viewport.top
         self._is_settling = True
@@ -157,7 +157,7 @@ class ChatLog(ScrollView, can_focus=True):
         if now[3] != was[3]:
             self.post_message(self.SelectionChanged())
 
-    def _show_all(self) -> None:
+    def _repaint(self) -> None:
         self.settle()
         self.refresh()
 
@@ -168,7 +168,7 @@ class ChatLog(ScrollView, can_focus=True):
 
     def _post_hits(self) -> None:
         finder = self.finder
-        self.post_message(self.HitsCounted(*finder.standing, finder.is_whole))
+        self.post_message(self.HitsCounted(*finder.standing, finder.is_complete))
 
     def watch_virtual_size(self, size: Size) -> None:
         """Bring the scrollbar up to date; only where it comes or goes, the screen is laid out."""
@@ -236,7 +236,9 @@ class ChatLog(ScrollView, can_focus=True):
             strips = [strip.crop(*crop.column_span) for strip in strips]
         return strips
 
-    # Scrolling. A key: Textual's action, `scroll_to`, `watch_scroll_y`, `Viewport.show_row`, `settle`
+    # Scrolling by a key, in order: binding and action of Textual's ScrollableContainer, `scroll_to`,
+    # `watch_scroll_y`, `Viewport.scroll_to_row`, `settle`; at the end also `scroll_end`. While a selection is
+    # extended, the keys extend it.
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Follow the user's scrolling."""
@@ -246,7 +248,7 @@ class ChatLog(ScrollView, can_focus=True):
         if self._is_settling or y == self.viewport.top or not len(self.document) or self.painter.page is None:
             return
         if self._settled_size == self.outer_size:  # else a larger screen pushed it; `on_resize` corrects that
-            self.viewport.show_row(y)
+            self.viewport.scroll_to_row(y)
             self.settle()
 
     def scroll_to(self, x: float | None = None, y: float | None = None, **options: Any) -> None:
@@ -261,12 +263,12 @@ class ChatLog(ScrollView, can_focus=True):
             self.scroll_end()
 
     def scroll_end(self, **_options: Any) -> None:
-        self.viewport.show_end()
-        self._show_all()
+        self.viewport.scroll_to_end()
+        self._repaint()
 
     def scroll_home(self, **options: Any) -> None:
         """Go to the first message, or as soon as it is loaded."""
-        self._wants_top = not self.is_whole
+        self._wants_top = not self.has_all_messages
         super().scroll_home(**options)
 
     def action_scroll_up(self) -> None:
@@ -283,14 +285,16 @@ class ChatLog(ScrollView, can_focus=True):
 
     # Messages
 
-    def load(self, messages: Sequence[ChatMessage], *, is_whole: bool = True, is_ours: bool = True) -> None:
+    def load(
+        self, messages: Sequence[ChatMessage], *, has_all_messages: bool = True, is_ours: bool = True
+    ) -> None:
         """Show other messages, from their end; `fill` brings those before them if they are not all.
 
         With `is_ours`, a last answer that streams is our own; otherwise another lmchat writes it.
         """
         self.inflow.drain()
         self._streaming = None
-        self.is_whole, self._wants_top = is_whole, False
+        self.has_all_messages, self._wants_top = has_all_messages, False
         self.document.load(messages)
         self.viewport.reset()
         self.selection.drop()
@@ -304,10 +308,10 @@ class ChatLog(ScrollView, can_focus=True):
     def fill(self, messages: MessagePath) -> None:
         """Take the whole path whose end is shown; what is on the screen stays where it is."""
         first = self.document.entries.message(0) if len(self.document) else None
-        count = messages.place(first.message_id) if first is not None else len(messages)
-        if count is not None and not self.is_whole:
+        count = messages.index_of(first.message_id) if first is not None else len(messages)
+        if count is not None and not self.has_all_messages:
             wants_top = self._wants_top and not self.viewport.top
-            self.is_whole = True
+            self.has_all_messages = True
             self.prepend(MessagePath(messages[:count]))
             if wants_top:
                 self.scroll_home()
@@ -380,7 +384,7 @@ class ChatLog(ScrollView, can_focus=True):
     def replace(self, message: ChatMessage, index: int | None = None) -> bool:
         """Show another form of a message, by place or id; return whether it is in the log."""
         entries = self.document.entries
-        index = entries.place(message.message_id) if index is None else index
+        index = entries.index_of(message.message_id) if index is None else index
         if index is None:
             return False
         if index == self._streaming:
@@ -393,7 +397,7 @@ class ChatLog(ScrollView, can_focus=True):
     def mark_left_out(self, count: int, before_id: str | None) -> None:
         """Say above a message how many before it the next request leaves out."""
         entries = self.document.entries
-        place = entries.place(before_id) if before_id and count else None
+        place = entries.index_of(before_id) if before_id and count else None
         marked = [index for index, entry in entries.made() if entry.left_out]
         for index in {*marked, *([] if place is None else [place])}:
             wanted = count if index == place else 0
@@ -419,20 +423,20 @@ class ChatLog(ScrollView, can_focus=True):
         has_moved = self.viewport.step_cursor(step, is_here=is_here)
         if has_moved:
             self.screen.set_focus(self, scroll_visible=False)
-        self._show_all()
+        self._repaint()
         return has_moved
 
     def show_message(self, message_id: str, *, row: int | None = None) -> bool:
         """Focus a message and bring it into view, on a given row of the screen; False if it is not there."""
-        index = self.document.entries.place(message_id)
+        index = self.document.entries.index_of(message_id)
         if index is None:
             return False
         self.viewport.set_cursor(index)
         if row is None:
-            self.viewport.show_message(index)
+            self.viewport.scroll_to_message(index)
         else:
-            self.viewport.show_place((index, -1, 0), row)
-        self._show_all()
+            self.viewport.scroll_to_place((index, -1, 0), row)
+        self._repaint()
         self.focus(scroll_visible=False)
         return True
 
@@ -440,11 +444,11 @@ class ChatLog(ScrollView, can_focus=True):
         if self.finder.index >= 0:
             self.viewport.set_cursor(self.finder.index)
         self.focus(scroll_visible=False)
-        self._show_all()
+        self._repaint()
 
     def on_focus(self, _event: events.Focus) -> None:
         self.viewport.focus_last()
-        self._show_all()
+        self._repaint()
 
     def on_blur(self, _event: events.Blur) -> None:
         self.selection.is_extending = False
@@ -452,7 +456,7 @@ class ChatLog(ScrollView, can_focus=True):
 
     def go_to_bookmark(self, mark: str) -> bool:
         is_there = self.viewport.go_to_bookmark(mark)
-        self._show_all()
+        self._repaint()
         return is_there
 
     # Selection
@@ -466,7 +470,7 @@ class ChatLog(ScrollView, can_focus=True):
         """Drop the selection; return whether there was one."""
         had_any = self.selection.selected is not None
         self.selection.drop()
-        self._show_all()
+        self._repaint()
         return had_any
 
     def copy_selection(self) -> bool:
@@ -486,7 +490,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.selection.press(x, event.y, event.time, is_extended=event.shift)
         self.capture_mouse()
         self._drag_timer = self.set_interval(SCROLL_EVERY_S, self._scroll_by_drag)
-        self._show_all()
+        self._repaint()
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
         pointer = event.x - self.painter.left - 1, event.y
@@ -496,7 +500,7 @@ class ChatLog(ScrollView, can_focus=True):
             self.on_mouse_up()
             return
         self.selection.drag(*pointer)
-        self._show_all()
+        self._repaint()
 
     def _scroll_by_drag(self) -> None:
         x, y = self.selection.pointer
@@ -505,7 +509,7 @@ class ChatLog(ScrollView, can_focus=True):
         lines = y if y < 0 else y - self.size.height + 1
         self.scroll_to(y=min(max(self.viewport.top + lines, 0), self.viewport.last_top))
         self.selection.drag(x, y)
-        self._show_all()
+        self._repaint()
 
     def on_mouse_up(self) -> None:
         self.selection.pressed = None
@@ -524,7 +528,7 @@ class ChatLog(ScrollView, can_focus=True):
             self.selection.extend(step)
         else:
             self.selection.toggle_extending()
-        self._show_all()
+        self._repaint()
 
     def on_key(self, event: events.Key) -> None:
         """Type a printable key into the prompt unless it is a message key."""
@@ -587,7 +591,7 @@ class ChatLog(ScrollView, can_focus=True):
         if place is None or self.document.entries[place[0]].message is None:
             return
         self.viewport.set_cursor(place[0])
-        self._show_all()
+        self._repaint()
         message = self.focused_message
         link, act = event.style.meta.get("link"), str(event.style.meta.get("act", ""))
         if act == "copy_code" and message is not None:
