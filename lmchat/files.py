@@ -30,7 +30,7 @@ def read_plain(path: Path, *, limit: int = MAX_BYTES, may_stream: bool = False) 
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         if not (stat.S_ISREG(mode) or may_stream):
-            raise OSError(errno.EINVAL, "it is no ordinary file", str(path))
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
         if stat.S_ISREG(mode) and os.fstat(descriptor).st_size > limit:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
         data = file.read(limit + 1)
@@ -44,9 +44,9 @@ def path_of(name: str) -> Path:
     try:
         path = Path(name).expanduser()
     except RuntimeError as error:
-        raise FileRefused(f"{name} names a home folder that is not known.", hint="Type the path.") from error
+        raise FileRefused(f"{name} names an unknown home folder.", hint="Type the path.") from error
     if "\0" in name:
-        raise FileRefused("A file name cannot hold a NUL.", hint="Type another name.")
+        raise FileRefused("A file name cannot contain a NUL character.", hint="Type another name.")
     return path
 
 
@@ -94,7 +94,7 @@ def write_new_file(path: Path, text: str, *, is_forced: bool = False, mode: int 
             _create(path, text, mode)
     except FileExistsError:
         raise FileExists(
-            f"{path} exists already.", hint="Choose another name, or overwrite it with --force."
+            f"{path} already exists.", hint="Choose another name, or overwrite it with --force."
         ) from None
     except OSError as error:
         raise FileRefused(
@@ -105,7 +105,7 @@ def write_new_file(path: Path, text: str, *, is_forced: bool = False, mode: int 
 def _refuse_device(path: Path) -> None:
     """Refuse to replace a device: root would lose `/dev/null`."""
     if path.exists() and not path.is_file():
-        raise OSError(errno.EINVAL, "it is no ordinary file")
+        raise OSError(errno.EINVAL, "it is not a regular file")
 
 
 def _create(path: Path, data: str | bytes, mode: int) -> None:

@@ -45,7 +45,7 @@ def make_folder(folder: Path) -> Path:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise FileRefused(
-            f"The folder {folder} cannot be made: {error.strerror or error}.",
-            hint="Set LMCHAT_HOME to a folder that you may write to.",
+            f"The folder {folder} cannot be created: {error.strerror or error}.",
+            hint="Set LMCHAT_HOME to a folder that you can write to.",
         ) from error
     return folder

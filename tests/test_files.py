@@ -55,7 +55,7 @@ def test_a_link_is_followed_when_replacing(tmp_path):
 def test_a_new_file_is_never_written_over_another_one(tmp_path):
     path = tmp_path / "chats" / "plan.md"
     write_new_file(path, "one")
-    with pytest.raises(FileRefused, match="exists already") as caught:
+    with pytest.raises(FileRefused, match="already exists") as caught:
         write_new_file(path, "two")
     assert "--force" in caught.value.hint
     assert path.read_text() == "one"
@@ -66,7 +66,7 @@ def test_a_new_file_is_never_written_over_another_one(tmp_path):
 
 def test_a_dangling_link_counts_as_taken(tmp_path):
     (tmp_path / "plan.md").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(FileRefused, match="exists already"):
+    with pytest.raises(FileRefused, match="already exists"):
         write_new_file(tmp_path / "plan.md", "one")
     assert not (tmp_path / "nowhere").exists()
 
@@ -90,7 +90,7 @@ def test_what_is_no_ordinary_file_is_never_replaced(tmp_path):
     os.mkfifo(pipe)
     (tmp_path / "link.md").symlink_to(pipe)
     for path in (pipe, tmp_path / "link.md"):
-        with pytest.raises(FileRefused, match="no ordinary file"):
+        with pytest.raises(FileRefused, match="not a regular file"):
             write_new_file(path, "text", is_forced=True)
     assert stat.S_ISFIFO(pipe.stat().st_mode)
 

@@ -41,8 +41,8 @@ from lmchat.text import safe_line
 from lmchat.threads import apart
 
 MAX_FILE_BYTES = 1 << 20
-_KEPT = 'What had arrived is kept; go on with: lmchat ask -r {} "Go on"'
-_SHOWN = "What had arrived is not saved; look at the server's log, or ask again."
+_KEPT = 'The text so far is saved. Continue with: lmchat ask -r {} "Go on"'
+_SHOWN = "The text so far is not saved. Check the server's log, or ask again."
 
 
 class Extract:
@@ -61,8 +61,8 @@ class Extract:
         if answer.state is not AnswerState.COMPLETE or self.has_value:
             return None
         if self._schema is None:
-            hint = "Ask for code, or leave out --code to see the answer."
-            return LMChatError("The answer has no code between fences.", kind="no_code", hint=hint)
+            hint = "Ask for code in the prompt, or leave out --code to see the answer."
+            return LMChatError("The answer has no code block.", kind="no_code", hint=hint)
         reason = answer.receipt.finish_reason if answer.receipt else ""
         try:
             self.value = await self._schema.value_in(
@@ -195,7 +195,7 @@ class Printer:
             case Rethought():
                 self._rethought(is_thought=event.is_thought)
             case RetryScheduled(attempt=attempt, attempts=attempts, wait_s=wait_s, reason=reason):
-                self._output.note(f"lmchat: try {attempt} of {attempts} in {wait_s:.1f} s: {reason}")
+                self._output.note(f"lmchat: retry {attempt} of {attempts} in {wait_s:.1f} s: {reason}")
             case RequestAdapted(note=note):
                 self._output.note(f"lmchat: {note}")
             case ModelLoading() if not self._is_loading_noted:
@@ -205,12 +205,12 @@ class Printer:
                 self._is_stall_noted = True
                 start = "" if self._stream.is_at_line_start else "\n"
                 self._output.note(
-                    f"{start}lmchat: nothing has come from the server for {silent_s:.0f} s; "
-                    "Ctrl+C stops waiting."
+                    f"{start}lmchat: no data from the server for {silent_s:.0f} s; "
+                    "press Ctrl+C to stop waiting."
                 )
             case ModelNamed(model=model) if is_other_model(self._asked, model):
                 served, asked = safe_line(model, limit=80), safe_line(self._asked, limit=80)
-                self._output.note(f"lmchat: {served} answers; {asked} was asked for.")
+                self._output.note(f"lmchat: {served} answers instead of {asked}.")
             case AnswerBegun(message=message, plan=plan):
                 self._asked = message.model
                 self._thoughts.clear()
@@ -227,7 +227,7 @@ class Printer:
     def note_repair(self, error: LMChatError) -> None:
         if self._output.is_lines:
             self._output.document({"repair": error.message})
-        self._output.note(f"lmchat: {error.message} It is asked once more.")
+        self._output.note(f"lmchat: {error.message} Asking again.")
 
     def end(self, answer: ChatMessage, session_id: str | None, error: LMChatError | None) -> None:
         extracted = {} if self._extract is None else {self._extract.name: self._extract.value}
@@ -265,18 +265,18 @@ class Printer:
         elif self._is_streaming:
             self._stream.end()
             self._stream.write("\n")
-            self._output.note("lmchat: what is printed so far was the model's thought; the answer follows.")
+            self._output.note("lmchat: the text so far was the model's reasoning; the answer follows.")
         self._thoughts.clear()
 
     def _remark(self, answer: ChatMessage) -> None:
         if answer.refusal:
-            self._output.note("lmchat: the model refused.")
+            self._output.note("lmchat: the model refused to answer.")
         for call in answer.tool_calls:  # an answer that is nothing else would look like none
             name, arguments = safe_line(call.name, limit=80), safe_line(call.arguments, limit=2_000)
-            self._output.note(f"lmchat: the model asks for a tool, which is not run: {name}({arguments})")
+            self._output.note(f"lmchat: the model called a tool (not run): {name}({arguments})")
         # of a full window only: who set `max_tokens` wanted no more than that
         if answer.receipt is not None and answer.receipt.limit is Limit.CONTEXT:
-            self._output.note(f"lmchat: the answer is cut short: {answer.receipt.limit}.")
+            self._output.note(f"lmchat: the answer was cut short: {answer.receipt.limit}.")
 
 
 def answer_json(answer: ChatMessage, session_id: str | None, sent_tokens: int) -> dict[str, Any]:
@@ -320,7 +320,7 @@ async def _prompt(context: Context) -> str:
         piped = (await apart(lambda: from_stdin(BufferedReader.read))).decode("utf-8", "replace")
     prompt = "\n\n".join(text for text in (context.options.prompt, piped.rstrip("\n")) if text.strip())
     if not prompt:
-        raise WrongUse("There is nothing to ask.", hint='Give a prompt: lmchat ask "PROMPT", or pipe one in.')
+        raise WrongUse("The prompt is empty.", hint='Pass a prompt: lmchat ask "PROMPT", or pipe one in.')
     return prompt
 
 
@@ -329,8 +329,8 @@ def _extract(options: ParsedOptions) -> Extract | None:
     if options.schema is None:
         return Extract() if options.code else None
     if options.code:
-        why = "--schema and --code each want something else of the answer."
-        raise WrongUse(why, hint="Give one of them.")
+        why = "--schema and --code cannot be used together."
+        raise WrongUse(why, hint="Use only one of them.")
     return Extract(WantedValue(_schema_in(options.schema), name=path_of(options.schema).stem))
 
 
@@ -341,9 +341,9 @@ def _schema_in(name: str) -> object:
     except OSError as error:
         why = f"cannot be read: {error.strerror or error}"
     except UnicodeDecodeError:
-        why = "is no text in UTF-8"
+        why = "is not UTF-8 text"
     except json.JSONDecodeError as error:
-        why = f"is no JSON: line {error.lineno}, column {error.colno}: {error.msg}"
+        why = f"is not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}"
     except UnfitError as error:
         why = f"cannot be used: {error}"
-    raise WrongUse(f"The schema {name} {why}.")
+    raise WrongUse(f"The schema {name} {why}.", hint="Correct the schema file.")

@@ -84,7 +84,7 @@ def _tell_unsaved(context: Context, open_sessions: OpenSessions) -> None:
         warning = open_sessions.save_queue.warning
         why = "." if warning is None else f": {warning.message}"
         with suppress(OSError):  # the terminal may be gone, too
-            context.output.note(f"lmchat: the last words of {titles} could not be saved{why}")
+            context.output.note(f"lmchat: the end of {titles} could not be saved{why}")
 
 
 def _make_workspace(

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 LEVELS = ("debug", "info", "warning", "error")
 _JSON = "print one JSON document"
-_JSON_ANYWAY = "no effect: the output is JSON anyway"
+_JSON_ANYWAY = "no effect: the output is always JSON"
 _FILES = ("FILE", "DIR")  # names that stay as they are
 _SAMPLES = {"ID": "3f2a", "MODEL": "qwen3-8b", "TITLE": "'Plan for the garden'"}
 
@@ -76,12 +76,12 @@ def positive_number(word: str) -> int:
 
 positive_number.__name__ = "number"
 
-_ID = argument("id ID", "session: its id, the first 4 or more of it, or `last`")
+_ID = argument("id ID", "session id, its first 4 or more characters, or `last`")
 _MODEL_ID = argument("model_id MODEL", "name of the model, as `lmchat models` prints it")
 
 _ASK = Subcommand(
     "ask",
-    "ask once and print the answer while it arrives; stdin is appended to the prompt",
+    "ask once and stream the answer; stdin is appended to the prompt",
     """\
 lmchat ask "Which vegetables grow in shade?"
 git diff | lmchat ask "Write a commit message"
@@ -90,13 +90,13 @@ lmchat ask --schema person.json "Who wrote Emma?" | jq -r .name
 lmchat ask --local --yes "Hello"
 lmchat ask --code "A shell loop over all .txt files" > loop.sh""",
     (
-        argument("prompt PROMPT", "what to ask", nargs="?"),
-        argument("--stream-json", "print one JSON object a line while the answer arrives"),
-        argument("--schema FILE", "print one JSON value that fits the JSON schema in the file"),
-        argument("--code", "print the code between fences alone"),
-        argument("--yes", "with --local: fetch the demo model without asking, if there is none"),
-        argument("--save", "keep prompt and answer as a session; with -r the default"),
-        argument("--no-save", "keep nothing (else the default)", dest="save", action="store_false"),
+        argument("prompt PROMPT", "question or instruction for the model", nargs="?"),
+        argument("--stream-json", "print one JSON object per line while the answer streams"),
+        argument("--schema FILE", "print one JSON value that matches the JSON schema in the file"),
+        argument("--code", "print only the code blocks"),
+        argument("--yes", "with --local: download the demo model without asking, if no model exists"),
+        argument("--save", "save prompt and answer as a session; the default with -r"),
+        argument("--no-save", "save nothing; the default without -r", dest="save", action="store_false"),
     ),
     json="print one JSON document at the end",
     handler="ask:ask",
@@ -105,7 +105,7 @@ _MODELS = Subcommand(
     "models",
     "list the models of the server",
     "lmchat models\nlmchat models --json | jq -r '.data[].id'\nlmchat models load qwen3-8b",
-    (argument("--refresh", "ask the server even if the list is fresh"),),
+    (argument("--refresh", "ask the server even if the cached list is fresh"),),
     (
         Subcommand(
             "load",
@@ -115,7 +115,7 @@ _MODELS = Subcommand(
                 _MODEL_ID,
                 argument(
                     "--context TOKENS",
-                    "how large its window is to be, where the server takes that",
+                    "size of its context window, if the server supports that",
                     type=positive_number,
                 ),
             ),
@@ -136,7 +136,7 @@ _SESSIONS = Subcommand(
     "sessions",
     "list the saved sessions, newest first",
     "lmchat sessions\nlmchat sessions show last\nlmchat sessions rename 3f2a 'Plan for the garden'",
-    (argument("--trash", "list what was deleted instead"),),
+    (argument("--trash", "list deleted sessions instead"),),
     (
         Subcommand("show", "print a session", arguments=(_ID,)),
         Subcommand(
@@ -144,14 +144,14 @@ _SESSIONS = Subcommand(
             "change the title of a session",
             arguments=(_ID, argument("title TITLE", "the new title")),
         ),
-        Subcommand("delete", "put a session into the trash, where it stays for 30 days", arguments=(_ID,)),
-        Subcommand("restore", "take a session out of the trash", arguments=(_ID,)),
+        Subcommand("delete", "move a session to the trash, where it stays for 30 days", arguments=(_ID,)),
+        Subcommand("restore", "restore a session from the trash", arguments=(_ID,)),
         Subcommand(
             "purge",
-            "remove a session for good, or all that is in the trash",
+            "delete a session permanently, or empty the trash",
             "lmchat sessions purge 3f2a\nlmchat sessions purge --yes",
             (
-                argument("id ID", "session; default: the whole trash", nargs="?"),
+                argument("id ID", "session; default: everything in the trash", nargs="?"),
                 argument("--yes", "do not ask"),
             ),
         ),
@@ -163,7 +163,7 @@ _SEARCH = Subcommand(
     "search the text of all sessions",
     'lmchat search "shade vegetables"\nlmchat search has:code after:2026-11-01 --limit 100',
     (
-        argument("query QUERY", "words to look for", nargs="+"),
+        argument("query QUERY", "words to search for", nargs="+"),
         argument("--limit N", "print at most N hits; default: 20", type=positive_number),
     ),
     handler="sessions:search",
@@ -179,59 +179,60 @@ lmchat export --all backup""",
         argument("id ID", "session; default: `last`", nargs="?"),
         argument("-o --output FILE", "write into a file"),
         argument(
-            "--format", "default: by the name of the file, else md", choices=("md", "json", "html", "txt")
+            "--format", "default: from the file name, otherwise md", choices=("md", "json", "html", "txt")
         ),
         argument("--all DIR", "write every session into a folder", dest="all_into"),
-        argument("--reasoning", "with what the models thought"),
-        argument("--branches", "with all versions of prompts and answers; JSON always has them"),
-        argument("--force", "overwrite files that are there"),
+        argument("--reasoning", "include the reasoning of the models"),
+        argument("--branches", "include all versions of prompts and answers; JSON always does"),
+        argument("--force", "overwrite existing files"),
     ),
-    json="print one JSON document: the session, or the names of the files",
+    json="print one JSON document: the session, or the file names",
     handler="export:export",
 )
 _IMPORT = Subcommand(
     "import",
-    "bring chats over from files, each once: exports as Markdown or JSON, lists of {role, content}",
+    "import chats: Markdown or JSON exports of lmchat, JSON lists of {role, content}",
     """\
 lmchat import garden.md
 lmchat import --dry-run backup
 curl -s https://example.org/chat.json | lmchat import -""",
     (
         argument("files FILE", "file, folder of files, or - for stdin", nargs="+"),
-        argument("--dry-run", "say what would be imported, and write nothing"),
+        argument("--dry-run", "show what would be imported, without writing anything"),
     ),
-    notes="The last line on stdout names the ids of the sessions. Exit codes: 0 all is there,\n"
-    "1 a file was refused, of which nothing was written.",
+    notes="A session that already exists is not imported again.\n"
+    "The last line on stdout lists the session ids.\n"
+    "Exit codes: 0 everything was imported,\n1 a file was rejected; nothing of it was written.",
     handler="import_:import_files",
 )
 _CONFIG = Subcommand(
     "config",
-    "show, make or check the configuration",
+    "show, create or check the configuration",
     "lmchat config check",
     handler="config:",
     commands=(
-        Subcommand("path", "print where the configuration is"),
+        Subcommand("path", "print the location of the configuration"),
         Subcommand("show", "show the effective settings and where each comes from; keys are masked"),
         Subcommand(
             "init",
             "write a commented configuration file",
-            arguments=(argument("--force", "overwrite the file that is there"),),
+            arguments=(argument("--force", "overwrite an existing file"),),
         ),
-        Subcommand("check", "print what is wrong with the configuration, with line numbers"),
+        Subcommand("check", "print mistakes in the configuration, with line numbers"),
     ),
     json="",
 )
 _DOCTOR = Subcommand(
     "doctor",
-    "look at servers, network, keys, files, terminal and engine; say what is wrong and the next step",
+    "check servers, network, keys, files, terminal and engine; show the next step",
     "lmchat doctor\nlmchat doctor clipboard\nlmchat doctor --json | jq -r '.checks[].cause'",
     commands=(
         Subcommand(
             "clipboard",
-            "try every way to the clipboard and say which works here; what was there is put back",
+            "test every way to copy and show which works here; the clipboard is restored",
         ),
     ),
-    notes="Exit codes: 0 all is well or there are warnings only, 1 a fault was found.",
+    notes="Exit codes: 0 no faults (warnings are possible), 1 a fault was found.",
     handler="doctor:doctor",
 )
 
@@ -240,14 +241,14 @@ COMMANDS: tuple[Subcommand, ...] = (
     _MODELS,
     Subcommand(
         "health",
-        "tell whether the server can answer, as JSON",
+        "check whether the server can answer, as JSON",
         "lmchat health && echo ready",
         json=_JSON_ANYWAY,
         handler="models:health",
     ),
     Subcommand(
         "detect",
-        "look for model servers on this machine, as JSON",
+        "find model servers on this machine, as JSON",
         "lmchat detect | jq -r .endpoint",
         json=_JSON_ANYWAY,
         handler="models:detect",
@@ -255,9 +256,9 @@ COMMANDS: tuple[Subcommand, ...] = (
     _METRICS,
     Subcommand(
         "stats",
-        "print how fast each model was, over all turns: 50th and 95th percentiles, by server",
+        "print the speed of each model by server: 50th and 95th percentiles of all turns",
         "lmchat stats\nlmchat stats --plot\nlmchat stats --json | jq '.data[0].ttft_ms'",
-        (argument("--plot", "draw the speed of each day instead"),),
+        (argument("--plot", "plot the speed of each day instead"),),
         handler="stats:stats",
     ),
     *(_SESSIONS, _SEARCH, _EXPORT, _IMPORT, _CONFIG, _DOCTOR),

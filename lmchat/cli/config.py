@@ -57,7 +57,7 @@ def check(context: Context) -> int:
         {"source": one.source, "line": one.line, "key": one.key, "message": one.sentence} for one in problems
     ]
     value = {"config": str(loaded.file), "exists": loaded.has_file, "ok": not problems, "problems": rows}
-    fine = f"{loaded.file}: " + ("no problems" if loaded.has_file else "not there; the defaults hold")
+    fine = f"{loaded.file}: " + ("no problems" if loaded.has_file else "no file; the defaults apply")
     context.output.result(value, "\n".join(one.sentence for one in problems) or fine)
     return 2 if problems else 0
 

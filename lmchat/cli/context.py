@@ -83,8 +83,8 @@ class Context:
     def unexpected(self, error: Exception) -> LMChatError:
         error_id = self.note_error(error)
         return LMChatError(
-            f"Something in lmchat itself went wrong (error {error_id}).",
-            hint=f"The log file has the details under this id: {self.paths.log_file}",
+            f"lmchat had an internal error (id {error_id}).",
+            hint=f"The log file has details under this id: {self.paths.log_file}",
             kind="bug",
         )
 
@@ -106,16 +106,16 @@ def keymap_problems(loaded: Loaded) -> tuple[Problem, ...]:
 
     for name in changed:
         if name not in BY_ID:
-            note(name, "is no command", similar(name, tuple(BY_ID)))
+            note(name, "is not a command", similar(name, tuple(BY_ID)))
             continue
         scope = BY_ID[name].scope
         for key in keys[name]:
             if not _is_key(key):
-                note(name, f'names no key with "{key}"')
+                note(name, f'"{key}" is not a key')
             for other in COMMANDS:
                 is_near = other.scope is scope or Scope.APP in (other.scope, scope)
                 if is_near and other.command_id != name and key in keys[other.command_id]:
-                    note(name, f'takes "{key}", which {other.command_id} has')
+                    note(name, f'uses "{key}", which is already a key of {other.command_id}')
     return tuple(problems)
 
 

@@ -82,7 +82,7 @@ def examination(context: Context, backend: Backend, clipboard: Clipboard) -> Exa
             "Engine",
             partial(_engine, context),
             # a slow machine takes long to load the library
-            step_if_late=f"{_START} tries it for as long as it takes",
+            step_if_late=f"{_START} tests it without a time limit",
         ),
         Check("program", Group.PROGRAM, "Version", _version),
         Check("lmchat.log", Group.PROGRAM, "Log file", partial(_log, paths.log_file)),
@@ -137,7 +137,7 @@ def _own(context: Context) -> tuple[list[Endpoint], Findings]:
     named = [("--endpoint, LMCHAT_ENDPOINT or endpoint", settings.endpoint)]
     named += [(f"[[endpoints]] {one.name!r}", one.url) for one in settings.endpoints]
     row = partial(Finding, Group.SERVERS, "server", "Address", Grade.FAULT)
-    step = "Write it as http://HOST:PORT, and a key as api_key or LMCHAT_API_KEY"
+    step = "Write it as http://HOST:PORT, and put the key in api_key or LMCHAT_API_KEY"
     wrong = [  # nothing of an address is told: it may hold a password, and reports are pasted
         row(f"The address in {where} cannot be used.", step, {"url": None})
         for where, url in named
@@ -195,11 +195,11 @@ def proxy_finding(environ: Mapping[str, str], remote: Sequence[str]) -> Finding:
         is_spoken = scheme in ("http", "https") or (scheme.startswith("socks") and find_spec("socksio"))
         bad = bad or ("" if place and is_spoken else name)
     if shown:
-        use = f"used for {' and '.join(remote)}" if remote else "used for no server that you named"
+        use = f"used for {' and '.join(remote)}" if remote else "not used for a server you named"
         variables = ", ".join(f"{name}={place}" for name, place in shown.items())
-        cause = f"{variables}: {use}; servers on this machine are asked without it."
+        cause = f"{variables}: {use}; servers on this machine are reached directly."
     if bad:
-        grade, step = Grade.FAULT if remote else Grade.WARNING, f"unset {bad}, or name an http:// proxy in it"
+        grade, step = Grade.FAULT if remote else Grade.WARNING, f"unset {bad}, or set it to an http:// proxy"
         cause = f"lmchat cannot use the proxy in {bad}. {cause}"
     return _network_row("network.proxy", "Proxy variables", grade, cause, step, {"variables": shown})
 
@@ -213,7 +213,11 @@ def certificates_findings(environ: Mapping[str, str], ca_file: str, *, is_needed
     if not named and not is_needed:
         return []
     sources = " and ".join(f"{name}={value}" for name, value in named.items())
-    grade, cause, step = Grade.OK, f"Servers are judged by {sources or 'the usual certificates'}.", ""
+    grade, cause, step = (
+        Grade.OK,
+        f"Certificates are checked against {sources or 'the usual certificates'}.",
+        "",
+    )
     try:
         trusted(ca_file)
     except ServerUnavailable as error:
@@ -226,13 +230,13 @@ def _config(context: Context) -> Findings:
     if not context.problems:
         cause, step = f"{loaded.file} has no problems.", ""
         if not loaded.has_file:
-            cause, step = f"{loaded.file} is not there; the defaults hold.", "lmchat config init"
+            cause, step = f"{loaded.file} does not exist; the defaults apply.", "lmchat config init"
         return [row(Grade.OK, cause, step, {"path": str(loaded.file), "line": None})]
     return [
         row(
             Grade.FAULT,
             one.sentence + ("" if one.suggestion else "."),
-            (f"Write {one.suggestion} there, then " if one.suggestion else "") + "lmchat config check",
+            (f"Change it to {one.suggestion}, then " if one.suggestion else "") + "lmchat config check",
             {"path": one.source, "line": one.line, "key": one.key or None},
         )
         for one in context.problems
@@ -245,7 +249,7 @@ async def _engine(context: Context) -> Findings:
     from lmchat.engine.engine import LocalEngine
 
     if not is_engine_installed():
-        cause = "It is not installed; lmchat needs it only where there is no server."
+        cause = "It is not installed; you need it only without a server."
         return [_engine_row(Grade.ABSENT, cause, install_command())]
     engine = LocalEngine(
         context.loaded.settings.local,
@@ -258,8 +262,8 @@ async def _engine(context: Context) -> Findings:
     except EngineUnavailable as error:
         return [_engine_row(Grade.WARNING, error.message, error.hint)]
     files = await engine.files()
-    cause = f"It can run here: {_START} starts it. "
-    cause += f"{len(files)} model files are on this disk." if files else "It offers to fetch a demo model."
+    cause = f"It works here: {_START} starts it. "
+    cause += f"{len(files)} model files are on this disk." if files else "It offers to download a demo model."
     return [_engine_row(Grade.OK, cause, "", {"files": [str(one.path) for one in files]})]
 
 
@@ -277,7 +281,7 @@ def _log(file: Path) -> Findings:
     with suppress(FileNotFoundError):
         found = _ERROR.findall(read_plain(file).decode("utf-8", "replace"))
     if not found:
-        return [row(Grade.OK, f"{file} holds no unexpected error.", "", facts | {"last_error": None})]
+        return [row(Grade.OK, f"{file} contains no unexpected error.", "", facts | {"last_error": None})]
     time, error_id = found[-1]
     is_recent = datetime.now(UTC) - datetime.fromisoformat(time) < _RECENT
     cause = f"The last unexpected error is {error_id} ({time[:16]} UTC), in {file}."

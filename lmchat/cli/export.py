@@ -16,7 +16,7 @@ async def export(context: Context) -> int:
     """Print a session, or write one or all into files."""
     options, output = context.options, context.output
     if options.all_into and (options.output or options.id):
-        raise WrongUse("--all takes every session: leave out ID and -o.")
+        raise WrongUse("--all exports every session: leave out ID and -o.")
     form = options.format
     if not form and (options.all_into or options.output is None):  # else by the name of the file
         form = "json" if options.json and not options.all_into else "md"

@@ -21,7 +21,9 @@ async def import_files(context: Context) -> int:
     """Import each file and report the result."""
     options = context.options
     if options.temporary:
-        raise WrongUse("--temporary saves nothing, and an import is saved.", hint="Try it with --dry-run.")
+        raise WrongUse(
+            "--temporary saves nothing, so it cannot import.", hint="Use --dry-run to check the files."
+        )
     piped = {_STDIN: await apart(_piped)} if _STDIN in options.files else {}
     async with open_store(context) as store:
         done = await Importer(store).bring(options.files, piped=piped, is_trial=options.dry_run)
@@ -36,13 +38,13 @@ async def import_files(context: Context) -> int:
 
 def _piped() -> bytes:
     if sys.stdin is None:
-        raise WrongUse("There is no standard input.", hint="Name a file.")
+        raise WrongUse("Standard input is not available.", hint="Pass the name of a file.")
     try:
         data = from_stdin(lambda file: file.read(LARGEST_BYTES + 1))
     except OSError as error:
         raise FileRefused(f"{_STDIN} cannot be read: {error.strerror}.") from error
     if len(data) > LARGEST_BYTES:
-        raise FileRefused(f"What came through {_STDIN} is {TOO_LARGE}.")
+        raise FileRefused(f"The input from {_STDIN} is {TOO_LARGE}.", hint="Split it into smaller files.")
     return data
 
 
@@ -55,7 +57,7 @@ def _report(context: Context, done: Done) -> None:
     for _, error in done.refused:
         context.output.failure(error)
     if done.untried:
-        context.output.note(f"Nor were imported: {', '.join(done.untried)}")
+        context.output.note(f"Also not imported: {', '.join(done.untried)}")
     saved = [one for _, one in done.imported if one.is_there or not context.options.dry_run]
     ids = [one.header.session_id for one in saved if one.header.deleted_at is None]
     if ids:
@@ -67,14 +69,14 @@ def _next_step(one: Imported) -> str:
     if not one.is_there:
         return ""
     if one.header.deleted_at is not None:
-        return f"; `lmchat sessions restore {short}` brings it back."
+        return f"; `lmchat sessions restore {short}` restores it."
     return f", as {short}."
 
 
 def _left_out(one: Imported) -> list[str]:
     words = [f"{skipped.where}: {skipped.reason}." for skipped in one.skipped[:_MOST_TOLD]]
     more = len(one.skipped) - _MOST_TOLD
-    return [*words, f"and {more} more that are not there, or not whole."] if more > 0 else words
+    return [*words, f"and {more} more that are missing or incomplete."] if more > 0 else words
 
 
 def _json(context: Context, done: Done) -> dict[str, object]:

@@ -59,8 +59,8 @@ class Keys:
 
     def _known(self, endpoint: Endpoint) -> Iterator[tuple[str | None, str]]:
         origin = endpoint.origin
-        yield self._accepted.get(origin), "what was typed just now"
-        yield self._own.get(origin), "its [[endpoints]] in the configuration"
+        yield self._accepted.get(origin), "the key dialog"
+        yield self._own.get(origin), "[[endpoints]] in the configuration"
         yield self._configured(endpoint), f"api_key, {self._loaded.origins.get('api_key', 'configuration')}"
         yield self._keyring.get(origin), KEYRING
         yield self._credentials.get(origin), "credentials.toml"
@@ -100,7 +100,7 @@ class Keys:
         named = [Endpoint.parse(url) for url in urls if _origin(url)]
         bare = [one.origin for one in named if not self.key_for(one)]
         if not self._keyring.load([*noted, *bare], is_separate=is_separate) and noted:
-            self.warnings.append("The system keyring does not answer: the keys in it are not used.")
+            self.warnings.append("The system keyring does not answer; its keys are not used.")
 
     def _configured(self, endpoint: Endpoint) -> str | None:
         """Return `api_key` for the server it was set with; without one, for loopback."""
@@ -129,7 +129,7 @@ class Keys:
             )
             key = done.stdout.decode("utf-8", "replace").partition("\n")[0].strip()
         except subprocess.CalledProcessError as error:
-            reason = f"ended with {error.returncode}"
+            reason = f"exited with status {error.returncode}"
         except (OSError, subprocess.TimeoutExpired) as error:
             reason = type(error).__name__
         if not key:

@@ -45,7 +45,7 @@ async def serve(context: Context, runtime: Runtime) -> Settings:
 async def list_files(context: Context) -> int:
     """Print the model files of this disk, as `-m` takes them."""
     files = await make_engine(context).files()
-    empty = "There is no model file on this disk yet; `lmchat --local` offers to fetch a small one."
+    empty = "There is no model file on this disk; `lmchat --local` offers to download a small one."
     return context.output.listing(
         [
             {"id": file.name, "object": "model"} | {name: getattr(file, name) or None for name in _SHOWN}
@@ -60,14 +60,14 @@ async def _fetched(context: Context, engine: Engine) -> ModelFile:
     await engine.check()
     offer = await engine.offer()
     about = f"{offer.name}, {round(offer.download_bytes / _MB)} MB, {offer.licence}, into {offer.folder}"
-    why = "There is no model on this disk yet"
+    why = "There is no model on this disk"
     is_wanted = context.options.yes
     if not is_wanted and can_ask():
-        context.output.note(f"{why}. A demo model, good for trying lmchat and no more:\n{about}.")
-        is_wanted = await consents("Fetch it?")
+        context.output.note(f"{why}. A demo model, only for trying lmchat:\n{about}.")
+        is_wanted = await consents("Download it?")
     if not is_wanted:
         raise WrongUse(
-            f"{why}; one can be fetched: {about}.",
+            f"{why}; you can download one: {about}.",
             hint="Confirm with --yes, or name a file with -m FILE.gguf.",
         )
 
@@ -75,7 +75,7 @@ async def _fetched(context: Context, engine: Engine) -> ModelFile:
         done, total = (round(amount / _MB) for amount in (progress.done_bytes, progress.total_bytes))
         context.output.live(f"{done} of {total} MB, {progress.fraction:.0%}")
 
-    context.output.note("Fetching the demo model …")
+    context.output.note("Downloading the demo model …")
     try:
         return await engine.fetch(tell)
     finally:

@@ -101,8 +101,8 @@ def _named(model_id: str, listed: ModelList) -> ModelInfo:
     if found is not None:
         return found
     meant = similar(model_id, tuple(model.model_id for model in listed.models))
-    hint = f"Did you mean {meant}?" if meant else "`lmchat models` lists what there is."
-    raise ServerRejected(f"No server here has a model {model_id}.", kind="model_missing", hint=hint)
+    hint = f"Did you mean {meant}?" if meant else "`lmchat models` lists the models."
+    raise ServerRejected(f"No server has a model {model_id}.", kind="model_missing", hint=hint)
 
 
 def _report(context: Context, model: ModelInfo, state: LoadState) -> int:

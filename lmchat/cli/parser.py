@@ -16,17 +16,18 @@ from lmchat.config.settings import EFFORTS
 from lmchat.errors import WrongUse
 
 _DESCRIPTION = (
-    "Chat in the terminal with the language model on this machine. Without a command: the chat screen."
+    "Chat with the language models on this machine.\nWithout a command, lmchat opens the chat screen."
 )
 _EPILOG = """\
 examples:
-  lmchat                                   find the server of this machine and chat
+  lmchat                         find the server on this machine and chat
   lmchat --endpoint http://127.0.0.1:8080 -m qwen3-8b
   git diff | lmchat ask "Write a commit message"
-  lmchat COMMAND --help                    what a command does, with an example
+  lmchat COMMAND --help          what a command does, with an example
 
-Answers go to stdout, everything else to stderr. Exit codes: 0 done, 1 the server or the stream failed,
-2 wrong use or bad configuration, 3 no server, 130 interrupted.
+Answers go to stdout, everything else to stderr.
+Exit codes: 0 done, 1 the server or the stream failed, 2 wrong use or
+bad configuration, 3 no server, 130 interrupted.
 """
 
 
@@ -39,7 +40,7 @@ class _Parser(argparse.ArgumentParser):
             words = re.findall(r"\w+", message[unknown.end() :].removeprefix(" from"))
             message = _unknown_command(unknown[2], words).removesuffix(".")
         sentence = message[:1].upper() + message[1:] + ("" if message.endswith("?") else ".")
-        raise WrongUse(sentence, hint=f"`{self.prog} --help` shows what is right.")
+        raise WrongUse(sentence, hint=f"Run `{self.prog} --help` for usage.")
 
 
 def parse(argv: Sequence[str]) -> ParsedOptions:
@@ -75,22 +76,20 @@ def _shared_options(hosts: list[str]) -> _Parser:
     Unset options are left out: a command's defaults would overwrite earlier values.
     """
     shared = _Parser(add_help=False, argument_default=argparse.SUPPRESS, allow_abbrev=False)
-    group = shared.add_argument_group("options of every command")
+    group = shared.add_argument_group("options for every command")
     for one in (
-        argument("--endpoint URL", "address of the server; else it is found"),
+        argument("--endpoint URL", "address of the server; default: find it"),
         # an action that appends would lose those before a command
-        argument(
-            "--allow-host HOST", "allow a host beyond this machine", dest="allowed_hosts", type=hosts.append
-        ),
+        argument("--allow-host HOST", "allow a non-local host", dest="allowed_hosts", type=hosts.append),
         argument("-m --model MODEL", "model to use"),
-        argument("--profile NAME", "profile of the configuration to use"),
+        argument("--profile NAME", "profile from the configuration"),
         argument("--system TEXT", "system prompt", dest="system_prompt"),
-        argument("--effort", "how much the model is to think, where it can", choices=EFFORTS),
-        argument("-r --resume ID", "go on with a session: its id, the first 4 of it, or `last`"),
-        argument("--temporary", "save nothing of this chat"),
-        argument("--local", "use the built-in engine; -m takes a GGUF file"),
-        argument("--config FILE", "configuration file to use instead of the usual one"),
-        argument("--log-level", "how much the log file tells (never the content of a chat)", choices=LEVELS),
+        argument("--effort", "reasoning effort, if the model supports it", choices=EFFORTS),
+        argument("-r --resume ID", "resume a session: its id, its first 4 or more characters, or `last`"),
+        argument("--temporary", "do not save this chat"),
+        argument("--local", "use the built-in engine; -m accepts a GGUF file"),
+        argument("--config FILE", "configuration file to use instead of the default"),
+        argument("--log-level", "level of the log file (it never contains chat text)", choices=LEVELS),
     ):
         group.add_argument(*one.names, **one.form)
     return shared
@@ -136,15 +135,15 @@ def _plainer(argv: Sequence[str], error: WrongUse) -> WrongUse:
         return error
     meant = similar(wrong, known)
     tail = f"; did you mean {meant}?" if meant else "."
-    return WrongUse(f"There is no option {wrong}{tail}", hint=error.hint)
+    return WrongUse(f"Unknown option: {wrong}{tail}", hint=error.hint)
 
 
 def _unknown_command(word: str, words: Sequence[str]) -> str:
     if "://" in word or "@" in word:  # an address may hold a password
         return "Unknown command. To connect to a server: lmchat --endpoint URL"
     meant = similar(word, tuple(words))
-    tail = f"did you mean {meant}?" if meant else f"there are {', '.join(words)}."
-    return f"There is no command {word!r}; {tail}"
+    tail = f"did you mean {meant}?" if meant else f"commands: {', '.join(words)}."
+    return f"Unknown command {word!r}; {tail}"
 
 
 def completion(context: Context) -> int:

@@ -56,10 +56,10 @@ def _interrupted() -> LMChatError:
 def _handle(context: Context) -> int:
     options = context.options
     if options.local and options.endpoint:
-        raise WrongUse("--local and --endpoint each name a server.", hint="Give one of them.")
+        raise WrongUse("--local and --endpoint cannot be used together.", hint="Use only one of them.")
     if options.local and options.handler not in _LOCAL:
-        hint = "It goes with the chat screen, `ask` and `models`."
-        raise WrongUse("--local has no meaning here.", hint=hint)
+        hint = "Use it with the chat screen, `ask` or `models`."
+        raise WrongUse("--local cannot be used here.", hint=hint)
     if not options.handler:
         return _chat(context)
     module, _, function = options.handler.partition(":")
@@ -77,7 +77,7 @@ def _chat(context: Context) -> int:
         if stream is None or not stream.isatty():
             raise WrongUse(
                 f"The chat screen needs a terminal: it {use}, which is not one.",
-                hint='For one answer without a screen: lmchat ask "PROMPT".',
+                hint='For one answer without the screen: lmchat ask "PROMPT".',
             )
     gc.disable()  # going through 150 000 objects that all stay costs 20 ms before the first paint
     import asyncio

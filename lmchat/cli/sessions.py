@@ -23,7 +23,7 @@ async def list_sessions(context: Context) -> int:
     return context.output.listing(
         [header_json(header) for header in headers],
         lambda: table(head, [_row(header) for header in headers]),
-        "The trash is empty." if context.options.trash else "There is no session yet.",
+        "The trash is empty." if context.options.trash else "There are no sessions yet.",
     )
 
 
@@ -55,7 +55,7 @@ async def delete(context: Context) -> int:
     """Put a session into the trash."""
     async with open_library(context) as library:
         header = await library.delete(await library.store.find(context.options.id))
-    step = f"`lmchat sessions restore {header.session_id[:SHORT_ID]}` brings it back"
+    step = f"`lmchat sessions restore {header.session_id[:SHORT_ID]}` restores it"
     return context.output.result(header_json(header), f"{_named(header)} is in the trash; {step}.")
 
 
@@ -66,8 +66,8 @@ async def restore(context: Context) -> int:
         header = None if wanted == "last" else await library.restore(await library.store.find(wanted))
         header = header or await library.undo_delete()
     if header is None:
-        raise SessionNotFound("The trash is empty.", hint="`lmchat sessions` lists what there is.")
-    return context.output.result(header_json(header), f"{_named(header)} is back.")
+        raise SessionNotFound("The trash is empty.", hint="`lmchat sessions` lists the sessions.")
+    return context.output.result(header_json(header), f"{_named(header)} is restored.")
 
 
 async def purge(context: Context) -> int:
@@ -80,10 +80,10 @@ async def purge(context: Context) -> int:
         gone = wanted if wanted and await _may_purge(context, wanted) else ()
         for header in gone:
             await library.purge(header.session_id)
-    words = "\n".join(f"{_named(header)} was removed for good." for header in gone)
+    words = "\n".join(f"{_named(header)} was deleted permanently." for header in gone)
     if context.options.id and gone:
         return context.output.result(header_json(gone[0]), words)
-    nothing = "Nothing was removed." if wanted else "The trash is empty."
+    nothing = "Nothing was deleted." if wanted else "The trash is empty."
     return context.output.listing([header_json(header) for header in gone], lambda: words, nothing)
 
 
@@ -93,8 +93,8 @@ async def _may_purge(context: Context, wanted: Sequence[SessionHeader]) -> bool:
         return True
     what = _named(wanted[0]) if len(wanted) == 1 else f"{len(wanted)} sessions"
     if not can_ask():
-        raise WrongUse(f"Nothing brings {what} back once that is removed.", hint="Confirm with --yes.")
-    return await consents(f"Remove {what} for good?")
+        raise WrongUse(f"This deletes {what} permanently.", hint="Confirm with --yes.")
+    return await consents(f"Delete {what} permanently?")
 
 
 def header_json(header: SessionHeader) -> dict[str, object]:

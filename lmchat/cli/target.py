@@ -116,7 +116,7 @@ async def metrics_kept(
             try:
                 await add(new)
             except LMChatError as error:
-                log.warning("the counters could not be kept: %s", error.kind)
+                log.warning("the counters could not be saved: %s", error.kind)
             else:
                 kept = now
 

@@ -153,8 +153,8 @@ def _profile(name: str | None, profiles: Values, problems: list[Problem]) -> Ite
     """Yield the settings of the profile that a flag names."""
     if name is not None and name not in profiles:
         meant = similar(name, tuple(profiles))
-        known = "" if meant else f"; there are {', '.join(profiles) or 'none'}"
-        reason = f"there is no profile {name!r}{known}"
+        known = "" if meant else f"; profiles: {', '.join(profiles) or 'none'}"
+        reason = f"unknown profile {name!r}{known}"
         problems.append(Problem(source=f"--profile {name}", reason=reason, suggestion=meant))
     for key, value in profiles.get(name or "", {}).items():
         if value != "" or key == "system_prompt":
@@ -210,7 +210,7 @@ def _read(path: Path, *, is_required: bool) -> _File:
         place = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", message)
         line = int(place[1]) if place and place[1] else text.rstrip().count("\n") + 1
         reason = message[: place.start()] if place else message
-        return _unreadable(path, f"is not TOML: {reason[:1].lower()}{reason[1:]}", line)
+        return _unreadable(path, f"is not valid TOML: {reason[:1].lower()}{reason[1:]}", line)
     check = _Check(str(path), text)
     return _File(text=text, values=check.file(table), problems=tuple(check.problems))
 
@@ -262,7 +262,7 @@ class _Check:
         values: Values = {}
         for name, value in self._table(table, path, f"a table: write [{section.name}]").items():
             if name not in section.rows:
-                self._note((*path, name), "is not known", similar(name, (*section.rows, *words)))
+                self._note((*path, name), "is unknown", similar(name, (*section.rows, *words)))
             elif reason := section.rows[name].fault(value):
                 self._note((*path, name), reason)
             elif isinstance(value, dict):  # the time-outs of one endpoint

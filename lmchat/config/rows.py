@@ -22,11 +22,11 @@ from lmchat.config.settings import (
 )
 
 WORDS = {
-    str: "a text in quotes",
+    str: "a string in quotes",
     int: "a whole number",
     float: "a number",
     bool: "true or false",
-    tuple[str, ...]: 'a list of texts, as in ["a", "b"]',
+    tuple[str, ...]: 'a list of strings, for example ["a", "b"]',
     TimeoutSettings: "a table like [timeouts]",
 }
 """Types of settings in messages."""
@@ -99,32 +99,32 @@ def _has_type(value: object, type_: Any) -> bool:
 
 
 TOP = Section(name="", help="", settings=Settings)
-TIMEOUTS = Section(name="timeouts", help="How long to wait, in seconds.", settings=TimeoutSettings)
+TIMEOUTS = Section(name="timeouts", help="Timeouts in seconds.", settings=TimeoutSettings)
 ENDPOINT = Section(
     name="endpoints",
-    help="A server of your own, looked at first; as many as you like.",
+    help="A server to check first; add as many as you like.",
     settings=EndpointSettings,
 )
 PROFILE = Section(
     name="profiles",
-    help="A named way to talk, for --profile; what is set here wins over [chat].",
+    help="A named set of options for --profile; it overrides [chat].",
     settings=Profile,
 )
 SECTIONS = (
     TOP,
-    Section(name="chat", help="How to talk to a model; what is unset is not sent.", settings=ChatSettings),
-    Section(name="limits", help="What lmchat allows itself.", settings=LimitSettings),
+    Section(name="chat", help="Options for the model; unset options are not sent.", settings=ChatSettings),
+    Section(name="limits", help="Limits on requests.", settings=LimitSettings),
     TIMEOUTS,
-    Section(name="ui", help="How the screen looks and moves.", settings=UiSettings),
+    Section(name="ui", help="Look of the screen.", settings=UiSettings),
     Section(name="local", help="The built-in engine, which `lmchat --local` starts.", settings=LocalSettings),
 )
 """Tables that appear once; not `[keys]`, `[[endpoints]]` and `[profiles.NAME]`."""
 
 
 _HEAD = """\
-# Configuration of lmchat. Every key is optional; what is commented out shows its default or an example.
-# `lmchat config path` tells where this file belongs, `lmchat config check` finds mistakes in it,
-# `lmchat config show` prints what holds and where it comes from: flag, else environment, else this file.
+# Configuration of lmchat. Every key is optional; commented-out lines show the default or an example.
+# `lmchat config path` prints where this file belongs, `lmchat config check` finds mistakes in it,
+# `lmchat config show` prints the effective settings and where each comes from (flag, environment, this file).
 """
 _COLUMN = 44  # where help begins
 

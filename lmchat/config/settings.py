@@ -40,45 +40,44 @@ class Secret(Struct, frozen=True, kw_only=True):
 
 _Effort = Annotated[
     str,
-    Setting('how much to think, where server and model can; "none" switches it off', words=("", *EFFORTS)),
+    Setting('reasoning effort, if supported; "none" turns it off', words=("", *EFFORTS)),
 ]
 _Temperature = Annotated[
     float | None, Setting("0 to 2; unset: the server decides", within=(0, 2), example=0.7)
 ]
 _TopP = Annotated[float | None, Setting("0 to 1; unset: the server decides", within=(0, 1), example=0.95)]
 _MaxTokens = Annotated[
-    int | None, Setting("longest answer; unset: the server decides", within=(1, 10_000_000), example=2048)
+    int | None, Setting("answer limit; unset: the server decides", within=(1, 10_000_000), example=2048)
 ]
-_STOP = Setting("texts that end an answer", example=["###"])
+_STOP = Setting("strings that end an answer", example=["###"])
 
 
 class ChatSettings(Struct, frozen=True, kw_only=True):
     """How to talk to a model; None is not sent."""
 
-    system_prompt: Annotated[str, Setting("said before every conversation")] = ""
+    system_prompt: Annotated[str, Setting("sent at the start of every conversation")] = ""
     temperature: _Temperature = None
     top_p: _TopP = None
     max_tokens: _MaxTokens = None
     stop: Annotated[tuple[str, ...], _STOP] = ()
     seed: Annotated[
         int | None,
-        Setting("for answers that repeat, where the server can", within=(-1, 2**32 - 1), example=42),
+        Setting("for repeatable answers, if the server supports it", within=(-1, 2**32 - 1), example=42),
     ] = None
     reasoning_effort: _Effort = ""
     keep_loaded_s: Annotated[
         int | None,
         Setting(
-            "how long a model stays in memory unused; LM Studio is told with each request, Ollama where "
-            "lmchat loads the model",
+            "how long an unused model stays in memory (LM Studio; Ollama if lmchat loads it)",
             within=(1, 365 * _DAY_S),
             example=1800,
         ),
     ] = None
     auto_truncate: Annotated[
-        bool, Setting("leave out the oldest messages when the window is full; false refuses instead")
+        bool, Setting("leave out the oldest messages when the context window is full; false refuses instead")
     ] = True
     think_tags: Annotated[
-        bool, Setting("tell thought from answer by think tags in the text; false shows all as it is")
+        bool, Setting("separate reasoning from the answer by think tags; false shows the text unchanged")
     ] = True
 
     def with_profile(self, profile: Profile) -> ChatSettings:
@@ -94,14 +93,14 @@ class ChatSettings(Struct, frozen=True, kw_only=True):
 class LimitSettings(Struct, frozen=True, kw_only=True):
     """Limits of the proxy-client layer."""
 
-    requests_per_minute: Annotated[int, Setting("chat requests in any 60 s", within=(1, 100_000))] = 60
-    max_body_mb: Annotated[float, Setting("largest request", within=(0.001, 10_000))] = 10
+    requests_per_minute: Annotated[int, Setting("chat requests per minute", within=(1, 100_000))] = 60
+    max_body_mb: Annotated[float, Setting("maximum size of a request", within=(0.001, 10_000))] = 10
     models_ttl_s: Annotated[
-        float, Setting("how long a list of models counts as fresh", within=(0, 365 * _DAY_S))
+        float, Setting("how long a cached list of models is fresh", within=(0, 365 * _DAY_S))
     ] = 600
-    retries: Annotated[int, Setting("tries in all", within=(1, 20))] = 3
-    retry_base_s: Annotated[float, Setting("first wait; it doubles with each try", within=(0, 3600))] = 1
-    retry_max_s: Annotated[float, Setting("longest own wait", within=(0, 3600))] = 30
+    retries: Annotated[int, Setting("number of attempts", within=(1, 20))] = 3
+    retry_base_s: Annotated[float, Setting("first delay; it doubles with each attempt", within=(0, 3600))] = 1
+    retry_max_s: Annotated[float, Setting("longest delay", within=(0, 3600))] = 30
 
 
 class TimeoutSettings(Struct, frozen=True, kw_only=True):
@@ -110,16 +109,14 @@ class TimeoutSettings(Struct, frozen=True, kw_only=True):
     connect_s: Annotated[
         float | None, Setting("unset: 2 on this machine, 10 elsewhere", within=(0.01, _DAY_S), example=2)
     ] = None
-    first_token_s: Annotated[
-        float, Setting("0 waits as long as the server shows signs of life", within=(0, _DAY_S))
-    ] = 0
+    first_token_s: Annotated[float, Setting("0 waits as long as the server is alive", within=(0, _DAY_S))] = 0
     stalled_after_s: Annotated[
-        float, Setting("a gap in the answer after which it is called stalled", within=(0.01, _DAY_S))
+        float, Setting("silence after which the answer is shown as stalled", within=(0.01, _DAY_S))
     ] = 60
     give_up_after_s: Annotated[
-        float, Setting("a gap after which the answer is ended as interrupted", within=(0.01, _DAY_S))
+        float, Setting("silence after which the answer is ended as interrupted", within=(0.01, _DAY_S))
     ] = 300
-    health_s: Annotated[float, Setting("one health check", within=(0.01, 3600))] = 5
+    health_s: Annotated[float, Setting("timeout of a health check", within=(0.01, 3600))] = 5
 
 
 class UiSettings(Struct, frozen=True, kw_only=True):
@@ -133,19 +130,17 @@ class UiSettings(Struct, frozen=True, kw_only=True):
         ),
     ] = ""
     reduced_motion: Annotated[bool, Setting("no blinking, fewer repaints")] = False
-    ascii: Annotated[bool, Setting("only ASCII signs")] = False
-    mouse: Annotated[bool, Setting("whether the mouse is used")] = True
-    frames_per_second: Annotated[int, Setting("most paints a second while text arrives", within=(1, 120))] = (
-        20
-    )
-    sidebar: Annotated[bool, Setting("whether telemetry is shown where there is room")] = True
-    sections: Annotated[tuple[str, ...], Setting("what the sidebar shows, in this order", words=SECTIONS)] = (
-        SECTIONS
-    )
+    ascii: Annotated[bool, Setting("ASCII characters only")] = False
+    mouse: Annotated[bool, Setting("use the mouse")] = True
+    frames_per_second: Annotated[int, Setting("frames per second while text streams", within=(1, 120))] = 20
+    sidebar: Annotated[bool, Setting("show telemetry if there is room")] = True
+    sections: Annotated[
+        tuple[str, ...], Setting("sections of the sidebar, in this order", words=SECTIONS)
+    ] = SECTIONS
     notify: Annotated[
         str,
         Setting(
-            'when a long answer ends out of sight: "bell", "desktop" or "none"',
+            'when a long answer ends while the terminal is not focused: "bell", "desktop" or "none"',
             words=("bell", "desktop", "none"),
         ),
     ] = "bell"
@@ -156,37 +151,33 @@ class LocalSettings(Struct, frozen=True, kw_only=True):
 
     model: Annotated[
         str,
-        Setting("a GGUF file, or a name of `lmchat models --local`; unset: the one that suits this machine"),
+        Setting("a GGUF file, or a name from `lmchat models --local`; unset: the best one for this machine"),
     ] = ""
     context: Annotated[
         int | None,
-        Setting(
-            "tokens of its window; unset: 8192, or what the model can", within=(1, 100_000_000), example=4096
-        ),
+        Setting("context window; unset: 8192 or the model maximum", within=(1, 100_000_000), example=4096),
     ] = None
-    threads: Annotated[int | None, Setting("threads it may use", within=(1, 4096), example=4)] = None
+    threads: Annotated[int | None, Setting("number of CPU threads", within=(1, 4096), example=4)] = None
 
 
 class EndpointSettings(Secret, frozen=True, kw_only=True):
     """A server of the user's own."""
 
-    name: Annotated[str, Setting("how it is called in the picker", example="workstation", is_required=True)]
+    name: Annotated[str, Setting("name shown in the picker", example="workstation", is_required=True)]
     url: Annotated[
-        str, Setting("its address, with or without /v1", example="http://192.168.1.20:8080", is_required=True)
+        str, Setting("address, with or without /v1", example="http://192.168.1.20:8080", is_required=True)
     ]
-    api_key: Annotated[str, Setting("its key; better one of the next two", is_secret=True)] = ""
-    api_key_env: Annotated[
-        str, Setting("environment variable that holds the key", example="WORKSTATION_KEY")
-    ] = ""
+    api_key: Annotated[str, Setting("API key; safer: one of the next two", is_secret=True)] = ""
+    api_key_env: Annotated[str, Setting("environment variable with the key", example="WORKSTATION_KEY")] = ""
     api_key_cmd: Annotated[str, Setting("command that prints the key", example="pass show workstation")] = ""
-    timeouts: Annotated[TimeoutSettings | None, Setting("its own time-outs", example={"connect_s": 5})] = None
+    timeouts: Annotated[TimeoutSettings | None, Setting("its own timeouts", example={"connect_s": 5})] = None
 
 
 class Profile(Struct, frozen=True, kw_only=True):
     """A named way to talk: what is set here wins over `ChatSettings`."""
 
     system_prompt: Annotated[
-        str | None, Setting("said before every conversation", example="Answer in one sentence.")
+        str | None, Setting("sent at the start of every conversation", example="Answer in one sentence.")
     ] = None
     model: Annotated[str, Setting("the model to use")] = ""
     temperature: _Temperature = None
@@ -204,16 +195,16 @@ class Settings(Secret, frozen=True, kw_only=True):
     ] = ""
     api_key: Annotated[
         str,
-        Setting("for `endpoint`; better: LMCHAT_API_KEY, or [[endpoints]] with a command", is_secret=True),
+        Setting("key for `endpoint`; safer: LMCHAT_API_KEY, or [[endpoints]] with a command", is_secret=True),
     ] = ""
-    model: Annotated[str, Setting("unset: the last used one, else a loaded one")] = ""
+    model: Annotated[str, Setting("unset: the last used model, otherwise a loaded one")] = ""
     allowed_hosts: Annotated[
-        tuple[str, ...], Setting('hosts beyond this machine, "host" or "host:port"')
+        tuple[str, ...], Setting('allowed hosts other than this machine, "host" or "host:port"')
     ] = ()
     ca_file: Annotated[
         str,
         Setting(
-            "certificates (PEM) to trust besides the usual ones, for https to servers of your own",
+            "extra certificates (PEM) to trust for https",
             example="~/company.pem",
         ),
     ] = ""

@@ -170,7 +170,7 @@ def why_unusable(candidates: Sequence[Candidate]) -> LMChatError:
 def why_no_model(arrival: Arrival) -> RequestInvalid:
     """Return the error for a server without a model."""
     names = ", ".join(model.model_id for model in chat_models(arrival.candidate))
-    hint = f"Name one with -m MODEL: {names}." if names else "The server has none; download one there first."
+    hint = f"Choose one with -m MODEL: {names}." if names else "The server has no models; download one."
     product = arrival.candidate.product if arrival.candidate else Product.LM_STUDIO
     return RequestInvalid(product.in_text("No LM Studio model selected"), hint=hint, kind="model_missing")
 

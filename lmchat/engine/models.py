@@ -135,7 +135,7 @@ def named_model(named: str, models: Sequence[ModelFile]) -> ModelFile:
     meant = next(iter(difflib.get_close_matches(named, [model.name for model in models], n=1)), "")
     raise WrongUse(
         f"There is no model {named} on this disk.",
-        hint=f"Did you mean {meant}?" if meant else "`lmchat models --local` lists what there is.",
+        hint=f"Did you mean {meant}?" if meant else "`lmchat models --local` lists the model files.",
     )
 
 
@@ -257,13 +257,13 @@ def _model_at(path: Path, models: Sequence[ModelFile]) -> ModelFile:
     found = look_at(path)
     if found is None:
         raise WrongUse(
-            f"{path} is no whole GGUF file.",
-            hint="Of a model in several files, name the first; all must be there.",
+            f"{path} is not a complete GGUF file.",
+            hint="If a model has several files, pass the first one; all of them must exist.",
         )
     model, header = found
     if not header.can_chat:
         kind = header.kind or header.architecture or "a vocabulary"
-        raise WrongUse(f"{path} is no model that one can talk to, but {kind}.", hint="Name another file.")
+        raise WrongUse(f"{path} is not a chat model, but {kind}.", hint="Choose another file.")
     return model
 
 

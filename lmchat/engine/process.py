@@ -63,7 +63,7 @@ class ChildProcess:
         except OSError as error:
             raise EngineUnavailable(
                 f"The log of the built-in engine cannot be written: {log_file}: {error.strerror or error}.",
-                hint="Check who may write there, or set LMCHAT_HOME to another folder.",
+                hint="Check the permissions there, or set LMCHAT_HOME to another folder.",
             ) from error
         # `-P`: nothing of the current folder is imported
         command = [sys.executable, "-P", str(CHILD)]

@@ -28,7 +28,7 @@ _ERROR_LINE = re.compile(r"^[\d.]+ E \S+ +\S+: (.+)$", re.MULTILINE)
 _LIBRARY = re.compile(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared object file")
 _OLD_SYSTEM = re.compile(r"version `(GLIBC(?:XX)?_[\d.]+)' not found")
 _DETAIL_LINES = 8
-_SMALLER = "Choose a smaller model, or a smaller context in [local] of the configuration."
+_SMALLER = "Choose a smaller model, or a smaller context window under [local] in the configuration."
 
 
 def why_not_started(
@@ -46,9 +46,9 @@ def why_not_started(
         message = f"The built-in engine does not know this kind of model{kind}."
     elif _DAMAGED.search(log):
         message = f"The model file is damaged or incomplete: {model.path}."
-        hint = "Let lmchat fetch it again." if model.is_demo else "Download it again where it came from."
+        hint = "Let lmchat download it again." if model.is_demo else "Download it again from its source."
     elif _TAKEN.search(log):
-        message = "The port of the built-in engine was taken by another program."
+        message = "Another program took the port of the built-in engine."
         return EngineUnavailable(message, hint="Try again.", kind="port")
     else:
         words = next(iter(_ERROR_LINE.findall(log)), report.words if report else "")
@@ -73,9 +73,9 @@ def _known_end(model: ModelFile | None, exit_code: int | None, log: str) -> Engi
         )
     need = memory_words(model) if model else ""
     if exit_code == -signal.SIGKILL:
-        message = f"The system has ended the built-in engine; most often that means too little memory{need}."
+        message = f"The system ended the built-in engine, most often because memory ran out{need}."
     elif model and _OUT_OF_MEMORY.search(log):
-        message = f"There is too little memory for {model.name} and its window{need}."
+        message = f"There is not enough memory for {model.name} and its context window{need}."
     else:
         return None
     return EngineUnavailable(message, hint=_SMALLER, kind="memory", details=details)
@@ -108,7 +108,9 @@ def _crashed(exit_code: int | None, details: str) -> EngineUnavailable:
         how = f"signal {-exit_code}"
         with suppress(ValueError):
             how = f"signal {signal.Signals(-exit_code).name}"
-    return EngineUnavailable(f"The built-in engine has crashed ({how}).", kind="crashed", details=details)
+    return EngineUnavailable(
+        f"The built-in engine crashed ({how}).", hint="Try again.", kind="crashed", details=details
+    )
 
 
 def _end_of(log: str) -> str:

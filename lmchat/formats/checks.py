@@ -26,7 +26,7 @@ _MOST_TAGS = 50
 WRONG = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 """Errors of wrong values."""
 _YEARS = range(1970, 9999)  # other times cannot be shown in every time zone
-_CUT = Failure(kind="interrupted", message="The session was exported while this answer was arriving.")
+_CUT = Failure(kind="interrupted", message="The session was exported while this answer was streaming.")
 
 
 class Content(Struct, frozen=True, kw_only=True):
@@ -61,7 +61,7 @@ def unchanged(what: str) -> Iterator[None]:
         yield
     except (*WRONG, msgspec.MsgspecError) as error:
         raise FileRefused(
-            what, hint="Export the session once more, or undo what was changed there.", details=repr(error)
+            what, hint="Export the session again, or undo the changes to the file.", details=repr(error)
         ) from error
 
 
@@ -135,7 +135,7 @@ def _refuse_twins(messages: Sequence[ChatMessage]) -> None:
     for number, message in enumerate(messages, 1):
         if message.message_id in seen:
             raise FileRefused(
-                f"Message {number} has the id of one before it.", hint="Export the session once more."
+                f"Message {number} has the id of one before it.", hint="Export the session again."
             )
         seen.add(message.message_id)
 
@@ -148,7 +148,7 @@ def _parents_first(tree: Sequence[ChatMessage]) -> list[ChatMessage]:
         following = waiting.get(message.message_id)
         while following is not None:
             if following.message_id in line:
-                raise FileRefused("Its messages follow each other in a circle.", hint="Export it once more.")
+                raise FileRefused("Its messages form a circle.", hint="Export it again.")
             line[following.message_id] = following
             following = waiting.get(following.parent_id)
         ordered += [waiting.pop(one) for one in reversed(line)]

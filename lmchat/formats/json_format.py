@@ -48,8 +48,8 @@ def from_json(content: Content) -> Reading:
     """Read an export; raises `FileRefused` for an unknown version or a broken part."""
     data = content.value
     if data["lmchat"] != FORMAT:
-        raise FileRefused("This was exported by another version of lmchat.", hint="Update lmchat.")
-    with unchanged("Its head is not as lmchat exported it."):
+        raise FileRefused("Another version of lmchat exported this.", hint="Update lmchat.")
+    with unchanged("Its header was changed after the export."):
         header = checked(msgspec.convert(data["session"], SessionHeader))
         names = msgspec.convert(data.get("branch_names", {}), dict[str, str])
         path, beside = list(data["messages"]), list(data.get("branches", ()))
@@ -79,7 +79,7 @@ def _plain(value: Any) -> Any:
 
 def _read_all(rows: Iterable[Any], name: str) -> Iterator[tuple[int, ChatMessage]]:
     for number, row in enumerate(rows, 1):
-        with unchanged(f"{name} {number} is not as lmchat exported it."):
+        with unchanged(f"{name} {number} was changed after the export."):
             parts = tuple(_known(part, _PARTS[part["type"]]) for part in row["parts"])
             yield int(row.get("place", 0)), checked(_known(row | {"parts": parts}, ChatMessage))
 

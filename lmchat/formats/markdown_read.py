@@ -53,15 +53,15 @@ def from_markdown(content: Content) -> Reading:
         promised = int(front["messages"]) if "messages" in front else None
     except WRONG as error:
         raise FileRefused(
-            "This is no Markdown that lmchat exported.",
-            hint="It begins with the lines from `---` to `---` that an export has.",
+            "This is not a Markdown export of lmchat.",
+            hint="An export begins with lines from `---` to `---`.",
             details=repr(error),
         ) from error
     entries = _entries(_marked_texts(text, word))
     if promised not in (None, len(entries)):
         raise FileRefused(
-            f"It has {len(entries)} of {promised} messages: it was cut off, or changed by hand.",
-            hint=f"With `messages: {len(entries)}` in its first lines it is imported as it is.",
+            f"It has {len(entries)} of {promised} messages: it was cut off or edited.",
+            hint=f"To import it anyway, write `messages: {len(entries)}` in its first lines.",
         )
     end = next((at for at, (facts, _) in enumerate(entries) if "parent" in facts), len(entries))
     path = [message for _, message in entries[:end]]
@@ -150,4 +150,4 @@ def _part(facts: dict[str, Any], text: str) -> list[Part]:
 
 
 def _at(line: int) -> AbstractContextManager[None]:
-    return unchanged(f"Line {line} is not as lmchat wrote it.")
+    return unchanged(f"Line {line} was changed after the export.")

@@ -79,10 +79,10 @@ def _identity(title: str, model: str, said: Sequence[Said]) -> str:
 def _read(row: Any) -> tuple[str, Role | None, tuple[Part, ...]]:
     """Return the reason for an omission, the role, and the parts."""
     if not isinstance(row, dict):
-        return "it is no object", None, ()
+        return "it is not an object", None, ()
     role = _ROLES.get(_word(row, "role"))
     if role is None:
-        return "its role is none of " + ", ".join(_ROLES), None, ()
+        return "its role is not one of " + ", ".join(_ROLES), None, ()
     thought = next((text for name in _THOUGHTS if (text := _word(row, name))), "")
     parts: list[Part] = [ReasoningPart(text=thought)] if thought else []
     texts, left_out = _content(row.get("content"))
@@ -90,7 +90,7 @@ def _read(row: Any) -> tuple[str, Role | None, tuple[Part, ...]]:
     if refusal := _word(row, "refusal"):
         parts.append(RefusalPart(text=refusal))
     if not parts:
-        left_out = left_out or "it has no content that is text"
+        left_out = left_out or "it has no text content"
     return left_out, role, tuple(parts)
 
 
@@ -103,7 +103,7 @@ def _content(content: Any) -> tuple[list[TextPart], str]:
     texts = [part.get("text") if isinstance(part, dict) else part for part in content]
     parts = [TextPart(text=text) for text in texts if isinstance(text, str)]
     others = len(texts) - len(parts)
-    return parts, f"{others} of its parts {'is' if others == 1 else 'are'} no text" if others else ""
+    return parts, f"{others} of its parts {'is' if others == 1 else 'are'} not text" if others else ""
 
 
 def _calls(calls: Any) -> Iterator[ToolCallPart]:

@@ -31,7 +31,7 @@ _FORMATS = (
 """The first that fits is used."""
 ENDINGS = tuple(dict.fromkeys(ending for one in _FORMATS for ending in one.endings))
 _WANTED = f"lmchat imports {', '.join(one.name for one in _FORMATS)}."
-_ENDLESS = "It is JSON that nobody can read."
+_ENDLESS = "It is not readable JSON."
 
 
 def read(data: bytes, *, moment: datetime) -> Reading:
@@ -44,17 +44,17 @@ def read(data: bytes, *, moment: datetime) -> Reading:
     content = Content(text=text, value=_json(whole) if is_json else None, moment=moment)
     reader = next((one.read for one in _FORMATS if one.fits(content)), None)
     if reader is None and is_json:
-        raise FileRefused("It is JSON, but no chat that lmchat knows.", hint=_WANTED)
+        raise FileRefused("It is JSON, but not a chat format that lmchat knows.", hint=_WANTED)
     if reader is None:
-        raise FileRefused("It is none of the formats that can be imported.", hint=_WANTED)
+        raise FileRefused("Its format cannot be imported.", hint=_WANTED)
     try:
         found = reader(content)
     except RecursionError as error:
         raise FileRefused(_ENDLESS, hint=_WANTED) from error
     sessions = tuple(sound(session, moment=moment) for session in found.sessions if session.messages)
     if not sessions:
-        why = "".join(f" that can be read: of {one.where}, {one.reason}" for one in found.skipped[:1])
-        raise FileRefused(f"It holds no message{why}.", hint=_WANTED)
+        why = "".join(f" that can be read ({one.where}: {one.reason})" for one in found.skipped[:1])
+        raise FileRefused(f"It contains no messages{why}.", hint=_WANTED)
     return Reading(sessions=sessions, skipped=found.skipped)
 
 
@@ -68,7 +68,7 @@ def _decoded(data: bytes) -> str:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise FileRefused(f"Line {line} is no text in {name}.", hint="Save the file as UTF-8.") from error
+        raise FileRefused(f"Line {line} is not {name} text.", hint="Save the file as UTF-8.") from error
 
 
 def _json(text: str) -> Any:
@@ -76,8 +76,8 @@ def _json(text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise FileRefused(
-            f"It is no JSON from line {error.lineno}, column {error.colno} on.",
-            hint="Perhaps it was cut off, or changed by hand.",
+            f"It is not valid JSON from line {error.lineno}, column {error.colno} on.",
+            hint="It may have been cut off or edited.",
             details=error.msg,
         ) from error
     except (ValueError, RecursionError) as error:  # a number with too many digits; brackets without end

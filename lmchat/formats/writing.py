@@ -29,7 +29,7 @@ _LONGEST_NAME = 50
 _QUOTED_CHARS = 60
 _SPEAKERS = {Role.USER: "You", Role.SYSTEM: "System", Role.TOOL: "Tool", Role.ASSISTANT: "Assistant"}
 _STATES = {
-    AnswerState.STREAMING: "Still arriving",
+    AnswerState.STREAMING: "Still streaming",
     AnswerState.STOPPED: "Stopped",
     AnswerState.INTERRUPTED: "Interrupted",
     AnswerState.FAILED: "Failed",
@@ -56,7 +56,7 @@ def render(
 ) -> str:
     """Return a session in a format; JSON is always complete. Raises `WrongUse` for an unknown format."""
     if form not in _WRITERS:
-        raise WrongUse(f"There is no format “{safe_line(form)}”.", hint=f"There are {', '.join(FORMATS)}.")
+        raise WrongUse(f"Unknown format “{safe_line(form)}”.", hint=f"The formats are {', '.join(FORMATS)}.")
     module, name = _WRITERS[form]
     write: Callable[..., str] = getattr(import_module(module), name)
     return write(session) if form == "json" else write(session, with_reasoning=with_reasoning, zone=zone)

@@ -160,7 +160,7 @@ def start_program(start: ServerStart, *, log_file: Path, environ: Mapping[str, s
     except OSError as error:
         raise LMChatError(
             f"The log {log_file} cannot be written: {error.strerror or error}.",
-            hint=f"Start it yourself: {start.command}",
+            hint=f"Start it yourself with: {start.command}",
             kind="program",
         ) from error
     try:
@@ -174,7 +174,9 @@ def start_program(start: ServerStart, *, log_file: Path, environ: Mapping[str, s
         )
     except OSError as error:
         raise LMChatError(
-            f"{start.argv[0]} cannot be run: {error.strerror or error}.", kind="program"
+            f"{start.argv[0]} cannot be run: {error.strerror or error}.",
+            hint="Check its installation.",
+            kind="program",
         ) from error
     finally:
         os.close(log)

@@ -41,11 +41,11 @@ class AllowList:
     def check(self, endpoint: Endpoint) -> None:
         # An endpoint may have been built by hand: only one that reads back as itself is what it says.
         if Endpoint.parse(endpoint.base_url) != endpoint:
-            raise EndpointNotAllowed("Endpoint not allowed: write it as http://HOST:PORT")
+            raise EndpointNotAllowed("Endpoint not allowed: write it as http://HOST:PORT.")
         host = _canonical(endpoint.host)
         if endpoint.scheme == "http" and host in _PROVIDERS:
             raise RequestInvalid(
-                f"Endpoint not allowed: {host} is asked over https only, or the key could be read on the way",
+                f"Endpoint not allowed: {host} accepts only https here, because http would expose the key.",
                 hint=f"Write https://{host} in the address.",
                 kind="insecure",
             )
@@ -54,7 +54,7 @@ class AllowList:
         raise EndpointNotAllowed(
             f"Endpoint not allowed: Endpoint must be localhost, "
             f"or be allowed by --allow-host {endpoint.host}",
-            hint=f"Start with --allow-host {endpoint.host}, or put it into allowed_hosts of config.toml.",
+            hint=f"Start with --allow-host {endpoint.host}, or add it to allowed_hosts in config.toml.",
         )
 
 
@@ -65,7 +65,7 @@ def _parsed(text: str) -> tuple[str, int | None]:
     endpoint = Endpoint.parse(f"http://{host}")
     if endpoint.path != "/v1" or "/" in host:
         shown = "that" if "@" in text else f'"{text}"'  # what stands before the sign may be a password
-        raise EndpointNotAllowed(f"Endpoint not allowed: {shown} is not a host or host:port")
+        raise EndpointNotAllowed(f"Endpoint not allowed: {shown} is not a host or host:port.")
     port = host.rpartition("]")[2].partition(":")[2]
     return _canonical(endpoint.host), int(port) if port else None
 
@@ -102,8 +102,7 @@ class Limiter:
         free_s = self._window.get_window_stats(limit, purpose).reset_time - time.time()
         wait_s = min(max(math.ceil(free_s), 1), 60)
         raise TooManyRequests(
-            f"{product.in_text(TOO_MANY)}: {limit.amount} a minute are used up, "
-            f"there is room again in {wait_s} s",
+            f"{product.in_text(TOO_MANY)}: the limit is {limit.amount} a minute; try again in {wait_s} s.",
             wait_s=wait_s,
             hint="Wait, or raise requests_per_minute under [limits].",
         )
@@ -135,8 +134,8 @@ def check_size(body: bytes, messages: Sequence[ChatMessage], limit_mb: float) ->
     sizes = [len(message.text.encode("utf-8", "replace")) for message in messages]
     largest = max(range(len(sizes)), key=sizes.__getitem__)
     raise BodyTooLarge(
-        f"The request has {len(body) / 1e6:.1f} MB, {limit_mb:g} MB are allowed; message {largest + 1} "
-        f"({messages[largest].role.value}) alone has {sizes[largest] / 1e6:.1f} MB.",
+        f"The request is {len(body) / 1e6:.1f} MB; the limit is {limit_mb:g} MB. Message {largest + 1} "
+        f"({messages[largest].role.value}) alone is {sizes[largest] / 1e6:.1f} MB.",
         hint="Shorten that message, or raise max_body_mb under [limits].",
     )
 
@@ -146,17 +145,17 @@ def _check_model(model: object, product: Product) -> None:
         raise RequestInvalid(product.in_text("No LM Studio model selected"), hint="Choose a model.")
     is_name = isinstance(model, str) and model.strip() and len(model) <= MAX_MODEL_CHARS
     if not is_name or _CONTROL.search(str(model)):
-        raise RequestInvalid("Invalid model parameter: the name of a model is one line of text")
+        raise RequestInvalid("Invalid model parameter: a model name must be one line of text.")
 
 
 def _check_messages(messages: Sequence[ChatMessage]) -> None:
     if not messages:
-        raise RequestInvalid("Invalid messages array: there has to be at least one message")
+        raise RequestInvalid("Invalid messages array: at least one message is needed.")
     last = messages[-1]
     goes_on_thinking = last.role is Role.ASSISTANT and last.reasoning
     for place, message in enumerate(messages, 1):
         if not message.text and not (goes_on_thinking and message is last):
-            raise RequestInvalid(f"Invalid message content: message {place} holds no text")
+            raise RequestInvalid(f"Invalid message content: message {place} has no text.")
 
 
 def _check_sampling(sampling: Sampling) -> None:
@@ -164,7 +163,7 @@ def _check_sampling(sampling: Sampling) -> None:
         value = getattr(sampling, name)
         figure = number(value)
         if value is not None and (figure is None or not low <= figure <= high):
-            raise RequestInvalid(f"{name} has to be between {low:g} and {high:g}")
+            raise RequestInvalid(f"{name} must be between {low:g} and {high:g}.")
     _check_whole("max_tokens", sampling.max_tokens, least=1)
     _check_whole("keep_loaded_s", sampling.keep_loaded_s, least=1)
     _check_whole("seed", sampling.seed)
@@ -174,9 +173,9 @@ def _check_whole(name: str, value: object, *, least: int | None = None) -> None:
     if value is None:
         return
     if not isinstance(value, int) or isinstance(value, bool) or abs(value) > _LARGEST:
-        raise RequestInvalid(f"{name} has to be a whole number")
+        raise RequestInvalid(f"{name} must be a whole number.")
     if least is not None and value < least:
-        raise RequestInvalid(f"{name} has to be at least {least}")
+        raise RequestInvalid(f"{name} must be at least {least}.")
 
 
 class Admission:

@@ -35,9 +35,9 @@ def messages_of(messages: Messages) -> tuple[ChatMessage, ...]:
     if isinstance(messages, str):
         return (text_message(Role.USER, messages),)
     if not isinstance(messages, Sequence):
-        raise RequestInvalid("Invalid messages array: a prompt, or a list of messages is wanted")
+        raise RequestInvalid("Invalid messages array: pass a prompt or a list of messages.")
     if not messages:
-        raise RequestInvalid("Invalid messages array: there has to be at least one message")
+        raise RequestInvalid("Invalid messages array: at least one message is needed.")
     return tuple(_message(one, place) for place, one in enumerate(messages, 1))
 
 
@@ -48,11 +48,11 @@ def _message(one: object, place: int) -> ChatMessage:
         case {"role": role, "content": content} | (role, content):
             pass
         case _:
-            raise RequestInvalid(f"Invalid messages array: entry {place} is not a message")
+            raise RequestInvalid(f"Invalid messages array: entry {place} is not a message.")
     if not isinstance(role, str) or role not in set(Role):
-        raise RequestInvalid(f"Invalid message role: of message {place}")
+        raise RequestInvalid(f"Invalid message role: message {place} has an unknown role.")
     if not isinstance(content, str):
-        raise RequestInvalid(f"Invalid message content: message {place} holds no text")
+        raise RequestInvalid(f"Invalid message content: message {place} has no text.")
     return text_message(Role(role), content)
 
 

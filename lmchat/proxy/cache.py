@@ -128,7 +128,7 @@ def _read(file: Path) -> list[_KnownModels]:
     except FileNotFoundError:
         return []
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        _log.warning("the cache of models cannot be read and is begun anew: %s", type(error).__name__)
+        _log.warning("the cache of models cannot be read and is emptied: %s", type(error).__name__)
         return []
 
 

@@ -266,7 +266,7 @@ class ProxyClient:
         except Exception as error:  # noqa: BLE001 - of httpx and below; its text may quote anything
             self._admission.count(failed_requests=1)
             _log.exception("chat request")
-            sentence = "Streaming failed: lmchat itself made a mistake."
+            sentence = "Streaming failed: lmchat had an internal error."
             raise LMChatError(sentence, details=type(error).__name__) from None
         learnt = replace(exchange.dialect, unfit_modes=frozenset())  # those are about one schema
         self._dialects[endpoint, request.model] = learnt
@@ -389,7 +389,7 @@ class Exchange:
             return False
         for name, _ in sorted(dialect.dropped - self.dialect.dropped):
             said = error.message.rstrip(".")
-            self.tell(RequestAdapted(note=f"{said}. The request goes out once more, without {name}."))
+            self.tell(RequestAdapted(note=f"{said}. Sending the request again without {name}."))
         self.dialect = dialect
         return True
 
@@ -474,7 +474,7 @@ class Exchange:
         if target and (target.scheme, target.host, target.port) != (url.scheme, url.host, url.port):
             where = shown_address(without_key(str(target), self.asked.key))
             return ServerRejected(  # a key would go with it
-                f"Endpoint not allowed: {endpoint.netloc} redirects to another host ({where})",
+                f"Endpoint not allowed: {endpoint.netloc} redirects to another host ({where}).",
                 kind="not_allowed",
                 hint="If you trust that host, use its address and allow it with --allow-host.",
             )

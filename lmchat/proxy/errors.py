@@ -58,17 +58,17 @@ def unavailable(error: BaseException, endpoint: Endpoint) -> ServerUnavailable:
         return ServerUnavailable(
             f"Request timeout: {place} does not answer in time.",
             kind="timeout",
-            hint="See whether the server is busy or hangs.",
+            hint="Check whether the server is busy or hangs.",
             details=details,
         )
     if isinstance(error, httpx.ConnectError) or not isinstance(error, httpx.TransportError):
         return _not_connected(error, endpoint, details)
     is_plain = endpoint.scheme == "http"
-    https = "; if it speaks https, write https:// in its address" if is_plain else ""
+    https = "; if it uses https, write https:// in its address" if is_plain else ""
     return ServerUnavailable(
         f"Streaming failed: {place} closed the connection before it answered.",
         kind="dropped",
-        hint=f"Look at the server's log, then try again{https}.",
+        hint=f"Check the server's log, then try again{https}.",
         details=details,
     )
 
@@ -91,7 +91,7 @@ def _not_connected(error: BaseException, endpoint: Endpoint, details: str) -> Se
         return through_proxy
     if any(isinstance(one, socket.gaierror) for one in _causes(error)):
         return ServerUnavailable(
-            f"The name {endpoint.host} is not known.", hint="Check the address.", details=details
+            f"The name {endpoint.host} is unknown.", hint="Check the address.", details=details
         )
     return NothingAnswers(
         f"Nothing answers at {endpoint.netloc}.", hint="Start the server there.", details=details
@@ -99,17 +99,17 @@ def _not_connected(error: BaseException, endpoint: Endpoint, details: str) -> Se
 
 
 _TRUST_IT = (
-    "If it is right, save it, or that of who signed it, and name the file as ca_file in config.toml, or in "
-    "SSL_CERT_FILE."
+    "If you trust it, save it or its issuer's certificate, and set ca_file in config.toml "
+    "or SSL_CERT_FILE to that file."
 )
-_UNKNOWN_SIGNER = ("is not trusted: it is signed by nobody who is known here", _TRUST_IT)
+_UNKNOWN_SIGNER = ("is not trusted: its issuer is unknown here", _TRUST_IT)
 _OTHER_NAME = (
-    "is made for another name than {host}",
-    "Use the name that it is made for in the address, or have one made for this name.",
+    "is for another name than {host}",
+    "Use the certificate's name in the address, or create a certificate for this name.",
 )
 _CERTIFICATE_FAULTS = {
-    9: ("is not valid yet", "Set the clock, here or there."),
-    10: ("has expired", "Have it renewed there; if it is not over, set the clock of this machine."),
+    9: ("is not valid yet", "Correct the clock of this machine or of the server."),
+    10: ("has expired", "Renew it there. If it is still valid, correct the clock of this machine."),
     **dict.fromkeys((18, 19, 20, 21), _UNKNOWN_SIGNER),
     **dict.fromkeys((62, 64), _OTHER_NAME),
 }
@@ -119,8 +119,8 @@ _CERTIFICATE_FAULTS = {
 def _tls_failure(failure: ssl.SSLError, endpoint: Endpoint) -> tuple[str, str]:
     place = endpoint.netloc
     if not isinstance(failure, ssl.SSLCertVerificationError):
-        step = "See whether its address begins with http://, and which port it has."
-        return f"{place} speaks no https.", step
+        step = "Check whether its address begins with http://, and its port."
+        return f"{place} does not use https.", step
     other = (f"is not trusted: {failure.verify_message}", _TRUST_IT)
     message, hint = _CERTIFICATE_FAULTS.get(failure.verify_code, other)
     return f"The certificate of {place} {message.replace('{host}', endpoint.host)}.", hint
@@ -156,11 +156,11 @@ def _readable(setting: str, named: str) -> Iterator[None]:
         yield
     except (OSError, ValueError, FileRefused) as error:  # ssl.SSLError is an OSError
         is_empty = isinstance(error, ssl.SSLError | ValueError)
-        reason = "it holds no certificates" if is_empty else getattr(error, "strerror", "") or str(error)
+        reason = "it contains no certificates" if is_empty else getattr(error, "strerror", "") or str(error)
         raise ServerUnavailable(
-            f"The certificates that {setting} names cannot be used: {named}: {reason.rstrip('.')}.",
+            f"The certificates in {setting} cannot be used: {named}: {reason.rstrip('.')}.",
             kind="certificate",
-            hint=f"Name a file of certificates (PEM) in {setting}, or none.",
+            hint=f"Set {setting} to a PEM file with certificates, or unset it.",
             details=type(error).__name__,
         ) from None
 
@@ -196,8 +196,8 @@ def proxy_unavailable(endpoint: Endpoint, details: str) -> ProxyUnavailable | No
         if name.lower() in (f"{endpoint.scheme}_proxy", "all_proxy"):
             proxy = host_and_port(value) or "of the environment"
             return ProxyUnavailable(
-                f"The proxy {proxy} does not answer; {name} names it for {endpoint.netloc}.",
-                hint=f"Start the proxy {proxy}, or NO_PROXY={endpoint.host} lmchat",
+                f"The proxy {proxy} does not answer; {name} sets it for {endpoint.netloc}.",
+                hint=f"Start the proxy {proxy}, or run: NO_PROXY={endpoint.host} lmchat",
                 details=details,
             )
     return None

@@ -94,9 +94,8 @@ class Connections:
         except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
             # without the words of the error: the address of a proxy may hold a password
             raise ServerUnavailable(
-                f"No connection to {endpoint.netloc} can be prepared: a proxy that the environment names "
-                "cannot be used.",
-                hint="Check HTTP_PROXY, HTTPS_PROXY and ALL_PROXY; no SOCKS proxies.",
+                f"Cannot connect to {endpoint.netloc}: a proxy set in the environment cannot be used.",
+                hint="Check HTTP_PROXY, HTTPS_PROXY and ALL_PROXY; SOCKS proxies are not supported.",
                 details=type(error).__name__,
             ) from None
 
@@ -165,7 +164,7 @@ def request_headers(key: str | None, *, has_body: bool = False) -> dict[str, str
     if key:
         if not key.isascii() or not key.isprintable():
             raise RequestInvalid(
-                "The API key holds characters that no key has.", hint="Enter it again.", kind="auth"
+                "The API key contains invalid characters.", hint="Type it again.", kind="auth"
             )
         headers["Authorization"] = f"Bearer {key}"
     return headers

@@ -128,10 +128,10 @@ def next_step(verdict: Verdict, server: Server, endpoint: Endpoint, *, has_model
         Verdict.KEY_REJECTED: server.key_hint,
         Verdict.HOST_BLOCKED: server.host_hint,
         Verdict.SERVER_OFF: server.off_hint,
-        Verdict.SERVER_ERROR: "See the server's log, then start it again",
+        Verdict.SERVER_ERROR: "Check the server's log, then restart it",
         Verdict.NOT_AN_LLM: server.port_hint,
         Verdict.REFUSED: server.start_hint,
-        Verdict.TIMED_OUT: server.start_hint if server.hosts else "See what holds port {port}",
+        Verdict.TIMED_OUT: server.start_hint if server.hosts else "Find the program that uses port {port}",
     }
     return steps.get(verdict, "").format(port=endpoint.port, host=endpoint.host)
 

@@ -129,17 +129,17 @@ _MODEL_MISSING = (
 )
 _NO_KEY = "invalid_api_key|authentication_error|invalid api key|api token is required|api key not valid"
 _NO_KEY += "|missing or invalid authorization header"
-KEY_MISSING = "The server wants an API key, and none was sent."
-KEY_REJECTED = "The key was rejected: check it."
+KEY_MISSING = "The server needs an API key, but none was sent."
+KEY_REJECTED = "The API key was rejected; check it."
 """Replaced by `KEY_MISSING` where no key was sent."""
 _KEY_HINTS = {
-    LM_STUDIO: "LM Studio wants an API token: Developer, Server settings, Manage tokens.",
+    LM_STUDIO: "LM Studio needs an API token: Developer, Server settings, Manage tokens.",
     JAN: "Jan shows its API key under Settings, Local API Server.",
     LLAMA: "Use the key that llama-server was started with (--api-key).",
 }
 _NO_CREDIT = r"insufficient_quota|exceeded your current quota|credit_balance|out of credits?\b|billing"
-_CREDIT_HINT = "Check the account's plan and billing; trying again does not help."
-_ADDRESS_HINT = "The address of the server should end in /v1, or in nothing."
+_CREDIT_HINT = "Check the account's plan and billing; retrying does not help."
+_ADDRESS_HINT = "The server address should end in /v1 or have no path."
 _PAGE, _PAGE_HINT = (
     "This is not an LLM API: a web page answered.",
     "Check the port and the path of the address.",
@@ -159,19 +159,19 @@ RULES: tuple[Rule, ...] = (
         "wrong_path",
         (400, 426),
         r"http request (was sent )?to (an )?https (server|port)",
-        message="The server speaks https at this port.",
+        message="The server uses https on this port.",
         hint="Write https:// in front of its address.",
     ),
     Rule(
         "context_overflow",
         says=_OVERFLOW,
-        message="The conversation is longer than the model's context.",
-        hint="Shorten it, begin a new session, or load the model with a larger context length.",
+        message="The conversation is longer than the model's context window.",
+        hint="Shorten it, start a new session, or load the model with a larger context window.",
     ),
     Rule(
         "billing",
         says=_NO_CREDIT,
-        message="{product} says that the account is out of credit.",
+        message="{product} says that the account has no credit left.",
         hint=_CREDIT_HINT,
     ),
     Rule("billing", (429,), "credit", hint=_CREDIT_HINT),
@@ -186,40 +186,40 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "model_not_loaded",
         says="no models loaded|failed to load model|no running session found|no models are available",
-        hint="Load a model, or a smaller one if memory is short.",
+        hint="Load a model, or a smaller one if memory is low.",
         hints={
             JAN: "Start the model in Jan, then try again.",
-            LM_STUDIO: "Load it with Ctrl+O, Enter: then this is asked again.",
+            LM_STUDIO: "Press Ctrl+O, Enter to load it; your message is then sent again.",
         },
     ),
     Rule(
         "model_crashed",
         says="model has crashed|exit code",
-        hint="It is often out of memory: load a smaller model or a smaller context.",
+        hint="It may have run out of memory: load a smaller model or use a smaller context window.",
     ),
     Rule(
         "model_missing",
         (0, 400, 404, 422),
         _MODEL_MISSING,
         hint="Choose a model that the server has: Ctrl+O lists them.",
-        hints={OLLAMA: "Fetch it with: ollama pull {model}"},
+        hints={OLLAMA: "Download it with: ollama pull {model}"},
     ),
     Rule(  # LiteLLM fails where it finds no key
         "auth",
         (500,),
         r"<litellm> <no key> +internal server error$",
-        message="{product} does not answer without a key.",
+        message="{product} does not answer without an API key.",
         hint=KEY_MISSING,
     ),
     Rule(  # LiteLLM looks for a key that is not its own in a database it has not
-        "auth", (400,), "no_db_connection", message="{product} does not know this key.", hint=KEY_REJECTED
+        "auth", (400,), "no_db_connection", message="{product} does not know this API key.", hint=KEY_REJECTED
     ),
     Rule(
         "auth",
         (401,),
         "<basic>",
         message="{product} asks for a user name and password (HTTP Basic).",
-        hint="lmchat sends API keys alone: let the web server there accept one, or use an address behind it.",
+        hint="lmchat can only send API keys: let the web server accept one, or use an address behind it.",
     ),
     Rule("auth", (401,), hint=KEY_REJECTED, hints=_KEY_HINTS),
     Rule("auth", says=_NO_KEY, hint=KEY_REJECTED, hints=_KEY_HINTS),
@@ -228,7 +228,7 @@ RULES: tuple[Rule, ...] = (
         (400, 403),
         "host header|host not allowed",
         message=_HOST,
-        hint="Let the server trust this host name, or use 127.0.0.1.",
+        hint="Add this host name to the server's trusted hosts, or use 127.0.0.1.",
         hints={JAN: "In Jan: Settings, Local API Server, Trusted Hosts: add {host}."},
     ),
     Rule(
@@ -236,7 +236,7 @@ RULES: tuple[Rule, ...] = (
         (403,),
         "<ollama> <empty>",
         message=_HOST,
-        hint="Use 127.0.0.1, or start it so: OLLAMA_HOST={host} ollama serve.",
+        hint="Use 127.0.0.1, or start it with OLLAMA_HOST={host} ollama serve.",
     ),
     Rule("forbidden", (403,), hint="The server does not allow this."),
     Rule("wrong_path", (404, 405), "<web page>", message=_PAGE, hint=_PAGE_HINT),
@@ -250,7 +250,7 @@ RULES: tuple[Rule, ...] = (
         "wrong_path",
         (301, 302, 303, 307, 308),
         message="{product} redirects to {location}.",
-        hint="Redirects are not followed; use the other address itself.",
+        hint="lmchat does not follow redirects; use the other address.",
     ),
     Rule(
         "timeout", (408, 504), message="Request timeout: {said}", hint="Try again; the server took too long."
@@ -271,11 +271,11 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "upstream",
         (502, 503),
-        hint="What stands behind the server does not answer; restart the model.",
-        hints={JAN: "The engine has ended: restart the model in Jan."},
+        hint="The program behind the server does not answer; restart the model.",
+        hints={JAN: "The engine stopped: restart the model in Jan."},
     ),
     Rule("not_an_llm", says="<web page>", message=_PAGE, hint=_PAGE_HINT),
-    Rule("server_error", hint="Look at the server's log, then try again."),
+    Rule("server_error", hint="Check the server's log, then try again."),
 )
 
 _FIGURE = re.compile(r"\s*(\d{1,12}(?:\.\d{1,12})?)s?\s*", re.ASCII)
@@ -359,14 +359,14 @@ def _error(
     words = _words(status, headers, read, asked)
     message, hint = rule.message.format(**words), rule.hints.get(asked.product, rule.hint)
     if rule.kind == "context_overflow" and needed and room:
-        message = f"The conversation needs {needed} tokens, the model has room for {room}."
+        message = f"The conversation needs {needed} tokens; the context window has {room}."
     if rule.kind == "bad_request" and read.param.lower() not in message.lower():
         message = f"{message} ({read.param})"
     if rule.kind == "server_error" and is_in_stream:
         message = f"Streaming failed: {message}"
     wait_s = retry_after_s(headers, read.facts)
     if rule.kind in _PASSING and wait_s is not None and wait_s >= 1:  # R-32
-        hint = f"The server asks to wait {span(wait_s)}; try again then."
+        hint = f"Wait {span(wait_s)}, as the server asks, then try again."
     details = f"HTTP {status or 'stream'}: {read.type} {read.code} {read.message}".strip()
     error = ServerRejected(
         without_key(message, asked.key),

@@ -68,7 +68,7 @@ class AnswerReader:
         except MalformedStreamError as error:
             raise StreamInterrupted(
                 f"Streaming failed: malformed stream, {error}.",
-                hint="What had arrived is kept; look at the server's log.",
+                hint="The text so far is kept; check the server's log.",
             ) from error
         finally:
             self.chunks.close()
@@ -119,7 +119,7 @@ class AnswerReader:
             error = refusal(self.response.status_code, self.response.headers, body, self.asked)
             if is_error(value) or error.kind == "not_an_llm":
                 raise error
-            raise not_an_llm("the reply is no answer of a model.", error.details)
+            raise not_an_llm("the reply is not an answer of a model.", error.details)
         self.chunks.read_object(value)
         self.chunks.has_done = True
         return ""
@@ -242,19 +242,19 @@ class ChunkReader:
             words = "the connection broke" if cut else "the server closed the connection"
             raise StreamInterrupted(
                 f"Streaming failed: {words} before the answer was complete.",
-                hint="What had arrived is kept; continue or regenerate it.",
+                hint="The text so far is kept; continue or regenerate it.",
                 details=cut,
             )
         if self._bad_events:
             raise ServerRejected(
-                "Streaming failed: the server sent nothing that can be read.",
+                "Streaming failed: the server sent no readable data.",
                 kind="malformed_stream",
-                hint="Look at the server's log; is it an OpenAI-compatible server?",
+                hint="Check the server's log; is it an OpenAI-compatible server?",
             )
-        words, hint = "closed the connection without an answer", "Look at the server's log, then try again."
+        words, hint = "closed the connection without an answer", "Check the server's log, then try again."
         if self.has_done:
             words = "sent an empty answer"
-            hint = "Often the conversation is longer than the model's context: load it with a larger one."
+            hint = "The conversation may exceed the model's context window; load the model with a larger one."
         raise ServerRejected(f"Streaming failed: the server {words}.", kind="empty_answer", hint=hint)
 
     def _read_framed(self, payloads: Sequence[bytes]) -> bool:
@@ -276,7 +276,7 @@ class ChunkReader:
             self._bad_events += 1
             self._bad_in_a_row += 1
             if self._bad_in_a_row >= MAX_BAD_EVENTS_IN_A_ROW:
-                raise MalformedStreamError("three events in a row are no JSON") from None
+                raise MalformedStreamError("three events in a row are not JSON") from None
             return
         self._bad_in_a_row = 0
         if name == "error" or is_error(value):

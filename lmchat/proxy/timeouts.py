@@ -136,20 +136,20 @@ class Patience:
         give_up_s = self._timeouts.give_up_after_s
         if self._heard_s is None:
             return ServerUnavailable(
-                f"Request timeout: the server has not answered anything for {give_up_s:g} s.",
+                f"Request timeout: the server has not answered for {give_up_s:g} s.",
                 kind="timeout",
-                hint="It hangs, or the way to it is cut: look at it, then try again.",
+                hint="It hangs, or the connection is broken. Check it, then try again.",
             )
         return StreamInterrupted(
-            f"Streaming failed: nothing came for {give_up_s:g} s.",
-            hint="What had arrived is kept; continue or regenerate it.",
+            f"Streaming failed: no data for {give_up_s:g} s.",
+            hint="The text so far is kept; continue or regenerate it.",
         )
 
 
 def no_token(first_token_s: float) -> ServerUnavailable:
     """Return the error for a first token that did not come in time."""
     return ServerUnavailable(
-        f"Request timeout: no token came within {first_token_s:g} s.",
+        f"Request timeout: no token arrived within {first_token_s:g} s.",
         kind="timeout",
         hint="The server may still be loading; try again, or raise first_token_s under [timeouts].",
     )
@@ -239,6 +239,6 @@ class Loading:
             raise ServerUnavailable(
                 f"The server has been loading the model for {round((now_s - since_s) / 60)} minutes.",
                 kind="loading",
-                hint="See in its log whether it still does; then try again.",
+                hint="Check its log, then try again.",
             )
         await asyncio.sleep(pause_s)

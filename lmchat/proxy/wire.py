@@ -82,7 +82,7 @@ def fall_note(error: ServerRejected, output: Output, mode: JsonMode) -> str:
         JsonMode.WORDS: "in words",
     }
     schema = ", the schema in words" if isinstance(output, FittingValue) and mode is JsonMode.OBJECT else ""
-    return f"{error.message.rstrip('.')}. JSON is asked for {ways[mode]}{schema} now."
+    return f"{error.message.rstrip('.')}. lmchat now asks for JSON {ways[mode]}{schema}."
 
 
 def _words(output: Output, mode: JsonMode) -> str:
@@ -91,7 +91,7 @@ def _words(output: Output, mode: JsonMode) -> str:
     if isinstance(output, AnyText) or mode is JsonMode.SCHEMA:
         return ""
     said = without_surrogates(json.dumps(output.schema, ensure_ascii=False))
-    return f"Answer with one JSON value that fits this JSON schema, {_ALONE}\n\n{said}"
+    return f"Answer with one JSON value that matches this JSON schema, {_ALONE}\n\n{said}"
 
 
 _WORDS_FOR = {"reasoning_effort": "reasoning|thinking", "reasoning": "thinking"}

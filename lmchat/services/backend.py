@@ -16,7 +16,7 @@ from lmchat.domain.telemetry import Budget, Metrics
 from lmchat.errors import ServerRejected, ServerUnavailable, StreamInterrupted
 from lmchat.services.ports import Engine, Late
 
-STARTS_AGAIN = "The next try starts it again."
+STARTS_AGAIN = "The next request starts it again."
 _EXIT_WAIT_S = 1.0
 """A connection breaks before the system reports that the process has ended."""
 _VERDICTS = {EngineState.OFF: Verdict.NO_MODEL, EngineState.CRASHED: Verdict.SERVER_ERROR}
@@ -136,8 +136,8 @@ class Backend:
         if model is None or model.name != name:
             model = next((one for one in await engine.files() if one.name == name), None)
         if model is None:
-            words = f"There is no model {name} on this disk any more."
-            raise ServerRejected(words, kind="model_missing", hint="Ctrl+O lists what there is.")
+            words = f"There is no model {name} on this disk anymore."
+            raise ServerRejected(words, kind="model_missing", hint="Ctrl+O lists the models.")
         await engine.start(model, context=context)
 
     async def _look_at(self, engine: Engine, endpoint: Endpoint, *, is_refresh: bool = False) -> Candidate:

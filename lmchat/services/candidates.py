@@ -116,11 +116,11 @@ def _row(candidate: Candidate, here: MachineState) -> ServerRow:
 
 NOTHING = "No model server answers on this machine yet."
 _USABLE = "{} answers."
-_OTHER = "The server that you named does not answer. {} does."
+_OTHER = "The server you named does not answer. {} does."
 _WORDS: Mapping[Verdict, str] = {
-    Verdict.NEEDS_KEY: "{name} answers, but wants a key.",
-    Verdict.KEY_REJECTED: "{name} answers, but refused the key.",
-    Verdict.HOST_BLOCKED: "{name} answers, but not to the host name {host}.",
+    Verdict.NEEDS_KEY: "{name} answers, but needs an API key.",
+    Verdict.KEY_REJECTED: "{name} answers, but rejected the API key.",
+    Verdict.HOST_BLOCKED: "{name} does not accept the host name {host}.",
     Verdict.NO_MODEL: "{name} answers, but has no model yet.",
     Verdict.SERVER_OFF: "{name} runs, but its server is off.",
 }
@@ -150,7 +150,7 @@ def advice(candidates: Sequence[Candidate]) -> str:
         return f"Next: {near.next_step}, or type the address here to allow it for this run"
     if near.kind == "certificate":  # which are trusted is read once a run
         return f"Next: {near.next_step} Then start lmchat again."
-    return f"Next: {near.next_step} (this page then goes on by itself)"
+    return f"Next: {near.next_step} (this page then continues)"
 
 
 def _waiting(candidates: Sequence[Candidate]) -> Candidate | None:

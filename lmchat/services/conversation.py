@@ -74,7 +74,7 @@ ConversationEvent = MessageAdded | AnswerBegun | StreamEvent
 
 def still_answering() -> RequestInvalid:
     """Return the error for a second turn in one session."""
-    return RequestInvalid("An answer is still on its way.", hint="Stop it with Esc, or wait.")
+    return RequestInvalid("An answer is still streaming.", hint="Press Esc to stop it, or wait.")
 
 
 class AnswerStream:
@@ -130,9 +130,12 @@ class AnswerStream:
         if plan.fits or self.how.is_truncating:
             return plan
         raise RequestInvalid(
-            f"The conversation needs about {plan.needed_tokens} tokens and {plan.reserve} more for the "
-            f"answer; the model has room for {plan.limit}.",
-            hint="Begin a new session, choose a model with a larger window, or set auto_truncate = true.",
+            (
+                f"The conversation needs about {plan.needed_tokens} tokens, plus {plan.reserve} for "
+                f"the answer; the context window has {plan.limit}."
+            ),
+            hint="Start a new session, choose a model with a larger context window, "
+            "or set auto_truncate = true.",
             kind="context_overflow",
         )
 
@@ -389,5 +392,5 @@ class Conversation:
     def _up_to(self, message_id: str) -> tuple[MessagePath, ChatMessage]:
         index = self.messages.index_of(message_id)
         if index is None:
-            raise RequestInvalid("This message is not on the path shown.", hint="Choose it in the tree.")
+            raise RequestInvalid("This message is on another branch.", hint="Open it in the tree.")
         return MessagePath(self.messages[:index]), self.messages[index]

@@ -34,7 +34,7 @@ from lmchat.text import safe_line
 from lmchat.threads import apart
 
 LIMIT_S = 5.0  # of a check, by default
-_STEP_IF_LATE = "Look at what it waits for: a disk, a network folder or a program that hangs"
+_STEP_IF_LATE = "Check the disk, network folder or program it waits for"
 STEP_IS_TOLD = (Grade.FAULT, Grade.WARNING, Grade.NOT_TRIED)
 Findings = Sequence[Finding]
 Paint = Callable[[str, Grade | None], str]  # gives a word the colour of a grade; None is for headings
@@ -80,12 +80,12 @@ class Examination(Struct, frozen=True, kw_only=True):
         except TimeoutError:
             grade = Grade.NOT_TRIED if check.step_if_late else Grade.FAULT
             step = check.step_if_late or _STEP_IF_LATE
-            cause = f"The check did not end within {check.limit_s:g} s."
+            cause = f"The check did not finish within {check.limit_s:g} s."
         except LMChatError as error:
             cause, step = error.message, error.hint
         except Exception as error:  # noqa: BLE001 - a report with one row less is better than none
             cause = f"The check itself failed ({type(error).__name__}, error {self.note_error(error)})."
-            step = "The log file has the details under this id"
+            step = "The log file has details under this id"
         return check, [Finding(check.group, check.check, check.name, grade, cause, step)]
 
     def in_order(self, found: Mapping[str, Findings]) -> list[Finding]:
@@ -175,14 +175,14 @@ _CAUSES = {
     Verdict.READY: "It answers at {place}{latency}; {models}.",
     Verdict.LOADING: "It answers at {place}{latency} and loads a model.",
     Verdict.NO_MODEL: "It answers at {place}{latency}; no model is loaded, {models}.",
-    Verdict.NEEDS_KEY: "It answers at {place} and wants a key; none is known.",
-    Verdict.KEY_REJECTED: "It answers at {place} and rejects the key.",
+    Verdict.NEEDS_KEY: "It answers at {place} and needs an API key; none is set.",
+    Verdict.KEY_REJECTED: "It answers at {place} and rejects the API key.",
     Verdict.HOST_BLOCKED: "It answers at {place} and does not accept the host name {host}.",
     Verdict.SERVER_OFF: "The program runs, but its server is off: nothing answers at {place}.",
     Verdict.SERVER_ERROR: "It answers at {place} with an error: {words}.",
-    Verdict.NOT_AN_LLM: "What answers at {place} is not a model server{seen}.",
+    Verdict.NOT_AN_LLM: "The program at {place} is not a model server{seen}.",
     Verdict.REFUSED: "Nothing answers at {place}.",
-    Verdict.TIMED_OUT: "Something takes connections at {place} and does not answer in time.",
+    Verdict.TIMED_OUT: "A program accepts connections at {place} but does not answer in time.",
 }
 _NAME_A_SERVER = "Start a model server, or name one with --endpoint URL"
 _MOST_NAMES = 3
@@ -221,21 +221,19 @@ def server_findings(detected: Detected) -> list[Finding]:
 def _chat(detected: Detected) -> Finding:
     row, chosen, model = partial(_row, "chat", "A chat"), detected.arrival.candidate, ""
     grade = Grade.WARNING if detected.engine_step and not detected.is_named else Grade.FAULT
-    cause = (
-        "The server that was named cannot be used." if detected.is_named else "No server can be chatted with."
-    )
+    cause = "The server you named cannot be used." if detected.is_named else "No server is ready for a chat."
     facts: dict[str, object] = {"endpoint": None, "model": None}
     if chosen is None:
         return row(grade, cause, _first_step(detected), facts)
     place = f"{chosen.product} at {chosen.endpoint.url}"
     if not detected.has_chat:
-        return row(grade, f"{place} wants a key that works.", _first_step(detected), facts)
+        return row(grade, f"{place} needs a valid API key.", _first_step(detected), facts)
     if detected.arrival.target is not None:
         model = _short(detected.arrival.target.model_id)
     facts = {"endpoint": chosen.endpoint.url, "model": model or None}
     if model and chosen.verdict is Verdict.READY:
-        return row(Grade.OK, f"It would begin with {model} on {place}.", "", facts)
-    cause = f"It would begin with {model or 'a model, once it has one,'} on {place}."
+        return row(Grade.OK, f"It would use {model} on {place}.", "", facts)
+    cause = f"It would use {model or 'a model, when one is ready,'} on {place}."
     return row(Grade.WARNING, cause, chosen.next_step or "Choose a model in lmchat (Ctrl+O)", facts)
 
 
@@ -262,15 +260,15 @@ def _server(one: Candidate, detected: Detected) -> Finding:
         latency="" if one.latency_ms is None else f" in {max(one.latency_ms, 1):.0f} ms",
         models=_models(one),
         host=one.endpoint.host,
-        words=_short(one.detail, _LONGEST_WORDS).rstrip(".") or "no words",
+        words=_short(one.detail, _LONGEST_WORDS).rstrip(".") or "no message",
         seen=f": {_short(one.seen, _LONGEST_WORDS)}" if one.seen else "",
     )
     if one.kind == "certificate":
         cause = _short(one.detail, _LONGEST_WORDS)
     elif is_forbidden(one):
-        cause = f"It was not asked: {_short(one.detail, _LONGEST_WORDS)}."
+        cause = f"It was not checked: {_short(one.detail, _LONGEST_WORDS)}."
     elif one.verdict in _IN_THE_WAY and holder is not None:
-        cause += f" Port {one.endpoint.port} is held by {_short(holder.program)} (process {holder.pid})."
+        cause += f" Port {one.endpoint.port} is used by {_short(holder.program)} (process {holder.pid})."
     step, grade = one.next_step, _grade(one, detected, is_installed=installed is not None)
     if one.verdict is Verdict.REFUSED and installed is not None:
         cause, step = f"It is installed, but nothing answers at {one.endpoint.url}.", installed.start_words
@@ -316,15 +314,15 @@ def _keys(detected: Detected) -> list[Finding]:
         url, source = one.endpoint.url, detected.sources.get(one.endpoint.origin, "")
         grade, step = Grade.WARNING if detected.has_chat else Grade.FAULT, one.next_step
         if one.verdict is Verdict.KEY_REJECTED:
-            state, cause = "rejected", f"{url} rejects the key from {source}."
+            state, cause = "rejected", f"{url} rejects the API key from {source}."
         elif one.verdict is Verdict.NEEDS_KEY:
-            state, cause = "missing", f"{url} wants a key, and none is known for it."
+            state, cause = "missing", f"{url} needs an API key, and none is set for it."
         elif source and one.verdict.is_usable:
-            state, cause, grade, step = "works", f"{url} takes the key from {source}.", Grade.OK, ""
+            state, cause, grade, step = "works", f"{url} accepts the API key from {source}.", Grade.OK, ""
         else:
             continue
         facts = {"url": url, "source": source or None, "state": state}
         rows.append(row(one.product.value, grade, cause, step, facts))
     rows += [row("Keys", Grade.WARNING, words, "", {"state": "warning"}) for words in detected.warnings]
-    cause = f"Stored for {', '.join(detected.stored)}." if detected.stored else "None is stored."
+    cause = f"Stored for {', '.join(detected.stored)}." if detected.stored else "No key is stored."
     return [*rows, row("Stored", Grade.OK, cause, "", {"state": "stored", "origins": list(detected.stored)})]

@@ -119,7 +119,7 @@ def sentence(one: Imported, *, is_trial: bool = False) -> str:
     count = f"{header.message_count} message{'' if header.message_count == 1 else 's'}"
     if one.is_there:
         more = f" with {count}, and the file has {one.told}" if one.told > header.message_count else ""
-        return f"{title} is there already{more}"
+        return f"{title} already exists{more}"
     beside = f", {one.beside} of them on other branches" if one.beside else ""
     return f"{title}{' would be imported' if is_trial else ''}, {count}{beside}"
 
@@ -144,8 +144,8 @@ def _files_of(path: Path, endings: tuple[str, ...]) -> tuple[Path, ...]:
     except OSError as error:
         raise FileRefused(f"{path} cannot be read: {error.strerror}.", hint="Check the path.") from error
     if not found:
-        message = f"{path} holds no file that ends with {', '.join(endings)}."
-        raise FileRefused(message, hint="Name the file.")
+        message = f"{path} has no file that ends with {', '.join(endings)}."
+        raise FileRefused(message, hint="Pass the file itself.")
     return tuple(found)
 
 
@@ -165,13 +165,13 @@ def read_as_block(name: str) -> str:
     except OSError as error:
         if error.errno == errno.EFBIG:
             message = f"{safe_line(path.name)} is larger than 1 MB."
-            raise FileRefused(message, hint="Put a part of it into its own file.") from error
+            raise FileRefused(message, hint="Save the part you need as a separate file.") from error
         raise FileRefused(f"{name} cannot be read: {error.strerror}.", hint="Check the path.") from error
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
         text = "\0"
     if "\0" in text:
-        raise FileRefused(f"{path.name} is not a text file.", hint="Only text in UTF-8 can be sent.")
+        raise FileRefused(f"{path.name} is not a text file.", hint="Only UTF-8 text can be sent.")
     language = re.sub(r"[\s`]", "", path.suffix.removeprefix("."))
     return as_attached(safe_line(path.name), len(data), text, language)

@@ -163,8 +163,8 @@ class OpenSessions:
         """Return what the next turn uses; raises `RequestInvalid` without a loaded server and model."""
         target, chat = self.target, self.chat
         if target is None:
-            hint = "lmchat goes on looking; F5 looks now, Ctrl+O lists models."
-            raise RequestInvalid("No model server was found yet.", hint=hint, kind="no_server")
+            hint = "lmchat keeps checking; F5 checks now, Ctrl+O lists models."
+            raise RequestInvalid("No model server found yet.", hint=hint, kind="no_server")
         if target.is_loading:
             words = f"{target.product} is still loading its model."
             raise RequestInvalid(words, hint="Try again when it is loaded.", kind="loading")

@@ -137,8 +137,8 @@ def failure_of(error: Exception) -> Failure:
         kind, message, hint, details = error.kind, error.message, error.hint, error.details
     else:
         log.error("an answer ended in an error of lmchat itself, id %s", failure_id, exc_info=error)
-        kind, message = "bug", "Something in lmchat itself went wrong."
-        hint = "Try again; the log file has the details under this id."
+        kind, message = "bug", "lmchat had an internal error."
+        hint = "Try again. The log file has details under this id."
         details = type(error).__name__
     return Failure(kind=kind, message=message, hint=hint, details=details, failure_id=failure_id)
 

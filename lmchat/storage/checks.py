@@ -30,7 +30,7 @@ _OTHERS_WRITE = 0o022
 _BUSY_S = 0.5
 _MB = 1e6
 _ANOTHER_HOME = ", or set LMCHAT_HOME to another folder"
-_KEY_FILE = "keys that are typed in go to credentials.toml"
+_KEY_FILE = "typed keys are saved in credentials.toml"
 
 
 def mode_of(path: Path) -> int | None:
@@ -55,7 +55,7 @@ def _folder(folder: Path, bad: Grade) -> Finding:
     if not folder.is_absolute():
         cause, step = f"No home folder is known: files would go to {folder}.", "export LMCHAT_HOME=FOLDER"
     elif not there.is_dir():
-        cause, step = f"{there} is a file, where a folder should be.", f"mv {_quoted(there)} ELSEWHERE"
+        cause, step = f"{there} is a file but should be a folder.", f"mv {_quoted(there)} ELSEWHERE"
     elif not os.access(there, os.W_OK | os.X_OK):
         cause, step = f"{there} cannot be written to.", f"chmod u+rwx {_quoted(there)}{_ANOTHER_HOME}"
     elif there == folder and (mode_of(folder) or 0) & _OTHERS_WRITE:
@@ -72,12 +72,12 @@ def _credentials(file: Path, mode: int | None) -> Finding:
         cause = "No key is stored on the disk."
     elif mode & _OTHERS:
         grade = Grade.WARNING
-        cause = f"Other users could read {file.name} (mode {mode:o}): its keys may be known to them."
-        step = f"chmod 600 {_quoted(file)}, then make new keys; lmchat sets the mode when it reads it"
+        cause = f"Other users could read {file.name} (mode {mode:o}); they may know its keys."
+        step = f"chmod 600 {_quoted(file)}, then create new keys"
     elif not os.access(file, os.R_OK):
         grade, cause, step = Grade.FAULT, f"{file.name} cannot be read.", f"chmod 600 {_quoted(file)}"
     else:
-        cause = f"{file.name} can be read by you alone (mode {mode:o})."
+        cause = f"{file.name} can be read only by you (mode {mode:o})."
     facts = {"path": str(file)} | ({} if mode is None else {"mode": f"{mode:o}"})
     return _row("files.credentials", "Credentials", grade, cause, step, facts)
 
@@ -92,12 +92,12 @@ def keyring_findings(
     except TimeoutError:
         state, cause = "late", f"The system keyring does not answer within {limit_s:g} s; {_KEY_FILE}."
     except Exception as error:  # noqa: BLE001 - third-party
-        state, cause = "fails", f"The system keyring fails ({type(error).__name__}); {_KEY_FILE}."
+        state, cause = "fails", f"The system keyring failed ({type(error).__name__}); {_KEY_FILE}."
     else:
         grade, step, state = Grade.OK, "", "works" if name else "none"
-        cause = f"Keys that are typed in go to the system keyring ({name})."
+        cause = f"Typed keys are saved in the system keyring ({name})."
         if not name:
-            cause = f"None can be used (pip install 'lmchat[keyring]' adds support); {_KEY_FILE}."
+            cause = f"No keyring is available (pip install 'lmchat[keyring]' adds support); {_KEY_FILE}."
     return [Finding(Group.KEYS, "keyring", "Keyring", grade, cause, step, {"state": state})]
 
 
@@ -127,9 +127,9 @@ def whole_findings(path: Path) -> list[Finding]:
     facts: dict[str, object] = {"path": str(path)}
     if faults == ["ok"]:
         facts["elapsed_ms"] = round((time.monotonic() - started_s) * 1e3, 1)
-        return [row(Grade.OK, "Every page was read, and all fit together.", "", facts)]
+        return [row(Grade.OK, "Every page was checked; the file is sound.", "", facts)]
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    return [row(Grade.FAULT, f"It is damaged: {faults[0]}{more}.", _copy_step(path), facts)]
+    return [row(Grade.FAULT, f"The file is damaged: {faults[0]}{more}.", _copy_step(path), facts)]
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -151,7 +151,7 @@ def _sessions(path: Path) -> Finding:
         if not path.exists():
             return row(Grade.OK, "No session is saved yet.", "", facts)
         if not path.is_file():
-            cause = f"{path} is no ordinary file, as a pipe or a folder: no session can be saved."
+            cause = f"{path} is not a regular file, so sessions cannot be saved."
             return row(Grade.FAULT, cause, f"mv {_quoted(path)} ELSEWHERE", facts)
         with closing(_connect(path)) as connection:
             return _readable(path, connection)
@@ -166,7 +166,7 @@ def _readable(path: Path, connection: sqlite3.Connection) -> Finding:
     size = path.stat().st_size
     facts = {"path": str(path), "size_bytes": size, "version": version, "journal_mode": journal}
     if version > VERSION:
-        cause = f"A newer lmchat wrote it (format {version}; this one knows {VERSION})."
+        cause = f"A newer version of lmchat wrote it (format {version}; this one knows {VERSION})."
         return row(Grade.FAULT, cause, f"Install the newer lmchat{_ANOTHER_HOME}", facts)
     for place in (path, path.parent):
         if not os.access(place, os.W_OK):
@@ -176,7 +176,7 @@ def _readable(path: Path, connection: sqlite3.Connection) -> Finding:
     connection.execute("rollback")
     cause = f"Readable and writable: {size / _MB:.1f} MB, format {version}, journal {journal}."
     if version < VERSION:
-        cause += f" The next start brings it to format {VERSION}."
+        cause += f" The next start updates it to format {VERSION}."
     else:
         facts["sessions"] = connection.execute("select count(*) from sessions").fetchone()[0]
     return row(Grade.OK, cause, "", facts)
@@ -191,8 +191,8 @@ def _failed(path: Path, error: Exception, row: Callable[..., Finding]) -> Findin
 def _copy_step(path: Path) -> str:
     aside = path.with_name(f"{path.name}.copy")
     return (
-        f"cp {_quoted(path)} {_quoted(aside)}; the next start of lmchat sets the damaged "
-        "file aside and saves what can be read"
+        f"cp {_quoted(path)} {_quoted(aside)}; the next start of lmchat renames the damaged "
+        "file and keeps everything that can be read"
     )
 
 
@@ -202,7 +202,7 @@ def _room(path: Path) -> Finding:
     grade, step = Grade.OK, ""
     if free < LITTLE_ROOM_BYTES:
         grade = Grade.FAULT if free < NO_ROOM_BYTES else Grade.WARNING
-        step = f"Make room on the disk of {folder}"
+        step = f"Free some space on the disk of {folder}"
     facts = {"path": str(folder), "free_bytes": free}
     return _row("store.room", "Disk", grade, f"{free / _MB:.0f} MB are free.", step, facts)
 

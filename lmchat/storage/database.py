@@ -45,13 +45,13 @@ _STEPS_BETWEEN_CHECKS = 100
 _text = methodcaller("decode", "utf-8", "replace")
 """Decoder of text columns: a damaged byte does not cost the row."""
 
-_NO_ROOM = "Make room on the disk; what is missing is then written."
-_PERMISSION = "Check who may write there, or set LMCHAT_HOME to another folder."
-_LOCKED = ("another program keeps it locked", "Close what else uses it, then try again.")
-_DAMAGED = ("it is damaged", "The next start of lmchat sets it aside and begins a new one.")
-_NOT_WRITTEN = ("it may not be written", _PERMISSION)
-_BAD_DISK = ("the disk reports an error, or there is no room left", "Make room on the disk, or check it.")
-_FULL = ("there is no room left", _NO_ROOM)
+_NO_ROOM = "Free some disk space; the missing data is then written."
+_PERMISSION = "Check the permissions there, or set LMCHAT_HOME to another folder."
+_LOCKED = ("another program has locked it", "Close the other program, then try again.")
+_DAMAGED = ("it is damaged", "At the next start lmchat renames it and creates a new one.")
+_NOT_WRITTEN = ("writing is not permitted", _PERMISSION)
+_BAD_DISK = ("the disk reports an error, or is full", "Free some disk space, or check the disk.")
+_FULL = ("the disk is full", _NO_ROOM)
 _REASONS = {
     **dict.fromkeys(("SQLITE_FULL", "SQLITE_IOERR_WRITE", "ENOSPC", "EDQUOT", "EFBIG"), _FULL),
     "SQLITE_IOERR": _BAD_DISK,
@@ -96,7 +96,7 @@ def explain(error: Exception, path: Path) -> StoreUnavailable:
 
 def closed() -> StoreUnavailable:
     """Return the error for a call after the end."""
-    return StoreUnavailable("The sessions are closed: lmchat is about to end.")
+    return StoreUnavailable("The sessions are closed because lmchat is quitting.")
 
 
 def name_of(error: BaseException) -> str:
@@ -329,7 +329,7 @@ def _use_wal(connection: Connection) -> None:
 
 def _reason(error: Exception) -> tuple[str, str]:
     name = "SQLITE_CORRUPT" if is_damage(error) else name_of(error)
-    unknown = (str(error), "Look into the log file, then start lmchat again.")
+    unknown = (str(error), "Check the log file, then start lmchat again.")
     if isinstance(error, OSError):
         name = errno.errorcode.get(error.errno or 0, "")
         unknown = (error.strerror or str(error), _PERMISSION)

@@ -113,7 +113,7 @@ def header(connection: Connection, session_id: str) -> SessionHeader:
     found = header_from(row)
     if found is None:
         message = f"The session {session_id} is damaged and cannot be read."
-        raise SessionUnreadable(message, hint="The other sessions can.")
+        raise SessionUnreadable(message, hint="Other sessions are not affected.")
     return found
 
 
@@ -123,11 +123,11 @@ def full_id(connection: Connection, text: str) -> str:
     if text == "last":
         last = _id(connection, f"select session_id from sessions where deleted_at is null {newest_first}", ())
         if last is None:
-            raise SessionNotFound("There is no session yet.", hint="Your first message begins one.")
+            raise SessionNotFound("There are no sessions yet.", hint="Your first message starts one.")
         return last
     if len(text) < _SHORTEST_PREFIX:
         raise SessionNotFound(
-            f"“{text}” is too short for a session.", hint="Give 4 or more characters of its id, or `last`."
+            f"“{text}” is too short for a session id.", hint="Give 4 or more characters of its id, or `last`."
         )
     query = f"select session_id from sessions where substr(session_id, 1, ?) = ? {newest_first}"
     found = [str(row[0]) for row in connection.execute(query, (len(text), text.lower()))]

@@ -83,8 +83,8 @@ def begin_anew(path: Path, moment: datetime) -> tuple[Connection, str]:
     except BROKEN as error:
         log.warning("saving from the damaged file failed: %s", error)
     return connection, (
-        f"{path.name} was damaged: it is kept as {aside.name}, and a new one was begun with "
-        f"{saved} messages saved from it."
+        f"{path.name} was damaged. It is kept as {aside.name}; the new file has {saved} messages "
+        "recovered from it."
     )
 
 
@@ -146,7 +146,7 @@ def _insert(connection: Connection, table: str, values: dict[str, object]) -> No
         if table == "messages":  # the row of its session may be
             moment = values["created_at"]
             session = {"session_id": values["session_id"], "created_at": moment, "updated_at": moment}
-            insert(connection, "sessions", {**session, "title": "Rescued chat"}, "on conflict do nothing")
+            insert(connection, "sessions", {**session, "title": "Recovered chat"}, "on conflict do nothing")
         insert(connection, table, values, "on conflict do nothing")
 
 

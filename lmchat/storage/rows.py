@@ -195,7 +195,7 @@ def _time(value: object) -> datetime:
 
 def _name(value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError("an id that is no text")
+        raise TypeError("an id that is not text")
     return value
 
 

@@ -141,7 +141,7 @@ class RunningAnswers:
         """Append all pieces or none; raises `StoreUnavailable` where that fails."""
         file = self._files.get(message_id)
         if file is None:
-            raise SessionNotFound("This answer was not begun.")
+            raise SessionNotFound("This answer was not started.")
         try:
             await self._run(partial(file.add, pieces))
         except OSError as error:

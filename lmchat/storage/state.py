@@ -27,7 +27,7 @@ def load(path: Path) -> tuple[Remembered, str]:
         return Remembered(), ""
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         log.warning("%s could not be read: %s", path.name, type(error).__name__)
-        return Remembered(), f"{path.name} could not be read: lmchat begins without what it remembered."
+        return Remembered(), f"{path.name} could not be read: lmchat starts without the saved state."
 
 
 def save(path: Path, remembered: Remembered) -> None:
@@ -38,7 +38,7 @@ def save(path: Path, remembered: Remembered) -> None:
 
     data = asdict(remembered)
     data["recent"] = [{"endpoint": endpoint, "model": model} for endpoint, model in remembered.recent]
-    text = "# Written by lmchat; settings of your own belong into config.toml.\n" + tomli_w.dumps(data)
+    text = "# Written by lmchat; put your settings in config.toml.\n" + tomli_w.dumps(data)
     try:
         write_atomically(path, text)
     except OSError as error:

@@ -41,7 +41,7 @@ from lmchat.threads import apart
 
 _KILLED = Failure(
     kind="interrupted",
-    message="lmchat ended while this answer was arriving.",
+    message="lmchat ended while this answer was streaming.",
     hint="Continue it, or ask again.",
 )
 

@@ -24,7 +24,7 @@ _NOT_PUT = ("parts", "version", "versions", "message_count", "deleted_at")
 _OF_ANSWERS = ("state", "model", "endpoint", "receipt", "failure")  # what the end of an answer changes
 _LONGEST_REST_DAYS = 60  # a clock that is further ahead of the newest session may be wrong
 _CHANGEABLE = ("title", "is_pinned", "is_archived", "deleted_at", "tags")
-_FORKED = Failure(kind="interrupted", message="The session was forked while this answer was arriving.")
+_FORKED = Failure(kind="interrupted", message="The session was forked while this answer was streaming.")
 
 
 def put_session(connection: Connection, header: SessionHeader) -> None:
@@ -228,7 +228,7 @@ def _ensure_there(connection: Connection, session_id: str, message_id: str) -> N
     query = "select 1 from messages where message_id = ? and session_id = ?"
     if connection.execute(query, (message_id, session_id)).fetchone() is None:
         message = "This message is no longer in its session."
-        raise SessionNotFound(message, hint="Open the session again to see what is.")
+        raise SessionNotFound(message, hint="Open the session again.")
 
 
 def name_branch(connection: Connection, session_id: str, message_id: str, name: str) -> None:

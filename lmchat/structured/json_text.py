@@ -41,7 +41,7 @@ def find_value(text: str, fits: Callable[[Any], bool]) -> Any:
     Raises `UnfitError` unless there is exactly one, or one that fits.
     """
     if len(text) > MAX_CHARS:
-        raise UnfitError(f"it has {len(text)} characters, {MAX_CHARS} are read")
+        raise UnfitError(f"it has {len(text)} characters, {MAX_CHARS} are allowed")
     rest = text.rpartition("</think>")[2]
     for form in (text, rest):
         whole = form.strip().removeprefix("\ufeff")
@@ -50,10 +50,10 @@ def find_value(text: str, fits: Callable[[Any], bool]) -> Any:
                 return strict_json(whole)
     values = _fenced(rest) or _in_prose(rest)
     if not values:
-        raise UnfitError("it holds no JSON value")
+        raise UnfitError("it has no JSON value")
     fitting = values if len(values) == 1 else [value for value in values if fits(value)]
     if len(fitting) != 1:
-        raise UnfitError(f"it holds {len(values)} JSON values, and one is wanted")
+        raise UnfitError(f"it has {len(values)} JSON values, but must have one")
     return fitting[0]
 
 
@@ -136,7 +136,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _constant(name: str) -> NoReturn:
-    raise UnfitError(f"{name} in it is no JSON")
+    raise UnfitError(f"{name} in it is not JSON")
 
 
 def _float(figure: str) -> float:

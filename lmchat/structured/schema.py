@@ -54,24 +54,28 @@ class WantedValue:
             return await _value_by_child(self._schema, text, thought)
         except UnfitError as error:
             if is_refusal:
-                raise AnswerUnfit("The model refused, so there is no JSON value.") from error
-            if finish_reason == "length":
-                hint = "Raise max_tokens, or ask a model with a larger context."
                 raise AnswerUnfit(
-                    f"The answer is cut short, so it does not fit: {error}.", hint=hint
+                    "The model refused, so there is no JSON value.",
+                    hint="Change the prompt, or use another model.",
                 ) from error
-            tries, self._misfit = ", also at the second try" if self._misfit else "", str(error)
-            hint = "Ask more plainly, or another model; small ones often cannot."
-            raise AnswerUnfit(f"The answer does not fit{tries}: {error}.", hint=hint) from error
+            if finish_reason == "length":
+                hint = "Raise max_tokens, or use a model with a larger context window."
+                raise AnswerUnfit(
+                    f"The answer was cut short, so it does not match: {error}.", hint=hint
+                ) from error
+            tries, self._misfit = ", also at the second attempt" if self._misfit else "", str(error)
+            hint = "Simplify the prompt, or use another model; small models often fail."
+            asked = "request" if self._schema is None else "schema"
+            raise AnswerUnfit(f"The answer does not match the {asked}{tries}: {error}.", hint=hint) from error
 
     def repair(self) -> str:
         """Return the prompt for a second answer; empty where that would end in the same way."""
         if not self._misfit:
             return ""
-        form = "one JSON object" if self._schema is None else "one JSON value that fits the schema below"
+        form = "one JSON object" if self._schema is None else "one JSON value that matches the schema below"
         schema = "" if self._schema is None else "\n\n" + json.dumps(self._schema.value, ensure_ascii=False)
         return (
-            f"Your answer does not fit: {self._misfit}. Answer again with {form}, and with nothing else: "
+            f"Your answer does not match: {self._misfit}. Answer again with {form}, and with nothing else: "
             f"no explanation, no code fence.{schema}"
         )
 
@@ -101,7 +105,7 @@ class Schema:
         try:
             return _first(self._validator.iter_errors(value))
         except RecursionError:
-            return "the schema refers to itself without end"
+            return "the schema refers to itself endlessly"
         except Exception as error:  # noqa: BLE001 - of the library
             return f"it cannot be checked: {_said(error)}"
 
@@ -114,7 +118,7 @@ async def _value_by_child(schema: Schema, text: str, thought: str) -> Any:
     try:
         out = (await apart(run)).stdout
     except OSError as error:
-        raise UnfitError(f"it could not be checked, no process for it: {error.strerror or error}") from error
+        raise UnfitError(f"it could not be checked, no process started: {error.strerror or error}") from error
     if not out:
         raise UnfitError(f"it could not be checked within {CHECK_S:g} s")
     found, why = json.loads(out)
@@ -147,7 +151,7 @@ def _fitting(schema: Schema | None, text: str) -> Any:
     def misfit(value: object) -> str:
         if schema is not None:
             return schema.misfit(value)
-        return "" if isinstance(value, dict) else "it is no JSON object"
+        return "" if isinstance(value, dict) else "it is not a JSON object"
 
     value = find_value(text, lambda one: not misfit(one))
     if why := misfit(value):
@@ -160,11 +164,11 @@ def _plain(value: object) -> dict[str, Any]:
         text = json.dumps(value, allow_nan=False)
         schema = strict_json(text)
     except (TypeError, ValueError, RecursionError) as error:
-        raise _no_schema(str(error) if isinstance(error, UnfitError) else "it is no JSON") from None
+        raise _no_schema(str(error) if isinstance(error, UnfitError) else "it is not valid JSON") from None
     if not isinstance(schema, dict):
-        raise _no_schema("it has to be a JSON object")
+        raise _no_schema("it must be a JSON object")
     if len(text) > MAX_SCHEMA_CHARS:
-        raise _no_schema(f"it has {len(text)} characters, {MAX_SCHEMA_CHARS} are allowed")
+        raise _no_schema(f"it has {len(text)} characters, at most {MAX_SCHEMA_CHARS} are allowed")
     return schema
 
 
@@ -186,7 +190,7 @@ def _lost_reference(schema: dict[str, Any], draft: Any) -> str:
                 if isinstance(reference, str):
                     resolver.lookup(reference)
             except Unresolvable:
-                return f"{keyword} {safe_line(repr(reference), limit=80)} leads to nothing in it"
+                return f"{keyword} {safe_line(repr(reference), limit=80)} does not exist in it"
     return ""
 
 
@@ -202,4 +206,4 @@ def _said(error: Exception) -> str:
 
 
 def _no_schema(why: str) -> RequestInvalid:
-    return RequestInvalid(f"This is no JSON schema that can be used: {why}.", hint="Nothing was sent.")
+    return RequestInvalid(f"This JSON schema cannot be used: {why}.", hint="Nothing was sent.")

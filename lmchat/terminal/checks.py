@@ -35,8 +35,8 @@ class KeyLimit(NamedTuple):
 
 
 _OPTION = "Option types characters instead"
-_SHIFT_ENTER = KeyLimit("Shift+Enter: it arrives as Enter, which sends", "Ctrl+J makes a new line")
-_PREFIX = KeyLimit("Ctrl+B: tmux begins its own commands with it", "Press it twice, or F2")
+_SHIFT_ENTER = KeyLimit("Shift+Enter: the terminal sends it as Enter", "Ctrl+J makes a new line")
+_PREFIX = KeyLimit("Ctrl+B: tmux uses it for its own commands", "Press it twice, or F2")
 _CAPABLE = ("kitty", "Ghostty", "foot", "Alacritty")
 """With kitty's keyboard protocol by default, and 256 colours."""
 _LIMITS: Mapping[str, tuple[KeyLimit, ...]] = {
@@ -53,13 +53,13 @@ _LIMITS: Mapping[str, tuple[KeyLimit, ...]] = {
     ),
     "VS Code": (
         KeyLimit(
-            "Ctrl+B, Ctrl+E, Ctrl+F, Ctrl+K, Ctrl+P, F1: VS Code keeps them for itself",
+            "Ctrl+B, Ctrl+E, Ctrl+F, Ctrl+K, Ctrl+P, F1: VS Code uses them itself",
             'Set "terminal.integrated.sendKeybindingsToShell": true in its settings',
         ),
     ),
     "GNOME Terminal": (
-        KeyLimit("Alt+1 … Alt+9: they switch tabs where there are several", "/model N does the same"),
-        KeyLimit("F1: it opens the terminal's own help", "/help does the same"),
+        KeyLimit("Alt+1 … Alt+9: they switch tabs", "/model N does the same"),
+        KeyLimit("F1: it opens the help of the terminal", "/help does the same"),
     ),
     "Windows Terminal": (KeyLimit("Alt+Enter: it switches to full screen", "Ctrl+J makes a new line"),),
     "JetBrains": (
@@ -112,11 +112,11 @@ def _size(files: Sequence[int]) -> Finding:
         columns, lines = os.get_terminal_size(files[-1])
     grade, cause, step = Grade.OK, f"{columns} × {lines}.", ""
     if not all(os.isatty(file) for file in files):
-        grade, cause = Grade.NOT_TRIED, "stdin or stderr is no terminal: the chat screen needs both."
+        grade, cause = Grade.NOT_TRIED, "stdin or stderr is not a terminal; the chat screen needs both."
         step = "Run it in a terminal; for one answer without a screen: lmchat ask 'PROMPT'"
     elif columns < _SMALLEST[0] or lines < _SMALLEST[1]:
         grade, step = Grade.WARNING, "Make the window larger, or its letters smaller"
-        cause = f"{columns} × {lines}: below {_SMALLEST[0]} × {_SMALLEST[1]} not all of the screen has room."
+        cause = f"{columns} × {lines}: below {_SMALLEST[0]} × {_SMALLEST[1]} not everything fits."
     facts = {"columns": columns or None, "rows": lines or None}
     return _row("terminal.size", "Size", grade, cause, step, facts)
 
@@ -137,7 +137,7 @@ def _colours(environ: Mapping[str, str]) -> Finding:
     grade, cause, step = Grade.OK, f"{words} ({', '.join(how)}).", ""
     if term in _MUTE:
         grade, depth = Grade.WARNING, 0
-        cause = f"{f'TERM is {term}' if term else 'TERM is not set'}: no colours, perhaps no screen."
+        cause = f"{f'TERM is {term}' if term else 'TERM is not set'}: no colours, maybe no screen."
         step = "export TERM=xterm-256color, if the terminal draws colours"
     elif environ.get("NO_COLOR"):
         cause = "NO_COLOR is set: the command line prints no colours."
@@ -152,7 +152,7 @@ def _locale(environ: Mapping[str, str]) -> Finding:
     grade, cause, step = Grade.OK, f"Unicode ({variable}={value}).", ""
     if "utf8" not in value.lower().replace("-", ""):
         fault = f"{variable}={value} does not name UTF-8" if variable else "No locale is set"
-        grade, cause = Grade.WARNING, f"{fault}: letters beyond ASCII may come out wrong."
+        grade, cause = Grade.WARNING, f"{fault}: non-ASCII characters may look wrong."
         step = "export LC_ALL=C.UTF-8, or set `ascii = true` under [ui] in the configuration"
     return _row("terminal.locale", "Letters", grade, cause, step, {"locale": value or None})
 
@@ -193,11 +193,11 @@ def _copying(ways: Sequence[WayChecked], unknown: Grade, step: str) -> Finding:
     grade, cause = Grade.OK, f"It works here by {best}."
     if best is None:
         best = next((way.way for way in ways if way.works is None), None)
-        grade, cause = unknown, f"{best} is used; whether it works is not known."
+        grade, cause = unknown, f"{best} is used; whether it works is unknown."
         if best in ("file", None):
             grade, step = Grade.WARNING if best else Grade.FAULT, _INSTALL
             into = "what is copied goes into a file" if best else "nor can a file be written"
-            cause = f"No clipboard can be reached; {into}."
+            cause = f"No clipboard is available; {into}."
     facts = {"way": best, "ways": {way.way: way.reason for way in ways}}
     return _clipboard_row("clipboard", "Copying", grade, cause, step, facts)
 

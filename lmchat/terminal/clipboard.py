@@ -110,18 +110,18 @@ class Clipboard:
         if has_osc_52 and not is_long:
             encoded = b64encode(safe.encode(errors="replace")).decode()
             if self._write(osc_52(encoded, self.environ)):
-                words = "Sent to the terminal's clipboard (OSC 52); it does not tell whether it took it"
+                words = "Sent to the terminal's clipboard (OSC 52); it does not report success"
                 return Copied("OSC 52", words)
         try:
             await asyncio.to_thread(write_atomically, self.file, safe, follows_link=False)
         except OSError as error:
             raise FileRefused(
-                "Nothing can be copied: no clipboard can be reached, and no file can be written.",
-                hint="/doctor tells what each way needs.",
+                "Nothing can be copied: no clipboard is available, and no file can be written.",
+                hint="/doctor shows what each way needs.",
                 details=f"{self.file}: {error.strerror}",
             ) from error
         is_cut = has_osc_52 and is_long
-        why = "Too long for the terminal's clipboard" if is_cut else "No clipboard can be reached"
+        why = "Too long for the terminal's clipboard" if is_cut else "No clipboard is available"
         return Copied("file", f"{why}; saved as {self.file}")
 
     async def set(self, tool: Tool, text: str) -> bool:
@@ -167,7 +167,7 @@ class Clipboard:
             reason = "not installed"
         if reason:
             return WayChecked(way=tool.name, works=False, reason=reason, is_there=False)
-        return WayChecked(way=tool.name, works=None, reason="there, and not tried")
+        return WayChecked(way=tool.name, works=None, reason="installed, not tested")
 
     def untried_osc_52(self) -> WayChecked:
         """Describe OSC 52 without a trial, which would overwrite the clipboard."""
@@ -177,18 +177,18 @@ class Clipboard:
                 way="OSC 52", works=False, reason="this terminal has no clipboard", is_there=False
             )
         is_near = self.environ.get("TMUX") or self.environ.get("STY")
-        reason = "no terminal answers to it; it is tried last"
+        reason = "no terminal reports success; it is tried last"
         if not is_near and term.startswith(("tmux", "screen")):
-            reason = "a tmux in between drops it until it is told: tmux set-option -s set-clipboard on"
+            reason = "tmux drops it; to allow it: tmux set-option -s set-clipboard on"
         return WayChecked(way="OSC 52", works=None, reason=reason)
 
     def untried_file(self) -> WayChecked:
-        return WayChecked(way="file", works=None, reason=f"when nothing else works: {self.file}")
+        return WayChecked(way="file", works=None, reason=f"if nothing else works: {self.file}")
 
     async def _how_far(self, text: str) -> str:
         if not _is_too_long(text) and "clipboard" in (await self.read(TMUX_FEATURES) or ""):
-            return "tmux, and handed to its terminal"
-        return "tmux alone: prefix ] pastes it; its terminal did not get it"
+            return "tmux, passed on to its terminal"
+        return "tmux only: paste with prefix ]; its terminal did not get the text"
 
 
 def is_over_ssh(environ: Mapping[str, str]) -> bool:

@@ -77,7 +77,10 @@ async def edit_text(text: str, *, environ: Mapping[str, str] = os.environ) -> st
     try:
         if status := await _run_in_terminal([*argv, str(folder / "prompt.md")], environ, "EDITOR"):
             name = safe_line(Path(argv[0]).name, limit=40)
-            raise LMChatError(f"{name} ended with status {status}; nothing was changed.")
+            raise LMChatError(
+                f"{name} ended with status {status}; nothing was changed.",
+                hint="Set $EDITOR to another program.",
+            )
         edited = await asyncio.to_thread(_read, folder / "prompt.md")
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
@@ -88,14 +91,14 @@ def editor_command(environ: Mapping[str, str]) -> list[str]:
     """Return the command of $VISUAL, $EDITOR or an installed editor; raises `WrongUse`."""
     if argv := _command(("VISUAL", "EDITOR"), _EDITORS, environ):
         return argv
-    raise WrongUse("No editor is set.", hint="Set $EDITOR, as in: export EDITOR=nano")
+    raise WrongUse("No editor is set.", hint="Set $EDITOR, for example: export EDITOR=nano")
 
 
 async def page_text(text: str, *, environ: Mapping[str, str] = os.environ) -> None:
     """Show a text in the pager; the caller has suspended the screen. Raises `WrongUse`."""
     argv = _command(("PAGER",), _PAGERS, environ)
     if not argv:
-        raise WrongUse("No pager is installed.", hint="Set $PAGER, as in: export PAGER=less")
+        raise WrongUse("No pager is installed.", hint="Set $PAGER, for example: export PAGER=less")
     await _run_in_terminal(argv, environ, "PAGER", safe_text(text).encode(errors="replace"))
 
 
@@ -106,7 +109,7 @@ def _command(variables: Sequence[str], installed: Sequence[str], environ: Mappin
                 return shlex.split(value)
             except ValueError as error:
                 raise WrongUse(
-                    f"${name} is no command: {safe_line(value, limit=60)}", hint=f"{error}."
+                    f"${name} is not a command: {safe_line(value, limit=60)}", hint=f"{error}."
                 ) from error
     path = environ.get("PATH", os.defpath)
     return next(([found] for name in installed if (found := find_program(name, path))), [])
@@ -147,7 +150,9 @@ def _prepare(text: str) -> Path:
         folder = Path(mkdtemp(prefix="lmchat-"))  # only the user can look into it
         (folder / "prompt.md").write_text(text, encoding="utf-8", errors="replace")
     except OSError as error:
-        raise FileRefused("No file for the editor can be written.", details=str(error)) from error
+        raise FileRefused(
+            "The temporary file for the editor cannot be written.", details=str(error)
+        ) from error
     return folder
 
 
@@ -155,9 +160,11 @@ def _read(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise FileRefused("What the editor left is no text in UTF-8; nothing was changed.") from error
+        raise FileRefused(
+            "The edited file is not UTF-8 text; nothing was changed.", hint="Save it as UTF-8."
+        ) from error
     except OSError as error:
-        raise FileRefused("The editor left no file; nothing was changed.", details=str(error)) from error
+        raise FileRefused("The editor deleted the file; nothing was changed.", details=str(error)) from error
 
 
 async def open_page(address: str, *, environ: Mapping[str, str] = os.environ) -> bool:

@@ -111,7 +111,7 @@ class LMChatApp(PatchedApp):
     def tell_failure(self, error: BaseException) -> None:
         error_id = self.workspace.outside.note_error(error)
         self.notify(
-            f"Something in lmchat itself went wrong (error {error_id}). The log file has the details.",
+            f"lmchat had an internal error (id {error_id}). The log file has the details.",
             severity="error",
             markup=False,
         )
@@ -146,7 +146,7 @@ class LMChatApp(PatchedApp):
         if has_shell():
             super().action_suspend_process()
         else:
-            self.notify("No shell started lmchat that could bring it back.", markup=False)
+            self.notify("lmchat was not started from a shell, so it cannot be resumed.", markup=False)
 
     @on(Driver.SignalResume)
     def _paint_all(self) -> None:
@@ -167,7 +167,7 @@ class LMChatApp(PatchedApp):
             begin_work(self, self.action_quit, "quit")
         else:
             self._last_ctrl_c_s = now_s
-            self.notify("Ctrl+C once more quits.", timeout=_TWICE_WITHIN_S, markup=False)
+            self.notify("Press Ctrl+C again to quit.", timeout=_TWICE_WITHIN_S, markup=False)
 
     def copy_to_clipboard(self, text: str) -> None:
         self.chat.view.copy(text)
@@ -176,9 +176,9 @@ class LMChatApp(PatchedApp):
         """Use the named theme, or the next one, and remember it."""
         names = [theme.name for theme in THEMES]
         if name and not theme_named(name):
-            words = f"No theme is called {safe_line(name, limit=40)}."
+            words = f"Unknown theme: {safe_line(name, limit=40)}."
             *others, last = [one.removeprefix("lmchat-") for one in names]
-            raise WrongUse(words, hint=f"There are {', '.join(others)} and {last}.")
+            raise WrongUse(words, hint=f"The themes are {', '.join(others)} and {last}.")
         place = names.index(self.theme) if self.theme in names else -1
         self.theme = theme_named(name) or names[(place + 1) % len(names)]
         self.chat.view.remember(replace(self.workspace.remembered, theme=self.theme))

@@ -16,7 +16,7 @@ class Scope(StrEnum):
 
     APP = "Everywhere"
     CHAT = "Chat"
-    MESSAGE = "A message that has the focus"
+    MESSAGE = "The focused message"
     SESSIONS = "The list of sessions"
     QUEUE = "The queue above the prompt"
     PICKER = "The model picker"
@@ -70,9 +70,9 @@ _message = partial(_command, Scope.MESSAGE)
 _session = partial(_command, Scope.SESSIONS)
 
 COMMANDS: tuple[Command, ...] = (
-    _chat("stop", "escape", "stop", "Stop the answer; else leave the panel", "stop_or_leave"),
+    _chat("stop", "escape", "stop", "Stop the answer; otherwise leave the panel", "stop_or_leave"),
     _chat("model", "ctrl+o", "model", "Choose the model", "app.pick_model", slash="/model [N]", is_priority=True),
-    _chat("new", "ctrl+n", "new", "Begin a new session", "new_session", slash="/new", is_priority=True),
+    _chat("new", "ctrl+n", "new", "Start a new session", "new_session", slash="/new", is_priority=True),
     _chat("find", "ctrl+f", "find", "Find in this session", "find", slash="/find [TEXT]", is_priority=True),
     _chat("export", "ctrl+e", "export", "Export this session as Markdown", "library('export')", slash="/export [FILE]", is_priority=True),
     _chat("import", "", "import", "Import chats from a file", "library('import')", slash="/import [FILE]"),
@@ -83,29 +83,29 @@ COMMANDS: tuple[Command, ...] = (
     _chat("editor", "ctrl+g", "editor", "Edit the prompt in $VISUAL or $EDITOR", "edit_prompt", is_priority=True),
     _chat("previous", "alt+up", "previous", "Focus the previous message", "focus_message(-1)", is_priority=True),
     _chat("next", "alt+down", "next", "Focus the next message", "focus_message(1)", is_priority=True),
-    _chat("check", "f5", "look now", "Check the server now", "app.look_now", is_priority=True),
+    _chat("check", "f5", "check now", "Check the server now", "app.look_now", is_priority=True),
     *(
         _chat(f"model_{n}", f"alt+{n}", f"model {n}", f"Switch to recent model {n}", f"app.recent_model({n})", is_priority=True, is_offered=False)
         for n in range(1, 10)
     ),
     _chat("system", "", "system", "Change the system prompt from the next turn on", "slash('/system ')", slash="/system TEXT", typed="change_system_prompt"),
-    _chat("profile", "", "profile", "Use a profile of the configuration", "slash('/profile ')", slash="/profile NAME", typed="use_profile"),
-    _chat("effort", "", "effort", "Say how much the model is to think", "slash('/effort ')", slash="/effort LEVEL", typed="use_effort"),
-    _chat("file", "", "file", "Put a text file into the prompt", "slash('/file ')", slash="/file PATH", typed="insert_file"),
+    _chat("profile", "", "profile", "Use a profile from the configuration", "slash('/profile ')", slash="/profile NAME", typed="use_profile"),
+    _chat("effort", "", "effort", "Set the reasoning effort", "slash('/effort ')", slash="/effort LEVEL", typed="use_effort"),
+    _chat("file", "", "file", "Add a text file to the prompt", "slash('/file ')", slash="/file PATH", typed="insert_file"),
     _chat("title", "", "title", "Change the title of this session", "slash('/title ')", slash="/title TEXT", typed="library('rename')"),
-    _chat("tag", "", "tag", "Put a tag on this session, or take it off", "slash('/tag ')", slash="/tag [WORD]", typed="library('tag')"),
+    _chat("tag", "", "tag", "Add or remove a tag", "slash('/tag ')", slash="/tag [WORD]", typed="library('tag')"),
     _chat("copy", "", "copy", "Copy the last answer, or its code", "copy", slash="/copy [code]"),
     _chat("fork", "", "fork", "Fork this session into a new one", "fork_session", slash="/fork"),
-    _chat("trash", "", "trash", "See what was deleted, and bring it back", "library('trash')", slash="/trash"),
-    _chat("clear", "", "clear", "Begin anew; the old session stays in the list", "new_session", slash="/clear", is_offered=False),
-    _chat("stats", "", "stats", "Show the figures of this run", "show_stats", slash="/stats"),
+    _chat("trash", "", "trash", "Show and restore deleted sessions", "library('trash')", slash="/trash"),
+    _chat("clear", "", "clear", "Start a new session; the old one stays in the list", "new_session", slash="/clear", is_offered=False),
+    _chat("stats", "", "stats", "Show the statistics of this run", "show_stats", slash="/stats"),
     _chat("log", "", "log", "Show where the log file is", "show_log", slash="/log"),
     _chat("theme", "", "theme", "Change the theme", "app.change_theme", slash="/theme [NAME]"),
-    _chat("doctor", "", "doctor", "Check server, store and terminal", "run_doctor", slash="/doctor"),
-    _command(Scope.APP, "copy_or_stop", "ctrl+c", "copy", "Copy the selection; else stop; twice when idle: quit", "copy_or_stop", is_priority=True, is_offered=False),
+    _chat("doctor", "", "doctor", "Check servers, files and terminal", "run_doctor", slash="/doctor"),
+    _command(Scope.APP, "copy_or_stop", "ctrl+c", "copy", "Copy the selection; otherwise stop; twice when idle: quit", "copy_or_stop", is_priority=True, is_offered=False),
     _command(Scope.APP, "commands", "ctrl+p", "commands", "Command palette", "command_palette", is_offered=False),
-    _command(Scope.APP, "help", "f1,question_mark", "help", "Every command with its key", "show_help", slash="/help"),
-    _command(Scope.APP, "suspend", "", "suspend", "Suspend lmchat (fg brings it back)", "suspend_process", slash="/suspend"),
+    _command(Scope.APP, "help", "f1,question_mark", "help", "All commands and their keys", "show_help", slash="/help"),
+    _command(Scope.APP, "suspend", "", "suspend", "Suspend lmchat (resume with fg)", "suspend_process", slash="/suspend"),
     _command(Scope.APP, "quit", "ctrl+q", "quit", "Quit; a running answer is saved", "quit", slash="/quit", is_priority=True),
     _message("message.copy", "y", "copy", "Copy it as Markdown source"),
     _message("message.copy_code", "c", "copy code", "Copy a code block; again: the next"),
@@ -120,27 +120,27 @@ COMMANDS: tuple[Command, ...] = (
     _message("message.links", "l", "links", "List its links", slash="/links"),
     _message("message.fold", "enter", "fold", "Fold or unfold reasoning"),
     _message("message.pager", "o", "pager", "Open it in the pager", slash="/pager"),
-    _message("message.next_hit", "n", "next hit", "Next hit of what was looked for", "hit(1)", is_offered=False),
+    _message("message.next_hit", "n", "next hit", "Next hit", "hit(1)", is_offered=False),
     _message("message.previous_hit", "N", "previous hit", "Previous hit", "hit(-1)", is_offered=False),
     _message("message.select", "v", "select", "Select it; ↑ and ↓ select more", "select(0)", is_offered=False),
-    _message("message.select_previous", "shift+up", "select up", "Select the message above, too", "select(-1)", is_offered=False),
-    _message("message.select_next", "shift+down", "select down", "Select the message below, too", "select(1)", is_offered=False),
-    _message("message.select_first", "shift+home", "select to the first", "Select all above, too", "select(-1000000)", is_offered=False),
-    _message("message.select_last", "shift+end", "select to the last", "Select all below, too", "select(1000000)", is_offered=False),
-    _message("message.delete", "d", "delete", "Delete it with what follows", slash="/delete"),
+    _message("message.select_previous", "shift+up", "select up", "Extend the selection up", "select(-1)", is_offered=False),
+    _message("message.select_next", "shift+down", "select down", "Extend the selection down", "select(1)", is_offered=False),
+    _message("message.select_first", "shift+home", "select to the first", "Extend the selection to the first message", "select(-1000000)", is_offered=False),
+    _message("message.select_last", "shift+end", "select to the last", "Extend the selection to the last message", "select(1000000)", is_offered=False),
+    _message("message.delete", "d", "delete", "Delete it and everything after it", slash="/delete"),
     _message("message.undo", "u", "undo", "Undo the last deletion", slash="/undo"),
     _session("session.open", "enter", "open", "Open it"),
     _session("session.rename", "n", "rename", "Change its title"),
     _session("session.tag", "g", "tags", "Change its tags; #tag in the filter finds them"),
-    _session("session.pin", "p", "pin", "Pin it to the top, or not"),
-    _session("session.archive", "a", "archive", "Archive it, or bring it back"),
-    _session("session.delete", "d", "delete", "Put it into the trash"),
+    _session("session.pin", "p", "pin", "Pin or unpin it"),
+    _session("session.archive", "a", "archive", "Archive or restore it"),
+    _session("session.delete", "d", "delete", "Move it to the trash"),
     _session("session.undo", "u", "undo", "Undo the last deletion"),
-    _session("session.trash", "t", "trash", "See what is in the trash"),
+    _session("session.trash", "t", "trash", "Show the trash"),
     _command(Scope.QUEUE, "queue.edit", "up", "edit", "Edit it", "queue('edit')", is_offered=False),
     _command(Scope.QUEUE, "queue.remove", "delete", "remove", "Remove it", "queue('remove')", is_offered=False),
     _command(Scope.PICKER, "picker.load", "ctrl+l", "load or unload", "Load or unload the model, or stop loading it", "load_or_unload", is_priority=True, is_offered=False),
-    _command(Scope.PICKER, "picker.refresh", "ctrl+r", "refresh", "Fetch the lists anew", "refresh_models", is_priority=True, is_offered=False),
+    _command(Scope.PICKER, "picker.refresh", "ctrl+r", "refresh", "Reload the lists", "refresh_models", is_priority=True, is_offered=False),
 )  # fmt: skip
 
 BY_ID: Mapping[str, Command] = {command.command_id: command for command in COMMANDS}

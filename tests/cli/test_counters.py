@@ -20,7 +20,7 @@ class _Sums:
     async def add(self, metrics):
         if self.fails:
             self.fails -= 1
-            raise StoreUnavailable("no room")
+            raise StoreUnavailable("full")
         self.added.append(metrics)
         self.changed.set()
 

@@ -21,8 +21,8 @@ def test_a_proxy_is_named_with_who_goes_through_it(name):
     found = proxy_finding({name: "http://proxy:3128"}, REMOTE)
     assert found.grade is Grade.OK
     assert f"{name}=http://proxy:3128: used for models.example.org" in found.cause
-    assert "servers on this machine are asked without it" in found.cause
-    assert "used for no server" in proxy_finding({name: "http://proxy:3128"}, []).cause
+    assert "servers on this machine are reached directly" in found.cause
+    assert "not used for a server" in proxy_finding({name: "http://proxy:3128"}, []).cause
 
 
 @pytest.mark.parametrize(

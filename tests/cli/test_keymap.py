@@ -20,20 +20,20 @@ def test_a_key_that_there_is_may_be_given(tmp_path, key):
 
 def test_an_unknown_command_is_told_with_what_may_be_meant(tmp_path):
     told = _told(tmp_path, '\n[keys]\nserch = "ctrl+y"')
-    assert told == ["config.toml, line 3: keys.serch is no command; did you mean search?"]
+    assert told == ["config.toml, line 3: keys.serch is not a command; did you mean search?"]
 
 
 def test_a_key_that_there_is_not_is_told(tmp_path):
     told = _told(tmp_path, '[keys]\nsearch = "ctrl+nonsense,hyperdrive+x"')
     assert told == [
-        'config.toml, line 2: keys.search names no key with "ctrl+nonsense"',
-        'config.toml, line 2: keys.search names no key with "hyperdrive+x"',
+        'config.toml, line 2: keys.search "ctrl+nonsense" is not a key',
+        'config.toml, line 2: keys.search "hyperdrive+x" is not a key',
     ]
 
 
 def test_a_key_that_another_command_has_is_told(tmp_path):
     assert _told(tmp_path, '[keys]\nsearch = "ctrl+n"') == [
-        'config.toml, line 2: keys.search takes "ctrl+n", which new has'
+        'config.toml, line 2: keys.search uses "ctrl+n", which is already a key of new'
     ]
 
 
@@ -46,4 +46,4 @@ def test_a_key_of_another_place_is_no_clash(tmp_path):
 
 
 def test_a_key_that_works_everywhere_clashes_with_any_place(tmp_path):
-    assert "which quit has" in _told(tmp_path, '[keys]\n"session.rename" = "ctrl+q"')[0]
+    assert "already a key of quit" in _told(tmp_path, '[keys]\n"session.rename" = "ctrl+q"')[0]

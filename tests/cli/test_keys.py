@@ -89,7 +89,11 @@ def test_an_own_server_takes_its_key_from_environment_command_or_file(keys_of):
 
 @pytest.mark.parametrize(
     ("command", "why"),
-    [("exit 3", "ended with 3"), ("true", "printed nothing"), ("no-such-cmd", "ended with 127")],
+    [
+        ("exit 3", "exited with status 3"),
+        ("true", "printed nothing"),
+        ("no-such-cmd", "exited with status 127"),
+    ],
 )
 def test_a_command_that_fails_is_told_without_what_it_printed(keys_of, command, why):
     keys = keys_of(f"[[endpoints]]\nname='a'\nurl='http://a:1'\napi_key_cmd='echo secret >&2; {command}'")
@@ -140,7 +144,7 @@ def test_a_locked_keyring_costs_the_keys_in_it_and_says_so(keys_of):
     locked = LockedKeyring()
     keys = keys_of(ring=locked)
     assert keys.key_for(_JAN) is None
-    assert keys.warnings == ["The system keyring does not answer: the keys in it are not used."]
+    assert keys.warnings == ["The system keyring does not answer; its keys are not used."]
     assert keys.keep(_JAN, "new") == "credentials.toml"
     assert keys_of(ring=locked).key_for(_JAN) == "new"
     locked.unlock.set()

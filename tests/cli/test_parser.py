@@ -100,12 +100,12 @@ def test_commands_that_print_json_anyway_accept_json(command):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["aks"], "There is no command 'aks'; did you mean ask?"),
+        (["aks"], "Unknown command 'aks'; did you mean ask?"),
         (
             ["xyzzy"],
-            "There is no command 'xyzzy'; there are ask, models, health, detect, metrics, stats, sessions",
+            "Unknown command 'xyzzy'; commands: ask, models, health, detect, metrics, stats, sessions",
         ),
-        (["models", "lod", "x"], "There is no command 'lod'; did you mean load?"),
+        (["models", "lod", "x"], "Unknown command 'lod'; did you mean load?"),
         (["models", "load"], "The following arguments are required: MODEL."),
         (["models", "load", "x", "--context", "8k"], "Argument --context: invalid number value: '8k'"),
         (["models", "load", "x", "--context", "0"], "Argument --context: invalid number value: '0'"),
@@ -113,9 +113,9 @@ def test_commands_that_print_json_anyway_accept_json(command):
         (["--effort", "hard"], "Argument --effort: invalid choice: 'hard'"),
         (["config"], "The following arguments are required: ACTION."),
         (["ask", "a", "b"], "Unrecognized arguments: b."),
-        (["--modle", "x"], "There is no option --modle; did you mean --model?"),
-        (["ask", "--refresj=1"], "There is no option --refresj; did you mean --refresh?"),
-        (["ask", "--json", "--xyzzy"], "There is no option --xyzzy."),
+        (["--modle", "x"], "Unknown option: --modle; did you mean --model?"),
+        (["ask", "--refresj=1"], "Unknown option: --refresj; did you mean --refresh?"),
+        (["ask", "--json", "--xyzzy"], "Unknown option: --xyzzy."),
         (["--log-level", "loud"], "Argument --log-level: invalid choice: 'loud'"),
         (["completion", "cmd"], "Argument shell: invalid choice: 'cmd'"),
         (["-m"], "Argument -m/--model: expected one argument."),

@@ -41,7 +41,7 @@ def test_a_server_that_says_nothing_is_told_once_and_again_after_it_said_somethi
     stalled = [StreamStalled(silent_s=5.2), StreamStalled(silent_s=6.2)]
     _, told = shown(capsys, ModelLoading(), ModelLoading(), *stalled)
     assert [line.startswith("lmchat: ") for line in told.splitlines()] == [True, True]
-    assert "nothing has come from the server for 5 s" in told
+    assert "no data from the server for 5 s" in told
     out, told = shown(capsys, *stalled, TextDelta(text="some\n"), *stalled)
     assert (out, len(told.splitlines())) == ("some\n", 2)
 
@@ -54,12 +54,12 @@ def test_what_is_told_in_the_middle_of_a_line_begins_a_line_of_its_own(capsys):
 def test_a_script_gets_its_lines_and_nothing_else_on_stdout(capsys):
     out, told = shown(capsys, StreamStalled(silent_s=5), TextDelta(text="x"), is_lines=True)
     assert out == '{"chunk": "x"}\n'
-    assert "nothing has come" in told
+    assert "no data from the server" in told
 
 
 def test_another_model_than_the_one_asked_for_is_told_on_stderr(capsys):
     out, told = shown(capsys, begun("tiny"), ModelNamed(model="other\x1b[31m-model"), TextDelta(text="x\n"))
-    assert (out, told) == ("x\n", "lmchat: other␛[31m-model answers; tiny was asked for.\n")
+    assert (out, told) == ("x\n", "lmchat: other␛[31m-model answers instead of tiny.\n")
 
 
 def test_the_same_model_in_other_words_is_not_worth_a_line(capsys):
@@ -80,7 +80,7 @@ NEVER = (
 def test_what_turned_out_to_be_thought_is_told_on_stderr_and_stands_apart(capsys):
     out, told = shown(capsys, *LATE)
     assert out == "2+2\n\nFour"
-    assert told == "lmchat: what is printed so far was the model's thought; the answer follows.\n"
+    assert told == "lmchat: the text so far was the model's reasoning; the answer follows.\n"
 
 
 @pytest.mark.rule("R-17")
@@ -115,7 +115,7 @@ def ended(capsys, *parts, **how) -> tuple[str, str]:
 
 def test_a_refusal_is_printed_like_an_answer_and_told_beside_it(capsys):
     no = RefusalPart(text="I can\x1b[1mnot.")
-    assert ended(capsys, no) == ("I can␛[1mnot.\n", "lmchat: the model refused.\n")
+    assert ended(capsys, no) == ("I can␛[1mnot.\n", "lmchat: the model refused to answer.\n")
     lines = [json.loads(line) for line in ended(capsys, no, is_lines=True)[0].splitlines()]
     assert lines == [{"chunk": no.text}, {"refused": True}, {"done": True}]
     value = json.loads(ended(capsys, no, is_json=True)[0])

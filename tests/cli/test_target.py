@@ -49,7 +49,7 @@ async def test_of_several_models_none_is_guessed():
     models = [model(name, state=LoadState.NOT_LOADED) for name in "ab"]
     with pytest.raises(RequestInvalid, match=r"^No LM Studio model selected$") as caught:
         await _find((candidate(Verdict.NO_MODEL, *models),))
-    assert caught.value.hint == "Name one with -m MODEL: a, b."
+    assert caught.value.hint == "Choose one with -m MODEL: a, b."
 
 
 async def test_a_server_that_is_loading_is_waited_for_and_that_is_told_once():

@@ -31,12 +31,12 @@ def _sentences(content, tmp_path):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ('modle = "x"', "config.toml, line 1: modle is not known; did you mean model?"),
-        ("\n\n[chta]\n", "config.toml, line 3: chta is not known; did you mean chat?"),
-        ("wholly_other = 1", "config.toml, line 1: wholly_other is not known"),
+        ('modle = "x"', "config.toml, line 1: modle is unknown; did you mean model?"),
+        ("\n\n[chta]\n", "config.toml, line 3: chta is unknown; did you mean chat?"),
+        ("wholly_other = 1", "config.toml, line 1: wholly_other is unknown"),
         (
             "[chat]\n\ntemprature = 1",
-            "config.toml, line 3: chat.temprature is not known; did you mean temperature?",
+            "config.toml, line 3: chat.temprature is unknown; did you mean temperature?",
         ),
         ("[chat]\ntemperature = 2.5", "config.toml, line 2: chat.temperature must be from 0 to 2"),
         ('[chat]\ntemperature = "hot"', "config.toml, line 2: chat.temperature must be a number"),
@@ -44,10 +44,10 @@ def _sentences(content, tmp_path):
         ("[chat]\ntemperature = nan", "config.toml, line 2: chat.temperature must be a number"),
         ("[chat]\nmax_tokens = 1.5", "config.toml, line 2: chat.max_tokens must be a whole number"),
         ("[limits]\nretries = 0", "config.toml, line 2: limits.retries must be from 1 to 20"),
-        ("model = 3", "config.toml, line 1: model must be a text in quotes"),
+        ("model = 3", "config.toml, line 1: model must be a string in quotes"),
         (
             'allowed_hosts = "nas"',
-            'config.toml, line 1: allowed_hosts must be a list of texts, as in ["a", "b"]',
+            'config.toml, line 1: allowed_hosts must be a list of strings, for example ["a", "b"]',
         ),
         ("[ui]\nmouse = 1", "config.toml, line 2: ui.mouse must be true or false"),
         ('[ui]\nnotify = "loud"', 'config.toml, line 2: ui.notify must be one of "bell", "desktop", "none"'),
@@ -57,12 +57,12 @@ def _sentences(content, tmp_path):
         ),
         ("chat = 1", "config.toml, line 1: chat must be a table: write [chat]"),
         ("keys = 1", "config.toml, line 1: keys must be a table: write [keys]"),
-        ("[keys]\nquit = 1", "config.toml, line 2: keys.quit must be a text in quotes"),
+        ("[keys]\nquit = 1", "config.toml, line 2: keys.quit must be a string in quotes"),
         ("endpoints = 1", "config.toml, line 1: endpoints must be a list of tables: write [[endpoints]]"),
         ("[[endpoints]]\nname = 'a'", "config.toml, line 1: endpoints[1].url is missing"),
         (
             "[[endpoints]]\nname='a'\nurl='b'\n[[endpoints]]\nname='c'\nurl='d'\nurls='e'",
-            "config.toml, line 7: endpoints[2].urls is not known; did you mean url?",
+            "config.toml, line 7: endpoints[2].urls is unknown; did you mean url?",
         ),
         (
             "[[endpoints]]\nname='a'\nurl='b'\n[endpoints.timeouts]\nhealth_s = 'x'",
@@ -73,9 +73,9 @@ def _sentences(content, tmp_path):
             "[profiles.a]\nmodel='x'\n[profiles.b]\ntop_p = 7",
             "config.toml, line 4: profiles.b.top_p must be from 0 to 1",
         ),
-        ("model = ", "config.toml, line 1: is not TOML: invalid value"),
-        ("a = 1\nmodel = 'x", "config.toml, line 2: is not TOML"),
-        ("x = 1\nx = 2", "config.toml, line 2: is not TOML: cannot overwrite a value"),
+        ("model = ", "config.toml, line 1: is not valid TOML: invalid value"),
+        ("a = 1\nmodel = 'x", "config.toml, line 2: is not valid TOML"),
+        ("x = 1\nx = 2", "config.toml, line 2: is not valid TOML: cannot overwrite a value"),
     ],
 )
 def test_a_mistake_is_told_with_file_line_key_and_reason(read, tmp_path, text, sentence):

@@ -72,7 +72,7 @@ def test_a_variable_that_is_no_number_is_told(load_with):
 
 
 def test_a_broken_configuration_stops_with_one_sentence(load_with):
-    with pytest.raises(ConfigError, match=r"line 1: a is not known \(and 1 more\)$") as caught:
+    with pytest.raises(ConfigError, match=r"line 1: a is unknown \(and 1 more\)$") as caught:
         load_with("a = 1\nb = 2").sound()
     assert caught.value.exit_code == 2
 
@@ -111,7 +111,7 @@ def test_a_flag_goes_before_the_profile(load_with):
 
 def test_an_unknown_profile_is_told_with_what_may_be_meant(load_with):
     (problem,) = load_with(_PROFILE, profile="shrt").problems
-    assert problem.sentence == "--profile shrt: there is no profile 'shrt'; did you mean short?"
+    assert problem.sentence == "--profile shrt: unknown profile 'shrt'; did you mean short?"
 
 
 @pytest.mark.parametrize(

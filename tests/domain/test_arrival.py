@@ -24,7 +24,7 @@ OWN = replace(other(Verdict.READY, model("own")), is_own=True)
     ("candidates", "model_id", "remembered", "chosen"),
     [
         ([READY], "", NEW, "a"),
-        ([READY], "wanted", NEW, "wanted"),
+        ([READY], "needed", NEW, "needed"),
         ([COLD, other(Verdict.READY, model("c"))], "", NEW, "c"),
         (
             [other(Verdict.READY, model("c")), READY],

@@ -61,7 +61,7 @@ def test_a_real_server_that_ignores_the_name_is_told(real, real_server):
     done = real("ask", "--json", "-m", "nobody-has-this", "Say hello.")
     value = json.loads(done.stdout)
     assert (value["model"], value["asked_model"]) == (real_server.models[0], "nobody-has-this")
-    assert done.stderr == f"lmchat: {real_server.models[0]} answers; nobody-has-this was asked for.\n"
+    assert done.stderr == f"lmchat: {real_server.models[0]} answers instead of nobody-has-this.\n"
 
 
 _CALL = {"index": 0, "id": "call_1", "function": {"name": "weather", "arguments": '{"city":"a\x1bb"}'}}
@@ -71,7 +71,7 @@ def test_a_model_that_asks_for_a_tool_is_told(cli, server):
     server.on(CHAT, sse(delta(tool_calls=[_CALL]), finish("tool_calls"), DONE))
     done = cli("ask", "hi")
     assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr == ('lmchat: the model asks for a tool, which is not run: weather({"city":"a␛b"})\n')
+    assert done.stderr == ('lmchat: the model called a tool (not run): weather({"city":"a␛b"})\n')
 
 
 def test_a_script_gets_the_tools_that_a_model_asks_for(cli, server):
@@ -102,7 +102,7 @@ def test_a_window_that_fills_up_while_the_real_server_answers_is_told(tmp_path, 
     cli = Cli(home=tmp_path, url=start_real_server(ctx=256).url)
     cli.configure("[chat]\ntemperature = 0.0\n")
     done = cli("ask", "Write a very long story about a king.")
-    assert (done.returncode, done.stderr) == (0, "lmchat: the answer is cut short: context is full.\n")
+    assert (done.returncode, done.stderr) == (0, "lmchat: the answer was cut short: context is full.\n")
 
 
 def test_max_tokens_that_are_used_up_are_kept_and_nothing_to_tell(cli, server):
@@ -129,7 +129,7 @@ def test_stdin_alone_is_a_prompt(cli, server):
 def test_nothing_to_ask_is_wrong_use(cli, server, words):
     done = cli(*words)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("lmchat: There is nothing to ask.\n")
+    assert done.stderr.startswith("lmchat: The prompt is empty.\n")
     assert server.seen() == []
 
 
@@ -196,7 +196,7 @@ def test_a_cut_answer_is_printed_and_told(cli, server):
 
 def test_a_cut_answer_that_is_saved_is_gone_on_with_by_the_command_that_is_told(cli, server):
     server.on(CHAT, sse("Half an", Cut()))
-    words = cli("ask", "--save", "hi").stderr.rpartition("go on with: lmchat ")[2]
+    words = cli("ask", "--save", "hi").stderr.rpartition("Continue with: lmchat ")[2]
     server.on(CHAT, sse(" hour", DONE))
     assert cli(*shlex.split(words)).returncode == 0
     said = [message["content"] for message in server.seen(CHAT)[-1].json["messages"]]
@@ -231,7 +231,7 @@ def test_a_retry_is_told_on_stderr_and_counted(cli, server):
     server.on(CHAT, _BUSY, sse("Now", finish(), usage(), DONE))
     value = cli.json("ask", "--json", "hi")
     assert (value["reply"], value["retries"]) == ("Now", 1)
-    assert "try 2 of 3 in " in cli("ask", "hi").stderr or len(server.seen(CHAT)) == 3
+    assert "retry 2 of 3 in " in cli("ask", "hi").stderr or len(server.seen(CHAT)) == 3
 
 
 @pytest.mark.parametrize(
@@ -340,7 +340,7 @@ def test_an_unexpected_error_is_a_sentence_with_an_id_and_the_log_has_it(cli):
     assert done.returncode == 1
     assert json.loads(done.stdout)["detail"]["error"] == "bug"
     assert "Traceback" not in done.stderr
-    error_id = done.stderr.split("(error ")[1].split(")")[0]
+    error_id = done.stderr.split("(id ")[1].split(")")[0]
     entry = json.loads((cli.folder / "lmchat.log").read_text())
     assert error_id in entry["message"]
     assert "words of a chat" not in json.dumps(entry)
@@ -406,4 +406,6 @@ def test_ctrl_c_ends_the_wait_for_a_pipe(cli):
 def test_an_effort_that_the_server_does_not_take_is_said_and_the_answer_comes(cli):
     done = cli("ask", "--effort", "low", "hi")
     assert (done.returncode, done.stdout) == (0, "Hello there.\n")
-    assert done.stderr == "lmchat: This server is not known to take a reasoning effort. It is not sent.\n"
+    assert done.stderr == (
+        "lmchat: This server does not support a reasoning effort, as far as lmchat knows. It is not sent.\n"
+    )

@@ -28,7 +28,7 @@ def test_init_does_not_overwrite_unless_forced(cli):
     cli.configure("model = 'mine'")
     done = cli("config", "init")
     assert done.returncode == 1
-    assert "config.toml exists already." in done.stderr
+    assert "config.toml already exists." in done.stderr
     assert "--force" in done.stderr
     assert cli("config", "init", "--force").returncode == 0
     assert (cli.folder / "config.toml").read_text() == example_text()
@@ -43,7 +43,7 @@ def test_a_home_folder_that_nobody_has_is_told(cli):
     done = cli("config", "path", "--config", "~nobody-of-this-name/x.toml")
     assert (done.returncode, done.stderr.partition("\n")[0]) == (
         1,
-        "lmchat: ~nobody-of-this-name/x.toml names a home folder that is not known.",
+        "lmchat: ~nobody-of-this-name/x.toml names an unknown home folder.",
     )
 
 
@@ -77,7 +77,7 @@ def test_keys_are_masked_everywhere(cli):
 
 
 def test_check_is_content_with_the_example_and_with_nothing(cli):
-    assert cli("config", "check").stdout == f"{cli.folder}/config.toml: not there; the defaults hold\n"
+    assert cli("config", "check").stdout == f"{cli.folder}/config.toml: no file; the defaults apply\n"
     cli("config", "init")
     assert cli("config", "check").stdout == f"{cli.folder}/config.toml: no problems\n"
 
@@ -88,9 +88,9 @@ def test_check_tells_every_problem_with_its_line_and_is_exit_2(cli):
     file = cli.folder / "config.toml"
     assert done.returncode == 2
     assert done.stdout.splitlines() == [
-        f"{file}, line 1: modle is not known; did you mean model?",
+        f"{file}, line 1: modle is unknown; did you mean model?",
         f"{file}, line 3: chat.temperature must be from 0 to 2",
-        f"{file}, line 5: keys.serch is no command; did you mean search?",
+        f"{file}, line 5: keys.serch is not a command; did you mean search?",
     ]
     value = cli.json("config", "check", "--json", code=2)
     assert value["ok"] is False
@@ -107,7 +107,7 @@ def test_a_broken_configuration_stops_with_one_sentence(cli, words):
     done = cli(*words)
     assert (done.returncode, done.stdout) == (2, "")
     first, second = done.stderr.splitlines()
-    assert first == f"lmchat: {cli.folder}/config.toml, line 1: is not TOML: invalid value"
+    assert first == f"lmchat: {cli.folder}/config.toml, line 1: is not valid TOML: invalid value"
     assert second == "`lmchat config check` lists all problems."
 
 
@@ -121,14 +121,14 @@ def test_hostile_text_of_a_file_does_no_harm(cli):
     cli.configure('"a\\u001b[2Jb" = 1\n')
     done = cli("config", "check")
     assert "\x1b" not in done.stdout
-    assert "a␛[2Jb is not known" in done.stdout
+    assert "a␛[2Jb is unknown" in done.stdout
 
 
 def test_a_folder_that_cannot_be_made_is_told(cli):
     (cli.home / "lmchat").write_text("")
     done = cli("config", "init")
     assert done.returncode == 1
-    assert done.stderr.startswith(f"lmchat: The folder {cli.folder} cannot be made: ")
+    assert done.stderr.startswith(f"lmchat: The folder {cli.folder} cannot be created: ")
 
 
 def require(shell: str) -> None:

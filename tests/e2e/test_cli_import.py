@@ -85,7 +85,7 @@ def test_a_list_of_role_and_content_is_imported_once(empty):
     again = empty("import", name)
     assert again.returncode == 0
     assert again.stdout == (
-        f"{name}: “Which vegetables?” is there already, as {session_id[:8]}.\n{session_id}\n"
+        f"{name}: “Which vegetables?” already exists, as {session_id[:8]}.\n{session_id}\n"
     )
     assert len(empty.json("sessions", "--json")["data"]) == 1
 
@@ -97,7 +97,7 @@ def test_what_is_in_the_trash_is_told_and_not_named_as_there(empty):
     done = empty("import", name)
     assert done.stdout == (
         f"{name}: “Which vegetables?” is in the trash; "
-        f"`lmchat sessions restore {session_id[:8]}` brings it back.\n"
+        f"`lmchat sessions restore {session_id[:8]}` restores it.\n"
     )
 
 
@@ -134,9 +134,9 @@ def test_what_was_left_out_is_told_on_stderr_ten_lines_at_most(empty):
     lines = done.stderr.splitlines()
     assert len(lines) == 11
     assert lines[0].endswith(
-        "message 3: its role is none of system, user, assistant, tool, developer, function."
+        "message 3: its role is not one of system, user, assistant, tool, developer, function."
     )
-    assert lines[-1].endswith("and 490 more that are not there, or not whole.")
+    assert lines[-1].endswith("and 490 more that are missing or incomplete.")
 
 
 def test_one_file_that_is_refused_is_a_failure_like_any_other(empty):
@@ -144,7 +144,7 @@ def test_one_file_that_is_refused_is_a_failure_like_any_other(empty):
     done = empty("import", name)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(
-        f"lmchat: {name} was not imported: it is no JSON from line 2, column 13 on.\n"
+        f"lmchat: {name} was not imported: it is not valid JSON from line 2, column 13 on.\n"
     )
     detail = empty.json("import", "--json", name, code=1)["detail"]
     assert (detail["error"], "line 2, column 13" in detail["message"]) == ("file", True)

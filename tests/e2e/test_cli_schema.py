@@ -22,7 +22,7 @@ PERSON = {
 ADA = {"name": "Ada", "age": 36}
 ADA_TEXT = json.dumps(ADA)
 OLD = '{"name": "Ada", "age": "old"}'
-MISFIT = "The answer does not fit: at $.age: 'old' is not of type 'integer'."
+MISFIT = "The answer does not match the schema: at $.age: 'old' is not of type 'integer'."
 CODE = "So:\n```sh\nls\n```\nand\n```sh\npwd\n```\n"
 
 
@@ -71,11 +71,13 @@ def test_an_answer_that_does_not_fit_is_asked_for_once_more(cli, server, person)
     server.on(CHAT, answer(OLD), answer(ADA_TEXT))
     done = cli("ask", "--save", "--schema", person, "Who?")
     assert (done.returncode, json.loads(done.stdout)) == (0, ADA)
-    assert done.stderr == f"lmchat: {MISFIT} It is asked once more.\n"
+    assert done.stderr == f"lmchat: {MISFIT} Asking again.\n"
     saved = cli.json("sessions", "show", "last", "--json")["messages"]
     assert [one["role"] for one in saved] == ["user", "assistant", "user", "assistant"]
     assert (
-        server.seen(CHAT)[-1].json["messages"][-1]["content"].startswith("Your answer does not fit: at $.age")
+        server.seen(CHAT)[-1]
+        .json["messages"][-1]["content"]
+        .startswith("Your answer does not match: at $.age")
     )
 
 
@@ -84,7 +86,7 @@ def test_an_answer_that_never_fits_fails_with_the_path(flags, cli, server, perso
     server.on(CHAT, answer(OLD))
     done = cli("ask", *flags, "--schema", person, "Who?")
     assert done.returncode == 1
-    final = MISFIT.replace("fit:", "fit, also at the second try:")
+    final = MISFIT.replace("schema:", "schema, also at the second attempt:")
     assert final in done.stderr
     assert len(server.seen(CHAT)) == 2
     lines = done.stdout.splitlines()
@@ -105,7 +107,7 @@ def test_an_answer_that_breaks_off_is_not_held_against_the_schema(flags, cli, se
     server.on(CHAT, sse('{"name": "A', Cut()))
     done = cli("ask", *flags, "--schema", person, "Who?")
     assert done.returncode == 1
-    assert "does not fit" not in done.stderr
+    assert "does not match" not in done.stderr
     assert len(server.seen(CHAT)) == 1
     if flags == ("--json",):
         value = json.loads(done.stdout)
@@ -121,11 +123,11 @@ def test_an_answer_that_breaks_off_is_not_held_against_the_schema(flags, cli, se
         (b'{"type": "person"}', "at $.type: 'person' is not valid"),
         (
             b'{"properties": {"a": {"$ref": "http://127.0.0.1:9/a"}}}',
-            "'http://127.0.0.1:9/a' leads to nothing",
+            "'http://127.0.0.1:9/a' does not exist in it",
         ),
-        (b'{"type":\n "object",}', "is no JSON: line 2, column 11"),
+        (b'{"type":\n "object",}', "is not valid JSON: line 2, column 11"),
         (b'{"type": "object", "type": "array"}', "has the name 'type' twice"),
-        (b"\xff\xfe", "is no text in UTF-8"),
+        (b"\xff\xfe", "is not UTF-8 text"),
         pytest.param(b" " * (1 << 20) + b"{}", "File too large", id="large"),
     ],
 )
@@ -187,7 +189,7 @@ def test_an_answer_without_code_fails(flags, cli, server):
     server.on(CHAT, answer("Use `ls`."))
     done = cli("ask", "--code", *flags, "How?")
     assert done.returncode == 1
-    assert done.stderr.startswith("lmchat: The answer has no code between fences.\n")
+    assert done.stderr.startswith("lmchat: The answer has no code block.\n")
     assert len(server.seen(CHAT)) == 1
     if flags:
         assert (

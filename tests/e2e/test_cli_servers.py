@@ -75,7 +75,7 @@ def test_health_of_a_server_that_is_not_allowed_keeps_its_form(alone):
 def test_health_with_a_broken_configuration_keeps_its_form(alone):
     alone.configure("nonsense = 1")
     value = alone.json("health", code=2)
-    assert value["error"].endswith("config.toml, line 1: nonsense is not known")
+    assert value["error"].endswith("config.toml, line 1: nonsense is unknown")
     assert value["orchestrator_ready"] is False
 
 
@@ -126,7 +126,7 @@ def test_models_as_json_have_the_form_of_openai(real, real_server):
 def test_a_model_that_there_is_not_is_told_with_what_may_be_meant(cli):
     done = cli("models", "load", "tinny")
     assert done.returncode == 1
-    assert done.stderr == "lmchat: No server here has a model tinny.\nDid you mean tiny?\n"
+    assert done.stderr == "lmchat: No server has a model tinny.\nDid you mean tiny?\n"
 
 
 def test_a_server_that_cannot_load_says_so(cli):

@@ -53,7 +53,7 @@ def test_the_list_as_json(saved):
 
 def test_an_empty_list_is_told_on_stderr(cli):
     done = cli("sessions")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "There is no session yet.\n")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "There are no sessions yet.\n")
     assert cli.json("sessions", "--json") == {"object": "list", "data": []}
 
 
@@ -115,7 +115,9 @@ def test_the_whole_trash_is_removed_and_nothing_else(saved):
     cli("sessions", "delete", ids[0])
     assert cli("sessions", "purge").returncode == 2
     assert [row["id"] for row in cli.json("sessions", "--trash", "--json")["data"]] == [ids[0]]
-    assert cli("sessions", "purge", "--yes").stdout == f"{ids[0][:8]} “Plan a garden” was removed for good.\n"
+    assert (
+        cli("sessions", "purge", "--yes").stdout == f"{ids[0][:8]} “Plan a garden” was deleted permanently.\n"
+    )
     assert [row["id"] for row in cli.json("sessions", "--json")["data"]] == [ids[1]]
     done = cli("sessions", "purge")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "The trash is empty.\n")
@@ -127,7 +129,7 @@ def test_at_a_terminal_it_is_asked_before_anything_is_removed(saved, answer, lef
     cli, ids = saved
     argv = cli.argv("sessions", "purge", ids[0])
     with PtyProgram(argv, home=cli.home, size=(120, 30), env=cli.env) as program:
-        program.wait_for("for good? [y/N]")
+        program.wait_for("permanently? [y/N]")
         program.type(f"{answer}\r")
         assert program.wait_exit() == 0
     assert len(cli.json("sessions", "--json")["data"]) == left

@@ -43,7 +43,10 @@ def test_an_example_says_what_is_wrong_where_no_server_is(example, tmp_path):
         (["Emma, of course.", 'Sure: {"title": "Emma", "year": 1815}'], "Emma (1815)\n"),
         (
             ["Emma."],
-            "The model cannot: The answer does not fit, also at the second try: it holds no JSON value.\n",
+            (
+                "The model cannot: The answer does not match the schema, also at the second attempt: "
+                "it has no JSON value.\n"
+            ),
         ),
     ],
 )

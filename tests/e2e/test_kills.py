@@ -103,5 +103,5 @@ def test_a_killed_screen_shows_what_had_come_when_it_is_opened_again(tmp_path, s
         screen.process.kill()
     with LMChatScreen(tmp_path, server.url, "-r", "last") as screen:
         screen.wait_for("this came before the end")
-        screen.wait_for("lmchat ended while this answer was arriving")
+        screen.wait_for("lmchat ended while this answer was streaming")
     assert stored(tmp_path).messages[-1].state is AnswerState.INTERRUPTED

@@ -70,7 +70,7 @@ def test_a_file_is_taken_by_its_name_alone(local, tmp_path):
 def test_without_a_model_and_without_consent_one_sentence_says_what_would_help(local):
     done = local("ask", "--local", "Hello")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "There is no model on this disk yet" in done.stderr
+    assert "There is no model on this disk" in done.stderr
     assert f"93 MB, Apache-2.0, into {local.folder / 'engine'}" in done.stderr
     assert "--yes" in done.stderr
     assert not (local.folder / "engine" / SMOLLM2.file_name).exists()
@@ -81,7 +81,7 @@ def test_with_consent_it_is_fetched_once_and_answers(local):
     done = local("ask", "--local", "--yes", "Say hello.")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
-    assert "Fetching the demo model" in done.stderr
+    assert "Downloading the demo model" in done.stderr
     assert sorted(path.name for path in (local.folder / "engine").iterdir()) == [
         SMOLLM2.file_name,
         "fetch.lock",
@@ -96,7 +96,7 @@ def test_on_a_terminal_consent_is_asked_for(local, answer):
     with PtyProgram(
         [*LMCHAT, "ask", "--local", "Say hello."], home=local.home, size=(120, 30), env=local.env
     ) as program:
-        program.wait_for("Fetch it? [y/N]")
+        program.wait_for("Download it? [y/N]")
         program.type(f"{answer}\r")
         assert program.wait_exit(60) == {"y": 0, "n": 2}[answer]
         assert ("Confirm with --yes" in program.text) == (answer == "n")
@@ -105,7 +105,7 @@ def test_on_a_terminal_consent_is_asked_for(local, answer):
 def test_ctrl_c_leaves_the_question(local):
     argv = [*LMCHAT, "ask", "--local", "Say hello."]
     with PtyProgram(argv, home=local.home, size=(120, 30), env=local.env) as program:
-        program.wait_for("Fetch it? [y/N]")
+        program.wait_for("Download it? [y/N]")
         program.type("\x03")
         assert program.wait_exit() == 130
 
@@ -126,7 +126,7 @@ def test_an_engine_that_cannot_run_is_told_before_anything_is_fetched(local, sou
     done = local("ask", "--local", "--yes", "Hello")
     assert (done.returncode, done.stdout) == (1, "")
     assert words in done.stderr
-    assert "Fetching" not in done.stderr
+    assert "Downloading" not in done.stderr
     place_demo(local.folder)
     assert words in local("ask", "--local", "Hello").stderr
 
@@ -137,7 +137,7 @@ def test_files_that_cannot_be_served_are_told_with_their_names(local, tmp_path):
     (tmp_path / "text.gguf").write_text("no model")
     for words, code, sentence in [
         (("-m", str(half)), 1, f"damaged or incomplete: {half}"),
-        (("-m", str(tmp_path / "text.gguf")), 2, "no whole GGUF file"),
+        (("-m", str(tmp_path / "text.gguf")), 2, "not a complete GGUF file"),
         (("--local", "-m", str(tmp_path / "none.gguf")), 2, "There is no file"),
         (("--local", "-m", "no-such-model"), 2, "There is no model no-such-model"),
         (("--local", "--endpoint", "http://127.0.0.1:1"), 2, "--endpoint"),
@@ -158,8 +158,8 @@ def test_a_window_that_memory_has_no_room_for_is_told(local):
     place_demo(local.folder)
     done = limited(local, "-v 6000000", "ask", "--local", "Hello")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "too little memory for smollm2-135m-instruct and its window" in done.stderr
-    assert "smaller context in [local]" in done.stderr
+    assert "not enough memory for smollm2-135m-instruct and its context window" in done.stderr
+    assert "smaller context window under [local]" in done.stderr
 
 
 def test_models_lists_the_files_of_this_disk(ready):
@@ -179,7 +179,7 @@ def test_models_lists_the_files_of_this_disk(ready):
 def test_a_disk_without_models_says_so(local):
     done = local("models", "--local")
     assert (done.returncode, done.stdout) == (0, "")
-    assert "There is no model file on this disk yet" in done.stderr
+    assert "There is no model file on this disk" in done.stderr
     assert local.json("models", "--local", "--json")["data"] == []
 
 
@@ -214,7 +214,7 @@ def test_an_engine_that_crashes_during_an_answer_is_told_and_what_came_is_printe
     os.kill(child, signal.SIGSEGV)
     _, told = program.communicate(timeout=20)
     assert program.returncode == 1
-    assert b"The built-in engine has crashed (signal SIGSEGV)." in told
+    assert b"The built-in engine crashed (signal SIGSEGV)." in told
 
 
 def test_nothing_of_the_engine_is_imported_where_it_is_not_used(local):

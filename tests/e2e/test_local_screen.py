@@ -56,7 +56,7 @@ def test_from_an_empty_home_to_the_first_answer(tmp_path):
     configure(tmp_path, STEADY + "max_tokens = 16\n" + LOCAL)
     write_wheel(tmp_path / "mirror")
     with LMChatScreen(tmp_path, "", "--local", env=environment(tmp_path)) as screen:
-        screen.wait_for("Fetch a demo model?", SLOW_S)
+        screen.wait_for("Download a demo model?", SLOW_S)
         screen.wait_for("Apache-2.0")
         screen.type("\r")
         screen.wait_for(READY, SLOW_S)
@@ -123,8 +123,8 @@ def test_the_engine_is_there_when_lmchat_goes_on_after_a_stop(screen, number):
 def test_a_crash_during_an_answer_keeps_the_text_and_starts_again_on_request(answering):
     (child,) = engines_of(answering.home)
     os.kill(child, signal.SIGSEGV)
-    answering.wait_for("The built-in engine has crashed", SLOW_S)
-    answering.wait_for("The next try starts it again.")
+    answering.wait_for("The built-in engine crashed", SLOW_S)
+    answering.wait_for("The next request starts it again.")
     (kept,) = answers(answering.home)
     assert kept.state is AnswerState.INTERRUPTED
     assert len(kept.text) > 20

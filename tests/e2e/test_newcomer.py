@@ -69,7 +69,7 @@ def test_the_first_line_leads_to_the_first_answer_of_a_real_model(tmp_path, caps
         screen.wait_for("Try the built-in engine", 240)
         stages.end("one line to the welcome page")
         screen.type("\r")
-        screen.wait_for("Fetch a demo model?", 30)
+        screen.wait_for("Download a demo model?", 30)
         screen.wait_for("Apache-2.0")
         stages.end("Enter to the question")
         screen.type("\r")

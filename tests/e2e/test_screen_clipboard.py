@@ -99,7 +99,7 @@ def test_in_tmux_as_it_comes_both_its_buffer_and_the_terminal_around_it_get_the_
             try:
                 focus_answer(screen)
                 screen.type("y")
-                screen.wait_for("Copied (tmux, and handed to its terminal)")
+                screen.wait_for("Copied (tmux, passed on to its terminal)")
                 screen.wait_until(lambda: bool(copied(screen.raw)), "the terminal is sent the text")
                 assert copied(screen.raw) == [source(tmp_path)]
                 assert run([*client, "show-buffer"]).stdout == source(tmp_path)

@@ -76,7 +76,7 @@ def test_ctrl_c_stops_first_and_twice_more_quits(streaming):
     streaming.type("\x03")
     streaming.wait_stopped()
     streaming.type("\x03")
-    streaming.wait_for("once more quits")
+    streaming.wait_for("again to quit")
     streaming.type("\x03")
     assert streaming.wait_exit(3) == 0
     assert streaming.left_behind() == []
@@ -87,7 +87,7 @@ def test_an_error_in_the_app_is_one_sentence_and_keeps_the_answer(streaming):
     streaming.type("\x1b[23~")
     assert streaming.wait_exit(4) == 1
     assert streaming.left_behind() == []
-    assert "Something in lmchat itself went wrong" in streaming.text
+    assert "lmchat had an internal error" in streaming.text
     assert "ValueError" not in streaming.text
     assert SECRET.encode() not in streaming.raw
     assert SECRET not in streaming.log_text
@@ -104,7 +104,7 @@ def test_an_error_behind_the_screen_is_told_and_the_answer_goes_on(tmp_path):
             screen.ask("Go on.")
             screen.wait_for("word5")
             screen.type("\x1b[21~")
-            screen.wait_for("went wrong")
+            screen.wait_for("internal error")
             assert SECRET.encode() not in screen.raw
             gate.open()
             screen.wait_for("and the end.")

@@ -134,5 +134,5 @@ def test_who_leaves_while_the_disk_is_full_is_told_what_was_not_saved(tmp_path, 
         talk_until_it_is_full(screen, disk, server)
         screen.type("\x11")
         assert screen.wait_exit() == 0
-        assert "the last words of “Before.” could not be saved: " in " ".join(screen.text.split())
+        assert "the end of “Before.” could not be saved: " in " ".join(screen.text.split())
         assert screen.left_behind() == []

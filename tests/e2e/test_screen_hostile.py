@@ -134,7 +134,7 @@ def name_files(screen: LMChatScreen, home, words: str) -> None:
     name = sendable(words.replace("/", "_"))[:240].decode(errors="ignore")
     (home / "folder" / f"{name}.md").write_text("\0" + words, errors="replace")
     command(screen, "/import ", f"{home}/folder")
-    screen.wait_for("formats")
+    screen.wait_for("format")
     screen.type("\x1b[18~\x7f")
     command(screen, "/file ", f"{home}/words")
     screen.wait_until(lambda: has_typed(screen, "[words"), "the file is a block in the prompt")

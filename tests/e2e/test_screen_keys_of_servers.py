@@ -48,7 +48,7 @@ def test_the_key_is_asked_for_tried_kept_and_never_shown(tmp_path, start_real_se
         screen.wait_for("key")
         screen.wait_for("llama.cpp")
         enter(screen, WRONG)
-        screen.wait_for("The server refuses this key.")
+        screen.wait_for("The server rejects this API key.")
         assert not (tmp_path / "lmchat" / "credentials.toml").exists()
         screen.type("\x15")
         enter(screen, KEY)

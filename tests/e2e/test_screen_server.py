@@ -98,7 +98,7 @@ def test_nothing_at_the_given_address_is_called_refused(tmp_path):
     [
         (html_reply("<title>Please log in</title>"), "a web page answered"),
         (json_reply({"error": {"message": "the model broke", "code": 500}}, status=500), "the model broke"),
-        (json_reply({"unexpected": True}), "no answer"),
+        (json_reply({"unexpected": True}), "the reply is not"),
     ],
 )
 def test_a_failed_answer_is_one_card_and_the_prompt_is_kept(tmp_path, server, reply, sentence):

@@ -54,7 +54,7 @@ def choose(screen) -> None:
     row = next(row for row in screen.screen() if "lms server start" in row)
     screen.type(row.split()[-1] if row.split()[-1].isdigit() else "\r")
     screen.wait_for("run this command")
-    screen.wait_for("The server goes on when lmchat ends.")
+    screen.wait_for("The server keeps running when lmchat ends.")
 
 
 @pytest.mark.timeout(60)

@@ -46,7 +46,7 @@ def test_without_a_shell_it_is_not_suspended_for_ever(tmp_path, server):
         screen.put("/suspend")
         screen.type("\x1b[F")
         screen.type("\r")
-        screen.wait_for("No shell started lmchat")
+        screen.wait_for("lmchat was not started from a shell")
         assert screen.state() != "T"
         screen.put("still here")
 

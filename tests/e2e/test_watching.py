@@ -15,7 +15,7 @@ PRODUCT = llama_cpp
 
 pytestmark = pytest.mark.timeout(60)
 
-ELSEWHERE = "another lmchat writes this"
+ELSEWHERE = "another lmchat is writing this"
 FOCUS = "\x1b[O\x1b[I"
 
 
@@ -41,7 +41,7 @@ def test_one_whose_lmchat_was_killed_is_interrupted_here(writer, server):
         writer.kill(signal.SIGKILL)
         writer.wait_exit()
         watcher.type(FOCUS)
-        watcher.wait_for("lmchat ended while this answer was arriving.")
+        watcher.wait_for("lmchat ended while this answer was streaming.")
         watcher.wait_gone(ELSEWHERE)
         leave(watcher)
     assert stored(writer.home).messages[-1].state is AnswerState.INTERRUPTED

@@ -231,7 +231,7 @@ def test_a_name_that_is_none_is_told_with_what_could_be_meant(tmp_path, found):
         ("qwen3-9b", "Did you mean qwen3-8b?"),
         ("nothing like it", "lmchat models --local"),
         ("nowhere.gguf", "There is no file"),
-        (str(tmp_path / "text.gguf"), "is no whole GGUF file"),
+        (str(tmp_path / "text.gguf"), "is not a complete GGUF file"),
         (str(tmp_path / "clip.gguf"), "clip"),
         (str(tmp_path), "There is no file"),
     ]:

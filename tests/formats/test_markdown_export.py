@@ -215,7 +215,7 @@ def test_thoughts_are_left_out_unless_asked_for():
         (AnswerState.STOPPED, "Stopped"),
         (AnswerState.INTERRUPTED, "Interrupted"),
         (AnswerState.FAILED, "Failed"),
-        (AnswerState.STREAMING, "Still arriving"),
+        (AnswerState.STREAMING, "Still streaming"),
     ],
 )
 def test_an_unfinished_answer_says_so_and_why(state, word):
@@ -252,7 +252,7 @@ def test_a_system_prompt_has_a_heading_of_its_own():
     "text", ["", "# Notes\n\nhello", "---\ntitle: x\n---\n", "---\nlmchat: 99\n---\n", "---\nx\n---\n"]
 )
 def test_other_markdown_is_refused(text):
-    with pytest.raises(FileRefused, match="no Markdown that lmchat exported"):
+    with pytest.raises(FileRefused, match="not a Markdown export of lmchat"):
         from_markdown(text)
 
 

@@ -144,7 +144,7 @@ def test_every_format_can_be_written_as_utf_8_and_takes_an_empty_session(form):
 def test_an_unknown_format_is_refused_with_those_that_there_are():
     with pytest.raises(WrongUse, match="pdf") as caught:
         render(talk(), form="pdf")
-    assert caught.value.hint == "There are md, json, html, txt."
+    assert caught.value.hint == "The formats are md, json, html, txt."
 
 
 @pytest.mark.parametrize(

@@ -63,24 +63,24 @@ def test_an_export_is_read_in_each_encoding_that_a_shell_gives_it(write, encodin
     [
         (b"", "It is empty."),
         (b" \n\t", "It is empty."),
-        (b"# Notes\n", "none of the formats"),
-        (b"\x00\x00\x00", "none of the formats"),
-        (b"SQLite format 3\x00", "none of the formats"),
-        (b"\x89PNG\r\n\x1a\n", "Line 1 is no text in UTF-8."),
-        (b"[\n{\n\xe9", "Line 3 is no text in UTF-8."),
-        (b"\xff\xfe\x00\xd8", "Line 1 is no text in UTF-16."),
-        (b"---\ntitle: notes\n---\n", "no Markdown that lmchat exported"),
-        (b'[{"role": "user",\n "content": "cut', "It is no JSON from line 2, column 13 on."),
-        (b"[" * 200_000, "It is JSON that nobody can read."),
-        (b"[" + b"9" * 10_000 + b"]", "It is JSON that nobody can read."),
-        (b'{"a": 1}', "no chat that lmchat knows"),
-        (b'"words"', "none of the formats"),
-        (b"[]", "It holds no message."),
-        (b"[1, 2]", "It holds no message that can be read: of message 1, it is no object."),
-        (b'{"messages": []}', "It holds no message."),
-        (b'{"lmchat": 99}', "another version of lmchat"),
-        (b'{"lmchat": 1}', "Its head is not as lmchat exported it."),
-        (b'{"lmchat": 1, "session": []}', "Its head is not"),
+        (b"# Notes\n", "Its format cannot be imported"),
+        (b"\x00\x00\x00", "Its format cannot be imported"),
+        (b"SQLite format 3\x00", "Its format cannot be imported"),
+        (b"\x89PNG\r\n\x1a\n", "Line 1 is not UTF-8 text."),
+        (b"[\n{\n\xe9", "Line 3 is not UTF-8 text."),
+        (b"\xff\xfe\x00\xd8", "Line 1 is not UTF-16 text."),
+        (b"---\ntitle: notes\n---\n", "not a Markdown export of lmchat"),
+        (b'[{"role": "user",\n "content": "cut', "It is not valid JSON from line 2, column 13 on."),
+        (b"[" * 200_000, "It is not readable JSON."),
+        (b"[" + b"9" * 10_000 + b"]", "It is not readable JSON."),
+        (b'{"a": 1}', "not a chat format that lmchat knows"),
+        (b'"words"', "Its format cannot be imported"),
+        (b"[]", "It contains no messages."),
+        (b"[1, 2]", "It contains no messages that can be read (message 1: it is not an object)."),
+        (b'{"messages": []}', "It contains no messages."),
+        (b'{"lmchat": 99}', "Another version of lmchat"),
+        (b'{"lmchat": 1}', "Its header was changed after the export."),
+        (b'{"lmchat": 1, "session": []}', "Its header was changed"),
     ],
 )
 def test_what_is_no_chat_is_refused_with_the_place(data, words):
@@ -123,7 +123,7 @@ def test_an_export_without_messages_holds_nothing_to_import():
     ],
 )
 def test_a_broken_message_of_an_own_export_is_named(change):
-    assert "Message 2 is not as lmchat exported it." in refusal(
+    assert "Message 2 was changed after the export." in refusal(
         changed(lambda data: change(data["messages"][1]))
     )
 
@@ -141,7 +141,9 @@ def test_a_broken_mark_of_markdown_is_named_by_its_line():
     lines = text.split("\n")
     at = next(number for number, line in enumerate(lines, 1) if '"assistant"' in line)
     for broken in ('"role": "alien"', '"role": 5', '"part": 5, "role": null'):
-        assert f"Line {at} is not as lmchat wrote it." in refusal(text.replace('"role": "assistant"', broken))
+        assert f"Line {at} was changed after the export." in refusal(
+            text.replace('"role": "assistant"', broken)
+        )
     lines[at - 1] = lines[at - 1].replace('"state"', '"state')
     assert f"Line {at} " in refusal("\n".join(lines))
 
@@ -169,7 +171,7 @@ def test_branches_in_a_circle_are_refused():
     two = replace(prompt("two", one), parent_id=one.message_id)
     one = replace(one, parent_id=two.message_id)
     text = to_json(replace(session, tree=(first, second, one, two)))
-    assert "in a circle" in refusal(text)
+    assert "form a circle" in refusal(text)
 
 
 @pytest.mark.parametrize(
@@ -285,7 +287,7 @@ def test_contents_of_several_parts_calls_of_tools_and_refusals_are_kept():
         (TextPart(text="Be kind."),),
     ]
     assert (messages[2].role, messages[4].role) == (Role.TOOL, Role.SYSTEM)
-    assert [(one.where, one.reason) for one in skipped] == [("message 1", "1 of its parts is no text")]
+    assert [(one.where, one.reason) for one in skipped] == [("message 1", "1 of its parts is not text")]
 
 
 @pytest.mark.rule("R-35")
@@ -301,11 +303,11 @@ def test_what_is_broken_in_a_list_is_left_out_and_counted():
     )
     assert [message.text for message in messages] == ["kept", "kept too"]
     assert [(one.where, one.reason) for one in skipped] == [
-        ("message 2", "it is no object"),
-        ("message 3", "its role is none of system, user, assistant, tool, developer, function"),
-        ("message 4", "it has no content that is text"),
-        ("message 5", "it has no content that is text"),
-        ("message 6", "2 of its parts are no text"),
+        ("message 2", "it is not an object"),
+        ("message 3", "its role is not one of system, user, assistant, tool, developer, function"),
+        ("message 4", "it has no text content"),
+        ("message 5", "it has no text content"),
+        ("message 6", "2 of its parts are not text"),
     ]
 
 

@@ -98,13 +98,13 @@ async def test_messages_may_be_pairs_mappings_or_messages(server, client):
     ("messages", "words"),
     [
         ([], "at least one message"),
-        ("", "holds no text"),
-        (None, "a list of messages is wanted"),
+        ("", "has no text"),
+        (None, "pass a prompt or a list of messages"),
         ([("user", "one"), "two"], "entry 2 is not a message"),
         ([("oracle", "Hi")], "Invalid message role"),
         ([([], "Hi")], "Invalid message role"),
         ([{"role": "user"}], "entry 1 is not a message"),
-        ([("user", 7)], "holds no text"),
+        ([("user", 7)], "has no text"),
     ],
 )
 async def test_what_is_no_chat_is_refused_unsent(server, client, messages, words):

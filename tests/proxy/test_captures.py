@@ -65,7 +65,7 @@ async def test_a_killed_server_leaves_what_had_arrived(server, client):
     ("name", "kind", "words"),
     [
         ("error-401", "auth", "Invalid API Key"),
-        ("error-overflow-stream", "context_overflow", "needs 631 tokens, the model has room for 256"),
+        ("error-overflow-stream", "context_overflow", "needs 631 tokens; the context window has 256"),
         ("error-path", "wrong_path", "File Not Found"),
         ("error-bad-json", "bad_request", "parse error"),
         ("router-error-model", "model_missing", "'no-such-model' not found"),

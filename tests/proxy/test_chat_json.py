@@ -55,7 +55,7 @@ async def test_the_value_is_returned_with_the_answer_that_held_it(text, server, 
     [
         ('{"name": "Ada", "age": "36"}', "at $.age: '36' is not of type 'integer'"),
         ('{"name": "Ada"}', "at $: 'age' is a required property"),
-        ("Ada, 36.", "it holds no JSON value"),
+        ("Ada, 36.", "it has no JSON value"),
         ('{"name": "Ada", "name": "Bob", "age": 1}', "an object in it has the name 'name' twice"),
         ("[" * 10_000, "it is nested deeper than 64 levels"),
     ],
@@ -63,12 +63,12 @@ async def test_the_value_is_returned_with_the_answer_that_held_it(text, server, 
 async def test_a_model_that_ignores_the_schema_is_told_what_does_not_fit(text, misfit, server, client):
     server.on(CHAT, answer(text), answer(ADA_TEXT))
     found = await client.chat_json([("system", "Be brief."), ("user", "Who?")], PERSON)
-    assert (found.value, found.first_misfit) == (ADA, f"The answer does not fit: {misfit}.")
+    assert (found.value, found.first_misfit) == (ADA, f"The answer does not match the schema: {misfit}.")
     *before, repair = said(server)
     assert before == [*said(server, 0), {"role": "assistant", "content": text}]
     assert repair["role"] == "user"
     assert repair["content"].startswith(
-        f"Your answer does not fit: {misfit}. Answer again with one JSON value"
+        f"Your answer does not match: {misfit}. Answer again with one JSON value"
     )
     assert repair["content"].endswith(json.dumps(PERSON))
 
@@ -78,7 +78,8 @@ async def test_the_second_misfit_is_the_error(server, client):
     with pytest.raises(AnswerUnfit) as caught:
         await client.chat_json("Who?", PERSON)
     assert str(caught.value) == (
-        "The answer does not fit, also at the second try: at $.age: None is not of type 'integer'."
+        "The answer does not match the schema, also at the second attempt: at $.age: None is not "
+        "of type 'integer'."
     )
     assert (caught.value.kind, caught.value.exit_code) == ("schema", 1)
     assert len(server.seen(CHAT)) == 2
@@ -99,14 +100,14 @@ async def test_a_value_that_a_server_takes_for_a_thought_is_found_there(server, 
 
 async def test_a_thought_beside_an_answer_is_never_the_value(server, client):
     server.on(CHAT, sse(delta(reasoning_content=ADA_TEXT), "Ada.", finish(), DONE))
-    with pytest.raises(AnswerUnfit, match="it holds no JSON value"):
+    with pytest.raises(AnswerUnfit, match="it has no JSON value"):
         await client.chat_json("Who?", PERSON)
 
 
 async def test_an_answer_that_was_cut_short_is_not_asked_for_again(server, client):
     server.on(CHAT, sse('{"name": "A', finish("length"), DONE))
     with pytest.raises(
-        AnswerUnfit, match="The answer is cut short, so it does not fit: it holds no JSON value"
+        AnswerUnfit, match="The answer was cut short, so it does not match: it has no JSON value"
     ):
         await client.chat_json("Who?", PERSON, max_tokens=3)
     assert len(server.seen(CHAT)) == 1
@@ -128,7 +129,10 @@ async def test_an_answer_that_breaks_off_is_its_own_error(server, client):
 async def test_without_a_schema_any_object_fits_and_nothing_else(server, client):
     server.on(CHAT, answer("[1]"), answer('{"a": [1]}'))
     found = await client.chat_json("Anything.")
-    assert (found.value, found.first_misfit) == ({"a": [1]}, "The answer does not fit: it is no JSON object.")
+    assert (found.value, found.first_misfit) == (
+        {"a": [1]},
+        "The answer does not match the request: it is not a JSON object.",
+    )
     assert [one.json["response_format"] for one in server.seen(CHAT)] == [{"type": "json_object"}] * 2
     assert "one JSON object" in said(server)[-1]["content"]
 

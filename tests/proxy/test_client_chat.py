@@ -225,7 +225,7 @@ async def test_checks_come_before_the_limiter_and_the_network(server, make_clien
         (ask(server, model=""), "bad_request", "No LM Studio model selected"),
         (ask(server, text=""), "bad_request", "Invalid message content"),
         (foreign, "not_allowed", "Endpoint not allowed: Endpoint must be localhost"),
-        (ask(server, "x" * 2000), "too_large", "message 1 (user) alone has"),
+        (ask(server, "x" * 2000), "too_large", "Message 1 (user) alone is"),
     ):
         _, error = await events_of(client, request)
         assert (error.kind, words in error.message) == (kind, True), error.message

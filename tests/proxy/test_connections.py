@@ -33,9 +33,9 @@ HERE = Endpoint.parse("box.lan:1234")
         pytest.param(
             because(httpx.ConnectError(""), socket.gaierror(socket.EAI_NONAME, "x")),
             "offline",
-            "The name box.lan is not known.",
+            "The name box.lan is unknown.",
         ),
-        (because(httpx.ConnectError(""), ssl.SSLError(1, "x")), "certificate", "speaks no https"),
+        (because(httpx.ConnectError(""), ssl.SSLError(1, "x")), "certificate", "does not use https"),
         (httpx.ConnectTimeout(""), "timeout", "Nothing answers at box.lan:1234."),
         (httpx.ReadTimeout(""), "timeout", "Request timeout: box.lan:1234"),
         (httpx.PoolTimeout(""), "timeout", "Request timeout"),

@@ -121,12 +121,12 @@ async def test_nothing_found_tells_each_product_and_the_step_that_helps(detect):
 
 
 STEPS = {
-    Verdict.NOT_AN_LLM: "Another program has port 8080: stop it",
-    Verdict.SERVER_ERROR: "See the server's log, then start it again",
+    Verdict.NOT_AN_LLM: "Another program uses port 8080: stop it",
+    Verdict.SERVER_ERROR: "Check the server's log, then restart it",
     Verdict.LOADING: "Wait until the model is loaded",
     Verdict.NEEDS_KEY: "Use the key given to llama-server --api-key",
     Verdict.NO_MODEL: "Load a model",
-    Verdict.HOST_BLOCKED: "Let the server trust the host name 127.0.0.1, or use 127.0.0.1",
+    Verdict.HOST_BLOCKED: "Add the host name 127.0.0.1 to the server's trusted hosts, or use 127.0.0.1",
 }
 
 
@@ -343,7 +343,7 @@ async def test_a_silent_port_costs_one_time_out_and_hides_nobody(start, detect):
 async def test_a_port_that_does_not_let_connect_timed_out(detect):
     found, _ = await detect({4000: httpx.ConnectTimeout("")})
     row = next(one for one in found if one.endpoint.port == 4000)
-    assert (row.verdict, row.next_step) == (Verdict.TIMED_OUT, "See what holds port 4000")
+    assert (row.verdict, row.next_step) == (Verdict.TIMED_OUT, "Find the program that uses port 4000")
 
 
 @pytest.mark.rule("R-5")

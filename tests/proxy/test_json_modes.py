@@ -73,7 +73,7 @@ async def test_each_product_is_asked_in_the_strictest_form_that_it_takes(product
     ("output", "product", "said"),
     [
         (PERSON, Product.OPENAI, ""),
-        (PERSON, Product.ANTHROPIC, "Answer with one JSON value that fits this JSON schema"),
+        (PERSON, Product.ANTHROPIC, "Answer with one JSON value that matches this JSON schema"),
         (AnyObject(), Product.OPENAI, "Answer with one JSON object"),
         (AnyObject(), Product.LM_STUDIO, "Answer with one JSON object"),
         (AnyText(), Product.ANTHROPIC, ""),
@@ -105,7 +105,7 @@ async def test_a_server_without_schemas_gets_an_object_and_the_schema_in_words_a
     (note,) = notes(events)
     assert note == (
         "The server says: Invalid parameter: 'response_format' of type 'json_schema' is not supported with "
-        "this model. JSON is asked for as a JSON object, the schema in words now."
+        "this model. lmchat now asks for JSON as a JSON object, the schema in words."
     )
     again, _ = await events_of(client, wanted(server, PERSON))
     assert forms(server)[2:] == [BY_OBJECT]
@@ -124,7 +124,7 @@ async def test_a_server_that_does_not_know_the_field_is_asked_in_words(refusal, 
     assert error is None
     assert forms(server) == [BY_SCHEMA, BY_OBJECT, IN_WORDS]
     assert '"age"' in words(server.seen(CHAT)[2])
-    assert notes(events)[1].endswith("JSON is asked for in words now.")
+    assert notes(events)[1].endswith("lmchat now asks for JSON in words.")
     await events_of(client, wanted(server, AnyObject()))
     assert forms(server)[3:] == [IN_WORDS]
 
@@ -157,7 +157,7 @@ async def test_a_server_that_takes_schemas_alone_gets_one_for_any_object(client,
     events, error = await events_of(client, wanted(server, AnyObject()))
     assert error is None
     assert forms(server) == [BY_OBJECT, SOME_OBJECT]
-    assert notes(events)[0].endswith("JSON is asked for by a JSON schema now.")
+    assert notes(events)[0].endswith("lmchat now asks for JSON by a JSON schema.")
     await events_of(client, wanted(server, AnyObject()))
     assert forms(server)[2:] == [SOME_OBJECT]
 
@@ -260,4 +260,4 @@ async def test_the_real_server_answers_by_schema_and_where_it_cannot_as_an_objec
     events, error = await events_of(client, replace(request, output=odd))
     assert error is None
     (note,) = notes(events)
-    assert note.endswith("JSON is asked for as a JSON object, the schema in words now.")
+    assert note.endswith("lmchat now asks for JSON as a JSON object, the schema in words.")

@@ -24,7 +24,9 @@ def test_what_is_over_the_budget_is_refused_with_the_exact_words_and_the_seconds
         assert (limiter.budget().left, limiter.budget().limit) == (left, 3)
     with pytest.raises(TooManyRequests) as caught:
         limiter.take(CHAT, product)
-    assert caught.value.message.startswith(f"Too many requests to {name}, please try again later: 3 a minute")
+    assert caught.value.message.startswith(
+        f"Too many requests to {name}, please try again later: the limit is 3 a minute"
+    )
     assert 1 <= caught.value.wait_s <= 60
     assert f"{caught.value.wait_s} s" in caught.value.message
 

@@ -82,7 +82,7 @@ async def test_a_conversation_beyond_the_window_is_told_with_its_numbers(client,
     server = start_real_server(ctx=256)
     _, error = await events_of(client, to(server, LONG))
     assert error.kind == "context_overflow"
-    assert "the model has room for 256" in error.message
+    assert "the context window has 256" in error.message
     assert (error.needed_tokens > 256, error.room_tokens) == (True, 256)
 
 

@@ -47,7 +47,7 @@ TABLE = [
         ),
         P.VLLM,
         "context_overflow",
-        "room for 4096",
+        "window has 4096",
     ),
     pytest.param(
         400,
@@ -165,7 +165,7 @@ TABLE = [
         inner("You exceeded your current quota", code="insufficient_quota"),
         ANY,
         "billing",
-        "out of credit",
+        "no credit left",
     ),
     pytest.param(
         429,
@@ -281,7 +281,8 @@ def test_a_host_that_is_not_trusted_is_named_with_the_setting_that_helps(product
 
 def test_the_step_for_a_model_that_ollama_lacks_names_it():
     assert (
-        of(404, inner("model 'qwen3' not found"), product=P.OLLAMA).hint == "Fetch it with: ollama pull qwen3"
+        of(404, inner("model 'qwen3' not found"), product=P.OLLAMA).hint
+        == "Download it with: ollama pull qwen3"
     )
 
 
@@ -334,7 +335,7 @@ def test_a_server_that_names_a_time_is_quoted_with_it():
     body = json.dumps(inner("slow down")).encode()
     for status, kind in ((429, "rate_limited"), (529, "busy"), (503, "upstream")):
         told = refusal(status, {"retry-after": "90"}, body, Asked(product=ANY))
-        assert (told.kind, told.hint) == (kind, "The server asks to wait 1 min 30 s; try again then.")
+        assert (told.kind, told.hint) == (kind, "Wait 1 min 30 s, as the server asks, then try again.")
     told = refusal(402, {"retry-after": "90"}, body, Asked(product=ANY))
     assert "billing" in told.hint
 

@@ -20,7 +20,7 @@ from tests.support.proxy_calls import ask, endpoint_of, events_of
 from tests.support.scripted_products import plain
 from tests.support.scripted_server import ALONE, AUTHORITY, ScriptedServer, json_reply, lead_here
 
-TRUST_IT = "name the file as ca_file in config.toml, or in SSL_CERT_FILE."
+TRUST_IT = "set ca_file in config.toml or SSL_CERT_FILE to that file."
 
 
 @pytest.fixture(autouse=True)
@@ -73,10 +73,10 @@ async def test_a_server_of_ones_own_is_reached_once_its_certificate_is_named(
 @pytest.mark.parametrize(
     ("certificate", "message", "hint"),
     [
-        ("hosts", "is not trusted: it is signed by nobody who is known here.", TRUST_IT),
-        ("alone", "is not trusted: it is signed by nobody who is known here.", TRUST_IT),
-        ("expired", "has expired.", "set the clock of this machine."),
-        ("elsewhere", "is made for another name than localhost.", "Use the name that it is made for"),
+        ("hosts", "is not trusted: its issuer is unknown here.", TRUST_IT),
+        ("alone", "is not trusted: its issuer is unknown here.", TRUST_IT),
+        ("expired", "has expired.", "correct the clock of this machine."),
+        ("elsewhere", "is for another name than localhost.", "Use the certificate's name"),
     ],
 )
 async def test_a_certificate_that_is_not_believed_gets_one_sentence_and_no_byte(
@@ -157,7 +157,7 @@ async def test_https_to_a_server_that_speaks_http_says_so(client_of):
         found = await client.check(endpoint)
         _, error = await events_of(client, ask(endpoint))
         thread.join(10)
-    assert "speaks no https" in found.detail
+    assert "does not use https" in found.detail
     assert isinstance(error, ServerUnavailable)
     assert "begins with http://" in error.hint
 
@@ -185,10 +185,10 @@ async def test_http_to_a_server_that_speaks_https_gets_the_hint(client_of, serve
     ("content", "reason"),
     [
         (None, "No such file or directory"),
-        (b"", "it holds no certificates"),
-        (b"-----BEGIN CERTIFICATE-----\n\xff\xff!\n-----END CERTIFICATE-----", "it holds no certificates"),
+        (b"", "it contains no certificates"),
+        (b"-----BEGIN CERTIFICATE-----\n\xff\xff!\n-----END CERTIFICATE-----", "it contains no certificates"),
         (b"x" * (MAX_BYTES + 1), "File too large"),
-        ("a pipe", "it is no ordinary file"),
+        ("a pipe", "it is not a regular file"),
     ],
 )
 async def test_a_file_of_certificates_that_is_none_is_named_and_http_goes_on(
@@ -202,14 +202,14 @@ async def test_a_file_of_certificates_that_is_none_is_named_and_http_goes_on(
     client = client_of(str(file))
     with showing("hosts") as secure:
         found = await client.check(endpoint_of(secure))
-        assert found.detail == f"The certificates that ca_file names cannot be used: {file}: {reason}."
+        assert found.detail == f"The certificates in ca_file cannot be used: {file}: {reason}."
         assert secure.connections == 0
     assert (await client.check(endpoint_of(plain(server, "tiny")))).verdict is Verdict.READY
 
 
 def test_a_variable_that_names_no_certificates_is_told_by_its_name(monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/at-all.pem")
-    with pytest.raises(ServerUnavailable, match=r"SSL_CERT_FILE names cannot be used: /nowhere/at-all\.pem"):
+    with pytest.raises(ServerUnavailable, match=r"SSL_CERT_FILE cannot be used: /nowhere/at-all\.pem"):
         trusted()
 
 

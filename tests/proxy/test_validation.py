@@ -35,16 +35,16 @@ def message(role: object, text: object) -> ChatMessage:
         ({"messages": ()}, "Invalid messages array"),
         ({"messages": None}, "Invalid messages array"),
         ({"messages": (message(Role.USER, ""),)}, "Invalid message content"),
-        ({"sampling": Sampling(temperature=2.5)}, "temperature has to be between 0 and 2"),
-        ({"sampling": Sampling(temperature=float("nan"))}, "temperature has to be"),
-        ({"sampling": Sampling(top_p=-1)}, "top_p has to be between 0 and 1"),
-        ({"sampling": Sampling(temperature="hot")}, "temperature has to be"),
-        ({"sampling": Sampling(max_tokens=0)}, "max_tokens has to be at least 1"),
-        ({"sampling": Sampling(max_tokens="9")}, "max_tokens has to be a whole number"),
-        ({"sampling": Sampling(max_tokens=True)}, "max_tokens has to be a whole number"),
-        ({"sampling": Sampling(seed=1.5)}, "seed has to be a whole number"),
-        ({"sampling": Sampling(seed=10**30)}, "seed has to be a whole number"),
-        ({"sampling": Sampling(keep_loaded_s=-4)}, "keep_loaded_s has to be at least 1"),
+        ({"sampling": Sampling(temperature=2.5)}, "temperature must be between 0 and 2"),
+        ({"sampling": Sampling(temperature=float("nan"))}, "temperature must be"),
+        ({"sampling": Sampling(top_p=-1)}, "top_p must be between 0 and 1"),
+        ({"sampling": Sampling(temperature="hot")}, "temperature must be"),
+        ({"sampling": Sampling(max_tokens=0)}, "max_tokens must be at least 1"),
+        ({"sampling": Sampling(max_tokens="9")}, "max_tokens must be a whole number."),
+        ({"sampling": Sampling(max_tokens=True)}, "max_tokens must be a whole number."),
+        ({"sampling": Sampling(seed=1.5)}, "seed must be a whole number."),
+        ({"sampling": Sampling(seed=10**30)}, "seed must be a whole number."),
+        ({"sampling": Sampling(keep_loaded_s=-4)}, "keep_loaded_s must be at least 1"),
     ],
 )
 def test_each_wrong_part_is_named_in_the_fixed_words(changes, words):
@@ -62,6 +62,6 @@ def test_a_body_that_is_too_large_names_its_size_and_the_largest_message():
     messages = (text_message(Role.USER, "a"), text_message(Role.USER, "é" * 1_000_000))
     check_size(b"x" * 2_000_000, messages, 2)
     with pytest.raises(
-        BodyTooLarge, match=r"2\.0 MB, 2 MB are allowed; message 2 \(user\) alone has 2\.0 MB"
+        BodyTooLarge, match=r"2\.0 MB; the limit is 2 MB\. Message 2 \(user\) alone is 2\.0 MB"
     ):
         check_size(b"x" * 2_000_001, messages, 2)

@@ -120,11 +120,11 @@ async def test_an_engine_that_loads_is_told_so_without_being_asked(backend, engi
 
 async def test_a_crash_is_told_with_its_reason(backend, engine):
     await engine.start(BIG)
-    engine.breaks("The built-in engine has crashed (signal SIGSEGV).")
+    engine.breaks("The built-in engine crashed (signal SIGSEGV).")
     seen = await backend.check(ADDRESS)
     assert (seen.verdict, seen.detail) == (
         Verdict.SERVER_ERROR,
-        "The built-in engine has crashed (signal SIGSEGV).",
+        "The built-in engine crashed (signal SIGSEGV).",
     )
     assert seen.next_step
     assert {one.state for one in seen.models} == {LoadState.NOT_LOADED}
@@ -173,10 +173,10 @@ async def test_a_crash_during_an_answer_is_told_and_the_next_try_starts_it_again
         async with aclosing(backend.stream(request())) as events:
             async for event in events:
                 seen.append(event)
-                engine.breaks("The built-in engine has crashed (signal SIGSEGV).")
+                engine.breaks("The built-in engine crashed (signal SIGSEGV).")
     assert seen == [TextDelta(text="Let")]
-    assert caught.value.message == "The built-in engine has crashed (signal SIGSEGV)."
-    assert caught.value.hint == "The next try starts it again."
+    assert caught.value.message == "The built-in engine crashed (signal SIGSEGV)."
+    assert caught.value.hint == "The next request starts it again."
     assert caught.value.details == "the end of its log"
     events = await events_of(backend, request())
     assert isinstance(events[0], ModelLoading)
@@ -194,8 +194,8 @@ async def test_a_failure_that_is_no_crash_stays_what_it_was(backend, engine, inn
 async def test_an_engine_that_cannot_be_started_again_says_why(backend, engine):
     await engine.start(BIG)
     engine.breaks("gone")
-    engine.failures["big"] = EngineUnavailable("There is too little memory for big.")
-    with pytest.raises(EngineUnavailable, match="too little memory"):
+    engine.failures["big"] = EngineUnavailable("There is not enough memory for big and its context window.")
+    with pytest.raises(EngineUnavailable, match="not enough memory"):
         await events_of(backend, request())
 
 

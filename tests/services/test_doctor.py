@@ -88,14 +88,14 @@ async def test_what_lmchat_itself_says_is_a_fault_with_its_hint():
 
 async def test_a_check_or_thread_that_hangs_is_reported_and_stops_none_of_the_others():
     gate = threading.Event()
-    late = check("late", hang, limit_s=0.05, step_if_late="look there")
+    late = check("late", hang, limit_s=0.05, step_if_late="check it")
     found = await all_of(late, check("disk", gate.wait, limit_s=0.05), good())
     gate.set()
     assert found["good"].grade is Grade.OK
-    assert (found["late"].grade, found["late"].next_step) == (Grade.NOT_TRIED, "look there")
+    assert (found["late"].grade, found["late"].next_step) == (Grade.NOT_TRIED, "check it")
     assert "0.05 s" in found["late"].cause
     assert found["disk"].grade is Grade.FAULT
-    assert found["disk"].next_step.startswith("Look at what it waits for")
+    assert found["disk"].next_step.startswith("Check the disk, network folder")
 
 
 def test_a_program_ends_although_a_check_of_it_hangs():
@@ -287,7 +287,7 @@ def test_who_holds_the_port_of_this_machine_is_told():
     holder = PortHolder(program="nginx", pid=33, user="www")
     _, servers = rows(candidate(Verdict.NOT_AN_LLM, Product.LLAMA_CPP), holders={8080: holder})
     found = servers["llama.cpp"]
-    assert found.cause.endswith("is not a model server. Port 8080 is held by nginx (process 33).")
+    assert found.cause.endswith("is not a model server. Port 8080 is used by nginx (process 33).")
     assert found.facts["port_held_by"] == {"program": "nginx", "pid": 33, "user": "www"}
     one = candidate(Verdict.TIMED_OUT, Product.LLAMA_CPP, host="10.0.0.7", is_own=True)
     assert "nginx" not in rows(one, holders={8080: holder})[1]["10.0.0.7:8080"].cause
@@ -332,7 +332,7 @@ def test_no_other_server_stands_in_for_the_one_that_was_named():
 def test_an_address_that_is_not_allowed_was_not_asked():
     detail = "Endpoint not allowed: no"
     one = candidate(Verdict.REFUSED, host="10.0.0.7", is_own=True, detail=detail, kind="not_allowed")
-    assert rows(one)[1]["10.0.0.7:1234"].cause.startswith("It was not asked: Endpoint not allowed")
+    assert rows(one)[1]["10.0.0.7:1234"].cause.startswith("It was not checked: Endpoint not allowed")
 
 
 def test_what_a_server_calls_itself_and_says_has_a_limit_of_length():
@@ -361,4 +361,4 @@ def test_keys_are_told_with_their_state_and_source():
     assert "credentials.toml" in found[0].cause
     assert "api_key, flag" in found[1].cause
     assert keys(jan)[0].grade is Grade.FAULT
-    assert [one.cause for one in keys(READY)] == ["None is stored."]
+    assert [one.cause for one in keys(READY)] == ["No key is stored."]

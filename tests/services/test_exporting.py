@@ -49,7 +49,7 @@ async def test_a_session_is_exported_to_a_file_and_never_over_another(tmp_path, 
     assert await library.exporter.export_file(session, path) == path
     assert path.read_text() == await library.exporter.export_text(session)
     assert "## You · 2026-11-20 08:00:00 UTC" in path.read_text()
-    with pytest.raises(FileRefused, match="exists already"):
+    with pytest.raises(FileRefused, match="already exists"):
         await library.exporter.export_file(session, path)
     await library.exporter.export_file(session, path, ExportAs(form="txt"), is_forced=True)
     assert path.read_text().startswith("Plan for the garden\n===")
@@ -154,7 +154,7 @@ async def test_what_is_shown_and_not_on_the_disk_is_exported_too(store, library)
     shown = replace(session, messages=MessagePath((*session.messages[:-1], newer, unsaved)))
     text = await library.exporter.export_text(shown, ExportAs(with_branches=True))
     assert ("newer words" in text, "half an ans" in text, "after the new one" in text) == (True, True, False)
-    assert "> **Still arriving.**" in text
+    assert "> **Still streaming.**" in text
 
 
 async def test_where_the_store_fails_json_has_what_is_shown(store, library, monkeypatch):

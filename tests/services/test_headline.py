@@ -14,8 +14,8 @@ BOX = Endpoint.parse("http://gpu-box:1337")
 @pytest.mark.parametrize(
     ("verdict", "words"),
     [
-        (Verdict.NEEDS_KEY, "LM Studio answers, but wants a key."),
-        (Verdict.KEY_REJECTED, "LM Studio answers, but refused the key."),
+        (Verdict.NEEDS_KEY, "LM Studio answers, but needs an API key."),
+        (Verdict.KEY_REJECTED, "LM Studio answers, but rejected the API key."),
         (Verdict.NO_MODEL, "LM Studio answers, but has no model yet."),
         (Verdict.SERVER_OFF, "LM Studio runs, but its server is off."),
     ],
@@ -23,18 +23,18 @@ BOX = Endpoint.parse("http://gpu-box:1337")
 def test_a_server_that_lacks_one_thing_is_told_with_the_step(verdict, words):
     found = [candidate(Verdict.REFUSED, product=Product.JAN), candidate(verdict, next_step="Do this")]
     assert headline(found) == words
-    assert advice(found) == "Next: Do this (this page then goes on by itself)"
+    assert advice(found) == "Next: Do this (this page then continues)"
 
 
 def test_a_blocked_host_is_named():
     blocked = candidate(Verdict.HOST_BLOCKED, endpoint=BOX, product=Product.JAN, is_own=True)
-    assert headline([blocked]) == "Jan at gpu-box:1337 answers, but not to the host name gpu-box."
+    assert headline([blocked]) == "Jan at gpu-box:1337 does not accept the host name gpu-box."
 
 
 def test_a_named_server_that_is_away_is_told_in_its_own_words():
     away = candidate(Verdict.REFUSED, endpoint=BOX, is_own=True, detail="Nothing answers.", next_step="Go")
     assert headline([away]) == "gpu-box:1337: Nothing answers."
-    assert advice([away]) == "Next: Go (this page then goes on by itself)"
+    assert advice([away]) == "Next: Go (this page then continues)"
 
 
 def test_a_certificate_that_is_not_believed_is_told_with_a_new_start_as_the_end_of_the_step():
@@ -49,7 +49,7 @@ def test_a_certificate_that_is_not_believed_is_told_with_a_new_start_as_the_end_
 def test_another_server_that_answers_is_told_where_the_named_one_is_away():
     away = candidate(Verdict.REFUSED, endpoint=BOX, is_own=True, detail="Nothing answers.", next_step="Go")
     other = candidate(Verdict.NO_MODEL, model(state=LoadState.NOT_LOADED))
-    assert headline([away, other]) == "The server that you named does not answer. LM Studio does."
+    assert headline([away, other]) == "The server you named does not answer. LM Studio does."
     assert advice([away, other]) == ""
 
 

@@ -161,7 +161,7 @@ async def test_a_file_that_was_imported_is_not_imported_twice(tmp_path, store, i
     assert len(await store.list_sessions()) == 1
     assert (await store.open_session(one.header.session_id)).header.message_count == 2
     assert sentence(one) == "“Which vegetables?”, 2 messages"
-    assert sentence(two) == "“Which vegetables?” is there already"
+    assert sentence(two) == "“Which vegetables?” already exists"
 
 
 @pytest.mark.rule("R-36")
@@ -192,7 +192,7 @@ async def test_a_file_that_has_more_than_the_session_of_its_id_is_not_mixed_into
     elsewhere = Importer(other)
     assert [one.is_there for one in await bring(elsewhere, str(early), str(late))] == [False, True]
     (_, two) = await bring(elsewhere, str(early), str(late))
-    assert sentence(two) == "“Which vegetables?” is there already with 2 messages, and the file has 3"
+    assert sentence(two) == "“Which vegetables?” already exists with 2 messages, and the file has 3"
     assert (await other.open_session(session_id)).header.message_count == 2
 
 
@@ -215,7 +215,7 @@ async def test_a_file_that_is_refused_costs_itself_alone_and_is_named(tmp_path, 
     done = await importer.bring([*names, "a\0b"])
     assert len(done.imported) == 1
     messages = [error.message for _, error in done.refused]
-    assert messages[-2] == f"{names[1]} was not imported: it is none of the formats that can be imported."
+    assert messages[-2] == f"{names[1]} was not imported: its format cannot be imported."
     assert messages[-1].startswith(f"{names[2]} was not imported: it cannot be read: No such file")
     assert "NUL" in messages[0]
     assert len(await store.list_sessions()) == 1
@@ -277,7 +277,7 @@ async def test_a_disk_that_gets_full_has_nothing_half_imported(tmp_path, store, 
     with room_for(1 << 20):
         done = await importer.bring([name])
     (refused,) = done.refused
-    assert "no room" in refused[1].message
+    assert "full" in refused[1].message
     assert [one.title for one in await store.list_sessions()] == ["before"]
     (one,) = await bring(importer, name)
     assert len((await store.open_session(one.header.session_id)).messages) == 50
@@ -332,7 +332,7 @@ async def test_of_a_folder_what_may_be_an_export_is_imported_once(tmp_path, stor
     empty = tmp_path / "empty"
     empty.mkdir()
     done = await importer.bring([str(empty)])
-    assert "holds no file" in done.refused[0][1].message
+    assert "has no file" in done.refused[0][1].message
 
 
 async def test_a_backup_of_all_sessions_comes_back_as_it_was(tmp_path, store, other):

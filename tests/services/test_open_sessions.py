@@ -131,7 +131,7 @@ async def test_an_answer_that_ended_behind_another_session_is_unread_till_it_is_
 async def test_one_turn_a_session(store):
     sessions = make(store)
     sessions.shown.phase = TurnPhase.RUNNING
-    with pytest.raises(RequestInvalid, match="still on its way"):
+    with pytest.raises(RequestInvalid, match="still streaming"):
         sessions.shown.require_rest()
 
 

@@ -70,7 +70,7 @@ async def test_damage_that_nothing_has_met_yet_is_mended_and_told(tmp_path, cloc
     store = SqliteStore(path, clock=clock)
     assert await store.open() == ""
     notice = await store.look_over()
-    assert "sessions.db was damaged: it is kept as sessions.db.damaged-" in notice
+    assert "sessions.db was damaged. It is kept as sessions.db.damaged-" in notice
     assert faults_in(path) == ""
     assert len(await store.list_sessions()) == 201
     assert (await store.open_session(session.session_id)).messages[0].message_id == asked.message_id

@@ -113,7 +113,7 @@ async def test_sessions_are_found_by_a_prefix_of_four_and_by_last(store):
 
 
 async def test_there_is_no_last_session_in_an_empty_store(store):
-    with pytest.raises(SessionNotFound, match="no session yet"):
+    with pytest.raises(SessionNotFound, match="no sessions yet"):
         await store.find("last")
     with pytest.raises(SessionNotFound):
         await store.open_session("0123456789abcdef")

@@ -48,7 +48,7 @@ async def test_a_good_file_is_told_with_its_figures_and_left_as_it_is_also_where
     assert {row.grade for row in found.values()} == {Grade.OK}
     facts = found["store"].facts
     assert (facts["sessions"], facts["version"], facts["journal_mode"]) == (40, VERSION, "wal")
-    assert found["store.whole"].cause == "Every page was read, and all fit together."
+    assert found["store.whole"].cause == "Every page was checked; the file is sound."
     assert found["store.room"].facts["free_bytes"] > 0
     with closing(connect(path)):
         assert {row.grade for row in rows(path).values()} == {Grade.OK}
@@ -60,8 +60,8 @@ async def test_a_file_that_is_locked_is_told_and_not_waited_for(tmp_path):
         other.execute("begin immediate")
         row = rows(path)["store"]
     assert row.grade is Grade.FAULT
-    assert "another program keeps it locked" in row.cause
-    assert row.next_step.startswith("Close what else uses it")
+    assert "another program has locked it" in row.cause
+    assert row.next_step.startswith("Close the other program")
 
 
 def test_nothing_saved_yet_is_no_fault(tmp_path):
@@ -102,7 +102,7 @@ async def test_a_file_that_was_cut_is_a_fault(tmp_path):
 def test_what_is_no_file_is_a_fault_and_not_waited_for(tmp_path, make):
     make(tmp_path / "sessions.db")
     row = rows(tmp_path / "sessions.db")["store"]
-    assert (row.grade, "no ordinary file" in row.cause) == (Grade.FAULT, True)
+    assert (row.grade, "not a regular file" in row.cause) == (Grade.FAULT, True)
 
 
 async def test_a_newer_file_names_both_versions(tmp_path):
@@ -121,7 +121,7 @@ async def test_an_older_file_is_told_and_not_brought_up_to_date(tmp_path):
         old.executescript((versions / "1.sql").read_text())
     row = rows(path)["store"]
     if VERSION > 1:
-        assert f"brings it to format {VERSION}" in row.cause
+        assert f"updates it to format {VERSION}" in row.cause
     assert row.grade is Grade.OK
     with closing(sqlite3.connect(path)) as old:
         assert old.execute("pragma user_version").fetchone()[0] == 1

@@ -66,7 +66,7 @@ async def test_a_killed_process_loses_no_piece_that_was_written(tmp_path, seed):
     assert words == [str(number) for number in range(len(words))]
     assert count <= len(words) <= count + 1
     assert said.state is AnswerState.INTERRUPTED
-    assert said.failure.message == "lmchat ended while this answer was arriving."
+    assert said.failure.message == "lmchat ended while this answer was streaming."
     assert said.failure.hint == "Continue it, or ask again."
 
 

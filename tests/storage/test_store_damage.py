@@ -93,7 +93,7 @@ async def test_what_can_be_read_of_a_damaged_file_or_its_copy_is_saved(tmp_path,
     found = [await store.tree(session.session_id) for session in await store.list_sessions()]
     assert sum(bool(message.text) for messages in found for message in messages) >= least
     assert await store.search("answer")
-    assert "was damaged: it is kept as sessions.db.damaged-" in store.notice
+    assert "was damaged. It is kept as sessions.db.damaged-" in store.notice
     await store.aclose()
 
 
@@ -121,7 +121,7 @@ async def test_a_file_that_loses_what_is_written_is_damaged_and_begun_anew(damag
     session = header()
     asked = await say(damaged, session, "hello")
     assert (await damaged.open_session(session.session_id)).messages == (asked,)
-    assert "was damaged: it is kept as sessions.db.damaged-" in damaged.notice
+    assert "was damaged. It is kept as sessions.db.damaged-" in damaged.notice
     assert len(await damaged.list_sessions()) == 21
 
 
@@ -186,7 +186,7 @@ async def test_a_file_of_a_newer_lmchat_is_left_alone(damaged, path):
     change(path, f"pragma user_version = {VERSION + 1}")
     before = path.read_bytes()
     for call in (damaged.list_sessions(), say(damaged, header(), "hello")):
-        with pytest.raises(StoreUnavailable, match="made by a newer lmchat") as caught:
+        with pytest.raises(StoreUnavailable, match="from a newer lmchat") as caught:
             await call
         assert "Update lmchat" in caught.value.hint
     assert path.read_bytes() == before

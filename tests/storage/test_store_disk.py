@@ -41,9 +41,11 @@ async def test_a_full_disk_is_one_clear_error_and_writing_works_again_with_room(
             store.add_pieces(said.message_id, [("text", "y" * 100_000)]),
             store.save_draft("", "z" * 100_000),
         ):
-            with pytest.raises(StoreUnavailable, match=r"^sessions.db cannot be used: .*room") as caught:
+            with pytest.raises(
+                StoreUnavailable, match=r"^sessions.db cannot be used: the disk .*full"
+            ) as caught:
                 await write
-            assert "Make room" in caught.value.hint
+            assert "Free some" in caught.value.hint
         assert [message.text for message in (await store.open_session(session.session_id)).messages] == [
             "before",
             "",
@@ -126,7 +128,7 @@ async def test_a_file_that_may_only_be_read_is_read_and_writing_is_one_clear_err
         store = SqliteStore(folder / "sessions.db")
         assert (await store.open_session(session.session_id)).messages[0] == asked
         assert [hit.match for hit in await store.search("hel")] == ["hello"]
-        with pytest.raises(StoreUnavailable, match="it may not be written"):
+        with pytest.raises(StoreUnavailable, match="writing is not permitted"):
             await say(store, session, "more", asked)
         assert len(await store.list_sessions()) == 1
         await store.aclose()
@@ -135,7 +137,7 @@ async def test_a_file_that_may_only_be_read_is_read_and_writing_is_one_clear_err
 async def test_a_folder_that_may_not_be_written_is_one_clear_error(folder):
     only_to_read(folder)
     store = SqliteStore(folder / "sessions.db")
-    with no_root(), pytest.raises(StoreUnavailable, match="it may not be written") as caught:
+    with no_root(), pytest.raises(StoreUnavailable, match="writing is not permitted") as caught:
         await store.list_sessions()
     await store.aclose()
     assert "LMCHAT_HOME" in caught.value.hint
@@ -170,7 +172,7 @@ async def test_a_file_that_another_program_keeps_locked_is_waited_for_then_told(
     first = await say(store, session, "hello")
     with closing(sqlite3.connect(tmp_path / "lmchat" / "sessions.db", isolation_level=None)) as other:
         other.execute("begin exclusive")
-        with pytest.raises(StoreUnavailable, match="another program keeps it locked"):
+        with pytest.raises(StoreUnavailable, match="another program has locked it"):
             await say(store, session, "blocked", first)
         assert len(await store.list_sessions()) == 1  # reading goes on
         other.execute("rollback")

@@ -53,21 +53,21 @@ def test_of_several_values_the_one_that_fits_is_meant():
     text = 'As in [1], I say {"a": 1} rather than {"a": "x"}.'
     assert found(text, lambda value: value == {"a": 1}) == {"a": 1}
     for fits in (lambda _: True, lambda _: False):
-        with pytest.raises(UnfitError, match="it holds 3 JSON values, and one is wanted"):
+        with pytest.raises(UnfitError, match="it has 3 JSON values, but must have one"):
             found(text, fits)
 
 
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "it holds no JSON value"),
-        ("I cannot.", "it holds no JSON value"),
-        ('{"a": 1', "it holds no JSON value"),
-        ("NaN", "it holds no JSON value"),
-        ('{"a": NaN}', "NaN in it is no JSON"),
-        ("-Infinity", "-Infinity in it is no JSON"),
+        ("", "it has no JSON value"),
+        ("I cannot.", "it has no JSON value"),
+        ('{"a": 1', "it has no JSON value"),
+        ("NaN", "it has no JSON value"),
+        ('{"a": NaN}', "NaN in it is not JSON"),
+        ("-Infinity", "-Infinity in it is not JSON"),
         ('{"a": 1, "a": 2}', "an object in it has the name 'a' twice"),
-        ('So: {"b": {"\x1b[2J\\u001b": 1, "\\u001b": 2, "\\u001b": 3}}', "it holds no JSON value"),
+        ('So: {"b": {"\x1b[2J\\u001b": 1, "\\u001b": 2, "\\u001b": 3}}', "it has no JSON value"),
         ('{"\\u001b": 2, "\\u001b": 3}', "an object in it has the name '\\x1b' twice"),
         ("1e999", "a number in it is too large"),
         ("9" * 10_000, "a number in it is too large"),
@@ -75,7 +75,7 @@ def test_of_several_values_the_one_that_fits_is_meant():
         (nested(100_000), f"it is nested deeper than {MAX_DEPTH} levels"),
         ('{"a":' * 100_000, f"it is nested deeper than {MAX_DEPTH} levels"),
         ("Look: " + nested(100_000), f"it is nested deeper than {MAX_DEPTH} levels"),
-        (" " * (MAX_CHARS + 1), f"it has {MAX_CHARS + 1} characters, {MAX_CHARS} are read"),
+        (" " * (MAX_CHARS + 1), f"it has {MAX_CHARS + 1} characters, {MAX_CHARS} are allowed"),
     ],
 )
 def test_what_is_no_json_or_json_of_a_kind_that_programs_read_differently_is_refused(text, why):
@@ -109,7 +109,7 @@ def test_a_text_full_of_brackets_is_given_up(text):
 def test_of_a_value_that_is_cut_no_part_is_taken_for_the_answer(around):
     whole = '{"a": {"b": [1, {"c": "d\\u00e9"}], "e": true}, "f": -1.5e3, "g": {"h": null}}'
     for end in range(1, len(whole)):
-        with pytest.raises(UnfitError, match="it holds no JSON value"):
+        with pytest.raises(UnfitError, match="it has no JSON value"):
             found(around.format(whole[:end]))
     assert found(around.format(whole)) == json.loads(whole)
 

@@ -44,21 +44,21 @@ def test_a_misfit_is_told_with_its_path(value, misfit):
         ({"type": "strin"}, "at $.type: 'strin' is not valid under any of the given schemas"),
         ({"properties": {"a": {"minimum": "1"}}}, "at $.properties.a.minimum: '1' is not of type 'number'"),
         ({"pattern": "["}, "at $.pattern: '[' is not a 'regex'"),
-        ({"$ref": "#/$defs/a"}, "$ref '#/$defs/a' leads to nothing in it"),
-        ({"items": {"$ref": "a.json"}}, "$ref 'a.json' leads to nothing in it"),
-        ({"$dynamicRef": "#nowhere"}, "$dynamicRef '#nowhere' leads to nothing in it"),
-        ({"$schema": _DRAFT_7, "items": {"$ref": "#a"}}, "$ref '#a' leads to nothing in it"),
-        ([], "it has to be a JSON object"),
-        (True, "it has to be a JSON object"),
-        ({"default": float("nan")}, "it is no JSON"),
-        ({"default": {1, 2}}, "it is no JSON"),
-        ({"description": "a" * MAX_SCHEMA_CHARS}, "it has 256019 characters, 256000 are allowed"),
+        ({"$ref": "#/$defs/a"}, "$ref '#/$defs/a' does not exist in it"),
+        ({"items": {"$ref": "a.json"}}, "$ref 'a.json' does not exist in it"),
+        ({"$dynamicRef": "#nowhere"}, "$dynamicRef '#nowhere' does not exist in it"),
+        ({"$schema": _DRAFT_7, "items": {"$ref": "#a"}}, "$ref '#a' does not exist in it"),
+        ([], "it must be a JSON object"),
+        (True, "it must be a JSON object"),
+        ({"default": float("nan")}, "it is not valid JSON"),
+        ({"default": {1, 2}}, "it is not valid JSON"),
+        ({"description": "a" * MAX_SCHEMA_CHARS}, "it has 256019 characters, at most 256000 are allowed"),
     ],
 )
 def test_what_is_no_schema_is_refused_with_the_path(schema, why):
     with pytest.raises(RequestInvalid) as caught:
         Schema(schema)
-    assert str(caught.value) == f"This is no JSON schema that can be used: {why}."
+    assert str(caught.value) == f"This JSON schema cannot be used: {why}."
 
 
 def test_a_schema_that_is_nested_too_deeply_or_in_itself_is_refused():
@@ -83,7 +83,7 @@ def test_nothing_that_a_schema_names_is_fetched(name, monkeypatch):
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/schema.json"
         schema = {name: url, "type": "integer"}
         if "ef" in name:
-            with pytest.raises(RequestInvalid, match="leads to nothing"):
+            with pytest.raises(RequestInvalid, match="does not exist in it"):
                 Schema(schema)
         else:
             assert Schema(schema).misfit("a") == "at $: 'a' is not of type 'integer'"
@@ -134,13 +134,13 @@ async def test_a_check_that_takes_forever_is_stopped_in_time(schema, text):
 async def test_where_no_process_can_be_started_the_error_says_so(monkeypatch):
     monkeypatch.setattr("sys.executable", "/nowhere/python")
     with pytest.raises(
-        AnswerUnfit, match="could not be checked, no process for it: No such file or directory"
+        AnswerUnfit, match="could not be checked, no process started: No such file or directory"
     ):
         await WantedValue(PERSON).value_in("{}")
 
 
 def test_a_schema_that_refers_to_itself_without_end_is_told():
-    assert Schema({"$ref": "#"}).misfit(1) == "the schema refers to itself without end"
+    assert Schema({"$ref": "#"}).misfit(1) == "the schema refers to itself endlessly"
 
 
 def test_a_value_that_the_library_cannot_check_is_told():

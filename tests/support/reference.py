@@ -32,13 +32,13 @@ _JSON = "## A JSON value\n\nAs [examples/ask_json.py](examples/ask_json.py):\n"
 _API_ERRORS = """\
 ## Errors
 
-All are `LMChatError`: `str(error)` is one sentence, `error.hint` the next step, `error.kind` a word of
-[the table of errors](errors.md), `error.details` what is technical. No key and no text of a chat is in them.
+All are `LMChatError`: `str(error)` is one sentence, `error.hint` the next step, `error.kind` a word from
+[the table of errors](errors.md), `error.details` technical details. They never contain keys or chat text.
 """
 _EVENTS = """\
 ## Events
 
-What `stream` yields: `StreamEvent` is one of these. More kinds may come, so pass over what you do not know.
+`stream` yields these; `StreamEvent` is their union. Later versions may add kinds, so ignore unknown ones.
 """
 _VALUES = (
     *("Answer", "JsonAnswer", "ClientOptions", "Options", "Receipt", "ChatMessage", "Failure"),
@@ -202,46 +202,46 @@ _GENERATED = "<!-- Written by `python -m tests.support.reference`; a test compar
 _CONFIGURATION = """\
 # Configuration
 
-Everything is optional. `lmchat config init` writes the commented file of which
-[config.example.toml](../config.example.toml) is a copy; `lmchat config path` tells where it belongs,
-`lmchat config check` what is wrong in it, with line numbers, and `lmchat config show` what holds and
-where each value comes from. A flag goes before the environment, the environment before the file, the file
-before the default. lmchat never writes into `config.toml`; what it remembers by itself (last model,
-panels, theme) goes to `state.toml` beside it.
+Everything is optional. `lmchat config init` writes a commented file, the same as
+[config.example.toml](../config.example.toml). `lmchat config path` prints where it belongs, `lmchat config
+check` finds mistakes with line numbers, and `lmchat config show` prints the effective settings and where
+each comes from. A flag overrides the environment, the environment overrides the file, and the file
+overrides the default. lmchat never writes to `config.toml`; it saves its own state (last model, panels,
+theme) in `state.toml` beside it.
 """
 _SECRETS = """\
 ## Keys of servers
 
-A key comes from `LMCHAT_API_KEY`, from `api_key_env` or `api_key_cmd` of a server of your own, or from
-the question on the screen, which tries it first and then keeps it: in the keyring of the system where
-lmchat is installed with the extra `keyring` (`pip install 'lmchat[keyring]'`) and one answers within two
-seconds, else in `credentials.toml` (mode 0600). By hand, for a server that is named in the configuration:
-`keyring set lmchat http://HOST:PORT`. What is configured goes before the keyring, the keyring before the
-file; `lmchat doctor` says which of them is used. `api_key` in the file works too and is the worst place
-for it. A key goes to the address that it was given for and nowhere else; it is never shown by
-`config show`, and never stands in a log, an export, an error or the arguments of a process.
+An API key comes from `LMCHAT_API_KEY`, from `api_key_env` or `api_key_cmd` of an `[[endpoints]]` entry, or
+from the dialog on the screen, which checks the key and then saves it. It is saved in the system keyring if
+lmchat is installed with the extra `keyring` (`pip install 'lmchat[keyring]'`) and the keyring answers
+within two seconds, otherwise in `credentials.toml` (mode 0600). You can also add a key for a configured
+server yourself: `keyring set lmchat http://HOST:PORT`. The configuration overrides the keyring, and the
+keyring overrides the file; `lmchat doctor` shows which key is used. `api_key` in the file works too, but is
+the least safe place. A key is sent only to the address it belongs to. It never appears in `config show`,
+logs, exports, errors or process arguments.
 `OPENAI_API_KEY` is sent to api.openai.com only.
 """
 _COMMANDS = """\
 # Commands
 
-`lmchat` alone opens the chat screen. Options of every command may stand before or after its name. Answers
-go to stdout, everything else to stderr. Exit codes: 0 done, 1 the server or the stream failed, 2 wrong
-use or bad configuration, 3 no server, 130 interrupted.
+`lmchat` alone opens the chat screen. Options for every command can be given before or after its name.
+Answers go to stdout, everything else to stderr. Exit codes: 0 done, 1 the server or the stream
+failed, 2 wrong use or bad configuration, 3 no server, 130 interrupted.
 """
 _REFUSALS = """\
-## What a server's refusal becomes
+## Errors from servers
 
-The first row that fits holds. What it says is looked for in type, code, parameter and sentence of the error,
-in lower case and as a regular expression, in all forms in which servers write errors. SERVER, MODEL and HOST
-stand for the product, the model and the host name that were asked.
+The first matching row applies. "what it says" is a regular expression, matched in lower case against the
+type, code, parameter and sentence of the error, in every form that servers use. SERVER, MODEL and HOST are
+the product, the model and the host name of the request.
 """
 
 
 def configuration_page() -> str:
     parts = [_GENERATED, _CONFIGURATION]
     for section in SECTIONS:
-        title = f"## `[{section.name}]`" if section.name else "## Above all tables"
+        title = f"## `[{section.name}]`" if section.name else "## Top level"
         help_line = [f"{section.help}\n"] if section.help else []
         parts += [f"{title}\n", *help_line, _settings(section)]
     parts += ["## `[keys]`\n", f"{KEYS_HELP}\n", _keys()]
@@ -258,7 +258,7 @@ def commands_page() -> str:
 def errors_page() -> str:
     """Return the text of docs/errors.md: the kinds as they are written there, then the refusals."""
     kinds, _, _ = (DOCS / "errors.md").read_text(encoding="utf-8").partition(_GENERATED)
-    head = ("status", "what it says", "kind", "what is told", "next step")
+    head = ("status", "what it says", "kind", "message", "next step")
     return kinds + "\n".join([_GENERATED, _REFUSALS, _table(head, map(_refusal, RULES))])
 
 

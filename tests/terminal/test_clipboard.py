@@ -143,7 +143,7 @@ async def test_without_a_terminal_that_has_a_clipboard_it_is_a_private_file(plac
     await place.clipboard().copy("first")
     copied = await place.clipboard().copy("second")
     assert copied.way == "file"
-    assert copied.words == f"No clipboard can be reached; saved as {place.folder}/state/copied.txt"
+    assert copied.words == f"No clipboard is available; saved as {place.folder}/state/copied.txt"
     assert place.clip("state/copied.txt") == b"second"
     assert stat.S_IMODE((place.folder / "state/copied.txt").stat().st_mode) == 0o600
 
@@ -187,8 +187,8 @@ async def test_the_doctor_says_which_way_works_and_puts_back_what_was_there(plac
         "pbcopy": (False, "lost"),
         "clip.exe": (None, "not tried: the clipboard holds something that could not be put back"),
         "tmux": (False, "$TMUX is not set"),
-        "OSC 52": (None, "no terminal answers to it; it is tried last"),
-        "file": (None, f"when nothing else works: {place.folder}/state/copied.txt"),
+        "OSC 52": (None, "no terminal reports success; it is tried last"),
+        "file": (None, f"if nothing else works: {place.folder}/state/copied.txt"),
     }
     assert place.clip("x") == b"mine"
     assert not (place.folder / "windows").exists()
@@ -227,10 +227,10 @@ async def test_what_was_there_is_put_back_when_the_check_is_cut_short(place: Pla
 @pytest.mark.parametrize(
     ("features", "text", "words"),
     [
-        ("bpaste,clipboard,title", "a", "handed to its terminal"),
-        ("bpaste,title", "a", "tmux alone"),
-        ("", "a", "tmux alone"),
-        ("bpaste,clipboard,title", "a" * OSC_52_LIMIT, "tmux alone"),
+        ("bpaste,clipboard,title", "a", "passed on to its terminal"),
+        ("bpaste,title", "a", "tmux only"),
+        ("", "a", "tmux only"),
+        ("bpaste,clipboard,title", "a" * OSC_52_LIMIT, "tmux only"),
     ],
 )
 async def test_what_tmux_keeps_to_itself_is_not_told_as_copied_everywhere(

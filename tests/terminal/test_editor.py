@@ -44,8 +44,8 @@ async def test_what_was_edited_comes_back_and_nothing_is_left_behind(tool, tmp_p
     ("script", "error", "words"),
     [
         ("exit 3", LMChatError, "an editor ended with status 3; nothing was changed"),
-        ("printf '\\377\\376\\000' > \"$1\"", FileRefused, "no text"),
-        ('rm "$1"', FileRefused, "left no file"),
+        ("printf '\\377\\376\\000' > \"$1\"", FileRefused, "not UTF-8 text"),
+        ('rm "$1"', FileRefused, "deleted the file"),
     ],
 )
 async def test_an_editor_that_leaves_no_text_changes_nothing(
@@ -83,7 +83,7 @@ def test_visual_goes_before_editor_and_both_may_have_options() -> None:
 async def test_without_any_editor_it_says_what_to_set(tmp_path: Path) -> None:
     with pytest.raises(WrongUse, match="No editor is set"):
         editor_command({"PATH": str(tmp_path)})
-    with pytest.raises(WrongUse, match=r"\$EDITOR is no command"):
+    with pytest.raises(WrongUse, match=r"\$EDITOR is not a command"):
         editor_command({"EDITOR": "vi 'x"})
     with pytest.raises(WrongUse, match="No pager is installed"):
         await page_text("a", environ={"PATH": str(tmp_path)})

@@ -115,7 +115,7 @@ async def test_a_detection_that_fails_for_our_own_fault_is_told_and_tried_again(
     backend.detect = broken
     async with desktop(tmp_path, backend) as desk:
         desk.app.connect.look_every_s = 0.01
-        await shown(desk, "lmchat itself")
+        await shown(desk, "internal error")
         desk.app.connect.look_now()
         await desk.ready()
 

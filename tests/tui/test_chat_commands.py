@@ -145,7 +145,7 @@ async def test_the_list_of_commands_has_rows_that_tell_what_they_do_even_where_i
 async def test_an_unknown_command_stays_in_the_prompt(tmp_path):
     async with ready_desktop(tmp_path) as desk:
         await desk.say("/nothing")
-        await shown(desk, "No command is called")
+        await shown(desk, "Unknown command")
         assert desk.prompt_input.text == "/nothing"
         assert desk.backend.requests == []
 
@@ -199,7 +199,7 @@ async def test_an_effort_holds_from_the_next_turn_on_and_default_takes_it_back(t
             await desk.answered(count)
         assert [one.sampling.reasoning_effort for one in desk.backend.requests] == ["low", "low", ""]
         await desk.say("/effort hard")
-        await shown(desk, "There are none, minimal")
+        await shown(desk, "Levels: none, minimal")
         assert desk.prompt_input.text == "/effort hard"
 
 
@@ -303,7 +303,7 @@ async def test_themes_change_by_command_and_are_remembered(tmp_path):
         await desk.say("/theme")
         await desk.until(lambda: desk.app.theme != "lmchat-light", "the next theme")
         await desk.say("/theme sunny")
-        await shown(desk, "No theme is called sunny.")
+        await shown(desk, "Unknown theme: sunny.")
         assert desk.prompt_input.text == "/theme sunny"
         assert before == "lmchat-dark"
 
@@ -363,7 +363,7 @@ async def test_a_row_of_the_palette_acts_on_the_last_answer_where_no_message_has
 
 
 @pytest.mark.parametrize(
-    ("query", "screen"), [("Every command", HelpScreen), ("Choose the model", ModelPicker)]
+    ("query", "screen"), [("All commands", HelpScreen), ("Choose the model", ModelPicker)]
 )
 async def test_the_palette_reaches_app_and_chat(tmp_path, query, screen):
     async with ready_desktop(tmp_path) as desk:

@@ -15,7 +15,7 @@ async def shows(desk, words: str) -> None:
 
 
 async def test_what_a_server_does_not_take_is_told(tmp_path):
-    note = "LM Studio is not known to take \x1b[31m a seed. It is not sent."
+    note = "LM Studio is unknown to take \x1b[31m a seed. It is not sent."
     backend = ScriptedBackend([RequestSent(), RequestAdapted(note=note), *UNCOUNTED[1:]])
     async with ready_desktop(tmp_path, backend) as desk:
         await desk.ask("Hello")

@@ -47,9 +47,9 @@ async def test_the_dialog_of_an_export_takes_thoughts_and_branches_in_by_a_key(t
         await desk.answered()
         await desk.pilot.press("ctrl+e")
         await desk.until(lambda: isinstance(desk.app.screen, ExportDialog), "the question")
-        await shown(desk, "without thoughts, without other branches")
+        await shown(desk, "without reasoning, without other branches")
         await desk.pilot.press("ctrl+r", "ctrl+b")
-        await shown(desk, "with thoughts, with other branches")
+        await shown(desk, "with reasoning, with other branches")
         desk.app.screen.query_one(Input).value = str(target)
         await desk.pilot.press("enter")
         await shown(desk, "Exported to")
@@ -81,7 +81,7 @@ async def test_the_same_file_once_more_shows_what_is_there(tmp_path):
         await desk.pilot.press("ctrl+n")
         await gone(desk, "Lettuce grows.")
         await desk.say(f"/import {path}")
-        await shown(desk, "is there already")
+        await shown(desk, "already exists")
         await shown(desk, "Lettuce grows.")
         assert len(await desk.store.list_sessions()) == 1
 
@@ -103,7 +103,7 @@ async def test_what_is_refused_is_told_and_the_command_stays_in_the_prompt(tmp_p
     async with ready_desktop(tmp_path) as desk:
         await desk.say(f"/import {path}")
         await shown(desk, "was not imported")
-        await shown(desk, "it is no JSON")
+        await shown(desk, "it is not valid JSON")
         await desk.until(lambda: desk.prompt_input.text == f"/import {path}", "the command")
         assert await desk.store.list_sessions() == ()
 
@@ -125,7 +125,7 @@ async def test_rows_that_were_left_out_are_told(tmp_path):
     path = list_file(tmp_path, [*TALK, {"role": "alien", "content": "x"}, 5])
     async with ready_desktop(tmp_path) as desk:
         await desk.say(f"/import {path}")
-        await shown(desk, "Left out, or not whole: message 3")
+        await shown(desk, "Skipped or incomplete: message 3")
         await shown(desk, "Lettuce grows.")
 
 
@@ -149,7 +149,7 @@ async def test_screen_and_command_line_import_the_same(tmp_path):
         assert [one.is_there for _, one in done.imported] == [False]
         await desk.ready()
         await desk.say(f"/import {path}")
-        await shown(desk, "is there already")
+        await shown(desk, "already exists")
 
 
 @pytest.mark.parametrize("is_shown", ["an empty session", "another session"])

@@ -106,7 +106,7 @@ async def test_an_edit_waits_for_the_running_answer_and_loses_nothing(tmp_path):
         await desk.say("two")
         await shown(desk, "Let")
         await desk.pilot.press("alt+up", "alt+up", "alt+up", "alt+up", "e", "!", "enter")
-        await shown(desk, "still on its way")
+        await shown(desk, "still streaming")
         assert desk.prompt_input.text == "one!"
         gate.set()
         await desk.answered(2)
@@ -186,13 +186,13 @@ async def test_the_row_of_keys_says_that_one_edits_and_how_to_leave_that(tmp_pat
     async with desktop(tmp_path, ScriptedBackend(answer("A."), answer("B."))) as desk:
         await asked(desk, "one")
         await desk.pilot.press("alt+up", "e")
-        await shown(desk, "Esc leave edit  Enter send it anew")
+        await shown(desk, "Esc cancel edit  Enter send again")
         await desk.pilot.press("alt+up", "escape")
         await desk.pilot.press("escape")
-        await gone(desk, "leave edit")
+        await gone(desk, "cancel edit")
         await desk.pilot.press("alt+up", "e", "enter")
         await shown(desk, "B.")
-        await gone(desk, "leave edit")
+        await gone(desk, "cancel edit")
 
 
 async def test_after_a_deletion_one_reads_the_end_of_what_is_left(tmp_path):

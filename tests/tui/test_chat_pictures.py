@@ -178,7 +178,7 @@ def test_the_picker_over_the_chat(snap_compare, tmp_path):
 
 def test_the_palette_looks_like_our_dialogs(snap_compare, tmp_path):
     desk = seen(tmp_path, *TALK[:2])
-    see = steps(desk, "Begin a new session", "ctrl+p", *"new")
+    see = steps(desk, "Start a new session", "ctrl+p", *"new")
     assert snap_compare(desk.app, terminal_size=SIZES["80x24"], run_before=see)
 
 

@@ -105,9 +105,9 @@ async def test_a_terminal_that_is_too_small_is_told_so_and_no_longer_when_it_is_
     async with ready_desktop(tmp_path) as desk:
         for size in ((39, 30), (90, 11), (20, 6)):
             await desk.pilot.resize_terminal(*size)
-            await shown(desk, "40 × 12 wanted")
+            await shown(desk, "40 × 12 needed")
             await desk.pilot.resize_terminal(size[0] + 40, 12)
-            await gone(desk, "wanted")
+            await gone(desk, "needed")
 
 
 @pytest.mark.parametrize("over", ["ctrl+o", "f1", "ctrl+p", "ctrl+k", "ctrl+f", "ctrl+e"])

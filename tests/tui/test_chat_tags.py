@@ -23,7 +23,7 @@ async def test_a_command_puts_a_tag_on_and_takes_it_off(tmp_path):
         await desk.say("/tag #plans")
         await shown(desk, "Tagged #garden.")
         await desk.say("/tag garden")
-        await shown(desk, "Without tags now.")
+        await shown(desk, "Tags removed.")
         assert await tags_of(desk) == ()
 
 
@@ -49,4 +49,4 @@ async def test_a_key_of_the_list_asks_for_all_tags_of_a_session(tmp_path):
 async def test_a_session_that_is_not_begun_has_no_tags_and_says_so(tmp_path):
     async with ready_desktop(tmp_path) as desk:
         await desk.say("/tag garden")
-        await shown(desk, "Nothing was said in this session yet")
+        await shown(desk, "This session is empty")

@@ -72,7 +72,7 @@ async def test_a_server_that_is_down_names_no_key_twice(tmp_path):
         await asked(desk, "one")
         backend.candidates = ()
         desk.app.connect.look_now()
-        await shown(desk, "F5 look now")
+        await shown(desk, "F5 check now")
         assert str(desk.chat.query_one(KeysRow).render()).count("regenerate") == 1
 
 
@@ -112,7 +112,7 @@ async def test_slash_commands_act_on_the_last_answer(tmp_path):
         await desk.pilot.press("escape")
         await desk.say("/delete")
         await gone(desk, "example.org")
-        await shown(desk, "/undo brings it back")
+        await shown(desk, "/undo restores it")
         assert isinstance(desk.app.focused, PromptInput)
         await desk.say("/undo")
         await shown(desk, "example.org")
@@ -137,11 +137,11 @@ async def test_in_an_empty_session_each_says_that_nothing_was_said(tmp_path):
         ):
             desk.app.clear_notifications()
             await desk.say(line)
-            await shown(desk, "Nothing was said in this session yet.")
+            await shown(desk, "This session is empty.")
         await desk.say("/undo")
         await shown(desk, "Nothing was deleted in this session.")
         await desk.pilot.press("ctrl+r")
-        await shown(desk, "Nothing was said in this session yet.")
+        await shown(desk, "This session is empty.")
         assert desk.backend.requests == []
         assert desk.copied == []
 
@@ -154,7 +154,7 @@ async def test_copy_takes_what_has_come_of_an_answer_that_is_on_its_way(tmp_path
         await desk.say("/copy")
         await desk.until(lambda: desk.copied == ["Let"], "a copy")
         await desk.say("/continue")
-        await shown(desk, "still on its way")
+        await shown(desk, "still streaming")
         gate.set()
         await desk.answered()
         assert sent(desk.backend) == ["one"]
@@ -175,7 +175,7 @@ async def test_a_copy_of_nothing_leaves_the_clipboard_as_it_is(tmp_path):
         await desk.pilot.press("escape")
         await shown(desk, "stopped")
         await desk.pilot.press("alt+up", "y")
-        await shown(desk, "There is nothing in it to copy yet.")
+        await shown(desk, "This message has nothing to copy yet.")
         assert desk.copied == []
 
 

@@ -28,7 +28,7 @@ async def test_an_empty_answer_is_not_taken():
     app = Host(screen=lambda: AskDialog("Title"))
     async with app.run_test(size=WIDE) as pilot:
         await pilot.press("enter")
-        assert "! Type something, or leave with Esc." in screen_text(app)
+        assert "! Type something, or press Esc." in screen_text(app)
         assert app.results == []
 
 
@@ -45,14 +45,14 @@ async def test_a_paste_into_a_line_cannot_write_to_the_terminal():
 
 async def test_what_cannot_be_taken_is_told_until_it_is_changed():
     def check(typed: str) -> str:
-        return "" if typed == "okay" else "This file is there already"
+        return "" if typed == "okay" else "This file already exists"
 
     app = Host(screen=lambda: AskDialog("File", value="oka", check=check))
     async with app.run_test(size=WIDE) as pilot:
         await pilot.press("enter")
-        assert "! This file is there already" in screen_text(app)
+        assert "! This file already exists" in screen_text(app)
         await pilot.press("y")
-        assert "This file is there already" not in screen_text(app)
+        assert "This file already exists" not in screen_text(app)
         await pilot.press("enter")
         assert app.results == ["okay"]
 
@@ -105,7 +105,7 @@ async def test_a_key_is_never_on_the_screen_while_it_is_tried():
         assert "Jan shows it under Settings, Local API Server" in text
         assert "http://127.0.0.1:1337" in text
         assert "s3cret" not in text
-        assert "Trying it" in text
+        assert "Checking the key" in text
         assert tried == ["s3cret"]
         assert app.results == []
 
@@ -124,7 +124,7 @@ async def test_a_key_that_was_refused_before_is_told_at_once():
     app = Host(screen=lambda: KeyDialog(Product.JAN, JAN, wait, is_rejected=True))
     async with app.run_test(size=WIDE) as pilot:
         await pilot.pause()
-        assert "! The key used so far was refused." in screen_text(app)
+        assert "! The previous key was rejected." in screen_text(app)
 
 
 async def test_a_text_scrolls_to_its_end():
@@ -175,7 +175,7 @@ async def test_help_lists_every_command():
 
 async def test_help_tells_the_keys_of_the_configuration():
     text = await all_of_help(keys={"new": "ctrl+y"})
-    assert next(line for line in text.split("\n") if "Begin a new session" in line).strip().startswith("^Y")
+    assert next(line for line in text.split("\n") if "Start a new session" in line).strip().startswith("^Y")
 
 
 async def test_help_can_be_filtered_and_scrolled():
@@ -184,11 +184,11 @@ async def test_help_can_be_filtered_and_scrolled():
         await pilot.pause()
         await pilot.press(*["pagedown"] * 9)
         await pilot.pause()
-        assert "Fetch the lists anew" in screen_text(app)
+        assert "Reload the lists" in screen_text(app)
         await pilot.press(*"export")
         await pilot.pause()
         assert "Export this session as Markdown" in screen_text(app)
-        assert "Begin a new session" not in screen_text(app)
+        assert "Start a new session" not in screen_text(app)
         await pilot.press(*"zzz")
         assert "No command has *exportzzz*." in screen_text(app)
         await pilot.press("escape")
@@ -263,10 +263,10 @@ async def test_a_dialog_below_another_leaves_when_its_turn_comes():
 @pytest.mark.parametrize("size", [(40, 12), (60, 20), (80, 24)])
 async def test_the_keys_of_a_question_stay_in_sight_however_long_it_is(size):
     question = " ".join(f"word{number}" for number in range(60))
-    app = Host(screen=lambda: ConfirmDialog("Fetch it?", text=question, verb="fetch it"))
+    app = Host(screen=lambda: ConfirmDialog("Download it?", text=question, verb="download it"))
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
-        assert "Enter fetch it" in screen_text(app)
+        assert "Enter download it" in screen_text(app)
         assert "word9" in screen_text(app)
 
 

@@ -50,11 +50,11 @@ async def test_a_row_stands_as_soon_as_its_check_has_ended():
     late = check("Late", finding("Late", cause="Came at last."), gate=gate)
     app = host(check("Early", finding("Early", cause="Was first.")), late)
     async with app.run_test(size=(100, 30)) as pilot:
-        text = await shown(pilot, "Was first.", "looking …", "1 of 2 looked at")
+        text = await shown(pilot, "Was first.", "checking …", "1 of 2 checked")
         assert "Came at last." not in text
         gate.set()
         text = await shown(pilot, "Came at last.", "no faults, no warnings in 2 checks")
-        assert "looking" not in text
+        assert "checking" not in text
 
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24), (40, 12)])
@@ -115,7 +115,7 @@ async def test_it_opens_by_its_command_and_esc_closes_it_while_checks_hang(tmp_p
         await desk.ready()
         await desk.say("/doctor")
         await desk.until(lambda: isinstance(desk.app.screen, DoctorScreen), "the doctor")
-        await shown(desk.pilot, "looking …")
+        await shown(desk.pilot, "checking …")
         await desk.pilot.press("escape")
         await desk.until(lambda: isinstance(desk.app.screen, ChatScreen), "the chat")
 

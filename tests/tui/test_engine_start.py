@@ -27,7 +27,7 @@ from tests.support.scripted_backend import (
 from tests.support.tui_host import screen_text
 
 BIG, SMALL = file("big"), file("small", size_bytes=10**9)
-FULL = "The demo model could not be fetched: No space left on device"
+FULL = "The demo model could not be downloaded: No space left on device"
 
 
 def answering(*names):
@@ -95,11 +95,12 @@ async def test_without_a_model_the_fetch_is_asked_for_with_size_licence_and_fold
         await on(desk, ConfirmDialog)
         text = screen_text(desk.app)
         for words in (
-            "Fetch a demo model?",
+            "Download a demo model?",
             "93 MB",
             "Apache-2.0",
             "/home/ada/.cache/lmchat/engine",
-            "no more",
+            "is a small model, only",
+            "lmchat.",
         ):
             assert words in text.replace("\u00a0", " ")
         assert engine.fetches == 0
@@ -152,13 +153,13 @@ async def test_what_goes_wrong_is_told_with_the_next_step_and_can_be_tried_again
         await on(desk, ConfirmDialog)
         if point == "fetch":
             await desk.pilot.press("enter")
-            await desk.until(lambda: "could not be fetched" in screen_text(desk.app), "the failure")
+            await desk.until(lambda: "could not be downloaded" in screen_text(desk.app), "the failure")
         await desk.until(lambda: "No space left" in screen_text(desk.app), "the reason")
         assert "Make room there." in screen_text(desk.app)
         assert target_of(desk) is None
         await desk.pilot.press("enter")
         if point != "big":
-            await desk.until(lambda: "Fetch a demo model?" in screen_text(desk.app), "the question")
+            await desk.until(lambda: "Download a demo model?" in screen_text(desk.app), "the question")
             await desk.pilot.press("enter")
         await desk.until(lambda: engine.started, "it is started")
         await on(desk, ChatScreen)
@@ -166,12 +167,12 @@ async def test_what_goes_wrong_is_told_with_the_next_step_and_can_be_tried_again
 
 async def test_what_was_in_use_stays_in_use_where_the_engine_cannot_be_started(tmp_path):
     engine = ScriptedEngine(BIG)
-    engine.failures["big"] = EngineUnavailable("There is too little memory for big.", hint="Choose another.")
+    engine.failures["big"] = EngineUnavailable("There is not enough memory for big.", hint="Choose another.")
     async with Local(tmp_path, engine, ScriptedBackend(), is_local=False) as desk:
         await desk.ready()
         desk.app.connect.start_engine("big")
         await on(desk, ConfirmDialog)
-        assert "too little memory" in screen_text(desk.app)
+        assert "not enough memory" in screen_text(desk.app)
         await desk.pilot.press("escape")
         await on(desk, ChatScreen)
         assert target_of(desk).product is Product.LM_STUDIO
@@ -222,10 +223,10 @@ async def test_a_crash_during_an_answer_keeps_the_text_and_a_retry_starts_it_aga
         backend.scripts = [[*answer("Lettuce does")[:-2], gate, StreamInterrupted("The connection broke.")]]
         await desk.say("Hello")
         await desk.until(lambda: "Lettuce" in screen_text(desk.app), "the first words")
-        engine.breaks("The built-in engine has crashed (signal SIGSEGV).")
+        engine.breaks("The built-in engine crashed (signal SIGSEGV).")
         gate.set()
-        await desk.until(lambda: "has crashed" in screen_text(desk.app), "the card")
-        assert "The next try starts it again." in screen_text(desk.app)
+        await desk.until(lambda: "engine crashed" in screen_text(desk.app), "the card")
+        assert "The next request starts it again." in screen_text(desk.app)
         last = desk.conversation.messages[-1]
         assert (last.state, last.text.strip()) == (AnswerState.INTERRUPTED, "Lettuce does")
         await desk.pilot.press("ctrl+r")

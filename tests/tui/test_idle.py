@@ -91,7 +91,7 @@ async def test_without_focus_the_page_looks_half_as_often_and_at_once_when_it_co
         await desk.until(lambda: isinstance(desk.app.screen, WelcomeScreen), "the page")
         await _unfocused(desk)
         desk.app.connect.look_now()
-        await shown(desk, f"looks again in {LOOK_EVERY_S * AWAY_FACTOR:.0f}")
+        await shown(desk, f"next check in {LOOK_EVERY_S * AWAY_FACTOR:.0f}")
         backend.candidates = (candidate(Verdict.READY, model()),)
         desk.app.post_message(events.AppFocus())
         await desk.until(lambda: isinstance(desk.app.screen, ChatScreen), "the chat")

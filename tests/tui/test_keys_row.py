@@ -10,7 +10,7 @@ from lmchat.tui.widgets.keys_row import KeysRow, fitting, key_name, written
 from tests.support.look_data import KEYS, LAST_KEYS
 from tests.support.tui_host import Host, text_of
 
-TOO_SMALL = ("40", "×", "12", "wanted")
+TOO_SMALL = ("40", "×", "12", "needed")
 
 
 class Noting(Host):

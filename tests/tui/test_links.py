@@ -68,7 +68,7 @@ async def test_without_a_browser_the_address_is_copied_and_that_is_told(tmp_path
         await desk.until(lambda: is_on_top(desk, ConfirmDialog))
         await desk.pilot.press("enter")
         await desk.until(lambda: desk.copied == ["https://one.example/x"])
-        await shown(desk, "No browser answers here")
+        await shown(desk, "No browser is available")
 
 
 @pytest.mark.parametrize(

@@ -166,7 +166,9 @@ def test_the_welcome_page_at_every_size(snap_compare, size):
 
 @pytest.mark.parametrize("theme", THEMES)
 def test_the_welcome_page_when_a_key_is_wanted(snap_compare, theme):
-    see = steps(sees="Jan answers, but wants a key.", then=lambda screen: screen.show(WANTS_KEY, 2.0, 3.0))
+    see = steps(
+        sees="Jan answers, but needs an API key.", then=lambda screen: screen.show(WANTS_KEY, 2.0, 3.0)
+    )
     assert snap_compare(Host(screen=bare_page, theme=theme), terminal_size=(120, 34), run_before=see)
 
 
@@ -184,7 +186,7 @@ def test_a_question_with_a_problem(snap_compare):
 
 @pytest.mark.parametrize("theme", THEMES)
 def test_the_question_for_the_file_of_an_export(snap_compare, theme):
-    see = steps("ctrl+b", sees="without thoughts, with other branches")
+    see = steps("ctrl+b", sees="without reasoning, with other branches")
     ask = partial(ExportDialog, ExportWish(name=""), proposed="Plan-for-the-garden-3f9a12bc.md")
     assert snap_compare(panels(ask, theme=theme), terminal_size=(80, 24), run_before=see)
 
@@ -198,11 +200,11 @@ def test_a_question_of_yes_or_no(snap_compare, theme):
 
 def test_a_key_that_was_refused(snap_compare):
     ask = partial(KeyDialog, Product.JAN, JAN, NotedConnect().try_address, is_rejected=True)
-    see = steps(sees="! The key used so far was refused.")
+    see = steps(sees="! The previous key was rejected.")
     assert snap_compare(panels(ask), terminal_size=(80, 24), run_before=see)
 
 
 def test_a_text(snap_compare):
-    text = partial(TextDialog, "Figures", "\n".join(f"line {n}" for n in range(60)))
+    text = partial(TextDialog, "Statistics", "\n".join(f"line {n}" for n in range(60)))
     see = steps("pagedown", sees="line 35")
     assert snap_compare(panels(text), terminal_size=(80, 24), run_before=see)

@@ -132,7 +132,7 @@ async def test_of_an_empty_tree_only_the_last_deletion_can_be_undone():
         await asked.drawn(pilot)
         await pilot.press("enter", "n", "d", "left", "right", "home", "u")
         assert asked.acts == [("undo", "")]
-        assert "Nothing is left" in screen_text(asked.app)
+        assert "This session is empty" in screen_text(asked.app)
 
 
 async def test_a_branch_that_says_nothing_yet_tells_its_state():
@@ -204,9 +204,9 @@ async def test_a_whole_session_can_be_pruned_and_comes_back_from_the_same_tree(t
     async with desktop(tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."))) as desk:
         await opened_tree(desk)
         await desk.pilot.press("home", "d")
-        await shown(desk, "Nothing is left of this session.")
+        await shown(desk, "This session is empty.")
         await desk.pilot.press("u")
-        await gone(desk, "Nothing is left of this session.")
+        await gone(desk, "This session is empty.")
         assert [m.text for m in await desk.on_disk()] == ["one", "Beta."]
 
 

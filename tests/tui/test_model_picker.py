@@ -166,7 +166,7 @@ async def test_an_empty_picker_says_what_to_do():
     app = host([])
     async with app.run_test(size=WIDE) as pilot:
         await pilot.pause()
-        assert "No server has told its models yet. ^R asks again." in screen_text(app)
+        assert "No server has listed its models yet. ^R asks again." in screen_text(app)
         await pilot.press("enter", "1", "down")
         assert app.results == []
 

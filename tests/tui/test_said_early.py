@@ -51,7 +51,7 @@ async def test_escape_takes_what_waits_back_before_what_is_typed(tmp_path):
     backend = SlowBackend()
     async with desktop(tmp_path, backend) as desk:
         await desk.say("one")
-        await shown(desk, "Esc take back")
+        await shown(desk, "Esc cancel")
         await desk.type("two")
         await desk.pilot.press("escape")
         assert desk.prompt_input.text == "one\n\ntwo"
@@ -87,7 +87,7 @@ async def test_what_is_found_while_a_prompt_is_written_takes_no_key_of_it(tmp_pa
         await desk.type("what grows ")
         await desk.until(lambda: desk.prompt_input.text == "what grows ", "the first words")
         backend.gate.set()
-        await shown(desk, "Write on: what you send waits")
+        await shown(desk, "You can type; your messages wait")
         await desk.say("in shade?")
         await shown(desk, "next  what grows in shade?")
         desk.app.connect.look_now()
@@ -116,12 +116,12 @@ async def test_on_the_smallest_screen_the_page_says_that_a_message_waits(tmp_pat
 async def test_where_none_was_found_a_sentence_says_that_what_is_said_waits(tmp_path):
     backend = ScriptedBackend(candidates=[off()])
     async with desktop(tmp_path, backend) as desk:
-        await shown(desk, "This page goes on by itself")
+        await shown(desk, "This page continues")
         assert "Your message" not in screen_text(desk.app)
         desk.app.screen.dismiss(None)
         await desk.until(lambda: isinstance(desk.app.screen, ChatScreen), "the chat")
         await desk.say("one")
-        await shown(desk, "goes out when one")
+        await shown(desk, "is sent when a")
         await shown(desk, "next  one")
 
 
@@ -203,7 +203,7 @@ async def test_an_edit_that_cannot_go_out_yet_is_still_an_edit(tmp_path):
         desk.chat.messages.act_on("edit", desk.conversation.messages[0])
         desk.app.open_sessions.target = None
         await desk.pilot.press("x", "enter")
-        await shown(desk, "No model server was found yet.")
+        await shown(desk, "No model server found yet.")
         assert desk.prompt_input.text == "onex"
         await desk.pilot.press("escape")
         assert desk.prompt_input.text == ""

@@ -146,7 +146,7 @@ async def test_an_empty_list_says_how_to_begin_and_offers_no_session():
     app, sessions = host(groups=(), open_id=None)
     async with app.run_test(size=WIDE) as pilot:
         text = " ".join(row.strip() for row in rows_of(sessions)).strip()
-        assert text == "No sessions yet. Your first message begins one."
+        assert text == "No sessions yet. Your first message starts one."
         sessions.focus()
         await pilot.press("enter", "d", "u")
         assert facts(app, SessionList.Opened) == []

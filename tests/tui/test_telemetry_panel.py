@@ -55,12 +55,12 @@ async def test_a_server_that_went_away_is_told_by_sign_word_and_crosses():
     assert "used ~6 720 of 8 192" in lines
     assert "! 2 messages left out" in lines
     assert "Turn interrupted" in lines
-    assert "next look in 3 s" in lines
+    assert "next check in 3 s" in lines
 
 
 async def test_before_anything_was_found_nothing_is_guessed():
     lines = squeezed(await shown(TelemetrySnapshot(), 0.0))
-    assert lines[0] == "· Server looking"
+    assert lines[0] == "· Server checking"
     assert "Model unknown" in lines
     assert "Context –" in lines
     assert "used –" in lines

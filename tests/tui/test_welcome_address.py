@@ -84,7 +84,7 @@ async def test_while_an_address_is_looked_at_the_dialog_says_so(tmp_path):
     backend = Places()
     backend.gate = asyncio.Event()
     async with asked_for(tmp_path, backend, "127.0.0.1:9000") as desk:
-        await shown(desk, "Looking there")
+        await shown(desk, "Checking")
         backend.gate.set()
         await on(desk, ChatScreen)
 
@@ -141,7 +141,7 @@ async def test_a_typed_server_that_wants_a_key_gets_it_after_any_number_of_wrong
         for wrong in ("first", "second"):
             await desk.type(wrong)
             await desk.pilot.press("enter")
-            await shown(desk, "! The server refuses this key.")
+            await shown(desk, "! The server rejects this API key.")
             assert desk.kept_keys == []
             assert wrong not in screen_text(desk.app)
             await desk.pilot.press("ctrl+u")

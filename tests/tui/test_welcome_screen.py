@@ -43,14 +43,14 @@ async def test_every_place_is_told_with_its_verdict_and_next_step():
             assert place.product.value in line
             assert str(place.endpoint.port) in line
             assert place.verdict.value in line
-        assert "7 places, 2 s ago; looks again in 3 s" in text
+        assert "7 addresses checked 2 s ago; next check in 3 s" in text
 
 
 async def test_before_the_first_look_it_says_that_it_looks():
     app = host()
     async with app.run_test(size=SIZE) as pilot:
         await pilot.pause()
-        assert "Looking" in screen_text(app)
+        assert "Checking" in screen_text(app)
         assert "Type an address" in screen_text(app)
 
 
@@ -95,7 +95,7 @@ async def test_a_server_that_wants_a_key_is_named_and_can_be_chosen(connect):
         app.screen.show(WANTS_KEY, 2.0, 3.0)
         await pilot.press("down", "enter")
         await pilot.pause()
-        assert "Jan answers, but wants a key." in screen_text(app)
+        assert "Jan answers, but needs an API key." in screen_text(app)
         assert connect.of("take_candidate") == [[WANTS_KEY[0]]]
 
 
@@ -139,7 +139,7 @@ async def test_a_second_that_passes_redraws_only_the_last_line():
         app.screen.show(PLACES, 3.0, 2.0)
         await pilot.pause()
         assert drawn == []
-        assert "3 s ago; looks again in 2 s" in screen_text(app)
+        assert "3 s ago; next check in 2 s" in screen_text(app)
 
 
 async def test_the_seconds_count_without_being_told():
@@ -148,10 +148,10 @@ async def test_the_seconds_count_without_being_told():
     async with app.run_test(size=SIZE) as pilot:
         app.screen.show(PLACES, 0.0, 5.0)
         now[0] = 2.0
-        while "2 s ago; looks again in 3 s" not in screen_text(app):
+        while "2 s ago; next check in 3 s" not in screen_text(app):
             await pilot.pause(0.05)
         now[0] = 6.0
-        while "6 s ago; looking" not in screen_text(app):
+        while "6 s ago; checking" not in screen_text(app):
             await pilot.pause(0.05)
 
 

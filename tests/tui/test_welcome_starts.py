@@ -69,7 +69,7 @@ async def test_nothing_runs_before_the_user_says_yes_to_the_very_command(tmp_pat
     async with start_desk(tmp_path, {Product.OLLAMA: port}) as seen:
         await seen.takes("ollama serve")
         await seen.is_on(StartDialog)
-        await seen.shows("goes on when lmchat ends")
+        await seen.shows("keeps running when lmchat ends")
         assert seen.app.screen.query_one(".command", Static).content.plain == f"{path} serve"
         await seen.presses("escape")
         await seen.is_on(WelcomeScreen)
@@ -148,7 +148,7 @@ async def test_a_brief_command_is_done_and_its_server_is_found(tmp_path):
     program(tmp_path, "lms", text)
     async with start_desk(tmp_path, {Product.LM_STUDIO: port}) as seen:
         await seen.takes("lms server start")
-        await seen.shows("`lms server stop` ends it")
+        await seen.shows("`lms server stop` stops it")
         await seen.presses("enter")
         await seen.is_on(ChatScreen)
         assert seen.ran[0].lifetime is Lifetime.BRIEF
@@ -164,7 +164,7 @@ async def test_a_server_that_appears_closes_the_question_and_nothing_is_run(tmp_
         with socket.create_server(("127.0.0.1", port)):
             await seen.is_on(ChatScreen)
         assert seen.ran == []
-        assert "Nothing that you typed is lost" not in seen.words
+        assert "Your text is kept" not in seen.words
 
 
 async def test_a_server_that_appears_while_an_address_is_typed_takes_nothing_away(tmp_path):
@@ -175,7 +175,7 @@ async def test_a_server_that_appears_while_an_address_is_typed_takes_nothing_awa
         await seen.is_on(AddressDialog)
         await seen.presses(*"gpu")
         with socket.create_server(("127.0.0.1", port)):
-            await seen.shows("Ollama answers now. Nothing that you typed is lost")
+            await seen.shows("Ollama answers now. Your text is kept")
             assert "gpu" in seen.text
             await seen.presses("minus", *"box")
             await seen.shows("gpu-box")
@@ -209,7 +209,7 @@ async def test_llama_server_is_started_with_a_chosen_file_at_a_free_port_and_end
             holder.bind(("127.0.0.1", taken))
             await seen.presses("enter")
             await seen.is_on(StartDialog)
-        await seen.shows("in memory, and ends")
+        await seen.shows("in memory and stops")
         await seen.presses("enter")
         await seen.is_on(ChatScreen)
         (start,) = seen.ran

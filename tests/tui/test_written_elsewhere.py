@@ -16,7 +16,7 @@ from tests.support.scripted_backend import answer as answered
 from tests.support.tui_host import screen_text
 from tests.tui.test_chat_reading import LONG, log_rows
 
-ELSEWHERE = "another lmchat writes this"
+ELSEWHERE = "another lmchat is writing this"
 
 
 class Writer:
@@ -111,7 +111,7 @@ async def test_an_answer_of_ones_own_goes_on_behind_the_focus(tmp_path):
 async def test_once_it_lacks_its_end_it_can_be_continued(tmp_path):
     async with watching(tmp_path, "half of ") as (desk, writer):
         await desk.pilot.press("alt+up", "a")
-        await shown(desk, "This answer is still on its way.")
+        await shown(desk, "This answer is still streaming.")
         await desk.pilot.press("escape")
         await writer.end("half of ", state=AnswerState.STOPPED)
         focus(desk)

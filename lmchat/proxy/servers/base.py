@@ -55,8 +55,8 @@ class Server:
     """Step where a request to load takes no window."""
     empty_hint: ClassVar[str] = "Load a model"
     """Step where it lists no model."""
-    host_hint: ClassVar[str] = "Let the server trust the host name {host}, or use 127.0.0.1"
-    port_hint: ClassVar[str] = "Another program has port {port}: stop it"
+    host_hint: ClassVar[str] = "Add the host name {host} to the server's trusted hosts, or use 127.0.0.1"
+    port_hint: ClassVar[str] = "Another program uses port {port}: stop it"
     efforts: ClassVar[tuple[str, ...]] = ()
     """Reasoning efforts that it is known to take."""
     has_thinking_switch: ClassVar[bool] = False
@@ -95,7 +95,7 @@ class Server:
         reply = site.accept(await site.get("/v1/models"))
         data = reply.object.get("data")
         if not isinstance(data, list):
-            raise not_an_llm("it answers, but has no list of models.")
+            raise not_an_llm("it has no list of models.")
         return [row for row in rows(data) if text(row.get("id"))]
 
     def fields(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, Any]:
@@ -123,15 +123,15 @@ class Server:
         if effort and not self.takes_effort(effort, model):
             notes.append(f"{self._effort_note(effort, model)} It is not sent.")
         if sampling.seed is not None and not self.seed_field:
-            notes.append(f"{self._name} is not known to take a seed. It is not sent.")
+            notes.append(f"{self._name} does not support a seed, as far as lmchat knows. It is not sent.")
         return tuple(notes)
 
     def _effort_note(self, effort: str, model: ModelInfo | None) -> str:
         taken = model.efforts if model is not None and model.efforts else self.efforts
         if not taken:
-            return f"{self._name} is not known to take a reasoning effort."
+            return f"{self._name} does not support a reasoning effort, as far as lmchat knows."
         names = safe_line(", ".join(taken), limit=100)
-        return f'{self._name} takes no reasoning effort "{effort}" here, only {names}.'
+        return f'{self._name} does not support the reasoning effort "{effort}" here, only {names}.'
 
     async def count_tokens(self, site: Site, body: dict[str, Any]) -> int | None:  # noqa: ARG002 - see above
         """Return the tokens of a prompt with its template; None: it cannot."""
@@ -142,11 +142,11 @@ class Server:
         for name in ("context", "keep_loaded_s"):
             value = getattr(how, name)
             if value is not None and (not isinstance(value, int) or value < 1):
-                raise RequestInvalid(f"{name} has to be a whole number of at least 1")
+                raise RequestInvalid(f"{name} must be a whole number of at least 1.")
         if how.context is not None and not self.context_field:
             hint = self.context_hint or self.load_hint or self.model_hint
             raise ServerRejected(
-                f"{self._name} cannot be told how large the window is to be when it loads a model.",
+                f"{self._name} cannot set the context window when it loads a model.",
                 kind="unsupported",
                 hint=f"{hint.format(context=how.context)}.",
             )

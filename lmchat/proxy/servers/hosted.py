@@ -19,8 +19,8 @@ class Hosted(Server):
 
     start_hint = "Check the network, and the address"
     model_hint = "Choose a model with Ctrl+O"
-    load_hint = "Its models are always there"
-    empty_hint = "See what the account may use"
+    load_hint = "Its models are always loaded"
+    empty_hint = "Check what the account can use"
 
 
 class OpenAi(Hosted):
@@ -30,7 +30,7 @@ class OpenAi(Hosted):
     hosts = ("api.openai.com",)
     efforts = EFFORTS
     seed_field = "seed"
-    key_hint = "Make a key at platform.openai.com/api-keys"
+    key_hint = "Create a key at platform.openai.com/api-keys"
     dialect = Dialect(has_completion_tokens=True)
 
 
@@ -40,7 +40,7 @@ class Anthropic(Hosted):
     product = Product.ANTHROPIC
     hosts = ("api.anthropic.com",)
     dialect = Dialect(json_modes=(JsonMode.WORDS,))  # `response_format` is ignored without a word
-    key_hint = "Make a key at console.anthropic.com/settings/keys"
+    key_hint = "Create a key at console.anthropic.com/settings/keys"
 
 
 class Gemini(Hosted):
@@ -49,7 +49,7 @@ class Gemini(Hosted):
     product = Product.GEMINI
     hosts = ("generativelanguage.googleapis.com",)
     efforts = EFFORTS
-    key_hint = "Make a key at aistudio.google.com/apikey"
+    key_hint = "Create a key at aistudio.google.com/apikey"
 
 
 class Mistral(Hosted):
@@ -59,7 +59,7 @@ class Mistral(Hosted):
     hosts = ("api.mistral.ai",)
     efforts = EFFORTS
     seed_field = "random_seed"
-    key_hint = "Make a key at console.mistral.ai/api-keys"
+    key_hint = "Create a key at console.mistral.ai/api-keys"
     dialect = Dialect(has_stream_options=False)
 
     def model(self, site: Site, row: dict[str, Any]) -> ModelInfo:
@@ -81,7 +81,7 @@ class OpenRouter(Hosted):
     hosts = ("openrouter.ai",)
     efforts = EFFORTS
     seed_field = "seed"
-    key_hint = "Make a key at openrouter.ai/settings/keys"
+    key_hint = "Create a key at openrouter.ai/settings/keys"
 
     def model(self, site: Site, row: dict[str, Any]) -> ModelInfo:
         """Take window and abilities; what gives no text cannot be chosen."""
@@ -109,4 +109,4 @@ class OpenRouter(Hosted):
         return {"reasoning": {"effort": effort}}
 
     def _effort_note(self, effort: str, model: ModelInfo | None) -> str:  # noqa: ARG002 - one reason for all
-        return "OpenRouter says that this model does not reason, so that it takes no reasoning effort."
+        return "OpenRouter says that this model does not reason."

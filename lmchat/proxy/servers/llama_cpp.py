@@ -48,9 +48,9 @@ class LlamaCpp(Server):
     counts_tokens = True
     start_hint = "llama-server -m MODEL.gguf"
     key_hint = "Use the key given to llama-server --api-key"
-    model_hint = "Choose a model with Ctrl+O: it is loaded then"
-    load_hint = "It serves what it was started with: llama-server -m MODEL.gguf"
-    context_hint = "It is set where the server is started: llama-server -c {context}"
+    model_hint = "Choose a model with Ctrl+O; lmchat loads it"
+    load_hint = "It serves the model it was started with: llama-server -m MODEL.gguf"
+    context_hint = "Set it when you start the server: llama-server -c {context}"
     empty_hint = "llama-server -m MODEL.gguf"
 
     def proves(self, reply: Reply) -> bool:
@@ -123,7 +123,7 @@ class LlamaCpp(Server):
         raise ServerRejected(
             "The model could not be loaded.",
             kind="model_not_loaded",
-            hint="Look at the server's log; a smaller model or context may fit.",
+            hint="Check the server's log; a smaller model or context window may fit.",
             details=f"exit code {status.get('exit_code')}",
         )
 
@@ -151,9 +151,9 @@ class LlamaCpp(Server):
                         return
         except TimeoutError:
             raise ServerUnavailable(
-                "The server says that it unloads the model, and keeps it.",
+                "The server accepted the request but did not unload the model.",
                 kind="timeout",
-                hint="See whether a request still uses it, and the server's log.",
+                hint="Check whether a request still uses it, and the server's log.",
             ) from None
 
     async def _statuses(self, site: Site, model: ModelInfo) -> AsyncGenerator[dict[str, Any], None]:
@@ -190,7 +190,7 @@ class BuiltIn(LlamaCpp):
     ports = ()
     loads_on_demand = False
     start_hint = "lmchat --local"
-    key_hint = "Start lmchat again: the key is made anew"
+    key_hint = "Start lmchat again: each start makes a new key"
     model_hint = "Choose a model file"
 
     def proves(self, reply: Reply) -> bool:  # noqa: ARG002 - no reply could

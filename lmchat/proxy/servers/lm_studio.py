@@ -34,8 +34,8 @@ class LmStudio(Server):
     start_hint = "Open LM Studio: Developer, Start server"
     off_hint = "Open its Developer tab, then Start server"
     key_hint = "Use a token from Server settings, Manage tokens"
-    model_hint = "Choose a model with Ctrl+O: it is loaded then"
-    load_hint = "Load it in LM Studio, or ask: the first question loads it, where LM Studio lets it"
+    model_hint = "Choose a model with Ctrl+O; lmchat loads it"
+    load_hint = "Load it in LM Studio, or send a message: LM Studio may load it on the first request"
     empty_hint = "Discover tab: download a model, then load it"
 
     def proves(self, reply: Reply) -> bool:
@@ -73,7 +73,7 @@ class LmStudio(Server):
 
     def _effort_note(self, effort: str, model: ModelInfo | None) -> str:
         if model is None or not model.efforts:
-            return "LM Studio names no reasoning efforts for this model; thinking is set in LM Studio itself."
+            return "LM Studio lists no reasoning efforts for this model; set reasoning in LM Studio."
         return super()._effort_note(effort, model)
 
     async def unload(self, site: Site, model: ModelInfo) -> None:

@@ -31,9 +31,9 @@ class Ollama(Server):
     efforts = ("none", "low", "medium", "high", "max")
     seed_field = "seed"
     start_hint = "ollama serve"
-    model_hint = "Choose a model with Ctrl+O: it is loaded then"
+    model_hint = "Choose a model with Ctrl+O; lmchat loads it"
     empty_hint = "ollama pull llama3.2"
-    context_hint = "It is set where Ollama is started: OLLAMA_CONTEXT_LENGTH={context} ollama serve"
+    context_hint = "Set it when you start Ollama: OLLAMA_CONTEXT_LENGTH={context} ollama serve"
     host_hint = "Use 127.0.0.1, or OLLAMA_HOST={host} ollama serve"
 
     def suspects(self, reply: Reply) -> bool:

@@ -26,8 +26,8 @@ class Vllm(Server):
     seed_field = "seed"
     counts_tokens = True
     start_hint = "vllm serve MODEL"
-    load_hint = "It serves what it was started with: vllm serve MODEL"
-    context_hint = "It is set where the server is started: vllm serve MODEL --max-model-len {context}"
+    load_hint = "It serves the model it was started with: vllm serve MODEL"
+    context_hint = "Set it when you start the server: vllm serve MODEL --max-model-len {context}"
     key_hint = "Use the key given to vllm serve --api-key"
     owner = "vllm"
 
@@ -51,8 +51,8 @@ class SgLang(Vllm):
     ports = (30000,)
     health_path = ""
     start_hint = "sglang serve MODEL"
-    load_hint = "It serves what it was started with: sglang serve MODEL"
-    context_hint = "It is set where the server is started: sglang serve MODEL --context-length {context}"
+    load_hint = "It serves the model it was started with: sglang serve MODEL"
+    context_hint = "Set it when you start the server: sglang serve MODEL --context-length {context}"
     key_hint = "Use the key given to sglang serve --api-key"
     counts_tokens = False
     owner = "sglang"

@@ -273,5 +273,5 @@ class TerminalDriver(LinuxDriver):
                 async with asyncio.timeout(SAVE_S):
                     await self._on_terminate()
             except Exception:
-                logger.exception("could not save everything before the end")
+                logger.exception("could not save everything before quitting")
             self._app.exit(return_code=status)

@@ -32,7 +32,7 @@ class AskDialog(Dialog[Any]):
     With an attempt, it returns the server that was found.
     """
 
-    EMPTY: ClassVar[str] = "Type something, or leave with Esc."
+    EMPTY: ClassVar[str] = "Type something, or press Esc."
     TRYING: ClassVar[str] = ""
     """Words under the input during the attempt."""
 
@@ -42,7 +42,7 @@ class AskDialog(Dialog[Any]):
         *,
         text: str | Parts = "",
         value: str = "",
-        verb: str = "take it",
+        verb: str = "choose",
         check: Callable[[str], str] | None = None,
         hints: Sequence[Hint] = (),
         attempt: Attempt | None = None,
@@ -131,14 +131,14 @@ class ConfirmDialog(Dialog[bool | None]):
 class AddressDialog(AskDialog):
     """Dialog that tries each address that is typed; returns the server that answers."""
 
-    TRYING = "Looking there"
+    TRYING = "Checking"
 
     def __init__(self, attempt: Attempt, typed: str = "") -> None:
         super().__init__(
-            "Address of the server",
-            text="Host and port, as in 127.0.0.1:8080. With or without http:// and /v1.",
+            "Server address",
+            text="Host and port, for example 127.0.0.1:8080; http:// and /v1 are optional.",
             value=typed,
-            verb="look there",
+            verb="check it",
             check=_problem_of,
             attempt=attempt,
         )
@@ -162,12 +162,12 @@ class AllowDialog(ConfirmDialog):
         hosts = ", ".join(f'"{host}"' for host in dict.fromkeys((*allowed, endpoint.netloc)))
         self._line = f"allowed_hosts = [{hosts}]"
         text = (
-            f"{safe_line(endpoint.netloc)} is not this machine: what you write goes there"
-            f"{', not encrypted' if endpoint.scheme == 'http' else ''}. It holds until lmchat ends.\n\n"
-            f"For good, put this line into config.toml:\n{safe_line(self._line)}"
+            f"{safe_line(endpoint.netloc)} is not this machine: your prompts go there"
+            f"{', unencrypted' if endpoint.scheme == 'http' else ''}. This lasts until lmchat ends.\n\n"
+            f"To allow it permanently, add this line to config.toml:\n{safe_line(self._line)}"
         )
         hints = (("y", "copy the line"),)
-        super().__init__("Talk to another machine?", text=text, verb="allow for this run", hints=hints)
+        super().__init__("Connect to another machine?", text=text, verb="allow for this run", hints=hints)
 
     def action_copy_line(self) -> None:
         self.app.copy_to_clipboard(self._line)
@@ -177,16 +177,16 @@ WHERE_THE_KEY_IS: Mapping[Product, str] = {
     Product.LM_STUDIO: "LM Studio shows it under Developer, Server settings, Manage tokens.",
     Product.JAN: "Jan shows it under Settings, Local API Server, API key.",
     Product.LLAMA_CPP: "It is what llama-server was started with: --api-key, or LLAMA_API_KEY.",
-    Product.OLLAMA: "Ollama itself wants none: the proxy in front of it does. Ask whoever runs it.",
+    Product.OLLAMA: "Ollama needs no key, but the proxy in front of it does. Ask its administrator.",
     Product.VLLM: "It is what vLLM was started with: --api-key, or VLLM_API_KEY.",
     Product.SGLANG: "It is what SGLang was started with: --api-key.",
     Product.LITELLM: "It is LiteLLM's master key, or a virtual key made with it.",
-    Product.BUILT_IN: "lmchat made it up for this run: start lmchat again.",
-    Product.OPENAI: "Make one at platform.openai.com/api-keys.",
-    Product.MISTRAL: "Make one at console.mistral.ai/api-keys.",
-    Product.ANTHROPIC: "Make one at console.anthropic.com/settings/keys.",
-    Product.GEMINI: "Make one at aistudio.google.com/apikey.",
-    Product.OPENROUTER: "Make one at openrouter.ai/settings/keys.",
+    Product.BUILT_IN: "lmchat created it for this run: start lmchat again.",
+    Product.OPENAI: "Create one at platform.openai.com/api-keys.",
+    Product.MISTRAL: "Create one at console.mistral.ai/api-keys.",
+    Product.ANTHROPIC: "Create one at console.anthropic.com/settings/keys.",
+    Product.GEMINI: "Create one at aistudio.google.com/apikey.",
+    Product.OPENROUTER: "Create one at openrouter.ai/settings/keys.",
 }
 """Where a product shows its key, if lmchat knows."""
 
@@ -194,16 +194,16 @@ WHERE_THE_KEY_IS: Mapping[Product, str] = {
 class KeyDialog(AskDialog):
     """Dialog that tries each key that is typed; returns the server that accepts it."""
 
-    EMPTY = "Type the key, or leave with Esc."
-    TRYING = "Trying it"
+    EMPTY = "Type the key, or press Esc."
+    TRYING = "Checking the key"
 
     def __init__(
         self, product: Product, endpoint: Endpoint, attempt: Attempt, *, is_rejected: bool = False
     ) -> None:
         name = "The server" if product is Product.OPENAI_COMPATIBLE else product.value
-        where = WHERE_THE_KEY_IS.get(product, "Ask whoever runs the server.")
+        where = WHERE_THE_KEY_IS.get(product, "Ask the administrator of the server.")
         text = ((f"{where}\n", ""), (safe_line(endpoint.url), MUTED))
-        super().__init__(f"{name} wants a key", text=text, verb="try it", attempt=attempt)
+        super().__init__(f"{name} needs an API key", text=text, verb="check and save", attempt=attempt)
         self._is_rejected = is_rejected
 
     def field(self) -> Field:
@@ -211,7 +211,7 @@ class KeyDialog(AskDialog):
 
     def on_mount(self) -> None:
         if self._is_rejected:
-            self.show_problem("The key used so far was refused.")
+            self.show_problem("The previous key was rejected.")
 
 
 _OPTION = r"^(--reasoning|--branches)(?: |$)|(?:^| )(--reasoning|--branches)$"
@@ -235,7 +235,7 @@ class ExportDialog(AskDialog):
     ]
 
     def __init__(self, wish: ExportWish, *, proposed: str) -> None:
-        hints = (("^R", "thoughts"), ("^B", "branches"))
+        hints = (("^R", "reasoning"), ("^B", "branches"))
         super().__init__("Export to which file?", value=wish.name or proposed, verb="export", hints=hints)
         self._wish = wish
 
@@ -254,7 +254,7 @@ class ExportDialog(AskDialog):
         if words:
             super().show_problem(words)
         else:
-            self.show_note(f"{thoughts} thoughts, {branches} other branches")
+            self.show_note(f"{thoughts} reasoning, {branches} other branches")
 
     def accept(self, typed: str) -> None:
         self.dismiss(replace(self._wish, name=typed))

@@ -27,7 +27,7 @@ AWAY_FACTOR = 2
 """How many times as long a pause is while the terminal has no focus."""
 _LOOK_AT_LOADING_S = 1.0
 """Between two looks at a server that loads its model."""
-_WRITE_ON = "No model is ready yet. Write on: what you send waits for one."
+_WRITE_ON = "No model is ready yet. You can type; your messages wait for one."
 _WANTS_KEY = (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED)
 
 
@@ -77,7 +77,7 @@ class Connect:
         self.start()
         self._look.set()
         self._workspace.monitor.look_now()
-        self._chat.view.show_action("looking")
+        self._chat.view.show_action("checking")
 
     def look_if_none(self) -> None:
         if self._open_sessions.target is None:
@@ -198,7 +198,7 @@ class Connect:
         page, target = self._page, self._open_sessions.target
         if page is not None and not page.is_leaving and not page.leave():
             words = f"{target.product.value if target else 'A server'} answers now."
-            self._chat.view.notify(f"{words} Nothing that you typed is lost; Esc goes to the chat.")
+            self._chat.view.notify(f"{words} Your text is kept; Esc returns to the chat.")
 
     def search_without_server(self) -> None:
         """Search the saved sessions; one that is chosen is shown instead of the welcome page."""
@@ -308,12 +308,12 @@ class Connect:
         except LMChatError as error:
             return error.words
         if found.verdict is Verdict.KEY_REJECTED:
-            return "The server refuses this key."
+            return "The server rejects this API key."
         if not found.verdict.is_usable:
             return found.next_step or str(found.verdict)
         try:
             if where := await self._workspace.outside.keep_key(endpoint, key):
-                self._chat.view.notify(f"The key is kept in {where}.")
+                self._chat.view.notify(f"The key is saved in {where}.")
         except LMChatError as error:  # it holds until the end of this run
             self._chat.view.tell(error)
         return found

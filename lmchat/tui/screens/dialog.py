@@ -223,10 +223,10 @@ class FetchDialog(Dialog[None]):
     """Progress of a download; Esc dismisses it, which the caller takes as a wish to stop."""
 
     AUTO_FOCUS = ""
-    LEAVE = "stop; it can be begun again later"
+    LEAVE = "stop (you can resume it later)"
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"Fetching {name}", is_small=True)
+        super().__init__(f"Downloading {name}", is_small=True)
         self._progress: FetchProgress | None = None
 
     def compose_content(self) -> Iterable[Widget]:

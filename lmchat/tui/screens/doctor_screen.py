@@ -33,7 +33,7 @@ class DoctorScreen(ListDialog[None]):
 
     AUTO_FOCUS = ""
     HEADING = "Doctor"
-    HINTS = (("r", "look again"), ("y", "copy the report"), ("↑ ↓", "scroll"))
+    HINTS = (("r", "check again"), ("y", "copy the report"), ("↑ ↓", "scroll"))
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("r", "look_again", show=False),
         Binding("y", "copy_report", show=False),
@@ -80,7 +80,7 @@ class DoctorScreen(ListDialog[None]):
             if below:
                 rows += [*([ListRow()] if rows else []), _line(((group.value, STRONG),)), *below]
         done = len(checks) - len(pending)
-        self.show_rows(rows, f"{done} of {len(checks)} looked at" if pending else summary(findings))
+        self.show_rows(rows, f"{done} of {len(checks)} checked" if pending else summary(findings))
 
     def _finding(self, one: Finding, width: int, column: int) -> Iterator[ListRow]:
         """Yield the rows of a finding; where there is a column for names, what is told stands beside it."""
@@ -114,7 +114,7 @@ class DoctorScreen(ListDialog[None]):
 
     def _waiting(self, one: Check, column: int) -> ListRow:
         name, signs = set_cell_size(one.name, column) if column else one.name, signs_for(self)
-        looking = (f"looking {signs.cut}", MUTED)
+        looking = (f"checking {signs.cut}", MUTED)
         return _line(((f"{signs.off} ", MUTED), (name + " " * _GAP, ""), looking))
 
 

@@ -17,27 +17,27 @@ Entry = tuple[str, str, str]
 """Keys, meaning and slash command."""
 
 _PROMPT: tuple[Entry, ...] = (
-    ("Enter", "Send; while an answer comes, queue it", ""),
-    ("^J, Alt+Enter", "New line; also Shift+Enter where the terminal can tell", ""),
+    ("Enter", "Send; queue it while an answer streams", ""),
+    ("^J, Alt+Enter", "New line; also Shift+Enter if the terminal supports it", ""),
     ("↑", "In an empty prompt: earlier prompts", ""),
     ("/", "At the start of a line: commands; Tab completes them", ""),
     ("^Z", "Undo", ""),
 )
 _READING: tuple[Entry, ...] = (
-    ("PageUp, PageDown", "Scroll, also from the prompt; what is read stays still", ""),
-    ("Home, End", "To the beginning, to the end; from an empty prompt, too", ""),
+    ("PageUp, PageDown", "Scroll, also from the prompt", ""),
+    ("Home, End", "To the start or end; also from an empty prompt", ""),
     ("↑ ↓", "With a message focused: scroll by a line", ""),
-    ("Wheel", "Scroll; at the end the answer is followed again", ""),
+    ("Wheel", "Scroll; at the end, follow the answer again", ""),
 )
 _FIND: tuple[Entry, ...] = (
     ("Enter, ↓", "Next hit", ""),
     ("↑, Shift+Enter", "Previous hit", ""),
-    ("Tab", "Read on at the hit; there n and N go on and back", ""),
-    ("Esc", "Leave; the words stay for the next time", ""),
+    ("Tab", "Go to the hit; there use n and N", ""),
+    ("Esc", "Close; the words are kept for next time", ""),
 )
 _MOUSE: tuple[Entry, ...] = (
-    ("Drag", "Select; beyond the edge the chat scrolls", ""),
-    ("Twice, three times", "Select a word, a paragraph; a drag goes on by them", ""),
+    ("Drag", "Select; drag past the edge to scroll", ""),
+    ("Double-click, triple-click", "Select a word, a paragraph", ""),
     ("Shift+drag", "The terminal's own selection, in most terminals", ""),
 )
 _ALSO = {Scope.MESSAGE: "; as a slash command, the last answer"}

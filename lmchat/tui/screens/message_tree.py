@@ -21,7 +21,7 @@ from lmchat.tui.widgets.row_list import ASIDE, NAME, ListRow
 _MOST_INDENT = 24
 _FIRST_WORDS = 120
 _NAME_LENGTH = 40
-_EMPTY = "Nothing is left of this session. u brings back what was pruned last."
+_EMPTY = "This session is empty. u restores the branch deleted last."
 
 
 class TreeShown(Struct, frozen=True, kw_only=True):
@@ -41,9 +41,9 @@ class MessageTree(ListDialog[str | None]):
     AUTO_FOCUS = ""
     HEADING = "Tree"
     HINTS = (
-        ("Enter", "go there"),
+        ("Enter", "open"),
         ("n", "name it"),
-        ("d", "prune it"),
+        ("d", "delete it"),
         ("u", "undo"),
         ("← →", "parent, child"),
     )

@@ -278,7 +278,7 @@ class ModelPicker(ListDialog[ModelInfo | None]):
 
     def compose_content(self) -> Iterable[Widget]:
         digits = ", or 1 to 9 for a recent one" if self._table.recent("1") else ""
-        yield Field(placeholder=f"Type a part of a name{digits}")
+        yield Field(placeholder=f"Type part of a name{digits}")
         yield LineWidget(classes="columns gap")
         yield RowList()
         signs = signs_for(self)
@@ -304,7 +304,7 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         count = len(self._table.rows)
         nothing = f"No model matches *{{typed}}*. Backspace shows all {count}."
         if not count:
-            nothing = self._note or "No server has told its models yet. ^R asks again."
+            nothing = self._note or "No server has listed its models yet. ^R asks again."
         age = safe_line(self._note) if self._note and count else f"list {formatting.ago(self._age_s)} old"
         figures = f"{count} on {formatting.counted(self._table.server_count, 'server')}", age
         show_matches(self, self._table, nothing, *figures, choose=choose)
@@ -339,7 +339,7 @@ _NOWHERE = Endpoint(scheme="http", host="127.0.0.1", port=1)
 class FilePicker(ListDialog[ModelFile | None]):
     """Picker of model files; returns the chosen one, or None."""
 
-    HEADING = "Model files of this disk"
+    HEADING = "Model files on this disk"
 
     def __init__(self, files: Sequence[ModelFile], *, verb: str = "use it") -> None:
         super().__init__(hints=(("Enter", verb), ("↑ ↓", "choose")))
@@ -348,7 +348,7 @@ class FilePicker(ListDialog[ModelFile | None]):
         self._table = ModelTable(rows)
 
     def compose_content(self) -> Iterable[Widget]:
-        yield Field(placeholder="Type a part of a name")
+        yield Field(placeholder="Type part of a name")
         yield LineWidget(classes="columns gap")
         yield RowList()
 

@@ -142,7 +142,7 @@ class Models:
             self._coming = None
             self._app.workers.cancel_group(self._app, _LOAD)
             self._show_in_pickers(replace(model, state=LoadState.NOT_LOADED, load_fraction=None))
-            self._chat.view.show_action(f"no longer loading {safe_line(model.model_id, limit=20)}")
+            self._chat.view.show_action(f"stopped loading {safe_line(model.model_id, limit=20)}")
             self._workspace.monitor.look_now()
         else:
             self._load(model, is_unload=model.state is LoadState.LOADED)
@@ -245,9 +245,9 @@ class Models:
             return model
         await engine.check()
         offer = await engine.offer()
-        why = "" if await engine.files() else "There is no model file on this disk yet. "
+        why = "" if await engine.files() else "There is no model file on this disk. "
         text = f"{why}{_offer_words(offer)}"
-        is_wanted = await self._is_confirmed("Fetch a demo model?", text, verb="fetch it")
+        is_wanted = await self._is_confirmed("Download a demo model?", text, verb="download it")
         return await self._fetched(engine, offer) if is_wanted else None
 
     async def _fetched(self, engine: Engine, offer: DemoOffer) -> ModelFile | None:
@@ -289,7 +289,7 @@ class Models:
     async def _wants_again(self, error: LMChatError) -> bool:
         title = "The built-in engine cannot be started"
         if isinstance(error, EngineUnavailable) and error.kind == "fetch":
-            title = "The demo model could not be fetched"
+            title = "The demo model could not be downloaded"
         text = f"{safe_line(error.message)}\n\n{safe_line(error.hint)}".strip()
         return await self._is_confirmed(title, text, verb="try again")
 
@@ -306,7 +306,7 @@ def _is_same(one: ModelInfo, other: ModelInfo) -> bool:
 def _offer_words(offer: DemoOffer) -> str:
     """Return what a person needs to know to consent."""
     return (
-        f"{offer.name} is a small model: good for trying lmchat, and no more.\n\n"
+        f"{offer.name} is a small model, only for trying lmchat.\n\n"
         f"Size     {formatting.size(offer.download_bytes)}\n"
         f"Licence  {offer.licence}\n"
         f"Goes to  {safe_line(str(offer.folder))}"

@@ -26,7 +26,7 @@ class Palette(ListDialog[Command | None]):
 
     HEADING = "Commands"
     HINTS = (("Enter", "run it"), ("↑ ↓", "choose"))
-    PLACEHOLDER = "Type a part of a name"
+    PLACEHOLDER = "Type part of a name"
 
     def __init__(self, offers: Sequence[Offer] = (), keys: Mapping[str, str] | None = None) -> None:
         """Create the palette; `keys` are the configuration's overrides by command id."""

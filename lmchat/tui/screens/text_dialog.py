@@ -59,9 +59,9 @@ def run_text(metrics: Metrics, budget: Budget | None) -> str:
         ("ok", str(metrics.successful_requests)),
         ("failed", str(metrics.failed_requests)),
         ("stopped", str(metrics.stopped_requests)),
-        ("refused unsent", str(metrics.refused_requests)),
+        ("rejected by lmchat", str(metrics.refused_requests)),
         ("retries", str(metrics.retries)),
-        ("mean time", formatting.elapsed(metrics.average_response_ms / 1e3)),
+        ("average time", formatting.elapsed(metrics.average_response_ms / 1e3)),
         ("model lists from cache", f"{metrics.cache_hits} of {metrics.cache_hits + metrics.cache_misses}"),
         ("limiter", f"{budget.left} of {budget.limit} left" if budget else formatting.UNKNOWN),
     )
@@ -77,7 +77,7 @@ def _model_text(one: ModelFigures) -> str:
         ("turns", f"{one.turns}, {one.complete} ok"),
         ("TTFT p50, p95", _pair(one.ttft_ms, lambda ms: formatting.first_token(ms / 1e3))),
         ("speed p50, p95", _pair(one.tokens_per_second, formatting.rate)),
-        ("reading p50, p95", _pair(one.prompt_tokens_per_second, formatting.rate)),
+        ("prompt p50, p95", _pair(one.prompt_tokens_per_second, formatting.rate)),
         ("time p50, p95", _pair(one.elapsed_ms, lambda ms: formatting.elapsed(ms / 1e3))),
     )
     return f"{safe_line(one.model)} · {safe_line(one.product)} · {safe_line(one.endpoint)}\n{rows}"

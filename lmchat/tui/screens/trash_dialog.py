@@ -24,7 +24,7 @@ class TrashDialog(ListDialog[None]):
 
     AUTO_FOCUS = ""
     HEADING = "Trash"
-    HINTS = (("Enter", "bring it back"), ("d", "remove it for good"), ("e", "empty the trash"))
+    HINTS = (("Enter", "restore"), ("d", "delete permanently"), ("e", "empty the trash"))
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "restore", show=False),
         Binding("d,delete", "purge", show=False),
@@ -66,7 +66,7 @@ class TrashDialog(ListDialog[None]):
     def action_purge(self) -> None:
         if (chosen := self._chosen) is not None:
             words = f"“{_title(chosen)}” with {formatting.counted(chosen.message_count, 'message')}"
-            self._ask("Remove this session for good?", words, (chosen.session_id,))
+            self._ask("Delete this session permanently?", words, (chosen.session_id,))
 
     def action_empty(self) -> None:
         """Ask whether to purge all listed sessions; sessions deleted since then stay."""
@@ -79,8 +79,8 @@ class TrashDialog(ListDialog[None]):
             if answer:
                 self._act("purge", session_ids)
 
-        text = f"{what}: nothing brings that back."
-        self.app.push_screen(ConfirmDialog(title, text=text, verb="remove for good"), answered)
+        text = f"{what}: this cannot be undone."
+        self.app.push_screen(ConfirmDialog(title, text=text, verb="delete permanently"), answered)
 
 
 def _title(header: SessionHeader) -> str:

@@ -60,7 +60,7 @@ Hint = tuple[str, str]
 _BETWEEN = 2
 _BETWEEN_BARE = 1
 _LEAST_COLUMNS, _LEAST_ROWS = 40, 12
-_TOO_SMALL = (f"{_LEAST_COLUMNS} × {_LEAST_ROWS}", "wanted")
+_TOO_SMALL = (f"{_LEAST_COLUMNS} × {_LEAST_ROWS}", "needed")
 """Hint on a terminal that is too small."""
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from lmchat.domain.message import AnswerState, ChatMessage, Role, has_files
 
-NOTHING_YET = "Nothing was said in this session yet."
-_BUSY = "An answer is still on its way. Stop it with Esc, or wait."
+NOTHING_YET = "This session is empty."
+_BUSY = "An answer is still streaming. Press Esc to stop it, or wait."
 _MARKS_OF_CODE = ("```", "~~~")
 
 
@@ -69,31 +69,31 @@ def _has_version(message: ChatMessage) -> bool:
 _OTHER_VERSIONS = (
     (
         lambda message: _has_version(message) or message.role is not Role.USER,
-        "There is no other version of it; e makes one of a prompt.",
+        "There is only one version; press e to edit the prompt.",
     ),
-    (_has_version, "There is no other version of it; r makes one of an answer."),
+    (_has_version, "There is only one version; press r to regenerate the answer."),
 )
 _NEEDS: Mapping[str, Sequence[tuple[Callable[[ChatMessage], bool], str]]] = {
-    "copy": ((_can_copy, "There is nothing in it to copy yet."),),
+    "copy": ((_can_copy, "This message has nothing to copy yet."),),
     "copy_code": ((_has_code, "This message has no code block."),),
     "edit": (
         (
             lambda message: message.role is not Role.SYSTEM,
-            "A system prompt is not edited; /system sets another one from here on.",
+            "System prompts cannot be edited; /system sets a new one from here on.",
         ),
         (_is_talk, "Only a prompt can be edited."),
     ),
-    "regenerate": ((_is_talk, "Only an answer, or the answer to a prompt, can be regenerated."),),
+    "regenerate": ((_is_talk, "Only prompts and answers can be regenerated."),),
     "resume": (
         (_is_answer, "Only answers can be continued."),
-        (lambda message: message.state is not AnswerState.STREAMING, "This answer is still on its way."),
-        (is_resumable, "This answer is complete; r, or Ctrl+R for the last one, gets another one."),
+        (lambda message: message.state is not AnswerState.STREAMING, "This answer is still streaming."),
+        (is_resumable, "This answer is complete; r regenerates it."),
     ),
     "previous_version": _OTHER_VERSIONS,
     "next_version": _OTHER_VERSIONS,
-    "source": ((_is_answer, "Only an answer has a source that looks different."),),
+    "source": ((_is_answer, "Only answers have a source view."),),
     "links": ((lambda message: "http" in message.text.lower(), "This message has no links."),),
-    "fold": ((_can_fold, "There is nothing to unfold in it."),),
-    "pager": ((lambda message: bool(words_of(message)), "There is nothing in it to read yet."),),
+    "fold": ((_can_fold, "This message has nothing to unfold."),),
+    "pager": ((lambda message: bool(words_of(message)), "This message has nothing to read yet."),),
 }
 """What an act needs, and the words where it lacks that; the first of them is told."""

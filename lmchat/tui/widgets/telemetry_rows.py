@@ -117,7 +117,7 @@ def _figure(label: str, value: str, *, style: str = "", is_detail: bool = False,
 def _server_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[Row]:
     health = snapshot.health
     name = safe_line(health.product.value) if health.product else "Server"
-    style, word, reason = _VERDICTS[health.verdict] if health.verdict else (MUTED, "looking", "")
+    style, word, reason = _VERDICTS[health.verdict] if health.verdict else (MUTED, "checking", "")
     yield _head(name, word, style, sign=_SIGNS.get(style, "off"), sign_style=style)
     address = safe_line(health.endpoint.netloc) if health.endpoint else UNKNOWN
     told = reason or formatting.latency(health.latency_ms)
@@ -221,7 +221,7 @@ def _activity_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:
     yield _head("Activity", "chat", is_detail=True)
     if snapshot.health.is_down and snapshot.next_check_s is not None:
         wait = formatting.ago(snapshot.next_check_s - now_s)
-        yield _figure("next look", f"in {wait}", is_detail=True)
+        yield _figure("next check", f"in {wait}", is_detail=True)
     else:
         yield _figure("last", safe_line(snapshot.last_action) or UNKNOWN, is_words=True, is_detail=True)
 

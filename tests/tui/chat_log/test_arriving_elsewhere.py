@@ -9,7 +9,7 @@ from lmchat.domain.turn import Turn
 from tests.support.chat_log_app import answer, pour, question, rows, streaming
 from tests.tui.chat_log.test_selection import select
 
-ELSEWHERE = "another lmchat writes this"
+ELSEWHERE = "another lmchat is writing this"
 
 
 async def test_figures_of_a_turn_are_never_those_of_an_answer_from_elsewhere(pilot):

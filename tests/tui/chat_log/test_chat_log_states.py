@@ -90,7 +90,7 @@ async def test_only_an_unusual_reason_to_end_is_told(log):
 )
 async def test_an_answer_that_is_nothing_but_thought_says_that_nothing_was_said(log, parts, is_said):
     log.load([question("And why?"), replace(answer("", receipt=RECEIPT), parts=parts)])
-    assert ("said nothing" in plain(log)) is not is_said
+    assert ("empty answer" in plain(log)) is not is_said
 
 
 @pytest.mark.parametrize("limit", [Limit.CONTEXT, Limit.MAX_TOKENS])
@@ -308,7 +308,7 @@ async def test_an_unfolded_log_and_a_running_call_go_on_where_text_turns_out_to_
     log.flush()
     assert "▌   one two" in plain(log)
     assert "▌ So far" in plain(log)
-    assert plain(log).count("asks for the tool look") == 1
+    assert plain(log).count("calls the tool look") == 1
     assert '{"a":1}' in plain(log)
 
 
@@ -394,11 +394,11 @@ async def test_calls_of_tools_are_shown_as_such(log):
     await log.apply(ToolCallDelta(index=0, name="get_weather", arguments='{"place": '))
     await log.apply(ToolCallDelta(index=0, arguments='"Bern"}'))
     log.flush()
-    assert "asks for the tool get_weather" in plain(log)
+    assert "calls the tool get_weather" in plain(log)
     assert '{"place": "Bern"}' in plain(log)
     part = ToolCallPart(call_id="", name="get_weather", arguments='{"place": "Bern"}')
     log.load([replace(answer(""), parts=(part,))])
-    assert "asks for the tool get_weather" in plain(log)
+    assert "calls the tool get_weather" in plain(log)
 
 
 async def test_a_system_message_is_a_thin_line_that_unfolds(pilot, log):

@@ -115,7 +115,9 @@ async def test_a_model_that_was_unloaded_with_jit_loading_off_is_told_and_nothin
         await seen.chats("One?")
         memory.clear()
         await seen.says("Two?")
-        await seen.shows("No models loaded.", "Load it with Ctrl+O, Enter: then this is asked again.")
+        await seen.shows(
+            "No models loaded.", "Press Ctrl+O, Enter to load it; your message is then sent", "again."
+        )
         await seen.presses("ctrl+o")
         await seen.is_on(ModelPicker)
         await seen.until(lambda: "· qwen3-8b" in seen.text, "the new state in the list")
@@ -147,7 +149,7 @@ async def test_a_configured_model_that_the_server_does_not_have_is_told_with_its
     async with desktop.run(tmp_path, {11434: start(ollama)}, settings=settings) as seen:
         await seen.goes_on()
         await seen.says("One?")
-        await seen.shows('model "gemma3:4b" not found', "Fetch it with: ollama pull gemma3:4b")
+        await seen.shows('model "gemma3:4b" not found', "Download it with: ollama pull gemma3:4b")
         ollama(seen.ports.places["127.0.0.1", 11434], "gemma3:4b")
         await seen.presses("ctrl+r")
         assert (await seen.answered()).text == "Hello there."

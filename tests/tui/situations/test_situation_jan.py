@@ -28,7 +28,9 @@ async def test_a_key_is_asked_for_with_the_place_where_it_is_shown_and_kept(tmp_
     async with desktop.run(tmp_path, {1337: start(jan, key=KEY)}) as seen:
         await seen.is_on(KeyDialog)
         await seen.shows(
-            "Jan wants a key", "Jan shows it under Settings, Local API Server, API key.", "Enter try it"
+            "Jan needs an API key",
+            "Jan shows it under Settings, Local API Server, API key.",
+            "Enter check and save",
         )
         assert seen.candidate(1337).verdict is Verdict.NEEDS_KEY
         await picture(seen, "key")
@@ -50,7 +52,7 @@ async def test_without_the_key_the_page_names_the_step_and_offers_the_question_a
         seen.time_passes()
         await seen.is_on(WelcomeScreen)
         await seen.shows(
-            "Jan answers, but wants a key.",
+            "Jan answers, but needs an API key.",
             "Next: Use the key from Settings, Local API Server (this",
         )
         await picture(seen, "key-left-out")
@@ -64,7 +66,7 @@ async def test_a_wrong_key_is_told_and_only_the_right_one_is_kept(tmp_path, star
         await seen.is_on(KeyDialog)
         await seen.types("a-wrong-key")
         await seen.presses("enter")
-        await seen.shows("! The server refuses this key.")
+        await seen.shows("! The server rejects this API key.")
         assert seen.credentials.get(ORIGIN) is None
         assert not (tmp_path / "credentials.toml").exists()
         await pictures(seen, "wrong")
@@ -84,7 +86,7 @@ async def test_a_key_that_was_changed_in_jan_is_asked_for_anew(tmp_path, start, 
         await seen.chats()
     async with desktop.run(tmp_path, {1337: start(jan, key="another")}) as seen:
         await seen.is_on(KeyDialog)
-        await seen.shows("! The key used so far was refused.")
+        await seen.shows("! The previous key was rejected.")
         assert seen.candidate(1337).verdict is Verdict.KEY_REJECTED
         await picture(seen, "changed")
         await seen.types("another")
@@ -100,7 +102,7 @@ async def test_a_host_name_that_it_does_not_trust_is_named_with_its_setting(tmp_
     async with desktop.run(tmp_path, {("gpu-box", 1337): server}, settings=settings) as seen:
         await seen.is_on(WelcomeScreen)
         await seen.shows(
-            "Jan at gpu-box:1337 answers, but not to the host name gpu-box.",
+            "Jan at gpu-box:1337 does not accept the host name gpu-box.",
             "Next: Local API Server, Trusted Hosts: add gpu-box (this",
             "host blocked",
         )

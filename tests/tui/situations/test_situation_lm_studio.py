@@ -35,7 +35,7 @@ async def test_with_its_server_off_it_is_told_from_a_program_that_does_not_run(t
         await seen.is_on(WelcomeScreen)
         await seen.shows(
             "LM Studio runs, but its server is off.",
-            "Next: Open its Developer tab, then Start server (this page then goes on by itself)",
+            "Next: Open its Developer tab, then Start server (this page then continues)",
         )
         assert seen.candidate(1234).verdict is Verdict.SERVER_OFF
         await pictures(seen, "server-off")
@@ -120,7 +120,8 @@ async def test_with_jit_loading_off_the_failure_names_the_keys_and_loading_asks_
         await seen.says("Hello?")
         await seen.shows(
             "× LM Studio says: No models loaded.",
-            "Load it with Ctrl+O, Enter: then this is asked again.",
+            "Press Ctrl+O, Enter to load it; your message is then sent",
+            "again.",
             "not loaded",
         )
         failed = seen.desk.conversation.messages[-1]
@@ -140,9 +141,9 @@ async def test_a_token_is_asked_for_with_the_place_where_it_is_shown(tmp_path, s
     async with desktop.run(tmp_path, {1234: start(lm_studio, key=KEY)}) as seen:
         await seen.is_on(KeyDialog)
         await seen.shows(
-            "LM Studio wants a key",
+            "LM Studio needs an API key",
             "LM Studio shows it under Developer, Server settings, Manage tokens.",
-            "Enter try it",
+            "Enter check and save",
         )
         assert seen.candidate(1234).verdict is Verdict.NEEDS_KEY
         await pictures(seen, "token")

@@ -82,7 +82,7 @@ async def test_a_web_server_on_the_port_is_told_from_a_model_server(tmp_path, st
     server.unknown = html_reply()
     async with desktop.run(tmp_path, {1234: server}) as seen:
         await seen.is_on(WelcomeScreen)
-        await seen.shows("not an LLM server", "Another program has port 1234: stop it")
+        await seen.shows("not an LLM server", "Another program uses port 1234: stop it")
         assert seen.candidate(1234).verdict is Verdict.NOT_AN_LLM
         await pictures(seen, "web-server")
         seen.places(1234, start(lm_studio))

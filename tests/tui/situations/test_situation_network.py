@@ -64,8 +64,8 @@ async def test_a_proxy_that_is_away_is_named_and_its_password_is_not(tmp_path, s
         await seen.is_on(WelcomeScreen)
         place = f"127.0.0.1:{proxy.port}"
         await seen.shows(
-            f"The proxy {place} does not answer; HTTP_PROXY names it for gpu-box:8000.",
-            f"Next: Start the proxy {place}, or NO_PROXY=gpu-box lmchat (this",
+            f"The proxy {place} does not answer; HTTP_PROXY sets it for gpu-box:8000.",
+            f"Next: Start the proxy {place}, or run: NO_PROXY=gpu-box lmchat (this",
         )
         assert "secret" not in seen.text
         assert seen.candidate(8000).verdict is Verdict.REFUSED
@@ -131,7 +131,7 @@ async def test_another_machine_is_asked_only_after_yes_and_with_its_key(tmp_path
         assert seen.ports.paths(8000, "gpu-box") == []
         await seen.presses("enter")
         await seen.is_on(KeyDialog)
-        await seen.shows("The server wants a key", "Ask whoever runs the server.")
+        await seen.shows("The server needs an API key", "Ask the administrator of the server.")
         await picture(seen, "remote-key")
         await seen.types(KEY)
         await seen.presses("enter")

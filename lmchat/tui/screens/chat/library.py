@@ -59,15 +59,15 @@ class SavedSessions:
     async def _toggle_pinned(self, session_id: str, _: str) -> str:
         was_pinned = (await self._header(session_id)).is_pinned
         await self._library.pin(session_id, is_pinned=not was_pinned)
-        return "Not pinned any more" if was_pinned else "Pinned"
+        return "Unpinned" if was_pinned else "Pinned"
 
     async def _toggle_archived(self, session_id: str, _: str) -> str:
         was_archived = (await self._header(session_id)).is_archived
         await self._library.archive(session_id, is_archived=not was_archived)
-        return "Back from the archive" if was_archived else "Archived; it stands at the end of the list"
+        return "Restored from the archive" if was_archived else "Archived; it is at the end of the list"
 
     async def _undo_delete(self, _id: str, _: str) -> str:
-        return "Brought back" if await self._library.undo_delete() else "The trash is empty"
+        return "Restored" if await self._library.undo_delete() else "The trash is empty"
 
     async def _delete(self, session_id: str, _: str) -> str:
         shown = self._open_sessions.shown
@@ -77,7 +77,7 @@ class SavedSessions:
         if shown is self._open_sessions.shown and session_id == self._sessions.shown_id:
             self._sessions.save()
             self._sessions.show_new()
-        return "In the trash; u brings it back"
+        return "In the trash; u restores it"
 
     async def _rename(self, session_id: str, typed: str) -> str:
         from lmchat.tui.screens.ask_dialog import AskDialog
@@ -99,17 +99,15 @@ class SavedSessions:
         if typed:
             header = await self._library.toggle_tags(session_id, typed)
         else:
-            text = "Words with blanks between them; #word in the filter of the list finds them."
+            text = "Words separated by spaces; filter the list with #word."
             value = safe_line(" ".join((await self._header(session_id)).tags))
-            dialog = AskDialog(
-                "Tags of the session", text=text, value=value, verb="take them", check=lambda _: ""
-            )
+            dialog = AskDialog("Tags of the session", text=text, value=value, verb="save", check=lambda _: "")
             wanted = await self._view.ask(dialog)
             if wanted is None:
                 return ""
             header = await self._library.tag(session_id, tags_from(wanted))
         words = " ".join(f"#{tag}" for tag in header.tags)
-        return safe_line(f"Tagged {words}") if words else "Without tags now"
+        return safe_line(f"Tagged {words}") if words else "Tags removed"
 
     async def _show_trash(self, _id: str, _: str) -> None:
         from lmchat.tui.screens.trash_dialog import TrashDialog
@@ -124,7 +122,7 @@ class SavedSessions:
                 finally:
                     dialog.show(await self._library.trash())
                     await self._sessions.fetch_list()
-                self._view.notify("Brought back." if name == "restore" else "Removed for good.")
+                self._view.notify("Restored." if name == "restore" else "Deleted permanently.")
 
             self._view.attempt(work, group="trash")
 
@@ -178,7 +176,7 @@ class SavedSessions:
         from lmchat.tui.screens.ask_dialog import AskDialog
 
         if not name:
-            text = "An export as Markdown or JSON, a JSON list of {role, content}, or a folder of them."
+            text = "A Markdown or JSON export, a JSON list of {role, content}, or a folder of such files."
             name = await self._view.ask(AskDialog("Import which file?", text=text, verb="import"))
         if not name or self._workspace.importer is None:
             return
@@ -191,7 +189,7 @@ class SavedSessions:
         for _, error in done.refused[:_MOST_NAMED]:
             self._view.tell(error)
         if len(done.refused) > _MOST_NAMED:
-            self._view.notify(f"{len(done.refused) - _MOST_NAMED} more files were refused.")
+            self._view.notify(f"{len(done.refused) - _MOST_NAMED} more files were rejected.")
 
     def _show_imported(self, found: Sequence[Any]) -> None:
         from lmchat.services.importing import sentence
@@ -202,9 +200,9 @@ class SavedSessions:
                 self._sessions.switch_to(found[0].header.session_id)
         else:
             there = sum(one.is_there for one in found)
-            known = f", {there} were there already" if there else ""
+            known = f", {there} already existed" if there else ""
             self._view.notify(f"{len(found) - there} sessions imported{known}.")
         if skipped := [left for one in found for left in one.skipped]:
             first = safe_line(f"{skipped[0].where}: {skipped[0].reason}")
             more = f", and {len(skipped) - 1} more" if len(skipped) > 1 else ""
-            self._view.notify(f"Left out, or not whole: {first}{more}.")
+            self._view.notify(f"Skipped or incomplete: {first}{more}.")

@@ -104,7 +104,7 @@ class MessageActs:
         if part == "code":
             self.act("copy_code")
         elif part:
-            raise WrongUse(f"{safe_line(part, limit=40)} cannot be copied.", hint="There is /copy code.")
+            raise WrongUse(f"{safe_line(part, limit=40)} cannot be copied.", hint="Use /copy code.")
         elif last := self._open_sessions.last_answer():
             self.act_on("copy", last)
         else:
@@ -149,7 +149,7 @@ class MessageActs:
         self._sessions.show_path(await self._workspace.store.delete_message(session_id, message_id))
         self._view.show_action("deleted")
         key = "u" if self._view.has_log_focus else "/undo"
-        self._view.notify(f"Deleted, with what follows. {key} brings it back.")
+        self._view.notify(f"Deleted, with everything after it. {key} restores it.")
 
     async def undo_deletion(self) -> None:
         store, session_id = self._workspace.store, self._sessions.shown_id
@@ -158,8 +158,8 @@ class MessageActs:
             self._view.notify("Nothing was deleted in this session.")
             return
         self._sessions.show_path(await store.restore_message(session_id, last))
-        self._view.show_action("brought back")
-        self._view.notify("Brought back.")
+        self._view.show_action("restored")
+        self._view.notify("Restored.")
 
     def _show_tree(self) -> None:
         """Show all branches of the session; what is pruned there is hidden, not lost."""
@@ -203,7 +203,7 @@ class MessageActs:
     async def _name_branch(self, session_id: str, branch_id: str, value: str) -> None:
         from lmchat.tui.screens.ask_dialog import AskDialog
 
-        text = "Without a name it is told by its first words."
+        text = "Without a name, its first words are shown."
         dialog = AskDialog("Name of the branch", text=text, value=value, verb="name it", check=lambda _: "")
         name = await self._view.ask(dialog)
         if name is not None:
@@ -239,4 +239,4 @@ class MessageActs:
             return
         if not await outside.open_page(address):
             way = await outside.copy(address)
-            self._view.notify(f"No browser answers here. The address: {safe_line(way)}")
+            self._view.notify(f"No browser is available. The address: {safe_line(way)}")

@@ -51,8 +51,8 @@ _MESSAGE_HINTS = (
     *("links", "delete", "tree", "source", "pager", "select", "undo"),
 )
 _SESSION_HINTS = ("open", "rename", "pin", "archive", "delete", "undo", "trash", "tag")
-_TAKE_BACK_HINT: Hint = ("Esc", "take back")
-_EDIT_HINTS: Sequence[Hint] = (("Esc", "leave edit"), ("Enter", "send it anew"))
+_TAKE_BACK_HINT: Hint = ("Esc", "cancel")
+_EDIT_HINTS: Sequence[Hint] = (("Esc", "cancel edit"), ("Enter", "send again"))
 _FIND_HINTS: Sequence[Hint] = (("Enter", "next"), ("↑", "previous"), ("Tab", "read on"), ("Esc", "leave"))
 
 
@@ -82,7 +82,7 @@ class KeyHints:
         shown, view = self._open_sessions.shown, self._view
         running = [self._hint("stop")] if shown.is_busy else []
         if view.log.selection.selected is not None:
-            return [*running, ("^C", "copy"), *([] if running else [("Esc", "select nothing")])]
+            return [*running, ("^C", "copy"), *([] if running else [("Esc", "clear selection")])]
         if any(bar.has_focus_within for bar in view.screen.query("FindBar")):
             return [*running, *_FIND_HINTS]
         if view.has_log_focus:
@@ -227,7 +227,7 @@ class ChatScreen(PatchedScreen):
         found = parse_slash(line)
         if found is None:
             self.view.prompt_input.put(line)
-            words = f"No command is called {safe_line(line, limit=40)}."
+            words = f"Unknown command: {safe_line(line, limit=40)}."
             self.view.tell(WrongUse(words, hint="F1 lists all."))
         else:
             self.view.attempt(partial(self._run_command, found), group="slash", typed=line)
@@ -286,7 +286,7 @@ class ChatScreen(PatchedScreen):
         profiles = self.workspace.settings.profiles
         if name not in profiles:
             known = ", ".join(profiles) or "none"
-            raise WrongUse(f"No profile is called {safe_line(name, limit=40)}.", hint=f"Configured: {known}.")
+            raise WrongUse(f"Unknown profile: {safe_line(name, limit=40)}.", hint=f"Configured: {known}.")
         self.open_sessions.use_profile(profiles[name])
         if model := profiles[name].model:
             await self.run_action(f"app.pick_model({model!r})")
@@ -295,7 +295,7 @@ class ChatScreen(PatchedScreen):
     def action_use_effort(self, level: str) -> None:
         if level not in (*EFFORTS, _NO_EFFORT):
             known = ", ".join((*EFFORTS, _NO_EFFORT))
-            raise WrongUse(f"No effort is called {safe_line(level, limit=20)!r}.", hint=f"There are {known}.")
+            raise WrongUse(f"Unknown effort: {safe_line(level, limit=20)!r}.", hint=f"Levels: {known}.")
         self.open_sessions.use_effort("" if level == _NO_EFFORT else level)
         self.view.show_action(f"effort {level}")
 
@@ -447,7 +447,7 @@ class ChatScreen(PatchedScreen):
             models = models_text(figures_by_model(rows))
         except LMChatError as error:
             models = error.message
-        self.app.push_screen(TextDialog("Figures", f"{run}\n\n{models}".rstrip()))
+        self.app.push_screen(TextDialog("Statistics", f"{run}\n\n{models}".rstrip()))
 
     def action_run_doctor(self) -> None:
         from lmchat.tui.screens.doctor_screen import DoctorScreen

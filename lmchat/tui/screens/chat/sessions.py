@@ -94,7 +94,7 @@ class PromptText:
         self.edited_id = prompt.message_id
         prompt_input.put(prompt.text)
         prompt_input.focus()
-        self._view.show_action("editing; Enter sends, Esc leaves")
+        self._view.show_action("editing; Enter sends, Esc cancels")
 
     def leave_edit(self) -> bool:
         """Bring back what was typed before the edit; return whether one was going on."""
@@ -102,7 +102,7 @@ class PromptText:
         if was_editing:
             self._view.prompt_input.put(self._before_edit)
             self._before_edit = ""
-            self._view.show_action("edit left")
+            self._view.show_action("edit cancelled")
         return was_editing
 
     def begin_command(self, start: str) -> None:

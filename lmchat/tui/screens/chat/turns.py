@@ -35,8 +35,8 @@ _LONG_ANSWER_S = 10.0
 _NOTE_S = 12.0
 """How long a notification stays that is shown once: which part of a request a server does not take."""
 _WAITS_FOR_SERVER = (
-    "No model server was found yet. Your message waits above the prompt and goes out when one answers; "
-    "Esc takes it back."
+    "No model server found yet. Your message waits above the prompt and is sent "
+    "when a server answers; Esc cancels it."
 )
 _ENDED_WORDS = {
     AnswerState.COMPLETE: "answer saved",
@@ -252,7 +252,7 @@ class Turns:
             log.finish(answer)
             log.show_turn(None, self._workspace.clock())
         if conversation.is_cut:
-            log.notice("The server seems to have left out a part of what was sent: its window is full.")
+            log.notice("The server seems to have cut the conversation: its context window is full.")
         self._sessions.mark_left_out()
 
     def _refuse(self, opened: OpenSession, error: LMChatError, text: str) -> None:
@@ -281,7 +281,7 @@ class Turns:
         if not opened.is_waiting:
             return False
         self.edit_queued(len(opened.queue) - 1)
-        self._view.show_action("taken back")
+        self._view.show_action("cancelled")
         return True
 
     def remove_queued(self, index: int) -> None:

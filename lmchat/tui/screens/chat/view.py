@@ -204,7 +204,7 @@ class ChatView:
             loading_fraction=opened.target.loading_fraction if opened.target else None,
             speeds=self.speedometer.values(now_s if ended_s is None else ended_s),
             next_check_s=self.workspace.monitor.next_look_s,
-            warning=f"Nothing is saved: {warning.message} Ctrl+E exports what is shown."
+            warning=f"Nothing is saved: {warning.message} Press Ctrl+E to export this session."
             if warning
             else self.list_warning or self.workspace.warning,
         )

@@ -48,7 +48,7 @@ def _choices(here: MachineState) -> Iterator[tuple[str, str, str]]:
         words = _demo_words(here.offer, has_demo=len(own) < len(here.files))
         yield "demo", "Try the built-in engine", words
         if own:
-            yield "files", "Use a model file of this disk", _file_words(own)
+            yield "files", "Use a model file from this disk", _file_words(own)
     yield "address", "Type an address", "A server on another port or host"
     if here.engine_command:
         yield "install", "Get the built-in engine", f"Not installed: {safe_line(here.engine_command)}"
@@ -69,7 +69,7 @@ def _demo_words(offer: DemoOffer, *, has_demo: bool) -> str:
     if has_demo:
         return f"{name}, a demo model, is on this disk."
     size = formatting.size(offer.download_bytes)
-    return f"{name}, a demo model: {size} once, {safe_line(offer.licence)}. Asks before it fetches."
+    return f"{name}, a demo model: {size} once, {safe_line(offer.licence)}. Asks before downloading."
 
 
 def _places(places: Sequence[ServerRow], width: int, signs: Signs) -> list[ListRow]:
@@ -81,7 +81,7 @@ def _places(places: Sequence[ServerRow], width: int, signs: Signs) -> list[ListR
     step_width = max(cells + (_KEY_WIDTH if key else 0) for cells, key in steps)
     if _INDENT + name_width + _PORT_WIDTH + 3 + found_width + step_width > width:
         return [rule, *(row for place in places for row in _as_pair(place, signs))]
-    head = f"    {'Looked for':{name_width}}{'Port':>{_PORT_WIDTH}}   {'Found':{found_width}}Next step"
+    head = f"    {'Server':{name_width}}{'Port':>{_PORT_WIDTH}}   {'Result':{found_width}}Next step"
     rows = [ListRow((((head, MUTED),),), is_heading=True), rule]
     for place in places:
         candidate, (sign, style), (found, seen) = place.candidate, _sign(place, signs), _found(place)

@@ -38,10 +38,10 @@ from lmchat.tui.widgets.keys_row import KeysRow
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, content
 from lmchat.tui.widgets.row_list import ListRow, RowList
 
-_HINTS = (("Enter", "choose"), ("F5", "look now"), ("^K", "search sessions"))
+_HINTS = (("Enter", "choose"), ("F5", "check now"), ("^K", "search sessions"))
 _LAST_HINTS = (("^P", "commands"), ("F1", "help"))
-_ADVICE = "Start one, or {}. This page goes on by itself when a server appears."
-_WAITING = "Your message waits, and goes out when a server answers."
+_ADVICE = "Start one, or {}. This page continues when a server appears."
+_WAITING = "Your message waits until a server answers."
 _WAYS = ("type an address", "try the built-in engine")
 _WAIT_S = 0.5
 """How long rows may wait for each other, so that they all come at once."""
@@ -58,7 +58,7 @@ class WelcomeScreen(Screen[None]):
         Binding("pageup", "page(-1)", show=False),
         Binding("pagedown", "page(1)", show=False),
         *(Binding(digit, f"take_number({digit})", show=False) for digit in "123456789"),
-        Binding("f5", "look_now", "look now", show=False),
+        Binding("f5", "look_now", "check now", show=False),
         Binding("ctrl+k", "search", "search sessions", show=False),
     ]
     _rows = query_one(RowList)
@@ -185,11 +185,14 @@ class WelcomeScreen(Screen[None]):
 
     def _status_words(self) -> tuple[str, ...]:
         if self._looked_at_s is None:
-            return ("Looking",)
+            return ("Checking",)
         now_s = self._clock()
-        places, left_s = formatting.counted(len(self._candidates), "place"), self._next_look_at_s - now_s
-        words = f"{places}, {formatting.ago(now_s - self._looked_at_s)} ago"
-        return words, f"; looks again in {formatting.ago(left_s)}" if left_s > 0 else "; looking"
+        places, left_s = (
+            formatting.counted(len(self._candidates), "address", "es"),
+            self._next_look_at_s - now_s,
+        )
+        words = f"{places} checked {formatting.ago(now_s - self._looked_at_s)} ago"
+        return words, f"; next check in {formatting.ago(left_s)}" if left_s > 0 else "; checking"
 
     def on_paste(self, event: events.Paste) -> None:
         event.stop()

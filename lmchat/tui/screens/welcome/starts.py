@@ -25,11 +25,11 @@ from lmchat.tui.screens.model_picker import FilePicker
 from lmchat.tui.widgets.line import MUTED, STRONG, content
 
 _LIVES: Mapping[Lifetime, str] = {
-    Lifetime.BRIEF: "The server goes on when lmchat ends.",
-    Lifetime.FREE: "It runs in the background, and goes on when lmchat ends.",
-    Lifetime.TIED: "It runs in the background with the model in memory, and ends when lmchat does.",
+    Lifetime.BRIEF: "The server keeps running when lmchat ends.",
+    Lifetime.FREE: "It runs in the background and keeps running when lmchat ends.",
+    Lifetime.TIED: "It runs in the background with the model in memory and stops when lmchat ends.",
 }
-_ENDS: Mapping[Product, str] = {Product.LM_STUDIO: "`lms server stop` ends it."}
+_ENDS: Mapping[Product, str] = {Product.LM_STUDIO: "`lms server stop` stops it."}
 
 
 class StartDialog(ConfirmDialog):

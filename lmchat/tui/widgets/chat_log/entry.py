@@ -297,7 +297,7 @@ class Entry(Struct):
         if self.message is None or self.message.role is not Role.ASSISTANT:
             return []
         if self.message.state is AnswerState.STREAMING:  # no key stops it here
-            return [remark("another lmchat writes this")]
+            return [remark("another lmchat is writing this")]
         return end_blocks(self.message)
 
     def _thought_words(self) -> str:

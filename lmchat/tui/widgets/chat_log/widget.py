@@ -551,7 +551,7 @@ class ChatLog(ScrollView, can_focus=True):
         if not self.finder.is_active:
             self.call_next(self.run_action, "screen.find")
         elif not self.finder.step(step)[1]:
-            self.notify("There is no hit.", markup=False)
+            self.notify("No hits.", markup=False)
 
     def action_message(self, name: str) -> None:
         if name == "undo":

@@ -121,7 +121,7 @@ class _Writer:
     def _image(self, token: Token) -> None:
         source = str(token.attrs.get("src", ""))
         self._put("image: ", self._style("muted"))
-        words = token.content or self._shortened(source) or "without a name"
+        words = token.content or self._shortened(source) or "unnamed"
         self._put(words, self._link(self._target or source))
         if token.content and source and not can_be_opened(source):
             self._put(f" ({self._shortened(source)})", self._style("muted"))

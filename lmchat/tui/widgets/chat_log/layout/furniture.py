@@ -115,7 +115,7 @@ def thought(words: str, *, is_folded: bool) -> Block:
 
 def tool_block(name: str) -> Block:
     """Return the row above the arguments of a call of a tool: it is shown, never run."""
-    words = f"asks for the tool {safe_line(name, limit=80)}" if name.strip() else "asks for a tool"
+    words = f"calls the tool {safe_line(name, limit=80)}" if name.strip() else "calls a tool"
     return made(lambda page: [head_line(page, words, has_key=False)])
 
 
@@ -181,7 +181,7 @@ def _receipt_lines(message: ChatMessage, page: Page) -> list[Line]:
         left.append(_next(page, formatting.elapsed(receipt.elapsed_ms / 1e3)))
     asked = f"asked for {safe_line(receipt.asked, limit=80)}" if receipt.asked else ""
     ending = safe_line(receipt.ending, limit=40) if message.receipt else ""
-    silence = "" if message.text.strip() or message.tool_calls else "said nothing"
+    silence = "" if message.text.strip() or message.tool_calls else "empty answer"
     ends = [_next(page, words, "warning") for words in (asked, ending, silence) if words]
     versions = _version(page, message, behind="")
     if not (receipt.is_cut and message.text):
@@ -219,7 +219,7 @@ def _cut_lines(message: ChatMessage, page: Page) -> list[Line]:
 def _card_lines(message: ChatMessage, failure: Failure, page: Page) -> list[Line]:
     ended = message.created_at + timedelta(milliseconds=message.receipt.elapsed_ms if message.receipt else 0)
     right: list[Span] = [(f"{ended.astimezone():%H:%M}", page.styles["muted"])]
-    title = safe_line(failure.message, limit=1_000) or safe_line(failure.kind, limit=80) or "It failed"
+    title = safe_line(failure.message, limit=1_000) or safe_line(failure.kind, limit=80) or "Failed"
     style = page.style("error", "strong")
     rows: list[Line] = []
     for part in broken(f"{page.signs.down} {title}", max(page.text_width - _TIME_CELLS, 8)):
