@@ -23,9 +23,8 @@ from lmchat.storage.credentials import Credentials
 from lmchat.storage.store import SqliteStore
 
 _UNSAVED = {
-    **dict.fromkeys(("append", "begin_answer", "finish", "save_place", "save_draft")),
+    **dict.fromkeys(("append", "begin_answer", "add_pieces", "finish", "save_bookmark", "save_draft")),
     "has_message": True,  # else the answer would be looked for
-    "add_pieces": False,
 }
 """Store methods that save conversation content, and their results when nothing is kept."""
 

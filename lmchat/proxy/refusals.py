@@ -24,7 +24,7 @@ _HTML = re.compile(rb"^\s*(<!doctype html|<html|<head|<\?xml)", re.IGNORECASE)
 
 
 class ErrorBody(Struct, frozen=True, kw_only=True):
-    """Facts of a refusal, whatever the shape of its body (protocol.md, 4.1)."""
+    """Facts of a refusal, whatever the shape of its body (R-24)."""
 
     message: str = ""
     """Sentence of the server, trimmed and safe on one line; may be empty."""
@@ -284,7 +284,7 @@ _UNITS = ("d", "h", "min", "s")
 
 
 def retry_after_s(headers: Mapping[str, str], facts: Mapping[str, Any]) -> float | None:
-    """Return the seconds to wait, or None where the server named none (protocol.md, 6)."""
+    """Return the seconds to wait, or None where the server named none (R-32)."""
     if found := _FIGURE.fullmatch(headers.get("retry-after-ms", "")):
         return float(found[1]) / 1000
     delays = (text(mapping(row).get("retryDelay")) for row in rows(facts.get("details")))

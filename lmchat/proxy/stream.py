@@ -230,7 +230,7 @@ class ChunkReader:
             self._post(event)
 
     def conclude(self, cut: str = "") -> StreamFinished:
-        """Decide what the end of the stream means (protocol.md, 3.5); `cut` says how the transport broke.
+        """Decide what the end of the stream means; `cut` says how the transport broke.
 
         Raises:
             StreamInterrupted: the answer is not complete.

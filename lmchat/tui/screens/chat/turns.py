@@ -1,4 +1,10 @@
-"""Turns on the chat screen: sending, showing the answer as it comes, stopping, and what waits behind it."""
+"""Turns on the chat screen: sending, showing the answer as it streams, stopping, and queued prompts.
+
+A prompt passes, in order: `PromptInput.submit`, `ChatScreen._submit_prompt`, `Turns.submit`, and in a worker
+`Conversation.send`, which saves it (`SaveQueue.save`, `SqliteStore.append`) and then asks the server
+(`Backend.stream`, `ProxyClient.stream`). Its events come back to `Turns._show_event`, which gives them to
+`ChatLog` (`append`, `begin_answer`, `apply`, `finish`); `Conversation` saves the answer while it streams.
+"""
 
 from __future__ import annotations
 
