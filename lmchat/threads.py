@@ -11,7 +11,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def apart(work: Callable[[], T]) -> T:
+async def run_abandonable(work: Callable[[], T]) -> T:
     """Run a call that may block forever.
 
     Unlike `asyncio.to_thread`, a hanging call delays neither cancellation nor the program's end.

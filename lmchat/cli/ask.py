@@ -38,7 +38,7 @@ from lmchat.services.open_sessions import OpenSessions
 from lmchat.structured.json_text import UnfitError, code_blocks, strict_json
 from lmchat.structured.schema import WantedValue
 from lmchat.text import safe_line
-from lmchat.threads import apart
+from lmchat.threads import run_abandonable
 
 MAX_FILE_BYTES = 1 << 20
 _KEPT = 'The text so far is saved. Continue with: lmchat ask -r {} "Go on"'
@@ -137,7 +137,7 @@ class _Asking:
         return self._end(error)
 
     async def _turn(self, prompt: str) -> LMChatError | None:
-        how = self._sessions.how_to_ask()
+        how = self._sessions.turn_settings()
         if self._extract is not None:
             how = replace(how, output=self._extract.output)
         async with aclosing(self._conversation.send(prompt, how)) as events:
@@ -317,7 +317,7 @@ def _calls(answer: ChatMessage) -> list[dict[str, str]]:
 async def _prompt(context: Context) -> str:
     piped = ""
     if sys.stdin is not None and not sys.stdin.isatty():
-        piped = (await apart(lambda: from_stdin(BufferedReader.read))).decode("utf-8", "replace")
+        piped = (await run_abandonable(lambda: from_stdin(BufferedReader.read))).decode("utf-8", "replace")
     prompt = "\n\n".join(text for text in (context.options.prompt, piped.rstrip("\n")) if text.strip())
     if not prompt:
         raise WrongUse("The prompt is empty.", hint='Pass a prompt: lmchat ask "PROMPT", or pipe one in.')

@@ -23,9 +23,9 @@ from lmchat.services.importing import Importer
 from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
 from lmchat.services.open_sessions import OpenSessions
-from lmchat.services.ports import ChatStore, Engine, Late
+from lmchat.services.ports import ChatStore, Engine, Lazy
 from lmchat.services.server_launcher import ServerLauncher
-from lmchat.services.workspace import Outside, Workspace
+from lmchat.services.workspace import Platform, Workspace
 from lmchat.storage import state as remembered_file
 from lmchat.terminal.clipboard import Clipboard
 from lmchat.terminal.programs import edit_text, notification, open_page, page_text
@@ -58,7 +58,7 @@ async def run_chat(settings: Settings, context: Context) -> int:
     def write(data: str) -> bool:
         return write_to_terminal(app, data)
 
-    store = Late[Any](make_store)
+    store = Lazy[Any](make_store)
     workspace = _make_workspace(context, settings, store, remembered, write)
     workspace.make_launcher, workspace.warning = make_launcher, warning
     app = LMChatApp(workspace)
@@ -88,7 +88,7 @@ def _tell_unsaved(context: Context, open_sessions: OpenSessions) -> None:
 
 
 def _make_workspace(
-    context: Context, settings: Settings, late: Late[Any], remembered: Remembered, write: Write
+    context: Context, settings: Settings, late: Lazy[Any], remembered: Remembered, write: Write
 ) -> Workspace:
     """Build the workspace without touching network or disk."""
     if context.local_model:  # it names a file, which no other server knows
@@ -109,7 +109,7 @@ def _make_workspace(
 
         return wiring.make_engine(context)
 
-    engine = Late(make_engine)
+    engine = Lazy(make_engine)
     backend = Backend(make_client, engine)
     return Workspace(
         settings=settings,
@@ -119,7 +119,7 @@ def _make_workspace(
         open_sessions=OpenSessions(chat=settings.chat, backend=backend, store=store),
         monitor=Monitor(backend),
         catalogue=Catalogue(backend, store, expected=own_endpoints(settings), names=own_names(settings)),
-        outside=_outside(context, settings, backend, write),
+        platform=_platform(context, settings, backend, write),
         importer=Importer(store),
         make_engine=engine.ready,
         remembered=remembered,
@@ -130,7 +130,7 @@ def _make_workspace(
     )
 
 
-def _outside(context: Context, settings: Settings, backend: Backend, write: Write) -> Outside:
+def _platform(context: Context, settings: Settings, backend: Backend, write: Write) -> Platform:
     environ = context.environ
     clipboard = Clipboard(environ=environ, write=write, file=context.paths.state_dir / "copied.txt")
 
@@ -150,7 +150,7 @@ def _outside(context: Context, settings: Settings, backend: Backend, write: Writ
 
         return await asyncio.to_thread(keys_of(context).keep, endpoint, key)
 
-    return Outside(
+    return Platform(
         copy=copy,
         examination=examination,
         edit=partial(edit_text, environ=environ),

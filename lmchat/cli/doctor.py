@@ -42,7 +42,7 @@ from lmchat.storage import state as remembered_file
 from lmchat.storage.checks import files_findings, keyring_findings, mode_of, store_findings, whole_findings
 from lmchat.terminal.checks import clipboard_findings, terminal_findings, tried_findings
 from lmchat.terminal.clipboard import Clipboard
-from lmchat.threads import apart
+from lmchat.threads import run_abandonable
 
 _NARROWEST, _WIDEST = 60, 120
 _CODES = {Grade.OK: "32", Grade.WARNING: "33", Grade.FAULT: "31", Grade.ABSENT: "2", Grade.NOT_TRIED: "2"}
@@ -152,16 +152,16 @@ async def _servers(context: Context, backend: Backend) -> Findings:
 
     own, wrong = _own(context)
     keys = keys_of(context)
-    await apart(keys.load)  # before a server is asked with them
+    await run_abandonable(keys.load)  # before a server is asked with them
     candidates, here, remembered = await asyncio.gather(
         backend.detect(expected=own),
-        apart(partial(installed, context)),
-        apart(partial(remembered_file.load, context.paths.remembered_file)),
+        run_abandonable(partial(installed, context)),
+        run_abandonable(partial(remembered_file.load, context.paths.remembered_file)),
     )
     ports = {one.endpoint.port for one in candidates if one.endpoint.is_loopback}
     detected = Detected(
         candidates=candidates,
-        holders=await apart(partial(port_holders, ports)),
+        holders=await run_abandonable(partial(port_holders, ports)),
         installed=here,
         model=context.loaded.settings.model,
         remembered=remembered[0],

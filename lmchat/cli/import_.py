@@ -11,7 +11,7 @@ from lmchat.cli.wiring import open_store
 from lmchat.errors import FileRefused, WrongUse
 from lmchat.services.importing import LARGEST_BYTES, TOO_LARGE, Done, Imported, Importer, sentence
 from lmchat.text import safe_line
-from lmchat.threads import apart
+from lmchat.threads import run_abandonable
 
 _STDIN = "-"
 _MOST_TOLD = 10  # left-out entries of one file that are named
@@ -24,7 +24,7 @@ async def import_files(context: Context) -> int:
         raise WrongUse(
             "--temporary saves nothing, so it cannot import.", hint="Use --dry-run to check the files."
         )
-    piped = {_STDIN: await apart(_piped)} if _STDIN in options.files else {}
+    piped = {_STDIN: await run_abandonable(_piped)} if _STDIN in options.files else {}
     async with open_store(context) as store:
         done = await Importer(store).bring(options.files, piped=piped, is_trial=options.dry_run)
     if not done.imported and len(done.refused) == 1 and not done.untried:

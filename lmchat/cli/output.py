@@ -118,11 +118,14 @@ def can_ask() -> bool:
 
 async def consents(question: str) -> bool:
     """Ask a yes/no question; anything but yes means no."""
-    from lmchat.threads import apart  # and with it asyncio, which `--help` and `config` do without
+    from lmchat.threads import run_abandonable  # and with it asyncio, which `--help` and `config` do without
 
     sys.stderr.write(f"{safe_line(question)} [y/N] ")
     sys.stderr.flush()
-    return (await apart(lambda: from_stdin(BufferedReader.readline))).strip().lower() in (b"y", b"yes")
+    return (await run_abandonable(lambda: from_stdin(BufferedReader.readline))).strip().lower() in (
+        b"y",
+        b"yes",
+    )
 
 
 def from_stdin(read: Callable[[BufferedReader], bytes]) -> bytes:

@@ -17,7 +17,7 @@ from lmchat.config.settings import Settings
 from lmchat.domain.candidate import Remembered
 from lmchat.services.backend import Backend
 from lmchat.services.library import Library
-from lmchat.services.ports import Engine, Late
+from lmchat.services.ports import Engine, Lazy
 from lmchat.storage import state as remembered_file
 from lmchat.storage.credentials import Credentials
 from lmchat.storage.store import SqliteStore
@@ -34,7 +34,7 @@ class Runtime(Struct, frozen=True, kw_only=True):
 
     settings: Settings
     backend: Backend
-    engine: Late[Engine]
+    engine: Lazy[Engine]
     store: SqliteStore
     remembered: Remembered
 
@@ -48,7 +48,7 @@ async def open_runtime(context: Context, *, is_kept: bool | None = None) -> Asyn
         context.output.note(f"lmchat: {warning}")
     remembered, _ = await asyncio.to_thread(remembered_file.load, context.paths.remembered_file)
     store = make_store(context, is_kept=is_kept)
-    engine = Late(partial(make_engine, context))
+    engine = Lazy(partial(make_engine, context))
     backend = Backend(partial(make_client, context, settings), engine)
     async with aclosing(store), metrics_kept(backend.metrics, store.metrics.add), aclosing(backend):
         yield Runtime(settings=settings, backend=backend, engine=engine, store=store, remembered=remembered)

@@ -56,7 +56,7 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     output: Output = field(default_factory=AnyText)
 
 
-class HowToLoad(Struct, frozen=True, kw_only=True):
+class LoadOptions(Struct, frozen=True, kw_only=True):
     """Options for loading a model; where None, the server decides."""
 
     context: int | None = None

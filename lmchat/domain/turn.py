@@ -238,7 +238,7 @@ class Turn(Struct, frozen=True, kw_only=True):
 
 Piece = tuple[str, str]
 """A kind (`text`, `reasoning`, `refusal`, `tool_call 0 name`) and a text, as the disk keeps them."""
-ANEW: Piece = ("anew", "")
+RESET: Piece = ("anew", "")
 """The pieces behind it replace all before it."""
 _PARTS: Mapping[str, Callable[..., Part]] = {
     "text": TextPart,
@@ -288,7 +288,7 @@ class GrowingAnswer:
                 begun, texts = self._begun[source], self._texts[source]
                 self._texts[target] += texts[begun:]
                 del texts[begun:]
-                return (ANEW, *self.pieces)
+                return (RESET, *self.pieces)
             case ToolCallDelta(index=index, call_id=call_id, name=name, arguments=arguments):
                 call = f"tool_call {index}"
                 once = ((f"{call} id", call_id), (f"{call} name", name))

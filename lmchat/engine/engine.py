@@ -17,7 +17,7 @@ from lmchat.engine.models import best_model, found_on_disk, listed, named_model,
 from lmchat.engine.process import ChildProcess, ServeOrder
 from lmchat.engine.reasons import why_ended, why_not_started
 from lmchat.errors import EngineUnavailable
-from lmchat.threads import apart
+from lmchat.threads import run_abandonable
 
 _HOST = "127.0.0.1"
 _CONTEXT = 8192  # default window in tokens: enough for long chats, and 1 GB for a model of 8B
@@ -87,8 +87,8 @@ class LocalEngine:
             found: list[ModelFile] = []
             with suppress(TimeoutError):
                 async with asyncio.timeout(_SEARCH_S):
-                    await apart(lambda: found.extend(found_on_disk(self._environ)))
-            self._files = await apart(lambda: listed(tuple(found), self._demo, self._folder))
+                    await run_abandonable(lambda: found.extend(found_on_disk(self._environ)))
+            self._files = await run_abandonable(lambda: listed(tuple(found), self._demo, self._folder))
         return self._files
 
     async def choose(self, named: str = "", *, last: str = "") -> ModelFile | None:
@@ -96,7 +96,7 @@ class LocalEngine:
         files = await self.files()
         is_demo = named.casefold() == self._demo.name
         if named and not (is_demo and not any(file.is_demo for file in files)):
-            return await apart(lambda: named_model(named, files))
+            return await run_abandonable(lambda: named_model(named, files))
         return None if is_demo else await asyncio.to_thread(best_model, files, last)
 
     async def warning(self, model: ModelFile) -> str:

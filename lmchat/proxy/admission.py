@@ -198,7 +198,7 @@ class Admission:
         with _step(LOOK, "allow-list"):
             self.allowed.check(endpoint)
 
-    def take_look(self, product: Product = Product.LM_STUDIO) -> None:
+    def take_probe(self, product: Product = Product.LM_STUDIO) -> None:
         """Take one request for health or models from their budget, or raise `TooManyRequests`."""
         with _step(LOOK, "limiter"):
             self.limiter.take(LOOK, product)

@@ -25,7 +25,7 @@ from lmchat.domain.event import (
     StreamFinished,
 )
 from lmchat.domain.message import Role
-from lmchat.domain.request import ChatRequest, HowToLoad
+from lmchat.domain.request import ChatRequest, LoadOptions
 from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, ModelList, Product, Verdict
 from lmchat.domain.telemetry import Budget, Metrics
 from lmchat.errors import EndpointNotAllowed, LMChatError, RequestInvalid, ServerRejected, ServerUnavailable
@@ -43,15 +43,15 @@ from lmchat.proxy.http import (
     request_headers,
 )
 from lmchat.proxy.json_values import encode
-from lmchat.proxy.probe import QUESTIONS, Place, Scout, look_around, places, unread
+from lmchat.proxy.probe import QUESTIONS, Place, Prober, look_around, places, unread
 from lmchat.proxy.refusals import Asked, refusal, refusal_in_stream, shown_address, without_key
 from lmchat.proxy.servers import server_of
 from lmchat.proxy.servers.base import Server
 from lmchat.proxy.servers.lm_studio import hinted_port
-from lmchat.proxy.site import NoQuestionsLeftError, Site, beside, seldom
+from lmchat.proxy.site import NoQuestionsLeftError, Site, background_task, throttled
 from lmchat.proxy.stream import MAX_WHOLE_BYTES, AnswerReader, ChunkReader, EventQueue
 from lmchat.proxy.think import ThinkSplitter
-from lmchat.proxy.timeouts import Loading, Patience, can_knock, knock
+from lmchat.proxy.timeouts import IdleTimeout, Loading, can_check_alive, is_alive
 from lmchat.proxy.wire import Dialect, body_of, fall_note
 
 COUNT_S = 2.0
@@ -76,7 +76,7 @@ class ProxyClient:
         self._connections = Connections(transport, ca_file=settings.ca_file)
         self._admission = Admission(settings)
         self._cache = ModelCache(settings.limits.models_ttl_s, cache_file, is_lasting=is_lasting)
-        self._scout = Scout(self._connections, key_for, self._timeouts)
+        self._scout = Prober(self._connections, key_for, self._timeouts)
         self._hinted: Mapping[Product, Endpoint] = {}
         self._dialects: dict[tuple[Endpoint, str], Dialect] = {}
         self._notes: set[tuple[Endpoint, str, str]] = set()
@@ -89,7 +89,7 @@ class ProxyClient:
 
     async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[Candidate, ...]:
         """Look at every known place at once; best candidate first."""
-        self._admission.take_look()
+        self._admission.take_probe()
         await self._remember()
         where = places(expected, await asyncio.to_thread(hinted_port), self._hinted)
         found = await look_around(where, self._look_at)
@@ -98,7 +98,7 @@ class ProxyClient:
     async def check(self, endpoint: Endpoint, *, key: str | None = None) -> Candidate:
         """Look at one place with as few requests as possible; one that is away is no error."""
         self._admission.check(endpoint)
-        self._admission.take_look()
+        self._admission.take_probe()
         await self._remember()
         return await self._keep(await self._scout.check(endpoint, key=key))
 
@@ -113,7 +113,7 @@ class ProxyClient:
         self._admission.count(**{"cache_misses" if fresh is None else "cache_hits": 1})
         if fresh is not None:
             return fresh
-        self._admission.take_look()
+        self._admission.take_probe()
         try:
             models = await self._scout.models(endpoint)
         except ServerUnavailable:
@@ -135,10 +135,10 @@ class ProxyClient:
     ) -> None:
         """Load a model and return when it is loaded; cancelled, it stops loading where the server lets it."""
         keep_s = self._settings.chat.keep_loaded_s if keep_loaded_s is None else keep_loaded_s
-        how, server = HowToLoad(context=context, keep_loaded_s=keep_s), server_of(model.product)
+        how, server = LoadOptions(context=context, keep_loaded_s=keep_s), server_of(model.product)
         server.check_load(how)
         site = self._site_to_change(model)
-        await server.load(site, model, how, seldom(on_progress or (lambda _: None)))
+        await server.load(site, model, how, throttled(on_progress or (lambda _: None)))
         self._cache.forget(model.endpoint)
 
     async def unload(self, model: ModelInfo) -> None:
@@ -216,7 +216,7 @@ class ProxyClient:
 
     def _site_to_change(self, model: ModelInfo) -> Site:
         self._admission.check(model.endpoint)
-        self._admission.take_look(model.product)
+        self._admission.take_probe(model.product)
         return self._scout.site(model.endpoint, model.product)
 
     def _admit(self, request: ChatRequest) -> Exchange:
@@ -280,8 +280,8 @@ class ProxyClient:
         if not exchange.is_model_unloaded:
             return nullcontext()
         site = self._scout.site(request.endpoint, request.product)
-        tell = seldom(lambda fraction: exchange.tell(ModelLoading(fraction=fraction)))
-        return beside(exchange.server.follow_loading(site, request.model, tell))
+        tell = throttled(lambda fraction: exchange.tell(ModelLoading(fraction=fraction)))
+        return background_task(exchange.server.follow_loading(site, request.model, tell))
 
     def _model(self, request: ChatRequest) -> ModelInfo | None:
         return self._cache.model(request.endpoint, request.model)
@@ -404,7 +404,7 @@ class Exchange:
             return False
         endpoint = self.request.endpoint
         if not self.server.health_path:
-            return endpoint.is_loopback or not can_knock(endpoint) or await knock(endpoint)
+            return endpoint.is_loopback or not can_check_alive(endpoint) or await is_alive(endpoint)
         try:
             await self._health()
         except LMChatError as error:
@@ -417,7 +417,7 @@ class Exchange:
         self.tell(RequestSent())
         if self.is_model_unloaded or loading.is_told_by_request:
             self.tell(ModelLoading())
-        async with Patience(
+        async with IdleTimeout(
             self.timeouts, self.tell, is_there=self._is_there, since_s=loading.since_s
         ) as patience:
             with reaching(endpoint):
@@ -442,7 +442,7 @@ class Exchange:
             extensions={"trace": self._freshness.trace},
         )
 
-    async def _answer(self, response: httpx.Response, patience: Patience) -> StreamFinished:
+    async def _answer(self, response: httpx.Response, patience: IdleTimeout) -> StreamFinished:
         if not response.is_success:
             raise await self._refusal(response)
         guess, has_tags = self.dialect.starts_in_thought and not self._goes_on, self.settings.chat.think_tags

@@ -294,7 +294,7 @@ PATIENT_QUESTIONS = 1000
 _NO_KEY = ""
 
 
-class Scout:
+class Prober:
     """Looks at addresses; knows their keys, timeouts and products."""
 
     def __init__(

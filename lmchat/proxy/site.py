@@ -124,7 +124,7 @@ class Site(Struct, kw_only=True):
 
 
 @asynccontextmanager
-async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+async def background_task(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Run something while the block runs; its failure is not the block's."""
     task = asyncio.create_task(work, name="beside")
     try:
@@ -134,7 +134,7 @@ async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-def seldom(tell: Callable[[float], None]) -> Callable[[float], None]:
+def throttled(tell: Callable[[float], None]) -> Callable[[float], None]:
     """Return a way to tell a share only when its percent has changed."""
     last = -1
 

@@ -33,7 +33,7 @@ from lmchat.proxy.json_values import NotJsonError, amount, decode, encode, mappi
 from lmchat.proxy.refusals import Asked, is_error, not_an_llm, refusal
 from lmchat.proxy.sse import DONE, MalformedStreamError, SseEvent, SseReader
 from lmchat.proxy.think import Piece, ThinkSplitter
-from lmchat.proxy.timeouts import Patience
+from lmchat.proxy.timeouts import IdleTimeout
 
 EventQueue = asyncio.Queue[StreamEvent | None]
 """Events of one answer; None behind the last."""
@@ -53,7 +53,7 @@ class AnswerReader:
     response: httpx.Response
     asked: Asked
     events: EventQueue
-    patience: Patience
+    patience: IdleTimeout
     chunks: ChunkReader
     _sse: SseReader = field(default_factory=SseReader)
 

@@ -16,7 +16,7 @@ _LONGEST_HELD = 4096
 _MOST_TALK = 50
 """Closing tags that are only talk, after which all is answer."""
 _TALK = frozenset(" \t,.;:!?)]}'\"`/=|")
-"""Signs that no answer begins with right behind the tag."""
+"""Icons that no answer begins with right behind the tag."""
 
 Piece = tuple[bool, str]
 """Whether it is thought, and its text."""

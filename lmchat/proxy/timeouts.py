@@ -26,7 +26,7 @@ LOOK_S = 2.0
 IsThere = Callable[[], Awaitable[bool]]
 
 
-class Patience:
+class IdleTimeout:
     """Context manager that tells of a stall, and ends its block when nothing is to be hoped for.
 
     Before the first byte there is no limit: a model may load and read a long prompt for minutes.
@@ -155,12 +155,12 @@ def no_token(first_token_s: float) -> ServerUnavailable:
     )
 
 
-def can_knock(endpoint: Endpoint) -> bool:
+def can_check_alive(endpoint: Endpoint) -> bool:
     """Tell whether a machine can be asked directly: it is near, and no proxy stands between."""
     return endpoint.is_local or (endpoint.is_near and not getproxies())
 
 
-async def knock(endpoint: Endpoint) -> bool:
+async def is_alive(endpoint: Endpoint) -> bool:
     """Connect without a request (R-29); return whether the machine answers."""
     try:
         _, writer = await asyncio.open_connection(endpoint.host, endpoint.port)

@@ -14,7 +14,7 @@ from lmchat.domain.request import ChatRequest
 from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, ModelList, Product, Verdict
 from lmchat.domain.telemetry import Budget, Metrics
 from lmchat.errors import ServerRejected, ServerUnavailable, StreamInterrupted
-from lmchat.services.ports import Engine, Late
+from lmchat.services.ports import Engine, Lazy
 
 STARTS_AGAIN = "The next request starts it again."
 _EXIT_WAIT_S = 1.0
@@ -31,9 +31,9 @@ class Backend:
     Requests go to the proxy client, also those to the built-in engine, which is started first.
     """
 
-    def __init__(self, make_client: Callable[[], Backend], engine: Late[Engine]) -> None:
+    def __init__(self, make_client: Callable[[], Backend], engine: Lazy[Engine]) -> None:
         """`make_client` makes a `ProxyClient`, which has the same methods, in a thread when it is needed."""
-        self._late = Late(make_client)
+        self._late = Lazy(make_client)
         self._client = self._late.port
         self._engine = engine
         self._engine_models: tuple[ModelInfo, ...] = ()

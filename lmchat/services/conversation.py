@@ -47,7 +47,7 @@ _NEARLY_FULL = 0.8
 """Share of the window beyond which an estimate may be wrong about what fits."""
 
 
-class HowToAsk(Struct, frozen=True, kw_only=True):
+class TurnSettings(Struct, frozen=True, kw_only=True):
     """Settings of a turn; a change applies from the next turn on."""
 
     target: Target
@@ -84,7 +84,7 @@ class AnswerStream:
         self,
         backend: Backend,
         meter: ContextMeter,
-        how: HowToAsk,
+        how: TurnSettings,
         path: MessagePath,
         continued: ChatMessage | None,
     ) -> None:
@@ -266,23 +266,23 @@ class Conversation:
         await self._save_queue.save(self.header, message, before)
         return message
 
-    def send(self, text: str, how: HowToAsk) -> AsyncGenerator[ConversationEvent, None]:
+    def send(self, text: str, how: TurnSettings) -> AsyncGenerator[ConversationEvent, None]:
         """Send a prompt and yield events; a new session begins with its system prompt."""
         return self._turn(how, text=text)
 
-    def edit(self, message_id: str, text: str, how: HowToAsk) -> AsyncGenerator[ConversationEvent, None]:
+    def edit(self, message_id: str, text: str, how: TurnSettings) -> AsyncGenerator[ConversationEvent, None]:
         return self._turn(how, message_id, text=text)
 
-    def regenerate(self, answer_id: str, how: HowToAsk) -> AsyncGenerator[ConversationEvent, None]:
+    def regenerate(self, answer_id: str, how: TurnSettings) -> AsyncGenerator[ConversationEvent, None]:
         """Answer once more, as a sibling of the old answer, or answer a prompt."""
         return self._turn(how, answer_id)
 
-    def resume(self, answer_id: str, how: HowToAsk) -> AsyncGenerator[ConversationEvent, None]:
+    def resume(self, answer_id: str, how: TurnSettings) -> AsyncGenerator[ConversationEvent, None]:
         """Continue an unfinished answer: a sibling that begins with its text."""
         return self._turn(how, answer_id, is_resumed=True)
 
     async def _turn(
-        self, how: HowToAsk, message_id: str = "", *, text: str | None = None, is_resumed: bool = False
+        self, how: TurnSettings, message_id: str = "", *, text: str | None = None, is_resumed: bool = False
     ) -> AsyncGenerator[ConversationEvent, None]:
         """Save the prompt, then stream, save and yield its answer; refuse before anything is changed."""
         await self.fill()

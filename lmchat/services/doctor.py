@@ -31,7 +31,7 @@ from lmchat.domain.candidate import (
 from lmchat.domain.server import Candidate, LoadState, Verdict
 from lmchat.errors import LMChatError
 from lmchat.text import safe_line
-from lmchat.threads import apart
+from lmchat.threads import run_abandonable
 
 LIMIT_S = 5.0  # of a check, by default
 _STEP_IF_LATE = "Check the disk, network folder or program it waits for"
@@ -76,7 +76,7 @@ class Examination(Struct, frozen=True, kw_only=True):
             async with asyncio.timeout(check.limit_s):
                 if inspect.iscoroutinefunction(check.run):
                     return check, await check.run()
-                return check, await apart(check.run)
+                return check, await run_abandonable(check.run)
         except TimeoutError:
             grade = Grade.NOT_TRIED if check.step_if_late else Grade.FAULT
             step = check.step_if_late or _STEP_IF_LATE

@@ -18,9 +18,9 @@ from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import RequestInvalid
 from lmchat.services.backend import Backend
 from lmchat.services.context_meter import ContextMeter, ContextPlan, ContextUse, plan_context
-from lmchat.services.conversation import Conversation, HowToAsk, still_answering
+from lmchat.services.conversation import Conversation, TurnSettings, still_answering
 from lmchat.services.ports import ChatStore
-from lmchat.services.save_queue import KeptTexts, SaveQueue
+from lmchat.services.save_queue import SavedTexts, SaveQueue
 
 FIRST_READ = 64
 
@@ -59,7 +59,7 @@ class OpenSession(Struct):
     def is_waiting(self) -> bool:
         return not self.is_busy and bool(self.queue) and not self.queue[-1].is_held
 
-    def require_rest(self) -> None:
+    def require_idle(self) -> None:
         """Raise `RequestInvalid` if an answer is on its way."""
         if self.is_busy:
             raise still_answering()
@@ -83,8 +83,8 @@ class OpenSessions:
         self.chat = self._first_chat = chat
         self.target: Target | None = None
         self.save_queue = SaveQueue(store)
-        self.drafts = KeptTexts(store, is_draft=True)
-        self.bookmarks = KeptTexts(store, is_draft=False)
+        self.drafts = SavedTexts(store, is_draft=True)
+        self.bookmarks = SavedTexts(store, is_draft=False)
         self.meter = ContextMeter()
         self.unread: set[str] = set()
         """Sessions whose answer ended while another was shown."""
@@ -159,7 +159,7 @@ class OpenSessions:
     def is_shown(self, conversation: Conversation) -> bool:
         return conversation is self.shown.conversation
 
-    def how_to_ask(self) -> HowToAsk:
+    def turn_settings(self) -> TurnSettings:
         """Return what the next turn uses; raises `RequestInvalid` without a loaded server and model."""
         target, chat = self.target, self.chat
         if target is None:
@@ -172,7 +172,7 @@ class OpenSessions:
             words = target.product.in_text("No LM Studio model selected")
             raise RequestInvalid(words, hint="Choose one with Ctrl+O.", kind="model_missing")
         sampling = Sampling(**{name: getattr(chat, name) for name in Sampling.__struct_fields__})
-        return HowToAsk(target=target, sampling=sampling, is_truncating=chat.auto_truncate)
+        return TurnSettings(target=target, sampling=sampling, is_truncating=chat.auto_truncate)
 
     def use_profile(self, profile: Profile) -> None:
         self.chat = self._first_chat.with_profile(profile)

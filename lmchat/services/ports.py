@@ -46,7 +46,7 @@ class ChatStore(Protocol):
         """Whether a message is there, also a deleted one that can be restored."""
 
     async def add_pieces(self, message_id: str, pieces: Sequence[tuple[str, str]]) -> None:
-        """Append pieces of an answer; those after `ANEW` replace all that was kept before."""
+        """Append pieces of an answer; those after `RESET` replace all that was kept before."""
 
     async def finish(self, session_id: str, message: ChatMessage) -> None:
         """Write an ended answer durably; its pieces are dropped."""
@@ -129,7 +129,7 @@ class Engine(Protocol):
 MadeT = TypeVar("MadeT")
 
 
-class Late(Generic[MadeT]):
+class Lazy(Generic[MadeT]):
     """Object that is made once, in a thread, when one of its coroutine methods is first called."""
 
     def __init__(self, make: Callable[[], MadeT]) -> None:

@@ -136,10 +136,10 @@ class SaveQueue:
             self._write_unsaved_soon()
 
 
-BETWEEN = "\n\n"
+SEPARATOR = "\n\n"
 
 
-class KeptTexts:
+class SavedTexts:
     """Draft or reading position of each session, written to the disk when it has changed."""
 
     def __init__(self, store: ChatStore, *, is_draft: bool) -> None:
@@ -153,7 +153,7 @@ class KeptTexts:
     def note(self, session_id: str, text: str, waiting: Sequence[str] = ()) -> None:
         """Take over a text; on the disk, messages that wait are a part of it."""
         self._texts[session_id] = text
-        self._wanted[session_id] = BETWEEN.join(part for part in (*waiting, text) if part)
+        self._wanted[session_id] = SEPARATOR.join(part for part in (*waiting, text) if part)
 
     def text(self, session_id: str) -> str:
         return self._texts.get(session_id, "")
@@ -177,7 +177,7 @@ class KeptTexts:
                 text = wanted
                 if self._is_draft and session_id not in self._written:  # typed before the old one was read
                     old = await self._store.draft(session_id)
-                    text = BETWEEN.join(dict.fromkeys(part for part in (old, wanted) if part))
+                    text = SEPARATOR.join(dict.fromkeys(part for part in (old, wanted) if part))
                 if self._written.get(session_id, "") != text:
                     await save(session_id, text)
                 self._written[session_id] = text

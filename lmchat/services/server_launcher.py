@@ -12,7 +12,7 @@ from lmchat.domain.server import Candidate, Endpoint, Product, Verdict
 from lmchat.errors import LMChatError
 from lmchat.files import is_runnable
 from lmchat.text import safe_line
-from lmchat.threads import apart
+from lmchat.threads import run_abandonable
 
 _LOOK_S = 0.1
 _LINE_CHARS = 160
@@ -60,7 +60,7 @@ class ServerLauncher:
         """Installed servers; None before the first look."""
 
     async def look(self) -> None:
-        self.installed = tuple(await apart(self._find))
+        self.installed = tuple(await run_abandonable(self._find))
 
     @property
     def running(self) -> tuple[Program, ...]:

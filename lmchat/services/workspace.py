@@ -21,7 +21,7 @@ from lmchat.services.ports import ChatStore, Engine
 from lmchat.services.server_launcher import ServerLauncher
 
 
-class Outside(Struct, frozen=True, kw_only=True):
+class Platform(Struct, frozen=True, kw_only=True):
     """Access to terminal, disk and other programs."""
 
     copy: Callable[[str], Awaitable[str]]
@@ -51,7 +51,7 @@ class Workspace(Struct, kw_only=True):
     open_sessions: OpenSessions
     monitor: Monitor
     catalogue: Catalogue
-    outside: Outside
+    platform: Platform
     remembered: Remembered
     resume_id: str = ""
     """Session to open at the start; empty: a new one."""

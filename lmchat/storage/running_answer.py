@@ -25,7 +25,7 @@ from msgspec import Struct, ValidationError, convert, to_builtins
 from msgspec.structs import asdict, replace
 
 from lmchat.domain.message import AnswerState, ChatMessage, Failure, Part, Role
-from lmchat.domain.turn import ANEW, Piece, parts_of
+from lmchat.domain.turn import RESET, Piece, parts_of
 from lmchat.errors import SessionNotFound
 from lmchat.files import ensure_folder, read_plain
 from lmchat.storage.database import Connection, closed, explain
@@ -72,7 +72,7 @@ def read_answer(path: Path) -> tuple[FileHead | None, list[Piece]]:
     pieces: list[Piece] = []
     for line in lines:
         pieces += _parsed(line, list[tuple[str, str]]) or []
-    begin = max((place for place, piece in enumerate(pieces) if piece[0] == ANEW[0]), default=-1)
+    begin = max((place for place, piece in enumerate(pieces) if piece[0] == RESET[0]), default=-1)
     return head, pieces[begin + 1 :]
 
 

@@ -37,7 +37,7 @@ from lmchat.storage.running_answer import (
 )
 from lmchat.storage.schema import transaction
 from lmchat.storage.usage import MetricsStore
-from lmchat.threads import apart
+from lmchat.threads import run_abandonable
 
 _KILLED = Failure(
     kind="interrupted",
@@ -67,9 +67,9 @@ class SqliteStore:
     async def look_over(self) -> str:
         known, path = self.notice, self._database.path
         if await self._database.read(repair.is_due, self._clock()):
-            if not await apart(lambda: is_sound(path)):
+            if not await run_abandonable(lambda: is_sound(path)):
                 await self._database.read(repair.meet_damage)
-            await apart(lambda: repair.back_up(path, self._clock()))
+            await run_abandonable(lambda: repair.back_up(path, self._clock()))
         with suppress(StoreUnavailable):  # what is not indexed is found too; the next start goes on
             while await self._database.write(search.index_batch):
                 pass

@@ -18,7 +18,7 @@ from lmchat.domain.request import AnyObject, FittingValue, Output
 from lmchat.errors import AnswerUnfit, RequestInvalid
 from lmchat.structured.json_text import UnfitError, find_value, strict_json
 from lmchat.text import safe_line
-from lmchat.threads import apart
+from lmchat.threads import run_abandonable
 
 MAX_SCHEMA_CHARS = 256_000  # more than the window of most models
 CHECK_S = 5.0  # a pattern, or a schema that refers to itself, can take forever to check
@@ -116,7 +116,7 @@ async def _value_by_child(schema: Schema, text: str, thought: str) -> Any:
     command = [sys.executable, "-P", "-c", _CHILD, _ROOT]
     run = partial(subprocess.run, command, input=given, capture_output=True, start_new_session=True)
     try:
-        out = (await apart(run)).stdout
+        out = (await run_abandonable(run)).stdout
     except OSError as error:
         raise UnfitError(f"it could not be checked, no process started: {error.strerror or error}") from error
     if not out:

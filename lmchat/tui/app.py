@@ -109,7 +109,7 @@ class LMChatApp(PatchedApp):
         super().notify(message, severity=severity, **more)
 
     def tell_failure(self, error: BaseException) -> None:
-        error_id = self.workspace.outside.note_error(error)
+        error_id = self.workspace.platform.note_error(error)
         self.notify(
             f"lmchat had an internal error (id {error_id}). The log file has the details.",
             severity="error",

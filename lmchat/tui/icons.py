@@ -1,4 +1,4 @@
-"""Signs on the screen, in Unicode and in ASCII (`ui.ascii`)."""
+"""Icons on the screen, in Unicode and in ASCII (`ui.ascii`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ASCII_CLASS = "-ascii"
 """Class of the app where only ASCII may be drawn."""
 
 
-class Signs(Struct, frozen=True, kw_only=True):
+class Icons(Struct, frozen=True, kw_only=True):
     """Set of signs; a state always has a sign and a word."""
 
     ready: str = "●"
@@ -48,10 +48,10 @@ def in_ascii(text: str) -> str:
     return text.translate(_IN_ASCII)
 
 
-UNICODE = Signs()
-ASCII = Signs(**{name: in_ascii(sign) for name, sign in asdict(UNICODE).items()} | {"cut": "..."})
+UNICODE = Icons()
+ASCII = Icons(**{name: in_ascii(sign) for name, sign in asdict(UNICODE).items()} | {"cut": "..."})
 
 
-def signs_for(widget: Widget) -> Signs:
+def icons_for(widget: Widget) -> Icons:
     """Return the set of a widget's app."""
     return ASCII if widget.app.has_class(ASCII_CLASS) else UNICODE

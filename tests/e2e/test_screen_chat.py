@@ -102,7 +102,7 @@ def test_a_paste_of_many_lines_sends_nothing(tmp_path, is_bracketed):
         screen.wait_ready()
         screen.paste("\r".join(lines)) if is_bracketed else screen.type("\r".join(lines))
         screen.wait_for("pasted line 200")
-        screen.wait_time(0.2)  # longer than lines of one paste lie apart
+        screen.wait_time(0.2)  # longer than lines of one paste lie run_abandonable
         screen.put(" and more")
         screen.wait_time(0.2)
         assert server.seen(CHAT) == []

@@ -13,7 +13,7 @@ from lmchat.domain.event import LifeSign, RetryScheduled, StreamStalled, TextDel
 from lmchat.domain.server import Endpoint, Product
 from lmchat.proxy import timeouts as module
 from lmchat.proxy.http import Freshness
-from lmchat.proxy.timeouts import LOOK_AFTER_S, LOOK_S, TICK_S, knock
+from lmchat.proxy.timeouts import LOOK_AFTER_S, LOOK_S, TICK_S, is_alive
 from tests.support.proxy_calls import ask, endpoint_of, events_of
 from tests.support.scripted_products import CHAT, plain
 from tests.support.scripted_server import (
@@ -165,12 +165,12 @@ async def test_a_machine_that_does_not_take_the_connection_is_told_before_the_sy
 
 
 async def test_a_knock_tells_a_machine_that_answers_from_one_that_does_not(server):
-    assert await knock(endpoint_of(server))
+    assert await is_alive(endpoint_of(server))
     with free_port() as port:
-        assert await knock(Endpoint.parse(f"127.0.0.1:{port}")), "who refuses is there"
+        assert await is_alive(Endpoint.parse(f"127.0.0.1:{port}")), "who refuses is there"
     with full_listener() as port, pytest.raises(TimeoutError):
         async with asyncio.timeout(0.2):
-            await knock(Endpoint.parse(f"127.0.0.1:{port}"))
+            await is_alive(Endpoint.parse(f"127.0.0.1:{port}"))
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ async def test_a_knock_tells_a_machine_that_answers_from_one_that_does_not(serve
 def test_only_a_machine_that_can_be_reached_directly_is_knocked_at(monkeypatch, address, directly, by_proxy):
     for proxies, can in (({}, directly), ({"http": "http://proxy:1"}, by_proxy)):
         monkeypatch.setattr(module, "getproxies", lambda proxies=proxies: proxies)
-        assert module.can_knock(Endpoint.parse(address)) is can
+        assert module.can_check_alive(Endpoint.parse(address)) is can
 
 
 async def test_a_machine_of_the_own_network_that_does_not_answer_is_told(
@@ -193,7 +193,7 @@ async def test_a_machine_of_the_own_network_that_does_not_answer_is_told(
         return False
 
     monkeypatch.setattr(Endpoint, "is_loopback", property(lambda _: False))
-    monkeypatch.setattr("lmchat.proxy.client.knock", never)
+    monkeypatch.setattr("lmchat.proxy.client.is_alive", never)
     client.allow("127.0.0.1")
     server.on(CHAT, HANGS)
     await first_stall(client, ask(server, product=Product.LM_STUDIO))

@@ -261,7 +261,7 @@ def sglang() -> Form:
 
 
 def litellm() -> Form:
-    """Signs of life of its own around what the server behind it sends."""
+    """Icons of life of its own around what the server behind it sends."""
     return Form(
         (
             b"event: ping\ndata: {}\n\n: keep-alive\n\n",

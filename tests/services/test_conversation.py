@@ -16,7 +16,7 @@ from lmchat.errors import (
     StreamInterrupted,
 )
 from lmchat.services.context_meter import ContextMeter
-from lmchat.services.conversation import AnswerBegun, Conversation, HowToAsk, MessageAdded
+from lmchat.services.conversation import AnswerBegun, Conversation, MessageAdded, TurnSettings
 from lmchat.services.save_queue import SaveQueue
 from tests.support.scripted_backend import ScriptedBackend, answer, target
 
@@ -32,7 +32,7 @@ def begin(backend, store, *, system_prompt: str = "", save_queue: SaveQueue | No
     )
 
 
-HOW = HowToAsk(target=target())
+HOW = TurnSettings(target=target())
 
 
 async def read(events) -> list:
@@ -191,7 +191,7 @@ async def test_two_turns_at_once_in_one_session_are_refused(store):
 
 
 async def test_a_full_window_is_refused_before_anything_changes_where_the_user_wants_that(store):
-    how = HowToAsk(target=target(context_loaded=200), is_truncating=False)
+    how = TurnSettings(target=target(context_loaded=200), is_truncating=False)
     uncounted = [TextDelta(text="a " * 100), StreamFinished(reason="stop")]
     conversation = begin(ScriptedBackend(uncounted, uncounted), store)
     await read(conversation.send("c " * 100, how))

@@ -34,7 +34,7 @@ def sessions(backend, store):
 
 
 async def say(sessions, text, how=None):
-    async with aclosing(sessions.shown.conversation.send(text, how or sessions.how_to_ask())) as events:
+    async with aclosing(sessions.shown.conversation.send(text, how or sessions.turn_settings())) as events:
         async for _ in events:
             pass
 
@@ -51,7 +51,7 @@ DIGITS = "1234567 " * 50
 async def near_the_window(sessions, backend, window, counts):
     """Say three times what is estimated at a quarter of the window, then once more with these counts."""
     sessions.target = target(context_loaded=window)
-    how = sessions.how_to_ask()
+    how = sessions.turn_settings()
     for text in (DIGITS, DIGITS):
         await say(sessions, text, how)
     backend.counts.clear()

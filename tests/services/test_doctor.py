@@ -101,10 +101,10 @@ async def test_a_check_or_thread_that_hangs_is_reported_and_stops_none_of_the_ot
 def test_a_program_ends_although_a_check_of_it_hangs():
     code = (
         "import asyncio, threading\n"
-        "from lmchat.threads import apart\n"
+        "from lmchat.threads import run_abandonable\n"
         "async def main():\n"
         "    try:\n"
-        "        await asyncio.wait_for(apart(threading.Event().wait), 0.05)\n"
+        "        await asyncio.wait_for(run_abandonable(threading.Event().wait), 0.05)\n"
         "    except TimeoutError:\n"
         "        print('left')\n"
         "asyncio.run(main())\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lmchat.errors import StoreUnavailable
-from lmchat.services.save_queue import KeptTexts
+from lmchat.services.save_queue import SavedTexts
 
 
 class Disk:
@@ -32,7 +32,7 @@ class Disk:
 
 async def test_a_draft_of_an_earlier_run_is_loaded_once():
     disk = Disk(a="old")
-    drafts = KeptTexts(disk, is_draft=True)
+    drafts = SavedTexts(disk, is_draft=True)
     await drafts.load("a")
     drafts.note("a", "new")
     await drafts.load("a")
@@ -41,7 +41,7 @@ async def test_a_draft_of_an_earlier_run_is_loaded_once():
 
 async def test_only_what_changed_is_written():
     disk = Disk()
-    drafts = KeptTexts(disk, is_draft=True)
+    drafts = SavedTexts(disk, is_draft=True)
     await drafts.load("a")
     drafts.note("a", "x")
     await drafts.write()
@@ -51,7 +51,7 @@ async def test_only_what_changed_is_written():
 
 async def test_a_sent_prompt_leaves_no_draft():
     disk = Disk(a="x")
-    drafts = KeptTexts(disk, is_draft=True)
+    drafts = SavedTexts(disk, is_draft=True)
     await drafts.load("a")
     drafts.note("a", "")
     await drafts.write()
@@ -60,7 +60,7 @@ async def test_a_sent_prompt_leaves_no_draft():
 
 async def test_what_was_typed_before_the_old_one_was_read_does_not_replace_it():
     disk = Disk(a="old")
-    drafts = KeptTexts(disk, is_draft=True)
+    drafts = SavedTexts(disk, is_draft=True)
     drafts.note("a", "new")
     await drafts.write()
     assert disk.kept["a"] == "old\n\nnew"
@@ -71,7 +71,7 @@ async def test_what_was_typed_before_the_old_one_was_read_does_not_replace_it():
 
 async def test_nothing_typed_yet_erases_no_old_draft():
     disk = Disk(a="old")
-    drafts = KeptTexts(disk, is_draft=True)
+    drafts = SavedTexts(disk, is_draft=True)
     drafts.note("a", "")
     await drafts.write()
     assert disk.kept["a"] == "old"
@@ -79,7 +79,7 @@ async def test_nothing_typed_yet_erases_no_old_draft():
 
 async def test_what_waits_is_on_the_disk_and_not_in_the_prompt():
     disk = Disk()
-    drafts = KeptTexts(disk, is_draft=True)
+    drafts = SavedTexts(disk, is_draft=True)
     drafts.note("a", "typed", ["first", "second"])
     await drafts.write()
     assert disk.kept["a"] == "first\n\nsecond\n\ntyped"
@@ -88,7 +88,7 @@ async def test_what_waits_is_on_the_disk_and_not_in_the_prompt():
 
 async def test_a_failing_disk_costs_nothing_that_is_in_memory_and_is_tried_again():
     disk = Disk()
-    drafts = KeptTexts(disk, is_draft=True)
+    drafts = SavedTexts(disk, is_draft=True)
     await drafts.load("a")
     disk.is_full = True
     await drafts.load("b")
@@ -103,7 +103,7 @@ async def test_a_failing_disk_costs_nothing_that_is_in_memory_and_is_tried_again
 
 async def test_a_position_that_could_not_be_read_is_the_end_and_a_new_one_replaces_it():
     disk = Disk(a="m 1 2")
-    marks = KeptTexts(disk, is_draft=False)
+    marks = SavedTexts(disk, is_draft=False)
     disk.is_full = True
     assert await marks.load("a") == ""
     disk.is_full = False

@@ -8,14 +8,14 @@ from lmchat.config.settings import ChatSettings
 from lmchat.domain.event import RequestSent, StreamFinished, TextDelta, UsageReported
 from lmchat.domain.message import AnswerState, Role
 from lmchat.errors import RequestInvalid, ServerRejected
-from lmchat.services.conversation import HowToAsk
+from lmchat.services.conversation import TurnSettings
 from lmchat.services.open_sessions import OpenSessions
 from tests.support.scripted_backend import ScriptedBackend, target
 
 WINDOW = 400
 DIGITS = "1234567 " * 50
 """100 tokens by our estimate, many more by most tokenizers."""
-HOW = HowToAsk(target=target(context_loaded=WINDOW))
+HOW = TurnSettings(target=target(context_loaded=WINDOW))
 
 
 UNCOUNTED = [TextDelta(text="Yes."), StreamFinished(reason="stop")]
@@ -40,7 +40,7 @@ def too_long(needed: int | None = None, room: int | None = None) -> ServerReject
     return error
 
 
-async def say(sessions: OpenSessions, *texts: str, how: HowToAsk = HOW) -> None:
+async def say(sessions: OpenSessions, *texts: str, how: TurnSettings = HOW) -> None:
     for text in texts:
         async with aclosing(sessions.shown.conversation.send(text, how)) as events:
             async for _ in events:
@@ -104,7 +104,7 @@ async def test_what_cannot_be_made_shorter_goes_out_once(store, error):
 
 
 async def test_nothing_is_left_out_where_the_user_does_not_want_it(store):
-    how = HowToAsk(target=HOW.target, is_truncating=False)
+    how = TurnSettings(target=HOW.target, is_truncating=False)
     backend = ScriptedBackend(UNCOUNTED, UNCOUNTED, [too_long(450, WINDOW)])
     sessions = sit_down(backend, store)
     await say(sessions, DIGITS, "And now?", DIGITS, how=how)

@@ -14,7 +14,7 @@ from lmchat.formats.json_format import to_json
 from lmchat.formats.reading import read as read_file
 from lmchat.services.context_meter import ContextMeter
 from lmchat.services.continuation import CONTINUE
-from lmchat.services.conversation import Conversation, HowToAsk
+from lmchat.services.conversation import Conversation, TurnSettings
 from lmchat.services.save_queue import SaveQueue
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model
 
@@ -25,8 +25,8 @@ REFUSED = ServerRejected(
 )
 
 
-def how(product: Product) -> HowToAsk:
-    return HowToAsk(target=Target(endpoint=ENDPOINT, product=product, model=model()))
+def how(product: Product) -> TurnSettings:
+    return TurnSettings(target=Target(endpoint=ENDPOINT, product=product, model=model()))
 
 
 async def read(events) -> list:

@@ -13,7 +13,7 @@ from lmchat.domain.server import Endpoint, Target
 from lmchat.domain.session import Session, SessionHeader
 from lmchat.proxy.client import ProxyClient
 from lmchat.services.context_meter import ContextMeter
-from lmchat.services.conversation import Conversation, HowToAsk
+from lmchat.services.conversation import Conversation, TurnSettings
 from lmchat.services.save_queue import SaveQueue
 from lmchat.storage.store import SqliteStore
 
@@ -42,10 +42,10 @@ class Talk:
             await self._read(conversation.resume(first.message_id, await self._how(then)))
         return conversation.messages[-1]
 
-    async def _how(self, tokens: int) -> HowToAsk:
+    async def _how(self, tokens: int) -> TurnSettings:
         candidate = await self.client.check(self.endpoint)
         target = Target(endpoint=self.endpoint, product=candidate.product, model=candidate.models[0])
-        return HowToAsk(target=target, sampling=Sampling(temperature=0, seed=1, max_tokens=tokens))
+        return TurnSettings(target=target, sampling=Sampling(temperature=0, seed=1, max_tokens=tokens))
 
     @staticmethod
     async def _read(events) -> None:

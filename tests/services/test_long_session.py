@@ -63,7 +63,7 @@ async def test_a_session_is_opened_with_its_end_alone(store):
 
 async def test_what_is_said_waits_for_the_rest_and_all_of_it_is_sent(store):
     sessions, talk = await opened(store)
-    turn = asyncio.create_task(run(sessions.shown.conversation.send("and now?", sessions.how_to_ask())))
+    turn = asyncio.create_task(run(sessions.shown.conversation.send("and now?", sessions.turn_settings())))
     await store.asked.wait()
     assert not sessions._backend.requests
     store.gate.set()
@@ -75,7 +75,7 @@ async def test_what_is_said_waits_for_the_rest_and_all_of_it_is_sent(store):
 async def test_a_full_window_keeps_the_newest_and_counts_all_that_is_left_out(store):
     sessions, talk = await opened(store, context=400)
     store.gate.set()
-    await run(sessions.shown.conversation.send("and now?", sessions.how_to_ask()))
+    await run(sessions.shown.conversation.send("and now?", sessions.turn_settings()))
     kept = sent(sessions)
     assert kept == [*(one.text for one in talk), "and now?"][-len(kept) :]
     assert 2 <= len(kept) < 60
@@ -87,7 +87,7 @@ async def test_an_answer_is_given_anew_where_it_stands(store, place):
     sessions, talk = await opened(store)
     store.gate.set()
     conversation = sessions.shown.conversation
-    await run(conversation.regenerate(talk[place].message_id, sessions.how_to_ask()))
+    await run(conversation.regenerate(talk[place].message_id, sessions.turn_settings()))
     assert sent(sessions) == [one.text for one in talk[:place]]
     assert list(conversation.messages[:-1]) == talk[:place]
     assert (conversation.messages[-1].version, conversation.messages[-1].versions) == (2, 2)
@@ -97,7 +97,7 @@ async def test_an_old_prompt_is_edited_where_it_stands(store):
     sessions, talk = await opened(store)
     store.gate.set()
     conversation = sessions.shown.conversation
-    await run(conversation.edit(talk[10].message_id, "in other words", sessions.how_to_ask()))
+    await run(conversation.edit(talk[10].message_id, "in other words", sessions.turn_settings()))
     assert sent(sessions) == [*(one.text for one in talk[:10]), "in other words"]
 
 
@@ -107,10 +107,10 @@ async def test_a_disk_that_fails_refuses_and_the_next_try_goes_on(store):
     store.error = StoreUnavailable("The disk is away.")
     conversation = sessions.shown.conversation
     with pytest.raises(StoreUnavailable):
-        await run(conversation.send("lost?", sessions.how_to_ask()))
+        await run(conversation.send("lost?", sessions.turn_settings()))
     assert list(conversation.messages) == talk[-FIRST_READ:]
     store.error = None
-    await run(conversation.send("found", sessions.how_to_ask()))
+    await run(conversation.send("found", sessions.turn_settings()))
     assert sent(sessions) == [*(one.text for one in talk), "found"]
 
 
@@ -146,5 +146,5 @@ async def test_a_system_prompt_set_meanwhile_stays_at_the_end(store):
     await conversation.fill()
     assert list(conversation.messages) == [*talk, message]
     assert message.parent_id == talk[-1].message_id
-    await run(conversation.send("so?", sessions.how_to_ask()))
+    await run(conversation.send("so?", sessions.turn_settings()))
     assert sessions._backend.requests[-1].messages[0].role is Role.SYSTEM

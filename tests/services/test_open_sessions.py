@@ -23,7 +23,7 @@ def make(store, *scripts, **chat) -> OpenSessions:
 
 async def run(opened, sessions, text: str) -> None:
     """Ask, as the screen does, and read to the end."""
-    async with aclosing(opened.conversation.send(text, sessions.how_to_ask())) as events:
+    async with aclosing(opened.conversation.send(text, sessions.turn_settings())) as events:
         async for _ in events:
             pass
 
@@ -32,11 +32,11 @@ async def test_without_server_or_model_asking_is_refused_with_the_next_step(stor
     sessions = make(store)
     sessions.target = None
     with pytest.raises(RequestInvalid, match="No model server") as refused:
-        sessions.how_to_ask()
+        sessions.turn_settings()
     assert "F5" in refused.value.hint
     sessions.target = type(target())(endpoint=target().endpoint, product=target().product)
     with pytest.raises(RequestInvalid, match=r"^No LM Studio model selected"):
-        sessions.how_to_ask()
+        sessions.turn_settings()
 
 
 async def test_a_running_session_is_fetched_live_and_its_queue_with_it(store):
@@ -132,15 +132,15 @@ async def test_one_turn_a_session(store):
     sessions = make(store)
     sessions.shown.phase = TurnPhase.RUNNING
     with pytest.raises(RequestInvalid, match="still streaming"):
-        sessions.shown.require_rest()
+        sessions.shown.require_idle()
 
 
 async def test_a_profile_changes_what_it_names_and_a_second_one_inherits_nothing_from_it(store):
     sessions = make(store, temperature=0.7, system_prompt="Be kind.")
     sessions.use_profile(Profile(temperature=0.0, system_prompt=""))
-    assert (sessions.how_to_ask().sampling.temperature, sessions.chat.system_prompt) == (0.0, "")
+    assert (sessions.turn_settings().sampling.temperature, sessions.chat.system_prompt) == (0.0, "")
     sessions.use_profile(Profile(max_tokens=50))
-    sampling = sessions.how_to_ask().sampling
+    sampling = sessions.turn_settings().sampling
     assert (sampling.temperature, sampling.max_tokens) == (0.7, 50)
     assert sessions.chat.system_prompt == "Be kind."
 

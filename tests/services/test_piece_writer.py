@@ -9,15 +9,15 @@ from contextlib import aclosing
 import pytest
 
 from lmchat.domain.session import Session
-from lmchat.domain.turn import ANEW
+from lmchat.domain.turn import RESET
 from lmchat.errors import StoreUnavailable
 from lmchat.services.context_meter import ContextMeter
-from lmchat.services.conversation import Conversation, HowToAsk
+from lmchat.services.conversation import Conversation, TurnSettings
 from lmchat.services.save_queue import PieceWriter, SaveQueue
 from tests.support.chats import header, store_at
 from tests.support.scripted_backend import ScriptedBackend, answer, target
 
-HOW = HowToAsk(target=target())
+HOW = TurnSettings(target=target())
 
 
 class Flaky:
@@ -55,9 +55,9 @@ async def test_what_could_not_be_written_comes_before_what_replaces_it():
     async with PieceWriter(SaveQueue(disk), "m") as writer:
         writer.add(("text", "a"))
         await disk.tried.wait()
-        writer.add(ANEW, ("reasoning", "ab"))
+        writer.add(RESET, ("reasoning", "ab"))
         await disk.done.wait()
-    assert disk.written == [("text", "a"), ANEW, ("reasoning", "ab")]
+    assert disk.written == [("text", "a"), RESET, ("reasoning", "ab")]
 
 
 async def test_the_warning_stands_while_the_text_cannot_be_written_and_goes_with_the_trouble():

@@ -8,7 +8,7 @@ import pytest
 
 from lmchat.domain.event import ReasoningDelta, RefusalDelta, Rethought, StreamFinished, TextDelta
 from lmchat.domain.message import AnswerState, RefusalPart, TextPart
-from lmchat.domain.turn import ANEW, GrowingAnswer
+from lmchat.domain.turn import RESET, GrowingAnswer
 from lmchat.errors import StreamInterrupted
 from tests.services.test_conversation import HOW, begin, on_disk, read
 from tests.support.scripted_backend import ScriptedBackend
@@ -51,7 +51,7 @@ async def test_what_is_on_the_disk_meanwhile_is_told_apart_too(store):
     task = asyncio.create_task(read(conversation.send("x", HOW)))
     assert await written.get() == [("text", "Let me see: 2+2")]
     gate.set()
-    assert (await written.get())[0] == ANEW
+    assert (await written.get())[0] == RESET
     reply = (await on_disk(store, conversation))[-1]
     assert (reply.reasoning, reply.text, reply.state) == ("Let me see: 2+2", "Four", AnswerState.STREAMING)
     shown = conversation.shown_messages[-1]

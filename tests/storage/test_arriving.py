@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from lmchat.domain.event import ReasoningDelta, RefusalDelta, Rethought, TextDelta, ToolCallDelta
 from lmchat.domain.message import AnswerState, ReasoningPart, TextPart, ToolCallPart
-from lmchat.domain.turn import ANEW, GrowingAnswer, parts_of
+from lmchat.domain.turn import RESET, GrowingAnswer, parts_of
 from lmchat.errors import StoreUnavailable
 from lmchat.storage.running_answer import AnswerFile, FileHead, answer_path, read_answer
 from tests.storage.test_store_disk import no_room
@@ -79,7 +79,7 @@ async def test_the_file_is_for_its_owner_only_and_goes_with_the_end(tmp_path, st
 
 _PIECES = st.lists(
     st.one_of(
-        st.just(ANEW),
+        st.just(RESET),
         st.tuples(st.sampled_from(["text", "reasoning", "refusal"]), st.text(min_size=1, max_size=9)),
     ),
     max_size=9,
@@ -100,7 +100,7 @@ def test_a_file_that_was_cut_anywhere_holds_all_whole_writes(tmp_path_factory, w
     kept = []
     for pieces, end in zip(writes, ends[1:], strict=True):
         for piece in pieces if end - 1 <= cut else ():
-            kept = [] if piece == ANEW else [*kept, piece]
+            kept = [] if piece == RESET else [*kept, piece]
     assert read_answer(path) == (BEGUN, kept)
 
 

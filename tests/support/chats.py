@@ -31,7 +31,7 @@ from lmchat.domain.message import (
     text_message,
 )
 from lmchat.domain.session import MessagePath, Session, SessionHeader, title_from
-from lmchat.domain.turn import ANEW
+from lmchat.domain.turn import RESET
 from lmchat.errors import LMChatError
 from lmchat.storage import write
 from lmchat.storage.store import SqliteStore
@@ -228,7 +228,7 @@ async def stream_without_end(path: str, session_id: str, kind: str) -> None:
         await asyncio.Event().wait()
     if kind == "anew":
         await store.add_pieces(said.message_id, [("text", "hm "), ("text", "hm")])
-        await store.add_pieces(said.message_id, [("text", "!"), ANEW, ("reasoning", "hm hm!")])
+        await store.add_pieces(said.message_id, [("text", "!"), RESET, ("reasoning", "hm hm!")])
         kind = "text"
     for number in range(10**9):
         await store.add_pieces(said.message_id, [(kind, f"{number} ")])

@@ -34,7 +34,7 @@ from lmchat.services.importing import Importer
 from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
 from lmchat.services.open_sessions import OpenSessions
-from lmchat.services.workspace import Outside, Workspace
+from lmchat.services.workspace import Platform, Workspace
 from lmchat.storage.credentials import Credentials
 from lmchat.storage.store import SqliteStore
 from lmchat.tui.app import LMChatApp
@@ -152,7 +152,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
             open_sessions=OpenSessions(chat=settings.chat, backend=late, store=store, clock=clock),
             monitor=Monitor(late, clock=clock),
             catalogue=Catalogue(late, store, expected=own_endpoints(settings), names=own_names(settings)),
-            outside=_outside(seen),
+            platform=_platform(seen),
             remembered=remembered or Remembered(),
             resume_id=resume_id,
             importer=Importer(store, clock=moment),
@@ -163,7 +163,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
     return seen
 
 
-def _outside(seen: Desktop) -> Outside:
+def _platform(seen: Desktop) -> Platform:
     async def copy(text: str) -> str:
         seen.copied.append(text)
         return "Copied with test-copy"
@@ -184,7 +184,7 @@ def _outside(seen: Desktop) -> Outside:
         seen.opened.append(address)
         return seen.has_browser
 
-    return Outside(
+    return Platform(
         copy=copy,
         examination=lambda: Examination(
             checks=tuple(seen.checks), note_error=lambda error: f"{error!r}"[:8], home=str(seen.folder)
@@ -439,7 +439,7 @@ async def run(
     async def keep_key(endpoint: Endpoint, key: str) -> None:
         await asyncio.to_thread(keys.keep, endpoint, key)
 
-    workspace.outside = replace(workspace.outside, keep_key=keep_key)
+    workspace.platform = replace(workspace.platform, keep_key=keep_key)
     async with running(desk, WIDE):
         yield Situation(desk, clock, ports, folder, credentials)
     await client.aclose()

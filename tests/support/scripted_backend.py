@@ -31,7 +31,7 @@ from lmchat.domain.server import (
 )
 from lmchat.domain.telemetry import Budget, Metrics
 from lmchat.errors import EngineUnavailable, LMChatError
-from lmchat.services.ports import Late
+from lmchat.services.ports import Lazy
 
 ENDPOINT = Endpoint.parse("http://127.0.0.1:1234")
 Step = StreamEvent | Exception | asyncio.Event | float
@@ -288,8 +288,8 @@ class ScriptedEngine:
             raise error
 
 
-def made(engine: ScriptedEngine | None) -> Late:
+def made(engine: ScriptedEngine | None) -> Lazy:
     """Return an engine as a program holds it that has made it already; without one, it was never made."""
-    late = Late(lambda: engine)
+    late = Lazy(lambda: engine)
     late.made = engine
     return late

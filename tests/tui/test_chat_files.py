@@ -9,7 +9,7 @@ from textual.widgets import Input
 
 from lmchat.domain.message import Role
 from lmchat.services.importing import Importer
-from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog, ExportDialog, ExportWish, wish_of
+from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog, ExportDialog, ExportRequest, parse_export
 from tests.support.desktop import desktop, gone, ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 
@@ -25,16 +25,16 @@ def list_file(folder, talk=TALK, name="talk.json"):
 @pytest.mark.parametrize(
     ("words", "wish"),
     [
-        ("", ExportWish(name="")),
-        ("a b.md", ExportWish(name="a b.md")),
-        ("--reasoning", ExportWish(name="", with_reasoning=True)),
-        ("a.md --branches --reasoning", ExportWish(name="a.md", with_reasoning=True, with_branches=True)),
-        ("--branches  a b.md", ExportWish(name="a b.md", with_branches=True)),
-        ("my --reasoning notes.md", ExportWish(name="my --reasoning notes.md")),
+        ("", ExportRequest(name="")),
+        ("a b.md", ExportRequest(name="a b.md")),
+        ("--reasoning", ExportRequest(name="", with_reasoning=True)),
+        ("a.md --branches --reasoning", ExportRequest(name="a.md", with_reasoning=True, with_branches=True)),
+        ("--branches  a b.md", ExportRequest(name="a b.md", with_branches=True)),
+        ("my --reasoning notes.md", ExportRequest(name="my --reasoning notes.md")),
     ],
 )
 def test_what_is_to_be_in_an_export_stands_before_or_behind_its_name(words, wish):
-    assert wish_of(words) == wish
+    assert parse_export(words) == wish
 
 
 async def test_the_dialog_of_an_export_takes_thoughts_and_branches_in_by_a_key(tmp_path):

@@ -206,8 +206,8 @@ async def test_a_long_answer_that_ends_unseen_rings(tmp_path):
     backend = ScriptedBackend(half("Let", gate), answer("Two."))
     async with ready_desktop(tmp_path, backend, clock=lambda: now_s[0]) as desk:
         written = []
-        outside = desk.app.workspace.outside
-        desk.app.workspace.outside = replace(outside, notification=lambda words: written.append(words) or "")
+        outside = desk.app.workspace.platform
+        desk.app.workspace.platform = replace(outside, notification=lambda words: written.append(words) or "")
         await desk.say("one")
         await shown(desk, "Let")
         desk.app.app_focus = False

@@ -31,7 +31,7 @@ def test_whole_pieces_go_from_the_right_and_the_right_part_is_never_cut(pieces, 
 
 
 @pytest.mark.parametrize(
-    ("values", "width", "signs", "at_least", "bars"),
+    ("values", "width", "icons", "at_least", "bars"),
     [
         ((8.0, 4.0, None, 1.0), 6, UNICODE, 0, "  █▄×▁"),
         ((8.0, 4.0, None, 1.0), 6, ASCII, 0, "  @=x."),
@@ -41,8 +41,8 @@ def test_whole_pieces_go_from_the_right_and_the_right_part_is_never_cut(pieces, 
         ((0.0,), 0, UNICODE, 0, ""),
     ],
 )
-def test_bars_start_at_zero_and_a_failure_is_a_cross(values, width, signs, at_least, bars):
-    assert plain(spark(values, width, signs, at_least=at_least)) == bars
+def test_bars_start_at_zero_and_a_failure_is_a_cross(values, width, icons, at_least, bars):
+    assert plain(spark(values, width, icons, at_least=at_least)) == bars
 
 
 @given(st.lists(WORDS, min_size=1, max_size=4), WORDS, st.integers(0, 60))

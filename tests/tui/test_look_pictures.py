@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 
 from lmchat.domain.server import Product
-from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog, ExportDialog, ExportWish, KeyDialog
+from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog, ExportDialog, ExportRequest, KeyDialog
 from lmchat.tui.screens.help_screen import HelpScreen
 from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.search_dialog import SearchDialog
@@ -187,7 +187,7 @@ def test_a_question_with_a_problem(snap_compare):
 @pytest.mark.parametrize("theme", THEMES)
 def test_the_question_for_the_file_of_an_export(snap_compare, theme):
     see = steps("ctrl+b", sees="without reasoning, with other branches")
-    ask = partial(ExportDialog, ExportWish(name=""), proposed="Plan-for-the-garden-3f9a12bc.md")
+    ask = partial(ExportDialog, ExportRequest(name=""), proposed="Plan-for-the-garden-3f9a12bc.md")
     assert snap_compare(panels(ask, theme=theme), terminal_size=(80, 24), run_before=see)
 
 

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.domain.message import Receipt
-from lmchat.tui.widgets.message_acts import why_not
+from lmchat.tui.widgets.message_acts import unavailable_reason
 from tests.support.chats import ACTS, MESSAGES, SENSIBLE, TEXT, acted_reply
 
 
@@ -17,7 +17,7 @@ def test_the_table_has_every_act():
 @pytest.mark.parametrize("name", ACTS)
 def test_an_act_makes_sense_or_says_in_one_sentence_why_not(name):
     for kind, message in MESSAGES.items():
-        reason = why_not(name, message, is_busy=False)
+        reason = unavailable_reason(name, message, is_busy=False)
         assert (not reason) == (kind in SENSIBLE[name]), (kind, reason)
         assert not reason or (reason.endswith(".") and "\n" not in reason and reason[0].isupper())
 
@@ -25,15 +25,15 @@ def test_an_act_makes_sense_or_says_in_one_sentence_why_not(name):
 @pytest.mark.parametrize("kind", MESSAGES)
 def test_no_second_answer_is_asked_for_while_one_is_on_its_way(kind):
     for name in ACTS:
-        was, is_now = (why_not(name, MESSAGES[kind], is_busy=one) for one in (False, True))
+        was, is_now = (unavailable_reason(name, MESSAGES[kind], is_busy=one) for one in (False, True))
         assert is_now if name in ("regenerate", "resume") else is_now == was
 
 
 def test_versions_of_prompts_are_versions_too():
     prompt = replace(MESSAGES["prompt"], version=1, versions=3)
-    assert why_not("next_version", prompt, is_busy=False) == ""
+    assert unavailable_reason("next_version", prompt, is_busy=False) == ""
 
 
 def test_an_answer_whose_server_says_only_that_it_was_cut_short_can_be_continued():
     cut = acted_reply(TEXT, receipt=Receipt(finish_reason="length"))
-    assert why_not("resume", cut, is_busy=False) == ""
+    assert unavailable_reason("resume", cut, is_busy=False) == ""

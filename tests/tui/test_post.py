@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from lmchat.tui.post import Post
+from lmchat.tui.messages import Post
 from lmchat.tui.widgets.prompt_input import PromptInput
 
 

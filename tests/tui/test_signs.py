@@ -6,9 +6,9 @@ import pytest
 from msgspec.structs import fields
 from rich.cells import cell_len
 
-from lmchat.tui.icons import ASCII, UNICODE, Signs, in_ascii, signs_for
+from lmchat.tui.icons import ASCII, UNICODE, Icons, icons_for, in_ascii
 
-NAMES = [field.name for field in fields(Signs)]
+NAMES = [field.name for field in fields(Icons)]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -33,7 +33,7 @@ def test_the_states_of_a_server_differ_without_colour(chosen):
 @pytest.mark.parametrize(("is_ascii", "chosen"), [(True, ASCII), (False, UNICODE)])
 def test_the_setting_chooses_the_set(is_ascii, chosen):
     app = SimpleNamespace(has_class=lambda _: is_ascii)
-    assert signs_for(SimpleNamespace(app=app)) is chosen
+    assert icons_for(SimpleNamespace(app=app)) is chosen
 
 
 def test_our_words_keep_their_width_in_ascii():

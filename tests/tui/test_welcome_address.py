@@ -171,7 +171,7 @@ async def test_a_key_that_is_good_and_cannot_be_stored_holds_for_this_run(tmp_pa
         async def keep_key(endpoint, key):
             raise StoreUnavailable("The key could not be stored.")
 
-        desk.app.workspace.outside = replace(desk.app.workspace.outside, keep_key=keep_key)
+        desk.app.workspace.platform = replace(desk.app.workspace.platform, keep_key=keep_key)
         await on(desk, KeyDialog)
         await desk.type("sk-good")
         await desk.pilot.press("enter")

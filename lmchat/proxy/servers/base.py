@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from lmchat.domain.request import HowToLoad, Sampling
+from lmchat.domain.request import LoadOptions, Sampling
 from lmchat.domain.server import LoadState, ModelInfo, Product
 from lmchat.errors import RequestInvalid, ServerRejected, ServerUnavailable
 from lmchat.proxy.errors import NothingAnswers
@@ -137,7 +137,7 @@ class Server:
         """Return the tokens of a prompt with its template; None: it cannot."""
         return None
 
-    def check_load(self, how: HowToLoad) -> None:
+    def check_load(self, how: LoadOptions) -> None:
         """Refuse options that are not valid (`RequestInvalid`), or not taken (`ServerRejected`)."""
         for name in ("context", "keep_loaded_s"):
             value = getattr(how, name)
@@ -151,7 +151,7 @@ class Server:
                 hint=f"{hint.format(context=how.context)}.",
             )
 
-    async def load(self, site: Site, model: ModelInfo, how: HowToLoad, tell: Tell) -> None:  # noqa: ARG002 - see above
+    async def load(self, site: Site, model: ModelInfo, how: LoadOptions, tell: Tell) -> None:  # noqa: ARG002 - see above
         """Load a model and return when it is loaded, or raise `ServerRejected`; progress goes to `tell`.
 
         A model with another window is unloaded first: some would load it a second time.

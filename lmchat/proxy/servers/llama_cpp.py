@@ -11,13 +11,13 @@ from typing import Any, ClassVar
 from msgspec.structs import replace
 
 from lmchat.config.settings import EFFORTS
-from lmchat.domain.request import HowToLoad, Sampling
+from lmchat.domain.request import LoadOptions, Sampling
 from lmchat.domain.server import LoadState, ModelInfo, Product
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
 from lmchat.proxy.http import Reply
 from lmchat.proxy.json_values import mapping, number, text, whole
 from lmchat.proxy.servers.base import Server, Tell, capabilities, params_text
-from lmchat.proxy.site import Site, beside
+from lmchat.proxy.site import Site, background_task
 
 LOADING_POLL_S = 0.2
 _LOOKS_IN_VAIN = 25
@@ -95,9 +95,9 @@ class LlamaCpp(Server):
         reply = await site.post_if_known("/v1/chat/completions/input_tokens", body)
         return None if reply is None else whole(site.accept(reply).object.get("input_tokens"))
 
-    async def load(self, site: Site, model: ModelInfo, how: HowToLoad, tell: Tell) -> None:  # noqa: ARG002 - it takes nothing
+    async def load(self, site: Site, model: ModelInfo, how: LoadOptions, tell: Tell) -> None:  # noqa: ARG002 - it takes nothing
         """The router answers before the model is loaded: look until it is."""
-        async with beside(self.follow_loading(site, model.model_id, tell)):
+        async with background_task(self.follow_loading(site, model.model_id, tell)):
             reply = await site.post("/models/load", {"model": model.model_id})
             is_begun = "already" not in str(reply.object.get("error", ""))
             if is_begun:

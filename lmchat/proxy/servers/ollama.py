@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from lmchat.domain.request import HowToLoad
+from lmchat.domain.request import LoadOptions
 from lmchat.domain.server import LoadState, ModelInfo, Product
 from lmchat.errors import ServerUnavailable
 from lmchat.proxy.http import Reply
@@ -84,7 +84,7 @@ class Ollama(Server):
             owned_by="library",
         )
 
-    async def load(self, site: Site, model: ModelInfo, how: HowToLoad, tell: Tell) -> None:  # noqa: ARG002 - it does not say
+    async def load(self, site: Site, model: ModelInfo, how: LoadOptions, tell: Tell) -> None:  # noqa: ARG002 - it does not say
         """A request without a prompt loads. No window is set: chat requests name none and load again."""
         body: dict[str, Any] = {"model": model.model_id, "stream": False}
         if how.keep_loaded_s is not None:

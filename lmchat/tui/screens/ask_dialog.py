@@ -218,7 +218,7 @@ _OPTION = r"^(--reasoning|--branches)(?: |$)|(?:^| )(--reasoning|--branches)$"
 """Option as on the command line, before or after the file's name."""
 
 
-class ExportWish(Struct, frozen=True, kw_only=True):
+class ExportRequest(Struct, frozen=True, kw_only=True):
     """File and contents of an export."""
 
     name: str
@@ -227,14 +227,14 @@ class ExportWish(Struct, frozen=True, kw_only=True):
 
 
 class ExportDialog(AskDialog):
-    """Question for the file and the contents of an export; returns an `ExportWish`."""
+    """Question for the file and the contents of an export; returns an `ExportRequest`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+r", "include('with_reasoning')", show=False, priority=True),
         Binding("ctrl+b", "include('with_branches')", show=False, priority=True),
     ]
 
-    def __init__(self, wish: ExportWish, *, proposed: str) -> None:
+    def __init__(self, wish: ExportRequest, *, proposed: str) -> None:
         hints = (("^R", "reasoning"), ("^B", "branches"))
         super().__init__("Export to which file?", value=wish.name or proposed, verb="export", hints=hints)
         self._wish = wish
@@ -260,12 +260,12 @@ class ExportDialog(AskDialog):
         self.dismiss(replace(self._wish, name=typed))
 
 
-def wish_of(words: str) -> ExportWish:
+def parse_export(words: str) -> ExportRequest:
     """Parse the argument of `/export`."""
     name, options = words.strip(), set[str]()
     while found := re.search(_OPTION, name):
         options.add(found[1] or found[2])
         name = (name[: found.start()] + name[found.end() :]).strip()
-    return ExportWish(
+    return ExportRequest(
         name=name, with_reasoning="--reasoning" in options, with_branches="--branches" in options
     )

@@ -312,7 +312,7 @@ class Connect:
         if not found.verdict.is_usable:
             return found.next_step or str(found.verdict)
         try:
-            if where := await self._workspace.outside.keep_key(endpoint, key):
+            if where := await self._workspace.platform.keep_key(endpoint, key):
                 self._chat.view.notify(f"The key is saved in {where}.")
         except LMChatError as error:  # it holds until the end of this run
             self._chat.view.tell(error)

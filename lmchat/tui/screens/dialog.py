@@ -20,7 +20,7 @@ from textual.widgets import Input
 from lmchat.domain.engine import FetchProgress
 from lmchat.text import safe_line
 from lmchat.tui import formatting
-from lmchat.tui.icons import signs_for
+from lmchat.tui.icons import icons_for
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.keys_row import Hint
 from lmchat.tui.widgets.line import FAINT, MUTED, STRONG, LineWidget, Parts, content
@@ -85,7 +85,7 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
 
     def show_title(self, *figures: str) -> None:
         """Show figures to the right of the title; the last ones are dropped where there is no room."""
-        title, dot = self.query_one("#dialog-title", LineWidget), f" {signs_for(self).dot} "
+        title, dot = self.query_one("#dialog-title", LineWidget), f" {icons_for(self).dot} "
         room = title.size.width - cell_len(self.heading) - 2
         kept = list(figures)
         while kept and cell_len(dot.join(kept)) > room:
@@ -244,10 +244,10 @@ class FetchDialog(Dialog[None]):
         progress = self._progress
         if not self.can_act or progress is None:
             return
-        bar, signs = self.query_one("#bar", LineWidget), signs_for(self)
+        bar, icons = self.query_one("#bar", LineWidget), icons_for(self)
         used = round(bar.size.width * progress.fraction)
-        rest = (signs.rule * (bar.size.width - used), FAINT)
-        bar.show([content(((signs.used * used, "$primary"), rest))])
+        rest = (icons.rule * (bar.size.width - used), FAINT)
+        bar.show([content(((icons.used * used, "$primary"), rest))])
         done, total = formatting.size(progress.done_bytes), formatting.size(progress.total_bytes)
         right: Parts = ((f"{done} of {total} ", MUTED), (formatting.percent(progress.fraction), STRONG))
         self.query_one("#figures", LineWidget).show([content((("fetching", MUTED),))], content(right))

@@ -13,7 +13,7 @@ from textual.worker import Worker
 from lmchat.domain.candidate import Finding, Grade, Group
 from lmchat.services.doctor import STEP_IS_TOLD, Check, Examination, report_text, summary, without_home
 from lmchat.text import safe_line
-from lmchat.tui.icons import signs_for
+from lmchat.tui.icons import icons_for
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.line import MUTED, STRONG, Parts, content
 from lmchat.tui.widgets.row_list import ListRow
@@ -84,9 +84,9 @@ class DoctorScreen(ListDialog[None]):
 
     def _finding(self, one: Finding, width: int, column: int) -> Iterator[ListRow]:
         """Yield the rows of a finding; where there is a column for names, what is told stands beside it."""
-        style, name, signs = _STYLES.get(one.grade, MUTED), safe_line(one.name), signs_for(self)
-        shapes = {Grade.OK: signs.ready, Grade.WARNING: signs.degraded, Grade.FAULT: signs.down}
-        sign = (f"{shapes.get(one.grade, signs.off)} ", style)
+        style, name, icons = _STYLES.get(one.grade, MUTED), safe_line(one.name), icons_for(self)
+        shapes = {Grade.OK: icons.ready, Grade.WARNING: icons.degraded, Grade.FAULT: icons.down}
+        sign = (f"{shapes.get(one.grade, icons.off)} ", style)
         word: Parts = ((one.grade.value, style if one.grade not in _QUIET else MUTED),)
         indent, room = _SIGN_WIDTH, width - _SIGN_WIDTH
         if column:
@@ -113,9 +113,9 @@ class DoctorScreen(ListDialog[None]):
         return [line.plain.rstrip() for line in content(((text, ""),)).wrap(room)]
 
     def _waiting(self, one: Check, column: int) -> ListRow:
-        name, signs = set_cell_size(one.name, column) if column else one.name, signs_for(self)
-        looking = (f"checking {signs.cut}", MUTED)
-        return _line(((f"{signs.off} ", MUTED), (name + " " * _GAP, ""), looking))
+        name, icons = set_cell_size(one.name, column) if column else one.name, icons_for(self)
+        looking = (f"checking {icons.cut}", MUTED)
+        return _line(((f"{icons.off} ", MUTED), (name + " " * _GAP, ""), looking))
 
 
 def _line(parts: Parts, right: Parts = ()) -> ListRow:

@@ -8,7 +8,7 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 
 from lmchat.text import safe_line
-from lmchat.tui.icons import signs_for
+from lmchat.tui.icons import icons_for
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.line import MUTED, cut_middle
 from lmchat.tui.widgets.row_list import NAME, ListRow
@@ -27,7 +27,7 @@ class LinksDialog(ListDialog[str | None]):
         self._links = links
 
     def draw(self) -> None:
-        room, sign = self.list.text_width - 2, signs_for(self).cut
+        room, sign = self.list.text_width - 2, icons_for(self).cut
         rows = []
         for address, words in self._links.items():
             parts = [(cut_middle(safe_line(address), room, sign), NAME)]

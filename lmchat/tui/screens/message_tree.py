@@ -13,7 +13,7 @@ from lmchat.domain.message import ChatMessage, Role
 from lmchat.domain.session import Branch, branches
 from lmchat.text import safe_line
 from lmchat.tui import formatting
-from lmchat.tui.icons import Signs, signs_for
+from lmchat.tui.icons import Icons, icons_for
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.line import MUTED
 from lmchat.tui.widgets.row_list import ASIDE, NAME, ListRow
@@ -83,7 +83,7 @@ class MessageTree(ListDialog[str | None]):
     def draw(self, choose: str | None = None) -> None:
         if self._branches is None or not self.can_show:
             return
-        rows = list(tree_rows(self._branches, self._shown, signs_for(self)))
+        rows = list(tree_rows(self._branches, self._shown, icons_for(self)))
         figures = (
             formatting.counted(len(rows), "branch", "es"),
             formatting.counted(len(self._shown.messages), "message"),
@@ -126,7 +126,7 @@ class MessageTree(ListDialog[str | None]):
         return ids.index(self.chosen_id) if self.chosen_id in ids else len(ids)
 
 
-def tree_rows(found: Iterable[Branch], shown: TreeShown, signs: Signs) -> Iterator[ListRow]:
+def tree_rows(found: Iterable[Branch], shown: TreeShown, icons: Icons) -> Iterator[ListRow]:
     """Return a row for each branch: name, first words, role and length."""
     for branch in found:
         opening = branch.opening
@@ -134,8 +134,8 @@ def tree_rows(found: Iterable[Branch], shown: TreeShown, signs: Signs) -> Iterat
         words = safe_line(opening.text, limit=_FIRST_WORDS) or f"({opening.state})"
         name = safe_line(shown.names.get(branch.branch_id, ""), limit=_NAME_LENGTH)
         start = " " * min(2 * branch.depth, _MOST_INDENT)
-        left = ((start + (f"{signs.fork} " if branch.depth else ""), MUTED), (name or words, NAME))
-        count = f"{who} {signs.dot} {formatting.counted(len(branch.messages), 'message')}"
+        left = ((start + (f"{icons.fork} " if branch.depth else ""), MUTED), (name or words, NAME))
+        count = f"{who} {icons.dot} {formatting.counted(len(branch.messages), 'message')}"
         yield ListRow(
             (left, ((f"  {words}", ASIDE),)) if name else (left,),
             ((count, MUTED),),

@@ -19,7 +19,7 @@ from lmchat.services.candidates import ModelRow
 from lmchat.text import safe_line
 from lmchat.tui import formatting
 from lmchat.tui.commands import Scope, bindings
-from lmchat.tui.icons import Signs, signs_for
+from lmchat.tui.icons import Icons, icons_for
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.line import HIT, MUTED, LineWidget, Part, Parts, content
@@ -131,7 +131,7 @@ class ModelTable:
         found = [one for one in self.filtered(typed) if not one.row.model.is_embedding]
         return max(found, key=lambda one: one.match.score).row.key if found and typed.strip() else None
 
-    def laid_out(self, found: Sequence[ModelMatch], width: int, signs: Signs) -> tuple[Parts, list[ListRow]]:
+    def laid_out(self, found: Sequence[ModelMatch], width: int, icons: Icons) -> tuple[Parts, list[ListRow]]:
         """Return the column heads, and the rows under the headings of their groups."""
         titles, widths, name_width = self._columns(width)
         lead = " " * (_INDENT + 1)
@@ -148,7 +148,7 @@ class ModelTable:
                 (_cell(title, texts[title][0], widths), MUTED if is_embedding else texts[title][1])
                 for title in titles
             ]
-            parts = (*_name(one, name_width, signs), *cells)
+            parts = (*_name(one, name_width, icons), *cells)
             rows.append(ListRow((parts,), key=None if is_embedding else one.row.key))
         return ((lead + set_cell_size("Model", name_width) + heads, MUTED),), rows
 
@@ -212,17 +212,17 @@ def _cell(title: str, text: str, widths: dict[str, int]) -> str:
     return " " * _BESIDE + (padding + text if _COLUMNS[title][0] else text + padding)
 
 
-def _name(one: ModelMatch, width: int, signs: Signs) -> Iterator[Part]:
+def _name(one: ModelMatch, width: int, icons: Icons) -> Iterator[Part]:
     model = one.row.model
     yield {
-        LoadState.LOADED: (signs.ready, "$success"),
-        LoadState.LOADING: (signs.degraded, "$warning"),
-        LoadState.NOT_LOADED: (signs.off, MUTED),
+        LoadState.LOADED: (icons.ready, "$success"),
+        LoadState.LOADING: (icons.degraded, "$warning"),
+        LoadState.NOT_LOADED: (icons.off, MUTED),
     }.get(model.state, (" ", ""))
     yield " ", ""
     name = safe_line(model.model_id)
     if cell_len(name) > width:
-        name = set_cell_size(name, max(width - cell_len(signs.cut), 0)) + signs.cut
+        name = set_cell_size(name, max(width - cell_len(icons.cut), 0)) + icons.cut
     yield from highlighted(name, one.match.offsets, MUTED if model.is_embedding else NAME)
     yield " " * (width - cell_len(name)), ""
 
@@ -236,7 +236,7 @@ def show_matches(
         return
     typed = field.value
     found = table.filtered(typed)
-    heads, rows = table.laid_out(found, width, signs_for(dialog))
+    heads, rows = table.laid_out(found, width, icons_for(dialog))
     dialog.query_one(".columns", LineWidget).show([content(heads)])
     nothing = nothing.replace("{typed}", safe_line(typed, limit=30))
     dialog.show_rows(rows, *figures, choose=choose, nothing=nothing)
@@ -281,8 +281,8 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         yield Field(placeholder=f"Type part of a name{digits}")
         yield LineWidget(classes="columns gap")
         yield RowList()
-        signs = signs_for(self)
-        legend = f"{signs.ready} loaded   {signs.degraded} loading   {signs.off} not loaded"
+        icons = icons_for(self)
+        legend = f"{icons.ready} loaded   {icons.degraded} loading   {icons.off} not loaded"
         yield LineWidget([content(((legend, MUTED),))], classes="legend")
 
     def on_mount(self) -> None:

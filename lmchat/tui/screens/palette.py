@@ -75,6 +75,6 @@ def offers(chat: ChatScreen | None) -> list[Offer]:
         # without the focus, the rows of the chat have these three under their own names
         and (has_focus or command.command_id not in _OF_THE_LAST)
         and chat is not None
-        and not chat.messages.why_not(command.command_id.partition(".")[2])
+        and not chat.messages.unavailable_reason(command.command_id.partition(".")[2])
     ]
     return [*acts, *others] if has_focus else [*others, *acts]

@@ -20,7 +20,7 @@ from lmchat.errors import LMChatError
 from lmchat.services.ports import ChatStore
 from lmchat.text import cut_at, safe_line
 from lmchat.tui import formatting
-from lmchat.tui.icons import Signs, signs_for
+from lmchat.tui.icons import Icons, icons_for
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.line import HIT, MUTED, STRONG, LineWidget, Parts, content
@@ -109,7 +109,7 @@ class SearchDialog(ListDialog[SearchHit | None]):
         rows: list[ListRow] = []
         for hit in self._hits.values():
             rows += [ListRow()] if rows else []
-            rows += hit_rows(hit, width, now, signs_for(self))
+            rows += hit_rows(hit, width, now, icons_for(self))
         typed = self.typed.strip()
         if not rows and typed:
             rows = words_as_rows(nothing_found(typed), width)
@@ -138,13 +138,13 @@ class SearchDialog(ListDialog[SearchHit | None]):
             self._search(self.typed, limit)
 
 
-def hit_rows(hit: SearchHit, width: int, now: datetime, signs: Signs) -> list[ListRow]:
+def hit_rows(hit: SearchHit, width: int, now: datetime, icons: Icons) -> list[ListRow]:
     """Return two rows: the place of a hit, and the words around it."""
     who = "you" if hit.role == Role.USER else safe_line(hit.model, limit=30) or safe_line(hit.role)
     told = ("" if hit.kind == "title" else who, _HOLDERS.get(hit.kind, ""), when(hit.created_at, now))
-    right = ((f" {signs.dot} ".join(part for part in told if part), MUTED),)
+    right = ((f" {icons.dot} ".join(part for part in told if part), MUTED),)
     title = ((f" {safe_line(hit.title)}", STRONG),)
-    words = around(hit, width - 1, signs.cut)
+    words = around(hit, width - 1, icons.cut)
     return [ListRow((title,), right, key=_key(hit)), ListRow((words,), key=_key(hit))]
 
 

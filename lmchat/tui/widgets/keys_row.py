@@ -10,8 +10,8 @@ from textual.content import Content
 from textual.widget import Widget
 
 from lmchat.text import safe_line
-from lmchat.tui.icons import signs_for
-from lmchat.tui.post import Post
+from lmchat.tui.icons import icons_for
+from lmchat.tui.messages import Post
 from lmchat.tui.widgets.line import MUTED, STRONG, content, fit
 
 _WORDS: Mapping[str, str] = {
@@ -87,7 +87,7 @@ class KeysRow(Widget):
 
     def render(self) -> Content:
         left, right = self._fitting(self.content_size.width)
-        return fit([_join(left)], _join(right), self.content_size.width, signs_for(self).cut)
+        return fit([_join(left)], _join(right), self.content_size.width, icons_for(self).cut)
 
     def on_click(self, event: events.Click) -> None:
         width = self.content_size.width

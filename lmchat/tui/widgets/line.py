@@ -9,7 +9,7 @@ from textual.content import Content
 from textual.widget import Widget
 
 from lmchat.text import cut_at
-from lmchat.tui.icons import in_ascii, signs_for
+from lmchat.tui.icons import icons_for, in_ascii
 
 Part = tuple[str, str]
 """Safe text and its style, as `("ready", "$success")`."""
@@ -42,7 +42,7 @@ def cut(text: Content, width: int, ellipsis: str = "…") -> Content:
 
 
 def plain(text: Content) -> Content:
-    """Return text with our signs in ASCII."""
+    """Return text with our icons in ASCII."""
     return Content(in_ascii(text.plain), list(text.spans))
 
 
@@ -60,7 +60,7 @@ def cut_middle(text: str, width: int, ellipsis: str = "…") -> str:
 def fit(pieces: Sequence[Content], right: Content, width: int, ellipsis: str = "…") -> Content:
     """Fill exactly a width: whole pieces go from the end, the first is then cut, `right` stays as it is.
 
-    An ellipsis in ASCII means that all of our signs are to be drawn in ASCII.
+    An ellipsis in ASCII means that all of our icons are to be drawn in ASCII.
     """
     room = max(width - right.cell_length - (_GAP if right else 0), 0)
     kept = list(pieces)
@@ -93,4 +93,4 @@ class LineWidget(Widget):
 
     def render(self) -> Content:
         *left, right = self._pieces
-        return fit(left, right, self.content_size.width, signs_for(self).cut)
+        return fit(left, right, self.content_size.width, icons_for(self).cut)

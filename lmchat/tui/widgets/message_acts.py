@@ -11,7 +11,7 @@ _BUSY = "An answer is still streaming. Press Esc to stop it, or wait."
 _MARKS_OF_CODE = ("```", "~~~")
 
 
-def why_not(name: str, message: ChatMessage, *, is_busy: bool) -> str:
+def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str:
     """Return why an act, as `edit`, makes no sense for a message; empty where it does.
 
     `is_busy` says that an answer of its session is on its way.

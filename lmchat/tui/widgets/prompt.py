@@ -17,8 +17,8 @@ from textual.widget import Widget
 from lmchat.text import safe_line
 from lmchat.tui import formatting
 from lmchat.tui.commands import Scope, bindings
-from lmchat.tui.icons import signs_for
-from lmchat.tui.post import Post
+from lmchat.tui.icons import icons_for
+from lmchat.tui.messages import Post
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, Part, content, fit
 from lmchat.tui.widgets.prompt_input import PromptInput, SlashList
 from lmchat.tui.widgets.row_list import RowList
@@ -36,7 +36,7 @@ class Pill(Widget):
     def render(self) -> Content:
         if self.new_lines is None:
             return Content("")
-        arrow, count = signs_for(self).down_arrow, self.new_lines
+        arrow, count = icons_for(self).down_arrow, self.new_lines
         words = formatting.counted(count, "new line") if count else "more below"
         text = content(((f"{arrow} {words}", "$primary"), ("  ", ""), ("End", STRONG)))
         return Content(" " * max(self.content_size.width - text.cell_length, 0)) + text
@@ -64,12 +64,12 @@ class QueueCard(LineWidget, can_focus=True):
 
     def render(self) -> Content:
         """Drop the hint before the text is cut to nothing."""
-        signs, width = signs_for(self), self.content_size.width
+        icons, width = icons_for(self), self.content_size.width
         word = ("held", "$warning") if self._is_held else ("next", MUTED)
         left = content((word, ("  ", ""), (self._text, "")))
         key = f"bold {MUTED}"
-        hint = content(((signs.up_arrow, key), (" edit  ", MUTED), ("Del", key), (" remove", MUTED)))
-        return fit([left], hint if width >= 2 * hint.cell_length - 2 else Content(""), width, signs.cut)
+        hint = content(((icons.up_arrow, key), (" edit  ", MUTED), ("Del", key), (" remove", MUTED)))
+        return fit([left], hint if width >= 2 * hint.cell_length - 2 else Content(""), width, icons.cut)
 
 
 class PromptStatus(LineWidget):
@@ -88,12 +88,12 @@ class PromptStatus(LineWidget):
 
     def render(self) -> Content:
         dot, left, right, narrow = self._state
-        signs = signs_for(self)
+        icons = icons_for(self)
         first = [dot, (" ", "")] if dot[0] else []
         first += [(name, MUTED) for name in left[:1]]
-        others = [content(((f" {signs.dot} {name}", MUTED),)) for name in left[1:]]
+        others = [content(((f" {icons.dot} {name}", MUTED),)) for name in left[1:]]
         shown = content(((narrow if self.screen.has_class("-narrow") else right, MUTED),))
-        return fit([content(first), *others], shown, self.content_size.width, signs.cut)
+        return fit([content(first), *others], shown, self.content_size.width, icons.cut)
 
 
 class Prompt(Vertical):

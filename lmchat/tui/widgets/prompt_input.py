@@ -14,7 +14,7 @@ from lmchat.domain.message import split_files
 from lmchat.text import safe_line, safe_text
 from lmchat.tui import formatting
 from lmchat.tui.commands import COMMANDS, Command
-from lmchat.tui.post import Post
+from lmchat.tui.messages import Post
 from lmchat.tui.quirks.keys import run_own_binding
 from lmchat.tui.widgets.line import MUTED
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList

@@ -14,8 +14,8 @@ from textual.scrollbar import ScrollBarRender
 from textual.strip import Strip
 from textual.widget import Widget
 
-from lmchat.tui.icons import ASCII, signs_for
-from lmchat.tui.post import Post
+from lmchat.tui.icons import ASCII, icons_for
+from lmchat.tui.messages import Post
 from lmchat.tui.widgets.line import MUTED, STRONG, Parts, content, fit
 
 
@@ -28,7 +28,7 @@ class PlainScrollBar(ScrollBarRender):
 
 def fit_scrollbar(widget: Widget) -> None:
     """Use a plain scrollbar where only ASCII may be drawn; call it when the widget is mounted."""
-    if signs_for(widget) is ASCII:
+    if icons_for(widget) is ASCII:
         widget.vertical_scrollbar.renderer = PlainScrollBar  # type: ignore[misc]  # as Textual documents it
 
 
@@ -182,14 +182,14 @@ class RowList(ScrollView):
         return Strip(text.render_segments(base)).adjust_cell_length(width, base.rich_style)
 
     def _text(self, row: ListRow, *, is_chosen: bool) -> Content:
-        signs, bar = signs_for(self), Content("" if row.is_heading else " ")
+        icons, bar = icons_for(self), Content("" if row.is_heading else " ")
         is_marked = is_chosen or row.is_open
         if is_marked and not row.is_heading:
-            bar = content(((signs.bar, "$primary" if is_chosen and self._has_keys else MUTED),))
+            bar = content(((icons.bar, "$primary" if is_chosen and self._has_keys else MUTED),))
         styles = _CHOSEN if is_marked else _OTHERS
         pieces = [content(_styled(piece, styles)) for piece in row.pieces]
         right = content(_styled(row.right, styles))
-        return bar + fit(pieces, right, self.text_width - len(bar), signs.cut)
+        return bar + fit(pieces, right, self.text_width - len(bar), icons.cut)
 
 
 def words_as_rows(words: str, width: int, style: str = MUTED) -> list[ListRow]:

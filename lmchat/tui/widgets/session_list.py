@@ -16,8 +16,8 @@ from lmchat.services.library import SessionGroup
 from lmchat.text import safe_line
 from lmchat.tui import formatting
 from lmchat.tui.commands import Scope, bindings
-from lmchat.tui.icons import Signs, signs_for
-from lmchat.tui.post import LeaveFilter, Post
+from lmchat.tui.icons import Icons, icons_for
+from lmchat.tui.messages import LeaveFilter, Post
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, Parts, content
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, words_as_rows
 
@@ -96,13 +96,13 @@ class SessionList(Vertical, can_focus=True):
 
     def _draw(self, choose: str | None = None) -> None:
         typed = self._typed.strip()
-        rows = list(self._listed(ListFilter.typed(typed), signs_for(self)))
+        rows = list(self._listed(ListFilter.typed(typed), icons_for(self)))
         if not rows:
             words = f"No title has *{safe_line(typed)}*. Enter searches all text." if typed else _EMPTY
             rows = words_as_rows(words, max(self._rows.size.width - 2, 12))
         self._rows.show(rows, choose=choose)
 
-    def _listed(self, wanted: ListFilter, signs: Signs) -> Iterator[ListRow]:
+    def _listed(self, wanted: ListFilter, icons: Icons) -> Iterator[ListRow]:
         gap: tuple[ListRow, ...] = ()
         for group in self._groups:
             shown = [header for header in group.headers if wanted.fits(header.title, header.tags)]
@@ -112,17 +112,17 @@ class SessionList(Vertical, can_focus=True):
             gap = (ListRow(),)
             count = formatting.tokens(len(shown)) if len(shown) >= _COUNTED else ""
             yield ListRow((((safe_line(group.name), MUTED),),), ((count, MUTED),), is_heading=True)
-            yield from (self._row(header, signs) for header in shown)
+            yield from (self._row(header, icons) for header in shown)
 
-    def _row(self, header: SessionHeader, signs: Signs) -> ListRow:
+    def _row(self, header: SessionHeader, icons: Icons) -> ListRow:
         session_id = header.session_id
-        fork: Parts = () if header.parent_id is None else ((f"{signs.fork} ", MUTED),)
+        fork: Parts = () if header.parent_id is None else ((f"{icons.fork} ", MUTED),)
         pieces = [(*fork, (safe_line(header.title), NAME))]
         if header.tags:
             tags = safe_line(" ".join(f"#{tag}" for tag in header.tags))
             pieces.append(((f" {tags}", MUTED),))
-        mark = signs.fresh if session_id in self._unread else ""
-        mark = signs.down_arrow if session_id in self._streaming else mark
+        mark = icons.fresh if session_id in self._unread else ""
+        mark = icons.down_arrow if session_id in self._streaming else mark
         right = ((mark, ""),) if mark else ()
         return ListRow(tuple(pieces), right, key=session_id, is_open=session_id == self._open_id)
 

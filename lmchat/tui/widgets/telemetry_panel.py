@@ -12,7 +12,7 @@ from textual.geometry import Region
 from textual.widget import Widget
 
 from lmchat.text import safe_line
-from lmchat.tui.icons import Signs, signs_for
+from lmchat.tui.icons import Icons, icons_for
 from lmchat.tui.widgets.line import FAINT, MUTED, Part, Parts, content, cut, cut_middle, fit
 from lmchat.tui.widgets.telemetry_rows import (
     SECTIONS,
@@ -31,25 +31,25 @@ ALARMS_ABOVE = 0.95
 _SMALLEST_FULL_BAR = 0.001
 
 
-def meter(fraction: float | None, width: int, signs: Signs) -> Parts:
+def meter(fraction: float | None, width: int, icons: Icons) -> Parts:
     """Draw the bar; its colour shows only whether room is short."""
     share = min(max(fraction or 0.0, 0.0), 1.0)
     used = round(width * share)
     style = "$error" if share > ALARMS_ABOVE else "$warning" if share > WARNS_ABOVE else MUTED
-    return ((signs.used * used, style), (signs.rule * (width - used), FAINT))
+    return ((icons.used * used, style), (icons.rule * (width - used), FAINT))
 
 
-def spark(values: Sequence[float | None], width: int, signs: Signs, *, at_least: float = 0.0) -> Parts:
+def spark(values: Sequence[float | None], width: int, icons: Icons, *, at_least: float = 0.0) -> Parts:
     """Draw the newest values; a full bar is their maximum or `at_least`; None is a failure."""
     shown = values[max(len(values) - width, 0) :] if width > 0 else ()
     full_bar = max([at_least, _SMALLEST_FULL_BAR, *(value for value in shown if value is not None)])
     parts: list[Part] = [(" " * (width - len(shown)), FAINT)]
     for value in shown:
         if value is None:
-            parts.append((signs.down, "$error"))
+            parts.append((icons.down, "$error"))
         else:
-            level = max(round(value / full_bar * len(signs.levels)), 1)
-            parts.append((signs.levels[level - 1], FAINT))
+            level = max(round(value / full_bar * len(icons.levels)), 1)
+            parts.append((icons.levels[level - 1], FAINT))
     runs = groupby(parts, key=lambda part: part[1])
     return tuple(("".join(sign for sign, _ in run), style) for style, run in runs)
 
@@ -89,33 +89,33 @@ class TelemetryPanel(Widget):
         self.refresh()
 
     def render(self) -> Content:
-        width, signs = self.size.width, signs_for(self)
+        width, icons = self.size.width, icons_for(self)
         return Content("\n").join(
-            draw(row, width, signs) if row else Content(" " * width) for row in self._rows
+            draw(row, width, icons) if row else Content(" " * width) for row in self._rows
         )
 
 
-def draw(row: Row, width: int, signs: Signs) -> Content:
+def draw(row: Row, width: int, icons: Icons) -> Content:
     """Draw a row in exactly a width."""
     match row:
         case MeterRow(fraction=fraction):
-            return content(meter(fraction, width, signs))
+            return content(meter(fraction, width, icons))
         case SparkRow(values=values, at_least=at_least):
-            return content(spark(values, width, signs, at_least=at_least))
+            return content(spark(values, width, icons, at_least=at_least))
         case TextRow():
-            return _draw_text(row, width, signs)
+            return _draw_text(row, width, icons)
 
 
-def _draw_text(row: TextRow, width: int, signs: Signs) -> Content:
+def _draw_text(row: TextRow, width: int, icons: Icons) -> Content:
     left, right = row.left, content(row.right)
     if row.sign:
-        left = ((f"{getattr(signs, row.sign)} ", row.sign_style), *left)
+        left = ((f"{getattr(icons, row.sign)} ", row.sign_style), *left)
     if row.short and sum(cell_len(text) for text, _ in left) + 2 + right.cell_length > width:
         right = content(row.short)
     if row.is_words:
-        right = cut(right, width - content(left).cell_length - 2, signs.cut)
+        right = cut(right, width - content(left).cell_length - 2, icons.cut)
     if row.loses_middle:
         room = width - (right.cell_length + 2 if right else 0)
-        left = tuple((cut_middle(text, room, signs.cut), style) for text, style in left)
-    right = cut(right, width, signs.cut)  # a second row would push the rows below it down
-    return fit([content(left)], right, width, signs.cut)
+        left = tuple((cut_middle(text, room, icons.cut), style) for text, style in left)
+    right = cut(right, width, icons.cut)  # a second row would push the rows below it down
+    return fit([content(left)], right, width, icons.cut)

@@ -14,7 +14,7 @@ from lmchat.domain.turn import Stage, Turn
 from lmchat.text import safe_line
 from lmchat.tui import formatting
 from lmchat.tui.formatting import UNKNOWN
-from lmchat.tui.icons import Signs
+from lmchat.tui.icons import Icons
 from lmchat.tui.widgets.line import MUTED, STRONG, Part, Parts
 
 
@@ -54,7 +54,7 @@ class TextRow(Struct, frozen=True, kw_only=True):
     short: Parts = ()
     """Replacement of `right` where that has no room."""
     sign: str = ""
-    """Name of the field of `Signs` drawn before `left`."""
+    """Name of the field of `Icons` drawn before `left`."""
     sign_style: str = ""
     loses_middle: bool = False
     """Whether `left` is cut in its middle: addresses and names differ at both ends."""
@@ -99,10 +99,10 @@ _FAILURES = (AnswerState.INTERRUPTED, AnswerState.FAILED)
 _CALM_LATENCY_MS = 8.0
 
 
-def server_sign(verdict: Verdict | None, signs: Signs) -> Part:
+def server_sign(verdict: Verdict | None, icons: Icons) -> Part:
     """Return the sign of a server's state with its style."""
     style = _VERDICTS[verdict][0] if verdict else MUTED
-    return getattr(signs, _SIGNS.get(style, "off")), style
+    return getattr(icons, _SIGNS.get(style, "off")), style
 
 
 def _head(name: str, word: str, style: str = "", **more: Any) -> TextRow:

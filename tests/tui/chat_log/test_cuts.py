@@ -80,10 +80,10 @@ def test_a_fence_that_ends_with_a_whole_piece_is_read_as_a_whole_too():
     document.append(entry)
     entry.feed(TextDelta(text="```python\n" + "x = 1\n" * 2 * SEGMENT_LINES))
     document.grow(0)
-    assert not document.uncoloured
+    assert not document.unhighlighted
     entry.feed(TextDelta(text="```\n"))
     document.grow(0)
-    assert [info for _, info in document.uncoloured] == ["python"]
+    assert [info for _, info in document.unhighlighted] == ["python"]
 
 
 def test_a_list_of_a_thousand_items_keeps_its_numbers_in_any_depth():

@@ -127,7 +127,7 @@ def test_columns_fit_or_there_are_none(texts, room):
 
 
 def test_in_ascii_no_other_sign_is_painted():
-    page = replace(plain_page(), signs=icons.ASCII, has_tints=False)
+    page = replace(plain_page(), icons=icons.ASCII, has_tints=False)
     text = "- a\n\n> b\n\n---\n\n| c |\n|---|\n| d |\n\n```\n" + "e" * 90 + "\n```"
     assert "".join(shown(line) for line in laid_out(tail_of(text), page)).isascii()
 

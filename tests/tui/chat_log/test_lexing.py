@@ -151,7 +151,7 @@ async def test_a_string_over_many_pieces_is_a_string_when_the_fence_has_ended(is
                 log.flush()
         string = str(log.get_component_rich_style("chat-log--string", partial=True).color)
         await until(lambda: styles_of(log, "none of this") == {string}, "the colours of the whole")
-        assert not log.document.uncoloured
+        assert not log.document.unhighlighted
         log.scroll_home()
         await until(lambda: styles_of(log, "none of this") == {string}, "the colours of the whole")
 
@@ -161,7 +161,7 @@ async def test_a_fence_of_one_piece_is_never_read_twice(monkeypatch):
         log = pilot.app.log_view
         log.load([answer("```python\nx = 1\n```\n\n```\n" + "plain\n" * 90 + "```\n")])
         await pilot.pause()
-        assert not log.document.uncoloured
+        assert not log.document.unhighlighted
         assert not [worker for worker in log.workers if worker.name == "colours"]
 
 

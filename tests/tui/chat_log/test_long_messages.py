@@ -77,7 +77,7 @@ async def test_a_long_message_is_there_at_once(pilot, log):
 def test_code_that_a_long_message_ends_with_is_coloured_as_a_whole_though_its_fence_has_no_end():
     document = document_of(answer("Code:\n\n```py\n" + "x = 1\n" * 300), page=plain_page())
     document.sweep(0, 0, 1, 1_000)
-    assert [info for _, info in document.uncoloured] == ["py"]
+    assert [info for _, info in document.unhighlighted] == ["py"]
 
 
 @pytest.mark.parametrize("seed", range(6))

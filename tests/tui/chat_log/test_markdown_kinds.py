@@ -158,7 +158,7 @@ def test_it_stands_on_the_page_as_expected(name):
 @pytest.mark.parametrize("name", KINDS)
 def test_in_ascii_it_is_as_wide_and_has_no_other_sign(name):
     text = KINDS[name][0]
-    page = replace(plain_page(), signs=icons.ASCII)
+    page = replace(plain_page(), icons=icons.ASCII)
     lines = laid_out(tail_of(text), page)
     if text.isascii() and "&copy;" not in text:
         assert all(shown(line).isascii() for line in lines)

@@ -131,12 +131,12 @@ class SavedSessions:
         dialog.show(await self._library.trash())
 
     async def _export(self, _id: str = "", words: str = "") -> None:
-        from lmchat.tui.screens.ask_dialog import ExportDialog, wish_of
+        from lmchat.tui.screens.ask_dialog import ExportDialog, parse_export
 
         if not self._open_sessions.shown.conversation.messages:
             self._view.notify("There is nothing to export yet.")
             return
-        wish = wish_of(words)
+        wish = parse_export(words)
         if not wish.name:
             wish = await self._view.ask(ExportDialog(wish, proposed=export_name(self._shown())))
         if wish is not None:

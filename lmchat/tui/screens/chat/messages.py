@@ -12,7 +12,7 @@ from lmchat.tui.screens.chat.sessions import PromptText, ShownSession
 from lmchat.tui.screens.chat.turns import Turns
 from lmchat.tui.screens.chat.view import ChatView, Work
 from lmchat.tui.widgets.line import cut_middle
-from lmchat.tui.widgets.message_acts import NOTHING_YET, why_not, words_of
+from lmchat.tui.widgets.message_acts import NOTHING_YET, unavailable_reason, words_of
 
 _OF_LOG = ("copy_code", "fold", "source")
 """Acts of the log; they also focus the message: the user wants to see it, or to press its key again."""
@@ -40,7 +40,7 @@ class MessageActs:
             "previous_version": lambda message: self._choose_version(message, -1),
             "next_version": lambda message: self._choose_version(message, 1),
             "tree": lambda _: self._show_tree(),
-            "pager": lambda one: view.lend_terminal_to(lambda: self._workspace.outside.page(words_of(one))),
+            "pager": lambda one: view.lend_terminal_to(lambda: self._workspace.platform.page(words_of(one))),
             "stop": lambda _: turns.stop(),
             "links": lambda message: self._list_links(message.text),
         }
@@ -56,7 +56,7 @@ class MessageActs:
         focused = self._view.log.focused_message if self._view.has_log_focus else None
         return focused or self._open_sessions.last_answer()
 
-    def why_not(self, name: str) -> str:
+    def unavailable_reason(self, name: str) -> str:
         """Return why an act makes no sense now; empty where it does."""
         message = self._aimed_at()
         if name == "undo":
@@ -64,11 +64,11 @@ class MessageActs:
         return self._why_not(name, self._as_now(message)) if message is not None else NOTHING_YET
 
     def _why_not(self, name: str, message: ChatMessage) -> str:
-        return why_not(name, message, is_busy=self._open_sessions.shown.is_busy)
+        return unavailable_reason(name, message, is_busy=self._open_sessions.shown.is_busy)
 
     def act(self, name: str) -> None:
         """Act on the focused message, else on the last answer; show why where it makes no sense."""
-        message, reason = self._aimed_at(), self.why_not(name)
+        message, reason = self._aimed_at(), self.unavailable_reason(name)
         is_of_log = name in _OF_LOG or (name == "copy" and self._view.has_log_focus)
         if name == "undo":
             self._view.attempt(self.undo_deletion, group="message")
@@ -134,7 +134,7 @@ class MessageActs:
         tree = await store.tree(session_id)
         ids = [one.message_id for one in tree if (one.parent_id, one.role) == siblings]
         if message.message_id not in ids or len(ids) == 1:
-            self._view.notify(why_not("next_version", message, is_busy=False))
+            self._view.notify(unavailable_reason("next_version", message, is_busy=False))
             return
         chosen = ids[(ids.index(message.message_id) + step) % len(ids)]
         path = await store.set_leaf(session_id, chosen)
@@ -234,9 +234,9 @@ class MessageActs:
 
         shown = cut_middle(safe_line(address), _MOST_ASKED)
         text = f"{shown}\n\nThis page is at {safe_line(page_host(address))}"
-        outside = self._workspace.outside
+        platform = self._workspace.platform
         if not await self._view.ask(ConfirmDialog("Open this link?", text=text, verb="open it")):
             return
-        if not await outside.open_page(address):
-            way = await outside.copy(address)
+        if not await platform.open_page(address):
+            way = await platform.copy(address)
             self._view.notify(f"No browser is available. The address: {safe_line(way)}")

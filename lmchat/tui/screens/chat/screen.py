@@ -106,7 +106,7 @@ class KeyHints:
             key, word = self._hint(f"message.{name}")
             if name == "next_version":
                 key = f"{self._hint('message.previous_version')[0]} {key}"
-            if not self._messages.why_not(name):
+            if not self._messages.unavailable_reason(name):
                 hints.append((key, word))
         return hints
 
@@ -271,7 +271,7 @@ class ChatScreen(PatchedScreen):
     def action_edit_prompt(self) -> None:
         async def edit() -> None:
             prompt_input = self.view.prompt_input
-            prompt_input.put(await self.workspace.outside.edit(prompt_input.full_text))
+            prompt_input.put(await self.workspace.platform.edit(prompt_input.full_text))
 
         self.view.lend_terminal_to(edit)
 
@@ -435,7 +435,7 @@ class ChatScreen(PatchedScreen):
     def action_show_log(self) -> None:
         from lmchat.tui.screens.text_dialog import TextDialog
 
-        self.app.push_screen(TextDialog("Log file", safe_text(self.workspace.outside.log_file)))
+        self.app.push_screen(TextDialog("Log file", safe_text(self.workspace.platform.log_file)))
 
     async def action_show_stats(self) -> None:
         from lmchat.services.turn_stats import figures_by_model
@@ -452,7 +452,7 @@ class ChatScreen(PatchedScreen):
     def action_run_doctor(self) -> None:
         from lmchat.tui.screens.doctor_screen import DoctorScreen
 
-        self.app.push_screen(DoctorScreen(self.workspace.outside.examination()))
+        self.app.push_screen(DoctorScreen(self.workspace.platform.examination()))
 
     @on(KeysRow.CommandClicked)
     def _run_clicked(self, event: KeysRow.CommandClicked) -> None:

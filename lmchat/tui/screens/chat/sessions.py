@@ -14,7 +14,7 @@ from lmchat.errors import LMChatError
 from lmchat.services.conversation import Conversation
 from lmchat.services.library import SessionGroup, with_unsaved
 from lmchat.services.open_sessions import OpenSession
-from lmchat.services.save_queue import BETWEEN
+from lmchat.services.save_queue import SEPARATOR
 from lmchat.text import safe_line
 from lmchat.tui.screens.chat.view import ChatView, begin_work
 from lmchat.tui.widgets.chat_log.viewport import parse_bookmark
@@ -273,7 +273,7 @@ class ShownSession:
             self._open_sessions.shown.queue += waiting
         else:
             typed = [*(one.text for one in waiting), *typed]
-        self._open_sessions.drafts.note("", BETWEEN.join(filter(None, typed)))
+        self._open_sessions.drafts.note("", SEPARATOR.join(filter(None, typed)))
 
     async def reload(self) -> None:
         """Show what another lmchat has written to this session since it was read."""

@@ -24,16 +24,22 @@ from lmchat.domain.event import (
 )
 from lmchat.domain.message import AnswerState, ChatMessage, Role
 from lmchat.errors import LMChatError
-from lmchat.services.conversation import AnswerBegun, Conversation, ConversationEvent, HowToAsk, MessageAdded
+from lmchat.services.conversation import (
+    AnswerBegun,
+    Conversation,
+    ConversationEvent,
+    MessageAdded,
+    TurnSettings,
+)
 from lmchat.services.open_sessions import OpenSession, TurnPhase
-from lmchat.services.save_queue import BETWEEN
+from lmchat.services.save_queue import SEPARATOR
 from lmchat.text import safe_line
 from lmchat.tui.quirks.driver import write_to_terminal
 from lmchat.tui.screens.chat.sessions import PromptText, ShownSession
 from lmchat.tui.screens.chat.view import ChatView
 from lmchat.tui.widgets.message_acts import has_words
 
-Begin = Callable[[Conversation, HowToAsk], AsyncGenerator[ConversationEvent, None]]
+Begin = Callable[[Conversation, TurnSettings], AsyncGenerator[ConversationEvent, None]]
 """Begins a turn of a conversation."""
 
 _LONG_ANSWER_S = 10.0
@@ -125,8 +131,8 @@ class Turns:
             opened.hold(text)  # it is kept as a draft
             return False
         try:
-            opened.require_rest()
-            how = self._open_sessions.how_to_ask()
+            opened.require_idle()
+            how = self._open_sessions.turn_settings()
         except LMChatError as error:
             self._refuse(opened, error, text)
             return False
@@ -246,7 +252,7 @@ class Turns:
             self._workspace.monitor.look_now()  # the server may be another one by now
         app = self._view.screen.app
         if elapsed_s > _LONG_ANSWER_S and not app.app_focus:
-            write_to_terminal(app, self._workspace.outside.notification("The answer has ended."))
+            write_to_terminal(app, self._workspace.platform.notification("The answer has ended."))
         if waiting is not None:
             self._send(opened, waiting)
 
@@ -277,7 +283,7 @@ class Turns:
         """Take a waiting message back into the prompt, before what is typed there."""
         prompt_input = self._view.prompt_input
         parts = (self._open_sessions.pop_queued(index), prompt_input.full_text)
-        prompt_input.put(BETWEEN.join(part for part in parts if part))
+        prompt_input.put(SEPARATOR.join(part for part in parts if part))
         self._sessions.show_queue()
         prompt_input.focus()
 

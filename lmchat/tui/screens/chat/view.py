@@ -20,7 +20,7 @@ from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
 from lmchat.tui import formatting
 from lmchat.tui.commands import is_command
-from lmchat.tui.icons import signs_for
+from lmchat.tui.icons import icons_for
 from lmchat.tui.quirks.driver import lend_terminal, remember_copied
 from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.keys_row import KeysRow
@@ -104,7 +104,7 @@ class ChatView:
 
         async def copy() -> None:
             try:
-                words = safe_line(await self.workspace.outside.copy(text))
+                words = safe_line(await self.workspace.platform.copy(text))
                 self.notify(f"{note}: {words[:1].lower()}{words[1:]}" if note else words)
             except LMChatError as error:
                 self.tell(error)
@@ -140,7 +140,7 @@ class ChatView:
 
         async def save() -> None:
             try:
-                await self.workspace.outside.remember(remembered)
+                await self.workspace.platform.remember(remembered)
             except LMChatError as error:
                 self.workspace.warning = error.message
 
@@ -221,10 +221,10 @@ class ChatView:
         filled = formatting.percent(share) if share is not None else ""
         rate = formatting.rate(turn.tokens_per_second) if turn and turn.tokens_per_second else ""
         unsaved = "! not saved" if opened.save_queue.warning and not self.telemetry.display else ""
-        signs = signs_for(self.prompt)
-        dot = f" {signs.dot} "
+        icons = icons_for(self.prompt)
+        dot = f" {icons.dot} "
         wide, narrow = (dot.join(filter(None, (unsaved, figure, filled))) for figure in (drafted, rate))
-        self.prompt.status.show_state(server_sign(self.health.verdict, signs), names, wide, narrow)
+        self.prompt.status.show_state(server_sign(self.health.verdict, icons), names, wide, narrow)
 
     def _model_name(self, target: Target) -> str:
         name, since_s = safe_line(target.model_id), self._loading_since_s

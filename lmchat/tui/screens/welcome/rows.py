@@ -12,7 +12,7 @@ from lmchat.domain.server import Candidate, Endpoint, Product, Verdict
 from lmchat.services.candidates import MachineState, ServerRow, Step
 from lmchat.text import safe_line
 from lmchat.tui import formatting
-from lmchat.tui.icons import Signs
+from lmchat.tui.icons import Icons
 from lmchat.tui.widgets.line import FAINT, MUTED, Parts, cut_middle
 from lmchat.tui.widgets.row_list import NAME, UNLESS_CHOSEN, WHEN_CHOSEN, ListRow
 
@@ -29,7 +29,7 @@ _KEY_WIDTH = 8
 _MOST_DIGIT = 9
 
 
-def welcome_rows(here: MachineState, places: Sequence[ServerRow], width: int, signs: Signs) -> list[ListRow]:
+def welcome_rows(here: MachineState, places: Sequence[ServerRow], width: int, icons: Icons) -> list[ListRow]:
     """Return the rows for a width: a table, or two rows a place where a table has no room."""
     rows: list[ListRow] = []
     for key, title, words in _choices(here):
@@ -37,7 +37,7 @@ def welcome_rows(here: MachineState, places: Sequence[ServerRow], width: int, si
         rows.append(ListRow((((f" {words}", MUTED),),), key=key))
         rows.append(ListRow())
     if places:
-        rows += [*_places(places, width, signs), ListRow()]
+        rows += [*_places(places, width, icons), ListRow()]
     return _with_digits(rows)
 
 
@@ -72,20 +72,20 @@ def _demo_words(offer: DemoOffer, *, has_demo: bool) -> str:
     return f"{name}, a demo model: {size} once, {safe_line(offer.licence)}. Asks before downloading."
 
 
-def _places(places: Sequence[ServerRow], width: int, signs: Signs) -> list[ListRow]:
+def _places(places: Sequence[ServerRow], width: int, icons: Icons) -> list[ListRow]:
     """Return a table; what was seen at a place is a row of its own there, so that no column gets too wide."""
-    rule = ListRow((((signs.rule * width, FAINT),),), is_heading=True)
+    rule = ListRow((((icons.rule * width, FAINT),),), is_heading=True)
     name_width = min(max(12, *(cell_len(_name(one.candidate)) + 2 for one in places)), _MOST_NAME)
     found_width = max(8, *(len(_found(one)[0]) + 3 for one in places))
     steps = [(min(cell_len(safe_line(one.next_step)), _MOST_STEP), _key(one)) for one in places]
     step_width = max(cells + (_KEY_WIDTH if key else 0) for cells, key in steps)
     if _INDENT + name_width + _PORT_WIDTH + 3 + found_width + step_width > width:
-        return [rule, *(row for place in places for row in _as_pair(place, signs))]
+        return [rule, *(row for place in places for row in _as_pair(place, icons))]
     head = f"    {'Server':{name_width}}{'Port':>{_PORT_WIDTH}}   {'Result':{found_width}}Next step"
     rows = [ListRow((((head, MUTED),),), is_heading=True), rule]
     for place in places:
-        candidate, (sign, style), (found, seen) = place.candidate, _sign(place, signs), _found(place)
-        name = set_cell_size(cut_middle(_name(candidate), name_width - 2, signs.cut), name_width)
+        candidate, (sign, style), (found, seen) = place.candidate, _sign(place, icons), _found(place)
+        name = set_cell_size(cut_middle(_name(candidate), name_width - 2, icons.cut), name_width)
         parts: Parts = (
             (f" {sign} ", style),
             (name, NAME),
@@ -100,8 +100,8 @@ def _places(places: Sequence[ServerRow], width: int, signs: Signs) -> list[ListR
     return rows
 
 
-def _as_pair(place: ServerRow, signs: Signs) -> Iterator[ListRow]:
-    candidate, (sign, style) = place.candidate, _sign(place, signs)
+def _as_pair(place: ServerRow, icons: Icons) -> Iterator[ListRow]:
+    candidate, (sign, style) = place.candidate, _sign(place, icons)
     name = f"{_name(candidate)} "
     port = "" if str(candidate.endpoint.port) in name else str(candidate.endpoint.port)
     left: tuple[Parts, ...] = (((f" {sign} ", style), (name, NAME)), ((port, MUTED),))
@@ -130,9 +130,9 @@ def _found(place: ServerRow) -> tuple[str, str]:
     return found, seen
 
 
-def _sign(place: ServerRow, signs: Signs) -> tuple[str, str]:
+def _sign(place: ServerRow, icons: Icons) -> tuple[str, str]:
     style = _WARN if place.step is Step.WAIT else _STYLES.get(place.candidate.verdict, MUTED)
-    return {_OK: signs.ready, _WARN: signs.degraded, _BAD: signs.down}.get(style, signs.off), style
+    return {_OK: icons.ready, _WARN: icons.degraded, _BAD: icons.down}.get(style, icons.off), style
 
 
 def _name(candidate: Candidate) -> str:

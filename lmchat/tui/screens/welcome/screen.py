@@ -28,7 +28,7 @@ from lmchat.services.candidates import (
 from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
 from lmchat.tui import formatting
-from lmchat.tui.icons import signs_for
+from lmchat.tui.icons import icons_for
 from lmchat.tui.screens.ask_dialog import AddressDialog
 from lmchat.tui.screens.connect import Connect
 from lmchat.tui.screens.dialog import fit_height, free_height
@@ -162,7 +162,7 @@ class WelcomeScreen(Screen[None]):
         if not self.can_show or not self._rows.text_width:
             return
         width, room = self._rows.text_width, self.size.height - 1
-        rows = welcome_rows(self.starts.here, self._places, width, signs_for(self))
+        rows = welcome_rows(self.starts.here, self._places, width, icons_for(self))
         if len(rows) > free_height(self._rows, room):
             rows = [row for row in rows if row.pieces]
         if rows != self._drawn:

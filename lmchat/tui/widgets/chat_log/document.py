@@ -115,7 +115,7 @@ class Document:
         self.heights = Heights()
         self.layout: Layout | None = None
         # complete code fences of several blocks with their languages, to be highlighted as a whole
-        self.uncoloured: list[tuple[Code, str]] = []
+        self.unhighlighted: list[tuple[Code, str]] = []
         self.kept_lines = KEPT_LINES
         self._laid_out = 0
 
@@ -132,7 +132,7 @@ class Document:
 
     def load(self, messages: Iterable[ChatMessage]) -> None:
         self.entries = Entries(messages)
-        self.uncoloured.clear()
+        self.unhighlighted.clear()
         self._estimate()
 
     def prepend(self, earlier: Sequence[ChatMessage]) -> None:
@@ -312,9 +312,9 @@ class Document:
         code = block.code
         if code is not None and code.is_whole and not code.is_read and block.info and len(code.pieces) > 1:
             code.is_read = True
-            self.uncoloured.append((code, block.info))
+            self.unhighlighted.append((code, block.info))
 
-    def recolour(self, code: Code, colours: list[bytes]) -> Place | None:
+    def set_colours(self, code: Code, colours: list[bytes]) -> Place | None:
         """Take the colours of a fence; return its first row, or None if it is gone."""
         code.colours = colours
         places = []

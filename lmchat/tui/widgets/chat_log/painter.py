@@ -83,7 +83,7 @@ class Painter:
         bar = "focus" if is_focused else line.bar if line else ""
         ground = page.styles[line.tint] if line else base
         segments = [Segment(" " * self.left, base)]
-        segments.append(Segment(page.signs.bar, ground + page.styles[bar]) if bar else Segment(" ", ground))
+        segments.append(Segment(page.icons.bar, ground + page.styles[bar]) if bar else Segment(" ", ground))
         if line is not None:
             segments += line.hint if is_focused and line.hint else line.segments
         return Strip(segments).adjust_cell_length(self._look[0], base)
@@ -134,10 +134,10 @@ async def highlight(document: Document, changed: Callable[[Place], None]) -> Non
     """Highlight complete code fences as a whole, in a thread; until then each piece has its own colours."""
     is_over = Event()
     try:
-        while document.uncoloured:
-            code, info = document.uncoloured.pop()
+        while document.unhighlighted:
+            code, info = document.unhighlighted.pop()
             colours = await asyncio.to_thread(read_whole, code, language_of(info), is_over.is_set)
-            first = document.recolour(code, colours) if colours else None
+            first = document.set_colours(code, colours) if colours else None
             if first is not None:
                 changed(first)
     finally:

@@ -24,8 +24,8 @@ from lmchat.domain.message import AnswerState, ChatMessage
 from lmchat.domain.session import MessagePath
 from lmchat.domain.turn import Turn
 from lmchat.tui.commands import Scope, bindings
-from lmchat.tui.icons import signs_for
-from lmchat.tui.post import Post
+from lmchat.tui.icons import icons_for
+from lmchat.tui.messages import Post
 from lmchat.tui.quirks.keys import hand_over
 from lmchat.tui.widgets.chat_log.copying import CopyTurns, code_number, copied
 from lmchat.tui.widgets.chat_log.document import Document, Place
@@ -35,7 +35,7 @@ from lmchat.tui.widgets.chat_log.layout.page import MIN_WIDTH, Page
 from lmchat.tui.widgets.chat_log.painter import PARTIAL_STYLES, Painter, highlight
 from lmchat.tui.widgets.chat_log.selection import Selection
 from lmchat.tui.widgets.chat_log.viewport import Viewport
-from lmchat.tui.widgets.message_acts import why_not
+from lmchat.tui.widgets.message_acts import unavailable_reason
 from lmchat.tui.widgets.row_list import fit_scrollbar
 
 MEASURE = 94  # columns of a page at most
@@ -126,7 +126,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.viewport.height = max(self.size.height, 1)
         if self.painter.page is not None:
             self.viewport.lay_out()
-        if self.is_attached and self.document.uncoloured:
+        if self.is_attached and self.document.unhighlighted:
             self._run("colours", partial(highlight, self.document, self.settle))
         if changed is not None and changed[1] <= 0:
             self.finder.recount(changed[0])
@@ -207,7 +207,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.painter.left = margin.left + max((room - MEASURE) // 2, 0)
         self.painter.selected_style = self.get_component_rich_style("chat-log--selected")
         width = max(min(room, MEASURE), MIN_WIDTH)
-        return Page(width, styles, signs_for(self), has_tints=not self.app.current_theme.ansi)
+        return Page(width, styles, icons_for(self), has_tints=not self.app.current_theme.ansi)
 
     def _fit_page(self) -> None:
         """Lay out again if width or styles changed."""
@@ -562,7 +562,7 @@ class ChatLog(ScrollView, can_focus=True):
             return
         is_streaming = self.document.entries[index].is_streaming  # it has more than its message tells
         match name:
-            case "fold" | "source" if not is_streaming and why_not(name, message, is_busy=False):
+            case "fold" | "source" if not is_streaming and unavailable_reason(name, message, is_busy=False):
                 self.post_message(self.ActionWanted(name, message))  # the screen says why not
             case "fold" | "source":
                 self.toggle("is_folded" if name == "fold" else "is_source")

@@ -130,7 +130,7 @@ class _Writer:
         return self._style("link" if can_be_opened(target) else "") + _leading_to(target)
 
     def _shortened(self, target: str) -> str:
-        return target if len(target) <= _MOST_SHOWN else target[:_MOST_SHOWN] + self.page.signs.cut
+        return target if len(target) <= _MOST_SHOWN else target[:_MOST_SHOWN] + self.page.icons.cut
 
 
 @lru_cache(maxsize=256)
@@ -240,7 +240,7 @@ class Layout:
                 code = code.removesuffix("\n") if token.type == "fence" else code.rstrip("\n")
                 return code_lines(self.page, code, token.info, prefixes)
             case "blockquote_open":
-                mark = (self.page.signs.column + " ", self.page.styles["faint"])
+                mark = (self.page.icons.column + " ", self.page.styles["faint"])
                 deeper = self._deeper(prefixes, mark, mark)
                 empty = iter((self.page.line([], prefix=deeper[0]),))
                 return self._walk(inner, deeper, base + self.page.styles["quote"]) if inner else empty
@@ -260,7 +260,7 @@ class Layout:
     def _raw(self, token: Token, prefixes: Prefixes) -> Iterator[Line]:
         first, rest = prefixes
         if token.type == "hr":
-            rule = self.page.signs.rule * (self.page.text_width - width_of(rest))
+            rule = self.page.icons.rule * (self.page.text_width - width_of(rest))
             yield self.page.line([(rule, self.page.styles["faint"])], prefix=first)
             return
         is_math = token.type == "math_block"
@@ -284,7 +284,7 @@ class Layout:
             mark = " " * self._indent(token, inner[position])
             is_ordered = token.type == "ordered_list_open"
             mark += f"{number}{token.markup} " if is_ordered else ""
-            mark += self._task(item) or ("" if is_ordered else self.page.signs.fresh + " ")
+            mark += self._task(item) or ("" if is_ordered else self.page.icons.fresh + " ")
             deeper = self._deeper((first, rest), (mark, self.page.styles["muted"]), (" " * len(mark), _NULL))
             yield from self._walk(item, deeper, base) if item else (self.page.line([], prefix=deeper[0]),)
             first, position, number = rest, end + 1, number + 1

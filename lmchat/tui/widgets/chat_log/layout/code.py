@@ -238,7 +238,7 @@ def head_line(page: Page, words: str, prefix: Sequence[Span] = (), *, has_key: b
 
 
 def _code_line(page: Page, spans: list[Span], prefix: Sequence[Span], *, indent: int) -> Line:
-    pad = [*_pad(page, page.signs.cut[0] if indent else " "), (" " * indent, _NULL)]
+    pad = [*_pad(page, page.icons.cut[0] if indent else " "), (" " * indent, _NULL)]
     line = page.line([*pad, *spans], prefix=prefix, tint="panel")
     line.text = "".join(text for text, _ in spans)
     line.start += sum(len(text) for text, _ in pad)
@@ -249,7 +249,7 @@ def _pad(page: Page, sign: str = " ") -> list[Span]:
     """Return the two cells between the edge of the block and its code."""
     if page.has_tints:
         return [(" " + sign, page.styles["muted"])]
-    return [(page.signs.column, page.styles["faint"]), (sign, page.styles["muted"])]
+    return [(page.icons.column, page.styles["faint"]), (sign, page.styles["muted"])]
 
 
 def _split(page: Page, kinds: Kinds) -> Iterator[list[Span]]:

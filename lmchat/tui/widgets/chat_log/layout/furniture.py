@@ -79,7 +79,7 @@ def _version(page: Page, message: ChatMessage, before: str = "", behind: str = "
     if message.versions <= 1:
         return []
     words = f"{message.version}/{message.versions}"
-    shown = f"{before}{page.signs.before_version}{words}{page.signs.after_version}{behind}"
+    shown = f"{before}{page.icons.before_version}{words}{page.icons.after_version}{behind}"
     return [(shown, page.styles["muted"] + Style(meta={"act": "next_version"}))]
 
 
@@ -89,11 +89,11 @@ def _key(page: Page, key: str, words: str, act: str) -> list[Span]:
 
 
 def _next(page: Page, words: str, style: str = "muted") -> list[Span]:
-    return [(f" {page.signs.dot} {words}", page.styles[style])]
+    return [(f" {page.icons.dot} {words}", page.styles[style])]
 
 
 def _fold_sign(page: Page, *, is_folded: bool) -> list[Span]:
-    return [(f"{page.signs.folded if is_folded else page.signs.unfolded} ", page.styles["muted"])]
+    return [(f"{page.icons.folded if is_folded else page.icons.unfolded} ", page.styles["muted"])]
 
 
 def remark(words: str, style: str = "muted") -> Block:
@@ -105,7 +105,7 @@ def thought(words: str, *, is_folded: bool) -> Block:
     """Return the row that reasoning is folded into."""
 
     def make(page: Page) -> list[Line]:
-        shown = (words.replace("…", page.signs.cut), page.styles["muted"])
+        shown = (words.replace("…", page.icons.cut), page.styles["muted"])
         line = page.row([[*_fold_sign(page, is_folded=is_folded), shown]])
         line.action = "fold"
         return [line]
@@ -191,7 +191,7 @@ def _receipt_lines(message: ChatMessage, page: Page) -> list[Line]:
     if sum(map(width_of, [*left, *ends, right])) + 2 <= page.text_width:
         return [page.row([*left, *ends], right)]
     # the figures are not given up for the keys
-    first = [(text.removeprefix(f" {page.signs.dot} "), style) for text, style in ends[0]]
+    first = [(text.removeprefix(f" {page.icons.dot} "), style) for text, style in ends[0]]
     return [page.row(left, versions), page.row([first, *ends[1:]], keys)]
 
 
@@ -203,7 +203,7 @@ def _token_words(receipt: Receipt) -> str:
 def _cut_lines(message: ChatMessage, page: Page) -> list[Line]:
     state: Span = (message.state.value, _NULL)
     if message.state is not AnswerState.STOPPED:
-        state = (f"{page.signs.down} {message.state.value}", page.styles["error"])
+        state = (f"{page.icons.down} {message.state.value}", page.styles["error"])
     receipt = message.receipt or Receipt()
     left = [[state]]
     if receipt.completion_tokens:
@@ -222,7 +222,7 @@ def _card_lines(message: ChatMessage, failure: Failure, page: Page) -> list[Line
     title = safe_line(failure.message, limit=1_000) or safe_line(failure.kind, limit=80) or "Failed"
     style = page.style("error", "strong")
     rows: list[Line] = []
-    for part in broken(f"{page.signs.down} {title}", max(page.text_width - _TIME_CELLS, 8)):
+    for part in broken(f"{page.icons.down} {title}", max(page.text_width - _TIME_CELLS, 8)):
         rows.append(page.row([[(part.rstrip(), style)]], () if rows else right, tint="panel"))
     if failure.hint:
         rows += page.wrap([(safe_line(failure.hint, limit=2_000), _NULL)], tint="panel")

@@ -1,4 +1,4 @@
-"""The page that lines are written on: its width, its styles, its signs."""
+"""The page that lines are written on: its width, its styles, its icons."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.segment import Segment
 from rich.style import Style
 
 from lmchat.text import graphemes, safe_text
-from lmchat.tui.icons import UNICODE, Signs
+from lmchat.tui.icons import UNICODE, Icons
 from lmchat.tui.widgets.chat_log.blocks import Line, Span
 
 _IDEOGRAPHS = (
@@ -93,7 +93,7 @@ class Page(Struct):
     width: int
     styles: Mapping[str, Style]
     """Styles by name; `base` and `panel` also have a background."""
-    signs: Signs = UNICODE
+    icons: Icons = UNICODE
     has_tints: bool = True
     """Whether a tint tells code from text; without one there is a rule."""
 
@@ -166,9 +166,9 @@ class Page(Struct):
         return self.line(spans, text=text, tint=tint, lead=tint)
 
     def rule(self, words: str, style: str = "muted") -> Line:
-        sign, faint, room = self.signs.rule, self.styles["faint"], max(self.text_width - 4, 1)
+        sign, faint, room = self.icons.rule, self.styles["faint"], max(self.text_width - 4, 1)
         if cell_len(words) > room:
-            words = set_cell_size(words, max(room - len(self.signs.cut), 0)).rstrip() + self.signs.cut
+            words = set_cell_size(words, max(room - len(self.icons.cut), 0)).rstrip() + self.icons.cut
         lead = [(sign * 2 + " ", faint), (words, self.styles[style])]
         fill = self.text_width - width_of(lead) - 1
         return self.line([*lead, (" " + sign * max(fill, 0), faint)], text=words)
@@ -177,14 +177,14 @@ class Page(Struct):
         size = width_of(spans)
         if size > width:
             kept: list[Span] = []
-            room = width - len(self.signs.cut)
+            room = width - len(self.icons.cut)
             for text, style in spans:
                 part = text if cell_len(text) <= room else set_cell_size(text, max(room, 0)).rstrip()
                 kept.append((part, style))
                 room -= cell_len(text)
                 if room < 0:
                     break
-            return self.fit([*kept, (self.signs.cut, kept[-1][1])], width) if width > 1 else []
+            return self.fit([*kept, (self.icons.cut, kept[-1][1])], width) if width > 1 else []
         blanks, null = " " * (width - size), Style.null()
         before = {"right": len(blanks), "center": len(blanks) // 2}.get(align, 0)
         return [(blanks[:before], null), *spans, (blanks[before:], null)]

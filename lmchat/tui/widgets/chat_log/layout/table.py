@@ -114,7 +114,7 @@ def continued_lines(page: Page, rows: list[list[Cell]], columns: Columns, prefix
 def _columns(page: Page, rows: list[list[Cell]], columns: Columns, prefixes: Prefixes) -> Iterator[Line]:
     yield from _row(page, rows[0], columns, prefixes)
     width = sum(columns.widths) + columns.gap * (len(columns.widths) - 1)
-    yield page.line([(page.signs.rule * width, page.styles["faint"])], prefix=prefixes[1])
+    yield page.line([(page.icons.rule * width, page.styles["faint"])], prefix=prefixes[1])
     yield from _rows(page, rows[1:], columns, prefixes[1])
 
 
@@ -152,7 +152,7 @@ def _row(page: Page, row: list[Cell], columns: Columns, prefixes: Prefixes) -> I
 
 def _gap(page: Page, width: int) -> Span:
     """Return what stands between two columns: one blank alone would join their words."""
-    return (page.signs.column, page.styles["faint"]) if width == 1 else (" " * width, _NULL)
+    return (page.icons.column, page.styles["faint"]) if width == 1 else (" " * width, _NULL)
 
 
 def _records(page: Page, rows: list[list[Cell]], prefixes: Prefixes) -> Iterator[Line]:

@@ -186,7 +186,7 @@ def _half_link(text: str) -> str | None:
 
 
 def _with_math(text: str, start: int, mark: str) -> tuple[str, int]:
-    """Return text in which open mathematics keep their signs, and where to go on.
+    """Return text in which open mathematics keep their icons, and where to go on.
 
     A lone `$` may be one of money: then only its backslashes are kept, and marks are marks.
     """
