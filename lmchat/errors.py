@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class LMChatError(Exception):
-    """Root of all errors of lmchat; `str(error)` is one sentence, which needs `safe_text` to be shown."""
+    """Base class of all errors; `str(error)` is one sentence, which may quote a server."""
 
     kind = "error"  # one word for scripts, as in the `error` field of the JSON form
     exit_code = 1  # exit code of the command line
@@ -31,21 +31,21 @@ class ConfigError(LMChatError):
 
 
 class WrongUse(LMChatError):
-    """The command line or a call was used wrongly."""
+    """The command or call is not valid."""
 
     kind = "wrong_use"
     exit_code = 2
 
 
 class RequestInvalid(LMChatError):
-    """A part of a request is not valid; nothing was sent."""
+    """Part of a request is not valid; nothing was sent."""
 
     kind = "bad_request"
     exit_code = 2
 
 
 class EndpointNotAllowed(LMChatError):
-    """The allow-list refused an address."""
+    """An address is invalid, or its host is not allowed."""
 
     kind = "not_allowed"
     exit_code = 2
@@ -58,7 +58,7 @@ class BodyTooLarge(LMChatError):
 
 
 class TooManyRequests(LMChatError):
-    """Our own limiter has no room left."""
+    """The limit of requests per minute is reached."""
 
     kind = "rate_limited"
 
@@ -68,20 +68,20 @@ class TooManyRequests(LMChatError):
 
 
 class NoServerFound(LMChatError):
-    """No model server answers on this machine."""
+    """No model server was found."""
 
     kind = "no_server"
     exit_code = 3
 
 
 class ServerUnavailable(LMChatError):
-    """Nothing answers at an address, or not in time."""
+    """Nothing answers at an address, or it does not answer in time."""
 
     kind = "offline"
 
 
 class ServerRejected(LMChatError):
-    """The server answered with an error; its kinds are those of `proxy/refusals.py`."""
+    """The server answered with an error; its kinds are listed in the table of errors."""
 
     kind = "server_error"
 
@@ -105,13 +105,13 @@ class ServerRejected(LMChatError):
 
 
 class StreamInterrupted(LMChatError):
-    """A stream broke off after it had begun."""
+    """An answer broke off after it had started."""
 
     kind = "interrupted"
 
 
 class AnswerUnfit(LMChatError):
-    """An answer holds no JSON value that fits what was asked for."""
+    """The answer contains no JSON value that matches the schema."""
 
     kind = "schema"
 

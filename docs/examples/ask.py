@@ -1,4 +1,4 @@
-"""Ask a model server of this machine: `python ask.py [ADDRESS]`."""
+"""Ask a model server on this machine: `python ask.py [ADDRESS]`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lmchat.proxy import Client, LMChatError, Messages, TextDelta
 
 
 async def main(address: str = "") -> None:
-    """Look who is there, ask for a whole answer, then for one as it comes."""
+    """Check the server, get a whole answer, then stream one."""
     async with Client(address) as client:
         health = await client.health()
         print(f"{health.product}: {health.verdict}")

@@ -1,4 +1,4 @@
-"""Ask for a value that fits a JSON schema: `python ask_json.py [ADDRESS]`."""
+"""Ask for a value that matches a JSON schema: `python ask_json.py [ADDRESS]`."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _BOOK = {
 
 
 async def main(address: str = "") -> None:
-    """Get a book as a dictionary; a model that cannot do that is told apart."""
+    """Get a book as a dictionary; handle a model that cannot do that."""
     async with Client(address) as client:
         try:
-            book = await client.chat_json("Name one book of Jane Austen.", _BOOK, name="book")
+            book = await client.chat_json("Name one book by Jane Austen.", _BOOK, name="book")
         except AnswerUnfit as error:
             print("The model cannot:", error)
         else:

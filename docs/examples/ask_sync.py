@@ -8,7 +8,7 @@ from lmchat.proxy import LMChatError, SyncClient, TextDelta
 
 
 def main(address: str = "") -> None:
-    """Ask for a whole answer, then for one as it comes."""
+    """Get a whole answer, then stream one."""
     with SyncClient(address) as client:
         print(client.chat("Which vegetables grow in shade?").text)
         for event in client.stream("And which herbs?"):

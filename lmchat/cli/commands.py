@@ -81,7 +81,7 @@ _MODEL_ID = argument("model_id MODEL", "name of the model, as `lmchat models` pr
 
 _ASK = Subcommand(
     "ask",
-    "ask once and stream the answer; stdin is appended to the prompt",
+    "send one prompt and stream the answer; stdin is appended to the prompt",
     """\
 lmchat ask "Which vegetables grow in shade?"
 git diff | lmchat ask "Write a commit message"
@@ -115,7 +115,7 @@ _MODELS = Subcommand(
                 _MODEL_ID,
                 argument(
                     "--context TOKENS",
-                    "size of its context window, if the server supports that",
+                    "size of the context window, if the server supports that",
                     type=positive_number,
                 ),
             ),
@@ -151,7 +151,7 @@ _SESSIONS = Subcommand(
             "delete a session permanently, or empty the trash",
             "lmchat sessions purge 3f2a\nlmchat sessions purge --yes",
             (
-                argument("id ID", "session; default: everything in the trash", nargs="?"),
+                argument("id ID", "session id; without it: everything in the trash", nargs="?"),
                 argument("--yes", "do not ask"),
             ),
         ),
@@ -176,12 +176,12 @@ lmchat export last > garden.md
 lmchat export 3f2a -o garden.md
 lmchat export --all backup""",
     (
-        argument("id ID", "session; default: `last`", nargs="?"),
-        argument("-o --output FILE", "write into a file"),
+        argument("id ID", "session id; default: `last`", nargs="?"),
+        argument("-o --output FILE", "write to a file"),
         argument(
             "--format", "default: from the file name, otherwise md", choices=("md", "json", "html", "txt")
         ),
-        argument("--all DIR", "write every session into a folder", dest="all_into"),
+        argument("--all DIR", "write every session to a folder", dest="all_into"),
         argument("--reasoning", "include the reasoning of the models"),
         argument("--branches", "include all versions of prompts and answers; JSON always does"),
         argument("--force", "overwrite existing files"),
@@ -191,7 +191,7 @@ lmchat export --all backup""",
 )
 _IMPORT = Subcommand(
     "import",
-    "import chats: Markdown or JSON exports of lmchat, JSON lists of {role, content}",
+    "import sessions: Markdown or JSON exports of lmchat, JSON lists of {role, content}",
     """\
 lmchat import garden.md
 lmchat import --dry-run backup
@@ -202,7 +202,7 @@ curl -s https://example.org/chat.json | lmchat import -""",
     ),
     notes="A session that already exists is not imported again.\n"
     "The last line on stdout lists the session ids.\n"
-    "Exit codes: 0 everything was imported,\n1 a file was rejected; nothing of it was written.",
+    "Exit codes: 0 everything was imported,\n1 a file was rejected; nothing from it was saved.",
     handler="import_:import_files",
 )
 _CONFIG = Subcommand(
@@ -211,8 +211,8 @@ _CONFIG = Subcommand(
     "lmchat config check",
     handler="config:",
     commands=(
-        Subcommand("path", "print the location of the configuration"),
-        Subcommand("show", "show the effective settings and where each comes from; keys are masked"),
+        Subcommand("path", "print where the configuration file is; with --json, where all files are"),
+        Subcommand("show", "show the effective settings and where each comes from; API keys are masked"),
         Subcommand(
             "init",
             "write a commented configuration file",
@@ -224,7 +224,7 @@ _CONFIG = Subcommand(
 )
 _DOCTOR = Subcommand(
     "doctor",
-    "check servers, network, keys, files, terminal and engine; show the next step",
+    "check servers, network, API keys, files, terminal and engine; say what to do next",
     "lmchat doctor\nlmchat doctor clipboard\nlmchat doctor --json | jq -r '.checks[].cause'",
     commands=(
         Subcommand(
@@ -232,7 +232,7 @@ _DOCTOR = Subcommand(
             "test every way to copy and show which works here; the clipboard is restored",
         ),
     ),
-    notes="Exit codes: 0 no faults (warnings are possible), 1 a fault was found.",
+    notes="Exit codes: 0 no problems (there may be warnings), 1 a problem was found.",
     handler="doctor:doctor",
 )
 
@@ -256,7 +256,7 @@ COMMANDS: tuple[Subcommand, ...] = (
     _METRICS,
     Subcommand(
         "stats",
-        "print the speed of each model by server: 50th and 95th percentiles of all turns",
+        "print the speed of each model by server: median and 95th percentile",
         "lmchat stats\nlmchat stats --plot\nlmchat stats --json | jq '.data[0].ttft_ms'",
         (argument("--plot", "plot the speed of each day instead"),),
         handler="stats:stats",

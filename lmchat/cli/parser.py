@@ -9,7 +9,7 @@ from textwrap import indent
 from typing import NoReturn
 
 from lmchat import __version__
-from lmchat.cli.commands import COMMANDS, LEVELS, ParsedOptions, Subcommand, argument
+from lmchat.cli.commands import COMMANDS, LEVELS, Argument, ParsedOptions, Subcommand, argument
 from lmchat.cli.context import Context
 from lmchat.config.load import similar
 from lmchat.config.settings import EFFORTS
@@ -25,9 +25,9 @@ examples:
   git diff | lmchat ask "Write a commit message"
   lmchat COMMAND --help          what a command does, with an example
 
-Answers go to stdout, everything else to stderr.
-Exit codes: 0 done, 1 the server or the stream failed, 2 wrong use or
-bad configuration, 3 no server, 130 interrupted.
+Answers go to stdout, everything else to stderr. Exit codes: 0 success,
+1 the server, the answer or a file failed, 2 invalid command or configuration,
+3 no server found, 130 interrupted.
 """
 
 
@@ -77,22 +77,32 @@ def _shared_options(hosts: list[str]) -> _Parser:
     """
     shared = _Parser(add_help=False, argument_default=argparse.SUPPRESS, allow_abbrev=False)
     group = shared.add_argument_group("options for every command")
-    for one in (
-        argument("--endpoint URL", "address of the server; default: find it"),
-        # an action that appends would lose those before a command
-        argument("--allow-host HOST", "allow a non-local host", dest="allowed_hosts", type=hosts.append),
-        argument("-m --model MODEL", "model to use"),
-        argument("--profile NAME", "profile from the configuration"),
-        argument("--system TEXT", "system prompt", dest="system_prompt"),
-        argument("--effort", "reasoning effort, if the model supports it", choices=EFFORTS),
-        argument("-r --resume ID", "resume a session: its id, its first 4 or more characters, or `last`"),
-        argument("--temporary", "do not save this chat"),
-        argument("--local", "use the built-in engine; -m accepts a GGUF file"),
-        argument("--config FILE", "configuration file to use instead of the default"),
-        argument("--log-level", "level of the log file (it never contains chat text)", choices=LEVELS),
-    ):
+    for one in shared_arguments(hosts):
         group.add_argument(*one.names, **one.form)
     return shared
+
+
+def shared_arguments(hosts: list[str]) -> tuple[Argument, ...]:
+    """Return the options for every command; `--allow-host` fills `hosts`."""
+    return (
+        argument("--endpoint URL", "address of the server; default: lmchat looks for one"),
+        # an action that appends would lose those before a command
+        argument(
+            "--allow-host HOST",
+            "allow a host other than this machine",
+            dest="allowed_hosts",
+            type=hosts.append,
+        ),
+        argument("-m --model MODEL", "model to use"),
+        argument("--profile NAME", "profile of the configuration to use"),
+        argument("--system TEXT", "system prompt", dest="system_prompt"),
+        argument("--effort", "how much the model thinks, if it supports that", choices=EFFORTS),
+        argument("-r --resume ID", "continue a session: its id, its first 4 or more characters, or `last`"),
+        argument("--temporary", "do not save this session"),
+        argument("--local", "use the built-in engine; -m accepts a GGUF file"),
+        argument("--config FILE", "configuration file to use instead of the usual one"),
+        argument("--log-level", "level of the log file (it never contains chat text)", choices=LEVELS),
+    )
 
 
 def _add_commands(parser: _Parser, commands: Sequence[Subcommand], shared: _Parser, module: str = "") -> None:

@@ -30,7 +30,7 @@ WORDS = {
     TimeoutSettings: "a table like [timeouts]",
 }
 """Types of settings in messages."""
-KEYS_HELP = 'Other keys for commands: COMMAND = "key" or "key,key"; F1 lists the commands.'
+KEYS_HELP = 'Your own keyboard keys: COMMAND = "key" or "key,key". F1 lists the commands.'
 
 
 class Row(Struct, frozen=True):
@@ -102,12 +102,12 @@ TOP = Section(name="", help="", settings=Settings)
 TIMEOUTS = Section(name="timeouts", help="Timeouts in seconds.", settings=TimeoutSettings)
 ENDPOINT = Section(
     name="endpoints",
-    help="A server to check first; add as many as you like.",
+    help="A server to check before the usual addresses; repeat this section for more servers.",
     settings=EndpointSettings,
 )
 PROFILE = Section(
     name="profiles",
-    help="A named set of options for --profile; it overrides [chat].",
+    help="A named set of options that overrides [chat]; select it with --profile NAME.",
     settings=Profile,
 )
 SECTIONS = (
@@ -122,11 +122,12 @@ SECTIONS = (
 
 
 _HEAD = """\
-# Configuration of lmchat. Every key is optional; commented-out lines show the default or an example.
+# Configuration of lmchat. Every setting is optional; commented-out lines show the default or an example.
 # `lmchat config path` prints where this file belongs, `lmchat config check` finds mistakes in it,
 # `lmchat config show` prints the effective settings and where each comes from (flag, environment, this file).
 """
 _COLUMN = 44  # where help begins
+_WIDE = 110
 
 
 def example_text() -> str:
@@ -159,4 +160,5 @@ def _line(row: Row, default: object) -> str:
     help_, example = row.about.help, row.about.example
     value = example if default in (None, "", ()) and example is not None else default
     setting = f"# {row.name} = {toml_value(value)}"
-    return f"# {help_}:\n{setting}" if len(setting) > _COLUMN else f"{setting:<{_COLUMN}}  # {help_}"
+    line = f"{setting:<{_COLUMN}}  # {help_}"
+    return line if len(setting) <= _COLUMN and len(line) <= _WIDE else f"# {help_}:\n{setting}"

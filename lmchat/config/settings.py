@@ -40,22 +40,29 @@ class Secret(Struct, frozen=True, kw_only=True):
 
 _Effort = Annotated[
     str,
-    Setting('reasoning effort, if supported; "none" turns it off', words=("", *EFFORTS)),
+    Setting(
+        'how much the model thinks before it answers, if supported; "none" turns reasoning off',
+        words=("", *EFFORTS),
+    ),
 ]
 _Temperature = Annotated[
-    float | None, Setting("0 to 2; unset: the server decides", within=(0, 2), example=0.7)
+    float | None, Setting("randomness, 0 to 2; unset: the server decides", within=(0, 2), example=0.7)
 ]
-_TopP = Annotated[float | None, Setting("0 to 1; unset: the server decides", within=(0, 1), example=0.95)]
+_TopP = Annotated[
+    float | None,
+    Setting("nucleus sampling, 0 to 1; unset: the server decides", within=(0, 1), example=0.95),
+]
 _MaxTokens = Annotated[
-    int | None, Setting("answer limit; unset: the server decides", within=(1, 10_000_000), example=2048)
+    int | None,
+    Setting("longest answer in tokens; unset: the server decides", within=(1, 10_000_000), example=2048),
 ]
 _STOP = Setting("strings that end an answer", example=["###"])
 
 
 class ChatSettings(Struct, frozen=True, kw_only=True):
-    """How to talk to a model; None is not sent."""
+    """Options for the model; None is not sent."""
 
-    system_prompt: Annotated[str, Setting("sent at the start of every conversation")] = ""
+    system_prompt: Annotated[str, Setting("instructions sent at the start of every session")] = ""
     temperature: _Temperature = None
     top_p: _TopP = None
     max_tokens: _MaxTokens = None
@@ -68,16 +75,20 @@ class ChatSettings(Struct, frozen=True, kw_only=True):
     keep_loaded_s: Annotated[
         int | None,
         Setting(
-            "how long an unused model stays in memory (LM Studio; Ollama if lmchat loads it)",
+            "seconds an unused model stays in memory (LM Studio; Ollama if lmchat loads it)",
             within=(1, 365 * _DAY_S),
             example=1800,
         ),
     ] = None
     auto_truncate: Annotated[
-        bool, Setting("leave out the oldest messages when the context window is full; false refuses instead")
+        bool,
+        Setting(
+            "leave out the oldest messages when the context window is full; false: show an error instead"
+        ),
     ] = True
     think_tags: Annotated[
-        bool, Setting("separate reasoning from the answer by think tags; false shows the text unchanged")
+        bool,
+        Setting("treat text between `<think>` and `</think>` as reasoning; false: show it as answer"),
     ] = True
 
     def with_profile(self, profile: Profile) -> ChatSettings:
@@ -91,56 +102,68 @@ class ChatSettings(Struct, frozen=True, kw_only=True):
 
 
 class LimitSettings(Struct, frozen=True, kw_only=True):
-    """Limits of the proxy-client layer."""
+    """Limits on requests."""
 
-    requests_per_minute: Annotated[int, Setting("chat requests per minute", within=(1, 100_000))] = 60
-    max_body_mb: Annotated[float, Setting("maximum size of a request", within=(0.001, 10_000))] = 10
+    requests_per_minute: Annotated[
+        int, Setting("maximum number of chat requests per minute", within=(1, 100_000))
+    ] = 60
+    max_body_mb: Annotated[float, Setting("maximum size of a request in MB", within=(0.001, 10_000))] = 10
     models_ttl_s: Annotated[
-        float, Setting("how long a cached list of models is fresh", within=(0, 365 * _DAY_S))
+        float,
+        Setting("seconds until lmchat asks for the list of models again", within=(0, 365 * _DAY_S)),
     ] = 600
-    retries: Annotated[int, Setting("number of attempts", within=(1, 20))] = 3
-    retry_base_s: Annotated[float, Setting("first delay; it doubles with each attempt", within=(0, 3600))] = 1
-    retry_max_s: Annotated[float, Setting("longest delay", within=(0, 3600))] = 30
+    retries: Annotated[int, Setting("number of attempts, including the first", within=(1, 20))] = 3
+    retry_base_s: Annotated[
+        float, Setting("seconds before the second attempt; the delay doubles each time", within=(0, 3600))
+    ] = 1
+    retry_max_s: Annotated[float, Setting("longest delay in seconds", within=(0, 3600))] = 30
 
 
 class TimeoutSettings(Struct, frozen=True, kw_only=True):
-    """How long to wait for what, in seconds."""
+    """Timeouts in seconds."""
 
     connect_s: Annotated[
-        float | None, Setting("unset: 2 on this machine, 10 elsewhere", within=(0.01, _DAY_S), example=2)
+        float | None,
+        Setting(
+            "wait for a connection; unset: 2 on this machine, 10 elsewhere", within=(0.01, _DAY_S), example=2
+        ),
     ] = None
-    first_token_s: Annotated[float, Setting("0 waits as long as the server is alive", within=(0, _DAY_S))] = 0
+    first_token_s: Annotated[
+        float, Setting("wait for the first token; 0: as long as the server is alive", within=(0, _DAY_S))
+    ] = 0
     stalled_after_s: Annotated[
         float, Setting("silence after which the answer is shown as stalled", within=(0.01, _DAY_S))
     ] = 60
     give_up_after_s: Annotated[
-        float, Setting("silence after which the answer is ended as interrupted", within=(0.01, _DAY_S))
+        float, Setting("silence after which lmchat ends the answer as interrupted", within=(0.01, _DAY_S))
     ] = 300
     health_s: Annotated[float, Setting("timeout of a health check", within=(0.01, 3600))] = 5
 
 
 class UiSettings(Struct, frozen=True, kw_only=True):
-    """How the screen looks and moves."""
+    """Look of the screen."""
 
     theme: Annotated[
         str,
         Setting(
-            f"{', '.join(THEME_NAMES)}; unset: the last used one",
+            f"colour theme: {', '.join(THEME_NAMES)}; unset: the last used one",
             words=("", *THEME_NAMES),
         ),
     ] = ""
-    reduced_motion: Annotated[bool, Setting("no blinking, fewer repaints")] = False
+    reduced_motion: Annotated[bool, Setting("no blinking, fewer screen updates")] = False
     ascii: Annotated[bool, Setting("ASCII characters only")] = False
-    mouse: Annotated[bool, Setting("use the mouse")] = True
-    frames_per_second: Annotated[int, Setting("frames per second while text streams", within=(1, 120))] = 20
-    sidebar: Annotated[bool, Setting("show telemetry if there is room")] = True
+    mouse: Annotated[bool, Setting("use the mouse in lmchat; false: leave it to the terminal")] = True
+    frames_per_second: Annotated[
+        int, Setting("maximum screen updates per second while text streams", within=(1, 120))
+    ] = 20
+    sidebar: Annotated[bool, Setting("show the telemetry panel if there is room")] = True
     sections: Annotated[
-        tuple[str, ...], Setting("sections of the sidebar, in this order", words=SECTIONS)
+        tuple[str, ...], Setting("sections of the telemetry panel, in this order", words=SECTIONS)
     ] = SECTIONS
     notify: Annotated[
         str,
         Setting(
-            'when a long answer ends while the terminal is not focused: "bell", "desktop" or "none"',
+            'signal when an answer of more than 10 s ends without focus: "bell", "desktop" or "none"',
             words=("bell", "desktop", "none"),
         ),
     ] = "bell"
@@ -151,35 +174,51 @@ class LocalSettings(Struct, frozen=True, kw_only=True):
 
     model: Annotated[
         str,
-        Setting("a GGUF file, or a name from `lmchat models --local`; unset: the best one for this machine"),
+        Setting("GGUF file, or a name from `lmchat models --local`; unset: the best one for this machine"),
     ] = ""
     context: Annotated[
         int | None,
-        Setting("context window; unset: 8192 or the model maximum", within=(1, 100_000_000), example=4096),
+        Setting(
+            "context window in tokens; unset: 8192, or the model's maximum if that is smaller",
+            within=(1, 100_000_000),
+            example=4096,
+        ),
     ] = None
-    threads: Annotated[int | None, Setting("number of CPU threads", within=(1, 4096), example=4)] = None
+    threads: Annotated[
+        int | None, Setting("number of CPU threads; unset: llama.cpp decides", within=(1, 4096), example=4)
+    ] = None
 
 
 class EndpointSettings(Secret, frozen=True, kw_only=True):
-    """A server of the user's own."""
+    """A configured server."""
 
-    name: Annotated[str, Setting("name shown in the picker", example="workstation", is_required=True)]
+    name: Annotated[str, Setting("name shown in the model picker", example="workstation", is_required=True)]
     url: Annotated[
-        str, Setting("address, with or without /v1", example="http://192.168.1.20:8080", is_required=True)
+        str,
+        Setting(
+            "address of the server, with or without /v1", example="http://192.168.1.20:8080", is_required=True
+        ),
     ]
-    api_key: Annotated[str, Setting("API key; safer: one of the next two", is_secret=True)] = ""
-    api_key_env: Annotated[str, Setting("environment variable with the key", example="WORKSTATION_KEY")] = ""
-    api_key_cmd: Annotated[str, Setting("command that prints the key", example="pass show workstation")] = ""
-    timeouts: Annotated[TimeoutSettings | None, Setting("its own timeouts", example={"connect_s": 5})] = None
+    api_key: Annotated[str, Setting("API key; safer: api_key_env or api_key_cmd", is_secret=True)] = ""
+    api_key_env: Annotated[
+        str, Setting("environment variable that holds the API key", example="WORKSTATION_KEY")
+    ] = ""
+    api_key_cmd: Annotated[
+        str, Setting("command that prints the API key", example="pass show workstation")
+    ] = ""
+    timeouts: Annotated[
+        TimeoutSettings | None, Setting("timeouts for this server only", example={"connect_s": 5})
+    ] = None
 
 
 class Profile(Struct, frozen=True, kw_only=True):
-    """A named way to talk: what is set here wins over `ChatSettings`."""
+    """Named options that override `ChatSettings`."""
 
     system_prompt: Annotated[
-        str | None, Setting("sent at the start of every conversation", example="Answer in one sentence.")
+        str | None,
+        Setting("instructions sent at the start of every session", example="Answer in one sentence."),
     ] = None
-    model: Annotated[str, Setting("the model to use")] = ""
+    model: Annotated[str, Setting("model to use")] = ""
     temperature: _Temperature = None
     top_p: _TopP = None
     max_tokens: _MaxTokens = None
@@ -191,20 +230,27 @@ class Settings(Secret, frozen=True, kw_only=True):
     """All settings, merged: flag, else environment, else file, else default."""
 
     endpoint: Annotated[
-        str, Setting("with or without /v1; unset: detect", example="http://127.0.0.1:1234")
+        str,
+        Setting(
+            "address of the server, with or without /v1; unset: lmchat looks for one",
+            example="http://127.0.0.1:1234",
+        ),
     ] = ""
     api_key: Annotated[
         str,
-        Setting("key for `endpoint`; safer: LMCHAT_API_KEY, or [[endpoints]] with a command", is_secret=True),
+        Setting(
+            "API key for `endpoint`; safer: LMCHAT_API_KEY, or api_key_cmd under [[endpoints]]",
+            is_secret=True,
+        ),
     ] = ""
-    model: Annotated[str, Setting("unset: the last used model, otherwise a loaded one")] = ""
+    model: Annotated[str, Setting("model to use; unset: the last used model, otherwise a loaded one")] = ""
     allowed_hosts: Annotated[
-        tuple[str, ...], Setting('allowed hosts other than this machine, "host" or "host:port"')
+        tuple[str, ...], Setting('other machines that lmchat may connect to: "host" or "host:port"')
     ] = ()
     ca_file: Annotated[
         str,
         Setting(
-            "extra certificates (PEM) to trust for https",
+            "file with extra certificates (PEM) to trust for https",
             example="~/company.pem",
         ),
     ] = ""

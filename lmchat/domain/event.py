@@ -6,7 +6,7 @@ from msgspec import Struct
 
 
 class RequestQueued(Struct, frozen=True, kw_only=True):
-    """The request waits for another answer of the same server (R-25)."""
+    """The request waits until another answer of the same server ends (R-25)."""
 
 
 class RequestSent(Struct, frozen=True, kw_only=True):
@@ -14,17 +14,17 @@ class RequestSent(Struct, frozen=True, kw_only=True):
 
 
 class RetryScheduled(Struct, frozen=True, kw_only=True):
-    """A try failed; the next one follows."""
+    """An attempt failed; the next one follows."""
 
     attempt: int
-    """Number of the next try, counted from 1."""
+    """Number of the next attempt, counted from 1."""
     attempts: int
     wait_s: float
     reason: str
 
 
 class RequestAdapted(Struct, frozen=True, kw_only=True):
-    """The request was changed as the server refused a part of it (R-13)."""
+    """The request was changed because the server rejected part of it (R-13)."""
 
     note: str
 
@@ -39,7 +39,7 @@ class PromptProgress(Struct, frozen=True, kw_only=True):
     """The server is reading the prompt (R-19)."""
 
     fraction: float
-    """0 to 1, without what came from its cache."""
+    """0 to 1, without tokens from the server's cache."""
     processed_tokens: int
     """Tokens read so far, cached ones included."""
     total_tokens: int
@@ -56,28 +56,28 @@ class TextDelta(Struct, frozen=True, kw_only=True):
 
     text: str
     pieces: int = 1
-    """Pieces of the server that were joined in it."""
+    """Number of pieces from the server joined in `text`."""
 
 
 class ReasoningDelta(Struct, frozen=True, kw_only=True):
-    """More of what the model thinks."""
+    """More of the reasoning."""
 
     text: str
     pieces: int = 1
 
 
 class RefusalDelta(Struct, frozen=True, kw_only=True):
-    """More of the words in which the model refuses to answer."""
+    """More of a refusal to answer."""
 
     text: str
     pieces: int = 1
 
 
 class Rethought(Struct, frozen=True, kw_only=True):
-    """The model closed its thought late (R-17)."""
+    """The text so far changed its kind: reasoning became answer, or answer became reasoning (R-17)."""
 
     is_thought: bool = True
-    """Whether all text so far was thought; else all thought so far was text."""
+    """True: all text so far was reasoning. False: all reasoning so far was text."""
 
 
 class ToolCallDelta(Struct, frozen=True, kw_only=True):
@@ -93,18 +93,18 @@ class LifeSign(Struct, frozen=True, kw_only=True):
     """The server sent something that is not a token."""
 
     is_token: bool = False
-    """Whether it was the first token, held back until its kind is known (R-18)."""
+    """Whether it was the first token, held back until it is known whether it is reasoning or text (R-18)."""
 
 
 class StreamStalled(Struct, frozen=True, kw_only=True):
-    """Nothing came for a while; the stream is still open."""
+    """The server has sent nothing for a while; the stream is still open."""
 
     silent_s: float
     """Seconds since the last byte."""
 
 
 class UsageReported(Struct, frozen=True, kw_only=True):
-    """Counts of the server; None where it did not tell (R-19)."""
+    """Token counts from the server; None if it did not report them (R-19)."""
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
@@ -118,7 +118,7 @@ class StreamFinished(Struct, frozen=True, kw_only=True):
     """The answer is complete."""
 
     reason: str
-    """The server's word (`stop`, `length`, …), empty where it gave none."""
+    """As the server said it (`stop`, `length`, …); empty if it did not."""
 
 
 StreamEvent = (

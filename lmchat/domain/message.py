@@ -49,19 +49,19 @@ class TextPart(Struct, frozen=True, kw_only=True, array_like=True, tag="text"):
 
 
 class ReasoningPart(Struct, frozen=True, kw_only=True, array_like=True, tag="reasoning"):
-    """Thought of a model before its answer."""
+    """Reasoning of a model before its answer."""
 
     text: str
 
 
 class RefusalPart(Struct, frozen=True, kw_only=True, array_like=True, tag="refusal"):
-    """The words in which a model refuses to answer."""
+    """Text in which a model refuses to answer."""
 
     text: str
 
 
 class ToolCallPart(Struct, frozen=True, kw_only=True, array_like=True, tag="tool_call"):
-    """A call of a tool that a model asked for; shown, never run."""
+    """A tool call of a model; lmchat shows it and never runs it."""
 
     call_id: str
     name: str
@@ -80,29 +80,29 @@ class Failure(Struct, frozen=True, kw_only=True):
     hint: str = ""
     details: str = ""
     failure_id: str = ""
-    """Short id under which the log file has more."""
+    """Short id of the entry in the log file."""
 
 
 class Receipt(Struct, frozen=True, kw_only=True):
-    """The figures of an answer, with those of the one that it continues."""
+    """Tokens and times of an answer, including those of the answer it continues."""
 
     ttft_ms: float | None = None
     """Time from sending to the first token."""
     tokens_per_second: float | None = None
-    """Speed of the answer: the server's figure, else our own clock."""
+    """Speed of the answer, as the server reports it, otherwise as lmchat measures it."""
     prompt_tokens: int | None = None
     """As the server counted them."""
     completion_tokens: int | None = None
     is_estimated: bool = True
-    """Whether `completion_tokens` is our estimate rather than the server's count."""
+    """Whether `completion_tokens` is an estimate, not the server's count."""
     elapsed_ms: float = 0.0
     reasoning_ms: float | None = None
     finish_reason: str = ""
     retries: int = 0
     asked: str = ""
-    """The model asked for, where another one answered."""
+    """The model you asked for, if another one answered."""
     limit: Limit | None = None
-    """Limit that cut it short, where the figures tell which."""
+    """Limit that cut the answer short, if known."""
 
     def after(self, begun: Receipt | None) -> Receipt:
         """Add the figures of the answer that this one continues."""
@@ -125,17 +125,17 @@ class Receipt(Struct, frozen=True, kw_only=True):
 
     @property
     def is_cut(self) -> bool:
-        """Whether a limit cut the answer short, known or not."""
+        """Whether a limit cut the answer short, even if it is not known which."""
         return self.limit is not None or self.finish_reason == "length"
 
     @property
     def ending(self) -> str:
-        """Why it ended, where that is worth a word."""
+        """Why the answer ended, if it did not end normally."""
         return self.limit or ("" if self.finish_reason == "stop" else self.finish_reason or _NO_REASON)
 
 
 class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True):
-    """One entry of a chat: a node of the session's tree."""
+    """Message of a session: a node of its tree."""
 
     message_id: str
     role: Role
@@ -150,19 +150,19 @@ class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True):
     receipt: Receipt | None = None
     failure: Failure | None = None
     version: int = 1
-    """Place among its siblings (same parent and role), counted from 1."""
+    """Number among the versions of this message (same parent and role), counted from 1."""
     versions: int = 1
 
     @property
     def text(self) -> str:
-        """All that is said, without reasoning."""
+        """The text of the message, without reasoning."""
         if len(self.parts) == 1 and isinstance(only := self.parts[0], TextPart):
             return only.text  # nearly all messages; asked for 10 000 times when a long session is opened
         return "".join(part.text for part in self.parts if isinstance(part, TextPart | RefusalPart))
 
     @property
     def refusal(self) -> str:
-        """Words of `text` in which the model refuses to answer."""
+        """The part of `text` in which the model refuses to answer."""
         return "".join(part.text for part in self.parts if isinstance(part, RefusalPart))
 
     @property

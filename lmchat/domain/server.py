@@ -134,7 +134,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 
     @property
     def url(self) -> str:
-        """Address as people and scripts see it, without `/v1`."""
+        """Address that lmchat shows and prints, without `/v1`."""
         return self.root_url
 
     @property
@@ -150,13 +150,13 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 
     @property
     def is_local(self) -> bool:
-        """Whether it is this machine or in a private network."""
+        """Whether it is this machine or an address in a private network."""
         address = _address(self.host)
         return self.is_loopback or (address is not None and address.is_private)
 
     @property
     def is_near(self) -> bool:
-        """Whether it is in the user's own network, also by name."""
+        """Whether it is in your own network, also by name."""
         if self.is_loopback or _address(self.host) is not None:
             return self.is_local
         return "." not in self.host or self.host.endswith(_OWN_ZONES)
@@ -196,14 +196,14 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     state: LoadState = LoadState.UNKNOWN
     load_fraction: float | None = None
     is_embedding: bool = False
-    """Whether it only makes embeddings and cannot chat."""
+    """Whether the model makes only embeddings and cannot chat."""
     params: str = ""
     quantization: str = ""
     context_loaded: int | None = None
     context_max: int | None = None
     size_bytes: int | None = None
     capabilities: tuple[str, ...] = ()
-    """Of `tools`, `vision`, `reasoning`, in this order."""
+    """Any of `tools`, `vision`, `reasoning`, in this order."""
     efforts: tuple[str, ...] = ()
     created: int | None = None
     owned_by: str = ""
@@ -214,7 +214,7 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
 
     @property
     def context(self) -> int | None:
-        """Tokens of its window: the loaded one, else the largest."""
+        """Context window in tokens: as loaded, otherwise the maximum."""
         return self.context_loaded or self.context_max
 
 
@@ -224,7 +224,7 @@ def server_id_of(endpoint: Endpoint, product: Product) -> str:
 
 
 class Candidate(Struct, frozen=True, kw_only=True):
-    """An address that was probed, and the result."""
+    """A checked address, and the result."""
 
     endpoint: Endpoint
     product: Product
@@ -233,7 +233,7 @@ class Candidate(Struct, frozen=True, kw_only=True):
     models: tuple[ModelInfo, ...] = ()
     detail: str = ""
     seen: str = ""
-    """Answer of an unusable server, as "502 Bad Gateway"."""
+    """Answer of an unusable server, such as "502 Bad Gateway"."""
     kind: str = ""
     """Kind of the error, as `LMChatError.kind`; empty without one."""
     next_step: str = ""

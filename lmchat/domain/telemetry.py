@@ -1,4 +1,4 @@
-"""Figures that the sidebar and the command line show."""
+"""Figures that the telemetry panel and the command line show."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Health(Struct, frozen=True, kw_only=True):
 
 
 class Metrics(Struct, frozen=True, kw_only=True):
-    """Counters of the proxy-client layer, kept over runs."""
+    """Counters of requests."""
 
     total_requests: int = 0
     successful_requests: int = 0

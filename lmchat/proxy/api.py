@@ -26,7 +26,7 @@ from lmchat.errors import AnswerUnfit, RequestInvalid, ServerUnavailable, WrongU
 from lmchat.proxy.client import ProxyClient
 
 Messages = str | Sequence[ChatMessage | tuple[str, str] | Mapping[str, str]]
-"""A prompt alone, or messages, oldest first: `("user", "Hello")`, `{"role": "user", "content": "Hello"}`
+"""A prompt, or a list of messages, oldest first: `("user", "Hello")`, `{"role": "user", "content": "Hello"}`
 or a `ChatMessage`."""
 
 
@@ -57,26 +57,26 @@ def _message(one: object, place: int) -> ChatMessage:
 
 
 class Options(TypedDict, total=False):
-    """How to choose words; what is left out is not sent."""
+    """Options for the model; unset options are not sent."""
 
     temperature: float | None
-    """0 to 2."""
+    """Randomness, 0 to 2."""
     top_p: float | None
-    """0 to 1."""
+    """Nucleus sampling, 0 to 1."""
     max_tokens: int | None
-    """Longest answer."""
+    """Longest answer in tokens."""
     stop: tuple[str, ...]
-    """Texts that end the answer."""
+    """Strings that end the answer."""
     seed: int | None
-    """For answers that repeat, where the server can."""
+    """For repeatable answers, if the server supports it."""
     reasoning_effort: str
-    """How much to think: `none` to `max`, where server and model can."""
+    """How much the model thinks, `none` to `max`, if server and model support it."""
     keep_loaded_s: int | None
-    """How long the model stays in memory unused, where a request can say so."""
+    """Seconds the unused model stays in memory, if a request can set this."""
 
 
 class Answer(Struct, frozen=True, kw_only=True):
-    """A whole answer."""
+    """A complete answer."""
 
     text: str
     """The answer without reasoning."""
@@ -85,19 +85,19 @@ class Answer(Struct, frozen=True, kw_only=True):
     refusal: str = ""
     """The part of `text` in which the model refuses to answer."""
     tool_calls: tuple[ToolCallPart, ...]
-    """The tools it asked for; lmchat runs none."""
+    """Tool calls of the model; lmchat does not run them."""
     model: str
     """The model that answered, as the server named it."""
     endpoint: str
     """URL of the server that answered."""
     finish_reason: str
-    """Why it ended, in the server's word; empty where it said nothing."""
+    """Why the answer ended, as the server said it; empty if it did not."""
     receipt: Receipt
-    """Tokens, times and tries."""
+    """Tokens, times and retries."""
 
     @property
     def message(self) -> ChatMessage:
-        """The answer as a message, to go on with."""
+        """The answer as a message, to continue the session with."""
         return text_message(Role.ASSISTANT, self.text)
 
 
@@ -105,11 +105,11 @@ class JsonAnswer(Struct, frozen=True, kw_only=True):
     """An answer that is a JSON value."""
 
     value: Any
-    """It, as Python has it."""
+    """The value as a Python object."""
     answer: Answer
-    """The answer that held it."""
+    """The answer that contains the value."""
     first_misfit: str = ""
-    """Reason why the first answer did not fit, where a second one was asked for."""
+    """Why the first answer did not match, if lmchat asked again."""
 
 
 _LOOK_EVERY_S = 0.5
@@ -120,28 +120,28 @@ class ClientOptions(TypedDict, total=False):
     """How to reach a server."""
 
     model: str
-    """Model to ask; left out: one that is loaded."""
+    """Model to use; default: a loaded one."""
     key: str
-    """Key of that server; without an address it goes to servers of this machine alone."""
+    """API key of the server; without an address, it is sent only to servers on this machine."""
     allowed_hosts: tuple[str, ...]
-    """Hosts beyond this machine that may be talked to, "host" or "host:port"."""
+    """Other machines that lmchat may connect to, "host" or "host:port"."""
     limits: LimitSettings | None
-    """Requests a minute, size of a request, tries."""
+    """Requests per minute, size of a request, attempts."""
     timeouts: TimeoutSettings | None
-    """How long to wait."""
+    """Timeouts in seconds."""
 
 
 class Client:
-    """A model server: the one that is named, else the best one that is found on this machine.
+    """A client for one model server: the given address, or the best server found on this machine.
 
-    Nothing is read from the configuration and nothing is written. Use it in one event loop, and close it:
+    It reads no configuration and writes no files. Use it in one event loop, and close it:
     `async with Client() as client`.
 
     Args:
-        endpoint: Address of the server, with or without `/v1`; empty: look for one when it is needed.
+        endpoint: Address of the server, with or without `/v1`; empty: find one when it is needed.
 
     Raises:
-        EndpointNotAllowed: `endpoint` is no address, or a host is none.
+        EndpointNotAllowed: `endpoint` or an allowed host is not a valid address.
     """
 
     def __init__(self, endpoint: str = "", **how: Unpack[ClientOptions]) -> None:
@@ -166,17 +166,17 @@ class Client:
         await self.aclose()
 
     async def health(self) -> Candidate:
-        """Look at the server; one that is away is no error. `next_step` says what helps."""
+        """Check the server. A server that does not answer is not an error: `next_step` says what to do."""
         candidates = await self._look()
         chosen = choose(candidates, model=self._model, remembered=_NOTHING).candidate
         return chosen or next((one for one in candidates if one.verdict.is_server), candidates[0])
 
     async def detect(self) -> tuple[Candidate, ...]:
-        """Look at every usual place of a model server at once; the best is the first."""
+        """Check all usual addresses at the same time; the best server comes first."""
         return await self._proxy.detect(expected=(self._named,) if self._named else ())
 
     async def models(self, *, is_refresh: bool = False) -> tuple[ModelInfo, ...]:
-        """List the models of the server; a list holds for ten minutes, unless `is_refresh`."""
+        """List the models; the list is cached for ten minutes, `is_refresh=True` asks the server again."""
         return (await self._proxy.models(await self._place(), is_refresh=is_refresh)).models
 
     async def load(
@@ -187,21 +187,21 @@ class Client:
         keep_loaded_s: int | None = None,
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
-        """Load a model and return when it is loaded, where the server can do that.
+        """Load a model and return when it is loaded, if the server supports that.
 
-        `context` is the size of its window in tokens, `keep_loaded_s` how long it stays in memory unused, and
-        `on_progress` gets how far it is, 0 to 1, where the server says.
+        `context` is the size of the context window in tokens. `keep_loaded_s` is how many seconds the unused
+        model stays in memory. `on_progress` is called with a fraction from 0 to 1, if the server reports it.
         """
         await self._proxy.load(
             await self._info(model), context=context, keep_loaded_s=keep_loaded_s, on_progress=on_progress
         )
 
     async def unload(self, model: str) -> None:
-        """Unload a model, where the server can do that."""
+        """Unload a model, if the server supports that."""
         await self._proxy.unload(await self._info(model))
 
     async def chat(self, messages: Messages, *, model: str = "", **options: Unpack[Options]) -> Answer:
-        """Return the whole answer to a prompt, or to messages; one that breaks off is an error."""
+        """Return the answer to a prompt or a list of messages. An answer that breaks off raises an error."""
         return await self._whole(await self._request(messages, model, options), model)
 
     async def chat_json(
@@ -213,10 +213,10 @@ class Client:
         model: str = "",
         **options: Unpack[Options],
     ) -> JsonAnswer:
-        """Return one JSON value that fits a JSON schema; without a schema, one JSON object.
+        """Return a JSON value that matches a JSON schema; without a schema, a JSON object.
 
-        The server is asked for it in the form that it takes, and the answer is checked here. One that does
-        not fit is asked for once more, then `AnswerUnfit` is raised. `name` names the value.
+        lmchat uses the strictest method that the server accepts, and checks the answer. If the value does not
+        match, lmchat asks once more, then raises `AnswerUnfit`. `name` is a name for the value.
         """
         from lmchat.structured.schema import WantedValue  # noqa: PLC0415 - chats start without it
 
@@ -245,7 +245,7 @@ class Client:
     async def count_tokens(
         self, messages: Messages, *, model: str = "", **options: Unpack[Options]
     ) -> int | None:
-        """Return how many tokens a prompt has, as the server counts; None where it cannot, or not now."""
+        """Return how many tokens the server counts in a prompt; None if it cannot count now."""
         return await self._proxy.count_tokens(await self._request(messages, model, options))
 
     async def stream(
@@ -253,7 +253,7 @@ class Client:
     ) -> AsyncGenerator[StreamEvent, None]:
         """Yield the events of an answer; the last is a `StreamFinished`.
 
-        Read it under `contextlib.aclosing`: leaving it early closes the connection, and the server stops.
+        Wrap it in `contextlib.aclosing`: leaving it early closes the connection, and the server stops.
         """
         async with aclosing(self._stream(await self._request(messages, model, options))) as events:
             async for event in events:
@@ -378,10 +378,10 @@ _CLOSED = "This client is closed."
 
 
 class SyncClient:
-    """`Client` with calls that block; close it: `with SyncClient() as client`.
+    """`Client` with blocking calls; close it: `with SyncClient() as client`.
 
     Its methods are those of `Client` without `await`; `on_progress` is called in another thread. Several
-    threads may use one.
+    threads may share one client.
     """
 
     health = _blocking(Client.health)
@@ -440,7 +440,7 @@ class SyncClient:
         self._client.reset_metrics()
 
     def close(self) -> None:
-        """Close all connections and end the thread; what still runs is stopped."""
+        """Close all connections and end the thread; running calls are stopped."""
         self._refuse_own_thread()
         with self._lock:
             if self._loop.is_closed():

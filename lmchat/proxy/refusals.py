@@ -165,7 +165,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "context_overflow",
         says=_OVERFLOW,
-        message="The conversation is longer than the model's context window.",
+        message="The session is longer than the model's context window.",
         hint="Shorten it, start a new session, or load the model with a larger context window.",
     ),
     Rule(
@@ -219,7 +219,8 @@ RULES: tuple[Rule, ...] = (
         (401,),
         "<basic>",
         message="{product} asks for a user name and password (HTTP Basic).",
-        hint="lmchat can only send API keys: let the web server accept one, or use an address behind it.",
+        hint="lmchat cannot send a password. Set up an API key in the web server, "
+        "or use the model server's own address.",
     ),
     Rule("auth", (401,), hint=KEY_REJECTED, hints=_KEY_HINTS),
     Rule("auth", says=_NO_KEY, hint=KEY_REJECTED, hints=_KEY_HINTS),
@@ -238,7 +239,7 @@ RULES: tuple[Rule, ...] = (
         message=_HOST,
         hint="Use 127.0.0.1, or start it with OLLAMA_HOST={host} ollama serve.",
     ),
-    Rule("forbidden", (403,), hint="The server does not allow this."),
+    Rule("forbidden", (403,), hint="Check the rights of your account or API key."),
     Rule("wrong_path", (404, 405), "<web page>", message=_PAGE, hint=_PAGE_HINT),
     Rule(
         "wrong_path",
@@ -255,7 +256,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "timeout", (408, 504), message="Request timeout: {said}", hint="Try again; the server took too long."
     ),
-    Rule("too_large", (413,), hint="Shorten the conversation."),
+    Rule("too_large", (413,), hint="Shorten the prompt, or start a new session."),
     Rule("bad_request", (400, 409, 422), hint="The server does not accept this request."),
     Rule("rate_limited", (429,), hint=_LIMIT_HINT),
     Rule("rate_limited", _STREAM, "rate.?limit|too.many.requests", hint=_LIMIT_HINT),
@@ -359,7 +360,7 @@ def _error(
     words = _words(status, headers, read, asked)
     message, hint = rule.message.format(**words), rule.hints.get(asked.product, rule.hint)
     if rule.kind == "context_overflow" and needed and room:
-        message = f"The conversation needs {needed} tokens; the context window has {room}."
+        message = f"The session needs {needed} tokens; the context window has {room}."
     if rule.kind == "bad_request" and read.param.lower() not in message.lower():
         message = f"{message} ({read.param})"
     if rule.kind == "server_error" and is_in_stream:

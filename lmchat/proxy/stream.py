@@ -254,7 +254,7 @@ class ChunkReader:
         words, hint = "closed the connection without an answer", "Check the server's log, then try again."
         if self.has_done:
             words = "sent an empty answer"
-            hint = "The conversation may exceed the model's context window; load the model with a larger one."
+            hint = "The session may exceed the model's context window; load the model with a larger one."
         raise ServerRejected(f"Streaming failed: the server {words}.", kind="empty_answer", hint=hint)
 
     def _read_framed(self, payloads: Sequence[bytes]) -> bool:

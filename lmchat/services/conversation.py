@@ -131,7 +131,7 @@ class AnswerStream:
             return plan
         raise RequestInvalid(
             (
-                f"The conversation needs about {plan.needed_tokens} tokens, plus {plan.reserve} for "
+                f"The session needs about {plan.needed_tokens} tokens, plus {plan.reserve} for "
                 f"the answer; the context window has {plan.limit}."
             ),
             hint="Start a new session, choose a model with a larger context window, "

@@ -12,6 +12,7 @@ from typing import get_args
 
 import lmchat.proxy
 from lmchat.cli.commands import COMMANDS, Argument, Subcommand
+from lmchat.cli.parser import shared_arguments
 from lmchat.config.load import VARIABLES
 from lmchat.config.rows import ENDPOINT, KEYS_HELP, PROFILE, SECTIONS, WORDS, Row, Section, toml_value
 from lmchat.proxy.refusals import KEY_MISSING, KEY_REJECTED, RULES, Rule
@@ -20,25 +21,26 @@ from lmchat.tui.commands import Scope
 
 _EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 _HEAD = """\
-# lmchat in a program
+# Python API
 
-`lmchat.proxy` finds model servers, asks them and streams their answers, without the screen: the same layer
-that lmchat itself works with, with its allow-list, limits, retries and time-outs. It reads no configuration
-and writes no file, and a client counts for itself. Everything is imported from `lmchat.proxy`.
+With `lmchat.proxy` you can find model servers and stream their answers from your own Python program. lmchat
+itself uses it, so allowed hosts, limits, retries and timeouts work the same. It reads no configuration and
+writes no files, and each client has its own counters. Import everything from `lmchat.proxy`.
 """
-_ASYNC = "## An example\n\nAs [examples/ask.py](examples/ask.py):\n"
-_SYNC = "## Without an event loop\n\nAs [examples/ask_sync.py](examples/ask_sync.py):\n"
-_JSON = "## A JSON value\n\nAs [examples/ask_json.py](examples/ask_json.py):\n"
+_ASYNC = "## Example\n\nFrom [examples/ask.py](examples/ask.py):\n"
+_SYNC = "## Without an event loop\n\nFrom [examples/ask_sync.py](examples/ask_sync.py):\n"
+_JSON = "## JSON values\n\nFrom [examples/ask_json.py](examples/ask_json.py):\n"
 _API_ERRORS = """\
 ## Errors
 
-All are `LMChatError`: `str(error)` is one sentence, `error.hint` the next step, `error.kind` a word from
-[the table of errors](errors.md), `error.details` technical details. They never contain keys or chat text.
+All errors are subclasses of `LMChatError`. `str(error)` is one sentence, `error.hint` the next step,
+`error.kind` a word from [the table of errors](errors.md), `error.details` technical details. They never
+contain API keys or chat text.
 """
 _EVENTS = """\
 ## Events
 
-`stream` yields these; `StreamEvent` is their union. Later versions may add kinds, so ignore unknown ones.
+`stream` yields these events; `StreamEvent` is their union. Later versions may add more: ignore unknown ones.
 """
 _VALUES = (
     *("Answer", "JsonAnswer", "ClientOptions", "Options", "Receipt", "ChatMessage", "Failure"),
@@ -150,7 +152,7 @@ def _fields(name: str) -> Iterator[str]:
     rows = []
     for field, doc in zip(node.body, [*node.body[1:], None], strict=True):
         if isinstance(field, ast.AnnAssign):
-            told = ast.literal_eval(doc.value) if isinstance(doc, ast.Expr) else ""
+            told = _RULE.sub("", ast.literal_eval(doc.value)) if isinstance(doc, ast.Expr) else ""
             rows.append((ast.unparse(field.target), ast.unparse(field.annotation), told))
         elif isinstance(field, ast.FunctionDef) and _is_property(field):
             rows.append((field.name, ast.unparse(field.returns), _doc(field)))
@@ -202,39 +204,46 @@ _GENERATED = "<!-- Written by `python -m tests.support.reference`; a test compar
 _CONFIGURATION = """\
 # Configuration
 
-Everything is optional. `lmchat config init` writes a commented file, the same as
-[config.example.toml](../config.example.toml). `lmchat config path` prints where it belongs, `lmchat config
-check` finds mistakes with line numbers, and `lmchat config show` prints the effective settings and where
-each comes from. A flag overrides the environment, the environment overrides the file, and the file
-overrides the default. lmchat never writes to `config.toml`; it saves its own state (last model, panels,
-theme) in `state.toml` beside it.
+This page lists every setting with its default and limits. All settings are optional. `lmchat config init`
+writes a commented file, the same as [config.example.toml](../config.example.toml). `lmchat config path`
+prints where it belongs, `lmchat config check` finds mistakes with line numbers, and `lmchat config show`
+prints the effective settings and where each comes from. A flag overrides the environment, the environment
+overrides the file, and the file overrides the default. Apart from `config init`, lmchat never writes to
+`config.toml`; it saves its own state (last model, panels, theme) in `state.toml` beside it.
 """
 _SECRETS = """\
-## Keys of servers
+## API keys
 
-An API key comes from `LMCHAT_API_KEY`, from `api_key_env` or `api_key_cmd` of an `[[endpoints]]` entry, or
-from the dialog on the screen, which checks the key and then saves it. It is saved in the system keyring if
-lmchat is installed with the extra `keyring` (`pip install 'lmchat[keyring]'`) and the keyring answers
-within two seconds, otherwise in `credentials.toml` (mode 0600). You can also add a key for a configured
-server yourself: `keyring set lmchat http://HOST:PORT`. The configuration overrides the keyring, and the
-keyring overrides the file; `lmchat doctor` shows which key is used. `api_key` in the file works too, but is
-the least safe place. A key is sent only to the address it belongs to. It never appears in `config show`,
-logs, exports, errors or process arguments.
-`OPENAI_API_KEY` is sent to api.openai.com only.
+You can set an API key in `LMCHAT_API_KEY`, with `api_key_env` or `api_key_cmd` in an `[[endpoints]]` entry,
+or in the dialog on the screen. The dialog checks the key and saves it in the system keyring, otherwise in
+`credentials.toml` (mode 0600). The keyring needs `pip install 'lmchat[keyring]'` and must answer within two
+seconds. You can also add a key for a configured server yourself: `keyring set lmchat http://HOST:PORT`.
+
+A key typed in the dialog is used until lmchat ends. Otherwise the configuration and the environment override
+the keyring, and the keyring overrides `credentials.toml`; `lmchat doctor` shows which key is used. `api_key`
+in `config.toml` also works, but is the least safe. A key is sent only to the address it belongs to. It never
+appears in `config show`, logs, exports, errors or process arguments.
 """
 _COMMANDS = """\
 # Commands
 
-`lmchat` alone opens the chat screen. Options for every command can be given before or after its name.
-Answers go to stdout, everything else to stderr. Exit codes: 0 done, 1 the server or the stream
-failed, 2 wrong use or bad configuration, 3 no server, 130 interrupted.
+This page lists every command. `lmchat` without a command opens the chat screen. Answers go to stdout,
+everything else to stderr. Exit codes: 0 success, 1 the server, the answer or a file failed, 2 invalid command
+or configuration, 3 no server found, 130 interrupted.
+
+## Options for every command
+
+Write them before or after the name of the command.
 """
 _REFUSALS = """\
 ## Errors from servers
 
-The first matching row applies. "what it says" is a regular expression, matched in lower case against the
-type, code, parameter and sentence of the error, in every form that servers use. SERVER, MODEL and HOST are
-the product, the model and the host name of the request.
+The first matching row applies. "what it says" is a regular expression. It is matched in lower case against
+the type, code, parameter and message of the server's error. Words in angle brackets stand for facts: the
+product, `<no key>` no API key was sent, `<basic>` HTTP Basic is required, `<empty>` and `<web page>` the kind
+of the body. SERVER is the product (such as Ollama), MODEL the model, HOST the host name you used, ADDRESS the
+target of the redirect, and … the server's own words. A product before a next step means that the step is for
+that product.
 """
 
 
@@ -252,7 +261,8 @@ def configuration_page() -> str:
 
 
 def commands_page() -> str:
-    return "\n".join([_GENERATED, _COMMANDS, *_described("lmchat", COMMANDS)])
+    options = _table(("option", "meaning"), map(_argument, shared_arguments([])))
+    return "\n".join([_GENERATED, _COMMANDS, options, *_described("lmchat", COMMANDS)])
 
 
 def errors_page() -> str:
@@ -293,17 +303,25 @@ def _cell(text: str) -> str:
 def _settings(section: Section) -> str:
     defaults = section.settings() if section in SECTIONS else None
     rows = (
-        (f"`{row.name}`", _default(row, defaults), row.about.help, row.limits or WORDS[row.type])
+        (f"`{row.name}`", _default(row, defaults), row.about.help, _allowed(row))
         for row in section.rows.values()
     )
-    return _table(("key", "default", "meaning", "must be"), rows)
+    return _table(("setting", "default", "meaning", "allowed values"), rows)
+
+
+def _allowed(row: Row) -> str:
+    unset = ', or "" for unset' if "" in row.about.words else ""
+    limits = (
+        f"a list; each item is {row.limits}" if row.type == tuple[str, ...] and row.limits else row.limits
+    )
+    return f"{limits or WORDS[row.type]}{unset}"
 
 
 def _default(row: Row, defaults: object) -> str:
     value = getattr(defaults, row.name, None)
     if value not in (None, "", ()):
         return f"`{toml_value(value)}`"
-    return "" if row.about.example is None else f"unset; as in `{toml_value(row.about.example)}`"
+    return "" if row.about.example is None else f"unset; example: `{toml_value(row.about.example)}`"
 
 
 def _keys() -> str:
@@ -318,10 +336,17 @@ def _keys() -> str:
 
 def _environment() -> str:
     rows = [(f"`{name}`", f"`{key}`") for name, key in VARIABLES]
-    rows += [("`LMCHAT_HOME`", "one folder for all files"), ("`LMCHAT_LOG_LEVEL`", "as `--log-level`")]
+    rows += [("`OPENAI_API_KEY`", "API key for api.openai.com only")]
+    rows += [
+        ("`LMCHAT_HOME`", "one folder for all files"),
+        ("`LMCHAT_LOG_LEVEL`", "the same as `--log-level`"),
+    ]
     rows += [("`NO_COLOR`", "no colours on the command line")]
-    rows += [("`SSL_CERT_FILE`, `SSL_CERT_DIR`", "certificates to trust in the place of the usual ones")]
-    return _table(("variable", "sets"), rows) + "\nOf two variables for one key the first that is set wins.\n"
+    rows += [("`SSL_CERT_FILE`, `SSL_CERT_DIR`", "certificates to trust instead of the usual ones")]
+    return (
+        _table(("variable", "sets"), rows)
+        + "\nIf two variables set the same setting, the one listed first is used.\n"
+    )
 
 
 def _described(before: str, commands: Iterable[Subcommand]) -> Iterator[str]:

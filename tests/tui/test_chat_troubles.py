@@ -198,7 +198,7 @@ async def test_a_server_that_cut_the_prompt_silently_is_told_about(tmp_path):
     async with ready_desktop(tmp_path, ScriptedBackend(long, cut)) as desk:
         await desk.ask("one")
         await desk.ask("two", 2)
-        await shown(desk, "have cut the conversation")
+        await shown(desk, "have cut the session")
 
 
 async def test_a_long_answer_that_ends_unseen_rings(tmp_path):
