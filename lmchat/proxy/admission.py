@@ -51,10 +51,11 @@ class AllowList:
             )
         if endpoint.is_loopback or {(host, None), (host, endpoint.port)} & self._hosts:
             return
+        hint = f"Start with --allow-host {endpoint.host}, or add it to allowed_hosts in config.toml."
         raise EndpointNotAllowed(
             f"Endpoint not allowed: Endpoint must be localhost, "
             f"or be allowed by --allow-host {endpoint.host}",
-            hint=f"Start with --allow-host {endpoint.host}, or add it to allowed_hosts in config.toml.",
+            hint=f"Write http://127.0.0.1:{endpoint.host}." if endpoint.host.isdecimal() else hint,
         )
 
 

@@ -102,14 +102,14 @@ _TRUST_IT = (
     "If you trust it, save it or its issuer's certificate, and set ca_file in config.toml "
     "or SSL_CERT_FILE to that file."
 )
-_UNKNOWN_SIGNER = ("is not trusted: its issuer is unknown here", _TRUST_IT)
+_UNKNOWN_SIGNER = ("is not trusted: its issuer is unknown", _TRUST_IT)
 _OTHER_NAME = (
-    "is for another name than {host}",
+    "is not for {host}",
     "Use the certificate's name in the address, or create a certificate for this name.",
 )
 _CERTIFICATE_FAULTS = {
     9: ("is not valid yet", "Correct the clock of this machine or of the server."),
-    10: ("has expired", "Renew it there. If it is still valid, correct the clock of this machine."),
+    10: ("has expired", "Renew it on the server. If it is still valid, correct the clock of this machine."),
     **dict.fromkeys((18, 19, 20, 21), _UNKNOWN_SIGNER),
     **dict.fromkeys((62, 64), _OTHER_NAME),
 }
@@ -119,7 +119,7 @@ _CERTIFICATE_FAULTS = {
 def _tls_failure(failure: ssl.SSLError, endpoint: Endpoint) -> tuple[str, str]:
     place = endpoint.netloc
     if not isinstance(failure, ssl.SSLCertVerificationError):
-        step = "Check whether its address begins with http://, and its port."
+        step = "Check its port, and whether its address should begin with http://."
         return f"{place} does not use https.", step
     other = (f"is not trusted: {failure.verify_message}", _TRUST_IT)
     message, hint = _CERTIFICATE_FAULTS.get(failure.verify_code, other)

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from lmchat.config.settings import TimeoutSettings
 from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Product, Verdict
 from lmchat.errors import LMChatError, RequestInvalid, ServerRejected, ServerUnavailable
-from lmchat.proxy.errors import ProxyUnavailable
+from lmchat.proxy.errors import NothingAnswers, ProxyUnavailable
 from lmchat.proxy.http import POOL_S, WRITE_S, Connections, Reply, connect_timeout_s
 from lmchat.proxy.refusals import Asked, read_body, shown_address, status_words, without_key
 from lmchat.proxy.servers import SERVERS, server_of
@@ -35,6 +35,7 @@ _VERDICTS = {
 }
 _FOREIGN = frozenset({"wrong_path", "forbidden", "bad_request", "unsupported"})
 """Refusals that a model server would not give to the question for its models."""
+_REDIRECTS = range(300, 400)
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -131,7 +132,7 @@ def next_step(verdict: Verdict, server: Server, endpoint: Endpoint, *, has_model
         Verdict.SERVER_ERROR: "Check the server's log, then restart it",
         Verdict.NOT_AN_LLM: server.port_hint,
         Verdict.REFUSED: server.start_hint,
-        Verdict.TIMED_OUT: server.start_hint if server.hosts else "Find the program that uses port {port}",
+        Verdict.TIMED_OUT: server.start_hint if server.hosts else "Check which program uses port {port}",
     }
     return steps.get(verdict, "").format(port=endpoint.port, host=endpoint.host)
 
@@ -169,7 +170,7 @@ def _seen(site: Site) -> str:
     reply = site.refused
     if reply is None:
         return ""
-    if 300 <= reply.status < 400:  # noqa: PLR2004 - HTTP
+    if reply.status in _REDIRECTS:
         where = without_key(shown_address(reply.headers.get("location", "")), site.asked.key)
         return f"redirects to {where}" if where else status_words(reply.status)
     if reply.status in range(200, 300):
@@ -188,13 +189,19 @@ def _step_after(
 ) -> str:
     if error is not None and (isinstance(error, ProxyUnavailable) or error.kind == "certificate"):
         return error.hint
+    is_unknown_name = verdict is Verdict.REFUSED and not isinstance(error, NothingAnswers)
+    is_wrong_path = verdict is Verdict.SERVER_ERROR and error is not None and error.kind == "wrong_path"
+    if error is not None and (is_unknown_name or is_wrong_path):
+        return error.hint.removesuffix(".")
     if verdict is Verdict.NOT_AN_LLM and place.is_own:
+        if isinstance(error, ServerRejected) and (error.kind == "auth" or error.status in _REDIRECTS):
+            return error.hint.removesuffix(".")
         is_dropped = error is not None and error.kind == "dropped" and place.endpoint.scheme == "http"
-        https = ", and whether it begins with https://" if is_dropped else ""
+        https = ", and whether it should begin with https://" if is_dropped else ""
         return f"Check the port and the path of the address{https}"
     step = next_step(verdict, server, place.endpoint, has_models=has_models)
     if verdict is Verdict.TIMED_OUT and place.endpoint.scheme == "https" and not server.hosts:
-        step += ", and whether its address begins with http://"  # llama.cpp waits for more of what it reads
+        step += " and whether the address should begin with http://"  # llama.cpp waits for more
     return step
 
 

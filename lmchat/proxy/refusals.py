@@ -141,7 +141,7 @@ _NO_CREDIT = r"insufficient_quota|exceeded your current quota|credit_balance|out
 _CREDIT_HINT = "Check the account's plan and billing; retrying does not help."
 _ADDRESS_HINT = "The server address should end in /v1 or have no path."
 _PAGE, _PAGE_HINT = (
-    "This is not an LLM API: a web page answered.",
+    "This is not a model server: a web page answered.",
     "Check the port and the path of the address.",
 )
 _LIMIT_HINT = "Wait a moment; the server limits requests."
@@ -201,7 +201,7 @@ RULES: tuple[Rule, ...] = (
         "model_missing",
         (0, 400, 404, 422),
         _MODEL_MISSING,
-        hint="Choose a model that the server has: Ctrl+O lists them.",
+        hint="Choose another model with Ctrl+O or -m; `lmchat models` lists them.",
         hints={OLLAMA: "Download it with: ollama pull {model}"},
     ),
     Rule(  # LiteLLM fails where it finds no key
@@ -220,7 +220,7 @@ RULES: tuple[Rule, ...] = (
         "<basic>",
         message="{product} asks for a user name and password (HTTP Basic).",
         hint="lmchat cannot send a password. Set up an API key in the web server, "
-        "or use the model server's own address.",
+        "or use the address of the model server directly.",
     ),
     Rule("auth", (401,), hint=KEY_REJECTED, hints=_KEY_HINTS),
     Rule("auth", says=_NO_KEY, hint=KEY_REJECTED, hints=_KEY_HINTS),
@@ -340,7 +340,7 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, asked: Asked) 
 def not_an_llm(reason: str, details: str = "") -> ServerRejected:
     """Return the error for a reply that no model server gives."""
     return ServerRejected(
-        f"This is not an LLM API: {reason}", kind="not_an_llm", hint=_PAGE_HINT, details=details
+        f"This is not a model server: {reason}", kind="not_an_llm", hint=_PAGE_HINT, details=details
     )
 
 

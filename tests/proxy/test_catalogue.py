@@ -235,7 +235,7 @@ CASES = {
         json_reply({"hello": "world"}), text="", kind="not_an_llm", rules=("R-23",)
     ),
     "HTML instead of a stream": Case(
-        html_reply(), text="", kind="not_an_llm", words="not an LLM API", rules=("R-23",)
+        html_reply(), text="", kind="not_an_llm", words="not a model server", rules=("R-23",)
     ),
     "HTML under a wrong name": Case(
         text_reply("<!DOCTYPE html><p>Hi"), text="", kind="not_an_llm", rules=("R-23",)

@@ -343,7 +343,7 @@ async def test_a_silent_port_costs_one_time_out_and_hides_nobody(start, detect):
 async def test_a_port_that_does_not_let_connect_timed_out(detect):
     found, _ = await detect({4000: httpx.ConnectTimeout("")})
     row = next(one for one in found if one.endpoint.port == 4000)
-    assert (row.verdict, row.next_step) == (Verdict.TIMED_OUT, "Find the program that uses port 4000")
+    assert (row.verdict, row.next_step) == (Verdict.TIMED_OUT, "Check which program uses port 4000")
 
 
 @pytest.mark.rule("R-5")

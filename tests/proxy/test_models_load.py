@@ -201,7 +201,7 @@ CANNOT = [
     (old_lm_studio, "qwen3-8b", Product.LM_STUDIO, "Load it in LM Studio"),
     (products.jan, "jan-nano", Product.JAN, "Start a model in Jan"),
     (products.vllm, "Qwen/Qwen3-8B", Product.VLLM, "vllm serve MODEL"),
-    (products.plain, "tiny", Product.OPENAI_COMPATIBLE, "Load a model"),
+    (products.plain, "tiny", Product.OPENAI_COMPATIBLE, "Use the server's own program"),
 ]
 
 
@@ -269,7 +269,7 @@ async def test_a_newer_jan_loads_with_a_window(server, client):
         (Product.VLLM, "--max-model-len 8192"),
         (Product.SGLANG, "--context-length 8192"),
         (Product.LITELLM, "behind LiteLLM"),
-        (Product.OPENAI_COMPATIBLE, "Load a model"),
+        (Product.OPENAI_COMPATIBLE, "Use the server's own program"),
     ],
 )
 async def test_who_takes_no_window_is_asked_nothing_and_says_where_it_is_set(server, client, product, step):

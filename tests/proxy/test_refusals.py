@@ -146,7 +146,7 @@ TABLE = [
     ),
     (404, b"Not Found", P.JAN, "wrong_path", "Not Found"),
     (404, b"404 page not found", P.OLLAMA, "wrong_path", "404 page"),
-    (404, b"<html><title>nginx</title>", ANY, "wrong_path", "not an LLM API"),
+    (404, b"<html><title>nginx</title>", ANY, "wrong_path", "not a model server"),
     (408, b"", ANY, "timeout", "Request timeout"),
     (413, b"", ANY, "too_large", "413"),
     pytest.param(
@@ -211,7 +211,7 @@ TABLE = [
         "busy",
         "Overloaded",
     ),
-    (200, b"<!DOCTYPE html><p>Hi", ANY, "not_an_llm", "not an LLM API"),
+    (200, b"<!DOCTYPE html><p>Hi", ANY, "not_an_llm", "not a model server"),
     pytest.param(
         429,
         inner("You have no credits left", code="credits_exhausted"),

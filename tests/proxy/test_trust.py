@@ -73,10 +73,10 @@ async def test_a_server_of_ones_own_is_reached_once_its_certificate_is_named(
 @pytest.mark.parametrize(
     ("certificate", "message", "hint"),
     [
-        ("hosts", "is not trusted: its issuer is unknown here.", TRUST_IT),
-        ("alone", "is not trusted: its issuer is unknown here.", TRUST_IT),
+        ("hosts", "is not trusted: its issuer is unknown.", TRUST_IT),
+        ("alone", "is not trusted: its issuer is unknown.", TRUST_IT),
         ("expired", "has expired.", "correct the clock of this machine."),
-        ("elsewhere", "is for another name than localhost.", "Use the certificate's name"),
+        ("elsewhere", "is not for localhost.", "Use the certificate's name"),
     ],
 )
 async def test_a_certificate_that_is_not_believed_gets_one_sentence_and_no_byte(
@@ -159,14 +159,14 @@ async def test_https_to_a_server_that_speaks_http_says_so(client_of):
         thread.join(10)
     assert "does not use https" in found.detail
     assert isinstance(error, ServerUnavailable)
-    assert "begins with http://" in error.hint
+    assert "should begin with http://" in error.hint
 
 
 async def test_https_to_a_server_that_waits_for_more_of_what_it_cannot_read_gets_the_hint(client_of):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         endpoint = Endpoint.parse(f"https://127.0.0.1:{listener.getsockname()[1]}")
         found = await client_of().check(endpoint)
-    assert (found.verdict, "begins with http://" in found.next_step) == (Verdict.TIMED_OUT, True)
+    assert (found.verdict, "should begin with http://" in found.next_step) == (Verdict.TIMED_OUT, True)
 
 
 async def test_http_to_a_server_that_speaks_https_gets_the_hint(client_of, server):

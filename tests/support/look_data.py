@@ -166,7 +166,7 @@ PLACES = (
     place(Product.OLLAMA, 11434, Verdict.REFUSED, "ollama serve"),
     place(Product.VLLM, 8000, Verdict.REFUSED, "vllm serve MODEL"),
     place(Product.SGLANG, 30000, Verdict.REFUSED, "sglang serve MODEL"),
-    place(Product.LITELLM, 4000, Verdict.TIMED_OUT, "Find the program that uses port 4000"),
+    place(Product.LITELLM, 4000, Verdict.TIMED_OUT, "Check which program uses port 4000"),
 )
 WANTS_KEY = (
     place(Product.JAN, 1337, Verdict.NEEDS_KEY, "Enter, then paste the key"),

@@ -222,3 +222,4 @@ class OpenAiCompatible(Server):
     """The common ground."""
 
     product = Product.OPENAI_COMPATIBLE
+    load_hint = "Use the server's own program"

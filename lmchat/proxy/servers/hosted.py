@@ -18,7 +18,7 @@ class Hosted(Server):
     """A provider elsewhere; its models are always there."""
 
     start_hint = "Check the network, and the address"
-    model_hint = "Choose a model with Ctrl+O"
+    model_hint = "Choose a model with Ctrl+O or -m"
     load_hint = "Its models are always loaded"
     empty_hint = "Check what the account can use"
 

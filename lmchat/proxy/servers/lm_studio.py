@@ -34,7 +34,7 @@ class LmStudio(Server):
     start_hint = "Open LM Studio: Developer, Start server"
     off_hint = "Open its Developer tab, then Start server"
     key_hint = "Use a token from Server settings, Manage tokens"
-    model_hint = "Choose a model with Ctrl+O; lmchat loads it"
+    model_hint = "Choose a model with Ctrl+O or -m; lmchat loads it"
     load_hint = "Load it in LM Studio, or send a message: LM Studio may load it on the first request"
     empty_hint = "Discover tab: download a model, then load it"
 

@@ -62,9 +62,7 @@ async def test_another_product_on_the_same_port_is_told_with_the_next_answer(tmp
         other = start(vllm)
         seen.places(8000, other)
         await seen.says("Two?")
-        await seen.shows(
-            "The model `tiny.gguf` does not", "Choose a model that the server has: Ctrl+O lists them."
-        )
+        await seen.shows("The model `tiny.gguf` does not", "Choose another model with Ctrl+O or -m;")
         failed = seen.desk.conversation.messages[-1]
         assert (failed.state, failed.failure.kind) == (AnswerState.FAILED, "model_missing")
         await seen.shows("● vLLM ready", "Model unknown", "One?", "Two?")
