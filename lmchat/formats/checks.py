@@ -69,7 +69,7 @@ def sound(session: Session, *, moment: datetime) -> Session:
     """Return a session with own ids, parents before children and no running answer.
 
     Foreign ids are replaced by their hash, so the same file gives the same ids. Raises `FileRefused` if
-    ids are not unique or messages form a circle.
+    ids are not unique or messages form a loop.
     """
     session_id = own_id(session.header.session_id)
     path = _chained(session.messages)
@@ -134,9 +134,7 @@ def _refuse_twins(messages: Sequence[ChatMessage]) -> None:
     seen: set[str] = set()
     for number, message in enumerate(messages, 1):
         if message.message_id in seen:
-            raise FileRefused(
-                f"Message {number} has the id of one before it.", hint="Export the session again."
-            )
+            raise FileRefused(f"Message {number} has a duplicate id.", hint="Export the session again.")
         seen.add(message.message_id)
 
 
@@ -148,7 +146,7 @@ def _parents_first(tree: Sequence[ChatMessage]) -> list[ChatMessage]:
         following = waiting.get(message.message_id)
         while following is not None:
             if following.message_id in line:
-                raise FileRefused("Its messages form a circle.", hint="Export it again.")
+                raise FileRefused("Its messages form a loop.", hint="Export it again.")
             line[following.message_id] = following
             following = waiting.get(following.parent_id)
         ordered += [waiting.pop(one) for one in reversed(line)]

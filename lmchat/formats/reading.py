@@ -53,8 +53,8 @@ def read(data: bytes, *, moment: datetime) -> Reading:
         raise FileRefused(_ENDLESS, hint=_WANTED) from error
     sessions = tuple(sound(session, moment=moment) for session in found.sessions if session.messages)
     if not sessions:
-        why = "".join(f" that can be read ({one.where}: {one.reason})" for one in found.skipped[:1])
-        raise FileRefused(f"It contains no messages{why}.", hint=_WANTED)
+        why = "".join(f" ({one.where}: {one.reason})" for one in found.skipped[:1])
+        raise FileRefused(f"It has no readable messages{why}.", hint=_WANTED)
     return Reading(sessions=sessions, skipped=found.skipped)
 
 
@@ -76,8 +76,8 @@ def _json(text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise FileRefused(
-            f"It is not valid JSON from line {error.lineno}, column {error.colno} on.",
-            hint="It may have been cut off or edited.",
+            f"Invalid JSON at line {error.lineno}, column {error.colno}.",
+            hint="Export it again.",
             details=error.msg,
         ) from error
     except (ValueError, RecursionError) as error:  # a number with too many digits; brackets without end

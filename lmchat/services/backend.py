@@ -137,7 +137,11 @@ class Backend:
             model = next((one for one in await engine.files() if one.name == name), None)
         if model is None:
             words = f"There is no model {name} on this disk anymore."
-            raise ServerRejected(words, kind="model_missing", hint="Ctrl+O lists the models.")
+            raise ServerRejected(
+                words,
+                kind="model_missing",
+                hint="`lmchat models --local` lists them.",
+            )
         await engine.start(model, context=context)
 
     async def _look_at(self, engine: Engine, endpoint: Endpoint, *, is_refresh: bool = False) -> Candidate:

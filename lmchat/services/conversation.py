@@ -134,8 +134,7 @@ class AnswerStream:
                 f"The session needs about {plan.needed_tokens} tokens, plus {plan.reserve} for "
                 f"the answer; the context window has {plan.limit}."
             ),
-            hint="Start a new session, choose a model with a larger context window, "
-            "or set auto_truncate = true.",
+            hint="Start a new session, set auto_truncate = true, or use a larger context window.",
             kind="context_overflow",
         )
 

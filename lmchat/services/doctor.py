@@ -232,9 +232,9 @@ def _chat(detected: Detected) -> Finding:
         model = _short(detected.arrival.target.model_id)
     facts = {"endpoint": chosen.endpoint.url, "model": model or None}
     if model and chosen.verdict is Verdict.READY:
-        return row(Grade.OK, f"It would use {model} on {place}.", "", facts)
-    cause = f"It would use {model or 'a model, when one is ready,'} on {place}."
-    return row(Grade.WARNING, cause, chosen.next_step or "Choose a model in lmchat (Ctrl+O)", facts)
+        return row(Grade.OK, f"A chat would use {model} on {place}.", "", facts)
+    cause = f"A chat would use {model or 'a model, when one is ready,'} on {place}."
+    return row(Grade.WARNING, cause, chosen.next_step or "Choose a model with Ctrl+O or -m", facts)
 
 
 def _first_step(detected: Detected) -> str:
@@ -242,6 +242,8 @@ def _first_step(detected: Detected) -> str:
     near = [one for one in detected.candidates if one.verdict in (*_UNEASY, Verdict.SERVER_OFF)]
     if detected.is_named:
         near = [one for one in detected.candidates if one.is_own]
+        if not near:
+            return "Correct its address"
     best = detected.arrival.candidate or next(iter(near), None)
     if best is not None:
         step = best.next_step or _NAME_A_SERVER
@@ -324,5 +326,5 @@ def _keys(detected: Detected) -> list[Finding]:
         facts = {"url": url, "source": source or None, "state": state}
         rows.append(row(one.product.value, grade, cause, step, facts))
     rows += [row("Keys", Grade.WARNING, words, "", {"state": "warning"}) for words in detected.warnings]
-    cause = f"Stored for {', '.join(detected.stored)}." if detected.stored else "No key is stored."
+    cause = f"Stored for {', '.join(detected.stored)}." if detected.stored else "No API key is stored."
     return [*rows, row("Stored", Grade.OK, cause, "", {"state": "stored", "origins": list(detected.stored)})]

@@ -126,6 +126,7 @@ def sentence(one: Imported, *, is_trial: bool = False) -> str:
 
 def _naming(name: str, error: LMChatError) -> LMChatError:
     reason = error.message
+    name = "stdin" if name == "-" else name
     if isinstance(error, StoreUnavailable):
         return StoreUnavailable(f"{name} was not imported: {reason}", hint=error.hint, details=error.details)
     reason = reason[:1].lower() + reason[1:]
@@ -145,7 +146,7 @@ def _files_of(path: Path, endings: tuple[str, ...]) -> tuple[Path, ...]:
         raise FileRefused(f"{path} cannot be read: {error.strerror}.", hint="Check the path.") from error
     if not found:
         message = f"{path} has no file that ends with {', '.join(endings)}."
-        raise FileRefused(message, hint="Pass the file itself.")
+        raise FileRefused(message, hint="Name a .json or .md file.")
     return tuple(found)
 
 

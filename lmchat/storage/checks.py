@@ -30,7 +30,7 @@ _OTHERS_WRITE = 0o022
 _BUSY_S = 0.5
 _MB = 1e6
 _ANOTHER_HOME = ", or set LMCHAT_HOME to another folder"
-_KEY_FILE = "typed keys are saved in credentials.toml"
+_KEY_FILE = "typed API keys are saved in credentials.toml"
 
 
 def mode_of(path: Path) -> int | None:
@@ -55,7 +55,7 @@ def _folder(folder: Path, bad: Grade) -> Finding:
     if not folder.is_absolute():
         cause, step = f"No home folder is known: files would go to {folder}.", "export LMCHAT_HOME=FOLDER"
     elif not there.is_dir():
-        cause, step = f"{there} is a file but should be a folder.", f"mv {_quoted(there)} ELSEWHERE"
+        cause, step = f"{there} is a file but should be a folder.", "Set LMCHAT_HOME to a folder"
     elif not os.access(there, os.W_OK | os.X_OK):
         cause, step = f"{there} cannot be written to.", f"chmod u+rwx {_quoted(there)}{_ANOTHER_HOME}"
     elif there == folder and (mode_of(folder) or 0) & _OTHERS_WRITE:
@@ -69,11 +69,11 @@ def _folder(folder: Path, bad: Grade) -> Finding:
 def _credentials(file: Path, mode: int | None) -> Finding:
     grade, step = Grade.OK, ""
     if mode is None:
-        cause = "No key is stored on the disk."
+        cause = "No API key is stored on the disk."
     elif mode & _OTHERS:
         grade = Grade.WARNING
-        cause = f"Other users could read {file.name} (mode {mode:o}); they may know its keys."
-        step = f"chmod 600 {_quoted(file)}, then create new keys"
+        cause = f"Other users could read {file.name} (mode {mode:o}); they may have read its API keys."
+        step = f"chmod 600 {_quoted(file)}, then create new API keys"
     elif not os.access(file, os.R_OK):
         grade, cause, step = Grade.FAULT, f"{file.name} cannot be read.", f"chmod 600 {_quoted(file)}"
     else:
@@ -95,7 +95,7 @@ def keyring_findings(
         state, cause = "fails", f"The system keyring failed ({type(error).__name__}); {_KEY_FILE}."
     else:
         grade, step, state = Grade.OK, "", "works" if name else "none"
-        cause = f"Typed keys are saved in the system keyring ({name})."
+        cause = f"Typed API keys are saved in the system keyring ({name})."
         if not name:
             cause = f"No keyring is available (pip install 'lmchat[keyring]' adds support); {_KEY_FILE}."
     return [Finding(Group.KEYS, "keyring", "Keyring", grade, cause, step, {"state": state})]
@@ -127,7 +127,7 @@ def whole_findings(path: Path) -> list[Finding]:
     facts: dict[str, object] = {"path": str(path)}
     if faults == ["ok"]:
         facts["elapsed_ms"] = round((time.monotonic() - started_s) * 1e3, 1)
-        return [row(Grade.OK, "Every page was checked; the file is sound.", "", facts)]
+        return [row(Grade.OK, "The file is undamaged.", "", facts)]
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     return [row(Grade.FAULT, f"The file is damaged: {faults[0]}{more}.", _copy_step(path), facts)]
 
@@ -166,11 +166,11 @@ def _readable(path: Path, connection: sqlite3.Connection) -> Finding:
     size = path.stat().st_size
     facts = {"path": str(path), "size_bytes": size, "version": version, "journal_mode": journal}
     if version > VERSION:
-        cause = f"A newer version of lmchat wrote it (format {version}; this one knows {VERSION})."
-        return row(Grade.FAULT, cause, f"Install the newer lmchat{_ANOTHER_HOME}", facts)
+        cause = f"The sessions are from a newer lmchat (format {version}; this one knows {VERSION})."
+        return row(Grade.FAULT, cause, f"Update lmchat{_ANOTHER_HOME}", facts)
     for place in (path, path.parent):
         if not os.access(place, os.W_OK):
-            cause = f"Chats are not saved: {place} is read-only for this user."
+            cause = f"Sessions are not saved: {place} is read-only for this user."
             return row(Grade.FAULT, cause, f"chmod u+rw {_quoted(place)}{_ANOTHER_HOME}", facts)
     connection.execute("begin immediate")  # fails where another program keeps it locked
     connection.execute("rollback")
@@ -204,7 +204,8 @@ def _room(path: Path) -> Finding:
         grade = Grade.FAULT if free < NO_ROOM_BYTES else Grade.WARNING
         step = f"Free some space on the disk of {folder}"
     facts = {"path": str(folder), "free_bytes": free}
-    return _row("store.room", "Disk", grade, f"{free / _MB:.0f} MB are free.", step, facts)
+    room = f"{free / 1e9:.0f} GB" if free >= 10e9 else f"{free / _MB:.0f} MB"  # noqa: PLR2004 - 10 GB
+    return _row("store.room", "Disk", grade, f"{room} are free.", step, facts)
 
 
 def _quoted(path: Path) -> str:

@@ -73,8 +73,8 @@ class Credentials:
         except OSError as error:
             raise explain(error, self._path) from error
         except (ValueError, RecursionError):
-            message = f"{self._path.name} is not valid TOML: the keys in it are not used."
-            hint = "Fix the file, or delete it and re-enter your keys."
+            message = f"{self._path.name} is not valid TOML: the API keys in it are not used."
+            hint = "Fix the file, or delete it and re-enter your API keys."
             raise StoreUnavailable(message, hint=hint) from None  # the parser's message may quote a key
         rows = {origin: row for origin, row in data.items() if isinstance(row, dict)}
         keys = {origin: "" if row.get("keyring") is True else row.get("key") for origin, row in rows.items()}

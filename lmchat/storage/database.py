@@ -45,7 +45,7 @@ _STEPS_BETWEEN_CHECKS = 100
 _text = methodcaller("decode", "utf-8", "replace")
 """Decoder of text columns: a damaged byte does not cost the row."""
 
-_NO_ROOM = "Free some disk space; the missing data is then written."
+_NO_ROOM = "Free some disk space; lmchat then saves the rest."
 _PERMISSION = "Check the permissions there, or set LMCHAT_HOME to another folder."
 _LOCKED = ("another program has locked it", "Close the other program, then try again.")
 _DAMAGED = ("it is damaged", "At the next start lmchat renames it and creates a new one.")
@@ -91,7 +91,8 @@ def explain(error: Exception, path: Path) -> StoreUnavailable:
     """Return the error to show for a failure of a file."""
     reason, hint = _reason(error)
     details = f"{path}: {name_of(error) or error}"
-    return StoreUnavailable(f"{path.name} cannot be used: {reason}.", hint=hint, details=details)
+    shown = path if isinstance(error, NotADirectoryError) else path.name
+    return StoreUnavailable(f"{shown} cannot be used: {reason}.", hint=hint, details=details)
 
 
 def closed() -> StoreUnavailable:

@@ -113,7 +113,7 @@ def header(connection: Connection, session_id: str) -> SessionHeader:
     found = header_from(row)
     if found is None:
         message = f"The session {session_id} is damaged and cannot be read."
-        raise SessionUnreadable(message, hint="Other sessions are not affected.")
+        raise SessionUnreadable(message, hint="Open another session, or check the file with `lmchat doctor`.")
     return found
 
 
@@ -123,19 +123,21 @@ def full_id(connection: Connection, text: str) -> str:
     if text == "last":
         last = _id(connection, f"select session_id from sessions where deleted_at is null {newest_first}", ())
         if last is None:
-            raise SessionNotFound("There are no sessions yet.", hint="Your first message starts one.")
+            hint = "Your first message starts one; `lmchat sessions --trash` lists deleted ones."
+            raise SessionNotFound("There are no saved sessions.", hint=hint)
         return last
     if len(text) < _SHORTEST_PREFIX:
         raise SessionNotFound(
-            f"“{text}” is too short for a session id.", hint="Give 4 or more characters of its id, or `last`."
+            f"“{text}” is too short for a session id.",
+            hint="Type at least the first 4 characters.",
         )
     query = f"select session_id from sessions where substr(session_id, 1, ?) = ? {newest_first}"
     found = [str(row[0]) for row in connection.execute(query, (len(text), text.lower()))]
     if not found:
-        raise SessionNotFound(f"No session begins with {text}.", hint="`lmchat sessions` lists them all.")
+        raise SessionNotFound(f"No session id begins with {text}.", hint="`lmchat sessions` lists them all.")
     if len(found) > 1:
-        message = f"More than one session begins with {text}: {', '.join(found)}."
-        raise SessionNotFound(message, hint="Give more of its id.")
+        message = f"More than one session id begins with {text}: {', '.join(found)}."
+        raise SessionNotFound(message, hint="Type more characters of it.")
     return found[0]
 
 

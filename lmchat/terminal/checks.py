@@ -115,7 +115,7 @@ def _size(files: Sequence[int]) -> Finding:
         grade, cause = Grade.NOT_TRIED, "stdin or stderr is not a terminal; the chat screen needs both."
         step = "Run it in a terminal; for one answer without a screen: lmchat ask 'PROMPT'"
     elif columns < _SMALLEST[0] or lines < _SMALLEST[1]:
-        grade, step = Grade.WARNING, "Make the window larger, or its letters smaller"
+        grade, step = Grade.WARNING, "Make the window larger, or its font smaller"
         cause = f"{columns} × {lines}: below {_SMALLEST[0]} × {_SMALLEST[1]} not everything fits."
     facts = {"columns": columns or None, "rows": lines or None}
     return _row("terminal.size", "Size", grade, cause, step, facts)
@@ -154,7 +154,7 @@ def _locale(environ: Mapping[str, str]) -> Finding:
         fault = f"{variable}={value} does not name UTF-8" if variable else "No locale is set"
         grade, cause = Grade.WARNING, f"{fault}: non-ASCII characters may look wrong."
         step = "export LC_ALL=C.UTF-8, or set `ascii = true` under [ui] in the configuration"
-    return _row("terminal.locale", "Letters", grade, cause, step, {"locale": value or None})
+    return _row("terminal.locale", "Characters", grade, cause, step, {"locale": value or None})
 
 
 def _keys(environ: Mapping[str, str]) -> Finding:

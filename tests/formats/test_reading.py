@@ -70,14 +70,14 @@ def test_an_export_is_read_in_each_encoding_that_a_shell_gives_it(write, encodin
         (b"[\n{\n\xe9", "Line 3 is not UTF-8 text."),
         (b"\xff\xfe\x00\xd8", "Line 1 is not UTF-16 text."),
         (b"---\ntitle: notes\n---\n", "not a Markdown export of lmchat"),
-        (b'[{"role": "user",\n "content": "cut', "It is not valid JSON from line 2, column 13 on."),
+        (b'[{"role": "user",\n "content": "cut', "Invalid JSON at line 2, column 13."),
         (b"[" * 200_000, "It is not readable JSON."),
         (b"[" + b"9" * 10_000 + b"]", "It is not readable JSON."),
         (b'{"a": 1}', "not a chat format that lmchat knows"),
         (b'"words"', "Its format cannot be imported"),
-        (b"[]", "It contains no messages."),
-        (b"[1, 2]", "It contains no messages that can be read (message 1: it is not an object)."),
-        (b'{"messages": []}', "It contains no messages."),
+        (b"[]", "It has no readable messages."),
+        (b"[1, 2]", "It has no readable messages (message 1: it is not an object)."),
+        (b'{"messages": []}', "It has no readable messages."),
         (b'{"lmchat": 99}', "Another version of lmchat"),
         (b'{"lmchat": 1}', "Its header was changed after the export."),
         (b'{"lmchat": 1, "session": []}', "Its header was changed"),
@@ -100,8 +100,8 @@ def test_values_within_values_as_deep_as_json_is_read_are_no_fault(where):
 
 
 def test_an_export_without_messages_holds_nothing_to_import():
-    assert "no message" in refusal(to_json(Session(header=header("t"))))
-    assert "no message" in refusal(to_markdown(Session(header=header("t"))))
+    assert "no readable message" in refusal(to_json(Session(header=header("t"))))
+    assert "no readable message" in refusal(to_markdown(Session(header=header("t"))))
 
 
 @pytest.mark.parametrize(
@@ -161,17 +161,17 @@ def test_messages_with_one_id_are_refused():
     def twin(data):
         data["messages"][1]["message_id"] = data["messages"][0]["message_id"]
 
-    assert "Message 2 has the id of one before it." in refusal(changed(twin))
+    assert "Message 2 has a duplicate id." in refusal(changed(twin))
 
 
-def test_branches_in_a_circle_are_refused():
+def test_branches_in_a_loop_are_refused():
     session = chat("a", "b")
     first, second = session.messages
     one = prompt("one")
     two = replace(prompt("two", one), parent_id=one.message_id)
     one = replace(one, parent_id=two.message_id)
     text = to_json(replace(session, tree=(first, second, one, two)))
-    assert "form a circle" in refusal(text)
+    assert "form a loop" in refusal(text)
 
 
 @pytest.mark.parametrize(

@@ -361,4 +361,4 @@ def test_keys_are_told_with_their_state_and_source():
     assert "credentials.toml" in found[0].cause
     assert "api_key, flag" in found[1].cause
     assert keys(jan)[0].grade is Grade.FAULT
-    assert [one.cause for one in keys(READY)] == ["No key is stored."]
+    assert [one.cause for one in keys(READY)] == ["No API key is stored."]

@@ -108,12 +108,12 @@ async def test_sessions_are_found_by_a_prefix_of_four_and_by_last(store):
         await store.find("abcd")
     with pytest.raises(SessionNotFound, match="too short"):
         await store.find("abc")
-    with pytest.raises(SessionNotFound, match="No session begins"):
+    with pytest.raises(SessionNotFound, match="No session id begins"):
         await store.find("ab_%")
 
 
 async def test_there_is_no_last_session_in_an_empty_store(store):
-    with pytest.raises(SessionNotFound, match="no sessions yet"):
+    with pytest.raises(SessionNotFound, match="no saved sessions"):
         await store.find("last")
     with pytest.raises(SessionNotFound):
         await store.open_session("0123456789abcdef")

@@ -48,7 +48,7 @@ async def test_a_good_file_is_told_with_its_figures_and_left_as_it_is_also_where
     assert {row.grade for row in found.values()} == {Grade.OK}
     facts = found["store"].facts
     assert (facts["sessions"], facts["version"], facts["journal_mode"]) == (40, VERSION, "wal")
-    assert found["store.whole"].cause == "Every page was checked; the file is sound."
+    assert found["store.whole"].cause == "The file is undamaged."
     assert found["store.room"].facts["free_bytes"] > 0
     with closing(connect(path)):
         assert {row.grade for row in rows(path).values()} == {Grade.OK}
@@ -134,7 +134,7 @@ async def test_a_file_that_may_only_be_read_is_a_fault_that_names_it():
         with no_root():
             row = rows(path)["store"]
     assert row.grade is Grade.FAULT
-    assert "chats are not saved" in row.cause.lower()
+    assert "sessions are not saved" in row.cause.lower()
     assert row.next_step.startswith("chmod u+rw ")
 
 
