@@ -67,7 +67,7 @@ class Context:
         if level not in LEVELS:
             raise ConfigError(
                 f"environment variable LMCHAT_LOG_LEVEL: must be one of {', '.join(LEVELS)}, not {level!r}.",
-                hint="unset LMCHAT_LOG_LEVEL",
+                hint="Correct or unset LMCHAT_LOG_LEVEL.",
             )
         return level
 
@@ -106,7 +106,8 @@ def keymap_problems(loaded: Loaded) -> tuple[Problem, ...]:
 
     for name in changed:
         if name not in BY_ID:
-            note(name, "is not a command", similar(name, tuple(BY_ID)))
+            meant = similar(name, tuple(BY_ID))
+            note(name, "is not a command" + ("" if meant else "; F1 lists the commands"), meant)
             continue
         scope = BY_ID[name].scope
         for key in keys[name]:

@@ -82,7 +82,7 @@ class Loaded(Secret, frozen=True, kw_only=True):
         more = len(self.problems) - 1
         raise ConfigError(
             self.problems[0].sentence + (f" (and {more} more)" if more else ""),
-            hint="`lmchat config check` lists all problems.",
+            hint="`lmchat config check` lists all problems." if more else "Correct it, then try again.",
             details="\n".join(problem.sentence for problem in self.problems),
         )
 
@@ -153,8 +153,8 @@ def _profile(name: str | None, profiles: Values, problems: list[Problem]) -> Ite
     """Yield the settings of the profile that a flag names."""
     if name is not None and name not in profiles:
         meant = similar(name, tuple(profiles))
-        known = "" if meant else f"; profiles: {', '.join(profiles) or 'none'}"
-        reason = f"unknown profile {name!r}{known}"
+        known = f"profiles: {', '.join(profiles)}" if profiles else f"add [profiles.{name}] to config.toml"
+        reason = "unknown profile" + ("" if meant else f"; {known}")
         problems.append(Problem(source=f"--profile {name}", reason=reason, suggestion=meant))
     for key, value in profiles.get(name or "", {}).items():
         if value != "" or key == "system_prompt":
@@ -273,7 +273,7 @@ class _Check:
 
     def _endpoints(self, tables: object) -> list[Values]:
         if not isinstance(tables, list):
-            self._note(("endpoints",), "must be a list of tables: write [[endpoints]]")
+            self._note(("endpoints",), "must be tables: write [[endpoints]] above each server")
             return []
         found = []
         for number, table in enumerate(tables):
@@ -291,7 +291,7 @@ def similar(word: str, words: tuple[str, ...]) -> str:
     """Return the most similar word, or ""."""
     import difflib  # noqa: PLC0415 - needed for a misspelt word only
 
-    return next(iter(difflib.get_close_matches(word, words, n=1, cutoff=0.6)), "")
+    return next(iter(difflib.get_close_matches(word, words, n=1, cutoff=0.65)), "")
 
 
 def line_of(text: str, path: KeyPath) -> int | None:

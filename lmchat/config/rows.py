@@ -123,7 +123,7 @@ SECTIONS = (
 
 _HEAD = """\
 # Configuration of lmchat. Every setting is optional; commented-out lines show the default or an example.
-# `lmchat config path` prints where this file belongs, `lmchat config check` finds mistakes in it,
+# `lmchat config path` prints where this file belongs, `lmchat config check` finds problems in it,
 # `lmchat config show` prints the effective settings and where each comes from (flag, environment, this file).
 """
 _COLUMN = 44  # where help begins

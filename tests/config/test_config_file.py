@@ -58,7 +58,10 @@ def _sentences(content, tmp_path):
         ("chat = 1", "config.toml, line 1: chat must be a table: write [chat]"),
         ("keys = 1", "config.toml, line 1: keys must be a table: write [keys]"),
         ("[keys]\nquit = 1", "config.toml, line 2: keys.quit must be a string in quotes"),
-        ("endpoints = 1", "config.toml, line 1: endpoints must be a list of tables: write [[endpoints]]"),
+        (
+            "endpoints = 1",
+            "config.toml, line 1: endpoints must be tables: write [[endpoints]] above each server",
+        ),
         ("[[endpoints]]\nname = 'a'", "config.toml, line 1: endpoints[1].url is missing"),
         (
             "[[endpoints]]\nname='a'\nurl='b'\n[[endpoints]]\nname='c'\nurl='d'\nurls='e'",
