@@ -27,7 +27,7 @@ from lmchat.domain.event import (
     StreamStalled,
     TextDelta,
 )
-from lmchat.domain.message import AnswerState, ChatMessage, Limit, Receipt
+from lmchat.domain.message import AnswerState, ChatMessage, Receipt
 from lmchat.domain.request import AnyText
 from lmchat.domain.server import is_other_model
 from lmchat.errors import LMChatError, WrongUse
@@ -274,9 +274,13 @@ class Printer:
         for call in answer.tool_calls:  # an answer that is nothing else would look like none
             name, arguments = safe_line(call.name, limit=80), safe_line(call.arguments, limit=2_000)
             self._output.note(f"lmchat: the model called a tool (not run): {name}({arguments})")
-        # of a full window only: who set `max_tokens` wanted no more than that
-        if answer.receipt is not None and answer.receipt.limit is Limit.CONTEXT:
-            self._output.note(f"lmchat: the answer was cut short: {answer.receipt.limit}.")
+        if answer.receipt is not None and answer.receipt.is_cut:
+            limit = answer.receipt.limit or "the server's token limit"
+            self._output.note(f"lmchat: the answer was cut short: {limit}.")
+        elif answer.receipt is not None and answer.receipt.finish_reason == "content_filter":
+            self._output.note("lmchat: the server filtered the answer.")
+        elif not (answer.text or answer.refusal or answer.tool_calls):
+            self._output.note("lmchat: the answer is empty.")
 
 
 def answer_json(answer: ChatMessage, session_id: str | None, sent_tokens: int) -> dict[str, Any]:
@@ -335,15 +339,16 @@ def _extract(options: ParsedOptions) -> Extract | None:
 
 
 def _schema_in(name: str) -> object:
+    hint = "Correct the schema file."
     try:
         text = read_plain(path_of(name), limit=MAX_FILE_BYTES, may_stream=True).decode("utf-8-sig")
         return strict_json(text)
     except OSError as error:
-        why = f"cannot be read: {error.strerror or error}"
+        why, hint = f"cannot be read: {error.strerror or error}", "Check the path."
     except UnicodeDecodeError:
         why = "is not UTF-8 text"
     except json.JSONDecodeError as error:
         why = f"is not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}"
     except UnfitError as error:
         why = f"cannot be used: {error}"
-    raise WrongUse(f"The schema {name} {why}.", hint="Correct the schema file.")
+    raise WrongUse(f"The schema {name} {why}.", hint=hint)

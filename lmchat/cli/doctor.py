@@ -24,7 +24,7 @@ from lmchat.cli.local import installed
 from lmchat.cli.output import timestamp
 from lmchat.domain.candidate import Finding, Grade, Group
 from lmchat.domain.server import Endpoint, is_address
-from lmchat.errors import EngineUnavailable, ServerUnavailable
+from lmchat.errors import EndpointNotAllowed, EngineUnavailable, ServerUnavailable
 from lmchat.files import read_plain
 from lmchat.machine.programs import port_holders
 from lmchat.services.backend import Backend
@@ -137,13 +137,21 @@ def _own(context: Context) -> tuple[list[Endpoint], Findings]:
     named = [("--endpoint, LMCHAT_ENDPOINT or endpoint", settings.endpoint)]
     named += [(f"[[endpoints]] {one.name!r}", one.url) for one in settings.endpoints]
     row = partial(Finding, Group.SERVERS, "server", "Address", Grade.FAULT)
-    step = "Write it as http://HOST:PORT, and put the key in api_key or LMCHAT_API_KEY"
+    step = "Write it as http://HOST:PORT, and put the API key in api_key or LMCHAT_API_KEY"
     wrong = [  # nothing of an address is told: it may hold a password, and reports are pasted
-        row(f"The address in {where} cannot be used.", step, {"url": None})
+        row(f"The address in {where} cannot be used: {reason}", step, {"url": None})
         for where, url in named
-        if url and not is_address(url)
+        if url and (reason := _fault_of(url))
     ]
     return [Endpoint.parse(url) for _, url in named if is_address(url)], wrong
+
+
+def _fault_of(url: str) -> str:
+    try:
+        Endpoint.parse(url)
+    except EndpointNotAllowed as error:
+        return error.message.removeprefix("Endpoint not allowed: ")
+    return ""
 
 
 async def _servers(context: Context, backend: Backend) -> Findings:
@@ -249,7 +257,7 @@ async def _engine(context: Context) -> Findings:
     from lmchat.engine.engine import LocalEngine
 
     if not is_engine_installed():
-        cause = "It is not installed; you need it only without a server."
+        cause = "Not installed; needed only if you have no model server."
         return [_engine_row(Grade.ABSENT, cause, install_command())]
     engine = LocalEngine(
         context.loaded.settings.local,

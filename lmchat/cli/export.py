@@ -46,6 +46,8 @@ def _report(context: Context, exported: Exported) -> int:
     if context.output.is_json:
         context.output.document({"files": exported.paths, "failed": failed})
         return 1 if failed else 0
+    if not failed and not exported.paths:
+        context.output.note("There are no sessions to export.")
     for path in exported.paths:
         context.output.note(f"Wrote {path}")
     if failed:

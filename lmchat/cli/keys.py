@@ -100,7 +100,7 @@ class Keys:
         named = [Endpoint.parse(url) for url in urls if _origin(url)]
         bare = [one.origin for one in named if not self.key_for(one)]
         if not self._keyring.load([*noted, *bare], is_separate=is_separate) and noted:
-            self.warnings.append("The system keyring does not answer; its keys are not used.")
+            self.warnings.append("The system keyring does not answer; its API keys are not used.")
 
     def _configured(self, endpoint: Endpoint) -> str | None:
         """Return `api_key` for the server it was set with; without one, for loopback."""

@@ -27,13 +27,13 @@ async def list_models(context: Context) -> int:
     async with open_runtime(context) as runtime:
         listed = await _listed(runtime, is_refresh=context.options.refresh)
     if listed.is_stale:
-        context.output.note(
-            f"lmchat: no server answers; this list is {listed.age_s / _MINUTE_S:.0f} min old."
-        )
+        minutes = int(listed.age_s / _MINUTE_S)
+        age = f"{minutes} min old" if minutes else "cached"
+        context.output.note(f"lmchat: no server answers; this list is {age}.")
     return context.output.listing(
         [model_json(model) for model in listed.models],
         lambda: _table(listed.models),
-        "The server has no models yet; download one there.",
+        "The server has no models. Download one there.",
     )
 
 

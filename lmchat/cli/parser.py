@@ -39,6 +39,10 @@ class _Parser(argparse.ArgumentParser):
         if unknown:
             words = re.findall(r"\w+", message[unknown.end() :].removeprefix(" from"))
             message = _unknown_command(unknown[2], words).removesuffix(".")
+        message = message.replace("the following arguments are required:", "missing:")
+        message = re.sub(
+            r"argument (\S+): invalid number value: .*", r"\1 must be a whole number of at least 1", message
+        )
         sentence = message[:1].upper() + message[1:] + ("" if message.endswith("?") else ".")
         raise WrongUse(sentence, hint=f"Run `{self.prog} --help` for usage.")
 
@@ -46,6 +50,7 @@ class _Parser(argparse.ArgumentParser):
 def parse(argv: Sequence[str]) -> ParsedOptions:
     """Parse the arguments; raises `WrongUse`."""
     hosts: list[str] = []
+    argv = ["--help"] if list(argv) == ["help"] else argv
     try:
         options = build_parser(hosts).parse_args(argv, namespace=ParsedOptions())
     except WrongUse as error:
@@ -141,6 +146,8 @@ def _plainer(argv: Sequence[str], error: WrongUse) -> WrongUse:
     typed = [word.partition("=")[0] for word in argv[: argv.index("--") if "--" in argv else None]]
     known = tuple(name for action in _actions(build_parser()) for name in action.option_strings)
     wrong = next((word for word in typed if word.startswith("--") and word not in known), None)
+    if wrong is None and "ask" in typed and "nrecognized" in error.message:
+        return WrongUse(error.message, hint="Put the prompt in quotes.")
     if wrong is None:
         return error
     meant = similar(wrong, known)

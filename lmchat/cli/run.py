@@ -73,10 +73,10 @@ def _handle(context: Context) -> int:
 
 
 def _chat(context: Context) -> int:
-    for stream, use in ((sys.stdin, "reads from stdin"), (sys.stderr, "is drawn on stderr")):
+    for stream, name in ((sys.stdin, "stdin"), (sys.stderr, "stderr")):
         if stream is None or not stream.isatty():
             raise WrongUse(
-                f"The chat screen needs a terminal: it {use}, which is not one.",
+                f"The chat screen needs a terminal, but {name} is not one.",
                 hint='For one answer without the screen: lmchat ask "PROMPT".',
             )
     gc.disable()  # going through 150 000 objects that all stay costs 20 ms before the first paint

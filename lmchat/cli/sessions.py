@@ -23,7 +23,7 @@ async def list_sessions(context: Context) -> int:
     return context.output.listing(
         [header_json(header) for header in headers],
         lambda: table(head, [_row(header) for header in headers]),
-        "The trash is empty." if context.options.trash else "There are no sessions yet.",
+        "The trash is empty." if context.options.trash else "There are no saved sessions.",
     )
 
 
@@ -93,7 +93,7 @@ async def _may_purge(context: Context, wanted: Sequence[SessionHeader]) -> bool:
         return True
     what = _named(wanted[0]) if len(wanted) == 1 else f"{len(wanted)} sessions"
     if not can_ask():
-        raise WrongUse(f"This deletes {what} permanently.", hint="Confirm with --yes.")
+        raise WrongUse(f"Deleting {what} cannot be undone.", hint="Confirm with --yes.")
     return await consents(f"Delete {what} permanently?")
 
 

@@ -24,7 +24,7 @@ async def stats(context: Context) -> int:
             return "\n\n".join(_plot(one) for one in found)
         return table(_HEAD, [_row(one) for one in found])
 
-    empty = "No finished turns yet."
+    empty = "No answers yet. Ask something first."
     return context.output.listing(found, lay_out, empty)
 
 

@@ -144,7 +144,7 @@ def test_a_locked_keyring_costs_the_keys_in_it_and_says_so(keys_of):
     locked = LockedKeyring()
     keys = keys_of(ring=locked)
     assert keys.key_for(_JAN) is None
-    assert keys.warnings == ["The system keyring does not answer; its keys are not used."]
+    assert keys.warnings == ["The system keyring does not answer; its API keys are not used."]
     assert keys.keep(_JAN, "new") == "credentials.toml"
     assert keys_of(ring=locked).key_for(_JAN) == "new"
     locked.unlock.set()

@@ -105,11 +105,11 @@ def test_a_window_that_fills_up_while_the_real_server_answers_is_told(tmp_path, 
     assert (done.returncode, done.stderr) == (0, "lmchat: the answer was cut short: context is full.\n")
 
 
-def test_max_tokens_that_are_used_up_are_kept_and_nothing_to_tell(cli, server):
+def test_max_tokens_that_are_used_up_are_kept_and_told(cli, server):
     server.on(CHAT, sse("Half an", finish("length"), usage(5, 2), DONE))
     cli.configure("[chat]\nmax_tokens = 2\n")
     done = cli("ask", "--save", "hi")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, "lmchat: the answer was cut short: max tokens reached.\n")
     saved = cli.json("sessions", "show", "last", "--json")["messages"][-1]["receipt"]
     assert (saved["finish_reason"], saved["limit"]) == ("length", "max tokens reached")
 

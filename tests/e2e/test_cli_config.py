@@ -108,7 +108,7 @@ def test_a_broken_configuration_stops_with_one_sentence(cli, words):
     assert (done.returncode, done.stdout) == (2, "")
     first, second = done.stderr.splitlines()
     assert first == f"lmchat: {cli.folder}/config.toml, line 1: is not valid TOML: invalid value"
-    assert second == "`lmchat config check` lists all problems."
+    assert second == "Correct it, then try again."
 
 
 def test_a_wrong_level_of_the_log_is_told(cli):
@@ -180,9 +180,7 @@ def test_the_other_shells_complete_too(cli, shell):
 def test_the_screen_needs_a_terminal_and_names_ask(cli):
     done = cli()
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(
-        "lmchat: The chat screen needs a terminal: it reads from stdin, which is not one.\n"
-    )
+    assert done.stderr.startswith("lmchat: The chat screen needs a terminal, but stdin is not one.\n")
     assert "lmchat ask" in done.stderr
 
 
@@ -195,7 +193,7 @@ def test_the_screen_says_that_it_cannot_be_drawn_into_a_file(cli):
         os.close(ours)
         os.close(theirs)
     assert program.returncode == 2
-    assert b"it is drawn on stderr, which is not one." in told
+    assert b"but stderr is not one." in told
 
 
 def test_wrong_use_with_json_is_one_document(cli):

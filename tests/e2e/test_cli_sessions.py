@@ -53,7 +53,7 @@ def test_the_list_as_json(saved):
 
 def test_an_empty_list_is_told_on_stderr(cli):
     done = cli("sessions")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "There are no sessions yet.\n")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "There are no saved sessions.\n")
     assert cli.json("sessions", "--json") == {"object": "list", "data": []}
 
 
@@ -154,7 +154,7 @@ def test_search_prints_as_many_hits_as_wanted_and_finds_parts_of_words(saved):
     for wrong in ("0", "-1", "many", "1.5"):
         done = cli("search", "bread", f"--limit={wrong}")
         assert (done.returncode, done.stdout) == (2, "")
-        assert "invalid number value" in done.stderr
+        assert "must be a whole number of at least 1" in done.stderr
 
 
 def test_export_prints_markdown(saved):

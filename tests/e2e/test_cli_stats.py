@@ -47,7 +47,7 @@ def test_each_turn_stands_in_the_figures_of_its_model_and_no_word_of_it(cli, ser
 def test_without_a_turn_it_says_so_and_is_an_empty_list_for_scripts(cli):
     done = cli("stats")
     assert (done.returncode, done.stdout) == (0, "")
-    assert "No finished turns yet" in done.stderr
+    assert "No answers yet" in done.stderr
     assert cli.json("stats", "--json") == {"object": "list", "data": []}
 
 
