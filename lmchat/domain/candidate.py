@@ -52,6 +52,11 @@ _KINDS = {
     Verdict.NOT_AN_LLM: "not_an_llm",
     Verdict.SERVER_ERROR: "server_error",
 }
+_SENTENCES = {
+    Verdict.NEEDS_KEY: "{product} at {url} needs an API key.",
+    Verdict.KEY_REJECTED: "{product} at {url} rejected the API key.",
+    Verdict.NOT_AN_LLM: "{url} is not a model server: {seen}.",
+}
 _NAME_A_SERVER = "Start a model server, or name one with --endpoint URL."
 
 
@@ -154,7 +159,12 @@ def why_unusable(candidates: Sequence[Candidate]) -> LMChatError:
         return ServerUnavailable(best.detail, kind=best.kind, hint=best.next_step)
     if best is not None:
         return ServerRejected(
-            f"{best.product} at {best.endpoint.url}: {best.finding}.",
+            _SENTENCES.get(best.verdict, "{product} at {url}: {finding}.").format(
+                product=best.product,
+                url=best.endpoint.url,
+                finding=best.finding,
+                seen=best.seen or "unknown reply",
+            ),
             kind=_KINDS.get(best.verdict, "server_error"),
             hint=best.next_step,
             details=best.detail,
@@ -162,7 +172,8 @@ def why_unusable(candidates: Sequence[Candidate]) -> LMChatError:
     if len(candidates) == 1:
         only = candidates[0]
         return NoServerFound(
-            f"{NOTHING_FOUND}: {only.endpoint.url}: {only.finding}.", hint=only.next_step or _NAME_A_SERVER
+            f"{NOTHING_FOUND}: {only.detail or f'{only.endpoint.url}: {only.finding}.'}",
+            hint=only.next_step or _NAME_A_SERVER,
         )
     return NoServerFound(f"{NOTHING_FOUND}: no model server answers on this machine.", hint=_NAME_A_SERVER)
 
@@ -170,7 +181,7 @@ def why_unusable(candidates: Sequence[Candidate]) -> LMChatError:
 def why_no_model(arrival: Arrival) -> RequestInvalid:
     """Return the error for a server without a model."""
     names = ", ".join(model.model_id for model in chat_models(arrival.candidate))
-    hint = f"Choose one with -m MODEL: {names}." if names else "The server has no models; download one."
+    hint = f"Choose one with -m MODEL: {names}." if names else "The server has no models. Download one there."
     product = arrival.candidate.product if arrival.candidate else Product.LM_STUDIO
     return RequestInvalid(product.in_text("No LM Studio model selected"), hint=hint, kind="model_missing")
 

@@ -206,4 +206,4 @@ def _said(error: Exception) -> str:
 
 
 def _no_schema(why: str) -> RequestInvalid:
-    return RequestInvalid(f"This JSON schema cannot be used: {why}.", hint="Nothing was sent.")
+    return RequestInvalid(f"This JSON schema cannot be used: {why}.", hint="Correct the schema.")
