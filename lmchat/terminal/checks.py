@@ -159,14 +159,15 @@ def _locale(environ: Mapping[str, str]) -> Finding:
 
 def _keys(environ: Mapping[str, str]) -> Finding:
     limits = key_limits(environ)
-    words = [f"{one.keys} ({one.instead})." for one in limits]
     is_much = any(one is not _SHIFT_ENTER for one in limits)
+    step = limits[0].instead if is_much else ""
+    words = [f"{one.keys}." if one.instead == step else f"{one.keys} ({one.instead})." for one in limits]
     return _row(
         "terminal.keys",
         "Keys",
         Grade.WARNING if is_much else Grade.OK,
         " ".join(words) or "All keys of lmchat arrive as pressed.",
-        limits[0].instead if is_much else "",
+        step,
         {"limited": [one._asdict() for one in limits]},
     )
 

@@ -104,8 +104,8 @@ class Clipboard:
         await self.look_around()
         for tool in (*TOOLS, TMUX):
             if self.untried(tool).works is None and await self.set(tool, safe):
-                how = await self._how_far(safe) if tool is TMUX else tool.name
-                return Copied(tool.name, f"Copied ({how})")
+                how = await self._how_far(safe) if tool is TMUX else f"Copied ({tool.name})"
+                return Copied(tool.name, how)
         has_osc_52 = self.environ.get("TERM", "") not in _NO_CLIPBOARD
         if has_osc_52 and not is_long:
             encoded = b64encode(safe.encode(errors="replace")).decode()
@@ -187,8 +187,8 @@ class Clipboard:
 
     async def _how_far(self, text: str) -> str:
         if not _is_too_long(text) and "clipboard" in (await self.read(TMUX_FEATURES) or ""):
-            return "tmux, passed on to its terminal"
-        return "tmux only: paste with prefix ]; its terminal did not get the text"
+            return "Copied (tmux, passed on to its terminal)"
+        return "Copied inside tmux: paste with prefix ]"
 
 
 def is_over_ssh(environ: Mapping[str, str]) -> bool:

@@ -227,10 +227,10 @@ async def test_what_was_there_is_put_back_when_the_check_is_cut_short(place: Pla
 @pytest.mark.parametrize(
     ("features", "text", "words"),
     [
-        ("bpaste,clipboard,title", "a", "passed on to its terminal"),
-        ("bpaste,title", "a", "tmux only"),
-        ("", "a", "tmux only"),
-        ("bpaste,clipboard,title", "a" * OSC_52_LIMIT, "tmux only"),
+        ("bpaste,clipboard,title", "a", "Copied (tmux, passed on to its terminal)"),
+        ("bpaste,title", "a", "Copied inside tmux: paste with prefix ]"),
+        ("", "a", "Copied inside tmux: paste with prefix ]"),
+        ("bpaste,clipboard,title", "a" * OSC_52_LIMIT, "Copied inside tmux: paste with prefix ]"),
     ],
 )
 async def test_what_tmux_keeps_to_itself_is_not_told_as_copied_everywhere(

@@ -77,6 +77,6 @@ def test_a_terminal_of_which_tmux_knows_no_clipboard_is_told_as_such(tmp_path: P
         program.wait_for("screen-256color:clipboard")
         program.wait_for("tried file")
         program.type("\r")
-        program.wait_for("tmux only")
+        program.wait_for("Copied inside tmux: paste with prefix ]")
         assert run([*server, "show-buffer"]).stdout == WORDS
         assert b"\x1b]52;" not in program.raw
