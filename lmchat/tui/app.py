@@ -182,6 +182,7 @@ class LMChatApp(PatchedApp):
         place = names.index(self.theme) if self.theme in names else -1
         self.theme = theme_named(name) or names[(place + 1) % len(names)]
         self.chat.view.remember(replace(self.workspace.remembered, theme=self.theme))
+        self.notify(f"Theme: {self.theme.removeprefix('lmchat-')}.", markup=False)
 
     def on_resize(self, event: events.Resize) -> None:
         """Paint all where a size comes back before anything was laid out for another.

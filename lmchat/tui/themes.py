@@ -78,4 +78,4 @@ THEMES = (DARK, LIGHT, ANSI)
 def theme_named(name: str) -> str:
     """Return the full name of a theme, also for `dark`; empty where there is none."""
     names = [theme.name for theme in THEMES]
-    return next((full for full in (name, f"lmchat-{name}") if full in names), "")
+    return next((full for full in (name.lower(), f"lmchat-{name.lower()}") if full in names), "")

@@ -297,8 +297,9 @@ async def test_model_by_command_opens_the_picker(tmp_path):
 async def test_themes_change_by_command_and_are_remembered(tmp_path):
     async with ready_desktop(tmp_path) as desk:
         before = desk.app.theme
-        await desk.say("/theme light")
-        await desk.until(lambda: desk.app.theme == "lmchat-light", "the theme")
+        await desk.say("/theme LIGHT")
+        await shown(desk, "Theme: light.")
+        assert desk.app.theme == "lmchat-light"
         assert desk.remembered[-1].theme == "lmchat-light"
         await desk.say("/theme")
         await desk.until(lambda: desk.app.theme != "lmchat-light", "the next theme")
@@ -329,6 +330,22 @@ async def test_the_palette_lists_what_there_is_and_runs_it(tmp_path):
         await offered(desk, "Regenerate the last answer")
         await desk.pilot.press("enter")
         await shown(desk, "Beta.")
+
+
+async def test_the_palette_finds_a_command_by_its_slash_name(tmp_path):
+    async with ready_desktop(tmp_path) as desk:
+        await desk.pilot.press("ctrl+p")
+        await shown(desk, "Choose the model")
+        await desk.pilot.press(*"doctor")
+        await offered(desk, "Check servers, files and terminal")
+
+
+async def test_a_command_without_its_argument_says_what_to_type(tmp_path):
+    async with ready_desktop(tmp_path) as desk:
+        await desk.type("/title")
+        await desk.pilot.press("enter")
+        await shown(desk, "Type TEXT after /title.")
+        assert desk.prompt_input.text == "/title "
 
 
 async def test_the_palette_knows_every_command_that_makes_sense_and_no_other(tmp_path):

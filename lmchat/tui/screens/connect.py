@@ -247,11 +247,14 @@ class Connect:
             self._look.set()
 
     async def try_address(self, typed: str) -> Candidate | str:
-        """Return the server at an address, or why it cannot be used."""
+        """Return the server at an address, or why not; no words if the user refused."""
         try:
-            return await self._try(Endpoint.parse(typed))
+            endpoint = Endpoint.parse(typed)
         except EndpointNotAllowed as error:
             return error.message
+        with suppress(EndpointNotAllowed):
+            return await self._try(endpoint)
+        return ""
 
     async def _try(self, endpoint: Endpoint) -> Candidate | str:
         """Check a server; ask first whether a host beyond this machine may be talked to, for this run."""

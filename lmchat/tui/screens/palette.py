@@ -8,7 +8,7 @@ from lmchat.text import safe_line
 from lmchat.tui.commands import COMMANDS, Command, Scope, keys_of
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.dialog import ListDialog
-from lmchat.tui.screens.model_picker import highlighted, match
+from lmchat.tui.screens.model_picker import Match, highlighted, match
 from lmchat.tui.widgets.keys_row import written
 from lmchat.tui.widgets.line import MUTED, Parts
 from lmchat.tui.widgets.row_list import NAME, ListRow
@@ -38,13 +38,13 @@ class Palette(ListDialog[Command | None]):
         if not self.can_show:
             return
         typed = self.typed
-        matches = [(found, *offer) for offer in self._offers if (found := match(typed, offer[1]))]
+        matches = [(found, *offer) for offer in self._offers if (found := _match(typed, *offer))]
         matches.sort(key=lambda row: -row[0].score)
         rows = [
             ListRow((((" ", ""), *highlighted(title, found.offsets, NAME)),), self._help(command), command)
             for found, command, title in matches
         ]
-        nothing = f"No command matches *{safe_line(typed, limit=30)}*. Backspace shows all."
+        nothing = f"No command matches “{safe_line(typed, limit=30)}”. Backspace shows all."
         self.show_rows(rows, choose=rows[0].key if rows else None, nothing=nothing)
 
     def _help(self, command: Command) -> Parts:
@@ -55,6 +55,12 @@ class Palette(ListDialog[Command | None]):
     def action_take(self) -> None:
         if isinstance(self.list.key, Command):
             self.dismiss(self.list.key)
+
+
+def _match(typed: str, command: Command, title: str) -> Match | None:
+    """Match the title, else the slash command, which is not highlighted."""
+    by_name = match(typed, command.name)
+    return match(typed, title) or (by_name and Match(score=by_name.score, offsets=()))
 
 
 def offers(chat: ChatScreen | None) -> list[Offer]:

@@ -237,6 +237,9 @@ class PromptInput(TextArea):
         if key in _STEPS:
             self._show(self.completion.moved(-_STEPS[key]))
         elif key == "tab" or (key == "enter" and self.completion.command.needs_argument):
+            if key == "enter" and self.text == self.completion.command.name:
+                argument = self.completion.command.slash.split()[1]
+                self.notify(f"Type {argument} after {self.text}.", markup=False)
             self._complete()
         elif key == "enter":
             name = self.completion.command.name
