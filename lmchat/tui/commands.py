@@ -70,7 +70,7 @@ _message = partial(_command, Scope.MESSAGE)
 _session = partial(_command, Scope.SESSIONS)
 
 COMMANDS: tuple[Command, ...] = (
-    _chat("stop", "escape", "stop", "Stop the answer; otherwise leave the panel", "stop_or_leave"),
+    _chat("stop", "escape", "stop", "Stop the answer, or close the panel", "stop_or_leave"),
     _chat("model", "ctrl+o", "model", "Choose the model", "app.pick_model", slash="/model [N]", is_priority=True),
     _chat("new", "ctrl+n", "new", "Start a new session", "new_session", slash="/new", is_priority=True),
     _chat("find", "ctrl+f", "find", "Find in this session", "find", slash="/find [TEXT]", is_priority=True),
@@ -98,11 +98,11 @@ COMMANDS: tuple[Command, ...] = (
     _chat("fork", "", "fork", "Fork this session into a new one", "fork_session", slash="/fork"),
     _chat("trash", "", "trash", "Show and restore deleted sessions", "library('trash')", slash="/trash"),
     _chat("clear", "", "clear", "Start a new session; the old one stays in the list", "new_session", slash="/clear", is_offered=False),
-    _chat("stats", "", "stats", "Show the statistics of this run", "show_stats", slash="/stats"),
+    _chat("stats", "", "stats", "Show the statistics", "show_stats", slash="/stats"),
     _chat("log", "", "log", "Show where the log file is", "show_log", slash="/log"),
     _chat("theme", "", "theme", "Change the theme", "app.change_theme", slash="/theme [NAME]"),
     _chat("doctor", "", "doctor", "Check servers, files and terminal", "run_doctor", slash="/doctor"),
-    _command(Scope.APP, "copy_or_stop", "ctrl+c", "copy", "Copy the selection; otherwise stop; twice when idle: quit", "copy_or_stop", is_priority=True, is_offered=False),
+    _command(Scope.APP, "copy_or_stop", "ctrl+c", "copy", "Copy selection, else stop; twice: quit", "copy_or_stop", is_priority=True, is_offered=False),
     _command(Scope.APP, "commands", "ctrl+p", "commands", "Command palette", "command_palette", is_offered=False),
     _command(Scope.APP, "help", "f1,question_mark", "help", "All commands and their keys", "show_help", slash="/help"),
     _command(Scope.APP, "suspend", "", "suspend", "Suspend lmchat (resume with fg)", "suspend_process", slash="/suspend"),
@@ -116,7 +116,7 @@ COMMANDS: tuple[Command, ...] = (
     _message("message.previous_version", "left_square_bracket", "versions", "Previous version"),
     _message("message.next_version", "right_square_bracket", "versions", "Next version"),
     _message("message.tree", "t", "tree", "Show the tree of this session", slash="/tree"),
-    _message("message.source", "s", "source", "Source or rendered", slash="/source"),
+    _message("message.source", "s", "source", "Show source or rendered text", slash="/source"),
     _message("message.links", "l", "links", "List its links", slash="/links"),
     _message("message.fold", "enter", "fold", "Fold or unfold reasoning"),
     _message("message.pager", "o", "pager", "Open it in the pager", slash="/pager"),
@@ -140,7 +140,7 @@ COMMANDS: tuple[Command, ...] = (
     _command(Scope.QUEUE, "queue.edit", "up", "edit", "Edit it", "queue('edit')", is_offered=False),
     _command(Scope.QUEUE, "queue.remove", "delete", "remove", "Remove it", "queue('remove')", is_offered=False),
     _command(Scope.PICKER, "picker.load", "ctrl+l", "load or unload", "Load or unload the model, or stop loading it", "load_or_unload", is_priority=True, is_offered=False),
-    _command(Scope.PICKER, "picker.refresh", "ctrl+r", "refresh", "Reload the lists", "refresh_models", is_priority=True, is_offered=False),
+    _command(Scope.PICKER, "picker.refresh", "ctrl+r", "refresh", "Refresh the lists", "refresh_models", is_priority=True, is_offered=False),
 )  # fmt: skip
 
 BY_ID: Mapping[str, Command] = {command.command_id: command for command in COMMANDS}

@@ -58,7 +58,7 @@ def test_a_server_that_is_gone_when_a_prompt_is_sent_is_named_and_the_prompt_kep
     screen.ask("Are you there?")
     screen.wait_for("Nothing answers at " + server.url.removeprefix("http://"))
     assert "Are you there?" in screen.text
-    screen.wait_for("r retry")
+    screen.wait_for("r regenerate")
     server.start()
     screen.type("\x1b[15~")
     screen.wait_for(_UP)

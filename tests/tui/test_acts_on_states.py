@@ -115,7 +115,7 @@ async def test_two_deletions_are_undone_one_after_the_other(tmp_path):
         await desk.pilot.press("u")
         await shown(desk, "Beta.")
         await desk.pilot.press("u")
-        await shown(desk, "Nothing was deleted in this session.")
+        await shown(desk, "Nothing to undo.")
 
 
 async def test_a_deletion_is_undone_after_a_new_answer_and_both_are_there(tmp_path):

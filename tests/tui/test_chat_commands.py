@@ -266,7 +266,7 @@ async def test_the_figures_tell_how_fast_each_model_was_in_earlier_runs_too(tmp_
         await desk.say("/stats")
         await desk.until(lambda: isinstance(desk.app.screen, TextDialog), "the text")
         await shown(desk, "3, 3 ok")
-        assert "TTFT p50, p95" in screen_text(desk.app)
+        assert "Last 90 days (median, 95 %)" in screen_text(desk.app)
 
 
 async def test_help_by_command_and_by_keys(tmp_path):
@@ -374,7 +374,7 @@ async def test_a_row_of_the_palette_acts_on_the_last_answer_where_no_message_has
         await asked(desk, "one")
         await desk.pilot.press("ctrl+p")
         await desk.type("source")
-        await shown(desk, "Last answer: Source or rendered")
+        await shown(desk, "Last answer: Show source or rendered text")
         await desk.pilot.press("enter")
         await shown(desk, "**bold**")
 

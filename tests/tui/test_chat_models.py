@@ -146,7 +146,7 @@ async def test_the_picker_shows_how_far_loading_is_and_control_l_stops_it(tmp_pa
         loading.tell(0.4)
         await shown(desk, "loading 40 %")
         await desk.pilot.press("ctrl+r")
-        await shown(desk, "list 0 s old")
+        await shown(desk, "updated 0 s ago")
         assert "loading 40 %" in screen_text(desk.app), "a newer list of the server changes nothing"
         await desk.pilot.press("ctrl+l")
         await desk.until(lambda: loading.ended == ["phi4-14b"], "the end of the load")
@@ -216,9 +216,9 @@ async def test_the_picker_opens_at_once_from_what_is_known(tmp_path):
         backend.detect = slow
         await picker(desk)
         await shown(desk, "gemma-3-4b")
-        assert "list 40 s old" in screen_text(desk.app)
+        assert "updated 40 s ago" in screen_text(desk.app)
         gate.set()
-        await shown(desk, "list 0 s old")
+        await shown(desk, "updated 0 s ago")
 
 
 async def test_a_refresh_that_fails_keeps_the_old_list_and_says_so(tmp_path):

@@ -172,7 +172,7 @@ def test_an_unfinished_answer(snap_compare, tmp_path, answer, sees, size):
 
 def test_the_picker_over_the_chat(snap_compare, tmp_path):
     desk = seen(tmp_path, *TALK[:2])
-    see = steps(desk, "list 0 s old", "ctrl+o")
+    see = steps(desk, "updated 0 s ago", "ctrl+o")
     assert snap_compare(desk.app, terminal_size=SIZES["120x40"], run_before=see)
 
 

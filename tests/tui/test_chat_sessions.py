@@ -152,7 +152,7 @@ async def test_changing_a_title_begins_with_the_title_of_the_session_that_was_ch
 
         await desk.until(lambda: first in listed(), "the first session in the list")
         desk.chat.view.session_list.post_message(SessionList.ActWanted("rename", first))
-        await shown(desk, "Title of the session")
+        await shown(desk, "Rename session")
         await desk.until(lambda: desk.app.screen.query_one(Input).value == "first", "its title")
 
 
@@ -336,7 +336,7 @@ async def test_the_list_says_what_was_done_and_how_it_is_undone(tmp_path):
         await go_to_list(desk)
         await desk.until(lambda: bool(desk.chat.view.session_list.chosen_id), "a list")
         await desk.pilot.press("a")
-        await shown(desk, "Archived; it is at the end of the list.")
+        await shown(desk, "Archived; a restores it.")
         assert "Today" not in screen_text(desk.app)
         await desk.pilot.press("a")
         await shown(desk, "Restored from the archive.")

@@ -35,11 +35,11 @@ async def test_an_empty_prompt_says_how_an_unfinished_answer_is_gone_on_with(tmp
     backend = ScriptedBackend(broken(TextDelta(text="Let")), answer("tuce."))
     async with desktop(tmp_path, backend) as desk:
         await asked(desk, "one")
-        await shown(desk, "/continue it, ^R regenerate")
+        await shown(desk, "/continue, ^R regenerate")
         await desk.type("a")
         await gone(desk, "/continue")
         await desk.pilot.press("backspace")
-        await shown(desk, "/continue it")
+        await shown(desk, "/continue")
         await desk.say("/continue")
         await shown(desk, "Lettuce.")
         await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "the end")
@@ -51,7 +51,7 @@ async def test_the_command_in_the_row_of_keys_can_be_clicked(tmp_path):
     backend = ScriptedBackend(broken(TextDelta(text="Let")), answer("tuce."))
     async with desktop(tmp_path, backend) as desk:
         await asked(desk, "one")
-        await shown(desk, "/continue it  ^R regenerate")
+        await shown(desk, "/continue  ^R regenerate")
         await desk.pilot.click(KeysRow, offset=(4, 0))
         await shown(desk, "Lettuce.")
 
@@ -62,6 +62,11 @@ async def test_an_answer_that_failed_before_its_first_word_is_only_asked_for_ane
         await asked(desk, "one")
         await shown(desk, "▌ ^R regenerate")
         assert "/continue" not in screen_text(desk.app)
+        keys = desk.chat.query_one(KeysRow)
+        await desk.pilot.press("alt+up")
+        await desk.until(lambda: "edit" in str(keys.render()), "the keys of the answer")
+        assert "continue" not in str(keys.render())
+        await desk.pilot.press("escape")
         await desk.say("/continue")  # means the same then
         await shown(desk, "There.")
 
@@ -83,7 +88,7 @@ async def test_an_answer_that_its_limit_cut_short_is_gone_on_with(tmp_path, max_
     async with ready_desktop(tmp_path, backend) as desk:
         desk.app.open_sessions.chat = type(desk.app.open_sessions.chat)(max_tokens=max_tokens)
         await desk.ask("one")
-        await shown(desk, "▌ /continue it, ^R regenerate")
+        await shown(desk, "▌ /continue, ^R regenerate")
         await desk.pilot.press("alt+up", "a")
         await shown(desk, "Lettuce.")
 
@@ -139,7 +144,7 @@ async def test_in_an_empty_session_each_says_that_nothing_was_said(tmp_path):
             await desk.say(line)
             await shown(desk, "This session is empty.")
         await desk.say("/undo")
-        await shown(desk, "Nothing was deleted in this session.")
+        await shown(desk, "Nothing to undo.")
         await desk.pilot.press("ctrl+r")
         await shown(desk, "This session is empty.")
         assert desk.backend.requests == []

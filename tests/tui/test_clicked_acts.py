@@ -39,7 +39,7 @@ async def test_retry_and_the_details_in_the_card_of_a_failure(tmp_path):
         await asked(desk)
         await click(desk, "y copy details")
         await desk.until(lambda: "The connection broke." in "".join(desk.copied), "a copy")
-        await click(desk, "r retry")
+        await click(desk, "r regenerate")
         await shown(desk, "There.")
 
 

@@ -135,7 +135,7 @@ async def test_a_text_scrolls_to_its_end():
         await pilot.press("end")
         await pilot.pause()
         assert "line 199" in screen_text(app)
-        assert "Esc leave" in screen_text(app)
+        assert "Esc close" in screen_text(app)
 
 
 async def test_a_text_can_be_copied_as_it_was_given_and_is_safe_on_the_screen():
@@ -184,13 +184,13 @@ async def test_help_can_be_filtered_and_scrolled():
         await pilot.pause()
         await pilot.press(*["pagedown"] * 9)
         await pilot.pause()
-        assert "Reload the lists" in screen_text(app)
+        assert "Refresh the lists" in screen_text(app)
         await pilot.press(*"export")
         await pilot.pause()
         assert "Export this session as Markdown" in screen_text(app)
         assert "Start a new session" not in screen_text(app)
         await pilot.press(*"zzz")
-        assert "No command has *exportzzz*." in screen_text(app)
+        assert "No command has “exportzzz”." in screen_text(app)
         await pilot.press("escape")
         assert app.results == [None]
 

@@ -129,7 +129,7 @@ def test_the_picker_at_every_size(snap_compare, size):
 
 
 def test_the_picker_without_a_match(snap_compare):
-    see = steps(*"xyz", sees="No model matches *xyz*.")
+    see = steps(*"xyz", sees="No model matches “xyz”.")
     assert snap_compare(panels(picker), terminal_size=(60, 20), run_before=see)
 
 
@@ -186,7 +186,7 @@ def test_a_question_with_a_problem(snap_compare):
 
 @pytest.mark.parametrize("theme", THEMES)
 def test_the_question_for_the_file_of_an_export(snap_compare, theme):
-    see = steps("ctrl+b", sees="without reasoning, with other branches")
+    see = steps("ctrl+b", sees="Reasoning: no   Other branches: yes")
     ask = partial(ExportDialog, ExportRequest(name=""), proposed="Plan-for-the-garden-3f9a12bc.md")
     assert snap_compare(panels(ask, theme=theme), terminal_size=(80, 24), run_before=see)
 

@@ -197,7 +197,7 @@ async def test_a_pruned_branch_is_gone_from_tree_and_chat_and_comes_back(tmp_pat
         await desk.until(lambda: len(tree.list.rows) == 3, "the tree with it")
         assert [m.text for m in await desk.on_disk()] == ["one", "Beta."]
         await desk.pilot.press("u")
-        await shown(desk, "Nothing was deleted in this session.")
+        await shown(desk, "Nothing to undo.")
 
 
 async def test_a_whole_session_can_be_pruned_and_comes_back_from_the_same_tree(tmp_path):

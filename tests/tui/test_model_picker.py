@@ -56,7 +56,7 @@ async def test_recent_models_come_first_and_embeddings_last():
         ]
         places = [text.index(f" {word}") for word in order]
         assert places == sorted(places)
-        assert "11 on 2 servers · list 40 s old" in text
+        assert "11 on 2 servers · updated 40 s ago" in text
 
 
 async def test_enter_takes_the_model_in_use_which_is_chosen_at_first(app, pilot):
@@ -97,7 +97,7 @@ async def test_a_server_goes_by_the_name_that_its_user_gave_it():
 
 async def test_no_match_says_so_and_enter_takes_nothing(app, pilot):
     await pilot.press(*"xyz")
-    assert "No model matches *xyz*. Backspace shows all 11." in screen_text(app)
+    assert "No model matches “xyz”. Backspace shows all 11." in screen_text(app)
     await pilot.press("enter")
     assert app.results == []
     assert isinstance(app.screen, ModelPicker)
@@ -145,7 +145,7 @@ async def test_newer_lists_keep_filter_and_choice(app, pilot):
     await pilot.pause()
     assert app.screen.query_one(Input).value == "qwen"
     assert "6 of 12" in screen_text(app)
-    assert "list 0 s old" in screen_text(app)
+    assert "updated 0 s ago" in screen_text(app)
     assert chosen(app) == before
 
 
@@ -166,7 +166,7 @@ async def test_an_empty_picker_says_what_to_do():
     app = host([])
     async with app.run_test(size=WIDE) as pilot:
         await pilot.pause()
-        assert "No server has listed its models yet. ^R asks again." in screen_text(app)
+        assert "No models found. Start a server or load a model, then refresh with ^R." in screen_text(app)
         await pilot.press("enter", "1", "down")
         assert app.results == []
 
@@ -178,7 +178,7 @@ async def test_name_and_keys_stay_at_every_size(size):
         await pilot.pause()
         text = screen_text(app)
         assert "qwen3-8b" in text
-        assert "Esc leave" in text
+        assert "Esc close" in text
         await pilot.press(*["down"] * 9)
         assert "smollm2:135m" in screen_text(app)
 

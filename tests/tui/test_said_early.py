@@ -9,6 +9,7 @@ import pytest
 from lmchat.domain.server import LoadState, Verdict
 from lmchat.storage.store import SqliteStore
 from lmchat.tui.screens.chat.screen import ChatScreen
+from lmchat.tui.screens.dialog import Dialog
 from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.welcome.screen import WelcomeScreen
 from tests.support.chats import header, prompt
@@ -123,6 +124,19 @@ async def test_where_none_was_found_a_sentence_says_that_what_is_said_waits(tmp_
         await desk.say("one")
         await shown(desk, "is sent when a")
         await shown(desk, "next  one")
+
+
+async def test_without_the_key_a_sentence_says_what_the_message_waits_for(tmp_path):
+    backend = ScriptedBackend(candidates=[candidate(Verdict.NEEDS_KEY)])
+    async with desktop(tmp_path, backend) as desk:
+        await shown(desk, "needs an API key")
+        await desk.pilot.press("escape")
+        await desk.until(lambda: not isinstance(desk.app.screen, Dialog), "no dialog")
+        if not isinstance(desk.app.screen, ChatScreen):
+            desk.app.screen.dismiss(None)
+        await desk.until(lambda: isinstance(desk.app.screen, ChatScreen), "the chat")
+        await desk.say("one")
+        await shown(desk, "once the API key is set")
 
 
 async def test_it_waits_until_a_model_that_is_chosen_in_the_picker_is_loaded(tmp_path):

@@ -131,7 +131,7 @@ async def test_escape_gives_the_filter_up_and_keeps_the_focus_in_the_list(app, s
 async def test_a_filter_without_a_match_offers_the_search_of_all_words(app, sessions, pilot):
     sessions.focus()
     await pilot.press("slash", *"zebra")
-    assert "No title has *zebra*." in " ".join(row.strip() for row in rows_of(sessions))
+    assert "No title has “zebra”." in " ".join(row.strip() for row in rows_of(sessions))
     await pilot.press("enter")
     assert [fact.query for fact in facts(app, SessionList.SearchWanted)] == ["zebra"]
 
@@ -146,7 +146,7 @@ async def test_an_empty_list_says_how_to_begin_and_offers_no_session():
     app, sessions = host(groups=(), open_id=None)
     async with app.run_test(size=WIDE) as pilot:
         text = " ".join(row.strip() for row in rows_of(sessions)).strip()
-        assert text == "No sessions yet. Your first message starts one."
+        assert text == "No sessions. Your next message starts one."
         sessions.focus()
         await pilot.press("enter", "d", "u")
         assert facts(app, SessionList.Opened) == []

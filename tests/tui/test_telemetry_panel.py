@@ -40,7 +40,7 @@ async def test_a_running_turn_is_told_with_all_its_figures():
     assert "elapsed 4.1 s" in lines
     assert "first token 0.21 s" in lines
     assert "speed 42.3 tok/s" in lines
-    assert "Requests 57 of 60" in lines
+    assert "Requests 57 of 60 left" in lines
     assert "last streaming" in lines
 
 
@@ -51,7 +51,7 @@ async def test_a_server_that_went_away_is_told_by_sign_word_and_crosses():
     assert "127.0.0.1:1234 refused" in lines
     assert "××××" in text
     assert "Model unknown" in lines
-    assert "seen 12 s ago" in lines
+    assert "last seen 12 s ago" in lines
     assert "used ~6 720 of 8 192" in lines
     assert "! 2 messages left out" in lines
     assert "Turn interrupted" in lines
@@ -227,7 +227,7 @@ BIG = replace(ANSWERING, context_tokens=120_000, context_limit=131_072, is_conte
             WIDE,
             "Model loading 40 %",
         ),
-        (replace(ANSWERING, budget=Budget(left=0, limit=60)), WIDE, "Requests 0 of 60"),
+        (replace(ANSWERING, budget=Budget(left=0, limit=60)), WIDE, "Requests 0 of 60 left"),
         (replace(ANSWERING, context_tokens=9_990, context_limit=1_000), WIDE, "Context 999 %"),
         (replace(ANSWERING, context_tokens=43_810, context_limit=1_000), WIDE, "Context > 999 %"),
     ],

@@ -49,15 +49,19 @@ async def test_what_is_in_the_trash_and_until_when_is_shown():
             for cells in ([c for c in row if c.strip()] for row in rows)
             if cells
         }
-        assert found["Plan for the garden"] == "until 19 December"
-        assert found["Untitled"] == "until 18 December"
-        assert found["Old␛[2J one"] == "until 21 November"
+        assert found["Plan for the garden"] == "kept until 19 December"
+        assert found["Untitled"] == "kept until 18 December"
+        assert found["Old␛[2J one"] == "kept until 21 November"
         assert found["Trash"] == "3 sessions"
 
 
 @pytest.mark.parametrize(
     ("days", "words"),
-    [(30, "until the next start"), (4000, "until the next start"), (-60, "until 18 February 2027")],
+    [
+        (30, "kept until the next start"),
+        (4000, "kept until the next start"),
+        (-60, "kept until 18 February 2027"),
+    ],
 )
 def test_a_time_that_is_over_or_far_ahead_is_told_too(days, words):
     assert until(replace(DELETED[0], deleted_at=NOW - timedelta(days=days)), NOW) == words
@@ -104,6 +108,7 @@ async def test_an_empty_trash_says_so_and_takes_no_key():
         await asked.drawn(pilot)
         await pilot.press("enter", "d", "e", "down", "pagedown")
         assert "The trash is empty." in screen_text(asked.app)
+        assert "delete permanently" not in screen_text(asked.app)
         assert asked.acts == []
         await pilot.press("escape")
         assert asked.app.results == [None]

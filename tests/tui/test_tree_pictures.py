@@ -58,4 +58,4 @@ def test_a_list_with_tags_and_figures(snap_compare):
 @pytest.mark.parametrize("size", TWO_SIZES)
 def test_the_trash(snap_compare, size):
     app = panels(made(TrashDialog(lambda *_: None, clock=lambda: NOW), DELETED))
-    assert snap_compare(app, terminal_size=SIZES[size], run_before=steps(sees="until 19 December"))
+    assert snap_compare(app, terminal_size=SIZES[size], run_before=steps(sees="kept until 19 December"))

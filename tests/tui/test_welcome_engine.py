@@ -158,8 +158,8 @@ async def test_the_choice_of_the_user_stays_when_more_is_known(tmp_path):
 async def test_without_the_engine_the_command_that_installs_it_is_told_and_copied(tmp_path):
     command = "/opt/venv/bin/python -m pip install 'lmchat[local]'"
     async with start_desk(tmp_path, {}, engine_command=command, files=[]) as seen:
-        await seen.shows(f"Not installed: {command}")
+        await seen.shows(f"Built-in engine: {command}")
         await seen.shows("or type an address")
-        await seen.takes("Get the built-in engine")
+        await seen.takes("Copy the install command")
         await seen.until(lambda: seen.desk.copied == [command], "the command on the clipboard")
         await gone(seen.desk, "Try the built-in engine")

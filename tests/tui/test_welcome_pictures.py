@@ -126,7 +126,7 @@ def test_what_is_installed_in_ascii(snap_compare):
 
 
 def test_without_the_engine_the_page_says_how_to_get_it(snap_compare):
-    see = steps(sees="Not installed: /usr/bin/python3 -m pip install 'lmchat[local]'")
+    see = steps(sees="Built-in engine: /usr/bin/python3 -m pip install 'lmchat[local]'")
     assert snap_compare(host(MISSING), terminal_size=(120, 40), run_before=see)
 
 

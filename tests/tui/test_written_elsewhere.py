@@ -115,7 +115,7 @@ async def test_once_it_lacks_its_end_it_can_be_continued(tmp_path):
         await desk.pilot.press("escape")
         await writer.end("half of ", state=AnswerState.STOPPED)
         focus(desk)
-        await shown(desk, "/continue it")
+        await shown(desk, "/continue")
         await desk.pilot.press("alt+up", "a")
         await desk.until(lambda: desk.conversation.messages[-1].text == "half of mine", "the rest")
 

@@ -162,8 +162,8 @@ class AllowDialog(ConfirmDialog):
         hosts = ", ".join(f'"{host}"' for host in dict.fromkeys((*allowed, endpoint.netloc)))
         self._line = f"allowed_hosts = [{hosts}]"
         text = (
-            f"{safe_line(endpoint.netloc)} is not this machine: your prompts go there"
-            f"{', unencrypted' if endpoint.scheme == 'http' else ''}. This lasts until lmchat ends.\n\n"
+            f"{safe_line(endpoint.netloc)} is not this machine. Your prompts will be sent there"
+            f"{' unencrypted' if endpoint.scheme == 'http' else ''}. Allowed until you quit lmchat.\n\n"
             f"To allow it permanently, add this line to config.toml:\n{safe_line(self._line)}"
         )
         hints = (("y", "copy the line"),)
@@ -176,11 +176,11 @@ class AllowDialog(ConfirmDialog):
 WHERE_THE_KEY_IS: Mapping[Product, str] = {
     Product.LM_STUDIO: "LM Studio shows it under Developer, Server settings, Manage tokens.",
     Product.JAN: "Jan shows it under Settings, Local API Server, API key.",
-    Product.LLAMA_CPP: "It is what llama-server was started with: --api-key, or LLAMA_API_KEY.",
+    Product.LLAMA_CPP: "Use the key set with --api-key or LLAMA_API_KEY when the server was started.",
     Product.OLLAMA: "Ollama needs no key, but the proxy in front of it does. Ask its administrator.",
-    Product.VLLM: "It is what vLLM was started with: --api-key, or VLLM_API_KEY.",
-    Product.SGLANG: "It is what SGLang was started with: --api-key.",
-    Product.LITELLM: "It is LiteLLM's master key, or a virtual key made with it.",
+    Product.VLLM: "Use the key set with --api-key or VLLM_API_KEY when the server was started.",
+    Product.SGLANG: "Use the key set with --api-key when the server was started.",
+    Product.LITELLM: "Use LiteLLM's master key, or a virtual key made with it.",
     Product.BUILT_IN: "lmchat created it for this run: start lmchat again.",
     Product.OPENAI: "Create one at platform.openai.com/api-keys.",
     Product.MISTRAL: "Create one at console.mistral.ai/api-keys.",
@@ -249,12 +249,12 @@ class ExportDialog(AskDialog):
     def show_problem(self, words: str) -> None:
         """Show why the name is rejected, or else what the file will contain."""
         thoughts, branches = (
-            "with" if one else "without" for one in (self._wish.with_reasoning, self._wish.with_branches)
+            "yes" if one else "no" for one in (self._wish.with_reasoning, self._wish.with_branches)
         )
         if words:
             super().show_problem(words)
         else:
-            self.show_note(f"{thoughts} reasoning, {branches} other branches")
+            self.show_note(f"Reasoning: {thoughts}   Other branches: {branches}")
 
     def accept(self, typed: str) -> None:
         self.dismiss(replace(self._wish, name=typed))

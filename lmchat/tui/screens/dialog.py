@@ -36,12 +36,12 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
     """Modal dialog; Esc leaves it without a result."""
 
     AUTO_FOCUS = "Input"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "leave", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "close", show=False)]
     HEADING: ClassVar[str] = ""
     """Title in the first row."""
     HINTS: ClassVar[Sequence[Hint]] = ()
     """Keys and their words, without Esc."""
-    LEAVE: ClassVar[str] = "leave"
+    LEAVE: ClassVar[str] = "close"
     """Word for Esc."""
 
     def __init__(self, heading: str = "", hints: Sequence[Hint] = (), *, is_small: bool = False) -> None:
@@ -82,6 +82,9 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
 
     def compose_content(self) -> Iterable[Widget]:
         return ()
+
+    def show_keys(self, hints: Sequence[Hint]) -> None:
+        self.query_one("#dialog-keys", LineWidget).show(_pieces(hints), _pieces((("Esc", self.LEAVE),))[0])
 
     def show_title(self, *figures: str) -> None:
         """Show figures to the right of the title; the last ones are dropped where there is no room."""

@@ -37,7 +37,7 @@ _FIND: tuple[Entry, ...] = (
 )
 _MOUSE: tuple[Entry, ...] = (
     ("Drag", "Select; drag past the edge to scroll", ""),
-    ("Double-click, triple-click", "Select a word, a paragraph", ""),
+    ("2 or 3 clicks", "Select a word, a paragraph", ""),
     ("Shift+drag", "The terminal's own selection, in most terminals", ""),
 )
 _ALSO = {Scope.MESSAGE: "; as a slash command, the last answer"}
@@ -72,7 +72,7 @@ class HelpScreen(ListDialog[None]):
                 rows.append(ListRow((((heading, STRONG),),), is_heading=True))
                 rows += [_row(*entry, width=self.list.text_width) for entry in shown]
         filtered = safe_line(self.typed, limit=30)
-        self.show_rows(rows, nothing=f"No command has *{filtered}*. Backspace shows all.")
+        self.show_rows(rows, nothing=f"No command has “{filtered}”. Backspace shows all.")
 
     def _groups(self) -> Iterator[tuple[str, list[Entry]]]:
         yield "The prompt", list(_PROMPT)

@@ -42,8 +42,8 @@ class MessageTree(ListDialog[str | None]):
     HEADING = "Tree"
     HINTS = (
         ("Enter", "open"),
-        ("n", "name it"),
-        ("d", "delete it"),
+        ("n", "name"),
+        ("d", "delete"),
         ("u", "undo"),
         ("← →", "parent, child"),
     )

@@ -247,8 +247,8 @@ class ModelPicker(ListDialog[ModelInfo | None]):
     """Picker of models; returns the chosen one, or None."""
 
     HEADING = "Models"
-    HINTS = (("Enter", "use it from the next turn"), ("^L", "load or unload"), ("^R", "refresh"))
-    FIRST_HINTS = (("Enter", "load it"), ("^R", "refresh"))
+    HINTS = (("Enter", "use"), ("^L", "load or unload"), ("^R", "refresh"))
+    FIRST_HINTS = (("Enter", "load"), ("^R", "refresh"))
     """Keys where the picker opens because no model is loaded."""
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.PICKER)]
 
@@ -302,11 +302,12 @@ class ModelPicker(ListDialog[ModelInfo | None]):
 
     def draw(self, choose: tuple[str, str] | None = None) -> None:
         count = len(self._table.rows)
-        nothing = f"No model matches *{{typed}}*. Backspace shows all {count}."
+        nothing = f"No model matches “{{typed}}”. Backspace shows all {count}."
+        age = safe_line(self._note) if self._note else f"updated {formatting.ago(self._age_s)} ago"
+        figures: Sequence[str] = (f"{count} on {formatting.counted(self._table.server_count, 'server')}", age)
         if not count:
-            nothing = self._note or "No server has listed its models yet. ^R asks again."
-        age = safe_line(self._note) if self._note and count else f"list {formatting.ago(self._age_s)} old"
-        figures = f"{count} on {formatting.counted(self._table.server_count, 'server')}", age
+            nothing = self._note or "No models found. Start a server or load a model, then refresh with ^R."
+            figures = ()
         show_matches(self, self._table, nothing, *figures, choose=choose)
 
     def _chosen(self) -> ModelInfo | None:

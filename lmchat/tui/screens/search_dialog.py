@@ -42,7 +42,7 @@ class SearchDialog(ListDialog[SearchHit | None]):
     """Search dialog: shows the hits of what is typed, and returns the one to open."""
 
     HEADING = "Search all sessions"
-    HINTS = (("Enter", "open there"), ("↑ ↓", "choose"), ("^E", "export the hit"))
+    HINTS = (("Enter", "open"), ("↑ ↓", "choose"), ("^E", "export session"))
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+e", "export_hit", show=False, priority=True)]
 
     def __init__(self, store: ChatStore, query: str = "") -> None:
@@ -174,8 +174,9 @@ def nothing_found(typed: str) -> str:
     """Return the text for a search without hits, with a suggestion."""
     filters = _FILTER.findall(typed)
     words = safe_line(" ".join(_FILTER.sub("", typed).split()), limit=40)
-    hint = f"Try fewer words, or drop {safe_line(filters[-1], limit=30)}." if filters else "Try fewer words."
-    return f"No hits for *{words}*. {hint}" if words else f"No hits. {hint}"
+    hints = ["Try fewer words."] if " " in words else []
+    hints += [f"Try without {safe_line(filters[-1], limit=30)}."] if filters else []
+    return " ".join([f"No hits for “{words}”." if words else "No hits.", *hints])
 
 
 def _spaced(text: str) -> str:

@@ -75,10 +75,10 @@ def models_text(models: Sequence[ModelFigures]) -> str:
 def _model_text(one: ModelFigures) -> str:
     rows = _lines(
         ("turns", f"{one.turns}, {one.complete} ok"),
-        ("TTFT p50, p95", _pair(one.ttft_ms, lambda ms: formatting.first_token(ms / 1e3))),
-        ("speed p50, p95", _pair(one.tokens_per_second, formatting.rate)),
-        ("prompt p50, p95", _pair(one.prompt_tokens_per_second, formatting.rate)),
-        ("time p50, p95", _pair(one.elapsed_ms, lambda ms: formatting.elapsed(ms / 1e3))),
+        ("first token", _pair(one.ttft_ms, lambda ms: formatting.first_token(ms / 1e3))),
+        ("speed", _pair(one.tokens_per_second, formatting.rate)),
+        ("prompt speed", _pair(one.prompt_tokens_per_second, formatting.rate)),
+        ("time", _pair(one.elapsed_ms, lambda ms: formatting.elapsed(ms / 1e3))),
     )
     return f"{safe_line(one.model)} · {safe_line(one.product)} · {safe_line(one.endpoint)}\n{rows}"
 

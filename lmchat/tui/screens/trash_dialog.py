@@ -53,6 +53,7 @@ class TrashDialog(ListDialog[None]):
         ]
         figures = [formatting.counted(len(rows), "session")] if rows else []
         self.show_rows(rows, *figures, nothing=_EMPTY)
+        self.show_keys(self.hints if rows else ())
 
     @property
     def _chosen(self) -> SessionHeader | None:
@@ -93,6 +94,6 @@ def until(header: SessionHeader, now: datetime) -> str:
         return ""
     end = (header.deleted_at + timedelta(days=TRASH_DAYS)).astimezone(now.tzinfo)
     if end <= now:
-        return "until the next start"
+        return "kept until the next start"
     day = f"{end.day} {end:%B}"
-    return f"until {day}" if end.year == now.year else f"until {day} {end.year}"
+    return f"kept until {day}" if end.year == now.year else f"kept until {day} {end.year}"

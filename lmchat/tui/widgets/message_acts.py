@@ -69,9 +69,9 @@ def _has_version(message: ChatMessage) -> bool:
 _OTHER_VERSIONS = (
     (
         lambda message: _has_version(message) or message.role is not Role.USER,
-        "There is only one version; press e to edit the prompt.",
+        "Only one version. e edits the prompt and makes another.",
     ),
-    (_has_version, "There is only one version; press r to regenerate the answer."),
+    (_has_version, "Only one version. r regenerates the answer and makes another."),
 )
 _NEEDS: Mapping[str, Sequence[tuple[Callable[[ChatMessage], bool], str]]] = {
     "copy": ((_can_copy, "This message has nothing to copy yet."),),

@@ -21,7 +21,7 @@ from lmchat.tui.messages import LeaveFilter, Post
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, Parts, content
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, words_as_rows
 
-_EMPTY = "No sessions yet. Your first message starts one."
+_EMPTY = "No sessions. Your next message starts one."
 _FAR = 1_000_000
 _MOVES = (("up", -1), ("down", 1), ("home", -_FAR), ("end", _FAR))
 _COUNTED = 10
@@ -98,7 +98,7 @@ class SessionList(Vertical, can_focus=True):
         typed = self._typed.strip()
         rows = list(self._listed(ListFilter.typed(typed), icons_for(self)))
         if not rows:
-            words = f"No title has *{safe_line(typed)}*. Enter searches all text." if typed else _EMPTY
+            words = f"No title has “{safe_line(typed)}”. Enter searches messages." if typed else _EMPTY
             rows = words_as_rows(words, max(self._rows.size.width - 2, 12))
         self._rows.show(rows, choose=choose)
 

@@ -145,7 +145,7 @@ def _model_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:
     yield TextRow(left=((name, style),), right=((quantization, MUTED),), loses_middle=True)
     if health.is_down:
         seen = UNKNOWN if health.seen_s is None else f"{formatting.ago(now_s - health.seen_s)} ago"
-        yield TextRow(left=(("seen", MUTED),), right=((seen, ""),), is_detail=True)
+        yield TextRow(left=(("last seen", MUTED),), right=((seen, ""),), is_detail=True)
     else:
         window = context_text(model) or UNKNOWN
         yield TextRow(left=(("context", MUTED),), right=((window, ""),), is_detail=True)
@@ -208,7 +208,7 @@ def stage_words(turn: Turn | None) -> tuple[str, str, str]:
 
 def _request_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[Row]:
     metrics, budget, turn = snapshot.metrics, snapshot.budget, snapshot.turn
-    left = UNKNOWN if budget is None else f"{budget.left} of {budget.limit}"
+    left = UNKNOWN if budget is None else f"{budget.left} of {budget.limit} left"
     yield _head("Requests", left, _BAD if budget is not None and budget.left <= 0 else "")
     yield _figure("ok", formatting.tokens(metrics.successful_requests))
     has_failed = turn is not None and turn.state in _FAILURES

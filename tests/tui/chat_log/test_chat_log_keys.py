@@ -126,7 +126,7 @@ async def test_copying_a_failure_takes_its_details_first_and_then_the_text(pilot
     log.load([answer("half", state=AnswerState.INTERRUPTED, failure=failure)])
     log.focus_message(-1)
     await pilot.press("y", "y")
-    assert [text for _, text in pilot.app.wanted()] == ["It broke.\nMend it.\nerrno 1\nid 7f3a", "half"]
+    assert [text for _, text in pilot.app.wanted()] == ["It broke.\nMend it.\nerrno 1\nerror id 7f3a", "half"]
 
 
 async def test_source_and_rendered_text_take_turns(pilot, log):

@@ -135,8 +135,8 @@ async def test_an_interrupted_answer_offers_its_keys_and_a_card(log):
     assert "a continue  e edit" in text
     assert "▌ × LM Studio went away" in text
     assert "▌ Start its server again." in text
-    assert "r retry   y copy details" in text
-    assert "id 7f3a" in text
+    assert "r regenerate   y copy details" in text
+    assert "error id 7f3a" in text
     assert "ECONNREFUSED" not in text
 
 
@@ -171,7 +171,7 @@ async def test_a_failed_answer_is_its_card(log):
 async def test_a_failed_answer_without_a_reason_can_be_retried(log):
     log.load([answer("", state=AnswerState.FAILED)])
     assert "× failed" in plain(log)
-    assert "r retry" in plain(log)
+    assert "r regenerate" in plain(log)
 
 
 TURN = Turn(model="m", started_s=100.0)

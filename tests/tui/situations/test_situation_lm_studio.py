@@ -65,7 +65,7 @@ async def test_without_a_model_the_picker_comes_and_enter_loads_one(tmp_path, st
     server = start(lm_studio, loaded=(), loading=gate)
     async with desktop.run(tmp_path, {1234: server}) as seen:
         await seen.is_on(ModelPicker)
-        await seen.shows("LM Studio has no model loaded: choose one", "· qwen3-8b", "Enter load it")
+        await seen.shows("LM Studio has no model loaded: choose one", "· qwen3-8b", "Enter load")
         await pictures(seen, "picker")
         await seen.at_size(desktop.WIDE)
         await seen.presses("enter")

@@ -64,7 +64,7 @@ class SavedSessions:
     async def _toggle_archived(self, session_id: str, _: str) -> str:
         was_archived = (await self._header(session_id)).is_archived
         await self._library.archive(session_id, is_archived=not was_archived)
-        return "Restored from the archive" if was_archived else "Archived; it is at the end of the list"
+        return "Restored from the archive" if was_archived else "Archived; a restores it"
 
     async def _undo_delete(self, _id: str, _: str) -> str:
         return "Restored" if await self._library.undo_delete() else "The trash is empty"
@@ -84,7 +84,7 @@ class SavedSessions:
 
         if not typed:
             value = safe_line((await self._header(session_id)).title)
-            typed = await self._view.ask(AskDialog("Title of the session", value=value))
+            typed = await self._view.ask(AskDialog("Rename session", value=value, verb="rename"))
         if typed is None:
             return ""
         header = await self._library.rename(session_id, typed)

@@ -155,7 +155,7 @@ class MessageActs:
         store, session_id = self._workspace.store, self._sessions.shown_id
         last = await store.last_deleted_message(session_id)
         if last is None:
-            self._view.notify("Nothing was deleted in this session.")
+            self._view.notify("Nothing to undo.")
             return
         self._sessions.show_path(await store.restore_message(session_id, last))
         self._view.show_action("restored")
@@ -204,7 +204,7 @@ class MessageActs:
         from lmchat.tui.screens.ask_dialog import AskDialog
 
         text = "Without a name, its first words are shown."
-        dialog = AskDialog("Name of the branch", text=text, value=value, verb="name it", check=lambda _: "")
+        dialog = AskDialog("Name of the branch", text=text, value=value, verb="name", check=lambda _: "")
         name = await self._view.ask(dialog)
         if name is not None:
             await self._workspace.store.name_branch(session_id, branch_id, " ".join(name.split()))

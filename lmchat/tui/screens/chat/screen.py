@@ -53,7 +53,7 @@ _MESSAGE_HINTS = (
 _SESSION_HINTS = ("open", "rename", "pin", "archive", "delete", "undo", "trash", "tag")
 _TAKE_BACK_HINT: Hint = ("Esc", "cancel")
 _EDIT_HINTS: Sequence[Hint] = (("Esc", "cancel edit"), ("Enter", "send again"))
-_FIND_HINTS: Sequence[Hint] = (("Enter", "next"), ("↑", "previous"), ("Tab", "read on"), ("Esc", "leave"))
+_FIND_HINTS: Sequence[Hint] = (("Enter", "next"), ("↑", "previous"), ("Tab", "go to hit"), ("Esc", "close"))
 
 
 class KeyHints:
@@ -71,7 +71,8 @@ class KeyHints:
         view = self._view
         has_bare = view.has_log_focus and view.log.selection.selected is None
         view.keys_row.show(self._hints(), (self._hint("commands"), self._hint("help")), has_bare=has_bare)
-        view.prompt_input.placeholder = Content(", ".join(" ".join(hint) for hint in self._ways_on()))
+        ways_on = (" ".join(hint).rstrip() for hint in self._ways_on())
+        view.prompt_input.placeholder = Content(", ".join(ways_on))
 
     def _hint(self, command_id: str) -> Hint:
         command = BY_ID[command_id]
@@ -106,7 +107,8 @@ class KeyHints:
             key, word = self._hint(f"message.{name}")
             if name == "next_version":
                 key = f"{self._hint('message.previous_version')[0]} {key}"
-            if not self._messages.unavailable_reason(name):
+            is_empty = name == "resume" and not has_words(self._view.log.focused_message)
+            if not (is_empty or self._messages.unavailable_reason(name)):
                 hints.append((key, word))
         return hints
 
@@ -118,7 +120,7 @@ class KeyHints:
         again = [self._hint("retry")]
         if last.role is Role.USER:  # its answer was deleted, or stopped before it began
             return again
-        resumed = [("/continue", "it")] if has_words(last) else []
+        resumed = [("/continue", "")] if has_words(last) else []
         return [*resumed, *again] if is_resumable(last) else []
 
 
@@ -228,7 +230,7 @@ class ChatScreen(PatchedScreen):
         if found is None:
             self.view.prompt_input.put(line)
             words = f"Unknown command: {safe_line(line, limit=40)}."
-            self.view.tell(WrongUse(words, hint="F1 lists all."))
+            self.view.tell(WrongUse(words, hint="F1 lists the commands."))
         else:
             self.view.attempt(partial(self._run_command, found), group="slash", typed=line)
 
@@ -285,8 +287,8 @@ class ChatScreen(PatchedScreen):
     async def action_use_profile(self, name: str) -> None:
         profiles = self.workspace.settings.profiles
         if name not in profiles:
-            known = ", ".join(profiles) or "none"
-            raise WrongUse(f"Unknown profile: {safe_line(name, limit=40)}.", hint=f"Configured: {known}.")
+            hint = f"Configured: {', '.join(profiles)}." if profiles else "No profiles are configured."
+            raise WrongUse(f"Unknown profile: {safe_line(name, limit=40)}.", hint=hint)
         self.open_sessions.use_profile(profiles[name])
         if model := profiles[name].model:
             await self.run_action(f"app.pick_model({model!r})")
@@ -298,6 +300,7 @@ class ChatScreen(PatchedScreen):
             raise WrongUse(f"Unknown effort: {safe_line(level, limit=20)!r}.", hint=f"Levels: {known}.")
         self.open_sessions.use_effort("" if level == _NO_EFFORT else level)
         self.view.show_action(f"effort {level}")
+        self.view.notify(f"Reasoning effort: {level}.")
 
     # Messages
 
@@ -445,9 +448,10 @@ class ChatScreen(PatchedScreen):
         try:
             rows = await self.workspace.store.ledger_rows(since=now() - _LEDGER)
             models = models_text(figures_by_model(rows))
+            models = models and f"Last {_LEDGER.days} days (median, 95 %)\n{models}"
         except LMChatError as error:
             models = error.message
-        self.app.push_screen(TextDialog("Statistics", f"{run}\n\n{models}".rstrip()))
+        self.app.push_screen(TextDialog("Statistics", f"This run\n{run}\n\n{models}".rstrip()))
 
     def action_run_doctor(self) -> None:
         from lmchat.tui.screens.doctor_screen import DoctorScreen

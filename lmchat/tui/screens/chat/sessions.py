@@ -94,7 +94,7 @@ class PromptText:
         self.edited_id = prompt.message_id
         prompt_input.put(prompt.text)
         prompt_input.focus()
-        self._view.show_action("editing; Enter sends, Esc cancels")
+        self._view.show_action("editing")
 
     def leave_edit(self) -> bool:
         """Bring back what was typed before the edit; return whether one was going on."""

@@ -23,6 +23,7 @@ from lmchat.domain.event import (
     TextDelta,
 )
 from lmchat.domain.message import AnswerState, ChatMessage, Role
+from lmchat.domain.server import Verdict
 from lmchat.errors import LMChatError
 from lmchat.services.conversation import (
     AnswerBegun,
@@ -50,10 +51,11 @@ _WAITS_FOR_SERVER = (
     "No model server found yet. Your message waits above the prompt and is sent "
     "when a server answers; Esc cancels it."
 )
+_WAITS_FOR_KEY = "Your message is sent once the API key is set; Esc cancels it."
 _ENDED_WORDS = {
     AnswerState.COMPLETE: "answer saved",
-    AnswerState.STOPPED: "stopped, text saved",
-    AnswerState.INTERRUPTED: "interrupted, text saved",
+    AnswerState.STOPPED: "stopped, saved",
+    AnswerState.INTERRUPTED: "interrupted, saved",
     AnswerState.FAILED: "request failed",
     AnswerState.STREAMING: "streaming",
 }
@@ -83,7 +85,9 @@ class Turns:
         self._sessions.show_queue()
         self._view.show_action("queued")
         if self._open_sessions.target is None and self._workspace.catalogue.candidates:
-            self._view.notify(_WAITS_FOR_SERVER)
+            verdicts = {one.verdict for one in self._workspace.catalogue.candidates}
+            needs_key = not verdicts.isdisjoint((Verdict.NEEDS_KEY, Verdict.KEY_REJECTED))
+            self._view.notify(_WAITS_FOR_KEY if needs_key else _WAITS_FOR_SERVER)
 
     def regenerate(self, message: ChatMessage) -> None:
         """Answer once more; a prompt's answer is the message that follows it."""

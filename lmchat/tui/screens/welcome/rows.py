@@ -51,7 +51,7 @@ def _choices(here: MachineState) -> Iterator[tuple[str, str, str]]:
             yield "files", "Use a model file from this disk", _file_words(own)
     yield "address", "Type an address", "A server on another port or host"
     if here.engine_command:
-        yield "install", "Get the built-in engine", f"Not installed: {safe_line(here.engine_command)}"
+        yield "install", "Copy the install command", f"Built-in engine: {safe_line(here.engine_command)}"
 
 
 def _file_words(files: Sequence[ModelFile]) -> str:

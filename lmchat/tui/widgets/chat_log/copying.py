@@ -203,7 +203,7 @@ def code_number(document: Document, place: Place) -> int:
 
 def failure_text(failure: Failure) -> str:
     """Return a failure as text for a report."""
-    failure_id = f"id {failure.failure_id}" if failure.failure_id else ""
+    failure_id = f"error id {failure.failure_id}" if failure.failure_id else ""
     lines = [failure.message, failure.hint, failure.details, failure_id]
     return "\n".join(line for line in lines if line)
 

@@ -212,7 +212,7 @@ def _cut_lines(message: ChatMessage, page: Page) -> list[Line]:
         left.append(_next(page, safe_line(message.model, limit=80)))
     keys = [*_key(page, "a", "continue  ", "resume"), *_key(page, "e", "edit", "edit")]
     if message.state is AnswerState.FAILED:
-        keys = _key(page, "r", "retry", "regenerate")
+        keys = _key(page, "r", "regenerate", "regenerate")
     return [page.row(left, [*keys, *_version(page, message, before="  ", behind="")])]
 
 
@@ -227,11 +227,13 @@ def _card_lines(message: ChatMessage, failure: Failure, page: Page) -> list[Line
     if failure.hint:
         rows += page.wrap([(safe_line(failure.hint, limit=2_000), _NULL)], tint="panel")
     keys = [
-        _key(page, "r", "retry", "regenerate"),
+        _key(page, "r", "regenerate", "regenerate"),
         [("   ", _NULL), *_key(page, "y", "copy details", "copy")],
     ]
     shown_id = safe_line(failure.failure_id, limit=16)
-    right = [(f"id {shown_id}", page.styles["muted"])] if shown_id else []
+    right = [(f"error id {shown_id}", page.styles["muted"])] if shown_id else []
+    if sum(map(width_of, [*keys, right])) + 2 > page.text_width:
+        right = []  # the copied details have it
     rows.append(page.row(keys, right, tint="panel"))
     for row in rows:
         row.bar = "error"
