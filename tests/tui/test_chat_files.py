@@ -103,7 +103,7 @@ async def test_what_is_refused_is_told_and_the_command_stays_in_the_prompt(tmp_p
     async with ready_desktop(tmp_path) as desk:
         await desk.say(f"/import {path}")
         await shown(desk, "was not imported")
-        await shown(desk, "it is not valid JSON")
+        await shown(desk, "invalid JSON at line")
         await desk.until(lambda: desk.prompt_input.text == f"/import {path}", "the command")
         assert await desk.store.list_sessions() == ()
 
