@@ -2,7 +2,8 @@
 
 `Conversation._turn` is the path of every prompt:
 
-1. The prompt is written by `SaveQueue.save`, which waits for the disk, before the request is sent.
+1. `MessageAdded` shows the prompt. Then `SaveQueue.save` writes it and waits for the disk, before the request
+   is sent; if the disk fails, the prompt stays in the queue and the request is sent all the same.
 2. `SaveQueue.begin_answer` creates the file of the running answer. While events arrive, `PieceWriter` appends
    their text to it a few times a second. After `kill -9`, the next start finds this file without a lock, and
    `SqliteStore` (`storage/store.py`) saves its text as an interrupted answer.
@@ -57,7 +58,7 @@ class TurnSettings(Struct, frozen=True, kw_only=True):
 
 
 class MessageAdded(Struct, frozen=True, kw_only=True):
-    """A prompt was added; it is written to the disk before the request is sent."""
+    """A prompt was added; it is on the screen before it is on the disk."""
 
     message: ChatMessage
 

@@ -56,7 +56,7 @@ class SaveQueue:
         await self.write_unsaved()
 
     async def begin_answer(self, header: SessionHeader, answer: ChatMessage) -> None:
-        """Create the file of a running answer, and its row in the database."""
+        """Create the file of a running answer, and its row if its prompt is in the database."""
         has_prompt = not self.is_unsaved(header.session_id)
         try:
             await self.store.begin_answer(header.session_id, answer, has_prompt=has_prompt)

@@ -1,9 +1,10 @@
 """SQLite store of all sessions: implements `services.ports.ChatStore`, which documents its methods.
 
-A running answer is a row in the state `streaming` and a file beside the database: `begin_answer` makes both,
-and `add_pieces` appends to the file. `finish`, also of a stopped answer, writes the whole answer into the
-tables `messages` and `parts` and removes the file. After `kill -9`, the file remains without a lock: the next
-time the database or the session is opened, `_recover_killed_answers` writes its text into the tables.
+A running answer is a row in the state `streaming` and a file beside the database: `begin_answer` makes both
+(without its prompt in the tables, the file alone), and `add_pieces` appends to the file. `finish`, also of a
+stopped answer, writes the whole answer into the tables `messages` and `parts` and removes the file. After
+`kill -9`, the file remains without a lock: the next time the database or the session is opened,
+`_recover_killed_answers` writes its text into the tables.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Turns on the chat screen: sending, showing the answer as it streams, stopping, and queued prompts.
 
 A prompt passes, in order: `PromptInput.submit`, `ChatScreen._submit_prompt`, `Turns.submit`, and in a worker
-`Conversation.send`, which saves it (`SaveQueue.save`, `SqliteStore.append`) and then asks the server
-(`Backend.stream`, `ProxyClient.stream`). Its events come back to `Turns._show_event`, which gives them to
-`ChatLog` (`append`, `begin_answer`, `apply`, `finish`); `Conversation` saves the answer while it streams.
+`Conversation.send`, which yields it (`MessageAdded`), saves it (`SaveQueue.save`, `SqliteStore.append`) and
+then asks the server (`Backend.stream`, `ProxyClient.stream`). All events come back to `Turns._show_event`,
+which gives them to `ChatLog` (`append`, `begin_answer`, `apply`); `Conversation` saves the answer while it
+streams. A prompt that has to wait is queued in `OpenSessions`; `send_waiting` and `_end_turn` send it later.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """Viewport: the rows on the screen, and the only owner of the scroll position.
 
 The position is an anchor in the text, or None while the end is followed. `_move` alone changes it, and
-`reset` for another session; `update_anchor` and `lay_out` at most describe the same position by another
+`reset` for other messages; `update_anchor` and `lay_out` at most describe the same position by another
 anchor. Only `lay_out` computes the first row `top` from it: what is read keeps its row whatever changes
 around it. These methods move, each with its callers:
 
 - `scroll_to_row`: keys, wheel, scroll bar, and a selection dragged over the edge (`ChatLog.watch_scroll_y`).
-- `scroll_to_end` (`ChatLog.scroll_end`): End, the pill of new lines, a sent prompt, and keys at the end.
+- `scroll_to_end` (`ChatLog.scroll_end`): End, the pill of new lines, a sent prompt, scrolling at the end.
 - `scroll_to_message`: the focus moves to another message, or the selection grows by one.
-- `scroll_to_place`: a hit, a bookmark, a message that is jumped to, or what unfolds.
+- `scroll_to_place`: a hit, a bookmark, a message that is jumped to, or what is folded or unfolded.
 - `set_cursor`, `step_cursor`: the focus moves; the end is followed only with the last message.
 - `return_to`: back to what was remembered before a search or an unfolding.
 - `stop_following`: the position stays, but new text no longer moves it.
