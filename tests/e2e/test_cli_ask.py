@@ -360,7 +360,7 @@ def test_an_unwritable_folder_costs_saving_only(cli):
     assert (done.returncode, done.stdout) == (0, "Hello there.\n")
     saved = cli("ask", "--save", "hi")
     assert (saved.returncode, saved.stdout) == (1, "Hello there.\n")
-    assert "lmchat: sessions.db cannot be used" in saved.stderr
+    assert "lmchat/sessions.db cannot be used" in saved.stderr
 
 
 def test_a_slow_answer_is_printed_while_it_arrives(cli, server):

@@ -93,7 +93,7 @@ def test_the_text_has_the_same_rows_and_no_escape_codes_in_a_pipe(cli):
     done = cli("doctor")
     assert (done.returncode, done.stderr) == (0, "")
     assert "\x1b" not in done.stdout
-    assert re.search(r"^  ok +A chat +It would use tiny", done.stdout, re.MULTILINE)
+    assert re.search(r"^  ok +A chat +A chat would use tiny", done.stdout, re.MULTILINE)
     assert str(cli.home) not in done.stdout
 
 

@@ -143,9 +143,7 @@ def test_one_file_that_is_refused_is_a_failure_like_any_other(empty):
     name = file_of(empty, '[{"role": "user",\n "content": "cut')
     done = empty("import", name)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(
-        f"lmchat: {name} was not imported: it is not valid JSON from line 2, column 13 on.\n"
-    )
+    assert done.stderr.startswith(f"lmchat: {name} was not imported: invalid JSON at line 2, column 13.\n")
     detail = empty.json("import", "--json", name, code=1)["detail"]
     assert (detail["error"], "line 2, column 13" in detail["message"]) == ("file", True)
 

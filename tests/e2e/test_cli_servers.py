@@ -46,24 +46,24 @@ def test_health_without_a_server_keeps_its_form_and_is_exit_1(alone):
 @pytest.mark.parametrize(
     ("reply", "reason"),
     [
-        (html_reply(), "not an LLM server: a web page"),
-        (html_reply(status=502), "server error: 502 Bad Gateway"),
-        (json_reply({"error": {"message": "No key"}}, status=401), "needs key"),
-        (raw_reply(b"SSH-2.0-OpenSSH_9\r\n"), "not an LLM server"),
+        (html_reply(), "is not a model server: a web page"),
+        (html_reply(status=502), ": server error: 502 Bad Gateway"),
+        (json_reply({"error": {"message": "No key"}}, status=401), " needs an API key"),
+        (raw_reply(b"SSH-2.0-OpenSSH_9\r\n"), "is not a model server: unknown reply"),
     ],
 )
 def test_health_of_what_is_no_usable_server_says_what_it_is(cli, server, reply, reason):
     server.forget()
     server.on("GET /v1/models", reply)
     value = cli.json("health", code=1)
-    assert value["error"].endswith(f": {reason}.")
+    assert value["error"].endswith(f"{reason}.")
 
 
 def test_health_gives_up_on_a_silent_server_in_time(cli, server):
     cli.configure("[timeouts]\nhealth_s = 0.2\n")
     server.forget()
     server.unknown = raw_reply(Hold())
-    assert cli.json("health", code=1)["error"].endswith(": timed out.")
+    assert cli.json("health", code=1)["error"].endswith("does not answer in time.")
 
 
 def test_health_of_a_server_that_is_not_allowed_keeps_its_form(alone):
