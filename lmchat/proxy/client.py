@@ -76,7 +76,7 @@ class ProxyClient:
         self._connections = Connections(transport, ca_file=settings.ca_file)
         self._admission = Admission(settings)
         self._cache = ModelCache(settings.limits.models_ttl_s, cache_file, is_lasting=is_lasting)
-        self._scout = Prober(self._connections, key_for, self._timeouts)
+        self._prober = Prober(self._connections, key_for, self._timeouts)
         self._hinted: Mapping[Product, Endpoint] = {}
         self._dialects: dict[tuple[Endpoint, str], Dialect] = {}
         self._notes: set[tuple[Endpoint, str, str]] = set()
@@ -85,7 +85,7 @@ class ProxyClient:
     def expect(self, hinted: Mapping[Product, Endpoint]) -> None:
         self._hinted = hinted
         for product, endpoint in hinted.items():
-            self._scout.expect(endpoint, product)
+            self._prober.expect(endpoint, product)
 
     async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[Candidate, ...]:
         """Look at every known place at once; best candidate first."""
@@ -100,7 +100,7 @@ class ProxyClient:
         self._admission.check(endpoint)
         self._admission.take_probe()
         await self._remember()
-        return await self._keep(await self._scout.check(endpoint, key=key))
+        return await self._keep(await self._prober.check(endpoint, key=key))
 
     async def try_key(self, endpoint: Endpoint, key: str) -> Candidate:
         return await self.check(endpoint, key=key)
@@ -115,7 +115,7 @@ class ProxyClient:
             return fresh
         self._admission.take_probe()
         try:
-            models = await self._scout.models(endpoint)
+            models = await self._prober.models(endpoint)
         except ServerUnavailable:
             if stale := self._cache.stale(endpoint):
                 return stale
@@ -153,7 +153,7 @@ class ProxyClient:
         if not server.counts_tokens or not is_in_memory or is_busy:
             return None
         self._admission.admit(request, self._body, is_listed=model is not None, purpose=LOOK)
-        site = self._scout.site(endpoint, request.product, read_s=COUNT_S, questions=QUESTIONS)
+        site = self._prober.site(endpoint, request.product, read_s=COUNT_S, questions=QUESTIONS)
         body = body_of(request, self._fields(request), self._dialect(request))
         prompt = {name: value for name, value in body.items() if name in _OF_THE_PROMPT}
         try:
@@ -197,7 +197,7 @@ class ProxyClient:
         """Learn which product stood where."""
         if await self._cache.ready():
             for model in self._cache.everything().models:
-                self._scout.expect(model.endpoint, model.product)
+                self._prober.expect(model.endpoint, model.product)
 
     async def _look_at(self, place: Place) -> Candidate:
         try:
@@ -207,7 +207,7 @@ class ProxyClient:
             step = f"lmchat --allow-host {place.endpoint.host}" if is_unlisted else error.hint
             refused = unread(place, Verdict.REFUSED)
             return replace(refused, detail=error.message, kind=error.kind, next_step=step)
-        return await self._scout.look_at(place)
+        return await self._prober.look_at(place)
 
     async def _keep(self, candidate: Candidate) -> Candidate:
         if not candidate.verdict.is_usable:
@@ -217,15 +217,15 @@ class ProxyClient:
     def _site_to_change(self, model: ModelInfo) -> Site:
         self._admission.check(model.endpoint)
         self._admission.take_probe(model.product)
-        return self._scout.site(model.endpoint, model.product)
+        return self._prober.site(model.endpoint, model.product)
 
     def _admit(self, request: ChatRequest) -> Exchange:
         model, server = self._model(request), server_of(request.product)
         size = self._admission.admit(request, self._body, is_listed=model is not None)
-        self._scout.expect(request.endpoint, request.product)
+        self._prober.expect(request.endpoint, request.product)
         _log.info("chat request: %d bytes to %s", size, request.endpoint.origin)
         is_unloaded = model is not None and model.state is LoadState.NOT_LOADED
-        key, host = self._scout.key(request.endpoint) or "", request.endpoint.host
+        key, host = self._prober.key(request.endpoint) or "", request.endpoint.host
         exchange = Exchange(
             request=request,
             server=server,
@@ -279,7 +279,7 @@ class ProxyClient:
         request = exchange.request
         if not exchange.is_model_unloaded:
             return nullcontext()
-        site = self._scout.site(request.endpoint, request.product)
+        site = self._prober.site(request.endpoint, request.product)
         tell = throttled(lambda fraction: exchange.tell(ModelLoading(fraction=fraction)))
         return background_task(exchange.server.follow_loading(site, request.model, tell))
 

@@ -311,7 +311,7 @@ class StillClient(ProxyClient):
 
     def __init__(self, settings: Settings, ports: PortMap, *, direct: Collection[str], **more) -> None:
         super().__init__(settings, **more)
-        self._connections = self._scout._connections = MappedConnections(ports, direct)
+        self._connections = self._prober._connections = MappedConnections(ports, direct)
 
     async def _keep(self, candidate: Candidate) -> Candidate:
         latency_ms = None if candidate.latency_ms is None else LOOK_MS
