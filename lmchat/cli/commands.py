@@ -224,7 +224,7 @@ _CONFIG = Subcommand(
 )
 _DOCTOR = Subcommand(
     "doctor",
-    "check servers, network, API keys, files, terminal and engine; say what to do next",
+    "check servers, network, API keys, files, terminal and built-in engine; say what to do next",
     "lmchat doctor\nlmchat doctor clipboard\nlmchat doctor --json | jq -r '.checks[].cause'",
     commands=(
         Subcommand(
@@ -248,7 +248,7 @@ COMMANDS: tuple[Subcommand, ...] = (
     ),
     Subcommand(
         "detect",
-        "find model servers on this machine, as JSON",
+        "find model servers, as JSON",
         "lmchat detect | jq -r .endpoint",
         json=_JSON_ANYWAY,
         handler="models:detect",

@@ -9,7 +9,7 @@ from lmchat.domain.telemetry import Metrics
 from lmchat.services.turn_stats import ModelFigures, Spread, figures_by_model
 from lmchat.text import safe_line
 
-_HEAD = ("MODEL", "SERVER", "TURNS", "OK", "TTFT p50", "p95", "TOK/S p50", "p95", "TIME p50", "p95", "LAST")
+_HEAD = ("MODEL", "SERVER", "ANSWERS", "OK", "TTFT p50", "p95", "TOK/S p50", "p95", "TIME p50", "p95", "LAST")
 _BAR = 40  # cells of the longest bar of a plot
 _DAYS = 30  # days with a turn that a plot shows, at most
 
@@ -55,8 +55,8 @@ def _plot(one: ModelFigures) -> str:
         speed = day.tokens_per_second
         figure = "" if speed is None else f"{speed:.1f}"
         bar = "#" * round(_BAR * (speed or 0.0) / fastest)
-        turns = "1 turn" if day.turns == 1 else f"{day.turns} turns"
-        lines.append(f"{day.day.isoformat()}  {figure:>7}  {bar:<{_BAR}}  {turns}")
+        answers = "1 answer" if day.turns == 1 else f"{day.turns} answers"
+        lines.append(f"{day.day.isoformat()}  {figure:>7}  {bar:<{_BAR}}  {answers}")
     return "\n".join(lines)
 
 

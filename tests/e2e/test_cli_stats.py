@@ -40,7 +40,7 @@ def test_each_turn_stands_in_the_figures_of_its_model_and_no_word_of_it(cli, ser
     assert plot.count("tok/s, the median of each day") == 2
     assert "#" in plot
     assert plot.isascii()
-    assert " turn" in plot
+    assert " answer" in plot
     assert "marked-words" not in done.stdout + plot + cli("stats", "--json").stdout
 
 

@@ -337,7 +337,7 @@ async def test_the_palette_finds_a_command_by_its_slash_name(tmp_path):
         await desk.pilot.press("ctrl+p")
         await shown(desk, "Choose the model")
         await desk.pilot.press(*"doctor")
-        await offered(desk, "Check servers, files and terminal")
+        await offered(desk, "Check everything and show what to do next")
 
 
 async def test_a_command_without_its_argument_says_what_to_type(tmp_path):

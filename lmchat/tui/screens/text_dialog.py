@@ -74,7 +74,7 @@ def models_text(models: Sequence[ModelFigures]) -> str:
 
 def _model_text(one: ModelFigures) -> str:
     rows = _lines(
-        ("turns", f"{one.turns}, {one.complete} ok"),
+        ("answers", f"{one.turns}, {one.complete} ok"),
         ("first token", _pair(one.ttft_ms, lambda ms: formatting.first_token(ms / 1e3))),
         ("speed", _pair(one.tokens_per_second, formatting.rate)),
         ("prompt speed", _pair(one.prompt_tokens_per_second, formatting.rate)),
