@@ -15,6 +15,8 @@ THEME_NAMES = ("lmchat-dark", "lmchat-light", "lmchat-ansi")
 """Values of `ui.theme`: the names of `THEMES` in `tui/themes.py`, which this layer cannot import."""
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 """How much a model may be asked to think, least first; server and model decide which of them they take."""
+APPROVALS = ("never", "ask", "always")
+"""Whether a tool may run: the values of `domain.tool.Approval`, which this layer cannot import."""
 SECTIONS = ("server", "model", "context", "turn", "requests", "activity")
 """Values of `ui.sections`."""
 _DAY_S = 86_400
@@ -189,6 +191,68 @@ class LocalSettings(Struct, frozen=True, kw_only=True):
     ] = None
 
 
+_Approve = Annotated[
+    str,
+    Setting(
+        'whether its tools run: "always", "never", or "ask" first; unset: as in [tools]',
+        words=("", *APPROVALS),
+    ),
+]
+
+
+class ToolSettings(Struct, frozen=True, kw_only=True):
+    """Tools that models can call."""
+
+    approve: Annotated[
+        str,
+        Setting('whether tools run: "always", "never", or "ask" first', words=APPROVALS),
+    ] = "ask"
+    max_steps: Annotated[
+        int, Setting("rounds of tool calls in one turn after which lmchat stops", within=(1, 1000))
+    ] = 10
+    timeout_s: Annotated[float, Setting("time limit of a call in seconds", within=(0.1, 86_400))] = 60
+    choice: Annotated[
+        str,
+        Setting(
+            'whether the model decides ("auto"), or must begin each turn with a call ("required")',
+            words=("auto", "required"),
+        ),
+    ] = "auto"
+    offer_when_unknown: Annotated[
+        bool,
+        Setting("offer tools also where the server does not say whether its model can use them"),
+    ] = True
+    approval: Mapping[str, str] = field(default_factory=dict)  # `SERVER` or `SERVER/TOOL` to an approval
+
+
+class McpSettings(Secret, frozen=True, kw_only=True):
+    """An MCP server: a command that speaks over stdin and stdout, or an address."""
+
+    name: Annotated[str, Setting("name of the server", example="files", is_required=True)]
+    command: Annotated[str, Setting("program to start", example="npx")] = ""
+    args: Annotated[
+        tuple[str, ...],
+        Setting("its arguments", example=["-y", "@modelcontextprotocol/server-filesystem", "/home/me/notes"]),
+    ] = ()
+    env: Annotated[
+        Mapping[str, str] | None, Setting("environment variables added for it", example={"LOG": "off"})
+    ] = None
+    cwd: Annotated[str, Setting("folder that it is started in", example="~/notes")] = ""
+    url: Annotated[
+        str,
+        Setting("address, in place of a command", example="http://127.0.0.1:3000/mcp"),
+    ] = ""
+    headers_env: Annotated[
+        Mapping[str, str] | None,
+        Setting(
+            "headers to send, and the environment variable that holds each",
+            example={"Authorization": "WIKI_TOKEN"},
+        ),
+    ] = None
+    approve: _Approve = ""
+    enabled: Annotated[bool, Setting("false: do not start it")] = True
+
+
 class EndpointSettings(Secret, frozen=True, kw_only=True):
     """A configured server."""
 
@@ -260,5 +324,7 @@ class Settings(Secret, frozen=True, kw_only=True):
     ui: UiSettings = field(default_factory=UiSettings)
     keys: Mapping[str, str] = field(default_factory=dict)  # command id to key or keys, comma-separated
     local: LocalSettings = field(default_factory=LocalSettings)
+    tools: ToolSettings = field(default_factory=ToolSettings)
+    mcp: tuple[McpSettings, ...] = ()
     endpoints: tuple[EndpointSettings, ...] = ()
     profiles: Mapping[str, Profile] = field(default_factory=dict)

@@ -61,15 +61,22 @@ class RefusalPart(Struct, frozen=True, kw_only=True, array_like=True, tag="refus
 
 
 class ToolCallPart(Struct, frozen=True, kw_only=True, array_like=True, tag="tool_call"):
-    """A tool call of a model; lmchat shows it and never runs it."""
+    """A tool call: in an answer as the model made it, in a tool message as lmchat ran it."""
 
     call_id: str
     name: str
+    """In an answer the name in requests (`files__read`), in a tool message `files/read`."""
     arguments: str
     """JSON as received; may be broken."""
 
 
-Part = TextPart | ReasoningPart | RefusalPart | ToolCallPart
+class ToolResultPart(Struct, frozen=True, kw_only=True, array_like=True, tag="tool_result"):
+    """Result of the call of a tool message; in the state `failed`, its error."""
+
+    text: str
+
+
+Part = TextPart | ReasoningPart | RefusalPart | ToolCallPart | ToolResultPart
 
 
 class Failure(Struct, frozen=True, kw_only=True):
@@ -103,6 +110,8 @@ class Receipt(Struct, frozen=True, kw_only=True):
     """The model you asked for, if another one answered."""
     limit: Limit | None = None
     """Limit that cut the answer short, if known."""
+    steps: int = 0
+    """Rounds of tool calls before this answer."""
 
     def after(self, begun: Receipt | None) -> Receipt:
         """Add the figures of the answer that this one continues."""
@@ -135,7 +144,13 @@ class Receipt(Struct, frozen=True, kw_only=True):
 
 
 class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True):
-    """Message of a session: a node of its tree."""
+    """Message of a session: a node of its tree.
+
+    A tool message holds one call and its result, and follows the answer that made the call, or another tool
+    message of that answer. Its state is `streaming` while it waits for approval or runs, `complete` with a
+    result, `failed` with an error or a refusal as the result, `stopped` or `interrupted` without one. Its
+    receipt has the time of the call.
+    """
 
     message_id: str
     role: Role
@@ -172,6 +187,18 @@ class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True):
     @property
     def tool_calls(self) -> tuple[ToolCallPart, ...]:
         return tuple(part for part in self.parts if isinstance(part, ToolCallPart))
+
+    @property
+    def tool_result(self) -> str:
+        """The result in a tool message."""
+        return "".join(part.text for part in self.parts if isinstance(part, ToolResultPart))
+
+    @property
+    def sent_text(self) -> str:
+        """All text that a request holds of it: also tool calls and results."""
+        if self.role is Role.TOOL:
+            return self.tool_result
+        return self.text + "".join(call.name + call.arguments for call in self.tool_calls)
 
 
 def new_id() -> str:

@@ -8,6 +8,7 @@ from msgspec import Struct, field
 
 from lmchat.domain.message import ChatMessage
 from lmchat.domain.server import Endpoint, Product
+from lmchat.domain.tool import Tool
 
 
 class Sampling(Struct, frozen=True, kw_only=True):
@@ -54,6 +55,10 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     """Oldest first; reasoning is sent only of an answer to continue, the last one."""
     sampling: Sampling = field(default_factory=Sampling)
     output: Output = field(default_factory=AnyText)
+    tools: tuple[Tool, ...] = ()
+    """Tools offered to the model."""
+    must_call: bool = False
+    """Whether the model must call a tool (`tool_choice: "required"`)."""
 
 
 class LoadOptions(Struct, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from lmchat.domain.message import ChatMessage
 from lmchat.domain.server import Endpoint
 from lmchat.domain.session import MessagePath, SearchHit, Session, SessionHeader
 from lmchat.domain.telemetry import LedgerRow
+from lmchat.domain.tool import Tool, ToolResult, ToolServer
 from lmchat.errors import EngineUnavailable
 
 
@@ -124,6 +125,22 @@ class Engine(Protocol):
 
     async def unload(self) -> None: ...
     async def stop(self) -> None: ...
+
+
+class ToolHost(Protocol):
+    """Process that runs the tool servers. It is started when it is first needed, and again after a crash."""
+
+    @property
+    def servers(self) -> tuple[ToolServer, ...]:
+        """The servers as last reported, with the names of their tools in requests."""
+
+    async def list_servers(self) -> tuple[ToolServer, ...]:
+        """Start what is not running; return when each server is ready or has failed."""
+
+    async def call(self, tool: Tool, arguments: Mapping[str, Any], *, timeout_s: float) -> ToolResult:
+        """Run a tool; errors, crashes and timeouts are results. Cancelling cancels the call."""
+
+    async def aclose(self) -> None: ...
 
 
 MadeT = TypeVar("MadeT")

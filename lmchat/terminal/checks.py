@@ -14,7 +14,15 @@ from msgspec.structs import replace
 
 from lmchat.domain.candidate import Finding, Grade, Group
 from lmchat.files import write_atomically
-from lmchat.terminal.clipboard import TMUX, TMUX_FEATURES, TOOLS, Clipboard, Tool, WayChecked, is_over_ssh
+from lmchat.terminal.clipboard import (
+    TMUX,
+    TMUX_FEATURES,
+    TOOLS,
+    Clipboard,
+    ClipboardTool,
+    WayChecked,
+    is_over_ssh,
+)
 
 _SMALLEST = (40, 12)  # minimum columns and rows of the screen
 _row = partial(Finding, Group.TERMINAL)
@@ -217,7 +225,7 @@ async def try_ways(clipboard: Clipboard) -> list[WayChecked]:
     return [*ways, clipboard.untried_osc_52(), await asyncio.to_thread(_try_file, clipboard)]
 
 
-async def _try(clipboard: Clipboard, tool: Tool) -> tuple[bool | None, str]:
+async def _try(clipboard: Clipboard, tool: ClipboardTool) -> tuple[bool | None, str]:
     before = await clipboard.read(tool.paste) if tool.paste else None
     if not await _can_be_put_back(clipboard, tool, before):
         return None, "not tried: the clipboard holds something that could not be put back"
@@ -234,7 +242,7 @@ async def _try(clipboard: Clipboard, tool: Tool) -> tuple[bool | None, str]:
     return (True, "read back") if after.strip() == word else (False, "lost")
 
 
-async def _can_be_put_back(clipboard: Clipboard, tool: Tool, before: str | None) -> bool:
+async def _can_be_put_back(clipboard: Clipboard, tool: ClipboardTool, before: str | None) -> bool:
     """Return whether the clipboard holds only readable plain text."""
     if "\ufffd" in (before or ""):
         return False

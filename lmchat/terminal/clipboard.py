@@ -24,7 +24,7 @@ _DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY")
 _NO_CLIPBOARD = ("", "dumb", "linux")
 
 
-class Tool(Struct, frozen=True, kw_only=True):
+class ClipboardTool(Struct, frozen=True, kw_only=True):
     """Program that sets the clipboard from its stdin."""
 
     name: str
@@ -37,7 +37,7 @@ class Tool(Struct, frozen=True, kw_only=True):
 
 _XCLIP = ("xclip", "-selection", "clipboard")
 TOOLS = (
-    Tool(
+    ClipboardTool(
         name="wl-copy",
         # without a type it guesses one, and text that begins like a program is pasted nowhere
         copy=("wl-copy", "--type", "text/plain"),
@@ -45,23 +45,25 @@ TOOLS = (
         types=("wl-paste", "--list-types"),
         needs="WAYLAND_DISPLAY",
     ),
-    Tool(
+    ClipboardTool(
         name="xclip",
         copy=_XCLIP,
         paste=(*_XCLIP, "-o"),
         types=(*_XCLIP, "-o", "-t", "TARGETS"),
         needs="DISPLAY",
     ),
-    Tool(
+    ClipboardTool(
         name="xsel",
         copy=("xsel", "--clipboard", "--input"),
         paste=("xsel", "--clipboard", "--output"),
         needs="DISPLAY",
     ),
-    Tool(name="pbcopy", copy=("pbcopy",), paste=("pbpaste",)),
-    Tool(name="clip.exe", copy=("clip.exe",), encoding="utf-16"),
+    ClipboardTool(name="pbcopy", copy=("pbcopy",), paste=("pbpaste",)),
+    ClipboardTool(name="clip.exe", copy=("clip.exe",), encoding="utf-16"),
 )
-TMUX = Tool(name="tmux", copy=("tmux", "load-buffer", "-w", "-"), paste=("tmux", "show-buffer"), needs="TMUX")
+TMUX = ClipboardTool(
+    name="tmux", copy=("tmux", "load-buffer", "-w", "-"), paste=("tmux", "show-buffer"), needs="TMUX"
+)
 """With `-w` (tmux 3.2) also the clipboard of the terminal around it."""
 _TMUX_ALONE = ("tmux", "load-buffer", "-")  # for a text too long for the terminal around it
 TMUX_FEATURES = ("tmux", "display-message", "-p", "#{client_termfeatures}")
@@ -124,7 +126,7 @@ class Clipboard:
         why = "Too long for the terminal's clipboard" if is_cut else "No clipboard is available"
         return Copied("file", f"{why}; saved as {self.file}")
 
-    async def set(self, tool: Tool, text: str) -> bool:
+    async def set(self, tool: ClipboardTool, text: str) -> bool:
         """Return whether the tool took the text in time."""
         argv = _TMUX_ALONE if tool is TMUX and _is_too_long(text) else tool.copy
         data = text.encode(tool.encoding, errors="replace")
@@ -157,7 +159,7 @@ class Clipboard:
         tools = [self.untried(tool) for tool in (*TOOLS, TMUX)]
         return [*tools, self.untried_osc_52(), self.untried_file()]
 
-    def untried(self, tool: Tool) -> WayChecked:
+    def untried(self, tool: ClipboardTool) -> WayChecked:
         reason = ""
         if tool is not TMUX and is_over_ssh(self.environ):
             reason = "skipped over ssh"  # it would set the clipboard of the wrong machine

@@ -1,0 +1,137 @@
+"""Tools that a model can call: their servers, results and approvals."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+FUNCTIONS = "python"
+"""Name of the server of the functions in `tools.py`."""
+MAX_RESULT_CHARS = 32_000
+MAX_TOOLS = 128
+"""Most servers refuse more in one request."""
+_WIRE_CHARS = 64
+_NOT_WIRE = re.compile(r"[^A-Za-z0-9_-]+")
+
+
+class Approval(StrEnum):
+    """Whether a tool may run."""
+
+    NEVER = "never"
+    ASK = "ask"
+    ALWAYS = "always"
+
+
+class Tool(Struct, frozen=True, kw_only=True):
+    """A tool of a server."""
+
+    server: str
+    name: str
+    wire_name: str = ""
+    """Unique name in requests, at most 64 characters of `A-Za-z0-9_-`."""
+    description: str = ""
+    schema: dict[str, Any] = field(default_factory=dict)
+    """JSON schema of its arguments."""
+    is_read_only: bool = False
+    """As its server says; it is not trusted for that."""
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.server}/{self.name}"
+
+
+class ServerState(StrEnum):
+    """State of a tool server."""
+
+    STARTING = "starting"
+    READY = "ready"
+    FAILED = "failed"
+
+
+class ToolServer(Struct, frozen=True, kw_only=True):
+    """A server of tools, as the tool host reports it."""
+
+    name: str
+    state: ServerState = ServerState.STARTING
+    error: str = ""
+    """One sentence; empty unless it failed."""
+    tools: tuple[Tool, ...] = ()
+
+
+class ToolResult(Struct, frozen=True, kw_only=True):
+    """Result of a call, or the reason why there is none."""
+
+    text: str
+    is_error: bool = False
+
+
+class Choice(StrEnum):
+    """Decision about a call."""
+
+    ONCE = "once"
+    SESSION = "session"
+    ALWAYS = "always"
+    NO = "no"
+
+
+class Decision(Struct, frozen=True, kw_only=True):
+    """Decision about a call, with a reason for a refusal, which the model gets."""
+
+    choice: Choice
+    reason: str = ""
+
+
+def with_wire_names(servers: Iterable[ToolServer]) -> tuple[ToolServer, ...]:
+    """Give each tool its name in requests: `SERVER__TOOL`, cut and numbered where it is not unique."""
+    taken: set[str] = set()
+
+    def named(tool: Tool) -> Tool:
+        plain = _NOT_WIRE.sub("_", f"{tool.server}__{tool.name}")[:_WIRE_CHARS]
+        name, number = plain, 1
+        while name in taken:
+            number += 1
+            name = f"{plain[: _WIRE_CHARS - len(str(number)) - 1]}_{number}"
+        taken.add(name)
+        return replace(tool, wire_name=name)
+
+    return tuple(replace(server, tools=tuple(map(named, server.tools))) for server in servers)
+
+
+def cut_result(text: str) -> str:
+    """Return a result that is short enough, with a notice where it was cut."""
+    if len(text) <= MAX_RESULT_CHARS:
+        return text
+    return f"{text[:MAX_RESULT_CHARS]}\n[cut: {len(text)} characters, the first {MAX_RESULT_CHARS} are here]"
+
+
+def arguments_of(text: str) -> dict[str, Any] | None:
+    """Return the arguments of a call as an object, None where they are none; no text is an empty object."""
+    try:
+        value = json.loads(text) if text.strip() else {}
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def call_words(name: str, arguments: str) -> str:
+    """Return a call as one reads it: `files/read_text("notes.md")`; unsafe, and as long as its values."""
+    found = arguments_of(arguments)
+    if found is None:
+        return f"{name}({arguments})"
+    shown = {key: json.dumps(value, ensure_ascii=False) for key, value in found.items()}
+    if len(shown) == 1:
+        return f"{name}({next(iter(shown.values()))})"
+    return f"{name}({', '.join(f'{key}={value}' for key, value in shown.items())})"
+
+
+def wire_form(tool: Tool) -> Mapping[str, Any]:
+    """Return a tool as it is offered in a request."""
+    schema = tool.schema or {"type": "object", "properties": {}}
+    function = {"name": tool.wire_name, "description": tool.description, "parameters": schema}
+    return {"type": "function", "function": function}
