@@ -119,7 +119,7 @@ class AnswerReader:
             error = refusal(self.response.status_code, self.response.headers, body, self.asked)
             if is_error(value) or error.kind == "not_an_llm":
                 raise error
-            raise not_an_llm("the reply is not an answer of a model.", error.details)
+            raise not_an_llm("the reply is not a model's answer.", error.details)
         self.chunks.read_object(value)
         self.chunks.has_done = True
         return ""
