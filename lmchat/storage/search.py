@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 
 from lmchat.domain.message import Role
 from lmchat.domain.session import SearchHit
+from lmchat.errors import WrongUse
 from lmchat.storage.database import Connection
 from lmchat.storage.read import first_prompt_title
 from lmchat.storage.rows import columns_of, encodable, folded, loaded, stored_time
 from lmchat.storage.running_answer import arrived_parts
-from lmchat.text import fold
+from lmchat.text import fold, safe_line
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ _UNSPACED = (
 """Scripts without blanks between words: Thai to Khmer, CJK, Hangul."""
 _FILTER = re.compile(r'(?<!\S)(model|role|before|after|title|has):(?:"([^"]+)"|([^\s"]\S*))', re.IGNORECASE)
 _ROLES = {"you": Role.USER, "me": Role.USER, "model": Role.ASSISTANT} | {str(role): role for role in Role}
+_FORMS = {"role": "role:user or role:assistant", "has": "has:code"}
 _CODE = ("", "code")
 _FENCES = ("```", "~~~")
 
@@ -152,13 +154,18 @@ def parse(text: str) -> tuple[str, ...]:
 
 
 def parse_filters(text: str) -> tuple[str, Filters]:
-    """Return a search without its filters, and the filters."""
+    """Return a search without its filters, and the filters; raises `WrongUse`."""
     found: list[tuple[str, str]] = []
 
     def parse_one(match: re.Match[str]) -> str:
-        condition = _condition(match[1].lower(), match[2] or match[3])
-        found.extend([condition] if condition else [])
-        return " " if condition else match[0]
+        name = match[1].lower()
+        condition = _condition(name, match[2] or match[3])
+        if condition is None:
+            form = _FORMS.get(name, f"a date, such as {name}:2026-11-01")
+            words = f"The filter {safe_line(match[0], limit=40)} is not valid; write {form}."
+            raise WrongUse(words, hint="To search for these words, quote them: '\"WORDS\"'.")
+        found.append(condition)
+        return " "
 
     rest = _FILTER.sub(parse_one, text)
     conditions = [one for one in dict.fromkeys(found) if one[0]][:_MOST_FILTERS]

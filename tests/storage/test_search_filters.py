@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from msgspec.structs import replace
 
+from lmchat.errors import WrongUse
 from lmchat.storage.search import Filters, parse_filters
 from tests.support.chats import answer, header, prompt
 
@@ -40,8 +41,6 @@ async def talks(store):
         ("``` model:llama", ["11 assistant"]),
         ("model:%", []),
         ("needle model:_", []),
-        ("needle role:nobody", []),
-        ("needle before:yesterday", []),
         ("needle has:", []),
     ],
 )
@@ -51,17 +50,23 @@ async def test_filters_narrow_a_search(store, talks, query, found):
 
 
 def test_what_is_no_filter_stays_a_word():
-    for text in (
-        "role:nobody",
-        "before:yesterday",
-        "has:fun",
-        "a:b",
-        "http://model:1",
-        "submodel:x",
-        "model:",
-        'title:""',
-    ):
+    for text in ("a:b", "http://model:1", "submodel:x", "model:", 'title:""', '"role:nobody"'):
         assert parse_filters(text) == (text, Filters())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "form"),
+    [
+        ("role:nobody", "role:user or role:assistant"),
+        ("Before:yesterday", "a date, such as before:2026-11-01"),
+        ('after:"last week"', "a date, such as after:2026-11-01"),
+        ("has:fun", "has:code"),
+    ],
+)
+def test_a_filter_with_a_wrong_value_is_refused(wrong, form):
+    with pytest.raises(WrongUse) as caught:
+        parse_filters(f"needle {wrong} title:x")
+    assert caught.value.message == f"The filter {wrong} is not valid; write {form}."
 
 
 def test_days_begin_where_the_user_is(monkeypatch):

@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 from rich.cells import cell_len
 
+from lmchat.storage.search import parse_filters
 from lmchat.tui.screens.search_dialog import SearchDialog, around, nothing_found, when
 from lmchat.tui.widgets.row_list import RowList
 from tests.support.look_data import HITS, NOW, SilentStore
@@ -124,6 +125,18 @@ async def test_nothing_found_says_what_may_help_and_enter_takes_nothing(app, pil
     assert "No hits for “shade”. Try without has:code." in screen_text(app)
     await pilot.press("enter", "down", "ctrl+e")
     assert app.results == []
+
+
+async def test_a_wrong_filter_is_told_as_a_hint(monkeypatch, store, app, pilot):
+    async def search(query, *, limit):
+        parse_filters(query)
+        return ()
+
+    monkeypatch.setattr(store, "search", search)
+    await pilot.press(*"has:c")
+    await pilot.pause()
+    assert "The filter has:c is not valid; write has:code." in screen_text(app)
+    assert "No hits" not in screen_text(app)
 
 
 async def test_a_store_that_cannot_be_searched_is_told(app, pilot):

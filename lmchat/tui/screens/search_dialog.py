@@ -16,7 +16,7 @@ from textual.worker import Worker
 
 from lmchat.domain.message import Role
 from lmchat.domain.session import SearchHit
-from lmchat.errors import LMChatError
+from lmchat.errors import LMChatError, WrongUse
 from lmchat.services.ports import ChatStore
 from lmchat.text import cut_at, safe_line
 from lmchat.tui import formatting
@@ -74,7 +74,7 @@ class SearchDialog(ListDialog[SearchHit | None]):
             try:
                 hits = await self._store.search(query, limit=limit)
             except LMChatError as error:
-                self.show_problem(error.message)
+                self.show_problem(error.message, MUTED if isinstance(error, WrongUse) else "$error")
             else:
                 self.show_hits(hits, (time.monotonic() - began_s) * 1e3, is_cut=len(hits) >= limit)
 
@@ -94,12 +94,12 @@ class SearchDialog(ListDialog[SearchHit | None]):
         self.query_one(Field).show_note(formatting.latency(took_ms))
         self.draw()
 
-    def show_problem(self, words: str) -> None:
+    def show_problem(self, words: str, style: str = "$error") -> None:
         if not self.can_show:
             return
         self._hits = {}
         self.show_title("")
-        self.list.show(words_as_rows(safe_line(words), self.list.text_width, "$error"))
+        self.list.show(words_as_rows(safe_line(words), self.list.text_width, style))
 
     def draw(self) -> None:
         width = self.list.text_width - 1
