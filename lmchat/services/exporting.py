@@ -11,10 +11,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.domain.session import Session
-from lmchat.errors import FileExists, FileRefused, LMChatError
+from lmchat.errors import FileExists, FileRefused, LMChatError, WrongUse
 from lmchat.files import write_new_file
-from lmchat.formats.writing import export_name, render
+from lmchat.formats.writing import FORMATS, export_name, render
 from lmchat.services.ports import ChatStore
+from lmchat.text import safe_line
 
 
 class ExportAs(Struct, frozen=True, kw_only=True):
@@ -29,6 +30,9 @@ class ExportAs(Struct, frozen=True, kw_only=True):
 
 MARKDOWN = ExportAs(form="md")
 BY_NAME = ExportAs()
+
+
+_FORMS = {"": "md", ".markdown": "md", ".htm": "html", **{f".{form}": form for form in FORMATS}}
 
 
 class Exported(Struct, frozen=True, kw_only=True):
@@ -73,9 +77,10 @@ class Exporter:
         self, session: Session, path: Path, how: ExportAs = BY_NAME, *, is_forced: bool = False
     ) -> Path:
         """Write a session into a file or folder and return its path; raises `FileRefused`."""
-        how = how if how.form else replace(how, form=form_of(path))
+        is_folder = await asyncio.to_thread(path.is_dir)
+        how = how if how.form else replace(how, form=MARKDOWN.form if is_folder else form_of(path))
         text = await self.export_text(session, how)
-        if await asyncio.to_thread(path.is_dir):
+        if is_folder:
             path /= export_name(session, form=how.form)
         await asyncio.to_thread(write_new_file, path, text, is_forced=is_forced)
         return path
@@ -99,6 +104,9 @@ class Exporter:
 
 
 def form_of(path: Path) -> str:
-    """Return the format for the ending of a file's name; Markdown by default."""
-    ending = path.suffix.lower().removeprefix(".")
-    return {"json": "json", "html": "html", "htm": "html", "txt": "txt"}.get(ending, "md")
+    """Return the format for the ending of a file's name, Markdown without one; raises `WrongUse`."""
+    if (form := _FORMS.get(path.suffix.lower())) is not None:
+        return form
+    words = f"Sessions cannot be exported as {safe_line(path.suffix, limit=20)}"
+    hint = "For another ending, choose the format with: lmchat export --format FORMAT"
+    raise WrongUse(f"{words}; use .md, .json, .html or .txt.", hint=hint)

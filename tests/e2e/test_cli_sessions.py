@@ -144,6 +144,15 @@ def test_search_finds_the_words_around(saved):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "Nothing found.\n")
 
 
+def test_a_wrong_filter_of_a_search_is_wrong_use(saved):
+    cli, _ = saved
+    done = cli("search", "bread", "role:robot")
+    assert (done.returncode, done.stdout) == (2, "")
+    first = "lmchat: The filter role:robot is not valid; write role:user or role:assistant.\n"
+    assert done.stderr.startswith(first)
+    assert cli.json("search", "has:foo", "--json", code=2)["detail"]["error"] == "wrong_use"
+
+
 def test_search_prints_as_many_hits_as_wanted_and_finds_parts_of_words(saved):
     cli, _ = saved
     assert [hit["match"] for hit in cli.json("search", "rea", "--json")["data"]][:1] == ["rea"]
@@ -180,6 +189,18 @@ def test_export_has_four_forms(saved, form, begin):
     assert cli("export", "--format", form).stdout.lstrip().startswith(begin)
     assert cli("export", "-o", str(cli.home / f"x.{form}")).returncode == 0
     assert (cli.home / f"x.{form}").read_text().lstrip().startswith(begin)
+
+
+def test_export_refuses_an_ending_that_names_no_format_unless_one_is_chosen(saved):
+    cli, _ = saved
+    file = cli.home / "x.pdf"
+    done = cli("export", "-o", str(file))
+    assert (done.returncode, file.exists()) == (2, False)
+    assert done.stderr.splitlines() == [
+        "lmchat: Sessions cannot be exported as .pdf; use .md, .json, .html or .txt.",
+        "For another ending, choose the format with: lmchat export --format FORMAT",
+    ]
+    assert cli("export", "-o", str(file), "--format", "txt").returncode == 0
 
 
 def test_export_does_not_overwrite_unless_forced(saved):

@@ -91,11 +91,24 @@ async def test_of_all_sessions_one_that_is_not_exported_costs_itself_alone(tmp_p
         ("a.html", "html"),
         ("a.txt", "txt"),
         ("a", "md"),
-        ("a.pdf", "md"),
+        ("a.markdown", "md"),
     ],
 )
 def test_the_ending_of_the_name_chooses_the_format(tmp_path, name, form):
     assert form_of(tmp_path / name) == form
+
+
+async def test_an_unknown_ending_is_refused_unless_it_is_a_folder_or_a_format_is_given(
+    tmp_path, store, library
+):
+    (one,) = await chats(store, "one")
+    session = await store.open_session(one)
+    with pytest.raises(WrongUse, match=r"exported as \.pdf; use \.md, \.json, \.html or \.txt\.$"):
+        await library.exporter.export_file(session, tmp_path / "a.pdf")
+    assert not list(tmp_path.glob("a.pdf"))
+    await library.exporter.export_file(session, tmp_path / "a.pdf", ExportAs(form="md"))
+    (tmp_path / "backup.d").mkdir()
+    assert (await library.exporter.export_file(session, tmp_path / "backup.d")).suffix == ".md"
 
 
 async def test_an_unknown_format_is_refused_before_anything_is_written(tmp_path, store, library):
