@@ -31,6 +31,7 @@ class Subcommand(NamedTuple):
     handler: str = ""  # `module:function` below `lmchat.cli`; of an action, it is named like its function
     json: str = _JSON  # help of `--json`; empty where there is no such option
     notes: str = ""  # text of `--help` after the examples
+    exclusive: tuple[tuple[str, ...], ...] = ()  # options of which only one may be used
 
     def shown_examples(self, prog: str) -> str:
         samples = [_SAMPLES.get(one.form.get("metavar", ""), "") for one in self.arguments]
@@ -100,6 +101,7 @@ lmchat ask --code "A shell loop over all .txt files" > loop.sh""",
     ),
     json="print one JSON document at the end",
     handler="ask:ask",
+    exclusive=(("--save", "--no-save"), ("--stream-json", "--json")),
 )
 _MODELS = Subcommand(
     "models",
@@ -191,7 +193,7 @@ lmchat export --all backup""",
 )
 _IMPORT = Subcommand(
     "import",
-    "import sessions: Markdown or JSON exports of lmchat, JSON lists of {role, content}",
+    "import sessions: exports of lmchat (Markdown, JSON), lists of {role, content}",
     """\
 lmchat import garden.md
 lmchat import --dry-run backup
@@ -218,13 +220,13 @@ _CONFIG = Subcommand(
             "write a commented configuration file",
             arguments=(argument("--force", "overwrite an existing file"),),
         ),
-        Subcommand("check", "print mistakes in the configuration, with line numbers"),
+        Subcommand("check", "print problems in the configuration, with line numbers"),
     ),
     json="",
 )
 _DOCTOR = Subcommand(
     "doctor",
-    "check servers, network, API keys, files, terminal and built-in engine; say what to do next",
+    "check servers, network, API keys, files, terminal and built-in engine",
     "lmchat doctor\nlmchat doctor clipboard\nlmchat doctor --json | jq -r '.checks[].cause'",
     commands=(
         Subcommand(
@@ -232,7 +234,8 @@ _DOCTOR = Subcommand(
             "test every way to copy and show which works here; the clipboard is restored",
         ),
     ),
-    notes="Exit codes: 0 no problems (there may be warnings), 1 a problem was found.",
+    notes="Each problem is shown with its next step.\n"
+    "Exit codes: 0 no problems (there may be warnings), 1 a problem was found.",
     handler="doctor:doctor",
 )
 

@@ -6,7 +6,7 @@ import argparse
 import re
 from collections.abc import Iterator, Sequence
 from textwrap import indent
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from lmchat import __version__
 from lmchat.cli.commands import COMMANDS, LEVELS, Argument, ParsedOptions, Subcommand, argument
@@ -43,6 +43,8 @@ class _Parser(argparse.ArgumentParser):
         message = re.sub(
             r"argument (\S+): invalid number value: .*", r"\1 must be a whole number of at least 1", message
         )
+        both = r"argument (\S+): not allowed with argument (\S+)"
+        message = re.sub(both, r"\2 and \1 cannot be used together", message)
         sentence = message[:1].upper() + message[1:] + ("" if message.endswith("?") else ".")
         raise WrongUse(sentence, hint=f"Run `{self.prog} --help` for usage.")
 
@@ -81,14 +83,14 @@ def _shared_options(hosts: list[str]) -> _Parser:
     Unset options are left out: a command's defaults would overwrite earlier values.
     """
     shared = _Parser(add_help=False, argument_default=argparse.SUPPRESS, allow_abbrev=False)
-    group = shared.add_argument_group("options for every command")
+    group = shared.add_argument_group("common options")
     for one in shared_arguments(hosts):
         group.add_argument(*one.names, **one.form)
     return shared
 
 
 def shared_arguments(hosts: list[str]) -> tuple[Argument, ...]:
-    """Return the options for every command; `--allow-host` fills `hosts`."""
+    """Return the common options; `--allow-host` fills `hosts`."""
     return (
         argument("--endpoint URL", "address of the server; default: lmchat looks for one"),
         # an action that appends would lose those before a command
@@ -101,12 +103,12 @@ def shared_arguments(hosts: list[str]) -> tuple[Argument, ...]:
         argument("-m --model MODEL", "model to use"),
         argument("--profile NAME", "profile of the configuration to use"),
         argument("--system TEXT", "system prompt", dest="system_prompt"),
-        argument("--effort", "how much the model thinks, if it supports that", choices=EFFORTS),
+        argument("--effort LEVEL", f"how much the model thinks: {', '.join(EFFORTS)}", choices=EFFORTS),
         argument("-r --resume ID", "continue a session: its id, its first 4 or more characters, or `last`"),
         argument("--temporary", "do not save this session"),
         argument("--local", "use the built-in engine; -m accepts a GGUF file"),
         argument("--config FILE", "configuration file to use instead of the usual one"),
-        argument("--log-level", "level of the log file (it never contains chat text)", choices=LEVELS),
+        argument("--log-level LEVEL", f"what to log, never chat text: {', '.join(LEVELS)}", choices=LEVELS),
     )
 
 
@@ -129,8 +131,11 @@ def _add_commands(parser: _Parser, commands: Sequence[Subcommand], shared: _Pars
         )
         handler = command.handler or f"{module}:{command.name}"
         sub.set_defaults(handler=handler, is_json_always=command.is_json_always)
+        exclusive: dict[str, Any] = {}
+        for names in command.exclusive:
+            exclusive |= dict.fromkeys(names, sub.add_mutually_exclusive_group())
         for one in command.all_arguments:
-            sub.add_argument(*one.names, **one.form)
+            exclusive.get(one.names[0], sub).add_argument(*one.names, **one.form)
         if command.commands:
             _add_commands(sub, command.commands, shared, handler.partition(":")[0])
 

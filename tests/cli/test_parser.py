@@ -119,6 +119,8 @@ def test_commands_that_print_json_anyway_accept_json(command):
         (["--log-level", "loud"], "Argument --log-level: invalid choice: 'loud'"),
         (["completion", "cmd"], "Argument shell: invalid choice: 'cmd'"),
         (["-m"], "Argument -m/--model: expected one argument."),
+        (["ask", "--save", "--no-save", "x"], "--save and --no-save cannot be used together."),
+        (["ask", "--json", "x", "--stream-json"], "--json and --stream-json cannot be used together."),
     ],
 )
 def test_wrong_arguments_are_one_sentence(words, sentence):
@@ -186,6 +188,12 @@ def _parser_of(words):
     for word in words:
         parser = next(one.choices[word] for one in parser._actions if isinstance(one.choices, dict))
     return parser
+
+
+@pytest.mark.parametrize("words", [(), *(words for words, _ in _all(COMMANDS))], ids=" ".join)
+def test_the_help_of_every_command_fits_80_columns(monkeypatch, words):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert max(map(len, _parser_of(words).format_help().splitlines())) <= 80
 
 
 def test_every_handler_can_be_found():

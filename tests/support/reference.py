@@ -231,7 +231,7 @@ This page lists every command. `lmchat` without a command opens the chat screen.
 everything else to stderr. Exit codes: 0 success, 1 the server, the answer or a file failed, 2 invalid command
 or configuration, 3 no server found, 130 interrupted.
 
-## Options for every command
+## Common options
 
 Write them before or after the name of the command.
 """
