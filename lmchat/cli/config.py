@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
 
 from msgspec import Struct
 from msgspec.structs import asdict, fields
 
 from lmchat.cli.context import Context
+from lmchat.config.load import KeyPath, Loaded, Problem, key_of, line_of
 from lmchat.config.rows import SECTIONS, example_text, toml_value
 from lmchat.config.settings import EndpointSettings
-from lmchat.domain.server import is_address
+from lmchat.domain.server import Endpoint, is_address
+from lmchat.errors import LMChatError
 from lmchat.files import write_new_file
 from lmchat.paths import make_folder
 
@@ -52,7 +55,7 @@ def init(context: Context) -> int:
 
 def check(context: Context) -> int:
     """Print every problem with its line; exit 2 if there is one."""
-    loaded, problems = context.loaded, context.problems
+    loaded, problems = context.loaded, [*context.problems, *_unusable(context.loaded)]
     rows = [
         {"source": one.source, "line": one.line, "key": one.key, "message": one.sentence} for one in problems
     ]
@@ -60,6 +63,34 @@ def check(context: Context) -> int:
     fine = f"{loaded.file}: " + ("no problems" if loaded.has_file else "no file; the defaults apply")
     context.output.result(value, "\n".join(one.sentence for one in problems) or fine)
     return 2 if problems else 0
+
+
+def _unusable(loaded: Loaded) -> Iterator[Problem]:
+    """Yield a problem for each address, host and certificate file that cannot be used.
+
+    Wrong addresses are not quoted, as they may hold a password.
+    """
+    from lmchat.proxy.admission import AllowList
+    from lmchat.proxy.errors import trusted
+
+    settings = loaded.settings
+    values: list[tuple[KeyPath, Callable[[str], object], str]] = [
+        (("endpoint",), Endpoint.parse, settings.endpoint),
+        *((("allowed_hosts", n), AllowList().allow, one) for n, one in enumerate(settings.allowed_hosts)),
+        (("ca_file",), trusted, settings.ca_file),
+        *((("endpoints", n, "url"), Endpoint.parse, one.url) for n, one in enumerate(settings.endpoints)),
+    ]
+    for path, use, value in values:
+        try:
+            use(value) if value else None
+        except LMChatError as error:
+            step = f"; {error.hint[:1].lower()}{error.hint[1:]}" if error.hint else ""
+            words = error.message.partition(": ")[2].rstrip(".") + step.rstrip(".")
+            words = 'write "host" or "host:port"' if path[0] == "allowed_hosts" else words
+            origin = loaded.origins.get(str(path[0]), "file")
+            line = line_of(loaded.text, path) if origin.startswith("file") else None
+            source = origin if line is None else str(loaded.file)
+            yield Problem(source=source, key=key_of(path), line=line, reason=f"cannot be used: {words}")
 
 
 def _rows(context: Context) -> list[tuple[str, object, str]]:

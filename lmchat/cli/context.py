@@ -112,7 +112,7 @@ def keymap_problems(loaded: Loaded) -> tuple[Problem, ...]:
         scope = BY_ID[name].scope
         for key in keys[name]:
             if not _is_key(key):
-                note(name, f'"{key}" is not a key')
+                note(name, f'"{key}" is not a key; write it like ctrl+k, alt+left or f9')
             for other in COMMANDS:
                 is_near = other.scope is scope or Scope.APP in (other.scope, scope)
                 if is_near and other.command_id != name and key in keys[other.command_id]:

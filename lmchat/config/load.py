@@ -246,8 +246,7 @@ class _Check:
         }
 
     def _note(self, path: KeyPath, reason: str, suggestion: str = "") -> None:
-        key = "".join(f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in path)[1:]
-        line = line_of(self._text, path)
+        key, line = key_of(path), line_of(self._text, path)
         self.problems.append(
             Problem(source=self._source, line=line, key=key, reason=reason, suggestion=suggestion)
         )
@@ -292,6 +291,11 @@ def similar(word: str, words: tuple[str, ...]) -> str:
     import difflib  # noqa: PLC0415 - needed for a misspelt word only
 
     return next(iter(difflib.get_close_matches(word, words, n=1, cutoff=0.65)), "")
+
+
+def key_of(path: KeyPath) -> str:
+    """Return the full name of a key, such as `endpoints[1].url`."""
+    return "".join(f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in path)[1:]
 
 
 def line_of(text: str, path: KeyPath) -> int | None:

@@ -99,10 +99,10 @@ class Endpoint(Struct, frozen=True, kw_only=True):
             raise _refused("not an address; write it as http://HOST:PORT") from None
         try:
             port = parts.port
-        except ValueError:  # the same
-            raise _refused("the port must be a number from 1 to 65535") from None
+        except ValueError:
+            port = 0
         if port == 0:
-            raise _refused("port 0 cannot be used")
+            raise _refused("the port must be a number from 1 to 65535")
         if parts.scheme not in _DEFAULT_PORTS:
             raise _refused("only http:// and https:// are supported")
         if parts.username is not None or parts.password is not None:

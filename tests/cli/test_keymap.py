@@ -26,8 +26,8 @@ def test_an_unknown_command_is_told_with_what_may_be_meant(tmp_path):
 def test_a_key_that_there_is_not_is_told(tmp_path):
     told = _told(tmp_path, '[keys]\nsearch = "ctrl+nonsense,hyperdrive+x"')
     assert told == [
-        'config.toml, line 2: keys.search "ctrl+nonsense" is not a key',
-        'config.toml, line 2: keys.search "hyperdrive+x" is not a key',
+        'config.toml, line 2: keys.search "ctrl+nonsense" is not a key; write it like ctrl+k, alt+left or f9',
+        'config.toml, line 2: keys.search "hyperdrive+x" is not a key; write it like ctrl+k, alt+left or f9',
     ]
 
 

@@ -101,6 +101,25 @@ def test_check_tells_every_problem_with_its_line_and_is_exit_2(cli):
     ]
 
 
+def test_check_tells_addresses_hosts_and_certificates_that_cannot_be_used(cli):
+    cli.configure(
+        "endpoint = 'ftp://ada:secret@h'\nallowed_hosts = ['gpu', 'http://gpu']\nca_file = '/no/ca.pem'\n"
+        "[keys]\nsearch = 'ctrl+xyz+?'\n[[endpoints]]\nname = 'a'\nurl = 'http://gpu:x'\n"
+    )
+    reason = "/no/ca.pem: No such file or directory; set ca_file to a PEM file with certificates, or unset it"
+    done = cli("config", "check")
+    assert (done.returncode, done.stderr) == (2, "")
+    assert done.stdout.replace(f"{cli.folder}/config.toml, ", "").splitlines() == [
+        'line 5: keys.search "ctrl+xyz+?" is not a key; write it like ctrl+k, alt+left or f9',
+        "line 1: endpoint cannot be used: only http:// and https:// are supported",
+        'line 2: allowed_hosts[2] cannot be used: write "host" or "host:port"',
+        f"line 3: ca_file cannot be used: {reason}",
+        "line 8: endpoints[1].url cannot be used: the port must be a number from 1 to 65535",
+    ]
+    told = cli("config", "check", LMCHAT_ENDPOINT="http://h:0").stdout
+    assert "environment (LMCHAT_ENDPOINT): endpoint cannot be used: the port must be " in told
+
+
 @pytest.mark.parametrize("words", [["ask", "hi"], ["models"], ["config", "show"]], ids=" ".join)
 def test_a_broken_configuration_stops_with_one_sentence(cli, words):
     cli.configure("model = ")
