@@ -239,11 +239,13 @@ _REFUSALS = """\
 ## Errors from servers
 
 The first matching row applies. "what it says" is a regular expression. It is matched in lower case against
-the type, code, parameter and message of the server's error. Words in angle brackets stand for facts: the
-product, `<no key>` no API key was sent, `<basic>` HTTP Basic is required, `<empty>` and `<web page>` the kind
-of the body. SERVER is the product (such as Ollama), MODEL the model, HOST the host name you used, ADDRESS the
-target of the redirect, and … the server's own words. A product before a next step means that the step is for
-that product.
+the type, code, parameter and message of the server's error. lmchat adds words in angle brackets to that text:
+`<ollama>` and `<litellm>` are the product, `<no key>` means that no API key was sent, `<basic>` that the
+server asks for HTTP Basic, `<empty>` that the reply is empty, and `<web page>` that it is a web page.
+
+In the messages, SERVER is the product (such as Ollama), MODEL the model, HOST the host name you used, ADDRESS
+the target of the redirect, and … the server's own words. "Jan: …" is the next step for Jan, and
+"without a key: …" the one if no API key was sent.
 """
 
 
