@@ -90,10 +90,10 @@ class ToolCallDelta(Struct, frozen=True, kw_only=True):
 
 
 class LifeSign(Struct, frozen=True, kw_only=True):
-    """The server sent something that is not a token."""
+    """The server sent data, but nothing to show yet."""
 
     is_token: bool = False
-    """Whether it was the first token, held back until it is known whether it is reasoning or text (R-18)."""
+    """Whether it was the first token; it is shown when it is known to be reasoning or text (R-18)."""
 
 
 class StreamStalled(Struct, frozen=True, kw_only=True):

@@ -163,7 +163,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 
     @property
     def canonical(self) -> tuple[str, int]:
-        """Key of the server, the same for all spellings of its address."""
+        """Host and port, the same for all spellings of the address."""
         return "localhost" if self.is_loopback else self.host, self.port
 
 
@@ -198,6 +198,7 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     is_embedding: bool = False
     """Whether the model makes only embeddings and cannot chat."""
     params: str = ""
+    """Number of parameters, such as "8B"."""
     quantization: str = ""
     context_loaded: int | None = None
     context_max: int | None = None
@@ -205,6 +206,7 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     capabilities: tuple[str, ...] = ()
     """Any of `tools`, `vision`, `reasoning`, in this order."""
     efforts: tuple[str, ...] = ()
+    """Values of `reasoning_effort` that the server names for this model."""
     created: int | None = None
     owned_by: str = ""
 
@@ -232,15 +234,18 @@ class Candidate(Struct, frozen=True, kw_only=True):
     latency_ms: float | None = None
     models: tuple[ModelInfo, ...] = ()
     detail: str = ""
+    """Message of the error; empty without one."""
     seen: str = ""
     """Answer of an unusable server, such as "502 Bad Gateway"."""
     kind: str = ""
     """Kind of the error, as `LMChatError.kind`; empty without one."""
     next_step: str = ""
     is_own: bool = False
+    """Whether you named this server."""
 
     @property
     def finding(self) -> str:
+        """Verdict, followed by `seen`."""
         return f"{self.verdict}: {self.seen}" if self.seen else self.verdict.value
 
 

@@ -44,8 +44,10 @@ class Metrics(Struct, frozen=True, kw_only=True):
     retries: int = 0
     total_response_ms: float = 0.0
     cache_hits: int = 0
+    """Lists of models that came from the cache."""
     cache_misses: int = 0
     refused_requests: int = 0
+    """Requests that lmchat rejected and did not send."""
 
     def since(self, earlier: Metrics) -> Metrics:
         before = asdict(earlier)

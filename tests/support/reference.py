@@ -215,7 +215,7 @@ _SECRETS = """\
 ## API keys
 
 You can set an API key in `LMCHAT_API_KEY`, with `api_key_env` or `api_key_cmd` in an `[[endpoints]]` entry,
-or in the dialog on the screen. The dialog checks the key and saves it in the system keyring, otherwise in
+or in the dialog that asks for one. The dialog checks the key and saves it in the system keyring, otherwise in
 `credentials.toml` (mode 0600). The keyring needs `pip install 'lmchat[keyring]'` and must answer within two
 seconds. You can also add a key for a configured server yourself: `keyring set lmchat http://HOST:PORT`.
 
