@@ -11,7 +11,7 @@ from msgspec.structs import asdict, fields
 from lmchat.cli.context import Context
 from lmchat.config.load import KeyPath, Loaded, Problem, key_of, line_of
 from lmchat.config.rows import SECTIONS, example_text, toml_value
-from lmchat.config.settings import EndpointSettings
+from lmchat.config.settings import EndpointSettings, McpSettings
 from lmchat.domain.server import Endpoint, is_address
 from lmchat.errors import LMChatError
 from lmchat.files import write_new_file
@@ -79,6 +79,7 @@ def _unusable(loaded: Loaded) -> Iterator[Problem]:
         *((("allowed_hosts", n), AllowList().allow, one) for n, one in enumerate(settings.allowed_hosts)),
         (("ca_file",), trusted, settings.ca_file),
         *((("endpoints", n, "url"), Endpoint.parse, one.url) for n, one in enumerate(settings.endpoints)),
+        *((("mcp", n, "url"), Endpoint.parse, one.url) for n, one in enumerate(settings.mcp)),
     ]
     for path, use, value in values:
         try:
@@ -104,13 +105,15 @@ def _rows(context: Context) -> list[tuple[str, object, str]]:
             rows.append((key, shown, origins.get(key, "default")))
     file = f"file ({context.config_file.name})"
     rows += [(f"keys.{name}", keys, file) for name, keys in settings.keys.items()]
+    rows += [(f"tools.approval.{name}", word, file) for name, word in settings.tools.approval.items()]
+    rows += [(f"mcp[{n}]", _plain(one), file) for n, one in enumerate(settings.mcp, 1)]
     rows += [(f"endpoints[{n}]", _plain(one), file) for n, one in enumerate(settings.endpoints, 1)]
     rows += [(f"profiles.{name}", _plain(one), file) for name, one in settings.profiles.items()]
     return rows
 
 
 def _plain(value: Struct) -> dict[str, object]:
-    """Return the fields that are set; a key is masked, and so is the command that prints one."""
+    """Return the fields that are set; keys, commands that print one, and variables of servers are masked."""
     defaults = {field.name: field.default for field in fields(value)}
     values = {
         name: _plain(one) if isinstance(one, Struct) else one
@@ -119,8 +122,10 @@ def _plain(value: Struct) -> dict[str, object]:
     }
     if isinstance(value, EndpointSettings):
         values |= dict.fromkeys(values.keys() & {"api_key", "api_key_cmd"}, _MASK)
-        if not is_address(value.url):
-            values["url"] = _MASK
+    if isinstance(value, McpSettings) and value.env:
+        values["env"] = dict.fromkeys(value.env, _MASK)
+    if isinstance(value, EndpointSettings | McpSettings) and value.url and not is_address(value.url):
+        values["url"] = _MASK
     return values
 
 

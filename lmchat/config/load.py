@@ -11,9 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
-from lmchat.config.rows import ENDPOINT, PROFILE, SECTIONS, TIMEOUTS, TOP, WORDS, Section
-from lmchat.config.settings import EndpointSettings, Profile, Secret, Settings, TimeoutSettings
+from lmchat.config.rows import ENDPOINT, MCP, PROFILE, SECTIONS, TIMEOUTS, TOP, WORDS, Row, Section
+from lmchat.config.settings import (
+    APPROVALS,
+    EndpointSettings,
+    McpSettings,
+    Profile,
+    Secret,
+    Setting,
+    Settings,
+    TimeoutSettings,
+)
 from lmchat.errors import ConfigError
 from lmchat.files import read_plain
 
@@ -34,7 +44,9 @@ VARIABLES: tuple[tuple[str, str], ...] = (
 KeyPath = tuple[str | int, ...]  # place in a file: names of tables and keys, numbers for arrays of tables
 Values = dict[str, Any]
 Layer = tuple[str, object, str]  # key, value and origin
-_TABLES = (*(section.name for section in SECTIONS if section.name), "keys", "endpoints", "profiles")
+_TABLES = (*(section.name for section in SECTIONS if section.name), "keys", "mcp", "endpoints", "profiles")
+_APPROVAL = Row("approval", str, Setting("", words=APPROVALS))
+_FUNCTIONS = "python"  # `domain.tool.FUNCTIONS`, which this layer cannot import
 
 
 class Problem(Struct, frozen=True, kw_only=True):
@@ -134,6 +146,7 @@ def load(
 
 def _settings(tables: Values, file: Values) -> Settings:
     parts: Values = {one.name: one.settings(**tables[one.name]) for one in SECTIONS if one.name}
+    parts["tools"] = replace(parts["tools"], approval=file.get("tools.approval", {}))
     endpoints = [
         one | {"timeouts": TimeoutSettings(**(tables["timeouts"] | one["timeouts"]))}
         if "timeouts" in one
@@ -144,6 +157,7 @@ def _settings(tables: Values, file: Values) -> Settings:
         **tables[""],
         **parts,
         keys=file.get("keys", {}),
+        mcp=tuple(McpSettings(**one) for one in file.get("mcp", ())),
         endpoints=tuple(EndpointSettings(**one) for one in endpoints),
         profiles={name: Profile(**one) for name, one in file.get("profiles", {}).items()},
     )
@@ -230,8 +244,11 @@ class _Check:
     def file(self, table: Values) -> Values:
         top = {name: value for name, value in table.items() if name not in _TABLES}
         values: Values = {"": self._section(TOP, top, (), words=_TABLES)}
+        tools, servers = table.get("tools"), table.get("mcp", [])
+        approval = tools.pop("approval", {}) if isinstance(tools, dict) else {}
         for section in SECTIONS[1:]:
-            values[section.name] = self._section(section, table.get(section.name, {}), (section.name,))
+            words = ("approval",) if section.name == "tools" else ()
+            values[section.name] = self._section(section, table.get(section.name, {}), (section.name,), words)
         keys = self._table(table.get("keys", {}), ("keys",), "a table: write [keys]")
         for name in [name for name, value in keys.items() if not isinstance(value, str)]:
             self._note(("keys", name), f"must be {WORDS[str]}")
@@ -239,7 +256,9 @@ class _Check:
         profiles = self._table(table.get("profiles", {}), ("profiles",), "tables: write [profiles.NAME]")
         return values | {
             "keys": keys,
-            "endpoints": self._endpoints(table.get("endpoints", [])),
+            "tools.approval": self._approvals(approval, servers),
+            "mcp": self._usable(self._servers(MCP, servers)),
+            "endpoints": [one for _, one in self._servers(ENDPOINT, table.get("endpoints", []))],
             "profiles": {
                 name: self._section(PROFILE, one, ("profiles", name)) for name, one in profiles.items()
             },
@@ -264,25 +283,61 @@ class _Check:
                 self._note((*path, name), "is unknown", similar(name, (*section.rows, *words)))
             elif reason := section.rows[name].fault(value):
                 self._note((*path, name), reason)
-            elif isinstance(value, dict):  # the time-outs of one endpoint
+            elif section.rows[name].type is TimeoutSettings:
                 values[name] = self._section(TIMEOUTS, value, (*path, name))
             else:
                 values[name] = tuple(value) if isinstance(value, list) else value
         return values
 
-    def _endpoints(self, tables: object) -> list[Values]:
+    def _servers(self, section: Section, tables: object) -> list[tuple[int, Values]]:
+        """Return the values of each table of an array, with its number."""
         if not isinstance(tables, list):
-            self._note(("endpoints",), "must be tables: write [[endpoints]] above each server")
+            self._note((section.name,), f"must be tables: write [[{section.name}]] above each server")
             return []
         found = []
         for number, table in enumerate(tables):
-            values = self._section(ENDPOINT, table, ("endpoints", number))
-            required = [name for name, row in ENDPOINT.rows.items() if row.about.is_required]
+            values = self._section(section, table, (section.name, number))
+            required = [name for name, row in section.rows.items() if row.about.is_required]
             for name in required:
                 if isinstance(table, dict) and name not in table:
-                    self._note(("endpoints", number, name), "is missing")
+                    self._note((section.name, number, name), "is missing")
             if all(name in values for name in required):
-                found.append(values)
+                found.append((number, values))
+        return found
+
+    def _usable(self, servers: list[tuple[int, Values]]) -> list[Values]:
+        """Return the tool servers whose names are unique and that have a command or an address."""
+        usable: dict[str, Values] = {}
+        for number, values in servers:
+            name, place = values["name"], ("mcp", number, "name")
+            if name in usable:
+                self._note(place, f'"{name}" is the name of two servers; choose another name for one of them')
+            elif name == _FUNCTIONS:
+                self._note(place, f'"{name}" is the name of the functions in tools.py; choose another name')
+            elif "/" in name:
+                self._note(place, 'must not contain "/"')
+            elif values.get("command") and values.get("url"):
+                self._note(("mcp", number, "url"), "cannot be used together with command; use one of them")
+            elif not values.get("command") and not values.get("url"):
+                self._note(("mcp", number), "needs command or url")
+            else:
+                usable[name] = values
+        return list(usable.values())
+
+    def _approvals(self, table: object, servers: object) -> Values:
+        """Return the approvals of configured servers; `servers` are the tables, right or wrong."""
+        tables = [one for one in servers if isinstance(one, dict)] if isinstance(servers, list) else []
+        known = (_FUNCTIONS, *(str(one["name"]) for one in tables if "name" in one))
+        path, found = ("tools", "approval"), {}
+        for name, value in self._table(table, path, "a table: write [tools.approval]").items():
+            server = name.partition("/")[0]
+            if server not in known:
+                meant = similar(server, known)
+                self._note((*path, name), f'is for the server "{server}", which is not configured', meant)
+            elif reason := _APPROVAL.fault(value):
+                self._note((*path, name), reason)
+            else:
+                found[name] = value
         return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, get_args, get_type_hints
 
@@ -14,10 +15,12 @@ from lmchat.config.settings import (
     EndpointSettings,
     LimitSettings,
     LocalSettings,
+    McpSettings,
     Profile,
     Setting,
     Settings,
     TimeoutSettings,
+    ToolSettings,
     UiSettings,
 )
 
@@ -28,9 +31,13 @@ WORDS = {
     bool: "true or false",
     tuple[str, ...]: 'a list of strings, for example ["a", "b"]',
     TimeoutSettings: "a table like [timeouts]",
+    Mapping[str, str]: 'a table of strings, for example { NAME = "value" }',
 }
 """Types of settings in messages."""
 KEYS_HELP = 'Your own keyboard keys: COMMAND = "key" or "key,key". F1 lists the commands.'
+APPROVAL_HELP = (
+    "Whether the tools of a server run, or one of them; the functions of tools.py are the server `python`."
+)
 
 
 class Row(Struct, frozen=True):
@@ -105,6 +112,11 @@ ENDPOINT = Section(
     help="A server to check before the usual addresses; repeat this section for more servers.",
     settings=EndpointSettings,
 )
+MCP = Section(
+    name="mcp",
+    help="A server of tools (MCP) to start or to connect to; repeat this section for more servers.",
+    settings=McpSettings,
+)
 PROFILE = Section(
     name="profiles",
     help="A named set of options that overrides [chat]; select it with --profile NAME.",
@@ -117,8 +129,9 @@ SECTIONS = (
     TIMEOUTS,
     Section(name="ui", help="Look of the screen.", settings=UiSettings),
     Section(name="local", help="The built-in engine, which `lmchat --local` starts.", settings=LocalSettings),
+    Section(name="tools", help="Tools that models can call, with your approval.", settings=ToolSettings),
 )
-"""Tables that appear once; not `[keys]`, `[[endpoints]]` and `[profiles.NAME]`."""
+"""Tables of fixed keys that appear once; neither `[keys]` nor `[tools.approval]` is one."""
 
 
 _HEAD = """\
@@ -126,6 +139,12 @@ _HEAD = """\
 # `lmchat config path` prints where this file belongs, `lmchat config check` finds problems in it,
 # `lmchat config show` prints the effective settings and where each comes from (flag, environment, this file).
 """
+_APPROVALS = """\
+[tools.approval]
+# "files/read_text" = "always"
+# python = "always"
+"""
+_BY_ADDRESS = ("url", "headers_env")
 _COLUMN = 44  # where help begins
 _WIDE = 110
 
@@ -136,6 +155,10 @@ def example_text() -> str:
     for section in SECTIONS:
         head = [f"# {section.help}", f"[{section.name}]"] if section.name else []
         blocks.append(_block(head, section, section.settings()))
+    blocks.append(f"# {APPROVAL_HELP}\n{_APPROVALS}")
+    blocks.append(_block([f"# {MCP.help}", "# [[mcp]]"], MCP, None, leave_out=_BY_ADDRESS))
+    of_command = tuple(name for name in MCP.rows if name not in _BY_ADDRESS)
+    blocks.append(_block(["# [[mcp]]", '# name = "wiki"'], MCP, None, leave_out=of_command))
     blocks.append(f'# {KEYS_HELP}\n[keys]\n# search = "ctrl+k"\n')
     for section, name in ((ENDPOINT, "[[endpoints]]"), (PROFILE, "[profiles.short]")):
         blocks.append(_block([f"# {section.help}", f"# {name}"], section, None))
@@ -151,8 +174,9 @@ def toml_value(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _block(head: list[str], section: Section, defaults: object) -> str:
-    lines = [_line(row, getattr(defaults, row.name, "")) for row in section.rows.values()]
+def _block(head: list[str], section: Section, defaults: object, *, leave_out: tuple[str, ...] = ()) -> str:
+    rows = [row for row in section.rows.values() if row.name not in leave_out]
+    lines = [_line(row, getattr(defaults, row.name, "")) for row in rows]
     return "\n".join([*head, *lines]) + "\n"
 
 

@@ -250,7 +250,7 @@ class McpSettings(Secret, frozen=True, kw_only=True):
         ),
     ] = None
     approve: _Approve = ""
-    enabled: Annotated[bool, Setting("false: do not start it")] = True
+    enabled: Annotated[bool, Setting("whether to use it; default: true", example=False)] = True
 
 
 class EndpointSettings(Secret, frozen=True, kw_only=True):

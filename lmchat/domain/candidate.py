@@ -37,6 +37,8 @@ class Remembered(Struct, frozen=True, kw_only=True):
     theme: str = ""
     has_sessions: bool = True
     has_telemetry: bool = True
+    allowed_tools: tuple[str, ...] = ()
+    """Tools that run without a question, as `SERVER/TOOL`."""
 
     def with_model(self, endpoint: str, model: str) -> Remembered:
         others = [pair for pair in self.recent if pair != (endpoint, model)]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lmchat.cli.context import keymap_problems
 from lmchat.config.load import Flags, load
-from lmchat.config.rows import ENDPOINT, PROFILE, SECTIONS
+from lmchat.config.rows import ENDPOINT, MCP, PROFILE, SECTIONS
 from lmchat.errors import ConfigError
 
 
@@ -26,6 +26,9 @@ def read(tmp_path):
 
 def _sentences(content, tmp_path):
     return [problem.sentence.removeprefix(f"{tmp_path}/") for problem in content.problems]
+
+
+_FILES = "[[mcp]]\nname='files'\ncommand='npx'\n"
 
 
 @pytest.mark.parametrize(
@@ -76,6 +79,41 @@ def _sentences(content, tmp_path):
             "[profiles.a]\nmodel='x'\n[profiles.b]\ntop_p = 7",
             "config.toml, line 4: profiles.b.top_p must be from 0 to 1",
         ),
+        ("[tools]\naprove = 'ask'", "config.toml, line 2: tools.aprove is unknown; did you mean approve?"),
+        (
+            "[tools.aproval]\npython='ask'",
+            "config.toml, line 1: tools.aproval is unknown; did you mean approval?",
+        ),
+        ("[tools]\nmax_steps = 0", "config.toml, line 2: tools.max_steps must be from 1 to 1000"),
+        (
+            "[tools]\napproval = 1",
+            "config.toml, line 2: tools.approval must be a table: write [tools.approval]",
+        ),
+        (
+            "[tools.approval]\npython = 'yes'",
+            'config.toml, line 2: tools.approval.python must be one of "never", "ask", "always"',
+        ),
+        (
+            f"{_FILES}[tools.approval]\n'flies/read' = 'ask'",
+            'config.toml, line 5: tools.approval.flies/read is for the server "flies", which is not conf',
+        ),
+        ("[mcp]\nname='a'", "config.toml, line 1: mcp must be tables: write [[mcp]] above each server"),
+        ("[[mcp]]\ncommand='a'", "config.toml, line 1: mcp[1].name is missing"),
+        ("[[mcp]]\nname='a'", "config.toml, line 1: mcp[1] needs command or url"),
+        (
+            f"{_FILES}url='http://127.0.0.1:1'",
+            "config.toml, line 4: mcp[1].url cannot be used together with command",
+        ),
+        (f"{_FILES}{_FILES}", 'config.toml, line 5: mcp[2].name "files" is the name of two servers'),
+        (
+            _FILES.replace("files", "python"),
+            'config.toml, line 2: mcp[1].name "python" is the name of the functions in tools.py',
+        ),
+        (_FILES.replace("files", "a/b"), 'config.toml, line 2: mcp[1].name must not contain "/"'),
+        (f"{_FILES}env = {{ A = 1 }}", "config.toml, line 4: mcp[1].env must be a table of strings"),
+        (f"{_FILES}headers_env = 'A'", "config.toml, line 4: mcp[1].headers_env must be a table of strings"),
+        (f"{_FILES}approve = 'yes'", "config.toml, line 4: mcp[1].approve must be one of"),
+        (f"{_FILES}comand = 'a'", "config.toml, line 4: mcp[1].comand is unknown; did you mean command?"),
         ("model = ", "config.toml, line 1: is not valid TOML: invalid value"),
         ("a = 1\nmodel = 'x", "config.toml, line 2: is not valid TOML"),
         ("x = 1\nx = 2", "config.toml, line 2: is not valid TOML: cannot overwrite a value"),
@@ -125,8 +163,15 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(read):
     assert content.problems[0].line == 3
 
 
-NAMES = sorted({name for section in (*SECTIONS, ENDPOINT, PROFILE) for name in section.rows})
-TABLES = [*(section.name for section in SECTIONS if section.name), "keys", "endpoints", "profiles"]
+NAMES = sorted({name for section in (*SECTIONS, MCP, ENDPOINT, PROFILE) for name in section.rows})
+TABLES = [
+    *(section.name for section in SECTIONS if section.name),
+    "keys",
+    "mcp",
+    "approval",
+    "endpoints",
+    "profiles",
+]
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
 VALUE = st.recursive(
     st.one_of(

@@ -6,18 +6,21 @@ import pytest
 from msgspec.structs import fields
 
 from lmchat.config.load import load
-from lmchat.config.rows import ENDPOINT, PROFILE, SECTIONS, example_text
+from lmchat.config.rows import ENDPOINT, MCP, PROFILE, SECTIONS, example_text
 from lmchat.config.settings import Settings
 from tests.support.pty_program import ROOT
 
-_ALL = (*SECTIONS, ENDPOINT, PROFILE)
-_NESTED = {"chat", "limits", "timeouts", "ui", "keys", "local", "endpoints", "profiles"}
+_ALL = (*SECTIONS, MCP, ENDPOINT, PROFILE)
+_NESTED = {"chat", "limits", "timeouts", "ui", "keys", "local", "endpoints", "profiles", "tools", "mcp"}
+_OF_TABLES = {"approval"}
 
 
 @pytest.mark.parametrize("section", _ALL, ids=lambda section: section.name or "top")
 def test_the_rows_are_exactly_the_fields_of_the_settings(section):
     names = [field.name for field in fields(section.settings)]
-    assert list(section.rows) == [name for name in names if section.name or name not in _NESTED]
+    assert list(section.rows) == [
+        name for name in names if name not in (_OF_TABLES if section.name else _NESTED)
+    ]
 
 
 @pytest.mark.parametrize("section", _ALL, ids=lambda section: section.name or "top")
@@ -49,6 +52,10 @@ def test_every_line_of_the_example_file_can_be_switched_on(tmp_path):
     assert content.problems == ()
     assert content.origins.keys() == {section.key(name) for section in SECTIONS for name in section.rows}
     assert list(content.settings.profiles) == ["short"]
+    assert content.settings.tools.approval == {"files/read_text": "always", "python": "always"}
+    files, wiki = content.settings.mcp
+    assert (files.command, files.env, wiki.url) == ("npx", {"LOG": "off"}, "http://127.0.0.1:3000/mcp")
+    assert wiki.headers_env == {"Authorization": "WIKI_TOKEN"}
     assert content.settings.endpoints[0].timeouts.connect_s == 5
 
 

@@ -47,6 +47,16 @@ def test_a_home_folder_that_nobody_has_is_told(cli):
     )
 
 
+def test_variables_of_tool_servers_are_masked_where_settings_are_shown(cli):
+    server = "[[mcp]]\nname = 'files'\ncommand = 'npx'\nenv = { API_KEY = 'sk-marked' }\n"
+    cli.configure(f"{server}[tools.approval]\n'files/read_text' = 'always'\n")
+    for form in ((), ("--json",)):
+        shown = cli("config", "show", *form).stdout
+        assert "sk-marked" not in shown
+        assert "API_KEY" in shown
+        assert "tools.approval.files/read_text" in shown
+
+
 def test_show_tells_the_origin_of_each_value(cli):
     cli.configure("model = 'of-file'\n[chat]\nseed = 3\n[profiles.p]\ntop_p = 0.5\n")
     shown = cli("config", "show", "--endpoint", "http://127.0.0.1:1", "--profile", "p", LLM_MAX_RETRIES="9")

@@ -11,7 +11,9 @@ from lmchat.storage import state
 
 def test_what_is_remembered_comes_back(tmp_path):
     path = tmp_path / "lmchat" / "state.toml"
-    choices = Remembered(theme="lmchat-light", has_sessions=False).with_model("http://a:1", "m1")
+    choices = Remembered(
+        theme="lmchat-light", has_sessions=False, allowed_tools=("files/read_text", 'python/"x')
+    ).with_model("http://a:1", "m1")
     choices = choices.with_model("http://b:2", 'm"2\x1b\u202e')
     state.save(path, choices)
     assert state.load(path) == (choices, "")

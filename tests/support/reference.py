@@ -14,7 +14,19 @@ import lmchat.proxy
 from lmchat.cli.commands import COMMANDS, Argument, Subcommand
 from lmchat.cli.parser import shared_arguments
 from lmchat.config.load import VARIABLES
-from lmchat.config.rows import ENDPOINT, KEYS_HELP, PROFILE, SECTIONS, WORDS, Row, Section, toml_value
+from lmchat.config.rows import (
+    APPROVAL_HELP,
+    ENDPOINT,
+    KEYS_HELP,
+    MCP,
+    PROFILE,
+    SECTIONS,
+    WORDS,
+    Row,
+    Section,
+    toml_value,
+)
+from lmchat.config.settings import APPROVALS
 from lmchat.proxy.refusals import KEY_MISSING, KEY_REJECTED, RULES, Rule
 from lmchat.tui.commands import COMMANDS as SCREEN_COMMANDS
 from lmchat.tui.commands import Scope
@@ -255,6 +267,8 @@ def configuration_page() -> str:
         title = f"## `[{section.name}]`" if section.name else "## Top level"
         help_line = [f"{section.help}\n"] if section.help else []
         parts += [f"{title}\n", *help_line, _settings(section)]
+    parts += ["## `[tools.approval]`\n", f"{APPROVAL_HELP}\n", _approvals()]
+    parts += ["## `[[mcp]]`\n", f"{MCP.help}\n", _settings(MCP)]
     parts += ["## `[keys]`\n", f"{KEYS_HELP}\n", _keys()]
     parts += ["## `[[endpoints]]`\n", f"{ENDPOINT.help}\n", _settings(ENDPOINT)]
     parts += ["## `[profiles.NAME]`\n", f"{PROFILE.help}\n", _settings(PROFILE)]
@@ -324,6 +338,13 @@ def _default(row: Row, defaults: object) -> str:
     if value not in (None, "", ()):
         return f"`{toml_value(value)}`"
     return "" if row.about.example is None else f"unset; example: `{toml_value(row.about.example)}`"
+
+
+def _approvals() -> str:
+    names = (("`SERVER`", "all tools of a server"), ("`SERVER/TOOL`", "one tool; it wins over its server"))
+    words = ", ".join(f'"{word}"' for word in APPROVALS)
+    rows = ((name, meaning, f"one of {words}") for name, meaning in names)
+    return _table(("setting", "meaning", "allowed values"), rows)
 
 
 def _keys() -> str:
