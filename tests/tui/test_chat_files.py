@@ -62,6 +62,29 @@ async def test_the_dialog_of_an_export_takes_thoughts_and_branches_in_by_a_key(t
         assert "Lettuce." in target.read_text()
 
 
+async def test_an_export_that_fails_leaves_its_file_in_the_dialog(tmp_path):
+    target, existing = tmp_path / "out.md", tmp_path / "notes.md"
+    existing.write_text("notes")
+    async with ready_desktop(tmp_path, ScriptedBackend(answer("Lettuce."))) as desk:
+        await desk.ask("first")
+        await desk.pilot.press("ctrl+e")
+        await desk.until(lambda: isinstance(desk.app.screen, ExportDialog), "the question")
+        desk.app.screen.query_one(Input).value = str(existing / "out.md")
+        await desk.pilot.press("enter")
+        await shown(desk, "! ")
+        assert desk.app.screen.query_one(Input).value == str(existing / "out.md")
+        desk.app.screen.query_one(Input).value = str(existing)
+        await desk.pilot.press("enter")
+        await desk.until(lambda: isinstance(desk.app.screen, ConfirmDialog), "the question")
+        await desk.pilot.press("escape")
+        await desk.until(lambda: isinstance(desk.app.screen, ExportDialog), "the question")
+        assert existing.read_text() == "notes"
+        desk.app.screen.query_one(Input).value = str(target)
+        await desk.pilot.press("enter")
+        await shown(desk, "Exported to")
+        assert "Lettuce." in target.read_text()
+
+
 async def test_an_import_is_shown_and_stays_in_the_list(tmp_path):
     path = list_file(tmp_path)
     async with ready_desktop(tmp_path) as desk:
@@ -92,6 +115,10 @@ async def test_import_without_a_name_asks_for_one(tmp_path):
         await desk.say("/import")
         await desk.until(lambda: isinstance(desk.app.screen, AskDialog), "the question")
         await shown(desk, "Import which file?")
+        desk.app.screen.query_one(Input).value = str(tmp_path / "missing.json")
+        await desk.pilot.press("enter")
+        await shown(desk, "! ")
+        assert desk.app.screen.query_one(Input).value == str(tmp_path / "missing.json")
         desk.app.screen.query_one(Input).value = str(path)
         await desk.pilot.press("enter")
         await shown(desk, "Lettuce grows.")

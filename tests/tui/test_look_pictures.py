@@ -187,7 +187,7 @@ def test_a_question_with_a_problem(snap_compare):
 @pytest.mark.parametrize("theme", THEMES)
 def test_the_question_for_the_file_of_an_export(snap_compare, theme):
     see = steps("ctrl+b", sees="Reasoning: no   Other branches: yes")
-    ask = partial(ExportDialog, ExportRequest(name=""), proposed="Plan-for-the-garden-3f9a12bc.md")
+    ask = partial(ExportDialog, ExportRequest(name=""), str, proposed="Plan-for-the-garden-3f9a12bc.md")
     assert snap_compare(panels(ask, theme=theme), terminal_size=(80, 24), run_before=see)
 
 

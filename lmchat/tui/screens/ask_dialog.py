@@ -14,7 +14,7 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 from textual.worker import Worker
 
-from lmchat.domain.server import Candidate, Endpoint, Product
+from lmchat.domain.server import Endpoint, Product
 from lmchat.errors import EndpointNotAllowed
 from lmchat.text import safe_line, safe_text
 from lmchat.tui.screens.dialog import Dialog
@@ -22,14 +22,14 @@ from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.keys_row import Hint
 from lmchat.tui.widgets.line import MUTED, Parts, content
 
-Attempt = Callable[[str], Awaitable[Candidate | str]]
-"""Tries a server with what was typed; returns the server, or why it cannot be used."""
+Attempt = Callable[[Any], Awaitable[Any]]
+"""Tries what was typed; returns the result, or as text why it failed."""
 
 
 class AskDialog(Dialog[Any]):
     """Text question; returns the text, and shows under the input why a text is rejected.
 
-    With an attempt, it returns the server that was found.
+    With an attempt, it returns the result of that.
     """
 
     EMPTY: ClassVar[str] = "Type something, or press Esc."
@@ -93,7 +93,7 @@ class AskDialog(Dialog[Any]):
         else:
             self.accept(typed)
 
-    def accept(self, typed: str) -> None:
+    def accept(self, typed: Any) -> None:
         attempt = self._attempt
         if attempt is None:
             self.dismiss(typed)
@@ -227,16 +227,21 @@ class ExportRequest(Struct, frozen=True, kw_only=True):
 
 
 class ExportDialog(AskDialog):
-    """Question for the file and the contents of an export; returns an `ExportRequest`."""
+    """Question for the file and the contents of an export; the attempt writes an `ExportRequest`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+r", "include('with_reasoning')", show=False, priority=True),
         Binding("ctrl+b", "include('with_branches')", show=False, priority=True),
     ]
 
-    def __init__(self, wish: ExportRequest, *, proposed: str) -> None:
-        hints = (("^R", "reasoning"), ("^B", "branches"))
-        super().__init__("Export to which file?", value=wish.name or proposed, verb="export", hints=hints)
+    def __init__(self, wish: ExportRequest, attempt: Attempt, *, proposed: str) -> None:
+        super().__init__(
+            "Export to which file?",
+            value=wish.name or proposed,
+            verb="export",
+            hints=(("^R", "reasoning"), ("^B", "branches")),
+            attempt=attempt,
+        )
         self._wish = wish
 
     def on_mount(self) -> None:
@@ -257,7 +262,7 @@ class ExportDialog(AskDialog):
             self.show_note(f"Reasoning: {thoughts}   Other branches: {branches}")
 
     def accept(self, typed: str) -> None:
-        self.dismiss(replace(self._wish, name=typed))
+        super().accept(replace(self._wish, name=typed))
 
 
 def parse_export(words: str) -> ExportRequest:

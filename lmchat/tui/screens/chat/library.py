@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from lmchat.domain.session import SearchHit, Session, SessionHeader, tags_from
-from lmchat.errors import FileExists
+from lmchat.errors import FileExists, LMChatError
 from lmchat.files import path_of
 from lmchat.formats.writing import export_name
 from lmchat.services.exporting import ExportAs
@@ -137,10 +137,10 @@ class SavedSessions:
             self._view.notify("There is nothing to export yet.")
             return
         wish = parse_export(words)
-        if not wish.name:
-            wish = await self._view.ask(ExportDialog(wish, proposed=export_name(self._shown())))
-        if wish is not None:
+        if wish.name:
             await self._write(wish)
+        else:
+            await self._view.ask(ExportDialog(wish, self._try_write, proposed=export_name(self._shown())))
 
     def open_hit(self, hit: SearchHit, *, is_exported: bool) -> None:
         """Show the session of a hit, and then ask for the file to export it to."""
@@ -152,7 +152,15 @@ class SavedSessions:
 
         self._view.attempt(go, group="open")
 
-    async def _write(self, wish: Any, *, is_forced: bool = False) -> None:
+    async def _try_write(self, wish: Any) -> bool | str:
+        """Export; return why a dialog has to ask again, without words where the file shall stay as it is."""
+        try:
+            return await self._write(wish) or ""
+        except LMChatError as error:
+            return error.words
+
+    async def _write(self, wish: Any, *, is_forced: bool = False) -> bool:
+        """Export; return whether the file was written."""
         from lmchat.tui.screens.ask_dialog import ConfirmDialog
 
         how = ExportAs(with_reasoning=wish.with_reasoning, with_branches=wish.with_branches)
@@ -162,11 +170,11 @@ class SavedSessions:
                 self._shown(), path_of(wish.name), how, is_forced=is_forced
             )
         except FileExists as error:
-            if await self._view.ask(ConfirmDialog("Overwrite it?", text=error.message, verb="overwrite")):
-                await self._write(wish, is_forced=True)
-            return
+            dialog = ConfirmDialog("Overwrite it?", text=error.message, verb="overwrite")
+            return bool(await self._view.ask(dialog)) and await self._write(wish, is_forced=True)
         self._view.show_action("exported")
         self._view.notify(f"Exported to {safe_line(str(written.absolute()))}")
+        return True
 
     def _shown(self) -> Session:
         conversation = self._open_sessions.shown.conversation
@@ -175,12 +183,21 @@ class SavedSessions:
     async def _import(self, _id: str, name: str) -> None:
         from lmchat.tui.screens.ask_dialog import AskDialog
 
-        if not name:
-            text = "A Markdown or JSON export, a JSON list of {role, content}, or a folder of such files."
-            name = await self._view.ask(AskDialog("Import which file?", text=text, verb="import"))
-        if not name or self._workspace.importer is None:
+        if (importer := self._workspace.importer) is None:
             return
-        done = await self._workspace.importer.bring([name])
+
+        async def bring(name: str) -> Any:
+            done = await importer.bring([name])
+            return done if done.imported else done.refused[0][1].words
+
+        if name:
+            done = await importer.bring([name])
+        else:
+            text = "A Markdown or JSON export, a JSON list of {role, content}, or a folder of such files."
+            dialog = AskDialog("Import which file?", text=text, verb="import", attempt=bring)
+            done = await self._view.ask(dialog)
+        if done is None:
+            return
         if not done.imported:
             raise done.refused[0][1]
         await self._sessions.fetch_list()
