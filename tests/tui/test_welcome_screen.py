@@ -46,6 +46,14 @@ async def test_every_place_is_told_with_its_verdict_and_next_step():
         assert "7 addresses checked 2 s ago; next check in 3 s" in text
 
 
+async def test_the_status_line_is_whole_on_a_narrow_screen():
+    app = host()
+    async with app.run_test(size=(40, 24)) as pilot:
+        app.screen.show(PLACES * 2, 12.0, 3.0)
+        await pilot.pause()
+        assert "Checked 12 s ago   " in screen_text(app)
+
+
 async def test_before_the_first_look_it_says_that_it_looks():
     app = host()
     async with app.run_test(size=SIZE) as pilot:

@@ -43,6 +43,8 @@ _LAST_HINTS = (("^P", "commands"), ("F1", "help"))
 _ADVICE = "Start one, or {}. This page continues when a server appears."
 _WAITING = "Your message waits until a server answers."
 _WAYS = ("type an address", "try the built-in engine")
+_STATUS_WIDTH = 50
+"""Least columns for the number of addresses in the status line."""
 _WAIT_S = 0.5
 """How long rows may wait for each other, so that they all come at once."""
 
@@ -187,11 +189,10 @@ class WelcomeScreen(Screen[None]):
         if self._looked_at_s is None:
             return ("Checking",)
         now_s = self._clock()
-        places, left_s = (
-            formatting.counted(len(self._candidates), "address", "es"),
-            self._next_look_at_s - now_s,
-        )
-        words = f"{places} checked {formatting.ago(now_s - self._looked_at_s)} ago"
+        left_s, is_wide = self._next_look_at_s - now_s, self._status.size.width >= _STATUS_WIDTH
+        places = formatting.counted(len(self._candidates), "address", "es")
+        words = f"{places} checked" if is_wide else "Checked"
+        words = f"{words} {formatting.ago(now_s - self._looked_at_s)} ago"
         return words, f"; next check in {formatting.ago(left_s)}" if left_s > 0 else "; checking"
 
     def on_paste(self, event: events.Paste) -> None:
