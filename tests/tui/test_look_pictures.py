@@ -125,7 +125,9 @@ async def test_the_welcome_page_holds_only_ascii_where_that_is_wanted():
 
 @pytest.mark.parametrize("size", SIZES)
 def test_the_picker_at_every_size(snap_compare, size):
-    assert snap_compare(panels(picker), terminal_size=SIZES[size], run_before=steps(sees="11 on 2 servers"))
+    assert snap_compare(
+        panels(picker), terminal_size=SIZES[size], run_before=steps(sees="11 models on 2 servers")
+    )
 
 
 def test_the_picker_without_a_match(snap_compare):

@@ -56,7 +56,7 @@ async def test_recent_models_come_first_and_embeddings_last():
         ]
         places = [text.index(f" {word}") for word in order]
         assert places == sorted(places)
-        assert "11 on 2 servers · updated 40 s ago" in text
+        assert "11 models on 2 servers · updated 40 s ago" in text
 
 
 async def test_enter_takes_the_model_in_use_which_is_chosen_at_first(app, pilot):
@@ -152,7 +152,7 @@ async def test_newer_lists_keep_filter_and_choice(app, pilot):
 async def test_a_note_says_what_a_refresh_could_not_reach(app, pilot):
     app.screen.update_rows(picker_rows(), age_s=700.0, note="Ollama did not answer")
     await pilot.pause()
-    assert "11 on 2 servers · Ollama did not answer" in screen_text(app)
+    assert "11 models on 2 servers · Ollama did not answer" in screen_text(app)
 
 
 async def test_lists_that_come_too_late_harm_nobody(app, pilot):

@@ -169,7 +169,7 @@ def test_the_model_files_filtered(snap_compare, size):
 
 
 def test_the_model_files_without_a_match(snap_compare):
-    see = steps(*"xyz", sees="No file matches *xyz*.")
+    see = steps(*"xyz", sees="No file matches “xyz”.")
     assert snap_compare(Host(screen=lambda: FilePicker(FILES)), terminal_size=(80, 24), run_before=see)
 
 

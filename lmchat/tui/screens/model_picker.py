@@ -304,7 +304,8 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         count = len(self._table.rows)
         nothing = f"No model matches “{{typed}}”. Backspace shows all {count}."
         age = safe_line(self._note) if self._note else f"updated {formatting.ago(self._age_s)} ago"
-        figures: Sequence[str] = (f"{count} on {formatting.counted(self._table.server_count, 'server')}", age)
+        servers = formatting.counted(self._table.server_count, "server")
+        figures: Sequence[str] = (f"{formatting.counted(count, 'model')} on {servers}", age)
         if not count:
             nothing = self._note or "No models found. Start a server or load a model, then refresh with ^R."
             figures = ()
@@ -355,7 +356,7 @@ class FilePicker(ListDialog[ModelFile | None]):
 
     def draw(self) -> None:
         count, total = len(self._files), sum(file.size_bytes for file in self._files.values())
-        nothing = f"No file matches *{{typed}}*. Backspace shows all {count}."
+        nothing = f"No file matches “{{typed}}”. Backspace shows all {count}."
         figures = formatting.counted(count, "file"), formatting.size(total)
         show_matches(self, self._table, nothing, *figures, choose=self._table.best(self.typed))
 

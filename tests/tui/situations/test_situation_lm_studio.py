@@ -129,7 +129,7 @@ async def test_with_jit_loading_off_the_failure_names_the_keys_and_loading_asks_
         await pictures(seen, "jit-off")
         await seen.presses("ctrl+o")
         await seen.is_on(ModelPicker)
-        await seen.shows("3 on 1 server")
+        await seen.shows("3 models on 1 server")
         await seen.presses("enter")
         await seen.is_on(ChatScreen)
         assert (await seen.answered()).text == "Hello there."
