@@ -215,7 +215,7 @@ class Group(StrEnum):
 
     SERVERS = "Servers"
     NETWORK = "Network"
-    KEYS = "Keys"
+    KEYS = "API keys"
     FILES = "Files"
     TERMINAL = "Terminal"
     CLIPBOARD = "Clipboard"

@@ -45,7 +45,7 @@ class AllowList:
         host = _canonical(endpoint.host)
         if endpoint.scheme == "http" and host in _PROVIDERS:
             raise RequestInvalid(
-                f"Endpoint not allowed: {host} accepts only https here, because http would expose the key.",
+                f"Endpoint not allowed: {host} accepts only https, because http would expose the API key.",
                 hint=f"Write https://{host} in the address.",
                 kind="insecure",
             )

@@ -135,7 +135,7 @@ KEY_REJECTED = "The API key was rejected; check it."
 _KEY_HINTS = {
     LM_STUDIO: "LM Studio needs an API token: Developer, Server settings, Manage tokens.",
     JAN: "Jan shows its API key under Settings, Local API Server.",
-    LLAMA: "Use the key that llama-server was started with (--api-key).",
+    LLAMA: "Use the API key that llama-server was started with (--api-key).",
 }
 _NO_CREDIT = r"insufficient_quota|exceeded your current quota|credit_balance|out of credits?\b|billing"
 _CREDIT_HINT = "Check the account's plan and billing; retrying does not help."
@@ -166,7 +166,7 @@ RULES: tuple[Rule, ...] = (
         "context_overflow",
         says=_OVERFLOW,
         message="The session is longer than the model's context window.",
-        hint="Shorten it, start a new session, or load the model with a larger context window.",
+        hint="Shorten the prompt, start a new session, or load the model with a larger context window.",
     ),
     Rule(
         "billing",

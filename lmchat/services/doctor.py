@@ -219,7 +219,7 @@ def server_findings(detected: Detected) -> list[Finding]:
 
 
 def _chat(detected: Detected) -> Finding:
-    row, chosen, model = partial(_row, "chat", "A chat"), detected.arrival.candidate, ""
+    row, chosen, model = partial(_row, "chat", "Chat"), detected.arrival.candidate, ""
     grade = Grade.WARNING if detected.engine_step and not detected.is_named else Grade.FAULT
     cause = "The server you named cannot be used." if detected.is_named else "No server is ready for a chat."
     facts: dict[str, object] = {"endpoint": None, "model": None}

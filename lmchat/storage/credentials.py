@@ -30,7 +30,7 @@ SERVICE = "lmchat"  # name of our keys in the keyring; the user name is the serv
 LIMIT_S = 2.0  # an unlocked keyring answers in milliseconds
 _START_S = 3.0
 _REAL_PRIORITY = 1  # backends below it always fail, keep nothing, or keep plain text
-_HEAD = "# Keys that were typed into lmchat. Keep this file private.\n"
+_HEAD = "# API keys that were typed into lmchat. Keep this file private.\n"
 
 
 class Credentials:

@@ -44,7 +44,7 @@ class KeyLimit(NamedTuple):
 
 _OPTION = "Option types characters instead"
 _SHIFT_ENTER = KeyLimit("Shift+Enter: the terminal sends it as Enter", "Ctrl+J makes a new line")
-_PREFIX = KeyLimit("Ctrl+B: tmux uses it for its own commands", "Press it twice, or F2")
+_PREFIX = KeyLimit("Ctrl+B: tmux uses it for its own commands", "Press Ctrl+B twice, or use F2")
 _CAPABLE = ("kitty", "Ghostty", "foot", "Alacritty")
 """With kitty's keyboard protocol by default, and 256 colours."""
 _LIMITS: Mapping[str, tuple[KeyLimit, ...]] = {

@@ -85,7 +85,7 @@ def test_all_is_told_of_a_server_that_is_ready(cli):
     assert {"LM Studio", "Jan", "llama.cpp", "Ollama", "vLLM", "SGLang", "LiteLLM"} <= products
     groups = list(dict.fromkeys(one["group"] for one in value["checks"]))
     assert groups == [
-        *("Servers", "Network", "Keys", "Files", "Terminal", "Clipboard", "Built-in engine", "lmchat")
+        *("Servers", "Network", "API keys", "Files", "Terminal", "Clipboard", "Built-in engine", "lmchat")
     ]
 
 
@@ -93,7 +93,7 @@ def test_the_text_has_the_same_rows_and_no_escape_codes_in_a_pipe(cli):
     done = cli("doctor")
     assert (done.returncode, done.stderr) == (0, "")
     assert "\x1b" not in done.stdout
-    assert re.search(r"^  ok +A chat +A chat would use tiny", done.stdout, re.MULTILINE)
+    assert re.search(r"^  ok +Chat +A chat would use tiny", done.stdout, re.MULTILINE)
     assert str(cli.home) not in done.stdout
 
 

@@ -124,7 +124,7 @@ STEPS = {
     Verdict.NOT_AN_LLM: "Another program uses port 8080: stop it",
     Verdict.SERVER_ERROR: "Check the server's log, then restart it",
     Verdict.LOADING: "Wait until the model is loaded",
-    Verdict.NEEDS_KEY: "Use the key given to llama-server --api-key",
+    Verdict.NEEDS_KEY: "Use the API key given to llama-server --api-key",
     Verdict.NO_MODEL: "Load a model",
     Verdict.HOST_BLOCKED: "Add the host name 127.0.0.1 to the server's trusted hosts, or use 127.0.0.1",
 }

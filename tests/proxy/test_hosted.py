@@ -127,7 +127,7 @@ async def test_a_refused_key_is_told_with_where_to_make_one(server, reach, produ
     server.on(f"GET {endpoint.path}/models", refuse)
     found = await client.check(endpoint)
     assert found.verdict is (Verdict.NEEDS_KEY if key is None else Verdict.KEY_REJECTED)
-    assert found.next_step.startswith("Create a key at ")
+    assert found.next_step.startswith("Create an API key at ")
 
 
 async def test_mistral_tells_windows_and_abilities(server, reach):

@@ -105,7 +105,7 @@ async def test_a_key_is_never_on_the_screen_while_it_is_tried():
         assert "Jan shows it under Settings, Local API Server" in text
         assert "http://127.0.0.1:1337" in text
         assert "s3cret" not in text
-        assert "Checking the key" in text
+        assert "Checking the API key" in text
         assert tried == ["s3cret"]
         assert app.results == []
 
@@ -124,7 +124,7 @@ async def test_a_key_that_was_refused_before_is_told_at_once():
     app = Host(screen=lambda: KeyDialog(Product.JAN, JAN, wait, is_rejected=True))
     async with app.run_test(size=WIDE) as pilot:
         await pilot.pause()
-        assert "! The previous key was rejected." in screen_text(app)
+        assert "! The previous API key was rejected." in screen_text(app)
 
 
 async def test_a_text_scrolls_to_its_end():

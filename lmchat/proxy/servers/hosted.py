@@ -30,7 +30,7 @@ class OpenAi(Hosted):
     hosts = ("api.openai.com",)
     efforts = EFFORTS
     seed_field = "seed"
-    key_hint = "Create a key at platform.openai.com/api-keys"
+    key_hint = "Create an API key at platform.openai.com/api-keys"
     dialect = Dialect(has_completion_tokens=True)
 
 
@@ -40,7 +40,7 @@ class Anthropic(Hosted):
     product = Product.ANTHROPIC
     hosts = ("api.anthropic.com",)
     dialect = Dialect(json_modes=(JsonMode.WORDS,))  # `response_format` is ignored without a word
-    key_hint = "Create a key at console.anthropic.com/settings/keys"
+    key_hint = "Create an API key at console.anthropic.com/settings/keys"
 
 
 class Gemini(Hosted):
@@ -49,7 +49,7 @@ class Gemini(Hosted):
     product = Product.GEMINI
     hosts = ("generativelanguage.googleapis.com",)
     efforts = EFFORTS
-    key_hint = "Create a key at aistudio.google.com/apikey"
+    key_hint = "Create an API key at aistudio.google.com/apikey"
 
 
 class Mistral(Hosted):
@@ -59,7 +59,7 @@ class Mistral(Hosted):
     hosts = ("api.mistral.ai",)
     efforts = EFFORTS
     seed_field = "random_seed"
-    key_hint = "Create a key at console.mistral.ai/api-keys"
+    key_hint = "Create an API key at console.mistral.ai/api-keys"
     dialect = Dialect(has_stream_options=False)
 
     def model(self, site: Site, row: dict[str, Any]) -> ModelInfo:
@@ -81,7 +81,7 @@ class OpenRouter(Hosted):
     hosts = ("openrouter.ai",)
     efforts = EFFORTS
     seed_field = "seed"
-    key_hint = "Create a key at openrouter.ai/settings/keys"
+    key_hint = "Create an API key at openrouter.ai/settings/keys"
 
     def model(self, site: Site, row: dict[str, Any]) -> ModelInfo:
         """Take window and abilities; what gives no text cannot be chosen."""

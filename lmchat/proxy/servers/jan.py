@@ -28,7 +28,7 @@ class Jan(Server):
     has_thinking_switch = True
     seed_field = "seed"
     start_hint = "Settings, Local API Server, Start"
-    key_hint = "Use the key from Settings, Local API Server"
+    key_hint = "Settings, Local API Server: copy the API key"
     model_hint = "Start a model in Jan"
     empty_hint = "Start a model in Jan"
     host_hint = "Local API Server, Trusted Hosts: add {host}"

@@ -47,7 +47,7 @@ class LlamaCpp(Server):
     seed_field = "seed"
     counts_tokens = True
     start_hint = "llama-server -m MODEL.gguf"
-    key_hint = "Use the key given to llama-server --api-key"
+    key_hint = "Use the API key given to llama-server --api-key"
     model_hint = "Choose a model with Ctrl+O or -m; lmchat loads it"
     load_hint = "It serves the model it was started with: llama-server -m MODEL.gguf"
     context_hint = "Set it when you start the server: llama-server -c {context}"
@@ -190,7 +190,7 @@ class BuiltIn(LlamaCpp):
     ports = ()
     loads_on_demand = False
     start_hint = "lmchat --local"
-    key_hint = "Start lmchat again: each start makes a new key"
+    key_hint = "Start lmchat again: each start makes a new API key"
     model_hint = "Choose a model file"
 
     def proves(self, reply: Reply) -> bool:  # noqa: ARG002 - no reply could

@@ -28,7 +28,7 @@ class Vllm(Server):
     start_hint = "vllm serve MODEL"
     load_hint = "It serves the model it was started with: vllm serve MODEL"
     context_hint = "Set it when you start the server: vllm serve MODEL --max-model-len {context}"
-    key_hint = "Use the key given to vllm serve --api-key"
+    key_hint = "Use the API key given to vllm serve --api-key"
     owner = "vllm"
 
     def proves(self, reply: Reply) -> bool:
@@ -53,7 +53,7 @@ class SgLang(Vllm):
     start_hint = "sglang serve MODEL"
     load_hint = "It serves the model it was started with: sglang serve MODEL"
     context_hint = "Set it when you start the server: sglang serve MODEL --context-length {context}"
-    key_hint = "Use the key given to sglang serve --api-key"
+    key_hint = "Use the API key given to sglang serve --api-key"
     counts_tokens = False
     owner = "sglang"
 

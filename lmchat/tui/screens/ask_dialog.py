@@ -176,10 +176,10 @@ class AllowDialog(ConfirmDialog):
 WHERE_THE_KEY_IS: Mapping[Product, str] = {
     Product.LM_STUDIO: "LM Studio shows it under Developer, Server settings, Manage tokens.",
     Product.JAN: "Jan shows it under Settings, Local API Server, API key.",
-    Product.LLAMA_CPP: "Use the key set with --api-key or LLAMA_API_KEY when the server was started.",
-    Product.OLLAMA: "Ollama needs no key, but the proxy in front of it does. Ask its administrator.",
-    Product.VLLM: "Use the key set with --api-key or VLLM_API_KEY when the server was started.",
-    Product.SGLANG: "Use the key set with --api-key when the server was started.",
+    Product.LLAMA_CPP: "Use the API key set with --api-key or LLAMA_API_KEY when the server was started.",
+    Product.OLLAMA: "Ollama needs no API key, but the proxy in front of it does. Ask its administrator.",
+    Product.VLLM: "Use the API key set with --api-key or VLLM_API_KEY when the server was started.",
+    Product.SGLANG: "Use the API key set with --api-key when the server was started.",
     Product.LITELLM: "Use LiteLLM's master key, or a virtual key made with it.",
     Product.BUILT_IN: "lmchat created it for this run: start lmchat again.",
     Product.OPENAI: "Create one at platform.openai.com/api-keys.",
@@ -194,8 +194,8 @@ WHERE_THE_KEY_IS: Mapping[Product, str] = {
 class KeyDialog(AskDialog):
     """Dialog that tries each key that is typed; returns the server that accepts it."""
 
-    EMPTY = "Type the key, or press Esc."
-    TRYING = "Checking the key"
+    EMPTY = "Type the API key, or press Esc."
+    TRYING = "Checking the API key"
 
     def __init__(
         self, product: Product, endpoint: Endpoint, attempt: Attempt, *, is_rejected: bool = False
@@ -211,7 +211,7 @@ class KeyDialog(AskDialog):
 
     def on_mount(self) -> None:
         if self._is_rejected:
-            self.show_problem("The previous key was rejected.")
+            self.show_problem("The previous API key was rejected.")
 
 
 _OPTION = r"^(--reasoning|--branches)(?: |$)|(?:^| )(--reasoning|--branches)$"

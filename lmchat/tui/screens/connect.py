@@ -316,7 +316,7 @@ class Connect:
             return found.next_step or str(found.verdict)
         try:
             if where := await self._workspace.platform.keep_key(endpoint, key):
-                self._chat.view.notify(f"The key is saved in {where}.")
+                self._chat.view.notify(f"The API key is saved in {where}.")
         except LMChatError as error:  # it holds until the end of this run
             self._chat.view.tell(error)
         return found

@@ -53,7 +53,7 @@ async def test_without_the_key_the_page_names_the_step_and_offers_the_question_a
         await seen.is_on(WelcomeScreen)
         await seen.shows(
             "Jan answers, but needs an API key.",
-            "Next: Use the key from Settings, Local API Server (this",
+            "Next: Settings, Local API Server: copy the API key (this",
         )
         await picture(seen, "key-left-out")
         seen.places(1337, start(jan))  # the key was taken out of Jan's settings
@@ -86,7 +86,7 @@ async def test_a_key_that_was_changed_in_jan_is_asked_for_anew(tmp_path, start, 
         await seen.chats()
     async with desktop.run(tmp_path, {1337: start(jan, key="another")}) as seen:
         await seen.is_on(KeyDialog)
-        await seen.shows("! The previous key was rejected.")
+        await seen.shows("! The previous API key was rejected.")
         assert seen.candidate(1337).verdict is Verdict.KEY_REJECTED
         await picture(seen, "changed")
         await seen.types("another")

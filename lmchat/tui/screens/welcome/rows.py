@@ -25,7 +25,7 @@ _STYLES: Mapping[Verdict, str] = {
     **dict.fromkeys((Verdict.KEY_REJECTED, Verdict.HOST_BLOCKED, Verdict.SERVER_ERROR), _BAD),
 }
 _INDENT, _PORT_WIDTH, _MOST_NAME, _MOST_STEP = 4, 7, 28, 60
-_KEY_WIDTH = 8
+_KEY_WIDTH = 9
 _MOST_DIGIT = 9
 
 
