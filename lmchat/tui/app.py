@@ -146,7 +146,7 @@ class LMChatApp(PatchedApp):
         if has_shell():
             super().action_suspend_process()
         else:
-            self.notify("lmchat was not started from a shell, so it cannot be resumed.", markup=False)
+            self.notify("lmchat was not started from a shell, so it cannot be suspended.", markup=False)
 
     @on(Driver.SignalResume)
     def _paint_all(self) -> None:

@@ -199,7 +199,7 @@ async def test_an_effort_holds_from_the_next_turn_on_and_default_takes_it_back(t
             await desk.answered(count)
         assert [one.sampling.reasoning_effort for one in desk.backend.requests] == ["low", "low", ""]
         await desk.say("/effort hard")
-        await shown(desk, "Levels: none, minimal")
+        await shown(desk, "The levels are none, minimal")
         assert desk.prompt_input.text == "/effort hard"
 
 
@@ -266,7 +266,7 @@ async def test_the_figures_tell_how_fast_each_model_was_in_earlier_runs_too(tmp_
         await desk.say("/stats")
         await desk.until(lambda: isinstance(desk.app.screen, TextDialog), "the text")
         await shown(desk, "3, 3 ok")
-        assert "Last 90 days (median, 95 %)" in screen_text(desk.app)
+        assert "Last 90 days (median, 95th percentile)" in screen_text(desk.app)
 
 
 async def test_help_by_command_and_by_keys(tmp_path):

@@ -82,7 +82,7 @@ async def test_removing_asks_and_escape_is_no(key):
         await asked.drawn(pilot)
         await pilot.press("end", key)
         await pilot.pause()
-        assert "“Old␛[2J one” with 29 messages: this cannot be undone." in screen_text(asked.app)
+        assert "“Old␛[2J one” with 29 messages will be deleted." in screen_text(asked.app)
         await pilot.press("escape")
         assert asked.acts == []
         assert asked.app.screen is asked.dialog
@@ -96,7 +96,7 @@ async def test_emptying_asks_and_takes_only_what_was_listed():
         await asked.drawn(pilot)
         await pilot.press("e")
         await pilot.pause()
-        assert "3 sessions: this cannot be undone." in screen_text(asked.app)
+        assert "3 sessions will be deleted. This cannot be undone." in screen_text(asked.app)
         asked.dialog.show((header(99, "Deleted meanwhile"), *DELETED))
         await pilot.press("enter")
         assert asked.acts == [("purge", [one.session_id for one in DELETED])]

@@ -253,4 +253,4 @@ class FetchDialog(Dialog[None]):
         bar.show([content(((icons.used * used, "$primary"), rest))])
         done, total = formatting.size(progress.done_bytes), formatting.size(progress.total_bytes)
         right: Parts = ((f"{done} of {total} ", MUTED), (formatting.percent(progress.fraction), STRONG))
-        self.query_one("#figures", LineWidget).show([content((("fetching", MUTED),))], content(right))
+        self.query_one("#figures", LineWidget).show([content((("downloading", MUTED),))], content(right))

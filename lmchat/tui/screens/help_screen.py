@@ -40,7 +40,7 @@ _MOUSE: tuple[Entry, ...] = (
     ("2 or 3 clicks", "Select a word, a paragraph", ""),
     ("Shift+drag", "The terminal's own selection, in most terminals", ""),
 )
-_ALSO = {Scope.MESSAGE: "; as a slash command, the last answer"}
+_ALSO = {Scope.MESSAGE: "; slash commands act on the last answer"}
 """What else commands act on, and how."""
 _KEY_WIDTH = 22
 _NARROW_KEY_WIDTH = 14
@@ -86,7 +86,7 @@ class HelpScreen(ListDialog[None]):
 
     def _entry(self, command: Command) -> Entry:
         if command.command_id.startswith("model_"):
-            return "Alt+1 … Alt+9", "Switch to that recent model", ""
+            return "Alt+1 … Alt+9", "Switch to a recent model by its number", ""
         return written(keys_of(command, self._keys)), command.title, command.slash
 
 

@@ -80,7 +80,7 @@ class TrashDialog(ListDialog[None]):
             if answer:
                 self._act("purge", session_ids)
 
-        text = f"{what}: this cannot be undone."
+        text = f"{what} will be deleted. This cannot be undone."
         self.app.push_screen(ConfirmDialog(title, text=text, verb="delete permanently"), answered)
 
 

@@ -99,9 +99,9 @@ class SavedSessions:
         if typed:
             header = await self._library.toggle_tags(session_id, typed)
         else:
-            text = "Words separated by spaces; filter the list with #word."
+            text = "Separate tags with spaces. To find them, type #tag in the filter of the list."
             value = safe_line(" ".join((await self._header(session_id)).tags))
-            dialog = AskDialog("Tags of the session", text=text, value=value, verb="save", check=lambda _: "")
+            dialog = AskDialog("Session tags", text=text, value=value, verb="save", check=lambda _: "")
             wanted = await self._view.ask(dialog)
             if wanted is None:
                 return ""

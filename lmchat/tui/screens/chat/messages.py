@@ -203,8 +203,8 @@ class MessageActs:
     async def _name_branch(self, session_id: str, branch_id: str, value: str) -> None:
         from lmchat.tui.screens.ask_dialog import AskDialog
 
-        text = "Without a name, its first words are shown."
-        dialog = AskDialog("Name of the branch", text=text, value=value, verb="name", check=lambda _: "")
+        text = "If you leave it empty, the tree shows its first words."
+        dialog = AskDialog("Branch name", text=text, value=value, verb="save", check=lambda _: "")
         name = await self._view.ask(dialog)
         if name is not None:
             await self._workspace.store.name_branch(session_id, branch_id, " ".join(name.split()))
@@ -238,5 +238,5 @@ class MessageActs:
         if not await self._view.ask(ConfirmDialog("Open this link?", text=text, verb="open it")):
             return
         if not await platform.open_page(address):
-            way = await platform.copy(address)
-            self._view.notify(f"No browser is available. The address: {safe_line(way)}")
+            way = safe_line(await platform.copy(address))
+            self._view.notify(f"No browser is available. Address: {way[:1].lower()}{way[1:]}")

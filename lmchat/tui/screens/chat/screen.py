@@ -297,7 +297,9 @@ class ChatScreen(PatchedScreen):
     def action_use_effort(self, level: str) -> None:
         if level not in (*EFFORTS, _NO_EFFORT):
             known = ", ".join((*EFFORTS, _NO_EFFORT))
-            raise WrongUse(f"Unknown effort: {safe_line(level, limit=20)!r}.", hint=f"Levels: {known}.")
+            raise WrongUse(
+                f"Unknown reasoning effort: {safe_line(level, limit=20)}.", hint=f"The levels are {known}."
+            )
         self.open_sessions.use_effort("" if level == _NO_EFFORT else level)
         self.view.show_action(f"effort {level}")
         self.view.notify(f"Reasoning effort: {level}.")
@@ -448,7 +450,7 @@ class ChatScreen(PatchedScreen):
         try:
             rows = await self.workspace.store.ledger_rows(since=now() - _LEDGER)
             models = models_text(figures_by_model(rows))
-            models = models and f"Last {_LEDGER.days} days (median, 95 %)\n{models}"
+            models = models and f"Last {_LEDGER.days} days (median, 95th percentile)\n{models}"
         except LMChatError as error:
             models = error.message
         self.app.push_screen(TextDialog("Statistics", f"This run\n{run}\n\n{models}".rstrip()))
