@@ -118,7 +118,7 @@ def _named(header: SessionHeader) -> str:
     return f"{header.session_id[:SHORT_ID]} “{safe_line(header.title) or 'Untitled'}”"
 
 
-_HOLDERS = {"reasoning": "thought", "tool_call": "tool call", "title": "title"}
+_HOLDERS = {"reasoning": "thought", "tool_call": "tool call", "tool_result": "result", "title": "title"}
 
 
 async def search(context: Context) -> int:

@@ -201,6 +201,17 @@ class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True):
         return self.text + "".join(call.name + call.arguments for call in self.tool_calls)
 
 
+def interrupted(message: ChatMessage, cause: str) -> ChatMessage:
+    """End an answer or a tool call that was running; `cause` begins the sentence that says why."""
+    state = AnswerState.INTERRUPTED
+    why, hint = f"{cause} while this answer was streaming.", "Continue it, or ask again."
+    if message.role is Role.TOOL:
+        why, hint = f"{cause} before this tool call had a result.", "Press r to run it again."
+    elif not (message.text or message.reasoning or message.tool_calls):
+        state, hint = AnswerState.FAILED, "Ask again."
+    return replace(message, state=state, failure=Failure(kind="interrupted", message=why, hint=hint))
+
+
 def new_id() -> str:
     """Return a random id of 16 hexadecimal digits."""
     return os.urandom(8).hex()

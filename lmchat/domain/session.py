@@ -115,7 +115,7 @@ class SearchHit(Struct, frozen=True, kw_only=True):
     match: str
     after: str
     kind: str = "text"
-    """`text`, `reasoning`, `tool_call` or the `title` of the session."""
+    """`text`, `reasoning`, `tool_call`, `tool_result` or the `title` of the session."""
     words: tuple[str, ...] = ()
 
 

@@ -265,6 +265,15 @@ def parts_of(pieces: Iterable[Piece]) -> tuple[Part, ...]:
     return tuple(parts)
 
 
+def call_pieces(message: ChatMessage) -> tuple[Piece, ...]:
+    """Return the tool calls of a message as pieces."""
+    return tuple(
+        (f"tool_call {index} {name}", text)
+        for index, call in enumerate(message.tool_calls)
+        for name, text in (("id", call.call_id), ("name", call.name), ("arguments", call.arguments))
+    )
+
+
 class GrowingAnswer:
     """A running answer, after the one that it continues."""
 

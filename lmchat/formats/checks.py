@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
-from lmchat.domain.message import AnswerState, ChatMessage, Failure
+from lmchat.domain.message import AnswerState, ChatMessage, interrupted
 from lmchat.domain.session import MessagePath, Session, SessionHeader, Skipped, tags_from
 from lmchat.errors import FileRefused
 
@@ -26,7 +26,7 @@ _MOST_TAGS = 50
 WRONG = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 """Errors of wrong values."""
 _YEARS = range(1970, 9999)  # other times cannot be shown in every time zone
-_CUT = Failure(kind="interrupted", message="The session was exported while this answer was streaming.")
+_CUT = "The session was exported"
 
 
 class Content(Struct, frozen=True, kw_only=True):
@@ -154,14 +154,10 @@ def _parents_first(tree: Sequence[ChatMessage]) -> list[ChatMessage]:
 
 
 def _stored(message: ChatMessage, ids: Ids) -> ChatMessage:
-    is_running = message.state is AnswerState.STREAMING
-    has_text = bool(message.text or message.reasoning)
     return replace(
-        message,
+        interrupted(message, _CUT) if message.state is AnswerState.STREAMING else message,
         message_id=ids[message.message_id],
         parent_id=ids.get(message.parent_id),
         model=message.model[:_LONGEST_NAME],
         endpoint=message.endpoint[:_LONGEST_NAME],
-        state=(AnswerState.INTERRUPTED if has_text else AnswerState.FAILED) if is_running else message.state,
-        failure=_CUT if is_running else message.failure,
     )

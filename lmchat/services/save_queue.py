@@ -2,7 +2,8 @@
 
 Only `Conversation` calls `SaveQueue.save` and `begin_answer`, and uses `PieceWriter`; its module says when.
 They call `SqliteStore.append` for a prompt, `begin_answer` and `add_pieces` for a running answer, and
-`finish` for an ended one. What cannot be written stays in the queue, in memory, and is tried again.
+`finish` for an ended one or a tool call. What cannot be written stays in the queue, in memory, and is tried
+again.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ class SaveQueue:
             log.warning("what this session began with was gone from the disk; it is written again")
             messages = [*entry.before, *messages]
         for message in messages:
-            if message.role is Role.ASSISTANT:
+            if message.role in (Role.ASSISTANT, Role.TOOL):
                 await self.store.finish(entry.header.session_id, message)
             else:
                 await self.store.append(entry.header, message)

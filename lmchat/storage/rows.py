@@ -24,6 +24,7 @@ from lmchat.domain.message import (
     Role,
     TextPart,
     ToolCallPart,
+    ToolResultPart,
 )
 from lmchat.domain.session import SessionHeader
 from lmchat.text import fold
@@ -34,10 +35,11 @@ _T = TypeVar("_T", Receipt, Failure)
 _YEARS = range(2, 9999)
 _REFUSED = "refused"
 """Name of a part of the kind `text` that is a refusal: older versions still show and find its words."""
-_TEXTS: dict[str, type[TextPart | ReasoningPart | RefusalPart]] = {
+_TEXTS: dict[str, type[TextPart | ReasoningPart | RefusalPart | ToolResultPart]] = {
     "text": TextPart,
     "reasoning": ReasoningPart,
     "refusal": RefusalPart,
+    "tool_result": ToolResultPart,
 }
 
 _COUNT = "(select count(*) from messages m where m.session_id = sessions.session_id and m.hidden_by is null)"
@@ -173,8 +175,9 @@ def columns_of(part: Part) -> tuple[str, str | bytes, str | bytes, str | bytes]:
     """Return kind, text, id of a call and name of a part, as they are stored."""
     if isinstance(part, ToolCallPart):
         return "tool_call", stored(part.arguments), stored(part.call_id), stored(part.name)
-    kind = "reasoning" if isinstance(part, ReasoningPart) else "text"
-    return kind, stored(part.text), "", _REFUSED if isinstance(part, RefusalPart) else ""
+    if isinstance(part, RefusalPart):
+        return "text", stored(part.text), "", _REFUSED
+    return str(part.__struct_config__.tag), stored(part.text), "", ""
 
 
 def _part(kind: str, text: str | bytes, call_id: str | bytes, name: str | bytes) -> Part | None:

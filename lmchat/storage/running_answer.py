@@ -1,4 +1,4 @@
-"""Files of running answers; `SqliteStore` recovers those of killed processes.
+"""Files of running answers and tool calls; `SqliteStore` recovers those of killed processes.
 
 `sessions.db-answer-ID` begins with a line of JSON about the answer. Each further line holds the pieces of one
 write, which costs little more than its text, where SQLite would write pages. A cut line does not count. The
@@ -22,10 +22,10 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from msgspec import Struct, ValidationError, convert, to_builtins
-from msgspec.structs import asdict, replace
+from msgspec.structs import asdict
 
-from lmchat.domain.message import AnswerState, ChatMessage, Failure, Part, Role
-from lmchat.domain.turn import RESET, Piece, parts_of
+from lmchat.domain.message import AnswerState, ChatMessage, Part, Role
+from lmchat.domain.turn import RESET, Piece, call_pieces, parts_of
 from lmchat.errors import SessionNotFound
 from lmchat.files import ensure_folder, read_plain
 from lmchat.storage.database import Connection, closed, explain
@@ -49,11 +49,13 @@ class FileHead(Struct, frozen=True, kw_only=True):
     created_at: datetime
     model: str
     endpoint: str
+    role: Role = Role.ASSISTANT
+    """An older lmchat wrote none."""
 
     def message(self, parts: Iterable[Part]) -> ChatMessage:
         facts = asdict(self)
         del facts["session_id"]
-        return ChatMessage(role=Role.ASSISTANT, parts=tuple(parts), state=AnswerState.STREAMING, **facts)
+        return ChatMessage(parts=tuple(parts), state=AnswerState.STREAMING, **facts)
 
 
 def answer_path(store: Path, message_id: str) -> Path:
@@ -76,6 +78,14 @@ def read_answer(path: Path) -> tuple[FileHead | None, list[Piece]]:
     return head, pieces[begin + 1 :]
 
 
+def begun_s(path: Path) -> float:
+    """Return when the answer of a file began, to sort by; 0 for a damaged file."""
+    with suppress(OSError, ValueError, OverflowError):
+        head, _ = read_answer(path)
+        return head.created_at.timestamp() if head else 0.0
+    return 0.0
+
+
 def _parsed(line: bytes, kind: type[T]) -> T | None:
     with suppress(ValueError, RecursionError, ValidationError):
         return convert(json.loads(line.decode(errors="surrogatepass")), kind)
@@ -91,13 +101,6 @@ def arrived_parts(connection: Connection, number: int, message_id: str) -> list[
     parts = list(parts_of([*((kind, loaded(text)) for kind, text in rows), *pieces]))
     # without any, it may have ended since it was looked up
     return parts or read_parts(connection, "number = ?", (number,)).get(number, [])
-
-
-def as_interrupted(message: ChatMessage, failure: Failure) -> ChatMessage:
-    """Return an answer that ended while it was arriving."""
-    if message.text or message.reasoning or message.tool_calls:
-        return replace(message, state=AnswerState.INTERRUPTED, failure=failure)
-    return replace(message, state=AnswerState.FAILED, failure=replace(failure, hint="Ask again."))
 
 
 def is_running(path: Path) -> bool:
@@ -130,12 +133,12 @@ class RunningAnswers:
         self._files: dict[str, AnswerFile] = {}
 
     async def begin(self, session_id: str, message: ChatMessage) -> None:
-        """Make and lock the file of an answer; if that fails, `add` tries again."""
+        """Make and lock the file of an answer, or of a tool call; if that fails, `add` tries again."""
         head = convert({**asdict(message), "session_id": session_id}, FileHead)
         file = AnswerFile(answer_path(self._store, message.message_id), head)
         self._files[message.message_id] = file
         with suppress(OSError):
-            await self._run(partial(file.add, ()))
+            await self._run(partial(file.add, call_pieces(message) if message.role is Role.TOOL else ()))
 
     async def add(self, message_id: str, pieces: Sequence[Piece]) -> None:
         """Append all pieces or none; raises `StoreUnavailable` where that fails."""

@@ -1,7 +1,7 @@
 """Search in all sessions: index of trigrams, filters such as `role:you`, hits with the words around.
 
-The index holds all folded texts, thoughts and calls of tools too. It names candidates, and each of them is
-compared. Texts that are not indexed yet are all compared.
+The index holds all folded texts, thoughts, tool calls and results too. It names candidates, and each of them
+is compared. Texts that are not indexed yet are all compared.
 """
 
 from __future__ import annotations
@@ -54,11 +54,14 @@ _PART = "p.kind, p.text, p.name"
 _SEEN = "m.hidden_by is null and s.deleted_at is null"
 _IN_SESSION = "cross join sessions s on s.session_id = m.session_id"
 """`cross` keeps this order of joins, so that the newest hits come first and a query can end early."""
+_RUN = """p.kind = 'tool_call' and m.role = 'assistant' and exists (select 1 from messages t
+    where t.parent_id = m.message_id and t.role = 'tool' and t.hidden_by is null)"""
+"""A call in an answer that a tool message repeats, which is the hit."""
 _MESSAGES = f"""select {_HIT}, {_PART} from messages m {_IN_SESSION}
-    cross join parts p on p.number = m.number where {_SEEN}"""
+    cross join parts p on p.number = m.number where {_SEEN} and not ({_RUN})"""
 _INDEXED = f"""select {_HIT}, {_PART} from trigrams cross join parts p on p.part_id = trigrams.rowid
     cross join messages m on m.number = p.number {_IN_SESSION}
-    where {_SEEN} and m.is_indexed = 1 and trigrams match ?"""
+    where {_SEEN} and not ({_RUN}) and m.is_indexed = 1 and trigrams match ?"""
 _ARRIVING = f"select {_HIT}, m.number from messages m {_IN_SESSION} where {_SEEN} and m.state = 'streaming'"
 _NEWEST_FIRST = "order by m.number desc, p.part_id desc"
 _TITLES = "select session_id, title, '', '', model, updated_at from sessions where deleted_at is null"
@@ -214,7 +217,7 @@ class _Wanted:
             passing = len(self._connection.execute(query, (*values, _FEW)).fetchall())
         grams = None if passing < _FEW else _grams(self._connection, self._terms)
         if not self._terms:
-            where += " and p.kind = 'text'"
+            where += " and (p.kind = 'text' or m.role = 'tool')"
         if grams is None:
             yield from self._looked_at(f"{_MESSAGES} {where} {_NEWEST_FIRST}", values)
             return

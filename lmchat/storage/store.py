@@ -1,7 +1,8 @@
 """SQLite store of all sessions: implements `services.ports.ChatStore`, which documents its methods.
 
 A running answer is a row in the state `streaming` and a file beside the database: `begin_answer` makes both
-(without its prompt in the tables, the file alone), and `add_pieces` appends to the file. `finish`, also of a
+(without its prompt in the tables, the file alone), and `add_pieces` appends to the file. So is a tool call
+that waits for approval or runs; its row and its file hold the call from the beginning. `finish`, also of a
 stopped answer, writes the whole answer into the tables `messages` and `parts` and removes the file. After
 `kill -9`, the file remains without a lock: the next time the database or the session is opened,
 `_recover_killed_answers` writes its text into the tables.
@@ -14,7 +15,7 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from lmchat.domain.message import ChatMessage, Failure, now
+from lmchat.domain.message import ChatMessage, interrupted, now
 from lmchat.domain.session import (
     TRASH_DAYS,
     MessagePath,
@@ -32,7 +33,7 @@ from lmchat.storage.running_answer import (
     RunningAnswers,
     answer_path,
     arrived_parts,
-    as_interrupted,
+    begun_s,
     is_running,
     read_answer,
 )
@@ -40,11 +41,7 @@ from lmchat.storage.schema import transaction
 from lmchat.storage.usage import MetricsStore
 from lmchat.threads import run_abandonable
 
-_KILLED = Failure(
-    kind="interrupted",
-    message="lmchat ended while this answer was streaming.",
-    hint="Continue it, or ask again.",
-)
+_KILLED = "lmchat ended"
 
 
 class SqliteStore:
@@ -188,6 +185,7 @@ class SqliteStore:
             return
         store = connection.path
         files = [path for path in store.parent.glob(f"{store.name}-answer-*") if not is_running(path)]
+        files.sort(key=begun_s)  # an answer before its tool calls
         query = "select number, message_id from messages where state = 'streaming'"
         for number, message_id in connection.execute(query).fetchall():
             if not is_running(answer_path(store, loaded(message_id))):
@@ -202,7 +200,7 @@ class SqliteStore:
             if row is not None:  # else another process was faster
                 message = message_from(row[:-1], arrived_parts(connection, number, message_id))
                 if message is not None:
-                    write.finish(connection, row[-1], as_interrupted(message, _KILLED), self._clock())
+                    write.finish(connection, row[-1], interrupted(message, _KILLED), self._clock())
 
     def _recover_file(self, connection: Connection, path: Path) -> None:
         """Remove a file, once its answer is saved, if its row could not be written or was lost."""
@@ -212,6 +210,6 @@ class SqliteStore:
             if head is not None and pieces:
                 with transaction(connection):
                     if write.number_of(connection, head.message_id) is None:
-                        message = as_interrupted(head.message(parts_of(pieces)), _KILLED)
+                        message = interrupted(head.message(parts_of(pieces)), _KILLED)
                         write.finish(connection, head.session_id, message, self._clock())
             path.unlink()

@@ -8,13 +8,12 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import asdict, replace
 
-from lmchat.domain.message import AnswerState, ChatMessage, Failure, new_id
+from lmchat.domain.message import AnswerState, ChatMessage, Role, interrupted, new_id
 from lmchat.domain.session import TRASH_DAYS, Session, SessionHeader
 from lmchat.errors import SessionNotFound, WrongUse
 from lmchat.storage import read
 from lmchat.storage.database import Connection, LostRowError
 from lmchat.storage.rows import column, insert, loaded, stored, stored_time, write_parts
-from lmchat.storage.running_answer import as_interrupted
 from lmchat.storage.schema import transaction
 from lmchat.storage.search import index_message, unindex_message
 
@@ -24,7 +23,7 @@ _NOT_PUT = ("parts", "version", "versions", "message_count", "deleted_at")
 _OF_ANSWERS = ("state", "model", "endpoint", "receipt", "failure")  # what the end of an answer changes
 _LONGEST_REST_DAYS = 60  # a clock that is further ahead of the newest session may be wrong
 _CHANGEABLE = ("title", "is_pinned", "is_archived", "deleted_at", "tags")
-_FORKED = Failure(kind="interrupted", message="The session was forked while this answer was streaming.")
+_FORKED = "The session was forked"
 
 
 def put_session(connection: Connection, header: SessionHeader) -> None:
@@ -117,21 +116,22 @@ def append(connection: Connection, session: SessionHeader, message: ChatMessage,
 
 
 def begin(connection: Connection, session_id: str, message: ChatMessage, moment: datetime) -> None:
-    """Write the row of an answer that is about to stream."""
+    """Write the row of an answer that is about to stream, or of a tool call that is about to run."""
     _ensure_session(connection, session_id, moment)
-    _put_message(connection, session_id, message)
+    (put_whole if message.role is Role.TOOL else _put_message)(connection, session_id, message)
     make_leaf(connection, session_id, message, moment)
 
 
 def finish(connection: Connection, session_id: str, message: ChatMessage, moment: datetime) -> None:
-    """Write the end of an answer, also of one whose beginning, or even prompt, could not be written."""
+    """Write the end of an answer or a tool call, also if its beginning, or prompt, could not be written."""
     is_new = number_of(connection, message.message_id) is None
     has_prompt = message.parent_id is None or number_of(connection, message.parent_id) is not None
     _ensure_session(connection, session_id, moment)
     put_whole(connection, session_id, message)
     if is_new and has_prompt:  # else the path would be this answer alone
         make_leaf(connection, session_id, message, moment)
-    _set(connection, session_id, model=stored(message.model), endpoint=stored(message.endpoint))
+    if message.role is Role.ASSISTANT:
+        _set(connection, session_id, model=stored(message.model), endpoint=stored(message.endpoint))
     _make_newest(connection, session_id, moment)
 
 
@@ -199,7 +199,7 @@ def fork(connection: Connection, session_id: str, message_id: str, moment: datet
     put_session(connection, fresh)
     parent_id: str | None = None
     for message in path:
-        copy = as_interrupted(message, _FORKED) if message.state is AnswerState.STREAMING else message
+        copy = interrupted(message, _FORKED) if message.state is AnswerState.STREAMING else message
         copy = replace(copy, message_id=new_id(), parent_id=parent_id)
         put_whole(connection, fresh.session_id, copy)
         parent_id = copy.message_id

@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import stat
 from contextlib import closing
+from datetime import timedelta
 from itertools import pairwise
 
 import pytest
@@ -21,7 +22,7 @@ from lmchat.domain.turn import RESET, GrowingAnswer, parts_of
 from lmchat.errors import StoreUnavailable
 from lmchat.storage.running_answer import AnswerFile, FileHead, answer_path, read_answer
 from tests.storage.test_store_disk import no_room
-from tests.support.chats import START, answer, header, say, store_at
+from tests.support.chats import START, answer, header, say, store_at, tool_message
 
 BEGUN = FileHead(session_id="s", message_id="m", parent_id=None, created_at=START, model="m", endpoint="e")
 
@@ -275,6 +276,33 @@ async def test_calls_of_a_killed_process_are_there_and_the_answer_is_interrupted
     ended = (await other.open_session(session.session_id)).messages[1]
     await other.aclose()
     assert (ended.parts, ended.state) == (CALLS, AnswerState.INTERRUPTED)
+    assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize("lost", ["nothing", "rows", "files"])
+async def test_tool_calls_are_recovered_in_their_order_from_rows_or_files_alone(tmp_path, store, lost):
+    session = header()
+    asked = await say(store, session, "Read my notes.")
+    said = replace(answer("I read them.", parent=asked), state=AnswerState.STREAMING)
+    first = replace(
+        tool_message(None, parent=said, state=AnswerState.STREAMING), created_at=START + timedelta(seconds=1)
+    )
+    second = replace(
+        tool_message(None, parent=first, arguments="{broken", state=AnswerState.STREAMING),
+        created_at=START + timedelta(seconds=2),
+    )
+    for one in (said, first, second):
+        await store.begin_answer(session.session_id, one, has_prompt=lost != "rows")
+        await store.add_pieces(said.message_id, [("text", "I read them.")] if one is said else [])
+        as_killed(tmp_path, one)
+    for name in left(tmp_path) if lost == "files" else ():
+        (tmp_path / "lmchat" / name).unlink()
+    other = store_at(tmp_path)
+    kept = (await other.open_session(session.session_id)).messages[1:]
+    await other.aclose()
+    wanted = [(one.message_id, one.role, one.parent_id, one.parts) for one in (first, second)]
+    assert [(one.message_id, one.role, one.parent_id, one.parts) for one in kept[1:]] == wanted
+    assert {one.state for one in kept[1:]} == {AnswerState.INTERRUPTED}
     assert left(tmp_path) == []
 
 

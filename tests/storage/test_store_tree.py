@@ -4,10 +4,12 @@ import random
 from itertools import pairwise
 
 import pytest
+from msgspec.structs import replace
 
-from lmchat.domain.message import AnswerState
+from lmchat.domain.message import AnswerState, ToolCallPart
 from lmchat.errors import SessionNotFound
-from tests.support.chats import answer, header, prompt, reply, say
+from lmchat.services.save_queue import SaveQueue
+from tests.support.chats import answer, header, prompt, reply, say, tool_message
 
 
 def texts(session):
@@ -122,6 +124,70 @@ async def test_forking_at_a_running_answer_copies_what_has_arrived(store):
     copy = (await store.fork(session.session_id, said.message_id)).messages[1]
     assert (copy.text, copy.state) == ("half", AnswerState.INTERRUPTED)
     assert (await store.open_session(session.session_id)).messages[1].state is AnswerState.STREAMING
+
+
+@pytest.fixture
+async def called(store):
+    """Session, an answer with a call of a tool, the call as it ran, and the answer after it."""
+    session = header()
+    asked = await say(store, session, "Read my notes.")
+    part = ToolCallPart(call_id="c1", name="files__read_text", arguments='{"path": "notes.md"}')
+    asking = answer(part, parent=asked)
+    await store.finish(session.session_id, asking)
+    running = tool_message(None, parent=asking, state=AnswerState.STREAMING)
+    await store.begin_answer(session.session_id, running)
+    ran = replace(tool_message("Buy needles.", parent=asking), message_id=running.message_id)
+    await SaveQueue(store).save(session, ran)
+    said = await reply(store, session, "You want to buy something.", ran)
+    return session.session_id, asking, ran, said
+
+
+async def test_a_tool_call_is_a_message_of_the_tree_and_another_run_its_second_version(store, called):
+    session_id, asking, ran, said = called
+    assert (await store.open_session(session_id)).messages[1:] == (asking, ran, said)
+    again = tool_message("No such file.", parent=asking, state=AnswerState.FAILED)
+    await SaveQueue(store).save((await store.open_session(session_id)).header, again)
+    session = await store.open_session(session_id)
+    assert session.messages[-1] == replace(again, version=2, versions=2)
+    assert (session.header.model, session.header.message_count) == ("qwen3-8b", 5)
+    assert session.header.title == "Read my notes."
+
+
+async def test_a_fork_keeps_tool_calls_and_ends_the_one_that_runs(store, called):
+    session_id, asking, ran, said = called
+    fork = await store.fork(session_id, said.message_id)
+    assert [one.parts for one in fork.messages[1:]] == [asking.parts, ran.parts, said.parts]
+    running = tool_message(None, parent=said, state=AnswerState.STREAMING)
+    await store.begin_answer(session_id, running)
+    copy = (await store.fork(session_id, running.message_id)).messages[-1]
+    assert (copy.state, copy.parts) == (AnswerState.INTERRUPTED, running.parts)
+    assert copy.failure.message == "The session was forked before this tool call had a result."
+
+
+async def test_tool_calls_are_deleted_restored_and_purged_like_other_messages(tmp_path, store, called):
+    session_id, asking, ran, said = called
+    assert (await store.delete_message(session_id, ran.message_id)).messages[-1] == asking
+    assert (await store.restore_message(session_id, ran.message_id)).messages[-1] == said
+    await store.begin_answer(session_id, tool_message(None, parent=said, state=AnswerState.STREAMING))
+    await store.purge(session_id)
+    assert await store.search("notes") == ()
+    assert list((tmp_path / "lmchat").glob("*-answer-*")) == []
+
+
+@pytest.mark.parametrize(
+    ("query", "kind", "words"),
+    [
+        ("read_text", "tool_call", ("files/", "read_text", ' {"path": "notes.md"}')),
+        ("notes.md", "tool_call", ('files/read_text {"path": "', "notes.md", '"}')),
+        ("needles", "tool_result", ("Buy ", "needles", ".")),
+        ("role:tool", "tool_result", ("", "", "Buy needles.")),
+    ],
+)
+async def test_a_tool_call_is_found_once_by_its_name_arguments_and_result(store, called, query, kind, words):
+    _, _, ran, _ = called
+    (hit,) = await store.search(query)
+    assert (hit.message_id, hit.role, hit.kind) == (ran.message_id, "tool", kind)
+    assert (hit.before, hit.match, hit.after) == words
 
 
 async def test_a_message_that_is_gone_is_told_as_such(store, talk):

@@ -26,6 +26,7 @@ from lmchat.domain.message import (
     Role,
     TextPart,
     ToolCallPart,
+    ToolResultPart,
     new_id,
     now,
     text_message,
@@ -73,6 +74,25 @@ def answer(*parts: Part | str, parent: ChatMessage, state: AnswerState = AnswerS
         receipt=None
         if state is AnswerState.STREAMING
         else Receipt(completion_tokens=3, is_estimated=False, finish_reason="stop"),
+    )
+
+
+def tool_message(
+    result: str | None,
+    *,
+    parent: ChatMessage,
+    arguments: str = '{"path": "notes.md"}',
+    state: AnswerState = AnswerState.COMPLETE,
+) -> ChatMessage:
+    call = ToolCallPart(call_id="c1", name="files/read_text", arguments=arguments)
+    return ChatMessage(
+        message_id=new_id(),
+        role=Role.TOOL,
+        parts=(call,) if result is None else (call, ToolResultPart(text=result)),
+        created_at=START,
+        parent_id=parent.message_id,
+        state=state,
+        receipt=None if state is AnswerState.STREAMING else Receipt(elapsed_ms=120.0),
     )
 
 
@@ -223,8 +243,11 @@ async def stream_without_end(path: str, session_id: str, kind: str) -> None:
     await store.append(session, asked)
     said = answer(parent=asked, state=AnswerState.STREAMING)
     await store.begin_answer(session_id, said)
+    if kind == "tool":
+        await store.finish(session_id, replace(said, state=AnswerState.COMPLETE))
+        await store.begin_answer(session_id, tool_message(None, parent=said, state=AnswerState.STREAMING))
     tell("begun")
-    if kind == "nothing":
+    if kind in ("nothing", "tool"):
         await asyncio.Event().wait()
     if kind == "anew":
         await store.add_pieces(said.message_id, [("text", "hm "), ("text", "hm")])

@@ -34,7 +34,7 @@ _FIRST_LIMIT = 20
 _MORE = 5
 """Factor by which the limit grows near the end of the list."""
 _MOST_HITS = 2500
-_HOLDERS = {"reasoning": "thought", "tool_call": "tool call", "title": "title"}
+_HOLDERS = {"reasoning": "thought", "tool_call": "tool call", "tool_result": "result", "title": "title"}
 """Names of the parts other than the text that can hold a hit."""
 
 
