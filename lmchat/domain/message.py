@@ -31,6 +31,7 @@ class AnswerState(StrEnum):
     FAILED = "failed"
 
 
+_NORMAL_ENDS = ("stop", "tool_calls")
 _NO_REASON = "no finish reason"
 """The end of the answer may be missing."""
 
@@ -140,7 +141,7 @@ class Receipt(Struct, frozen=True, kw_only=True):
     @property
     def ending(self) -> str:
         """Why the answer ended, if it did not end normally."""
-        return self.limit or ("" if self.finish_reason == "stop" else self.finish_reason or _NO_REASON)
+        return self.limit or ("" if self.finish_reason in _NORMAL_ENDS else self.finish_reason or _NO_REASON)
 
 
 class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True):

@@ -59,6 +59,7 @@ class Stage(StrEnum):
     READING = "reading prompt"
     THINKING = "thinking"
     ANSWERING = "answering"
+    TOOLS = "running tools"
     STALLED = "stalled"
     ENDED = "ended"
 
@@ -91,6 +92,8 @@ class Turn(Struct, frozen=True, kw_only=True):
     stalls: int = 0
     silent_s: float = 0.0
     finish_reason: str = ""
+    steps: int = 0
+    """Rounds of tool calls before this answer."""
 
     def apply(self, event: StreamEvent, now_s: float) -> Turn:  # noqa: C901, PLR0911, PLR0912 - one arm an event
         """Return the turn after an event that came at `now_s`."""
@@ -223,6 +226,7 @@ class Turn(Struct, frozen=True, kw_only=True):
             retries=self.retries,
             asked=self.asked,
             limit=self._limit(context, max_tokens),
+            steps=self.steps,
         )
 
     def _limit(self, context: int | None, max_tokens: int | None) -> Limit | None:

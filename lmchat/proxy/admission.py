@@ -132,7 +132,7 @@ def check_size(body: bytes, messages: Sequence[ChatMessage], limit_mb: float) ->
     """Raise `BodyTooLarge` naming the size and the largest message."""
     if len(body) <= limit_mb * 1e6:
         return
-    sizes = [len(message.text.encode("utf-8", "replace")) for message in messages]
+    sizes = [len(message.sent_text.encode("utf-8", "replace")) for message in messages]
     largest = max(range(len(sizes)), key=sizes.__getitem__)
     raise BodyTooLarge(
         f"The request is {len(body) / 1e6:.1f} MB; the limit is {limit_mb:g} MB. Message {largest + 1} "
@@ -155,7 +155,7 @@ def _check_messages(messages: Sequence[ChatMessage]) -> None:
     last = messages[-1]
     goes_on_thinking = last.role is Role.ASSISTANT and last.reasoning
     for place, message in enumerate(messages, 1):
-        if not message.text and not (goes_on_thinking and message is last):
+        if not message.sent_text and not (goes_on_thinking and message is last):
             raise RequestInvalid(f"Invalid message content: message {place} has no text.")
 
 

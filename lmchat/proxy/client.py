@@ -52,11 +52,13 @@ from lmchat.proxy.site import NoQuestionsLeftError, Site, background_task, throt
 from lmchat.proxy.stream import MAX_WHOLE_BYTES, AnswerReader, ChunkReader, EventQueue
 from lmchat.proxy.think import ThinkSplitter
 from lmchat.proxy.timeouts import IdleTimeout, Loading, can_check_alive, is_alive
-from lmchat.proxy.wire import Dialect, body_of, fall_note
+from lmchat.proxy.wire import Dialect, body_of, fall_note, tool_fields
 
 COUNT_S = 2.0
 """A slower count of tokens is of no use: an estimate is at hand."""
-_OF_THE_PROMPT = ("model", "messages", "response_format", "reasoning_effort", "chat_template_kwargs")
+_OF_THE_PROMPT = (
+    *("model", "messages", "tools", "response_format", "reasoning_effort", "chat_template_kwargs"),
+)
 _log = logging.getLogger(__name__)
 
 
@@ -291,7 +293,8 @@ class ProxyClient:
         return learnt or server_of(request.product).dialect
 
     def _fields(self, request: ChatRequest) -> dict[str, Any]:
-        return server_of(request.product).fields(request.sampling, self._model(request))
+        fields = server_of(request.product).fields(request.sampling, self._model(request))
+        return fields | tool_fields(request)
 
     def _body(self, request: ChatRequest) -> bytes:
         return encode(body_of(request, self._fields(request), self._dialect(request)))

@@ -6,13 +6,15 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from itertools import takewhile
 from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.domain.message import ChatMessage, Role, text_message
+from lmchat.domain.message import ChatMessage, Role, ToolCallPart, text_message
 from lmchat.domain.request import AnyObject, AnyText, ChatRequest, FittingValue, Output
+from lmchat.domain.tool import arguments_of, call_words, wire_form
 from lmchat.errors import ServerRejected
 from lmchat.proxy.json_values import utf8_safe, without_surrogates
 
@@ -94,7 +96,11 @@ def _words(output: Output, mode: JsonMode) -> str:
     return f"Answer with one JSON value that matches this JSON schema, {_ALONE}\n\n{said}"
 
 
-_WORDS_FOR = {"reasoning_effort": "reasoning|thinking", "reasoning": "thinking"}
+_WORDS_FOR = {
+    "reasoning_effort": "reasoning|thinking",
+    "reasoning": "thinking",
+    "tools": "tool choice|tool_choice|tool-call-parser|function calling",
+}
 """Words of refusals for fields that they do not name."""
 _REFUSES_FIELDS = (400, 422)
 _UNWANTED = re.compile(
@@ -168,14 +174,15 @@ def body_of(request: ChatRequest, fields: Mapping[str, Any], dialect: Dialect) -
         dialect.limit: sampling.max_tokens,
         "stop": [without_surrogates(stop) for stop in sampling.stop] or None,
     }
+    sent = {name: value for name, value in fields.items() if (name, str(value)) not in dialect.dropped}
     return {
         "model": without_surrogates(request.model),
-        "messages": _messages(with_words(request.messages, output, mode)),
+        "messages": _messages(with_words(request.messages, output, mode), has_tools="tools" in sent),
         "stream": True,
         **({"stream_options": {"include_usage": True}} if dialect.has_stream_options else {}),
         **{name: value for name, value in told.items() if value is not None},
         **response_format(output, mode),
-        **{name: value for name, value in fields.items() if (name, str(value)) not in dialect.dropped},
+        **sent,
     }
 
 
@@ -184,9 +191,58 @@ def _names(field: str, words: str) -> bool:
     return re.search(rf"\b({names})\b", words, re.IGNORECASE) is not None
 
 
-def _messages(messages: Sequence[ChatMessage]) -> list[dict[str, str]]:
-    """A thought is sent only with an answer that the server continues."""
-    told = [{"role": one.role.value, "content": without_surrogates(one.text)} for one in messages]
+def tool_fields(request: ChatRequest) -> dict[str, Any]:
+    """Return the fields that offer tools."""
+    tools = [utf8_safe(wire_form(tool)) for tool in request.tools]
+    choice = {"tool_choice": "required"} if request.must_call else {}
+    return {"tools": tools, **choice} if tools else {}
+
+
+def _messages(messages: Sequence[ChatMessage], *, has_tools: bool) -> list[dict[str, Any]]:
+    """Return the messages as they are sent.
+
+    A call goes out with its result, else not at all. Without tools in the request, calls and results become
+    text of the next answer: chat templates of models without tools refuse them.
+    A thought is sent only with an answer that the server continues.
+    """
+    told: list[dict[str, Any]] = []
+    held: list[str] = []
+    for place, one in enumerate(messages):
+        content = without_surrogates(one.sent_text if one.role is Role.TOOL else one.text)
+        results = takewhile(lambda after: after.role is Role.TOOL, messages[place + 1 :])
+        answered = {call.call_id for result in results for call in result.tool_calls}
+        calls = [call for call in one.tool_calls if call.call_id in answered]
+        if one.role is Role.TOOL and has_tools:
+            told.append({"role": "tool", "tool_call_id": one.tool_calls[0].call_id, "content": content})
+        elif one.role is Role.TOOL:
+            words = call_words(one.tool_calls[0].name, one.tool_calls[0].arguments)
+            held.append(f"Result of {without_surrogates(words)}:\n{content}")
+        elif calls and has_tools:
+            told.append(
+                {"role": "assistant", "content": content, "tool_calls": [_call(call) for call in calls]}
+            )
+        elif calls:
+            held += [content] if content else []
+        else:
+            if held and one.role is not Role.ASSISTANT:
+                told.append({"role": "assistant", "content": "\n\n".join(held)})
+            elif held:
+                content = "\n\n".join((*held, content))
+            held.clear()
+            told.append({"role": one.role.value, "content": content})
+    if held:
+        told.append({"role": "assistant", "content": "\n\n".join(held)})
     if messages and messages[-1].role is Role.ASSISTANT and (thought := messages[-1].reasoning):
         told[-1]["reasoning_content"] = without_surrogates(thought)
     return told
+
+
+def _call(call: ToolCallPart) -> dict[str, Any]:
+    """Return a call as it is sent back; templates fail on arguments that are not a JSON object."""
+    is_object = arguments_of(call.arguments) is not None and bool(call.arguments.strip())
+    arguments = without_surrogates(call.arguments) if is_object else "{}"
+    return {
+        "id": without_surrogates(call.call_id),
+        "type": "function",
+        "function": {"name": without_surrogates(call.name), "arguments": arguments},
+    }

@@ -39,7 +39,7 @@ def estimate_tokens(text: str, *, factor: float = 1.0) -> int:
 
 
 def _estimate(message: ChatMessage, factor: float = 1.0) -> int:
-    return estimate_tokens(message.text, factor=factor) + _TEMPLATE_TOKENS
+    return estimate_tokens(message.sent_text, factor=factor) + _TEMPLATE_TOKENS
 
 
 def _counted(message: ChatMessage) -> int:
@@ -69,20 +69,28 @@ class ContextPlan(Struct, frozen=True, kw_only=True):
 
 
 def plan_context(
-    messages: Sequence[ChatMessage], *, limit: int | None, max_tokens: int | None = None, factor: float = 1.0
+    messages: Sequence[ChatMessage],
+    *,
+    limit: int | None,
+    max_tokens: int | None = None,
+    factor: float = 1.0,
+    tool_tokens: int = 0,
 ) -> ContextPlan:
     """Choose what to send: the system prompt and the last messages stay, whole messages go, oldest first.
 
-    `max_tokens` are kept free for the answer, or else 1000 or a quarter of the window.
+    `max_tokens` are kept free for the answer, or else 1000 or a quarter of the window. `tool_tokens` are for
+    the tools that are offered. What follows the last prompt stays, and results go with their calls.
     """
-    talk = [message for message in messages if message.role is not Role.SYSTEM and message.text]
+    talk = [message for message in messages if message.role is not Role.SYSTEM and message.sent_text]
     systems = [message for message in messages if message.role is Role.SYSTEM][-1:]
     opening = [message for message in systems if message.text]
     sizes = [_estimate(message, factor) for message in talk]
     reserve = max_tokens or (0 if limit is None else min(1000, limit // 4))
-    needed = kept = sum(sizes) + sum(_estimate(message, factor) for message in opening)
+    needed = kept = tool_tokens + sum(sizes) + sum(_estimate(message, factor) for message in opening)
+    prompts = (place for place in range(len(talk) - 1, -1, -1) if talk[place].role is Role.USER)
+    last = min(next(prompts, len(talk)), len(talk) - _KEPT_MESSAGES)
     first = 0
-    while limit is not None and kept + reserve > limit and len(talk) - first > _KEPT_MESSAGES:
+    while first < last and (talk[first].role is Role.TOOL or (limit is not None and kept + reserve > limit)):
         kept -= sizes[first]
         first += 1
     return ContextPlan(
@@ -121,7 +129,7 @@ class ContextMeter:
         self, target: Target, sent: Sequence[ChatMessage], counted: int, *, is_exact: bool = False
     ) -> None:
         """Learn from a count of a prompt; one that was asked for is `is_exact`."""
-        raw = sum(raw_tokens(message.text) for message in sent)
+        raw = sum(raw_tokens(message.sent_text) for message in sent)
         if counted <= 0 or raw < _SMALL_TOKENS or (not is_exact and self.is_cut(target, sent, counted)):
             return
         fresh = (counted - _TEMPLATE_TOKENS * len(sent)) / raw

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -29,16 +29,28 @@ from lmchat.domain.event import (
     TextDelta,
     ToolCallDelta,
 )
-from lmchat.domain.message import AnswerState, ChatMessage, Role, new_id, now, text_message
+from lmchat.domain.message import (
+    AnswerState,
+    ChatMessage,
+    Part,
+    Role,
+    ToolCallPart,
+    new_id,
+    now,
+    text_message,
+)
 from lmchat.domain.request import AnyText, ChatRequest, Output, Sampling
 from lmchat.domain.server import Target
 from lmchat.domain.session import STRETCH, MessagePath, Session, SessionHeader, title_from
-from lmchat.domain.turn import GrowingAnswer, Turn
+from lmchat.domain.tool import Tool
+from lmchat.domain.turn import GrowingAnswer, Stage, Turn
 from lmchat.errors import LMChatError, RequestInvalid, ServerRejected
 from lmchat.services.backend import Backend
-from lmchat.services.context_meter import ContextMeter, ContextPlan, plan_context
+from lmchat.services.context_meter import ContextMeter, ContextPlan, estimate_tokens, plan_context
 from lmchat.services.continuation import CONTINUE, Continuation, can_prefill, last_words
 from lmchat.services.save_queue import PieceWriter, SaveQueue
+from lmchat.services.tool_loop import ToolBegun, ToolEnded, ToolEvent, ToolLoop, pending_calls
+from lmchat.services.tools import Toolbox, tokens_text
 from lmchat.services.turn_stats import failure_of, ledger_row
 
 _TOKENS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)
@@ -55,6 +67,8 @@ class TurnSettings(Struct, frozen=True, kw_only=True):
     sampling: Sampling = field(default_factory=Sampling)
     is_truncating: bool = True
     output: Output = field(default_factory=AnyText)
+    toolbox: Toolbox | None = None
+    """Tools that the model may call."""
 
 
 class MessageAdded(Struct, frozen=True, kw_only=True):
@@ -70,7 +84,13 @@ class AnswerBegun(Struct, frozen=True, kw_only=True):
     plan: ContextPlan
 
 
-ConversationEvent = MessageAdded | AnswerBegun | StreamEvent
+class AnswerEnded(Struct, frozen=True, kw_only=True):
+    """An answer has ended whose tool calls run next."""
+
+    message: ChatMessage
+
+
+ConversationEvent = MessageAdded | AnswerBegun | AnswerEnded | ToolEvent | StreamEvent
 
 
 def still_answering() -> RequestInvalid:
@@ -88,9 +108,16 @@ class AnswerStream:
         how: TurnSettings,
         path: MessagePath,
         continued: ChatMessage | None,
+        loop: ToolLoop | None = None,
+        error: LMChatError | None = None,
     ) -> None:
-        """Raises `RequestInvalid` if too much is to be sent and nothing may be left out."""
-        self.how, self.path, self.continued = how, path, continued
+        """Raises `RequestInvalid` if too much is to be sent and nothing may be left out.
+
+        With an `error`, nothing is sent and the answer fails with it.
+        """
+        self.how, self.path, self.continued, self.loop = how, path, continued, loop
+        self.tools: tuple[Tool, ...] = ()
+        self._error = error
         self._backend = backend
         self._meter = meter
         self._is_prefilled = self.continued is not None and can_prefill(how.target.product, self.continued)
@@ -100,6 +127,11 @@ class AnswerStream:
     async def events(self) -> AsyncGenerator[StreamEvent, None]:
         """Yield events; retry once with fewer messages or without prefill where the server refuses."""
         has_begun = is_second = False
+        if self._error is not None:
+            raise self._error
+        if self.loop is not None:
+            self.tools = await self.loop.offered(self.how.target)
+            self.plan = self._planned()
         await self._count()
         while True:
             if self.continued is not None:
@@ -120,14 +152,24 @@ class AnswerStream:
             else:
                 return
 
+    @property
+    def tool_tokens(self) -> int:
+        """Estimate of the tokens of the tools that are offered."""
+        return estimate_tokens(tokens_text(self.tools))
+
     def withheld(self) -> tuple[StreamEvent, ...]:
         """Return what came and was not yielded when the stream ended."""
         return self._continuation.close() if self._continuation else ()
 
     def _planned(self, limit: int | None = None) -> ContextPlan:
         path = self.path.added(self.continued) if self.continued else self.path
-        limit, factor = limit or self.how.target.context, self._meter.factor(self.how.target)
-        plan = plan_context(path, limit=limit, max_tokens=self.how.sampling.max_tokens, factor=factor)
+        plan = plan_context(
+            path,
+            limit=limit or self.how.target.context,
+            max_tokens=self.how.sampling.max_tokens,
+            factor=self._meter.factor(self.how.target),
+            tool_tokens=self.tool_tokens,
+        )
         if plan.fits or self.how.is_truncating:
             return plan
         raise RequestInvalid(
@@ -152,6 +194,8 @@ class AnswerStream:
             messages=messages,
             sampling=self.how.sampling,
             output=self.how.output,
+            tools=self.tools,
+            must_call=bool(self.tools) and self.loop is not None and self.loop.must_call,
         )
 
     async def _count(self) -> None:
@@ -164,6 +208,7 @@ class AnswerStream:
         except LMChatError:
             return
         if counted is not None:
+            counted -= self.tool_tokens
             self._meter.learn(self.how.target, plan.messages, counted, is_exact=True)
             self.plan = self._planned()
 
@@ -174,7 +219,7 @@ class AnswerStream:
         if error.kind != "context_overflow" or not least:
             return False
         before = self.plan
-        self._meter.learn_refusal(self.how.target, before.messages, least)
+        self._meter.learn_refusal(self.how.target, before.messages, max(least - self.tool_tokens, 1))
         if self.how.is_truncating:
             self.plan = self._planned(error.room_tokens)
         return self.plan.left_out > before.left_out
@@ -293,8 +338,9 @@ class Conversation:
         if text is None and old is not None and old.role is Role.USER:
             path, old = path.added(old), None
         versions = old.versions + 1 if old is not None and not said else 1
-        continued = old if is_resumed else None
-        asking = AnswerStream(self._backend, self._meter, how, path.added(*said), continued)
+        continued = old if is_resumed and old is not None and old.role is Role.ASSISTANT else None
+        loop = ToolLoop(how.toolbox, self.header.session_id) if how.toolbox is not None else None
+        asking = AnswerStream(self._backend, self._meter, how, path.added(*said), continued, loop)
         self.messages = path
         if said and not self.header.title:
             self.rename(title_from(said[-1].text))
@@ -304,8 +350,31 @@ class Conversation:
                 yield MessageAdded(message=message)  # at once: the disk may be locked for seconds
             finally:
                 await self._save_queue.save(self.header, message, before)
+        while True:
+            calls = pending_calls(self.messages) if loop is not None else ()
+            if loop is not None and calls:
+                error = loop.limit(calls)
+                if error is None:
+                    async with aclosing(self._run_calls(loop, calls, versions)) as happenings:
+                        async for happening in happenings:
+                            yield happening
+                    versions = 1
+                asking = AnswerStream(self._backend, self._meter, how, self.messages, None, loop, error)
+            async with aclosing(self._answer_once(asking, versions)) as events:
+                async for event in events:
+                    yield event
+            versions = 1
+            if loop is None or not pending_calls(self.messages):
+                return
+            yield AnswerEnded(message=self.messages[-1])
+
+    async def _answer_once(
+        self, asking: AnswerStream, versions: int
+    ) -> AsyncGenerator[AnswerBegun | StreamEvent, None]:
+        """Stream, save and yield one answer."""
         answer = self._begin(asking, versions)
-        self.turn = Turn(model=answer.model, started_s=self._clock())
+        steps = asking.loop.steps if asking.loop else 0
+        self.turn = Turn(model=answer.model, started_s=self._clock(), steps=steps)
         state, failure = AnswerState.STOPPED, None  # a stop is a cancellation, which only `finally` sees
         try:
             await self._save_queue.begin_answer(self.header, answer)
@@ -330,6 +399,56 @@ class Conversation:
             answer = replace(answer, state=state, failure=failure)
             self._ending = asyncio.ensure_future(self._end(answer, self.turn, asking))
             await asyncio.shield(self._ending)
+
+    async def _run_calls(
+        self, loop: ToolLoop, calls: Sequence[ToolCallPart], versions: int
+    ) -> AsyncGenerator[ToolEvent, None]:
+        """Run calls, and save and yield their tool messages; those without a result were stopped."""
+        answer = next(message for message in reversed(self.messages) if message.role is Role.ASSISTANT)
+        self._running_answer = None
+        self.turn = Turn(model=answer.model, started_s=self._clock(), stage=Stage.TOOLS, steps=loop.steps)
+        running: dict[str, ChatMessage] = {}
+        try:
+            await loop.toolbox.list_servers()
+            for number, call in enumerate(calls):
+                message = ChatMessage(
+                    message_id=new_id(),
+                    role=Role.TOOL,
+                    parts=(replace(call, name=loop.name(call.name)),),
+                    created_at=now(),
+                    parent_id=self._leaf_id,
+                    state=AnswerState.STREAMING,
+                    model=answer.model,
+                    endpoint=answer.endpoint,
+                    version=versions if number == 0 else 1,
+                    versions=versions if number == 0 else 1,
+                )
+                self._put_last(message)
+                running[message.message_id] = message
+                await self._save_queue.begin_answer(self.header, message)
+                yield ToolBegun(message=message)
+            async with aclosing(loop.run(tuple(running.values()))) as events:
+                async for event in events:
+                    if isinstance(event, ToolEnded):
+                        del running[event.message.message_id]
+                        await self._end_call(event.message)
+                    yield event
+        finally:
+            stopped = [replace(message, state=AnswerState.STOPPED) for message in running.values()]
+            if stopped:
+                self._ending = asyncio.ensure_future(self._end_stopped(stopped))
+                await asyncio.shield(self._ending)
+
+    async def _end_stopped(self, calls: Sequence[ChatMessage]) -> None:
+        self.turn = self.turn and self.turn.end(AnswerState.STOPPED, self._clock())
+        for call in calls:
+            await self._end_call(call)
+
+    async def _end_call(self, call: ChatMessage) -> None:
+        """Make a tool message final, in memory first."""
+        index = self.messages.index_of(call.message_id)
+        self.messages = self.messages.replaced(call)
+        await self._save_queue.save(self.header, call, MessagePath(self.messages[:index]))
 
     def _said(self, text: str, old: ChatMessage | None) -> list[ChatMessage]:
         if old is not None:
@@ -366,11 +485,12 @@ class Conversation:
         self.sent = plan
         receipt = turn.receipt(context=how.target.context, max_tokens=how.sampling.max_tokens)
         receipt = receipt.after(asking.continued.receipt if asking.continued else None)
-        final = replace(answer, parts=self._answer.parts, model=turn.model, receipt=receipt)
+        parts = tuple(_with_id(part) for part in self._answer.parts)
+        final = replace(answer, parts=parts, model=turn.model, receipt=receipt)
         self.messages = self.messages.replaced(final)
         self._touch(model=final.model, endpoint=final.endpoint)
         if turn.usage is not None and turn.usage.prompt_tokens is not None:
-            counted = (how.target, plan.messages, turn.usage.prompt_tokens)
+            counted = (how.target, plan.messages, turn.usage.prompt_tokens - asking.tool_tokens)
             self.is_cut = self._meter.is_cut(*counted)
             self._meter.learn(*counted)
         await self._save_queue.save(self.header, final, asking.path)
@@ -394,3 +514,9 @@ class Conversation:
         if index is None:
             raise RequestInvalid("This message is on another branch.", hint="Open it in the tree.")
         return MessagePath(self.messages[:index]), self.messages[index]
+
+
+def _with_id(part: Part) -> Part:
+    """Give a call an id where the server gave it none."""
+    is_nameless = isinstance(part, ToolCallPart) and not part.call_id
+    return replace(part, call_id=f"call_{new_id()[:8]}") if is_nameless else part

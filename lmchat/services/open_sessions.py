@@ -21,6 +21,7 @@ from lmchat.services.context_meter import ContextMeter, ContextPlan, ContextUse,
 from lmchat.services.conversation import Conversation, TurnSettings, still_answering
 from lmchat.services.ports import ChatStore
 from lmchat.services.save_queue import SavedTexts, SaveQueue
+from lmchat.services.tools import Toolbox
 
 FIRST_READ = 64
 
@@ -86,6 +87,8 @@ class OpenSessions:
         self.drafts = SavedTexts(store, is_draft=True)
         self.bookmarks = SavedTexts(store, is_draft=False)
         self.meter = ContextMeter()
+        self.toolbox: Toolbox | None = None
+        """Tools that models may call, if any are configured."""
         self.unread: set[str] = set()
         """Sessions whose answer ended while another was shown."""
         self._backend = backend
@@ -172,7 +175,9 @@ class OpenSessions:
             words = target.product.in_text("No LM Studio model selected")
             raise RequestInvalid(words, hint="Choose one with Ctrl+O.", kind="model_missing")
         sampling = Sampling(**{name: getattr(chat, name) for name in Sampling.__struct_fields__})
-        return TurnSettings(target=target, sampling=sampling, is_truncating=chat.auto_truncate)
+        return TurnSettings(
+            target=target, sampling=sampling, is_truncating=chat.auto_truncate, toolbox=self.toolbox
+        )
 
     def use_profile(self, profile: Profile) -> None:
         self.chat = self._first_chat.with_profile(profile)

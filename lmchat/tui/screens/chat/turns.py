@@ -28,6 +28,7 @@ from lmchat.domain.server import Verdict
 from lmchat.errors import LMChatError
 from lmchat.services.conversation import (
     AnswerBegun,
+    AnswerEnded,
     Conversation,
     ConversationEvent,
     MessageAdded,
@@ -35,6 +36,7 @@ from lmchat.services.conversation import (
 )
 from lmchat.services.open_sessions import OpenSession, TurnPhase
 from lmchat.services.save_queue import SEPARATOR
+from lmchat.services.tool_loop import ApprovalAsked, ToolBegun, ToolEnded
 from lmchat.text import safe_line
 from lmchat.tui.quirks.driver import write_to_terminal
 from lmchat.tui.screens.chat.sessions import PromptText, ShownSession
@@ -213,6 +215,8 @@ class Turns:
                 self._view.show_action(words)
             case RequestAdapted(note=note):
                 self._view.screen.app.notify(safe_line(note, limit=300), timeout=_NOTE_S, markup=False)
+            case AnswerEnded() | ToolBegun() | ApprovalAsked() | ToolEnded():
+                pass
             case Rethought() if is_shown:
                 self._view.log.restate(opened.conversation.shown_messages[-1])
             case _ if is_shown:

@@ -1,0 +1,140 @@
+"""The tools of this run: which are offered, which may run, and calls of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from lmchat.config.settings import McpSettings, ToolSettings
+from lmchat.domain.server import Product, Target
+from lmchat.domain.tool import (
+    MAX_TOOLS,
+    Approval,
+    Choice,
+    Decision,
+    Tool,
+    ToolResult,
+    ToolServer,
+    wire_form,
+)
+from lmchat.errors import RequestInvalid
+from lmchat.services.ports import ToolHost
+from lmchat.threads import run_abandonable
+
+_TELLS_TOOLS = (Product.LM_STUDIO, Product.OLLAMA, Product.LLAMA_CPP, Product.BUILT_IN)
+"""Products that say of each model whether it can use tools."""
+
+
+class Toolbox:
+    """Tools of the configured servers, with the approvals and switches of each session."""
+
+    def __init__(
+        self,
+        host: ToolHost,
+        settings: ToolSettings,
+        mcp: Sequence[McpSettings] = (),
+        *,
+        is_configured: bool,
+        allowed: Sequence[str] = (),
+    ) -> None:
+        """Start nothing yet; `allowed` are the tools that always run, by their full names."""
+        self.settings = settings
+        self.is_configured = is_configured
+        """Whether any tool server is configured; without one nothing is offered or started."""
+        self.allowed = tuple(allowed)
+        self._host = host
+        self._of_servers = {one.name: one.approve for one in mcp if one.approve}
+        self.on_allowed: Callable[[tuple[str, ...]], Awaitable[None]] | None = None
+        """Saves the tools that always run; it may not fail."""
+        self._allowed_once: set[tuple[str, str]] = set()
+        """Session and tool, where it may run for the rest of the session."""
+        self._off: set[tuple[str, str]] = set()
+
+    @property
+    def servers(self) -> tuple[ToolServer, ...]:
+        """The servers as last reported; nothing before the first start."""
+        return self._host.servers if self.is_configured else ()
+
+    async def list_servers(self) -> tuple[ToolServer, ...]:
+        """Start the servers that do not run, and return all of them."""
+        return await self._host.list_servers() if self.is_configured else ()
+
+    def can_use(self, target: Target) -> bool:
+        """Whether the model can use tools, as far as its server says; else the configuration decides."""
+        known = target.model.capabilities if target.model else ()
+        if known or target.product in _TELLS_TOOLS:
+            return "tools" in known
+        return self.settings.offer_when_unknown
+
+    async def offered(self, target: Target, session_id: str) -> tuple[Tool, ...]:
+        """Return the tools to offer in a request, at most `MAX_TOOLS`; servers are started first."""
+        if not self.is_configured or not self.can_use(target):
+            return ()
+        servers = await self._host.list_servers()
+        usable = [tool for server in servers for tool in server.tools if self.is_on(session_id, tool)]
+        return tuple(usable[:MAX_TOOLS])
+
+    def is_on(self, session_id: str, tool: Tool) -> bool:
+        """Whether a tool is offered in a session; one that may never run is not."""
+        is_off = not {(session_id, tool.full_name), (session_id, tool.server)}.isdisjoint(self._off)
+        return not is_off and self.approval(session_id, tool) is not Approval.NEVER
+
+    def toggle(self, session_id: str, name: str) -> None:
+        """Switch a server, or a tool by its full name, off or on again for a session."""
+        self._off ^= {(session_id, name)}
+
+    def approval(self, session_id: str, tool: Tool) -> Approval:
+        """Return whether a tool may run; a "never" of the configuration wins over all choices."""
+        rules, name = self.settings.approval, tool.full_name
+        configured = Approval(
+            rules.get(name)
+            or rules.get(tool.server)
+            or self._of_servers.get(tool.server)
+            or self.settings.approve
+        )
+        is_allowed = name in self.allowed or (session_id, name) in self._allowed_once
+        return Approval.ALWAYS if is_allowed and configured is not Approval.NEVER else configured
+
+    async def decide(self, session_id: str, tool: Tool, decision: Decision) -> None:
+        """Take over a decision for later calls."""
+        match decision.choice:
+            case Choice.SESSION:
+                self._allowed_once.add((session_id, tool.full_name))
+            case Choice.ALWAYS if tool.full_name not in self.allowed:
+                self.allowed = (*self.allowed, tool.full_name)
+                if self.on_allowed is not None:
+                    await self.on_allowed(self.allowed)
+            case _:
+                pass
+
+    async def call(self, tool: Tool, arguments: Mapping[str, Any]) -> ToolResult:
+        """Run a tool whose arguments fit; everything that goes wrong is a result."""
+        if reason := await misfit(tool, arguments):
+            return ToolResult(text=f"The arguments do not match the schema: {reason}.", is_error=True)
+        return await self._host.call(tool, arguments, timeout_s=self.settings.timeout_s)
+
+    async def aclose(self) -> None:
+        await self._host.aclose()
+
+
+async def misfit(tool: Tool, arguments: Mapping[str, Any]) -> str:
+    """Return how arguments do not fit the schema of a tool; empty where they do."""
+    from lmchat.structured.schema import CHECK_S, Schema  # noqa: PLC0415 - jsonschema takes 0.1 s
+
+    def check() -> str:
+        return Schema(tool.schema).misfit(dict(arguments)) if tool.schema else ""
+
+    try:
+        async with asyncio.timeout(CHECK_S):
+            return await run_abandonable(check)
+    except TimeoutError:
+        return f"they could not be checked within {CHECK_S:g} s"
+    except RequestInvalid:
+        return ""  # the server's own schema is invalid; it checks the arguments itself
+
+
+def tokens_text(tools: Sequence[Tool]) -> str:
+    """Return the text of the tools in a request, to estimate its tokens."""
+    return json.dumps([wire_form(tool) for tool in tools], ensure_ascii=False) if tools else ""

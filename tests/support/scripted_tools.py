@@ -1,0 +1,74 @@
+"""A tool host that plays what it is told: the seam under the loop of tool calls."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lmchat.config.settings import ToolSettings
+from lmchat.domain.event import RequestSent, StreamFinished, ToolCallDelta
+from lmchat.domain.tool import ServerState, Tool, ToolResult, ToolServer, with_wire_names
+from lmchat.services.tools import Toolbox
+from tests.support.scripted_backend import Step
+
+_PATH = {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}
+Play = Callable[[Mapping[str, Any]], ToolResult | asyncio.Event]
+
+
+def read_text(arguments: Mapping[str, Any]) -> ToolResult:
+    return ToolResult(text=f"text of {arguments['path']}")
+
+
+class ScriptedHost:
+    """One server, `files`, whose tools are functions; one that returns an event never answers."""
+
+    def __init__(self, **tools: Play) -> None:
+        self.tools = tools or {"read_text": read_text}
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.cancelled: list[str] = []
+        self.asked = asyncio.Event()
+        self.is_closed = False
+
+    @property
+    def servers(self) -> tuple[ToolServer, ...]:
+        tools = tuple(Tool(server="files", name=name, description=name, schema=_PATH) for name in self.tools)
+        return with_wire_names([ToolServer(name="files", state=ServerState.READY, tools=tools)])
+
+    async def list_servers(self) -> tuple[ToolServer, ...]:
+        return self.servers
+
+    async def call(self, tool: Tool, arguments: Mapping[str, Any], *, timeout_s: float) -> ToolResult:
+        self.calls.append((tool.name, dict(arguments)))
+        self.asked.set()
+        played = self.tools[tool.name](arguments)
+        if isinstance(played, ToolResult):
+            return played
+        try:
+            await played.wait()
+        except asyncio.CancelledError:
+            self.cancelled.append(tool.name)
+            raise
+        return ToolResult(text="late")
+
+    async def aclose(self) -> None:
+        self.is_closed = True
+
+
+def toolbox(host: ScriptedHost | None = None, *, approve: str = "always", **settings: Any) -> Toolbox:
+    return Toolbox(host or ScriptedHost(), ToolSettings(approve=approve, **settings), is_configured=True)
+
+
+def calls(*asked: tuple[str, Mapping[str, Any] | str]) -> list[Step]:
+    """An answer that calls tools, by their names in requests."""
+    deltas = [
+        ToolCallDelta(
+            index=index,
+            call_id=f"c{index}",
+            name=name,
+            arguments=given if isinstance(given, str) else json.dumps(given),
+        )
+        for index, (name, given) in enumerate(asked)
+    ]
+    return [RequestSent(), *deltas, StreamFinished(reason="tool_calls")]
