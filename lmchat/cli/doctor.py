@@ -91,7 +91,7 @@ def examination(context: Context, backend: Backend, clipboard: Clipboard) -> Exa
 
 
 async def doctor(context: Context) -> int:
-    """Run every check; exit 1 if a fault was found."""
+    """Run every check; exit 1 if a problem was found."""
     from lmchat.cli.wiring import make_client
 
     async with aclosing(make_client(context, context.loaded.settings)) as client:

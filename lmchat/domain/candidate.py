@@ -209,6 +209,11 @@ class Grade(StrEnum):
     ABSENT = "absent"
     NOT_TRIED = "not tried"
 
+    @property
+    def label(self) -> str:
+        """Word for people; the value belongs to the JSON form."""
+        return "problem" if self is Grade.FAULT else self.value
+
 
 class Group(StrEnum):
     """Heading of the report of the doctor, in its order."""

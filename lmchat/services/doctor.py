@@ -95,7 +95,7 @@ class Examination(Struct, frozen=True, kw_only=True):
 
 
 def worst(findings: Findings) -> Grade:
-    """Return the overall grade: a fault, else a warning, else ok."""
+    """Return the overall grade: fault, else a warning, else ok."""
     grades = {finding.grade for finding in findings}
     return next((grade for grade in (Grade.FAULT, Grade.WARNING) if grade in grades), Grade.OK)
 
@@ -104,7 +104,7 @@ def report_text(
     findings: Findings, *, home: str = "", width: int = _ENDLESS, paint: Paint = lambda text, _grade: text
 ) -> str:
     """Return the rows below their headings and a last line that sums up."""
-    grades = max((len(one.grade) for one in findings), default=0)
+    grades = max((len(one.grade.label) for one in findings), default=0)
     names = max((cell_len(safe_line(one.name)) for one in findings), default=0)
     blank = " " * (2 + grades + 2 + names + 2)
     wrapper = TextWrapper(width, subsequent_indent=blank, break_long_words=False, break_on_hyphens=False)
@@ -113,9 +113,11 @@ def report_text(
         lines += [*([""] if lines else []), paint(group.value, None)]
         for one in rows:
             name = safe_line(one.name)
-            wrapper.initial_indent = f"  {one.grade:<{grades}}  {name}{' ' * (names - cell_len(name))}  "
+            wrapper.initial_indent = (
+                f"  {one.grade.label:<{grades}}  {name}{' ' * (names - cell_len(name))}  "
+            )
             first, *more = wrapper.wrap(without_home(safe_line(one.cause), home)) or [wrapper.initial_indent]
-            lines += [first.replace(one.grade, paint(one.grade.value, one.grade), 1), *more]
+            lines += [first.replace(one.grade.label, paint(one.grade.label, one.grade), 1), *more]
             if one.next_step and one.grade in STEP_IS_TOLD:
                 wrapper.initial_indent = blank
                 lines += wrapper.wrap(without_home(safe_line(f"next: {one.next_step}"), home))
@@ -123,14 +125,14 @@ def report_text(
 
 
 def summary(findings: Findings) -> str:
-    """Return how many faults and warnings there are."""
+    """Return how many problems and warnings there are."""
     counts = _counts(findings)
     words = [
-        f"{counts[grade]} {grade}{'' if counts[grade] == 1 else 's'}"
+        f"{counts[grade]} {grade.label}{'' if counts[grade] == 1 else 's'}"
         for grade in (Grade.FAULT, Grade.WARNING)
         if counts[grade]
     ]
-    return f"{', '.join(words) or 'no faults, no warnings'} in {len(findings)} checks"
+    return f"{', '.join(words) or 'no problems, no warnings'} in {len(findings)} checks"
 
 
 def report_json(findings: Findings, timestamp: str) -> dict[str, object]:

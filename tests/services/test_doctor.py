@@ -156,14 +156,14 @@ ROWS = [
 def test_columns_are_aligned_and_a_step_is_told_only_where_one_is_needed():
     assert report_text(ROWS).splitlines() == [
         "Servers",
-        "  fault   Jan     It wants a key.",
-        "                  next: Settings",
-        "  absent  模型    Nothing answers.",
+        "  problem  Jan     It wants a key.",
+        "                   next: Settings",
+        "  absent   模型    Nothing answers.",
         "",
         "Files",
-        "  ok      Folder  /home/ada/x is fine.",
+        "  ok       Folder  /home/ada/x is fine.",
         "",
-        "1 fault in 3 checks",
+        "1 problem in 3 checks",
     ]
 
 
@@ -186,7 +186,7 @@ def test_what_came_from_outside_is_made_safe():
 
 def test_colours_are_of_the_words_alone():
     text = report_text(ROWS, paint=lambda word, grade: f"<{word}>")
-    assert "<fault>   Jan" in text
+    assert "<problem>  Jan" in text
     assert "<Servers>" in text
 
 

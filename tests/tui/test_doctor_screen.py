@@ -53,7 +53,7 @@ async def test_a_row_stands_as_soon_as_its_check_has_ended():
         text = await shown(pilot, "Was first.", "checking …", "1 of 2 checked")
         assert "Came at last." not in text
         gate.set()
-        text = await shown(pilot, "Came at last.", "no faults, no warnings in 2 checks")
+        text = await shown(pilot, "Came at last.", "no problems, no warnings in 2 checks")
         assert "checking" not in text
 
 
@@ -61,7 +61,7 @@ async def test_a_row_stands_as_soon_as_its_check_has_ended():
 async def test_a_fault_has_a_shape_a_word_and_the_next_step_at_every_size(size):
     app = host(check("Store", finding("Sessions", Grade.FAULT, "It is damaged.", "cp a b")))
     async with app.run_test(size=size) as pilot:
-        await shown(pilot, "× Sessions", "fault", "It is damaged.", "next: cp a b")
+        await shown(pilot, "× Sessions", "problem", "It is damaged.", "next: cp a b")
 
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24), (40, 12)])
@@ -95,7 +95,7 @@ async def test_y_copies_the_report_without_the_name_of_the_home_folder():
         await pilot.press("y")
         await pilot.pause()
         text = app.clipboard
-    assert "fault" in text
+    assert "problem" in text
     assert "~/x is damaged." in text
     assert "rm ~/'a b'" in text
     assert HOME not in text

@@ -87,7 +87,7 @@ class DoctorScreen(ListDialog[None]):
         style, name, icons = _STYLES.get(one.grade, MUTED), safe_line(one.name), icons_for(self)
         shapes = {Grade.OK: icons.ready, Grade.WARNING: icons.degraded, Grade.FAULT: icons.down}
         sign = (f"{shapes.get(one.grade, icons.off)} ", style)
-        word: Parts = ((one.grade.value, style if one.grade not in _QUIET else MUTED),)
+        word: Parts = ((one.grade.label, style if one.grade not in _QUIET else MUTED),)
         indent, room = _SIGN_WIDTH, width - _SIGN_WIDTH
         if column:
             indent += column + _GAP
