@@ -158,7 +158,7 @@ def why_unusable(candidates: Sequence[Candidate]) -> LMChatError:
     best = next((one for one in there if one.verdict.is_server or one in named), None)
     best = best or next(iter(there if len(candidates) == 1 else ()), None)
     if best is not None and best.kind == "certificate":
-        return ServerUnavailable(best.detail, kind=best.kind, hint=best.next_step)
+        return ServerUnavailable(best.detail, kind=best.kind, hint=_sentence(best.next_step))
     if best is not None:
         return ServerRejected(
             _SENTENCES.get(best.verdict, "{product} at {url}: {finding}.").format(
@@ -168,16 +168,22 @@ def why_unusable(candidates: Sequence[Candidate]) -> LMChatError:
                 seen=best.seen or "unknown reply",
             ),
             kind=_KINDS.get(best.verdict, "server_error"),
-            hint=best.next_step,
+            hint=_sentence(best.next_step),
             details=best.detail,
         )
     if len(candidates) == 1:
         only = candidates[0]
         return NoServerFound(
             f"{NOTHING_FOUND}: {only.detail or f'{only.endpoint.url}: {only.finding}.'}",
-            hint=only.next_step or _NAME_A_SERVER,
+            hint=_sentence(only.next_step) or _NAME_A_SERVER,
         )
     return NoServerFound(f"{NOTHING_FOUND}: no model server answers on this machine.", hint=_NAME_A_SERVER)
+
+
+def _sentence(step: str) -> str:
+    """Return a next step as a sentence; a command starts the server."""
+    is_command = step[:1].islower() and not step.startswith("lmchat ")
+    return f"Start the server: {step}." if is_command else f"{step.rstrip('.')}." if step else ""
 
 
 def why_no_model(arrival: Arrival) -> RequestInvalid:

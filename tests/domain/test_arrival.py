@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.candidate import Need, Remembered, choose
+from lmchat.domain.candidate import Need, Remembered, choose, why_unusable
 from lmchat.domain.server import Endpoint, LoadState, Product, Verdict
 from tests.support.scripted_backend import candidate, model
 
@@ -65,3 +65,17 @@ def test_no_other_server_takes_the_place_of_the_one_that_was_named():
     named = replace(other(Verdict.REFUSED), is_own=True)
     assert choose([named, READY], model="", remembered=NEW, is_named=True).need is Need.SERVER
     assert choose([named, READY], model="", remembered=NEW).need is Need.NOTHING
+
+
+@pytest.mark.parametrize(
+    ("step", "hint"),
+    [
+        ("ollama serve", "Start the server: ollama serve."),
+        ("Check the address", "Check the address."),
+        ("lmchat does not follow redirects", "lmchat does not follow redirects."),
+        ("Wait.", "Wait."),
+        ("", "Start a model server, or name one with --endpoint URL."),
+    ],
+)
+def test_the_hint_about_an_unusable_server_is_a_sentence(step, hint):
+    assert why_unusable([candidate(Verdict.REFUSED, next_step=step)]).hint == hint
