@@ -286,7 +286,7 @@ def _log(file: Path) -> Findings:
     """Name the last unexpected error in the log."""
     row, facts = partial(Finding, Group.PROGRAM, "lmchat.log", "Log file"), {"path": str(file)}
     found: list[tuple[str, str]] = []
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError, NotADirectoryError):
         found = _ERROR.findall(read_plain(file).decode("utf-8", "replace"))
     if not found:
         return [row(Grade.OK, f"{file} contains no unexpected error.", "", facts | {"last_error": None})]

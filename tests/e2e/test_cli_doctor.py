@@ -164,6 +164,14 @@ def test_the_last_error_of_the_log_is_named(cli):
     assert found["verdict"] == "ok"
 
 
+def test_a_file_in_place_of_the_folder_is_a_row_and_every_check_still_runs(cli):
+    (cli.home / "file").write_text("")
+    done = cli("doctor", LMCHAT_HOME=str(cli.home / "file"))
+    assert "should be a folder." in done.stdout
+    assert "next: Set LMCHAT_HOME to a folder" in done.stdout
+    assert "The check itself failed" not in done.stdout
+
+
 def test_on_a_terminal_words_have_colours_and_rows_fit(cli):
     with PtyProgram(
         cli.argv("doctor"), home=cli.home, size=(90, 50), env={"TERM": "xterm-256color"}
