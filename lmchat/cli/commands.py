@@ -269,7 +269,7 @@ COMMANDS: tuple[Subcommand, ...] = (
         "completion",
         "print a script that completes commands and options in your shell",
         "lmchat completion bash > ~/.local/share/bash-completion/completions/lmchat",
-        (argument("shell", "your shell", choices=("bash", "zsh", "fish")),),
+        (argument("shell SHELL", "bash, zsh or fish", choices=("bash", "zsh", "fish")),),
         json="",
         handler="parser:completion",
     ),

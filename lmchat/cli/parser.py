@@ -31,6 +31,16 @@ Answers go to stdout, everything else to stderr. Exit codes: 0 success,
 """
 
 
+_PLAIN = (
+    ("the following arguments are required", "missing"),
+    (r"argument (\S+): invalid number value: .*", r"\1 must be a whole number of at least 1"),
+    (r"argument (\S+): invalid choice: (.*) \(choose from (.*)\)", r"unknown value \2 for \1; use \3"),
+    (r"argument (\S+): expected one argument", r"\1 needs a value"),
+    (r"argument (\S+): not allowed with argument (\S+)", r"\2 and \1 cannot be used together"),
+)
+"""Messages of argparse, and plainer ones."""
+
+
 class _Parser(argparse.ArgumentParser):
     """Parser that raises instead of exiting."""
 
@@ -39,12 +49,8 @@ class _Parser(argparse.ArgumentParser):
         if unknown:
             words = re.findall(r"\w+", message[unknown.end() :].removeprefix(" from"))
             message = _unknown_command(unknown[2], words).removesuffix(".")
-        message = message.replace("the following arguments are required:", "missing:")
-        message = re.sub(
-            r"argument (\S+): invalid number value: .*", r"\1 must be a whole number of at least 1", message
-        )
-        both = r"argument (\S+): not allowed with argument (\S+)"
-        message = re.sub(both, r"\2 and \1 cannot be used together", message)
+        for pattern, plain in _PLAIN:
+            message = re.sub(pattern, plain, message)
         sentence = message[:1].upper() + message[1:] + ("" if message.endswith("?") else ".")
         raise WrongUse(sentence, hint=f"Run `{self.prog} --help` for usage.")
 
