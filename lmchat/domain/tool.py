@@ -11,6 +11,8 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from lmchat.domain.message import ChatMessage
+
 FUNCTIONS = "python"
 """Name of the server of the functions in `tools.py`."""
 MAX_RESULT_CHARS = 32_000
@@ -128,6 +130,11 @@ def call_words(name: str, arguments: str) -> str:
     if len(shown) == 1:
         return f"{name}({next(iter(shown.values()))})"
     return f"{name}({', '.join(f'{key}={value}' for key, value in shown.items())})"
+
+
+def called(message: ChatMessage) -> str:
+    """Return the tool calls of a message as one reads them; unsafe, as `call_words`."""
+    return ", ".join(call_words(call.name, call.arguments) for call in message.tool_calls)
 
 
 def wire_form(tool: Tool) -> Mapping[str, Any]:

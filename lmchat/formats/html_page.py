@@ -11,7 +11,8 @@ from markdown_it import MarkdownIt
 
 from lmchat.domain.message import ChatMessage
 from lmchat.domain.session import Session
-from lmchat.formats.writing import REFUSED, ending, moment, speaker, thought, with_branches
+from lmchat.domain.tool import called
+from lmchat.formats.writing import REFUSED, ending, is_tool_run, moment, speaker, thought, with_branches
 from lmchat.text import safe_line, safe_text
 
 _STYLE = """
@@ -56,9 +57,13 @@ def _entry(
         yield f"<p><strong>{REFUSED}.</strong></p>"
     if message.text:
         yield markdown.render(safe_text(message.text))
+    if is_tool_run(message):
+        yield f"<details><summary><code>{_escaped(called(message))}</code></summary>"
     for call in message.tool_calls:
         arguments = escape(safe_text(call.arguments))
         yield f"<p>Tool call <code>{_escaped(call.name)}</code></p><pre>{arguments}</pre>"
+    if is_tool_run(message):
+        yield f"<p>Result</p><pre>{escape(safe_text(message.tool_result))}</pre></details>"
     if end := ending(message):
         yield f"<blockquote><strong>{end[0]}.</strong> {escape(end[1])}</blockquote>"
     yield "</article>"

@@ -10,7 +10,15 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from lmchat.domain.message import ChatMessage, Part, ReasoningPart, RefusalPart, TextPart, ToolCallPart
+from lmchat.domain.message import (
+    ChatMessage,
+    Part,
+    ReasoningPart,
+    RefusalPart,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
 from lmchat.domain.session import MessagePath, Session, SessionHeader
 from lmchat.errors import FileRefused
 from lmchat.formats.checks import WRONG, Content, Reading, checked, unchanged
@@ -133,7 +141,9 @@ def _part(facts: dict[str, Any], text: str) -> list[Part]:
     if name == "reasoning":
         lines = [line[2:] for line in text.split("\n")]
         return [ReasoningPart(text="\n".join(lines[2:]))]  # after the line that says for how long
-    if name == "tool_call":
+    if "arguments" in facts:  # of a call that a tool message repeats
+        text = facts["arguments"]
+    elif name in ("tool_call", "tool_result"):
         text = "\n".join(text.split("\n")[3:-1])  # the fence and what is around it
     text = text.removesuffix(facts.get("added", ""))
     if facts.get("escaped"):
@@ -145,6 +155,8 @@ def _part(facts: dict[str, Any], text: str) -> list[Part]:
             return [RefusalPart(text=text)]
         case "tool_call":
             return [ToolCallPart(call_id=facts["call_id"], name=facts["name"], arguments=text)]
+        case "tool_result":
+            return [ToolResultPart(text=text)]
         case _:
             return []  # a note repeats for people what the facts hold
 

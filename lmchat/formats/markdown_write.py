@@ -13,6 +13,9 @@ that people would take for the heading of a turn gets a backslash (`escaped`):
 
 The path comes first, then each branch under a heading; the comment of its first message names the parent.
 `place` is the number of a message in the order of writing.
+
+A tool message is a folded block of a call and its result, each in a code block. A call in an answer that a
+tool message repeats is not shown: its comment holds the arguments.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, tzinfo
+from html import escape
 from itertools import count
 
 from msgspec.structs import asdict
@@ -33,12 +37,25 @@ from lmchat.domain.message import (
     Role,
     TextPart,
     ToolCallPart,
+    ToolResultPart,
     fence_for,
 )
 from lmchat.domain.session import Session
-from lmchat.formats.writing import REFUSED, ending, moment, places, side_branches, speaker, thought
+from lmchat.domain.tool import called
+from lmchat.formats.writing import (
+    REFUSED,
+    ending,
+    is_tool_run,
+    moment,
+    places,
+    side_branches,
+    speaker,
+    thought,
+    with_repeated_calls,
+)
 from lmchat.text import open_fence, safe_line, safe_text
 
+_SUMMARY_CHARS = 120
 FORMAT = 1  # in the front matter
 FORMAT_WITH_BRANCHES = 2  # a reader of version 1 would append branches to the path
 _WORD = re.compile(r"<!-- ([0-9a-f]{8}) ")
@@ -51,7 +68,7 @@ _ESCAPED = re.compile(_HEADING % (r"\\", r"\\"), re.MULTILINE)
 
 def to_markdown(session: Session, *, with_reasoning: bool = False, zone: tzinfo | None = UTC) -> str:
     """Return the path as Markdown, then the branches."""
-    word, order = _boundary(session), places(session)
+    word, order, repeated = _boundary(session), places(session), with_repeated_calls(session)
     blocks = [_front_matter(session, word)]
 
     def add(message: ChatMessage, more: dict[str, object]) -> None:
@@ -62,7 +79,8 @@ def to_markdown(session: Session, *, with_reasoning: bool = False, zone: tzinfo 
             facts["branch"] = session.branch_names[message.message_id]
         blocks.append(_mark(word, facts))
         blocks.append(f"## {speaker(message)} · {moment(message.created_at, zone)}")
-        blocks.extend(_body(message, word, with_reasoning=with_reasoning))
+        is_repeated = message.message_id in repeated
+        blocks.extend(_body(message, word, with_reasoning=with_reasoning, is_repeated=is_repeated))
 
     for message in session.messages:
         add(message, {})
@@ -115,16 +133,21 @@ def _facts(message: ChatMessage) -> dict[str, object]:
     }
     if message.role is Role.ASSISTANT:
         facts |= {"model": message.model, "endpoint": message.endpoint, "state": str(message.state)}
+    if message.role is Role.TOOL:
+        facts["state"] = str(message.state)
     if message.failure is not None:
         facts |= {"failure": {"kind": message.failure.kind, "message": message.failure.message}}
     return facts
 
 
-def _body(message: ChatMessage, word: str, *, with_reasoning: bool) -> Iterator[str]:
+def _body(message: ChatMessage, word: str, *, with_reasoning: bool, is_repeated: bool) -> Iterator[str]:
+    if is_tool_run(message):
+        yield _mark(word, {"part": "note"})
+        yield f"<details>\n<summary>{escape(safe_line(called(message), limit=_SUMMARY_CHARS))}</summary>"
     for index, part in enumerate(message.parts):
         match part:
             case TextPart(text=text):
-                yield from _text(text, word, "text", is_first=index == 0)
+                yield from _text(text, word, "text", is_first=index == 0 and not is_tool_run(message))
             case RefusalPart(text=text):
                 yield _mark(word, {"part": "note"})
                 yield _quoted(f"**{REFUSED}.**")
@@ -132,10 +155,19 @@ def _body(message: ChatMessage, word: str, *, with_reasoning: bool) -> Iterator[
             case ReasoningPart(text=text) if with_reasoning:
                 yield _mark(word, {"part": "reasoning"})
                 yield _quoted(f"**{thought(message)}**\n\n{safe_text(text)}")
-            case ToolCallPart():
-                yield from _call(part, word)
+            case ToolCallPart(call_id=call_id, name=name, arguments=arguments) if is_repeated:
+                facts = {"part": "tool_call", "call_id": call_id, "name": name, "arguments": arguments}
+                yield _mark(word, facts)
+            case ToolCallPart(call_id=call_id, name=name, arguments=arguments):
+                title = f"Tool call `{safe_line(name).replace('`', chr(39))}`"
+                yield from _fenced(title, arguments, word, part="tool_call", call_id=call_id, name=name)
+            case ToolResultPart(text=text):
+                yield from _fenced("Result", text, word, part="tool_result")
             case _:
                 pass
+    if is_tool_run(message):
+        yield _mark(word, {"part": "note"})
+        yield "</details>"
     if end := ending(message):
         yield _mark(word, {"part": "note"})
         yield _quoted(f"**{end[0]}.** {end[1]}".rstrip())
@@ -151,12 +183,11 @@ def _text(text: str, word: str, name: str, *, is_first: bool = False) -> Iterato
     yield shown + str(changes.get("added", ""))
 
 
-def _call(part: ToolCallPart, word: str) -> Iterator[str]:
-    arguments, changes = _escaped(safe_text(part.arguments))
-    fence = fence_for(arguments)
-    name = safe_line(part.name).replace("`", "'")
-    yield _mark(word, {"part": "tool_call", "call_id": part.call_id, "name": part.name, **changes})
-    yield f"Tool call `{name}`\n\n{fence}json\n{arguments}\n{fence}"
+def _fenced(title: str, text: str, word: str, **facts: object) -> Iterator[str]:
+    shown, changes = _escaped(safe_text(text))
+    fence = fence_for(shown)
+    yield _mark(word, {**facts, **changes})
+    yield f"{title}\n\n{fence}{'json' if facts['part'] == 'tool_call' else ''}\n{shown}\n{fence}"
 
 
 def _escaped(text: str) -> tuple[str, dict[str, object]]:

@@ -5,17 +5,35 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from lmchat.domain.message import ChatMessage, Part, ReasoningPart, RefusalPart, Role, TextPart, ToolCallPart
+from lmchat.domain.message import (
+    ChatMessage,
+    Part,
+    ReasoningPart,
+    RefusalPart,
+    Role,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
 from lmchat.domain.session import MessagePath, Session, SessionHeader, Skipped, title_from
 from lmchat.formats.checks import Content, Reading, digest
 
 _ROLES = {role.value: role for role in Role} | {"developer": Role.SYSTEM, "function": Role.TOOL}
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")
-Said = tuple[Role, tuple[Part, ...], str]  # role, parts, and the model named for them
+
+
+class Said(NamedTuple):
+    """A message of a list."""
+
+    role: Role
+    parts: tuple[Part, ...]
+    model: str
+    call_id: str  # of the call that a result answers
+    tool: str
 
 
 def is_list(content: Content) -> bool:
@@ -32,7 +50,8 @@ def from_list(content: Content) -> Reading:
         if reason:
             skipped.append(Skipped(where=f"message {number}", reason=reason))
         if role is not None and parts:
-            said.append((role, parts, _word(row, "model")))
+            tool = _word(row, "name") or _word(row, "tool_name")
+            said.append(Said(role, parts, _word(row, "model"), _word(row, "tool_call_id"), tool))
     return Reading(sessions=(_session(said, content),), skipped=tuple(skipped))
 
 
@@ -46,15 +65,21 @@ def _session(said: Sequence[Said], content: Content) -> Session:
     title, model = _word(head, "title"), _word(head, "model")
     session_id = _identity(title, model, said)
     messages: list[ChatMessage] = []
-    for number, (role, parts, name) in enumerate(said):
+    waiting: list[ToolCallPart] = []
+    for number, one in enumerate(said):
+        parts = one.parts
+        if one.role is Role.ASSISTANT:
+            waiting = [part for part in parts if isinstance(part, ToolCallPart)]
+        elif one.role is Role.TOOL:
+            parts = _ran(one, waiting)
         messages.append(
             ChatMessage(
                 message_id=digest(f"{session_id} {number}"),
-                role=role,
+                role=one.role,
                 parts=parts,
                 created_at=content.moment,
                 parent_id=messages[-1].message_id if messages else None,
-                model=(name or model) if role is Role.ASSISTANT else "",
+                model=(one.model or model) if one.role is Role.ASSISTANT else "",
             )
         )
     first = next((message.text for message in messages if message.role is Role.USER), "")
@@ -71,9 +96,21 @@ def _session(said: Sequence[Said], content: Content) -> Session:
 def _identity(title: str, model: str, said: Sequence[Said]) -> str:
     """Return the hash of all messages; a change of it would import files twice."""
     hashed = hashlib.sha256(json.dumps([title, model]).encode())
-    for role, parts, name in said:
-        hashed.update(json.dumps([role, name, msgspec.to_builtins(parts)]).encode())
+    for one in said:
+        hashed.update(json.dumps([one.role, one.model, msgspec.to_builtins(one.parts)]).encode())
     return hashed.hexdigest()[:16]
+
+
+def _ran(one: Said, waiting: list[ToolCallPart]) -> tuple[Part, ...]:
+    """Return a result with its call, by id or name, which waits no more."""
+    fitting = (
+        call
+        for call in waiting
+        if (call.call_id == one.call_id if one.call_id else one.tool in ("", call.name))
+    )
+    call = next(fitting, None) or ToolCallPart(call_id=one.call_id, name=one.tool or "tool", arguments="")
+    waiting[:] = [other for other in waiting if other is not call]
+    return call, ToolResultPart(text="".join(part.text for part in one.parts if isinstance(part, TextPart)))
 
 
 def _read(row: Any) -> tuple[str, Role | None, tuple[Part, ...]]:

@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, tzinfo
 from functools import partial
 from importlib import import_module
+from textwrap import indent
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from lmchat.domain.message import AnswerState, ChatMessage, Role
+from lmchat.domain.message import AnswerState, ChatMessage, Role, ToolCallPart
 from lmchat.domain.session import Session, branches
+from lmchat.domain.tool import called
 from lmchat.errors import WrongUse
 from lmchat.text import safe_line, safe_text
 
@@ -48,7 +51,8 @@ class SideBranch(Struct, frozen=True, kw_only=True):
         named = f" “{safe_line(self.name, limit=_QUOTED_CHARS)}”" if self.name else ""
         if self.parent is None:
             return f"Another beginning{named}"
-        return f"Another branch{named}, after “{safe_line(self.parent.text, limit=_QUOTED_CHARS)}”"
+        words = safe_line(self.parent.text or called(self.parent), limit=_QUOTED_CHARS)
+        return f"Another branch{named}, after “{words}”"
 
 
 def render(
@@ -83,12 +87,31 @@ def with_branches(
     session: Session, entry: Callable[[ChatMessage], Iterable[str]], headed: Callable[[str], str]
 ) -> Iterator[str]:
     """Yield the blocks of the path, then those of each branch under its heading."""
+    repeated = with_repeated_calls(session)
+
+    def shown(message: ChatMessage) -> Iterable[str]:
+        if message.message_id in repeated:
+            parts = (part for part in message.parts if not isinstance(part, ToolCallPart))
+            message = replace(message, parts=tuple(parts))
+        return entry(message)
+
     for message in session.messages:
-        yield from entry(message)
+        yield from shown(message)
     for branch in side_branches(session):
         yield headed(branch.heading)
         for message in branch.messages:
-            yield from entry(message)
+            yield from shown(message)
+
+
+def with_repeated_calls(session: Session) -> frozenset[str | None]:
+    """Return the ids of the answers whose calls are shown by tool messages."""
+    everything = (*session.messages, *session.branches)
+    return frozenset(one.parent_id for one in everything if is_tool_run(one))
+
+
+def is_tool_run(message: ChatMessage) -> bool:
+    """Return whether a message shows a call and its result; earlier imports had the result as text."""
+    return message.role is Role.TOOL and bool(message.tool_calls)
 
 
 def speaker(message: ChatMessage) -> str:
@@ -143,7 +166,10 @@ def _entry(message: ChatMessage, *, zone: tzinfo | None, with_reasoning: bool) -
         yield f"[{REFUSED}.]"
     if message.text:
         yield safe_text(message.text)
-    for call in message.tool_calls:
+    if is_tool_run(message):
+        result = indent(safe_text(message.tool_result), "    ")
+        yield f"[{safe_line(called(message))}]\n{result}".rstrip()
+    for call in () if is_tool_run(message) else message.tool_calls:
         yield f"[Tool call {safe_line(call.name)}]\n{safe_text(call.arguments)}"
     if end := ending(message):
         yield f"[{end[0]}. {end[1]}".rstrip() + "]"

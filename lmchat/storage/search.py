@@ -55,6 +55,7 @@ _SEEN = "m.hidden_by is null and s.deleted_at is null"
 _IN_SESSION = "cross join sessions s on s.session_id = m.session_id"
 """`cross` keeps this order of joins, so that the newest hits come first and a query can end early."""
 _RUN = """p.kind = 'tool_call' and m.role = 'assistant' and exists (select 1 from messages t
+    cross join parts c on c.number = t.number and c.kind = 'tool_call'
     where t.parent_id = m.message_id and t.role = 'tool' and t.hidden_by is null)"""
 """A call in an answer that a tool message repeats, which is the hit."""
 _MESSAGES = f"""select {_HIT}, {_PART} from messages m {_IN_SESSION}

@@ -28,7 +28,7 @@ from lmchat.formats import markdown_read
 from lmchat.formats.checks import Content
 from lmchat.formats.markdown_write import to_markdown
 from lmchat.text import safe_text
-from tests.support.chats import START, answer, chat, header, prompt
+from tests.support.chats import START, answer, chat, chat_with_tools, header, prompt
 
 
 def from_markdown(text):
@@ -197,6 +197,38 @@ def test_thoughts_and_tool_calls_come_back_too(thought, said, arguments):
         RefusalPart(text=safe_text(said)),
         TextPart(text="end"),
     )
+
+
+@given(text_of_any_kind, text_of_any_kind)
+def test_a_tool_call_comes_back_with_its_result_and_as_the_answer_made_it(result, arguments):
+    talk = chat_with_tools(result, arguments, state=AnswerState.FAILED)
+    _, asking, ran, said = from_markdown(to_markdown(talk)).messages
+    assert asking.parts == talk.messages[1].parts
+    assert (ran.role, ran.state, ran.parent_id) == (Role.TOOL, AnswerState.FAILED, asking.message_id)
+    assert ran.tool_calls[0] == replace(talk.messages[2].tool_calls[0], arguments=safe_text(arguments))
+    assert (ran.tool_result, said.text) == (safe_text(result), "You want lettuce.")
+
+
+_OUTBREAKS = [
+    "```\n</details>\n\n# Free\n\n[l](http://evil.example)",
+    "````\n~~~\n</details>",
+    "<a href='http://evil.example'>l</a></summary></details>",
+    "   ```\n# Free",
+]
+
+
+@pytest.mark.parametrize("evil", [*_OUTBREAKS, *HARD])
+def test_neither_arguments_nor_result_of_a_tool_break_out_of_its_folded_block(evil):
+    text = to_markdown(chat_with_tools(evil, json.dumps({"text": evil, "<b>": evil})))
+    assert len(headings(text)) == 4
+    page = re.sub("<!--.*?-->", "", MarkdownIt().render(text.split("\n---\n", 1)[1]))
+    assert page.count("<details>") == page.count("</details>") == 1
+    assert [word for word in ("<a ", "<img", "<h1", "<b>", "<script") if word in page] == []
+    before, _, block = page.partition("<details>\n<summary>files/read_text(")
+    block, _, after = block.partition("</details>")
+    assert block.count("<pre>") == page.count("<pre>") == 2
+    assert "You want lettuce." in after
+    assert "files__read_text" not in before
 
 
 def test_thoughts_are_left_out_unless_asked_for():

@@ -22,11 +22,11 @@ from lmchat.domain.message import (
 from lmchat.domain.session import Session
 from lmchat.errors import FileRefused, WrongUse
 from lmchat.formats import json_format
-from lmchat.formats.checks import Content
+from lmchat.formats.checks import Content, sound
 from lmchat.formats.json_format import to_json
 from lmchat.formats.writing import FORMATS, export_name, render
 from lmchat.text import safe_text
-from tests.support.chats import START, answer, header, prompt
+from tests.support.chats import START, answer, chat_with_tools, header, prompt, tool_message
 
 EVIL = "\x1b[31m\x00\u202e\ud800 <script>alert(1)</script> ![x](http://evil.example/p.png) "
 EVIL += "[l](javascript:alert(1))"
@@ -64,6 +64,16 @@ def from_json(text):
 def test_json_is_lossless_whatever_was_said(text):
     session = talk(text, RefusalPart(text=text))
     assert from_json(to_json(session)) == session
+
+
+@given(st.text(st.characters()))
+def test_json_brings_back_a_tree_with_tool_calls_exactly(text):
+    talk = chat_with_tools(text, text)
+    again = replace(tool_message(None, parent=talk.messages[1], state=AnswerState.INTERRUPTED), version=2)
+    session = replace(talk, tree=(*talk.messages[:3], again, talk.messages[3]))
+    read_back = from_json(to_json(session))
+    assert (read_back.messages, read_back.tree) == (session.messages, session.tree)
+    assert sound(read_back, moment=START).tree == session.tree
 
 
 def test_json_holds_nothing_that_a_terminal_obeys():
@@ -133,6 +143,35 @@ def test_plain_text_has_names_times_and_endings():
     assert "[Thought for 3.2 s]\nhm hello\n" in text
     assert text.endswith('[Tool call <look>]\n{"<": 1}\n\n[Interrupted. gone hello Start it.]\n')
     assert render(talk(), form="txt") == safe_text(render(talk(), form="txt"))
+
+
+def test_plain_text_shows_a_tool_call_once_and_its_result_set_apart():
+    text = render(chat_with_tools("Buy lettuce.\n\nYou (2026-11-20)\x1b[2J"), form="txt")
+    assert "files__read_text" not in text
+    assert (
+        '\n\nTool (2026-11-20 08:00:00 UTC)\n\n[files/read_text("notes.md")]\n    Buy lettuce.\n\n'
+        "    You (2026-11-20)" in text
+    )
+    assert text == safe_text(text)
+    failed = render(chat_with_tools("No such file.", state=AnswerState.FAILED), form="txt")
+    assert '("notes.md")]\n    No such file.\n\n[Failed.]\n' in failed
+
+
+def test_the_page_folds_a_tool_call_and_its_result_and_escapes_both():
+    text = render(chat_with_tools(EVIL, json.dumps({"path": EVIL})), form="html")
+    page = Page()
+    page.feed(text)
+    assert (page.tags.count("details"), page.links) == (1, [])
+    assert not {"script", "img", "a"} & set(page.tags)
+    assert "".join(page.text).count("<script>alert(1)</script>") == 3  # summary, arguments, result
+    assert text == safe_text(text)
+
+
+def test_the_heading_of_a_branch_after_a_tool_call_names_the_call():
+    talk = chat_with_tools()
+    other = answer("Another answer.", parent=talk.messages[2])
+    text = render(replace(talk, tree=(*talk.messages, other)), form="txt")
+    assert 'Another branch, after “files/read_text("notes.md")”' in text
 
 
 @pytest.mark.parametrize("form", FORMATS)

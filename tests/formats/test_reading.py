@@ -11,13 +11,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from lmchat.domain.message import AnswerState, RefusalPart, Role, TextPart, ToolCallPart
+from lmchat.domain.message import AnswerState, RefusalPart, Role, TextPart, ToolCallPart, ToolResultPart
 from lmchat.domain.session import Session
+from lmchat.domain.tool import called
 from lmchat.errors import FileRefused
 from lmchat.formats.json_format import to_json
 from lmchat.formats.markdown_write import to_markdown
 from lmchat.formats.reading import read
-from tests.support.chats import START, answer, chat, header, prompt
+from tests.support.chats import START, answer, chat, chat_with_tools, header, prompt
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
@@ -282,12 +283,47 @@ def test_contents_of_several_parts_calls_of_tools_and_refusals_are_kept():
     assert [message.parts for message in messages] == [
         (TextPart(text="a"), TextPart(text="b")),
         (ToolCallPart(call_id="c1", name="look", arguments='{"at": 1}'),),
-        (TextPart(text="42"),),
+        (ToolCallPart(call_id="c1", name="look", arguments='{"at": 1}'), ToolResultPart(text="42")),
         (RefusalPart(text="No."),),
         (TextPart(text="Be kind."),),
     ]
     assert (messages[2].role, messages[4].role) == (Role.TOOL, Role.SYSTEM)
     assert [(one.where, one.reason) for one in skipped] == [("message 1", "1 of its parts is not text")]
+
+
+def test_each_result_of_a_list_is_a_tool_message_with_the_call_that_it_answers():
+    calls = [
+        {"id": one, "function": {"name": name, "arguments": "{}"}} for one, name in (("c1", "a"), ("c2", "b"))
+    ]
+    unnamed = [{"function": {"name": name, "arguments": {"x": name}}} for name in "ab"]
+    messages, skipped = read_rows(
+        {"role": "assistant", "content": "", "tool_calls": calls},
+        {"role": "tool", "tool_call_id": "c2", "content": "two"},
+        {"role": "tool", "tool_call_id": "c1", "content": [{"type": "text", "text": "one"}]},
+        {"role": "tool", "tool_call_id": "c1", "name": "files", "content": "again"},
+        {"role": "assistant", "content": "", "tool_calls": unnamed},
+        {"role": "tool", "tool_name": "b", "content": "of b"},
+        {"role": "tool", "content": "of a"},
+        {"role": "tool", "content": "of none"},
+    )
+    ran = [one for one in messages if one.role is Role.TOOL]
+    assert [(called(one), one.tool_calls[0].call_id, one.tool_result) for one in ran] == [
+        ("b()", "c2", "two"),
+        ("a()", "c1", "one"),
+        ("files()", "c1", "again"),
+        ('b("b")', "", "of b"),
+        ('a("a")', "", "of a"),
+        ("tool()", "", "of none"),
+    ]
+    assert (ran[1].parent_id, skipped) == (ran[0].message_id, ())
+
+
+@pytest.mark.parametrize("write", [to_json, to_markdown])
+def test_a_tool_call_that_ran_during_the_export_is_interrupted(write):
+    talk = chat_with_tools(state=AnswerState.STREAMING)
+    ran = read_one(write(talk)).messages[2]
+    assert (ran.state, ran.parts) == (AnswerState.INTERRUPTED, talk.messages[2].parts)
+    assert ran.failure.message == "The session was exported before this tool call had a result."
 
 
 @pytest.mark.rule("R-35")

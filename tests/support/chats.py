@@ -96,6 +96,21 @@ def tool_message(
     )
 
 
+def chat_with_tools(
+    result: str = "Buy lettuce.",
+    arguments: str = '{"path": "notes.md"}',
+    *,
+    state: AnswerState = AnswerState.COMPLETE,
+) -> Session:
+    """A prompt, an answer that calls a tool, the call as it ran, and the answer after it."""
+    asked = prompt("Read my notes.")
+    call = ToolCallPart(call_id="c1", name="files__read_text", arguments=arguments)
+    asking = answer(call, parent=asked)
+    ran = tool_message(result, parent=asking, arguments=arguments, state=state)
+    messages = MessagePath((asked, asking, ran, answer("You want lettuce.", parent=ran)))
+    return Session(header=header("Notes"), messages=messages)
+
+
 def chat(*texts: str, title: str = "Plan for the garden") -> Session:
     messages: list[ChatMessage] = []
     for index, text in enumerate(texts or ("Which vegetables?", "Lettuce.")):

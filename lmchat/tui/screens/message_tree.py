@@ -11,6 +11,7 @@ from textual.binding import Binding, BindingType
 
 from lmchat.domain.message import ChatMessage, Role
 from lmchat.domain.session import Branch, branches
+from lmchat.domain.tool import called
 from lmchat.text import safe_line
 from lmchat.tui import formatting
 from lmchat.tui.icons import Icons, icons_for
@@ -131,7 +132,7 @@ def tree_rows(found: Iterable[Branch], shown: TreeShown, icons: Icons) -> Iterat
     for branch in found:
         opening = branch.opening
         who = "you" if opening.role is Role.USER else safe_line(opening.model, limit=20) or str(opening.role)
-        words = safe_line(opening.text, limit=_FIRST_WORDS) or f"({opening.state})"
+        words = safe_line(opening.text or called(opening), limit=_FIRST_WORDS) or f"({opening.state})"
         name = safe_line(shown.names.get(branch.branch_id, ""), limit=_NAME_LENGTH)
         start = " " * min(2 * branch.depth, _MOST_INDENT)
         left = ((start + (f"{icons.fork} " if branch.depth else ""), MUTED), (name or words, NAME))
