@@ -189,7 +189,8 @@ RULES: tuple[Rule, ...] = (
         hint="Load a model, or a smaller one if memory is low.",
         hints={
             JAN: "Start the model in Jan, then try again.",
-            LM_STUDIO: "Press Ctrl+O, Enter to load it; your message is then sent again.",
+            LM_STUDIO: "Press Ctrl+O, Enter to load it; your message is then sent again. "
+            "In a shell: lmchat models load {model}",
         },
     ),
     Rule(
@@ -257,7 +258,7 @@ RULES: tuple[Rule, ...] = (
         "timeout", (408, 504), message="Request timeout: {said}", hint="Try again; the server took too long."
     ),
     Rule("too_large", (413,), hint="Shorten the prompt, or start a new session."),
-    Rule("bad_request", (400, 409, 422), hint="The server does not accept this request."),
+    Rule("bad_request", (400, 409, 422), hint="Check the options that you set, such as temperature."),
     Rule("rate_limited", (429,), hint=_LIMIT_HINT),
     Rule("rate_limited", _STREAM, "rate.?limit|too.many.requests", hint=_LIMIT_HINT),
     Rule(
@@ -266,7 +267,7 @@ RULES: tuple[Rule, ...] = (
         r"overloaded|service.{0,12}unavailable|unavailable_error|currently unavailable|server.busy",
         hint=_BUSY_HINT,
     ),
-    Rule("unsupported", (501,), hint="This server cannot do that."),
+    Rule("unsupported", (501,), hint="Use another server for this."),
     Rule("busy", (529,), hint="The server is overloaded; try again later."),
     Rule("busy", (503,), "busy|overloaded|maximum pending", hint=_BUSY_HINT),
     Rule(

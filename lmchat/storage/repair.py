@@ -146,7 +146,8 @@ def _insert(connection: Connection, table: str, values: dict[str, object]) -> No
         if table == "messages":  # the row of its session may be
             moment = values["created_at"]
             session = {"session_id": values["session_id"], "created_at": moment, "updated_at": moment}
-            insert(connection, "sessions", {**session, "title": "Recovered chat"}, "on conflict do nothing")
+            session |= {"title": "Recovered session"}
+            insert(connection, "sessions", session, "on conflict do nothing")
         insert(connection, table, values, "on conflict do nothing")
 
 
