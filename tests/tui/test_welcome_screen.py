@@ -208,6 +208,14 @@ def test_every_verdict_has_a_sign_and_a_word_at_every_width(width, verdict):
     assert any(sign in text for sign in "●◆×·")
 
 
+def test_the_table_has_room_for_the_next_step_and_its_key():
+    for width in range(40, 120):
+        rows = rows_of(WANTS_KEY[0], width=width)
+        if any("Next step" in text for row in rows for piece in row.pieces for text, _ in piece):
+            (place,) = [row for row in rows if row.key == WANTS_KEY[0].endpoint]
+            assert sum(len(text) for piece in place.pieces for text, _ in piece) + len("▌   Enter ") <= width
+
+
 def test_a_place_of_the_users_own_is_named_by_its_address():
     own = replace(PLACES[0], endpoint=Endpoint.parse("http://gpu-box:1234"), is_own=True)
     rows = rows_of(own)
