@@ -350,7 +350,7 @@ async def test_the_list_says_what_was_done_and_how_it_is_undone(tmp_path):
         await shown(desk, "Restored.")
         await desk.until(lambda: bool(desk.chat.view.session_list.chosen_id), "the session")
         await desk.pilot.press("u")
-        await shown(desk, "The trash is empty.")
+        await shown(desk, "Nothing to undo.")
 
 
 async def test_what_was_found_last_is_replaced_by_what_is_typed(tmp_path):
@@ -420,7 +420,7 @@ async def test_export_writes_the_file_and_asks_before_it_overwrites(tmp_path):
         target.write_text("mine")
         await desk.say(f"/export {target}")
         await desk.until(lambda: isinstance(desk.app.screen, ConfirmDialog), "the question")
-        await shown(desk, "Overwrite it?")
+        await shown(desk, "Overwrite this file?")
         await desk.pilot.press("escape")
         assert target.read_text() == "mine"
         await desk.say(f"/export {target}")

@@ -54,7 +54,7 @@ def serves(desk, name):
 async def test_the_demo_model_is_offered_first_and_fetched_only_after_consent(tmp_path):
     engine = ScriptedEngine()
     async with page(tmp_path, engine) as desk:
-        await shown(desk, "demo, a demo model: 93 MB once, Apache-2.0. Asks before downloading.")
+        await shown(desk, "Asks to download demo, a demo model (93 MB, Apache-2.0).")
         await shown(desk, "or try the built-in engine.")
         await desk.pilot.press("enter")
         await on(desk, ConfirmDialog)

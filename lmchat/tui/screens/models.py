@@ -114,7 +114,7 @@ class Models:
         rows, _ = self._workspace.catalogue.known(self._workspace.remembered)
         row = next((row for row in rows if row.recent_index == number - 1), None)
         if row is None:
-            self._chat.view.notify(f"There is no recent model {number}. Ctrl+O lists all.")
+            self._chat.view.notify(f"There is no recent model {number}. Ctrl+O lists the models.")
         else:
             self.switch_to(row.model)
 
@@ -132,8 +132,8 @@ class Models:
         exact = [model for model in models if model.model_id == name]
         found = exact or [model for model in models if name.casefold() in model.model_id.casefold()]
         if not exact and len(found) != 1:
-            words = "No model is" if not found else f"{len(found)} models are"
-            raise WrongUse(f"{words} called {safe_line(name, limit=40)}.", hint="Ctrl+O lists all.")
+            words = f"{len(found)} models match" if found else "No model matches"
+            raise WrongUse(f"{words} {safe_line(name, limit=40)}.", hint="Ctrl+O lists the models.")
         self.switch_to(found[0])
 
     def load_or_unload(self, model: ModelInfo) -> None:
@@ -309,5 +309,5 @@ def _offer_words(offer: DemoOffer) -> str:
         f"{offer.name} is a small model, only for trying lmchat.\n\n"
         f"Size     {formatting.size(offer.download_bytes)}\n"
         f"Licence  {offer.licence}\n"
-        f"Goes to  {safe_line(str(offer.folder))}"
+        f"Folder   {safe_line(str(offer.folder))}"
     )

@@ -67,7 +67,7 @@ class SavedSessions:
         return "Restored from the archive" if was_archived else "Archived; a restores it"
 
     async def _undo_delete(self, _id: str, _: str) -> str:
-        return "Restored" if await self._library.undo_delete() else "The trash is empty"
+        return "Restored" if await self._library.undo_delete() else "Nothing to undo"
 
     async def _delete(self, session_id: str, _: str) -> str:
         shown = self._open_sessions.shown
@@ -170,7 +170,7 @@ class SavedSessions:
                 self._shown(), path_of(wish.name), how, is_forced=is_forced
             )
         except FileExists as error:
-            dialog = ConfirmDialog("Overwrite it?", text=error.message, verb="overwrite")
+            dialog = ConfirmDialog("Overwrite this file?", text=error.message, verb="overwrite")
             return bool(await self._view.ask(dialog)) and await self._write(wish, is_forced=True)
         self._view.show_action("exported")
         self._view.notify(f"Exported to {safe_line(str(written.absolute()))}")

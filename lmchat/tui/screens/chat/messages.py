@@ -104,7 +104,7 @@ class MessageActs:
         if part == "code":
             self.act("copy_code")
         elif part:
-            raise WrongUse(f"{safe_line(part, limit=40)} cannot be copied.", hint="Use /copy code.")
+            raise WrongUse(f"Unknown argument: {safe_line(part, limit=40)}.", hint="Use /copy or /copy code.")
         elif last := self._open_sessions.last_answer():
             self.act_on("copy", last)
         else:

@@ -69,7 +69,7 @@ def _demo_words(offer: DemoOffer, *, has_demo: bool) -> str:
     if has_demo:
         return f"{name}, a demo model, is on this disk."
     size = formatting.size(offer.download_bytes)
-    return f"{name}, a demo model: {size} once, {safe_line(offer.licence)}. Asks before downloading."
+    return f"Asks to download {name}, a demo model ({size}, {safe_line(offer.licence)})."
 
 
 def _places(places: Sequence[ServerRow], width: int, icons: Icons) -> list[ListRow]:
