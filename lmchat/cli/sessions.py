@@ -9,6 +9,7 @@ from msgspec.structs import asdict
 from lmchat.cli.context import Context
 from lmchat.cli.output import SHORT_ID, can_ask, consents, minute, table
 from lmchat.cli.wiring import open_library, open_store
+from lmchat.domain.message import Role
 from lmchat.domain.session import SearchHit, SessionHeader
 from lmchat.errors import SessionNotFound, WrongUse
 from lmchat.services.exporting import ExportAs
@@ -118,7 +119,7 @@ def _named(header: SessionHeader) -> str:
     return f"{header.session_id[:SHORT_ID]} “{safe_line(header.title) or 'Untitled'}”"
 
 
-_HOLDERS = {"reasoning": "thought", "tool_call": "tool call", "tool_result": "result", "title": "title"}
+_HOLDERS = {"reasoning": "thought", "tool_call": "tool call", "tool_result": "tool result", "title": "title"}
 
 
 async def search(context: Context) -> int:
@@ -133,11 +134,14 @@ async def search(context: Context) -> int:
 
 
 def _text(hit: SearchHit) -> str:
+    holder = _HOLDERS.get(hit.kind, "")
     who = hit.model if hit.role == "assistant" and hit.model else hit.role
+    if hit.role == Role.TOOL and holder:
+        who = ""
     columns = (
         hit.session_id[:SHORT_ID],
         minute(hit.created_at),
-        ", ".join(word for word in (safe_line(who) if hit.role else "", _HOLDERS.get(hit.kind, "")) if word),
+        ", ".join(word for word in (safe_line(who), holder) if word),
         safe_line(hit.title),
     )
     match = f"[{safe_line(hit.match)}]" if hit.match else ""

@@ -52,13 +52,14 @@ async def test_what_holds_the_words_is_said_where_nobody_said_them(store):
     app = host(store)
     kinds = [("reasoning", "qwen3-8b · thought · "), ("tool_call", "qwen3-8b · tool call · ")]
     hits = [replace(HITS[1], kind=kind, message_id=kind) for kind, _ in kinds]
+    hits.append(replace(HITS[1], kind="tool_result", message_id="ran", role="tool", model=""))
     title = replace(HITS[0], kind="title", message_id="", role="", session_id="s9")
     async with app.run_test(size=WIDE) as pilot:
         app.screen.show_hits([*hits, title], 1.0, now=NOW)
         await pilot.pause()
-        for words in (*(told for _, told in kinds), " title · today 14:02"):
+        for words in (*(told for _, told in kinds), "  tool result · ", " title · today 14:02"):
             assert words in screen_text(app)
-        await pilot.press("down", "down", "enter")
+        await pilot.press("down", "down", "down", "enter")
         assert app.results == [title]
 
 

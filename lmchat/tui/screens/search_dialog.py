@@ -34,7 +34,7 @@ _FIRST_LIMIT = 20
 _MORE = 5
 """Factor by which the limit grows near the end of the list."""
 _MOST_HITS = 2500
-_HOLDERS = {"reasoning": "thought", "tool_call": "tool call", "tool_result": "result", "title": "title"}
+_HOLDERS = {"reasoning": "thought", "tool_call": "tool call", "tool_result": "tool result", "title": "title"}
 """Names of the parts other than the text that can hold a hit."""
 
 
@@ -141,7 +141,10 @@ class SearchDialog(ListDialog[SearchHit | None]):
 def hit_rows(hit: SearchHit, width: int, now: datetime, icons: Icons) -> list[ListRow]:
     """Return two rows: the place of a hit, and the words around it."""
     who = "you" if hit.role == Role.USER else safe_line(hit.model, limit=30) or safe_line(hit.role)
-    told = ("" if hit.kind == "title" else who, _HOLDERS.get(hit.kind, ""), when(hit.created_at, now))
+    holder = _HOLDERS.get(hit.kind, "")
+    if hit.kind == "title" or (hit.role == Role.TOOL and holder):
+        who = ""
+    told = (who, holder, when(hit.created_at, now))
     right = ((f" {icons.dot} ".join(part for part in told if part), MUTED),)
     title = ((f" {safe_line(hit.title)}", STRONG),)
     words = around(hit, width - 1, icons.cut)
