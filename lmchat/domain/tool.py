@@ -62,7 +62,7 @@ class ToolServer(Struct, frozen=True, kw_only=True):
     name: str
     state: ServerState = ServerState.STARTING
     error: str = ""
-    """One sentence; empty unless it failed."""
+    """Why it failed; while it is ready, why some of its tools are left out."""
     tools: tuple[Tool, ...] = ()
 
 

@@ -1,0 +1,304 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lmchat.config.settings import McpSettings
+from lmchat.domain.tool import MAX_RESULT_CHARS, ServerState, Tool
+from lmchat.errors import EndpointNotAllowed
+from lmchat.tools.host import McpHost
+from tests.support import mcp_server
+from tests.support.programs import children_of, is_running, processes, start, until, wait_until
+
+SCRIPT = str(Path(mcp_server.__file__))
+TIME = str(Path(sys.executable).with_name("mcp-server-time"))
+
+
+def scripted(name="files", **settings):
+    return McpSettings(name=name, command=sys.executable, args=(SCRIPT,), **settings)
+
+
+@asynccontextmanager
+async def a_host(home, *servers, functions="", environ=None, refuses=""):
+    """Yield a tool host; at its end no process of it may be left."""
+
+    def check(url):
+        if url == refuses:
+            raise EndpointNotAllowed("Endpoint not allowed: elsewhere.")
+
+    if functions:
+        (home / "tools.py").write_text(functions)
+    host = McpHost(
+        servers,
+        functions=home / "tools.py",
+        log_file=home / "tools.log",
+        environ={**os.environ, **(environ or {})},
+        check_address=check,
+    )
+    try:
+        yield host
+    finally:
+        own = psutil.Process().children(recursive=True)
+        await host.aclose()
+        assert not [process for process in own if is_running(process.pid)]
+
+
+async def call(host, name, _s=20, **arguments):
+    server, _, tool = name.partition("/")
+    return await host.call(Tool(server=server, name=tool), arguments, timeout_s=_s)
+
+
+async def states(host):
+    return {server.name: (server.state.value, server.error) for server in await host.list_servers()}
+
+
+async def test_nothing_is_started_without_servers_and_functions(tmp_path):
+    async with a_host(tmp_path, scripted(enabled=False)) as host:
+        assert await host.list_servers() == ()
+        assert not (tmp_path / "tools.log").exists()
+
+
+async def test_a_real_server_lists_its_tools_and_answers_calls(tmp_path):
+    async with a_host(tmp_path, McpSettings(name="time", command=TIME)) as host:
+        (server,) = await host.list_servers()
+        assert server.state is ServerState.READY
+        assert "time__get_current_time" in [tool.wire_name for tool in server.tools]
+        good = await call(host, "time/get_current_time", timezone="Asia/Tokyo")
+        assert json.loads(good.text)["timezone"] == "Asia/Tokyo"
+        assert (await call(host, "time/get_current_time", timezone="Mars")).is_error
+
+
+async def test_a_server_gets_its_folder_and_only_the_usual_variables(tmp_path):
+    server = scripted(env={"LOG": "off"}, cwd=str(tmp_path))
+    async with a_host(tmp_path, server, environ={"SECRET": "a", "LMCHAT_API_KEY": "b"}) as host:
+        found = json.loads((await call(host, "files/environment")).text)
+        assert found["cwd"] == str(tmp_path)
+        assert found["env"]["LOG"] == "off"
+        assert not {"SECRET", "LMCHAT_API_KEY"} & set(found["env"])
+
+
+async def test_all_pages_of_tools_are_listed_up_to_a_limit(tmp_path):
+    servers = scripted("many", env={"MORE_TOOLS": "500"}), scripted("endless", env={"MORE_TOOLS": "5000"})
+    async with a_host(tmp_path, *servers) as host:
+        many, endless = await host.list_servers()
+        assert len(many.tools) == 500 + len(mcp_server.NAMES)
+        assert len(endless.tools) == 1000
+        assert [tool.name for tool in many.tools if tool.is_read_only] == ["echo"]
+
+
+async def test_a_changed_list_is_read_again(tmp_path):
+    async with a_host(tmp_path, scripted()) as host:
+        await call(host, "files/grow")
+        await until(lambda: "fresh" in [tool.name for tool in host.servers[0].tools], "the new tool")
+
+
+async def test_results_become_text(tmp_path):
+    async with a_host(tmp_path, scripted()) as host:
+        parts = await call(host, "files/parts")
+        assert parts.text.splitlines() == [
+            "first",
+            "[image/png, 12 kB]",
+            "inside",
+            "[resource_link: file:///b]",
+        ]
+        assert (await call(host, "files/escape")).text == "\x1b[2J\x1b]0;owned\x07"  # the screen filters
+        failed = await call(host, "files/fail")
+        assert (failed.text, failed.is_error) == ("It went wrong", True)
+        long = await call(host, "files/echo", text="y" * 100_000)
+        assert long.text.startswith("y" * MAX_RESULT_CHARS + "\n[cut: 100000 characters")
+
+
+async def test_a_silent_server_delays_no_other_call_and_is_told_of_the_cancelling(tmp_path):
+    async with a_host(tmp_path, scripted()) as host:
+        await host.list_servers()
+        silent = asyncio.create_task(call(host, "files/never"))
+        slow, quick = await asyncio.gather(call(host, "files/never", 0.5), call(host, "files/echo", text="a"))
+        assert (slow.text, slow.is_error, quick.text) == ("No answer within 0.5 s.", True, "a")
+        silent.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await silent
+        assert "2" in [(await call(host, "files/cancelled")).text for _ in range(50)]
+
+
+@pytest.mark.parametrize(("how", "words"), [("die", "ended while a tool ran"), ("flood", "more than 16 MB")])
+async def test_a_server_that_breaks_off_is_an_error_and_starts_again(tmp_path, how, words):
+    async with a_host(tmp_path, scripted()) as host:
+        broken = await call(host, f"files/{how}")
+        assert broken.is_error
+        assert words in broken.text
+        assert (await call(host, "files/echo", text="again")).text == "again"
+
+
+async def test_servers_that_cannot_start_have_failed_with_a_reason(tmp_path):
+    servers = (
+        McpSettings(name="lost", command="no-such-program"),
+        McpSettings(name="silent", command=sys.executable, args=("-c", "raise SystemExit(1)")),
+        McpSettings(name="refused", url="http://elsewhere/mcp"),
+        McpSettings(name="keyless", url="http://127.0.0.1:1/mcp", headers_env={"Authorization": "NO_TOKEN"}),
+        McpSettings(name="down", url="http://127.0.0.1:1/mcp"),
+    )
+    async with a_host(tmp_path, *servers, refuses="http://elsewhere/mcp") as host:
+        see = f"See {tmp_path / 'tools.log'}."
+        assert await states(host) == {
+            "lost": (
+                "failed",
+                "The server lost cannot start: no-such-program does not exist. Check [[mcp]].",
+            ),
+            "silent": ("failed", f"The server silent ended while it started. {see}"),
+            "refused": ("failed", "Endpoint not allowed: elsewhere."),
+            "keyless": ("failed", "The environment variable NO_TOKEN of the server keyless is not set."),
+            "down": ("failed", f"The server down failed: All connection attempts failed. {see}"),
+        }
+        assert (await call(host, "refused/x")).text == "Endpoint not allowed: elsewhere."
+
+
+async def test_a_server_over_http_gets_its_headers(tmp_path):
+    with mcp_server.over_http() as (url, seen):
+        server = McpSettings(name="wiki", url=url, headers_env={"Authorization": "WIKI_TOKEN"})
+        async with a_host(tmp_path, server, environ={"WIKI_TOKEN": "Bearer abc"}) as host:
+            assert (await call(host, "wiki/echo", text="over http")).text == "over http"
+        assert {headers["Authorization"] for headers in seen} == {"Bearer abc"}
+
+
+async def test_without_the_sdk_only_functions_work(tmp_path):
+    (tmp_path / "mcp.py").write_text("raise ImportError('hidden')")
+    functions = 'def one() -> int:\n    """Return 1."""\n    return 1\n'
+    where = os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]])
+    async with a_host(tmp_path, scripted(), functions=functions, environ={"PYTHONPATH": where}) as host:
+        found = await states(host)
+        assert "pip install 'lmchat[tools]'" in found["files"][1]
+        assert (await call(host, "python/one")).text == "1"
+
+
+FUNCTIONS = '''
+import os, time
+from json import dumps
+
+def add(a: int, b: int = 2) -> int:
+    """Add two numbers."""
+    print("this goes to the log")
+    os.write(1, b"this too")
+    return a + b
+
+def broken(a):
+    """Do nothing."""
+
+def fails():
+    """Divide by zero."""
+    return 1 / 0
+
+def _private(a: int): ...
+
+def leaves():
+    """Leave."""
+    raise SystemExit(3)
+
+def crashes():
+    """End the process."""
+    os._exit(9)
+
+def sleeps():
+    """Sleep."""
+    time.sleep(600)
+'''
+
+
+async def test_functions_of_a_file_are_tools(tmp_path):
+    async with a_host(tmp_path, functions=FUNCTIONS) as host:
+        (server,) = await host.list_servers()
+        assert [tool.name for tool in server.tools] == ["add", "fails", "leaves", "crashes", "sleeps"]
+        assert server.error.startswith(
+            "tools.py, line 11: The parameter a of the function broken has no type hint."
+        )
+        sleeping = await call(host, "python/sleeps", 0.2)  # its thread must not delay the end
+        results = [await call(host, f"python/{name}", a=1) for name in ("add", "nothing")]
+        results += [
+            await call(host, "python/add"),
+            await call(host, "python/fails"),
+            await call(host, "python/leaves"),
+        ]
+    assert [result.text for result in (sleeping, *results)] == [
+        "No answer within 0.2 s.",
+        "3",
+        "tools.py has no function nothing.",
+        "The arguments of add do not fit: Object missing required field `a`.",
+        "tools.py, line 16: ZeroDivisionError: division by zero.",
+        "tools.py, line 22: RuntimeError: SystemExit: 3.",
+    ]
+    assert "this goes to the log\nthis too" in (tmp_path / "tools.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("x = 1\ny = = 2\n", "tools.py, line 2: SyntaxError: invalid syntax."),
+        ("import nothing_here\n", "tools.py, line 1: ModuleNotFoundError: No module named 'nothing_here'."),
+        ("def f():\n    return {}['a']\nf()\n", "tools.py, line 2: KeyError: 'a'."),
+    ],
+)
+async def test_an_error_in_the_file_is_told_with_its_line_until_it_is_corrected(tmp_path, text, error):
+    async with a_host(tmp_path, functions=text) as host:
+        assert await states(host) == {"python": ("failed", error)}
+        (tmp_path / "tools.py").write_text('def one() -> int:\n    """Return 1."""\n    return 1\n')
+        assert await states(host) == {"python": ("ready", "")}
+
+
+async def test_a_killed_child_is_an_error_and_starts_again_with_its_servers(tmp_path):
+    stubborn = scripted(env={"IGNORE_END": str(tmp_path)})
+    async with a_host(tmp_path, stubborn) as host:
+        await host.list_servers()
+        waiting = asyncio.create_task(call(host, "files/never"))
+        await call(host, "files/echo")
+        (child,) = children_of(os.getpid())
+        os.kill(child, signal.SIGKILL)
+        result = await waiting
+        assert (result.text, result.is_error) == ("The tool host ended while this tool ran.", True)
+        await until(lambda: not processes(str(tmp_path)), "the end of the server's own child")
+        assert host.servers[0].state is ServerState.FAILED
+        assert host.servers[0].tools
+        assert (await call(host, "files/echo", text="again")).text == "again"
+
+
+async def test_a_child_that_crashes_all_the_time_stays_down(tmp_path):
+    async with a_host(tmp_path, functions=FUNCTIONS) as host:
+        results = [(await call(host, "python/crashes")).text for _ in range(4)]
+        assert results[:3] == ["The tool host ended while this tool ran."] * 3
+        assert results[3].startswith("The tool host ended 3 times within a minute.")
+        assert await states(host) == {"python": ("failed", results[3])}
+
+
+PARENT = """
+import asyncio, os, sys
+from pathlib import Path
+from lmchat.config.settings import McpSettings
+from lmchat.tools.host import McpHost
+
+async def main():
+    home = Path(sys.argv[1])
+    server = McpSettings(name="a", command=sys.executable, args=(sys.argv[2],), env={"IGNORE_END": str(home)})
+    host = McpHost((server,), functions=home / "tools.py", log_file=home / "log", environ=os.environ,
+                   check_address=print)
+    await host.list_servers()
+    print(host.servers[0].state.value, flush=True)
+    await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+
+
+def test_no_process_is_left_when_the_parent_is_killed(tmp_path):
+    parent = start([sys.executable, "-c", PARENT, tmp_path, SCRIPT])
+    with parent:
+        assert parent.stdout.readline() == b"ready\n"
+        own = [process.pid for process in psutil.Process(parent.pid).children(recursive=True)]
+        assert len(own) == 3  # the child, the server, and the server's own child
+        parent.kill()
+    wait_until(lambda: not any(map(is_running, own)), "the end of all processes")
