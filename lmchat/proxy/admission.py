@@ -66,7 +66,8 @@ def _parsed(text: str) -> tuple[str, int | None]:
     endpoint = Endpoint.parse(f"http://{host}")
     if endpoint.path != "/v1" or "/" in host:
         shown = "that" if "@" in text else f'"{text}"'  # what stands before the sign may be a password
-        raise EndpointNotAllowed(f"Endpoint not allowed: {shown} is not a host or host:port.")
+        hint = "Correct it in allowed_hosts or --allow-host, for example: gpu.lan:8080"
+        raise EndpointNotAllowed(f"Endpoint not allowed: {shown} is not a host or host:port.", hint=hint)
     port = host.rpartition("]")[2].partition(":")[2]
     return _canonical(endpoint.host), int(port) if port else None
 

@@ -88,6 +88,12 @@ def test_a_named_host_is_allowed_at_any_port_and_with_a_port_at_that_one_only():
             hosts.check(Endpoint.parse(address))
 
 
+def test_a_wrong_host_is_told_with_the_places_to_correct_it():
+    with pytest.raises(EndpointNotAllowed) as caught:
+        AllowList(["host/path"])
+    assert caught.value.hint == "Correct it in allowed_hosts or --allow-host, for example: gpu.lan:8080"
+
+
 @pytest.mark.parametrize("host", ["", "a b", "http://x", "user@host", "host/path", "host:port", "*", "a?b"])
 def test_what_is_no_host_cannot_be_allowed(host):
     if host == "*":
