@@ -22,6 +22,7 @@ class Paths:
         self.models_file = cache_dir / "models.json"
         self.demo_dir = cache_dir / "engine"
         self.engine_log_file = state_dir / "engine.log"
+        self.tools_log_file = state_dir / "tools.log"
         self.log_file = state_dir / "lmchat.log"
 
     @classmethod

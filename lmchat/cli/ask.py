@@ -15,6 +15,7 @@ from lmchat.cli.commands import ParsedOptions
 from lmchat.cli.context import Context
 from lmchat.cli.output import SHORT_ID, Output, SafeStream, failure_detail, from_stdin, rounded
 from lmchat.cli.target import find_target
+from lmchat.cli.tools import decide, how_to_configure, step_json, step_note, tools_of_question
 from lmchat.cli.wiring import open_runtime
 from lmchat.domain.event import (
     ModelLoading,
@@ -27,14 +28,15 @@ from lmchat.domain.event import (
     StreamStalled,
     TextDelta,
 )
-from lmchat.domain.message import AnswerState, ChatMessage, Receipt
+from lmchat.domain.message import AnswerState, ChatMessage, Receipt, Role
 from lmchat.domain.request import AnyText
 from lmchat.domain.server import is_other_model
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files import path_of, read_plain
 from lmchat.services.context_meter import ContextPlan
-from lmchat.services.conversation import AnswerBegun, Conversation, ConversationEvent
+from lmchat.services.conversation import AnswerBegun, AnswerEnded, Conversation, ConversationEvent
 from lmchat.services.open_sessions import OpenSessions
+from lmchat.services.tool_loop import ApprovalAsked, ToolEnded
 from lmchat.structured.json_text import UnfitError, code_blocks, strict_json
 from lmchat.structured.schema import WantedValue
 from lmchat.text import safe_line
@@ -42,6 +44,7 @@ from lmchat.threads import run_abandonable
 
 MAX_FILE_BYTES = 1 << 20
 _KEPT = 'The text so far is saved. Continue with: lmchat ask -r {} "Go on"'
+_ROUNDS = "Raise max_steps under [tools], or change the prompt."
 _SHOWN = "The text so far is not saved. Check the server's log, or ask again."
 
 
@@ -87,6 +90,8 @@ class Extract:
 async def ask(context: Context) -> int:
     """Ask and print the answer while it arrives."""
     extract = _extract(context.options)
+    if context.options.tools and not context.has_tools:
+        raise WrongUse("No tools are configured.", hint=how_to_configure(context))
     prompt = await _prompt(context)
     options = context.options
     is_kept = options.resume is not None if options.save is None else options.save
@@ -105,7 +110,10 @@ async def ask(context: Context) -> int:
         sessions.target = await find_target(
             runtime.backend, settings, runtime.remembered, context.output.note
         )
-        error = await _Asking(context.output, sessions, extract, is_kept=is_kept).ask(prompt)
+        async with tools_of_question(context, settings, runtime.remembered, sessions.target) as toolbox:
+            sessions.toolbox = toolbox
+            printer = Printer(context.output, extract, has_steps=options.tools)
+            error = await _Asking(printer, sessions, extract, is_kept=is_kept).ask(prompt)
     return 0 if error is None else context.output.failure(error)
 
 
@@ -113,11 +121,11 @@ class _Asking:
     """One question: the turn, a second one where the answer does not fit, and how it ended."""
 
     def __init__(
-        self, output: Output, sessions: OpenSessions, extract: Extract | None, *, is_kept: bool
+        self, printer: Printer, sessions: OpenSessions, extract: Extract | None, *, is_kept: bool
     ) -> None:
         self._sessions = sessions
         self._conversation: Conversation = sessions.shown.conversation
-        self._printer = Printer(output, extract)
+        self._printer = printer
         self._extract = extract
         self._is_kept = is_kept
 
@@ -131,7 +139,7 @@ class _Asking:
         except asyncio.CancelledError:
             if self._conversation.turn is not None:
                 if self._extract:
-                    self._extract.read_code(self._conversation.messages[-1])
+                    self._extract.read_code(self._answer)
                 self._end(None)
             raise
         return self._end(error)
@@ -143,6 +151,8 @@ class _Asking:
         async with aclosing(self._conversation.send(prompt, how)) as events:
             async for event in events:
                 self._printer.show(event)
+                if isinstance(event, ApprovalAsked):
+                    await decide(event, self._printer.output)
         return await self._extract.read(self._conversation.messages[-1]) if self._extract else None
 
     def _end(self, error: LMChatError | None) -> LMChatError | None:
@@ -151,10 +161,19 @@ class _Asking:
             self._printer.note_plan(self._conversation.sent)
         is_saved = self._is_kept and unsaved is None
         session_id = self._conversation.header.session_id if is_saved else None
-        answer = self._conversation.messages[-1]
+        answer = self._answer
         error = self._failure(answer, session_id) or error
         self._printer.end(answer, session_id, error)
         return error or unsaved
+
+    @property
+    def _answer(self) -> ChatMessage:
+        """The last answer; it is stopped if its tool calls were."""
+        last = self._conversation.messages[-1]
+        if last.role is not Role.TOOL:
+            return last
+        calling = next(one for one in reversed(self._conversation.messages) if one.role is Role.ASSISTANT)
+        return replace(calling, state=AnswerState.STOPPED)
 
     def _failure(self, answer: ChatMessage, session_id: str | None) -> LMChatError | None:
         if answer.state is AnswerState.COMPLETE:
@@ -164,6 +183,8 @@ class _Asking:
         hint = answer.failure.hint
         if answer.failure.kind == "interrupted":  # the screen has keys to go on with it
             hint = _KEPT.format(session_id[:SHORT_ID]) if session_id else _SHOWN
+        elif answer.failure.kind == "tool_limit":
+            hint = _ROUNDS
         error = LMChatError(answer.failure.message, hint=hint, kind=answer.failure.kind)
         if self._conversation.error is not None:
             error.exit_code = self._conversation.error.exit_code
@@ -173,8 +194,9 @@ class _Asking:
 class Printer:
     """Prints the events of one turn: text as it arrives, one object a line, or one object at the end."""
 
-    def __init__(self, output: Output, extract: Extract | None = None) -> None:
-        self._output = output
+    def __init__(self, output: Output, extract: Extract | None = None, *, has_steps: bool = False) -> None:
+        self.output = output
+        self._steps: list[dict[str, Any]] | None = [] if has_steps else None
         self._extract = extract
         self._is_streaming = not output.is_json and extract is None
         self._stream = SafeStream()
@@ -195,26 +217,28 @@ class Printer:
             case Rethought():
                 self._rethought(is_thought=event.is_thought)
             case RetryScheduled(attempt=attempt, attempts=attempts, wait_s=wait_s, reason=reason):
-                self._output.note(f"lmchat: retry {attempt} of {attempts} in {wait_s:.1f} s: {reason}")
+                self.output.note(f"lmchat: retry {attempt} of {attempts} in {wait_s:.1f} s: {reason}")
             case RequestAdapted(note=note):
-                self._output.note(f"lmchat: {note}")
+                self.output.note(f"lmchat: {note}")
             case ModelLoading() if not self._is_loading_noted:
                 self._is_loading_noted = True
-                self._output.note("lmchat: the server is loading the model …")
+                self.output.note("lmchat: the server is loading the model …")
             case StreamStalled(silent_s=silent_s) if not self._is_stall_noted:
                 self._is_stall_noted = True
                 start = "" if self._stream.is_at_line_start else "\n"
-                self._output.note(
+                self.output.note(
                     f"{start}lmchat: no data from the server for {silent_s:.0f} s; "
                     "press Ctrl+C to stop waiting."
                 )
             case ModelNamed(model=model) if is_other_model(self._asked, model):
                 served, asked = safe_line(model, limit=80), safe_line(self._asked, limit=80)
-                self._output.note(f"lmchat: {served} answers instead of {asked}.")
+                self.output.note(f"lmchat: {served} answers instead of {asked}.")
             case AnswerBegun(message=message, plan=plan):
                 self._asked = message.model
                 self._thoughts.clear()
                 self.note_plan(plan)
+            case AnswerEnded() | ToolEnded():
+                self._between(event)
             case _:
                 pass
 
@@ -222,37 +246,51 @@ class Printer:
         self._sent_tokens = plan.tokens
         if plan.left_out > self._left_out:
             self._left_out = plan.left_out
-            self._output.note(f"lmchat: the oldest {plan.left_out} messages do not fit and are left out.")
+            self.output.note(f"lmchat: the oldest {plan.left_out} messages do not fit and are left out.")
+
+    def _between(self, event: AnswerEnded | ToolEnded) -> None:
+        """Print what comes between two answers."""
+        if isinstance(event, AnswerEnded):
+            self._stream.end()
+            return
+        step = step_json(event.message)
+        if self._steps is not None:
+            self._steps.append(step)
+        if self.output.is_lines:
+            self.output.document({"tool": step})
+        self.output.note(f"lmchat: {step_note(event.message)}")
 
     def note_repair(self, error: LMChatError) -> None:
-        if self._output.is_lines:
-            self._output.document({"repair": error.message})
-        self._output.note(f"lmchat: {error.message} Asking again.")
+        if self.output.is_lines:
+            self.output.document({"repair": error.message})
+        self.output.note(f"lmchat: {error.message} Asking again.")
 
     def end(self, answer: ChatMessage, session_id: str | None, error: LMChatError | None) -> None:
         extracted = {} if self._extract is None else {self._extract.name: self._extract.value}
-        if self._output.is_lines:
+        if self.output.is_lines:
             if error is None:
                 for call in _calls(answer):
-                    self._output.document({"tool_call": call})
+                    self.output.document({"tool_call": call})
                 if answer.refusal:
-                    self._output.document({"refused": True})
-                self._output.document({"done": True} | extracted)
-        elif self._output.is_json:
-            if answer.state is not AnswerState.FAILED:
+                    self.output.document({"refused": True})
+                self.output.document({"done": True} | extracted)
+        elif self.output.is_json:
+            if answer.state is not AnswerState.FAILED or self._steps:
                 detail = {} if error is None else {"detail": failure_detail(error)}
-                self._output.document(answer_json(answer, session_id, self._sent_tokens) | extracted | detail)
+                steps = {} if self._steps is None else {"steps": self._steps}
+                value = answer_json(answer, session_id, self._sent_tokens)
+                self.output.document(value | steps | extracted | detail)
         else:
             self._stream.end()
             if self._extract is not None and self._extract.has_value:
                 is_code = self._extract.name == "code"
-                (self._output.text if is_code else self._output.document)(self._extract.value)
+                (self.output.text if is_code else self.output.document)(self._extract.value)
             if error is None:
                 self._remark(answer)
 
     def _piece(self, text: str) -> None:
-        if self._output.is_lines:
-            self._output.document({"chunk": text})
+        if self.output.is_lines:
+            self.output.document({"chunk": text})
         elif self._is_streaming:
             self._stream.write(text)
 
@@ -260,27 +298,27 @@ class Printer:
         """Say that what is printed was thought, which no pipe takes back; or print what was taken for one."""
         if not is_thought:
             self._piece("".join(self._thoughts))
-        elif self._output.is_lines:
-            self._output.document({"rethought": True})
+        elif self.output.is_lines:
+            self.output.document({"rethought": True})
         elif self._is_streaming:
             self._stream.end()
             self._stream.write("\n")
-            self._output.note("lmchat: the text so far was the model's reasoning; the answer follows.")
+            self.output.note("lmchat: the text so far was the model's reasoning; the answer follows.")
         self._thoughts.clear()
 
     def _remark(self, answer: ChatMessage) -> None:
         if answer.refusal:
-            self._output.note("lmchat: the model refused to answer.")
+            self.output.note("lmchat: the model refused to answer.")
         for call in answer.tool_calls:  # an answer that is nothing else would look like none
             name, arguments = safe_line(call.name, limit=80), safe_line(call.arguments, limit=2_000)
-            self._output.note(f"lmchat: the model called a tool (not run): {name}({arguments})")
+            self.output.note(f"lmchat: the model called a tool (not run): {name}({arguments})")
         if answer.receipt is not None and answer.receipt.is_cut:
             limit = answer.receipt.limit or "the server's token limit"
-            self._output.note(f"lmchat: the answer was cut short: {limit}.")
+            self.output.note(f"lmchat: the answer was cut short: {limit}.")
         elif answer.receipt is not None and answer.receipt.finish_reason == "content_filter":
-            self._output.note("lmchat: the server filtered the answer.")
+            self.output.note("lmchat: the server filtered the answer.")
         elif not (answer.text or answer.refusal or answer.tool_calls):
-            self._output.note("lmchat: the answer is empty.")
+            self.output.note("lmchat: the answer is empty.")
 
 
 def answer_json(answer: ChatMessage, session_id: str | None, sent_tokens: int) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from lmchat.services.monitor import Monitor
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.ports import ChatStore, Engine, Lazy
 from lmchat.services.server_launcher import ServerLauncher
+from lmchat.services.tools import Toolbox
 from lmchat.services.workspace import Platform, Workspace
 from lmchat.storage import state as remembered_file
 from lmchat.terminal.clipboard import Clipboard
@@ -69,6 +70,8 @@ async def run_chat(settings: Settings, context: Context) -> int:
             await app.run_async(mouse=settings.ui.mouse)
         finally:
             await workspace.open_sessions.save_all()
+            if (toolbox := workspace.open_sessions.toolbox) is not None:
+                await toolbox.aclose()
             for launcher in launchers:
                 await launcher.aclose()
             _tell_unsaved(context, workspace.open_sessions)
@@ -111,12 +114,14 @@ def _make_workspace(
 
     engine = Lazy(make_engine)
     backend = Backend(make_client, engine)
+    open_sessions = OpenSessions(chat=settings.chat, backend=backend, store=store)
+    open_sessions.toolbox = _toolbox(context, settings, remembered)
     return Workspace(
         settings=settings,
         backend=backend,
         store=store,
         library=Library(store),
-        open_sessions=OpenSessions(chat=settings.chat, backend=backend, store=store),
+        open_sessions=open_sessions,
         monitor=Monitor(backend),
         catalogue=Catalogue(backend, store, expected=own_endpoints(settings), names=own_names(settings)),
         platform=_platform(context, settings, backend, write),
@@ -128,6 +133,14 @@ def _make_workspace(
         is_local=context.is_local,
         local_model=context.local_model,
     )
+
+
+def _toolbox(context: Context, settings: Settings, remembered: Remembered) -> Toolbox | None:
+    if not context.has_tools:
+        return None
+    from lmchat.cli.tools import make_toolbox
+
+    return make_toolbox(context, settings, remembered)
 
 
 def _platform(context: Context, settings: Settings, backend: Backend, write: Write) -> Platform:

@@ -89,12 +89,14 @@ git diff | lmchat ask "Write a commit message"
 lmchat ask --json "Hello" | jq -r .reply
 lmchat ask --schema person.json "Who wrote Emma?" | jq -r .name
 lmchat ask --local --yes "Hello"
+lmchat ask --tools "What time is it?"
 lmchat ask --code "A shell loop over all .txt files" > loop.sh""",
     (
         argument("prompt PROMPT", "question or instruction for the model", nargs="?"),
         argument("--stream-json", "print one JSON object per line while the answer streams"),
         argument("--schema FILE", "print one JSON value that matches the JSON schema in the file"),
         argument("--code", "print only the code blocks"),
+        argument("--tools", "let the model use the configured tools; asks before each call that needs it"),
         argument("--yes", "with --local: download the demo model without asking, if no model exists"),
         argument("--save", "save prompt and answer as a session; the default with -r"),
         argument("--no-save", "save nothing; the default without -r", dest="save", action="store_false"),
@@ -125,6 +127,27 @@ _MODELS = Subcommand(
         Subcommand("unload", "unload a model", arguments=(_MODEL_ID,)),
     ),
     handler="models:list_models",
+)
+_TOOLS = Subcommand(
+    "tools",
+    "list the tools that models can use, and the servers they come from",
+    """\
+lmchat tools
+lmchat tools --json | jq -r '.data[].tools[].name'
+lmchat tools call files/read_text '{"path": "a.md"}'""",
+    commands=(
+        Subcommand(
+            "call",
+            "run a tool and print its result, without asking",
+            'lmchat tools call files/read_text \'{"path": "a.md"}\'',
+            (
+                argument("tool SERVER/TOOL", "name of the tool, as `lmchat tools` prints it"),
+                argument("arguments JSON", "its arguments, one JSON object; default: none", nargs="?"),
+            ),
+            notes="Exit codes: 0 success, 1 the tool failed, 2 unknown tool or invalid arguments.",
+        ),
+    ),
+    handler="tools:list_tools",
 )
 _METRICS = Subcommand(
     "metrics",
@@ -226,7 +249,7 @@ _CONFIG = Subcommand(
 )
 _DOCTOR = Subcommand(
     "doctor",
-    "check servers, network, API keys, files, terminal and built-in engine",
+    "check servers, network, API keys, files, terminal, built-in engine and tools",
     "lmchat doctor\nlmchat doctor clipboard\nlmchat doctor --json | jq -r '.checks[].cause'",
     commands=(
         Subcommand(
@@ -242,6 +265,7 @@ _DOCTOR = Subcommand(
 COMMANDS: tuple[Subcommand, ...] = (
     _ASK,
     _MODELS,
+    _TOOLS,
     Subcommand(
         "health",
         "check whether the server can answer, as JSON",
@@ -298,7 +322,7 @@ class ParsedOptions:
     temporary = local = json = False
 
     # of some
-    code = stream_json = yes = False
+    code = stream_json = tools = yes = False
     schema: str | None = None
     save: bool | None = None
     refresh = plot = trash = False
@@ -309,6 +333,6 @@ class ParsedOptions:
     all_into: str | None = None
     format = ""
     dry_run = False
-    prompt = id = title = model_id = shell = ""
+    prompt = id = title = model_id = tool = arguments = shell = ""
     files: Sequence[str] = ()
     query: Sequence[str] = ()

@@ -62,6 +62,12 @@ class Context:
     def is_local(self) -> bool:
         return self.options.local or bool(self.local_model)
 
+    @property
+    def has_tools(self) -> bool:
+        """Whether a tool server is configured, or `tools.py` exists."""
+        is_configured = any(server.enabled for server in self.loaded.settings.mcp)
+        return is_configured or self.paths.tools_file.is_file()
+
     def log_level(self) -> str:
         level = self.options.log_level or self.environ.get("LMCHAT_LOG_LEVEL", "").lower() or "warning"
         if level not in LEVELS:

@@ -24,6 +24,7 @@ from lmchat.cli.local import installed
 from lmchat.cli.output import timestamp
 from lmchat.domain.candidate import Finding, Grade, Group
 from lmchat.domain.server import Endpoint, is_address
+from lmchat.domain.tool import FUNCTIONS, ServerState, ToolServer
 from lmchat.errors import EndpointNotAllowed, EngineUnavailable, ServerUnavailable
 from lmchat.files import read_plain
 from lmchat.machine.programs import port_holders
@@ -48,6 +49,7 @@ _NARROWEST, _WIDEST = 60, 120
 _CODES = {Grade.OK: "32", Grade.WARNING: "33", Grade.FAULT: "31", Grade.ABSENT: "2", Grade.NOT_TRIED: "2"}
 _SERVERS_S = 12.0  # detection takes up to 5 s, and longer to begin on a busy machine
 _CLIPBOARD_S = 30.0
+_TOOLS_S = 15.0  # `npx` may download a server first
 _START = "lmchat --local"
 _ERROR = re.compile(r'"time": "(\d{4}-\d\d-\d\dT[\d:.]+\+00:00)".*"unexpected error, id ([0-9a-f]{8})"')
 _RECENT = timedelta(days=1)
@@ -84,6 +86,7 @@ def examination(context: Context, backend: Backend, clipboard: Clipboard) -> Exa
             # a slow machine takes long to load the library
             step_if_late=f"{_START} tests it without a time limit",
         ),
+        Check("tools", Group.TOOLS, "Tools", partial(_tools, context), limit_s=2 * _TOOLS_S),
         Check("program", Group.PROGRAM, "Version", _version),
         Check("lmchat.log", Group.PROGRAM, "Log file", partial(_log, paths.log_file)),
     )
@@ -273,6 +276,38 @@ async def _engine(context: Context) -> Findings:
     cause = f"It works here: {_START} starts it. "
     cause += f"{len(files)} model files are on this disk." if files else "It offers to download a demo model."
     return [_engine_row(Grade.OK, cause, "", {"files": [str(one.path) for one in files]})]
+
+
+async def _tools(context: Context) -> Findings:
+    """Start the tool servers for this check, and return a row for each."""
+    if not context.has_tools:
+        return []
+    from lmchat.cli.wiring import make_tool_host
+
+    async with aclosing(make_tool_host(context, context.loaded.settings)) as host:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_TOOLS_S):
+                await host.list_servers()
+        servers = host.servers
+    return [_tool_server(server, context) for server in servers]
+
+
+def _tool_server(server: ToolServer, context: Context) -> Finding:
+    from lmchat.cli.tools import state_words
+
+    facts = {"state": server.state, "tools": len(server.tools), "error": server.error or None}
+    row, words = partial(Finding, Group.TOOLS, "tools", server.name, facts=facts), state_words(server)
+    cause = words[:1].upper() + words[1:]
+    if server.state is ServerState.STARTING:
+        return row(Grade.NOT_TRIED, f"It was not ready within {_TOOLS_S:g} s.", "lmchat tools")
+    if not server.error:
+        return row(Grade.OK, cause)
+    step = f"Check [[mcp]] in {context.config_file}, then lmchat tools"
+    if server.name == FUNCTIONS:
+        step = f"Correct {context.paths.tools_file}, then lmchat tools"
+    elif find_spec("mcp") is None:
+        step = "pip install 'lmchat[tools]'"
+    return row(Grade.WARNING if server.state is ServerState.READY else Grade.FAULT, cause, step)
 
 
 def _version() -> Findings:

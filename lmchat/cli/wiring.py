@@ -15,9 +15,11 @@ from lmchat.cli.keys import Keys
 from lmchat.cli.target import endpoints_of_variables, metrics_kept
 from lmchat.config.settings import Settings
 from lmchat.domain.candidate import Remembered
+from lmchat.domain.server import Endpoint
+from lmchat.errors import EndpointNotAllowed, RequestInvalid
 from lmchat.services.backend import Backend
 from lmchat.services.library import Library
-from lmchat.services.ports import Engine, Lazy
+from lmchat.services.ports import Engine, Lazy, ToolHost
 from lmchat.storage import state as remembered_file
 from lmchat.storage.credentials import Credentials
 from lmchat.storage.store import SqliteStore
@@ -98,6 +100,27 @@ def make_engine(context: Context) -> Engine:
         log_file=context.paths.engine_log_file,
         environ=context.environ,
         on_address=keys_of(context).accept,
+    )
+
+
+def make_tool_host(context: Context, settings: Settings) -> ToolHost:
+    """Return the host of the tool servers, which has not been started."""
+    from lmchat.tools.host import McpHost
+
+    def check_address(url: str) -> None:
+        from lmchat.proxy.admission import AllowList
+
+        try:
+            AllowList(settings.allowed_hosts).check(Endpoint.parse(url))
+        except RequestInvalid as error:  # http where only https is accepted
+            raise EndpointNotAllowed(error.message, hint=error.hint) from error
+
+    return McpHost(
+        settings.mcp,
+        functions=context.paths.tools_file,
+        log_file=context.paths.tools_log_file,
+        environ=context.environ,
+        check_address=check_address,
     )
 
 

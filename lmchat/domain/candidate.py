@@ -231,6 +231,7 @@ class Group(StrEnum):
     TERMINAL = "Terminal"
     CLIPBOARD = "Clipboard"
     ENGINE = "Built-in engine"
+    TOOLS = "Tools"
     PROGRAM = "lmchat"
 
 

@@ -51,15 +51,20 @@ class Toolbox:
         self._allowed_once: set[tuple[str, str]] = set()
         """Session and tool, where it may run for the rest of the session."""
         self._off: set[tuple[str, str]] = set()
+        self._is_started = False
 
     @property
     def servers(self) -> tuple[ToolServer, ...]:
         """The servers as last reported; nothing before the first start."""
-        return self._host.servers if self.is_configured else ()
+        return self._host.servers if self._is_started else ()
 
     async def list_servers(self) -> tuple[ToolServer, ...]:
         """Start the servers that do not run, and return all of them."""
-        return await self._host.list_servers() if self.is_configured else ()
+        if not self.is_configured:
+            return ()
+        servers = await self._host.list_servers()
+        self._is_started = True
+        return servers
 
     def can_use(self, target: Target) -> bool:
         """Whether the model can use tools, as far as its server says; else the configuration decides."""
@@ -72,8 +77,12 @@ class Toolbox:
         """Return the tools to offer in a request, at most `MAX_TOOLS`; servers are started first."""
         if not self.is_configured or not self.can_use(target):
             return ()
-        servers = await self._host.list_servers()
-        usable = [tool for server in servers for tool in server.tools if self.is_on(session_id, tool)]
+        usable = [
+            tool
+            for server in await self.list_servers()
+            for tool in server.tools
+            if self.is_on(session_id, tool)
+        ]
         return tuple(usable[:MAX_TOOLS])
 
     def is_on(self, session_id: str, tool: Tool) -> bool:

@@ -1,0 +1,211 @@
+"""Tools on the command line: functions of a real `tools.py`, and a model that calls them."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+
+import pytest
+
+from tests.support.programs import WAIT_S, Cli, wait_until
+from tests.support.pty_program import PtyProgram
+from tests.support.scripted_products import answer
+from tests.support.scripted_server import DONE, Hold, delta, finish, sse
+
+CHAT = "POST /v1/chat/completions"
+_TOOLS = '''
+def add(a: int, b: int = 2) -> int:
+    """Add two numbers.\x1b[31m"""
+    return a + b
+
+
+def fail(why: str) -> str:
+    """Fail."""
+    raise ValueError(why)
+'''
+_ALLOWED = "[tools.approval]\n'python/add' = 'always'\n"
+
+
+def write_tools(cli: Cli, text: str = _TOOLS, config: str = "") -> None:
+    cli.configure(config)
+    (cli.folder / "tools.py").write_text(text)
+
+
+def calling(*calls: tuple[str, str]):
+    made = [
+        {"index": number, "id": f"call_{number}", "function": {"name": name, "arguments": arguments}}
+        for number, (name, arguments) in enumerate(calls)
+    ]
+    return sse("Let me see.", *(delta(tool_calls=[one]) for one in made), finish("tool_calls"), DONE)
+
+
+@pytest.fixture
+def with_tools(alone):
+    write_tools(alone)
+    return alone
+
+
+def test_the_list_has_servers_with_their_state_and_tools_with_their_approval(with_tools):
+    with_tools.configure(f"{_ALLOWED}[[mcp]]\nname = 'away'\nurl = 'http://192.0.2.1/mcp'\n")
+    away, python, _, head, *rows = with_tools("tools").stdout.splitlines()
+    assert away.startswith("away: failed. Endpoint not allowed: ")
+    assert "--allow-host 192.0.2.1" in away
+    assert python == "python: ready, 2 tools."
+    assert head.split() == ["TOOL", "APPROVAL", "DESCRIPTION"]
+    assert [row.split()[:2] for row in rows] == [["python/add", "always"], ["python/fail", "ask"]]
+    assert "\x1b" not in "".join(rows)
+    servers = with_tools.json("tools", "--json")["data"]
+    assert [one["state"] for one in servers] == ["failed", "ready"]
+    tool = servers[1]["tools"][0]
+    assert (tool["name"], tool["wire_name"], tool["approval"]) == ("python/add", "python__add", "always")
+    assert tool["schema"]["required"] == ["a"]
+
+
+def test_without_tools_the_list_says_how_to_add_some(alone):
+    done = alone("tools")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.startswith("lmchat: no tools are configured. Add [[mcp]] to ")
+    assert alone.json("tools", "--json")["data"] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "out", "err"),
+    [
+        (["python/add", '{"a": 3}'], 0, "5\n", ""),
+        (
+            ["python/fail", '{"why": "no"}'],
+            1,
+            "",
+            "lmchat: python/fail failed: tools.py, line 9: ValueError: no.",
+        ),
+        (["python/add", '{"a": "x"}'], 2, "", "lmchat: The arguments do not match the schema: at $.a: "),
+        (["python/add"], 2, "", "lmchat: The arguments do not match the schema: at $: "),
+        (["python/add", "[3]"], 2, "", "lmchat: The arguments are not a JSON object.\n"),
+        (["python/ad", "{}"], 2, "", "lmchat: There is no tool python/ad.\nDid you mean python/add?"),
+    ],
+)
+def test_a_call_prints_its_result_or_says_what_is_wrong(with_tools, words, code, out, err):
+    done = with_tools("tools", "call", *words)
+    assert (done.returncode, done.stdout) == (code, out)
+    assert done.stderr.startswith(err)
+
+
+def test_a_call_as_json_has_the_result_also_of_a_failure(with_tools):
+    value = with_tools.json("tools", "call", "python/add", '{"a": 3}', "--json")
+    assert value.pop("elapsed_ms") > 0
+    assert value == {"tool": "python/add", "arguments": {"a": 3}, "result": "5", "state": "complete"}
+    failed = with_tools.json("tools", "call", "python/fail", '{"why": "no"}', "--json", code=1)
+    assert failed["state"] == "failed"
+
+
+def test_the_doctor_has_a_row_for_each_server_and_none_without_tools(cli):
+    assert [one for one in cli.json("doctor", "--json")["checks"] if one["group"] == "Tools"] == []
+    write_tools(cli)
+    [row] = [one for one in cli.json("doctor", "--json")["checks"] if one["group"] == "Tools"]
+    assert (row["name"], row["verdict"], row["facts"]["tools"]) == ("python", "ok", 2)
+    write_tools(cli, "def add(:\n")
+    [row] = [one for one in cli.json("doctor", "--json", code=1)["checks"] if one["group"] == "Tools"]
+    assert (row["verdict"], row["facts"]["state"]) == ("fault", "failed")
+    assert "tools.py, line 1: SyntaxError" in row["cause"]
+    assert row["next_step"].endswith("tools.py, then lmchat tools")
+
+
+def test_an_answer_with_an_allowed_tool_has_its_steps(cli, server):
+    write_tools(cli, config=_ALLOWED)
+    server.on(CHAT, calling(("python__add", '{"a": 3}')), answer("It is 5."))
+    done = cli("ask", "--tools", "--json", "3 and 2?")
+    value = json.loads(done.stdout)
+    assert (value["reply"], value["tool_calls"]) == ("It is 5.", [])
+    [step] = value["steps"]
+    assert step.pop("elapsed_ms") > 0
+    assert step == {"tool": "python/add", "arguments": {"a": 3}, "result": "5", "state": "complete"}
+    assert done.stderr.startswith("lmchat: python/add(3)  0.")
+    assert done.stderr.endswith(" s · 1 B\n")
+    first, second = server.seen(CHAT)
+    assert {one["function"]["name"] for one in first.json["tools"]} == {"python__add", "python__fail"}
+    assert second.json["messages"][-1] == {"role": "tool", "tool_call_id": "call_0", "content": "5"}
+
+
+def test_each_call_is_a_line_of_the_stream_and_the_texts_around_it_are_on_lines_of_their_own(cli, server):
+    write_tools(cli, config=_ALLOWED)
+    replies = (calling(("python__add", '{"a": 3}')), answer("It is 5."))
+    server.on(CHAT, *replies)
+    lines = [json.loads(line) for line in cli("ask", "--tools", "--stream-json", "?").stdout.splitlines()]
+    assert [next(iter(line)) for line in lines] == ["chunk", "tool", "chunk", "done"]
+    assert lines[1]["tool"]["result"] == "5"
+    server.on(CHAT, *replies)
+    assert cli("ask", "--tools", "?").stdout == "Let me see.\nIt is 5.\n"
+
+
+def test_without_a_terminal_a_tool_that_asks_is_refused_and_the_way_to_allow_it_told(cli, server):
+    write_tools(cli)
+    server.on(CHAT, calling(("python__add", '{"a": 3}')), answer("I cannot."))
+    done = cli("ask", "--tools", "--json", "?")
+    assert done.returncode == 0
+    way = 'Not allowed: python/add. To allow it, set [tools.approval] "python/add" = "always".'
+    assert done.stderr.splitlines()[0] == f"lmchat: {way}"
+    assert json.loads(done.stdout)["steps"][0]["state"] == "failed"
+    assert "without a terminal" in server.seen(CHAT)[1].json["messages"][-1]["content"]
+
+
+def test_nothing_is_offered_unless_asked_for_and_asking_needs_a_tool(cli, server):
+    done = cli("ask", "--tools", "?")
+    assert (done.returncode, done.stdout, len(server.seen(CHAT))) == (2, "", 0)
+    assert done.stderr.startswith("lmchat: No tools are configured.\nAdd [[mcp]] to ")
+    write_tools(cli, config=_ALLOWED)
+    assert cli("ask", "?").returncode == 0
+    assert "tools" not in server.seen(CHAT)[0].json
+
+
+def test_a_model_that_cannot_use_tools_answers_without_them(cli, server):
+    write_tools(cli, config="[tools]\noffer_when_unknown = false\n")
+    server.on(CHAT, answer("Hello."))
+    done = cli("ask", "--tools", "?")
+    assert (done.stdout, done.stderr) == (
+        "Hello.\n",
+        "lmchat: tiny cannot use tools; it answers without them.\n",
+    )
+    assert "tools" not in server.seen(CHAT)[0].json
+
+
+def test_a_loop_without_an_end_is_a_failure_that_has_its_steps(cli, server):
+    write_tools(cli, config=f"[tools]\nmax_steps = 1\n{_ALLOWED}")
+    server.on(CHAT, calling(("python__add", '{"a": 3}')))
+    done = cli("ask", "--tools", "--json", "?")
+    value = json.loads(done.stdout)
+    assert (done.returncode, value["detail"]["error"], len(value["steps"])) == (1, "tool_limit", 1)
+    assert done.stderr.endswith("Raise max_steps under [tools], or change the prompt.\n")
+
+
+def test_at_a_terminal_each_call_is_asked_about_and_always_is_remembered(cli, server):
+    write_tools(cli)
+    server.on(
+        CHAT, calling(("python__add", '{"a": 3}'), ("python__fail", '{"why": "x"}')), answer("It is 5.")
+    )
+    with PtyProgram(cli.argv("ask", "--tools", "?"), home=cli.home, size=(100, 20)) as program:
+        program.wait_for("python/add(3)? y once, s this session, a always, n no:")
+        program.type("what\r")
+        program.wait_until(lambda: program.text.count("python/add(3)? y") == 2, "asked again")
+        program.type("a\r")
+        program.wait_for('python/fail("x")? y once')
+        program.type("n not that\r")
+        assert program.wait_exit() == 0
+        assert "It is 5." in program.text
+    first, second = server.seen(CHAT)[1].json["messages"][-2:]
+    assert first["content"] == "5"
+    assert second["content"].endswith("Reason: not that")
+    state = tomllib.loads((cli.folder / "state.toml").read_text())
+    assert state["allowed_tools"] == ["python/add"]
+
+
+def test_an_interrupted_call_ends_the_answer_as_stopped(cli, server, tmp_path):
+    begun = tmp_path / "begun"
+    slow = f"    open({str(begun)!r}, 'w')\n    time.sleep(60)\n"
+    write_tools(cli, f"import time\ndef wait() -> str:\n    'Wait.'\n{slow}", "[tools]\napprove = 'always'\n")
+    server.on(CHAT, calling(("python__wait", "{}")), Hold())
+    process = cli.start("ask", "--tools", "--json", "?")
+    wait_until(begun.exists, "the call")
+    process.send_signal(2)
+    out, _ = process.communicate(timeout=WAIT_S)
+    assert process.returncode == 130
+    assert (json.loads(out)["state"], json.loads(out)["reply"]) == ("stopped", "Let me see.")
