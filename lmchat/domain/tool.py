@@ -15,6 +15,8 @@ from lmchat.domain.message import ChatMessage
 
 FUNCTIONS = "python"
 """Name of the server of the functions in `tools.py`."""
+NO_OUTPUT = "(no output)"
+"""An empty result as the model gets it; messages without text cannot be sent."""
 MAX_RESULT_CHARS = 32_000
 MAX_TOOLS = 128
 """Most servers refuse more in one request."""

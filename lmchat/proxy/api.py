@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import aclosing
 from functools import wraps
@@ -13,16 +13,28 @@ from queue import SimpleQueue
 from typing import Any, Concatenate, ParamSpec, Self, TypedDict, TypeVar, Unpack
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from lmchat.config.settings import LimitSettings, Settings, TimeoutSettings
+from lmchat.config.settings import LimitSettings, Settings, TimeoutSettings, ToolSettings
 from lmchat.domain.candidate import Need, Remembered, arrive, choose, why_no_model, why_unusable
 from lmchat.domain.event import StreamEvent
-from lmchat.domain.message import AnswerState, ChatMessage, Receipt, Role, ToolCallPart, text_message
+from lmchat.domain.message import (
+    AnswerState,
+    ChatMessage,
+    Receipt,
+    Role,
+    ToolCallPart,
+    ToolResultPart,
+    new_id,
+    now,
+    text_message,
+)
 from lmchat.domain.request import AnyText, ChatRequest, Output, Sampling
 from lmchat.domain.server import Candidate, Endpoint, ModelInfo, Target
 from lmchat.domain.telemetry import Metrics
+from lmchat.domain.tool import FUNCTIONS, NO_OUTPUT, Tool, arguments_of, cut_result
 from lmchat.domain.turn import GrowingAnswer, Turn
-from lmchat.errors import AnswerUnfit, RequestInvalid, ServerUnavailable, WrongUse
+from lmchat.errors import AnswerUnfit, LMChatError, RequestInvalid, ServerUnavailable, WrongUse
 from lmchat.proxy.client import ProxyClient
 
 Messages = str | Sequence[ChatMessage | tuple[str, str] | Mapping[str, str]]
@@ -85,7 +97,9 @@ class Answer(Struct, frozen=True, kw_only=True):
     refusal: str = ""
     """The part of `text` in which the model refuses to answer."""
     tool_calls: tuple[ToolCallPart, ...]
-    """Tool calls of the model; lmchat does not run them."""
+    """Tool calls of the model that were not run, as no `tools` were passed."""
+    steps: tuple[ChatMessage, ...] = ()
+    """The calls of `tools` that were run, oldest first: messages with `tool_calls` and `tool_result`."""
     model: str
     """The model that answered, as the server named it."""
     endpoint: str
@@ -200,9 +214,21 @@ class Client:
         """Unload a model, if the server supports that."""
         await self._proxy.unload(await self._info(model))
 
-    async def chat(self, messages: Messages, *, model: str = "", **options: Unpack[Options]) -> Answer:
-        """Return the answer to a prompt or a list of messages. An answer that breaks off raises an error."""
-        return await self._whole(await self._request(messages, model, options), model)
+    async def chat(
+        self,
+        messages: Messages,
+        *,
+        model: str = "",
+        tools: Sequence[Callable[..., Any]] = (),
+        **options: Unpack[Options],
+    ) -> Answer:
+        """Return the answer to a prompt or a list of messages. An answer that breaks off raises an error.
+
+        `tools` are functions, also async ones, with type hints and a docstring. The model may call them, and
+        they run without asking; results and errors are sent back until it answers, at most 10 times.
+        """
+        request = await self._request(messages, model, options)
+        return await (self._with_tools(request, model, tools) if tools else self._whole(request, model))
 
     async def chat_json(
         self,
@@ -292,6 +318,31 @@ class Client:
             receipt=turn.receipt(context=context, max_tokens=request.sampling.max_tokens),
         )
 
+    async def _with_tools(
+        self, request: ChatRequest, model: str, functions: Sequence[Callable[..., Any]]
+    ) -> Answer:
+        from lmchat.structured.functions import FunctionTool  # noqa: PLC0415 - chats start without it
+
+        known = {one.name: one for one in map(FunctionTool, functions)}
+        offered = tuple(
+            Tool(server=FUNCTIONS, name=name, wire_name=name, description=one.description, schema=one.schema)
+            for name, one in known.items()
+        )
+        steps: list[ChatMessage] = []
+        request = replace(request, tools=offered)
+        for _ in range(ToolSettings().max_steps + 1):
+            answer = await self._whole(request, model)
+            if not answer.tool_calls:
+                return replace(answer, steps=tuple(steps))
+            calls = [replace(call, call_id=call.call_id or new_id()) for call in answer.tool_calls]
+            runs = [_result(known[call.name].call if call.name in known else None, call) for call in calls]
+            results = await asyncio.gather(*runs)
+            steps += results
+            asked = replace(answer.message, parts=(*answer.message.parts, *calls))
+            request = replace(request, messages=(*request.messages, asked, *results))
+        words = f"The model called tools {ToolSettings().max_steps} times without an answer."
+        raise LMChatError(words, kind="tool_limit", hint="Change the prompt, or the results of the tools.")
+
     async def _stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         try:
             async with aclosing(self._proxy.stream(request)) as events:
@@ -357,6 +408,30 @@ class Client:
     def _key_for(self, endpoint: Endpoint) -> str | None:
         is_meant = endpoint.is_loopback if self._named is None else endpoint.origin == self._named.origin
         return self._key or None if is_meant else None
+
+
+async def _result(
+    function: Callable[[Mapping[str, Any]], Awaitable[str]] | None, call: ToolCallPart
+) -> ChatMessage:
+    """Call a function with a mapping of its arguments; return a tool message with the result or error."""
+    arguments, started_s, state = arguments_of(call.arguments), time.monotonic(), AnswerState.FAILED
+    if function is None:
+        text = "There is no tool of this name."
+    elif arguments is None:
+        text = "The arguments are not a JSON object."
+    else:
+        try:
+            text, state = await function(arguments), AnswerState.COMPLETE
+        except Exception as error:  # noqa: BLE001 - of the caller's function; the model may try again
+            text = f"{type(error).__name__}: {error}"
+    return ChatMessage(
+        message_id=new_id(),
+        role=Role.TOOL,
+        parts=(call, ToolResultPart(text=cut_result(text) or NO_OUTPUT)),
+        created_at=now(),
+        state=state,
+        receipt=Receipt(elapsed_ms=(time.monotonic() - started_s) * 1e3),
+    )
 
 
 T = TypeVar("T")

@@ -175,6 +175,8 @@ def body_of(request: ChatRequest, fields: Mapping[str, Any], dialect: Dialect) -
         "stop": [without_surrogates(stop) for stop in sampling.stop] or None,
     }
     sent = {name: value for name, value in fields.items() if (name, str(value)) not in dialect.dropped}
+    if "tools" not in sent:
+        sent.pop("tool_choice", None)
     return {
         "model": without_surrogates(request.model),
         "messages": _messages(with_words(request.messages, output, mode), has_tools="tools" in sent),

@@ -25,7 +25,16 @@ from lmchat.domain.message import (
     ToolResultPart,
 )
 from lmchat.domain.server import Target
-from lmchat.domain.tool import Approval, Choice, Decision, Tool, ToolResult, arguments_of, call_words
+from lmchat.domain.tool import (
+    NO_OUTPUT,
+    Approval,
+    Choice,
+    Decision,
+    Tool,
+    ToolResult,
+    arguments_of,
+    call_words,
+)
 from lmchat.errors import LMChatError
 from lmchat.services.tools import Toolbox
 from lmchat.text import safe_line
@@ -34,7 +43,6 @@ log = logging.getLogger(__name__)
 
 _MOST_REPEATS = 3
 _GO_ON = "Press r to let the model continue."
-_NO_OUTPUT = "(no output)"
 _REFUSED = "The user refused this call."
 
 
@@ -167,7 +175,7 @@ class ToolLoop:
                 result = ToolResult(text=words, is_error=True)
         ended = replace(
             message,
-            parts=(*message.parts, ToolResultPart(text=result.text or _NO_OUTPUT)),
+            parts=(*message.parts, ToolResultPart(text=result.text or NO_OUTPUT)),
             state=AnswerState.FAILED if result.is_error else AnswerState.COMPLETE,
             receipt=Receipt(elapsed_ms=(time.monotonic() - started_s) * 1e3),
         )

@@ -261,3 +261,49 @@ def test_the_client_needs_no_screen_no_disk_and_no_configuration(tmp_path):
     unwanted = re.compile(r"(textual|sqlite3|lmchat\.(tui|cli|services|storage|config\.loader|paths))\b")
     assert [name for name in imported if unwanted.match(name)] == []
     assert list(tmp_path.iterdir()) == []
+
+
+def _calls(name: str, *arguments: str):
+    """A reply that calls a function, in pieces of one character."""
+    pieces = [
+        delta(tool_calls=[{"index": index, "function": {"arguments": char}}])
+        for index, text in enumerate(arguments)
+        for char in text
+    ]
+    begun = [
+        delta(tool_calls=[{"index": index, "id": f"c{index}", "function": {"name": name, "arguments": ""}}])
+        for index in range(len(arguments))
+    ]
+    return sse(*begun, *pieces, finish("tool_calls"), DONE)
+
+
+async def test_functions_run_when_the_model_calls_them_and_their_results_or_errors_go_back(server, client):
+    def share(whole: int, parts: int = 2) -> float:
+        """Divide a whole."""
+        return whole / parts
+
+    asked = _calls("share", '{"whole": 3}', '{"whole": 1, "parts": 0}', '{"whole": "x"}')
+    server.on(CHAT, asked, sse(delta("1.5 each."), finish(), DONE))
+    answer = await client.chat("Share 3", tools=[share])
+    assert answer.text == "1.5 each."
+    assert [one.tool_result for one in answer.steps] == [
+        "1.5",
+        "ZeroDivisionError: division by zero",
+        "RequestInvalid: The arguments of share do not fit: Expected `int`, got `str` - at `$.whole`.",
+    ]
+    offered = server.seen(CHAT)[0].json["tools"][0]
+    assert (offered["type"], offered["function"]["name"]) == ("function", "share")
+    assert offered["function"]["parameters"]["required"] == ["whole"]
+    asked, *told = _body(server)["messages"][1:]
+    assert [call["function"]["arguments"] for call in asked["tool_calls"]][:1] == ['{"whole": 3}']
+    assert [(one["role"], one["tool_call_id"]) for one in told] == [("tool", f"c{n}") for n in range(3)]
+
+
+async def test_functions_that_are_called_without_end_are_an_error(server, client):
+    def again() -> str:
+        """Ask again."""
+        return ""
+
+    server.on(CHAT, _calls("again", "{}"))
+    with pytest.raises(LMChatError, match="The model called tools 10 times without an answer"):
+        await client.chat("Hi", tools=[again])

@@ -1,9 +1,24 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
+from lmchat.domain.event import RequestAdapted
+from lmchat.domain.message import (
+    ChatMessage,
+    Role,
+    ToolCallPart,
+    ToolResultPart,
+    new_id,
+    now,
+    text_message,
+)
+from lmchat.domain.tool import Tool
 from lmchat.proxy.json_values import rows
 from lmchat.proxy.stream import ToolCalls
+from tests.support.proxy_calls import ask, events_of
+from tests.support.scripted_products import CHAT, answer
+from tests.support.scripted_server import json_reply
 
 
 def put_together(*chunks):
@@ -100,3 +115,63 @@ def test_fragments_are_put_together(name):
 def test_rubbish_is_no_call():
     assert put_together(None, "x", [None, 7], {}) == {}
     assert put_together([{"index": "x", "id": 7, "function": "f"}]) == {0: ["", "", ""]}
+
+
+_TOOL = Tool(server="files", name="read", wire_name="files__read", schema={"type": "object"})
+
+
+def _message(role: Role, *parts) -> ChatMessage:
+    return ChatMessage(message_id=new_id(), role=role, parts=parts, created_at=now())
+
+
+def _talk() -> tuple[ChatMessage, ...]:
+    """A prompt, two calls of which one was stopped, a result, and an answer."""
+    made = [ToolCallPart(call_id=f"c{n}", name="files__read", arguments="{}{"[: n + 2]) for n in range(2)]
+    ran = replace(made[0], name="files/read")
+    return (
+        text_message(Role.USER, "Read it"),
+        _message(Role.ASSISTANT, *made),
+        _message(Role.TOOL, ran, ToolResultPart(text="found")),
+        text_message(Role.ASSISTANT, "It says found."),
+        text_message(Role.USER, "And?"),
+    )
+
+
+async def test_calls_are_sent_with_their_results_and_without_one_not_at_all(server, client):
+    server.on(CHAT, answer("Hi"))
+    await events_of(client, replace(ask(server), messages=_talk(), tools=(_TOOL,), must_call=True))
+    body = server.seen(CHAT)[-1].json
+    function = {"name": "files__read", "description": "", "parameters": {"type": "object"}}
+    assert body["tools"] == [{"type": "function", "function": function}]
+    assert body["tool_choice"] == "required"
+    call = {"id": "c0", "type": "function", "function": {"name": "files__read", "arguments": "{}"}}
+    assert body["messages"][1:3] == [
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c0", "content": "found"},
+    ]
+
+
+async def test_without_tools_in_the_request_calls_and_results_become_text_of_the_next_answer(server, client):
+    server.on(CHAT, answer("Hi"))
+    await events_of(client, replace(ask(server), messages=_talk()))
+    body = server.seen(CHAT)[-1].json
+    assert "tools" not in body
+    assert [one["role"] for one in body["messages"]] == ["user", "assistant", "user"]
+    assert body["messages"][1]["content"] == "Result of files/read():\nfound\n\nIt says found."
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        "registry.ollama.ai/library/gemma:2b does not support tools",
+        '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set',
+    ],
+)
+async def test_a_server_that_refuses_tools_is_asked_without_them_and_that_is_said(server, client, refusal):
+    server.on(CHAT, json_reply({"error": {"message": refusal}}, status=400), answer("Hi"))
+    events, error = await events_of(client, replace(ask(server), tools=(_TOOL,), must_call=True))
+    assert error is None
+    assert [one.note for one in events if isinstance(one, RequestAdapted)] == [
+        f"The server says: {refusal}. Sending the request again without tools."
+    ]
+    assert not {"tools", "tool_choice"} & set(server.seen(CHAT)[-1].json)
