@@ -67,9 +67,13 @@ def how_to_configure(context: Context) -> str:
 
 
 @asynccontextmanager
-async def _opened(context: Context) -> AsyncIterator[tuple[Toolbox, tuple[ToolServer, ...]]]:
+async def _opened(
+    context: Context, *, only: str = ""
+) -> AsyncIterator[tuple[Toolbox, tuple[ToolServer, ...]]]:
+    """Start the servers, or `only` one of them, and yield them with their tools."""
     remembered, _ = await asyncio.to_thread(remembered_file.load, context.paths.remembered_file)
-    async with aclosing(make_toolbox(context, context.settings, remembered)) as toolbox:
+    mcp = tuple(one for one in context.settings.mcp if only in ("", one.name))
+    async with aclosing(make_toolbox(context, replace(context.settings, mcp=mcp), remembered)) as toolbox:
         yield toolbox, await toolbox.list_servers()
 
 
@@ -90,7 +94,7 @@ async def call(context: Context) -> int:
     if arguments is None:
         hint = """Write them as one JSON object, for example '{"path": "a.md"}'."""
         raise WrongUse("The arguments are not a JSON object.", hint=hint)
-    async with _opened(context) as (toolbox, servers):
+    async with _opened(context, only=options.tool.partition("/")[0]) as (toolbox, servers):
         tool = _named(options.tool, servers, context)
         if reason := await misfit(tool, arguments):
             hint = "`lmchat tools --json` prints the schema."
@@ -122,7 +126,7 @@ def _named(name: str, servers: tuple[ToolServer, ...], context: Context) -> Tool
             raise LMChatError(server.error, kind="tools", hint="`lmchat doctor` checks each server.")
     meant = similar(name, tuple(tools))
     hint = f"Did you mean {meant}?" if meant else "`lmchat tools` lists the tools."
-    raise WrongUse(f"There is no tool {name}.", hint=hint if servers else how_to_configure(context))
+    raise WrongUse(f"There is no tool {name}.", hint=hint if context.has_tools else how_to_configure(context))
 
 
 def _server_json(server: ToolServer, toolbox: Toolbox) -> dict[str, object]:
