@@ -24,6 +24,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat import __version__
+from lmchat.config.settings import McpSettings
 from lmchat.domain.server import Endpoint
 from lmchat.domain.tool import FUNCTIONS, ServerState, Tool, ToolResult, ToolServer, cut_result
 from lmchat.errors import RequestInvalid
@@ -45,21 +46,11 @@ _SAID_CHARS = 300
 _CLOSED, _SESSION_ENDED = -32000, -32600  # codes of the SDK
 
 
-class ServerOrder(Struct, frozen=True, kw_only=True):
-    """MCP server to run."""
-
-    name: str
-    command: tuple[str, ...] = ()
-    env: Mapping[str, str] = {}
-    cwd: str | None = None
-    url: str = ""
-    headers: Mapping[str, str] = {}
-
-
 class Orders(Struct, frozen=True, kw_only=True):
-    """First line of the parent."""
+    """First line of the parent: what to run."""
 
-    servers: tuple[ServerOrder, ...] = ()
+    servers: tuple[McpSettings, ...] = ()
+    headers: Mapping[str, Mapping[str, str]] = {}  # by server
     functions: str = ""  # file
     log: str = ""  # file, named in errors
 
@@ -122,18 +113,20 @@ async def _serve(source: BinaryIO, sink: BinaryIO) -> None:
 
     async def answer(order: Order) -> None:
         result = ToolResult(text="")
-        try:
-            if order.server:
-                result = await servers[order.server].call(order.tool, order.arguments)
-            else:
-                await asyncio.gather(*(server.settled() for server in servers.values()))
-            tell(ToolReport(number=order.number, result=result))
-        finally:
-            del calls[order.number]
+        if order.server:
+            result = await servers[order.server].call(order.tool, order.arguments)
+        else:
+            await asyncio.gather(*(server.settled() for server in servers.values()))
+        text = cut_result(result.text).encode(errors="replace").decode()  # names of files may be no text
+        tell(ToolReport(number=order.number, result=replace(result, text=text)))
+
+    def begin(order: Order) -> None:
+        calls[order.number] = spawn(answer(order))
+        calls[order.number].add_done_callback(lambda _: calls.pop(order.number))
 
     async with asyncio.TaskGroup() as group:
         servers: dict[str, _McpServer | _Functions] = {
-            order.name: _McpServer(order, tell, spawn, orders.log) for order in orders.servers
+            server.name: _McpServer(server, orders, tell, spawn) for server in orders.servers
         }
         if orders.functions:
             servers[FUNCTIONS] = _Functions(Path(orders.functions), tell)
@@ -141,7 +134,7 @@ async def _serve(source: BinaryIO, sink: BinaryIO) -> None:
         while line := await reader.readline():
             order = msgspec.json.decode(line, type=Order)
             if not order.is_cancelled:
-                calls[order.number] = spawn(answer(order))
+                begin(order)
             elif order.number in calls:
                 calls[order.number].cancel()
         loop.call_later(_LAST_S, os._exit, 1)
@@ -161,19 +154,21 @@ async def _bound_log() -> None:
 class _McpServer:
     """MCP server and its connection."""
 
-    def __init__(self, order: ServerOrder, tell: Tell, spawn: Spawn, log: str) -> None:
-        self._order = order
+    def __init__(self, settings: McpSettings, orders: Orders, tell: Tell, spawn: Spawn) -> None:
+        self._settings = settings
+        self._command, self._cwd = map(os.path.expanduser, (settings.command, settings.cwd))
+        self._headers = orders.headers.get(settings.name, {})
+        self._log = orders.log
         self._tell = tell
         self._spawn = spawn
-        self._log = log
         self._task: asyncio.Task[None] | None = None
-        self._state = ToolServer(name=order.name)
+        self._state = ToolServer(name=settings.name)
         self._process_group = 0
         self._client: Any = None
         self._settled = asyncio.Event()
         self._woken = asyncio.Event()  # by a change of the tools, or by the end
         self._is_over = False
-        self._why = ""  # reason for the end
+        self._why = ""  # reason for the end, where it is known
 
     async def settled(self) -> None:
         """Start the server if it does not run; return when it is ready or has failed."""
@@ -193,31 +188,34 @@ class _McpServer:
             result = await self._client.call_tool(tool, arguments)
         except Exception as error:  # noqa: BLE001 - of the server, or of the SDK
             code = getattr(error, "code", 0)
-            if code == _CLOSED or (self._order.url and code == _SESSION_ENDED):
-                self._end(f"The server {self._order.name} ended while a tool ran: {_said(error)}.")
-                return ToolResult(text=self._why, is_error=True)
-            return ToolResult(text=cut_result(str(error)), is_error=True)
-        return ToolResult(text=cut_result(_text(result)), is_error=result.is_error)
+            if code == _CLOSED or (self._settings.url and code == _SESSION_ENDED):
+                self._end()
+                return ToolResult(text=self._why_ended, is_error=True)
+            return ToolResult(text=str(error), is_error=True)
+        return ToolResult(text=_text(result), is_error=result.is_error)
 
-    def _end(self, why: str = "") -> None:
+    @property
+    def _why_ended(self) -> str:
+        return self._why or f"The server {self._settings.name} ended. It starts again when it is used."
+
+    def _end(self) -> None:
         self._is_over = True
-        self._why = self._why or why
         self._woken.set()
 
     async def _run(self) -> None:
         self._report(state=ServerState.STARTING, error="")
         try:
             await self._connect()
-            why = self._why or f"The server {self._order.name} ended. It starts again when it is used."
+            why = self._why_ended
         except Exception as error:  # noqa: BLE001 - of the SDK, whatever it is
             traceback.print_exc()
             why = self._why or self._reason(_inner(error))
-        self._client = None
+        self._client, self._process_group = None, 0
         self._report(state=ServerState.FAILED, error=why)
         self._settled.set()
 
     def _reason(self, error: BaseException) -> str:
-        name, look = self._order.name, f"See {self._log}." if self._log else ""
+        name, look = self._settings.name, f"See {self._log}." if self._log else ""
         match error:
             case ImportError():
                 return "The MCP SDK is not installed. Install it with: pip install 'lmchat[tools]'."
@@ -243,7 +241,7 @@ class _McpServer:
 
         with anyio.fail_after(START_S) as limit:
             async with AsyncExitStack() as stack:
-                transport = await self._over_http(stack) if self._order.url else self._over_pipes()
+                transport = await self._over_http(stack) if self._settings.url else self._over_pipes()
                 info = Implementation(name="lmchat", version=__version__)
                 client = Client(transport, cache=None, client_info=info, message_handler=notice)
                 await stack.enter_async_context(client)
@@ -251,7 +249,7 @@ class _McpServer:
                     await stack.enter_async_context(client.listen(tools_list_changed=True))
                 while not self._is_over:
                     self._woken.clear()
-                    tools = await _tools_of(client, self._order.name)
+                    tools = await _tools_of(client, self._settings.name)
                     limit.deadline = math.inf
                     self._client = client
                     if not self._settled.is_set() or tools != self._state.tools:
@@ -270,13 +268,13 @@ class _McpServer:
         from mcp.client.streamable_http import streamable_http_client
 
         client = httpx2.AsyncClient(
-            headers=dict(self._order.headers),
+            headers=dict(self._headers),
             follow_redirects=False,
             # a proxy of the environment cannot reach this machine
-            trust_env=not Endpoint.parse(self._order.url).is_local,
+            trust_env=not Endpoint.parse(self._settings.url).is_local,
             timeout=httpx2.Timeout(START_S, read=None),  # the parent limits the time of a call
         )
-        return streamable_http_client(self._order.url, http_client=await stack.enter_async_context(client))
+        return streamable_http_client(self._settings.url, http_client=await stack.enter_async_context(client))
 
     @asynccontextmanager
     async def _over_pipes(self) -> AsyncIterator[tuple[Any, Any]]:
@@ -289,14 +287,15 @@ class _McpServer:
         from mcp.shared.message import SessionMessage
         from mcp_types import jsonrpc_message_adapter
 
-        environ = {**get_default_environment(), **self._order.env}
+        server = self._settings
+        environ = {**get_default_environment(), **(server.env or {})}
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(
-            *command_for(self._order.command, environ),
+            *command_for((self._command, *server.args), environ),
             stdin=pipe,
             stdout=pipe,
             env=environ,
-            cwd=self._order.cwd,
+            cwd=self._cwd or None,
             start_new_session=True,
             limit=LINE_BYTES,
         )
@@ -315,9 +314,7 @@ class _McpServer:
                             await to_session.send(SessionMessage(message))
                 except ValueError:
                     limit = f"{LINE_BYTES >> 20} MB"
-                    self._why = (
-                        f"The server {self._order.name} sent more than {limit} at once, so it was ended."
-                    )
+                    self._why = f"The server {server.name} sent more than {limit} at once, so it was ended."
                 except (anyio.BrokenResourceError, anyio.ClosedResourceError):
                     pass  # the session has ended
                 self._end()
@@ -415,9 +412,7 @@ class _Functions:
             changed_ns = 0
             with suppress(OSError):
                 changed_ns = self._path.stat().st_mtime_ns
-            if self._state.state is ServerState.READY or (
-                self._changed_ns and changed_ns == self._changed_ns
-            ):
+            if self._state.state is ServerState.READY or changed_ns == self._changed_ns:
                 return
             self._changed_ns = changed_ns
             try:
@@ -439,12 +434,12 @@ class _Functions:
             text = f"{self._path.name} has no function {name}." if is_there else self._state.error
             return ToolResult(text=text, is_error=True)
         try:
-            return ToolResult(text=cut_result(await self._found[name].call(arguments)))
+            return ToolResult(text=await self._found[name].call(arguments))
         except RequestInvalid as error:
-            return ToolResult(text=cut_result(error.message), is_error=True)
+            return ToolResult(text=error.message, is_error=True)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - of the user's function
             traceback.print_exc()
-            return ToolResult(text=cut_result(self._told(error)), is_error=True)
+            return ToolResult(text=self._told(error), is_error=True)
 
     def _collected(self, module: ModuleType) -> ToolServer:
         errors: list[str] = []

@@ -20,7 +20,7 @@ from lmchat.config.settings import McpSettings
 from lmchat.domain.tool import FUNCTIONS, ServerState, Tool, ToolResult, ToolServer, with_wire_names
 from lmchat.errors import EndpointNotAllowed
 from lmchat.files import begin_log, environment_for_others
-from lmchat.tools.child import LINE_BYTES, Order, Orders, ServerOrder, ToolReport
+from lmchat.tools.child import LINE_BYTES, Order, Orders, ToolReport
 
 _ROOT = str(Path(__file__).parents[2])
 _CHILD = "import sys; sys.path.append(sys.argv[1]); from lmchat.tools.child import main; main()"
@@ -68,7 +68,7 @@ class McpHost:
             async with asyncio.timeout(timeout_s):
                 child = await self._running()
                 if child is not None and tool.server in child.names:
-                    return await child.ask(tool.server, tool.name, dict(arguments))
+                    return await child.ask(server=tool.server, tool=tool.name, arguments=dict(arguments))
         except TimeoutError:
             return ToolResult(text=f"No answer within {timeout_s:g} s.", is_error=True)
         known = self._reported.get(tool.server)
@@ -89,22 +89,41 @@ class McpHost:
                 if not (orders.servers or orders.functions):
                     return None
                 try:
-                    self._child = await _Child.start(
-                        orders, self._log_file, self._environ, self._note, self._note_end
-                    )
+                    process = await self._start()
                 except OSError as error:
                     why = f"The tool host cannot be started: {error.strerror or error}. See {self._log_file}."
                     self._note(*(_failed(ToolServer(name=name), why) for name in _names(orders)))
+                    return None
+                self._child = _Child(process, orders, self._note, self._note_end)
             return None if self._down else self._child
 
+    async def _start(self) -> asyncio.subprocess.Process:
+        log = await asyncio.to_thread(begin_log, self._log_file)
+        try:
+            return await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-c", _CHILD, _ROOT),  # `-P`: nothing of the current folder
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                env=environment_for_others(self._environ),
+                start_new_session=True,  # neither Ctrl+C nor the closed terminal is meant for it
+                limit=LINE_BYTES,
+            )
+        finally:
+            os.close(log)
+
     def _orders(self, *, has_functions: bool) -> Orders:
-        orders: list[ServerOrder] = []
+        """Return what may run; the other servers have failed."""
+        servers, headers = [], {}
         for server in self._settings:
-            why, headers = "", {}
-            for header, variable in (server.headers_env or {}).items():
-                headers[header] = self._environ.get(variable, "")
-                if not headers[header]:
-                    why = f"The environment variable {variable} of the server {server.name} is not set."
+            wanted = server.headers_env or {}
+            headers[server.name] = {name: self._environ.get(wanted[name], "") for name in wanted}
+            missing = [wanted[name] for name, value in headers[server.name].items() if not value]
+            why = (
+                f"The environment variable {missing[0]} of the server {server.name} is not set."
+                if missing
+                else ""
+            )
             try:
                 if server.url:
                     self._check_address(server.url)
@@ -112,21 +131,10 @@ class McpHost:
                 why = error.words
             if why:
                 self._note(_failed(ToolServer(name=server.name), why))
-                continue
-            command = () if server.url else (os.path.expanduser(server.command), *server.args)  # noqa: PTH111 - `npx` stays as it is
-            cwd = str(Path(server.cwd).expanduser()) if server.cwd else None
-            orders.append(
-                ServerOrder(
-                    name=server.name,
-                    command=command,
-                    env=server.env or {},
-                    cwd=cwd,
-                    url=server.url,
-                    headers=headers,
-                )
-            )
+            else:
+                servers.append(server)
         functions = str(self._functions) if has_functions else ""
-        return Orders(servers=tuple(orders), functions=functions, log=str(self._log_file))
+        return Orders(servers=tuple(servers), headers=headers, functions=functions, log=str(self._log_file))
 
     def _note(self, *servers: ToolServer) -> None:
         self._reported.update({server.name: server for server in servers})
@@ -155,72 +163,51 @@ class _Child:
     def __init__(
         self,
         process: asyncio.subprocess.Process,
-        names: frozenset[str],
+        orders: Orders,
         note: Callable[[ToolServer], None],
         note_end: Callable[[], None],
     ) -> None:
-        self.names = names
+        assert process.stdin is not None  # noqa: S101 - it was asked for above
+        assert process.stdout is not None  # noqa: S101 - it was asked for above
+        self.names = _names(orders)
         self._process = process
+        self._input, self._output = process.stdin, process.stdout
         self._note = note
         self._note_end = note_end
         self._is_stopping = False
         self._number = 0
         self._waiting: dict[int, asyncio.Future[ToolResult]] = {}
         self._groups: dict[str, int] = {}  # process groups of servers
+        self._input.write(msgspec.json.encode(orders) + b"\n")
         self._reader = asyncio.create_task(self._read(), name="tool host")
-
-    @classmethod
-    async def start(
-        cls,
-        orders: Orders,
-        log_file: Path,
-        environ: Mapping[str, str],
-        note: Callable[[ToolServer], None],
-        note_end: Callable[[], None],
-    ) -> _Child:
-        """Start the child; raises `OSError`."""
-        log = await asyncio.to_thread(begin_log, log_file)
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-c", _CHILD, _ROOT),  # `-P`: nothing of the current folder
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-                env=environment_for_others(environ),
-                start_new_session=True,  # neither Ctrl+C nor the closed terminal is meant for it
-                limit=LINE_BYTES,
-            )
-        finally:
-            os.close(log)
-        child = cls(process, _names(orders), note, note_end)
-        child.send(orders)
-        return child
-
-    def send(self, value: Order | Orders) -> None:
-        assert self._process.stdin is not None  # noqa: S101 - it was asked for above
-        self._process.stdin.write(msgspec.json.encode(value) + b"\n")
 
     async def ask(
         self, server: str = "", tool: str = "", arguments: dict[str, Any] | None = None
     ) -> ToolResult:
         """Send an order and wait for its result; cancelling cancels it."""
         self._number += 1
-        number = self._number
-        self._waiting[number] = asyncio.get_running_loop().create_future()
-        self.send(Order(number=number, server=server, tool=tool, arguments=arguments or {}))
+        order = Order(number=self._number, server=server, tool=tool, arguments=arguments or {})
         try:
-            return await self._waiting[number]
+            line = msgspec.json.encode(order)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            return ToolResult(text=f"The arguments cannot be sent: {error}.", is_error=True)
+        if len(line) > LINE_BYTES // 2:
+            return ToolResult(text="The arguments are too long.", is_error=True)
+        waiting: asyncio.Future[ToolResult] = asyncio.get_running_loop().create_future()
+        self._waiting[order.number] = waiting
+        self._input.write(line + b"\n")
+        try:
+            return await waiting
         except asyncio.CancelledError:
-            self.send(Order(number=number, is_cancelled=True))
+            self._input.write(msgspec.json.encode(Order(number=order.number, is_cancelled=True)) + b"\n")
             raise
         finally:
-            self._waiting.pop(number, None)
+            self._waiting.pop(order.number, None)
 
     async def stop(self) -> None:
         """End the child and its servers."""
-        assert self._process.stdin is not None  # noqa: S101 - it was asked for above
         self._is_stopping = True
-        self._process.stdin.close()
+        self._input.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(_END_S):
                 await asyncio.shield(self._reader)
@@ -229,9 +216,8 @@ class _Child:
         await self._reader
 
     async def _read(self) -> None:
-        assert self._process.stdout is not None  # noqa: S101 - it was asked for above
         with suppress(ValueError):  # too long, or no JSON
-            while line := await self._process.stdout.readline():
+            while line := await self._output.readline():
                 report = msgspec.json.decode(line, type=ToolReport)
                 if report.server is not None:
                     self._groups[report.server.name] = report.process_group
@@ -260,7 +246,7 @@ class _Child:
 
 
 def _names(orders: Orders) -> frozenset[str]:
-    names = {order.name for order in orders.servers}
+    names = {server.name for server in orders.servers}
     return frozenset(names | {FUNCTIONS} if orders.functions else names)
 
 

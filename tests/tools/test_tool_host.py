@@ -128,7 +128,7 @@ async def test_a_silent_server_delays_no_other_call_and_is_told_of_the_cancellin
         assert "2" in [(await call(host, "files/cancelled")).text for _ in range(50)]
 
 
-@pytest.mark.parametrize(("how", "words"), [("die", "ended while a tool ran"), ("flood", "more than 16 MB")])
+@pytest.mark.parametrize(("how", "words"), [("die", "ended. It starts again"), ("flood", "more than 16 MB")])
 async def test_a_server_that_breaks_off_is_an_error_and_starts_again(tmp_path, how, words):
     async with a_host(tmp_path, scripted()) as host:
         broken = await call(host, f"files/{how}")
@@ -178,61 +178,69 @@ async def test_without_the_sdk_only_functions_work(tmp_path):
         assert (await call(host, "python/one")).text == "1"
 
 
-FUNCTIONS = '''
+FUNCTIONS = """
 import os, time
 from json import dumps
 
 def add(a: int, b: int = 2) -> int:
-    """Add two numbers."""
+    "Add two numbers."
     print("this goes to the log")
     os.write(1, b"this too")
     return a + b
 
 def broken(a):
-    """Do nothing."""
+    "Do nothing."
 
 def fails():
-    """Divide by zero."""
+    "Divide by zero."
     return 1 / 0
 
 def _private(a: int): ...
 
 def leaves():
-    """Leave."""
+    "Leave."
     raise SystemExit(3)
 
 def crashes():
-    """End the process."""
+    "End the process."
     os._exit(9)
 
 def sleeps():
-    """Sleep."""
+    "Sleep."
     time.sleep(600)
-'''
+
+def no_text():
+    "Name a file that is no text."
+    return os.fsdecode(b"\\xff")
+"""
 
 
 async def test_functions_of_a_file_are_tools(tmp_path):
     async with a_host(tmp_path, functions=FUNCTIONS) as host:
         (server,) = await host.list_servers()
-        assert [tool.name for tool in server.tools] == ["add", "fails", "leaves", "crashes", "sleeps"]
-        assert server.error.startswith(
-            "tools.py, line 11: The parameter a of the function broken has no type hint."
-        )
-        sleeping = await call(host, "python/sleeps", 0.2)  # its thread must not delay the end
-        results = [await call(host, f"python/{name}", a=1) for name in ("add", "nothing")]
-        results += [
-            await call(host, "python/add"),
-            await call(host, "python/fails"),
-            await call(host, "python/leaves"),
+        assert [tool.name for tool in server.tools] == [
+            "add",
+            "fails",
+            "leaves",
+            "crashes",
+            "sleeps",
+            "no_text",
         ]
-    assert [result.text for result in (sleeping, *results)] == [
-        "No answer within 0.2 s.",
-        "3",
-        "tools.py has no function nothing.",
-        "The arguments of add do not fit: Object missing required field `a`.",
-        "tools.py, line 16: ZeroDivisionError: division by zero.",
-        "tools.py, line 22: RuntimeError: SystemExit: 3.",
-    ]
+        assert server.error.startswith(
+            "tools.py, line 11: The parameter a of the function broken has no type"
+        )
+        names = ("add", "fails", "leaves", "sleeps", "no_text", "nothing")
+        found = {name: (await call(host, f"python/{name}", 1)).text for name in names}
+        assert found == {
+            "add": "The arguments of add do not fit: Object missing required field `a`.",
+            "fails": "tools.py, line 16: ZeroDivisionError: division by zero.",
+            "leaves": "tools.py, line 22: RuntimeError: SystemExit: 3.",
+            "sleeps": "No answer within 1 s.",  # its thread does not delay the end
+            "no_text": "?",
+            "nothing": "tools.py has no function nothing.",
+        }
+        assert (await call(host, "python/add", a="\udcff")).text.startswith("The arguments cannot be sent")
+        assert (await call(host, "python/add", a=1)).text == "3"
     assert "this goes to the log\nthis too" in (tmp_path / "tools.log").read_text()
 
 
