@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -101,3 +103,30 @@ def test_what_the_guide_shows_runs_against_a_real_server(real, tmp_path):
     assert list(json.loads(shown)) == list(answer)
     assert list(json.loads(shown)["usage"]) == list(answer["usage"])
     assert "Name one vegetable." in (tmp_path / "vegetables.md").read_text()
+
+
+def test_the_examples_of_tools_work_as_they_are_written(real, tmp_path):
+    page = (ROOT / "docs/tools.md").read_text(encoding="utf-8")
+    config, functions, commands = (
+        re.findall(rf"^```{kind}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+        for kind in ("toml", "python", "sh")
+    )
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "garden.md").write_text("Lettuce grows in shade.")
+    (notes / "notes.py").write_text(functions[0])
+    (real.folder / "tools.py").write_text(functions[1])
+    settings = (real.folder / "config.toml").read_text() + "\n".join(config)
+    (real.folder / "config.toml").write_text(settings.replace("/home/me/notes", str(notes)))
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    printed = []
+    for line in "".join(commands).splitlines():
+        _, *words = shlex.split(line)
+        done = real(*words, PATH=path)
+        assert done.returncode == 0, (line, done.stderr)
+        printed.append(done.stdout)
+    time, note, listed, count, _ = printed
+    assert "Asia/Tokyo" in time
+    assert note.strip() == "Lettuce grows in shade."
+    assert {"time/get_current_time", "notes/read_note", "python/count_words"} <= set(listed.split())
+    assert count.strip() == "3"
