@@ -244,5 +244,8 @@ async def decide(event: ApprovalAsked, output: Output) -> None:
         sys.stderr.flush()
         line = await run_abandonable(lambda: from_stdin(BufferedReader.readline))
         word, _, reason = line.decode("utf-8", "replace").strip().partition(" ")
-        choice = _CHOICES.get(word.lower()) if line else Choice.NO
+        choice = _CHOICES.get(word.lower())
+        if not line:  # Ctrl+D, or the terminal is gone
+            choice = Choice.NO
+            output.note("")
     event.decision.set_result(Decision(choice=choice, reason=reason if choice is Choice.NO else ""))

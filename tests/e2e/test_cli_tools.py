@@ -98,6 +98,15 @@ def test_a_call_as_json_has_the_result_also_of_a_failure(with_tools):
     assert failed["state"] == "failed"
 
 
+def test_a_call_starts_no_other_server(with_tools):
+    started = with_tools.folder / "started"
+    with_tools.configure(f"[[mcp]]\nname = 'other'\ncommand = 'touch'\nargs = ['{started}']\n")
+    assert with_tools("tools", "call", "python/add", '{"a": 3}').stdout == "5\n"
+    assert not started.exists()
+    with_tools("tools")
+    assert started.exists()
+
+
 def test_the_doctor_has_a_row_for_each_server_and_none_without_tools(cli):
     assert [one for one in cli.json("doctor", "--json")["checks"] if one["group"] == "Tools"] == []
     write_tools(cli)
