@@ -149,6 +149,16 @@ async def test_servers_that_cannot_start_have_failed_with_a_reason(tmp_path):
         assert (await call(host, "refused/x")).text == "Endpoint not allowed: elsewhere."
 
 
+async def test_a_listing_does_not_wait_again_for_a_start_that_failed_slowly(tmp_path):
+    program = "import time; open('starts', 'a').write('x'); time.sleep(0.5)"
+    server = McpSettings(name="slow", command=sys.executable, args=("-c", program), cwd=str(tmp_path))
+    async with a_host(tmp_path, server) as host:
+        assert await states(host) == await states(host)
+        assert (tmp_path / "starts").read_text() == "x"
+        assert (await call(host, "slow/x")).is_error
+        assert (tmp_path / "starts").read_text() == "xx"
+
+
 async def test_a_server_over_http_gets_its_headers(tmp_path):
     with mcp_server.over_http() as (url, seen):
         server = McpSettings(name="wiki", url=url, headers_env={"Authorization": "WIKI_TOKEN"})
