@@ -220,10 +220,18 @@ async def running(desk: Desktop, size: tuple[int, int]) -> AsyncIterator[Desktop
 
 
 @asynccontextmanager
-async def ready_desktop(*given: Any, **more: Any) -> AsyncIterator[Desktop]:
-    """Run the app, and wait until a server was found."""
-    async with desktop(*given, **more) as desk:
+async def ready_desktop(
+    folder: Path,
+    *scripts: Sequence[Step],
+    backend: ScriptedBackend | None = None,
+    asked: Sequence[str] = (),
+    **more: Any,
+) -> AsyncIterator[Desktop]:
+    """Run the app on a backend of these scripts, wait for a server, and have these prompts answered."""
+    async with desktop(folder, backend or ScriptedBackend(*scripts), **more) as desk:
         await desk.ready()
+        for count, prompt in enumerate(asked, 1):
+            await desk.ask(prompt, count)
         yield desk
 
 

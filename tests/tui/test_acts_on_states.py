@@ -55,18 +55,17 @@ async def press(desk, name: str) -> None:
 @pytest.mark.timeout(60)  # fifteen keys each
 @pytest.mark.parametrize("kind", KINDS)
 async def test_each_key_does_something_or_says_one_sentence(tmp_path, kind):
-    backend = ScriptedBackend(*[answer(f"Answer {number}.") for number in range(9)])
-    async with ready_desktop(tmp_path, backend) as desk:
+    async with ready_desktop(tmp_path, *[answer(f"Answer {number}.") for number in range(9)]) as desk:
         session_id, message_id = await kept_session(desk, kind)
         before = [m.message_id for m in await desk.store.tree(session_id)]
         for name in (*LOOKS, *(one for one in ACTS if one not in LOOKS)):
             await go_to(desk, session_id, message_id)
-            asked = len(backend.requests)
+            asked = len(desk.backend.requests)
             await press(desk, name)
             told = [one.message for one in desk.app._notifications]
             if kind not in SENSIBLE[name]:
                 assert len(told) == 1, (name, told)
-                assert len(backend.requests) == asked
+                assert len(desk.backend.requests) == asked
             else:
                 assert not any("internal error" in words for words in told), (name, told)
             while len(desk.app.screen_stack) > 1:
@@ -77,14 +76,14 @@ async def test_each_key_does_something_or_says_one_sentence(tmp_path, kind):
         after = [m.message_id for m in await desk.store.tree(session_id)]
         assert set(before) <= set(after)  # all that was there is there still
         expected = 2 if kind in UNFINISHED else 1
-        assert len(backend.requests) == (0 if kind in ("system", "result of a tool") else expected)
+        assert len(desk.backend.requests) == (0 if kind in ("system", "result of a tool") else expected)
 
 
 @pytest.mark.parametrize("name", ["edit", "regenerate", "fork", "delete", "pager"])
 async def test_each_key_on_the_answer_that_is_on_its_way(tmp_path, name):
     gate = asyncio.Event()
     backend = ScriptedBackend(half("See https://example.org\n\n```\nx\n```\n", gate, "rest."), answer("B."))
-    async with ready_desktop(tmp_path, backend) as desk:
+    async with ready_desktop(tmp_path, backend=backend) as desk:
         await desk.say("one")
         await shown(desk, "See https://example.org")
         session_id = desk.conversation.header.session_id
@@ -102,9 +101,7 @@ async def test_each_key_on_the_answer_that_is_on_its_way(tmp_path, name):
 
 
 async def test_two_deletions_are_undone_one_after_the_other(tmp_path):
-    async with ready_desktop(tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."))) as desk:
-        await desk.ask("one")
-        await desk.ask("two", 2)
+    async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta."), asked=["one", "two"]) as desk:
         await desk.pilot.press("alt+up", "d")
         await gone(desk, "Beta.")
         await desk.pilot.press("d")
@@ -141,8 +138,7 @@ async def test_a_deletion_is_undone_after_a_new_answer_and_both_are_there(tmp_pa
     ("name", "method"), [("delete", "delete_message"), ("fork", "fork"), ("next_version", "tree")]
 )
 async def test_a_full_disk_is_told_in_one_sentence_and_nothing_changes(tmp_path, monkeypatch, name, method):
-    async with ready_desktop(tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."))) as desk:
-        await desk.ask("one")
+    async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta."), asked=["one"]) as desk:
         await desk.pilot.press("ctrl+r")
         await shown(desk, "Beta.")
         await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "rest")
@@ -158,8 +154,7 @@ async def test_a_full_disk_is_told_in_one_sentence_and_nothing_changes(tmp_path,
 
 
 async def test_what_another_window_has_removed_is_told_and_costs_nothing_else(tmp_path):
-    async with ready_desktop(tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."))) as desk:
-        await desk.ask("one")
+    async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta."), asked=["one"]) as desk:
         session_id = desk.conversation.header.session_id
         await desk.store.update_session(session_id, {"deleted_at": now()})
         await desk.store.purge(session_id)

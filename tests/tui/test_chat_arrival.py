@@ -89,8 +89,8 @@ async def test_what_was_typed_before_the_page_came_is_there_when_it_goes(tmp_pat
 
 
 async def test_saved_sessions_can_be_searched_without_any_server(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        await desk.ask("garden")
+    async with ready_desktop(tmp_path, asked=["garden"]):
+        pass
     async with desktop(tmp_path, ScriptedBackend(candidates=[off()])) as desk:
         await on(desk, WelcomeScreen)
         await desk.pilot.press("ctrl+k")
@@ -131,7 +131,7 @@ async def test_a_check_that_raises_does_not_end_the_watch(tmp_path):
         return await check(endpoint)
 
     backend.check = broken
-    async with ready_desktop(tmp_path, backend) as desk:
+    async with ready_desktop(tmp_path, backend=backend) as desk:
         await shown(desk, "● LM Studio")
         await desk.pilot.press("f5")
         await desk.until(lambda: len(calls) >= 2, "a second look")

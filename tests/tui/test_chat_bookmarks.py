@@ -6,7 +6,7 @@ from textual import events
 from lmchat.tui.widgets.chat_log.viewport import parse_bookmark
 from tests.support.chats import fill_long
 from tests.support.desktop import desktop, ready_desktop, shown
-from tests.support.scripted_backend import ScriptedBackend, answer
+from tests.support.scripted_backend import answer
 from tests.support.tui_host import screen_text
 
 LONG = "\n\n".join(f"Paragraph {number} of a long answer." for number in range(120))
@@ -36,8 +36,7 @@ async def read_up_to(desk, words: str) -> str:
 
 
 async def test_another_run_shows_what_was_read(tmp_path):
-    async with ready_desktop(tmp_path, ScriptedBackend(answer(LONG))) as desk:
-        await desk.ask("Tell me")
+    async with ready_desktop(tmp_path, answer(LONG), asked=["Tell me"]) as desk:
         mark = await read_up_to(desk, "Paragraph 40 ")
         assert parse_bookmark(mark)[0] == desk.conversation.messages[-1].message_id
     async with desktop(tmp_path, resume_id="last", size=(80, 24)) as desk:
@@ -47,8 +46,7 @@ async def test_another_run_shows_what_was_read(tmp_path):
 
 
 async def test_within_a_run_each_session_keeps_its_place(tmp_path):
-    async with ready_desktop(tmp_path, ScriptedBackend(answer(LONG))) as desk:
-        await desk.ask("Tell me")
+    async with ready_desktop(tmp_path, answer(LONG), asked=["Tell me"]) as desk:
         first = desk.conversation.header.session_id
         mark = await read_up_to(desk, "Paragraph 40 ")
         await desk.pilot.press("ctrl+n")
@@ -58,8 +56,7 @@ async def test_within_a_run_each_session_keeps_its_place(tmp_path):
 
 
 async def test_where_one_reads_is_on_the_disk_when_the_terminal_loses_the_focus(tmp_path):
-    async with ready_desktop(tmp_path, ScriptedBackend(answer(LONG))) as desk:
-        await desk.ask("Tell me")
+    async with ready_desktop(tmp_path, answer(LONG), asked=["Tell me"]) as desk:
         written = counted(desk.store)
         mark = await read_up_to(desk, "Paragraph 40 ")
         desk.app.post_message(events.AppBlur())
@@ -80,8 +77,7 @@ async def test_a_place_far_above_the_end_of_a_long_session_is_read_before_it_is_
     "mark", ["gone 0 0", "nonsense", "a b c d", "x -9 -9", "\x1b[2J 1 1", "m ² 0", "1 2 3"]
 )
 async def test_a_place_that_is_none_shows_the_end(tmp_path, mark):
-    async with ready_desktop(tmp_path, ScriptedBackend(answer("Short.")), size=(80, 24)) as desk:
-        await desk.ask("Tell me")
+    async with ready_desktop(tmp_path, answer("Short."), asked=["Tell me"], size=(80, 24)) as desk:
         assert not desk.log_view.go_to_bookmark(mark)
         assert desk.log_view.viewport.is_following
         await desk.store.save_bookmark(desk.conversation.header.session_id, mark)
@@ -90,7 +86,6 @@ async def test_a_place_that_is_none_shows_the_end(tmp_path, mark):
 
 
 async def test_a_block_that_is_no_more_is_the_end_of_its_message(tmp_path):
-    async with ready_desktop(tmp_path, ScriptedBackend(answer("Short."))) as desk:
-        await desk.ask("Tell me")
+    async with ready_desktop(tmp_path, answer("Short."), asked=["Tell me"]) as desk:
         assert desk.log_view.go_to_bookmark(f"{desk.conversation.messages[0].message_id} 99 999")
         assert "Short." in screen_text(desk.app)

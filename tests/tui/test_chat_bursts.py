@@ -6,7 +6,7 @@ import pytest
 from textual import events
 
 from tests.support.desktop import Desktop, half, ready_desktop, sent, shown
-from tests.support.scripted_backend import ScriptedBackend, answer
+from tests.support.scripted_backend import answer
 from tests.support.tui_host import screen_text
 
 
@@ -25,54 +25,46 @@ async def at_rest(desk: Desktop) -> None:
 
 
 async def test_a_turn_stopped_before_its_first_step_leaves_the_session_at_rest(tmp_path):
-    backend = ScriptedBackend(answer("First."), answer("Second."))
-    async with ready_desktop(tmp_path, backend) as desk:
-        await desk.ask("one")
+    async with ready_desktop(tmp_path, answer("First."), answer("Second."), asked=["one"]) as desk:
         desk.chat.action_regenerate_last()
         assert desk.chat.turns.stop()
         await at_rest(desk)
-        assert sent(backend) == ["one"]
+        assert sent(desk.backend) == ["one"]
         await desk.ask("two", 2)
-        assert sent(backend) == ["one", "two"]
+        assert sent(desk.backend) == ["one", "two"]
         await shown(desk, "Second.")
 
 
 async def test_regenerate_and_stop_in_one_read_leave_the_session_at_rest(tmp_path):
-    backend = ScriptedBackend(answer("First."), answer("Second."))
-    async with ready_desktop(tmp_path, backend) as desk:
-        await desk.ask("one")
+    async with ready_desktop(tmp_path, answer("First."), answer("Second."), asked=["one"]) as desk:
         await together(desk, "ctrl+r", "ctrl+c")
         await at_rest(desk)
         await desk.ask("two", 2)
-        assert sent(backend)[-1] == "two"
+        assert sent(desk.backend)[-1] == "two"
 
 
 async def test_deleting_an_answer_that_was_just_asked_for_again_leaves_the_session_at_rest(tmp_path):
-    backend = ScriptedBackend(answer("First."), answer("Second."))
-    async with ready_desktop(tmp_path, backend) as desk:
-        await desk.ask("one")
+    async with ready_desktop(tmp_path, answer("First."), answer("Second."), asked=["one"]) as desk:
         last = desk.conversation.messages[-1]
         desk.chat.messages.act_on("delete", last)
         desk.chat.turns.regenerate(last)
         await shown(desk, "Deleted")
         await at_rest(desk)
         await desk.say("two")
-        await desk.until(lambda: sent(backend)[-1:] == ["two"], "the next prompt")
+        await desk.until(lambda: sent(desk.backend)[-1:] == ["two"], "the next prompt")
 
 
 async def test_a_prompt_stopped_at_once_is_kept_and_not_answered(tmp_path):
-    backend = ScriptedBackend(answer("First."))
-    async with ready_desktop(tmp_path, backend) as desk:
+    async with ready_desktop(tmp_path, answer("First.")) as desk:
         desk.chat.turns.submit("one")
         assert desk.chat.turns.stop()
         await at_rest(desk)
         assert [one.text for one in desk.conversation.messages] == ["one"]
-        assert backend.requests == []
+        assert desk.backend.requests == []
 
 
 async def test_while_a_stop_settles_the_next_escape_leaves_the_message(tmp_path):
-    backend = ScriptedBackend(half("Let"))
-    async with ready_desktop(tmp_path, backend) as desk:
+    async with ready_desktop(tmp_path, half("Let")) as desk:
         await desk.say("one")
         await shown(desk, "Let")
         gate, finish = asyncio.Event(), desk.store.finish
@@ -93,8 +85,7 @@ async def test_while_a_stop_settles_the_next_escape_leaves_the_message(tmp_path)
 
 
 async def test_continue_on_a_prompt_says_that_it_is_no_answer(tmp_path):
-    async with ready_desktop(tmp_path, ScriptedBackend(answer("First."))) as desk:
-        await desk.ask("one")
+    async with ready_desktop(tmp_path, answer("First."), asked=["one"]) as desk:
         await desk.pilot.press("alt+up", "alt+up", "a")
         await shown(desk, "Only answers can be continued")
         assert "is complete" not in screen_text(desk.app)
@@ -102,9 +93,7 @@ async def test_continue_on_a_prompt_says_that_it_is_no_answer(tmp_path):
 
 @pytest.mark.parametrize("typed", ["one", "/retry"])
 async def test_a_stop_in_the_same_read_as_enter_is_not_lost(tmp_path, typed):
-    backend = ScriptedBackend(answer("First."), half("Let"))
-    async with ready_desktop(tmp_path, backend) as desk:
-        await desk.ask("zero")
+    async with ready_desktop(tmp_path, answer("First."), half("Let"), asked=["zero"]) as desk:
         desk.prompt_input.put(typed)
         await together(desk, "enter", "escape")
         await desk.until(lambda: "stopped" in desk.chat.view.last_action, "a stop")
@@ -120,8 +109,7 @@ async def test_ctrl_c_twice_in_one_read_with_nothing_to_do_quits(tmp_path):
 
 
 async def test_a_paste_on_a_message_goes_to_the_prompt(tmp_path):
-    async with ready_desktop(tmp_path, ScriptedBackend(answer("First."))) as desk:
-        await desk.ask("one")
+    async with ready_desktop(tmp_path, answer("First."), asked=["one"]) as desk:
         await desk.pilot.press("alt+up")
         event = events.Paste("dr\ndr")
         event.set_sender(desk.app)

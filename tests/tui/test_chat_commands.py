@@ -17,18 +17,11 @@ from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.prompt import QueueCard
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.session_list import SessionList
-from tests.support.desktop import desktop, gone, ready_desktop, shown
+from tests.support.desktop import gone, ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 from tests.support.tui_host import screen_text, text_of
 
 CALM = UiSettings(reduced_motion=True)
-
-
-async def asked(desk, *prompts: str) -> None:
-    await desk.ready()
-    for count, prompt in enumerate(prompts, 1):
-        await desk.say(prompt)
-        await desk.answered(count)
 
 
 async def test_a_wide_screen_has_three_columns_and_keys_hide_two(tmp_path):
@@ -64,8 +57,7 @@ async def test_narrow_screens_show_less(tmp_path, width, has_telemetry):
 
 @pytest.mark.parametrize("width", [100, 60, 40])
 async def test_ctrl_b_lays_the_sessions_over_a_narrow_chat_and_esc_leaves_them(tmp_path, width):
-    async with desktop(tmp_path, size=(width, 20)) as desk:
-        await asked(desk, "one")
+    async with ready_desktop(tmp_path, asked=["one"], size=(width, 20)) as desk:
         await desk.pilot.press("a", "ctrl+b")
         await shown(desk, "/ search")
         await desk.until(lambda: desk.chat.view.session_list.has_focus_within, "the focus in the list")
@@ -87,8 +79,7 @@ async def test_ctrl_t_lays_the_telemetry_over_a_narrow_chat_and_esc_leaves_it(tm
 
 
 async def test_opening_a_session_from_the_overlay_closes_it(tmp_path):
-    async with desktop(tmp_path, size=(60, 24)) as desk:
-        await asked(desk, "one")
+    async with ready_desktop(tmp_path, asked=["one"], size=(60, 24)) as desk:
         await desk.pilot.press("ctrl+n", "ctrl+b")
         await desk.until(
             lambda: (
@@ -156,22 +147,19 @@ async def test_a_path_or_a_text_of_many_lines_is_no_command(tmp_path):
 
 
 async def test_system_prompt_by_command_holds_from_the_next_turn(tmp_path):
-    backend = ScriptedBackend()
-    async with desktop(tmp_path, backend) as desk:
-        await asked(desk, "one")
+    async with ready_desktop(tmp_path, asked=["one"]) as desk:
         await desk.say("/system Answer in one word.")
         await shown(desk, "Answer in one word.")
         await desk.ask("two", 2)
-        first = backend.requests[1].messages[0]
+        first = desk.backend.requests[1].messages[0]
         assert (first.role, first.text) == ("system", "Answer in one word.")
-        assert backend.requests[0].messages[0].role == "user"
+        assert desk.backend.requests[0].messages[0].role == "user"
         assert [m.role for m in await desk.on_disk()] == ["user", "assistant", "system", "user", "assistant"]
 
 
 async def test_the_configured_system_prompt_opens_a_session(tmp_path):
     settings = Settings(ui=CALM, chat=ChatSettings(system_prompt="Be kind."))
-    async with desktop(tmp_path, settings=settings) as desk:
-        await asked(desk, "one")
+    async with ready_desktop(tmp_path, asked=["one"], settings=settings) as desk:
         assert [m.text for m in desk.backend.requests[0].messages] == ["Be kind.", "one"]
         stored = await desk.store.open_session(desk.conversation.header.session_id)
         assert stored.header.title == "one"
@@ -214,9 +202,7 @@ async def test_a_file_goes_into_the_prompt_and_a_missing_one_keeps_the_command(t
 
 
 async def test_new_clear_copy_fork_and_retry_by_command(tmp_path):
-    backend = ScriptedBackend(answer("Alpha."), answer("Beta."))
-    async with desktop(tmp_path, backend) as desk:
-        await asked(desk, "one")
+    async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta."), asked=["one"]) as desk:
         await desk.say("/copy")
         await desk.until(lambda: desk.copied == ["Alpha."], "the copy")
         await desk.say("/retry")
@@ -255,11 +241,9 @@ async def _counted(desk, turns: int) -> None:
 
 
 async def test_the_figures_tell_how_fast_each_model_was_in_earlier_runs_too(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await asked(desk, "one", "two")
+    async with ready_desktop(tmp_path, asked=["one", "two"]) as desk:
         await _counted(desk, 2)
-    async with desktop(tmp_path) as desk:
-        await asked(desk, "three")
+    async with ready_desktop(tmp_path, asked=["three"]) as desk:
         await _counted(desk, 3)
         await desk.say("/stats")
         await desk.until(lambda: isinstance(desk.app.screen, TextDialog), "the text")
@@ -268,8 +252,7 @@ async def test_the_figures_tell_how_fast_each_model_was_in_earlier_runs_too(tmp_
 
 
 async def test_help_by_command_and_by_keys(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await asked(desk, "one")
+    async with ready_desktop(tmp_path, asked=["one"]) as desk:
         await desk.say("/help")
         await desk.until(lambda: isinstance(desk.app.screen, HelpScreen), "help")
         await desk.pilot.press("escape", "f1")
@@ -320,8 +303,7 @@ async def offered(desk, title: str) -> None:
 
 
 async def test_the_palette_lists_what_there_is_and_runs_it(tmp_path):
-    async with desktop(tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."))) as desk:
-        await asked(desk, "one")
+    async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta."), asked=["one"]) as desk:
         await desk.pilot.press("ctrl+p")
         await shown(desk, "Choose the model")
         await desk.pilot.press(*"regenerate")
@@ -351,8 +333,7 @@ async def test_the_palette_knows_every_command_that_makes_sense_and_no_other(tmp
         f"message.{name}"
         for name in ("copy_code", "resume", "previous_version", "next_version", "fold", "links")
     }
-    async with desktop(tmp_path, size=(120, 140)) as desk:
-        await asked(desk, "one")
+    async with ready_desktop(tmp_path, asked=["one"], size=(120, 140)) as desk:
         await desk.pilot.press("ctrl+p")
         await shown(desk, "Choose the model")
         text = screen_text(desk.app)
@@ -368,8 +349,7 @@ async def test_the_palette_knows_every_command_that_makes_sense_and_no_other(tmp
 
 
 async def test_a_row_of_the_palette_acts_on_the_last_answer_where_no_message_has_the_focus(tmp_path):
-    async with desktop(tmp_path, ScriptedBackend(answer("It is **bold** here."))) as desk:
-        await asked(desk, "one")
+    async with ready_desktop(tmp_path, answer("It is **bold** here."), asked=["one"]) as desk:
         await desk.pilot.press("ctrl+p")
         await desk.type("source")
         await shown(desk, "Last answer: Show source or rendered text")
@@ -409,8 +389,7 @@ async def test_a_command_of_the_palette_that_wants_words_keeps_what_is_typed(tmp
 
 async def test_find_marks_steps_and_leaves(tmp_path):
     backend = ScriptedBackend(answer("Lettuce and lettuce."), answer("No more."))
-    async with desktop(tmp_path, backend) as desk:
-        await asked(desk, "one", "two")
+    async with ready_desktop(tmp_path, asked=["one", "two"], backend=backend) as desk:
         await desk.pilot.press("x", "ctrl+f", *"lettuce")
         await shown(desk, "1/2")
         await desk.pilot.press("enter")
@@ -426,8 +405,7 @@ async def test_find_marks_steps_and_leaves(tmp_path):
 
 
 async def test_find_by_command_and_without_a_hit(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await asked(desk, "one")
+    async with ready_desktop(tmp_path, asked=["one"]) as desk:
         await desk.say("/find zebra")
         await shown(desk, "no hits")
 

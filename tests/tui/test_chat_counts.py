@@ -15,8 +15,7 @@ async def shows(desk, words: str) -> None:
 async def test_what_a_server_does_not_take_is_told(tmp_path):
     note = "LM Studio is unknown to take \x1b[31m a seed. It is not sent."
     backend = ScriptedBackend([RequestSent(), RequestAdapted(note=note), *UNCOUNTED[1:]])
-    async with ready_desktop(tmp_path, backend) as desk:
-        await desk.ask("Hello")
+    async with ready_desktop(tmp_path, asked=["Hello"], backend=backend) as desk:
         await desk.until(lambda: bool(desk.app._notifications), "the note")
         (told,) = [one.message for one in desk.app._notifications]
         assert "It is not sent" in told
@@ -24,9 +23,8 @@ async def test_what_a_server_does_not_take_is_told(tmp_path):
 
 
 async def test_what_is_typed_is_estimated_and_nothing_is_asked_for_it(tmp_path):
-    backend = ScriptedBackend()
-    async with ready_desktop(tmp_path, backend) as desk:
-        backend.tokens = 41
+    async with ready_desktop(tmp_path) as desk:
+        desk.backend.tokens = 41
         await desk.type("How do tomatoes grow in the north")
         await shows(desk, "~8 tok")
-        assert backend.counts == []
+        assert desk.backend.counts == []

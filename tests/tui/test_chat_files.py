@@ -38,8 +38,7 @@ def test_what_is_to_be_in_an_export_stands_before_or_behind_its_name(words, wish
 async def test_the_dialog_of_an_export_takes_thoughts_and_branches_in_by_a_key(tmp_path):
     target = tmp_path / "out.md"
     backend = ScriptedBackend(answer("Lettuce.", thought="Hmm, beds."), answer("Spinach."))
-    async with ready_desktop(tmp_path, backend) as desk:
-        await desk.ask("first")
+    async with ready_desktop(tmp_path, asked=["first"], backend=backend) as desk:
         await desk.pilot.press("ctrl+r")
         await shown(desk, "Spinach.")
         await desk.answered()
@@ -63,8 +62,7 @@ async def test_the_dialog_of_an_export_takes_thoughts_and_branches_in_by_a_key(t
 async def test_an_export_that_fails_leaves_its_file_in_the_dialog(tmp_path):
     target, existing = tmp_path / "out.md", tmp_path / "notes.md"
     existing.write_text("notes")
-    async with ready_desktop(tmp_path, ScriptedBackend(answer("Lettuce."))) as desk:
-        await desk.ask("first")
+    async with ready_desktop(tmp_path, answer("Lettuce."), asked=["first"]) as desk:
         await desk.pilot.press("ctrl+e")
         await desk.until(lambda: isinstance(desk.app.screen, ExportDialog), "the question")
         desk.app.screen.query_one(Input).value = str(existing / "out.md")
@@ -156,12 +154,11 @@ async def test_rows_that_were_left_out_are_told(tmp_path):
 
 async def test_going_on_with_an_imported_session_sends_what_it_holds(tmp_path):
     path = list_file(tmp_path)
-    backend = ScriptedBackend(answer("Also spinach."))
-    async with ready_desktop(tmp_path, backend) as desk:
+    async with ready_desktop(tmp_path, answer("Also spinach.")) as desk:
         await desk.say(f"/import {path}")
         await shown(desk, "Lettuce grows.")
         await desk.ask("More?")
-        assert [one.text for one in backend.requests[-1].messages] == [
+        assert [one.text for one in desk.backend.requests[-1].messages] == [
             *("Which vegetables?", "Lettuce grows.", "More?")
         ]
 
@@ -180,9 +177,7 @@ async def test_screen_and_command_line_import_the_same(tmp_path):
 @pytest.mark.parametrize("is_shown", ["an empty session", "another session"])
 async def test_a_hit_of_the_search_is_exported_with_its_own_name_whatever_was_shown(tmp_path, is_shown):
     target = tmp_path / "out.md"
-    backend = ScriptedBackend(answer("Lettuce."), answer("Beta."))
-    async with ready_desktop(tmp_path, backend) as desk:
-        await desk.ask("vegetables")
+    async with ready_desktop(tmp_path, answer("Lettuce."), answer("Beta."), asked=["vegetables"]) as desk:
         wanted = desk.conversation.header.session_id
         await desk.pilot.press("ctrl+n")
         await gone(desk, "Lettuce.")

@@ -8,23 +8,13 @@ from lmchat.errors import StreamInterrupted
 from lmchat.services.continuation import CONTINUE
 from lmchat.tui.screens.message_tree import MessageTree
 from lmchat.tui.widgets.prompt_input import PromptInput
-from tests.support.desktop import desktop, gone, half, ready_desktop, sent, shown
+from tests.support.desktop import gone, half, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 from tests.support.tui_host import screen_text
 
 
-async def asked(desk, *prompts: str) -> None:
-    """Have some turns behind one."""
-    await desk.ready()
-    for count, prompt in enumerate(prompts, 1):
-        await desk.say(prompt)
-        await desk.answered(count)
-
-
 async def test_regenerating_shows_the_new_version_and_keeps_the_old_one(tmp_path):
-    backend = ScriptedBackend(answer("First one."), answer("Second one."))
-    async with desktop(tmp_path, backend) as desk:
-        await asked(desk, "hello")
+    async with ready_desktop(tmp_path, answer("First one."), answer("Second one."), asked=["hello"]) as desk:
         await desk.pilot.press("ctrl+r")
         await shown(desk, "Second one.")
         await desk.until(lambda: not desk.conversation.is_running)
@@ -39,14 +29,13 @@ async def test_regenerating_shows_the_new_version_and_keeps_the_old_one(tmp_path
         await shown(desk, "First one.")
         await desk.pilot.press("left_square_bracket")
         await shown(desk, "Second one.")
-        assert sent(backend) == ["hello", "hello"]
+        assert sent(desk.backend) == ["hello", "hello"]
         assert [m.text for m in await desk.on_disk()] == ["hello", "Second one."]
 
 
 async def test_r_on_a_prompt_answers_it_once_more(tmp_path):
     backend = ScriptedBackend(answer("A."), answer("B."), answer("C."))
-    async with desktop(tmp_path, backend) as desk:
-        await asked(desk, "one", "two")
+    async with ready_desktop(tmp_path, asked=["one", "two"], backend=backend) as desk:
         await desk.pilot.press("alt+up", "alt+up", "alt+up", "alt+up", "r")
         await desk.until(
             lambda: len(backend.requests) == 3 and not desk.app.open_sessions.shown.is_busy, "an answer"
@@ -60,17 +49,15 @@ async def test_r_on_a_prompt_answers_it_once_more(tmp_path):
 
 
 async def test_a_prompt_is_edited_and_sent_anew(tmp_path):
-    backend = ScriptedBackend(answer("A."), answer("B."))
-    async with desktop(tmp_path, backend) as desk:
-        await asked(desk, "one")
+    async with ready_desktop(tmp_path, answer("A."), answer("B."), asked=["one"]) as desk:
         await desk.pilot.press("x", "alt+up", "alt+up", "e")
         assert desk.prompt_input.text == "one"
         assert isinstance(desk.app.focused, PromptInput)
         await desk.pilot.press("!", "enter")
         await desk.until(
-            lambda: len(backend.requests) == 2 and not desk.app.open_sessions.shown.is_busy, "an answer"
+            lambda: len(desk.backend.requests) == 2 and not desk.app.open_sessions.shown.is_busy, "an answer"
         )
-        assert sent(backend) == ["one", "one!"]
+        assert sent(desk.backend) == ["one", "one!"]
         await shown(desk, "one!")
         assert [m.text for m in await desk.on_disk()] == ["one!", "B."]
         assert len(await desk.store.tree(desk.conversation.header.session_id)) == 4
@@ -78,8 +65,7 @@ async def test_a_prompt_is_edited_and_sent_anew(tmp_path):
 
 
 async def test_leaving_an_edit_brings_back_what_was_typed(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await asked(desk, "one")
+    async with ready_desktop(tmp_path, asked=["one"]) as desk:
         await desk.pilot.press("x", "y", "alt+up", "e", "escape")
         assert desk.prompt_input.text == "xy"
         await desk.pilot.press("enter")
@@ -88,8 +74,7 @@ async def test_leaving_an_edit_brings_back_what_was_typed(tmp_path):
 
 
 async def test_an_edit_ends_when_another_session_is_shown(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await asked(desk, "one")
+    async with ready_desktop(tmp_path, asked=["one"]) as desk:
         await desk.pilot.press("alt+up", "e", "ctrl+n")
         await desk.until(lambda: desk.prompt_input.text == "", "an empty prompt")
         await desk.ask("two")
@@ -98,9 +83,7 @@ async def test_an_edit_ends_when_another_session_is_shown(tmp_path):
 
 async def test_an_edit_waits_for_the_running_answer_and_loses_nothing(tmp_path):
     gate = asyncio.Event()
-    backend = ScriptedBackend(answer("A."), half("Let", gate), answer("C."))
-    async with desktop(tmp_path, backend) as desk:
-        await asked(desk, "one")
+    async with ready_desktop(tmp_path, answer("A."), half("Let", gate), answer("C."), asked=["one"]) as desk:
         await desk.say("two")
         await shown(desk, "Let")
         await desk.pilot.press("alt+up", "alt+up", "alt+up", "alt+up", "e", "!", "enter")
@@ -110,15 +93,14 @@ async def test_an_edit_waits_for_the_running_answer_and_loses_nothing(tmp_path):
         await desk.answered(2)
         await desk.pilot.press("enter")
         await desk.until(
-            lambda: len(backend.requests) == 3 and not desk.app.open_sessions.shown.is_busy, "an answer"
+            lambda: len(desk.backend.requests) == 3 and not desk.app.open_sessions.shown.is_busy, "an answer"
         )
         assert [m.text for m in await desk.on_disk()] == ["one!", "C."]
 
 
 async def test_the_row_of_keys_names_only_what_is_of_use(tmp_path):
     code = [RequestSent(), TextDelta(text="```py\n1\n```"), StreamInterrupted("The connection broke.")]
-    async with desktop(tmp_path, ScriptedBackend(code, answer("Done.")), size=(140, 40)) as desk:
-        await asked(desk, "one")
+    async with ready_desktop(tmp_path, code, answer("Done."), asked=["one"], size=(140, 40)) as desk:
         await desk.pilot.press("alt+up")
         await shown(desk, "y copy  a continue  e edit  r regenerate  f fork  c copy code  d delete  t tree")
         await desk.pilot.press("r")
@@ -132,8 +114,7 @@ async def test_a_continues_an_interrupted_answer(tmp_path):
     backend = ScriptedBackend(
         [RequestSent(), TextDelta(text="Let"), StreamInterrupted("The connection broke.")], answer("tuce.")
     )
-    async with desktop(tmp_path, backend) as desk:
-        await asked(desk, "one")
+    async with ready_desktop(tmp_path, asked=["one"], backend=backend) as desk:
         await shown(desk, "interrupted")
         await desk.pilot.press("alt+up", "a")
         await shown(desk, "Lettuce.")
@@ -144,8 +125,7 @@ async def test_a_continues_an_interrupted_answer(tmp_path):
 
 
 async def test_a_on_a_complete_answer_says_why_not(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await asked(desk, "one")
+    async with ready_desktop(tmp_path, asked=["one"]) as desk:
         await desk.pilot.press("alt+up", "a")
         await shown(desk, "complete")
         assert len(desk.backend.requests) == 1
@@ -153,8 +133,7 @@ async def test_a_on_a_complete_answer_says_why_not(tmp_path):
 
 async def test_fork_begins_a_session_that_goes_its_own_way(tmp_path):
     backend = ScriptedBackend(answer("A."), answer("B."), answer("C."))
-    async with desktop(tmp_path, backend) as desk:
-        await asked(desk, "one", "two")
+    async with ready_desktop(tmp_path, asked=["one", "two"], backend=backend) as desk:
         old = desk.conversation.header.session_id
         await desk.pilot.press("alt+up", "alt+up", "alt+up", "f")
         await desk.until(lambda: desk.conversation.header.session_id != old, "the fork")
@@ -169,9 +148,7 @@ async def test_fork_begins_a_session_that_goes_its_own_way(tmp_path):
 
 
 async def test_a_message_is_deleted_and_u_brings_it_back(tmp_path):
-    backend = ScriptedBackend(answer("A."), answer("B."))
-    async with desktop(tmp_path, backend) as desk:
-        await asked(desk, "one", "two")
+    async with ready_desktop(tmp_path, answer("A."), answer("B."), asked=["one", "two"]) as desk:
         await desk.pilot.press("alt+up", "alt+up", "d")
         await gone(desk, "B.")
         assert [m.text for m in await desk.on_disk()] == ["one", "A."]
@@ -181,8 +158,7 @@ async def test_a_message_is_deleted_and_u_brings_it_back(tmp_path):
 
 
 async def test_the_row_of_keys_says_that_one_edits_and_how_to_leave_that(tmp_path):
-    async with desktop(tmp_path, ScriptedBackend(answer("A."), answer("B."))) as desk:
-        await asked(desk, "one")
+    async with ready_desktop(tmp_path, answer("A."), answer("B."), asked=["one"]) as desk:
         await desk.pilot.press("alt+up", "e")
         await shown(desk, "Esc cancel edit  Enter send again")
         await desk.pilot.press("alt+up", "escape")
@@ -195,8 +171,7 @@ async def test_the_row_of_keys_says_that_one_edits_and_how_to_leave_that(tmp_pat
 
 async def test_after_a_deletion_one_reads_the_end_of_what_is_left(tmp_path):
     tall = "\n\n".join(f"Paragraph {number}." for number in range(60))
-    async with desktop(tmp_path, ScriptedBackend(answer(tall), answer("B."))) as desk:
-        await asked(desk, "one", "two")
+    async with ready_desktop(tmp_path, answer(tall), answer("B."), asked=["one", "two"]) as desk:
         await desk.pilot.press("alt+up", "alt+up", "d")
         await gone(desk, "B.")
         await shown(desk, "Paragraph 59.")
@@ -208,8 +183,7 @@ async def test_after_a_deletion_one_reads_the_end_of_what_is_left(tmp_path):
 
 
 async def test_the_last_message_can_be_brought_back_too(tmp_path):
-    async with desktop(tmp_path, ScriptedBackend(answer("Alpha."))) as desk:
-        await asked(desk, "one")
+    async with ready_desktop(tmp_path, answer("Alpha."), asked=["one"]) as desk:
         await desk.pilot.press("alt+up", "alt+up", "d")
         await gone(desk, "Alpha.")
         await desk.pilot.press("u")
@@ -217,26 +191,22 @@ async def test_the_last_message_can_be_brought_back_too(tmp_path):
 
 
 async def test_deleting_a_running_answer_stops_it_and_harms_no_other(tmp_path):
-    backend = ScriptedBackend(answer("Alpha."), half("Beta"))
-    async with desktop(tmp_path, backend) as desk:
-        await asked(desk, "one")
+    async with ready_desktop(tmp_path, answer("Alpha."), half("Beta"), asked=["one"]) as desk:
         await desk.say("two")
         await shown(desk, "Beta")
         await desk.say("three")
         await desk.pilot.press("alt+up", "d")
         await gone(desk, "Beta")
-        assert backend.stopped == 1
+        assert desk.backend.stopped == 1
         assert [m.text for m in await desk.on_disk()] == ["one", "Alpha.", "two"]
         assert [m.text for m in desk.conversation.messages] == ["one", "Alpha.", "two"]
         await shown(desk, "held")
-        assert len(backend.requests) == 2
+        assert len(desk.backend.requests) == 2
 
 
 async def test_another_version_is_shown_while_an_answer_runs_and_both_are_kept(tmp_path):
     gate = asyncio.Event()
-    backend = ScriptedBackend(answer("Alpha."), half("Be", gate, "ta."))
-    async with desktop(tmp_path, backend) as desk:
-        await asked(desk, "one")
+    async with ready_desktop(tmp_path, answer("Alpha."), half("Be", gate, "ta."), asked=["one"]) as desk:
         await desk.pilot.press("ctrl+r")
         await shown(desk, "Be")
         await desk.pilot.press("alt+up", "left_square_bracket")
@@ -253,22 +223,19 @@ async def test_another_version_is_shown_while_an_answer_runs_and_both_are_kept(t
 
 async def test_the_system_prompt_changes_while_an_answer_runs_and_harms_neither(tmp_path):
     gate = asyncio.Event()
-    backend = ScriptedBackend(half("Al", gate, "pha."), answer("Beta."))
-    async with ready_desktop(tmp_path, backend) as desk:
+    async with ready_desktop(tmp_path, half("Al", gate, "pha."), answer("Beta.")) as desk:
         await desk.say("one")
         await shown(desk, "Al")
         await desk.say("/system Be brief.")
         gate.set()
         await desk.answered()
         await desk.ask("two", 2)
-        assert [m.text for m in backend.requests[1].messages] == ["Be brief.", "one", "Alpha.", "two"]
+        assert [m.text for m in desk.backend.requests[1].messages] == ["Be brief.", "one", "Alpha.", "two"]
         assert [m.text for m in await desk.on_disk()] == ["one", "Alpha.", "Be brief.", "two", "Beta."]
 
 
 async def test_the_tree_goes_to_another_branch(tmp_path):
-    backend = ScriptedBackend(answer("Alpha."), answer("Beta."))
-    async with desktop(tmp_path, backend) as desk:
-        await asked(desk, "one")
+    async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta."), asked=["one"]) as desk:
         await desk.pilot.press("ctrl+r")
         await shown(desk, "Beta.")
         await desk.until(lambda: not desk.app.open_sessions.shown.is_busy)
@@ -280,16 +247,14 @@ async def test_the_tree_goes_to_another_branch(tmp_path):
 
 
 async def test_a_message_without_code_says_so(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await asked(desk, "one")
+    async with ready_desktop(tmp_path, asked=["one"]) as desk:
         await desk.pilot.press("alt+up", "c")
         await shown(desk, "no code")
         assert desk.copied == []
 
 
 async def test_keys_row_follows_message_and_prompt(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await asked(desk, "one")
+    async with ready_desktop(tmp_path, asked=["one"]) as desk:
         await shown(desk, "^O model")
         await desk.pilot.press("alt+up")
         await shown(desk, "regenerate")

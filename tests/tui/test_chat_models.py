@@ -31,8 +31,7 @@ async def picker(desk) -> ModelPicker:
 
 async def test_a_model_is_filtered_chosen_and_answers_the_next_turn_with_the_whole_talk(tmp_path):
     backend = two(answer("From qwen."), answer("From gemma."))
-    async with ready_desktop(tmp_path, backend) as desk:
-        await desk.ask("one")
+    async with ready_desktop(tmp_path, asked=["one"], backend=backend) as desk:
         await picker(desk)
         await desk.pilot.press(*"gem")
         await shown(desk, "1 of 4")
@@ -48,8 +47,7 @@ async def test_a_model_is_filtered_chosen_and_answers_the_next_turn_with_the_who
 
 async def test_a_switch_is_a_thin_line_in_the_log(tmp_path):
     named = [step for step in answer("From gemma.") if getattr(step, "model", "") != "qwen3-8b"]
-    async with ready_desktop(tmp_path, two(answer("From qwen."), named)) as desk:
-        await desk.ask("one")
+    async with ready_desktop(tmp_path, asked=["one"], backend=two(answer("From qwen."), named)) as desk:
         await desk.pilot.press("ctrl+o", *"gem", "enter")
         await desk.ask("two", 2)
         line = next(
@@ -61,7 +59,7 @@ async def test_a_switch_is_a_thin_line_in_the_log(tmp_path):
 
 
 async def test_esc_leaves_all_as_it_was(tmp_path):
-    async with ready_desktop(tmp_path, two()) as desk:
+    async with ready_desktop(tmp_path, backend=two()) as desk:
         await desk.pilot.press("a", "b")
         await picker(desk)
         await desk.pilot.press("down", "down", "escape")
@@ -71,7 +69,7 @@ async def test_esc_leaves_all_as_it_was(tmp_path):
 
 
 async def test_an_embedding_model_cannot_be_chosen(tmp_path):
-    async with ready_desktop(tmp_path, two()) as desk:
+    async with ready_desktop(tmp_path, backend=two()) as desk:
         await picker(desk)
         await desk.pilot.press(*"nomic", "enter")
         await desk.pilot.pause()
@@ -79,7 +77,7 @@ async def test_an_embedding_model_cannot_be_chosen(tmp_path):
 
 
 async def test_choosing_a_model_that_is_not_loaded_loads_it(tmp_path):
-    async with ready_desktop(tmp_path, two()) as desk:
+    async with ready_desktop(tmp_path, backend=two()) as desk:
         await desk.pilot.press("ctrl+o", *"phi", "enter")
         await desk.until(lambda: desk.backend.loaded == ["phi4-14b"], "the load")
         assert desk.app.open_sessions.target.model_id == "phi4-14b"
@@ -88,7 +86,7 @@ async def test_choosing_a_model_that_is_not_loaded_loads_it(tmp_path):
 
 async def test_ctrl_l_loads_and_unloads_in_the_picker_which_stays(tmp_path):
     backend = two()
-    async with ready_desktop(tmp_path, backend) as desk:
+    async with ready_desktop(tmp_path, backend=backend) as desk:
         await picker(desk)
         await desk.pilot.press(*"phi", "ctrl+l")
         await desk.until(lambda: backend.loaded == ["phi4-14b"], "the load")
@@ -109,7 +107,7 @@ async def test_a_load_that_fails_is_told_with_its_next_step(tmp_path):
         )
 
     backend.load = refuse
-    async with ready_desktop(tmp_path, backend) as desk:
+    async with ready_desktop(tmp_path, backend=backend) as desk:
         await desk.pilot.press("ctrl+o", *"phi", "enter")
         await shown(desk, "does not fit into")
         assert desk.app.is_running
@@ -137,7 +135,7 @@ class Loading:
 async def test_the_picker_shows_how_far_loading_is_and_control_l_stops_it(tmp_path):
     backend = two()
     loading = Loading(backend)
-    async with ready_desktop(tmp_path, backend) as desk:
+    async with ready_desktop(tmp_path, backend=backend) as desk:
         await picker(desk)
         await desk.pilot.press(*"phi", "ctrl+l")
         await desk.until(lambda: loading.begun == ["phi4-14b"], "the load")
@@ -158,7 +156,7 @@ async def test_the_picker_shows_how_far_loading_is_and_control_l_stops_it(tmp_pa
 async def test_a_model_that_is_being_loaded_is_not_loaded_twice_when_it_is_chosen(tmp_path):
     backend = two(answer("From phi."))
     loading = Loading(backend)
-    async with ready_desktop(tmp_path, backend) as desk:
+    async with ready_desktop(tmp_path, backend=backend) as desk:
         await picker(desk)
         await desk.pilot.press(*"phi", "ctrl+l")
         await desk.until(lambda: loading.begun == ["phi4-14b"], "the load")
@@ -181,7 +179,7 @@ async def test_who_cannot_load_on_request_is_asked_all_the_same(tmp_path):
         raise ServerRejected("LM Studio cannot load models on request.", kind="unsupported", hint="Load it.")
 
     backend.load = refuse
-    async with ready_desktop(tmp_path, backend) as desk:
+    async with ready_desktop(tmp_path, backend=backend) as desk:
         await desk.pilot.press("ctrl+o", *"phi", "enter")
         await desk.until(lambda: desk.app.open_sessions.target.model_id == "phi4-14b", "the switch")
         await desk.ask("one")
@@ -196,7 +194,7 @@ async def test_who_cannot_load_on_request_says_so_when_it_is_asked_to(tmp_path):
         raise ServerRejected("LM Studio cannot load models on request.", kind="unsupported", hint="Load it.")
 
     backend.load = refuse
-    async with ready_desktop(tmp_path, backend) as desk:
+    async with ready_desktop(tmp_path, backend=backend) as desk:
         await picker(desk)
         await desk.pilot.press(*"phi", "ctrl+l")
         await shown(desk, "cannot load")
@@ -204,7 +202,7 @@ async def test_who_cannot_load_on_request_says_so_when_it_is_asked_to(tmp_path):
 
 async def test_the_picker_opens_at_once_from_what_is_known(tmp_path):
     backend, gate = two(), asyncio.Event()
-    async with ready_desktop(tmp_path, backend) as desk:
+    async with ready_desktop(tmp_path, backend=backend) as desk:
         detect = backend.detect
 
         async def slow(**more):
@@ -221,7 +219,7 @@ async def test_the_picker_opens_at_once_from_what_is_known(tmp_path):
 
 async def test_a_refresh_that_fails_keeps_the_old_list_and_says_so(tmp_path):
     backend = two()
-    async with ready_desktop(tmp_path, backend) as desk:
+    async with ready_desktop(tmp_path, backend=backend) as desk:
 
         async def away(**_more):
             raise ServerUnavailable("Nothing answers.")
@@ -235,7 +233,7 @@ async def test_a_refresh_that_fails_keeps_the_old_list_and_says_so(tmp_path):
 @pytest.mark.parametrize("how", ["key", "command"])
 async def test_recent_models_by_number(tmp_path, how):
     last = Remembered(recent=((ENDPOINT.url, "qwen3-8b"), (ENDPOINT.url, "gemma-3-4b")))
-    async with ready_desktop(tmp_path, two(), remembered=last) as desk:
+    async with ready_desktop(tmp_path, backend=two(), remembered=last) as desk:
         if how == "key":
             await desk.pilot.press("alt+2")
         else:
@@ -244,14 +242,14 @@ async def test_recent_models_by_number(tmp_path, how):
 
 
 async def test_a_number_without_a_model_gets_a_sentence(tmp_path):
-    async with ready_desktop(tmp_path, two()) as desk:
+    async with ready_desktop(tmp_path, backend=two()) as desk:
         await desk.pilot.press("alt+7")
         await shown(desk, "no recent model 7")
         assert desk.app.open_sessions.target.model_id == "qwen3-8b"
 
 
 async def test_a_model_can_be_named_by_command(tmp_path):
-    async with ready_desktop(tmp_path, two()) as desk:
+    async with ready_desktop(tmp_path, backend=two()) as desk:
         await desk.say("/model gemma-3-4b")
         await desk.until(lambda: desk.app.open_sessions.target.model_id == "gemma-3-4b", "the switch")
 
@@ -259,7 +257,7 @@ async def test_a_model_can_be_named_by_command(tmp_path):
 async def test_a_switch_while_an_answer_streams_holds_from_the_next_turn(tmp_path):
     gate = asyncio.Event()
     backend = two(half("Let", gate, "tuce."), answer("B"))
-    async with ready_desktop(tmp_path, backend) as desk:
+    async with ready_desktop(tmp_path, backend=backend) as desk:
         await desk.say("one")
         await shown(desk, "Let")
         await desk.say("two")

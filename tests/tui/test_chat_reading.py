@@ -19,8 +19,7 @@ def log_rows(desk) -> list[str]:
 
 async def test_a_queued_message_goes_out_without_taking_the_reader_along(tmp_path):
     gate = asyncio.Event()
-    backend = ScriptedBackend(half(LONG, gate), answer("The second answer."))
-    async with ready_desktop(tmp_path, backend) as desk:
+    async with ready_desktop(tmp_path, half(LONG, gate), answer("The second answer.")) as desk:
         await desk.say("First")
         await shown(desk, "Paragraph 79")
         await desk.pilot.press("pageup")
@@ -47,7 +46,7 @@ async def test_the_pill_tells_one_line_and_more_and_a_click_on_it_goes_to_the_en
         TextDelta(text="\n\nmore"),
         StreamFinished(reason="stop"),
     ]
-    async with ready_desktop(tmp_path, ScriptedBackend(steps)) as desk:
+    async with ready_desktop(tmp_path, steps) as desk:
         await desk.say("First")
         await shown(desk, "Paragraph 79")
         await desk.pilot.press("pageup")
@@ -63,8 +62,7 @@ async def test_the_pill_tells_one_line_and_more_and_a_click_on_it_goes_to_the_en
 
 
 async def test_home_and_end_in_an_empty_prompt_go_through_the_chat(tmp_path):
-    async with ready_desktop(tmp_path, ScriptedBackend(answer(LONG))) as desk:
-        await desk.ask("First of all")
+    async with ready_desktop(tmp_path, answer(LONG), asked=["First of all"]) as desk:
         await gone(desk, "Paragraph 0 of")
         await desk.pilot.press("home")
         await shown(desk, "Paragraph 0 of")
@@ -83,9 +81,7 @@ async def test_the_pill_fits_into_any_width(tmp_path, size):
 
 async def test_another_version_of_a_message_in_the_middle_stays_where_it_was(tmp_path):
     backend = ScriptedBackend(answer(LONG), answer("One way."), answer("Another way."))
-    async with ready_desktop(tmp_path, backend) as desk:
-        await desk.ask("First")
-        await desk.ask("Second", 2)
+    async with ready_desktop(tmp_path, asked=["First", "Second"], backend=backend) as desk:
         await desk.pilot.press("ctrl+r")
         await shown(desk, "Another way.")
         await desk.answered(2)
@@ -110,8 +106,7 @@ async def test_a_terminal_that_is_too_small_is_told_so_and_no_longer_when_it_is_
 
 @pytest.mark.parametrize("over", ["ctrl+o", "f1", "ctrl+p", "ctrl+k", "ctrl+f", "ctrl+e"])
 async def test_the_size_may_change_while_something_lies_over_the_log(tmp_path, over):
-    async with ready_desktop(tmp_path, ScriptedBackend(answer(LONG))) as desk:
-        await desk.ask("First")
+    async with ready_desktop(tmp_path, answer(LONG), asked=["First"]) as desk:
         await desk.pilot.press("pageup")
         await desk.pilot.pause()
         before = log_rows(desk)

@@ -20,8 +20,7 @@ async def test_who_comes_back_in_the_middle_sees_what_turns_out_to_be_thought_fo
     """What had come when the session was shown again is no older answer that is gone on with."""
     gates = [asyncio.Event(), asyncio.Event()]
     late = [TextDelta(text="Let me see"), gates[0], TextDelta(text=": 2+2"), Rethought()]
-    backend = ScriptedBackend([*late, TextDelta(text="Four"), gates[1], END])
-    async with ready_desktop(tmp_path, backend) as desk:
+    async with ready_desktop(tmp_path, [*late, TextDelta(text="Four"), gates[1], END]) as desk:
         await desk.say("2+2?")
         await shown(desk, "Let me see")
         first = desk.conversation
@@ -42,7 +41,7 @@ async def test_what_turns_out_behind_another_session_is_told_apart_there_too(tmp
     backend = ScriptedBackend(
         [TextDelta(text="Let me see"), gate, Rethought(), TextDelta(text="Four"), end, END]
     )
-    async with ready_desktop(tmp_path, backend) as desk:
+    async with ready_desktop(tmp_path, backend=backend) as desk:
         await desk.say("2+2?")
         await shown(desk, "Let me see")
         first = desk.conversation

@@ -55,8 +55,7 @@ async def kept_as(desk, session_id: str, text: str) -> None:
 
 async def test_an_answer_goes_on_behind_a_new_session_and_is_marked_till_it_is_read(tmp_path):
     gate = asyncio.Event()
-    backend = ScriptedBackend(half("Let", gate, "tuce."), answer("Two."))
-    async with ready_desktop(tmp_path, backend) as desk:
+    async with ready_desktop(tmp_path, half("Let", gate, "tuce."), answer("Two.")) as desk:
         await desk.say("first")
         await shown(desk, "Let")
         first = desk.conversation
@@ -83,8 +82,7 @@ async def test_coming_back_shows_the_running_answer_and_follows_it(tmp_path):
     gates = [asyncio.Event(), asyncio.Event()]
     script = half("Let", gates[0], "tu")
     script[-1:] = half("ce.", gates[1], " Done.")[1:]
-    backend = ScriptedBackend(script)
-    async with ready_desktop(tmp_path, backend) as desk:
+    async with ready_desktop(tmp_path, script) as desk:
         await desk.say("first")
         await shown(desk, "Let")
         first = desk.conversation
@@ -101,14 +99,13 @@ async def test_coming_back_shows_the_running_answer_and_follows_it(tmp_path):
 
 async def test_two_sessions_answer_at_once_and_both_are_saved_whole(tmp_path):
     gates = [asyncio.Event(), asyncio.Event()]
-    backend = ScriptedBackend(half("A", gates[0], "aa"), half("B", gates[1], "bb"))
-    async with ready_desktop(tmp_path, backend) as desk:
+    async with ready_desktop(tmp_path, half("A", gates[0], "aa"), half("B", gates[1], "bb")) as desk:
         await desk.say("one")
         await shown(desk, "A")
         first = desk.conversation
         await desk.pilot.press("ctrl+n")
         await desk.say("two")
-        await desk.until(lambda: len(backend.requests) == 2, "both asked")
+        await desk.until(lambda: len(desk.backend.requests) == 2, "both asked")
         for gate in gates:
             gate.set()
         await desk.until(lambda: not desk.app.open_sessions.streaming, "both ended")
@@ -122,8 +119,7 @@ async def test_two_sessions_answer_at_once_and_both_are_saved_whole(tmp_path):
 
 async def test_a_queue_goes_out_in_its_own_session_while_another_is_shown(tmp_path):
     gate = asyncio.Event()
-    backend = ScriptedBackend(half("A", gate), answer("B"))
-    async with ready_desktop(tmp_path, backend) as desk:
+    async with ready_desktop(tmp_path, half("A", gate), answer("B")) as desk:
         await desk.say("one")
         await desk.say("two")
         first = desk.conversation
@@ -131,7 +127,7 @@ async def test_a_queue_goes_out_in_its_own_session_while_another_is_shown(tmp_pa
         assert "next" not in screen_text(desk.app)
         gate.set()
         await desk.until(
-            lambda: len(backend.requests) == 2 and not desk.app.open_sessions.streaming, "both answered"
+            lambda: len(desk.backend.requests) == 2 and not desk.app.open_sessions.streaming, "both answered"
         )
         await desk.app.open_sessions.save_all()
         stored = (await desk.store.open_session(first.header.session_id)).messages
@@ -140,8 +136,7 @@ async def test_a_queue_goes_out_in_its_own_session_while_another_is_shown(tmp_pa
 
 
 async def test_changing_a_title_begins_with_the_title_of_the_session_that_was_chosen(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        await desk.ask("first")
+    async with ready_desktop(tmp_path, asked=["first"]) as desk:
         first = desk.conversation.header.session_id
         await desk.pilot.press("ctrl+n")
 
@@ -155,8 +150,7 @@ async def test_changing_a_title_begins_with_the_title_of_the_session_that_was_ch
 
 
 async def test_a_draft_stays_with_its_session(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        await desk.ask("first")
+    async with ready_desktop(tmp_path, asked=["first"]) as desk:
         first = desk.conversation.header.session_id
         await desk.pilot.press("a", "b")
         await desk.pilot.press("ctrl+n")
@@ -212,7 +206,7 @@ async def test_what_was_sent_stays_a_draft_until_it_is_on_the_disk_as_a_prompt(t
 
 async def test_what_waits_is_on_the_disk_and_gone_from_there_once_it_was_sent(tmp_path):
     gate = asyncio.Event()
-    async with ready_desktop(tmp_path, ScriptedBackend(half("Let", gate, "tuce."), answer("Two."))) as desk:
+    async with ready_desktop(tmp_path, half("Let", gate, "tuce."), answer("Two.")) as desk:
         await desk.say("first")
         await shown(desk, "Let")
         await desk.say("second")
@@ -227,8 +221,7 @@ async def test_what_goes_out_behind_another_session_is_no_draft_any_more_and_wha
     tmp_path,
 ):
     gate = asyncio.Event()
-    backend = ScriptedBackend(half("Let", gate, "tuce."), answer("Two."))
-    async with ready_desktop(tmp_path, backend) as desk:
+    async with ready_desktop(tmp_path, half("Let", gate, "tuce."), answer("Two.")) as desk:
         await desk.say("first")
         await shown(desk, "Let")
         await desk.say("second")
@@ -239,7 +232,7 @@ async def test_what_goes_out_behind_another_session_is_no_draft_any_more_and_wha
         await kept_as(desk, session_id, "second\n\ntyped")
         gate.set()
         await kept_as(desk, session_id, "typed")
-        assert [message.text for message in backend.requests[-1].messages][-1] == "second"
+        assert [message.text for message in desk.backend.requests[-1].messages][-1] == "second"
 
 
 async def test_ctrl_n_in_a_session_not_yet_begun_keeps_what_is_typed(tmp_path):
@@ -264,8 +257,7 @@ async def test_what_was_typed_is_there_after_a_restart_and_not_once_it_was_sent(
 
 
 async def test_no_failing_disk_loses_a_draft(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        await desk.ask("first")
+    async with ready_desktop(tmp_path, asked=["first"]) as desk:
         first = desk.conversation.header.session_id
 
         async def full(*_args):
@@ -279,8 +271,8 @@ async def test_no_failing_disk_loses_a_draft(tmp_path):
 
 
 async def test_a_session_is_resumed_with_its_messages(tmp_path):
-    async with ready_desktop(tmp_path, ScriptedBackend(answer("Lettuce."))) as desk:
-        await desk.ask("first")
+    async with ready_desktop(tmp_path, answer("Lettuce."), asked=["first"]):
+        pass
     async with desktop(tmp_path, ScriptedBackend(answer("Chives.")), resume_id="last") as desk:
         await shown(desk, "Lettuce.")
         await desk.ready()
@@ -289,8 +281,7 @@ async def test_a_session_is_resumed_with_its_messages(tmp_path):
 
 
 async def test_deleting_the_shown_session_while_it_streams_stops_it_and_u_brings_it_back(tmp_path):
-    backend = ScriptedBackend(half("Let"))
-    async with ready_desktop(tmp_path, backend) as desk:
+    async with ready_desktop(tmp_path, half("Let")) as desk:
         await desk.say("first")
         await shown(desk, "Let")
         first = desk.conversation.header.session_id
@@ -298,7 +289,7 @@ async def test_deleting_the_shown_session_while_it_streams_stops_it_and_u_brings
         await go_to_list(desk)
         await desk.pilot.press("d")
         await desk.until(lambda: desk.conversation.header.session_id != first, "a new session")
-        assert backend.stopped == 1
+        assert desk.backend.stopped == 1
         await desk.pilot.press("u")
         await desk.until(lambda: desk.chat.view.session_list.chosen_id == first, "the session in the list")
         stored = (await desk.store.open_session(first)).messages[-1]
@@ -306,8 +297,7 @@ async def test_deleting_the_shown_session_while_it_streams_stops_it_and_u_brings
 
 
 async def test_a_title_is_changed_by_command_and_by_key(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        await desk.ask("first")
+    async with ready_desktop(tmp_path, asked=["first"]) as desk:
         await desk.say("/title The garden")
         await shown(desk, "The garden")
         await desk.say("/title")
@@ -320,8 +310,7 @@ async def test_a_title_is_changed_by_command_and_by_key(tmp_path):
 
 
 async def test_a_title_that_another_window_gave_is_shown_when_this_one_gets_the_focus(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        await desk.ask("first")
+    async with ready_desktop(tmp_path, asked=["first"]) as desk:
         await desk.store.update_session(desk.conversation.header.session_id, {"title": "Given elsewhere"})
         desk.app.post_message(events.AppFocus())
         await desk.until(lambda: desk.conversation.header.title == "Given elsewhere", "the title")
@@ -329,8 +318,7 @@ async def test_a_title_that_another_window_gave_is_shown_when_this_one_gets_the_
 
 
 async def test_the_list_says_what_was_done_and_how_it_is_undone(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        await desk.ask("first")
+    async with ready_desktop(tmp_path, asked=["first"]) as desk:
         await go_to_list(desk)
         await desk.until(lambda: bool(desk.chat.view.session_list.chosen_id), "a list")
         await desk.pilot.press("a")
@@ -352,8 +340,7 @@ async def test_the_list_says_what_was_done_and_how_it_is_undone(tmp_path):
 
 
 async def test_what_was_found_last_is_replaced_by_what_is_typed(tmp_path):
-    async with ready_desktop(tmp_path, ScriptedBackend(answer("Lettuce."))) as desk:
-        await desk.ask("first")
+    async with ready_desktop(tmp_path, answer("Lettuce."), asked=["first"]) as desk:
         await desk.pilot.press("ctrl+f", *"chard")
         await shown(desk, "no hits")
         await desk.pilot.press("escape", "ctrl+f", *"tuce")
@@ -362,9 +349,7 @@ async def test_what_was_found_last_is_replaced_by_what_is_typed(tmp_path):
 
 async def test_search_opens_the_exact_message(tmp_path):
     backend = ScriptedBackend(answer("Lettuce."), answer("Chives and more."))
-    async with ready_desktop(tmp_path, backend) as desk:
-        await desk.ask("first")
-        await desk.ask("herbs", 2)
+    async with ready_desktop(tmp_path, asked=["first", "herbs"], backend=backend) as desk:
         await desk.pilot.press("ctrl+n")
         await gone(desk, "Lettuce.")
         await desk.pilot.press("ctrl+k")
@@ -382,8 +367,7 @@ async def test_search_opens_the_exact_message(tmp_path):
 
 async def test_a_hit_in_a_session_that_streams_shows_the_running_answer(tmp_path):
     gate = asyncio.Event()
-    backend = ScriptedBackend(half("Let", gate, "tuce."))
-    async with ready_desktop(tmp_path, backend) as desk:
+    async with ready_desktop(tmp_path, half("Let", gate, "tuce.")) as desk:
         await desk.say("garden")
         await shown(desk, "Let")
         await desk.say("queued")
@@ -401,13 +385,12 @@ async def test_a_hit_in_a_session_that_streams_shows_the_running_answer(tmp_path
         gate.set()
         await shown(desk, "Lettuce.")
         await desk.answered(2)
-        assert sent(backend) == ["garden", "queued"]
+        assert sent(desk.backend) == ["garden", "queued"]
 
 
 async def test_export_writes_the_file_and_asks_before_it_overwrites(tmp_path):
     target = tmp_path / "garden.md"
-    async with ready_desktop(tmp_path, ScriptedBackend(answer("Lettuce."))) as desk:
-        await desk.ask("first")
+    async with ready_desktop(tmp_path, answer("Lettuce."), asked=["first"]) as desk:
         await desk.pilot.press("ctrl+e")
         await desk.until(lambda: isinstance(desk.app.screen, AskDialog), "the question")
         await desk.pilot.press("ctrl+u")
@@ -429,8 +412,7 @@ async def test_export_writes_the_file_and_asks_before_it_overwrites(tmp_path):
 
 @pytest.mark.parametrize("name", ["~nobody-here/x.md", "/dev/null/x.md", "a\\0b".replace("\\0", "\x00")])
 async def test_a_name_that_cannot_be_a_file_gets_a_sentence(tmp_path, name):
-    async with ready_desktop(tmp_path, ScriptedBackend(answer("Lettuce."))) as desk:
-        await desk.ask("first")
+    async with ready_desktop(tmp_path, answer("Lettuce."), asked=["first"]) as desk:
         desk.chat.run_command(f"/export {name}")
         await desk.until(lambda: len(desk.app._notifications) > 0, "a sentence")
         words = [one.message for one in desk.app._notifications]

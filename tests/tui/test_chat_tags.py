@@ -4,7 +4,7 @@ from textual.widgets import Input
 
 from lmchat.tui.screens.ask_dialog import AskDialog
 from tests.support.desktop import ready_desktop, shown
-from tests.support.scripted_backend import ScriptedBackend, answer
+from tests.support.scripted_backend import answer
 
 
 async def tags_of(desk) -> tuple[str, ...]:
@@ -12,8 +12,7 @@ async def tags_of(desk) -> tuple[str, ...]:
 
 
 async def test_a_command_puts_a_tag_on_and_takes_it_off(tmp_path):
-    async with ready_desktop(tmp_path, ScriptedBackend(answer("Lettuce."))) as desk:
-        await desk.ask("Plan")
+    async with ready_desktop(tmp_path, answer("Lettuce."), asked=["Plan"]) as desk:
         await desk.say("/tag Garden plans")
         await shown(desk, "Tagged #garden #plans.")
         assert await tags_of(desk) == ("garden", "plans")
@@ -26,8 +25,7 @@ async def test_a_command_puts_a_tag_on_and_takes_it_off(tmp_path):
 
 
 async def test_a_key_of_the_list_asks_for_all_tags_of_a_session(tmp_path):
-    async with ready_desktop(tmp_path, ScriptedBackend(answer("Lettuce."))) as desk:
-        await desk.ask("Plan")
+    async with ready_desktop(tmp_path, answer("Lettuce."), asked=["Plan"]) as desk:
         await desk.say("/tag garden")
         await shown(desk, "Plan #garden")
         desk.chat.view.session_list.focus()

@@ -33,14 +33,12 @@ CALM = UiSettings(reduced_motion=True)
 async def test_chat_goes_on_below_a_file_with_a_standing_warning(tmp_path):
     (tmp_path / "file").write_text("")
     store = SqliteStore(tmp_path / "file" / "sessions.db")
-    backend = ScriptedBackend(answer("Alpha."), answer("Beta."))
-    async with ready_desktop(tmp_path, backend, store=store) as desk:
-        await desk.ask("one")
+    async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta."), asked=["one"], store=store) as desk:
         await shown(desk, "Alpha.")
         await shown(desk, "Nothing is saved")
         await shown(desk, "answer not saved")
         await desk.ask("two", 2)
-        assert [m.text for m in backend.requests[1].messages] == ["one", "Alpha.", "two"]
+        assert [m.text for m in desk.backend.requests[1].messages] == ["one", "Alpha.", "two"]
         await shown(desk, "Nothing is saved")
         target = tmp_path / "out.md"
         await desk.say(f"/export {target}")
@@ -49,7 +47,7 @@ async def test_chat_goes_on_below_a_file_with_a_standing_warning(tmp_path):
 
 
 async def test_a_session_that_is_not_on_the_disk_stays_in_reach_and_catches_up(tmp_path):
-    async with ready_desktop(tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."))) as desk:
+    async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta.")) as desk:
         store = desk.store
         real = store.append, store.begin_answer, store.finish
 
@@ -72,7 +70,7 @@ async def test_a_session_that_is_not_on_the_disk_stays_in_reach_and_catches_up(t
 
 
 async def test_what_could_not_be_saved_is_saved_at_the_end_where_the_disk_is_back(tmp_path):
-    async with ready_desktop(tmp_path, ScriptedBackend(answer("Alpha."))) as desk:
+    async with ready_desktop(tmp_path, answer("Alpha.")) as desk:
         store = desk.store
         real = store.append, store.begin_answer, store.finish
 
@@ -92,8 +90,7 @@ async def test_markup_in_names_and_texts_is_only_text(tmp_path):
         answer("[bold]x[/] [@click=app.quit]y[/]"),
         candidates=[candidate(Verdict.READY, model("[red]qwen[/]"))],
     )
-    async with ready_desktop(tmp_path, backend) as desk:
-        await desk.ask("one")
+    async with ready_desktop(tmp_path, asked=["one"], backend=backend) as desk:
         await shown(desk, "[bold]x[/]")
         await shown(desk, "[red]qwen[/]")
         desk.chat.view.tell(ServerRejected("[bold]no[/", kind="x"))
@@ -119,8 +116,7 @@ async def test_markup_in_names_and_texts_is_only_text(tmp_path):
 )
 async def test_each_kind_of_error_stands_in_the_log_at_every_size(tmp_path, error, size):
     backend = ScriptedBackend([RequestSent(), error], answer("Fine."))
-    async with ready_desktop(tmp_path, backend, size=size) as desk:
-        await desk.ask("one")
+    async with ready_desktop(tmp_path, asked=["one"], backend=backend, size=size) as desk:
         await shown(desk, error.message.split(" ")[0])
         last = (await desk.on_disk())[-1]
         assert (last.state, last.failure.message) == (AnswerState.FAILED, error.message)
@@ -130,13 +126,12 @@ async def test_each_kind_of_error_stands_in_the_log_at_every_size(tmp_path, erro
 
 async def test_a_retry_counts_down_and_esc_ends_it(tmp_path):
     waiting = RetryScheduled(attempt=2, attempts=3, wait_s=20.0, reason="refused")
-    backend = ScriptedBackend([RequestSent(), waiting, asyncio.Event()])
-    async with ready_desktop(tmp_path, backend) as desk:
+    async with ready_desktop(tmp_path, [RequestSent(), waiting, asyncio.Event()]) as desk:
         await desk.say("one")
         await shown(desk, "retry 2")
         await desk.pilot.press("escape")
         await desk.answered()
-        assert backend.stopped == 1
+        assert desk.backend.stopped == 1
         assert desk.conversation.messages[0].text == "one"
 
 
@@ -144,8 +139,7 @@ async def test_what_would_be_left_out_is_marked_before_it_is_sent(tmp_path):
     small = [candidate(Verdict.READY, model(context_loaded=300))]
     uncounted = [TextDelta(text="word " * 90), StreamFinished(reason="stop")]
     backend = ScriptedBackend(uncounted, uncounted, uncounted, candidates=small)
-    async with ready_desktop(tmp_path, backend) as desk:
-        await desk.ask("one")
+    async with ready_desktop(tmp_path, asked=["one"], backend=backend) as desk:
         assert "left out" not in screen_text(desk.app)
         desk.prompt_input.put("many words " * 60)
         await shown(desk, "left out")
@@ -159,8 +153,7 @@ async def test_a_full_window_is_refused_where_the_user_wants_that_and_the_prompt
     uncounted = [TextDelta(text="word " * 90), StreamFinished(reason="stop")]
     settings = Settings(ui=CALM, chat=ChatSettings(auto_truncate=False))
     backend = ScriptedBackend(uncounted, uncounted, candidates=small)
-    async with ready_desktop(tmp_path, backend, settings=settings) as desk:
-        await desk.ask("one")
+    async with ready_desktop(tmp_path, asked=["one"], backend=backend, settings=settings) as desk:
         text = ("many words " * 40).strip()
         desk.prompt_input.put(text)
         await desk.pilot.press("enter")
@@ -175,7 +168,7 @@ async def test_a_queued_prompt_that_is_refused_is_held_and_what_is_typed_stays(t
     gate = asyncio.Event()
     settings = Settings(ui=CALM, chat=ChatSettings(auto_truncate=False))
     backend = ScriptedBackend(half("word " * 90, gate), candidates=small)
-    async with ready_desktop(tmp_path, backend, settings=settings) as desk:
+    async with ready_desktop(tmp_path, backend=backend, settings=settings) as desk:
         await desk.say("one")
         await shown(desk, "word")
         desk.chat.turns.submit("many words " * 40)
@@ -193,16 +186,13 @@ async def test_a_server_that_cut_the_prompt_silently_is_told_about(tmp_path):
         UsageReported(prompt_tokens=200, completion_tokens=2),
         StreamFinished(reason="stop"),
     ]
-    async with ready_desktop(tmp_path, ScriptedBackend(long, cut)) as desk:
-        await desk.ask("one")
-        await desk.ask("two", 2)
+    async with ready_desktop(tmp_path, long, cut, asked=["one", "two"]) as desk:
         await shown(desk, "have cut the session")
 
 
 async def test_a_long_answer_that_ends_unseen_rings(tmp_path):
     gate, now_s = asyncio.Event(), [0.0]
-    backend = ScriptedBackend(half("Let", gate), answer("Two."))
-    async with ready_desktop(tmp_path, backend, clock=lambda: now_s[0]) as desk:
+    async with ready_desktop(tmp_path, half("Let", gate), answer("Two."), clock=lambda: now_s[0]) as desk:
         written = []
         outside = desk.app.workspace.platform
         desk.app.workspace.platform = replace(outside, notification=lambda words: written.append(words) or "")
@@ -233,8 +223,7 @@ async def test_what_the_start_has_to_tell_is_told_once(tmp_path):
 
 
 async def test_pages_of_the_log_turn_from_the_prompt(tmp_path):
-    async with ready_desktop(tmp_path, ScriptedBackend(answer("word " * 2000)), size=(80, 24)) as desk:
-        await desk.ask("go")
+    async with ready_desktop(tmp_path, answer("word " * 2000), asked=["go"], size=(80, 24)) as desk:
         await desk.pilot.press("pageup")
         assert not desk.log_view.viewport.is_following
         await desk.pilot.press("pagedown")

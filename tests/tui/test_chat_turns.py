@@ -35,13 +35,11 @@ async def test_the_first_paint_waits_for_no_server_and_one_can_type(tmp_path):
 
 
 async def test_a_prompt_is_answered_shown_and_saved(tmp_path):
-    backend = ScriptedBackend(answer("Lettuce does well."))
-    async with ready_desktop(tmp_path, backend) as desk:
-        await desk.ask("what grows?")
+    async with ready_desktop(tmp_path, answer("Lettuce does well."), asked=["what grows?"]) as desk:
         await shown(desk, "Lettuce does well.")
         await shown(desk, "42.3")
         assert "what grows?" in screen_text(desk.app)
-        assert sent(backend) == ["what grows?"]
+        assert sent(desk.backend) == ["what grows?"]
         assert [(m.text, m.state) for m in await desk.on_disk()] == [
             ("what grows?", AnswerState.COMPLETE),
             ("Lettuce does well.", AnswerState.COMPLETE),
@@ -51,17 +49,16 @@ async def test_a_prompt_is_answered_shown_and_saved(tmp_path):
 
 async def test_one_types_while_an_answer_streams_and_what_is_sent_waits(tmp_path):
     gate = asyncio.Event()
-    backend = ScriptedBackend(half("Let", gate, "tuce."), answer("Chives."))
-    async with ready_desktop(tmp_path, backend) as desk:
+    async with ready_desktop(tmp_path, half("Let", gate, "tuce."), answer("Chives.")) as desk:
         await desk.say("one")
         await shown(desk, "Let")
         await desk.say("two")
         await shown(desk, "next")
-        assert sent(backend) == ["one"]
+        assert sent(desk.backend) == ["one"]
         await desk.pilot.press("t", "h")
         gate.set()
         await desk.answered(2)
-        assert sent(backend) == ["one", "two"]
+        assert sent(desk.backend) == ["one", "two"]
         assert desk.prompt_input.text == "th"
         assert "next" not in screen_text(desk.app)
         assert [m.text for m in await desk.on_disk()] == ["one", "Lettuce.", "two", "Chives."]
@@ -69,8 +66,7 @@ async def test_one_types_while_an_answer_streams_and_what_is_sent_waits(tmp_path
 
 async def test_a_prompt_sent_before_the_first_is_on_the_disk_waits_too(tmp_path):
     gate, store_gate = asyncio.Event(), asyncio.Event()
-    backend = ScriptedBackend(half("A", gate), answer("B"))
-    async with ready_desktop(tmp_path, backend) as desk:
+    async with ready_desktop(tmp_path, half("A", gate), answer("B")) as desk:
         append = desk.store.append
 
         async def slow(*args):
@@ -83,7 +79,7 @@ async def test_a_prompt_sent_before_the_first_is_on_the_disk_waits_too(tmp_path)
         store_gate.set()
         gate.set()
         await desk.answered(2)
-        assert sent(backend) == ["one", "two"]
+        assert sent(desk.backend) == ["one", "two"]
         assert [m.text for m in await desk.on_disk()] == ["one", "A", "two", "B"]
 
 
@@ -94,7 +90,7 @@ async def test_a_queue_is_held_after_a_failure_and_goes_out_after_a_retry(tmp_pa
         answer("All."),
         answer("More."),
     )
-    async with ready_desktop(tmp_path, backend) as desk:
+    async with ready_desktop(tmp_path, backend=backend) as desk:
         await desk.say("one")
         await shown(desk, "Let")
         await desk.say("two")
@@ -109,8 +105,7 @@ async def test_a_queue_is_held_after_a_failure_and_goes_out_after_a_retry(tmp_pa
 
 async def test_up_takes_a_waiting_prompt_back_and_del_drops_it(tmp_path):
     gate = asyncio.Event()
-    backend = ScriptedBackend(half("A", gate))
-    async with ready_desktop(tmp_path, backend) as desk:
+    async with ready_desktop(tmp_path, half("A", gate)) as desk:
         for text in ("one", "two", "three"):
             await desk.say(text)
         await desk.pilot.press("up")
@@ -120,25 +115,23 @@ async def test_up_takes_a_waiting_prompt_back_and_del_drops_it(tmp_path):
         await desk.until(lambda: not desk.app.open_sessions.shown.queue, "an empty queue")
         gate.set()
         await desk.answered()
-        assert sent(backend) == ["one"]
+        assert sent(desk.backend) == ["one"]
 
 
 async def test_esc_stops_and_keeps_what_had_come(tmp_path):
-    backend = ScriptedBackend(half("Lettuce", asyncio.Event()))
-    async with ready_desktop(tmp_path, backend) as desk:
+    async with ready_desktop(tmp_path, half("Lettuce", asyncio.Event())) as desk:
         await desk.say("one")
         await shown(desk, "Lettuce")
         await desk.pilot.press("escape")
         await desk.answered()
-        assert backend.stopped == 1
+        assert desk.backend.stopped == 1
         assert (await desk.on_disk())[-1].state is AnswerState.STOPPED
         await shown(desk, "stopped")
         assert isinstance(desk.app.focused, PromptInput)
 
 
 async def test_ctrl_c_stops_too_and_twice_with_nothing_to_do_quits(tmp_path):
-    backend = ScriptedBackend(half("Lettuce", asyncio.Event()))
-    async with ready_desktop(tmp_path, backend) as desk:
+    async with ready_desktop(tmp_path, half("Lettuce", asyncio.Event())) as desk:
         await desk.say("one")
         await shown(desk, "Lettuce")
         await desk.pilot.press("ctrl+c")
@@ -158,8 +151,7 @@ async def test_ctrl_c_copies_what_is_selected_in_the_prompt(tmp_path):
 
 
 async def test_quitting_while_an_answer_streams_saves_it_as_stopped_and_sends_nothing_more(tmp_path):
-    backend = ScriptedBackend(half("Lettuce", asyncio.Event()))
-    async with ready_desktop(tmp_path, backend) as desk:
+    async with ready_desktop(tmp_path, half("Lettuce", asyncio.Event())) as desk:
         await desk.say("one")
         await shown(desk, "Lettuce")
         await desk.say("two")
@@ -168,7 +160,7 @@ async def test_quitting_while_an_answer_streams_saves_it_as_stopped_and_sends_no
         session_id = desk.conversation.header.session_id
         last = (await desk.store.open_session(session_id)).messages[-1]
         assert (last.text, last.state) == ("Lettuce", AnswerState.STOPPED)
-        assert sent(backend) == ["one"]
+        assert sent(desk.backend) == ["one"]
         assert await desk.store.draft(session_id) == "two\n\nd"
 
 
@@ -181,9 +173,7 @@ ERRORS = [
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 async def test_an_error_stands_in_the_log_with_its_next_step(tmp_path, error):
-    backend = ScriptedBackend([RequestSent(), error])
-    async with ready_desktop(tmp_path, backend) as desk:
-        await desk.ask("one")
+    async with ready_desktop(tmp_path, [RequestSent(), error], asked=["one"]) as desk:
         failure = desk.conversation.messages[-1].failure
         await shown(desk, failure.message)
         if failure.hint:
@@ -196,21 +186,19 @@ async def test_an_error_stands_in_the_log_with_its_next_step(tmp_path, error):
 
 async def test_a_regenerate_while_an_answer_streams_harms_nothing(tmp_path):
     gate = asyncio.Event()
-    backend = ScriptedBackend(half("Let", gate, "tuce."))
-    async with ready_desktop(tmp_path, backend) as desk:
+    async with ready_desktop(tmp_path, half("Let", gate, "tuce.")) as desk:
         await desk.say("one")
         await shown(desk, "Let")
         await desk.pilot.press("ctrl+r")
         gate.set()
         await desk.answered()
-        assert sent(backend) == ["one"]
+        assert sent(desk.backend) == ["one"]
         assert (await desk.on_disk())[-1].text == "Lettuce."
         assert [m.role for m in await desk.on_disk()] == [Role.USER, Role.ASSISTANT]
 
 
 async def test_reasoning_alone_is_kept_when_stopped(tmp_path):
-    backend = ScriptedBackend([RequestSent(), ReasoningDelta(text="Hm"), asyncio.Event()])
-    async with ready_desktop(tmp_path, backend) as desk:
+    async with ready_desktop(tmp_path, [RequestSent(), ReasoningDelta(text="Hm"), asyncio.Event()]) as desk:
         await desk.say("one")
         await desk.until(lambda: desk.conversation.is_running and desk.conversation.turn.chars > 0)
         await desk.pilot.press("escape")
@@ -219,8 +207,7 @@ async def test_reasoning_alone_is_kept_when_stopped(tmp_path):
 
 
 async def test_enter_after_the_way_out_was_taken_sends_nothing_and_keeps_the_text(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        await desk.ask("one")
+    async with ready_desktop(tmp_path, asked=["one"]) as desk:
         desk.chat.view.is_leaving = True
         await desk.say("two")
         await desk.pilot.press("ctrl+q")
@@ -230,19 +217,18 @@ async def test_enter_after_the_way_out_was_taken_sends_nothing_and_keeps_the_tex
 
 
 async def test_stopping_lets_the_next_prompt_go_out(tmp_path):
-    backend = ScriptedBackend(half("Lettuce", asyncio.Event()), answer("Chives."))
-    async with ready_desktop(tmp_path, backend) as desk:
+    async with ready_desktop(tmp_path, half("Lettuce", asyncio.Event()), answer("Chives.")) as desk:
         await desk.say("one")
         await shown(desk, "Lettuce")
         await desk.say("two")
         await desk.pilot.press("escape")
         await desk.answered(2)
-        assert sent(backend) == ["one", "two"]
+        assert sent(desk.backend) == ["one", "two"]
 
 
 async def test_esc_before_the_prompt_is_on_the_disk_keeps_the_prompt(tmp_path):
     gate, backend = asyncio.Event(), ScriptedBackend()
-    async with ready_desktop(tmp_path, backend) as desk:
+    async with ready_desktop(tmp_path, backend=backend) as desk:
         append = desk.store.append
 
         async def slow(*args):

@@ -13,7 +13,7 @@ from lmchat.tui.screens.links_dialog import LinksDialog
 from lmchat.tui.screens.message_tree import MessageTree
 from lmchat.tui.widgets.keys_row import KeysRow
 from lmchat.tui.widgets.prompt_input import PromptInput
-from tests.support.desktop import desktop, gone, half, ready_desktop, sent, shown
+from tests.support.desktop import gone, half, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 from tests.support.tui_host import screen_text
 
@@ -24,17 +24,8 @@ def broken(*events) -> list:
     return [RequestSent(), *events, CUT]
 
 
-async def asked(desk, *prompts: str) -> None:
-    await desk.ready()
-    for count, prompt in enumerate(prompts, 1):
-        await desk.say(prompt)
-        await desk.answered(count)
-
-
 async def test_an_empty_prompt_says_how_an_unfinished_answer_is_gone_on_with(tmp_path):
-    backend = ScriptedBackend(broken(TextDelta(text="Let")), answer("tuce."))
-    async with desktop(tmp_path, backend) as desk:
-        await asked(desk, "one")
+    async with ready_desktop(tmp_path, broken(TextDelta(text="Let")), answer("tuce."), asked=["one"]) as desk:
         await shown(desk, "/continue, ^R regenerate")
         await desk.type("a")
         await gone(desk, "/continue")
@@ -48,9 +39,7 @@ async def test_an_empty_prompt_says_how_an_unfinished_answer_is_gone_on_with(tmp
 
 
 async def test_the_command_in_the_row_of_keys_can_be_clicked(tmp_path):
-    backend = ScriptedBackend(broken(TextDelta(text="Let")), answer("tuce."))
-    async with desktop(tmp_path, backend) as desk:
-        await asked(desk, "one")
+    async with ready_desktop(tmp_path, broken(TextDelta(text="Let")), answer("tuce."), asked=["one"]) as desk:
         await shown(desk, "/continue  ^R regenerate")
         await desk.pilot.click(KeysRow, offset=(4, 0))
         await shown(desk, "Lettuce.")
@@ -58,8 +47,7 @@ async def test_the_command_in_the_row_of_keys_can_be_clicked(tmp_path):
 
 async def test_an_answer_that_failed_before_its_first_word_is_only_asked_for_anew(tmp_path):
     backend = ScriptedBackend([ServerUnavailable("Nothing answers.")], answer("There."))
-    async with desktop(tmp_path, backend) as desk:
-        await asked(desk, "one")
+    async with ready_desktop(tmp_path, asked=["one"], backend=backend) as desk:
         await shown(desk, "▌ ^R regenerate")
         assert "/continue" not in screen_text(desk.app)
         keys = desk.chat.query_one(KeysRow)
@@ -72,10 +60,8 @@ async def test_an_answer_that_failed_before_its_first_word_is_only_asked_for_ane
 
 
 async def test_a_server_that_is_down_names_no_key_twice(tmp_path):
-    backend = ScriptedBackend([ServerUnavailable("Nothing answers.")])
-    async with desktop(tmp_path, backend) as desk:
-        await asked(desk, "one")
-        backend.candidates = ()
+    async with ready_desktop(tmp_path, [ServerUnavailable("Nothing answers.")], asked=["one"]) as desk:
+        desk.backend.candidates = ()
         desk.app.connect.look_now()
         await shown(desk, "F5 check now")
         assert str(desk.chat.query_one(KeysRow).render()).count("regenerate") == 1
@@ -84,8 +70,7 @@ async def test_a_server_that_is_down_names_no_key_twice(tmp_path):
 @pytest.mark.parametrize("max_tokens", [5, None])  # without one the server has a limit of its own
 async def test_an_answer_that_its_limit_cut_short_is_gone_on_with(tmp_path, max_tokens):
     cut = [TextDelta(text="Let"), UsageReported(completion_tokens=5), StreamFinished(reason="length")]
-    backend = ScriptedBackend(cut, answer("tuce."))
-    async with ready_desktop(tmp_path, backend) as desk:
+    async with ready_desktop(tmp_path, cut, answer("tuce.")) as desk:
         desk.app.open_sessions.chat = type(desk.app.open_sessions.chat)(max_tokens=max_tokens)
         await desk.ask("one")
         await shown(desk, "▌ /continue, ^R regenerate")
@@ -95,8 +80,7 @@ async def test_an_answer_that_its_limit_cut_short_is_gone_on_with(tmp_path, max_
 
 async def test_a_thought_alone_is_thought_once_more_and_kept(tmp_path):
     backend = ScriptedBackend(broken(ReasoningDelta(text="They as")), answer("Lettuce.", thought="So."))
-    async with desktop(tmp_path, backend) as desk:
-        await asked(desk, "one")
+    async with ready_desktop(tmp_path, asked=["one"], backend=backend) as desk:
         await desk.say("/continue")
         await shown(desk, "Lettuce.")
         await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "the end")
@@ -106,8 +90,7 @@ async def test_a_thought_alone_is_thought_once_more_and_kept(tmp_path):
 
 async def test_slash_commands_act_on_the_last_answer(tmp_path):
     links = "See https://example.org/a and https://example.org/b."
-    async with desktop(tmp_path, ScriptedBackend(answer("Alpha."), answer(links))) as desk:
-        await asked(desk, "one", "two")
+    async with ready_desktop(tmp_path, answer("Alpha."), answer(links), asked=["one", "two"]) as desk:
         await desk.say("/links")
         await desk.until(lambda: isinstance(desk.app.screen, LinksDialog), "the links")
         await shown(desk, "https://example.org/b")
@@ -153,7 +136,7 @@ async def test_in_an_empty_session_each_says_that_nothing_was_said(tmp_path):
 
 async def test_copy_takes_what_has_come_of_an_answer_that_is_on_its_way(tmp_path):
     gate = asyncio.Event()
-    async with ready_desktop(tmp_path, ScriptedBackend(half("Let", gate, "tuce."))) as desk:
+    async with ready_desktop(tmp_path, half("Let", gate, "tuce.")) as desk:
         await desk.say("one")
         await shown(desk, "Let")
         await desk.say("/copy")
@@ -166,15 +149,14 @@ async def test_copy_takes_what_has_come_of_an_answer_that_is_on_its_way(tmp_path
 
 
 async def test_an_alias_does_what_it_is_taken_for(tmp_path):
-    async with desktop(tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."))) as desk:
-        await asked(desk, "one")
+    async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta."), asked=["one"]) as desk:
         await desk.say("/regenerate")
         await shown(desk, "Beta.")
 
 
 async def test_a_copy_of_nothing_leaves_the_clipboard_as_it_is(tmp_path):
     gate = asyncio.Event()
-    async with ready_desktop(tmp_path, ScriptedBackend([RequestSent(), gate])) as desk:
+    async with ready_desktop(tmp_path, [RequestSent(), gate]) as desk:
         await desk.say("one")
         await desk.until(lambda: len(desk.backend.requests) == 1, "a request")
         await desk.pilot.press("escape")
@@ -185,8 +167,7 @@ async def test_a_copy_of_nothing_leaves_the_clipboard_as_it_is(tmp_path):
 
 
 async def test_a_prompt_without_an_answer_is_asked_again_from_the_prompt(tmp_path):
-    async with desktop(tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."))) as desk:
-        await asked(desk, "one")
+    async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta."), asked=["one"]) as desk:
         await desk.say("/delete")
         await gone(desk, "Alpha.")
         await shown(desk, "▌ ^R regenerate")

@@ -4,8 +4,8 @@ from lmchat.domain.event import RequestSent, TextDelta
 from lmchat.errors import StreamInterrupted
 from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.keys_row import KeysRow
-from tests.support.desktop import desktop, half, shown
-from tests.support.scripted_backend import ScriptedBackend, answer
+from tests.support.desktop import half, ready_desktop, shown
+from tests.support.scripted_backend import answer
 from tests.support.tui_host import screen_text
 
 
@@ -18,23 +18,16 @@ async def click(desk, words: str, *, nth: int = 0) -> None:
     await desk.pilot.click(ChatLog, offset=(x - log.region.x + 1, y - log.region.y))
 
 
-async def asked(desk) -> None:
-    await desk.ready()
-    await desk.ask("one")
-
-
 async def test_continue_under_a_broken_answer(tmp_path):
     broken = [RequestSent(), TextDelta(text="Let"), StreamInterrupted("The connection broke.")]
-    async with desktop(tmp_path, ScriptedBackend(broken, answer("tuce."))) as desk:
-        await asked(desk)
+    async with ready_desktop(tmp_path, broken, answer("tuce."), asked=["one"]) as desk:
         await click(desk, "a continue")
         await shown(desk, "Lettuce.")
 
 
 async def test_retry_and_the_details_in_the_card_of_a_failure(tmp_path):
     broken = [StreamInterrupted("The connection broke.")]
-    async with desktop(tmp_path, ScriptedBackend(broken, answer("There."))) as desk:
-        await asked(desk)
+    async with ready_desktop(tmp_path, broken, answer("There."), asked=["one"]) as desk:
         await click(desk, "y copy details")
         await desk.until(lambda: "The connection broke." in "".join(desk.copied), "a copy")
         await click(desk, "r regenerate")
@@ -42,9 +35,7 @@ async def test_retry_and_the_details_in_the_card_of_a_failure(tmp_path):
 
 
 async def test_versions_in_the_receipt_and_the_key_that_stops(tmp_path):
-    backend = ScriptedBackend(answer("Alpha."), answer("Beta."), half("Gam"))
-    async with desktop(tmp_path, backend) as desk:
-        await asked(desk)
+    async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta."), half("Gam"), asked=["one"]) as desk:
         await desk.pilot.press("ctrl+r")
         await shown(desk, "Beta.")
         await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "the end")
@@ -60,8 +51,7 @@ async def test_versions_in_the_receipt_and_the_key_that_stops(tmp_path):
 
 async def test_each_block_of_code_has_a_copy_of_its_own(tmp_path):
     code = "```py\na = 1\n```\n\n- item\n\n  ```\n  b\n  ```\n\n```sh\nc\n```"
-    async with desktop(tmp_path, ScriptedBackend(answer(code))) as desk:
-        await asked(desk)
+    async with ready_desktop(tmp_path, answer(code), asked=["one"]) as desk:
         await desk.pilot.press("alt+up")
         await shown(desk, "c copy")
         for nth, copied, note in (
@@ -75,8 +65,7 @@ async def test_each_block_of_code_has_a_copy_of_its_own(tmp_path):
 
 
 async def test_the_row_of_keys_acts_on_the_focused_message(tmp_path):
-    async with desktop(tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."))) as desk:
-        await asked(desk)
+    async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta."), asked=["one"]) as desk:
         await desk.pilot.press("ctrl+r")
         await shown(desk, "Beta.")
         await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "the end")

@@ -70,13 +70,13 @@ async def _unfocused(desk):
     ids=lambda state: state.__name__.strip("_"),
 )
 async def test_at_rest_no_timer_is_faster_than_the_look_at_the_server(tmp_path, state):
-    async with ready_desktop(tmp_path, ScriptedBackend(answer())) as desk:
+    async with ready_desktop(tmp_path, answer()) as desk:
         await state(desk)
         await _comes_to_rest(desk)
 
 
 async def test_while_an_answer_comes_a_timer_runs_and_after_a_stop_none(tmp_path):
-    async with ready_desktop(tmp_path, ScriptedBackend(half("Half of it"))) as desk:
+    async with ready_desktop(tmp_path, half("Half of it")) as desk:
         await desk.say("hello")
         await shown(desk, "Half of it")
         assert _fast_timers(desk.app)

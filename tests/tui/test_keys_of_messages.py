@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from lmchat.tui.widgets.chat_log import ChatLog
-from tests.support.desktop import desktop
-from tests.support.scripted_backend import ScriptedBackend, answer
+from tests.support.desktop import ready_desktop
+from tests.support.scripted_backend import answer
 from tests.support.tui_host import screen_text
 
 CODE = "Like this:\n\n```python\nx = 1\n```\n"
@@ -23,8 +23,7 @@ async def click_on(desk, words: str) -> None:
 
 @pytest.mark.parametrize("way", ["keys", "clicks"])
 async def test_it_follows_the_focus_from_message_to_message(tmp_path, way):
-    async with desktop(tmp_path, ScriptedBackend(answer(CODE))) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, answer(CODE)) as desk:
         await desk.say("Show me")
         await desk.answered()
         await desk.pilot.press("alt+up")

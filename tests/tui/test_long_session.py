@@ -18,7 +18,7 @@ async def long_session(folder, backend=None, *, is_open=True, count=COUNT, **mor
     talk = await fill_long(store, count)
     if is_open:
         store.gate.set()
-    async with ready_desktop(folder, backend, store=store, resume_id="last", **more) as desk:
+    async with ready_desktop(folder, backend=backend, store=store, resume_id="last", **more) as desk:
         await desk.until(lambda: desk.conversation.messages, "the session")
         if is_open:
             await desk.until(lambda: desk.conversation.has_all_messages, "all of it")

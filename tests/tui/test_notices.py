@@ -2,14 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.desktop import desktop
+from tests.support.desktop import ready_desktop
 from tests.support.tui_host import screen_text
 
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24), (40, 12)])
 async def test_what_is_told_next_stands_where_the_last_stood(tmp_path, size):
-    async with desktop(tmp_path, size=size) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, size=size) as desk:
         for number in range(5):
             words = f"Number {number}"
             desk.app.notify(words, markup=False)
@@ -18,8 +17,7 @@ async def test_what_is_told_next_stands_where_the_last_stood(tmp_path, size):
 
 
 async def test_warnings_add_up_and_cover_neither_the_end_of_the_log_nor_the_prompt(tmp_path):
-    async with desktop(tmp_path, size=(80, 24)) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, size=(80, 24)) as desk:
         desk.app.notify("One went wrong.", severity="warning", markup=False)
         desk.app.notify("Another did.", severity="warning", markup=False)
         await desk.until(lambda: "Another did." in screen_text(desk.app), "both")

@@ -8,9 +8,9 @@ from msgspec.structs import replace
 from lmchat.errors import SessionNotFound, StoreUnavailable
 from lmchat.tui.screens.ask_dialog import ConfirmDialog
 from lmchat.tui.screens.trash_dialog import TrashDialog, until
-from tests.support.desktop import desktop, gone, shown
+from tests.support.desktop import gone, ready_desktop, shown
 from tests.support.look_data import NOW, header
-from tests.support.scripted_backend import ScriptedBackend, answer
+from tests.support.scripted_backend import answer
 from tests.support.tui_host import Host, screen_text
 
 WIDE = (120, 40)
@@ -130,8 +130,7 @@ async def in_trash(desk) -> str:
 
 
 async def test_from_the_trash_a_session_comes_back_into_the_list(tmp_path):
-    async with desktop(tmp_path, ScriptedBackend(answer("Lettuce."))) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, answer("Lettuce.")) as desk:
         session_id = await in_trash(desk)
         await desk.pilot.press("enter")
         await shown(desk, "The trash is empty.")
@@ -143,8 +142,7 @@ async def test_from_the_trash_a_session_comes_back_into_the_list(tmp_path):
 
 
 async def test_what_is_removed_from_the_trash_is_gone_only_after_a_yes(tmp_path):
-    async with desktop(tmp_path, ScriptedBackend(answer("Lettuce."))) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, answer("Lettuce.")) as desk:
         session_id = await in_trash(desk)
         await desk.pilot.press("d")
         await desk.until(lambda: isinstance(desk.app.screen, ConfirmDialog), "the question")
@@ -156,8 +154,7 @@ async def test_what_is_removed_from_the_trash_is_gone_only_after_a_yes(tmp_path)
 
 
 async def test_a_disk_that_fails_is_told_and_the_trash_stays_as_it_was(tmp_path):
-    async with desktop(tmp_path, ScriptedBackend(answer("Lettuce."))) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path, answer("Lettuce.")) as desk:
         session_id = await in_trash(desk)
 
         async def fail(*_):
@@ -170,8 +167,7 @@ async def test_a_disk_that_fails_is_told_and_the_trash_stays_as_it_was(tmp_path)
 
 
 async def test_the_trash_has_a_slash_command(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await desk.ready()
+    async with ready_desktop(tmp_path) as desk:
         await desk.say("/trash")
         await shown(desk, "The trash is empty.")
         await desk.pilot.press("escape")

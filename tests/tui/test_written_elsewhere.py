@@ -45,7 +45,7 @@ async def watching(folder, text, *, backend=None, before=()):
     writer = Writer(folder)
     await writer.begin(text, before=before)
     more = {"resume_id": writer.session.session_id}
-    async with ready_desktop(folder, backend or ScriptedBackend(answered("mine")), **more) as desk:
+    async with ready_desktop(folder, backend=backend or ScriptedBackend(answered("mine")), **more) as desk:
         await shown(desk, ELSEWHERE)
         yield desk, writer
     await writer.store.aclose()
@@ -87,8 +87,7 @@ async def test_the_row_that_is_read_stays_where_it_is(tmp_path):
 
 
 async def test_a_session_that_nobody_else_changed_is_not_shown_again(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        await desk.ask("hello")
+    async with ready_desktop(tmp_path, asked=["hello"]) as desk:
         opened = desk.app.open_sessions.shown
         focus(desk)
         await desk.until(lambda: not [one for one in desk.chat.workers if one.group == "reload"], "no worker")
@@ -96,7 +95,7 @@ async def test_a_session_that_nobody_else_changed_is_not_shown_again(tmp_path):
 
 
 async def test_an_answer_of_ones_own_goes_on_behind_the_focus(tmp_path):
-    async with ready_desktop(tmp_path, ScriptedBackend(half("Half of it"))) as desk:
+    async with ready_desktop(tmp_path, half("Half of it")) as desk:
         await desk.say("hello")
         await shown(desk, "Half of it")
         opened = desk.app.open_sessions.shown
