@@ -8,9 +8,9 @@ import math
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import thread
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import ClassVar
 from unittest.mock import patch
@@ -93,6 +93,16 @@ class Host(App[None]):
 
     def of(self, kind: type) -> list:
         return [fact for fact in self.facts if isinstance(fact, kind)]
+
+
+@asynccontextmanager
+async def drawn(
+    app: App[None], size: tuple[int, int] = (120, 40)
+) -> AsyncIterator[tuple[App[None], pilot.Pilot[None]]]:
+    """Run an app, from when it is drawn."""
+    async with app.run_test(size=size) as its_pilot:
+        await its_pilot.pause()
+        yield app, its_pilot
 
 
 def text_of(widget: Widget) -> str:

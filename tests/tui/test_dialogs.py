@@ -11,30 +11,27 @@ from lmchat.tui.screens.ask_dialog import WHERE_THE_KEY_IS, AskDialog, ConfirmDi
 from lmchat.tui.screens.help_screen import HelpScreen
 from lmchat.tui.screens.links_dialog import LinksDialog
 from lmchat.tui.screens.text_dialog import TextDialog
-from tests.support.tui_host import Host, screen_text
+from tests.support.tui_host import Host, drawn, screen_text
 
 WIDE = (120, 40)
 JAN = Endpoint.parse("127.0.0.1:1337")
 
 
 async def test_an_answer_is_what_was_typed_without_blanks_around():
-    app = Host(screen=lambda: AskDialog("Title", value="Old"))
-    async with app.run_test(size=WIDE) as pilot:
+    async with drawn(Host(screen=lambda: AskDialog("Title", value="Old"))) as (app, pilot):
         await pilot.press("space", *"one", "space", "enter")
         assert app.results == ["Old one"]
 
 
 async def test_an_empty_answer_is_not_taken():
-    app = Host(screen=lambda: AskDialog("Title"))
-    async with app.run_test(size=WIDE) as pilot:
+    async with drawn(Host(screen=lambda: AskDialog("Title"))) as (app, pilot):
         await pilot.press("enter")
         assert "! Type something, or press Esc." in screen_text(app)
         assert app.results == []
 
 
 async def test_a_paste_into_a_line_cannot_write_to_the_terminal():
-    app = Host(screen=lambda: AskDialog("Title", value="old "))
-    async with app.run_test(size=WIDE) as pilot:
+    async with drawn(Host(screen=lambda: AskDialog("Title", value="old "))) as (app, pilot):
         app.focused.post_message(events.Paste("n\x1b]52;c;aGk=\x07e\x9b31m\u202ew\nsecond line"))
         await pilot.pause()
         assert "old n␛]52;c;aGk=␇e" in screen_text(app)
@@ -47,8 +44,7 @@ async def test_what_cannot_be_taken_is_told_until_it_is_changed():
     def check(typed: str) -> str:
         return "" if typed == "okay" else "This file already exists"
 
-    app = Host(screen=lambda: AskDialog("File", value="oka", check=check))
-    async with app.run_test(size=WIDE) as pilot:
+    async with drawn(Host(screen=lambda: AskDialog("File", value="oka", check=check))) as (app, pilot):
         await pilot.press("enter")
         assert "! This file already exists" in screen_text(app)
         await pilot.press("y")
@@ -58,9 +54,7 @@ async def test_what_cannot_be_taken_is_told_until_it_is_changed():
 
 
 async def test_a_caller_may_say_a_problem_and_the_dialog_stays():
-    app = Host(screen=lambda: AskDialog("File", value="a.md"))
-    async with app.run_test(size=WIDE) as pilot:
-        await pilot.pause()
+    async with drawn(Host(screen=lambda: AskDialog("File", value="a.md"))) as (app, pilot):
         app.screen.show_problem("It cannot be written\x1b[1m")
         await pilot.pause()
         assert "! It cannot be written␛[1m" in screen_text(app)
@@ -97,8 +91,7 @@ async def test_a_key_is_never_on_the_screen_while_it_is_tried():
         tried.append(key)
         return await wait(key)
 
-    app = Host(screen=lambda: KeyDialog(Product.JAN, JAN, attempt))
-    async with app.run_test(size=WIDE) as pilot:
+    async with drawn(Host(screen=lambda: KeyDialog(Product.JAN, JAN, attempt))) as (app, pilot):
         await pilot.press(*"s3cret", "enter")
         await pilot.pause()
         text = screen_text(app)
@@ -111,8 +104,7 @@ async def test_a_key_is_never_on_the_screen_while_it_is_tried():
 
 
 async def test_the_verdict_on_a_key_is_shown_until_another_is_typed():
-    app = Host(screen=lambda: KeyDialog(Product.JAN, JAN, refuse))
-    async with app.run_test(size=WIDE) as pilot:
+    async with drawn(Host(screen=lambda: KeyDialog(Product.JAN, JAN, refuse))) as (app, pilot):
         await pilot.press("k", "enter")
         await pilot.pause()
         assert "! Jan refused this key." in screen_text(app)
@@ -149,17 +141,13 @@ async def test_a_text_can_be_copied_as_it_was_given_and_is_safe_on_the_screen():
 
 
 async def test_a_short_text_makes_a_short_dialog():
-    app = Host(screen=lambda: TextDialog("Log file", "one\ntwo"))
-    async with app.run_test(size=WIDE) as pilot:
-        await pilot.pause()
+    async with drawn(Host(screen=lambda: TextDialog("Log file", "one\ntwo"))) as (app, pilot):
         await pilot.pause()
         assert app.screen.query_one(".dialog").size.height == 6
 
 
 async def all_of_help(**more) -> str:
-    app = Host(screen=lambda: HelpScreen(**more))
-    async with app.run_test(size=(120, 200)) as pilot:
-        await pilot.pause()
+    async with drawn(Host(screen=lambda: HelpScreen(**more)), (120, 200)) as (app, pilot):
         await pilot.pause()
         return screen_text(app)
 
@@ -179,9 +167,7 @@ async def test_help_tells_the_keys_of_the_configuration():
 
 
 async def test_help_can_be_filtered_and_scrolled():
-    app = Host(screen=HelpScreen)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.pause()
+    async with drawn(Host(screen=HelpScreen), (80, 24)) as (app, pilot):
         await pilot.press(*["pagedown"] * 9)
         await pilot.pause()
         assert "Refresh the lists" in screen_text(app)
@@ -196,8 +182,7 @@ async def test_help_can_be_filtered_and_scrolled():
 
 
 async def test_the_palette_stays_shut_over_a_dialog():
-    app = Host(screen=lambda: AskDialog("Title"))
-    async with app.run_test(size=WIDE) as pilot:
+    async with drawn(Host(screen=lambda: AskDialog("Title"))) as (app, pilot):
         await pilot.press("ctrl+p")
         assert isinstance(app.screen, AskDialog)
 
@@ -213,9 +198,7 @@ async def test_the_palette_stays_shut_over_a_dialog():
     ],
 )
 async def test_the_way_out_is_shown_at_40_by_12(make):
-    app = Host(screen=make)
-    async with app.run_test(size=(40, 12)) as pilot:
-        await pilot.pause()
+    async with drawn(Host(screen=make), (40, 12)) as (app, pilot):
         await pilot.pause()
         assert "Esc " in screen_text(app)
         await pilot.press("escape")
@@ -223,8 +206,7 @@ async def test_the_way_out_is_shown_at_40_by_12(make):
 
 
 async def test_a_verdict_that_comes_too_late_harms_nobody():
-    app = Host(screen=lambda: KeyDialog(Product.JAN, JAN, wait))
-    async with app.run_test(size=WIDE) as pilot:
+    async with drawn(Host(screen=lambda: KeyDialog(Product.JAN, JAN, wait))) as (app, pilot):
         await pilot.press("k", "enter")
         dialog = app.screen
         await pilot.press("escape")
@@ -236,16 +218,13 @@ async def test_a_verdict_that_comes_too_late_harms_nobody():
 
 
 async def test_what_is_told_before_a_dialog_is_there_harms_nobody():
-    app = Host()
-    async with app.run_test(size=WIDE):
+    async with Host().run_test():
         AskDialog("Title").show_problem("Too early")
         KeyDialog(Product.JAN, JAN, wait).show_problem("Too early")
 
 
 async def test_a_dialog_below_another_leaves_when_its_turn_comes():
-    app = Host(screen=lambda: AskDialog("Below"))
-    async with app.run_test(size=WIDE) as pilot:
-        await pilot.pause()
+    async with drawn(Host(screen=lambda: AskDialog("Below"))) as (app, pilot):
         below = app.screen
         above = AskDialog("Above")
         app.push_screen(above, app.results.append)
@@ -273,8 +252,6 @@ async def test_the_keys_of_a_question_stay_in_sight_however_long_it_is(size):
 @pytest.mark.parametrize("count", [1, 2, 3])
 async def test_a_list_is_as_high_as_its_rows_also_where_there_is_one(count):
     links = {f"https://{n}.example": "" for n in range(count)}
-    app = Host(screen=lambda: LinksDialog(links))
-    async with app.run_test(size=WIDE) as pilot:
-        await pilot.pause()
+    async with drawn(Host(screen=lambda: LinksDialog(links))) as (app, pilot):
         await pilot.pause()
         assert app.screen.list.size.height == count

@@ -9,7 +9,7 @@ from lmchat.services.doctor import Check, Examination
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.doctor_screen import DoctorScreen
 from tests.support.desktop import desktop
-from tests.support.tui_host import Host, screen_text
+from tests.support.tui_host import Host, drawn, screen_text
 
 HOME = "/home/ada"
 
@@ -67,8 +67,7 @@ async def test_a_fault_has_a_shape_a_word_and_the_next_step_at_every_size(size):
 @pytest.mark.parametrize("size", [(120, 40), (80, 24), (40, 12)])
 async def test_all_rows_can_be_reached(size):
     many = [finding(f"Row {number}", cause=f"Cause {number}.") for number in range(60)]
-    app = host(check("Many", *many))
-    async with app.run_test(size=size) as pilot:
+    async with drawn(host(check("Many", *many)), size) as (_, pilot):
         for key in ("end", "pagedown"):
             await shown(pilot, "Cause 59.", press=key)
             await shown(pilot, "Row 0", press="home")
@@ -81,8 +80,7 @@ async def test_r_looks_again():
         runs.append(1)
         return [finding("Count", cause=f"Run {len(runs)}.")]
 
-    app = host(Check("count", Group.FILES, "Count", run))
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with drawn(host(Check("count", Group.FILES, "Count", run)), (80, 24)) as (_, pilot):
         await shown(pilot, "Run 1.")
         await pilot.press("r")
         await shown(pilot, "Run 2.")

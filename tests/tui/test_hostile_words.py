@@ -28,7 +28,7 @@ from lmchat.tui.screens.trash_dialog import TrashDialog
 from lmchat.tui.screens.welcome.screen import WelcomeScreen
 from lmchat.tui.screens.welcome.starts import StartDialog
 from tests.support.start_desk import NotedConnect, bare_page
-from tests.support.tui_host import Host, screen_text
+from tests.support.tui_host import Host, drawn, screen_text
 
 EVIL = "x[/q][@click=app.quit]\x1b]0;o\x07\x9b1m\u202e\u200b\U000e0041\ufe0f\ufffe\n\r\ty"
 OBEYED = frozenset("\x00\x07\r\x1b\x7f\x9b\u200b\u202e\U000e0041\ufffe")
@@ -149,9 +149,7 @@ SCREENS = {
 @pytest.mark.parametrize("name", SCREENS)
 async def test_no_word_from_outside_reaches_the_terminal_as_a_command(name, size):
     make, fill = SCREENS[name]
-    app = Host(screen=make)
-    async with app.run_test(size=size) as pilot:
-        await pilot.pause()
+    async with drawn(Host(screen=make), size) as (app, pilot):
         if fill is not None:
             fill(app.screen)
         await app.workers.wait_for_complete()

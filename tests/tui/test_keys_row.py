@@ -8,7 +8,7 @@ from textual.binding import Binding
 from lmchat.tui.commands import COMMANDS
 from lmchat.tui.widgets.keys_row import KeysRow, fitting, key_name, written
 from tests.support.look_data import KEYS, LAST_KEYS
-from tests.support.tui_host import Host, text_of
+from tests.support.tui_host import Host, drawn, text_of
 
 TOO_SMALL = ("40", "×", "12", "needed")
 
@@ -49,8 +49,7 @@ async def test_a_click_on_a_hint_presses_its_key():
         BINDINGS: ClassVar = [Binding("ctrl+o", "note('model')"), Binding("f1", "note('help')")]
 
     row = KeysRow()
-    app = Pressed(last=row)
-    async with app.run_test(size=(120, 20)) as pilot:
+    async with drawn(Pressed(last=row), (120, 20)) as (app, pilot):
         row.show(KEYS, LAST_KEYS)
         await pilot.pause()
         await pilot.click(row, offset=(13, 0))
@@ -105,8 +104,7 @@ async def test_a_click_on_a_key_without_a_word_presses_it():
         BINDINGS: ClassVar = [Binding(key, f"note('{key}')") for key in ("l", "t", "right_square_bracket")]
 
     row = KeysRow()
-    app = Pressed(last=row)
-    async with app.run_test(size=(60, 20)) as pilot:
+    async with drawn(Pressed(last=row), (60, 20)) as (app, pilot):
         row.show(MANY, LAST_KEYS, has_bare=True)
         await pilot.pause()
         line = text_of(row)

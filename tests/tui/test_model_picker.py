@@ -13,7 +13,7 @@ from lmchat.tui.icons import UNICODE
 from lmchat.tui.screens.model_picker import ModelPicker, ModelTable, highlighted, match
 from lmchat.tui.widgets.row_list import RowList
 from tests.support.look_data import QWEN, model, picker_rows
-from tests.support.tui_host import Host, screen_text
+from tests.support.tui_host import Host, drawn, screen_text
 
 WIDE = (120, 40)
 CURRENT = ("http://127.0.0.1:1234", "qwen3-8b")
@@ -86,9 +86,7 @@ async def test_words_may_name_what_a_model_can_do_or_where_it_is(app, pilot):
 
 async def test_a_server_goes_by_the_name_that_its_user_gave_it():
     rows = [replace(row, server_name="work\x1b[2Jstation") for row in picker_rows()[-4:]]
-    app = host(rows)
-    async with app.run_test(size=WIDE) as pilot:
-        await pilot.pause()
+    async with drawn(host(rows)) as (app, pilot):
         assert "work␛[2Jstation" in screen_text(app)
         assert "Ollama" not in screen_text(app)
         await pilot.press(*"station")
@@ -163,9 +161,7 @@ async def test_lists_that_come_too_late_harm_nobody(app, pilot):
 
 
 async def test_an_empty_picker_says_what_to_do():
-    app = host([])
-    async with app.run_test(size=WIDE) as pilot:
-        await pilot.pause()
+    async with drawn(host([])) as (app, pilot):
         assert "No models found. Start a server or load a model, then refresh with ^R." in screen_text(app)
         await pilot.press("enter", "1", "down")
         assert app.results == []
@@ -173,9 +169,7 @@ async def test_an_empty_picker_says_what_to_do():
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24), (60, 20), (40, 12), (30, 8)])
 async def test_name_and_keys_stay_at_every_size(size):
-    app = host()
-    async with app.run_test(size=size) as pilot:
-        await pilot.pause()
+    async with drawn(host(), size) as (app, pilot):
         text = screen_text(app)
         assert "qwen3-8b" in text
         assert "Esc close" in text
@@ -192,9 +186,7 @@ async def test_a_click_takes_a_model(app, pilot):
 
 async def test_the_same_name_on_two_servers_is_two_models():
     other = replace(QWEN, endpoint=replace(QWEN.endpoint, port=4321))
-    app = host([ModelRow(model=QWEN), ModelRow(model=other)])
-    async with app.run_test(size=WIDE) as pilot:
-        await pilot.pause()
+    async with drawn(host([ModelRow(model=QWEN), ModelRow(model=other)])) as (app, pilot):
         text = screen_text(app)
         assert "LM Studio 127.0.0.1:1234" in text
         assert "LM Studio 127.0.0.1:4321" in text

@@ -4,7 +4,7 @@ import pytest
 
 from lmchat.tui.widgets.prompt import QueueCard
 from lmchat.tui.widgets.prompt_input import PromptInput
-from tests.support.tui_host import PromptApp, screen_text
+from tests.support.tui_host import PromptApp, drawn, screen_text
 
 READY = ("●", "$success")
 
@@ -41,24 +41,21 @@ async def fill(app: PromptApp) -> None:
     ],
 )
 async def test_the_foot_is_as_drawn(size: tuple[int, int], shown: list[str]) -> None:
-    app = PromptApp()
-    async with app.run_test(size=size) as pilot:
+    async with drawn(PromptApp(), size) as (app, pilot):
         await fill(app)
         await pilot.pause()
         assert foot(app, 3) == shown
 
 
 async def test_a_tall_screen_has_a_blank_row_between_text_and_status() -> None:
-    app = PromptApp()
-    async with app.run_test(size=(120, 40)) as pilot:
+    async with drawn(PromptApp()) as (app, pilot):
         await fill(app)
         await pilot.pause()
         assert [line.strip() for line in foot(app, 4)][1:3] == ["▌ and in full shade?", "▌"]
 
 
 async def test_only_ascii_is_drawn_where_nothing_else_may_be() -> None:
-    app = PromptApp(is_ascii=True)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with drawn(PromptApp(is_ascii=True), (80, 24)) as (app, pilot):
         await fill(app)
         app.prompt.pill.new_lines = 2
         app.prompt.status.show_state(("*", "$success"), ("a" * 200, "b"), "~24 tok")
@@ -68,8 +65,7 @@ async def test_only_ascii_is_drawn_where_nothing_else_may_be() -> None:
 
 @pytest.mark.parametrize("theme", ["lmchat-dark", "lmchat-light", "lmchat-ansi"])
 async def test_a_held_message_says_so_in_every_theme(theme: str) -> None:
-    app = PromptApp(theme=theme)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with drawn(PromptApp(theme=theme), (80, 24)) as (app, pilot):
         await app.prompt.show_queue([("one", True), ("two", False)])
         await pilot.pause()
         text = screen_text(app)
@@ -78,8 +74,7 @@ async def test_a_held_message_says_so_in_every_theme(theme: str) -> None:
 
 
 async def test_up_and_delete_in_an_empty_prompt_mean_the_newest_queued_message() -> None:
-    app = PromptApp()
-    async with app.run_test() as pilot:
+    async with drawn(PromptApp(), (80, 24)) as (app, pilot):
         await app.prompt.show_queue([("one", False), ("two", False)])
         app.prompt.input.history_of_prompts = ("earlier",)
         await pilot.press("up", "delete")
@@ -93,8 +88,7 @@ async def test_up_and_delete_in_an_empty_prompt_mean_the_newest_queued_message()
 
 
 async def test_keys_on_a_queued_message_that_has_the_focus_mean_it() -> None:
-    app = PromptApp()
-    async with app.run_test() as pilot:
+    async with drawn(PromptApp(), (80, 24)) as (app, pilot):
         await app.prompt.show_queue([("one", False), ("two", False)])
         app.prompt.query(QueueCard).first().focus()
         await pilot.press("up", "delete")
@@ -104,8 +98,7 @@ async def test_keys_on_a_queued_message_that_has_the_focus_mean_it() -> None:
 
 
 async def test_the_focus_goes_back_to_the_prompt_when_the_queue_is_empty() -> None:
-    app = PromptApp()
-    async with app.run_test() as pilot:
+    async with drawn(PromptApp(), (80, 24)) as (app, pilot):
         await app.prompt.show_queue([("one", False)])
         app.prompt.query_one(QueueCard).focus()
         await pilot.pause()
@@ -115,16 +108,14 @@ async def test_the_focus_goes_back_to_the_prompt_when_the_queue_is_empty() -> No
 
 
 async def test_a_queued_message_shows_no_control_and_no_markup() -> None:
-    app = PromptApp()
-    async with app.run_test(size=(100, 24)) as pilot:
+    async with drawn(PromptApp(), (100, 24)) as (app, pilot):
         await app.prompt.show_queue([("[red]a\x1b[2J\nb[/]", False)])
         await pilot.pause()
         assert "next  [red]a␛[2J b[/]" in screen_text(app)
 
 
 async def test_names_with_brackets_are_shown_as_they_are() -> None:
-    app = PromptApp()
-    async with app.run_test(size=(100, 24)) as pilot:
+    async with drawn(PromptApp(), (100, 24)) as (app, pilot):
         app.prompt.status.show_state(READY, ("[bold]x[/bold]",), "1 %")
         await pilot.pause()
         assert "● [bold]x[/bold]" in screen_text(app)

@@ -7,7 +7,7 @@ from textual.pilot import Pilot
 from lmchat.tui.commands import COMMANDS
 from lmchat.tui.widgets.prompt import Pill, QueueCard
 from lmchat.tui.widgets.prompt_input import PromptInput
-from tests.support.tui_host import PromptApp, screen_text
+from tests.support.tui_host import PromptApp, drawn, screen_text
 
 HISTORY = ("newest", "two\nlines", "oldest")
 
@@ -58,8 +58,7 @@ async def test_other_enters_break_the_line_and_never_send(app, pilot, key: str) 
 
 
 async def test_it_grows_with_its_rows_to_ten_and_then_scrolls() -> None:
-    app = PromptApp()
-    async with app.run_test(size=(80, 40)) as pilot:
+    async with drawn(PromptApp(), (80, 40)) as (app, pilot):
         assert app.prompt.input.size.height == 1
         for lines in (2, 5, 10, 11, 30):
             app.prompt.input.put("\n".join("line" for _ in range(lines)))
@@ -69,8 +68,7 @@ async def test_it_grows_with_its_rows_to_ten_and_then_scrolls() -> None:
 
 
 async def test_wrapped_rows_count_and_a_narrower_screen_wraps_anew() -> None:
-    app = PromptApp()
-    async with app.run_test(size=(80, 40)) as pilot:
+    async with drawn(PromptApp(), (80, 40)) as (app, pilot):
         app.prompt.input.put("word " * 30)
         await pilot.pause()
         assert app.prompt.input.size.height == 3
@@ -80,8 +78,7 @@ async def test_wrapped_rows_count_and_a_narrower_screen_wraps_anew() -> None:
 
 
 async def test_forty_by_twelve_still_shows_log_and_prompt() -> None:
-    app = PromptApp()
-    async with app.run_test(size=(40, 12)) as pilot:
+    async with drawn(PromptApp(), (40, 12)) as (app, pilot):
         app.prompt.input.put("\n".join("line" for _ in range(30)))
         await app.prompt.show_queue([("Which herbs go with them?", False)])
         await pilot.pause()
@@ -90,8 +87,7 @@ async def test_forty_by_twelve_still_shows_log_and_prompt() -> None:
 
 
 async def test_wide_characters_wrap_where_they_end() -> None:
-    app = PromptApp()
-    async with app.run_test(size=(40, 30)) as pilot:
+    async with drawn(PromptApp(), (40, 30)) as (app, pilot):
         app.prompt.input.put("漢字" * 20)
         await pilot.pause()
         shown = [line for line in screen_text(app).splitlines() if "漢" in line]
@@ -179,17 +175,15 @@ async def test_a_paste_is_made_safe_and_replaces_the_selection(app, pilot) -> No
     assert app.prompt.input.text.endswith("tz")
 
 
-async def test_a_file_is_folded_to_a_line_and_sent_in_full() -> None:
-    app = PromptApp()
+async def test_a_file_is_folded_to_a_line_and_sent_in_full(app, pilot) -> None:
     block = "notes.md (12 bytes):\n```md\n# Notes\n```\n"
-    async with app.run_test() as pilot:
-        await write(pilot, "Read this")
-        app.prompt.input.insert_block(block)
-        await write(pilot, "please")
-        assert app.prompt.input.text == "Read this\n[notes.md (12 bytes)]\nplease"
-        await pilot.press("enter")
-        assert sent(app) == [f"Read this\n{block}please"]
-        assert [fact.text for fact in app.of(PromptInput.Drafted)][-2] == sent(app)[0]
+    await write(pilot, "Read this")
+    app.prompt.input.insert_block(block)
+    await write(pilot, "please")
+    assert app.prompt.input.text == "Read this\n[notes.md (12 bytes)]\nplease"
+    await pilot.press("enter")
+    assert sent(app) == [f"Read this\n{block}please"]
+    assert [fact.text for fact in app.of(PromptInput.Drafted)][-2] == sent(app)[0]
 
 
 async def test_two_files_of_one_name_are_two_and_a_deleted_one_is_not_sent(app, pilot) -> None:
@@ -204,15 +198,13 @@ async def test_two_files_of_one_name_are_two_and_a_deleted_one_is_not_sent(app, 
     assert sent(app) == ["nothing"]
 
 
-async def test_a_huge_paste_is_folded_with_its_size_told() -> None:
-    app = PromptApp()
+async def test_a_huge_paste_is_folded_with_its_size_told(app, pilot) -> None:
     text = "words and words\n" * 10_000
-    async with app.run_test() as pilot:
-        app.prompt.input.post_message(events.Paste(text))
-        await pilot.pause()
-        assert app.prompt.input.text == "[pasted, 10001 lines, 160\u00a0kB]\n"
-        await pilot.press("enter")
-        assert sent(app) == [text.rstrip()]
+    app.prompt.input.post_message(events.Paste(text))
+    await pilot.pause()
+    assert app.prompt.input.text == "[pasted, 10001 lines, 160\u00a0kB]\n"
+    await pilot.press("enter")
+    assert sent(app) == [text.rstrip()]
 
 
 async def test_every_change_is_told_as_a_draft(app, pilot) -> None:
@@ -304,8 +296,7 @@ async def test_other_slashes_offer_nothing(app, pilot, text: str) -> None:
 
 
 async def test_a_click_on_a_command_completes_it() -> None:
-    app = PromptApp()
-    async with app.run_test(size=(100, 30)) as pilot:
+    async with drawn(PromptApp(), (100, 30)) as (app, pilot):
         await write(pilot, "/s")
         await pilot.pause()
         await pilot.click("SlashList", offset=(5, 1))

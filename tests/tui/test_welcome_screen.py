@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
+
 import pytest
 from msgspec.structs import replace
 from textual import events
@@ -13,7 +15,7 @@ from lmchat.tui.screens.welcome.screen import WelcomeScreen
 from lmchat.tui.widgets.field import Field
 from tests.support.look_data import PLACES, WANTS_KEY
 from tests.support.start_desk import NotedConnect, bare_page
-from tests.support.tui_host import Host, screen_text
+from tests.support.tui_host import Host, drawn, screen_text
 
 SIZE = (120, 34)
 
@@ -27,15 +29,19 @@ def connect():
     return NotedConnect()
 
 
-def host(clock=lambda: 0.0, connect=None) -> Host:
-    return Host(screen=lambda: bare_page(clock=clock, connect=connect))
+@asynccontextmanager
+async def page(connect=None, places=PLACES, *, size=SIZE, clock=lambda: 0.0):
+    """Run the page, and show it what was found 2 s ago."""
+    host = Host(screen=lambda: bare_page(clock=clock, connect=connect))
+    async with drawn(host, size) as (app, pilot):
+        if places:
+            app.screen.show(places, 2.0, 3.0)
+            await pilot.pause()
+        yield app, pilot
 
 
 async def test_every_place_is_told_with_its_verdict_and_next_step():
-    app = host()
-    async with app.run_test(size=SIZE) as pilot:
-        app.screen.show(PLACES, 2.0, 3.0)
-        await pilot.pause()
+    async with page() as (app, _):
         text = screen_text(app)
         assert "LM Studio runs, but its server is off." in text
         for place in PLACES:
@@ -47,25 +53,20 @@ async def test_every_place_is_told_with_its_verdict_and_next_step():
 
 
 async def test_the_status_line_is_whole_on_a_narrow_screen():
-    app = host()
-    async with app.run_test(size=(40, 24)) as pilot:
+    async with page(places=(), size=(40, 24)) as (app, pilot):
         app.screen.show(PLACES * 2, 12.0, 3.0)
         await pilot.pause()
         assert "Checked 12 s ago   " in screen_text(app)
 
 
 async def test_before_the_first_look_it_says_that_it_looks():
-    app = host()
-    async with app.run_test(size=SIZE) as pilot:
-        await pilot.pause()
+    async with page(places=()) as (app, _):
         assert "Checking" in screen_text(app)
         assert "Type an address" in screen_text(app)
 
 
 async def test_an_address_can_be_typed(connect):
-    app = host(connect=connect)
-    async with app.run_test(size=SIZE) as pilot:
-        app.screen.show(PLACES, 2.0, 3.0)
+    async with page(connect) as (app, pilot):
         await pilot.press("enter")
         assert isinstance(app.screen, AskDialog)
         await pilot.press(*"gpu-box:8000", "enter")
@@ -74,9 +75,7 @@ async def test_an_address_can_be_typed(connect):
 
 
 async def test_a_letter_opens_no_dialog_and_a_pasted_address_does(connect):
-    app = host(connect=connect)
-    async with app.run_test(size=SIZE) as pilot:
-        app.screen.show(PLACES, 2.0, 3.0)
+    async with page(connect) as (app, pilot):
         await pilot.press(*"gpu-box")
         await pilot.pause()
         assert isinstance(app.screen, WelcomeScreen)
@@ -89,8 +88,7 @@ async def test_a_letter_opens_no_dialog_and_a_pasted_address_does(connect):
 
 
 async def test_what_is_no_address_is_told_under_the_input(connect):
-    app = host(connect=connect)
-    async with app.run_test(size=SIZE) as pilot:
+    async with page(connect, ()) as (app, pilot):
         await pilot.press("enter", *"ftp://x", "enter")
         assert "! Endpoint not allowed: only http:// and https:// are" in screen_text(app)
         await pilot.press("escape")
@@ -98,9 +96,7 @@ async def test_what_is_no_address_is_told_under_the_input(connect):
 
 
 async def test_a_server_that_wants_a_key_is_named_and_can_be_chosen(connect):
-    app = host(connect=connect)
-    async with app.run_test(size=SIZE) as pilot:
-        app.screen.show(WANTS_KEY, 2.0, 3.0)
+    async with page(connect, WANTS_KEY) as (app, pilot):
         await pilot.press("down", "enter")
         await pilot.pause()
         assert "Jan answers, but needs an API key." in screen_text(app)
@@ -108,17 +104,14 @@ async def test_a_server_that_wants_a_key_is_named_and_can_be_chosen(connect):
 
 
 async def test_places_where_no_server_is_cannot_be_chosen():
-    app = host()
-    async with app.run_test(size=SIZE) as pilot:
-        app.screen.show(PLACES, 2.0, 3.0)
+    async with page() as (app, pilot):
         await pilot.press("down", "down", "enter")
         await pilot.pause()
         assert isinstance(app.screen, AskDialog)
 
 
 async def test_f5_looks_now_and_control_k_searches(connect):
-    app = host(connect=connect)
-    async with app.run_test(size=SIZE) as pilot:
+    async with page(connect, ()) as (_, pilot):
         await pilot.press("f5", "ctrl+k")
         await pilot.pause()
         assert connect.of("look_now") == [[]]
@@ -126,9 +119,7 @@ async def test_f5_looks_now_and_control_k_searches(connect):
 
 
 async def test_a_new_look_keeps_the_choice(connect):
-    app = host(connect=connect)
-    async with app.run_test(size=SIZE) as pilot:
-        app.screen.show(WANTS_KEY, 2.0, 3.0)
+    async with page(connect, WANTS_KEY) as (app, pilot):
         await pilot.press("down")
         app.screen.show((*WANTS_KEY[1:], WANTS_KEY[0]), 0.0, 5.0)
         await pilot.press("enter")
@@ -137,23 +128,19 @@ async def test_a_new_look_keeps_the_choice(connect):
 
 
 async def test_a_second_that_passes_redraws_only_the_last_line():
-    app = host()
-    async with app.run_test(size=SIZE) as pilot:
-        app.screen.show(PLACES, 2.0, 3.0)
-        await pilot.pause()
-        drawn = []
+    async with page() as (app, pilot):
+        painted = []
         rows = app.screen._rows
-        rows.refresh = lambda *regions, **rest: drawn.append(regions)
+        rows.refresh = lambda *regions, **rest: painted.append(regions)
         app.screen.show(PLACES, 3.0, 2.0)
         await pilot.pause()
-        assert drawn == []
+        assert painted == []
         assert "3 s ago; next check in 2 s" in screen_text(app)
 
 
 async def test_the_seconds_count_without_being_told():
     now = [0.0]
-    app = host(lambda: now[0])
-    async with app.run_test(size=SIZE) as pilot:
+    async with page(places=(), clock=lambda: now[0]) as (app, pilot):
         app.screen.show(PLACES, 0.0, 5.0)
         now[0] = 2.0
         while "2 s ago; next check in 3 s" not in screen_text(app):
@@ -164,9 +151,7 @@ async def test_the_seconds_count_without_being_told():
 
 
 async def test_it_is_left_when_the_dialog_above_it_is_left():
-    app = host()
-    async with app.run_test(size=SIZE) as pilot:
-        await pilot.pause()
+    async with page(places=()) as (app, pilot):
         welcome = app.screen
         await pilot.press("enter")
         welcome.leave()
@@ -178,9 +163,7 @@ async def test_it_is_left_when_the_dialog_above_it_is_left():
 
 
 async def test_without_a_dialog_it_is_left_at_once():
-    app = host()
-    async with app.run_test(size=SIZE) as pilot:
-        await pilot.pause()
+    async with page(places=()) as (app, pilot):
         app.screen.leave()
         await pilot.pause()
         assert app.results == [None]
@@ -188,10 +171,7 @@ async def test_without_a_dialog_it_is_left_at_once():
 
 @pytest.mark.parametrize("size", [(120, 34), (80, 24), (60, 20), (40, 12)])
 async def test_the_page_can_be_read_to_its_end_at_every_size(size):
-    app = host()
-    async with app.run_test(size=size) as pilot:
-        app.screen.show(PLACES, 2.0, 3.0)
-        await pilot.pause()
+    async with page(size=size) as (app, pilot):
         assert "Type an address" in screen_text(app)
         assert "F5 now" in screen_text(app)
         await pilot.press(*["down"] * 30)
@@ -223,9 +203,7 @@ def test_a_place_of_the_users_own_is_named_by_its_address():
 
 
 async def test_a_number_takes_its_row_and_one_without_a_row_does_nothing(connect):
-    app = host(connect=connect)
-    async with app.run_test(size=SIZE) as pilot:
-        app.screen.show(WANTS_KEY, 2.0, 3.0)
+    async with page(connect, WANTS_KEY) as (app, pilot):
         await pilot.press("9", "3")
         await pilot.pause()
         assert connect.of("take_candidate") == []
@@ -236,9 +214,7 @@ async def test_a_number_takes_its_row_and_one_without_a_row_does_nothing(connect
 
 
 async def test_a_number_that_is_typed_into_a_dialog_takes_no_row(connect):
-    app = host(connect=connect)
-    async with app.run_test(size=SIZE) as pilot:
-        app.screen.show(WANTS_KEY, 2.0, 3.0)
+    async with page(connect, WANTS_KEY) as (app, pilot):
         await pilot.press("1", *"27")
         await pilot.pause()
         assert app.screen.query_one(Field).value == "27"
