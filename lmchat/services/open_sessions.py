@@ -21,6 +21,7 @@ from lmchat.services.context_meter import ContextMeter, ContextPlan, ContextUse,
 from lmchat.services.conversation import Conversation, TurnSettings, still_answering
 from lmchat.services.ports import ChatStore
 from lmchat.services.save_queue import SavedTexts, SaveQueue
+from lmchat.services.tool_loop import ApprovalAsked
 from lmchat.services.tools import Toolbox
 
 FIRST_READ = 64
@@ -47,6 +48,14 @@ class OpenSession(Struct):
     conversation: Conversation
     queue: list[Queued] = field(default_factory=list)
     phase: TurnPhase = TurnPhase.NONE
+    asked: ApprovalAsked | None = None
+    """The tool call that waits until the user decides."""
+
+    @property
+    def last_calls(self) -> list[ChatMessage]:
+        """The tool messages at the end of the path, in order."""
+        path = self.conversation.messages
+        return list(takewhile(lambda one: one.role is Role.TOOL, reversed(path)))[::-1]
 
     @property
     def session_id(self) -> str:
@@ -144,6 +153,18 @@ class OpenSessions:
     @property
     def streaming(self) -> frozenset[str]:
         return frozenset(key for key, one in self._sessions.items() if one.conversation.is_running)
+
+    @property
+    def with_question(self) -> frozenset[str]:
+        """The other sessions in which a tool call waits for the user."""
+        others = ((key, one) for key, one in self._sessions.items() if one is not self.shown)
+        return frozenset(key for key, one in others if one.asked is not None)
+
+    @property
+    def has_tools(self) -> bool:
+        """Whether tools are offered to the model."""
+        toolbox, target = self.toolbox, self.target
+        return toolbox is not None and target is not None and toolbox.can_use(target)
 
     @property
     def asking(self) -> tuple[OpenSession, ...]:

@@ -44,8 +44,6 @@ class Toolbox:
         self.is_configured = is_configured
         """Whether any tool server is configured; without one nothing is offered or started."""
         self.allowed = tuple(allowed)
-        self.left_out = 0
-        """Tools that had no room in the last request."""
         self._host = host
         self._of_servers = {one.name: one.approve for one in mcp if one.approve}
         self.on_allowed: Callable[[tuple[str, ...]], Awaitable[None]] | None = None
@@ -85,7 +83,6 @@ class Toolbox:
             for tool in server.tools
             if self.is_on(session_id, tool)
         ]
-        self.left_out = max(len(usable) - MAX_TOOLS, 0)
         return tuple(usable[:MAX_TOOLS])
 
     def is_on(self, session_id: str, tool: Tool) -> bool:
@@ -96,6 +93,10 @@ class Toolbox:
     def toggle(self, session_id: str, name: str) -> None:
         """Switch a server, or a tool by its full name, off or on again for a session."""
         self._off ^= {(session_id, name)}
+
+    def is_off(self, session_id: str, name: str) -> bool:
+        """Whether a server, or a tool by its full name, was switched off in a session."""
+        return (session_id, name) in self._off
 
     def approval(self, session_id: str, tool: Tool) -> Approval:
         """Return whether a tool may run; a "never" of the configuration wins over all choices."""

@@ -11,7 +11,6 @@ import math
 import os
 import signal
 import sys
-import time
 import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -42,7 +41,6 @@ _LISTED_BYTES = 4 << 20  # definitions of all tools of a server
 _END_S = 0.4  # time for a server to end by the end of its stdin, and again after SIGTERM
 _LAST_S = 1.5  # time for all servers to end
 _RELIST_S = 0.5  # between two listings of a server that says all the time that its tools have changed
-_PAUSE = 10  # times the time of a failed start, before a listing, thus each request, waits for another one
 _LOG_BYTES = 1_000_000
 _SAID_CHARS = 300
 _CLOSED, _SESSION_ENDED = -32000, -32600  # codes of the SDK
@@ -170,15 +168,10 @@ class _McpServer:
         self._settled = asyncio.Event()
         self._woken = asyncio.Event()  # by a change of the tools, or by the end
         self._is_over = False
-        self._retry_s = 0.0  # when a listing may start it again
         self._why = ""  # reason for the end, where it is known
 
     async def settled(self) -> None:
-        """Return when the server is ready or has failed; start it, unless that has just failed slowly."""
-        if self._state.state is not ServerState.FAILED or time.monotonic() >= self._retry_s:
-            await self._started()
-
-    async def _started(self) -> None:
+        """Start the server if it does not run; return when it is ready or has failed."""
         if self._is_over and self._task is not None:
             await asyncio.wait([self._task])
         if self._task is None or self._task.done():
@@ -188,7 +181,7 @@ class _McpServer:
         await self._settled.wait()
 
     async def call(self, tool: str, arguments: dict[str, Any]) -> ToolResult:
-        await self._started()
+        await self.settled()
         if self._client is None:
             return ToolResult(text=self._state.error, is_error=True)
         try:
@@ -211,15 +204,12 @@ class _McpServer:
 
     async def _run(self) -> None:
         self._report(state=ServerState.STARTING, error="")
-        start_s = time.monotonic()
         try:
             await self._connect()
             why = self._why_ended
         except Exception as error:  # noqa: BLE001 - of the SDK, whatever it is
             traceback.print_exc()
             why = self._why or self._reason(_inner(error))
-        if self._client is None:
-            self._retry_s = time.monotonic() + _PAUSE * (time.monotonic() - start_s)
         self._client, self._process_group = None, 0
         self._report(state=ServerState.FAILED, error=why)
         self._settled.set()

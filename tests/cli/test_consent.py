@@ -1,3 +1,5 @@
+"""A question at the terminal: who may be asked, and what counts as a yes."""
+
 from __future__ import annotations
 
 import os

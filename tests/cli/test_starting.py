@@ -1,3 +1,5 @@
+"""What the welcome page is handed of this machine."""
+
 from __future__ import annotations
 
 from lmchat.cli.commands import ParsedOptions

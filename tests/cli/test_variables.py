@@ -1,3 +1,5 @@
+"""Where the variables of the servers' programs make lmchat look."""
+
 from __future__ import annotations
 
 import pytest

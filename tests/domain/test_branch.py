@@ -1,3 +1,5 @@
+"""Messages as branches of a tree, every one in exactly one, and as a path."""
+
 from __future__ import annotations
 
 from hypothesis import given

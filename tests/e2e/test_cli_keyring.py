@@ -1,3 +1,5 @@
+"""Keys out of the keyring of the system, as a whole run of the program uses them."""
+
 from __future__ import annotations
 
 import pytest

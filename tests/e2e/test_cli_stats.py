@@ -1,3 +1,5 @@
+"""`lmchat stats` and what `lmchat metrics` counts, over whole runs of the program."""
+
 from __future__ import annotations
 
 import sqlite3

@@ -1,3 +1,5 @@
+"""The counters as one process sees what others count, while these run and after they were killed."""
+
 from __future__ import annotations
 
 import pytest

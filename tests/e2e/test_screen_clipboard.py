@@ -1,3 +1,5 @@
+"""`y` on a focused answer: where the text arrives in each surrounding, and what is promised of it."""
+
 from __future__ import annotations
 
 import os

@@ -1,3 +1,5 @@
+"""Programs that are installed, and those that listen."""
+
 from __future__ import annotations
 
 import getpass

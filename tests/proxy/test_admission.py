@@ -1,3 +1,5 @@
+"""What a request passes before it is sent, as log and counters tell it."""
+
 from __future__ import annotations
 
 import logging

@@ -1,3 +1,5 @@
+"""The client for programs, with an event loop."""
+
 from __future__ import annotations
 
 import re

@@ -1,3 +1,5 @@
+"""How many tokens a prompt has, as its server counts: where it can, and never in the way of an answer."""
+
 from __future__ import annotations
 
 import asyncio

@@ -1,3 +1,5 @@
+"""How JSON is asked for: in the form that a product takes, and in a lesser one where it refuses."""
+
 from __future__ import annotations
 
 import pytest

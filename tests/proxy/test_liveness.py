@@ -1,3 +1,5 @@
+"""A server that says nothing: who waits is told within 5 s whether it is still there."""
+
 from __future__ import annotations
 
 import asyncio

@@ -1,3 +1,5 @@
+"""Loading and unloading: what each product can, how far it is, what helps, how it is stopped."""
+
 from __future__ import annotations
 
 import asyncio

@@ -1,3 +1,5 @@
+"""Whose certificate is believed, and what a person is told where one is not: nothing is sent then."""
+
 from __future__ import annotations
 
 import os

@@ -1,3 +1,5 @@
+"""Drafts and reading positions: kept in memory, written to the disk, and lost on no way."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""What the welcome page says first."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""Text of a running answer, while the disk fails, comes back, or turns out to be another one."""
+
 from __future__ import annotations
 
 import asyncio

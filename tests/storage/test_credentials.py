@@ -1,3 +1,5 @@
+"""Keys in the file and in the keyring of the system."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""Tags of sessions, and the filter of their list."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""Long sessions: their end alone, what stands before it in pieces, and that both are the whole."""
+
 from __future__ import annotations
 
 import pytest

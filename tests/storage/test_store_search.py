@@ -1,3 +1,5 @@
+"""Words and phrases, as people type them and as nobody does."""
+
 from __future__ import annotations
 
 import asyncio

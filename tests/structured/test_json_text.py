@@ -1,3 +1,5 @@
+"""Values and code in the text of an answer."""
+
 from __future__ import annotations
 
 import contextlib

@@ -228,7 +228,7 @@ SENSIBLE = {
     "tree": set(MESSAGES),
     "source": set(MESSAGES) - {"prompt", "system", "result of a tool"},
     "links": {"answer", "cut short", "second version", "stopped", "interrupted", "streaming"},
-    "fold": {"system", "thought only", "stopped"},
+    "fold": {"system", "result of a tool", "thought only", "stopped"},
     "pager": set(MESSAGES) - {"failed", "stopped before a word"},
     "delete": set(MESSAGES),
     "undo": set(MESSAGES),

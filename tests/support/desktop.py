@@ -34,6 +34,7 @@ from lmchat.services.importing import Importer
 from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
 from lmchat.services.open_sessions import OpenSessions
+from lmchat.services.tools import Toolbox
 from lmchat.services.workspace import Platform, Workspace
 from lmchat.storage.credentials import Credentials
 from lmchat.storage.store import SqliteStore
@@ -134,6 +135,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
     resume_id: str = "",
     store: SqliteStore | None = None,
     engine: ScriptedEngine | None = None,
+    toolbox: Toolbox | None = None,
     clock: Callable[[], float] = time.monotonic,
     moment: Callable[[], datetime] = now,
 ) -> Desktop:
@@ -142,6 +144,8 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
     store = store or SqliteStore(folder / "sessions.db")
     engine_slot = made(engine)
     late = Backend(lambda: backend, engine_slot)
+    open_sessions = OpenSessions(chat=settings.chat, backend=late, store=store, clock=clock)
+    open_sessions.toolbox = toolbox
     seen = Desktop(None, None, backend, store, folder)  # type: ignore[arg-type]
     seen.app = LMChatApp(
         Workspace(
@@ -149,7 +153,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
             backend=late,
             store=store,
             library=Library(store, clock=moment),
-            open_sessions=OpenSessions(chat=settings.chat, backend=late, store=store, clock=clock),
+            open_sessions=open_sessions,
             monitor=Monitor(late, clock=clock),
             catalogue=Catalogue(late, store, expected=own_endpoints(settings), names=own_names(settings)),
             platform=_platform(seen),

@@ -1,3 +1,5 @@
+"""Web pages are opened by the user's browser, quietly, and by nothing that takes the terminal."""
+
 from __future__ import annotations
 
 import os

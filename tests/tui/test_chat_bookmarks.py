@@ -1,3 +1,5 @@
+"""Coming back to a session shows where one was reading."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""Keys that come faster than what they begin: nothing is lost, nothing hangs."""
+
 from __future__ import annotations
 
 import asyncio

@@ -1,3 +1,5 @@
+"""Panels, palette, slash commands, find bar, help, keys of one's own, themes."""
+
 from __future__ import annotations
 
 import asyncio

@@ -1,3 +1,5 @@
+"""What the keys of a message do in the whole app; every version stays in the tree."""
+
 from __future__ import annotations
 
 import asyncio

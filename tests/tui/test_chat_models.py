@@ -1,3 +1,5 @@
+"""Choosing models in the whole app: picker, keys, commands; a switch keeps the conversation."""
+
 from __future__ import annotations
 
 import asyncio

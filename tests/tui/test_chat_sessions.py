@@ -1,3 +1,5 @@
+"""Moving between sessions while answers stream; drafts, titles, deleting, search and export."""
+
 from __future__ import annotations
 
 import asyncio

@@ -1,3 +1,5 @@
+"""What the bar of a search says of its hits."""
+
 from __future__ import annotations
 
 import pytest

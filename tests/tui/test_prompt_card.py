@@ -1,3 +1,5 @@
+"""What stands around the prompt: queue, status, pill."""
+
 from __future__ import annotations
 
 import pytest

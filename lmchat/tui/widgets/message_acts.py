@@ -36,8 +36,9 @@ def has_words(message: ChatMessage) -> bool:
 
 
 def words_of(message: ChatMessage) -> str:
-    """Return the text of a message; else its reasoning, else its tool calls."""
-    return message.text or message.reasoning or "\n".join(call.arguments for call in message.tool_calls)
+    """Return the text of a message, the result of a call; else its reasoning, else its tool calls."""
+    said = message.text or message.tool_result or message.reasoning
+    return said or "\n".join(call.arguments for call in message.tool_calls)
 
 
 def _is_talk(message: ChatMessage) -> bool:
@@ -59,7 +60,11 @@ def _has_code(message: ChatMessage) -> bool:
 
 def _can_fold(message: ChatMessage) -> bool:
     has_file = message.role is Role.USER and has_files(message.text)
-    return has_file or bool(message.reasoning) or message.role is Role.SYSTEM
+    return has_file or bool(message.reasoning) or message.role in (Role.SYSTEM, Role.TOOL)
+
+
+def _can_run_again(message: ChatMessage) -> bool:
+    return message.role is not Role.TOOL or message.state not in (AnswerState.COMPLETE, AnswerState.STREAMING)
 
 
 def _has_version(message: ChatMessage) -> bool:
@@ -83,7 +88,10 @@ _NEEDS: Mapping[str, Sequence[tuple[Callable[[ChatMessage], bool], str]]] = {
         ),
         (_is_talk, "Only a prompt can be edited."),
     ),
-    "regenerate": ((_is_talk, "Only prompts and answers can be regenerated."),),
+    "regenerate": (
+        (lambda message: message.role is not Role.SYSTEM, "Only prompts and answers can be regenerated."),
+        (_can_run_again, "Only calls that failed or were stopped can be run again."),
+    ),
     "resume": (
         (_is_answer, "Only answers can be continued."),
         (lambda message: message.state is not AnswerState.STREAMING, "This answer is still streaming."),

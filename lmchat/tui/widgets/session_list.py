@@ -65,6 +65,7 @@ class SessionList(Vertical, can_focus=True):
         self._open_id: str | None = None
         self._streaming: frozenset[str] = frozenset()
         self._unread: frozenset[str] = frozenset()
+        self._with_question: frozenset[str] = frozenset()
         self._typed = ""
 
     def compose(self) -> ComposeResult:
@@ -81,12 +82,13 @@ class SessionList(Vertical, can_focus=True):
         open_id: str | None,
         streaming: Collection[str] = (),
         unread: Collection[str] = (),
+        with_question: Collection[str] = (),
     ) -> None:
         """Show other sessions, or other marks."""
-        new = (tuple(groups), open_id, frozenset(streaming), frozenset(unread))
-        if new != (self._groups, self._open_id, self._streaming, self._unread):
+        new = (tuple(groups), open_id, frozenset(streaming), frozenset(unread), frozenset(with_question))
+        if new != (self._groups, self._open_id, self._streaming, self._unread, self._with_question):
             choose = open_id if open_id != self._open_id else None
-            self._groups, self._open_id, self._streaming, self._unread = new
+            self._groups, self._open_id, self._streaming, self._unread, self._with_question = new
             if self.is_mounted:
                 self._draw(choose)
 
@@ -123,7 +125,9 @@ class SessionList(Vertical, can_focus=True):
             pieces.append(((f" {tags}", MUTED),))
         mark = icons.fresh if session_id in self._unread else ""
         mark = icons.down_arrow if session_id in self._streaming else mark
-        right = ((mark, ""),) if mark else ()
+        right: Parts = ((mark, ""),) if mark else ()
+        if session_id in self._with_question:
+            right = ((icons.warning, "$warning"),)
         return ListRow(tuple(pieces), right, key=session_id, is_open=session_id == self._open_id)
 
     def action_session(self, name: str) -> None:

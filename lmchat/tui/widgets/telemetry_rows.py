@@ -31,6 +31,10 @@ class TelemetrySnapshot(Struct, frozen=True, kw_only=True):
     metrics: Metrics = field(default_factory=Metrics)
     budget: Budget | None = None
     last_action: str = ""
+    has_tools: bool = False
+    """Whether tools are offered to the model."""
+    is_asking: bool = False
+    """Whether a tool call waits for the user."""
     speeds: tuple[float, ...] = ()
     """Tokens per second of the last seconds, newest last."""
     loading_since_s: float | None = None
@@ -178,6 +182,8 @@ def _context_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[Row]:
 def _turn_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:
     turn = snapshot.turn
     word, style, short = stage_words(turn)
+    if snapshot.is_asking:
+        word, style, short = "waiting for you", _WARN, "waiting for you"
     yield _head("Turn", word, style, short=((short, style),))
     yield _figure("elapsed", UNKNOWN if turn is None else formatting.elapsed(turn.elapsed_s(now_s)))
     yield _figure("first token", formatting.first_token(turn.ttft_s if turn else None))
@@ -218,7 +224,10 @@ def _request_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[Row]:
 
 
 def _activity_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:
-    yield _head("Activity", "chat", is_detail=True)
+    yield _head("Activity", "tools" if snapshot.has_tools else "chat", is_detail=True)
+    if snapshot.has_tools:
+        steps = snapshot.turn.steps if snapshot.turn is not None else None
+        yield _figure("steps", formatting.tokens(steps), is_detail=True)
     if snapshot.health.is_down and snapshot.next_check_s is not None:
         wait = formatting.ago(snapshot.next_check_s - now_s)
         yield _figure("next check", f"in {wait}", is_detail=True)

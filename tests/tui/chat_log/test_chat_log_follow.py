@@ -1,3 +1,5 @@
+"""What the reader sees does not move by itself."""
+
 from __future__ import annotations
 
 import asyncio

@@ -1,3 +1,5 @@
+"""Focus of messages, and their keys."""
+
 from __future__ import annotations
 
 import pytest

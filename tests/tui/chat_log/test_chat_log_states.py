@@ -1,3 +1,5 @@
+"""How messages and the states of answers look."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""Long messages, and messages that grow: in the end they look as if they had come at once."""
+
 from __future__ import annotations
 
 import asyncio

@@ -1,3 +1,5 @@
+"""Pictures of hits and of a selection, in the themes that differ most."""
+
 from __future__ import annotations
 
 import pytest

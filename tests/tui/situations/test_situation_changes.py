@@ -1,3 +1,5 @@
+"""Several servers at once, and servers that change under a running session."""
+
 from __future__ import annotations
 
 from lmchat.config.settings import Settings

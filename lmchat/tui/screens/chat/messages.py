@@ -114,7 +114,9 @@ class MessageActs:
         """Edit a prompt, or the prompt of an answer; the answer may be the first message that was read."""
         conversation = self._open_sessions.shown.conversation
         await conversation.fill()
-        prompt = message if message.role is Role.USER else conversation.find(message.parent_id or "")
+        prompt: ChatMessage | None = message
+        while prompt is not None and prompt.role in (Role.ASSISTANT, Role.TOOL):
+            prompt = conversation.find(prompt.parent_id or "")
         if prompt is not None and prompt.role is Role.USER:
             self._prompt_text.begin_edit(prompt)
         else:

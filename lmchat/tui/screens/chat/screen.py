@@ -26,12 +26,14 @@ from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line, safe_text
 from lmchat.tui.commands import BY_ID, Scope, SlashCommand, bindings, is_command, keys_of, parse_slash
 from lmchat.tui.quirks.app import PatchedScreen
+from lmchat.tui.screens.chat.calls import CallsOnScreen
 from lmchat.tui.screens.chat.library import SavedSessions
 from lmchat.tui.screens.chat.messages import MessageActs
 from lmchat.tui.screens.chat.sessions import PromptText, ShownSession
 from lmchat.tui.screens.chat.turns import Turns
 from lmchat.tui.screens.chat.view import ChatView, begin_work
 from lmchat.tui.widgets.chat_log import ChatLog
+from lmchat.tui.widgets.chat_log.layout.furniture import CARD_KEYS
 from lmchat.tui.widgets.keys_row import Hint, KeysRow, written
 from lmchat.tui.widgets.message_acts import NOTHING_YET, has_words, is_resumable
 from lmchat.tui.widgets.prompt import Pill
@@ -94,20 +96,26 @@ class KeyHints:
             return [*running, *_EDIT_HINTS[1 if running else 0 :]]  # Esc stops first
         if shown.is_waiting:
             running = [_TAKE_BACK_HINT]
+        if shown.asked is not None:
+            running.append((self._hint("previous")[0], "answer the tool"))
         names = _DOWN_HINTS if view.health.is_down else _CHAT_HINTS
         hints = [*running, *self._ways_on(), *(self._hint(name) for name in names)]
         return list(dict.fromkeys(hints))  # a way on may be one of the keys of a server that is down
 
     def _message_hints(self) -> list[Hint]:
         """Return the keys that would do something with the focused message."""
-        if self._view.log.focused_message is None:
+        if (message := self._view.log.focused_message) is None:
             return [self._hint("message.undo")]
+        if self._view.log.calls.is_focused:
+            return [(key, words) for key, (_, words) in CARD_KEYS.items()]
         hints = []
         for name in _MESSAGE_HINTS:
             key, word = self._hint(f"message.{name}")
             if name == "next_version":
                 key = f"{self._hint('message.previous_version')[0]} {key}"
-            is_empty = name == "resume" and not has_words(self._view.log.focused_message)
+            if name == "regenerate" and message.role is Role.TOOL:
+                word = "run again"
+            is_empty = name == "resume" and not has_words(message)
             if not (is_empty or self._messages.unavailable_reason(name)):
                 hints.append((key, word))
         return hints
@@ -137,7 +145,8 @@ class ChatScreen(PatchedScreen):
         self.view = view = ChatView(self, workspace, self._show_keys)
         self.prompt_text = prompt_text = PromptText(view)
         self.sessions = ShownSession(view, prompt_text)
-        self.turns = Turns(view, self.sessions, prompt_text)
+        self.calls = CallsOnScreen(view, self.sessions)
+        self.turns = Turns(view, self.sessions, prompt_text, self.calls)
         self.messages = MessageActs(view, self.sessions, prompt_text, self.turns)
         self.library = SavedSessions(view, self.sessions, self.turns)
         self.hints = KeyHints(view, prompt_text, self.messages)
@@ -171,6 +180,10 @@ class ChatScreen(PatchedScreen):
         """Keep the styles that all widgets were given when they were mounted a moment ago."""
         event.refresh_styles &= self._is_painted
         self._is_painted = True
+        self.view.log.refresh()  # the card of a tool call waits for being seen again
+
+    def on_screen_suspend(self) -> None:
+        self.view.log.calls.hide()
 
     def on_resize(self) -> None:
         """Say where the terminal has become too small, or no longer is."""
@@ -310,6 +323,10 @@ class ChatScreen(PatchedScreen):
     def _act_on_message(self, event: ChatLog.ActionWanted) -> None:
         self.messages.act_on(event.name, event.message, event.text, event.note)
 
+    @on(ChatLog.Decided)
+    def _decide(self, event: ChatLog.Decided) -> None:
+        self.calls.decide(event.choice)
+
     @on(ChatLog.UndoWanted)
     def _undo_deletion(self) -> None:
         self.messages.act("undo")
@@ -327,7 +344,12 @@ class ChatScreen(PatchedScreen):
         self.messages.act(name)
 
     def action_focus_message(self, step: int) -> None:
-        is_there = self.view.log.focus_message(step)
+        is_card = (
+            step < 0
+            and not self.view.has_log_focus
+            and self.view.log.show_message(self.view.log.calls.card_id)
+        )
+        is_there = is_card or self.view.log.focus_message(step)
         (self.view.log if is_there else self.view.prompt_input).focus()
 
     def action_copy(self, part: str = "") -> None:
@@ -441,6 +463,11 @@ class ChatScreen(PatchedScreen):
         from lmchat.tui.screens.text_dialog import TextDialog
 
         self.app.push_screen(TextDialog("Log file", safe_text(self.workspace.platform.log_file)))
+
+    def action_show_tools(self) -> None:
+        from lmchat.tui.screens.tools_dialog import ToolsDialog
+
+        self.app.push_screen(ToolsDialog(self.open_sessions))
 
     async def action_show_stats(self) -> None:
         from lmchat.services.turn_stats import figures_by_model

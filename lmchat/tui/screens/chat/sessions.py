@@ -198,6 +198,7 @@ class ShownSession:
             self.shown_id,
             self._open_sessions.streaming,
             self._open_sessions.unread,
+            self._open_sessions.with_question,
         )
 
     def begin(self) -> None:
@@ -257,6 +258,7 @@ class ShownSession:
         self._view.prompt_input.focus()
         if mark:
             self._view.log.go_to_bookmark(mark)
+        self._view.focus_card()
         if message_id:
             self._view.log.show_message(message_id)
         if words:

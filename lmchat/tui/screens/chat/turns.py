@@ -39,6 +39,7 @@ from lmchat.services.save_queue import SEPARATOR
 from lmchat.services.tool_loop import ApprovalAsked, ToolBegun, ToolEnded
 from lmchat.text import safe_line
 from lmchat.tui.quirks.driver import write_to_terminal
+from lmchat.tui.screens.chat.calls import CallsOnScreen
 from lmchat.tui.screens.chat.sessions import PromptText, ShownSession
 from lmchat.tui.screens.chat.view import ChatView
 from lmchat.tui.widgets.message_acts import has_words
@@ -67,12 +68,15 @@ _ENDED_WORDS = {
 class Turns:
     """Runs turns, each in a worker of its session: an answer goes on while another session is shown."""
 
-    def __init__(self, view: ChatView, sessions: ShownSession, prompt_text: PromptText) -> None:
+    def __init__(
+        self, view: ChatView, sessions: ShownSession, prompt_text: PromptText, calls: CallsOnScreen
+    ) -> None:
         self._workspace = view.workspace
         self._open_sessions = view.workspace.open_sessions
         self._view = view
         self._sessions = sessions
         self._prompt_text = prompt_text
+        self._calls = calls
 
     def submit(self, text: str) -> None:
         """Send a prompt, or let it wait: for the end of the running answer, for a server, for its model."""
@@ -99,6 +103,9 @@ class Turns:
         if message.role is Role.USER and place is not None:
             following = path[place + 1 : place + 2]
             message = next((one for one in following if one.role is Role.ASSISTANT), message)
+        if message.role is Role.TOOL and self._open_sessions.toolbox is None:
+            self._view.notify("No tools are configured. /tools shows what to write in config.toml.")
+            return
         self._begin_turn(lambda conversation, how: conversation.regenerate(message.message_id, how))
 
     def resume(self, message: ChatMessage) -> None:
@@ -194,6 +201,7 @@ class Turns:
             refusal = error
         finally:
             opened.phase = TurnPhase.NONE
+            self._calls.end(opened)
             if refusal is not None:
                 self._refuse(opened, refusal, text)
             else:
@@ -215,8 +223,11 @@ class Turns:
                 self._view.show_action(words)
             case RequestAdapted(note=note):
                 self._view.screen.app.notify(safe_line(note, limit=300), timeout=_NOTE_S, markup=False)
-            case AnswerEnded() | ToolBegun() | ApprovalAsked() | ToolEnded():
-                pass
+            case AnswerEnded(message=message):
+                if is_shown:
+                    self._view.log.replace(message)  # its live row stays until the first call comes
+            case ToolBegun() | ApprovalAsked() | ToolEnded():
+                self._calls.show_event(opened, event)
             case Rethought() if is_shown:
                 self._view.log.restate(opened.conversation.shown_messages[-1])
             case _ if is_shown:
@@ -252,7 +263,8 @@ class Turns:
             self._show_end(conversation, answer, answer_id)
         waiting = self._open_sessions.next_after(opened)
         self._sessions.show_queue()
-        words = _ENDED_WORDS[answer.state if answer else AnswerState.STOPPED]
+        last = opened.last_calls[-1] if opened.last_calls else answer  # a call that was stopped, or failed
+        words = _ENDED_WORDS[last.state if last else AnswerState.STOPPED]
         is_unsaved = self._open_sessions.save_queue.is_unsaved(conversation.header.session_id)
         self._view.show_action(words.replace("saved", "not saved") if is_unsaved else words)
         self._sessions.show_list()

@@ -14,10 +14,12 @@ from lmchat.domain.message import (
     ToolCallPart,
     fence_for,
 )
+from lmchat.domain.tool import called
 from lmchat.text import safe_text
 from lmchat.tui.widgets.chat_log.anchor import END, starts, text_of
 from lmchat.tui.widgets.chat_log.blocks import Block, Kind
 from lmchat.tui.widgets.chat_log.document import Document, Place
+from lmchat.tui.widgets.chat_log.layout.furniture import call_texts
 from lmchat.tui.widgets.chat_log.layout.page import TAB_CELLS
 from lmchat.tui.widgets.chat_log.matching import Range
 from lmchat.tui.widgets.chat_log.selection import Selected, Unit
@@ -40,14 +42,16 @@ def copied(document: Document, selected: Selected) -> str:
 
 def _whole(document: Document, index: int) -> str:
     """Return the text of a message, with its reasoning if that is shown."""
-    entry = document.entries.known(index)
+    entry, message = document.entries.known(index), document.entries.message(index)
+    if message is not None and message.role is Role.TOOL:
+        is_folded = entry is None or entry.is_folded
+        return called(message) if is_folded else "\n\n".join(one for one, _ in call_texts(message).values())
     if entry is None:
         return document.entries.source(index).strip("\n")
     texts = [entry.source]
-    message = entry.message
     if message is not None and message.role is Role.ASSISTANT and entry.blocks and not entry.is_source:
         thoughts = [part.text for part in entry.parts if part.kind is ReasoningPart]
-        calls = [part.text for part in entry.parts if part.kind is ToolCallPart]
+        calls = [one.text for one in entry.parts if one.kind is ToolCallPart and not entry.has_calls_below]
         texts = [*([] if entry.is_folded else thoughts), *texts, *calls]
     return "\n\n".join(text.strip("\n") for text in texts if text.strip("\n"))
 

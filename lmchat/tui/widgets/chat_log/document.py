@@ -30,6 +30,7 @@ class Entries:
         if isinstance(item, Entry):
             return item
         self._items[index] = entry = Entry(item, switch=self._switch(index, item))
+        entry.has_calls_below = self._has_calls_below(index)
         return entry
 
     def append(self, entry: Entry) -> None:
@@ -58,6 +59,23 @@ class Entries:
         models = (one.model for one in before if one is not None and one.role is Role.ASSISTANT and one.model)
         return message.model if next(models, message.model) != message.model else ""
 
+    def _has_calls_below(self, index: int) -> bool:
+        message = self.message(index)
+        if message is None or not message.tool_calls or message.role is not Role.ASSISTANT:
+            return False
+        following = self.message(index + 1) if index + 1 < len(self) else None
+        return following is not None and following.role is Role.TOOL
+
+    def is_hidden(self, index: int) -> bool:
+        """Whether a message has no rows: an answer without a word, whose calls follow."""
+        return self._has_calls_below(index) and self[index].is_hidden
+
+    def mark_calls(self, index: int) -> bool:
+        """Note whether the calls of an answer follow it; return whether that is new."""
+        entry = self[index]
+        was, entry.has_calls_below = entry.has_calls_below, self._has_calls_below(index)
+        return was != entry.has_calls_below
+
     def made(self) -> Iterator[tuple[int, Entry]]:
         return ((index, item) for index, item in enumerate(self._items) if isinstance(item, Entry))
 
@@ -84,7 +102,8 @@ class Entries:
         is_plain = message.role is not Role.ASSISTANT or (entry is not None and entry.is_source)
         if entry is not None and entry.is_streaming:
             return [part.text for part in entry.parts], is_plain
-        parts = message.parts
+        has_calls_below = self._has_calls_below(index)
+        parts = [one for one in message.parts if not (has_calls_below and isinstance(one, ToolCallPart))]
         return [part.arguments if isinstance(part, ToolCallPart) else part.text for part in parts], is_plain
 
     def source(self, index: int) -> str:
@@ -93,11 +112,16 @@ class Entries:
 
     def message_from(self, index: int, step: int) -> int | None:
         """Return the next message from a place on, in steps of 1 or -1; notices are skipped."""
-        while 0 <= index < len(self):
-            if self.message(index) is not None:
-                return index
+        found = self.seen_from(index, step)
+        while found is not None and self.message(found) is None:
+            found = self.seen_from(found + step, step)
+        return found
+
+    def seen_from(self, index: int, step: int) -> int | None:
+        """Return the next message or notice that has rows."""
+        while 0 <= index < len(self) and self.is_hidden(index):
             index += step
-        return None
+        return index if 0 <= index < len(self) else None
 
     def index_of(self, message_id: str) -> int | None:
         for index in range(len(self) - 1, -1, -1):
@@ -157,18 +181,28 @@ class Document:
     def _estimate(self) -> None:
         """Estimate the heights of all messages."""
         texts = enumerate(map(self.entries.source, range(len(self))))
-        self.heights = Heights(likely_height(text, self.width) + above(index) for index, text in texts)
+        self.heights = Heights(likely_height(text, self.width) + self.above(index) for index, text in texts)
         for index, _ in self.entries.made():
             self._measure(index)
 
     # Rows and places
 
+    def above(self, index: int) -> int:
+        """Return the number of blank rows above a message; tool calls follow each other without one."""
+        entries = self.entries
+        if index == 0 or entries.is_hidden(index):
+            return 0
+        pair = (index, entries.seen_from(index - 1, -1))
+        messages = [entries.message(one) for one in pair if one is not None]
+        return 0 if all(one is not None and one.role is Role.TOOL for one in messages) else 1
+
     def locate(self, y: int) -> Place:
         index, line = self.heights.find(y)
         entry = self.entries.known(index)
-        if line < above(index) or entry is None or not len(entry.heights):
+        above = self.above(index)
+        if line < above or entry is None or not len(entry.heights):
             return index, -1, line
-        return index, *entry.heights.find(line - above(index))
+        return index, *entry.heights.find(line - above)
 
     def position(self, place: Place) -> int:
         index, number, line = place
@@ -176,7 +210,7 @@ class Document:
         if number < 0:
             return top + line
         heights = self.entries[index].heights
-        return top + above(index) + heights.top(min(number, len(heights))) + line
+        return top + self.above(index) + heights.top(min(number, len(heights))) + line
 
     def rows(self, y: int, count: int) -> Iterator[tuple[Place, Line | None]]:
         """Yield up to `count` rows; None for blank rows."""
@@ -185,7 +219,7 @@ class Document:
         index, number, row = self.locate(y)
         while count > 0 and index < len(self.entries):
             entry = self.entries[index]
-            height = above(index) if number < 0 else entry.heights[number]
+            height = self.above(index) if number < 0 else entry.heights[number]
             lines = (entry.blocks[number].lines or []) if number >= 0 else []
             for line in range(row, min(height, row + count)):
                 place = line - height + len(lines)
@@ -238,12 +272,12 @@ class Document:
     def _measure(self, index: int) -> None:
         entry = self.entries[index]
         if not entry.blocks:
-            self.heights[index] = likely_height(entry.source, self.width) + above(index)
+            self.heights[index] = likely_height(entry.source, self.width) + self.above(index)
             return
         for number in range(len(entry.heights), len(entry.blocks)):
             block = entry.blocks[number]
             entry.heights.append(_with_gap(block, number, block.estimate(self.width)))
-        self.heights[index] = entry.heights.total + above(index)
+        self.heights[index] = entry.heights.total + self.above(index)
 
     def prepare(self, index: int, number: int) -> int:
         """Lay a block out unless it is; return its height."""
@@ -253,7 +287,7 @@ class Document:
             block.lines = self.layout.lines(block, entry.references)
             block.height = len(block.lines)
             entry.heights[number] = _with_gap(block, number, block.height)
-            self.heights[index] = entry.heights.total + above(index)
+            self.heights[index] = entry.heights.total + self.above(index)
             self._laid_out += block.height
             self._want_colours(block)
         return entry.heights[number]
@@ -324,11 +358,6 @@ class Document:
                     block.lines = None
                     places.append((index, number, 0))
         return min(places, default=None)
-
-
-def above(index: int) -> int:
-    """Return the number of blank rows above a message."""
-    return int(index > 0)
 
 
 def _is_same(old: Line, new: Line) -> bool:

@@ -13,6 +13,7 @@ from lmchat.domain.message import AttachedFile, ReasoningPart, Role, split_files
 from lmchat.tui.widgets.chat_log.blocks import Block, Kind, Line
 from lmchat.tui.widgets.chat_log.document import Place
 from lmchat.tui.widgets.chat_log.entry import Entry
+from lmchat.tui.widgets.chat_log.layout.furniture import call_texts
 from lmchat.tui.widgets.chat_log.matching import Query
 from lmchat.tui.widgets.chat_log.viewport import Viewport
 
@@ -404,6 +405,8 @@ class Finder:
             thoughts = (part.text for part in entry.parts if part.kind is ReasoningPart)
             return self._hits.likely_in(thoughts, is_plain=False)
         texts = [message.text]
-        if message.role is Role.USER:
+        if message.role is Role.TOOL:
+            texts = [text for text, _ in call_texts(message).values()]
+        elif message.role is Role.USER:
             texts = [piece.text for piece in split_files(message.text) if isinstance(piece, AttachedFile)]
         return self._hits.likely_in(texts, is_plain=True)

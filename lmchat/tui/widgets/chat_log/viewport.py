@@ -276,7 +276,7 @@ class Viewport:
 
     def _begins_within(self, index: int) -> bool:
         top = self.document.heights.top(index)
-        return top + int(index > 0) < self.top < top + self.document.heights[index]
+        return top + self.document.above(index) < self.top < top + self.document.heights[index]
 
     def _keep_cursor_in_view(self) -> None:
         """Focus the nearest message on the screen: what keys do elsewhere is not seen."""

@@ -20,13 +20,15 @@ from textual.widget import Widget
 from textual.worker import Worker
 
 from lmchat.domain.event import StreamEvent
-from lmchat.domain.message import AnswerState, ChatMessage
+from lmchat.domain.message import AnswerState, ChatMessage, Role
 from lmchat.domain.session import MessagePath
+from lmchat.domain.tool import Choice
 from lmchat.domain.turn import Turn
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.icons import icons_for
 from lmchat.tui.messages import Post
 from lmchat.tui.quirks.keys import hand_over
+from lmchat.tui.widgets.chat_log.calls import CallRows
 from lmchat.tui.widgets.chat_log.copying import CopyTurns, code_number, copied
 from lmchat.tui.widgets.chat_log.document import Document, Place
 from lmchat.tui.widgets.chat_log.entry import Delta, Entry, Inflow
@@ -86,6 +88,11 @@ class ChatLog(ScrollView, can_focus=True):
     class UndoWanted(Post, namespace="chat_log"):
         """A request to restore the last deleted message."""
 
+    class Decided(Post, namespace="chat_log"):
+        """The user has decided about the tool call that asks."""
+
+        choice: Choice
+
     class FocusMoved(Post, namespace="chat_log"):
         """Another message has the focus."""
 
@@ -104,6 +111,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.selection = Selection(self.viewport)
         self.painter = Painter(self.viewport, self.finder, self.selection)
         self.inflow = Inflow()
+        self.calls = CallRows(self.viewport, lambda index: self._rebuild([index]))
         self._copies = CopyTurns()
         self._streaming: int | None = None  # index of the answer that streams
         self._wants_top = False
@@ -232,6 +240,7 @@ class ChatLog(ScrollView, can_focus=True):
         filters, background = tuple(self.get_line_filters()), self.background_colors[1]
         look = self.size.width, self.painter.left, filters, background
         strips = self.painter.rows(crop.y, crop.height, look, has_focus=self.has_focus)
+        self.calls.note(is_on_top=self.app.screen is self.screen)
         if crop.x or crop.right < self.size.width:
             strips = [strip.crop(*crop.column_span) for strip in strips]
         return strips
@@ -298,7 +307,8 @@ class ChatLog(ScrollView, can_focus=True):
         self.document.load(messages)
         self.viewport.reset()
         self.selection.drop()
-        if is_ours and messages and messages[-1].state is AnswerState.STREAMING:
+        is_answer = bool(messages) and messages[-1].role is Role.ASSISTANT
+        if is_ours and is_answer and messages[-1].state is AnswerState.STREAMING:
             self._streaming = len(self.document) - 1
             self.document.entries[-1].is_streaming = True
         if self.has_focus:
@@ -336,9 +346,15 @@ class ChatLog(ScrollView, can_focus=True):
 
     def _add(self, entry: Entry) -> int:
         self.flush()
+        ended = self.document.entries[self._streaming].message if self._streaming is not None else None
+        if ended is not None and ended.state is not AnswerState.STREAMING:
+            self.finish(ended)
         self.viewport.update_anchor()
-        index = self.document.append(entry)
-        self.settle((index, -1, 0))
+        first = index = self.document.append(entry)
+        if index and self.document.entries.mark_calls(index - 1):
+            first = index - 1
+            self.viewport.rebuild(first)
+        self.settle((first, -1, 0))
         return index
 
     async def apply(self, event: StreamEvent) -> None:
@@ -535,6 +551,12 @@ class ChatLog(ScrollView, can_focus=True):
         focused = self.screen.focused
         if focused is not None and focused is not self:  # typed before the focus had moved
             hand_over(event, focused)
+        elif self.calls.is_focused and event.is_printable:
+            event.stop()
+            if choice := self.calls.choice(event.key, event.time):
+                self.post_message(self.Decided(choice))
+            else:
+                self.on_paste(event)
         elif event.key == "slash" or (
             event.is_printable and event.key != "space" and event.key not in self.screen.active_bindings
         ):
@@ -596,6 +618,9 @@ class ChatLog(ScrollView, can_focus=True):
         link, act = event.style.meta.get("link"), str(event.style.meta.get("act", ""))
         if act == "copy_code" and message is not None:
             self._copy_code(place[0], message, code_number(self.document, place))
+        elif act.startswith("card "):
+            if self.calls.is_focused and (choice := self.calls.choice(act[-1], event.time)):
+                self.post_message(self.Decided(choice))
         elif act:
             self.action_message(act)
         elif line is not None and line.action:

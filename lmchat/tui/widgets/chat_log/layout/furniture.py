@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from functools import partial
 
+from msgspec import Struct
+from rich.segment import Segment
 from rich.style import Style
 
 from lmchat.domain.message import AnswerState, AttachedFile, ChatMessage, Failure, Receipt, split_files
+from lmchat.domain.tool import Choice, Tool, called
 from lmchat.domain.turn import Stage, Turn
 from lmchat.text import safe_line
 from lmchat.tui import formatting
 from lmchat.tui.widgets.chat_log.blocks import Block, Kind, Line, Span, made, plain_blocks
-from lmchat.tui.widgets.chat_log.layout.code import head_line
+from lmchat.tui.widgets.chat_log.layout.code import code_lines, head_line
 from lmchat.tui.widgets.chat_log.layout.page import Page, broken, harmless, width_of
 
 _NULL = Style.null()
 _TIME_CELLS = 7
 _RATE_CELLS = 4
+_CARD_LINES = 8
+"""Lines of arguments that a card shows until it is unfolded."""
+CARD_KEYS = {
+    "y": (Choice.ONCE, "once"),
+    "s": (Choice.SESSION, "this session"),
+    "a": (Choice.ALWAYS, "always"),
+    "n": (Choice.NO, "no"),
+}
 
 
 def rule(words: str, *, style: str = "muted") -> Block:
@@ -116,7 +128,104 @@ def thought(words: str, *, is_folded: bool) -> Block:
 def tool_block(name: str) -> Block:
     """Return the row above the arguments of a call of a tool: it is shown, never run."""
     words = f"calls the tool {safe_line(name, limit=80)}" if name.strip() else "calls a tool"
+    return head_block(words)
+
+
+def head_block(words: str) -> Block:
+    """Return a row above code that is not to be copied by its key."""
     return made(lambda page: [head_line(page, words, has_key=False)])
+
+
+class CallState(Struct, frozen=True):
+    """State of a call of the running turn: how long it runs, or the tool that the user is asked about."""
+
+    running_s: float | None = None
+    asked: Tool | None = None
+
+
+def call_texts(message: ChatMessage) -> dict[str, tuple[str, str]]:
+    """Return what a call unfolds to: texts by their headings, with their languages."""
+    arguments = "".join(call.arguments for call in message.tool_calls)
+    texts = {"arguments": _indented(arguments), "result": _indented(message.tool_result or message.text)}
+    return {heading: found for heading, found in texts.items() if found[0]}
+
+
+def _indented(text: str) -> tuple[str, str]:
+    """Return JSON indented, and other text as it is, with the language."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return text, ""
+    is_json = isinstance(value, dict | list)
+    return (json.dumps(value, ensure_ascii=False, indent=2), "json") if is_json else (text, "")
+
+
+def call_block(message: ChatMessage, state: CallState | None, *, is_folded: bool) -> Block:
+    """Return the row of a call, or the card that asks whether it may run."""
+    if state is not None and state.asked is not None:
+        return made(partial(_question_lines, message, state.asked, is_folded))
+    return made(partial(_call_lines, message, state, is_folded))
+
+
+def _call_lines(message: ChatMessage, state: CallState | None, is_folded: bool, page: Page) -> list[Line]:
+    words = safe_line(called(message), limit=500) or "tool"
+    place = words.find("(") if "(" in words else len(words)
+    sign, (end, reason, right) = _fold_sign(page, is_folded=is_folded), _call_end(page, message, state)
+    right = [*right, *_version(page, message, before="  " if right else "", behind="")]
+    room = page.text_width - width_of([*sign, *end]) - 2 - (width_of(right) + 2 if right else 0)
+    room = max(room - min(width_of(reason), page.text_width // 3), 8)
+    shown: list[Span] = [(words[:place], _NULL), (words[place:], page.styles["muted"])]
+    shown = page.fit(shown, min(width_of(shown), room))
+    row = page.row([[*sign, *shown, ("  ", _NULL), *end, *reason]], right)
+    row.action = "fold"
+    return [row]
+
+
+def _call_end(
+    page: Page, message: ChatMessage, state: CallState | None
+) -> tuple[list[Span], list[Span], list[Span]]:
+    """Return how a call stands, the first words of its error, and the key for it."""
+    again, muted = _key(page, "r", "run again", "regenerate"), page.styles["muted"]
+    match message.state:
+        case AnswerState.STREAMING if state is not None and state.running_s is not None:
+            clock = (formatting.elapsed(state.running_s), page.styles["strong"])
+            return [("running ", _NULL), clock], [], _key(page, "Esc", "stop", "stop")
+        case AnswerState.STREAMING:
+            return [("waiting" if state is not None else "running in another lmchat", muted)], [], []
+        case AnswerState.COMPLETE:
+            took = formatting.first_token((message.receipt or Receipt()).elapsed_ms / 1e3)
+            size = formatting.size(len(message.tool_result.encode(errors="replace")), is_exact=True)
+            return [(took, muted), *_next(page, size)], [], []
+        case AnswerState.STOPPED:
+            return [("stopped", _NULL)], [], again
+        case AnswerState.INTERRUPTED:
+            return [(f"{page.icons.down} interrupted", page.styles["error"])], [], again
+        case AnswerState.FAILED:
+            reason = _next(page, safe_line(message.tool_result, limit=200))
+            return [(f"{page.icons.down} failed", page.styles["error"])], reason, []
+
+
+def _question_lines(message: ChatMessage, tool: Tool, is_folded: bool, page: Page) -> list[Line]:
+    muted, keys = page.styles["muted"], list[Span]()
+    name = [("! ", page.styles["warning"]), (safe_line(tool.full_name, limit=200), page.styles["strong"])]
+    rows = [page.row([[*name, (" wants to run", _NULL)]], [("waiting for you", muted)], tint="panel")]
+    text, language = call_texts(message).get("arguments", ("{}", "json"))
+    lines = list(code_lines(page, text, language, is_first=False))
+    rows += lines[:_CARD_LINES] if is_folded else lines
+    if is_folded and len(lines) > _CARD_LINES:
+        more = (formatting.counted(len(lines) - _CARD_LINES, "more line"), muted)
+        sign, unfold = _fold_sign(page, is_folded=True), _key(page, "Enter", "unfold", "fold")
+        rows.append(page.row([[*sign, more]], unfold, tint="panel"))
+    if tool.is_read_only:
+        rows.append(page.row([[("marked read-only by its server", muted)]], tint="panel"))
+    rows.append(page.row([_key(page, f"Alt+{page.icons.up_arrow}", "answer", "")], tint="panel"))
+    for key, (_, words) in CARD_KEYS.items():
+        keys += [("   " if keys else "", _NULL), *_key(page, key, words, f"card {key}")]
+    rows[-1].hint = page.row([keys], tint="panel").segments
+    for row in rows:
+        row.segments[0] = Segment(" ", page.styles["panel"])  # code begins with a cell of the ground
+        row.tint, row.bar = "panel", "warning"
+    return rows
 
 
 def state_block(turn: Turn | None, now_s: float, *, retry_in_s: float = 0.0) -> Block:
@@ -179,10 +288,11 @@ def _receipt_lines(message: ChatMessage, page: Page) -> list[Line]:
         left.append(_next(page, _token_words(receipt)))
     if receipt.elapsed_ms:
         left.append(_next(page, formatting.elapsed(receipt.elapsed_ms / 1e3)))
+    steps = [_next(page, formatting.counted(receipt.steps, "step"))] if receipt.steps else []
     asked = f"asked for {safe_line(receipt.asked, limit=80)}" if receipt.asked else ""
     ending = safe_line(receipt.ending, limit=40) if message.receipt else ""
     silence = "" if message.text.strip() or message.tool_calls else "empty answer"
-    ends = [_next(page, words, "warning") for words in (asked, ending, silence) if words]
+    ends = steps + [_next(page, words, "warning") for words in (asked, ending, silence) if words]
     versions = _version(page, message, behind="")
     if not (receipt.is_cut and message.text):
         return [page.row([*left, *ends], versions, kept=len(ends))]

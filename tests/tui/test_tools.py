@@ -1,0 +1,320 @@
+"""Tool calls on the screen: rows, the card that asks, the list of tools."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from contextlib import asynccontextmanager
+
+import pytest
+from msgspec.structs import replace
+from textual import events
+
+from lmchat.domain.event import RequestSent, TextDelta
+from lmchat.domain.message import AnswerState, Role, TextPart, ToolCallPart, ToolResultPart
+from lmchat.domain.server import Verdict
+from lmchat.domain.tool import ToolResult
+from lmchat.tui.screens.ask_dialog import AskDialog
+from lmchat.tui.screens.tools_dialog import ToolsDialog
+from lmchat.tui.widgets.prompt_input import PromptInput
+from tests.support.desktop import ready_desktop, shown
+from tests.support.scripted_backend import ScriptedBackend, answer, candidate, model
+from tests.support.scripted_tools import ScriptedHost, calls, toolbox
+from tests.support.tui_host import screen_text
+from tests.tui.test_chat_pictures import TALK, said, seen, steps
+
+READ = "files__read_text"
+ASKS = "wants to run"
+HOSTILE = 'say "hi" \x1b]0;owned\x07 \x1b[31mred\n# Title\n[link](https://evil.example) /quit'
+
+
+@asynccontextmanager
+async def desk_with(tmp_path, *scripts, result="found it", approve="ask", can=("tools",), **more):
+    """The app with tools; the model plays the scripts, then answers."""
+    host = ScriptedHost(read_text=result if callable(result) else lambda _: ToolResult(text=result))
+    models = [candidate(Verdict.READY, model(capabilities=can))]
+    backend = ScriptedBackend(*scripts, answer("Done reading."), candidates=models)
+    async with ready_desktop(tmp_path, backend, toolbox=toolbox(host, approve=approve), **more) as desk:
+        desk.host = host
+        yield desk
+
+
+def call(path: str = "a.md"):
+    return calls((READ, {"path": path}))
+
+
+def results(desk) -> list[tuple[AnswerState, str]]:
+    return [(one.state, one.tool_result) for one in desk.conversation.messages if one.role is Role.TOOL]
+
+
+async def takes_keys(desk) -> None:
+    await shown(desk, ASKS)
+    await desk.until(lambda: desk.log_view.calls.is_ready(time.monotonic()), "a card that takes keys")
+
+
+async def card(desk, text: str = "read") -> None:
+    """Ask, and wait until the card takes keys."""
+    await desk.say(text)
+    await takes_keys(desk)
+
+
+async def test_a_call_is_one_row_that_unfolds_and_its_result_is_copied_and_paged(tmp_path):
+    found = json.dumps({"found": [1, 2]})
+    async with desk_with(tmp_path, call(), result=found, approve="always") as desk:
+        await desk.ask("read", 2)
+        await shown(desk, "Done reading.")
+        text = screen_text(desk.app)
+        for part in ('+ files/read_text("a.md")  0.0', "17 B", "· 1 step"):
+            assert part in text
+        assert "calls the tool" not in text
+        await desk.pilot.press("alt+up", "alt+up", "enter")
+        await shown(desk, '- files/read_text("a.md")')
+        await shown(desk, '"found": [')
+        await desk.pilot.press("y", "o", "e", "r")
+        assert desk.copied == [found]
+        assert desk.paged == [found]
+        await shown(desk, "Only calls that failed or were stopped")
+        await desk.pilot.press("enter")
+        assert '"found": [' not in screen_text(desk.app)
+
+
+async def test_parallel_calls_follow_each_other_and_a_failed_one_says_why(tmp_path):
+    def play(arguments):
+        return ToolResult(text="No such file. Look elsewhere.", is_error=arguments["path"] == "b")
+
+    asked = calls((READ, {"path": "a" * 99}), (READ, {"path": "b"}))
+    async with desk_with(tmp_path, asked, result=play, approve="always", size=(80, 24)) as desk:
+        await desk.ask("read", 2)
+        await shown(desk, "Done reading.")
+        rows = screen_text(desk.app).splitlines()
+        first = next(at for at, row in enumerate(rows) if "aaaa…  0.0" in row)
+        assert "29 B" in rows[first]
+        assert '+ files/read_text("b")  × failed · No such' in rows[first + 1]
+
+
+@pytest.mark.parametrize(
+    ("key", "count"), [("y", 2), ("s", 1), ("a", 1)], ids=["once", "this session", "always"]
+)
+async def test_the_card_takes_the_place_of_the_row_and_asks_as_often_as_it_was_told(tmp_path, key, count):
+    async with desk_with(tmp_path, call("a"), call("b")) as desk:
+        for number in range(count):
+            await (takes_keys(desk) if number else card(desk))
+            assert desk.chat.focused is desk.log_view
+            await desk.pilot.press(key)
+        await desk.answered(3)
+        assert [path for _, path in desk.host.calls] == [{"path": "a"}, {"path": "b"}]
+        await desk.until(lambda: isinstance(desk.app.focused, PromptInput), "the prompt")
+        assert desk.log_view.viewport.is_following
+        desk.app.action_change_theme()
+        await desk.until(lambda: desk.remembered[-1].theme, "the theme is saved")
+        assert desk.remembered[-1].allowed_tools == (("files/read_text",) if key == "a" else ())
+        assert desk.remembered[-1].model == "qwen3-8b"
+
+
+@pytest.mark.parametrize("reason", ["", "not that file"])
+async def test_a_refusal_has_a_reason_if_one_is_typed_and_esc_goes_back_to_the_card(tmp_path, reason):
+    async with desk_with(tmp_path, call()) as desk:
+        await card(desk)
+        words = " ".join(screen_text(desk.app).split())
+        for row in ("Turn waiting for you", "Activity tools", "steps 1", "last waiting for you"):
+            assert row in words
+        await desk.pilot.press("n")
+        await desk.until(lambda: isinstance(desk.app.screen, AskDialog), "the question")
+        await desk.pilot.press("escape")
+        assert results(desk) == [(AnswerState.STREAMING, "")]
+        await takes_keys(desk)
+        await desk.pilot.press("n")
+        await desk.until(lambda: isinstance(desk.app.screen, AskDialog), "the question")
+        await desk.say(reason)
+        await desk.answered(2)
+        words = f"The user refused this call.{f' Reason: {reason}' if reason else ''}"
+        assert results(desk) == [(AnswerState.FAILED, words)]
+        assert desk.host.calls == []
+
+
+async def test_a_key_typed_before_the_card_was_visible_for_half_a_second_goes_to_the_prompt(tmp_path):
+    async with desk_with(tmp_path, call()) as desk:
+        await desk.say("read")
+        await shown(desk, ASKS)
+        seen_s = time.monotonic()
+        await desk.until(lambda: desk.chat.focused is desk.log_view, "the focus on the card")
+        await takes_keys(desk)
+        event = events.Key("y", "y")
+        event.time = seen_s  # typed early, and handed over late
+        desk.log_view._forward_event(event)
+        await desk.until(lambda: desk.prompt_input.text == "y", "the key in the prompt")
+        assert desk.host.calls == []
+        await desk.pilot.press("y", "s")
+        assert desk.prompt_input.text == "yys"
+        assert desk.host.calls == []
+
+
+async def test_the_card_lets_the_user_type_on_and_is_reached_with_a_key(tmp_path):
+    gate = asyncio.Event()
+    async with desk_with(tmp_path, [gate, *call()]) as desk:
+        await desk.say("read")
+        await desk.type("and then")
+        gate.set()
+        await shown(desk, "Alt+↑ answer the tool")
+        await takes_keys(desk)
+        await desk.type(" y")
+        await desk.until(lambda: desk.prompt_input.text == "and then y", "the text")
+        assert desk.host.calls == []
+        await desk.pilot.press("alt+up", "y")
+        await desk.answered(2)
+        assert results(desk) == [(AnswerState.COMPLETE, "found it")]
+        assert desk.prompt_input.text == "and then y"
+
+
+@pytest.mark.parametrize("phase", ["answer", "card", "call"])
+async def test_esc_stops_in_every_phase_and_a_stopped_call_is_run_again(tmp_path, phase):
+    gate = asyncio.Event()
+    script = [RequestSent(), TextDelta(text="Let me"), gate, *call()] if phase == "answer" else call()
+    host = {"result": lambda _: asyncio.Event()} if phase == "call" else {}
+    approve = "ask" if phase == "card" else "always"
+    async with desk_with(tmp_path, script, approve=approve, **host) as desk:
+        await desk.say("read")
+        await shown(desk, {"answer": "Let me", "card": ASKS, "call": "running 0."}[phase])
+        assert "Esc stop" in screen_text(desk.app)
+        await desk.pilot.press("escape")
+        await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "the end")
+        await shown(desk, "stopped")
+        assert isinstance(desk.app.focused, PromptInput)
+        if phase == "answer":
+            return
+        assert results(desk) == [(AnswerState.STOPPED, "")]
+        assert (await desk.on_disk())[-1].state is AnswerState.STOPPED
+        await shown(desk, "r run again")
+        desk.host.tools = {"read_text": lambda _: ToolResult(text="found it")}
+        await desk.pilot.press("alt+up", "r")
+        if phase == "card":
+            await takes_keys(desk)
+            await desk.pilot.press("y")
+        await desk.answered(2)
+        assert results(desk) == [(AnswerState.COMPLETE, "found it")]
+        await shown(desk, "‹2/2›")
+
+
+async def test_a_result_is_shown_as_plain_text_and_leads_nowhere(tmp_path):
+    async with desk_with(tmp_path, call(), result=HOSTILE, approve="always") as desk:
+        await desk.ask("read", 2)
+        await desk.pilot.press("alt+up", "alt+up", "enter")
+        await shown(desk, "[link](https://evil.example) /quit")
+        assert "# Title" in screen_text(desk.app)
+        assert not {"\x1b", "\x07"} & set(screen_text(desk.app))
+        strips = [desk.log_view.render_line(y) for y in range(desk.log_view.size.height)]
+        metas = [segment.style.meta for strip in strips for segment in strip if segment.style]
+        assert not any("link" in meta for meta in metas)
+        await desk.pilot.press("l")
+        await shown(desk, "This message has no links.")
+
+
+async def test_a_saved_session_looks_as_it_did_live(tmp_path):
+    first = [RequestSent(), TextDelta(text="I look."), *calls((READ, {"path": "a"}), (READ, {"path": 3}))[1:]]
+    async with desk_with(tmp_path, first, call("b"), approve="always") as desk:
+        await desk.ask("read", 3)
+        await shown(desk, "Done reading.")
+
+        def log() -> list[str]:
+            return [row[28:94].rstrip() for row in screen_text(desk.app).splitlines()[3:30]]
+
+        live, session_id = log(), desk.conversation.header.session_id
+        await desk.pilot.press("ctrl+n")
+        await desk.until(lambda: not desk.conversation.messages, "a new session")
+        desk.chat.sessions.switch_to(session_id)
+        await shown(desk, "Done reading.")
+        assert log() == live
+
+
+async def test_text_in_folded_calls_is_found(tmp_path):
+    async with desk_with(tmp_path, call(), result="a needle in hay", approve="always") as desk:
+        await desk.ask("read", 2)
+        await desk.pilot.press("ctrl+f", *"needle", "enter")
+        await shown(desk, "a needle in hay")
+        await shown(desk, "1/1")
+
+
+async def test_a_tool_that_waits_in_another_session_is_told_and_asks_there(tmp_path):
+    gate = asyncio.Event()
+    async with desk_with(tmp_path, [gate, *call()]) as desk:
+        await desk.say("read my notes")
+        await desk.until(lambda: desk.app.open_sessions.streaming, "the turn")
+        waiting_id = desk.conversation.header.session_id
+        await desk.pilot.press("ctrl+n")
+        gate.set()
+        await shown(desk, "files/read_text waits for you in the session “read my notes”.")
+        await desk.until(
+            lambda: any("read my notes" in row and "!" in row for row in screen_text(desk.app).splitlines()),
+            "a mark in the list",
+        )
+        await desk.pilot.press("ctrl+k")  # the card comes below an open dialog, and takes no key of it
+        desk.chat.sessions.switch_to(waiting_id)
+        await shown(desk, ASKS)
+        await desk.type("y")
+        await desk.pilot.press("escape")
+        assert desk.host.calls == []
+        await takes_keys(desk)
+        await desk.pilot.press("y")
+        await desk.answered(2)
+        assert results(desk) == [(AnswerState.COMPLETE, "found it")]
+
+
+async def test_tools_are_switched_off_for_this_session(tmp_path):
+    async with desk_with(tmp_path, approve="always") as desk:
+        await desk.say("/tools")
+        await desk.until(lambda: isinstance(desk.app.screen, ToolsDialog), "the list")
+        await shown(desk, "1 of 1 tool on")
+        await desk.pilot.press("down", "space")
+        await shown(desk, "0 of 1 tool on")
+        await desk.pilot.press("escape")
+        await desk.ask("read")
+        assert desk.backend.requests[0].tools == ()
+
+
+@pytest.mark.parametrize("is_configured", [True, False])
+async def test_the_list_says_why_there_are_no_tools(tmp_path, is_configured):
+    async with desk_with(tmp_path, can=("reasoning",)) as desk:
+        if not is_configured:
+            desk.app.open_sessions.toolbox = None
+        await desk.say("/tools")
+        await shown(desk, "qwen3-8b cannot use tools." if is_configured else "No tools are configured.")
+
+
+def saved(number: int, path: str, result: str, state=AnswerState.COMPLETE):
+    parts = (ToolCallPart(call_id=path, name="files/read_text", arguments=json.dumps({"path": path})),)
+    message = said(number, Role.ASSISTANT, "", parts=(*parts, ToolResultPart(text=result)), state=state)
+    return replace(message, role=Role.TOOL, receipt=replace(message.receipt, elapsed_ms=120))
+
+
+ASKING = said(
+    2,
+    Role.ASSISTANT,
+    "",
+    parts=(TextPart(text="I look into your notes."), ToolCallPart(call_id="a", name=READ, arguments="{}")),
+)
+SAVED = (
+    TALK[0],
+    ASKING,
+    saved(3, "notes.md", json.dumps({"title": "Beds", "rows": 3, "is_shady": True})),
+    saved(4, "beds.md", "No such file: beds.md", AnswerState.FAILED),
+    said(5, Role.ASSISTANT, "Three rows are in the shade."),
+)
+SIZES = {"120x40": (120, 40), "80x24": (80, 24)}
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("keys", [(), ("alt+up", "alt+up", "alt+up", "enter")], ids=["folded", "unfolded"])
+def test_the_look_of_calls(snap_compare, tmp_path, size, keys):
+    desk = seen(tmp_path, *SAVED)
+    sees = "Beds" if keys else "Three rows are in the shade."
+    assert snap_compare(desk.app, terminal_size=SIZES[size], run_before=steps(desk, sees, *keys))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_look_of_the_card(snap_compare, tmp_path, size):
+    files = {"path": "beds.md", "rows": list(range(12))}
+    desk = seen(tmp_path, *TALK, script=calls((READ, files)))
+    desk.backend.candidates = (candidate(Verdict.READY, model(capabilities=("tools",))),)
+    desk.app.open_sessions.toolbox = toolbox(approve="ask")
+    assert snap_compare(desk.app, terminal_size=SIZES[size], run_before=steps(desk, ASKS, "ctrl+r"))
