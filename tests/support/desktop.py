@@ -92,9 +92,17 @@ class Desktop:
         await self.until(lambda: self.app.open_sessions.target is not None, "a server")
         await self.pilot.pause()
 
-    async def say(self, text: str) -> None:
+    async def press(self, *keys: str, sees: str = "", hides: str = "") -> None:
+        """Press keys, and wait until a text is on the screen, or off it."""
+        await self.pilot.press(*keys)
+        if sees:
+            await shown(self, sees)
+        if hides:
+            await gone(self, hides)
+
+    async def say(self, text: str, *, sees: str = "") -> None:
         await self.type(text)
-        await self.pilot.press("enter")
+        await self.press("enter", sees=sees)
 
     async def ask(self, text: str, count: int = 1) -> None:
         """Send a line, and wait until so many answers have ended."""
@@ -475,10 +483,9 @@ def sent(backend: ScriptedBackend) -> list[str]:
     return [request.messages[-1].text for request in backend.requests]
 
 
-async def shown(desk: Desktop, text: str) -> None:
-    await desk.until(
-        lambda: text in screen_text(desk.app), f"“{text}” on the screen:\n{screen_text(desk.app)}"
-    )
+async def shown(desk: Desktop, *texts: str) -> None:
+    for text in texts:
+        await desk.until(lambda text=text: text in screen_text(desk.app), f"“{text}” on the screen")
 
 
 async def gone(desk: Desktop, text: str) -> None:

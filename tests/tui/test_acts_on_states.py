@@ -47,7 +47,7 @@ async def go_to(desk, session_id: str, message_id: str) -> None:
 
 async def press(desk, name: str) -> None:
     desk.app.clear_notifications()
-    await desk.pilot.press(KEYS[name])
+    await desk.press(KEYS[name])
     await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "rest")
     await desk.pilot.pause()
 
@@ -69,7 +69,7 @@ async def test_each_key_does_something_or_says_one_sentence(tmp_path, kind):
             else:
                 assert not any("internal error" in words for words in told), (name, told)
             while len(desk.app.screen_stack) > 1:
-                await desk.pilot.press("escape")
+                await desk.press("escape")
             if name == "delete":
                 await press(desk, "undo")
             desk.chat.prompt_text.leave_edit()
@@ -84,13 +84,12 @@ async def test_each_key_on_the_answer_that_is_on_its_way(tmp_path, name):
     gate = asyncio.Event()
     backend = ScriptedBackend(half("See https://example.org\n\n```\nx\n```\n", gate, "rest."), answer("B."))
     async with ready_desktop(tmp_path, backend=backend) as desk:
-        await desk.say("one")
-        await shown(desk, "See https://example.org")
+        await desk.say("one", sees="See https://example.org")
         session_id = desk.conversation.header.session_id
-        await desk.pilot.press("alt+up", KEYS[name])
+        await desk.press("alt+up", KEYS[name])
         await desk.pilot.pause()
         while len(desk.app.screen_stack) > 1:
-            await desk.pilot.press("escape")
+            await desk.press("escape")
         gate.set()
         await desk.until(lambda: not desk.app.open_sessions.asking, "the end")
         await desk.app.open_sessions.save_all()
@@ -102,17 +101,12 @@ async def test_each_key_on_the_answer_that_is_on_its_way(tmp_path, name):
 
 async def test_two_deletions_are_undone_one_after_the_other(tmp_path):
     async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta."), asked=["one", "two"]) as desk:
-        await desk.pilot.press("alt+up", "d")
-        await gone(desk, "Beta.")
-        await desk.pilot.press("d")
-        await gone(desk, "two")
-        await desk.pilot.press("u")
-        await shown(desk, "two")
+        await desk.press("alt+up", "d", hides="Beta.")
+        await desk.press("d", hides="two")
+        await desk.press("u", sees="two")
         assert "Beta." not in screen_text(desk.app)
-        await desk.pilot.press("u")
-        await shown(desk, "Beta.")
-        await desk.pilot.press("u")
-        await shown(desk, "Nothing to undo.")
+        await desk.press("u", sees="Beta.")
+        await desk.press("u", sees="Nothing to undo.")
 
 
 async def test_a_deletion_is_undone_after_a_new_answer_and_both_are_there(tmp_path):
@@ -124,11 +118,9 @@ async def test_a_deletion_is_undone_after_a_new_answer_and_both_are_there(tmp_pa
         await desk.ask("two", 2)
         await desk.say("/delete")
         await gone(desk, "Beta.")
-        await desk.say("/retry")
-        await shown(desk, "Gamma.")
+        await desk.say("/retry", sees="Gamma.")
         await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "rest")
-        await desk.say("/undo")
-        await shown(desk, "Beta.")
+        await desk.say("/undo", sees="Beta.")
         await shown(desk, "1/2")
         tree = await desk.store.tree(desk.conversation.header.session_id)
         assert [m.text for m in tree] == ["one", "Alpha.", "two", "Beta.", "Gamma."]
@@ -139,16 +131,14 @@ async def test_a_deletion_is_undone_after_a_new_answer_and_both_are_there(tmp_pa
 )
 async def test_a_full_disk_is_told_in_one_sentence_and_nothing_changes(tmp_path, monkeypatch, name, method):
     async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta."), asked=["one"]) as desk:
-        await desk.pilot.press("ctrl+r")
-        await shown(desk, "Beta.")
+        await desk.press("ctrl+r", sees="Beta.")
         await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "rest")
 
         async def full(*_: object, **__: object) -> None:
             raise StoreUnavailable("The disk is full.", hint="Free some space.")
 
         monkeypatch.setattr(desk.store, method, full)
-        await desk.pilot.press("alt+up", KEYS[name])
-        await shown(desk, "The disk is full. Free some space.")
+        await desk.press("alt+up", KEYS[name], sees="The disk is full. Free some space.")
         assert "Beta." in screen_text(desk.app)
         assert [m.text for m in desk.conversation.messages] == ["one", "Beta."]
 
@@ -160,11 +150,10 @@ async def test_what_another_window_has_removed_is_told_and_costs_nothing_else(tm
         await desk.store.purge(session_id)
         for name in ("delete", "fork", "next_version", "tree", "undo"):
             desk.app.clear_notifications()
-            await desk.pilot.press("alt+up", KEYS[name])
+            await desk.press("alt+up", KEYS[name])
             await desk.pilot.pause()
             while len(desk.app.screen_stack) > 1:
-                await desk.pilot.press("escape")
+                await desk.press("escape")
         assert not any("internal error" in one.message for one in desk.app._notifications)
         assert "Alpha." in screen_text(desk.app)
-        await desk.say("two")
-        await shown(desk, "Beta.")
+        await desk.say("two", sees="Beta.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.desktop import desktop, gone, sent, shown
+from tests.support.desktop import desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 from tests.support.tui_host import screen_text
 
@@ -22,14 +22,11 @@ async def sent_a_file(desk) -> str:
 async def test_a_file_is_one_row_in_the_log_and_enter_unfolds_it(tmp_path):
     async with desktop(tmp_path, ScriptedBackend(answer("Notes."))) as desk:
         assert "Secret heading" in await sent_a_file(desk)
-        await shown(desk, "+ notes.md · 81 B")
-        await shown(desk, "What is in it?")
+        await shown(desk, "+ notes.md · 81 B", "What is in it?")
         assert "Secret heading" not in screen_text(desk.app)
-        await desk.pilot.press("alt+up", "alt+up", "enter")
-        await shown(desk, "- notes.md · 81 B")
+        await desk.press("alt+up", "alt+up", "enter", sees="- notes.md · 81 B")
         await shown(desk, "# Secret heading")
-        await desk.pilot.press("enter")
-        await gone(desk, "Secret heading")
+        await desk.press("enter", hides="Secret heading")
 
 
 async def test_its_session_is_called_by_what_was_typed(tmp_path):
@@ -41,16 +38,16 @@ async def test_its_session_is_called_by_what_was_typed(tmp_path):
 async def test_an_edited_or_recalled_prompt_has_its_file_in_one_line_and_sends_it_whole(tmp_path):
     async with desktop(tmp_path, ScriptedBackend(answer("Notes."), answer("More."), answer("Most."))) as desk:
         first = await sent_a_file(desk)
-        await desk.pilot.press("alt+up", "alt+up", "e")
+        await desk.press("alt+up", "alt+up", "e")
         await desk.until(lambda: bool(desk.prompt_input.text), "the prompt")
         assert desk.prompt_input.text == "[notes.md (81 bytes)]\nWhat is in it?"
-        await desk.pilot.press("enter")
+        await desk.press("enter")
         await desk.until(
             lambda: len(desk.backend.requests) == 2 and not desk.app.open_sessions.shown.is_busy, "the end"
         )
-        await desk.pilot.press("up")
+        await desk.press("up")
         assert desk.prompt_input.text == "[notes.md (81 bytes)]\nWhat is in it?"
-        await desk.pilot.press("enter")
+        await desk.press("enter")
         await desk.until(lambda: len(desk.backend.requests) == 3, "a request")
         assert sent(desk.backend) == [first, first, first]
 
@@ -58,5 +55,5 @@ async def test_an_edited_or_recalled_prompt_has_its_file_in_one_line_and_sends_i
 async def test_copying_such_a_prompt_takes_all_of_it(tmp_path):
     async with desktop(tmp_path, ScriptedBackend(answer("Notes."))) as desk:
         first = await sent_a_file(desk)
-        await desk.pilot.press("alt+up", "alt+up", "y")
+        await desk.press("alt+up", "alt+up", "y")
         await desk.until(lambda: desk.copied == [first], "a copy")

@@ -44,10 +44,9 @@ async def test_leaving_the_picker_leaves_a_chat_that_says_what_is_missing(tmp_pa
     backend = ScriptedBackend(candidates=[candidate(Verdict.NO_MODEL, cold)])
     async with desktop(tmp_path, backend) as desk:
         await on(desk, ModelPicker)
-        await desk.pilot.press("escape")
+        await desk.press("escape")
         await on(desk, ChatScreen)
-        await desk.say("one")
-        await shown(desk, "No LM Studio model selected")
+        await desk.say("one", sees="No LM Studio model selected")
         assert desk.prompt_input.text == "one"
         assert backend.requests == []
         assert "no model" in screen_text(desk.app)
@@ -57,8 +56,7 @@ async def test_nothing_found_shows_the_places_and_goes_on_when_a_server_appears(
     backend = ScriptedBackend(candidates=[off(Verdict.SERVER_OFF)])
     async with desktop(tmp_path, backend) as desk:
         await on(desk, WelcomeScreen)
-        await shown(desk, "LM Studio")
-        await shown(desk, "Developer tab")
+        await shown(desk, "LM Studio", "Developer tab")
         desk.app.connect.look_every_s = 0.01
         desk.app.connect.look_now()
         backend.candidates = (candidate(Verdict.READY, model()),)
@@ -76,14 +74,14 @@ async def test_what_was_typed_before_the_page_came_is_there_when_it_goes(tmp_pat
         return await detect(**more)
 
     async with desktop(tmp_path, ScriptedBackend(candidates=[off()])) as desk:
-        await desk.pilot.press("h", "i")
+        await desk.press("h", "i")
     backend.detect = slow
     async with desktop(tmp_path, backend) as desk:
         await desk.until(lambda: desk.prompt_input.text == "hi", "the draft")
         gate.set()
         await on(desk, WelcomeScreen)
         backend.candidates = (candidate(Verdict.READY, model()),)
-        await desk.pilot.press("f5")
+        await desk.press("f5")
         await on(desk, ChatScreen)
         assert desk.prompt_input.text == "hi"
 
@@ -93,11 +91,11 @@ async def test_saved_sessions_can_be_searched_without_any_server(tmp_path):
         pass
     async with desktop(tmp_path, ScriptedBackend(candidates=[off()])) as desk:
         await on(desk, WelcomeScreen)
-        await desk.pilot.press("ctrl+k")
+        await desk.press("ctrl+k")
         await on(desk, SearchDialog)
-        await desk.pilot.press(*"garden")
+        await desk.press(*"garden")
         await desk.until(lambda: desk.app.screen.list.key is not None, "a hit")
-        await desk.pilot.press("enter")
+        await desk.press("enter")
         await on(desk, ChatScreen)
         await shown(desk, "Lettuce does well.")
 
@@ -133,9 +131,9 @@ async def test_a_check_that_raises_does_not_end_the_watch(tmp_path):
     backend.check = broken
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await shown(desk, "● LM Studio")
-        await desk.pilot.press("f5")
+        await desk.press("f5")
         await desk.until(lambda: len(calls) >= 2, "a second look")
-        await desk.pilot.press("f5")
+        await desk.press("f5")
         await desk.until(lambda: len(calls) >= 3, "a third look")
         await shown(desk, "● LM Studio")
 
@@ -148,6 +146,6 @@ async def test_a_named_server_that_is_away_is_not_replaced_until_the_user_says_s
         await desk.until(lambda: isinstance(desk.app.screen, WelcomeScreen), "the welcome page")
         await desk.until(lambda: "does not answer. LM Studio does." in screen_text(desk.app), "the words")
         assert desk.app.open_sessions.target is None
-        await desk.pilot.press("down", "down", "enter")
+        await desk.press("down", "down", "enter")
         await desk.ready()
         assert desk.app.open_sessions.target.endpoint == model().endpoint

@@ -51,7 +51,7 @@ async def test_within_a_run_each_session_keeps_its_place(tmp_path):
     async with ready_desktop(tmp_path, answer(LONG), asked=["Tell me"]) as desk:
         first = desk.conversation.header.session_id
         mark = await read_up_to(desk, "Paragraph 40 ")
-        await desk.pilot.press("ctrl+n")
+        await desk.press("ctrl+n")
         await desk.until(lambda: desk.conversation.header.session_id != first, "a new session")
         desk.chat.sessions.switch_to(first)
         await desk.until(lambda: desk.log_view.viewport.bookmark == mark, "the place")

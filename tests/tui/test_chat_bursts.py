@@ -67,8 +67,7 @@ async def test_a_prompt_stopped_at_once_is_kept_and_not_answered(tmp_path):
 
 async def test_while_a_stop_settles_the_next_escape_leaves_the_message(tmp_path):
     async with ready_desktop(tmp_path, half("Let")) as desk:
-        await desk.say("one")
-        await shown(desk, "Let")
+        await desk.say("one", sees="Let")
         gate, finish = asyncio.Event(), desk.store.finish
 
         async def slow(*args, **options):
@@ -76,11 +75,11 @@ async def test_while_a_stop_settles_the_next_escape_leaves_the_message(tmp_path)
             return await finish(*args, **options)
 
         desk.store.finish = slow
-        await desk.pilot.press("alt+up")
+        await desk.press("alt+up")
         assert desk.app.focused is desk.log_view
-        await desk.pilot.press("escape")
+        await desk.press("escape")
         assert desk.app.open_sessions.shown.is_busy
-        await desk.pilot.press("escape")
+        await desk.press("escape")
         assert desk.app.focused is desk.prompt_input
         gate.set()
         await at_rest(desk)
@@ -88,8 +87,7 @@ async def test_while_a_stop_settles_the_next_escape_leaves_the_message(tmp_path)
 
 async def test_continue_on_a_prompt_says_that_it_is_no_answer(tmp_path):
     async with ready_desktop(tmp_path, answer("First."), asked=["one"]) as desk:
-        await desk.pilot.press("alt+up", "alt+up", "a")
-        await shown(desk, "Only answers can be continued")
+        await desk.press("alt+up", "alt+up", "a", sees="Only answers can be continued")
         assert "is complete" not in screen_text(desk.app)
 
 
@@ -112,7 +110,7 @@ async def test_ctrl_c_twice_in_one_read_with_nothing_to_do_quits(tmp_path):
 
 async def test_a_paste_on_a_message_goes_to_the_prompt(tmp_path):
     async with ready_desktop(tmp_path, answer("First."), asked=["one"]) as desk:
-        await desk.pilot.press("alt+up")
+        await desk.press("alt+up")
         event = events.Paste("dr\ndr")
         event.set_sender(desk.app)
         desk.app._driver.send_message(event)

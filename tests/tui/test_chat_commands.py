@@ -29,20 +29,17 @@ CALM = UiSettings(reduced_motion=True)
 async def test_a_wide_screen_has_three_columns_and_keys_hide_two(tmp_path):
     async with ready_desktop(tmp_path) as desk:
         await shown(desk, "/ search")
-        await desk.pilot.press("ctrl+b")
-        await gone(desk, "/ search")
+        await desk.press("ctrl+b", hides="/ search")
         assert isinstance(desk.app.focused, PromptInput)
-        await desk.pilot.press("ctrl+t")
-        await gone(desk, "Requests")
+        await desk.press("ctrl+t", hides="Requests")
         assert (desk.remembered[-1].has_sessions, desk.remembered[-1].has_telemetry) == (False, False)
-        await desk.pilot.press("ctrl+b")
-        await shown(desk, "/ search")
+        await desk.press("ctrl+b", sees="/ search")
         await desk.until(lambda: desk.chat.view.session_list.has_focus_within, "the focus in the list")
 
 
 async def test_hidden_panels_are_still_hidden_in_the_next_run(tmp_path):
     async with ready_desktop(tmp_path) as desk:
-        await desk.pilot.press("ctrl+b")
+        await desk.press("ctrl+b")
         await desk.until(lambda: bool(desk.remembered) and not desk.remembered[-1].has_sessions)
         last = desk.remembered[-1]
     async with ready_desktop(tmp_path, remembered=last) as desk:
@@ -60,36 +57,30 @@ async def test_narrow_screens_show_less(tmp_path, width, has_telemetry):
 @pytest.mark.parametrize("width", [100, 60, 40])
 async def test_ctrl_b_lays_the_sessions_over_a_narrow_chat_and_esc_leaves_them(tmp_path, width):
     async with ready_desktop(tmp_path, asked=["one"], size=(width, 20)) as desk:
-        await desk.pilot.press("a", "ctrl+b")
-        await shown(desk, "/ search")
+        await desk.press("a", "ctrl+b", sees="/ search")
         await desk.until(lambda: desk.chat.view.session_list.has_focus_within, "the focus in the list")
-        await desk.pilot.press("escape")
-        await gone(desk, "/ search")
+        await desk.press("escape", hides="/ search")
         assert isinstance(desk.app.focused, PromptInput)
         assert desk.prompt_input.text == "a"
-        await desk.pilot.press("f2", "f2")
-        await gone(desk, "/ search")
+        await desk.press("f2", "f2", hides="/ search")
         assert desk.remembered[-1].has_sessions
 
 
 async def test_ctrl_t_lays_the_telemetry_over_a_narrow_chat_and_esc_leaves_it(tmp_path):
     async with ready_desktop(tmp_path, size=(60, 24)) as desk:
-        await desk.pilot.press("ctrl+t")
-        await shown(desk, "Requests")
-        await desk.pilot.press("escape")
-        await gone(desk, "Requests")
+        await desk.press("ctrl+t", sees="Requests")
+        await desk.press("escape", hides="Requests")
 
 
 async def test_opening_a_session_from_the_overlay_closes_it(tmp_path):
     async with ready_desktop(tmp_path, asked=["one"], size=(60, 24)) as desk:
-        await desk.pilot.press("ctrl+n", "ctrl+b")
+        await desk.press("ctrl+n", "ctrl+b")
         await desk.until(
             lambda: (
                 desk.chat.view.session_list.has_focus_within and bool(desk.chat.view.session_list.chosen_id)
             )
         )
-        await desk.pilot.press("enter")
-        await gone(desk, "/ search")
+        await desk.press("enter", hides="/ search")
         await shown(desk, "Lettuce")
 
 
@@ -123,8 +114,7 @@ async def test_the_list_of_commands_has_rows_that_tell_what_they_do_even_where_i
     tmp_path, size, count
 ):
     async with ready_desktop(tmp_path, size=size) as desk:
-        await desk.pilot.press("slash")
-        await shown(desk, "/model")
+        await desk.press("slash", sees="/model")
         await shown(desk, "● qwen3-8b")
         rows = screen_text(desk.app).rstrip().split("\n")
         listed = [row for row in rows if row.lstrip(" ▌").startswith("/") and "  " in row.strip(" ▌/")]
@@ -135,23 +125,21 @@ async def test_the_list_of_commands_has_rows_that_tell_what_they_do_even_where_i
 
 async def test_an_unknown_command_stays_in_the_prompt(tmp_path):
     async with ready_desktop(tmp_path) as desk:
-        await desk.say("/nothing")
-        await shown(desk, "Unknown command")
+        await desk.say("/nothing", sees="Unknown command")
         assert desk.prompt_input.text == "/nothing"
         assert desk.backend.requests == []
 
 
 async def test_a_path_or_a_text_of_many_lines_is_no_command(tmp_path):
     async with ready_desktop(tmp_path) as desk:
-        await desk.pilot.press("slash", "a", "ctrl+j", "b", "enter")
+        await desk.press("slash", "a", "ctrl+j", "b", "enter")
         await desk.answered()
         assert desk.backend.requests[0].messages[-1].text == "/a\nb"
 
 
 async def test_system_prompt_by_command_holds_from_the_next_turn(tmp_path):
     async with ready_desktop(tmp_path, asked=["one"]) as desk:
-        await desk.say("/system Answer in one word.")
-        await shown(desk, "Answer in one word.")
+        await desk.say("/system Answer in one word.", sees="Answer in one word.")
         await desk.ask("two", 2)
         first = desk.backend.requests[1].messages[0]
         assert (first.role, first.text) == ("system", "Answer in one word.")
@@ -174,8 +162,7 @@ async def test_a_profile_changes_how_the_next_turn_is_asked(tmp_path):
         await desk.ask("one")
         sampling = desk.backend.requests[0].sampling
         assert (sampling.temperature, sampling.max_tokens) == (0.1, 50)
-        await desk.say("/profile wild")
-        await shown(desk, "Configured: calm")
+        await desk.say("/profile wild", sees="Configured: calm")
 
 
 async def test_an_effort_holds_from_the_next_turn_on_and_default_takes_it_back(tmp_path):
@@ -186,8 +173,7 @@ async def test_an_effort_holds_from_the_next_turn_on_and_default_takes_it_back(t
             await desk.say("and now?")
             await desk.answered(count)
         assert [one.sampling.reasoning_effort for one in desk.backend.requests] == ["low", "low", ""]
-        await desk.say("/effort hard")
-        await shown(desk, "The levels are none, minimal")
+        await desk.say("/effort hard", sees="The levels are none, minimal")
         assert desk.prompt_input.text == "/effort hard"
 
 
@@ -198,8 +184,7 @@ async def test_a_file_goes_into_the_prompt_and_a_missing_one_keeps_the_command(t
         await desk.until(lambda: "[a.txt" in desk.prompt_input.text, "the file")
         await desk.ask(" and?")
         assert "tomatoes" in desk.backend.requests[0].messages[-1].text
-        await desk.say(f"/file {tmp_path}/none.txt")
-        await shown(desk, "cannot be")
+        await desk.say(f"/file {tmp_path}/none.txt", sees="cannot be")
         assert desk.prompt_input.text == f"/file {tmp_path}/none.txt"
 
 
@@ -207,8 +192,7 @@ async def test_new_clear_copy_fork_and_retry_by_command(tmp_path):
     async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta."), asked=["one"]) as desk:
         await desk.say("/copy")
         await desk.until(lambda: desk.copied == ["Alpha."], "the copy")
-        await desk.say("/retry")
-        await shown(desk, "Beta.")
+        await desk.say("/retry", sees="Beta.")
         await desk.until(lambda: not desk.app.open_sessions.shown.is_busy)
         old = desk.conversation.header.session_id
         await desk.say("/fork")
@@ -231,7 +215,7 @@ async def test_commands_that_show_a_text(tmp_path, command, sees):
         await desk.say(command)
         await desk.until(lambda: isinstance(desk.app.screen, TextDialog), "the text")
         await shown(desk, sees)
-        await desk.pilot.press("escape")
+        await desk.press("escape")
         await desk.until(lambda: isinstance(desk.app.screen, ChatScreen), "the chat")
 
 
@@ -257,11 +241,11 @@ async def test_help_by_command_and_by_keys(tmp_path):
     async with ready_desktop(tmp_path, asked=["one"]) as desk:
         await desk.say("/help")
         await desk.until(lambda: isinstance(desk.app.screen, HelpScreen), "help")
-        await desk.pilot.press("escape", "f1")
+        await desk.press("escape", "f1")
         await desk.until(lambda: isinstance(desk.app.screen, HelpScreen), "help")
-        await desk.pilot.press("escape", "alt+up", "question_mark")
+        await desk.press("escape", "alt+up", "question_mark")
         await desk.until(lambda: isinstance(desk.app.screen, HelpScreen), "help")
-        await desk.pilot.press("escape", "escape", "question_mark")
+        await desk.press("escape", "escape", "question_mark")
         assert desk.prompt_input.text == "?"
 
 
@@ -280,14 +264,12 @@ async def test_model_by_command_opens_the_picker(tmp_path):
 async def test_themes_change_by_command_and_are_remembered(tmp_path):
     async with ready_desktop(tmp_path) as desk:
         before = desk.app.theme
-        await desk.say("/theme LIGHT")
-        await shown(desk, "Theme: light.")
+        await desk.say("/theme LIGHT", sees="Theme: light.")
         assert desk.app.theme == "lmchat-light"
         assert desk.remembered[-1].theme == "lmchat-light"
         await desk.say("/theme")
         await desk.until(lambda: desk.app.theme != "lmchat-light", "the next theme")
-        await desk.say("/theme sunny")
-        await shown(desk, "Unknown theme: sunny.")
+        await desk.say("/theme sunny", sees="Unknown theme: sunny.")
         assert desk.prompt_input.text == "/theme sunny"
         assert before == "lmchat-dark"
 
@@ -306,27 +288,23 @@ async def offered(desk, title: str) -> None:
 
 async def test_the_palette_lists_what_there_is_and_runs_it(tmp_path):
     async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta."), asked=["one"]) as desk:
-        await desk.pilot.press("ctrl+p")
-        await shown(desk, "Choose the model")
-        await desk.pilot.press(*"regenerate")
+        await desk.press("ctrl+p", sees="Choose the model")
+        await desk.press(*"regenerate")
         await offered(desk, "Regenerate the last answer")
-        await desk.pilot.press("enter")
-        await shown(desk, "Beta.")
+        await desk.press("enter", sees="Beta.")
 
 
 async def test_the_palette_finds_a_command_by_its_slash_name(tmp_path):
     async with ready_desktop(tmp_path) as desk:
-        await desk.pilot.press("ctrl+p")
-        await shown(desk, "Choose the model")
-        await desk.pilot.press(*"doctor")
+        await desk.press("ctrl+p", sees="Choose the model")
+        await desk.press(*"doctor")
         await offered(desk, "Check everything and show what to do next")
 
 
 async def test_a_command_without_its_argument_says_what_to_type(tmp_path):
     async with ready_desktop(tmp_path) as desk:
         await desk.type("/title")
-        await desk.pilot.press("enter")
-        await shown(desk, "Type TEXT after /title.")
+        await desk.press("enter", sees="Type TEXT after /title.")
         assert desk.prompt_input.text == "/title "
 
 
@@ -336,27 +314,24 @@ async def test_the_palette_knows_every_command_that_makes_sense_and_no_other(tmp
         for name in ("copy_code", "resume", "previous_version", "next_version", "fold", "links")
     }
     async with ready_desktop(tmp_path, asked=["one"], size=(120, 140)) as desk:
-        await desk.pilot.press("ctrl+p")
-        await shown(desk, "Choose the model")
+        await desk.press("ctrl+p", sees="Choose the model")
         text = screen_text(desk.app)
         of_message = [one for one in COMMANDS if one.action.startswith("message(")]
         others = [one for one in COMMANDS if one.is_offered and one.scope.name in ("CHAT", "APP")]
         assert [one.title for one in others if one.title not in text] == []
         assert "Last answer: Edit and resend" in text
         assert "Last answer: Regenerate" not in text  # Ctrl+R stands among the others
-        await desk.pilot.press("escape", "alt+up", "ctrl+p")
-        await shown(desk, "This message: Edit and resend")
+        await desk.press("escape", "alt+up", "ctrl+p", sees="This message: Edit and resend")
         text = screen_text(desk.app)
         assert {one.command_id for one in of_message if one.title not in text} == useless
 
 
 async def test_a_row_of_the_palette_acts_on_the_last_answer_where_no_message_has_the_focus(tmp_path):
     async with ready_desktop(tmp_path, answer("It is **bold** here."), asked=["one"]) as desk:
-        await desk.pilot.press("ctrl+p")
+        await desk.press("ctrl+p")
         await desk.type("source")
         await shown(desk, "Last answer: Show source or rendered text")
-        await desk.pilot.press("enter")
-        await shown(desk, "**bold**")
+        await desk.press("enter", sees="**bold**")
 
 
 @pytest.mark.parametrize(
@@ -364,25 +339,24 @@ async def test_a_row_of_the_palette_acts_on_the_last_answer_where_no_message_has
 )
 async def test_the_palette_reaches_app_and_chat(tmp_path, query, screen):
     async with ready_desktop(tmp_path) as desk:
-        await desk.pilot.press("ctrl+p")
-        await shown(desk, "Choose the model")
-        await desk.pilot.press(*query.partition(" ")[0])
+        await desk.press("ctrl+p", sees="Choose the model")
+        await desk.press(*query.partition(" ")[0])
         await offered(desk, query)
-        await desk.pilot.press("enter")
+        await desk.press("enter")
         await desk.until(lambda: isinstance(desk.app.screen, screen), "what was chosen")
 
 
 async def test_the_palette_changes_the_theme(tmp_path):
     async with ready_desktop(tmp_path) as desk:
-        await desk.pilot.press("ctrl+p", *"theme")
+        await desk.press("ctrl+p", *"theme")
         await offered(desk, "Change the theme")
-        await desk.pilot.press("enter")
+        await desk.press("enter")
         await desk.until(lambda: desk.app.theme == "lmchat-light", "the next theme")
 
 
 async def test_a_command_of_the_palette_that_wants_words_keeps_what_is_typed(tmp_path):
     async with ready_desktop(tmp_path) as desk:
-        await desk.pilot.press(*"hello")
+        await desk.press(*"hello")
         desk.chat.action_slash("/system ")
         assert desk.prompt_input.text == "/system "
         await desk.say("Be brief.")
@@ -392,45 +366,36 @@ async def test_a_command_of_the_palette_that_wants_words_keeps_what_is_typed(tmp
 async def test_find_marks_steps_and_leaves(tmp_path):
     backend = ScriptedBackend(answer("Lettuce and lettuce."), answer("No more."))
     async with ready_desktop(tmp_path, asked=["one", "two"], backend=backend) as desk:
-        await desk.pilot.press("x", "ctrl+f", *"lettuce")
-        await shown(desk, "1/2")
-        await desk.pilot.press("enter")
-        await shown(desk, "2/2")
-        await desk.pilot.press("down")
-        await shown(desk, "1/2")
-        await desk.pilot.press("up")
-        await shown(desk, "2/2")
-        await desk.pilot.press("escape")
-        await gone(desk, "2/2")
+        await desk.press("x", "ctrl+f", *"lettuce", sees="1/2")
+        await desk.press("enter", sees="2/2")
+        await desk.press("down", sees="1/2")
+        await desk.press("up", sees="2/2")
+        await desk.press("escape", hides="2/2")
         assert isinstance(desk.app.focused, PromptInput)
         assert desk.prompt_input.text == "x"
 
 
 async def test_find_by_command_and_without_a_hit(tmp_path):
     async with ready_desktop(tmp_path, asked=["one"]) as desk:
-        await desk.say("/find zebra")
-        await shown(desk, "no hits")
+        await desk.say("/find zebra", sees="no hits")
 
 
 async def test_keys_of_ones_own_replace_ours(tmp_path):
     settings = Settings(ui=CALM, keys={"model": "f8", "new": "ctrl+y"})
     async with ready_desktop(tmp_path, settings=settings) as desk:
-        await desk.pilot.press("ctrl+o")
+        await desk.press("ctrl+o")
         assert isinstance(desk.app.screen, ChatScreen)
-        await desk.pilot.press("f8")
+        await desk.press("f8")
         await desk.until(lambda: isinstance(desk.app.screen, ModelPicker), "the picker")
-        await desk.pilot.press("escape")
-        await shown(desk, "F8 model")
+        await desk.press("escape", sees="F8 model")
         assert "^O model" not in screen_text(desk.app)
-        await desk.pilot.press("f1")
-        await shown(desk, "^Y")
-        await desk.pilot.press("escape", "ctrl+p")
-        await shown(desk, "F8   /model [N]")
+        await desk.press("f1", sees="^Y")
+        await desk.press("escape", "ctrl+p", sees="F8   /model [N]")
 
 
 async def test_a_command_without_a_key_can_be_given_one(tmp_path):
     async with ready_desktop(tmp_path, settings=Settings(ui=CALM, keys={"theme": "f8"})) as desk:
-        await desk.pilot.press("f8")
+        await desk.press("f8")
         await desk.until(lambda: desk.app.theme == "lmchat-light", "the next theme")
 
 
@@ -454,8 +419,8 @@ def test_every_command_has_its_action_where_it_works(command):
 
 async def test_the_editor_changes_the_prompt(tmp_path):
     async with ready_desktop(tmp_path) as desk:
-        await desk.pilot.press("a")
-        await desk.pilot.press("ctrl+g")
+        await desk.press("a")
+        await desk.press("ctrl+g")
         await desk.until(lambda: desk.prompt_input.text == "a edited", "the edited prompt")
 
 

@@ -10,7 +10,7 @@ from textual.widgets import Input
 from lmchat.domain.message import Role
 from lmchat.services.importing import Importer
 from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog, ExportDialog, ExportRequest, parse_export
-from tests.support.desktop import desktop, gone, ready_desktop, shown
+from tests.support.desktop import desktop, ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 
 TALK = [{"role": "user", "content": "Which vegetables?"}, {"role": "assistant", "content": "Lettuce grows."}]
@@ -41,22 +41,19 @@ async def test_the_dialog_of_an_export_takes_thoughts_and_branches_in_by_a_key(t
     target = tmp_path / "out.md"
     backend = ScriptedBackend(answer("Lettuce.", thought="Hmm, beds."), answer("Spinach."))
     async with ready_desktop(tmp_path, asked=["first"], backend=backend) as desk:
-        await desk.pilot.press("ctrl+r")
-        await shown(desk, "Spinach.")
+        await desk.press("ctrl+r", sees="Spinach.")
         await desk.answered()
-        await desk.pilot.press("ctrl+e")
+        await desk.press("ctrl+e")
         await desk.until(lambda: isinstance(desk.app.screen, ExportDialog), "the question")
         await shown(desk, "Reasoning: no   Other branches: no")
-        await desk.pilot.press("ctrl+r", "ctrl+b")
-        await shown(desk, "Reasoning: yes   Other branches: yes")
+        await desk.press("ctrl+r", "ctrl+b", sees="Reasoning: yes   Other branches: yes")
         desk.app.screen.query_one(Input).value = str(target)
-        await desk.pilot.press("enter")
-        await shown(desk, "Exported to")
+        await desk.press("enter", sees="Exported to")
         text = target.read_text()
         assert all(words in text for words in ("Spinach.", "Lettuce.", "Hmm, beds.", "Another branch"))
         await desk.say(f"/export {target} --branches")
         await desk.until(lambda: isinstance(desk.app.screen, ConfirmDialog), "the question")
-        await desk.pilot.press("enter")
+        await desk.press("enter")
         await desk.until(lambda: "Hmm, beds." not in target.read_text(), "the new text")
         assert "Lettuce." in target.read_text()
 
@@ -65,29 +62,26 @@ async def test_an_export_that_fails_leaves_its_file_in_the_dialog(tmp_path):
     target, existing = tmp_path / "out.md", tmp_path / "notes.md"
     existing.write_text("notes")
     async with ready_desktop(tmp_path, answer("Lettuce."), asked=["first"]) as desk:
-        await desk.pilot.press("ctrl+e")
+        await desk.press("ctrl+e")
         await desk.until(lambda: isinstance(desk.app.screen, ExportDialog), "the question")
         desk.app.screen.query_one(Input).value = str(existing / "out.md")
-        await desk.pilot.press("enter")
-        await shown(desk, "! ")
+        await desk.press("enter", sees="! ")
         assert desk.app.screen.query_one(Input).value == str(existing / "out.md")
         desk.app.screen.query_one(Input).value = str(existing)
-        await desk.pilot.press("enter")
+        await desk.press("enter")
         await desk.until(lambda: isinstance(desk.app.screen, ConfirmDialog), "the question")
-        await desk.pilot.press("escape")
+        await desk.press("escape")
         await desk.until(lambda: isinstance(desk.app.screen, ExportDialog), "the question")
         assert existing.read_text() == "notes"
         desk.app.screen.query_one(Input).value = str(target)
-        await desk.pilot.press("enter")
-        await shown(desk, "Exported to")
+        await desk.press("enter", sees="Exported to")
         assert "Lettuce." in target.read_text()
 
 
 async def test_an_import_is_shown_and_stays_in_the_list(tmp_path):
     path = list_file(tmp_path)
     async with ready_desktop(tmp_path) as desk:
-        await desk.say(f"/import {path}")
-        await shown(desk, "Lettuce grows.")
+        await desk.say(f"/import {path}", sees="Lettuce grows.")
         await shown(desk, "“Which vegetables?”, 2 messages.")
         (listed,) = await desk.store.list_sessions()
         assert desk.conversation.header.session_id == listed.session_id
@@ -97,12 +91,9 @@ async def test_an_import_is_shown_and_stays_in_the_list(tmp_path):
 async def test_the_same_file_once_more_shows_what_is_there(tmp_path):
     path = list_file(tmp_path)
     async with ready_desktop(tmp_path) as desk:
-        await desk.say(f"/import {path}")
-        await shown(desk, "Lettuce grows.")
-        await desk.pilot.press("ctrl+n")
-        await gone(desk, "Lettuce grows.")
-        await desk.say(f"/import {path}")
-        await shown(desk, "already exists")
+        await desk.say(f"/import {path}", sees="Lettuce grows.")
+        await desk.press("ctrl+n", hides="Lettuce grows.")
+        await desk.say(f"/import {path}", sees="already exists")
         await shown(desk, "Lettuce grows.")
         assert len(await desk.store.list_sessions()) == 1
 
@@ -114,20 +105,17 @@ async def test_import_without_a_name_asks_for_one(tmp_path):
         await desk.until(lambda: isinstance(desk.app.screen, AskDialog), "the question")
         await shown(desk, "Import which file?")
         desk.app.screen.query_one(Input).value = str(tmp_path / "missing.json")
-        await desk.pilot.press("enter")
-        await shown(desk, "! ")
+        await desk.press("enter", sees="! ")
         assert desk.app.screen.query_one(Input).value == str(tmp_path / "missing.json")
         desk.app.screen.query_one(Input).value = str(path)
-        await desk.pilot.press("enter")
-        await shown(desk, "Lettuce grows.")
+        await desk.press("enter", sees="Lettuce grows.")
 
 
 async def test_what_is_refused_is_told_and_the_command_stays_in_the_prompt(tmp_path):
     path = tmp_path / "cut.json"
     path.write_text('[{"role": "user", "content": "hi"},\n{"role": "assi')
     async with ready_desktop(tmp_path) as desk:
-        await desk.say(f"/import {path}")
-        await shown(desk, "was not imported")
+        await desk.say(f"/import {path}", sees="was not imported")
         await shown(desk, "invalid JSON at line")
         await desk.until(lambda: desk.prompt_input.text == f"/import {path}", "the command")
         assert await desk.store.list_sessions() == ()
@@ -140,8 +128,7 @@ async def test_a_folder_of_files_is_imported_and_its_bad_ones_named(tmp_path):
     list_file(folder, [*TALK, {"role": "user", "content": "And?"}], name="two.json")
     (folder / "bad.md").write_text("# only notes")
     async with ready_desktop(tmp_path) as desk:
-        await desk.say(f"/import {folder}")
-        await shown(desk, "2 sessions imported.")
+        await desk.say(f"/import {folder}", sees="2 sessions imported.")
         await shown(desk, "bad.md")
         assert len(await desk.store.list_sessions()) == 2
 
@@ -149,16 +136,14 @@ async def test_a_folder_of_files_is_imported_and_its_bad_ones_named(tmp_path):
 async def test_rows_that_were_left_out_are_told(tmp_path):
     path = list_file(tmp_path, [*TALK, {"role": "alien", "content": "x"}, 5])
     async with ready_desktop(tmp_path) as desk:
-        await desk.say(f"/import {path}")
-        await shown(desk, "Skipped or incomplete: message 3")
+        await desk.say(f"/import {path}", sees="Skipped or incomplete: message 3")
         await shown(desk, "Lettuce grows.")
 
 
 async def test_going_on_with_an_imported_session_sends_what_it_holds(tmp_path):
     path = list_file(tmp_path)
     async with ready_desktop(tmp_path, answer("Also spinach.")) as desk:
-        await desk.say(f"/import {path}")
-        await shown(desk, "Lettuce grows.")
+        await desk.say(f"/import {path}", sees="Lettuce grows.")
         await desk.ask("More?")
         assert [one.text for one in desk.backend.requests[-1].messages] == [
             *("Which vegetables?", "Lettuce grows.", "More?")
@@ -172,8 +157,7 @@ async def test_screen_and_command_line_import_the_same(tmp_path):
         done = await Importer(desk.store).bring([str(path)])
         assert [one.is_there for _, one in done.imported] == [False]
         await desk.ready()
-        await desk.say(f"/import {path}")
-        await shown(desk, "already exists")
+        await desk.say(f"/import {path}", sees="already exists")
 
 
 @pytest.mark.parametrize("is_shown", ["an empty session", "another session"])
@@ -181,18 +165,16 @@ async def test_a_hit_of_the_search_is_exported_with_its_own_name_whatever_was_sh
     target = tmp_path / "out.md"
     async with ready_desktop(tmp_path, answer("Lettuce."), answer("Beta."), asked=["vegetables"]) as desk:
         wanted = desk.conversation.header.session_id
-        await desk.pilot.press("ctrl+n")
-        await gone(desk, "Lettuce.")
+        await desk.press("ctrl+n", hides="Lettuce.")
         if is_shown == "another session":
-            await desk.say("alphabet")
-            await shown(desk, "Beta.")
+            await desk.say("alphabet", sees="Beta.")
             await desk.answered()
         desk.chat.action_search_sessions("lettuce")
         await shown(desk, "1 hit in 1 session")
-        await desk.pilot.press("ctrl+e")
+        await desk.press("ctrl+e")
         await desk.until(lambda: isinstance(desk.app.screen, ExportDialog), "the question")
         assert desk.app.screen.query_one(Input).value == f"vegetables-{wanted[:8]}.md"
         desk.app.screen.query_one(Input).value = str(target)
-        await desk.pilot.press("enter")
+        await desk.press("enter")
         await desk.until(target.exists, "the file")
         assert "Lettuce." in target.read_text()

@@ -17,20 +17,16 @@ from tests.support.tui_host import screen_text
 
 async def test_regenerating_shows_the_new_version_and_keeps_the_old_one(tmp_path):
     async with ready_desktop(tmp_path, answer("First one."), answer("Second one."), asked=["hello"]) as desk:
-        await desk.pilot.press("ctrl+r")
-        await shown(desk, "Second one.")
+        await desk.press("ctrl+r", sees="Second one.")
         await desk.until(lambda: not desk.conversation.is_running)
         await shown(desk, "2/2")
         assert "First one." not in screen_text(desk.app)
-        await desk.pilot.press("alt+up", "left_square_bracket")
-        await shown(desk, "First one.")
+        await desk.press("alt+up", "left_square_bracket", sees="First one.")
         await shown(desk, "1/2")
-        await desk.pilot.press("right_square_bracket")
-        await shown(desk, "Second one.")
-        await desk.pilot.press("right_square_bracket")  # after the last comes the first
+        await desk.press("right_square_bracket", sees="Second one.")
+        await desk.press("right_square_bracket")  # after the last comes the first
         await shown(desk, "First one.")
-        await desk.pilot.press("left_square_bracket")
-        await shown(desk, "Second one.")
+        await desk.press("left_square_bracket", sees="Second one.")
         assert sent(desk.backend) == ["hello", "hello"]
         assert [m.text for m in await desk.on_disk()] == ["hello", "Second one."]
 
@@ -38,7 +34,7 @@ async def test_regenerating_shows_the_new_version_and_keeps_the_old_one(tmp_path
 async def test_r_on_a_prompt_answers_it_once_more(tmp_path):
     backend = ScriptedBackend(answer("A."), answer("B."), answer("C."))
     async with ready_desktop(tmp_path, asked=["one", "two"], backend=backend) as desk:
-        await desk.pilot.press("alt+up", "alt+up", "alt+up", "alt+up", "r")
+        await desk.press("alt+up", "alt+up", "alt+up", "alt+up", "r")
         await desk.until(
             lambda: len(backend.requests) == 3 and not desk.app.open_sessions.shown.is_busy, "an answer"
         )
@@ -52,10 +48,10 @@ async def test_r_on_a_prompt_answers_it_once_more(tmp_path):
 
 async def test_a_prompt_is_edited_and_sent_anew(tmp_path):
     async with ready_desktop(tmp_path, answer("A."), answer("B."), asked=["one"]) as desk:
-        await desk.pilot.press("x", "alt+up", "alt+up", "e")
+        await desk.press("x", "alt+up", "alt+up", "e")
         assert desk.prompt_input.text == "one"
         assert isinstance(desk.app.focused, PromptInput)
-        await desk.pilot.press("!", "enter")
+        await desk.press("!", "enter")
         await desk.until(
             lambda: len(desk.backend.requests) == 2 and not desk.app.open_sessions.shown.is_busy, "an answer"
         )
@@ -68,16 +64,16 @@ async def test_a_prompt_is_edited_and_sent_anew(tmp_path):
 
 async def test_leaving_an_edit_brings_back_what_was_typed(tmp_path):
     async with ready_desktop(tmp_path, asked=["one"]) as desk:
-        await desk.pilot.press("x", "y", "alt+up", "e", "escape")
+        await desk.press("x", "y", "alt+up", "e", "escape")
         assert desk.prompt_input.text == "xy"
-        await desk.pilot.press("enter")
+        await desk.press("enter")
         await desk.answered(2)
         assert sent(desk.backend) == ["one", "xy"]
 
 
 async def test_an_edit_ends_when_another_session_is_shown(tmp_path):
     async with ready_desktop(tmp_path, asked=["one"]) as desk:
-        await desk.pilot.press("alt+up", "e", "ctrl+n")
+        await desk.press("alt+up", "e", "ctrl+n")
         await desk.until(lambda: desk.prompt_input.text == "", "an empty prompt")
         await desk.ask("two")
         assert desk.conversation.messages[0].text == "two"
@@ -86,14 +82,12 @@ async def test_an_edit_ends_when_another_session_is_shown(tmp_path):
 async def test_an_edit_waits_for_the_running_answer_and_loses_nothing(tmp_path):
     gate = asyncio.Event()
     async with ready_desktop(tmp_path, answer("A."), half("Let", gate), answer("C."), asked=["one"]) as desk:
-        await desk.say("two")
-        await shown(desk, "Let")
-        await desk.pilot.press("alt+up", "alt+up", "alt+up", "alt+up", "e", "!", "enter")
-        await shown(desk, "still streaming")
+        await desk.say("two", sees="Let")
+        await desk.press("alt+up", "alt+up", "alt+up", "alt+up", "e", "!", "enter", sees="still streaming")
         assert desk.prompt_input.text == "one!"
         gate.set()
         await desk.answered(2)
-        await desk.pilot.press("enter")
+        await desk.press("enter")
         await desk.until(
             lambda: len(desk.backend.requests) == 3 and not desk.app.open_sessions.shown.is_busy, "an answer"
         )
@@ -103,13 +97,11 @@ async def test_an_edit_waits_for_the_running_answer_and_loses_nothing(tmp_path):
 async def test_the_row_of_keys_names_only_what_is_of_use(tmp_path):
     code = [RequestSent(), TextDelta(text="```py\n1\n```"), StreamInterrupted("The connection broke.")]
     async with ready_desktop(tmp_path, code, answer("Done."), asked=["one"], size=(140, 40)) as desk:
-        await desk.pilot.press("alt+up")
+        await desk.press("alt+up")
         await shown(desk, "y copy  a continue  e edit  r regenerate  f fork  c copy code  d delete  t tree")
-        await desk.pilot.press("r")
-        await shown(desk, "2/2")
+        await desk.press("r", sees="2/2")
         await shown(desk, "y copy  e edit  r regenerate  f fork  [ ] versions  d delete  t tree  s source")
-        await desk.pilot.press("alt+up")
-        await shown(desk, "y copy  e edit  r regenerate  f fork  d delete  t tree  o pager")
+        await desk.press("alt+up", sees="y copy  e edit  r regenerate  f fork  d delete  t tree  o pager")
 
 
 async def test_a_continues_an_interrupted_answer(tmp_path):
@@ -118,8 +110,7 @@ async def test_a_continues_an_interrupted_answer(tmp_path):
     )
     async with ready_desktop(tmp_path, asked=["one"], backend=backend) as desk:
         await shown(desk, "interrupted")
-        await desk.pilot.press("alt+up", "a")
-        await shown(desk, "Lettuce.")
+        await desk.press("alt+up", "a", sees="Lettuce.")
         await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "the end")
         assert sent(backend) == ["one", f"{CONTINUE}\n\nLet"]
         last = (await desk.on_disk())[-1]
@@ -128,8 +119,7 @@ async def test_a_continues_an_interrupted_answer(tmp_path):
 
 async def test_a_on_a_complete_answer_says_why_not(tmp_path):
     async with ready_desktop(tmp_path, asked=["one"]) as desk:
-        await desk.pilot.press("alt+up", "a")
-        await shown(desk, "complete")
+        await desk.press("alt+up", "a", sees="complete")
         assert len(desk.backend.requests) == 1
 
 
@@ -137,7 +127,7 @@ async def test_fork_begins_a_session_that_goes_its_own_way(tmp_path):
     backend = ScriptedBackend(answer("A."), answer("B."), answer("C."))
     async with ready_desktop(tmp_path, asked=["one", "two"], backend=backend) as desk:
         old = desk.conversation.header.session_id
-        await desk.pilot.press("alt+up", "alt+up", "alt+up", "f")
+        await desk.press("alt+up", "alt+up", "alt+up", "f")
         await desk.until(lambda: desk.conversation.header.session_id != old, "the fork")
         await gone(desk, "B.")
         await desk.say("three")
@@ -151,54 +141,43 @@ async def test_fork_begins_a_session_that_goes_its_own_way(tmp_path):
 
 async def test_a_message_is_deleted_and_u_brings_it_back(tmp_path):
     async with ready_desktop(tmp_path, answer("A."), answer("B."), asked=["one", "two"]) as desk:
-        await desk.pilot.press("alt+up", "alt+up", "d")
-        await gone(desk, "B.")
+        await desk.press("alt+up", "alt+up", "d", hides="B.")
         assert [m.text for m in await desk.on_disk()] == ["one", "A."]
-        await desk.pilot.press("alt+up", "u")
-        await shown(desk, "B.")
+        await desk.press("alt+up", "u", sees="B.")
         assert [m.text for m in await desk.on_disk()] == ["one", "A.", "two", "B."]
 
 
 async def test_the_row_of_keys_says_that_one_edits_and_how_to_leave_that(tmp_path):
     async with ready_desktop(tmp_path, answer("A."), answer("B."), asked=["one"]) as desk:
-        await desk.pilot.press("alt+up", "e")
-        await shown(desk, "Esc cancel edit  Enter send again")
-        await desk.pilot.press("alt+up", "escape")
-        await desk.pilot.press("escape")
-        await gone(desk, "cancel edit")
-        await desk.pilot.press("alt+up", "e", "enter")
-        await shown(desk, "B.")
+        await desk.press("alt+up", "e", sees="Esc cancel edit  Enter send again")
+        await desk.press("alt+up", "escape")
+        await desk.press("escape", hides="cancel edit")
+        await desk.press("alt+up", "e", "enter", sees="B.")
         await gone(desk, "cancel edit")
 
 
 async def test_after_a_deletion_one_reads_the_end_of_what_is_left(tmp_path):
     tall = "\n\n".join(f"Paragraph {number}." for number in range(60))
     async with ready_desktop(tmp_path, answer(tall), answer("B."), asked=["one", "two"]) as desk:
-        await desk.pilot.press("alt+up", "alt+up", "d")
-        await gone(desk, "B.")
+        await desk.press("alt+up", "alt+up", "d", hides="B.")
         await shown(desk, "Paragraph 59.")
         assert desk.log_view.viewport.is_following
         assert desk.log_view.focused_message.text == tall
-        await desk.pilot.press("u")
-        await shown(desk, "B.")
+        await desk.press("u", sees="B.")
         assert desk.log_view.focused_message.text == "B."
 
 
 async def test_the_last_message_can_be_brought_back_too(tmp_path):
     async with ready_desktop(tmp_path, answer("Alpha."), asked=["one"]) as desk:
-        await desk.pilot.press("alt+up", "alt+up", "d")
-        await gone(desk, "Alpha.")
-        await desk.pilot.press("u")
-        await shown(desk, "Alpha.")
+        await desk.press("alt+up", "alt+up", "d", hides="Alpha.")
+        await desk.press("u", sees="Alpha.")
 
 
 async def test_deleting_a_running_answer_stops_it_and_harms_no_other(tmp_path):
     async with ready_desktop(tmp_path, answer("Alpha."), half("Beta"), asked=["one"]) as desk:
-        await desk.say("two")
-        await shown(desk, "Beta")
+        await desk.say("two", sees="Beta")
         await desk.say("three")
-        await desk.pilot.press("alt+up", "d")
-        await gone(desk, "Beta")
+        await desk.press("alt+up", "d", hides="Beta")
         assert desk.backend.stopped == 1
         assert [m.text for m in await desk.on_disk()] == ["one", "Alpha.", "two"]
         assert [m.text for m in desk.conversation.messages] == ["one", "Alpha.", "two"]
@@ -209,25 +188,21 @@ async def test_deleting_a_running_answer_stops_it_and_harms_no_other(tmp_path):
 async def test_another_version_is_shown_while_an_answer_runs_and_both_are_kept(tmp_path):
     gate = asyncio.Event()
     async with ready_desktop(tmp_path, answer("Alpha."), half("Be", gate, "ta."), asked=["one"]) as desk:
-        await desk.pilot.press("ctrl+r")
-        await shown(desk, "Be")
-        await desk.pilot.press("alt+up", "left_square_bracket")
-        await shown(desk, "Alpha.")
+        await desk.press("ctrl+r", sees="Be")
+        await desk.press("alt+up", "left_square_bracket", sees="Alpha.")
         gate.set()
         await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "the end")
         await desk.app.open_sessions.save_all()
         assert "Alpha." in screen_text(desk.app)
         tree = await desk.store.tree(desk.conversation.header.session_id)
         assert [m.text for m in tree] == ["one", "Alpha.", "Beta."]
-        await desk.pilot.press("right_square_bracket")
-        await shown(desk, "Beta.")
+        await desk.press("right_square_bracket", sees="Beta.")
 
 
 async def test_the_system_prompt_changes_while_an_answer_runs_and_harms_neither(tmp_path):
     gate = asyncio.Event()
     async with ready_desktop(tmp_path, half("Al", gate, "pha."), answer("Beta.")) as desk:
-        await desk.say("one")
-        await shown(desk, "Al")
+        await desk.say("one", sees="Al")
         await desk.say("/system Be brief.")
         gate.set()
         await desk.answered()
@@ -238,28 +213,23 @@ async def test_the_system_prompt_changes_while_an_answer_runs_and_harms_neither(
 
 async def test_the_tree_goes_to_another_branch(tmp_path):
     async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta."), asked=["one"]) as desk:
-        await desk.pilot.press("ctrl+r")
-        await shown(desk, "Beta.")
+        await desk.press("ctrl+r", sees="Beta.")
         await desk.until(lambda: not desk.app.open_sessions.shown.is_busy)
-        await desk.pilot.press("alt+up", "t")
+        await desk.press("alt+up", "t")
         await desk.until(lambda: isinstance(desk.app.screen, MessageTree), "the tree")
-        await desk.pilot.press("up", "enter")
-        await shown(desk, "Alpha.")
+        await desk.press("up", "enter", sees="Alpha.")
         await gone(desk, "Beta.")
 
 
 async def test_a_message_without_code_says_so(tmp_path):
     async with ready_desktop(tmp_path, asked=["one"]) as desk:
-        await desk.pilot.press("alt+up", "c")
-        await shown(desk, "no code")
+        await desk.press("alt+up", "c", sees="no code")
         assert desk.copied == []
 
 
 async def test_keys_row_follows_message_and_prompt(tmp_path):
     async with ready_desktop(tmp_path, asked=["one"]) as desk:
         await shown(desk, "^O model")
-        await desk.pilot.press("alt+up")
-        await shown(desk, "regenerate")
-        await desk.pilot.press("escape")
-        await shown(desk, "^O model")
+        await desk.press("alt+up", sees="regenerate")
+        await desk.press("escape", sees="^O model")
         assert isinstance(desk.app.focused, PromptInput)

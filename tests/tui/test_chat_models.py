@@ -25,7 +25,7 @@ def two(*scripts) -> ScriptedBackend:
 
 
 async def picker(desk) -> ModelPicker:
-    await desk.pilot.press("ctrl+o")
+    await desk.press("ctrl+o")
     await desk.until(lambda: isinstance(desk.app.screen, ModelPicker), "the picker")
     await desk.pilot.pause()
     return desk.app.screen
@@ -35,9 +35,8 @@ async def test_a_model_is_filtered_chosen_and_answers_the_next_turn_with_the_who
     backend = two(answer("From qwen."), answer("From gemma."))
     async with ready_desktop(tmp_path, asked=["one"], backend=backend) as desk:
         await picker(desk)
-        await desk.pilot.press(*"gem")
-        await shown(desk, "1 of 4")
-        await desk.pilot.press("enter")
+        await desk.press(*"gem", sees="1 of 4")
+        await desk.press("enter")
         await desk.until(lambda: isinstance(desk.app.screen, ChatScreen), "the chat")
         assert desk.app.open_sessions.target.model_id == "gemma-3-4b"
         await shown(desk, "● gemma-3-4b")
@@ -50,7 +49,7 @@ async def test_a_model_is_filtered_chosen_and_answers_the_next_turn_with_the_who
 async def test_a_switch_is_a_thin_line_in_the_log(tmp_path):
     named = [step for step in answer("From gemma.") if getattr(step, "model", "") != "qwen3-8b"]
     async with ready_desktop(tmp_path, asked=["one"], backend=two(answer("From qwen."), named)) as desk:
-        await desk.pilot.press("ctrl+o", *"gem", "enter")
+        await desk.press("ctrl+o", *"gem", "enter")
         await desk.ask("two", 2)
         line = next(
             line
@@ -62,9 +61,9 @@ async def test_a_switch_is_a_thin_line_in_the_log(tmp_path):
 
 async def test_esc_leaves_all_as_it_was(tmp_path):
     async with ready_desktop(tmp_path, backend=two()) as desk:
-        await desk.pilot.press("a", "b")
+        await desk.press("a", "b")
         await picker(desk)
-        await desk.pilot.press("down", "down", "escape")
+        await desk.press("down", "down", "escape")
         assert desk.app.open_sessions.target.model_id == "qwen3-8b"
         assert desk.prompt_input.text == "ab"
         assert desk.backend.loaded == []
@@ -73,14 +72,14 @@ async def test_esc_leaves_all_as_it_was(tmp_path):
 async def test_an_embedding_model_cannot_be_chosen(tmp_path):
     async with ready_desktop(tmp_path, backend=two()) as desk:
         await picker(desk)
-        await desk.pilot.press(*"nomic", "enter")
+        await desk.press(*"nomic", "enter")
         await desk.pilot.pause()
         assert desk.app.open_sessions.target.model_id == "qwen3-8b"
 
 
 async def test_choosing_a_model_that_is_not_loaded_loads_it(tmp_path):
     async with ready_desktop(tmp_path, backend=two()) as desk:
-        await desk.pilot.press("ctrl+o", *"phi", "enter")
+        await desk.press("ctrl+o", *"phi", "enter")
         await desk.until(lambda: desk.backend.loaded == ["phi4-14b"], "the load")
         assert desk.app.open_sessions.target.model_id == "phi4-14b"
         await shown(desk, "loaded phi4-14b")
@@ -90,12 +89,11 @@ async def test_ctrl_l_loads_and_unloads_in_the_picker_which_stays(tmp_path):
     backend = two()
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await picker(desk)
-        await desk.pilot.press(*"phi", "ctrl+l")
+        await desk.press(*"phi", "ctrl+l")
         await desk.until(lambda: backend.loaded == ["phi4-14b"], "the load")
         backend.candidates = (candidate(Verdict.READY, QWEN, GEMMA, model("phi4-14b"), EMBED),)
-        await desk.pilot.press("ctrl+r")
-        await shown(desk, "● phi4-14b")
-        await desk.pilot.press("ctrl+l")
+        await desk.press("ctrl+r", sees="● phi4-14b")
+        await desk.press("ctrl+l")
         await desk.until(lambda: backend.loaded == [], "the unload")
         assert isinstance(desk.app.screen, ModelPicker)
 
@@ -110,8 +108,7 @@ async def test_a_load_that_fails_is_told_with_its_next_step(tmp_path):
 
     backend.load = refuse
     async with ready_desktop(tmp_path, backend=backend) as desk:
-        await desk.pilot.press("ctrl+o", *"phi", "enter")
-        await shown(desk, "does not fit into")
+        await desk.press("ctrl+o", *"phi", "enter", sees="does not fit into")
         assert desk.app.is_running
 
 
@@ -139,17 +136,16 @@ async def test_the_picker_shows_how_far_loading_is_and_control_l_stops_it(tmp_pa
     loading = Loading(backend)
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await picker(desk)
-        await desk.pilot.press(*"phi", "ctrl+l")
+        await desk.press(*"phi", "ctrl+l")
         await desk.until(lambda: loading.begun == ["phi4-14b"], "the load")
         loading.tell(0.4)
         await shown(desk, "loading 40 %")
-        await desk.pilot.press("ctrl+r")
-        await shown(desk, "updated 0 s ago")
+        await desk.press("ctrl+r", sees="updated 0 s ago")
         assert "loading 40 %" in screen_text(desk.app), "a newer list of the server changes nothing"
-        await desk.pilot.press("ctrl+l")
+        await desk.press("ctrl+l")
         await desk.until(lambda: loading.ended == ["phi4-14b"], "the end of the load")
         await desk.until(lambda: "loading 40" not in screen_text(desk.app), "the row")
-        await desk.pilot.press("ctrl+l")
+        await desk.press("ctrl+l")
         await desk.until(lambda: len(loading.begun) == 2, "a second load")
         assert isinstance(desk.app.screen, ModelPicker)
         loading.gate.set()
@@ -160,9 +156,9 @@ async def test_a_model_that_is_being_loaded_is_not_loaded_twice_when_it_is_chose
     loading = Loading(backend)
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await picker(desk)
-        await desk.pilot.press(*"phi", "ctrl+l")
+        await desk.press(*"phi", "ctrl+l")
         await desk.until(lambda: loading.begun == ["phi4-14b"], "the load")
-        await desk.pilot.press("enter")
+        await desk.press("enter")
         await desk.until(lambda: isinstance(desk.app.screen, ChatScreen), "the chat")
         loading.tell(0.7)
         await shown(desk, "loading phi4-14b 70 %")
@@ -182,7 +178,7 @@ async def test_who_cannot_load_on_request_is_asked_all_the_same(tmp_path):
 
     backend.load = refuse
     async with ready_desktop(tmp_path, backend=backend) as desk:
-        await desk.pilot.press("ctrl+o", *"phi", "enter")
+        await desk.press("ctrl+o", *"phi", "enter")
         await desk.until(lambda: desk.app.open_sessions.target.model_id == "phi4-14b", "the switch")
         await desk.ask("one")
         assert [one.model for one in backend.requests] == ["phi4-14b"]
@@ -198,8 +194,7 @@ async def test_who_cannot_load_on_request_says_so_when_it_is_asked_to(tmp_path):
     backend.load = refuse
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await picker(desk)
-        await desk.pilot.press(*"phi", "ctrl+l")
-        await shown(desk, "cannot load")
+        await desk.press(*"phi", "ctrl+l", sees="cannot load")
 
 
 async def test_the_picker_opens_at_once_from_what_is_known(tmp_path):
@@ -237,7 +232,7 @@ async def test_recent_models_by_number(tmp_path, how):
     last = Remembered(recent=((ENDPOINT.url, "qwen3-8b"), (ENDPOINT.url, "gemma-3-4b")))
     async with ready_desktop(tmp_path, backend=two(), remembered=last) as desk:
         if how == "key":
-            await desk.pilot.press("alt+2")
+            await desk.press("alt+2")
         else:
             await desk.say("/model 2")
         await desk.until(lambda: desk.app.open_sessions.target.model_id == "gemma-3-4b", "the switch")
@@ -245,8 +240,7 @@ async def test_recent_models_by_number(tmp_path, how):
 
 async def test_a_number_without_a_model_gets_a_sentence(tmp_path):
     async with ready_desktop(tmp_path, backend=two()) as desk:
-        await desk.pilot.press("alt+7")
-        await shown(desk, "no recent model 7")
+        await desk.press("alt+7", sees="no recent model 7")
         assert desk.app.open_sessions.target.model_id == "qwen3-8b"
 
 
@@ -260,10 +254,9 @@ async def test_a_switch_while_an_answer_streams_holds_from_the_next_turn(tmp_pat
     gate = asyncio.Event()
     backend = two(half("Let", gate, "tuce."), answer("B"))
     async with ready_desktop(tmp_path, backend=backend) as desk:
-        await desk.say("one")
-        await shown(desk, "Let")
+        await desk.say("one", sees="Let")
         await desk.say("two")
-        await desk.pilot.press("ctrl+o", *"gem", "enter")
+        await desk.press("ctrl+o", *"gem", "enter")
         gate.set()
         await desk.answered(2)
         assert [request.model for request in backend.requests] == ["qwen3-8b", "gemma-3-4b"]

@@ -22,21 +22,18 @@ def log_rows(desk) -> list[str]:
 async def test_a_queued_message_goes_out_without_taking_the_reader_along(tmp_path):
     gate = asyncio.Event()
     async with ready_desktop(tmp_path, half(LONG, gate), answer("The second answer.")) as desk:
-        await desk.say("First")
-        await shown(desk, "Paragraph 79")
-        await desk.pilot.press("pageup")
-        await desk.say("Second")
-        await shown(desk, "queued")
+        await desk.say("First", sees="Paragraph 79")
+        await desk.press("pageup")
+        await desk.say("Second", sees="queued")
         assert desk.log_view.viewport.is_following
-        await desk.pilot.press("pageup", "pageup")
+        await desk.press("pageup", "pageup")
         await desk.pilot.pause()
         before = log_rows(desk)
         gate.set()
         await desk.answered(2)
         assert log_rows(desk)[: len(before)] == before  # the card above the prompt is gone
         await shown(desk, "new lines")
-        await desk.pilot.press("end")
-        await shown(desk, "The second answer.")
+        await desk.press("end", sees="The second answer.")
         await gone(desk, "new lines")
 
 
@@ -49,10 +46,8 @@ async def test_the_pill_tells_one_line_and_more_and_a_click_on_it_goes_to_the_en
         StreamFinished(reason="stop"),
     ]
     async with ready_desktop(tmp_path, steps) as desk:
-        await desk.say("First")
-        await shown(desk, "Paragraph 79")
-        await desk.pilot.press("pageup")
-        await shown(desk, "more below")
+        await desk.say("First", sees="Paragraph 79")
+        await desk.press("pageup", sees="more below")
         gates[0].set()
         await shown(desk, "↓ 1 new line  End")
         gates[1].set()
@@ -66,11 +61,9 @@ async def test_the_pill_tells_one_line_and_more_and_a_click_on_it_goes_to_the_en
 async def test_home_and_end_in_an_empty_prompt_go_through_the_chat(tmp_path):
     async with ready_desktop(tmp_path, answer(LONG), asked=["First of all"]) as desk:
         await gone(desk, "Paragraph 0 of")
-        await desk.pilot.press("home")
-        await shown(desk, "Paragraph 0 of")
+        await desk.press("home", sees="Paragraph 0 of")
         assert desk.app.focused is desk.prompt_input
-        await desk.pilot.press("end")
-        await gone(desk, "Paragraph 0 of")
+        await desk.press("end", hides="Paragraph 0 of")
         assert desk.log_view.viewport.is_following
 
 
@@ -84,15 +77,13 @@ async def test_the_pill_fits_into_any_width(tmp_path, size):
 async def test_another_version_of_a_message_in_the_middle_stays_where_it_was(tmp_path):
     backend = ScriptedBackend(answer(LONG), answer("One way."), answer("Another way."))
     async with ready_desktop(tmp_path, asked=["First", "Second"], backend=backend) as desk:
-        await desk.pilot.press("ctrl+r")
-        await shown(desk, "Another way.")
+        await desk.press("ctrl+r", sees="Another way.")
         await desk.answered(2)
-        await desk.pilot.press("alt+up", "pageup")
+        await desk.press("alt+up", "pageup")
         desk.log_view.show_message(desk.conversation.messages[-1].message_id)
         await desk.pilot.pause()
         row = next(at for at, text in enumerate(screen_text(desk.app).splitlines()) if "Another way." in text)
-        await desk.pilot.press("left_square_bracket")
-        await shown(desk, "One way.")
+        await desk.press("left_square_bracket", sees="One way.")
         assert "One way." in screen_text(desk.app).splitlines()[row]
         assert desk.log_view.focused_message.text == "One way."
 
@@ -109,11 +100,11 @@ async def test_a_terminal_that_is_too_small_is_told_so_and_no_longer_when_it_is_
 @pytest.mark.parametrize("over", ["ctrl+o", "f1", "ctrl+p", "ctrl+k", "ctrl+f", "ctrl+e"])
 async def test_the_size_may_change_while_something_lies_over_the_log(tmp_path, over):
     async with ready_desktop(tmp_path, answer(LONG), asked=["First"]) as desk:
-        await desk.pilot.press("pageup")
+        await desk.press("pageup")
         await desk.pilot.pause()
         before = log_rows(desk)
-        await desk.pilot.press(over)
+        await desk.press(over)
         for size in ((50, 14), (30, 9), (200, 60), (120, 40)):
             await desk.pilot.resize_terminal(*size)
-        await desk.pilot.press("escape")
+        await desk.press("escape")
         await desk.until(lambda: log_rows(desk) == before, "the same rows")

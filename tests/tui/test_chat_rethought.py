@@ -21,11 +21,9 @@ async def test_who_comes_back_in_the_middle_sees_what_turns_out_to_be_thought_fo
     gates = [asyncio.Event(), asyncio.Event()]
     late = [TextDelta(text="Let me see"), gates[0], TextDelta(text=": 2+2"), Rethought()]
     async with ready_desktop(tmp_path, [*late, TextDelta(text="Four"), gates[1], END]) as desk:
-        await desk.say("2+2?")
-        await shown(desk, "Let me see")
+        await desk.say("2+2?", sees="Let me see")
         first = desk.conversation
-        await desk.pilot.press("ctrl+n")
-        await gone(desk, "Let me see")
+        await desk.press("ctrl+n", hides="Let me see")
         await open_in_list(desk, first.header.session_id)
         await shown(desk, "Let me see")
         gates[0].set()
@@ -42,11 +40,9 @@ async def test_what_turns_out_behind_another_session_is_told_apart_there_too(tmp
         [TextDelta(text="Let me see"), gate, Rethought(), TextDelta(text="Four"), end, END]
     )
     async with ready_desktop(tmp_path, backend=backend) as desk:
-        await desk.say("2+2?")
-        await shown(desk, "Let me see")
+        await desk.say("2+2?", sees="Let me see")
         first = desk.conversation
-        await desk.pilot.press("ctrl+n")
-        await gone(desk, "Let me see")
+        await desk.press("ctrl+n", hides="Let me see")
         gate.set()
         await desk.until(lambda: first.shown_messages[-1].text == "Four", "the answer behind the screen")
         assert "Four" not in screen_text(desk.app)

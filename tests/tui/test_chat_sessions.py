@@ -16,7 +16,7 @@ from lmchat.tui.screens.chat.sessions import SAVE_AFTER_S
 from lmchat.tui.screens.search_dialog import SearchDialog
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.session_list import SessionList
-from tests.support.desktop import desktop, gone, half, ready_desktop, sent, shown
+from tests.support.desktop import desktop, half, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 from tests.support.tui_host import screen_text
 
@@ -26,7 +26,7 @@ async def go_to_list(desk) -> None:
     for _ in range(6):
         if desk.chat.view.session_list.has_focus:
             return
-        await desk.pilot.press("tab")
+        await desk.press("tab")
     raise AssertionError("the list never got the focus")
 
 
@@ -35,12 +35,12 @@ async def open_in_list(desk, session_id: str) -> None:
     await go_to_list(desk)
     sessions = desk.chat.view.session_list
     await desk.until(lambda: bool(sessions.chosen_id), "a list")
-    await desk.pilot.press("home")
+    await desk.press("home")
     for _ in range(20):
         if sessions.chosen_id == session_id:
             break
-        await desk.pilot.press("down")
-    await desk.pilot.press("enter")
+        await desk.press("down")
+    await desk.press("enter")
     await desk.until(lambda: desk.conversation.header.session_id == session_id, "the session")
 
 
@@ -58,11 +58,9 @@ async def kept_as(desk, session_id: str, text: str) -> None:
 async def test_an_answer_goes_on_behind_a_new_session_and_is_marked_till_it_is_read(tmp_path):
     gate = asyncio.Event()
     async with ready_desktop(tmp_path, half("Let", gate, "tuce."), answer("Two.")) as desk:
-        await desk.say("first")
-        await shown(desk, "Let")
+        await desk.say("first", sees="Let")
         first = desk.conversation
-        await desk.pilot.press("ctrl+n")
-        await gone(desk, "Let")
+        await desk.press("ctrl+n", hides="Let")
         assert first.header.session_id in desk.app.open_sessions.streaming
         await desk.until(
             lambda: first.header.session_id in desk.chat.view.session_list._streaming, "the mark in the list"
@@ -85,11 +83,9 @@ async def test_coming_back_shows_the_running_answer_and_follows_it(tmp_path):
     script = half("Let", gates[0], "tu")
     script[-1:] = half("ce.", gates[1], " Done.")[1:]
     async with ready_desktop(tmp_path, script) as desk:
-        await desk.say("first")
-        await shown(desk, "Let")
+        await desk.say("first", sees="Let")
         first = desk.conversation
-        await desk.pilot.press("ctrl+n")
-        await gone(desk, "Let")
+        await desk.press("ctrl+n", hides="Let")
         gates[0].set()
         await open_in_list(desk, first.header.session_id)
         await shown(desk, "Lettuce.")
@@ -102,10 +98,9 @@ async def test_coming_back_shows_the_running_answer_and_follows_it(tmp_path):
 async def test_two_sessions_answer_at_once_and_both_are_saved_whole(tmp_path):
     gates = [asyncio.Event(), asyncio.Event()]
     async with ready_desktop(tmp_path, half("A", gates[0], "aa"), half("B", gates[1], "bb")) as desk:
-        await desk.say("one")
-        await shown(desk, "A")
+        await desk.say("one", sees="A")
         first = desk.conversation
-        await desk.pilot.press("ctrl+n")
+        await desk.press("ctrl+n")
         await desk.say("two")
         await desk.until(lambda: len(desk.backend.requests) == 2, "both asked")
         for gate in gates:
@@ -125,7 +120,7 @@ async def test_a_queue_goes_out_in_its_own_session_while_another_is_shown(tmp_pa
         await desk.say("one")
         await desk.say("two")
         first = desk.conversation
-        await desk.pilot.press("ctrl+n", "x")
+        await desk.press("ctrl+n", "x")
         assert "next" not in screen_text(desk.app)
         gate.set()
         await desk.until(
@@ -140,7 +135,7 @@ async def test_a_queue_goes_out_in_its_own_session_while_another_is_shown(tmp_pa
 async def test_changing_a_title_begins_with_the_title_of_the_session_that_was_chosen(tmp_path):
     async with ready_desktop(tmp_path, asked=["first"]) as desk:
         first = desk.conversation.header.session_id
-        await desk.pilot.press("ctrl+n")
+        await desk.press("ctrl+n")
 
         def listed() -> list[str]:
             return [header.session_id for group in desk.chat.sessions._groups for header in group.headers]
@@ -154,13 +149,13 @@ async def test_changing_a_title_begins_with_the_title_of_the_session_that_was_ch
 async def test_a_draft_stays_with_its_session(tmp_path):
     async with ready_desktop(tmp_path, asked=["first"]) as desk:
         first = desk.conversation.header.session_id
-        await desk.pilot.press("a", "b")
-        await desk.pilot.press("ctrl+n")
+        await desk.press("a", "b")
+        await desk.press("ctrl+n")
         assert desk.prompt_input.text == ""
-        await desk.pilot.press("n", "e", "w")
+        await desk.press("n", "e", "w")
         await open_in_list(desk, first)
         await desk.until(lambda: desk.prompt_input.text == "ab", "the draft")
-        await desk.pilot.press("ctrl+n")
+        await desk.press("ctrl+n")
         await desk.until(lambda: desk.prompt_input.text == "new", "the draft of the new session")
 
 
@@ -176,7 +171,7 @@ async def test_what_is_typed_is_on_the_disk_a_moment_later_and_written_at_most_f
 
         desk.store.save_draft = save_draft
         for letter in "abcdefghijklmnopqrst":
-            await desk.pilot.press(letter)
+            await desk.press(letter)
         await desk.until(lambda: written and written[-1] == "abcdefghijklmnopqrst", "the draft")
         assert await desk.store.draft("") == "abcdefghijklmnopqrst"
         assert len(written) <= (time.monotonic() - began_s) / SAVE_AFTER_S + 1
@@ -209,8 +204,7 @@ async def test_what_was_sent_stays_a_draft_until_it_is_on_the_disk_as_a_prompt(t
 async def test_what_waits_is_on_the_disk_and_gone_from_there_once_it_was_sent(tmp_path):
     gate = asyncio.Event()
     async with ready_desktop(tmp_path, half("Let", gate, "tuce."), answer("Two.")) as desk:
-        await desk.say("first")
-        await shown(desk, "Let")
+        await desk.say("first", sees="Let")
         await desk.say("second")
         session_id = desk.conversation.header.session_id
         await kept_as(desk, session_id, "second")
@@ -224,12 +218,11 @@ async def test_what_goes_out_behind_another_session_is_no_draft_any_more_and_wha
 ):
     gate = asyncio.Event()
     async with ready_desktop(tmp_path, half("Let", gate, "tuce."), answer("Two.")) as desk:
-        await desk.say("first")
-        await shown(desk, "Let")
+        await desk.say("first", sees="Let")
         await desk.say("second")
         await desk.type("typed")
         session_id = desk.conversation.header.session_id
-        await desk.pilot.press("ctrl+n")
+        await desk.press("ctrl+n")
         await desk.until(lambda: desk.conversation.header.session_id != session_id, "a new session")
         await kept_as(desk, session_id, "second\n\ntyped")
         gate.set()
@@ -239,22 +232,22 @@ async def test_what_goes_out_behind_another_session_is_no_draft_any_more_and_wha
 
 async def test_ctrl_n_in_a_session_not_yet_begun_keeps_what_is_typed(tmp_path):
     async with ready_desktop(tmp_path) as desk:
-        await desk.pilot.press("a", "b", "ctrl+n")
+        await desk.press("a", "b", "ctrl+n")
         assert desk.prompt_input.text == "ab"
 
 
 async def test_what_was_typed_is_there_after_a_restart_and_not_once_it_was_sent(tmp_path):
     async with ready_desktop(tmp_path) as desk:
-        await desk.pilot.press("a", "b")
+        await desk.press("a", "b")
     async with desktop(tmp_path) as desk:
         await desk.until(lambda: desk.prompt_input.text == "ab", "the draft")
         await desk.ready()
-        await desk.pilot.press("enter")
+        await desk.press("enter")
         await desk.answered()
     async with ready_desktop(tmp_path) as desk:
         assert desk.prompt_input.text == ""
         await desk.until(lambda: bool(desk.prompt_input.history_of_prompts), "earlier prompts")
-        await desk.pilot.press("up")
+        await desk.press("up")
         assert desk.prompt_input.text == "ab"
 
 
@@ -266,7 +259,7 @@ async def test_no_failing_disk_loses_a_draft(tmp_path):
             raise StoreUnavailable("The disk is full.")
 
         desk.store.save_draft = desk.store.draft = full
-        await desk.pilot.press("a", "b", "ctrl+n")
+        await desk.press("a", "b", "ctrl+n")
         assert desk.prompt_input.text == ""
         await open_in_list(desk, first)
         await desk.until(lambda: desk.prompt_input.text == "ab", "the draft")
@@ -284,15 +277,14 @@ async def test_a_session_is_resumed_with_its_messages(tmp_path):
 
 async def test_deleting_the_shown_session_while_it_streams_stops_it_and_u_brings_it_back(tmp_path):
     async with ready_desktop(tmp_path, half("Let")) as desk:
-        await desk.say("first")
-        await shown(desk, "Let")
+        await desk.say("first", sees="Let")
         first = desk.conversation.header.session_id
         await desk.until(lambda: desk.chat.view.session_list.chosen_id == first, "the list")
         await go_to_list(desk)
-        await desk.pilot.press("d")
+        await desk.press("d")
         await desk.until(lambda: desk.conversation.header.session_id != first, "a new session")
         assert desk.backend.stopped == 1
-        await desk.pilot.press("u")
+        await desk.press("u")
         await desk.until(lambda: desk.chat.view.session_list.chosen_id == first, "the session in the list")
         stored = (await desk.store.open_session(first)).messages[-1]
         assert (stored.text, stored.state) == ("Let", AnswerState.STOPPED)
@@ -300,12 +292,11 @@ async def test_deleting_the_shown_session_while_it_streams_stops_it_and_u_brings
 
 async def test_a_title_is_changed_by_command_and_by_key(tmp_path):
     async with ready_desktop(tmp_path, asked=["first"]) as desk:
-        await desk.say("/title The garden")
-        await shown(desk, "The garden")
+        await desk.say("/title The garden", sees="The garden")
         await desk.say("/title")
-        await desk.pilot.press("enter")
+        await desk.press("enter")
         await desk.until(lambda: isinstance(desk.app.screen, AskDialog), "the question")
-        await desk.pilot.press("!", "enter")
+        await desk.press("!", "enter")
         await desk.until(lambda: desk.conversation.header.title == "The garden!", "the title")
         stored = await desk.store.open_session(desk.conversation.header.session_id)
         assert stored.header.title == "The garden!"
@@ -323,65 +314,53 @@ async def test_the_list_says_what_was_done_and_how_it_is_undone(tmp_path):
     async with ready_desktop(tmp_path, asked=["first"]) as desk:
         await go_to_list(desk)
         await desk.until(lambda: bool(desk.chat.view.session_list.chosen_id), "a list")
-        await desk.pilot.press("a")
-        await shown(desk, "Archived; a restores it.")
+        await desk.press("a", sees="Archived; a restores it.")
         assert "Today" not in screen_text(desk.app)
-        await desk.pilot.press("a")
-        await shown(desk, "Restored from the archive.")
+        await desk.press("a", sees="Restored from the archive.")
         await shown(desk, "Today")
-        await desk.pilot.press("p")
-        await shown(desk, "Pinned.")
-        await desk.pilot.press("d")
-        await shown(desk, "In the trash; u restores it.")
+        await desk.press("p", sees="Pinned.")
+        await desk.press("d", sees="In the trash; u restores it.")
         await desk.until(lambda: not desk.chat.view.session_list.chosen_id, "an empty list")
-        await desk.pilot.press("u")
-        await shown(desk, "Restored.")
+        await desk.press("u", sees="Restored.")
         await desk.until(lambda: bool(desk.chat.view.session_list.chosen_id), "the session")
-        await desk.pilot.press("u")
-        await shown(desk, "Nothing to undo.")
+        await desk.press("u", sees="Nothing to undo.")
 
 
 async def test_what_was_found_last_is_replaced_by_what_is_typed(tmp_path):
     async with ready_desktop(tmp_path, answer("Lettuce."), asked=["first"]) as desk:
-        await desk.pilot.press("ctrl+f", *"chard")
-        await shown(desk, "no hits")
-        await desk.pilot.press("escape", "ctrl+f", *"tuce")
-        await shown(desk, "1/1")
+        await desk.press("ctrl+f", *"chard", sees="no hits")
+        await desk.press("escape", "ctrl+f", *"tuce", sees="1/1")
 
 
 async def test_search_opens_the_exact_message(tmp_path):
     backend = ScriptedBackend(answer("Lettuce."), answer("Chives and more."))
     async with ready_desktop(tmp_path, asked=["first", "herbs"], backend=backend) as desk:
-        await desk.pilot.press("ctrl+n")
-        await gone(desk, "Lettuce.")
-        await desk.pilot.press("ctrl+k")
+        await desk.press("ctrl+n", hides="Lettuce.")
+        await desk.press("ctrl+k")
         await desk.until(lambda: isinstance(desk.app.screen, SearchDialog), "the search")
-        await desk.pilot.press(*"chives")
-        await shown(desk, "and more.")
-        await desk.pilot.press("enter")
+        await desk.press(*"chives", sees="and more.")
+        await desk.press("enter")
         await desk.until(lambda: desk.log_view.focused_message is not None, "the message")
         assert desk.log_view.focused_message.text == "Chives and more."
         assert desk.app.focused is desk.log_view
         assert desk.log_view.finder.standing == (1, 1)
-        await desk.pilot.press("escape")
+        await desk.press("escape")
         assert not desk.log_view.finder.is_active
 
 
 async def test_a_hit_in_a_session_that_streams_shows_the_running_answer(tmp_path):
     gate = asyncio.Event()
     async with ready_desktop(tmp_path, half("Let", gate, "tuce.")) as desk:
-        await desk.say("garden")
-        await shown(desk, "Let")
+        await desk.say("garden", sees="Let")
         await desk.say("queued")
         first = desk.conversation
-        await desk.pilot.press("ctrl+n")
-        await gone(desk, "next")
-        await desk.pilot.press("ctrl+k", *"garden")
+        await desk.press("ctrl+n", hides="next")
+        await desk.press("ctrl+k", *"garden")
         await desk.until(
             lambda: isinstance(desk.app.screen, SearchDialog) and "garden" in screen_text(desk.app)
         )
         await desk.pilot.pause(0.2)
-        await desk.pilot.press("enter")
+        await desk.press("enter")
         await desk.until(lambda: desk.conversation is first, "the live session")
         await shown(desk, "next")
         gate.set()
@@ -393,9 +372,9 @@ async def test_a_hit_in_a_session_that_streams_shows_the_running_answer(tmp_path
 async def test_export_writes_the_file_and_asks_before_it_overwrites(tmp_path):
     target = tmp_path / "garden.md"
     async with ready_desktop(tmp_path, answer("Lettuce."), asked=["first"]) as desk:
-        await desk.pilot.press("ctrl+e")
+        await desk.press("ctrl+e")
         await desk.until(lambda: isinstance(desk.app.screen, AskDialog), "the question")
-        await desk.pilot.press("ctrl+u")
+        await desk.press("ctrl+u")
         await desk.say(str(target))
         await desk.until(target.exists, "the file")
         assert "Lettuce." in target.read_text()
@@ -404,11 +383,11 @@ async def test_export_writes_the_file_and_asks_before_it_overwrites(tmp_path):
         await desk.say(f"/export {target}")
         await desk.until(lambda: isinstance(desk.app.screen, ConfirmDialog), "the question")
         await shown(desk, "Overwrite this file?")
-        await desk.pilot.press("escape")
+        await desk.press("escape")
         assert target.read_text() == "mine"
         await desk.say(f"/export {target}")
         await desk.until(lambda: isinstance(desk.app.screen, ConfirmDialog), "the question")
-        await desk.pilot.press("enter")
+        await desk.press("enter")
         await desk.until(lambda: "Lettuce." in target.read_text(), "the new text")
 
 
@@ -423,6 +402,5 @@ async def test_a_name_that_cannot_be_a_file_gets_a_sentence(tmp_path, name):
 
 async def test_there_is_nothing_to_export_in_an_empty_session(tmp_path):
     async with desktop(tmp_path) as desk:
-        await desk.pilot.press("ctrl+e")
-        await shown(desk, "nothing to export")
+        await desk.press("ctrl+e", sees="nothing to export")
         assert isinstance(desk.app.focused, PromptInput)

@@ -15,36 +15,30 @@ async def tags_of(desk) -> tuple[str, ...]:
 
 async def test_a_command_puts_a_tag_on_and_takes_it_off(tmp_path):
     async with ready_desktop(tmp_path, answer("Lettuce."), asked=["Plan"]) as desk:
-        await desk.say("/tag Garden plans")
-        await shown(desk, "Tagged #garden #plans.")
+        await desk.say("/tag Garden plans", sees="Tagged #garden #plans.")
         assert await tags_of(desk) == ("garden", "plans")
         await shown(desk, "Plan #garden #plans")
-        await desk.say("/tag #plans")
-        await shown(desk, "Tagged #garden.")
-        await desk.say("/tag garden")
-        await shown(desk, "Tags removed.")
+        await desk.say("/tag #plans", sees="Tagged #garden.")
+        await desk.say("/tag garden", sees="Tags removed.")
         assert await tags_of(desk) == ()
 
 
 async def test_a_key_of_the_list_asks_for_all_tags_of_a_session(tmp_path):
     async with ready_desktop(tmp_path, answer("Lettuce."), asked=["Plan"]) as desk:
-        await desk.say("/tag garden")
-        await shown(desk, "Plan #garden")
+        await desk.say("/tag garden", sees="Plan #garden")
         desk.chat.view.session_list.focus()
         await desk.until(lambda: bool(desk.chat.view.session_list.chosen_id), "the list")
-        await desk.pilot.press("g")
+        await desk.press("g")
         await desk.until(lambda: isinstance(desk.app.screen, AskDialog), "the question")
         await desk.until(lambda: desk.app.screen.query_one(Input).value == "garden", "its tags")
         await desk.type(" spring")
-        await desk.pilot.press("enter")
-        await shown(desk, "Plan #garden #spring")
-        await desk.pilot.press("g")
+        await desk.press("enter", sees="Plan #garden #spring")
+        await desk.press("g")
         await desk.until(lambda: isinstance(desk.app.screen, AskDialog), "the question")
-        await desk.pilot.press("escape")
+        await desk.press("escape")
         assert await tags_of(desk) == ("garden", "spring")
 
 
 async def test_a_session_that_is_not_begun_has_no_tags_and_says_so(tmp_path):
     async with ready_desktop(tmp_path) as desk:
-        await desk.say("/tag garden")
-        await shown(desk, "This session is empty")
+        await desk.say("/tag garden", sees="This session is empty")

@@ -36,9 +36,7 @@ async def test_chat_goes_on_below_a_file_with_a_standing_warning(tmp_path):
     (tmp_path / "file").write_text("")
     store = SqliteStore(tmp_path / "file" / "sessions.db")
     async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta."), asked=["one"], store=store) as desk:
-        await shown(desk, "Alpha.")
-        await shown(desk, "Nothing is saved")
-        await shown(desk, "answer not saved")
+        await shown(desk, "Alpha.", "Nothing is saved", "answer not saved")
         await desk.ask("two", 2)
         assert [m.text for m in desk.backend.requests[1].messages] == ["one", "Alpha.", "two"]
         await shown(desk, "Nothing is saved")
@@ -60,8 +58,7 @@ async def test_a_session_that_is_not_on_the_disk_stays_in_reach_and_catches_up(t
         await desk.ask("one")
         await shown(desk, "Nothing is saved")
         first = desk.conversation
-        await desk.pilot.press("ctrl+n")
-        await gone(desk, "Alpha.")
+        await desk.press("ctrl+n", hides="Alpha.")
         await shown(desk, "Not saved")
         desk.chat.sessions.switch_to(first.header.session_id)
         await shown(desk, "Alpha.")
@@ -82,7 +79,7 @@ async def test_what_could_not_be_saved_is_saved_at_the_end_where_the_disk_is_bac
         store.append = store.begin_answer = store.finish = full
         await desk.ask("one")
         store.append, store.begin_answer, store.finish = real
-        await desk.pilot.press("ctrl+q")
+        await desk.press("ctrl+q")
         await desk.until(lambda: desk.app._exit, "the end")
         assert [m.text for m in await desk.on_disk()] == ["one", "Alpha."]
 
@@ -93,8 +90,7 @@ async def test_markup_in_names_and_texts_is_only_text(tmp_path):
         candidates=[candidate(Verdict.READY, model("[red]qwen[/]"))],
     )
     async with ready_desktop(tmp_path, asked=["one"], backend=backend) as desk:
-        await shown(desk, "[bold]x[/]")
-        await shown(desk, "[red]qwen[/]")
+        await shown(desk, "[bold]x[/]", "[red]qwen[/]")
         desk.chat.view.tell(ServerRejected("[bold]no[/", kind="x"))
         await shown(desk, "[bold]no[/")
 
@@ -122,16 +118,14 @@ async def test_each_kind_of_error_stands_in_the_log_at_every_size(tmp_path, erro
         await shown(desk, error.message.split(" ")[0])
         last = (await desk.on_disk())[-1]
         assert (last.state, last.failure.message) == (AnswerState.FAILED, error.message)
-        await desk.pilot.press("ctrl+r")
-        await shown(desk, "Fine.")
+        await desk.press("ctrl+r", sees="Fine.")
 
 
 async def test_a_retry_counts_down_and_esc_ends_it(tmp_path):
     waiting = RetryScheduled(attempt=2, attempts=3, wait_s=20.0, reason="refused")
     async with ready_desktop(tmp_path, [RequestSent(), waiting, asyncio.Event()]) as desk:
-        await desk.say("one")
-        await shown(desk, "retry 2")
-        await desk.pilot.press("escape")
+        await desk.say("one", sees="retry 2")
+        await desk.press("escape")
         await desk.answered()
         assert desk.backend.stopped == 1
         assert desk.conversation.messages[0].text == "one"
@@ -158,8 +152,7 @@ async def test_a_full_window_is_refused_where_the_user_wants_that_and_the_prompt
     async with ready_desktop(tmp_path, asked=["one"], backend=backend, settings=settings) as desk:
         text = ("many words " * 40).strip()
         desk.prompt_input.put(text)
-        await desk.pilot.press("enter")
-        await shown(desk, "tokens")
+        await desk.press("enter", sees="tokens")
         assert desk.prompt_input.text == text
         assert len(backend.requests) == 1
         assert len(await desk.on_disk()) == 2
@@ -171,10 +164,9 @@ async def test_a_queued_prompt_that_is_refused_is_held_and_what_is_typed_stays(t
     settings = Settings(ui=CALM, chat=ChatSettings(auto_truncate=False))
     backend = ScriptedBackend(half("word " * 90, gate), candidates=small)
     async with ready_desktop(tmp_path, backend=backend, settings=settings) as desk:
-        await desk.say("one")
-        await shown(desk, "word")
+        await desk.say("one", sees="word")
         desk.chat.turns.submit("many words " * 40)
-        await desk.pilot.press("x")
+        await desk.press("x")
         gate.set()
         await shown(desk, "held")
         assert desk.prompt_input.text == "x"
@@ -198,8 +190,7 @@ async def test_a_long_answer_that_ends_unseen_rings(tmp_path):
         written = []
         outside = desk.app.workspace.platform
         desk.app.workspace.platform = replace(outside, notification=lambda words: written.append(words) or "")
-        await desk.say("one")
-        await shown(desk, "Let")
+        await desk.say("one", sees="Let")
         desk.app.app_focus = False
         now_s[0] = 11.0
         gate.set()
@@ -226,7 +217,7 @@ async def test_what_the_start_has_to_tell_is_told_once(tmp_path):
 
 async def test_pages_of_the_log_turn_from_the_prompt(tmp_path):
     async with ready_desktop(tmp_path, answer("word " * 2000), asked=["go"], size=(80, 24)) as desk:
-        await desk.pilot.press("pageup")
+        await desk.press("pageup")
         assert not desk.log_view.viewport.is_following
-        await desk.pilot.press("pagedown")
+        await desk.press("pagedown")
         await desk.until(lambda: desk.log_view.viewport.is_following, "the end")

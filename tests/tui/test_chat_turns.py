@@ -27,7 +27,7 @@ async def test_the_first_paint_waits_for_no_server_and_one_can_type(tmp_path):
     backend.detect = slow_detect
     async with desktop(tmp_path, backend) as desk:
         assert isinstance(desk.app.focused, PromptInput)
-        await desk.pilot.press("h", "i")
+        await desk.press("h", "i")
         assert "looking for a server" in screen_text(desk.app)
         assert desk.prompt_input.text == "hi"
         gate.set()
@@ -38,8 +38,7 @@ async def test_the_first_paint_waits_for_no_server_and_one_can_type(tmp_path):
 
 async def test_a_prompt_is_answered_shown_and_saved(tmp_path):
     async with ready_desktop(tmp_path, answer("Lettuce does well."), asked=["what grows?"]) as desk:
-        await shown(desk, "Lettuce does well.")
-        await shown(desk, "42.3")
+        await shown(desk, "Lettuce does well.", "42.3")
         assert "what grows?" in screen_text(desk.app)
         assert sent(desk.backend) == ["what grows?"]
         assert [(m.text, m.state) for m in await desk.on_disk()] == [
@@ -52,12 +51,10 @@ async def test_a_prompt_is_answered_shown_and_saved(tmp_path):
 async def test_one_types_while_an_answer_streams_and_what_is_sent_waits(tmp_path):
     gate = asyncio.Event()
     async with ready_desktop(tmp_path, half("Let", gate, "tuce."), answer("Chives.")) as desk:
-        await desk.say("one")
-        await shown(desk, "Let")
-        await desk.say("two")
-        await shown(desk, "next")
+        await desk.say("one", sees="Let")
+        await desk.say("two", sees="next")
         assert sent(desk.backend) == ["one"]
-        await desk.pilot.press("t", "h")
+        await desk.press("t", "h")
         gate.set()
         await desk.answered(2)
         assert sent(desk.backend) == ["one", "two"]
@@ -93,13 +90,12 @@ async def test_a_queue_is_held_after_a_failure_and_goes_out_after_a_retry(tmp_pa
         answer("More."),
     )
     async with ready_desktop(tmp_path, backend=backend) as desk:
-        await desk.say("one")
-        await shown(desk, "Let")
+        await desk.say("one", sees="Let")
         await desk.say("two")
         gate.set()
         await shown(desk, "held")
         assert sent(backend) == ["one"]
-        await desk.pilot.press("ctrl+r")
+        await desk.press("ctrl+r")
         await desk.answered(2)
         assert sent(backend) == ["one", "one", "two"]
         assert "held" not in screen_text(desk.app)
@@ -110,10 +106,10 @@ async def test_up_takes_a_waiting_prompt_back_and_del_drops_it(tmp_path):
     async with ready_desktop(tmp_path, half("A", gate)) as desk:
         for text in ("one", "two", "three"):
             await desk.say(text)
-        await desk.pilot.press("up")
+        await desk.press("up")
         await desk.until(lambda: desk.prompt_input.text == "three", "the newest in the prompt")
         assert [one.text for one in desk.app.open_sessions.shown.queue] == ["two"]
-        await desk.pilot.press("ctrl+u", "delete")
+        await desk.press("ctrl+u", "delete")
         await desk.until(lambda: not desk.app.open_sessions.shown.queue, "an empty queue")
         gate.set()
         await desk.answered()
@@ -122,9 +118,8 @@ async def test_up_takes_a_waiting_prompt_back_and_del_drops_it(tmp_path):
 
 async def test_esc_stops_and_keeps_what_had_come(tmp_path):
     async with ready_desktop(tmp_path, half("Lettuce", asyncio.Event())) as desk:
-        await desk.say("one")
-        await shown(desk, "Lettuce")
-        await desk.pilot.press("escape")
+        await desk.say("one", sees="Lettuce")
+        await desk.press("escape")
         await desk.answered()
         assert desk.backend.stopped == 1
         assert (await desk.on_disk())[-1].state is AnswerState.STOPPED
@@ -134,30 +129,28 @@ async def test_esc_stops_and_keeps_what_had_come(tmp_path):
 
 async def test_ctrl_c_stops_too_and_twice_with_nothing_to_do_quits(tmp_path):
     async with ready_desktop(tmp_path, half("Lettuce", asyncio.Event())) as desk:
-        await desk.say("one")
-        await shown(desk, "Lettuce")
-        await desk.pilot.press("ctrl+c")
+        await desk.say("one", sees="Lettuce")
+        await desk.press("ctrl+c")
         await desk.answered()
         assert (await desk.on_disk())[-1].text == "Lettuce"
-        await desk.pilot.press("ctrl+c")
+        await desk.press("ctrl+c")
         assert desk.app.is_running
-        await desk.pilot.press("ctrl+c")
+        await desk.press("ctrl+c")
         await desk.until(lambda: not desk.app.is_running or desk.app._exit, "the end")
 
 
 async def test_ctrl_c_copies_what_is_selected_in_the_prompt(tmp_path):
     async with ready_desktop(tmp_path) as desk:
-        await desk.pilot.press("a", "b", "c", "shift+left", "shift+left", "ctrl+c")
+        await desk.press("a", "b", "c", "shift+left", "shift+left", "ctrl+c")
         await desk.until(lambda: desk.copied == ["bc"], "the copy")
         assert desk.app._exit is False
 
 
 async def test_quitting_while_an_answer_streams_saves_it_as_stopped_and_sends_nothing_more(tmp_path):
     async with ready_desktop(tmp_path, half("Lettuce", asyncio.Event())) as desk:
-        await desk.say("one")
-        await shown(desk, "Lettuce")
+        await desk.say("one", sees="Lettuce")
         await desk.say("two")
-        await desk.pilot.press("d", "ctrl+q")
+        await desk.press("d", "ctrl+q")
         await desk.until(lambda: desk.app._exit, "the end")
         session_id = desk.conversation.header.session_id
         last = (await desk.store.open_session(session_id)).messages[-1]
@@ -181,7 +174,7 @@ async def test_an_error_stands_in_the_log_with_its_next_step(tmp_path, error):
         if failure.hint:
             assert failure.hint[:20] in screen_text(desk.app)
         assert "Traceback" not in screen_text(desk.app)
-        await desk.pilot.press("alt+up", "y")
+        await desk.press("alt+up", "y")
         await desk.until(lambda: bool(desk.copied), "the details")
         assert failure.failure_id in desk.copied[0]
 
@@ -189,9 +182,8 @@ async def test_an_error_stands_in_the_log_with_its_next_step(tmp_path, error):
 async def test_a_regenerate_while_an_answer_streams_harms_nothing(tmp_path):
     gate = asyncio.Event()
     async with ready_desktop(tmp_path, half("Let", gate, "tuce.")) as desk:
-        await desk.say("one")
-        await shown(desk, "Let")
-        await desk.pilot.press("ctrl+r")
+        await desk.say("one", sees="Let")
+        await desk.press("ctrl+r")
         gate.set()
         await desk.answered()
         assert sent(desk.backend) == ["one"]
@@ -203,7 +195,7 @@ async def test_reasoning_alone_is_kept_when_stopped(tmp_path):
     async with ready_desktop(tmp_path, [RequestSent(), ReasoningDelta(text="Hm"), asyncio.Event()]) as desk:
         await desk.say("one")
         await desk.until(lambda: desk.conversation.is_running and desk.conversation.turn.chars > 0)
-        await desk.pilot.press("escape")
+        await desk.press("escape")
         await desk.answered()
         assert (await desk.on_disk())[-1].reasoning == "Hm"
 
@@ -212,7 +204,7 @@ async def test_enter_after_the_way_out_was_taken_sends_nothing_and_keeps_the_tex
     async with ready_desktop(tmp_path, asked=["one"]) as desk:
         desk.chat.view.is_leaving = True
         await desk.say("two")
-        await desk.pilot.press("ctrl+q")
+        await desk.press("ctrl+q")
         await desk.until(lambda: desk.app._exit, "the end")
         assert sent(desk.backend) == ["one"]
         assert await desk.store.draft(desk.conversation.header.session_id) == "two"
@@ -220,10 +212,9 @@ async def test_enter_after_the_way_out_was_taken_sends_nothing_and_keeps_the_tex
 
 async def test_stopping_lets_the_next_prompt_go_out(tmp_path):
     async with ready_desktop(tmp_path, half("Lettuce", asyncio.Event()), answer("Chives.")) as desk:
-        await desk.say("one")
-        await shown(desk, "Lettuce")
+        await desk.say("one", sees="Lettuce")
         await desk.say("two")
-        await desk.pilot.press("escape")
+        await desk.press("escape")
         await desk.answered(2)
         assert sent(desk.backend) == ["one", "two"]
 
@@ -239,13 +230,13 @@ async def test_esc_before_the_prompt_is_on_the_disk_keeps_the_prompt(tmp_path):
 
         desk.store.append = slow
         await desk.say("one")
-        await desk.pilot.press("escape")
+        await desk.press("escape")
         gate.set()
         await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "rest")
         await desk.app.open_sessions.save_all()
         assert [m.text for m in await desk.on_disk()] == ["one"]
         await shown(desk, "one")
         assert backend.requests == []
-        await desk.pilot.press("ctrl+r")
+        await desk.press("ctrl+r")
         await desk.answered()
         assert sent(backend) == ["one"]

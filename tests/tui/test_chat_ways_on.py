@@ -29,10 +29,8 @@ async def test_an_empty_prompt_says_how_an_unfinished_answer_is_gone_on_with(tmp
         await shown(desk, "/continue, ^R regenerate")
         await desk.type("a")
         await gone(desk, "/continue")
-        await desk.pilot.press("backspace")
-        await shown(desk, "/continue")
-        await desk.say("/continue")
-        await shown(desk, "Lettuce.")
+        await desk.press("backspace", sees="/continue")
+        await desk.say("/continue", sees="Lettuce.")
         await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "the end")
         await gone(desk, "/continue")
         assert desk.conversation.messages[-1].text == "Lettuce."
@@ -51,10 +49,10 @@ async def test_an_answer_that_failed_before_its_first_word_is_only_asked_for_ane
         await shown(desk, "▌ ^R regenerate")
         assert "/continue" not in screen_text(desk.app)
         keys = desk.chat.query_one(KeysRow)
-        await desk.pilot.press("alt+up")
+        await desk.press("alt+up")
         await desk.until(lambda: "edit" in str(keys.render()), "the keys of the answer")
         assert "continue" not in str(keys.render())
-        await desk.pilot.press("escape")
+        await desk.press("escape")
         await desk.say("/continue")  # means the same then
         await shown(desk, "There.")
 
@@ -74,15 +72,13 @@ async def test_an_answer_that_its_limit_cut_short_is_gone_on_with(tmp_path, max_
         desk.app.open_sessions.chat = type(desk.app.open_sessions.chat)(max_tokens=max_tokens)
         await desk.ask("one")
         await shown(desk, "▌ /continue, ^R regenerate")
-        await desk.pilot.press("alt+up", "a")
-        await shown(desk, "Lettuce.")
+        await desk.press("alt+up", "a", sees="Lettuce.")
 
 
 async def test_a_thought_alone_is_thought_once_more_and_kept(tmp_path):
     backend = ScriptedBackend(broken(ReasoningDelta(text="They as")), answer("Lettuce.", thought="So."))
     async with ready_desktop(tmp_path, asked=["one"], backend=backend) as desk:
-        await desk.say("/continue")
-        await shown(desk, "Lettuce.")
+        await desk.say("/continue", sees="Lettuce.")
         await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "the end")
         last = desk.conversation.messages[-1]
         assert (last.reasoning, last.state) == ("They as\n\nSo.", AnswerState.COMPLETE)
@@ -94,16 +90,15 @@ async def test_slash_commands_act_on_the_last_answer(tmp_path):
         await desk.say("/links")
         await desk.until(lambda: isinstance(desk.app.screen, LinksDialog), "the links")
         await shown(desk, "https://example.org/b")
-        await desk.pilot.press("escape")
+        await desk.press("escape")
         await desk.say("/tree")
         await desk.until(lambda: isinstance(desk.app.screen, MessageTree), "the tree")
-        await desk.pilot.press("escape")
+        await desk.press("escape")
         await desk.say("/delete")
         await gone(desk, "example.org")
         await shown(desk, "/undo restores it")
         assert isinstance(desk.app.focused, PromptInput)
-        await desk.say("/undo")
-        await shown(desk, "example.org")
+        await desk.say("/undo", sees="example.org")
         await desk.say("/pager")
         await desk.until(lambda: desk.paged == [links], "the pager")
         await desk.say("/edit")
@@ -124,12 +119,9 @@ async def test_in_an_empty_session_each_says_that_nothing_was_said(tmp_path):
             "/pager",
         ):
             desk.app.clear_notifications()
-            await desk.say(line)
-            await shown(desk, "This session is empty.")
-        await desk.say("/undo")
-        await shown(desk, "Nothing to undo.")
-        await desk.pilot.press("ctrl+r")
-        await shown(desk, "This session is empty.")
+            await desk.say(line, sees="This session is empty.")
+        await desk.say("/undo", sees="Nothing to undo.")
+        await desk.press("ctrl+r", sees="This session is empty.")
         assert desk.backend.requests == []
         assert desk.copied == []
 
@@ -137,12 +129,10 @@ async def test_in_an_empty_session_each_says_that_nothing_was_said(tmp_path):
 async def test_copy_takes_what_has_come_of_an_answer_that_is_on_its_way(tmp_path):
     gate = asyncio.Event()
     async with ready_desktop(tmp_path, half("Let", gate, "tuce.")) as desk:
-        await desk.say("one")
-        await shown(desk, "Let")
+        await desk.say("one", sees="Let")
         await desk.say("/copy")
         await desk.until(lambda: desk.copied == ["Let"], "a copy")
-        await desk.say("/continue")
-        await shown(desk, "still streaming")
+        await desk.say("/continue", sees="still streaming")
         gate.set()
         await desk.answered()
         assert sent(desk.backend) == ["one"]
@@ -150,8 +140,7 @@ async def test_copy_takes_what_has_come_of_an_answer_that_is_on_its_way(tmp_path
 
 async def test_an_alias_does_what_it_is_taken_for(tmp_path):
     async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta."), asked=["one"]) as desk:
-        await desk.say("/regenerate")
-        await shown(desk, "Beta.")
+        await desk.say("/regenerate", sees="Beta.")
 
 
 async def test_a_copy_of_nothing_leaves_the_clipboard_as_it_is(tmp_path):
@@ -159,10 +148,8 @@ async def test_a_copy_of_nothing_leaves_the_clipboard_as_it_is(tmp_path):
     async with ready_desktop(tmp_path, [RequestSent(), gate]) as desk:
         await desk.say("one")
         await desk.until(lambda: len(desk.backend.requests) == 1, "a request")
-        await desk.pilot.press("escape")
-        await shown(desk, "stopped")
-        await desk.pilot.press("alt+up", "y")
-        await shown(desk, "This message has nothing to copy yet.")
+        await desk.press("escape", sees="stopped")
+        await desk.press("alt+up", "y", sees="This message has nothing to copy yet.")
         assert desk.copied == []
 
 
@@ -171,7 +158,5 @@ async def test_a_prompt_without_an_answer_is_asked_again_from_the_prompt(tmp_pat
         await desk.say("/delete")
         await gone(desk, "Alpha.")
         await shown(desk, "▌ ^R regenerate")
-        await desk.say("/continue")
-        await shown(desk, "Only answers can be continued.")
-        await desk.pilot.press("ctrl+r")
-        await shown(desk, "Beta.")
+        await desk.say("/continue", sees="Only answers can be continued.")
+        await desk.press("ctrl+r", sees="Beta.")

@@ -38,15 +38,13 @@ async def test_retry_and_the_details_in_the_card_of_a_failure(tmp_path):
 
 async def test_versions_in_the_receipt_and_the_key_that_stops(tmp_path):
     async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta."), half("Gam"), asked=["one"]) as desk:
-        await desk.pilot.press("ctrl+r")
-        await shown(desk, "Beta.")
+        await desk.press("ctrl+r", sees="Beta.")
         await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "the end")
         await click(desk, "2/2")
         await shown(desk, "Alpha.")
         await click(desk, "1/2")
         await shown(desk, "Beta.")
-        await desk.say("two")
-        await shown(desk, "Gam")
+        await desk.say("two", sees="Gam")
         await click(desk, "Esc stop")
         await shown(desk, "stopped")
 
@@ -54,8 +52,7 @@ async def test_versions_in_the_receipt_and_the_key_that_stops(tmp_path):
 async def test_each_block_of_code_has_a_copy_of_its_own(tmp_path):
     code = "```py\na = 1\n```\n\n- item\n\n  ```\n  b\n  ```\n\n```sh\nc\n```"
     async with ready_desktop(tmp_path, answer(code), asked=["one"]) as desk:
-        await desk.pilot.press("alt+up")
-        await shown(desk, "c copy")
+        await desk.press("alt+up", sees="c copy")
         for nth, copied, note in (
             (2, "c", "Block 3 of 3"),
             (0, "a = 1", "Block 1 of 3"),
@@ -68,8 +65,7 @@ async def test_each_block_of_code_has_a_copy_of_its_own(tmp_path):
 
 async def test_the_row_of_keys_acts_on_the_focused_message(tmp_path):
     async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta."), asked=["one"]) as desk:
-        await desk.pilot.press("ctrl+r")
-        await shown(desk, "Beta.")
+        await desk.press("ctrl+r", sees="Beta.")
         await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "the end")
         await click(desk, "Beta.")
         await shown(desk, "[ ] versions")

@@ -104,7 +104,7 @@ async def test_without_a_model_the_fetch_is_asked_for_with_size_licence_and_fold
         ):
             assert words in text.replace("\u00a0", " ")
         assert engine.fetches == 0
-        await desk.pilot.press("enter")
+        await desk.press("enter")
         await on(desk, FetchDialog)
         await desk.until(lambda: "33 %" in screen_text(desk.app).replace("\u00a0", " "), "progress")
         assert "31 MB of 93 MB" in screen_text(desk.app).replace("\u00a0", " ")
@@ -117,7 +117,7 @@ async def test_without_consent_nothing_is_fetched_and_servers_are_looked_for(tmp
     engine = ScriptedEngine()
     async with Local(tmp_path, engine, ScriptedBackend(candidates=[candidate(Verdict.REFUSED)])) as desk:
         await on(desk, ConfirmDialog)
-        await desk.pilot.press("escape")
+        await desk.press("escape")
         await on(desk, WelcomeScreen)
         assert engine.fetches == 0
 
@@ -126,16 +126,16 @@ async def test_escape_cuts_the_fetch_and_it_can_be_begun_again(tmp_path):
     engine = ScriptedEngine()
     async with Local(tmp_path, engine, ScriptedBackend(candidates=[candidate(Verdict.REFUSED)])) as desk:
         await on(desk, ConfirmDialog)
-        await desk.pilot.press("enter")
+        await desk.press("enter")
         await on(desk, FetchDialog)
-        await desk.pilot.press("escape")
+        await desk.press("escape")
         await desk.until(lambda: engine.cut == 1, "the fetch is cut")
         await on(desk, WelcomeScreen)
         assert not engine.started
         desk.backend.candidates = answering("demo").candidates
         desk.app.connect.start_engine()
         await on(desk, ConfirmDialog)
-        await desk.pilot.press("enter")
+        await desk.press("enter")
         await on(desk, FetchDialog)
         engine.progress.set()
         await desk.until(lambda: engine.started == ["demo"], "it is started")
@@ -152,15 +152,15 @@ async def test_what_goes_wrong_is_told_with_the_next_step_and_can_be_tried_again
     async with Local(tmp_path, engine, answering("big", "demo")) as desk:
         await on(desk, ConfirmDialog)
         if point == "fetch":
-            await desk.pilot.press("enter")
+            await desk.press("enter")
             await desk.until(lambda: "could not be downloaded" in screen_text(desk.app), "the failure")
         await desk.until(lambda: "No space left" in screen_text(desk.app), "the reason")
         assert "Make room there." in screen_text(desk.app)
         assert target_of(desk) is None
-        await desk.pilot.press("enter")
+        await desk.press("enter")
         if point != "big":
             await desk.until(lambda: "Download a demo model?" in screen_text(desk.app), "the question")
-            await desk.pilot.press("enter")
+            await desk.press("enter")
         await desk.until(lambda: engine.started, "it is started")
         await on(desk, ChatScreen)
 
@@ -173,7 +173,7 @@ async def test_what_was_in_use_stays_in_use_where_the_engine_cannot_be_started(t
         desk.app.connect.start_engine("big")
         await on(desk, ConfirmDialog)
         assert "not enough memory" in screen_text(desk.app)
-        await desk.pilot.press("escape")
+        await desk.press("escape")
         await on(desk, ChatScreen)
         assert target_of(desk).product is Product.LM_STUDIO
 
@@ -202,13 +202,13 @@ async def test_the_picker_loads_another_file_behind_the_same_address(tmp_path):
     engine = ScriptedEngine(BIG, SMALL)
     async with Local(tmp_path, engine) as desk:
         await desk.until(lambda: engine.started == ["big"], "the engine is started")
-        await desk.pilot.press("ctrl+o")
+        await desk.press("ctrl+o")
         await on(desk, ModelPicker)
         await desk.until(lambda: "small" in screen_text(desk.app), "the other file")
         await desk.type("small")
         await desk.until(lambda: "1 of 2" in screen_text(desk.app), "the filter")
         desk.backend.candidates = answering("small").candidates
-        await desk.pilot.press("enter")
+        await desk.press("enter")
         await desk.until(lambda: engine.started == ["big", "small"], "the other file is served")
         await desk.ask("Hello")
         assert (desk.backend.requests[0].endpoint, desk.backend.requests[0].model) == (ADDRESS, "small")
@@ -229,6 +229,6 @@ async def test_a_crash_during_an_answer_keeps_the_text_and_a_retry_starts_it_aga
         assert "The next request starts it again." in screen_text(desk.app)
         last = desk.conversation.messages[-1]
         assert (last.state, last.text.strip()) == (AnswerState.INTERRUPTED, "Lettuce does")
-        await desk.pilot.press("ctrl+r")
+        await desk.press("ctrl+r")
         await desk.until(lambda: engine.started == ["big", "big"], "it is started again")
         await desk.answered()

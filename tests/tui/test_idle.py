@@ -40,22 +40,22 @@ async def _answered(desk):
 
 async def _message_focused(desk):
     await _answered(desk)
-    await desk.pilot.press("alt+up")
+    await desk.press("alt+up")
 
 
 async def _find_open(desk):
     await _answered(desk)
-    await desk.pilot.press("ctrl+f", *"well")
+    await desk.press("ctrl+f", *"well")
     await desk.until(lambda: desk.chat.query(FindBar) and desk.chat.query_one(FindBar).display, "find")
 
 
 async def _help_open(desk):
-    await desk.pilot.press("f1")
+    await desk.press("f1")
     await desk.until(lambda: not isinstance(desk.app.screen, ChatScreen), "the help")
 
 
 async def _picker_open(desk):
-    await desk.pilot.press("ctrl+o")
+    await desk.press("ctrl+o")
     await desk.until(lambda: not isinstance(desk.app.screen, ChatScreen), "the picker")
 
 
@@ -77,11 +77,9 @@ async def test_at_rest_no_timer_is_faster_than_the_look_at_the_server(tmp_path, 
 
 async def test_while_an_answer_comes_a_timer_runs_and_after_a_stop_none(tmp_path):
     async with ready_desktop(tmp_path, half("Half of it")) as desk:
-        await desk.say("hello")
-        await shown(desk, "Half of it")
+        await desk.say("hello", sees="Half of it")
         assert _fast_timers(desk.app)
-        await desk.pilot.press("escape")
-        await shown(desk, "stopped")
+        await desk.press("escape", sees="stopped")
         await _comes_to_rest(desk)
 
 

@@ -16,7 +16,7 @@ TWO = "See [the guide](https://guide.example/a) and https://other.example/b."
 async def answered(desk, keys=("alt+up", "l")):
     await desk.ready()
     await desk.ask("hello", 1)
-    await desk.pilot.press(*keys)
+    await desk.press(*keys)
 
 
 def is_on_top(desk, kind):
@@ -29,11 +29,11 @@ async def test_l_lists_the_links_with_their_words_and_enter_asks_before_it_opens
         await desk.until(lambda: is_on_top(desk, LinksDialog))
         for words in ("the guide", "https://guide.example/a", "https://other.example/b"):
             await shown(desk, words)
-        await desk.pilot.press("down", "enter")
+        await desk.press("down", "enter")
         await desk.until(lambda: is_on_top(desk, ConfirmDialog))
         await shown(desk, "This page is at other.example")
         assert desk.opened == []
-        await desk.pilot.press("enter")
+        await desk.press("enter")
         await desk.until(lambda: desk.opened == ["https://other.example/b"])
 
 
@@ -41,7 +41,7 @@ async def test_esc_opens_nothing(tmp_path):
     async with desktop(tmp_path, ScriptedBackend(answer("https://one.example"))) as desk:
         await answered(desk)
         await desk.until(lambda: is_on_top(desk, ConfirmDialog))
-        await desk.pilot.press("escape")
+        await desk.press("escape")
         await desk.until(lambda: not is_on_top(desk, ConfirmDialog))
         await answered_again(desk)
         assert desk.opened == []
@@ -49,7 +49,7 @@ async def test_esc_opens_nothing(tmp_path):
 
 async def answered_again(desk):
     """What comes after the question shows that it did nothing."""
-    await desk.pilot.press("l")
+    await desk.press("l")
     await desk.until(lambda: is_on_top(desk, ConfirmDialog))
 
 
@@ -57,7 +57,7 @@ async def test_a_link_can_be_copied_from_the_list(tmp_path):
     async with desktop(tmp_path, ScriptedBackend(answer(TWO))) as desk:
         await answered(desk)
         await desk.until(lambda: is_on_top(desk, LinksDialog))
-        await desk.pilot.press("y")
+        await desk.press("y")
         await desk.until(lambda: desk.copied == ["https://guide.example/a"])
 
 
@@ -66,7 +66,7 @@ async def test_without_a_browser_the_address_is_copied_and_that_is_told(tmp_path
         desk.has_browser = False
         await answered(desk)
         await desk.until(lambda: is_on_top(desk, ConfirmDialog))
-        await desk.pilot.press("enter")
+        await desk.press("enter")
         await desk.until(lambda: desk.copied == ["https://one.example/x"])
         await shown(desk, "No browser is available")
 
@@ -117,5 +117,4 @@ async def test_an_address_without_end_leaves_room_for_the_question(tmp_path):
     async with desktop(tmp_path, ScriptedBackend(answer("https://one.example/" + "x" * 9_000))) as desk:
         await answered(desk)
         await desk.until(lambda: is_on_top(desk, ConfirmDialog))
-        await shown(desk, "This page is at one.example")
-        await shown(desk, "open it")
+        await shown(desk, "This page is at one.example", "open it")

@@ -9,7 +9,7 @@ from lmchat.domain.message import AnswerState, Role, text_message
 from lmchat.errors import StoreUnavailable
 from lmchat.tui.screens.ask_dialog import AskDialog
 from lmchat.tui.screens.message_tree import MessageTree, TreeShown
-from tests.support.desktop import desktop, gone, shown
+from tests.support.desktop import desktop, shown
 from tests.support.look_data import NOW
 from tests.support.scripted_backend import ScriptedBackend, answer
 from tests.support.tui_host import Host, screen_text, text_of
@@ -168,13 +168,11 @@ async def test_in_ascii_no_other_sign_is_drawn():
 async def opened_tree(desk) -> MessageTree:
     """Ask, answer twice, and open the tree by its key."""
     await desk.ready()
-    await desk.say("one")
-    await shown(desk, "Alpha.")
+    await desk.say("one", sees="Alpha.")
     await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "rest")
-    await desk.pilot.press("ctrl+r")
-    await shown(desk, "Beta.")
+    await desk.press("ctrl+r", sees="Beta.")
     await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "rest")
-    await desk.pilot.press("alt+up", "t")
+    await desk.press("alt+up", "t")
     await desk.until(lambda: isinstance(desk.app.screen, MessageTree), "the tree")
     tree = desk.app.screen
     await desk.until(lambda: bool(tree.can_show and tree.chosen_id), "its branches")
@@ -189,24 +187,21 @@ async def test_a_pruned_branch_is_gone_from_tree_and_chat_and_comes_back(tmp_pat
     async with desktop(tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."))) as desk:
         tree = await opened_tree(desk)
         assert branches_of(tree) == ["one", "Alpha.", "Beta."]
-        await desk.pilot.press("d")
+        await desk.press("d")
         await desk.until(lambda: len(tree.list.rows) == 1, "the tree without it")
         assert [m.text for m in await desk.on_disk()] == ["one", "Alpha."]
         assert [m.text for m in desk.conversation.messages] == ["one", "Alpha."]
-        await desk.pilot.press("u")
+        await desk.press("u")
         await desk.until(lambda: len(tree.list.rows) == 3, "the tree with it")
         assert [m.text for m in await desk.on_disk()] == ["one", "Beta."]
-        await desk.pilot.press("u")
-        await shown(desk, "Nothing to undo.")
+        await desk.press("u", sees="Nothing to undo.")
 
 
 async def test_a_whole_session_can_be_pruned_and_comes_back_from_the_same_tree(tmp_path):
     async with desktop(tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."))) as desk:
         await opened_tree(desk)
-        await desk.pilot.press("home", "d")
-        await shown(desk, "This session is empty.")
-        await desk.pilot.press("u")
-        await gone(desk, "This session is empty.")
+        await desk.press("home", "d", sees="This session is empty.")
+        await desk.press("u", hides="This session is empty.")
         assert [m.text for m in await desk.on_disk()] == ["one", "Beta."]
 
 
@@ -214,20 +209,20 @@ async def test_a_branch_keeps_its_name_and_loses_it_when_it_is_empty(tmp_path):
     async with desktop(tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."))) as desk:
         tree = await opened_tree(desk)
         session_id, branch_id = desk.conversation.header.session_id, tree.chosen_id
-        await desk.pilot.press("n")
+        await desk.press("n")
         await desk.until(lambda: isinstance(desk.app.screen, AskDialog), "the question")
         await desk.type("the  better one")
-        await desk.pilot.press("enter")
+        await desk.press("enter")
         await desk.until(lambda: tree.name_of(branch_id) == "the better one", "the name")
         await shown(desk, "the better one  Beta.")
         assert await desk.store.branch_names(session_id) == {branch_id: "the better one"}
-        await desk.pilot.press("n")
+        await desk.press("n")
         await desk.until(lambda: isinstance(desk.app.screen, AskDialog), "the question")
-        await desk.pilot.press("escape")
+        await desk.press("escape")
         assert await desk.store.branch_names(session_id) == {branch_id: "the better one"}
-        await desk.pilot.press("n")
+        await desk.press("n")
         await desk.until(lambda: isinstance(desk.app.screen, AskDialog), "the question")
-        await desk.pilot.press("ctrl+u", "enter")
+        await desk.press("ctrl+u", "enter")
         await desk.until(lambda: not tree.name_of(branch_id), "no name")
         assert await desk.store.branch_names(session_id) == {}
 
@@ -235,14 +230,14 @@ async def test_a_branch_keeps_its_name_and_loses_it_when_it_is_empty(tmp_path):
 async def test_going_to_a_branch_that_is_shown_changes_no_path(tmp_path):
     async with desktop(tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."))) as desk:
         tree = await opened_tree(desk)
-        await desk.pilot.press("up", "enter")
+        await desk.press("up", "enter")
         await desk.until(lambda: desk.app.screen is not tree, "the chat")
         await shown(desk, "Alpha.")
-        await desk.pilot.press("t")
+        await desk.press("t")
         await desk.until(lambda: isinstance(desk.app.screen, MessageTree), "the tree")
         second = desk.app.screen
         await desk.until(lambda: bool(second.can_show and second.chosen_id), "its branches")
-        await desk.pilot.press("home", "enter")
+        await desk.press("home", "enter")
         await desk.until(lambda: desk.app.screen is not second, "the chat")
         assert [m.text for m in await desk.on_disk()] == ["one", "Alpha."]
 
@@ -255,7 +250,6 @@ async def test_a_disk_that_fails_is_told_over_the_tree(tmp_path):
             raise StoreUnavailable("The disk is full.")
 
         desk.store.delete_message = fail
-        await desk.pilot.press("d")
-        await shown(desk, "The disk is full.")
+        await desk.press("d", sees="The disk is full.")
         assert desk.app.screen is tree
         assert len(tree.list.rows) == 3

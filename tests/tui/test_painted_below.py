@@ -5,14 +5,14 @@ from __future__ import annotations
 from textual.geometry import Region
 
 from lmchat.tui.screens.help_screen import HelpScreen
-from tests.support.desktop import ready_desktop, shown
+from tests.support.desktop import ready_desktop
 from tests.support.scripted_backend import answer
 from tests.support.tui_host import screen_text
 
 
 async def test_what_changes_below_a_dialog_is_painted_and_no_more(tmp_path):
     async with ready_desktop(tmp_path) as desk:
-        await desk.pilot.press("f1")
+        await desk.press("f1")
         await desk.until(lambda: isinstance(desk.app.screen, HelpScreen), "the help")
         await desk.pilot.pause()
         help_screen, painted = desk.app.screen, []
@@ -33,10 +33,9 @@ async def test_what_changes_below_a_dialog_is_painted_and_no_more(tmp_path):
 
 async def test_after_the_dialog_all_that_changed_meanwhile_is_there(tmp_path):
     async with ready_desktop(tmp_path, answer("Lettuce does well.")) as desk:
-        await desk.pilot.press("f1")
+        await desk.press("f1")
         await desk.until(lambda: isinstance(desk.app.screen, HelpScreen), "the help")
         desk.chat.view.show_action("something else")
         await desk.pilot.pause()
-        await desk.pilot.press("escape")
-        await shown(desk, "something else")
+        await desk.press("escape", sees="something else")
         assert "F1 help" in screen_text(desk.app)

@@ -37,11 +37,9 @@ def off():
 async def test_what_is_said_while_a_server_is_looked_for_goes_out_when_it_is_found(tmp_path):
     backend = SlowBackend()
     async with desktop(tmp_path, backend) as desk:
-        await desk.say("one")
-        await shown(desk, "next  one")
+        await desk.say("one", sees="next  one")
         assert desk.prompt_input.text == ""
-        await desk.say("two")
-        await shown(desk, "next  two")
+        await desk.say("two", sees="next  two")
         backend.gate.set()
         await desk.answered(2)
         assert sent(backend) == ["one", "two"]
@@ -51,10 +49,9 @@ async def test_what_is_said_while_a_server_is_looked_for_goes_out_when_it_is_fou
 async def test_escape_takes_what_waits_back_before_what_is_typed(tmp_path):
     backend = SlowBackend()
     async with desktop(tmp_path, backend) as desk:
-        await desk.say("one")
-        await shown(desk, "Esc cancel")
+        await desk.say("one", sees="Esc cancel")
         await desk.type("two")
-        await desk.pilot.press("escape")
+        await desk.press("escape")
         assert desk.prompt_input.text == "one\n\ntwo"
         await gone(desk, "next  one")
         backend.gate.set()
@@ -89,8 +86,7 @@ async def test_what_is_found_while_a_prompt_is_written_takes_no_key_of_it(tmp_pa
         await desk.until(lambda: desk.prompt_input.text == "what grows ", "the first words")
         backend.gate.set()
         await shown(desk, "You can type; your messages wait")
-        await desk.say("in shade?")
-        await shown(desk, "next  what grows in shade?")
+        await desk.say("in shade?", sees="next  what grows in shade?")
         desk.app.connect.look_now()
         await desk.until(lambda: not isinstance(desk.app.screen, ChatScreen), "what is asked for")
 
@@ -121,8 +117,7 @@ async def test_where_none_was_found_a_sentence_says_that_what_is_said_waits(tmp_
         assert "Your message" not in screen_text(desk.app)
         desk.app.screen.dismiss(None)
         await desk.until(lambda: isinstance(desk.app.screen, ChatScreen), "the chat")
-        await desk.say("one")
-        await shown(desk, "is sent when a")
+        await desk.say("one", sees="is sent when a")
         await shown(desk, "next  one")
 
 
@@ -130,13 +125,12 @@ async def test_without_the_key_a_sentence_says_what_the_message_waits_for(tmp_pa
     backend = ScriptedBackend(candidates=[candidate(Verdict.NEEDS_KEY)])
     async with desktop(tmp_path, backend) as desk:
         await shown(desk, "needs an API key")
-        await desk.pilot.press("escape")
+        await desk.press("escape")
         await desk.until(lambda: not isinstance(desk.app.screen, Dialog), "no dialog")
         if not isinstance(desk.app.screen, ChatScreen):
             desk.app.screen.dismiss(None)
         await desk.until(lambda: isinstance(desk.app.screen, ChatScreen), "the chat")
-        await desk.say("one")
-        await shown(desk, "once the API key is set")
+        await desk.say("one", sees="once the API key is set")
 
 
 async def test_it_waits_until_a_model_that_is_chosen_in_the_picker_is_loaded(tmp_path):
@@ -150,12 +144,11 @@ async def test_it_waits_until_a_model_that_is_chosen_in_the_picker_is_loaded(tmp
 
     backend.load = load
     async with desktop(tmp_path, backend) as desk:
-        await desk.say("one")
-        await shown(desk, "next  one")
+        await desk.say("one", sees="next  one")
         backend.gate.set()
         await desk.until(lambda: isinstance(desk.app.screen, ModelPicker), "the picker")
         await shown(desk, "qwen3-8b")
-        await desk.pilot.press("enter")
+        await desk.press("enter")
         await desk.until(begun.is_set, "the model is being loaded")
         await shown(desk, "next  one")
         assert sent(backend) == []
@@ -166,8 +159,7 @@ async def test_it_waits_until_a_model_that_is_chosen_in_the_picker_is_loaded(tmp
 
 async def test_what_waits_when_lmchat_ends_is_in_the_prompt_the_next_time(tmp_path):
     async with desktop(tmp_path, SlowBackend()) as desk:
-        await desk.say("one")
-        await shown(desk, "next  one")
+        await desk.say("one", sees="next  one")
         await desk.type("two")
     async with desktop(tmp_path, SlowBackend()) as desk:
         await desk.until(lambda: desk.prompt_input.text == "one\n\ntwo", "what was typed and said")
@@ -200,11 +192,9 @@ async def test_what_is_said_before_a_session_is_resumed_is_meant_for_it(tmp_path
 
     store.open_session = slow
     async with desktop(tmp_path, backend, store=store, resume_id=old.session_id) as desk:
-        await desk.say("and in shade?")
-        await shown(desk, "next  and in shade?")
+        await desk.say("and in shade?", sees="next  and in shade?")
         gate.set()
-        await shown(desk, "what grows?")
-        await shown(desk, "next  and in shade?")
+        await shown(desk, "what grows?", "next  and in shade?")
         backend.gate.set()
         await desk.answered()
         assert [one.text for one in await desk.on_disk()][:2] == ["what grows?", "and in shade?"]
@@ -214,8 +204,7 @@ async def test_an_edit_that_cannot_go_out_yet_is_still_an_edit(tmp_path):
     async with ready_desktop(tmp_path, asked=["one"]) as desk:
         desk.chat.messages.act_on("edit", desk.conversation.messages[0])
         desk.app.open_sessions.target = None
-        await desk.pilot.press("x", "enter")
-        await shown(desk, "No model server found yet.")
+        await desk.press("x", "enter", sees="No model server found yet.")
         assert desk.prompt_input.text == "onex"
-        await desk.pilot.press("escape")
+        await desk.press("escape")
         assert desk.prompt_input.text == ""

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from lmchat.errors import SessionNotFound, StoreUnavailable
 from lmchat.tui.screens.ask_dialog import ConfirmDialog
 from lmchat.tui.screens.trash_dialog import TrashDialog, until
-from tests.support.desktop import gone, ready_desktop, shown
+from tests.support.desktop import ready_desktop, shown
 from tests.support.look_data import NOW, header
 from tests.support.scripted_backend import answer
 from tests.support.tui_host import Host, screen_text
@@ -121,10 +121,10 @@ async def in_trash(desk) -> str:
     session_id = desk.conversation.header.session_id
     desk.chat.view.session_list.focus()
     await desk.until(lambda: desk.chat.view.session_list.chosen_id == session_id, "the list")
-    await desk.pilot.press("d")
+    await desk.press("d")
     await desk.until(lambda: desk.conversation.header.session_id != session_id, "the deletion")
     desk.chat.view.session_list.focus()
-    await desk.pilot.press("t")
+    await desk.press("t")
     await desk.until(lambda: isinstance(desk.app.screen, TrashDialog), "the trash")
     await shown(desk, "Trash")
     await desk.until(lambda: desk.app.screen.list.key == session_id, "what is in it")
@@ -134,9 +134,8 @@ async def in_trash(desk) -> str:
 async def test_from_the_trash_a_session_comes_back_into_the_list(tmp_path):
     async with ready_desktop(tmp_path, answer("Lettuce.")) as desk:
         session_id = await in_trash(desk)
-        await desk.pilot.press("enter")
-        await shown(desk, "The trash is empty.")
-        await desk.pilot.press("escape")
+        await desk.press("enter", sees="The trash is empty.")
+        await desk.press("escape")
         await desk.until(
             lambda: desk.chat.view.session_list.chosen_id == session_id, "the session in the list"
         )
@@ -146,11 +145,10 @@ async def test_from_the_trash_a_session_comes_back_into_the_list(tmp_path):
 async def test_what_is_removed_from_the_trash_is_gone_only_after_a_yes(tmp_path):
     async with ready_desktop(tmp_path, answer("Lettuce.")) as desk:
         session_id = await in_trash(desk)
-        await desk.pilot.press("d")
+        await desk.press("d")
         await desk.until(lambda: isinstance(desk.app.screen, ConfirmDialog), "the question")
         assert (await desk.store.open_session(session_id)).messages
-        await desk.pilot.press("enter")
-        await shown(desk, "The trash is empty.")
+        await desk.press("enter", sees="The trash is empty.")
         with pytest.raises(SessionNotFound):
             await desk.store.open_session(session_id)
 
@@ -163,14 +161,11 @@ async def test_a_disk_that_fails_is_told_and_the_trash_stays_as_it_was(tmp_path)
             raise StoreUnavailable("The disk is full.")
 
         desk.store.update_session = fail
-        await desk.pilot.press("enter")
-        await shown(desk, "The disk is full.")
+        await desk.press("enter", sees="The disk is full.")
         assert desk.app.screen.list.key == session_id
 
 
 async def test_the_trash_has_a_slash_command(tmp_path):
     async with ready_desktop(tmp_path) as desk:
-        await desk.say("/trash")
-        await shown(desk, "The trash is empty.")
-        await desk.pilot.press("escape")
-        await gone(desk, "The trash is empty.")
+        await desk.say("/trash", sees="The trash is empty.")
+        await desk.press("escape", hides="The trash is empty.")

@@ -14,7 +14,7 @@ async def focused(desk) -> None:
     await desk.ready()
     await desk.say("one")
     await desk.answered()
-    await desk.pilot.press("alt+up")
+    await desk.press("alt+up")
 
 
 @pytest.mark.parametrize("text", ["hello", "1", "!", "/doctor", "x"])
@@ -48,6 +48,6 @@ async def test_each_press_of_a_key_is_a_command(tmp_path):
 async def test_a_blank_alone_is_not_typed(tmp_path):
     async with desktop(tmp_path, ScriptedBackend(answer("Alpha."))) as desk:
         await focused(desk)
-        await desk.pilot.press("space")
+        await desk.press("space")
         assert desk.prompt_input.text == ""
         assert not isinstance(desk.app.focused, PromptInput)

@@ -70,7 +70,7 @@ async def asked_for(folder, backend, address, **more):
         await on(desk, WelcomeScreen)
         desk.app.screen.ask_address(address)
         await on(desk, AddressDialog)
-        await desk.pilot.press("enter")
+        await desk.press("enter")
         yield desk
 
 
@@ -102,7 +102,7 @@ async def test_an_address_where_nothing_answers_can_be_mended(tmp_path, error):
         backend.error = None
         await desk.type("0")
         await gone(desk, "! ")
-        await desk.pilot.press("enter")
+        await desk.press("enter")
         await on(desk, ChatScreen)
 
 
@@ -110,9 +110,8 @@ async def test_another_machine_is_asked_about_before_a_byte_is_sent_and_a_no_kee
     backend = Places()
     async with asked_for(tmp_path, backend, "gpu-box:8000") as desk:
         await on(desk, AllowDialog)
-        await shown(desk, "gpu-box:8000 is not this machine")
-        await shown(desk, 'allowed_hosts = ["gpu-box:8000"]')
-        await desk.pilot.press("escape")
+        await shown(desk, "gpu-box:8000 is not this machine", 'allowed_hosts = ["gpu-box:8000"]')
+        await desk.press("escape")
         await on(desk, AddressDialog)
         await gone(desk, "Checking")
         assert "! " not in screen_text(desk.app)
@@ -125,10 +124,10 @@ async def test_another_machine_is_allowed_for_this_run_alone_and_the_line_for_go
     settings = Settings(allowed_hosts=("nas:1234",), ui=UiSettings(reduced_motion=True))
     async with asked_for(tmp_path, backend, "gpu-box:8000", settings=settings) as desk:
         await on(desk, AllowDialog)
-        await desk.pilot.press("y")
+        await desk.press("y")
         line = 'allowed_hosts = ["nas:1234", "gpu-box:8000"]'
         await desk.until(lambda: desk.copied == [line], "the line on the clipboard")
-        await desk.pilot.press("enter")
+        await desk.press("enter")
         await on(desk, ChatScreen)
         assert backend.allowed == ["gpu-box:8000"]
         assert desk.app.open_sessions.target.endpoint == FAR
@@ -141,13 +140,12 @@ async def test_a_typed_server_that_wants_a_key_gets_it_after_any_number_of_wrong
         await on(desk, KeyDialog)
         for wrong in ("first", "second"):
             await desk.type(wrong)
-            await desk.pilot.press("enter")
-            await shown(desk, "! The server rejects this API key.")
+            await desk.press("enter", sees="! The server rejects this API key.")
             assert desk.kept_keys == []
             assert wrong not in screen_text(desk.app)
-            await desk.pilot.press("ctrl+u")
+            await desk.press("ctrl+u")
         await desk.type("sk-good")
-        await desk.pilot.press("enter")
+        await desk.press("enter")
         await on(desk, ChatScreen)
         assert desk.kept_keys == [(NEAR, "sk-good")]
         assert backend.keys == ["first", "second", "sk-good"]
@@ -157,11 +155,10 @@ async def test_a_typed_server_whose_key_is_not_at_hand_stays_on_the_page(tmp_pat
     backend = Places(verdict=Verdict.NEEDS_KEY)
     async with asked_for(tmp_path, backend, "127.0.0.1:9000") as desk:
         await on(desk, KeyDialog)
-        await desk.pilot.press("escape")
+        await desk.press("escape")
         await on(desk, WelcomeScreen)
-        await shown(desk, "needs key")
-        await shown(desk, "127.0.0.1:9000")
-        await desk.pilot.press("enter")
+        await shown(desk, "needs key", "127.0.0.1:9000")
+        await desk.press("enter")
         await on(desk, KeyDialog)
 
 
@@ -175,7 +172,7 @@ async def test_a_key_that_is_good_and_cannot_be_stored_holds_for_this_run(tmp_pa
         desk.app.workspace.platform = replace(desk.app.workspace.platform, keep_key=keep_key)
         await on(desk, KeyDialog)
         await desk.type("sk-good")
-        await desk.pilot.press("enter")
+        await desk.press("enter")
         await on(desk, ChatScreen)
         await shown(desk, "The key could not be stored.")
 
@@ -194,7 +191,7 @@ async def test_neither_the_picker_nor_a_key_is_asked_for_in_the_middle_of_an_add
             await desk.type("x")
             assert isinstance(desk.app.screen, AddressDialog)
         await shown(desk, "gpuxx")
-        await desk.pilot.press("escape")
+        await desk.press("escape")
         await on(desk, ModelPicker)
 
 
@@ -208,8 +205,7 @@ async def test_a_server_that_goes_while_its_key_is_tried_is_told_and_nothing_is_
     async with asked_for(tmp_path, backend, "127.0.0.1:9000") as desk:
         await on(desk, KeyDialog)
         await desk.type("sk-good")
-        await desk.pilot.press("enter")
-        await shown(desk, "! Start the server")
+        await desk.press("enter", sees="! Start the server")
         assert desk.kept_keys == []
         assert isinstance(desk.app.screen, KeyDialog)
 
@@ -222,7 +218,7 @@ async def test_a_server_that_appears_while_a_key_is_typed_takes_nothing_away(tmp
         backend.candidates = (candidate(Verdict.READY, model()),)
         await shown(desk, "LM Studio answers now.")
         await desk.type("good")
-        await desk.pilot.press("enter")
+        await desk.press("enter")
         await on(desk, ChatScreen)
         assert desk.kept_keys == [(NEAR, "sk-good")]
         assert desk.app.open_sessions.target.endpoint == NEAR
@@ -239,7 +235,7 @@ async def test_behind_a_dialog_the_page_goes_on_looking(tmp_path):
         await shown(desk, "LM Studio answers now.")
         looks = backend.looks
         await desk.until(lambda: backend.looks > looks + 2, "more looks")
-        await desk.pilot.press("escape")
+        await desk.press("escape")
         await on(desk, ChatScreen)
         looks = backend.looks
         await desk.pilot.pause(0.2)

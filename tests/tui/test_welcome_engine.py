@@ -56,10 +56,10 @@ async def test_the_demo_model_is_offered_first_and_fetched_only_after_consent(tm
     async with page(tmp_path, engine) as desk:
         await shown(desk, "Asks to download demo, a demo model (93 MB, Apache-2.0).")
         await shown(desk, "or try the built-in engine.")
-        await desk.pilot.press("enter")
+        await desk.press("enter")
         await on(desk, ConfirmDialog)
         assert engine.fetches == 0
-        await desk.pilot.press("enter")
+        await desk.press("enter")
         await on(desk, FetchDialog)
         engine.progress.set()
         serves(desk, "demo")
@@ -78,11 +78,11 @@ async def test_a_fetch_that_is_cut_leads_back_to_the_page_and_is_begun_again(tmp
     engine = ScriptedEngine()
     async with page(tmp_path, engine) as desk:
         for times in (1, 2):
-            await desk.pilot.press("1")
+            await desk.press("1")
             await on(desk, ConfirmDialog)
-            await desk.pilot.press("enter")
+            await desk.press("enter")
             await on(desk, FetchDialog)
-            await desk.pilot.press("escape")
+            await desk.press("escape")
             await on(desk, WelcomeScreen)
             assert (engine.fetches, engine.cut) == (times, times)
 
@@ -90,15 +90,15 @@ async def test_a_fetch_that_is_cut_leads_back_to_the_page_and_is_begun_again(tmp
 async def test_a_server_that_appears_during_a_fetch_is_told_and_the_fetch_goes_on(tmp_path):
     engine = ScriptedEngine()
     async with page(tmp_path, engine) as desk:
-        await desk.pilot.press("1")
+        await desk.press("1")
         await on(desk, ConfirmDialog)
-        await desk.pilot.press("enter")
+        await desk.press("enter")
         await on(desk, FetchDialog)
         desk.backend.candidates = (candidate(Verdict.READY, model()),)
         await shown(desk, "LM Studio answers now.")
         assert isinstance(desk.app.screen, FetchDialog)
         assert engine.cut == 0
-        await desk.pilot.press("escape")
+        await desk.press("escape")
         await on(desk, ChatScreen)
         assert engine.cut == 1
         assert desk.app.open_sessions.target.product is Product.LM_STUDIO
@@ -108,13 +108,13 @@ async def test_a_file_of_this_disk_can_be_chosen_out_of_many(tmp_path):
     engine = ScriptedEngine(*MANY)
     async with page(tmp_path, engine) as desk:
         await shown(desk, "60 found: model-00 Q4_K_M 1.0 GB, model-01 Q4_K_M 1.0 GB, and 58 more")
-        await desk.pilot.press("2")
+        await desk.press("2")
         await on(desk, FilePicker)
         await shown(desk, "60 files · 60.0 GB")
         await desk.type("47")
         await shown(desk, "1 of 60")
         serves(desk, "model-47")
-        await desk.pilot.press("enter")
+        await desk.press("enter")
         await on(desk, ChatScreen)
         await desk.until(lambda: engine.started == ["model-47"], "it is started")
 
@@ -123,9 +123,9 @@ async def test_leaving_the_list_of_files_starts_nothing(tmp_path):
     engine = ScriptedEngine(*MANY)
     async with page(tmp_path, engine, size=(40, 12)) as desk:
         await shown(desk, "60 found")
-        await desk.pilot.press("2")
+        await desk.press("2")
         await on(desk, FilePicker)
-        await desk.pilot.press("down", "down", "escape")
+        await desk.press("down", "down", "escape")
         await on(desk, WelcomeScreen)
         assert engine.started == []
 
@@ -148,10 +148,9 @@ async def test_the_choice_of_the_user_stays_when_more_is_known(tmp_path):
     engine = ScriptedEngine()
     async with page(tmp_path, engine) as desk:
         await shown(desk, "Try the built-in engine")
-        await desk.pilot.press("down")
+        await desk.press("down")
         engine._files = tuple(MANY)
-        await desk.pilot.press("f5")
-        await shown(desk, "60 found")
+        await desk.press("f5", sees="60 found")
         assert desk.app.screen._rows.key == "address"
 
 

@@ -71,7 +71,7 @@ async def test_its_end_is_shown_when_the_window_gets_the_focus(tmp_path):
 
 async def test_it_is_shown_when_the_session_is_opened_again(tmp_path):
     async with watching(tmp_path, "it begins") as (desk, writer):
-        await desk.pilot.press("ctrl+n")
+        await desk.press("ctrl+n")
         await writer.end("it begins and ends")
         desk.chat.sessions.switch_to(writer.session.session_id)
         await shown(desk, "it begins and ends")
@@ -79,7 +79,7 @@ async def test_it_is_shown_when_the_session_is_opened_again(tmp_path):
 
 async def test_the_row_that_is_read_stays_where_it_is(tmp_path):
     async with watching(tmp_path, LONG) as (desk, writer):
-        await desk.pilot.press("pageup", "pageup")
+        await desk.press("pageup", "pageup")
         await desk.pilot.pause()
         before = log_rows(desk)
         await writer.end(LONG + "\n\n# More\n\nand more")
@@ -98,8 +98,7 @@ async def test_a_session_that_nobody_else_changed_is_not_shown_again(tmp_path):
 
 async def test_an_answer_of_ones_own_goes_on_behind_the_focus(tmp_path):
     async with ready_desktop(tmp_path, half("Half of it")) as desk:
-        await desk.say("hello")
-        await shown(desk, "Half of it")
+        await desk.say("hello", sees="Half of it")
         opened = desk.app.open_sessions.shown
         focus(desk)
         await desk.pilot.pause()
@@ -109,18 +108,17 @@ async def test_an_answer_of_ones_own_goes_on_behind_the_focus(tmp_path):
 
 async def test_once_it_lacks_its_end_it_can_be_continued(tmp_path):
     async with watching(tmp_path, "half of ") as (desk, writer):
-        await desk.pilot.press("alt+up", "a")
-        await shown(desk, "This answer is still streaming.")
-        await desk.pilot.press("escape")
+        await desk.press("alt+up", "a", sees="This answer is still streaming.")
+        await desk.press("escape")
         await writer.end("half of ", state=AnswerState.STOPPED)
         focus(desk)
         await shown(desk, "/continue")
-        await desk.pilot.press("alt+up", "a")
+        await desk.press("alt+up", "a")
         await desk.until(lambda: desk.conversation.messages[-1].text == "half of mine", "the rest")
 
 
 async def test_esc_does_not_stop_it_and_leads_to_the_prompt_as_ever(tmp_path):
     async with watching(tmp_path, "it begins") as (desk, _):
         assert "Esc stop" not in screen_text(desk.app)
-        await desk.pilot.press("alt+up", "escape")
+        await desk.press("alt+up", "escape")
         assert desk.app.focused is desk.prompt_input
