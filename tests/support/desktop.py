@@ -92,17 +92,23 @@ class Desktop:
         await self.until(lambda: self.app.open_sessions.target is not None, "a server")
         await self.pilot.pause()
 
-    async def press(self, *keys: str, sees: str = "", hides: str = "") -> None:
-        """Press keys, and wait until a text is on the screen, or off it."""
+    async def on(self, kind: type) -> None:
+        await self.until(lambda: isinstance(self.app.screen, kind), kind.__name__)
+        await self.pilot.pause()
+
+    async def press(self, *keys: str, leads_to: type | None = None, sees: str = "", hides: str = "") -> None:
+        """Press keys, and wait for the screen that they lead to, and a text that comes or goes."""
         await self.pilot.press(*keys)
+        if leads_to:
+            await self.on(leads_to)
         if sees:
             await shown(self, sees)
         if hides:
             await gone(self, hides)
 
-    async def say(self, text: str, *, sees: str = "") -> None:
+    async def say(self, text: str, **then: Any) -> None:
         await self.type(text)
-        await self.press("enter", sees=sees)
+        await self.press("enter", **then)
 
     async def ask(self, text: str, count: int = 1) -> None:
         """Send a line, and wait until so many answers have ended."""
@@ -277,11 +283,12 @@ class Seen:
         await self.until(lambda: sentence not in self.words, f"a screen without “{sentence}”")
 
     async def is_on(self, kind: type) -> None:
-        await self.until(lambda: isinstance(self.app.screen, kind), kind.__name__)
-        await self.desk.pilot.pause()
+        await self.desk.on(kind)
 
-    async def presses(self, *keys: str) -> None:
-        await self.desk.pilot.press(*keys)
+    async def presses(self, *keys: str, leads_to: type | None = None, sees: str = "") -> None:
+        await self.desk.press(*keys, leads_to=leads_to)
+        if sees:
+            await self.shows(sees)
 
 
 WIDE, SMALL = (120, 40), (80, 24)

@@ -23,11 +23,6 @@ def off(verdict: Verdict = Verdict.REFUSED):
     return candidate(verdict, next_step="Open its Developer tab, then Start server.")
 
 
-async def on(desk, kind: type) -> None:
-    await desk.until(lambda: isinstance(desk.app.screen, kind), kind.__name__)
-    await desk.pilot.pause()
-
-
 async def test_a_ready_server_opens_the_chat_with_the_prompt_focused(tmp_path):
     async with ready_desktop(tmp_path) as desk:
         assert isinstance(desk.app.screen, ChatScreen)
@@ -43,9 +38,8 @@ async def test_leaving_the_picker_leaves_a_chat_that_says_what_is_missing(tmp_pa
     cold = model(state=LoadState.NOT_LOADED)
     backend = ScriptedBackend(candidates=[candidate(Verdict.NO_MODEL, cold)])
     async with desktop(tmp_path, backend) as desk:
-        await on(desk, ModelPicker)
-        await desk.press("escape")
-        await on(desk, ChatScreen)
+        await desk.on(ModelPicker)
+        await desk.press("escape", leads_to=ChatScreen)
         await desk.say("one", sees="No LM Studio model selected")
         assert desk.prompt_input.text == "one"
         assert backend.requests == []
@@ -55,12 +49,12 @@ async def test_leaving_the_picker_leaves_a_chat_that_says_what_is_missing(tmp_pa
 async def test_nothing_found_shows_the_places_and_goes_on_when_a_server_appears(tmp_path):
     backend = ScriptedBackend(candidates=[off(Verdict.SERVER_OFF)])
     async with desktop(tmp_path, backend) as desk:
-        await on(desk, WelcomeScreen)
+        await desk.on(WelcomeScreen)
         await shown(desk, "LM Studio", "Developer tab")
         desk.app.connect.look_every_s = 0.01
         desk.app.connect.look_now()
         backend.candidates = (candidate(Verdict.READY, model()),)
-        await on(desk, ChatScreen)
+        await desk.on(ChatScreen)
         assert isinstance(desk.app.focused, PromptInput)
         await desk.ask("one")
 
@@ -79,10 +73,9 @@ async def test_what_was_typed_before_the_page_came_is_there_when_it_goes(tmp_pat
     async with desktop(tmp_path, backend) as desk:
         await desk.until(lambda: desk.prompt_input.text == "hi", "the draft")
         gate.set()
-        await on(desk, WelcomeScreen)
+        await desk.on(WelcomeScreen)
         backend.candidates = (candidate(Verdict.READY, model()),)
-        await desk.press("f5")
-        await on(desk, ChatScreen)
+        await desk.press("f5", leads_to=ChatScreen)
         assert desk.prompt_input.text == "hi"
 
 
@@ -90,14 +83,11 @@ async def test_saved_sessions_can_be_searched_without_any_server(tmp_path):
     async with ready_desktop(tmp_path, asked=["garden"]):
         pass
     async with desktop(tmp_path, ScriptedBackend(candidates=[off()])) as desk:
-        await on(desk, WelcomeScreen)
-        await desk.press("ctrl+k")
-        await on(desk, SearchDialog)
+        await desk.on(WelcomeScreen)
+        await desk.press("ctrl+k", leads_to=SearchDialog)
         await desk.press(*"garden")
         await desk.until(lambda: desk.app.screen.list.key is not None, "a hit")
-        await desk.press("enter")
-        await on(desk, ChatScreen)
-        await shown(desk, "Lettuce does well.")
+        await desk.press("enter", leads_to=ChatScreen, sees="Lettuce does well.")
 
 
 async def test_a_detection_that_fails_for_our_own_fault_is_told_and_tried_again(tmp_path):
@@ -143,7 +133,7 @@ async def test_a_named_server_that_is_away_is_not_replaced_until_the_user_says_s
     backend = ScriptedBackend(candidates=[away, candidate(Verdict.READY, model())])
     settings = Settings(endpoint="http://127.0.0.1:9999", ui=UiSettings(reduced_motion=True))
     async with desktop(tmp_path, backend, settings=settings) as desk:
-        await desk.until(lambda: isinstance(desk.app.screen, WelcomeScreen), "the welcome page")
+        await desk.on(WelcomeScreen)
         await desk.until(lambda: "does not answer. LM Studio does." in screen_text(desk.app), "the words")
         assert desk.app.open_sessions.target is None
         await desk.press("down", "down", "enter")

@@ -212,11 +212,8 @@ async def test_new_clear_copy_fork_and_retry_by_command(tmp_path):
 )
 async def test_commands_that_show_a_text(tmp_path, command, sees):
     async with ready_desktop(tmp_path) as desk:
-        await desk.say(command)
-        await desk.until(lambda: isinstance(desk.app.screen, TextDialog), "the text")
-        await shown(desk, sees)
-        await desk.press("escape")
-        await desk.until(lambda: isinstance(desk.app.screen, ChatScreen), "the chat")
+        await desk.say(command, leads_to=TextDialog, sees=sees)
+        await desk.press("escape", leads_to=ChatScreen)
 
 
 async def _counted(desk, turns: int) -> None:
@@ -231,20 +228,15 @@ async def test_the_figures_tell_how_fast_each_model_was_in_earlier_runs_too(tmp_
         await _counted(desk, 2)
     async with ready_desktop(tmp_path, asked=["three"]) as desk:
         await _counted(desk, 3)
-        await desk.say("/stats")
-        await desk.until(lambda: isinstance(desk.app.screen, TextDialog), "the text")
-        await shown(desk, "3, 3 ok")
+        await desk.say("/stats", leads_to=TextDialog, sees="3, 3 ok")
         assert "Last 90 days (median, 95th percentile)" in screen_text(desk.app)
 
 
 async def test_help_by_command_and_by_keys(tmp_path):
     async with ready_desktop(tmp_path, asked=["one"]) as desk:
-        await desk.say("/help")
-        await desk.until(lambda: isinstance(desk.app.screen, HelpScreen), "help")
-        await desk.press("escape", "f1")
-        await desk.until(lambda: isinstance(desk.app.screen, HelpScreen), "help")
-        await desk.press("escape", "alt+up", "question_mark")
-        await desk.until(lambda: isinstance(desk.app.screen, HelpScreen), "help")
+        await desk.say("/help", leads_to=HelpScreen)
+        await desk.press("escape", "f1", leads_to=HelpScreen)
+        await desk.press("escape", "alt+up", "question_mark", leads_to=HelpScreen)
         await desk.press("escape", "escape", "question_mark")
         assert desk.prompt_input.text == "?"
 
@@ -257,8 +249,7 @@ async def test_quit_by_command(tmp_path):
 
 async def test_model_by_command_opens_the_picker(tmp_path):
     async with ready_desktop(tmp_path) as desk:
-        await desk.say("/model")
-        await desk.until(lambda: isinstance(desk.app.screen, ModelPicker), "the picker")
+        await desk.say("/model", leads_to=ModelPicker)
 
 
 async def test_themes_change_by_command_and_are_remembered(tmp_path):
@@ -342,8 +333,7 @@ async def test_the_palette_reaches_app_and_chat(tmp_path, query, screen):
         await desk.press("ctrl+p", sees="Choose the model")
         await desk.press(*query.partition(" ")[0])
         await offered(desk, query)
-        await desk.press("enter")
-        await desk.until(lambda: isinstance(desk.app.screen, screen), "what was chosen")
+        await desk.press("enter", leads_to=screen)
 
 
 async def test_the_palette_changes_the_theme(tmp_path):
@@ -385,8 +375,7 @@ async def test_keys_of_ones_own_replace_ours(tmp_path):
     async with ready_desktop(tmp_path, settings=settings) as desk:
         await desk.press("ctrl+o")
         assert isinstance(desk.app.screen, ChatScreen)
-        await desk.press("f8")
-        await desk.until(lambda: isinstance(desk.app.screen, ModelPicker), "the picker")
+        await desk.press("f8", leads_to=ModelPicker)
         await desk.press("escape", sees="F8 model")
         assert "^O model" not in screen_text(desk.app)
         await desk.press("f1", sees="^Y")

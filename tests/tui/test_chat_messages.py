@@ -215,8 +215,7 @@ async def test_the_tree_goes_to_another_branch(tmp_path):
     async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta."), asked=["one"]) as desk:
         await desk.press("ctrl+r", sees="Beta.")
         await desk.until(lambda: not desk.app.open_sessions.shown.is_busy)
-        await desk.press("alt+up", "t")
-        await desk.until(lambda: isinstance(desk.app.screen, MessageTree), "the tree")
+        await desk.press("alt+up", "t", leads_to=MessageTree)
         await desk.press("up", "enter", sees="Alpha.")
         await gone(desk, "Beta.")
 

@@ -25,8 +25,7 @@ def two(*scripts) -> ScriptedBackend:
 
 
 async def picker(desk) -> ModelPicker:
-    await desk.press("ctrl+o")
-    await desk.until(lambda: isinstance(desk.app.screen, ModelPicker), "the picker")
+    await desk.press("ctrl+o", leads_to=ModelPicker)
     await desk.pilot.pause()
     return desk.app.screen
 
@@ -36,8 +35,7 @@ async def test_a_model_is_filtered_chosen_and_answers_the_next_turn_with_the_who
     async with ready_desktop(tmp_path, asked=["one"], backend=backend) as desk:
         await picker(desk)
         await desk.press(*"gem", sees="1 of 4")
-        await desk.press("enter")
-        await desk.until(lambda: isinstance(desk.app.screen, ChatScreen), "the chat")
+        await desk.press("enter", leads_to=ChatScreen)
         assert desk.app.open_sessions.target.model_id == "gemma-3-4b"
         await shown(desk, "● gemma-3-4b")
         await desk.ask("two", 2)
@@ -158,8 +156,7 @@ async def test_a_model_that_is_being_loaded_is_not_loaded_twice_when_it_is_chose
         await picker(desk)
         await desk.press(*"phi", "ctrl+l")
         await desk.until(lambda: loading.begun == ["phi4-14b"], "the load")
-        await desk.press("enter")
-        await desk.until(lambda: isinstance(desk.app.screen, ChatScreen), "the chat")
+        await desk.press("enter", leads_to=ChatScreen)
         loading.tell(0.7)
         await shown(desk, "loading phi4-14b 70 %")
         await desk.say("one")

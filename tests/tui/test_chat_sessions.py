@@ -294,8 +294,7 @@ async def test_a_title_is_changed_by_command_and_by_key(tmp_path):
     async with ready_desktop(tmp_path, asked=["first"]) as desk:
         await desk.say("/title The garden", sees="The garden")
         await desk.say("/title")
-        await desk.press("enter")
-        await desk.until(lambda: isinstance(desk.app.screen, AskDialog), "the question")
+        await desk.press("enter", leads_to=AskDialog)
         await desk.press("!", "enter")
         await desk.until(lambda: desk.conversation.header.title == "The garden!", "the title")
         stored = await desk.store.open_session(desk.conversation.header.session_id)
@@ -336,8 +335,7 @@ async def test_search_opens_the_exact_message(tmp_path):
     backend = ScriptedBackend(answer("Lettuce."), answer("Chives and more."))
     async with ready_desktop(tmp_path, asked=["first", "herbs"], backend=backend) as desk:
         await desk.press("ctrl+n", hides="Lettuce.")
-        await desk.press("ctrl+k")
-        await desk.until(lambda: isinstance(desk.app.screen, SearchDialog), "the search")
+        await desk.press("ctrl+k", leads_to=SearchDialog)
         await desk.press(*"chives", sees="and more.")
         await desk.press("enter")
         await desk.until(lambda: desk.log_view.focused_message is not None, "the message")
@@ -372,21 +370,17 @@ async def test_a_hit_in_a_session_that_streams_shows_the_running_answer(tmp_path
 async def test_export_writes_the_file_and_asks_before_it_overwrites(tmp_path):
     target = tmp_path / "garden.md"
     async with ready_desktop(tmp_path, answer("Lettuce."), asked=["first"]) as desk:
-        await desk.press("ctrl+e")
-        await desk.until(lambda: isinstance(desk.app.screen, AskDialog), "the question")
+        await desk.press("ctrl+e", leads_to=AskDialog)
         await desk.press("ctrl+u")
         await desk.say(str(target))
         await desk.until(target.exists, "the file")
         assert "Lettuce." in target.read_text()
         await shown(desk, "Exported to")
         target.write_text("mine")
-        await desk.say(f"/export {target}")
-        await desk.until(lambda: isinstance(desk.app.screen, ConfirmDialog), "the question")
-        await shown(desk, "Overwrite this file?")
+        await desk.say(f"/export {target}", leads_to=ConfirmDialog, sees="Overwrite this file?")
         await desk.press("escape")
         assert target.read_text() == "mine"
-        await desk.say(f"/export {target}")
-        await desk.until(lambda: isinstance(desk.app.screen, ConfirmDialog), "the question")
+        await desk.say(f"/export {target}", leads_to=ConfirmDialog)
         await desk.press("enter")
         await desk.until(lambda: "Lettuce." in target.read_text(), "the new text")
 

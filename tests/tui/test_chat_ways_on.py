@@ -87,12 +87,9 @@ async def test_a_thought_alone_is_thought_once_more_and_kept(tmp_path):
 async def test_slash_commands_act_on_the_last_answer(tmp_path):
     links = "See https://example.org/a and https://example.org/b."
     async with ready_desktop(tmp_path, answer("Alpha."), answer(links), asked=["one", "two"]) as desk:
-        await desk.say("/links")
-        await desk.until(lambda: isinstance(desk.app.screen, LinksDialog), "the links")
-        await shown(desk, "https://example.org/b")
+        await desk.say("/links", leads_to=LinksDialog, sees="https://example.org/b")
         await desk.press("escape")
-        await desk.say("/tree")
-        await desk.until(lambda: isinstance(desk.app.screen, MessageTree), "the tree")
+        await desk.say("/tree", leads_to=MessageTree)
         await desk.press("escape")
         await desk.say("/delete")
         await gone(desk, "example.org")

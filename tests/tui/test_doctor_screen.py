@@ -111,11 +111,10 @@ async def test_it_opens_by_its_command_and_esc_closes_it_while_checks_hang(tmp_p
     async with desktop(tmp_path) as desk:
         desk.checks.append(check("Late", gate=gate))
         await desk.ready()
-        await desk.say("/doctor")
-        await desk.until(lambda: isinstance(desk.app.screen, DoctorScreen), "the doctor")
+        await desk.say("/doctor", leads_to=DoctorScreen)
         await shown(desk.pilot, "checking …")
         await desk.pilot.press("escape")
-        await desk.until(lambda: isinstance(desk.app.screen, ChatScreen), "the chat")
+        await desk.on(ChatScreen)
 
 
 async def test_the_report_is_copied_by_the_ways_of_this_terminal(tmp_path):

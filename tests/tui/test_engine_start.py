@@ -60,11 +60,6 @@ class Local:
         await self.desk.store.aclose()
 
 
-async def on(desk, kind):
-    await desk.until(lambda: isinstance(desk.app.screen, kind), kind.__name__)
-    await desk.pilot.pause()
-
-
 def target_of(desk):
     return desk.app.open_sessions.target
 
@@ -92,7 +87,7 @@ async def test_the_last_used_file_is_started_again(tmp_path):
 async def test_without_a_model_the_fetch_is_asked_for_with_size_licence_and_folder(tmp_path):
     engine = ScriptedEngine()
     async with Local(tmp_path, engine, answering("demo")) as desk:
-        await on(desk, ConfirmDialog)
+        await desk.on(ConfirmDialog)
         text = screen_text(desk.app)
         for words in (
             "Download a demo model?",
@@ -104,42 +99,38 @@ async def test_without_a_model_the_fetch_is_asked_for_with_size_licence_and_fold
         ):
             assert words in text.replace("\u00a0", " ")
         assert engine.fetches == 0
-        await desk.press("enter")
-        await on(desk, FetchDialog)
+        await desk.press("enter", leads_to=FetchDialog)
         await desk.until(lambda: "33 %" in screen_text(desk.app).replace("\u00a0", " "), "progress")
         assert "31 MB of 93 MB" in screen_text(desk.app).replace("\u00a0", " ")
         engine.progress.set()
         await desk.until(lambda: engine.started == ["demo"], "it is started")
-        await on(desk, ChatScreen)
+        await desk.on(ChatScreen)
 
 
 async def test_without_consent_nothing_is_fetched_and_servers_are_looked_for(tmp_path):
     engine = ScriptedEngine()
     async with Local(tmp_path, engine, ScriptedBackend(candidates=[candidate(Verdict.REFUSED)])) as desk:
-        await on(desk, ConfirmDialog)
-        await desk.press("escape")
-        await on(desk, WelcomeScreen)
+        await desk.on(ConfirmDialog)
+        await desk.press("escape", leads_to=WelcomeScreen)
         assert engine.fetches == 0
 
 
 async def test_escape_cuts_the_fetch_and_it_can_be_begun_again(tmp_path):
     engine = ScriptedEngine()
     async with Local(tmp_path, engine, ScriptedBackend(candidates=[candidate(Verdict.REFUSED)])) as desk:
-        await on(desk, ConfirmDialog)
-        await desk.press("enter")
-        await on(desk, FetchDialog)
+        await desk.on(ConfirmDialog)
+        await desk.press("enter", leads_to=FetchDialog)
         await desk.press("escape")
         await desk.until(lambda: engine.cut == 1, "the fetch is cut")
-        await on(desk, WelcomeScreen)
+        await desk.on(WelcomeScreen)
         assert not engine.started
         desk.backend.candidates = answering("demo").candidates
         desk.app.connect.start_engine()
-        await on(desk, ConfirmDialog)
-        await desk.press("enter")
-        await on(desk, FetchDialog)
+        await desk.on(ConfirmDialog)
+        await desk.press("enter", leads_to=FetchDialog)
         engine.progress.set()
         await desk.until(lambda: engine.started == ["demo"], "it is started")
-        await on(desk, ChatScreen)
+        await desk.on(ChatScreen)
 
 
 @pytest.mark.parametrize("point", ["check", "fetch", "big"])
@@ -150,7 +141,7 @@ async def test_what_goes_wrong_is_told_with_the_next_step_and_can_be_tried_again
         FULL, hint="Make room there.", kind="fetch" if point == "fetch" else None
     )
     async with Local(tmp_path, engine, answering("big", "demo")) as desk:
-        await on(desk, ConfirmDialog)
+        await desk.on(ConfirmDialog)
         if point == "fetch":
             await desk.press("enter")
             await desk.until(lambda: "could not be downloaded" in screen_text(desk.app), "the failure")
@@ -162,7 +153,7 @@ async def test_what_goes_wrong_is_told_with_the_next_step_and_can_be_tried_again
             await desk.until(lambda: "Download a demo model?" in screen_text(desk.app), "the question")
             await desk.press("enter")
         await desk.until(lambda: engine.started, "it is started")
-        await on(desk, ChatScreen)
+        await desk.on(ChatScreen)
 
 
 async def test_what_was_in_use_stays_in_use_where_the_engine_cannot_be_started(tmp_path):
@@ -171,10 +162,9 @@ async def test_what_was_in_use_stays_in_use_where_the_engine_cannot_be_started(t
     async with Local(tmp_path, engine, ScriptedBackend(), is_local=False) as desk:
         await desk.ready()
         desk.app.connect.start_engine("big")
-        await on(desk, ConfirmDialog)
+        await desk.on(ConfirmDialog)
         assert "not enough memory" in screen_text(desk.app)
-        await desk.press("escape")
-        await on(desk, ChatScreen)
+        await desk.press("escape", leads_to=ChatScreen)
         assert target_of(desk).product is Product.LM_STUDIO
 
 
@@ -202,8 +192,7 @@ async def test_the_picker_loads_another_file_behind_the_same_address(tmp_path):
     engine = ScriptedEngine(BIG, SMALL)
     async with Local(tmp_path, engine) as desk:
         await desk.until(lambda: engine.started == ["big"], "the engine is started")
-        await desk.press("ctrl+o")
-        await on(desk, ModelPicker)
+        await desk.press("ctrl+o", leads_to=ModelPicker)
         await desk.until(lambda: "small" in screen_text(desk.app), "the other file")
         await desk.type("small")
         await desk.until(lambda: "1 of 2" in screen_text(desk.app), "the filter")

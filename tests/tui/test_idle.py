@@ -86,10 +86,10 @@ async def test_while_an_answer_comes_a_timer_runs_and_after_a_stop_none(tmp_path
 async def test_without_focus_the_page_looks_half_as_often_and_at_once_when_it_comes_back(tmp_path):
     backend = ScriptedBackend(candidates=[candidate(Verdict.REFUSED)])
     async with desktop(tmp_path, backend) as desk:
-        await desk.until(lambda: isinstance(desk.app.screen, WelcomeScreen), "the page")
+        await desk.on(WelcomeScreen)
         await _unfocused(desk)
         desk.app.connect.look_now()
         await shown(desk, f"next check in {LOOK_EVERY_S * AWAY_FACTOR:.0f}")
         backend.candidates = (candidate(Verdict.READY, model()),)
         desk.app.post_message(events.AppFocus())
-        await desk.until(lambda: isinstance(desk.app.screen, ChatScreen), "the chat")
+        await desk.on(ChatScreen)

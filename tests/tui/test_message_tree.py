@@ -172,8 +172,7 @@ async def opened_tree(desk) -> MessageTree:
     await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "rest")
     await desk.press("ctrl+r", sees="Beta.")
     await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "rest")
-    await desk.press("alt+up", "t")
-    await desk.until(lambda: isinstance(desk.app.screen, MessageTree), "the tree")
+    await desk.press("alt+up", "t", leads_to=MessageTree)
     tree = desk.app.screen
     await desk.until(lambda: bool(tree.can_show and tree.chosen_id), "its branches")
     return tree
@@ -209,19 +208,16 @@ async def test_a_branch_keeps_its_name_and_loses_it_when_it_is_empty(tmp_path):
     async with desktop(tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."))) as desk:
         tree = await opened_tree(desk)
         session_id, branch_id = desk.conversation.header.session_id, tree.chosen_id
-        await desk.press("n")
-        await desk.until(lambda: isinstance(desk.app.screen, AskDialog), "the question")
+        await desk.press("n", leads_to=AskDialog)
         await desk.type("the  better one")
         await desk.press("enter")
         await desk.until(lambda: tree.name_of(branch_id) == "the better one", "the name")
         await shown(desk, "the better one  Beta.")
         assert await desk.store.branch_names(session_id) == {branch_id: "the better one"}
-        await desk.press("n")
-        await desk.until(lambda: isinstance(desk.app.screen, AskDialog), "the question")
+        await desk.press("n", leads_to=AskDialog)
         await desk.press("escape")
         assert await desk.store.branch_names(session_id) == {branch_id: "the better one"}
-        await desk.press("n")
-        await desk.until(lambda: isinstance(desk.app.screen, AskDialog), "the question")
+        await desk.press("n", leads_to=AskDialog)
         await desk.press("ctrl+u", "enter")
         await desk.until(lambda: not tree.name_of(branch_id), "no name")
         assert await desk.store.branch_names(session_id) == {}
@@ -233,8 +229,7 @@ async def test_going_to_a_branch_that_is_shown_changes_no_path(tmp_path):
         await desk.press("up", "enter")
         await desk.until(lambda: desk.app.screen is not tree, "the chat")
         await shown(desk, "Alpha.")
-        await desk.press("t")
-        await desk.until(lambda: isinstance(desk.app.screen, MessageTree), "the tree")
+        await desk.press("t", leads_to=MessageTree)
         second = desk.app.screen
         await desk.until(lambda: bool(second.can_show and second.chosen_id), "its branches")
         await desk.press("home", "enter")

@@ -12,8 +12,7 @@ from tests.support.tui_host import screen_text
 
 async def test_what_changes_below_a_dialog_is_painted_and_no_more(tmp_path):
     async with ready_desktop(tmp_path) as desk:
-        await desk.press("f1")
-        await desk.until(lambda: isinstance(desk.app.screen, HelpScreen), "the help")
+        await desk.press("f1", leads_to=HelpScreen)
         await desk.pilot.pause()
         help_screen, painted = desk.app.screen, []
         refresh = help_screen.refresh
@@ -33,8 +32,7 @@ async def test_what_changes_below_a_dialog_is_painted_and_no_more(tmp_path):
 
 async def test_after_the_dialog_all_that_changed_meanwhile_is_there(tmp_path):
     async with ready_desktop(tmp_path, answer("Lettuce does well.")) as desk:
-        await desk.press("f1")
-        await desk.until(lambda: isinstance(desk.app.screen, HelpScreen), "the help")
+        await desk.press("f1", leads_to=HelpScreen)
         desk.chat.view.show_action("something else")
         await desk.pilot.pause()
         await desk.press("escape", sees="something else")

@@ -173,7 +173,7 @@ async def test_nothing_behind_what_changed_is_rendered(monkeypatch):
 async def opened(desk: Desktop) -> None:
     await desk.ready()
     await desk.pilot.press("ctrl+p")
-    await desk.until(lambda: isinstance(desk.app.screen, Palette), "the palette")
+    await desk.on(Palette)
     await desk.pilot.pause()
 
 

@@ -65,11 +65,11 @@ async def test_the_page_without_a_server_says_that_a_message_waits_and_it_goes_o
     async with desktop(tmp_path, backend) as desk:
         await desk.say("one")
         backend.gate.set()
-        await desk.until(lambda: isinstance(desk.app.screen, WelcomeScreen), "the page")
+        await desk.on(WelcomeScreen)
         await shown(desk, "Your message waits")
         backend.candidates = (candidate(Verdict.READY, model()),)
         desk.app.connect.look_now()
-        await desk.until(lambda: isinstance(desk.app.screen, ChatScreen), "the chat")
+        await desk.on(ChatScreen)
         await desk.answered()
         assert sent(backend) == ["one"]
 
@@ -99,7 +99,7 @@ async def test_a_draft_that_was_left_does_not_hide_that_there_is_no_server(tmp_p
     async with desktop(tmp_path, backend) as desk:
         await desk.until(lambda: desk.prompt_input.text == "what grows", "the draft")
         backend.gate.set()
-        await desk.until(lambda: isinstance(desk.app.screen, WelcomeScreen), "the page")
+        await desk.on(WelcomeScreen)
 
 
 async def test_on_the_smallest_screen_the_page_says_that_a_message_waits(tmp_path):
@@ -116,7 +116,7 @@ async def test_where_none_was_found_a_sentence_says_that_what_is_said_waits(tmp_
         await shown(desk, "This page continues")
         assert "Your message" not in screen_text(desk.app)
         desk.app.screen.dismiss(None)
-        await desk.until(lambda: isinstance(desk.app.screen, ChatScreen), "the chat")
+        await desk.on(ChatScreen)
         await desk.say("one", sees="is sent when a")
         await shown(desk, "next  one")
 
@@ -129,7 +129,7 @@ async def test_without_the_key_a_sentence_says_what_the_message_waits_for(tmp_pa
         await desk.until(lambda: not isinstance(desk.app.screen, Dialog), "no dialog")
         if not isinstance(desk.app.screen, ChatScreen):
             desk.app.screen.dismiss(None)
-        await desk.until(lambda: isinstance(desk.app.screen, ChatScreen), "the chat")
+        await desk.on(ChatScreen)
         await desk.say("one", sees="once the API key is set")
 
 
@@ -146,7 +146,7 @@ async def test_it_waits_until_a_model_that_is_chosen_in_the_picker_is_loaded(tmp
     async with desktop(tmp_path, backend) as desk:
         await desk.say("one", sees="next  one")
         backend.gate.set()
-        await desk.until(lambda: isinstance(desk.app.screen, ModelPicker), "the picker")
+        await desk.on(ModelPicker)
         await shown(desk, "qwen3-8b")
         await desk.press("enter")
         await desk.until(begun.is_set, "the model is being loaded")

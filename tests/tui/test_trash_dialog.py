@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from lmchat.errors import SessionNotFound, StoreUnavailable
 from lmchat.tui.screens.ask_dialog import ConfirmDialog
 from lmchat.tui.screens.trash_dialog import TrashDialog, until
-from tests.support.desktop import ready_desktop, shown
+from tests.support.desktop import ready_desktop
 from tests.support.look_data import NOW, header
 from tests.support.scripted_backend import answer
 from tests.support.tui_host import Host, screen_text
@@ -124,9 +124,7 @@ async def in_trash(desk) -> str:
     await desk.press("d")
     await desk.until(lambda: desk.conversation.header.session_id != session_id, "the deletion")
     desk.chat.view.session_list.focus()
-    await desk.press("t")
-    await desk.until(lambda: isinstance(desk.app.screen, TrashDialog), "the trash")
-    await shown(desk, "Trash")
+    await desk.press("t", leads_to=TrashDialog, sees="Trash")
     await desk.until(lambda: desk.app.screen.list.key == session_id, "what is in it")
     return session_id
 
@@ -145,8 +143,7 @@ async def test_from_the_trash_a_session_comes_back_into_the_list(tmp_path):
 async def test_what_is_removed_from_the_trash_is_gone_only_after_a_yes(tmp_path):
     async with ready_desktop(tmp_path, answer("Lettuce.")) as desk:
         session_id = await in_trash(desk)
-        await desk.press("d")
-        await desk.until(lambda: isinstance(desk.app.screen, ConfirmDialog), "the question")
+        await desk.press("d", leads_to=ConfirmDialog)
         assert (await desk.store.open_session(session_id)).messages
         await desk.press("enter", sees="The trash is empty.")
         with pytest.raises(SessionNotFound):

@@ -57,26 +57,21 @@ class Places(ScriptedBackend):
         return candidate(Verdict.READY, model(), endpoint=endpoint)
 
 
-async def on(desk, kind):
-    await desk.until(lambda: isinstance(desk.app.screen, kind), f"{kind.__name__}\n{screen_text(desk.app)}")
-    await desk.pilot.pause()
-
-
 @asynccontextmanager
 async def asked_for(folder, backend, address, **more):
     """The app after an address was typed on the page and Enter pressed."""
     async with desktop(folder, backend, **more) as desk:
         desk.app.connect.look_every_s = 0.05
-        await on(desk, WelcomeScreen)
+        await desk.on(WelcomeScreen)
         desk.app.screen.ask_address(address)
-        await on(desk, AddressDialog)
+        await desk.on(AddressDialog)
         await desk.press("enter")
         yield desk
 
 
 async def test_an_address_that_answers_is_used(tmp_path):
     async with asked_for(tmp_path, Places(), "127.0.0.1:9000") as desk:
-        await on(desk, ChatScreen)
+        await desk.on(ChatScreen)
         assert desk.app.open_sessions.target.endpoint == NEAR
 
 
@@ -86,7 +81,7 @@ async def test_while_an_address_is_looked_at_the_dialog_says_so(tmp_path):
     async with asked_for(tmp_path, backend, "127.0.0.1:9000") as desk:
         await shown(desk, "Checking")
         backend.gate.set()
-        await on(desk, ChatScreen)
+        await desk.on(ChatScreen)
 
 
 @pytest.mark.parametrize(
@@ -102,17 +97,15 @@ async def test_an_address_where_nothing_answers_can_be_mended(tmp_path, error):
         backend.error = None
         await desk.type("0")
         await gone(desk, "! ")
-        await desk.press("enter")
-        await on(desk, ChatScreen)
+        await desk.press("enter", leads_to=ChatScreen)
 
 
 async def test_another_machine_is_asked_about_before_a_byte_is_sent_and_a_no_keeps_the_address(tmp_path):
     backend = Places()
     async with asked_for(tmp_path, backend, "gpu-box:8000") as desk:
-        await on(desk, AllowDialog)
+        await desk.on(AllowDialog)
         await shown(desk, "gpu-box:8000 is not this machine", 'allowed_hosts = ["gpu-box:8000"]')
-        await desk.press("escape")
-        await on(desk, AddressDialog)
+        await desk.press("escape", leads_to=AddressDialog)
         await gone(desk, "Checking")
         assert "! " not in screen_text(desk.app)
         assert "gpu-box:8000" in screen_text(desk.app)
@@ -123,12 +116,11 @@ async def test_another_machine_is_allowed_for_this_run_alone_and_the_line_for_go
     backend = Places()
     settings = Settings(allowed_hosts=("nas:1234",), ui=UiSettings(reduced_motion=True))
     async with asked_for(tmp_path, backend, "gpu-box:8000", settings=settings) as desk:
-        await on(desk, AllowDialog)
+        await desk.on(AllowDialog)
         await desk.press("y")
         line = 'allowed_hosts = ["nas:1234", "gpu-box:8000"]'
         await desk.until(lambda: desk.copied == [line], "the line on the clipboard")
-        await desk.press("enter")
-        await on(desk, ChatScreen)
+        await desk.press("enter", leads_to=ChatScreen)
         assert backend.allowed == ["gpu-box:8000"]
         assert desk.app.open_sessions.target.endpoint == FAR
         assert not (tmp_path / "config.toml").exists()
@@ -137,7 +129,7 @@ async def test_another_machine_is_allowed_for_this_run_alone_and_the_line_for_go
 async def test_a_typed_server_that_wants_a_key_gets_it_after_any_number_of_wrong_ones(tmp_path):
     backend = Places(verdict=Verdict.NEEDS_KEY)
     async with asked_for(tmp_path, backend, "127.0.0.1:9000") as desk:
-        await on(desk, KeyDialog)
+        await desk.on(KeyDialog)
         for wrong in ("first", "second"):
             await desk.type(wrong)
             await desk.press("enter", sees="! The server rejects this API key.")
@@ -145,8 +137,7 @@ async def test_a_typed_server_that_wants_a_key_gets_it_after_any_number_of_wrong
             assert wrong not in screen_text(desk.app)
             await desk.press("ctrl+u")
         await desk.type("sk-good")
-        await desk.press("enter")
-        await on(desk, ChatScreen)
+        await desk.press("enter", leads_to=ChatScreen)
         assert desk.kept_keys == [(NEAR, "sk-good")]
         assert backend.keys == ["first", "second", "sk-good"]
 
@@ -154,12 +145,10 @@ async def test_a_typed_server_that_wants_a_key_gets_it_after_any_number_of_wrong
 async def test_a_typed_server_whose_key_is_not_at_hand_stays_on_the_page(tmp_path):
     backend = Places(verdict=Verdict.NEEDS_KEY)
     async with asked_for(tmp_path, backend, "127.0.0.1:9000") as desk:
-        await on(desk, KeyDialog)
-        await desk.press("escape")
-        await on(desk, WelcomeScreen)
+        await desk.on(KeyDialog)
+        await desk.press("escape", leads_to=WelcomeScreen)
         await shown(desk, "needs key", "127.0.0.1:9000")
-        await desk.press("enter")
-        await on(desk, KeyDialog)
+        await desk.press("enter", leads_to=KeyDialog)
 
 
 async def test_a_key_that_is_good_and_cannot_be_stored_holds_for_this_run(tmp_path):
@@ -170,20 +159,18 @@ async def test_a_key_that_is_good_and_cannot_be_stored_holds_for_this_run(tmp_pa
             raise StoreUnavailable("The key could not be stored.")
 
         desk.app.workspace.platform = replace(desk.app.workspace.platform, keep_key=keep_key)
-        await on(desk, KeyDialog)
+        await desk.on(KeyDialog)
         await desk.type("sk-good")
-        await desk.press("enter")
-        await on(desk, ChatScreen)
-        await shown(desk, "The key could not be stored.")
+        await desk.press("enter", leads_to=ChatScreen, sees="The key could not be stored.")
 
 
 async def test_neither_the_picker_nor_a_key_is_asked_for_in_the_middle_of_an_address(tmp_path):
     backend = ScriptedBackend(candidates=[candidate(Verdict.REFUSED)])
     async with desktop(tmp_path, backend) as desk:
         desk.app.connect.look_every_s = 0.05
-        await on(desk, WelcomeScreen)
+        await desk.on(WelcomeScreen)
         desk.app.screen.ask_address("gpu")
-        await on(desk, AddressDialog)
+        await desk.on(AddressDialog)
         for verdict, models in ((Verdict.NEEDS_KEY, ()), (Verdict.NO_MODEL, (COLD,))):
             backend.candidates = (candidate(verdict, *models),)
             looks = backend.looks
@@ -191,8 +178,7 @@ async def test_neither_the_picker_nor_a_key_is_asked_for_in_the_middle_of_an_add
             await desk.type("x")
             assert isinstance(desk.app.screen, AddressDialog)
         await shown(desk, "gpuxx")
-        await desk.press("escape")
-        await on(desk, ModelPicker)
+        await desk.press("escape", leads_to=ModelPicker)
 
 
 async def test_a_server_that_goes_while_its_key_is_tried_is_told_and_nothing_is_kept(tmp_path):
@@ -203,7 +189,7 @@ async def test_a_server_that_goes_while_its_key_is_tried_is_told_and_nothing_is_
 
     backend.try_key = gone_meanwhile
     async with asked_for(tmp_path, backend, "127.0.0.1:9000") as desk:
-        await on(desk, KeyDialog)
+        await desk.on(KeyDialog)
         await desk.type("sk-good")
         await desk.press("enter", sees="! Start the server")
         assert desk.kept_keys == []
@@ -213,13 +199,12 @@ async def test_a_server_that_goes_while_its_key_is_tried_is_told_and_nothing_is_
 async def test_a_server_that_appears_while_a_key_is_typed_takes_nothing_away(tmp_path):
     backend = Places(verdict=Verdict.NEEDS_KEY)
     async with asked_for(tmp_path, backend, "127.0.0.1:9000") as desk:
-        await on(desk, KeyDialog)
+        await desk.on(KeyDialog)
         await desk.type("sk-")
         backend.candidates = (candidate(Verdict.READY, model()),)
         await shown(desk, "LM Studio answers now.")
         await desk.type("good")
-        await desk.press("enter")
-        await on(desk, ChatScreen)
+        await desk.press("enter", leads_to=ChatScreen)
         assert desk.kept_keys == [(NEAR, "sk-good")]
         assert desk.app.open_sessions.target.endpoint == NEAR
 
@@ -228,15 +213,14 @@ async def test_behind_a_dialog_the_page_goes_on_looking(tmp_path):
     backend = ScriptedBackend(candidates=[candidate(Verdict.REFUSED)])
     async with desktop(tmp_path, backend) as desk:
         desk.app.connect.look_every_s = 0.05
-        await on(desk, WelcomeScreen)
+        await desk.on(WelcomeScreen)
         desk.app.screen.ask_address("gpu-box")
-        await on(desk, AddressDialog)
+        await desk.on(AddressDialog)
         backend.candidates = (candidate(Verdict.READY, model()),)
         await shown(desk, "LM Studio answers now.")
         looks = backend.looks
         await desk.until(lambda: backend.looks > looks + 2, "more looks")
-        await desk.press("escape")
-        await on(desk, ChatScreen)
+        await desk.press("escape", leads_to=ChatScreen)
         looks = backend.looks
         await desk.pilot.pause(0.2)
         assert backend.looks <= looks + 1

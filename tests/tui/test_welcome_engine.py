@@ -33,16 +33,11 @@ async def page(folder, engine, *, size=(120, 40)):
     desk.app.connect.look_every_s = 0.05
     async with desk.app.run_test(size=size, notifications=True) as pilot:
         desk.pilot = pilot
-        await on(desk, WelcomeScreen)
+        await desk.on(WelcomeScreen)
         await shown(desk, "Type an address")
         yield desk
         await desk.app.stop_and_save()
     await desk.store.aclose()
-
-
-async def on(desk, kind):
-    await desk.until(lambda: isinstance(desk.app.screen, kind), f"{kind.__name__}\n{screen_text(desk.app)}")
-    await desk.pilot.pause()
 
 
 def serves(desk, name):
@@ -56,14 +51,12 @@ async def test_the_demo_model_is_offered_first_and_fetched_only_after_consent(tm
     async with page(tmp_path, engine) as desk:
         await shown(desk, "Asks to download demo, a demo model (93 MB, Apache-2.0).")
         await shown(desk, "or try the built-in engine.")
-        await desk.press("enter")
-        await on(desk, ConfirmDialog)
+        await desk.press("enter", leads_to=ConfirmDialog)
         assert engine.fetches == 0
-        await desk.press("enter")
-        await on(desk, FetchDialog)
+        await desk.press("enter", leads_to=FetchDialog)
         engine.progress.set()
         serves(desk, "demo")
-        await on(desk, ChatScreen)
+        await desk.on(ChatScreen)
         await desk.until(lambda: engine.started == ["demo"], "it is started")
         await shown(desk, "● built-in")
 
@@ -78,28 +71,22 @@ async def test_a_fetch_that_is_cut_leads_back_to_the_page_and_is_begun_again(tmp
     engine = ScriptedEngine()
     async with page(tmp_path, engine) as desk:
         for times in (1, 2):
-            await desk.press("1")
-            await on(desk, ConfirmDialog)
-            await desk.press("enter")
-            await on(desk, FetchDialog)
-            await desk.press("escape")
-            await on(desk, WelcomeScreen)
+            await desk.press("1", leads_to=ConfirmDialog)
+            await desk.press("enter", leads_to=FetchDialog)
+            await desk.press("escape", leads_to=WelcomeScreen)
             assert (engine.fetches, engine.cut) == (times, times)
 
 
 async def test_a_server_that_appears_during_a_fetch_is_told_and_the_fetch_goes_on(tmp_path):
     engine = ScriptedEngine()
     async with page(tmp_path, engine) as desk:
-        await desk.press("1")
-        await on(desk, ConfirmDialog)
-        await desk.press("enter")
-        await on(desk, FetchDialog)
+        await desk.press("1", leads_to=ConfirmDialog)
+        await desk.press("enter", leads_to=FetchDialog)
         desk.backend.candidates = (candidate(Verdict.READY, model()),)
         await shown(desk, "LM Studio answers now.")
         assert isinstance(desk.app.screen, FetchDialog)
         assert engine.cut == 0
-        await desk.press("escape")
-        await on(desk, ChatScreen)
+        await desk.press("escape", leads_to=ChatScreen)
         assert engine.cut == 1
         assert desk.app.open_sessions.target.product is Product.LM_STUDIO
 
@@ -108,14 +95,11 @@ async def test_a_file_of_this_disk_can_be_chosen_out_of_many(tmp_path):
     engine = ScriptedEngine(*MANY)
     async with page(tmp_path, engine) as desk:
         await shown(desk, "60 found: model-00 Q4_K_M 1.0 GB, model-01 Q4_K_M 1.0 GB, and 58 more")
-        await desk.press("2")
-        await on(desk, FilePicker)
-        await shown(desk, "60 files · 60.0 GB")
+        await desk.press("2", leads_to=FilePicker, sees="60 files · 60.0 GB")
         await desk.type("47")
         await shown(desk, "1 of 60")
         serves(desk, "model-47")
-        await desk.press("enter")
-        await on(desk, ChatScreen)
+        await desk.press("enter", leads_to=ChatScreen)
         await desk.until(lambda: engine.started == ["model-47"], "it is started")
 
 
@@ -123,10 +107,8 @@ async def test_leaving_the_list_of_files_starts_nothing(tmp_path):
     engine = ScriptedEngine(*MANY)
     async with page(tmp_path, engine, size=(40, 12)) as desk:
         await shown(desk, "60 found")
-        await desk.press("2")
-        await on(desk, FilePicker)
-        await desk.press("down", "down", "escape")
-        await on(desk, WelcomeScreen)
+        await desk.press("2", leads_to=FilePicker)
+        await desk.press("down", "down", "escape", leads_to=WelcomeScreen)
         assert engine.started == []
 
 
@@ -136,7 +118,7 @@ async def test_a_file_can_be_chosen_with_the_mouse(tmp_path):
         await shown(desk, "3 found")
         y = next(y for y, line in enumerate(screen_text(desk.app).split("\n")) if "Use a model" in line)
         await desk.pilot.click(offset=(20, y))
-        await on(desk, FilePicker)
+        await desk.on(FilePicker)
         await shown(desk, "model-01")
         y = next(y for y, line in enumerate(screen_text(desk.app).split("\n")) if "model-01 " in line)
         serves(desk, "model-01")

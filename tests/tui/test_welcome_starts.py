@@ -71,8 +71,7 @@ async def test_nothing_runs_before_the_user_says_yes_to_the_very_command(tmp_pat
         await seen.is_on(StartDialog)
         await seen.shows("keeps running when lmchat ends")
         assert seen.app.screen.query_one(".command", Static).content.plain == f"{path} serve"
-        await seen.presses("escape")
-        await seen.is_on(WelcomeScreen)
+        await seen.presses("escape", leads_to=WelcomeScreen)
         assert seen.ran == []
 
 
@@ -81,8 +80,7 @@ async def test_after_a_yes_the_page_goes_on_by_itself_and_the_server_goes_on_aft
     path = program(tmp_path, "ollama", LISTEN, port=port, before="time.sleep(0.2)")
     async with start_desk(tmp_path, {Product.OLLAMA: port}) as seen:
         await seen.takes("ollama serve")
-        await seen.presses("enter")
-        await seen.is_on(ChatScreen)
+        await seen.presses("enter", leads_to=ChatScreen)
         assert [start.argv for start in seen.ran] == [(path, "serve")]
         assert seen.app.open_sessions.target.endpoint == at(port)
         (run,) = seen.starts.running
@@ -96,8 +94,7 @@ async def test_a_program_that_ends_at_once_is_told_with_code_reason_and_log(tmp_
     program(tmp_path, "ollama", FAIL, port=port)
     async with start_desk(tmp_path, {Product.OLLAMA: port}) as seen:
         await seen.takes("ollama serve")
-        await seen.presses("enter")
-        await seen.shows("! ollama serve ended with exit code 1: Error: listen tcp 127.0.0.1")
+        await seen.presses("enter", sees="! ollama serve ended with exit code 1: Error: listen tcp 127.0.0.1")
         assert "already in use. Its output: " in seen.words
         assert "ollama.log" in seen.words
         assert "not running" in seen.text
@@ -109,8 +106,7 @@ async def test_a_program_that_hangs_is_told(tmp_path):
     program(tmp_path, "ollama", HANG.replace("signal.SIG_IGN", "signal.SIG_DFL"))
     async with start_desk(tmp_path, {Product.OLLAMA: port}) as seen:
         await seen.takes("ollama serve")
-        await seen.presses("enter")
-        await seen.shows("starting")
+        await seen.presses("enter", sees="starting")
         (run,) = seen.starts.running
         assert f"process {run.pid}" in seen.words
         assert "!" not in seen.text
@@ -122,8 +118,7 @@ async def test_the_page_goes_on_when_a_server_answers_at_last(tmp_path):
     program(tmp_path, "ollama", LISTEN, port=port, before=before)
     async with start_desk(tmp_path, {Product.OLLAMA: port}) as seen:
         await seen.takes("ollama serve")
-        await seen.presses("enter")
-        await seen.shows("starting")
+        await seen.presses("enter", sees="starting")
         await seen.presses("enter")
         put(tmp_path, "go", "")
         await seen.is_on(ChatScreen)
@@ -136,8 +131,7 @@ async def test_a_program_that_cannot_be_run_any_more_is_told(tmp_path):
         await seen.takes("ollama serve")
         await seen.is_on(StartDialog)
         os.chmod(path, 0o644)  # noqa: PTH101 - pathlib is no faster
-        await seen.presses("enter")
-        await seen.shows("cannot be run: Permission denied.")
+        await seen.presses("enter", sees="cannot be run: Permission denied.")
         await seen.hides("ollama serve")
 
 
@@ -149,8 +143,7 @@ async def test_a_brief_command_is_done_and_its_server_is_found(tmp_path):
     async with start_desk(tmp_path, {Product.LM_STUDIO: port}) as seen:
         await seen.takes("lms server start")
         await seen.shows("`lms server stop` stops it")
-        await seen.presses("enter")
-        await seen.is_on(ChatScreen)
+        await seen.presses("enter", leads_to=ChatScreen)
         assert seen.ran[0].lifetime is Lifetime.BRIEF
     os.kill(int((tmp_path / "logs" / "lms.log").read_text()), signal.SIGTERM)
 
@@ -171,16 +164,13 @@ async def test_a_server_that_appears_while_an_address_is_typed_takes_nothing_awa
     port = unused_port()
     async with start_desk(tmp_path, {Product.OLLAMA: port}) as seen:
         await seen.is_on(WelcomeScreen)
-        await seen.presses("enter")
-        await seen.is_on(AddressDialog)
+        await seen.presses("enter", leads_to=AddressDialog)
         await seen.presses(*"gpu")
         with socket.create_server(("127.0.0.1", port)):
             await seen.shows("Ollama answers now. Your text is kept")
             assert "gpu" in seen.text
-            await seen.presses("minus", *"box")
-            await seen.shows("gpu-box")
-            await seen.presses("escape")
-            await seen.is_on(ChatScreen)
+            await seen.presses("minus", *"box", sees="gpu-box")
+            await seen.presses("escape", leads_to=ChatScreen)
             assert seen.app.open_sessions.target.endpoint == at(port)
 
 
@@ -207,11 +197,9 @@ async def test_llama_server_is_started_with_a_chosen_file_at_a_free_port_and_end
         await seen.shows("4.7 GB")
         with socket.socket() as holder:  # bound and not listening: refused, and still taken
             holder.bind(("127.0.0.1", taken))
-            await seen.presses("enter")
-            await seen.is_on(StartDialog)
+            await seen.presses("enter", leads_to=StartDialog)
         await seen.shows("in memory and stops")
-        await seen.presses("enter")
-        await seen.is_on(ChatScreen)
+        await seen.presses("enter", leads_to=ChatScreen)
         (start,) = seen.ran
         port = start.endpoint.port
         assert taken < port
@@ -228,8 +216,7 @@ async def test_a_server_that_fails_while_it_loads_is_told_and_the_page_comes_bac
     program(tmp_path, "ollama", LISTEN, port=port, before=before)
     async with start_desk(tmp_path, {Product.OLLAMA: port}) as seen:
         await seen.takes("ollama serve")
-        await seen.presses("enter")
-        await seen.is_on(ChatScreen)
+        await seen.presses("enter", leads_to=ChatScreen)
         put(tmp_path, "fail", "")
         await seen.shows("ollama serve ended with exit code 3: error: no memory.")
         await seen.is_on(WelcomeScreen)
@@ -242,8 +229,7 @@ async def test_what_was_started_is_used_even_where_another_server_was_named(tmp_
     settings = Settings(endpoint=away.url, ui=UiSettings(reduced_motion=True))
     async with start_desk(tmp_path, {Product.OLLAMA: port}, own=[away], settings=settings) as seen:
         await seen.takes("ollama serve")
-        await seen.presses("enter")
-        await seen.is_on(ChatScreen)
+        await seen.presses("enter", leads_to=ChatScreen)
         assert seen.app.open_sessions.target.endpoint == at(port)
 
 

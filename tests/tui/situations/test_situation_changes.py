@@ -22,8 +22,7 @@ async def test_of_two_servers_the_first_ready_one_is_taken_and_the_picker_has_bo
         await seen.goes_on()
         await seen.shows("● LM Studio ready", "● qwen3-8b · LM Studio")
         await seen.chats("One?")
-        await seen.presses("ctrl+o")
-        await seen.is_on(ModelPicker)
+        await seen.presses("ctrl+o", leads_to=ModelPicker)
         await seen.shows("4 models on 2 servers", "LM Studio", "● tiny.gguf")
         await pictures(seen, "picker")
         await seen.at_size(desktop.WIDE)
@@ -43,9 +42,7 @@ async def test_of_two_servers_the_last_used_one_is_taken_in_the_next_run(tmp_pat
     places = {1234: start(lm_studio), 8080: start(llama_cpp)}
     async with desktop.run(tmp_path, places) as seen:
         await seen.goes_on()
-        await seen.presses("ctrl+o")
-        await seen.is_on(ModelPicker)
-        await seen.shows("4 models on 2 servers")
+        await seen.presses("ctrl+o", leads_to=ModelPicker, sees="4 models on 2 servers")
         await seen.types("tiny")
         await seen.shows("1 of 4")
         await seen.presses("enter")
@@ -67,9 +64,7 @@ async def test_another_product_on_the_same_port_is_told_with_the_next_answer(tmp
         assert (failed.state, failed.failure.kind) == (AnswerState.FAILED, "model_missing")
         await seen.shows("● vLLM ready", "Model unknown", "One?", "Two?")
         await picture(seen, "other-product")
-        await seen.presses("ctrl+o")
-        await seen.is_on(ModelPicker)
-        await seen.shows("Qwen/Qwen3-8B")
+        await seen.presses("ctrl+o", leads_to=ModelPicker, sees="Qwen/Qwen3-8B")
         await seen.types("qwen")
         await seen.shows("1 of")
         await seen.presses("enter")
@@ -116,8 +111,7 @@ async def test_a_model_that_was_unloaded_with_jit_loading_off_is_told_and_nothin
         await seen.shows(
             "No models loaded.", "Press Ctrl+O, Enter to load it; your message is then sent", "again."
         )
-        await seen.presses("ctrl+o")
-        await seen.is_on(ModelPicker)
+        await seen.presses("ctrl+o", leads_to=ModelPicker)
         await seen.until(lambda: "· qwen3-8b" in seen.text, "the new state in the list")
         await seen.presses("enter")
         await seen.answered(2)

@@ -65,8 +65,7 @@ async def test_a_wrong_key_is_told_and_only_the_right_one_is_kept(tmp_path, star
     async with desktop.run(tmp_path, {1337: start(jan, key=KEY)}) as seen:
         await seen.is_on(KeyDialog)
         await seen.types("a-wrong-key")
-        await seen.presses("enter")
-        await seen.shows("! The server rejects this API key.")
+        await seen.presses("enter", sees="! The server rejects this API key.")
         assert seen.credentials.get(ORIGIN) is None
         assert not (tmp_path / "credentials.toml").exists()
         await pictures(seen, "wrong")

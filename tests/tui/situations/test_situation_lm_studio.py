@@ -127,11 +127,8 @@ async def test_with_jit_loading_off_the_failure_names_the_keys_and_loading_asks_
         failed = seen.desk.conversation.messages[-1]
         assert (failed.state, failed.failure.kind) == (AnswerState.FAILED, "model_not_loaded")
         await pictures(seen, "jit-off")
-        await seen.presses("ctrl+o")
-        await seen.is_on(ModelPicker)
-        await seen.shows("3 models on 1 server")
-        await seen.presses("enter")
-        await seen.is_on(ChatScreen)
+        await seen.presses("ctrl+o", leads_to=ModelPicker, sees="3 models on 1 server")
+        await seen.presses("enter", leads_to=ChatScreen)
         assert (await seen.answered()).text == "Hello there."
         await seen.shows("Hello there.", "● LM Studio ready")
     assert [seen.json["messages"][-1]["content"] for seen in server.seen(CHAT)] == ["Hello?", "Hello?"]

@@ -112,8 +112,7 @@ async def test_without_any_network_the_page_is_of_use_and_goes_on_when_there_is_
         await seen.shows("No model server answers on this machine yet.", "LM Studio", "Type an address")
         assert {one.verdict for one in seen.app.workspace.catalogue.candidates} == {Verdict.REFUSED}
         await picture(seen, "no-network")
-        await seen.presses("ctrl+k")
-        await seen.is_on(SearchDialog)
+        await seen.presses("ctrl+k", leads_to=SearchDialog)
         await seen.types("shade")
         await seen.shows("What grows in shade?")
         await seen.presses("escape")
@@ -129,8 +128,7 @@ async def test_another_machine_is_asked_only_after_yes_and_with_its_key(tmp_path
         await seen.shows("gpu-box:8000 is not this machine", "Enter")
         await picture(seen, "allow")
         assert seen.ports.paths(8000, "gpu-box") == []
-        await seen.presses("enter")
-        await seen.is_on(KeyDialog)
+        await seen.presses("enter", leads_to=KeyDialog)
         await seen.shows("The server needs an API key", "Ask the administrator of the server.")
         await picture(seen, "remote-key")
         await seen.types(KEY)
@@ -154,8 +152,7 @@ async def test_with_its_flag_and_its_key_another_machine_is_like_this_one(tmp_pa
 async def asks_for_key(seen: desktop.Situation) -> None:
     await seen.is_on(KeyDialog)
     await seen.types(KEY)
-    await seen.presses("enter")
-    await seen.is_on(ChatScreen)
+    await seen.presses("enter", leads_to=ChatScreen)
 
 
 async def test_no_leaves_one_sentence_with_the_flag_and_sends_nothing(tmp_path, start, pictures):
@@ -163,8 +160,7 @@ async def test_no_leaves_one_sentence_with_the_flag_and_sends_nothing(tmp_path, 
     settings = desktop.named("http://gpu-box:8000")
     async with desktop.run(tmp_path, {("gpu-box", 8000): server}, settings=settings) as seen:
         await seen.shows("gpu-box:8000 is not this machine")
-        await seen.presses("escape")
-        await seen.is_on(WelcomeScreen)
+        await seen.presses("escape", leads_to=WelcomeScreen)
         await seen.shows(
             REFUSAL, "Next: lmchat --allow-host gpu-box, or type the address here to allow it for this run"
         )
