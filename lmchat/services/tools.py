@@ -51,20 +51,16 @@ class Toolbox:
         self._allowed_once: set[tuple[str, str]] = set()
         """Session and tool, where it may run for the rest of the session."""
         self._off: set[tuple[str, str]] = set()
-        self._is_started = False
 
     @property
     def servers(self) -> tuple[ToolServer, ...]:
         """The servers as last reported; nothing before the first start."""
-        return self._host.servers if self._is_started else ()
+        found: object = self._host.servers
+        return found if isinstance(found, tuple) else ()  # a host that is not made yet has none
 
     async def list_servers(self) -> tuple[ToolServer, ...]:
         """Start the servers that do not run, and return all of them."""
-        if not self.is_configured:
-            return ()
-        servers = await self._host.list_servers()
-        self._is_started = True
-        return servers
+        return await self._host.list_servers() if self.is_configured else ()
 
     def can_use(self, target: Target) -> bool:
         """Whether the model can use tools, as far as its server says; else the configuration decides."""

@@ -18,6 +18,7 @@ from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.line import MUTED
 from lmchat.tui.widgets.row_list import ASIDE, NAME, ListRow, words_as_rows
 
+_EVERY_S = 0.5
 _NOT_CONFIGURED = (
     "No tools are configured. Add a server to config.toml and restart lmchat:",
     "",
@@ -51,6 +52,8 @@ class ToolsDialog(ListDialog[None]):
     def on_mount(self) -> None:
         _: Worker[None] = self.run_worker(self._start, name="tools", group="tools")
 
+        self.set_interval(_EVERY_S, self._use_room)
+
     async def _start(self) -> None:
         if (toolbox := self._open_sessions.toolbox) is not None:
             await toolbox.list_servers()
@@ -78,8 +81,9 @@ class ToolsDialog(ListDialog[None]):
         is_off = toolbox.is_off(self._session_id, server.name)
         left = (getattr(icons_for(self), sign), style), (f" {safe_line(server.name, limit=60)}", NAME)
         yield ListRow((left,), (("off" if is_off else server.state.value, ""),), key=server.name)
-        for row in self._words(safe_line(server.error, limit=500)):
-            yield ListRow(row.pieces, key=server.name)
+        error = safe_line(server.error, limit=500)
+        for row in words_as_rows(error, self.list.text_width - 3) if error else ():
+            yield ListRow(((("  ", ""), *row.pieces[0]),), key=server.name)
         for tool in server.tools:
             name, about = safe_line(tool.name, limit=60), safe_line(tool.description, limit=200)
             word = toolbox.approval(self._session_id, tool).value
