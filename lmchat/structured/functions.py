@@ -5,18 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Annotated, Any, get_args, get_origin
+from typing import Any
 
 import msgspec
 
 from lmchat.errors import RequestInvalid
 from lmchat.threads import run_abandonable
 
-_REFERENCE = "#/$defs/{name}"
-_SIMPLE = (bool, int, float, str, type(None))
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-_ENDS = (StopIteration, SystemExit, KeyboardInterrupt)
-"""No future can hold the first one; the others would end more than the call."""
 
 
 class FunctionTool:
@@ -30,7 +26,10 @@ class FunctionTool:
                 f"The function {self.name} has no docstring.", hint="Describe in it what the function does."
             )
         self._function = function
-        fields = [_field(parameter) for parameter in _parameters(self.name, function)]
+        fields = [
+            (one.name, one.annotation, msgspec.NODEFAULT if one.default is one.empty else one.default)
+            for one in _parameters(self.name, function)
+        ]
         try:
             self._arguments: type[Any] = msgspec.defstruct(
                 self.name, fields, kw_only=True, forbid_unknown_fields=True
@@ -40,7 +39,7 @@ class FunctionTool:
             text = str(error).splitlines()[0].rstrip(".")
             raise RequestInvalid(
                 f"The type hints of the function {self.name} cannot become a JSON schema: {text}.",
-                hint="Use types of JSON, such as str, int, list[str] or a dataclass.",
+                hint="Use types and defaults of JSON, such as str, int, list[str] or a dataclass.",
             ) from error
 
     async def call(self, arguments: Mapping[str, Any]) -> str:
@@ -81,24 +80,11 @@ def _parameters(name: str, function: Callable[..., Any]) -> tuple[inspect.Parame
     return found
 
 
-def _field(parameter: inspect.Parameter) -> tuple[str, Any] | tuple[str, Any, Any]:
-    hint, default = parameter.annotation, parameter.default
-    if get_origin(hint) is Annotated:
-        inner, *notes = get_args(hint)
-        if text := next((note for note in notes if isinstance(note, str)), ""):
-            hint = Annotated[inner, *notes, msgspec.Meta(description=text)]
-    if default is parameter.empty:
-        return parameter.name, hint
-    is_simple = isinstance(default, _SIMPLE)
-    return parameter.name, hint, default if is_simple else msgspec.field(default_factory=lambda: default)
-
-
 def _schema(arguments: type[Any]) -> dict[str, Any]:
-    (reference,), parts = msgspec.json.schema_components(
-        [arguments], schema_hook=_refuse, ref_template=_REFERENCE
-    )
-    schema: dict[str, Any] = parts.pop(reference["$ref"].removeprefix(_REFERENCE.format(name="")))
-    del schema["title"]
+    """Return the schema with the parameters at its top, where models look for them."""
+    whole = msgspec.json.schema(arguments, schema_hook=_refuse)
+    parts = whole["$defs"]
+    schema: dict[str, Any] = parts.pop(whole["$ref"].rpartition("/")[2])
     return {**schema, "$defs": parts} if parts else schema
 
 
@@ -109,8 +95,8 @@ def _refuse(kind: type[Any]) -> dict[str, Any]:
 def _run(run: Callable[[], Any]) -> Any:
     try:
         return run()
-    except _ENDS as error:
-        raise RuntimeError(f"{type(error).__name__}: {error}").with_traceback(error.__traceback__) from error
+    except StopIteration as error:  # no future can hold it
+        raise RuntimeError("StopIteration").with_traceback(error.__traceback__) from error
 
 
 def _text(result: Any) -> str:

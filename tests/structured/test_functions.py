@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import re
 import threading
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -18,8 +19,8 @@ class Point:
 
 
 def search(
-    words: Annotated[str, "what to find"],
-    at: list[Point] = [Point(1)],  # noqa: B006, B008 - what people write
+    words: str,
+    at: list[Point] = [],  # noqa: B006 - what people write
     *,
     kind: Literal["file", "mail"] = "file",
     since: dt.date | None = None,
@@ -33,8 +34,8 @@ def test_a_signature_becomes_a_schema():
     assert (tool.name, tool.description) == ("search", "Search everything.")
     assert tool.schema["required"] == ["words"]
     assert tool.schema["properties"] == {
-        "words": {"type": "string", "description": "what to find"},
-        "at": {"type": "array", "items": {"$ref": "#/$defs/Point"}},
+        "words": {"type": "string"},
+        "at": {"type": "array", "items": {"$ref": "#/$defs/Point"}, "default": []},
         "kind": {"enum": ["file", "mail"], "default": "file"},
         "since": {"anyOf": [{"type": "string", "format": "date"}, {"type": "null"}], "default": None},
     }
@@ -54,51 +55,43 @@ async def test_arguments_that_do_not_fit_are_refused(given):
         await FunctionTool(search).call(given)
 
 
+def thread() -> str:
+    "Name the thread."
+    return threading.current_thread().name
+
+
+async def thread_of_async() -> str:
+    "Name the thread."
+    return thread()
+
+
+def first() -> str:
+    "Return the first of none."
+    return next(iter([]))
+
+
 async def test_a_sync_function_runs_in_a_thread_and_an_async_one_on_the_loop():
-    def sync() -> str:
-        """Name the thread."""
-        return threading.current_thread().name
-
-    async def on_loop() -> str:
-        """Name the thread."""
-        return threading.current_thread().name
-
-    here = threading.current_thread().name
-    assert await FunctionTool(sync).call({}) != here
-    assert await FunctionTool(on_loop).call({}) == here
+    assert await FunctionTool(thread).call({}) != thread()
+    assert await FunctionTool(thread_of_async).call({}) == thread()
 
 
 async def test_an_end_of_iteration_is_an_error_and_no_hang():
-    def first() -> str:
-        """Return the first of none."""
-        return next(iter([]))
-
     with pytest.raises(RuntimeError, match="StopIteration"):
         await FunctionTool(first).call({})
 
 
-def test_a_function_that_cannot_be_described_is_refused_with_its_name():
-    def without_hint(a):
-        """Do."""
-
-    def many(*names: str):
-        """Do."""
-
-    def of_path(a: Path):
-        """Do."""
-
-    def without_words(a: int):
-        pass
-
-    found = {}
-    for function in (without_hint, many, of_path, without_words):
-        with pytest.raises(RequestInvalid) as caught:
-            FunctionTool(function)
-        found[function.__name__] = caught.value.message
-    assert found == {
-        "without_hint": "The parameter a of the function without_hint has no type hint.",
-        "many": "The parameter names of the function many cannot be given by name.",
-        "of_path": "The type hints of the function of_path cannot become a JSON schema: "
-        "Path is no type of JSON.",
-        "without_words": "The function without_words has no docstring.",
-    }
+@pytest.mark.parametrize(
+    ("signature", "words"),
+    [
+        ("(a): 'Do.'", "The parameter a of the function one has no type hint."),
+        ("(*names: str): 'Do.'", "The parameter names of the function one cannot be given by name."),
+        ("(a: Path): 'Do.'", "The type hints of the function one cannot become a JSON schema: Path is no"),
+        ("(a: list = [1]): 'Do.'", "The type hints of the function one cannot become a JSON schema: Using a"),
+        ("(a: int): pass", "The function one has no docstring."),
+    ],
+)
+def test_a_function_that_cannot_be_described_is_refused_with_its_name(signature, words):
+    found = {"Path": Path}
+    exec(f"def one{signature}", found)  # noqa: S102 - ours
+    with pytest.raises(RequestInvalid, match=re.escape(words)):
+        FunctionTool(found["one"])
