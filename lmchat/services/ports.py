@@ -134,8 +134,8 @@ class ToolHost(Protocol):
     def servers(self) -> tuple[ToolServer, ...]:
         """The servers as last reported, with the names of their tools in requests."""
 
-    async def list_servers(self) -> tuple[ToolServer, ...]:
-        """Start what is not running; return when each server is ready or has failed."""
+    async def list_servers(self, *, again: bool = False) -> tuple[ToolServer, ...]:
+        """Start all servers, failed ones only if `again`; return when each is ready or has failed."""
 
     async def call(self, tool: Tool, arguments: Mapping[str, Any], *, timeout_s: float) -> ToolResult:
         """Run a tool; errors, crashes and timeouts are results. Cancelling cancels the call."""

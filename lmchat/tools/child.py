@@ -12,8 +12,8 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -28,22 +28,22 @@ from lmchat.config.settings import McpSettings
 from lmchat.domain.server import Endpoint
 from lmchat.domain.tool import FUNCTIONS, ServerState, Tool, ToolResult, ToolServer, cut_result
 from lmchat.errors import RequestInvalid
-from lmchat.files import command_for, read_plain
+from lmchat.files import read_plain
 from lmchat.structured.functions import FunctionTool
 from lmchat.text import safe_line
 from lmchat.threads import run_abandonable
 
 LINE_BYTES = 16 << 20
-"""Largest message between parent, child and a stdio server."""
+"""Largest message between parent and child."""
 START_S = 30.0
 MAX_LISTED = 1000
 _LISTED_BYTES = 4 << 20  # definitions of all tools of a server
-_END_S = 0.4  # time for a server to end by the end of its stdin, and again after SIGTERM
-_LAST_S = 1.5  # time for all servers to end
+_END_S = 0.5  # time for a server to end by the end of its stdin, and again after SIGTERM
+_LAST_S = 2.0  # time for all servers to end
 _RELIST_S = 0.5  # between two listings of a server that says all the time that its tools have changed
 _LOG_BYTES = 1_000_000
 _SAID_CHARS = 300
-_CLOSED, _SESSION_ENDED = -32000, -32600  # codes of the SDK
+_LOST = (-32000, -32600)  # codes of the SDK: the connection is closed, the session over HTTP has ended
 
 
 class Orders(Struct, frozen=True, kw_only=True):
@@ -56,12 +56,13 @@ class Orders(Struct, frozen=True, kw_only=True):
 
 
 class Order(Struct, frozen=True, kw_only=True):
-    """Call of a tool, or its end. Without a server: start what is not running."""
+    """Call of a tool, or its end. Without a server: start all servers, also failed ones if `again`."""
 
     number: int
     server: str = ""
     tool: str = ""
     arguments: dict[str, Any] = {}
+    again: bool = False
     is_cancelled: bool = False
 
 
@@ -71,11 +72,9 @@ class ToolReport(Struct, frozen=True, kw_only=True):
     number: int = 0
     result: ToolResult | None = None
     server: ToolServer | None = None
-    process_group: int = 0
 
 
 Tell = Callable[[ToolReport], None]
-Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 
 
 def main() -> None:
@@ -94,138 +93,119 @@ def main() -> None:
 
 
 async def _serve(source: BinaryIO, sink: BinaryIO) -> None:
+    """Follow the orders; the end of the loop cancels all tasks, and that ends the servers."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=LINE_BYTES)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), source)
     orders = msgspec.json.decode(await reader.readline(), type=Orders)
-    tasks: set[asyncio.Task[None]] = set()
-    calls: dict[int, asyncio.Task[None]] = {}
 
     def tell(report: ToolReport) -> None:
         sink.write(msgspec.json.encode(report) + b"\n")
         sink.flush()
-
-    def spawn(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = group.create_task(work)
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-        return task
 
     async def answer(order: Order) -> None:
         result = ToolResult(text="")
         if order.server:
             result = await servers[order.server].call(order.tool, order.arguments)
         else:
-            await asyncio.gather(*(server.settled() for server in servers.values()))
+            await asyncio.gather(*(server.settled(again=order.again) for server in servers.values()))
         text = cut_result(result.text).encode(errors="replace").decode()  # names of files may be no text
         tell(ToolReport(number=order.number, result=replace(result, text=text)))
 
-    def begin(order: Order) -> None:
-        calls[order.number] = spawn(answer(order))
-        calls[order.number].add_done_callback(lambda _: calls.pop(order.number))
-
-    async with asyncio.TaskGroup() as group:
-        servers: dict[str, _McpServer | _Functions] = {
-            server.name: _McpServer(server, orders, tell, spawn) for server in orders.servers
-        }
-        if orders.functions:
-            servers[FUNCTIONS] = _Functions(Path(orders.functions), tell)
-        tasks.add(group.create_task(_bound_log()))
-        while line := await reader.readline():
-            order = msgspec.json.decode(line, type=Order)
-            if not order.is_cancelled:
-                begin(order)
-            elif order.number in calls:
-                calls[order.number].cancel()
-        loop.call_later(_LAST_S, os._exit, 1)
-        for task in tasks:
-            task.cancel()
+    servers: dict[str, _McpServer | _Functions] = {
+        server.name: _McpServer(server, orders, tell) for server in orders.servers
+    }
+    if orders.functions:
+        servers[FUNCTIONS] = _Functions(Path(orders.functions), tell)
+    tasks = {0: asyncio.create_task(_bound_log(), name="log")}
+    while line := await reader.readline():
+        order = msgspec.json.decode(line, type=Order)
+        if not order.is_cancelled:
+            task = tasks[order.number] = asyncio.create_task(answer(order), name=f"order {order.number}")
+            task.add_done_callback(partial(lambda number, _: tasks.pop(number), order.number))
+        elif order.number in tasks:
+            tasks[order.number].cancel()
+    loop.call_later(_LAST_S, os._exit, 1)
 
 
 async def _bound_log() -> None:
     """Empty a long log; it is open for appending, so writing continues at its start."""
     while True:
         await asyncio.sleep(1)
-        with suppress(OSError):
-            if os.fstat(2).st_size > _LOG_BYTES:
-                os.ftruncate(2, 0)
+        if os.fstat(2).st_size > _LOG_BYTES:
+            os.ftruncate(2, 0)
 
 
 class _McpServer:
     """MCP server and its connection."""
 
-    def __init__(self, settings: McpSettings, orders: Orders, tell: Tell, spawn: Spawn) -> None:
+    def __init__(self, settings: McpSettings, orders: Orders, tell: Tell) -> None:
         self._settings = settings
-        self._command, self._cwd = map(os.path.expanduser, (settings.command, settings.cwd))
-        self._headers = orders.headers.get(settings.name, {})
-        self._log = orders.log
+        self._orders = orders
         self._tell = tell
-        self._spawn = spawn
         self._task: asyncio.Task[None] | None = None
         self._state = ToolServer(name=settings.name)
-        self._process_group = 0
-        self._client: Any = None
+        self._client: Any = None  # while it is ready
         self._settled = asyncio.Event()
-        self._woken = asyncio.Event()  # by a change of the tools, or by the end
-        self._is_over = False
-        self._why = ""  # reason for the end, where it is known
+        self._woken = asyncio.Event()  # by a change of the tools, by a doubt whether it answers, by its end
 
-    async def settled(self) -> None:
-        """Start the server if it does not run; return when it is ready or has failed."""
-        if self._is_over and self._task is not None:
+    async def settled(self, *, again: bool) -> None:
+        """Return when the server is ready or has failed; start it first, after a failure only if `again`."""
+        if self._task is not None and again and self._settled.is_set() and self._client is None:
             await asyncio.wait([self._task])
-        if self._task is None or self._task.done():
+        if self._task is None or (again and self._task.done()):
             self._settled.clear()
-            self._is_over, self._why = False, ""
-            self._task = self._spawn(self._run())
+            self._task = asyncio.create_task(self._run(), name=self._settings.name)
         await self._settled.wait()
 
     async def call(self, tool: str, arguments: dict[str, Any]) -> ToolResult:
-        await self.settled()
+        await self.settled(again=True)
         if self._client is None:
             return ToolResult(text=self._state.error, is_error=True)
         try:
             result = await self._client.call_tool(tool, arguments)
+        except asyncio.CancelledError:
+            self._woken.set()
+            raise
         except Exception as error:  # noqa: BLE001 - of the server, or of the SDK
-            code = getattr(error, "code", 0)
-            if code == _CLOSED or (self._settings.url and code == _SESSION_ENDED):
-                self._end()
-                return ToolResult(text=self._why_ended, is_error=True)
-            return ToolResult(text=str(error), is_error=True)
+            if getattr(error, "code", 0) not in _LOST:
+                return ToolResult(text=str(error), is_error=True)
+            self._client = None
+            self._woken.set()
+            return ToolResult(text=self._ended, is_error=True)
         return ToolResult(text=_text(result), is_error=result.is_error)
 
     @property
-    def _why_ended(self) -> str:
-        return self._why or f"The server {self._settings.name} ended. It starts again when it is used."
-
-    def _end(self) -> None:
-        self._is_over = True
-        self._woken.set()
+    def _ended(self) -> str:
+        return f"The server {self._settings.name} ended. It starts again when it is used."
 
     async def _run(self) -> None:
         self._report(state=ServerState.STARTING, error="")
         try:
             await self._connect()
-            why = self._why_ended
+            why = self._ended
         except Exception as error:  # noqa: BLE001 - of the SDK, whatever it is
             traceback.print_exc()
-            why = self._why or self._reason(_inner(error))
-        self._client, self._process_group = None, 0
+            why = self._reason(error)
+        self._client = None
         self._report(state=ServerState.FAILED, error=why)
         self._settled.set()
 
     def _reason(self, error: BaseException) -> str:
-        name, look = self._settings.name, f"See {self._log}." if self._log else ""
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
         match error:
             case ImportError():
                 return "The MCP SDK is not installed. Install it with: pip install 'lmchat[tools]'."
-            case TimeoutError():
-                return f"The server {name} was not ready within {START_S:g} s. {look}"
             case FileNotFoundError():
+                name = self._settings.name
                 return f"The server {name} cannot start: {error.filename} does not exist. Check [[mcp]]."
+            case TimeoutError():
+                what = f"did not answer within {START_S:g} s"
             case _:
-                what = "ended while it started" if self._is_over else f"failed: {_said(error)}"
-                return f"The server {name} {what}. {look}"
+                said = safe_line(str(error) or type(error).__name__, limit=_SAID_CHARS)
+                what = f"failed: {said.rstrip('.')}"
+        return f"The server {self._settings.name} {what}. See {self._orders.log}."
 
     async def _connect(self) -> None:
         """Run the connection from its start to its end."""
@@ -247,28 +227,29 @@ class _McpServer:
                 await stack.enter_async_context(client)
                 with suppress(ListenNotSupportedError, SubscriptionLost, MCPError):  # older ones tell unasked
                     await stack.enter_async_context(client.listen(tools_list_changed=True))
-                while not self._is_over:
+                while True:
                     self._woken.clear()
                     tools = await _tools_of(client, self._settings.name)
                     limit.deadline = math.inf
                     self._client = client
-                    if not self._settled.is_set() or tools != self._state.tools:
-                        self._report(state=ServerState.READY, tools=tools)
+                    self._report(state=ServerState.READY, tools=tools)
                     self._settled.set()
                     await self._woken.wait()
-                    if not self._is_over:
-                        await asyncio.sleep(_RELIST_S)
+                    if self._client is None:
+                        return
+                    await asyncio.sleep(_RELIST_S)
+                    limit.deadline = anyio.current_time() + START_S
 
     def _report(self, **changes: Any) -> None:
         self._state = replace(self._state, **changes)
-        self._tell(ToolReport(server=self._state, process_group=self._process_group))
+        self._tell(ToolReport(server=self._state))
 
     async def _over_http(self, stack: AsyncExitStack) -> Any:
         import httpx2
         from mcp.client.streamable_http import streamable_http_client
 
         client = httpx2.AsyncClient(
-            headers=dict(self._headers),
+            headers=dict(self._orders.headers[self._settings.name]),
             follow_redirects=False,
             # a proxy of the environment cannot reach this machine
             trust_env=not Endpoint.parse(self._settings.url).is_local,
@@ -276,86 +257,26 @@ class _McpServer:
         )
         return streamable_http_client(self._settings.url, http_client=await stack.enter_async_context(client))
 
-    @asynccontextmanager
-    async def _over_pipes(self) -> AsyncIterator[tuple[Any, Any]]:
-        """Yield the streams of a server's process, as the SDK's `stdio_client` does.
+    def _over_pipes(self) -> Any:
+        from mcp.client import stdio
 
-        That one takes 26 s for a line of 50 MB, has no limit, and hides the process and its end.
-        """
-        import anyio
-        from mcp.client.stdio import get_default_environment
-        from mcp.shared.message import SessionMessage
-        from mcp_types import jsonrpc_message_adapter
-
+        # 2 s each would delay the end of lmchat
+        stdio.PROCESS_TERMINATION_TIMEOUT = stdio.FORCE_KILL_TIMEOUT = _END_S
         server = self._settings
-        environ = {**get_default_environment(), **(server.env or {})}
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(
-            *command_for((self._command, *server.args), environ),
-            stdin=pipe,
-            stdout=pipe,
-            env=environ,
-            cwd=self._cwd or None,
-            start_new_session=True,
-            limit=LINE_BYTES,
+        return stdio.stdio_client(
+            stdio.StdioServerParameters(
+                command=server.command,
+                args=list(server.args),
+                env=dict(server.env or {}),
+                cwd=Path(server.cwd).expanduser(),
+            )
         )
-        self._process_group = process.pid
-        self._report()
-        to_session, read = anyio.create_memory_object_stream[Any](0)
-        write, from_session = anyio.create_memory_object_stream[Any](0)
-
-        async def receive() -> None:
-            assert process.stdout is not None  # noqa: S101 - it was asked for above
-            async with to_session:
-                try:
-                    while line := await process.stdout.readline():
-                        with suppress(ValueError):  # many servers also print other lines
-                            message = jsonrpc_message_adapter.validate_json(line, by_name=False)
-                            await to_session.send(SessionMessage(message))
-                except ValueError:
-                    limit = f"{LINE_BYTES >> 20} MB"
-                    self._why = f"The server {server.name} sent more than {limit} at once, so it was ended."
-                except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-                    pass  # the session has ended
-                self._end()
-
-        async def send() -> None:
-            assert process.stdin is not None  # noqa: S101 - it was asked for above
-            async for message in from_session:
-                text = message.message.model_dump_json(by_alias=True, exclude_unset=True)
-                process.stdin.write(text.encode() + b"\n")
-                with suppress(ConnectionError):
-                    await process.stdin.drain()
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(receive)
-            group.start_soon(send)
-            try:
-                yield read, write
-            finally:
-                with anyio.CancelScope(shield=True):
-                    await _end_process(process)
-                for stream in (to_session, read, write, from_session):
-                    stream.close()
-                group.cancel_scope.cancel()
-
-
-async def _end_process(process: asyncio.subprocess.Process) -> None:
-    """End a process and those that it has started: by the end of its stdin, by SIGTERM, by SIGKILL."""
-    assert process.stdin is not None  # noqa: S101 - it was asked for
-    process.stdin.close()
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_END_S):
-                await process.wait()
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, number)
 
 
 async def _tools_of(client: Any, server: str) -> tuple[Tool, ...]:
-    """Return all tools of a server, page by page, up to a limit."""
+    """Return the tools of a server, page by page, up to a limit."""
     tools: list[Tool] = []
-    size, cursor, seen = 0, None, set()
+    size, cursor = 0, None
     while True:
         page = await client.list_tools(cursor=cursor)
         for found in page.tools:
@@ -371,9 +292,8 @@ async def _tools_of(client: Any, server: str) -> tuple[Tool, ...]:
                 return tuple(tools)
             tools.append(tool)
         cursor = page.next_cursor
-        if cursor is None or cursor in seen:
+        if cursor is None:
             return tuple(tools)
-        seen.add(cursor)
 
 
 def _text(result: Any) -> str:
@@ -386,52 +306,30 @@ def _text(result: Any) -> str:
 
 def _block_text(block: dict[str, Any]) -> str:
     inner = block.get("resource") or block
-    if isinstance(inner.get("text"), str):
-        return str(inner["text"])
-    kind = inner.get("mimeType") or block["type"]
-    data = inner.get("data") or inner.get("blob")
-    if data:
-        return f"[{kind}, {max(1, len(data) * 3 // 4000)} kB]"
-    return f"[{kind}: {inner.get('uri', '')}]"
+    other = f"[{inner.get('mimeType') or block['type']}: {inner.get('uri') or 'not shown'}]"
+    return str(inner.get("text", other))
 
 
 class _Functions:
-    """Server of the functions of a file, which is executed once; again if it has failed and has changed."""
+    """Server of the functions of a file, which is executed at the start; again if that has failed."""
 
     def __init__(self, path: Path, tell: Tell) -> None:
         self._path = path
         self._tell = tell
-        self._lock = asyncio.Lock()
-        self._state = ToolServer(name=FUNCTIONS)
-        self._changed_ns = -1  # of the file that was executed
         self._found: dict[str, FunctionTool] = {}
+        self._error = ""
+        self._loading = asyncio.create_task(self._load(), name=FUNCTIONS)
 
-    async def settled(self) -> None:
-        """Execute the file if that is needed."""
-        async with self._lock:
-            changed_ns = 0
-            with suppress(OSError):
-                changed_ns = self._path.stat().st_mtime_ns
-            if self._state.state is ServerState.READY or changed_ns == self._changed_ns:
-                return
-            self._changed_ns = changed_ns
-            try:
-                async with asyncio.timeout(START_S):
-                    module = await run_abandonable(partial(_execute, self._path))
-            except TimeoutError:
-                error = f"{self._path.name} did not end within {START_S:g} s."
-                self._state = replace(self._state, state=ServerState.FAILED, error=error)
-            except (Exception, SystemExit) as error:  # noqa: BLE001 - of the user's file
-                self._state = replace(self._state, state=ServerState.FAILED, error=self._told(error))
-            else:
-                self._state = self._collected(module)
-            self._tell(ToolReport(server=self._state))
+    async def settled(self, *, again: bool) -> None:
+        """Return when the file has been executed."""
+        if again and self._loading.done() and not self._found:
+            self._loading = asyncio.create_task(self._load(), name=FUNCTIONS)
+        await asyncio.wait([self._loading])
 
     async def call(self, name: str, arguments: dict[str, Any]) -> ToolResult:
-        await self.settled()
+        await self.settled(again=True)
         if name not in self._found:
-            is_there = self._state.state is ServerState.READY
-            text = f"{self._path.name} has no function {name}." if is_there else self._state.error
+            text = self._error or f"{self._path.name} has no function {name}."
             return ToolResult(text=text, is_error=True)
         try:
             return ToolResult(text=await self._found[name].call(arguments))
@@ -441,7 +339,25 @@ class _Functions:
             traceback.print_exc()
             return ToolResult(text=self._told(error), is_error=True)
 
-    def _collected(self, module: ModuleType) -> ToolServer:
+    async def _load(self) -> None:
+        state, self._error = ServerState.FAILED, ""
+        try:
+            async with asyncio.timeout(START_S):
+                module = await run_abandonable(partial(_execute, self._path))
+        except TimeoutError:
+            self._error = f"{self._path.name} did not end within {START_S:g} s."
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - of the user's file
+            self._error = self._told(error)
+        else:
+            state = ServerState.READY
+            self._collect(module)
+        tools = tuple(
+            Tool(server=FUNCTIONS, name=name, description=one.description, schema=one.schema)
+            for name, one in self._found.items()
+        )
+        self._tell(ToolReport(server=ToolServer(name=FUNCTIONS, state=state, tools=tools, error=self._error)))
+
+    def _collect(self, module: ModuleType) -> None:
         errors: list[str] = []
         for name, value in vars(module).items():
             is_own = isinstance(value, FunctionType) and value.__module__ == module.__name__
@@ -451,23 +367,16 @@ class _Functions:
                 self._found[name] = FunctionTool(value)
             except RequestInvalid as error:
                 errors.append(f"{self._path.name}, line {value.__code__.co_firstlineno}: {error.words}")
-        tools = tuple(
-            Tool(server=FUNCTIONS, name=name, description=one.description, schema=one.schema)
-            for name, one in self._found.items()
-        )
-        return ToolServer(name=FUNCTIONS, state=ServerState.READY, tools=tools, error=" ".join(errors))
+        self._error = " ".join(errors)
 
     def _told(self, error: BaseException) -> str:
         """Return an error with its line in the file."""
-        lines = [
-            frame.lineno
-            for frame in traceback.extract_tb(error.__traceback__)
-            if frame.filename == str(self._path)
-        ]
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if frame.filename == str(self._path)]
+        said = str(error)
         if isinstance(error, SyntaxError) and error.filename == str(self._path):
-            lines.append(error.lineno)
+            lines, said = [error.lineno], error.msg
         place = f"{self._path.name}, line {lines[-1]}" if lines else self._path.name
-        said = error.msg if isinstance(error, SyntaxError) else str(error)
         return f"{place}: {type(error).__name__}: {said or 'no reason given'}".rstrip(".") + "."
 
 
@@ -480,13 +389,3 @@ def _execute(path: Path) -> ModuleType:
     code = compile(read_plain(path), str(path), "exec", dont_inherit=True)
     exec(code, vars(module))  # noqa: S102 - the user's own file
     return module
-
-
-def _inner(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
-def _said(error: BaseException) -> str:
-    return safe_line(str(error) or type(error).__name__, limit=_SAID_CHARS).rstrip(".")

@@ -6,10 +6,9 @@ import asyncio
 import os
 import signal
 import sys
-import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +23,8 @@ from lmchat.tools.child import LINE_BYTES, Order, Orders, ToolReport
 
 _ROOT = str(Path(__file__).parents[2])
 _CHILD = "import sys; sys.path.append(sys.argv[1]); from lmchat.tools.child import main; main()"
-_END_S = 2.0
-_MOST_CRASHES = 3
-_CRASHES_WITHIN_S = 60.0
+_END_S = 3.0
+_CRASHED = "The tool host ended. It starts again when a tool is used."
 
 
 class McpHost:
@@ -47,55 +45,66 @@ class McpHost:
         self._environ = environ
         self._check_address = check_address  # raises `EndpointNotAllowed`
         self._starting = asyncio.Lock()
-        self._child: _Child | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._run: frozenset[str] = frozenset()  # servers of the process
+        self._numbers = count(1)
+        self._waiting: dict[int, asyncio.Future[ToolResult]] = {}
         self._reported: dict[str, ToolServer] = {}
         self._servers: tuple[ToolServer, ...] = ()
-        self._crashes: deque[float] = deque(maxlen=_MOST_CRASHES)
-        self._down = ""  # why it is not started again
 
     @property
     def servers(self) -> tuple[ToolServer, ...]:
         return self._servers
 
-    async def list_servers(self) -> tuple[ToolServer, ...]:
-        child = await self._running()
-        if child is not None:
-            await child.ask()
+    async def list_servers(self, *, again: bool = False) -> tuple[ToolServer, ...]:
+        if await self._running():
+            await self._ask(Order(number=next(self._numbers), again=again))
         return self._servers
 
     async def call(self, tool: Tool, arguments: Mapping[str, Any], *, timeout_s: float) -> ToolResult:
+        order = Order(
+            number=next(self._numbers), server=tool.server, tool=tool.name, arguments=dict(arguments)
+        )
         try:
             async with asyncio.timeout(timeout_s):
-                child = await self._running()
-                if child is not None and tool.server in child.names:
-                    return await child.ask(server=tool.server, tool=tool.name, arguments=dict(arguments))
+                if tool.server in await self._running():
+                    return await self._ask(order)
         except TimeoutError:
             return ToolResult(text=f"No answer within {timeout_s:g} s.", is_error=True)
         known = self._reported.get(tool.server)
-        error = self._down or (known and known.error) or f"There is no server {tool.server}."
+        error = known.error if known else f"There is no server {tool.server}."
         return ToolResult(text=error, is_error=True)
 
     async def aclose(self) -> None:
-        self._down = "lmchat is closing."
+        """End the child, which ends its servers."""
         async with self._starting:
-            if self._child is not None:
-                await self._child.stop()
+            if self._process is None or self._reader is None:
+                return
+            self._stdin.close()
+            _, late = await asyncio.wait([self._reader], timeout=_END_S)
+            if late:
+                _kill(self._process)
+                await self._reader
 
-    async def _running(self) -> _Child | None:
-        """Return the child, started if needed; None where there is nothing to run, or it cannot start."""
+    async def _running(self) -> frozenset[str]:
+        """Start the child if it does not run, and return the names of its servers; none where it cannot."""
         async with self._starting:
-            if self._child is None and not self._down:
-                orders = self._orders(has_functions=await asyncio.to_thread(self._functions.is_file))
-                if not (orders.servers or orders.functions):
-                    return None
-                try:
-                    process = await self._start()
-                except OSError as error:
-                    why = f"The tool host cannot be started: {error.strerror or error}. See {self._log_file}."
-                    self._note(*(_failed(ToolServer(name=name), why) for name in _names(orders)))
-                    return None
-                self._child = _Child(process, orders, self._note, self._note_end)
-            return None if self._down else self._child
+            if self._process is not None:
+                return self._run
+            orders = self._orders(has_functions=await asyncio.to_thread(self._functions.is_file))
+            names = [server.name for server in orders.servers] + [FUNCTIONS] * bool(orders.functions)
+            self._run = frozenset(names)
+            if not names:
+                return self._run
+            try:
+                self._process = await self._start()
+            except OSError as error:
+                self._fail(f"The tool host cannot start: {error.strerror or error}. See {self._log_file}.")
+                return frozenset()
+            self._send(orders)
+            self._reader = asyncio.create_task(self._read(self._process), name="tool host")
+            return self._run
 
     async def _start(self) -> asyncio.subprocess.Process:
         log = await asyncio.to_thread(begin_log, self._log_file)
@@ -130,125 +139,70 @@ class McpHost:
             except EndpointNotAllowed as error:
                 why = error.words
             if why:
-                self._note(_failed(ToolServer(name=server.name), why))
+                self._note(ToolServer(name=server.name, state=ServerState.FAILED, error=why))
             else:
                 servers.append(server)
         functions = str(self._functions) if has_functions else ""
         return Orders(servers=tuple(servers), headers=headers, functions=functions, log=str(self._log_file))
 
-    def _note(self, *servers: ToolServer) -> None:
-        self._reported.update({server.name: server for server in servers})
+    def _note(self, server: ToolServer) -> None:
+        self._reported[server.name] = server
         names = (*(server.name for server in self._settings), FUNCTIONS)
         self._servers = with_wire_names(self._reported[name] for name in names if name in self._reported)
 
-    def _note_end(self) -> None:
-        """Note that the child has ended; its tools stay known, since a call starts it again."""
-        child, self._child = self._child, None
-        now = time.monotonic()
-        self._crashes.append(now)
-        why = "The tool host ended. It starts again when a tool is used."
-        if len(self._crashes) == _MOST_CRASHES and now - self._crashes[0] < _CRASHES_WITHIN_S:
-            why = (
-                f"The tool host ended {_MOST_CRASHES} times within a minute. "
-                f"See {self._log_file}, then restart lmchat."
-            )
-            self._down = self._down or why
-        for name in child.names if child else ():
-            self._note(_failed(self._reported.get(name, ToolServer(name=name)), why))
+    def _fail(self, why: str) -> None:
+        """Note that all servers have failed; their tools stay known, since a call starts them again."""
+        for name in self._run:
+            known = self._reported.get(name, ToolServer(name=name))
+            self._note(replace(known, state=ServerState.FAILED, error=why))
 
+    @property
+    def _stdin(self) -> asyncio.StreamWriter:
+        assert self._process is not None  # noqa: S101 - only a running child gets orders
+        assert self._process.stdin is not None  # noqa: S101 - it was asked for above
+        return self._process.stdin
 
-class _Child:
-    """Run of the child process."""
+    def _send(self, order: Order | Orders) -> None:
+        self._stdin.write(msgspec.json.encode(order) + b"\n")
 
-    def __init__(
-        self,
-        process: asyncio.subprocess.Process,
-        orders: Orders,
-        note: Callable[[ToolServer], None],
-        note_end: Callable[[], None],
-    ) -> None:
-        assert process.stdin is not None  # noqa: S101 - it was asked for above
-        assert process.stdout is not None  # noqa: S101 - it was asked for above
-        self.names = _names(orders)
-        self._process = process
-        self._input, self._output = process.stdin, process.stdout
-        self._note = note
-        self._note_end = note_end
-        self._is_stopping = False
-        self._number = 0
-        self._waiting: dict[int, asyncio.Future[ToolResult]] = {}
-        self._groups: dict[str, int] = {}  # process groups of servers
-        self._input.write(msgspec.json.encode(orders) + b"\n")
-        self._reader = asyncio.create_task(self._read(), name="tool host")
-
-    async def ask(
-        self, server: str = "", tool: str = "", arguments: dict[str, Any] | None = None
-    ) -> ToolResult:
+    async def _ask(self, order: Order) -> ToolResult:
         """Send an order and wait for its result; cancelling cancels it."""
-        self._number += 1
-        order = Order(number=self._number, server=server, tool=tool, arguments=arguments or {})
+        waiting: asyncio.Future[ToolResult] = asyncio.get_running_loop().create_future()
         try:
-            line = msgspec.json.encode(order)
+            self._send(order)
+            self._waiting[order.number] = waiting
+            return await waiting
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             return ToolResult(text=f"The arguments cannot be sent: {error}.", is_error=True)
-        if len(line) > LINE_BYTES // 2:
-            return ToolResult(text="The arguments are too long.", is_error=True)
-        waiting: asyncio.Future[ToolResult] = asyncio.get_running_loop().create_future()
-        self._waiting[order.number] = waiting
-        self._input.write(line + b"\n")
-        try:
-            return await waiting
         except asyncio.CancelledError:
-            self._input.write(msgspec.json.encode(Order(number=order.number, is_cancelled=True)) + b"\n")
+            if self._process is not None:
+                self._send(Order(number=order.number, is_cancelled=True))
             raise
         finally:
             self._waiting.pop(order.number, None)
 
-    async def stop(self) -> None:
-        """End the child and its servers."""
-        self._is_stopping = True
-        self._input.close()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_END_S):
-                await asyncio.shield(self._reader)
-        if not self._reader.done():
-            self._kill()
-        await self._reader
-
-    async def _read(self) -> None:
+    async def _read(self, process: asyncio.subprocess.Process) -> None:
+        """Read what the child reports until it ends."""
+        assert process.stdout is not None  # noqa: S101 - it was asked for above
         with suppress(ValueError):  # too long, or no JSON
-            while line := await self._output.readline():
+            while line := await process.stdout.readline():
                 report = msgspec.json.decode(line, type=ToolReport)
                 if report.server is not None:
-                    self._groups[report.server.name] = report.process_group
                     self._note(report.server)
                 waiting = self._waiting.get(report.number)
                 if waiting is not None and report.result is not None and not waiting.done():
                     waiting.set_result(report.result)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_END_S):
-                await self._process.wait()
-        if self._process.returncode != 0:
-            self._kill()
-        await self._process.wait()
+        _kill(process)
+        await process.wait()
+        self._process = None
+        self._fail(_CRASHED)
         for waiting in self._waiting.values():
             if not waiting.done():
                 text = "The tool host ended while this tool ran."
                 waiting.set_result(ToolResult(text=text, is_error=True))
-        if not self._is_stopping:
-            self._note_end()
-
-    def _kill(self) -> None:
-        """Kill the child, and the servers that it could not end."""
-        for group in (self._process.pid, *filter(None, self._groups.values())):
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(group, signal.SIGKILL)
 
 
-def _names(orders: Orders) -> frozenset[str]:
-    names = {server.name for server in orders.servers}
-    return frozenset(names | {FUNCTIONS} if orders.functions else names)
-
-
-def _failed(server: ToolServer, why: str) -> ToolServer:
-    return replace(server, state=ServerState.FAILED, error=why)
+def _kill(process: asyncio.subprocess.Process) -> None:
+    """Kill the child, and the programs that functions have started."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)

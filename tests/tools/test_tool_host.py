@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,10 +15,11 @@ from lmchat.domain.tool import MAX_RESULT_CHARS, ServerState, Tool
 from lmchat.errors import EndpointNotAllowed
 from lmchat.tools.host import McpHost
 from tests.support import mcp_server
-from tests.support.programs import children_of, is_running, processes, start, until, wait_until
+from tests.support.programs import is_running, start, until, wait_until
 
 SCRIPT = str(Path(mcp_server.__file__))
 TIME = str(Path(sys.executable).with_name("mcp-server-time"))
+ONE = "def one() -> int: 'Return 1.'; return 1"
 
 
 def scripted(name="files", **settings):
@@ -36,17 +36,13 @@ async def a_host(home, *servers, functions="", environ=None, refuses=""):
 
     if functions:
         (home / "tools.py").write_text(functions)
-    host = McpHost(
-        servers,
-        functions=home / "tools.py",
-        log_file=home / "tools.log",
-        environ={**os.environ, **(environ or {})},
-        check_address=check,
-    )
+    files = {"functions": home / "tools.py", "log_file": home / "tools.log"}
+    host = McpHost(servers, **files, environ=os.environ | (environ or {}), check_address=check)
+    others = psutil.Process().children(recursive=True)
     try:
         yield host
     finally:
-        own = psutil.Process().children(recursive=True)
+        own = set(psutil.Process().children(recursive=True)) - set(others)
         await host.aclose()
         assert not [process for process in own if is_running(process.pid)]
 
@@ -56,8 +52,10 @@ async def call(host, name, _s=20, **arguments):
     return await host.call(Tool(server=server, name=tool), arguments, timeout_s=_s)
 
 
-async def states(host):
-    return {server.name: (server.state.value, server.error) for server in await host.list_servers()}
+async def states(host, *, again=False):
+    """Return the error of each server, or its state."""
+    servers = await host.list_servers(again=again)
+    return {server.name: server.error or server.state.value for server in servers}
 
 
 async def test_nothing_is_started_without_servers_and_functions(tmp_path):
@@ -103,12 +101,7 @@ async def test_a_changed_list_is_read_again(tmp_path):
 async def test_results_become_text(tmp_path):
     async with a_host(tmp_path, scripted()) as host:
         parts = await call(host, "files/parts")
-        assert parts.text.splitlines() == [
-            "first",
-            "[image/png, 12 kB]",
-            "inside",
-            "[resource_link: file:///b]",
-        ]
+        assert parts.text == "first\n[image/png: not shown]\ninside\n[resource_link: file:///b]"
         assert (await call(host, "files/escape")).text == "\x1b[2J\x1b]0;owned\x07"  # the screen filters
         failed = await call(host, "files/fail")
         assert (failed.text, failed.is_error) == ("It went wrong", True)
@@ -128,13 +121,21 @@ async def test_a_silent_server_delays_no_other_call_and_is_told_of_the_cancellin
         assert "2" in [(await call(host, "files/cancelled")).text for _ in range(50)]
 
 
-@pytest.mark.parametrize(("how", "words"), [("die", "ended. It starts again"), ("flood", "more than 16 MB")])
-async def test_a_server_that_breaks_off_is_an_error_and_starts_again(tmp_path, how, words):
+async def test_a_server_that_dies_in_a_call_is_an_error_and_starts_again_with_the_next_one(tmp_path):
     async with a_host(tmp_path, scripted()) as host:
-        broken = await call(host, f"files/{how}")
-        assert broken.is_error
-        assert words in broken.text
+        broken = await call(host, "files/die")
+        words = "The server files ended. It starts again when it is used."
+        assert (broken.text, broken.is_error) == (words, True)
         assert (await call(host, "files/echo", text="again")).text == "again"
+
+
+@pytest.mark.slow
+async def test_a_flood_is_cut_and_delays_no_other_server(tmp_path):
+    async with a_host(tmp_path, scripted(), scripted("other")) as host:
+        flood = asyncio.create_task(call(host, "files/flood", 100))
+        while not flood.done():
+            assert (await call(host, "other/echo", 5, text="a")).text == "a"
+        assert "[cut: 50000000 characters" in flood.result().text
 
 
 async def test_servers_that_cannot_start_have_failed_with_a_reason(tmp_path):
@@ -148,16 +149,24 @@ async def test_servers_that_cannot_start_have_failed_with_a_reason(tmp_path):
     async with a_host(tmp_path, *servers, refuses="http://elsewhere/mcp") as host:
         see = f"See {tmp_path / 'tools.log'}."
         assert await states(host) == {
-            "lost": (
-                "failed",
-                "The server lost cannot start: no-such-program does not exist. Check [[mcp]].",
-            ),
-            "silent": ("failed", f"The server silent ended while it started. {see}"),
-            "refused": ("failed", "Endpoint not allowed: elsewhere."),
-            "keyless": ("failed", "The environment variable NO_TOKEN of the server keyless is not set."),
-            "down": ("failed", f"The server down failed: All connection attempts failed. {see}"),
+            "lost": "The server lost cannot start: no-such-program does not exist. Check [[mcp]].",
+            "silent": f"The server silent failed: Connection closed. {see}",
+            "refused": "Endpoint not allowed: elsewhere.",
+            "keyless": "The environment variable NO_TOKEN of the server keyless is not set.",
+            "down": f"The server down failed: All connection attempts failed. {see}",
         }
         assert (await call(host, "refused/x")).text == "Endpoint not allowed: elsewhere."
+
+
+async def test_a_server_that_has_failed_starts_again_with_a_call_or_on_demand_only(tmp_path):
+    program = ("-c", "open('starts', 'a').write('x')")
+    server = McpSettings(name="sad", command=sys.executable, args=program, cwd=str(tmp_path))
+    async with a_host(tmp_path, server) as host:
+        assert await states(host) == await states(host)
+        assert (tmp_path / "starts").read_text() == "x"
+        await states(host, again=True)
+        assert (await call(host, "sad/x")).is_error
+        assert (tmp_path / "starts").read_text() == "xxx"
 
 
 async def test_a_server_over_http_gets_its_headers(tmp_path):
@@ -170,11 +179,9 @@ async def test_a_server_over_http_gets_its_headers(tmp_path):
 
 async def test_without_the_sdk_only_functions_work(tmp_path):
     (tmp_path / "mcp.py").write_text("raise ImportError('hidden')")
-    functions = 'def one() -> int:\n    """Return 1."""\n    return 1\n'
     where = os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]])
-    async with a_host(tmp_path, scripted(), functions=functions, environ={"PYTHONPATH": where}) as host:
-        found = await states(host)
-        assert "pip install 'lmchat[tools]'" in found["files"][1]
+    async with a_host(tmp_path, scripted(), functions=ONE, environ={"PYTHONPATH": where}) as host:
+        assert "pip install 'lmchat[tools]'" in (await states(host))["files"]
         assert (await call(host, "python/one")).text == "1"
 
 
@@ -188,56 +195,28 @@ def add(a: int, b: int = 2) -> int:
     os.write(1, b"this too")
     return a + b
 
-def broken(a):
-    "Do nothing."
-
-def fails():
-    "Divide by zero."
-    return 1 / 0
-
-def _private(a: int): ...
-
-def leaves():
-    "Leave."
-    raise SystemExit(3)
-
-def crashes():
-    "End the process."
-    os._exit(9)
-
-def sleeps():
-    "Sleep."
-    time.sleep(600)
-
-def no_text():
-    "Name a file that is no text."
-    return os.fsdecode(b"\\xff")
+def broken(a): "Do nothing."
+def fails(): "Divide by zero."; return 1 / 0
+def leaves(): "Leave."; raise SystemExit(3)
+def sleeps(): "Sleep."; time.sleep(600)
+def no_text(): "Name a file that is no text."; return os.fsdecode(b"\\xff")
+def _private(a: int): "Not a tool."
 """
 
 
 async def test_functions_of_a_file_are_tools(tmp_path):
     async with a_host(tmp_path, functions=FUNCTIONS) as host:
         (server,) = await host.list_servers()
-        assert [tool.name for tool in server.tools] == [
-            "add",
-            "fails",
-            "leaves",
-            "crashes",
-            "sleeps",
-            "no_text",
-        ]
-        assert server.error.startswith(
-            "tools.py, line 11: The parameter a of the function broken has no type"
-        )
-        names = ("add", "fails", "leaves", "sleeps", "no_text", "nothing")
-        found = {name: (await call(host, f"python/{name}", 1)).text for name in names}
-        assert found == {
+        names = [tool.name for tool in server.tools]
+        assert names == ["add", "fails", "leaves", "sleeps", "no_text"]
+        assert server.error.startswith("tools.py, line 11: The parameter a of the function broken has no")
+        names = ("add", "fails", "leaves", "sleeps", "no_text")
+        assert {name: (await call(host, f"python/{name}", 1)).text for name in names} == {
             "add": "The arguments of add do not fit: Object missing required field `a`.",
-            "fails": "tools.py, line 16: ZeroDivisionError: division by zero.",
-            "leaves": "tools.py, line 22: RuntimeError: SystemExit: 3.",
+            "fails": "tools.py, line 12: ZeroDivisionError: division by zero.",
+            "leaves": "tools.py, line 13: SystemExit: 3.",
             "sleeps": "No answer within 1 s.",  # its thread does not delay the end
             "no_text": "?",
-            "nothing": "tools.py has no function nothing.",
         }
         assert (await call(host, "python/add", a="\udcff")).text.startswith("The arguments cannot be sent")
         assert (await call(host, "python/add", a=1)).text == "3"
@@ -254,58 +233,42 @@ async def test_functions_of_a_file_are_tools(tmp_path):
 )
 async def test_an_error_in_the_file_is_told_with_its_line_until_it_is_corrected(tmp_path, text, error):
     async with a_host(tmp_path, functions=text) as host:
-        assert await states(host) == {"python": ("failed", error)}
-        (tmp_path / "tools.py").write_text('def one() -> int:\n    """Return 1."""\n    return 1\n')
-        assert await states(host) == {"python": ("ready", "")}
+        assert await states(host) == {"python": error}
+        (tmp_path / "tools.py").write_text(ONE)
+        assert await states(host, again=True) == {"python": "ready"}
+        assert (await call(host, "python/two")).text == "tools.py has no function two."
 
 
 async def test_a_killed_child_is_an_error_and_starts_again_with_its_servers(tmp_path):
-    stubborn = scripted(env={"IGNORE_END": str(tmp_path)})
-    async with a_host(tmp_path, stubborn) as host:
+    async with a_host(tmp_path, scripted()) as host:
         await host.list_servers()
         waiting = asyncio.create_task(call(host, "files/never"))
         await call(host, "files/echo")
-        (child,) = children_of(os.getpid())
-        os.kill(child, signal.SIGKILL)
+        child = next(one for one in psutil.Process().children() if "tools.child" in " ".join(one.cmdline()))
+        child.kill()
         result = await waiting
         assert (result.text, result.is_error) == ("The tool host ended while this tool ran.", True)
-        await until(lambda: not processes(str(tmp_path)), "the end of the server's own child")
         assert host.servers[0].state is ServerState.FAILED
         assert host.servers[0].tools
         assert (await call(host, "files/echo", text="again")).text == "again"
 
 
-async def test_a_child_that_crashes_all_the_time_stays_down(tmp_path):
-    async with a_host(tmp_path, functions=FUNCTIONS) as host:
-        results = [(await call(host, "python/crashes")).text for _ in range(4)]
-        assert results[:3] == ["The tool host ended while this tool ran."] * 3
-        assert results[3].startswith("The tool host ended 3 times within a minute.")
-        assert await states(host) == {"python": ("failed", results[3])}
+async def linger(home):
+    """Be a parent that is about to be killed."""
+    async with a_host(home, scripted(env={"IGNORE_END": str(home)})) as host:
+        sys.stdout.write(f"{await states(host)}\n")
+        sys.stdout.flush()
+        await asyncio.Event().wait()
 
 
-PARENT = """
-import asyncio, os, sys
-from pathlib import Path
-from lmchat.config.settings import McpSettings
-from lmchat.tools.host import McpHost
-
-async def main():
-    home = Path(sys.argv[1])
-    server = McpSettings(name="a", command=sys.executable, args=(sys.argv[2],), env={"IGNORE_END": str(home)})
-    host = McpHost((server,), functions=home / "tools.py", log_file=home / "log", environ=os.environ,
-                   check_address=print)
-    await host.list_servers()
-    print(host.servers[0].state.value, flush=True)
-    await asyncio.sleep(600)
-
-asyncio.run(main())
-"""
+PARENT = (
+    "import asyncio, sys; from tests.tools.test_tool_host import *; asyncio.run(linger(Path(sys.argv[1])))"
+)
 
 
 def test_no_process_is_left_when_the_parent_is_killed(tmp_path):
-    parent = start([sys.executable, "-c", PARENT, tmp_path, SCRIPT])
-    with parent:
-        assert parent.stdout.readline() == b"ready\n"
+    with start([sys.executable, "-c", PARENT, tmp_path]) as parent:
+        assert b"ready" in parent.stdout.readline()
         own = [process.pid for process in psutil.Process(parent.pid).children(recursive=True)]
         assert len(own) == 3  # the child, the server, and the server's own child
         parent.kill()
