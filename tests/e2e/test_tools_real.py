@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.support.lmchat_screen import STEADY, configure
+from lmchat.domain.message import Role
+from tests.support.lmchat_screen import STEADY, LMChatScreen, configure, stored
 from tests.support.programs import Cli
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import Reply, ScriptedServer, Seen, body_reply
@@ -31,6 +33,14 @@ name = "time"
 command = "{_TIME}"
 args = ["--local-timezone", "UTC"]
 """
+_FUNCTION = '''
+from typing import Literal
+
+def color(thing: Literal["sky", "grass"]) -> str:
+    """Tell the color of a thing."""
+    print("this must not break anything")
+    return {"sky": "blue", "grass": "green"}[thing]
+'''
 
 
 @pytest.fixture
@@ -67,3 +77,20 @@ def test_ask_runs_a_tool_of_an_mcp_server_that_the_model_calls(relay, tmp_path):
     assert step["tool"].startswith("time/")
     assert _calls(relay)[0]["content"] == step["result"]
     assert done["reply"]
+
+
+def test_a_function_of_the_user_runs_on_the_screen_when_it_is_allowed(relay, tmp_path):
+    configure(tmp_path, _CONFIG.replace("APPROVE", "ask").partition("[[mcp]]")[0])
+    (tmp_path / "lmchat" / "tools.py").write_text(_FUNCTION)
+    with LMChatScreen(tmp_path, relay.url) as screen:
+        screen.wait_ready()
+        screen.put("Which color has the sky?")
+        screen.type("\r")
+        screen.wait_for("s this session")
+        time.sleep(0.6)  # a card takes no key before it was visible for 0.5 s
+        screen.type("y")
+        screen.wait_for("+ python/color(")
+        screen.wait_for("1 step")
+    assert _calls(relay)[0]["content"] in ("blue", "green")
+    tool = next(one for one in stored(tmp_path).messages if one.role is Role.TOOL)
+    assert tool.tool_result in ("blue", "green")
