@@ -35,7 +35,8 @@ async def desk_with(tmp_path, *scripts, result="found it", approve="ask", can=("
     host = ScriptedHost(read_text=result if callable(result) else lambda _: ToolResult(text=result))
     models = [candidate(Verdict.READY, model(capabilities=can))]
     backend = ScriptedBackend(*scripts, answer("Done reading."), candidates=models)
-    async with ready_desktop(tmp_path, backend, toolbox=toolbox(host, approve=approve), **more) as desk:
+    more["toolbox"] = toolbox(host, approve=approve)
+    async with ready_desktop(tmp_path, backend=backend, **more) as desk:
         desk.host = host
         yield desk
 
