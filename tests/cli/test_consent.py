@@ -1,5 +1,3 @@
-"""A question at the terminal: who may be asked, and what counts as a yes."""
-
 from __future__ import annotations
 
 import os

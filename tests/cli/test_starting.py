@@ -1,5 +1,3 @@
-"""What the welcome page is handed of this machine."""
-
 from __future__ import annotations
 
 from lmchat.cli.commands import ParsedOptions

@@ -1,5 +1,3 @@
-"""Where the variables of the servers' programs make lmchat look."""
-
 from __future__ import annotations
 
 import pytest

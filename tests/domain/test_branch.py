@@ -1,5 +1,3 @@
-"""Messages as branches of a tree, every one in exactly one, and as a path."""
-
 from __future__ import annotations
 
 from hypothesis import given

@@ -1,5 +1,3 @@
-"""Each provider from the command line: named in the configuration, allowed, with its own key, over https."""
-
 from __future__ import annotations
 
 import json

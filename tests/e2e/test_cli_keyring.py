@@ -1,5 +1,3 @@
-"""Keys out of the keyring of the system, as a whole run of the program uses them."""
-
 from __future__ import annotations
 
 import pytest

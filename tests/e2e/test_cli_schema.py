@@ -1,5 +1,3 @@
-"""`ask --schema` and `ask --code`: the value or the code alone, on pipes."""
-
 from __future__ import annotations
 
 import json

@@ -1,5 +1,3 @@
-"""`lmchat stats` and what `lmchat metrics` counts, over whole runs of the program."""
-
 from __future__ import annotations
 
 import sqlite3

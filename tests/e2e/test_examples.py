@@ -1,5 +1,3 @@
-"""The programs that the documents show, as programs."""
-
 from __future__ import annotations
 
 import signal

@@ -1,5 +1,3 @@
-"""`--local` on the command line: the built-in engine answers, or says in one sentence what it lacks."""
-
 from __future__ import annotations
 
 import os

@@ -1,5 +1,3 @@
-"""`lmchat --local` on a real terminal, with the real engine: from nothing to an answer, and every way out."""
-
 from __future__ import annotations
 
 import os

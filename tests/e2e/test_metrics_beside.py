@@ -1,5 +1,3 @@
-"""The counters as one process sees what others count, while these run and after they were killed."""
-
 from __future__ import annotations
 
 import pytest

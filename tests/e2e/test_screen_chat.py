@@ -1,5 +1,3 @@
-"""The program on a real terminal against a real server: asking, stopping, exporting, typing meanwhile."""
-
 from __future__ import annotations
 
 import json

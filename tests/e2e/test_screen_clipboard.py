@@ -1,5 +1,3 @@
-"""`y` on a focused answer: where the text arrives in each surrounding, and what is promised of it."""
-
 from __future__ import annotations
 
 import os

@@ -1,5 +1,3 @@
-"""The screen where the disk fails, the configuration is broken, or another lmchat runs beside it."""
-
 from __future__ import annotations
 
 from tests.support.lmchat_screen import LMChatScreen, configure, stored_titles

@@ -1,5 +1,3 @@
-"""Every way out of the program: the terminal is given back, and what had come of an answer is kept."""
-
 from __future__ import annotations
 
 import signal

@@ -1,5 +1,3 @@
-"""The disk is full, or the folder is gone, in mid-answer: nothing of it is lost once there is room."""
-
 from __future__ import annotations
 
 import shutil

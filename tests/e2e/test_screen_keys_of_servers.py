@@ -1,5 +1,3 @@
-"""A server that wants a key: it is asked for on the screen, tried, kept for the user alone, shown nowhere."""
-
 from __future__ import annotations
 
 import sqlite3

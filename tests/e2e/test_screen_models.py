@@ -1,5 +1,3 @@
-"""Switching models on the screen: against a real router the next answer really comes from the other one."""
-
 from __future__ import annotations
 
 import re

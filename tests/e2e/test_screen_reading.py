@@ -1,5 +1,3 @@
-"""Reading while an answer streams, on a real terminal: what is looked at stands still until one goes back."""
-
 from __future__ import annotations
 
 import itertools

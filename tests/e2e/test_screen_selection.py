@@ -1,5 +1,3 @@
-"""Selecting with the mouse as terminals report it, and with keys; finding while it lasts."""
-
 from __future__ import annotations
 
 from collections.abc import Iterator

@@ -1,5 +1,3 @@
-"""What the screen says and does when the server goes, comes back, is no model server, or cuts an answer."""
-
 from __future__ import annotations
 
 import re

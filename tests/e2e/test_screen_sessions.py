@@ -1,5 +1,3 @@
-"""Sessions on the screen: left while they answer, found again, reopened, with what was typed in them."""
-
 from __future__ import annotations
 
 from lmchat.domain.message import AnswerState

@@ -1,5 +1,3 @@
-"""A terminal that reads nothing keeps neither keys nor answers nor the way out from their work."""
-
 from __future__ import annotations
 
 import pytest

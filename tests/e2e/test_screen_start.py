@@ -1,5 +1,3 @@
-"""The welcome page of the real program: a server is started by its own command, and by nothing else."""
-
 from __future__ import annotations
 
 import json

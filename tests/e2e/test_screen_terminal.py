@@ -1,5 +1,3 @@
-"""The screen on odd terminals: under a shell, without one, and of hardly any size."""
-
 from __future__ import annotations
 
 import shlex

@@ -1,5 +1,3 @@
-"""Two screens on one file of sessions: what each of them does at the same moment is all there in the end."""
-
 from __future__ import annotations
 
 import asyncio

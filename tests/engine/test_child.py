@@ -1,5 +1,3 @@
-"""The child process: it ends with its parent however that ends, and nobody else gets its key."""
-
 from __future__ import annotations
 
 import asyncio

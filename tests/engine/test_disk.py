@@ -1,5 +1,3 @@
-"""The models of this disk: those of other programs are found, whatever state their folders are in."""
-
 from __future__ import annotations
 
 import json

@@ -1,5 +1,3 @@
-"""The fetch of the demo model: whole or not at all, whatever happens on the way."""
-
 from __future__ import annotations
 
 import asyncio

@@ -1,5 +1,3 @@
-"""The header of a model file: what it tells, and that no file can harm who reads it."""
-
 from __future__ import annotations
 
 import io

@@ -1,5 +1,3 @@
-"""Files that hold chats, and files that only seem to."""
-
 from __future__ import annotations
 
 import json

@@ -1,5 +1,3 @@
-"""Programs that are installed, and those that listen."""
-
 from __future__ import annotations
 
 import getpass

@@ -1,5 +1,3 @@
-"""Starting programs as processes of their own: real programs, real signals."""
-
 from __future__ import annotations
 
 import os

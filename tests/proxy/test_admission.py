@@ -1,5 +1,3 @@
-"""What a request passes before it is sent, as log and counters tell it."""
-
 from __future__ import annotations
 
 import logging

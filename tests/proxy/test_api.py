@@ -1,5 +1,3 @@
-"""The client for programs, with an event loop."""
-
 from __future__ import annotations
 
 import re

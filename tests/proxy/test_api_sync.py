@@ -1,5 +1,3 @@
-"""The client for programs without an event loop."""
-
 from __future__ import annotations
 
 import json

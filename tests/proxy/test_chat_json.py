@@ -1,5 +1,3 @@
-"""`chat_json`: a value that fits, whatever the server makes of the wish, or a clear error."""
-
 from __future__ import annotations
 
 import asyncio

@@ -1,5 +1,3 @@
-"""What becomes of a chat request: order of the checks, queue, retries, loading, cancelling, time-outs."""
-
 from __future__ import annotations
 
 import asyncio

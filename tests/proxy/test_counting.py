@@ -1,5 +1,3 @@
-"""How many tokens a prompt has, as its server counts: where it can, and never in the way of an answer."""
-
 from __future__ import annotations
 
 import asyncio

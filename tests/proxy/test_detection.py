@@ -1,5 +1,3 @@
-"""Which servers are found, as what, in which state, and with how few questions."""
-
 from __future__ import annotations
 
 import json

@@ -1,5 +1,3 @@
-"""What of the settings each product is told: efforts, seeds, time in memory; what is said of the rest."""
-
 from __future__ import annotations
 
 import pytest

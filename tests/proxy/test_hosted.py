@@ -1,5 +1,3 @@
-"""Providers that are known by their host: what is asked and sent, what they tell, who gets the key."""
-
 from __future__ import annotations
 
 import httpx

@@ -1,5 +1,3 @@
-"""Each provider over https, with a certificate of its own name: what it is sent, says and refuses."""
-
 from __future__ import annotations
 
 import pytest

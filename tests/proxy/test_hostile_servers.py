@@ -1,5 +1,3 @@
-"""Servers that do harm on purpose, or by accident: bombs, figures without sense, replies without end."""
-
 from __future__ import annotations
 
 import gzip

@@ -1,5 +1,3 @@
-"""How JSON is asked for: in the form that a product takes, and in a lesser one where it refuses."""
-
 from __future__ import annotations
 
 import pytest

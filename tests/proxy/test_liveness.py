@@ -1,5 +1,3 @@
-"""A server that says nothing: who waits is told within 5 s whether it is still there."""
-
 from __future__ import annotations
 
 import asyncio

@@ -1,5 +1,3 @@
-"""A model that is being loaded: what is asked meanwhile, how often, and when it is enough."""
-
 from __future__ import annotations
 
 from contextlib import aclosing

@@ -1,5 +1,3 @@
-"""What each product tells of its models beyond their names, and how rarely it is asked."""
-
 from __future__ import annotations
 
 from lmchat.domain.server import LoadState, Verdict

@@ -1,5 +1,3 @@
-"""Loading and unloading: what each product can, how far it is, what helps, how it is stopped."""
-
 from __future__ import annotations
 
 import asyncio

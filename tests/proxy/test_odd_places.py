@@ -1,5 +1,3 @@
-"""Servers that are not as their product usually is: behind a prefix, inside a wrapper, half loaded."""
-
 from __future__ import annotations
 
 import pytest

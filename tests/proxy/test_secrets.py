@@ -1,5 +1,3 @@
-"""Nothing that was typed or answered, and no key, is left behind."""
-
 from __future__ import annotations
 
 import logging

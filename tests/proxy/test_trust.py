@@ -1,5 +1,3 @@
-"""Whose certificate is believed, and what a person is told where one is not: nothing is sent then."""
-
 from __future__ import annotations
 
 import os

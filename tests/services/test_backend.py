@@ -1,5 +1,3 @@
-"""All servers, with the built-in engine among them, which is started when it is needed."""
-
 from __future__ import annotations
 
 import asyncio

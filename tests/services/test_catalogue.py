@@ -1,5 +1,3 @@
-"""The models of all servers, as the picker lists them, and the places that are looked at for them."""
-
 from __future__ import annotations
 
 import pytest

@@ -1,5 +1,3 @@
-"""Counts of the server in place of estimates, before a request that nearly fills the window."""
-
 from __future__ import annotations
 
 from contextlib import aclosing

@@ -1,5 +1,3 @@
-"""Drafts and reading positions: kept in memory, written to the disk, and lost on no way."""
-
 from __future__ import annotations
 
 import pytest

@@ -1,5 +1,3 @@
-"""What the welcome page says first."""
-
 from __future__ import annotations
 
 import pytest

@@ -1,5 +1,3 @@
-"""Bringing chats over: what comes out of a store comes back into another, each session once and whole."""
-
 from __future__ import annotations
 
 import asyncio

@@ -1,5 +1,3 @@
-"""A long session of which only the end was read yet: whatever needs the rest waits for it."""
-
 from __future__ import annotations
 
 import asyncio

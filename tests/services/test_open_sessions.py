@@ -1,5 +1,3 @@
-"""What lies open: live sessions, the queue, how the next turn is asked."""
-
 from __future__ import annotations
 
 import asyncio

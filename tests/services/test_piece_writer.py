@@ -1,5 +1,3 @@
-"""Text of a running answer, while the disk fails, comes back, or turns out to be another one."""
-
 from __future__ import annotations
 
 import asyncio

@@ -1,5 +1,3 @@
-"""Saving: in order, one writer at a time, and nothing forgotten while the disk is away."""
-
 from __future__ import annotations
 
 import asyncio

@@ -1,5 +1,3 @@
-"""Starting servers, by programs that do what the test says."""
-
 from __future__ import annotations
 
 from pathlib import Path

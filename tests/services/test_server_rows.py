@@ -1,5 +1,3 @@
-"""What the welcome page says of each place, and what can be done there."""
-
 from __future__ import annotations
 
 from pathlib import Path

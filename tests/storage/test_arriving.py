@@ -1,5 +1,3 @@
-"""The text and calls of a running answer: how they are kept, and what becomes of them in every trouble."""
-
 from __future__ import annotations
 
 import asyncio

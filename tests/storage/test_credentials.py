@@ -1,5 +1,3 @@
-"""Keys in the file and in the keyring of the system."""
-
 from __future__ import annotations
 
 import json

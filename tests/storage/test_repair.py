@@ -1,5 +1,3 @@
-"""The daily check of the whole file, the copies of it, and that what is purged is in none."""
-
 from __future__ import annotations
 
 import os

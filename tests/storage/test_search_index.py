@@ -1,5 +1,3 @@
-"""Parts of words: found whatever is indexed, and indexed in batches where an older lmchat wrote."""
-
 from __future__ import annotations
 
 import sqlite3

@@ -1,5 +1,3 @@
-"""A clock that jumps, back or ahead: what was said last stands first, and nothing is lost."""
-
 from __future__ import annotations
 
 from datetime import timedelta

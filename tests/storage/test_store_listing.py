@@ -1,5 +1,3 @@
-"""Tags of sessions, and the filter of their list."""
-
 from __future__ import annotations
 
 import pytest

@@ -1,5 +1,3 @@
-"""Long sessions: their end alone, what stands before it in pieces, and that both are the whole."""
-
 from __future__ import annotations
 
 import pytest

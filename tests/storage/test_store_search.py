@@ -1,5 +1,3 @@
-"""Words and phrases, as people type them and as nobody does."""
-
 from __future__ import annotations
 
 import asyncio

@@ -1,5 +1,3 @@
-"""Values and code in the text of an answer."""
-
 from __future__ import annotations
 
 import contextlib

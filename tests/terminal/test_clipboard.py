@@ -1,5 +1,3 @@
-"""The ways to a clipboard, with fake tools on PATH."""
-
 from __future__ import annotations
 
 import asyncio

@@ -1,5 +1,3 @@
-"""Web pages are opened by the user's browser, quietly, and by nothing that takes the terminal."""
-
 from __future__ import annotations
 
 import os

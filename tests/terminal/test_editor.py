@@ -1,5 +1,3 @@
-"""The way of a text through the editor and back, and which editor it is."""
-
 from __future__ import annotations
 
 import asyncio

@@ -1,5 +1,3 @@
-"""Drawing on a terminal that stalls or goes away, and the watch over signals."""
-
 from __future__ import annotations
 
 import os

@@ -1,5 +1,3 @@
-"""Files in prompts: one line in the prompt and in the log, all of it on the way to the server."""
-
 from __future__ import annotations
 
 from tests.support.desktop import desktop, sent, shown

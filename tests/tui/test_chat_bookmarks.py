@@ -1,5 +1,3 @@
-"""Coming back to a session shows where one was reading."""
-
 from __future__ import annotations
 
 import pytest

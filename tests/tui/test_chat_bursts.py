@@ -1,5 +1,3 @@
-"""Keys that come faster than what they begin: nothing is lost, nothing hangs."""
-
 from __future__ import annotations
 
 import asyncio

@@ -1,5 +1,3 @@
-"""Panels, palette, slash commands, find bar, help, keys of one's own, themes."""
-
 from __future__ import annotations
 
 import asyncio

@@ -1,5 +1,3 @@
-"""Estimates of what is typed, and notes of what a server does not take."""
-
 from __future__ import annotations
 
 from lmchat.domain.event import RequestAdapted, RequestSent, StreamFinished, TextDelta

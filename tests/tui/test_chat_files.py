@@ -1,5 +1,3 @@
-"""Sessions into files and out of them, from the chat screen."""
-
 from __future__ import annotations
 
 import json

@@ -1,5 +1,3 @@
-"""What the keys of a message do in the whole app; every version stays in the tree."""
-
 from __future__ import annotations
 
 import asyncio

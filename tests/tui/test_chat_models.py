@@ -1,5 +1,3 @@
-"""Choosing models in the whole app: picker, keys, commands; a switch keeps the conversation."""
-
 from __future__ import annotations
 
 import asyncio

@@ -1,5 +1,3 @@
-"""Pictures of the whole app: real store, fixed times; what they show is asserted before each is taken."""
-
 from __future__ import annotations
 
 import asyncio

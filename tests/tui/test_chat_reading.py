@@ -1,5 +1,3 @@
-"""On the chat screen: sending leads to the end, what goes out by itself does not, versions stay in place."""
-
 from __future__ import annotations
 
 import asyncio

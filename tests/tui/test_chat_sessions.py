@@ -1,5 +1,3 @@
-"""Moving between sessions while answers stream; drafts, titles, deleting, search and export."""
-
 from __future__ import annotations
 
 import asyncio

@@ -1,5 +1,3 @@
-"""Tags: put on and taken off by a command and by a key of the list, and found by the filter."""
-
 from __future__ import annotations
 
 from textual.widgets import Input

@@ -1,5 +1,3 @@
-"""A disk that fails, hostile text, a full window: the chat goes on and nothing typed is lost."""
-
 from __future__ import annotations
 
 import asyncio

@@ -1,5 +1,3 @@
-"""Asking and answering with the whole app: what is seen, what the server got, what is on the disk."""
-
 from __future__ import annotations
 
 import asyncio

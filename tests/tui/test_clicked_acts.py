@@ -1,5 +1,3 @@
-"""What is written under an answer and above its code can be clicked."""
-
 from __future__ import annotations
 
 from lmchat.domain.event import RequestSent, TextDelta

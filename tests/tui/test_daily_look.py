@@ -1,5 +1,3 @@
-"""The file of the sessions is looked at once a day, behind what is shown; damage is told and mended."""
-
 from __future__ import annotations
 
 from lmchat.tui.screens.chat import screen as chat_screen

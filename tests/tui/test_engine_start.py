@@ -1,5 +1,3 @@
-"""The built-in engine on the screen: started without asking, fetched with consent, told what it lacks."""
-
 from __future__ import annotations
 
 import asyncio

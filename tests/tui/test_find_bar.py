@@ -1,5 +1,3 @@
-"""What the bar of a search says of its hits."""
-
 from __future__ import annotations
 
 import pytest

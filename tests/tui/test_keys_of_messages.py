@@ -1,5 +1,3 @@
-"""The row of keys names what can be done with the message that has the focus, however it came there."""
-
 from __future__ import annotations
 
 import pytest

@@ -1,5 +1,3 @@
-"""Links of an answer: listed with their words, asked for, opened in the browser or copied."""
-
 from __future__ import annotations
 
 import pytest

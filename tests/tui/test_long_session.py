@@ -1,5 +1,3 @@
-"""A session of thousands of messages on the screen, while its beginning is still being read and after."""
-
 from __future__ import annotations
 
 from contextlib import asynccontextmanager

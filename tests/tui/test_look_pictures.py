@@ -1,5 +1,3 @@
-"""Pictures of the panels and dialogs; what they show is asserted before each is taken."""
-
 from __future__ import annotations
 
 from collections.abc import Callable

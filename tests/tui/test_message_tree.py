@@ -1,5 +1,3 @@
-"""The tree on the screen: what each of its keys does; pruning and naming in the app, on a real store."""
-
 from __future__ import annotations
 
 import pytest

@@ -1,5 +1,3 @@
-"""What is told in passing: where it stands, and that it makes room for what is told next."""
-
 from __future__ import annotations
 
 import pytest

@@ -1,5 +1,3 @@
-"""What stands around the prompt: queue, status, pill."""
-
 from __future__ import annotations
 
 import pytest

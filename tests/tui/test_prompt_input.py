@@ -1,5 +1,3 @@
-"""The prompt: what Enter, other Enters, arrows, pastes and slashes do in it."""
-
 from __future__ import annotations
 
 import pytest

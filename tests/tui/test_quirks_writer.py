@@ -1,5 +1,3 @@
-"""A terminal that reads slowly, or not at all, holds up nothing but the frames for it."""
-
 from __future__ import annotations
 
 import sys

@@ -1,5 +1,3 @@
-"""The trash on the screen: what is in it, and what each key does; in the app nothing goes without a yes."""
-
 from __future__ import annotations
 
 from datetime import timedelta

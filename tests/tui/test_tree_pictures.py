@@ -1,5 +1,3 @@
-"""Pictures of the list with tags, the tree and the trash; what they show is asserted before each is taken."""
-
 from __future__ import annotations
 
 import pytest

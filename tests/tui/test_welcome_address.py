@@ -1,5 +1,3 @@
-"""Addresses, other machines and keys on the welcome page: nothing typed is lost, nothing untried is kept."""
-
 from __future__ import annotations
 
 import asyncio

@@ -1,5 +1,3 @@
-"""The built-in engine on the welcome page, and servers that appear while something is asked or fetched."""
-
 from __future__ import annotations
 
 from contextlib import asynccontextmanager

@@ -1,5 +1,3 @@
-"""Pictures of the welcome page and its questions; what they show is asserted before each is taken."""
-
 from __future__ import annotations
 
 from functools import partial

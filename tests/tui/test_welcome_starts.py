@@ -1,5 +1,3 @@
-"""Starting servers from the welcome page: real programs on PATH, real sockets, and what can go wrong."""
-
 from __future__ import annotations
 
 import asyncio

@@ -1,5 +1,3 @@
-"""A session that another lmchat writes in: read again when opened, and when the window gets the focus."""
-
 from __future__ import annotations
 
 from contextlib import asynccontextmanager

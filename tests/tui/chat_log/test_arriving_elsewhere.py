@@ -1,5 +1,3 @@
-"""In the log: an answer that another lmchat writes, and one of its own below it, are two."""
-
 from __future__ import annotations
 
 from msgspec.structs import replace

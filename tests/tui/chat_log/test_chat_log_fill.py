@@ -1,5 +1,3 @@
-"""A long session: its end is shown, the rest comes above it, and nobody sees a line move."""
-
 from __future__ import annotations
 
 import pytest

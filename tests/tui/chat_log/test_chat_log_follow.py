@@ -1,5 +1,3 @@
-"""What the reader sees does not move by itself."""
-
 from __future__ import annotations
 
 import asyncio

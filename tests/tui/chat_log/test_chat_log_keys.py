@@ -1,5 +1,3 @@
-"""Focus of messages, and their keys."""
-
 from __future__ import annotations
 
 import pytest

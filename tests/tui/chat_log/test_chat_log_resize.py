@@ -1,5 +1,3 @@
-"""Another size of the terminal keeps what is read where it is; the old size brings the old view back."""
-
 from __future__ import annotations
 
 import re

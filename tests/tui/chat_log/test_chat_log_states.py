@@ -1,5 +1,3 @@
-"""How messages and the states of answers look."""
-
 from __future__ import annotations
 
 import pytest

@@ -1,5 +1,3 @@
-"""What a copy holds where a word is all that a message has, and what it does not need to look at."""
-
 from __future__ import annotations
 
 from lmchat.domain.session import MessagePath

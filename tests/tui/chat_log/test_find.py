@@ -1,5 +1,3 @@
-"""Finding words in a log: what is counted, marked and gone to, whatever happens to the messages meanwhile."""
-
 from __future__ import annotations
 
 import random

@@ -1,5 +1,3 @@
-"""Long messages, and messages that grow: in the end they look as if they had come at once."""
-
 from __future__ import annotations
 
 import asyncio

@@ -1,5 +1,3 @@
-"""Each kind of Markdown as it stands on the page; nothing that can be read is lost on the way there."""
-
 from __future__ import annotations
 
 import re

@@ -1,5 +1,3 @@
-"""Pictures of each kind of Markdown, in three widths and in every theme."""
-
 from __future__ import annotations
 
 from pathlib import Path

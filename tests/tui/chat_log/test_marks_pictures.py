@@ -1,5 +1,3 @@
-"""Pictures of hits and of a selection, in the themes that differ most."""
-
 from __future__ import annotations
 
 import pytest

@@ -1,5 +1,3 @@
-"""Selecting in a log with the mouse and with keys, and the text that is copied."""
-
 from __future__ import annotations
 
 import pytest

@@ -1,5 +1,3 @@
-"""What unfolds where nobody looks is brought there, and folding it brings back what was read."""
-
 from __future__ import annotations
 
 import pytest

@@ -1,5 +1,3 @@
-"""Lines are as wide as what is painted, nothing is lost, and nothing is cut that belongs together."""
-
 from __future__ import annotations
 
 import re

@@ -1,5 +1,3 @@
-"""Several servers at once, and servers that change under a running session."""
-
 from __future__ import annotations
 
 from lmchat.config.settings import Settings

@@ -1,5 +1,3 @@
-"""Jan: off, with a key, with a wrong key, with a host name that it does not trust."""
-
 from __future__ import annotations
 
 from lmchat.domain.server import Verdict

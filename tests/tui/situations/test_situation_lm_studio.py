@@ -1,5 +1,3 @@
-"""LM Studio: with a model, with its server off, without a model, with JIT loading off, with a token."""
-
 from __future__ import annotations
 
 import json

@@ -1,5 +1,3 @@
-"""Servers that answer, but not yet with words: no model on the disk, one that loads, a web page."""
-
 from __future__ import annotations
 
 import pytest

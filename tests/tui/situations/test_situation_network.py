@@ -1,5 +1,3 @@
-"""The network around the servers: a proxy variable, IPv6 only, none at all, another machine."""
-
 from __future__ import annotations
 
 from contextlib import ExitStack
