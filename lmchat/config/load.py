@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from lmchat.config.rows import ENDPOINT, MCP, PROFILE, SECTIONS, TIMEOUTS, TOP, WORDS, Row, Section
+from lmchat.config.rows import ENDPOINT, MCP, PROFILE, SECTIONS, TIMEOUTS, TOP, Row, Section
 from lmchat.config.settings import (
     APPROVALS,
     EndpointSettings,
@@ -45,6 +45,7 @@ KeyPath = tuple[str | int, ...]  # place in a file: names of tables and keys, nu
 Values = dict[str, Any]
 Layer = tuple[str, object, str]  # key, value and origin
 _TABLES = (*(section.name for section in SECTIONS if section.name), "keys", "mcp", "endpoints", "profiles")
+_KEY = Row("keys", str, Setting(""))
 _APPROVAL = Row("approval", str, Setting("", words=APPROVALS))
 _FUNCTIONS = "python"  # `domain.tool.FUNCTIONS`, which this layer cannot import
 
@@ -244,20 +245,17 @@ class _Check:
     def file(self, table: Values) -> Values:
         top = {name: value for name, value in table.items() if name not in _TABLES}
         values: Values = {"": self._section(TOP, top, (), words=_TABLES)}
-        tools, servers = table.get("tools"), table.get("mcp", [])
+        tools = table.get("tools")
         approval = tools.pop("approval", {}) if isinstance(tools, dict) else {}
         for section in SECTIONS[1:]:
             words = ("approval",) if section.name == "tools" else ()
             values[section.name] = self._section(section, table.get(section.name, {}), (section.name,), words)
-        keys = self._table(table.get("keys", {}), ("keys",), "a table: write [keys]")
-        for name in [name for name, value in keys.items() if not isinstance(value, str)]:
-            self._note(("keys", name), f"must be {WORDS[str]}")
-            del keys[name]
+        mcp = self._usable(self._servers(MCP, table.get("mcp", [])))
         profiles = self._table(table.get("profiles", {}), ("profiles",), "tables: write [profiles.NAME]")
         return values | {
-            "keys": keys,
-            "tools.approval": self._approvals(approval, servers),
-            "mcp": self._usable(self._servers(MCP, servers)),
+            "keys": self._named(table.get("keys", {}), ("keys",), _KEY),
+            "tools.approval": self._approvals(approval, (_FUNCTIONS, *(one["name"] for one in mcp))),
+            "mcp": mcp,
             "endpoints": [one for _, one in self._servers(ENDPOINT, table.get("endpoints", []))],
             "profiles": {
                 name: self._section(PROFILE, one, ("profiles", name)) for name, one in profiles.items()
@@ -289,6 +287,23 @@ class _Check:
                 values[name] = tuple(value) if isinstance(value, list) else value
         return values
 
+    def _named(self, table: object, path: KeyPath, row: Row) -> Values:
+        """Return the values of a table whose names are free; each is as `row` says."""
+        found = self._table(table, path, f"a table: write [{key_of(path)}]")
+        faults = {name: row.fault(value) for name, value in found.items()}
+        for name in filter(faults.get, faults):
+            self._note((*path, name), faults[name])
+        return {name: value for name, value in found.items() if not faults[name]}
+
+    def _approvals(self, table: object, servers: tuple[str, ...]) -> Values:
+        path = ("tools", "approval")
+        found = self._named(table, path, _APPROVAL)
+        for name in found:
+            if (server := name.partition("/")[0]) not in servers:
+                reason = f'is for the server "{server}", which is not configured'
+                self._note((*path, name), reason, similar(server, servers))
+        return found
+
     def _servers(self, section: Section, tables: object) -> list[tuple[int, Values]]:
         """Return the values of each table of an array, with its number."""
         if not isinstance(tables, list):
@@ -306,39 +321,20 @@ class _Check:
         return found
 
     def _usable(self, servers: list[tuple[int, Values]]) -> list[Values]:
-        """Return the tool servers whose names are unique and that have a command or an address."""
+        """Return the tool servers that have a name of their own and either a command or an address."""
         usable: dict[str, Values] = {}
         for number, values in servers:
-            name, place = values["name"], ("mcp", number, "name")
-            if name in usable:
-                self._note(place, f'"{name}" is the name of two servers; choose another name for one of them')
-            elif name == _FUNCTIONS:
-                self._note(place, f'"{name}" is the name of the functions in tools.py; choose another name')
+            name = values["name"]
+            if name in (*usable, _FUNCTIONS):
+                reason = f'"{name}" is taken by another server or by tools.py; choose another name'
+                self._note(("mcp", number, "name"), reason)
             elif "/" in name:
-                self._note(place, 'must not contain "/"')
-            elif values.get("command") and values.get("url"):
-                self._note(("mcp", number, "url"), "cannot be used together with command; use one of them")
-            elif not values.get("command") and not values.get("url"):
-                self._note(("mcp", number), "needs command or url")
+                self._note(("mcp", number, "name"), 'must not contain "/"')
+            elif bool(values.get("command")) == bool(values.get("url")):
+                self._note(("mcp", number), "needs command or url, but not both")
             else:
                 usable[name] = values
         return list(usable.values())
-
-    def _approvals(self, table: object, servers: object) -> Values:
-        """Return the approvals of configured servers; `servers` are the tables, right or wrong."""
-        tables = [one for one in servers if isinstance(one, dict)] if isinstance(servers, list) else []
-        known = (_FUNCTIONS, *(str(one["name"]) for one in tables if "name" in one))
-        path, found = ("tools", "approval"), {}
-        for name, value in self._table(table, path, "a table: write [tools.approval]").items():
-            server = name.partition("/")[0]
-            if server not in known:
-                meant = similar(server, known)
-                self._note((*path, name), f'is for the server "{server}", which is not configured', meant)
-            elif reason := _APPROVAL.fault(value):
-                self._note((*path, name), reason)
-            else:
-                found[name] = value
-        return found
 
 
 def similar(word: str, words: tuple[str, ...]) -> str:

@@ -102,13 +102,10 @@ _FILES = "[[mcp]]\nname='files'\ncommand='npx'\n"
         ("[[mcp]]\nname='a'", "config.toml, line 1: mcp[1] needs command or url"),
         (
             f"{_FILES}url='http://127.0.0.1:1'",
-            "config.toml, line 4: mcp[1].url cannot be used together with command",
+            "config.toml, line 1: mcp[1] needs command or url, but not both",
         ),
-        (f"{_FILES}{_FILES}", 'config.toml, line 5: mcp[2].name "files" is the name of two servers'),
-        (
-            _FILES.replace("files", "python"),
-            'config.toml, line 2: mcp[1].name "python" is the name of the functions in tools.py',
-        ),
+        (f"{_FILES}{_FILES}", 'config.toml, line 5: mcp[2].name "files" is taken by another server'),
+        (_FILES.replace("files", "python"), 'config.toml, line 2: mcp[1].name "python" is taken by another'),
         (_FILES.replace("files", "a/b"), 'config.toml, line 2: mcp[1].name must not contain "/"'),
         (f"{_FILES}env = {{ A = 1 }}", "config.toml, line 4: mcp[1].env must be a table of strings"),
         (f"{_FILES}headers_env = 'A'", "config.toml, line 4: mcp[1].headers_env must be a table of strings"),
