@@ -15,7 +15,7 @@ from lmchat.cli.commands import ParsedOptions
 from lmchat.cli.context import Context
 from lmchat.cli.output import SHORT_ID, Output, SafeStream, failure_detail, from_stdin, rounded
 from lmchat.cli.target import find_target
-from lmchat.cli.tools import decide, how_to_configure, step_json, step_note, tools_of_question
+from lmchat.cli.tools import decide, how_to_configure, make_toolbox, start_tools, step_json, step_note
 from lmchat.cli.wiring import open_runtime
 from lmchat.domain.event import (
     ModelLoading,
@@ -110,8 +110,10 @@ async def ask(context: Context) -> int:
         sessions.target = await find_target(
             runtime.backend, settings, runtime.remembered, context.output.note
         )
-        async with tools_of_question(context, settings, runtime.remembered, sessions.target) as toolbox:
-            sessions.toolbox = toolbox
+        async with aclosing(make_toolbox(context, settings, runtime.remembered)) as toolbox:
+            if options.tools:
+                sessions.toolbox = toolbox
+                await start_tools(context, toolbox, sessions.target)
             printer = Printer(context.output, extract, has_steps=options.tools)
             error = await _Asking(printer, sessions, extract, is_kept=is_kept).ask(prompt)
     return 0 if error is None else context.output.failure(error)

@@ -302,12 +302,9 @@ def _tool_server(server: ToolServer, context: Context) -> Finding:
         return row(Grade.NOT_TRIED, f"It was not ready within {_TOOLS_S:g} s.", "lmchat tools")
     if not server.error:
         return row(Grade.OK, cause)
-    step = f"Check [[mcp]] in {context.config_file}, then lmchat tools"
-    if server.name == FUNCTIONS:
-        step = f"Correct {context.paths.tools_file}, then lmchat tools"
-    elif find_spec("mcp") is None:
-        step = "pip install 'lmchat[tools]'"
-    return row(Grade.WARNING if server.state is ServerState.READY else Grade.FAULT, cause, step)
+    file = context.paths.tools_file if server.name == FUNCTIONS else f"[[mcp]] in {context.config_file}"
+    is_ready = server.state is ServerState.READY
+    return row(Grade.WARNING if is_ready else Grade.FAULT, cause, f"Correct {file}, then lmchat tools")
 
 
 def _version() -> Findings:
