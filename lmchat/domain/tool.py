@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any
@@ -11,11 +12,11 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from lmchat.domain.message import ChatMessage
+from lmchat.domain.message import AnswerState, ChatMessage, Receipt, ToolResultPart
 
 FUNCTIONS = "python"
 """Name of the server of the functions in `tools.py`."""
-NO_OUTPUT = "(no output)"
+_NO_OUTPUT = "(no output)"
 """An empty result as the model gets it; messages without text cannot be sent."""
 MAX_RESULT_CHARS = 32_000
 MAX_TOOLS = 128
@@ -73,6 +74,10 @@ class ToolResult(Struct, frozen=True, kw_only=True):
 
     text: str
     is_error: bool = False
+
+
+UNKNOWN_TOOL = ToolResult(text="There is no tool of this name.", is_error=True)
+NO_ARGUMENTS = ToolResult(text="The arguments are not a JSON object.", is_error=True)
 
 
 class Choice(StrEnum):
@@ -137,6 +142,16 @@ def call_words(name: str, arguments: str) -> str:
 def called(message: ChatMessage) -> str:
     """Return the tool calls of a message as one reads them; unsafe, as `call_words`."""
     return ", ".join(call_words(call.name, call.arguments) for call in message.tool_calls)
+
+
+def with_result(call: ChatMessage, result: ToolResult, started_s: float) -> ChatMessage:
+    """End a tool message that began at a monotonic time."""
+    return replace(
+        call,
+        parts=(*call.parts, ToolResultPart(text=cut_result(result.text) or _NO_OUTPUT)),
+        state=AnswerState.FAILED if result.is_error else AnswerState.COMPLETE,
+        receipt=Receipt(elapsed_ms=(time.monotonic() - started_s) * 1e3),
+    )
 
 
 def wire_form(tool: Tool) -> Mapping[str, Any]:

@@ -32,6 +32,7 @@ from lmchat.domain.message import RefusalPart as RefusalPart
 from lmchat.domain.message import Role as Role
 from lmchat.domain.message import TextPart as TextPart
 from lmchat.domain.message import ToolCallPart as ToolCallPart
+from lmchat.domain.message import ToolResultPart as ToolResultPart
 from lmchat.domain.server import Candidate as Candidate
 from lmchat.domain.server import Endpoint as Endpoint
 from lmchat.domain.server import LoadState as LoadState

@@ -24,7 +24,6 @@ from lmchat.domain.message import (
     Receipt,
     Role,
     ToolCallPart,
-    ToolResultPart,
     new_id,
     now,
     text_message,
@@ -32,7 +31,15 @@ from lmchat.domain.message import (
 from lmchat.domain.request import AnyText, ChatRequest, Output, Sampling
 from lmchat.domain.server import Candidate, Endpoint, ModelInfo, Target
 from lmchat.domain.telemetry import Metrics
-from lmchat.domain.tool import FUNCTIONS, NO_OUTPUT, Tool, arguments_of, cut_result
+from lmchat.domain.tool import (
+    FUNCTIONS,
+    NO_ARGUMENTS,
+    UNKNOWN_TOOL,
+    Tool,
+    ToolResult,
+    arguments_of,
+    with_result,
+)
 from lmchat.domain.turn import GrowingAnswer, Turn
 from lmchat.errors import AnswerUnfit, LMChatError, RequestInvalid, ServerUnavailable, WrongUse
 from lmchat.proxy.client import ProxyClient
@@ -335,7 +342,9 @@ class Client:
             if not answer.tool_calls:
                 return replace(answer, steps=tuple(steps))
             calls = [replace(call, call_id=call.call_id or new_id()) for call in answer.tool_calls]
-            runs = [_result(known[call.name].call if call.name in known else None, call) for call in calls]
+            runs = [
+                _run_function(known[call.name].call if call.name in known else None, call) for call in calls
+            ]
             results = await asyncio.gather(*runs)
             steps += results
             asked = replace(answer.message, parts=(*answer.message.parts, *calls))
@@ -410,28 +419,19 @@ class Client:
         return self._key or None if is_meant else None
 
 
-async def _result(
-    function: Callable[[Mapping[str, Any]], Awaitable[str]] | None, call: ToolCallPart
+async def _run_function(
+    run: Callable[[Mapping[str, Any]], Awaitable[str]] | None, call: ToolCallPart
 ) -> ChatMessage:
-    """Call a function with a mapping of its arguments; return a tool message with the result or error."""
-    arguments, started_s, state = arguments_of(call.arguments), time.monotonic(), AnswerState.FAILED
-    if function is None:
-        text = "There is no tool of this name."
-    elif arguments is None:
-        text = "The arguments are not a JSON object."
-    else:
-        try:
-            text, state = await function(arguments), AnswerState.COMPLETE
-        except Exception as error:  # noqa: BLE001 - of the caller's function; the model may try again
-            text = f"{type(error).__name__}: {error}"
-    return ChatMessage(
-        message_id=new_id(),
-        role=Role.TOOL,
-        parts=(call, ToolResultPart(text=cut_result(text) or NO_OUTPUT)),
-        created_at=now(),
-        state=state,
-        receipt=Receipt(elapsed_ms=(time.monotonic() - started_s) * 1e3),
-    )
+    """Run a function that the model called; return a tool message with the result or the error."""
+    message = ChatMessage(message_id=new_id(), role=Role.TOOL, parts=(call,), created_at=now())
+    arguments, started_s = arguments_of(call.arguments), time.monotonic()
+    if run is None or arguments is None:
+        return with_result(message, NO_ARGUMENTS if run else UNKNOWN_TOOL, started_s)
+    try:
+        result = ToolResult(text=await run(arguments))
+    except Exception as error:  # noqa: BLE001 - of the caller's function; the model may try again
+        result = ToolResult(text=f"{type(error).__name__}: {error}", is_error=True)
+    return with_result(message, result, started_s)
 
 
 T = TypeVar("T")

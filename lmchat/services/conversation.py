@@ -25,6 +25,7 @@ from msgspec.structs import replace
 from lmchat.domain.event import (
     ReasoningDelta,
     RefusalDelta,
+    RequestAdapted,
     StreamEvent,
     TextDelta,
     ToolCallDelta,
@@ -132,6 +133,8 @@ class AnswerStream:
         if self.loop is not None:
             self.tools = await self.loop.offered(self.how.target)
             self.plan = self._planned()
+            if (count := self.loop.toolbox.left_out) and not self.loop.steps:
+                yield RequestAdapted(note=f"{count} tools are left out. Switch off others with /tools.")
         await self._count()
         while True:
             if self.continued is not None:

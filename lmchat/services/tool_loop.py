@@ -14,19 +14,12 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
 from msgspec import Struct
-from msgspec.structs import replace
 
-from lmchat.domain.message import (
-    AnswerState,
-    ChatMessage,
-    Receipt,
-    Role,
-    ToolCallPart,
-    ToolResultPart,
-)
+from lmchat.domain.message import AnswerState, ChatMessage, Role, ToolCallPart
 from lmchat.domain.server import Target
 from lmchat.domain.tool import (
-    NO_OUTPUT,
+    NO_ARGUMENTS,
+    UNKNOWN_TOOL,
     Approval,
     Choice,
     Decision,
@@ -34,6 +27,7 @@ from lmchat.domain.tool import (
     ToolResult,
     arguments_of,
     call_words,
+    with_result,
 )
 from lmchat.errors import LMChatError
 from lmchat.services.tools import Toolbox
@@ -43,7 +37,6 @@ log = logging.getLogger(__name__)
 
 _MOST_REPEATS = 3
 _GO_ON = "Press r to let the model continue."
-_REFUSED = "The user refused this call."
 
 
 class ToolBegun(Struct, frozen=True, kw_only=True):
@@ -139,47 +132,45 @@ class ToolLoop:
         async with asyncio.TaskGroup() as group:
             for message in messages:
                 tool = self._tool(message.tool_calls[0].name)
-                refusal = await self._refusal(message, tool, tell)
+                refusal = UNKNOWN_TOOL if tool is None else await self._refusal(message, tool, tell)
                 group.create_task(self._run(message, tool, refusal, tell))
 
     async def _refusal(
-        self, message: ChatMessage, tool: Tool | None, tell: Callable[[ToolEvent], None]
-    ) -> str:
+        self, message: ChatMessage, tool: Tool, tell: Callable[[ToolEvent], None]
+    ) -> ToolResult | None:
         """Return why a call must not run, after asking the user where that is needed."""
-        if tool is None:
-            return "There is no tool of this name."
         if arguments_of(message.tool_calls[0].arguments) is None:
-            return "The arguments are not a JSON object."
+            return NO_ARGUMENTS
         if not self.toolbox.is_on(self._session_id, tool):
-            return "This tool is switched off, or not allowed to run."
+            return ToolResult(text="This tool is switched off, or not allowed to run.", is_error=True)
         if self.toolbox.approval(self._session_id, tool) is Approval.ALWAYS:
-            return ""
+            return None
         asked: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
         tell(ApprovalAsked(message=message, tool=tool, decision=asked))
         decision = await asked
         await self.toolbox.decide(self._session_id, tool, decision)
         if decision.choice is not Choice.NO:
-            return ""
-        return f"{_REFUSED} Reason: {decision.reason}" if decision.reason else _REFUSED
+            return None
+        reason = f" Reason: {decision.reason}" if decision.reason else ""
+        return ToolResult(text=f"The user refused this call.{reason}", is_error=True)
 
     async def _run(
-        self, message: ChatMessage, tool: Tool | None, refusal: str, tell: Callable[[ToolEvent], None]
+        self,
+        message: ChatMessage,
+        tool: Tool | None,
+        result: ToolResult | None,
+        tell: Callable[[ToolEvent], None],
     ) -> None:
-        started_s, result = time.monotonic(), ToolResult(text=refusal, is_error=True)
-        if tool is not None and not refusal:
+        """Run a call unless it has a result already."""
+        started_s = time.monotonic()
+        if tool is not None and result is None:
             try:
                 result = await self.toolbox.call(tool, arguments_of(message.tool_calls[0].arguments) or {})
             except Exception as error:
                 log.exception("a tool call failed")
                 words = f"lmchat had an internal error: {type(error).__name__}."
                 result = ToolResult(text=words, is_error=True)
-        ended = replace(
-            message,
-            parts=(*message.parts, ToolResultPart(text=result.text or NO_OUTPUT)),
-            state=AnswerState.FAILED if result.is_error else AnswerState.COMPLETE,
-            receipt=Receipt(elapsed_ms=(time.monotonic() - started_s) * 1e3),
-        )
-        tell(ToolEnded(message=ended))
+        tell(ToolEnded(message=with_result(message, result or UNKNOWN_TOOL, started_s)))
 
     def _tool(self, name: str) -> Tool | None:
         tools = (tool for server in self.toolbox.servers for tool in server.tools)

@@ -44,6 +44,8 @@ class Toolbox:
         self.is_configured = is_configured
         """Whether any tool server is configured; without one nothing is offered or started."""
         self.allowed = tuple(allowed)
+        self.left_out = 0
+        """Tools that had no room in the last request."""
         self._host = host
         self._of_servers = {one.name: one.approve for one in mcp if one.approve}
         self.on_allowed: Callable[[tuple[str, ...]], Awaitable[None]] | None = None
@@ -79,6 +81,7 @@ class Toolbox:
             for tool in server.tools
             if self.is_on(session_id, tool)
         ]
+        self.left_out = max(len(usable) - MAX_TOOLS, 0)
         return tuple(usable[:MAX_TOOLS])
 
     def is_on(self, session_id: str, tool: Tool) -> bool:

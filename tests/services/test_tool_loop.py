@@ -6,13 +6,14 @@ from contextlib import aclosing
 import pytest
 from msgspec.structs import replace
 
+from lmchat.domain.event import RequestAdapted
 from lmchat.domain.message import AnswerState, Role
 from lmchat.domain.tool import Choice, Decision, ToolResult
 from lmchat.services.conversation import TurnSettings
 from lmchat.services.tool_loop import ApprovalAsked, ToolBegun
 from tests.services.test_conversation import begin, on_disk, read
 from tests.support.scripted_backend import ScriptedBackend, answer, target
-from tests.support.scripted_tools import ScriptedHost, calls, toolbox
+from tests.support.scripted_tools import ScriptedHost, calls, read_text, toolbox
 
 _READ = "files__read_text"
 _CAN = target(capabilities=("tools",))
@@ -155,3 +156,26 @@ async def test_nothing_is_offered_to_a_model_that_cannot_use_tools(store):
     conversation = begin(backend, store)
     await read(conversation.send("Read", replace(how(toolbox()), target=target())))
     assert backend.requests[0].tools == ()
+
+
+async def test_of_500_tools_as_many_are_offered_as_servers_take_and_that_is_said(store):
+    host = ScriptedHost(**{f"tool{number}": read_text for number in range(500)})
+    backend = ScriptedBackend(answer())
+    conversation = begin(backend, store)
+    events = await read(conversation.send("Read", how(toolbox(host))))
+    assert len(backend.requests[0].tools) == 128
+    assert "372 tools are left out. Switch off others with /tools." in [
+        event.note for event in events if isinstance(event, RequestAdapted)
+    ]
+
+
+async def test_a_full_window_drops_a_call_with_its_result_and_keeps_what_follows_the_last_prompt(store):
+    host = ScriptedHost(read_text=lambda _: ToolResult(text="word " * 600))
+    once = [calls((_READ, {"path": "a"})), answer("Read.")]
+    backend = ScriptedBackend(*once, *once)
+    conversation = begin(backend, store)
+    small = replace(how(toolbox(host)), target=target(capabilities=("tools",), context_loaded=1600))
+    for prompt in ("First", "Second"):
+        await read(conversation.send(prompt, small))
+    sent = [one.role for one in backend.requests[-1].messages]
+    assert sent == [Role.ASSISTANT, Role.USER, Role.ASSISTANT, Role.TOOL]
