@@ -60,9 +60,9 @@ class Toolbox:
         found: object = self._host.servers
         return found if isinstance(found, tuple) else ()  # a host that is not made yet has none
 
-    async def list_servers(self) -> tuple[ToolServer, ...]:
-        """Start the servers that do not run, and return all of them."""
-        return await self._host.list_servers() if self.is_configured else ()
+    async def list_servers(self, *, again: bool = False) -> tuple[ToolServer, ...]:
+        """Start the servers that do not run, failed ones only if `again`, and return all of them."""
+        return await self._host.list_servers(again=again) if self.is_configured else ()
 
     def can_use(self, target: Target) -> bool:
         """Whether the model can use tools, as far as its server says; else the configuration decides."""

@@ -36,7 +36,7 @@ class ScriptedHost:
         tools = tuple(Tool(server="files", name=name, description=name, schema=_PATH) for name in self.tools)
         return with_wire_names([ToolServer(name="files", state=ServerState.READY, tools=tools)])
 
-    async def list_servers(self) -> tuple[ToolServer, ...]:
+    async def list_servers(self, *, again: bool = False) -> tuple[ToolServer, ...]:
         return self.servers
 
     async def call(self, tool: Tool, arguments: Mapping[str, Any], *, timeout_s: float) -> ToolResult:

@@ -56,7 +56,7 @@ class ToolsDialog(ListDialog[None]):
 
     async def _start(self) -> None:
         if (toolbox := self._open_sessions.toolbox) is not None:
-            await toolbox.list_servers()
+            await toolbox.list_servers(again=True)
             self._use_room()
 
     def draw(self) -> None:
