@@ -105,6 +105,11 @@ def streaming(text: str = "", **changes: object) -> ChatMessage:
     return answer(text, **({"state": AnswerState.STREAMING, "receipt": None} | changes))
 
 
+async def load(pilot: Pilot, *messages: ChatMessage) -> None:
+    pilot.app.log_view.load(messages)
+    await pilot.pause()
+
+
 async def pour(log: ChatLog, words: str) -> None:
     await log.apply(TextDelta(text=words))
     log.flush()

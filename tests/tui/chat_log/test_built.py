@@ -7,7 +7,7 @@ import pytest
 from lmchat.domain.event import TextDelta
 from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
 from tests.benchmarks.texts import KINDS
-from tests.support.chat_log_app import LogApp, answer, question, rows, streaming
+from tests.support.chat_log_app import LogApp, answer, pour, question, rows, streaming
 
 pytestmark = pytest.mark.timeout(120)
 TURNS = 40
@@ -26,8 +26,7 @@ async def take_turns(log, turns):
         log.begin_answer(streaming())
         text = f"Answer {turn}\n\n{TEXT}"
         for start in range(0, len(text), 400):
-            await log.apply(TextDelta(text=text[start : start + 400]))
-            log.flush()
+            await pour(log, text[start : start + 400])
         log.finish(answer(text))
 
 
@@ -69,8 +68,7 @@ async def test_what_grows_or_was_opened_up_is_not_forgotten(log):
     assert not opened.is_folded
     log.begin_answer(streaming())
     for _ in range(30):
-        await log.apply(TextDelta(text=TEXT))
-        log.flush()
+        await pour(log, TEXT)
     assert log.document.entries[-1].blocks
     assert log.document.entries[-1].source == TEXT * 30
 
@@ -78,8 +76,7 @@ async def test_what_grows_or_was_opened_up_is_not_forgotten(log):
 async def test_each_finished_block_is_parsed_once_and_only_the_open_one_is_laid_out_again(log, monkeypatch):
     laid = []
     log.begin_answer(streaming())
-    await log.apply(TextDelta(text="begin\n\n"))
-    log.flush()
+    await pour(log, "begin\n\n")
     layout = log.document.layout
     original = type(layout).lines
     monkeypatch.setattr(

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from lmchat.domain.event import TextDelta
 from lmchat.domain.message import AnswerState
 from lmchat.domain.session import MessagePath
-from tests.support.chat_log_app import LogApp, answer, chosen, drag, question, rows, streaming
+from tests.support.chat_log_app import LogApp, answer, chosen, drag, pour, question, rows, streaming
 from tests.support.markdown_corpus import MIXED
 
 END = 64
@@ -161,8 +161,7 @@ async def test_an_answer_that_streams_meanwhile_goes_on_in_its_place(pilot):
     log.begin_answer(growing)
     await log.apply(TextDelta(text="the first words "))
     log.fill(whole)
-    await log.apply(TextDelta(text="and the last"))
-    log.flush()
+    await pour(log, "and the last")
     await pilot.pause()
     assert any("the first words and the last" in row for row in rows(log))
     log.finish(

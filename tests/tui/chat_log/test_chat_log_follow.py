@@ -8,7 +8,7 @@ from textual import events
 
 from lmchat.domain.event import TextDelta
 from lmchat.tui.widgets.chat_log import ChatLog
-from tests.support.chat_log_app import LogApp, answer, question, rows, screen_text, streaming
+from tests.support.chat_log_app import LogApp, answer, load, question, rows, screen_text, streaming
 from tests.support.markdown_corpus import LONG_LIST, MIXED
 from tests.support.programs import until
 
@@ -145,8 +145,7 @@ async def test_the_first_words_after_a_rest_are_shown_at_once(pilot, log):
 async def test_pages_join_without_a_gap_or_an_overlap():
     async with LogApp().run_test(size=(70, 20)) as pilot:
         log = pilot.app.log_view
-        log.load(talk(8))
-        await pilot.pause()
+        await load(pilot, *talk(8))
         pages = [rows(log)]
         while log.scroll_offset.y >= log.size.height:
             log.action_page_up()
@@ -164,8 +163,7 @@ async def test_pages_join_without_a_gap_or_an_overlap():
 
 
 async def test_the_wheel_scrolls_and_the_end_key_follows_again(pilot, log):
-    log.load(talk(6))
-    await pilot.pause()
+    await load(pilot, *talk(6))
     end = log.scroll_offset.y
     await pilot._post_mouse_events([events.MouseScrollUp], log, offset=(10, 5))
     await pilot.pause()
@@ -179,8 +177,7 @@ async def test_the_wheel_scrolls_and_the_end_key_follows_again(pilot, log):
 
 async def test_lines_far_away_are_forgotten_and_come_back_as_they_were(pilot, log):
     log.document.kept_lines = 300
-    log.load([answer("\n\n".join(f"paragraph {n}" for n in range(900)))])
-    await pilot.pause()
+    await load(pilot, answer("\n\n".join(f"paragraph {n}" for n in range(900))))
     log.scroll_home()
     top = rows(log)
     for y in range(0, log.document.total, 40):
@@ -193,8 +190,7 @@ async def test_lines_far_away_are_forgotten_and_come_back_as_they_were(pilot, lo
 
 
 async def test_the_scrollbar_can_be_dragged(pilot, log):
-    log.load(talk(40))
-    await pilot.pause()
+    await load(pilot, *talk(40))
     bar = log.vertical_scrollbar
     height = bar.size.height
     assert bar.position == log.max_scroll_y
@@ -208,14 +204,12 @@ async def test_the_scrollbar_can_be_dragged(pilot, log):
 
 
 async def test_an_emptied_log_has_nothing_to_scroll_over(pilot, log):
-    log.load(talk(6))
-    await pilot.pause()
+    await load(pilot, *talk(6))
     log.load([])
     log.scroll_home()
     log.scroll_up()
     await pilot.pause()
     assert (log.virtual_size.height, log.scroll_offset.y) == (0, 0)
     assert screen_text(log).strip() == ""
-    log.load(talk(6))
-    await pilot.pause()
+    await load(pilot, *talk(6))
     assert any("End 5" in row for row in rows(log))

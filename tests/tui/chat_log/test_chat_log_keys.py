@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from lmchat.domain.message import AnswerState, Failure
-from tests.support.chat_log_app import answer, question, rows, screen_text
+from tests.support.chat_log_app import answer, load, question, rows, screen_text
 
 CODE = "one\n\n```python\nfirst = 1\n```\n\ntwo\n\n```\nsecond\n```\n"
 
@@ -35,8 +35,7 @@ async def test_the_focus_moves_from_message_to_message_and_stops_at_both_ends(lo
 
 
 async def test_the_focus_comes_back_to_the_last_message_in_view(pilot, log):
-    log.load([question(f"Question {n}") for n in range(100)])
-    await pilot.pause()
+    await load(pilot, *(question(f"Question {n}") for n in range(100)))
     for _ in range(60):
         log.focus_message(-1)
     pilot.app.query_one("Input").focus()
@@ -67,8 +66,7 @@ async def test_only_the_focused_message_has_the_bar_and_only_while_the_log_has_t
 
 
 async def test_a_message_that_gets_the_focus_is_brought_into_view(pilot, log):
-    log.load([question(f"Question {n}") for n in range(100)])
-    await pilot.pause()
+    await load(pilot, *(question(f"Question {n}") for n in range(100)))
     for _ in range(60):
         assert log.focus_message(-1)
         assert log.focused_message.text in screen_text(log)
@@ -79,8 +77,7 @@ async def test_a_message_that_gets_the_focus_is_brought_into_view(pilot, log):
 
 async def test_a_message_is_shown_by_its_id(pilot, log):
     messages = [question(f"Question {n}") for n in range(100)]
-    log.load(messages)
-    await pilot.pause()
+    await load(pilot, *messages)
     assert log.show_message(messages[3].message_id)
     assert "Question 3 " in screen_text(log)
     assert log.focused_message is messages[3]
@@ -148,8 +145,7 @@ async def test_the_row_of_folded_reasoning_stays_in_its_place_when_it_opens(pilo
 
 
 async def test_a_click_unfolds_reasoning_and_focuses_its_message(pilot, log):
-    log.load([question("one"), answer("two", thought="step by step"), question("three")])
-    await pilot.pause()
+    await load(pilot, question("one"), answer("two", thought="step by step"), question("three"))
     await pilot.click(log, offset=(8, 2))
     assert "step by step" in screen_text(log)
     assert log.focused_message.text == "two"

@@ -15,6 +15,7 @@ from tests.support.chat_log_app import (
     LogApp,
     answer,
     chance_of,
+    load,
     pour,
     question,
     rows,
@@ -36,8 +37,7 @@ async def pilot():
 @pytest.fixture
 async def log(pilot):
     log = pilot.app.log_view
-    log.load([question("Go on."), answer(LINES)])
-    await pilot.pause()
+    await load(pilot, question("Go on."), answer(LINES))
     return log
 
 
@@ -52,8 +52,7 @@ def lines_below(log):
 @pytest.mark.slow
 async def test_scrolling_through_what_was_never_seen_makes_nothing_new(pilot):
     log = pilot.app.log_view
-    log.load([question("Go on."), answer(text(chance_of(3), 30))])
-    await pilot.pause()
+    await load(pilot, question("Go on."), answer(text(chance_of(3), 30)))
     while log.scroll_offset.y:
         log.scroll_relative(y=-7)
         await pilot.pause()
@@ -170,8 +169,7 @@ async def test_a_mark_above_a_long_prompt_that_is_read_moves_no_line_of_it(pilot
 @pytest.mark.parametrize("is_read", [True, False])
 async def test_reasoning_that_opens_above_moves_nothing_that_is_read(pilot, is_read):
     log = pilot.app.log_view
-    log.load([question("Go on."), answer(LINES, thought=LINES), answer(LINES)])
-    await pilot.pause()
+    await load(pilot, question("Go on."), answer(LINES, thought=LINES), answer(LINES))
     log.show_message(log.document.entries[1].message.message_id)
     log.toggle("is_folded")
     log.scroll_relative(y=300 if is_read else 2)
@@ -251,8 +249,7 @@ async def test_the_trough_of_the_bar_pages(pilot, log):
 @pytest.mark.slow
 async def test_a_burst_of_the_wheel_goes_as_far_as_as_many_turns(pilot):
     log = pilot.app.log_view
-    log.load(talk(chance_of(5), 40))
-    await pilot.pause()
+    await load(pilot, *talk(chance_of(5), 40))
     end = log.scroll_offset.y
     await pilot._post_mouse_events([events.MouseScrollUp] * 60, log, offset=(10, 5))
     await pilot.pause()
@@ -293,8 +290,7 @@ async def test_the_count_outlives_other_widths_with_all_that_came_meanwhile(pilo
 
 @pytest.mark.parametrize("count", [301, 305])
 async def test_nothing_is_new_where_nothing_came_whatever_the_width(pilot, log, count):
-    log.load([question("Go on."), answer("many words " * count)])
-    await pilot.pause()
+    await load(pilot, question("Go on."), answer("many words " * count))
     await pilot.press("tab", "pageup")
     for width in (50, 133, 41, 200, 67, 80):
         await pilot.resize_terminal(width, 24)
@@ -355,8 +351,7 @@ async def test_the_focus_comes_to_the_answer_that_is_read_without_moving_it_and_
 
 
 async def test_below_the_last_message_the_end_is_followed_again(pilot, log):
-    log.load([question("One."), question("Two."), answer("Three.")])
-    await pilot.pause()
+    await load(pilot, question("One."), question("Two."), answer("Three."))
     log.focus_message(-1)
     log.focus_message(-1)
     assert not log.viewport.is_following

@@ -17,7 +17,7 @@ from lmchat.domain.message import (
 from lmchat.domain.session import MessagePath
 from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.chat_log import finder as found
-from tests.support.chat_log_app import LogApp, answer, marked, question, rows, screen_text, streaming
+from tests.support.chat_log_app import LogApp, answer, load, marked, question, rows, screen_text, streaming
 from tests.support.programs import until
 
 
@@ -120,8 +120,7 @@ async def test_a_hit_in_a_table_that_became_a_list_of_values_is_found_over_the_e
     await pilot.resize_terminal(40, 24)
     head = "|".join(f"column{n}" for n in range(9))
     cells = "|".join(["a word and another, sunlit corner of all"] * 9)
-    log.load([answer(f"|{head}|\n|{'---|' * 9}\n|{cells}|")])
-    await pilot.pause()
+    await load(pilot, answer(f"|{head}|\n|{'---|' * 9}\n|{cells}|"))
     assert log.finder.find("sunlit corner") == 9
     log.finder.step(1)
     assert " ".join(" ".join(marked(log, "hit-now")).split()) == "sunlit corner"
@@ -129,8 +128,7 @@ async def test_a_hit_in_a_table_that_became_a_list_of_values_is_found_over_the_e
 
 
 async def test_a_hit_that_goes_on_below_the_last_row_is_brought_into_view_whole(pilot, log):
-    log.load([answer("hay\n" * 60 + "\n" + "x" * 57 + " wonderful shade here\n\n" + "hay\n" * 60)])
-    await pilot.pause()
+    await load(pilot, answer("hay\n" * 60 + "\n" + "x" * 57 + " wonderful shade here\n\n" + "hay\n" * 60))
     log.finder.find("wonderful shade")
     log.finder.step(1)
     row = log.document.position(log.finder.place)
@@ -165,8 +163,7 @@ async def test_what_is_counted_is_what_is_shown_though_nobody_looked_at_it(
     pilot, log, one, words, hits, is_long
 ):
     more = [answer(f"{words} " + "hay " * 6_000) for _ in range(6 if is_long else 0)]
-    log.load([one, *more, *(answer(f"{n}") for n in range(40))])
-    await pilot.pause()
+    await load(pilot, one, *more, *(answer(f"{n}") for n in range(40)))
     log.finder.find(words)
     await all_counted(pilot, log)
     assert log.finder.standing == (0, hits + len(more))
@@ -176,8 +173,7 @@ async def test_what_is_counted_is_what_is_shown_though_nobody_looked_at_it(
 
 
 async def test_next_and_previous_hit_go_round_and_bring_each_into_view(pilot, log):
-    log.load([answer(f"{n} " + ("needle" if n % 20 == 7 else "hay")) for n in range(100)])
-    await pilot.pause()
+    await load(pilot, *(answer(f"{n} " + ("needle" if n % 20 == 7 else "hay")) for n in range(100)))
     log.scroll_home()
     assert log.finder.find("needle") == 5
     seen = []
@@ -196,8 +192,7 @@ def first_needle(log) -> int:
 
 @pytest.mark.parametrize("by", [1, -1])
 async def test_the_first_hit_is_one_on_the_screen_or_below_and_backwards_the_one_above(pilot, log, by):
-    log.load([answer(f"needle {n}") for n in range(100)])
-    await pilot.pause()
+    await load(pilot, *(answer(f"needle {n}") for n in range(100)))
     first = first_needle(log)
     log.finder.find("needle")
     assert log.finder.step(by) == (first + (by > 0), 100)
@@ -212,8 +207,7 @@ async def test_the_first_hit_is_one_on_the_screen_or_below_and_backwards_the_one
     ids=["paragraphs", "one block of code"],
 )
 async def test_in_a_long_message_hits_are_looked_for_from_where_one_reads(pilot, log, text):
-    log.load([question("needle?"), answer(text), question("needle!")])
-    await pilot.pause()
+    await load(pilot, question("needle?"), answer(text), question("needle!"))
     log.scroll_to(y=101)
     await pilot.pause()
     before, first = rows(log), first_needle(log)
@@ -228,8 +222,7 @@ async def test_in_a_long_message_hits_are_looked_for_from_where_one_reads(pilot,
 
 async def test_where_a_long_message_has_no_hit_below_the_next_is_gone_to_and_its_own_come_last(pilot, log):
     text = "\n\n".join(["needle", *(f"hay {n}" for n in range(100))])
-    log.load([answer(text), answer("needle")])
-    await pilot.pause()
+    await load(pilot, answer(text), answer("needle"))
     log.scroll_to(y=50)
     await pilot.pause()
     log.finder.find("needle")
@@ -237,8 +230,7 @@ async def test_where_a_long_message_has_no_hit_below_the_next_is_gone_to_and_its
 
 
 async def test_what_is_typed_shows_its_first_hit_at_once_and_goes_back_where_there_is_none(pilot, log):
-    log.load([answer(f"{n} " + ("needle" if n == 7 else "hay")) for n in range(100)])
-    await pilot.pause()
+    await load(pilot, *(answer(f"{n} " + ("needle" if n == 7 else "hay")) for n in range(100)))
     log.scroll_to(y=200)
     await pilot.pause()
     before = rows(log)
@@ -254,8 +246,7 @@ async def test_what_is_typed_shows_its_first_hit_at_once_and_goes_back_where_the
 
 
 async def test_what_is_typed_and_not_found_leaves_the_end_followed(pilot, log):
-    log.load([answer(f"{n} hay") for n in range(50)])
-    await pilot.pause()
+    await load(pilot, *(answer(f"{n} hay") for n in range(50)))
     log.finder.seek("hay")
     log.finder.seek("hays")
     assert log.viewport.is_following
@@ -283,8 +274,7 @@ async def test_a_hit_in_a_folded_thought_is_counted_unfolded_when_reached_and_fo
 
 
 async def test_a_folded_system_prompt_is_unfolded_for_its_hit(pilot, log):
-    log.load([text_message(Role.SYSTEM, "Be brief.\n\nSpeak of ferns."), question("Hello")])
-    await pilot.pause()
+    await load(pilot, text_message(Role.SYSTEM, "Be brief.\n\nSpeak of ferns."), question("Hello"))
     assert log.finder.find("ferns") == 1
     assert log.finder.step(1) == (1, 1)
     assert marked(log, "hit-now") == ["ferns"]
@@ -302,8 +292,7 @@ async def test_a_file_in_a_prompt_is_unfolded_for_its_hit(pilot, log):
 
 
 async def test_words_of_a_search_are_marked_everywhere_and_the_message_shows_its_first(pilot, log):
-    log.load([question(f"{n} Shade") for n in range(50)] + [answer("hay") for _ in range(50)])
-    await pilot.pause()
+    await load(pilot, *[question(f"{n} Shade") for n in range(50)] + [answer("hay") for _ in range(50)])
     message_id = log.document.entries[7].message.message_id
     assert log.show_message(message_id)
     log.finder.mark_words(message_id, ("shade", "Shade", "had", "7"))
@@ -318,8 +307,7 @@ async def test_words_that_were_only_thought_are_unfolded_and_marked(pilot, log):
     thought = replace(
         answer("Lettuce."), parts=(ReasoningPart(text="A riddle, I think."), TextPart(text="Lettuce."))
     )
-    log.load([question("What?"), thought, question("And a riddle?")])
-    await pilot.pause()
+    await load(pilot, question("What?"), thought, question("And a riddle?"))
     assert log.show_message(thought.message_id)
     log.finder.mark_words(thought.message_id, ("riddle",))
     await pilot.pause()
@@ -406,8 +394,7 @@ async def test_other_messages_are_looked_through_for_the_same_words(pilot, log):
     log.load([answer("fern"), answer("fern")])
     log.finder.find("fern")
     log.finder.step(1)
-    log.load([answer("fern")])
-    await pilot.pause()
+    await load(pilot, answer("fern"))
     assert log.finder.standing == (0, 1)
     assert marked(log) == ["fern"]
     assert log.finder.step(1) == (1, 1)
@@ -417,8 +404,7 @@ async def test_words_of_a_search_are_not_marked_in_another_session(pilot, log):
     one = answer("fern")
     log.load([one])
     log.finder.mark_words(one.message_id, ("fern",))
-    log.load([answer("fern")])
-    await pilot.pause()
+    await load(pilot, answer("fern"))
     assert not log.finder.is_active
 
 
@@ -551,8 +537,7 @@ async def test_the_current_hit_differs_by_more_than_its_colour(log):
 
 async def test_what_a_long_source_promises_and_does_not_show_is_passed_over_either_way(pilot, log):
     hay = "hay " * 6_000
-    log.load([answer(f"ab 1\n\n`a*b` and `a*b`\n\nab 2\n\n{hay}\n\n`a*b`\n\nab 3")])
-    await pilot.pause()
+    await load(pilot, answer(f"ab 1\n\n`a*b` and `a*b`\n\nab 2\n\n{hay}\n\n`a*b`\n\nab 3"))
     log.finder.find("ab")
     log.scroll_home()
     rows_seen = []

@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 from pygments.lexers import PythonLexer
 from pygments.token import Token
 
-from lmchat.domain.event import TextDelta
 from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, SEGMENT_LINES
 from lmchat.tui.widgets.chat_log.layout import code as coding
 from lmchat.tui.widgets.chat_log.layout.code import known_kinds, piece_kinds, read_whole
 from lmchat.tui.widgets.chat_log.layout.page import harmless
-from tests.support.chat_log_app import LogApp, answer, streaming, tail_of
+from tests.support.chat_log_app import LogApp, answer, load, pour, streaming, tail_of
 from tests.support.programs import until
 
 pytestmark = pytest.mark.timeout(120)
@@ -147,8 +146,7 @@ async def test_a_string_over_many_pieces_is_a_string_when_the_fence_has_ended(is
         else:
             log.begin_answer(streaming())
             for start in range(0, len(text), 500):
-                await log.apply(TextDelta(text=text[start : start + 500]))
-                log.flush()
+                await pour(log, text[start : start + 500])
         string = str(log.get_component_rich_style("chat-log--string", partial=True).color)
         await until(lambda: styles_of(log, "none of this") == {string}, "the colours of the whole")
         assert not log.document.unhighlighted
@@ -159,8 +157,7 @@ async def test_a_string_over_many_pieces_is_a_string_when_the_fence_has_ended(is
 async def test_a_fence_of_one_piece_is_never_read_twice(monkeypatch):
     async with LogApp().run_test(size=(80, 30)) as pilot:
         log = pilot.app.log_view
-        log.load([answer("```python\nx = 1\n```\n\n```\n" + "plain\n" * 90 + "```\n")])
-        await pilot.pause()
+        await load(pilot, answer("```python\nx = 1\n```\n\n```\n" + "plain\n" * 90 + "```\n"))
         assert not log.document.unhighlighted
         assert not [worker for worker in log.workers if worker.name == "colours"]
 

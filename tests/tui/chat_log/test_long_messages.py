@@ -13,6 +13,7 @@ from tests.support.chat_log_app import (
     answer,
     chance_of,
     plain_page,
+    pour,
     prose,
     question,
     rows,
@@ -99,8 +100,7 @@ async def test_whatever_is_done_meanwhile_the_log_looks_as_if_all_had_come_at_on
             lambda: log.toggle("is_source"),
         ]
         for start in range(0, len(streamed), 200):
-            await log.apply(TextDelta(text=streamed[start : start + 200]))
-            log.flush()
+            await pour(log, streamed[start : start + 200])
             log.viewport.cursor = 1
             done = chance.choice(acts)()
             if asyncio.iscoroutine(done):
@@ -180,8 +180,7 @@ async def test_the_final_form_of_a_long_answer_keeps_its_blocks(pilot, log):
     log.load([question("Go on.")])
     log.begin_answer(streaming())
     for start in range(0, 4_000, 100):
-        await log.apply(TextDelta(text=PARAGRAPHS[start : start + 100]))
-        log.flush()
+        await pour(log, PARAGRAPHS[start : start + 100])
     was = log.document.entries[1].blocks[:50]
     log.finish(answer(PARAGRAPHS[:4_000]))
     assert all(old is new for old, new in zip(was, log.document.entries[1].blocks, strict=False))

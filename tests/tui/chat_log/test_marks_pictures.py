@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.chat_log_app import LogApp, answer, drag, question
+from tests.support.chat_log_app import LogApp, answer, drag, load, question
 
 TEXT = """## Ferns
 
@@ -29,8 +29,7 @@ def messages():
 def test_hits_and_the_current_one(snap_compare, theme):
     async def find(pilot):
         log = pilot.app.log_view
-        log.load(messages())
-        await pilot.pause()
+        await load(pilot, *messages())
         log.finder.find("fern")
         for _ in range(6):
             log.finder.step(1)
@@ -43,8 +42,7 @@ def test_hits_and_the_current_one(snap_compare, theme):
 def test_a_selection(snap_compare, theme):
     async def select(pilot):
         log = pilot.app.log_view
-        log.load(messages())
-        await pilot.pause()
+        await load(pilot, *messages())
         await drag(pilot, log, (20, 6), (8, 19))
 
     assert snap_compare(LogApp(theme=theme), run_before=select, terminal_size=(80, 28))

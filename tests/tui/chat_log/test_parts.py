@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from lmchat.domain.event import TextDelta
 from lmchat.domain.message import ReasoningPart, TextPart
-from tests.support.chat_log_app import rows, streaming
+from tests.support.chat_log_app import pour, rows, streaming
 
 
 async def begun(pilot, log, text):
@@ -14,8 +13,7 @@ async def begun(pilot, log, text):
     message = streaming()
     log.begin_answer(message)
     log.document.entries[0].is_folded = False
-    await log.apply(TextDelta(text=text))
-    log.flush()
+    await pour(log, text)
     await pilot.pause()
     return message
 

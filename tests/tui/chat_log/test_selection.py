@@ -4,14 +4,15 @@ import pytest
 from msgspec.structs import replace
 from rich.cells import cell_len
 
-from lmchat.domain.event import TextDelta
 from lmchat.domain.message import TextPart, ToolCallPart
 from lmchat.domain.session import MessagePath
 from tests.support.chat_log_app import (
     answer,
     chosen,
     drag,
+    load,
     move,
+    pour,
     press,
     question,
     rows,
@@ -42,8 +43,7 @@ async def select(pilot, log, first, last, **more):
 
 
 async def test_a_drag_takes_the_characters_under_both_its_ends(pilot, log):
-    log.load([answer("first line\n\nsecond line")])
-    await pilot.pause()
+    await load(pilot, answer("first line\n\nsecond line"))
     await select(pilot, log, "line", "second")
     assert log.selected_text == "line\n\nsecond"
     assert chosen(log) == ["line", "second"]
@@ -52,8 +52,7 @@ async def test_a_drag_takes_the_characters_under_both_its_ends(pilot, log):
 
 
 async def test_a_press_without_a_move_selects_nothing_and_ends_a_selection(pilot, log):
-    log.load([answer("first line")])
-    await pilot.pause()
+    await load(pilot, answer("first line"))
     await select(pilot, log, "first", "first")
     assert log.selected_text == "first"
     await press(pilot, log, (20, 5))
@@ -62,22 +61,19 @@ async def test_a_press_without_a_move_selects_nothing_and_ends_a_selection(pilot
 
 
 async def test_a_part_of_a_paragraph_is_copied_unwrapped_and_without_markup(pilot, log):
-    log.load([answer("word " * 30 + "**end** of `it`, and more")])
-    await pilot.pause()
+    await load(pilot, answer("word " * 30 + "**end** of `it`, and more"))
     await drag(pilot, log, (10, 0), find(log, "it", behind=True))
     assert log.selected_text == ("word " * 30 + "end of it")[5:]
 
 
 async def test_a_whole_paragraph_is_copied_as_it_was_written(pilot, log):
-    log.load([answer("One *two*.\n\nThree **four** [five](http://example.org).\n\nSix.")])
-    await pilot.pause()
+    await load(pilot, answer("One *two*.\n\nThree **four** [five](http://example.org).\n\nSix."))
     await select(pilot, log, "Three", "five.")
     assert log.selected_text == "Three **four** [five](http://example.org)."
 
 
 async def test_whole_blocks_are_their_source_and_those_at_the_ends_their_words(pilot, log):
-    log.load([answer(f"A *first* one.\n\n- one\n- two `x`\n\n{CODE}\n{TABLE}\nThe **last** one.")])
-    await pilot.pause()
+    await load(pilot, answer(f"A *first* one.\n\n- one\n- two `x`\n\n{CODE}\n{TABLE}\nThe **last** one."))
     await select(pilot, log, "first", "last")
     assert log.selected_text == (
         f"first one.\n\n- one\n- two `x`\n\n{CODE}\n| a | b |\n|---|---|\n| c | d |\n\nThe last"
@@ -86,15 +82,13 @@ async def test_whole_blocks_are_their_source_and_those_at_the_ends_their_words(p
 
 async def test_code_that_holds_the_marks_of_a_fence_is_copied_in_a_longer_one(pilot, log):
     code = "````md\n```js\nlet x\n```\nafter it\n````"
-    log.load([answer(f"First part.\n\n{code}\n\nLast part.")])
-    await pilot.pause()
+    await load(pilot, answer(f"First part.\n\n{code}\n\nLast part."))
     await select(pilot, log, "part.", "Last")
     assert log.selected_text == f"part.\n\n{code}\n\nLast"
 
 
 async def test_code_is_copied_exactly_with_its_tabs_and_without_the_marks_of_folded_lines(pilot, log):
-    log.load([answer(f"Look:\n\n{CODE}")])
-    await pilot.pause()
+    await load(pilot, answer(f"Look:\n\n{CODE}"))
     await select(pilot, log, "def f", "pass")
     assert log.selected_text == CODE.removeprefix("```python\n").removesuffix("\n```\n")
     await select(pilot, log, "return", "cells")
@@ -105,8 +99,7 @@ async def test_code_is_copied_exactly_with_its_tabs_and_without_the_marks_of_fol
 
 async def test_a_part_of_a_table_is_copied_with_tabs_and_all_of_it_as_markdown(pilot, log):
     table = "| a | b |\n|---|---|\n| one | two |\n| three | four |"
-    log.load([answer(f"Look.\n\n{table}")])
-    await pilot.pause()
+    await load(pilot, answer(f"Look.\n\n{table}"))
     await select(pilot, log, "one", "four")
     assert log.selected_text == "one\ttwo\nthree\tfour"
     await select(pilot, log, "a     ", "four")
@@ -125,15 +118,13 @@ async def test_a_long_table_is_whole_or_in_part_over_all_its_pieces(pilot, log):
 
 
 async def test_over_messages_what_is_between_is_its_source_in_order(pilot, log):
-    log.load([question("one two"), answer("**whole** `source`"), question("three four")])
-    await pilot.pause()
+    await load(pilot, question("one two"), answer("**whole** `source`"), question("three four"))
     await select(pilot, log, "two", "three")
     assert log.selected_text == "two\n\n**whole** `source`\n\nthree"
 
 
 async def test_what_the_log_tells_is_copied_only_where_it_alone_is_selected(pilot, log):
-    log.load([question("one"), answer("two"), question("three")])
-    await pilot.pause()
+    await load(pilot, question("one"), answer("two"), question("three"))
     await drag(pilot, log, (0, 0), (79, 20))
     assert log.selected_text == "one\n\ntwo\n\nthree"
     assert chosen(log) == ["one", "two", "three"]
@@ -157,8 +148,7 @@ async def test_an_unfolded_thought_is_copied_and_a_folded_one_is_not(pilot, log)
 
 async def test_the_call_of_a_tool_is_copied_as_it_came(pilot, log):
     call = ToolCallPart(call_id="", name="plant", arguments='{\n\t"a": 1\n}')
-    log.load([replace(answer(""), parts=(call,)), question("And?")])
-    await pilot.pause()
+    await load(pilot, replace(answer(""), parts=(call,)), question("And?"))
     await drag(pilot, log, (0, 0), (79, 20))
     assert log.selected_text == '{\n\t"a": 1\n}\n\nAnd?'
     await select(pilot, log, '"a"', "1")
@@ -176,8 +166,7 @@ async def test_the_source_view_is_copied_as_it_is(pilot, log):
 
 async def test_the_second_press_takes_the_word_and_the_third_the_paragraph(pilot, log):
     text = "Don't stop: a_word, 漢字 and http " + "so " * 40 + "on."
-    log.load([answer(f"One.\n\n{text}")])
-    await pilot.pause()
+    await load(pilot, answer(f"One.\n\n{text}"))
     for words in ("Don't", "stop", "a_word", "漢字", ":"):
         await press(pilot, log, (0, 20))
         await press(pilot, log, find(log, words), 2)
@@ -190,8 +179,7 @@ async def test_the_second_press_takes_the_word_and_the_third_the_paragraph(pilot
 
 
 async def test_a_drag_after_a_second_press_goes_on_by_words(pilot, log):
-    log.load([answer("one two three four five")])
-    await pilot.pause()
+    await load(pilot, answer("one two three four five"))
     await press(pilot, log, find(log, "three"), 1)
     await drag(pilot, log, find(log, "three"), find(log, "four"))
     assert log.selected_text == "three four"
@@ -202,8 +190,7 @@ async def test_a_drag_after_a_second_press_goes_on_by_words(pilot, log):
 
 
 async def test_shift_and_a_press_go_on_with_the_selection(pilot, log):
-    log.load([answer("one two three four five")])
-    await pilot.pause()
+    await load(pilot, answer("one two three four five"))
     await select(pilot, log, "two", "three")
     await drag(pilot, log, find(log, "five", behind=True), shift=True)
     assert log.selected_text == "two three four five"
@@ -213,8 +200,7 @@ async def test_shift_and_a_press_go_on_with_the_selection(pilot, log):
 
 @pytest.mark.parametrize("one", ["\U0001f1e9\U0001f1ea", "\u0932\u093f", "\u0e01\u0e33", "e\u0301"])
 async def test_what_a_reader_takes_for_one_character_is_selected_whole(pilot, log, one):
-    log.load([answer(f"a {one}{one}z b")])
-    await pilot.pause()
+    await load(pilot, answer(f"a {one}{one}z b"))
     x, y = find(log, one)
     await drag(pilot, log, (x, y), (x + cell_len(one), y))
     assert log.selected_text == one * 2
@@ -224,8 +210,7 @@ async def test_what_a_reader_takes_for_one_character_is_selected_whole(pilot, lo
 
 
 async def test_beyond_the_edge_the_log_scrolls_and_goes_on_selecting(pilot, log):
-    log.load([answer(f"line {n}") for n in range(100)])
-    await pilot.pause()
+    await load(pilot, *(answer(f"line {n}") for n in range(100)))
     log.scroll_to(y=100)
     await pilot.pause()
     await pilot.mouse_down(log, offset=(5, 10))
@@ -244,8 +229,7 @@ async def test_beyond_the_edge_the_log_scrolls_and_goes_on_selecting(pilot, log)
 
 
 async def test_a_button_that_was_let_go_elsewhere_selects_no_more(pilot, log):
-    log.load([answer("one two three")])
-    await pilot.pause()
+    await load(pilot, answer("one two three"))
     await pilot.mouse_down(log, offset=find(log, "one"))
     await move(pilot, log, find(log, "two", behind=True))
     await move(pilot, log, find(log, "three"), button=0)
@@ -256,8 +240,7 @@ async def test_a_button_that_was_let_go_elsewhere_selects_no_more(pilot, log):
 
 
 async def test_the_end_of_a_drag_is_no_click(pilot, log):
-    log.load([answer("Yes.", thought="A riddle."), answer("[here](http://example.org) and there")])
-    await pilot.pause()
+    await load(pilot, answer("Yes.", thought="A riddle."), answer("[here](http://example.org) and there"))
     await drag(pilot, log, find(log, "there"), find(log, "here"))
     await drag(pilot, log, find(log, "Yes"), find(log, "Thought"))
     assert pilot.app.wanted() == []
@@ -275,16 +258,14 @@ async def test_a_selection_stays_with_its_words_while_an_answer_streams(pilot, l
     assert log.selected_text == before
     text = " of it**\n- three\n\n1. more\n\n```\ncode\n```\n\nThe end." * 4
     for start in range(0, len(text), 7):
-        await log.apply(TextDelta(text=text[start : start + 7]))
-        log.flush()
+        await pour(log, text[start : start + 7])
         assert "".join(log.selected_text.replace("- ", "").split()) == "".join(before.split())
     log.finish(answer("A first paragraph.\n\n- one\n- two and a **half" + text))
     assert "".join(log.selected_text.replace("- ", "").split()) == "".join(before.split())
 
 
 async def test_a_selection_survives_scrolling_and_another_width(pilot, log):
-    log.load([answer(f"{n} " + "word " * 40 + "end.") for n in range(40)])
-    await pilot.pause()
+    await load(pilot, *(answer(f"{n} " + "word " * 40 + "end.") for n in range(40)))
     x, y = find(log, "38 ")
     await drag(pilot, log, (x, y), (x + 20, y + 2))
     text = log.selected_text
@@ -301,8 +282,7 @@ async def test_a_selection_survives_scrolling_and_another_width(pilot, log):
 
 
 async def test_a_selection_that_ends_in_a_table_ends_where_its_rows_change(pilot, log):
-    log.load([answer("One.\n\n| a | b |\n|---|---|\n| " + "long " * 20 + "| two |")])
-    await pilot.pause()
+    await load(pilot, answer("One.\n\n| a | b |\n|---|---|\n| " + "long " * 20 + "| two |"))
     await select(pilot, log, "One", "two")
     assert log.selected_text
     await pilot.resize_terminal(40, 30)
@@ -313,8 +293,7 @@ async def test_a_selection_that_ends_in_a_table_ends_where_its_rows_change(pilot
 
 async def test_a_selection_ends_with_its_message(pilot, log):
     one = answer("one two three", thought="a riddle")
-    log.load([one, answer("four")])
-    await pilot.pause()
+    await load(pilot, one, answer("four"))
     await select(pilot, log, "two", "three")
     log.replace(replace(one, parts=(TextPart(text="something else"),)))
     await pilot.pause()
@@ -402,8 +381,7 @@ async def test_an_empty_log_has_nothing_to_select(pilot, log):
 
 @pytest.mark.parametrize("words", ATTACKS)
 async def test_hostile_words_are_selected_as_they_are_shown(pilot, log, words):
-    log.load([answer(f"begin `x` {words} end")])
-    await pilot.pause()
+    await load(pilot, answer(f"begin `x` {words} end"))
     await select(pilot, log, "begin", "begin")
     assert log.selected_text == "begin"
     await drag(pilot, log, (8, 0), (50, 0))

@@ -11,7 +11,7 @@ from lmchat.tui.widgets.chat_log.anchor import END, anchor_in_text, found_again,
 from lmchat.tui.widgets.chat_log.copying import copied
 from lmchat.tui.widgets.chat_log.document import Document
 from lmchat.tui.widgets.chat_log.selection import Selected, Unit, message_ends
-from tests.support.chat_log_app import LogApp, answer, chosen, drag, plain_page, question
+from tests.support.chat_log_app import LogApp, answer, chosen, drag, load, plain_page, question
 
 PIECES = (
     "A paragraph with **bold** words, `code` and *more* of it, long enough to be wrapped.\n\n",
@@ -151,8 +151,7 @@ async def test_the_cells_that_are_marked_are_those_that_are_copied(width):
     pieces = [piece for piece in PIECES if len(piece) < 200]
     async with LogApp().run_test(size=(width, 24)) as pilot:
         log = pilot.app.log_view
-        log.load([answer("".join(chance.choices(pieces, k=4))) for _ in range(5)])
-        await pilot.pause()
+        await load(pilot, *(answer("".join(chance.choices(pieces, k=4))) for _ in range(5)))
         for _ in range(12):
             ends = [(chance.randrange(width), chance.randrange(log.size.height)) for _ in range(2)]
             await drag(pilot, log, *ends)
