@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.lmchat_screen import LMChatScreen
+from tests.support.lmchat_screen import ready_screen
 from tests.support.scripted_products import plain
 
 KEY = "sk-of-the-keyring-0123456789"
@@ -54,7 +54,6 @@ def test_a_keyring_that_waits_for_its_user_keeps_nobody_waiting(cli, tmp_path, s
     install(_LOCKED)
     assert cli.json("health")["healthy"]
     assert "does not answer" in cli("doctor").stdout
-    with LMChatScreen(tmp_path, server.url, env=cli.env) as screen:
-        screen.wait_ready()
+    with ready_screen(tmp_path, server.url, env=cli.env) as screen:
         screen.type("\x11")
         assert screen.wait_exit() == 0

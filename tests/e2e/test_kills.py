@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from lmchat.domain.message import AnswerState
-from tests.support.lmchat_screen import LMChatScreen, stored
+from tests.support.lmchat_screen import LMChatScreen, ready_screen, stored
 from tests.support.programs import Cli
 from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import DONE, Gate, Pause, delta, finish, sse
@@ -95,10 +95,8 @@ def test_two_hundred_kills_cost_nothing_that_was_seen(tmp_path, server):
 def test_a_killed_screen_shows_what_had_come_when_it_is_opened_again(tmp_path, server):
     gate = Gate()
     server.on(CHAT, sse("this came ", "before the end", gate))
-    with LMChatScreen(tmp_path, server.url) as screen:
-        screen.wait_ready()
-        screen.ask("What came?")
-        screen.wait_for("before the end")
+    with ready_screen(tmp_path, server.url) as screen:
+        screen.ask("What came?", sees="before the end")
         screen.wait_until(lambda: b"before the end" in arriving(tmp_path), "the text is on the disk")
         screen.process.kill()
     with LMChatScreen(tmp_path, server.url, "-r", "last") as screen:

@@ -75,10 +75,8 @@ def test_the_picker_serves_another_file_behind_the_same_address(screen, tmp_path
     folder = tmp_path / ".lmstudio" / "models"
     folder.mkdir(parents=True)
     (folder / "other.gguf").write_bytes(model_file().read_bytes())
-    screen.type("\x0f")
-    screen.wait_for("other")
-    screen.type("other")
-    screen.wait_for("1 of 2")
+    screen.type("\x0f", sees="other")
+    screen.type("other", sees="1 of 2")
     screen.type("\r")
     screen.wait_for(re.compile(r"● other · built-in"), SLOW_S)
     wait_until(lambda: not is_running(first), "the first child is gone")

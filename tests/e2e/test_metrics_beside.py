@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.lmchat_screen import LMChatScreen
+from tests.support.lmchat_screen import ready_screen
 from tests.support.programs import WAIT_S, Cli, wait_until
 from tests.support.scripted_products import CHAT, plain
 from tests.support.scripted_server import Hold, ScriptedServer, sse
@@ -25,10 +25,8 @@ def test_the_counters_move_while_the_screen_runs(tmp_path):
     with ScriptedServer() as server:
         plain(server, "tiny")
         cli = Cli(home=tmp_path)
-        with LMChatScreen(tmp_path, server.url) as screen:
-            screen.wait_ready()
-            screen.ask("Hello?")
-            screen.wait_answered()
+        with ready_screen(tmp_path, server.url) as screen:
+            screen.ask("Hello?", answers=1)
             _wait_counted(cli, 1)
             wait_until(lambda: cli.json("metrics")["successfulRequests"] == 1, "the end is counted too")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lmchat import __version__
-from tests.support.lmchat_screen import STEADY, LMChatScreen, configure
+from tests.support.lmchat_screen import STEADY, configure, ready_screen
 from tests.support.pty_program import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -99,10 +99,8 @@ def test_the_wheel_installs_starts_and_answers(version, packages, tmp_path, real
     home = tmp_path / "home"
     home.mkdir()
     configure(home, STEADY + "max_tokens = 16\n")
-    with LMChatScreen(home, real_server.url, argv=(str(tmp_path / "venv/bin/lmchat"),)) as screen:
-        screen.wait_ready()
-        screen.ask("Say hello.")
-        screen.wait_answered()
+    with ready_screen(home, real_server.url, argv=(str(tmp_path / "venv/bin/lmchat"),)) as screen:
+        screen.ask("Say hello.", answers=1)
         screen.type("\x11")
         assert screen.wait_exit() == 0
         assert screen.left_behind() == []

@@ -8,7 +8,15 @@ import urllib.request
 import pytest
 
 from lmchat.domain.message import AnswerState, Role
-from tests.support.lmchat_screen import LONG_PROMPT, STEADY, LMChatScreen, answers, configure, stored
+from tests.support.lmchat_screen import (
+    LONG_PROMPT,
+    STEADY,
+    LMChatScreen,
+    answers,
+    configure,
+    ready_screen,
+    stored,
+)
 from tests.support.programs import LMCHAT, run
 from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import Hold, ScriptedServer, raw_reply
@@ -19,8 +27,7 @@ _RECEIPT = re.compile(r"TTFT ([\d.]+)\ss · ([\d.]+)\stok/s · (\d+)\stok")
 @pytest.fixture
 def screen(tmp_path, real_server):
     configure(tmp_path, STEADY)
-    with LMChatScreen(tmp_path, real_server.url) as program:
-        program.wait_ready()
+    with ready_screen(tmp_path, real_server.url) as program:
         program.wait_until(lambda: is_slot_idle(real_server.url), "the server has forgotten earlier tests")
         yield program
 
@@ -64,8 +71,7 @@ def test_the_answer_grows_on_the_screen_token_by_token(screen):
 
 
 def test_the_receipt_has_real_figures_and_the_disk_has_the_text(screen, real_server):
-    screen.ask("Say hello.")
-    screen.wait_answered()
+    screen.ask("Say hello.", answers=1)
     receipt = _RECEIPT.search(screen.text)
     assert receipt
     assert 0 < float(receipt[1]) < 10
@@ -79,8 +85,7 @@ def test_the_receipt_has_real_figures_and_the_disk_has_the_text(screen, real_ser
 
 
 def test_esc_stops_within_a_second_and_what_came_is_kept(screen, real_server):
-    screen.ask(LONG_PROMPT)
-    screen.wait_for(", 20,")
+    screen.ask(LONG_PROMPT, sees=", 20,")
     screen.type("\x1b")
     pressed_s = time.monotonic()
     screen.wait_for("stopped", timeout_s=1)
@@ -112,16 +117,12 @@ def test_a_paste_of_many_lines_sends_nothing(tmp_path, is_bracketed):
 
 
 def test_ctrl_e_and_the_command_export_the_same_text(screen, tmp_path):
-    screen.ask("Say hello.")
-    screen.wait_answered()
-    screen.type("\x05")
-    screen.wait_for("Export to which file?")
+    screen.ask("Say hello.", answers=1)
+    screen.type("\x05", sees="Export to which file?")
     file = tmp_path / "exported.md"
     screen.type("\x15")
-    screen.type(str(file))
-    screen.wait_for("exported.md")
-    screen.type("\r")
-    screen.wait_for("Exported to")
+    screen.type(str(file), sees="exported.md")
+    screen.type("\r", sees="Exported to")
     by_command = run([*LMCHAT, "export", "last"], home=tmp_path)
     assert by_command.returncode == 0, by_command.stderr
     assert file.read_text() == by_command.stdout

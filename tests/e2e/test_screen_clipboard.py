@@ -39,13 +39,10 @@ def answered(home: Path, *, env: Mapping[str, str] | None = None, **tools: str) 
 
 def focus_answer(screen: PtyProgram) -> None:
     screen.wait_for(f"● {MODEL}")
-    screen.type("hello")
-    screen.wait_for("hello")
-    screen.type("\r")
-    screen.wait_for("LAST")
+    screen.type("hello", sees="hello")
+    screen.type("\r", sees="LAST")
     screen.wait_for("answer saved")
-    screen.type("\x1b[1;3A")
-    screen.wait_for(_ON_MESSAGE)
+    screen.type("\x1b[1;3A", sees=_ON_MESSAGE)
 
 
 def source(home: Path) -> str:
@@ -54,8 +51,7 @@ def source(home: Path) -> str:
 
 def test_a_terminal_alone_is_sent_the_source_and_nothing_is_promised(tmp_path: Path) -> None:
     with answered(tmp_path) as screen:
-        screen.type("y")
-        screen.wait_for("it does not")
+        screen.type("y", sees="it does not")
         assert copied(screen.raw) == [source(tmp_path)]
         assert "Copied" not in screen.text
 
@@ -65,10 +61,8 @@ def test_a_tool_that_hangs_holds_up_no_key(tmp_path: Path) -> None:
     with answered(tmp_path, env={"DISPLAY": ":0"}, xclip=script) as screen:
         screen.type("y")
         screen.wait_until((tmp_path / "begun").exists, "the tool has begun")
-        screen.type("\x1b")
-        screen.wait_gone(_ON_MESSAGE)
-        screen.type("typed while it hangs")
-        screen.wait_for("typed while it hangs")
+        screen.type("\x1b", hides=_ON_MESSAGE)
+        screen.type("typed while it hangs", sees="typed while it hangs")
         screen.wait_for("(OSC 52)")  # in the end the next way is taken
         assert copied(screen.raw) == [source(tmp_path)]
 
@@ -96,8 +90,7 @@ def test_in_tmux_as_it_comes_both_its_buffer_and_the_terminal_around_it_get_the_
         with PtyProgram(argv, home=tmp_path, size=WIDE, env={"PYTHONPATH": str(ROOT)}) as screen:
             try:
                 focus_answer(screen)
-                screen.type("y")
-                screen.wait_for("Copied (tmux, passed on to its terminal)")
+                screen.type("y", sees="Copied (tmux, passed on to its terminal)")
                 screen.wait_until(lambda: bool(copied(screen.raw)), "the terminal is sent the text")
                 assert copied(screen.raw) == [source(tmp_path)]
                 assert run([*client, "show-buffer"]).stdout == source(tmp_path)

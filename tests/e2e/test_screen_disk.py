@@ -22,11 +22,8 @@ def test_two_at_once_see_each_others_sessions(tmp_path, server):
     with LMChatScreen(tmp_path, server.url) as one, LMChatScreen(tmp_path, server.url) as other:
         one.wait_ready()
         other.wait_ready()
-        one.ask("Said in the first.")
-        one.wait_answered()
-        other.ask("Said in the second.")
-        other.wait_answered()
+        one.ask("Said in the first.", answers=1)
+        other.ask("Said in the second.", answers=1)
         other.wait_for("Said in the first.")
-        one.type("\x0e")
-        one.wait_for("Said in the second.")
+        one.type("\x0e", sees="Said in the second.")
     assert set(stored_titles(tmp_path)) == {"Said in the first.", "Said in the second."}

@@ -7,7 +7,7 @@ import pytest
 
 from lmchat.domain.message import AnswerState
 from tests.support.failing_lmchat import SECRET
-from tests.support.lmchat_screen import LMChatScreen, answers
+from tests.support.lmchat_screen import LMChatScreen, answers, ready_screen
 from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import DONE, Gate, ScriptedServer, finish, sse
 
@@ -25,10 +25,8 @@ def server():
 
 @pytest.fixture
 def streaming(tmp_path, server):
-    with LMChatScreen(tmp_path, server.url, argv=BREAKING) as screen:
-        screen.wait_ready()
-        screen.ask("Go on for ever.")
-        screen.wait_for("word5")
+    with ready_screen(tmp_path, server.url, argv=BREAKING) as screen:
+        screen.ask("Go on for ever.", sees="word5")
         yield screen
 
 
@@ -73,8 +71,7 @@ def test_a_closed_window_keeps_the_answer(streaming):
 def test_ctrl_c_stops_first_and_twice_more_quits(streaming):
     streaming.type("\x03")
     streaming.wait_stopped()
-    streaming.type("\x03")
-    streaming.wait_for("again to quit")
+    streaming.type("\x03", sees="again to quit")
     streaming.type("\x03")
     assert streaming.wait_exit(3) == 0
     assert streaming.left_behind() == []
@@ -97,12 +94,9 @@ def test_an_error_behind_the_screen_is_told_and_the_answer_goes_on(tmp_path):
     gate = Gate()
     with llama_cpp(ScriptedServer()) as server:
         server.on(CHAT, sse(*WORDS[:5], gate, "and the end.", finish(), DONE))
-        with LMChatScreen(tmp_path, server.url, argv=BREAKING) as screen:
-            screen.wait_ready()
-            screen.ask("Go on.")
-            screen.wait_for("word5")
-            screen.type("\x1b[21~")
-            screen.wait_for("internal error")
+        with ready_screen(tmp_path, server.url, argv=BREAKING) as screen:
+            screen.ask("Go on.", sees="word5")
+            screen.type("\x1b[21~", sees="internal error")
             assert SECRET.encode() not in screen.raw
             gate.open()
             screen.wait_for("and the end.")

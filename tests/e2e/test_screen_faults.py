@@ -8,7 +8,7 @@ import pytest
 from lmchat.domain.message import AnswerState
 from lmchat.storage.running_answer import read_answer
 from tests.support.faults import FileLimit, small_file_system
-from tests.support.lmchat_screen import LMChatScreen, stored
+from tests.support.lmchat_screen import LMChatScreen, ready_screen, stored
 from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import DONE, Gate, finish, sse
 
@@ -45,8 +45,7 @@ def wait_on_disk(screen, text: str) -> None:
 def test_what_came_on_a_full_disk_is_all_there_with_room_again(disk, server, end):
     full, room, last = Gate(), Gate(), Gate()
     server.on(CHAT, sse("begun ", full, FULL, room, "and with room", last, ".", finish(), DONE))
-    with LMChatScreen(disk.folder, server.url) as screen:
-        screen.wait_ready()
+    with ready_screen(disk.folder, server.url) as screen:
         screen.ask("How much room?")
         wait_on_disk(screen, "begun")
         disk.fill(screen.process.pid)
@@ -73,12 +72,10 @@ def test_what_came_on_a_full_disk_is_all_there_with_room_again(disk, server, end
 def talk_until_it_is_full(screen, disk, server) -> None:
     """Have one answer kept, and another come while there is no room."""
     screen.wait_ready()
-    screen.ask("Before.")
-    screen.wait_answered()
+    screen.ask("Before.", answers=1)
     disk.fill(screen.process.pid)
     server.on(CHAT, sse(FULL, "OVER", finish(), DONE))
-    screen.ask("While it is full.")
-    screen.wait_for("Nothing is saved")
+    screen.ask("While it is full.", sees="Nothing is saved")
     screen.wait_for("OVER")
 
 
@@ -88,8 +85,7 @@ def test_a_prompt_that_found_no_room_is_there_with_room_again(disk, server):
         talk_until_it_is_full(screen, disk, server)
         disk.make_room(screen.process.pid)
         server.on(CHAT, sse("after", finish(), DONE))
-        screen.ask("With room again.")
-        screen.wait_for("after")
+        screen.ask("With room again.", sees="after")
         screen.wait_gone("Nothing is saved")
         said = ["Before.", "Hello there.", "While it is full.", f"{FULL}OVER"]
         said += ["With room again.", "after"]
@@ -102,10 +98,8 @@ def test_a_prompt_that_found_no_room_is_there_with_room_again(disk, server):
 @pytest.mark.timeout(60)
 def test_a_folder_that_is_removed_in_mid_answer_is_made_again_with_all_of_the_session(tmp_path, server):
     gone = Gate()
-    with LMChatScreen(tmp_path, server.url) as screen:
-        screen.wait_ready()
-        screen.ask("Before.")
-        screen.wait_answered()
+    with ready_screen(tmp_path, server.url) as screen:
+        screen.ask("Before.", answers=1)
         server.on(CHAT, sse("begun ", gone, "and on", finish(), DONE))
         screen.ask("And now?")
         wait_on_disk(screen, "begun")

@@ -8,6 +8,5 @@ from tests.support.scripted_server import ScriptedServer
 def test_what_is_typed_in_one_go_with_the_key_is_looked_for(tmp_path):
     with llama_cpp(ScriptedServer()) as server, LMChatScreen(tmp_path, server.url) as screen:
         screen.wait_ready()
-        screen.type("\x06abc")
-        screen.wait_for("no hits")
+        screen.type("\x06abc", sees="no hits")
         assert "abc" not in screen.prompt_text

@@ -20,7 +20,7 @@ from tests.support.hostile import (
     speak,
     titles,
 )
-from tests.support.lmchat_screen import WIDE, LMChatScreen, answers
+from tests.support.lmchat_screen import WIDE, LMChatScreen, answers, ready_screen
 from tests.support.programs import LMCHAT
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import CHAT
@@ -42,19 +42,14 @@ def journey(home, words: str) -> bytes:
     """Let a person meet these words everywhere; return what the terminal got while the screen was there."""
     (home / "words").write_bytes(sendable(words))
     with speak(ScriptedServer(), words) as server:
-        with LMChatScreen(home, server.url, "-m", MODEL, env=OTHERS) as screen:
-            screen.wait_ready()
-            screen.type(b"\x1b[200~" + sendable(words).replace(b"\x1b", b"\x1b ") + b"\x1b[201~")
-            screen.wait_for("END")
+        with ready_screen(home, server.url, "-m", MODEL, env=OTHERS) as screen:
+            screen.type(b"\x1b[200~" + sendable(words).replace(b"\x1b", b"\x1b ") + b"\x1b[201~", sees="END")
             screen.wait_time(0.2)
-            screen.type("\x07")
-            screen.wait_for("EDITED")
+            screen.type("\x07", sees="EDITED")
             screen.wait_time(0.2)
-            screen.type("\r")
-            screen.wait_for("LAST")
+            screen.type("\r", sees="LAST")
             screen.wait_until(lambda: any(one.state == "complete" for one in answers(home)), "it is saved")
-            screen.type("\x1b[1;3A")
-            screen.wait_for(_ON_MESSAGE)
+            screen.type("\x1b[1;3A", sees=_ON_MESSAGE)
             walk(screen, server, words)
             name_files(screen, home, words)
             raw = whole(screen.raw)
@@ -89,35 +84,27 @@ def walk(screen: LMChatScreen, server: ScriptedServer, words: str) -> None:
     for key in ("s", "s", "\r"):
         screen.type(key)
         screen.wait_time(0.1)
-    screen.type("t")
-    screen.wait_for("1 branch")
-    screen.type("\x1b")
-    screen.wait_gone("1 branch")
-    screen.type("l")
-    screen.wait_for("second.example")
+    screen.type("t", sees="1 branch")
+    screen.type("\x1b", hides="1 branch")
+    screen.type("l", sees="second.example")
     screen.wait_for("Links")
-    screen.type("\x1b")
-    screen.wait_gone("Links")
+    screen.type("\x1b", hides="Links")
     screen.type("o")
     screen.wait_until((screen.home / "paged").exists, "the pager has it")
     screen.wait_for(_ON_MESSAGE)
     screen.wait_time(0.2)
     screen.type("y")
     screen.wait_for_raw(b"\x1b]52;c;")
-    screen.type("\x0f")
-    screen.wait_for("load or unload")
+    screen.type("\x0f", sees="load or unload")
     screen.wait_time(0.3)
-    screen.type("\x1b")
-    screen.wait_gone("load or unload")
+    screen.type("\x1b", hides="load or unload")
     server.on(CHAT, failure(words))
-    screen.type("\x12")
-    screen.wait_for("copy details")
+    screen.type("\x12", sees="copy details")
 
 
 def name_files(screen: LMChatScreen, home, words: str) -> None:
     """Find the words, let them name the session, and meet them in files and in names of files."""
-    screen.type("\x1b")
-    screen.wait_gone(_ON_MESSAGE)
+    screen.type("\x1b", hides=_ON_MESSAGE)
     command(screen, "/title ", words)
     screen.wait_for("Renamed")
     screen.type("\x06")

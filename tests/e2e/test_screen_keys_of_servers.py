@@ -51,8 +51,7 @@ def test_the_key_is_asked_for_tried_kept_and_never_shown(tmp_path, start_real_se
         screen.type("\x15")
         enter(screen, KEY)
         screen.wait_ready()
-        screen.ask("Say hello.")
-        screen.wait_answered()
+        screen.ask("Say hello.", answers=1)
         assert KEY not in command_lines().replace(server_command(server), "")
         raw, log = screen.raw, screen.log_text
         screen.type("\x11")
@@ -69,8 +68,7 @@ def test_the_key_is_asked_for_tried_kept_and_never_shown(tmp_path, start_real_se
 
     with LMChatScreen(tmp_path, server.url) as screen:  # the next run does not ask again
         screen.wait_ready()
-        screen.ask("Say hello again.")
-        screen.wait_answered()
+        screen.ask("Say hello again.", answers=1)
 
 
 def server_command(server) -> str:

@@ -8,7 +8,7 @@ from itertools import chain
 import pytest
 
 from tests.support.chat_log_app import chance_of
-from tests.support.lmchat_screen import LMChatScreen
+from tests.support.lmchat_screen import LMChatScreen, ready_screen
 from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import DONE, Gate, ScriptedServer, delta, finish, sse
 
@@ -106,10 +106,8 @@ def talk(tmp_path):
     with llama_cpp(ScriptedServer()) as server:
         answer = Talk(*MORE)
         server.on(CHAT, answer.reply)
-        with LMChatScreen(tmp_path, server.url) as screen:
-            screen.wait_ready()
-            screen.ask("Tell me.")
-            screen.wait_for("Paragraph 59")
+        with ready_screen(tmp_path, server.url) as screen:
+            screen.ask("Tell me.", sees="Paragraph 59")
             answer.gates[0].reached.wait(10)
             yield screen, answer
 
@@ -122,8 +120,7 @@ def test_whatever_led_away_from_the_end_nothing_moves_until_the_end_key(talk):
         screen.wait_for("more below")
         answer.go_on()
         still_until(screen, PILL, answer.gates[number + 1], way)
-        screen.type(END)
-        screen.wait_for(f"Mark {number}.")
+        screen.type(END, sees=f"Mark {number}.")
         screen.wait_until(lambda: is_at_rest(screen), f"the end after {way}")
     answer.go_on()
     screen.wait_answered()
@@ -132,8 +129,7 @@ def test_whatever_led_away_from_the_end_nothing_moves_until_the_end_key(talk):
 @pytest.mark.timeout(60)
 def test_a_storm_of_sizes_while_text_streams_leaves_the_reader_at_his_line(talk):
     screen, answer = talk
-    screen.type(PAGE_UP)
-    screen.wait_for("more below")
+    screen.type(PAGE_UP, sees="more below")
     before = settled(screen)
     chance = chance_of(3)
     for number in range(50):
@@ -151,18 +147,15 @@ def test_a_storm_of_sizes_while_text_streams_leaves_the_reader_at_his_line(talk)
 @pytest.mark.timeout(60)
 def test_the_wheel_and_the_keys_go_on_while_text_streams_at_full_speed(talk):
     screen, answer = talk
-    screen.type(WHEEL_UP * 5)
-    screen.wait_for("more below")
+    screen.type(WHEEL_UP * 5, sees="more below")
     upper = settled(screen)
     for _ in MORE:
         answer.go_on()
         screen.type(WHEEL_UP * 20 + WHEEL_DOWN * 20)
     answer.gates[-1].reached.wait(10)
     screen.wait_until(lambda: log_rows(screen) == upper, "the same rows again")
-    screen.type(ALT_UP + HOME)
-    screen.wait_for("Paragraph 0 ")
-    screen.type(DOWN * 30 + UP * 30)
-    screen.wait_for("Tell me.")
+    screen.type(ALT_UP + HOME, sees="Paragraph 0 ")
+    screen.type(DOWN * 30 + UP * 30, sees="Tell me.")
     screen.type(END)
     screen.wait_answered()
     screen.type(ESC)

@@ -19,8 +19,7 @@ def answered(home, size) -> Iterator[LMChatScreen]:
     server.on(CHAT, sse(delta(role="assistant"), delta(content=ANSWER), finish(), DONE))
     with server as running, LMChatScreen(home, running.url, size=size) as screen:
         screen.wait_ready()
-        screen.ask("What is it?")
-        screen.wait_answered()
+        screen.ask("What is it?", answers=1)
         yield screen
 
 
@@ -60,8 +59,7 @@ def test_escape_drops_a_selection_and_two_presses_take_a_word(tmp_path, size):
     with answered(tmp_path, size) as screen:
         drag(screen, "bold", "words")
         screen.wait_for("^C copy")
-        screen.type("\x1b")
-        screen.wait_gone("^C copy")
+        screen.type("\x1b", hides="^C copy")
         where = place(screen, "end")
         for _ in range(2):
             mouse(screen, 0, where)

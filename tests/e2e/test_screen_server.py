@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from lmchat.domain.message import AnswerState
-from tests.support.lmchat_screen import LONG_PROMPT, STEADY, LMChatScreen, answers, configure
+from tests.support.lmchat_screen import LONG_PROMPT, STEADY, LMChatScreen, answers, configure, ready_screen
 from tests.support.real_server.server import RealServer
 from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import ScriptedServer, html_reply, json_reply
@@ -29,8 +29,7 @@ def test_a_server_that_is_killed_turns_red_within_6_s_and_green_again_by_itself(
         screen.wait_for(_DOWN, timeout_s=6)
         server.start()
         screen.wait_for(_UP, timeout_s=6.5)
-        screen.ask("Say hello.")
-        screen.wait_answered()
+        screen.ask("Say hello.", answers=1)
 
 
 @pytest.mark.timeout(60)
@@ -38,8 +37,7 @@ def test_a_server_killed_during_an_answer_leaves_the_text_and_one_clear_card(tmp
     configure(tmp_path, STEADY)
     with RealServer() as server, LMChatScreen(tmp_path, server.url) as screen:
         screen.wait_ready()
-        screen.ask(LONG_PROMPT)
-        screen.wait_for(", 20,")
+        screen.ask(LONG_PROMPT, sees=", 20,")
         server.stop(signal.SIGKILL)
         screen.wait_for("interrupted", timeout_s=3)
         screen.wait_for("Streaming failed")
@@ -53,15 +51,12 @@ def test_a_server_killed_during_an_answer_leaves_the_text_and_one_clear_card(tmp
 
 def test_a_server_that_is_gone_when_a_prompt_is_sent_is_named_and_the_prompt_kept(screen, server):
     server.stop()
-    screen.ask("Are you there?")
-    screen.wait_for("Nothing answers at " + server.url.removeprefix("http://"))
+    screen.ask("Are you there?", sees="Nothing answers at " + server.url.removeprefix("http://"))
     assert "Are you there?" in screen.text
     screen.wait_for("r regenerate")
     server.start()
-    screen.type("\x1b[15~")
-    screen.wait_for(_UP)
-    screen.type("\x12")
-    screen.wait_for("Hello there.")
+    screen.type("\x1b[15~", sees=_UP)
+    screen.type("\x12", sees="Hello there.")
 
 
 @pytest.mark.parametrize(
@@ -101,11 +96,9 @@ def test_nothing_at_the_given_address_is_called_refused(tmp_path):
 )
 def test_a_failed_answer_is_one_card_and_the_prompt_is_kept(tmp_path, server, reply, sentence):
     configure(tmp_path, "[limits]\nretries = 1\n")
-    with LMChatScreen(tmp_path, server.url) as screen:
-        screen.wait_ready()
+    with ready_screen(tmp_path, server.url) as screen:
         server.on(CHAT, reply)
-        screen.ask("What now?")
-        screen.wait_for("copy details")
+        screen.ask("What now?", sees="copy details")
         assert sentence in screen.chat_text()
         assert "<" not in screen.chat_text()
         assert answers(tmp_path)[-1].state is AnswerState.FAILED

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from lmchat.domain.message import AnswerState
-from tests.support.lmchat_screen import LMChatScreen, answers, stored, stored_titles
+from tests.support.lmchat_screen import LMChatScreen, answers, ready_screen, stored, stored_titles
 from tests.support.scripted_products import CHAT, answer, llama_cpp
 from tests.support.scripted_server import Gate, sse
 
@@ -10,10 +10,8 @@ PRODUCT = llama_cpp
 
 def test_quitting_stops_the_answers_of_all_sessions_and_keeps_them(screen, server):
     server.on(CHAT, sse("the first ", Gate()), sse("the second ", Gate()))
-    screen.ask("One.")
-    screen.wait_for("the first")
-    screen.type("\x0e")
-    screen.wait_gone("the first")
+    screen.ask("One.", sees="the first")
+    screen.type("\x0e", hides="the first")
     screen.ask("Two.")
     screen.wait_until(lambda: len(stored_titles(screen.home)) == 2, "both sessions are on the disk")
     screen.type("\x11")
@@ -26,10 +24,8 @@ def test_quitting_stops_the_answers_of_all_sessions_and_keeps_them(screen, serve
 
 def test_the_newest_session_is_reopened_and_goes_on(tmp_path, server):
     server.on(CHAT, answer("The first reply."))
-    with LMChatScreen(tmp_path, server.url) as screen:
-        screen.wait_ready()
-        screen.ask("Remember this.")
-        screen.wait_answered()
+    with ready_screen(tmp_path, server.url) as screen:
+        screen.ask("Remember this.", answers=1)
         screen.type("\x11")
         screen.wait_exit()
     server.on(CHAT, answer("The second reply."))
@@ -39,8 +35,7 @@ def test_the_newest_session_is_reopened_and_goes_on(tmp_path, server):
         screen.type("\x1b[A")
         screen.wait_until(lambda: screen.prompt_text == "Remember this.", "the earlier prompt")
         screen.type("\x15")
-        screen.ask("And now?")
-        screen.wait_for("The second reply.")
+        screen.ask("And now?", sees="The second reply.")
         screen.wait_answered(2)
     sent = server.seen(CHAT)[-1].json["messages"]
     assert [message["content"] for message in sent] == ["Remember this.", "The first reply.", "And now?"]
@@ -52,5 +47,4 @@ def test_a_session_that_does_not_exist_is_one_sentence(tmp_path, server):
         screen.wait_for("nosuchsession")
         assert "Traceback" not in screen.text
         screen.wait_ready()
-        screen.ask("Go on anyway.")
-        screen.wait_answered()
+        screen.ask("Go on anyway.", answers=1)

@@ -22,8 +22,7 @@ def halted(tmp_path):
         LMChatScreen(tmp_path, server.url) as screen,
     ):
         screen.wait_ready()
-        screen.ask("go on")
-        screen.wait_for("word")
+        screen.ask("go on", sees="word")
         screen.stop_reading()
         screen.wait_until(screen.is_full, "the terminal takes no more")
         yield screen, server.seen(CHAT)[0], gate

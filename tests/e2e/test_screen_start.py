@@ -50,8 +50,7 @@ def page(tmp_path):
 def choose(screen) -> None:
     """Press the number of the row."""
     row = next(row for row in screen.screen() if "lms server start" in row)
-    screen.type(row.split()[-1] if row.split()[-1].isdigit() else "\r")
-    screen.wait_for("run this command")
+    screen.type(row.split()[-1] if row.split()[-1].isdigit() else "\r", sees="run this command")
     screen.wait_for("The server keeps running when lmchat ends.")
 
 
@@ -78,8 +77,7 @@ def test_a_no_runs_nothing_and_a_failure_is_one_sentence(tmp_path, page):
     screen.wait_until(lambda: "run this command" not in screen.text, "the question is gone")
     assert not (tmp_path / "lmchat" / "lm-studio.log").exists()
     choose(screen)
-    screen.type("\r")
-    screen.wait_for("! lms server start ended with exit code 3: Error: LM Studio is not set up.")
+    screen.type("\r", sees="! lms server start ended with exit code 3: Error: LM Studio is not set up.")
     screen.wait_for("lm-studio.log")
     assert "Traceback" not in screen.text
 
@@ -88,7 +86,6 @@ def test_a_no_runs_nothing_and_a_failure_is_one_sentence(tmp_path, page):
 def test_lmchat_can_be_ended_while_a_command_hangs(page):
     screen = page("import time; time.sleep(60)")
     choose(screen)
-    screen.type("\r")
-    screen.wait_for("starting")
+    screen.type("\r", sees="starting")
     screen.kill(signal.SIGTERM)
     assert screen.wait_exit() == 128 + signal.SIGTERM

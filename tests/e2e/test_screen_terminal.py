@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from tests.support.lmchat_screen import LMChatScreen
+from tests.support.lmchat_screen import ready_screen
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import DONE, Pause, finish, sse
@@ -18,10 +18,8 @@ def test_it_is_suspended_and_brought_back_by_a_shell(tmp_path, server):
     command = shlex.join([sys.executable, "-m", "lmchat", "--endpoint", server.url])
     with PtyProgram(["sh", "-i"], home=tmp_path, size=(120, 40), env={"PS1": "shell> "}) as shell:
         shell.wait_for("shell>")
-        shell.type(f"{command}\r")
-        shell.wait_for("tiny.gguf ·")
-        shell.type("/suspend")
-        shell.wait_for("/suspend")
+        shell.type(f"{command}\r", sees="tiny.gguf ·")
+        shell.type("/suspend", sees="/suspend")
         shell.wait_until(lambda: 2004 in shell.private_modes, "it has the terminal")
         shell.type("\x1b[F")
         shell.type("\r")
@@ -30,21 +28,17 @@ def test_it_is_suspended_and_brought_back_by_a_shell(tmp_path, server):
         shell.type("fg\r")
         shell.wait_until(lambda: 1049 in shell.private_modes, "lmchat's screen is back")
         shell.wait_for("tiny.gguf ·")
-        shell.type("typed after it")
-        shell.wait_for("typed after it")
+        shell.type("typed after it", sees="typed after it")
         shell.type("\x11")
         shell.wait_until(lambda: shell.text.count("shell>") == 3, "it has ended")
-        shell.type("echo status $?\r")
-        shell.wait_for("status 0")
+        shell.type("echo status $?\r", sees="status 0")
 
 
 def test_without_a_shell_it_is_not_suspended_for_ever(tmp_path, server):
-    with LMChatScreen(tmp_path, server.url) as screen:
-        screen.wait_ready()
+    with ready_screen(tmp_path, server.url) as screen:
         screen.put("/suspend")
         screen.type("\x1b[F")
-        screen.type("\r")
-        screen.wait_for("lmchat was not started from a shell")
+        screen.type("\r", sees="lmchat was not started from a shell")
         assert screen.state() != "T"
         screen.put("still here")
 
@@ -58,18 +52,14 @@ def program_that(folder, code: str) -> str:
 
 def test_a_pager_that_is_called_twice_runs_once_and_the_terminal_is_given_back(tmp_path, server):
     pager = program_that(tmp_path, f"echo ran >> {tmp_path}/runs; cat > {tmp_path}/paged")
-    with LMChatScreen(tmp_path, server.url, env={"PAGER": pager}) as screen:
-        screen.wait_ready()
-        screen.ask("Hello?")
-        screen.wait_answered()
-        screen.type("\x1b[1;3A")
-        screen.wait_for("regenerate")
+    with ready_screen(tmp_path, server.url, env={"PAGER": pager}) as screen:
+        screen.ask("Hello?", answers=1)
+        screen.type("\x1b[1;3A", sees="regenerate")
         screen.type("oo")
         screen.wait_until((tmp_path / "paged").exists, "the pager ran")
         screen.wait_until(lambda: screen.raw.count(b"\x1b[?1049h") == 2, "lmchat's screen is back")
         screen.wait_for("regenerate")
-        screen.type("\x1b")
-        screen.wait_gone("regenerate")
+        screen.type("\x1b", hides="regenerate")
         screen.put("back again")
         screen.type("\x11")
         assert screen.wait_exit(3) == 0
@@ -82,10 +72,8 @@ def test_a_pager_that_is_called_twice_runs_once_and_the_terminal_is_given_back(t
 @pytest.mark.parametrize("keys", ["", "\x0f", "\x10", "\x1bOP", "\x0b", "\x05"])
 def test_hardly_any_room_ends_nothing(tmp_path, server, keys):
     server.on(CHAT, sse(*[step for n in range(900) for step in (f"word{n} ", Pause(0.002))], finish(), DONE))
-    with LMChatScreen(tmp_path, server.url) as screen:
-        screen.wait_ready()
-        screen.ask("Go on.")
-        screen.wait_for("word9 ")
+    with ready_screen(tmp_path, server.url) as screen:
+        screen.ask("Go on.", sees="word9 ")
         screen.type(keys)
         for columns, lines in ((20, 5), (5, 60), (4, 10), (2, 2), (1, 1), (300, 1), (1, 50)):
             seen = len(screen.raw)
@@ -94,6 +82,5 @@ def test_hardly_any_room_ends_nothing(tmp_path, server, keys):
                 screen.wait_until(lambda seen=seen: len(screen.raw) > seen, "it draws", 1)
         screen.resize(120, 40)
         screen.wait_for("llama.cpp")
-        screen.type("\x1b")
-        screen.wait_for("word1")
+        screen.type("\x1b", sees="word1")
         assert screen.process.poll() is None

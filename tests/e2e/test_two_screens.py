@@ -10,7 +10,7 @@ from lmchat.domain.message import AnswerState
 from lmchat.storage.store import SqliteStore
 from tests.storage.test_store_versions import STORED
 from tests.support.chats import faults_in
-from tests.support.lmchat_screen import LMChatScreen, leave, stored, stored_titles
+from tests.support.lmchat_screen import LMChatScreen, leave, ready_screen, stored, stored_titles
 from tests.support.programs import LMCHAT, run
 from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import DONE, Gate, finish, sse
@@ -31,10 +31,8 @@ def two_screens(home, server, *words):
 
 def begin(home, server) -> None:
     """Write a session of one question and its answer."""
-    with LMChatScreen(home, server.url) as screen:
-        screen.wait_ready()
-        screen.ask("The beginning.")
-        screen.wait_answered()
+    with ready_screen(home, server.url) as screen:
+        screen.ask("The beginning.", answers=1)
         leave(screen)
 
 
@@ -58,11 +56,9 @@ def test_both_stream_in_the_same_session_and_both_answers_are_whole(tmp_path, se
     first, second = Gate(), Gate()
     with two_screens(tmp_path, server, "-r", "last") as (one, other):
         server.on(CHAT, sse("one begins ", first, "one ends", finish(), DONE))
-        one.ask("Asked in one.")
-        one.wait_for("one begins")
+        one.ask("Asked in one.", sees="one begins")
         server.on(CHAT, sse("other begins ", second, "other ends", finish(), DONE))
-        other.ask("Asked in the other.")
-        other.wait_for("other begins")
+        other.ask("Asked in the other.", sees="other begins")
         first.open()
         one.wait_for("one ends")
         one.wait_answered(2)
@@ -93,13 +89,11 @@ def test_a_session_purged_under_an_open_view_is_whole_again_with_the_next_word(
 ):
     begin(tmp_path, server)
     gate = Gate()
-    with LMChatScreen(tmp_path, server.url, "-r", "last") as screen:
-        screen.wait_ready()
+    with ready_screen(tmp_path, server.url, "-r", "last") as screen:
         screen.wait_for("Hello there.")
         if is_streaming:
             server.on(CHAT, sse("it begins ", gate, "it ends", finish(), DONE))
-            screen.ask("Go on.")
-            screen.wait_for("it begins")
+            screen.ask("Go on.", sees="it begins")
         session_id = stored(tmp_path).header.session_id
         assert run([*LMCHAT, "sessions", "purge", session_id, "--yes"], home=tmp_path).returncode == 0
         if not is_streaming:

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from lmchat.domain.message import AnswerState
-from tests.support.lmchat_screen import LMChatScreen, leave, stored
+from tests.support.lmchat_screen import LMChatScreen, leave, ready_screen, stored
 from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import DONE, Gate, finish, sse
 
@@ -21,8 +21,7 @@ FOCUS = "\x1b[O\x1b[I"
 
 @pytest.fixture
 def writer(tmp_path, server):
-    with LMChatScreen(tmp_path, server.url) as screen:
-        screen.wait_ready()
+    with ready_screen(tmp_path, server.url) as screen:
         yield screen
 
 
@@ -40,8 +39,7 @@ def test_one_whose_lmchat_was_killed_is_interrupted_here(writer, server):
         watcher.wait_for(ELSEWHERE)
         writer.kill(signal.SIGKILL)
         writer.wait_exit()
-        watcher.type(FOCUS)
-        watcher.wait_for("lmchat ended while this answer was streaming.")
+        watcher.type(FOCUS, sees="lmchat ended while this answer was streaming.")
         watcher.wait_gone(ELSEWHERE)
         leave(watcher)
     assert stored(writer.home).messages[-1].state is AnswerState.INTERRUPTED

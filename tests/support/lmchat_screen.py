@@ -1,9 +1,7 @@
 """lmchat's own screen on a pty, in a home of its own, with what it wrote to the disk.
 
-with LMChatScreen(tmp_path, server.url) as screen:
-    screen.wait_ready()
-    screen.ask("Hello?")
-    screen.wait_answered()
+with ready_screen(tmp_path, server.url) as screen:
+    screen.ask("Hello?", answers=1)
     assert stored(screen.home).messages[-1].text
 """
 
@@ -13,8 +11,10 @@ import asyncio
 import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from lmchat.domain.message import Role
 from lmchat.storage.store import SqliteStore
@@ -58,10 +58,13 @@ class LMChatScreen(PtyProgram):
         self.type(text)
         self.wait_until(lambda: text[-12:] in self.prompt_text, f"{text[-12:]!r} in the prompt")
 
-    def ask(self, text: str) -> None:
+    def ask(self, text: str, *, answers: int = 0, sees: str | re.Pattern[str] = "") -> None:
+        """Send a prompt; then wait for as many answers in all, and for a text."""
         self.put(text)
         self.type("\r")
         self.wait_until(lambda: text[-12:] not in self.prompt_text, "the prompt is sent")
+        self.wait_answered(answers)
+        self.wait_for(sees)
 
     def wait_answered(self, count: int = 1) -> None:
         self.wait_until(lambda: self.text.count(_RECEIPT) >= count, f"{count} receipts")
@@ -88,6 +91,13 @@ class LMChatScreen(PtyProgram):
 
     def chat_text(self) -> str:
         return " ".join(row[28:92].strip() for row in self.screen())
+
+
+@contextmanager
+def ready_screen(*given: Any, **more: Any) -> Iterator[LMChatScreen]:
+    with LMChatScreen(*given, **more) as screen:
+        screen.wait_ready()
+        yield screen
 
 
 def leave(*screens: LMChatScreen) -> None:
@@ -125,11 +135,6 @@ def stored(home: Path, session_id: str = ""):
 
 def stored_titles(home: Path) -> list[str]:
     return [header.title for header in _read(home, SqliteStore.list_sessions)]
-
-
-def stored_draft(home: Path, session_id: str = "") -> str:
-    """Return what is typed in a session, or in the one not yet begun."""
-    return _read(home, lambda store: store.draft(session_id))
 
 
 def answers(home: Path) -> list:

@@ -219,11 +219,15 @@ class PtyProgram:
 
     # Acting
 
-    def type(self, keys: str | bytes) -> None:
-        """Send keys in one write, as a terminal would: `\\r` is Enter, `\\x1b` Esc."""
+    def type(self, keys: str | bytes, *, sees: str | re.Pattern[str] = "", hides: str = "") -> None:
+        """Send keys in one write, as a terminal would: `\\r` is Enter, `\\x1b` Esc; wait for what they do."""
         data = keys.encode() if isinstance(keys, str) else keys
         while data:
             data = data[os.write(self._master, data) :]
+        if sees:
+            self.wait_for(sees)
+        if hides:
+            self.wait_gone(hides)
 
     def paste(self, text: str) -> None:
         self.type(f"\x1b[200~{text}\x1b[201~")

@@ -62,8 +62,7 @@ def test_the_terminal_around_it_gets_the_text_and_its_buffer_too(tmp_path: Path)
         program.wait_for("tried file")
         assert buffers(server) == "", "the doctor leaves no buffer behind"
         assert b"\x1b]52;" not in program.raw, "nor anything in the clipboard of the terminal"
-        program.type("\r")
-        program.wait_for("Copied (tmux, passed on to its terminal)")
+        program.type("\r", sees="Copied (tmux, passed on to its terminal)")
         program.wait_for_raw(b"\x1b]52;")
         program.wait_for_raw(base64.b64encode(WORDS.encode()))
         assert run([*server, "show-buffer"]).stdout == WORDS
@@ -76,7 +75,6 @@ def test_a_terminal_of_which_tmux_knows_no_clipboard_is_told_as_such(tmp_path: P
         program.wait_for("tried tmux False")
         program.wait_for("screen-256color:clipboard")
         program.wait_for("tried file")
-        program.type("\r")
-        program.wait_for("Copied inside tmux: paste with prefix ]")
+        program.type("\r", sees="Copied inside tmux: paste with prefix ]")
         assert run([*server, "show-buffer"]).stdout == WORDS
         assert b"\x1b]52;" not in program.raw

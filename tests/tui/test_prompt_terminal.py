@@ -31,12 +31,9 @@ def test_other_enters_break_the_line_and_enter_sends(program: PtyProgram, newlin
     program.type(newline)
     program.type("two")
     program.wait_until(lambda: prompt(program) == ["one", "two"], "two rows in the prompt")
-    program.type("\r")
-    program.wait_for(r"sent 'one\ntwo'")
+    program.type("\r", sees=r"sent 'one\ntwo'")
 
 
 def test_a_command_typed_in_one_go_is_the_one_that_was_typed(program: PtyProgram) -> None:
-    program.type("/mo\t2\r")
-    program.wait_for("sent '/model 2'")
-    program.type("/ne\r")
-    program.wait_for("sent '/new'")
+    program.type("/mo\t2\r", sees="sent '/model 2'")
+    program.type("/ne\r", sees="sent '/new'")

@@ -68,16 +68,13 @@ def test_a_key_is_what_was_meant_and_neither_enter_nor_escape(
     program: PtyProgram, typed: str, key: str
 ) -> None:
     program.type(typed)
-    program.type("z")
-    program.wait_for("z\nshown")
+    program.type("z", sees="z\nshown")
     assert program.text.rpartition("80x24\n")[2].split() == [key, "z", "shown"]
 
 
 def test_a_letter_after_escape_is_a_letter(program: PtyProgram) -> None:
-    program.type("\x1b")
-    program.wait_for("escape")
-    program.type("a")
-    program.wait_for("escape\na\nshown")
+    program.type("\x1b", sees="escape")
+    program.type("a", sees="escape\na\nshown")
 
 
 def test_a_lone_escape_is_felt_at_once(program: PtyProgram) -> None:
@@ -91,14 +88,12 @@ def test_a_lone_escape_is_felt_at_once(program: PtyProgram) -> None:
 
 
 def test_lines_without_brackets_are_a_paste(program: PtyProgram) -> None:
-    program.type("one\rtwo\r")
-    program.wait_for(r"'one\ntwo\n'")
+    program.type("one\rtwo\r", sees=r"'one\ntwo\n'")
     assert "enter" not in program.text
 
 
 def test_a_long_paste_without_brackets_has_no_enter_in_it(program: PtyProgram) -> None:
-    program.type("some words in a line\r" * 1000 + "\x1b[F")
-    program.wait_for("end\nshown")
+    program.type("some words in a line\r" * 1000 + "\x1b[F", sees="end\nshown")
     assert "enter" not in program.text
 
 
@@ -109,20 +104,17 @@ def test_a_paste_in_brackets_is_one(program: PtyProgram) -> None:
 
 def test_bytes_that_are_no_text_do_not_end_the_input(program: PtyProgram) -> None:
     program.type(b"\xff\xfe")
-    program.type("z")
-    program.wait_for("z\nshown")
+    program.type("z", sees="z\nshown")
 
 
 def test_what_is_typed_before_the_app_is_there_is_not_lost(saved: Path) -> None:
     with PtyProgram([*APP, str(saved)], home=saved.parent) as early:
-        early.type("ab")
-        early.wait_for("b\nshown")
+        early.type("ab", sees="b\nshown")
         assert "a\nb\nshown" in early.text
 
 
 def test_an_idle_terminal_costs_nothing(program: PtyProgram) -> None:
-    program.type("z")
-    program.wait_for("z\nshown")
+    program.type("z", sees="z\nshown")
     switches = Path(f"/proc/{program.process.pid}/task")
     if not switches.exists():
         pytest.fail("this test reads /proc")
@@ -220,26 +212,22 @@ def test_it_can_be_stopped_and_comes_back(program: PtyProgram) -> None:
     assert program.left_behind() == []
     program.kill(signal.SIGCONT)
     program.wait_for("ready")
-    program.type("z")
-    program.wait_for("z\nshown")
+    program.type("z", sees="z\nshown")
     program.type(F1)
     assert program.wait_exit() == 7
     assert is_clean(program)
 
 
 def test_ctrl_c_in_an_editor_does_not_end_us(program: PtyProgram) -> None:
-    program.type(F7)
-    program.wait_for("away")
-    program.type("x\r")
-    program.wait_for("ready")
+    program.type(F7, sees="away")
+    program.type("x\r", sees="ready")
     program.type(F1)
     assert program.wait_exit() == 7
     assert is_clean(program)
 
 
 def test_a_signal_during_the_editor_ends_us(program: PtyProgram) -> None:
-    program.type(F7)
-    program.wait_for("away")
+    program.type(F7, sees="away")
     program.kill(signal.SIGTERM)
     assert program.wait_exit(5) == 143
     assert is_clean(program)
@@ -260,17 +248,13 @@ def test_the_editor_gets_the_terminal_and_the_app_goes_on_meanwhile(saved: Path)
     environ = {"VISUAL": f"{sys.executable} '{editor}'"}
     with PtyProgram([*APP, str(saved)], home=saved.parent, env=environ) as program:
         program.wait_for("80x24")
-        program.type("\x1b[19~")
-        program.wait_for("editing draft")
+        program.type("\x1b[19~", sees="editing draft")
         drawn = len(program.raw)
-        program.type("better words")
-        program.wait_for("better words")
+        program.type("better words", sees="better words")
         assert len(program.raw) < drawn + 100  # an echo, but no frame of ours
-        program.type("\r")
-        program.wait_for("went on: True")
+        program.type("\r", sees="went on: True")
         assert "better words\nwent on" in program.text
-        program.type("z")
-        program.wait_for("z\nshown")
+        program.type("z", sees="z\nshown")
         program.type(F1)
         assert program.wait_exit() == 7
         assert is_clean(program)
@@ -279,8 +263,7 @@ def test_the_editor_gets_the_terminal_and_the_app_goes_on_meanwhile(saved: Path)
 def test_an_editor_that_fails_leaves_the_screen_usable(saved: Path) -> None:
     with PtyProgram([*APP, str(saved)], home=saved.parent, env={"EDITOR": "false"}) as program:
         program.wait_for("80x24")
-        program.type("\x1b[19~")
-        program.wait_for("false ended with status 1; nothing was changed.")
+        program.type("\x1b[19~", sees="false ended with status 1; nothing was changed.")
         program.type(F1)
         assert program.wait_exit() == 7
         assert is_clean(program)
@@ -291,8 +274,7 @@ def test_a_signal_while_the_editor_runs_ends_both(saved: Path) -> None:
     editor.write_text(f"echo $$ > {saved.parent}/pid\necho editing\nread line\n")
     with PtyProgram([*APP, str(saved)], home=saved.parent, env={"EDITOR": f"sh {editor}"}) as program:
         program.wait_for("80x24")
-        program.type("\x1b[19~")
-        program.wait_for("editing")
+        program.type("\x1b[19~", sees="editing")
         program.kill(signal.SIGTERM)
         assert program.wait_exit(5) == 143
         assert is_clean(program)
@@ -303,10 +285,8 @@ def test_a_signal_while_the_editor_runs_ends_both(saved: Path) -> None:
 def test_the_pager_shows_and_gives_back(saved: Path) -> None:
     with PtyProgram([*APP, str(saved)], home=saved.parent, env={"PAGER": "less"}) as program:
         program.wait_for("80x24")
-        program.type("\x1b[20~")
-        program.wait_for("line 22")
-        program.type("q")
-        program.wait_for("paged")
+        program.type("\x1b[20~", sees="line 22")
+        program.type("q", sees="paged")
         program.type(F1)
         assert program.wait_exit() == 7
         assert is_clean(program)
