@@ -108,8 +108,7 @@ async def test_where_the_folder_was_removed_the_whole_session_is_written_again(t
 async def test_what_another_window_purges_comes_back_whole_where_the_talk_goes_on(tmp_path, store):
     conversation = conversation_of(ScriptedBackend(answer("One."), answer("Two.")), SaveQueue(store))
     await said(conversation, "first")
-    other = store_at(tmp_path)
-    await other.purge(conversation.header.session_id)
-    await other.aclose()
+    async with aclosing(store_at(tmp_path)) as other:
+        await other.purge(conversation.header.session_id)
     await said(conversation, "second")
     assert len(await on_disk(tmp_path, conversation)) == 4

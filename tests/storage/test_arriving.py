@@ -5,7 +5,7 @@ import os
 import shutil
 import sqlite3
 import stat
-from contextlib import closing
+from contextlib import aclosing, closing
 from datetime import timedelta
 from itertools import pairwise
 
@@ -20,7 +20,7 @@ from lmchat.domain.turn import RESET, GrowingAnswer, parts_of
 from lmchat.errors import StoreUnavailable
 from lmchat.storage.running_answer import AnswerFile, FileHead, answer_path, read_answer
 from tests.storage.test_store_disk import no_room
-from tests.support.chats import START, answer, header, say, store_at, tool_message
+from tests.support.chats import START, answer, begin_session, header, say, store_at, tool_message
 
 BEGUN = FileHead(session_id="s", message_id="m", parent_id=None, created_at=START, model="m", endpoint="e")
 
@@ -28,8 +28,7 @@ BEGUN = FileHead(session_id="s", message_id="m", parent_id=None, created_at=STAR
 @pytest.fixture
 async def running(store):
     """Session, prompt and an answer that has begun."""
-    session = header()
-    asked = await say(store, session, "How long?")
+    session, asked = await begin_session(store, "How long?")
     said = answer(parent=asked, state=AnswerState.STREAMING)
     await store.begin_answer(session.session_id, said)
     return session, asked, said
@@ -128,22 +127,20 @@ async def test_another_program_that_holds_the_sessions_holds_up_no_text(tmp_path
 
 
 async def test_an_answer_that_the_sessions_do_not_know_is_taken_in_at_the_next_start(tmp_path, store):
-    session = header()
-    asked = await say(store, session, "hello")
+    session, asked = await begin_session(store, "hello")
     said = answer(parent=asked, state=AnswerState.STREAMING)
     await store.begin_answer(session.session_id, said, has_prompt=False)
     await store.add_pieces(said.message_id, [("reasoning", "hm"), ("text", "so far")])
     assert len((await store.open_session(session.session_id)).messages) == 1
     as_killed(tmp_path, said)
-    other = store_at(tmp_path)
-    kept = (await other.open_session(session.session_id)).messages[1]
-    assert (kept.state, kept.parts) == (
-        AnswerState.INTERRUPTED,
-        (ReasoningPart(text="hm"), TextPart(text="so far")),
-    )
-    assert (kept.parent_id, kept.model, kept.created_at) == (said.parent_id, said.model, said.created_at)
-    assert [hit.message_id for hit in await other.search("far")] == [said.message_id]
-    await other.aclose()
+    async with aclosing(store_at(tmp_path)) as other:
+        kept = (await other.open_session(session.session_id)).messages[1]
+        assert (kept.state, kept.parts) == (
+            AnswerState.INTERRUPTED,
+            (ReasoningPart(text="hm"), TextPart(text="so far")),
+        )
+        assert (kept.parent_id, kept.model, kept.created_at) == (said.parent_id, said.model, said.created_at)
+        assert [hit.message_id for hit in await other.search("far")] == [said.message_id]
     assert left(tmp_path) == []
 
 
@@ -260,8 +257,7 @@ def test_a_word_that_names_no_piece_of_a_call_is_told_as_that(kind):
 
 @pytest.mark.rule("R-20")
 async def test_calls_of_a_killed_process_are_there_and_the_answer_is_interrupted(tmp_path, store):
-    session = header()
-    asked = await say(store, session, "How is the weather?")
+    session, asked = await begin_session(store, "How is the weather?")
     said = answer(parent=asked, state=AnswerState.STREAMING)
     await store.begin_answer(session.session_id, said)
     growing = GrowingAnswer()
@@ -270,17 +266,15 @@ async def test_calls_of_a_killed_process_are_there_and_the_answer_is_interrupted
     running = (await store.open_session(session.session_id)).messages[1]
     assert (running.parts, running.state) == (CALLS, AnswerState.STREAMING)
     as_killed(tmp_path, said)
-    other = store_at(tmp_path)
-    ended = (await other.open_session(session.session_id)).messages[1]
-    await other.aclose()
+    async with aclosing(store_at(tmp_path)) as other:
+        ended = (await other.open_session(session.session_id)).messages[1]
     assert (ended.parts, ended.state) == (CALLS, AnswerState.INTERRUPTED)
     assert left(tmp_path) == []
 
 
 @pytest.mark.parametrize("lost", ["nothing", "rows", "files"])
 async def test_tool_calls_are_recovered_in_their_order_from_rows_or_files_alone(tmp_path, store, lost):
-    session = header()
-    asked = await say(store, session, "Read my notes.")
+    session, asked = await begin_session(store, "Read my notes.")
     said = replace(answer("I read them.", parent=asked), state=AnswerState.STREAMING)
     first = replace(
         tool_message(None, parent=said, state=AnswerState.STREAMING), created_at=START + timedelta(seconds=1)
@@ -295,9 +289,8 @@ async def test_tool_calls_are_recovered_in_their_order_from_rows_or_files_alone(
         as_killed(tmp_path, one)
     for name in left(tmp_path) if lost == "files" else ():
         (tmp_path / "lmchat" / name).unlink()
-    other = store_at(tmp_path)
-    kept = (await other.open_session(session.session_id)).messages[1:]
-    await other.aclose()
+    async with aclosing(store_at(tmp_path)) as other:
+        kept = (await other.open_session(session.session_id)).messages[1:]
     wanted = [(one.message_id, one.role, one.parent_id, one.parts) for one in (first, second)]
     assert [(one.message_id, one.role, one.parent_id, one.parts) for one in kept[1:]] == wanted
     assert {one.state for one in kept[1:]} == {AnswerState.INTERRUPTED}
@@ -319,8 +312,7 @@ REST = (
     ],
 )
 async def test_a_damaged_file_of_an_answer_keeps_no_session_from_being_opened(tmp_path, store, content):
-    session = header()
-    await say(store, session, "hello")
+    session, _ = await begin_session(store, "hello")
     answer_path(tmp_path / "lmchat" / "sessions.db", "abc").write_bytes(content)
     assert await last_on_disk(tmp_path, session) == (AnswerState.COMPLETE, "hello")
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import aclosing, closing
 from datetime import timedelta
 
 import pytest
@@ -15,7 +15,7 @@ from lmchat.storage.repair import remove_old_copies
 from lmchat.storage.schema import copy_database
 from lmchat.storage.store import SqliteStore
 from tests.storage.test_store_disk import no_room
-from tests.support.chats import Clock, answer, faults_in, fill, header, reply, say, store_at
+from tests.support.chats import Clock, answer, begin_session, faults_in, fill, header, reply, say, store_at
 
 
 def copies(tmp_path):
@@ -54,14 +54,13 @@ async def test_a_sound_file_is_copied_once_a_day_and_three_copies_are_kept(tmp_p
 
 @pytest.mark.parametrize("has_copy", [True, False])
 async def test_damage_that_nothing_has_met_yet_is_mended_and_told(tmp_path, clock, has_copy):
-    store = store_at(tmp_path, clock)
-    await fill(store, 200)
-    if has_copy:
-        await store.look_over()
-    session = header("newest")
-    asked = await say(store, session, "still here")
-    await reply(store, session, "yes", asked)
-    await store.aclose()
+    async with aclosing(store_at(tmp_path, clock)) as store:
+        await fill(store, 200)
+        if has_copy:
+            await store.look_over()
+        session = header("newest")
+        asked = await say(store, session, "still here")
+        await reply(store, session, "yes", asked)
     path = tmp_path / "lmchat" / "sessions.db"
     spoil(path, "parts")
     clock.moment += timedelta(days=1)
@@ -80,15 +79,13 @@ async def test_damage_that_nothing_has_met_yet_is_mended_and_told(tmp_path, cloc
 
 
 async def test_an_answer_that_was_written_again_after_the_copy_has_its_new_text_once(tmp_path, clock):
-    store = store_at(tmp_path, clock)
-    session = header()
-    asked = await say(store, session, "hello")
-    said = await reply(store, session, "old text", asked)
-    await fill(store, 200)
-    await store.look_over()
-    await store.finish(session.session_id, said)
-    path = tmp_path / "lmchat" / "sessions.db"
-    await store.aclose()
+    async with aclosing(store_at(tmp_path, clock)) as store:
+        session, asked = await begin_session(store, "hello")
+        said = await reply(store, session, "old text", asked)
+        await fill(store, 200)
+        await store.look_over()
+        await store.finish(session.session_id, said)
+        path = tmp_path / "lmchat" / "sessions.db"
     spoil(path, "messages")
     clock.moment += timedelta(days=1)
     store = SqliteStore(path, clock=clock)
@@ -101,8 +98,7 @@ async def test_an_answer_that_was_written_again_after_the_copy_has_its_new_text_
 
 
 async def test_what_is_purged_is_in_no_copy(tmp_path, store):
-    session = header()
-    await say(store, session, "secret")
+    session, _ = await begin_session(store, "secret")
     await store.look_over()
     assert len(copies(tmp_path)) == 1
     await store.purge(session.session_id)
@@ -128,10 +124,9 @@ async def test_a_file_too_large_to_read_beside_is_left_to_the_doctor(tmp_path, s
 
 async def test_a_look_where_nothing_can_be_opened_is_an_error_as_all_else(tmp_path):
     (tmp_path / "lmchat").write_text("in the way")
-    store = store_at(tmp_path, Clock())
-    with pytest.raises(StoreUnavailable):
-        await store.look_over()
-    await store.aclose()
+    async with aclosing(store_at(tmp_path, Clock())) as store:
+        with pytest.raises(StoreUnavailable):
+            await store.look_over()
 
 
 LONG_AGO_S = 1_000_000_000

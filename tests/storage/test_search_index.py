@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from contextlib import aclosing, closing
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,7 +17,7 @@ from lmchat.storage.rows import stored
 from lmchat.storage.schema import renew_index
 from lmchat.storage.search import index_batch, parse, search
 from lmchat.text import fold
-from tests.support.chats import answer, fill, header, prompt, say, store_at
+from tests.support.chats import answer, begin_session, fill, header, prompt, say, store_at
 
 TEXTS = (
     "Der Überprüfungsvermerk liegt bei.",
@@ -91,16 +91,14 @@ async def test_what_stands_nowhere_is_not_found_whatever_is_indexed(found):
 
 
 async def test_whole_words_come_before_parts_of_words(store):
-    session = header()
-    whole = await say(store, session, "an art of gardening")
+    session, whole = await begin_session(store, "an art of gardening")
     part = await say(store, session, "we go to a party")
     assert [hit.message_id for hit in await store.search("art")] == [whole.message_id, part.message_id]
     assert [hit.message_id for hit in await store.search("art", limit=1)] == [whole.message_id]
 
 
 async def test_thoughts_and_calls_of_tools_are_found_and_say_what_they_are(store, path):
-    session = header()
-    asked = await say(store, session, "hello")
+    session, asked = await begin_session(store, "hello")
     said = answer(
         ReasoningPart(text="The user greets; perhaps a gardener."),
         TextPart(text="Hi!"),
@@ -135,19 +133,17 @@ async def test_a_title_is_a_hit_of_its_own_unless_it_only_repeats_the_prompt(sto
 
 
 async def test_an_answer_that_arrives_is_found_also_from_another_window(tmp_path, store):
-    session = header()
-    asked = await say(store, session, "hello")
+    session, asked = await begin_session(store, "hello")
     said = answer(parent=asked, state=AnswerState.STREAMING)
     await store.begin_answer(session.session_id, replace(said, parts=()))
     await store.add_pieces(said.message_id, [("reasoning", "Hm, a riddle"), ("text", "The ans")])
     await store.add_pieces(said.message_id, [("text", "wer is 42")])
-    other = store_at(tmp_path)
-    for query, kind in (("answer is", "text"), ("iddle", "reasoning"), ("42 role:assistant", "text")):
-        (hit,) = await other.search(query)
-        assert (hit.message_id, hit.kind) == (said.message_id, kind)
-    assert await other.search("42 role:you") == ()
-    assert await other.search("42 has:code") == ()
-    await other.aclose()
+    async with aclosing(store_at(tmp_path)) as other:
+        for query, kind in (("answer is", "text"), ("iddle", "reasoning"), ("42 role:assistant", "text")):
+            (hit,) = await other.search(query)
+            assert (hit.message_id, hit.kind) == (said.message_id, kind)
+        assert await other.search("42 role:you") == ()
+        assert await other.search("42 has:code") == ()
 
 
 async def test_no_word_of_what_was_removed_for_good_is_left_in_the_index(store, path):
@@ -248,9 +244,8 @@ MANY = 200
 @pytest.fixture
 async def old(tmp_path, path):
     """A store whose messages no index holds."""
-    store = store_at(tmp_path)
-    await fill(store, MANY, words=100)
-    await store.aclose()
+    async with aclosing(store_at(tmp_path)) as store:
+        await fill(store, MANY, words=100)
     unindexed(path)
     again = store_at(tmp_path)
     yield again

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import stat
+from contextlib import aclosing
 from datetime import timedelta
 
 import pytest
@@ -10,14 +11,13 @@ from msgspec.structs import replace
 from lmchat.domain.message import AnswerState, Failure, ReasoningPart, Receipt, TextPart, ToolCallPart
 from lmchat.domain.telemetry import LedgerRow, Metrics
 from lmchat.errors import SessionNotFound, StoreUnavailable, WrongUse
-from tests.support.chats import answer, header, prompt, reply, say, store_at
+from tests.support.chats import answer, begin_session, header, prompt, reply, say, store_at
 
 HOSTILE = "a\x00b\x1b]0;owned\x07 \ud800 lone \u202e turned \r\n ``` ' \" ; drop table sessions; --"
 
 
 async def test_what_was_said_is_there_after_reopening_to_the_last_character(tmp_path, store):
-    session = header()
-    asked = await say(store, session, HOSTILE)
+    session, asked = await begin_session(store, HOSTILE)
     said = answer(
         ReasoningPart(text="hm " + HOSTILE),
         TextPart(text=HOSTILE),
@@ -35,9 +35,8 @@ async def test_what_was_said_is_there_after_reopening_to_the_last_character(tmp_
     await store.finish(session.session_id, said)
     await store.aclose()
 
-    again = store_at(tmp_path)
-    opened = await again.open_session(session.session_id)
-    await again.aclose()
+    async with aclosing(store_at(tmp_path)) as again:
+        opened = await again.open_session(session.session_id)
     assert opened.messages == (asked, said)
     assert opened.header.model == "m\x1b[31m"
     assert opened.header.message_count == 2
@@ -56,15 +55,13 @@ async def test_a_file_that_others_could_read_is_closed_to_them(tmp_path, store):
     path = tmp_path / "lmchat" / "sessions.db"
     await store.aclose()
     path.chmod(0o644)
-    again = store_at(tmp_path)
-    await again.open()
-    await again.aclose()
+    async with aclosing(store_at(tmp_path)) as again:
+        await again.open()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 async def test_a_renamed_session_keeps_its_name_when_the_talk_goes_on(store):
-    session = header()
-    first = await say(store, session, "One")
+    session, first = await begin_session(store, "One")
     renamed = await store.update_session(session.session_id, {"title": "My own"})
     await say(store, replace(session, title="One"), "Two", first)
     assert renamed.title == "My own"
@@ -83,8 +80,7 @@ async def test_writing_a_message_twice_keeps_one(store):
 
 
 async def test_an_answer_outlives_the_removal_of_its_session_in_another_window(store):
-    session = header()
-    asked = await say(store, session, "hello")
+    session, asked = await begin_session(store, "hello")
     said = answer("yes", parent=asked)
     await store.begin_answer(session.session_id, replace(said, parts=(), state=AnswerState.STREAMING))
     await store.add_pieces(said.message_id, [("text", "y")])
@@ -120,8 +116,7 @@ async def test_there_is_no_last_session_in_an_empty_store(store):
 
 
 async def test_only_what_the_list_shows_can_be_changed(store):
-    session = header()
-    await say(store, session, "hello")
+    session, _ = await begin_session(store, "hello")
     with pytest.raises(WrongUse):
         await store.update_session(session.session_id, {"session_id": "x"})
     with pytest.raises(SessionNotFound):
@@ -129,8 +124,7 @@ async def test_only_what_the_list_shows_can_be_changed(store):
 
 
 async def test_a_deleted_session_is_in_the_trash_and_can_be_brought_back(store, clock):
-    session = header()
-    await say(store, session, "hello")
+    session, _ = await begin_session(store, "hello")
     await store.update_session(session.session_id, {"deleted_at": clock()})
     assert await store.list_sessions() == ()
     assert [found.session_id for found in await store.list_sessions(is_trash=True)] == [session.session_id]
@@ -139,8 +133,7 @@ async def test_a_deleted_session_is_in_the_trash_and_can_be_brought_back(store, 
 
 
 async def test_going_on_in_a_session_takes_it_out_of_the_trash(store, clock):
-    session = header()
-    first = await say(store, session, "hello")
+    session, first = await begin_session(store, "hello")
     await store.update_session(session.session_id, {"deleted_at": clock()})
     await say(store, session, "still here", first)
     assert await store.list_sessions(is_trash=True) == ()
@@ -148,29 +141,25 @@ async def test_going_on_in_a_session_takes_it_out_of_the_trash(store, clock):
 
 @pytest.mark.parametrize(("days", "left"), [(29, 1), (31, 0)])
 async def test_the_trash_is_emptied_after_30_days(tmp_path, store, clock, days, left):
-    session = header()
-    await say(store, session, "remember the milk")
+    session, _ = await begin_session(store, "remember the milk")
     await store.save_draft(session.session_id, "half a")
     await store.update_session(session.session_id, {"deleted_at": clock()})
     await store.aclose()
     clock.moment += timedelta(days=days)
-    again = store_at(tmp_path, clock)
-    assert len(await again.list_sessions(is_trash=True)) == left
-    assert bool(await again.draft(session.session_id)) == bool(left)
-    await again.aclose()
+    async with aclosing(store_at(tmp_path, clock)) as again:
+        assert len(await again.list_sessions(is_trash=True)) == left
+        assert bool(await again.draft(session.session_id)) == bool(left)
 
 
 @pytest.mark.parametrize("days", [100, 36_500])
 async def test_a_clock_that_jumps_ahead_empties_no_trash(tmp_path, store, clock, days):
-    session = header()
-    await say(store, session, "remember the milk")
+    session, _ = await begin_session(store, "remember the milk")
     await store.update_session(session.session_id, {"deleted_at": clock()})
     await store.aclose()
     for moment in (clock.moment + timedelta(days=days), clock.moment):
         clock.moment = moment
-        again = store_at(tmp_path, clock)
-        assert len(await again.list_sessions(is_trash=True)) == 1
-        await again.aclose()
+        async with aclosing(store_at(tmp_path, clock)) as again:
+            assert len(await again.list_sessions(is_trash=True)) == 1
 
 
 async def test_drafts_are_kept_by_session_and_removed_when_empty(tmp_path, store):
@@ -178,11 +167,10 @@ async def test_drafts_are_kept_by_session_and_removed_when_empty(tmp_path, store
     await store.save_draft("abcd", "one")
     await store.save_draft("abcd", "two")
     await store.aclose()
-    again = store_at(tmp_path)
-    assert (await again.draft(""), await again.draft("abcd")) == ("not yet begun \ud800", "two")
-    await again.save_draft("abcd", "")
-    assert await again.draft("abcd") == ""
-    await again.aclose()
+    async with aclosing(store_at(tmp_path)) as again:
+        assert (await again.draft(""), await again.draft("abcd")) == ("not yet begun \ud800", "two")
+        await again.save_draft("abcd", "")
+        assert await again.draft("abcd") == ""
 
 
 async def test_prompts_are_remembered_newest_first_and_once(store, clock):
@@ -219,14 +207,13 @@ async def test_the_ledger_gives_figures_back_and_the_median_speed(store):
 
 
 async def test_counters_of_two_processes_add_up(tmp_path, store):
-    other = store_at(tmp_path)
-    await store.metrics.add(Metrics(total_requests=3, successful_requests=2, total_response_ms=10.5))
-    total = await other.metrics.add(Metrics(total_requests=1, total_response_ms=1.0, cache_hits=4))
-    assert total == Metrics(total_requests=4, successful_requests=2, total_response_ms=11.5, cache_hits=4)
-    assert await store.metrics.load() == total
-    await other.metrics.reset()
-    assert await store.metrics.load() == Metrics()
-    await other.aclose()
+    async with aclosing(store_at(tmp_path)) as other:
+        await store.metrics.add(Metrics(total_requests=3, successful_requests=2, total_response_ms=10.5))
+        total = await other.metrics.add(Metrics(total_requests=1, total_response_ms=1.0, cache_hits=4))
+        assert total == Metrics(total_requests=4, successful_requests=2, total_response_ms=11.5, cache_hits=4)
+        assert await store.metrics.load() == total
+        await other.metrics.reset()
+        assert await store.metrics.load() == Metrics()
 
 
 async def test_a_store_that_is_closed_says_so_and_closing_twice_is_fine(store):

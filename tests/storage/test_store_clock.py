@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+from contextlib import aclosing
 from datetime import timedelta
 
 import pytest
 
-from tests.support.chats import header, prompt, reply, say, store_at
+from tests.support.chats import begin_session, header, prompt, reply, say, store_at
 
 JUMPS = [timedelta(minutes=-1), timedelta(hours=-1), timedelta(hours=-23)]
 
@@ -53,8 +54,7 @@ async def test_a_clock_that_began_anew_lets_no_session_sink(store, clock):
 
 @pytest.mark.parametrize("jump", [*JUMPS, timedelta(days=-9000), timedelta(days=9000)])
 async def test_what_was_deleted_last_comes_back_first_whatever_the_clock_says(store, clock, jump):
-    session = header()
-    root = await say(store, session, "root")
+    session, root = await begin_session(store, "root")
     first, second = [await reply(store, session, text, root) for text in ("first", "second")]
     await store.delete_message(session.session_id, first.message_id)
     clock.moment += jump
@@ -71,7 +71,6 @@ async def test_the_path_of_a_talk_is_in_its_order_whatever_the_clock_says(tmp_pa
         last = prompt(f"prompt {number}", last)
         await store.append(session, last)
         said.append(last)
-    other = store_at(tmp_path, clock)
-    assert (await other.open_session(session.session_id)).messages == tuple(said)
-    assert list(await other.prompt_history()) == [message.text for message in reversed(said)]
-    await other.aclose()
+    async with aclosing(store_at(tmp_path, clock)) as other:
+        assert (await other.open_session(session.session_id)).messages == tuple(said)
+        assert list(await other.prompt_history()) == [message.text for message in reversed(said)]

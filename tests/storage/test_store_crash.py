@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -153,10 +153,9 @@ async def test_what_this_process_looks_at_leaves_its_locks_so_that_no_other_remo
     await store.search("needle")
     store_findings(path)
     whole_findings(path)
-    again = store_at(tmp_path)
-    await again.open()
-    await again.search("needle")
-    await again.aclose()
+    async with aclosing(store_at(tmp_path)) as again:
+        await again.open()
+        await again.search("needle")
     assert await run_child(path, new_id(), "A", "1") == "done\n"
     assert path.with_name("sessions.db-wal").exists()
     second = await say(store, session, "needle two", first)
@@ -169,11 +168,10 @@ async def test_what_this_process_looks_at_leaves_its_locks_so_that_no_other_remo
 
 async def test_one_window_sees_what_another_wrote(tmp_path, store):
     await store.open()
-    other = store_at(tmp_path)
-    session = header()
-    first = await say(other, session, "from the other")
-    assert (await store.open_session(session.session_id)).messages == (first,)
-    await store.update_session(session.session_id, {"title": "renamed here"})
-    await say(other, session, "goes on there", first)
-    assert (await other.list_sessions())[0].title == "renamed here"
-    await other.aclose()
+    async with aclosing(store_at(tmp_path)) as other:
+        session = header()
+        first = await say(other, session, "from the other")
+        assert (await store.open_session(session.session_id)).messages == (first,)
+        await store.update_session(session.session_id, {"title": "renamed here"})
+        await say(other, session, "goes on there", first)
+        assert (await other.list_sessions())[0].title == "renamed here"

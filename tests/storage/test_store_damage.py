@@ -2,22 +2,21 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import aclosing, closing, suppress
 
 import pytest
 
 from lmchat.domain.message import AnswerState
 from lmchat.errors import SessionUnreadable, StoreUnavailable
 from lmchat.storage.schema import VERSION
-from tests.support.chats import Clock, fill, header, reply, say, store_at
+from tests.support.chats import Clock, begin_session, fill, header, reply, say, store_at
 
 
 @pytest.fixture
 async def path(tmp_path):
     """A file with 20 sessions of 2 messages, closed."""
-    store = store_at(tmp_path)
-    await fill(store, 20)
-    await store.aclose()
+    async with aclosing(store_at(tmp_path)) as store:
+        await fill(store, 20)
     return tmp_path / "lmchat" / "sessions.db"
 
 
@@ -47,23 +46,20 @@ async def talk(store, number):
 )
 async def test_a_file_that_is_no_database_is_set_aside_and_named(tmp_path, path, content):
     path.write_bytes(content)
-    store = store_at(tmp_path)
-    session = header()
-    await say(store, session, "hello")
-    aside = [found.name for found in path.parent.iterdir() if "damaged" in found.name]
-    if not content:
-        assert (aside, store.notice) == ([], "")  # an empty file is a database without tables
-    else:
-        assert len(aside) == 1
-        assert aside[0] == "sessions.db.damaged-20261120-080002"
-        assert aside[0] in store.notice
-        assert "0 messages" in store.notice
-        assert (path.parent / aside[0]).read_bytes() == content
-    assert len(await store.list_sessions()) == 1
-    await store.aclose()
-    again = store_at(tmp_path)
-    assert await again.open() == ""
-    await again.aclose()
+    async with aclosing(store_at(tmp_path)) as store:
+        await begin_session(store, "hello")
+        aside = [found.name for found in path.parent.iterdir() if "damaged" in found.name]
+        if not content:
+            assert (aside, store.notice) == ([], "")  # an empty file is a database without tables
+        else:
+            assert len(aside) == 1
+            assert aside[0] == "sessions.db.damaged-20261120-080002"
+            assert aside[0] in store.notice
+            assert "0 messages" in store.notice
+            assert (path.parent / aside[0]).read_bytes() == content
+        assert len(await store.list_sessions()) == 1
+    async with aclosing(store_at(tmp_path)) as again:
+        assert await again.open() == ""
 
 
 def cut(content, _dice):
@@ -82,19 +78,17 @@ def holes(content, dice):
     [(cut, False, 200), (holes, False, 150), (cut, True, 300), (holes, True, 300)],
 )
 async def test_what_can_be_read_of_a_damaged_file_or_its_copy_is_saved(tmp_path, damage, has_copy, least):
-    store = store_at(tmp_path)
-    await fill(store, 150, words=100)
-    if has_copy:
-        await store.look_over()
-    await store.aclose()
+    async with aclosing(store_at(tmp_path)) as store:
+        await fill(store, 150, words=100)
+        if has_copy:
+            await store.look_over()
     path = tmp_path / "lmchat" / "sessions.db"
     path.write_bytes(damage(bytearray(path.read_bytes()), random.Random(1)))  # noqa: S311 - repeats
-    store = store_at(tmp_path)
-    found = [await store.tree(session.session_id) for session in await store.list_sessions()]
-    assert sum(bool(message.text) for messages in found for message in messages) >= least
-    assert await store.search("answer")
-    assert "was damaged. It is kept as sessions.db.damaged-" in store.notice
-    await store.aclose()
+    async with aclosing(store_at(tmp_path)) as store:
+        found = [await store.tree(session.session_id) for session in await store.list_sessions()]
+        assert sum(bool(message.text) for messages in found for message in messages) >= least
+        assert await store.search("answer")
+        assert "was damaged. It is kept as sessions.db.damaged-" in store.notice
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -197,18 +191,16 @@ async def test_setting_aside_twice_in_one_second_keeps_both(tmp_path):
     path.parent.mkdir()
     for _ in range(2):
         path.write_bytes(b"garbage" * 1000)
-        store = store_at(tmp_path, Clock())
-        await store.open()
-        await store.aclose()
+        async with aclosing(store_at(tmp_path, Clock())) as store:
+            await store.open()
     assert len([found for found in path.parent.iterdir() if "damaged" in found.name]) == 2
 
 
 @pytest.mark.parametrize("damage", ["short", "header", "tables"])
 async def test_damage_that_shows_at_once_is_told_at_the_start(tmp_path, damage):
-    store = store_at(tmp_path)
-    await fill(store, 20)
-    await store.look_over()
-    await store.aclose()
+    async with aclosing(store_at(tmp_path)) as store:
+        await fill(store, 20)
+        await store.look_over()
     path = tmp_path / "lmchat" / "sessions.db"
     content = path.read_bytes()
     damaged = {
@@ -217,10 +209,9 @@ async def test_damage_that_shows_at_once_is_told_at_the_start(tmp_path, damage):
         "tables": content.replace(b"CREATE TABLE parts", b"CREATE TXBLE parts"),
     }
     path.write_bytes(damaged[damage])
-    store = store_at(tmp_path)
-    assert "was damaged" in await store.open()
-    assert len(await store.list_sessions()) == 20
-    await store.aclose()
+    async with aclosing(store_at(tmp_path)) as store:
+        assert "was damaged" in await store.open()
+        assert len(await store.list_sessions()) == 20
 
 
 @pytest.mark.parametrize("damage", ["owner = x'ff40ff'", "created_at = '0001-01-01T00:00:00+14:00'"])

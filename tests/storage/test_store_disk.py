@@ -5,7 +5,7 @@ import resource
 import shutil
 import sqlite3
 import threading
-from contextlib import closing, contextmanager
+from contextlib import aclosing, closing, contextmanager
 
 import pytest
 from msgspec.structs import replace
@@ -14,7 +14,7 @@ from lmchat.domain.message import AnswerState
 from lmchat.errors import StoreUnavailable
 from lmchat.storage import database as connections
 from lmchat.storage.store import SqliteStore
-from tests.support.chats import answer, header, prompt, reply, say, store_at
+from tests.support.chats import answer, begin_session, header, prompt, reply, say, store_at
 from tests.support.faults import no_root, open_folder
 
 
@@ -30,8 +30,7 @@ def no_room(size_bytes=0):
 
 
 async def test_a_full_disk_is_one_clear_error_and_writing_works_again_with_room(store):
-    session = header()
-    asked = await say(store, session, "before")
+    session, asked = await begin_session(store, "before")
     said = answer("answer " * 20_000, parent=asked)
     await store.begin_answer(session.session_id, replace(said, parts=(), state=AnswerState.STREAMING))
     with no_room():
@@ -69,23 +68,21 @@ async def test_a_disk_that_fills_up_leaves_every_message_whole_or_absent(tmp_pat
     with no_room(400_000), pytest.raises(StoreUnavailable):
         await write_on()
     await store.aclose()
-    again = store_at(tmp_path)
-    kept = await again.tree(session.session_id)
-    assert [message.text for message in kept[1:]] == [message.text for message in written]
-    assert len(written) >= 2
-    await again.aclose()
+    async with aclosing(store_at(tmp_path)) as again:
+        kept = await again.tree(session.session_id)
+        assert [message.text for message in kept[1:]] == [message.text for message in written]
+        assert len(written) >= 2
     with closing(sqlite3.connect(tmp_path / "lmchat" / "sessions.db")) as raw:
         assert raw.execute("pragma integrity_check").fetchone() == ("ok",)
 
 
 async def test_a_first_start_on_a_full_disk_is_an_error_and_the_next_call_opens(tmp_path):
-    store = store_at(tmp_path)
-    session = header()
-    with no_room(), pytest.raises(StoreUnavailable, match="cannot be used"):
+    async with aclosing(store_at(tmp_path)) as store:
+        session = header()
+        with no_room(), pytest.raises(StoreUnavailable, match="cannot be used"):
+            await say(store, session, "hello")
         await say(store, session, "hello")
-    await say(store, session, "hello")
-    assert len(await store.list_sessions()) == 1
-    await store.aclose()
+        assert len(await store.list_sessions()) == 1
 
 
 @pytest.mark.parametrize("below", ["file/sessions.db", "file/deeper/sessions.db", "."])
@@ -144,8 +141,7 @@ async def test_a_folder_that_may_not_be_written_is_one_clear_error(folder):
 
 
 async def test_a_folder_that_is_removed_while_running_is_made_again(tmp_path, store):
-    session = header()
-    asked = await say(store, session, "hello")
+    session, asked = await begin_session(store, "hello")
     shutil.rmtree(tmp_path / "lmchat")
     said = await reply(store, session, "still here", asked)
     assert (await store.open_session(session.session_id)).messages == (said,)
@@ -154,9 +150,8 @@ async def test_a_folder_that_is_removed_while_running_is_made_again(tmp_path, st
 
 async def test_a_file_that_is_replaced_while_running_is_read_afresh(tmp_path, store):
     other_folder = tmp_path / "other"
-    other = store_at(other_folder)
-    await say(other, header(), "from elsewhere")
-    await other.aclose()
+    async with aclosing(store_at(other_folder)) as other:
+        await say(other, header(), "from elsewhere")
     await say(store, header(), "hello")
     folder = tmp_path / "lmchat"
     for path in folder.iterdir():
@@ -167,17 +162,15 @@ async def test_a_file_that_is_replaced_while_running_is_read_afresh(tmp_path, st
 
 async def test_a_file_that_another_program_keeps_locked_is_waited_for_then_told(tmp_path, monkeypatch):
     monkeypatch.setattr(connections, "BUSY_S", 0.2)
-    store = store_at(tmp_path)
-    session = header()
-    first = await say(store, session, "hello")
-    with closing(sqlite3.connect(tmp_path / "lmchat" / "sessions.db", isolation_level=None)) as other:
-        other.execute("begin exclusive")
-        with pytest.raises(StoreUnavailable, match="another program has locked it"):
-            await say(store, session, "blocked", first)
-        assert len(await store.list_sessions()) == 1  # reading goes on
-        other.execute("rollback")
-    await say(store, session, "free again", first)
-    await store.aclose()
+    async with aclosing(store_at(tmp_path)) as store:
+        session, first = await begin_session(store, "hello")
+        with closing(sqlite3.connect(tmp_path / "lmchat" / "sessions.db", isolation_level=None)) as other:
+            other.execute("begin exclusive")
+            with pytest.raises(StoreUnavailable, match="another program has locked it"):
+                await say(store, session, "blocked", first)
+            assert len(await store.list_sessions()) == 1  # reading goes on
+            other.execute("rollback")
+        await say(store, session, "free again", first)
 
 
 async def test_where_wal_cannot_work_a_journal_does(tmp_path, monkeypatch):
@@ -186,12 +179,11 @@ async def test_where_wal_cannot_work_a_journal_does(tmp_path, monkeypatch):
         return False
 
     monkeypatch.setattr(connections, "_use_wal", refuse)
-    store = store_at(tmp_path)
-    session = header()
-    await reply(store, session, "yes", await say(store, session, "hello"))
-    assert not (tmp_path / "lmchat" / "sessions.db-wal").exists()
-    assert len((await store.open_session(session.session_id)).messages) == 2
-    await store.aclose()
+    async with aclosing(store_at(tmp_path)) as store:
+        session = header()
+        await reply(store, session, "yes", await say(store, session, "hello"))
+        assert not (tmp_path / "lmchat" / "sessions.db-wal").exists()
+        assert len((await store.open_session(session.session_id)).messages) == 2
 
 
 async def test_the_event_loop_goes_on_while_the_disk_is_busy(store):

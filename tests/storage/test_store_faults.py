@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from contextlib import aclosing, closing
 
 import pytest
 from msgspec.structs import replace
@@ -53,23 +53,22 @@ def faults(monkeypatch):
 
 async def talk(folder):
     """Say and answer twice; return what was said, and the store's error once it was over."""
-    store = store_at(folder)
-    save_queue, session, before = SaveQueue(store), header(), ()
-    for number in range(2):
-        asked = prompt(f"prompt {number}", before[-1] if before else None)
-        await save_queue.save(session, asked, before)
-        before = (*before, asked)
-        said = answer(f"so far {number}", parent=asked)
-        await save_queue.begin_answer(
-            session, replace(said, parts=(), state=AnswerState.STREAMING, receipt=None)
-        )
-        await save_queue.add_pieces(said.message_id, [("text", "so ")])
-        await save_queue.add_pieces(said.message_id, [("text", f"far {number}")])
-        await save_queue.save(session, said, before)
-        before = (*before, said)
-    await save_queue.write_unsaved()
-    warning = save_queue.warning
-    await store.aclose()
+    async with aclosing(store_at(folder)) as store:
+        save_queue, session, before = SaveQueue(store), header(), ()
+        for number in range(2):
+            asked = prompt(f"prompt {number}", before[-1] if before else None)
+            await save_queue.save(session, asked, before)
+            before = (*before, asked)
+            said = answer(f"so far {number}", parent=asked)
+            await save_queue.begin_answer(
+                session, replace(said, parts=(), state=AnswerState.STREAMING, receipt=None)
+            )
+            await save_queue.add_pieces(said.message_id, [("text", "so ")])
+            await save_queue.add_pieces(said.message_id, [("text", f"far {number}")])
+            await save_queue.save(session, said, before)
+            before = (*before, said)
+        await save_queue.write_unsaved()
+        warning = save_queue.warning
     return session, before, warning
 
 

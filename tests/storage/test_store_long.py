@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from contextlib import aclosing
+
 import pytest
 
 from lmchat.domain.session import MessagePath
-from tests.support.chats import fill_long, header, prompt, reply, say, store_at
+from tests.support.chats import begin_session, fill_long, prompt, reply, say, store_at
 
 
 async def only_session(store):
@@ -33,8 +35,7 @@ async def test_the_end_and_what_stands_before_it_are_the_whole_session(store, co
 
 
 async def test_versions_are_counted_on_every_piece_as_in_the_tree(store):
-    session = header()
-    first = await say(store, session, "one")
+    session, first = await begin_session(store, "one")
     answers = [await reply(store, session, f"answer {n}", first) for n in range(3)]
     await say(store, session, "one, in other words")
     await store.set_leaf(session.session_id, answers[1].message_id)
@@ -55,24 +56,22 @@ async def test_versions_are_counted_on_every_piece_as_in_the_tree(store):
 async def test_another_program_may_write_while_a_session_is_read(tmp_path, store):
     talk = await fill_long(store, 200)
     session_id = await only_session(store)
-    other = store_at(tmp_path)
-    end = await store.open_session(session_id, count=64)
-    session = (await other.open_session(session_id, count=1)).header
-    await other.append(session, prompt("meanwhile", talk[-1]))
-    await other.delete_message(session_id, talk[40].message_id)
-    path, next_id = end.messages, end.earlier_id
-    while next_id is not None:
-        found, next_id = await store.read_back(session_id, next_id, count=64)
-        path = path.after(found)
-    assert list(path[-64:]) == talk[-64:]
-    await other.purge(session_id)
-    assert await store.read_back(session_id, end.earlier_id, count=64) == (MessagePath(), None)
-    await other.aclose()
+    async with aclosing(store_at(tmp_path)) as other:
+        end = await store.open_session(session_id, count=64)
+        session = (await other.open_session(session_id, count=1)).header
+        await other.append(session, prompt("meanwhile", talk[-1]))
+        await other.delete_message(session_id, talk[40].message_id)
+        path, next_id = end.messages, end.earlier_id
+        while next_id is not None:
+            found, next_id = await store.read_back(session_id, next_id, count=64)
+            path = path.after(found)
+        assert list(path[-64:]) == talk[-64:]
+        await other.purge(session_id)
+        assert await store.read_back(session_id, end.earlier_id, count=64) == (MessagePath(), None)
 
 
 async def test_a_session_that_holds_nothing_has_an_end_without_messages(store):
-    session = header()
-    asked = await say(store, session, "one")
+    session, asked = await begin_session(store, "one")
     await store.delete_message(session.session_id, asked.message_id)
     end = await store.open_session(session.session_id, count=64)
     assert (len(end.messages), end.earlier_id) == (0, None)

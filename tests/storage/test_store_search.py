@@ -5,6 +5,7 @@ import re
 import sqlite3
 import threading
 import unicodedata
+from contextlib import aclosing
 
 import pytest
 from hypothesis import given
@@ -13,13 +14,12 @@ from hypothesis import strategies as st
 from lmchat.storage import search as searching
 from lmchat.storage.search import parse
 from lmchat.text import fold
-from tests.support.chats import answer, header, reply, say, store_at
+from tests.support.chats import answer, begin_session, header, reply, say, store_at
 
 
 @pytest.fixture
 async def session(store):
-    session = header()
-    asked = await say(store, session, "Which végétables grow in SHADE? Cafés, naïve ones.")
+    session, asked = await begin_session(store, "Which végétables grow in SHADE? Cafés, naïve ones.")
     await reply(
         store,
         session,
@@ -62,8 +62,7 @@ async def test_what_was_said_is_found_as_people_type_it(store, session, query, m
 
 
 async def test_hits_come_newest_first_with_the_words_around_on_one_line(store):
-    session = header()
-    asked = await say(store, session, "The first\nneedle here")
+    session, asked = await begin_session(store, "The first\nneedle here")
     said = await reply(store, session, "x " * 200 + "second\n\nneedle\tthere" + " y" * 200, asked)
     hits = await store.search("needle")
     assert [hit.message_id for hit in hits] == [said.message_id, asked.message_id]
@@ -82,14 +81,12 @@ async def test_deleted_purged_and_trashed_text_is_not_found(store, clock):
     await store.purge(sessions[0].session_id)
     await store.update_session(sessions[1].session_id, {"deleted_at": clock()})
     assert [hit.session_id for hit in await store.search("needle")] == [sessions[2].session_id]
-    again = header()
-    await say(store, again, "other words")
+    await begin_session(store, "other words")
     assert [hit.session_id for hit in await store.search("needle")] == [sessions[2].session_id]
 
 
 async def test_a_text_that_was_written_anew_is_found_by_its_new_words_only(store):
-    session = header()
-    asked = await say(store, session, "hello")
+    session, asked = await begin_session(store, "hello")
     said = answer("before", parent=asked)
     await store.finish(session.session_id, said)
     await store.finish(session.session_id, answer("kept", parent=asked))
@@ -118,9 +115,8 @@ async def test_a_search_that_is_cancelled_ends_and_the_next_one_is_served(store,
 
 async def test_a_search_alone_leaves_no_log_behind(tmp_path, store, session):
     await store.aclose()
-    again = store_at(tmp_path)
-    assert len(await again.search("hade")) == 1
-    await again.aclose()
+    async with aclosing(store_at(tmp_path)) as again:
+        assert len(await again.search("hade")) == 1
     assert [path.name for path in (tmp_path / "lmchat").iterdir()] == ["sessions.db"]
 
 
@@ -130,15 +126,14 @@ async def test_a_damaged_index_costs_no_message_and_mends_itself(tmp_path, store
     with sqlite3.connect(tmp_path / "lmchat" / "sessions.db") as raw:
         raw.execute("update trigrams_data set block = x'00112233445566778899'")
     raw.close()
-    again = store_at(tmp_path)
-    if comes_first == "a search":
+    async with aclosing(store_at(tmp_path)) as again:
+        if comes_first == "a search":
+            assert marked(await again.search("vegetables")) == ["végétables"]
+        await say(again, session, "a new needle")
+        assert marked(await again.search("needle")) == ["needle"]
         assert marked(await again.search("vegetables")) == ["végétables"]
-    await say(again, session, "a new needle")
-    assert marked(await again.search("needle")) == ["needle"]
-    assert marked(await again.search("vegetables")) == ["végétables"]
-    assert again.notice == ""
-    assert len(await again.tree(session.session_id)) == 3
-    await again.aclose()
+        assert again.notice == ""
+        assert len(await again.tree(session.session_id)) == 3
 
 
 MARKS = ["\u0300\u0316", "\u05b7\u05b0", "\u0316\uff9e", "\u0f73"]

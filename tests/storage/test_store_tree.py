@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from lmchat.domain.message import AnswerState, ToolCallPart
 from lmchat.errors import SessionNotFound
 from lmchat.services.save_queue import SaveQueue
-from tests.support.chats import answer, header, prompt, reply, say, tool_message
+from tests.support.chats import answer, begin_session, header, prompt, reply, say, tool_message
 
 
 def texts(session):
@@ -23,8 +23,7 @@ def versions(session):
 @pytest.fixture
 async def talk(store):
     """Two versions of the answer to the first prompt; the first goes on, the second is shown."""
-    session = header()
-    asked = await say(store, session, "q1")
+    session, asked = await begin_session(store, "q1")
     first = await reply(store, session, "a1", asked)
     more = await say(store, session, "q2", first)
     last = await reply(store, session, "a2", more)
@@ -116,8 +115,7 @@ async def test_a_fork_is_a_session_of_its_own(store, talk):
 
 
 async def test_forking_at_a_running_answer_copies_what_has_arrived(store):
-    session = header()
-    asked = await say(store, session, "q")
+    session, asked = await begin_session(store, "q")
     said = answer(parent=asked, state=AnswerState.STREAMING)
     await store.begin_answer(session.session_id, said)
     await store.add_pieces(said.message_id, [("text", "half")])
@@ -129,8 +127,7 @@ async def test_forking_at_a_running_answer_copies_what_has_arrived(store):
 @pytest.fixture
 async def called(store):
     """Session, an answer with a call of a tool, the call as it ran, and the answer after it."""
-    session = header()
-    asked = await say(store, session, "Read my notes.")
+    session, asked = await begin_session(store, "Read my notes.")
     part = ToolCallPart(call_id="c1", name="files__read_text", arguments='{"path": "notes.md"}')
     asking = answer(part, parent=asked)
     await store.finish(session.session_id, asking)

@@ -6,7 +6,7 @@ import stat
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import aclosing, closing
 from pathlib import Path
 
 import pytest
@@ -108,9 +108,8 @@ async def test_before_its_tables_change_a_file_is_copied_as_it_was(tmp_path):
     with closing(sqlite3.connect(path)) as raw:
         before = list(raw.iterdump())
     for _ in range(2):
-        store = store_at(tmp_path)
-        await store.open()
-        await store.aclose()
+        async with aclosing(store_at(tmp_path)) as store:
+            await store.open()
     (copy,) = copies(path)
     assert copy.name == "sessions.db.format-1"
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
@@ -121,28 +120,25 @@ async def test_before_its_tables_change_a_file_is_copied_as_it_was(tmp_path):
 
 async def test_without_room_for_the_copy_nothing_is_changed(tmp_path):
     path = old_file(tmp_path)
-    store = store_at(tmp_path)
-    with no_room(path.stat().st_size // 2), pytest.raises(StoreUnavailable, match=r"the disk .*full"):
-        await store.open()
-    with closing(sqlite3.connect(path)) as raw:
-        assert raw.execute("pragma user_version").fetchone() == (1,)
-    assert copies(path) == []
-    assert len(await store.list_sessions()) == 1
-    await store.aclose()
+    async with aclosing(store_at(tmp_path)) as store:
+        with no_room(path.stat().st_size // 2), pytest.raises(StoreUnavailable, match=r"the disk .*full"):
+            await store.open()
+        with closing(sqlite3.connect(path)) as raw:
+            assert raw.execute("pragma user_version").fetchone() == (1,)
+        assert copies(path) == []
+        assert len(await store.list_sessions()) == 1
 
 
 async def test_a_copy_goes_with_what_was_deleted_since(tmp_path):
     path = old_file(tmp_path)
     for age_days in (29, 31):
-        store = store_at(tmp_path)
-        await store.open()
-        await store.aclose()
+        async with aclosing(store_at(tmp_path)) as store:
+            await store.open()
         (copy,) = copies(path)
         moment_s = time.time() - age_days * 86_400
         os.utime(copy, (moment_s, moment_s))
-    store = store_at(tmp_path, Clock())
-    await store.open()
-    await store.aclose()
+    async with aclosing(store_at(tmp_path, Clock())) as store:
+        await store.open()
     assert copies(path) == []
 
 
@@ -171,8 +167,7 @@ async def test_many_that_start_at_one_moment_on_an_old_file_all_get_along(tmp_pa
         child.stdin.write(b"go\n")
         child.stdin.close()
     assert [child.wait() for child in children] == [0] * 5
-    store = store_at(tmp_path)
-    assert len(await store.list_sessions()) == 6
-    assert faults_in(path) == ""
-    await store.aclose()
+    async with aclosing(store_at(tmp_path)) as store:
+        assert len(await store.list_sessions()) == 6
+        assert faults_in(path) == ""
     assert [copy.name for copy in copies(path)] == ["sessions.db.format-1"]

@@ -128,6 +128,11 @@ async def say(
     return message
 
 
+async def begin_session(store: SqliteStore, text: str) -> tuple[SessionHeader, ChatMessage]:
+    session = header()
+    return session, await say(store, session, text)
+
+
 async def reply(store: SqliteStore, session: SessionHeader, text: str, parent: ChatMessage) -> ChatMessage:
     message = answer(text, parent=parent)
     await store.begin_answer(session.session_id, replace(message, parts=(), state=AnswerState.STREAMING))
