@@ -114,8 +114,7 @@ async def ask(context: Context) -> int:
             if options.tools:
                 sessions.toolbox = toolbox
                 await start_tools(context, toolbox, sessions.target)
-            printer = Printer(context.output, extract, has_steps=options.tools)
-            error = await _Asking(printer, sessions, extract, is_kept=is_kept).ask(prompt)
+            error = await _Asking(context.output, sessions, extract, is_kept=is_kept).ask(prompt)
     return 0 if error is None else context.output.failure(error)
 
 
@@ -123,11 +122,12 @@ class _Asking:
     """One question: the turn, a second one where the answer does not fit, and how it ended."""
 
     def __init__(
-        self, printer: Printer, sessions: OpenSessions, extract: Extract | None, *, is_kept: bool
+        self, output: Output, sessions: OpenSessions, extract: Extract | None, *, is_kept: bool
     ) -> None:
         self._sessions = sessions
         self._conversation: Conversation = sessions.shown.conversation
-        self._printer = printer
+        self._output = output
+        self._printer = Printer(output, extract)
         self._extract = extract
         self._is_kept = is_kept
 
@@ -154,7 +154,9 @@ class _Asking:
             async for event in events:
                 self._printer.show(event)
                 if isinstance(event, ApprovalAsked):
-                    await decide(event, self._printer.output)
+                    await decide(event, self._output)
+                elif isinstance(event, ToolEnded):
+                    self._printer.add_step(event.message)
         return await self._extract.read(self._conversation.messages[-1]) if self._extract else None
 
     def _end(self, error: LMChatError | None) -> LMChatError | None:
@@ -196,9 +198,9 @@ class _Asking:
 class Printer:
     """Prints the events of one turn: text as it arrives, one object a line, or one object at the end."""
 
-    def __init__(self, output: Output, extract: Extract | None = None, *, has_steps: bool = False) -> None:
-        self.output = output
-        self._steps: list[dict[str, Any]] | None = [] if has_steps else None
+    def __init__(self, output: Output, extract: Extract | None = None) -> None:
+        self._output = output
+        self._steps: list[dict[str, Any]] = []
         self._extract = extract
         self._is_streaming = not output.is_json and extract is None
         self._stream = SafeStream()
@@ -219,28 +221,28 @@ class Printer:
             case Rethought():
                 self._rethought(is_thought=event.is_thought)
             case RetryScheduled(attempt=attempt, attempts=attempts, wait_s=wait_s, reason=reason):
-                self.output.note(f"lmchat: retry {attempt} of {attempts} in {wait_s:.1f} s: {reason}")
+                self._output.note(f"lmchat: retry {attempt} of {attempts} in {wait_s:.1f} s: {reason}")
             case RequestAdapted(note=note):
-                self.output.note(f"lmchat: {note}")
+                self._output.note(f"lmchat: {note}")
             case ModelLoading() if not self._is_loading_noted:
                 self._is_loading_noted = True
-                self.output.note("lmchat: the server is loading the model …")
+                self._output.note("lmchat: the server is loading the model …")
             case StreamStalled(silent_s=silent_s) if not self._is_stall_noted:
                 self._is_stall_noted = True
                 start = "" if self._stream.is_at_line_start else "\n"
-                self.output.note(
+                self._output.note(
                     f"{start}lmchat: no data from the server for {silent_s:.0f} s; "
                     "press Ctrl+C to stop waiting."
                 )
             case ModelNamed(model=model) if is_other_model(self._asked, model):
                 served, asked = safe_line(model, limit=80), safe_line(self._asked, limit=80)
-                self.output.note(f"lmchat: {served} answers instead of {asked}.")
+                self._output.note(f"lmchat: {served} answers instead of {asked}.")
             case AnswerBegun(message=message, plan=plan):
                 self._asked = message.model
                 self._thoughts.clear()
                 self.note_plan(plan)
-            case AnswerEnded() | ToolEnded():
-                self._between(event)
+            case AnswerEnded():
+                self._stream.end()
             case _:
                 pass
 
@@ -248,51 +250,44 @@ class Printer:
         self._sent_tokens = plan.tokens
         if plan.left_out > self._left_out:
             self._left_out = plan.left_out
-            self.output.note(f"lmchat: the oldest {plan.left_out} messages do not fit and are left out.")
+            self._output.note(f"lmchat: the oldest {plan.left_out} messages do not fit and are left out.")
 
-    def _between(self, event: AnswerEnded | ToolEnded) -> None:
-        """Print what comes between two answers."""
-        if isinstance(event, AnswerEnded):
-            self._stream.end()
-            return
-        step = step_json(event.message)
-        if self._steps is not None:
-            self._steps.append(step)
-        if self.output.is_lines:
-            self.output.document({"tool": step})
-        self.output.note(f"lmchat: {step_note(event.message)}")
+    def add_step(self, message: ChatMessage) -> None:
+        self._steps.append(step_json(message))
+        if self._output.is_lines:
+            self._output.document({"tool": self._steps[-1]})
+        self._output.note(f"lmchat: {step_note(message)}")
 
     def note_repair(self, error: LMChatError) -> None:
-        if self.output.is_lines:
-            self.output.document({"repair": error.message})
-        self.output.note(f"lmchat: {error.message} Asking again.")
+        if self._output.is_lines:
+            self._output.document({"repair": error.message})
+        self._output.note(f"lmchat: {error.message} Asking again.")
 
     def end(self, answer: ChatMessage, session_id: str | None, error: LMChatError | None) -> None:
         extracted = {} if self._extract is None else {self._extract.name: self._extract.value}
-        if self.output.is_lines:
+        if self._output.is_lines:
             if error is None:
                 for call in _calls(answer):
-                    self.output.document({"tool_call": call})
+                    self._output.document({"tool_call": call})
                 if answer.refusal:
-                    self.output.document({"refused": True})
-                self.output.document({"done": True} | extracted)
-        elif self.output.is_json:
+                    self._output.document({"refused": True})
+                self._output.document({"done": True} | extracted)
+        elif self._output.is_json:
             if answer.state is not AnswerState.FAILED or self._steps:
                 detail = {} if error is None else {"detail": failure_detail(error)}
-                steps = {} if self._steps is None else {"steps": self._steps}
-                value = answer_json(answer, session_id, self._sent_tokens)
-                self.output.document(value | steps | extracted | detail)
+                value = answer_json(answer, session_id, self._sent_tokens) | {"steps": self._steps}
+                self._output.document(value | extracted | detail)
         else:
             self._stream.end()
             if self._extract is not None and self._extract.has_value:
                 is_code = self._extract.name == "code"
-                (self.output.text if is_code else self.output.document)(self._extract.value)
+                (self._output.text if is_code else self._output.document)(self._extract.value)
             if error is None:
                 self._remark(answer)
 
     def _piece(self, text: str) -> None:
-        if self.output.is_lines:
-            self.output.document({"chunk": text})
+        if self._output.is_lines:
+            self._output.document({"chunk": text})
         elif self._is_streaming:
             self._stream.write(text)
 
@@ -300,27 +295,27 @@ class Printer:
         """Say that what is printed was thought, which no pipe takes back; or print what was taken for one."""
         if not is_thought:
             self._piece("".join(self._thoughts))
-        elif self.output.is_lines:
-            self.output.document({"rethought": True})
+        elif self._output.is_lines:
+            self._output.document({"rethought": True})
         elif self._is_streaming:
             self._stream.end()
             self._stream.write("\n")
-            self.output.note("lmchat: the text so far was the model's reasoning; the answer follows.")
+            self._output.note("lmchat: the text so far was the model's reasoning; the answer follows.")
         self._thoughts.clear()
 
     def _remark(self, answer: ChatMessage) -> None:
         if answer.refusal:
-            self.output.note("lmchat: the model refused to answer.")
+            self._output.note("lmchat: the model refused to answer.")
         for call in answer.tool_calls:  # an answer that is nothing else would look like none
             name, arguments = safe_line(call.name, limit=80), safe_line(call.arguments, limit=2_000)
-            self.output.note(f"lmchat: the model called a tool (not run): {name}({arguments})")
+            self._output.note(f"lmchat: the model called a tool (not run): {name}({arguments})")
         if answer.receipt is not None and answer.receipt.is_cut:
             limit = answer.receipt.limit or "the server's token limit"
-            self.output.note(f"lmchat: the answer was cut short: {limit}.")
+            self._output.note(f"lmchat: the answer was cut short: {limit}.")
         elif answer.receipt is not None and answer.receipt.finish_reason == "content_filter":
-            self.output.note("lmchat: the server filtered the answer.")
+            self._output.note("lmchat: the server filtered the answer.")
         elif not (answer.text or answer.refusal or answer.tool_calls):
-            self.output.note("lmchat: the answer is empty.")
+            self._output.note("lmchat: the answer is empty.")
 
 
 def answer_json(answer: ChatMessage, session_id: str | None, sent_tokens: int) -> dict[str, Any]:

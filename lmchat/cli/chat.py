@@ -25,7 +25,6 @@ from lmchat.services.monitor import Monitor
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.ports import ChatStore, Engine, Lazy
 from lmchat.services.server_launcher import ServerLauncher
-from lmchat.services.tools import Toolbox
 from lmchat.services.workspace import Platform, Workspace
 from lmchat.storage import state as remembered_file
 from lmchat.terminal.clipboard import Clipboard
@@ -115,7 +114,10 @@ def _make_workspace(
     engine = Lazy(make_engine)
     backend = Backend(make_client, engine)
     open_sessions = OpenSessions(chat=settings.chat, backend=backend, store=store)
-    open_sessions.toolbox = _toolbox(context, settings, remembered)
+    if context.has_tools:
+        from lmchat.cli.tools import make_toolbox
+
+        open_sessions.toolbox = make_toolbox(context, settings, remembered)
     return Workspace(
         settings=settings,
         backend=backend,
@@ -133,14 +135,6 @@ def _make_workspace(
         is_local=context.is_local,
         local_model=context.local_model,
     )
-
-
-def _toolbox(context: Context, settings: Settings, remembered: Remembered) -> Toolbox | None:
-    if not context.has_tools:
-        return None
-    from lmchat.cli.tools import make_toolbox
-
-    return make_toolbox(context, settings, remembered)
 
 
 def _platform(context: Context, settings: Settings, backend: Backend, write: Write) -> Platform:

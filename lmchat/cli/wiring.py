@@ -16,7 +16,6 @@ from lmchat.cli.target import endpoints_of_variables, metrics_kept
 from lmchat.config.settings import Settings
 from lmchat.domain.candidate import Remembered
 from lmchat.domain.server import Endpoint
-from lmchat.errors import EndpointNotAllowed, RequestInvalid
 from lmchat.services.backend import Backend
 from lmchat.services.library import Library
 from lmchat.services.ports import Engine, Lazy, ToolHost
@@ -110,10 +109,7 @@ def make_tool_host(context: Context, settings: Settings) -> ToolHost:
     def check_address(url: str) -> None:
         from lmchat.proxy.admission import AllowList
 
-        try:
-            AllowList(settings.allowed_hosts).check(Endpoint.parse(url))
-        except RequestInvalid as error:  # http where only https is accepted
-            raise EndpointNotAllowed(error.message, hint=error.hint) from error
+        AllowList(settings.allowed_hosts).check(Endpoint.parse(url))
 
     return McpHost(
         settings.mcp,

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from lmchat.config.settings import McpSettings
 from lmchat.domain.tool import FUNCTIONS, ServerState, Tool, ToolResult, ToolServer, with_wire_names
-from lmchat.errors import EndpointNotAllowed
+from lmchat.errors import LMChatError
 from lmchat.files import begin_log, environment_for_others
 from lmchat.tools.child import LINE_BYTES, Order, Orders, ToolReport
 
@@ -43,7 +43,7 @@ class McpHost:
         self._functions = functions
         self._log_file = log_file
         self._environ = environ
-        self._check_address = check_address  # raises `EndpointNotAllowed`
+        self._check_address = check_address  # raises `LMChatError`
         self._starting = asyncio.Lock()
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
@@ -136,7 +136,7 @@ class McpHost:
             try:
                 if server.url:
                     self._check_address(server.url)
-            except EndpointNotAllowed as error:
+            except LMChatError as error:
                 why = error.words
             if why:
                 self._note(ToolServer(name=server.name, state=ServerState.FAILED, error=why))

@@ -45,7 +45,7 @@ def test_json_has_every_figure_of_a_real_answer(real, real_server):
     assert list(value) == [
         *("reply", "reasoning", "tool_calls", "model", "asked_model", "endpoint", "session_id"),
         *("finish_reason", "state", "usage", "ttft_ms", "tokens_per_second", "elapsed_ms", "retries"),
-        "refused",
+        *("refused", "steps"),
     ]
     assert value["reply"]
     assert (value["model"], value["asked_model"]) == (real_server.models[0], None)
