@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -49,8 +49,7 @@ _LOST = (-32000, -32600)  # codes of the SDK: the connection is closed, the sess
 class Orders(Struct, frozen=True, kw_only=True):
     """First line of the parent: what to run."""
 
-    servers: tuple[McpSettings, ...] = ()
-    headers: Mapping[str, Mapping[str, str]] = {}  # by server
+    servers: tuple[McpSettings, ...] = ()  # with the values of their headers in `headers_env`
     functions: str = ""  # file
     log: str = ""  # file, named in errors
 
@@ -113,7 +112,7 @@ async def _serve(source: BinaryIO, sink: BinaryIO) -> None:
         tell(ToolReport(number=order.number, result=replace(result, text=text)))
 
     servers: dict[str, _McpServer | _Functions] = {
-        server.name: _McpServer(server, orders, tell) for server in orders.servers
+        server.name: _McpServer(server, orders.log, tell) for server in orders.servers
     }
     if orders.functions:
         servers[FUNCTIONS] = _Functions(Path(orders.functions), tell)
@@ -139,9 +138,9 @@ async def _bound_log() -> None:
 class _McpServer:
     """MCP server and its connection."""
 
-    def __init__(self, settings: McpSettings, orders: Orders, tell: Tell) -> None:
+    def __init__(self, settings: McpSettings, log: str, tell: Tell) -> None:
         self._settings = settings
-        self._orders = orders
+        self._log = log
         self._tell = tell
         self._task: asyncio.Task[None] | None = None
         self._state = ToolServer(name=settings.name)
@@ -205,7 +204,7 @@ class _McpServer:
             case _:
                 said = safe_line(str(error) or type(error).__name__, limit=_SAID_CHARS)
                 what = f"failed: {said.rstrip('.')}"
-        return f"The server {self._settings.name} {what}. See {self._orders.log}."
+        return f"The server {self._settings.name} {what}. See {self._log}."
 
     async def _connect(self) -> None:
         """Run the connection from its start to its end."""
@@ -249,7 +248,7 @@ class _McpServer:
         from mcp.client.streamable_http import streamable_http_client
 
         client = httpx2.AsyncClient(
-            headers=dict(self._orders.headers[self._settings.name]),
+            headers=self._settings.headers_env,
             follow_redirects=False,
             # a proxy of the environment cannot reach this machine
             trust_env=not Endpoint.parse(self._settings.url).is_local,

@@ -92,8 +92,9 @@ class McpHost:
         async with self._starting:
             if self._process is not None:
                 return self._run
-            orders = self._orders(has_functions=await asyncio.to_thread(self._functions.is_file))
-            names = [server.name for server in orders.servers] + [FUNCTIONS] * bool(orders.functions)
+            has_functions = await asyncio.to_thread(self._functions.is_file)
+            orders = self._orders(str(self._functions) if has_functions else "")
+            names = [server.name for server in orders.servers] + [FUNCTIONS] * has_functions
             self._run = frozenset(names)
             if not names:
                 return self._run
@@ -121,29 +122,22 @@ class McpHost:
         finally:
             os.close(log)
 
-    def _orders(self, *, has_functions: bool) -> Orders:
+    def _orders(self, functions: str) -> Orders:
         """Return what may run; the other servers have failed."""
-        servers, headers = [], {}
+        servers = []
         for server in self._settings:
-            wanted = server.headers_env or {}
-            headers[server.name] = {name: self._environ.get(wanted[name], "") for name in wanted}
-            missing = [wanted[name] for name, value in headers[server.name].items() if not value]
-            why = (
-                f"The environment variable {missing[0]} of the server {server.name} is not set."
-                if missing
-                else ""
-            )
             try:
                 if server.url:
                     self._check_address(server.url)
+                variables = (server.headers_env or {}).items()
+                headers = {header: self._environ[variable] for header, variable in variables}
+                servers.append(replace(server, headers_env=headers))
             except LMChatError as error:
-                why = error.words
-            if why:
+                self._note(ToolServer(name=server.name, state=ServerState.FAILED, error=error.words))
+            except KeyError as error:
+                why = f"The environment variable {error.args[0]} of the server {server.name} is not set."
                 self._note(ToolServer(name=server.name, state=ServerState.FAILED, error=why))
-            else:
-                servers.append(server)
-        functions = str(self._functions) if has_functions else ""
-        return Orders(servers=tuple(servers), headers=headers, functions=functions, log=str(self._log_file))
+        return Orders(servers=tuple(servers), functions=functions, log=str(self._log_file))
 
     def _note(self, server: ToolServer) -> None:
         self._reported[server.name] = server
