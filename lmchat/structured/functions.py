@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from lmchat.errors import RequestInvalid
+from lmchat.text import safe_line
 from lmchat.threads import run_abandonable
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -21,25 +22,19 @@ class FunctionTool:
     def __init__(self, function: Callable[..., Any]) -> None:
         self.name = str(getattr(function, "__name__", type(function).__name__))
         self.description = inspect.getdoc(function) or ""
-        if not self.description:
-            raise RequestInvalid(
-                f"The function {self.name} has no docstring.", hint="Describe in it what the function does."
-            )
         self._function = function
-        fields = [
-            (one.name, one.annotation, msgspec.NODEFAULT if one.default is one.empty else one.default)
-            for one in _parameters(self.name, function)
-        ]
         try:
+            if not self.description:
+                raise TypeError("it has no docstring")  # noqa: TRY301 - told as the others
+            parameters = inspect.signature(function, eval_str=True).parameters.values()
             self._arguments: type[Any] = msgspec.defstruct(
-                self.name, fields, kw_only=True, forbid_unknown_fields=True
+                self.name, map(_field, parameters), kw_only=True, forbid_unknown_fields=True
             )
             self.schema = _schema(self._arguments)
-        except (TypeError, ValueError) as error:
-            text = str(error).splitlines()[0].rstrip(".")
+        except Exception as error:
             raise RequestInvalid(
-                f"The type hints of the function {self.name} cannot become a JSON schema: {text}.",
-                hint="Use types and defaults of JSON, such as str, int, list[str] or a dataclass.",
+                f"The function {self.name} cannot be a tool: {safe_line(str(error)).rstrip('.')}.",
+                hint="It needs a docstring and type hints such as str, int, list[str] or a dataclass.",
             ) from error
 
     async def call(self, arguments: Mapping[str, Any]) -> str:
@@ -59,25 +54,13 @@ class FunctionTool:
         return _text(await result if inspect.isawaitable(result) else result)
 
 
-def _parameters(name: str, function: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
-    try:
-        found = tuple(inspect.signature(function, eval_str=True).parameters.values())
-    except Exception as error:
-        raise RequestInvalid(
-            f"The type hints of the function {name} cannot be read: {error}.", hint="Correct them."
-        ) from error
-    for parameter in found:
-        if parameter.kind not in _NAMED:
-            raise RequestInvalid(
-                f"The parameter {parameter.name} of the function {name} cannot be given by name.",
-                hint="Write each parameter without * or /.",
-            )
-        if parameter.annotation is parameter.empty:
-            raise RequestInvalid(
-                f"The parameter {parameter.name} of the function {name} has no type hint.",
-                hint=f"Write it as in `{parameter.name}: str`.",
-            )
-    return found
+def _field(parameter: inspect.Parameter) -> tuple[str, Any, Any]:
+    if parameter.kind not in _NAMED:
+        raise TypeError(f"the parameter {parameter.name} cannot be given by name")
+    if parameter.annotation is parameter.empty:
+        raise TypeError(f"the parameter {parameter.name} has no type hint")
+    default = msgspec.NODEFAULT if parameter.default is parameter.empty else parameter.default
+    return parameter.name, parameter.annotation, default
 
 
 def _schema(arguments: type[Any]) -> dict[str, Any]:

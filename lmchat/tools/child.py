@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -85,9 +84,6 @@ def main() -> None:
     sys.stdout = sys.stderr
     with suppress(BrokenPipeError):
         asyncio.run(_serve(source, sink))
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if os.getpgrp() == os.getpid():
-        os.killpg(0, signal.SIGTERM)  # programs that functions have started
     os._exit(0)  # threads of functions must not delay the end
 
 
@@ -193,18 +189,18 @@ class _McpServer:
     def _reason(self, error: BaseException) -> str:
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
+        name = self._settings.name
+        said = safe_line(str(error) or type(error).__name__, limit=_SAID_CHARS).rstrip(".")
         match error:
             case ImportError():
                 return "The MCP SDK is not installed. Install it with: pip install 'lmchat[tools]'."
             case FileNotFoundError():
-                name = self._settings.name
                 return f"The server {name} cannot start: {error.filename} does not exist. Check [[mcp]]."
             case TimeoutError():
-                what = f"did not answer within {START_S:g} s"
+                said = f"no answer within {START_S:g} s"
             case _:
-                said = safe_line(str(error) or type(error).__name__, limit=_SAID_CHARS)
-                what = f"failed: {said.rstrip('.')}"
-        return f"The server {self._settings.name} {what}. See {self._log}."
+                pass
+        return f"The server {name} failed: {said}. See {self._log}."
 
     async def _connect(self) -> None:
         """Run the connection from its start to its end."""

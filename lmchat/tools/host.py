@@ -24,7 +24,6 @@ from lmchat.tools.child import LINE_BYTES, Order, Orders, ToolReport
 _ROOT = str(Path(__file__).parents[2])
 _CHILD = "import sys; sys.path.append(sys.argv[1]); from lmchat.tools.child import main; main()"
 _END_S = 3.0
-_CRASHED = "The tool host ended. It starts again when a tool is used."
 
 
 class McpHost:
@@ -50,17 +49,16 @@ class McpHost:
         self._run: frozenset[str] = frozenset()  # servers of the process
         self._numbers = count(1)
         self._waiting: dict[int, asyncio.Future[ToolResult]] = {}
-        self._reported: dict[str, ToolServer] = {}
-        self._servers: tuple[ToolServer, ...] = ()
+        self._reported = {server.name: ToolServer(name=server.name) for server in self._settings}
 
     @property
     def servers(self) -> tuple[ToolServer, ...]:
-        return self._servers
+        return with_wire_names(self._reported.values())
 
     async def list_servers(self, *, again: bool = False) -> tuple[ToolServer, ...]:
         if await self._running():
             await self._ask(Order(number=next(self._numbers), again=again))
-        return self._servers
+        return self.servers
 
     async def call(self, tool: Tool, arguments: Mapping[str, Any], *, timeout_s: float) -> ToolResult:
         order = Order(
@@ -84,7 +82,7 @@ class McpHost:
             self._stdin.close()
             _, late = await asyncio.wait([self._reader], timeout=_END_S)
             if late:
-                _kill(self._process)
+                self._process.kill()
                 await self._reader
 
     async def _running(self) -> frozenset[str]:
@@ -101,7 +99,8 @@ class McpHost:
             try:
                 self._process = await self._start()
             except OSError as error:
-                self._fail(f"The tool host cannot start: {error.strerror or error}. See {self._log_file}.")
+                for name in names:
+                    self._fail(name, f"The tool host cannot start: {error.strerror or error}.")
                 return frozenset()
             self._send(orders)
             self._reader = asyncio.create_task(self._read(self._process), name="tool host")
@@ -133,22 +132,16 @@ class McpHost:
                 headers = {header: self._environ[variable] for header, variable in variables}
                 servers.append(replace(server, headers_env=headers))
             except LMChatError as error:
-                self._note(ToolServer(name=server.name, state=ServerState.FAILED, error=error.words))
+                self._fail(server.name, error.words)
             except KeyError as error:
                 why = f"The environment variable {error.args[0]} of the server {server.name} is not set."
-                self._note(ToolServer(name=server.name, state=ServerState.FAILED, error=why))
+                self._fail(server.name, why)
         return Orders(servers=tuple(servers), functions=functions, log=str(self._log_file))
 
-    def _note(self, server: ToolServer) -> None:
-        self._reported[server.name] = server
-        names = (*(server.name for server in self._settings), FUNCTIONS)
-        self._servers = with_wire_names(self._reported[name] for name in names if name in self._reported)
-
-    def _fail(self, why: str) -> None:
-        """Note that all servers have failed; their tools stay known, since a call starts them again."""
-        for name in self._run:
-            known = self._reported.get(name, ToolServer(name=name))
-            self._note(replace(known, state=ServerState.FAILED, error=why))
+    def _fail(self, name: str, why: str) -> None:
+        """Note that a server has failed; its tools stay known, since a call starts it again."""
+        known = self._reported.get(name, ToolServer(name=name))
+        self._reported[name] = replace(known, state=ServerState.FAILED, error=why)
 
     @property
     def _stdin(self) -> asyncio.StreamWriter:
@@ -182,21 +175,17 @@ class McpHost:
             while line := await process.stdout.readline():
                 report = msgspec.json.decode(line, type=ToolReport)
                 if report.server is not None:
-                    self._note(report.server)
+                    self._reported[report.server.name] = report.server
                 waiting = self._waiting.get(report.number)
                 if waiting is not None and report.result is not None and not waiting.done():
                     waiting.set_result(report.result)
-        _kill(process)
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)  # also the programs that functions have started
         await process.wait()
         self._process = None
-        self._fail(_CRASHED)
+        for name in self._run:
+            self._fail(name, "The tool host ended. It starts again when a tool is used.")
         for waiting in self._waiting.values():
             if not waiting.done():
                 text = "The tool host ended while this tool ran."
                 waiting.set_result(ToolResult(text=text, is_error=True))
-
-
-def _kill(process: asyncio.subprocess.Process) -> None:
-    """Kill the child, and the programs that functions have started."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
