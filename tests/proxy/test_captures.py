@@ -20,7 +20,7 @@ from lmchat.domain.event import (
 from lmchat.domain.server import LoadState, Product, Verdict
 from lmchat.proxy import timeouts
 from lmchat.proxy import timeouts as loading_module
-from tests.support.proxy_calls import ask, endpoint_of, events_of, head, reads, replay
+from tests.support.proxy_calls import ask, endpoint_of, events_of, head, reads, replay, text_of
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import Gate, Hold, json_reply, raw_reply
 
@@ -30,10 +30,6 @@ MODEL = "smollm2-135m-instruct"
 async def play(server, client, name, *, every=None):
     server.on(CHAT, replay(name, every=every))
     return await events_of(client, ask(server, product=Product.LLAMA_CPP, model=MODEL))
-
-
-def text_of(events) -> str:
-    return "".join(one.text for one in events if isinstance(one, TextDelta))
 
 
 @pytest.mark.parametrize("every", [None, 7])

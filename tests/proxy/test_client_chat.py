@@ -21,7 +21,7 @@ from lmchat.domain.message import Role, text_message
 from lmchat.domain.request import ChatRequest, Sampling
 from lmchat.domain.server import Endpoint, Product, Verdict
 from lmchat.proxy.client import ProxyClient
-from tests.support.proxy_calls import ask, endpoint_of, events_of, replay
+from tests.support.proxy_calls import ask, endpoint_of, events_of, replay, text_of
 from tests.support.scripted_products import CHAT, answer, plain, router
 from tests.support.scripted_server import (
     DONE,
@@ -43,10 +43,6 @@ BUSY = {"error": {"message": "server busy, please try again", "type": "overloade
 REMOTE = Endpoint.parse("http://models.example:8000")
 
 
-def texts(events) -> str:
-    return "".join(one.text for one in events if isinstance(one, TextDelta))
-
-
 def retries(events) -> list[RetryScheduled]:
     return [one for one in events if isinstance(one, RetryScheduled)]
 
@@ -59,7 +55,7 @@ async def test_an_answer_arrives_piece_by_piece_and_ends(server, client):
     plain(server)
     events, error = await events_of(client, ask(server))
     assert error is None
-    assert texts(events) == "Hello there."
+    assert text_of(events) == "Hello there."
     assert sum(one.pieces for one in events if isinstance(one, TextDelta)) == 3
     assert isinstance(events[0], RequestSent)
     assert events[-1] == StreamFinished(reason="stop")
@@ -241,8 +237,8 @@ async def test_a_second_request_waits_until_the_first_is_done(server, client):
         assert isinstance(await anext(second), RequestQueued)
         assert len(server.seen(CHAT)) == 1
         gate.open()
-        assert texts([one async for one in first]) == "one"
-        assert texts([one async for one in second]) == "two"
+        assert text_of([one async for one in first]) == "one"
+        assert text_of([one async for one in second]) == "two"
 
 
 async def test_a_request_that_waits_in_the_queue_can_be_stopped(server, client):
@@ -254,7 +250,7 @@ async def test_a_request_that_waits_in_the_queue_can_be_stopped(server, client):
     await second.aclose()
     await first.aclose()
     events, error = await events_of(client, ask(server))
-    assert (texts(events), error) == ("three", None)
+    assert (text_of(events), error) == ("three", None)
     assert (client.metrics().stopped_requests, client.metrics().total_requests) == (1, 2)
 
 
@@ -262,7 +258,7 @@ async def test_a_request_that_waits_in_the_queue_can_be_stopped(server, client):
 async def test_a_failure_that_may_pass_is_tried_again(server, client, status):
     server.on(CHAT, json_reply(BUSY, status=status), answer())
     events, error = await events_of(client, ask(server))
-    assert (error, texts(events)) == (None, "Hello there.")
+    assert (error, text_of(events)) == (None, "Hello there.")
     assert [(one.attempt, one.attempts) for one in retries(events)] == [(2, 3)]
     assert (client.metrics().retries, client.metrics().total_requests) == (1, 1)
 
@@ -325,13 +321,13 @@ async def test_nothing_is_tried_again_after_the_first_token(server, client, end)
     server.on(CHAT, sse("Hel", end), answer())
     events, error = await events_of(client, ask(server, product=Product.LITELLM))
     assert error is not None
-    assert (texts(events), len(server.seen(CHAT)), retries(events)) == ("Hel", 1, [])
+    assert (text_of(events), len(server.seen(CHAT)), retries(events)) == ("Hel", 1, [])
 
 
 async def test_a_gateway_that_passes_on_a_busy_server_before_any_token_is_tried_again(server, client):
     server.on(CHAT, sse({"error": {"message": "overloaded", "code": "529"}}, DONE), answer())
     events, error = await events_of(client, ask(server, product=Product.LITELLM))
-    assert (error, texts(events), len(retries(events))) == (None, "Hello there.", 1)
+    assert (error, text_of(events), len(retries(events))) == (None, "Hello there.", 1)
 
 
 async def test_where_nothing_listens_it_is_tried_once_more_and_told_with_the_step_that_helps(client):
@@ -347,7 +343,7 @@ async def test_a_stale_connection_is_replaced_without_a_word(server, client):
     server.on(CHAT, answer("one"), raw_reply(Cut()), answer("two"))
     await events_of(client, ask(server))
     events, error = await events_of(client, ask(server))
-    assert (error, texts(events), retries(events)) == (None, "two", [])
+    assert (error, text_of(events), retries(events)) == (None, "two", [])
     assert [one.connection for one in server.seen(CHAT)] == [1, 1, 2]
 
 
@@ -365,7 +361,7 @@ async def test_a_loading_model_is_waited_for_and_that_is_no_retry(server, client
         json_reply({"status": "ok"}),
     )
     events, error = await events_of(client, ask(server, product=Product.LLAMA_CPP))
-    assert (error, texts(events), retries(events)) == (None, "Hello there.", [])
+    assert (error, text_of(events), retries(events)) == (None, "Hello there.", [])
     assert sum(isinstance(one, ModelLoading) for one in events) == 2
     assert client.metrics().retries == 0
 
@@ -443,7 +439,7 @@ async def test_a_silent_stream_is_called_stalled_and_then_interrupted(server, ma
     events, error = await events_of(client, ask(server))
     stalled = [one for one in events if isinstance(one, StreamStalled)]
     assert stalled[0].silent_s >= 0.05
-    assert (texts(events), error.kind) == ("text", "interrupted")
+    assert (text_of(events), error.kind) == ("text", "interrupted")
     assert await asyncio.to_thread(server.seen(CHAT)[0].client_left.wait, 5)
 
 
@@ -451,7 +447,7 @@ async def test_a_server_that_says_nothing_before_its_first_byte_is_waited_for(se
     client = make_client(timeouts=TimeoutSettings(stalled_after_s=0.3, give_up_after_s=0.3))
     server.on(CHAT, sse("late", finish(), DONE, before=[Pause(0.7)]))
     events, error = await events_of(client, ask(server))
-    assert (error, texts(events)) == (None, "late")
+    assert (error, text_of(events)) == (None, "late")
     assert not [one for one in events if isinstance(one, StreamStalled)]
 
 
@@ -530,7 +526,7 @@ async def test_a_proxy_of_the_environment_is_not_used_for_this_machine(server, m
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
     plain(server)
     events, error = await events_of(make_client(), ask(server))
-    assert (error, texts(events)) == (None, "Hello there.")
+    assert (error, text_of(events)) == (None, "Hello there.")
 
 
 async def test_thoughts_of_earlier_answers_are_not_sent(server, client):

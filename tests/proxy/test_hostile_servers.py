@@ -5,12 +5,12 @@ import zlib
 
 import pytest
 
-from lmchat.domain.event import TextDelta, UsageReported
+from lmchat.domain.event import UsageReported
 from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.proxy import client as client_module
 from lmchat.proxy import stream
 from lmchat.proxy.think import ThinkSplitter
-from tests.support.proxy_calls import ask, events_of
+from tests.support.proxy_calls import ask, events_of, text_of
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import DONE, Hold, delta, finish, json_reply, raw_reply, sse
 
@@ -22,10 +22,6 @@ NOISE = int("9" * 400)
 def packed(data: bytes, packing: str):
     head = STREAM + f"Content-Encoding: {packing}\r\nContent-Length: {len(data)}\r\n\r\n".encode()
     return raw_reply(head + data)
-
-
-def texts(events) -> str:
-    return "".join(event.text for event in events if isinstance(event, TextDelta))
 
 
 def events_bytes(text: str) -> bytes:
@@ -46,7 +42,7 @@ async def test_a_usual_packing_is_read(server, client, packing, pack):
     server.on(CHAT, packed(pack(events_bytes("Hello " * 50_000)), packing))
     events, error = await events_of(client, ask(server))
     assert error is None
-    assert texts(events) == "Hello " * 50_000
+    assert text_of(events) == "Hello " * 50_000
 
 
 async def test_a_broken_packing_interrupts(server, client):
@@ -61,7 +57,7 @@ async def test_an_answer_without_end_ends_as_interrupted_and_is_kept(server, cli
     events, error = await events_of(client, ask(server))
     assert isinstance(error, StreamInterrupted)
     assert "longer than" in error.message
-    assert 9_000 < len(texts(events)) <= 10_000
+    assert 9_000 < len(text_of(events)) <= 10_000
 
 
 @pytest.mark.parametrize("shape", ["reasoning_content", "tool_calls", "white space"])

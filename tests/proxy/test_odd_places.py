@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 
 from lmchat.config.settings import TimeoutSettings
-from lmchat.domain.event import ModelLoading, TextDelta
+from lmchat.domain.event import ModelLoading
 from lmchat.domain.server import Endpoint, LoadState, Product, Verdict
 from lmchat.proxy import timeouts as loading_module
 from lmchat.proxy.sse import MAX_LINE_BYTES
 from tests.support import scripted_products as products
-from tests.support.proxy_calls import PortMap, ask, endpoint_of, events_of, replay
+from tests.support.proxy_calls import PortMap, ask, endpoint_of, events_of, replay, text_of
 from tests.support.scripted_products import CHAT, LLAMA, answer, model_list
 from tests.support.scripted_server import (
     DONE,
@@ -23,10 +23,6 @@ from tests.support.scripted_server import (
 )
 
 KEY = "sk-1"
-
-
-def texts(events) -> str:
-    return "".join(one.text for one in events if isinstance(one, TextDelta))
 
 
 @pytest.mark.rule("R-5")
@@ -79,7 +75,7 @@ async def test_only_a_model_that_is_not_in_memory_is_told_as_loading(server, cli
     products.router(server, m=value)
     await client.models(endpoint_of(server))
     events, error = await events_of(client, ask(server, product=Product.LLAMA_CPP, model="m"))
-    assert (error, texts(events)) == (None, "Hello there.")
+    assert (error, text_of(events)) == (None, "Hello there.")
     assert (ModelLoading() in events) is is_told
 
 
@@ -113,7 +109,7 @@ async def test_behind_a_prefix_everything_is_asked_behind_it_and_with_the_key(
     candidate = await client.check(endpoint)
     assert (candidate.product, candidate.verdict) == (Product.LLAMA_CPP, Verdict.READY)
     events, error = await events_of(client, ask(endpoint, product=Product.LLAMA_CPP))
-    assert (error, texts(events), ModelLoading() in events) == (None, "Hello there.", True)
+    assert (error, text_of(events), ModelLoading() in events) == (None, "Hello there.", True)
     assert {one.path.split("/")[1] for one in server.seen()} == {"llm"}
     assert len(server.seen("GET /llm/health")) == 2
 
@@ -178,7 +174,7 @@ async def test_a_server_of_which_only_the_list_can_be_had_is_used_with_that(serv
 async def test_one_line_beyond_its_limit_ends_the_stream_and_keeps_what_came(server, client, size):
     server.on(CHAT, sse("kept", b"data: " + b"x" * size, finish(), DONE))
     events, error = await events_of(client, ask(server))
-    assert (error.kind, texts(events)) == ("interrupted", "kept")
+    assert (error.kind, text_of(events)) == ("interrupted", "kept")
     assert "malformed stream" in error.message
 
 
@@ -190,7 +186,7 @@ async def test_a_model_can_be_asked_by_whatever_name_the_server_lists(server, cl
     server.on("GET /v1/models", model_list(name)).on(CHAT, answer("Hello"))
     found = await client.check(endpoint_of(server))
     events, error = await events_of(client, ask(server, model=found.models[0].model_id))
-    assert (texts(events), error) == ("Hello", None)
+    assert (text_of(events), error) == ("Hello", None)
     assert server.seen(CHAT)[0].json["model"] == name
 
 

@@ -14,7 +14,7 @@ from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.proxy.sse import MalformedStreamError, SseReader
 from lmchat.proxy.stream import ChunkReader, Frame
 from lmchat.proxy.think import ThinkSplitter
-from tests.support.proxy_calls import ask, events_of
+from tests.support.proxy_calls import ask, events_of, text_of
 from tests.support.scripted_server import DONE, Hold, delta, finish, raw_reply, sse, usage
 
 VALUES = [
@@ -267,15 +267,11 @@ def chunked(*parts: bytes) -> bytes:
     return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
 
 
-def texts(events) -> str:
-    return "".join(event.text for event in events if isinstance(event, TextDelta))
-
-
 async def test_behind_an_end_mark_in_two_chunks_nothing_is_waited_for(server, client):
     server.on(CHAT, raw_reply(HEAD + chunked(data(delta("Hi")), b"data: [DO", b"NE]\n\n"), Hold()))
     events, error = await events_of(client, ask(server))
     assert error is None
-    assert texts(events) == "Hi"
+    assert text_of(events) == "Hi"
 
 
 @pytest.mark.parametrize(
@@ -291,10 +287,10 @@ async def test_what_came_in_the_same_read_as_an_error_is_kept(server, client, be
     server.on(CHAT, raw_reply(HEAD + chunked(data(delta("one ")), data(delta("two"))) + behind, Hold()))
     events, error = await events_of(client, ask(server))
     assert isinstance(error, kind)
-    assert texts(events) == "one two"
+    assert text_of(events) == "one two"
     server.on(CHAT, sse("Hello", finish(), DONE))
     events, error = await events_of(client, ask(server))
-    assert (texts(events), error) == ("Hello", None)
+    assert (text_of(events), error) == ("Hello", None)
 
 
 async def test_a_reader_that_leaves_in_the_middle_of_a_read_leaves_nothing_behind(server, client):
@@ -305,4 +301,4 @@ async def test_a_reader_that_leaves_in_the_middle_of_a_read_leaves_nothing_behin
                 break
     server.on(CHAT, sse("Hello", finish(), DONE))
     events, error = await events_of(client, ask(server))
-    assert (texts(events), error) == ("Hello", None)
+    assert (text_of(events), error) == ("Hello", None)

@@ -15,11 +15,10 @@ from lmchat.domain.event import (
     ModelNamed,
     PromptProgress,
     StreamStalled,
-    TextDelta,
 )
 from lmchat.domain.server import Endpoint, LoadState, Product, Verdict
 from lmchat.proxy import timeouts
-from tests.support.proxy_calls import ask, events_of
+from tests.support.proxy_calls import ask, events_of, text_of
 
 pytestmark = pytest.mark.timeout(120)  # reading a long prompt takes its time where others compute too
 LONG = "\n".join(f"Note {number}: the quick brown fox jumps over the lazy dog." for number in range(20))
@@ -34,10 +33,6 @@ async def found(client, server):
 def to(server, text="Say hi.", **more):
     more.setdefault("model", server.models[0])
     return ask(Endpoint.parse(server.url), text, product=Product.LLAMA_CPP, **more)
-
-
-def text_of(events) -> str:
-    return "".join(one.text for one in events if isinstance(one, TextDelta))
 
 
 async def test_it_is_found_with_its_model_and_context(client, real_server):

@@ -18,7 +18,7 @@ from lmchat.errors import (
 from lmchat.services.context_meter import ContextMeter
 from lmchat.services.conversation import AnswerBegun, Conversation, MessageAdded, TurnSettings
 from lmchat.services.save_queue import SaveQueue
-from tests.support.scripted_backend import ScriptedBackend, answer, target
+from tests.support.scripted_backend import ScriptedBackend, answer, read, target
 
 
 def begin(backend, store, *, system_prompt: str = "", save_queue: SaveQueue | None = None) -> Conversation:
@@ -33,11 +33,6 @@ def begin(backend, store, *, system_prompt: str = "", save_queue: SaveQueue | No
 
 
 HOW = TurnSettings(target=target())
-
-
-async def read(events) -> list:
-    async with aclosing(events) as stream:
-        return [event async for event in stream]
 
 
 async def on_disk(store, conversation):

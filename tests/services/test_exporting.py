@@ -11,22 +11,13 @@ from lmchat.domain.session import MessagePath
 from lmchat.errors import FileRefused, StoreUnavailable, WrongUse
 from lmchat.services.exporting import ExportAs, form_of
 from lmchat.services.library import Library
-from tests.support.chats import answer, header, reply, say
+from tests.support.chats import answer, answered_chats, header, reply, say
 from tests.support.faults import NoRoomAfter
 
 
 @pytest.fixture
 def library(store):
     return Library(store, zone=UTC)
-
-
-async def chats(store, *titles):
-    made = []
-    for title in titles:
-        session = header(title)
-        await reply(store, session, f"answer to {title}", await say(store, session, f"about {title}"))
-        made.append(session.session_id)
-    return made
 
 
 async def branched(store):
@@ -43,7 +34,7 @@ async def branched(store):
 
 
 async def test_a_session_is_exported_to_a_file_and_never_over_another(tmp_path, store, library):
-    (one,) = await chats(store, "Plan for the garden")
+    (one,) = await answered_chats(store, "Plan for the garden")
     session = await store.open_session(one)
     path = tmp_path / "out" / "plan.md"
     assert await library.exporter.export_file(session, path) == path
@@ -56,14 +47,14 @@ async def test_a_session_is_exported_to_a_file_and_never_over_another(tmp_path, 
 
 
 async def test_a_folder_takes_the_export_under_a_name_of_its_own(tmp_path, store, library):
-    (one,) = await chats(store, "../../etc/passwd")
+    (one,) = await answered_chats(store, "../../etc/passwd")
     path = await library.exporter.export_file(await store.open_session(one), tmp_path, ExportAs(form="json"))
     assert path == tmp_path / f"etc-passwd-{one[:8]}.json"
     assert path.exists()
 
 
 async def test_all_sessions_are_exported_side_by_side(tmp_path, store, library):
-    ids = await chats(store, "same", "same", "other")
+    ids = await answered_chats(store, "same", "same", "other")
     await library.archive(ids[0])
     first = await library.exporter.export_several(await library.every_id(), tmp_path / "all")
     assert (len(set(first.paths)), first.refused) == (3, ())
@@ -71,7 +62,7 @@ async def test_all_sessions_are_exported_side_by_side(tmp_path, store, library):
 
 
 async def test_of_all_sessions_one_that_is_not_exported_costs_itself_alone(tmp_path, store, library):
-    one, two = await chats(store, "one", "two")
+    one, two = await answered_chats(store, "one", "two")
     await library.exporter.export_file(await store.open_session(one), tmp_path)
     exported = await library.exporter.export_several(await library.every_id(), tmp_path)
     assert [path.name for path in exported.paths] == [f"two-{two[:8]}.md"]
@@ -101,7 +92,7 @@ def test_the_ending_of_the_name_chooses_the_format(tmp_path, name, form):
 async def test_an_unknown_ending_is_refused_unless_it_is_a_folder_or_a_format_is_given(
     tmp_path, store, library
 ):
-    (one,) = await chats(store, "one")
+    (one,) = await answered_chats(store, "one")
     session = await store.open_session(one)
     with pytest.raises(WrongUse, match=r"exported as \.pdf; use \.md, \.json, \.html or \.txt\.$"):
         await library.exporter.export_file(session, tmp_path / "a.pdf")
@@ -112,7 +103,7 @@ async def test_an_unknown_ending_is_refused_unless_it_is_a_folder_or_a_format_is
 
 
 async def test_an_unknown_format_is_refused_before_anything_is_written(tmp_path, store, library):
-    (one,) = await chats(store, "one")
+    (one,) = await answered_chats(store, "one")
     with pytest.raises(WrongUse):
         await library.exporter.export_file(
             await store.open_session(one), tmp_path / "a.pdf", ExportAs(form="pdf")
@@ -186,7 +177,7 @@ async def test_where_the_store_fails_json_has_what_is_shown(store, library, monk
 async def test_a_disk_that_is_full_ends_the_export_of_all_with_one_sentence(
     tmp_path, store, library, monkeypatch
 ):
-    await chats(store, *(f"chat {number}" for number in range(6)))
+    await answered_chats(store, *(f"chat {number}" for number in range(6)))
     monkeypatch.setattr("lmchat.services.exporting.write_new_file", NoRoomAfter(2).write)  # no full disk here
     exported = await library.exporter.export_several(await library.every_id(), tmp_path / "all")
     assert (len(exported.paths), len(exported.refused), exported.untried) == (2, 1, 3)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
 
 import pytest
 
@@ -16,7 +15,7 @@ from lmchat.services.context_meter import ContextMeter
 from lmchat.services.continuation import CONTINUE
 from lmchat.services.conversation import Conversation, TurnSettings
 from lmchat.services.save_queue import SaveQueue
-from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model
+from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model, read
 
 END = StreamFinished(reason="stop")
 CUT = StreamInterrupted("The connection broke.")
@@ -27,11 +26,6 @@ REFUSED = ServerRejected(
 
 def how(product: Product) -> TurnSettings:
     return TurnSettings(target=Target(endpoint=ENDPOINT, product=product, model=model()))
-
-
-async def read(events) -> list:
-    async with aclosing(events) as stream:
-        return [event async for event in stream]
 
 
 async def gone_on(store, product: Product, *scripts) -> tuple[Conversation, ScriptedBackend]:

@@ -4,9 +4,7 @@ import asyncio
 import json
 import os
 import random
-import resource
 import sqlite3
-from contextlib import contextmanager
 from datetime import UTC
 
 import pytest
@@ -21,6 +19,7 @@ from lmchat.services.library import Library
 from lmchat.storage import write
 from lmchat.storage.store import SqliteStore
 from tests.support.chats import Clock, answer, faults_in, header, reply, say, store_at
+from tests.support.faults import no_room
 
 LIST = [{"role": "user", "content": "Which vegetables?"}, {"role": "assistant", "content": "Lettuce."}]
 
@@ -258,21 +257,10 @@ async def test_an_error_in_the_middle_of_a_session_leaves_nothing_of_it(
     assert (one.header.message_count, two.header.message_count) == (6, 2)
 
 
-@contextmanager
-def room_for(size_bytes):
-    """No file of this process may grow beyond this size: a full disk, also for root."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 async def test_a_disk_that_gets_full_has_nothing_half_imported(tmp_path, store, importer):
     name = file_of(tmp_path, [{"role": "user", "content": "word " * 20_000}] * 50)
     await say(store, header("before"), "words")
-    with room_for(1 << 20):
+    with no_room(1 << 20):
         done = await importer.bring([name])
     (refused,) = done.refused
     assert "full" in refused[1].message

@@ -14,7 +14,7 @@ from lmchat.services.library import (
     group_by_day,
     with_unsaved,
 )
-from tests.support.chats import Clock, header, reply, say
+from tests.support.chats import Clock, answered_chats, header
 
 MOMENT = datetime(2026, 11, 20, 1, 30, tzinfo=UTC)
 BERLIN = timezone(timedelta(hours=1))
@@ -24,15 +24,6 @@ NEW_YORK = timezone(timedelta(hours=-5))
 @pytest.fixture
 def library(store):
     return Library(store, clock=Clock(), zone=UTC)
-
-
-async def chats(store, *titles):
-    made = []
-    for title in titles:
-        session = header(title)
-        await reply(store, session, f"answer to {title}", await say(store, session, f"about {title}"))
-        made.append(session.session_id)
-    return made
 
 
 @pytest.mark.parametrize(
@@ -72,7 +63,7 @@ def test_groups_keep_the_order_of_the_list_and_pinned_ones_stand_on_top():
 
 
 async def test_archived_and_deleted_sessions_leave_the_list(store, library):
-    one, two, three = await chats(store, "one", "two", "three")
+    one, two, three = await answered_chats(store, "one", "two", "three")
     await library.archive(one)
     await library.delete(two)
     assert await library.every_id() == (three, one)
@@ -89,13 +80,13 @@ async def test_archived_and_deleted_sessions_leave_the_list(store, library):
 
 
 async def test_a_title_is_one_line_and_an_empty_one_is_that_of_the_prompt(store, library):
-    (one,) = await chats(store, "one")
+    (one,) = await answered_chats(store, "one")
     assert (await library.rename(one, "  My\n own\ttitle ")).title == "My own title"
     assert (await library.rename(one, " ")).title == "about one"
 
 
 async def test_deletions_are_undone_last_first_also_after_a_restart(store, library):
-    ids = await chats(store, "one", "two", "three")
+    ids = await answered_chats(store, "one", "two", "three")
     for session_id in ids:
         await library.delete(session_id)
     assert (await library.undo_delete()).session_id == ids[2]

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
 
 import pytest
 
@@ -10,7 +9,7 @@ from lmchat.domain.message import Role
 from lmchat.errors import StoreUnavailable
 from lmchat.services.open_sessions import FIRST_READ, OpenSessions
 from tests.support.chats import GatedStore, fill_long
-from tests.support.scripted_backend import ScriptedBackend, answer, target
+from tests.support.scripted_backend import ScriptedBackend, answer, read, target
 
 COUNT = 300
 
@@ -32,11 +31,6 @@ async def opened(store, *, context: int = 100_000, **chat):
     sessions.target = target(context_loaded=context)
     sessions.show(await sessions.load(header.session_id))
     return sessions, talk
-
-
-async def run(events) -> list:
-    async with aclosing(events) as stream:
-        return [event async for event in stream]
 
 
 def sent(sessions):
@@ -61,7 +55,7 @@ async def test_a_session_is_opened_with_its_end_alone(store):
 
 async def test_what_is_said_waits_for_the_rest_and_all_of_it_is_sent(store):
     sessions, talk = await opened(store)
-    turn = asyncio.create_task(run(sessions.shown.conversation.send("and now?", sessions.turn_settings())))
+    turn = asyncio.create_task(read(sessions.shown.conversation.send("and now?", sessions.turn_settings())))
     await store.asked.wait()
     assert not sessions._backend.requests
     store.gate.set()
@@ -73,7 +67,7 @@ async def test_what_is_said_waits_for_the_rest_and_all_of_it_is_sent(store):
 async def test_a_full_window_keeps_the_newest_and_counts_all_that_is_left_out(store):
     sessions, talk = await opened(store, context=400)
     store.gate.set()
-    await run(sessions.shown.conversation.send("and now?", sessions.turn_settings()))
+    await read(sessions.shown.conversation.send("and now?", sessions.turn_settings()))
     kept = sent(sessions)
     assert kept == [*(one.text for one in talk), "and now?"][-len(kept) :]
     assert 2 <= len(kept) < 60
@@ -85,7 +79,7 @@ async def test_an_answer_is_given_anew_where_it_stands(store, place):
     sessions, talk = await opened(store)
     store.gate.set()
     conversation = sessions.shown.conversation
-    await run(conversation.regenerate(talk[place].message_id, sessions.turn_settings()))
+    await read(conversation.regenerate(talk[place].message_id, sessions.turn_settings()))
     assert sent(sessions) == [one.text for one in talk[:place]]
     assert list(conversation.messages[:-1]) == talk[:place]
     assert (conversation.messages[-1].version, conversation.messages[-1].versions) == (2, 2)
@@ -95,7 +89,7 @@ async def test_an_old_prompt_is_edited_where_it_stands(store):
     sessions, talk = await opened(store)
     store.gate.set()
     conversation = sessions.shown.conversation
-    await run(conversation.edit(talk[10].message_id, "in other words", sessions.turn_settings()))
+    await read(conversation.edit(talk[10].message_id, "in other words", sessions.turn_settings()))
     assert sent(sessions) == [*(one.text for one in talk[:10]), "in other words"]
 
 
@@ -105,10 +99,10 @@ async def test_a_disk_that_fails_refuses_and_the_next_try_goes_on(store):
     store.error = StoreUnavailable("The disk is away.")
     conversation = sessions.shown.conversation
     with pytest.raises(StoreUnavailable):
-        await run(conversation.send("lost?", sessions.turn_settings()))
+        await read(conversation.send("lost?", sessions.turn_settings()))
     assert list(conversation.messages) == talk[-FIRST_READ:]
     store.error = None
-    await run(conversation.send("found", sessions.turn_settings()))
+    await read(conversation.send("found", sessions.turn_settings()))
     assert sent(sessions) == [*(one.text for one in talk), "found"]
 
 
@@ -144,5 +138,5 @@ async def test_a_system_prompt_set_meanwhile_stays_at_the_end(store):
     await conversation.fill()
     assert list(conversation.messages) == [*talk, message]
     assert message.parent_id == talk[-1].message_id
-    await run(conversation.send("so?", sessions.turn_settings()))
+    await read(conversation.send("so?", sessions.turn_settings()))
     assert sessions._backend.requests[-1].messages[0].role is Role.SYSTEM

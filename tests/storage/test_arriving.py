@@ -19,8 +19,8 @@ from lmchat.domain.message import AnswerState, ReasoningPart, TextPart, ToolCall
 from lmchat.domain.turn import RESET, GrowingAnswer, parts_of
 from lmchat.errors import StoreUnavailable
 from lmchat.storage.running_answer import AnswerFile, FileHead, answer_path, read_answer
-from tests.storage.test_store_disk import no_room
 from tests.support.chats import START, answer, begin_session, header, say, store_at, tool_message
+from tests.support.faults import no_room
 
 BEGUN = FileHead(session_id="s", message_id="m", parent_id=None, created_at=START, model="m", endpoint="e")
 

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
 import asyncio
-import resource
 import shutil
 import sqlite3
 import threading
-from contextlib import aclosing, closing, contextmanager
+from contextlib import aclosing, closing
 
 import pytest
 from msgspec.structs import replace
@@ -15,18 +14,7 @@ from lmchat.errors import StoreUnavailable
 from lmchat.storage import database as connections
 from lmchat.storage.store import SqliteStore
 from tests.support.chats import answer, begin_session, header, prompt, reply, say, store_at
-from tests.support.faults import no_root, open_folder
-
-
-@contextmanager
-def no_room(size_bytes=0):
-    """No file of this process may grow beyond a size; holds for root too."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+from tests.support.faults import no_room, no_root, open_folder
 
 
 async def test_a_full_disk_is_one_clear_error_and_writing_works_again_with_room(store):

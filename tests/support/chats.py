@@ -140,6 +140,16 @@ async def reply(store: SqliteStore, session: SessionHeader, text: str, parent: C
     return message
 
 
+async def answered_chats(store: SqliteStore, *titles: str) -> list[str]:
+    """Write a chat of one turn for each title; return their ids."""
+    made = []
+    for title in titles:
+        session = header(title)
+        await reply(store, session, f"answer to {title}", await say(store, session, f"about {title}"))
+        made.append(session.session_id)
+    return made
+
+
 def store_at(folder: Path, clock: Clock | None = None) -> SqliteStore:
     return SqliteStore(folder / "lmchat" / "sessions.db", clock=clock or Clock())
 

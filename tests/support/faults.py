@@ -166,3 +166,14 @@ class Ring(KeyringBackend):
 
     def set_password(self, service, username, password):
         raise PasswordSetError("the keys of tests are only read")
+
+
+@contextmanager
+def no_room(size_bytes=0):
+    """No file of this process may grow beyond a size; holds for root too."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 
+from lmchat.domain.event import TextDelta
 from lmchat.domain.message import Role, text_message
 from lmchat.domain.request import ChatRequest, Sampling
 from lmchat.domain.server import Endpoint, Product
@@ -46,6 +47,10 @@ async def events_of(client: ProxyClient, request: ChatRequest, *, on_event=lambd
     except LMChatError as error:
         return events, error
     return events, None
+
+
+def text_of(events) -> str:
+    return "".join(one.text for one in events if isinstance(one, TextDelta))
 
 
 class PortMap(httpx.AsyncBaseTransport):

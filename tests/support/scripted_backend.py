@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -77,6 +78,11 @@ def answer(text: str = "Lettuce does well.", *, thought: str = "") -> list[Step]
         UsageReported(prompt_tokens=20, completion_tokens=len(words), tokens_per_second=42.3),
         StreamFinished(reason="stop"),
     ]
+
+
+async def read(events) -> list:
+    async with aclosing(events) as stream:
+        return [event async for event in stream]
 
 
 class ScriptedBackend:

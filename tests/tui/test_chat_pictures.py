@@ -14,7 +14,7 @@ from lmchat.domain.message import AnswerState, ChatMessage, Failure, ReasoningPa
 from lmchat.domain.server import Verdict
 from lmchat.domain.session import SessionHeader
 from lmchat.storage.store import SqliteStore
-from tests.support.desktop import Desktop, make_desktop
+from tests.support.desktop import Desktop, HandClock, make_desktop
 from tests.support.look_data import NOW
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, candidate, model
 from tests.support.tui_host import screen_text
@@ -37,16 +37,6 @@ beds = plan(["lettuce", "spinach"])
 PASSING = {"library", "queue", "remember", "history", "open", "draft", "picker"}
 """Groups of workers that end by themselves."""
 SESSION = "00000000000000a1"
-
-
-class Clock:
-    """Seconds that pass when the test says so."""
-
-    def __init__(self) -> None:
-        self.now_s = 100.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 def said(number: int, role: Role, text: str, **more) -> ChatMessage:
@@ -105,7 +95,7 @@ def seen(folder: Path, *messages: ChatMessage, theme: str = "lmchat-dark", scrip
         settings=Settings(ui=UiSettings(theme=theme, reduced_motion=True)),
         store=SqliteStore(folder / "sessions.db", clock=lambda: NOW),
         resume_id="last",
-        clock=Clock(),
+        clock=HandClock(),
         moment=lambda: NOW,
     )
 

@@ -8,8 +8,9 @@ from tests.support.chat_log_app import LogApp
 
 
 @pytest.fixture
-async def pilot():
-    async with LogApp().run_test(size=(80, 30)) as pilot:
+async def pilot(request):
+    """The log at 80 x 30, or at the SIZE that a file of tests names."""
+    async with LogApp().run_test(size=getattr(request.module, "SIZE", (80, 30))) as pilot:
         yield pilot
 
 

@@ -9,15 +9,11 @@ from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
 from tests.benchmarks.texts import KINDS
 from tests.support.chat_log_app import LogApp, answer, pour, question, rows, streaming
 
+SIZE = (80, 24)
+
 pytestmark = pytest.mark.timeout(120)
 TURNS = 40
 TEXT = KINDS["mixed"](2_000)
-
-
-@pytest.fixture
-async def pilot():
-    async with LogApp().run_test(size=(80, 24)) as pilot:
-        yield pilot
 
 
 async def take_turns(log, turns):

@@ -9,13 +9,9 @@ from lmchat.domain.session import MessagePath
 from tests.support.chat_log_app import LogApp, answer, chosen, drag, pour, question, rows, streaming
 from tests.support.markdown_corpus import MIXED
 
+SIZE = (80, 24)
+
 END = 64
-
-
-@pytest.fixture
-async def pilot():
-    async with LogApp().run_test(size=(80, 24)) as pilot:
-        yield pilot
 
 
 def talk(count, *, models=("qwen3-8b",)):

@@ -12,11 +12,7 @@ from tests.support.chat_log_app import LogApp, answer, load, question, rows, scr
 from tests.support.markdown_corpus import LONG_LIST, MIXED
 from tests.support.programs import until
 
-
-@pytest.fixture
-async def pilot():
-    async with LogApp().run_test(size=(80, 24)) as pilot:
-        yield pilot
+SIZE = (80, 24)
 
 
 def talk(count):

@@ -12,7 +12,6 @@ from lmchat.domain.event import ReasoningDelta
 from lmchat.domain.message import AnswerState, ReasoningPart, TextPart
 from lmchat.domain.session import MessagePath
 from tests.support.chat_log_app import (
-    LogApp,
     answer,
     chance_of,
     load,
@@ -25,13 +24,9 @@ from tests.support.chat_log_app import (
     text,
 )
 
+SIZE = (80, 24)
+
 LINES = "\n\n".join(f"Paragraph {n}." for n in range(100))
-
-
-@pytest.fixture
-async def pilot():
-    async with LogApp().run_test(size=(80, 24)) as pilot:
-        yield pilot
 
 
 @pytest.fixture
