@@ -28,9 +28,13 @@ class Disk:
     bookmark, save_bookmark = draft, save_draft
 
 
+def drafts_on(**kept: str) -> tuple[Disk, SavedTexts]:
+    disk = Disk(**kept)
+    return disk, SavedTexts(disk, is_draft=True)
+
+
 async def test_a_draft_of_an_earlier_run_is_loaded_once():
-    disk = Disk(a="old")
-    drafts = SavedTexts(disk, is_draft=True)
+    _, drafts = drafts_on(a="old")
     await drafts.load("a")
     drafts.note("a", "new")
     await drafts.load("a")
@@ -38,8 +42,7 @@ async def test_a_draft_of_an_earlier_run_is_loaded_once():
 
 
 async def test_only_what_changed_is_written():
-    disk = Disk()
-    drafts = SavedTexts(disk, is_draft=True)
+    disk, drafts = drafts_on()
     await drafts.load("a")
     drafts.note("a", "x")
     await drafts.write()
@@ -48,8 +51,7 @@ async def test_only_what_changed_is_written():
 
 
 async def test_a_sent_prompt_leaves_no_draft():
-    disk = Disk(a="x")
-    drafts = SavedTexts(disk, is_draft=True)
+    disk, drafts = drafts_on(a="x")
     await drafts.load("a")
     drafts.note("a", "")
     await drafts.write()
@@ -57,8 +59,7 @@ async def test_a_sent_prompt_leaves_no_draft():
 
 
 async def test_what_was_typed_before_the_old_one_was_read_does_not_replace_it():
-    disk = Disk(a="old")
-    drafts = SavedTexts(disk, is_draft=True)
+    disk, drafts = drafts_on(a="old")
     drafts.note("a", "new")
     await drafts.write()
     assert disk.kept["a"] == "old\n\nnew"
@@ -68,16 +69,14 @@ async def test_what_was_typed_before_the_old_one_was_read_does_not_replace_it():
 
 
 async def test_nothing_typed_yet_erases_no_old_draft():
-    disk = Disk(a="old")
-    drafts = SavedTexts(disk, is_draft=True)
+    disk, drafts = drafts_on(a="old")
     drafts.note("a", "")
     await drafts.write()
     assert disk.kept["a"] == "old"
 
 
 async def test_what_waits_is_on_the_disk_and_not_in_the_prompt():
-    disk = Disk()
-    drafts = SavedTexts(disk, is_draft=True)
+    disk, drafts = drafts_on()
     drafts.note("a", "typed", ["first", "second"])
     await drafts.write()
     assert disk.kept["a"] == "first\n\nsecond\n\ntyped"
@@ -85,8 +84,7 @@ async def test_what_waits_is_on_the_disk_and_not_in_the_prompt():
 
 
 async def test_a_failing_disk_costs_nothing_that_is_in_memory_and_is_tried_again():
-    disk = Disk()
-    drafts = SavedTexts(disk, is_draft=True)
+    disk, drafts = drafts_on()
     await drafts.load("a")
     disk.is_full = True
     await drafts.load("b")

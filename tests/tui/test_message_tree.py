@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
+
 import pytest
 from msgspec.structs import replace
 
@@ -45,18 +47,22 @@ class Asked:
         self.tree = MessageTree(lambda name, branch_id: self.acts.append((name, branch_id)))
         self.app = Host(screen=lambda: self.tree, before=lambda _: self.tree.show(tree), **more)
 
-    async def drawn(self, pilot) -> None:
+
+@asynccontextmanager
+async def asking(*given, size=WIDE, **more):
+    """Run the dialog until what it lists is drawn."""
+    asked = Asked(*given, **more)
+    async with asked.app.run_test(size=size) as pilot:
         for _ in range(200):
-            if self.tree.can_show and self.tree.list.rows:
+            if asked.tree.can_show and asked.tree.list.rows:
                 break
             await pilot.pause(0.01)
         await pilot.pause()
+        yield asked, pilot
 
 
 async def test_branches_stand_below_each_other_with_their_names_and_first_words():
-    asked = Asked()
-    async with asked.app.run_test(size=WIDE) as pilot:
-        await asked.drawn(pilot)
+    async with asking() as (asked, _):
         rows = text_of(asked.tree.list).split("\n")
         assert [row[:60].rstrip() for row in rows[:7]] == [
             "▌Plan a garden on the north side of the house",
@@ -99,35 +105,27 @@ async def test_branches_stand_below_each_other_with_their_names_and_first_words(
     ],
 )
 async def test_keys_move_along_the_branches(keys, chosen):
-    asked = Asked()
-    async with asked.app.run_test(size=WIDE) as pilot:
-        await asked.drawn(pilot)
+    async with asking() as (asked, pilot):
         await pilot.press(*keys)
         assert asked.tree.chosen_id == chosen
 
 
 @pytest.mark.parametrize(("key", "name"), [("n", "name"), ("d", "prune"), ("delete", "prune"), ("u", "undo")])
 async def test_letters_ask_for_what_shall_be_done(key, name):
-    asked = Asked()
-    async with asked.app.run_test(size=WIDE) as pilot:
-        await asked.drawn(pilot)
+    async with asking() as (asked, pilot):
         await pilot.press(key)
         assert asked.acts == [(name, "moss")]
 
 
 async def test_enter_goes_to_the_branch_and_escape_nowhere():
     for key, result in (("enter", "moss"), ("escape", None)):
-        asked = Asked()
-        async with asked.app.run_test(size=WIDE) as pilot:
-            await asked.drawn(pilot)
+        async with asking() as (asked, pilot):
             await pilot.press(key)
             assert asked.app.results == [result]
 
 
 async def test_of_an_empty_tree_only_the_last_deletion_can_be_undone():
-    asked = Asked(TreeShown())
-    async with asked.app.run_test(size=(40, 12)) as pilot:
-        await asked.drawn(pilot)
+    async with asking(TreeShown(), size=(40, 12)) as (asked, pilot):
         await pilot.press("enter", "n", "d", "left", "right", "home", "u")
         assert asked.acts == [("undo", "")]
         assert "This session is empty" in screen_text(asked.app)
@@ -135,16 +133,12 @@ async def test_of_an_empty_tree_only_the_last_deletion_can_be_undone():
 
 async def test_a_branch_that_says_nothing_yet_tells_its_state():
     silent = replace(said("x", "", None, "qwen3-8b"), state=AnswerState.STREAMING)
-    asked = Asked(TreeShown(messages=(silent,), path=("x",)))
-    async with asked.app.run_test(size=WIDE) as pilot:
-        await asked.drawn(pilot)
+    async with asking(TreeShown(messages=(silent,), path=("x",))) as (asked, _):
         assert "(streaming)" in screen_text(asked.app)
 
 
 async def test_behind_a_pruned_branch_what_it_went_off_from_is_chosen():
-    asked = Asked()
-    async with asked.app.run_test(size=WIDE) as pilot:
-        await asked.drawn(pilot)
+    async with asking() as (asked, pilot):
         pruned = tuple(one for one in TREE if one.message_id not in ("moss", "mow", "never"))
         asked.tree.show(replace(SHOWN, messages=pruned, path=PATH[:3]))
         await pilot.pause()
@@ -157,9 +151,7 @@ async def test_behind_a_pruned_branch_what_it_went_off_from_is_chosen():
 
 
 async def test_in_ascii_no_other_sign_is_drawn():
-    asked = Asked(is_ascii=True)
-    async with asked.app.run_test(size=(80, 24)) as pilot:
-        await asked.drawn(pilot)
+    async with asking(is_ascii=True, size=(80, 24)) as (asked, _):
         assert text_of(asked.tree.list).replace("␛", "").isascii()
 
 

@@ -48,6 +48,13 @@ def is_clean(program: PtyProgram) -> bool:
     return True
 
 
+def assert_leaves_clean(program: PtyProgram) -> None:
+    """Leave by F1: with the status of the app, and the terminal as it was."""
+    program.type(F1)
+    assert program.wait_exit() == 7
+    assert is_clean(program)
+
+
 # Keys
 
 
@@ -128,9 +135,7 @@ def test_an_idle_terminal_costs_nothing(program: PtyProgram) -> None:
 
 
 def test_the_normal_end_gives_the_terminal_back(program: PtyProgram) -> None:
-    program.type(F1)
-    assert program.wait_exit() == 7
-    assert is_clean(program)
+    assert_leaves_clean(program)
     assert "ready" not in program.text
 
 
@@ -213,17 +218,13 @@ def test_it_can_be_stopped_and_comes_back(program: PtyProgram) -> None:
     program.kill(signal.SIGCONT)
     program.wait_for("ready")
     program.type("z", sees="z\nshown")
-    program.type(F1)
-    assert program.wait_exit() == 7
-    assert is_clean(program)
+    assert_leaves_clean(program)
 
 
 def test_ctrl_c_in_an_editor_does_not_end_us(program: PtyProgram) -> None:
     program.type(F7, sees="away")
     program.type("x\r", sees="ready")
-    program.type(F1)
-    assert program.wait_exit() == 7
-    assert is_clean(program)
+    assert_leaves_clean(program)
 
 
 def test_a_signal_during_the_editor_ends_us(program: PtyProgram) -> None:
@@ -255,18 +256,14 @@ def test_the_editor_gets_the_terminal_and_the_app_goes_on_meanwhile(saved: Path)
         program.type("\r", sees="went on: True")
         assert "better words\nwent on" in program.text
         program.type("z", sees="z\nshown")
-        program.type(F1)
-        assert program.wait_exit() == 7
-        assert is_clean(program)
+        assert_leaves_clean(program)
 
 
 def test_an_editor_that_fails_leaves_the_screen_usable(saved: Path) -> None:
     with PtyProgram([*APP, str(saved)], home=saved.parent, env={"EDITOR": "false"}) as program:
         program.wait_for("80x24")
         program.type("\x1b[19~", sees="false ended with status 1; nothing was changed.")
-        program.type(F1)
-        assert program.wait_exit() == 7
-        assert is_clean(program)
+        assert_leaves_clean(program)
 
 
 def test_a_signal_while_the_editor_runs_ends_both(saved: Path) -> None:
@@ -287,9 +284,7 @@ def test_the_pager_shows_and_gives_back(saved: Path) -> None:
         program.wait_for("80x24")
         program.type("\x1b[20~", sees="line 22")
         program.type("q", sees="paged")
-        program.type(F1)
-        assert program.wait_exit() == 7
-        assert is_clean(program)
+        assert_leaves_clean(program)
 
 
 def test_a_resize_is_seen(program: PtyProgram) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
+
 import pytest
 from msgspec.structs import replace
 
@@ -16,11 +18,17 @@ from tests.support.tui_host import Host, text_of
 WIDE = (120, 40)
 
 
-async def shown(snapshot: TelemetrySnapshot, now_s: float, size=WIDE, **more) -> str:
+@asynccontextmanager
+async def showing(snapshot: TelemetrySnapshot = ANSWERING, now_s: float = 104.1, size=WIDE, **more):
     panel = TelemetryPanel(id="telemetry", **more)
     async with Host(right=panel).run_test(size=size) as pilot:
         panel.show(snapshot, now_s)
         await pilot.pause()
+        yield panel, pilot
+
+
+async def shown(*given, **more) -> str:
+    async with showing(*given, **more) as (panel, _):
         return text_of(panel)
 
 
@@ -29,7 +37,7 @@ def squeezed(text: str) -> list[str]:
 
 
 async def test_a_running_turn_is_told_with_all_its_figures():
-    lines = squeezed(await shown(ANSWERING, 104.1))
+    lines = squeezed(await shown(ANSWERING))
     assert "● LM Studio ready" in lines
     assert "127.0.0.1:1234 3 ms" in lines
     assert "qwen3-8b Q4_K_M" in lines
@@ -91,10 +99,7 @@ async def test_only_the_chosen_sections_are_shown_in_the_chosen_order():
 
 
 async def test_the_same_snapshot_draws_nothing_and_a_later_clock_draws_one_row(monkeypatch):
-    panel = TelemetryPanel(id="telemetry")
-    async with Host(right=panel).run_test(size=WIDE) as pilot:
-        panel.show(ANSWERING, 104.1)
-        await pilot.pause()
+    async with showing() as (panel, _):
         drawn = []
         monkeypatch.setattr(panel, "refresh", lambda *regions: drawn.extend(regions))
         panel.show(ANSWERING, 104.1)
@@ -122,7 +127,7 @@ async def test_names_of_servers_cannot_write_to_the_terminal():
 async def test_a_long_address_loses_its_middle_not_its_port():
     endpoint = Endpoint.parse("https://gpu-box.intern.example.org:1234")
     snapshot = replace(ANSWERING, health=replace(ANSWERING.health, endpoint=endpoint))
-    lines = squeezed(await shown(snapshot, 104.1))
+    lines = squeezed(await shown(snapshot))
     assert "gpu-box.i…g:1234 3 ms" in lines[1] or lines[1].endswith(":1234 3 ms")
 
 
@@ -130,7 +135,7 @@ async def test_models_with_long_names_that_begin_alike_can_be_told_apart():
     seen = []
     for end in ("instruct-2507", "thinking-2507"):
         model = replace(QWEN, model_id=f"qwen3-235b-a22b-ud-iq2-xxs-{end}")
-        seen.append(await shown(replace(ANSWERING, health=replace(ANSWERING.health, model=model)), 104.1))
+        seen.append(await shown(replace(ANSWERING, health=replace(ANSWERING.health, model=model))))
     assert "ct-2507" in seen[0]
     assert "ng-2507" in seen[1]
     assert all("qwen3-" in text and "…" in text for text in seen)
@@ -138,21 +143,15 @@ async def test_models_with_long_names_that_begin_alike_can_be_told_apart():
 
 async def test_a_value_longer_than_the_panel_takes_no_second_row():
     model = replace(QWEN, quantization="words of the garden, 漢字 é")
-    lines = (await shown(replace(ANSWERING, health=replace(ANSWERING.health, model=model)), 104.1)).split(
-        "\n"
-    )
+    lines = (await shown(replace(ANSWERING, health=replace(ANSWERING.health, model=model)))).split("\n")
     [row] = [number for number, line in enumerate(lines) if "words of the" in line]
     assert "context" in lines[row + 1]
 
 
 async def test_a_change_of_theme_changes_the_colours():
-    panel = TelemetryPanel(id="telemetry")
-    app = Host(right=panel)
-    async with app.run_test(size=WIDE) as pilot:
-        panel.show(ANSWERING, 104.1)
-        await pilot.pause()
+    async with showing() as (panel, pilot):
         before = panel.render_line(0)
-        app.theme = "lmchat-light"
+        panel.app.theme = "lmchat-light"
         await pilot.pause()
         assert panel.render_line(0) != before
         assert panel.render_line(0).text == before.text
@@ -237,10 +236,7 @@ async def test_what_is_long_or_rare_is_told_in_its_row(snapshot, size, row):
 
 
 async def test_a_row_is_drawn_with_its_new_figure():
-    panel = TelemetryPanel(id="telemetry")
-    async with Host(right=panel).run_test(size=WIDE) as pilot:
-        panel.show(ANSWERING, 104.1)
-        await pilot.pause()
+    async with showing() as (panel, pilot):
         panel.show(ANSWERING, 145.0)
         await pilot.pause()
         assert "elapsed 45 s" in squeezed(text_of(panel))

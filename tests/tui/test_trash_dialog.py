@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
@@ -28,19 +29,22 @@ class Asked:
         self.dialog = TrashDialog(lambda name, ids: self.acts.append((name, list(ids))), clock=lambda: NOW)
         self.app = Host(screen=lambda: self.dialog, before=lambda _: self.dialog.show(headers))
 
-    async def drawn(self, pilot) -> None:
-        """Wait until what is in the trash is drawn."""
+
+@asynccontextmanager
+async def asking(*given, size=WIDE, **more):
+    """Run the dialog until what it lists is drawn."""
+    asked = Asked(*given, **more)
+    async with asked.app.run_test(size=size) as pilot:
         for _ in range(200):
-            if self.dialog.can_show and self.dialog.list.rows:
+            if asked.dialog.can_show and asked.dialog.list.rows:
                 break
             await pilot.pause(0.01)
         await pilot.pause()
+        yield asked, pilot
 
 
 async def test_what_is_in_the_trash_and_until_when_is_shown():
-    asked = Asked()
-    async with asked.app.run_test(size=WIDE) as pilot:
-        await asked.drawn(pilot)
+    async with asking() as (asked, _):
         rows = [row.split("  ") for row in screen_text(asked.app).split("\n")]
         found = {
             cells[0].strip(" ▌"): cells[-1].strip()
@@ -66,18 +70,14 @@ def test_a_time_that_is_over_or_far_ahead_is_told_too(days, words):
 
 
 async def test_enter_brings_the_chosen_one_back():
-    asked = Asked()
-    async with asked.app.run_test(size=WIDE) as pilot:
-        await asked.drawn(pilot)
+    async with asking() as (asked, pilot):
         await pilot.press("down", "enter")
         assert asked.acts == [("restore", [header(2, "").session_id])]
 
 
 @pytest.mark.parametrize("key", ["d", "delete"])
 async def test_removing_asks_and_escape_is_no(key):
-    asked = Asked()
-    async with asked.app.run_test(size=WIDE) as pilot:
-        await asked.drawn(pilot)
+    async with asking() as (asked, pilot):
         await pilot.press("end", key)
         await pilot.pause()
         assert "“Old␛[2J one” with 29 messages will be deleted." in screen_text(asked.app)
@@ -89,9 +89,7 @@ async def test_removing_asks_and_escape_is_no(key):
 
 
 async def test_emptying_asks_and_takes_only_what_was_listed():
-    asked = Asked()
-    async with asked.app.run_test(size=WIDE) as pilot:
-        await asked.drawn(pilot)
+    async with asking() as (asked, pilot):
         await pilot.press("e")
         await pilot.pause()
         assert "3 sessions will be deleted. This cannot be undone." in screen_text(asked.app)
@@ -101,9 +99,7 @@ async def test_emptying_asks_and_takes_only_what_was_listed():
 
 
 async def test_an_empty_trash_says_so_and_takes_no_key():
-    asked = Asked(())
-    async with asked.app.run_test(size=(40, 12)) as pilot:
-        await asked.drawn(pilot)
+    async with asking((), size=(40, 12)) as (asked, pilot):
         await pilot.press("enter", "d", "e", "down", "pagedown")
         assert "The trash is empty." in screen_text(asked.app)
         assert "delete permanently" not in screen_text(asked.app)

@@ -24,9 +24,30 @@ def document_of(messages, width=60):
     return document
 
 
+def document_with(entry):
+    document = Document()
+    document.set_page(plain_page())
+    document.append(entry)
+    return document
+
+
+def pieces_fed(entry, document, sizes):
+    """Feed a text in pieces of these sizes; give where each has changed the document."""
+    start = 0
+    while start < len(MIXED):
+        size = sizes[start % len(sizes)]
+        entry.feed(TextDelta(text=MIXED[start : start + size]))
+        yield document.grow(0)
+        start += size
+
+
 def laid_out_rows(document):
     document.sweep(0, 0, 1, 1 << 30)
     return list(document.rows(0, 1 << 30))
+
+
+def segments_of(document):
+    return [line and line.segments for _, line in laid_out_rows(document)]
 
 
 @given(MESSAGES, st.data())
@@ -58,46 +79,27 @@ def test_another_width_and_back_gives_the_same_rows(messages, first, second):
 @given(st.lists(st.integers(1, 90), min_size=1, max_size=8), st.booleans())
 @settings(max_examples=25, deadline=None)
 def test_an_answer_that_streamed_in_is_the_answer_that_is_loaded(sizes, is_folded):
-    streamed = Document()
-    streamed.set_page(plain_page())
     entry = Entry(streaming(), is_streaming=True, is_folded=is_folded)
-    streamed.append(entry)
+    streamed = document_with(entry)
     for delta in (ReasoningDelta(text="think"), ReasoningDelta(text="ing\n\n- hard")):
         entry.feed(delta)
         streamed.grow(0)
-    start = 0
-    while start < len(MIXED):
-        size = sizes[start % len(sizes)]
-        entry.feed(TextDelta(text=MIXED[start : start + size]))
-        first = streamed.grow(0)
+    for first in pieces_fed(entry, streamed, sizes):
         assert len(list(streamed.rows(0, 1 << 30))) == streamed.total
         assert streamed.position(first) <= streamed.total
-        start += size
     final = answer(MIXED, thought="thinking\n\n- hard")
     entry.finish(final)
     streamed.rebuild(0)
-    loaded = Document()
-    loaded.set_page(plain_page())
-    loaded.append(Entry(final, is_folded=is_folded))
-    assert [line and line.segments for _, line in laid_out_rows(streamed)] == [
-        line and line.segments for _, line in laid_out_rows(loaded)
-    ]
+    assert segments_of(streamed) == segments_of(document_with(Entry(final, is_folded=is_folded)))
 
 
 @pytest.mark.rule("R-17")
 @given(st.lists(st.integers(1, 90), min_size=1, max_size=8), st.booleans())
 @settings(max_examples=25, deadline=None)
 def test_text_that_turned_out_to_be_thought_is_laid_out_as_thought_that_is_loaded(sizes, is_folded):
-    streamed = Document()
-    streamed.set_page(plain_page())
     entry = Entry(streaming(), is_streaming=True, is_folded=is_folded)
-    streamed.append(entry)
-    start = 0
-    while start < len(MIXED):
-        size = sizes[start % len(sizes)]
-        entry.feed(TextDelta(text=MIXED[start : start + size]))
-        streamed.grow(0)
-        start += size
+    streamed = document_with(entry)
+    list(pieces_fed(entry, streamed, sizes))
     final = answer("Four", thought=MIXED)
     entry.set_parts(final.parts[:1])
     streamed.rebuild(0)
@@ -106,12 +108,7 @@ def test_text_that_turned_out_to_be_thought_is_laid_out_as_thought_that_is_loade
     assert len(list(streamed.rows(0, 1 << 30))) == streamed.total
     entry.finish(final)
     streamed.rebuild(0)
-    loaded = Document()
-    loaded.set_page(plain_page())
-    loaded.append(Entry(final, is_folded=is_folded))
-    assert [line and line.segments for _, line in laid_out_rows(streamed)] == [
-        line and line.segments for _, line in laid_out_rows(loaded)
-    ]
+    assert segments_of(streamed) == segments_of(document_with(Entry(final, is_folded=is_folded)))
 
 
 def test_a_late_link_lays_out_what_is_new_and_no_more():
