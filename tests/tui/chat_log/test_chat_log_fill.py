@@ -32,12 +32,11 @@ async def begin(pilot, whole):
     log = pilot.app.log_view
     log.load(whole[-END:], has_all_messages=False)
     await pilot.pause()
-    return log
+    return log, whole
 
 
 async def test_what_comes_above_moves_nothing_while_the_end_is_followed(pilot):
-    whole = talk(200)
-    log = await begin(pilot, whole)
+    log, whole = await begin(pilot, talk(200))
     before = rows(log)
     log.fill(whole)
     assert rows(log) == before
@@ -49,8 +48,7 @@ async def test_what_comes_above_moves_nothing_while_the_end_is_followed(pilot):
 
 @pytest.mark.parametrize("rows_up", [1, 30, 75, 1_000])
 async def test_what_comes_above_moves_nothing_while_one_reads_back(pilot, rows_up):
-    whole = talk(200)
-    log = await begin(pilot, whole)
+    log, whole = await begin(pilot, talk(200))
     for _ in range(0, rows_up, 10):
         log.scroll_relative(y=-10)
         await pilot.pause()
@@ -65,8 +63,7 @@ async def test_what_comes_above_moves_nothing_while_one_reads_back(pilot, rows_u
 
 
 async def test_who_looks_for_words_while_more_comes_above_goes_back_to_what_was_read(pilot):
-    whole = talk(200)
-    log = await begin(pilot, whole)
+    log, whole = await begin(pilot, talk(200))
     log.scroll_relative(y=-30)
     await pilot.pause()
     before = rows(log)
@@ -83,7 +80,7 @@ async def test_what_was_unfolded_for_a_hit_is_folded_again_after_more_came_above
     whole = talk(200)
     thinking = answer("Said.", thought="A needle.", parent_id=whole[-1].message_id)
     whole = MessagePath([*whole, thinking])
-    log = await begin(pilot, whole)
+    log, _ = await begin(pilot, whole)
     log.finder.find("needle")
     log.finder.step(1)
     assert any("A needle." in row for row in rows(log))
@@ -101,7 +98,7 @@ async def test_who_folds_a_thought_after_more_came_above_goes_back_to_what_was_r
     thought = "\n\n".join(f"Step {n}." for n in range(40))
     said = "\n\n".join(f"Row {n}." for n in range(60))
     whole = MessagePath([*whole, asked, answer(said, thought=thought, parent_id=asked.message_id)])
-    log = await begin(pilot, whole)
+    log, _ = await begin(pilot, whole)
     log.focus_message(-1)
     await pilot.press("pageup")
     before = rows(log)
@@ -114,8 +111,7 @@ async def test_who_folds_a_thought_after_more_came_above_goes_back_to_what_was_r
 
 
 async def test_home_asked_for_too_early_goes_to_the_first_message_once_it_is_there(pilot):
-    whole = talk(200)
-    log = await begin(pilot, whole)
+    log, whole = await begin(pilot, talk(200))
     log.scroll_home()
     await pilot.pause()
     log.fill(whole)
@@ -127,8 +123,7 @@ async def test_home_asked_for_too_early_goes_to_the_first_message_once_it_is_the
 
 
 async def test_who_went_on_reading_after_home_is_left_where_he_is(pilot):
-    whole = talk(200)
-    log = await begin(pilot, whole)
+    log, whole = await begin(pilot, talk(200))
     log.scroll_home()
     log.scroll_relative(y=5)
     await pilot.pause()
@@ -139,8 +134,7 @@ async def test_who_went_on_reading_after_home_is_left_where_he_is(pilot):
 
 
 async def test_a_log_that_has_all_takes_nothing_twice(pilot):
-    whole = talk(60)
-    log = await begin(pilot, whole)
+    log, whole = await begin(pilot, talk(60))
     log.fill(whole)
     log.fill(whole)
     assert len(log.document) == len(whole)
@@ -150,8 +144,7 @@ async def test_a_log_that_has_all_takes_nothing_twice(pilot):
 
 
 async def test_an_answer_that_streams_meanwhile_goes_on_in_its_place(pilot):
-    whole = talk(100)
-    log = await begin(pilot, whole)
+    log, whole = await begin(pilot, talk(100))
     log.notice("a thin line")
     growing = streaming()
     log.begin_answer(growing)
@@ -169,8 +162,7 @@ async def test_an_answer_that_streams_meanwhile_goes_on_in_its_place(pilot):
 
 
 async def test_hits_above_are_counted_once_they_are_there_and_the_shown_hit_stays(pilot):
-    whole = talk(200)
-    log = await begin(pilot, whole)
+    log, whole = await begin(pilot, talk(200))
     assert log.finder.find("question") == END // 2
     log.finder.step(1)
     number, count = log.finder.step(-1)
@@ -232,8 +224,7 @@ async def test_walking_through_all_of_it_keeps_few_and_shows_every_row(log):
 
 
 async def test_a_selection_made_meanwhile_stays_with_its_words(pilot):
-    whole = talk(100)
-    log = await begin(pilot, whole)
+    log, whole = await begin(pilot, talk(100))
     await drag(pilot, log, (0, 3), (40, 10))
     before = log.selected_text, chosen(log)
     assert before[0]
@@ -243,8 +234,7 @@ async def test_a_selection_made_meanwhile_stays_with_its_words(pilot):
 
 
 async def test_a_resize_and_marks_reach_what_nobody_has_looked_at(pilot):
-    whole = talk(200)
-    log = await begin(pilot, whole)
+    log, whole = await begin(pilot, talk(200))
     log.fill(whole)
     log.mark_left_out(100, whole[100].message_id)
     await pilot.resize_terminal(60, 20)
