@@ -190,16 +190,12 @@ class _McpServer:
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
         name = self._settings.name
+        if isinstance(error, ImportError):
+            return "The MCP SDK is not installed. Install it with: pip install 'lmchat[tools]'."
+        if isinstance(error, FileNotFoundError):
+            return f"The server {name} cannot start: {error.filename} does not exist. Check [[mcp]]."
         said = safe_line(str(error) or type(error).__name__, limit=_SAID_CHARS).rstrip(".")
-        match error:
-            case ImportError():
-                return "The MCP SDK is not installed. Install it with: pip install 'lmchat[tools]'."
-            case FileNotFoundError():
-                return f"The server {name} cannot start: {error.filename} does not exist. Check [[mcp]]."
-            case TimeoutError():
-                said = f"no answer within {START_S:g} s"
-            case _:
-                pass
+        said = f"no answer within {START_S:g} s" if isinstance(error, TimeoutError) else said
         return f"The server {name} failed: {said}. See {self._log}."
 
     async def _connect(self) -> None:

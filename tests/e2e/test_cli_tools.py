@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 import tomllib
 
+import psutil
 import pytest
 
-from tests.support.programs import WAIT_S, Cli, wait_until
+from tests.support import mcp_server
+from tests.support.programs import WAIT_S, Cli, is_running, processes, wait_until
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import answer
 from tests.support.scripted_server import DONE, Hold, delta, finish, sse
@@ -72,12 +76,7 @@ def test_without_tools_the_list_says_how_to_add_some(alone):
     ("words", "code", "out", "err"),
     [
         (["python/add", '{"a": 3}'], 0, "5\n", ""),
-        (
-            ["python/fail", '{"why": "no"}'],
-            1,
-            "",
-            "lmchat: python/fail failed: tools.py, line 9: ValueError: no.",
-        ),
+        (["python/fail", '{"why": "no"}'], 1, "", "lmchat: python/fail failed: tools.py, line 9: ValueError"),
         (["python/add"], 1, "", "lmchat: python/add failed: The arguments do not match the schema: at $: "),
         (["python/add", "[3]"], 2, "", "lmchat: The arguments are not a JSON object.\n"),
         (["python/ad", "{}"], 2, "", "lmchat: There is no tool python/ad.\nDid you mean python/add?"),
@@ -89,12 +88,10 @@ def test_a_call_prints_its_result_or_says_what_is_wrong(with_tools, words, code,
     assert done.stderr.startswith(err)
 
 
-def test_a_call_as_json_has_the_result_also_of_a_failure(with_tools):
-    value = with_tools.json("tools", "call", "python/add", '{"a": 3}', "--json")
-    assert value.pop("elapsed_ms") > 0
-    assert value == {"tool": "python/add", "arguments": {"a": 3}, "result": "5", "state": "complete"}
+def test_a_failed_call_as_json_has_its_error(with_tools):
     failed = with_tools.json("tools", "call", "python/fail", '{"why": "no"}', "--json", code=1)
-    assert failed["state"] == "failed"
+    assert (failed["tool"], failed["state"]) == ("python/fail", "failed")
+    assert "ValueError: no" in failed["result"]
 
 
 def test_a_call_starts_no_other_server(with_tools):
@@ -118,31 +115,35 @@ def test_the_doctor_has_a_row_for_each_server_and_none_without_tools(cli):
     assert row["next_step"].endswith("tools.py, then lmchat tools")
 
 
-def test_an_answer_with_an_allowed_tool_has_its_steps(cli, server):
+@pytest.fixture
+def adding(cli, server):
+    """Yield lmchat with an allowed tool that the model calls."""
     write_tools(cli, config=_ALLOWED)
     server.on(CHAT, calling(("python__add", '{"a": 3}')), answer("It is 5."))
-    done = cli("ask", "--tools", "--json", "3 and 2?")
+    return cli
+
+
+def test_an_answer_with_an_allowed_tool_has_its_steps(adding, server):
+    done = adding("ask", "--tools", "--json", "3 and 2?")
     value = json.loads(done.stdout)
     assert (value["reply"], value["tool_calls"]) == ("It is 5.", [])
     [step] = value["steps"]
     assert step.pop("elapsed_ms") > 0
     assert step == {"tool": "python/add", "arguments": {"a": 3}, "result": "5", "state": "complete"}
-    assert done.stderr.startswith("lmchat: python/add(3)  0.")
-    assert done.stderr.endswith(" s · 1 B\n")
+    assert re.fullmatch(r"lmchat: python/add\(3\)  0\.\d+ s · 1 B\n", done.stderr)
     first, second = server.seen(CHAT)
     assert {one["function"]["name"] for one in first.json["tools"]} == {"python__add", "python__fail"}
     assert second.json["messages"][-1] == {"role": "tool", "tool_call_id": "call_0", "content": "5"}
 
 
-def test_each_call_is_a_line_of_the_stream_and_the_texts_around_it_are_on_lines_of_their_own(cli, server):
-    write_tools(cli, config=_ALLOWED)
-    replies = (calling(("python__add", '{"a": 3}')), answer("It is 5."))
-    server.on(CHAT, *replies)
-    lines = [json.loads(line) for line in cli("ask", "--tools", "--stream-json", "?").stdout.splitlines()]
+def test_each_call_is_a_line_of_the_stream(adding):
+    lines = [json.loads(line) for line in adding("ask", "--tools", "--stream-json", "?").stdout.splitlines()]
     assert [next(iter(line)) for line in lines] == ["chunk", "tool", "chunk", "done"]
     assert lines[1]["tool"]["result"] == "5"
-    server.on(CHAT, *replies)
-    assert cli("ask", "--tools", "?").stdout == "Let me see.\nIt is 5.\n"
+
+
+def test_the_texts_around_a_call_are_on_lines_of_their_own(adding):
+    assert adding("ask", "--tools", "?").stdout == "Let me see.\nIt is 5.\n"
 
 
 def test_without_a_terminal_a_tool_that_asks_is_refused_and_the_way_to_allow_it_told(cli, server):
@@ -169,10 +170,8 @@ def test_a_model_that_cannot_use_tools_answers_without_them(cli, server):
     write_tools(cli, config="[tools]\noffer_when_unknown = false\n")
     server.on(CHAT, answer("Hello."))
     done = cli("ask", "--tools", "?")
-    assert (done.stdout, done.stderr) == (
-        "Hello.\n",
-        "lmchat: tiny cannot use tools; it answers without them.\n",
-    )
+    words = "lmchat: tiny cannot use tools; it answers without them.\n"
+    assert (done.stdout, done.stderr) == ("Hello.\n", words)
     assert "tools" not in server.seen(CHAT)[0].json
 
 
@@ -217,3 +216,18 @@ def test_an_interrupted_call_ends_the_answer_as_stopped(cli, server, tmp_path):
     out, _ = process.communicate(timeout=WAIT_S)
     assert process.returncode == 130
     assert (json.loads(out)["state"], json.loads(out)["reply"]) == ("stopped", "Let me see.")
+
+
+def test_no_process_is_left_when_lmchat_is_killed_in_a_call(cli):
+    sign = f"{cli.folder}/of-the-server"  # in the arguments of the server's own child
+    server = (
+        f"command = '{sys.executable}'\nargs = ['{mcp_server.__file__}']\nenv = {{IGNORE_END = '{sign}'}}\n"
+    )
+    cli.configure(f"[[mcp]]\nname = 'files'\n{server}")
+    process = cli.start("tools", "call", "files/never", "{}")
+    wait_until(lambda: processes(sign), "the server's own child")
+    own = psutil.Process(process.pid).children(recursive=True)
+    assert len(own) == 3  # the tool host, the server, and the server's own child
+    process.kill()
+    process.communicate(timeout=WAIT_S)
+    wait_until(lambda: not any(is_running(one.pid) for one in own), "the end of all processes")

@@ -1,4 +1,4 @@
-"""Scripted MCP server: plain JSON-RPC over stdin and stdout, or over HTTP, without the SDK."""
+"""Scripted MCP server: plain JSON-RPC over stdin and stdout, without the SDK."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 PAGE = 100
@@ -27,10 +24,8 @@ TEXTS = {
     "fail": lambda _: "It went wrong",
     "die": lambda _: os._exit(3),
 }
-names, cancelled = (
-    [*NAMES, *(f"more-{number}" for number in range(int(os.environ.get("MORE_TOOLS", "0"))))],
-    [],
-)
+names = [*NAMES, *(f"more-{number}" for number in range(int(os.environ.get("MORE_TOOLS", "0"))))]
+cancelled = []
 
 
 def replies(message):
@@ -88,31 +83,6 @@ def main():
             sys.stdout.flush()
     while is_stubborn:
         signal.pause()
-
-
-@contextmanager
-def over_http():
-    """Yield the address of a server and the headers of its requests."""
-    seen = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            seen.append(dict(self.headers))
-            found = replies(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            body = json.dumps(found[-1]).encode() if found else b""
-            self.send_response(200 if found else 202)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_):
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/mcp", seen
-        server.shutdown()
 
 
 if __name__ == "__main__":

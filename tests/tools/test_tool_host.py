@@ -15,7 +15,8 @@ from lmchat.domain.tool import MAX_RESULT_CHARS, ServerState, Tool
 from lmchat.errors import EndpointNotAllowed
 from lmchat.tools.host import McpHost
 from tests.support import mcp_server
-from tests.support.programs import is_running, start, until, wait_until
+from tests.support.programs import is_running, until
+from tests.support.scripted_server import ScriptedServer, json_reply, text_reply
 
 SCRIPT = str(Path(mcp_server.__file__))
 TIME = str(Path(sys.executable).with_name("mcp-server-time"))
@@ -170,11 +171,16 @@ async def test_a_server_that_has_failed_starts_again_with_a_call_or_on_demand_on
 
 
 async def test_a_server_over_http_gets_its_headers(tmp_path):
-    with mcp_server.over_http() as (url, seen):
-        server = McpSettings(name="wiki", url=url, headers_env={"Authorization": "WIKI_TOKEN"})
+    def reply(seen):
+        found = mcp_server.replies(seen.json)
+        return json_reply(found[-1]) if found else text_reply("", status=202)
+
+    with ScriptedServer() as http:
+        http.unknown = reply
+        server = McpSettings(name="wiki", url=f"{http.url}/mcp", headers_env={"Authorization": "WIKI_TOKEN"})
         async with a_host(tmp_path, server, environ={"WIKI_TOKEN": "Bearer abc"}) as host:
             assert (await call(host, "wiki/echo", text="over http")).text == "over http"
-        assert {headers["Authorization"] for headers in seen} == {"Bearer abc"}
+        assert {seen.headers["authorization"] for seen in http.requests if seen.body} == {"Bearer abc"}
 
 
 async def test_without_the_sdk_only_functions_work(tmp_path):
@@ -207,10 +213,8 @@ def _private(a: int): "Not a tool."
 async def test_functions_of_a_file_are_tools(tmp_path):
     async with a_host(tmp_path, functions=FUNCTIONS) as host:
         (server,) = await host.list_servers()
-        names = [tool.name for tool in server.tools]
-        assert names == ["add", "fails", "leaves", "sleeps", "no_text"]
         assert server.error.startswith("tools.py, line 11: The function broken cannot be a tool:")
-        names = ("add", "fails", "leaves", "sleeps", "no_text")
+        names = [tool.name for tool in server.tools]
         assert {name: (await call(host, f"python/{name}", 1)).text for name in names} == {
             "add": "The arguments of add do not fit: Object missing required field `a`.",
             "fails": "tools.py, line 12: ZeroDivisionError: division by zero.",
@@ -227,7 +231,6 @@ async def test_functions_of_a_file_are_tools(tmp_path):
     ("text", "error"),
     [
         ("x = 1\ny = = 2\n", "tools.py, line 2: SyntaxError: invalid syntax."),
-        ("import nothing_here\n", "tools.py, line 1: ModuleNotFoundError: No module named 'nothing_here'."),
         ("def f():\n    return {}['a']\nf()\n", "tools.py, line 2: KeyError: 'a'."),
     ],
 )
@@ -251,25 +254,3 @@ async def test_a_killed_child_is_an_error_and_starts_again_with_its_servers(tmp_
         assert host.servers[0].state is ServerState.FAILED
         assert host.servers[0].tools
         assert (await call(host, "files/echo", text="again")).text == "again"
-
-
-async def linger(home):
-    """Be a parent that is about to be killed."""
-    async with a_host(home, scripted(env={"IGNORE_END": str(home)})) as host:
-        sys.stdout.write(f"{await states(host)}\n")
-        sys.stdout.flush()
-        await asyncio.Event().wait()
-
-
-PARENT = (
-    "import asyncio, sys; from tests.tools.test_tool_host import *; asyncio.run(linger(Path(sys.argv[1])))"
-)
-
-
-def test_no_process_is_left_when_the_parent_is_killed(tmp_path):
-    with start([sys.executable, "-c", PARENT, tmp_path]) as parent:
-        assert b"ready" in parent.stdout.readline()
-        own = [process.pid for process in psutil.Process(parent.pid).children(recursive=True)]
-        assert len(own) == 3  # the child, the server, and the server's own child
-        parent.kill()
-    wait_until(lambda: not any(map(is_running, own)), "the end of all processes")
