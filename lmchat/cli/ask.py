@@ -256,7 +256,7 @@ class Printer:
         self._steps.append(step_json(message))
         if self._output.is_lines:
             self._output.document({"tool": self._steps[-1]})
-        self._output.note(f"lmchat: {step_note(message)}")
+        self._output.note(step_note(message))
 
     def note_repair(self, error: LMChatError) -> None:
         if self._output.is_lines:

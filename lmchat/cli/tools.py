@@ -162,14 +162,9 @@ def step_json(message: ChatMessage) -> dict[str, Any]:
 
 def step_note(message: ChatMessage) -> str:
     """Return the line about an ended call."""
-    from lmchat.tui import formatting
-
-    words = safe_line(called(message), limit=160)
-    if message.state is AnswerState.FAILED:
-        return f"{words} failed: {safe_line(message.tool_result, limit=300)}"
-    elapsed_s = message.receipt.elapsed_ms / 1e3 if message.receipt else 0.0
-    size = formatting.size(len(message.tool_result.encode("utf-8", "replace")))
-    return f"{words}  {formatting.first_token(elapsed_s)} · {size}".replace(formatting.GAP, " ")
+    has_failed = message.state is AnswerState.FAILED
+    reason = f" failed: {safe_line(message.tool_result, limit=300)}" if has_failed else ""
+    return f"lmchat: {safe_line(called(message), limit=160)}{reason}"
 
 
 async def start_tools(context: Context, toolbox: Toolbox, target: Target) -> None:
@@ -186,14 +181,10 @@ async def start_tools(context: Context, toolbox: Toolbox, target: Target) -> Non
 
 async def _save_allowed(context: Context, names: tuple[str, ...]) -> None:
     """Add the tools that always run to the saved state."""
-
-    def save() -> None:
-        file = context.paths.remembered_file
-        remembered, _ = remembered_file.load(file)
-        remembered_file.save(file, replace(remembered, allowed_tools=names))
-
+    file = context.paths.remembered_file
     try:
-        await asyncio.to_thread(save)
+        remembered, _ = await asyncio.to_thread(remembered_file.load, file)
+        await asyncio.to_thread(remembered_file.save, file, replace(remembered, allowed_tools=names))
     except LMChatError as error:
         context.output.note(f"lmchat: the choice could not be saved: {error.message}")
 
