@@ -92,7 +92,7 @@ async def ask(context: Context) -> int:
     extract = _extract(context.options)
     if context.options.tools and not context.has_tools:
         raise WrongUse("No tools are configured.", hint=how_to_configure(context))
-    prompt = await _prompt(context)
+    prompt = await prompt_of(context)
     options = context.options
     is_kept = options.resume is not None if options.save is None else options.save
     is_kept = is_kept and not options.temporary
@@ -353,7 +353,8 @@ def _calls(answer: ChatMessage) -> list[dict[str, str]]:
     ]
 
 
-async def _prompt(context: Context) -> str:
+async def prompt_of(context: Context) -> str:
+    """Return the prompt of the arguments and of stdin; raises `WrongUse` for none."""
     piped = ""
     if sys.stdin is not None and not sys.stdin.isatty():
         piped = (await run_abandonable(lambda: from_stdin(BufferedReader.read))).decode("utf-8", "replace")

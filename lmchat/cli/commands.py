@@ -128,6 +128,20 @@ _MODELS = Subcommand(
     ),
     handler="models:list_models",
 )
+_COMPARE = Subcommand(
+    "compare",
+    "send one prompt to several models in turn; print answers and speeds",
+    """\
+lmchat compare -m qwen3-8b -m gemma-3-4b "Which herbs grow in shade?"
+lmchat compare -m qwen3-8b -m gemma-3-4b --runs 5 --json Hello""",
+    (
+        argument("prompt PROMPT", "question or instruction for the models", nargs="?"),
+        argument("--runs N", "ask each model N times and print medians; default: 1", type=positive_number),
+    ),
+    notes="Name each model with -m. Models are loaded first, if the server supports it.\n"
+    "Exit codes: 0 all answered, 1 one of them failed.",
+    handler="compare:compare",
+)
 _TOOLS = Subcommand(
     "tools",
     "list the tools that models can use, and the servers they come from",
@@ -265,6 +279,7 @@ _DOCTOR = Subcommand(
 COMMANDS: tuple[Subcommand, ...] = (
     _ASK,
     _MODELS,
+    _COMPARE,
     _TOOLS,
     Subcommand(
         "health",
@@ -327,7 +342,9 @@ class ParsedOptions:
     save: bool | None = None
     refresh = plot = trash = False
     context: int | None = None
+    models: Sequence[str] = ()
     limit = 20
+    runs = 1
     reasoning = branches = force = False
     output: str | None = None
     all_into: str | None = None

@@ -25,7 +25,7 @@ async def list_models(context: Context) -> int:
 
         return await list_files(context)
     async with open_runtime(context) as runtime:
-        listed = await _listed(runtime, is_refresh=context.options.refresh)
+        listed = await list_of_models(runtime, is_refresh=context.options.refresh)
     if listed.is_stale:
         minutes = int(listed.age_s / _MINUTE_S)
         age = f"{minutes} min old" if minutes else "cached"
@@ -40,7 +40,7 @@ async def list_models(context: Context) -> int:
 async def load(context: Context) -> int:
     """Load a model and wait until it is loaded."""
     async with open_runtime(context) as runtime:
-        model = _named(context.options.model_id, await _listed(runtime, is_refresh=True))
+        model = model_named(context.options.model_id, await list_of_models(runtime, is_refresh=True))
         if not context.output.is_json:
             context.output.note(f"Loading {model.model_id} …")
         try:
@@ -57,7 +57,7 @@ async def load(context: Context) -> int:
 async def unload(context: Context) -> int:
     """Unload a model."""
     async with open_runtime(context) as runtime:
-        model = _named(context.options.model_id, await _listed(runtime, is_refresh=True))
+        model = model_named(context.options.model_id, await list_of_models(runtime, is_refresh=True))
         await runtime.backend.unload(model)
     return _report(context, model, LoadState.NOT_LOADED)
 
@@ -78,7 +78,7 @@ def model_json(model: ModelInfo) -> dict[str, object]:
     }
 
 
-async def _listed(runtime: Runtime, *, is_refresh: bool) -> ModelList:
+async def list_of_models(runtime: Runtime, *, is_refresh: bool) -> ModelList:
     """Ask each usable server; without one, return the cached list."""
     candidates = await find_candidates(runtime.backend, runtime.settings)
     usable = [candidate.endpoint for candidate in candidates if candidate.verdict.is_usable]
@@ -96,7 +96,8 @@ async def _listed(runtime: Runtime, *, is_refresh: bool) -> ModelList:
     return replace(known, is_stale=True)
 
 
-def _named(model_id: str, listed: ModelList) -> ModelInfo:
+def model_named(model_id: str, listed: ModelList) -> ModelInfo:
+    """Return a model by its name; raises `ServerRejected`."""
     found = next((model for model in listed.models if model.model_id == model_id), None)
     if found is not None:
         return found

@@ -9,7 +9,7 @@ from textwrap import indent
 from typing import Any, NoReturn
 
 from lmchat import __version__
-from lmchat.cli.commands import COMMANDS, LEVELS, Argument, ParsedOptions, Subcommand, argument
+from lmchat.cli.commands import COMMANDS, LEVELS, Argument, ParsedOptions, Subcommand, argument, decoded
 from lmchat.cli.context import Context
 from lmchat.config.load import similar
 from lmchat.config.settings import EFFORTS
@@ -58,18 +58,19 @@ class _Parser(argparse.ArgumentParser):
 def parse(argv: Sequence[str]) -> ParsedOptions:
     """Parse the arguments; raises `WrongUse`."""
     hosts: list[str] = []
+    models: list[str] = []
     argv = ["--help"] if list(argv) == ["help"] else argv
     try:
-        options = build_parser(hosts).parse_args(argv, namespace=ParsedOptions())
+        options = build_parser(hosts, models).parse_args(argv, namespace=ParsedOptions())
     except WrongUse as error:
         raise _plainer(argv, error) from None
-    options.allowed_hosts = tuple(hosts)
+    options.allowed_hosts, options.models = tuple(hosts), tuple(models)
     return options
 
 
-def build_parser(hosts: list[str] | None = None) -> argparse.ArgumentParser:
-    """Return the parser of everything; `hosts` receives each `--allow-host`."""
-    shared = _shared_options([] if hosts is None else hosts)
+def build_parser(hosts: list[str] | None = None, models: list[str] | None = None) -> argparse.ArgumentParser:
+    """Return the parser of everything; `hosts` receives each `--allow-host`, `models` each `-m`."""
+    shared = _shared_options([] if hosts is None else hosts, [] if models is None else models)
     parser = _Parser(
         prog="lmchat",
         description=_DESCRIPTION,
@@ -83,20 +84,25 @@ def build_parser(hosts: list[str] | None = None) -> argparse.ArgumentParser:
     return parser
 
 
-def _shared_options(hosts: list[str]) -> _Parser:
+def _shared_options(hosts: list[str], models: list[str]) -> _Parser:
     """Return options that may come before or after a command.
 
     Unset options are left out: a command's defaults would overwrite earlier values.
     """
     shared = _Parser(add_help=False, argument_default=argparse.SUPPRESS, allow_abbrev=False)
     group = shared.add_argument_group("common options")
-    for one in shared_arguments(hosts):
+    for one in shared_arguments(hosts, models):
         group.add_argument(*one.names, **one.form)
     return shared
 
 
-def shared_arguments(hosts: list[str]) -> tuple[Argument, ...]:
-    """Return the common options; `--allow-host` fills `hosts`."""
+def shared_arguments(hosts: list[str], models: list[str]) -> tuple[Argument, ...]:
+    """Return the common options; `--allow-host` fills `hosts`, and `-m` fills `models`."""
+
+    def model(word: str) -> str:
+        models.append(decoded(word))
+        return models[-1]
+
     return (
         argument("--endpoint URL", "address of the server; default: lmchat looks for one"),
         # an action that appends would lose those before a command
@@ -106,7 +112,7 @@ def shared_arguments(hosts: list[str]) -> tuple[Argument, ...]:
             dest="allowed_hosts",
             type=hosts.append,
         ),
-        argument("-m --model MODEL", "model to use"),
+        argument("-m --model MODEL", "model to use", type=model),
         argument("--profile NAME", "profile of the configuration to use"),
         argument("--system TEXT", "system prompt", dest="system_prompt"),
         argument("--effort LEVEL", f"how much the model thinks: {', '.join(EFFORTS)}", choices=EFFORTS),

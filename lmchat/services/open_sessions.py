@@ -195,9 +195,8 @@ class OpenSessions:
         if not target.model_id:
             words = target.product.in_text("No LM Studio model selected")
             raise RequestInvalid(words, hint="Choose one with Ctrl+O.", kind="model_missing")
-        sampling = Sampling(**{name: getattr(chat, name) for name in Sampling.__struct_fields__})
         return TurnSettings(
-            target=target, sampling=sampling, is_truncating=chat.auto_truncate, toolbox=self.toolbox
+            target=target, sampling=sampling_of(chat), is_truncating=chat.auto_truncate, toolbox=self.toolbox
         )
 
     def use_profile(self, profile: Profile) -> None:
@@ -263,3 +262,8 @@ class OpenSessions:
         """Return the newest answer of the shown session, or the prompt that never got one."""
         said = (Role.ASSISTANT, Role.USER)
         return next((one for one in reversed(self.shown.conversation.messages) if one.role in said), None)
+
+
+def sampling_of(chat: ChatSettings) -> Sampling:
+    """Return the sampling parameters of the settings."""
+    return Sampling(**{name: getattr(chat, name) for name in Sampling.__struct_fields__})

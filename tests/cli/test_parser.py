@@ -103,7 +103,7 @@ def test_commands_that_print_json_anyway_accept_json(command):
         (["aks"], "Unknown command 'aks'; did you mean ask?"),
         (
             ["xyzzy"],
-            "Unknown command 'xyzzy'; commands: ask, models, tools, health, detect, metrics, stats, sessions",
+            "Unknown command 'xyzzy'; commands: ask, models, compare, tools, health, detect, metrics, stats",
         ),
         (["models", "lod", "x"], "Unknown command 'lod'; did you mean load?"),
         (["models", "load"], "Missing: MODEL."),

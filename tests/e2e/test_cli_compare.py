@@ -1,0 +1,74 @@
+"""One prompt for several models."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.programs import Cli
+from tests.support.scripted_products import CHAT, router
+from tests.support.scripted_server import json_reply
+
+
+@pytest.fixture
+def two(server, cli):
+    router(server)
+    return cli
+
+
+def test_each_model_is_loaded_and_asked_in_turn_and_a_table_ends_the_answers(two, server):
+    done = two("compare", "-m", "small", "-m", "large", "Hi")
+    assert done.returncode == 0, done.stderr
+    assert [one.json["model"] for one in server.seen(CHAT)] == ["small", "large"]
+    assert len(server.seen("POST /models/load")) == 1
+    assert done.stderr.splitlines() == ["lmchat: small", "lmchat: large"]
+    *answers, _, head, small, large = done.stdout.splitlines()
+    assert answers == ["Hello there.", "Hello there."]
+    assert head.split() == ["MODEL", "LOAD", "FIRST", "TOKEN", "SPEED", "TOKENS", "TIME"]
+    assert (small.split()[0], large.split()[0]) == ("small", "large")
+    assert not two.json("sessions", "--json")["data"]
+
+
+def test_several_runs_give_medians_and_json_has_all_figures(two, server):
+    value = two.json("compare", "-m", "small", "-m", "large", "--runs", "3", "--json", "Hi")
+    assert len(server.seen(CHAT)) == 6
+    first, second = value["models"]
+    assert list(first) == [
+        *("model", "endpoint", "runs", "load_s", "ttft_ms", "tokens_per_second"),
+        *("completion_tokens", "elapsed_ms", "reply", "detail"),
+    ]
+    assert (first["runs"], first["load_s"], first["reply"]) == (3, None, "Hello there.")
+    assert second["load_s"] is not None
+
+
+def test_a_model_that_fails_is_told_and_the_others_are_asked(two, server):
+    failed = json_reply({"error": {"message": "no memory left"}}, status=500)
+    server.on(CHAT, failed, *server._routes[CHAT])
+    done = two("compare", "-m", "small", "-m", "large", "Hi")
+    assert done.returncode == 1
+    assert "no memory left" in done.stderr
+    assert "Hello there." in done.stdout
+    assert done.stdout.splitlines()[-2].endswith("failed")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("-m", "small", "Hi"), "Name at least two models."),
+        (("-m", "small", "-m", "lage", "Hi"), "Did you mean large?"),
+    ],
+)
+def test_wrong_use_is_told_before_anything_is_asked(words, said, two, server):
+    done = two("compare", *words)
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert not server.seen(CHAT)
+
+
+@pytest.mark.router
+def test_both_models_of_a_real_router_answer(real_router, tmp_path):
+    cli = Cli(home=tmp_path, url=real_router.url, wait_s=90)
+    cli.configure("[chat]\nmax_tokens = 12\n")
+    named = [word for model in real_router.models for word in ("-m", model)]
+    value = cli.json("compare", *named, "--json", "Name a color.")
+    assert [one["model"] for one in value["models"]] == list(real_router.models)
+    assert all(one["completion_tokens"] for one in value["models"])
