@@ -44,7 +44,6 @@ from lmchat.threads import run_abandonable
 
 MAX_FILE_BYTES = 1 << 20
 _KEPT = 'The text so far is saved. Continue with: lmchat ask -r {} "Go on"'
-_ROUNDS = "Raise max_steps under [tools], or change the prompt."
 _SHOWN = "The text so far is not saved. Check the server's log, or ask again."
 
 
@@ -187,8 +186,6 @@ class _Asking:
         hint = answer.failure.hint
         if answer.failure.kind == "interrupted":  # the screen has keys to go on with it
             hint = _KEPT.format(session_id[:SHORT_ID]) if session_id else _SHOWN
-        elif answer.failure.kind == "tool_limit":
-            hint = _ROUNDS
         error = LMChatError(answer.failure.message, hint=hint, kind=answer.failure.kind)
         if self._conversation.error is not None:
             error.exit_code = self._conversation.error.exit_code

@@ -32,10 +32,8 @@ from lmchat.domain.request import AnyText, ChatRequest, Output, Sampling
 from lmchat.domain.server import Candidate, Endpoint, ModelInfo, Target
 from lmchat.domain.telemetry import Metrics
 from lmchat.domain.tool import (
-    FUNCTIONS,
     NO_ARGUMENTS,
     UNKNOWN_TOOL,
-    Tool,
     ToolResult,
     arguments_of,
     with_result,
@@ -330,13 +328,9 @@ class Client:
     ) -> Answer:
         from lmchat.structured.functions import FunctionTool  # noqa: PLC0415 - chats start without it
 
-        known = {one.name: one for one in map(FunctionTool, functions)}
-        offered = tuple(
-            Tool(server=FUNCTIONS, name=name, wire_name=name, description=one.description, schema=one.schema)
-            for name, one in known.items()
-        )
+        known = {one.tool.name: one for one in map(FunctionTool, functions)}
         steps: list[ChatMessage] = []
-        request = replace(request, tools=offered)
+        request = replace(request, tools=tuple(one.tool for one in known.values()))
         for _ in range(ToolSettings().max_steps + 1):
             answer = await self._whole(request, model)
             if not answer.tool_calls:

@@ -36,7 +36,7 @@ from lmchat.text import safe_line
 log = logging.getLogger(__name__)
 
 _MOST_REPEATS = 3
-_GO_ON = "Press r to let the model continue."
+_NEXT = "Change the prompt, or raise max_steps under [tools]."
 
 
 class ToolBegun(Struct, frozen=True, kw_only=True):
@@ -98,7 +98,7 @@ class ToolLoop:
         """Count a round; return why it must not run."""
         if self.steps >= self.toolbox.settings.max_steps:
             words = f"The model called tools {self.steps} times without an answer."
-            return LMChatError(words, kind="tool_limit", hint=f"{_GO_ON} [tools] max_steps sets the limit.")
+            return LMChatError(words, kind="tool_limit", hint=_NEXT)
         self.steps += 1
         for call in calls:
             same = (call.name, arguments_of(call.arguments) or call.arguments)
@@ -107,7 +107,7 @@ class ToolLoop:
             if self._repeats >= _MOST_REPEATS:
                 shown = safe_line(call_words(self.name(call.name), call.arguments), limit=120)
                 words = f"The model made the same call {self._repeats} times in a row: {shown}."
-                return LMChatError(words, kind="tool_limit", hint=f"Change the prompt. {_GO_ON}")
+                return LMChatError(words, kind="tool_limit", hint=_NEXT)
         return None
 
     def name(self, wire_name: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from lmchat.domain.tool import FUNCTIONS, Tool
 from lmchat.errors import RequestInvalid
 from lmchat.text import safe_line
 from lmchat.threads import run_abandonable
@@ -20,22 +21,23 @@ class FunctionTool:
     """Function that a model can call; raises `RequestInvalid` for one that cannot be described."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self.name = str(getattr(function, "__name__", type(function).__name__))
-        self.description = inspect.getdoc(function) or ""
+        name = str(getattr(function, "__name__", type(function).__name__))
+        description = inspect.getdoc(function) or ""
         self._function = function
         try:
-            if not self.description:
+            if not description:
                 raise TypeError("it has no docstring")  # noqa: TRY301 - told as the others
             parameters = inspect.signature(function, eval_str=True).parameters.values()
             self._arguments: type[Any] = msgspec.defstruct(
-                self.name, map(_field, parameters), kw_only=True, forbid_unknown_fields=True
+                name, map(_field, parameters), kw_only=True, forbid_unknown_fields=True
             )
-            self.schema = _schema(self._arguments)
+            schema = _schema(self._arguments)
         except Exception as error:
             raise RequestInvalid(
-                f"The function {self.name} cannot be a tool: {safe_line(str(error)).rstrip('.')}.",
+                f"The function {name} cannot be a tool: {safe_line(str(error)).rstrip('.')}.",
                 hint="It needs a docstring and type hints such as str, int, list[str] or a dataclass.",
             ) from error
+        self.tool = Tool(server=FUNCTIONS, name=name, wire_name=name, description=description, schema=schema)
 
     async def call(self, arguments: Mapping[str, Any]) -> str:
         """Return the result as text; raises what the function raises.
@@ -46,7 +48,7 @@ class FunctionTool:
         try:
             values = msgspec.convert(dict(arguments), self._arguments, strict=False)
         except (msgspec.ValidationError, RecursionError) as error:
-            raise RequestInvalid(f"The arguments of {self.name} do not fit: {error}.") from error
+            raise RequestInvalid(f"The arguments of {self.tool.name} do not fit: {error}.") from error
         run = partial(self._function, **msgspec.structs.asdict(values))
         if inspect.iscoroutinefunction(self._function):
             return _text(await run())

@@ -342,10 +342,7 @@ class _Functions:
         else:
             state = ServerState.READY
             self._collect(module)
-        tools = tuple(
-            Tool(server=FUNCTIONS, name=name, description=one.description, schema=one.schema)
-            for name, one in self._found.items()
-        )
+        tools = tuple(one.tool for one in self._found.values())
         self._tell(ToolReport(server=ToolServer(name=FUNCTIONS, state=state, tools=tools, error=self._error)))
 
     def _collect(self, module: ModuleType) -> None:

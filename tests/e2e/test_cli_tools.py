@@ -180,7 +180,7 @@ def test_a_loop_without_an_end_is_a_failure_that_has_its_steps(cli, server):
     done = cli("ask", "--tools", "--json", "?")
     value = json.loads(done.stdout)
     assert (done.returncode, value["detail"]["error"], len(value["steps"])) == (1, "tool_limit", 1)
-    assert done.stderr.endswith("Raise max_steps under [tools], or change the prompt.\n")
+    assert done.stderr.endswith("Change the prompt, or raise max_steps under [tools].\n")
 
 
 def test_at_a_terminal_each_call_is_asked_about_and_always_is_remembered(cli, server):

@@ -105,6 +105,7 @@ def test_what_the_guide_shows_runs_against_a_real_server(real, tmp_path):
     assert "Name one vegetable." in (tmp_path / "vegetables.md").read_text()
 
 
+@pytest.mark.timeout(90)
 def test_the_examples_of_tools_work_as_they_are_written(real, tmp_path):
     page = (ROOT / "docs/tools.md").read_text(encoding="utf-8")
     config, functions, commands = (

@@ -20,6 +20,7 @@ from tests.support.programs import Cli
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import Reply, ScriptedServer, Seen, body_reply
 
+pytestmark = pytest.mark.timeout(120)
 _BIAS = {"logit_bias": [["<tool_call>", 4]], "stop": ["</tool_call>"], "parallel_tool_calls": False}
 _TIME = Path(sys.executable).with_name("mcp-server-time")
 _CONFIG = f"""{STEADY}
@@ -72,7 +73,9 @@ def _calls(server) -> list[dict]:
 
 def test_ask_runs_a_tool_of_an_mcp_server_that_the_model_calls(relay, tmp_path):
     configure(tmp_path, _CONFIG.replace("APPROVE", "always"))
-    done = Cli(home=tmp_path, url=relay.url).json("ask", "--tools", "--json", "What time is it in Tokyo?")
+    done = Cli(home=tmp_path, url=relay.url, wait_s=60).json(
+        "ask", "--tools", "--json", "What time is it in Tokyo?"
+    )
     step = done["steps"][0]
     assert step["tool"].startswith("time/")
     assert _calls(relay)[0]["content"] == step["result"]
@@ -86,11 +89,11 @@ def test_a_function_of_the_user_runs_on_the_screen_when_it_is_allowed(relay, tmp
         screen.wait_ready()
         screen.put("Which color has the sky?")
         screen.type("\r")
-        screen.wait_for("s this session")
+        screen.wait_for("s this session", timeout_s=60)
         time.sleep(0.6)  # a card takes no key before it was visible for 0.5 s
         screen.type("y")
         screen.wait_for("+ python/color(")
-        screen.wait_for("1 step")
+        screen.wait_for("1 step", timeout_s=60)
     assert _calls(relay)[0]["content"] in ("blue", "green")
     tool = next(one for one in stored(tmp_path).messages if one.role is Role.TOOL)
     assert tool.tool_result in ("blue", "green")

@@ -30,7 +30,7 @@ def search(
 
 
 def test_a_signature_becomes_a_schema():
-    tool = FunctionTool(search)
+    tool = FunctionTool(search).tool
     assert (tool.name, tool.description) == ("search", "Search everything.")
     assert tool.schema["required"] == ["words"]
     assert tool.schema["properties"] == {
