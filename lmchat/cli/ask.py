@@ -356,6 +356,13 @@ async def prompt_of(context: Context) -> str:
     if sys.stdin is not None and not sys.stdin.isatty():
         piped = (await run_abandonable(lambda: from_stdin(BufferedReader.read))).decode("utf-8", "replace")
     prompt = "\n\n".join(text for text in (context.options.prompt, piped.rstrip("\n")) if text.strip())
+    if (name := context.options.preset) is not None:
+        from lmchat.services.presets import filled
+        from lmchat.terminal.clipboard import Clipboard
+
+        file = context.paths.state_dir / "copied.txt"
+        clipboard = Clipboard(environ=context.environ, write=lambda _: False, file=file)
+        prompt = await filled(context.settings.prompts, name, prompt, clipboard.paste)
     if not prompt:
         raise WrongUse("The prompt is empty.", hint='Pass a prompt: lmchat ask "PROMPT", or pipe one in.')
     return prompt

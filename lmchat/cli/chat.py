@@ -114,6 +114,7 @@ def _make_workspace(
     engine = Lazy(make_engine)
     backend = Backend(make_client, engine)
     open_sessions = OpenSessions(chat=settings.chat, backend=backend, store=store)
+    open_sessions.profile_name = context.options.profile or ""
     if context.has_tools:
         from lmchat.cli.tools import make_toolbox
 
@@ -159,6 +160,7 @@ def _platform(context: Context, settings: Settings, backend: Backend, write: Wri
 
     return Platform(
         copy=copy,
+        paste=clipboard.paste,
         examination=examination,
         edit=partial(edit_text, environ=environ),
         page=partial(page_text, environ=environ),

@@ -93,6 +93,7 @@ lmchat ask --tools "What time is it?"
 lmchat ask --code "A shell loop over all .txt files" > loop.sh""",
     (
         argument("prompt PROMPT", "question or instruction for the model", nargs="?"),
+        argument("-p --preset NAME", "preset of the configuration; the prompt becomes its input"),
         argument("--stream-json", "print one JSON object per line while the answer streams"),
         argument("--schema FILE", "print one JSON value that matches the JSON schema in the file"),
         argument("--code", "print only the code blocks"),
@@ -339,6 +340,7 @@ class ParsedOptions:
     # of some
     code = stream_json = tools = yes = False
     schema: str | None = None
+    preset: str | None = None
     save: bool | None = None
     refresh = plot = trash = False
     context: int | None = None

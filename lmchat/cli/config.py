@@ -109,6 +109,7 @@ def _rows(context: Context) -> list[tuple[str, object, str]]:
     rows += [(f"mcp[{n}]", _plain(one), file) for n, one in enumerate(settings.mcp, 1)]
     rows += [(f"endpoints[{n}]", _plain(one), file) for n, one in enumerate(settings.endpoints, 1)]
     rows += [(f"profiles.{name}", _plain(one), file) for name, one in settings.profiles.items()]
+    rows += [(f"prompts.{name}", _plain(one), file) for name, one in settings.prompts.items()]
     return rows
 
 

@@ -13,11 +13,12 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from lmchat.config.rows import ENDPOINT, MCP, PROFILE, SECTIONS, TIMEOUTS, TOP, Row, Section
+from lmchat.config.rows import ENDPOINT, MCP, PROFILE, PROMPT, SECTIONS, TIMEOUTS, TOP, Row, Section
 from lmchat.config.settings import (
     APPROVALS,
     EndpointSettings,
     McpSettings,
+    Preset,
     Profile,
     Secret,
     Setting,
@@ -44,7 +45,14 @@ VARIABLES: tuple[tuple[str, str], ...] = (
 KeyPath = tuple[str | int, ...]  # place in a file: names of tables and keys, numbers for arrays of tables
 Values = dict[str, Any]
 Layer = tuple[str, object, str]  # key, value and origin
-_TABLES = (*(section.name for section in SECTIONS if section.name), "keys", "mcp", "endpoints", "profiles")
+_TABLES = (
+    *(section.name for section in SECTIONS if section.name),
+    "keys",
+    "mcp",
+    "endpoints",
+    "profiles",
+    "prompts",
+)
 _KEY = Row("keys", str, Setting(""))
 _APPROVAL = Row("approval", str, Setting("", words=APPROVALS))
 _FUNCTIONS = "python"  # `domain.tool.FUNCTIONS`, which this layer cannot import
@@ -161,6 +169,7 @@ def _settings(tables: Values, file: Values) -> Settings:
         mcp=tuple(McpSettings(**one) for one in file.get("mcp", ())),
         endpoints=tuple(EndpointSettings(**one) for one in endpoints),
         profiles={name: Profile(**one) for name, one in file.get("profiles", {}).items()},
+        prompts={name: Preset(**one) for name, one in file.get("prompts", {}).items()},
     )
 
 
@@ -260,6 +269,7 @@ class _Check:
             "profiles": {
                 name: self._section(PROFILE, one, ("profiles", name)) for name, one in profiles.items()
             },
+            "prompts": self._presets(table.get("prompts", {})),
         }
 
     def _note(self, path: KeyPath, reason: str, suggestion: str = "") -> None:
@@ -303,6 +313,20 @@ class _Check:
                 reason = f'is for the server "{server}", which is not configured'
                 self._note((*path, name), reason, similar(server, servers))
         return found
+
+    def _presets(self, tables: object) -> Values:
+        """Return the presets that have a text, and a name that can be typed before other words."""
+        found = self._table(tables, ("prompts",), "tables: write [prompts.NAME]")
+        usable: Values = {}
+        for name, table in found.items():
+            values = self._section(PROMPT, table, ("prompts", name))
+            if name.split() != [name]:
+                self._note(("prompts", name), "must have a name without spaces")
+            elif values:
+                usable[name] = values
+            elif table == {}:
+                self._note(("prompts", name, "text"), "is missing")
+        return usable
 
     def _servers(self, section: Section, tables: object) -> list[tuple[int, Values]]:
         """Return the values of each table of an array, with its number."""

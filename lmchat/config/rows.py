@@ -16,6 +16,7 @@ from lmchat.config.settings import (
     LimitSettings,
     LocalSettings,
     McpSettings,
+    Preset,
     Profile,
     Setting,
     Settings,
@@ -122,6 +123,11 @@ PROFILE = Section(
     help="A named set of options that overrides [chat]; select it with --profile NAME.",
     settings=Profile,
 )
+PROMPT = Section(
+    name="prompts",
+    help="A prompt to send by its name (a preset): /p NAME on the screen, or lmchat ask -p NAME.",
+    settings=Preset,
+)
 SECTIONS = (
     TOP,
     Section(name="chat", help="Options for the model; unset options are not sent.", settings=ChatSettings),
@@ -160,7 +166,11 @@ def example_text() -> str:
     of_command = tuple(name for name in MCP.rows if name not in _BY_ADDRESS)
     blocks.append(_block(["# [[mcp]]", '# name = "wiki"'], MCP, None, leave_out=of_command))
     blocks.append(f'# {KEYS_HELP}\n[keys]\n# search = "ctrl+k"\n')
-    for section, name in ((ENDPOINT, "[[endpoints]]"), (PROFILE, "[profiles.short]")):
+    for section, name in (
+        (ENDPOINT, "[[endpoints]]"),
+        (PROFILE, "[profiles.short]"),
+        (PROMPT, "[prompts.french]"),
+    ):
         blocks.append(_block([f"# {section.help}", f"# {name}"], section, None))
     return "\n".join(blocks)
 

@@ -92,6 +92,10 @@ class ChatSettings(Struct, frozen=True, kw_only=True):
         bool,
         Setting("treat text between `<think>` and `</think>` as reasoning; false: show it as answer"),
     ] = True
+    auto_title: Annotated[
+        bool,
+        Setting("let the model name a session after its first answer, with a short request of its own"),
+    ] = False
 
     def with_profile(self, profile: Profile) -> ChatSettings:
         """Return the settings with those that a profile sets."""
@@ -290,6 +294,19 @@ class Profile(Struct, frozen=True, kw_only=True):
     reasoning_effort: _Effort = ""
 
 
+class Preset(Struct, frozen=True, kw_only=True):
+    """A prompt to send by its name."""
+
+    text: Annotated[
+        str,
+        Setting(
+            "the prompt; {{input}} is what you type, {{clipboard}} the clipboard, {{date}} today",
+            example="Translate into French: {{input}}",
+            is_required=True,
+        ),
+    ]
+
+
 class Settings(Secret, frozen=True, kw_only=True):
     """All settings, merged: flag, else environment, else file, else default."""
 
@@ -328,3 +345,4 @@ class Settings(Secret, frozen=True, kw_only=True):
     mcp: tuple[McpSettings, ...] = ()
     endpoints: tuple[EndpointSettings, ...] = ()
     profiles: Mapping[str, Profile] = field(default_factory=dict)
+    prompts: Mapping[str, Preset] = field(default_factory=dict)

@@ -91,6 +91,8 @@ class OpenSessions:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.chat = self._first_chat = chat
+        self.profile_name = ""
+        """Profile in use; empty without one."""
         self.target: Target | None = None
         self.save_queue = SaveQueue(store)
         self.drafts = SavedTexts(store, is_draft=True)
@@ -199,7 +201,8 @@ class OpenSessions:
             target=target, sampling=sampling_of(chat), is_truncating=chat.auto_truncate, toolbox=self.toolbox
         )
 
-    def use_profile(self, profile: Profile) -> None:
+    def use_profile(self, name: str, profile: Profile) -> None:
+        self.profile_name = name
         self.chat = self._first_chat.with_profile(profile)
 
     def use_effort(self, effort: str) -> None:

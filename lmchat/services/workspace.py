@@ -26,6 +26,8 @@ class Platform(Struct, frozen=True, kw_only=True):
 
     copy: Callable[[str], Awaitable[str]]
     """Copy a text to the clipboard; returns how, as words for a notification."""
+    paste: Callable[[], Awaitable[str]]
+    """Return the text of the clipboard; raises `LMChatError` where it cannot be read."""
     examination: Callable[[], Examination]
     """Return the checks of the doctor, which are imported late."""
     edit: Callable[[str], Awaitable[str]]

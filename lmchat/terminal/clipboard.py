@@ -138,6 +138,18 @@ class Clipboard:
         data = await run(argv, environ=self.environ, timeout_s=self.timeout_s)
         return None if data is None else data.decode(errors="replace")
 
+    async def paste(self) -> str:
+        """Return the text of the clipboard; raises `FileRefused` where no tool can read it."""
+        await self.look_around()
+        for tool in (*TOOLS, TMUX):
+            is_there = bool(tool.paste) and self.untried(tool).works is None
+            if is_there and (text := await self.read(tool.paste)) is not None:
+                return text
+        raise FileRefused(
+            "The clipboard is empty, or no tool here can read it.",
+            hint="Copy a text first; `lmchat doctor clipboard` shows what each way needs.",
+        )
+
     async def look_around(self) -> None:
         """Update the environment to the attached tmux client, which may have changed."""
         self.environ = environ = dict(self._environ_at_start)

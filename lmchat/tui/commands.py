@@ -51,7 +51,7 @@ class Command(Struct, frozen=True, kw_only=True):
 
     @property
     def needs_argument(self) -> bool:
-        return self.takes_argument and "[" not in self.slash
+        return self.takes_argument and self.slash.partition(" ")[2][0] != "["
 
 
 def _command(
@@ -89,6 +89,7 @@ COMMANDS: tuple[Command, ...] = (
         for n in range(1, 10)
     ),
     _chat("system", "", "system", "Change the system prompt from the next answer on", "slash('/system ')", slash="/system TEXT", typed="change_system_prompt"),
+    _chat("preset", "", "preset", "Send a preset from the configuration", "slash('/p ')", slash="/p NAME [TEXT]", typed="use_preset"),
     _chat("profile", "", "profile", "Use a profile from the configuration", "slash('/profile ')", slash="/profile NAME", typed="use_profile"),
     _chat("effort", "", "effort", "Set the reasoning effort", "slash('/effort ')", slash="/effort LEVEL", typed="use_effort"),
     _chat("file", "", "file", "Add a text file to the prompt", "slash('/file ')", slash="/file PATH", typed="insert_file"),

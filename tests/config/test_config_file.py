@@ -79,6 +79,10 @@ _FILES = "[[mcp]]\nname='files'\ncommand='npx'\n"
             "[profiles.a]\nmodel='x'\n[profiles.b]\ntop_p = 7",
             "config.toml, line 4: profiles.b.top_p must be from 0 to 1",
         ),
+        ("prompts = 1", "config.toml, line 1: prompts must be tables: write [prompts.NAME]"),
+        ("[prompts.a]", "config.toml, line 1: prompts.a.text is missing"),
+        ("[prompts.a]\ntext = ''", "config.toml, line 2: prompts.a.text must not be empty"),
+        ("[prompts.'a b']\ntext = 'x'", "config.toml, line 1: prompts.a b must have a name without spaces"),
         ("[tools]\naprove = 'ask'", "config.toml, line 2: tools.aprove is unknown; did you mean approve?"),
         (
             "[tools.aproval]\npython='ask'",

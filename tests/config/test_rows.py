@@ -6,12 +6,15 @@ import pytest
 from msgspec.structs import fields
 
 from lmchat.config.load import load
-from lmchat.config.rows import ENDPOINT, MCP, PROFILE, SECTIONS, example_text
+from lmchat.config.rows import ENDPOINT, MCP, PROFILE, PROMPT, SECTIONS, example_text
 from lmchat.config.settings import Settings
 from tests.support.pty_program import ROOT
 
-_ALL = (*SECTIONS, MCP, ENDPOINT, PROFILE)
-_NESTED = {"chat", "limits", "timeouts", "ui", "keys", "local", "endpoints", "profiles", "tools", "mcp"}
+_ALL = (*SECTIONS, MCP, ENDPOINT, PROFILE, PROMPT)
+_NESTED = {
+    *("chat", "limits", "timeouts", "ui", "keys", "local"),
+    *("endpoints", "profiles", "prompts", "tools", "mcp"),
+}
 _OF_TABLES = {"approval"}
 
 
@@ -52,6 +55,7 @@ def test_every_line_of_the_example_file_can_be_switched_on(tmp_path):
     assert content.problems == ()
     assert content.origins.keys() == {section.key(name) for section in SECTIONS for name in section.rows}
     assert list(content.settings.profiles) == ["short"]
+    assert content.settings.prompts["french"].text == "Translate into French: {{input}}"
     assert content.settings.tools.approval == {"files/read_text": "always", "python": "always"}
     files, wiki = content.settings.mcp
     assert (files.command, files.env, wiki.url) == ("npx", {"LOG": "off"}, "http://127.0.0.1:3000/mcp")

@@ -409,3 +409,12 @@ def test_an_effort_that_the_server_does_not_take_is_said_and_the_answer_comes(cl
     assert done.stderr == (
         "lmchat: This server does not support a reasoning effort, as far as lmchat knows. It is not sent.\n"
     )
+
+
+def test_a_preset_makes_the_prompt_and_a_wrong_name_lists_the_known(cli, server):
+    cli.configure("[prompts.french]\ntext = 'In French: {{input}}'\n")
+    done = cli("ask", "-p", "french", "two cats")
+    assert done.returncode == 0, done.stderr
+    assert server.seen(CHAT)[0].json["messages"][-1]["content"] == "In French: two cats"
+    done = cli("ask", "-p", "frensh", "two cats")
+    assert (done.returncode, "Configured: french." in done.stderr) == (2, True)

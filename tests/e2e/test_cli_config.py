@@ -58,13 +58,14 @@ def test_variables_of_tool_servers_are_masked_where_settings_are_shown(cli):
 
 
 def test_show_tells_the_origin_of_each_value(cli):
-    cli.configure("model = 'of-file'\n[chat]\nseed = 3\n[profiles.p]\ntop_p = 0.5\n")
+    cli.configure("model = 'of-file'\n[chat]\nseed = 3\n[profiles.p]\ntop_p = 0.5\n[prompts.x]\ntext = 'y'\n")
     shown = cli("config", "show", "--endpoint", "http://127.0.0.1:1", "--profile", "p", LLM_MAX_RETRIES="9")
     rows = [" ".join(line.split()) for line in shown.stdout.splitlines()]
     assert 'endpoint = "http://127.0.0.1:1" # flag (--endpoint)' in rows
     assert 'model = "of-file" # file (config.toml)' in rows
     assert "limits.retries = 9 # environment (LLM_MAX_RETRIES)" in rows
     assert "chat.top_p = 0.5 # profile p" in rows
+    assert 'prompts.x = { text = "y" } # file (config.toml)' in rows
     assert "chat.temperature = unset # default" in rows
 
 

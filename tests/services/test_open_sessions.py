@@ -135,9 +135,9 @@ async def test_one_turn_a_session(store):
 
 async def test_a_profile_changes_what_it_names_and_a_second_one_inherits_nothing_from_it(store):
     sessions = make(store, temperature=0.7, system_prompt="Be kind.")
-    sessions.use_profile(Profile(temperature=0.0, system_prompt=""))
+    sessions.use_profile("cold", Profile(temperature=0.0, system_prompt=""))
     assert (sessions.turn_settings().sampling.temperature, sessions.chat.system_prompt) == (0.0, "")
-    sessions.use_profile(Profile(max_tokens=50))
+    sessions.use_profile("short", Profile(max_tokens=50))
     sampling = sessions.turn_settings().sampling
     assert (sampling.temperature, sampling.max_tokens) == (0.7, 50)
     assert sessions.chat.system_prompt == "Be kind."

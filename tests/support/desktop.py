@@ -25,6 +25,7 @@ from lmchat.domain.event import RequestSent, StreamFinished, TextDelta
 from lmchat.domain.message import AnswerState, ChatMessage, now
 from lmchat.domain.server import Candidate, Endpoint, ModelList
 from lmchat.domain.telemetry import Health
+from lmchat.errors import FileRefused
 from lmchat.proxy.client import ProxyClient
 from lmchat.proxy.http import Connections
 from lmchat.services.backend import Backend
@@ -186,6 +187,11 @@ def _platform(seen: Desktop) -> Platform:
         seen.copied.append(text)
         return "Copied with test-copy"
 
+    async def paste() -> str:
+        if not seen.copied:
+            raise FileRefused("The clipboard is empty.", hint="Copy a text first.")
+        return seen.copied[-1]
+
     async def remember(value: Remembered) -> None:
         seen.remembered.append(value)
 
@@ -204,6 +210,7 @@ def _platform(seen: Desktop) -> Platform:
 
     return Platform(
         copy=copy,
+        paste=paste,
         examination=lambda: Examination(
             checks=tuple(seen.checks), note_error=lambda error: f"{error!r}"[:8], home=str(seen.folder)
         ),

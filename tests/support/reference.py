@@ -20,6 +20,7 @@ from lmchat.config.rows import (
     KEYS_HELP,
     MCP,
     PROFILE,
+    PROMPT,
     SECTIONS,
     WORDS,
     Row,
@@ -274,6 +275,7 @@ def configuration_page() -> str:
     parts += ["## `[keys]`\n", f"{KEYS_HELP}\n", _keys()]
     parts += ["## `[[endpoints]]`\n", f"{ENDPOINT.help}\n", _settings(ENDPOINT)]
     parts += ["## `[profiles.NAME]`\n", f"{PROFILE.help}\n", _settings(PROFILE)]
+    parts += ["## `[prompts.NAME]`\n", f"{PROMPT.help}\n", _settings(PROMPT)]
     parts += ["## Environment\n", _environment(), _SECRETS]
     return "\n".join(parts)
 

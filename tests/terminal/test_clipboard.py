@@ -370,3 +370,16 @@ def test_the_doctor_names_a_tmux_at_the_other_end_of_ssh(place: Place) -> None:
     place.environ["TERM"] = "tmux-256color"
     [way] = [way for way in place.clipboard().ways() if way.way == "OSC 52"]
     assert "tmux set-option -s set-clipboard on" in way.reason
+
+
+async def test_the_clipboard_is_read_by_the_first_tool_that_has_it(place: Place) -> None:
+    place.add("wl-copy", "")
+    place.add("wl-paste", "exit 1")
+    place.add("xclip", "echo from $3")
+    place.environ |= WAYLAND | X
+    assert await place.clipboard().paste() == "from -o\n"
+
+
+async def test_a_clipboard_that_no_tool_reads_is_told(place: Place) -> None:
+    with pytest.raises(FileRefused, match="The clipboard is empty, or no tool here can read it"):
+        await place.clipboard().paste()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from lmchat.text import safe_line
 from lmchat.tui.commands import COMMANDS, Command, Scope, keys_of
@@ -16,6 +16,7 @@ from lmchat.tui.widgets.row_list import NAME, ListRow
 _OF_THE_LAST = ("message.copy", "message.regenerate", "message.fork")
 _OF_ALL = ("message.tree", "message.undo")
 _WIDE = 70
+_NAME_LENGTH = 40
 
 Offer = tuple[Command, str]
 """A command, and what it is called now."""
@@ -83,4 +84,27 @@ def offers(chat: ChatScreen | None) -> list[Offer]:
         and chat is not None
         and not chat.messages.unavailable_reason(command.command_id.partition(".")[2])
     ]
-    return [*acts, *others] if has_focus else [*others, *acts]
+    named = [(command, command.title) for command in _configured(chat)] if chat is not None else []
+    return [*acts, *others, *named] if has_focus else [*others, *named, *acts]
+
+
+def _configured(chat: ChatScreen) -> Iterator[Command]:
+    """Yield a command for each preset and profile of the configuration."""
+    settings = chat.workspace.settings
+    for name in settings.prompts:
+        yield _row("preset", name, f"/p {name}", f"slash({f'/p {name} '!r})")
+    for name in settings.profiles:
+        yield _row("profile", name, f"/profile {name}", f"use_profile({name!r})")
+
+
+def _row(kind: str, name: str, slash: str, action: str) -> Command:
+    title = f"{kind.capitalize()}: {safe_line(name, limit=_NAME_LENGTH)}"
+    return Command(
+        command_id=f"{kind}.{name}",
+        keys="",
+        label=kind,
+        title=title,
+        scope=Scope.CHAT,
+        action=action,
+        slash=safe_line(slash, limit=_NAME_LENGTH),
+    )

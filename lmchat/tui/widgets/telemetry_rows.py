@@ -31,6 +31,7 @@ class TelemetrySnapshot(Struct, frozen=True, kw_only=True):
     metrics: Metrics = field(default_factory=Metrics)
     budget: Budget | None = None
     last_action: str = ""
+    profile: str = ""
     has_tools: bool = False
     """Whether tools are offered to the model."""
     is_asking: bool = False
@@ -153,6 +154,8 @@ def _model_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:
     else:
         window = context_text(model) or UNKNOWN
         yield TextRow(left=(("context", MUTED),), right=((window, ""),), is_detail=True)
+    if snapshot.profile:
+        yield _figure("profile", safe_line(snapshot.profile), is_words=True, is_detail=True)
 
 
 def context_text(model: ModelInfo | None) -> str:

@@ -302,10 +302,17 @@ class ChatScreen(PatchedScreen):
         if name not in profiles:
             hint = f"Configured: {', '.join(profiles)}." if profiles else "No profiles are configured."
             raise WrongUse(f"Unknown profile: {safe_line(name, limit=40)}.", hint=hint)
-        self.open_sessions.use_profile(profiles[name])
+        self.open_sessions.use_profile(name, profiles[name])
         if model := profiles[name].model:
             await self.run_action(f"app.pick_model({model!r})")
         self.view.show_action(f"profile {safe_line(name, limit=20)}")
+
+    async def action_use_preset(self, typed: str) -> None:
+        from lmchat.services.presets import filled
+
+        name, _, text = typed.partition(" ")
+        settings, platform = self.workspace.settings, self.workspace.platform
+        self.turns.submit(await filled(settings.prompts, name, text, platform.paste))
 
     def action_use_effort(self, level: str) -> None:
         if level not in (*EFFORTS, _NO_EFFORT):

@@ -41,7 +41,7 @@ from lmchat.text import safe_line
 from lmchat.tui.quirks.driver import write_to_terminal
 from lmchat.tui.screens.chat.calls import CallsOnScreen
 from lmchat.tui.screens.chat.sessions import PromptText, ShownSession
-from lmchat.tui.screens.chat.view import ChatView
+from lmchat.tui.screens.chat.view import ChatView, begin_work
 from lmchat.tui.widgets.message_acts import has_words
 
 Begin = Callable[[Conversation, TurnSettings], AsyncGenerator[ConversationEvent, None]]
@@ -51,6 +51,8 @@ _LONG_ANSWER_S = 10.0
 """The end of an answer that took longer is notified if the terminal has no focus."""
 _NOTE_S = 12.0
 """How long a notification stays that is shown once: which part of a request a server does not take."""
+_NAMING = "title"
+"""Group of the worker in which a model names a session."""
 _WAITS_FOR_SERVER = (
     "No model server found yet. Your message waits above the prompt and is sent "
     "when a server answers; Esc cancels it."
@@ -151,6 +153,7 @@ class Turns:
             self._refuse(opened, error, text)
             return False
         opened.phase = TurnPhase.RUNNING
+        self._view.screen.workers.cancel_group(self._view.screen, _NAMING)
 
         async def follow() -> None:
             await self._show_turn(opened, begin(opened.conversation, how), text)
@@ -276,6 +279,27 @@ class Turns:
             write_to_terminal(app, self._workspace.platform.notification("The answer has ended."))
         if waiting is not None:
             self._send(opened, waiting)
+        elif self._open_sessions.chat.auto_title:
+            self._name_session(opened)
+
+    def _name_session(self, opened: OpenSession) -> None:
+        """Let the model name a session after its first answer; the next turn cancels this."""
+        from lmchat.services.titles import is_named_by_prompt, title_by_model
+
+        conversation = opened.conversation
+
+        async def name() -> None:
+            with suppress(LMChatError, TimeoutError):  # the title made of the prompt stays
+                how = self._open_sessions.turn_settings()
+                title = await title_by_model(self._workspace.backend, conversation.messages, how)
+                if title and is_named_by_prompt(conversation.header, conversation.messages):
+                    conversation.rename(title)
+                    await self._workspace.library.rename(opened.session_id, title)
+                    self._sessions.show_title()
+                    self._sessions.show_list()
+
+        if is_named_by_prompt(conversation.header, conversation.messages):
+            begin_work(self._view.screen, name, _NAMING)
 
     def _show_end(self, conversation: Conversation, answer: ChatMessage | None, answer_id: str) -> None:
         log = self._view.log

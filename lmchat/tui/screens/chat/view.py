@@ -233,6 +233,7 @@ class ChatView:
             metrics=backend.metrics(),
             budget=backend.budget(),
             last_action=self.last_action,
+            profile=opened.profile_name,
             has_tools=opened.has_tools,
             is_asking=opened.shown.asked is not None,
             loading_since_s=self._loading_since_s,

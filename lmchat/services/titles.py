@@ -1,0 +1,53 @@
+"""Titles that a model gives to sessions."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+from msgspec.structs import replace
+
+from lmchat.domain.message import AnswerState, Role, text_message
+from lmchat.domain.request import ChatRequest
+from lmchat.domain.session import MessagePath, SessionHeader, title_from
+from lmchat.domain.turn import GrowingAnswer
+from lmchat.services.backend import Backend
+from lmchat.services.conversation import TurnSettings
+
+_TIMEOUT_S = 60.0
+_MAX_TOKENS = 1000
+"""Enough for a model that thinks first."""
+_LONGEST = 2000
+"""Characters of prompt and of answer that the model sees."""
+_REQUEST = (
+    "Write a title of at most six words, in the language of the prompt, for a chat that begins as follows. "
+    "Answer with the title alone.\n\nPrompt: {prompt}\n\nAnswer: {answer}"
+)
+
+
+def is_named_by_prompt(header: SessionHeader, path: MessagePath) -> bool:
+    """Return whether a session has its first answer, and still the title made of its prompt."""
+    prompts = [one for one in path if one.role is Role.USER]
+    is_answered = (
+        path[-1].role is Role.ASSISTANT and path[-1].state is AnswerState.COMPLETE if path else False
+    )
+    return is_answered and len(prompts) == 1 and header.title == title_from(prompts[0].text)
+
+
+async def title_by_model(backend: Backend, path: MessagePath, how: TurnSettings) -> str:
+    """Ask the model for a title; empty if it gives none. Raises `LMChatError` or `TimeoutError`."""
+    prompt = next(one for one in path if one.role is Role.USER)
+    words = _REQUEST.format(prompt=prompt.text[:_LONGEST], answer=path[-1].text[:_LONGEST])
+    request = ChatRequest(
+        endpoint=how.target.endpoint,
+        product=how.target.product,
+        model=how.target.model_id,
+        messages=(text_message(Role.USER, words),),
+        sampling=replace(how.sampling, max_tokens=_MAX_TOKENS, stop=()),
+    )
+    answer = GrowingAnswer()
+    async with asyncio.timeout(_TIMEOUT_S), aclosing(backend.stream(request)) as events:
+        async for event in events:
+            answer.add(event)
+    said = answer.text("text").strip().removeprefix("Title:").strip("\"'“”„*. \n")
+    return title_from(said) if said else ""

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+
+from lmchat.config.settings import Preset
+from lmchat.errors import FileRefused, WrongUse
+from lmchat.services.presets import filled
+
+PRESETS = {
+    name: Preset(text=text)
+    for name, text in {
+        "french": "In French: {{input}} ({{ input }})",
+        "review": "Review this.\n",
+        "today": "{{date}}: {{clipboard}} {{other}}",
+    }.items()
+}
+
+
+async def copied() -> str:
+    return "{{date}}"
+
+
+async def unreadable() -> str:
+    raise FileRefused("no clipboard")
+
+
+@pytest.mark.parametrize(
+    ("name", "typed", "prompt"),
+    [
+        ("french", "{{date}} cats", "In French: {{date}} cats ({{date}} cats)"),
+        ("review", "x = 1\n", "Review this.\n\nx = 1\n"),
+        ("review", "", "Review this.\n"),
+        ("today", "", f"{date.today():%Y-%m-%d}: {{{{date}}}} {{{{other}}}}"),  # noqa: DTZ011 - the user's day
+    ],
+)
+async def test_a_preset_is_filled_once_and_has_input_behind_it_without_a_place(name, typed, prompt):
+    assert await filled(PRESETS, name, typed, copied) == prompt
+
+
+async def test_only_a_preset_that_wants_the_clipboard_needs_one():
+    assert await filled(PRESETS, "review", "", unreadable) == "Review this.\n"
+    with pytest.raises(FileRefused, match="no clipboard"):
+        await filled(PRESETS, "today", "", unreadable)
+
+
+@pytest.mark.parametrize(
+    ("presets", "name", "words"),
+    [
+        (PRESETS, "frensh", "Unknown preset: frensh. Configured: french, review, today."),
+        ({}, "french", "Unknown preset: french. Add [prompts.NAME] to config.toml."),
+        (PRESETS, "french", "The preset french needs a text. Type it after the name."),
+    ],
+)
+async def test_a_preset_that_cannot_be_filled_says_what_to_type(presets, name, words):
+    with pytest.raises(WrongUse) as caught:
+        await filled(presets, name, " ", copied)
+    assert caught.value.words == words

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import asyncio
+
+from lmchat.config.settings import ChatSettings, Preset, Profile, Settings, UiSettings
+from lmchat.domain.event import TextDelta
+from lmchat.errors import ServerUnavailable
+from tests.support.desktop import ready_desktop, shown
+from tests.support.scripted_backend import ScriptedBackend, answer
+from tests.support.tui_host import screen_text, text_of
+
+CALM = UiSettings(reduced_motion=True)
+NAMED = Settings(
+    ui=CALM,
+    prompts={"french": Preset(text="In French: {{input}}"), "pasted": Preset(text="Explain {{clipboard}}")},
+    profiles={"short": Profile(max_tokens=50)},
+)
+TITLED = Settings(ui=CALM, chat=ChatSettings(auto_title=True))
+
+
+async def test_a_preset_is_sent_by_its_name_and_a_wrong_one_lists_the_known(tmp_path):
+    async with ready_desktop(tmp_path, settings=NAMED) as desk:
+        await desk.ask("/p french two cats")
+        assert desk.backend.requests[0].messages[-1].text == "In French: two cats"
+        await desk.say("/p frensh dogs", sees="Configured: french, pasted.")
+        assert desk.prompt_input.text == "/p frensh dogs"
+
+
+async def test_a_clipboard_that_cannot_be_read_keeps_the_command_in_the_prompt(tmp_path):
+    async with ready_desktop(tmp_path, settings=NAMED) as desk:
+        await desk.say("/p pasted", sees="The clipboard is empty. Copy a text first.")
+        assert (desk.prompt_input.text, desk.backend.requests) == ("/p pasted", [])
+
+
+async def test_the_palette_begins_a_preset(tmp_path):
+    async with ready_desktop(tmp_path, settings=NAMED) as desk:
+        await desk.press("ctrl+p", *"french", sees="Preset: french")
+        await desk.press("enter")
+        await desk.until(lambda: desk.prompt_input.text == "/p french ", "the command")
+
+
+async def test_the_palette_chooses_a_profile_which_the_sidebar_shows(tmp_path):
+    async with ready_desktop(tmp_path, settings=NAMED) as desk:
+        await desk.press("ctrl+p", *"profile: s", sees="Profile: short")
+        await desk.press("enter", hides="Profile: short")
+        await desk.until(lambda: "short" in text_of(desk.chat.view.telemetry), "the profile in the sidebar")
+
+
+async def test_the_model_names_a_session_once_after_its_first_answer(tmp_path):
+    scripts = answer("Lettuce."), answer('"Salad in the shade"'), answer("Mint.")
+    async with ready_desktop(tmp_path, *scripts, settings=TITLED, asked=["What grows?"]) as desk:
+        await desk.until(lambda: desk.conversation.header.title == "Salad in the shade", "the title")
+        assert "What grows?" in desk.backend.requests[1].messages[0].text
+        await desk.ask("And then?", 2)
+        saved = await desk.store.open_session(desk.conversation.header.session_id)
+        assert (saved.header.title, len(desk.backend.requests)) == ("Salad in the shade", 3)
+
+
+async def test_the_next_prompt_does_not_wait_for_a_title(tmp_path):
+    scripts = answer("Lettuce."), [TextDelta(text="Sal"), asyncio.Event()], answer("Mint.")
+    async with ready_desktop(tmp_path, *scripts, settings=TITLED, asked=["What grows?"]) as desk:
+        await desk.until(lambda: len(desk.backend.requests) == 2, "the request for a title")
+        await desk.ask("And then?", 2)
+        assert (desk.conversation.header.title, desk.backend.stopped) == ("What grows?", 1)
+
+
+async def test_a_title_that_fails_is_not_told(tmp_path):
+    backend = ScriptedBackend(answer("Lettuce."), [ServerUnavailable("It broke.")], answer("Mint."))
+    async with ready_desktop(tmp_path, backend=backend, settings=TITLED, asked=["What grows?"]) as desk:
+        await desk.ask("And then?", 2)
+        await shown(desk, "Mint.")
+        assert "It broke" not in screen_text(desk.app)
+        assert desk.conversation.header.title == "What grows?"
