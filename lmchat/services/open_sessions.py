@@ -58,6 +58,12 @@ class OpenSession(Struct):
         return list(takewhile(lambda one: one.role is Role.TOOL, reversed(path)))[::-1]
 
     @property
+    def running_calls(self) -> list[ChatMessage]:
+        """The calls of the running turn that have no result yet."""
+        calls = self.last_calls if self.conversation.is_running else []
+        return [call for call in calls if call.state is AnswerState.STREAMING]
+
+    @property
     def session_id(self) -> str:
         return self.conversation.header.session_id
 
@@ -164,9 +170,12 @@ class OpenSessions:
 
     @property
     def has_tools(self) -> bool:
-        """Whether tools are offered to the model."""
+        """Whether some tool is offered to the model, as far as the servers have started."""
         toolbox, target = self.toolbox, self.target
-        return toolbox is not None and target is not None and toolbox.can_use(target)
+        if toolbox is None or target is None or not toolbox.can_use(target):
+            return False
+        tools = (tool for server in toolbox.servers for tool in server.tools)
+        return any(toolbox.is_on(self.shown.session_id, tool) for tool in tools)
 
     @property
     def asking(self) -> tuple[OpenSession, ...]:

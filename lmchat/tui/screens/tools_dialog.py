@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import ClassVar
-
-from textual.binding import Binding, BindingType
-from textual.worker import Worker
-
-from lmchat.domain.tool import ServerState, ToolServer
+from lmchat.domain.tool import ServerState
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.tools import Toolbox
 from lmchat.text import safe_line
 from lmchat.tui import formatting
-from lmchat.tui.icons import icons_for
-from lmchat.tui.screens.dialog import ListDialog
+from lmchat.tui.screens.dialog import Dialog, ListDialog
+from lmchat.tui.screens.text_dialog import TextDialog
 from lmchat.tui.widgets.line import MUTED
 from lmchat.tui.widgets.row_list import ASIDE, NAME, ListRow, words_as_rows
 
-_EVERY_S = 0.5
-_NOT_CONFIGURED = (
-    "No tools are configured. Add a server to config.toml and restart lmchat:",
-    "",
-    "[[mcp]]",
-    'name = "files"',
-    'command = "npx"',
-    'args = ["-y", "@modelcontextprotocol/server-filesystem", "/home/me/notes"]',
-    "",
-    "Or write functions with type hints and docstrings in tools.py, beside config.toml.",
-)
-_SIGNS = {
-    ServerState.STARTING: ("degraded", "$warning"),
-    ServerState.READY: ("ready", "$success"),
-    ServerState.FAILED: ("down", "$error"),
-}
+_NOT_CONFIGURED = """No tools are configured. Add a server to config.toml and restart lmchat:
+
+[[mcp]]
+name = "files"
+command = "npx"
+args = ["-y", "@modelcontextprotocol/server-filesystem", "/home/me/notes"]
+
+Or write functions with type hints and docstrings in tools.py, beside config.toml."""
+_STYLES = {ServerState.STARTING: "$warning", ServerState.READY: MUTED, ServerState.FAILED: "$error"}
+
+
+def tools_dialog(open_sessions: OpenSessions) -> Dialog[None]:
+    """Return the list of the tools, or how to configure some."""
+    toolbox, target = open_sessions.toolbox, open_sessions.target
+    if toolbox is None:
+        return TextDialog("Tools", _NOT_CONFIGURED)
+    is_unable = target is not None and not toolbox.can_use(target)
+    note = f"! {safe_line(target.model_id, limit=60)} cannot use tools." if target and is_unable else ""
+    return ToolsDialog(toolbox, open_sessions.shown.session_id, note)
 
 
 class ToolsDialog(ListDialog[None]):
@@ -42,56 +39,35 @@ class ToolsDialog(ListDialog[None]):
     AUTO_FOCUS = ""
     HEADING = "Tools"
     HINTS = (("Enter", "switch on or off for this session"),)
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("space", "take", show=False)]
 
-    def __init__(self, open_sessions: OpenSessions) -> None:
+    def __init__(self, toolbox: Toolbox, session_id: str, note: str) -> None:
         super().__init__()
-        self._open_sessions = open_sessions
-        self._session_id = open_sessions.shown.session_id
+        self._toolbox, self._session_id, self._note = toolbox, session_id, note
 
     def on_mount(self) -> None:
-        _: Worker[None] = self.run_worker(self._start, name="tools", group="tools")
-
-        self.set_interval(_EVERY_S, self._use_room)
-
-    async def _start(self) -> None:
-        if (toolbox := self._open_sessions.toolbox) is not None:
-            await toolbox.list_servers(again=True)
-            self._use_room()
+        self.run_worker(self._toolbox.list_servers(again=True), name="tools", group="tools")
+        self.set_interval(0.5, self._use_room)
 
     def draw(self) -> None:
-        toolbox, target = self._open_sessions.toolbox, self._open_sessions.target
-        if toolbox is None:
-            self.show_rows([row for words in _NOT_CONFIGURED for row in self._words(words) or [ListRow()]])
-            self.show_keys(())
-            return
-        rows = self._words("" if toolbox.servers else "Starting the tool servers.")
-        if target is not None and not toolbox.can_use(target):
-            rows = self._words(f"! {safe_line(target.model_id, limit=60)} cannot use tools.")
-        rows += [row for server in toolbox.servers for row in self._rows(toolbox, server)]
+        toolbox, session_id, width = self._toolbox, self._session_id, self.list.text_width
+        rows = words_as_rows(self._note, width) if self._note else []
+        for server in toolbox.servers:
+            is_off = toolbox.is_off(session_id, server.name)
+            state = ("off", MUTED) if is_off else (server.state.value, _STYLES[server.state])
+            rows.append(ListRow((((safe_line(server.name, limit=60), NAME),),), (state,), key=server.name))
+            rows += words_as_rows(safe_line(server.error, limit=500), width) if server.error else []
+            for tool in server.tools:
+                name, about = safe_line(tool.name, limit=60), safe_line(tool.description, limit=200)
+                is_tool_off = is_off or toolbox.is_off(session_id, tool.full_name)
+                word = "off" if is_tool_off else toolbox.approval(session_id, tool).value
+                pieces, key = (((f"  {name}", NAME),), ((f"  {about}", ASIDE),)), tool.full_name
+                rows.append(ListRow(pieces, ((word, MUTED),), key=None if is_off else key))
         tools = [tool for server in toolbox.servers for tool in server.tools]
-        on = sum(toolbox.is_on(self._session_id, tool) for tool in tools)
-        self.show_rows(rows, f"{on} of {formatting.counted(len(tools), 'tool')} on")
-
-    def _words(self, words: str) -> list[ListRow]:
-        return words_as_rows(words, self.list.text_width) if words else []
-
-    def _rows(self, toolbox: Toolbox, server: ToolServer) -> Iterator[ListRow]:
-        sign, style = _SIGNS[server.state]
-        is_off = toolbox.is_off(self._session_id, server.name)
-        left = (getattr(icons_for(self), sign), style), (f" {safe_line(server.name, limit=60)}", NAME)
-        yield ListRow((left,), (("off" if is_off else server.state.value, ""),), key=server.name)
-        error = safe_line(server.error, limit=500)
-        for row in words_as_rows(error, self.list.text_width - 3) if error else ():
-            yield ListRow(((("  ", ""), *row.pieces[0]),), key=server.name)
-        for tool in server.tools:
-            name, about = safe_line(tool.name, limit=60), safe_line(tool.description, limit=200)
-            word = toolbox.approval(self._session_id, tool).value
-            word = "off" if is_off or toolbox.is_off(self._session_id, tool.full_name) else word
-            key = None if is_off else tool.full_name
-            yield ListRow((((f"  {name}", NAME),), ((f"  {about}", ASIDE),)), ((word, MUTED),), key=key)
+        on = sum(toolbox.is_on(session_id, tool) for tool in tools)
+        figure = f"{on} of {formatting.counted(len(tools), 'tool')} on"
+        self.show_rows(rows, figure, nothing="Starting the tool servers.")
 
     def action_take(self) -> None:
-        if (toolbox := self._open_sessions.toolbox) is not None and self.list.key is not None:
-            toolbox.toggle(self._session_id, str(self.list.key))
+        if self.list.key is not None:
+            self._toolbox.toggle(self._session_id, str(self.list.key))
             self.draw()

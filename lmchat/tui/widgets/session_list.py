@@ -126,8 +126,7 @@ class SessionList(Vertical, can_focus=True):
         mark = icons.fresh if session_id in self._unread else ""
         mark = icons.down_arrow if session_id in self._streaming else mark
         right: Parts = ((mark, ""),) if mark else ()
-        if session_id in self._with_question:
-            right = ((icons.warning, "$warning"),)
+        right = ((icons.warning, "$warning"),) if session_id in self._with_question else right
         return ListRow(tuple(pieces), right, key=session_id, is_open=session_id == self._open_id)
 
     def action_session(self, name: str) -> None:

@@ -33,7 +33,6 @@ class TelemetrySnapshot(Struct, frozen=True, kw_only=True):
     last_action: str = ""
     profile: str = ""
     has_tools: bool = False
-    """Whether tools are offered to the model."""
     is_asking: bool = False
     """Whether a tool call waits for the user."""
     speeds: tuple[float, ...] = ()
@@ -229,8 +228,7 @@ def _request_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[Row]:
 def _activity_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:
     yield _head("Activity", "tools" if snapshot.has_tools else "chat", is_detail=True)
     if snapshot.has_tools:
-        steps = snapshot.turn.steps if snapshot.turn is not None else None
-        yield _figure("steps", formatting.tokens(steps), is_detail=True)
+        yield _figure("steps", str(snapshot.turn.steps if snapshot.turn else 0), is_detail=True)
     if snapshot.health.is_down and snapshot.next_check_s is not None:
         wait = formatting.ago(snapshot.next_check_s - now_s)
         yield _figure("next check", f"in {wait}", is_detail=True)

@@ -26,7 +26,6 @@ from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line, safe_text
 from lmchat.tui.commands import BY_ID, Scope, SlashCommand, bindings, is_command, keys_of, parse_slash
 from lmchat.tui.quirks.app import PatchedScreen
-from lmchat.tui.screens.chat.calls import CallsOnScreen
 from lmchat.tui.screens.chat.library import SavedSessions
 from lmchat.tui.screens.chat.messages import MessageActs
 from lmchat.tui.screens.chat.sessions import PromptText, ShownSession
@@ -104,18 +103,16 @@ class KeyHints:
 
     def _message_hints(self) -> list[Hint]:
         """Return the keys that would do something with the focused message."""
-        if (message := self._view.log.focused_message) is None:
+        if self._view.log.focused_message is None:
             return [self._hint("message.undo")]
-        if self._view.log.calls.is_focused:
+        if self._view.log.calls.has_focus:
             return [(key, words) for key, (_, words) in CARD_KEYS.items()]
         hints = []
         for name in _MESSAGE_HINTS:
             key, word = self._hint(f"message.{name}")
             if name == "next_version":
                 key = f"{self._hint('message.previous_version')[0]} {key}"
-            if name == "regenerate" and message.role is Role.TOOL:
-                word = "run again"
-            is_empty = name == "resume" and not has_words(message)
+            is_empty = name == "resume" and not has_words(self._view.log.focused_message)
             if not (is_empty or self._messages.unavailable_reason(name)):
                 hints.append((key, word))
         return hints
@@ -145,8 +142,7 @@ class ChatScreen(PatchedScreen):
         self.view = view = ChatView(self, workspace, self._show_keys)
         self.prompt_text = prompt_text = PromptText(view)
         self.sessions = ShownSession(view, prompt_text)
-        self.calls = CallsOnScreen(view, self.sessions)
-        self.turns = Turns(view, self.sessions, prompt_text, self.calls)
+        self.turns = Turns(view, self.sessions, prompt_text)
         self.messages = MessageActs(view, self.sessions, prompt_text, self.turns)
         self.library = SavedSessions(view, self.sessions, self.turns)
         self.hints = KeyHints(view, prompt_text, self.messages)
@@ -180,10 +176,6 @@ class ChatScreen(PatchedScreen):
         """Keep the styles that all widgets were given when they were mounted a moment ago."""
         event.refresh_styles &= self._is_painted
         self._is_painted = True
-        self.view.log.refresh()  # the card of a tool call waits for being seen again
-
-    def on_screen_suspend(self) -> None:
-        self.view.log.calls.hide()
 
     def on_resize(self) -> None:
         """Say where the terminal has become too small, or no longer is."""
@@ -332,7 +324,7 @@ class ChatScreen(PatchedScreen):
 
     @on(ChatLog.Decided)
     def _decide(self, event: ChatLog.Decided) -> None:
-        self.calls.decide(event.choice)
+        self.turns.decide(event.choice)
 
     @on(ChatLog.UndoWanted)
     def _undo_deletion(self) -> None:
@@ -351,12 +343,7 @@ class ChatScreen(PatchedScreen):
         self.messages.act(name)
 
     def action_focus_message(self, step: int) -> None:
-        is_card = (
-            step < 0
-            and not self.view.has_log_focus
-            and self.view.log.show_message(self.view.log.calls.card_id)
-        )
-        is_there = is_card or self.view.log.focus_message(step)
+        is_there = self.view.log.focus_message(step)
         (self.view.log if is_there else self.view.prompt_input).focus()
 
     def action_copy(self, part: str = "") -> None:
@@ -472,9 +459,9 @@ class ChatScreen(PatchedScreen):
         self.app.push_screen(TextDialog("Log file", safe_text(self.workspace.platform.log_file)))
 
     def action_show_tools(self) -> None:
-        from lmchat.tui.screens.tools_dialog import ToolsDialog
+        from lmchat.tui.screens.tools_dialog import tools_dialog
 
-        self.app.push_screen(ToolsDialog(self.open_sessions))
+        self.app.push_screen(tools_dialog(self.open_sessions))
 
     async def action_show_stats(self) -> None:
         from lmchat.services.turn_stats import figures_by_model

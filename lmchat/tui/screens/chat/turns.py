@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 
+from msgspec.structs import replace
 from textual.worker import Worker, WorkerError
 
 from lmchat.domain.event import (
@@ -22,9 +23,11 @@ from lmchat.domain.event import (
     Rethought,
     RetryScheduled,
     TextDelta,
+    ToolCallDelta,
 )
 from lmchat.domain.message import AnswerState, ChatMessage, Role
 from lmchat.domain.server import Verdict
+from lmchat.domain.tool import Choice, Decision
 from lmchat.errors import LMChatError
 from lmchat.services.conversation import (
     AnswerBegun,
@@ -39,7 +42,6 @@ from lmchat.services.save_queue import SEPARATOR
 from lmchat.services.tool_loop import ApprovalAsked, ToolBegun, ToolEnded
 from lmchat.text import safe_line
 from lmchat.tui.quirks.driver import write_to_terminal
-from lmchat.tui.screens.chat.calls import CallsOnScreen
 from lmchat.tui.screens.chat.sessions import PromptText, ShownSession
 from lmchat.tui.screens.chat.view import ChatView, begin_work
 from lmchat.tui.widgets.message_acts import has_words
@@ -70,15 +72,14 @@ _ENDED_WORDS = {
 class Turns:
     """Runs turns, each in a worker of its session: an answer goes on while another session is shown."""
 
-    def __init__(
-        self, view: ChatView, sessions: ShownSession, prompt_text: PromptText, calls: CallsOnScreen
-    ) -> None:
+    def __init__(self, view: ChatView, sessions: ShownSession, prompt_text: PromptText) -> None:
         self._workspace = view.workspace
         self._open_sessions = view.workspace.open_sessions
         self._view = view
         self._sessions = sessions
         self._prompt_text = prompt_text
-        self._calls = calls
+        if self._open_sessions.toolbox is not None:
+            self._open_sessions.toolbox.on_allowed = self._remember_allowed
 
     def submit(self, text: str) -> None:
         """Send a prompt, or let it wait: for the end of the running answer, for a server, for its model."""
@@ -204,7 +205,7 @@ class Turns:
             refusal = error
         finally:
             opened.phase = TurnPhase.NONE
-            self._calls.end(opened)
+            opened.asked = None
             if refusal is not None:
                 self._refuse(opened, refusal, text)
             else:
@@ -219,26 +220,30 @@ class Turns:
                 if is_shown:
                     self._view.speedometer.count(self._workspace.clock(), event.pieces)
                     await self._view.log.apply(event)
-            case MessageAdded() | AnswerBegun():
+            case MessageAdded() | AnswerBegun() | ToolBegun():
                 self._show_added(opened, event, is_shown=is_shown)
             case RetryScheduled():
                 words = f"retry {event.attempt} of {event.attempts}: {safe_line(event.reason, limit=60)}"
                 self._view.show_action(words)
             case RequestAdapted(note=note):
                 self._view.screen.app.notify(safe_line(note, limit=300), timeout=_NOTE_S, markup=False)
-            case AnswerEnded(message=message):
-                if is_shown:
-                    self._view.log.replace(message)  # its live row stays until the first call comes
-            case ToolBegun() | ApprovalAsked() | ToolEnded():
-                self._calls.show_event(opened, event)
+            case AnswerEnded() if is_shown:
+                self._view.log.finish(event.message, goes_on=True)
+            case ApprovalAsked():
+                self._ask(opened, event, is_shown=is_shown)
+            case ToolEnded() if is_shown:
+                self._view.log.replace(event.message)
+                self._view.refresh()
             case Rethought() if is_shown:
                 self._view.log.restate(opened.conversation.shown_messages[-1])
-            case _ if is_shown:
+            case ToolCallDelta() if is_shown:
                 await self._view.log.apply(event)
             case _:
                 pass
 
-    def _show_added(self, opened: OpenSession, event: MessageAdded | AnswerBegun, *, is_shown: bool) -> None:
+    def _show_added(
+        self, opened: OpenSession, event: MessageAdded | AnswerBegun | ToolBegun, *, is_shown: bool
+    ) -> None:
         if is_shown and event.message.versions > 1:
             self._sessions.show_messages(opened.conversation)
         elif is_shown and isinstance(event, AnswerBegun):
@@ -252,6 +257,8 @@ class Turns:
                 self._view.speedometer.restart()
             else:
                 self._prompt_text.save_waiting(opened)
+        elif isinstance(event, ToolBegun):
+            self._view.show_action(event.message.tool_calls[0].name)
         elif is_shown:
             self._sessions.show_title()
         self._sessions.show_list()
@@ -274,9 +281,8 @@ class Turns:
         has_failed = turn is not None and turn.state in (AnswerState.FAILED, AnswerState.INTERRUPTED)
         if has_failed:
             self._workspace.monitor.look_now()  # the server may be another one by now
-        app = self._view.screen.app
-        if elapsed_s > _LONG_ANSWER_S and not app.app_focus:
-            write_to_terminal(app, self._workspace.platform.notification("The answer has ended."))
+        if elapsed_s > _LONG_ANSWER_S:
+            self._tell_away("The answer has ended.")
         if waiting is not None:
             self._send(opened, waiting)
         elif self._open_sessions.chat.auto_title:
@@ -301,8 +307,54 @@ class Turns:
         if is_named_by_prompt(conversation.header, conversation.messages):
             begin_work(self._view.screen, name, _NAMING)
 
+    def _tell_away(self, words: str) -> None:
+        app = self._view.screen.app
+        if not app.app_focus:
+            write_to_terminal(app, self._workspace.platform.notification(words))
+
+    def _ask(self, opened: OpenSession, asked: ApprovalAsked, *, is_shown: bool) -> None:
+        opened.asked = asked
+        self._view.show_action("waiting for you")
+        if is_shown:
+            self._view.focus_card()
+        else:
+            name, title = asked.tool.full_name, opened.conversation.header.title
+            words = (
+                f"{safe_line(name, limit=80)} waits for you in the session “{safe_line(title, limit=60)}”."
+            )
+            self._view.notify(words)
+            self._sessions.show_list()
+        self._tell_away("A tool waits for you.")
+
+    def decide(self, choice: Choice) -> None:
+        """Take over a decision about the call that asks in the shown session; a refusal may have a reason."""
+        opened = self._open_sessions.shown
+        if (asked := opened.asked) is not None:
+            self._view.attempt(lambda: self._decide(opened, asked, choice), group="decision")
+
+    async def _decide(self, opened: OpenSession, asked: ApprovalAsked, choice: Choice) -> None:
+        from lmchat.tui.screens.ask_dialog import AskDialog
+
+        reason: str | None = ""
+        if choice is Choice.NO:
+            title = f"Refuse {safe_line(asked.tool.full_name, limit=80)}?"
+            text = "The model gets your reason. Leave it empty to give none."
+            reason = await self._view.ask(AskDialog(title, text=text, verb="refuse", check=lambda _: ""))
+        if reason is not None and opened.asked is asked:  # else the turn was stopped
+            opened.asked = None
+            asked.decision.set_result(Decision(choice=choice, reason=" ".join(reason.split())))
+            self._view.show_action(asked.tool.full_name)
+            self._view.leave_card()
+
+    async def _remember_allowed(self, allowed: tuple[str, ...]) -> None:
+        self._view.remember(replace(self._workspace.remembered, allowed_tools=allowed))
+
     def _show_end(self, conversation: Conversation, answer: ChatMessage | None, answer_id: str) -> None:
         log = self._view.log
+        if log.calls.has_focus:
+            self._view.leave_card()
+        for message in self._open_sessions.shown.last_calls:  # a stop leaves some without a result
+            log.replace(message)
         if not answer_id:  # it was stopped before it was shown
             self._sessions.show_messages(conversation)
         elif answer is not None:

@@ -12,7 +12,6 @@ from textual.timer import Timer
 from textual.worker import Worker
 
 from lmchat.domain.candidate import Remembered
-from lmchat.domain.message import AnswerState
 from lmchat.domain.server import Target
 from lmchat.domain.telemetry import Health
 from lmchat.errors import LMChatError
@@ -24,7 +23,6 @@ from lmchat.tui.commands import is_command
 from lmchat.tui.icons import icons_for
 from lmchat.tui.quirks.driver import lend_terminal, remember_copied
 from lmchat.tui.widgets.chat_log import ChatLog
-from lmchat.tui.widgets.chat_log.layout.furniture import CallState
 from lmchat.tui.widgets.keys_row import KeysRow
 from lmchat.tui.widgets.line import LineWidget
 from lmchat.tui.widgets.prompt import Prompt
@@ -76,7 +74,6 @@ class ChatView:
         self._open_sessions = workspace.open_sessions
         self._show_keys = show_keys
         self._ticker: Timer | None = None
-        self._call_starts_s: dict[str, float] = {}
 
     @property
     def prompt_input(self) -> PromptInput:
@@ -155,8 +152,6 @@ class ChatView:
         if self.log.finder.is_active:
             self.log.finder.clear()
 
-    # Tool calls
-
     def focus_card(self) -> None:
         """Focus the card that asks, unless the user is typing, or reads what is farther up."""
         is_idle = self.screen.focused is self.prompt_input and not self.prompt_input.text
@@ -164,25 +159,9 @@ class ChatView:
             self.log.show_message(self.log.calls.card_id)
 
     def leave_card(self) -> None:
-        """Give the focus back to the prompt, and follow the end again if that is in view."""
+        """Give the focus back to the prompt, and follow the end."""
         self.screen.set_focus(self.prompt_input)
-        if self.log.viewport.is_at_end:
-            self.log.scroll_end()
-
-    def _call_states(self, now_s: float) -> dict[str, CallState]:
-        """Return how the calls of the running turn stand; those behind the one that asks wait."""
-        opened, states = self._open_sessions.shown, dict[str, CallState]()
-        asked = opened.asked
-        running = [one.message_id for one in opened.last_calls if one.state is AnswerState.STREAMING]
-        for message_id in running if opened.conversation.is_running else ():
-            is_asked = asked is not None and message_id == asked.message.message_id
-            if is_asked or any(state.asked for state in states.values()):
-                states[message_id] = CallState(asked=asked.tool if asked and is_asked else None)
-                self._call_starts_s.pop(message_id, None)
-            else:
-                started_s = self._call_starts_s.setdefault(message_id, now_s)
-                states[message_id] = CallState(now_s - started_s)
-        return states
+        self.log.scroll_end()
 
     # Figures
 
@@ -209,7 +188,8 @@ class ChatView:
         while self.workspace.notices:
             self.warn(self.workspace.notices.pop(0))
         now_s, opened = self.workspace.clock(), self._open_sessions
-        self.log.calls.show(self._call_states(now_s))
+        shown, is_on_top = opened.shown, self.screen.app.screen is self.screen
+        self.log.calls.show(shown.running_calls, shown.asked, now_s, is_on_top=is_on_top)
         self.telemetry.show(self._snapshot(now_s), now_s)
         self.show_status()
         self._show_keys()

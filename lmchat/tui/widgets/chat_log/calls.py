@@ -2,68 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
+from math import inf
 from time import monotonic
 
-from lmchat.domain.message import Role
-from lmchat.domain.tool import Choice
-from lmchat.tui.widgets.chat_log.layout.furniture import CARD_KEYS, CallState
+from lmchat.domain.message import ChatMessage
+from lmchat.domain.tool import Tool
+from lmchat.services.tool_loop import ApprovalAsked
+from lmchat.tui import formatting
 from lmchat.tui.widgets.chat_log.viewport import Viewport
 
 RESTS_S = 0.5  # for which a card must be visible before it takes keys: they were meant for something else
 
 
-class CallRows:
-    """How the last calls stand. A card takes keys that were pressed after it had been visible for a while."""
+class RunningCalls:
+    """How the calls of the running turn stand. A card takes keys once it has been visible for a while."""
 
     def __init__(self, viewport: Viewport, changed: Callable[[int], None]) -> None:
         """Create it; `changed` shows another state of a message."""
         self.card_id = ""  # the tool message that asks
+        self.ready_s = inf  # from when on the card takes keys, by the monotonic clock
         self._viewport = viewport
         self._changed = changed
-        self._ready_s: float | None = None  # from when on it takes keys; None where it is not visible
+        self._began_s: dict[str, float] = {}
 
     @property
-    def card(self) -> int | None:
-        return self._viewport.document.entries.index_of(self.card_id) if self.card_id else None
+    def has_focus(self) -> bool:
+        """Whether the card is the focused message."""
+        cursor, entries = self._viewport.cursor, self._viewport.document.entries
+        return cursor is not None and isinstance(entries[cursor].call, Tool)
 
-    @property
-    def is_focused(self) -> bool:
-        return bool(self.card_id) and self._viewport.cursor == self.card
-
-    def show(self, states: Mapping[str, CallState]) -> None:
-        """Show what waits, what runs, and the card of the call that asks."""
-        entries = self._viewport.document.entries
-        for index in range(len(entries) - 1, -1, -1):
-            message = entries.message(index)
-            if message is not None and message.role is not Role.TOOL:
-                break
-            state = states.get(message.message_id) if message is not None else None
-            if entries[index].call != state:
-                entries[index].call = state
+    def show(
+        self, calls: Iterable[ChatMessage], asked: ApprovalAsked | None, now_s: float, *, is_on_top: bool
+    ) -> None:
+        """Show calls without a result; those behind the one that asks wait for it."""
+        document, began_s, self._began_s = self._viewport.document, self._began_s, {}
+        card_id, is_behind, is_seen = asked.message.message_id if asked else "", False, False
+        for call in calls:
+            index = document.entries.index_of(call.message_id)
+            if index is None:
+                continue
+            state: Tool | str = "waiting"
+            if asked is not None and call.message_id == card_id:
+                state, is_behind = asked.tool, True
+                top, rows = document.heights.top(index), document.heights[index]
+                is_seen = is_on_top and self._viewport.shows(top, rows)
+            elif not is_behind:
+                self._began_s[call.message_id] = since_s = began_s.get(call.message_id, now_s)
+                state = f"running {formatting.elapsed(now_s - since_s)}"
+            if document.entries[index].call != state:
+                document.entries[index].call = state
                 self._changed(index)
-        asks = next((key for key, state in states.items() if state.asked is not None), "")
-        if asks != self.card_id:
-            self.card_id, self._ready_s = asks, None
-
-    def note(self, *, is_on_top: bool) -> None:
-        """Note, while rows are painted, whether the card is on the screen."""
-        if (index := self.card) is None:
-            return
-        heights = self._viewport.document.heights
-        if not (is_on_top and self._viewport.shows(heights.top(index), heights[index])):
-            self.hide()
-        elif self._ready_s is None:
-            self._ready_s = monotonic() + RESTS_S
-
-    def hide(self) -> None:
-        """Take no keys until the card has been visible again for a while."""
-        self._ready_s = None
-
-    def is_ready(self, at_s: float) -> bool:
-        """Whether the card takes a key that was pressed at a time of the monotonic clock."""
-        return self._ready_s is not None and at_s >= self._ready_s
-
-    def choice(self, key: str, at_s: float) -> Choice | None:
-        """Return what a key decides."""
-        return CARD_KEYS[key][0] if key in CARD_KEYS and self.is_ready(at_s) else None
+        ready_s = self.ready_s if card_id == self.card_id else inf
+        self.card_id, self.ready_s = card_id, min(ready_s, monotonic() + RESTS_S) if is_seen else inf

@@ -43,15 +43,16 @@ def copied(document: Document, selected: Selected) -> str:
 def _whole(document: Document, index: int) -> str:
     """Return the text of a message, with its reasoning if that is shown."""
     entry, message = document.entries.known(index), document.entries.message(index)
-    if message is not None and message.role is Role.TOOL:
-        is_folded = entry is None or entry.is_folded
-        return called(message) if is_folded else "\n\n".join(one for one, _ in call_texts(message).values())
+    if message is not None and message.role is Role.TOOL and (entry is None or entry.is_folded):
+        return called(message)
     if entry is None:
         return document.entries.source(index).strip("\n")
     texts = [entry.source]
+    if message is not None and message.role is Role.TOOL:
+        texts = [text for _, text, _ in call_texts(message)]
     if message is not None and message.role is Role.ASSISTANT and entry.blocks and not entry.is_source:
         thoughts = [part.text for part in entry.parts if part.kind is ReasoningPart]
-        calls = [one.text for one in entry.parts if one.kind is ToolCallPart and not entry.has_calls_below]
+        calls = [one.text for one in entry.parts if one.kind is ToolCallPart and not entry.goes_on]
         texts = [*([] if entry.is_folded else thoughts), *texts, *calls]
     return "\n\n".join(text.strip("\n") for text in texts if text.strip("\n"))
 

@@ -30,7 +30,7 @@ class Entries:
         if isinstance(item, Entry):
             return item
         self._items[index] = entry = Entry(item, switch=self._switch(index, item))
-        entry.has_calls_below = self._has_calls_below(index)
+        entry.goes_on = self._goes_on(index)
         return entry
 
     def append(self, entry: Entry) -> None:
@@ -59,22 +59,10 @@ class Entries:
         models = (one.model for one in before if one is not None and one.role is Role.ASSISTANT and one.model)
         return message.model if next(models, message.model) != message.model else ""
 
-    def _has_calls_below(self, index: int) -> bool:
-        message = self.message(index)
-        if message is None or not message.tool_calls or message.role is not Role.ASSISTANT:
-            return False
-        following = self.message(index + 1) if index + 1 < len(self) else None
-        return following is not None and following.role is Role.TOOL
-
-    def is_hidden(self, index: int) -> bool:
-        """Whether a message has no rows: an answer without a word, whose calls follow."""
-        return self._has_calls_below(index) and self[index].is_hidden
-
-    def mark_calls(self, index: int) -> bool:
-        """Note whether the calls of an answer follow it; return whether that is new."""
-        entry = self[index]
-        was, entry.has_calls_below = entry.has_calls_below, self._has_calls_below(index)
-        return was != entry.has_calls_below
+    def _goes_on(self, index: int) -> bool:
+        message, following = self.message(index), self.message(index + 1) if index + 1 < len(self) else None
+        has_calls = message is not None and message.role is Role.ASSISTANT and bool(message.tool_calls)
+        return has_calls and following is not None and following.role in (Role.TOOL, Role.ASSISTANT)
 
     def made(self) -> Iterator[tuple[int, Entry]]:
         return ((index, item) for index, item in enumerate(self._items) if isinstance(item, Entry))
@@ -102,8 +90,7 @@ class Entries:
         is_plain = message.role is not Role.ASSISTANT or (entry is not None and entry.is_source)
         if entry is not None and entry.is_streaming:
             return [part.text for part in entry.parts], is_plain
-        has_calls_below = self._has_calls_below(index)
-        parts = [one for one in message.parts if not (has_calls_below and isinstance(one, ToolCallPart))]
+        parts = [one for one in message.parts if not (isinstance(one, ToolCallPart) and self._goes_on(index))]
         return [part.arguments if isinstance(part, ToolCallPart) else part.text for part in parts], is_plain
 
     def source(self, index: int) -> str:
@@ -111,17 +98,12 @@ class Entries:
         return item.source if isinstance(item, Entry) else item.text
 
     def message_from(self, index: int, step: int) -> int | None:
-        """Return the next message from a place on, in steps of 1 or -1; notices are skipped."""
-        found = self.seen_from(index, step)
-        while found is not None and self.message(found) is None:
-            found = self.seen_from(found + step, step)
-        return found
-
-    def seen_from(self, index: int, step: int) -> int | None:
-        """Return the next message or notice that has rows."""
-        while 0 <= index < len(self) and self.is_hidden(index):
+        """Return the next message from a place on, in steps of 1 or -1; what only made calls is skipped."""
+        while 0 <= index < len(self):
+            if self.message(index) is not None and not self[index].is_blank:
+                return index
             index += step
-        return index if 0 <= index < len(self) else None
+        return None
 
     def index_of(self, message_id: str) -> int | None:
         for index in range(len(self) - 1, -1, -1):
@@ -188,13 +170,9 @@ class Document:
     # Rows and places
 
     def above(self, index: int) -> int:
-        """Return the number of blank rows above a message; tool calls follow each other without one."""
-        entries = self.entries
-        if index == 0 or entries.is_hidden(index):
-            return 0
-        pair = (index, entries.seen_from(index - 1, -1))
-        messages = [entries.message(one) for one in pair if one is not None]
-        return 0 if all(one is not None and one.role is Role.TOOL for one in messages) else 1
+        """Return the number of blank rows above a message; tool calls stand directly below their answer."""
+        message = self.entries.message(index)
+        return int(index > 0 and (message is None or message.role is not Role.TOOL))
 
     def locate(self, y: int) -> Place:
         index, line = self.heights.find(y)

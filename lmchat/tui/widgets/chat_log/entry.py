@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain
 from time import perf_counter
@@ -21,16 +21,15 @@ from lmchat.domain.message import (
     TextPart,
     ToolCallPart,
 )
+from lmchat.domain.tool import Tool
 from lmchat.domain.turn import Turn
 from lmchat.text import safe_line, safe_text
 from lmchat.tui import formatting
 from lmchat.tui.widgets.chat_log.blocks import Block, Heights, made, plain_blocks
 from lmchat.tui.widgets.chat_log.layout.furniture import (
-    CallState,
     call_block,
     call_texts,
     end_blocks,
-    head_block,
     prompt_blocks,
     remark,
     rule,
@@ -92,7 +91,6 @@ class LivePart(Struct):
     chunks: list[str] = field(default_factory=list)  # its text, or the arguments of a call
     tail: MarkdownTail = field(default_factory=MarkdownTail)  # its blocks; those of a call are code
     name: str = ""  # name of the tool
-    language: str = "json"  # of the code of a call
     index: int = 0  # the number of the call in the answer
     is_ended: bool = False
     _parsed: int = 0  # chunks that are parsed
@@ -109,7 +107,7 @@ class LivePart(Struct):
             self.chunks[self._parsed :] = [text]  # tokens come in hundreds
             self._parsed, self._is_final = len(self.chunks), self.is_ended
             if self.kind is ToolCallPart and not (self.tail.closed or self.tail.open):
-                self.tail.open_code(self.language)
+                self.tail.open_code("json")
                 text = text.lstrip("\n")
             self.tail.feed(text, is_final=self.is_ended)
         return self.tail.closed + self.tail.open
@@ -133,6 +131,15 @@ def _live_parts(parts: Iterable[Part], *, is_streaming: bool) -> list[LivePart]:
     return found
 
 
+def _call_blocks(message: ChatMessage) -> Iterator[Block]:
+    """Yield what a call unfolds to: as code, never as Markdown."""
+    for heading, text, language in call_texts(message):
+        tail = MarkdownTail()
+        tail.open_code(language)
+        tail.feed(text, is_final=True)
+        yield from (remark(heading), *tail.closed)
+
+
 class Entry(Struct):
     """A message or a notice, and how it is shown; blocks are made when it comes near the screen."""
 
@@ -143,8 +150,8 @@ class Entry(Struct):
     is_streaming: bool = False  # whether it is the answer that is streaming
     is_folded: bool = True  # whether reasoning, a system prompt, a file or a tool call is only one row
     is_source: bool = False  # whether it is shown as source
-    call: CallState | None = None  # of a tool call of the running turn
-    has_calls_below: bool = False  # whether the calls of the answer follow it as messages
+    call: Tool | str = ""  # of a call of the running turn: the tool that asks the user, else how it stands
+    goes_on: bool = False  # whether it is an answer whose calls were run: they follow as messages
     turn: Turn | None = None  # figures of the running turn
     now_s: float = 0.0  # when they were taken
     known_links: int = 0  # link definitions that its lines were laid out with
@@ -163,15 +170,14 @@ class Entry(Struct):
     @property
     def is_changed(self) -> bool:
         """Whether it is shown in another way than its message alone would be."""
-        is_open = self.is_source or not self.is_folded or self.call is not None
-        return self.is_streaming or is_open or bool(self.left_out)
+        return self.is_streaming or self.is_source or not self.is_folded or bool(self.left_out)
 
     @property
-    def is_hidden(self) -> bool:
-        """Whether it has no rows: an answer without a word, whose calls follow."""
-        message = self.message
-        has_words = message is None or bool(message.text.strip() or message.reasoning.strip())
-        return self.has_calls_below and not (has_words or self.left_out or self.switch)
+    def is_blank(self) -> bool:
+        """Whether it has nothing to read: an answer without a word, whose calls follow."""
+        return (
+            self.goes_on and self.message is not None and not (self.source + self.message.reasoning).strip()
+        )
 
     @property
     def references(self) -> References:
@@ -194,9 +200,8 @@ class Entry(Struct):
 
         Blocks of Markdown stay the same objects, and so do rows of the log that still say the same.
         """
-        old, self.blocks = self.blocks, [*self._heads(), *self._body(), *self._foot()]
-        if not self.blocks:
-            self.blocks = [made(lambda _: []) if self.is_hidden else rule("")]
+        none = made(lambda _: []) if self.goes_on else rule("")
+        old, self.blocks = self.blocks, [*self._heads(), *self._body(), *self._foot()] or [none]
         pairs = enumerate(zip(old, self.blocks, strict=False))
         first = next((at for at, (was, now) in pairs if was is not now), min(len(old), len(self.blocks)))
         self.heights.truncate(first)
@@ -241,10 +246,8 @@ class Entry(Struct):
 
     def finish(self, message: ChatMessage) -> None:
         """Take the final form of the message."""
-        self.is_streaming, self.message, self.turn, self.call = False, message, None, None
-        if message.role is Role.TOOL:
-            self.parts = []
-        elif self.parts:
+        self.is_streaming, self.message, self.turn, self.call = False, message, None, ""
+        if self.parts:
             self.set_parts(message.parts)
 
     def set_figures(self, turn: Turn | None, now_s: float) -> None:
@@ -282,22 +285,11 @@ class Entry(Struct):
             case Role.USER:
                 return prompt_blocks(message, is_folded=self.is_folded)
             case Role.TOOL:
-                return self._call(message)
+                shown = call_block(message, self.call, is_folded=self.is_folded)
+                is_whole = self.is_folded or isinstance(self.call, Tool)
+                return [shown] if is_whole else [shown, *_call_blocks(message)]
             case _:
                 return self._answer(message)
-
-    def _call(self, message: ChatMessage) -> list[Block]:
-        """Return the row of a call; unfolded, arguments and result follow, never as Markdown."""
-        blocks = [call_block(message, self.call, is_folded=self.is_folded)]
-        if self.is_folded or (self.call is not None and self.call.asked is not None):
-            return blocks
-        if not self.parts:
-            for heading, (text, language) in call_texts(message).items():
-                part = LivePart(ToolCallPart, [text], name=heading, language=language, is_ended=True)
-                self.parts.append(part)
-        for part in self.parts:
-            blocks += [head_block(part.name), *part.blocks()]
-        return blocks
 
     def _answer(self, message: ChatMessage) -> list[Block]:
         if not self.parts:
@@ -307,7 +299,7 @@ class Entry(Struct):
         words, blocks = self._thought_words(), []
         for number, part in enumerate(self.parts):
             is_thought = part.kind is ReasoningPart
-            if part.kind is ToolCallPart and self.has_calls_below:
+            if part.kind is ToolCallPart and self.goes_on:
                 continue
             if is_thought:
                 row = partial(thought, words, is_folded=self.is_folded)
@@ -330,7 +322,7 @@ class Entry(Struct):
             wait_s = self.turn.retry.wait_s if self.turn and self.turn.retry else 0.0
             retry_in_s = wait_s - (self.now_s - self._retried_s)
             return [self._row(_STATE, partial(state_block, self.turn, self.now_s, retry_in_s=retry_in_s))]
-        if self.message is None or self.message.role is not Role.ASSISTANT or self.has_calls_below:
+        if self.message is None or self.message.role is not Role.ASSISTANT or self.goes_on:
             return []
         if self.message.state is AnswerState.STREAMING:  # no key stops it here
             return [remark("another lmchat is writing this")]

@@ -406,7 +406,7 @@ class Finder:
             return self._hits.likely_in(thoughts, is_plain=False)
         texts = [message.text]
         if message.role is Role.TOOL:
-            texts = [text for text, _ in call_texts(message).values()]
+            texts = [text for _, text, _ in call_texts(message)]
         elif message.role is Role.USER:
             texts = [piece.text for piece in split_files(message.text) if isinstance(piece, AttachedFile)]
         return self._hits.likely_in(texts, is_plain=True)

@@ -28,11 +28,12 @@ from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.icons import icons_for
 from lmchat.tui.messages import Post
 from lmchat.tui.quirks.keys import hand_over
-from lmchat.tui.widgets.chat_log.calls import CallRows
+from lmchat.tui.widgets.chat_log.calls import RunningCalls
 from lmchat.tui.widgets.chat_log.copying import CopyTurns, code_number, copied
 from lmchat.tui.widgets.chat_log.document import Document, Place
 from lmchat.tui.widgets.chat_log.entry import Delta, Entry, Inflow
 from lmchat.tui.widgets.chat_log.finder import Finder
+from lmchat.tui.widgets.chat_log.layout.furniture import CARD_KEYS
 from lmchat.tui.widgets.chat_log.layout.page import MIN_WIDTH, Page
 from lmchat.tui.widgets.chat_log.painter import PARTIAL_STYLES, Painter, highlight
 from lmchat.tui.widgets.chat_log.selection import Selection
@@ -111,7 +112,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.selection = Selection(self.viewport)
         self.painter = Painter(self.viewport, self.finder, self.selection)
         self.inflow = Inflow()
-        self.calls = CallRows(self.viewport, lambda index: self._rebuild([index]))
+        self.calls = RunningCalls(self.viewport, lambda index: self._rebuild([index]))
         self._copies = CopyTurns()
         self._streaming: int | None = None  # index of the answer that streams
         self._wants_top = False
@@ -240,7 +241,6 @@ class ChatLog(ScrollView, can_focus=True):
         filters, background = tuple(self.get_line_filters()), self.background_colors[1]
         look = self.size.width, self.painter.left, filters, background
         strips = self.painter.rows(crop.y, crop.height, look, has_focus=self.has_focus)
-        self.calls.note(is_on_top=self.app.screen is self.screen)
         if crop.x or crop.right < self.size.width:
             strips = [strip.crop(*crop.column_span) for strip in strips]
         return strips
@@ -307,8 +307,8 @@ class ChatLog(ScrollView, can_focus=True):
         self.document.load(messages)
         self.viewport.reset()
         self.selection.drop()
-        is_answer = bool(messages) and messages[-1].role is Role.ASSISTANT
-        if is_ours and is_answer and messages[-1].state is AnswerState.STREAMING:
+        is_ours = is_ours and bool(messages) and messages[-1].role is Role.ASSISTANT
+        if is_ours and messages[-1].state is AnswerState.STREAMING:
             self._streaming = len(self.document) - 1
             self.document.entries[-1].is_streaming = True
         if self.has_focus:
@@ -346,15 +346,9 @@ class ChatLog(ScrollView, can_focus=True):
 
     def _add(self, entry: Entry) -> int:
         self.flush()
-        ended = self.document.entries[self._streaming].message if self._streaming is not None else None
-        if ended is not None and ended.state is not AnswerState.STREAMING:
-            self.finish(ended)
         self.viewport.update_anchor()
-        first = index = self.document.append(entry)
-        if index and self.document.entries.mark_calls(index - 1):
-            first = index - 1
-            self.viewport.rebuild(first)
-        self.settle((first, -1, 0))
+        index = self.document.append(entry)
+        self.settle((index, -1, 0))
         return index
 
     async def apply(self, event: StreamEvent) -> None:
@@ -391,9 +385,11 @@ class ChatLog(ScrollView, can_focus=True):
             entry.set_parts(message.parts)
             self._rebuild([self._streaming])
 
-    def finish(self, message: ChatMessage) -> None:
+    def finish(self, message: ChatMessage, *, goes_on: bool = False) -> None:
         self.flush()
         index, self._streaming = self._streaming, None
+        if index is not None:
+            self.document.entries[index].goes_on = goes_on
         if not self.replace(message, index):
             self.append(message)
 
@@ -436,6 +432,8 @@ class ChatLog(ScrollView, can_focus=True):
     def focus_message(self, step: int) -> bool:
         """Move the focus to a neighbour; False below the last message."""
         is_here = self.screen.focused is self  # `has_focus` follows a message later
+        if step < 0 and not is_here and self.show_message(self.calls.card_id):
+            return True
         has_moved = self.viewport.step_cursor(step, is_here=is_here)
         if has_moved:
             self.screen.set_focus(self, scroll_visible=False)
@@ -551,10 +549,10 @@ class ChatLog(ScrollView, can_focus=True):
         focused = self.screen.focused
         if focused is not None and focused is not self:  # typed before the focus had moved
             hand_over(event, focused)
-        elif self.calls.is_focused and event.is_printable:
+        elif self.calls.has_focus and event.is_printable:
             event.stop()
-            if choice := self.calls.choice(event.key, event.time):
-                self.post_message(self.Decided(choice))
+            if event.key in CARD_KEYS:
+                self._decide(event.key, event.time)
             else:
                 self.on_paste(event)
         elif event.key == "slash" or (
@@ -566,6 +564,10 @@ class ChatLog(ScrollView, can_focus=True):
         if self.typed_into is not None:
             hand_over(event, self.typed_into)
             self.screen.set_focus(self.typed_into)
+
+    def _decide(self, key: str, at_s: float) -> None:
+        if at_s >= self.calls.ready_s:
+            self.post_message(self.Decided(CARD_KEYS[key][0]))
 
     def action_hit(self, step: int) -> None:
         if not self.finder.is_active and self.finder.last_words:
@@ -618,9 +620,8 @@ class ChatLog(ScrollView, can_focus=True):
         link, act = event.style.meta.get("link"), str(event.style.meta.get("act", ""))
         if act == "copy_code" and message is not None:
             self._copy_code(place[0], message, code_number(self.document, place))
-        elif act.startswith("card "):
-            if self.calls.is_focused and (choice := self.calls.choice(act[-1], event.time)):
-                self.post_message(self.Decided(choice))
+        elif act in CARD_KEYS:
+            self._decide(act, event.time)
         elif act:
             self.action_message(act)
         elif line is not None and line.action:

@@ -6,7 +6,6 @@ import json
 from datetime import timedelta
 from functools import partial
 
-from msgspec import Struct
 from rich.segment import Segment
 from rich.style import Style
 
@@ -22,8 +21,8 @@ from lmchat.tui.widgets.chat_log.layout.page import Page, broken, harmless, widt
 _NULL = Style.null()
 _TIME_CELLS = 7
 _RATE_CELLS = 4
-_CARD_LINES = 8
-"""Lines of arguments that a card shows until it is unfolded."""
+_CARD_ROWS = 9
+"""Rows of a card, without its keys, until it is unfolded."""
 CARD_KEYS = {
     "y": (Choice.ONCE, "once"),
     "s": (Choice.SESSION, "this session"),
@@ -128,100 +127,75 @@ def thought(words: str, *, is_folded: bool) -> Block:
 def tool_block(name: str) -> Block:
     """Return the row above the arguments of a call of a tool: it is shown, never run."""
     words = f"calls the tool {safe_line(name, limit=80)}" if name.strip() else "calls a tool"
-    return head_block(words)
-
-
-def head_block(words: str) -> Block:
-    """Return a row above code that is not to be copied by its key."""
     return made(lambda page: [head_line(page, words, has_key=False)])
 
 
-class CallState(Struct, frozen=True):
-    """State of a call of the running turn: how long it runs, or the tool that the user is asked about."""
-
-    running_s: float | None = None
-    asked: Tool | None = None
-
-
-def call_texts(message: ChatMessage) -> dict[str, tuple[str, str]]:
-    """Return what a call unfolds to: texts by their headings, with their languages."""
+def call_texts(message: ChatMessage) -> list[tuple[str, str, str]]:
+    """Return what a call unfolds to: headings, texts and their languages; JSON is indented."""
+    found = []
     arguments = "".join(call.arguments for call in message.tool_calls)
-    texts = {"arguments": _indented(arguments), "result": _indented(message.tool_result or message.text)}
-    return {heading: found for heading, found in texts.items() if found[0]}
+    for heading, text in (("arguments", arguments), ("result", message.tool_result)):
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            value = None
+        is_json = isinstance(value, dict | list)
+        shown = json.dumps(value, ensure_ascii=False, indent=2) if is_json else text
+        found += [(heading, shown, "json" if is_json else "")] if text else []
+    return found
 
 
-def _indented(text: str) -> tuple[str, str]:
-    """Return JSON indented, and other text as it is, with the language."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return text, ""
-    is_json = isinstance(value, dict | list)
-    return (json.dumps(value, ensure_ascii=False, indent=2), "json") if is_json else (text, "")
-
-
-def call_block(message: ChatMessage, state: CallState | None, *, is_folded: bool) -> Block:
-    """Return the row of a call, or the card that asks whether it may run."""
-    if state is not None and state.asked is not None:
-        return made(partial(_question_lines, message, state.asked, is_folded))
+def call_block(message: ChatMessage, state: Tool | str, *, is_folded: bool) -> Block:
+    """Return the row of a call, or the card that asks whether its tool may run."""
+    if isinstance(state, Tool):
+        return made(partial(_question_lines, message, state, is_folded))
     return made(partial(_call_lines, message, state, is_folded))
 
 
-def _call_lines(message: ChatMessage, state: CallState | None, is_folded: bool, page: Page) -> list[Line]:
-    words = safe_line(called(message), limit=500) or "tool"
-    place = words.find("(") if "(" in words else len(words)
-    sign, (end, reason, right) = _fold_sign(page, is_folded=is_folded), _call_end(page, message, state)
-    right = [*right, *_version(page, message, before="  " if right else "", behind="")]
-    room = page.text_width - width_of([*sign, *end]) - 2 - (width_of(right) + 2 if right else 0)
-    room = max(room - min(width_of(reason), page.text_width // 3), 8)
-    shown: list[Span] = [(words[:place], _NULL), (words[place:], page.styles["muted"])]
-    shown = page.fit(shown, min(width_of(shown), room))
-    row = page.row([[*sign, *shown, ("  ", _NULL), *end, *reason]], right)
+def _call_lines(message: ChatMessage, state: str, is_folded: bool, page: Page) -> list[Line]:
+    end, keys = _call_end(page, message, state), list[Span]()
+    if state:
+        keys = _key(page, "Esc", "stop", "stop")
+    elif message.state in (AnswerState.STOPPED, AnswerState.INTERRUPTED):
+        keys = _key(page, "r", "run again", "regenerate")
+    right = [*keys, *_version(page, message, before="  " if keys else "", behind="")]
+    name, bracket, arguments = safe_line(called(message), limit=500).partition("(")
+    call: list[Span] = [(name, _NULL), (bracket + arguments, page.styles["muted"])]
+    room = page.text_width - width_of(right) - min(width_of(end), page.text_width * 2 // 5) - 6
+    call = page.fit(call, min(width_of(call), max(room, 8)))
+    row = page.row([[*_fold_sign(page, is_folded=is_folded), *call, ("  ", _NULL), *end]], right)
     row.action = "fold"
     return [row]
 
 
-def _call_end(
-    page: Page, message: ChatMessage, state: CallState | None
-) -> tuple[list[Span], list[Span], list[Span]]:
-    """Return how a call stands, the first words of its error, and the key for it."""
-    again, muted = _key(page, "r", "run again", "regenerate"), page.styles["muted"]
+def _call_end(page: Page, message: ChatMessage, state: str) -> list[Span]:
+    """Return how a call stands."""
     match message.state:
-        case AnswerState.STREAMING if state is not None and state.running_s is not None:
-            clock = (formatting.elapsed(state.running_s), page.styles["strong"])
-            return [("running ", _NULL), clock], [], _key(page, "Esc", "stop", "stop")
         case AnswerState.STREAMING:
-            return [("waiting" if state is not None else "running in another lmchat", muted)], [], []
+            return [(state or "in another lmchat", _NULL)]
         case AnswerState.COMPLETE:
             took = formatting.first_token((message.receipt or Receipt()).elapsed_ms / 1e3)
             size = formatting.size(len(message.tool_result.encode(errors="replace")), is_exact=True)
-            return [(took, muted), *_next(page, size)], [], []
+            return [(took, page.styles["muted"]), *_next(page, size)]
         case AnswerState.STOPPED:
-            return [("stopped", _NULL)], [], again
-        case AnswerState.INTERRUPTED:
-            return [(f"{page.icons.down} interrupted", page.styles["error"])], [], again
-        case AnswerState.FAILED:
-            reason = _next(page, safe_line(message.tool_result, limit=200))
-            return [(f"{page.icons.down} failed", page.styles["error"])], reason, []
+            return [("stopped", _NULL)]
+        case _:
+            reason = safe_line(message.tool_result, limit=200)
+            word = (f"{page.icons.down} {message.state.value}", page.styles["error"])
+            return [word, *(_next(page, reason) if reason else ())]
 
 
 def _question_lines(message: ChatMessage, tool: Tool, is_folded: bool, page: Page) -> list[Line]:
-    muted, keys = page.styles["muted"], list[Span]()
     name = [("! ", page.styles["warning"]), (safe_line(tool.full_name, limit=200), page.styles["strong"])]
-    rows = [page.row([[*name, (" wants to run", _NULL)]], [("waiting for you", muted)], tint="panel")]
-    text, language = call_texts(message).get("arguments", ("{}", "json"))
-    lines = list(code_lines(page, text, language, is_first=False))
-    rows += lines[:_CARD_LINES] if is_folded else lines
-    if is_folded and len(lines) > _CARD_LINES:
-        more = (formatting.counted(len(lines) - _CARD_LINES, "more line"), muted)
-        sign, unfold = _fold_sign(page, is_folded=True), _key(page, "Enter", "unfold", "fold")
-        rows.append(page.row([[*sign, more]], unfold, tint="panel"))
-    if tool.is_read_only:
-        rows.append(page.row([[("marked read-only by its server", muted)]], tint="panel"))
+    rows = [page.row([[*name, (" wants to run", _NULL)]], tint="panel")]
+    for _, text, language in call_texts(message):
+        rows += code_lines(page, text, language, is_first=False)
+    if is_folded and (hidden := len(rows) - _CARD_ROWS) > 0:
+        more = [*_fold_sign(page, is_folded=True), (formatting.counted(hidden, "more line"), _NULL)]
+        rows[_CARD_ROWS:] = [page.row([more], _key(page, "Enter", "unfold", "fold"), tint="panel")]
+    keys = [_key(page, key, words + "   ", key) for key, (_, words) in CARD_KEYS.items()]
     rows.append(page.row([_key(page, f"Alt+{page.icons.up_arrow}", "answer", "")], tint="panel"))
-    for key, (_, words) in CARD_KEYS.items():
-        keys += [("   " if keys else "", _NULL), *_key(page, key, words, f"card {key}")]
-    rows[-1].hint = page.row([keys], tint="panel").segments
+    rows[-1].hint = page.row(keys, tint="panel").segments
     for row in rows:
         row.segments[0] = Segment(" ", page.styles["panel"])  # code begins with a cell of the ground
         row.tint, row.bar = "panel", "warning"
