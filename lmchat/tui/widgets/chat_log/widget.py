@@ -551,10 +551,10 @@ class ChatLog(ScrollView, can_focus=True):
             hand_over(event, focused)
         elif self.calls.has_focus and event.is_printable:
             event.stop()
-            if event.key in CARD_KEYS:
-                self._decide(event.key, event.time)
-            else:
+            if event.key not in CARD_KEYS:
                 self.on_paste(event)
+            elif event.time >= self.calls.ready_s:
+                self.post_message(self.Decided(CARD_KEYS[event.key][0]))
         elif event.key == "slash" or (
             event.is_printable and event.key != "space" and event.key not in self.screen.active_bindings
         ):
@@ -564,10 +564,6 @@ class ChatLog(ScrollView, can_focus=True):
         if self.typed_into is not None:
             hand_over(event, self.typed_into)
             self.screen.set_focus(self.typed_into)
-
-    def _decide(self, key: str, at_s: float) -> None:
-        if at_s >= self.calls.ready_s:
-            self.post_message(self.Decided(CARD_KEYS[key][0]))
 
     def action_hit(self, step: int) -> None:
         if not self.finder.is_active and self.finder.last_words:
@@ -621,7 +617,8 @@ class ChatLog(ScrollView, can_focus=True):
         if act == "copy_code" and message is not None:
             self._copy_code(place[0], message, code_number(self.document, place))
         elif act in CARD_KEYS:
-            self._decide(act, event.time)
+            if event.time >= self.calls.ready_s:
+                self.post_message(self.Decided(CARD_KEYS[act][0]))
         elif act:
             self.action_message(act)
         elif line is not None and line.action:
