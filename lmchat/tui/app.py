@@ -210,6 +210,12 @@ class LMChatApp(PatchedApp):
         else:
             self.models.open_picker()
 
+    def action_ask_another(self, message_id: str) -> None:
+        """Choose a model for one more answer; the model in use stays."""
+        message = self.open_sessions.shown.conversation.find(message_id)
+        if message is not None:
+            self.models.open_picker(then=lambda model: self.chat.turns.regenerate(message, model))
+
     def action_recent_model(self, number: int) -> None:
         self.models.switch_to_recent(number)
 

@@ -113,6 +113,7 @@ COMMANDS: tuple[Command, ...] = (
     _message("message.copy_code", "c", "copy code", "Copy a code block; again: the next"),
     _message("message.edit", "e", "edit", "Edit and resend", slash="/edit"),
     _message("message.regenerate", "r", "regenerate", "Regenerate the answer"),
+    _message("message.another_model", "R", "other model", "Answer with another model"),
     _message("message.resume", "a", "continue", "Continue an unfinished answer", slash="/continue"),
     _message("message.fork", "f", "fork", "Fork into a new session from here"),
     _message("message.previous_version", "left_square_bracket", "versions", "Previous version"),

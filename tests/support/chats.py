@@ -236,6 +236,7 @@ SENSIBLE = {
     "copy_code": {"answer", "cut short", "second version", "stopped", "interrupted", "streaming"},
     "edit": set(MESSAGES) - {"system", "result of a tool"},
     "regenerate": set(MESSAGES) - {"system", "result of a tool"},
+    "another_model": set(MESSAGES) - {"system", "result of a tool"},
     "resume": UNFINISHED,
     "fork": set(MESSAGES),
     "previous_version": {"second version"},

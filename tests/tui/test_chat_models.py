@@ -55,6 +55,18 @@ async def test_a_switch_is_a_thin_line_in_the_log(tmp_path):
         assert "gemma-3-4b" in line
 
 
+async def test_another_model_answers_once_more_and_the_model_in_use_stays(tmp_path):
+    named = [step for step in answer("From gemma.") if getattr(step, "model", "") != "qwen3-8b"]
+    backend = two(answer("From qwen."), named)
+    async with ready_desktop(tmp_path, asked=["one"], backend=backend) as desk:
+        await desk.press("alt+up", "R", leads_to=ModelPicker)
+        await desk.press(*"gem", sees="1 of 4")
+        await desk.press("enter", leads_to=ChatScreen)
+        await shown(desk, "From gemma.", "2/2", "gemma-3-4b · TTFT")
+        assert [request.model for request in backend.requests] == ["qwen3-8b", "gemma-3-4b"]
+        assert desk.app.open_sessions.target.model_id == "qwen3-8b"
+
+
 async def test_esc_leaves_all_as_it_was(tmp_path):
     async with ready_desktop(tmp_path, backend=two()) as desk:
         await desk.press("a", "b")

@@ -53,8 +53,11 @@ class Models:
                 self._chat.turns.send_waiting()
             self.when_used()
 
-    def open_picker(self, reason: str = "") -> None:
-        """Open the picker from what is known, and refresh it behind; `reason` is why it comes unasked."""
+    def open_picker(self, reason: str = "", then: Callable[[ModelInfo], None] | None = None) -> None:
+        """Open the picker from what is known, and refresh it behind.
+
+        `reason` is why it comes unasked. The chosen model is used from now on, or given to `then`.
+        """
         from lmchat.tui.screens.model_picker import ModelPicker
 
         rows, age_s = self._workspace.catalogue.known(self._workspace.remembered)
@@ -65,7 +68,7 @@ class Models:
 
         def take(model: ModelInfo | None) -> None:
             if model is not None:
-                self.switch_to(model)
+                (then or self.switch_to)(model)
 
         self._app.push_screen(picker, take)
         self.refresh_picker()

@@ -16,7 +16,7 @@ def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str
 
     `is_busy` says that an answer of its session is on its way.
     """
-    if is_busy and name in ("regenerate", "resume"):
+    if is_busy and name in ("regenerate", "another_model", "resume"):
         return _BUSY
     return next((reason for is_right, reason in _NEEDS.get(name, ()) if not is_right(message)), "")
 
@@ -88,6 +88,7 @@ _NEEDS: Mapping[str, Sequence[tuple[Callable[[ChatMessage], bool], str]]] = {
         ),
         (_is_talk, "Only a prompt can be edited."),
     ),
+    "another_model": ((_is_talk, "Only prompts and answers can be answered by another model."),),
     "regenerate": (
         (lambda message: message.role is not Role.SYSTEM, "Only prompts and answers can be regenerated."),
         (_can_run_again, "Only calls that failed or were stopped can be run again."),

@@ -34,6 +34,7 @@ class MessageActs:
             "copy": lambda message: view.copy(words_of(message)),
             "edit": self._edit,
             "regenerate": turns.regenerate,
+            "another_model": lambda one: view.screen.run_action(f"app.ask_another({one.message_id!r})"),
             "resume": turns.resume,
             "fork": self._fork,
             "delete": lambda message: self._prune(message.message_id),

@@ -48,7 +48,7 @@ _NO_EFFORT = "default"
 _CHAT_HINTS = ("model", "new", "find", "export", "sessions", "telemetry")
 _DOWN_HINTS = ("check", "retry", "model", "new", "export")
 _MESSAGE_HINTS = (
-    *("copy", "resume", "edit", "regenerate", "fold", "fork", "copy_code", "next_version"),
+    *("copy", "resume", "edit", "regenerate", "fold", "fork", "another_model", "copy_code", "next_version"),
     *("links", "delete", "tree", "source", "pager", "select", "undo"),
 )
 _SESSION_HINTS = ("open", "rename", "pin", "archive", "delete", "undo", "trash", "tag")

@@ -26,7 +26,7 @@ from lmchat.domain.event import (
     ToolCallDelta,
 )
 from lmchat.domain.message import AnswerState, ChatMessage, Role
-from lmchat.domain.server import Verdict
+from lmchat.domain.server import ModelInfo, Target, Verdict
 from lmchat.domain.tool import Choice, Decision
 from lmchat.errors import LMChatError
 from lmchat.services.conversation import (
@@ -99,8 +99,8 @@ class Turns:
             needs_key = not verdicts.isdisjoint((Verdict.NEEDS_KEY, Verdict.KEY_REJECTED))
             self._view.notify(_WAITS_FOR_KEY if needs_key else _WAITS_FOR_SERVER)
 
-    def regenerate(self, message: ChatMessage) -> None:
-        """Answer once more; a prompt's answer is the message that follows it."""
+    def regenerate(self, message: ChatMessage, model: ModelInfo | None = None) -> None:
+        """Answer once more, also with another model; a prompt's answer is the message that follows it."""
         path = self._open_sessions.shown.conversation.messages
         place = path.index_of(message.message_id)
         if message.role is Role.USER and place is not None:
@@ -109,7 +109,12 @@ class Turns:
         if message.role is Role.TOOL and self._open_sessions.toolbox is None:
             self._view.notify("No tools are configured. /tools shows what to write in config.toml.")
             return
-        self._begin_turn(lambda conversation, how: conversation.regenerate(message.message_id, how))
+        other = Target(endpoint=model.endpoint, product=model.product, model=model) if model else None
+        self._begin_turn(
+            lambda conversation, how: conversation.regenerate(
+                message.message_id, replace(how, target=other or how.target)
+            )
+        )
 
     def resume(self, message: ChatMessage) -> None:
         """Continue an unfinished answer; where there is nothing to continue, answer once more."""
