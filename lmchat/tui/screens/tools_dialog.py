@@ -55,7 +55,8 @@ class ToolsDialog(ListDialog[None]):
             is_off = toolbox.is_off(session_id, server.name)
             state = ("off", MUTED) if is_off else (server.state.value, _STYLES[server.state])
             rows.append(ListRow((((safe_line(server.name, limit=60), NAME),),), (state,), key=server.name))
-            rows += words_as_rows(safe_line(server.error, limit=500), width) if server.error else []
+            for row in words_as_rows(safe_line(server.error, limit=500), width - 3) if server.error else ():
+                rows.append(ListRow(((("  ", ""), *row.pieces[0]),), key=server.name))
             for tool in server.tools:
                 name, about = safe_line(tool.name, limit=60), safe_line(tool.description, limit=200)
                 is_tool_off = is_off or toolbox.is_off(session_id, tool.full_name)
