@@ -192,8 +192,8 @@ class ChatScreen(PatchedScreen):
         if notice := await self.workspace.store.open():
             self.workspace.notices.append(notice)
             self.view.refresh()
-        drafts, earlier = self.open_sessions.drafts, await self.workspace.store.prompt_history()
-        prompt_input = self.view.prompt_input
+        earlier = await self.workspace.store.prompt_history()
+        drafts, prompt_input = self.open_sessions.drafts, self.view.prompt_input
         is_typed = bool(drafts.text(""))  # in this run: it is in the prompt, or was just sent
         await drafts.load("")
         draft = "" if self.workspace.resume_id or is_typed else drafts.text("")
