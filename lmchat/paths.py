@@ -17,6 +17,7 @@ class Paths:
         self.config_file = config_dir / "config.toml"
         self.remembered_file = config_dir / "state.toml"  # last model, panels, theme
         self.tools_file = config_dir / "tools.py"  # Python functions that models can call
+        self.themes_folder = config_dir / "themes"  # own themes, each a TOML file
         self.credentials_file = config_dir / "credentials.toml"
         self.sessions_file = config_dir / "sessions.db"  # also drafts, prompt history, metrics and ledger
         self.models_file = cache_dir / "models.json"

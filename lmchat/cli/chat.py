@@ -170,4 +170,5 @@ def _platform(context: Context, settings: Settings, backend: Backend, write: Wri
         notification=lambda words: notification(settings.ui.notify, words, environ),
         note_error=context.note_error,
         log_file=str(context.paths.log_file),
+        themes_folder=context.paths.themes_folder,
     )

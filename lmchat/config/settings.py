@@ -11,8 +11,6 @@ from typing import Annotated
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-THEME_NAMES = ("lmchat-dark", "lmchat-light", "lmchat-ansi")
-"""Values of `ui.theme`: the names of `THEMES` in `tui/themes.py`, which this layer cannot import."""
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 """How much a model may be asked to think, least first; server and model decide which of them they take."""
 APPROVALS = ("never", "ask", "always")
@@ -152,8 +150,8 @@ class UiSettings(Struct, frozen=True, kw_only=True):
     theme: Annotated[
         str,
         Setting(
-            f"colour theme: {', '.join(THEME_NAMES)}; unset: the last used one",
-            words=("", *THEME_NAMES),
+            "colour theme: lmchat-dark, lmchat-light, or another that /theme lists; "
+            "unset: the last used one, else as the terminal",
         ),
     ] = ""
     reduced_motion: Annotated[bool, Setting("no blinking, fewer screen updates")] = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from msgspec import Struct, field
 
@@ -41,6 +42,8 @@ class Platform(Struct, frozen=True, kw_only=True):
     note_error: Callable[[BaseException], str]
     """Log an unexpected error; returns its id in the log."""
     log_file: str
+    themes_folder: Path
+    """Folder of the user's own themes."""
 
 
 class Workspace(Struct, kw_only=True):

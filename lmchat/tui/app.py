@@ -23,14 +23,18 @@ from lmchat.text import safe_line
 from lmchat.tui.commands import Command, Scope, bindings
 from lmchat.tui.icons import ASCII_CLASS
 from lmchat.tui.quirks.app import PatchedApp
+from lmchat.tui.quirks.driver import write_to_terminal
+from lmchat.tui.quirks.keys import ASK_BACKGROUND, BackgroundTold
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.chat.view import COPYING, begin_work
 from lmchat.tui.screens.connect import Connect
 from lmchat.tui.screens.models import Models
-from lmchat.tui.themes import THEMES, theme_named
+from lmchat.tui.themes import LIGHT, THEMES, fitted, short_name, theme_named
 
 _FIRST_KEY_S = 0.03
 """What is typed right after the first paint is shown before anything else begins."""
+_BACKGROUND_S = 0.1
+"""How long the terminal may take to tell its background."""
 _COPY_S = 2.5
 """How long quitting waits for the worker that copies."""
 _TWICE_WITHIN_S = 2.0
@@ -57,8 +61,12 @@ class LMChatApp(PatchedApp):
         settings = workspace.settings
         for theme in THEMES:
             self.register_theme(theme)
-        wanted = settings.ui.theme or workspace.remembered.theme
-        self.begin_with_theme(wanted if wanted in self.available_themes else THEMES[0].name)
+        self._wanted_theme = settings.ui.theme or workspace.remembered.theme
+        self._asked_background_s = 0.0
+        known = theme_named(self._wanted_theme, self.available_themes) or THEMES[0].name
+        if self.available_themes[known] not in THEMES:
+            self.register_theme(fitted(self.available_themes[known]))
+        self.begin_with_theme(known)
         self.set_class(settings.ui.ascii, ASCII_CLASS)
         if settings.ui.reduced_motion:
             self.animation_level = "none"
@@ -76,6 +84,10 @@ class LMChatApp(PatchedApp):
     def on_ready(self) -> None:
         """Begin what neither the first paint nor the first key shall wait for: imports, network and disk."""
         self.set_timer(_FIRST_KEY_S, self._begin)
+        if not self._wanted_theme:
+            self.call_after_refresh(self._ask_background)
+        elif not theme_named(self._wanted_theme, self.available_themes):
+            begin_work(self, self._use_wanted_theme, "theme")
 
     def _begin(self) -> None:
         gc.freeze()  # what was imported stays: the collector need not go through it again and again
@@ -172,17 +184,60 @@ class LMChatApp(PatchedApp):
     def copy_to_clipboard(self, text: str) -> None:
         self.chat.view.copy(text)
 
-    def action_change_theme(self, name: str = "") -> None:
-        """Use the named theme, or the next one, and remember it."""
-        names = [theme.name for theme in THEMES]
-        if name and not theme_named(name):
+    async def action_use_theme(self, name: str = "") -> None:
+        """Use the named theme, or the one chosen from a list, and remember it."""
+        from lmchat.tui.screens.theme_dialog import ThemeDialog
+
+        await self._read_own_themes()
+        if not name:
+            ours = [theme.name for theme in THEMES]
+            others = sorted(self.available_themes.keys() - set(ours))
+            themes = [self.available_themes[one] for one in (*ours, *others)]
+            self.push_screen(ThemeDialog(themes, self.theme), self._use_theme)
+        elif found := theme_named(name, self.available_themes):
+            self._use_theme(found)
+        else:
             words = f"Unknown theme: {safe_line(name, limit=40)}."
-            *others, last = [one.removeprefix("lmchat-") for one in names]
-            raise WrongUse(words, hint=f"The themes are {', '.join(others)} and {last}.")
-        place = names.index(self.theme) if self.theme in names else -1
-        self.theme = theme_named(name) or names[(place + 1) % len(names)]
-        self.chat.view.remember(replace(self.workspace.remembered, theme=self.theme))
-        self.notify(f"Theme: {self.theme.removeprefix('lmchat-')}.", markup=False)
+            raise WrongUse(words, hint="/theme lists all themes.")
+
+    def _use_theme(self, name: str | None) -> None:
+        if name is not None:
+            self.theme = name
+            self.chat.view.remember(replace(self.workspace.remembered, theme=name))
+            self.notify(f"Theme: {safe_line(short_name(name))}.", markup=False)
+
+    async def _read_own_themes(self) -> None:
+        """Register the themes in files, and fit Textual's to our styles."""
+        from lmchat.tui.theme_files import read_themes
+
+        for theme in self.available_themes.values():
+            if theme not in THEMES:
+                self.register_theme(fitted(theme))
+        folder = self.workspace.platform.themes_folder
+        themes, problems = await asyncio.to_thread(read_themes, folder)
+        for theme in themes:
+            self.register_theme(theme)
+        for words in problems:
+            self.chat.view.warn(words)
+
+    async def _use_wanted_theme(self) -> None:
+        """Use the theme that is set and was not known at the first paint."""
+        await self._read_own_themes()
+        if found := theme_named(self._wanted_theme, self.available_themes):
+            self.theme = found
+        else:
+            name = safe_line(self._wanted_theme, limit=40)
+            self.chat.view.warn(f"Unknown theme: {name}. /theme lists all themes.")
+
+    def _ask_background(self) -> None:
+        self._asked_background_s = self.workspace.clock()
+        write_to_terminal(self, ASK_BACKGROUND)
+
+    def on_background_told(self, event: BackgroundTold) -> None:
+        """Follow the terminal where no theme is set; a late answer is ignored."""
+        is_in_time = self.workspace.clock() - self._asked_background_s < _BACKGROUND_S
+        if is_in_time and not self._wanted_theme and self.theme == THEMES[0].name and not event.is_dark:
+            self.theme = LIGHT.name
 
     def on_resize(self, event: events.Resize) -> None:
         """Paint all where a size comes back before anything was laid out for another.

@@ -102,7 +102,7 @@ COMMANDS: tuple[Command, ...] = (
     _chat("stats", "", "stats", "Show the statistics", "show_stats", slash="/stats"),
     _chat("log", "", "log", "Show where the log file is", "show_log", slash="/log"),
     _chat("tools", "", "tools", "List the tools, and switch them on or off", "show_tools", slash="/tools"),
-    _chat("theme", "", "theme", "Change the theme", "app.change_theme", slash="/theme [NAME]"),
+    _chat("theme", "", "theme", "Change the theme", "app.use_theme", slash="/theme [NAME]"),
     _chat("doctor", "", "doctor", "Check everything and show what to do next", "run_doctor", slash="/doctor"),
     _command(Scope.APP, "copy_or_stop", "ctrl+c", "copy", "Copy the selection or stop; twice: quit", "copy_or_stop", is_priority=True, is_offered=False),
     _command(Scope.APP, "commands", "ctrl+p", "commands", "Command palette", "command_palette", is_offered=False),

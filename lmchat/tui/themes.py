@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from textual.color import Color
 from textual.theme import Theme
 
+_PREFIX = "lmchat-"
 DARK = Theme(
     name="lmchat-dark",
     dark=True,
@@ -72,10 +76,39 @@ ANSI = Theme(
     },
 )
 THEMES = (DARK, LIGHT, ANSI)
-"""In the order of the picker; the first is the default."""
+"""In the order of the list; the first is the default."""
 
 
-def theme_named(name: str) -> str:
+def theme_named(name: str, names: Iterable[str]) -> str:
     """Return the full name of a theme, also for `dark`; empty where there is none."""
-    names = [theme.name for theme in THEMES]
-    return next((full for full in (name.lower(), f"lmchat-{name.lower()}") if full in names), "")
+    known = {full.lower(): full for full in names}
+    return known.get(name.lower()) or known.get(f"{_PREFIX}{name.lower()}", "")
+
+
+def short_name(name: str) -> str:
+    """Return the name as it is shown and may be typed."""
+    return name.removeprefix(_PREFIX)
+
+
+def fitted(theme: Theme) -> Theme:
+    """Return a theme with the variables of ours that it lacks, made of its colours."""
+    forced: dict[str, str] = {}
+    if theme.ansi:
+        more, forced = ANSI.variables, {"block-cursor-background": "ansi_default"}
+    else:
+        names = theme.to_color_system().generate()
+        text, ground, panel, primary = (
+            Color.parse(names[name]) for name in ("foreground", "background", "panel", "primary")
+        )
+        muted = ground.blend(text, 0.85).hex
+        more = {
+            "block-cursor-background": panel.blend(primary, 0.1).hex,
+            "muted": muted,
+            "text": text.hex,
+            "text-muted": muted,
+            "text-disabled": ground.blend(text, 0.45).hex,
+            "scrollbar": ground.blend(text, 0.2).hex,
+            "scrollbar-background": ground.hex,
+        }
+    given = {field: getattr(theme, field) for field in Theme.__dataclass_fields__}
+    return Theme(**given | {"variables": more | theme.variables | forced})

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from tests.support.lmchat_screen import ready_screen
+from tests.support.lmchat_screen import configure, ready_screen
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import DONE, Pause, finish, sse
@@ -85,3 +85,16 @@ def test_hardly_any_room_ends_nothing(tmp_path, server, keys):
         screen.wait_for("llama.cpp")
         screen.type("\x1b", sees=re.compile(r"word\d"))
         assert screen.process.poll() is None
+
+
+def test_the_terminal_is_asked_for_its_background_after_the_first_paint_and_only_without_a_theme(
+    tmp_path, server
+):
+    with ready_screen(tmp_path, server.url) as screen:
+        screen.wait_for_raw(b"\x1b]11;?")
+        assert b"commands" in screen.raw.partition(b"\x1b]11;?")[0]
+        screen.type("\x1b]11;rgb:0/0/0\x1b\\typed", sees="▌ typed")
+    configure(tmp_path, "[ui]\ntheme = 'light'\n")
+    with ready_screen(tmp_path, server.url) as screen:
+        screen.type("typed", sees="▌ typed")
+        assert b"\x1b]11;?" not in screen.raw

@@ -222,6 +222,7 @@ def _platform(seen: Desktop) -> Platform:
         notification=lambda _: "\a",
         note_error=lambda error: f"{error!r}"[:8],
         log_file="/var/log/lmchat.log",
+        themes_folder=seen.folder / "themes",
     )
 
 

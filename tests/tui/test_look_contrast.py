@@ -3,21 +3,11 @@ from __future__ import annotations
 import pytest
 from textual.color import Color
 
+from lmchat.tui.theme_files import contrast
 from lmchat.tui.themes import ANSI, DARK, LIGHT, THEMES
 
 TEXT = ("foreground", "muted", "primary", "secondary", "accent", "success", "warning", "error")
 GROUNDS = ("background", "surface", "panel", "block-cursor-background")
-
-
-def luminance(color: Color) -> float:
-    channels = [channel / 255 for channel in color.rgb]
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def ratio(one: Color, other: Color) -> float:
-    dark, light = sorted((luminance(one), luminance(other)))
-    return (light + 0.05) / (dark + 0.05)
 
 
 def colours(theme) -> dict[str, str]:
@@ -29,14 +19,14 @@ def colours(theme) -> dict[str, str]:
 @pytest.mark.parametrize("text", TEXT)
 def test_text_has_a_contrast_of_at_least_4_5_on_every_tint(theme, text, ground):
     names = colours(theme)
-    assert ratio(Color.parse(names[text]), Color.parse(names[ground])) >= 4.5
+    assert contrast(Color.parse(names[text]), Color.parse(names[ground])) >= 4.5
 
 
 @pytest.mark.parametrize("theme", [DARK, LIGHT], ids=lambda theme: theme.name)
 @pytest.mark.parametrize("ground", ["background", "surface"])
 def test_rules_and_sparks_have_a_contrast_of_at_least_3(theme, ground):
     names = colours(theme)
-    assert ratio(Color.parse(names["text-disabled"]), Color.parse(names[ground])) >= 3.0
+    assert contrast(Color.parse(names["text-disabled"]), Color.parse(names[ground])) >= 3.0
 
 
 @pytest.mark.parametrize("theme", [DARK, LIGHT], ids=lambda theme: theme.name)

@@ -9,7 +9,7 @@ from textual import events
 from textual._xterm_parser import XTermParser
 from textual.message import Message
 
-from lmchat.tui.quirks.keys import ESCAPE_DELAY_S, SEQUENCE_DELAY_S, KeyStream, mend_keys
+from lmchat.tui.quirks.keys import ESCAPE_DELAY_S, SEQUENCE_DELAY_S, BackgroundTold, KeyStream, mend_keys
 
 mend_keys()
 
@@ -22,7 +22,8 @@ class Reader:
         self.stream = KeyStream(clock=lambda: self.now)
 
     def read(self, *reads: str) -> list[str]:
-        return [name(event) for data in reads for event in [*self.stream.tick(), *self.stream.feed(data)]]
+        found = [event for data in reads for event in [*self.stream.tick(), *self.stream.feed(data)]]
+        return [name(event) for event in found if not isinstance(event, BackgroundTold)]
 
     def later(self, wait_s: float) -> list[str]:
         self.now += wait_s

@@ -54,6 +54,10 @@ BULK_OF_ANSWER = 32
 _ANSWER = r"\x1b\][0-9lLI]|\x1b[P_^X][!-?G]"
 """Start of a reply of the terminal (OSC, DCS …), and of no key."""
 _ANSWER_END = re.compile("[\x00-\x1f\x7f]")
+ASK_BACKGROUND = "\x1b]11;?\x1b\\"
+_BACKGROUND = re.compile(r"\x1b\]11;rgba?:([0-9a-f]{1,4})/([0-9a-f]{1,4})/([0-9a-f]{1,4})", re.IGNORECASE)
+_BACKGROUND_LENGTH = 64
+_LIGHT_FROM = 0.5
 _UNIT = re.compile(
     rf"(?P<answer>{_ANSWER})"
     r"|\x1b\x1b(?:\[(?:(?!20[01]~)\d+~|[ABCDFHPQRS])|O[A-DFHM-S])"  # Alt with a key of the cursor block
@@ -73,6 +77,14 @@ _OTHER_KEY = re.compile(r"\x1b\[27;(\d+);(\d+)~\Z")
 _TYPED = re.compile(r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*\Z")
 
 
+class BackgroundTold(Message):
+    """The terminal has answered `ASK_BACKGROUND`."""
+
+    def __init__(self, *, is_dark: bool) -> None:
+        super().__init__()
+        self.is_dark = is_dark
+
+
 class KeyStream(XTermParser):
     """Textual's parser, fed with one complete sequence at a time.
 
@@ -87,6 +99,7 @@ class KeyStream(XTermParser):
         self._held_until = 0.0
         self._is_pasting = False
         self._is_answering = False
+        self._answer = ""
         self._pieces: list[str] = []
         self._burst_until = 0.0
         self._escape_delay_s = constants.ESCAPE_DELAY if "ESCDELAY" in os.environ else ESCAPE_DELAY_S
@@ -115,7 +128,7 @@ class KeyStream(XTermParser):
         text, self._held = self._held + data, ""
         while text:
             if self._is_answering:
-                text = self._answered(text)
+                text = yield from self._answered(text)
             else:
                 text = yield from (self._pasted(text) if self._is_pasting else self._units(text))
 
@@ -126,6 +139,7 @@ class KeyStream(XTermParser):
         for match in _UNIT.finditer(text, 0, end):
             if match["answer"]:
                 self._is_answering, self._held_until = True, self._clock() + SEQUENCE_DELAY_S
+                self._answer = match[0]
                 return text[match.end() :]
             if match[0] == _PASTE_START:
                 self._is_pasting = True
@@ -134,11 +148,12 @@ class KeyStream(XTermParser):
         self._hold(text[end:])
         return ""
 
-    def _answered(self, text: str) -> str:
-        """Drop a reply; return the text behind it."""
+    def _answered(self, text: str) -> Generator[Message, None, str]:
+        """Drop a reply, but for the background; return the text behind it."""
         if len(text) >= BULK_OF_ANSWER:
             self._held_until = self._clock() + SEQUENCE_DELAY_S
         end = _ANSWER_END.search(text)
+        self._answer = (self._answer + text[: end.start() if end else None])[:_BACKGROUND_LENGTH]
         if end is None:
             return ""
         rest = text[end.start() :]
@@ -146,6 +161,9 @@ class KeyStream(XTermParser):
             self._held = rest
             return ""
         self._is_answering = False
+        if found := _BACKGROUND.match(self._answer):
+            red, green, blue = (int(digits, 16) / (16 ** len(digits) - 1) for digits in found.groups())
+            yield BackgroundTold(is_dark=0.299 * red + 0.587 * green + 0.114 * blue < _LIGHT_FROM)
         over = next((mark for mark in ("\x1b\\", "\x07") if rest.startswith(mark)), "")
         return rest[len(over) :]
 

@@ -154,7 +154,7 @@ def _model_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:
         window = context_text(model) or UNKNOWN
         yield TextRow(left=(("context", MUTED),), right=((window, ""),), is_detail=True)
     if snapshot.profile:
-        yield _figure("profile", safe_line(snapshot.profile), is_words=True, is_detail=True)
+        yield _figure("profile", safe_line(snapshot.profile), is_words=True)
 
 
 def context_text(model: ModelInfo | None) -> str:

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import pytest
+
+from lmchat.config.settings import Settings, UiSettings
+from lmchat.domain.candidate import Remembered
+from lmchat.tui.quirks.keys import BackgroundTold, KeyStream
+from lmchat.tui.screens.chat.screen import ChatScreen
+from lmchat.tui.screens.theme_dialog import ThemeDialog
+from lmchat.tui.theme_files import low_contrast, read_themes
+from lmchat.tui.themes import DARK, LIGHT, fitted
+from tests.support.desktop import desktop, ready_desktop, shown
+from tests.support.tui_host import screen_text
+
+SEA = "primary = '#7fd1c7'\nbackground = '#0b1d26'\nforeground = '#dfe9ec'\n"
+
+
+@pytest.fixture
+def write(tmp_path):
+    (tmp_path / "themes").mkdir()
+    return lambda name, text: (tmp_path / "themes" / name).write_text(text)
+
+
+async def test_the_list_shows_each_theme_live_and_esc_brings_the_old_one_back(tmp_path):
+    async with ready_desktop(tmp_path) as desk:
+        await desk.say("/theme", leads_to=ThemeDialog)
+        await desk.press("down")
+        assert desk.app.theme == "lmchat-light"
+        await desk.press("end")
+        assert desk.app.theme == "tokyo-night"
+        await desk.press("escape", leads_to=ChatScreen)
+        assert (desk.app.theme, {one.theme for one in desk.remembered}) == ("lmchat-dark", {""})
+
+
+async def test_every_theme_of_the_list_can_be_shown_and_the_chosen_one_is_remembered(tmp_path):
+    async with ready_desktop(tmp_path, asked=["Show `code`."]) as desk:
+        await desk.say("/theme", leads_to=ThemeDialog)
+        names = desk.app.screen.list.keys
+        for name in names[1:]:
+            await desk.press("down")
+            assert desk.app.theme == name
+        await desk.press("enter", leads_to=ChatScreen, sees="Theme: tokyo-night.")
+        assert desk.remembered[-1].theme == "tokyo-night"
+        assert {"nord", "dracula", "textual-light", "ansi-dark"} < set(names)
+
+
+async def test_an_own_theme_is_listed_and_a_wrong_one_is_told_beside_it(tmp_path, write):
+    write("sea.toml", SEA)
+    write("bad.toml", "primary = 'nocolour'")
+    async with ready_desktop(tmp_path) as desk:
+        await desk.say("/theme sea", sees="Theme themes/bad.toml: primary must be a colour")
+        await desk.until(lambda: desk.app.theme == "sea", "the theme")
+
+
+async def test_an_own_theme_that_is_set_is_used_and_an_unknown_one_is_told(tmp_path, write):
+    write("sea.toml", SEA)
+    async with ready_desktop(tmp_path, settings=Settings(ui=UiSettings(theme="sea"))) as desk:
+        await desk.until(lambda: desk.app.theme == "sea", "the theme")
+    async with ready_desktop(tmp_path, settings=Settings(ui=UiSettings(theme="see"))) as desk:
+        await shown(desk, "Unknown theme: see. /theme lists all themes.")
+        assert desk.app.theme == "lmchat-dark"
+
+
+async def test_a_theme_of_textual_is_there_with_the_first_paint(tmp_path):
+    async with desktop(tmp_path, remembered=Remembered(theme="nord")) as desk:
+        assert desk.app.theme == "nord"
+        assert "muted" in desk.app.theme_variables
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "primary is missing"),
+        ("primary = 1", "primary must be a string in quotes"),
+        ("primary = '#zzz'", 'primary must be a colour, such as "#8fb8ff"'),
+        ("primary = 'red'\nbackgrund = 'red'", "backgrund is unknown (did you mean background?)"),
+        ("primary = 'red'\ndark = 'no'", "dark must be true or false"),
+        ("primary = 'red'\ntext_alpha = 7", "text_alpha must be from 0 to 1"),
+        ("primary = 'red'\nvariables = {border = 'x'}", "variables.border must be a colour"),
+        ("primary = 'red'\nname = 'a b'", "name may have only letters, digits, - and _"),
+        ("primary = ", "it is not valid TOML: "),
+    ],
+)
+def test_a_file_that_is_no_theme_is_told_with_its_key_and_the_others_work(tmp_path, write, text, words):
+    write("a.toml", text)
+    write("sea.toml", SEA)
+    themes, problems = read_themes(tmp_path / "themes")
+    assert [theme.name for theme in themes] == ["sea"]
+    assert len(problems) == 1
+    assert problems[0].startswith(f"Theme themes/a.toml: {words}")
+
+
+def test_ours_have_contrast_and_others_say_what_lacks_it(tmp_path, write):
+    write("grey.toml", f"{SEA.replace('dfe9ec', '333333')}name = 'gloom'")
+    (grey,), _ = read_themes(tmp_path / "themes")
+    assert (low_contrast(DARK), low_contrast(LIGHT)) == ("", "")
+    assert low_contrast(grey).startswith("text, labels")
+    assert fitted(DARK) == DARK
+
+
+async def test_the_list_names_what_is_hard_to_read(tmp_path):
+    async with ready_desktop(tmp_path) as desk:
+        await desk.say("/theme", leads_to=ThemeDialog, sees="low contrast: text")
+        assert "low contrast" not in next(
+            line for line in screen_text(desk.app).splitlines() if "lmchat" not in line and " light " in line
+        )
+
+
+@pytest.mark.parametrize(
+    ("reads", "is_dark"),
+    [
+        (("\x1b]11;rgb:ffff/ffff/ffff\x1b\\",), False),
+        (("\x1b]11;rgb:1c1c/1c1c/1c1c\x07",), True),
+        (("\x1b]11;rgb:f/f", "/e\x1b", "\\"), False),
+        (("\x1b]11;rgba:00/00/00/ff\x07",), True),
+    ],
+)
+def test_the_answer_of_the_terminal_tells_its_background(reads, is_dark):
+    stream = KeyStream()
+    told = [event for data in reads for event in stream.feed(data)]
+    assert [(type(one), one.is_dark) for one in told] == [(BackgroundTold, is_dark)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "remembered", "waits_s", "theme"),
+    [
+        (UiSettings(), Remembered(), 0.09, "lmchat-light"),
+        (UiSettings(), Remembered(), 0.11, "lmchat-dark"),
+        (UiSettings(theme="dark"), Remembered(), 0.0, "lmchat-dark"),
+        (UiSettings(), Remembered(theme="nord"), 0.0, "nord"),
+    ],
+)
+async def test_lmchat_is_light_on_a_light_terminal_that_says_so_in_time_unless_a_theme_is_set(
+    tmp_path, settings, remembered, waits_s, theme
+):
+    now_s = [100.0]
+    more = {"settings": Settings(ui=settings), "remembered": remembered, "clock": lambda: now_s[0]}
+    async with ready_desktop(tmp_path, **more) as desk:
+        now_s[0] += waits_s
+        desk.app.post_message(BackgroundTold(is_dark=False))
+        await desk.pilot.pause()
+        assert desk.app.theme == theme
