@@ -91,18 +91,20 @@ def short_name(name: str) -> str:
 
 
 def fitted(theme: Theme) -> Theme:
-    """Return a theme with the variables of ours that it lacks, made of its colours."""
-    forced: dict[str, str] = {}
+    """Return a theme with the variables of ours that it lacks, made of its colours.
+
+    Textual's themes have a colour of the chosen row that our text cannot be read on: it is always ours.
+    """
     if theme.ansi:
-        more, forced = ANSI.variables, {"block-cursor-background": "ansi_default"}
+        more, chosen = ANSI.variables, "ansi_default"
     else:
         names = theme.to_color_system().generate()
         text, ground, panel, primary = (
             Color.parse(names[name]) for name in ("foreground", "background", "panel", "primary")
         )
+        chosen = panel.blend(primary, 0.1).hex
         muted = ground.blend(text, 0.85).hex
         more = {
-            "block-cursor-background": panel.blend(primary, 0.1).hex,
             "muted": muted,
             "text": text.hex,
             "text-muted": muted,
@@ -111,4 +113,5 @@ def fitted(theme: Theme) -> Theme:
             "scrollbar-background": ground.hex,
         }
     given = {field: getattr(theme, field) for field in Theme.__dataclass_fields__}
-    return Theme(**given | {"variables": more | theme.variables | forced})
+    variables = more | theme.variables | {"block-cursor-background": chosen}
+    return Theme(**given | {"variables": variables})
