@@ -282,6 +282,10 @@ class Printer:
             if error is None:
                 self._remark(answer)
 
+    def end_text(self) -> None:
+        """End the line of what was printed of an answer."""
+        self._stream.end()
+
     def _piece(self, text: str) -> None:
         if self._output.is_lines:
             self._output.document({"chunk": text})

@@ -335,7 +335,7 @@ class ParsedOptions:
     config: str | None = None
     effort: str | None = None
     log_level: str | None = None
-    temporary = local = json = False
+    temporary = local = plain = json = False
 
     # of some
     code = stream_json = tools = yes = False

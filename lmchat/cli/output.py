@@ -67,8 +67,8 @@ class Output:
             sys.stderr.flush()
 
     def live(self, words: str) -> None:
-        """Overwrite the line of progress on stderr; without a terminal there is none."""
-        if sys.stderr is not None and sys.stderr.isatty():
+        """Overwrite the line of progress on stderr; there is none without a terminal, or if TERM=dumb."""
+        if sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
             sys.stderr.write(f"\r{words.ljust(_ROOM)}\r{words}")
             sys.stderr.flush()
 
@@ -101,6 +101,7 @@ class SafeStream:
         self._pending = ""
         if not self.is_at_line_start:
             _write("\n")
+            self.is_at_line_start = True
 
     def _print(self, text: str) -> None:
         if not text:

@@ -119,6 +119,7 @@ def shared_arguments(hosts: list[str], models: list[str]) -> tuple[Argument, ...
         argument("-r --resume ID", "continue a session: its id, its first 4 or more characters, or `last`"),
         argument("--temporary", "do not save this session"),
         argument("--local", "use the built-in engine; -m accepts a GGUF file"),
+        argument("--plain", "chat line by line, without the screen; the default if TERM=dumb"),
         argument("--config FILE", "configuration file to use instead of the usual one"),
         argument("--log-level LEVEL", f"what to log, never chat text: {', '.join(LEVELS)}", choices=LEVELS),
     )

@@ -60,8 +60,11 @@ def _handle(context: Context) -> int:
     if options.local and options.handler not in _LOCAL:
         hint = "Use it with the chat screen, `ask` or `models`."
         raise WrongUse("--local cannot be used here.", hint=hint)
+    if options.plain and options.handler:
+        raise WrongUse("--plain cannot be used here.", hint="Use it without a command.")
     if not options.handler:
-        return _chat(context)
+        is_plain = options.plain or context.environ.get("TERM") == "dumb"
+        return _plain(context) if is_plain else _chat(context)
     module, _, function = options.handler.partition(":")
     handler: Handler = getattr(importlib.import_module(f"lmchat.cli.{module}"), function)
     context.start_log()
@@ -86,6 +89,13 @@ def _chat(context: Context) -> int:
 
     context.start_log()
     return asyncio.run(run_chat(context.settings, context))
+
+
+def _plain(context: Context) -> int:
+    from lmchat.cli.plain import run_plain
+
+    context.start_log()
+    return run_plain(context)
 
 
 def _run_until_signal(work: Coroutine[None, None, int]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import termios
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
 from io import BufferedReader
@@ -42,13 +42,15 @@ def make_toolbox(context: Context, settings: Settings, remembered: Remembered) -
 
         return make_tool_host(context, settings)
 
-    return Toolbox(
+    toolbox = Toolbox(
         Lazy(make_host).port,
         settings.tools,
         settings.mcp,
         is_configured=context.has_tools,
         allowed=remembered.allowed_tools,
     )
+    toolbox.on_allowed = partial(_save_allowed, context)
+    return toolbox
 
 
 def how_to_configure(context: Context) -> str:
@@ -173,7 +175,6 @@ async def start_tools(context: Context, toolbox: Toolbox, target: Target) -> Non
         model = safe_line(target.model_id, limit=80)
         context.output.note(f"lmchat: {model} cannot use tools; it answers without them.")
         return
-    toolbox.on_allowed = partial(_save_allowed, context)
     for server in await toolbox.list_servers():
         if server.error:
             context.output.note(f"lmchat: {safe_line(server.error)}")
@@ -189,8 +190,14 @@ async def _save_allowed(context: Context, names: tuple[str, ...]) -> None:
         context.output.note(f"lmchat: the choice could not be saved: {error.message}")
 
 
-async def decide(event: ApprovalAsked, output: Output) -> None:
-    """Ask whether a call may run; without a terminal it may not."""
+async def _typed_line() -> bytes:
+    return await run_abandonable(lambda: from_stdin(BufferedReader.readline))
+
+
+async def decide(
+    event: ApprovalAsked, output: Output, read: Callable[[], Awaitable[bytes]] = _typed_line
+) -> None:
+    """Ask whether a call may run; without a terminal it may not. `read` returns the line with the answer."""
     name = safe_line(event.tool.full_name)
     if not can_ask():
         output.note(f'lmchat: Not allowed: {name}. To allow it, set [tools.approval] "{name}" = "always".')
@@ -202,7 +209,7 @@ async def decide(event: ApprovalAsked, output: Output) -> None:
             termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
         sys.stderr.write(safe_line(called(event.message)) + _QUESTION)
         sys.stderr.flush()
-        line = await run_abandonable(lambda: from_stdin(BufferedReader.readline))
+        line = await read()
         word, _, reason = line.decode("utf-8", "replace").strip().partition(" ")
         choice = _CHOICES.get(word.lower())
         if not line:  # Ctrl+D, or the terminal is gone

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 from msgspec import Struct
-from textual.binding import Binding
 
 
 class Scope(StrEnum):
@@ -76,7 +75,7 @@ COMMANDS: tuple[Command, ...] = (
     _chat("find", "ctrl+f", "find", "Find in this session", "find", slash="/find [TEXT]", is_priority=True),
     _chat("export", "ctrl+e", "export", "Export this session as Markdown", "library('export')", slash="/export [FILE]", is_priority=True),
     _chat("import", "", "import", "Import sessions from a file", "library('import')", slash="/import [FILE]"),
-    _chat("sessions", "ctrl+b,f2", "sessions", "Show or hide the sessions", "toggle_sessions", is_priority=True),
+    _chat("sessions", "ctrl+b,f2", "sessions", "Show or hide the sessions", "toggle_sessions", slash="/sessions", is_priority=True),
     _chat("telemetry", "ctrl+t", "telemetry", "Show or hide the telemetry panel", "toggle_telemetry", is_priority=True),
     _chat("search", "ctrl+k", "search", "Search all sessions", "search_sessions", slash="/search [TEXT]", is_priority=True),
     _chat("retry", "ctrl+r", "regenerate", "Regenerate the last answer", "regenerate_last", slash="/retry", is_priority=True),
@@ -154,11 +153,13 @@ def keys_of(command: Command, overrides: Mapping[str, str]) -> str:
     return overrides.get(command.command_id) or command.keys
 
 
-def bindings(*scopes: Scope) -> list[Binding]:
+def bindings(*scopes: Scope) -> list[Any]:
     """Return the bindings of some scopes; a command without a key has one that no keyboard has.
 
     The configuration can give it another.
     """
+    from textual.binding import Binding  # the plain chat, which uses the table, starts without Textual
+
     return [
         Binding(
             command.keys or f"none-of-{command.command_id}",

@@ -245,7 +245,7 @@ async def test_a_slash_offers_commands_and_tab_completes_the_chosen_one(app, pil
     await write(pilot, "/s")
     await pilot.pause()
     assert "/search [TEXT]" in screen_text(app)
-    await pilot.press("down", "tab")
+    await pilot.press("down", "down", "tab")
     assert app.prompt.input.text == "/system "
     await pilot.pause()
     assert "/search [TEXT]" not in screen_text(app)
@@ -299,7 +299,7 @@ async def test_a_click_on_a_command_completes_it() -> None:
     async with drawn(PromptApp(), (100, 30)) as (app, pilot):
         await write(pilot, "/s")
         await pilot.pause()
-        await pilot.click("SlashList", offset=(5, 1))
+        await pilot.click("SlashList", offset=(5, 2))
         assert app.prompt.input.text == "/system "
         assert app.focused is app.prompt.input
 

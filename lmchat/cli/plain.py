@@ -1,0 +1,454 @@
+"""`lmchat --plain`: the chat as lines of text, for screen readers, Emacs shells, slow links and pipes.
+
+A line is read while no event loop runs, since `readline` needs the main thread; then the loop runs until the
+line is done. Ctrl+C is a `KeyboardInterrupt` at the prompt, and cancels what runs. Answers go to stdout, all
+else goes to stderr.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, aclosing, suppress
+from importlib import import_module
+from types import FrameType
+from typing import Any
+
+from msgspec.structs import replace
+
+from lmchat.cli.ask import Printer
+from lmchat.cli.context import Context
+from lmchat.cli.output import SHORT_ID, minute
+from lmchat.cli.target import find_target, own_endpoints
+from lmchat.cli.tools import decide, make_toolbox
+from lmchat.cli.wiring import Runtime, open_runtime
+from lmchat.config.settings import EFFORTS
+from lmchat.domain.event import ModelLoading, ReasoningDelta
+from lmchat.domain.message import ChatMessage, Role
+from lmchat.domain.server import LoadState, ModelInfo, Target
+from lmchat.domain.session import SessionHeader
+from lmchat.errors import LMChatError, NoServerFound, ServerRejected, WrongUse
+from lmchat.services.candidates import Catalogue
+from lmchat.services.conversation import AnswerBegun, Conversation, ConversationEvent, TurnSettings
+from lmchat.services.importing import read_as_block
+from lmchat.services.open_sessions import OpenSessions
+from lmchat.services.save_queue import SEPARATOR
+from lmchat.services.tool_loop import ApprovalAsked, ToolEnded
+from lmchat.storage import state as remembered_file
+from lmchat.text import safe_line
+from lmchat.tui.commands import COMMANDS, is_command, parse_slash
+from lmchat.tui.widgets.message_acts import NOTHING_YET, has_words, is_resumable
+
+_LOOK_EVERY_S = 2.0
+_TELL_EVERY_S = 3.0  # between two figures of one progress
+_LISTED = 30  # sessions
+_MODELS = "/model lists the models; /model N chooses one."
+_HINTS = {
+    "interrupted": "Type /continue for the rest of the answer, or /retry.",
+    "model_missing": _MODELS,
+    "model_not_loaded": _MODELS,
+}
+"""Next steps by the kind of the error, where others name keys of the screen."""
+_COMMANDS = {
+    "/export": "export:export",
+    "/search": "sessions:search",
+    "/stats": "stats:stats",
+    "/title": "sessions:rename",
+    "/tools": "tools:list_tools",
+}
+"""Slash commands that are commands of the command line; the others are methods of `PlainChat`."""
+
+
+def run_plain(context: Context) -> int:
+    """Chat until the input ends; return 0, on a pipe the exit code of the first failure, or 128 + signal."""
+    os.environ["TERM"] = "dumb"  # for readline, and for programs that are started
+    if sys.stdin is not None:
+        sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]
+    ended: list[int] = []
+
+    def end(number: int, _: FrameType | None) -> None:
+        ended.append(number)
+        signal.raise_signal(signal.SIGINT)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end)
+    stack = AsyncExitStack()
+    with asyncio.Runner() as runner:
+        try:
+            chat = runner.run(_open(context, stack))
+            chat.talk(runner, ended)
+        except KeyboardInterrupt:
+            if not ended:
+                raise
+            return 128 + ended[0]
+        else:
+            return chat.exit_code
+        finally:
+            runner.run(stack.aclose())
+
+
+async def _open(context: Context, stack: AsyncExitStack) -> PlainChat:
+    """Open store, servers and session; `stack` closes them."""
+    runtime = await stack.enter_async_context(open_runtime(context))
+    if context.is_local:
+        from lmchat.cli.local import serve
+
+        runtime = replace(runtime, settings=await serve(context, runtime))
+    sessions = OpenSessions(chat=runtime.settings.chat, backend=runtime.backend, store=runtime.store)
+    if context.has_tools:
+        toolbox = make_toolbox(context, runtime.settings, runtime.remembered)
+        sessions.toolbox = await stack.enter_async_context(aclosing(toolbox))
+    stack.push_async_callback(sessions.save_all)
+    if context.options.resume is not None:
+        sessions.show(await sessions.load(await runtime.store.find(context.options.resume)))
+    return PlainChat(context, runtime, sessions)
+
+
+class PlainChat:
+    """The chat: prompts, and slash commands, which are the methods `do_…`."""
+
+    def __init__(self, context: Context, runtime: Runtime, sessions: OpenSessions) -> None:
+        self.exit_code = 0
+        self._context, self._runtime, self._sessions = context, runtime, sessions
+        self._output, self._tell = context.output, context.output.note
+        self._is_terminal = sys.stdin is not None and sys.stdin.isatty()
+        self._readline: Any = None
+        self._begun = ""  # text that the next line begins with
+        self._draft_id: str | None = None  # of the draft that was offered
+        self._files: list[str] = []  # for the next prompt
+        self._listed: Sequence[SessionHeader] = ()
+        self._is_leaving = False
+        self._progress_s = 0.0
+
+    def talk(self, runner: asyncio.Runner, ended: Sequence[int]) -> None:
+        """Do one line after the other; signals that end the program are in `ended`."""
+        is_begun = not self._is_terminal
+        while not self._is_leaving:
+            is_reading = is_begun
+            try:
+                work = self._take(self._read()) if is_begun else self._begin()
+                is_begun, is_reading = True, False
+                runner.run(work)
+            except KeyboardInterrupt:
+                if ended or not self._is_terminal:
+                    raise
+                self._tell("\nCtrl+D quits." if is_reading else "Stopped.")
+            except LMChatError as error:
+                told = LMChatError(error.message, hint=_HINTS.get(error.kind, error.hint), kind=error.kind)
+                self._output.failure(told)
+                if not self._is_terminal:
+                    self.exit_code = self.exit_code or error.exit_code
+                    self._is_leaving = isinstance(error, NoServerFound)
+
+    async def _begin(self) -> None:
+        store = self._runtime.store
+        if notice := await store.open():
+            self._tell(f"lmchat: {notice}")
+        if "INSIDE_EMACS" not in os.environ:  # which edits lines itself
+            with suppress(ImportError):
+                import readline
+
+                self._readline = readline
+                readline.parse_and_bind("set enable-bracketed-paste off")
+                readline.set_auto_history(False)
+                for text in reversed(await store.prompt_history()):
+                    readline.add_history(text)
+        await self._show_session()
+        await self._connect()
+        self._tell("/help lists the commands.")
+
+    def _read(self) -> str | None:
+        """Return the next line; None at the end of the input."""
+        begun, self._begun = self._begun, ""
+        if begun and self._readline is not None:
+            self._readline.set_startup_hook(lambda: self._readline.insert_text(begun))
+        elif begun:
+            self._tell(begun)
+        try:
+            text = input("You:\n" if self._is_terminal else "")
+        except (EOFError, RuntimeError):  # the latter where stdin is closed
+            return None
+        finally:
+            if self._readline is not None:
+                self._readline.set_startup_hook()
+        if self._readline is not None and text:
+            self._readline.add_history(text)
+        return text
+
+    async def _take(self, text: str | None) -> None:
+        if text is None:
+            self._is_leaving = True
+            self._label("")
+        elif is_command(text) or text.startswith("/edit "):  # a prompt may have several lines
+            await self._command(text)
+        elif text.strip():
+            await self._ask(text)
+
+    async def _command(self, line: str) -> None:
+        found = parse_slash(line)
+        if found is None:
+            words = f"Unknown command: {safe_line(line, limit=40)}."
+            raise WrongUse(words, hint="/help lists the commands.")
+        name, argument = found.command.name, found.argument
+        method = getattr(self, f"do_{name[1:]}", None)
+        if method is None and name not in _COMMANDS:
+            raise WrongUse(f"{name} needs the screen.", hint="Start lmchat without --plain.")
+        if not argument and (found.command.needs_argument or name == "/search"):
+            raise WrongUse(f"{name} needs a value.", hint="/help shows its form.")
+        if method is not None:
+            await method(argument)
+            return
+        options, header = self._context.options, self._conversation.header
+        options.id, options.title, options.output = header.session_id, argument, argument or None
+        options.query = [argument]
+        module, _, function = _COMMANDS[name].partition(":")
+        await getattr(import_module(f"lmchat.cli.{module}"), function)(self._context)
+        if name == "/title":
+            self._conversation.rename(argument)
+
+    # Prompts and answers
+
+    async def _ask(self, text: str, edited_id: str = "") -> None:
+        how, conversation = await self._turn_settings(), self._conversation
+        text = SEPARATOR.join((*self._files, text))
+        self._files.clear()
+        if self._draft_id is not None:
+            self._sessions.drafts.note(self._draft_id, "")
+            self._draft_id = None
+            with suppress(LMChatError):
+                await self._sessions.drafts.write()
+        turn = conversation.edit(edited_id, text, how) if edited_id else conversation.send(text, how)
+        await self._turn(turn)
+
+    async def _turn(self, turn: AsyncGenerator[ConversationEvent, None]) -> None:
+        """Print an answer while it arrives; raises the error that it ends with."""
+        printer, conversation = Printer(self._output), self._conversation
+        is_named = has_thought = False
+        try:
+            async with aclosing(turn) as events:
+                async for event in events:
+                    match event:
+                        case AnswerBegun(message=message) if not is_named:
+                            is_named = True
+                            self._label(f"{message.model}:")
+                        case ReasoningDelta() if not has_thought:
+                            has_thought = True
+                            self._tell("Thinking…")
+                        case ApprovalAsked():
+                            await decide(event, self._output, self._choice)
+                        case ToolEnded(message=message):
+                            printer.add_step(message)
+                        case ModelLoading(fraction=fraction):
+                            self._tell_loading(fraction)
+                            continue
+                        case _:
+                            pass
+                    printer.show(event)
+        finally:  # also of one that is stopped
+            printer.end_text()
+        answer = conversation.messages[-1]
+        error = conversation.error or self._sessions.save_queue.warning
+        if answer.failure is not None and error is None:
+            error = LMChatError(answer.failure.message, hint=answer.failure.hint, kind=answer.failure.kind)
+        printer.end(answer, None, error)
+        if error is not None:
+            raise error
+
+    async def _choice(self) -> bytes:
+        """Return the answer to a question about a tool call; Ctrl+C stops the turn."""
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            return f"{input()}\n".encode()  # noqa: ASYNC250 - nothing else runs until it is answered
+        except EOFError:
+            return b""
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def _tell_loading(self, fraction: float | None = None) -> None:
+        """Say that a model is loading: at once, and then every few seconds."""
+        now_s = time.monotonic()
+        if now_s - self._progress_s > _TELL_EVERY_S:
+            self._progress_s = now_s
+            self._tell("Loading model…" if fraction is None else f"Loading model, {100 * fraction:.0f} %")
+
+    async def _turn_settings(self) -> TurnSettings:
+        await self._connect()
+        return self._sessions.turn_settings()
+
+    async def _connect(self) -> None:
+        """Choose server and model unless they are; at a terminal, wait for a server."""
+        runtime, sessions, is_told = self._runtime, self._sessions, False
+        while sessions.target is None:
+            try:
+                target = await find_target(runtime.backend, runtime.settings, runtime.remembered, self._tell)
+            except NoServerFound as error:
+                if not self._is_terminal:
+                    raise
+                if not is_told:
+                    self._output.failure(error)
+                    self._tell("Waiting for a server. Press Ctrl+C to stop waiting.")
+                is_told = True
+                await asyncio.sleep(_LOOK_EVERY_S)
+            else:
+                sessions.target = target
+                self._label(f"Model: {_model_words(target)}.")
+
+    async def do_retry(self, _: str) -> None:
+        how, last = await self._turn_settings(), self._last_answer()
+        await self._turn(self._conversation.regenerate(last.message_id, how))
+
+    async def do_continue(self, _: str) -> None:
+        how, last = await self._turn_settings(), self._last_answer()
+        if not is_resumable(last):
+            raise WrongUse("The last answer is complete.", hint="/retry asks again.")
+        begin = self._conversation.resume if has_words(last) else self._conversation.regenerate
+        await self._turn(begin(last.message_id, how))
+
+    async def do_edit(self, text: str) -> None:
+        await self._conversation.fill()
+        prompts = [one for one in self._conversation.messages if one.role is Role.USER]
+        if not prompts:
+            raise WrongUse(NOTHING_YET)
+        if text:
+            await self._ask(text, prompts[-1].message_id)
+        else:
+            self._begun = f"/edit {prompts[-1].text}"
+            self._tell("The last prompt is on the next line; edit it, and press Enter to send it again.")
+
+    # Models and settings
+
+    async def do_model(self, wanted: str) -> None:
+        runtime = self._runtime
+        catalogue = Catalogue(runtime.backend, runtime.store, expected=own_endpoints(runtime.settings))
+        rows, _ = await catalogue.refresh(runtime.remembered)
+        models = [row.model for row in rows if not row.model.is_embedding]
+        if not wanted:
+            lines = [f"{number}. {_model_words(model)}" for number, model in enumerate(models, 1)]
+            self._output.text("\n".join(lines) or "No server has a model. Download one there.")
+            return
+        found = [model for model in models if model.model_id == wanted]
+        found = found or [model for model in models if wanted.casefold() in model.model_id.casefold()]
+        if wanted.isdecimal() and 0 < int(wanted) <= len(models):
+            found = [models[int(wanted) - 1]]
+        if len(found) != 1:
+            words = f"{len(found) or 'No'} models match {safe_line(wanted, limit=40)}."
+            raise WrongUse(words, hint=_MODELS)
+        await self._use(found[0])
+
+    async def _use(self, model: ModelInfo) -> None:
+        """Load a model that is not in memory, and use it from the next answer on."""
+        if model.state is LoadState.NOT_LOADED:
+            self._tell_loading()
+            try:
+                await self._runtime.backend.load(model, on_progress=self._tell_loading)
+            except ServerRejected as error:
+                if error.kind != "unsupported":  # else the server loads it with the first prompt
+                    raise
+            model = replace(model, state=LoadState.LOADED)
+        target = Target(endpoint=model.endpoint, product=model.product, model=model)
+        self._sessions.target = target
+        file = self._context.paths.remembered_file
+        remembered, _ = remembered_file.load(file)
+        remembered_file.save(file, remembered.with_model(target.server_id, target.model_id))
+        self._tell(f"Model: {_model_words(target)}.")
+
+    async def do_system(self, text: str) -> None:
+        await self._conversation.set_system_prompt(text)
+        self._tell("System prompt changed.")
+
+    async def do_profile(self, name: str) -> None:
+        profiles = self._runtime.settings.profiles
+        if name not in profiles:
+            hint = f"Configured: {', '.join(profiles) or 'none'}."
+            raise WrongUse(f"Unknown profile: {safe_line(name, limit=40)}.", hint=hint)
+        self._sessions.use_profile(profiles[name])
+        self._tell(f"Profile: {name}.")
+        if model := profiles[name].model:
+            await self.do_model(model)
+
+    async def do_effort(self, level: str) -> None:
+        if level not in (*EFFORTS, "default"):
+            words = f"Unknown reasoning effort: {safe_line(level, limit=20)}."
+            raise WrongUse(words, hint=f"The levels are {', '.join(EFFORTS)}, default.")
+        self._sessions.use_effort("" if level == "default" else level)
+        self._tell(f"Reasoning effort: {level}.")
+
+    # Sessions
+
+    async def do_new(self, _: str) -> None:
+        self._sessions.begin()
+        self._tell("New session.")
+
+    do_clear = do_new
+
+    async def do_sessions(self, wanted: str) -> None:
+        """List the newest sessions, or open one by its number in the list or its id."""
+        store, sessions = self._runtime.store, self._sessions
+        if not wanted:
+            self._listed = (await store.list_sessions())[:_LISTED]
+            rows = [f"{number}. {_session_words(one)}" for number, one in enumerate(self._listed, 1)]
+            self._output.text("\n".join(rows) or "There are no saved sessions.")
+            return
+        if wanted.isdecimal() and 0 < int(wanted) <= len(self._listed):
+            wanted = self._listed[int(wanted) - 1].session_id
+        sessions.show(await sessions.load(await store.find(wanted)))
+        await self._show_session()
+
+    async def _show_session(self) -> None:
+        """At a terminal, print the end of the session and offer its draft."""
+        conversation = self._conversation
+        if not self._is_terminal:
+            return
+        if conversation.messages:
+            self._tell(f"Session: {_session_words(conversation.header)}")
+        for message in conversation.messages[-2:]:
+            self._tell("You:" if message.role is Role.USER else f"{message.model or message.role}:")
+            self._output.text(message.text)
+        self._draft_id = conversation.header.session_id if conversation.messages else ""
+        self._begun = await self._sessions.drafts.load(self._draft_id)
+        if self._begun:
+            self._tell("Your draft is on the next line; edit it, or press Enter to send it.")
+
+    # The rest
+
+    async def do_file(self, name: str) -> None:
+        self._files.append(await asyncio.to_thread(read_as_block, name))
+        self._tell(f"Your next prompt begins with {safe_line(name)}.")
+
+    async def do_help(self, _: str) -> None:
+        rows = [one for one in COMMANDS if one.name in _COMMANDS or hasattr(self, f"do_{one.name[1:]}")]
+        self._output.text("\n".join(f"{one.slash}: {one.title}" for one in rows))
+        self._tell("Ctrl+C stops the answer, or clears the line. Ctrl+D quits.")
+
+    async def do_quit(self, _: str) -> None:
+        self._is_leaving = True
+
+    @property
+    def _conversation(self) -> Conversation:
+        return self._sessions.shown.conversation
+
+    def _last_answer(self) -> ChatMessage:
+        last = self._sessions.last_answer()
+        if last is None:
+            raise WrongUse(NOTHING_YET)
+        return last
+
+    def _label(self, words: str) -> None:
+        """Print whose words follow; a pipe carries the words alone."""
+        if self._is_terminal:
+            self._tell(words)
+
+
+def _model_words(model: ModelInfo | Target) -> str:
+    words = f"{safe_line(model.model_id)} at {model.product} {model.endpoint.netloc}"
+    is_cold = isinstance(model, ModelInfo) and model.state is LoadState.NOT_LOADED
+    return f"{words}, not loaded" if is_cold else words
+
+
+def _session_words(header: SessionHeader) -> str:
+    title, short = safe_line(header.title) or "Untitled", header.session_id[:SHORT_ID]
+    return f"“{title}”, {header.message_count} messages, {minute(header.updated_at)}, {short}"

@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import aclosing
+
+import pytest
+
+from tests.e2e.test_cli_tools import CHAT, calling, write_tools
+from tests.support.chats import store_at
+from tests.support.lmchat_screen import stored
+from tests.support.pty_program import PtyProgram
+from tests.support.scripted_products import answer, lm_studio, plain
+from tests.support.scripted_server import DONE, Cut, Hold, ScriptedServer, delta, finish, free_port, sse
+
+_READY = "/help lists the commands.\nYou:"
+_TEXT = "\x1b[31mBeans."
+
+
+def texts(home):
+    return [message.text for message in stored(home).messages]
+
+
+@pytest.fixture
+def begin(cli):
+    """Start the plain chat at a terminal; whatever is printed there holds no escape sequence."""
+    programs = []
+
+    def start(*words, argv=("--plain",), sees=_READY, **env):
+        argv = cli.argv(*argv, *words)
+        programs.append(PtyProgram(argv, home=cli.home, size=(100, 40), env=env))
+        programs[-1].wait_for(sees)
+        return programs[-1]
+
+    yield start
+    for program in programs:
+        program.close()
+        assert b"\x1b" not in program.raw
+
+
+async def on_disk(cli, name, *arguments):
+    """Call a method of the store."""
+    async with aclosing(store_at(cli.home)) as store:
+        return await getattr(store, name)(*arguments)
+
+
+def wait_prompt(program):
+    program.wait_until(lambda: program.text.rstrip().endswith("You:"), "the prompt")
+
+
+def leave(program):
+    program.type("\x04")
+    assert program.wait_exit() == 0
+    assert program.left_behind() == []
+
+
+def test_who_speaks_is_a_line_and_the_state_a_word_and_the_session_is_saved(begin, server, cli):
+    server.on(CHAT, sse(delta(reasoning_content="Hm."), _TEXT, finish(), DONE))
+    talk = begin()
+    talk.type("Which grow?\r")
+    talk.wait_for("You:\nWhich grow?\ntiny:\nThinking…\n␛[31mBeans.\nYou:")
+    leave(talk)
+    assert texts(cli.home) == ["Which grow?", _TEXT]
+
+
+def test_a_dumb_terminal_gets_the_plain_chat_unasked(begin):
+    talk = begin(argv=(), TERM="dumb")
+    talk.type("Hi\r", sees="tiny:")
+    talk.type("/quit\r")
+    assert talk.wait_exit() == 0
+
+
+def test_ctrl_c_stops_the_answer_and_continue_goes_on_with_it(begin, server, cli):
+    server.on(CHAT, sse("Beans", Hold()), sse(" and peas.", finish(), DONE))
+    talk = begin()
+    talk.type("Hi\r", sees="Beans")
+    talk.type("\x03", sees="Stopped.\nYou:")
+    assert texts(cli.home) == ["Hi", "Beans"]
+    talk.type("/continue\r", sees="peas.\nYou:")
+    leave(talk)
+
+
+def test_ctrl_c_at_the_prompt_clears_the_line(begin, server):
+    talk = begin()
+    talk.type("wrong", sees="wrong")
+    talk.type("\x03", sees="Ctrl+D quits.\nYou:")
+    talk.type("right\r", sees="right\ntiny:")
+    wait_prompt(talk)
+    leave(talk)
+    assert server.seen(CHAT)[0].json["messages"][-1]["content"] == "right"
+
+
+def test_earlier_prompts_come_back_with_the_arrow(begin, server):
+    server.on(CHAT, answer("One."), answer("Two."))
+    talk = begin()
+    talk.type("a\r", sees="One.\nYou:")
+    leave(talk)
+    again = begin()
+    again.type("\x1b[A\r", sees="Two.\nYou:")
+    leave(again)
+    assert [one.json["messages"][-1]["content"] for one in server.seen(CHAT)] == ["a", "a"]
+
+
+def test_sessions_are_listed_and_opened_by_number_with_their_draft(begin, server, cli):
+    first = begin()
+    first.type("Plant beans\r", sees="tiny:")
+    wait_prompt(first)
+    leave(first)
+    session_id = stored(cli.home).header.session_id
+    asyncio.run(on_disk(cli, "save_draft", session_id, "and peas?"))
+    talk = begin()
+    talk.type("/sessions\r", sees="1. “Plant beans”, 2 messages, ")
+    talk.type("/sessions 1\r", sees="Your draft is on the next line")
+    talk.wait_for("You:\nand peas?")
+    talk.type("\r")
+    talk.wait_until(lambda: len(server.seen(CHAT)) == 2, "the draft is sent")
+    wait_prompt(talk)
+    leave(talk)
+    assert texts(cli.home)[2] == "and peas?"
+    assert asyncio.run(on_disk(cli, "draft", session_id)) == ""
+
+
+def test_a_call_of_a_tool_is_a_line_and_asks(begin, server, cli):
+    write_tools(cli)
+    server.on(CHAT, calling(("python__add", '{"a": 3}')), answer("It is 5."))
+    talk = begin()
+    talk.type("3 and 2?\r", sees="python/add(3)? y once, s this session, a always, n no:")
+    talk.type("y\r", sees="It is 5.\nYou:")
+    assert "lmchat: python/add(3)  0." in talk.text
+    leave(talk)
+
+
+def test_ctrl_c_at_the_question_of_a_tool_stops_the_turn_and_takes_no_line(begin, server, cli):
+    write_tools(cli)
+    server.on(CHAT, calling(("python__add", '{"a": 3}')), answer("Bye."))
+    talk = begin()
+    talk.type("3 and 2?\r", sees="n no:")
+    talk.type("\x03", sees="Stopped.\nYou:")
+    talk.type("Leave it\r", sees="Bye.\nYou:")
+    leave(talk)
+
+
+def test_models_are_numbered_and_loading_one_is_told(begin, cli):
+    with ScriptedServer() as studio:
+        cli.url = lm_studio(studio, loaded=["qwen3-8b"]).url
+        talk = begin()
+        talk.type("/model\r", sees="2. ")
+        cold = next(line for line in talk.text.splitlines() if line.endswith("not loaded"))
+        number, name = cold.split()[:2]
+        talk.type(f"/model {number.rstrip('.')}\r", sees=f"Loading model…\nModel: {name} at LM Studio")
+        leave(talk)
+
+
+def test_the_last_prompt_is_edited_in_the_line(begin, server, cli):
+    talk = begin()
+    talk.type("Plant beens\r", sees="tiny:")
+    wait_prompt(talk)
+    talk.type("/edit\r", sees="You:\n/edit Plant beens")
+    talk.type("\x7f\x7f\x7fans\r")
+    talk.wait_until(lambda: len(server.seen(CHAT)) == 2, "the edited prompt is sent")
+    wait_prompt(talk)
+    leave(talk)
+    assert texts(cli.home)[0] == "Plant beans"
+
+
+def test_commands_without_a_place_in_plain_text_say_so_and_help_lists_the_others(begin):
+    talk = begin()
+    talk.type("/theme\r", sees="lmchat: /theme needs the screen.\nStart lmchat without --plain.")
+    talk.type("/nonsense\r", sees="Unknown command: /nonsense.")
+    talk.type("/help\r", sees="/model [N]: Choose the model")
+    assert "/theme" not in talk.text.partition("/help\n")[2]
+    leave(talk)
+
+
+def test_at_a_terminal_it_waits_for_a_server_and_says_so_once(begin, cli):
+    with free_port() as port:
+        cli.url = f"http://127.0.0.1:{port}"
+        talk = begin(sees="Waiting for a server. Press Ctrl+C to stop waiting.")
+    with plain(ScriptedServer(port=port), "tiny"):
+        talk.wait_for(_READY)
+    assert talk.text.count("No LMStudio server detected") == 1
+    leave(talk)
+
+
+def test_a_signal_saves_what_has_come(begin, server, cli):
+    server.on(CHAT, sse("Beans", Hold()))
+    talk = begin()
+    talk.type("Hi\r", sees="Beans")
+    talk.kill(signal.SIGTERM)
+    assert talk.wait_exit() == 128 + signal.SIGTERM
+    assert texts(cli.home) == ["Hi", "Beans"]
+
+
+def test_through_a_pipe_a_line_goes_in_and_an_answer_comes_out(cli, server):
+    server.on(CHAT, answer("One."), answer("Two."))
+    done = cli("--plain", stdin="a\n/new\nb")
+    assert (done.returncode, done.stdout) == (0, "One.\nTwo.\n")
+    assert done.stderr == "New session.\n"
+    assert texts(cli.home) == ["b", "Two."]
+
+
+def test_the_exit_code_of_a_pipe_is_that_of_its_first_failure(cli, server):
+    server.on(CHAT, sse("Half", Cut()), answer("Two."))
+    done = cli("--plain", stdin="a\n/theme\nb\n")
+    assert (done.returncode, done.stdout) == (1, "Half\nTwo.\n")
+    assert "Type /continue for the rest of the answer" in done.stderr
+
+
+def test_without_a_server_a_pipe_ends_as_detect_does(alone):
+    done = alone("--plain", stdin="a\nb\n")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.count("No LMStudio server detected") == 1
+
+
+def test_commands_of_the_session_work_through_a_pipe(cli, server, tmp_path):
+    notes, copy = tmp_path / "notes.txt", tmp_path / "garden.md"
+    notes.write_text("peas")
+    server.on(CHAT, answer("Beans."))
+    lines = (
+        "/system Be short.",
+        f"/file {notes}",
+        "Plan",
+        "/title Garden",
+        f"/export {copy}",
+        "/search beans",
+    )
+    done = cli("--plain", stdin="\n".join(lines))
+    assert done.returncode == 0, done.stderr
+    assert "[Beans]" in done.stdout
+    assert 'title: "Garden"' in copy.read_text()
+    system, prompt = server.seen(CHAT)[0].json["messages"]
+    assert system["content"] == "Be short."
+    assert "peas" in prompt["content"]
+
+
+def test_temporary_saves_nothing_and_resume_goes_on(cli, server):
+    assert cli("--plain", "--temporary", stdin="secret").returncode == 0
+    assert cli("--plain", stdin="first").returncode == 0
+    assert cli("--plain", "-r", "last", stdin="second").returncode == 0
+    assert texts(cli.home)[::2] == ["first", "second"]
+    assert [one.json["messages"][0]["content"] for one in server.seen(CHAT)] == ["secret", "first", "first"]
+
+
+def test_plain_with_a_command_is_refused(cli):
+    assert cli("ask", "--plain", "Hi").returncode == 2
