@@ -361,15 +361,20 @@ async def prompt_of(context: Context) -> str:
         piped = (await run_abandonable(lambda: from_stdin(BufferedReader.read))).decode("utf-8", "replace")
     prompt = "\n\n".join(text for text in (context.options.prompt, piped.rstrip("\n")) if text.strip())
     if (name := context.options.preset) is not None:
-        from lmchat.services.presets import filled
-        from lmchat.terminal.clipboard import Clipboard
-
-        file = context.paths.state_dir / "copied.txt"
-        clipboard = Clipboard(environ=context.environ, write=lambda _: False, file=file)
-        prompt = await filled(context.settings.prompts, name, prompt, clipboard.paste)
+        prompt = await preset_prompt(context, name, prompt)
     if not prompt:
         raise WrongUse("The prompt is empty.", hint='Pass a prompt: lmchat ask "PROMPT", or pipe one in.')
     return prompt
+
+
+async def preset_prompt(context: Context, name: str, typed: str) -> str:
+    """Return the prompt that a preset makes of what was typed; raises `WrongUse` if it cannot."""
+    from lmchat.services.presets import filled
+    from lmchat.terminal.clipboard import Clipboard
+
+    file = context.paths.state_dir / "copied.txt"
+    clipboard = Clipboard(environ=context.environ, write=lambda _: False, file=file)
+    return await filled(context.settings.prompts, name, typed, clipboard.paste)
 
 
 def _extract(options: ParsedOptions) -> Extract | None:

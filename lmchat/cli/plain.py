@@ -20,7 +20,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from lmchat.cli.ask import Printer
+from lmchat.cli.ask import Printer, preset_prompt
 from lmchat.cli.context import Context
 from lmchat.cli.output import SHORT_ID, minute
 from lmchat.cli.target import find_target, own_endpoints
@@ -262,6 +262,7 @@ class PlainChat:
         """Return the answer to a question about a tool call; Ctrl+C stops the turn."""
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
+            await asyncio.sleep(0)  # a Ctrl+C that came before has cancelled this task
             return f"{input()}\n".encode()  # noqa: ASYNC250 - nothing else runs until it is answered
         except EOFError:
             return b""
@@ -296,6 +297,10 @@ class PlainChat:
             else:
                 sessions.target = target
                 self._label(f"Model: {_model_words(target)}.")
+
+    async def do_p(self, typed: str) -> None:
+        name, _, text = typed.partition(" ")
+        await self._ask(await preset_prompt(self._context, name, text.strip()))
 
     async def do_retry(self, _: str) -> None:
         how, last = await self._turn_settings(), self._last_answer()
@@ -365,7 +370,7 @@ class PlainChat:
         if name not in profiles:
             hint = f"Configured: {', '.join(profiles) or 'none'}."
             raise WrongUse(f"Unknown profile: {safe_line(name, limit=40)}.", hint=hint)
-        self._sessions.use_profile(profiles[name])
+        self._sessions.use_profile(name, profiles[name])
         self._tell(f"Profile: {name}.")
         if model := profiles[name].model:
             await self.do_model(model)

@@ -126,7 +126,7 @@ def test_a_call_of_a_tool_is_a_line_and_asks(begin, server, cli):
     talk = begin()
     talk.type("3 and 2?\r", sees="python/add(3)? y once, s this session, a always, n no:")
     talk.type("y\r", sees="It is 5.\nYou:")
-    assert "lmchat: python/add(3)  0." in talk.text
+    assert "lmchat: python/add(3)\nIt is 5." in talk.text
     leave(talk)
 
 
