@@ -202,6 +202,8 @@ class PlainChat:
         if method is not None:
             await method(argument)
             return
+        if name in ("/export", "/title") and not self._conversation.messages:
+            raise WrongUse(NOTHING_YET)
         options, header = self._context.options, self._conversation.header
         options.id, options.title, options.output = header.session_id, argument, argument or None
         options.query = [argument]
