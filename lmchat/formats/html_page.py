@@ -9,7 +9,7 @@ from html import escape
 
 from markdown_it import MarkdownIt
 
-from lmchat.domain.message import ChatMessage
+from lmchat.domain.message import ChatMessage, ToolCallPart
 from lmchat.domain.session import Session
 from lmchat.domain.tool import called
 from lmchat.formats.writing import REFUSED, ending, is_tool_run, moment, speaker, thought, with_branches
@@ -46,27 +46,34 @@ def to_html(session: Session, *, with_reasoning: bool = False, zone: tzinfo | No
 
 
 def _entry(
-    message: ChatMessage, markdown: MarkdownIt, *, zone: tzinfo | None, with_reasoning: bool
+    message: ChatMessage,
+    calls: tuple[ToolCallPart, ...],
+    markdown: MarkdownIt,
+    *,
+    zone: tzinfo | None,
+    with_reasoning: bool,
 ) -> Iterator[str]:
     time = escape(moment(message.created_at, zone))
     yield f"<article><h2>{_escaped(speaker(message))} <time>{time}</time></h2>"
     if with_reasoning and message.reasoning:
-        text = escape(safe_text(message.reasoning))
-        yield f"<details><summary>{thought(message)}</summary><pre>{text}</pre></details>"
+        yield _folded(thought(message), message.reasoning)
     if message.refusal:
         yield f"<p><strong>{REFUSED}.</strong></p>"
     if message.text:
         yield markdown.render(safe_text(message.text))
-    if is_tool_run(message):
-        yield f"<details><summary><code>{_escaped(called(message))}</code></summary>"
-    for call in message.tool_calls:
+    for call in calls:
         arguments = escape(safe_text(call.arguments))
         yield f"<p>Tool call <code>{_escaped(call.name)}</code></p><pre>{arguments}</pre>"
     if is_tool_run(message):
-        yield f"<p>Result</p><pre>{escape(safe_text(message.tool_result))}</pre></details>"
+        yield _folded(called(message), *(call.arguments for call in message.tool_calls), message.tool_result)
     if end := ending(message):
         yield f"<blockquote><strong>{end[0]}.</strong> {escape(end[1])}</blockquote>"
     yield "</article>"
+
+
+def _folded(summary: str, *texts: str) -> str:
+    blocks = "".join(f"<pre>{escape(safe_text(text))}</pre>" for text in texts)
+    return f"<details><summary>{_escaped(summary)}</summary>{blocks}</details>"
 
 
 def _escaped(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
@@ -26,6 +26,11 @@ from lmchat.formats.markdown_write import FORMAT, FORMAT_WITH_BRANCHES, unescape
 
 _FRONT = re.compile(r"---\n(.*?)\n---\n", re.DOTALL)
 _GAP = "\n\n"
+_TEXTS: dict[str, Callable[..., Part]] = {
+    "text": TextPart,
+    "refusal": RefusalPart,
+    "tool_result": ToolResultPart,
+}
 
 
 class MarkedText(NamedTuple):
@@ -148,17 +153,11 @@ def _part(facts: dict[str, Any], text: str) -> list[Part]:
     text = text.removesuffix(facts.get("added", ""))
     if facts.get("escaped"):
         text = unescape(text)
-    match name:
-        case "text":
-            return [TextPart(text=text)]
-        case "refusal":
-            return [RefusalPart(text=text)]
-        case "tool_call":
-            return [ToolCallPart(call_id=facts["call_id"], name=facts["name"], arguments=text)]
-        case "tool_result":
-            return [ToolResultPart(text=text)]
-        case _:
-            return []  # a note repeats for people what the facts hold
+    if name == "tool_call":
+        return [ToolCallPart(call_id=facts["call_id"], name=facts["name"], arguments=text)]
+    return (
+        [_TEXTS[name](text=text)] if name in _TEXTS else []
+    )  # a note repeats for people what the facts hold
 
 
 def _at(line: int) -> AbstractContextManager[None]:

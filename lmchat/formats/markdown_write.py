@@ -44,18 +44,17 @@ from lmchat.domain.session import Session
 from lmchat.domain.tool import called
 from lmchat.formats.writing import (
     REFUSED,
+    Calls,
     ending,
     is_tool_run,
     moment,
     places,
-    side_branches,
     speaker,
     thought,
-    with_repeated_calls,
+    with_branches,
 )
 from lmchat.text import open_fence, safe_line, safe_text
 
-_SUMMARY_CHARS = 120
 FORMAT = 1  # in the front matter
 FORMAT_WITH_BRANCHES = 2  # a reader of version 1 would append branches to the path
 _WORD = re.compile(r"<!-- ([0-9a-f]{8}) ")
@@ -68,29 +67,23 @@ _ESCAPED = re.compile(_HEADING % (r"\\", r"\\"), re.MULTILINE)
 
 def to_markdown(session: Session, *, with_reasoning: bool = False, zone: tzinfo | None = UTC) -> str:
     """Return the path as Markdown, then the branches."""
-    word, order, repeated = _boundary(session), places(session), with_repeated_calls(session)
-    blocks = [_front_matter(session, word)]
+    word, order = _boundary(session), places(session)
+    path = {message.message_id for message in session.messages}
 
-    def add(message: ChatMessage, more: dict[str, object]) -> None:
-        facts = _facts(message) | more
+    def entry(message: ChatMessage, calls: Calls) -> Iterator[str]:
+        facts = _facts(message)
+        if message.message_id not in path:
+            facts["parent"] = message.parent_id
         if message.message_id in order:
             facts["place"] = order[message.message_id]
         if message.message_id in session.branch_names:
             facts["branch"] = session.branch_names[message.message_id]
-        blocks.append(_mark(word, facts))
-        blocks.append(f"## {speaker(message)} · {moment(message.created_at, zone)}")
-        is_repeated = message.message_id in repeated
-        blocks.extend(_body(message, word, with_reasoning=with_reasoning, is_repeated=is_repeated))
+        yield _mark(word, facts)
+        yield f"## {speaker(message)} · {moment(message.created_at, zone)}"
+        yield from _body(message, calls, word, with_reasoning=with_reasoning)
 
-    for message in session.messages:
-        add(message, {})
-    for branch in side_branches(session):
-        blocks += [_mark(word, {"part": "note"}), f"# {branch.heading}"]
-        first, *others = branch.messages
-        add(first, {"parent": branch.parent.message_id if branch.parent else None})
-        for message in others:
-            add(message, {})
-    return "\n\n".join(blocks) + "\n"
+    blocks = with_branches(session, entry, lambda heading: _note(word, f"# {heading}"))
+    return "\n\n".join([_front_matter(session, word), *blocks]) + "\n"
 
 
 def unescape(text: str) -> str:
@@ -132,32 +125,30 @@ def _facts(message: ChatMessage) -> dict[str, object]:
         "created": message.created_at.astimezone(UTC).isoformat(),
     }
     if message.role is Role.ASSISTANT:
-        facts |= {"model": message.model, "endpoint": message.endpoint, "state": str(message.state)}
-    if message.role is Role.TOOL:
+        facts |= {"model": message.model, "endpoint": message.endpoint}
+    if message.role in (Role.ASSISTANT, Role.TOOL):
         facts["state"] = str(message.state)
     if message.failure is not None:
         facts |= {"failure": {"kind": message.failure.kind, "message": message.failure.message}}
     return facts
 
 
-def _body(message: ChatMessage, word: str, *, with_reasoning: bool, is_repeated: bool) -> Iterator[str]:
+def _body(message: ChatMessage, calls: Calls, word: str, *, with_reasoning: bool) -> Iterator[str]:
     if is_tool_run(message):
-        yield _mark(word, {"part": "note"})
-        yield f"<details>\n<summary>{escape(safe_line(called(message), limit=_SUMMARY_CHARS))}</summary>"
+        summary = escape(safe_line(called(message), limit=120))
+        yield _note(word, f"<details>\n<summary>{summary}</summary>")
     for index, part in enumerate(message.parts):
         match part:
             case TextPart(text=text):
                 yield from _text(text, word, "text", is_first=index == 0 and not is_tool_run(message))
             case RefusalPart(text=text):
-                yield _mark(word, {"part": "note"})
-                yield _quoted(f"**{REFUSED}.**")
+                yield _note(word, _quoted(f"**{REFUSED}.**"))
                 yield from _text(text, word, "refusal")
             case ReasoningPart(text=text) if with_reasoning:
                 yield _mark(word, {"part": "reasoning"})
                 yield _quoted(f"**{thought(message)}**\n\n{safe_text(text)}")
-            case ToolCallPart(call_id=call_id, name=name, arguments=arguments) if is_repeated:
-                facts = {"part": "tool_call", "call_id": call_id, "name": name, "arguments": arguments}
-                yield _mark(word, facts)
+            case ToolCallPart() if part not in calls and not is_tool_run(message):
+                yield _mark(word, {"part": "tool_call", **asdict(part)})
             case ToolCallPart(call_id=call_id, name=name, arguments=arguments):
                 title = f"Tool call `{safe_line(name).replace('`', chr(39))}`"
                 yield from _fenced(title, arguments, word, part="tool_call", call_id=call_id, name=name)
@@ -166,11 +157,9 @@ def _body(message: ChatMessage, word: str, *, with_reasoning: bool, is_repeated:
             case _:
                 pass
     if is_tool_run(message):
-        yield _mark(word, {"part": "note"})
-        yield "</details>"
+        yield _note(word, "</details>")
     if end := ending(message):
-        yield _mark(word, {"part": "note"})
-        yield _quoted(f"**{end[0]}.** {end[1]}".rstrip())
+        yield _note(word, _quoted(f"**{end[0]}.** {end[1]}".rstrip()))
 
 
 def _text(text: str, word: str, name: str, *, is_first: bool = False) -> Iterator[str]:
@@ -199,6 +188,11 @@ def _mark(word: str, facts: Mapping[str, object]) -> str:
     # Only ASCII, and no end of a comment within; reading JSON undoes both.
     text = json.dumps(facts).replace(">", r"\u003e").replace("--", r"-\u002d")
     return f"<!-- {word} {text} -->"
+
+
+def _note(word: str, text: str) -> str:
+    """Return what people read where the marks say it too."""
+    return f"{_mark(word, {'part': 'note'})}\n\n{text}"
 
 
 def _quoted(text: str) -> str:

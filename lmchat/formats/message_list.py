@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -24,16 +24,7 @@ from lmchat.formats.checks import Content, Reading, digest
 
 _ROLES = {role.value: role for role in Role} | {"developer": Role.SYSTEM, "function": Role.TOOL}
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")
-
-
-class Said(NamedTuple):
-    """A message of a list."""
-
-    role: Role
-    parts: tuple[Part, ...]
-    model: str
-    call_id: str  # of the call that a result answers
-    tool: str
+Said = tuple[Role, tuple[Part, ...], dict[str, Any]]  # role and parts, and the row that they are from
 
 
 def is_list(content: Content) -> bool:
@@ -50,8 +41,7 @@ def from_list(content: Content) -> Reading:
         if reason:
             skipped.append(Skipped(where=f"message {number}", reason=reason))
         if role is not None and parts:
-            tool = _word(row, "name") or _word(row, "tool_name")
-            said.append(Said(role, parts, _word(row, "model"), _word(row, "tool_call_id"), tool))
+            said.append((role, parts, row))
     return Reading(sessions=(_session(said, content),), skipped=tuple(skipped))
 
 
@@ -66,20 +56,17 @@ def _session(said: Sequence[Said], content: Content) -> Session:
     session_id = _identity(title, model, said)
     messages: list[ChatMessage] = []
     waiting: list[ToolCallPart] = []
-    for number, one in enumerate(said):
-        parts = one.parts
-        if one.role is Role.ASSISTANT:
+    for number, (role, parts, row) in enumerate(said):
+        if role is Role.ASSISTANT:
             waiting = [part for part in parts if isinstance(part, ToolCallPart)]
-        elif one.role is Role.TOOL:
-            parts = _ran(one, waiting)
         messages.append(
             ChatMessage(
                 message_id=digest(f"{session_id} {number}"),
-                role=one.role,
-                parts=parts,
+                role=role,
+                parts=_ran(parts, row, waiting) if role is Role.TOOL else parts,
                 created_at=content.moment,
                 parent_id=messages[-1].message_id if messages else None,
-                model=(one.model or model) if one.role is Role.ASSISTANT else "",
+                model=(_word(row, "model") or model) if role is Role.ASSISTANT else "",
             )
         )
     first = next((message.text for message in messages if message.role is Role.USER), "")
@@ -96,21 +83,18 @@ def _session(said: Sequence[Said], content: Content) -> Session:
 def _identity(title: str, model: str, said: Sequence[Said]) -> str:
     """Return the hash of all messages; a change of it would import files twice."""
     hashed = hashlib.sha256(json.dumps([title, model]).encode())
-    for one in said:
-        hashed.update(json.dumps([one.role, one.model, msgspec.to_builtins(one.parts)]).encode())
+    for role, parts, row in said:
+        hashed.update(json.dumps([role, _word(row, "model"), msgspec.to_builtins(parts)]).encode())
     return hashed.hexdigest()[:16]
 
 
-def _ran(one: Said, waiting: list[ToolCallPart]) -> tuple[Part, ...]:
+def _ran(parts: tuple[Part, ...], row: dict[str, Any], waiting: list[ToolCallPart]) -> tuple[Part, ...]:
     """Return a result with its call, by id or name, which waits no more."""
-    fitting = (
-        call
-        for call in waiting
-        if (call.call_id == one.call_id if one.call_id else one.tool in ("", call.name))
-    )
-    call = next(fitting, None) or ToolCallPart(call_id=one.call_id, name=one.tool or "tool", arguments="")
+    call_id, name = _word(row, "tool_call_id"), _word(row, "name") or _word(row, "tool_name")
+    fitting = (one for one in waiting if (one.call_id == call_id if call_id else name in ("", one.name)))
+    call = next(fitting, None) or ToolCallPart(call_id=call_id, name=name or "tool", arguments="")
     waiting[:] = [other for other in waiting if other is not call]
-    return call, ToolResultPart(text="".join(part.text for part in one.parts if isinstance(part, TextPart)))
+    return call, ToolResultPart(text="".join(part.text for part in parts if isinstance(part, TextPart)))
 
 
 def _read(row: Any) -> tuple[str, Role | None, tuple[Part, ...]]:

@@ -10,15 +10,13 @@ from functools import partial
 from importlib import import_module
 from textwrap import indent
 
-from msgspec import Struct
-from msgspec.structs import replace
-
 from lmchat.domain.message import AnswerState, ChatMessage, Role, ToolCallPart
 from lmchat.domain.session import Session, branches
 from lmchat.domain.tool import called
 from lmchat.errors import WrongUse
 from lmchat.text import safe_line, safe_text
 
+Calls = tuple[ToolCallPart, ...]
 _WRITERS = {
     "md": ("lmchat.formats.markdown_write", "to_markdown"),
     "json": ("lmchat.formats.json_format", "to_json"),
@@ -37,22 +35,6 @@ _STATES = {
     AnswerState.INTERRUPTED: "Interrupted",
     AnswerState.FAILED: "Failed",
 }
-
-
-class SideBranch(Struct, frozen=True, kw_only=True):
-    """Messages outside the path and earlier branches."""
-
-    parent: ChatMessage | None  # None for another beginning of the session
-    messages: tuple[ChatMessage, ...]  # at least one
-    name: str = ""
-
-    @property
-    def heading(self) -> str:
-        named = f" “{safe_line(self.name, limit=_QUOTED_CHARS)}”" if self.name else ""
-        if self.parent is None:
-            return f"Another beginning{named}"
-        words = safe_line(self.parent.text or called(self.parent), limit=_QUOTED_CHARS)
-        return f"Another branch{named}, after “{words}”"
 
 
 def render(
@@ -84,29 +66,25 @@ def to_text(session: Session, *, with_reasoning: bool = False, zone: tzinfo | No
 
 
 def with_branches(
-    session: Session, entry: Callable[[ChatMessage], Iterable[str]], headed: Callable[[str], str]
+    session: Session, entry: Callable[[ChatMessage, Calls], Iterable[str]], headed: Callable[[str], str]
 ) -> Iterator[str]:
-    """Yield the blocks of the path, then those of each branch under its heading."""
-    repeated = with_repeated_calls(session)
+    """Yield the blocks of the path, then those of each branch under its heading.
 
-    def shown(message: ChatMessage) -> Iterable[str]:
-        if message.message_id in repeated:
-            parts = (part for part in message.parts if not isinstance(part, ToolCallPart))
-            message = replace(message, parts=tuple(parts))
-        return entry(message)
+    `entry` gets a message and the calls of an answer that no tool message repeats.
+    """
+    runs = [one for one in (*session.messages, *session.branches) if is_tool_run(one)]
+    told = {told_id for one in runs for told_id in (one.message_id, one.parent_id)}
+    known = {message.message_id: message for message in session.tree}
 
-    for message in session.messages:
-        yield from shown(message)
-    for branch in side_branches(session):
-        yield headed(branch.heading)
-        for message in branch.messages:
-            yield from shown(message)
+    def shown(messages: Iterable[ChatMessage]) -> Iterator[str]:
+        for message in messages:
+            yield from entry(message, () if message.message_id in told else message.tool_calls)
 
-
-def with_repeated_calls(session: Session) -> frozenset[str | None]:
-    """Return the ids of the answers whose calls are shown by tool messages."""
-    everything = (*session.messages, *session.branches)
-    return frozenset(one.parent_id for one in everything if is_tool_run(one))
+    yield from shown(session.messages)
+    for branch in branches(session.branches):
+        name = session.branch_names.get(branch.branch_id, "")
+        yield headed(_heading(known.get(branch.messages[0].parent_id or ""), name))
+        yield from shown(branch.messages)
 
 
 def is_tool_run(message: ChatMessage) -> bool:
@@ -142,15 +120,6 @@ def thought(message: ChatMessage) -> str:
     return "Thought" if thought_ms is None else f"Thought for {thought_ms / 1e3:.1f} s"
 
 
-def side_branches(session: Session) -> Iterator[SideBranch]:
-    """Yield the messages outside the path, parents and older ones first."""
-    known = {message.message_id: message for message in session.tree}
-    for branch in branches(session.branches):
-        name = session.branch_names.get(branch.branch_id, "")
-        parent = known.get(branch.messages[0].parent_id or "")
-        yield SideBranch(parent=parent, messages=branch.messages, name=name)
-
-
 def places(session: Session) -> dict[str, int]:
     """Return each message's number in the order of writing, by id; empty without branches."""
     if not session.branches:
@@ -158,7 +127,15 @@ def places(session: Session) -> dict[str, int]:
     return {message.message_id: place for place, message in enumerate(session.tree)}
 
 
-def _entry(message: ChatMessage, *, zone: tzinfo | None, with_reasoning: bool) -> Iterator[str]:
+def _heading(parent: ChatMessage | None, name: str) -> str:
+    named = f" “{safe_line(name, limit=_QUOTED_CHARS)}”" if name else ""
+    if parent is None:
+        return f"Another beginning{named}"
+    words = safe_line(parent.text or called(parent), limit=_QUOTED_CHARS)
+    return f"Another branch{named}, after “{words}”"
+
+
+def _entry(message: ChatMessage, calls: Calls, *, zone: tzinfo | None, with_reasoning: bool) -> Iterator[str]:
     yield f"{speaker(message)} ({moment(message.created_at, zone)})"
     if with_reasoning and message.reasoning:
         yield f"[{thought(message)}]\n{safe_text(message.reasoning)}"
@@ -169,7 +146,7 @@ def _entry(message: ChatMessage, *, zone: tzinfo | None, with_reasoning: bool) -
     if is_tool_run(message):
         result = indent(safe_text(message.tool_result), "    ")
         yield f"[{safe_line(called(message))}]\n{result}".rstrip()
-    for call in () if is_tool_run(message) else message.tool_calls:
+    for call in calls:
         yield f"[Tool call {safe_line(call.name)}]\n{safe_text(call.arguments)}"
     if end := ending(message):
         yield f"[{end[0]}. {end[1]}".rstrip() + "]"

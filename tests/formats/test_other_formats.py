@@ -19,7 +19,7 @@ from lmchat.domain.message import (
     TextPart,
     ToolCallPart,
 )
-from lmchat.domain.session import Session
+from lmchat.domain.session import MessagePath, Session
 from lmchat.errors import FileRefused, WrongUse
 from lmchat.formats import json_format
 from lmchat.formats.checks import Content, sound
@@ -155,6 +155,15 @@ def test_plain_text_shows_a_tool_call_once_and_its_result_set_apart():
     assert text == safe_text(text)
     failed = render(chat_with_tools("No such file.", state=AnswerState.FAILED), form="txt")
     assert '("notes.md")]\n    No such file.\n\n[Failed.]\n' in failed
+
+
+@pytest.mark.parametrize("form", ["txt", "html"])
+def test_the_results_of_parallel_calls_are_all_shown(form):
+    talk = chat_with_tools("Buy lettuce.")
+    second = tool_message("Buy leeks.", parent=talk.messages[2])
+    said = answer("Both.", parent=second)
+    text = render(replace(talk, messages=MessagePath((*talk.messages[:3], second, said))), form=form)
+    assert text.index("Buy lettuce.") < text.index("Buy leeks.") < text.index("Both.")
 
 
 def test_the_page_folds_a_tool_call_and_its_result_and_escapes_both():
