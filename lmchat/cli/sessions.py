@@ -135,9 +135,7 @@ async def search(context: Context) -> int:
 
 def _text(hit: SearchHit) -> str:
     holder = _HOLDERS.get(hit.kind, "")
-    who = hit.model if hit.role == "assistant" and hit.model else hit.role
-    if hit.role == Role.TOOL and holder:
-        who = ""
+    who = "" if holder and hit.role in ("", Role.TOOL) else hit.model or hit.role
     columns = (
         hit.session_id[:SHORT_ID],
         minute(hit.created_at),

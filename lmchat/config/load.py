@@ -45,14 +45,7 @@ VARIABLES: tuple[tuple[str, str], ...] = (
 KeyPath = tuple[str | int, ...]  # place in a file: names of tables and keys, numbers for arrays of tables
 Values = dict[str, Any]
 Layer = tuple[str, object, str]  # key, value and origin
-_TABLES = (
-    *(section.name for section in SECTIONS if section.name),
-    "keys",
-    "mcp",
-    "endpoints",
-    "profiles",
-    "prompts",
-)
+_TABLES = ("keys", *(section.name for section in (*SECTIONS[1:], MCP, ENDPOINT, PROFILE, PROMPT)))
 _KEY = Row("keys", str, Setting(""))
 _APPROVAL = Row("approval", str, Setting("", words=APPROVALS))
 _FUNCTIONS = "python"  # `domain.tool.FUNCTIONS`, which this layer cannot import
@@ -259,17 +252,14 @@ class _Check:
         for section in SECTIONS[1:]:
             words = ("approval",) if section.name == "tools" else ()
             values[section.name] = self._section(section, table.get(section.name, {}), (section.name,), words)
-        mcp = self._usable(self._servers(MCP, table.get("mcp", [])))
-        profiles = self._table(table.get("profiles", {}), ("profiles",), "tables: write [profiles.NAME]")
+        mcp = self._usable(self._servers(MCP, table))
         return values | {
             "keys": self._named(table.get("keys", {}), ("keys",), _KEY),
             "tools.approval": self._approvals(approval, (_FUNCTIONS, *(one["name"] for one in mcp))),
             "mcp": mcp,
-            "endpoints": [one for _, one in self._servers(ENDPOINT, table.get("endpoints", []))],
-            "profiles": {
-                name: self._section(PROFILE, one, ("profiles", name)) for name, one in profiles.items()
-            },
-            "prompts": self._presets(table.get("prompts", {})),
+            "endpoints": [one for _, one in self._servers(ENDPOINT, table)],
+            "profiles": self._profiles(PROFILE, table),
+            "prompts": self._presets(self._profiles(PROMPT, table)),
         }
 
     def _note(self, path: KeyPath, reason: str, suggestion: str = "") -> None:
@@ -285,8 +275,12 @@ class _Check:
         return {}
 
     def _section(self, section: Section, table: object, path: KeyPath, words: tuple[str, ...] = ()) -> Values:
+        """Return the sound values; none where a required one is missing or wrong."""
         values: Values = {}
-        for name, value in self._table(table, path, f"a table: write [{section.name}]").items():
+        if not isinstance(table, dict):
+            self._note(path, f"must be a table: write [{section.name}]")
+            return values
+        for name, value in table.items():
             if name not in section.rows:
                 self._note((*path, name), "is unknown", similar(name, (*section.rows, *words)))
             elif reason := section.rows[name].fault(value):
@@ -295,7 +289,11 @@ class _Check:
                 values[name] = self._section(TIMEOUTS, value, (*path, name))
             else:
                 values[name] = tuple(value) if isinstance(value, list) else value
-        return values
+        required = [name for name, row in section.rows.items() if row.about.is_required]
+        for name in required:
+            if name not in table:
+                self._note((*path, name), "is missing")
+        return values if all(name in values for name in required) else {}
 
     def _named(self, table: object, path: KeyPath, row: Row) -> Values:
         """Return the values of a table whose names are free; each is as `row` says."""
@@ -314,35 +312,27 @@ class _Check:
                 self._note((*path, name), reason, similar(server, servers))
         return found
 
-    def _presets(self, tables: object) -> Values:
+    def _profiles(self, section: Section, file: Values) -> Values:
+        """Return the values of the tables of a section, by name."""
+        path = (section.name,)
+        found = self._table(file.get(section.name, {}), path, f"tables: write [{section.name}.NAME]")
+        return {name: self._section(section, table, (*path, name)) for name, table in found.items()}
+
+    def _presets(self, found: Values) -> Values:
         """Return the presets that have a text, and a name that can be typed before other words."""
-        found = self._table(tables, ("prompts",), "tables: write [prompts.NAME]")
-        usable: Values = {}
-        for name, table in found.items():
-            values = self._section(PROMPT, table, ("prompts", name))
+        for name in found:
             if name.split() != [name]:
                 self._note(("prompts", name), "must have a name without spaces")
-            elif values:
-                usable[name] = values
-            elif table == {}:
-                self._note(("prompts", name, "text"), "is missing")
-        return usable
+        return {name: values for name, values in found.items() if values and name.split() == [name]}
 
-    def _servers(self, section: Section, tables: object) -> list[tuple[int, Values]]:
+    def _servers(self, section: Section, file: Values) -> list[tuple[int, Values]]:
         """Return the values of each table of an array, with its number."""
+        tables = file.get(section.name, [])
         if not isinstance(tables, list):
             self._note((section.name,), f"must be tables: write [[{section.name}]] above each server")
             return []
-        found = []
-        for number, table in enumerate(tables):
-            values = self._section(section, table, (section.name, number))
-            required = [name for name, row in section.rows.items() if row.about.is_required]
-            for name in required:
-                if isinstance(table, dict) and name not in table:
-                    self._note((section.name, number, name), "is missing")
-            if all(name in values for name in required):
-                found.append((number, values))
-        return found
+        found = [self._section(section, one, (section.name, number)) for number, one in enumerate(tables)]
+        return [(number, values) for number, values in enumerate(found) if values]
 
     def _usable(self, servers: list[tuple[int, Values]]) -> list[Values]:
         """Return the tool servers that have a name of their own and either a command or an address."""

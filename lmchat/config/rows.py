@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, get_args, get_type_hints
 
@@ -36,9 +36,7 @@ WORDS = {
 }
 """Types of settings in messages."""
 KEYS_HELP = 'Your own keyboard keys: COMMAND = "key" or "key,key". F1 lists the commands.'
-APPROVAL_HELP = (
-    "Whether the tools of a server run, or one of them; the functions of tools.py are the server `python`."
-)
+APPROVAL_HELP = "Whether the tools of a server run, or one of them; `python` is the server of tools.py."
 
 
 class Row(Struct, frozen=True):
@@ -150,7 +148,6 @@ _APPROVALS = """\
 # "files/read_text" = "always"
 # python = "always"
 """
-_BY_ADDRESS = ("url", "headers_env")
 _COLUMN = 44  # where help begins
 _WIDE = 110
 
@@ -160,18 +157,15 @@ def example_text() -> str:
     blocks = [_HEAD]
     for section in SECTIONS:
         head = [f"# {section.help}", f"[{section.name}]"] if section.name else []
-        blocks.append(_block(head, section, section.settings()))
+        blocks.append(_block(head, section.rows.values(), section.settings()))
     blocks.append(f"# {APPROVAL_HELP}\n{_APPROVALS}")
-    blocks.append(_block([f"# {MCP.help}", "# [[mcp]]"], MCP, None, leave_out=_BY_ADDRESS))
-    of_command = tuple(name for name in MCP.rows if name not in _BY_ADDRESS)
-    blocks.append(_block(["# [[mcp]]", '# name = "wiki"'], MCP, None, leave_out=of_command))
+    *of_command, url, headers = MCP.rows.values()
+    blocks.append(_block([f"# {MCP.help}", "# [[mcp]]"], of_command))
+    blocks.append(_block(["# [[mcp]]", '# name = "wiki"'], (url, headers)))
     blocks.append(f'# {KEYS_HELP}\n[keys]\n# search = "ctrl+k"\n')
-    for section, name in (
-        (ENDPOINT, "[[endpoints]]"),
-        (PROFILE, "[profiles.short]"),
-        (PROMPT, "[prompts.french]"),
-    ):
-        blocks.append(_block([f"# {section.help}", f"# {name}"], section, None))
+    others = ((ENDPOINT, "[[endpoints]]"), (PROFILE, "[profiles.short]"), (PROMPT, "[prompts.french]"))
+    for section, name in others:
+        blocks.append(_block([f"# {section.help}", f"# {name}"], section.rows.values()))
     return "\n".join(blocks)
 
 
@@ -184,10 +178,8 @@ def toml_value(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _block(head: list[str], section: Section, defaults: object, *, leave_out: tuple[str, ...] = ()) -> str:
-    rows = [row for row in section.rows.values() if row.name not in leave_out]
-    lines = [_line(row, getattr(defaults, row.name, "")) for row in rows]
-    return "\n".join([*head, *lines]) + "\n"
+def _block(head: list[str], rows: Iterable[Row], defaults: object = None) -> str:
+    return "\n".join([*head, *(_line(row, getattr(defaults, row.name, "")) for row in rows)]) + "\n"
 
 
 def _line(row: Row, default: object) -> str:

@@ -193,36 +193,21 @@ class LocalSettings(Struct, frozen=True, kw_only=True):
     ] = None
 
 
-_Approve = Annotated[
-    str,
-    Setting(
-        'whether its tools run: "always", "never", or "ask" first; unset: as in [tools]',
-        words=("", *APPROVALS),
-    ),
-]
-
-
 class ToolSettings(Struct, frozen=True, kw_only=True):
     """Tools that models can call."""
 
     approve: Annotated[
-        str,
-        Setting('whether tools run: "always", "never", or "ask" first', words=APPROVALS),
+        str, Setting('whether tools run: "always", "never", or "ask" first', words=APPROVALS)
     ] = "ask"
     max_steps: Annotated[
         int, Setting("rounds of tool calls in one turn after which lmchat stops", within=(1, 1000))
     ] = 10
     timeout_s: Annotated[float, Setting("time limit of a call in seconds", within=(0.1, 86_400))] = 60
     choice: Annotated[
-        str,
-        Setting(
-            'whether the model decides ("auto"), or must begin each turn with a call ("required")',
-            words=("auto", "required"),
-        ),
+        str, Setting('"required": each turn has to begin with a call', words=("auto", "required"))
     ] = "auto"
     offer_when_unknown: Annotated[
-        bool,
-        Setting("offer tools also where the server does not say whether its model can use them"),
+        bool, Setting("offer tools also where the server does not say whether its model can use them")
     ] = True
     approval: Mapping[str, str] = field(default_factory=dict)  # `SERVER` or `SERVER/TOOL` to an approval
 
@@ -240,19 +225,17 @@ class McpSettings(Secret, frozen=True, kw_only=True):
         Mapping[str, str] | None, Setting("environment variables added for it", example={"LOG": "off"})
     ] = None
     cwd: Annotated[str, Setting("folder that it is started in", example="~/notes")] = ""
-    url: Annotated[
-        str,
-        Setting("address, in place of a command", example="http://127.0.0.1:3000/mcp"),
+    approve: Annotated[
+        str, Setting("whether its tools run; unset: as in [tools]", words=("", *APPROVALS))
     ] = ""
+    enabled: Annotated[bool, Setting("whether to use it; default: true", example=False)] = True
+    url: Annotated[str, Setting("address, in place of a command", example="http://127.0.0.1:3000/mcp")] = ""
     headers_env: Annotated[
         Mapping[str, str] | None,
         Setting(
-            "headers to send, and the environment variable that holds each",
-            example={"Authorization": "WIKI_TOKEN"},
+            "headers to send, each from an environment variable", example={"Authorization": "WIKI_TOKEN"}
         ),
     ] = None
-    approve: _Approve = ""
-    enabled: Annotated[bool, Setting("whether to use it; default: true", example=False)] = True
 
 
 class EndpointSettings(Secret, frozen=True, kw_only=True):

@@ -142,9 +142,7 @@ def hit_rows(hit: SearchHit, width: int, now: datetime, icons: Icons) -> list[Li
     """Return two rows: the place of a hit, and the words around it."""
     who = "you" if hit.role == Role.USER else safe_line(hit.model, limit=30) or safe_line(hit.role)
     holder = _HOLDERS.get(hit.kind, "")
-    if hit.kind == "title" or (hit.role == Role.TOOL and holder):
-        who = ""
-    told = (who, holder, when(hit.created_at, now))
+    told = ("" if holder and hit.role in ("", Role.TOOL) else who, holder, when(hit.created_at, now))
     right = ((f" {icons.dot} ".join(part for part in told if part), MUTED),)
     title = ((f" {safe_line(hit.title)}", STRONG),)
     words = around(hit, width - 1, icons.cut)
