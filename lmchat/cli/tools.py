@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import termios
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
@@ -20,10 +21,19 @@ from lmchat.config.settings import Settings
 from lmchat.domain.candidate import Remembered
 from lmchat.domain.message import AnswerState, ChatMessage, Role, ToolCallPart, new_id, now
 from lmchat.domain.server import Target
-from lmchat.domain.tool import Choice, Decision, ServerState, ToolServer, arguments_of, called
+from lmchat.domain.tool import (
+    Choice,
+    Decision,
+    ServerState,
+    Tool,
+    ToolServer,
+    arguments_of,
+    called,
+    with_result,
+)
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.services.ports import Lazy, ToolHost
-from lmchat.services.tool_loop import ApprovalAsked, ToolLoop
+from lmchat.services.tool_loop import ApprovalAsked
 from lmchat.services.tools import Toolbox
 from lmchat.storage import state as remembered_file
 from lmchat.text import safe_line
@@ -42,13 +52,7 @@ def make_toolbox(context: Context, settings: Settings, remembered: Remembered) -
 
         return make_tool_host(context, settings)
 
-    toolbox = Toolbox(
-        Lazy(make_host).port,
-        settings.tools,
-        settings.mcp,
-        is_configured=context.has_tools,
-        allowed=remembered.allowed_tools,
-    )
+    toolbox = Toolbox(Lazy(make_host).port, settings.tools, settings.mcp, remembered.allowed_tools)
     toolbox.on_allowed = partial(_save_allowed, context)
     return toolbox
 
@@ -81,18 +85,15 @@ async def list_tools(context: Context) -> int:
 async def call(context: Context) -> int:
     """Run a tool; exit 1 if its result is an error."""
     name, arguments = context.options.tool, context.options.arguments
-    if arguments_of(arguments) is None:
+    if (found := arguments_of(arguments)) is None:
         hint = """Write them as one JSON object, for example '{"path": "a.md"}'."""
         raise WrongUse("The arguments are not a JSON object.", hint=hint)
     made = ToolCallPart(call_id="", name=name, arguments=arguments)
     message = ChatMessage(message_id=new_id(), role=Role.TOOL, parts=(made,), created_at=now())
     async with _opened(context, only=name.partition("/")[0]) as toolbox:
-        _must_exist(name, toolbox, context)
-        async with aclosing(ToolLoop(toolbox, "").run([message])) as events:
-            async for event in events:
-                message = event.message
-                if isinstance(event, ApprovalAsked):
-                    event.decision.set_result(Decision(choice=Choice.ONCE))
+        tool = _tool(name, toolbox, context)
+        started_s = time.monotonic()
+        message = with_result(message, await toolbox.call(tool, found), started_s)
     has_failed = message.state is AnswerState.FAILED
     if context.output.is_json:
         context.output.document(step_json(message))
@@ -103,14 +104,13 @@ async def call(context: Context) -> int:
     return 1 if has_failed else 0
 
 
-def _must_exist(name: str, toolbox: Toolbox, context: Context) -> None:
-    names = tuple(tool.full_name for server in toolbox.servers for tool in server.tools)
-    if name in names:
-        return
+def _tool(name: str, toolbox: Toolbox, context: Context) -> Tool:
+    if (tool := toolbox.find(name)) is not None:
+        return tool
     for server in toolbox.servers:
         if server.name == name.partition("/")[0] and server.state is not ServerState.READY:
             raise LMChatError(server.error, kind="tools", hint="`lmchat doctor` checks each server.")
-    meant = similar(name, names)
+    meant = similar(name, tuple(tool.full_name for tool in toolbox.tools))
     hint = f"Did you mean {meant}?" if meant else "`lmchat tools` lists the tools."
     raise WrongUse(f"There is no tool {name}.", hint=hint if context.has_tools else how_to_configure(context))
 
@@ -134,8 +134,7 @@ def _listing(toolbox: Toolbox) -> str:
     states = "\n".join(f"{safe_line(server.name)}: {state_words(server)}" for server in toolbox.servers)
     rows = [
         (tool.full_name, toolbox.approval("", tool), tool.description.partition("\n")[0])
-        for server in toolbox.servers
-        for tool in server.tools
+        for tool in toolbox.tools
     ]
     return f"{states}\n\n{table(('TOOL', 'APPROVAL', 'DESCRIPTION'), rows)}" if rows else states
 

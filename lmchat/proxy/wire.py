@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from lmchat.domain.message import ChatMessage, Role, ToolCallPart, text_message
 from lmchat.domain.request import AnyObject, AnyText, ChatRequest, FittingValue, Output
-from lmchat.domain.tool import arguments_of, call_words, wire_form
+from lmchat.domain.tool import arguments_of, called, wire_form
 from lmchat.errors import ServerRejected
 from lmchat.proxy.json_values import utf8_safe, without_surrogates
 
@@ -201,39 +201,28 @@ def tool_fields(request: ChatRequest) -> dict[str, Any]:
 
 
 def _messages(messages: Sequence[ChatMessage], *, has_tools: bool) -> list[dict[str, Any]]:
-    """Return the messages as they are sent.
+    """Return the messages as they are sent: a call with its result, or not at all.
 
-    A call goes out with its result, else not at all. Without tools in the request, calls and results become
-    text of the next answer: chat templates of models without tools refuse them.
-    A thought is sent only with an answer that the server continues.
+    Without tools in the request, results become text of the next answer: chat templates of models without
+    tools refuse them. A thought is sent only with an answer that the server continues.
     """
     told: list[dict[str, Any]] = []
-    held: list[str] = []
     for place, one in enumerate(messages):
-        content = without_surrogates(one.sent_text if one.role is Role.TOOL else one.text)
+        role, content = one.role, without_surrogates(one.sent_text if one.role is Role.TOOL else one.text)
         results = takewhile(lambda after: after.role is Role.TOOL, messages[place + 1 :])
         answered = {call.call_id for result in results for call in result.tool_calls}
-        calls = [call for call in one.tool_calls if call.call_id in answered]
-        if one.role is Role.TOOL and has_tools:
+        calls = [_call(call) for call in one.tool_calls if call.call_id in answered]
+        if has_tools and role is Role.TOOL:
             told.append({"role": "tool", "tool_call_id": one.tool_calls[0].call_id, "content": content})
-        elif one.role is Role.TOOL:
-            words = call_words(one.tool_calls[0].name, one.tool_calls[0].arguments)
-            held.append(f"Result of {without_surrogates(words)}:\n{content}")
-        elif calls and has_tools:
-            told.append(
-                {"role": "assistant", "content": content, "tool_calls": [_call(call) for call in calls]}
-            )
-        elif calls:
-            held += [content] if content else []
+            continue
+        if role is Role.TOOL:
+            role, content = Role.ASSISTANT, f"Result of {without_surrogates(called(one))}:\n{content}"
+        if not has_tools and role is Role.ASSISTANT and told and told[-1]["role"] == "assistant":
+            told[-1]["content"] = "\n\n".join(filter(None, (told[-1]["content"], content)))
         else:
-            if held and one.role is not Role.ASSISTANT:
-                told.append({"role": "assistant", "content": "\n\n".join(held)})
-            elif held:
-                content = "\n\n".join((*held, content))
-            held.clear()
-            told.append({"role": one.role.value, "content": content})
-    if held:
-        told.append({"role": "assistant", "content": "\n\n".join(held)})
+            told.append({"role": role.value, "content": content})
+        if has_tools and calls:
+            told[-1]["tool_calls"] = calls
     if messages and messages[-1].role is Role.ASSISTANT and (thought := messages[-1].reasoning):
         told[-1]["reasoning_content"] = without_surrogates(thought)
     return told

@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
@@ -43,7 +44,7 @@ from lmchat.domain.message import (
 from lmchat.domain.request import AnyText, ChatRequest, Output, Sampling
 from lmchat.domain.server import Target
 from lmchat.domain.session import STRETCH, MessagePath, Session, SessionHeader, title_from
-from lmchat.domain.tool import Tool
+from lmchat.domain.tool import Tool, wire_form
 from lmchat.domain.turn import GrowingAnswer, Stage, Turn
 from lmchat.errors import LMChatError, RequestInvalid, ServerRejected
 from lmchat.services.backend import Backend
@@ -51,7 +52,7 @@ from lmchat.services.context_meter import ContextMeter, ContextPlan, estimate_to
 from lmchat.services.continuation import CONTINUE, Continuation, can_prefill, last_words
 from lmchat.services.save_queue import PieceWriter, SaveQueue
 from lmchat.services.tool_loop import ToolBegun, ToolEnded, ToolEvent, ToolLoop, pending_calls
-from lmchat.services.tools import Toolbox, tokens_text
+from lmchat.services.tools import Toolbox
 from lmchat.services.turn_stats import failure_of, ledger_row
 
 _TOKENS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)
@@ -110,15 +111,10 @@ class AnswerStream:
         path: MessagePath,
         continued: ChatMessage | None,
         loop: ToolLoop | None = None,
-        error: LMChatError | None = None,
     ) -> None:
-        """Raises `RequestInvalid` if too much is to be sent and nothing may be left out.
-
-        With an `error`, nothing is sent and the answer fails with it.
-        """
+        """Raises `RequestInvalid` if too much is to be sent and nothing may be left out."""
         self.how, self.path, self.continued, self.loop = how, path, continued, loop
         self.tools: tuple[Tool, ...] = ()
-        self._error = error
         self._backend = backend
         self._meter = meter
         self._is_prefilled = self.continued is not None and can_prefill(how.target.product, self.continued)
@@ -128,8 +124,6 @@ class AnswerStream:
     async def events(self) -> AsyncGenerator[StreamEvent, None]:
         """Yield events; retry once with fewer messages or without prefill where the server refuses."""
         has_begun = is_second = False
-        if self._error is not None:
-            raise self._error
         if self.loop is not None:
             self.tools = await self.loop.offered(self.how.target)
             self.plan = self._planned()
@@ -158,7 +152,7 @@ class AnswerStream:
     @property
     def tool_tokens(self) -> int:
         """Estimate of the tokens of the tools that are offered."""
-        return estimate_tokens(tokens_text(self.tools))
+        return sum(estimate_tokens(json.dumps(wire_form(tool), ensure_ascii=False)) for tool in self.tools)
 
     def withheld(self) -> tuple[StreamEvent, ...]:
         """Return what came and was not yielded when the stream ended."""
@@ -356,13 +350,12 @@ class Conversation:
         while True:
             calls = pending_calls(self.messages) if loop is not None else ()
             if loop is not None and calls:
-                error = loop.limit(calls)
-                if error is None:
+                if loop.may_run(calls):
                     async with aclosing(self._run_calls(loop, calls, versions)) as happenings:
                         async for happening in happenings:
                             yield happening
                     versions = 1
-                asking = AnswerStream(self._backend, self._meter, how, self.messages, None, loop, error)
+                asking = AnswerStream(self._backend, self._meter, how, self.messages, None, loop)
             async with aclosing(self._answer_once(asking, versions)) as events:
                 async for event in events:
                     yield event

@@ -174,8 +174,7 @@ class OpenSessions:
         toolbox, target = self.toolbox, self.target
         if toolbox is None or target is None or not toolbox.can_use(target):
             return False
-        tools = (tool for server in toolbox.servers for tool in server.tools)
-        return any(toolbox.is_on(self.shown.session_id, tool) for tool in tools)
+        return any(toolbox.is_on(self.shown.session_id, tool) for tool in toolbox.tools)
 
     @property
     def asking(self) -> tuple[OpenSession, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -36,7 +36,6 @@ from lmchat.text import safe_line
 log = logging.getLogger(__name__)
 
 _MOST_REPEATS = 3
-_NEXT = "Change the prompt, or raise max_steps under [tools]."
 
 
 class ToolBegun(Struct, frozen=True, kw_only=True):
@@ -85,6 +84,7 @@ class ToolLoop:
         self._session_id = session_id
         self._last: tuple[str, Any] | None = None
         self._repeats = 0
+        self._limit: LMChatError | None = None
 
     @property
     def must_call(self) -> bool:
@@ -92,13 +92,16 @@ class ToolLoop:
         return not self.steps and self.toolbox.settings.choice == "required"
 
     async def offered(self, target: Target) -> tuple[Tool, ...]:
+        """Return the tools to offer; raises why there is no next round."""
+        if self._limit is not None:
+            raise self._limit
         return await self.toolbox.offered(target, self._session_id)
 
-    def limit(self, calls: Sequence[ToolCallPart]) -> LMChatError | None:
-        """Count a round; return why it must not run."""
+    def may_run(self, calls: Sequence[ToolCallPart]) -> bool:
+        """Count a round and return whether it may run; else the turn ends with the reason."""
         if self.steps >= self.toolbox.settings.max_steps:
-            words = f"The model called tools {self.steps} times without an answer."
-            return LMChatError(words, kind="tool_limit", hint=_NEXT)
+            self._end(f"The model called tools {self.steps} times without an answer.")
+            return False
         self.steps += 1
         for call in calls:
             same = (call.name, arguments_of(call.arguments) or call.arguments)
@@ -106,72 +109,59 @@ class ToolLoop:
             self._last = same
             if self._repeats >= _MOST_REPEATS:
                 shown = safe_line(call_words(self.name(call.name), call.arguments), limit=120)
-                words = f"The model made the same call {self._repeats} times in a row: {shown}."
-                return LMChatError(words, kind="tool_limit", hint=_NEXT)
-        return None
+                self._end(f"The model made the same call {self._repeats} times in a row: {shown}.")
+        return self._limit is None
+
+    def _end(self, words: str) -> None:
+        hint = "Change the prompt, or raise max_steps under [tools]."
+        self._limit = LMChatError(words, kind="tool_limit", hint=hint)
 
     def name(self, wire_name: str) -> str:
         """Return `SERVER/TOOL`; an unknown name as the model wrote it."""
-        tool = self._tool(wire_name)
+        tool = self.toolbox.find(wire_name)
         return tool.full_name if tool else wire_name
 
-    async def run(self, messages: Sequence[ChatMessage]) -> AsyncGenerator[ToolEvent, None]:
-        """Run the calls of tool messages, and yield what happens to them. Cancelling stops all of them."""
-        events: asyncio.Queue[ToolEvent | None] = asyncio.Queue()
-        work = asyncio.create_task(self._run_all(messages, events.put_nowait), name="tool calls")
-        work.add_done_callback(lambda _: events.put_nowait(None))
+    async def run(self, messages: Sequence[ChatMessage]) -> AsyncGenerator[ApprovalAsked | ToolEnded, None]:
+        """Run the calls of tool messages side by side, after the user has decided about each."""
+        approved: list[tuple[ChatMessage, Tool]] = []
+        for message in messages:
+            call = message.tool_calls[0]
+            tool, refusal = self.toolbox.find(call.name), None
+            if tool is None:
+                refusal = UNKNOWN_TOOL
+            elif arguments_of(call.arguments) is None:
+                refusal = NO_ARGUMENTS
+            elif not self.toolbox.is_on(self._session_id, tool):
+                refusal = ToolResult(text="This tool is switched off, or not allowed to run.", is_error=True)
+            elif self.toolbox.approval(self._session_id, tool) is not Approval.ALWAYS:
+                asked: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
+                yield ApprovalAsked(message=message, tool=tool, decision=asked)
+                decision = await asked
+                await self.toolbox.decide(self._session_id, tool, decision)
+                if decision.choice is Choice.NO:
+                    reason = f" Reason: {decision.reason}" if decision.reason else ""
+                    refusal = ToolResult(text=f"The user refused this call.{reason}", is_error=True)
+            if refusal is not None:
+                yield ToolEnded(message=with_result(message, refusal, time.monotonic()))
+            elif tool is not None:
+                approved.append((message, tool))
+        tasks = [
+            asyncio.create_task(self._call(message, tool), name="tool call") for message, tool in approved
+        ]
         try:
-            while (event := await events.get()) is not None:
-                yield event
-            await work
+            for ended in asyncio.as_completed(tasks):
+                yield ToolEnded(message=await ended)
         finally:
-            work.cancel()
-            await asyncio.gather(work, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _run_all(self, messages: Sequence[ChatMessage], tell: Callable[[ToolEvent], None]) -> None:
-        async with asyncio.TaskGroup() as group:
-            for message in messages:
-                tool = self._tool(message.tool_calls[0].name)
-                refusal = UNKNOWN_TOOL if tool is None else await self._refusal(message, tool, tell)
-                group.create_task(self._run(message, tool, refusal, tell))
-
-    async def _refusal(
-        self, message: ChatMessage, tool: Tool, tell: Callable[[ToolEvent], None]
-    ) -> ToolResult | None:
-        """Return why a call must not run, after asking the user where that is needed."""
-        if arguments_of(message.tool_calls[0].arguments) is None:
-            return NO_ARGUMENTS
-        if not self.toolbox.is_on(self._session_id, tool):
-            return ToolResult(text="This tool is switched off, or not allowed to run.", is_error=True)
-        if self.toolbox.approval(self._session_id, tool) is Approval.ALWAYS:
-            return None
-        asked: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
-        tell(ApprovalAsked(message=message, tool=tool, decision=asked))
-        decision = await asked
-        await self.toolbox.decide(self._session_id, tool, decision)
-        if decision.choice is not Choice.NO:
-            return None
-        reason = f" Reason: {decision.reason}" if decision.reason else ""
-        return ToolResult(text=f"The user refused this call.{reason}", is_error=True)
-
-    async def _run(
-        self,
-        message: ChatMessage,
-        tool: Tool | None,
-        result: ToolResult | None,
-        tell: Callable[[ToolEvent], None],
-    ) -> None:
-        """Run a call unless it has a result already."""
+    async def _call(self, message: ChatMessage, tool: Tool) -> ChatMessage:
         started_s = time.monotonic()
-        if tool is not None and result is None:
-            try:
-                result = await self.toolbox.call(tool, arguments_of(message.tool_calls[0].arguments) or {})
-            except Exception as error:
-                log.exception("a tool call failed")
-                words = f"lmchat had an internal error: {type(error).__name__}."
-                result = ToolResult(text=words, is_error=True)
-        tell(ToolEnded(message=with_result(message, result or UNKNOWN_TOOL, started_s)))
-
-    def _tool(self, name: str) -> Tool | None:
-        tools = (tool for server in self.toolbox.servers for tool in server.tools)
-        return next((tool for tool in tools if name in (tool.wire_name, tool.full_name)), None)
+        try:
+            result = await self.toolbox.call(tool, arguments_of(message.tool_calls[0].arguments) or {})
+        except Exception as error:
+            log.exception("a tool call failed")
+            words = f"lmchat had an internal error: {type(error).__name__}."
+            result = ToolResult(text=words, is_error=True)
+        return with_result(message, result, started_s)

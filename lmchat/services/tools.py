@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,7 +16,6 @@ from lmchat.domain.tool import (
     Tool,
     ToolResult,
     ToolServer,
-    wire_form,
 )
 from lmchat.errors import RequestInvalid
 from lmchat.services.ports import ToolHost
@@ -35,15 +33,11 @@ class Toolbox:
         host: ToolHost,
         settings: ToolSettings,
         mcp: Sequence[McpSettings] = (),
-        *,
-        is_configured: bool,
-        allowed: Sequence[str] = (),
+        allowed: tuple[str, ...] = (),
     ) -> None:
         """Start nothing yet; `allowed` are the tools that always run, by their full names."""
         self.settings = settings
-        self.is_configured = is_configured
-        """Whether any tool server is configured; without one nothing is offered or started."""
-        self.allowed = tuple(allowed)
+        self.allowed = allowed
         self.left_out = 0
         """Tools that had no room in the last request."""
         self._host = host
@@ -60,9 +54,17 @@ class Toolbox:
         found: object = self._host.servers
         return found if isinstance(found, tuple) else ()  # a host that is not made yet has none
 
+    @property
+    def tools(self) -> list[Tool]:
+        return [tool for server in self.servers for tool in server.tools]
+
+    def find(self, name: str) -> Tool | None:
+        """Return the tool of a full name or a name in requests."""
+        return next((tool for tool in self.tools if name in (tool.wire_name, tool.full_name)), None)
+
     async def list_servers(self, *, again: bool = False) -> tuple[ToolServer, ...]:
         """Start the servers that do not run, failed ones only if `again`, and return all of them."""
-        return await self._host.list_servers(again=again) if self.is_configured else ()
+        return await self._host.list_servers(again=again)
 
     def can_use(self, target: Target) -> bool:
         """Whether the model can use tools, as far as its server says; else the configuration decides."""
@@ -73,20 +75,16 @@ class Toolbox:
 
     async def offered(self, target: Target, session_id: str) -> tuple[Tool, ...]:
         """Return the tools to offer in a request, at most `MAX_TOOLS`; servers are started first."""
-        if not self.is_configured or not self.can_use(target):
+        if not self.can_use(target):
             return ()
-        usable = [
-            tool
-            for server in await self.list_servers()
-            for tool in server.tools
-            if self.is_on(session_id, tool)
-        ]
+        await self.list_servers()
+        usable = [tool for tool in self.tools if self.is_on(session_id, tool)]
         self.left_out = max(len(usable) - MAX_TOOLS, 0)
         return tuple(usable[:MAX_TOOLS])
 
     def is_on(self, session_id: str, tool: Tool) -> bool:
         """Whether a tool is offered in a session; one that may never run is not."""
-        is_off = not {(session_id, tool.full_name), (session_id, tool.server)}.isdisjoint(self._off)
+        is_off = self.is_off(session_id, tool.full_name) or self.is_off(session_id, tool.server)
         return not is_off and self.approval(session_id, tool) is not Approval.NEVER
 
     def toggle(self, session_id: str, name: str) -> None:
@@ -111,19 +109,16 @@ class Toolbox:
 
     async def decide(self, session_id: str, tool: Tool, decision: Decision) -> None:
         """Take over a decision for later calls."""
-        match decision.choice:
-            case Choice.SESSION:
-                self._allowed_once.add((session_id, tool.full_name))
-            case Choice.ALWAYS if tool.full_name not in self.allowed:
-                self.allowed = (*self.allowed, tool.full_name)
-                if self.on_allowed is not None:
-                    await self.on_allowed(self.allowed)
-            case _:
-                pass
+        if decision.choice is Choice.SESSION:
+            self._allowed_once.add((session_id, tool.full_name))
+        elif decision.choice is Choice.ALWAYS:
+            self.allowed = (*self.allowed, tool.full_name)
+            if self.on_allowed is not None:
+                await self.on_allowed(self.allowed)
 
     async def call(self, tool: Tool, arguments: Mapping[str, Any]) -> ToolResult:
         """Run a tool whose arguments fit; everything that goes wrong is a result."""
-        if reason := await misfit(tool, arguments):
+        if reason := await _misfit(tool, arguments):
             return ToolResult(text=f"The arguments do not match the schema: {reason}.", is_error=True)
         return await self._host.call(tool, arguments, timeout_s=self.settings.timeout_s)
 
@@ -131,8 +126,7 @@ class Toolbox:
         await self._host.aclose()
 
 
-async def misfit(tool: Tool, arguments: Mapping[str, Any]) -> str:
-    """Return how arguments do not fit the schema of a tool; empty where they do."""
+async def _misfit(tool: Tool, arguments: Mapping[str, Any]) -> str:
     from lmchat.structured.schema import CHECK_S, Schema  # noqa: PLC0415 - jsonschema takes 0.1 s
 
     def check() -> str:
@@ -145,8 +139,3 @@ async def misfit(tool: Tool, arguments: Mapping[str, Any]) -> str:
         return f"they could not be checked within {CHECK_S:g} s"
     except RequestInvalid:
         return ""  # the server's own schema is invalid; it checks the arguments itself
-
-
-def tokens_text(tools: Sequence[Tool]) -> str:
-    """Return the text of the tools in a request, to estimate its tokens."""
-    return json.dumps([wire_form(tool) for tool in tools], ensure_ascii=False) if tools else ""

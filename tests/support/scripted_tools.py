@@ -57,7 +57,7 @@ class ScriptedHost:
 
 
 def toolbox(host: ScriptedHost | None = None, *, approve: str = "always", **settings: Any) -> Toolbox:
-    return Toolbox(host or ScriptedHost(), ToolSettings(approve=approve, **settings), is_configured=True)
+    return Toolbox(host or ScriptedHost(), ToolSettings(approve=approve, **settings))
 
 
 def calls(*asked: tuple[str, Mapping[str, Any] | str]) -> list[Step]:
