@@ -57,7 +57,7 @@ def main() -> int:
     for work in (
         lambda: _await_parent(is_ending),
         lambda: _end(command.pid, is_ending, float(patience_s)),
-        lambda: _bound_log(int(log_bytes)),
+        lambda: bound_log(int(log_bytes)),
     ):
         threading.Thread(target=work, daemon=True).start()
     if command.stdin is not None:
@@ -99,7 +99,7 @@ def _signal(group: int, number: int) -> bool:
     return True
 
 
-def _bound_log(log_bytes: int) -> None:
+def bound_log(log_bytes: int) -> None:
     """Empty a long log; it is open for appending, so writing continues at its start."""
     while log_bytes:
         time.sleep(_LOG_POLL_S)

@@ -172,11 +172,9 @@ class _Asking:
     @property
     def _answer(self) -> ChatMessage:
         """The last answer; it is stopped if its tool calls were."""
-        last = self._conversation.messages[-1]
-        if last.role is not Role.TOOL:
-            return last
-        calling = next(one for one in reversed(self._conversation.messages) if one.role is Role.ASSISTANT)
-        return replace(calling, state=AnswerState.STOPPED)
+        messages = self._conversation.messages
+        last = next(one for one in reversed(messages) if one.role is not Role.TOOL)
+        return last if last is messages[-1] else replace(last, state=AnswerState.STOPPED)
 
     def _failure(self, answer: ChatMessage, session_id: str | None) -> LMChatError | None:
         if answer.state is AnswerState.COMPLETE:

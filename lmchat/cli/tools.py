@@ -22,6 +22,7 @@ from lmchat.domain.candidate import Remembered
 from lmchat.domain.message import AnswerState, ChatMessage, Role, ToolCallPart, new_id, now
 from lmchat.domain.server import Target
 from lmchat.domain.tool import (
+    Approval,
     Choice,
     Decision,
     ServerState,
@@ -106,6 +107,8 @@ async def call(context: Context) -> int:
 
 def _tool(name: str, toolbox: Toolbox, context: Context) -> Tool:
     if (tool := toolbox.find(name)) is not None:
+        if toolbox.approval("", tool) is Approval.NEVER:
+            raise WrongUse(f"{name} may never run.", hint="Change its approval in config.toml.")
         return tool
     for server in toolbox.servers:
         if server.name == name.partition("/")[0] and server.state is not ServerState.READY:

@@ -147,10 +147,8 @@ class Receipt(Struct, frozen=True, kw_only=True):
 class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True):
     """Message of a session: a node of its tree.
 
-    A tool message holds one call and its result, and follows the answer that made the call, or another tool
-    message of that answer. Its state is `streaming` while it waits for approval or runs, `complete` with a
-    result, `failed` with an error or a refusal as the result, `stopped` or `interrupted` without one. Its
-    receipt has the time of the call.
+    A tool message holds one call and follows the answer that made it, or another tool message of that answer.
+    It is `complete` with a result, and `failed` with an error or a refusal as the result.
     """
 
     message_id: str

@@ -16,8 +16,6 @@ from lmchat.domain.message import AnswerState, ChatMessage, Receipt, ToolResultP
 
 FUNCTIONS = "python"
 """Name of the server of the functions in `tools.py`."""
-_NO_OUTPUT = "(no output)"
-"""An empty result as the model gets it; messages without text cannot be sent."""
 MAX_RESULT_CHARS = 32_000
 MAX_TOOLS = 128
 """Most servers refuse more in one request."""
@@ -148,7 +146,7 @@ def with_result(call: ChatMessage, result: ToolResult, started_s: float) -> Chat
     """End a tool message that began at a monotonic time."""
     return replace(
         call,
-        parts=(*call.parts, ToolResultPart(text=cut_result(result.text) or _NO_OUTPUT)),
+        parts=(*call.parts, ToolResultPart(text=cut_result(result.text) or "(no output)")),
         state=AnswerState.FAILED if result.is_error else AnswerState.COMPLETE,
         receipt=Receipt(elapsed_ms=(time.monotonic() - started_s) * 1e3),
     )

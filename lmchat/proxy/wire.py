@@ -230,8 +230,7 @@ def _messages(messages: Sequence[ChatMessage], *, has_tools: bool) -> list[dict[
 
 def _call(call: ToolCallPart) -> dict[str, Any]:
     """Return a call as it is sent back; templates fail on arguments that are not a JSON object."""
-    is_object = arguments_of(call.arguments) is not None and bool(call.arguments.strip())
-    arguments = without_surrogates(call.arguments) if is_object else "{}"
+    arguments = without_surrogates(call.arguments) if arguments_of(call.arguments) else "{}"
     return {
         "id": without_surrogates(call.call_id),
         "type": "function",

@@ -51,7 +51,7 @@ from lmchat.services.backend import Backend
 from lmchat.services.context_meter import ContextMeter, ContextPlan, estimate_tokens, plan_context
 from lmchat.services.continuation import CONTINUE, Continuation, can_prefill, last_words
 from lmchat.services.save_queue import PieceWriter, SaveQueue
-from lmchat.services.tool_loop import ToolBegun, ToolEnded, ToolEvent, ToolLoop, pending_calls
+from lmchat.services.tool_loop import ToolEnded, ToolEvent, ToolLoop, pending_calls
 from lmchat.services.tools import Toolbox
 from lmchat.services.turn_stats import failure_of, ledger_row
 
@@ -348,10 +348,9 @@ class Conversation:
             finally:
                 await self._save_queue.save(self.header, message, before)
         while True:
-            calls = pending_calls(self.messages) if loop is not None else ()
-            if loop is not None and calls:
+            if loop is not None and (calls := pending_calls(self.messages)):
                 if loop.may_run(calls):
-                    async with aclosing(self._run_calls(loop, calls, versions)) as happenings:
+                    async with aclosing(self._run_calls(loop, how.target, calls, versions)) as happenings:
                         async for happening in happenings:
                             yield happening
                     versions = 1
@@ -397,32 +396,22 @@ class Conversation:
             await asyncio.shield(self._ending)
 
     async def _run_calls(
-        self, loop: ToolLoop, calls: Sequence[ToolCallPart], versions: int
-    ) -> AsyncGenerator[ToolEvent, None]:
+        self, loop: ToolLoop, target: Target, calls: Sequence[ToolCallPart], versions: int
+    ) -> AsyncGenerator[MessageAdded | ToolEvent, None]:
         """Run calls, and save and yield their tool messages; those without a result were stopped."""
-        answer = next(message for message in reversed(self.messages) if message.role is Role.ASSISTANT)
-        self._running_answer = None
-        self.turn = Turn(model=answer.model, started_s=self._clock(), stage=Stage.TOOLS, steps=loop.steps)
+        model, self._running_answer = target.model_id, None
+        self.turn = Turn(model=model, started_s=self._clock(), stage=Stage.TOOLS, steps=loop.steps)
         running: dict[str, ChatMessage] = {}
         try:
             await loop.toolbox.list_servers()
-            for number, call in enumerate(calls):
-                message = ChatMessage(
-                    message_id=new_id(),
-                    role=Role.TOOL,
-                    parts=(replace(call, name=loop.name(call.name)),),
-                    created_at=now(),
-                    parent_id=self._leaf_id,
-                    state=AnswerState.STREAMING,
-                    model=answer.model,
-                    endpoint=answer.endpoint,
-                    version=versions if number == 0 else 1,
-                    versions=versions if number == 0 else 1,
-                )
+            for call in calls:
+                part = replace(call, name=loop.name(call.name))
+                message = _streaming(Role.TOOL, (part,), self.messages, target, versions)
+                versions = 1
                 self._put_last(message)
                 running[message.message_id] = message
                 await self._save_queue.begin_answer(self.header, message)
-                yield ToolBegun(message=message)
+                yield MessageAdded(message=message)
             async with aclosing(loop.run(tuple(running.values()))) as events:
                 async for event in events:
                     if isinstance(event, ToolEnded):
@@ -430,15 +419,14 @@ class Conversation:
                         await self._end_call(event.message)
                     yield event
         finally:
-            stopped = [replace(message, state=AnswerState.STOPPED) for message in running.values()]
-            if stopped:
-                self._ending = asyncio.ensure_future(self._end_stopped(stopped))
+            if running:
+                self._ending = asyncio.ensure_future(self._stop_calls(tuple(running.values())))
                 await asyncio.shield(self._ending)
 
-    async def _end_stopped(self, calls: Sequence[ChatMessage]) -> None:
+    async def _stop_calls(self, calls: Sequence[ChatMessage]) -> None:
         self.turn = self.turn and self.turn.end(AnswerState.STOPPED, self._clock())
         for call in calls:
-            await self._end_call(call)
+            await self._end_call(replace(call, state=AnswerState.STOPPED))
 
     async def _end_call(self, call: ChatMessage) -> None:
         """Make a tool message final, in memory first."""
@@ -456,19 +444,9 @@ class Conversation:
         return [*opening, text_message(Role.USER, text, parent_id=parent_id)]
 
     def _begin(self, asking: AnswerStream, versions: int) -> ChatMessage:
-        path, continued, target = asking.path, asking.continued, asking.how.target
-        answer = ChatMessage(
-            message_id=new_id(),
-            role=Role.ASSISTANT,
-            parts=continued.parts if continued else (),
-            created_at=now(),
-            parent_id=path[-1].message_id if path else None,
-            state=AnswerState.STREAMING,
-            model=target.model_id,
-            endpoint=target.endpoint.url,
-            version=versions,
-            versions=versions,
-        )
+        path, continued = asking.path, asking.continued
+        parts = continued.parts if continued else ()
+        answer = _streaming(Role.ASSISTANT, parts, path, asking.how.target, versions)
         self._answer = GrowingAnswer(continued)
         self.messages = path.added(answer)
         self._running_answer, self.error, self.is_cut = answer, None, False
@@ -510,6 +488,23 @@ class Conversation:
         if index is None:
             raise RequestInvalid("This message is on another branch.", hint="Open it in the tree.")
         return MessagePath(self.messages[:index]), self.messages[index]
+
+
+def _streaming(
+    role: Role, parts: tuple[Part, ...], path: MessagePath, target: Target, versions: int
+) -> ChatMessage:
+    return ChatMessage(
+        message_id=new_id(),
+        role=role,
+        parts=parts,
+        created_at=now(),
+        parent_id=path[-1].message_id if path else None,
+        state=AnswerState.STREAMING,
+        model=target.model_id,
+        endpoint=target.endpoint.url,
+        version=versions,
+        versions=versions,
+    )
 
 
 def _with_id(part: Part) -> Part:

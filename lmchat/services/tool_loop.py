@@ -1,8 +1,6 @@
-"""The loop of a turn with tools: the calls of an answer are approved, run side by side, and answered.
+"""Loop of a turn with tools: the calls of an answer are approved, and run side by side.
 
-`Conversation` asks the model, `ToolLoop` runs what it called, and so on until the model answers without a
-call. Every call is a tool message in the session; whatever goes wrong becomes its result, which the model
-gets, and the turn goes on.
+Whatever goes wrong with a call becomes its result, which the model gets, and the turn goes on.
 """
 
 from __future__ import annotations
@@ -38,19 +36,12 @@ log = logging.getLogger(__name__)
 _MOST_REPEATS = 3
 
 
-class ToolBegun(Struct, frozen=True, kw_only=True):
-    """A call waits for approval, or runs."""
-
-    message: ChatMessage
-
-
 class ApprovalAsked(Struct, frozen=True, kw_only=True):
     """A call waits until the user decides: until `decision` has a result."""
 
     message: ChatMessage
     tool: Tool
-    decision: Any
-    """`asyncio.Future[Decision]`."""
+    decision: asyncio.Future[Decision]
 
 
 class ToolEnded(Struct, frozen=True, kw_only=True):
@@ -59,7 +50,7 @@ class ToolEnded(Struct, frozen=True, kw_only=True):
     message: ChatMessage
 
 
-ToolEvent = ToolBegun | ApprovalAsked | ToolEnded
+ToolEvent = ApprovalAsked | ToolEnded
 
 
 def pending_calls(path: Sequence[ChatMessage]) -> tuple[ToolCallPart, ...]:
@@ -121,7 +112,7 @@ class ToolLoop:
         tool = self.toolbox.find(wire_name)
         return tool.full_name if tool else wire_name
 
-    async def run(self, messages: Sequence[ChatMessage]) -> AsyncGenerator[ApprovalAsked | ToolEnded, None]:
+    async def run(self, messages: Sequence[ChatMessage]) -> AsyncGenerator[ToolEvent, None]:
         """Run the calls of tool messages side by side, after the user has decided about each."""
         approved: list[tuple[ChatMessage, Tool]] = []
         for message in messages:

@@ -112,7 +112,7 @@ class Toolbox:
         if decision.choice is Choice.SESSION:
             self._allowed_once.add((session_id, tool.full_name))
         elif decision.choice is Choice.ALWAYS:
-            self.allowed = (*self.allowed, tool.full_name)
+            self.allowed = tuple(dict.fromkeys((*self.allowed, tool.full_name)))
             if self.on_allowed is not None:
                 await self.on_allowed(self.allowed)
 
@@ -129,12 +129,9 @@ class Toolbox:
 async def _misfit(tool: Tool, arguments: Mapping[str, Any]) -> str:
     from lmchat.structured.schema import CHECK_S, Schema  # noqa: PLC0415 - jsonschema takes 0.1 s
 
-    def check() -> str:
-        return Schema(tool.schema).misfit(dict(arguments)) if tool.schema else ""
-
     try:
         async with asyncio.timeout(CHECK_S):
-            return await run_abandonable(check)
+            return await run_abandonable(lambda: Schema(tool.schema).misfit(dict(arguments)))
     except TimeoutError:
         return f"they could not be checked within {CHECK_S:g} s"
     except RequestInvalid:

@@ -10,6 +10,7 @@ import asyncio
 import math
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
@@ -31,6 +32,7 @@ from lmchat.files import read_plain
 from lmchat.structured.functions import FunctionTool
 from lmchat.text import safe_line
 from lmchat.threads import run_abandonable
+from lmchat.watchdog import bound_log
 
 LINE_BYTES = 16 << 20
 """Largest message between parent and child."""
@@ -82,6 +84,7 @@ def main() -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
     sys.stdout = sys.stderr
+    threading.Thread(target=bound_log, args=(_LOG_BYTES,), daemon=True).start()
     with suppress(BrokenPipeError):
         asyncio.run(_serve(source, sink))
     os._exit(0)  # threads of functions must not delay the end
@@ -112,7 +115,7 @@ async def _serve(source: BinaryIO, sink: BinaryIO) -> None:
     }
     if orders.functions:
         servers[FUNCTIONS] = _Functions(Path(orders.functions), tell)
-    tasks = {0: asyncio.create_task(_bound_log(), name="log")}
+    tasks: dict[int, asyncio.Task[None]] = {}
     while line := await reader.readline():
         order = msgspec.json.decode(line, type=Order)
         if not order.is_cancelled:
@@ -121,14 +124,6 @@ async def _serve(source: BinaryIO, sink: BinaryIO) -> None:
         elif order.number in tasks:
             tasks[order.number].cancel()
     loop.call_later(_LAST_S, os._exit, 1)
-
-
-async def _bound_log() -> None:
-    """Empty a long log; it is open for appending, so writing continues at its start."""
-    while True:
-        await asyncio.sleep(1)
-        if os.fstat(2).st_size > _LOG_BYTES:
-            os.ftruncate(2, 0)
 
 
 class _McpServer:

@@ -57,22 +57,17 @@ class McpHost:
 
     async def list_servers(self, *, again: bool = False) -> tuple[ToolServer, ...]:
         if await self._running():
-            await self._ask(Order(number=next(self._numbers), again=again))
+            await self._ask(again=again)
         return self.servers
 
     async def call(self, tool: Tool, arguments: Mapping[str, Any], *, timeout_s: float) -> ToolResult:
-        order = Order(
-            number=next(self._numbers), server=tool.server, tool=tool.name, arguments=dict(arguments)
-        )
         try:
             async with asyncio.timeout(timeout_s):
                 if tool.server in await self._running():
-                    return await self._ask(order)
+                    return await self._ask(server=tool.server, tool=tool.name, arguments=dict(arguments))
         except TimeoutError:
             return ToolResult(text=f"No answer within {timeout_s:g} s.", is_error=True)
-        known = self._reported.get(tool.server)
-        error = known.error if known else f"There is no server {tool.server}."
-        return ToolResult(text=error, is_error=True)
+        return ToolResult(text=self._reported[tool.server].error, is_error=True)
 
     async def aclose(self) -> None:
         """End the child, which ends its servers."""
@@ -152,21 +147,22 @@ class McpHost:
     def _send(self, order: Order | Orders) -> None:
         self._stdin.write(msgspec.json.encode(order) + b"\n")
 
-    async def _ask(self, order: Order) -> ToolResult:
+    async def _ask(self, **order: Any) -> ToolResult:
         """Send an order and wait for its result; cancelling cancels it."""
         waiting: asyncio.Future[ToolResult] = asyncio.get_running_loop().create_future()
+        number = next(self._numbers)
         try:
-            self._send(order)
-            self._waiting[order.number] = waiting
+            self._send(Order(number=number, **order))
+            self._waiting[number] = waiting
             return await waiting
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             return ToolResult(text=f"The arguments cannot be sent: {error}.", is_error=True)
         except asyncio.CancelledError:
             if self._process is not None:
-                self._send(Order(number=order.number, is_cancelled=True))
+                self._send(Order(number=number, is_cancelled=True))
             raise
         finally:
-            self._waiting.pop(order.number, None)
+            self._waiting.pop(number, None)
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
         """Read what the child reports until it ends."""

@@ -9,8 +9,8 @@ from msgspec.structs import replace
 from lmchat.domain.event import RequestAdapted
 from lmchat.domain.message import AnswerState, Role
 from lmchat.domain.tool import Choice, Decision, ToolResult
-from lmchat.services.conversation import TurnSettings
-from lmchat.services.tool_loop import ApprovalAsked, ToolBegun
+from lmchat.services.conversation import MessageAdded, TurnSettings
+from lmchat.services.tool_loop import ApprovalAsked
 from tests.services.test_conversation import begin, on_disk, read
 from tests.support.scripted_backend import ScriptedBackend, answer, target
 from tests.support.scripted_tools import ScriptedHost, calls, read_text, toolbox
@@ -132,7 +132,7 @@ async def test_a_stop_ends_what_runs_and_the_call_can_be_repeated(phase, store):
     async def follow():
         async with aclosing(conversation.send("Read", how(box))) as events:
             async for event in events:
-                if isinstance(event, ApprovalAsked) or (phase == "call" and isinstance(event, ToolBegun)):
+                if isinstance(event, ApprovalAsked) or (phase == "call" and isinstance(event, MessageAdded)):
                     begun.set()
 
     turn = asyncio.create_task(follow())

@@ -39,7 +39,7 @@ from lmchat.services.conversation import (
 )
 from lmchat.services.open_sessions import OpenSession, TurnPhase
 from lmchat.services.save_queue import SEPARATOR
-from lmchat.services.tool_loop import ApprovalAsked, ToolBegun, ToolEnded
+from lmchat.services.tool_loop import ApprovalAsked, ToolEnded
 from lmchat.text import safe_line
 from lmchat.tui.quirks.driver import write_to_terminal
 from lmchat.tui.screens.chat.sessions import PromptText, ShownSession
@@ -225,7 +225,7 @@ class Turns:
                 if is_shown:
                     self._view.speedometer.count(self._workspace.clock(), event.pieces)
                     await self._view.log.apply(event)
-            case MessageAdded() | AnswerBegun() | ToolBegun():
+            case MessageAdded() | AnswerBegun():
                 self._show_added(opened, event, is_shown=is_shown)
             case RetryScheduled():
                 words = f"retry {event.attempt} of {event.attempts}: {safe_line(event.reason, limit=60)}"
@@ -246,9 +246,7 @@ class Turns:
             case _:
                 pass
 
-    def _show_added(
-        self, opened: OpenSession, event: MessageAdded | AnswerBegun | ToolBegun, *, is_shown: bool
-    ) -> None:
+    def _show_added(self, opened: OpenSession, event: MessageAdded | AnswerBegun, *, is_shown: bool) -> None:
         if is_shown and event.message.versions > 1:
             self._sessions.show_messages(opened.conversation)
         elif is_shown and isinstance(event, AnswerBegun):
@@ -262,7 +260,7 @@ class Turns:
                 self._view.speedometer.restart()
             else:
                 self._prompt_text.save_waiting(opened)
-        elif isinstance(event, ToolBegun):
+        elif event.message.role is Role.TOOL:
             self._view.show_action(event.message.tool_calls[0].name)
         elif is_shown:
             self._sessions.show_title()
