@@ -104,19 +104,16 @@ def make_engine(context: Context) -> Engine:
 
 def make_tool_host(context: Context, settings: Settings) -> ToolHost:
     """Return the host of the tool servers, which has not been started."""
+    from lmchat.proxy.admission import AllowList
     from lmchat.tools.host import McpHost
 
-    def check_address(url: str) -> None:
-        from lmchat.proxy.admission import AllowList
-
-        AllowList(settings.allowed_hosts).check(Endpoint.parse(url))
-
+    allowed = AllowList(settings.allowed_hosts)
     return McpHost(
         settings.mcp,
         functions=context.paths.tools_file,
         log_file=context.paths.tools_log_file,
         environ=context.environ,
-        check_address=check_address,
+        check_address=lambda url: allowed.check(Endpoint.parse(url)),
     )
 
 

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from itertools import chain, count
 from typing import Any
 
 from msgspec import Struct, field
@@ -100,10 +101,8 @@ def with_wire_names(servers: Iterable[ToolServer]) -> tuple[ToolServer, ...]:
 
     def named(tool: Tool) -> Tool:
         plain = _NOT_WIRE.sub("_", f"{tool.server}__{tool.name}")[:_WIRE_CHARS]
-        name, number = plain, 1
-        while name in taken:
-            number += 1
-            name = f"{plain[: _WIRE_CHARS - len(str(number)) - 1]}_{number}"
+        numbered = (f"{plain[: _WIRE_CHARS - 5]}_{number}" for number in count(2))
+        name = next(name for name in chain([plain], numbered) if name not in taken)
         taken.add(name)
         return replace(tool, wire_name=name)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import aclosing
 from functools import wraps
@@ -35,7 +35,6 @@ from lmchat.domain.tool import NO_ARGUMENTS, UNKNOWN_TOOL, ToolResult, arguments
 from lmchat.domain.turn import GrowingAnswer, Turn
 from lmchat.errors import AnswerUnfit, LMChatError, RequestInvalid, ServerUnavailable, WrongUse
 from lmchat.proxy.client import ProxyClient
-from lmchat.structured.functions import FunctionTool
 
 Messages = str | Sequence[ChatMessage | tuple[str, str] | Mapping[str, str]]
 """A prompt, or a list of messages, oldest first: `("user", "Hello")`, `{"role": "user", "content": "Hello"}`
@@ -321,7 +320,10 @@ class Client:
     async def _with_tools(
         self, request: ChatRequest, model: str, functions: Sequence[Callable[..., Any]]
     ) -> Answer:
+        from lmchat.structured.functions import FunctionTool  # noqa: PLC0415 - chats start without it
+
         known = {one.tool.name: one for one in map(FunctionTool, functions)}
+        runs = {name: one.call for name, one in known.items()}
         steps: list[ChatMessage] = []
         request = replace(request, tools=tuple(one.tool for one in known.values()))
         for _ in range(ToolSettings().max_steps + 1):
@@ -329,7 +331,7 @@ class Client:
             if not answer.tool_calls:
                 return replace(answer, steps=tuple(steps))
             calls = [replace(call, call_id=call.call_id or new_id()) for call in answer.tool_calls]
-            results = await asyncio.gather(*(_run_function(known.get(call.name), call) for call in calls))
+            results = await asyncio.gather(*(_run_function(runs.get(call.name), call) for call in calls))
             steps += results
             asked = replace(answer.message, parts=(*answer.message.parts, *calls))
             request = replace(request, messages=(*request.messages, asked, *results))
@@ -403,14 +405,16 @@ class Client:
         return self._key or None if is_meant else None
 
 
-async def _run_function(function: FunctionTool | None, call: ToolCallPart) -> ChatMessage:
+async def _run_function(
+    run: Callable[[Mapping[str, Any]], Awaitable[str]] | None, call: ToolCallPart
+) -> ChatMessage:
     """Return a tool message with the result, or the error."""
     message = ChatMessage(message_id=new_id(), role=Role.TOOL, parts=(call,), created_at=now())
     arguments, started_s = arguments_of(call.arguments), time.monotonic()
-    if function is None or arguments is None:
-        return with_result(message, NO_ARGUMENTS if function else UNKNOWN_TOOL, started_s)
+    if run is None or arguments is None:
+        return with_result(message, NO_ARGUMENTS if run else UNKNOWN_TOOL, started_s)
     try:
-        result = ToolResult(text=await function.call(arguments))
+        result = ToolResult(text=await run(arguments))
     except Exception as error:  # noqa: BLE001 - of the caller's function; the model may try again
         result = ToolResult(text=f"{type(error).__name__}: {error}", is_error=True)
     return with_result(message, result, started_s)

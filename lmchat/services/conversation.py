@@ -115,6 +115,7 @@ class AnswerStream:
         """Raises `RequestInvalid` if too much is to be sent and nothing may be left out."""
         self.how, self.path, self.continued, self.loop = how, path, continued, loop
         self.tools: tuple[Tool, ...] = ()
+        self.tool_tokens = 0
         self._backend = backend
         self._meter = meter
         self._is_prefilled = self.continued is not None and can_prefill(how.target.product, self.continued)
@@ -126,6 +127,8 @@ class AnswerStream:
         has_begun = is_second = False
         if self.loop is not None:
             self.tools = await self.loop.offered(self.how.target)
+            told = [json.dumps(wire_form(tool), ensure_ascii=False) for tool in self.tools]
+            self.tool_tokens = sum(map(estimate_tokens, told))
             self.plan = self._planned()
             if (count := self.loop.toolbox.left_out) and not self.loop.steps:
                 yield RequestAdapted(note=f"{count} tools are left out. Switch off others with /tools.")
@@ -148,11 +151,6 @@ class AnswerStream:
                     is_second = True
             else:
                 return
-
-    @property
-    def tool_tokens(self) -> int:
-        """Estimate of the tokens of the tools that are offered."""
-        return sum(estimate_tokens(json.dumps(wire_form(tool), ensure_ascii=False)) for tool in self.tools)
 
     def withheld(self) -> tuple[StreamEvent, ...]:
         """Return what came and was not yielded when the stream ended."""
@@ -192,7 +190,7 @@ class AnswerStream:
             sampling=self.how.sampling,
             output=self.how.output,
             tools=self.tools,
-            must_call=bool(self.tools) and self.loop is not None and self.loop.must_call,
+            must_call=self.loop is not None and self.loop.must_call,
         )
 
     async def _count(self) -> None:

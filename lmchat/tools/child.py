@@ -329,14 +329,12 @@ class _Functions:
         state, self._error = ServerState.FAILED, ""
         try:
             async with asyncio.timeout(START_S):
-                module = await run_abandonable(partial(_execute, self._path))
+                self._collect(await run_abandonable(partial(_execute, self._path)))
+            state = ServerState.READY
         except TimeoutError:
             self._error = f"{self._path.name} did not end within {START_S:g} s."
         except (Exception, SystemExit) as error:  # noqa: BLE001 - of the user's file
             self._error = self._told(error)
-        else:
-            state = ServerState.READY
-            self._collect(module)
         tools = tuple(one.tool for one in self._found.values())
         self._tell(ToolReport(server=ToolServer(name=FUNCTIONS, state=state, tools=tools, error=self._error)))
 

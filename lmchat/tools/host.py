@@ -45,6 +45,7 @@ class McpHost:
         self._check_address = check_address  # raises `LMChatError`
         self._starting = asyncio.Lock()
         self._process: asyncio.subprocess.Process | None = None
+        self._stdin: Any = None  # of the process
         self._reader: asyncio.Task[None] | None = None
         self._run: frozenset[str] = frozenset()  # servers of the process
         self._numbers = count(1)
@@ -97,6 +98,7 @@ class McpHost:
                 for name in names:
                     self._fail(name, f"The tool host cannot start: {error.strerror or error}.")
                 return frozenset()
+            self._stdin = self._process.stdin
             self._send(orders)
             self._reader = asyncio.create_task(self._read(self._process), name="tool host")
             return self._run
@@ -137,12 +139,6 @@ class McpHost:
         """Note that a server has failed; its tools stay known, since a call starts it again."""
         known = self._reported.get(name, ToolServer(name=name))
         self._reported[name] = replace(known, state=ServerState.FAILED, error=why)
-
-    @property
-    def _stdin(self) -> asyncio.StreamWriter:
-        assert self._process is not None  # noqa: S101 - only a running child gets orders
-        assert self._process.stdin is not None  # noqa: S101 - it was asked for above
-        return self._process.stdin
 
     def _send(self, order: Order | Orders) -> None:
         self._stdin.write(msgspec.json.encode(order) + b"\n")
