@@ -10,7 +10,7 @@ from lmchat.cli.context import Context
 from lmchat.cli.output import SHORT_ID, can_ask, consents, minute, table
 from lmchat.cli.wiring import open_library, open_store
 from lmchat.domain.message import Role
-from lmchat.domain.session import SearchHit, SessionHeader
+from lmchat.domain.session import HOLDERS, SearchHit, SessionHeader
 from lmchat.errors import SessionNotFound, WrongUse
 from lmchat.services.exporting import ExportAs
 from lmchat.text import safe_line
@@ -119,9 +119,6 @@ def _named(header: SessionHeader) -> str:
     return f"{header.session_id[:SHORT_ID]} “{safe_line(header.title) or 'Untitled'}”"
 
 
-_HOLDERS = {"reasoning": "thought", "tool_call": "tool call", "tool_result": "tool result", "title": "title"}
-
-
 async def search(context: Context) -> int:
     """Print where words occur: whole words first, then parts of words."""
     async with open_store(context) as store:
@@ -134,7 +131,7 @@ async def search(context: Context) -> int:
 
 
 def _text(hit: SearchHit) -> str:
-    holder = _HOLDERS.get(hit.kind, "")
+    holder = HOLDERS.get(hit.kind, "")
     who = "" if holder and hit.role in ("", Role.TOOL) else hit.model or hit.role
     columns = (
         hit.session_id[:SHORT_ID],

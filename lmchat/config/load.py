@@ -14,17 +14,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from lmchat.config.rows import ENDPOINT, MCP, PROFILE, PROMPT, SECTIONS, TIMEOUTS, TOP, Row, Section
-from lmchat.config.settings import (
-    APPROVALS,
-    EndpointSettings,
-    McpSettings,
-    Preset,
-    Profile,
-    Secret,
-    Setting,
-    Settings,
-    TimeoutSettings,
-)
+from lmchat.config.settings import APPROVALS, Secret, Setting, Settings, TimeoutSettings
 from lmchat.errors import ConfigError
 from lmchat.files import read_plain
 
@@ -147,7 +137,7 @@ def load(
 
 
 def _settings(tables: Values, file: Values) -> Settings:
-    parts: Values = {one.name: one.settings(**tables[one.name]) for one in SECTIONS if one.name}
+    parts: Values = {one.name: one.settings(**tables[one.name]) for one in SECTIONS[1:]}
     parts["tools"] = replace(parts["tools"], approval=file.get("tools.approval", {}))
     endpoints = [
         one | {"timeouts": TimeoutSettings(**(tables["timeouts"] | one["timeouts"]))}
@@ -155,15 +145,12 @@ def _settings(tables: Values, file: Values) -> Settings:
         else one
         for one in file.get("endpoints", ())
     ]
-    return Settings(
-        **tables[""],
-        **parts,
-        keys=file.get("keys", {}),
-        mcp=tuple(McpSettings(**one) for one in file.get("mcp", ())),
-        endpoints=tuple(EndpointSettings(**one) for one in endpoints),
-        profiles={name: Profile(**one) for name, one in file.get("profiles", {}).items()},
-        prompts={name: Preset(**one) for name, one in file.get("prompts", {}).items()},
-    )
+    for section, found in ((MCP, file.get("mcp", ())), (ENDPOINT, endpoints)):
+        parts[section.name] = tuple(section.settings(**one) for one in found)
+    for section in (PROFILE, PROMPT):
+        named = file.get(section.name, {})
+        parts[section.name] = {name: section.settings(**one) for name, one in named.items()}
+    return Settings(**tables[""], **parts, keys=file.get("keys", {}))
 
 
 def _profile(name: str | None, profiles: Values, problems: list[Problem]) -> Iterator[Layer]:
@@ -320,10 +307,10 @@ class _Check:
 
     def _presets(self, found: Values) -> Values:
         """Return the presets that have a text, and a name that can be typed before other words."""
-        for name in found:
-            if name.split() != [name]:
-                self._note(("prompts", name), "must have a name without spaces")
-        return {name: values for name, values in found.items() if values and name.split() == [name]}
+        spaced = [name for name in found if name.split() != [name]]
+        for name in spaced:
+            self._note(("prompts", name), "must have a name without spaces")
+        return {name: values for name, values in found.items() if values and name not in spaced}
 
     def _servers(self, section: Section, file: Values) -> list[tuple[int, Values]]:
         """Return the values of each table of an array, with its number."""

@@ -143,11 +143,6 @@ _HEAD = """\
 # `lmchat config path` prints where this file belongs, `lmchat config check` finds problems in it,
 # `lmchat config show` prints the effective settings and where each comes from (flag, environment, this file).
 """
-_APPROVALS = """\
-[tools.approval]
-# "files/read_text" = "always"
-# python = "always"
-"""
 _COLUMN = 44  # where help begins
 _WIDE = 110
 
@@ -158,7 +153,8 @@ def example_text() -> str:
     for section in SECTIONS:
         head = [f"# {section.help}", f"[{section.name}]"] if section.name else []
         blocks.append(_block(head, section.rows.values(), section.settings()))
-    blocks.append(f"# {APPROVAL_HELP}\n{_APPROVALS}")
+    approvals = '# "files/read_text" = "always"\n# python = "always"\n'
+    blocks.append(f"# {APPROVAL_HELP}\n[tools.approval]\n{approvals}")
     *of_command, url, headers = MCP.rows.values()
     blocks.append(_block([f"# {MCP.help}", "# [[mcp]]"], of_command))
     blocks.append(_block(["# [[mcp]]", '# name = "wiki"'], (url, headers)))

@@ -91,8 +91,7 @@ class ChatSettings(Struct, frozen=True, kw_only=True):
         Setting("treat text between `<think>` and `</think>` as reasoning; false: show it as answer"),
     ] = True
     auto_title: Annotated[
-        bool,
-        Setting("let the model name a session after its first answer, with a short request of its own"),
+        bool, Setting("let the model name a session after its first answer, with a short request of its own")
     ] = False
 
     def with_profile(self, profile: Profile) -> ChatSettings:

@@ -14,6 +14,8 @@ TRASH_DAYS = 30
 """Days for which a deleted session can be restored."""
 STRETCH = 64
 """Messages of a long session that are read together."""
+HOLDERS = {"reasoning": "thought", "tool_call": "tool call", "tool_result": "tool result", "title": "title"}
+"""Names of what holds a `SearchHit`, by kind, where that is not the text."""
 
 
 class MessagePath(tuple[ChatMessage, ...]):
@@ -115,7 +117,7 @@ class SearchHit(Struct, frozen=True, kw_only=True):
     match: str
     after: str
     kind: str = "text"
-    """`text`, `reasoning`, `tool_call`, `tool_result` or the `title` of the session."""
+    """`text`, or a key of `HOLDERS`."""
     words: tuple[str, ...] = ()
 
 

@@ -24,7 +24,7 @@ from lmchat.formats.checks import Content, Reading, digest
 
 _ROLES = {role.value: role for role in Role} | {"developer": Role.SYSTEM, "function": Role.TOOL}
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")
-Said = tuple[Role, tuple[Part, ...], dict[str, Any]]  # role and parts, and the row that they are from
+Said = tuple[Role, tuple[Part, ...], dict[str, Any]]  # with the row
 
 
 def is_list(content: Content) -> bool:

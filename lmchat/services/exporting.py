@@ -30,8 +30,6 @@ class ExportAs(Struct, frozen=True, kw_only=True):
 
 MARKDOWN = ExportAs(form="md")
 BY_NAME = ExportAs()
-
-
 _FORMS = {"": "md", ".markdown": "md", ".htm": "html", **{f".{form}": form for form in FORMATS}}
 
 

@@ -15,7 +15,7 @@ from textual.widget import Widget
 from textual.worker import Worker
 
 from lmchat.domain.message import Role
-from lmchat.domain.session import SearchHit
+from lmchat.domain.session import HOLDERS, SearchHit
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.services.ports import ChatStore
 from lmchat.text import cut_at, safe_line
@@ -34,8 +34,6 @@ _FIRST_LIMIT = 20
 _MORE = 5
 """Factor by which the limit grows near the end of the list."""
 _MOST_HITS = 2500
-_HOLDERS = {"reasoning": "thought", "tool_call": "tool call", "tool_result": "tool result", "title": "title"}
-"""Names of the parts other than the text that can hold a hit."""
 
 
 class SearchDialog(ListDialog[SearchHit | None]):
@@ -141,7 +139,7 @@ class SearchDialog(ListDialog[SearchHit | None]):
 def hit_rows(hit: SearchHit, width: int, now: datetime, icons: Icons) -> list[ListRow]:
     """Return two rows: the place of a hit, and the words around it."""
     who = "you" if hit.role == Role.USER else safe_line(hit.model, limit=30) or safe_line(hit.role)
-    holder = _HOLDERS.get(hit.kind, "")
+    holder = HOLDERS.get(hit.kind, "")
     told = ("" if holder and hit.role in ("", Role.TOOL) else who, holder, when(hit.created_at, now))
     right = ((f" {icons.dot} ".join(part for part in told if part), MUTED),)
     title = ((f" {safe_line(hit.title)}", STRONG),)
