@@ -177,7 +177,7 @@ class AnswerStream:
         )
 
     def _request(self) -> ChatRequest:
-        messages, continued = self.plan.messages, self.continued
+        messages, continued, loop = self.plan.messages, self.continued, self.loop
         if continued is not None and self._is_prefilled and not continued.text:
             messages = (*messages, continued)  # without text it takes no part in the plan
         elif continued is not None and continued.text and not self._is_prefilled:
@@ -190,7 +190,7 @@ class AnswerStream:
             sampling=self.how.sampling,
             output=self.how.output,
             tools=self.tools,
-            must_call=self.loop is not None and self.loop.must_call,
+            must_call=loop is not None and not loop.steps and loop.toolbox.settings.choice == "required",
         )
 
     async def _count(self) -> None:

@@ -77,11 +77,6 @@ class ToolLoop:
         self._repeats = 0
         self._limit: LMChatError | None = None
 
-    @property
-    def must_call(self) -> bool:
-        """Whether the model must call a tool now: at the beginning of a turn, if it is configured so."""
-        return not self.steps and self.toolbox.settings.choice == "required"
-
     async def offered(self, target: Target) -> tuple[Tool, ...]:
         """Return the tools to offer; raises why there is no next round."""
         if self._limit is not None:

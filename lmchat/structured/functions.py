@@ -50,8 +50,6 @@ class FunctionTool:
         except (msgspec.ValidationError, RecursionError) as error:
             raise RequestInvalid(f"The arguments of {self.tool.name} do not fit: {error}.") from error
         run = partial(self._function, **msgspec.structs.asdict(values))
-        if inspect.iscoroutinefunction(self._function):
-            return _text(await run())
         result = await run_abandonable(partial(_run, run))
         return _text(await result if inspect.isawaitable(result) else result)
 

@@ -47,7 +47,7 @@ class McpHost:
         self._process: asyncio.subprocess.Process | None = None
         self._stdin: Any = None  # of the process
         self._reader: asyncio.Task[None] | None = None
-        self._run: frozenset[str] = frozenset()  # servers of the process
+        self._run: list[str] = []  # servers of the process
         self._numbers = count(1)
         self._waiting: dict[int, asyncio.Future[ToolResult]] = {}
         self._reported = {server.name: ToolServer(name=server.name) for server in self._settings}
@@ -81,23 +81,22 @@ class McpHost:
                 self._process.kill()
                 await self._reader
 
-    async def _running(self) -> frozenset[str]:
+    async def _running(self) -> list[str]:
         """Start the child if it does not run, and return the names of its servers; none where it cannot."""
         async with self._starting:
             if self._process is not None:
                 return self._run
             has_functions = await asyncio.to_thread(self._functions.is_file)
             orders = self._orders(str(self._functions) if has_functions else "")
-            names = [server.name for server in orders.servers] + [FUNCTIONS] * has_functions
-            self._run = frozenset(names)
-            if not names:
-                return self._run
+            self._run = [server.name for server in orders.servers] + [FUNCTIONS] * has_functions
+            if not self._run:
+                return []
             try:
                 self._process = await self._start()
             except OSError as error:
-                for name in names:
+                for name in self._run:
                     self._fail(name, f"The tool host cannot start: {error.strerror or error}.")
-                return frozenset()
+                return []
             self._stdin = self._process.stdin
             self._send(orders)
             self._reader = asyncio.create_task(self._read(self._process), name="tool host")
