@@ -104,7 +104,7 @@ async def test_the_card_takes_the_place_of_the_row_and_asks_as_often_as_it_was_t
         assert [path for _, path in desk.host.calls] == [{"path": "a"}, {"path": "b"}]
         await desk.until(lambda: isinstance(desk.app.focused, PromptInput), "the prompt")
         assert desk.log_view.viewport.is_following
-        desk.app.action_change_theme()
+        await desk.app.action_use_theme("lmchat-light")
         await desk.until(lambda: desk.remembered[-1].theme, "the theme is saved")
         assert desk.remembered[-1].allowed_tools == (("files/read_text",) if key == "a" else ())
         assert desk.remembered[-1].model == "qwen3-8b"
