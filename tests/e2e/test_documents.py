@@ -86,6 +86,9 @@ def test_what_the_guide_shows_runs_against_a_real_server(real, tmp_path):
     guide = (ROOT / "docs/guide.md").read_text(encoding="utf-8")
     lines = [line for block in _BLOCK.findall(guide) for line in block.splitlines() if line != "lmchat"]
     program = " ".join(shlex.quote(word) for word in real.argv())
+    with (real.folder / "config.toml").open("a") as file:
+        file.write("max_tokens = 60\n")
+        file.writelines(re.findall(r"^```toml\n(\[prompts.*?)^```", guide, re.MULTILINE | re.DOTALL))
     printed = {}
     for line in lines:
         if line == "lmchat config init":  # the file that kept the answers steady until here
