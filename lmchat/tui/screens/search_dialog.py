@@ -140,7 +140,8 @@ def hit_rows(hit: SearchHit, width: int, now: datetime, icons: Icons) -> list[Li
     """Return two rows: the place of a hit, and the words around it."""
     who = "you" if hit.role == Role.USER else safe_line(hit.model, limit=30) or safe_line(hit.role)
     holder = HOLDERS.get(hit.kind, "")
-    told = ("" if holder and hit.role in ("", Role.TOOL) else who, holder, when(hit.created_at, now))
+    has_author = hit.kind != "title" and not (holder and hit.role == Role.TOOL)
+    told = (who if has_author else "", holder, when(hit.created_at, now))
     right = ((f" {icons.dot} ".join(part for part in told if part), MUTED),)
     title = ((f" {safe_line(hit.title)}", STRONG),)
     words = around(hit, width - 1, icons.cut)
