@@ -96,12 +96,10 @@ async def test_the_row_of_keys_names_only_what_is_of_use(tmp_path):
     code = [RequestSent(), TextDelta(text="```py\n1\n```"), StreamInterrupted("The connection broke.")]
     async with ready_desktop(tmp_path, code, answer("Done."), asked=["one"], size=(140, 40)) as desk:
         await desk.press("alt+up")
-        await shown(desk, "y copy  a continue  e edit  r regenerate  f fork  R other model  c copy code")
+        await shown(desk, "y copy  a continue  e edit  r regenerate  f fork  c copy code  d delete  t tree")
         await desk.press("r", sees="2/2")
-        await shown(desk, "y copy  e edit  r regenerate  f fork  R other model  [ ] versions  d delete")
-        await desk.press(
-            "alt+up", sees="y copy  e edit  r regenerate  f fork  R other model  d delete  t tree"
-        )
+        await shown(desk, "y copy  e edit  r regenerate  f fork  [ ] versions  d delete  t tree  s source")
+        await desk.press("alt+up", sees="y copy  e edit  r regenerate  f fork  d delete  t tree  o pager")
 
 
 async def test_a_continues_an_interrupted_answer(tmp_path):

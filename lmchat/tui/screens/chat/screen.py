@@ -48,8 +48,8 @@ _NO_EFFORT = "default"
 _CHAT_HINTS = ("model", "new", "find", "export", "sessions", "telemetry")
 _DOWN_HINTS = ("check", "retry", "model", "new", "export")
 _MESSAGE_HINTS = (
-    *("copy", "resume", "edit", "regenerate", "fold", "fork", "another_model", "copy_code", "next_version"),
-    *("links", "delete", "tree", "source", "pager", "select", "undo"),
+    *("copy", "resume", "edit", "regenerate", "fold", "fork", "copy_code", "next_version"),
+    *("links", "delete", "tree", "source", "pager", "another_model", "select", "undo"),
 )
 _SESSION_HINTS = ("open", "rename", "pin", "archive", "delete", "undo", "trash", "tag")
 _TAKE_BACK_HINT: Hint = ("Esc", "cancel")
