@@ -92,7 +92,7 @@ def test_the_terminal_is_asked_for_its_background_after_the_first_paint_and_only
 ):
     with ready_screen(tmp_path, server.url) as screen:
         screen.wait_for_raw(b"\x1b]11;?")
-        assert b"commands" in screen.raw.partition(b"\x1b]11;?")[0]
+        assert b"looking" in screen.raw.partition(b"\x1b]11;?")[0]
         screen.type("\x1b]11;rgb:0/0/0\x1b\\typed", sees="▌ typed")
     configure(tmp_path, "[ui]\ntheme = 'light'\n")
     with ready_screen(tmp_path, server.url) as screen:

@@ -131,6 +131,7 @@ async def test_a_server_that_dies_in_a_call_is_an_error_and_starts_again_with_th
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(120)
 async def test_a_flood_is_cut_and_delays_no_other_server(tmp_path):
     async with a_host(tmp_path, scripted(), scripted("other")) as host:
         flood = asyncio.create_task(call(host, "files/flood", 100))
