@@ -165,5 +165,5 @@ async def test_a_hit_of_the_search_is_exported_with_its_own_name_whatever_was_sh
         assert desk.app.screen.query_one(Input).value == f"vegetables-{wanted[:8]}.md"
         desk.app.screen.query_one(Input).value = str(target)
         await desk.press("enter")
-        await desk.until(target.exists, "the file")
+        await shown(desk, "Exported to")
         assert "Lettuce." in target.read_text()

@@ -40,7 +40,7 @@ async def test_chat_goes_on_below_a_file_with_a_standing_warning(tmp_path):
         await shown(desk, "Nothing is saved")
         target = tmp_path / "out.md"
         await desk.say(f"/export {target}")
-        await desk.until(target.exists, "the file")
+        await shown(desk, "Exported to")
         assert "Beta." in target.read_text()
 
 

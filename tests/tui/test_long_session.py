@@ -6,6 +6,7 @@ from lmchat.domain.message import Role
 from lmchat.errors import StoreUnavailable
 from tests.support.chats import GatedStore, fill_long
 from tests.support.desktop import ready_desktop
+from tests.support.desktop import shown as on_screen
 from tests.support.scripted_backend import ScriptedBackend, answer
 
 COUNT = 600
@@ -118,7 +119,7 @@ async def test_an_export_is_whole(tmp_path):
     async with long_session(tmp_path, is_open=False) as desk:
         desk.chat.run_command(f"/export {tmp_path / 'out.md'}")
         desk.store.gate.set()
-        await desk.until((tmp_path / "out.md").exists, "the file")
+        await on_screen(desk, "Exported to")
         text = (tmp_path / "out.md").read_text()
         assert all(f"prompt {n}\n" in text for n in range(0, COUNT, 2))
 
@@ -133,7 +134,7 @@ async def test_a_disk_that_fails_meanwhile_is_told_and_the_end_stays(tmp_path):
         assert is_shown(desk, f"answer {COUNT - 1}")
         desk.store.error = None
         desk.chat.run_command(f"/export {tmp_path / 'out.md'}")
-        await desk.until((tmp_path / "out.md").exists, "the file")
+        await on_screen(desk, "Exported to")
         assert "prompt 0\n" in (tmp_path / "out.md").read_text()
 
 
