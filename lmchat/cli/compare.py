@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
 from statistics import median
 from time import monotonic
 from typing import Any
@@ -14,11 +13,11 @@ from lmchat.cli.context import Context
 from lmchat.cli.models import list_of_models, model_named
 from lmchat.cli.output import Output, SafeStream, failure_detail, rounded, table
 from lmchat.cli.wiring import Runtime, open_runtime
-from lmchat.domain.event import RefusalDelta, TextDelta
-from lmchat.domain.message import AnswerState, Receipt, Role, text_message
+from lmchat.domain.event import RefusalDelta, StreamEvent, TextDelta
+from lmchat.domain.message import Receipt, Role, text_message
 from lmchat.domain.request import ChatRequest
 from lmchat.domain.server import LoadState, ModelInfo
-from lmchat.domain.turn import GrowingAnswer, Turn
+from lmchat.domain.turn import WholeAnswer
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.services.open_sessions import sampling_of
 from lmchat.text import safe_line
@@ -88,24 +87,22 @@ async def _run(runtime: Runtime, model: ModelInfo, prompt: str, shown: Output | 
         sampling=sampling_of(chat),
     )
     stream = SafeStream() if shown is not None and not shown.is_json else None
-    turn, growing = Turn(model=model.model_id, started_s=monotonic()), GrowingAnswer()
-    failure: LMChatError | None = None
+
+    def show(event: StreamEvent) -> None:
+        if stream is not None and isinstance(event, TextDelta | RefusalDelta):
+            stream.write(event.text)
+
+    answer, failure = WholeAnswer(request.model), None
     try:
-        async with aclosing(runtime.backend.stream(request)) as events:
-            async for event in events:
-                turn = turn.apply(event, monotonic())
-                growing.add(event)
-                if stream is not None and isinstance(event, TextDelta | RefusalDelta):
-                    stream.write(event.text)
+        await answer.read(runtime.backend.stream(request), show)
     except LMChatError as error:
         failure = error
         if shown is not None:
             shown.note(f"lmchat: {safe_line(error.words)}")
     if stream is not None:
         stream.end()
-    state = AnswerState.FAILED if failure else AnswerState.COMPLETE
-    receipt = turn.end(state, monotonic()).receipt(context=model.context, max_tokens=chat.max_tokens)
-    return _Run(reply=growing.text("text", "refusal"), receipt=receipt, error=failure)
+    receipt = answer.turn.receipt(context=model.context, max_tokens=chat.max_tokens)
+    return _Run(reply=answer.growing.text("text", "refusal"), receipt=receipt, error=failure)
 
 
 def _summed(

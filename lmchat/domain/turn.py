@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import aclosing
 from enum import StrEnum
+from time import monotonic
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -327,3 +329,26 @@ class GrowingAnswer:
     @property
     def parts(self) -> tuple[Part, ...]:
         return parts_of(self.pieces)
+
+
+class WholeAnswer:
+    """An answer that is read to its end, with its figures."""
+
+    def __init__(self, model: str) -> None:
+        self.turn = Turn(model=model, started_s=monotonic())
+        self.growing = GrowingAnswer()
+
+    async def read(
+        self, stream: AsyncGenerator[StreamEvent, None], show: Callable[[StreamEvent], None] = lambda _: None
+    ) -> None:
+        """Read a stream and close it; what came before an error is kept."""
+        state = AnswerState.FAILED
+        try:
+            async with aclosing(stream) as events:
+                async for event in events:
+                    self.turn = self.turn.apply(event, monotonic())
+                    self.growing.add(event)
+                    show(event)
+            state = AnswerState.COMPLETE
+        finally:
+            self.turn = self.turn.end(state, monotonic())

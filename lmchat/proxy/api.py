@@ -19,7 +19,6 @@ from lmchat.config.settings import LimitSettings, Settings, TimeoutSettings, Too
 from lmchat.domain.candidate import Need, Remembered, arrive, choose, why_no_model, why_unusable
 from lmchat.domain.event import StreamEvent
 from lmchat.domain.message import (
-    AnswerState,
     ChatMessage,
     Receipt,
     Role,
@@ -32,7 +31,7 @@ from lmchat.domain.request import AnyText, ChatRequest, Output, Sampling
 from lmchat.domain.server import Candidate, Endpoint, ModelInfo, Target
 from lmchat.domain.telemetry import Metrics
 from lmchat.domain.tool import NO_ARGUMENTS, UNKNOWN_TOOL, ToolResult, arguments_of, with_result
-from lmchat.domain.turn import GrowingAnswer, Turn
+from lmchat.domain.turn import WholeAnswer
 from lmchat.errors import AnswerUnfit, LMChatError, RequestInvalid, ServerUnavailable, WrongUse
 from lmchat.proxy.client import ProxyClient
 
@@ -299,13 +298,9 @@ class Client:
     async def _whole(self, request: ChatRequest, model: str) -> Answer:
         target = self._targets.get(model or self._model)
         context = target.model.context if target and target.model else None
-        growing = GrowingAnswer()
-        turn = Turn(model=request.model, started_s=time.monotonic())
-        async with aclosing(self._stream(request)) as events:
-            async for event in events:
-                turn = turn.apply(event, time.monotonic())
-                growing.add(event)
-        turn = turn.end(AnswerState.COMPLETE, time.monotonic())
+        whole = WholeAnswer(request.model)
+        await whole.read(self._stream(request))
+        growing, turn = whole.growing, whole.turn
         return Answer(
             text=growing.text("text", "refusal"),
             reasoning=growing.text("reasoning"),

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
 
 from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState, Role, text_message
 from lmchat.domain.request import ChatRequest
 from lmchat.domain.session import MessagePath, SessionHeader, title_from
-from lmchat.domain.turn import GrowingAnswer
+from lmchat.domain.turn import WholeAnswer
 from lmchat.services.backend import Backend
 from lmchat.services.conversation import TurnSettings
 
@@ -45,9 +44,8 @@ async def title_by_model(backend: Backend, path: MessagePath, how: TurnSettings)
         messages=(text_message(Role.USER, words),),
         sampling=replace(how.sampling, max_tokens=_MAX_TOKENS, stop=()),
     )
-    answer = GrowingAnswer()
-    async with asyncio.timeout(_TIMEOUT_S), aclosing(backend.stream(request)) as events:
-        async for event in events:
-            answer.add(event)
-    said = answer.text("text").strip().removeprefix("Title:").strip("\"'“”„*. \n")
+    answer = WholeAnswer(request.model)
+    async with asyncio.timeout(_TIMEOUT_S):
+        await answer.read(backend.stream(request))
+    said = answer.growing.text("text").strip().removeprefix("Title:").strip("\"'“”„*. \n")
     return title_from(said) if said else ""
