@@ -26,13 +26,12 @@ from lmchat.cli.output import SHORT_ID, minute
 from lmchat.cli.target import find_target, own_endpoints
 from lmchat.cli.tools import decide, make_toolbox
 from lmchat.cli.wiring import Runtime, open_runtime
-from lmchat.config.settings import EFFORTS
 from lmchat.domain.event import ModelLoading, ReasoningDelta
 from lmchat.domain.message import ChatMessage, Role
 from lmchat.domain.server import LoadState, ModelInfo, Target
 from lmchat.domain.session import SessionHeader
 from lmchat.errors import LMChatError, NoServerFound, ServerRejected, WrongUse
-from lmchat.services.candidates import Catalogue
+from lmchat.services.candidates import Catalogue, matching_model
 from lmchat.services.conversation import AnswerBegun, Conversation, ConversationEvent, TurnSettings
 from lmchat.services.importing import read_as_block
 from lmchat.services.open_sessions import OpenSessions
@@ -337,14 +336,8 @@ class PlainChat:
             lines = [f"{number}. {_model_words(model)}" for number, model in enumerate(models, 1)]
             self._output.text("\n".join(lines) or "No server has a model. Download one there.")
             return
-        found = [model for model in models if model.model_id == wanted]
-        found = found or [model for model in models if wanted.casefold() in model.model_id.casefold()]
-        if wanted.isdecimal() and 0 < int(wanted) <= len(models):
-            found = [models[int(wanted) - 1]]
-        if len(found) != 1:
-            words = f"{len(found) or 'No'} models match {safe_line(wanted, limit=40)}."
-            raise WrongUse(words, hint=_MODELS)
-        await self._use(found[0])
+        is_number = wanted.isdecimal() and 0 < int(wanted) <= len(models)
+        await self._use(models[int(wanted) - 1] if is_number else matching_model(wanted, rows))
 
     async def _use(self, model: ModelInfo) -> None:
         """Load a model that is not in memory, and use it from the next answer on."""
@@ -368,20 +361,13 @@ class PlainChat:
         self._tell("System prompt changed.")
 
     async def do_profile(self, name: str) -> None:
-        profiles = self._runtime.settings.profiles
-        if name not in profiles:
-            hint = f"Configured: {', '.join(profiles) or 'none'}."
-            raise WrongUse(f"Unknown profile: {safe_line(name, limit=40)}.", hint=hint)
-        self._sessions.use_profile(name, profiles[name])
+        profile = self._sessions.use_profile(name, self._runtime.settings.profiles)
         self._tell(f"Profile: {name}.")
-        if model := profiles[name].model:
-            await self.do_model(model)
+        if profile.model:
+            await self.do_model(profile.model)
 
     async def do_effort(self, level: str) -> None:
-        if level not in (*EFFORTS, "default"):
-            words = f"Unknown reasoning effort: {safe_line(level, limit=20)}."
-            raise WrongUse(words, hint=f"The levels are {', '.join(EFFORTS)}, default.")
-        self._sessions.use_effort("" if level == "default" else level)
+        self._sessions.use_effort(level)
         self._tell(f"Reasoning effort: {level}.")
 
     # Sessions

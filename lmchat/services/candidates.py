@@ -19,11 +19,12 @@ from lmchat.domain.candidate import (
 )
 from lmchat.domain.engine import DemoOffer, ModelFile
 from lmchat.domain.server import Candidate, Endpoint, ModelInfo, ModelList, Product, Verdict
-from lmchat.errors import LMChatError
+from lmchat.errors import LMChatError, WrongUse
 from lmchat.files import is_runnable
 from lmchat.services.backend import Backend
 from lmchat.services.ports import ChatStore
 from lmchat.services.server_launcher import Program, is_startable, start_of
+from lmchat.text import safe_line
 
 WHERE_TO_GET: Mapping[Product, str] = {
     Product.LM_STUDIO: "Get it at lmstudio.ai",
@@ -183,6 +184,18 @@ class ModelRow(Struct, frozen=True, kw_only=True):
     @property
     def key(self) -> tuple[str, str]:
         return self.model.endpoint.url, self.model.model_id
+
+
+def matching_model(name: str, rows: Sequence[ModelRow]) -> ModelInfo:
+    """Return the model of this name, or the only one whose name holds it; raises `WrongUse`."""
+    models = [row.model for row in rows if not row.model.is_embedding]
+    exact = [model for model in models if model.model_id == name]
+    found = exact or [model for model in models if name.casefold() in model.model_id.casefold()]
+    if not exact and len(found) != 1:
+        words = f"{len(found)} models match" if found else "No model matches"
+        hint = "Ctrl+O lists the models."
+        raise WrongUse(f"{words} {safe_line(name, limit=40)}.", hint=hint, kind="model_missing")
+    return found[0]
 
 
 class Catalogue:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum, auto
 from itertools import takewhile
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from lmchat.config.settings import ChatSettings, Profile
+from lmchat.config.settings import EFFORTS, ChatSettings, Profile
 from lmchat.domain.message import AnswerState, ChatMessage, Role, new_id, now, text_message
 from lmchat.domain.request import Sampling
 from lmchat.domain.server import Target
 from lmchat.domain.session import Session, SessionHeader
-from lmchat.errors import RequestInvalid
+from lmchat.errors import RequestInvalid, WrongUse
 from lmchat.services.backend import Backend
 from lmchat.services.context_meter import ContextMeter, ContextPlan, ContextUse, plan_context
 from lmchat.services.conversation import Conversation, TurnSettings, still_answering
@@ -23,8 +23,11 @@ from lmchat.services.ports import ChatStore
 from lmchat.services.save_queue import SavedTexts, SaveQueue
 from lmchat.services.tool_loop import ApprovalAsked
 from lmchat.services.tools import Toolbox
+from lmchat.text import safe_line
 
 FIRST_READ = 64
+_NO_EFFORT = "default"
+"""Lets the server decide."""
 
 
 class Queued(Struct, frozen=True, kw_only=True):
@@ -209,11 +212,22 @@ class OpenSessions:
             target=target, sampling=sampling_of(chat), is_truncating=chat.auto_truncate, toolbox=self.toolbox
         )
 
-    def use_profile(self, name: str, profile: Profile) -> None:
+    def use_profile(self, name: str, profiles: Mapping[str, Profile]) -> Profile:
+        """Take over the settings of a profile; raises `WrongUse` for an unknown one."""
+        if name not in profiles:
+            hint = f"Configured: {', '.join(profiles)}." if profiles else "No profiles are configured."
+            raise WrongUse(f"Unknown profile: {safe_line(name, limit=40)}.", hint=hint)
         self.profile_name = name
-        self.chat = self._first_chat.with_profile(profile)
+        self.chat = self._first_chat.with_profile(profiles[name])
+        return profiles[name]
 
-    def use_effort(self, effort: str) -> None:
+    def use_effort(self, level: str) -> None:
+        """Set the reasoning effort, or let the server decide; raises `WrongUse` for an unknown one."""
+        if level not in (*EFFORTS, _NO_EFFORT):
+            known = ", ".join((*EFFORTS, _NO_EFFORT))
+            words = f"Unknown reasoning effort: {safe_line(level, limit=20)}."
+            raise WrongUse(words, hint=f"The levels are {known}.")
+        effort = "" if level == _NO_EFFORT else level
         self.chat = replace(self.chat, reasoning_effort=effort)
         self._first_chat = replace(self._first_chat, reasoning_effort=effort)
 

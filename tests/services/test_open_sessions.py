@@ -135,9 +135,10 @@ async def test_one_turn_a_session(store):
 
 async def test_a_profile_changes_what_it_names_and_a_second_one_inherits_nothing_from_it(store):
     sessions = make(store, temperature=0.7, system_prompt="Be kind.")
-    sessions.use_profile("cold", Profile(temperature=0.0, system_prompt=""))
+    cold, short = Profile(temperature=0.0, system_prompt=""), Profile(max_tokens=50)
+    sessions.use_profile("cold", {"cold": cold})
     assert (sessions.turn_settings().sampling.temperature, sessions.chat.system_prompt) == (0.0, "")
-    sessions.use_profile("short", Profile(max_tokens=50))
+    sessions.use_profile("short", {"short": short})
     sampling = sessions.turn_settings().sampling
     assert (sampling.temperature, sampling.max_tokens) == (0.7, 50)
     assert sessions.chat.system_prompt == "Be kind."

@@ -12,8 +12,8 @@ from textual.app import App
 
 from lmchat.domain.engine import DemoOffer, ModelFile
 from lmchat.domain.server import LoadState, ModelInfo, Product, Target
-from lmchat.errors import EngineUnavailable, LMChatError, ServerRejected, WrongUse
-from lmchat.services.candidates import ModelRow
+from lmchat.errors import EngineUnavailable, LMChatError, ServerRejected
+from lmchat.services.candidates import ModelRow, matching_model
 from lmchat.services.ports import Engine
 from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
@@ -122,22 +122,12 @@ class Models:
             self.switch_to(row.model)
 
     def switch_to_named(self, name: str) -> None:
-        """Use a model by its name, a part of it, or its number among the recent ones.
-
-        Raises:
-            WrongUse: none, or several, are called so.
-        """
+        """Use a model by its name, a part of it, or its number among the recent ones; raises `WrongUse`."""
         if name.isdigit():
             self.switch_to_recent(int(name))
             return
         rows, _ = self._workspace.catalogue.known(self._workspace.remembered)
-        models = [row.model for row in rows if not row.model.is_embedding]
-        exact = [model for model in models if model.model_id == name]
-        found = exact or [model for model in models if name.casefold() in model.model_id.casefold()]
-        if not exact and len(found) != 1:
-            words = f"{len(found)} models match" if found else "No model matches"
-            raise WrongUse(f"{words} {safe_line(name, limit=40)}.", hint="Ctrl+O lists the models.")
-        self.switch_to(found[0])
+        self.switch_to(matching_model(name, rows))
 
     def load_or_unload(self, model: ModelInfo) -> None:
         """Load a model, or unload it; stop loading it where that is going on."""

@@ -17,7 +17,6 @@ from textual.binding import BindingType
 from textual.containers import Center, Horizontal, Vertical
 from textual.content import Content
 
-from lmchat.config.settings import EFFORTS
 from lmchat.domain.message import Role, now
 from lmchat.domain.session import SearchHit
 from lmchat.errors import LMChatError, WrongUse
@@ -43,8 +42,6 @@ LOOK_AFTER_S = 5.0
 """From the start to the daily check of the sessions' file: typing and searching come first."""
 _LEDGER = timedelta(days=90)
 """Period of `/stats`; `lmchat stats` shows all of the ledger."""
-_NO_EFFORT = "default"
-"""Lets the server decide."""
 _CHAT_HINTS = ("model", "new", "find", "export", "sessions", "telemetry")
 _DOWN_HINTS = ("check", "retry", "model", "new", "export")
 _MESSAGE_HINTS = (
@@ -290,13 +287,9 @@ class ChatScreen(PatchedScreen):
         self.view.show_action("system prompt changed")
 
     async def action_use_profile(self, name: str) -> None:
-        profiles = self.workspace.settings.profiles
-        if name not in profiles:
-            hint = f"Configured: {', '.join(profiles)}." if profiles else "No profiles are configured."
-            raise WrongUse(f"Unknown profile: {safe_line(name, limit=40)}.", hint=hint)
-        self.open_sessions.use_profile(name, profiles[name])
-        if model := profiles[name].model:
-            await self.run_action(f"app.pick_model({model!r})")
+        profile = self.open_sessions.use_profile(name, self.workspace.settings.profiles)
+        if profile.model:
+            await self.run_action(f"app.pick_model({profile.model!r})")
         self.view.show_action(f"profile {safe_line(name, limit=20)}")
 
     async def action_use_preset(self, typed: str) -> None:
@@ -307,12 +300,7 @@ class ChatScreen(PatchedScreen):
         self.turns.submit(await filled(settings.prompts, name, text, platform.paste))
 
     def action_use_effort(self, level: str) -> None:
-        if level not in (*EFFORTS, _NO_EFFORT):
-            known = ", ".join((*EFFORTS, _NO_EFFORT))
-            raise WrongUse(
-                f"Unknown reasoning effort: {safe_line(level, limit=20)}.", hint=f"The levels are {known}."
-            )
-        self.open_sessions.use_effort("" if level == _NO_EFFORT else level)
+        self.open_sessions.use_effort(level)
         self.view.show_action(f"effort {level}")
         self.view.notify(f"Reasoning effort: {level}.")
 
