@@ -10,6 +10,8 @@ import unicodedata
 from collections.abc import Iterator
 from typing import NamedTuple
 
+GAP = "\u00a0"
+"""Gap between a figure and its unit."""
 _SUBSTITUTE = "\ufffd"
 _JOINERS = "\u200c\u200d"
 _KEYCAPS = "0123456789#*"
@@ -68,6 +70,17 @@ def _shaped(found: re.Match[str]) -> str:
 
 def _is_joinable(char: str) -> bool:
     return not char.isascii() and unicodedata.category(char)[0] in "LMS"
+
+
+def size_words(value_bytes: int | None, *, is_exact: bool = False) -> str:
+    """Return `4.7 GB`, in powers of 1000; blank where unknown. With `is_exact`, also `2.1 kB`."""
+    if value_bytes is None:
+        return ""
+    value, units = float(value_bytes), ["B", "kB", "MB", "GB", "TB"]
+    while value >= 999.5 and len(units) > 1:  # noqa: PLR2004 - rounds to 1000
+        value, units = value / 1000, units[1:]
+    is_whole = units[0] == "B" or (units[0] in ("kB", "MB") and not (is_exact and value < 9.95))  # noqa: PLR2004 - rounds to 10.0
+    return f"{value:.0f}{GAP}{units[0]}" if is_whole else f"{value:.1f}{GAP}{units[0]}"
 
 
 _FENCE = re.compile(r"(?P<indent> {0,3})(?P<marks>`{3,}(?=[^`]*$)|~{3,})(?P<info>.*)$")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-GAP = "\u00a0"
-"""Gap between a figure and its unit."""
+from lmchat.text import GAP as GAP  # noqa: PLC0414 - also for those that use this module
+from lmchat.text import size_words
+
 UNKNOWN = "–"
 """Placeholder in the sidebar for an unknown value; tables leave it blank."""
+size = size_words
 
 
 def latency(value_ms: float | None) -> str:
@@ -67,17 +69,6 @@ def so_far(fraction: float | None) -> str:
 def percent(fraction: float) -> str:
     """Return `41 %`; `> 999 %` beyond."""
     return f"> 999{GAP}%" if fraction > 9.99 else f"{fraction * 100:.0f}{GAP}%"  # noqa: PLR2004 - the rule
-
-
-def size(value_bytes: int | None, *, is_exact: bool = False) -> str:
-    """Return `4.7 GB`, in powers of 1000; blank where unknown. With `is_exact`, also `2.1 kB`."""
-    if value_bytes is None:
-        return ""
-    value, units = float(value_bytes), ["B", "kB", "MB", "GB", "TB"]
-    while value >= 999.5 and len(units) > 1:  # noqa: PLR2004 - rounds to 1000
-        value, units = value / 1000, units[1:]
-    is_whole = units[0] == "B" or (units[0] in ("kB", "MB") and not (is_exact and value < 9.95))  # noqa: PLR2004 - rounds to 10.0
-    return f"{value:.0f}{GAP}{units[0]}" if is_whole else f"{value:.1f}{GAP}{units[0]}"
 
 
 def ago(value_s: float) -> str:
