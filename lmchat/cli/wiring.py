@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from functools import cache, partial
+from hashlib import sha256
 from typing import Any, cast
 
 from msgspec import Struct
@@ -132,6 +133,15 @@ class UnsavedStore:
 
     def __init__(self, store: SqliteStore) -> None:
         self._store = store
+        self._files: dict[str, bytes] = {}
+
+    async def save_file(self, data: bytes) -> str:
+        digest = sha256(data).hexdigest()
+        self._files[digest] = data
+        return digest
+
+    async def read_file(self, digest: str) -> bytes:
+        return self._files.get(digest) or await self._store.read_file(digest)
 
     def __getattr__(self, name: str) -> Any:
         if name not in _UNSAVED:

@@ -10,6 +10,8 @@ from enum import StrEnum
 from msgspec import Struct
 from msgspec.structs import replace
 
+from lmchat.text import GAP, safe_line, size_words
+
 
 class Role(StrEnum):
     """Author of a message."""
@@ -77,7 +79,36 @@ class ToolResultPart(Struct, frozen=True, kw_only=True, array_like=True, tag="to
     text: str
 
 
-Part = TextPart | ReasoningPart | RefusalPart | ToolCallPart | ToolResultPart
+class FilePart(Struct, frozen=True, kw_only=True, array_like=True, tag="file"):
+    """A file that goes with a prompt; the store has its content."""
+
+    name: str
+    """Name without its folder."""
+    media_type: str
+    """Type of the original: of a PDF, its text is stored."""
+    digest: str
+    """SHA-256 of the stored bytes in hexadecimal digits."""
+    size: int
+    """Number of stored bytes."""
+    width: int = 0
+    """Pixels of an image; 0 where they are not known."""
+    height: int = 0
+    tokens: int = 0
+    """Estimate, without the correction for a model."""
+
+    @property
+    def is_image(self) -> bool:
+        return self.media_type.startswith("image/")
+
+    @property
+    def words(self) -> str:
+        """Name, size and pixels, as `cat.png (1.2 MB, 800×600)`."""
+        pixels = f", {self.width}×{self.height}" if self.width else ""
+        size = size_words(self.size, is_exact=True).replace(GAP, " ")
+        return f"{safe_line(self.name, limit=200)} ({size}{pixels})"
+
+
+Part = TextPart | ReasoningPart | RefusalPart | ToolCallPart | ToolResultPart | FilePart
 
 
 class Failure(Struct, frozen=True, kw_only=True):
@@ -186,6 +217,10 @@ class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True):
     @property
     def tool_calls(self) -> tuple[ToolCallPart, ...]:
         return tuple(part for part in self.parts if isinstance(part, ToolCallPart))
+
+    @property
+    def files(self) -> tuple[FilePart, ...]:
+        return tuple(part for part in self.parts if isinstance(part, FilePart))
 
     @property
     def tool_result(self) -> str:

@@ -14,7 +14,13 @@ TRASH_DAYS = 30
 """Days for which a deleted session can be restored."""
 STRETCH = 64
 """Messages of a long session that are read together."""
-HOLDERS = {"reasoning": "thought", "tool_call": "tool call", "tool_result": "tool result", "title": "title"}
+HOLDERS = {
+    "reasoning": "thought",
+    "tool_call": "tool call",
+    "tool_result": "tool result",
+    "title": "title",
+    "file": "file",
+}
 """Names of what holds a `SearchHit`, by kind, where that is not the text."""
 
 

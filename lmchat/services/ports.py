@@ -37,6 +37,12 @@ class ChatStore(Protocol):
     ) -> tuple[MessagePath, str | None]:
         """Read a message and those before it, and the id of the next one to read; None at the root."""
 
+    async def save_file(self, data: bytes) -> str:
+        """Write the content of an attached file durably, once, and return its digest."""
+
+    async def read_file(self, digest: str) -> bytes:
+        """Return the content of an attached file; raises `StoreUnavailable` if it is missing or damaged."""
+
     async def append(self, session: SessionHeader, message: ChatMessage) -> None:
         """Write a message durably as the new leaf; the first one creates the session."""
 

@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Any, TypeVar
 
-from msgspec import ValidationError, convert
+from msgspec import ValidationError, convert, to_builtins
 from msgspec.structs import asdict, fields
 
 from lmchat.domain.message import (
     AnswerState,
     ChatMessage,
     Failure,
+    FilePart,
     Part,
     ReasoningPart,
     Receipt,
@@ -31,7 +32,7 @@ from lmchat.text import fold
 
 log = logging.getLogger(__name__)
 
-_T = TypeVar("_T", Receipt, Failure)
+_T = TypeVar("_T", Receipt, Failure, FilePart)
 _YEARS = range(2, 9999)
 _REFUSED = "refused"
 """Name of a part of the kind `text` that is a refusal: older versions still show and find its words."""
@@ -172,17 +173,21 @@ def read_parts(connection: sqlite3.Connection, where: str, values: Sequence[obje
 
 
 def columns_of(part: Part) -> tuple[str, str | bytes, str | bytes, str | bytes]:
-    """Return kind, text, id of a call and name of a part, as they are stored."""
+    """Return kind, text, id of a call or digest of a file, and name of a part, as they are stored."""
     if isinstance(part, ToolCallPart):
         return "tool_call", stored(part.arguments), stored(part.call_id), stored(part.name)
     if isinstance(part, RefusalPart):
         return "text", stored(part.text), "", _REFUSED
+    if isinstance(part, FilePart):
+        return "file", json.dumps(to_builtins(part)), stored(part.digest), stored(part.name)
     return str(part.__struct_config__.tag), stored(part.text), "", ""
 
 
 def _part(kind: str, text: str | bytes, call_id: str | bytes, name: str | bytes) -> Part | None:
     if kind == "tool_call":
         return ToolCallPart(call_id=loaded(call_id), name=loaded(name), arguments=loaded(text))
+    if kind == "file":
+        return _from_json(FilePart, loaded(text))
     part = _TEXTS.get("refusal" if name == _REFUSED else kind)
     if part is None:
         log.warning("a part of an unknown kind was left out: %r", kind)

@@ -1,7 +1,7 @@
 """Search in all sessions: index of trigrams, filters such as `role:you`, hits with the words around.
 
-The index holds all folded texts, thoughts, tool calls and results too. It names candidates, and each of them
-is compared. Texts that are not indexed yet are all compared.
+The index holds all folded texts, thoughts, tool calls and results too, and names of files. It names
+candidates, and each of them is compared. Texts that are not indexed yet are all compared.
 """
 
 from __future__ import annotations
@@ -265,6 +265,8 @@ def _indexed(row: tuple[int, str, object, object]) -> tuple[int, str]:
 
 
 def _whole(kind: str, text: object, name: object) -> str:
+    if kind == "file":
+        return loaded(name)
     return f"{loaded(name)} {loaded(text)}" if kind == "tool_call" else loaded(text)
 
 

@@ -26,7 +26,7 @@ from lmchat.domain.session import (
 from lmchat.domain.telemetry import LedgerRow
 from lmchat.domain.turn import parts_of
 from lmchat.errors import StoreUnavailable
-from lmchat.storage import read, repair, search, usage, write
+from lmchat.storage import attachments, read, repair, search, usage, write
 from lmchat.storage.database import Connection, Database, is_sound
 from lmchat.storage.rows import MESSAGE_COLUMNS, loaded, message_from
 from lmchat.storage.running_answer import (
@@ -50,6 +50,7 @@ class SqliteStore:
     def __init__(self, path: Path, *, clock: Callable[[], datetime] = now) -> None:
         self._database = Database(path, self._after_opening, lambda: repair.begin_anew(path, clock()))
         self._running = RunningAnswers(path)
+        self._files = path.with_name("attachments")
         self._clock = clock
         self.metrics = MetricsStore(self._database)
 
@@ -67,6 +68,8 @@ class SqliteStore:
         if await self._database.read(repair.is_due, self._clock()):
             if not await run_abandonable(lambda: is_sound(path)):
                 await self._database.read(repair.meet_damage)
+            else:
+                await self._database.read(attachments.remove_unnamed, self._files, self._clock())
             await run_abandonable(lambda: repair.back_up(path, self._clock()))
         with suppress(StoreUnavailable):  # what is not indexed is found too; the next start goes on
             while await self._database.write(search.index_batch):
@@ -91,6 +94,12 @@ class SqliteStore:
 
     async def tree(self, session_id: str) -> tuple[ChatMessage, ...]:
         return await self._database.read(read.all_messages, session_id)
+
+    async def save_file(self, data: bytes) -> str:
+        return await run_abandonable(lambda: attachments.save(self._files, data))
+
+    async def read_file(self, digest: str) -> bytes:
+        return await run_abandonable(lambda: attachments.read(self._files, digest))
 
     async def append(self, session: SessionHeader, message: ChatMessage) -> None:
         await self._database.write(write.append, session, message, self._clock())
@@ -134,6 +143,7 @@ class SqliteStore:
     async def purge(self, session_id: str) -> None:
         streaming = await self._database.write(write.purge, session_id)
         await self._database.read(repair.forget_purged, streaming)
+        await self._database.read(attachments.remove_unnamed, self._files, self._clock())
 
     async def fork(self, session_id: str, message_id: str) -> Session:
         return await self._database.write(write.fork, session_id, message_id, self._clock())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from lmchat.domain.message import ChatMessage, Role, ToolCallPart
+from lmchat.domain.message import ChatMessage, FilePart, Role, ToolCallPart
 from lmchat.tui.widgets.chat_log.blocks import Block, Code, Heights, Line
 from lmchat.tui.widgets.chat_log.entry import Entry, likely_height
 from lmchat.tui.widgets.chat_log.layout.block import Layout
@@ -91,7 +91,8 @@ class Entries:
         if entry is not None and entry.is_streaming:
             return [part.text for part in entry.parts], is_plain
         parts = [one for one in message.parts if not (isinstance(one, ToolCallPart) and self._goes_on(index))]
-        return [part.arguments if isinstance(part, ToolCallPart) else part.text for part in parts], is_plain
+        texts = (part for part in parts if not isinstance(part, FilePart))
+        return [part.arguments if isinstance(part, ToolCallPart) else part.text for part in texts], is_plain
 
     def source(self, index: int) -> str:
         item = self._items[index]

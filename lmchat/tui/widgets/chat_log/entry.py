@@ -14,6 +14,7 @@ from lmchat.domain.event import ReasoningDelta, RefusalDelta, TextDelta, ToolCal
 from lmchat.domain.message import (
     AnswerState,
     ChatMessage,
+    FilePart,
     Part,
     ReasoningPart,
     RefusalPart,
@@ -121,7 +122,7 @@ def _live_parts(parts: Iterable[Part], *, is_streaming: bool) -> list[LivePart]:
             index = sum(live.kind is ToolCallPart for live in found)
             found.append(LivePart(ToolCallPart, name=part.name, index=index))
             found[-1].chunks.append(part.arguments)
-        else:
+        elif not isinstance(part, FilePart):
             if not (found and found[-1].kind is type(part)):
                 found.append(LivePart(type(part)))
             found[-1].chunks.append(part.text)

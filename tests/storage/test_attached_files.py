@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from contextlib import aclosing, closing
+from hashlib import sha256
+
+import pytest
+from msgspec.structs import replace
+
+from lmchat.domain.message import FilePart, TextPart
+from lmchat.errors import StoreUnavailable
+from tests.support.chats import header, prompt, store_at
+
+DATA = b"\x89PNG\r\n\x1a\n garden"
+DIGEST = sha256(DATA).hexdigest()
+PART = FilePart(
+    name="garden \ud800.png", media_type="image/png", digest=DIGEST, size=len(DATA), width=8, height=6
+)
+
+
+async def ask_with_file(store):
+    session, asked = header("Plan"), prompt("What grows here?")
+    assert await store.save_file(DATA) == DIGEST
+    asked = replace(asked, parts=(PART, *asked.parts))
+    await store.append(session, asked)
+    return session, asked
+
+
+async def test_a_file_is_kept_once_for_its_owner_and_its_part_as_it_was(tmp_path, store):
+    session, asked = await ask_with_file(store)
+    await store.fork(session.session_id, asked.message_id)
+    await store.save_file(DATA)
+    await store.aclose()
+    async with aclosing(store_at(tmp_path)) as again:
+        assert (await again.open_session(session.session_id)).messages == (asked,)
+        assert await again.read_file(DIGEST) == DATA
+    (path,) = (tmp_path / "lmchat" / "attachments").iterdir()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+async def test_a_missing_damaged_or_made_up_file_is_an_error(tmp_path, store):
+    await ask_with_file(store)
+    path = tmp_path / "lmchat" / "attachments" / DIGEST
+    for digest in ("0" * 64, "../sessions.db"):
+        with pytest.raises(StoreUnavailable, match=r"is (missing|damaged)\.$"):
+            await store.read_file(digest)
+    path.write_bytes(b"cut")
+    with pytest.raises(StoreUnavailable, match="is damaged"):
+        await store.read_file(DIGEST)
+    await store.save_file(DATA)
+    assert await store.read_file(DIGEST) == DATA
+
+
+async def test_a_search_finds_the_names_of_files(store):
+    _, asked = await ask_with_file(store)
+    (hit,) = await store.search("garden")
+    assert (hit.message_id, hit.kind, hit.match) == (asked.message_id, "file", "garden")
+    assert not await store.search("image/png")
+
+
+async def test_a_file_goes_with_the_last_session_that_names_it(tmp_path, store):
+    session, asked = await ask_with_file(store)
+    fork = await store.fork(session.session_id, asked.message_id)
+    path = tmp_path / "lmchat" / "attachments" / DIGEST
+    os.utime(path, (0, 0))
+    await store.purge(session.session_id)
+    assert path.exists()
+    await store.purge(fork.header.session_id)
+    assert not path.exists()
+
+
+async def test_a_file_whose_message_is_about_to_be_written_stays(store):
+    await store.save_file(DATA)
+    await store.look_over()
+    assert await store.read_file(DIGEST) == DATA
+
+
+async def test_a_damaged_part_costs_that_part(store, tmp_path):
+    session, asked = await ask_with_file(store)
+    with closing(sqlite3.connect(tmp_path / "lmchat" / "sessions.db")) as file:
+        file.execute("update parts set text = 'broken' where kind = 'file'")
+        file.commit()
+    (message,) = (await store.open_session(session.session_id)).messages
+    assert message.parts == (TextPart(text=asked.text),)
