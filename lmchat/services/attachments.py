@@ -1,0 +1,202 @@
+"""Files for a prompt: images, texts and the text of PDFs, checked before they are attached."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import struct
+import warnings
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+
+from msgspec import Struct
+
+from lmchat.domain.message import FilePart
+from lmchat.errors import FileRefused
+from lmchat.files import read_plain
+from lmchat.services.context_meter import estimate_tokens
+from lmchat.text import safe_line
+from lmchat.threads import run_abandonable
+
+MAX_TEXT_BYTES = 1_000_000
+"""More than the context window of most local models."""
+MAX_IMAGE_BYTES = 10_000_000
+LONGEST_SIDE = 2048
+"""Pixels; models see no more, most of them less."""
+MAX_PIXELS = 100_000_000
+"""An image of a few kB may unpack to gigabytes."""
+_MAX_READ_BYTES = 100_000_000
+_MAX_NAME = 200
+_PIXELS_PER_TOKEN, _LEAST_TOKENS, _MOST_TOKENS = 750, 85, 1600
+"""Figures of Anthropic (width × height / 750, about 1,600 at most) and OpenAI (85 for a small image)."""
+_PDF, _PDF_TYPE = b"%PDF-", "application/pdf"
+_PNG_END = b"IEND\xaeB`\x82"
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
+_REASONS = {
+    errno.ENOENT: ("does not exist", "Check the path."),
+    errno.EISDIR: ("is a folder", "Name a file in it."),
+    errno.EINVAL: ("is not a regular file", "Save its content to a file first."),
+    errno.ENXIO: ("is not a regular file", "Save its content to a file first."),
+    errno.EACCES: ("cannot be read: you have no permission", "Change its permissions, or copy it."),
+    errno.EFBIG: (f"is larger than {_MAX_READ_BYTES // 1_000_000} MB", "Attach a smaller file."),
+}
+
+
+class Attachment(Struct, frozen=True, kw_only=True):
+    """A file for a prompt."""
+
+    part: FilePart
+    data: bytes = b""
+    """Its content as it is stored and sent; empty where the store has it already."""
+
+
+async def read_attachment(path: Path) -> Attachment:
+    """Read a text, an image or a PDF off the event loop; raises `FileRefused`.
+
+    With Pillow, a large image is scaled down. A PDF becomes its text, if pypdf is installed.
+    """
+    return await run_abandonable(lambda: _read(path))
+
+
+def _read(path: Path) -> Attachment:
+    name = safe_line(path.name, limit=_MAX_NAME)
+    try:
+        data = read_plain(path, limit=_MAX_READ_BYTES)
+    except OSError as error:
+        reason = (f"cannot be read: {error.strerror}", "Check the path.")
+        why, hint = _REASONS.get(error.errno or 0, reason)
+        raise FileRefused(f"{safe_line(str(path))} {why}.", hint=hint) from error
+    if not data:
+        raise FileRefused(f"{name} is empty.", hint="Choose another file.")
+    if media_type := _image_type(data):
+        return _image(name, media_type, data)
+    if data.startswith(_PDF):
+        return _text(name, _PDF_TYPE, _pdf_text(name, data).encode("utf-8", "replace"))
+    if path.suffix.lower() in _SUFFIXES:
+        words = f"{name} is not an image, although its name says so."
+        raise FileRefused(words, hint="Rename it, or choose a PNG, JPEG, WebP or GIF image.")
+    return _text(name, "text/plain", data)
+
+
+def _text(name: str, media_type: str, data: bytes) -> Attachment:
+    if len(data) > MAX_TEXT_BYTES:
+        words = f"{name} has more than {MAX_TEXT_BYTES // 1_000_000} MB of text."
+        raise FileRefused(words, hint="Save the part you need as a separate file.")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        words = f"{name} is neither UTF-8 text nor a PNG, JPEG, WebP or GIF image nor a PDF."
+        raise FileRefused(words, hint="Convert it to one of them.")
+    return _attachment(name, media_type, data, tokens=estimate_tokens(text))
+
+
+def _attachment(
+    name: str, media_type: str, data: bytes, *, tokens: int, width: int = 0, height: int = 0
+) -> Attachment:
+    part = FilePart(
+        name=name,
+        media_type=media_type,
+        digest=sha256(data).hexdigest(),
+        size=len(data),
+        width=width,
+        height=height,
+        tokens=tokens,
+    )
+    return Attachment(part=part, data=data)
+
+
+def _image_type(data: bytes) -> str:
+    """Return the media type by the first bytes; empty for other files."""
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return "image/webp"
+    known = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg", b"GIF87a": "gif", b"GIF89a": "gif"}
+    return next((f"image/{kind}" for start, kind in known.items() if data.startswith(start)), "")
+
+
+def _image(name: str, media_type: str, data: bytes) -> Attachment:
+    if media_type == "image/png" and _PNG_END not in data:
+        raise _broken(name)
+    try:
+        import PIL  # noqa: F401, PLC0415 - an extra
+    except ImportError:
+        (width, height), hint = _size(media_type, data), 'To scale images down: pip install "lmchat[images]"'
+    else:
+        data, width, height = _scaled(name, media_type, data)
+        hint = "Save a smaller copy of it."
+    if len(data) > MAX_IMAGE_BYTES:
+        raise FileRefused(f"{name} is larger than {MAX_IMAGE_BYTES // 1_000_000} MB.", hint=hint)
+    tokens = min(max(width * height // _PIXELS_PER_TOKEN, _LEAST_TOKENS), _MOST_TOKENS)
+    tokens = tokens if width else _MOST_TOKENS
+    return _attachment(name, media_type, data, tokens=tokens, width=width, height=height)
+
+
+def _size(media_type: str, data: bytes) -> tuple[int, int]:
+    """Return width and height where they are easy to find."""
+    try:
+        if media_type == "image/png":
+            width, height = struct.unpack_from(">II", data, 16)
+        elif media_type == "image/gif":
+            width, height = struct.unpack_from("<HH", data, 6)
+        else:
+            return 0, 0
+    except struct.error:
+        return 0, 0
+    return width, height
+
+
+def _scaled(name: str, media_type: str, data: bytes) -> tuple[bytes, int, int]:
+    """Return an image that decodes, with its width and height; one that is too large is scaled down."""
+    from PIL import Image, ImageOps  # noqa: PLC0415 - an extra
+
+    form = media_type.removeprefix("image/").upper()
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS decides
+    is_bomb, width, height = False, 0, 0
+    try:
+        with Image.open(BytesIO(data), formats=[form]) as image:
+            width, height = image.size
+            is_bomb = width * height > MAX_PIXELS
+            if max(width, height) <= LONGEST_SIDE:
+                image.load()  # fails if it is truncated
+            elif not is_bomb:
+                small = image.convert("RGBA") if image.mode in ("1", "P") else image
+                small.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+                ImageOps.exif_transpose(small, in_place=True)
+                out = BytesIO()
+                small.save(out, form, quality=90)
+                data, (width, height) = out.getvalue(), small.size
+    except Image.DecompressionBombError:
+        is_bomb = True
+    except Exception as error:  # a decoder may raise anything
+        raise _broken(name) from error
+    if is_bomb:
+        words = f"{name} has more than {MAX_PIXELS // 1_000_000} million pixels."
+        raise FileRefused(words, hint="Save a smaller copy of it.")
+    return data, width, height
+
+
+def _broken(name: str) -> FileRefused:
+    return FileRefused(f"{name} is damaged or cut off.", hint="Copy or download it again.")
+
+
+def _pdf_text(name: str, data: bytes) -> str:
+    try:
+        from pypdf import PdfReader  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        words = f"{name} is a PDF, which cannot be read without pypdf."
+        raise FileRefused(words, hint='Install it: pip install "lmchat[pdf]"') from error
+    logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # its warnings may quote the file
+    text = ""
+    try:
+        for page in PdfReader(BytesIO(data)).pages:
+            text += page.extract_text().rstrip() + "\n\n"
+            if len(text) > MAX_TEXT_BYTES:
+                break
+    except Exception as error:  # a parser may raise anything
+        words = f"{name} cannot be read: it is damaged or needs a password."
+        raise FileRefused(words, hint="Save its text in another file.") from error
+    if not text.strip():
+        raise FileRefused(f"{name} has no text, as if it were scanned.", hint="Attach its pages as images.")
+    return text.rstrip() + "\n"
