@@ -149,3 +149,7 @@ class FileRefused(LMChatError):
 
 class FileExists(FileRefused):
     """A file would be overwritten; that can be forced."""
+
+
+class FormatUnknown(FileRefused):
+    """A file has no chat in a format that lmchat knows."""

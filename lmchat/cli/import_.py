@@ -9,7 +9,8 @@ from lmchat.cli.output import SHORT_ID, from_stdin
 from lmchat.cli.sessions import header_json
 from lmchat.cli.wiring import open_store
 from lmchat.errors import FileRefused, WrongUse
-from lmchat.services.importing import LARGEST_BYTES, TOO_LARGE, Done, Imported, Importer, sentence
+from lmchat.formats.sources import LARGEST_BYTES
+from lmchat.services.importing import Done, Imported, Importer, sentence
 from lmchat.text import safe_line
 from lmchat.threads import run_abandonable
 
@@ -44,7 +45,10 @@ def _piped() -> bytes:
     except OSError as error:
         raise FileRefused(f"{_STDIN} cannot be read: {error.strerror}.") from error
     if len(data) > LARGEST_BYTES:
-        raise FileRefused(f"The input from {_STDIN} is {TOO_LARGE}.", hint="Split it into smaller files.")
+        raise FileRefused(
+            f"The input from {_STDIN} is larger than {LARGEST_BYTES >> 20} MB.",
+            hint="Split it into smaller files.",
+        )
     return data
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -32,9 +32,11 @@ _CUT = "The session was exported"
 class Content(Struct, frozen=True, kw_only=True):
     """File to import, decoded once for all formats."""
 
-    text: str  # without leading white space
-    value: Any  # JSON value; None if the text is not JSON
+    value: Any  # JSON value, or the list of those of JSON Lines; None if the text is not JSON
     moment: datetime  # time of the import, for formats without times
+    text: str = ""  # without leading white space; empty for one of several chats
+    name: str = ""  # of the file
+    beside: Callable[[str], Any] = lambda _: None  # decoded file of the same folder; None if there is none
 
 
 class Reading(Struct, frozen=True, kw_only=True):
@@ -50,8 +52,15 @@ def checked(value: T) -> T:
         sound = msgspec.convert(msgspec.to_builtins(value), type(value))
     except msgspec.ValidationError as error:
         raise ValueError(str(error)) from error
-    times = {name: _checked_time(time) for name, time in asdict(sound).items() if isinstance(time, datetime)}
+    times = {name: checked_time(time) for name, time in asdict(sound).items() if isinstance(time, datetime)}
     return replace(sound, **times)
+
+
+def checked_time(time: datetime) -> datetime:
+    """Return a time with a zone, UTC by default; raises `ValueError` for one that cannot be shown."""
+    if time.year not in _YEARS:
+        raise ValueError("a time out of range")
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 
 @contextmanager
@@ -99,6 +108,12 @@ def sound(session: Session, *, moment: datetime) -> Session:
     )
 
 
+def word(row: Any, name: str) -> str:
+    """Return a text of an object, or no text."""
+    value = row.get(name) if isinstance(row, dict) else None
+    return value if isinstance(value, str) else ""
+
+
 def own_id(found: str, session_id: str = "") -> str:
     """Return our own kind of id unchanged, others as a hash with `session_id`."""
     if _OWN_ID.fullmatch(found):
@@ -109,12 +124,6 @@ def own_id(found: str, session_id: str = "") -> str:
 def digest(text: str) -> str:
     """Return a hash as an id; a change of it would import files twice."""
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
-
-
-def _checked_time(time: datetime) -> datetime:
-    if time.year not in _YEARS:
-        raise ValueError("a time out of range")
-    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 
 def _branch_names(session: Session, ids: Ids) -> dict[str, str]:

@@ -20,7 +20,7 @@ from lmchat.domain.message import (
     ToolResultPart,
 )
 from lmchat.domain.session import MessagePath, Session, SessionHeader, Skipped, title_from
-from lmchat.formats.checks import Content, Reading, digest
+from lmchat.formats.checks import Content, Reading, digest, word
 
 _ROLES = {role.value: role for role in Role} | {"developer": Role.SYSTEM, "function": Role.TOOL}
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")
@@ -52,7 +52,7 @@ def _rows(value: object) -> list[Any] | None:
 
 def _session(said: Sequence[Said], content: Content) -> Session:
     head = content.value if isinstance(content.value, dict) else {}
-    title, model = _word(head, "title"), _word(head, "model")
+    title, model = word(head, "title"), word(head, "model")
     session_id = _identity(title, model, said)
     messages: list[ChatMessage] = []
     waiting: list[ToolCallPart] = []
@@ -66,7 +66,7 @@ def _session(said: Sequence[Said], content: Content) -> Session:
                 parts=_ran(parts, row, waiting) if role is Role.TOOL else parts,
                 created_at=content.moment,
                 parent_id=messages[-1].message_id if messages else None,
-                model=(_word(row, "model") or model) if role is Role.ASSISTANT else "",
+                model=(word(row, "model") or model) if role is Role.ASSISTANT else "",
             )
         )
     first = next((message.text for message in messages if message.role is Role.USER), "")
@@ -84,13 +84,13 @@ def _identity(title: str, model: str, said: Sequence[Said]) -> str:
     """Return the hash of all messages; a change of it would import files twice."""
     hashed = hashlib.sha256(json.dumps([title, model]).encode())
     for role, parts, row in said:
-        hashed.update(json.dumps([role, _word(row, "model"), msgspec.to_builtins(parts)]).encode())
+        hashed.update(json.dumps([role, word(row, "model"), msgspec.to_builtins(parts)]).encode())
     return hashed.hexdigest()[:16]
 
 
 def _ran(parts: tuple[Part, ...], row: dict[str, Any], waiting: list[ToolCallPart]) -> tuple[Part, ...]:
     """Return a result with its call, by id or name, which waits no more."""
-    call_id, name = _word(row, "tool_call_id"), _word(row, "name") or _word(row, "tool_name")
+    call_id, name = word(row, "tool_call_id"), word(row, "name") or word(row, "tool_name")
     fitting = (one for one in waiting if (one.call_id == call_id if call_id else name in ("", one.name)))
     call = next(fitting, None) or ToolCallPart(call_id=call_id, name=name or "tool", arguments="")
     waiting[:] = [other for other in waiting if other is not call]
@@ -101,14 +101,14 @@ def _read(row: Any) -> tuple[str, Role | None, tuple[Part, ...]]:
     """Return the reason for an omission, the role, and the parts."""
     if not isinstance(row, dict):
         return "it is not an object", None, ()
-    role = _ROLES.get(_word(row, "role"))
+    role = _ROLES.get(word(row, "role"))
     if role is None:
         return "its role is not one of " + ", ".join(_ROLES), None, ()
-    thought = next((text for name in _THOUGHTS if (text := _word(row, name))), "")
+    thought = next((text for name in _THOUGHTS if (text := word(row, name))), "")
     parts: list[Part] = [ReasoningPart(text=thought)] if thought else []
     texts, left_out = _content(row.get("content"))
     parts += [*texts, *_calls(row.get("tool_calls"))]
-    if refusal := _word(row, "refusal"):
+    if refusal := word(row, "refusal"):
         parts.append(RefusalPart(text=refusal))
     if not parts:
         left_out = left_out or "it has no text content"
@@ -133,12 +133,7 @@ def _calls(calls: Any) -> Iterator[ToolCallPart]:
         if isinstance(function, dict):
             arguments = function.get("arguments", "")
             yield ToolCallPart(
-                call_id=_word(call, "id"),
-                name=_word(function, "name"),
+                call_id=word(call, "id"),
+                name=word(function, "name"),
                 arguments=arguments if isinstance(arguments, str) else json.dumps(arguments),
             )
-
-
-def _word(row: dict[str, Any], name: str) -> str:
-    value = row.get(name)
-    return value if isinstance(value, str) else ""

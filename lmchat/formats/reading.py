@@ -3,59 +3,242 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Generator, Iterable, Iterator
 from datetime import datetime
-from typing import Any, NamedTuple
+from functools import partial
+from io import BytesIO
+from itertools import chain, islice
+from pathlib import Path
+from typing import IO, Any, NamedTuple
 
-from lmchat.errors import FileRefused
-from lmchat.formats.checks import Content, Reading, sound
+from msgspec.structs import replace
+
+from lmchat.domain.session import Session, Skipped
+from lmchat.errors import FileRefused, FormatUnknown
+from lmchat.formats import lm_studio
+from lmchat.formats.checks import WRONG, Content, Reading, sound
 from lmchat.formats.json_format import from_json, is_export
 from lmchat.formats.markdown_read import from_markdown, is_markdown
 from lmchat.formats.message_list import from_list, is_list
+from lmchat.formats.sources import (
+    BROKEN_ZIP,
+    SQLITE,
+    ZIP,
+    Source,
+    Tables,
+    bytes_source,
+    database,
+    elements,
+    file_source,
+    head_of,
+    tables_of,
+    zipped,
+)
+
+Chats = Generator[Session | Skipped, None, None]
+AUTO = "auto"
 
 
 class _Format(NamedTuple):
-    """Format that can be imported."""
+    """Text format that can be imported."""
 
+    source: str  # name for `--from`
     name: str
-    endings: tuple[str, ...]
     fits: Callable[[Content], bool]
-    read: Callable[[Content], Reading]
+    read: Callable[[Content], Iterator[Session | Skipped]]
+    is_foreign: bool = (
+        True  # whether `foreign.py` builds its sessions, so that a broken chat costs itself only
+    )
 
 
+class _Database(NamedTuple):
+    """SQLite database that can be imported."""
+
+    source: str
+    name: str
+    fits: Callable[[Tables], bool]
+    read: Callable[[sqlite3.Connection, datetime], Iterator[Session | Skipped]]
+
+
+def _whole(read: Callable[[Content], Reading], content: Content) -> Chats:
+    found = read(content)
+    yield from found.skipped
+    yield from found.sessions
+
+
+_OWN = "lmchat"
 _FORMATS = (
-    _Format("its own JSON exports", (".json",), is_export, from_json),
-    _Format("JSON lists of {role, content}", (".json",), is_list, from_list),
-    _Format("its own Markdown exports", (".md", ".markdown"), is_markdown, from_markdown),
+    _Format(_OWN, "its own JSON exports", is_export, partial(_whole, from_json), is_foreign=False),
+    _Format(lm_studio.SOURCE, "conversations of LM Studio", lm_studio.fits, lm_studio.read),
+    _Format(_OWN, "JSON lists of {role, content}", is_list, partial(_whole, from_list), is_foreign=False),
+    _Format(_OWN, "its own Markdown exports", is_markdown, partial(_whole, from_markdown), is_foreign=False),
 )
 """The first that fits is used."""
-ENDINGS = tuple(dict.fromkeys(ending for one in _FORMATS for ending in one.endings))
-_WANTED = f"lmchat imports {', '.join(one.name for one in _FORMATS)}."
+_DATABASES: tuple[_Database, ...] = ()
+SOURCES = tuple(dict.fromkeys([one.source for one in _FORMATS] + [one.source for one in _DATABASES]))
+_TEXTS = (".json", ".jsonl", ".md", ".markdown")
+ENDINGS = (*_TEXTS, ".zip", ".db", ".sqlite", ".sqlite3")
+_NO_JSON = (ValueError, RecursionError)
 _ENDLESS = "It is not readable JSON."
+_PEEKED = 20  # values of a list that are looked at, since the first ones may be broken
 
 
-def read(data: bytes, *, moment: datetime) -> Reading:
-    """Read a file into checked sessions; raises `FileRefused`."""
-    whole = _decoded(data)
-    text = whole.lstrip()
-    if not text:
-        raise FileRefused("It is empty.", hint=_WANTED)
-    is_json = text[0] in "{["
-    content = Content(text=text, value=_json(whole) if is_json else None, moment=moment)
-    reader = next((one.read for one in _FORMATS if one.fits(content)), None)
-    if reader is None and is_json:
-        raise FileRefused("It is JSON, but not a chat format that lmchat knows.", hint=_WANTED)
-    if reader is None:
-        raise FileRefused("Its format cannot be imported.", hint=_WANTED)
-    try:
-        found = reader(content)
-    except RecursionError as error:
-        raise FileRefused(_ENDLESS, hint=_WANTED) from error
-    sessions = tuple(sound(session, moment=moment) for session in found.sessions if session.messages)
-    if not sessions:
-        why = "".join(f" ({one.where}: {one.reason})" for one in found.skipped[:1])
-        raise FileRefused(f"It has no readable messages{why}.", hint=_WANTED)
-    return Reading(sessions=sessions, skipped=found.skipped)
+class Reader:
+    """Reader of files in one format, or in any."""
+
+    def __init__(self, moment: datetime, source: str = AUTO) -> None:
+        self._moment = moment
+        self._formats = [one for one in _FORMATS if source in (AUTO, one.source)]
+        self._databases = [one for one in _DATABASES if source in (AUTO, one.source)]
+        names = [one.name for one in self._formats] + [one.name for one in self._databases]
+        self._wanted = f"lmchat imports {', '.join(names)}." if source == AUTO else "Choose another format."
+
+    def file(self, path: Path) -> Chats:
+        """Yield the chats of a file one at a time; raises `FileRefused` or `OSError`."""
+        head = head_of(path)
+        if head.startswith(SQLITE):
+            yield from self._checked(self._database(path))
+        else:
+            yield from (
+                self._zip(path) if head.startswith(ZIP) else self._checked(self._text(file_source(path)))
+            )
+
+    def data(self, data: bytes) -> Chats:
+        """Yield the chats of what was read from a pipe; raises `FileRefused`."""
+        if data.startswith(ZIP):
+            return self._zip(BytesIO(data))
+        return self._checked(self._text(bytes_source(data)))
+
+    def _checked(self, chats: Chats) -> Chats:
+        """Pass on what has messages; refuse a file of which nothing has."""
+        skipped: list[Skipped] = []
+        is_read = False
+        for one in chats:
+            if isinstance(one, Skipped):
+                skipped.append(one)
+            elif not one.messages:
+                continue
+            is_read = is_read or isinstance(one, Session)
+            yield one
+        if not is_read:
+            why = "".join(f" ({one.where}: {one.reason})" for one in skipped[:1])
+            raise FormatUnknown(f"It has no readable messages{why}.", hint=self._wanted)
+
+    def _zip(self, file: Path | IO[bytes]) -> Chats:
+        is_read = False
+        with zipped(file) as members:
+            for member in members:
+                try:
+                    for one in self._checked(self._text(member)) if member.name.endswith(_TEXTS) else ():
+                        is_read = is_read or isinstance(one, Session)
+                        yield one
+                except FormatUnknown:
+                    continue
+                except (FileRefused, *BROKEN_ZIP) as error:
+                    words = error.message if isinstance(error, FileRefused) else "it is damaged"
+                    yield Skipped(where=member.name, reason=words.rstrip("."))
+        if not is_read:
+            raise FormatUnknown("It has no chats that lmchat can read.", hint=self._wanted)
+
+    def _database(self, path: Path) -> Chats:
+        with database(path) as connection:
+            tables = tables_of(connection)
+            form = next((one for one in self._databases if one.fits(tables)), None)
+            if form is None:
+                raise FormatUnknown("It is a database, but not one that lmchat knows.", hint=self._wanted)
+            yield from map(self._sound, form.read(connection, self._moment))
+
+    def _text(self, source: Source) -> Chats:
+        """Yield each chat of a list, or the one chat of anything else."""
+        with source.open() as stream:
+            values = elements(stream)
+            begun: list[Any] = []
+            try:
+                begun.extend(islice(values, _PEEKED))
+            except _NO_JSON as error:
+                values = _failing(error)
+            contents = [self._content(value, source) for value in begun]
+            foreign = [one for one in self._formats if one.is_foreign]
+            form = next((one for one in foreign if any(map(one.fits, contents))), None)
+            if form is not None:
+                yield from self._each(form, chain(begun, values), source)
+                return
+        whole = _decoded(source.content())
+        text = whole.lstrip()
+        if not text:
+            raise FileRefused("It is empty.", hint=self._wanted)
+        is_json = text[0] in "{["
+        lines = _lines(whole) if is_json else None
+        value = lines or (_json(whole) if is_json else None)
+        content = replace(self._content(value, source), text=text)
+        form = next(
+            (one for one in self._formats if one.is_foreign >= bool(lines) and one.fits(content)), None
+        )
+        if form is None and is_json:
+            raise FormatUnknown("It is JSON, but not a chat format that lmchat knows.", hint=self._wanted)
+        if form is None:
+            raise FormatUnknown("Its format cannot be imported.", hint=self._wanted)
+        if form.is_foreign:
+            yield from self._each(form, [value], source)
+            return
+        try:
+            for one in form.read(content):
+                yield sound(one, moment=self._moment) if isinstance(one, Session) and one.messages else one
+        except RecursionError as error:
+            raise FileRefused(_ENDLESS, hint=self._wanted) from error
+
+    def _each(self, form: _Format, values: Iterable[Any], source: Source) -> Chats:
+        number = 0
+        try:
+            for number, value in enumerate(values, 1):
+                content, where = self._content(value, source), f"chat {number}"
+                try:
+                    if form.fits(content):
+                        yield from map(self._sound, form.read(content))
+                    else:
+                        yield Skipped(where=where, reason="it is not like the others")
+                except WRONG:
+                    yield Skipped(where=where, reason="it is damaged")
+        except _NO_JSON:
+            yield Skipped(where=f"after chat {number}", reason="the file is cut off or damaged")
+
+    def _content(self, value: Any, source: Source) -> Content:
+        def beside(name: str) -> Any:
+            text = source.beside(name).decode(errors="replace")
+            try:
+                return _lines(text) or json.loads(text)
+            except _NO_JSON:
+                return None
+
+        return Content(value=value, moment=self._moment, name=source.name.rpartition("/")[2], beside=beside)
+
+    def _sound(self, one: Session | Skipped) -> Session | Skipped:
+        if isinstance(one, Skipped):
+            return one
+        try:
+            return sound(one, moment=self._moment)
+        except FileRefused as error:
+            return Skipped(where=f"“{one.header.title}”", reason=error.message.rstrip("."))
+
+
+def _failing(error: Exception) -> Iterator[Any]:
+    raise error
+    yield
+
+
+def _lines(text: str) -> list[Any] | None:
+    """Return the values of JSON Lines, None for a broken one; None for other texts."""
+    lines = text.lstrip("\ufeff").strip().split("\n")
+    values: list[Any] = []
+    for line in lines if len(lines) > 1 and lines[0].rstrip().endswith("}") else ():
+        try:
+            values.append(json.loads(line) if line.strip() else None)
+        except _NO_JSON:
+            values.append(None)
+            if len(values) == 1:
+                return None
+    return values or None
 
 
 def _decoded(data: bytes) -> str:
@@ -81,4 +264,4 @@ def _json(text: str) -> Any:
             details=error.msg,
         ) from error
     except (ValueError, RecursionError) as error:  # a number with too many digits; brackets without end
-        raise FileRefused(_ENDLESS, hint=_WANTED, details=repr(error)) from error
+        raise FileRefused(_ENDLESS, hint="Export it again.", details=repr(error)) from error

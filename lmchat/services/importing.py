@@ -7,24 +7,26 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from lmchat.domain.message import as_attached, now
 from lmchat.domain.session import Session, SessionHeader, Skipped
-from lmchat.errors import FileRefused, LMChatError, SessionNotFound, StoreUnavailable
+from lmchat.errors import FileRefused, FormatUnknown, LMChatError, SessionNotFound, StoreUnavailable
 from lmchat.files import path_of, read_plain
 from lmchat.services.ports import ChatStore
 from lmchat.text import safe_line
 
 _TITLE = 80
-LARGEST_BYTES = 256 << 20  # more than ten thousand long answers; reading takes several times as much memory
-TOO_LARGE = f"larger than {LARGEST_BYTES >> 20} MB"
+Chats = Generator[Session | Skipped, None, None]
 LARGEST_TEXT_BYTES = 1_000_000  # more than the context window of any local model
 
 
@@ -46,6 +48,8 @@ class Done(Struct, kw_only=True):
     refused: list[tuple[str, LMChatError]]
     untried: list[str]
     """Files after one that could not be stored, as on a full disk."""
+    unknown: list[tuple[str, str]]
+    """Files without chats, with the folder that they are in."""
 
 
 class Importer:
@@ -59,41 +63,67 @@ class Importer:
         names: Sequence[str],
         *,
         piped: Mapping[str, bytes] = MappingProxyType({}),
+        source: str = "auto",
         is_trial: bool = False,
     ) -> Done:
         """Import files and folders; `piped` was read already. A refused file does not stop the others."""
-        from lmchat.formats.reading import read  # noqa: PLC0415 - the first paint does not wait for formats
+        from lmchat.formats.reading import Reader  # noqa: PLC0415 - the first paint does not wait for formats
 
-        done = Done(imported=[], refused=[], untried=[])
+        done = Done(imported=[], refused=[], untried=[], unknown=[])
         found = await self._each(names, piped, done)
-        for number, name in enumerate(found, 1):
+        for number, (name, folder) in enumerate(found.items(), 1):
+            reader = Reader(self._clock(), source)
+            chats = reader.data(piped[name]) if name in piped else reader.file(Path(name))
             try:
-                data = piped[name] if name in piped else await asyncio.to_thread(_bytes_of, Path(name))
-                read_file = await asyncio.to_thread(read, data, moment=self._clock())
-                for session in read_file.sessions:
-                    one = await self._bring_one(session, read_file.skipped, is_trial=is_trial)
-                    done.imported.append((name, one))
+                await self._bring_file(name, chats, done, is_trial=is_trial)
+            except FormatUnknown as error:
+                if folder:
+                    done.unknown.append((name, folder))
+                else:
+                    done.refused.append((name, _naming(name, error)))
             except LMChatError as error:
                 done.refused.append((name, _naming(name, error)))
                 if isinstance(error, StoreUnavailable):
-                    done.untried += found[number:]
+                    done.untried += list(found)[number:]
                     break
-        return done
+        return _without_empty_folders(done)
 
-    async def _each(self, names: Sequence[str], piped: Mapping[str, bytes], done: Done) -> list[str]:
+    async def _each(self, names: Sequence[str], piped: Mapping[str, bytes], done: Done) -> dict[str, str]:
+        """Return the files, each with the folder that was named for it."""
         from lmchat.formats.reading import ENDINGS  # noqa: PLC0415 - the first paint does not wait for formats
 
-        found: dict[str, None] = {}
+        found: dict[str, str] = {}
         for name in names:
             try:
                 if name in piped:
-                    found[name] = None
-                else:
-                    paths = await asyncio.to_thread(_files_of, path_of(name), ENDINGS)
-                    found |= dict.fromkeys(map(str, paths))
+                    found[name] = ""
+                    continue
+                path = path_of(name)
+                paths = await asyncio.to_thread(_files_of, path, ENDINGS)
+                folder = "" if paths == (path,) else name
+                found |= {str(one): folder for one in paths if str(one) not in found}
             except LMChatError as error:
                 done.refused.append((name, error))
-        return list(found)
+        return found
+
+    async def _bring_file(self, name: str, chats: Chats, done: Done, *, is_trial: bool) -> None:
+        skipped: list[Skipped] = []
+        is_first = True
+        try:
+            while (one := await asyncio.to_thread(_next, chats)) is not None:
+                if isinstance(one, Skipped):
+                    skipped.append(one)
+                    continue
+                told = await self._bring_one(one, tuple(skipped), is_trial=is_trial)
+                done.imported.append((name, told))
+                is_first = False
+                skipped.clear()
+        finally:
+            with suppress(ValueError):  # when cancelled, a thread may still read it
+                chats.close()
+        if skipped and not is_first:
+            _, last = done.imported[-1]
+            done.imported[-1] = name, replace(last, skipped=(*last.skipped, *skipped))
 
     async def _bring_one(self, session: Session, skipped: tuple[Skipped, ...], *, is_trial: bool) -> Imported:
         there = await (self._header_of(session) if is_trial else self._store.import_session(session))
@@ -133,28 +163,41 @@ def _naming(name: str, error: LMChatError) -> LMChatError:
     return FileRefused(f"{name} was not imported: {reason}", hint=error.hint, details=error.details)
 
 
+def _without_empty_folders(done: Done) -> Done:
+    """Refuse the folders of which no file has a chat."""
+    tried = [name for name, _ in (*done.imported, *done.refused)]
+    for folder in dict.fromkeys(folder for _, folder in done.unknown):
+        if not any(Path(name).is_relative_to(path_of(folder)) for name in tried):
+            message = f"{folder} has no chats that lmchat can read."
+            done.refused.append(
+                (folder, FileRefused(message, hint="`lmchat import --help` lists the formats."))
+            )
+    return done
+
+
 def _files_of(path: Path, endings: tuple[str, ...]) -> tuple[Path, ...]:
+    """Return the files of a folder and of those in it, without hidden ones; any other path as it is."""
     if not path.is_dir():
         return (path,)
-    try:
-        found = sorted(
-            one
-            for one in path.iterdir()
-            if one.suffix.lower() in endings and not one.name.startswith(".") and not one.is_dir()
-        )
-    except OSError as error:
-        raise FileRefused(f"{path} cannot be read: {error.strerror}.", hint="Check the path.") from error
+    errors: list[OSError] = []
+    found: list[Path] = []
+    for folder, folders, names in os.walk(path, onerror=errors.append):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        shown = (name for name in sorted(names) if not name.startswith("."))
+        found += (Path(folder, name) for name in shown if name.lower().endswith(endings))
+    if not found and errors:
+        raise FileRefused(f"{path} cannot be read: {errors[0].strerror}.", hint="Check the path.")
     if not found:
         message = f"{path} has no file that ends with {', '.join(endings)}."
-        raise FileRefused(message, hint="Name a .json or .md file.")
+        raise FileRefused(message, hint="Name a file, or another folder.")
     return tuple(found)
 
 
-def _bytes_of(path: Path) -> bytes:
+def _next(chats: Chats) -> Session | Skipped | None:
     try:
-        return read_plain(path, limit=LARGEST_BYTES)
+        return next(chats, None)
     except OSError as error:
-        reason = f"it is {TOO_LARGE}" if error.errno == errno.EFBIG else error.strerror or str(error)
+        reason = "it is too large" if error.errno == errno.EFBIG else error.strerror or str(error)
         raise FileRefused(f"It cannot be read: {reason}.", hint="Check the path.") from error
 
 

@@ -15,26 +15,25 @@ from lmchat.domain.tool import called
 from lmchat.errors import FileRefused
 from lmchat.formats.json_format import to_json
 from lmchat.formats.markdown_write import to_markdown
-from lmchat.formats.reading import read
-from tests.support.chats import START, answer, chat, chat_with_tools, header, prompt
+from tests.support.chats import START, answer, chat, chat_with_tools, header, prompt, read_chats
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
 
 def read_one(data):
-    (session,) = read(data if isinstance(data, bytes) else data.encode(), moment=NOW).sessions
+    (session,) = read_chats(data if isinstance(data, bytes) else data.encode(), moment=NOW).sessions
     return session
 
 
 def read_rows(*rows, **head):
     value = {"messages": list(rows), **head} if head else list(rows)
-    found = read(json.dumps(value).encode(), moment=NOW)
+    found = read_chats(json.dumps(value).encode(), moment=NOW)
     return found.sessions[0].messages, found.skipped
 
 
 def refusal(data):
     with pytest.raises(FileRefused) as caught:
-        read(data if isinstance(data, bytes) else data.encode(), moment=NOW)
+        read_chats(data if isinstance(data, bytes) else data.encode(), moment=NOW)
     assert caught.value.hint
     return caught.value.message
 
@@ -151,7 +150,7 @@ def test_markdown_that_lost_messages_says_so_and_how_it_is_imported_all_the_same
     text = to_markdown(chat("one", "two", "three"))
     cut = text[: text.rindex("<!--")]
     with pytest.raises(FileRefused, match="It has 2 of 3 messages") as caught:
-        read(cut.encode(), moment=NOW)
+        read_chats(cut.encode(), moment=NOW)
     assert "`messages: 2`" in caught.value.hint
     assert len(read_one(cut.replace("messages: 3", "messages: 2")).messages) == 2
 
@@ -348,9 +347,9 @@ def test_what_is_broken_in_a_list_is_left_out_and_counted():
 @pytest.mark.rule("R-36")
 def test_the_same_list_is_the_same_session_whenever_and_however_it_is_written():
     rows = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
-    one = read(json.dumps(rows).encode(), moment=NOW).sessions[0]
-    two = read(json.dumps(rows, indent=4).encode("utf-8-sig"), moment=START).sessions[0]
-    other = read(json.dumps([*rows, rows[0]]).encode(), moment=NOW).sessions[0]
+    one = read_chats(json.dumps(rows).encode(), moment=NOW).sessions[0]
+    two = read_chats(json.dumps(rows, indent=4).encode("utf-8-sig"), moment=START).sessions[0]
+    other = read_chats(json.dumps([*rows, rows[0]]).encode(), moment=NOW).sessions[0]
     assert one.header.session_id == two.header.session_id
     assert [a.message_id for a in one.messages] == [b.message_id for b in two.messages]
     assert other.header.session_id != one.header.session_id
@@ -378,7 +377,7 @@ anything = st.recursive(
 def told(data):
     """Return what a file is read as, None where it is refused; any other error is a fault."""
     with suppress(FileRefused):
-        return read(data, moment=NOW)
+        return read_chats(data, moment=NOW)
     return None
 
 

@@ -10,11 +10,11 @@ from lmchat.domain.server import Product, Target
 from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.formats.json_format import to_json
-from lmchat.formats.reading import read as read_file
 from lmchat.services.context_meter import ContextMeter
 from lmchat.services.continuation import CONTINUE
 from lmchat.services.conversation import Conversation, TurnSettings
 from lmchat.services.save_queue import SaveQueue
+from tests.support.chats import read_chats
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model, read
 
 END = StreamFinished(reason="stop")
@@ -158,4 +158,4 @@ async def test_the_figures_of_an_answer_that_was_gone_on_with_are_those_of_all_i
     assert last.ttft_ms == before.ttft_ms is not None
     assert last.reasoning_ms == before.reasoning_ms is not None
     assert last.finish_reason == "stop"
-    assert read_file(to_json(session).encode(), moment=now()).sessions[0].messages[-1].receipt == last
+    assert read_chats(to_json(session).encode(), moment=now()).sessions[0].messages[-1].receipt == last

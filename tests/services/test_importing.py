@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState, ReasoningPart, TextPart
 from lmchat.errors import StoreUnavailable
-from lmchat.services import importing
+from lmchat.formats.sources import LARGEST_BYTES
 from lmchat.services.exporting import ExportAs
 from lmchat.services.importing import Importer, sentence
 from lmchat.services.library import Library
@@ -300,10 +300,11 @@ async def test_files_are_opened_to_read_only_and_stay_as_they_are(tmp_path, impo
     assert [left.where for left in one.skipped] == ["message 3"]
 
 
-async def test_a_file_that_is_too_large_is_refused_unread(tmp_path, importer, monkeypatch):
-    monkeypatch.setattr(importing, "LARGEST_BYTES", 1000)
-    done = await importer.bring([file_of(tmp_path, [{"role": "user", "content": "x" * 1000}])])
-    assert "larger than" in done.refused[0][1].message
+async def test_a_file_that_is_too_large_is_refused_unread(tmp_path, importer):
+    name = file_of(tmp_path)
+    os.truncate(name, LARGEST_BYTES + 1)
+    done = await importer.bring([name])
+    assert "too large" in done.refused[0][1].message
 
 
 async def test_of_a_folder_what_may_be_an_export_is_imported_once(tmp_path, store, importer):

@@ -31,9 +31,11 @@ from lmchat.domain.message import (
     now,
     text_message,
 )
-from lmchat.domain.session import MessagePath, Session, SessionHeader, title_from
+from lmchat.domain.session import MessagePath, Session, SessionHeader, Skipped, title_from
 from lmchat.domain.turn import RESET
 from lmchat.errors import LMChatError
+from lmchat.formats.checks import Reading
+from lmchat.formats.reading import Reader
 from lmchat.storage import write
 from lmchat.storage.store import SqliteStore
 from lmchat.tui.commands import COMMANDS
@@ -294,6 +296,13 @@ def faults_in(path: Path) -> str:
     with closing(sqlite3.connect(path)) as raw:
         found = [str(row[0]) for row in raw.execute("pragma integrity_check(10)")]
     return "" if found == ["ok"] else "; ".join(found)
+
+
+def read_chats(data, *, moment):
+    """Read what a file has, all at once."""
+    found = list(Reader(moment).data(data))
+    sessions = tuple(one for one in found if isinstance(one, Session))
+    return Reading(sessions=sessions, skipped=tuple(one for one in found if isinstance(one, Skipped)))
 
 
 if __name__ == "__main__":

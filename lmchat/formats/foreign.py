@@ -1,0 +1,191 @@
+"""Builder of sessions from the chats of other programs.
+
+Each format is one module. For JSON it has `fits(content)` and `read(content)`; `content.value` is one chat:
+an object, or the list of the values of a JSON Lines file. For SQLite it has `fits(tables)` and
+`read(connection, moment)`, and fetches each query whole, since an open one locks the database for its owner.
+`read` yields what is left out of a chat, then the chat.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from lmchat.domain.message import ChatMessage, Part, ReasoningPart, Receipt, Role, TextPart, ToolCallPart
+from lmchat.domain.session import MessagePath, Session, SessionHeader, Skipped, title_from
+from lmchat.formats.checks import WRONG, checked, checked_time, digest
+
+T = TypeVar("T")
+
+_SYSTEM = "system prompt"  # key of the message made of it
+_THOUGHT = re.compile(r"\s*<(think|thinking)>(.*?)(?:</\1>\s*|\Z)", re.DOTALL)
+_FIRST_MS = 1e11  # larger numbers are milliseconds; as seconds they would be after the year 5000
+
+
+class ForeignMessage(Struct, frozen=True, kw_only=True):
+    """Message as another program has it."""
+
+    key: str
+    role: Role
+    parts: tuple[Part, ...]
+    """If empty, the message is left out, and those below it follow its parent.
+
+    The call of a tool message needs only its id if an answer has it whole.
+    """
+    parent: str | None = None
+    created_at: datetime | None = None
+    model: str = ""
+    receipt: Receipt | None = None
+
+
+Rows = Mapping[str, ForeignMessage]
+
+
+class ForeignChat(Struct, frozen=True, kw_only=True):
+    """Facts of a chat as another program has them."""
+
+    source: str
+    key: str
+    title: str
+    current: str | None = None
+    """Key of the message at the end of the chosen path, by default the last one."""
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    system: str = ""
+    model: str = ""
+
+
+def foreign_session(chat: ForeignChat, rows: Iterable[ForeignMessage], *, moment: datetime) -> Session:
+    """Return a chat as a session; raises `ValueError` for values of wrong types.
+
+    The id is a hash of source and key, so a chat is imported once. Messages without a time get that of the
+    one before them. Parents that are missing are skipped over.
+    """
+    every = {_SYSTEM: _system(chat.system)} if chat.system.strip() else {}
+    for row in rows:
+        every.setdefault(row.key, row)
+    session_id = digest(f"{chat.source} {chat.key}")
+    times = _times(every, chat.created_at or chat.updated_at or moment)
+    calls = {
+        part.call_id: part
+        for row in every.values()
+        for part in row.parts
+        if isinstance(part, ToolCallPart) and part.name
+    }
+    tree = {
+        row.key: checked(
+            ChatMessage(
+                message_id=digest(f"{session_id} {row.key}"),
+                role=row.role,
+                parts=tuple(_named(part, calls) for part in row.parts),
+                created_at=times[row.key],
+                parent_id=None
+                if (above := _kept_above(row, every)) is None
+                else digest(f"{session_id} {above}"),
+                model=row.model if row.role is Role.ASSISTANT else "",
+                receipt=row.receipt,
+            )
+        )
+        for row in every.values()
+        if row.parts
+    }
+    path = _path_to(chat.current if chat.current in every else next(reversed(every), None), every)
+    first = next((tree[one].text for one in path if tree[one].role is Role.USER), "")
+    header = checked(
+        SessionHeader(
+            session_id=session_id,
+            title=chat.title.strip() or title_from(first),
+            created_at=chat.created_at or min(times.values(), default=moment),
+            updated_at=chat.updated_at or max(times.values(), default=moment),
+            model=chat.model or next((tree[one].model for one in reversed(path) if tree[one].model), ""),
+            tags=(chat.source,),
+        )
+    )
+    messages = MessagePath(tree[one] for one in path)
+    return Session(header=header, messages=messages, tree=tuple(tree.values()))
+
+
+def spoken(text: str, *, thought: str = "") -> tuple[Part, ...]:
+    """Return the parts of a text; `<think>` at its beginning marks reasoning."""
+    if not thought and (found := _THOUGHT.match(text)):
+        thought, text = found[2].strip(), text[found.end() :]
+    parts: list[Part] = [ReasoningPart(text=thought)] if thought.strip() else []
+    return (*parts, TextPart(text=text)) if text.strip() else tuple(parts)
+
+
+def left_out(title: str, kinds: Counter[str]) -> Iterator[Skipped]:
+    """Tell what a chat has that is not imported: `Counter(image=2)`."""
+    if kinds:
+        counts = (f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in kinds.items())
+        yield Skipped(where=f"“{title}”", reason=f"{', '.join(counts)} left out")
+
+
+def each_chat(
+    rows: Iterable[T], read: Callable[[T], Iterator[Session | Skipped]]
+) -> Iterator[Session | Skipped]:
+    """Read each chat of a database; one in which that fails is skipped."""
+    for number, row in enumerate(rows, 1):
+        try:
+            yield from read(row)
+        except WRONG:
+            yield Skipped(where=f"chat {number}", reason="it is damaged")
+
+
+def time_of(value: object) -> datetime | None:
+    """Read seconds, milliseconds or ISO 8601, UTC by default; None for any other value."""
+    try:
+        if isinstance(value, str):
+            return checked_time(datetime.fromisoformat(value))
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            return checked_time(datetime.fromtimestamp(value / 1000 if value > _FIRST_MS else value, UTC))
+    except (*WRONG, OSError):
+        return None
+    return None
+
+
+def _system(text: str) -> ForeignMessage:
+    return ForeignMessage(key=_SYSTEM, role=Role.SYSTEM, parts=(TextPart(text=text),))
+
+
+def _times(every: Rows, fallback: datetime) -> dict[str, datetime]:
+    known = (row.created_at for row in every.values() if row.created_at is not None)
+    last = next(known, fallback)
+    times: dict[str, datetime] = {}
+    for key, row in every.items():
+        times[key] = last = row.created_at or last
+    return times
+
+
+def _kept_above(row: ForeignMessage, every: Rows) -> str | None:
+    """Return the nearest message above that is not left out; the system prompt is above all others."""
+    seen = {row.key}
+    above = every.get(row.parent or "")
+    while above is not None and not above.parts and above.key not in seen:
+        seen.add(above.key)
+        above = every.get(above.parent or "")
+    if above is not None and above.parts:
+        return above.key
+    return _SYSTEM if _SYSTEM in every and row.key != _SYSTEM else None
+
+
+def _path_to(leaf: str | None, every: Rows) -> list[str]:
+    path: dict[str, None] = {}
+    if leaf is not None and not every[leaf].parts:
+        leaf = _kept_above(every[leaf], every)
+    while leaf is not None and leaf not in path:
+        path[leaf] = None
+        leaf = _kept_above(every[leaf], every)
+    return list(reversed(path))
+
+
+def _named(part: Part, calls: Mapping[str, ToolCallPart]) -> Part:
+    if isinstance(part, ToolCallPart) and not part.name:
+        return calls.get(part.call_id) or replace(part, name="tool")
+    return part

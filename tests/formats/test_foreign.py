@@ -1,0 +1,128 @@
+"""Chats of other programs: the data is as the programs write it, shortened."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from lmchat.domain.session import Session, Skipped
+from lmchat.errors import FileRefused
+from lmchat.formats.reading import Reader
+
+DATA = Path(__file__).parent / "data" / "foreign"
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+LM_STUDIO = "1763500000000.conversation.json"
+
+
+def chats_of(path):
+    return [one for one in Reader(NOW).file(path) if isinstance(one, Session)]
+
+
+def left_out(path):
+    return [f"{one.where}: {one.reason}" for one in Reader(NOW).file(path) if isinstance(one, Skipped)]
+
+
+def outline(session):
+    """The tree as lines: an asterisk for the path, the depth as points, the role, the parts."""
+    depths = {None: -1}
+    path = {message.message_id for message in session.messages}
+    lines = []
+    for message in session.tree:
+        depths[message.message_id] = depths[message.parent_id] + 1
+        parts = " | ".join(" ".join(map(str, _values(part))) for part in message.parts)
+        mark = "*" if message.message_id in path else " "
+        lines.append(f"{mark}{'.' * depths[message.message_id]}{message.role} {parts}")
+    return lines
+
+
+def _values(part):
+    return [type(part).__name__.removesuffix("Part")[:4].lower(), *_texts(part)]
+
+
+def _texts(part):
+    return [value for name in part.__struct_fields__ if name != "call_id" and (value := getattr(part, name))]
+
+
+def facts(session):
+    header = session.header
+    return header.title, header.model, header.tags, str(header.created_at), str(header.updated_at)
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "lines"),
+    [
+        (
+            LM_STUDIO,
+            (
+                "Shade garden",
+                "qwen3-8b",
+                ("lmstudio",),
+                "2025-11-18 21:06:40+00:00",
+                "2025-11-18 21:08:10+00:00",
+            ),
+            [
+                "*system text Be brief.",
+                " .user text Plants for shade?",
+                "*.user text Three plants for shade?",
+                " ..assistant text Ferns.",
+                '*..assistant reas Look it up. | tool find {"for": "shade"}',
+                '*...tool tool find {"for": "shade"} | tool hosta, fern',
+                "*....assistant text Hosta and fern.",
+                "*.....user text Thanks",
+            ],
+        ),
+    ],
+    ids=lambda one: one if isinstance(one, str) else "",
+)
+def test_a_chat_comes_with_its_tree_thoughts_tool_calls_times_and_models(name, head, lines):
+    session = chats_of(DATA / name)[0]
+    assert facts(session) == head
+    assert outline(session) == lines
+
+
+def test_of_lm_studio_the_figures_models_and_times_of_answers_come_along():
+    (session,) = chats_of(DATA / LM_STUDIO)
+    last = session.messages[-2]
+    assert (last.model, last.receipt.completion_tokens, last.receipt.tokens_per_second) == (
+        "qwen3-8b",
+        9,
+        31.5,
+    )
+    assert str(last.created_at) == "2025-11-18 21:07:03+00:00"
+    assert next(one.model for one in session.branches if one.text == "Ferns.") == "qwen3-4b"
+    assert left_out(DATA / LM_STUDIO) == ["“Shade garden”: 1 image left out"]
+
+
+def test_the_same_chat_has_the_same_ids_also_in_a_zip(tmp_path):
+    packed = tmp_path / "packed.zip"
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(DATA / LM_STUDIO, f"conversations/{LM_STUDIO}")
+        archive.writestr("user.json", '{"email": "a@example.org"}')
+        archive.writestr("broken.json", '{"lmchat": 1')
+    assert chats_of(packed) == chats_of(DATA / LM_STUDIO)
+    assert left_out(packed)[1:] == ["broken.json: Invalid JSON at line 1, column 13"]
+
+
+def test_a_damaged_chat_of_a_list_costs_itself_only(tmp_path):
+    chat = json.loads((DATA / LM_STUDIO).read_text())
+    path = tmp_path / "list.json"
+    path.write_text(
+        json.dumps([None, chat, chat | {"createdAt": 5, "messages": [{"versions": [{}]}]}])[:-1] + ", {"
+    )
+    assert len(chats_of(path)) == 1
+    assert left_out(path)[0] == "chat 1: it is not like the others"
+    assert left_out(path)[2:] == ["chat 3: it is damaged", "after chat 3: the file is cut off or damaged"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("a.zip", b"PK\x03\x04 no zip"), ("a.db", b"SQLite format 3\0 cut"), ("a.json", b'{"versions": 1}')],
+)
+def test_a_file_of_which_nothing_can_be_read_is_refused(tmp_path, name, data):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(FileRefused):
+        list(Reader(NOW).file(tmp_path / name))
