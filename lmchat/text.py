@@ -1,4 +1,4 @@
-"""Text functions: control character filter, folding, graphemes and code fences.
+"""Text functions: control character filter, folding, fuzzy matching, graphemes and code fences.
 
 Every outside string is filtered before the screen, a title, the clipboard, an export or a log.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 GAP = "\u00a0"
@@ -163,6 +164,44 @@ def _sorted_marks(run: re.Match[str]) -> str:
     signs = run[0]
     pieces = (signs[at : at + _MOST_MARKS] for at in range(0, len(signs), _MOST_MARKS))
     return _GRAPHEME_JOINER.join(unicodedata.normalize("NFKD", piece) for piece in pieces)
+
+
+class Match(NamedTuple):
+    """Score of a fuzzy match."""
+
+    score: float
+    offsets: tuple[int, ...]  # positions of the typed characters in the name
+
+
+def match(typed: str, name: str) -> Match | None:
+    """Find the typed letters in order; adjacent letters and starts of words score best."""
+    query, text = _lower(typed), _lower(name)
+    whole = text.find(query)
+    offsets = tuple(range(whole, whole + len(query))) if whole >= 0 else _letters(query, text)
+    if len(offsets) < len(query):
+        return None
+    together = sum(after == before + 1 for before, after in pairwise(offsets))
+    starts = sum(at == 0 or not text[at - 1].isalnum() for at in offsets)
+    place = offsets[0] / (len(text) + 1) if offsets else 0
+    score = len(offsets) + together + starts - place + 2 * len(query) * (whole >= 0)
+    return Match(score=score, offsets=offsets)
+
+
+def _lower(text: str) -> str:
+    """Return lower case of the same length, so that offsets stay valid."""
+    lower = text.lower()
+    return lower if len(lower) == len(text) else text
+
+
+def _letters(query: str, text: str) -> tuple[int, ...]:
+    """Return where letters are found in their order, as far as all of them are."""
+    offsets: list[int] = []
+    for letter in query:
+        at = text.find(letter, offsets[-1] + 1 if offsets else 0)
+        if at < 0:
+            break
+        offsets.append(at)
+    return tuple(offsets)
 
 
 def cut_at(text: str, cell: int) -> tuple[str, str]:

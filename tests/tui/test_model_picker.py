@@ -9,8 +9,9 @@ from msgspec.structs import replace
 from textual.widgets import Input
 
 from lmchat.services.candidates import ModelRow
+from lmchat.text import match
 from lmchat.tui.icons import UNICODE
-from lmchat.tui.screens.model_picker import ModelPicker, ModelTable, highlighted, match
+from lmchat.tui.screens.model_picker import ModelPicker, ModelTable, highlighted
 from lmchat.tui.widgets.row_list import RowList
 from tests.support.look_data import QWEN, model, picker_rows
 from tests.support.tui_host import Host, drawn, screen_text

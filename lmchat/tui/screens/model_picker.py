@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from itertools import groupby, pairwise
+from itertools import groupby
 from typing import Any, ClassVar
 
 from msgspec import Struct
@@ -16,7 +16,7 @@ from textual.widget import Widget
 from lmchat.domain.engine import ModelFile
 from lmchat.domain.server import Endpoint, LoadState, ModelInfo
 from lmchat.services.candidates import ModelRow
-from lmchat.text import safe_line
+from lmchat.text import Match, match, safe_line
 from lmchat.tui import formatting
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.icons import Icons, icons_for
@@ -27,49 +27,10 @@ from lmchat.tui.widgets.row_list import NAME, ListRow, RowList
 from lmchat.tui.widgets.telemetry_rows import context_text
 
 
-class Match(Struct, frozen=True, kw_only=True):
-    """Score of a fuzzy match."""
-
-    score: float
-    offsets: tuple[int, ...]
-    """Positions of the typed characters in the name."""
-
-
-def match(typed: str, name: str) -> Match | None:
-    """Find the typed letters in order; adjacent letters and starts of words score best."""
-    query, text = _folded(typed), _folded(name)
-    whole = text.find(query)
-    offsets = tuple(range(whole, whole + len(query))) if whole >= 0 else _letters(query, text)
-    if len(offsets) < len(query):
-        return None
-    together = sum(after == before + 1 for before, after in pairwise(offsets))
-    starts = sum(at == 0 or not text[at - 1].isalnum() for at in offsets)
-    place = offsets[0] / (len(text) + 1) if offsets else 0
-    score = len(offsets) + together + starts - place + 2 * len(query) * (whole >= 0)
-    return Match(score=score, offsets=offsets)
-
-
 def highlighted(name: str, offsets: tuple[int, ...], style: str) -> Parts:
     """Split a name into parts and mark the hits."""
     runs = groupby(enumerate(name), key=lambda one: HIT if one[0] in offsets else style)
     return tuple(("".join(char for _, char in run), wanted) for wanted, run in runs)
-
-
-def _folded(text: str) -> str:
-    """Return lower case of the same length, so that offsets stay valid."""
-    lower = text.lower()
-    return lower if len(lower) == len(text) else text
-
-
-def _letters(query: str, text: str) -> tuple[int, ...]:
-    """Return where letters are found in their order, as far as all of them are."""
-    offsets: list[int] = []
-    for letter in query:
-        at = text.find(letter, offsets[-1] + 1 if offsets else 0)
-        if at < 0:
-            break
-        offsets.append(at)
-    return tuple(offsets)
 
 
 _LEAST_NAME = 16

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from lmchat.text import safe_line
+from lmchat.text import Match, match, safe_line
 from lmchat.tui.commands import COMMANDS, Command, Scope, keys_of
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.dialog import ListDialog
-from lmchat.tui.screens.model_picker import Match, highlighted, match
+from lmchat.tui.screens.model_picker import highlighted
 from lmchat.tui.widgets.keys_row import written
 from lmchat.tui.widgets.line import MUTED, Parts
 from lmchat.tui.widgets.row_list import NAME, ListRow
