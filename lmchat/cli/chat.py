@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import aclosing, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from msgspec.structs import replace
@@ -19,6 +20,7 @@ from lmchat.domain.telemetry import Metrics
 from lmchat.services.backend import Backend
 from lmchat.services.candidates import Catalogue
 from lmchat.services.doctor import Examination
+from lmchat.services.file_finder import FileFinder
 from lmchat.services.importing import Importer
 from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
@@ -162,6 +164,7 @@ def _platform(context: Context, settings: Settings, backend: Backend, write: Wri
         copy=copy,
         paste=clipboard.paste,
         examination=examination,
+        find_files=FileFinder(Path(), environ).find,
         edit=partial(edit_text, environ=environ),
         page=partial(page_text, environ=environ),
         open_page=partial(open_page, environ=environ),

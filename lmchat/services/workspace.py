@@ -31,6 +31,8 @@ class Platform(Struct, frozen=True, kw_only=True):
     """Return the text of the clipboard; raises `LMChatError` where it cannot be read."""
     examination: Callable[[], Examination]
     """Return the checks of the doctor, which are imported late."""
+    find_files: Callable[[str], Awaitable[tuple[str, ...]]]
+    """Return the files of the working folder that match a few letters."""
     edit: Callable[[str], Awaitable[str]]
     page: Callable[[str], Awaitable[None]]
     open_page: Callable[[str], Awaitable[bool]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -31,6 +32,7 @@ from lmchat.proxy.http import Connections
 from lmchat.services.backend import Backend
 from lmchat.services.candidates import Catalogue
 from lmchat.services.doctor import Check, Examination
+from lmchat.services.file_finder import FileFinder
 from lmchat.services.importing import Importer
 from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
@@ -209,6 +211,7 @@ def _platform(seen: Desktop) -> Platform:
         return seen.has_browser
 
     return Platform(
+        find_files=FileFinder(seen.folder, os.environ).find,
         copy=copy,
         paste=paste,
         examination=lambda: Examination(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Awaitable, Callable, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -11,12 +12,13 @@ from textual.message import Message
 from textual.widgets import TextArea
 
 from lmchat.domain.message import split_files
-from lmchat.text import safe_line, safe_text
+from lmchat.text import match, safe_line, safe_text
 from lmchat.tui import formatting
 from lmchat.tui.commands import COMMANDS, Command
+from lmchat.tui.icons import icons_for
 from lmchat.tui.messages import Post
 from lmchat.tui.quirks.keys import run_own_binding
-from lmchat.tui.widgets.line import MUTED
+from lmchat.tui.widgets.line import MUTED, cut_middle
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList
 
 _LABEL_LENGTH = 60
@@ -55,13 +57,13 @@ class FoldedBlocks:
 
 
 class Completion(Struct, frozen=True, kw_only=True):
-    """Commands that match the typed word, in the order of the table, and the chosen one."""
+    """Commands or paths of files that match the typed word, best or first ones first, and the chosen one."""
 
-    rows: tuple[Command, ...] = ()
+    rows: tuple[Command | str, ...] = ()
     chosen: int = 0
 
     @property
-    def command(self) -> Command:
+    def row(self) -> Command | str:
         return self.rows[self.chosen]
 
     def moved(self, by: int) -> Completion:
@@ -80,6 +82,10 @@ def complete(text: str) -> Completion:
     return Completion(rows=begun or tuple(command for command in rows if text[1:] in command.name))
 
 
+async def _find_none(_typed: str) -> tuple[str, ...]:
+    return ()
+
+
 NEWLINE_KEYS = ("ctrl+j", "alt+enter", "shift+enter")
 FOLDED_FROM = 50_000
 """Characters above which pastes are folded: longer texts make every key slow."""
@@ -87,6 +93,9 @@ _STEPS = {"up": 1, "down": -1}
 _PAGES = ("pageup", "pagedown")
 _EDGES = ("home", "end")
 _QUEUE_KEYS = {"up": "edit", "delete": "remove"}
+_FILE_COMMAND = "/file "
+_MENTION = re.compile(r"(?:^|\s)@(\S*)$")
+_LIKE_PATH = re.compile(r"""\s*['"]?(?:file://|~?/)""")
 _DRAFT = -1
 """Index of the text being written, before the newest earlier prompt."""
 
@@ -113,9 +122,17 @@ class PromptInput(TextArea):
             return isinstance(message, PromptInput.Drafted)
 
     class CompletionChanged(Post):
-        """The list of slash commands has changed or closed."""
+        """The list of slash commands or files has changed or closed."""
 
         completion: Completion
+
+    class FileNamed(Post):
+        """A file was chosen after `@`, or a text was pasted that may be the paths of files."""
+
+        text: str
+        """What stands in the prompt for them."""
+        path: str
+        """Empty for a pasted text."""
 
     class ScrollWanted(Post):
         """Request to scroll the log: Home or End in an empty prompt, PageUp or PageDown in a short one."""
@@ -136,10 +153,12 @@ class PromptInput(TextArea):
         self.has_queue = False
         """Whether ↑ and Del in an empty prompt act on the newest queued message."""
         self.completion = CLOSED
-        """Matching slash commands."""
+        """Matching slash commands or files."""
+        self.find_files: Callable[[str], Awaitable[tuple[str, ...]]] = _find_none
+        """Returns the files that match a few letters."""
         self._blocks = FoldedBlocks()
         self._is_list_dismissed = False
-        self._offered_for = ""
+        self._offered_for: tuple[str, object] = ("", None)
         self._place = _DRAFT
         self._edited: dict[int, str] = {}
         self._loaded = ""
@@ -163,6 +182,23 @@ class PromptInput(TextArea):
         line = self._blocks.fold(block, label or block.partition("\n")[0])
         self._insert(f"{before}{line}\n")
 
+    def attach(self, typed: str, files: Sequence[str]) -> None:
+        """Put files above the line that names them as `typed`; in a sentence their names stay."""
+        text, cursor = self.text, len(self.get_text_range((0, 0), self.cursor_location))
+        at = text.rfind(typed, 0, cursor) if typed else cursor
+        at, end = (cursor, cursor) if at < 0 else (at, at + len(typed))
+        start = text.rfind("\n", 0, at) + 1
+        is_alone = not (text[start:at] + text[end:].partition("\n")[0]).strip()
+        tokens = "".join(self._blocks.fold_files(file).rstrip("\n") + "\n" for file in files)
+        pieces = (piece for file in files for piece in split_files(file))
+        names = "" if is_alone else ", ".join(piece.name for piece in pieces if not isinstance(piece, str))
+        self._begin(text)
+        self.history.checkpoint()
+        new = text[:start] + tokens + text[start:at] + names + text[end:]
+        self.replace(new, (0, 0), self.document.end, maintain_selection_offset=False)
+        before = new[: cursor + len(tokens) + (len(names) + at - end if cursor >= end else 0)]
+        self.move_cursor((before.count("\n"), len(before) - before.rfind("\n") - 1))
+
     def put(self, text: str) -> None:
         """Replace the text; Ctrl+Z restores the old one."""
         self._begin(text)
@@ -177,7 +213,7 @@ class PromptInput(TextArea):
 
     def _begin(self, text: str) -> None:
         self._place, self._edited = _DRAFT, {}
-        self._is_list_dismissed = text.startswith("/")
+        self._is_list_dismissed = text != _FILE_COMMAND
 
     def _folded(self, text: str) -> str:
         """Return a text as it is shown: from disk, editor or pipe it may hold terminal controls."""
@@ -208,12 +244,15 @@ class PromptInput(TextArea):
             plural = "s" if lines > 1 else ""
             self.insert_block(text, f"pasted, {lines} line{plural}, {formatting.size(len(text))}")
         else:
+            is_path = _LIKE_PATH.match(text) and not self.text.startswith("/")
             self._insert(text)
+            if is_path:
+                self._tell_parent(self.FileNamed(text.strip(), ""))
 
     @on(TextArea.Changed)
     def tell_draft(self, event: TextArea.Changed) -> None:
         event.stop()
-        self._offer_commands()
+        self._offer_rows()
         self.post_message(self.Drafted(self.full_text))
 
     def choose(self, index: int) -> None:
@@ -221,33 +260,52 @@ class PromptInput(TextArea):
             self._show(self.completion.moved(index - self.completion.chosen))
             self._complete()
 
-    def _offer_commands(self) -> None:
-        text = self.text
-        if text == self._offered_for:
+    def _offer_rows(self) -> None:
+        place = (self.text, self.cursor_location)
+        if place == self._offered_for:
             return
-        self._offered_for = text
-        if not text.startswith("/"):
+        self._offered_for = place
+        typed = self._typed_file()
+        if typed is None and not self.text.startswith("/"):
             self._is_list_dismissed = False
-        self._show(CLOSED if self._is_list_dismissed else complete(text))
+        if self._is_list_dismissed or typed is None:
+            self._show(CLOSED if self._is_list_dismissed else complete(self.text))
+            return
+        known = (row for row in self.completion.rows if isinstance(row, str) and match(typed, row))
+        self._show(Completion(rows=tuple(known)))  # until those that match best are found
+        self.run_worker(self._find(typed), "files", "files", exclusive=True)
+
+    async def _find(self, typed: str) -> None:
+        rows = await self.find_files(typed)
+        if typed == self._typed_file() and not self._is_list_dismissed:
+            self._show(Completion(rows=rows))
+
+    def _typed_file(self) -> str | None:
+        """Return what is typed of a file's name before the cursor: after `@`, or after the command."""
+        row, column = self.cursor_location
+        before = self.document[row][:column]
+        if not row and before.startswith(_FILE_COMMAND):
+            return before.removeprefix(_FILE_COMMAND)
+        found = _MENTION.search(before)
+        return found[1] if found else None
 
     def _take_list_key(self, key: str) -> bool:
-        self._offer_commands()  # keys can be quicker than the message that tells a change
+        self._offer_rows()  # keys can be quicker than the message that tells a change
         if not self.completion.rows:
             return False
+        row = self.completion.row
         if key in _STEPS:
             self._show(self.completion.moved(-_STEPS[key]))
-        elif key == "tab" or (key == "enter" and self.completion.command.needs_argument):
-            if key == "enter" and self.text == self.completion.command.name:
-                argument = self.completion.command.slash.split()[1]
-                self.notify(f"Type {argument} after {self.text}.", markup=False)
-            self._complete()
-        elif key == "enter":
-            name = self.completion.command.name
-            self.put("")
-            self._tell_parent(self.Submitted(name))
         elif key == "escape":
             self._is_list_dismissed = True
             self._show(CLOSED)
+        elif key == "enter" and isinstance(row, Command) and not row.needs_argument:
+            self.put("")
+            self._tell_parent(self.Submitted(row.name))
+        elif key == "tab" or (key == "enter" and not self.text.startswith(_FILE_COMMAND)):
+            if key == "enter" and isinstance(row, Command) and self.text == row.name:
+                self.notify(f"Type {row.slash.split()[1]} after {self.text}.", markup=False)
+            self._complete()
         else:
             return False
         return True
@@ -271,8 +329,15 @@ class PromptInput(TextArea):
         self.move_cursor(result.end_location)
 
     def _complete(self) -> None:
-        command = self.completion.command
-        self.put(command.name + (" " if command.takes_argument else ""))
+        row, typed = self.completion.row, self._typed_file()
+        if isinstance(row, Command):
+            self.put(row.name + (" " if row.takes_argument else ""))
+        elif self.text.startswith(_FILE_COMMAND):
+            self.put(_FILE_COMMAND + row)
+        else:
+            self._is_list_dismissed = True
+            self._show(CLOSED)
+            self._tell_parent(self.FileNamed(f"@{typed or ''}", row))
 
     def _show(self, completion: Completion) -> None:
         if completion != self.completion:
@@ -304,15 +369,19 @@ class PromptInput(TextArea):
 
 
 class SlashList(RowList):
-    """Rows of slash commands; the prompt handles the keys."""
+    """Rows of slash commands or files; the prompt handles the keys."""
 
     def show_completion(self, completion: Completion) -> None:
         self.display = bool(completion.rows)
-        if not completion.rows:
-            return
-        width = max(len(command.slash) for command in completion.rows)
+        commands = [row for row in completion.rows if isinstance(row, Command)]
+        width = max((len(command.slash) for command in commands), default=0)
         rows = []
-        for command in completion.rows:
-            parts = (f" {command.slash:<{width}}", NAME), (f"   {command.title}", MUTED)
-            rows.append(ListRow((parts,), key=command.command_id))
-        self.show(rows, choose=completion.command.command_id)
+        for row in completion.rows:
+            if isinstance(row, Command):
+                parts = (f" {row.slash:<{width}}", NAME), (f"   {row.title}", MUTED)
+                rows.append(ListRow((parts,), key=row))
+            else:
+                name = cut_middle(safe_line(row), self.screen.size.width // 2, icons_for(self).cut)
+                rows.append(ListRow((((f" {name}", NAME),),), key=row))
+        if rows:
+            self.show(rows, choose=completion.row)

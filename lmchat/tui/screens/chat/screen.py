@@ -20,9 +20,11 @@ from textual.content import Content
 from lmchat.domain.message import Role, now
 from lmchat.domain.session import SearchHit
 from lmchat.errors import LMChatError, WrongUse
+from lmchat.services.file_finder import named_files
 from lmchat.services.importing import read_as_block
 from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line, safe_text
+from lmchat.threads import run_abandonable
 from lmchat.tui.commands import BY_ID, Scope, SlashCommand, bindings, is_command, keys_of, parse_slash
 from lmchat.tui.quirks.app import PatchedScreen
 from lmchat.tui.screens.chat.library import SavedSessions
@@ -166,6 +168,7 @@ class ChatScreen(PatchedScreen):
         log = self.view.log
         log.inflow.frames_per_second = self.workspace.settings.ui.frames_per_second
         log.typed_into = self.view.prompt_input
+        self.view.prompt_input.find_files = self.workspace.platform.find_files
         self.view.start()
         self.sessions.show_conversation()
 
@@ -279,8 +282,19 @@ class ChatScreen(PatchedScreen):
 
         self.view.lend_terminal_to(edit)
 
+    @on(PromptInput.FileNamed)
+    def _attach_named(self, event: PromptInput.FileNamed) -> None:
+        self.view.attempt(lambda: self._attach_files(event.text, event.path), group="attach")
+
+    async def _attach_files(self, typed: str, path: str) -> None:
+        """Put the file at a path into the prompt, else those that a pasted text names, if it does."""
+        paths = await run_abandonable(partial(named_files, path or typed)) or ([path] if path else ())
+        files = [await asyncio.to_thread(read_as_block, str(one)) for one in paths]
+        if files:
+            self.view.prompt_input.attach(typed, files)
+
     async def action_insert_file(self, path: str) -> None:
-        self.view.prompt_input.insert_block(await asyncio.to_thread(read_as_block, path))
+        await self._attach_files("", path)
 
     async def action_change_system_prompt(self, text: str) -> None:
         self.view.log.append(await self.open_sessions.shown.conversation.set_system_prompt(text))

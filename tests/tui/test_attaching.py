@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from textual import events
+
+from tests.support.desktop import gone, ready_desktop, sent, shown
+from tests.support.scripted_backend import answer
+from tests.support.tui_host import screen_text
+
+
+@pytest.fixture(autouse=True)
+def working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def made(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(f"The words of {name}.\n")
+
+
+def typed_is(desk, text):
+    return desk.until(lambda: desk.prompt_input.text == text, repr(text))
+
+
+@pytest.mark.parametrize("key", ["enter", "tab"])
+async def test_an_at_sign_offers_files_and_the_chosen_one_is_attached(tmp_path, key):
+    made(tmp_path, "garden.md", "old/garden.md", "beds.txt")
+    async with ready_desktop(tmp_path, answer("Fine.")) as desk:
+        await desk.type("@grd")
+        await shown(desk, "garden.md", "old/garden.md")
+        assert "beds.txt" not in screen_text(desk.app)
+        await desk.press("down", key)
+        await typed_is(desk, "[garden.md (28 bytes)]\n")
+        await gone(desk, "old/garden.md")
+        await desk.ask("Shorten it.")
+        assert "The words of old/garden.md." in sent(desk.backend)[0]
+        assert sent(desk.backend)[0].endswith("Shorten it.")
+
+
+async def test_in_a_sentence_the_name_stays_and_the_file_is_above_it(tmp_path):
+    made(tmp_path, "a.md", "b.md")
+    async with ready_desktop(tmp_path, answer("Fine.")) as desk:
+        await desk.type("Compare @a.m")
+        await shown(desk, "a.md")
+        await desk.press("enter")
+        await desk.type(" with @b.m")
+        await shown(desk, "b.md")
+        await desk.press("tab")
+        await typed_is(desk, "[a.md (19 bytes)]\n[b.md (19 bytes)]\nCompare a.md with b.md")
+        await desk.type("!")
+        await desk.until(lambda: desk.prompt_input.text.endswith("with b.md!"), "the end")
+        await desk.press("ctrl+z", "ctrl+z")
+        assert desk.prompt_input.text == "[a.md (19 bytes)]\nCompare a.md with @b.m"
+
+
+async def test_typing_on_leaves_only_names_that_still_match(tmp_path):
+    made(tmp_path, "one.md", "other.md")
+    async with ready_desktop(tmp_path, answer("Fine.")) as desk:
+        await desk.type("Hello @o")
+        await shown(desk, "one.md", "other.md")
+        await desk.ask("x there")
+        assert sent(desk.backend) == ["Hello @ox there"]
+
+
+async def test_escape_closes_the_list_and_the_text_is_sent_as_it_is(tmp_path):
+    made(tmp_path, "bob.md")
+    async with ready_desktop(tmp_path, answer("Hi."), answer("Hi.")) as desk:
+        await desk.type("Hi @bob")
+        await shown(desk, "bob.md")
+        await desk.press("escape", hides="bob.md")
+        await desk.press("enter")
+        await desk.answered()
+        await desk.press("up")
+        assert desk.prompt_input.text == "Hi @bob"
+        await desk.press("enter")  # what is recalled offers nothing
+        await desk.until(lambda: sent(desk.backend) == ["Hi @bob"] * 2, "both")
+
+
+@pytest.mark.parametrize("text", ["me@a", "a@", "@a b"])
+async def test_other_at_signs_offer_nothing(tmp_path, text):
+    made(tmp_path, "a.md")
+    async with ready_desktop(tmp_path) as desk:
+        await desk.type(text)
+        await typed_is(desk, text)
+        await desk.pilot.pause()
+        assert not [worker for worker in desk.app.workers if worker.group == "files"]
+
+
+async def test_keys_are_shown_while_files_are_still_looked_for(tmp_path):
+    async with ready_desktop(tmp_path, answer("Fine.")) as desk:
+
+        async def find_never(_typed):
+            await asyncio.Event().wait()
+
+        desk.prompt_input.find_files = find_never
+        await desk.ask("@gard")
+        assert sent(desk.backend) == ["@gard"]
+
+
+async def test_the_command_completes_paths_with_tab_and_enter_takes_what_is_typed(tmp_path):
+    made(tmp_path, "todo.md", "x")
+    async with ready_desktop(tmp_path) as desk:
+        await desk.type("/fil")
+        await desk.press("tab")
+        await desk.type("td")
+        await shown(desk, "todo.md")
+        await desk.press("enter", sees="td cannot be read")
+        await typed_is(desk, "/file td")
+        desk.prompt_input.put("")
+        await desk.type("/file td")
+        await shown(desk, "todo.md")
+        await desk.press("tab")
+        assert desk.prompt_input.text == "/file todo.md"
+
+
+@pytest.mark.parametrize("text", ["{0}/my notes.md", "'{0}/my notes.md' ", "file://{0}/my%20notes.md"])
+async def test_a_dropped_file_is_attached_and_undo_brings_its_path_back(tmp_path, text):
+    made(tmp_path, "my notes.md")
+    text = text.format(tmp_path)
+    async with ready_desktop(tmp_path) as desk:
+        desk.prompt_input.post_message(events.Paste(text))
+        await desk.until(lambda: desk.prompt_input.text.startswith("[my notes.md (26 bytes)]\n"), "the block")
+        await desk.press("ctrl+z")
+        assert desk.prompt_input.text == text
+
+
+async def test_a_path_after_a_command_or_of_what_is_no_text_stays_a_path(tmp_path):
+    made(tmp_path, "notes.md")
+    (tmp_path / "data.bin").write_bytes(b"\0" * 9)
+    async with ready_desktop(tmp_path) as desk:
+        desk.prompt_input.post_message(events.Paste(f"{tmp_path}/data.bin"))
+        await shown(desk, "data.bin is not a text file")
+        assert desk.prompt_input.text == f"{tmp_path}/data.bin"
+        desk.prompt_input.put("/import ")
+        desk.prompt_input.post_message(events.Paste(f"{tmp_path}/notes.md"))
+        await typed_is(desk, f"/import {tmp_path}/notes.md")
+        await desk.pilot.pause()
+        assert desk.prompt_input.text == f"/import {tmp_path}/notes.md"
+
+
+async def test_typing_goes_on_where_it_was_when_a_slow_file_comes(tmp_path):
+    made(tmp_path, "a.md")
+    async with ready_desktop(tmp_path) as desk:
+        prompt_input = desk.prompt_input
+        prompt_input.put("Look at @a.m and say")
+        prompt_input.attach("@a.m", ["a.md (3 bytes):\n```\nabc\n```\n"])
+        await desk.type(" why")
+        await typed_is(desk, "[a.md (3 bytes)]\nLook at a.md and say why")
