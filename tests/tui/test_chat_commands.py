@@ -413,7 +413,7 @@ async def test_the_editor_changes_the_prompt(tmp_path):
     [
         "/var/x is full, why?",
         "/var is full, why?",
-        "/etc/hosts",
+        "/etc/nowhere",
         "/2 of it",
         "/export this\nand that",
         "/ what?",

@@ -21,6 +21,7 @@ _PROMPT: tuple[Entry, ...] = (
     ("^J, Alt+Enter", "New line; also Shift+Enter if the terminal supports it", ""),
     ("↑", "In an empty prompt: earlier prompts", ""),
     ("/", "At the start of a line: commands; Tab completes them", ""),
+    ("@", "Before a part of a file's name: files of this folder; Enter attaches one", ""),
     ("^Z", "Undo", ""),
 )
 _READING: tuple[Entry, ...] = (
