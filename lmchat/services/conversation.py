@@ -250,8 +250,8 @@ class Conversation:
         self._clock = clock
         self._system_prompt = system_prompt
         self._answer = GrowingAnswer()
-        self._running_answer: ChatMessage | None = None
-        """As it was begun; its text is in `_answer`, its figures are in `turn`."""
+        self._newest_answer: ChatMessage | None = None
+        """As it was begun, its text being in `_answer` and its figures in `turn`; or as it has ended."""
         self._ending: asyncio.Future[None] | None = None
         self._earlier_id = session.earlier_id
         self._filling = asyncio.Lock()
@@ -275,12 +275,17 @@ class Conversation:
         return self.turn is not None and self.turn.is_running
 
     @property
+    def newest_answer(self) -> ChatMessage | None:
+        """The answer that was begun last, with what has arrived of it; its branch may not be shown."""
+        if self.turn is None or self._newest_answer is None or not self.turn.is_running:
+            return self._newest_answer
+        return replace(self._newest_answer, parts=self._answer.parts, model=self.turn.model)
+
+    @property
     def shown_messages(self) -> MessagePath:
         """The path, with what has arrived of a running answer."""
-        if self.turn is None or self._running_answer is None or not self.turn.is_running:
-            return self.messages
-        so_far = replace(self._running_answer, parts=self._answer.parts, model=self.turn.model)
-        return self.messages.replaced(so_far)
+        newest = self.newest_answer
+        return self.messages.replaced(newest) if newest is not None and self.is_running else self.messages
 
     async def wait_until_saved(self) -> None:
         if self._ending is not None:
@@ -290,8 +295,8 @@ class Conversation:
         """Take over a path that was read from the disk."""
         self.header, self.messages = session.header, MessagePath(session.messages)
         self._earlier_id = session.earlier_id
-        if self._running_answer is not None and self.is_running:
-            self.messages = self.messages.replaced(self._running_answer)
+        if self._newest_answer is not None and self.is_running:
+            self.messages = self.messages.replaced(self._newest_answer)
 
     def rename(self, title: str) -> None:
         self.header = replace(self.header, title=title)
@@ -397,7 +402,7 @@ class Conversation:
         self, loop: ToolLoop, target: Target, calls: Sequence[ToolCallPart], versions: int
     ) -> AsyncGenerator[MessageAdded | ToolEvent, None]:
         """Run calls, and save and yield their tool messages; those without a result were stopped."""
-        model, self._running_answer = target.model_id, None
+        model, self._newest_answer = target.model_id, None
         self.turn = Turn(model=model, started_s=self._clock(), stage=Stage.TOOLS, steps=loop.steps)
         running: dict[str, ChatMessage] = {}
         try:
@@ -447,7 +452,7 @@ class Conversation:
         answer = _streaming(Role.ASSISTANT, parts, path, asking.how.target, versions)
         self._answer = GrowingAnswer(continued)
         self.messages = path.added(answer)
-        self._running_answer, self.error, self.is_cut = answer, None, False
+        self._newest_answer, self.error, self.is_cut = answer, None, False
         return answer
 
     async def _end(self, answer: ChatMessage, turn: Turn, asking: AnswerStream) -> None:
@@ -458,7 +463,7 @@ class Conversation:
         receipt = turn.receipt(context=how.target.context, max_tokens=how.sampling.max_tokens)
         receipt = receipt.after(asking.continued.receipt if asking.continued else None)
         parts = tuple(_with_id(part) for part in self._answer.parts)
-        final = replace(answer, parts=parts, model=turn.model, receipt=receipt)
+        self._newest_answer = final = replace(answer, parts=parts, model=turn.model, receipt=receipt)
         self.messages = self.messages.replaced(final)
         self._touch(model=final.model, endpoint=final.endpoint)
         if turn.usage is not None and turn.usage.prompt_tokens is not None:

@@ -117,6 +117,7 @@ COMMANDS: tuple[Command, ...] = (
     _message("message.fork", "f", "fork", "Fork into a new session from here"),
     _message("message.previous_version", "left_square_bracket", "versions", "Previous version"),
     _message("message.next_version", "right_square_bracket", "versions", "Next version"),
+    _message("message.compare", "equals_sign", "compare", "Compare two versions"),
     _message("message.tree", "t", "tree", "Show the tree of this session", slash="/tree"),
     _message("message.source", "s", "source", "Show source or rendered text", slash="/source"),
     _message("message.links", "l", "links", "List its links", slash="/links"),

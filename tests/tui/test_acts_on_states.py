@@ -24,7 +24,10 @@ KINDS = (
         for kind in ("system", "result of a tool", "stopped before a word")
     ),
 )
-LOOKS = ("copy", "copy_code", "source", "links", "fold", "pager", "tree", "previous_version", "next_version")
+LOOKS = (
+    *("copy", "copy_code", "source", "links", "fold", "pager", "tree"),
+    *("previous_version", "next_version", "compare"),
+)
 
 
 async def kept_session(desk, kind: str) -> tuple[str, str]:

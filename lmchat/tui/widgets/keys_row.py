@@ -25,6 +25,7 @@ _WORDS: Mapping[str, str] = {
     "right": "→",
     "left_square_bracket": "[",
     "right_square_bracket": "]",
+    "equals_sign": "=",
     "slash": "/",
     "question_mark": "?",
     "comma": ",",

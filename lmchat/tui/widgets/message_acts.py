@@ -76,7 +76,7 @@ _OTHER_VERSIONS = (
         lambda message: _has_version(message) or message.role is not Role.USER,
         "Only one version. e edits the prompt and makes another.",
     ),
-    (_has_version, "Only one version. r regenerates the answer and makes another."),
+    (_has_version, "Only one version. r regenerates the answer, R asks another model for one."),
 )
 _NEEDS: Mapping[str, Sequence[tuple[Callable[[ChatMessage], bool], str]]] = {
     "copy": ((_can_copy, "This message has nothing to copy yet."),),
@@ -100,6 +100,7 @@ _NEEDS: Mapping[str, Sequence[tuple[Callable[[ChatMessage], bool], str]]] = {
     ),
     "previous_version": _OTHER_VERSIONS,
     "next_version": _OTHER_VERSIONS,
+    "compare": _OTHER_VERSIONS,
     "source": ((_is_answer, "Only answers have a source view."),),
     "links": ((lambda message: "http" in message.text.lower(), "This message has no links."),),
     "fold": ((_can_fold, "This message has nothing to unfold."),),

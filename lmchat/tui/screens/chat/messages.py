@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 
+from msgspec.structs import replace
+
 from lmchat.domain.message import AnswerState, ChatMessage, Role
 from lmchat.errors import WrongUse
 from lmchat.text import safe_line
@@ -40,6 +42,7 @@ class MessageActs:
             "delete": lambda message: self._prune(message.message_id),
             "previous_version": lambda message: self._choose_version(message, -1),
             "next_version": lambda message: self._choose_version(message, 1),
+            "compare": self._compare_versions,
             "tree": lambda _: self._show_tree(),
             "pager": lambda one: view.lend_terminal_to(lambda: self._workspace.platform.page(words_of(one))),
             "stop": lambda _: turns.stop(),
@@ -47,11 +50,14 @@ class MessageActs:
         }
 
     def _as_now(self, message: ChatMessage) -> ChatMessage:
-        """Return a message with what has come of it, if it is the answer that is on its way."""
+        """Return a message with what has come of it, if it is the answer that is or was on its way."""
         if message.state is not AnswerState.STREAMING:
             return message
-        shown = self._open_sessions.shown.conversation.shown_messages
-        return shown[-1] if shown and shown[-1].message_id == message.message_id else message
+        conversation = self._open_sessions.shown.conversation
+        newest = conversation.newest_answer
+        if newest is not None and newest.message_id == message.message_id:
+            return newest
+        return conversation.find(message.message_id) or message
 
     def _aimed_at(self) -> ChatMessage | None:
         focused = self._view.log.focused_message if self._view.has_log_focus else None
@@ -132,15 +138,32 @@ class MessageActs:
 
     async def _choose_version(self, message: ChatMessage, step: int) -> None:
         """Show the previous or next version of a message; after the last comes the first."""
-        store, session_id = self._workspace.store, self._sessions.shown_id
+        if versions := await self._versions(message):
+            ids = [one.message_id for one in versions]
+            place = ids.index(message.message_id) + step
+            await self._show_version(message, ids[place % len(ids)])
+
+    async def _versions(self, message: ChatMessage) -> list[ChatMessage]:
+        """Return all versions of a message; if it is the only one, say so and return nothing."""
         siblings = (message.parent_id, message.role)
-        tree = await store.tree(session_id)
-        ids = [one.message_id for one in tree if (one.parent_id, one.role) == siblings]
-        if message.message_id not in ids or len(ids) == 1:
-            self._view.notify(unavailable_reason("next_version", message, is_busy=False))
-            return
-        chosen = ids[(ids.index(message.message_id) + step) % len(ids)]
-        path = await store.set_leaf(session_id, chosen)
+        tree = await self._workspace.store.tree(self._sessions.shown_id)
+        found = [one for one in tree if (one.parent_id, one.role) == siblings]
+        if len(found) > 1 and any(one.message_id == message.message_id for one in found):
+            return found
+        self._view.notify(unavailable_reason("next_version", replace(message, versions=1), is_busy=False))
+        return []
+
+    async def _compare_versions(self, message: ChatMessage) -> None:
+        """Show two versions of a message, and make the one that is kept the current one."""
+        from lmchat.tui.screens.versions_dialog import VersionsDialog
+
+        if versions := [self._as_now(one) for one in await self._versions(message)]:
+            chosen = await self._view.ask(VersionsDialog(versions, message.message_id, self._as_now))
+            if chosen and chosen != message.message_id:
+                await self._show_version(message, chosen)
+
+    async def _show_version(self, message: ChatMessage, chosen: str) -> None:
+        path = await self._workspace.store.set_leaf(self._sessions.shown_id, chosen)
         row = self._view.log.viewport.row_of(message.message_id)
         self._sessions.show_path(path)
         self._view.log.show_message(chosen, row=row)

@@ -48,7 +48,7 @@ _CHAT_HINTS = ("model", "new", "find", "export", "sessions", "telemetry")
 _DOWN_HINTS = ("check", "retry", "model", "new", "export")
 _MESSAGE_HINTS = (
     *("copy", "resume", "edit", "regenerate", "fold", "fork", "copy_code", "next_version"),
-    *("links", "delete", "tree", "source", "pager", "another_model", "select", "undo"),
+    *("links", "delete", "tree", "source", "pager", "another_model", "compare", "select", "undo"),
 )
 _SESSION_HINTS = ("open", "rename", "pin", "archive", "delete", "undo", "trash", "tag")
 _TAKE_BACK_HINT: Hint = ("Esc", "cancel")

@@ -254,14 +254,7 @@ def end_blocks(message: ChatMessage) -> list[Block]:
 def _receipt_lines(message: ChatMessage, page: Page) -> list[Line]:
     receipt = message.receipt or Receipt()
     left: list[list[Span]] = [[(safe_line(message.model, limit=80) or "answer", page.styles["muted"])]]
-    if receipt.ttft_ms is not None:
-        left.append(_next(page, f"TTFT {formatting.first_token(receipt.ttft_ms / 1e3)}"))
-    if receipt.tokens_per_second is not None:
-        left.append(_next(page, formatting.rate(receipt.tokens_per_second)))
-    if receipt.completion_tokens is not None:
-        left.append(_next(page, _token_words(receipt)))
-    if receipt.elapsed_ms:
-        left.append(_next(page, formatting.elapsed(receipt.elapsed_ms / 1e3)))
+    left += [_next(page, figure) for figure in receipt_figures(receipt)]
     steps = [_next(page, formatting.counted(receipt.steps, "step"))] if receipt.steps else []
     asked = f"asked for {safe_line(receipt.asked, limit=80)}" if receipt.asked else ""
     ending = safe_line(receipt.ending, limit=40) if message.receipt else ""
@@ -277,6 +270,20 @@ def _receipt_lines(message: ChatMessage, page: Page) -> list[Line]:
     # the figures are not given up for the keys
     first = [(text.removeprefix(f" {page.icons.dot} "), style) for text, style in ends[0]]
     return [page.row(left, versions), page.row([first, *ends[1:]], keys)]
+
+
+def receipt_figures(receipt: Receipt) -> list[str]:
+    """Return the known figures of a receipt."""
+    figures = []
+    if receipt.ttft_ms is not None:
+        figures.append(f"TTFT {formatting.first_token(receipt.ttft_ms / 1e3)}")
+    if receipt.tokens_per_second is not None:
+        figures.append(formatting.rate(receipt.tokens_per_second))
+    if receipt.completion_tokens is not None:
+        figures.append(_token_words(receipt))
+    if receipt.elapsed_ms:
+        figures.append(formatting.elapsed(receipt.elapsed_ms / 1e3))
+    return figures
 
 
 def _token_words(receipt: Receipt) -> str:
