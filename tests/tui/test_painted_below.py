@@ -30,6 +30,25 @@ async def test_what_changes_below_a_dialog_is_painted_and_no_more(tmp_path):
         assert Region.from_union(painted) == title
 
 
+async def test_what_changes_in_a_dialog_and_below_it_at_once_is_painted_in_both(tmp_path):
+    async with ready_desktop(tmp_path) as desk:
+        await desk.press("f1", leads_to=HelpScreen)
+        await desk.pilot.pause()
+        display, painted = desk.app._display, []
+
+        def note(screen, update):
+            painted.extend(getattr(update, "spans", ()))
+            display(screen, update)
+
+        desk.app._display = note
+        inside, below = desk.app.screen.query_one("#dialog-keys"), desk.chat.view.title_line
+        inside.refresh()
+        desk.chat._compositor._dirty_regions.add(below.region)
+        desk.chat._compositor_refresh()  # now: else it depends on which of two timers is first
+        await desk.until(lambda: any(y == below.region.y for y, *_ in painted), "the change below")
+        assert any(y == inside.region.y for y, *_ in painted)
+
+
 async def test_after_the_dialog_all_that_changed_meanwhile_is_there(tmp_path):
     async with ready_desktop(tmp_path, answer("Lettuce does well.")) as desk:
         await desk.press("f1", leads_to=HelpScreen)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
-from textual import events
+from textual import events, messages
 from textual._compositor import Compositor, CompositorUpdate
 from textual._styles_cache import StylesCache
 from textual.app import App
@@ -127,7 +127,8 @@ class _CroppedCompositor(Compositor):
 class PatchedScreen(Screen[None]):
     """Screen that paints only what has changed, below a dialog too.
 
-    There Textual 8.2.8 writes the whole terminal for each frame of an answer, 375 kB/s.
+    There Textual 8.2.8 writes the whole terminal for each frame of an answer, 375 kB/s. It also asks the
+    dialog to refresh itself, and a screen that does so forgets its widgets that wait to be painted.
     """
 
     def __init__(self) -> None:
@@ -136,9 +137,13 @@ class PatchedScreen(Screen[None]):
 
     def _compositor_refresh(self) -> None:
         super()._compositor_refresh()
-        if self is not self.app.screen:
+        top = self.app.screen
+        if self is not top:
             self._repaint_required = False
             self._exchange_repaint_regions()
+            if top._repaint_required:
+                top._repaint_required = False
+                top.post_message(messages.Update(top))
 
 
 def _stop_style_leak() -> None:
