@@ -110,7 +110,9 @@ class LimitSettings(Struct, frozen=True, kw_only=True):
     requests_per_minute: Annotated[
         int, Setting("maximum number of chat requests per minute", within=(1, 100_000))
     ] = 60
-    max_body_mb: Annotated[float, Setting("maximum size of a request in MB", within=(0.001, 10_000))] = 10
+    max_body_mb: Annotated[
+        float, Setting("maximum size of a request in MB, without files", within=(0.001, 10_000))
+    ] = 10
     models_ttl_s: Annotated[
         float,
         Setting("seconds until lmchat asks for the list of models again", within=(0, 365 * _DAY_S)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct, field
@@ -57,6 +58,8 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     output: Output = field(default_factory=AnyText)
     tools: tuple[Tool, ...] = ()
     """Tools offered to the model."""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """Content of attached files by digest; an empty one is sent as its name only."""
     must_call: bool = False
     """Whether the model must call a tool (`tool_choice: "required"`)."""
 

@@ -215,6 +215,12 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
         return server_id_of(self.endpoint, self.product)
 
     @property
+    def is_blind(self) -> bool:
+        """Whether the server says what the model can, and images are not among it."""
+        says_all = bool(self.capabilities) and self.product is not Product.LITELLM
+        return says_all and "vision" not in self.capabilities
+
+    @property
     def context(self) -> int | None:
         """Context window in tokens: as loaded, otherwise the maximum."""
         return self.context_loaded or self.context_max

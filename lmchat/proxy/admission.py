@@ -115,6 +115,8 @@ class Limiter:
 
 
 MAX_MODEL_CHARS = 1024
+_BASE64 = 4 / 3
+"""Growth of an image in a request."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LARGEST = 2**63 - 1
 """Largest whole number that servers read."""
@@ -129,14 +131,17 @@ def check_request(request: ChatRequest, *, is_listed: bool = False) -> None:
     _check_sampling(request.sampling)
 
 
-def check_size(body: bytes, messages: Sequence[ChatMessage], limit_mb: float) -> None:
-    """Raise `BodyTooLarge` naming the size and the largest message."""
-    if len(body) <= limit_mb * 1e6:
+def check_size(
+    body: bytes, messages: Sequence[ChatMessage], limit_mb: float, *, attached_bytes: int = 0
+) -> None:
+    """Raise `BodyTooLarge` naming the size and the largest message; attached files have their own limits."""
+    size = len(body) - attached_bytes * _BASE64
+    if size <= limit_mb * 1e6:
         return
     sizes = [len(message.sent_text.encode("utf-8", "replace")) for message in messages]
     largest = max(range(len(sizes)), key=sizes.__getitem__)
     raise BodyTooLarge(
-        f"The request is {len(body) / 1e6:.1f} MB; the limit is {limit_mb:g} MB. Message {largest + 1} "
+        f"The request is {size / 1e6:.1f} MB; the limit is {limit_mb:g} MB. Message {largest + 1} "
         f"({messages[largest].role.value}) alone is {sizes[largest] / 1e6:.1f} MB.",
         hint="Shorten that message, or raise max_body_mb under [limits].",
     )
@@ -156,7 +161,7 @@ def _check_messages(messages: Sequence[ChatMessage]) -> None:
     last = messages[-1]
     goes_on_thinking = last.role is Role.ASSISTANT and last.reasoning
     for place, message in enumerate(messages, 1):
-        if not message.sent_text and not (goes_on_thinking and message is last):
+        if not (message.sent_text or message.files) and not (goes_on_thinking and message is last):
             raise RequestInvalid(f"Invalid message content: message {place} has no text.")
 
 
@@ -221,7 +226,8 @@ class Admission:
                 self.allowed.check(request.endpoint)
             with _step(purpose, "size"):
                 body = encode(request)
-                check_size(body, request.messages, self._max_body_mb)
+                attached_bytes = sum(map(len, request.files.values()))
+                check_size(body, request.messages, self._max_body_mb, attached_bytes=attached_bytes)
             with _step(purpose, "limiter"):
                 self.limiter.take(purpose, request.product)
         except LMChatError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from itertools import takewhile
@@ -12,11 +13,12 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.domain.message import ChatMessage, Role, ToolCallPart, text_message
+from lmchat.domain.message import ChatMessage, Role, ToolCallPart, fence_for, text_message
 from lmchat.domain.request import AnyObject, AnyText, ChatRequest, FittingValue, Output
 from lmchat.domain.tool import arguments_of, called, wire_form
 from lmchat.errors import ServerRejected
 from lmchat.proxy.json_values import utf8_safe, without_surrogates
+from lmchat.text import safe_line
 
 
 class JsonMode(StrEnum):
@@ -168,6 +170,7 @@ def body_of(request: ChatRequest, fields: Mapping[str, Any], dialect: Dialect) -
     """Return the body. What the user has not set is not sent."""
     sampling, output = request.sampling, request.output
     mode = dialect.json_mode(output)
+    messages = with_words(request.messages, output, mode)
     told = {
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
@@ -179,7 +182,7 @@ def body_of(request: ChatRequest, fields: Mapping[str, Any], dialect: Dialect) -
         sent.pop("tool_choice", None)
     return {
         "model": without_surrogates(request.model),
-        "messages": _messages(with_words(request.messages, output, mode), has_tools="tools" in sent),
+        "messages": _messages(messages, request.files, has_tools="tools" in sent),
         "stream": True,
         **({"stream_options": {"include_usage": True}} if dialect.has_stream_options else {}),
         **{name: value for name, value in told.items() if value is not None},
@@ -200,7 +203,9 @@ def tool_fields(request: ChatRequest) -> dict[str, Any]:
     return {"tools": tools, **choice} if tools else {}
 
 
-def _messages(messages: Sequence[ChatMessage], *, has_tools: bool) -> list[dict[str, Any]]:
+def _messages(
+    messages: Sequence[ChatMessage], files: Mapping[str, bytes], *, has_tools: bool
+) -> list[dict[str, Any]]:
     """Return the messages as they are sent: a call with its result, or not at all.
 
     Without tools in the request, results become text of the next answer: chat templates of models without
@@ -220,12 +225,35 @@ def _messages(messages: Sequence[ChatMessage], *, has_tools: bool) -> list[dict[
         if not has_tools and role is Role.ASSISTANT and told and told[-1]["role"] == "assistant":
             told[-1]["content"] = "\n\n".join(filter(None, (told[-1]["content"], content)))
         else:
-            told.append({"role": role.value, "content": content})
+            told.append({"role": role.value, "content": _with_files(one, files) if one.files else content})
         if has_tools and calls:
             told[-1]["tool_calls"] = calls
     if messages and messages[-1].role is Role.ASSISTANT and (thought := messages[-1].reasoning):
         told[-1]["reasoning_content"] = without_surrogates(thought)
     return told
+
+
+def _with_files(message: ChatMessage, files: Mapping[str, bytes]) -> str | list[dict[str, Any]]:
+    """Return the content of a prompt with its files: parts if it has images, else a text."""
+    texts: list[str] = []
+    images: list[dict[str, Any]] = []
+    for part in message.files:
+        data, name = files.get(part.digest), safe_line(part.name)
+        if data is None:
+            texts.append(f"[file {name} is missing]")
+        elif part.is_image and data:
+            url = f"data:{part.media_type};base64,{b64encode(data).decode()}"
+            images.append({"type": "image_url", "image_url": {"url": url}})
+        elif part.is_image:
+            texts.append(f"[image {name}]")
+        else:
+            text = data.decode("utf-8-sig", "replace")
+            fence = fence_for(text)
+            texts.append(f"File {name}:\n{fence}\n{text.rstrip()}\n{fence}")
+    content = "\n\n".join(filter(None, (*texts, without_surrogates(message.text))))
+    if not images:
+        return content
+    return [*images, {"type": "text", "text": content}] if content else images
 
 
 def _call(call: ToolCallPart) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import errno
 import logging
 import struct
 import warnings
-from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 
@@ -96,6 +95,8 @@ def _text(name: str, media_type: str, data: bytes) -> Attachment:
 def _attachment(
     name: str, media_type: str, data: bytes, *, tokens: int, width: int = 0, height: int = 0
 ) -> Attachment:
+    from hashlib import sha256  # noqa: PLC0415 - not before the first paint
+
     part = FilePart(
         name=name,
         media_type=media_type,

@@ -38,8 +38,21 @@ def estimate_tokens(text: str, *, factor: float = 1.0) -> int:
     return max(1, round(raw_tokens(text) * factor)) if text else 0
 
 
+def _raw(message: ChatMessage) -> float:
+    files = sum(part.tokens for part in message.files if not part.is_image)
+    return raw_tokens(message.sent_text) + files
+
+
 def _estimate(message: ChatMessage, factor: float = 1.0) -> int:
-    return estimate_tokens(message.sent_text, factor=factor) + _TEMPLATE_TOKENS
+    """Estimate a message with its files; the factor of a model is one of its texts."""
+    images = sum(part.tokens for part in message.files if part.is_image)
+    raw = _raw(message)
+    return (max(1, round(raw * factor)) if raw else 0) + images + _TEMPLATE_TOKENS
+
+
+def has_images(messages: Sequence[ChatMessage]) -> bool:
+    """Whether some message has an image; only the server knows how many tokens that takes."""
+    return any(part.is_image for message in messages for part in message.files)
 
 
 def _counted(message: ChatMessage) -> int:
@@ -81,7 +94,8 @@ def plan_context(
     `max_tokens` are kept free for the answer, or else 1000 or a quarter of the window. `tool_tokens` are for
     the tools that are offered. What follows the last prompt stays, and results go with their calls.
     """
-    talk = [message for message in messages if message.role is not Role.SYSTEM and message.sent_text]
+    said = [message for message in messages if message.sent_text or message.files]
+    talk = [message for message in said if message.role is not Role.SYSTEM]
     systems = [message for message in messages if message.role is Role.SYSTEM][-1:]
     opening = [message for message in systems if message.text]
     sizes = [_estimate(message, factor) for message in talk]
@@ -129,8 +143,13 @@ class ContextMeter:
         self, target: Target, sent: Sequence[ChatMessage], counted: int, *, is_exact: bool = False
     ) -> None:
         """Learn from a count of a prompt; one that was asked for is `is_exact`."""
-        raw = sum(raw_tokens(message.sent_text) for message in sent)
-        if counted <= 0 or raw < _SMALL_TOKENS or (not is_exact and self.is_cut(target, sent, counted)):
+        raw = sum(map(_raw, sent))
+        if (
+            has_images(sent)
+            or counted <= 0
+            or raw < _SMALL_TOKENS
+            or (not is_exact and self.is_cut(target, sent, counted))
+        ):
             return
         fresh = (counted - _TEMPLATE_TOKENS * len(sent)) / raw
         old = self._factors.get(_key(target))
@@ -143,7 +162,7 @@ class ContextMeter:
     def is_cut(self, target: Target, sent: Sequence[ChatMessage], counted: int) -> bool:
         """Whether a server seems to have left out part of the prompt (Ollama does so silently)."""
         estimate = sum(_estimate(message, self.factor(target)) for message in sent)
-        return estimate >= _CUT_TOKENS and counted < _CUT_SHARE * estimate
+        return not has_images(sent) and estimate >= _CUT_TOKENS and counted < _CUT_SHARE * estimate
 
     def use(self, target: Target | None, messages: Sequence[ChatMessage]) -> ContextUse:
         """Return the server's last count with an estimate of what came after."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -34,6 +34,7 @@ from lmchat.domain.event import (
 from lmchat.domain.message import (
     AnswerState,
     ChatMessage,
+    FilePart,
     Part,
     Role,
     ToolCallPart,
@@ -46,18 +47,22 @@ from lmchat.domain.server import Target
 from lmchat.domain.session import STRETCH, MessagePath, Session, SessionHeader, title_from
 from lmchat.domain.tool import Tool, wire_form
 from lmchat.domain.turn import GrowingAnswer, Stage, Turn
-from lmchat.errors import LMChatError, RequestInvalid, ServerRejected
+from lmchat.errors import FileRefused, LMChatError, RequestInvalid, ServerRejected
+from lmchat.services.attachments import Attachment
 from lmchat.services.backend import Backend
-from lmchat.services.context_meter import ContextMeter, ContextPlan, estimate_tokens, plan_context
+from lmchat.services.context_meter import ContextMeter, ContextPlan, estimate_tokens, has_images, plan_context
 from lmchat.services.continuation import CONTINUE, Continuation, can_prefill, last_words
 from lmchat.services.save_queue import PieceWriter, SaveQueue
 from lmchat.services.tool_loop import ToolEnded, ToolEvent, ToolLoop, pending_calls
 from lmchat.services.tools import Toolbox
 from lmchat.services.turn_stats import failure_of, ledger_row
+from lmchat.text import safe_line
 
 _TOKENS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)
 _PREFILL_REFUSED = ("bad_request", "server_error", "unsupported")
 """Kinds of errors by which servers refuse prefill, as for models that think."""
+_MOST_IMAGE_BYTES = 20_000_000
+"""Older images than the newest of so many bytes are sent by name, so that no session outgrows its server."""
 _NEARLY_FULL = 0.8
 """Share of the window beyond which an estimate may be wrong about what fits."""
 
@@ -110,6 +115,7 @@ class AnswerStream:
         how: TurnSettings,
         path: MessagePath,
         continued: ChatMessage | None,
+        read_file: Callable[[str], Awaitable[bytes]],
         loop: ToolLoop | None = None,
     ) -> None:
         """Raises `RequestInvalid` if too much is to be sent and nothing may be left out."""
@@ -118,6 +124,8 @@ class AnswerStream:
         self.tool_tokens = 0
         self._backend = backend
         self._meter = meter
+        self._read_file = read_file
+        self._files: dict[str, bytes] = {}
         self._is_prefilled = self.continued is not None and can_prefill(how.target.product, self.continued)
         self._continuation: Continuation | None = None
         self.plan = self._planned()
@@ -133,6 +141,8 @@ class AnswerStream:
             if (count := self.loop.toolbox.left_out) and not self.loop.steps:
                 yield RequestAdapted(note=f"{count} tools are left out. Switch off others with /tools.")
         await self._count()
+        for name in await self._read_files():
+            yield RequestAdapted(note=f"{name} is missing on this disk; its name is sent instead.")
         while True:
             if self.continued is not None:
                 self._continuation = Continuation(self.continued, is_prefilled=self._is_prefilled)
@@ -176,6 +186,21 @@ class AnswerStream:
             kind="context_overflow",
         )
 
+    async def _read_files(self) -> list[str]:
+        """Read the files of the plan, newest first; return the names of those that are missing."""
+        model, room, missing = self.how.target.model, _MOST_IMAGE_BYTES, list[str]()
+        is_blind = model is not None and model.is_blind
+        for part in (part for message in reversed(self.plan.messages) for part in message.files):
+            if part.is_image and (is_blind or room <= 0):
+                self._files.setdefault(part.digest, b"")
+                continue
+            try:
+                self._files[part.digest] = await self._read_file(part.digest)
+            except LMChatError:
+                missing.append(part.name)
+            room -= part.size if part.is_image else 0
+        return missing
+
     def _request(self) -> ChatRequest:
         messages, continued, loop = self.plan.messages, self.continued, self.loop
         if continued is not None and self._is_prefilled and not continued.text:
@@ -190,6 +215,7 @@ class AnswerStream:
             sampling=self.how.sampling,
             output=self.how.output,
             tools=self.tools,
+            files=self._files,
             must_call=loop is not None and not loop.steps and loop.toolbox.settings.choice == "required",
         )
 
@@ -198,6 +224,9 @@ class AnswerStream:
         is_small = plan.limit is None or plan.tokens < _NEARLY_FULL * (plan.limit - plan.reserve)
         if (is_small and not plan.left_out) or self.continued is not None or not self.how.is_truncating:
             return
+        if has_images(plan.messages):
+            return
+        await self._read_files()
         try:
             counted = await self._backend.count_tokens(self._request())
         except LMChatError:
@@ -311,12 +340,17 @@ class Conversation:
         await self._save_queue.save(self.header, message, before)
         return message
 
-    def send(self, text: str, how: TurnSettings) -> AsyncGenerator[ConversationEvent, None]:
+    def send(
+        self, text: str, how: TurnSettings, files: Sequence[Attachment] = ()
+    ) -> AsyncGenerator[ConversationEvent, None]:
         """Send a prompt and yield events; a new session begins with its system prompt."""
-        return self._turn(how, text=text)
+        return self._turn(how, text=text, files=files)
 
-    def edit(self, message_id: str, text: str, how: TurnSettings) -> AsyncGenerator[ConversationEvent, None]:
-        return self._turn(how, message_id, text=text)
+    def edit(
+        self, message_id: str, text: str, how: TurnSettings, files: Sequence[Attachment] | None = None
+    ) -> AsyncGenerator[ConversationEvent, None]:
+        """Send another version of a prompt; without `files`, it keeps those that it has."""
+        return self._turn(how, message_id, text=text, files=files)
 
     def regenerate(self, answer_id: str, how: TurnSettings) -> AsyncGenerator[ConversationEvent, None]:
         """Answer once more, as a sibling of the old answer, or answer a prompt."""
@@ -327,29 +361,38 @@ class Conversation:
         return self._turn(how, answer_id, is_resumed=True)
 
     async def _turn(
-        self, how: TurnSettings, message_id: str = "", *, text: str | None = None, is_resumed: bool = False
+        self,
+        how: TurnSettings,
+        message_id: str = "",
+        *,
+        text: str | None = None,
+        files: Sequence[Attachment] | None = None,
+        is_resumed: bool = False,
     ) -> AsyncGenerator[ConversationEvent, None]:
         """Save the prompt, then stream, save and yield its answer; refuse before anything is changed."""
         await self.fill()
         if self.is_running:
             raise still_answering()
         path, old = self._up_to(message_id) if message_id else (self.messages, None)
-        said = [] if text is None else self._said(text, old)
+        said = [] if text is None else self._said(text, old, files)
+        _refuse_unseen(how.target, said)
         if text is None and old is not None and old.role is Role.USER:
             path, old = path.added(old), None
         versions = old.versions + 1 if old is not None and not said else 1
         continued = old if is_resumed and old is not None and old.role is Role.ASSISTANT else None
         loop = ToolLoop(how.toolbox, self.header.session_id) if how.toolbox is not None else None
-        asking = AnswerStream(self._backend, self._meter, how, path.added(*said), continued, loop)
+        read_file = self._save_queue.read_file
+        asking = AnswerStream(self._backend, self._meter, how, path.added(*said), continued, read_file, loop)
         self.messages = path
         if said and not self.header.title:
-            self.rename(title_from(said[-1].text))
+            self.rename(title_from(said[-1].text or ", ".join(part.name for part in said[-1].files)))
         for message in said:
             before = self._put_last(message)
             try:
                 yield MessageAdded(message=message)  # at once: the disk may be locked for seconds
             finally:
-                await self._save_queue.save(self.header, message, before)
+                fresh = [one for one in files or () if one.data and one.part in message.files]
+                await self._save_queue.save(self.header, message, before, fresh)
         while True:
             if loop is not None and (calls := pending_calls(self.messages)):
                 if loop.may_run(calls):
@@ -357,7 +400,7 @@ class Conversation:
                         async for happening in happenings:
                             yield happening
                     versions = 1
-                asking = AnswerStream(self._backend, self._meter, how, self.messages, None, loop)
+                asking = AnswerStream(self._backend, self._meter, how, self.messages, None, read_file, loop)
             async with aclosing(self._answer_once(asking, versions)) as events:
                 async for event in events:
                     yield event
@@ -437,14 +480,17 @@ class Conversation:
         self.messages = self.messages.replaced(call)
         await self._save_queue.save(self.header, call, MessagePath(self.messages[:index]))
 
-    def _said(self, text: str, old: ChatMessage | None) -> list[ChatMessage]:
+    def _said(
+        self, text: str, old: ChatMessage | None, files: Sequence[Attachment] | None
+    ) -> list[ChatMessage]:
+        parts = old.files if old is not None and files is None else tuple(one.part for one in files or ())
         if old is not None:
-            fresh = text_message(old.role, text, parent_id=old.parent_id)
+            fresh = _with_files(text_message(old.role, text, parent_id=old.parent_id), parts)
             return [replace(fresh, version=old.versions + 1, versions=old.versions + 1)]
         is_new = not self.messages and bool(self._system_prompt)
         opening = [text_message(Role.SYSTEM, self._system_prompt)] if is_new else []
         parent_id = opening[0].message_id if opening else self._leaf_id
-        return [*opening, text_message(Role.USER, text, parent_id=parent_id)]
+        return [*opening, _with_files(text_message(Role.USER, text, parent_id=parent_id), parts)]
 
     def _begin(self, asking: AnswerStream, versions: int) -> ChatMessage:
         path, continued = asking.path, asking.continued
@@ -491,6 +537,16 @@ class Conversation:
         if index is None:
             raise RequestInvalid("This message is on another branch.", hint="Open it in the tree.")
         return MessagePath(self.messages[:index]), self.messages[index]
+
+
+def _with_files(message: ChatMessage, files: tuple[FilePart, ...]) -> ChatMessage:
+    return replace(message, parts=(*files, *message.parts)) if files else message
+
+
+def _refuse_unseen(target: Target, said: Sequence[ChatMessage]) -> None:
+    if target.model is not None and target.model.is_blind and has_images(said):
+        words = f"{safe_line(target.model_id, limit=80)} cannot see images."
+        raise FileRefused(words, hint="Choose a model with vision, or remove the image.", kind="no_vision")
 
 
 def _streaming(

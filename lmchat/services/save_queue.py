@@ -20,6 +20,7 @@ from lmchat.domain.session import SessionHeader
 from lmchat.domain.telemetry import LedgerRow
 from lmchat.domain.turn import Piece
 from lmchat.errors import LMChatError
+from lmchat.services.attachments import Attachment
 from lmchat.services.ports import ChatStore
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ class _Unsaved(Struct, frozen=True, kw_only=True):
     header: SessionHeader
     message: ChatMessage
     before: Sequence[ChatMessage]
+    files: Sequence[Attachment]
 
 
 class SaveQueue:
@@ -47,14 +49,24 @@ class SaveQueue:
         self._writing: asyncio.Future[None] | None = None
 
     async def save(
-        self, header: SessionHeader, message: ChatMessage, before: Sequence[ChatMessage] = ()
+        self,
+        header: SessionHeader,
+        message: ChatMessage,
+        before: Sequence[ChatMessage] = (),
+        files: Sequence[Attachment] = (),
     ) -> None:
-        """Write a prompt or an ended answer, and wait for the disk.
+        """Write a prompt after its files, or an ended answer, and wait for the disk.
 
         `before` is its path, which is written once more where the disk has lost it.
         """
-        self._unsaved.append(_Unsaved(header=header, message=message, before=before))
+        self._unsaved.append(_Unsaved(header=header, message=message, before=before, files=files))
         await self.write_unsaved()
+
+    async def read_file(self, digest: str) -> bytes:
+        """Return the content of an attached file, also of one that could not be written."""
+        unsaved = (file for entry in self._unsaved for file in entry.files)
+        found = next((file for file in unsaved if file.part.digest == digest), None)
+        return found.data if found else await self.store.read_file(digest)
 
     async def begin_answer(self, header: SessionHeader, answer: ChatMessage) -> None:
         """Create the file of a running answer, and its row if its prompt is in the database."""
@@ -113,6 +125,8 @@ class SaveQueue:
                 self.warning = None
 
     async def _write(self, entry: _Unsaved) -> None:
+        for file in entry.files:
+            await self.store.save_file(file.data)
         messages = [entry.message]
         parent_id = entry.message.parent_id
         if entry.before and parent_id is not None and not await self.store.has_message(parent_id):

@@ -1,0 +1,131 @@
+"""Files that go with prompts: kept with them, counted, sent again with each turn, and never sent in vain."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from lmchat.domain.event import RequestAdapted
+from lmchat.domain.message import FilePart, TextPart
+from lmchat.errors import FileRefused, StoreUnavailable
+from lmchat.services.attachments import Attachment, read_attachment
+from lmchat.services.context_meter import ContextMeter, plan_context
+from lmchat.services.conversation import TurnSettings
+from lmchat.services.save_queue import SaveQueue
+from tests.services.test_conversation import HOW, begin, on_disk
+from tests.support.chats import prompt
+from tests.support.scripted_backend import ScriptedBackend, answer, read, target
+
+BLIND = TurnSettings(target=target(capabilities=("tools",)))
+
+
+@pytest.fixture
+async def notes(tmp_path) -> Attachment:
+    (tmp_path / "notes.md").write_bytes(b"Lettuce likes shade.\n")
+    return await read_attachment(tmp_path / "notes.md")
+
+
+def picture(data: bytes = b"\x89PNG garden", *, digest: str = "", size: int = 0) -> Attachment:
+    part = FilePart(
+        name="garden.png", media_type="image/png", digest=digest, size=size or len(data), tokens=85
+    )
+    return Attachment(part=part, data=data)
+
+
+async def test_a_prompt_has_its_files_first_and_they_are_sent_with_every_turn(store, notes):
+    backend = ScriptedBackend(answer("One."), answer("Two."))
+    conversation = begin(backend, store)
+    await read(conversation.send("What grows?", HOW, [notes]))
+    await read(conversation.send("And in the sun?", HOW))
+    asked = (await on_disk(store, conversation))[0]
+    assert asked.parts == (notes.part, TextPart(text="What grows?"))
+    assert [request.files for request in backend.requests] == [{notes.part.digest: notes.data}] * 2
+
+
+async def test_a_prompt_may_be_a_file_alone_whose_name_is_the_title(store, notes):
+    backend = ScriptedBackend(answer())
+    conversation = begin(backend, store)
+    await read(conversation.send("", HOW, [notes]))
+    assert conversation.header.title == "notes.md"
+    assert backend.requests[0].messages[0].files == (notes.part,)
+
+
+async def test_another_version_keeps_the_files_unless_it_names_its_own(store, notes):
+    backend = ScriptedBackend(*(answer() for _ in range(4)))
+    conversation = begin(backend, store)
+    await read(conversation.send("a", HOW, [notes]))
+    asked = conversation.messages[0].message_id
+    await read(conversation.edit(asked, "b", HOW))
+    await read(conversation.regenerate(conversation.messages[1].message_id, HOW))
+    await read(conversation.edit(conversation.messages[0].message_id, "c", HOW, []))
+    files = [(request.messages[-1].text, request.messages[-1].files) for request in backend.requests]
+    assert files == [("a", (notes.part,)), ("b", (notes.part,)), ("b", (notes.part,)), ("c", ())]
+
+
+async def test_a_missing_file_is_told_and_costs_the_file_alone(store, notes):
+    backend = ScriptedBackend(answer())
+    lost = Attachment(part=replace(notes.part, name="lost.md", digest="0" * 64))
+    events = await read(begin(backend, store).send("a", HOW, [lost, notes]))
+    assert [event.note for event in events if isinstance(event, RequestAdapted)] == [
+        "lost.md is missing on this disk; its name is sent instead."
+    ]
+    assert backend.requests[0].files == {notes.part.digest: notes.data}
+
+
+async def test_a_file_that_cannot_be_written_is_sent_and_written_later(store, notes, monkeypatch):
+    save, failures = store.save_file, [StoreUnavailable("The disk is full.")]
+
+    async def fail_once(data):
+        if failures:
+            raise failures.pop()
+        return await save(data)
+
+    monkeypatch.setattr(store, "save_file", fail_once)
+    backend, queue = ScriptedBackend(answer()), SaveQueue(store)
+    conversation = begin(backend, store, save_queue=queue)
+    await read(conversation.send("a", HOW, [notes]))
+    await queue.write_unsaved()
+    assert backend.requests[0].files == {notes.part.digest: notes.data}
+    assert (await on_disk(store, conversation))[0].files == (notes.part,)
+    assert await store.read_file(notes.part.digest) == notes.data
+
+
+async def test_a_model_that_cannot_see_is_not_asked_about_a_new_image_and_old_ones_are_named(store, notes):
+    backend = ScriptedBackend(answer("Lettuce."), answer("Yes."))
+    conversation = begin(backend, store)
+    image = picture(digest=await store.save_file(b"\x89PNG garden"))
+    await read(conversation.send("What grows?", HOW, [image]))
+    with pytest.raises(FileRefused, match=r"^qwen3-8b cannot see images\.$") as refused:
+        await read(conversation.send("And here?", BLIND, [image]))
+    assert (refused.value.kind, refused.value.exit_code) == ("no_vision", 1)
+    assert len(conversation.messages) == 2
+    await read(conversation.send("Sure?", BLIND, [notes]))
+    assert backend.requests[1].files == {image.part.digest: b"", notes.part.digest: notes.data}
+
+
+async def test_a_long_session_sends_its_newest_images_and_names_the_others(store):
+    backend = ScriptedBackend(*(answer() for _ in range(3)))
+    conversation = begin(backend, store)
+    for number in range(3):
+        data = bytes([number]) * 9
+        image = picture(data, digest=await store.save_file(data), size=10_000_000)
+        await read(conversation.send("a", HOW, [image]))
+    assert list(backend.requests[2].files.values()) == [b"\2" * 9, b"\1" * 9, b""]
+
+
+def test_files_count_in_the_window_and_the_factor_of_a_model_is_that_of_its_texts():
+    asked = prompt("Which?" * 10)
+    image, text = picture().part, replace(picture().part, media_type="text/plain", tokens=100)
+    plain, with_image, with_text = (
+        plan_context([replace(asked, parts=(*files, *asked.parts))], limit=None, factor=2.0).tokens
+        for files in ((), (image,), (text,))
+    )
+    assert (with_image - plain, with_text - plain) == (85, 200)
+
+
+def test_what_a_server_counts_for_an_image_teaches_nothing_about_texts():
+    meter, asked = ContextMeter(), prompt("Which vegetables grow here?" * 200)
+    with_image = replace(asked, parts=(picture().part, *asked.parts))
+    meter.learn(target(), [with_image], 9000)
+    assert not meter.is_cut(target(), [with_image], 10)
+    assert meter.factor(target()) == 1.0
