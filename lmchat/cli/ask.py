@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Sequence
 from contextlib import aclosing
 from io import BufferedReader
 from typing import Any
@@ -33,6 +34,7 @@ from lmchat.domain.request import AnyText
 from lmchat.domain.server import is_other_model
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files import path_of, read_plain
+from lmchat.services.attachments import Attachment, read_attachment
 from lmchat.services.context_meter import ContextPlan
 from lmchat.services.conversation import AnswerBegun, AnswerEnded, Conversation, ConversationEvent
 from lmchat.services.open_sessions import OpenSessions
@@ -91,8 +93,9 @@ async def ask(context: Context) -> int:
     extract = _extract(context.options)
     if context.options.tools and not context.has_tools:
         raise WrongUse("No tools are configured.", hint=how_to_configure(context))
-    prompt = await prompt_of(context)
     options = context.options
+    files = [await read_attachment(path_of(name)) for name in options.files]
+    prompt = await prompt_of(context)
     is_kept = options.resume is not None if options.save is None else options.save
     is_kept = is_kept and not options.temporary
     async with open_runtime(context, is_kept=is_kept) as runtime:
@@ -113,7 +116,7 @@ async def ask(context: Context) -> int:
             if options.tools:
                 sessions.toolbox = toolbox
                 await start_tools(context, toolbox, sessions.target)
-            error = await _Asking(context.output, sessions, extract, is_kept=is_kept).ask(prompt)
+            error = await _Asking(context.output, sessions, extract, is_kept=is_kept).ask(prompt, files)
     return 0 if error is None else context.output.failure(error)
 
 
@@ -130,10 +133,10 @@ class _Asking:
         self._extract = extract
         self._is_kept = is_kept
 
-    async def ask(self, prompt: str) -> LMChatError | None:
+    async def ask(self, prompt: str, files: Sequence[Attachment]) -> LMChatError | None:
         """Print the answer, or the part that came before a signal."""
         try:
-            error = await self._turn(prompt)
+            error = await self._turn(prompt, files)
             if error is not None and self._extract and (again := self._extract.repair()):
                 self._printer.note_repair(error)
                 error = await self._turn(again)
@@ -145,11 +148,11 @@ class _Asking:
             raise
         return self._end(error)
 
-    async def _turn(self, prompt: str) -> LMChatError | None:
+    async def _turn(self, prompt: str, files: Sequence[Attachment] = ()) -> LMChatError | None:
         how = self._sessions.turn_settings()
         if self._extract is not None:
             how = replace(how, output=self._extract.output)
-        async with aclosing(self._conversation.send(prompt, how)) as events:
+        async with aclosing(self._conversation.send(prompt, how, files)) as events:
             async for event in events:
                 self._printer.show(event)
                 if isinstance(event, ApprovalAsked):
@@ -360,7 +363,7 @@ async def prompt_of(context: Context) -> str:
     prompt = "\n\n".join(text for text in (context.options.prompt, piped.rstrip("\n")) if text.strip())
     if (name := context.options.preset) is not None:
         prompt = await preset_prompt(context, name, prompt)
-    if not prompt:
+    if not prompt and not context.options.files:
         raise WrongUse("The prompt is empty.", hint='Pass a prompt: lmchat ask "PROMPT", or pipe one in.')
     return prompt
 

@@ -86,6 +86,7 @@ _ASK = Subcommand(
     """\
 lmchat ask "Which vegetables grow in shade?"
 git diff | lmchat ask "Write a commit message"
+lmchat ask -f garden.png "What grows here?"
 lmchat ask --json "Hello" | jq -r .reply
 lmchat ask --schema person.json "Who wrote Emma?" | jq -r .name
 lmchat ask --local --yes "Hello"
@@ -94,6 +95,12 @@ lmchat ask --code "A shell loop over all .txt files" > loop.sh""",
     (
         argument("prompt PROMPT", "question or instruction for the model", nargs="?"),
         argument("-p --preset NAME", "preset of the configuration; the prompt becomes its input"),
+        argument(
+            "-f --file FILE",
+            "attach a text, an image or a PDF; may be repeated",
+            dest="files",
+            action="append",
+        ),
         argument("--stream-json", "print one JSON object per line while the answer streams"),
         argument("--schema FILE", "print one JSON value that matches the JSON schema in the file"),
         argument("--code", "print only the code blocks"),

@@ -26,6 +26,7 @@ from lmchat.domain.message import ChatMessage as ChatMessage
 from lmchat.domain.message import Failure as Failure
 from lmchat.domain.message import Limit as Limit
 from lmchat.domain.message import Part as Part
+from lmchat.domain.message import FilePart as FilePart
 from lmchat.domain.message import ReasoningPart as ReasoningPart
 from lmchat.domain.message import Receipt as Receipt
 from lmchat.domain.message import RefusalPart as RefusalPart

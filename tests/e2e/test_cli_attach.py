@@ -1,0 +1,86 @@
+"""Files at the command line: what the server gets of them, and what is left after a kill."""
+
+from __future__ import annotations
+
+import os
+from base64 import b64decode
+from io import BytesIO
+
+import pytest
+
+from tests.support.files_to_attach import Image, image
+from tests.support.lmchat_screen import stored
+from tests.support.scripted_products import answer, llama_cpp
+from tests.support.scripted_server import Gate, sse
+
+CHAT = "POST /v1/chat/completions"
+
+
+def sent(server) -> tuple[list[bytes], str]:
+    """Return the images and the text of the last prompt that the server got."""
+    content = server.seen(CHAT)[-1].json["messages"][-1]["content"]
+    urls = [part["image_url"]["url"] for part in content if part["type"] == "image_url"]
+    return [b64decode(url.partition(",")[2]) for url in urls], content[-1]["text"]
+
+
+def test_the_server_gets_each_file_byte_for_byte_or_scaled(cli, server, tmp_path):
+    small, large, notes = tmp_path / "small.webp", tmp_path / "large.jpg", tmp_path / "notes.md"
+    small.write_bytes(image("WEBP"))
+    large.write_bytes(image("JPEG", (10_000, 5_000), "L"))
+    notes.write_text("Lettuce likes shade.\n")
+    done = cli("ask", "-f", str(small), "-f", str(large), "--file", str(notes), "What grows here?")
+    assert (done.returncode, done.stderr) == (0, "")
+    (first, second), text = sent(server)
+    assert first == small.read_bytes()
+    with Image.open(BytesIO(second)) as scaled:
+        assert (scaled.format, scaled.size) == ("JPEG", (2048, 1024))
+    assert text == "File notes.md:\n```\nLettuce likes shade.\n```\n\nWhat grows here?"
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("cut.png", "lmchat: cut.png is damaged or cut off.\nCopy or download it again.\n"),
+        ("notes.png", "lmchat: notes.png is not an image, although its name says so.\n"),
+        ("pipe", "lmchat: {}/pipe is not a regular file.\nSave its content to a file first.\n"),
+        ("", "lmchat: {} is a folder.\nName a file in it.\n"),
+        ("gone.png", "lmchat: {}/gone.png does not exist.\nCheck the path.\n"),
+    ],
+)
+def test_what_cannot_be_attached_is_one_sentence_and_nothing_is_sent(cli, server, tmp_path, name, sentence):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "cut.png").write_bytes(image()[:-100])
+    (tmp_path / "notes.png").write_text("I am a PNG.")
+    done = cli("ask", "-f", str(tmp_path / name), "What is this?")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(sentence.format(tmp_path))
+    assert done.stderr.count("\n") == 2
+    assert not server.seen(CHAT)
+
+
+def test_a_model_that_cannot_see_is_not_asked(cli, server, tmp_path):
+    llama_cpp(server)
+    (tmp_path / "garden.png").write_bytes(image())
+    done = cli("ask", "-f", str(tmp_path / "garden.png"), "What grows here?")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "lmchat: tiny.gguf cannot see images.\nChoose a model with vision, or remove the image.\n"
+    )
+    assert not server.seen(CHAT)
+
+
+def test_a_kill_right_after_the_prompt_keeps_its_file(cli, server, tmp_path):
+    server.on(CHAT, sse(Gate()))
+    (tmp_path / "garden.png").write_bytes(image())
+    process = cli.start("ask", "--save", "-f", str(tmp_path / "garden.png"), "What grows here?")
+    server.wait_for(CHAT, timeout_s=15)
+    process.kill()
+    process.communicate()
+    asked = stored(tmp_path).messages[0]
+    assert (asked.text, asked.files[0].name) == ("What grows here?", "garden.png")
+    kept = tmp_path / "lmchat" / "attachments" / asked.files[0].digest
+    assert kept.read_bytes() == image()
+    server.on(CHAT, answer())
+    assert cli("ask", "-r", "last", "And there?").returncode == 0
+    messages = server.seen(CHAT)[-1].json["messages"]
+    assert messages[0]["content"][0]["type"] == "image_url"
