@@ -24,9 +24,9 @@ from lmchat.domain.event import UsageReported as UsageReported
 from lmchat.domain.message import AnswerState as AnswerState
 from lmchat.domain.message import ChatMessage as ChatMessage
 from lmchat.domain.message import Failure as Failure
+from lmchat.domain.message import FilePart as FilePart
 from lmchat.domain.message import Limit as Limit
 from lmchat.domain.message import Part as Part
-from lmchat.domain.message import FilePart as FilePart
 from lmchat.domain.message import ReasoningPart as ReasoningPart
 from lmchat.domain.message import Receipt as Receipt
 from lmchat.domain.message import RefusalPart as RefusalPart

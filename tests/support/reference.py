@@ -58,7 +58,7 @@ _EVENTS = """\
 """
 _VALUES = (
     *("Answer", "JsonAnswer", "ClientOptions", "Options", "Receipt", "ChatMessage", "Failure"),
-    *("TextPart", "ReasoningPart", "RefusalPart", "ToolCallPart", "ToolResultPart"),
+    *("TextPart", "ReasoningPart", "RefusalPart", "ToolCallPart", "ToolResultPart", "FilePart"),
     *("Candidate", "Endpoint", "ModelInfo", "Metrics"),
 )
 _SETTINGS = ("LimitSettings", "TimeoutSettings")
