@@ -16,6 +16,10 @@ MAX_BYTES = 16 << 20  # more than any file that lmchat writes
 _LONGEST_PART = 50  # characters of the name in its temporary file's name; the usual limit is 255 bytes
 _USUAL_MODE = 0o666  # before the user's umask
 _OWN = "LMCHAT_"
+OPEN_FLAGS = sum(getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NOINHERIT", "O_BINARY"))
+"""Flags of every opened file: no program that is started gets it, and Windows leaves its bytes alone."""
+NO_WAIT = getattr(os, "O_NONBLOCK", 0)
+"""Flag for a file that may be a pipe."""
 
 
 def read_plain(path: Path, *, limit: int = MAX_BYTES, may_stream: bool = False) -> bytes:
@@ -23,8 +27,8 @@ def read_plain(path: Path, *, limit: int = MAX_BYTES, may_stream: bool = False) 
 
     `may_stream` allows pipes and devices: `--config <(pass lmchat)`. Raises `OSError`, also over the limit.
     """
-    waiting = 0 if may_stream else os.O_NONBLOCK
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | waiting)
+    waiting = 0 if may_stream else NO_WAIT
+    descriptor = os.open(path, os.O_RDONLY | OPEN_FLAGS | waiting)
     with os.fdopen(descriptor, "rb") as file:
         mode = os.fstat(descriptor).st_mode
         if stat.S_ISDIR(mode):
@@ -80,7 +84,7 @@ def begin_log(path: Path) -> int:
     ensure_folder(path.parent)
     if path.exists():
         path.replace(path.with_name(f"{path.name}.1"))
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | OPEN_FLAGS, 0o600)
 
 
 def write_new_file(path: Path, text: str, *, is_forced: bool = False, mode: int = _USUAL_MODE) -> None:
@@ -111,7 +115,7 @@ def _refuse_device(path: Path) -> None:
 def _create(path: Path, data: str | bytes, mode: int) -> None:
     """Write a new file to the disk, whole or not at all."""
     content = data.encode(errors="replace") if isinstance(data, str) else data
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | OPEN_FLAGS, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)

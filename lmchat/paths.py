@@ -34,7 +34,7 @@ class Paths:
             return cls(config_dir=folder, cache_dir=folder, state_dir=folder)
         import platformdirs  # noqa: PLC0415 - 20 ms that LMCHAT_HOME saves
 
-        folders = platformdirs.PlatformDirs("lmchat", appauthor=False)
+        folders = platformdirs.PlatformDirs("lmchat", appauthor=False, roaming=True)
         return cls(
             config_dir=folders.user_config_path,
             cache_dir=folders.user_cache_path,

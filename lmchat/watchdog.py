@@ -21,6 +21,7 @@ _POLL_S = 0.02
 _LOG_POLL_S = 1.0
 _CANNOT_RUN = 126
 _SIGNALLED = 128
+_KILL = 9
 
 
 def watched(
@@ -79,7 +80,7 @@ def _end(group: int, is_ending: threading.Event, patience_s: float) -> None:
     is_ending.wait()
     _signal(group, signal.SIGTERM)
     time.sleep(patience_s)
-    _signal(group, signal.SIGKILL)
+    _signal(group, _KILL)
 
 
 def _end_rest(group: int) -> None:
@@ -87,11 +88,14 @@ def _end_rest(group: int) -> None:
     until_s = time.monotonic() + _GRACE_S
     while time.monotonic() < until_s and _signal(group, 0):
         time.sleep(_POLL_S)
-    _signal(group, signal.SIGKILL)
+    _signal(group, _KILL)
 
 
 def _signal(group: int, number: int) -> bool:
     """Signal a process group; return whether it still exists."""
+    if not hasattr(os, "killpg"):  # Windows
+        command = ("taskkill", "/F", "/T", "/PID", str(group))
+        return bool(number) and subprocess.run(command, check=False, capture_output=True).returncode == 0  # noqa: S603
     try:
         os.killpg(group, number)
     except (ProcessLookupError, PermissionError):

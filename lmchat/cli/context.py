@@ -16,7 +16,7 @@ from lmchat.cli.output import Output
 from lmchat.config.load import Flags, Loaded, Problem, line_of, load, similar
 from lmchat.config.settings import Settings
 from lmchat.errors import ConfigError, LMChatError
-from lmchat.files import path_of
+from lmchat.files import NO_WAIT, OPEN_FLAGS, path_of
 from lmchat.paths import Paths, make_folder
 from lmchat.text import safe_line
 
@@ -159,7 +159,7 @@ class LogFile(logging.Handler):
         if self._path.exists() and self._path.stat().st_size > _LARGEST_BYTES:
             self._path.replace(self._path.with_name(f"{self._path.name}.1"))
         # without O_NONBLOCK a pipe of this name would be waited for
-        how = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+        how = os.O_WRONLY | os.O_APPEND | os.O_CREAT | OPEN_FLAGS | NO_WAIT
         handle = os.open(self._path, how, 0o600)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(line + "\n")

@@ -31,6 +31,7 @@ from lmchat.domain.message import ChatMessage, Role
 from lmchat.domain.server import LoadState, ModelInfo, Target
 from lmchat.domain.session import SessionHeader
 from lmchat.errors import LMChatError, NoServerFound, ServerRejected, WrongUse
+from lmchat.machine.system import ENDING
 from lmchat.services.candidates import Catalogue, matching_model
 from lmchat.services.conversation import AnswerBegun, Conversation, ConversationEvent, TurnSettings
 from lmchat.services.importing import read_as_block
@@ -73,8 +74,9 @@ def run_plain(context: Context) -> int:
         ended.append(number)
         signal.raise_signal(signal.SIGINT)
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, end)
+    for number in ENDING:
+        if number != signal.SIGINT:
+            signal.signal(number, end)
     stack = AsyncExitStack()
     with asyncio.Runner() as runner:
         try:

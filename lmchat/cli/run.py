@@ -13,10 +13,10 @@ from lmchat.cli.commands import ParsedOptions
 from lmchat.cli.context import Context
 from lmchat.cli.output import Output
 from lmchat.errors import LMChatError, WrongUse
+from lmchat.machine.system import ENDING
 
 Handler = Callable[[Context], int | Coroutine[None, None, int]]
 _LOCAL = ("", "ask:ask", "models:list_models")  # commands that can use the built-in engine
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SIGNALLED = 128  # exit codes above it are 128 + signal number
 
 
@@ -111,14 +111,18 @@ def _run_until_signal(work: Coroutine[None, None, int]) -> int:
             caught.append(number)
             task.cancel()
 
-        for number in _SIGNALS:
-            loop.add_signal_handler(number, cancel, number)
+        for number in ENDING:
+            if sys.platform == "win32":
+                signal.signal(number, lambda number, _: loop.call_soon_threadsafe(cancel, number))
+            else:
+                loop.add_signal_handler(number, cancel, number)
         try:
             return await task
         except asyncio.CancelledError:
             return _SIGNALLED + caught[0] if caught else 1
         finally:
-            for number in _SIGNALS:
-                loop.remove_signal_handler(number)
+            if sys.platform != "win32":
+                for number in ENDING:
+                    loop.remove_signal_handler(number)
 
     return asyncio.run(guarded())

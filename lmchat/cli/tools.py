@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import termios
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from io import BufferedReader
 from typing import Any
@@ -37,6 +36,7 @@ from lmchat.services.ports import Lazy, ToolHost
 from lmchat.services.tool_loop import ApprovalAsked
 from lmchat.services.tools import Toolbox
 from lmchat.storage import state as remembered_file
+from lmchat.terminal.output import drop_typed
 from lmchat.text import safe_line
 from lmchat.threads import run_abandonable
 
@@ -207,8 +207,7 @@ async def decide(
         return
     choice, reason = None, ""
     while choice is None:
-        with suppress(termios.error):  # what was typed before the question is no answer to it
-            termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
+        drop_typed(sys.stdin.fileno())  # what was typed before the question is no answer to it
         sys.stderr.write(safe_line(called(event.message)) + _QUESTION)
         sys.stderr.flush()
         line = await read()

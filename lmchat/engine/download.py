@@ -6,7 +6,6 @@ The installer's mirrors and proxies apply. An interrupted download leaves nothin
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import hashlib
 import importlib.util
 import os
@@ -23,6 +22,7 @@ from msgspec import Struct
 from lmchat.domain.engine import FetchProgress, ModelFile
 from lmchat.errors import EngineUnavailable
 from lmchat.files import ensure_folder, environment_for_others, find_program
+from lmchat.machine.system import try_lock
 from lmchat.watchdog import watched
 
 _POLL_S = 0.1
@@ -93,7 +93,7 @@ async def fetch(
     try:
         await asyncio.to_thread(ensure_folder, folder)
         with (folder / "fetch.lock").open("a") as lock:
-            await tell_until(lambda: _has_locked(lock.fileno()))
+            await tell_until(lambda: try_lock(lock.fileno()))
             if await asyncio.to_thread(is_whole, demo, folder):
                 return
             await asyncio.to_thread(_clear, demo, folder)
@@ -202,14 +202,6 @@ def _has_hash(path: Path, demo: DemoModel) -> bool:
             return hashlib.file_digest(file, "sha256").hexdigest() == demo.sha256
     except OSError:
         return False
-
-
-def _has_locked(lock: int) -> bool:
-    """Lock a file without waiting; return whether that worked."""
-    with suppress(BlockingIOError):
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    return False
 
 
 def _largest(folder: Path) -> int:

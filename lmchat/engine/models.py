@@ -20,7 +20,7 @@ from lmchat.domain.engine import ModelFile
 from lmchat.engine.download import DemoModel, is_whole
 from lmchat.engine.gguf import Header, NotGguf, read_header
 from lmchat.errors import WrongUse
-from lmchat.files import path_of, read_plain
+from lmchat.files import NO_WAIT, OPEN_FLAGS, path_of, read_plain
 
 _MOST_FILES = 500
 _MOST_SETTINGS_BYTES = 1 << 20
@@ -192,7 +192,7 @@ def look_at(path: Path) -> tuple[ModelFile, Header] | None:
         str(path).encode()  # the library has no type for other names
         size = sum(one.stat().st_size for one in parts)
         # without O_NONBLOCK, a pipe in place of the file would be waited for
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        with os.fdopen(os.open(path, os.O_RDONLY | NO_WAIT | OPEN_FLAGS), "rb") as file:
             header = read_header(file)
     except (OSError, NotGguf, UnicodeEncodeError):
         return None

@@ -120,7 +120,8 @@ class ChildProcess:
         """Return the end of the log; empty if it is unreadable."""
         try:
             size = os.fstat(self._log).st_size
-            data = os.pread(self._log, _TAIL_BYTES, max(0, size - _TAIL_BYTES))
+            os.lseek(self._log, max(0, size - _TAIL_BYTES), os.SEEK_SET)
+            data = os.read(self._log, _TAIL_BYTES)
         except OSError:
             return ""
         return data.decode("utf-8", "replace")

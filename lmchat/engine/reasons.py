@@ -28,6 +28,7 @@ _ERROR_LINE = re.compile(r"^[\d.]+ E \S+ +\S+: (.+)$", re.MULTILINE)
 _LIBRARY = re.compile(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared object file")
 _OLD_SYSTEM = re.compile(r"version `(GLIBC(?:XX)?_[\d.]+)' not found")
 _DETAIL_LINES = 8
+_ILLEGAL_INSTRUCTION, _KILLED = 4, 9  # numbers of signals, which Windows does not name
 _SMALLER = "Choose a smaller model, or a smaller context window under [local] in the configuration."
 
 
@@ -64,7 +65,7 @@ def why_ended(model: ModelFile, exit_code: int | None, log: str) -> EngineUnavai
 
 def _known_end(model: ModelFile | None, exit_code: int | None, log: str) -> EngineUnavailable | None:
     details = _end_of(log)
-    if exit_code == -signal.SIGILL:
+    if exit_code == -_ILLEGAL_INSTRUCTION:
         return EngineUnavailable(
             "This processor lacks instructions that the built-in engine was compiled for.",
             hint="Use another server: llama.cpp built on this machine, Ollama or LM Studio.",
@@ -72,7 +73,7 @@ def _known_end(model: ModelFile | None, exit_code: int | None, log: str) -> Engi
             details=details,
         )
     need = memory_words(model) if model else ""
-    if exit_code == -signal.SIGKILL:
+    if exit_code == -_KILLED:
         message = f"The system ended the built-in engine, most often because memory ran out{need}."
     elif model and _OUT_OF_MEMORY.search(log):
         message = f"There is not enough memory for {model.name} and its context window{need}."

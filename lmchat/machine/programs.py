@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import signal
 import socket
 import subprocess
 from collections.abc import Collection, Iterable, Mapping
@@ -21,6 +20,7 @@ from lmchat.domain.candidate import Installed, Lifetime, PortHolder, ServerStart
 from lmchat.domain.server import Product
 from lmchat.errors import LMChatError
 from lmchat.files import begin_log, environment_for_others
+from lmchat.machine.system import end_program
 from lmchat.watchdog import watched
 
 END_S = 4.0  # time for a program to end; more than the watchdog gives it
@@ -105,19 +105,18 @@ class StartedProgram:
 
     async def end(self) -> None:
         """End it with its children; kill what ignores that."""
-        self._signal(signal.SIGTERM)
+        self._end(is_forced=False)
         with suppress(TimeoutError):
             async with asyncio.timeout(END_S):
                 while self.exit_code is None:  # noqa: ASYNC110 - the system has no event for it
                     await asyncio.sleep(_POLL_S)
         if self.exit_code is None and self.start.lifetime is not Lifetime.TIED:
-            self._signal(signal.SIGKILL)
+            self._end(is_forced=True)
             await asyncio.to_thread(self._process.wait)
 
-    def _signal(self, number: signal.Signals) -> None:
+    def _end(self, *, is_forced: bool) -> None:
         if self._process.poll() is None:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, number)  # it leads a session of its own
+            end_program(self._process.pid, is_forced=is_forced)
 
 
 def installed_products(

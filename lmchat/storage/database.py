@@ -19,7 +19,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from urllib.parse import quote
 
 from lmchat.errors import StoreUnavailable
-from lmchat.files import ensure_folder
+from lmchat.files import OPEN_FLAGS, ensure_folder
 from lmchat.storage.rows import contains
 from lmchat.storage.schema import ensure_index, migrate, refuse_other_versions, renew_index, transaction
 
@@ -287,7 +287,7 @@ def _opened(path: Path, how: str) -> Connection:
 def _ensure_file(path: Path) -> None:
     """Make a missing file; never open an existing one: closing it would end its locks."""
     if not path.exists():
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE))
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | OPEN_FLAGS, _FILE_MODE))
     elif not os.access(path, os.R_OK | os.W_OK, effective_ids=os.access in os.supports_effective_ids):
         raise OSError(errno.EACCES, os.strerror(errno.EACCES))
 

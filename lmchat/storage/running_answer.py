@@ -8,7 +8,6 @@ process locks its file; after a kill, the file has no lock.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
 import logging
 import os
@@ -27,7 +26,8 @@ from msgspec.structs import asdict
 from lmchat.domain.message import AnswerState, ChatMessage, Part, Role
 from lmchat.domain.turn import RESET, Piece, call_pieces, parts_of
 from lmchat.errors import SessionNotFound
-from lmchat.files import ensure_folder, read_plain
+from lmchat.files import OPEN_FLAGS, ensure_folder, read_plain
+from lmchat.machine.system import CAN_RENAME_OPEN_FILES, try_lock
 from lmchat.storage.database import Connection, closed, explain
 from lmchat.storage.rows import loaded, read_parts
 
@@ -107,21 +107,18 @@ def is_running(path: Path) -> bool:
     """Return whether the process of an answer still locks its file, or the file cannot be read now."""
     try:
         read_answer(path)
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | OPEN_FLAGS)
     except FileNotFoundError:
         return False
     except OSError as error:
         log.warning("the file of an answer cannot be read and stays: %s", error.strerror)
         return True
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        return not try_lock(descriptor, is_shared=True)
     except OSError:  # a file system without locks: an answer that goes on is written again at its end
         return False
     finally:
         os.close(descriptor)
-    return False
 
 
 class RunningAnswers:
@@ -201,13 +198,15 @@ class AnswerFile:
 
     def _made(self) -> int:
         ensure_folder(self._path.parent)
-        fresh = self._path.with_name(f".{self._path.name}")  # another process must not see it without a lock
+        # another process must not see it without a lock
+        fresh = self._path.with_name(f".{self._path.name}") if CAN_RENAME_OPEN_FILES else self._path
         fresh.unlink(missing_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | OPEN_FLAGS
         descriptor = os.open(fresh, flags, _MODE)
         with suppress(OSError):  # a file system without locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        fresh.replace(self._path)
+            try_lock(descriptor)
+        if fresh != self._path:
+            fresh.replace(self._path)
         return descriptor
 
 

@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from lmchat.errors import StoreUnavailable
+from lmchat.files import OPEN_FLAGS
 
 log = logging.getLogger(__name__)
 
@@ -161,7 +162,7 @@ def ensure_index(connection: sqlite3.Connection) -> None:
 def copy_database(path: Path, copy: Path) -> None:
     """Copy a database that may be in use, all or nothing; raises `sqlite3.Error`, `OSError`."""
     fresh = copy.with_name(f".{copy.name}.{os.urandom(4).hex()}")
-    os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE))
+    os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | OPEN_FLAGS, _MODE))
     try:
         with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(fresh)) as target:
             source.backup(target)

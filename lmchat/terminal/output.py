@@ -13,12 +13,19 @@ from threading import Lock
 from time import monotonic
 from types import FrameType
 
+from lmchat.machine.system import ENDING
+
+try:
+    import termios
+except ImportError:  # Windows
+    termios = None  # type: ignore[assignment]
+
 logger = logging.getLogger(__name__)
 
 PATIENCE_S = 0.3  # timeout for a terminal that takes no bytes
-ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
-FROM_KEYS = (signal.SIGINT, signal.SIGQUIT)
+_FROM_KEYS = ("SIGINT", "SIGQUIT")
 """Sent by Ctrl+C and Ctrl+\\ to all programs of a terminal, also while an editor has it."""
+_HANG_UP = 1  # SIGHUP
 _LENT, _OURS = 254, 255  # in the pipe beside the numbers of signals: who has the terminal from there on
 
 
@@ -140,7 +147,7 @@ class SignalGuard:
         self._write(_LENT if is_lent else _OURS)
 
     def hang_up(self) -> None:
-        self._on_signal(signal.SIGHUP, None)
+        self._write(_HANG_UP)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         # asyncio may use the wake-up file itself
@@ -156,7 +163,7 @@ class SignalGuard:
             for number in os.read(self._pipe[0], 64):
                 if number in (_LENT, _OURS):
                     is_lent = number == _LENT
-                elif number in ENDING and not (is_lent and number in FROM_KEYS):
+                elif number in ENDING and not (is_lent and signal.Signals(number).name in _FROM_KEYS):
                     self._end(number)
 
     def _end(self, number: int) -> None:
@@ -175,5 +182,12 @@ def has_shell() -> bool:
     """Return whether a shell with job control started us, which can continue us after a stop."""
     try:
         return os.getpgid(os.getsid(0)) != os.getpgrp()
-    except OSError:  # the leader has ended
+    except (OSError, AttributeError):  # the leader has ended; Windows has no such shells
         return False
+
+
+def drop_typed(fileno: int) -> None:
+    """Forget what was typed at a terminal and not read yet."""
+    if termios is not None:
+        with suppress(termios.error):
+            termios.tcflush(fileno, termios.TCIFLUSH)

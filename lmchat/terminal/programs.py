@@ -6,7 +6,6 @@ import asyncio
 import os
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
@@ -17,6 +16,7 @@ from tempfile import mkdtemp
 
 from lmchat.errors import FileRefused, LMChatError, WrongUse
 from lmchat.files import command_for, environment_for_others, find_program, is_runnable
+from lmchat.machine.system import end_program
 from lmchat.text import safe_line, safe_text
 
 _EDITORS = ("sensible-editor", "nano", "vim", "vi")
@@ -60,8 +60,7 @@ async def run(
             return None
         finally:
             if process.returncode is None:
-                with suppress(ProcessLookupError, PermissionError):
-                    os.killpg(process.pid, signal.SIGKILL)
+                end_program(process.pid, is_forced=True)
             await _end(process)
     return None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -19,6 +18,7 @@ from lmchat.config.settings import McpSettings
 from lmchat.domain.tool import FUNCTIONS, ServerState, Tool, ToolResult, ToolServer, with_wire_names
 from lmchat.errors import LMChatError
 from lmchat.files import begin_log, environment_for_others
+from lmchat.machine.system import end_program
 from lmchat.tools.child import LINE_BYTES, Order, Orders, ToolReport
 
 _ROOT = str(Path(__file__).parents[2])
@@ -170,8 +170,7 @@ class McpHost:
                 waiting = self._waiting.get(report.number)
                 if waiting is not None and report.result is not None and not waiting.done():
                     waiting.set_result(report.result)
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)  # also the programs that functions have started
+        end_program(process.pid, is_forced=True)  # also the programs that functions have started
         await process.wait()
         self._process = None
         for name in self._run:

@@ -165,7 +165,7 @@ def test_a_screen_at_rest_has_imported_only_what_it_works_with(tmp_path):
     assert modules & _NEVER_UNASKED == set()
     assert not _packages(modules) & {"markdown_it", "pygments"}
     unwanted = re.compile(
-        r"lmchat\.(engine|machine|structured|formats\.(?!writing)|tui\.screens\..*_dialog)\b"
+        r"lmchat\.(engine|machine\.programs|structured|formats\.(?!writing)|tui\.screens\..*_dialog)\b"
     )
     assert [one for one in modules if unwanted.match(one)] == []
 
@@ -184,7 +184,7 @@ def test_the_first_paint_waits_for_no_part_of_lmchat_that_is_not_on_it(first_pai
     assert not ours & {
         f"lmchat.{name}"
         for name in (
-            *("cli.parser", "cli.wiring", "engine", "machine", "proxy", "storage.database"),
+            *("cli.parser", "cli.wiring", "engine", "machine.programs", "proxy", "storage.database"),
             *(
                 "tui.screens.dialog",
                 "tui.widgets.field",
@@ -201,7 +201,7 @@ def test_who_finds_a_server_at_once_pays_nothing_for_the_welcome_page(tmp_path):
     run([PYTHON, "-m", "tests.support.start_child", file, "arrival"], home=tmp_path)
     modules = json.loads(file.read_text())["modules"]
     assert "lmchat.tui.screens.connect" in modules
-    unwanted = re.compile(r"lmchat\.machine\b")
+    unwanted = re.compile(r"lmchat\.machine\.programs\b")
     assert [one for one in modules if unwanted.match(one) or "welcome" in one or "ask_dialog" in one] == []
 
 

@@ -8,7 +8,6 @@ import logging
 import os
 import selectors
 import signal
-import termios
 from codecs import getincrementaldecoder
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -22,13 +21,20 @@ from typing import Any, cast
 from textual import constants, events
 from textual.app import App
 from textual.driver import Driver
-from textual.drivers.linux_driver import LinuxDriver
 from textual.geometry import Size
 from textual.message import Message
 
 from lmchat.terminal.output import SignalGuard, TerminalOutput
 from lmchat.tui.quirks.keys import KeyStream, mend_keys
 from lmchat.tui.quirks.widths import with_sure_widths
+
+try:
+    import termios
+
+    from textual.drivers.linux_driver import LinuxDriver
+except ImportError:  # Windows, where Textual's own driver stays in use
+    termios = None  # type: ignore[assignment]
+    LinuxDriver = Driver  # type: ignore[misc,assignment]
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +65,8 @@ def guard_terminal(app: App[Any], on_terminate: Callable[[], Awaitable[object]])
     Then `on_terminate` has a second to save, and the app exits with 128 + the signal's number in any case.
     """
     mend_keys()
+    if termios is None:
+        return
     app.driver_class = cast("type[Driver]", partial(TerminalDriver, on_terminate=on_terminate))
 
 

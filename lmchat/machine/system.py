@@ -1,0 +1,65 @@
+"""Locks, signals and the ends of programs, on POSIX systems and on Windows."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+CAN_RENAME_OPEN_FILES = fcntl is not None
+_FAR = 1 << 30  # byte that stands for the whole file: on Windows, locked bytes cannot be read
+
+ENDING = tuple(
+    signal.Signals[name]
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
+    if name in signal.Signals.__members__ and hasattr(signal, name)
+)
+"""Signals that ask a program to end."""
+
+
+def try_lock(descriptor: int, *, is_shared: bool = False) -> bool:
+    """Lock an open file without waiting; return whether nobody else has it.
+
+    The system releases the lock when the process ends, however it ends. Raises `OSError` where the file
+    system has no locks.
+    """
+    try:
+        if fcntl is None:
+            _lock_byte(descriptor)
+        else:
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
+
+
+def _lock_byte(descriptor: int) -> None:
+    import msvcrt  # noqa: PLC0415 - only Windows has it
+
+    os.lseek(descriptor, _FAR, os.SEEK_SET)
+    msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+
+
+def end_program(pid: int, *, is_forced: bool = False) -> None:
+    """Ask a program that leads a session, and those that it started, to end; or kill them."""
+    with suppress(ProcessLookupError, PermissionError):
+        if hasattr(os, "killpg"):
+            os.killpg(pid, signal.SIGKILL if is_forced else signal.SIGTERM)
+        else:
+            _end_tree(pid)
+
+
+def _end_tree(pid: int) -> None:
+    """Kill a process and its children: Windows knows no request to end."""
+    import psutil  # noqa: PLC0415 - for Windows, and slow to import
+
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        for one in (*process.children(recursive=True), process):
+            with suppress(psutil.Error):
+                one.kill()
