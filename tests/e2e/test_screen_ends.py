@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from lmchat.domain.message import AnswerState
-from tests.support.failing_lmchat import SECRET
+from tests.support.failing_lmchat import HANGS, SECRET
 from tests.support.lmchat_screen import LMChatScreen, answers, ready_screen
 from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import DONE, Gate, ScriptedServer, finish, sse
@@ -106,6 +106,7 @@ def test_an_error_behind_the_screen_is_told_and_the_answer_goes_on(tmp_path):
 def test_an_app_that_hangs_ends_with_sigterm_and_loses_a_quarter_second_at_most(streaming):
     streaming.wait_time(0.3)  # what came last is on the disk after 250 ms
     streaming.type("\x1b[24~")
+    streaming.wait_until(lambda: HANGS in streaming.log_text, "it hangs")
     streaming.kill(signal.SIGTERM)
     assert streaming.wait_exit(5) == 143
     assert streaming.left_behind() == []

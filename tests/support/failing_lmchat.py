@@ -7,6 +7,7 @@ beyond BYTES; 0 sets no limit.
 from __future__ import annotations
 
 import inspect
+import logging
 import resource
 import sys
 from pathlib import Path
@@ -17,6 +18,8 @@ from lmchat.cli.main import main
 from lmchat.tui.app import LMChatApp
 
 SECRET = "a-value-that-no-screen-and-no-log-may-show"  # noqa: S105 - it is none
+
+HANGS = "it hangs on purpose"
 
 
 class BreakingApp(LMChatApp):
@@ -42,6 +45,7 @@ class BreakingApp(LMChatApp):
         raise ValueError(f"on purpose, with {local}")
 
     def action_hang(self) -> None:
+        logging.getLogger("lmchat").warning(HANGS)
         while True:
             pass
 
