@@ -36,9 +36,9 @@ from lmchat.errors import LMChatError, WrongUse
 from lmchat.files import path_of, read_plain
 from lmchat.services.attachments import Attachment, read_attachment
 from lmchat.services.context_meter import ContextPlan
-from lmchat.services.conversation import AnswerBegun, AnswerEnded, Conversation, ConversationEvent
+from lmchat.services.conversation import AnswerBegun, Conversation, ConversationEvent
 from lmchat.services.open_sessions import OpenSessions
-from lmchat.services.tool_loop import ApprovalAsked, ToolEnded
+from lmchat.services.tool_loop import ApprovalAsked, MessageEnded
 from lmchat.structured.json_text import UnfitError, code_blocks, strict_json
 from lmchat.structured.schema import WantedValue
 from lmchat.text import safe_line
@@ -157,8 +157,6 @@ class _Asking:
                 self._printer.show(event)
                 if isinstance(event, ApprovalAsked):
                     await decide(event, self._output)
-                elif isinstance(event, ToolEnded):
-                    self._printer.add_step(event.message)
         return await self._extract.read(self._conversation.messages[-1]) if self._extract else None
 
     def _end(self, error: LMChatError | None) -> LMChatError | None:
@@ -239,8 +237,9 @@ class Printer:
                 self._asked = message.model
                 self._thoughts.clear()
                 self.note_plan(plan)
-            case AnswerEnded():
+            case MessageEnded(message=message):
                 self._stream.end()
+                self._add_step(message)
             case _:
                 pass
 
@@ -250,11 +249,12 @@ class Printer:
             self._left_out = plan.left_out
             self._output.note(f"lmchat: the oldest {plan.left_out} messages do not fit and are left out.")
 
-    def add_step(self, message: ChatMessage) -> None:
-        self._steps.append(step_json(message))
-        if self._output.is_lines:
-            self._output.document({"tool": self._steps[-1]})
-        self._output.note(step_note(message))
+    def _add_step(self, message: ChatMessage) -> None:
+        if message.role is Role.TOOL:
+            self._steps.append(step_json(message))
+            if self._output.is_lines:
+                self._output.document({"tool": self._steps[-1]})
+            self._output.note(step_note(message))
 
     def note_repair(self, error: LMChatError) -> None:
         if self._output.is_lines:

@@ -37,7 +37,7 @@ from lmchat.services.conversation import AnswerBegun, Conversation, Conversation
 from lmchat.services.importing import read_as_block
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.save_queue import SEPARATOR
-from lmchat.services.tool_loop import ApprovalAsked, ToolEnded
+from lmchat.services.tool_loop import ApprovalAsked
 from lmchat.storage import state as remembered_file
 from lmchat.text import safe_line
 from lmchat.tui.commands import COMMANDS, is_command, parse_slash
@@ -243,8 +243,6 @@ class PlainChat:
                             self._tell("Thinking…")
                         case ApprovalAsked():
                             await decide(event, self._output, self._choice)
-                        case ToolEnded(message=message):
-                            printer.add_step(message)
                         case ModelLoading(fraction=fraction):
                             self._tell_loading(fraction)
                             continue

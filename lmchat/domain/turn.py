@@ -267,7 +267,8 @@ def parts_of(pieces: Iterable[Piece]) -> tuple[Part, ...]:
         else:
             runs.append((kind, [text]))
     parts = [_PARTS[kind](text="".join(texts)) for kind, texts in runs if kind in _PARTS]
-    parts += [ToolCallPart(**calls[index]) for index in sorted(calls)]
+    for index, call in sorted(calls.items()):
+        parts.append(ToolCallPart(**(call | {"call_id": call["call_id"] or f"call_{index}"})))
     return tuple(parts)
 
 

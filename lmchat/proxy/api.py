@@ -325,7 +325,7 @@ class Client:
             answer = await self._whole(request, model)
             if not answer.tool_calls:
                 return replace(answer, steps=tuple(steps))
-            calls = [replace(call, call_id=call.call_id or new_id()) for call in answer.tool_calls]
+            calls = answer.tool_calls
             results = await asyncio.gather(*(_run_function(runs.get(call.name), call) for call in calls))
             steps += results
             asked = replace(answer.message, parts=(*answer.message.parts, *calls))

@@ -53,7 +53,7 @@ from lmchat.services.backend import Backend
 from lmchat.services.context_meter import ContextMeter, ContextPlan, estimate_tokens, has_images, plan_context
 from lmchat.services.continuation import CONTINUE, Continuation, can_prefill, last_words
 from lmchat.services.save_queue import PieceWriter, SaveQueue
-from lmchat.services.tool_loop import ToolEnded, ToolEvent, ToolLoop, pending_calls
+from lmchat.services.tool_loop import MessageEnded, ToolEvent, ToolLoop, pending_calls
 from lmchat.services.tools import Toolbox
 from lmchat.services.turn_stats import failure_of, ledger_row
 from lmchat.text import safe_line
@@ -91,13 +91,7 @@ class AnswerBegun(Struct, frozen=True, kw_only=True):
     plan: ContextPlan
 
 
-class AnswerEnded(Struct, frozen=True, kw_only=True):
-    """An answer has ended whose tool calls run next."""
-
-    message: ChatMessage
-
-
-ConversationEvent = MessageAdded | AnswerBegun | AnswerEnded | ToolEvent | StreamEvent
+ConversationEvent = MessageAdded | AnswerBegun | ToolEvent | StreamEvent
 
 
 def still_answering() -> RequestInvalid:
@@ -407,7 +401,7 @@ class Conversation:
             versions = 1
             if loop is None or not pending_calls(self.messages):
                 return
-            yield AnswerEnded(message=self.messages[-1])
+            yield MessageEnded(message=self.messages[-1])
 
     async def _answer_once(
         self, asking: AnswerStream, versions: int
@@ -460,7 +454,7 @@ class Conversation:
                 yield MessageAdded(message=message)
             async with aclosing(loop.run(tuple(running.values()))) as events:
                 async for event in events:
-                    if isinstance(event, ToolEnded):
+                    if isinstance(event, MessageEnded):
                         del running[event.message.message_id]
                         await self._end_call(event.message)
                     yield event
@@ -508,8 +502,9 @@ class Conversation:
         self.sent = plan
         receipt = turn.receipt(context=how.target.context, max_tokens=how.sampling.max_tokens)
         receipt = receipt.after(asking.continued.receipt if asking.continued else None)
-        parts = tuple(_with_id(part) for part in self._answer.parts)
-        self._newest_answer = final = replace(answer, parts=parts, model=turn.model, receipt=receipt)
+        self._newest_answer = final = replace(
+            answer, parts=self._answer.parts, model=turn.model, receipt=receipt
+        )
         self.messages = self.messages.replaced(final)
         self._touch(model=final.model, endpoint=final.endpoint)
         if turn.usage is not None and turn.usage.prompt_tokens is not None:
@@ -564,9 +559,3 @@ def _streaming(
         version=versions,
         versions=versions,
     )
-
-
-def _with_id(part: Part) -> Part:
-    """Give a call an id where the server gave it none."""
-    is_nameless = isinstance(part, ToolCallPart) and not part.call_id
-    return replace(part, call_id=f"call_{new_id()[:8]}") if is_nameless else part

@@ -44,13 +44,13 @@ class ApprovalAsked(Struct, frozen=True, kw_only=True):
     decision: asyncio.Future[Decision]
 
 
-class ToolEnded(Struct, frozen=True, kw_only=True):
-    """A call has a result, or the reason why there is none."""
+class MessageEnded(Struct, frozen=True, kw_only=True):
+    """A call has a result, or the reason why there is none; or an answer ended whose calls run next."""
 
     message: ChatMessage
 
 
-ToolEvent = ApprovalAsked | ToolEnded
+ToolEvent = ApprovalAsked | MessageEnded
 
 
 def pending_calls(path: Sequence[ChatMessage]) -> tuple[ToolCallPart, ...]:
@@ -128,7 +128,7 @@ class ToolLoop:
                     reason = f" Reason: {decision.reason}" if decision.reason else ""
                     refusal = ToolResult(text=f"The user refused this call.{reason}", is_error=True)
             if refusal is not None:
-                yield ToolEnded(message=with_result(message, refusal, time.monotonic()))
+                yield MessageEnded(message=with_result(message, refusal, time.monotonic()))
             elif tool is not None:
                 approved.append((message, tool))
         tasks = [
@@ -136,7 +136,7 @@ class ToolLoop:
         ]
         try:
             for ended in asyncio.as_completed(tasks):
-                yield ToolEnded(message=await ended)
+                yield MessageEnded(message=await ended)
         finally:
             for task in tasks:
                 task.cancel()

@@ -31,7 +31,6 @@ from lmchat.domain.tool import Choice, Decision
 from lmchat.errors import LMChatError
 from lmchat.services.conversation import (
     AnswerBegun,
-    AnswerEnded,
     Conversation,
     ConversationEvent,
     MessageAdded,
@@ -39,7 +38,7 @@ from lmchat.services.conversation import (
 )
 from lmchat.services.open_sessions import OpenSession, TurnPhase
 from lmchat.services.save_queue import SEPARATOR
-from lmchat.services.tool_loop import ApprovalAsked, ToolEnded
+from lmchat.services.tool_loop import ApprovalAsked, MessageEnded
 from lmchat.text import safe_line
 from lmchat.tui.quirks.driver import write_to_terminal
 from lmchat.tui.screens.chat.sessions import PromptText, ShownSession
@@ -232,13 +231,13 @@ class Turns:
                 self._view.show_action(words)
             case RequestAdapted(note=note):
                 self._view.screen.app.notify(safe_line(note, limit=300), timeout=_NOTE_S, markup=False)
-            case AnswerEnded() if is_shown:
-                self._view.log.finish(event.message, goes_on=True)
             case ApprovalAsked():
                 self._ask(opened, event, is_shown=is_shown)
-            case ToolEnded() if is_shown:
-                self._view.log.replace(event.message)
+            case MessageEnded(message=message) if is_shown and message.role is Role.TOOL:
+                self._view.log.replace(message)
                 self._view.refresh()
+            case MessageEnded() if is_shown:
+                self._view.log.finish(event.message, goes_on=True)
             case Rethought() if is_shown:
                 self._view.log.restate(opened.conversation.shown_messages[-1])
             case ToolCallDelta() if is_shown:
