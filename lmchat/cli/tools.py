@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
@@ -18,7 +17,7 @@ from lmchat.cli.output import Output, can_ask, from_stdin, rounded, table
 from lmchat.config.load import similar
 from lmchat.config.settings import Settings
 from lmchat.domain.candidate import Remembered
-from lmchat.domain.message import AnswerState, ChatMessage, Role, ToolCallPart, new_id, now
+from lmchat.domain.message import AnswerState, ChatMessage, ToolCallPart
 from lmchat.domain.server import Target
 from lmchat.domain.tool import (
     Approval,
@@ -28,8 +27,9 @@ from lmchat.domain.tool import (
     Tool,
     ToolServer,
     arguments_of,
+    call_message,
     called,
-    with_result,
+    run_call,
 )
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.services.ports import Lazy, ToolHost
@@ -86,15 +86,12 @@ async def list_tools(context: Context) -> int:
 async def call(context: Context) -> int:
     """Run a tool; exit 1 if its result is an error."""
     name, arguments = context.options.tool, context.options.arguments
-    if (found := arguments_of(arguments)) is None:
+    if arguments_of(arguments) is None:
         hint = """Write them as one JSON object, for example '{"path": "a.md"}'."""
         raise WrongUse("The arguments are not a JSON object.", hint=hint)
-    made = ToolCallPart(call_id="", name=name, arguments=arguments)
-    message = ChatMessage(message_id=new_id(), role=Role.TOOL, parts=(made,), created_at=now())
+    message = call_message(ToolCallPart(call_id="", name=name, arguments=arguments))
     async with _opened(context, only=name.partition("/")[0]) as toolbox:
-        tool = _tool(name, toolbox, context)
-        started_s = time.monotonic()
-        message = with_result(message, await toolbox.call(tool, found), started_s)
+        message = await run_call(message, partial(toolbox.call, _tool(name, toolbox, context)))
     has_failed = message.state is AnswerState.FAILED
     if context.output.is_json:
         context.output.document(step_json(message))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from enum import StrEnum
 from itertools import chain, count
 from typing import Any
@@ -13,7 +13,16 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from lmchat.domain.message import AnswerState, ChatMessage, Receipt, ToolResultPart
+from lmchat.domain.message import (
+    AnswerState,
+    ChatMessage,
+    Receipt,
+    Role,
+    ToolCallPart,
+    ToolResultPart,
+    new_id,
+    now,
+)
 
 FUNCTIONS = "python"
 """Name of the server of the functions in `tools.py`."""
@@ -75,8 +84,8 @@ class ToolResult(Struct, frozen=True, kw_only=True):
     is_error: bool = False
 
 
-UNKNOWN_TOOL = ToolResult(text="There is no tool of this name.", is_error=True)
-NO_ARGUMENTS = ToolResult(text="The arguments are not a JSON object.", is_error=True)
+Run = Callable[[dict[str, Any]], Awaitable[ToolResult | str]]
+"""Runs a tool with its arguments; a text is a result without an error."""
 
 
 class Choice(StrEnum):
@@ -141,8 +150,24 @@ def called(message: ChatMessage) -> str:
     return ", ".join(call_words(call.name, call.arguments) for call in message.tool_calls)
 
 
-def with_result(call: ChatMessage, result: ToolResult, started_s: float) -> ChatMessage:
-    """End a tool message that began at a monotonic time."""
+def call_message(call: ToolCallPart) -> ChatMessage:
+    """Return a tool message whose call has not run yet."""
+    return ChatMessage(message_id=new_id(), role=Role.TOOL, parts=(call,), created_at=now())
+
+
+async def run_call(call: ChatMessage, run: Run | None) -> ChatMessage:
+    """Return a tool message with the result of its call, or what went wrong; without `run` it is unknown."""
+    started_s, arguments = time.monotonic(), arguments_of(call.tool_calls[0].arguments)
+    if run is None:
+        result = ToolResult(text="There is no tool of this name.", is_error=True)
+    elif arguments is None:
+        result = ToolResult(text="The arguments are not a JSON object.", is_error=True)
+    else:
+        try:
+            found = await run(arguments)
+            result = ToolResult(text=found) if isinstance(found, str) else found
+        except Exception as error:  # noqa: BLE001 - of a function; the model may try again
+            result = ToolResult(text=f"{type(error).__name__}: {error}", is_error=True)
     return replace(
         call,
         parts=(*call.parts, ToolResultPart(text=cut_result(result.text) or "(no output)")),

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import aclosing
 from functools import wraps
@@ -23,14 +22,12 @@ from lmchat.domain.message import (
     Receipt,
     Role,
     ToolCallPart,
-    new_id,
-    now,
     text_message,
 )
 from lmchat.domain.request import AnyText, ChatRequest, Output, Sampling
 from lmchat.domain.server import Candidate, Endpoint, ModelInfo, Target
 from lmchat.domain.telemetry import Metrics
-from lmchat.domain.tool import NO_ARGUMENTS, UNKNOWN_TOOL, ToolResult, arguments_of, with_result
+from lmchat.domain.tool import Run, call_message, run_call
 from lmchat.domain.turn import WholeAnswer
 from lmchat.errors import AnswerUnfit, LMChatError, RequestInvalid, ServerUnavailable, WrongUse
 from lmchat.proxy.client import ProxyClient
@@ -318,7 +315,7 @@ class Client:
         from lmchat.structured.functions import FunctionTool  # noqa: PLC0415 - chats start without it
 
         known = {one.tool.name: one for one in map(FunctionTool, functions)}
-        runs = {name: one.call for name, one in known.items()}
+        runs: Mapping[str, Run] = {name: one.call for name, one in known.items()}
         steps: list[ChatMessage] = []
         request = replace(request, tools=tuple(one.tool for one in known.values()))
         for _ in range(ToolSettings().max_steps + 1):
@@ -326,7 +323,8 @@ class Client:
             if not answer.tool_calls:
                 return replace(answer, steps=tuple(steps))
             calls = answer.tool_calls
-            results = await asyncio.gather(*(_run_function(runs.get(call.name), call) for call in calls))
+            made = (run_call(call_message(call), runs.get(call.name)) for call in calls)
+            results = await asyncio.gather(*made)
             steps += results
             asked = replace(answer.message, parts=(*answer.message.parts, *calls))
             request = replace(request, messages=(*request.messages, asked, *results))
@@ -398,21 +396,6 @@ class Client:
     def _key_for(self, endpoint: Endpoint) -> str | None:
         is_meant = endpoint.is_loopback if self._named is None else endpoint.origin == self._named.origin
         return self._key or None if is_meant else None
-
-
-async def _run_function(
-    run: Callable[[Mapping[str, Any]], Awaitable[str]] | None, call: ToolCallPart
-) -> ChatMessage:
-    """Return a tool message with the result, or the error."""
-    message = ChatMessage(message_id=new_id(), role=Role.TOOL, parts=(call,), created_at=now())
-    arguments, started_s = arguments_of(call.arguments), time.monotonic()
-    if run is None or arguments is None:
-        return with_result(message, NO_ARGUMENTS if run else UNKNOWN_TOOL, started_s)
-    try:
-        result = ToolResult(text=await run(arguments))
-    except Exception as error:  # noqa: BLE001 - of the caller's function; the model may try again
-        result = ToolResult(text=f"{type(error).__name__}: {error}", is_error=True)
-    return with_result(message, result, started_s)
 
 
 T = TypeVar("T")

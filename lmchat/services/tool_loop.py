@@ -6,9 +6,8 @@ Whatever goes wrong with a call becomes its result, which the model gets, and th
 from __future__ import annotations
 
 import asyncio
-import logging
-import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
@@ -16,22 +15,19 @@ from msgspec import Struct
 from lmchat.domain.message import AnswerState, ChatMessage, Role, ToolCallPart
 from lmchat.domain.server import Target
 from lmchat.domain.tool import (
-    NO_ARGUMENTS,
-    UNKNOWN_TOOL,
     Approval,
     Choice,
     Decision,
+    Run,
     Tool,
     ToolResult,
     arguments_of,
     call_words,
-    with_result,
+    run_call,
 )
 from lmchat.errors import LMChatError
 from lmchat.services.tools import Toolbox
 from lmchat.text import safe_line
-
-log = logging.getLogger(__name__)
 
 _MOST_REPEATS = 3
 
@@ -109,31 +105,28 @@ class ToolLoop:
 
     async def run(self, messages: Sequence[ChatMessage]) -> AsyncGenerator[ToolEvent, None]:
         """Run the calls of tool messages side by side, after the user has decided about each."""
-        approved: list[tuple[ChatMessage, Tool]] = []
+        runs: list[Run | None] = []
         for message in messages:
             call = message.tool_calls[0]
-            tool, refusal = self.toolbox.find(call.name), None
-            if tool is None:
-                refusal = UNKNOWN_TOOL
-            elif arguments_of(call.arguments) is None:
-                refusal = NO_ARGUMENTS
-            elif not self.toolbox.is_on(self._session_id, tool):
-                refusal = ToolResult(text="This tool is switched off, or not allowed to run.", is_error=True)
-            elif self.toolbox.approval(self._session_id, tool) is not Approval.ALWAYS:
+            if (tool := self.toolbox.find(call.name)) is None:
+                runs.append(None)
+                continue
+            run: Run = partial(self.toolbox.call, tool)
+            if not self.toolbox.is_on(self._session_id, tool):
+                run = partial(_refuse, "This tool is switched off, or not allowed to run.")
+            elif (
+                self.toolbox.approval(self._session_id, tool) is not Approval.ALWAYS
+                and arguments_of(call.arguments) is not None
+            ):
                 asked: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
                 yield ApprovalAsked(message=message, tool=tool, decision=asked)
                 decision = await asked
                 await self.toolbox.decide(self._session_id, tool, decision)
                 if decision.choice is Choice.NO:
                     reason = f" Reason: {decision.reason}" if decision.reason else ""
-                    refusal = ToolResult(text=f"The user refused this call.{reason}", is_error=True)
-            if refusal is not None:
-                yield MessageEnded(message=with_result(message, refusal, time.monotonic()))
-            elif tool is not None:
-                approved.append((message, tool))
-        tasks = [
-            asyncio.create_task(self._call(message, tool), name="tool call") for message, tool in approved
-        ]
+                    run = partial(_refuse, f"The user refused this call.{reason}")
+            runs.append(run)
+        tasks = [asyncio.create_task(run_call(*one)) for one in zip(messages, runs, strict=True)]
         try:
             for ended in asyncio.as_completed(tasks):
                 yield MessageEnded(message=await ended)
@@ -142,12 +135,6 @@ class ToolLoop:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _call(self, message: ChatMessage, tool: Tool) -> ChatMessage:
-        started_s = time.monotonic()
-        try:
-            result = await self.toolbox.call(tool, arguments_of(message.tool_calls[0].arguments) or {})
-        except Exception as error:
-            log.exception("a tool call failed")
-            words = f"lmchat had an internal error: {type(error).__name__}."
-            result = ToolResult(text=words, is_error=True)
-        return with_result(message, result, started_s)
+
+async def _refuse(reason: str, _: Mapping[str, Any]) -> ToolResult:
+    return ToolResult(text=reason, is_error=True)

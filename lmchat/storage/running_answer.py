@@ -78,14 +78,6 @@ def read_answer(path: Path) -> tuple[FileHead | None, list[Piece]]:
     return head, pieces[begin + 1 :]
 
 
-def begun_s(path: Path) -> float:
-    """Return when the answer of a file began, to sort by; 0 for a damaged file."""
-    with suppress(OSError, ValueError, OverflowError):
-        head, _ = read_answer(path)
-        return head.created_at.timestamp() if head else 0.0
-    return 0.0
-
-
 def _parsed(line: bytes, kind: type[T]) -> T | None:
     with suppress(ValueError, RecursionError, ValidationError):
         return convert(json.loads(line.decode(errors="surrogatepass")), kind)

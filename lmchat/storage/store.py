@@ -33,7 +33,6 @@ from lmchat.storage.running_answer import (
     RunningAnswers,
     answer_path,
     arrived_parts,
-    begun_s,
     is_running,
     read_answer,
 )
@@ -195,7 +194,8 @@ class SqliteStore:
             return
         store = connection.path
         files = [path for path in store.parent.glob(f"{store.name}-answer-*") if not is_running(path)]
-        files.sort(key=begun_s)  # an answer before its tool calls
+        with suppress(FileNotFoundError):  # another process was faster
+            files.sort(key=lambda path: path.stat().st_mtime_ns)  # an answer before its tool calls
         query = "select number, message_id from messages where state = 'streaming'"
         for number, message_id in connection.execute(query).fetchall():
             if not is_running(answer_path(store, loaded(message_id))):
