@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from math import inf
 from time import monotonic
 
@@ -24,7 +24,7 @@ class RunningCalls:
         self.ready_s = inf  # from when on the card takes keys, by the monotonic clock
         self._viewport = viewport
         self._changed = changed
-        self._began_s: dict[str, float] = {}
+        self._began_s = 0.0  # when the calls began to run
 
     @property
     def has_focus(self) -> bool:
@@ -33,23 +33,23 @@ class RunningCalls:
         return cursor is not None and isinstance(entries[cursor].call, Tool)
 
     def show(
-        self, calls: Iterable[ChatMessage], asked: ApprovalAsked | None, now_s: float, *, is_on_top: bool
+        self, calls: Sequence[ChatMessage], asked: ApprovalAsked | None, now_s: float, *, is_on_top: bool
     ) -> None:
-        """Show calls without a result; those behind the one that asks wait for it."""
-        document, began_s, self._began_s = self._viewport.document, self._began_s, {}
-        card_id, is_behind, is_seen = asked.message.message_id if asked else "", False, False
+        """Show calls without a result; they run once the user has decided about all of them."""
+        document, is_seen = self._viewport.document, False
+        self._began_s = self._began_s if calls and asked is None else now_s
+        card_id = asked.message.message_id if asked else ""
         for call in calls:
             index = document.entries.index_of(call.message_id)
             if index is None:
                 continue
-            state: Tool | str = "waiting"
+            state: Tool | str = f"running {formatting.elapsed(now_s - self._began_s)}"
             if asked is not None and call.message_id == card_id:
-                state, is_behind = asked.tool, True
+                state = asked.tool
                 top, rows = document.heights.top(index), document.heights[index]
                 is_seen = is_on_top and self._viewport.shows(top, rows)
-            elif not is_behind:
-                self._began_s[call.message_id] = since_s = began_s.get(call.message_id, now_s)
-                state = f"running {formatting.elapsed(now_s - since_s)}"
+            elif asked is not None:
+                state = "waiting"
             if document.entries[index].call != state:
                 document.entries[index].call = state
                 self._changed(index)
