@@ -112,7 +112,8 @@ async def ask(context: Context) -> int:
         sessions.target = await find_target(
             runtime.backend, settings, runtime.remembered, context.output.note
         )
-        async with aclosing(make_toolbox(context, settings, runtime.remembered)) as toolbox:
+        toolbox = make_toolbox(context, settings, runtime.remembered)
+        async with aclosing(toolbox.host):
             if options.tools:
                 sessions.toolbox = toolbox
                 await start_tools(context, toolbox, sessions.target)

@@ -72,7 +72,7 @@ async def run_chat(settings: Settings, context: Context) -> int:
         finally:
             await workspace.open_sessions.save_all()
             if (toolbox := workspace.open_sessions.toolbox) is not None:
-                await toolbox.aclose()
+                await toolbox.host.aclose()
             for launcher in launchers:
                 await launcher.aclose()
             _tell_unsaved(context, workspace.open_sessions)

@@ -282,7 +282,7 @@ async def _tools(context: Context) -> Findings:
     """Start the tool servers for this check, and return a row for each."""
     if not context.has_tools:
         return []
-    from lmchat.cli.wiring import make_tool_host
+    from lmchat.cli.tools import make_tool_host
 
     async with aclosing(make_tool_host(context, context.loaded.settings)) as host:
         return [_tool_server(server, context) for server in await host.list_servers()]

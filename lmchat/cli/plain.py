@@ -101,8 +101,8 @@ async def _open(context: Context, stack: AsyncExitStack) -> PlainChat:
         runtime = replace(runtime, settings=await serve(context, runtime))
     sessions = OpenSessions(chat=runtime.settings.chat, backend=runtime.backend, store=runtime.store)
     if context.has_tools:
-        toolbox = make_toolbox(context, runtime.settings, runtime.remembered)
-        sessions.toolbox = await stack.enter_async_context(aclosing(toolbox))
+        sessions.toolbox = make_toolbox(context, runtime.settings, runtime.remembered)
+        stack.push_async_callback(sessions.toolbox.host.aclose)
     stack.push_async_callback(sessions.save_all)
     if context.options.resume is not None:
         sessions.show(await sessions.load(await runtime.store.find(context.options.resume)))

@@ -18,7 +18,7 @@ from lmchat.config.load import similar
 from lmchat.config.settings import Settings
 from lmchat.domain.candidate import Remembered
 from lmchat.domain.message import AnswerState, ChatMessage, ToolCallPart
-from lmchat.domain.server import Target
+from lmchat.domain.server import Endpoint, Target
 from lmchat.domain.tool import (
     Approval,
     Choice,
@@ -47,15 +47,25 @@ _UNASKED = "A tool that needs approval cannot run without a terminal."
 
 def make_toolbox(context: Context, settings: Settings, remembered: Remembered) -> Toolbox:
     """Return the tools of this run; their servers start when they are first used."""
-
-    def make_host() -> ToolHost:
-        from lmchat.cli.wiring import make_tool_host
-
-        return make_tool_host(context, settings)
-
-    toolbox = Toolbox(Lazy(make_host).port, settings.tools, settings.mcp, remembered.allowed_tools)
+    host = Lazy(partial(make_tool_host, context, settings)).port
+    toolbox = Toolbox(host, settings.tools, settings.mcp, remembered.allowed_tools)
     toolbox.on_allowed = partial(_save_allowed, context)
     return toolbox
+
+
+def make_tool_host(context: Context, settings: Settings) -> ToolHost:
+    """Return the host of the tool servers, which has not been started."""
+    from lmchat.proxy.admission import AllowList
+    from lmchat.tools.host import McpHost
+
+    allowed = AllowList(settings.allowed_hosts)
+    return McpHost(
+        settings.mcp,
+        functions=context.paths.tools_file,
+        log_file=context.paths.tools_log_file,
+        environ=context.environ,
+        check_address=lambda url: allowed.check(Endpoint.parse(url)),
+    )
 
 
 def how_to_configure(context: Context) -> str:
@@ -68,8 +78,9 @@ async def _opened(context: Context, *, only: str = "") -> AsyncIterator[Toolbox]
     """Start the servers, or `only` one of them."""
     remembered, _ = await asyncio.to_thread(remembered_file.load, context.paths.remembered_file)
     mcp = tuple(one for one in context.settings.mcp if only in ("", one.name))
-    async with aclosing(make_toolbox(context, replace(context.settings, mcp=mcp), remembered)) as toolbox:
-        await toolbox.list_servers()
+    toolbox = make_toolbox(context, replace(context.settings, mcp=mcp), remembered)
+    async with aclosing(toolbox.host) as host:
+        await host.list_servers()
         yield toolbox
 
 
@@ -174,7 +185,7 @@ async def start_tools(context: Context, toolbox: Toolbox, target: Target) -> Non
         model = safe_line(target.model_id, limit=80)
         context.output.note(f"lmchat: {model} cannot use tools; it answers without them.")
         return
-    for server in await toolbox.list_servers():
+    for server in await toolbox.host.list_servers():
         if server.error:
             context.output.note(f"lmchat: {safe_line(server.error)}")
 

@@ -16,10 +16,9 @@ from lmchat.cli.keys import Keys
 from lmchat.cli.target import endpoints_of_variables, metrics_kept
 from lmchat.config.settings import Settings
 from lmchat.domain.candidate import Remembered
-from lmchat.domain.server import Endpoint
 from lmchat.services.backend import Backend
 from lmchat.services.library import Library
-from lmchat.services.ports import Engine, Lazy, ToolHost
+from lmchat.services.ports import Engine, Lazy
 from lmchat.storage import state as remembered_file
 from lmchat.storage.credentials import Credentials
 from lmchat.storage.store import SqliteStore
@@ -100,21 +99,6 @@ def make_engine(context: Context) -> Engine:
         log_file=context.paths.engine_log_file,
         environ=context.environ,
         on_address=keys_of(context).accept,
-    )
-
-
-def make_tool_host(context: Context, settings: Settings) -> ToolHost:
-    """Return the host of the tool servers, which has not been started."""
-    from lmchat.proxy.admission import AllowList
-    from lmchat.tools.host import McpHost
-
-    allowed = AllowList(settings.allowed_hosts)
-    return McpHost(
-        settings.mcp,
-        functions=context.paths.tools_file,
-        log_file=context.paths.tools_log_file,
-        environ=context.environ,
-        check_address=lambda url: allowed.check(Endpoint.parse(url)),
     )
 
 

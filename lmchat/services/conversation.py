@@ -45,7 +45,7 @@ from lmchat.domain.message import (
 from lmchat.domain.request import AnyText, ChatRequest, Output, Sampling
 from lmchat.domain.server import Target
 from lmchat.domain.session import STRETCH, MessagePath, Session, SessionHeader, title_from
-from lmchat.domain.tool import Tool, wire_form
+from lmchat.domain.tool import MAX_TOOLS, Tool, wire_form
 from lmchat.domain.turn import GrowingAnswer, Stage, Turn
 from lmchat.errors import FileRefused, LMChatError, RequestInvalid, ServerRejected
 from lmchat.services.attachments import Attachment
@@ -128,11 +128,12 @@ class AnswerStream:
         """Yield events; retry once with fewer messages or without prefill where the server refuses."""
         has_begun = is_second = False
         if self.loop is not None:
-            self.tools = await self.loop.offered(self.how.target)
+            offered = await self.loop.offered(self.how.target)
+            self.tools = offered[:MAX_TOOLS]
             told = [json.dumps(wire_form(tool), ensure_ascii=False) for tool in self.tools]
             self.tool_tokens = sum(map(estimate_tokens, told))
             self.plan = self._planned()
-            if (count := self.loop.toolbox.left_out) and not self.loop.steps:
+            if (count := len(offered) - MAX_TOOLS) > 0 and not self.loop.steps:
                 yield RequestAdapted(note=f"{count} tools are left out. Switch off others with /tools.")
         await self._count()
         for name in await self._read_files():
@@ -443,7 +444,7 @@ class Conversation:
         self.turn = Turn(model=model, started_s=self._clock(), stage=Stage.TOOLS, steps=loop.steps)
         running: dict[str, ChatMessage] = {}
         try:
-            await loop.toolbox.list_servers()
+            await loop.toolbox.host.list_servers()
             for call in calls:
                 part = replace(call, name=loop.name(call.name))
                 message = _streaming(Role.TOOL, (part,), self.messages, target, versions)

@@ -9,7 +9,6 @@ from typing import Any
 from lmchat.config.settings import McpSettings, ToolSettings
 from lmchat.domain.server import Product, Target
 from lmchat.domain.tool import (
-    MAX_TOOLS,
     Approval,
     Choice,
     Decision,
@@ -38,9 +37,7 @@ class Toolbox:
         """Start nothing yet; `allowed` are the tools that always run, by their full names."""
         self.settings = settings
         self.allowed = allowed
-        self.left_out = 0
-        """Tools that had no room in the last request."""
-        self._host = host
+        self.host = host
         self._of_servers = {one.name: one.approve for one in mcp if one.approve}
         self.on_allowed: Callable[[tuple[str, ...]], Awaitable[None]] | None = None
         """Saves the tools that always run; it may not fail."""
@@ -51,7 +48,7 @@ class Toolbox:
     @property
     def servers(self) -> tuple[ToolServer, ...]:
         """The servers as last reported; nothing before the first start."""
-        found: object = self._host.servers
+        found: object = self.host.servers
         return found if isinstance(found, tuple) else ()  # a host that is not made yet has none
 
     @property
@@ -62,10 +59,6 @@ class Toolbox:
         """Return the tool of a full name or a name in requests."""
         return next((tool for tool in self.tools if name in (tool.wire_name, tool.full_name)), None)
 
-    async def list_servers(self, *, again: bool = False) -> tuple[ToolServer, ...]:
-        """Start the servers that do not run, failed ones only if `again`, and return all of them."""
-        return await self._host.list_servers(again=again)
-
     def can_use(self, target: Target) -> bool:
         """Whether the model can use tools, as far as its server says; else the configuration decides."""
         known = target.model.capabilities if target.model else ()
@@ -74,13 +67,11 @@ class Toolbox:
         return self.settings.offer_when_unknown
 
     async def offered(self, target: Target, session_id: str) -> tuple[Tool, ...]:
-        """Return the tools to offer in a request, at most `MAX_TOOLS`; servers are started first."""
+        """Return the tools that a model may call; servers are started first."""
         if not self.can_use(target):
             return ()
-        await self.list_servers()
-        usable = [tool for tool in self.tools if self.is_on(session_id, tool)]
-        self.left_out = max(len(usable) - MAX_TOOLS, 0)
-        return tuple(usable[:MAX_TOOLS])
+        await self.host.list_servers()
+        return tuple(tool for tool in self.tools if self.is_on(session_id, tool))
 
     def is_on(self, session_id: str, tool: Tool) -> bool:
         """Whether a tool is offered in a session; one that may never run is not."""
@@ -120,10 +111,7 @@ class Toolbox:
         """Run a tool whose arguments fit; everything that goes wrong is a result."""
         if reason := await _misfit(tool, arguments):
             return ToolResult(text=f"The arguments do not match the schema: {reason}.", is_error=True)
-        return await self._host.call(tool, arguments, timeout_s=self.settings.timeout_s)
-
-    async def aclose(self) -> None:
-        await self._host.aclose()
+        return await self.host.call(tool, arguments, timeout_s=self.settings.timeout_s)
 
 
 async def _misfit(tool: Tool, arguments: Mapping[str, Any]) -> str:

@@ -45,7 +45,7 @@ class ToolsDialog(ListDialog[None]):
         self._toolbox, self._session_id, self._note = toolbox, session_id, note
 
     def on_mount(self) -> None:
-        self.run_worker(self._toolbox.list_servers(again=True), name="tools", group="tools")
+        self.run_worker(self._toolbox.host.list_servers(again=True), name="tools", group="tools")
         self.set_interval(0.5, self._use_room)
 
     def draw(self) -> None:
@@ -63,9 +63,8 @@ class ToolsDialog(ListDialog[None]):
                 word = "off" if is_tool_off else toolbox.approval(session_id, tool).value
                 pieces, key = (((f"  {name}", NAME),), ((f"  {about}", ASIDE),)), tool.full_name
                 rows.append(ListRow(pieces, ((word, MUTED),), key=None if is_off else key))
-        tools = [tool for server in toolbox.servers for tool in server.tools]
-        on = sum(toolbox.is_on(session_id, tool) for tool in tools)
-        figure = f"{on} of {formatting.counted(len(tools), 'tool')} on"
+        on = sum(toolbox.is_on(session_id, tool) for tool in toolbox.tools)
+        figure = f"{on} of {formatting.counted(len(toolbox.tools), 'tool')} on"
         self.show_rows(rows, figure, nothing="Starting the tool servers.")
 
     def action_take(self) -> None:
