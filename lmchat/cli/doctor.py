@@ -22,9 +22,10 @@ from lmchat import __version__
 from lmchat.cli.context import Context
 from lmchat.cli.local import installed
 from lmchat.cli.output import timestamp
+from lmchat.config.settings import FUNCTIONS
 from lmchat.domain.candidate import Finding, Grade, Group
 from lmchat.domain.server import Endpoint, is_address
-from lmchat.domain.tool import FUNCTIONS, ServerState, ToolServer
+from lmchat.domain.tool import ServerState, ToolServer
 from lmchat.errors import EndpointNotAllowed, EngineUnavailable, ServerUnavailable
 from lmchat.files import read_plain
 from lmchat.machine.programs import port_holders

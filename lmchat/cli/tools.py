@@ -15,12 +15,11 @@ from msgspec.structs import replace
 from lmchat.cli.context import Context
 from lmchat.cli.output import Output, can_ask, from_stdin, rounded, table
 from lmchat.config.load import similar
-from lmchat.config.settings import Settings
+from lmchat.config.settings import Approval, Settings
 from lmchat.domain.candidate import Remembered
 from lmchat.domain.message import AnswerState, ChatMessage, ToolCallPart
 from lmchat.domain.server import Endpoint, Target
 from lmchat.domain.tool import (
-    Approval,
     Choice,
     Decision,
     ServerState,

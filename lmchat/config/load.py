@@ -14,7 +14,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from lmchat.config.rows import ENDPOINT, MCP, PROFILE, PROMPT, SECTIONS, TIMEOUTS, TOP, Row, Section
-from lmchat.config.settings import APPROVALS, Secret, Setting, Settings, TimeoutSettings
+from lmchat.config.settings import FUNCTIONS, Approval, Secret, Setting, Settings, TimeoutSettings
 from lmchat.errors import ConfigError
 from lmchat.files import read_plain
 
@@ -37,8 +37,7 @@ Values = dict[str, Any]
 Layer = tuple[str, object, str]  # key, value and origin
 _TABLES = ("keys", *(section.name for section in (*SECTIONS[1:], MCP, ENDPOINT, PROFILE, PROMPT)))
 _KEY = Row("keys", str, Setting(""))
-_APPROVAL = Row("approval", str, Setting("", words=APPROVALS))
-_FUNCTIONS = "python"  # `domain.tool.FUNCTIONS`, which this layer cannot import
+_APPROVAL = Row("approval", str, Setting("", words=tuple(Approval)))
 
 
 class Problem(Struct, frozen=True, kw_only=True):
@@ -242,7 +241,7 @@ class _Check:
         mcp = self._usable(self._servers(MCP, table))
         return values | {
             "keys": self._named(table.get("keys", {}), ("keys",), _KEY),
-            "tools.approval": self._approvals(approval, (_FUNCTIONS, *(one["name"] for one in mcp))),
+            "tools.approval": self._approvals(approval, (FUNCTIONS, *(one["name"] for one in mcp))),
             "mcp": mcp,
             "endpoints": [one for _, one in self._servers(ENDPOINT, table)],
             "profiles": self._profiles(PROFILE, table),
@@ -326,7 +325,7 @@ class _Check:
         usable: dict[str, Values] = {}
         for number, values in servers:
             name = values["name"]
-            if name in (*usable, _FUNCTIONS):
+            if name in (*usable, FUNCTIONS):
                 reason = f'"{name}" is taken by another server or by tools.py; choose another name'
                 self._note(("mcp", number, "name"), reason)
             elif "/" in name:

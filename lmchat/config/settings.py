@@ -6,6 +6,7 @@ Loader, checks, example file and reference page derive from the `Setting` in eac
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Annotated
 
 from msgspec import Struct, field
@@ -13,11 +14,19 @@ from msgspec.structs import replace
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 """How much a model may be asked to think, least first; server and model decide which of them they take."""
-APPROVALS = ("never", "ask", "always")
-"""Whether a tool may run: the values of `domain.tool.Approval`, which this layer cannot import."""
+FUNCTIONS = "python"
+"""Name of the tool server of the functions in `tools.py`."""
 SECTIONS = ("server", "model", "context", "turn", "requests", "activity")
 """Values of `ui.sections`."""
 _DAY_S = 86_400
+
+
+class Approval(StrEnum):
+    """Whether a tool may run."""
+
+    NEVER = "never"
+    ASK = "ask"
+    ALWAYS = "always"
 
 
 class Setting(Struct, frozen=True):
@@ -198,7 +207,7 @@ class ToolSettings(Struct, frozen=True, kw_only=True):
     """Tools that models can call."""
 
     approve: Annotated[
-        str, Setting('whether tools run: "always", "never", or "ask" first', words=APPROVALS)
+        str, Setting('whether tools run: "always", "never", or "ask" first', words=tuple(Approval))
     ] = "ask"
     max_steps: Annotated[
         int, Setting("rounds of tool calls in one turn after which lmchat stops", within=(1, 1000))
@@ -226,9 +235,9 @@ class McpSettings(Secret, frozen=True, kw_only=True):
         Mapping[str, str] | None, Setting("environment variables added for it", example={"LOG": "off"})
     ] = None
     cwd: Annotated[str, Setting("folder that it is started in", example="~/notes")] = ""
-    approve: Annotated[
-        str, Setting("whether its tools run; unset: as in [tools]", words=("", *APPROVALS))
-    ] = ""
+    approve: Annotated[str, Setting("whether its tools run; unset: as in [tools]", words=("", *Approval))] = (
+        ""
+    )
     enabled: Annotated[bool, Setting("whether to use it; default: true", example=False)] = True
     url: Annotated[str, Setting("address, in place of a command", example="http://127.0.0.1:3000/mcp")] = ""
     headers_env: Annotated[

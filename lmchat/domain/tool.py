@@ -24,21 +24,11 @@ from lmchat.domain.message import (
     now,
 )
 
-FUNCTIONS = "python"
-"""Name of the server of the functions in `tools.py`."""
 MAX_RESULT_CHARS = 32_000
 MAX_TOOLS = 128
 """Most servers refuse more in one request."""
 _WIRE_CHARS = 64
 _NOT_WIRE = re.compile(r"[^A-Za-z0-9_-]+")
-
-
-class Approval(StrEnum):
-    """Whether a tool may run."""
-
-    NEVER = "never"
-    ASK = "ask"
-    ALWAYS = "always"
 
 
 class Tool(Struct, frozen=True, kw_only=True):

@@ -17,13 +17,7 @@ from msgspec.structs import replace
 from lmchat.config.settings import LimitSettings, Settings, TimeoutSettings, ToolSettings
 from lmchat.domain.candidate import Need, Remembered, arrive, choose, why_no_model, why_unusable
 from lmchat.domain.event import StreamEvent
-from lmchat.domain.message import (
-    ChatMessage,
-    Receipt,
-    Role,
-    ToolCallPart,
-    text_message,
-)
+from lmchat.domain.message import ChatMessage, Receipt, Role, ToolCallPart, text_message
 from lmchat.domain.request import AnyText, ChatRequest, Output, Sampling
 from lmchat.domain.server import Candidate, Endpoint, ModelInfo, Target
 from lmchat.domain.telemetry import Metrics

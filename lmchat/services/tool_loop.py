@@ -12,19 +12,10 @@ from typing import Any
 
 from msgspec import Struct
 
+from lmchat.config.settings import Approval
 from lmchat.domain.message import AnswerState, ChatMessage, Role, ToolCallPart
 from lmchat.domain.server import Target
-from lmchat.domain.tool import (
-    Approval,
-    Choice,
-    Decision,
-    Run,
-    Tool,
-    ToolResult,
-    arguments_of,
-    call_words,
-    run_call,
-)
+from lmchat.domain.tool import Choice, Decision, Run, Tool, ToolResult, arguments_of, call_words, run_call
 from lmchat.errors import LMChatError
 from lmchat.services.tools import Toolbox
 from lmchat.text import safe_line

@@ -6,16 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from lmchat.config.settings import McpSettings, ToolSettings
+from lmchat.config.settings import Approval, McpSettings, ToolSettings
 from lmchat.domain.server import Product, Target
-from lmchat.domain.tool import (
-    Approval,
-    Choice,
-    Decision,
-    Tool,
-    ToolResult,
-    ToolServer,
-)
+from lmchat.domain.tool import Choice, Decision, Tool, ToolResult, ToolServer
 from lmchat.errors import RequestInvalid
 from lmchat.services.ports import ToolHost
 from lmchat.threads import run_abandonable

@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from lmchat.domain.tool import FUNCTIONS, Tool
+from lmchat.config.settings import FUNCTIONS
+from lmchat.domain.tool import Tool
 from lmchat.errors import RequestInvalid
 from lmchat.text import safe_line
 from lmchat.threads import run_abandonable

@@ -24,9 +24,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat import __version__
-from lmchat.config.settings import McpSettings
+from lmchat.config.settings import FUNCTIONS, McpSettings
 from lmchat.domain.server import Endpoint
-from lmchat.domain.tool import FUNCTIONS, ServerState, Tool, ToolResult, ToolServer, cut_result
+from lmchat.domain.tool import ServerState, Tool, ToolResult, ToolServer, cut_result
 from lmchat.errors import RequestInvalid
 from lmchat.files import read_plain
 from lmchat.structured.functions import FunctionTool

@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from lmchat.config.settings import McpSettings
-from lmchat.domain.tool import FUNCTIONS, ServerState, Tool, ToolResult, ToolServer, with_wire_names
+from lmchat.config.settings import FUNCTIONS, McpSettings
+from lmchat.domain.tool import ServerState, Tool, ToolResult, ToolServer, with_wire_names
 from lmchat.errors import LMChatError
 from lmchat.files import begin_log, environment_for_others
 from lmchat.machine.system import end_program

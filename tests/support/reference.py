@@ -27,7 +27,7 @@ from lmchat.config.rows import (
     Section,
     toml_value,
 )
-from lmchat.config.settings import APPROVALS
+from lmchat.config.settings import Approval
 from lmchat.proxy.refusals import KEY_MISSING, KEY_REJECTED, RULES, Rule
 from lmchat.tui.commands import COMMANDS as SCREEN_COMMANDS
 from lmchat.tui.commands import Scope
@@ -346,7 +346,7 @@ def _default(row: Row, defaults: object) -> str:
 
 def _approvals() -> str:
     names = (("`SERVER`", "all tools of a server"), ("`SERVER/TOOL`", "one tool; it wins over its server"))
-    words = ", ".join(f'"{word}"' for word in APPROVALS)
+    words = ", ".join(f'"{word}"' for word in Approval)
     rows = ((name, meaning, f"one of {words}") for name, meaning in names)
     return _table(("setting", "meaning", "allowed values"), rows)
 
