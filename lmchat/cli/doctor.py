@@ -31,6 +31,7 @@ from lmchat.files import read_plain
 from lmchat.machine.programs import port_holders
 from lmchat.services.backend import Backend
 from lmchat.services.doctor import (
+    LIMIT_S,
     Check,
     Detected,
     Examination,
@@ -50,7 +51,7 @@ _NARROWEST, _WIDEST = 60, 120
 _CODES = {Grade.OK: "32", Grade.WARNING: "33", Grade.FAULT: "31", Grade.ABSENT: "2", Grade.NOT_TRIED: "2"}
 _SERVERS_S = 12.0  # detection takes up to 5 s, and longer to begin on a busy machine
 _CLIPBOARD_S = 30.0
-_TOOLS_S = 40.0  # the tool host gives up a server after 30 s
+_TOOLS_S = 8.0  # a tool server that needs longer may be downloading itself, or hang
 _START = "lmchat --local"
 _ERROR = re.compile(r'"time": "(\d{4}-\d\d-\d\dT[\d:.]+\+00:00)".*"unexpected error, id ([0-9a-f]{8})"')
 _RECENT = timedelta(days=1)
@@ -87,7 +88,7 @@ def examination(context: Context, backend: Backend, clipboard: Clipboard) -> Exa
             # a slow machine takes long to load the library
             step_if_late=f"{_START} tests it without a time limit",
         ),
-        Check("tools", Group.TOOLS, "Tools", partial(_tools, context), limit_s=_TOOLS_S),
+        Check("tools", Group.TOOLS, "Tools", partial(_tools, context), limit_s=_TOOLS_S + LIMIT_S),
         Check("program", Group.PROGRAM, "Version", _version),
         Check("lmchat.log", Group.PROGRAM, "Log file", partial(_log, paths.log_file)),
     )
@@ -286,7 +287,10 @@ async def _tools(context: Context) -> Findings:
     from lmchat.cli.tools import make_tool_host
 
     async with aclosing(make_tool_host(context, context.loaded.settings)) as host:
-        return [_tool_server(server, context) for server in await host.list_servers()]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_TOOLS_S):
+                await host.list_servers()
+        return [_tool_server(server, context) for server in host.servers]
 
 
 def _tool_server(server: ToolServer, context: Context) -> Finding:
@@ -295,6 +299,9 @@ def _tool_server(server: ToolServer, context: Context) -> Finding:
     facts = {"state": server.state, "tools": len(server.tools), "error": server.error or None}
     row, words = partial(Finding, Group.TOOLS, "tools", server.name, facts=facts), state_words(server)
     cause = words[:1].upper() + words[1:]
+    if server.state is ServerState.STARTING:
+        step = "Run lmchat tools, which waits longer; then check the server"
+        return row(Grade.WARNING, f"No answer within {_TOOLS_S:g} s.", step)
     if not server.error:
         return row(Grade.OK, cause)
     file = context.paths.tools_file if server.name == FUNCTIONS else f"[[mcp]] in {context.config_file}"

@@ -68,8 +68,7 @@ class Toolbox:
 
     def is_on(self, session_id: str, tool: Tool) -> bool:
         """Whether a tool is offered in a session; one that may never run is not."""
-        is_off = self.is_off(session_id, tool.full_name) or self.is_off(session_id, tool.server)
-        return not is_off and self.approval(session_id, tool) is not Approval.NEVER
+        return self.approval(session_id, tool) is not Approval.NEVER
 
     def toggle(self, session_id: str, name: str) -> None:
         """Switch a server, or a tool by its full name, off or on again for a session."""
@@ -80,7 +79,7 @@ class Toolbox:
         return (session_id, name) in self._off
 
     def approval(self, session_id: str, tool: Tool) -> Approval:
-        """Return whether a tool may run; a "never" of the configuration wins over all choices."""
+        """Return whether a tool may run: never if it is off, or the configuration says so."""
         rules, name = self.settings.approval, tool.full_name
         configured = Approval(
             rules.get(name)
@@ -88,8 +87,11 @@ class Toolbox:
             or self._of_servers.get(tool.server)
             or self.settings.approve
         )
+        is_off = self.is_off(session_id, name) or self.is_off(session_id, tool.server)
+        if is_off or configured is Approval.NEVER:
+            return Approval.NEVER
         is_allowed = name in self.allowed or (session_id, name) in self._allowed_once
-        return Approval.ALWAYS if is_allowed and configured is not Approval.NEVER else configured
+        return Approval.ALWAYS if is_allowed else configured
 
     async def decide(self, session_id: str, tool: Tool, decision: Decision) -> None:
         """Take over a decision for later calls."""

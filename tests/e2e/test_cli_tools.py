@@ -114,6 +114,16 @@ def test_the_doctor_has_a_row_for_each_server_and_none_without_tools(cli):
     assert row["next_step"].endswith("tools.py, then lmchat tools")
 
 
+@pytest.mark.slow
+def test_the_doctor_says_which_server_hangs_and_does_not_wait_for_it(cli):
+    write_tools(cli)
+    silent = f"command = '{sys.executable}'\nargs = ['-c', 'import time; time.sleep(600)']\n"
+    cli.configure(f"[[mcp]]\nname = 'silent'\n{silent}")
+    rows = [one for one in cli.json("doctor", "--json")["checks"] if one["group"] == "Tools"]
+    assert [(one["name"], one["verdict"]) for one in rows] == [("silent", "warning"), ("python", "ok")]
+    assert rows[0]["cause"] == "No answer within 8 s."
+
+
 @pytest.fixture
 def adding(cli, server):
     """Yield lmchat with an allowed tool that the model calls."""
