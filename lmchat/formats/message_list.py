@@ -107,7 +107,7 @@ def _read(row: Any) -> tuple[str, Role | None, tuple[Part, ...]]:
     thought = next((text for name in _THOUGHTS if (text := word(row, name))), "")
     parts: list[Part] = [ReasoningPart(text=thought)] if thought else []
     texts, left_out = _content(row.get("content"))
-    parts += [*texts, *_calls(row.get("tool_calls"))]
+    parts += [*texts, *tool_calls(row.get("tool_calls"))]
     if refusal := word(row, "refusal"):
         parts.append(RefusalPart(text=refusal))
     if not parts:
@@ -127,7 +127,8 @@ def _content(content: Any) -> tuple[list[TextPart], str]:
     return parts, f"{others} of its parts {'is' if others == 1 else 'are'} not text" if others else ""
 
 
-def _calls(calls: Any) -> Iterator[ToolCallPart]:
+def tool_calls(calls: Any) -> Iterator[ToolCallPart]:
+    """Yield the calls of a list as chat APIs have it."""
     for call in calls if isinstance(calls, list) else ():
         function = call.get("function") if isinstance(call, dict) else None
         if isinstance(function, dict):

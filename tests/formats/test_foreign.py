@@ -16,6 +16,8 @@ from lmchat.formats.reading import Reader
 DATA = Path(__file__).parent / "data" / "foreign"
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 LM_STUDIO = "1763500000000.conversation.json"
+CHATGPT = "conversations-000.json"
+LLAMA_CPP = "llama_cpp.jsonl"
 
 
 def chats_of(path):
@@ -75,6 +77,37 @@ def facts(session):
                 "*.....user text Thanks",
             ],
         ),
+        (
+            CHATGPT,
+            (
+                "Weather",
+                "gpt-5-thinking",
+                ("chatgpt",),
+                "2025-11-21 04:40:00.500000+00:00",
+                "2025-11-21 04:41:30.250000+00:00",
+            ),
+            [
+                "*system text I live in Bern.\n\nBe brief.",
+                " .user text Rain?",
+                " ..assistant text Where?",
+                "*.user text Rain tomorrow?",
+                '*..assistant reas **Looking**\n\nBern it is. | tool web.run {"q": "Bern"}',
+                '*...tool tool web.run {"q": "Bern"} | tool Rain, 9 °C',
+                "*....assistant text Yes, rain.",
+            ],
+        ),
+        (
+            LLAMA_CPP,
+            ("Sorting", "qwen3-8b", ("llamacpp",), "2025-11-22 08:26:40+00:00", "2025-11-22 08:26:49+00:00"),
+            [
+                "*system text Be brief.",
+                "*.user text a.txt (3 bytes):\n```\n2\n1\n```\n\n\n | text Sort this",
+                '*..assistant reas Use the tool. | tool sort {"n": [2, 1]}',
+                '*...tool tool sort {"n": [2, 1]} | tool [1, 2]',
+                "*....assistant text 1, 2",
+                " ..assistant reas easy | text 1 2",
+            ],
+        ),
     ],
     ids=lambda one: one if isinstance(one, str) else "",
 )
@@ -82,6 +115,27 @@ def test_a_chat_comes_with_its_tree_thoughts_tool_calls_times_and_models(name, h
     session = chats_of(DATA / name)[0]
     assert facts(session) == head
     assert outline(session) == lines
+
+
+@pytest.mark.parametrize(
+    ("name", "skipped"),
+    [
+        (LM_STUDIO, ["“Shade garden”: 1 image left out"]),
+        (CHATGPT, ["“Weather”: 1 image left out"]),
+        (LLAMA_CPP, ["line 8: it is damaged", "“Sorting”: 1 image left out"]),
+    ],
+)
+def test_what_does_not_come_along_is_counted(name, skipped):
+    assert left_out(DATA / name) == skipped
+
+
+def test_the_older_export_of_llama_cpp_gives_the_same_chat(tmp_path):
+    records = [json.loads(line) for line in (DATA / LLAMA_CPP).read_text().splitlines() if line.endswith("}")]
+    messages = [one["message"] for one in records[1:]]
+    messages[3]["toolCalls"] = json.dumps(messages[3]["toolCalls"])
+    path = tmp_path / "old.json"
+    path.write_text(json.dumps([{"conv": records[0], "messages": messages}]))
+    assert chats_of(path) == chats_of(DATA / LLAMA_CPP)
 
 
 def test_of_lm_studio_the_figures_models_and_times_of_answers_come_along():
@@ -94,7 +148,6 @@ def test_of_lm_studio_the_figures_models_and_times_of_answers_come_along():
     )
     assert str(last.created_at) == "2025-11-18 21:07:03+00:00"
     assert next(one.model for one in session.branches if one.text == "Ferns.") == "qwen3-4b"
-    assert left_out(DATA / LM_STUDIO) == ["“Shade garden”: 1 image left out"]
 
 
 def test_the_same_chat_has_the_same_ids_also_in_a_zip(tmp_path):

@@ -116,10 +116,11 @@ async def test_a_folder_of_files_is_imported_and_its_bad_ones_named(tmp_path):
     folder.mkdir()
     list_file(folder, name="one.json")
     list_file(folder, [*TALK, {"role": "user", "content": "And?"}], name="two.json")
-    (folder / "bad.md").write_text("# only notes")
+    (folder / "bad.json").write_text("[{")
+    (folder / "notes.md").write_text("# only notes")
     async with ready_desktop(tmp_path) as desk:
         await desk.say(f"/import {folder}", sees="2 sessions imported.")
-        await shown(desk, "bad.md")
+        await shown(desk, "bad.json")
         assert len(await desk.store.list_sessions()) == 2
 
 
