@@ -10,6 +10,7 @@ LEVELS = ("debug", "info", "warning", "error")
 _JSON = "print one JSON document"
 _JSON_ANYWAY = "no effect: the output is always JSON"
 _FILES = ("FILE", "DIR")  # names that stay as they are
+IMPORTED = ("lmchat", "lmstudio", "chatgpt", "llamacpp")  # formats of `import`
 _SAMPLES = {"ID": "3f2a", "MODEL": "qwen3-8b", "TITLE": "'Plan for the garden'"}
 
 
@@ -238,18 +239,28 @@ lmchat export --all backup""",
 )
 _IMPORT = Subcommand(
     "import",
-    "import sessions: exports of lmchat (Markdown, JSON), lists of {role, content}",
+    "import chats: of other programs, exports of lmchat, lists of {role, content}",
     """\
 lmchat import garden.md
+lmchat import --from all
+lmchat import ~/Downloads/chatgpt.zip
 lmchat import --dry-run backup
 curl -s https://example.org/chat.json | lmchat import -""",
     (
-        argument("files FILE", "file, folder of files, or - for stdin", nargs="+"),
+        argument("files FILE", "file, folder, zip or database, or - for stdin", nargs="*"),
+        argument(
+            "--from NAME",
+            "`auto` recognises the format; `all` looks for the chats of other programs on this machine; "
+            "or one of " + ", ".join(IMPORTED),
+            dest="source",
+            choices=("auto", "all", *IMPORTED),
+        ),
         argument("--dry-run", "show what would be imported, without writing anything"),
+        argument("--yes", "with --from all: do not ask"),
     ),
-    notes="A session that already exists is not imported again.\n"
+    notes="A session that already exists is not imported again. Images are not imported.\n"
     "The last line on stdout lists the session ids.\n"
-    "Exit codes: 0 everything was imported,\n1 a file was rejected; nothing from it was saved.",
+    "Exit codes: 0 everything was imported,\n1 a file was rejected.",
     handler="import_:import_files",
 )
 _CONFIG = Subcommand(
@@ -359,6 +370,7 @@ class ParsedOptions:
     all_into: str | None = None
     format = ""
     dry_run = False
+    source = "auto"
     prompt = id = title = model_id = tool = arguments = shell = ""
     files: Sequence[str] = ()
     query: Sequence[str] = ()

@@ -2,39 +2,84 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 from lmchat.cli.context import Context
-from lmchat.cli.output import SHORT_ID, from_stdin
+from lmchat.cli.output import SHORT_ID, can_ask, consents, from_stdin
 from lmchat.cli.sessions import header_json
 from lmchat.cli.wiring import open_store
 from lmchat.errors import FileRefused, WrongUse
 from lmchat.formats.sources import LARGEST_BYTES
-from lmchat.services.importing import Done, Imported, Importer, sentence
+from lmchat.services.importing import Done, Imported, Importer, sentence, summary
 from lmchat.text import safe_line
 from lmchat.threads import run_abandonable
 
 _STDIN = "-"
+_ALL = "all"
+_INTERRUPTED = 130
+_MOST_LISTED = 50  # sessions that are listed one by one
 _MOST_TOLD = 10  # left-out entries of one file that are named
 
 
 async def import_files(context: Context) -> int:
-    """Import each file and report the result."""
-    options = context.options
+    """Import each file, or what other programs have on this machine, and report the result."""
+    options, output = context.options, context.output
     if options.temporary:
         raise WrongUse(
             "--temporary saves nothing, so it cannot import.", hint="Use --dry-run to check the files."
         )
+    if bool(options.files) == (options.source == _ALL):
+        hint = "Name files, or import the chats of other programs with --from all."
+        raise WrongUse("--from all takes no files." if options.files else "Which file?", hint=hint)
     piped = {_STDIN: await run_abandonable(_piped)} if _STDIN in options.files else {}
+    done = Done()
+    is_stopped = False
     async with open_store(context) as store:
-        done = await Importer(store).bring(options.files, piped=piped, is_trial=options.dry_run)
+        importer = Importer(store, tell=lambda *counts: output.live(_counted(*counts)))
+        try:
+            wanted = [(options.source, options.files)]
+            if options.source == _ALL:
+                wanted = await _wanted(context, importer)
+            for source, names in wanted:
+                await importer.bring(names, piped=piped, source=source, is_trial=options.dry_run, into=done)
+        except asyncio.CancelledError:
+            is_stopped = True
+    output.live("")
     if not done.imported and len(done.refused) == 1 and not done.untried:
         raise done.refused[0][1]
-    if context.output.is_json:
-        context.output.document(_json(context, done))
+    if output.is_json:
+        output.document(_json(context, done))
     else:
         _report(context, done)
-    return 1 if done.refused else 0
+    return _INTERRUPTED if is_stopped else 1 if done.refused else 0
+
+
+async def _wanted(context: Context, importer: Importer) -> list[tuple[str, Sequence[str]]]:
+    """Tell what other programs have, and ask; return the format and the files of each program."""
+    from lmchat.formats.places import places
+
+    found = await importer.survey(places(context.environ, Path.home()))
+    context.output.live("")
+    if not found:
+        context.output.note("No chats of other programs were found. To name files: lmchat import PATH")
+        return []
+    for one in found:
+        days = " to ".join(dict.fromkeys(f"{day:%Y-%m-%d}" for day in (one.first, one.last) if day))
+        paths = ", ".join(one.paths)
+        context.output.note(f"{one.program}: {_counted(one.chats, one.messages)}, {days} ({paths})")
+    if not (context.options.yes or context.options.dry_run):
+        if not can_ask():
+            raise WrongUse("These chats were not imported.", hint="Confirm with --yes.")
+        if not await consents("Import these chats?"):
+            return []
+    return [(one.source, one.paths) for one in found]
+
+
+def _counted(chats: int, messages: int) -> str:
+    return f"{chats} chat{'' if chats == 1 else 's'}, {messages} message{'' if messages == 1 else 's'}"
 
 
 def _piped() -> bytes:
@@ -53,11 +98,17 @@ def _piped() -> bytes:
 
 
 def _report(context: Context, done: Done) -> None:
+    is_short = len(done.imported) <= _MOST_LISTED
     for name, one in done.imported:
         words = sentence(one, is_trial=context.options.dry_run)
-        context.output.text(f"{safe_line(name)}: {words}{_next_step(one)}")
+        if is_short:
+            context.output.text(f"{safe_line(name)}: {words}{_next_step(one)}")
         for words in _left_out(one):
             context.output.note(f"{name}, {words}")
+    if not is_short:
+        context.output.text(f"{summary([one for _, one in done.imported])}.")
+    if done.unknown:
+        context.output.note(f"{len(done.unknown)} other files have no chats that lmchat can read.")
     for _, error in done.refused:
         context.output.failure(error)
     if done.untried:

@@ -1,7 +1,7 @@
 """Import of ChatGPT's data exports, as seen in exports up to 2026.
 
 The format is not documented. A chat maps ids to nodes: a message, which may be empty, and its parent.
-Thoughts and calls of tools are messages of their own; a call is an answer with another `recipient` than `all`.
+Thoughts and tool calls are messages of their own; a call is an answer with another `recipient` than `all`.
 """
 
 from __future__ import annotations

@@ -174,7 +174,9 @@ def _connection(path: Path, folder: Path) -> sqlite3.Connection:
 
 
 def _opened(path: Path, how: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, check_same_thread=False)
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?{how}", uri=True, timeout=1, check_same_thread=False
+    )
     try:
         connection.execute("select count(*) from sqlite_master").fetchone()
     except sqlite3.Error:

@@ -9,10 +9,11 @@ import asyncio
 import errno
 import os
 import re
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import aclosing, suppress
 from datetime import datetime
 from pathlib import Path
+from time import monotonic
 from types import MappingProxyType
 
 from msgspec import Struct
@@ -26,7 +27,8 @@ from lmchat.services.ports import ChatStore
 from lmchat.text import safe_line
 
 _TITLE = 80
-Chats = Generator[Session | Skipped, None, None]
+Chat = Session | Skipped
+_TOLD_S = 0.25
 LARGEST_TEXT_BYTES = 1_000_000  # more than the context window of any local model
 
 
@@ -44,19 +46,42 @@ class Imported(Struct, frozen=True, kw_only=True):
 class Done(Struct, kw_only=True):
     """Outcome for several files."""
 
-    imported: list[tuple[str, Imported]]
-    refused: list[tuple[str, LMChatError]]
-    untried: list[str]
+    imported: list[tuple[str, Imported]] = []
+    refused: list[tuple[str, LMChatError]] = []
+    untried: list[str] = []
     """Files after one that could not be stored, as on a full disk."""
-    unknown: list[tuple[str, str]]
+    unknown: list[tuple[str, str]] = []
     """Files without chats, with the folder that they are in."""
 
 
-class Importer:
-    """Importer of files and folders for the command line and the screen."""
+class Survey(Struct, kw_only=True):
+    """Chats of a program on this machine."""
 
-    def __init__(self, store: ChatStore, *, clock: Callable[[], datetime] = now) -> None:
+    source: str
+    program: str
+    paths: list[str] = []
+    chats: int = 0
+    messages: int = 0
+    first: datetime | None = None
+    last: datetime | None = None
+
+
+class Importer:
+    """Importer of files and folders for the command line and the screen.
+
+    `tell` gets the numbers of chats and messages a few times a second, after `quiet_s`.
+    """
+
+    def __init__(
+        self,
+        store: ChatStore,
+        *,
+        clock: Callable[[], datetime] = now,
+        tell: Callable[[int, int], None] = lambda _, __: None,
+        quiet_s: float = 2.0,
+    ) -> None:
         self._store, self._clock = store, clock
+        self._tell, self._quiet_s = tell, quiet_s
 
     async def bring(
         self,
@@ -65,17 +90,23 @@ class Importer:
         piped: Mapping[str, bytes] = MappingProxyType({}),
         source: str = "auto",
         is_trial: bool = False,
+        into: Done | None = None,
     ) -> Done:
-        """Import files and folders; `piped` was read already. A refused file does not stop the others."""
+        """Import files and folders; `piped` was read already. A refused file does not stop the others.
+
+        When cancelled, it keeps what was imported; `into` then has the outcome so far.
+        """
         from lmchat.formats.reading import Reader  # noqa: PLC0415 - the first paint does not wait for formats
 
-        done = Done(imported=[], refused=[], untried=[], unknown=[])
+        done = Done() if into is None else into
+        progress = _Progress(self._tell, self._quiet_s)
         found = await self._each(names, piped, done)
         for number, (name, folder) in enumerate(found.items(), 1):
             reader = Reader(self._clock(), source)
             chats = reader.data(piped[name]) if name in piped else reader.file(Path(name))
             try:
-                await self._bring_file(name, chats, done, is_trial=is_trial)
+                async with aclosing(_in_thread(chats)) as read:
+                    await self._bring_file(name, read, done, progress, is_trial=is_trial)
             except FormatUnknown as error:
                 if folder:
                     done.unknown.append((name, folder))
@@ -87,6 +118,25 @@ class Importer:
                     done.untried += list(found)[number:]
                     break
         return _without_empty_folders(done)
+
+    async def survey(self, places: Iterable[tuple[str, str, Path]]) -> list[Survey]:
+        """Count the chats in the places of other programs; what cannot be read is left out."""
+        from lmchat.formats.reading import Reader  # noqa: PLC0415 - the first paint does not wait for formats
+
+        surveys: dict[str, Survey] = {}
+        progress = _Progress(self._tell, self._quiet_s)
+        for source, program, path in places:
+            one = surveys.setdefault(source, Survey(source=source, program=program))
+            one.paths.append(str(path))
+            for name in await self._each([str(path)], {}, Done()):
+                chats = Reader(self._clock(), source).file(Path(name))
+                with suppress(LMChatError):
+                    async with aclosing(_in_thread(chats)) as read:
+                        async for chat in read:
+                            if isinstance(chat, Session):
+                                _count(one, chat.header)
+                                progress.add(chat.header)
+        return [one for one in surveys.values() if one.chats]
 
     async def _each(self, names: Sequence[str], piped: Mapping[str, bytes], done: Done) -> dict[str, str]:
         """Return the files, each with the folder that was named for it."""
@@ -106,21 +156,20 @@ class Importer:
                 done.refused.append((name, error))
         return found
 
-    async def _bring_file(self, name: str, chats: Chats, done: Done, *, is_trial: bool) -> None:
+    async def _bring_file(
+        self, name: str, chats: AsyncIterator[Chat], done: Done, progress: _Progress, *, is_trial: bool
+    ) -> None:
         skipped: list[Skipped] = []
         is_first = True
-        try:
-            while (one := await asyncio.to_thread(_next, chats)) is not None:
-                if isinstance(one, Skipped):
-                    skipped.append(one)
-                    continue
-                told = await self._bring_one(one, tuple(skipped), is_trial=is_trial)
-                done.imported.append((name, told))
-                is_first = False
-                skipped.clear()
-        finally:
-            with suppress(ValueError):  # when cancelled, a thread may still read it
-                chats.close()
+        async for one in chats:
+            if isinstance(one, Skipped):
+                skipped.append(one)
+                continue
+            told = await self._bring_one(one, tuple(skipped), is_trial=is_trial)
+            done.imported.append((name, told))
+            progress.add(one.header)
+            is_first = False
+            skipped.clear()
         if skipped and not is_first:
             _, last = done.imported[-1]
             done.imported[-1] = name, replace(last, skipped=(*last.skipped, *skipped))
@@ -152,6 +201,13 @@ def sentence(one: Imported, *, is_trial: bool = False) -> str:
         return f"{title} already exists{more}"
     beside = f", {one.beside} of them on other branches" if one.beside else ""
     return f"{title}{' would be imported' if is_trial else ''}, {count}{beside}"
+
+
+def summary(found: Sequence[Imported]) -> str:
+    """Return the outcome for many sessions, without a full stop."""
+    there = sum(one.is_there for one in found)
+    known = f", {there} already existed" if there else ""
+    return f"{len(found) - there} sessions imported{known}"
 
 
 def _naming(name: str, error: LMChatError) -> LMChatError:
@@ -193,12 +249,40 @@ def _files_of(path: Path, endings: tuple[str, ...]) -> tuple[Path, ...]:
     return tuple(found)
 
 
-def _next(chats: Chats) -> Session | Skipped | None:
+async def _in_thread(chats: Generator[Chat, None, None]) -> AsyncGenerator[Chat, None]:
+    """Read chats in threads, one after the other."""
     try:
-        return next(chats, None)
+        while (one := await asyncio.to_thread(next, chats, None)) is not None:
+            yield one
     except OSError as error:
         reason = "it is too large" if error.errno == errno.EFBIG else error.strerror or str(error)
         raise FileRefused(f"It cannot be read: {reason}.", hint="Check the path.") from error
+    finally:
+        with suppress(ValueError):  # when cancelled, a thread may still read it
+            chats.close()
+
+
+class _Progress:
+    """Numbers of chats and messages, told a few times a second."""
+
+    def __init__(self, tell: Callable[[int, int], None], quiet_s: float) -> None:
+        self._tell = tell
+        self._chats = self._messages = 0
+        self._next_s = monotonic() + quiet_s
+
+    def add(self, header: SessionHeader) -> None:
+        self._chats += 1
+        self._messages += header.message_count
+        if (now_s := monotonic()) >= self._next_s:
+            self._next_s = now_s + _TOLD_S
+            self._tell(self._chats, self._messages)
+
+
+def _count(one: Survey, header: SessionHeader) -> None:
+    one.chats += 1
+    one.messages += header.message_count
+    one.first = min(one.first or header.created_at, header.created_at)
+    one.last = max(one.last or header.updated_at, header.updated_at)
 
 
 def read_as_block(name: str) -> str:

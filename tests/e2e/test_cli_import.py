@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from tests.support.scripted_server import ScriptedServer
 
 pytestmark = pytest.mark.timeout(60)  # many programs, one after the other
 
+FOREIGN = Path(__file__).parents[1] / "formats" / "data" / "foreign"
 LIST = [{"role": "user", "content": "Which vegetables?"}, {"role": "assistant", "content": "Lettuce."}]
 
 
@@ -162,3 +164,30 @@ def test_names_and_words_of_a_file_do_no_harm(empty):
     for words in (["import", name], ["import", name, "--json"], ["import", name + "x"], ["sessions"]):
         done = empty(*words)
         assert not set("\x1b\x07\u202e") & set(done.stdout + done.stderr), words
+
+
+def test_the_chats_of_other_programs_on_this_machine_are_listed_and_imported_after_consent(empty):
+    folder = empty.home / ".lmstudio" / "conversations"
+    folder.mkdir(parents=True)
+    shutil.copy(FOREIGN / "1763500000000.conversation.json", folder)
+    refused = empty("import", "--from", "all")
+    assert refused.returncode == 2
+    assert "LM Studio: 1 chat, 8 messages, 2025-11-18" in refused.stderr
+    assert "Confirm with --yes." in refused.stderr
+    assert empty.json("sessions", "--json")["data"] == []
+    assert empty("import", "--from", "all", "--yes").returncode == 0
+    (session,) = empty.json("sessions", "--json")["data"]
+    assert (session["title"], session["tags"]) == ("Shade garden", ["lmstudio"])
+
+
+def test_a_format_can_be_named_and_other_files_are_refused(empty):
+    name = str(FOREIGN / "llama_cpp.jsonl")
+    assert "Choose another format." in empty("import", "--from", "chatgpt", name).stderr
+    assert empty("import", "--from", "llamacpp", name).returncode == 0
+    assert empty("import", "--from", "all", name).returncode == 2
+
+
+def test_many_chats_are_counted_instead_of_listed(empty):
+    rows = [{"conv": {"id": str(number)}, "messages": [{"id": "a", **LIST[0]}]} for number in range(60)]
+    done = empty("import", file_of(empty, rows))
+    assert done.stdout.splitlines()[0] == "60 sessions imported."

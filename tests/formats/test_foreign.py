@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sqlite3
+import tracemalloc
 import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from lmchat.cli.commands import IMPORTED
 from lmchat.domain.session import Session, Skipped
 from lmchat.errors import FileRefused
-from lmchat.formats.reading import Reader
+from lmchat.formats.reading import SOURCES, Reader
+from lmchat.formats.sources import database, tables_of
 
 DATA = Path(__file__).parent / "data" / "foreign"
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -179,3 +184,58 @@ def test_a_file_of_which_nothing_can_be_read_is_refused(tmp_path, name, data):
     (tmp_path / name).write_bytes(data)
     with pytest.raises(FileRefused):
         list(Reader(NOW).file(tmp_path / name))
+
+
+def test_a_member_of_a_zip_is_read_no_further_than_its_limit(tmp_path):
+    packed = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(DATA / CHATGPT, CHATGPT)
+        with archive.open("conversations-001.json", "w") as member:
+            member.write(b'[{"mapping": {"')
+            for _ in range(70):
+                member.write(b"a" * (1 << 20))
+    tracemalloc.start()
+    assert left_out(packed)[1:] == ["conversations-001.json: It is larger than 32 MB"]
+    assert tracemalloc.get_traced_memory()[1] < 300 << 20
+    tracemalloc.stop()
+
+
+def write_database(path, mode):
+    """A database that another program has open and writes to; the folder shall stay as it is."""
+    writer = sqlite3.connect(path, isolation_level=None)
+    writer.execute(f"pragma journal_mode = {mode}")
+    writer.execute("create table chats (title)")
+    writer.execute("insert into chats values ('Garden')")
+    return writer
+
+
+def titles_in(path):
+    before = {one.name: one.read_bytes() for one in path.parent.iterdir() if one.suffix != ".db-shm"}
+    with database(path) as connection:
+        assert tables_of(connection) == {"chats": frozenset({"title"})}
+        found = [row["title"] for row in connection.execute("select title from chats").fetchall()]
+    assert {one.name: one.read_bytes() for one in path.parent.iterdir() if one.suffix != ".db-shm"} == before
+    return found
+
+
+@pytest.mark.rule("R-35")
+@pytest.mark.parametrize("mode", ["wal", "delete"])
+@pytest.mark.parametrize("state", ["running", "locked", "ended", "killed"])
+def test_a_database_is_read_while_its_program_runs_and_stays_as_it_is(tmp_path, mode, state):
+    path = tmp_path / "chats.db"
+    writer = write_database(path, mode)
+    if state == "locked":
+        writer.execute("begin exclusive")
+    if state == "ended":
+        writer.close()
+    if state == "killed":
+        (tmp_path / "left").mkdir()
+        for one in tmp_path.glob("chats.db*"):
+            if not one.name.endswith("-shm"):
+                shutil.copy(one, tmp_path / "left")
+        path = tmp_path / "left" / "chats.db"
+    assert titles_in(path) == ["Garden"]
+
+
+def test_the_names_for_the_command_line_are_those_of_the_formats():
+    assert set(IMPORTED) == set(SOURCES)

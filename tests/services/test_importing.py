@@ -4,17 +4,20 @@ import asyncio
 import json
 import os
 import random
+import shutil
 import sqlite3
 from datetime import UTC
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState, ReasoningPart, TextPart
 from lmchat.errors import StoreUnavailable
+from lmchat.formats.places import places
 from lmchat.formats.sources import LARGEST_BYTES
 from lmchat.services.exporting import ExportAs
-from lmchat.services.importing import Importer, sentence
+from lmchat.services.importing import Done, Importer, sentence
 from lmchat.services.library import Library
 from lmchat.storage import write
 from lmchat.storage.store import SqliteStore
@@ -337,3 +340,41 @@ async def test_a_backup_of_all_sessions_comes_back_as_it_was(tmp_path, store, ot
         str(tmp_path / "backup"),
     )
     assert await other.list_sessions() == await store.list_sessions()
+
+
+async def test_a_long_import_tells_how_far_it_is_and_keeps_what_came_when_it_is_stopped(tmp_path, store):
+    rows = [{"conv": {"id": str(number)}, "messages": [{"id": "a", **LIST[0]}]} for number in range(50)]
+    told, done = [], Done()
+
+    def stop(*counts):
+        told.append(counts)
+        work.cancel()
+
+    importer = Importer(store, tell=stop, quiet_s=0)
+    work = asyncio.create_task(importer.bring([file_of(tmp_path, rows)], into=done))
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    assert told == [(1, 1)]
+    assert len(done.imported) == len(await store.list_sessions()) == 1
+
+
+async def test_what_other_programs_have_is_counted_without_importing_it(tmp_path, store, importer):
+    folder = tmp_path / ".lmstudio" / "conversations" / "garden"
+    shutil.copytree(Path(__file__).parents[1] / "formats" / "data" / "foreign", folder)
+    (one,) = await importer.survey(places({"XDG_DATA_HOME": "/nowhere"}, tmp_path))
+    assert (one.program, one.chats, one.messages) == ("LM Studio", 1, 8)
+    assert one.paths == [str(folder.parent)]
+    assert (f"{one.first:%Y-%m-%d}", f"{one.last:%Y-%m-%d}") == ("2025-11-18", "2025-11-18")
+    assert await store.list_sessions() == ()
+
+
+async def test_a_folder_without_any_chat_is_refused_and_other_files_beside_chats_are_counted(
+    tmp_path, store, importer
+):
+    file_of(tmp_path, {"a": 1}, "settings.json")
+    done = await importer.bring([str(tmp_path)])
+    assert "has no chats" in done.refused[0][1].message
+    (tmp_path / "deep" / "deeper").mkdir(parents=True)
+    file_of(tmp_path / "deep" / "deeper")
+    done = await importer.bring([str(tmp_path)])
+    assert (len(done.imported), len(done.unknown), done.refused) == (1, 1, [])

@@ -209,16 +209,14 @@ class SavedSessions:
             self._view.notify(f"{len(done.refused) - _MOST_NAMED} more files were rejected.")
 
     def _show_imported(self, found: Sequence[Any]) -> None:
-        from lmchat.services.importing import sentence
+        from lmchat.services.importing import sentence, summary
 
         if len(found) == 1:
             self._view.notify(f"{sentence(found[0])}.")
             if found[0].header.deleted_at is None:
                 self._sessions.switch_to(found[0].header.session_id)
         else:
-            there = sum(one.is_there for one in found)
-            known = f", {there} already existed" if there else ""
-            self._view.notify(f"{len(found) - there} sessions imported{known}.")
+            self._view.notify(f"{summary(found)}.")
         if skipped := [left for one in found for left in one.skipped]:
             first = safe_line(f"{skipped[0].where}: {skipped[0].reason}")
             more = f", and {len(skipped) - 1} more" if len(skipped) > 1 else ""
