@@ -127,8 +127,8 @@ LAST_KEYS = (("^P", "commands"), ("F1", "help"))
 
 def model(model_id: str, product: Product = Product.LM_STUDIO, **more) -> ModelInfo:
     endpoint = OLLAMA if product is Product.OLLAMA else LM_STUDIO
-    more = {"state": LoadState.NOT_LOADED, "quantization": "Q4_K_M"} | more
-    return ModelInfo(model_id=model_id, endpoint=endpoint, product=product, **more)
+    more = {"state": LoadState.NOT_LOADED, "quantization": "Q4_K_M", "endpoint": endpoint} | more
+    return ModelInfo(model_id=model_id, product=product, **more)
 
 
 def picker_rows() -> list[ModelRow]:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from textual.widgets import Input
 
+from lmchat.domain.server import Endpoint
 from lmchat.services.candidates import ModelRow
 from lmchat.text import match
 from lmchat.tui.icons import UNICODE
@@ -92,6 +93,24 @@ async def test_a_server_goes_by_the_name_that_its_user_gave_it():
         assert "Ollama" not in screen_text(app)
         await pilot.press(*"station")
         assert "4 of 4" in screen_text(app)
+
+
+@pytest.mark.parametrize("size", [WIDE, (40, 12)])
+async def test_a_recent_model_that_two_servers_have_is_shown_with_its_server(size):
+    known, named = Endpoint.parse("127.0.0.1:1234"), Endpoint.parse("127.0.0.1:8080")
+    twice = [
+        ModelRow(model=model("qwen3-8b-instruct-2507-long", endpoint=known), recent_index=0),
+        ModelRow(
+            model=model("qwen3-8b-instruct-2507-long", endpoint=named), recent_index=1, server_name="den"
+        ),
+        ModelRow(model=model("gemma-3-4b", endpoint=known), recent_index=2),
+    ]
+    async with drawn(host(twice), size) as (app, _):
+        first, second, third = app.screen.query_one(RowList).rows[1:4]
+        texts = ["".join(text for text, _ in row.pieces[0]) for row in (first, second, third)]
+        assert [text.split()[-1 if size != WIDE else 2] for text in texts[:2]] == ["127.0.0.1:1234", "den"]
+        assert "127.0.0.1" not in texts[2]
+        assert len({len(text) for text in texts}) == 1  # what follows stays in its columns
 
 
 async def test_no_match_says_so_and_enter_takes_nothing(app, pilot):

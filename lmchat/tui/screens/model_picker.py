@@ -35,6 +35,7 @@ def highlighted(name: str, offsets: tuple[int, ...], style: str) -> Parts:
 
 _LEAST_NAME = 16
 _MOST_NAME = 48
+_MOST_SERVER = 24
 _INDENT = 2
 _BESIDE = 2
 
@@ -63,6 +64,8 @@ class ModelTable:
     def __init__(self, rows: Sequence[ModelRow]) -> None:
         self.rows = rows
         self._products = Counter({row.model.endpoint: row.model.product for row in rows}.values())
+        self._servers = Counter(row.model.model_id for row in rows)
+        """How many servers have each model."""
 
     @property
     def server_count(self) -> int:
@@ -109,7 +112,7 @@ class ModelTable:
                 (_cell(title, texts[title][0], widths), MUTED if is_embedding else texts[title][1])
                 for title in titles
             ]
-            parts = (*_name(one, name_width, icons), *cells)
+            parts = (*_name(one, self._server(one.row), name_width, icons), *cells)
             rows.append(ListRow((parts,), key=None if is_embedding else one.row.key))
         return ((lead + set_cell_size("Model", name_width) + heads, MUTED),), rows
 
@@ -118,12 +121,18 @@ class ModelTable:
         sizes = [{title: cell_len(text) for title, (text, _) in _texts(row).items()} for row in self.rows]
         kept = [title for title in _COLUMNS if any(row[title] for row in sizes)]
         widths = {title: max([cell_len(title), *(row[title] for row in sizes)]) for title in kept}
-        names = (cell_len(safe_line(row.model.model_id)) for row in self.rows)
+        names = (cell_len(safe_line(row.model.model_id) + self._server(row)) for row in self.rows)
         room = width - _INDENT
         wanted = min(max([_LEAST_NAME, *names]), _MOST_NAME, room)
         while kept and room - sum(widths[title] + _BESIDE for title in kept) < wanted:
             kept.remove(min(kept, key=lambda title: _COLUMNS[title][1]))
         return kept, widths, max(room - sum(widths[title] + _BESIDE for title in kept), 1)
+
+    def _server(self, row: ModelRow) -> str:
+        """Return the server of a recent model that another server has too, with the gap before it."""
+        if row.recent_index is None or self._servers[row.model.model_id] == 1:
+            return ""
+        return " " * _BESIDE + safe_line(row.server_name or row.model.endpoint.netloc, limit=_MOST_SERVER)
 
     def _group(self, row: ModelRow) -> str:
         if row.model.is_embedding:
@@ -173,8 +182,8 @@ def _cell(title: str, text: str, widths: dict[str, int]) -> str:
     return " " * _BESIDE + (padding + text if _COLUMNS[title][0] else text + padding)
 
 
-def _name(one: ModelMatch, width: int, icons: Icons) -> Iterator[Part]:
-    model = one.row.model
+def _name(one: ModelMatch, server: str, width: int, icons: Icons) -> Iterator[Part]:
+    model, width = one.row.model, max(width - cell_len(server), 1)
     yield {
         LoadState.LOADED: (icons.ready, "$success"),
         LoadState.LOADING: (icons.degraded, "$warning"),
@@ -185,6 +194,7 @@ def _name(one: ModelMatch, width: int, icons: Icons) -> Iterator[Part]:
     if cell_len(name) > width:
         name = set_cell_size(name, max(width - cell_len(icons.cut), 0)) + icons.cut
     yield from highlighted(name, one.match.offsets, MUTED if model.is_embedding else NAME)
+    yield server, MUTED
     yield " " * (width - cell_len(name)), ""
 
 
