@@ -17,7 +17,9 @@ from lmchat.formats.foreign import ForeignChat, ForeignMessage, foreign_session,
 
 SOURCE = "chatgpt"
 _ALL = "all"
-_CONTEXT = "user_editable_context"  # the user's own instructions, as a hidden message
+_INSTRUCTIONS = "user_editable_context"  # the user's own, as a hidden message
+_THOUGHTS = ("thoughts", "reasoning_recap")
+_OMITTED = (*_THOUGHTS, _INSTRUCTIONS, "model_editable_context")
 _KINDS = {"image_asset_pointer": "image", "audio_asset_pointer": "recording"}
 _KINDS["real_time_user_audio_video_asset_pointer"] = "recording"
 Nodes = Mapping[str, Any]
@@ -35,7 +37,8 @@ def read(content: Content) -> Iterator[Session | Skipped]:
     others: Counter[str] = Counter()
     rows = [_row(key, nodes, others) for key in nodes]
     rows.sort(key=lambda row: row.created_at.timestamp() if row.created_at else 0)
-    yield from left_out(word(chat, "title"), others)
+    contents = (_content(node) for node in nodes.values())
+    about: Any = next((one for one in contents if word(one, "content_type") == _INSTRUCTIONS), {})
     head = ForeignChat(
         source=SOURCE,
         key=word(chat, "conversation_id") or chat["id"],
@@ -43,61 +46,56 @@ def read(content: Content) -> Iterator[Session | Skipped]:
         current=word(chat, "current_node"),
         created_at=time_of(chat.get("create_time")),
         updated_at=time_of(chat.get("update_time")),
-        system=next(filter(None, map(_instructions, nodes.values())), ""),
+        system=f"{word(about, 'user_profile')}\n\n{word(about, 'user_instructions')}".strip(),
     )
+    yield from left_out(head.title, others)
     yield foreign_session(head, rows, moment=content.moment)
 
 
 def _row(key: str, nodes: Nodes, others: Counter[str]) -> ForeignMessage:
-    node = nodes[key]
-    message = node.get("message") or {}
+    message = nodes[key].get("message") or {}
     about = message.get("metadata") or {}
-    author = message.get("author") or {}
-    role = Role(author.get("role", "system"))
-    is_hidden = bool(about.get("is_visually_hidden_from_conversation"))
+    role = Role(word(message.get("author"), "role") or Role.SYSTEM)
+    is_omitted = word(_content(nodes[key]), "content_type") in _OMITTED
+    is_hidden = is_omitted or about.get("is_visually_hidden_from_conversation")
     return ForeignMessage(
         key=key,
         role=role,
         parts=() if is_hidden else _parts(key, nodes, role, others),
-        parent=node.get("parent"),
+        parent=nodes[key].get("parent"),
         created_at=time_of(message.get("create_time")),
         model=word(about, "model_slug"),
     )
 
 
 def _parts(key: str, nodes: Nodes, role: Role, others: Counter[str]) -> tuple[Part, ...]:
-    message = nodes[key].get("message") or {}
-    content = message.get("content") or {}
-    kind, text = word(content, "content_type"), _text(content, others)
-    if kind in ("thoughts", "reasoning_recap", "model_editable_context", _CONTEXT):
-        return ()
+    message, text = nodes[key].get("message"), _text(_content(nodes[key]), others)
     recipient = word(message, "recipient") or _ALL
     if role is Role.TOOL:
         parent = nodes[key].get("parent", "")
-        is_called = word((nodes.get(parent) or {}).get("message"), "recipient") not in ("", _ALL)
-        name = "" if is_called else word(message.get("author"), "name")
+        is_called = word(nodes.get(parent, {}).get("message"), "recipient") not in ("", _ALL)
+        name = "" if is_called else word(message["author"], "name")
         call = ToolCallPart(call_id=parent if is_called else "", name=name, arguments="")
         return (call, ToolResultPart(text=text)) if is_called or text.strip() else ()
-    parts: list[Part] = []
+    parts: tuple[Part, ...] = (TextPart(text=text),) if text.strip() else ()
     if role is Role.ASSISTANT and recipient != _ALL:
-        parts.append(ToolCallPart(call_id=key, name=recipient, arguments=text))
-    elif text.strip():
-        parts.append(TextPart(text=f"```\n{text}\n```" if kind == "code" else text))
+        parts = (ToolCallPart(call_id=key, name=recipient, arguments=text),)
     if parts and role is Role.ASSISTANT and (thought := _thought_before(key, nodes)):
-        parts.insert(0, ReasoningPart(text=thought))
-    return tuple(parts)
+        parts = (ReasoningPart(text=thought), *parts)
+    return parts
+
+
+def _content(node: Any) -> Any:
+    return (node.get("message") or {}).get("content") or {}
 
 
 def _text(content: Any, others: Counter[str]) -> str:
     texts: list[str] = []
     for part in content.get("parts") or ():
-        if isinstance(part, str):
-            texts.append(part)
-        elif text := word(part, "text"):  # of a recording
+        if text := part if isinstance(part, str) else word(part, "text"):  # the latter of a recording
             texts.append(text)
-        else:
-            kind = word(part, "content_type")
-            others[_KINDS.get(kind, kind or "unknown part")] += 1
+        elif kind := word(part, "content_type"):
+            others[_KINDS.get(kind, kind)] += 1
     return "\n".join(texts) or word(content, "text") or word(content, "result")
 
 
@@ -107,17 +105,9 @@ def _thought_before(key: str, nodes: Nodes) -> str:
     above = nodes[key]
     for _ in nodes:
         above = nodes.get(above.get("parent", ""), {})
-        content = (above.get("message") or {}).get("content") or {}
-        if word(content, "content_type") not in ("thoughts", "reasoning_recap"):
+        if word(_content(above), "content_type") not in _THOUGHTS:
             break
-        for thought in reversed(content.get("thoughts") or ()):
+        for thought in reversed(_content(above).get("thoughts") or ()):
             title, text = word(thought, "summary"), word(thought, "content")
             found.append(f"**{title}**\n\n{text}".strip() if title else text)
-    return "\n\n".join(reversed(list(filter(None, found))))
-
-
-def _instructions(node: Any) -> str:
-    content = (node.get("message") or {}).get("content") or {}
-    if word(content, "content_type") != _CONTEXT:
-        return ""
-    return "\n\n".join(filter(None, (word(content, "user_profile"), word(content, "user_instructions"))))
+    return "\n\n".join(reversed([one for one in found if one]))

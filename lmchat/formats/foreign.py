@@ -8,10 +8,10 @@ an object, or the list of the values of a JSON Lines file. For SQLite it has `fi
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -68,48 +68,48 @@ def foreign_session(chat: ForeignChat, rows: Iterable[ForeignMessage], *, moment
     The id is a hash of source and key, so a chat is imported once. Messages without a time get that of the
     one before them. Parents that are missing are skipped over.
     """
-    every = {_SYSTEM: _system(chat.system)} if chat.system.strip() else {}
+    root = ForeignMessage(key=_SYSTEM, role=Role.SYSTEM, parts=spoken(chat.system))
+    every = {_SYSTEM: root}
     for row in rows:
         every.setdefault(row.key, row)
+    parts = (part for row in every.values() for part in row.parts)
+    calls = {part.call_id: part for part in parts if isinstance(part, ToolCallPart) and part.name}
     session_id = digest(f"{chat.source} {chat.key}")
-    times = _times(every, chat.created_at or chat.updated_at or moment)
-    calls = {
-        part.call_id: part
-        for row in every.values()
-        for part in row.parts
-        if isinstance(part, ToolCallPart) and part.name
-    }
-    tree = {
-        row.key: checked(
-            ChatMessage(
-                message_id=digest(f"{session_id} {row.key}"),
+    above = {key: _kept_above(row, every) for key, row in every.items()}
+    known = (row.created_at for row in every.values() if row.created_at is not None)
+    time = next(known, chat.created_at or chat.updated_at or moment)
+    tree: dict[str, ChatMessage] = {}
+    for key, row in every.items():
+        time = row.created_at or time
+        if row.parts:
+            message = ChatMessage(
+                message_id=digest(f"{session_id} {key}"),
                 role=row.role,
                 parts=tuple(_named(part, calls) for part in row.parts),
-                created_at=times[row.key],
-                parent_id=None
-                if (above := _kept_above(row, every)) is None
-                else digest(f"{session_id} {above}"),
+                created_at=time,
+                parent_id=above[key] and digest(f"{session_id} {above[key]}"),
                 model=row.model if row.role is Role.ASSISTANT else "",
                 receipt=row.receipt,
             )
-        )
-        for row in every.values()
-        if row.parts
-    }
-    path = _path_to(chat.current if chat.current in every else next(reversed(every), None), every)
-    first = next((tree[one].text for one in path if tree[one].role is Role.USER), "")
-    header = checked(
-        SessionHeader(
-            session_id=session_id,
-            title=chat.title.strip() or title_from(first),
-            created_at=chat.created_at or min(times.values(), default=moment),
-            updated_at=chat.updated_at or max(times.values(), default=moment),
-            model=chat.model or next((tree[one].model for one in reversed(path) if tree[one].model), ""),
-            tags=(chat.source,),
-        )
+            tree[key] = checked(message)
+    path: dict[str, ChatMessage] = {}
+    end = chat.current if chat.current in every else next(reversed(every))
+    leaf = end if every[end].parts else above[end]
+    while leaf is not None and leaf not in path:
+        path[leaf] = tree[leaf]
+        leaf = above[leaf]
+    times = [message.created_at for message in tree.values()]
+    messages = MessagePath(reversed(path.values()))
+    prompt = next((message.text for message in messages if message.role is Role.USER), "")
+    header = SessionHeader(
+        session_id=session_id,
+        title=chat.title.strip() or title_from(prompt),
+        created_at=chat.created_at or min(times, default=moment),
+        updated_at=chat.updated_at or max(times, default=moment),
+        model=chat.model or next((one.model for one in path.values() if one.model), ""),
+        tags=(chat.source,),
     )
-    messages = MessagePath(tree[one] for one in path)
-    return Session(header=header, messages=messages, tree=tuple(tree.values()))
+    return Session(header=checked(header), messages=messages, tree=tuple(tree.values()))
 
 
 def spoken(text: str, *, thought: str = "") -> tuple[Part, ...]:
@@ -140,27 +140,12 @@ def each_chat(
 
 def time_of(value: object) -> datetime | None:
     """Read seconds, milliseconds or ISO 8601, UTC by default; None for any other value."""
-    try:
+    with suppress(*WRONG, OSError):
         if isinstance(value, str):
             return checked_time(datetime.fromisoformat(value))
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        if isinstance(value, int | float):
             return checked_time(datetime.fromtimestamp(value / 1000 if value > _FIRST_MS else value, UTC))
-    except (*WRONG, OSError):
-        return None
     return None
-
-
-def _system(text: str) -> ForeignMessage:
-    return ForeignMessage(key=_SYSTEM, role=Role.SYSTEM, parts=(TextPart(text=text),))
-
-
-def _times(every: Rows, fallback: datetime) -> dict[str, datetime]:
-    known = (row.created_at for row in every.values() if row.created_at is not None)
-    last = next(known, fallback)
-    times: dict[str, datetime] = {}
-    for key, row in every.items():
-        times[key] = last = row.created_at or last
-    return times
 
 
 def _kept_above(row: ForeignMessage, every: Rows) -> str | None:
@@ -172,17 +157,7 @@ def _kept_above(row: ForeignMessage, every: Rows) -> str | None:
         above = every.get(above.parent or "")
     if above is not None and above.parts:
         return above.key
-    return _SYSTEM if _SYSTEM in every and row.key != _SYSTEM else None
-
-
-def _path_to(leaf: str | None, every: Rows) -> list[str]:
-    path: dict[str, None] = {}
-    if leaf is not None and not every[leaf].parts:
-        leaf = _kept_above(every[leaf], every)
-    while leaf is not None and leaf not in path:
-        path[leaf] = None
-        leaf = _kept_above(every[leaf], every)
-    return list(reversed(path))
+    return _SYSTEM if every[_SYSTEM].parts and row.key != _SYSTEM else None
 
 
 def _named(part: Part, calls: Mapping[str, ToolCallPart]) -> Part:
