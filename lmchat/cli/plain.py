@@ -31,12 +31,12 @@ from lmchat.domain.message import ChatMessage, Role
 from lmchat.domain.server import LoadState, ModelInfo, Target
 from lmchat.domain.session import SessionHeader
 from lmchat.errors import LMChatError, NoServerFound, ServerRejected, WrongUse
+from lmchat.files import path_of
 from lmchat.machine.system import ENDING
+from lmchat.services.attachments import Attachment, read_attachment
 from lmchat.services.candidates import Catalogue, matching_model
 from lmchat.services.conversation import AnswerBegun, Conversation, ConversationEvent, TurnSettings
-from lmchat.services.importing import read_as_block
 from lmchat.services.open_sessions import OpenSessions
-from lmchat.services.save_queue import SEPARATOR
 from lmchat.services.tool_loop import ApprovalAsked
 from lmchat.storage import state as remembered_file
 from lmchat.text import safe_line
@@ -120,7 +120,7 @@ class PlainChat:
         self._readline: Any = None
         self._begun = ""  # text that the next line begins with
         self._draft_id: str | None = None  # of the draft that was offered
-        self._files: list[str] = []  # for the next prompt
+        self._files: list[Attachment] = []  # for the next prompt
         self._listed: Sequence[SessionHeader] = ()
         self._is_leaving = False
         self._progress_s = 0.0
@@ -217,15 +217,16 @@ class PlainChat:
 
     async def _ask(self, text: str, edited_id: str = "") -> None:
         how, conversation = await self._turn_settings(), self._conversation
-        text = SEPARATOR.join((*self._files, text))
-        self._files.clear()
+        files, self._files = self._files, []
         if self._draft_id is not None:
             self._sessions.drafts.note(self._draft_id, "")
             self._draft_id = None
             with suppress(LMChatError):
                 await self._sessions.drafts.write()
-        turn = conversation.edit(edited_id, text, how) if edited_id else conversation.send(text, how)
-        await self._turn(turn)
+        if edited_id:
+            await self._turn(conversation.edit(edited_id, text, how, files or None))
+        else:
+            await self._turn(conversation.send(text, how, files))
 
     async def _turn(self, turn: AsyncGenerator[ConversationEvent, None]) -> None:
         """Print an answer while it arrives; raises the error that it ends with."""
@@ -409,7 +410,7 @@ class PlainChat:
     # The rest
 
     async def do_file(self, name: str) -> None:
-        self._files.append(await asyncio.to_thread(read_as_block, name))
+        self._files.append(await read_attachment(path_of(name)))
         self._tell(f"Your next prompt begins with {safe_line(name)}.")
 
     async def do_help(self, _: str) -> None:
