@@ -11,6 +11,7 @@ from pathlib import Path
 from lmchat.errors import StoreUnavailable
 from lmchat.files import MAX_BYTES, read_plain, write_atomically
 from lmchat.storage.database import Connection
+from lmchat.storage.rows import loaded
 
 log = logging.getLogger(__name__)
 
@@ -46,10 +47,12 @@ def read(folder: Path, digest: str) -> bytes:
 
 
 def remove_unnamed(connection: Connection, folder: Path, moment: datetime) -> None:
-    """Remove the files that no message names anymore."""
+    """Remove the files that neither a message nor a draft names anymore."""
     named = {row[0] for row in connection.execute("select call_id from parts where kind = 'file'")}
+    drafts = "\n".join(loaded(row[0]) for row in connection.execute("select text from drafts"))
     for path in folder.glob("*"):
         with suppress(OSError):
-            if path.name not in named and path.stat().st_mtime < moment.timestamp() - _YOUNG_S:
+            is_named = path.name in named or path.name in drafts
+            if not is_named and path.stat().st_mtime < moment.timestamp() - _YOUNG_S:
                 path.unlink()
                 log.info("an attached file that no message names was removed")
