@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import struct
 import warnings
 from io import BytesIO
 from pathlib import Path
@@ -123,7 +122,7 @@ def _image(name: str, media_type: str, data: bytes) -> Attachment:
     try:
         import PIL  # noqa: F401, PLC0415 - an extra
     except ImportError:
-        (width, height), hint = _size(media_type, data), 'To scale images down: pip install "lmchat[images]"'
+        width, height, hint = 0, 0, 'To scale images down: pip install "lmchat[images]"'
     else:
         data, width, height = _scaled(name, media_type, data)
         hint = "Save a smaller copy of it."
@@ -132,20 +131,6 @@ def _image(name: str, media_type: str, data: bytes) -> Attachment:
     tokens = min(max(width * height // _PIXELS_PER_TOKEN, _LEAST_TOKENS), _MOST_TOKENS)
     tokens = tokens if width else _MOST_TOKENS
     return _attachment(name, media_type, data, tokens=tokens, width=width, height=height)
-
-
-def _size(media_type: str, data: bytes) -> tuple[int, int]:
-    """Return width and height where they are easy to find."""
-    try:
-        if media_type == "image/png":
-            width, height = struct.unpack_from(">II", data, 16)
-        elif media_type == "image/gif":
-            width, height = struct.unpack_from("<HH", data, 6)
-        else:
-            return 0, 0
-    except struct.error:
-        return 0, 0
-    return width, height
 
 
 def _scaled(name: str, media_type: str, data: bytes) -> tuple[bytes, int, int]:
