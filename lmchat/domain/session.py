@@ -73,6 +73,8 @@ class Session(Struct, frozen=True, kw_only=True):
     tree: tuple[ChatMessage, ...] = ()
     """All branches, oldest first; empty where only the path was read."""
     branch_names: dict[str, str] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
+    """Content of attached files by digest, in exports and imports."""
 
     @property
     def branches(self) -> tuple[ChatMessage, ...]:

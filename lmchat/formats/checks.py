@@ -105,6 +105,7 @@ def sound(session: Session, *, moment: datetime) -> Session:
         messages=MessagePath(stored[message.message_id] for message in path),
         tree=tuple(stored.values()) if session.tree else (),
         branch_names=_branch_names(session, ids),
+        files=session.files,
     )
 
 

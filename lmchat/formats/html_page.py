@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from base64 import b64encode
+from collections.abc import Iterator, Mapping
 from datetime import UTC, tzinfo
 from functools import partial
 from html import escape
+from typing import Any
 
 from markdown_it import MarkdownIt
 
@@ -23,8 +25,9 @@ h2 time { font-weight: normal; opacity: .7; }
 pre { overflow-x: auto; padding: .75rem; background: #8882; }
 blockquote, details { border-left: 2px solid #8888; margin: 1rem 0; padding-left: 1rem; }
 table { border-collapse: collapse; } td, th { border: 1px solid #8886; padding: .2rem .6rem; }
+img { max-width: 100%; }
 """
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 def to_html(session: Session, *, with_reasoning: bool = False, zone: tzinfo | None = UTC) -> str:
@@ -40,7 +43,8 @@ def to_html(session: Session, *, with_reasoning: bool = False, zone: tzinfo | No
         f"<title>{title}</title><style>{_STYLE}</style></head><body>",
         f"<h1>{title}</h1>",
     ]
-    entry = partial(_entry, markdown=markdown, zone=zone, with_reasoning=with_reasoning)
+    options: dict[str, Any] = {"zone": zone, "with_reasoning": with_reasoning}
+    entry = partial(_entry, markdown=markdown, files=session.files, **options)
     blocks += with_branches(session, entry, lambda head: f"<hr><p><strong>{escape(head)}</strong></p>")
     return "\n".join([*blocks, "</body></html>"]) + "\n"
 
@@ -49,6 +53,7 @@ def _entry(
     message: ChatMessage,
     calls: tuple[ToolCallPart, ...],
     markdown: MarkdownIt,
+    files: Mapping[str, bytes],
     *,
     zone: tzinfo | None,
     with_reasoning: bool,
@@ -57,6 +62,11 @@ def _entry(
     yield f"<article><h2>{_escaped(speaker(message))} <time>{time}</time></h2>"
     if with_reasoning and message.reasoning:
         yield _folded(thought(message), message.reasoning)
+    for part in message.files:
+        yield f"<p>Attached: {escape(part.words)}</p>"
+        if part.is_image and (data := files.get(part.digest)):
+            url = f"data:{escape(part.media_type)};base64,{b64encode(data).decode()}"
+            yield f'<p><img src="{url}" alt="{_escaped(part.name)}"></p>'
     if message.refusal:
         yield f"<p><strong>{REFUSED}.</strong></p>"
     if message.text:

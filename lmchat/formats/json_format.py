@@ -24,7 +24,8 @@ def to_json(session: Session) -> str:
     """Return a whole session as JSON, in ASCII, which no terminal interprets.
 
     `messages` is the chosen path. `branches` holds the other messages; then each message has a `place` in the
-    order of writing. `branch_names` has the id of a branch's first message as key.
+    order of writing. `branch_names` has the id of a branch's first message as key, and `files` the digest
+    of an attached file, its content being in Base64.
     """
     order = places(session)
     data: dict[str, object] = {
@@ -36,6 +37,8 @@ def to_json(session: Session) -> str:
         data["branches"] = [_message(message, order) for message in session.branches]
     if session.branch_names:
         data["branch_names"] = session.branch_names
+    if session.files:
+        data["files"] = msgspec.to_builtins(session.files)
     return json.dumps(data, indent=2, default=_plain) + "\n"
 
 
@@ -52,6 +55,7 @@ def from_json(content: Content) -> Reading:
     with unchanged("Its header was changed after the export."):
         header = checked(msgspec.convert(data["session"], SessionHeader))
         names = msgspec.convert(data.get("branch_names", {}), dict[str, str])
+        files = msgspec.convert(data.get("files", {}), dict[str, bytes])
         path, beside = list(data["messages"]), list(data.get("branches", ()))
     rows = [*_read_all(path, "Message"), *_read_all(beside, "Message of a branch")]
     messages = [message for _, message in rows]
@@ -61,6 +65,7 @@ def from_json(content: Content) -> Reading:
         messages=MessagePath(messages[: len(path)]),
         tree=tuple(message for _, message in tree),
         branch_names=names,
+        files=files,
     )
     return Reading(sessions=(session,))
 

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
-from msgspec.structs import replace
+from msgspec.structs import fields, replace
 
 from lmchat.domain.message import (
     ChatMessage,
+    FilePart,
     Part,
     ReasoningPart,
     RefusalPart,
@@ -143,6 +144,8 @@ def _entries(marked: Iterable[MarkedText]) -> list[tuple[dict[str, Any], ChatMes
 
 def _part(facts: dict[str, Any], text: str) -> list[Part]:
     name = facts["part"]
+    if name == "file":
+        return [FilePart(**{field.name: facts[field.name] for field in fields(FilePart)})]
     if name == "reasoning":
         lines = [line[2:] for line in text.split("\n")]
         return [ReasoningPart(text="\n".join(lines[2:]))]  # after the line that says for how long

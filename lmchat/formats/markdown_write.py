@@ -32,6 +32,7 @@ from msgspec.structs import asdict
 
 from lmchat.domain.message import (
     ChatMessage,
+    FilePart,
     ReasoningPart,
     RefusalPart,
     Role,
@@ -144,6 +145,8 @@ def _body(message: ChatMessage, calls: Calls, word: str, *, with_reasoning: bool
             case RefusalPart(text=text):
                 yield _note(word, _quoted(f"**{REFUSED}.**"))
                 yield from _text(text, word, "refusal")
+            case FilePart():
+                yield f"{_mark(word, {'part': 'file', **asdict(part)})}\n\nAttached: {part.words}"
             case ReasoningPart(text=text) if with_reasoning:
                 yield _mark(word, {"part": "reasoning"})
                 yield _quoted(f"**{thought(message)}**\n\n{safe_text(text)}")
@@ -202,7 +205,7 @@ def _quoted(text: str) -> str:
 def _boundary(session: Session) -> str:
     """Return a word that is in no text; deterministic, to compare exports."""
     parts = (part for message in (*session.messages, *session.branches) for part in message.parts)
-    taken = {found for part in parts for text in asdict(part).values() for found in _WORD.findall(text)}
+    taken = {found for part in parts for text in asdict(part).values() for found in _WORD.findall(str(text))}
     own = session.header.session_id
     # Numbered: words that are hashes of each other would repeat after some ten thousand.
     seeds = (own if number == 0 else f"{number} {own}" for number in count())

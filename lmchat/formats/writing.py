@@ -139,6 +139,7 @@ def _entry(message: ChatMessage, calls: Calls, *, zone: tzinfo | None, with_reas
     yield f"{speaker(message)} ({moment(message.created_at, zone)})"
     if with_reasoning and message.reasoning:
         yield f"[{thought(message)}]\n{safe_text(message.reasoning)}"
+    yield from (f"[Attached: {part.words}]" for part in message.files)
     if message.refusal:
         yield f"[{REFUSED}.]"
     if message.text:

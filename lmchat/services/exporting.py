@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import tzinfo
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.domain.session import Session
-from lmchat.errors import FileExists, FileRefused, LMChatError, WrongUse
+from lmchat.errors import FileExists, FileRefused, LMChatError, StoreUnavailable, WrongUse
 from lmchat.files import write_new_file
 from lmchat.formats.writing import FORMATS, export_name, render
 from lmchat.services.ports import ChatStore
@@ -30,6 +31,7 @@ class ExportAs(Struct, frozen=True, kw_only=True):
 
 MARKDOWN = ExportAs(form="md")
 BY_NAME = ExportAs()
+_WITH_FILES = ("json", "html")
 _FORMS = {"": "md", ".markdown": "md", ".htm": "html", **{f".{form}": form for form in FORMATS}}
 
 
@@ -53,9 +55,19 @@ class Exporter:
         form = how.form or MARKDOWN.form
         if how.with_branches or form == "json":
             session = await self._with_tree(session, is_needed=how.with_branches)
+        if form in _WITH_FILES:
+            session = await self._with_files(session)
         return await asyncio.to_thread(
             render, session, form=form, with_reasoning=how.with_reasoning, zone=self._zone
         )
+
+    async def _with_files(self, session: Session) -> Session:
+        """Read the attached files that are there."""
+        files: dict[str, bytes] = {}
+        for part in (part for one in (*session.messages, *session.tree) for part in one.files):
+            with suppress(StoreUnavailable):
+                files[part.digest] = await self._store.read_file(part.digest)
+        return replace(session, files=files)
 
     async def _with_tree(self, session: Session, *, is_needed: bool) -> Session:
         try:

@@ -175,6 +175,8 @@ class Importer:
             done.imported[-1] = name, replace(last, skipped=(*last.skipped, *skipped))
 
     async def _bring_one(self, session: Session, skipped: tuple[Skipped, ...], *, is_trial: bool) -> Imported:
+        for data in () if is_trial else session.files.values():
+            await self._store.save_file(data)
         there = await (self._header_of(session) if is_trial else self._store.import_session(session))
         told = session.header.message_count
         if there is not None:

@@ -1,0 +1,106 @@
+"""Files of prompts in exports, and back from them."""
+
+from __future__ import annotations
+
+import json
+import os
+from base64 import b64encode
+from contextlib import aclosing
+from datetime import UTC
+
+import pytest
+from msgspec.structs import replace
+
+from lmchat.domain.message import FilePart
+from lmchat.errors import StoreUnavailable
+from lmchat.services.exporting import ExportAs
+from lmchat.services.importing import Importer
+from lmchat.services.library import Library
+from tests.support.chats import header, prompt, store_at
+
+IMAGE, NOTES = b"\x89PNG garden", b"Lettuce likes shade.\n"
+
+
+async def prompted(store):
+    """A session whose prompt has an image with a hostile name, a text and a file that is lost."""
+    session, asked = header("Plan"), prompt("What grows here?")
+    hostile = 'a"><script>\x1b.png'
+    image = FilePart(
+        name=hostile,
+        media_type='image/png"',
+        digest=await store.save_file(IMAGE),
+        size=1_200_000,
+        width=8,
+        height=6,
+    )
+    notes = FilePart(name="notes.md", media_type="text/plain", digest=await store.save_file(NOTES), size=21)
+    lost = replace(notes, name="lost.md", digest="0" * 64)
+    await store.append(session, replace(asked, parts=(image, notes, lost, *asked.parts)))
+    return await store.open_session(session.session_id)
+
+
+async def exported(store, session, form):
+    return await Library(store, zone=UTC).exporter.export_text(session, ExportAs(form=form))
+
+
+async def brought(store, path, text):
+    path.write_text(text)
+    done = await Importer(store).bring([str(path)])
+    assert not done.refused
+    ((_, one),) = done.imported
+    return await store.open_session(one.header.session_id)
+
+
+async def test_json_brings_the_files_back(tmp_path, store):
+    session = await prompted(store)
+    text = await exported(store, session, "json")
+    async with aclosing(store_at(tmp_path / "other")) as other:
+        read = await brought(other, tmp_path / "plan.json", text)
+        assert read.messages == session.messages
+        image, notes, lost = read.messages[0].files
+        assert [await other.read_file(one.digest) for one in (image, notes)] == [IMAGE, NOTES]
+        with pytest.raises(StoreUnavailable):
+            await other.read_file(lost.digest)
+        assert await exported(other, read, "json") == text
+
+
+async def test_a_file_that_was_changed_in_an_export_is_missing_and_no_other(tmp_path, store):
+    session = await prompted(store)
+    data = json.loads(await exported(store, session, "json"))
+    data["files"][session.messages[0].files[0].digest] = b64encode(b"something else").decode()
+    async with aclosing(store_at(tmp_path / "other")) as other:
+        read = await brought(other, tmp_path / "plan.json", json.dumps(data))
+        image, notes, _ = read.messages[0].files
+        assert await other.read_file(notes.digest) == NOTES
+        with pytest.raises(StoreUnavailable):
+            await other.read_file(image.digest)
+
+
+async def test_markdown_names_the_files_and_finds_those_that_are_still_there(tmp_path, store):
+    session = await prompted(store)
+    text = await exported(store, session, "md")
+    assert '\n\nAttached: a"><script>␛.png (1.2 MB, 8×6)\n\n' in text
+    await store.purge(session.header.session_id)
+    read = await brought(store, tmp_path / "plan.md", text)
+    assert read.messages[0].parts == session.messages[0].parts
+
+
+async def test_the_page_shows_images_and_names_all_files(store):
+    page = await exported(store, await prompted(store), "html")
+    url = f"data:image/png&quot;;base64,{b64encode(IMAGE).decode()}"
+    assert f'<img src="{url}" alt="a&quot;&gt;&lt;script&gt;␛.png">' in page
+    assert "<p>Attached: notes.md (21 B)</p>" in page
+    assert page.count("<img") == 1
+    assert "img-src data:" in page
+
+
+async def test_plain_text_names_the_files(store):
+    assert "\n\n[Attached: notes.md (21 B)]\n\n" in await exported(store, await prompted(store), "txt")
+
+
+async def test_a_file_that_only_a_draft_names_stays(tmp_path, store):
+    digest = await store.save_file(IMAGE)
+    os.utime(tmp_path / "attachments" / digest, (0, 0))
+    await store.save_draft("", f"garden.png: sha256:{digest}\nWhat grows?")
+    await store.look_over()
+    assert await store.read_file(digest) == IMAGE
