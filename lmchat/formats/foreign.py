@@ -13,12 +13,21 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.domain.message import ChatMessage, Part, ReasoningPart, Receipt, Role, TextPart, ToolCallPart
+from lmchat.domain.message import (
+    ChatMessage,
+    Part,
+    ReasoningPart,
+    Receipt,
+    Role,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
 from lmchat.domain.session import MessagePath, Session, SessionHeader, Skipped, title_from
 from lmchat.formats.checks import WRONG, checked, checked_time, digest
 
@@ -26,6 +35,7 @@ T = TypeVar("T")
 
 _SYSTEM = "system prompt"  # key of the message made of it
 _THOUGHT = re.compile(r"\s*<(think|thinking)>(.*?)(?:</\1>\s*|\Z)", re.DOTALL)
+_ROLES = {role.value: role for role in Role}
 _FIRST_MS = 1e11  # larger numbers are milliseconds; as seconds they would be after the year 5000
 
 
@@ -46,6 +56,7 @@ class ForeignMessage(Struct, frozen=True, kw_only=True):
 
 
 Rows = Mapping[str, ForeignMessage]
+Step = Part | tuple[ToolCallPart, ToolResultPart]
 
 
 class ForeignChat(Struct, frozen=True, kw_only=True):
@@ -118,6 +129,49 @@ def spoken(text: str, *, thought: str = "") -> tuple[Part, ...]:
         thought, text = found[2].strip(), text[found.end() :]
     parts: list[Part] = [ReasoningPart(text=thought)] if thought.strip() else []
     return (*parts, TextPart(text=text)) if text.strip() else tuple(parts)
+
+
+def text_row(
+    key: str,
+    parent: str | None,
+    role: object,
+    text: object,
+    others: Counter[str],
+    *,
+    thought: str = "",
+    **facts: Any,
+) -> ForeignMessage:
+    """Return a message of text; one of an unknown role or without a text is counted and left out."""
+    known = _ROLES.get(role) if isinstance(role, str) else None
+    if known is None or not isinstance(text, str):
+        others["damaged message"] += 1
+        return ForeignMessage(key=key, parent=parent, role=Role.USER, parts=())
+    parts: tuple[Part, ...] = (TextPart(text=text),) if text.strip() else ()
+    if known is Role.ASSISTANT:
+        parts = spoken(text, thought=thought)
+    return ForeignMessage(key=key, parent=parent, role=known, parts=parts, **facts)
+
+
+def answer_rows(
+    key: str, parent: str | None, steps: Iterable[Step], **facts: Any
+) -> Iterator[ForeignMessage]:
+    """Yield an answer with tool calls as rows: an answer, the results of its calls, the answer after them.
+
+    A result comes with its call. The last row has the answer's key, so what follows the answer follows it.
+    """
+    rows: list[tuple[Role, tuple[Part, ...]]] = []
+    for step in steps:
+        if isinstance(step, tuple):
+            rows.append((Role.TOOL, step))
+        elif rows and rows[-1][0] is Role.ASSISTANT:
+            rows[-1] = Role.ASSISTANT, (*rows[-1][1], step)
+        else:
+            rows.append((Role.ASSISTANT, (step,)))
+    rows = rows or [(Role.ASSISTANT, ())]
+    for number, (role, parts) in enumerate(rows, 1):
+        own = key if number == len(rows) else f"{key}.{number}"
+        yield ForeignMessage(key=own, parent=parent, role=role, parts=parts, **facts)
+        parent = own
 
 
 def left_out(title: str, kinds: Counter[str]) -> Iterator[Skipped]:

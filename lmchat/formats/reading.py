@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from lmchat.domain.session import Session, Skipped
 from lmchat.errors import FileRefused, FormatUnknown
-from lmchat.formats import chatgpt, llama_cpp, lm_studio
+from lmchat.formats import chatgpt, elia, llama_cpp, lm_studio, oterm, parllama
 from lmchat.formats.checks import WRONG, Content, Reading, sound
 from lmchat.formats.json_format import from_json, is_export
 from lmchat.formats.markdown_read import from_markdown, is_markdown
@@ -73,11 +73,15 @@ _FORMATS = (
     _Format(lm_studio.SOURCE, "conversations of LM Studio", lm_studio.fits, lm_studio.read),
     _Format(chatgpt.SOURCE, "data exports of ChatGPT", chatgpt.fits, chatgpt.read),
     _Format(llama_cpp.SOURCE, "exports of llama.cpp's web UI", llama_cpp.fits, llama_cpp.read),
+    _Format(parllama.SOURCE, "chats of parllama", parllama.fits, parllama.read),
     _Format(_OWN, "JSON lists of {role, content}", is_list, partial(_whole, from_list), is_foreign=False),
     _Format(_OWN, "its own Markdown exports", is_markdown, partial(_whole, from_markdown), is_foreign=False),
 )
 """The first that fits is used."""
-_DATABASES: tuple[_Database, ...] = ()
+_DATABASES = (
+    _Database(elia.SOURCE, "elia", elia.fits, elia.read),
+    _Database(oterm.SOURCE, "oterm", oterm.fits, oterm.read),
+)
 SOURCES = tuple(dict.fromkeys([one.source for one in _FORMATS] + [one.source for one in _DATABASES]))
 _TEXTS = (".json", ".jsonl", ".md", ".markdown")
 ENDINGS = (*_TEXTS, ".zip", ".db", ".sqlite", ".sqlite3")
@@ -93,7 +97,7 @@ class Reader:
         self._moment = moment
         self._formats = [one for one in _FORMATS if source in (AUTO, one.source)]
         self._databases = [one for one in _DATABASES if source in (AUTO, one.source)]
-        names = [one.name for one in self._formats] + [one.name for one in self._databases]
+        names = [one.name for one in self._formats] + [f"databases of {one.name}" for one in self._databases]
         self._wanted = f"lmchat imports {', '.join(names)}." if source == AUTO else "Choose another format."
 
     def file(self, path: Path) -> Chats:
