@@ -10,7 +10,16 @@ LEVELS = ("debug", "info", "warning", "error")
 _JSON = "print one JSON document"
 _JSON_ANYWAY = "no effect: the output is always JSON"
 _FILES = ("FILE", "DIR")  # names that stay as they are
-IMPORTED = ("lmchat", "lmstudio", "elia", "oterm", "parllama", "chatgpt", "llamacpp")  # formats of `import`
+IMPORTED = (
+    "lmchat",
+    "lmstudio",
+    "elia",
+    "oterm",
+    "parllama",
+    "llm",
+    "chatgpt",
+    "llamacpp",
+)  # formats of `import`
 _SAMPLES = {"ID": "3f2a", "MODEL": "qwen3-8b", "TITLE": "'Plan for the garden'"}
 
 

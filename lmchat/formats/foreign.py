@@ -176,7 +176,7 @@ def answer_rows(
 
 def left_out(title: str, kinds: Counter[str]) -> Iterator[Skipped]:
     """Tell what a chat has that is not imported: `Counter(image=2)`."""
-    if kinds:
+    if kinds := +kinds:  # without zeros
         counts = (f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in kinds.items())
         yield Skipped(where=f"“{title}”", reason=f"{', '.join(counts)} left out")
 

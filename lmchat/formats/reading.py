@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from lmchat.domain.session import Session, Skipped
 from lmchat.errors import FileRefused, FormatUnknown
-from lmchat.formats import chatgpt, elia, llama_cpp, lm_studio, oterm, parllama
+from lmchat.formats import chatgpt, elia, llama_cpp, llm_logs, lm_studio, oterm, parllama
 from lmchat.formats.checks import WRONG, Content, Reading, sound
 from lmchat.formats.json_format import from_json, is_export
 from lmchat.formats.markdown_read import from_markdown, is_markdown
@@ -81,6 +81,7 @@ _FORMATS = (
 _DATABASES = (
     _Database(elia.SOURCE, "elia", elia.fits, elia.read),
     _Database(oterm.SOURCE, "oterm", oterm.fits, oterm.read),
+    _Database(llm_logs.SOURCE, "llm", llm_logs.fits, llm_logs.read),
 )
 SOURCES = tuple(dict.fromkeys([one.source for one in _FORMATS] + [one.source for one in _DATABASES]))
 _TEXTS = (".json", ".jsonl", ".md", ".markdown")

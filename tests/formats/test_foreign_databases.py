@@ -21,6 +21,7 @@ def source(folder, name):
     return path
 
 
+COLOUR = ["*.assistant text You said: Name a colour"]
 CHATS = {
     "elia.sql": (
         ("Sky", "tiny-id", ("elia",), "2026-11-19 14:02:00.339692+00:00", "2026-11-19 14:02:25+00:00"),
@@ -32,6 +33,40 @@ CHATS = {
             "*....assistant text The path is longer.",
         ],
         [],
+    ),
+    "llm.sql": (
+        (
+            "Why is the sky blue?",
+            "tiny",
+            ("llm",),
+            "2026-11-19 15:32:23.374780+00:00",
+            "2026-11-19 15:32:23.723780+00:00",
+        ),
+        [
+            "*system text Answer briefly.",
+            "*.user text Why is the sky blue?",
+            "*..assistant text You said: Why is the sky blue?",
+        ],
+        ["“A long fragment text that is bo…”: 1 attachment left out"],
+    ),
+    "llm-upgraded.sql": (
+        (
+            "Continued by the new one",
+            "tiny",
+            ("llm",),
+            "2026-11-19 15:22:36.792209+00:00",
+            "2026-11-19 15:22:37.393209+00:00",
+        ),
+        [
+            "*system text Answer briefly.",
+            "*.user text Why is the sky blue?",
+            "*..assistant text You said: Why is the sky blue?",
+            "*...user text And at dusk?",
+            "*....assistant text You said: And at dusk?",
+            "*.....user text Continued by the new one",
+            "*......assistant text You said: Continued by the new one",
+        ],
+        ["“A long fragment text that is bo…”: 1 attachment left out"],
     ),
     "oterm.sql": (
         ("Sky", "tiny", ("oterm",), "2026-11-20 12:00:00+00:00", "2026-11-20 12:00:00+00:00"),
@@ -80,6 +115,7 @@ def test_a_chat_comes_with_all_that_its_program_keeps(tmp_path, name):
     [
         ("elia.sql", "update message set role = 'robot' where id = 3"),
         ("oterm.sql", "update message set author = x'00' where id = 2"),
+        ("llm-upgraded.sql", "update parts set type = 'tool_call', payload = '{' where id = 3"),
     ],
 )
 def test_a_damaged_message_costs_itself_only(tmp_path, name, damage):
@@ -96,6 +132,55 @@ def test_a_damaged_message_costs_itself_only(tmp_path, name, damage):
 def test_a_database_without_chats_is_refused(tmp_path, name):
     path = source(tmp_path, name)
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.executescript("delete from chat; delete from message")
+        tables = connection.execute("select name from sqlite_master where type = 'table'").fetchall()
+        for (table,) in tables:
+            connection.execute(f"delete from {table}")  # noqa: S608 - our own data
     with pytest.raises(FileRefused, match="no readable messages"):
         chats_of(path)
+
+
+def test_of_llm_come_tools_fragments_thoughts_and_forks(tmp_path):
+    chats = [outline(one) for one in chats_of(source(tmp_path, "llm.sql"))[1:]]
+    assert chats == [
+        [
+            "*user text Which version?",
+            "*.assistant tool llm_version {}",
+            "*..tool tool llm_version {} | tool 0.36",
+            "*...assistant text You said: 0.36",
+        ],
+        [
+            "*user text A long fragment text that is borrowed.\nSummarise it",
+            "*.assistant text You said: A long fragment text that is borrowed.\nSummarise it ",
+        ],
+        [
+            "*user text Name a colour",
+            *COLOUR,
+            "*..user text And another",
+            "*...assistant text You said: And another",
+        ],
+        [
+            "*user text Name a colour",
+            *COLOUR,
+            "*..user text A warm one",
+            "*...assistant text You said: A warm one",
+        ],
+        ["*user text Think", "*.assistant reas Hm. | text Done."],
+    ]
+
+
+def test_of_llm_the_conversations_of_older_versions_come_once(tmp_path):
+    path = source(tmp_path, "llm-upgraded.sql")
+    upgraded = chats_of(path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executescript("drop table parts; drop table turns; drop table threads")
+    old = chats_of(path)
+    assert [len(one.messages) for one in upgraded] == [7, 3, 4]
+    assert [len(one.messages) for one in old] == [5, 3, 4]
+    assert [one.header.session_id for one in upgraded] == [one.header.session_id for one in old]
+    assert outline(old[1])[:2] == [
+        "*system text A long fragment text that is borrowed.",
+        "*.user text A long fragment text that is borrowed.\nSummarise it",
+    ]
+    assert outline(old[2])[1:3] == ["*.assistant tool llm_time {}", "*..tool tool llm_time {} | tool 0.26"]
+    last = old[0].messages[-1]
+    assert (str(last.created_at), last.receipt.completion_tokens) == ("2026-11-19 15:22:05.821322+00:00", 2)
