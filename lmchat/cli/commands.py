@@ -13,6 +13,7 @@ _FILES = ("FILE", "DIR")  # names that stay as they are
 IMPORTED = (
     "lmchat",
     "lmstudio",
+    "jan",
     "elia",
     "oterm",
     "parllama",

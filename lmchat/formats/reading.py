@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from lmchat.domain.session import Session, Skipped
 from lmchat.errors import FileRefused, FormatUnknown
-from lmchat.formats import chatgpt, elia, llama_cpp, llm_logs, lm_studio, oterm, parllama
+from lmchat.formats import chatgpt, elia, jan, llama_cpp, llm_logs, lm_studio, oterm, parllama
 from lmchat.formats.checks import WRONG, Content, Reading, sound
 from lmchat.formats.json_format import from_json, is_export
 from lmchat.formats.markdown_read import from_markdown, is_markdown
@@ -73,6 +73,7 @@ _FORMATS = (
     _Format(lm_studio.SOURCE, "conversations of LM Studio", lm_studio.fits, lm_studio.read),
     _Format(chatgpt.SOURCE, "data exports of ChatGPT", chatgpt.fits, chatgpt.read),
     _Format(llama_cpp.SOURCE, "exports of llama.cpp's web UI", llama_cpp.fits, llama_cpp.read),
+    _Format(jan.SOURCE, "threads of Jan", jan.fits, jan.read),
     _Format(parllama.SOURCE, "chats of parllama", parllama.fits, parllama.read),
     _Format(_OWN, "JSON lists of {role, content}", is_list, partial(_whole, from_list), is_foreign=False),
     _Format(_OWN, "its own Markdown exports", is_markdown, partial(_whole, from_markdown), is_foreign=False),
