@@ -6,9 +6,19 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 
 from lmchat.domain.session import Session, Skipped
-from lmchat.formats.foreign import ForeignChat, each_chat, foreign_session, left_out, text_row, time_of
+from lmchat.formats.foreign import (
+    ForeignChat,
+    ForeignMessage,
+    each_chat,
+    foreign_session,
+    left_out,
+    message_rows,
+    said,
+    time_of,
+)
 from lmchat.formats.sources import Tables
 
 SOURCE = "elia"
@@ -28,13 +38,13 @@ def read(connection: sqlite3.Connection, moment: datetime) -> Iterator[Session |
 
     def chat(row: sqlite3.Row) -> Iterator[Session | Skipped]:
         others: Counter[str] = Counter()
-        rows = []
+        rows: list[ForeignMessage] = []
         last: str | None = None
         for one in connection.execute(_MESSAGES, (row["id"],)).fetchall():
             parent = last if one["parent_id"] is None else str(one["parent_id"])
             last = str(one["id"])
             facts = {"created_at": time_of(one["timestamp"]), "model": one["model"] or row["model"]}
-            rows.append(text_row(last, parent, one["role"], one["content"], others, **facts))
+            rows += message_rows(last, parent, one["role"], partial(said, one["content"]), others, **facts)
         title = row["title"] or ""
         yield from left_out(title, others)
         head = ForeignChat(

@@ -35,7 +35,6 @@ T = TypeVar("T")
 
 _SYSTEM = "system prompt"  # key of the message made of it
 _THOUGHT = re.compile(r"\s*<(think|thinking)>(.*?)(?:</\1>\s*|\Z)", re.DOTALL)
-_ROLES = {role.value: role for role in Role}
 _FIRST_MS = 1e11  # larger numbers are milliseconds; as seconds they would be after the year 5000
 
 
@@ -131,47 +130,45 @@ def spoken(text: str, *, thought: str = "") -> tuple[Part, ...]:
     return (*parts, TextPart(text=text)) if text.strip() else tuple(parts)
 
 
-def text_row(
+def message_rows(
     key: str,
     parent: str | None,
-    role: object,
-    text: object,
+    role: Any,
+    steps: Callable[[Role], Iterable[Step]],
     others: Counter[str],
-    *,
-    thought: str = "",
     **facts: Any,
-) -> ForeignMessage:
-    """Return a message of text; one of an unknown role or without a text is counted and left out."""
-    known = _ROLES.get(role) if isinstance(role, str) else None
-    if known is None or not isinstance(text, str):
-        others["damaged message"] += 1
-        return ForeignMessage(key=key, parent=parent, role=Role.USER, parts=())
-    parts: tuple[Part, ...] = (TextPart(text=text),) if text.strip() else ()
-    if known is Role.ASSISTANT:
-        parts = spoken(text, thought=thought)
-    return ForeignMessage(key=key, parent=parent, role=known, parts=parts, **facts)
+) -> list[ForeignMessage]:
+    """Return a message as rows, whose last one has its key; a damaged one is counted and left out.
 
-
-def answer_rows(
-    key: str, parent: str | None, steps: Iterable[Step], **facts: Any
-) -> Iterator[ForeignMessage]:
-    """Yield an answer with tool calls as rows: an answer, the results of its calls, the answer after them.
-
-    A result comes with its call. The last row has the answer's key, so what follows the answer follows it.
+    An answer with tool calls is one row up to their results, a row for each result, and one for the rest.
     """
-    rows: list[tuple[Role, tuple[Part, ...]]] = []
-    for step in steps:
+    try:
+        known = Role(role)
+        found = list(steps(known))
+    except WRONG:
+        others["damaged message"] += 1
+        return [ForeignMessage(key=key, parent=parent, role=Role.USER, parts=())]
+    groups: list[tuple[Role, tuple[Part, ...]]] = []
+    for step in found:
         if isinstance(step, tuple):
-            rows.append((Role.TOOL, step))
-        elif rows and rows[-1][0] is Role.ASSISTANT:
-            rows[-1] = Role.ASSISTANT, (*rows[-1][1], step)
+            groups.append((Role.TOOL, step))
+        elif groups and groups[-1][0] is not Role.TOOL:
+            groups[-1] = groups[-1][0], (*groups[-1][1], step)
         else:
-            rows.append((Role.ASSISTANT, (step,)))
-    rows = rows or [(Role.ASSISTANT, ())]
-    for number, (role, parts) in enumerate(rows, 1):
-        own = key if number == len(rows) else f"{key}.{number}"
-        yield ForeignMessage(key=own, parent=parent, role=role, parts=parts, **facts)
-        parent = own
+            groups.append((Role.ASSISTANT if groups else known, (step,)))
+    rows: list[ForeignMessage] = []
+    for number, (author, parts) in enumerate(groups or [(known, ())]):
+        own = key if number == max(len(groups) - 1, 0) else f"{key}.{number}"
+        above = rows[-1].key if rows else parent
+        rows.append(ForeignMessage(key=own, parent=above, role=author, parts=parts, **facts))
+    return rows
+
+
+def said(text: str, role: Role, *, thought: str = "") -> tuple[Part, ...]:
+    """Return the parts of a text; only in an answer `<think>` marks reasoning."""
+    if role is Role.ASSISTANT:
+        return spoken(text, thought=thought)
+    return (TextPart(text=text),) if text.strip() else ()
 
 
 def left_out(title: str, kinds: Counter[str]) -> Iterator[Skipped]:

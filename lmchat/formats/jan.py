@@ -9,19 +9,20 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
-from lmchat.domain.message import ReasoningPart, Role, TextPart, ToolCallPart, ToolResultPart
+from lmchat.domain.message import ReasoningPart, Role, ToolCallPart, ToolResultPart
 from lmchat.domain.session import Session, Skipped
-from lmchat.formats.checks import WRONG, Content, word
+from lmchat.formats.checks import Content, word
 from lmchat.formats.foreign import (
     ForeignChat,
     ForeignMessage,
     Step,
-    answer_rows,
     foreign_session,
     left_out,
-    spoken,
+    message_rows,
+    said,
     time_of,
 )
 
@@ -44,7 +45,12 @@ def read(content: Content) -> Iterator[Session | Skipped]:
     model = word(assistant.get("model"), "id").strip("*")
     others = Counter({"damaged message": sum(one is None for one in content.value)})
     parents = _parents(messages)
-    rows = [row for key, one in messages.items() for row in _rows(key, one, parents[key], model, others)]
+    rows: list[ForeignMessage] = []
+    for key, one in messages.items():
+        facts = {"created_at": time_of(one.get("created_at")), "model": model}
+        rows += message_rows(
+            key, parents[key], one.get("role"), partial(_steps, one, others), others, **facts
+        )
     title = word(thread, "title")
     yield from left_out(title, others)
     head = ForeignChat(
@@ -95,31 +101,14 @@ def _current(messages: Mapping[str, Row], parents: Mapping[str, str | None]) -> 
     return at
 
 
-def _rows(
-    key: str, message: Row, parent: str | None, model: str, others: Counter[str]
-) -> Iterator[ForeignMessage]:
-    try:
-        role = Role(message["role"])
-        steps = list(_steps(message, role, others))
-    except WRONG:
-        others["damaged message"] += 1
-        role, steps = Role.USER, []
-    time = time_of(message.get("created_at"))
-    if role is Role.ASSISTANT:
-        yield from answer_rows(key, parent, steps, created_at=time, model=model)
-    else:
-        plain = tuple(step for step in steps if isinstance(step, TextPart))
-        yield ForeignMessage(key=key, parent=parent, role=role, parts=plain, created_at=time)
-
-
-def _steps(message: Row, role: Role, others: Counter[str]) -> Iterator[Step]:
+def _steps(message: Row, others: Counter[str], role: Role) -> Iterator[Step]:
     for old in _metadata(message).get("tool_calls") or ():
         function = old["tool"]["function"]
         yield from _call(old["tool"].get("id"), function["name"], function["arguments"], old.get("response"))
     for part in message["content"]:
         kind, text = word(part, "type"), word(part.get("text"), "value")
         if kind == "text":
-            yield from spoken(text) if role is Role.ASSISTANT else [TextPart(text=text)]
+            yield from said(text, role)
         elif kind == "reasoning":
             yield ReasoningPart(text=text)
         elif kind == "tool_call":

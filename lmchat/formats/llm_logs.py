@@ -5,21 +5,21 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from lmchat.domain.message import ReasoningPart, Role, TextPart, ToolCallPart, ToolResultPart
 from lmchat.domain.session import Session, Skipped
-from lmchat.formats.checks import WRONG
 from lmchat.formats.foreign import (
     ForeignChat,
     ForeignMessage,
     Step,
-    answer_rows,
     each_chat,
     foreign_session,
     left_out,
+    message_rows,
     time_of,
 )
 from lmchat.formats.llm_responses import answer_facts, read_responses
@@ -76,18 +76,8 @@ def _thread(
     for message in connection.execute(_HASHES + _MESSAGES, {"id": thread["id"]}).fetchall():
         key, parent = message["hash"], message["parent_hash"]
         facts = turns.get((thread["id"], key)) or turns.get((None, key)) or {}
-        try:
-            role = Role(message["role"])
-            steps = [step for part in parts.get(key, ()) for step in _steps(connection, part, others)]
-        except WRONG:
-            others["damaged message"] += 1
-            role, steps = Role.USER, []
-        if role in (Role.ASSISTANT, Role.TOOL):
-            rows += answer_rows(key, parent, steps, **facts)
-        else:
-            plain = tuple(step for step in steps if isinstance(step, TextPart))
-            time = facts.get("created_at")
-            rows.append(ForeignMessage(key=key, parent=parent, role=role, parts=plain, created_at=time))
+        steps = partial(_steps, connection, parts.get(key, ()), others)
+        rows += message_rows(key, parent, message["role"], steps, others, **facts)
     title = thread["name"] or ""
     yield from left_out(title, others)
     head = ForeignChat(
@@ -100,24 +90,27 @@ def _thread(
     yield foreign_session(head, rows, moment=moment)
 
 
-def _steps(connection: sqlite3.Connection, part: sqlite3.Row, others: Counter[str]) -> Iterator[Step]:
-    payload = json.loads(part["payload"] or "{}")
-    call_id = payload.get("tool_call_id") or ""
-    match part["type"]:
-        case "text":
-            yield TextPart(text=_text(connection, part, payload))
-        case "reasoning":
-            if text := _text(connection, part, payload):
-                yield ReasoningPart(text=text)
-        case "tool_call":
-            arguments = json.dumps(payload["arguments"])
-            yield ToolCallPart(call_id=call_id, name=payload["name"], arguments=arguments)
-        case "tool_result":
-            call = ToolCallPart(call_id=call_id, name="", arguments="")
-            yield call, ToolResultPart(text=payload["output"])
-            others["attachment"] += len(payload.get("attachments", ()))
-        case kind:
-            others[kind] += 1
+def _steps(
+    connection: sqlite3.Connection, parts: Iterable[sqlite3.Row], others: Counter[str], _: Role
+) -> Iterator[Step]:
+    for part in parts:
+        payload = json.loads(part["payload"] or "{}")
+        call_id = payload.get("tool_call_id") or ""
+        match part["type"]:
+            case "text":
+                yield TextPart(text=_text(connection, part, payload))
+            case "reasoning":
+                if text := _text(connection, part, payload):
+                    yield ReasoningPart(text=text)
+            case "tool_call":
+                arguments = json.dumps(payload["arguments"])
+                yield ToolCallPart(call_id=call_id, name=payload["name"], arguments=arguments)
+            case "tool_result":
+                call = ToolCallPart(call_id=call_id, name="", arguments="")
+                yield call, ToolResultPart(text=payload["output"])
+                others["attachment"] += len(payload.get("attachments", ()))
+            case kind:
+                others[kind] += 1
 
 
 def _text(connection: sqlite3.Connection, part: sqlite3.Row, payload: dict[str, Any]) -> str:

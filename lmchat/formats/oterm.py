@@ -7,9 +7,18 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 
 from lmchat.domain.session import Session, Skipped
-from lmchat.formats.foreign import ForeignChat, each_chat, foreign_session, left_out, text_row
+from lmchat.formats.foreign import (
+    ForeignChat,
+    ForeignMessage,
+    each_chat,
+    foreign_session,
+    left_out,
+    message_rows,
+    said,
+)
 from lmchat.formats.sources import Tables
 
 SOURCE = "oterm"
@@ -29,12 +38,13 @@ def read(connection: sqlite3.Connection, moment: datetime) -> Iterator[Session |
 
     def chat(row: sqlite3.Row) -> Iterator[Session | Skipped]:
         others: Counter[str] = Counter()
-        rows = []
+        rows: list[ForeignMessage] = []
         last: str | None = None
         found = [dict(one) for one in connection.execute(_MESSAGES, (row["id"],)).fetchall()]
         for one in found:
             parent, last = last, str(one["id"])
-            rows.append(text_row(last, parent, one["author"], one["text"], others, model=row["model"]))
+            steps = partial(said, one["text"])
+            rows += message_rows(last, parent, one["author"], steps, others, model=row["model"])
             if images := json.loads(one.get("images") or "[]"):
                 others["image"] += len(images)
         title = row["name"] or ""

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from lmchat.domain.session import Session, Skipped
 from lmchat.formats.checks import Content, word
-from lmchat.formats.foreign import ForeignChat, foreign_session, left_out, text_row, time_of
+from lmchat.formats.foreign import (
+    ForeignChat,
+    ForeignMessage,
+    foreign_session,
+    left_out,
+    message_rows,
+    said,
+    time_of,
+)
 
 SOURCE = "parllama"
 _OTHERS = {"images": "image", "documents": "document", "tool_calls": "tool call"}
@@ -29,15 +38,13 @@ def read(content: Content) -> Iterator[Session | Skipped]:
     chat = content.value
     model = word(chat.get("llm_config"), "model_name") or word(chat, "llm_model_name")
     others: Counter[str] = Counter()
-    rows = []
+    rows: list[ForeignMessage] = []
     last: str | None = None
     for number, message in enumerate(chat["messages"] or ()):
         one: dict[str, Any] = message if isinstance(message, dict) else {}
         parent, last = last, word(one, "id") or word(one, "message_id") or str(number)
-        thought = word(one, "thinking")
-        rows.append(
-            text_row(last, parent, one.get("role"), one.get("content"), others, model=model, thought=thought)
-        )
+        steps = partial(said, one.get("content", ""), thought=word(one, "thinking"))
+        rows += message_rows(last, parent, one.get("role"), steps, others, model=model)
         for name, kind in _OTHERS.items():
             if found := one.get(name):
                 others[kind] += len(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import closing
 
@@ -78,6 +79,26 @@ CHATS = {
             "*....assistant text A cloud.",
         ],
         ["“Sky”: 1 image left out"],
+    ),
+    "jan/messages.jsonl": (
+        (
+            "Shade garden",
+            "qwen3-8b",
+            ("jan",),
+            "2025-11-18 21:06:40+00:00",
+            "2025-11-18 21:08:10.500000+00:00",
+        ),
+        [
+            "*system text Be brief.",
+            "*.user text Plants for shade?",
+            '*..assistant reas Look it up. | tool find {"for": "shade"}',
+            '*...tool tool find {"for": "shade"} | tool hosta, fern',
+            "*....assistant text Hosta and fern.",
+            " ..assistant reas No search. | text Ferns.",
+            "*.....user text Thanks",
+            "*......assistant text Welcome.",
+        ],
+        ["“Shade garden”: 1 image left out"],
     ),
     "parllama.json": (
         (
@@ -184,3 +205,22 @@ def test_of_llm_the_conversations_of_older_versions_come_once(tmp_path):
     assert outline(old[2])[1:3] == ["*.assistant tool llm_time {}", "*..tool tool llm_time {} | tool 0.26"]
     last = old[0].messages[-1]
     assert (str(last.created_at), last.receipt.completion_tokens) == ("2026-11-19 15:22:05.821322+00:00", 2)
+
+
+def test_of_jan_comes_a_thread_that_was_never_edited_without_its_broken_lines(tmp_path):
+    rows = [json.loads(line) for line in (DATA / "jan" / "messages.jsonl").read_text().splitlines()]
+    for row in rows:
+        row["metadata"] = {}
+    lines = [
+        *map(json.dumps, rows[:2]),
+        '{"id": "m3", "thr',
+        json.dumps(rows[3] | {"role": "robot"}),
+        json.dumps(rows[4]),
+    ]
+    path = tmp_path / "messages.jsonl"
+    path.write_text("\n".join(lines))
+    (session,) = chats_of(path)
+    assert outline(session)[-1] == "*....assistant text Welcome."
+    assert "2 damaged messages" in left_out(path)[0]
+    path.write_text(lines[0])
+    assert outline(chats_of(path)[0]) == ["*user text Plants for shade?"]
