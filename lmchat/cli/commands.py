@@ -14,6 +14,7 @@ IMPORTED = (
     "lmchat",
     "lmstudio",
     "jan",
+    "openwebui",
     "elia",
     "oterm",
     "parllama",

@@ -27,6 +27,7 @@ from lmchat.formats.foreign import (
 )
 
 SOURCE = "jan"
+THREAD = "thread.json"
 Row = dict[str, Any]
 
 
@@ -38,7 +39,7 @@ def fits(content: Content) -> bool:
 def read(content: Content) -> Iterator[Session | Skipped]:
     """Read a thread."""
     messages = {word(one, "id"): one for one in _messages(content)}
-    thread = content.beside("thread.json")
+    thread = content.beside(THREAD)
     thread = thread if isinstance(thread, dict) else {}
     assistants = thread.get("assistants")
     assistant = assistants[0] if isinstance(assistants, list) and assistants else {}

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from lmchat.domain.session import Session, Skipped
 from lmchat.errors import FileRefused, FormatUnknown
-from lmchat.formats import chatgpt, elia, jan, llama_cpp, llm_logs, lm_studio, oterm, parllama
+from lmchat.formats import chatgpt, elia, jan, llama_cpp, llm_logs, lm_studio, open_webui, oterm, parllama
 from lmchat.formats.checks import WRONG, Content, Reading, sound
 from lmchat.formats.json_format import from_json, is_export
 from lmchat.formats.markdown_read import from_markdown, is_markdown
@@ -73,6 +73,7 @@ _FORMATS = (
     _Format(lm_studio.SOURCE, "conversations of LM Studio", lm_studio.fits, lm_studio.read),
     _Format(chatgpt.SOURCE, "data exports of ChatGPT", chatgpt.fits, chatgpt.read),
     _Format(llama_cpp.SOURCE, "exports of llama.cpp's web UI", llama_cpp.fits, llama_cpp.read),
+    _Format(open_webui.SOURCE, "exports of Open WebUI", open_webui.fits, open_webui.read),
     _Format(jan.SOURCE, "threads of Jan", jan.fits, jan.read),
     _Format(parllama.SOURCE, "chats of parllama", parllama.fits, parllama.read),
     _Format(_OWN, "JSON lists of {role, content}", is_list, partial(_whole, from_list), is_foreign=False),
@@ -80,12 +81,14 @@ _FORMATS = (
 )
 """The first that fits is used."""
 _DATABASES = (
+    _Database(open_webui.SOURCE, "Open WebUI", open_webui.fits_database, open_webui.read_database),
     _Database(elia.SOURCE, "elia", elia.fits, elia.read),
     _Database(oterm.SOURCE, "oterm", oterm.fits, oterm.read),
     _Database(llm_logs.SOURCE, "llm", llm_logs.fits, llm_logs.read),
 )
 SOURCES = tuple(dict.fromkeys([one.source for one in _FORMATS] + [one.source for one in _DATABASES]))
 _TEXTS = (".json", ".jsonl", ".md", ".markdown")
+BESIDE = (jan.THREAD,)  # names of files that are read with the one beside them
 ENDINGS = (*_TEXTS, ".zip", ".db", ".sqlite", ".sqlite3")
 _NO_JSON = (ValueError, RecursionError)
 _ENDLESS = "It is not readable JSON."
@@ -99,7 +102,8 @@ class Reader:
         self._moment = moment
         self._formats = [one for one in _FORMATS if source in (AUTO, one.source)]
         self._databases = [one for one in _DATABASES if source in (AUTO, one.source)]
-        names = [one.name for one in self._formats] + [f"databases of {one.name}" for one in self._databases]
+        names = [one.name for one in self._formats]
+        names += [f"databases of {', '.join(one.name for one in self._databases)}"] if self._databases else []
         self._wanted = f"lmchat imports {', '.join(names)}." if source == AUTO else "Choose another format."
 
     def file(self, path: Path) -> Chats:

@@ -140,7 +140,7 @@ class Importer:
 
     async def _each(self, names: Sequence[str], piped: Mapping[str, bytes], done: Done) -> dict[str, str]:
         """Return the files, each with the folder that was named for it."""
-        from lmchat.formats.reading import ENDINGS  # noqa: PLC0415 - the first paint does not wait for formats
+        from lmchat.formats.reading import BESIDE, ENDINGS  # noqa: PLC0415 - the first paint does not wait for formats
 
         found: dict[str, str] = {}
         for name in names:
@@ -149,7 +149,7 @@ class Importer:
                     found[name] = ""
                     continue
                 path = path_of(name)
-                paths = await asyncio.to_thread(_files_of, path, ENDINGS)
+                paths = await asyncio.to_thread(_files_of, path, ENDINGS, BESIDE)
                 folder = "" if paths == (path,) else name
                 found |= {str(one): folder for one in paths if str(one) not in found}
             except LMChatError as error:
@@ -233,7 +233,7 @@ def _without_empty_folders(done: Done) -> Done:
     return done
 
 
-def _files_of(path: Path, endings: tuple[str, ...]) -> tuple[Path, ...]:
+def _files_of(path: Path, endings: tuple[str, ...], beside: tuple[str, ...]) -> tuple[Path, ...]:
     """Return the files of a folder and of those in it, without hidden ones; any other path as it is."""
     if not path.is_dir():
         return (path,)
@@ -241,7 +241,7 @@ def _files_of(path: Path, endings: tuple[str, ...]) -> tuple[Path, ...]:
     found: list[Path] = []
     for folder, folders, names in os.walk(path, onerror=errors.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        shown = (name for name in sorted(names) if not name.startswith("."))
+        shown = (name for name in sorted(names) if not name.startswith(".") and name not in beside)
         found += (Path(folder, name) for name in shown if name.lower().endswith(endings))
     if not found and errors:
         raise FileRefused(f"{path} cannot be read: {errors[0].strerror}.", hint="Check the path.")

@@ -69,6 +69,27 @@ CHATS = {
         ],
         ["“A long fragment text that is bo…”: 1 attachment left out"],
     ),
+    "open-webui.json": (
+        (
+            "Shade garden",
+            "qwen3:8b",
+            ("openwebui",),
+            "2025-11-18 21:06:40+00:00",
+            "2025-11-18 21:07:20+00:00",
+        ),
+        [
+            "*system text Be brief.",
+            "*.user text Plants for shade?",
+            '*..assistant reas Look it up. | tool find {"for": "shade"}',
+            '*...tool tool find {"for": "shade"} | tool hosta, fern',
+            "*....assistant text Hosta and fern.",
+            ' ..assistant reas No <b>.\nYes. | tool find {"for": "shade"}',
+            ' ...tool tool find {"for": "shade"} | tool fern',
+            " ....assistant text Ferns.",
+            "*.....user text Thanks",
+        ],
+        ["“Shade garden”: 1 image, 1 code_interpreter left out"],
+    ),
     "oterm.sql": (
         ("Sky", "tiny", ("oterm",), "2026-11-20 12:00:00+00:00", "2026-11-20 12:00:00+00:00"),
         [
@@ -118,6 +139,7 @@ CHATS = {
         ["“Sky”: 1 image left out"],
     ),
 }
+CHATS["open-webui.sql"] = CHATS["open-webui.json"]
 
 
 @pytest.mark.parametrize("name", CHATS)
