@@ -50,6 +50,7 @@ from lmchat.domain.turn import GrowingAnswer, Stage, Turn
 from lmchat.errors import FileRefused, LMChatError, RequestInvalid, ServerRejected
 from lmchat.services.attachments import Attachment
 from lmchat.services.backend import Backend
+from lmchat.services.compacting import compacted, older_part, with_note
 from lmchat.services.context_meter import ContextMeter, ContextPlan, estimate_tokens, has_images, plan_context
 from lmchat.services.continuation import CONTINUE, Continuation, can_prefill, last_words
 from lmchat.services.save_queue import PieceWriter, SaveQueue
@@ -91,7 +92,13 @@ class AnswerBegun(Struct, frozen=True, kw_only=True):
     plan: ContextPlan
 
 
-ConversationEvent = MessageAdded | AnswerBegun | ToolEvent | StreamEvent
+class SummaryAsked(Struct, frozen=True, kw_only=True):
+    """A summary was asked for, with this prompt; neither is on the disk yet."""
+
+    message: ChatMessage
+
+
+ConversationEvent = MessageAdded | AnswerBegun | SummaryAsked | ToolEvent | StreamEvent
 
 
 def still_answering() -> RequestInvalid:
@@ -355,6 +362,42 @@ class Conversation:
         """Continue an unfinished answer: a sibling that begins with its text."""
         return self._turn(how, answer_id, is_resumed=True)
 
+    async def compact(self, prompt: str, how: TurnSettings) -> AsyncGenerator[ConversationEvent, None]:
+        """Let the model summarise the older messages, and go on with the summary on a new branch.
+
+        The branch is written at once when the summary is complete; until then, nothing changes on the disk.
+        """
+        await self.fill()
+        path, header = self.messages, self.header
+        if self.is_running or (path and path[-1].state is AnswerState.STREAMING):
+            raise still_answering()
+        older = older_part(path, prompt)
+        if not older:
+            hint = "A summary takes the place of all but the last two prompts and answers."
+            raise RequestInvalid("There are no older messages to summarise yet.", hint=hint)
+        asked = text_message(Role.USER, prompt, parent_id=self._leaf_id)
+        how = replace(how, is_truncating=True, toolbox=None)
+        read_file = self._save_queue.read_file
+        asking = AnswerStream(self._backend, self._meter, how, older.added(asked), None, read_file)
+        is_done = False
+        try:
+            self.messages = path.added(asked)
+            yield SummaryAsked(message=asked)
+            async with aclosing(self._answer_once(asking, 1, is_saved=False)) as events:
+                async for event in events:
+                    if isinstance(event, AnswerBegun):
+                        self.messages = path.added(asked, event.message)
+                    yield event
+            summary = with_note(_summary(self._newest_answer), asking.plan.left_out)
+            await self._save_queue.write_unsaved()
+            branch = compacted(older, asked, summary, path[len(older) :])
+            session = await self._save_queue.store.append_branch(self.header, branch)
+            is_done = True
+            self.show_path(session)
+        finally:
+            if not is_done and self.find(asked.message_id) is not None:
+                self.messages, self.header = path, header
+
     async def _turn(
         self,
         how: TurnSettings,
@@ -405,7 +448,7 @@ class Conversation:
             yield MessageEnded(message=self.messages[-1])
 
     async def _answer_once(
-        self, asking: AnswerStream, versions: int
+        self, asking: AnswerStream, versions: int, *, is_saved: bool = True
     ) -> AsyncGenerator[AnswerBegun | StreamEvent, None]:
         """Stream, save and yield one answer."""
         answer = self._begin(asking, versions)
@@ -413,7 +456,8 @@ class Conversation:
         self.turn = Turn(model=answer.model, started_s=self._clock(), steps=steps)
         state, failure = AnswerState.STOPPED, None  # a stop is a cancellation, which only `finally` sees
         try:
-            await self._save_queue.begin_answer(self.header, answer)
+            if is_saved:
+                await self._save_queue.begin_answer(self.header, answer)
             yield AnswerBegun(message=answer, plan=asking.plan)
             async with (
                 PieceWriter(self._save_queue, answer.message_id) as writer,
@@ -422,7 +466,8 @@ class Conversation:
                 writer.add(*self._answer.pieces)
                 async for event in events:
                     self.turn = self.turn.apply(event, self._clock())
-                    writer.add(*self._answer.add(event))
+                    pieces = self._answer.add(event)
+                    writer.add(*(pieces if is_saved else ()))
                     yield event
             state = AnswerState.COMPLETE
         except Exception as error:  # noqa: BLE001 - whatever it is, the answer ends in a card and is kept
@@ -433,7 +478,7 @@ class Conversation:
             for event in asking.withheld():
                 self._answer.add(event)
             answer = replace(answer, state=state, failure=failure)
-            self._ending = asyncio.ensure_future(self._end(answer, self.turn, asking))
+            self._ending = asyncio.ensure_future(self._end(answer, self.turn, asking, is_saved=is_saved))
             await asyncio.shield(self._ending)
 
     async def _run_calls(
@@ -496,7 +541,7 @@ class Conversation:
         self._newest_answer, self.error, self.is_cut = answer, None, False
         return answer
 
-    async def _end(self, answer: ChatMessage, turn: Turn, asking: AnswerStream) -> None:
+    async def _end(self, answer: ChatMessage, turn: Turn, asking: AnswerStream, *, is_saved: bool) -> None:
         """Make the answer final, in memory first, so that the screen never waits for the disk."""
         how, plan = asking.how, asking.plan
         self.turn = turn = turn.end(answer.state, self._clock())
@@ -512,7 +557,8 @@ class Conversation:
             counted = (how.target, plan.messages, turn.usage.prompt_tokens - asking.tool_tokens)
             self.is_cut = self._meter.is_cut(*counted)
             self._meter.learn(*counted)
-        await self._save_queue.save(self.header, final, asking.path)
+        if is_saved:
+            await self._save_queue.save(self.header, final, asking.path)
         await self._save_queue.add_ledger(ledger_row(final, turn, how.target))
 
     def _put_last(self, message: ChatMessage) -> MessagePath:
@@ -560,3 +606,13 @@ def _streaming(
         version=versions,
         versions=versions,
     )
+
+
+def _summary(answer: ChatMessage | None) -> ChatMessage:
+    """Return an answer that is a summary; raises `LMChatError` for others."""
+    hint = "Nothing has changed; /compact tries again."
+    if answer is not None and answer.failure is not None:
+        raise LMChatError(answer.failure.message, hint=hint, kind=answer.failure.kind)
+    if answer is None or not answer.text.strip():
+        raise LMChatError("The model wrote no summary.", hint=hint)
+    return answer

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from lmchat.domain.message import AnswerState, ChatMessage, Part, Role
 from lmchat.domain.session import STRETCH, MessagePath, Session, SessionHeader, title_from
 from lmchat.errors import SessionNotFound, SessionUnreadable
 from lmchat.storage.database import Connection
-from lmchat.storage.rows import HEADER_COLUMNS, MESSAGE_COLUMNS, header_from, loaded, message_from, read_parts
+from lmchat.storage.rows import (
+    HEADER_COLUMNS,
+    MESSAGE_COLUMNS,
+    header_from,
+    loaded,
+    message_from,
+    read_parts,
+    stored_time,
+)
 from lmchat.storage.running_answer import arrived_parts
 
 # Numbers only fall on the way to the root: a circle, which only damage can make, ends where they would rise.
@@ -213,8 +222,8 @@ def branch_names(connection: Connection, session_id: str) -> dict[str, str]:
     return {str(message_id): loaded(name) for message_id, name in rows}
 
 
-def last_hidden(connection: Connection, session_id: str) -> str | None:
-    """Return the message that was deleted last."""
+def last_hidden(connection: Connection, session_id: str, since: datetime | None) -> str | None:
+    """Return the message that was deleted last, after a moment if one is given."""
     query = """select message_id from messages where session_id = ? and hidden_by = message_id
-        order by hidden_at desc, number desc"""
-    return _id(connection, query, (session_id,))
+        and coalesce(hidden_at, '') >= ? order by hidden_at desc, number desc"""
+    return _id(connection, query, (session_id, stored_time(since) if since else ""))

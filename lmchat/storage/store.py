@@ -103,6 +103,9 @@ class SqliteStore:
     async def append(self, session: SessionHeader, message: ChatMessage) -> None:
         await self._database.write(write.append, session, message, self._clock())
 
+    async def append_branch(self, session: SessionHeader, messages: Sequence[ChatMessage]) -> Session:
+        return await self._database.write(write.append_branch, session, messages, self._clock())
+
     async def begin_answer(self, session_id: str, message: ChatMessage, *, has_prompt: bool = True) -> None:
         await self._running.begin(session_id, message)
         if has_prompt:
@@ -133,8 +136,8 @@ class SqliteStore:
     async def restore_message(self, session_id: str, message_id: str) -> Session:
         return await self._database.write(write.unhide, session_id, message_id)
 
-    async def last_deleted_message(self, session_id: str) -> str | None:
-        return await self._database.read(read.last_hidden, session_id)
+    async def last_deleted_message(self, session_id: str, *, since: datetime | None = None) -> str | None:
+        return await self._database.read(read.last_hidden, session_id, since)
 
     async def update_session(self, session_id: str, changes: Mapping[str, object]) -> SessionHeader:
         return await self._database.write(write.update_session, session_id, changes)

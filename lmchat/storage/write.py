@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 
@@ -113,6 +113,17 @@ def append(connection: Connection, session: SessionHeader, message: ChatMessage,
     put_session(connection, session)
     put_whole(connection, session.session_id, message)
     make_leaf(connection, session.session_id, message, moment)
+
+
+def append_branch(
+    connection: Connection, session: SessionHeader, messages: Sequence[ChatMessage], moment: datetime
+) -> Session:
+    """Write messages that follow each other, the last one as the leaf, and return the path."""
+    put_session(connection, session)
+    for message in messages:
+        put_whole(connection, session.session_id, message)
+    make_leaf(connection, session.session_id, messages[-1], moment)
+    return read.chosen_path(connection, session.session_id)
 
 
 def begin(connection: Connection, session_id: str, message: ChatMessage, moment: datetime) -> None:

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+import pytest
+
+from lmchat.domain.event import ReasoningDelta, RequestSent, StreamFinished, TextDelta
+from lmchat.domain.message import Role
+from lmchat.errors import LMChatError, RequestInvalid, StoreUnavailable, StreamInterrupted
+from lmchat.services.compacting import compacted_from
+from lmchat.services.context_meter import ContextMeter
+from lmchat.services.conversation import SummaryAsked, TurnSettings
+from tests.services.test_conversation import HOW, begin, on_disk
+from tests.support.scripted_backend import ScriptedBackend, answer, read, target
+from tests.support.scripted_tools import ScriptedHost, calls, toolbox
+
+PROMPT = "Sum up."
+TALK = ("a", "A.", "b", "B.", "c", "C.")
+
+
+def texts(messages) -> list[str]:
+    return [message.text for message in messages]
+
+
+async def talked(store, *scripts, system_prompt: str = "", prompts=("a", "b", "c")):
+    """Return a conversation with an answer to each prompt, and its backend, which plays `scripts` next."""
+    backend = ScriptedBackend(*(answer(f"{one.upper()}.") for one in prompts), *scripts)
+    conversation = begin(backend, store, system_prompt=system_prompt)
+    for one in prompts:
+        await read(conversation.send(one, HOW))
+    return conversation, backend
+
+
+async def test_a_summary_takes_the_place_of_the_older_messages_on_a_new_branch(store):
+    conversation, backend = await talked(
+        store, answer("They said a."), answer("D."), system_prompt="Be brief."
+    )
+    old = conversation.messages
+    events = await read(conversation.compact(PROMPT, HOW))
+    assert isinstance(events[0], SummaryAsked)
+    assert texts(backend.requests[-1].messages) == ["Be brief.", "a", "A.", PROMPT]
+    assert texts(conversation.messages) == ["Be brief.", PROMPT, "They said a.", *TALK[2:]]
+    assert conversation.messages == await on_disk(store, conversation)
+    assert conversation.messages[2].receipt.completion_tokens == 3
+    assert ContextMeter().use(target(), conversation.messages).is_estimated
+    tree = await store.tree(conversation.header.session_id)
+    assert {one.message_id for one in old} <= {one.message_id for one in tree}
+    await read(conversation.send("d", HOW))
+    assert texts(backend.requests[-1].messages) == ["Be brief.", PROMPT, "They said a.", *TALK[2:], "d"]
+    leaf_id, _ = compacted_from(conversation.messages, tree)
+    assert leaf_id == old[-1].message_id
+    assert compacted_from(old, tree) is None
+
+
+async def test_a_changed_system_prompt_holds_on_the_new_branch(store):
+    conversation, backend = await talked(store, system_prompt="Be brief.", prompts=("a",))
+    await conversation.set_system_prompt("Be kind.")
+    for _ in range(3):
+        await read(conversation.send("more", HOW))
+    await read(conversation.compact(PROMPT, HOW))
+    assert texts(conversation.messages)[:2] == ["Be kind.", PROMPT]
+    await read(conversation.send("d", HOW))
+    assert texts(backend.requests[-1].messages)[:2] == ["Be kind.", PROMPT]
+
+
+async def test_calls_stay_with_their_results_and_files_and_thoughts_may_be_older(store):
+    box = toolbox(ScriptedHost())
+    how = TurnSettings(target=target(capabilities=("tools",)), toolbox=box)
+    call = calls(("files__read_text", {"path": "a"}))
+    backend = ScriptedBackend(
+        *(call, answer("Read.", thought="Hm."), answer("B."), call, answer("C.")),
+        answer("All."),
+        answer("D."),
+    )
+    conversation = begin(backend, store)
+    for text in ("notes.md (1 bytes):\n```\nx\n```\n", "b", "c"):
+        await read(conversation.send(text, how))
+    await read(conversation.compact(PROMPT, how))
+    assert [one.role for one in backend.requests[-1].messages] == [
+        *(Role.USER, Role.ASSISTANT, Role.TOOL, Role.ASSISTANT, Role.USER)
+    ]
+    assert backend.requests[-1].tools == ()
+    roles = [one.role for one in conversation.messages]
+    assert roles[4:] == [Role.USER, Role.ASSISTANT, Role.TOOL, Role.ASSISTANT]
+    await read(conversation.send("d", how))
+    assert conversation.messages[-1].text == "D."
+
+
+async def test_what_does_not_fit_is_left_out_of_the_summary_which_says_so(store):
+    how = TurnSettings(target=target(context_loaded=200), is_truncating=False)
+    long = [TextDelta(text="a " * 2000), StreamFinished(reason="stop")]
+    backend = ScriptedBackend(long, answer("B."), answer("C."), answer("D."), answer("Some."))
+    conversation = begin(backend, store)
+    for text in "abcd":
+        await read(conversation.send(text, HOW))
+    await read(conversation.compact(PROMPT, how))
+    assert texts(backend.requests[-1].messages) == ["b", "B.", PROMPT]
+    note = "(The first 2 messages did not fit into the context window and are not summarised.)"
+    assert conversation.messages[1].text == f"Some.\n\n{note}"
+
+
+async def test_without_older_messages_there_is_nothing_to_summarise(store):
+    conversation, backend = await talked(store, prompts=("a", "b"))
+    with pytest.raises(RequestInvalid, match="no older messages"):
+        await read(conversation.compact(PROMPT, HOW))
+    assert len(backend.requests) == 2
+
+
+async def test_a_summary_alone_is_not_summarised_again_until_there_is_more(store):
+    conversation, _ = await talked(store)
+    await read(conversation.compact(PROMPT, HOW))
+    with pytest.raises(RequestInvalid, match="no older messages"):
+        await read(conversation.compact(PROMPT, HOW))
+    await read(conversation.send("d", HOW))
+    last_id = conversation.messages[-1].message_id
+    await read(conversation.compact(PROMPT, HOW))
+    tree = await store.tree(conversation.header.session_id)
+    assert compacted_from(conversation.messages, tree)[0] == last_id
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ([TextDelta(text="Th"), StreamInterrupted("It broke off.")], "It broke off. Nothing has changed"),
+        ([ReasoningDelta(text="Hm."), StreamFinished(reason="stop")], "The model wrote no summary. Nothing"),
+    ],
+)
+async def test_a_summary_that_fails_changes_nothing(store, script, words):
+    conversation, _ = await talked(store, script)
+    before, header = conversation.messages, conversation.header
+    with pytest.raises(LMChatError) as failed:
+        await read(conversation.compact(PROMPT, HOW))
+    assert failed.value.words.startswith(words)
+    assert (conversation.messages, conversation.header) == (before, header)
+    assert len(await store.tree(header.session_id)) == len(TALK)
+
+
+async def test_a_disk_that_takes_no_summary_changes_nothing(store):
+    conversation, _ = await talked(store)
+    before = conversation.messages
+
+    async def full(*_):
+        raise StoreUnavailable("The disk is full.")
+
+    store.append_branch = full
+    with pytest.raises(StoreUnavailable):
+        await read(conversation.compact(PROMPT, HOW))
+    assert conversation.messages == before
+
+
+async def test_a_stopped_summary_changes_nothing_and_nothing_is_written_before_its_end(store):
+    gate, arrived = asyncio.Event(), asyncio.Event()
+    conversation, backend = await talked(store, [RequestSent(), TextDelta(text="Th"), gate], answer("D."))
+    before = conversation.messages
+
+    async def reader():
+        async with aclosing(conversation.compact(PROMPT, HOW)) as events:
+            async for event in events:
+                if isinstance(event, TextDelta):
+                    arrived.set()
+
+    task = asyncio.create_task(reader())
+    await arrived.wait()
+    assert texts(conversation.shown_messages) == [*TALK, PROMPT, "Th"]
+    assert texts(await on_disk(store, conversation)) == list(TALK)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert conversation.messages == before
+    await read(conversation.send("d", HOW))
+    assert texts(await on_disk(store, conversation)) == [*TALK, "d", "D."]
+    assert backend.stopped == 1
