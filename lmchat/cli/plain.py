@@ -217,6 +217,9 @@ class PlainChat:
 
     async def _ask(self, text: str, edited_id: str = "") -> None:
         how, conversation = await self._turn_settings(), self._conversation
+        is_auto = self._sessions.chat.auto_compact and not edited_id
+        if is_auto and self._sessions.can_compact(self._sessions.shown, text):
+            await self.do_compact("")
         files, self._files = self._files, []
         if self._draft_id is not None:
             self._sessions.drafts.note(self._draft_id, "")
@@ -303,6 +306,11 @@ class PlainChat:
     async def do_p(self, typed: str) -> None:
         name, _, text = typed.partition(" ")
         await self._ask(await preset_prompt(self._context, name, text.strip()))
+
+    async def do_compact(self, _: str) -> None:
+        how, prompt = await self._turn_settings(), self._sessions.compact_prompt
+        await self._turn(self._conversation.compact(prompt, how))
+        self._tell("This summary takes the place of the older messages. They stay on a branch of their own.")
 
     async def do_retry(self, _: str) -> None:
         how, last = await self._turn_settings(), self._last_answer()

@@ -18,6 +18,11 @@ FUNCTIONS = "python"
 """Name of the tool server of the functions in `tools.py`."""
 SECTIONS = ("server", "model", "context", "turn", "requests", "activity")
 """Values of `ui.sections`."""
+COMPACT_PROMPT = (
+    "Summarise our conversation so far. The summary takes the place of these messages, so keep all facts, "
+    "names, numbers, code, decisions and open questions that we may need again. Answer with the summary "
+    "alone, in the language of the conversation."
+)
 _DAY_S = 86_400
 
 
@@ -101,6 +106,13 @@ class ChatSettings(Struct, frozen=True, kw_only=True):
     ] = True
     auto_title: Annotated[
         bool, Setting("let the model name a session after its first answer, with a short request of its own")
+    ] = False
+    compact_prompt: Annotated[
+        str, Setting("the prompt of `/compact`, which asks for a summary of the older messages")
+    ] = COMPACT_PROMPT
+    auto_compact: Annotated[
+        bool,
+        Setting("compact before a prompt is sent that fills more than 80 % of the context window"),
     ] = False
 
     def with_profile(self, profile: Profile) -> ChatSettings:

@@ -10,13 +10,14 @@ from itertools import takewhile
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from lmchat.config.settings import EFFORTS, ChatSettings, Profile
+from lmchat.config.settings import COMPACT_PROMPT, EFFORTS, ChatSettings, Profile
 from lmchat.domain.message import AnswerState, ChatMessage, Role, new_id, now, text_message
 from lmchat.domain.request import Sampling
 from lmchat.domain.server import Target
 from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import RequestInvalid, WrongUse
 from lmchat.services.backend import Backend
+from lmchat.services.compacting import COMPACT_FROM, older_part
 from lmchat.services.context_meter import ContextMeter, ContextPlan, ContextUse, plan_context
 from lmchat.services.conversation import Conversation, TurnSettings, still_answering
 from lmchat.services.ports import ChatStore
@@ -250,6 +251,18 @@ class OpenSessions:
             path = path.added(text_message(Role.USER, draft))
         factor = self.meter.factor(target)
         return plan_context(path, limit=target.context, max_tokens=self.chat.max_tokens, factor=factor)
+
+    @property
+    def compact_prompt(self) -> str:
+        return self.chat.compact_prompt.strip() or COMPACT_PROMPT
+
+    def can_compact(self, opened: OpenSession, draft: str = "") -> bool:
+        """Whether most of the window is full with a draft, and there are older messages to summarise."""
+        messages = opened.conversation.messages
+        use = self.meter.use(self.target, messages)
+        tokens = use.tokens + self.meter.draft_tokens(self.target, draft)
+        is_full = use.limit is not None and tokens >= COMPACT_FROM * use.limit
+        return is_full and bool(older_part(messages, self.compact_prompt))
 
     @property
     def has_to_wait(self) -> bool:

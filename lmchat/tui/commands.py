@@ -96,6 +96,7 @@ COMMANDS: tuple[Command, ...] = (
     _chat("tag", "", "tag", "Add or remove a tag", "slash('/tag ')", slash="/tag [WORD]", typed="library('tag')"),
     _chat("copy", "", "copy", "Copy the last answer, or its code", "copy", slash="/copy [code]"),
     _chat("fork", "", "fork", "Fork this session into a new one", "fork_session", slash="/fork"),
+    _chat("compact", "", "compact", "Summarise the older messages, on a new branch", "compact", slash="/compact"),
     _chat("trash", "", "trash", "Show and restore deleted sessions", "library('trash')", slash="/trash"),
     _chat("clear", "", "clear", "Start a new session; the old one stays in the list", "new_session", slash="/clear", is_offered=False),
     _chat("stats", "", "stats", "Show the statistics", "show_stats", slash="/stats"),

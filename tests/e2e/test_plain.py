@@ -80,6 +80,17 @@ def test_ctrl_c_stops_the_answer_and_continue_goes_on_with_it(begin, server, cli
     leave(talk)
 
 
+def test_compact_prints_a_summary_and_goes_on_with_it(begin, server, cli):
+    server.on(CHAT, *(answer(one) for one in ("A.", "B.", "C.", "They spoke.", "D.")))
+    talk = begin()
+    for prompt, sees in (("a", "A."), ("b", "B."), ("c", "C."), ("/compact", "They spoke."), ("d", "D.")):
+        talk.type(f"{prompt}\r", sees=f"{prompt}\ntiny:\n{sees}")
+        wait_prompt(talk)
+    assert "They stay on a branch of their own." in talk.text
+    leave(talk)
+    assert texts(cli.home)[1:] == ["They spoke.", "b", "B.", "c", "C.", "d", "D."]
+
+
 def test_ctrl_c_at_the_prompt_clears_the_line(begin, server):
     talk = begin()
     talk.type("wrong", sees="wrong")

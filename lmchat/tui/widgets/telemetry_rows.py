@@ -28,6 +28,8 @@ class TelemetrySnapshot(Struct, frozen=True, kw_only=True):
     is_context_estimated: bool = True
     left_out: int = 0
     """Messages that do not fit into the context window."""
+    can_compact: bool = False
+    """Whether a summary of the older messages would make room."""
     metrics: Metrics = field(default_factory=Metrics)
     budget: Budget | None = None
     last_action: str = ""
@@ -179,6 +181,8 @@ def _context_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[Row]:
     yield TextRow(left=(("used", MUTED),), right=((full, ""),), short=((short, ""),))
     if snapshot.left_out:
         yield TextRow(left=((f"! {formatting.counted(snapshot.left_out, 'message')} left out", _WARN),))
+    if snapshot.can_compact:
+        yield TextRow(left=(("/compact makes room", _WARN),))
 
 
 def _turn_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState, ChatMessage, Role
 from lmchat.errors import WrongUse
+from lmchat.services.compacting import compacted_from
 from lmchat.text import safe_line
 from lmchat.tui.screens.chat.sessions import PromptText, ShownSession
 from lmchat.tui.screens.chat.turns import Turns
@@ -179,13 +180,20 @@ class MessageActs:
 
     async def undo_deletion(self) -> None:
         store, session_id = self._workspace.store, self._sessions.shown_id
-        last = await store.last_deleted_message(session_id)
-        if last is None:
+        conversation = self._open_sessions.shown.conversation
+        await conversation.fill()
+        leaf_id, since = compacted_from(conversation.messages, await store.tree(session_id)) or ("", None)
+        last = await store.last_deleted_message(session_id, since=since)
+        if last is not None:
+            self._sessions.show_path(await store.restore_message(session_id, last))
+            self._view.show_action("restored")
+            self._view.notify("Restored.")
+        elif leaf_id:
+            self._sessions.show_path(await store.set_leaf(session_id, leaf_id))
+            self._view.show_action("uncompacted")
+            self._view.notify("Back to the messages before the summary. /tree also lists its branch.")
+        else:
             self._view.notify("Nothing to undo.")
-            return
-        self._sessions.show_path(await store.restore_message(session_id, last))
-        self._view.show_action("restored")
-        self._view.notify("Restored.")
 
     def _show_tree(self) -> None:
         """Show all branches of the session; what is pruned there is hidden, not lost."""

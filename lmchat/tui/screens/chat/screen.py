@@ -192,7 +192,8 @@ class ChatScreen(PatchedScreen):
         if notice := await self.workspace.store.open():
             self.workspace.notices.append(notice)
             self.view.refresh()
-        earlier = await self.workspace.store.prompt_history()
+        known = await self.workspace.store.prompt_history()
+        earlier = tuple(one for one in known if one != self.open_sessions.compact_prompt)
         drafts, prompt_input = self.open_sessions.drafts, self.view.prompt_input
         is_typed = bool(drafts.text(""))  # in this run: it is in the prompt, or was just sent
         await drafts.load("")
@@ -356,6 +357,9 @@ class ChatScreen(PatchedScreen):
             self.turns.regenerate(last)
         else:
             self.view.notify(NOTHING_YET)
+
+    def action_compact(self) -> None:
+        self.turns.compact(self.open_sessions.shown)
 
     def action_fork_session(self) -> None:
         if messages := self.open_sessions.shown.conversation.messages:

@@ -34,9 +34,10 @@ from lmchat.services.conversation import (
     Conversation,
     ConversationEvent,
     MessageAdded,
+    SummaryAsked,
     TurnSettings,
 )
-from lmchat.services.open_sessions import OpenSession, TurnPhase
+from lmchat.services.open_sessions import OpenSession, Queued, TurnPhase
 from lmchat.services.save_queue import SEPARATOR
 from lmchat.services.tool_loop import ApprovalAsked, MessageEnded
 from lmchat.text import safe_line
@@ -122,6 +123,11 @@ class Turns:
         else:
             self.regenerate(message)
 
+    def compact(self, opened: OpenSession) -> None:
+        """Let the model summarise the older messages of a session."""
+        prompt = self._open_sessions.compact_prompt
+        self._begin_turn(lambda conversation, how: conversation.compact(prompt, how), opened=opened)
+
     def send_waiting(self) -> None:
         for opened, text in self._open_sessions.pop_waiting():
             self._send(opened, text)
@@ -138,8 +144,14 @@ class Turns:
             self.regenerate(last)
         self.send_waiting()
 
-    def _send(self, opened: OpenSession, text: str) -> None:
+    def _send(self, opened: OpenSession, text: str, *, may_compact: bool = True) -> None:
         """Send a prompt; where it begins its session, it is no draft of a new one any more."""
+        sessions = self._open_sessions
+        if may_compact and sessions.chat.auto_compact and sessions.can_compact(opened, text):
+            opened.queue.insert(0, Queued(text=text))
+            self._sessions.show_queue()
+            self.compact(opened)
+            return
         if not opened.conversation.messages:
             drafts = self._open_sessions.drafts
             drafts.note("", "" if opened is self._open_sessions.shown else drafts.text(""))
@@ -198,12 +210,13 @@ class Turns:
         self, opened: OpenSession, events: AsyncGenerator[ConversationEvent, None], text: str
     ) -> None:
         began_s = self._workspace.clock()
-        answer_id = ""
+        answer_id, is_summary = "", False
         refusal: LMChatError | None = None
         try:
             async with aclosing(events) as stream:
                 async for event in stream:
                     answer_id = event.message.message_id if isinstance(event, AnswerBegun) else answer_id
+                    is_summary |= isinstance(event, SummaryAsked)
                     await self._show_event(opened, event)
         except LMChatError as error:
             refusal = error
@@ -212,10 +225,11 @@ class Turns:
             opened.asked = None
             if refusal is not None:
                 self._refuse(opened, refusal, text)
-            else:
-                if not opened.conversation.has_all_messages:  # stopped before anything was said
-                    self._give_back(opened, text)
-                self._end_turn(opened, answer_id, self._workspace.clock() - began_s)
+            elif not opened.conversation.has_all_messages:  # stopped before anything was said
+                self._give_back(opened, text)
+            if refusal is None or is_summary:
+                elapsed_s = self._workspace.clock() - began_s
+                self._end_turn(opened, answer_id, elapsed_s, is_summary=is_summary)
 
     async def _show_event(self, opened: OpenSession, event: ConversationEvent) -> None:
         is_shown = opened is self._open_sessions.shown
@@ -224,7 +238,7 @@ class Turns:
                 if is_shown:
                     self._view.speedometer.count(self._workspace.clock(), event.pieces)
                     await self._view.log.apply(event)
-            case MessageAdded() | AnswerBegun():
+            case MessageAdded() | AnswerBegun() | SummaryAsked():
                 self._show_added(opened, event, is_shown=is_shown)
             case RetryScheduled():
                 words = f"retry {event.attempt} of {event.attempts}: {safe_line(event.reason, limit=60)}"
@@ -245,7 +259,9 @@ class Turns:
             case _:
                 pass
 
-    def _show_added(self, opened: OpenSession, event: MessageAdded | AnswerBegun, *, is_shown: bool) -> None:
+    def _show_added(
+        self, opened: OpenSession, event: MessageAdded | AnswerBegun | SummaryAsked, *, is_shown: bool
+    ) -> None:
         if is_shown and event.message.versions > 1:
             self._sessions.show_messages(opened.conversation)
         elif is_shown and isinstance(event, AnswerBegun):
@@ -265,18 +281,24 @@ class Turns:
             self._sessions.show_title()
         self._sessions.show_list()
 
-    def _end_turn(self, opened: OpenSession, answer_id: str, elapsed_s: float) -> None:
+    def _end_turn(
+        self, opened: OpenSession, answer_id: str, elapsed_s: float, *, is_summary: bool = False
+    ) -> None:
         if self._view.is_leaving or not self._view.screen.is_mounted:
             return
         conversation = opened.conversation
         self._workspace.monitor.is_streaming = bool(self._open_sessions.streaming)
         answer, turn = conversation.find(answer_id), conversation.turn
         if opened is self._open_sessions.shown:
-            self._show_end(conversation, answer, answer_id)
+            self._show_end(conversation, None if is_summary else answer)
         waiting = self._open_sessions.next_after(opened)
         self._sessions.show_queue()
         last = opened.last_calls[-1] if opened.last_calls else answer  # a call that was stopped, or failed
         words = _ENDED_WORDS[last.state if last else AnswerState.STOPPED]
+        if is_summary:
+            words = "not compacted" if answer is None else "compacted"
+            if answer is not None:
+                self._view.notify("A summary takes the place of the older messages. /undo brings them back.")
         is_unsaved = self._open_sessions.save_queue.is_unsaved(conversation.header.session_id)
         self._view.show_action(words.replace("saved", "not saved") if is_unsaved else words)
         self._sessions.show_list()
@@ -286,7 +308,7 @@ class Turns:
         if elapsed_s > _LONG_ANSWER_S:
             self._tell_away("The answer has ended.")
         if waiting is not None:
-            self._send(opened, waiting)
+            self._send(opened, waiting, may_compact=not is_summary)
         elif self._open_sessions.chat.auto_title:
             self._name_session(opened)
 
@@ -351,15 +373,15 @@ class Turns:
     async def _remember_allowed(self, allowed: tuple[str, ...]) -> None:
         self._view.remember(replace(self._workspace.remembered, allowed_tools=allowed))
 
-    def _show_end(self, conversation: Conversation, answer: ChatMessage | None, answer_id: str) -> None:
+    def _show_end(self, conversation: Conversation, answer: ChatMessage | None) -> None:
         log = self._view.log
         if log.calls.has_focus:
             self._view.leave_card()
         for message in self._open_sessions.shown.last_calls:  # a stop leaves some without a result
             log.replace(message)
-        if not answer_id:  # it was stopped before it was shown
+        if answer is None:  # stopped before it was shown, or a summary: the path has changed
             self._sessions.show_messages(conversation)
-        elif answer is not None:
+        else:
             log.finish(answer)
             log.show_turn(None, self._workspace.clock())
         if conversation.is_cut:

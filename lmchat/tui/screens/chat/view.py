@@ -210,6 +210,7 @@ class ChatView:
             context_limit=use.limit if use else None,
             is_context_estimated=use is not None and use.is_estimated,
             left_out=self.left_out,
+            can_compact=use is not None and opened.can_compact(opened.shown),
             metrics=backend.metrics(),
             budget=backend.budget(),
             last_action=self.last_action,

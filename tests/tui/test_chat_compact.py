@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from msgspec.structs import replace
+
+from lmchat.config.settings import COMPACT_PROMPT, ChatSettings, Settings, UiSettings
+from lmchat.domain.event import StreamFinished, TextDelta, UsageReported
+from lmchat.domain.server import Verdict
+from lmchat.errors import StreamInterrupted
+from tests.support.desktop import half, ready_desktop, sent, shown
+from tests.support.scripted_backend import ScriptedBackend, answer, candidate, model
+from tests.support.tui_host import screen_text
+
+TALK = ["a", "A.", "b", "B.", "c", "C."]
+ANSWERS = (answer("A."), answer("B."), answer("C."))
+OFFER = "/compact makes room"
+LONG = "long " * 19 + "long"
+AUTO = Settings(ui=UiSettings(reduced_motion=True), chat=ChatSettings(auto_compact=True))
+
+
+def texts(desk) -> list[str]:
+    return [message.text for message in desk.conversation.messages]
+
+
+def compacted(*texts: str) -> list[str]:
+    return [COMPACT_PROMPT, *texts, *TALK[2:]]
+
+
+async def talk(desk) -> None:
+    for count, prompt in enumerate("abc", 1):
+        await desk.ask(prompt, count)
+
+
+async def test_a_summary_streams_below_the_session_and_undo_brings_the_old_messages_back(tmp_path):
+    gate = asyncio.Event()
+    async with ready_desktop(tmp_path, *ANSWERS, half("They ", gate, "spoke."), answer("D.")) as desk:
+        await talk(desk)
+        await desk.say("/compact", sees="They")
+        assert texts(desk)[:-1] == [*TALK, COMPACT_PROMPT]
+        assert [one.text for one in await desk.on_disk()] == TALK
+        gate.set()
+        await shown(desk, "They spoke.", "compacted")
+        assert texts(desk) == compacted("They spoke.")
+        await desk.ask("d", 4)
+        assert sent(desk.backend)[-1] == "d"
+        await desk.say("/undo", sees="before the summary")
+        assert texts(desk) == TALK
+        assert [one.text for one in await desk.on_disk()] == TALK
+        await desk.say("/undo", sees="Nothing to undo")
+
+
+async def test_undo_restores_what_was_deleted_since_the_summary_first(tmp_path):
+    async with ready_desktop(tmp_path, *ANSWERS, answer("Sum.")) as desk:
+        await talk(desk)
+        await desk.say("/delete", sees="/undo restores it")
+        await desk.say("/undo", sees="Restored")
+        await desk.say("/compact", sees="compacted")
+        await desk.say("/delete")
+        await desk.until(lambda: texts(desk) == compacted("Sum.")[:-1], "the last answer is gone")
+        await desk.say("/undo")
+        await desk.until(lambda: texts(desk) == compacted("Sum."), "the last answer is back")
+        await desk.say("/undo")
+        await desk.until(lambda: texts(desk) == TALK, "the old branch")
+
+
+async def test_esc_stops_a_summary_and_nothing_has_changed(tmp_path):
+    async with ready_desktop(tmp_path, *ANSWERS, half("Th", asyncio.Event())) as desk:
+        await talk(desk)
+        await desk.say("/compact", sees="Summarise our conversation")
+        await desk.press("escape", hides="Summarise our conversation")
+        assert texts(desk) == TALK
+        assert "not compacted" in screen_text(desk.app)
+
+
+async def test_a_summary_that_breaks_off_is_told_and_what_waits_is_held(tmp_path):
+    gate = asyncio.Event()
+    broken = [TextDelta(text="Th"), gate, StreamInterrupted("The connection broke.")]
+    async with ready_desktop(tmp_path, *ANSWERS, broken) as desk:
+        await talk(desk)
+        await desk.say("/compact", sees="Summarise our conversation")
+        await desk.say("d")
+        gate.set()
+        await shown(desk, "Nothing has changed", "held")
+        assert texts(desk) == TALK
+
+
+def nearly_full(tokens: int, *scripts) -> ScriptedBackend:
+    """A server with a window of 1 000 tokens, which counts so many of them up to the third answer."""
+    usage = UsageReported(prompt_tokens=tokens - 1, completion_tokens=1)
+    full = [TextDelta(text="C."), usage, StreamFinished(reason="stop")]
+    window = candidate(Verdict.READY, model(context_loaded=1000))
+    return ScriptedBackend(*ANSWERS[:2], full, *scripts, candidates=[window])
+
+
+@pytest.mark.parametrize(("tokens", "is_offered"), [(799, False), (800, True)])
+async def test_the_telemetry_panel_offers_it_when_the_window_is_nearly_full(tmp_path, tokens, is_offered):
+    async with ready_desktop(tmp_path, backend=nearly_full(tokens, answer("Sum."))) as desk:
+        await talk(desk)
+        assert (OFFER in screen_text(desk.app)) is is_offered
+        await desk.say("/compact", sees="compacted")
+        assert OFFER not in screen_text(desk.app)
+
+
+@pytest.mark.parametrize("is_auto", [True, False])
+async def test_a_prompt_that_fills_the_window_makes_a_summary_only_where_that_is_set(tmp_path, is_auto):
+    backend = nearly_full(790, answer("Sum."), answer("D."))
+    settings = replace(AUTO, chat=ChatSettings(auto_compact=is_auto))
+    async with ready_desktop(tmp_path, backend=backend, settings=settings) as desk:
+        await talk(desk)
+        desk.prompt_input.put(LONG)
+        await desk.press("enter")
+        await desk.answered(4)
+        assert texts(desk) == ([*compacted("Sum."), LONG, "D."] if is_auto else [*TALK, LONG, "Sum."])
+
+
+async def test_a_prompt_that_waits_for_its_summary_is_saved_and_goes_out_uncompacted_after_esc(tmp_path):
+    backend = nearly_full(790, half("Th", asyncio.Event()), answer("D."))
+    async with ready_desktop(tmp_path, backend=backend, settings=AUTO) as desk:
+        await talk(desk)
+        desk.prompt_input.put(LONG)
+        await desk.press("enter", sees="Th")
+        session_id = desk.conversation.header.session_id
+        while LONG not in await desk.store.draft(session_id):
+            await desk.pilot.pause(0.01)
+        await desk.press("escape")
+        await desk.answered(4)
+        assert texts(desk) == [*TALK, LONG, "D."]
+        assert sent(backend)[-2:] == [COMPACT_PROMPT, LONG]
