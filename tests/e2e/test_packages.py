@@ -18,7 +18,7 @@ from tests.support.pty_program import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-_PYTHONS = ("3.11", "3.12", "3.13")
+_PYTHONS = ("3.11", "3.13", "3.14", "3.15")
 _PACKAGE = {
     str(path.relative_to(ROOT))
     for path in (ROOT / "lmchat").rglob("*")

@@ -31,6 +31,7 @@ from lmchat.config.settings import Approval
 from lmchat.proxy.refusals import KEY_MISSING, KEY_REJECTED, RULES, Rule
 from lmchat.tui.commands import COMMANDS as SCREEN_COMMANDS
 from lmchat.tui.commands import Scope
+from tests.support.manual import manual_page
 
 _EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 _HEAD = """\
@@ -402,6 +403,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "commands.md": commands_page,
     "errors.md": errors_page,
     "api.md": api_page,
+    "lmchat.1": manual_page,
 }
 
 if __name__ == "__main__":

@@ -1,0 +1,70 @@
+"""Manual page of the commands, for `tests.support.reference`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from lmchat.cli.commands import COMMANDS, Argument, Subcommand
+from lmchat.cli.parser import build_parser, shared_arguments
+
+_EXIT_CODES = (
+    ("0", "success"),
+    ("1", "the server, the answer or a file failed"),
+    ("2", "invalid command or configuration"),
+    ("3", "no server found"),
+    ("130", "interrupted"),
+)
+
+
+def manual_page() -> str:
+    """Return docs/lmchat.1, in the macros of man(7)."""
+    lines = [
+        '.\\" Written by python -m tests.support.reference; a test compares it with the program.',
+        '.TH LMCHAT 1 "" lmchat "User Commands"',
+        ".SH NAME",
+        "lmchat \\- chat with language models on your own machine",
+        ".SH SYNOPSIS",
+        ".B lmchat",
+        "[\\fIOPTION\\fR]... [\\fICOMMAND\\fR [\\fIARGUMENT\\fR]...]",
+        ".SH DESCRIPTION",
+        *_text(build_parser().description or ""),
+        ".SH OPTIONS",
+        *_items(shared_arguments([], [])),
+        ".SH COMMANDS",
+        *_commands("lmchat", COMMANDS),
+        ".SH EXIT STATUS",
+    ]
+    lines += [line for code, meaning in _EXIT_CODES for line in (".TP", code, *_text(meaning))]
+    return "\n".join(lines) + "\n"
+
+
+def _commands(before: str, commands: Iterable[Subcommand]) -> Iterator[str]:
+    for command in commands:
+        name = f"{before} {command.name}"
+        yield f".SS {_escaped(name)}"
+        yield from _text(f"{command.help[0].upper()}{command.help[1:]}.")
+        yield from _items(command.all_arguments)
+        yield from (".PP", ".EX", *_text(command.shown_examples(name)), ".EE")
+        if command.notes:
+            yield from (".PP", *_text(command.notes))
+        yield from _commands(name, command.commands)
+
+
+def _items(arguments: Iterable[Argument]) -> Iterator[str]:
+    for one in arguments:
+        names = ", ".join(one.names) if one.names[0].startswith("-") else ""
+        value = one.form.get("metavar") or "|".join(one.form.get("choices", ()))
+        name = (
+            f'"{_escaped(names)} " {_escaped(value)}' if names and value else names or value or one.names[0]
+        )
+        yield from (".TP", f".BI {name}" if names and value else f".B {_escaped(name)}")
+        yield from _text(str(one.form.get("help", "")))
+
+
+def _text(text: str) -> list[str]:
+    return [_escaped(line) for line in text.splitlines() if line]
+
+
+def _escaped(text: str) -> str:
+    text = text.replace("\\", "\\e").replace("-", "\\-")
+    return f"\\&{text}" if text.startswith((".", "'")) else text
