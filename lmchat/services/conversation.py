@@ -582,7 +582,8 @@ class Conversation:
 
 
 def _with_files(message: ChatMessage, files: tuple[FilePart, ...]) -> ChatMessage:
-    return replace(message, parts=(*files, *message.parts)) if files else message
+    typed = message.parts if message.text or not files else ()
+    return replace(message, parts=(*files, *typed))
 
 
 def _refuse_unseen(target: Target, said: Sequence[ChatMessage]) -> None:

@@ -47,7 +47,7 @@ async def test_a_prompt_may_be_a_file_alone_whose_name_is_the_title(store, notes
     conversation = begin(backend, store)
     await read(conversation.send("", HOW, [notes]))
     assert conversation.header.title == "notes.md"
-    assert backend.requests[0].messages[0].files == (notes.part,)
+    assert backend.requests[0].messages[0].parts == (notes.part,)
 
 
 async def test_another_version_keeps_the_files_unless_it_names_its_own(store, notes):
