@@ -117,7 +117,7 @@ async def ask(context: Context) -> int:
             if options.tools:
                 sessions.toolbox = toolbox
                 await start_tools(context, toolbox, sessions.target)
-            error = await _Asking(context.output, sessions, extract, is_kept=is_kept).ask(prompt, files)
+            error = await _Asking(context, sessions, extract, is_kept=is_kept).ask(prompt, files)
     return 0 if error is None else context.output.failure(error)
 
 
@@ -125,12 +125,12 @@ class _Asking:
     """One question: the turn, a second one where the answer does not fit, and how it ended."""
 
     def __init__(
-        self, output: Output, sessions: OpenSessions, extract: Extract | None, *, is_kept: bool
+        self, context: Context, sessions: OpenSessions, extract: Extract | None, *, is_kept: bool
     ) -> None:
         self._sessions = sessions
         self._conversation: Conversation = sessions.shown.conversation
-        self._output = output
-        self._printer = Printer(output, extract)
+        self._context = context
+        self._printer = Printer(context.output, extract)
         self._extract = extract
         self._is_kept = is_kept
 
@@ -157,7 +157,7 @@ class _Asking:
             async for event in events:
                 self._printer.show(event)
                 if isinstance(event, ApprovalAsked):
-                    await decide(event, self._output)
+                    await decide(event, self._context)
         return await self._extract.read(self._conversation.messages[-1]) if self._extract else None
 
     def _end(self, error: LMChatError | None) -> LMChatError | None:

@@ -246,7 +246,7 @@ class PlainChat:
                             has_thought = True
                             self._tell("Thinking…")
                         case ApprovalAsked():
-                            await decide(event, self._output, self._choice)
+                            await decide(event, self._context, self._choice)
                         case ModelLoading(fraction=fraction):
                             self._tell_loading(fraction)
                             continue

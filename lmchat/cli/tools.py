@@ -13,13 +13,14 @@ from typing import Any
 from msgspec.structs import replace
 
 from lmchat.cli.context import Context
-from lmchat.cli.output import Output, can_ask, from_stdin, rounded, table
+from lmchat.cli.output import can_ask, from_stdin, rounded, table
 from lmchat.config.load import similar
 from lmchat.config.settings import Approval, Settings
 from lmchat.domain.candidate import Remembered
 from lmchat.domain.message import AnswerState, ChatMessage, ToolCallPart
 from lmchat.domain.server import Endpoint, Target
 from lmchat.domain.tool import (
+    CHOICES,
     Choice,
     Decision,
     ServerState,
@@ -39,17 +40,14 @@ from lmchat.terminal.output import drop_typed
 from lmchat.text import safe_line
 from lmchat.threads import run_abandonable
 
-_CHOICES = {"y": Choice.ONCE, "s": Choice.SESSION, "a": Choice.ALWAYS, "n": Choice.NO}
-_QUESTION = "? y once, s this session, a always, n no: "
+_QUESTION = f"? {', '.join(f'{key} {words}' for key, words in CHOICES.items())}: "
 _UNASKED = "A tool that needs approval cannot run without a terminal."
 
 
 def make_toolbox(context: Context, settings: Settings, remembered: Remembered) -> Toolbox:
     """Return the tools of this run; their servers start when they are first used."""
     host = Lazy(partial(make_tool_host, context, settings)).port
-    toolbox = Toolbox(host, settings.tools, settings.mcp, remembered.allowed_tools)
-    toolbox.on_allowed = partial(_save_allowed, context)
-    return toolbox
+    return Toolbox(host, settings.tools, settings.mcp, remembered.allowed_tools)
 
 
 def make_tool_host(context: Context, settings: Settings) -> ToolHost:
@@ -189,12 +187,12 @@ async def start_tools(context: Context, toolbox: Toolbox, target: Target) -> Non
             context.output.note(f"lmchat: {safe_line(server.error)}")
 
 
-async def _save_allowed(context: Context, names: tuple[str, ...]) -> None:
-    """Add the tools that always run to the saved state."""
+async def _save_allowed(context: Context, name: str) -> None:
+    """Add a tool that always runs to the saved state."""
     file = context.paths.remembered_file
     try:
         remembered, _ = await asyncio.to_thread(remembered_file.load, file)
-        await asyncio.to_thread(remembered_file.save, file, replace(remembered, allowed_tools=names))
+        await asyncio.to_thread(remembered_file.save, file, remembered.with_allowed(name))
     except LMChatError as error:
         context.output.note(f"lmchat: the choice could not be saved: {error.message}")
 
@@ -204,10 +202,10 @@ async def _typed_line() -> bytes:
 
 
 async def decide(
-    event: ApprovalAsked, output: Output, read: Callable[[], Awaitable[bytes]] = _typed_line
+    event: ApprovalAsked, context: Context, read: Callable[[], Awaitable[bytes]] = _typed_line
 ) -> None:
     """Ask whether a call may run; without a terminal it may not. `read` returns the line with the answer."""
-    name = safe_line(event.tool.full_name)
+    name, output = safe_line(event.tool.full_name), context.output
     if not can_ask():
         output.note(f'lmchat: Not allowed: {name}. To allow it, set [tools.approval] "{name}" = "always".')
         event.decision.set_result(Decision(choice=Choice.NO, reason=_UNASKED))
@@ -219,8 +217,10 @@ async def decide(
         sys.stderr.flush()
         line = await read()
         word, _, reason = line.decode("utf-8", "replace").strip().partition(" ")
-        choice = _CHOICES.get(word.lower())
+        choice = CHOICES.get(word.lower())
         if not line:  # Ctrl+D, or the terminal is gone
             choice = Choice.NO
             output.note("")
+    if choice is Choice.ALWAYS:
+        await _save_allowed(context, event.tool.full_name)
     event.decision.set_result(Decision(choice=choice, reason=reason if choice is Choice.NO else ""))

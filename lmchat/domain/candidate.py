@@ -44,6 +44,9 @@ class Remembered(Struct, frozen=True, kw_only=True):
         others = [pair for pair in self.recent if pair != (endpoint, model)]
         return replace(self, endpoint=endpoint, model=model, recent=((endpoint, model), *others)[:_RECENT])
 
+    def with_allowed(self, tool: str) -> Remembered:
+        return replace(self, allowed_tools=tuple(dict.fromkeys((*self.allowed_tools, tool))))
+
 
 NOTHING_FOUND = "No LMStudio server detected"
 _NO_SERVER = (Verdict.REFUSED, Verdict.TIMED_OUT, Verdict.SERVER_OFF)

@@ -79,12 +79,16 @@ Run = Callable[[dict[str, Any]], Awaitable[ToolResult | str]]
 
 
 class Choice(StrEnum):
-    """Decision about a call."""
+    """Decision about a call, as the question words it."""
 
     ONCE = "once"
-    SESSION = "session"
+    SESSION = "this session"
     ALWAYS = "always"
     NO = "no"
+
+
+CHOICES = {"y": Choice.ONCE, "s": Choice.SESSION, "a": Choice.ALWAYS, "n": Choice.NO}
+"""Decisions by their key."""
 
 
 class Decision(Struct, frozen=True, kw_only=True):

@@ -112,7 +112,7 @@ class ToolLoop:
                 asked: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
                 yield ApprovalAsked(message=message, tool=tool, decision=asked)
                 decision = await asked
-                await self.toolbox.decide(self._session_id, tool, decision)
+                self.toolbox.decide(self._session_id, tool, decision.choice)
                 if decision.choice is Choice.NO:
                     reason = f" Reason: {decision.reason}" if decision.reason else ""
                     run = partial(_refuse, f"The user refused this call.{reason}")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lmchat.config.settings import Approval, McpSettings, ToolSettings
 from lmchat.domain.server import Product, Target
-from lmchat.domain.tool import Choice, Decision, Tool, ToolResult, ToolServer
+from lmchat.domain.tool import Choice, Tool, ToolResult, ToolServer
 from lmchat.errors import RequestInvalid
 from lmchat.services.ports import ToolHost
 from lmchat.threads import run_abandonable
@@ -32,8 +32,6 @@ class Toolbox:
         self.allowed = allowed
         self.host = host
         self._of_servers = {one.name: one.approve for one in mcp if one.approve}
-        self.on_allowed: Callable[[tuple[str, ...]], Awaitable[None]] | None = None
-        """Saves the tools that always run; it may not fail."""
         self._allowed_once: set[tuple[str, str]] = set()
         """Session and tool, where it may run for the rest of the session."""
         self._off: set[tuple[str, str]] = set()
@@ -93,14 +91,12 @@ class Toolbox:
         is_allowed = name in self.allowed or (session_id, name) in self._allowed_once
         return Approval.ALWAYS if is_allowed else configured
 
-    async def decide(self, session_id: str, tool: Tool, decision: Decision) -> None:
-        """Take over a decision for later calls."""
-        if decision.choice is Choice.SESSION:
+    def decide(self, session_id: str, tool: Tool, choice: Choice) -> None:
+        """Take over a decision for later calls; who asked the user saves it."""
+        if choice is Choice.SESSION:
             self._allowed_once.add((session_id, tool.full_name))
-        elif decision.choice is Choice.ALWAYS:
-            self.allowed = tuple(dict.fromkeys((*self.allowed, tool.full_name)))
-            if self.on_allowed is not None:
-                await self.on_allowed(self.allowed)
+        elif choice is Choice.ALWAYS:
+            self.allowed = (*self.allowed, tool.full_name)
 
     async def call(self, tool: Tool, arguments: Mapping[str, Any]) -> ToolResult:
         """Run a tool whose arguments fit; everything that goes wrong is a result."""

@@ -72,13 +72,7 @@ async def test_a_call_that_cannot_run_is_an_error_result_and_the_turn_goes_on(ca
     ],
 )
 async def test_the_user_decides_about_each_call_unless_for_longer(decision, ran, store):
-    host, saved = ScriptedHost(), []
-    box = toolbox(host, approve="ask")
-
-    async def remember(names):
-        saved.append(names)
-
-    box.on_allowed = remember
+    box = toolbox(approve="ask")
     twice = [calls((_READ, {"path": "a"})), calls((_READ, {"path": "b"})), answer("Done.")]
     conversation = begin(ScriptedBackend(*twice), store)
     asked = 0
@@ -89,7 +83,7 @@ async def test_the_user_decides_about_each_call_unless_for_longer(decision, ran,
                 event.decision.set_result(decision if asked == 1 else Decision(choice=Choice.NO))
     states = [state is AnswerState.COMPLETE for state, _ in results(conversation)]
     assert states == ran
-    assert saved == ([("files/read_text",)] if decision.choice is Choice.ALWAYS else [])
+    assert box.allowed == (("files/read_text",) if decision.choice is Choice.ALWAYS else ())
     if decision.reason:
         assert results(conversation)[0][1] == "The user refused this call. Reason: not that file"
 

@@ -19,6 +19,7 @@ from textual.content import Content
 
 from lmchat.domain.message import Role, now
 from lmchat.domain.session import SearchHit
+from lmchat.domain.tool import CHOICES
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.services.file_finder import named_files
 from lmchat.services.importing import read_as_block
@@ -33,7 +34,6 @@ from lmchat.tui.screens.chat.sessions import PromptText, ShownSession
 from lmchat.tui.screens.chat.turns import Turns
 from lmchat.tui.screens.chat.view import ChatView, begin_work
 from lmchat.tui.widgets.chat_log import ChatLog
-from lmchat.tui.widgets.chat_log.layout.furniture import CARD_KEYS
 from lmchat.tui.widgets.keys_row import Hint, KeysRow, written
 from lmchat.tui.widgets.message_acts import NOTHING_YET, has_words, is_resumable
 from lmchat.tui.widgets.prompt import Pill
@@ -105,7 +105,7 @@ class KeyHints:
         if self._view.log.focused_message is None:
             return [self._hint("message.undo")]
         if self._view.log.calls.has_focus:
-            return [(key, words) for key, (_, words) in CARD_KEYS.items()]
+            return [*CHOICES.items()]
         hints = []
         for name in _MESSAGE_HINTS:
             key, word = self._hint(f"message.{name}")

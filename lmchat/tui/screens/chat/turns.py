@@ -78,8 +78,6 @@ class Turns:
         self._view = view
         self._sessions = sessions
         self._prompt_text = prompt_text
-        if self._open_sessions.toolbox is not None:
-            self._open_sessions.toolbox.on_allowed = self._remember_allowed
 
     def submit(self, text: str) -> None:
         """Send a prompt, or let it wait: for the end of the running answer, for a server, for its model."""
@@ -366,12 +364,11 @@ class Turns:
             reason = await self._view.ask(AskDialog(title, text=text, verb="refuse", check=lambda _: ""))
         if reason is not None and opened.asked is asked:  # else the turn was stopped
             opened.asked = None
+            if choice is Choice.ALWAYS:
+                self._view.remember(self._workspace.remembered.with_allowed(asked.tool.full_name))
             asked.decision.set_result(Decision(choice=choice, reason=" ".join(reason.split())))
             self._view.show_action(asked.tool.full_name)
             self._view.leave_card()
-
-    async def _remember_allowed(self, allowed: tuple[str, ...]) -> None:
-        self._view.remember(replace(self._workspace.remembered, allowed_tools=allowed))
 
     def _show_end(self, conversation: Conversation, answer: ChatMessage | None) -> None:
         log = self._view.log

@@ -22,7 +22,7 @@ from textual.worker import Worker
 from lmchat.domain.event import StreamEvent
 from lmchat.domain.message import AnswerState, ChatMessage, Role
 from lmchat.domain.session import MessagePath
-from lmchat.domain.tool import Choice
+from lmchat.domain.tool import CHOICES, Choice
 from lmchat.domain.turn import Turn
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.icons import icons_for
@@ -33,7 +33,6 @@ from lmchat.tui.widgets.chat_log.copying import CopyTurns, code_number, copied
 from lmchat.tui.widgets.chat_log.document import Document, Place
 from lmchat.tui.widgets.chat_log.entry import Delta, Entry, Inflow
 from lmchat.tui.widgets.chat_log.finder import Finder
-from lmchat.tui.widgets.chat_log.layout.furniture import CARD_KEYS
 from lmchat.tui.widgets.chat_log.layout.page import MIN_WIDTH, Page
 from lmchat.tui.widgets.chat_log.painter import PARTIAL_STYLES, Painter, highlight
 from lmchat.tui.widgets.chat_log.selection import Selection
@@ -551,10 +550,10 @@ class ChatLog(ScrollView, can_focus=True):
             hand_over(event, focused)
         elif self.calls.has_focus and event.is_printable:
             event.stop()
-            if event.key not in CARD_KEYS:
+            if event.key not in CHOICES:
                 self.on_paste(event)
             elif event.time >= self.calls.ready_s:
-                self.post_message(self.Decided(CARD_KEYS[event.key][0]))
+                self.post_message(self.Decided(CHOICES[event.key]))
         elif event.key == "slash" or (
             event.is_printable and event.key != "space" and event.key not in self.screen.active_bindings
         ):
@@ -616,9 +615,9 @@ class ChatLog(ScrollView, can_focus=True):
         link, act = event.style.meta.get("link"), str(event.style.meta.get("act", ""))
         if act == "copy_code" and message is not None:
             self._copy_code(place[0], message, code_number(self.document, place))
-        elif act in CARD_KEYS:
+        elif act in CHOICES:
             if event.time >= self.calls.ready_s:
-                self.post_message(self.Decided(CARD_KEYS[act][0]))
+                self.post_message(self.Decided(CHOICES[act]))
         elif act:
             self.action_message(act)
         elif line is not None and line.action:

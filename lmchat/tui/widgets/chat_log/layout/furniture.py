@@ -10,7 +10,7 @@ from rich.segment import Segment
 from rich.style import Style
 
 from lmchat.domain.message import AnswerState, AttachedFile, ChatMessage, Failure, Receipt, split_files
-from lmchat.domain.tool import Choice, Tool, called
+from lmchat.domain.tool import CHOICES, Tool, called
 from lmchat.domain.turn import Stage, Turn
 from lmchat.text import safe_line
 from lmchat.tui import formatting
@@ -23,12 +23,6 @@ _TIME_CELLS = 7
 _RATE_CELLS = 4
 _CARD_ROWS = 9
 """Rows of a card, without its keys, until it is unfolded."""
-CARD_KEYS = {
-    "y": (Choice.ONCE, "once"),
-    "s": (Choice.SESSION, "this session"),
-    "a": (Choice.ALWAYS, "always"),
-    "n": (Choice.NO, "no"),
-}
 
 
 def rule(words: str, *, style: str = "muted") -> Block:
@@ -193,7 +187,7 @@ def _question_lines(message: ChatMessage, tool: Tool, is_folded: bool, page: Pag
     if is_folded and (hidden := len(rows) - _CARD_ROWS) > 0:
         more = [*_fold_sign(page, is_folded=True), (formatting.counted(hidden, "more line"), _NULL)]
         rows[_CARD_ROWS:] = [page.row([more], _key(page, "Enter", "unfold", "fold"), tint="panel")]
-    keys = [_key(page, key, words + "   ", key) for key, (_, words) in CARD_KEYS.items()]
+    keys = [_key(page, key, words + "   ", key) for key, words in CHOICES.items()]
     rows.append(page.row([_key(page, f"Alt+{page.icons.up_arrow}", "answer", "")], tint="panel"))
     rows[-1].hint = page.row(keys, tint="panel").segments
     for row in rows:
