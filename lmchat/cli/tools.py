@@ -32,7 +32,7 @@ from lmchat.domain.tool import (
     run_call,
 )
 from lmchat.errors import LMChatError, WrongUse
-from lmchat.services.ports import Lazy, ToolHost
+from lmchat.services.ports import ToolHost
 from lmchat.services.tool_loop import ApprovalAsked
 from lmchat.services.tools import Toolbox
 from lmchat.storage import state as remembered_file
@@ -46,22 +46,25 @@ _UNASKED = "A tool that needs approval cannot run without a terminal."
 
 def make_toolbox(context: Context, settings: Settings, remembered: Remembered) -> Toolbox:
     """Return the tools of this run; their servers start when they are first used."""
-    host = Lazy(partial(make_tool_host, context, settings)).port
+    host = make_tool_host(context, settings)
     return Toolbox(host, settings.tools, settings.mcp, remembered.allowed_tools)
 
 
 def make_tool_host(context: Context, settings: Settings) -> ToolHost:
     """Return the host of the tool servers, which has not been started."""
-    from lmchat.proxy.admission import AllowList
     from lmchat.tools.host import McpHost
 
-    allowed = AllowList(settings.allowed_hosts)
+    def check_address(url: str) -> None:
+        from lmchat.proxy.admission import AllowList  # imports httpx
+
+        AllowList(settings.allowed_hosts).check(Endpoint.parse(url))
+
     return McpHost(
         settings.mcp,
         functions=context.paths.tools_file,
         log_file=context.paths.tools_log_file,
         environ=context.environ,
-        check_address=lambda url: allowed.check(Endpoint.parse(url)),
+        check_address=check_address,
     )
 
 
@@ -85,7 +88,7 @@ async def list_tools(context: Context) -> int:
     """Print the tool servers with their state, and their tools."""
     async with _opened(context) as toolbox:
         return context.output.listing(
-            [_server_json(server, toolbox) for server in toolbox.servers],
+            [_server_json(server, toolbox) for server in toolbox.host.servers],
             lambda: _listing(toolbox),
             f"lmchat: no tools are configured. {how_to_configure(context)}",
         )
@@ -115,7 +118,7 @@ def _tool(name: str, toolbox: Toolbox, context: Context) -> Tool:
         if toolbox.approval("", tool) is Approval.NEVER:
             raise WrongUse(f"{name} may never run.", hint="Change its approval in config.toml.")
         return tool
-    for server in toolbox.servers:
+    for server in toolbox.host.servers:
         if server.name == name.partition("/")[0] and server.state is not ServerState.READY:
             raise LMChatError(server.error, kind="tools", hint="`lmchat doctor` checks each server.")
     meant = similar(name, tuple(tool.full_name for tool in toolbox.tools))
@@ -139,7 +142,7 @@ def _server_json(server: ToolServer, toolbox: Toolbox) -> dict[str, object]:
 
 
 def _listing(toolbox: Toolbox) -> str:
-    states = "\n".join(f"{safe_line(server.name)}: {state_words(server)}" for server in toolbox.servers)
+    states = "\n".join(f"{safe_line(server.name)}: {state_words(server)}" for server in toolbox.host.servers)
     rows = [
         (tool.full_name, toolbox.approval("", tool), tool.description.partition("\n")[0])
         for tool in toolbox.tools

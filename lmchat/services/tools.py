@@ -8,7 +8,7 @@ from typing import Any
 
 from lmchat.config.settings import Approval, McpSettings, ToolSettings
 from lmchat.domain.server import Product, Target
-from lmchat.domain.tool import Choice, Tool, ToolResult, ToolServer
+from lmchat.domain.tool import Choice, Tool, ToolResult
 from lmchat.errors import RequestInvalid
 from lmchat.services.ports import ToolHost
 from lmchat.threads import run_abandonable
@@ -37,14 +37,8 @@ class Toolbox:
         self._off: set[tuple[str, str]] = set()
 
     @property
-    def servers(self) -> tuple[ToolServer, ...]:
-        """The servers as last reported; nothing before the first start."""
-        found: object = self.host.servers
-        return found if isinstance(found, tuple) else ()  # a host that is not made yet has none
-
-    @property
     def tools(self) -> list[Tool]:
-        return [tool for server in self.servers for tool in server.tools]
+        return [tool for server in self.host.servers for tool in server.tools]
 
     def find(self, name: str) -> Tool | None:
         """Return the tool of a full name or a name in requests."""

@@ -20,7 +20,6 @@ from types import FunctionType, ModuleType
 from typing import Any, BinaryIO
 
 import msgspec
-from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat import __version__
@@ -32,10 +31,9 @@ from lmchat.files import read_plain
 from lmchat.structured.functions import FunctionTool
 from lmchat.text import safe_line
 from lmchat.threads import run_abandonable
+from lmchat.tools.host import LINE_BYTES, Order, Orders, ToolReport
 from lmchat.watchdog import bound_log
 
-LINE_BYTES = 16 << 20
-"""Largest message between parent and child."""
 START_S = 30.0
 MAX_LISTED = 1000
 _LISTED_BYTES = 4 << 20  # definitions of all tools of a server
@@ -45,33 +43,6 @@ _RELIST_S = 0.5  # between two listings of a server that says all the time that 
 _LOG_BYTES = 1_000_000
 _SAID_CHARS = 300
 _LOST = (-32000, -32600)  # codes of the SDK: the connection is closed, the session over HTTP has ended
-
-
-class Orders(Struct, frozen=True, kw_only=True):
-    """First line of the parent: what to run."""
-
-    servers: tuple[McpSettings, ...] = ()  # with the values of their headers in `headers_env`
-    functions: str = ""  # file
-    log: str = ""  # file, named in errors
-
-
-class Order(Struct, frozen=True, kw_only=True):
-    """Call of a tool, or its end. Without a server: start all servers, also failed ones if `again`."""
-
-    number: int
-    server: str = ""
-    tool: str = ""
-    arguments: dict[str, Any] = {}
-    again: bool = False
-    is_cancelled: bool = False
-
-
-class ToolReport(Struct, frozen=True, kw_only=True):
-    """Result of an order, or change of a server."""
-
-    number: int = 0
-    result: ToolResult | None = None
-    server: ToolServer | None = None
 
 
 Tell = Callable[[ToolReport], None]

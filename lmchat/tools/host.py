@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.config.settings import FUNCTIONS, McpSettings
@@ -19,11 +20,39 @@ from lmchat.domain.tool import ServerState, Tool, ToolResult, ToolServer, with_w
 from lmchat.errors import LMChatError
 from lmchat.files import begin_log, environment_for_others
 from lmchat.machine.system import end_program
-from lmchat.tools.child import LINE_BYTES, Order, Orders, ToolReport
 
+LINE_BYTES = 16 << 20
+"""Largest message between parent and child."""
 _ROOT = str(Path(__file__).parents[2])
 _CHILD = "import sys; sys.path.append(sys.argv[1]); from lmchat.tools.child import main; main()"
 _END_S = 3.0
+
+
+class Orders(Struct, frozen=True, kw_only=True):
+    """First line of the parent: what to run."""
+
+    servers: tuple[McpSettings, ...] = ()  # with the values of their headers in `headers_env`
+    functions: str = ""  # file
+    log: str = ""  # file, named in errors
+
+
+class Order(Struct, frozen=True, kw_only=True):
+    """Call of a tool, or its end. Without a server: start all servers, also failed ones if `again`."""
+
+    number: int
+    server: str = ""
+    tool: str = ""
+    arguments: dict[str, Any] = {}
+    again: bool = False
+    is_cancelled: bool = False
+
+
+class ToolReport(Struct, frozen=True, kw_only=True):
+    """Result of an order, or change of a server."""
+
+    number: int = 0
+    result: ToolResult | None = None
+    server: ToolServer | None = None
 
 
 class McpHost:
@@ -86,9 +115,8 @@ class McpHost:
         async with self._starting:
             if self._process is not None:
                 return self._run
-            has_functions = await asyncio.to_thread(self._functions.is_file)
-            orders = self._orders(str(self._functions) if has_functions else "")
-            self._run = [server.name for server in orders.servers] + [FUNCTIONS] * has_functions
+            orders = await asyncio.to_thread(self._orders)
+            self._run = [server.name for server in orders.servers] + [FUNCTIONS] * bool(orders.functions)
             if not self._run:
                 return []
             try:
@@ -117,7 +145,7 @@ class McpHost:
         finally:
             os.close(log)
 
-    def _orders(self, functions: str) -> Orders:
+    def _orders(self) -> Orders:
         """Return what may run; the other servers have failed."""
         servers = []
         for server in self._settings:
@@ -132,6 +160,7 @@ class McpHost:
             except KeyError as error:
                 why = f"The environment variable {error.args[0]} of the server {server.name} is not set."
                 self._fail(server.name, why)
+        functions = str(self._functions) if self._functions.is_file() else ""
         return Orders(servers=tuple(servers), functions=functions, log=str(self._log_file))
 
     def _fail(self, name: str, why: str) -> None:

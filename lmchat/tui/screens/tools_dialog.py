@@ -51,7 +51,7 @@ class ToolsDialog(ListDialog[None]):
     def draw(self) -> None:
         toolbox, session_id, width = self._toolbox, self._session_id, self.list.text_width
         rows = words_as_rows(self._note, width) if self._note else []
-        for server in toolbox.servers:
+        for server in toolbox.host.servers:
             is_off = toolbox.is_off(session_id, server.name)
             state = ("off", MUTED) if is_off else (server.state.value, _STYLES[server.state])
             rows.append(ListRow((((safe_line(server.name, limit=60), NAME),),), (state,), key=server.name))
