@@ -41,11 +41,7 @@ class FunctionTool:
         self.tool = Tool(server=FUNCTIONS, name=name, wire_name=name, description=description, schema=schema)
 
     async def call(self, arguments: Mapping[str, Any]) -> str:
-        """Return the result as text; raises what the function raises.
-
-        Raises:
-            RequestInvalid: The arguments do not fit.
-        """
+        """Return the result as text; raises its errors, and `RequestInvalid` for wrong arguments."""
         try:
             values = msgspec.convert(dict(arguments), self._arguments, strict=False)
         except (msgspec.ValidationError, RecursionError) as error:

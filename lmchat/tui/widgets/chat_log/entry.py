@@ -28,10 +28,11 @@ from lmchat.text import safe_line, safe_text
 from lmchat.tui import formatting
 from lmchat.tui.widgets.chat_log.blocks import Block, Heights, made, plain_blocks
 from lmchat.tui.widgets.chat_log.layout.furniture import (
-    call_block,
+    call_lines,
     call_texts,
     end_blocks,
     prompt_blocks,
+    question_lines,
     remark,
     rule,
     state_block,
@@ -286,9 +287,10 @@ class Entry(Struct):
             case Role.USER:
                 return prompt_blocks(message, is_folded=self.is_folded)
             case Role.TOOL:
-                shown = call_block(message, self.call, is_folded=self.is_folded)
-                is_whole = self.is_folded or isinstance(self.call, Tool)
-                return [shown] if is_whole else [shown, *_call_blocks(message)]
+                if isinstance(self.call, Tool):
+                    return [made(partial(question_lines, message, self.call, self.is_folded))]
+                row = made(partial(call_lines, message, self.call, self.is_folded))
+                return [row] if self.is_folded else [row, *_call_blocks(message)]
             case _:
                 return self._answer(message)
 

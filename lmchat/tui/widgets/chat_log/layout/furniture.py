@@ -139,14 +139,8 @@ def call_texts(message: ChatMessage) -> list[tuple[str, str, str]]:
     return found
 
 
-def call_block(message: ChatMessage, state: Tool | str, *, is_folded: bool) -> Block:
-    """Return the row of a call, or the card that asks whether its tool may run."""
-    if isinstance(state, Tool):
-        return made(partial(_question_lines, message, state, is_folded))
-    return made(partial(_call_lines, message, state, is_folded))
-
-
-def _call_lines(message: ChatMessage, state: str, is_folded: bool, page: Page) -> list[Line]:
+def call_lines(message: ChatMessage, state: str, is_folded: bool, page: Page) -> list[Line]:
+    """Return the row of a call."""
     end, keys = _call_end(page, message, state), list[Span]()
     if state:
         keys = _key(page, "Esc", "stop", "stop")
@@ -179,7 +173,8 @@ def _call_end(page: Page, message: ChatMessage, state: str) -> list[Span]:
             return [word, *(_next(page, reason) if reason else ())]
 
 
-def _question_lines(message: ChatMessage, tool: Tool, is_folded: bool, page: Page) -> list[Line]:
+def question_lines(message: ChatMessage, tool: Tool, is_folded: bool, page: Page) -> list[Line]:
+    """Return the card that asks whether a tool may run."""
     name = [("! ", page.styles["warning"]), (safe_line(tool.full_name, limit=200), page.styles["strong"])]
     rows = [page.row([[*name, (" wants to run", _NULL)]], tint="panel")]
     for _, text, language in call_texts(message):
