@@ -75,7 +75,7 @@ class ToolResult(Struct, frozen=True, kw_only=True):
 
 
 Run = Callable[[dict[str, Any]], Awaitable[ToolResult | str]]
-"""Runs a tool with its arguments; a text is a result without an error."""
+"""Runs a tool with its arguments; a text is a result without an error, which may be too long."""
 
 
 class Choice(StrEnum):
@@ -159,12 +159,12 @@ async def run_call(call: ChatMessage, run: Run | None) -> ChatMessage:
     else:
         try:
             found = await run(arguments)
-            result = ToolResult(text=found) if isinstance(found, str) else found
+            result = ToolResult(text=cut_result(found)) if isinstance(found, str) else found
         except Exception as error:  # noqa: BLE001 - of a function; the model may try again
             result = ToolResult(text=f"{type(error).__name__}: {error}", is_error=True)
     return replace(
         call,
-        parts=(*call.parts, ToolResultPart(text=cut_result(result.text) or "(no output)")),
+        parts=(*call.parts, ToolResultPart(text=result.text or "(no output)")),
         state=AnswerState.FAILED if result.is_error else AnswerState.COMPLETE,
         receipt=Receipt(elapsed_ms=(time.monotonic() - started_s) * 1e3),
     )

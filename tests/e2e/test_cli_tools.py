@@ -87,6 +87,12 @@ def test_a_call_prints_its_result_or_says_what_is_wrong(with_tools, words, code,
     assert done.stderr.startswith(err)
 
 
+def test_a_long_result_is_cut_and_says_how_long_it_was(alone):
+    write_tools(alone, "def fill() -> str:\n    'Fill the screen.'\n    return 100_000 * 'y'\n")
+    end = "\n[cut: 100000 characters, the first 32000 are here]\n"
+    assert alone("tools", "call", "python/fill").stdout == 32_000 * "y" + end
+
+
 def test_a_failed_call_as_json_has_its_error(with_tools):
     failed = with_tools.json("tools", "call", "python/fail", '{"why": "no"}', "--json", code=1)
     assert (failed["tool"], failed["state"]) == ("python/fail", "failed")
