@@ -62,7 +62,7 @@ def compacted_from(path: MessagePath, tree: Sequence[ChatMessage]) -> tuple[str,
     spoken = [message for message in path if message.role is not Role.SYSTEM]
     copies = [message for message in spoken if message.created_at < spoken[0].created_at]
     known = {message.message_id for message in path}
-    for message in reversed(tree) if copies else ():
+    for message in tree if copies else ():  # an original comes before its copies on other branches
         if message.message_id not in known and _said(message) == _said(copies[-1]):
             return message.message_id, spoken[0].created_at
     return None

@@ -53,6 +53,17 @@ async def test_a_summary_takes_the_place_of_the_older_messages_on_a_new_branch(s
     assert compacted_from(old, tree) is None
 
 
+async def test_a_session_compacted_once_more_after_an_undo_goes_back_to_the_same_messages(store):
+    conversation, _ = await talked(store)
+    leaf_id = conversation.messages[-1].message_id
+    for _ in range(2):
+        await read(conversation.compact(PROMPT, HOW))
+        await read(conversation.send("d", HOW))
+        found = compacted_from(conversation.messages, await store.tree(conversation.header.session_id))
+        assert found[0] == leaf_id
+        conversation.show_path(await store.set_leaf(conversation.header.session_id, leaf_id))
+
+
 async def test_a_changed_system_prompt_holds_on_the_new_branch(store):
     conversation, backend = await talked(store, system_prompt="Be brief.", prompts=("a",))
     await conversation.set_system_prompt("Be kind.")
