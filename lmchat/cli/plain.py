@@ -411,15 +411,21 @@ class PlainChat:
             self._tell("You:" if message.role is Role.USER else f"{message.model or message.role}:")
             self._output.text(message.text)
         self._draft_id = conversation.header.session_id if conversation.messages else ""
-        self._begun = await self._sessions.drafts.load(self._draft_id)
+        draft = await self._sessions.drafts.load(self._draft_id)
+        self._begun, files = self._sessions.files.split(draft)
+        for file in files:
+            self._add_file(file)
         if self._begun:
             self._tell("Your draft is on the next line; edit it, or press Enter to send it.")
 
     # The rest
 
     async def do_file(self, name: str) -> None:
-        self._files.append(await read_attachment(path_of(name)))
-        self._tell(f"Your next prompt begins with {safe_line(name)}.")
+        self._add_file(await read_attachment(path_of(name)))
+
+    def _add_file(self, file: Attachment) -> None:
+        self._files.append(file)
+        self._tell(f"Your next prompt begins with {file.part.words}.")
 
     async def do_help(self, _: str) -> None:
         rows = [one for one in COMMANDS if one.name in _COMMANDS or hasattr(self, f"do_{one.name[1:]}")]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from msgspec import Struct
+from msgspec import MsgspecError, Struct, json
 from msgspec.structs import replace
 
 from lmchat.text import GAP, safe_line, size_words
@@ -293,6 +294,25 @@ def as_attached(name: str, size_bytes: int, text: str, language: str = "") -> st
     """Return a file as text of a prompt."""
     fence = fence_for(text)
     return f"{name} ({size_bytes} bytes):\n{fence}{language}\n{text.rstrip()}\n{fence}\n"
+
+
+_FILE_LINE = re.compile(r'^\["file",.*"[0-9a-f]{64}",.*\]$', re.MULTILINE)
+
+
+def file_line(part: FilePart) -> str:
+    """Return the line that stands for an attached file while a prompt is a draft, or waits."""
+    return f"{json.encode(part).decode()}\n"
+
+
+def take_files(draft: str) -> tuple[str, dict[str, FilePart]]:
+    """Return what was written of a draft, and the attached files by the lines that stand for them."""
+    files = {}
+    for found in _FILE_LINE.finditer(draft):
+        with suppress(MsgspecError):  # somebody has typed it
+            files[found[0]] = json.decode(found[0], type=FilePart)
+    for line in files:
+        draft = draft.replace(f"{line}\n", "").replace(line, "")
+    return draft, files
 
 
 def has_files(prompt: str) -> bool:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import errno
 import logging
+import re
 import warnings
 from io import BytesIO
 from pathlib import Path
 
 from msgspec import Struct
 
-from lmchat.domain.message import FilePart
-from lmchat.errors import FileRefused
+from lmchat.domain.message import FilePart, as_attached, file_line, take_files
+from lmchat.errors import FileRefused, StoreUnavailable
 from lmchat.files import read_plain
 from lmchat.services.context_meter import estimate_tokens
+from lmchat.services.ports import ChatStore
 from lmchat.text import safe_line
 from lmchat.threads import run_abandonable
 
@@ -47,6 +49,32 @@ class Attachment(Struct, frozen=True, kw_only=True):
     part: FilePart
     data: bytes = b""
     """Its content as it is stored and sent; empty where the store has it already."""
+
+
+class DraftFiles:
+    """Files of drafts and waiting prompts; there a text is fenced, and a line stands for an image."""
+
+    def __init__(self, store: ChatStore) -> None:
+        self._store = store
+        self._unsaved: dict[str, Attachment] = {}
+
+    async def attach(self, path: Path) -> str:
+        """Return a file as a piece of a draft; raises `FileRefused`."""
+        file = await read_attachment(path)
+        part = file.part
+        if part.is_image:
+            try:
+                await self._store.save_file(file.data)
+            except StoreUnavailable:  # it can be sent, and is written with its prompt
+                self._unsaved[part.digest] = file
+            return file_line(part)
+        language = "" if part.media_type == _PDF_TYPE else path.suffix.removeprefix(".")
+        return as_attached(part.name, part.size, file.data.decode(), re.sub(r"[\s`]", "", language))
+
+    def split(self, draft: str) -> tuple[str, list[Attachment]]:
+        """Return what was written, and the files to send with it."""
+        text, files = take_files(draft)
+        return text, [self._unsaved.get(part.digest, Attachment(part=part)) for part in files.values()]
 
 
 async def read_attachment(path: Path) -> Attachment:

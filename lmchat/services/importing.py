@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from datetime import datetime
@@ -19,10 +18,10 @@ from types import MappingProxyType
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.domain.message import as_attached, now
+from lmchat.domain.message import now
 from lmchat.domain.session import Session, SessionHeader, Skipped
 from lmchat.errors import FileRefused, FormatUnknown, LMChatError, SessionNotFound, StoreUnavailable
-from lmchat.files import path_of, read_plain
+from lmchat.files import path_of
 from lmchat.services.ports import ChatStore
 from lmchat.text import safe_line
 
@@ -285,23 +284,3 @@ def _count(one: Survey, header: SessionHeader) -> None:
     one.messages += header.message_count
     one.first = min(one.first or header.created_at, header.created_at)
     one.last = max(one.last or header.updated_at, header.updated_at)
-
-
-def read_as_block(name: str) -> str:
-    """Return a text file as a fenced block; raises `FileRefused` for other files."""
-    path = path_of(name)
-    try:
-        data = read_plain(path, limit=LARGEST_TEXT_BYTES)
-    except OSError as error:
-        if error.errno == errno.EFBIG:
-            message = f"{safe_line(path.name)} is larger than 1 MB."
-            raise FileRefused(message, hint="Save the part you need as a separate file.") from error
-        raise FileRefused(f"{name} cannot be read: {error.strerror}.", hint="Check the path.") from error
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError:
-        text = "\0"
-    if "\0" in text:
-        raise FileRefused(f"{path.name} is not a text file.", hint="Only UTF-8 text can be sent.")
-    language = re.sub(r"[\s`]", "", path.suffix.removeprefix("."))
-    return as_attached(safe_line(path.name), len(data), text, language)

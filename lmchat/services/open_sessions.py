@@ -11,11 +11,12 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from lmchat.config.settings import COMPACT_PROMPT, EFFORTS, ChatSettings, Profile
-from lmchat.domain.message import AnswerState, ChatMessage, Role, new_id, now, text_message
+from lmchat.domain.message import AnswerState, ChatMessage, Role, new_id, now, take_files, text_message
 from lmchat.domain.request import Sampling
 from lmchat.domain.server import Target
 from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import RequestInvalid, WrongUse
+from lmchat.services.attachments import DraftFiles
 from lmchat.services.backend import Backend
 from lmchat.services.compacting import COMPACT_FROM, older_part
 from lmchat.services.context_meter import ContextMeter, ContextPlan, ContextUse, plan_context
@@ -107,6 +108,7 @@ class OpenSessions:
         self.save_queue = SaveQueue(store)
         self.drafts = SavedTexts(store, is_draft=True)
         self.bookmarks = SavedTexts(store, is_draft=False)
+        self.files = DraftFiles(store)
         self.meter = ContextMeter()
         self.toolbox: Toolbox | None = None
         """Tools that models may call, if any are configured."""
@@ -248,7 +250,9 @@ class OpenSessions:
             return None
         path = conversation.messages
         if draft:
-            path = path.added(text_message(Role.USER, draft))
+            text, files = take_files(draft)
+            message = text_message(Role.USER, text)
+            path = path.added(replace(message, parts=(*files.values(), *message.parts)))
         factor = self.meter.factor(target)
         return plan_context(path, limit=target.context, max_tokens=self.chat.max_tokens, factor=factor)
 

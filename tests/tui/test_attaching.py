@@ -107,7 +107,7 @@ async def test_the_command_completes_paths_with_tab_and_enter_takes_what_is_type
         await desk.press("tab")
         await desk.type("td")
         await shown(desk, "todo.md")
-        await desk.press("enter", sees="td cannot be read")
+        await desk.press("enter", sees="td does not exist")
         await typed_is(desk, "/file td")
         desk.prompt_input.put("")
         await desk.type("/file td")
@@ -132,7 +132,7 @@ async def test_a_path_after_a_command_or_of_what_is_no_text_stays_a_path(tmp_pat
     (tmp_path / "data.bin").write_bytes(b"\0" * 9)
     async with ready_desktop(tmp_path) as desk:
         desk.prompt_input.post_message(events.Paste(f"{tmp_path}/data.bin"))
-        await shown(desk, "data.bin is not a text file")
+        await shown(desk, "data.bin is neither UTF-8 text")
         assert desk.prompt_input.text == f"{tmp_path}/data.bin"
         desk.prompt_input.put("/import ")
         desk.prompt_input.post_message(events.Paste(f"{tmp_path}/notes.md"))
@@ -146,6 +146,6 @@ async def test_typing_goes_on_where_it_was_when_a_slow_file_comes(tmp_path):
     async with ready_desktop(tmp_path) as desk:
         prompt_input = desk.prompt_input
         prompt_input.put("Look at @a.m and say")
-        prompt_input.attach("@a.m", ["a.md (3 bytes):\n```\nabc\n```\n"])
+        prompt_input.attach("@a.m", ["a.md (3 bytes):\n```\nabc\n```\n"], "a.md")
         await desk.type(" why")
         await typed_is(desk, "[a.md (3 bytes)]\nLook at a.md and say why")

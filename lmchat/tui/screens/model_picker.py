@@ -233,6 +233,7 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         current: tuple[str, str] | None = None,
         note: str = "",
         reason: str = "",
+        typed: str = "",
     ) -> None:
         super().__init__(reason, self.FIRST_HINTS if reason else self.HINTS)
         self.reason = reason
@@ -241,7 +242,7 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         self._table = ModelTable(rows)
         self._age_s, self._note = age_s, note
         self._current = current
-        self._typed = ""
+        self._typed = typed
 
     @property
     def is_touched(self) -> bool:
@@ -249,7 +250,7 @@ class ModelPicker(ListDialog[ModelInfo | None]):
 
     def compose_content(self) -> Iterable[Widget]:
         digits = ", or 1 to 9 for a recent one" if self._table.recent("1") else ""
-        yield Field(placeholder=f"Type part of a name{digits}")
+        yield Field(self._typed, placeholder=f"Type part of a name{digits}")
         yield LineWidget(classes="columns gap")
         yield RowList()
         icons = icons_for(self)

@@ -64,7 +64,10 @@ class Models:
         target = self._open_sessions.target
         current = (target.endpoint.url, target.model_id) if target else None
         rows, refresh = self._with_coming(rows), self.refresh_picker
-        picker = ModelPicker(rows, self.load_or_unload, refresh, age_s=age_s, current=current, reason=reason)
+        typed = "vision" if self._chat.view.has_unseen_image else ""
+        picker = ModelPicker(
+            rows, self.load_or_unload, refresh, age_s=age_s, current=current, reason=reason, typed=typed
+        )
 
         def take(model: ModelInfo | None) -> None:
             if model is not None:

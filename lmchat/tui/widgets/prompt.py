@@ -20,7 +20,7 @@ from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.icons import icons_for
 from lmchat.tui.messages import Post
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, Part, content, fit
-from lmchat.tui.widgets.prompt_input import PromptInput, SlashList
+from lmchat.tui.widgets.prompt_input import FoldedBlocks, PromptInput, SlashList
 from lmchat.tui.widgets.row_list import RowList
 
 
@@ -53,10 +53,11 @@ class QueueCard(LineWidget, can_focus=True):
 
     def __init__(self, index: int, text: str, *, is_held: bool = False) -> None:
         super().__init__()
-        self._index, self._text, self._is_held = index, safe_line(text), is_held
+        self._index = index
+        self.show_entry(text, is_held=is_held)
 
     def show_entry(self, text: str, *, is_held: bool) -> None:
-        self._text, self._is_held = safe_line(text), is_held
+        self._text, self._is_held = safe_line(FoldedBlocks().fold_files(text)), is_held
         self.refresh()
 
     def action_queue(self, what: str) -> None:

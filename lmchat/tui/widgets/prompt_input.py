@@ -11,7 +11,7 @@ from textual import events, on
 from textual.message import Message
 from textual.widgets import TextArea
 
-from lmchat.domain.message import split_files
+from lmchat.domain.message import split_files, take_files
 from lmchat.text import match, safe_line, safe_text
 from lmchat.tui import formatting
 from lmchat.tui.commands import COMMANDS, Command
@@ -41,6 +41,8 @@ class FoldedBlocks:
         return token
 
     def fold_files(self, text: str) -> str:
+        for line, part in take_files(text)[1].items():
+            text = text.replace(line, self.fold(line, part.words))
         return "".join(
             piece
             if isinstance(piece, str)
@@ -182,21 +184,20 @@ class PromptInput(TextArea):
         line = self._blocks.fold(block, label or block.partition("\n")[0])
         self._insert(f"{before}{line}\n")
 
-    def attach(self, typed: str, files: Sequence[str]) -> None:
-        """Put files above the line that names them as `typed`; in a sentence their names stay."""
+    def attach(self, typed: str, files: Sequence[str], name: str = "") -> None:
+        """Put files above the line that names them as `typed`; a sentence keeps `name`."""
         text, cursor = self.text, len(self.get_text_range((0, 0), self.cursor_location))
         at = text.rfind(typed, 0, cursor) if typed else cursor
         at, end = (cursor, cursor) if at < 0 else (at, at + len(typed))
         start = text.rfind("\n", 0, at) + 1
         is_alone = not (text[start:at] + text[end:].partition("\n")[0]).strip()
         tokens = "".join(self._blocks.fold_files(file).rstrip("\n") + "\n" for file in files)
-        pieces = (piece for file in files for piece in split_files(file))
-        names = "" if is_alone else ", ".join(piece.name for piece in pieces if not isinstance(piece, str))
+        name = "" if is_alone else name
         self._begin(text)
         self.history.checkpoint()
-        new = text[:start] + tokens + text[start:at] + names + text[end:]
+        new = text[:start] + tokens + text[start:at] + name + text[end:]
         self.replace(new, (0, 0), self.document.end, maintain_selection_offset=False)
-        before = new[: cursor + len(tokens) + (len(names) + at - end if cursor >= end else 0)]
+        before = new[: cursor + len(tokens) + (len(name) + at - end if cursor >= end else 0)]
         self.move_cursor((before.count("\n"), len(before) - before.rfind("\n") - 1))
 
     def put(self, text: str) -> None:

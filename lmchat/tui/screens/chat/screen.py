@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import ClassVar
 
 from msgspec.structs import replace
@@ -17,12 +17,12 @@ from textual.binding import BindingType
 from textual.containers import Center, Horizontal, Vertical
 from textual.content import Content
 
-from lmchat.domain.message import Role, now
+from lmchat.domain.message import Role, now, take_files
 from lmchat.domain.session import SearchHit
 from lmchat.domain.tool import CHOICES
 from lmchat.errors import LMChatError, WrongUse
+from lmchat.files import path_of
 from lmchat.services.file_finder import named_files
-from lmchat.services.importing import read_as_block
 from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line, safe_text
 from lmchat.threads import run_abandonable
@@ -94,10 +94,13 @@ class KeyHints:
             return [*running, *_EDIT_HINTS[1 if running else 0 :]]  # Esc stops first
         if shown.is_waiting:
             running = [_TAKE_BACK_HINT]
+        if view.has_unseen_image:
+            running.append((self._hint("model")[0], "model with vision"))
         if shown.asked is not None:
             running.append((self._hint("previous")[0], "answer the tool"))
         names = _DOWN_HINTS if view.health.is_down else _CHAT_HINTS
-        hints = [*running, *self._ways_on(), *(self._hint(name) for name in names)]
+        others = [self._hint(name) for name in names if not (name == "model" and view.has_unseen_image)]
+        hints = [*running, *self._ways_on(), *others]
         return list(dict.fromkeys(hints))  # a way on may be one of the keys of a server that is down
 
     def _message_hints(self) -> list[Hint]:
@@ -111,6 +114,8 @@ class KeyHints:
             key, word = self._hint(f"message.{name}")
             if name == "next_version":
                 key = f"{self._hint('message.previous_version')[0]} {key}"
+            if self._view.log.focused_message.files:
+                word = {"fold": "show file", "pager": "open file"}.get(name, word)
             is_empty = name == "resume" and not has_words(self._view.log.focused_message)
             if not (is_empty or self._messages.unavailable_reason(name)):
                 hints.append((key, word))
@@ -290,9 +295,12 @@ class ChatScreen(PatchedScreen):
     async def _attach_files(self, typed: str, path: str) -> None:
         """Put the file at a path into the prompt, else those that a pasted text names, if it does."""
         paths = await run_abandonable(partial(named_files, path or typed)) or ([path] if path else ())
-        files = [await asyncio.to_thread(read_as_block, str(one)) for one in paths]
+        files = [await self.open_sessions.files.attach(path_of(str(one))) for one in paths]
         if files:
-            self.view.prompt_input.attach(typed, files)
+            name = safe_line(Path(path).name) if typed and path else ""
+            self.view.prompt_input.attach(typed, files, name)
+        if self.view.has_unseen_image and any(take_files(file)[1] for file in files):
+            self.view.notify("This model cannot see images. Ctrl+O lists the models that can.")
 
     async def action_insert_file(self, path: str) -> None:
         await self._attach_files("", path)

@@ -8,7 +8,7 @@ from functools import partial
 
 from textual.timer import Timer
 
-from lmchat.domain.message import ChatMessage, Role
+from lmchat.domain.message import ChatMessage, Role, file_line
 from lmchat.domain.session import Session
 from lmchat.errors import LMChatError
 from lmchat.services.conversation import Conversation
@@ -92,7 +92,7 @@ class PromptText:
         prompt_input = self._view.prompt_input
         self._before_edit = self._before_edit if self.edited_id else prompt_input.full_text
         self.edited_id = prompt.message_id
-        prompt_input.put(prompt.text)
+        prompt_input.put("".join(map(file_line, prompt.files)) + prompt.text)
         prompt_input.focus()
         self._view.show_action("editing")
 

@@ -82,7 +82,8 @@ class Turns:
     def submit(self, text: str) -> None:
         """Send a prompt, or let it wait: for the end of the running answer, for a server, for its model."""
         if edited_id := self._prompt_text.edited_id:
-            if self._begin_turn(lambda conversation, how: conversation.edit(edited_id, text, how), text=text):
+            words, files = self._open_sessions.files.split(text)
+            if self._begin_turn(lambda one, how: one.edit(edited_id, words, how, files), text=text):
                 self._prompt_text.leave_edit()
             return
         self._view.log.scroll_end()  # now, and not when what waits goes out: one may be reading then
@@ -153,7 +154,8 @@ class Turns:
         if not opened.conversation.messages:
             drafts = self._open_sessions.drafts
             drafts.note("", "" if opened is self._open_sessions.shown else drafts.text(""))
-        self._begin_turn(lambda conversation, how: conversation.send(text, how), opened=opened, text=text)
+        words, files = self._open_sessions.files.split(text)
+        self._begin_turn(lambda one, how: one.send(words, how, files), opened=opened, text=text)
 
     def _begin_turn(self, begin: Begin, *, opened: OpenSession | None = None, text: str = "") -> bool:
         """Begin a turn in its worker, and return whether it has begun; if it is refused, `text` is kept."""

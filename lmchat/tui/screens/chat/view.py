@@ -12,6 +12,7 @@ from textual.timer import Timer
 from textual.worker import Worker
 
 from lmchat.domain.candidate import Remembered
+from lmchat.domain.message import take_files
 from lmchat.domain.server import Target
 from lmchat.domain.telemetry import Health
 from lmchat.errors import LMChatError
@@ -82,6 +83,13 @@ class ChatView:
     @property
     def has_log_focus(self) -> bool:
         return self.screen.focused is self.log
+
+    @property
+    def has_unseen_image(self) -> bool:
+        """Whether the prompt has an image and the model cannot see."""
+        target = self._open_sessions.target
+        is_blind = target is not None and target.model is not None and target.model.is_blind
+        return is_blind and any(part.is_image for part in take_files(self.prompt_input.full_text)[1].values())
 
     # Notices, questions and workers
 
@@ -230,7 +238,8 @@ class ChatView:
         """Show server, model, and the estimate of what is typed, which a command does not count for."""
         opened, typed = self._open_sessions, self.prompt_input.full_text
         target, use, turn = opened.target, opened.context_use(), opened.shown.conversation.turn
-        draft_tokens = opened.meter.draft_tokens(target, "" if is_command(typed) else typed)
+        text, files = take_files("" if is_command(typed) else typed)
+        draft_tokens = opened.meter.draft_tokens(target, text) + sum(part.tokens for part in files.values())
         share = replace(use, tokens=use.tokens + draft_tokens).fraction if use else None
         names = [self._model_name(target), str(target.product)] if target else ["looking for a server"]
         size = formatting.tokens(draft_tokens, is_estimated=True)

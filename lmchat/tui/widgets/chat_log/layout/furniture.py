@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 
@@ -34,10 +35,17 @@ def rule(words: str, *, style: str = "muted") -> Block:
 def prompt_blocks(message: ChatMessage, *, is_folded: bool = True) -> list[Block]:
     """Return a prompt on a tint, with the time; a folded file is only its name."""
     blocks: list[Block] = []
+    for part in message.files:
+        pixels = [f"{part.width}×{part.height}"] if part.width else []
+        figures, first = [formatting.size(part.size, is_exact=True), *pixels], None if blocks else message
+        row = partial(_file_lines, part.name, figures, first, True, "files")
+        blocks.append(made(row, is_attached=bool(blocks)))
     for piece in split_files(message.text):
         first = None if blocks else message
         if isinstance(piece, AttachedFile):
-            blocks.append(made(partial(_file_lines, piece, first, is_folded), is_attached=bool(blocks)))
+            size = formatting.size(piece.size_bytes)
+            row = partial(_file_lines, piece.name, [size], first, is_folded, "fold")
+            blocks.append(made(row, is_attached=bool(blocks)))
             blocks += [] if is_folded else _typed_blocks(piece.text)
         elif first or piece.strip():
             blocks += _typed_blocks(piece if first else piece.strip("\n"), first)
@@ -53,11 +61,13 @@ def _typed_blocks(text: str, message: ChatMessage | None = None) -> list[Block]:
     return blocks
 
 
-def _file_lines(file: AttachedFile, message: ChatMessage | None, is_folded: bool, page: Page) -> list[Line]:
-    name = [*_fold_sign(page, is_folded=is_folded), (safe_line(file.name, limit=200), _NULL)]
-    size = _next(page, formatting.size(file.size_bytes))
-    row = page.row([name, size], _when(page, message), tint="panel")
-    row.bar, row.action = "faint", "fold"
+def _file_lines(
+    name: str, figures: Sequence[str], message: ChatMessage | None, is_folded: bool, action: str, page: Page
+) -> list[Line]:
+    left = [[*_fold_sign(page, is_folded=is_folded), (safe_line(name, limit=200), _NULL)]]
+    left += [_next(page, figure.replace("×", page.icons.down)) for figure in figures]
+    row = page.row(left, _when(page, message), tint="panel")
+    row.bar, row.action = "faint", action
     return [row]
 
 
