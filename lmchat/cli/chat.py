@@ -30,7 +30,7 @@ from lmchat.services.server_launcher import ServerLauncher
 from lmchat.services.workspace import Platform, Workspace
 from lmchat.storage import state as remembered_file
 from lmchat.terminal.clipboard import Clipboard
-from lmchat.terminal.programs import edit_text, notification, open_page, page_text
+from lmchat.terminal.programs import edit_text, notification, open_file, open_page, page_text
 from lmchat.text import safe_line
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.quirks.driver import guard_terminal, write_to_terminal
@@ -168,6 +168,7 @@ def _platform(context: Context, settings: Settings, backend: Backend, write: Wri
         edit=partial(edit_text, environ=environ),
         page=partial(page_text, environ=environ),
         open_page=partial(open_page, environ=environ),
+        open_file=partial(open_file, environ=environ),
         remember=remember,
         keep_key=keep_key,
         notification=lambda words: notification(settings.ui.notify, words, environ),

@@ -36,6 +36,8 @@ class Platform(Struct, frozen=True, kw_only=True):
     edit: Callable[[str], Awaitable[str]]
     page: Callable[[str], Awaitable[None]]
     open_page: Callable[[str], Awaitable[bool]]
+    open_file: Callable[[str, bytes], Awaitable[bool]]
+    """Open a copy of a file, with its name, in the system's viewer."""
     remember: Callable[[Remembered], Awaitable[None]]
     keep_key: Callable[[Endpoint, str], Awaitable[str]]
     """Store an accepted key; returns where, as words for a notification."""

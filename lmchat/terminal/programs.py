@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import shlex
 import shutil
@@ -171,6 +172,23 @@ async def open_page(address: str, *, environ: Mapping[str, str] = os.environ) ->
     if not address.lower().startswith(("http://", "https://")):
         return False
     return await asyncio.to_thread(_open, address, _browser_environment(environ))
+
+
+async def open_file(name: str, data: bytes, *, environ: Mapping[str, str] = os.environ) -> bool:
+    """Open a copy of a file in the system's viewer; False without one. The copy is removed at the end."""
+
+    def write() -> Path:
+        folder = Path(mkdtemp(prefix="lmchat-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        (folder / PurePath(name).name).write_bytes(data)
+        return folder / PurePath(name).name
+
+    try:
+        copy = await asyncio.to_thread(write)
+    except OSError as error:
+        hint = "Check the folder for temporary files."
+        raise FileRefused("The viewer's copy cannot be written.", hint=hint, details=str(error)) from error
+    return await asyncio.to_thread(_open, copy.as_uri(), _browser_environment(environ))
 
 
 def notification(how: str, words: str, environ: Mapping[str, str]) -> str:

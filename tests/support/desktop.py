@@ -210,6 +210,10 @@ def _platform(seen: Desktop) -> Platform:
         seen.opened.append(address)
         return seen.has_browser
 
+    async def open_file(name: str, data: bytes) -> bool:
+        seen.opened.append(f"{name}: {len(data)} bytes")
+        return seen.has_browser
+
     return Platform(
         find_files=FileFinder(seen.folder, os.environ).find,
         copy=copy,
@@ -220,6 +224,7 @@ def _platform(seen: Desktop) -> Platform:
         edit=edit,
         page=page,
         open_page=open_page,
+        open_file=open_file,
         remember=remember,
         keep_key=keep_key,
         notification=lambda _: "\a",

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import os
 import stat
+from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
-from lmchat.terminal.programs import notification, open_page
+from lmchat.terminal.programs import notification, open_file, open_page
 from tests.support.programs import until
 
 PAGE = "https://example.org/a?b=c&d=$(id)"
@@ -46,6 +48,20 @@ async def test_the_page_is_handed_to_the_browser_as_one_word_and_nothing_is_prin
     await until(programs.log.exists, "the browser is asked")
     assert programs.log.read_text() == words
     assert capfd.readouterr().out == ""
+
+
+def copied(log):
+    (address,) = log.removeprefix("xdg-open|").strip("|").split("|")
+    copy = Path(unquote(address.removeprefix("file://")))
+    return copy.name, copy.read_bytes(), stat.S_IMODE(copy.parent.stat().st_mode)
+
+
+async def test_a_copy_of_a_file_is_handed_to_the_viewer_under_its_own_name(programs):
+    programs("xdg-open")
+    assert await open_file("../my garden.png", b"image", environ=programs.environ | {"DISPLAY": ":9"})
+    await until(programs.log.exists, "the viewer is asked")
+    assert copied(programs.log.read_text()) == ("my garden.png", b"image", 0o700)
+    assert not await open_file("a.png", b"image", environ=programs.environ)
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def _has_code(message: ChatMessage) -> bool:
 
 def _can_fold(message: ChatMessage) -> bool:
     has_file = message.role is Role.USER and has_files(message.text)
-    return has_file or bool(message.reasoning) or message.role in (Role.SYSTEM, Role.TOOL)
+    return has_file or bool(message.files or message.reasoning) or message.role in (Role.SYSTEM, Role.TOOL)
 
 
 def _can_run_again(message: ChatMessage) -> bool:
@@ -104,6 +104,8 @@ _NEEDS: Mapping[str, Sequence[tuple[Callable[[ChatMessage], bool], str]]] = {
     "source": ((_is_answer, "Only answers have a source view."),),
     "links": ((lambda message: "http" in message.text.lower(), "This message has no links."),),
     "fold": ((_can_fold, "This message has nothing to unfold."),),
-    "pager": ((lambda message: bool(words_of(message)), "This message has nothing to read yet."),),
+    "pager": (
+        (lambda message: bool(message.files or words_of(message)), "This message has nothing to read yet."),
+    ),
 }
 """What an act needs, and the words where it lacks that; the first of them is told."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
+from pathlib import PurePath
 
 from msgspec.structs import replace
 
-from lmchat.domain.message import AnswerState, ChatMessage, Role
+from lmchat.domain.message import AnswerState, ChatMessage, FilePart, Role
 from lmchat.errors import WrongUse
 from lmchat.services.compacting import compacted_from
 from lmchat.text import safe_line
@@ -19,6 +21,8 @@ from lmchat.tui.widgets.message_acts import NOTHING_YET, unavailable_reason, wor
 
 _OF_LOG = ("copy_code", "fold", "source")
 """Acts of the log; they also focus the message: the user wants to see it, or to press its key again."""
+_SUFFIXES = {f"image/{form}": f".{form}" for form in ("png", "jpeg", "webp", "gif")}
+"""Suffixes by which a viewer is chosen: that in the name may be another one."""
 _MOST_ASKED = 600
 """Cells of an address that a question shows; its host is shown in full."""
 
@@ -45,7 +49,8 @@ class MessageActs:
             "next_version": lambda message: self._choose_version(message, 1),
             "compare": self._compare_versions,
             "tree": lambda _: self._show_tree(),
-            "pager": lambda one: view.lend_terminal_to(lambda: self._workspace.platform.page(words_of(one))),
+            "pager": self._page,
+            "files": self._show_files,
             "stop": lambda _: turns.stop(),
             "links": lambda message: self._list_links(message.text),
         }
@@ -101,6 +106,37 @@ class MessageActs:
             self._perform(name, message)
         else:
             self._view.notify("This message has no code block.")
+
+    async def _page(self, message: ChatMessage) -> None:
+        """Open a prompt's files in the system's viewer, other messages in the pager."""
+        for part in message.files:
+            await self._open_file(part)
+        if not message.files:
+            self._view.lend_terminal_to(lambda: self._workspace.platform.page(words_of(message)))
+
+    async def _open_file(self, part: FilePart) -> None:
+        name = PurePath(safe_line(part.name)).stem + _SUFFIXES.get(part.media_type, ".txt")
+        data = await self._open_sessions.save_queue.read_file(part.digest)
+        if not await self._workspace.platform.open_file(name, data):
+            self._view.notify("No viewer is available on this machine.")
+
+    async def _show_files(self, message: ChatMessage) -> None:
+        """Show a prompt's images one after the other; without any, its texts."""
+        from lmchat.tui.screens.image_dialog import ImageDialog, decoded
+        from lmchat.tui.screens.text_dialog import TextDialog
+
+        read_file, files = self._open_sessions.save_queue.read_file, list(message.files)
+        images = [part for part in files if part.is_image]
+        while images:
+            part = images.pop(0)
+            image = await decoded(self._view.screen.app, part, await read_file(part.digest))
+            open_file = partial(self._view.attempt, partial(self._open_file, part), "message")
+            if not await self._view.ask(ImageDialog(part, image, len(images), open_file)):
+                return
+        if not any(part.is_image for part in files):
+            texts = [(await read_file(part.digest)).decode("utf-8-sig", "replace") for part in files]
+            names = ", ".join(part.name for part in files)
+            self._view.screen.app.push_screen(TextDialog(names, "\n\n".join(texts)))
 
     def _perform(self, name: str, message: ChatMessage) -> None:
         """Act; what takes time does so in a worker."""

@@ -584,6 +584,8 @@ class ChatLog(ScrollView, can_focus=True):
             case "fold" | "source" if not is_streaming and unavailable_reason(name, message, is_busy=False):
                 self.post_message(self.ActionWanted(name, message))  # the screen says why not
             case "fold" | "source":
+                if name == "fold" and message.files:
+                    self.post_message(self.ActionWanted("files", message))
                 self.toggle("is_folded" if name == "fold" else "is_source")
             case "copy":
                 if not self.copy_selection():

@@ -1,0 +1,95 @@
+"""Dialog with an image of a prompt, as the terminal can show it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterable
+from importlib import import_module
+from io import BytesIO
+from typing import Any, ClassVar
+
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.widget import Widget
+
+from lmchat.domain.message import FilePart
+from lmchat.errors import FileRefused
+from lmchat.text import safe_line
+from lmchat.tui import formatting
+from lmchat.tui.quirks.driver import lend_terminal
+from lmchat.tui.screens.dialog import Dialog
+
+_WIDGETS = "textual_image.widget"
+_SHOWN_PIXELS = 2048
+_CELL_RATIO = 2
+"""Height of a cell by its width."""
+
+
+async def decoded(app: App[Any], part: FilePart, data: bytes) -> Any:
+    """Return an image of Pillow; raises `FileRefused`.
+
+    Before the first one, the terminal is asked what it can draw, and is lent for that: keys of the user would
+    be taken for its answer.
+    """
+    try:
+        image = await asyncio.to_thread(_decoded, data)
+        if _WIDGETS not in sys.modules:
+            with lend_terminal(app):
+                await asyncio.to_thread(import_module, _WIDGETS)
+    except ImportError as error:
+        hint = 'Run: pip install "lmchat[images]". Or press o to open it in a viewer.'
+        raise FileRefused("Images cannot be shown without an extra.", hint=hint) from error
+    except Exception as error:  # a decoder may raise anything
+        words = f"{safe_line(part.name, limit=80)} cannot be shown."
+        raise FileRefused(words, hint="Press o to open it in a viewer.") from error
+    return image
+
+
+def _decoded(data: bytes) -> Any:
+    from PIL import Image
+
+    with Image.open(BytesIO(data)) as image:
+        image.thumbnail((_SHOWN_PIXELS, _SHOWN_PIXELS))
+        return image.convert("RGBA")
+
+
+class ImageDialog(Dialog[bool | None]):
+    """An image; returns whether the next one is wanted."""
+
+    AUTO_FOCUS = ""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("o", "open", show=False),
+        Binding("enter,right", "next", show=False),
+    ]
+
+    def __init__(self, part: FilePart, image: Any, left: int, open_file: Callable[[], None]) -> None:
+        """Create the dialog; `left` images follow."""
+        more = (("Enter", f"next, {left} left"),) if left else ()
+        super().__init__(part.name, (("o", "open"), *more))
+        self._part, self._image, self.action_open = part, image, open_file
+
+    def compose_content(self) -> Iterable[Widget]:
+        from textual_image import renderable, widget
+
+        is_unknown = renderable.Image is renderable.UnicodeImage  # stdout is no terminal
+        make = widget.HalfcellImage if is_unknown else widget.Image
+        yield make(self._image, id="image", classes="gap")
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._fit)
+
+    def _fit(self) -> None:
+        """Use the width, as far as there is room for the height; a small image is not enlarged."""
+        if not self.can_act:
+            return
+        part, shown, (width, height) = self._part, self.query_one("#image"), self._image.size
+        pixels = (f"{part.width}×{part.height}",) if part.width else ()
+        self.show_title(formatting.size(part.size, is_exact=True), *pixels)
+        columns = min(self.query_one("#dialog-title").size.width, width)
+        self.fit(shown, -(-columns * height // (width * _CELL_RATIO)))
+        rows = int(shown.styles.height.value) if shown.styles.height else 1
+        shown.styles.width = min(columns, max(rows * _CELL_RATIO * width // height, 1))
+
+    def action_next(self) -> None:
+        self.dismiss(True)

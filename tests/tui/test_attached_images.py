@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import asyncio
+import sys
+from hashlib import sha256
+
+import pytest
+from msgspec.structs import replace
+from textual import events
+
+from lmchat.domain.server import Verdict
+from lmchat.errors import StoreUnavailable
+from lmchat.tui.screens.chat.screen import ChatScreen
+from lmchat.tui.screens.image_dialog import ImageDialog
+from lmchat.tui.screens.model_picker import ModelPicker
+from tests.support.desktop import half, ready_desktop, shown
+from tests.support.files_to_attach import image
+from tests.support.scripted_backend import ScriptedBackend, answer, candidate, model
+from tests.support.tui_host import screen_text
+
+GARDEN = image(size=(800, 600))
+FOLDED = "[garden.png (12 kB, 800×600)]"
+ROW = "garden.png · 12 kB · 800×600"
+
+
+pytestmark = pytest.mark.filterwarnings("ignore:Image.Image.getdata is deprecated")  # in textual-image
+
+
+@pytest.fixture(autouse=True)
+def garden(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "garden.png").write_bytes(GARDEN)
+
+
+async def attach(desk):
+    desk.prompt_input.post_message(events.Paste(f"{desk.folder}/garden.png"))
+    await desk.until(lambda: desk.prompt_input.text.startswith("[garden.png"), "the image")
+
+
+def backend(*scripts, capabilities=("vision",)):
+    return ScriptedBackend(
+        *scripts,
+        candidates=(
+            candidate(
+                Verdict.READY, model(capabilities=capabilities), model("eye-4b", capabilities=("vision",))
+            ),
+        ),
+    )
+
+
+async def test_an_image_is_one_line_in_the_prompt_and_its_bytes_are_sent(tmp_path):
+    async with ready_desktop(tmp_path, backend=backend(answer("A bed."))) as desk:
+        await attach(desk)
+        assert desk.prompt_input.text == f"{FOLDED}\n"
+        await desk.ask("What grows here?")
+        (request,) = desk.backend.requests
+        assert request.messages[-1].text == "What grows here?"
+        assert list(request.files.values()) == [GARDEN]
+        assert list(request.files) == [sha256(GARDEN).hexdigest()]
+        await shown(desk, f"+ {ROW}", "What grows here?")
+        assert (await desk.on_disk())[0].files[0].name == "garden.png"
+
+
+async def test_it_stays_with_a_draft_the_queue_and_an_edited_prompt(tmp_path):
+    seeing = backend(answer("A bed."), answer("Peas."))
+    async with ready_desktop(tmp_path, backend=seeing) as desk:
+        await attach(desk)
+    async with ready_desktop(tmp_path, backend=seeing) as desk:  # the next start has the draft
+        await desk.until(lambda: desk.prompt_input.text == f"{FOLDED}\n", "the draft")
+        await desk.ask("What is it?")
+        await desk.press("alt+up", "alt+up", "e")
+        await desk.until(lambda: desk.prompt_input.text == f"{FOLDED}\nWhat is it?", "the prompt")
+        await desk.type(" Tell.")
+        await desk.press("enter", sees="Peas.")
+        asked = [(one.messages[-1].text, list(one.files.values())) for one in desk.backend.requests]
+        assert asked == [("What is it?", [GARDEN]), ("What is it? Tell.", [GARDEN])]
+
+
+async def test_a_waiting_prompt_shows_its_image_by_name_and_sends_it(tmp_path):
+    gate = asyncio.Event()
+    async with ready_desktop(tmp_path, backend=backend(half("Hello", gate), answer("A bed."))) as desk:
+        await desk.say("Hi.", sees="Hello")
+        await attach(desk)
+        await desk.say("What is it?", sees=f"next  {FOLDED}")
+        gate.set()
+        await desk.answered(2)
+        assert list(desk.backend.requests[1].files.values()) == [GARDEN]
+
+
+async def test_enter_shows_the_image_and_o_opens_it_in_the_viewer(tmp_path):
+    async with ready_desktop(tmp_path, backend=backend(answer("A bed."))) as desk:
+        await attach(desk)
+        await desk.ask("What is it?")
+        await desk.press("alt+up", "alt+up", sees="Enter show file")
+        await desk.press("enter", leads_to=ImageDialog, sees="▀▀▀▀")
+        await shown(desk, "12 kB · 800×600")
+        await desk.press("o")
+        await desk.until(lambda: desk.opened == [f"garden.png: {len(GARDEN)} bytes"], "the viewer")
+        await desk.press("escape")
+        await desk.press("o")
+        await desk.until(lambda: len(desk.opened) == 2, "the viewer again")
+        assert not desk.paged
+
+
+async def test_of_several_images_enter_shows_the_next_and_texts_unfold_below(tmp_path):
+    (tmp_path / "wide.jpg").write_bytes(image("JPEG", (300, 20)))
+    (tmp_path / "notes.md").write_text("Peas in May.")
+    async with ready_desktop(tmp_path, backend=backend(answer("Beds."))) as desk:
+        await attach(desk)
+        await desk.type("and @wide")
+        await shown(desk, "wide.jpg")
+        await desk.press("enter")
+        await desk.until(lambda: "[wide.jpg" in desk.prompt_input.text, "the other image")
+        assert desk.prompt_input.text.endswith("\nand wide.jpg")
+        desk.prompt_input.post_message(events.Paste(f"{tmp_path}/notes.md"))
+        await desk.until(lambda: "[notes.md" in desk.prompt_input.text, "the text")
+        await desk.press("enter")
+        await desk.answered()
+        await desk.press("alt+up", "alt+up", "enter", leads_to=ImageDialog, sees="next, 1 left")
+        await desk.press("enter", sees="300×20", hides="1 left")
+        await desk.press("enter", leads_to=ChatScreen, sees="Peas in May.")
+
+
+async def test_a_model_that_cannot_see_is_told_before_sending_and_ctrl_o_lists_those_that_can(tmp_path):
+    async with ready_desktop(tmp_path, backend=backend(answer("A bed."), capabilities=("tools",))) as desk:
+        await attach(desk)
+        await shown(desk, "This model cannot see images.", "^O model with vision")
+        await desk.say("What is it?", sees="remove the image.")
+        assert desk.prompt_input.text == f"{FOLDED}\nWhat is it?"
+        assert not desk.backend.requests
+        await desk.press("ctrl+o", leads_to=ModelPicker, sees="1 of 2")
+        await desk.press("enter", hides="model with vision")
+        await desk.press("enter")
+        await desk.answered()
+        assert desk.backend.requests[0].model == "eye-4b"
+
+
+@pytest.mark.parametrize("capabilities", [(), ("vision", "tools")])
+async def test_nothing_is_said_where_the_model_sees_or_nobody_knows(tmp_path, capabilities):
+    async with ready_desktop(tmp_path, backend=backend(capabilities=capabilities)) as desk:
+        await attach(desk)
+        await shown(desk, FOLDED)
+        assert "vision" not in screen_text(desk.app)
+
+
+async def test_what_cannot_be_attached_is_told_in_a_sentence(tmp_path):
+    (tmp_path / "cut.png").write_bytes(GARDEN[:-20])
+    async with ready_desktop(tmp_path, backend=backend()) as desk:
+        await desk.say("/file cut.png", sees="cut.png is damaged or cut off.")
+        assert desk.prompt_input.text == "/file cut.png"
+
+
+async def test_an_image_that_cannot_be_saved_is_sent_all_the_same(tmp_path, monkeypatch):
+    async with ready_desktop(tmp_path, backend=backend(answer("A bed."))) as desk:
+
+        async def fail(_data):
+            raise StoreUnavailable("The disk is full.")
+
+        monkeypatch.setattr(desk.store, "save_file", fail)
+        await attach(desk)
+        await desk.say("What is it?", sees="A bed.")
+        assert list(desk.backend.requests[0].files.values()) == [GARDEN]
+
+
+@pytest.mark.parametrize(("module", "words"), [(None, "without an extra"), ("", "cannot be shown")])
+async def test_a_damaged_image_is_told_instead_of_shown(tmp_path, monkeypatch, module, words):
+    async with ready_desktop(tmp_path, backend=backend(answer("A bed."))) as desk:
+        await attach(desk)
+        await desk.ask("What is it?")
+        prompt = desk.conversation.messages[0]
+        text = await desk.store.save_file(b"no image")
+        broken = replace(prompt, parts=(replace(prompt.files[0], digest=text), *prompt.parts[1:]))
+        desk.log_view.replace(broken)
+        if module is None:  # Pillow is not installed
+            monkeypatch.setitem(sys.modules, "PIL", None)
+        await desk.press("alt+up", "alt+up", "enter", sees=words)
