@@ -6,13 +6,11 @@ import logging
 import math
 import re
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from ipaddress import ip_address
 
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
 from msgspec.structs import replace
 
 from lmchat.config.settings import Settings
@@ -84,34 +82,39 @@ CHAT = "chat"
 LOOK = "look"
 LOOKS_PER_MINUTE = 240
 """A check every 5 s takes 12 of them."""
+_WINDOW_S = 60.0
 
 
 class Limiter:
-    """Moving windows for chat, and for health, models and counting."""
+    """Moving windows of a minute for chat, and for health, models and counting."""
 
     def __init__(self, requests_per_minute: int) -> None:
-        self._limits = {
-            CHAT: RateLimitItemPerMinute(requests_per_minute),
-            LOOK: RateLimitItemPerMinute(LOOKS_PER_MINUTE),
-        }
-        self._window = MovingWindowRateLimiter(MemoryStorage())
+        self._limits = {CHAT: requests_per_minute, LOOK: LOOKS_PER_MINUTE}
+        self._taken: dict[str, deque[float]] = {CHAT: deque(), LOOK: deque()}
 
     def take(self, purpose: str, product: Product = Product.LM_STUDIO) -> None:
         """Take one request from a budget, or raise `TooManyRequests`."""
-        limit = self._limits[purpose]
-        if self._window.hit(limit, purpose):
+        taken, limit = self._recent(purpose), self._limits[purpose]
+        if len(taken) < limit:
+            taken.append(time.monotonic())
             return
-        free_s = self._window.get_window_stats(limit, purpose).reset_time - time.time()
-        wait_s = min(max(math.ceil(free_s), 1), 60)
+        wait_s = max(math.ceil(taken[0] + _WINDOW_S - time.monotonic()), 1)
         raise TooManyRequests(
-            f"{product.in_text(TOO_MANY)}: the limit is {limit.amount} a minute; try again in {wait_s} s.",
+            f"{product.in_text(TOO_MANY)}: the limit is {limit} a minute; try again in {wait_s} s.",
             wait_s=wait_s,
             hint="Wait, or raise requests_per_minute under [limits].",
         )
 
     def budget(self) -> Budget:
         limit = self._limits[CHAT]
-        return Budget(left=self._window.get_window_stats(limit, CHAT).remaining, limit=limit.amount)
+        return Budget(left=limit - len(self._recent(CHAT)), limit=limit)
+
+    def _recent(self, purpose: str) -> deque[float]:
+        """Return the times of the requests in the window, oldest first."""
+        taken = self._taken[purpose]
+        while taken and taken[0] <= time.monotonic() - _WINDOW_S:
+            taken.popleft()
+        return taken
 
 
 MAX_MODEL_CHARS = 1024
