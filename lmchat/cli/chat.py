@@ -21,7 +21,7 @@ from lmchat.services.backend import Backend
 from lmchat.services.candidates import Catalogue
 from lmchat.services.doctor import Examination
 from lmchat.services.file_finder import FileFinder
-from lmchat.services.importing import Importer
+from lmchat.services.importing import Importer, Place
 from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
 from lmchat.services.open_sessions import OpenSessions
@@ -113,6 +113,11 @@ def _make_workspace(
 
         return wiring.make_engine(context)
 
+    def find_chats() -> list[Place]:
+        from lmchat.machine.chats import places
+
+        return places(context.environ, Path.home())
+
     engine = Lazy(make_engine)
     backend = Backend(make_client, engine)
     open_sessions = OpenSessions(chat=settings.chat, backend=backend, store=store)
@@ -130,7 +135,7 @@ def _make_workspace(
         monitor=Monitor(backend),
         catalogue=Catalogue(backend, store, expected=own_endpoints(settings), names=own_names(settings)),
         platform=_platform(context, settings, backend, write),
-        importer=Importer(store),
+        importer=Importer(store, find=find_chats),
         make_engine=engine.ready,
         remembered=remembered,
         resume_id=context.options.resume or "",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from lmchat.cli.context import Context
@@ -13,7 +14,8 @@ from lmchat.cli.sessions import header_json
 from lmchat.cli.wiring import open_store
 from lmchat.errors import FileRefused, WrongUse
 from lmchat.formats.sources import LARGEST_BYTES
-from lmchat.services.importing import Done, Imported, Importer, sentence, summary
+from lmchat.machine.chats import places
+from lmchat.services.importing import Done, Imported, Importer, counted, sentence, summary
 from lmchat.text import safe_line
 from lmchat.threads import run_abandonable
 
@@ -34,11 +36,12 @@ async def import_files(context: Context) -> int:
     if bool(options.files) == (options.source == _ALL):
         hint = "Name files, or import the chats of other programs with --from all."
         raise WrongUse("--from all takes no files." if options.files else "Which file?", hint=hint)
+    find = partial(places, context.environ, Path.home())
     piped = {_STDIN: await run_abandonable(_piped)} if _STDIN in options.files else {}
     done = Done()
     is_stopped = False
     async with open_store(context) as store:
-        importer = Importer(store, tell=lambda *counts: output.live(_counted(*counts)))
+        importer = Importer(store, find=find, tell=lambda *counts: output.live(counted(*counts)))
         try:
             wanted = [(options.source, options.files)]
             if options.source == _ALL:
@@ -59,27 +62,19 @@ async def import_files(context: Context) -> int:
 
 async def _wanted(context: Context, importer: Importer) -> list[tuple[str, Sequence[str]]]:
     """Tell what other programs have, and ask; return the format and the files of each program."""
-    from lmchat.formats.places import places
-
-    found = await importer.survey(places(context.environ, Path.home()))
+    found = await importer.survey()
     context.output.live("")
     if not found:
         context.output.note("No chats of other programs were found. To name files: lmchat import PATH")
         return []
     for one in found:
-        days = " to ".join(dict.fromkeys(f"{day:%Y-%m-%d}" for day in (one.first, one.last) if day))
-        paths = ", ".join(one.paths)
-        context.output.note(f"{one.program}: {_counted(one.chats, one.messages)}, {days} ({paths})")
+        context.output.note(one.words)
     if not (context.options.yes or context.options.dry_run):
         if not can_ask():
             raise WrongUse("These chats were not imported.", hint="Confirm with --yes.")
         if not await consents("Import these chats?"):
             return []
     return [(one.source, one.paths) for one in found]
-
-
-def _counted(chats: int, messages: int) -> str:
-    return f"{chats} chat{'' if chats == 1 else 's'}, {messages} message{'' if messages == 1 else 's'}"
 
 
 def _piped() -> bytes:

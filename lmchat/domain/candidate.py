@@ -37,6 +37,8 @@ class Remembered(Struct, frozen=True, kw_only=True):
     theme: str = ""
     has_sessions: bool = True
     has_telemetry: bool = True
+    has_import_offer: bool = False
+    """Whether the import of other programs' chats was offered."""
     allowed_tools: tuple[str, ...] = ()
     """Tools that run without a question, as `SERVER/TOOL`."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ from lmchat.text import safe_line
 
 _TITLE = 80
 Chat = Session | Skipped
+Place = tuple[str, str, Path]  # format, name of the program, file or folder
 _TOLD_S = 0.25
 LARGEST_TEXT_BYTES = 1_000_000  # more than the context window of any local model
 
@@ -64,6 +65,11 @@ class Survey(Struct, kw_only=True):
     first: datetime | None = None
     last: datetime | None = None
 
+    @property
+    def words(self) -> str:
+        days = " to ".join(dict.fromkeys(f"{day:%Y-%m-%d}" for day in (self.first, self.last) if day))
+        return f"{self.program}: {counted(self.chats, self.messages)}, {days} ({', '.join(self.paths)})"
+
 
 class Importer:
     """Importer of files and folders for the command line and the screen.
@@ -76,11 +82,13 @@ class Importer:
         store: ChatStore,
         *,
         clock: Callable[[], datetime] = now,
+        find: Callable[[], Sequence[Place]] = tuple,
         tell: Callable[[int, int], None] = lambda _, __: None,
         quiet_s: float = 2.0,
     ) -> None:
-        self._store, self._clock = store, clock
-        self._tell, self._quiet_s = tell, quiet_s
+        """`find` returns the places of other programs on this machine."""
+        self._store, self._clock, self._find = store, clock, find
+        self.tell, self._quiet_s = tell, quiet_s
 
     async def bring(
         self,
@@ -98,7 +106,7 @@ class Importer:
         from lmchat.formats.reading import Reader  # noqa: PLC0415 - the first paint does not wait for formats
 
         done = Done() if into is None else into
-        progress = _Progress(self._tell, self._quiet_s)
+        progress = _Progress(self.tell, self._quiet_s)
         found = await self._each(names, piped, done)
         for number, (name, folder) in enumerate(found.items(), 1):
             reader = Reader(self._clock(), source)
@@ -118,13 +126,17 @@ class Importer:
                     break
         return _without_empty_folders(done)
 
-    async def survey(self, places: Iterable[tuple[str, str, Path]]) -> list[Survey]:
+    async def programs(self) -> list[str]:
+        """Return the names of the programs that may have chats on this machine."""
+        return list(dict.fromkeys(program for _, program, _ in await asyncio.to_thread(self._find)))
+
+    async def survey(self) -> list[Survey]:
         """Count the chats in the places of other programs; what cannot be read is left out."""
         from lmchat.formats.reading import Reader  # noqa: PLC0415 - the first paint does not wait for formats
 
         surveys: dict[str, Survey] = {}
-        progress = _Progress(self._tell, self._quiet_s)
-        for source, program, path in places:
+        progress = _Progress(self.tell, self._quiet_s)
+        for source, program, path in await asyncio.to_thread(self._find):
             one = surveys.setdefault(source, Survey(source=source, program=program))
             one.paths.append(str(path))
             for name in await self._each([str(path)], {}, Done()):
@@ -202,6 +214,11 @@ def sentence(one: Imported, *, is_trial: bool = False) -> str:
         return f"{title} already exists{more}"
     beside = f", {one.beside} of them on other branches" if one.beside else ""
     return f"{title}{' would be imported' if is_trial else ''}, {count}{beside}"
+
+
+def counted(chats: int, messages: int) -> str:
+    """Return the numbers as words: `2 chats, 1 message`."""
+    return f"{chats} chat{'' if chats == 1 else 's'}, {messages} message{'' if messages == 1 else 's'}"
 
 
 def summary(found: Sequence[Imported]) -> str:

@@ -14,8 +14,8 @@ from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState, ReasoningPart, TextPart
 from lmchat.errors import StoreUnavailable
-from lmchat.formats.places import places
 from lmchat.formats.sources import LARGEST_BYTES
+from lmchat.machine.chats import places
 from lmchat.services.exporting import ExportAs
 from lmchat.services.importing import Done, Importer, sentence
 from lmchat.services.library import Library
@@ -358,10 +358,12 @@ async def test_a_long_import_tells_how_far_it_is_and_keeps_what_came_when_it_is_
     assert len(done.imported) == len(await store.list_sessions()) == 1
 
 
-async def test_what_other_programs_have_is_counted_without_importing_it(tmp_path, store, importer):
+async def test_what_other_programs_have_is_counted_without_importing_it(tmp_path, store):
     folder = tmp_path / ".lmstudio" / "conversations" / "garden"
     shutil.copytree(Path(__file__).parents[1] / "formats" / "data" / "foreign", folder)
-    (one,) = await importer.survey(places({"XDG_DATA_HOME": "/nowhere"}, tmp_path))
+    importer = Importer(store, find=lambda: places({"XDG_DATA_HOME": "/nowhere"}, tmp_path))
+    assert await importer.programs() == ["LM Studio"]
+    (one,) = await importer.survey()
     assert (one.program, one.chats, one.messages) == ("LM Studio", 1, 8)
     assert one.paths == [str(folder.parent)]
     assert (f"{one.first:%Y-%m-%d}", f"{one.last:%Y-%m-%d}") == ("2025-11-18", "2025-11-18")

@@ -1,16 +1,28 @@
 from __future__ import annotations
 
 import json
+import shutil
+from functools import partial
+from pathlib import Path
 
 import pytest
 from textual.widgets import Input
 
 from lmchat.domain.message import Role
+from lmchat.machine.chats import places
 from lmchat.services.importing import Importer
-from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog, ExportDialog, ExportRequest, parse_export
-from tests.support.desktop import desktop, ready_desktop, shown
+from lmchat.tui.screens.ask_dialog import (
+    AskDialog,
+    ConfirmDialog,
+    ExportDialog,
+    ExportRequest,
+    WorkDialog,
+    parse_export,
+)
+from tests.support.desktop import desktop, make_desktop, ready_desktop, running, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 
+FOREIGN = Path(__file__).parents[1] / "formats" / "data" / "foreign"
 TALK = [{"role": "user", "content": "Which vegetables?"}, {"role": "assistant", "content": "Lettuce grows."}]
 
 
@@ -168,3 +180,37 @@ async def test_a_hit_of_the_search_is_exported_with_its_own_name_whatever_was_sh
         await desk.press("enter")
         await shown(desk, "Exported to")
         assert "Lettuce." in target.read_text()
+
+
+def desk_with_chats(folder):
+    """A desktop on a machine with one chat of LM Studio; the importer tells its progress at once."""
+    chats = folder / "home" / ".lmstudio" / "conversations"
+    chats.mkdir(parents=True)
+    shutil.copy(FOREIGN / "1763500000000.conversation.json", chats)
+    desk = make_desktop(folder)
+    find = partial(places, {}, folder / "home")
+    desk.app.workspace.importer = Importer(desk.store, find=find, quiet_s=0)
+    return desk
+
+
+async def test_chats_of_other_programs_are_offered_once_and_imported_after_a_question(tmp_path):
+    async with running(desk_with_chats(tmp_path), (120, 40)) as desk:
+        await desk.ready()
+        await shown(desk, "/import all imports your chats of LM Studio; so does")
+        assert desk.remembered[-1].has_import_offer
+        await desk.say(
+            "/import all", leads_to=ConfirmDialog, sees="LM Studio: 1 chat, 8 messages, 2025-11-18"
+        )
+        await desk.press("enter", sees="Hosta and fern.")
+        assert [one.tags for one in await desk.store.list_sessions()] == [("lmstudio",)]
+
+
+async def test_esc_stops_a_long_import_and_keeps_what_came(tmp_path):
+    rows = [{"conv": {"id": str(number)}, "messages": [{"id": "a", **TALK[0]}]} for number in range(2000)]
+    path = list_file(tmp_path, rows)
+    desk = desk_with_chats(tmp_path)
+    async with running(desk, (120, 40)):
+        await desk.ready()
+        await desk.say(f"/import {path}", leads_to=WorkDialog, sees="chats with")
+        await desk.press("escape", sees="sessions imported.")
+        assert 0 < len(await desk.store.list_sessions()) < 2000

@@ -128,6 +128,23 @@ class ConfirmDialog(Dialog[bool | None]):
         self.dismiss(True)
 
 
+class WorkDialog(Dialog[None]):
+    """Progress of work that Esc stops."""
+
+    AUTO_FOCUS = ""
+    LEAVE = "stop"
+
+    def __init__(self, title: str) -> None:
+        super().__init__(title, is_small=True)
+        self._words = Static("", classes="words gap")
+
+    def compose_content(self) -> Iterable[Widget]:
+        yield self._words
+
+    def show_progress(self, words: str) -> None:
+        self._words.update(content(((words, ""),)))
+
+
 class AddressDialog(AskDialog):
     """Dialog that tries each address that is typed; returns the server that answers."""
 

@@ -66,7 +66,7 @@ class SessionList(Vertical, can_focus=True):
         self._streaming: frozenset[str] = frozenset()
         self._unread: frozenset[str] = frozenset()
         self._with_question: frozenset[str] = frozenset()
-        self._typed = ""
+        self._typed = self._offer = ""
 
     def compose(self) -> ComposeResult:
         yield LineWidget([content((("lmchat", STRONG),))], classes="heading")
@@ -92,6 +92,11 @@ class SessionList(Vertical, can_focus=True):
             if self.is_mounted:
                 self._draw(choose)
 
+    def offer(self, words: str) -> None:
+        """Show what can be done while there are no sessions."""
+        self._offer = words
+        self._draw()
+
     @property
     def chosen_id(self) -> str:
         return "" if self._rows.key is None else str(self._rows.key)
@@ -100,7 +105,11 @@ class SessionList(Vertical, can_focus=True):
         typed = self._typed.strip()
         rows = list(self._listed(ListFilter.typed(typed), icons_for(self)))
         if not rows:
-            words = f"No title has “{safe_line(typed)}”. Enter searches messages." if typed else _EMPTY
+            words = (
+                f"No title has “{safe_line(typed)}”. Enter searches messages."
+                if typed
+                else f"{_EMPTY} {self._offer}".rstrip()
+            )
             rows = words_as_rows(words, max(self._rows.size.width - 2, 12))
         self._rows.show(rows, choose=choose)
 

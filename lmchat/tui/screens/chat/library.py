@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
+
+from textual.worker import Worker, WorkerCancelled, WorkerFailed
 
 from lmchat.domain.session import SearchHit, Session, SessionHeader, tags_from
 from lmchat.errors import FileExists, LMChatError
 from lmchat.files import path_of
 from lmchat.formats.writing import export_name
 from lmchat.services.exporting import ExportAs
+from lmchat.services.importing import Done, Importer, sentence, summary
 from lmchat.text import safe_line
 from lmchat.tui.screens.chat.sessions import ShownSession
 from lmchat.tui.screens.chat.turns import Turns
@@ -185,21 +189,27 @@ class SavedSessions:
 
         if (importer := self._workspace.importer) is None:
             return
+        done = Done()
 
         async def bring(name: str) -> Any:
-            done = await importer.bring([name])
-            return done if done.imported else done.refused[0][1].words
+            nonlocal done
+            done = Done()
+            await self._show_progress(importer, "Importing", lambda: importer.bring([name], into=done))
+            return done if done.imported else done.refused[0][1].words if done.refused else "Stopped."
 
-        if name:
-            done = await importer.bring([name])
+        if name == "all":
+            await self._import_all(importer, done)
+        elif name:
+            await bring(name)
         else:
-            text = "A Markdown or JSON export, a JSON list of {role, content}, or a folder of such files."
+            text = "A file, zip or folder of lmchat or another program. /import all looks for those."
             dialog = AskDialog("Import which file?", text=text, verb="import", attempt=bring)
-            done = await self._view.ask(dialog)
-        if done is None:
-            return
+            if await self._view.ask(dialog) is None and not done.imported:
+                return
         if not done.imported:
-            raise done.refused[0][1]
+            if done.refused:
+                raise done.refused[0][1]
+            return
         await self._sessions.fetch_list()
         self._view.show_action("imported")
         self._show_imported([one for _, one in done.imported])
@@ -208,9 +218,47 @@ class SavedSessions:
         if len(done.refused) > _MOST_NAMED:
             self._view.notify(f"{len(done.refused) - _MOST_NAMED} more files were rejected.")
 
-    def _show_imported(self, found: Sequence[Any]) -> None:
-        from lmchat.services.importing import sentence, summary
+    async def _import_all(self, importer: Importer, done: Done) -> None:
+        from lmchat.tui.screens.ask_dialog import ConfirmDialog
 
+        found = await self._show_progress(importer, "Looking for chats", importer.survey)
+        if not found:
+            self._view.notify("No chats of other programs were found.")
+            return
+        text = "\n".join(one.words for one in found)
+        if await self._view.ask(ConfirmDialog("Import these chats?", text=text, verb="import")):
+
+            async def bring() -> None:
+                for one in found:
+                    await importer.bring(one.paths, source=one.source, into=done)
+
+            await self._show_progress(importer, "Importing", bring)
+
+    async def _show_progress(
+        self, importer: Importer, title: str, work: Callable[[], Coroutine[Any, Any, Any]]
+    ) -> Any:
+        """Do long work of the importer; its dialog appears after a while, and Esc there stops the work."""
+        from lmchat.tui.screens.ask_dialog import WorkDialog
+
+        screen, dialog = self._view.screen, WorkDialog(title)
+        worker: Worker[Any] = screen.run_worker(work(), group="import", exit_on_error=False)
+
+        def tell(chats: int, messages: int) -> None:
+            if not dialog.is_attached:
+                screen.app.push_screen(dialog, lambda _: worker.cancel())
+            dialog.show_progress(f"{chats} chats with {messages} messages so far. Esc keeps what came.")
+
+        importer.tell = tell
+        with suppress(WorkerCancelled):
+            try:
+                return await worker.wait()
+            except WorkerFailed as failed:
+                raise failed.error from failed
+            finally:
+                if dialog.is_attached:
+                    dialog.dismiss()
+
+    def _show_imported(self, found: Sequence[Any]) -> None:
         if len(found) == 1:
             self._view.notify(f"{sentence(found[0])}.")
             if found[0].header.deleted_at is None:

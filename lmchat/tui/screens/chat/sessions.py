@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 
+from msgspec.structs import replace
 from textual.timer import Timer
 
 from lmchat.domain.message import ChatMessage, Role, file_line
@@ -128,6 +129,7 @@ class ShownSession:
         self._prompt_text = prompt_text
         self._groups: tuple[SessionGroup, ...] = ()
         self._marker: Timer | None = None
+        self._has_looked = False
 
     @property
     def shown_id(self) -> str:
@@ -200,6 +202,18 @@ class ShownSession:
             self._open_sessions.unread,
             self._open_sessions.with_question,
         )
+        importer = self._workspace.importer
+        if importer is not None and not (self._groups or self._has_looked or self._view.list_warning):
+            self._has_looked = True
+            if programs := await importer.programs():
+                self._offer_import(f"/import all imports your chats of {', '.join(programs)}")
+
+    def _offer_import(self, words: str) -> None:
+        """Say in the empty list, and once in a notification, that other programs have chats."""
+        self._view.session_list.offer(f"{words}.")
+        if not self._workspace.remembered.has_import_offer:
+            self._view.notify(f"{words}; so does `lmchat import --from all`.")
+            self._view.remember(replace(self._workspace.remembered, has_import_offer=True))
 
     def begin(self) -> None:
         """Begin a new session; a running answer goes on and is saved."""

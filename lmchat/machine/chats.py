@@ -8,7 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from lmchat.files import read_plain
-from lmchat.formats.reading import SOURCES
 
 Place = tuple[str, str, Path]  # format, name of the program, file or folder
 
@@ -17,7 +16,7 @@ def places(environ: Mapping[str, str], home: Path) -> list[Place]:
     """Return the places that exist, each once."""
     found: dict[Path, Place] = {}
     for source, program, paths in _known(environ, home):
-        for path in paths if source in SOURCES else ():
+        for path in paths:
             with suppress(OSError):
                 if path.exists():
                     found.setdefault(path.resolve(), (source, program, path))
