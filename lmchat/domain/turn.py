@@ -40,6 +40,7 @@ from lmchat.domain.message import (
     RefusalPart,
     TextPart,
     ToolCallPart,
+    new_id,
 )
 from lmchat.domain.server import is_other_model
 
@@ -267,8 +268,7 @@ def parts_of(pieces: Iterable[Piece]) -> tuple[Part, ...]:
         else:
             runs.append((kind, [text]))
     parts = [_PARTS[kind](text="".join(texts)) for kind, texts in runs if kind in _PARTS]
-    for index, call in sorted(calls.items()):
-        parts.append(ToolCallPart(**(call | {"call_id": call["call_id"] or f"call_{index}"})))
+    parts += [ToolCallPart(**calls[index]) for index in sorted(calls)]
     return tuple(parts)
 
 
@@ -307,7 +307,8 @@ class GrowingAnswer:
                 return (RESET, *self.pieces)
             case ToolCallDelta(index=index, call_id=call_id, name=name, arguments=arguments):
                 call = f"tool_call {index}"
-                once = ((f"{call} id", call_id), (f"{call} name", name))
+                own_id = call_id or f"call_{new_id()[:8]}"  # some servers give none
+                once = ((f"{call} id", own_id), (f"{call} name", name))
                 fresh = (one for one in once if one[0] not in self._texts)
                 return self._add(*fresh, (f"{call} arguments", arguments))
             case _:
