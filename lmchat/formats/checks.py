@@ -23,7 +23,7 @@ Ids = dict[str | None, str]  # new ids by old ones; a parent may be None
 _OWN_ID = re.compile(r"[0-9a-f]{16}")
 _LONGEST_NAME = 1000  # characters of a title, model or address, which lists read whole
 _MOST_TAGS = 50
-WRONG = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
+WRONG = (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError)
 """Errors of wrong values."""
 _YEARS = range(1970, 9999)  # other times cannot be shown in every time zone
 _CUT = "The session was exported"

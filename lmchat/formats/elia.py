@@ -19,11 +19,10 @@ from lmchat.formats.foreign import (
     said,
     time_of,
 )
-from lmchat.formats.sources import Tables
+from lmchat.formats.sources import Tables, numbered, numbers_by
 
 SOURCE = "elia"
-_CHATS = "select id, model, title, started_at from chat order by id"
-_MESSAGES = "select id, role, content, timestamp, model, parent_id from message where chat_id = ? order by id"
+_CHATS = "select * from chat order by id"
 
 
 def fits(tables: Tables) -> bool:
@@ -35,12 +34,13 @@ def fits(tables: Tables) -> bool:
 
 def read(connection: sqlite3.Connection, moment: datetime) -> Iterator[Session | Skipped]:
     """Read each chat; its messages are a row, unless they name their parents."""
+    messages = numbers_by(connection, "message", "chat_id")
 
     def chat(row: sqlite3.Row) -> Iterator[Session | Skipped]:
         others: Counter[str] = Counter()
         rows: list[ForeignMessage] = []
         last: str | None = None
-        for one in connection.execute(_MESSAGES, (row["id"],)).fetchall():
+        for one in numbered(connection, "message", messages.get(row["id"], ())):
             parent = last if one["parent_id"] is None else str(one["parent_id"])
             last = str(one["id"])
             facts = {"created_at": time_of(one["timestamp"]), "model": one["model"] or row["model"]}
@@ -53,6 +53,7 @@ def read(connection: sqlite3.Connection, moment: datetime) -> Iterator[Session |
             title=title,
             created_at=time_of(row["started_at"]),
             model=row["model"],
+            is_archived=bool(row["archived"]),
         )
         yield foreign_session(head, rows, moment=moment)
 

@@ -70,6 +70,8 @@ class ForeignChat(Struct, frozen=True, kw_only=True):
     updated_at: datetime | None = None
     system: str = ""
     model: str = ""
+    is_archived: bool = False
+    is_pinned: bool = False
 
 
 def foreign_session(chat: ForeignChat, rows: Iterable[ForeignMessage], *, moment: datetime) -> Session:
@@ -118,6 +120,8 @@ def foreign_session(chat: ForeignChat, rows: Iterable[ForeignMessage], *, moment
         updated_at=chat.updated_at or max(times, default=moment),
         model=chat.model or next((one.model for one in path.values() if one.model), ""),
         tags=(chat.source,),
+        is_archived=chat.is_archived,
+        is_pinned=chat.is_pinned,
     )
     return Session(header=checked(header), messages=messages, tree=tuple(tree.values()))
 

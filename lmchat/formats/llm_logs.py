@@ -6,12 +6,14 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 from lmchat.domain.message import ReasoningPart, Role, TextPart, ToolCallPart, ToolResultPart
 from lmchat.domain.session import Session, Skipped
+from lmchat.formats.checks import WRONG
 from lmchat.formats.foreign import (
     ForeignChat,
     ForeignMessage,
@@ -58,10 +60,11 @@ def _turns(connection: sqlite3.Connection) -> Turns:
     """Return the times, models and figures of turns; a thread's own ones go before those of its fork."""
     facts: Turns = {}
     for turn in connection.execute("select * from turns order by id").fetchall():
-        for thread in (turn["thread_id"], None):
-            facts.setdefault((thread, turn["tip_message_hash"]), answer_facts(dict(turn)))
-            asked = {"created_at": time_of(turn["datetime_utc"])}
-            facts.setdefault((thread, turn["parent_message_hash"]), asked)
+        with suppress(*WRONG):  # damaged facts, not messages
+            answer, asked = answer_facts(dict(turn)), {"created_at": time_of(turn["datetime_utc"])}
+            for thread in (turn["thread_id"], None):
+                facts.setdefault((thread, turn["tip_message_hash"]), answer)
+                facts.setdefault((thread, turn["parent_message_hash"]), asked)
     return facts
 
 

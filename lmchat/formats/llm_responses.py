@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,7 +19,7 @@ from lmchat.formats.foreign import (
     spoken,
     time_of,
 )
-from lmchat.formats.sources import Tables
+from lmchat.formats.sources import Tables, numbered, numbers_by
 
 _OLD = "select * from conversations order by id"
 _NOT_CONTINUED = "select * from conversations where id not in (select id from threads) order by id"
@@ -68,15 +68,16 @@ class _Responses:
 
     def __init__(self, connection: sqlite3.Connection, tables: Tables) -> None:
         self._connection, self._tables = connection, tables
-        self._of_chat = self._ids("responses", "conversation_id")
-        self._calls = self._ids("tool_calls", "response_id")
-        self._results = self._ids("tool_results", "response_id")
+        self._of_chat = numbers_by(connection, "responses", "conversation_id")
+        has_tools = "tool_calls" in tables
+        self._calls = numbers_by(connection, "tool_calls", "response_id") if has_tools else {}
+        self._results = numbers_by(connection, "tool_results", "response_id") if has_tools else {}
 
     def messages(self, chat: str, others: Counter[str]) -> Iterator[ForeignMessage]:
         """Yield the messages of a conversation in order."""
         last: str | None = None
         system = ""
-        for response in self._rows("responses", self._of_chat.get(chat, ())):
+        for response in numbered(self._connection, "responses", self._of_chat.get(chat, ())):
             before, system = system, self._text(response, "system", "\n\n") or system
             asked = {"created_at": time_of(response["datetime_utc"])}
             pieces = self._parts(response, system if system != before else "", others)
@@ -91,7 +92,7 @@ class _Responses:
     ) -> Iterator[tuple[Role, tuple[Part, ...]]]:
         if system:
             yield Role.SYSTEM, (TextPart(text=system),)
-        for result in self._rows("tool_results", self._results.get(response["id"], ())):
+        for result in numbered(self._connection, "tool_results", self._results.get(response["id"], ())):
             call = ToolCallPart(call_id=result["tool_call_id"] or "", name="", arguments="")
             yield Role.TOOL, (call, ToolResultPart(text=result["output"]))
         if prompt := self._text(response, "prompt", "\n"):
@@ -101,7 +102,7 @@ class _Responses:
             others += Counter(attachment=count)
         calls = (
             ToolCallPart(call_id=call["tool_call_id"] or "", name=call["name"], arguments=call["arguments"])
-            for call in self._rows("tool_calls", self._calls.get(response["id"], ()))
+            for call in numbered(self._connection, "tool_calls", self._calls.get(response["id"], ()))
         )
         yield (
             Role.ASSISTANT,
@@ -115,16 +116,3 @@ class _Responses:
             query = _FRAGMENTS.format(kind)
             texts += [row[0] for row in self._connection.execute(query, (response["id"],)).fetchall()]
         return between.join([*texts, *filter(None, [response[kind]])])
-
-    def _ids(self, table: str, owner: str) -> dict[str, list[Any]]:
-        """Return the ids of rows by their owner; that column has no index."""
-        found: dict[str, list[Any]] = {}
-        query = f"select {owner}, id from {table} order by id"  # noqa: S608 - names are constants
-        for key, one in self._connection.execute(query).fetchall() if table in self._tables else ():
-            found.setdefault(key, []).append(one)
-        return found
-
-    def _rows(self, table: str, ids: Iterable[Any]) -> Iterator[Row]:
-        query = f"select * from {table} where id = ?"  # noqa: S608 - names are constants
-        for one in ids:
-            yield dict(self._connection.execute(query, (one,)).fetchone())

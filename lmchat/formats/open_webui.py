@@ -108,5 +108,7 @@ def _chat(row: Row, moment: datetime) -> Iterator[Session | Skipped]:
         created_at=time_of(row.get("created_at")),
         updated_at=time_of(row.get("updated_at")),
         system=word(chat.get("params"), "system") or word(chat, "system"),
+        is_archived=bool(row.get("archived")),
+        is_pinned=bool(row.get("pinned")),
     )
     yield foreign_session(head, rows, moment=moment)

@@ -19,11 +19,10 @@ from lmchat.formats.foreign import (
     message_rows,
     said,
 )
-from lmchat.formats.sources import Tables
+from lmchat.formats.sources import Tables, numbered, numbers_by
 
 SOURCE = "oterm"
 _CHATS = "select id, name, model, system from chat order by id"
-_MESSAGES = "select * from message where chat_id = ? order by id"
 
 
 def fits(tables: Tables) -> bool:
@@ -35,12 +34,13 @@ def fits(tables: Tables) -> bool:
 
 def read(connection: sqlite3.Connection, moment: datetime) -> Iterator[Session | Skipped]:
     """Read each chat, a row of messages."""
+    messages = numbers_by(connection, "message", "chat_id")
 
     def chat(row: sqlite3.Row) -> Iterator[Session | Skipped]:
         others: Counter[str] = Counter()
         rows: list[ForeignMessage] = []
         last: str | None = None
-        found = [dict(one) for one in connection.execute(_MESSAGES, (row["id"],)).fetchall()]
+        found = list(numbered(connection, "message", messages.get(row["id"], ())))
         for one in found:
             parent, last = last, str(one["id"])
             steps = partial(said, one["text"])

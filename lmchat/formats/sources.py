@@ -9,7 +9,7 @@ import sqlite3
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
@@ -155,6 +155,22 @@ def tables_of(connection: sqlite3.Connection) -> Tables:
     for table, column in rows:
         tables.setdefault(table, set()).add(column)
     return {table: frozenset(columns) for table, columns in tables.items()}
+
+
+def numbers_by(connection: sqlite3.Connection, table: str, owner: str) -> dict[Any, list[int]]:
+    """Return the numbers of the rows of a table by a column that has no index, each list by `id`."""
+    found: dict[Any, list[int]] = {}
+    query = f"select {owner}, rowid from {table} order by id"  # noqa: S608 - names are constants
+    for key, number in connection.execute(query).fetchall():
+        found.setdefault(key, []).append(number)
+    return found
+
+
+def numbered(connection: sqlite3.Connection, table: str, numbers: Iterable[int]) -> Iterator[dict[str, Any]]:
+    """Yield rows by their number; none is open while the caller works."""
+    query = f"select * from {table} where rowid = ?"  # noqa: S608 - names are constants
+    for number in numbers:
+        yield dict(connection.execute(query, (number,)).fetchone())
 
 
 def _connection(path: Path, folder: Path) -> sqlite3.Connection:

@@ -139,7 +139,12 @@ CHATS = {
         ["“Sky”: 1 image left out"],
     ),
 }
-CHATS["open-webui.sql"] = CHATS["open-webui.json"]
+_HEAD, _LINES, _LOST = CHATS["open-webui.json"]
+CHATS["open-webui.sql"] = (
+    (*_HEAD[:3], *["2025-11-18 21:07:20+00:00"] * 2),
+    [*_LINES[:-1], "*.....user text Thanks a lot", "*......assistant text Welcome."],
+    _LOST,
+)
 
 
 @pytest.mark.parametrize("name", CHATS)
@@ -246,3 +251,19 @@ def test_of_jan_comes_a_thread_that_was_never_edited_without_its_broken_lines(tm
     assert "2 damaged messages" in left_out(path)[0]
     path.write_text(lines[0])
     assert outline(chats_of(path)[0]) == ["*user text Plants for shade?"]
+
+
+def test_of_open_webui_the_rows_of_messages_are_newer_than_the_chat(tmp_path):
+    path = source(tmp_path, "open-webui.sql")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("""update chat_message set content = '"Thank you"' where id like '%-m4'""")
+        connection.execute("update chat set archived = 1, pinned = 1")
+        chat = json.loads(connection.execute("select chat from chat").fetchone()[0])
+        del chat["history"]["messages"]["m2"]
+        connection.execute("update chat set chat = ? where id = 'chat-id-1'", (json.dumps(chat),))
+    (session,) = chats_of(path)
+    assert [one.text for one in session.messages][-3:] == ["Hosta and fern.", "Thank you", "Welcome."]
+    assert (session.header.is_archived, session.header.is_pinned) == (True, True)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("drop table chat_message")
+    assert [one.text for one in chats_of(path)[0].messages] == ["Be brief.", "Thanks a lot", "Welcome."]
