@@ -22,7 +22,7 @@ from lmchat.threads import run_abandonable
 _STDIN = "-"
 _ALL = "all"
 _INTERRUPTED = 130
-_MOST_LISTED = 50  # sessions that are listed one by one
+_MOST_LISTED = 50  # sessions, or notes, that are listed one by one
 _MOST_TOLD = 10  # left-out entries of one file that are named
 
 
@@ -94,14 +94,18 @@ def _piped() -> bytes:
 
 def _report(context: Context, done: Done) -> None:
     is_short = len(done.imported) <= _MOST_LISTED
+    notes: list[str] = []
     for name, one in done.imported:
-        words = sentence(one, is_trial=context.options.dry_run)
         if is_short:
+            words = sentence(one, is_trial=context.options.dry_run)
             context.output.text(f"{safe_line(name)}: {words}{_next_step(one)}")
-        for words in _left_out(one):
-            context.output.note(f"{name}, {words}")
+        notes += [f"{name}, {words}" for words in _left_out(one)]
     if not is_short:
         context.output.text(f"{summary([one for _, one in done.imported])}.")
+    for words in notes[:_MOST_LISTED]:
+        context.output.note(words)
+    if len(notes) > _MOST_LISTED:
+        context.output.note(f"{len(notes) - _MOST_LISTED} more notes of this kind; --json has all.")
     if done.unknown:
         context.output.note(f"{len(done.unknown)} other files have no chats that lmchat can read.")
     for _, error in done.refused:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -36,16 +37,26 @@ def _known(environ: Mapping[str, str], home: Path) -> Iterator[tuple[str, str, l
         pointer = read_plain(home / ".lmstudio-home-pointer").decode(errors="replace").strip()
         lm_studio += [Path(pointer)] if pointer else []
     yield "lmstudio", "LM Studio", [one / "conversations" for one in lm_studio]
-    yield "jan", "Jan", [one / "Jan" / "data" / "threads" for one in share + config]
+    jan = [one / "Jan" for one in share + config]
+    moved = [Path(folder) for one in jan if (folder := _jan_folder(one / "settings.json"))]
+    yield "jan", "Jan", [one / "threads" for one in (*moved, *(one / "data" for one in jan))]
     web_ui = "open-webui/lib/python*/site-packages/open_webui/data/webui.db"
     tools = [found for tool in ("uv/tools", "pipx/venvs") for found in share[0].glob(f"{tool}/{web_ui}")]
     yield "openwebui", "Open WebUI", [*_named(environ, "DATA_DIR", "webui.db"), *tools]
     yield "elia", "elia", [one / "elia" / "elia.sqlite" for one in share]
     oterm = [one / "oterm" / "store.db" for one in share]
     yield "oterm", "oterm", [*_named(environ, "OTERM_DATA_DIR", "store.db"), *oterm]
-    yield "parllama", "parllama", [one / "chats" for one in (home / ".parllama", share[0] / "parllama")]
+    parllama = [one / "chats" for one in (home / ".parllama", share[0] / "parllama")]
+    yield "parllama", "parllama", [*_named(environ, "PARLLAMA_DATA_DIR", "chats"), *parllama]
     llm = [one / "io.datasette.llm" / "logs.db" for one in config]
     yield "llm", "llm", [*_named(environ, "LLM_USER_PATH", "logs.db"), *llm]
+
+
+def _jan_folder(settings: Path) -> str:
+    """Return the data folder that Jan's settings name."""
+    with suppress(OSError, ValueError, AttributeError, RecursionError):
+        return str(json.loads(read_plain(settings)).get("data_folder") or "")
+    return ""
 
 
 def _named(environ: Mapping[str, str], variable: str, name: str) -> list[Path]:

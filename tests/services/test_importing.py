@@ -380,3 +380,18 @@ async def test_a_folder_without_any_chat_is_refused_and_other_files_beside_chats
     file_of(tmp_path / "deep" / "deeper")
     done = await importer.bring([str(tmp_path)])
     assert (len(done.imported), len(done.unknown), done.refused) == (1, 1, [])
+
+
+def test_folders_that_users_have_moved_are_found(tmp_path):
+    share = tmp_path / ".local" / "share"
+    for folder in ("lm/conversations", "jan/threads", ".local/share/Jan"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / ".lmstudio-home-pointer").write_text(f"{tmp_path}/lm\n")
+    (share / "Jan" / "settings.json").write_text(json.dumps({"data_folder": f"{tmp_path}/jan"}))
+    (tmp_path / "logs.db").touch()
+    found = places({"LLM_USER_PATH": str(tmp_path)}, tmp_path)
+    assert {name: path for name, _, path in found} == {
+        "lmstudio": tmp_path / "lm" / "conversations",
+        "jan": tmp_path / "jan" / "threads",
+        "llm": tmp_path / "logs.db",
+    }
