@@ -12,6 +12,7 @@ from contextlib import suppress
 from functools import partial
 from heapq import nsmallest
 from itertools import islice
+from math import ceil
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, Popen
 from urllib.parse import unquote, urlsplit
@@ -90,7 +91,7 @@ def _walked(folder: Path) -> Iterator[str]:
 
 def _best(names: Sequence[str], typed: str) -> tuple[str, ...]:
     found = ((name, hit.score) for name in names if (hit := match(typed, name)) is not None)
-    best = nsmallest(_MOST_FOUND, found, key=lambda one: (-one[1], len(one[0]), one[0]))
+    best = nsmallest(_MOST_FOUND, found, key=lambda one: (-ceil(one[1]), len(one[0]), one[0]))
     return tuple(name for name, _ in best)
 
 

@@ -61,6 +61,7 @@ async def test_letters_in_order_are_enough_and_the_closest_name_is_first(tmp_pat
     made(tmp_path, "tests/chat_screen.py", "screens/chat/screen.py", "cs.py", "readme.md")
     assert (await finder(tmp_path).find("chatscreen.py"))[0] == "tests/chat_screen.py"
     assert (await finder(tmp_path).find("CS"))[0] == "cs.py"
+    assert (await finder(tmp_path).find("s"))[0] == "screens/chat/screen.py"
     assert await finder(tmp_path).find("") == (
         "cs.py",
         "readme.md",

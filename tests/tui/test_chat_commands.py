@@ -183,7 +183,7 @@ async def test_a_file_goes_into_the_prompt_and_a_missing_one_keeps_the_command(t
         await desk.until(lambda: "[a.txt" in desk.prompt_input.text, "the file")
         await desk.ask(" and?")
         assert "tomatoes" in desk.backend.requests[0].messages[-1].text
-        await desk.say(f"/file {tmp_path}/none.txt", sees="cannot be")
+        await desk.say(f"/file {tmp_path}/none.txt", sees="Check the path.")
         assert desk.prompt_input.text == f"/file {tmp_path}/none.txt"
 
 
