@@ -110,6 +110,13 @@ class FilePart(Struct, frozen=True, kw_only=True, array_like=True, tag="file"):
 
 
 Part = TextPart | ReasoningPart | RefusalPart | ToolCallPart | ToolResultPart | FilePart
+TEXT_PARTS: dict[str, type[TextPart | ReasoningPart | RefusalPart | ToolResultPart]] = {
+    "text": TextPart,
+    "reasoning": ReasoningPart,
+    "refusal": RefusalPart,
+    "tool_result": ToolResultPart,
+}
+"""Parts that hold only a text, by their tag."""
 
 
 class Failure(Struct, frozen=True, kw_only=True):

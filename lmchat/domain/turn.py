@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from enum import StrEnum
 from time import monotonic
@@ -31,14 +31,12 @@ from lmchat.domain.event import (
     UsageReported,
 )
 from lmchat.domain.message import (
+    TEXT_PARTS,
     AnswerState,
     ChatMessage,
     Limit,
     Part,
-    ReasoningPart,
     Receipt,
-    RefusalPart,
-    TextPart,
     ToolCallPart,
     new_id,
 )
@@ -247,11 +245,6 @@ Piece = tuple[str, str]
 """A kind (`text`, `reasoning`, `refusal`, `tool_call 0 name`) and a text, as the disk keeps them."""
 RESET: Piece = ("anew", "")
 """The pieces behind it replace all before it."""
-_PARTS: Mapping[str, Callable[..., Part]] = {
-    "text": TextPart,
-    "reasoning": ReasoningPart,
-    "refusal": RefusalPart,
-}
 _CALL = re.compile(r"tool_call (\d{1,9}) (id|name|arguments)", re.ASCII)
 
 
@@ -267,7 +260,7 @@ def parts_of(pieces: Iterable[Piece]) -> tuple[Part, ...]:
             runs[-1][1].append(text)
         else:
             runs.append((kind, [text]))
-    parts = [_PARTS[kind](text="".join(texts)) for kind, texts in runs if kind in _PARTS]
+    parts: list[Part] = [TEXT_PARTS[kind](text="".join(texts)) for kind, texts in runs if kind in TEXT_PARTS]
     parts += [ToolCallPart(**calls[index]) for index in sorted(calls)]
     return tuple(parts)
 

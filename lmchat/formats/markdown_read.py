@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 from msgspec.structs import fields, replace
 
 from lmchat.domain.message import (
+    TEXT_PARTS,
     ChatMessage,
     FilePart,
     Part,
     ReasoningPart,
-    RefusalPart,
     TextPart,
     ToolCallPart,
-    ToolResultPart,
 )
 from lmchat.domain.session import MessagePath, Session, SessionHeader
 from lmchat.errors import FileRefused
@@ -27,11 +26,6 @@ from lmchat.formats.markdown_write import FORMAT, FORMAT_WITH_BRANCHES, unescape
 
 _FRONT = re.compile(r"---\n(.*?)\n---\n", re.DOTALL)
 _GAP = "\n\n"
-_TEXTS: dict[str, Callable[..., Part]] = {
-    "text": TextPart,
-    "refusal": RefusalPart,
-    "tool_result": ToolResultPart,
-}
 
 
 class MarkedText(NamedTuple):
@@ -158,9 +152,8 @@ def _part(facts: dict[str, Any], text: str) -> list[Part]:
         text = unescape(text)
     if name == "tool_call":
         return [ToolCallPart(call_id=facts["call_id"], name=facts["name"], arguments=text)]
-    return (
-        [_TEXTS[name](text=text)] if name in _TEXTS else []
-    )  # a note repeats for people what the facts hold
+    # a note repeats for people what the facts hold
+    return [TEXT_PARTS[name](text=text)] if name in TEXT_PARTS else []
 
 
 def _at(line: int) -> AbstractContextManager[None]:

@@ -14,18 +14,16 @@ from msgspec import ValidationError, convert, to_builtins
 from msgspec.structs import asdict, fields
 
 from lmchat.domain.message import (
+    TEXT_PARTS,
     AnswerState,
     ChatMessage,
     Failure,
     FilePart,
     Part,
-    ReasoningPart,
     Receipt,
     RefusalPart,
     Role,
-    TextPart,
     ToolCallPart,
-    ToolResultPart,
 )
 from lmchat.domain.session import SessionHeader
 from lmchat.text import fold
@@ -36,12 +34,6 @@ _T = TypeVar("_T", Receipt, Failure, FilePart)
 _YEARS = range(2, 9999)
 _REFUSED = "refused"
 """Name of a part of the kind `text` that is a refusal: older versions still show and find its words."""
-_TEXTS: dict[str, type[TextPart | ReasoningPart | RefusalPart | ToolResultPart]] = {
-    "text": TextPart,
-    "reasoning": ReasoningPart,
-    "refusal": RefusalPart,
-    "tool_result": ToolResultPart,
-}
 
 _COUNT = "(select count(*) from messages m where m.session_id = sessions.session_id and m.hidden_by is null)"
 _HEADER = [field.name for field in fields(SessionHeader)]
@@ -188,7 +180,7 @@ def _part(kind: str, text: str | bytes, call_id: str | bytes, name: str | bytes)
         return ToolCallPart(call_id=loaded(call_id), name=loaded(name), arguments=loaded(text))
     if kind == "file":
         return _from_json(FilePart, loaded(text))
-    part = _TEXTS.get("refusal" if name == _REFUSED else kind)
+    part = TEXT_PARTS.get("refusal" if name == _REFUSED else kind)
     if part is None:
         log.warning("a part of an unknown kind was left out: %r", kind)
     return None if part is None else part(text=loaded(text))
