@@ -212,7 +212,7 @@ async def test_a_saved_session_looks_as_it_did_live(tmp_path):
     first = [RequestSent(), TextDelta(text="I look."), *calls((READ, {"path": "a"}), (READ, {"path": 3}))[1:]]
     async with desk_with(tmp_path, first, call("b"), approve="always") as desk:
         await desk.ask("read", 3)
-        await shown(desk, "Done reading.")
+        await shown(desk, "Done reading.", "2 steps")
 
         def log() -> list[str]:
             return [row[28:94].rstrip() for row in screen_text(desk.app).splitlines()[3:30]]
