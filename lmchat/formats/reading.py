@@ -47,9 +47,8 @@ class _Format(NamedTuple):
     name: str
     fits: Callable[[Content], bool]
     read: Callable[[Content], Iterator[Session | Skipped]]
-    is_foreign: bool = (
-        True  # whether `foreign.py` builds its sessions, so that a broken chat costs itself only
-    )
+    is_foreign: bool = True
+    """Whether it is another program's, of which a damaged chat costs itself only."""
 
 
 class _Database(NamedTuple):
@@ -129,20 +128,28 @@ class Reader:
         for one in chats:
             if isinstance(one, Skipped):
                 skipped.append(one)
-            elif not one.messages:
-                continue
-            is_read = is_read or isinstance(one, Session)
-            yield one
-        if not is_read:
-            why = "".join(f" ({one.where}: {one.reason})" for one in skipped[:1])
-            raise FormatUnknown(f"It has no readable messages{why}.", hint=self._wanted)
+            elif one.messages:
+                is_read = True
+                yield from skipped
+                skipped.clear()
+                yield one
+        if is_read:
+            yield from skipped
+        else:
+            raise self._nothing(FileRefused if skipped else FormatUnknown, skipped)
+
+    def _nothing(self, kind: type[FileRefused], skipped: list[Skipped]) -> FileRefused:
+        why = "".join(f" ({one.where}: {one.reason})" for one in skipped[:1])
+        return kind(f"It has no readable messages{why}.", hint=self._wanted)
 
     def _zip(self, file: Path | IO[bytes]) -> Chats:
         is_read = False
         with zipped(file) as members:
             for member in members:
                 try:
-                    for one in self._checked(self._text(member)) if member.name.endswith(_TEXTS) else ():
+                    for one in (
+                        self._checked(self._text(member)) if member.name.lower().endswith(_TEXTS) else ()
+                    ):
                         is_read = is_read or isinstance(one, Session)
                         yield one
                 except FormatUnknown:
@@ -195,10 +202,13 @@ class Reader:
             yield from self._each(form, [value], source)
             return
         try:
-            for one in form.read(content):
-                yield sound(one, moment=self._moment) if isinstance(one, Session) and one.messages else one
+            found = list(form.read(content))
         except RecursionError as error:
             raise FileRefused(_ENDLESS, hint=self._wanted) from error
+        if not any(isinstance(one, Session) and one.messages for one in found):
+            raise self._nothing(FormatUnknown, [one for one in found if isinstance(one, Skipped)])
+        for one in found:
+            yield sound(one, moment=self._moment) if isinstance(one, Session) else one
 
     def _each(self, form: _Format, values: Iterable[Any], source: Source) -> Chats:
         number = 0

@@ -14,7 +14,7 @@ import pytest
 
 from lmchat.cli.commands import IMPORTED
 from lmchat.domain.session import Session, Skipped
-from lmchat.errors import FileRefused
+from lmchat.errors import FileRefused, FormatUnknown
 from lmchat.formats.reading import SOURCES, Reader
 from lmchat.formats.sources import database, tables_of
 
@@ -184,6 +184,20 @@ def test_a_file_of_which_nothing_can_be_read_is_refused(tmp_path, name, data):
     (tmp_path / name).write_bytes(data)
     with pytest.raises(FileRefused):
         list(Reader(NOW).file(tmp_path / name))
+
+
+def test_a_file_whose_only_chat_is_damaged_is_refused_and_told_in_a_zip_too(tmp_path):
+    damaged = json.dumps({"messages": [{"versions": [{}]}]})
+    (tmp_path / "a.json").write_text(damaged)
+    with pytest.raises(FileRefused, match="chat 1: it is damaged") as caught:
+        chats_of(tmp_path / "a.json")
+    assert not isinstance(caught.value, FormatUnknown)
+    with zipfile.ZipFile(tmp_path / "packed.zip", "w") as archive:
+        archive.write(DATA / CHATGPT, CHATGPT)
+        archive.writestr("b.JSON", damaged)
+        archive.writestr("message_feedback.json", '[{"rating": "good"}]')
+    (_, told) = left_out(tmp_path / "packed.zip")
+    assert told == "b.JSON: It has no readable messages (chat 1: it is damaged)"
 
 
 def test_a_member_of_a_zip_is_read_no_further_than_its_limit(tmp_path):
