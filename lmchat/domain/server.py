@@ -205,6 +205,8 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     size_bytes: int | None = None
     capabilities: tuple[str, ...] = ()
     """Any of `tools`, `vision`, `reasoning`, in this order."""
+    is_blind: bool = False
+    """Whether the server says that the model takes no images."""
     efforts: tuple[str, ...] = ()
     """Values of `reasoning_effort` that the server names for this model."""
     created: int | None = None
@@ -213,12 +215,6 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     @property
     def server_id(self) -> str:
         return server_id_of(self.endpoint, self.product)
-
-    @property
-    def is_blind(self) -> bool:
-        """Whether the server says what the model can, and images are not among it."""
-        says_all = bool(self.capabilities) and self.product is not Product.LITELLM
-        return says_all and "vision" not in self.capabilities
 
     @property
     def context(self) -> int | None:

@@ -141,6 +141,7 @@ async def test_mistral_tells_windows_and_abilities(server, reach):
     assert (small.context_max, small.capabilities, small.is_embedding) == (131072, ("tools",), False)
     assert embed.is_embedding
     assert (odd.context_max, odd.capabilities, odd.is_embedding) == (None, (), False)
+    assert (small.is_blind, odd.is_blind) == (True, False)
 
 
 async def test_openrouter_tells_windows_and_abilities(server, reach):

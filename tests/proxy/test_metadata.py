@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import pytest
+
 from lmchat.domain.server import LoadState, Verdict
 from tests.support.proxy_calls import endpoint_of
-from tests.support.scripted_products import model_list
+from tests.support.scripted_products import LLAMA, llama_cpp, model_list
 from tests.support.scripted_server import ScriptedServer, json_reply, text_reply
 
 SHOW = "POST /api/show"
@@ -41,6 +43,7 @@ async def test_ollama_tells_more_of_a_model_when_a_list_is_asked_for(server, cli
     chat, embedding = (await client.models(endpoint_of(server))).models
     assert (chat.context_max, chat.capabilities) == (131072, ("tools", "reasoning"))
     assert (chat.is_embedding, embedding.is_embedding) == (False, True)
+    assert (chat.is_blind, embedding.is_blind) == (True, False)  # of the other it says nothing
 
 
 async def test_ollama_is_asked_for_a_model_once_and_again_when_it_changes(server, client):
@@ -87,7 +90,7 @@ async def test_sglang_tells_what_its_model_can(server, client):
     info = {"is_generation": True, "has_image_understanding": True, "tool_call_parser": "qwen25"}
     server.on("GET /model_info", json_reply(info))
     (model,) = (await client.models(endpoint_of(server))).models
-    assert (model.capabilities, model.is_embedding) == (("tools", "vision"), False)
+    assert (model.capabilities, model.is_embedding, model.is_blind) == (("tools", "vision"), False, False)
     server.on("GET /model_info", json_reply(info | {"is_generation": False}))
     (model,) = (await client.models(endpoint_of(server), is_refresh=True)).models
     assert model.is_embedding
@@ -114,6 +117,7 @@ async def test_litellm_tells_context_and_abilities(server, client):
     server.on("GET /model/info", json_reply({"data": data}, headers=LITELLM))
     gpt, embed, other = (await client.models(endpoint_of(server))).models
     assert (gpt.context_max, gpt.capabilities) == (128000, ("vision",))
+    assert not any(model.is_blind for model in (gpt, embed, other))
     assert (embed.is_embedding, embed.context_max) == (True, None)
     assert (other.context_max, other.capabilities) == (None, ())
 
@@ -124,3 +128,23 @@ async def test_a_key_that_may_not_ask_litellm_for_more_may_still_chat(server, cl
     server.on("GET /model/info", json_reply(refuse, status=401, headers=LITELLM))
     candidate = await client.check(endpoint_of(server))
     assert (candidate.verdict, [model.model_id for model in candidate.models]) == (Verdict.READY, ["gpt"])
+
+
+@pytest.mark.parametrize(
+    ("modalities", "props", "is_blind"),
+    [
+        (["text"], {}, True),
+        (["text", "image"], {}, False),
+        (None, {"modalities": {"vision": False}}, True),
+        (None, {"modalities": {"vision": True}}, False),
+        (None, {}, False),
+    ],
+)
+async def test_a_llama_cpp_says_whether_its_model_sees(server, client, modalities, props, is_blind):
+    llama_cpp(server)
+    row = {"id": "tiny", "owned_by": "llamacpp", "meta": {"n_ctx": 4096}}
+    row |= {"architecture": {"input_modalities": modalities}} if modalities else {}
+    server.on("GET /v1/models", json_reply({"data": [row]}, headers=LLAMA))
+    server.on("GET /props", json_reply(props, headers=LLAMA))
+    (model,) = (await client.models(endpoint_of(server))).models
+    assert model.is_blind is is_blind

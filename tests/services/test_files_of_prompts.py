@@ -16,7 +16,7 @@ from tests.services.test_conversation import HOW, begin, on_disk
 from tests.support.chats import prompt
 from tests.support.scripted_backend import ScriptedBackend, answer, read, target
 
-BLIND = TurnSettings(target=target(capabilities=("tools",)))
+BLIND = TurnSettings(target=target(is_blind=True))
 
 
 @pytest.fixture

@@ -37,13 +37,11 @@ async def attach(desk):
     await desk.until(lambda: desk.prompt_input.text.startswith("[garden.png"), "the image")
 
 
-def backend(*scripts, capabilities=("vision",)):
+def backend(*scripts, is_blind=False):
     return ScriptedBackend(
         *scripts,
         candidates=(
-            candidate(
-                Verdict.READY, model(capabilities=capabilities), model("eye-4b", capabilities=("vision",))
-            ),
+            candidate(Verdict.READY, model(is_blind=is_blind), model("eye-4b", capabilities=("vision",))),
         ),
     )
 
@@ -122,7 +120,7 @@ async def test_of_several_images_enter_shows_the_next_and_texts_unfold_below(tmp
 
 
 async def test_a_model_that_cannot_see_is_told_before_sending_and_ctrl_o_lists_those_that_can(tmp_path):
-    async with ready_desktop(tmp_path, backend=backend(answer("A bed."), capabilities=("tools",))) as desk:
+    async with ready_desktop(tmp_path, backend=backend(answer("A bed."), is_blind=True)) as desk:
         await attach(desk)
         await shown(desk, "This model cannot see images.", "^O model with vision")
         await desk.say("What is it?", sees="remove the image.")
@@ -135,9 +133,8 @@ async def test_a_model_that_cannot_see_is_told_before_sending_and_ctrl_o_lists_t
         assert desk.backend.requests[0].model == "eye-4b"
 
 
-@pytest.mark.parametrize("capabilities", [(), ("vision", "tools")])
-async def test_nothing_is_said_where_the_model_sees_or_nobody_knows(tmp_path, capabilities):
-    async with ready_desktop(tmp_path, backend=backend(capabilities=capabilities)) as desk:
+async def test_nothing_is_said_where_the_model_sees_or_nobody_knows(tmp_path):
+    async with ready_desktop(tmp_path, backend=backend()) as desk:
         await attach(desk)
         await shown(desk, FOLDED)
         assert "vision" not in screen_text(desk.app)

@@ -71,6 +71,7 @@ class Mistral(Hosted):
             capabilities=capabilities(
                 tools=can.get("function_calling") is True, vision=can.get("vision") is True
             ),
+            is_blind=can.get("vision") is False,
         )
 
 
@@ -98,6 +99,7 @@ class OpenRouter(Hosted):
                 vision=isinstance(sees, list) and "image" in sees,
                 reasoning="reasoning" in takes or "include_reasoning" in takes,
             ),
+            is_blind=isinstance(sees, list) and "image" not in sees,
         )
 
     def takes_effort(self, effort: str, model: ModelInfo | None) -> bool:

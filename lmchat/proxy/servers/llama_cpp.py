@@ -68,8 +68,9 @@ class LlamaCpp(Server):
         settings, model = mapping(props.object.get("default_generation_settings")), models[0]
         has_vision = "vision" in model.capabilities or sees.get("vision") is True
         able = capabilities(tools=can.get("supports_tools") is True, vision=has_vision)
+        is_blind = not has_vision and (model.is_blind or sees.get("vision") is False)
         context = model.context_loaded or whole(settings.get("n_ctx"))
-        return (replace(model, capabilities=able, context_loaded=context),)
+        return (replace(model, capabilities=able, is_blind=is_blind, context_loaded=context),)
 
     def model(self, site: Site, row: dict[str, Any]) -> ModelInfo:
         meta, status = mapping(row.get("meta")), mapping(row.get("status"))
@@ -85,6 +86,7 @@ class LlamaCpp(Server):
             context_max=whole(meta.get("n_ctx_train")) or whole(row.get("context_length")),
             size_bytes=whole(meta.get("size")),
             capabilities=capabilities(vision=isinstance(inputs, list) and "image" in inputs),
+            is_blind=isinstance(inputs, list) and "image" not in inputs,
         )
 
     def fields(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, Any]:

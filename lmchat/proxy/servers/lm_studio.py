@@ -107,6 +107,7 @@ def _from_v1(site: Site, row: dict[str, Any]) -> ModelInfo:
             vision=able.get("vision") is True,
             reasoning=options,
         ),
+        is_blind=able.get("vision") is False,
         efforts=efforts,
         owned_by=text(row.get("publisher")),
     )
@@ -124,6 +125,7 @@ def _from_v0(site: Site, row: dict[str, Any]) -> ModelInfo:
         context_loaded=whole(row.get("loaded_context_length")),
         context_max=whole(row.get("max_context_length")),
         capabilities=capabilities(tools=isinstance(able, list) and "tool_use" in able, vision=kind == "vlm"),
+        is_blind=kind == "llm",
         owned_by=text(row.get("publisher")),
     )
 

@@ -81,6 +81,7 @@ class Ollama(Server):
             capabilities=capabilities(
                 tools="tools" in names, vision="vision" in names, reasoning="thinking" in names
             ),
+            is_blind=bool(names) and "vision" not in names,
             owned_by="library",
         )
 

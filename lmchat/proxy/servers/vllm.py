@@ -66,5 +66,8 @@ class SgLang(Vllm):
         can = capabilities(
             tools=told.get("tool_call_parser"), vision=told.get("has_image_understanding") is True
         )
-        is_embedding = told.get("is_generation") is False
-        return tuple(replace(model, is_embedding=is_embedding, capabilities=can) for model in models)
+        facts = {
+            "is_embedding": told.get("is_generation") is False,
+            "is_blind": told.get("has_image_understanding") is False,
+        }
+        return tuple(replace(model, capabilities=can, **facts) for model in models)
