@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from lmchat.domain.message import ReasoningPart, Role, ToolCallPart, ToolResultPart
+from lmchat.domain.message import ReasoningPart, Role, TextPart, ToolCallPart, ToolResultPart, as_attached
 from lmchat.domain.session import Session, Skipped
 from lmchat.formats.checks import Content, word
 from lmchat.formats.foreign import (
@@ -118,6 +118,9 @@ def _steps(message: Row, others: Counter[str], role: Role) -> Iterator[Step]:
             )
         else:
             others[kind.removesuffix("_url") or "unknown part"] += 1
+    for file in _metadata(message).get("inline_file_contents") or ():
+        text = file["content"]
+        yield TextPart(text="\n" + as_attached(word(file, "name"), len(text.encode()), text))
     others["attachment"] += len(message.get("attachments") or ())
 
 

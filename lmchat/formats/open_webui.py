@@ -25,7 +25,8 @@ from lmchat.formats.open_webui_answers import steps
 from lmchat.formats.sources import Tables
 
 SOURCE = "openwebui"
-_CHATS = "select id from chat where user_id not like 'shared-%' order by created_at, id"  # copies for links
+# Links to a chat are copies of it.
+_CHATS = "select id from chat where coalesce(user_id, '') not like 'shared-%' order by created_at, id"
 _MESSAGES = "select * from chat_message where chat_id = ? order by created_at, rowid"
 Row = dict[str, Any]
 

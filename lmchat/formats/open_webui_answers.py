@@ -48,7 +48,7 @@ def _items(items: list[Row], others: Counter[str]) -> Iterator[Step]:
                 call = ToolCallPart(call_id=call_id, name="", arguments="")
                 yield call, ToolResultPart(text=_joined(item["output"]))
             case kind:
-                others[kind.removeprefix("open_webui:")] += 1
+                others[kind.removeprefix("open_webui:").replace("_", " ")] += 1
 
 
 def _joined(parts: list[Row]) -> str:

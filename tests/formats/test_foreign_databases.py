@@ -88,7 +88,7 @@ CHATS = {
             " ....assistant text Ferns.",
             "*.....user text Thanks",
         ],
-        ["“Shade garden”: 1 image, 1 code_interpreter left out"],
+        ["“Shade garden”: 1 image, 1 code interpreter left out"],
     ),
     "oterm.sql": (
         ("Sky", "tiny", ("oterm",), "2026-11-20 12:00:00+00:00", "2026-11-20 12:00:00+00:00"),
@@ -116,7 +116,7 @@ CHATS = {
             '*...tool tool find {"for": "shade"} | tool hosta, fern',
             "*....assistant text Hosta and fern.",
             " ..assistant reas No search. | text Ferns.",
-            "*.....user text Thanks",
+            "*.....user text Thanks | text \nnote.txt (8 bytes):\n```\nDry soil\n```\n",
             "*......assistant text Welcome.",
         ],
         ["“Shade garden”: 1 image left out"],
