@@ -208,7 +208,7 @@ async def decide(
     event: ApprovalAsked, context: Context, read: Callable[[], Awaitable[bytes]] = _typed_line
 ) -> None:
     """Ask whether a call may run; without a terminal it may not. `read` returns the line with the answer."""
-    name, output = safe_line(event.tool.full_name), context.output
+    name, output = safe_line(event.name), context.output
     if not can_ask():
         output.note(f'lmchat: Not allowed: {name}. To allow it, set [tools.approval] "{name}" = "always".')
         event.decision.set_result(Decision(choice=Choice.NO, reason=_UNASKED))
@@ -225,5 +225,5 @@ async def decide(
             choice = Choice.NO
             output.note("")
     if choice is Choice.ALWAYS:
-        await _save_allowed(context, event.tool.full_name)
+        await _save_allowed(context, event.name)
     event.decision.set_result(Decision(choice=choice, reason=reason if choice is Choice.NO else ""))

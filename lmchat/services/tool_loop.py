@@ -24,10 +24,10 @@ _MOST_REPEATS = 3
 
 
 class ApprovalAsked(Struct, frozen=True, kw_only=True):
-    """A call waits until the user decides: until `decision` has a result."""
+    """A call of `SERVER/TOOL` waits until the user decides: until `decision` has a result."""
 
     message: ChatMessage
-    tool: Tool
+    name: str
     decision: asyncio.Future[Decision]
 
 
@@ -110,7 +110,7 @@ class ToolLoop:
                 and arguments_of(call.arguments) is not None
             ):
                 asked: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
-                yield ApprovalAsked(message=message, tool=tool, decision=asked)
+                yield ApprovalAsked(message=message, name=tool.full_name, decision=asked)
                 decision = await asked
                 self.toolbox.decide(self._session_id, tool, decision.choice)
                 if decision.choice is Choice.NO:

@@ -342,7 +342,7 @@ class Turns:
         if is_shown:
             self._view.focus_card()
         else:
-            name, title = asked.tool.full_name, opened.conversation.header.title
+            name, title = asked.name, opened.conversation.header.title
             words = (
                 f"{safe_line(name, limit=80)} waits for you in the session “{safe_line(title, limit=60)}”."
             )
@@ -361,15 +361,15 @@ class Turns:
 
         reason: str | None = ""
         if choice is Choice.NO:
-            title = f"Refuse {safe_line(asked.tool.full_name, limit=80)}?"
+            title = f"Refuse {safe_line(asked.name, limit=80)}?"
             text = "The model gets your reason. Leave it empty to give none."
             reason = await self._view.ask(AskDialog(title, text=text, verb="refuse", check=lambda _: ""))
         if reason is not None and opened.asked is asked:  # else the turn was stopped
             opened.asked = None
             if choice is Choice.ALWAYS:
-                self._view.remember(self._workspace.remembered.with_allowed(asked.tool.full_name))
+                self._view.remember(self._workspace.remembered.with_allowed(asked.name))
             asked.decision.set_result(Decision(choice=choice, reason=" ".join(reason.split())))
-            self._view.show_action(asked.tool.full_name)
+            self._view.show_action(asked.name)
             self._view.leave_card()
 
     def _show_end(self, conversation: Conversation, answer: ChatMessage | None) -> None:

@@ -7,9 +7,9 @@ from math import inf
 from time import monotonic
 
 from lmchat.domain.message import ChatMessage
-from lmchat.domain.tool import Tool
 from lmchat.services.tool_loop import ApprovalAsked
 from lmchat.tui import formatting
+from lmchat.tui.widgets.chat_log.entry import ASKS
 from lmchat.tui.widgets.chat_log.viewport import Viewport
 
 RESTS_S = 0.5  # for which a card must be visible before it takes keys: they were meant for something else
@@ -30,7 +30,7 @@ class RunningCalls:
     def has_focus(self) -> bool:
         """Whether the card is the focused message."""
         cursor, entries = self._viewport.cursor, self._viewport.document.entries
-        return cursor is not None and isinstance(entries[cursor].call, Tool)
+        return cursor is not None and entries[cursor].call == ASKS
 
     def show(
         self, calls: Sequence[ChatMessage], asked: ApprovalAsked | None, now_s: float, *, is_on_top: bool
@@ -43,9 +43,9 @@ class RunningCalls:
             index = document.entries.index_of(call.message_id)
             if index is None:
                 continue
-            state: Tool | str = f"running {formatting.elapsed(now_s - self._began_s)}"
+            state = f"running {formatting.elapsed(now_s - self._began_s)}"
             if asked is not None and call.message_id == card_id:
-                state = asked.tool
+                state = ASKS
                 top, rows = document.heights.top(index), document.heights[index]
                 is_seen = is_on_top and self._viewport.shows(top, rows)
             elif asked is not None:

@@ -22,7 +22,6 @@ from lmchat.domain.message import (
     TextPart,
     ToolCallPart,
 )
-from lmchat.domain.tool import Tool
 from lmchat.domain.turn import Turn
 from lmchat.text import safe_line, safe_text
 from lmchat.tui import formatting
@@ -47,6 +46,7 @@ LOAD_LIMIT = 0.25
 _SOON_S = 0.001  # the shortest time that Textual's timers take
 _SHORT = 300
 _SAID = (TextPart, RefusalPart)
+ASKS = "asks"  # state of the call about which the user decides
 _STATE = ("state",)
 
 Delta = TextDelta | ReasoningDelta | RefusalDelta | ToolCallDelta  # events that the log shows as text
@@ -152,7 +152,7 @@ class Entry(Struct):
     is_streaming: bool = False  # whether it is the answer that is streaming
     is_folded: bool = True  # whether reasoning, a system prompt, a file or a tool call is only one row
     is_source: bool = False  # whether it is shown as source
-    call: Tool | str = ""  # of a call of the running turn: the tool that asks the user, else how it stands
+    call: str = ""  # how a call of the running turn stands
     goes_on: bool = False  # whether it is an answer whose calls were run: they follow as messages
     turn: Turn | None = None  # figures of the running turn
     now_s: float = 0.0  # when they were taken
@@ -287,8 +287,8 @@ class Entry(Struct):
             case Role.USER:
                 return prompt_blocks(message, is_folded=self.is_folded)
             case Role.TOOL:
-                if isinstance(self.call, Tool):
-                    return [made(partial(question_lines, message, self.call, self.is_folded))]
+                if self.call == ASKS:
+                    return [made(partial(question_lines, message, self.is_folded))]
                 row = made(partial(call_lines, message, self.call, self.is_folded))
                 return [row] if self.is_folded else [row, *_call_blocks(message)]
             case _:

@@ -11,7 +11,7 @@ from rich.segment import Segment
 from rich.style import Style
 
 from lmchat.domain.message import AnswerState, AttachedFile, ChatMessage, Failure, Receipt, split_files
-from lmchat.domain.tool import CHOICES, Tool, called
+from lmchat.domain.tool import CHOICES, called
 from lmchat.domain.turn import Stage, Turn
 from lmchat.text import safe_line
 from lmchat.tui import formatting
@@ -183,10 +183,10 @@ def _call_end(page: Page, message: ChatMessage, state: str) -> list[Span]:
             return [word, *(_next(page, reason) if reason else ())]
 
 
-def question_lines(message: ChatMessage, tool: Tool, is_folded: bool, page: Page) -> list[Line]:
+def question_lines(message: ChatMessage, is_folded: bool, page: Page) -> list[Line]:
     """Return the card that asks whether a tool may run."""
-    name = [("! ", page.styles["warning"]), (safe_line(tool.full_name, limit=200), page.styles["strong"])]
-    rows = [page.row([[*name, (" wants to run", _NULL)]], tint="panel")]
+    name = (safe_line(message.tool_calls[0].name, limit=200), page.styles["strong"])
+    rows = [page.row([[("! ", page.styles["warning"]), name, (" wants to run", _NULL)]], tint="panel")]
     for _, text, language in call_texts(message):
         rows += code_lines(page, text, language, is_first=False)
     if is_folded and (hidden := len(rows) - _CARD_ROWS) > 0:
