@@ -34,13 +34,13 @@ def read(content: Content) -> Iterator[Session | Skipped]:
     if isinstance(content.value, dict):
         chats.append((content.value["conv"], content.value["messages"]))
     else:
-        for number, record in enumerate(content.value, 1):
+        for record in content.value:
             if word(record, "type") == "session":
                 chats.append((record, []))
             elif word(record, "type") == "message":
                 chats[-1][1].append(record["message"])
-            elif record is None:
-                yield Skipped(where=f"line {number}", reason="it is damaged")
+        damaged = sum(record is None for record in content.value)
+        yield from left_out(content.name, Counter({"damaged line": damaged}))
     for chat, messages in chats:
         others: Counter[str] = Counter()
         rows = [_row(message, others) for message in messages]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
-from io import BytesIO
+from io import BytesIO, StringIO
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -183,6 +184,7 @@ class Reader:
             if form is not None:
                 yield from self._each(form, chain(begun, values), source)
                 return
+        del values, begun, contents  # the whole is decoded again
         whole = _decoded(source.content())
         text = whole.lstrip()
         if not text:
@@ -251,16 +253,14 @@ def _failing(error: Exception) -> Iterator[Any]:
 
 def _lines(text: str) -> list[Any] | None:
     """Return the values of JSON Lines, None for a broken one; None for other texts."""
-    lines = text.lstrip("\ufeff").strip().split("\n")
+    first, _, rest = text.lstrip("\ufeff").strip().partition("\n")
     values: list[Any] = []
-    for line in lines if len(lines) > 1 and lines[0].rstrip().endswith("}") else ():
-        try:
-            values.append(json.loads(line) if line.strip() else None)
-        except _NO_JSON:
-            values.append(None)
-            if len(values) == 1:
-                return None
-    return values or None
+    for line in chain([first], StringIO(rest, newline="\n")) if rest and first.rstrip().endswith("}") else ():
+        value = None
+        with suppress(*_NO_JSON):
+            value = json.loads(line)
+        values.append(value if isinstance(value, dict) else None)
+    return values if values and values[0] is not None else None
 
 
 def _decoded(data: bytes) -> str:

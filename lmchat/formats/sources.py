@@ -21,7 +21,7 @@ from lmchat.files import read_plain
 LARGEST_BYTES = 256 << 20  # more than ten thousand long answers; reading takes several times as much memory
 BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError)
 SQLITE, ZIP = b"SQLite format 3\0", b"PK\x03\x04"
-_LARGEST_MEMBER = 32 << 20  # decoded JSON may take ten times as much memory
+_LARGEST_MEMBER = 16 << 20  # decoded JSON takes up to 22 times as much memory
 _STEP = 1 << 20
 _WAL = 2  # byte 18 of a database with a write-ahead log
 _SPACE = " \t\r\n"
@@ -119,10 +119,11 @@ def elements(stream: IO[bytes]) -> Iterator[Any]:
                 break  # a number may go on
             yield value
             at = end + 1 if text[end] == "," else end
+        is_stuck = not text  # a step of white space
         text, step = text[at:], max(_STEP, len(text) - at)
         if text.startswith("]"):
             return
-        if not data or len(text) > _LARGEST_MEMBER:
+        if not data or is_stuck or len(text) > _LARGEST_MEMBER:
             raise ValueError("the list is cut off or damaged, or a value of it is too large")
 
 

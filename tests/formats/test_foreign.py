@@ -127,7 +127,7 @@ def test_a_chat_comes_with_its_tree_thoughts_tool_calls_times_and_models(name, h
     [
         (LM_STUDIO, ["“Shade garden”: 1 image left out"]),
         (CHATGPT, ["“Weather”: 1 image left out"]),
-        (LLAMA_CPP, ["line 8: it is damaged", "“Sorting”: 1 image left out"]),
+        (LLAMA_CPP, ["“llama_cpp.jsonl”: 1 damaged line left out", "“Sorting”: 1 image left out"]),
     ],
 )
 def test_what_does_not_come_along_is_counted(name, skipped):
@@ -209,7 +209,7 @@ def test_a_member_of_a_zip_is_read_no_further_than_its_limit(tmp_path):
             for _ in range(70):
                 member.write(b"a" * (1 << 20))
     tracemalloc.start()
-    assert left_out(packed)[1:] == ["conversations-001.json: It is larger than 32 MB"]
+    assert left_out(packed)[1:] == ["conversations-001.json: It is larger than 16 MB"]
     assert tracemalloc.get_traced_memory()[1] < 300 << 20
     tracemalloc.stop()
 
