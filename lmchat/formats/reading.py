@@ -172,7 +172,7 @@ class Reader:
     def _text(self, source: Source) -> Chats:
         """Yield each chat of a list, or the one chat of anything else."""
         with source.open() as stream:
-            values = elements(stream)
+            values = elements(stream, source.limit)
             begun: list[Any] = []
             try:
                 begun.extend(islice(values, _PEEKED))
@@ -225,7 +225,8 @@ class Reader:
                 except WRONG:
                     yield Skipped(where=where, reason="it is damaged")
         except _NO_JSON:
-            yield Skipped(where=f"after chat {number}", reason="the file is cut off or damaged")
+            reason = f"the file is damaged, or the next chat is larger than {source.limit >> 20} MB"
+            yield Skipped(where=f"after chat {number}", reason=reason)
 
     def _content(self, value: Any, source: Source) -> Content:
         def beside(name: str) -> Any:

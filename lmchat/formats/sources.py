@@ -93,10 +93,10 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Source:
     return Source(info.filename, lambda: archive.open(info), beside, _LARGEST_MEMBER)
 
 
-def elements(stream: IO[bytes]) -> Iterator[Any]:
+def elements(stream: IO[bytes], limit: int) -> Iterator[Any]:
     """Yield the values of a JSON list one at a time; raises `ValueError`. Nothing for other JSON.
 
-    Memory is used for one value only, which may have as many characters as a member of a zip.
+    Memory is used for one value only, which may have `limit` characters.
     """
     decode = codecs.getincrementaldecoder("utf-8-sig")().decode
     scan = json.JSONDecoder().raw_decode
@@ -120,10 +120,11 @@ def elements(stream: IO[bytes]) -> Iterator[Any]:
             yield value
             at = end + 1 if text[end] == "," else end
         is_stuck = not text  # a step of white space
-        text, step = text[at:], max(_STEP, len(text) - at)
+        text = text[at:]
+        step = min(max(_STEP, len(text)), limit + 1 - len(text))
         if text.startswith("]"):
             return
-        if not data or is_stuck or len(text) > _LARGEST_MEMBER:
+        if not data or is_stuck or step <= 0:
             raise ValueError("the list is cut off or damaged, or a value of it is too large")
 
 

@@ -23,6 +23,7 @@ NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 LM_STUDIO = "1763500000000.conversation.json"
 CHATGPT = "conversations-000.json"
 LLAMA_CPP = "llama_cpp.jsonl"
+CUT = "the file is damaged, or the next chat is larger than 256 MB"
 
 
 def chats_of(path):
@@ -173,7 +174,7 @@ def test_a_damaged_chat_of_a_list_costs_itself_only(tmp_path):
     )
     assert len(chats_of(path)) == 1
     assert left_out(path)[0] == "chat 1: it is not like the others"
-    assert left_out(path)[2:] == ["chat 3: it is damaged", "after chat 3: the file is cut off or damaged"]
+    assert left_out(path)[2:] == ["chat 3: it is damaged", f"after chat 3: {CUT}"]
 
 
 @pytest.mark.parametrize(
@@ -184,6 +185,18 @@ def test_a_file_of_which_nothing_can_be_read_is_refused(tmp_path, name, data):
     (tmp_path / name).write_bytes(data)
     with pytest.raises(FileRefused):
         list(Reader(NOW).file(tmp_path / name))
+
+
+def test_only_in_a_zip_a_chat_has_a_limit_of_16_megabytes(tmp_path):
+    chats = json.loads((DATA / CHATGPT).read_text())
+    large = chats[0] | {"conversation_id": "large", "unknown": "x" * (17 << 20)}
+    path = tmp_path / "conversations.json"
+    path.write_text(json.dumps([*chats, large, chats[0] | {"conversation_id": "last"}]))
+    assert len(chats_of(path)) == 3
+    with zipfile.ZipFile(tmp_path / "packed.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(path, path.name)
+    assert len(chats_of(tmp_path / "packed.zip")) == 1
+    assert left_out(tmp_path / "packed.zip")[-1] == f"after chat 1: {CUT.replace('256', '16')}"
 
 
 def test_a_file_whose_only_chat_is_damaged_is_refused_and_told_in_a_zip_too(tmp_path):
