@@ -269,7 +269,7 @@ curl -s https://example.org/chat.json | lmchat import -""",
         argument("--dry-run", "show what would be imported, without writing anything"),
         argument("--yes", "with --from all: do not ask"),
     ),
-    notes="A session that already exists is not imported again. Images are not imported.\n"
+    notes="A session that already exists is not imported again.\n"
     "The last line on stdout lists the session ids.\n"
     "Exit codes: 0 everything was imported,\n1 a file was rejected.",
     handler="import_:import_files",

@@ -9,10 +9,12 @@ an object, or the list of the values of a JSON Lines file. For SQLite it has `fi
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any, TypeVar
 
 from msgspec import Struct
@@ -20,6 +22,7 @@ from msgspec.structs import replace
 
 from lmchat.domain.message import (
     ChatMessage,
+    FilePart,
     Part,
     ReasoningPart,
     Receipt,
@@ -29,13 +32,23 @@ from lmchat.domain.message import (
     ToolResultPart,
 )
 from lmchat.domain.session import MessagePath, Session, SessionHeader, Skipped, title_from
+from lmchat.files import MAX_BYTES
 from lmchat.formats.checks import WRONG, checked, checked_time, digest
 
 T = TypeVar("T")
 
 _SYSTEM = "system prompt"  # key of the message made of it
 _THOUGHT = re.compile(r"\s*<(think|thinking)>(.*?)(?:</\1>\s*|\Z)", re.DOTALL)
+_IMAGE = re.compile(r"data:(image/(?:png|jpeg|webp|gif));base64,(.*)", re.DOTALL)
 _FIRST_MS = 1e11  # larger numbers are milliseconds; as seconds they would be after the year 5000
+
+
+class Picture(Struct, frozen=True, kw_only=True):
+    """Image with its bytes."""
+
+    name: str
+    media_type: str
+    data: bytes
 
 
 class ForeignMessage(Struct, frozen=True, kw_only=True):
@@ -43,7 +56,7 @@ class ForeignMessage(Struct, frozen=True, kw_only=True):
 
     key: str
     role: Role
-    parts: tuple[Part, ...]
+    parts: tuple[Part | Picture, ...]
     """If empty, the message is left out, and those below it follow its parent.
 
     The call of a tool message needs only its id if an answer has it whole.
@@ -55,7 +68,7 @@ class ForeignMessage(Struct, frozen=True, kw_only=True):
 
 
 Rows = Mapping[str, ForeignMessage]
-Step = Part | tuple[ToolCallPart, ToolResultPart]
+Step = Part | Picture | tuple[ToolCallPart, ToolResultPart]
 
 
 class ForeignChat(Struct, frozen=True, kw_only=True):
@@ -91,13 +104,14 @@ def foreign_session(chat: ForeignChat, rows: Iterable[ForeignMessage], *, moment
     known = (row.created_at for row in every.values() if row.created_at is not None)
     time = next(known, chat.created_at or chat.updated_at or moment)
     tree: dict[str, ChatMessage] = {}
+    files: dict[str, bytes] = {}
     for key, row in every.items():
         time = row.created_at or time
         if row.parts:
             message = ChatMessage(
                 message_id=digest(f"{session_id} {key}"),
                 role=row.role,
-                parts=tuple(_named(part, calls) for part in row.parts),
+                parts=tuple(_stored(part, calls, files) for part in row.parts),
                 created_at=time,
                 parent_id=above[key] and digest(f"{session_id} {above[key]}"),
                 model=row.model if row.role is Role.ASSISTANT else "",
@@ -123,7 +137,7 @@ def foreign_session(chat: ForeignChat, rows: Iterable[ForeignMessage], *, moment
         is_archived=chat.is_archived,
         is_pinned=chat.is_pinned,
     )
-    return Session(header=checked(header), messages=messages, tree=tuple(tree.values()))
+    return Session(header=checked(header), messages=messages, tree=tuple(tree.values()), files=files)
 
 
 def spoken(text: str, *, thought: str = "") -> tuple[Part, ...]:
@@ -152,7 +166,7 @@ def message_rows(
     except WRONG:
         others["damaged message"] += 1
         return [ForeignMessage(key=key, parent=parent, role=Role.USER, parts=())]
-    groups: list[tuple[Role, tuple[Part, ...]]] = []
+    groups: list[tuple[Role, tuple[Part | Picture, ...]]] = []
     for step in found:
         if isinstance(step, tuple):
             groups.append((Role.TOOL, step))
@@ -173,6 +187,15 @@ def said(text: str, role: Role, *, thought: str = "") -> tuple[Part, ...]:
     if role is Role.ASSISTANT:
         return spoken(text, thought=thought)
     return (TextPart(text=text),) if text.strip() else ()
+
+
+def picture(url: object, name: str) -> Picture | None:
+    """Read an image of a `data:` URL; None for all else."""
+    found = _IMAGE.match(url) if isinstance(url, str) else None
+    with suppress(ValueError):
+        if found and 0 < len(data := b64decode(found[2])) <= MAX_BYTES:
+            return Picture(name=name or "image", media_type=found[1], data=data)
+    return None
 
 
 def left_out(title: str, kinds: Counter[str]) -> Iterator[Skipped]:
@@ -215,7 +238,11 @@ def _kept_above(row: ForeignMessage, every: Rows) -> str | None:
     return _SYSTEM if every[_SYSTEM].parts and row.key != _SYSTEM else None
 
 
-def _named(part: Part, calls: Mapping[str, ToolCallPart]) -> Part:
+def _stored(part: Part | Picture, calls: Mapping[str, ToolCallPart], files: dict[str, bytes]) -> Part:
     if isinstance(part, ToolCallPart) and not part.name:
         return calls.get(part.call_id) or replace(part, name="tool")
+    if isinstance(part, Picture):
+        key = sha256(part.data).hexdigest()
+        files[key] = part.data
+        return FilePart(name=part.name, media_type=part.media_type, digest=key, size=len(part.data))
     return part

@@ -14,7 +14,16 @@ from typing import Any
 from lmchat.domain.message import Part, Receipt, Role, TextPart, ToolCallPart, ToolResultPart, as_attached
 from lmchat.domain.session import Session, Skipped
 from lmchat.formats.checks import Content, word
-from lmchat.formats.foreign import ForeignChat, ForeignMessage, foreign_session, left_out, spoken, time_of
+from lmchat.formats.foreign import (
+    ForeignChat,
+    ForeignMessage,
+    Picture,
+    foreign_session,
+    left_out,
+    picture,
+    spoken,
+    time_of,
+)
 from lmchat.formats.message_list import tool_calls
 
 SOURCE = "llamacpp"
@@ -58,11 +67,13 @@ def read(content: Content) -> Iterator[Session | Skipped]:
 def _row(message: Any, others: Counter[str]) -> ForeignMessage:
     role = Role(message["role"])
     text = word(message, "content")
-    parts: list[Part] = []
+    parts: list[Part | Picture] = []
     for extra in message.get("extra") or ():
         if isinstance(attached := extra.get("content"), str):
             name = word(extra, "name")
             parts.append(TextPart(text=as_attached(name, len(attached.encode()), attached, "") + "\n\n"))
+        elif image := picture(extra.get("base64Url"), word(extra, "name")):
+            parts.append(image)
         else:
             others[word(extra, "type").removesuffix("File").lower() or "unknown part"] += 1
     if role is Role.TOOL:

@@ -11,7 +11,7 @@ from typing import Any
 
 from lmchat.domain.message import ReasoningPart, Role, TextPart, ToolCallPart, ToolResultPart
 from lmchat.formats.checks import word
-from lmchat.formats.foreign import Step, said
+from lmchat.formats.foreign import Step, picture, said
 
 _DETAILS = re.compile(
     r'\s*<details type="(\w+)"([^>]*)>\s*(?:<summary>.*?</summary>)?(.*?)</details>\s*', re.DOTALL
@@ -23,7 +23,10 @@ Row = dict[str, Any]
 def steps(message: Row, others: Counter[str], role: Role) -> Iterator[Step]:
     """Yield the parts of a message, and count what is left out."""
     for file in message.get("files") or ():
-        others["image" if word(file, "type") == "image" else "file"] += 1
+        if image := picture(file.get("url"), word(file, "name")):
+            yield image
+        else:
+            others["image" if word(file, "type") == "image" else "file"] += 1
     if items := message.get("output"):
         yield from _items(items, others)
     elif isinstance(content := message["content"], list):

@@ -23,6 +23,7 @@ NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 LM_STUDIO = "1763500000000.conversation.json"
 CHATGPT = "conversations-000.json"
 LLAMA_CPP = "llama_cpp.jsonl"
+ATTACHED = "a.txt (3 bytes):\n```\n2\n1\n```\n\n"
 CUT = "the file is damaged, or the next chat is larger than 256 MB"
 
 
@@ -52,7 +53,11 @@ def _values(part):
 
 
 def _texts(part):
-    return [value for name in part.__struct_fields__ if name != "call_id" and (value := getattr(part, name))]
+    return [
+        value
+        for name in part.__struct_fields__
+        if name not in ("call_id", "digest") and (value := getattr(part, name))
+    ]
 
 
 def facts(session):
@@ -107,7 +112,7 @@ def facts(session):
             ("Sorting", "qwen3-8b", ("llamacpp",), "2025-11-22 08:26:40+00:00", "2025-11-22 08:26:49+00:00"),
             [
                 "*system text Be brief.",
-                "*.user text a.txt (3 bytes):\n```\n2\n1\n```\n\n\n | text Sort this",
+                f"*.user text {ATTACHED}\n | file b.png image/png 1 | text Sort this",
                 '*..assistant reas Use the tool. | tool sort {"n": [2, 1]}',
                 '*...tool tool sort {"n": [2, 1]} | tool [1, 2]',
                 "*....assistant text 1, 2",
@@ -128,7 +133,7 @@ def test_a_chat_comes_with_its_tree_thoughts_tool_calls_times_and_models(name, h
     [
         (LM_STUDIO, ["“Shade garden”: 1 image left out"]),
         (CHATGPT, ["“Weather”: 1 image left out"]),
-        (LLAMA_CPP, ["“llama_cpp.jsonl”: 1 damaged line left out", "“Sorting”: 1 image left out"]),
+        (LLAMA_CPP, ["“llama_cpp.jsonl”: 1 damaged line left out"]),
     ],
 )
 def test_what_does_not_come_along_is_counted(name, skipped):

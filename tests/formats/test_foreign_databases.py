@@ -79,7 +79,7 @@ CHATS = {
         ),
         [
             "*system text Be brief.",
-            "*.user text Plants for shade?",
+            "*.user file image image/png 8 | text Plants for shade?",
             '*..assistant reas Look it up. | tool find {"for": "shade"}',
             '*...tool tool find {"for": "shade"} | tool hosta, fern',
             "*....assistant text Hosta and fern.",
@@ -88,7 +88,7 @@ CHATS = {
             " ....assistant text Ferns.",
             "*.....user text Thanks",
         ],
-        ["“Shade garden”: 1 image, 1 code interpreter left out"],
+        ["“Shade garden”: 1 code interpreter left out"],
     ),
     "oterm.sql": (
         ("Sky", "tiny", ("oterm",), "2026-11-20 12:00:00+00:00", "2026-11-20 12:00:00+00:00"),
