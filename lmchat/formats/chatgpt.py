@@ -20,8 +20,8 @@ _ALL = "all"
 _INSTRUCTIONS = "user_editable_context"  # the user's own, as a hidden message
 _THOUGHTS = ("thoughts", "reasoning_recap")
 _OMITTED = (*_THOUGHTS, _INSTRUCTIONS, "model_editable_context")
-_KINDS = {"image_asset_pointer": "image", "audio_asset_pointer": "recording"}
-_KINDS["real_time_user_audio_video_asset_pointer"] = "recording"
+_NAMES = {"image_asset_pointer": "image", "audio_asset_pointer": "recording"}
+_NAMES["real_time_user_audio_video_asset_pointer"] = "recording"
 Nodes = Mapping[str, Any]
 
 
@@ -95,7 +95,7 @@ def _text(content: Any, others: Counter[str]) -> str:
         if text := part if isinstance(part, str) else word(part, "text"):  # the latter of a recording
             texts.append(text)
         elif kind := word(part, "content_type"):
-            others[_KINDS.get(kind, kind)] += 1
+            others[_NAMES.get(kind, kind)] += 1
     return "\n".join(texts) or word(content, "text") or word(content, "result")
 
 

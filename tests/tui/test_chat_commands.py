@@ -299,7 +299,7 @@ async def test_a_command_without_its_argument_says_what_to_type(tmp_path):
 async def test_the_palette_knows_every_command_that_makes_sense_and_no_other(tmp_path):
     useless = {
         f"message.{name}"
-        for name in ("copy_code", "resume", "previous_version", "next_version", "fold", "links")
+        for name in ("copy_code", "resume", "previous_version", "next_version", "compare", "fold", "links")
     }
     async with ready_desktop(tmp_path, asked=["one"], size=(120, 140)) as desk:
         await desk.press("ctrl+p", sees="Choose the model")
