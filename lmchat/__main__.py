@@ -1,15 +1,40 @@
-"""Entry of `lmchat` and `python -m lmchat`."""
+"""Entry of `lmchat` and `python -m lmchat`; imports almost nothing, for a fast `lmchat --version`."""
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Sequence
 
 
-def main() -> int:
-    """Run the command line and return the exit code."""
-    from lmchat.cli.main import main as run  # noqa: PLC0415 - the floors are checked, the start stays cheap
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    try:
+        if argv == ["--version"]:
+            from lmchat import __version__
 
-    return run(sys.argv[1:])
+            sys.stdout.write(f"lmchat {__version__}\n")
+            code = 0
+        else:
+            from lmchat.cli.run import run
+
+            code = run(argv)
+    except BrokenPipeError:
+        code = 0  # who closed the pipe has read enough
+    except KeyboardInterrupt:
+        code = 130
+    return _flushed(code)
+
+
+def _flushed(code: int) -> int:
+    """Flush stdout; avoid Python's complaint about a closed pipe at exit."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return code
 
 
 if __name__ == "__main__":

@@ -371,7 +371,7 @@ async def prompt_of(context: Context) -> str:
 
 async def preset_prompt(context: Context, name: str, typed: str) -> str:
     """Return the prompt that a preset makes of what was typed; raises `WrongUse` if it cannot."""
-    from lmchat.services.presets import filled
+    from lmchat.services.prompts import filled
     from lmchat.terminal.clipboard import Clipboard
 
     file = context.paths.state_dir / "copied.txt"

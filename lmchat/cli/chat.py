@@ -114,7 +114,7 @@ def _make_workspace(
         return wiring.make_engine(context)
 
     def find_chats() -> list[Place]:
-        from lmchat.machine.chats import places
+        from lmchat.machine.system import places
 
         return places(context.environ, Path.home())
 

@@ -14,7 +14,7 @@ from lmchat.cli.sessions import header_json
 from lmchat.cli.wiring import open_store
 from lmchat.errors import FileRefused, WrongUse
 from lmchat.formats.sources import LARGEST_BYTES
-from lmchat.machine.chats import places
+from lmchat.machine.system import places
 from lmchat.services.importing import Done, Imported, Importer, counted, sentence, summary
 from lmchat.text import safe_line
 from lmchat.threads import run_abandonable

@@ -333,7 +333,7 @@ def test_an_unexpected_error_is_a_sentence_with_an_id_and_the_log_has_it(cli):
         "import sys, lmchat.cli.ask as ask\n"
         "async def broken(parts): raise RuntimeError('words of a chat')\n"
         "ask.ask = broken\n"
-        "from lmchat.cli.main import main\n"
+        "from lmchat.__main__ import main\n"
         "sys.exit(main(['ask', 'hi', '--json']))"
     )
     done = run([PYTHON, "-c", code], home=cli.home)

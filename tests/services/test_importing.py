@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from lmchat.domain.message import AnswerState, ReasoningPart, TextPart
 from lmchat.errors import StoreUnavailable
 from lmchat.formats.sources import LARGEST_BYTES
-from lmchat.machine.chats import places
+from lmchat.machine.system import places
 from lmchat.services.exporting import ExportAs
 from lmchat.services.importing import Done, Importer, sentence
 from lmchat.services.library import Library

@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 from typing import ClassVar
 
+from lmchat.__main__ import main
 from lmchat.cli import chat
-from lmchat.cli.main import main
 from lmchat.tui.app import LMChatApp
 
 SECRET = "a-value-that-no-screen-and-no-log-may-show"  # noqa: S105 - it is none

@@ -29,7 +29,7 @@ def main(file: Path, moment: str, arguments: list[str]) -> int:
         asyncio.run(_arrive(file))
         return 0
     sys.modules["click"] = None  # a developer's tool: where it is installed, httpx imports its command line
-    from lmchat.cli import main as cli  # noqa: PLC0415 - as `lmchat` imports it
+    from lmchat import __main__ as cli  # noqa: PLC0415 - as `lmchat` imports it
     from lmchat.tui.app import LMChatApp  # noqa: PLC0415 - after it
 
     go_on = LMChatApp.on_ready

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 from functools import partial
@@ -9,7 +10,7 @@ import pytest
 from textual.widgets import Input
 
 from lmchat.domain.message import Role
-from lmchat.machine.chats import places
+from lmchat.machine.system import places
 from lmchat.services.importing import Importer
 from lmchat.tui.screens.ask_dialog import (
     AskDialog,
@@ -206,11 +207,20 @@ async def test_chats_of_other_programs_are_offered_once_and_imported_after_a_que
 
 
 async def test_esc_stops_a_long_import_and_keeps_what_came(tmp_path):
-    rows = [{"conv": {"id": str(number)}, "messages": [{"id": "a", **TALK[0]}]} for number in range(2000)]
+    rows = [{"conv": {"id": str(number)}, "messages": [{"id": "a", **TALK[0]}]} for number in range(9)]
     path = list_file(tmp_path, rows)
     desk = desk_with_chats(tmp_path)
+    write, written = desk.store.import_session, []
+
+    async def import_session(session):
+        if len(written) == 3:
+            await asyncio.Event().wait()
+        written.append(session)
+        return await write(session)
+
+    desk.store.import_session = import_session
     async with running(desk, (120, 40)):
         await desk.ready()
         await desk.say(f"/import {path}", leads_to=WorkDialog, sees="chats with")
         await desk.press("escape", sees="sessions imported.")
-        assert 0 < len(await desk.store.list_sessions()) < 2000
+        assert len(await desk.store.list_sessions()) == 3

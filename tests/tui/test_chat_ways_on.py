@@ -9,8 +9,8 @@ import pytest
 from lmchat.domain.event import ReasoningDelta, RequestSent, StreamFinished, TextDelta, UsageReported
 from lmchat.domain.message import AnswerState
 from lmchat.errors import ServerUnavailable, StreamInterrupted
-from lmchat.tui.screens.links_dialog import LinksDialog
 from lmchat.tui.screens.message_tree import MessageTree
+from lmchat.tui.screens.text_dialog import LinksDialog
 from lmchat.tui.widgets.keys_row import KeysRow
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.desktop import gone, half, ready_desktop, sent, shown

@@ -9,8 +9,7 @@ from lmchat.domain.server import Endpoint, Product
 from lmchat.tui.commands import COMMANDS
 from lmchat.tui.screens.ask_dialog import WHERE_THE_KEY_IS, AskDialog, ConfirmDialog, KeyDialog
 from lmchat.tui.screens.help_screen import HelpScreen
-from lmchat.tui.screens.links_dialog import LinksDialog
-from lmchat.tui.screens.text_dialog import TextDialog
+from lmchat.tui.screens.text_dialog import LinksDialog, TextDialog
 from tests.support.tui_host import Host, drawn, screen_text
 
 WIDE = (120, 40)

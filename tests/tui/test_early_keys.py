@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from lmchat.tui.screens.help_screen import HelpScreen
-from lmchat.tui.screens.links_dialog import LinksDialog
 from lmchat.tui.screens.palette import Palette
 from lmchat.tui.screens.search_dialog import SearchDialog
+from lmchat.tui.screens.text_dialog import LinksDialog
 from tests.support.look_data import SilentStore
 from tests.support.tui_host import Host
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from lmchat.tui.screens.ask_dialog import ConfirmDialog
-from lmchat.tui.screens.links_dialog import LinksDialog
+from lmchat.tui.screens.text_dialog import LinksDialog
 from tests.support.desktop import desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 from tests.support.tui_host import screen_text

@@ -1,11 +1,12 @@
-"""Dialog that shows a text: figures, links, details."""
+"""Dialogs that show a text or the links of a message."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import ClassVar
 
 from textual import events
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widget import Widget
@@ -15,8 +16,10 @@ from lmchat.domain.telemetry import Budget, Metrics
 from lmchat.services.turn_stats import ModelFigures, Spread
 from lmchat.text import safe_line, safe_text
 from lmchat.tui import formatting
-from lmchat.tui.screens.dialog import Dialog
-from lmchat.tui.widgets.row_list import fit_scrollbar
+from lmchat.tui.icons import icons_for
+from lmchat.tui.screens.dialog import Dialog, ListDialog
+from lmchat.tui.widgets.line import MUTED, cut_middle
+from lmchat.tui.widgets.row_list import NAME, ListRow, fit_scrollbar
 
 
 class TextDialog(Dialog[None]):
@@ -89,3 +92,35 @@ def _pair(spread: Spread | None, write: Callable[[float], str]) -> str:
 
 def _lines(*rows: tuple[str, str]) -> str:
     return "\n".join(f"{name:<{_NAME}}{value:>{_VALUE}}" for name, value in rows)
+
+
+class LinksDialog(ListDialog[str | None]):
+    """Links by address with their words; returns the address to open."""
+
+    AUTO_FOCUS = ""
+    HEADING = "Links"
+    HINTS = (("Enter", "open"), ("y", "copy"))
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("y,c", "copy_link", show=False)]
+
+    def __init__(self, links: Mapping[str, str]) -> None:
+        super().__init__()
+        self._links = links
+
+    def draw(self) -> None:
+        room, sign = self.list.text_width - 2, icons_for(self).cut
+        rows = []
+        for address, words in self._links.items():
+            parts = [(cut_middle(safe_line(address), room, sign), NAME)]
+            name = safe_line(words, limit=200)
+            if name and name != safe_line(address):
+                parts = [(name, NAME), (parts[0][0], MUTED)]
+            rows += [ListRow(((part,),), key=address) for part in parts]
+        self.show_rows(rows, f"{len(self._links)}")
+
+    def action_take(self) -> None:
+        if self.list.key is not None:
+            self.dismiss(str(self.list.key))
+
+    def action_copy_link(self) -> None:
+        if self.list.key is not None:
+            self.app.copy_to_clipboard(str(self.list.key))

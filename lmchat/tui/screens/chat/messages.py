@@ -286,7 +286,7 @@ class MessageActs:
 
     async def _offer_links(self, found: Mapping[str, str]) -> None:
         """List addresses with their words, those that can be opened; a single one is asked for at once."""
-        from lmchat.tui.screens.links_dialog import LinksDialog
+        from lmchat.tui.screens.text_dialog import LinksDialog
         from lmchat.tui.widgets.chat_log.markdown.inline import can_be_opened
 
         pages = {address: words for address, words in found.items() if can_be_opened(address)}

@@ -316,7 +316,7 @@ class ChatScreen(PatchedScreen):
         self.view.show_action(f"profile {safe_line(name, limit=20)}")
 
     async def action_use_preset(self, typed: str) -> None:
-        from lmchat.services.presets import filled
+        from lmchat.services.prompts import filled
 
         name, _, text = typed.partition(" ")
         settings, platform = self.workspace.settings, self.workspace.platform

@@ -314,7 +314,7 @@ class Turns:
 
     def _name_session(self, opened: OpenSession) -> None:
         """Let the model name a session after its first answer; the next turn cancels this."""
-        from lmchat.services.titles import is_named_by_prompt, title_by_model
+        from lmchat.services.prompts import is_named_by_prompt, title_by_model
 
         conversation = opened.conversation
 

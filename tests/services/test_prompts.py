@@ -6,7 +6,7 @@ import pytest
 
 from lmchat.config.settings import Preset
 from lmchat.errors import FileRefused, WrongUse
-from lmchat.services.presets import filled
+from lmchat.services.prompts import filled
 
 PRESETS = {
     name: Preset(text=text)
