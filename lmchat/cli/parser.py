@@ -44,6 +44,10 @@ _PLAIN = (
 class _Parser(argparse.ArgumentParser):
     """Parser that raises instead of exiting."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.suggest_on_error = False  # from Python 3.15 on, argparse would add to its messages
+
     def error(self, message: str) -> NoReturn:
         unknown = re.match(r"argument (COMMAND|ACTION): invalid choice: '(.*?)' \(choose", message, re.DOTALL)
         if unknown:

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import tracemalloc
 import zipfile
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -255,18 +256,18 @@ def titles_in(path):
 @pytest.mark.parametrize("state", ["running", "locked", "ended", "killed"])
 def test_a_database_is_read_while_its_program_runs_and_stays_as_it_is(tmp_path, mode, state):
     path = tmp_path / "chats.db"
-    writer = write_database(path, mode)
-    if state == "locked":
-        writer.execute("begin exclusive")
-    if state == "ended":
-        writer.close()
-    if state == "killed":
-        (tmp_path / "left").mkdir()
-        for one in tmp_path.glob("chats.db*"):
-            if not one.name.endswith("-shm"):
-                shutil.copy(one, tmp_path / "left")
-        path = tmp_path / "left" / "chats.db"
-    assert titles_in(path) == ["Garden"]
+    with closing(write_database(path, mode)) as writer:
+        if state == "locked":
+            writer.execute("begin exclusive")
+        if state == "ended":
+            writer.close()
+        if state == "killed":
+            (tmp_path / "left").mkdir()
+            for one in tmp_path.glob("chats.db*"):
+                if not one.name.endswith("-shm"):
+                    shutil.copy(one, tmp_path / "left")
+            path = tmp_path / "left" / "chats.db"
+        assert titles_in(path) == ["Garden"]
 
 
 def test_the_names_for_the_command_line_are_those_of_the_formats():

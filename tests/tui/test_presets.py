@@ -32,6 +32,17 @@ async def test_a_clipboard_that_cannot_be_read_keeps_the_command_in_the_prompt(t
         assert (desk.prompt_input.text, desk.backend.requests) == ("/p pasted", [])
 
 
+async def test_tab_completes_the_names_of_presets_and_profiles(tmp_path):
+    async with ready_desktop(tmp_path, settings=NAMED) as desk:
+        await desk.press(*"/p fr", sees="/p french")
+        await desk.press("tab")
+        assert desk.prompt_input.text == "/p french"
+        await desk.press(*" two cats", hides="/p french  ")
+        await desk.press("enter", sees="In French: two cats")
+        await desk.press(*"/profile ", "tab", "enter", hides="/profile")
+        await desk.until(lambda: "short" in text_of(desk.chat.view.telemetry), "the profile in the sidebar")
+
+
 async def test_the_palette_begins_a_preset(tmp_path):
     async with ready_desktop(tmp_path, settings=NAMED) as desk:
         await desk.press("ctrl+p", *"french", sees="Preset: french")

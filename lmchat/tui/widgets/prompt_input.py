@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -75,8 +76,16 @@ class Completion(Struct, frozen=True, kw_only=True):
 CLOSED = Completion()
 
 
-def complete(text: str) -> Completion:
-    """Return the commands that begin with a word, else those that contain it."""
+def complete(text: str, names: Mapping[str, Iterable[str]] = MappingProxyType({})) -> Completion:
+    """Return the commands that begin with a word, else those that contain it; or a command with each name.
+
+    `names` are those that can follow a command.
+    """
+    command, space, typed = text.partition(" ")
+    if space and command in names:
+        return Completion(
+            rows=tuple(f"{command} {name}" for name in names[command] if name.startswith(typed))
+        )
     if not text.startswith("/") or any(char.isspace() for char in text):
         return CLOSED
     rows = [command for command in COMMANDS if command.slash]
@@ -158,6 +167,8 @@ class PromptInput(TextArea):
         """Matching slash commands or files."""
         self.find_files: Callable[[str], Awaitable[tuple[str, ...]]] = _find_none
         """Returns the files that match a few letters."""
+        self.names: Mapping[str, Iterable[str]] = {}
+        """Names that can follow a slash command, such as those of presets."""
         self._blocks = FoldedBlocks()
         self._is_list_dismissed = False
         self._offered_for: tuple[str, object] = ("", None)
@@ -270,7 +281,7 @@ class PromptInput(TextArea):
         if typed is None and not self.text.startswith("/"):
             self._is_list_dismissed = False
         if self._is_list_dismissed or typed is None:
-            self._show(CLOSED if self._is_list_dismissed else complete(self.text))
+            self._show(CLOSED if self._is_list_dismissed else complete(self.text, self.names))
             return
         known = (row for row in self.completion.rows if isinstance(row, str) and match(typed, row))
         self._show(Completion(rows=tuple(known)))  # until those that match best are found
@@ -295,6 +306,9 @@ class PromptInput(TextArea):
         if not self.completion.rows:
             return False
         row = self.completion.row
+        is_argument = isinstance(row, str) and (
+            self._typed_file() is None or self.text.startswith(_FILE_COMMAND)
+        )
         if key in _STEPS:
             self._show(self.completion.moved(-_STEPS[key]))
         elif key == "escape":
@@ -303,7 +317,7 @@ class PromptInput(TextArea):
         elif key == "enter" and isinstance(row, Command) and not row.needs_argument:
             self.put("")
             self._tell_parent(self.Submitted(row.name))
-        elif key == "tab" or (key == "enter" and not self.text.startswith(_FILE_COMMAND)):
+        elif key == "tab" or (key == "enter" and not is_argument):
             if key == "enter" and isinstance(row, Command) and self.text == row.name:
                 self.notify(f"Type {row.slash.split()[1]} after {self.text}.", markup=False)
             self._complete()
@@ -333,6 +347,8 @@ class PromptInput(TextArea):
         row, typed = self.completion.row, self._typed_file()
         if isinstance(row, Command):
             self.put(row.name + (" " if row.takes_argument else ""))
+        elif typed is None:
+            self.put(row)
         elif self.text.startswith(_FILE_COMMAND):
             self.put(_FILE_COMMAND + row)
         else:

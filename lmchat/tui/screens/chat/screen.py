@@ -174,6 +174,8 @@ class ChatScreen(PatchedScreen):
         log.inflow.frames_per_second = self.workspace.settings.ui.frames_per_second
         log.typed_into = self.view.prompt_input
         self.view.prompt_input.find_files = self.workspace.platform.find_files
+        settings = self.workspace.settings
+        self.view.prompt_input.names = {"/p": settings.prompts, "/profile": settings.profiles}
         self.view.start()
         self.sessions.show_conversation()
 
