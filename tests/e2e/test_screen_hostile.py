@@ -115,7 +115,7 @@ def name_files(screen: LMChatScreen, home, words: str) -> None:
     screen.type("\x1b")
     screen.wait_until(lambda: not has_typed(screen, "PWNE "), "the bar is closed")
     command(screen, "/file ", f"{home}/missing {words}")
-    screen.wait_for("directory.")
+    screen.wait_for("exist.")
     screen.type("\x1b[18~\x7f")  # all of it
     (home / "folder").mkdir()
     name = sendable(words.replace("/", "_"))[:240].decode(errors="ignore")
