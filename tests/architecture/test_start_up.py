@@ -128,6 +128,7 @@ _MORE_AT_FIRST_PAINT = {
     "tty",
     "__mp_main__",
     "shlex",
+    *("decimal", "_decimal"),  # imported by msgspec; before Python 3.15 by Textual, too
 }
 """What the first paint imports beside what Textual itself does; every start pays for each further name."""
 _NEVER_UNASKED = {
