@@ -310,7 +310,9 @@ class PlainChat:
     async def do_compact(self, _: str) -> None:
         how, prompt = await self._turn_settings(), self._sessions.compact_prompt
         await self._turn(self._conversation.compact(prompt, how))
-        self._tell("This summary takes the place of the older messages. They stay on a branch of their own.")
+        self._tell(
+            "This summary takes the place of the older messages; /undo on the screen brings them back."
+        )
 
     async def do_retry(self, _: str) -> None:
         how, last = await self._turn_settings(), self._last_answer()

@@ -86,7 +86,7 @@ def test_compact_prints_a_summary_and_goes_on_with_it(begin, server, cli):
     for prompt, sees in (("a", "A."), ("b", "B."), ("c", "C."), ("/compact", "They spoke."), ("d", "D.")):
         talk.type(f"{prompt}\r", sees=f"{prompt}\ntiny:\n{sees}")
         wait_prompt(talk)
-    assert "They stay on a branch of their own." in talk.text
+    assert "/undo on the screen brings them back." in talk.text
     leave(talk)
     assert texts(cli.home)[1:] == ["They spoke.", "b", "B.", "c", "C.", "d", "D."]
 

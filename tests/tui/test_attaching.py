@@ -40,6 +40,17 @@ async def test_an_at_sign_offers_files_and_the_chosen_one_is_attached(tmp_path, 
         assert sent(desk.backend)[0].endswith("Shorten it.")
 
 
+async def test_backspace_behind_a_file_takes_it_away_as_a_whole(tmp_path):
+    made(tmp_path, "a.md")
+    async with ready_desktop(tmp_path, answer("Fine.")) as desk:
+        await desk.say("/file a.md")
+        await typed_is(desk, "[a.md (19 bytes)]\n")
+        await desk.press("backspace", "backspace")
+        assert desk.prompt_input.text == ""
+        await desk.press("ctrl+z")
+        assert desk.prompt_input.full_text.startswith("a.md (19 bytes):")
+
+
 async def test_in_a_sentence_the_name_stays_and_the_file_is_above_it(tmp_path):
     made(tmp_path, "a.md", "b.md")
     async with ready_desktop(tmp_path, answer("Fine.")) as desk:

@@ -52,6 +52,10 @@ class FoldedBlocks:
             for piece in split_files(text)
         )
 
+    def ends(self, text: str) -> str:
+        """Return the line of a block with which a text ends; empty if there is none."""
+        return next((token for token in self._blocks if text.endswith(token)), "")
+
     def unfold(self, text: str) -> str:
         for token, block in self._blocks.items():
             if token in text:
@@ -194,6 +198,14 @@ class PromptInput(TextArea):
         before = "\n" if min(start, end)[1] else ""
         line = self._blocks.fold(block, label or block.partition("\n")[0])
         self._insert(f"{before}{line}\n")
+
+    def action_delete_left(self) -> None:
+        """Delete the letter before the cursor, or a folded block as a whole."""
+        row, column = self.cursor_location
+        token = self._blocks.ends(self.document[row][:column]) if self.selection.is_empty else ""
+        if token:
+            self.move_cursor((row, column - len(token)), select=True)
+        super().action_delete_left()
 
     def attach(self, typed: str, files: Sequence[str], name: str = "") -> None:
         """Put files above the line that names them as `typed`; a sentence keeps `name`."""

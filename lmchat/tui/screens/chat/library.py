@@ -194,7 +194,8 @@ class SavedSessions:
         async def bring(name: str) -> Any:
             nonlocal done
             done = Done()
-            await self._show_progress(importer, "Importing", lambda: importer.bring([name], into=done))
+            work = self._show_progress(importer, "Importing", lambda: importer.bring([name], into=done))
+            self._tell_stop(is_stopped=await work is None and bool(done.imported))
             return done if done.imported else done.refused[0][1].words if done.refused else "Stopped."
 
         if name == "all":
@@ -202,7 +203,7 @@ class SavedSessions:
         elif name:
             await bring(name)
         else:
-            text = "A file, zip or folder of lmchat or another program. /import all looks for those."
+            text = "A file, zip or folder. Or Esc, then /import all for the chats of other programs."
             dialog = AskDialog("Import which file?", text=text, verb="import", attempt=bring)
             if await self._view.ask(dialog) is None and not done.imported:
                 return
@@ -223,21 +224,31 @@ class SavedSessions:
 
         found = await self._show_progress(importer, "Looking for chats", importer.survey)
         if not found:
-            self._view.notify("No chats of other programs were found.")
+            self._tell_stop(is_stopped=found is None)
+            if found is not None:
+                self._view.notify("No chats of other programs were found.")
             return
         text = "\n".join(one.words for one in found)
         if await self._view.ask(ConfirmDialog("Import these chats?", text=text, verb="import")):
 
-            async def bring() -> None:
+            async def bring() -> Done:
                 for one in found:
                     await importer.bring(one.paths, source=one.source, into=done)
+                return done
 
-            await self._show_progress(importer, "Importing", bring)
+            self._tell_stop(is_stopped=await self._show_progress(importer, "Importing", bring) is None)
+
+    def _tell_stop(self, *, is_stopped: bool) -> None:
+        if is_stopped:
+            self._view.notify("The import was stopped. Start it again for the rest.")
 
     async def _show_progress(
         self, importer: Importer, title: str, work: Callable[[], Coroutine[Any, Any, Any]]
     ) -> Any:
-        """Do long work of the importer; its dialog appears after a while, and Esc there stops the work."""
+        """Do long work of the importer; its dialog appears after a while, and Esc there stops the work.
+
+        Returns its result; None if it was stopped.
+        """
         from lmchat.tui.screens.ask_dialog import WorkDialog
 
         screen, dialog = self._view.screen, WorkDialog(title)
