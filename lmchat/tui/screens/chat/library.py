@@ -189,17 +189,17 @@ class SavedSessions:
 
         if (importer := self._workspace.importer) is None:
             return
-        done = Done()
+        done, is_stopped = Done(), False
 
         async def bring(name: str) -> Any:
-            nonlocal done
+            nonlocal done, is_stopped
             done = Done()
             work = self._show_progress(importer, "Importing", lambda: importer.bring([name], into=done))
-            self._tell_stop(is_stopped=await work is None and bool(done.imported))
+            is_stopped = await work is None
             return done if done.imported else done.refused[0][1].words if done.refused else "Stopped."
 
         if name == "all":
-            await self._import_all(importer, done)
+            is_stopped = await self._import_all(importer, done)
         elif name:
             await bring(name)
         else:
@@ -213,21 +213,23 @@ class SavedSessions:
             return
         await self._sessions.fetch_list()
         self._view.show_action("imported")
-        self._show_imported([one for _, one in done.imported])
+        self._show_imported([one for _, one in done.imported], is_stopped=is_stopped)
         for _, error in done.refused[:_MOST_NAMED]:
             self._view.tell(error)
         if len(done.refused) > _MOST_NAMED:
             self._view.notify(f"{len(done.refused) - _MOST_NAMED} more files were rejected.")
 
-    async def _import_all(self, importer: Importer, done: Done) -> None:
+    async def _import_all(self, importer: Importer, done: Done) -> bool:
+        """Ask for and do an import of all that is found; return whether it was stopped."""
         from lmchat.tui.screens.ask_dialog import ConfirmDialog
 
         found = await self._show_progress(importer, "Looking for chats", importer.survey)
         if not found:
-            self._tell_stop(is_stopped=found is None)
-            if found is not None:
-                self._view.notify("No chats of other programs were found.")
-            return
+            is_stopped = found is None
+            self._view.notify(
+                "Stopped: nothing was imported." if is_stopped else "No chats of other programs were found."
+            )
+            return False
         text = "\n".join(one.words for one in found)
         if await self._view.ask(ConfirmDialog("Import these chats?", text=text, verb="import")):
 
@@ -236,11 +238,8 @@ class SavedSessions:
                     await importer.bring(one.paths, source=one.source, into=done)
                 return done
 
-            self._tell_stop(is_stopped=await self._show_progress(importer, "Importing", bring) is None)
-
-    def _tell_stop(self, *, is_stopped: bool) -> None:
-        if is_stopped:
-            self._view.notify("The import was stopped. Start it again for the rest.")
+            return await self._show_progress(importer, "Importing", bring) is None
+        return False
 
     async def _show_progress(
         self, importer: Importer, title: str, work: Callable[[], Coroutine[Any, Any, Any]]
@@ -269,8 +268,10 @@ class SavedSessions:
                 if dialog.is_attached:
                     dialog.dismiss()
 
-    def _show_imported(self, found: Sequence[Any]) -> None:
-        if len(found) == 1:
+    def _show_imported(self, found: Sequence[Any], *, is_stopped: bool) -> None:
+        if is_stopped:
+            self._view.notify(f"Stopped: {summary(found)}. Start the import again for the rest.")
+        elif len(found) == 1:
             self._view.notify(f"{sentence(found[0])}.")
             if found[0].header.deleted_at is None:
                 self._sessions.switch_to(found[0].header.session_id)
