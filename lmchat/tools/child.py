@@ -31,7 +31,7 @@ from lmchat.files import read_plain
 from lmchat.structured.functions import FunctionTool
 from lmchat.text import safe_line
 from lmchat.threads import run_abandonable
-from lmchat.tools.host import LINE_BYTES, Order, Orders, ToolReport
+from lmchat.tools.host import Order, Orders, ToolReport
 from lmchat.watchdog import bound_log
 
 START_S = 30.0
@@ -50,7 +50,7 @@ Tell = Callable[[ToolReport], None]
 
 def main() -> None:
     """Run until stdin ends."""
-    source, sink = os.fdopen(os.dup(0), "rb", 0), os.fdopen(os.dup(1), "wb")
+    source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     # what functions read and print, and the programs that they start, must not meet the protocol
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
@@ -64,9 +64,16 @@ def main() -> None:
 async def _serve(source: BinaryIO, sink: BinaryIO) -> None:
     """Follow the orders; the end of the loop cancels all tasks, and that ends the servers."""
     loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader(limit=LINE_BYTES)
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), source)
-    orders = msgspec.json.decode(await reader.readline(), type=Orders)
+    lines: asyncio.Queue[bytes] = asyncio.Queue()
+
+    def read() -> None:
+        with suppress(RuntimeError):  # the loop has ended
+            for line in source:
+                loop.call_soon_threadsafe(lines.put_nowait, line)
+            loop.call_soon_threadsafe(lines.put_nowait, b"")
+
+    threading.Thread(target=read, daemon=True).start()  # on Windows, no loop can read such a pipe
+    orders = msgspec.json.decode(await lines.get(), type=Orders)
 
     def tell(report: ToolReport) -> None:
         sink.write(msgspec.json.encode(report) + b"\n")
@@ -87,7 +94,7 @@ async def _serve(source: BinaryIO, sink: BinaryIO) -> None:
     if orders.functions:
         servers[FUNCTIONS] = _Functions(Path(orders.functions), tell)
     tasks: dict[int, asyncio.Task[None]] = {}
-    while line := await reader.readline():
+    while line := await lines.get():
         order = msgspec.json.decode(line, type=Order)
         if not order.is_cancelled:
             task = tasks[order.number] = asyncio.create_task(answer(order), name=f"order {order.number}")

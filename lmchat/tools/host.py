@@ -21,7 +21,7 @@ from lmchat.errors import LMChatError
 from lmchat.files import begin_log, environment_for_others
 from lmchat.machine.system import end_program
 
-LINE_BYTES = 16 << 20
+_LINE_BYTES = 16 << 20
 """Largest message between parent and child."""
 _ROOT = str(Path(__file__).parents[2])
 _CHILD = "import sys; sys.path.append(sys.argv[1]); from lmchat.tools.child import main; main()"
@@ -140,7 +140,7 @@ class McpHost:
                 stderr=log,
                 env=environment_for_others(self._environ),
                 start_new_session=True,  # neither Ctrl+C nor the closed terminal is meant for it
-                limit=LINE_BYTES,
+                limit=_LINE_BYTES,
             )
         finally:
             os.close(log)
