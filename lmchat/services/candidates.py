@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from enum import Enum, auto
 
 from msgspec import Struct
@@ -19,7 +20,7 @@ from lmchat.domain.candidate import (
 )
 from lmchat.domain.engine import DemoOffer, ModelFile
 from lmchat.domain.server import Candidate, Endpoint, ModelInfo, ModelList, Product, Verdict
-from lmchat.errors import LMChatError, WrongUse
+from lmchat.errors import EndpointNotAllowed, LMChatError, WrongUse
 from lmchat.files import is_runnable
 from lmchat.services.backend import Backend
 from lmchat.services.ports import ChatStore
@@ -70,6 +71,8 @@ class MachineState(Struct, frozen=True, kw_only=True):
     offer: DemoOffer | None = None
     engine_command: str = ""
     """Command that installs the built-in engine, where that is missing."""
+    last_model: str = ""
+    """Model of the built-in engine, where that was used last."""
 
 
 def server_rows(candidates: Sequence[Candidate], here: MachineState) -> tuple[ServerRow, ...]:
@@ -92,7 +95,7 @@ def first_step(found: Sequence[ServerRow]) -> ServerRow | None:
 
 def _row(candidate: Candidate, here: MachineState) -> ServerRow:
     found = "not allowed" if is_forbidden(candidate) else candidate.finding
-    step = Step.CHOOSE if candidate.verdict.is_server else Step.NOTHING
+    step = Step.CHOOSE if candidate.verdict.is_server or can_be_allowed(candidate) else Step.NOTHING
     row = ServerRow(candidate=candidate, found=found, next_step=candidate.next_step, step=step)
     run = next((one for one in here.running if one.start.endpoint == candidate.endpoint), None)
     if run is not None and step is Step.NOTHING:
@@ -214,6 +217,9 @@ class Catalogue:
         self._store = store
         self._expected = tuple(expected)
         self._added: tuple[Endpoint, ...] = ()
+        self._recent: tuple[Endpoint, ...] = ()
+        """Addresses used before that no scan would probe."""
+        self._recalled: tuple[Endpoint, ...] = ()
         self._names = names or {}
         self._speeds: Mapping[tuple[str, str], float] = {}
         self.candidates: tuple[Candidate, ...] = ()
@@ -230,8 +236,23 @@ class Catalogue:
     def forget(self, endpoint: Endpoint) -> None:
         self._added = tuple(one for one in self._added if one != endpoint)
 
+    def recall(self, remembered: Remembered) -> None:
+        """Look at the addresses that were used before, too."""
+        urls = dict.fromkeys(url for url, _ in remembered.recent if url != Product.BUILT_IN.value)
+        with suppress(EndpointNotAllowed):
+            self._recalled = tuple(map(Endpoint.parse, urls))
+
     async def look_around(self) -> tuple[Candidate, ...]:
-        self.candidates = await self._backend.detect(expected=(*self._added, *self._expected))
+        found = await self._backend.detect(expected=(*self._added, *self._expected, *self._recent))
+        seen = {(one.endpoint.is_loopback or one.endpoint.host, one.endpoint.port) for one in found}
+        others = tuple(one for one in self._recalled if (one.is_loopback or one.host, one.port) not in seen)
+        self._recalled = ()
+        if others:
+            self._recent = others
+            return await self.look_around()
+        self.candidates = tuple(
+            replace(one, is_own=one.is_own and one.endpoint not in self._recent) for one in found
+        )
         return self.candidates
 
     async def refresh(self, remembered: Remembered) -> tuple[tuple[ModelRow, ...], float]:

@@ -140,8 +140,10 @@ class LMChatApp(PatchedApp):
         below = self.screen
 
         async def run(command: Command | None) -> None:
+            if command is not None and command.scope is not Scope.APP:
+                self.connect.leave_page()
             if command is not None:
-                await self.run_action(command.action, self if command.scope is Scope.APP else below)
+                await self.run_action(command.action, self if command.scope is Scope.APP else self.chat)
 
         found = offers(self.chat if below is self.chat else None)
         self.push_screen(Palette(found, self.workspace.settings.keys), run)

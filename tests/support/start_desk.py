@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.candidate import Installed, ServerStart
+from lmchat.domain.candidate import Installed, Remembered, ServerStart
 from lmchat.domain.engine import DemoOffer, ModelFile
 from lmchat.domain.server import Candidate, Endpoint, Product, Verdict
 from lmchat.machine.programs import StartedProgram, free_port, installed_products, start_program
@@ -219,7 +219,9 @@ def bare_page(
     connect: NotedConnect | None = None,
 ) -> WelcomeScreen:
     """Return the welcome page with what it is handed alone."""
-    workspace = SimpleNamespace(make_launcher=None, make_engine=None, catalogue=None, clock=clock)
+    workspace = SimpleNamespace(
+        make_launcher=None, make_engine=None, catalogue=None, clock=clock, remembered=Remembered()
+    )
     page = WelcomeScreen(workspace, connect or NotedConnect())
     page.starts.here = here or MachineState()
     return page

@@ -7,10 +7,13 @@ import asyncio
 from msgspec.structs import replace
 
 from lmchat.config.settings import Settings, UiSettings
-from lmchat.domain.server import Endpoint, LoadState, Verdict
+from lmchat.domain.candidate import Remembered
+from lmchat.domain.server import Endpoint, LoadState, Product, Verdict
 from lmchat.errors import EndpointNotAllowed
+from lmchat.tui.screens.ask_dialog import AddressDialog
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.model_picker import ModelPicker
+from lmchat.tui.screens.palette import Palette
 from lmchat.tui.screens.search_dialog import SearchDialog
 from lmchat.tui.screens.welcome.screen import WelcomeScreen
 from lmchat.tui.widgets.prompt_input import PromptInput
@@ -88,6 +91,51 @@ async def test_saved_sessions_can_be_searched_without_any_server(tmp_path):
         await desk.press(*"garden")
         await desk.until(lambda: desk.app.screen.list.key is not None, "a hit")
         await desk.press("enter", leads_to=ChatScreen, sees="Lettuce does well.")
+        await shown(desk, "not found")
+        await desk.press("ctrl+o", leads_to=WelcomeScreen, sees="Type an address")
+        await desk.press("escape", leads_to=ChatScreen, sees="Lettuce does well.")
+    async with desktop(tmp_path, ScriptedBackend(candidates=[off()]), resume_id="last") as desk:
+        await shown(desk, "Lettuce does well.", "^O find a server")
+        assert isinstance(desk.app.screen, ChatScreen)
+
+
+async def test_what_is_typed_on_the_page_lands_in_the_prompt_and_its_commands_work_in_the_chat(tmp_path):
+    backend = ScriptedBackend(candidates=[off()])
+    async with desktop(tmp_path, backend) as desk:
+        await desk.on(WelcomeScreen)
+        await desk.type("What is 2+2?")
+        await desk.until(lambda: desk.prompt_input.text == "What is 2+2?", "the text")
+        await desk.press("enter")
+        desk.app.connect.look_now()
+        await desk.on(WelcomeScreen)
+        await desk.press("ctrl+p", leads_to=Palette)
+        await desk.type("import")
+        await desk.press("enter", sees="Import which file?")
+        await desk.press("escape", leads_to=ChatScreen, sees="What is 2+2?")
+
+
+async def test_a_server_that_went_leaves_a_picker_that_leads_to_the_ways_to_another(tmp_path):
+    async with ready_desktop(tmp_path) as desk:
+        desk.backend.candidates, desk.backend.listed = (off(),), ()
+        await desk.press("ctrl+o", leads_to=ModelPicker, sees="No models found.")
+        await desk.press("enter", leads_to=WelcomeScreen, sees="Type an address")
+
+
+async def test_an_address_used_before_is_looked_at_again_and_the_last_one_used_first(tmp_path):
+    near, far = Endpoint.parse("http://127.0.0.1:5555"), Endpoint.parse("http://gpu-box:8000")
+    remembered = Remembered(endpoint=near.url, recent=((near.url, "m"), (far.url, "m"), (ENDPOINT.url, "m")))
+    backend = ScriptedBackend(candidates=[candidate(Verdict.READY, model())])
+
+    async def detect(*, expected=()):
+        refused = candidate(Verdict.REFUSED, endpoint=near, product=Product.OPENAI_COMPATIBLE, is_own=True)
+        seen = {near: refused, far: replace(refused, endpoint=far, kind="not_allowed")}
+        return (*(seen[one] for one in expected), off())
+
+    backend.detect = detect
+    async with desktop(tmp_path, backend, remembered=remembered) as desk:
+        await desk.on(WelcomeScreen)
+        await shown(desk, "Recent", "5555", "gpu-box:8000")
+        await desk.press("2", leads_to=AddressDialog, sees="http://gpu-box:8000")
 
 
 async def test_a_detection_that_fails_for_our_own_fault_is_told_and_tried_again(tmp_path):

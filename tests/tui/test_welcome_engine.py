@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 
+from lmchat.domain.candidate import Remembered
 from lmchat.domain.server import LoadState, ModelInfo, Product, Verdict
 from lmchat.tui.screens.ask_dialog import ConfirmDialog
 from lmchat.tui.screens.chat.screen import ChatScreen
@@ -25,9 +26,10 @@ MANY = [file(f"model-{number:02}", size_bytes=10**9 + number) for number in rang
 
 
 @asynccontextmanager
-async def page(folder, engine, *, size=(120, 40)):
+async def page(folder, engine, *, size=(120, 40), **more):
     """The app on the page: nothing answers."""
-    desk = make_desktop(folder, ScriptedBackend(candidates=[candidate(Verdict.REFUSED)]), engine=engine)
+    backend = ScriptedBackend(candidates=[candidate(Verdict.REFUSED)])
+    desk = make_desktop(folder, backend, engine=engine, **more)
     desk.app.connect.look_every_s = 0.05
     async with desk.app.run_test(size=size, notifications=True) as pilot:
         desk.pilot = pilot
@@ -122,6 +124,15 @@ async def test_a_file_can_be_chosen_with_the_mouse(tmp_path):
         serves(desk, "model-01")
         await desk.pilot.click(offset=(20, y))
         await desk.until(lambda: engine.started == ["model-01"], "it is started")
+
+
+async def test_the_model_of_the_engine_that_was_used_last_starts_with_one_key(tmp_path):
+    engine = ScriptedEngine(*MANY)
+    remembered = Remembered(endpoint="built-in", model="model-07")
+    async with page(tmp_path, engine, remembered=remembered) as desk:
+        await shown(desk, "model-07, as the last time")
+        await desk.press("enter")
+        await desk.until(lambda: engine.started == ["model-07"], "it is started")
 
 
 async def test_the_choice_of_the_user_stays_when_more_is_known(tmp_path):

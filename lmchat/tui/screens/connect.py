@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from msgspec.structs import replace
+from textual import events
 from textual.app import App
 from textual.screen import ModalScreen, Screen
 
@@ -17,6 +18,7 @@ from lmchat.domain.server import Candidate, Endpoint, Target, Verdict
 from lmchat.domain.telemetry import Health
 from lmchat.errors import EndpointNotAllowed, LMChatError
 from lmchat.services.workspace import Workspace
+from lmchat.tui.quirks.keys import hand_over
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.chat.view import begin_work
 from lmchat.tui.screens.models import Models, screens_of
@@ -52,9 +54,11 @@ class Connect:
         self._make_page = make_page
         self._look = asyncio.Event()
         self._asked: set[tuple[str, Need]] = set()
-        self._has_left_page = False
+        self._has_left_page = bool(workspace.resume_id)  # the session is to be read
         self._has_tried_engine = False
         models.when_used = self._leave_page
+        models.show_servers = self._open_page
+        workspace.catalogue.recall(workspace.remembered)
 
     @property
     def pause_s(self) -> float:
@@ -187,6 +191,13 @@ class Connect:
         elif self._app.screen is self._chat and not self._has_left_page:
             self._app.push_screen(self._make_page())
         self._show_on_page(candidates)
+        self._chat.view.refresh()
+
+    def _open_page(self) -> None:
+        """Show the ways to a server, and look around."""
+        self._app.push_screen(self._make_page())
+        self._show_on_page(self._workspace.catalogue.candidates)
+        self.look_now()
 
     def _show_on_page(self, candidates: Sequence[Candidate]) -> None:
         if (page := self._page) is not None:
@@ -202,12 +213,15 @@ class Connect:
 
     def search_without_server(self) -> None:
         """Search the saved sessions; one that is chosen is shown instead of the welcome page."""
+        self._chat.action_search_sessions(before=self.leave_page)
 
-        def leave() -> None:
+    def leave_page(self, typed: events.Key | events.Paste | None = None) -> None:
+        """Show the chat; what was `typed` goes into its prompt, and the page comes back when that is sent."""
+        if typed is None:
             self._has_left_page = True
-            self._leave_page()
-
-        self._chat.action_search_sessions(before=leave)
+        else:
+            hand_over(typed, self._chat.view.prompt_input)
+        self._leave_page()
 
     def show_failed_start(self, endpoint: Endpoint, error: LMChatError) -> None:
         """Show why a server that was started has ended; look for another where it was the one in use."""

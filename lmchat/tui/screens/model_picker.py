@@ -243,6 +243,8 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         self._age_s, self._note = age_s, note
         self._current = current
         self._typed = typed
+        self.show_servers: Callable[[], None] = lambda: None
+        """Called when there is no model, and Enter asks for a server."""
 
     @property
     def is_touched(self) -> bool:
@@ -279,7 +281,7 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         servers = formatting.counted(self._table.server_count, "server")
         figures: Sequence[str] = (f"{formatting.counted(count, 'model')} on {servers}", age)
         if not count:
-            nothing = self._note or "No models found. Start a server or load a model, then refresh with ^R."
+            nothing = self._note or "No models found. Enter shows the ways to a server; ^R looks again."
             figures = ()
         show_matches(self, self._table, nothing, *figures, choose=choose)
 
@@ -297,6 +299,9 @@ class ModelPicker(ListDialog[ModelInfo | None]):
     def action_take(self) -> None:
         if (model := self._chosen()) is not None:
             self.dismiss(model)
+        elif not self._table.rows:
+            self.dismiss(None)
+            self.app.call_later(self.show_servers)
 
     def action_load_or_unload(self) -> None:
         if (model := self._chosen()) is not None:

@@ -42,6 +42,8 @@ class Models:
         self._coming_since_s = 0.0
         self.when_used: Callable[[], None] = lambda: None
         """Called when a model is used."""
+        self.show_servers: Callable[[], None] = lambda: None
+        """Shows the ways to a server."""
 
     def use(self, target: Target) -> None:
         self._open_sessions.target = target
@@ -54,12 +56,15 @@ class Models:
             self.when_used()
 
     def open_picker(self, reason: str = "", then: Callable[[ModelInfo], None] | None = None) -> None:
-        """Open the picker from what is known, and refresh it behind.
+        """Open the picker from what is known, and refresh it behind; without a server, show the ways to one.
 
         `reason` is why it comes unasked. The chosen model is used from now on, or given to `then`.
         """
         from lmchat.tui.screens.model_picker import ModelPicker
 
+        if self._chat.view.lacks_server:
+            self.show_servers()
+            return
         rows, age_s = self._workspace.catalogue.known(self._workspace.remembered)
         target = self._open_sessions.target
         current = (target.endpoint.url, target.model_id) if target else None
@@ -68,6 +73,7 @@ class Models:
         picker = ModelPicker(
             rows, self.load_or_unload, refresh, age_s=age_s, current=current, reason=reason, typed=typed
         )
+        picker.show_servers = self.show_servers
 
         def take(model: ModelInfo | None) -> None:
             if model is not None:

@@ -22,6 +22,7 @@ class TelemetrySnapshot(Struct, frozen=True, kw_only=True):
     """All values that the panel shows."""
 
     health: Health = field(default_factory=Health)
+    lacks_server: bool = False
     turn: Turn | None = None
     context_tokens: int | None = None
     context_limit: int | None = None
@@ -123,7 +124,8 @@ def _figure(label: str, value: str, *, style: str = "", is_detail: bool = False,
 def _server_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[Row]:
     health = snapshot.health
     name = safe_line(health.product.value) if health.product else "Server"
-    style, word, reason = _VERDICTS[health.verdict] if health.verdict else (MUTED, "checking", "")
+    unknown = (MUTED, "not found" if snapshot.lacks_server else "checking", "")
+    style, word, reason = _VERDICTS[health.verdict] if health.verdict else unknown
     yield _head(name, word, style, sign=_SIGNS.get(style, "off"), sign_style=style)
     address = safe_line(health.endpoint.netloc) if health.endpoint else UNKNOWN
     told = reason or formatting.latency(health.latency_ms)

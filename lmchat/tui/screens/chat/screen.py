@@ -94,12 +94,13 @@ class KeyHints:
             return [*running, *_EDIT_HINTS[1 if running else 0 :]]  # Esc stops first
         if shown.is_waiting:
             running = [_TAKE_BACK_HINT]
-        if view.has_unseen_image:
-            running.append((self._hint("model")[0], "model with vision"))
+        way = "find a server" if view.lacks_server else "model with vision" if view.has_unseen_image else ""
+        if way:
+            running.append((self._hint("model")[0], way))
         if shown.asked is not None:
             running.append((self._hint("previous")[0], "answer the tool"))
         names = _DOWN_HINTS if view.health.is_down else _CHAT_HINTS
-        others = [self._hint(name) for name in names if not (name == "model" and view.has_unseen_image)]
+        others = [self._hint(name) for name in names if not (way and name == "model")]
         hints = [*running, *self._ways_on(), *others]
         return list(dict.fromkeys(hints))  # a way on may be one of the keys of a server that is down
 

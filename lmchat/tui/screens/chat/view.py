@@ -91,6 +91,11 @@ class ChatView:
         is_blind = target is not None and target.model is not None and target.model.is_blind
         return is_blind and any(part.is_image for part in take_files(self.prompt_input.full_text)[1].values())
 
+    @property
+    def lacks_server(self) -> bool:
+        """Whether the last look around found no server to use."""
+        return self._open_sessions.target is None and bool(self.workspace.catalogue.candidates)
+
     # Notices, questions and workers
 
     def notify(self, words: str) -> None:
@@ -213,6 +218,7 @@ class ChatView:
         ended_s = turn.ended_s if turn else None
         return TelemetrySnapshot(
             health=self.health,
+            lacks_server=self.lacks_server,
             turn=turn,
             context_tokens=use.tokens if use and opened.shown.conversation.messages else None,
             context_limit=use.limit if use else None,

@@ -45,6 +45,8 @@ def _choices(here: MachineState) -> Iterator[tuple[str, str, str]]:
     """Yield key, title and words of what is offered, the built-in engine first where it is installed."""
     own = [file for file in here.files if not file.is_demo]
     if here.offer is not None and not here.engine_command:
+        if any(one.name == here.last_model for one in here.files):
+            yield "last", "Start the built-in engine", f"{safe_line(here.last_model)}, as the last time"
         words = _demo_words(here.offer, has_demo=len(own) < len(here.files))
         yield "demo", "Try the built-in engine", words
         if own:
@@ -139,6 +141,8 @@ def _name(candidate: Candidate) -> str:
     """Return the product, or the address where the user named it or it is another machine."""
     endpoint = candidate.endpoint
     is_known = endpoint.is_loopback and (not candidate.is_own or candidate.product is Product.BUILT_IN)
+    if is_known and candidate.product is Product.OPENAI_COMPATIBLE and not candidate.verdict.is_server:
+        return "Recent"  # no other address without a product is looked at unasked
     return candidate.product.value if is_known else safe_line(endpoint.netloc)
 
 

@@ -15,6 +15,7 @@ from textual.getters import query_one
 from textual.screen import Screen
 from textual.widgets import Static
 
+from lmchat.domain.candidate import can_be_allowed
 from lmchat.domain.server import Candidate
 from lmchat.services.candidates import (
     NOTHING,
@@ -38,7 +39,7 @@ from lmchat.tui.widgets.keys_row import KeysRow
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, content
 from lmchat.tui.widgets.row_list import ListRow, RowList
 
-_HINTS = (("Enter", "choose"), ("F5", "check now"), ("^K", "search sessions"))
+_HINTS = (("Enter", "choose"), ("F5", "check now"), ("^K", "search"), ("Esc", "chat"))
 _LAST_HINTS = (("^P", "commands"), ("F1", "help"))
 _ADVICE = "Start one, or {}. This page continues when a server appears."
 _WAITING = "Your message waits until a server answers."
@@ -62,6 +63,7 @@ class WelcomeScreen(Screen[None]):
         *(Binding(digit, f"take_number({digit})", show=False) for digit in "123456789"),
         Binding("f5", "look_now", "check now", show=False),
         Binding("ctrl+k", "search", "search sessions", show=False),
+        Binding("escape", "leave", "chat", show=False),
     ]
     _rows = query_one(RowList)
     _headline = query_one("#welcome-headline", Static)
@@ -195,9 +197,19 @@ class WelcomeScreen(Screen[None]):
         words = f"{words} {formatting.ago(now_s - self._looked_at_s)} ago"
         return words, f"; next check in {formatting.ago(left_s)}" if left_s > 0 else "; checking"
 
+    def on_key(self, event: events.Key) -> None:
+        """Go on in the prompt of the chat with a letter, which is no key here."""
+        is_text = event.is_printable and (event.key == "slash" or event.key not in self.active_bindings)
+        if is_text or self.is_leaving:
+            self._connect.leave_page(event)
+
     def on_paste(self, event: events.Paste) -> None:
-        event.stop()
-        self.ask_address(safe_line(event.text.strip()))
+        """Take one word for an address, and more for a prompt."""
+        if len(event.text.split()) > 1:
+            self._connect.leave_page(event)
+        else:
+            event.stop()
+            self.ask_address(safe_line(event.text.strip()))
 
     def action_move(self, by: int) -> None:
         self._is_touched = True
@@ -217,6 +229,9 @@ class WelcomeScreen(Screen[None]):
         self.starts.look_at_disk()
         self._connect.look_now()
 
+    def action_leave(self) -> None:
+        self._connect.leave_page()
+
     def action_search(self) -> None:
         self._connect.search_without_server()
 
@@ -230,6 +245,8 @@ class WelcomeScreen(Screen[None]):
         match self._rows.key:
             case "address":
                 self.ask_address()
+            case "last":
+                self._connect.start_engine(here.last_model)
             case "demo" if here.offer is not None:
                 self._connect.start_engine(here.offer.name)
             case "files":
@@ -243,6 +260,8 @@ class WelcomeScreen(Screen[None]):
 
     def _take(self, place: ServerRow) -> None:
         match place:
+            case ServerRow(candidate=candidate) if can_be_allowed(candidate):
+                self.ask_address(candidate.endpoint.url)
             case ServerRow(step=Step.CHOOSE):
                 self._connect.take_candidate(place.candidate)
             case ServerRow(step=Step.START, start=start) if start is not None:

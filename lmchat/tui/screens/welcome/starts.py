@@ -52,7 +52,9 @@ class PageStarts:
         self, page: Screen[None], workspace: Workspace, connect: Connect, changed: Callable[[], None]
     ) -> None:
         """`changed` is called when more is known of this machine."""
-        self.here = MachineState()
+        last = workspace.remembered
+        is_own = last.endpoint == Product.BUILT_IN.value
+        self.here = MachineState(last_model=last.model if is_own else "")
         """What is known of this machine beside the places that were looked at."""
         self.problem = ""
         """What went wrong last; empty until then."""
