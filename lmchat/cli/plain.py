@@ -192,8 +192,9 @@ class PlainChat:
     async def _command(self, line: str) -> None:
         found = parse_slash(line)
         if found is None:
-            words = f"Unknown command: {safe_line(line, limit=40)}."
-            raise WrongUse(words, hint="/help lists the commands.")
+            words = f"Unknown command: {safe_line(line.partition(' ')[0], limit=40)}."
+            hint = "/help lists the commands. Begin with a space to send it as a message."
+            raise WrongUse(words, hint=hint)
         name, argument = found.command.name, found.argument
         method = getattr(self, f"do_{name[1:]}", None)
         if method is None and name not in _COMMANDS:

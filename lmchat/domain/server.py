@@ -86,12 +86,12 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def parse(cls, text: str) -> Endpoint:
-        """Read an address, with or without scheme and `/v1`.
+        """Read an address, with or without scheme and `/v1`, or the port of a server on this machine.
 
         Raises:
             EndpointNotAllowed: it is no plain http(s) address.
         """
-        typed = text.strip()
+        typed = re.sub(r"^:?(\d{1,5})$", r"127.0.0.1:\1", text.strip())
         try:
             parts = urlsplit(typed if "://" in typed else f"http://{typed}")
             host = (parts.hostname or "").rstrip(".")

@@ -42,15 +42,15 @@ class Continuation:
         self._is_prefilled = is_prefilled
         self._is_new_thought = bool(continued.reasoning) and not (is_prefilled and not continued.text)
         self._gap = "\n\n"[: 2 - continued.reasoning[-2:].count("\n")]
-        self._buffer, self._pieces = "", 0
+        self._buffer = ""
         self._is_joined = not continued.text
 
     def feed(self, event: StreamEvent) -> tuple[StreamEvent, ...]:
         match event:
             case TextDelta(text=text, pieces=pieces) if not self._is_joined:
                 self._buffer += text
-                self._pieces += pieces
-                return () if self._may_repeat() else self.close()
+                held = TextDelta(text="", pieces=pieces)  # for the figures, which count what comes
+                return (held,) if self._may_repeat() else (held, *self.close())
             case ReasoningDelta(text=text, pieces=pieces) if self._is_new_thought:
                 self._is_new_thought = False
                 return (ReasoningDelta(text=self._gap + text.lstrip("\n"), pieces=pieces),)
@@ -72,9 +72,8 @@ class Continuation:
             if self._is_prefilled
             else _following(self._text, self._buffer)
         )
-        pieces, self._pieces = self._pieces, 0
         self._buffer, self._is_joined = "", True
-        return (TextDelta(text=fresh, pieces=pieces),) if fresh else ()
+        return (TextDelta(text=fresh, pieces=0),) if fresh else ()
 
     def _may_repeat(self) -> bool:
         if self._is_prefilled:  # some servers send what they were given once more

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from enum import StrEnum
 from functools import partial
@@ -201,13 +202,14 @@ class SlashCommand(Struct, frozen=True, kw_only=True):
 
 
 def is_command(text: str) -> bool:
-    """Return whether a text is one line that names a command, or a single word of letters.
+    """Return whether a text is one line that begins with a command, or with a word that may be meant as one.
 
-    All else is a message, as `/tmp/x is full, why?`.
+    All else is a message, as `/tmp/x is full, why?`, and `/var is full, why?` where there is such a path.
     """
     if not text.startswith("/") or "\n" in text:
         return False
-    return text[1:].strip().isalpha() or parse_slash(text) is not None
+    word = text.partition(" ")[0]
+    return parse_slash(text) is not None or (word[1:].isalpha() and not os.path.lexists(word))
 
 
 def parse_slash(line: str) -> SlashCommand | None:

@@ -30,6 +30,8 @@ LOOKS_LIKE_LOOPBACK = (
         ("http://box.lan:8080/llm", "http://box.lan:8080/llm/v1"),
         ("https://host/v1beta/openai", "https://host:443/v1beta/openai"),
         ("HTTP://LOCALHOST:1234", "http://localhost:1234/v1"),
+        ("4321", "http://127.0.0.1:4321/v1"),
+        (":4321", "http://127.0.0.1:4321/v1"),
     ],
 )
 def test_an_address_may_be_typed_with_or_without_version_and_scheme(typed: str, base_url: str):

@@ -136,15 +136,15 @@ def test_a_fence_or_a_table_that_is_opened_again(begun, said, whole):
 
 def test_what_is_held_back_is_kept_however_the_stream_ends():
     joint = Continuation(message("Several vegetables grow well in"), is_prefilled=False)
-    assert joint.feed(TextDelta(text="Several vegetables")) == ()
-    assert joint.close() == (TextDelta(text="Several vegetables"),)
+    assert joint.feed(TextDelta(text="Several vegetables", pieces=2)) == (TextDelta(text="", pieces=2),)
+    assert joint.close() == (TextDelta(text="Several vegetables", pieces=0),)
     assert joint.close() == ()
 
 
 def test_it_waits_no_longer_than_what_came_can_be_a_repetition():
     joint = Continuation(message(PROSE), is_prefilled=False)
     long = "Water them. " * 20
-    assert joint.feed(TextDelta(text=long)) == (TextDelta(text=long),)
+    assert joint.feed(TextDelta(text=long)) == (TextDelta(text=""), TextDelta(text=long, pieces=0))
     assert joint.feed(TextDelta(text=" Several")) == (TextDelta(text=" Several"),)
 
 
@@ -159,11 +159,11 @@ def test_a_second_thought_stands_apart_from_the_first_and_one_that_is_gone_on_wi
 
 def test_text_that_turns_out_to_be_a_thought_does_not_end_the_join():
     joint = Continuation(message("Several vegeta"), is_prefilled=False)
-    assert joint.feed(TextDelta(text="Hm, what")) == ()
-    thought = TextDelta(text="Hm, what"), Rethought(is_thought=True)
+    assert joint.feed(TextDelta(text="Hm, what")) == (TextDelta(text=""),)
+    thought = TextDelta(text="Hm, what", pieces=0), Rethought(is_thought=True)
     assert joint.feed(Rethought(is_thought=True)) == thought
     joint.feed(TextDelta(text="vegetables "))
-    assert joint.close() == (TextDelta(text="bles "),)
+    assert joint.close() == (TextDelta(text="bles ", pieces=0),)
 
 
 def test_the_last_words_are_whole_ones_where_there_are_enough():

@@ -329,7 +329,7 @@ async def test_what_was_found_last_is_replaced_by_what_is_typed(tmp_path):
         await desk.press("escape", "ctrl+f", *"tuce", sees="1/1")
 
 
-async def test_search_opens_the_exact_message(tmp_path):
+async def test_search_opens_the_exact_message_and_letters_are_typed(tmp_path):
     backend = ScriptedBackend(answer("Lettuce."), answer("Chives and more."))
     async with ready_desktop(tmp_path, asked=["first", "herbs"], backend=backend) as desk:
         await desk.press("ctrl+n", hides="Lettuce.")
@@ -338,8 +338,12 @@ async def test_search_opens_the_exact_message(tmp_path):
         await desk.press("enter")
         await desk.until(lambda: desk.log_view.focused_message is not None, "the message")
         assert desk.log_view.focused_message.text == "Chives and more."
-        assert desk.app.focused is desk.log_view
         assert desk.log_view.finder.standing == (1, 1)
+        await desk.press(*"does it", sees="does it")
+        assert desk.app.focused is desk.prompt_input
+        await desk.press("shift+tab")
+        assert desk.app.focused is desk.log_view
+        assert desk.log_view.focused_message.text == "Chives and more."
         await desk.press("escape")
         assert not desk.log_view.finder.is_active
 

@@ -186,6 +186,16 @@ async def test_a_file_is_folded_to_a_line_and_sent_in_full(app, pilot) -> None:
     assert [fact.text for fact in app.of(PromptInput.Drafted)][-2] == sent(app)[0]
 
 
+async def test_a_file_stays_whole_when_the_breaks_beside_its_line_are_deleted(app, pilot) -> None:
+    await write(pilot, "See")
+    app.prompt.input.insert_block("the file\n", "notes.md")
+    await pilot.press("backspace")
+    await write(pilot, "and tell")
+    app.prompt.input.move_cursor((1, 0))
+    await pilot.press("backspace", "enter")
+    assert sent(app) == ["See\nthe file\nand tell"]
+
+
 async def test_two_files_of_one_name_are_two_and_a_deleted_one_is_not_sent(app, pilot) -> None:
     prompt = app.prompt.input
     prompt.insert_block("one", "same")

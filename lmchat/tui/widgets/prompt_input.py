@@ -57,9 +57,14 @@ class FoldedBlocks:
         return next((token for token in self._blocks if text.endswith(token)), "")
 
     def unfold(self, text: str) -> str:
+        """Return a text with its blocks, each on lines of its own, whatever is written beside its line."""
         for token, block in self._blocks.items():
             if token in text:
-                text = text.replace(token, block.rstrip("\n"))
+                before, *behind = text.split(token)
+                text = before
+                for piece in behind:
+                    text = f"{text}\n" if text and not text.endswith("\n") else text
+                    text += block.rstrip("\n") + ("\n" if piece[:1] not in ("", "\n") else "") + piece
         return text
 
 

@@ -243,8 +243,9 @@ class ChatScreen(PatchedScreen):
         found = parse_slash(line)
         if found is None:
             self.view.prompt_input.put(line)
-            words = f"Unknown command: {safe_line(line, limit=40)}."
-            self.view.tell(WrongUse(words, hint="F1 lists the commands."))
+            words = f"Unknown command: {safe_line(line.partition(' ')[0], limit=40)}."
+            hint = "F1 lists the commands. Begin with a space to send it as a message."
+            self.view.tell(WrongUse(words, hint=hint))
         else:
             self.view.attempt(partial(self._run_command, found), group="slash", typed=line)
 
@@ -418,6 +419,7 @@ class ChatScreen(PatchedScreen):
             if hit is not None and before is not None:
                 before()
             if hit is not None:
+                self.remove_class("-sessions-over")
                 self.library.open_hit(hit, is_exported=dialog.is_export_wanted)
 
         self.app.push_screen(dialog, go)

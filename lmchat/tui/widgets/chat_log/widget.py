@@ -439,8 +439,11 @@ class ChatLog(ScrollView, can_focus=True):
         self._repaint()
         return has_moved
 
-    def show_message(self, message_id: str, *, row: int | None = None) -> bool:
-        """Focus a message and bring it into view, on a given row of the screen; False if it is not there."""
+    def show_message(self, message_id: str, *, row: int | None = None, takes_focus: bool = True) -> bool:
+        """Bring a message into view, on a given row of the screen, and focus it; False if it is not there.
+
+        Unless the log `takes_focus`, it is focused when the log gets the focus.
+        """
         index = self.document.entries.index_of(message_id)
         if index is None:
             return False
@@ -450,7 +453,8 @@ class ChatLog(ScrollView, can_focus=True):
         else:
             self.viewport.scroll_to_place((index, -1, 0), row)
         self._repaint()
-        self.focus(scroll_visible=False)
+        if takes_focus:
+            self.focus(scroll_visible=False)
         return True
 
     def focus_hit(self) -> None:
