@@ -43,7 +43,11 @@ async def compare(context: Context) -> int:
     async with open_runtime(context, is_kept=False) as runtime:
         listed = await list_of_models(runtime, is_refresh=True)
         for model in [model_named(name, listed) for name in options.models]:
-            output.note(f"lmchat: {model.model_id}")
+            heading = f"## {model.model_id}"
+            if output.is_json:
+                output.note(heading)
+            else:
+                output.text(f"\n{heading}" if found else heading)
             load_s, error = await _load(runtime, model, output)
             runs = [] if error else [await _run(runtime, model, prompt, output)]
             while runs and len(runs) < options.runs and runs[0].error is None:

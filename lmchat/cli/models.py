@@ -10,10 +10,9 @@ from lmchat.cli.context import Context
 from lmchat.cli.output import rounded, table, timestamp
 from lmchat.cli.target import find_candidates, own_endpoints
 from lmchat.cli.wiring import Runtime, open_runtime
-from lmchat.config.load import similar
-from lmchat.domain.candidate import NOTHING_FOUND, arrive_at, choose, why_unusable
+from lmchat.domain.candidate import NOTHING_FOUND, arrive_at, choose, find_model, unknown_model, why_unusable
 from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, ModelList, Verdict, is_address
-from lmchat.errors import LMChatError, ServerRejected
+from lmchat.errors import LMChatError
 
 _MINUTE_S = 60
 
@@ -97,13 +96,10 @@ async def list_of_models(runtime: Runtime, *, is_refresh: bool) -> ModelList:
 
 
 def model_named(model_id: str, listed: ModelList) -> ModelInfo:
-    """Return a model by its name; raises `ServerRejected`."""
-    found = next((model for model in listed.models if model.model_id == model_id), None)
-    if found is not None:
-        return found
-    meant = similar(model_id, tuple(model.model_id for model in listed.models))
-    hint = f"Did you mean {meant}?" if meant else "`lmchat models` lists the models."
-    raise ServerRejected(f"No server has a model {model_id}.", kind="model_missing", hint=hint)
+    """Return a model by its name; raises `WrongUse`."""
+    if (found := find_model(model_id, listed.models)) is None:
+        raise unknown_model(model_id, listed.models)
+    return found
 
 
 def _report(context: Context, model: ModelInfo, state: LoadState) -> int:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 
 from lmchat.config.settings import Settings
-from lmchat.domain.candidate import Need, Remembered, arrive, why_no_model
+from lmchat.domain.candidate import Need, Remembered, arrive, require_model, why_no_model
 from lmchat.domain.server import Candidate, Endpoint, Product, Target, is_address
 from lmchat.domain.telemetry import Metrics
 from lmchat.errors import LMChatError
@@ -43,9 +43,13 @@ async def find_target(
 ) -> Target:
     """Return the server and model to ask; waits while a server loads its model.
 
-    Raises `NoServerFound`, `ServerRejected`, or `RequestInvalid` if no model is clearly meant.
+    Raises `NoServerFound`, `ServerRejected`, `RequestInvalid` if no model is clearly meant, or `WrongUse` if
+    the one that is named does not exist.
     """
-    arrival = arrive(await find_candidates(backend, settings), model=settings.model, remembered=remembered)
+    candidates = await find_candidates(backend, settings)
+    arrival = arrive(candidates, model=settings.model, remembered=remembered)
+    if settings.model:
+        require_model(settings.model, arrival, candidates)
     is_noted = False
     while arrival.target is not None and arrival.target.model is None and arrival.need is not Need.MODEL:
         if not is_noted:

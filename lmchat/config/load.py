@@ -104,6 +104,8 @@ def load(
     }
     named = {key: value for key, value, _ in environment}
     key_endpoint = named.get("endpoint") if "api_key" in named else tables[""].get("endpoint")
+    if flags.endpoint is not None and not flags.endpoint.strip():
+        problems.append(Problem(source='--endpoint ""', reason="write it as http://HOST:PORT"))
     layers = [*environment, *_profile(flags.profile, file.values.get("profiles", {}), problems)]
     layers += [
         (key, value, f"flag ({option})")

@@ -11,6 +11,7 @@ from pathlib import PurePath
 from msgspec import Struct
 from msgspec.structs import replace
 
+from lmchat.config.load import similar
 from lmchat.domain.server import (
     Candidate,
     Endpoint,
@@ -19,9 +20,18 @@ from lmchat.domain.server import (
     Product,
     Target,
     Verdict,
+    is_other_model,
     server_id_of,
 )
-from lmchat.errors import LMChatError, NoServerFound, RequestInvalid, ServerRejected, ServerUnavailable
+from lmchat.errors import (
+    LMChatError,
+    NoServerFound,
+    RequestInvalid,
+    ServerRejected,
+    ServerUnavailable,
+    WrongUse,
+)
+from lmchat.text import safe_line
 
 _RECENT = 9
 """One for each of the keys Alt+1 … Alt+9."""
@@ -65,6 +75,17 @@ _SENTENCES = {
     Verdict.NOT_AN_LLM: "{url} is not a model server: {seen}.",
 }
 _NAME_A_SERVER = "Start a model server, or name one with --endpoint URL."
+_WAYS_ON = "`lmchat doctor` shows what is missing; `lmchat --local` chats without a server."
+_TAKE_MORE_MODELS = (
+    Product.LITELLM,
+    Product.OPENAI,
+    Product.MISTRAL,
+    Product.ANTHROPIC,
+    Product.GEMINI,
+    Product.OPENROUTER,
+)
+"""Products that take aliases and routes, which they do not list."""
+_MOST_SUGGESTED = 3
 
 
 class Need(Enum):
@@ -94,7 +115,7 @@ def choose(
     if is_named:
         candidates = [candidate for candidate in candidates if candidate.is_own]
     usable = [candidate for candidate in candidates if candidate.verdict.is_usable]
-    for candidate in sorted(usable, key=lambda one: _rank(one, remembered)):
+    for candidate in sorted(usable, key=lambda one: _rank(one, remembered, model)):
         return arrive_at(candidate, model=model, remembered=remembered)
     for candidate in candidates:
         if candidate.verdict in (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED):
@@ -134,15 +155,39 @@ def can_be_allowed(candidate: Candidate) -> bool:
 def choose_model(candidate: Candidate, *, model: str, remembered: Remembered) -> ModelInfo | None:
     """Choose the configured model, else the last used one, else a loaded one."""
     if model:
-        known = _by_id(candidate, model)
+        known = find_model(model, chat_models(candidate))
         return known or ModelInfo(model_id=model, endpoint=candidate.endpoint, product=candidate.product)
     server_id = server_id_of(candidate.endpoint, candidate.product)
-    last = _by_id(candidate, remembered.model) if remembered.endpoint == server_id else None
+    last = find_model(remembered.model, chat_models(candidate)) if remembered.endpoint == server_id else None
     if last is not None and last.state is not LoadState.NOT_LOADED:
         return last
     talking = chat_models(candidate)
     wanted = (LoadState.LOADED, LoadState.LOADING, LoadState.UNKNOWN)
     return next((info for state in wanted for info in talking if info.state is state), None)
+
+
+def find_model(name: str, models: Sequence[ModelInfo]) -> ModelInfo | None:
+    """Return the model of this name, which may lack Ollama's `:latest`."""
+    found = (one for full in (name, f"{name}:latest") for one in models if one.model_id == full)
+    return next(found, None)
+
+
+def unknown_model(name: str, models: Sequence[ModelInfo]) -> WrongUse:
+    """Return the error for a model that no server lists."""
+    names = tuple(dict.fromkeys(one.model_id for one in models))
+    near = [one for one in names if name.casefold() in one.casefold()][:_MOST_SUGGESTED]
+    meant = " or ".join(near) or similar(name, names)
+    words = f"No server has a model {name}" + (f"; did you mean {meant}?" if meant else ".")
+    return WrongUse(safe_line(words), hint="`lmchat models` lists the models.", kind="model_missing")
+
+
+def require_model(name: str, arrival: Arrival, candidates: Sequence[Candidate]) -> None:
+    """Raise `WrongUse` if the chosen server lists its models, and `name` is none of them."""
+    listed = chat_models(arrival.candidate)
+    if arrival.candidate is None or not listed or arrival.candidate.product in _TAKE_MORE_MODELS:
+        return
+    if all(is_other_model(name, one.model_id) for one in listed):
+        raise unknown_model(name, [model for one in candidates for model in chat_models(one)])
 
 
 def arrive(candidates: Sequence[Candidate], *, model: str, remembered: Remembered) -> Arrival:
@@ -178,11 +223,10 @@ def why_unusable(candidates: Sequence[Candidate]) -> LMChatError:
         )
     if len(candidates) == 1:
         only = candidates[0]
-        return NoServerFound(
-            f"{NOTHING_FOUND}: {only.detail or f'{only.endpoint.url}: {only.finding}.'}",
-            hint=_sentence(only.next_step) or _NAME_A_SERVER,
-        )
-    return NoServerFound(f"{NOTHING_FOUND}: no model server answers on this machine.", hint=_NAME_A_SERVER)
+        words = only.detail or f"{only.endpoint.url}: {only.finding}."
+        return NoServerFound(words, hint=f"{_sentence(only.next_step) or _NAME_A_SERVER} {_WAYS_ON}")
+    words = f"{NOTHING_FOUND}: no model server answers on this machine."
+    return NoServerFound(words, hint=f"{_NAME_A_SERVER} {_WAYS_ON}")
 
 
 def _sentence(step: str) -> str:
@@ -199,12 +243,9 @@ def why_no_model(arrival: Arrival) -> RequestInvalid:
     return RequestInvalid(product.in_text("No LM Studio model selected"), hint=hint, kind="model_missing")
 
 
-def _by_id(candidate: Candidate, model_id: str) -> ModelInfo | None:
-    return next((info for info in chat_models(candidate) if info.model_id == model_id), None)
-
-
-def _rank(candidate: Candidate, remembered: Remembered) -> tuple[bool, bool, bool]:
+def _rank(candidate: Candidate, remembered: Remembered, model: str) -> tuple[bool, ...]:
     return (
+        bool(model) and find_model(model, chat_models(candidate)) is None,
         not candidate.is_own,
         candidate.endpoint.url != remembered.endpoint,
         candidate.verdict is not Verdict.READY,

@@ -49,7 +49,7 @@ class AllowList:
             )
         if endpoint.is_loopback or {(host, None), (host, endpoint.port)} & self._hosts:
             return
-        hint = f"Start with --allow-host {endpoint.host}, or add it to allowed_hosts in config.toml."
+        hint = "Check the address, or add the host to allowed_hosts in config.toml."
         raise EndpointNotAllowed(
             f"Endpoint not allowed: Endpoint must be localhost, "
             f"or be allowed by --allow-host {endpoint.host}",

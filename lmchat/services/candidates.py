@@ -15,8 +15,10 @@ from lmchat.domain.candidate import (
     Remembered,
     ServerStart,
     can_be_allowed,
+    find_model,
     has_model,
     is_forbidden,
+    unknown_model,
 )
 from lmchat.domain.engine import DemoOffer, ModelFile
 from lmchat.domain.server import Candidate, Endpoint, ModelInfo, ModelList, Product, Verdict
@@ -25,7 +27,6 @@ from lmchat.files import is_runnable
 from lmchat.services.backend import Backend
 from lmchat.services.ports import ChatStore
 from lmchat.services.server_launcher import Program, is_startable, start_of
-from lmchat.text import safe_line
 
 WHERE_TO_GET: Mapping[Product, str] = {
     Product.LM_STUDIO: "Get it at lmstudio.ai",
@@ -192,13 +193,13 @@ class ModelRow(Struct, frozen=True, kw_only=True):
 def matching_model(name: str, rows: Sequence[ModelRow]) -> ModelInfo:
     """Return the model of this name, or the only one whose name holds it; raises `WrongUse`."""
     models = [row.model for row in rows if not row.model.is_embedding]
-    exact = [model for model in models if model.model_id == name]
-    found = exact or [model for model in models if name.casefold() in model.model_id.casefold()]
-    if not exact and len(found) != 1:
-        words = f"{len(found)} models match" if found else "No model matches"
-        hint = "Ctrl+O lists the models."
-        raise WrongUse(f"{words} {safe_line(name, limit=40)}.", hint=hint, kind="model_missing")
-    return found[0]
+    holding = [model for model in models if name.casefold() in model.model_id.casefold()]
+    found = find_model(name, models) or (holding[0] if len(holding) == 1 else None)
+    if found is None:
+        raise WrongUse(
+            unknown_model(name, models).message, hint="Ctrl+O lists the models.", kind="model_missing"
+        )
+    return found
 
 
 class Catalogue:

@@ -25,6 +25,7 @@ OWN = replace(other(Verdict.READY, model("own")), is_own=True)
     [
         ([READY], "", NEW, "a"),
         ([READY], "needed", NEW, "needed"),
+        ([READY, other(Verdict.NO_MODEL, model("far:latest"))], "far", NEW, "far:latest"),
         ([COLD, other(Verdict.READY, model("c"))], "", NEW, "c"),
         (
             [other(Verdict.READY, model("c")), READY],
@@ -34,7 +35,14 @@ OWN = replace(other(Verdict.READY, model("own")), is_own=True)
         ),
         ([READY, OWN], "", Remembered(endpoint=READY.endpoint.url), "own"),
     ],
-    ids=["the loaded one", "as configured", "the ready one", "the last used", "the user's own"],
+    ids=[
+        "the loaded one",
+        "as configured",
+        "where the named one is",
+        "the ready one",
+        "the last used",
+        "the user's own",
+    ],
 )
 def test_the_model_that_is_chosen(candidates, model_id, remembered, chosen):
     arrival = choose(candidates, model=model_id, remembered=remembered)
@@ -78,4 +86,9 @@ def test_no_other_server_takes_the_place_of_the_one_that_was_named():
     ],
 )
 def test_the_hint_about_an_unusable_server_is_a_sentence(step, hint):
-    assert why_unusable([candidate(Verdict.REFUSED, next_step=step)]).hint == hint
+    error = why_unusable([candidate(Verdict.REFUSED, next_step=step, detail="It is off.")])
+    assert (
+        error.hint
+        == f"{hint} `lmchat doctor` shows what is missing; `lmchat --local` chats without a server."
+    )
+    assert error.message == "It is off."

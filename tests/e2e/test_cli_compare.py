@@ -20,9 +20,9 @@ def test_each_model_is_loaded_and_asked_in_turn_and_a_table_ends_the_answers(two
     assert done.returncode == 0, done.stderr
     assert [one.json["model"] for one in server.seen(CHAT)] == ["small", "large"]
     assert len(server.seen("POST /models/load")) == 1
-    assert done.stderr.splitlines() == ["lmchat: small", "lmchat: large"]
+    assert done.stderr == ""
     *answers, _, head, small, large = done.stdout.splitlines()
-    assert answers == ["Hello there.", "Hello there."]
+    assert answers == ["## small", "Hello there.", "", "## large", "Hello there."]
     assert head.split() == ["MODEL", "LOAD", "FIRST", "TOKEN", "SPEED", "TOKENS", "TIME"]
     assert (small.split()[0], large.split()[0]) == ("small", "large")
     assert not two.json("sessions", "--json")["data"]
@@ -54,7 +54,7 @@ def test_a_model_that_fails_is_told_and_the_others_are_asked(two, server):
     ("words", "said"),
     [
         (("-m", "small", "Hi"), "Name at least two models."),
-        (("-m", "small", "-m", "lage", "Hi"), "Did you mean large?"),
+        (("-m", "small", "-m", "lage", "Hi"), "did you mean large?"),
     ],
 )
 def test_wrong_use_is_told_before_anything_is_asked(words, said, two, server):
