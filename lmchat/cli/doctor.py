@@ -22,7 +22,6 @@ from lmchat import __version__
 from lmchat.cli.context import Context
 from lmchat.cli.local import installed
 from lmchat.cli.output import timestamp
-from lmchat.config.settings import FUNCTIONS
 from lmchat.domain.candidate import Finding, Grade, Group
 from lmchat.domain.server import Endpoint, is_address
 from lmchat.domain.tool import ServerState, ToolServer
@@ -294,7 +293,7 @@ async def _tools(context: Context) -> Findings:
 
 
 def _tool_server(server: ToolServer, context: Context) -> Finding:
-    from lmchat.cli.tools import state_words
+    from lmchat.cli.tools import how_to_correct, state_words
 
     facts = {"state": server.state, "tools": len(server.tools), "error": server.error or None}
     row, words = partial(Finding, Group.TOOLS, "tools", server.name, facts=facts), state_words(server)
@@ -304,9 +303,8 @@ def _tool_server(server: ToolServer, context: Context) -> Finding:
         return row(Grade.WARNING, f"No answer within {_TOOLS_S:g} s.", step)
     if not server.error:
         return row(Grade.OK, cause)
-    file = context.paths.tools_file if server.name == FUNCTIONS else f"[[mcp]] in {context.config_file}"
     is_ready = server.state is ServerState.READY
-    return row(Grade.WARNING if is_ready else Grade.FAULT, cause, f"Correct {file}, then lmchat tools")
+    return row(Grade.WARNING if is_ready else Grade.FAULT, cause, how_to_correct(server, context))
 
 
 def _version() -> Findings:

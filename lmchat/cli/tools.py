@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from lmchat.cli.context import Context
 from lmchat.cli.output import can_ask, from_stdin, rounded, table
 from lmchat.config.load import similar
-from lmchat.config.settings import Approval, Settings
+from lmchat.config.settings import FUNCTIONS, Approval, Settings
 from lmchat.domain.candidate import Remembered
 from lmchat.domain.message import AnswerState, ChatMessage, ToolCallPart
 from lmchat.domain.server import Endpoint, Target
@@ -84,14 +84,25 @@ async def _opened(context: Context, *, only: str = "") -> AsyncIterator[Toolbox]
         yield toolbox
 
 
+def how_to_correct(server: ToolServer, context: Context) -> str:
+    """Return the next step for a server with an error."""
+    file = context.paths.tools_file if server.name == FUNCTIONS else f"[[mcp]] in {context.config_file}"
+    return f"Correct {file}, then lmchat tools"
+
+
 async def list_tools(context: Context) -> int:
-    """Print the tool servers with their state, and their tools."""
+    """Print the tool servers with their state, and their tools; exit 1 if no server works."""
     async with _opened(context) as toolbox:
-        return context.output.listing(
+        context.output.listing(
             [_server_json(server, toolbox) for server in toolbox.host.servers],
             lambda: _listing(toolbox),
             f"lmchat: no tools are configured. {how_to_configure(context)}",
         )
+        servers = toolbox.host.servers
+        for server in servers:
+            if server.error:
+                context.output.note(f"lmchat: {safe_line(server.name)}: {how_to_correct(server, context)}.")
+        return int(bool(servers) and not any(server.state is ServerState.READY for server in servers))
 
 
 async def call(context: Context) -> int:
@@ -180,14 +191,17 @@ def step_note(message: ChatMessage) -> str:
 
 
 async def start_tools(context: Context, toolbox: Toolbox, target: Target) -> None:
-    """Start the tool servers for `ask --tools`; note what will not work."""
+    """Start the tool servers for `ask --tools`; note what will not work, raise if nothing does."""
     if not toolbox.can_use(target):
         model = safe_line(target.model_id, limit=80)
         context.output.note(f"lmchat: {model} cannot use tools; it answers without them.")
         return
-    for server in await toolbox.host.list_servers():
+    servers = await toolbox.host.list_servers()
+    for server in servers:
         if server.error:
-            context.output.note(f"lmchat: {safe_line(server.error)}")
+            context.output.note(f"lmchat: {safe_line(server.error)}\n{how_to_correct(server, context)}.")
+    if not any(server.state is ServerState.READY for server in servers):
+        raise LMChatError("No tool server works.", kind="tools", hint="To ask without tools, omit --tools.")
 
 
 async def _save_allowed(context: Context, name: str) -> None:

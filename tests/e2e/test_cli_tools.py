@@ -118,6 +118,10 @@ def test_the_doctor_has_a_row_for_each_server_and_none_without_tools(cli):
     assert (row["verdict"], row["facts"]["state"]) == ("fault", "failed")
     assert "tools.py, line 1: SyntaxError" in row["cause"]
     assert row["next_step"].endswith("tools.py, then lmchat tools")
+    step = f"Correct {cli.folder / 'tools.py'}, then lmchat tools.\n"
+    for words in (["tools"], ["ask", "--tools", "hi"]):
+        done = cli(*words)
+        assert (done.returncode, step in done.stderr) == (1, True)
 
 
 @pytest.mark.slow
