@@ -45,6 +45,7 @@ from lmchat.text import safe_line
 from lmchat.threads import run_abandonable
 
 MAX_FILE_BYTES = 1 << 20
+_PATIENCE_S = 2.0
 _KEPT = 'The text so far is saved. Continue with: lmchat ask -r {} "Go on"'
 _SHOWN = "The text so far is not saved. Check the server's log, or ask again."
 
@@ -169,6 +170,8 @@ class _Asking:
         answer = self._answer
         error = self._failure(answer, session_id) or error
         self._printer.end(answer, session_id, error)
+        if session_id and self._context.options.resume is None and not self._context.output.is_json:
+            self._context.output.note(f"lmchat: saved; to continue: lmchat ask -r {session_id[:SHORT_ID]}")
         return error or unsaved
 
     @property
@@ -265,12 +268,15 @@ class Printer:
     def end(self, answer: ChatMessage, session_id: str | None, error: LMChatError | None) -> None:
         extracted = {} if self._extract is None else {self._extract.name: self._extract.value}
         if self._output.is_lines:
-            if error is None:
-                for call in _calls(answer):
+            is_stopped = answer.state is AnswerState.STOPPED
+            if error is None or is_stopped:
+                for call in () if is_stopped else _calls(answer):
                     self._output.document({"tool_call": call})
                 if answer.refusal:
                     self._output.document({"refused": True})
-                self._output.document({"done": True} | extracted)
+                reason = answer.receipt.finish_reason if answer.receipt else ""
+                last = {"done": True, "finish_reason": "cancelled" if is_stopped else reason or None}
+                self._output.document(last | ({"session_id": session_id} if session_id else {}) | extracted)
         elif self._output.is_json:
             if answer.state is not AnswerState.FAILED or self._steps:
                 detail = {} if error is None else {"detail": failure_detail(error)}
@@ -360,13 +366,20 @@ async def prompt_of(context: Context) -> str:
     """Return the prompt of the arguments and of stdin; raises `WrongUse` for none."""
     piped = ""
     if sys.stdin is not None and not sys.stdin.isatty():
+        wait = asyncio.get_running_loop().call_later(_PATIENCE_S, _say_waiting, context.output)
         piped = (await run_abandonable(lambda: from_stdin(BufferedReader.read))).decode("utf-8", "replace")
+        wait.cancel()
     prompt = "\n\n".join(text for text in (context.options.prompt, piped.rstrip("\n")) if text.strip())
     if (name := context.options.preset) is not None:
         prompt = await preset_prompt(context, name, prompt)
     if not prompt and not context.options.files:
         raise WrongUse("The prompt is empty.", hint='Pass a prompt: lmchat ask "PROMPT", or pipe one in.')
     return prompt
+
+
+def _say_waiting(output: Output) -> None:
+    if sys.stderr is not None and sys.stderr.isatty():
+        output.note("lmchat: reading standard input until it ends; add </dev/null to ask without it.")
 
 
 async def preset_prompt(context: Context, name: str, typed: str) -> str:

@@ -122,6 +122,7 @@ lmchat ask --code "A shell loop over all .txt files" > loop.sh""",
         argument("--no-save", "save nothing; the default without -r", dest="save", action="store_false"),
     ),
     json="print one JSON document at the end",
+    notes="ask reads standard input to its end; in a loop that reads lines, add </dev/null.",
     handler="ask:ask",
     exclusive=(("--save", "--no-save"), ("--stream-json", "--json")),
 )

@@ -117,7 +117,7 @@ def test_a_refusal_is_printed_like_an_answer_and_told_beside_it(capsys):
     no = RefusalPart(text="I can\x1b[1mnot.")
     assert ended(capsys, no) == ("I can␛[1mnot.\n", "lmchat: the model refused to answer.\n")
     lines = [json.loads(line) for line in ended(capsys, no, is_lines=True)[0].splitlines()]
-    assert lines == [{"chunk": no.text}, {"refused": True}, {"done": True}]
+    assert lines == [{"chunk": no.text}, {"refused": True}, {"done": True, "finish_reason": None}]
     value = json.loads(ended(capsys, no, is_json=True)[0])
     assert (value["reply"], value["refused"]) == (no.text, True)
     assert ended(capsys, TextPart(text="Yes.")) == ("Yes.\n", "")

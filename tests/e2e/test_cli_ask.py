@@ -79,7 +79,8 @@ def test_a_script_gets_the_tools_that_a_model_asks_for(cli, server):
     value = cli.json("ask", "--json", "hi")
     assert (value["reply"], value["finish_reason"], value["tool_calls"]) == ("Look:", "tool_calls", [asked])
     lines = [json.loads(line) for line in cli("ask", "--stream-json", "hi").stdout.splitlines()]
-    assert lines == [{"chunk": "Look:"}, {"tool_call": asked}, {"done": True}]
+    last = {"done": True, "finish_reason": "tool_calls"}
+    assert lines == [{"chunk": "Look:"}, {"tool_call": asked}, last]
 
 
 def test_half_a_tool_call_is_no_line(cli, server):
@@ -92,7 +93,7 @@ def test_half_a_tool_call_is_no_line(cli, server):
 def test_stream_json_is_chunks_and_then_done(real):
     done = real("ask", "--stream-json", "Say hello.")
     lines = [json.loads(line) for line in done.stdout.splitlines()]
-    assert lines[-1] == {"done": True}
+    assert lines[-1] == {"done": True, "finish_reason": "stop"}
     assert all(list(line) == ["chunk"] and line["chunk"] for line in lines[:-1])
     assert len(lines) > 2
 
@@ -108,9 +109,23 @@ def test_max_tokens_that_are_used_up_are_kept_and_told(cli, server):
     server.on(CHAT, sse("Half an", finish("length"), usage(5, 2), DONE))
     cli.configure("[chat]\nmax_tokens = 2\n")
     done = cli("ask", "--save", "hi")
-    assert (done.returncode, done.stderr) == (0, "lmchat: the answer was cut short: max tokens reached.\n")
+    told, way_on = done.stderr.splitlines()
+    assert (done.returncode, told) == (0, "lmchat: the answer was cut short: max tokens reached.")
     saved = cli.json("sessions", "show", "last", "--json")["messages"][-1]["receipt"]
     assert (saved["finish_reason"], saved["limit"]) == ("length", "max tokens reached")
+    *way, short_id = way_on.split()[-3:]
+    last = json.loads(cli(*way, short_id, "--stream-json", "Go on").stdout.splitlines()[-1])
+    assert last.pop("session_id").startswith(short_id)
+    assert last == {"done": True, "finish_reason": "length"}
+
+
+def test_ctrl_c_ends_the_lines_with_the_last_one(cli, server):
+    server.on(CHAT, sse("Half", Hold()))
+    with cli.start("ask", "--stream-json", "hi") as program:
+        assert json.loads(program.stdout.readline()) == {"chunk": "Half"}
+        program.send_signal(signal.SIGINT)
+        assert json.loads(program.stdout.read()) == {"done": True, "finish_reason": "cancelled"}
+        assert program.wait(WAIT_S) == 130
 
 
 def test_stdin_is_appended_to_the_prompt(cli, server):

@@ -62,14 +62,14 @@ def test_lines_stream_and_end_with_the_value(cli, server, person):
     done = cli("ask", "--stream-json", "--schema", person, "Who?")
     *chunks, last = map(json.loads, done.stdout.splitlines())
     assert "".join(line["chunk"] for line in chunks) == ADA_TEXT
-    assert last == {"done": True, "value": ADA}
+    assert last == {"done": True, "finish_reason": "stop", "value": ADA}
 
 
 def test_an_answer_that_does_not_fit_is_asked_for_once_more(cli, server, person):
     server.on(CHAT, answer(OLD), answer(ADA_TEXT))
     done = cli("ask", "--save", "--schema", person, "Who?")
     assert (done.returncode, json.loads(done.stdout)) == (0, ADA)
-    assert done.stderr == f"lmchat: {MISFIT} Asking again.\n"
+    assert done.stderr.startswith(f"lmchat: {MISFIT} Asking again.\nlmchat: saved; ")
     saved = cli.json("sessions", "show", "last", "--json")["messages"]
     assert [one["role"] for one in saved] == ["user", "assistant", "user", "assistant"]
     assert (
@@ -179,7 +179,7 @@ def test_the_code_stands_alone_on_stdout(cli, server):
     value = cli.json("ask", "--code", "--json", "How?")
     assert (value["code"], value["reply"]) == ("ls\n\npwd", CODE)
     lines = cli("ask", "--code", "--stream-json", "How?").stdout.splitlines()
-    assert json.loads(lines[-1]) == {"done": True, "code": "ls\n\npwd"}
+    assert json.loads(lines[-1]) == {"done": True, "finish_reason": "stop", "code": "ls\n\npwd"}
 
 
 @pytest.mark.parametrize("flags", [(), ("--json",), ("--stream-json",)])
