@@ -181,6 +181,7 @@ ALIASES: Mapping[str, str] = {
     "/answer": "/retry",
     "/branch": "/fork",
     "/branches": "/tree",
+    "/bye": "/quit",
     "/exit": "/quit",
     "/less": "/pager",
     "/open": "/file",

@@ -7,6 +7,7 @@ import pytest
 from lmchat.domain.event import ReasoningDelta, RequestSent, TextDelta
 from lmchat.domain.message import AnswerState, Role
 from lmchat.errors import ServerUnavailable, StreamInterrupted
+from lmchat.tui.quirks.keys import KeyStream
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.desktop import desktop, half, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
@@ -123,6 +124,16 @@ async def test_esc_stops_and_keeps_what_had_come(tmp_path):
         assert (await desk.on_disk())[-1].state is AnswerState.STOPPED
         await shown(desk, "stopped")
         assert isinstance(desk.app.focused, PromptInput)
+
+
+async def test_esc_that_comes_with_the_next_letter_stops_too(tmp_path):
+    async with ready_desktop(tmp_path, half("Lettuce", asyncio.Event())) as desk:
+        await desk.say("one", sees="Lettuce")
+        for event in KeyStream().feed("\x1bn"):
+            desk.prompt_input.post_message(event)
+        await desk.answered()
+        assert desk.backend.stopped == 1
+        assert desk.prompt_input.text == "n"
 
 
 async def test_ctrl_c_stops_too_and_twice_with_nothing_to_do_quits(tmp_path):

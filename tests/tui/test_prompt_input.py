@@ -314,9 +314,11 @@ async def test_a_click_on_a_command_completes_it() -> None:
         assert app.focused is app.prompt.input
 
 
-async def test_end_in_an_empty_prompt_is_the_end_of_the_log_and_pages_turn_it(app, pilot) -> None:
-    await pilot.press("end", "pageup", "pagedown", "a", "end")
+async def test_end_behind_the_text_is_the_end_of_the_log_and_pages_turn_it(app, pilot) -> None:
+    await pilot.press("end", "pageup", "pagedown", "a", "left", "end")
     assert [fact.key for fact in app.of(PromptInput.ScrollWanted)] == ["end", "pageup", "pagedown"]
+    await pilot.press("end")
+    assert [fact.key for fact in app.of(PromptInput.ScrollWanted)][3:] == ["end"]
 
 
 async def test_home_in_an_empty_prompt_is_the_beginning_of_the_log(app, pilot) -> None:

@@ -111,7 +111,6 @@ FOLDED_FROM = 50_000
 """Characters above which pastes are folded: longer texts make every key slow."""
 _STEPS = {"up": 1, "down": -1}
 _PAGES = ("pageup", "pagedown")
-_EDGES = ("home", "end")
 _QUEUE_KEYS = {"up": "edit", "delete": "remove"}
 _FILE_COMMAND = "/file "
 _MENTION = re.compile(r"(?:^|\s)@(\S*)$")
@@ -155,9 +154,12 @@ class PromptInput(TextArea):
         """Empty for a pasted text."""
 
     class ScrollWanted(Post):
-        """Request to scroll the log: Home or End in an empty prompt, PageUp or PageDown in a short one."""
+        """Request to scroll the log: End behind the text, Home in an empty prompt, PageUp or PageDown."""
 
         key: str
+
+    class StopWanted(Post):
+        """Esc came together with the letter typed after it, as from tmux: Alt with that letter."""
 
     class QueueActWanted(Post):
         """Request to `edit` or `remove` a queued message."""
@@ -263,6 +265,8 @@ class PromptInput(TextArea):
         if self._take_list_key(key) or self._take_key(key) or await run_own_binding(self, key):
             event.stop()
             event.prevent_default()
+        elif key.startswith("alt+") and event.is_printable:
+            self.post_message(self.StopWanted())
 
     def on_paste(self, event: events.Paste) -> None:
         event.stop()
@@ -343,11 +347,16 @@ class PromptInput(TextArea):
         return True
 
     def _take_key(self, key: str) -> bool:
+        is_at_end = self.selection.is_empty and self.cursor_location == self.document.end
         if key == "enter":
             self.submit()
         elif key in NEWLINE_KEYS:
             self._insert("\n")
-        elif (key in _PAGES and not self.max_scroll_y) or (key in _EDGES and not self.text):
+        elif (
+            (key in _PAGES and not self.max_scroll_y)
+            or (key == "end" and is_at_end)
+            or (key == "home" and not self.text)
+        ):
             self.post_message(self.ScrollWanted(key))
         elif key in _QUEUE_KEYS and self.has_queue and not self.text:
             self.post_message(self.QueueActWanted(_QUEUE_KEYS[key], -1))

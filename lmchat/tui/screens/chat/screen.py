@@ -277,6 +277,10 @@ class ChatScreen(PatchedScreen):
             case _:
                 self.view.log.scroll_page_down()
 
+    @on(PromptInput.StopWanted)
+    def _stop_answer(self) -> None:
+        self.turns.stop()
+
     @on(PromptInput.QueueActWanted)
     def _act_on_queue(self, event: PromptInput.QueueActWanted) -> None:
         act = self.turns.edit_queued if event.what == "edit" else self.turns.remove_queued
