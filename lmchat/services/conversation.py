@@ -337,7 +337,8 @@ class Conversation:
         return None if index is None else self.messages[index]
 
     async def set_system_prompt(self, text: str) -> ChatMessage:
-        message = text_message(Role.SYSTEM, text, parent_id=self._leaf_id)
+        """Change the system prompt from the next answer on; `""` takes it away."""
+        message = text_message(Role.SYSTEM, "" if text == '""' else text, parent_id=self._leaf_id)
         before = self._put_last(message)
         await self._save_queue.save(self.header, message, before)
         return message

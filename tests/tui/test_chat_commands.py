@@ -144,6 +144,9 @@ async def test_system_prompt_by_command_holds_from_the_next_turn(tmp_path):
         assert (first.role, first.text) == ("system", "Answer in one word.")
         assert desk.backend.requests[0].messages[0].role == "user"
         assert [m.role for m in await desk.on_disk()] == ["user", "assistant", "system", "user", "assistant"]
+        await desk.say('/system ""', sees="No system prompt")
+        await desk.ask("three", 3)
+        assert desk.backend.requests[2].messages[0].role == "user"
 
 
 async def test_the_configured_system_prompt_opens_a_session(tmp_path):

@@ -161,9 +161,10 @@ async def test_a_stopped_answer_says_so_without_alarm(log):
 
 
 async def test_a_failed_answer_is_its_card(log):
-    log.load([answer("", state=AnswerState.FAILED, failure=FAILURE)])
+    log.load([answer("", state=AnswerState.FAILED, failure=FAILURE, version=2, versions=2)])
     assert rows(log)[0].startswith("   ▌ × LM Studio went away")
     assert "interrupted" not in plain(log)
+    assert "2/2" in plain(log)
 
 
 async def test_a_failed_answer_without_a_reason_can_be_retried(log):

@@ -322,9 +322,10 @@ def _card_lines(message: ChatMessage, failure: Failure, page: Page) -> list[Line
     ]
     shown_id = safe_line(failure.failure_id, limit=16)
     right = [(f"error id {shown_id}", page.styles["muted"])] if shown_id else []
-    if sum(map(width_of, [*keys, right])) + 2 > page.text_width:
+    versions = _version(page, message, before="  ", behind="") if message.state is AnswerState.FAILED else []
+    if sum(map(width_of, [*keys, right, versions])) + 2 > page.text_width:
         right = []  # the copied details have it
-    rows.append(page.row(keys, right, tint="panel"))
+    rows.append(page.row(keys, [*right, *versions], tint="panel"))
     for row in rows:
         row.bar = "error"
     return rows
