@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime, timedelta, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 
 from msgspec import Struct
 
@@ -36,6 +36,9 @@ class Library:
         self.exporter = Exporter(store, zone=zone)
         self._zone = zone
         self._clock = clock
+
+    def today(self) -> date:
+        return self._clock().astimezone(self._zone).date()
 
     async def groups(self) -> tuple[SessionGroup, ...]:
         """Return the sessions by day; archived ones are the last group."""

@@ -28,6 +28,7 @@ async def test_it_follows_the_focus_from_message_to_message(tmp_path, way):
         await desk.answered()
         await desk.pilot.press("alt+up")
         await desk.until(lambda: "c copy code" in row_of_keys(desk), "keys of an answer")
+        assert row_of_keys(desk).endswith("? more")
         for key, words, has_code in [("alt+up", "Show me", False), ("alt+down", "Like this", True)]:
             if way == "keys":
                 await desk.pilot.press(key)

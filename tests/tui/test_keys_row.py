@@ -81,35 +81,3 @@ def test_a_hint_for_two_keys_stands_for_none():
 
 def test_every_key_of_a_command_can_be_written():
     assert all(written(command.keys) for command in COMMANDS if command.keys)
-
-
-MANY = [("y", "copy"), ("e", "edit"), ("r", "regenerate"), ("[ ]", "versions"), ("l", "links"), ("t", "tree")]
-
-
-def test_where_keys_may_stand_without_words_the_last_ones_do_and_none_is_left_out():
-    for width in range(120, 34, -1):
-        left, right = fitting(MANY, LAST_KEYS, width, has_bare=True)
-        assert [key for key, _ in left] == [key for key, _ in MANY], width
-        assert right == list(LAST_KEYS)
-        words = [word for _, word in left]
-        worded = sum(map(bool, words))
-        assert words[:worded] == [word for _, word in MANY][:worded]
-    assert worded < 2
-    left, _ = fitting(MANY, LAST_KEYS, 30, has_bare=True)
-    assert left == MANY[:1]
-
-
-async def test_a_click_on_a_key_without_a_word_presses_it():
-    class Pressed(Noting):
-        BINDINGS: ClassVar = [Binding(key, f"note('{key}')") for key in ("l", "t", "right_square_bracket")]
-
-    row = KeysRow()
-    async with drawn(Pressed(last=row), (60, 20)) as (app, pilot):
-        row.show(MANY, LAST_KEYS, has_bare=True)
-        await pilot.pause()
-        line = text_of(row)
-        first = row.region.x + line.index("[ ] l t")
-        for place in (2, 4, 6):
-            await pilot.click(offset=(first + place, row.region.y))
-        await pilot.pause()
-        assert app.noted == ("right_square_bracket", "l", "t")

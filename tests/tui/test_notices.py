@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
-from tests.support.desktop import ready_desktop
+from lmchat.domain.message import now
+from tests.support.desktop import ready_desktop, shown
 from tests.support.tui_host import screen_text
 
 
@@ -12,14 +15,26 @@ async def test_what_is_told_next_stands_where_the_last_stood(tmp_path, size):
         for number in range(5):
             words = f"Number {number}"
             desk.app.notify(words, markup=False)
-            await desk.until(lambda words=words: words in screen_text(desk.app).split("\n")[0], words)
+            await desk.until(
+                lambda words=words: words in screen_text(desk.app).split("\n")[1 + (size[1] > 24)], words
+            )
         assert screen_text(desk.app).count("Number") == 1
 
 
-async def test_warnings_add_up_and_cover_neither_the_end_of_the_log_nor_the_prompt(tmp_path):
+async def test_warnings_add_up_and_cover_neither_the_title_nor_the_end_of_the_log(tmp_path):
     async with ready_desktop(tmp_path, size=(80, 24)) as desk:
         desk.app.notify("One went wrong.", severity="warning", markup=False)
         desk.app.notify("Another did.", severity="warning", markup=False)
         await desk.until(lambda: "Another did." in screen_text(desk.app), "both")
         rows = screen_text(desk.app).split("\n")
-        assert [("One" in row, "Another" in row) for row in rows[:2]] == [(True, False), (False, True)]
+        assert "New session" in rows[0]
+        assert [("One" in row, "Another" in row) for row in rows[1:3]] == [(True, False), (False, True)]
+
+
+async def test_a_message_of_another_day_has_its_date(tmp_path):
+    day = now() - timedelta(days=400)
+    async with ready_desktop(tmp_path, asked=["garden"], moment=lambda: day) as desk:
+        said = desk.conversation.messages[0].created_at.astimezone()
+        await shown(desk, f"{said.day} {said:%b %Y}")
+    async with ready_desktop(tmp_path, asked=["garden"]) as desk:
+        assert f"{said.day} {said:%b}" not in screen_text(desk.app)

@@ -59,7 +59,6 @@ Hint = tuple[str, str]
 """Key or slash command as written, and the word for what it does."""
 
 _BETWEEN = 2
-_BETWEEN_BARE = 1
 _LEAST_COLUMNS, _LEAST_ROWS = 40, 12
 _TOO_SMALL = (f"{_LEAST_COLUMNS} × {_LEAST_ROWS}", "needed")
 """Hint on a terminal that is too small."""
@@ -77,13 +76,11 @@ class KeysRow(Widget):
         super().__init__()
         self._left: tuple[Hint, ...] = ()
         self._right: tuple[Hint, ...] = ()
-        self._has_bare = False
 
-    def show(self, hints: Sequence[Hint], right: Sequence[Hint] = (), *, has_bare: bool = False) -> None:
-        """Show other hints; with `has_bare` the last ones may lose their words."""
-        new = (tuple(hints), tuple(right), has_bare)
-        if new != (self._left, self._right, self._has_bare):
-            self._left, self._right, self._has_bare = new
+    def show(self, hints: Sequence[Hint], right: Sequence[Hint] = ()) -> None:
+        new = (tuple(hints), tuple(right))
+        if new != (self._left, self._right):
+            self._left, self._right = new
             self.refresh()
 
     def render(self) -> Content:
@@ -103,19 +100,14 @@ class KeysRow(Widget):
     def _fitting(self, width: int) -> tuple[list[Hint], list[Hint]]:
         columns, rows = self.app.size
         if columns >= _LEAST_COLUMNS and rows >= _LEAST_ROWS:
-            return fitting(self._left, self._right, width, has_bare=self._has_bare)
+            return fitting(self._left, self._right, width)
         return fitting((_TOO_SMALL, *self._left), self._right if columns >= _LEAST_COLUMNS else (), width)
 
 
-def fitting(
-    left: Sequence[Hint], right: Sequence[Hint], width: int, *, has_bare: bool = False
-) -> tuple[list[Hint], list[Hint]]:
-    """Return the hints that fit; with `has_bare` the last ones lose their words first."""
+def fitting(left: Sequence[Hint], right: Sequence[Hint], width: int) -> tuple[list[Hint], list[Hint]]:
+    """Return the hints that fit."""
     kept, last = list(left), list(right)
     room = width - _length(last) - (_BETWEEN if last else 0)
-    if has_bare:
-        tries = ([*kept[:at], *((key, "") for key, _ in kept[at:])] for at in range(len(kept), -1, -1))
-        kept = next((tried for tried in tries if _length(tried) <= room), kept)
     while kept and _length(kept) > room:
         kept.pop()
     while last and _length(last) > width:
@@ -132,12 +124,11 @@ def _width(hint: Hint) -> int:
 
 
 def _placed(hints: Sequence[Hint]) -> Iterator[tuple[int, Hint]]:
-    """Yield each hint with its column; keys without words are closer together."""
-    end, is_bare = -_BETWEEN, False
+    """Yield each hint with its column."""
+    start = 0
     for hint in hints:
-        start = end + (_BETWEEN_BARE if is_bare and not hint[1] else _BETWEEN)
         yield start, hint
-        end, is_bare = start + _width(hint), not hint[1]
+        start += _width(hint) + _BETWEEN
 
 
 def _hint_at(hints: Sequence[Hint], x: int) -> Hint | None:

@@ -67,10 +67,11 @@ class KeyHints:
         self._messages = messages
 
     def show(self) -> None:
-        """Show the keys; a message has more of them than words have room."""
+        """Show the keys; a message has more of them than there is room for."""
         view = self._view
-        has_bare = view.has_log_focus and view.log.selection.selected is None
-        view.keys_row.show(self._hints(), (self._hint("commands"), self._hint("help")), has_bare=has_bare)
+        help_key = keys_of(BY_ID["help"], self._keys).rpartition(",")[2]
+        last = [(written(help_key), "more")] if view.has_log_focus else map(self._hint, ("commands", "help"))
+        view.keys_row.show(self._hints(), tuple(last))
         ways_on = (" ".join(hint).rstrip() for hint in self._ways_on())
         view.prompt_input.placeholder = Content(", ".join(ways_on))
 
@@ -173,7 +174,7 @@ class ChatScreen(PatchedScreen):
     def on_mount(self) -> None:
         log = self.view.log
         log.inflow.frames_per_second = self.workspace.settings.ui.frames_per_second
-        log.typed_into = self.view.prompt_input
+        log.typed_into, log.today = self.view.prompt_input, self.workspace.library.today
         self.view.prompt_input.find_files = self.workspace.platform.find_files
         settings = self.workspace.settings
         self.view.prompt_input.names = {"/p": settings.prompts, "/profile": settings.profiles}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
+from datetime import date
 from functools import partial
 from math import ceil
 from typing import Any, ClassVar, Literal
@@ -104,6 +105,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.set_reactive(ChatLog.auto_links, False)  # links are found in lines, not by hovering
         # where text goes that is typed or pasted while a message has the focus
         self.typed_into: Widget | None = None
+        self.today: Callable[[], date | None] = lambda: None  # messages of other days have a date
         self.has_all_messages = True  # whether it has all messages of its session, not only the end
         self.document = Document()
         self.viewport = Viewport(self.document, lambda: self.screen.focused is self)
@@ -215,7 +217,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.painter.left = margin.left + max((room - MEASURE) // 2, 0)
         self.painter.selected_style = self.get_component_rich_style("chat-log--selected")
         width = max(min(room, MEASURE), MIN_WIDTH)
-        return Page(width, styles, icons_for(self), has_tints=not self.app.current_theme.ansi)
+        return Page(width, styles, icons_for(self), not self.app.current_theme.ansi, self.today())
 
     def _fit_page(self) -> None:
         """Lay out again if width or styles changed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 from rich.segment import Segment
@@ -87,7 +87,16 @@ def _prompt_lines(source: str, message: ChatMessage | None, page: Page) -> list[
 def _when(page: Page, message: ChatMessage | None) -> list[Span]:
     if message is None:
         return []
-    return [*_version(page, message), (f"{message.created_at.astimezone():%H:%M}", page.styles["muted"])]
+    return [*_version(page, message), _time(page, message.created_at)]
+
+
+def _time(page: Page, moment: datetime) -> Span:
+    """Return a time, with its date unless that is today's."""
+    local, today = moment.astimezone(), page.today
+    words = f"{local:%H:%M}"
+    if today is not None and local.date() != today:
+        words = f"{local.day} {local:%b} {words if local.year == today.year else local.year}"
+    return words, page.styles["muted"]
 
 
 def _version(page: Page, message: ChatMessage, before: str = "", behind: str = "  ") -> list[Span]:
@@ -308,11 +317,11 @@ def _cut_lines(message: ChatMessage, page: Page) -> list[Line]:
 
 def _card_lines(message: ChatMessage, failure: Failure, page: Page) -> list[Line]:
     ended = message.created_at + timedelta(milliseconds=message.receipt.elapsed_ms if message.receipt else 0)
-    right: list[Span] = [(f"{ended.astimezone():%H:%M}", page.styles["muted"])]
+    right = [_time(page, ended)]
     title = safe_line(failure.message, limit=1_000) or safe_line(failure.kind, limit=80) or "Failed"
     style = page.style("error", "strong")
     rows: list[Line] = []
-    for part in broken(f"{page.icons.down} {title}", max(page.text_width - _TIME_CELLS, 8)):
+    for part in broken(f"{page.icons.down} {title}", max(page.text_width - width_of(right) - 2, 8)):
         rows.append(page.row([[(part.rstrip(), style)]], () if rows else right, tint="panel"))
     if failure.hint:
         rows += page.wrap([(safe_line(failure.hint, limit=2_000), _NULL)], tint="panel")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date
 from itertools import pairwise
 
 from msgspec import Struct
@@ -96,6 +97,8 @@ class Page(Struct):
     icons: Icons = UNICODE
     has_tints: bool = True
     """Whether a tint tells code from text; without one there is a rule."""
+    today: date | None = None
+    """Messages of other days are shown with their date; None: with their time alone."""
 
     @property
     def text_width(self) -> int:
