@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import msgspec
-from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from lmchat.domain.message import AnswerState, ChatMessage, interrupted
-from lmchat.domain.session import MessagePath, Session, SessionHeader, Skipped, tags_from
+from lmchat.domain.session import MessagePath, Session, SessionHeader, tags_from
 from lmchat.errors import FileRefused
 
 T = TypeVar("T", ChatMessage, SessionHeader)
@@ -23,27 +22,11 @@ Ids = dict[str | None, str]  # new ids by old ones; a parent may be None
 _OWN_ID = re.compile(r"[0-9a-f]{16}")
 _LONGEST_NAME = 1000  # characters of a title, model or address, which lists read whole
 _MOST_TAGS = 50
+MOST_NAMED = 1000  # omissions that are named before the next session
 WRONG = (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError)
 """Errors of wrong values."""
 _YEARS = range(1970, 9999)  # other times cannot be shown in every time zone
 _CUT = "The session was exported"
-
-
-class Content(Struct, frozen=True, kw_only=True):
-    """File to import, decoded once for all formats."""
-
-    value: Any  # JSON value, or the list of those of JSON Lines; None if the text is not JSON
-    moment: datetime  # time of the import, for formats without times
-    text: str = ""  # without leading white space; empty for one of several chats
-    name: str = ""  # of the file
-    beside: Callable[[str], Any] = lambda _: None  # decoded file of the same folder; None if there is none
-
-
-class Reading(Struct, frozen=True, kw_only=True):
-    """Sessions of a file."""
-
-    sessions: tuple[Session, ...]
-    skipped: tuple[Skipped, ...] = ()
 
 
 def checked(value: T) -> T:

@@ -1,13 +1,12 @@
-"""Builder of sessions from the chats of other programs.
+"""Chats of other programs, and the sessions made of them.
 
-Each format is one module. For JSON it has `fits(content)` and `read(content)`; `content.value` is one chat:
-an object, or the list of the values of a JSON Lines file. For SQLite it has `fits(tables)` and
-`read(connection, moment)`, and fetches each query whole, since an open one locks the database for its owner.
-`read` yields what is left out of a chat, then the chat.
+Each format is one module. For JSON it has `fits(value)`, which recognises an object of a file, and
+`read(value, source)`; for SQLite it has `fits(database)` and `read(database)`.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from base64 import b64decode
 from collections import Counter
@@ -15,10 +14,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any, TypeVar
+from typing import Any
 
-from msgspec import Struct
-from msgspec.structs import replace
+from msgspec import Struct, field
 
 from lmchat.domain.message import (
     ChatMessage,
@@ -33,187 +31,203 @@ from lmchat.domain.message import (
 )
 from lmchat.domain.session import MessagePath, Session, SessionHeader, Skipped, title_from
 from lmchat.files import MAX_BYTES
-from lmchat.formats.checks import WRONG, checked, checked_time, digest
-
-T = TypeVar("T")
+from lmchat.formats.checks import WRONG, checked, checked_time, digest, sound, word
 
 _SYSTEM = "system prompt"  # key of the message made of it
 _THOUGHT = re.compile(r"\s*<(think|thinking)>(.*?)(?:</\1>\s*|\Z)", re.DOTALL)
 _IMAGE = re.compile(r"data:(image/(?:png|jpeg|webp|gif));base64,(.*)", re.DOTALL)
 _FIRST_MS = 1e11  # larger numbers are milliseconds; as seconds they would be after the year 5000
-
-
-class Picture(Struct, frozen=True, kw_only=True):
-    """Image with its bytes."""
-
-    name: str
-    media_type: str
-    data: bytes
+Step = str | Part | tuple[str, str]
+"""Text, another part, or a tool result with the id of its call."""
 
 
 class ForeignMessage(Struct, frozen=True, kw_only=True):
-    """Message as another program has it."""
+    """Message as another program has it; without parts it is left out, and its parent takes its place."""
 
-    key: str
     role: Role
-    parts: tuple[Part | Picture, ...]
-    """If empty, the message is left out, and those below it follow its parent.
-
-    The call of a tool message needs only its id if an answer has it whole.
-    """
-    parent: str | None = None
+    parts: list[Part]
+    parent: str | None
     created_at: datetime | None = None
     model: str = ""
     receipt: Receipt | None = None
 
 
-Rows = Mapping[str, ForeignMessage]
-Step = Part | Picture | tuple[ToolCallPart, ToolResultPart]
-
-
-class ForeignChat(Struct, frozen=True, kw_only=True):
-    """Facts of a chat as another program has them."""
+class ForeignChat(Struct, kw_only=True):
+    """Chat of another program, to which its messages are added."""
 
     source: str
     key: str
-    title: str
+    title: str | None = ""
     current: str | None = None
     """Key of the message at the end of the chosen path, by default the last one."""
     created_at: datetime | None = None
     updated_at: datetime | None = None
-    system: str = ""
+    system: str | None = ""
     model: str = ""
     is_archived: bool = False
     is_pinned: bool = False
-
-
-def foreign_session(chat: ForeignChat, rows: Iterable[ForeignMessage], *, moment: datetime) -> Session:
-    """Return a chat as a session; raises `ValueError` for values of wrong types.
-
-    The id is a hash of source and key, so a chat is imported once. Messages without a time get that of the
-    one before them. Parents that are missing are skipped over.
-    """
-    root = ForeignMessage(key=_SYSTEM, role=Role.SYSTEM, parts=spoken(chat.system))
-    every = {_SYSTEM: root}
-    for row in rows:
-        every.setdefault(row.key, row)
-    parts = (part for row in every.values() for part in row.parts)
-    calls = {part.call_id: part for part in parts if isinstance(part, ToolCallPart) and part.name}
-    session_id = digest(f"{chat.source} {chat.key}")
-    above = {key: _kept_above(row, every) for key, row in every.items()}
-    known = (row.created_at for row in every.values() if row.created_at is not None)
-    time = next(known, chat.created_at or chat.updated_at or moment)
-    tree: dict[str, ChatMessage] = {}
+    omitted: Counter[str] = field(default_factory=Counter)
+    """Numbers of what is not imported, by its name."""
+    rows: dict[str, ForeignMessage] = {}
+    calls: dict[str, ToolCallPart] = {}
     files: dict[str, bytes] = {}
-    for key, row in every.items():
-        time = row.created_at or time
-        if row.parts:
-            message = ChatMessage(
-                message_id=digest(f"{session_id} {key}"),
-                role=row.role,
-                parts=tuple(_stored(part, calls, files) for part in row.parts),
-                created_at=time,
-                parent_id=above[key] and digest(f"{session_id} {above[key]}"),
-                model=row.model if row.role is Role.ASSISTANT else "",
-                receipt=row.receipt,
-            )
-            tree[key] = checked(message)
-    path: dict[str, ChatMessage] = {}
-    end = chat.current if chat.current in every else next(reversed(every))
-    leaf = end if every[end].parts else above[end]
-    while leaf is not None and leaf not in path:
-        path[leaf] = tree[leaf]
-        leaf = above[leaf]
-    times = [message.created_at for message in tree.values()]
-    messages = MessagePath(reversed(path.values()))
-    prompt = next((message.text for message in messages if message.role is Role.USER), "")
-    header = SessionHeader(
-        session_id=session_id,
-        title=chat.title.strip() or title_from(prompt),
-        created_at=chat.created_at or min(times, default=moment),
-        updated_at=chat.updated_at or max(times, default=moment),
-        model=chat.model or next((one.model for one in path.values() if one.model), ""),
-        tags=(chat.source,),
-        is_archived=chat.is_archived,
-        is_pinned=chat.is_pinned,
-    )
-    return Session(header=checked(header), messages=messages, tree=tuple(tree.values()), files=files)
 
+    @property
+    def last(self) -> str | None:
+        """Key of the message that was added last."""
+        return next(reversed(self.rows), None)
 
-def spoken(text: str, *, thought: str = "") -> tuple[Part, ...]:
-    """Return the parts of a text; `<think>` at its beginning marks reasoning."""
-    if not thought and (found := _THOUGHT.match(text)):
-        thought, text = found[2].strip(), text[found.end() :]
-    parts: list[Part] = [ReasoningPart(text=thought)] if thought.strip() else []
-    return (*parts, TextPart(text=text)) if text.strip() else tuple(parts)
+    def add(
+        self,
+        key: str,
+        role: Any,
+        steps: Iterable[Step],
+        *,
+        parent: str | None,
+        created_at: datetime | None = None,
+        model: str = "",
+        receipt: Receipt | None = None,
+    ) -> None:
+        """Add a message; a damaged one is counted and left out.
 
-
-def message_rows(
-    key: str,
-    parent: str | None,
-    role: Any,
-    steps: Callable[[Role], Iterable[Step]],
-    others: Counter[str],
-    **facts: Any,
-) -> list[ForeignMessage]:
-    """Return a message as rows, whose last one has its key; a damaged one is counted and left out.
-
-    An answer with tool calls is one row up to their results, a row for each result, and one for the rest.
-    """
-    try:
-        known = Role(role)
-        found = list(steps(known))
-    except WRONG:
-        others["damaged message"] += 1
-        return [ForeignMessage(key=key, parent=parent, role=Role.USER, parts=())]
-    groups: list[tuple[Role, tuple[Part | Picture, ...]]] = []
-    for step in found:
-        if isinstance(step, tuple):
-            groups.append((Role.TOOL, step))
-        elif groups and groups[-1][0] is not Role.TOOL:
-            groups[-1] = groups[-1][0], (*groups[-1][1], step)
-        else:
-            groups.append((Role.ASSISTANT if groups else known, (step,)))
-    rows: list[ForeignMessage] = []
-    for number, (author, parts) in enumerate(groups or [(known, ())]):
-        own = key if number == max(len(groups) - 1, 0) else f"{key}.{number}"
-        above = rows[-1].key if rows else parent
-        rows.append(ForeignMessage(key=own, parent=above, role=author, parts=parts, **facts))
-    return rows
-
-
-def said(text: str, role: Role, *, thought: str = "") -> tuple[Part, ...]:
-    """Return the parts of a text; only in an answer `<think>` marks reasoning."""
-    if role is Role.ASSISTANT:
-        return spoken(text, thought=thought)
-    return (TextPart(text=text),) if text.strip() else ()
-
-
-def picture(url: object, name: str) -> Picture | None:
-    """Read an image of a `data:` URL; None for all else."""
-    found = _IMAGE.match(url) if isinstance(url, str) else None
-    with suppress(ValueError):
-        if found and 0 < len(data := b64decode(found[2])) <= MAX_BYTES:
-            return Picture(name=name or "image", media_type=found[1], data=data)
-    return None
-
-
-def left_out(title: str, kinds: Counter[str]) -> Iterator[Skipped]:
-    """Tell what a chat has that is not imported: `Counter(image=2)`."""
-    if kinds := +kinds:  # without zeros
-        counts = (f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in kinds.items())
-        yield Skipped(where=f"“{title}”", reason=f"{', '.join(counts)} left out")
-
-
-def each_chat(
-    rows: Iterable[T], read: Callable[[T], Iterator[Session | Skipped]]
-) -> Iterator[Session | Skipped]:
-    """Read each chat of a database; one in which that fails is skipped."""
-    for number, row in enumerate(rows, 1):
+        An answer with tool results becomes a message up to them, one for each result, and one for the rest,
+        which has the key.
+        """
+        groups: list[tuple[Role, list[Part]]] = []
         try:
-            yield from read(row)
+            author = Role(role)
+            for step in steps:
+                parts = list(self._parts(step, author))
+                if isinstance(step, tuple):
+                    groups.append((Role.TOOL, parts))
+                elif groups and groups[-1][0] is not Role.TOOL:
+                    groups[-1][1].extend(parts)
+                elif parts:
+                    groups.append((Role.ASSISTANT if groups else author, parts))
         except WRONG:
-            yield Skipped(where=f"chat {number}", reason="it is damaged")
+            self.omitted["damaged message"] += 1
+            groups = []
+        groups = groups or [(Role.USER, [])]
+        for number, (author, parts) in enumerate(groups, 1):
+            is_answer, is_last = author is Role.ASSISTANT, number == len(groups)
+            own = key if is_last else f"{key}.{number}"
+            row = ForeignMessage(
+                role=author,
+                parts=parts,
+                parent=parent,
+                created_at=created_at,
+                model=model if is_answer else "",
+                receipt=receipt if is_answer and is_last else None,
+            )
+            self.rows.setdefault(own, row)
+            parent = own
+
+    def _parts(self, step: Step, author: Role) -> Iterator[Part]:
+        """Yield what a step has; only in an answer `<think>` marks reasoning."""
+        match step:
+            case str():
+                if author is Role.ASSISTANT and (found := _THOUGHT.match(step)):
+                    yield from self._parts(ReasoningPart(text=found[2].strip()), author)
+                    step = step[found.end() :]
+                if step.strip():
+                    yield TextPart(text=step)
+            case (call_id, result):
+                yield self.calls.get(call_id) or call_of(call_id, "tool", "")
+                yield ToolResultPart(text=_result_text(result))
+            case ToolCallPart():
+                self.calls[step.call_id] = step
+                yield step
+            case ReasoningPart() | TextPart() | FilePart():
+                if isinstance(step, FilePart) or step.text.strip():
+                    yield step
+            case _:
+                raise TypeError
+
+    def image(self, url: object, name: str) -> FilePart | None:
+        """Read an image of a `data:` URL; None for all else."""
+        found = _IMAGE.match(url) if isinstance(url, str) else None
+        with suppress(ValueError):
+            if found and 0 < len(data := b64decode(found[2])) <= MAX_BYTES:
+                key = sha256(data).hexdigest()
+                self.files[key] = data
+                return FilePart(name=name or "image", media_type=found[1], digest=key, size=len(data))
+        return None
+
+    def finished(self, moment: datetime) -> Iterator[Session | Skipped]:
+        """Yield what was left out, and the session; raises `ValueError` for values of wrong types.
+
+        The id is a hash of source and key, so a chat is imported once. Messages without a time get that of
+        the one before them.
+        """
+        system = ForeignMessage(
+            role=Role.SYSTEM, parts=[*self._parts(self.system or "", Role.SYSTEM)], parent=None
+        )
+        every = {_SYSTEM: system, **self.rows}
+        above = {key: _kept_above(key, every) for key in every}
+        known = (row.created_at for row in self.rows.values() if row.created_at is not None)
+        time = next(known, self.created_at or self.updated_at or moment)
+        tree: dict[str, ChatMessage] = {}
+        for key, row in every.items():
+            time = row.created_at or time
+            if row.parts:
+                message = ChatMessage(
+                    message_id=key,
+                    role=row.role,
+                    parts=tuple(row.parts),
+                    created_at=time,
+                    parent_id=above[key],
+                    model=row.model,
+                    receipt=row.receipt,
+                )
+                tree[key] = checked(message)
+        path: dict[str, ChatMessage] = {}
+        end = self.current if self.current in every else next(reversed(every))
+        at = end if every[end].parts else above[end]
+        while at is not None and at not in path:
+            path[at] = tree[at]
+            at = above[at]
+        times = [message.created_at for message in tree.values()]
+        messages = MessagePath(reversed(path.values()))
+        prompt = next((message.text for message in messages if message.role is Role.USER), "")
+        header = SessionHeader(
+            session_id=digest(f"{self.source} {self.key}"),
+            title=(self.title or "").strip() or title_from(prompt),
+            created_at=self.created_at or min(times, default=moment),
+            updated_at=self.updated_at or max(times, default=moment),
+            model=self.model or next((one.model for one in path.values() if one.model), ""),
+            tags=(self.source,),
+            is_archived=self.is_archived,
+            is_pinned=self.is_pinned,
+        )
+        if kinds := +self.omitted:  # without zeros
+            counts = (f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in kinds.items())
+            yield Skipped(where=f"“{header.title}”", reason=f"{', '.join(counts)} left out")
+        if any(message.role is not Role.SYSTEM for message in tree.values()):
+            every_one = tuple(tree.values())
+            session = Session(header=checked(header), messages=messages, tree=every_one, files=self.files)
+            yield sound(session, moment=moment)
+
+
+Chats = Iterator[Callable[[], Iterator[ForeignChat]]]
+"""Functions that read the chats of a database; one that fails costs its chat only."""
+
+
+def call_of(call_id: object, name: str, arguments: object) -> ToolCallPart:
+    """Return a tool call."""
+    return ToolCallPart(call_id=str(call_id or ""), name=name, arguments=as_text(arguments))
+
+
+def as_text(value: Any) -> str:
+    """Return a text as it is, and all else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _result_text(value: Any) -> str:
+    """Return the result of a tool, which may be a list of parts with texts."""
+    parts = value.get("content") if isinstance(value, dict) else value
+    if isinstance(parts, list) and parts and all(word(part, "text") for part in parts):
+        return "\n".join(part["text"] for part in parts)
+    return as_text(value)
 
 
 def time_of(value: object) -> datetime | None:
@@ -226,23 +240,13 @@ def time_of(value: object) -> datetime | None:
     return None
 
 
-def _kept_above(row: ForeignMessage, every: Rows) -> str | None:
+def _kept_above(key: str, every: Mapping[str, ForeignMessage]) -> str | None:
     """Return the nearest message above that is not left out; the system prompt is above all others."""
-    seen = {row.key}
-    above = every.get(row.parent or "")
-    while above is not None and not above.parts and above.key not in seen:
-        seen.add(above.key)
-        above = every.get(above.parent or "")
-    if above is not None and above.parts:
-        return above.key
-    return _SYSTEM if every[_SYSTEM].parts and row.key != _SYSTEM else None
-
-
-def _stored(part: Part | Picture, calls: Mapping[str, ToolCallPart], files: dict[str, bytes]) -> Part:
-    if isinstance(part, ToolCallPart) and not part.name:
-        return calls.get(part.call_id) or replace(part, name="tool")
-    if isinstance(part, Picture):
-        key = sha256(part.data).hexdigest()
-        files[key] = part.data
-        return FilePart(name=part.name, media_type=part.media_type, digest=key, size=len(part.data))
-    return part
+    seen = {key}
+    above = every[key].parent or ""
+    while above in every and not every[above].parts and above not in seen:
+        seen.add(above)
+        above = every[above].parent or ""
+    if above in every and every[above].parts:
+        return above
+    return _SYSTEM if every[_SYSTEM].parts and key != _SYSTEM else None

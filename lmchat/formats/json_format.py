@@ -13,7 +13,7 @@ from msgspec.structs import asdict, fields
 from lmchat.domain.message import ChatMessage, Part
 from lmchat.domain.session import MessagePath, Session, SessionHeader
 from lmchat.errors import FileRefused
-from lmchat.formats.checks import Content, Reading, checked, unchanged
+from lmchat.formats.checks import checked, unchanged
 from lmchat.formats.writing import places
 
 FORMAT = 1  # in the field `lmchat`
@@ -42,14 +42,8 @@ def to_json(session: Session) -> str:
     return json.dumps(data, indent=2, default=_plain) + "\n"
 
 
-def is_export(content: Content) -> bool:
-    """Return whether a file claims to be an export of any version."""
-    return isinstance(content.value, dict) and "lmchat" in content.value
-
-
-def from_json(content: Content) -> Reading:
+def from_json(data: dict[str, Any]) -> Session:
     """Read an export; raises `FileRefused` for an unknown version or a broken part."""
-    data = content.value
     if data["lmchat"] != FORMAT:
         raise FileRefused("Another version of lmchat exported this.", hint="Update lmchat.")
     with unchanged("Its header was changed after the export."):
@@ -60,14 +54,13 @@ def from_json(content: Content) -> Reading:
     rows = [*_read_all(path, "Message"), *_read_all(beside, "Message of a branch")]
     messages = [message for _, message in rows]
     tree = sorted(rows, key=lambda row: row[0]) if beside else []
-    session = Session(
+    return Session(
         header=header,
         messages=MessagePath(messages[: len(path)]),
         tree=tuple(message for _, message in tree),
         branch_names=names,
         files=files,
     )
-    return Reading(sessions=(session,))
 
 
 def _message(message: ChatMessage, order: Mapping[str, int]) -> dict[str, object]:

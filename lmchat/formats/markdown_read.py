@@ -21,7 +21,7 @@ from lmchat.domain.message import (
 )
 from lmchat.domain.session import MessagePath, Session, SessionHeader
 from lmchat.errors import FileRefused
-from lmchat.formats.checks import WRONG, Content, Reading, checked, unchanged
+from lmchat.formats.checks import WRONG, checked, unchanged
 from lmchat.formats.markdown_write import FORMAT, FORMAT_WITH_BRANCHES, unescape
 
 _FRONT = re.compile(r"---\n(.*?)\n---\n", re.DOTALL)
@@ -36,14 +36,9 @@ class MarkedText(NamedTuple):
     line: int  # line of the mark, counted from 1
 
 
-def is_markdown(content: Content) -> bool:
-    """Return whether a file may be a Markdown export."""
-    return content.text.startswith("-")
-
-
-def from_markdown(content: Content) -> Reading:
+def from_markdown(text: str) -> Session:
     """Read an export with its branches; raises `FileRefused` if it is not ours, or broken."""
-    text = content.text.replace("\r\n", "\n")
+    text = text.replace("\r\n", "\n")
     try:
         front = _front_matter(text)
         header = checked(
@@ -75,13 +70,12 @@ def from_markdown(content: Content) -> Reading:
     path = [message for _, message in entries[:end]]
     tree = sorted(entries, key=lambda entry: entry[0].get("place", 0)) if end < len(entries) else []
     updated_at = max(header.created_at, *(one.created_at for one in path)) if path else header.created_at
-    session = Session(
+    return Session(
         header=replace(header, updated_at=updated_at),
         messages=MessagePath(path),
         tree=tuple(message for _, message in tree),
         branch_names={one.message_id: facts["branch"] for facts, one in entries if facts.get("branch")},
     )
-    return Reading(sessions=(session,))
 
 
 def _front_matter(text: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -20,29 +21,29 @@ from lmchat.domain.message import (
     ToolResultPart,
 )
 from lmchat.domain.session import MessagePath, Session, SessionHeader, Skipped, title_from
-from lmchat.formats.checks import Content, Reading, digest, word
+from lmchat.formats.checks import MOST_NAMED, digest, word
 
 _ROLES = {role.value: role for role in Role} | {"developer": Role.SYSTEM, "function": Role.TOOL}
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")
 Said = tuple[Role, tuple[Part, ...], dict[str, Any]]  # with the row
 
 
-def is_list(content: Content) -> bool:
-    """Return whether a file is such a list, or has one as `messages`."""
-    return isinstance(_rows(content.value), list)
+def is_list(value: Any) -> bool:
+    """Return whether a value is such a list, or has one as `messages`."""
+    return isinstance(_rows(value), list)
 
 
-def from_list(content: Content) -> Reading:
+def from_list(value: Any, moment: datetime) -> tuple[Session, list[Skipped]]:
     """Return the session and the unreadable rows; the ids are hashes of the messages."""
     said: list[Said] = []
     skipped: list[Skipped] = []
-    for number, row in enumerate(_rows(content.value) or (), 1):
+    for number, row in enumerate(_rows(value) or (), 1):
         reason, role, parts = _read(row)
-        if reason:
+        if reason and len(skipped) < MOST_NAMED:
             skipped.append(Skipped(where=f"message {number}", reason=reason))
         if role is not None and parts:
             said.append((role, parts, row))
-    return Reading(sessions=(_session(said, content),), skipped=tuple(skipped))
+    return _session(said, value if isinstance(value, dict) else {}, moment), skipped
 
 
 def _rows(value: object) -> list[Any] | None:
@@ -50,8 +51,7 @@ def _rows(value: object) -> list[Any] | None:
     return rows if isinstance(rows, list) else None
 
 
-def _session(said: Sequence[Said], content: Content) -> Session:
-    head = content.value if isinstance(content.value, dict) else {}
+def _session(said: Sequence[Said], head: dict[str, Any], moment: datetime) -> Session:
     title, model = word(head, "title"), word(head, "model")
     session_id = _identity(title, model, said)
     messages: list[ChatMessage] = []
@@ -64,7 +64,7 @@ def _session(said: Sequence[Said], content: Content) -> Session:
                 message_id=digest(f"{session_id} {number}"),
                 role=role,
                 parts=_ran(parts, row, waiting) if role is Role.TOOL else parts,
-                created_at=content.moment,
+                created_at=moment,
                 parent_id=messages[-1].message_id if messages else None,
                 model=(word(row, "model") or model) if role is Role.ASSISTANT else "",
             )
@@ -73,8 +73,8 @@ def _session(said: Sequence[Said], content: Content) -> Session:
     header = SessionHeader(
         session_id=session_id,
         title=title or title_from(first),
-        created_at=content.moment,
-        updated_at=content.moment,
+        created_at=moment,
+        updated_at=moment,
         model=next((message.model for message in reversed(messages) if message.model), ""),
     )
     return Session(header=header, messages=MessagePath(messages))

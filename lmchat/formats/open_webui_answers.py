@@ -5,82 +5,77 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from contextlib import suppress
 
-from lmchat.domain.message import ReasoningPart, Role, TextPart, ToolCallPart, ToolResultPart
+from lmchat.domain.message import ReasoningPart, Role
 from lmchat.formats.checks import word
-from lmchat.formats.foreign import Step, picture, said
+from lmchat.formats.foreign import ForeignChat, Step, call_of
+from lmchat.formats.sources import Row
 
 _DETAILS = re.compile(
     r'\s*<details type="(\w+)"([^>]*)>\s*(?:<summary>.*?</summary>)?(.*?)</details>\s*', re.DOTALL
 )
 _ATTRIBUTE = re.compile(r'(\w+)="([^"]*)"')
-Row = dict[str, Any]
 
 
-def steps(message: Row, others: Counter[str], role: Role) -> Iterator[Step]:
+def steps(message: Row, chat: ForeignChat) -> Iterator[Step]:
     """Yield the parts of a message, and count what is left out."""
     for file in message.get("files") or ():
-        if image := picture(file.get("url"), word(file, "name")):
+        if image := chat.image(file.get("url"), word(file, "name")):
             yield image
         else:
-            others["image" if word(file, "type") == "image" else "file"] += 1
+            chat.omitted["image" if word(file, "type") == "image" else "file"] += 1
     if items := message.get("output"):
-        yield from _items(items, others)
+        yield from _items(items, chat)
     elif isinstance(content := message["content"], list):
-        yield TextPart(text="".join(word(part, "text") for part in content))
-    elif role is Role.ASSISTANT:
-        yield from _blocks(content, others)
+        yield _joined(content)
+    elif word(message, "role") == Role.ASSISTANT:
+        yield from _blocks(content, chat)
     else:
-        yield from said(content, role)
+        yield content
 
 
-def _items(items: list[Row], others: Counter[str]) -> Iterator[Step]:
+def _items(items: list[Row], chat: ForeignChat) -> Iterator[Step]:
     for item in items:
-        call_id = word(item, "call_id")
         match item["type"]:
             case "message":
-                yield from said(_joined(item["content"]), Role.ASSISTANT)
+                yield _joined(item["content"])
             case "reasoning":
                 yield ReasoningPart(text=_joined(item.get("summary") or item["content"]))
             case "function_call":
-                yield ToolCallPart(call_id=call_id, name=item["name"], arguments=item["arguments"])
+                yield call_of(item["call_id"], item["name"], item["arguments"])
             case "function_call_output":
-                call = ToolCallPart(call_id=call_id, name="", arguments="")
-                yield call, ToolResultPart(text=_joined(item["output"]))
+                yield item["call_id"], item["output"]
             case kind:
-                others[kind.removeprefix("open_webui:").replace("_", " ")] += 1
+                chat.omitted[kind.removeprefix("open_webui:").replace("_", " ")] += 1
 
 
 def _joined(parts: list[Row]) -> str:
     return "".join(word(part, "text") for part in parts)
 
 
-def _blocks(text: str, others: Counter[str]) -> Iterator[Step]:
+def _blocks(text: str, chat: ForeignChat) -> Iterator[Step]:
     end = 0
     for found in _DETAILS.finditer(text):
-        yield from said(text[end : found.start()], Role.ASSISTANT)
+        yield text[end : found.start()]
         kind, inner = found[1], html.unescape(found[3]).strip()
         end = found.end()
         if kind == "reasoning":
             yield ReasoningPart(text=re.sub("(?m)^> ?", "", inner))
         elif kind == "tool_calls":
-            values = {name: html.unescape(value) for name, value in _ATTRIBUTE.findall(found[2])}
-            arguments, result = (_unpacked(values.get(name) or "") for name in ("arguments", "result"))
-            call = ToolCallPart(call_id=values.get("id", ""), name=values["name"], arguments=arguments)
+            values = {name: _unpacked(html.unescape(value)) for name, value in _ATTRIBUTE.findall(found[2])}
+            call = call_of(values.get("id"), values["name"], values.get("arguments", ""))
             yield call
-            yield call, ToolResultPart(text=result or inner)
+            yield call.call_id, values.get("result") or inner
         else:
-            others[kind.replace("_", " ")] += 1
-    yield from said(text[end:], Role.ASSISTANT)
+            chat.omitted[kind.replace("_", " ")] += 1
+    yield text[end:]
 
 
 def _unpacked(value: str) -> str:
     """Return a text that was packed in JSON; other JSON stays as it is."""
-    try:
-        text = json.loads(value)
-    except ValueError:
-        return value
-    return text if isinstance(text, str) else value
+    with suppress(ValueError):
+        if isinstance(text := json.loads(value), str):
+            return text
+    return value

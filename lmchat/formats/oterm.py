@@ -3,59 +3,36 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections import Counter
 from collections.abc import Iterator
-from datetime import datetime
 from functools import partial
 
-from lmchat.domain.session import Session, Skipped
-from lmchat.formats.foreign import (
-    ForeignChat,
-    ForeignMessage,
-    each_chat,
-    foreign_session,
-    left_out,
-    message_rows,
-    said,
-)
-from lmchat.formats.sources import Tables, numbered, numbers_by
+from lmchat.formats.foreign import Chats, ForeignChat
+from lmchat.formats.sources import ForeignDatabase, Row
 
 SOURCE = "oterm"
-_CHATS = "select id, name, model, system from chat order by id"
 
 
-def fits(tables: Tables) -> bool:
+def fits(database: ForeignDatabase) -> bool:
     """Return whether a database is oterm's."""
-    return {"chat_id", "author", "text"} <= tables.get("message", set()) and "system" in tables.get(
-        "chat", set()
-    )
+    return database.has("message", "chat_id", "author", "text") and database.has("chat", "system")
 
 
-def read(connection: sqlite3.Connection, moment: datetime) -> Iterator[Session | Skipped]:
+def read(database: ForeignDatabase) -> Chats:
     """Read each chat, a row of messages."""
-    messages = numbers_by(connection, "message", "chat_id")
+    messages = database.rows_by("message", "chat_id")
+    for row in database.rows("select id, name, model, system from chat order by id"):
+        yield partial(_chat, row, list(messages(row["id"])))
 
-    def chat(row: sqlite3.Row) -> Iterator[Session | Skipped]:
-        others: Counter[str] = Counter()
-        rows: list[ForeignMessage] = []
-        last: str | None = None
-        found = list(numbered(connection, "message", messages.get(row["id"], ())))
-        for one in found:
-            parent, last = last, str(one["id"])
-            steps = partial(said, one["text"])
-            rows += message_rows(last, parent, one["author"], steps, others, model=row["model"])
-            if images := json.loads(one.get("images") or "[]"):
-                others["image"] += len(images)
-        title = row["name"] or ""
-        yield from left_out(title, others)
-        head = ForeignChat(
-            source=SOURCE,
-            key=f"{row['id']} {found[0]['text'] if found else ''}",  # each database counts from 1
-            title=title,
-            system=row["system"] or "",
-            model=row["model"],
-        )
-        yield foreign_session(head, rows, moment=moment)
 
-    yield from each_chat(connection.execute(_CHATS).fetchall(), chat)
+def _chat(row: Row, messages: list[Row]) -> Iterator[ForeignChat]:
+    chat = ForeignChat(
+        source=SOURCE,
+        key=f"{row['id']} {messages[0]['text'] if messages else ''}",  # each database counts from 1
+        title=row["name"],
+        system=row["system"],
+        model=row["model"],
+    )
+    for one in messages:
+        chat.add(str(one["id"]), one["author"], [one["text"]], parent=chat.last, model=row["model"])
+        chat.omitted["image"] += len(json.loads(one.get("images") or "[]"))
+    yield chat

@@ -3,37 +3,43 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import suppress
 from datetime import datetime
 from functools import partial
-from io import BytesIO, StringIO
+from io import BytesIO
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from msgspec.structs import replace
-
 from lmchat.domain.session import Session, Skipped
 from lmchat.errors import FileRefused, FormatUnknown
-from lmchat.formats import chatgpt, elia, jan, llama_cpp, llm_logs, lm_studio, open_webui, oterm, parllama
-from lmchat.formats.checks import WRONG, Content, Reading, sound
-from lmchat.formats.json_format import from_json, is_export
-from lmchat.formats.markdown_read import from_markdown, is_markdown
+from lmchat.formats import (
+    chatgpt,
+    elia,
+    jan,
+    llama_cpp,
+    llm_logs,
+    llm_responses,
+    lm_studio,
+    open_webui,
+    oterm,
+    parllama,
+)
+from lmchat.formats.checks import MOST_NAMED, WRONG, sound
+from lmchat.formats.foreign import Chats as ForeignChats
+from lmchat.formats.foreign import ForeignChat
+from lmchat.formats.json_format import from_json
+from lmchat.formats.markdown_read import from_markdown
 from lmchat.formats.message_list import from_list, is_list
 from lmchat.formats.sources import (
     BROKEN_ZIP,
     SQLITE,
     ZIP,
+    ForeignDatabase,
     Source,
-    Tables,
-    bytes_source,
     database,
-    elements,
     file_source,
     head_of,
-    tables_of,
     zipped,
 )
 
@@ -42,226 +48,196 @@ AUTO = "auto"
 
 
 class _Format(NamedTuple):
-    """Text format that can be imported."""
+    """JSON of another program."""
 
     source: str  # name for `--from`
     name: str
-    fits: Callable[[Content], bool]
-    read: Callable[[Content], Iterator[Session | Skipped]]
-    is_foreign: bool = True
-    """Whether it is another program's, of which a damaged chat costs itself only."""
+    fits: Callable[[Any], bool]
+    read: Callable[[Any, Source], Iterator[ForeignChat]]
+    is_whole: bool = False
+    """Whether it reads all values of a file at once."""
 
 
 class _Database(NamedTuple):
-    """SQLite database that can be imported."""
+    """SQLite database of another program."""
 
     source: str
     name: str
-    fits: Callable[[Tables], bool]
-    read: Callable[[sqlite3.Connection, datetime], Iterator[Session | Skipped]]
+    fits: Callable[[ForeignDatabase], bool]
+    read: Callable[[ForeignDatabase], ForeignChats]
 
 
-def _whole(read: Callable[[Content], Reading], content: Content) -> Chats:
-    found = read(content)
-    yield from found.skipped
-    yield from found.sessions
-
-
-_OWN = "lmchat"
 _FORMATS = (
-    _Format(_OWN, "its own JSON exports", is_export, partial(_whole, from_json), is_foreign=False),
-    _Format(lm_studio.SOURCE, "conversations of LM Studio", lm_studio.fits, lm_studio.read),
-    _Format(chatgpt.SOURCE, "data exports of ChatGPT", chatgpt.fits, chatgpt.read),
-    _Format(llama_cpp.SOURCE, "exports of llama.cpp's web UI", llama_cpp.fits, llama_cpp.read),
-    _Format(open_webui.SOURCE, "exports of Open WebUI", open_webui.fits, open_webui.read),
-    _Format(jan.SOURCE, "threads of Jan", jan.fits, jan.read),
-    _Format(parllama.SOURCE, "chats of parllama", parllama.fits, parllama.read),
-    _Format(_OWN, "JSON lists of {role, content}", is_list, partial(_whole, from_list), is_foreign=False),
-    _Format(_OWN, "its own Markdown exports", is_markdown, partial(_whole, from_markdown), is_foreign=False),
+    _Format(lm_studio.SOURCE, "LM Studio", lm_studio.fits, lm_studio.read),
+    _Format(chatgpt.SOURCE, "ChatGPT", chatgpt.fits, chatgpt.read),
+    _Format(llama_cpp.SOURCE, "llama.cpp's web UI", llama_cpp.fits, llama_cpp.read, is_whole=True),
+    _Format(llama_cpp.SOURCE, "llama.cpp's web UI", llama_cpp.fits_older, llama_cpp.read_older),
+    _Format(open_webui.SOURCE, "Open WebUI", open_webui.fits, open_webui.read),
+    _Format(jan.SOURCE, "Jan", jan.fits, jan.read, is_whole=True),
+    _Format(parllama.SOURCE, "parllama", parllama.fits, parllama.read),
 )
 """The first that fits is used."""
 _DATABASES = (
     _Database(open_webui.SOURCE, "Open WebUI", open_webui.fits_database, open_webui.read_database),
     _Database(elia.SOURCE, "elia", elia.fits, elia.read),
     _Database(oterm.SOURCE, "oterm", oterm.fits, oterm.read),
-    _Database(llm_logs.SOURCE, "llm", llm_logs.fits, llm_logs.read),
+    _Database(llm_responses.SOURCE, "llm", llm_logs.fits, llm_logs.read),
 )
-SOURCES = tuple(dict.fromkeys([one.source for one in _FORMATS] + [one.source for one in _DATABASES]))
+_OWN = "lmchat"
+PROGRAMS = {_OWN: _OWN} | {one.source: one.name for one in (*_FORMATS, *_DATABASES)}
+"""Names of programs by those for `--from`."""
+_WANTED = (
+    f"lmchat imports its own JSON and Markdown exports, JSON lists of {{role, content}}, and chats of "
+    f"{', '.join(list(PROGRAMS.values())[1:])}."
+)
 _TEXTS = (".json", ".jsonl", ".md", ".markdown")
 BESIDE = (jan.THREAD,)  # names of files that are read with the one beside them
 ENDINGS = (*_TEXTS, ".zip", ".db", ".sqlite", ".sqlite3")
-_NO_JSON = (ValueError, RecursionError)
 _ENDLESS = "It is not readable JSON."
 _PEEKED = 20  # values of a list that are looked at, since the first ones may be broken
+
+
+class _OtherFormat(FormatUnknown):
+    """A file has chats of another program than the one that was named."""
 
 
 class Reader:
     """Reader of files in one format, or in any."""
 
     def __init__(self, moment: datetime, source: str = AUTO) -> None:
-        self._moment = moment
-        self._formats = [one for one in _FORMATS if source in (AUTO, one.source)]
-        self._databases = [one for one in _DATABASES if source in (AUTO, one.source)]
-        names = [one.name for one in self._formats]
-        names += [f"databases of {', '.join(one.name for one in self._databases)}"] if self._databases else []
-        self._wanted = f"lmchat imports {', '.join(names)}." if source == AUTO else "Choose another format."
+        self._moment, self._source = moment, source
 
     def file(self, path: Path) -> Chats:
         """Yield the chats of a file one at a time; raises `FileRefused` or `OSError`."""
         head = head_of(path)
         if head.startswith(SQLITE):
-            yield from self._checked(self._database(path))
+            yield from _checked(self._database(path))
+        elif head.startswith(ZIP):
+            yield from self._zip(path)
         else:
-            yield from (
-                self._zip(path) if head.startswith(ZIP) else self._checked(self._text(file_source(path)))
-            )
+            yield from _checked(self._text(file_source(path)))
 
     def data(self, data: bytes) -> Chats:
         """Yield the chats of what was read from a pipe; raises `FileRefused`."""
         if data.startswith(ZIP):
             return self._zip(BytesIO(data))
-        return self._checked(self._text(bytes_source(data)))
-
-    def _checked(self, chats: Chats) -> Chats:
-        """Pass on what has messages; refuse a file of which nothing has."""
-        skipped: list[Skipped] = []
-        is_read = False
-        for one in chats:
-            if isinstance(one, Skipped):
-                skipped.append(one)
-            elif one.messages:
-                is_read = True
-                yield from skipped
-                skipped.clear()
-                yield one
-        if is_read:
-            yield from skipped
-        else:
-            raise self._nothing(FileRefused if skipped else FormatUnknown, skipped)
-
-    def _nothing(self, kind: type[FileRefused], skipped: list[Skipped]) -> FileRefused:
-        why = "".join(f" ({one.where}: {one.reason})" for one in skipped[:1])
-        return kind(f"It has no readable messages{why}.", hint=self._wanted)
+        return _checked(self._text(Source("", lambda: BytesIO(data))))
 
     def _zip(self, file: Path | IO[bytes]) -> Chats:
-        is_read = False
+        is_read, unknown = False, FormatUnknown("It has no chats that lmchat can read.", hint=_WANTED)
         with zipped(file) as members:
             for member in members:
+                if not member.name.lower().endswith(_TEXTS):
+                    continue
                 try:
-                    for one in (
-                        self._checked(self._text(member)) if member.name.lower().endswith(_TEXTS) else ()
-                    ):
+                    for one in _checked(self._text(member)):
                         is_read = is_read or isinstance(one, Session)
                         yield one
-                except FormatUnknown:
-                    continue
+                except FormatUnknown as error:
+                    unknown = error if isinstance(error, _OtherFormat) else unknown
                 except (FileRefused, *BROKEN_ZIP) as error:
                     words = error.message if isinstance(error, FileRefused) else "it is damaged"
                     yield Skipped(where=member.name, reason=words.rstrip("."))
         if not is_read:
-            raise FormatUnknown("It has no chats that lmchat can read.", hint=self._wanted)
+            raise unknown
 
     def _database(self, path: Path) -> Chats:
-        with database(path) as connection:
-            tables = tables_of(connection)
-            form = next((one for one in self._databases if one.fits(tables)), None)
+        with database(path) as found:
+            form = next((one for one in _DATABASES if one.fits(found)), None)
             if form is None:
-                raise FormatUnknown("It is a database, but not one that lmchat knows.", hint=self._wanted)
-            yield from map(self._sound, form.read(connection, self._moment))
+                raise FormatUnknown("It is a database, but not one that lmchat knows.", hint=_WANTED)
+            self._expect(form.source)
+            yield from self._each(form.read(found))
 
     def _text(self, source: Source) -> Chats:
-        """Yield each chat of a list, or the one chat of anything else."""
-        with source.open() as stream:
-            values = elements(stream, source.limit)
-            begun: list[Any] = []
-            try:
-                begun.extend(islice(values, _PEEKED))
-            except _NO_JSON as error:
-                values = _failing(error)
-            contents = [self._content(value, source) for value in begun]
-            foreign = [one for one in self._formats if one.is_foreign]
-            form = next((one for one in foreign if any(map(one.fits, contents))), None)
-            if form is not None:
-                yield from self._each(form, chain(begun, values), source)
-                return
-        del values, begun, contents  # the whole is decoded again
-        whole = _decoded(source.content())
-        text = whole.lstrip()
-        if not text:
-            raise FileRefused("It is empty.", hint=self._wanted)
-        is_json = text[0] in "{["
-        lines = _lines(whole) if is_json else None
-        value = lines or (_json(whole) if is_json else None)
-        content = replace(self._content(value, source), text=text)
-        form = next(
-            (one for one in self._formats if one.is_foreign >= bool(lines) and one.fits(content)), None
-        )
-        if form is None and is_json:
-            raise FormatUnknown("It is JSON, but not a chat format that lmchat knows.", hint=self._wanted)
+        """Yield each chat of a list or of lines, or the one chat of anything else."""
+        values = source.values()
+        begun = list(islice(values, _PEEKED))
+        objects = [one for one in begun if isinstance(one, dict)]
+        form = next((one for one in _FORMATS if any(map(one.fits, objects))), None)
         if form is None:
-            raise FormatUnknown("Its format cannot be imported.", hint=self._wanted)
-        if form.is_foreign:
-            yield from self._each(form, [value], source)
+            has_lines = len(objects) > 1
+            del values, begun, objects  # the whole is decoded again
+            yield from self._own(source, has_lines=has_lines)
             return
-        try:
-            found = list(form.read(content))
-        except RecursionError as error:
-            raise FileRefused(_ENDLESS, hint=self._wanted) from error
-        if not any(isinstance(one, Session) and one.messages for one in found):
-            raise self._nothing(FormatUnknown, [one for one in found if isinstance(one, Skipped)])
-        for one in found:
-            yield sound(one, moment=self._moment) if isinstance(one, Session) else one
+        self._expect(form.source)
+        if form.is_whole:
+            content = source.content()
+            begun = list(source._replace(open=lambda: BytesIO(content)).values())
+            cut = [one for one in begun if isinstance(one, Skipped)]
+            yield from self._each([partial(form.read, begun, source), *cut])
+        else:
+            every = chain(begun, values)
+            yield from self._each(
+                one if isinstance(one, Skipped) else partial(form.read, one, source) for one in every
+            )
 
-    def _each(self, form: _Format, values: Iterable[Any], source: Source) -> Chats:
-        number = 0
-        try:
-            for number, value in enumerate(values, 1):
-                content, where = self._content(value, source), f"chat {number}"
-                try:
-                    if form.fits(content):
-                        yield from map(self._sound, form.read(content))
-                    else:
-                        yield Skipped(where=where, reason="it is not like the others")
-                except WRONG:
-                    yield Skipped(where=where, reason="it is damaged")
-        except _NO_JSON:
-            reason = f"the file is damaged, or the next chat is larger than {source.limit >> 20} MB"
-            yield Skipped(where=f"after chat {number}", reason=reason)
-
-    def _content(self, value: Any, source: Source) -> Content:
-        def beside(name: str) -> Any:
-            text = source.beside(name).decode(errors="replace")
+    def _each(self, chats: Iterable[Callable[[], Iterator[ForeignChat]] | Skipped]) -> Chats:
+        """Yield the sessions of chats; one that is damaged costs itself only."""
+        for number, read in enumerate(chats, 1):
+            if isinstance(read, Skipped):
+                yield read
+                continue
             try:
-                return _lines(text) or json.loads(text)
-            except _NO_JSON:
-                return None
+                for chat in read():
+                    yield from chat.finished(self._moment)
+            except (*WRONG, FileRefused):
+                yield Skipped(where=f"chat {number}", reason="it is damaged")
 
-        return Content(value=value, moment=self._moment, name=source.name.rpartition("/")[2], beside=beside)
-
-    def _sound(self, one: Session | Skipped) -> Session | Skipped:
-        if isinstance(one, Skipped):
-            return one
+    def _own(self, source: Source, *, has_lines: bool) -> Chats:
+        """Yield the sessions of lmchat's own formats."""
+        text = _decoded(source.content()).lstrip()
+        if not text:
+            raise FileRefused("It is empty.", hint="Export the chats again.")
+        is_json = text[0] == "[" or (text[0] == "{" and not has_lines)
+        value = _json(text) if is_json else None
+        skipped: list[Skipped] = []
         try:
-            return sound(one, moment=self._moment)
-        except FileRefused as error:
-            return Skipped(where=f"“{one.header.title}”", reason=error.message.rstrip("."))
+            if isinstance(value, dict) and "lmchat" in value:
+                session = from_json(value)
+            elif is_list(value):
+                session, skipped = from_list(value, self._moment)
+            elif text.startswith("-"):
+                session = from_markdown(text)
+            elif text[0] in "{[":
+                raise FormatUnknown("It is JSON, but not a chat format that lmchat knows.", hint=_WANTED)
+            else:
+                raise FormatUnknown("Its format cannot be imported.", hint=_WANTED)
+        except RecursionError as error:
+            raise FileRefused(_ENDLESS, hint="Export it again.") from error
+        self._expect(_OWN)
+        if not session.messages:
+            raise _nothing(FormatUnknown, skipped)
+        yield from skipped
+        yield sound(session, moment=self._moment)
+
+    def _expect(self, source: str) -> None:
+        """Refuse a file of another program than the one that was named."""
+        if self._source not in (AUTO, source):
+            message = f"It has chats of {PROGRAMS[source]}, not of {PROGRAMS[self._source]}."
+            raise _OtherFormat(message, hint=f"Import it with --from {source}.")
 
 
-def _failing(error: Exception) -> Iterator[Any]:
-    raise error
-    yield
+def _checked(chats: Chats) -> Chats:
+    """Pass on what has messages; refuse a file of which nothing has."""
+    skipped: list[Skipped] = []
+    is_read = False
+    for one in chats:
+        if isinstance(one, Skipped):
+            skipped += [one] if len(skipped) < MOST_NAMED else []
+        elif one.messages:
+            is_read = True
+            yield from skipped
+            skipped.clear()
+            yield one
+    if not is_read:
+        raise _nothing(FileRefused if skipped else FormatUnknown, skipped)
+    yield from skipped
 
 
-def _lines(text: str) -> list[Any] | None:
-    """Return the values of JSON Lines, None for a broken one; None for other texts."""
-    first, _, rest = text.lstrip("\ufeff").strip().partition("\n")
-    values: list[Any] = []
-    for line in chain([first], StringIO(rest, newline="\n")) if rest and first.rstrip().endswith("}") else ():
-        value = None
-        with suppress(*_NO_JSON):
-            value = json.loads(line)
-        values.append(value if isinstance(value, dict) else None)
-    return values if values and values[0] is not None else None
+def _nothing(kind: type[FileRefused], skipped: list[Skipped]) -> FileRefused:
+    why = "".join(f" ({one.where}: {one.reason})" for one in skipped[:1])
+    return kind(f"It has no readable messages{why}.", hint="Export the chats again.")
 
 
 def _decoded(data: bytes) -> str:

@@ -2,42 +2,46 @@
 
 from __future__ import annotations
 
-import codecs
 import json
+import re
 import shutil
 import sqlite3
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from io import BytesIO
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from lmchat.domain.session import Skipped
 from lmchat.errors import FileRefused
 from lmchat.files import read_plain
 
 LARGEST_BYTES = 256 << 20  # more than ten thousand long answers; reading takes several times as much memory
 BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError)
+NO_JSON = (ValueError, RecursionError)
 SQLITE, ZIP = b"SQLite format 3\0", b"PK\x03\x04"
-_LARGEST_MEMBER = 16 << 20  # decoded JSON takes up to 22 times as much memory
+_LARGEST_MEMBER = 12 << 20  # decoded JSON takes up to 35 times as much memory
 _STEP = 1 << 20
+_BEGIN = re.compile(r"[^\s,\[\]]")  # of a value in a list, or in JSON Lines
 _WAL = 2  # byte 18 of a database with a write-ahead log
-_SPACE = " \t\r\n"
-Tables = dict[str, frozenset[str]]  # columns by table
+Row = dict[str, Any]
+RowsBy = Callable[[Any], Iterator[Row]]
 
 
 class Source(NamedTuple):
-    """Text file, or a member of a zip file."""
+    """Text file, member of a zip file, or what was piped."""
 
     name: str
     open: Callable[[], IO[bytes]]
-    beside: Callable[[str], bytes]
-    """Return the content of a file in the same folder; nothing if there is none."""
+    beside: Callable[[str], bytes] = lambda _: b""
+    """Return the content of a file in the same folder."""
     limit: int = LARGEST_BYTES
 
     def content(self) -> bytes:
+        """Return all of it; raises `FileRefused` if it is too large."""
         with self.open() as stream:
             data = stream.read(self.limit + 1)
         if len(data) > self.limit:
@@ -46,21 +50,68 @@ class Source(NamedTuple):
             )
         return data
 
+    def json_beside(self, name: str) -> Row:
+        """Return the JSON object of a file in the same folder; an empty one if there is none."""
+        with suppress(OSError, KeyError, *BROKEN_ZIP, *NO_JSON):
+            if isinstance(value := json.loads(self.beside(name)), dict):
+                return value
+        return {}
 
-def file_source(path: Path, limit: int = LARGEST_BYTES) -> Source:
-    """Return a plain file as a source; it is read when it is opened."""
+    def values(self) -> Iterator[Any]:
+        """Yield the values of a JSON list or of JSON Lines one at a time, then what is left out as `Skipped`.
 
-    def beside(name: str) -> bytes:
-        with suppress(OSError):
-            return read_plain(path.with_name(name), limit=limit)
-        return b""
+        Memory is used for one value only, which may have `limit` characters.
+        """
+        scan, text, at, step = json.JSONDecoder().raw_decode, "", 0, _STEP
+        with TextIOWrapper(self.open(), encoding="utf-8-sig", errors="replace") as stream:
+            while step > 0 and (more := stream.read(step)):
+                text, at = text[at:] + more, 0
+                with suppress(*NO_JSON):  # the value may go on
+                    while begin := _BEGIN.search(text, at):
+                        value, at = scan(text, begin.start())
+                        yield value
+                step = min(max(_STEP, len(text) - at), self.limit - len(text) + at)
+        if _BEGIN.search(text, at):
+            reason = f"it is damaged, or a chat in it is larger than {self.limit >> 20} MB"
+            yield Skipped(where="the rest of the file", reason=reason)
 
-    return Source(path.name, lambda: BytesIO(read_plain(path, limit=limit)), beside)
+
+class ForeignDatabase:
+    """Database of another program; each query is fetched whole, since an open one locks it for its owner."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self.tables: dict[str, set[str]] = {}
+        """Names of columns by table."""
+        query = "select m.name, c.name as field from sqlite_master m, pragma_table_info(m.name) c"
+        for row in self.rows(f"{query} where m.type = 'table'"):
+            self.tables.setdefault(row["name"], set()).add(row["field"])
+
+    def has(self, table: str, *columns: str) -> bool:
+        return {*columns} <= self.tables.get(table, set())
+
+    def rows(self, query: str, **values: Any) -> list[Row]:
+        """Return all rows of a query."""
+        return self._connection.execute(query, values).fetchall()
+
+    def rows_by(self, table: str, owner: str) -> RowsBy:
+        """Return a function for the rows by a column without an index; without the table there are none."""
+        numbers: dict[Any, list[int]] = {}
+        if table in self.tables:
+            query = f"select {owner} as owner, rowid as number from {table} order by id"  # noqa: S608 - constants
+            for row in self.rows(query):
+                numbers.setdefault(row["owner"], []).append(row["number"])
+        one = f"select * from {table} where rowid = :number"  # noqa: S608 - the same
+        return lambda key: (self.rows(one, number=number)[0] for number in numbers.get(key, ()))
 
 
-def bytes_source(data: bytes) -> Source:
-    """Return what was read from a pipe as a source."""
-    return Source("", lambda: BytesIO(data), lambda _: b"")
+def file_source(path: Path) -> Source:
+    """Return a plain file as a source."""
+    return Source(
+        path.name,
+        lambda: BytesIO(read_plain(path, limit=LARGEST_BYTES)),
+        lambda name: read_plain(path.with_name(name)),
+    )
 
 
 def head_of(path: Path) -> bytes:
@@ -76,103 +127,34 @@ def zipped(file: Path | IO[bytes]) -> Iterator[Iterator[Source]]:
     """Open a zip; its members are read in part or whole, never more than one. Raises `FileRefused`."""
     try:
         with zipfile.ZipFile(file) as archive:
-            yield (_member(archive, info) for info in archive.infolist() if not info.is_dir())
+            yield (_member(archive, info) for info in archive.infolist())
     except BROKEN_ZIP as error:
         message = "It is an encrypted or damaged zip file."
         raise FileRefused(message, hint="Unpack it, and import the folder.", details=repr(error)) from error
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Source:
-    folder = info.filename.rpartition("/")[0]
+    folder, slash, name = info.filename.rpartition("/")
 
-    def beside(name: str) -> bytes:
-        with suppress(KeyError), archive.open(f"{folder}/{name}" if folder else name) as member:
+    def beside(other: str) -> bytes:
+        with archive.open(f"{folder}{slash}{other}") as member:
             return member.read(_LARGEST_MEMBER)
-        return b""
 
-    return Source(info.filename, lambda: archive.open(info), beside, _LARGEST_MEMBER)
-
-
-def elements(stream: IO[bytes], limit: int) -> Iterator[Any]:
-    """Yield the values of a JSON list one at a time; raises `ValueError`. Nothing for other JSON.
-
-    Memory is used for one value only, which may have `limit` characters.
-    """
-    decode = codecs.getincrementaldecoder("utf-8-sig")().decode
-    scan = json.JSONDecoder().raw_decode
-    text, is_begun, step = "", False, _STEP
-    while True:
-        data = stream.read(step)
-        text = (text + decode(data, final=not data)).lstrip(_SPACE)
-        if not is_begun and text:
-            if text[0] != "[":
-                return
-            is_begun, text = True, text[1:].lstrip(_SPACE)
-        at = 0
-        while (begin := _skip(text, at, _SPACE)) < len(text) and text[begin] != "]":
-            try:
-                value, end = scan(text, begin)
-            except json.JSONDecodeError:
-                break
-            end = _skip(text, end, _SPACE)
-            if text[end : end + 1] not in (",", "]"):
-                break  # a number may go on
-            yield value
-            at = end + 1 if text[end] == "," else end
-        is_stuck = not text  # a step of white space
-        text = text[at:]
-        step = min(max(_STEP, len(text)), limit + 1 - len(text))
-        if text.startswith("]"):
-            return
-        if not data or is_stuck or step <= 0:
-            raise ValueError("the list is cut off or damaged, or a value of it is too large")
-
-
-def _skip(text: str, at: int, characters: str) -> int:
-    while at < len(text) and text[at] in characters:
-        at += 1
-    return at
+    return Source(name, lambda: archive.open(info), beside, _LARGEST_MEMBER)
 
 
 @contextmanager
-def database(path: Path) -> Iterator[sqlite3.Connection]:
+def database(path: Path) -> Iterator[ForeignDatabase]:
     """Open a database that its program may be using, and change nothing; raises `FileRefused`."""
     try:
         with (
             tempfile.TemporaryDirectory(prefix="lmchat-", ignore_cleanup_errors=True) as folder,
             closing(_connection(path, Path(folder))) as connection,
         ):
-            yield connection
+            yield ForeignDatabase(connection)
     except (sqlite3.Error, OSError) as error:
         message = f"The database cannot be read: {error}."
         raise FileRefused(message, hint="Close the program that uses it, and try again.") from error
-
-
-def tables_of(connection: sqlite3.Connection) -> Tables:
-    """Return the names of all tables and of their columns."""
-    rows = connection.execute(
-        "select m.name, c.name from sqlite_master m, pragma_table_info(m.name) c where m.type = 'table'"
-    ).fetchall()
-    tables: dict[str, set[str]] = {}
-    for table, column in rows:
-        tables.setdefault(table, set()).add(column)
-    return {table: frozenset(columns) for table, columns in tables.items()}
-
-
-def numbers_by(connection: sqlite3.Connection, table: str, owner: str) -> dict[Any, list[int]]:
-    """Return the numbers of the rows of a table by a column that has no index, each list by `id`."""
-    found: dict[Any, list[int]] = {}
-    query = f"select {owner}, rowid from {table} order by id"  # noqa: S608 - names are constants
-    for key, number in connection.execute(query).fetchall():
-        found.setdefault(key, []).append(number)
-    return found
-
-
-def numbered(connection: sqlite3.Connection, table: str, numbers: Iterable[int]) -> Iterator[dict[str, Any]]:
-    """Yield rows by their number; none is open while the caller works."""
-    query = f"select * from {table} where rowid = ?"  # noqa: S608 - names are constants
-    for number in numbers:
-        yield dict(connection.execute(query, (number,)).fetchone())
 
 
 def _connection(path: Path, folder: Path) -> sqlite3.Connection:
@@ -202,5 +184,7 @@ def _opened(path: Path, how: str) -> sqlite3.Connection:
         raise
     # Texts with invalid UTF-8 cost their characters only.
     connection.text_factory = lambda data: data.decode(errors="replace")
-    connection.row_factory = sqlite3.Row
+    connection.row_factory = lambda cursor, row: dict(
+        zip((one[0] for one in cursor.description), row, strict=True)
+    )
     return connection

@@ -182,7 +182,10 @@ def test_the_chats_of_other_programs_on_this_machine_are_listed_and_imported_aft
 
 def test_a_format_can_be_named_and_other_files_are_refused(empty):
     name = str(FOREIGN / "llama_cpp.jsonl")
-    assert "Choose another format." in empty("import", "--from", "chatgpt", name).stderr
+    assert (
+        "llama.cpp's web UI, not of ChatGPT.\nImport it with --from llamacpp."
+        in empty("import", "--from", "chatgpt", name).stderr
+    )
     assert empty("import", "--from", "llamacpp", name).returncode == 0
     assert empty("import", "--from", "all", name).returncode == 2
 

@@ -16,8 +16,8 @@ import pytest
 from lmchat.cli.commands import IMPORTED
 from lmchat.domain.session import Session, Skipped
 from lmchat.errors import FileRefused, FormatUnknown
-from lmchat.formats.reading import SOURCES, Reader
-from lmchat.formats.sources import database, tables_of
+from lmchat.formats.reading import PROGRAMS, Reader
+from lmchat.formats.sources import database
 
 DATA = Path(__file__).parent / "data" / "foreign"
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -25,7 +25,7 @@ LM_STUDIO = "1763500000000.conversation.json"
 CHATGPT = "conversations-000.json"
 LLAMA_CPP = "llama_cpp.jsonl"
 ATTACHED = "a.txt (3 bytes):\n```\n2\n1\n```\n\n"
-CUT = "the file is damaged, or the next chat is larger than 256 MB"
+CUT = "the rest of the file: it is damaged, or a chat in it is larger than 256 MB"
 
 
 def chats_of(path):
@@ -134,7 +134,7 @@ def test_a_chat_comes_with_its_tree_thoughts_tool_calls_times_and_models(name, h
     [
         (LM_STUDIO, ["“Shade garden”: 1 image left out"]),
         (CHATGPT, ["“Weather”: 1 image left out"]),
-        (LLAMA_CPP, ["“llama_cpp.jsonl”: 1 damaged line left out"]),
+        (LLAMA_CPP, [CUT]),
     ],
 )
 def test_what_does_not_come_along_is_counted(name, skipped):
@@ -179,8 +179,8 @@ def test_a_damaged_chat_of_a_list_costs_itself_only(tmp_path):
         json.dumps([None, chat, chat | {"createdAt": 5, "messages": [{"versions": [{}]}]}])[:-1] + ", {"
     )
     assert len(chats_of(path)) == 1
-    assert left_out(path)[0] == "chat 1: it is not like the others"
-    assert left_out(path)[2:] == ["chat 3: it is damaged", f"after chat 3: {CUT}"]
+    assert left_out(path)[0] == "chat 1: it is damaged"
+    assert left_out(path)[2:] == ["“Shade garden”: 1 damaged message left out", CUT]
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_a_file_of_which_nothing_can_be_read_is_refused(tmp_path, name, data):
         list(Reader(NOW).file(tmp_path / name))
 
 
-def test_only_in_a_zip_a_chat_has_a_limit_of_16_megabytes(tmp_path):
+def test_only_in_a_zip_a_chat_has_a_limit_of_12_megabytes(tmp_path):
     chats = json.loads((DATA / CHATGPT).read_text())
     large = chats[0] | {"conversation_id": "large", "unknown": "x" * (17 << 20)}
     path = tmp_path / "conversations.json"
@@ -202,13 +202,13 @@ def test_only_in_a_zip_a_chat_has_a_limit_of_16_megabytes(tmp_path):
     with zipfile.ZipFile(tmp_path / "packed.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.write(path, path.name)
     assert len(chats_of(tmp_path / "packed.zip")) == 1
-    assert left_out(tmp_path / "packed.zip")[-1] == f"after chat 1: {CUT.replace('256', '16')}"
+    assert left_out(tmp_path / "packed.zip")[-1] == CUT.replace("256", "12")
 
 
 def test_a_file_whose_only_chat_is_damaged_is_refused_and_told_in_a_zip_too(tmp_path):
     damaged = json.dumps({"messages": [{"versions": [{}]}]})
     (tmp_path / "a.json").write_text(damaged)
-    with pytest.raises(FileRefused, match="chat 1: it is damaged") as caught:
+    with pytest.raises(FileRefused, match="“Untitled”: 1 damaged message left out") as caught:
         chats_of(tmp_path / "a.json")
     assert not isinstance(caught.value, FormatUnknown)
     with zipfile.ZipFile(tmp_path / "packed.zip", "w") as archive:
@@ -216,7 +216,7 @@ def test_a_file_whose_only_chat_is_damaged_is_refused_and_told_in_a_zip_too(tmp_
         archive.writestr("b.JSON", damaged)
         archive.writestr("message_feedback.json", '[{"rating": "good"}]')
     (_, told) = left_out(tmp_path / "packed.zip")
-    assert told == "b.JSON: It has no readable messages (chat 1: it is damaged)"
+    assert told == "b.JSON: It has no readable messages (“Untitled”: 1 damaged message left out)"
 
 
 def test_a_member_of_a_zip_is_read_no_further_than_its_limit(tmp_path):
@@ -228,7 +228,7 @@ def test_a_member_of_a_zip_is_read_no_further_than_its_limit(tmp_path):
             for _ in range(70):
                 member.write(b"a" * (1 << 20))
     tracemalloc.start()
-    assert left_out(packed)[1:] == ["conversations-001.json: It is larger than 16 MB"]
+    assert left_out(packed)[1:] == ["conversations-001.json: It is larger than 12 MB"]
     assert tracemalloc.get_traced_memory()[1] < 300 << 20
     tracemalloc.stop()
 
@@ -244,9 +244,9 @@ def write_database(path, mode):
 
 def titles_in(path):
     before = {one.name: one.read_bytes() for one in path.parent.iterdir() if one.suffix != ".db-shm"}
-    with database(path) as connection:
-        assert tables_of(connection) == {"chats": frozenset({"title"})}
-        found = [row["title"] for row in connection.execute("select title from chats").fetchall()]
+    with database(path) as opened:
+        assert opened.has("chats", "title")
+        found = [row["title"] for row in opened.rows("select title from chats")]
     assert {one.name: one.read_bytes() for one in path.parent.iterdir() if one.suffix != ".db-shm"} == before
     return found
 
@@ -271,4 +271,4 @@ def test_a_database_is_read_while_its_program_runs_and_stays_as_it_is(tmp_path, 
 
 
 def test_the_names_for_the_command_line_are_those_of_the_formats():
-    assert set(IMPORTED) == set(SOURCES)
+    assert set(IMPORTED) == set(PROGRAMS)

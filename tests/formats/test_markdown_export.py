@@ -24,16 +24,10 @@ from lmchat.domain.message import (
 )
 from lmchat.domain.session import Session
 from lmchat.errors import FileRefused
-from lmchat.formats import markdown_read
-from lmchat.formats.checks import Content
+from lmchat.formats.markdown_read import from_markdown
 from lmchat.formats.markdown_write import to_markdown
 from lmchat.text import safe_text
-from tests.support.chats import START, answer, chat, chat_with_tools, header, prompt
-
-
-def from_markdown(text):
-    (read,) = markdown_read.from_markdown(Content(text=text, value=None, moment=START)).sessions
-    return read
+from tests.support.chats import answer, chat, chat_with_tools, header, prompt
 
 
 def texts(read):

@@ -22,7 +22,7 @@ from lmchat.domain.message import (
 from lmchat.domain.session import MessagePath, Session
 from lmchat.errors import FileRefused, WrongUse
 from lmchat.formats import json_format
-from lmchat.formats.checks import Content, sound
+from lmchat.formats.checks import sound
 from lmchat.formats.json_format import to_json
 from lmchat.formats.writing import FORMATS, export_name, render
 from lmchat.text import safe_text
@@ -56,8 +56,7 @@ def talk(text=EVIL, *more):
 
 
 def from_json(text):
-    content = Content(text=text, value=json.loads(text), moment=START)
-    return json_format.from_json(content).sessions[0]
+    return json_format.from_json(json.loads(text))
 
 
 @given(st.text(st.characters()))

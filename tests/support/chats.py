@@ -12,6 +12,7 @@ import sys
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 from msgspec.structs import replace
 
@@ -34,7 +35,6 @@ from lmchat.domain.message import (
 from lmchat.domain.session import MessagePath, Session, SessionHeader, Skipped, title_from
 from lmchat.domain.turn import RESET
 from lmchat.errors import LMChatError
-from lmchat.formats.checks import Reading
 from lmchat.formats.reading import Reader
 from lmchat.storage import write
 from lmchat.storage.store import SqliteStore
@@ -303,7 +303,7 @@ def read_chats(data, *, moment):
     """Read what a file has, all at once."""
     found = list(Reader(moment).data(data))
     sessions = tuple(one for one in found if isinstance(one, Session))
-    return Reading(sessions=sessions, skipped=tuple(one for one in found if isinstance(one, Skipped)))
+    return SimpleNamespace(sessions=sessions, skipped=tuple(one for one in found if isinstance(one, Skipped)))
 
 
 if __name__ == "__main__":
