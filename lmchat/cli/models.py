@@ -92,7 +92,8 @@ async def list_of_models(runtime: Runtime, *, is_refresh: bool) -> ModelList:
     known, error = runtime.backend.cached_models(), why_unusable(candidates)
     if not known.models or is_refresh or runtime.settings.endpoint or error.kind != "no_server":
         raise error
-    return replace(known, is_stale=True)
+    models = tuple(replace(model, state=LoadState.UNKNOWN) for model in known.models)
+    return replace(known, models=models, is_stale=True)
 
 
 def model_named(model_id: str, listed: ModelList) -> ModelInfo:

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
+from types import SimpleNamespace
+
 import pytest
 
+from lmchat.cli.models import list_of_models
 from lmchat.cli.target import find_candidates, find_target
 from lmchat.config.settings import EndpointSettings, Settings
 from lmchat.domain.candidate import Remembered, why_unusable
-from lmchat.domain.server import Endpoint, LoadState, Verdict
-from lmchat.errors import NoServerFound, RequestInvalid, ServerRejected
+from lmchat.domain.server import Endpoint, LoadState, ModelList, Product, Verdict
+from lmchat.errors import NoServerFound, RequestInvalid, ServerRejected, WrongUse
 from tests.support.scripted_backend import candidate, model
 
 
@@ -50,6 +54,23 @@ async def test_of_several_models_none_is_guessed():
     with pytest.raises(RequestInvalid, match=r"^No LM Studio model selected$") as caught:
         await _find((candidate(Verdict.NO_MODEL, *models),))
     assert caught.value.hint == "Choose one with -m MODEL: a, b."
+
+
+@pytest.mark.parametrize(
+    ("product", "listed", "is_asked"),
+    [(Product.OLLAMA, "ab", False), (Product.OLLAMA, "", True), (Product.LITELLM, "ab", True)],
+)
+async def test_a_model_that_is_not_listed_is_asked_only_where_there_may_be_more(product, listed, is_asked):
+    seen = candidate(Verdict.READY, *map(model, listed), product=product)
+    with nullcontext() if is_asked else pytest.raises(WrongUse, match="No server has a model c"):
+        assert (await _find((seen,), settings=Settings(model="c"))).model_id == "c"
+
+
+async def test_a_cached_list_does_not_say_what_is_loaded():
+    backend = _Looks((candidate(Verdict.REFUSED),))
+    backend.cached_models = lambda: ModelList(models=(model("a", state=LoadState.LOADED),))
+    listed = await list_of_models(SimpleNamespace(backend=backend, settings=Settings()), is_refresh=False)
+    assert [one.state for one in listed.models] == [LoadState.UNKNOWN]
 
 
 async def test_a_server_that_is_loading_is_waited_for_and_that_is_told_once():
