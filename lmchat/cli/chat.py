@@ -120,8 +120,8 @@ def _make_workspace(
 
     engine = Lazy(make_engine)
     backend = Backend(make_client, engine)
-    open_sessions = OpenSessions(chat=settings.chat, backend=backend, store=store)
-    open_sessions.profile_name = context.options.profile or ""
+    profile = context.options.profile or ""
+    open_sessions = OpenSessions(chat=settings.chat, backend=backend, store=store, profile_name=profile)
     if context.has_tools:
         from lmchat.cli.tools import make_toolbox
 

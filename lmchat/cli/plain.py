@@ -36,7 +36,7 @@ from lmchat.machine.system import ENDING
 from lmchat.services.attachments import Attachment, read_attachment
 from lmchat.services.candidates import Catalogue, matching_model
 from lmchat.services.conversation import AnswerBegun, Conversation, ConversationEvent, TurnSettings
-from lmchat.services.open_sessions import OpenSessions
+from lmchat.services.open_sessions import LEVELS, NO_PROFILE, OpenSessions
 from lmchat.services.tool_loop import ApprovalAsked
 from lmchat.storage import state as remembered_file
 from lmchat.text import safe_line
@@ -53,7 +53,15 @@ _HINTS = {
     "model_not_loaded": _MODELS,
 }
 """Next steps by the kind of the error, where others name keys of the screen."""
+_ELSEWHERE = {
+    "/find": "Use /search TEXT.",
+    "/import": "In a shell: lmchat import FILE",
+    "/log": "In a shell: lmchat config path --json",
+    "/trash": "In a shell: lmchat sessions --trash",
+}
+"""Next steps for commands that need the screen."""
 _COMMANDS = {
+    "/doctor": "doctor:doctor",
     "/export": "export:export",
     "/search": "sessions:search",
     "/stats": "stats:stats",
@@ -99,7 +107,8 @@ async def _open(context: Context, stack: AsyncExitStack) -> PlainChat:
         from lmchat.cli.local import serve
 
         runtime = replace(runtime, settings=await serve(context, runtime))
-    sessions = OpenSessions(chat=runtime.settings.chat, backend=runtime.backend, store=runtime.store)
+    chat, profile = runtime.settings.chat, context.options.profile or ""
+    sessions = OpenSessions(chat=chat, backend=runtime.backend, store=runtime.store, profile_name=profile)
     if context.has_tools:
         sessions.toolbox = make_toolbox(context, runtime.settings, runtime.remembered)
         stack.push_async_callback(sessions.toolbox.host.aclose)
@@ -198,7 +207,11 @@ class PlainChat:
         name, argument = found.command.name, found.argument
         method = getattr(self, f"do_{name[1:]}", None)
         if method is None and name not in _COMMANDS:
-            raise WrongUse(f"{name} needs the screen.", hint="Start lmchat without --plain.")
+            hint = _ELSEWHERE.get(name, "Start lmchat without --plain.")
+            raise WrongUse(f"{name} needs the screen.", hint=hint)
+        if not argument and name in ("/effort", "/p", "/profile"):
+            self._output.text(self._values(name))
+            return
         if not argument and (found.command.needs_argument or name == "/search"):
             raise WrongUse(f"{name} needs a value.", hint="/help shows its form.")
         if method is not None:
@@ -213,6 +226,18 @@ class PlainChat:
         await getattr(import_module(f"lmchat.cli.{module}"), function)(self._context)
         if name == "/title":
             self._conversation.rename(argument)
+
+    def _values(self, name: str) -> str:
+        """Return what may follow a command, one a line, and which of it is in use."""
+        settings, sessions = self._runtime.settings, self._sessions
+        if name == "/p":
+            return (
+                "\n".join(settings.prompts) or "No presets are configured: add [prompts.NAME] to config.toml."
+            )
+        current, words = sessions.profile_name or NO_PROFILE, (*settings.profiles, NO_PROFILE)
+        if name == "/effort":
+            current, words = sessions.chat.reasoning_effort or LEVELS[-1], LEVELS
+        return "\n".join(f"{word}, in use" if word == current else word for word in dict.fromkeys(words))
 
     # Prompts and answers
 
@@ -374,7 +399,7 @@ class PlainChat:
 
     async def do_profile(self, name: str) -> None:
         profile = self._sessions.use_profile(name, self._runtime.settings.profiles)
-        self._tell(f"Profile: {name}.")
+        self._tell(f"Profile: {self._sessions.profile_name or NO_PROFILE}.")
         if profile.model:
             await self.do_model(profile.model)
 

@@ -28,8 +28,11 @@ from lmchat.services.tools import Toolbox
 from lmchat.text import safe_line
 
 FIRST_READ = 64
+NO_PROFILE = "none"
+"""Returns to the settings of the start."""
 _NO_EFFORT = "default"
 """Lets the server decide."""
+LEVELS = (*EFFORTS, _NO_EFFORT)
 
 
 class Queued(Struct, frozen=True, kw_only=True):
@@ -99,10 +102,11 @@ class OpenSessions:
         chat: ChatSettings,
         backend: Backend,
         store: ChatStore,
+        profile_name: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.chat = self._first_chat = chat
-        self.profile_name = ""
+        self.profile_name = self._first_profile = profile_name
         """Profile in use; empty without one."""
         self.target: Target | None = None
         self.save_queue = SaveQueue(store)
@@ -217,6 +221,9 @@ class OpenSessions:
 
     def use_profile(self, name: str, profiles: Mapping[str, Profile]) -> Profile:
         """Take over the settings of a profile; raises `WrongUse` for an unknown one."""
+        if name == NO_PROFILE and name not in profiles:
+            self.profile_name, self.chat = self._first_profile, self._first_chat
+            return Profile()
         if name not in profiles:
             hint = f"Configured: {', '.join(profiles)}." if profiles else "No profiles are configured."
             raise WrongUse(f"Unknown profile: {safe_line(name, limit=40)}.", hint=hint)
@@ -226,10 +233,9 @@ class OpenSessions:
 
     def use_effort(self, level: str) -> None:
         """Set the reasoning effort, or let the server decide; raises `WrongUse` for an unknown one."""
-        if level not in (*EFFORTS, _NO_EFFORT):
-            known = ", ".join((*EFFORTS, _NO_EFFORT))
+        if level not in LEVELS:
             words = f"Unknown reasoning effort: {safe_line(level, limit=20)}."
-            raise WrongUse(words, hint=f"The levels are {known}.")
+            raise WrongUse(words, hint=f"The levels are {', '.join(LEVELS)}.")
         effort = "" if level == _NO_EFFORT else level
         self.chat = replace(self.chat, reasoning_effort=effort)
         self._first_chat = replace(self._first_chat, reasoning_effort=effort)

@@ -248,6 +248,26 @@ def test_commands_of_the_session_work_through_a_pipe(cli, server, tmp_path):
     assert "peas" in prompt["content"]
 
 
+def test_values_to_choose_from_are_listed_and_a_profile_is_left_again(cli):
+    cli.configure("[profiles.short]\nsystem_prompt = 'Be short.'\n[prompts.french]\ntext = 'x'\n")
+    lines = (
+        "/profile",
+        "/profile short",
+        "/profile",
+        "/profile none",
+        "/effort low",
+        "/effort",
+        "/p",
+        "/trash",
+    )
+    done = cli("--plain", stdin="\n".join(lines))
+    before, after = "short\nnone, in use\n", "short, in use\nnone\n"
+    assert done.stdout.startswith(f"{before}{after}none\nminimal\nlow, in use\nmedium\n")
+    assert done.stdout.endswith("default\nfrench\n")
+    assert done.stderr.startswith("Profile: short.\nProfile: none.\n")
+    assert (done.returncode, "In a shell: lmchat sessions --trash" in done.stderr) == (2, True)
+
+
 def test_temporary_saves_nothing_and_resume_goes_on(cli, server):
     assert cli("--plain", "--temporary", stdin="secret").returncode == 0
     assert cli("--plain", stdin="first").returncode == 0
