@@ -73,6 +73,16 @@ def _is_joinable(char: str) -> bool:
     return not char.isascii() and unicodedata.category(char)[0] in "LMS"
 
 
+def text_of(data: bytes) -> str:
+    """Decode UTF-8, or Windows-1252 if no other bytes than ASCII are UTF-8; stray bytes become U+FFFD."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        text = data.decode("utf-8", "replace")
+        is_western = text.replace(_SUBSTITUTE, "").isascii()
+        return data.decode("cp1252", "replace") if is_western else text
+
+
 def size_words(value_bytes: int | None, *, is_exact: bool = False) -> str:
     """Return `4.7 GB`, in powers of 1000; blank where unknown. With `is_exact`, also `2.1 kB`."""
     if value_bytes is None:

@@ -41,7 +41,7 @@ from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.tool_loop import ApprovalAsked, MessageEnded
 from lmchat.structured.json_text import UnfitError, code_blocks, strict_json
 from lmchat.structured.schema import WantedValue
-from lmchat.text import safe_line
+from lmchat.text import safe_line, text_of
 from lmchat.threads import run_abandonable
 
 MAX_FILE_BYTES = 1 << 20
@@ -367,7 +367,7 @@ async def prompt_of(context: Context) -> str:
     piped = ""
     if sys.stdin is not None and not sys.stdin.isatty():
         wait = asyncio.get_running_loop().call_later(_PATIENCE_S, _say_waiting, context.output)
-        piped = (await run_abandonable(lambda: from_stdin(BufferedReader.read))).decode("utf-8", "replace")
+        piped = text_of(await run_abandonable(lambda: from_stdin(BufferedReader.read)))
         wait.cancel()
     prompt = "\n\n".join(text for text in (context.options.prompt, piped.rstrip("\n")) if text.strip())
     if (name := context.options.preset) is not None:

@@ -16,7 +16,7 @@ from lmchat.errors import FileRefused, StoreUnavailable
 from lmchat.files import read_plain
 from lmchat.services.context_meter import estimate_tokens
 from lmchat.services.ports import ChatStore
-from lmchat.text import safe_line
+from lmchat.text import safe_line, text_of
 from lmchat.threads import run_abandonable
 
 MAX_TEXT_BYTES = 1_000_000
@@ -30,6 +30,8 @@ _MAX_READ_BYTES = 100_000_000
 _MAX_NAME = 200
 _PIXELS_PER_TOKEN, _LEAST_TOKENS, _MOST_TOKENS = 750, 85, 1600
 """Figures of Anthropic (width × height / 750, about 1,600 at most) and OpenAI (85 for a small image)."""
+_CONTROLS = re.compile(rb"[\x01-\x06\x0e-\x1a]")
+"""Bytes that no text has, in whatever encoding."""
 _PDF, _PDF_TYPE = b"%PDF-", "application/pdf"
 _PNG_END = b"IEND\xaeB`\x82"
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
@@ -109,14 +111,11 @@ def _text(name: str, media_type: str, data: bytes) -> Attachment:
     if len(data) > MAX_TEXT_BYTES:
         words = f"{name} has more than {MAX_TEXT_BYTES // 1_000_000} MB of text."
         raise FileRefused(words, hint="Save the part you need as a separate file.")
-    try:
-        text = data.decode()
-    except UnicodeDecodeError:
-        text = "\0"
-    if "\0" in text:
+    text = text_of(data)
+    if b"\0" in data or (text.encode() != data and _CONTROLS.search(data)):
         words = f"{name} is neither UTF-8 text nor a PNG, JPEG, WebP or GIF image nor a PDF."
         raise FileRefused(words, hint="Convert it to one of them.")
-    return _attachment(name, media_type, data, tokens=estimate_tokens(text))
+    return _attachment(name, media_type, text.encode(), tokens=estimate_tokens(text))
 
 
 def _attachment(

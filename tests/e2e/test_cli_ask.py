@@ -136,7 +136,7 @@ def test_stdin_is_appended_to_the_prompt(cli, server):
 
 def test_stdin_alone_is_a_prompt(cli, server):
     cli("ask", stdin=b"caf\xe9")
-    assert server.seen(CHAT)[-1].json["messages"][0]["content"] == "caf\ufffd"
+    assert server.seen(CHAT)[-1].json["messages"][0]["content"] == "caf\u00e9"
 
 
 @pytest.mark.parametrize("words", [["ask"], ["ask", "  "]])

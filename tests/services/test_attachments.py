@@ -56,6 +56,15 @@ async def test_a_text_is_taken_byte_for_byte(tmp_path):
     assert 3 <= found.part.tokens <= 6
 
 
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [(b"na\xefve: \x80 5", "na\u00efve: \u20ac 5"), ("caf\u00e9 \u20ac".encode()[:-1], "caf\u00e9 \ufffd")],
+    ids=["Windows-1252", "cut within a character"],
+)
+async def test_a_text_that_is_not_utf_8_is_converted(tmp_path, data, text):
+    assert (await attach(tmp_path, "notes.md", data)).data == text.encode()
+
+
 async def test_a_pdf_becomes_its_text(tmp_path):
     found = await attach(tmp_path, "plan.pdf", pdf("Sow lettuce in April."))
     assert found.data == b"Sow lettuce in April.\n"
@@ -76,6 +85,11 @@ async def test_a_pdf_becomes_its_text(tmp_path):
         ("notes.md", b"", "notes.md is empty."),
         ("notes.md", b"a" * 1_000_001, "notes.md has more than 1 MB of text."),
         ("a.zip", b"PK\3\4\0", "a.zip is neither UTF-8 text nor a PNG, JPEG, WebP or GIF image nor a PDF."),
+        (
+            "a.gz",
+            b"\x1f\x8b\x08\xff\x01",
+            "a.gz is neither UTF-8 text nor a PNG, JPEG, WebP or GIF image nor a PDF.",
+        ),
         ("plan.pdf", pdf("Hello")[:60], "plan.pdf cannot be read: it is damaged or needs a password."),
         ("plan.pdf", pdf(""), "plan.pdf has no text, as if it were scanned."),
     ],
