@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import asdict, fields
 
 from lmchat.cli.context import Context
-from lmchat.config.load import KeyPath, Loaded, Problem, key_of, line_of
+from lmchat.config.load import KeyPath, Loaded, Problem, key_of, line_of, similar
 from lmchat.config.rows import SECTIONS, example_text, toml_value
 from lmchat.config.settings import EndpointSettings, McpSettings
 from lmchat.domain.server import Endpoint, is_address
@@ -55,7 +55,8 @@ def init(context: Context) -> int:
 
 def check(context: Context) -> int:
     """Print every problem with its line; exit 2 if there is one."""
-    loaded, problems = context.loaded, [*context.problems, *_unusable(context.loaded)]
+    loaded = context.loaded
+    problems = [*context.problems, *_unusable(loaded), *_unknown_theme(context)]
     rows = [
         {"source": one.source, "line": one.line, "key": one.key, "message": one.sentence} for one in problems
     ]
@@ -92,6 +93,23 @@ def _unusable(loaded: Loaded) -> Iterator[Problem]:
             line = line_of(loaded.text, path) if origin.startswith("file") else None
             source = origin if line is None else str(loaded.file)
             yield Problem(source=source, key=key_of(path), line=line, reason=f"cannot be used: {words}")
+
+
+def _unknown_theme(context: Context) -> Iterator[Problem]:
+    if not (name := context.loaded.settings.ui.theme):
+        return
+    from textual.theme import BUILTIN_THEMES
+
+    from lmchat.tui.theme_files import read_themes
+    from lmchat.tui.themes import THEMES, short_name, theme_named
+
+    themes = (*THEMES, *BUILTIN_THEMES.values(), *read_themes(context.paths.themes_folder)[0])
+    names = [theme.name for theme in themes]
+    if not theme_named(name, names):
+        meant = similar(name, (*names, *map(short_name, names)))
+        reason = f'"{name}" is not a theme' + ("" if meant else f"; themes: {', '.join(names)}")
+        file, line = str(context.loaded.file), line_of(context.loaded.text, ("ui", "theme"))
+        yield Problem(source=file, key="ui.theme", line=line, reason=reason, suggestion=meant)
 
 
 def _rows(context: Context) -> list[tuple[str, object, str]]:

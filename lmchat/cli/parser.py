@@ -166,15 +166,30 @@ def _epilog(command: Subcommand, prog: str) -> str:
 def _plainer(argv: Sequence[str], error: WrongUse) -> WrongUse:
     """Name an unknown option; argparse would complain about the word after it."""
     typed = [word.partition("=")[0] for word in argv[: argv.index("--") if "--" in argv else None]]
+    if (early := _too_early(typed)) is not None:
+        return early
     known = tuple(name for action in _actions(build_parser()) for name in action.option_strings)
-    wrong = next((word for word in typed if word.startswith("--") and word not in known), None)
+    options = (word if word.startswith("--") else word[:2] for word in typed if re.match("--?[a-z]", word))
+    wrong = next((option for option in options if option not in known), None)
     if wrong is None and "ask" in typed and "nrecognized" in error.message:
         return WrongUse(error.message, hint="Put the prompt in quotes.")
     if wrong is None:
         return error
-    meant = similar(wrong, known)
+    meant = similar(wrong, known) or next((one for one in known if one.startswith(f"-{wrong}")), "")
     tail = f"; did you mean {meant}?" if meant else "."
     return WrongUse(f"Unknown option: {wrong}{tail}", hint=error.hint)
+
+
+def _too_early(typed: Sequence[str]) -> WrongUse | None:
+    """Return the error for an option of a command that stands before it, if there is one."""
+    commands = {command.name: command for command in COMMANDS}
+    name = next((word for word in typed if word in commands), None)
+    if name is None:
+        return None
+    own = {option for one in commands[name].all_arguments for option in one.names if option[0] == "-"}
+    early = next((word for word in typed[: typed.index(name)] if word in own), None)
+    hint = f"Put {early} after {name}."
+    return None if early is None else WrongUse(f"{early} is an option of {name}.", hint=hint)
 
 
 def _unknown_command(word: str, words: Sequence[str]) -> str:

@@ -46,6 +46,8 @@ async def show(context: Context) -> int:
 
 async def rename(context: Context) -> int:
     """Change the title of a session."""
+    if not context.options.title.strip():
+        raise WrongUse("The title is empty.", hint="Example: lmchat sessions rename last Garden")
     async with open_library(context) as library:
         header = await library.rename(await library.store.find(context.options.id), context.options.title)
     words = f"{header.session_id[:SHORT_ID]} is now “{safe_line(header.title)}”."

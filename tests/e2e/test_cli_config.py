@@ -94,7 +94,7 @@ def test_check_is_content_with_the_example_and_with_nothing(cli):
 
 
 def test_check_tells_every_problem_with_its_line_and_is_exit_2(cli):
-    cli.configure("modle = 'x'\n[chat]\ntemperature = 9\n[keys]\nserch = 'ctrl+k'\n")
+    cli.configure("modle = 'x'\n[chat]\ntemperature = 9\n[keys]\nserch = 'ctrl+k'\n[ui]\ntheme = 'dracla'\n")
     done = cli("config", "check")
     file = cli.folder / "config.toml"
     assert done.returncode == 2
@@ -102,6 +102,7 @@ def test_check_tells_every_problem_with_its_line_and_is_exit_2(cli):
         f"{file}, line 1: modle is unknown; did you mean model?",
         f"{file}, line 3: chat.temperature must be from 0 to 2",
         f"{file}, line 5: keys.serch is not a command; did you mean search?",
+        f'{file}, line 7: ui.theme "dracla" is not a theme; did you mean dracula?',
     ]
     value = cli.json("config", "check", "--json", code=2)
     assert value["ok"] is False
@@ -109,6 +110,7 @@ def test_check_tells_every_problem_with_its_line_and_is_exit_2(cli):
         (1, "modle"),
         (3, "chat.temperature"),
         (5, "keys.serch"),
+        (7, "ui.theme"),
     ]
 
 

@@ -77,6 +77,7 @@ def test_a_title_can_be_changed(saved):
     assert (
         cli("sessions", "rename", "last", "  New \n title ").stdout == f"{ids[1][:8]} is now “New title”.\n"
     )
+    assert cli("sessions", "rename", "last", " ").returncode == 2
     assert cli.json("sessions", "--json")["data"][0]["title"] == "New title"
 
 
