@@ -35,7 +35,6 @@ from lmchat.domain.server import is_other_model
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files import path_of, read_plain
 from lmchat.services.attachments import Attachment, read_attachment
-from lmchat.services.context_meter import ContextPlan
 from lmchat.services.conversation import AnswerBegun, Conversation, ConversationEvent
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.tool_loop import ApprovalAsked, MessageEnded
@@ -164,7 +163,7 @@ class _Asking:
     def _end(self, error: LMChatError | None) -> LMChatError | None:
         unsaved = self._sessions.save_queue.warning if self._is_kept else None
         if self._conversation.sent is not None:  # less than at first, where the server found it too long
-            self._printer.note_plan(self._conversation.sent)
+            self._printer.sent_tokens = self._conversation.sent.tokens
         is_saved = self._is_kept and unsaved is None
         session_id = self._conversation.header.session_id if is_saved else None
         answer = self._answer
@@ -207,8 +206,7 @@ class Printer:
         self._is_loading_noted = self._is_stall_noted = False
         self._thoughts: list[str] = []
         self._asked = ""
-        self._left_out = 0
-        self._sent_tokens = 0
+        self.sent_tokens = 0
 
     def show(self, event: ConversationEvent) -> None:
         if isinstance(event, TextDelta | RefusalDelta | ReasoningDelta | Rethought):
@@ -240,18 +238,12 @@ class Printer:
             case AnswerBegun(message=message, plan=plan):
                 self._asked = message.model
                 self._thoughts.clear()
-                self.note_plan(plan)
+                self.sent_tokens = plan.tokens
             case MessageEnded(message=message):
                 self._stream.end()
                 self._add_step(message)
             case _:
                 pass
-
-    def note_plan(self, plan: ContextPlan) -> None:
-        self._sent_tokens = plan.tokens
-        if plan.left_out > self._left_out:
-            self._left_out = plan.left_out
-            self._output.note(f"lmchat: the oldest {plan.left_out} messages do not fit and are left out.")
 
     def _add_step(self, message: ChatMessage) -> None:
         if message.role is Role.TOOL:
@@ -280,7 +272,7 @@ class Printer:
         elif self._output.is_json:
             if answer.state is not AnswerState.FAILED or self._steps:
                 detail = {} if error is None else {"detail": failure_detail(error)}
-                value = answer_json(answer, session_id, self._sent_tokens) | {"steps": self._steps}
+                value = answer_json(answer, session_id, self.sent_tokens) | {"steps": self._steps}
                 self._output.document(value | extracted | detail)
         else:
             self._stream.end()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
@@ -39,6 +40,18 @@ class Product(StrEnum):
         if self in (Product.LM_STUDIO, Product.OPENAI_COMPATIBLE):
             return text
         return text.replace("LMStudio", self.value).replace("LM Studio", self.value)
+
+
+LARGER_WINDOW: Mapping[Product, str] = {
+    **dict.fromkeys(
+        (Product.LM_STUDIO, Product.JAN), "Load it with: lmchat models load {model} --context {context}"
+    ),
+    Product.LLAMA_CPP: "Set it when you start the server: llama-server -c {context}",
+    Product.OLLAMA: "Set it when you start Ollama: OLLAMA_CONTEXT_LENGTH={context} ollama serve",
+    Product.VLLM: "Set it when you start the server: vllm serve MODEL --max-model-len {context}",
+    Product.SGLANG: "Set it when you start the server: sglang serve MODEL --context-length {context}",
+}
+"""Step to a larger context window."""
 
 
 class Verdict(StrEnum):

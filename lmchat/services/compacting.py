@@ -13,10 +13,13 @@ from msgspec.structs import replace
 
 from lmchat.domain.message import ChatMessage, Role, TextPart, new_id
 from lmchat.domain.session import MessagePath
+from lmchat.services.context_meter import raw_of
 
 COMPACT_FROM = 0.8
 """Share of the context window from which compacting is offered."""
 _KEPT_EXCHANGES = 2
+_MOST_KEPT = 0.75
+"""Share of what is sent from which the last exchanges leave too little to summarise."""
 
 
 def older_part(path: Sequence[ChatMessage], prompt: str) -> MessagePath:
@@ -25,6 +28,11 @@ def older_part(path: Sequence[ChatMessage], prompt: str) -> MessagePath:
     older = path[: prompts[-_KEPT_EXCHANGES]] if len(prompts) > _KEPT_EXCHANGES else ()
     is_new = any(message.role is Role.USER and message.text != prompt for message in older)
     return MessagePath(older if is_new else ())
+
+
+def makes_room(older: MessagePath, path: MessagePath, tokens: int) -> bool:
+    """Whether a summary of the older messages takes much less room than they; all are `tokens`."""
+    return bool(older) and sum(map(raw_of, path[len(older) :])) <= _MOST_KEPT * tokens
 
 
 def with_note(summary: ChatMessage, left_out: int) -> ChatMessage:

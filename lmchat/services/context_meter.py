@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from lmchat.domain.message import ChatMessage, Role
-from lmchat.domain.server import Target
+from lmchat.domain.server import LARGER_WINDOW, Product, Target
+from lmchat.text import safe_line
 
 _TEMPLATE_TOKENS = 4
 """About what a chat template adds to a message."""
 _KEPT_MESSAGES = 2
+_MOST_RESERVE = 1000
 _WIDE = re.compile("[^\0-\u2e7f]")  # CJK and emoji
 _ASCII = bytes(range(128))
 _SMALL_TOKENS = 24
@@ -20,6 +22,8 @@ _SMALL_TOKENS = 24
 _MOST_FACTOR = 4.0
 _CUT_SHARE = 0.6
 """A server that counts less than this share has left something out."""
+_FULL_SHARE = 0.98
+"""A prompt that fills this share of the window, without room for an answer, is the rest of a longer one."""
 _CUT_TOKENS = 1000
 """Smaller estimates are too rough for that."""
 
@@ -38,7 +42,8 @@ def estimate_tokens(text: str, *, factor: float = 1.0) -> int:
     return max(1, round(raw_tokens(text) * factor)) if text else 0
 
 
-def _raw(message: ChatMessage) -> float:
+def raw_of(message: ChatMessage) -> float:
+    """Return the tokens of a message with its text files, as `raw_tokens` counts them."""
     files = sum(part.tokens for part in message.files if not part.is_image)
     return raw_tokens(message.sent_text) + files
 
@@ -46,7 +51,7 @@ def _raw(message: ChatMessage) -> float:
 def _estimate(message: ChatMessage, factor: float = 1.0) -> int:
     """Estimate a message with its files; the factor of a model is one of its texts."""
     images = sum(part.tokens for part in message.files if part.is_image)
-    raw = _raw(message)
+    raw = raw_of(message)
     return (max(1, round(raw * factor)) if raw else 0) + images + _TEMPLATE_TOKENS
 
 
@@ -99,7 +104,7 @@ def plan_context(
     systems = [message for message in messages if message.role is Role.SYSTEM][-1:]
     opening = [message for message in systems if message.text]
     sizes = [_estimate(message, factor) for message in talk]
-    reserve = max_tokens or (0 if limit is None else min(1000, limit // 4))
+    reserve = max_tokens or (0 if limit is None else min(_MOST_RESERVE, limit // 4))
     needed = kept = tool_tokens + sum(sizes) + sum(_estimate(message, factor) for message in opening)
     prompts = (place for place in range(len(talk) - 1, -1, -1) if talk[place].role is Role.USER)
     last = min(next(prompts, len(talk)), len(talk) - _KEPT_MESSAGES)
@@ -114,6 +119,18 @@ def plan_context(
         needed_tokens=needed,
         limit=limit,
         reserve=reserve,
+    )
+
+
+def cut_note(target: Target, tokens: int, window: int) -> str:
+    """Return that a prompt is longer than the window, what the server does then, and what helps."""
+    fate = "may refuse the prompt or drop a part of it"
+    fate = "drops its beginning" if target.product is Product.OLLAMA else fate
+    context = 1 << (tokens + _MOST_RESERVE).bit_length()
+    step = LARGER_WINDOW.get(target.product, "Shorten it, or use a larger context window")
+    return (
+        f"The prompt has about {tokens} tokens, the context window {window}: {target.product} {fate}. "
+        f"{step.format(context=context, model=safe_line(target.model_id, limit=80))}."
     )
 
 
@@ -143,7 +160,7 @@ class ContextMeter:
         self, target: Target, sent: Sequence[ChatMessage], counted: int, *, is_exact: bool = False
     ) -> None:
         """Learn from a count of a prompt; one that was asked for is `is_exact`."""
-        raw = sum(map(_raw, sent))
+        raw = sum(map(raw_of, sent))
         if (
             has_images(sent)
             or counted <= 0
@@ -161,6 +178,8 @@ class ContextMeter:
 
     def is_cut(self, target: Target, sent: Sequence[ChatMessage], counted: int) -> bool:
         """Whether a server seems to have left out part of the prompt (Ollama does so silently)."""
+        if target.context is not None and _FULL_SHARE * target.context <= counted <= target.context:
+            return True
         estimate = sum(_estimate(message, self.factor(target)) for message in sent)
         return not has_images(sent) and estimate >= _CUT_TOKENS and counted < _CUT_SHARE * estimate
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -50,8 +50,15 @@ from lmchat.domain.turn import GrowingAnswer, Stage, Turn
 from lmchat.errors import FileRefused, LMChatError, RequestInvalid, ServerRejected
 from lmchat.services.attachments import Attachment
 from lmchat.services.backend import Backend
-from lmchat.services.compacting import compacted, older_part, with_note
-from lmchat.services.context_meter import ContextMeter, ContextPlan, estimate_tokens, has_images, plan_context
+from lmchat.services.compacting import compacted, makes_room, older_part, with_note
+from lmchat.services.context_meter import (
+    ContextMeter,
+    ContextPlan,
+    cut_note,
+    estimate_tokens,
+    has_images,
+    plan_context,
+)
 from lmchat.services.continuation import CONTINUE, Continuation, can_prefill, last_words
 from lmchat.services.save_queue import PieceWriter, SaveQueue
 from lmchat.services.tool_loop import MessageEnded, ToolEvent, ToolLoop, pending_calls
@@ -122,7 +129,8 @@ class AnswerStream:
         """Raises `RequestInvalid` if too much is to be sent and nothing may be left out."""
         self.how, self.path, self.continued, self.loop = how, path, continued, loop
         self.tools: tuple[Tool, ...] = ()
-        self.tool_tokens = 0
+        self.tool_tokens = self.told_left_out = 0
+        self.cut_note = ""
         self._backend = backend
         self._meter = meter
         self._read_file = read_file
@@ -134,20 +142,13 @@ class AnswerStream:
     async def events(self) -> AsyncGenerator[StreamEvent, None]:
         """Yield events; retry once with fewer messages or without prefill where the server refuses."""
         has_begun = is_second = False
-        if self.loop is not None:
-            offered = await self.loop.offered(self.how.target)
-            self.tools = offered[:MAX_TOOLS]
-            told = [json.dumps(wire_form(tool), ensure_ascii=False) for tool in self.tools]
-            self.tool_tokens = sum(map(estimate_tokens, told))
-            self.plan = self._planned()
-            if (count := len(offered) - MAX_TOOLS) > 0 and not self.loop.steps:
-                yield RequestAdapted(note=f"{count} tools are left out. Switch off others with /tools.")
-        await self._count()
-        for name in await self._read_files():
-            yield RequestAdapted(note=f"{name} is missing on this disk; its name is sent instead.")
+        for note in await self._prepare():
+            yield RequestAdapted(note=note)
         while True:
             if self.continued is not None:
                 self._continuation = Continuation(self.continued, is_prefilled=self._is_prefilled)
+            for note in self._new_notes():
+                yield RequestAdapted(note=note)
             try:
                 async with aclosing(self._backend.stream(self._request())) as events:
                     async for event in events:
@@ -163,6 +164,21 @@ class AnswerStream:
                     is_second = True
             else:
                 return
+
+    async def _prepare(self) -> list[str]:
+        """Complete the plan; return what is left out of tools and files."""
+        notes: list[str] = []
+        if self.loop is not None:
+            offered = await self.loop.offered(self.how.target)
+            self.tools = offered[:MAX_TOOLS]
+            told = [json.dumps(wire_form(tool), ensure_ascii=False) for tool in self.tools]
+            self.tool_tokens = sum(map(estimate_tokens, told))
+            self.plan = self._planned()
+            if (count := len(offered) - MAX_TOOLS) > 0 and not self.loop.steps:
+                notes.append(f"{count} tools are left out. Switch off others with /tools.")
+        await self._count()
+        missing = await self._read_files()
+        return notes + [f"{name} is missing on this disk; its name is sent instead." for name in missing]
 
     def withheld(self) -> tuple[StreamEvent, ...]:
         """Return what came and was not yielded when the stream ended."""
@@ -238,6 +254,17 @@ class AnswerStream:
             self._meter.learn(self.how.target, plan.messages, counted, is_exact=True)
             self.plan = self._planned()
 
+    def _new_notes(self) -> Iterator[str]:
+        """Say what does not fit; of messages left out, only when their number has doubled."""
+        plan = self.plan
+        if plan.left_out > 2 * self.told_left_out:
+            self.told_left_out = plan.left_out
+            oldest = "message is" if plan.left_out == 1 else f"{plan.left_out} messages are"
+            yield f"The context window is full: the oldest {oldest} left out."
+        if plan.limit is not None and plan.tokens > plan.limit and not self.cut_note:
+            self.cut_note = cut_note(self.how.target, plan.tokens, plan.limit)
+            yield self.cut_note
+
     def _shorten(self, error: ServerRejected) -> bool:
         """Learn from a refusal; return whether the plan leaves out more now."""
         # a server that names no count has at least said that it is more than the window
@@ -273,8 +300,9 @@ class Conversation:
         self.turn: Turn | None = None
         self.sent: ContextPlan | None = None
         self.error: LMChatError | None = None
-        self.is_cut = False
-        """Whether the server seems to have left out a part of the prompt."""
+        self.cut_note = ""
+        """Sentence about a prompt that was longer than the context window."""
+        self._told_left_out = 0
         self._backend = backend
         self._save_queue = save_queue
         self._meter = meter
@@ -373,9 +401,10 @@ class Conversation:
         if self.is_running or (path and path[-1].state is AnswerState.STREAMING):
             raise still_answering()
         older = older_part(path, prompt)
-        if not older:
+        if not makes_room(older, path, self._meter.use(how.target, path).tokens):
             hint = "A summary takes the place of all but the last two prompts and answers."
-            raise RequestInvalid("There are no older messages to summarise yet.", hint=hint)
+            why = "A summary would make no room: the newest messages are the long ones."
+            raise RequestInvalid(why if older else "There are no older messages to summarise yet.", hint=hint)
         asked = text_message(Role.USER, prompt, parent_id=self._leaf_id)
         how = replace(how, is_truncating=True, toolbox=None)
         read_file = self._save_queue.read_file
@@ -453,6 +482,7 @@ class Conversation:
     ) -> AsyncGenerator[AnswerBegun | StreamEvent, None]:
         """Stream, save and yield one answer."""
         answer = self._begin(asking, versions)
+        asking.told_left_out = self._told_left_out
         steps = asking.loop.steps if asking.loop else 0
         self.turn = Turn(model=answer.model, started_s=self._clock(), steps=steps)
         state, failure = AnswerState.STOPPED, None  # a stop is a cancellation, which only `finally` sees
@@ -481,6 +511,8 @@ class Conversation:
             answer = replace(answer, state=state, failure=failure)
             self._ending = asyncio.ensure_future(self._end(answer, self.turn, asking, is_saved=is_saved))
             await asyncio.shield(self._ending)
+        if self.cut_note != asking.cut_note:
+            yield RequestAdapted(note=self.cut_note)
 
     async def _run_calls(
         self, loop: ToolLoop, target: Target, calls: Sequence[ToolCallPart], versions: int
@@ -539,7 +571,7 @@ class Conversation:
         answer = _streaming(Role.ASSISTANT, parts, path, asking.how.target, versions)
         self._answer = GrowingAnswer(continued)
         self.messages = path.added(answer)
-        self._newest_answer, self.error, self.is_cut = answer, None, False
+        self._newest_answer, self.error, self.cut_note = answer, None, ""
         return answer
 
     async def _end(self, answer: ChatMessage, turn: Turn, asking: AnswerStream, *, is_saved: bool) -> None:
@@ -547,6 +579,7 @@ class Conversation:
         how, plan = asking.how, asking.plan
         self.turn = turn = turn.end(answer.state, self._clock())
         self.sent = plan
+        self._told_left_out = asking.told_left_out if plan.left_out else 0
         receipt = turn.receipt(context=how.target.context, max_tokens=how.sampling.max_tokens)
         receipt = receipt.after(asking.continued.receipt if asking.continued else None)
         self._newest_answer = final = replace(
@@ -556,7 +589,9 @@ class Conversation:
         self._touch(model=final.model, endpoint=final.endpoint)
         if turn.usage is not None and turn.usage.prompt_tokens is not None:
             counted = (how.target, plan.messages, turn.usage.prompt_tokens - asking.tool_tokens)
-            self.is_cut = self._meter.is_cut(*counted)
+            self.cut_note = asking.cut_note
+            if self._meter.is_cut(*counted):
+                self.cut_note = asking.cut_note or cut_note(how.target, plan.tokens, counted[2])
             self._meter.learn(*counted)
         if is_saved:
             await self._save_queue.save(self.header, final, asking.path)

@@ -18,7 +18,7 @@ from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import RequestInvalid, WrongUse
 from lmchat.services.attachments import DraftFiles
 from lmchat.services.backend import Backend
-from lmchat.services.compacting import COMPACT_FROM, older_part
+from lmchat.services.compacting import COMPACT_FROM, makes_room, older_part
 from lmchat.services.context_meter import ContextMeter, ContextPlan, ContextUse, plan_context
 from lmchat.services.conversation import Conversation, TurnSettings, still_answering
 from lmchat.services.ports import ChatStore
@@ -272,7 +272,7 @@ class OpenSessions:
         use = self.meter.use(self.target, messages)
         tokens = use.tokens + self.meter.draft_tokens(self.target, draft)
         is_full = use.limit is not None and tokens >= COMPACT_FROM * use.limit
-        return is_full and bool(older_part(messages, self.compact_prompt))
+        return is_full and makes_room(older_part(messages, self.compact_prompt), messages, use.tokens)
 
     @property
     def has_to_wait(self) -> bool:

@@ -118,6 +118,14 @@ async def test_without_older_messages_there_is_nothing_to_summarise(store):
     assert len(backend.requests) == 2
 
 
+async def test_a_summary_that_would_make_no_room_is_refused(store):
+    conversation, backend = await talked(store, answer("Long."))
+    await read(conversation.send("word " * 2000, HOW))
+    with pytest.raises(RequestInvalid, match="would make no room"):
+        await read(conversation.compact(PROMPT, HOW))
+    assert len(backend.requests) == 4
+
+
 async def test_a_summary_alone_is_not_summarised_again_until_there_is_more(store):
     conversation, _ = await talked(store)
     await read(conversation.compact(PROMPT, HOW))

@@ -3,14 +3,16 @@ from __future__ import annotations
 from contextlib import aclosing
 
 import pytest
+from msgspec.structs import replace
 
 from lmchat.config.settings import ChatSettings
-from lmchat.domain.event import RequestSent, StreamFinished, TextDelta, UsageReported
+from lmchat.domain.event import RequestAdapted, RequestSent, StreamFinished, TextDelta, UsageReported
 from lmchat.domain.message import AnswerState, Role
+from lmchat.domain.server import Product
 from lmchat.errors import RequestInvalid, ServerRejected
 from lmchat.services.conversation import TurnSettings
 from lmchat.services.open_sessions import OpenSessions
-from tests.support.scripted_backend import ScriptedBackend, target
+from tests.support.scripted_backend import ScriptedBackend, read, target
 
 WINDOW = 400
 DIGITS = "1234567 " * 50
@@ -45,6 +47,11 @@ async def say(sessions: OpenSessions, *texts: str, how: TurnSettings = HOW) -> N
         async with aclosing(sessions.shown.conversation.send(text, how)) as events:
             async for _ in events:
                 pass
+
+
+async def notes(sessions: OpenSessions, text: str, how: TurnSettings) -> list[str]:
+    events = await read(sessions.shown.conversation.send(text, how))
+    return [event.note for event in events if isinstance(event, RequestAdapted)]
 
 
 def sent(backend) -> list[list[str]]:
@@ -111,3 +118,39 @@ async def test_nothing_is_left_out_where_the_user_does_not_want_it(store):
     assert len(backend.requests) == 3
     with pytest.raises(RequestInvalid):  # what was learnt holds
         await say(sessions, "Then?", how=how)
+
+
+@pytest.mark.parametrize(
+    ("product", "step"),
+    [
+        (
+            Product.OLLAMA,
+            "Ollama drops its beginning. Set it when you start Ollama: OLLAMA_CONTEXT_LENGTH=2048 ",
+        ),
+        (
+            Product.LM_STUDIO,
+            "may refuse the prompt or drop a part of it. Load it with: lmchat models load qwen3-",
+        ),
+        (Product.OPENAI_COMPATIBLE, "Shorten it, or use a larger context window."),
+    ],
+)
+async def test_a_prompt_beyond_the_window_is_told_before_it_is_sent_and_a_cut_one_after_it(
+    store, product, step
+):
+    sessions = sit_down(ScriptedBackend(counted(399), counted(400), counted(4000)), store)
+    how = replace(HOW, target=replace(HOW.target, product=product))
+    told = await notes(sessions, "1234567 " * 300, how)
+    assert told[0].startswith("The prompt has about 604 tokens, the context window 400: ")
+    assert step in told[0]
+    assert len(told) == 1
+    sessions = sit_down(ScriptedBackend(counted(4096)), store)
+    how = replace(how, target=target(context_loaded=None, context_max=131_072))
+    (late,) = await notes(sessions, "1234567 " * 6000, how)
+    assert late.startswith("The prompt has about 12004 tokens, the context window 4096: ")
+
+
+async def test_messages_left_out_are_told_at_first_and_when_their_number_has_doubled(store):
+    sessions = sit_down(ScriptedBackend(*[UNCOUNTED] * 9), store)
+    told = [await notes(sessions, DIGITS, HOW) for _ in range(9)]
+    assert [len(one) for one in told] == [0, 0, 1, 1, 0, 1, 0, 0, 0]
+    assert told[2] == ["The context window is full: the oldest message is left out."]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from lmchat.domain.request import LoadOptions, Sampling
-from lmchat.domain.server import LoadState, ModelInfo, Product
+from lmchat.domain.server import LARGER_WINDOW, LoadState, ModelInfo, Product
 from lmchat.errors import RequestInvalid, ServerRejected, ServerUnavailable
 from lmchat.proxy.errors import NothingAnswers
 from lmchat.proxy.http import Reply
@@ -51,8 +51,6 @@ class Server:
     model_hint: ClassVar[str] = "Load a model"
     load_hint: ClassVar[str] = ""
     """Step where it cannot load on request; empty: `model_hint`."""
-    context_hint: ClassVar[str] = ""
-    """Step where a request to load takes no window."""
     empty_hint: ClassVar[str] = "Load a model"
     """Step where it lists no model."""
     host_hint: ClassVar[str] = "Add the host name {host} to the server's trusted hosts, or use 127.0.0.1"
@@ -144,7 +142,7 @@ class Server:
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise RequestInvalid(f"{name} must be a whole number of at least 1.")
         if how.context is not None and not self.context_field:
-            hint = self.context_hint or self.load_hint or self.model_hint
+            hint = LARGER_WINDOW.get(self.product) or self.load_hint or self.model_hint
             raise ServerRejected(
                 f"{self._name} cannot set the context window when it loads a model.",
                 kind="unsupported",

@@ -50,7 +50,6 @@ class LlamaCpp(Server):
     key_hint = "Use the API key given to llama-server --api-key"
     model_hint = "Choose a model with Ctrl+O or -m; lmchat loads it"
     load_hint = "It serves the model it was started with: llama-server -m MODEL.gguf"
-    context_hint = "Set it when you start the server: llama-server -c {context}"
     empty_hint = "llama-server -m MODEL.gguf"
 
     def proves(self, reply: Reply) -> bool:

@@ -33,7 +33,6 @@ class Ollama(Server):
     start_hint = "ollama serve"
     model_hint = "Choose a model with Ctrl+O or -m; lmchat loads it"
     empty_hint = "ollama pull llama3.2"
-    context_hint = "Set it when you start Ollama: OLLAMA_CONTEXT_LENGTH={context} ollama serve"
     host_hint = "Use 127.0.0.1, or OLLAMA_HOST={host} ollama serve"
 
     def suspects(self, reply: Reply) -> bool:

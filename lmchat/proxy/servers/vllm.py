@@ -27,7 +27,6 @@ class Vllm(Server):
     counts_tokens = True
     start_hint = "vllm serve MODEL"
     load_hint = "It serves the model it was started with: vllm serve MODEL"
-    context_hint = "Set it when you start the server: vllm serve MODEL --max-model-len {context}"
     key_hint = "Use the API key given to vllm serve --api-key"
     owner = "vllm"
 
@@ -52,7 +51,6 @@ class SgLang(Vllm):
     health_path = ""
     start_hint = "sglang serve MODEL"
     load_hint = "It serves the model it was started with: sglang serve MODEL"
-    context_hint = "Set it when you start the server: sglang serve MODEL --context-length {context}"
     key_hint = "Use the API key given to sglang serve --api-key"
     counts_tokens = False
     owner = "sglang"

@@ -383,7 +383,7 @@ class Turns:
         else:
             log.finish(answer)
             log.show_turn(None, self._workspace.clock())
-        if conversation.is_cut:
+        if conversation.cut_note:
             log.notice("The server seems to have cut the session: its context window is full.")
         self._sessions.mark_left_out()
 
