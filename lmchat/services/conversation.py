@@ -403,7 +403,7 @@ class Conversation:
         older = older_part(path, prompt)
         if not makes_room(older, path, self._meter.use(how.target, path).tokens):
             hint = "A summary takes the place of all but the last two prompts and answers."
-            why = "A summary would make no room: the newest messages are the long ones."
+            why = "A summary would make no room: the last prompts and answers take most of it."
             raise RequestInvalid(why if older else "There are no older messages to summarise yet.", hint=hint)
         asked = text_message(Role.USER, prompt, parent_id=self._leaf_id)
         how = replace(how, is_truncating=True, toolbox=None)

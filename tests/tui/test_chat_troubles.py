@@ -179,7 +179,7 @@ async def test_a_server_that_cut_the_prompt_silently_is_told_about(tmp_path):
         StreamFinished(reason="stop"),
     ]
     async with ready_desktop(tmp_path, long, cut, asked=["one", "two"]) as desk:
-        await shown(desk, "have cut the session")
+        await shown(desk, "have cut the prompt")
 
 
 async def test_a_long_answer_that_ends_unseen_rings(tmp_path):

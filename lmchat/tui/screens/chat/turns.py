@@ -384,7 +384,7 @@ class Turns:
             log.finish(answer)
             log.show_turn(None, self._workspace.clock())
         if conversation.cut_note:
-            log.notice("The server seems to have cut the session: its context window is full.")
+            log.notice("The server seems to have cut the prompt.")
         self._sessions.mark_left_out()
 
     def _refuse(self, opened: OpenSession, error: LMChatError, text: str) -> None:
