@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
+from functools import cache
 
 import pytest
 
@@ -18,18 +19,21 @@ def _name(path):
     return str(path.relative_to(ROOT))
 
 
+@cache
+def _definitions():
+    """Every class of ours, as (module, syntax tree)."""
+    trees = [(path.name, ast.parse(path.read_text())) for path in _MODULES]
+    return [(name, node) for name, tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+
+
+@cache
 def _classes():
-    """Map the name of each class of ours to its syntax tree."""
-    trees = [ast.parse(path.read_text()) for path in _MODULES if path.name != "errors.py"]
-    return {node.name: node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
-
-
-_CLASSES = _classes()
+    return {node.name: node for module, node in _definitions() if module != "errors.py"}
 
 
 def _own_bases(name):
-    names = [ast.unparse(base).split("[")[0].split(".")[-1] for base in _CLASSES[name].bases]
-    return [base for base in names if base in _CLASSES and base != name]
+    names = [ast.unparse(base).split("[")[0].split(".")[-1] for base in _classes()[name].bases]
+    return [base for base in names if base in _classes() and base != name]
 
 
 def _chain(name):
@@ -49,7 +53,7 @@ def test_no_module_is_longer_than_a_reader_can_follow():
 
 
 def test_objects_are_composed_rather_than_chained():
-    chains = [_chain(name) for name in _CLASSES]
+    chains = [_chain(name) for name in _classes()]
     assert [" -> ".join(chain) for chain in chains if len(chain) > _LONGEST_CHAIN] == []
 
 
@@ -57,16 +61,15 @@ def test_no_object_has_more_methods_than_a_reader_can_keep_in_mind():
     kinds = ast.FunctionDef | ast.AsyncFunctionDef
     sizes = {
         name: len(
-            {item.name for link in _chain(name) for item in _CLASSES[link].body if isinstance(item, kinds)}
+            {item.name for link in _chain(name) for item in _classes()[link].body if isinstance(item, kinds)}
         )
-        for name in _CLASSES
+        for name in _classes()
     }
     assert {name: size for name, size in sizes.items() if size > _MOST_METHODS} == {}
 
 
 def test_no_two_classes_have_the_same_name():
-    trees = [ast.parse(path.read_text()) for path in _MODULES]
-    names = Counter(node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+    names = Counter(node.name for _, node in _definitions())
     assert [name for name, times in names.items() if times > 1] == []
 
 
