@@ -27,7 +27,7 @@ STEADY = "[chat]\ntemperature = 0\nseed = 1\n"
 """Configuration for answers that are the same every time."""
 _READY = re.compile(r"▌ ● \S+ · \S+")
 _RECEIPT = "TTFT"
-_STOPPED = re.compile(r"stopped · ~?\d+\stok saved")
+_STOPPED = re.compile(r"stopped · ~?[\d\s]+\stok saved")
 
 
 class LMChatScreen(PtyProgram):
