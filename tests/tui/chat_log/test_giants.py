@@ -67,7 +67,7 @@ def test_what_was_cut_wherever_it_may_be_looks_like_what_was_never_cut(lines, si
 
 @pytest.mark.parametrize("name", sorted(UNCUT))
 def test_a_block_in_one_piece_ends_before_its_cost_is_felt(name):
-    text = GIANTS[name](60_000)
+    text = GIANTS[name](40_000)
     tail = MarkdownTail()
     for start in range(0, len(text), 400):
         tail.feed(text[start : start + 400])

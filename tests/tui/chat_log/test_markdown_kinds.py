@@ -300,7 +300,7 @@ def test_no_word_is_lost_and_no_line_too_long(text, width):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @given(soups(), st.integers(15, 120))
-@settings(max_examples=5_000, deadline=None)
+@settings(max_examples=1_000, deadline=None)
 def test_no_word_of_many_more_soups_is_lost(text, width):
     assert_whole(text, width)
 
