@@ -83,6 +83,11 @@ def text_of(data: bytes) -> str:
         return data.decode("cp1252", "replace") if is_western else text
 
 
+def plural(count: int, unit: str) -> str:
+    """Return a number with its unit: `2 chats`."""
+    return f"{count} {unit}{'' if count == 1 else 's'}"
+
+
 def size_words(value_bytes: int | None, *, is_exact: bool = False) -> str:
     """Return `4.7 GB`, in powers of 1000; blank where unknown. With `is_exact`, also `2.1 kB`."""
     if value_bytes is None:

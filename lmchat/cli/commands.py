@@ -266,6 +266,7 @@ curl -s https://example.org/chat.json | lmchat import -""",
             "or one of " + ", ".join(IMPORTED),
             dest="source",
             choices=("auto", "all", *IMPORTED),
+            type=lambda name: "".join(filter(str.isalnum, decoded(name).lower())),  # LM-Studio
         ),
         argument("--dry-run", "show what would be imported, without writing anything"),
         argument("--yes", "with --from all: do not ask"),

@@ -15,7 +15,7 @@ from lmchat.cli.wiring import open_store
 from lmchat.errors import FileRefused, WrongUse
 from lmchat.formats.sources import LARGEST_BYTES
 from lmchat.machine.system import places
-from lmchat.services.importing import Done, Imported, Importer, counted, sentence, summary
+from lmchat.services.importing import Done, Imported, Importer, sentence, summary
 from lmchat.text import safe_line
 from lmchat.threads import run_abandonable
 
@@ -41,9 +41,9 @@ async def import_files(context: Context) -> int:
     done = Done()
     is_stopped = False
     async with open_store(context) as store:
-        importer = Importer(store, find=find, tell=lambda *counts: output.live(counted(*counts)))
+        importer = Importer(store, find=find, tell=output.live)
         try:
-            wanted = [(options.source, options.files)]
+            wanted: list[tuple[str, Sequence[str]]] = [(options.source, options.files)]
             if options.source == _ALL:
                 wanted = await _wanted(context, importer)
             for source, names in wanted:
@@ -70,6 +70,9 @@ async def _wanted(context: Context, importer: Importer) -> list[tuple[str, Seque
     for one in found:
         context.output.note(one.words)
     if not (context.options.yes or context.options.dry_run):
+        if all(one.is_known for one in found):
+            context.output.note("All of them were imported before.")
+            return []
         if not can_ask():
             raise WrongUse("These chats were not imported.", hint="Confirm with --yes.")
         if not await consents("Import these chats?"):
@@ -93,15 +96,16 @@ def _piped() -> bytes:
 
 
 def _report(context: Context, done: Done) -> None:
-    is_short = len(done.imported) <= _MOST_LISTED
+    options, is_short = context.options, len(done.imported) <= _MOST_LISTED
     notes: list[str] = []
     for name, one in done.imported:
         if is_short:
-            words = sentence(one, is_trial=context.options.dry_run)
+            words = sentence(one, is_trial=options.dry_run)
             context.output.text(f"{safe_line(name)}: {words}{_next_step(one)}")
         notes += [f"{name}, {words}" for words in _left_out(one)]
-    if not is_short:
-        context.output.text(f"{summary([one for _, one in done.imported])}.")
+    if len(done.imported) > 1:
+        sources = {one.header.tags for one in done.chats if options.source == _ALL and not one.is_there}
+        context.output.text(f"{summary(done.chats, programs=len(sources), is_trial=options.dry_run)}.")
     for words in notes[:_MOST_LISTED]:
         context.output.note(words)
     if len(notes) > _MOST_LISTED:
@@ -112,7 +116,7 @@ def _report(context: Context, done: Done) -> None:
         context.output.failure(error)
     if done.untried:
         context.output.note(f"Also not imported: {', '.join(done.untried)}")
-    saved = [one for _, one in done.imported if one.is_there or not context.options.dry_run]
+    saved = [one for _, one in done.imported if one.is_there or not options.dry_run]
     ids = [one.header.session_id for one in saved if one.header.deleted_at is None]
     if ids:
         context.output.text(" ".join(ids))

@@ -32,6 +32,7 @@ from lmchat.domain.message import (
 from lmchat.domain.session import MessagePath, Session, SessionHeader, Skipped, title_from
 from lmchat.files import MAX_BYTES
 from lmchat.formats.checks import WRONG, checked, checked_time, digest, sound, word
+from lmchat.text import plural
 
 _SYSTEM = "system prompt"  # key of the message made of it
 _THOUGHT = re.compile(r"\s*<(think|thinking)>(.*?)(?:</\1>\s*|\Z)", re.DOTALL)
@@ -200,8 +201,8 @@ class ForeignChat(Struct, kw_only=True):
             is_pinned=self.is_pinned,
         )
         if kinds := +self.omitted:  # without zeros
-            counts = (f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in kinds.items())
-            yield Skipped(where=f"“{header.title}”", reason=f"{', '.join(counts)} left out")
+            counts = ", ".join(plural(count, kind) for kind, count in kinds.items())
+            yield Skipped(where=f"“{header.title}”", reason=f"{counts} left out")
         if any(message.role is not Role.SYSTEM for message in tree.values()):
             every_one = tuple(tree.values())
             session = Session(header=checked(header), messages=messages, tree=every_one, files=self.files)

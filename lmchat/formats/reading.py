@@ -97,15 +97,12 @@ _ENDLESS = "It is not readable JSON."
 _PEEKED = 20  # values of a list that are looked at, since the first ones may be broken
 
 
-class _OtherFormat(FormatUnknown):
-    """A file has chats of another program than the one that was named."""
-
-
 class Reader:
     """Reader of files in one format, or in any."""
 
     def __init__(self, moment: datetime, source: str = AUTO) -> None:
         self._moment, self._source = moment, source
+        self._seen = source  # the program of the last file
 
     def file(self, path: Path) -> Chats:
         """Yield the chats of a file one at a time; raises `FileRefused` or `OSError`."""
@@ -124,7 +121,7 @@ class Reader:
         return _checked(self._text(Source("", lambda: BytesIO(data))))
 
     def _zip(self, file: Path | IO[bytes]) -> Chats:
-        is_read, unknown = False, FormatUnknown("It has no chats that lmchat can read.", hint=_WANTED)
+        is_read = False
         with zipped(file) as members:
             for member in members:
                 if not member.name.lower().endswith(_TEXTS):
@@ -133,13 +130,14 @@ class Reader:
                     for one in _checked(self._text(member)):
                         is_read = is_read or isinstance(one, Session)
                         yield one
-                except FormatUnknown as error:
-                    unknown = error if isinstance(error, _OtherFormat) else unknown
+                except FormatUnknown:
+                    continue
                 except (FileRefused, *BROKEN_ZIP) as error:
                     words = error.message if isinstance(error, FileRefused) else "it is damaged"
                     yield Skipped(where=member.name, reason=words.rstrip("."))
         if not is_read:
-            raise unknown
+            self._expect(self._seen)
+            raise FormatUnknown("It has no chats that lmchat can read.", hint=_WANTED)
 
     def _database(self, path: Path) -> Chats:
         with database(path) as found:
@@ -213,9 +211,10 @@ class Reader:
 
     def _expect(self, source: str) -> None:
         """Refuse a file of another program than the one that was named."""
+        self._seen = source
         if self._source not in (AUTO, source):
             message = f"It has chats of {PROGRAMS[source]}, not of {PROGRAMS[self._source]}."
-            raise _OtherFormat(message, hint=f"Import it with --from {source}.")
+            raise FormatUnknown(message, hint=f"Import it with --from {source}.")
 
 
 def _checked(chats: Chats) -> Chats:

@@ -23,7 +23,7 @@ from lmchat.domain.session import Session, SessionHeader, Skipped
 from lmchat.errors import FileRefused, FormatUnknown, LMChatError, SessionNotFound, StoreUnavailable
 from lmchat.files import path_of
 from lmchat.services.ports import ChatStore
-from lmchat.text import safe_line
+from lmchat.text import plural, safe_line
 
 _TITLE = 80
 Chat = Session | Skipped
@@ -39,6 +39,7 @@ class Imported(Struct, frozen=True, kw_only=True):
     is_there: bool = False
     """Whether it was there before, perhaps in the trash, and is unchanged."""
     told: int = 0
+    """Messages that the file has."""
     beside: int = 0
     skipped: tuple[Skipped, ...] = ()
 
@@ -53,6 +54,10 @@ class Done(Struct, kw_only=True):
     unknown: list[tuple[str, str]] = []
     """Files without chats, with the folder that they are in."""
 
+    @property
+    def chats(self) -> list[Imported]:
+        return [one for _, one in self.imported]
+
 
 class Survey(Struct, kw_only=True):
     """Chats of a program on this machine."""
@@ -60,15 +65,23 @@ class Survey(Struct, kw_only=True):
     source: str
     program: str
     paths: list[str] = []
-    chats: int = 0
-    messages: int = 0
-    first: datetime | None = None
-    last: datetime | None = None
+    found: list[Imported] = []
+
+    @property
+    def is_known(self) -> bool:
+        """Whether all of them were imported before."""
+        return all(one.is_there for one in self.found)
 
     @property
     def words(self) -> str:
-        days = " to ".join(dict.fromkeys(f"{day:%Y-%m-%d}" for day in (self.first, self.last) if day))
-        return f"{self.program}: {counted(self.chats, self.messages)}, {days} ({', '.join(self.paths)})"
+        days = [
+            min(one.header.created_at for one in self.found),
+            max(one.header.updated_at for one in self.found),
+        ]
+        dates = " to ".join(dict.fromkeys(f"{day:%Y-%m-%d}" for day in days))
+        there = sum(one.is_there for one in self.found)
+        known = f"{there} of them already imported, " if there else ""
+        return f"{self.program}: {counted(self.found)}, {known}{dates} ({', '.join(self.paths)})"
 
 
 class Importer:
@@ -83,12 +96,13 @@ class Importer:
         *,
         clock: Callable[[], datetime] = now,
         find: Callable[[], Sequence[Place]] = tuple,
-        tell: Callable[[int, int], None] = lambda _, __: None,
+        tell: Callable[[str], None] = lambda _: None,
         quiet_s: float = 2.0,
     ) -> None:
         """`find` returns the places of other programs on this machine."""
         self._store, self._clock, self._find = store, clock, find
         self.tell, self._quiet_s = tell, quiet_s
+        self._next_s = 0.0  # time of the next progress
 
     async def bring(
         self,
@@ -106,21 +120,21 @@ class Importer:
         from lmchat.formats.reading import Reader  # noqa: PLC0415 - the first paint does not wait for formats
 
         done = Done() if into is None else into
-        progress = _Progress(self.tell, self._quiet_s)
+        if not done.imported:
+            self._next_s = monotonic() + self._quiet_s
         found = await self._each(names, piped, done)
         for number, (name, folder) in enumerate(found.items(), 1):
             reader = Reader(self._clock(), source)
             chats = reader.data(piped[name]) if name in piped else reader.file(Path(name))
             try:
                 async with aclosing(_in_thread(chats)) as read:
-                    await self._bring_file(name, read, done, progress, is_trial=is_trial)
-            except FormatUnknown as error:
-                if folder:
-                    done.unknown.append((name, folder))
-                else:
-                    done.refused.append((name, _naming(name, error)))
+                    await self._bring_file(name, read, done, is_trial=is_trial)
             except LMChatError as error:
-                done.refused.append((name, _naming(name, error)))
+                if folder and isinstance(error, FormatUnknown):
+                    done.unknown.append((name, folder))
+                    continue
+                is_begun = any(name == other for other, _ in done.imported[-1:])
+                done.refused.append((name, _naming(name, error, is_begun=is_begun)))
                 if isinstance(error, StoreUnavailable):
                     done.untried += list(found)[number:]
                     break
@@ -132,22 +146,15 @@ class Importer:
 
     async def survey(self) -> list[Survey]:
         """Count the chats in the places of other programs; what cannot be read is left out."""
-        from lmchat.formats.reading import Reader  # noqa: PLC0415 - the first paint does not wait for formats
-
         surveys: dict[str, Survey] = {}
-        progress = _Progress(self.tell, self._quiet_s)
+        done = Done()
         for source, program, path in await asyncio.to_thread(self._find):
+            before = len(done.imported)
+            await self.bring([str(path)], source=source, is_trial=True, into=done)
             one = surveys.setdefault(source, Survey(source=source, program=program))
             one.paths.append(str(path))
-            for name in await self._each([str(path)], {}, Done()):
-                chats = Reader(self._clock(), source).file(Path(name))
-                with suppress(LMChatError):
-                    async with aclosing(_in_thread(chats)) as read:
-                        async for chat in read:
-                            if isinstance(chat, Session):
-                                _count(one, chat.header)
-                                progress.add(chat.header)
-        return [one for one in surveys.values() if one.chats]
+            one.found += done.chats[before:]
+        return [one for one in surveys.values() if one.found]
 
     async def _each(self, names: Sequence[str], piped: Mapping[str, bytes], done: Done) -> dict[str, str]:
         """Return the files, each with the folder that was named for it."""
@@ -167,18 +174,17 @@ class Importer:
                 done.refused.append((name, error))
         return found
 
-    async def _bring_file(
-        self, name: str, chats: AsyncIterator[Chat], done: Done, progress: _Progress, *, is_trial: bool
-    ) -> None:
+    async def _bring_file(self, name: str, chats: AsyncIterator[Chat], done: Done, *, is_trial: bool) -> None:
         skipped: list[Skipped] = []
         is_first = True
         async for one in chats:
             if isinstance(one, Skipped):
                 skipped.append(one)
                 continue
-            told = await self._bring_one(one, tuple(skipped), is_trial=is_trial)
-            done.imported.append((name, told))
-            progress.add(one.header)
+            done.imported.append((name, await self._bring_one(one, tuple(skipped), is_trial=is_trial)))
+            if (now_s := monotonic()) >= self._next_s:
+                self._next_s = now_s + _TOLD_S
+                self.tell(counted(done.chats))
             is_first = False
             skipped.clear()
         if skipped and not is_first:
@@ -189,10 +195,10 @@ class Importer:
         for data in () if is_trial else session.files.values():
             await self._store.save_file(data)
         there = await (self._header_of(session) if is_trial else self._store.import_session(session))
-        told = session.header.message_count
+        told, beside = session.header.message_count, len(session.branches)
         if there is not None:
             return Imported(header=there, is_there=True, told=told)
-        return Imported(header=session.header, told=told, beside=len(session.branches), skipped=skipped)
+        return Imported(header=session.header, told=told, beside=beside, skipped=skipped)
 
     async def _header_of(self, session: Session) -> SessionHeader | None:
         try:
@@ -208,7 +214,7 @@ def sentence(one: Imported, *, is_trial: bool = False) -> str:
     title = f"“{safe_line(header.title, limit=_TITLE) or 'Untitled'}”"
     if one.is_there and header.deleted_at is not None:
         return f"{title} is in the trash"
-    count = f"{header.message_count} message{'' if header.message_count == 1 else 's'}"
+    count = plural(header.message_count, "message")
     if one.is_there:
         more = f" with {count}, and the file has {one.told}" if one.told > header.message_count else ""
         return f"{title} already exists{more}"
@@ -216,25 +222,26 @@ def sentence(one: Imported, *, is_trial: bool = False) -> str:
     return f"{title}{' would be imported' if is_trial else ''}, {count}{beside}"
 
 
-def counted(chats: int, messages: int) -> str:
+def counted(found: Sequence[Imported], unit: str = "chat") -> str:
     """Return the numbers as words: `2 chats, 1 message`."""
-    return f"{chats} chat{'' if chats == 1 else 's'}, {messages} message{'' if messages == 1 else 's'}"
+    return f"{plural(len(found), unit)}, {plural(sum(one.told for one in found), 'message')}"
 
 
-def summary(found: Sequence[Imported]) -> str:
+def summary(found: Sequence[Imported], *, programs: int = 0, is_trial: bool = False) -> str:
     """Return the outcome for many sessions, without a full stop."""
-    there = sum(one.is_there for one in found)
-    known = f", {there} already existed" if there else ""
-    return f"{len(found) - there} sessions imported{known}"
+    fresh = [one for one in found if not one.is_there]
+    known = f", {len(found) - len(fresh)} already existed" if len(fresh) < len(found) else ""
+    source = f" from {plural(programs, 'program')}" if programs else ""
+    verb = "would be imported" if is_trial else "imported"
+    return f"{counted(fresh, 'session')} {verb}{source}{known}"
 
 
-def _naming(name: str, error: LMChatError) -> LMChatError:
-    reason = error.message
-    name = "stdin" if name == "-" else name
+def _naming(name: str, error: LMChatError, *, is_begun: bool) -> LMChatError:
+    how = f"{'stdin' if name == '-' else name} was {'imported only in part' if is_begun else 'not imported'}"
     if isinstance(error, StoreUnavailable):
-        return StoreUnavailable(f"{name} was not imported: {reason}", hint=error.hint, details=error.details)
-    reason = reason[:1].lower() + reason[1:]
-    return FileRefused(f"{name} was not imported: {reason}", hint=error.hint, details=error.details)
+        return StoreUnavailable(f"{how}: {error.message}", hint=error.hint, details=error.details)
+    reason = error.message[:1].lower() + error.message[1:]
+    return FileRefused(f"{how}: {reason}", hint=error.hint, details=error.details)
 
 
 def _without_empty_folders(done: Done) -> Done:
@@ -243,9 +250,8 @@ def _without_empty_folders(done: Done) -> Done:
     for folder in dict.fromkeys(folder for _, folder in done.unknown):
         if not any(Path(name).is_relative_to(path_of(folder)) for name in tried):
             message = f"{folder} has no chats that lmchat can read."
-            done.refused.append(
-                (folder, FileRefused(message, hint="`lmchat import --help` lists the formats."))
-            )
+            hint = "`lmchat import --help` lists the formats."
+            done.refused.append((folder, FileRefused(message, hint=hint)))
     return done
 
 
@@ -278,26 +284,3 @@ async def _in_thread(chats: Generator[Chat, None, None]) -> AsyncGenerator[Chat,
     finally:
         with suppress(ValueError):  # when cancelled, a thread may still read it
             chats.close()
-
-
-class _Progress:
-    """Numbers of chats and messages, told a few times a second."""
-
-    def __init__(self, tell: Callable[[int, int], None], quiet_s: float) -> None:
-        self._tell = tell
-        self._chats = self._messages = 0
-        self._next_s = monotonic() + quiet_s
-
-    def add(self, header: SessionHeader) -> None:
-        self._chats += 1
-        self._messages += header.message_count
-        if (now_s := monotonic()) >= self._next_s:
-            self._next_s = now_s + _TOLD_S
-            self._tell(self._chats, self._messages)
-
-
-def _count(one: Survey, header: SessionHeader) -> None:
-    one.chats += 1
-    one.messages += header.message_count
-    one.first = min(one.first or header.created_at, header.created_at)
-    one.last = max(one.last or header.updated_at, header.updated_at)

@@ -167,17 +167,26 @@ def test_names_and_words_of_a_file_do_no_harm(empty):
 
 
 def test_the_chats_of_other_programs_on_this_machine_are_listed_and_imported_after_consent(empty):
-    folder = empty.home / ".lmstudio" / "conversations"
-    folder.mkdir(parents=True)
-    shutil.copy(FOREIGN / "1763500000000.conversation.json", folder)
+    chats = {".lmstudio/conversations": "1763500000000.conversation.json", ".parllama/chats": "parllama.json"}
+    for folder, name in chats.items():
+        (empty.home / folder).mkdir(parents=True)
+        shutil.copy(FOREIGN / name, empty.home / folder)
     refused = empty("import", "--from", "all")
     assert refused.returncode == 2
     assert "LM Studio: 1 chat, 8 messages, 2025-11-18" in refused.stderr
     assert "Confirm with --yes." in refused.stderr
     assert empty.json("sessions", "--json")["data"] == []
-    assert empty("import", "--from", "all", "--yes").returncode == 0
-    (session,) = empty.json("sessions", "--json")["data"]
-    assert (session["title"], session["tags"]) == ("Shade garden", ["lmstudio"])
+    done = empty("import", "--from", "all", "--yes")
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[2] == "2 sessions, 13 messages imported from 2 programs."
+    sessions = empty.json("sessions", "--json")["data"]
+    assert {one["title"]: one["tags"] for one in sessions} == {
+        "Shade garden": ["lmstudio"],
+        "Sky": ["parllama"],
+    }
+    again = empty("import", "--from", "all")
+    assert (again.returncode, again.stdout) == (0, "")
+    assert "All of them were imported before." in again.stderr
 
 
 def test_a_format_can_be_named_and_other_files_are_refused(empty):
@@ -186,11 +195,11 @@ def test_a_format_can_be_named_and_other_files_are_refused(empty):
         "llama.cpp's web UI, not of ChatGPT.\nImport it with --from llamacpp."
         in empty("import", "--from", "chatgpt", name).stderr
     )
-    assert empty("import", "--from", "llamacpp", name).returncode == 0
+    assert empty("import", "--from", "Llama.cpp", name).returncode == 0
     assert empty("import", "--from", "all", name).returncode == 2
 
 
 def test_many_chats_are_counted_instead_of_listed(empty):
     rows = [{"conv": {"id": str(number)}, "messages": [{"id": "a", **LIST[0]}]} for number in range(60)]
     done = empty("import", file_of(empty, rows))
-    assert done.stdout.splitlines()[0] == "60 sessions imported."
+    assert done.stdout.splitlines()[0] == "60 sessions, 60 messages imported."

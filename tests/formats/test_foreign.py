@@ -169,6 +169,9 @@ def test_the_same_chat_has_the_same_ids_also_in_a_zip(tmp_path):
         archive.writestr("user.json", '{"email": "a@example.org"}')
         archive.writestr("broken.json", '{"lmchat": 1')
     assert chats_of(packed) == chats_of(DATA / LM_STUDIO)
+    with pytest.raises(FileRefused, match="It has chats of LM Studio, not of llm") as caught:
+        list(Reader(NOW, "llm").file(packed))
+    assert caught.value.hint == "Import it with --from lmstudio."
     assert left_out(packed)[1:] == ["broken.json: Invalid JSON at line 1, column 13"]
 
 

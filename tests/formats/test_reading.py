@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState, RefusalPart, Role, TextPart, ToolCallPart, ToolResultPart
-from lmchat.domain.session import Session
+from lmchat.domain.session import MessagePath, Session
 from lmchat.domain.tool import called
 from lmchat.errors import FileRefused
 from lmchat.formats.json_format import to_json
 from lmchat.formats.markdown_write import to_markdown
+from lmchat.text import safe_text
 from tests.support.chats import START, answer, chat, chat_with_tools, header, prompt, read_chats
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -356,6 +357,32 @@ def test_the_same_list_is_the_same_session_whenever_and_however_it_is_written():
     assert (
         one.header.session_id == "2d988f9cb38611f7"
     )  # of the words alone: another lmchat must find it again
+
+
+def shape(messages):
+    return [(one.message_id, one.parent_id, one.role, one.parts) for one in messages]
+
+
+@pytest.mark.parametrize("write", [to_json, to_markdown])
+@given(
+    rows=st.lists(st.tuples(st.integers(-1, 9), st.booleans(), st.text(min_size=1)), min_size=1),
+    end=st.integers(0, 9),
+)
+def test_any_tree_that_is_exported_is_the_same_after_its_import(write, rows, end):
+    tree, path = [], []
+    for above, is_answer, text in rows:
+        parent = tree[above % len(tree)] if tree and above >= 0 else None
+        words = text if write is to_json else safe_text(text)
+        tree.append(answer(words, parent=parent) if is_answer and parent else prompt(words, parent))
+    by_id = {one.message_id: one for one in tree}
+    at = tree[end % len(tree)]
+    while at is not None:
+        path.insert(0, at)
+        at = by_id.get(at.parent_id)
+    session = Session(header=header("t"), messages=MessagePath(path), tree=tuple(tree))
+    read_back = read_one(write(session))
+    assert shape(read_back.messages) == shape(path)
+    assert shape(read_back.tree or read_back.messages) == shape(tree)
 
 
 anything = st.recursive(

@@ -260,16 +260,21 @@ async def test_an_error_in_the_middle_of_a_session_leaves_nothing_of_it(
     assert (one.header.message_count, two.header.message_count) == (6, 2)
 
 
-async def test_a_disk_that_gets_full_has_nothing_half_imported(tmp_path, store, importer):
-    name = file_of(tmp_path, [{"role": "user", "content": "word " * 20_000}] * 50)
-    await say(store, header("before"), "words")
+async def test_a_disk_that_gets_full_keeps_whole_sessions_and_is_told_once(tmp_path, store, importer):
+    text = "word " * 5_000
+    messages = [{"id": key, "role": "user", "content": text, "parent": above} for key, above in ("ar", "ba")]
+    name = file_of(tmp_path, [{"conv": {"id": str(number)}, "messages": messages} for number in range(50)])
+    other = file_of(tmp_path, name="other.json")
     with no_room(1 << 20):
-        done = await importer.bring([name])
-    (refused,) = done.refused
-    assert "full" in refused[1].message
-    assert [one.title for one in await store.list_sessions()] == ["before"]
-    (one,) = await bring(importer, name)
-    assert len((await store.open_session(one.header.session_id)).messages) == 50
+        done = await importer.bring([name, other])
+    ((_, error),) = done.refused
+    assert error.message.startswith(f"{name} was imported only in part: ")
+    assert error.message.endswith("cannot be used: the disk is full.")
+    assert (0 < len(done.imported) < 50, done.untried) == (True, [other])
+    kept = await store.list_sessions()
+    assert {one.session_id for one in kept} >= {one.header.session_id for one in done.chats}
+    assert {one.message_count for one in kept} == {2}
+    assert sum(not one.is_there for one in await bring(importer, name)) == 50 - len(kept)
     assert faults_in(store._database.path) == ""
 
 
@@ -346,15 +351,15 @@ async def test_a_long_import_tells_how_far_it_is_and_keeps_what_came_when_it_is_
     rows = [{"conv": {"id": str(number)}, "messages": [{"id": "a", **LIST[0]}]} for number in range(50)]
     told, done = [], Done()
 
-    def stop(*counts):
-        told.append(counts)
+    def stop(words):
+        told.append(words)
         work.cancel()
 
     importer = Importer(store, tell=stop, quiet_s=0)
     work = asyncio.create_task(importer.bring([file_of(tmp_path, rows)], into=done))
     with pytest.raises(asyncio.CancelledError):
         await work
-    assert told == [(1, 1)]
+    assert told == ["1 chat, 1 message"]
     assert len(done.imported) == len(await store.list_sessions()) == 1
 
 
@@ -364,10 +369,12 @@ async def test_what_other_programs_have_is_counted_without_importing_it(tmp_path
     importer = Importer(store, find=lambda: places({"XDG_DATA_HOME": "/nowhere"}, tmp_path))
     assert await importer.programs() == ["LM Studio"]
     (one,) = await importer.survey()
-    assert (one.program, one.chats, one.messages) == ("LM Studio", 1, 8)
-    assert one.paths == [str(folder.parent)]
-    assert (f"{one.first:%Y-%m-%d}", f"{one.last:%Y-%m-%d}") == ("2025-11-18", "2025-11-18")
+    assert one.words == f"LM Studio: 1 chat, 8 messages, 2025-11-18 ({folder.parent})"
     assert await store.list_sessions() == ()
+    await bring(importer, *one.paths, source="lmstudio")
+    (one,) = await importer.survey()
+    assert one.is_known
+    assert "8 messages, 1 of them already imported, 2025" in one.words
 
 
 async def test_a_folder_without_any_chat_is_refused_and_other_files_beside_chats_are_counted(

@@ -132,7 +132,7 @@ async def test_a_folder_of_files_is_imported_and_its_bad_ones_named(tmp_path):
     (folder / "bad.json").write_text("[{")
     (folder / "notes.md").write_text("# only notes")
     async with ready_desktop(tmp_path) as desk:
-        await desk.say(f"/import {folder}", sees="2 sessions imported.")
+        await desk.say(f"/import {folder}", sees="2 sessions, 5 messages imported.")
         await shown(desk, "bad.json")
         assert len(await desk.store.list_sessions()) == 2
 
@@ -221,6 +221,6 @@ async def test_esc_stops_a_long_import_and_keeps_what_came(tmp_path):
     desk.store.import_session = import_session
     async with running(desk, (120, 40)):
         await desk.ready()
-        await desk.say(f"/import {path}", leads_to=WorkDialog, sees="chats with")
-        await desk.press("escape", sees="Stopped: 3 sessions imported. Start the import again")
+        await desk.say(f"/import {path}", leads_to=WorkDialog, sees="so far.")
+        await desk.press("escape", sees="Stopped: 3 sessions, 3 messages imported")
         assert len(await desk.store.list_sessions()) == 3

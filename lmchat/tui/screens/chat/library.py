@@ -213,7 +213,7 @@ class SavedSessions:
             return
         await self._sessions.fetch_list()
         self._view.show_action("imported")
-        self._show_imported([one for _, one in done.imported], is_stopped=is_stopped)
+        self._show_imported(done.chats, is_stopped=is_stopped)
         for _, error in done.refused[:_MOST_NAMED]:
             self._view.tell(error)
         if len(done.refused) > _MOST_NAMED:
@@ -229,6 +229,9 @@ class SavedSessions:
             self._view.notify(
                 "Stopped: nothing was imported." if is_stopped else "No chats of other programs were found."
             )
+            return False
+        if all(one.is_known for one in found):
+            self._view.notify("All chats of other programs were imported before.")
             return False
         text = "\n".join(one.words for one in found)
         if await self._view.ask(ConfirmDialog("Import these chats?", text=text, verb="import")):
@@ -253,10 +256,10 @@ class SavedSessions:
         screen, dialog = self._view.screen, WorkDialog(title)
         worker: Worker[Any] = screen.run_worker(work(), group="import", exit_on_error=False)
 
-        def tell(chats: int, messages: int) -> None:
+        def tell(words: str) -> None:
             if not dialog.is_attached:
                 screen.app.push_screen(dialog, lambda _: worker.cancel())
-            dialog.show_progress(f"{chats} chats with {messages} messages so far. Esc keeps what came.")
+            dialog.show_progress(f"{words} so far. Esc keeps what came.")
 
         importer.tell = tell
         with suppress(WorkerCancelled):

@@ -181,8 +181,10 @@ def _call_end(page: Page, message: ChatMessage, state: str) -> list[Span]:
         case AnswerState.STREAMING:
             return [(state or "in another lmchat", _NULL)]
         case AnswerState.COMPLETE:
-            took = formatting.first_token((message.receipt or Receipt()).elapsed_ms / 1e3)
             size = formatting.size(len(message.tool_result.encode(errors="replace")), is_exact=True)
+            if message.receipt is None:  # of another program, which does not tell the time
+                return [(size, page.styles["muted"])]
+            took = formatting.first_token(message.receipt.elapsed_ms / 1e3)
             return [(took, page.styles["muted"]), *_next(page, size)]
         case AnswerState.STOPPED:
             return [("stopped", _NULL)]
