@@ -122,4 +122,6 @@ def installed(context: Context) -> tuple[Installed, ...]:
         home, lm_studio = Path.home(), home_folder()
     found = installed_products(context.environ, home, lm_studio)
     endpoint = endpoints_of_variables(context.environ).get(Product.OLLAMA)
+    if endpoint is None or not endpoint.is_loopback:
+        return tuple(found)
     return tuple(replace(one, endpoint=endpoint) if one.product is Product.OLLAMA else one for one in found)

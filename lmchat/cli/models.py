@@ -80,9 +80,12 @@ def model_json(model: ModelInfo) -> dict[str, object]:
 async def list_of_models(runtime: Runtime, *, is_refresh: bool) -> ModelList:
     """Ask each usable server; without one, return the cached list."""
     candidates = await find_candidates(runtime.backend, runtime.settings)
-    usable = [candidate.endpoint for candidate in candidates if candidate.verdict.is_usable]
+    usable = [candidate for candidate in candidates if candidate.verdict.is_usable]
     if usable:
-        asked = (runtime.backend.models(endpoint, is_refresh=is_refresh) for endpoint in usable)
+        asked = (
+            runtime.backend.models(one.endpoint, is_refresh=is_refresh or not all(map(_is_told, one.models)))
+            for one in usable
+        )
         lists = await asyncio.gather(*asked)
         return ModelList(
             models=tuple(model for listed in lists for model in listed.models),
@@ -94,6 +97,11 @@ async def list_of_models(runtime: Runtime, *, is_refresh: bool) -> ModelList:
         raise error
     models = tuple(replace(model, state=LoadState.UNKNOWN) for model in known.models)
     return replace(known, models=models, is_stale=True)
+
+
+def _is_told(model: ModelInfo) -> bool:
+    """Whether more than the name is known of a model; a scan asks for no more."""
+    return bool(model.capabilities or model.context or model.is_embedding)
 
 
 def model_named(model_id: str, listed: ModelList) -> ModelInfo:

@@ -7,8 +7,10 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 
+from msgspec.structs import replace
+
 from lmchat.config.settings import Settings
-from lmchat.domain.candidate import Need, Remembered, arrive, require_model, why_no_model
+from lmchat.domain.candidate import Need, Remembered, arrive, can_be_allowed, require_model, why_no_model
 from lmchat.domain.server import Candidate, Endpoint, Product, Target, is_address
 from lmchat.domain.telemetry import Metrics
 from lmchat.errors import LMChatError
@@ -17,6 +19,10 @@ from lmchat.services.backend import Backend
 log = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 0.5
+_NOT_ASKED = (
+    "lmchat: {0} at {1} is not used, although your environment names it: without an option, only this "
+    "machine is asked. To use it, add --endpoint {2} --allow-host {3}"
+)
 _KEEP_EVERY_S = 3.0  # a killed process loses the counters of this time at most
 
 
@@ -47,7 +53,14 @@ async def find_target(
     the one that is named does not exist.
     """
     candidates = await find_candidates(backend, settings)
+    for one in candidates:
+        if one.is_hinted and can_be_allowed(one) and not settings.endpoints:
+            note(_NOT_ASKED.format(one.product, one.endpoint.netloc, one.endpoint.url, one.endpoint.host))
     arrival = arrive(candidates, model=settings.model, remembered=remembered)
+    if arrival.need is Need.MODEL and arrival.candidate is not None:  # a scan may not tell which models chat
+        listed = await backend.models(arrival.candidate.endpoint, is_refresh=True)
+        candidate = replace(arrival.candidate, models=listed.models)
+        arrival = arrive((candidate,), model=settings.model, remembered=remembered)
     if settings.model:
         require_model(settings.model, arrival, candidates)
     is_noted = False
@@ -80,9 +93,14 @@ def endpoints_of_variables(environ: Mapping[str, str]) -> dict[Product, Endpoint
 
 
 def ollama_endpoint(host: str) -> Endpoint | None:
-    """Return Ollama's address from `HOST`, `HOST:PORT` or `:PORT`."""
-    name, _, port = host.strip().removeprefix("http://").rstrip("/").rpartition(":")
-    return _at(name, port)
+    """Return Ollama's address from `HOST`, `HOST:PORT` or `:PORT`; None for its usual one."""
+    typed = host.strip().rstrip("/")
+    name, _, port = typed.removeprefix("http://").rpartition(":")
+    if here := _at(name, port):
+        return here
+    url = typed if "://" in typed or port.isdecimal() else f"{typed}:11434"
+    there = Endpoint.parse(url) if typed and is_address(url) else None
+    return None if there is None or there.is_loopback or there.host in _ANY else there
 
 
 def _at(name: str, port: str) -> Endpoint | None:

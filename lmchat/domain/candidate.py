@@ -86,6 +86,7 @@ _TAKE_MORE_MODELS = (
 )
 """Products that take aliases and routes, which they do not list."""
 _MOST_SUGGESTED = 3
+_LISTS = "`lmchat models` lists the models."
 
 
 class Need(Enum):
@@ -108,7 +109,7 @@ class Arrival(Struct, frozen=True, kw_only=True):
 def choose(
     candidates: Sequence[Candidate], *, model: str, remembered: Remembered, is_named: bool = False
 ) -> Arrival:
-    """Choose the user's own server, else the last used, else the first ready one.
+    """Choose the user's own server, else the last used, one of the environment, or the first ready one.
 
     `model` is the configured one. With `is_named`, only the user's own servers count.
     """
@@ -178,7 +179,7 @@ def unknown_model(name: str, models: Sequence[ModelInfo]) -> WrongUse:
     near = [one for one in names if name.casefold() in one.casefold()][:_MOST_SUGGESTED]
     meant = " or ".join(near) or similar(name, names)
     words = f"No server has a model {name}" + (f"; did you mean {meant}?" if meant else ".")
-    return WrongUse(safe_line(words), hint="`lmchat models` lists the models.", kind="model_missing")
+    return WrongUse(safe_line(words), hint=_LISTS, kind="model_missing")
 
 
 def require_model(name: str, arrival: Arrival, candidates: Sequence[Candidate]) -> None:
@@ -186,19 +187,29 @@ def require_model(name: str, arrival: Arrival, candidates: Sequence[Candidate]) 
     listed = chat_models(arrival.candidate)
     if arrival.candidate is None or not listed or arrival.candidate.product in _TAKE_MORE_MODELS:
         return
+    if (known := find_model(name, arrival.candidate.models)) is not None and known.is_embedding:
+        raise WrongUse(
+            f"{safe_line(name)} makes embeddings and cannot chat.", hint=_LISTS, kind="model_missing"
+        )
     if all(is_other_model(name, one.model_id) for one in listed):
         raise unknown_model(name, [model for one in candidates for model in chat_models(one)])
 
 
 def arrive(candidates: Sequence[Candidate], *, model: str, remembered: Remembered) -> Arrival:
-    """Choose without asking; raises `NoServerFound`, or `ServerRejected` for an unusable server."""
+    """Choose without asking: also a model that is not loaded, if it was used last or is the only one.
+
+    Raises `NoServerFound`, or `ServerRejected` for an unusable server.
+    """
     arrival = choose(candidates, model=model, remembered=remembered)
     if arrival.need in (Need.SERVER, Need.KEY):
         raise why_unusable(candidates)
-    talking = chat_models(arrival.candidate)
-    if arrival.need is Need.MODEL and len(talking) == 1 and arrival.target is not None:
-        return replace(arrival, need=Need.NOTHING, target=replace(arrival.target, model=talking[0]))
-    return arrival
+    target, talking = arrival.target, chat_models(arrival.candidate)
+    if arrival.need is not Need.MODEL or target is None:
+        return arrival
+    used = (find_model(name, talking) for url, name in remembered.recent if url == target.server_id)
+    chosen = next(filter(None, used), talking[0] if len(talking) == 1 else None)
+    need = Need.NOTHING if chosen else Need.MODEL
+    return replace(arrival, need=need, target=replace(target, model=chosen))
 
 
 def why_unusable(candidates: Sequence[Candidate]) -> LMChatError:
@@ -247,7 +258,8 @@ def _rank(candidate: Candidate, remembered: Remembered, model: str) -> tuple[boo
     return (
         bool(model) and find_model(model, chat_models(candidate)) is None,
         not candidate.is_own,
-        candidate.endpoint.url != remembered.endpoint,
+        server_id_of(candidate.endpoint, candidate.product) != remembered.endpoint,
+        not candidate.is_hinted,
         candidate.verdict is not Verdict.READY,
     )
 

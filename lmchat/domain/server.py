@@ -9,10 +9,13 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from lmchat.errors import EndpointNotAllowed
 
 _VERSION_SEGMENT = re.compile(r"/v\d+[a-z0-9]*(/|$)")
+_REQUEST_PATH = re.compile(r"(/api/(chat|generate|tags|show|ps|version)|/(chat/)?completions|/models)$")
+"""Ending of an address that was copied from a request."""
 _OWN_ZONES = (".local", ".lan", ".home", ".internal", ".home.arpa", ".localdomain")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -122,7 +125,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
             raise _refused("addresses with a user name or password are not accepted; use an API key")
         if parts.query or parts.fragment or not host or re.search(r"[\s\\%\x00-\x1f\x7f-\x9f]", typed):
             raise _refused("write it as http://HOST:PORT")
-        path = parts.path.rstrip("/")
+        path = _REQUEST_PATH.sub("", parts.path.rstrip("/"))
         if not _VERSION_SEGMENT.search(path):
             path += "/v1"
         return cls(scheme=parts.scheme, host=host, port=port or _DEFAULT_PORTS[parts.scheme], path=path)
@@ -173,6 +176,11 @@ class Endpoint(Struct, frozen=True, kw_only=True):
         if self.is_loopback or _address(self.host) is not None:
             return self.is_local
         return "." not in self.host or self.host.endswith(_OWN_ZONES)
+
+    @property
+    def literal(self) -> Endpoint:
+        """The same server, without the name `localhost`."""
+        return replace(self, host="127.0.0.1") if self.host == "localhost" else self
 
     @property
     def canonical(self) -> tuple[str, int]:
@@ -237,7 +245,7 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
 
 def server_id_of(endpoint: Endpoint, product: Product) -> str:
     """Return the name of a server for later runs."""
-    return product.value if product is Product.BUILT_IN else endpoint.url
+    return product.value if product is Product.BUILT_IN else endpoint.literal.url
 
 
 class Candidate(Struct, frozen=True, kw_only=True):
@@ -257,6 +265,8 @@ class Candidate(Struct, frozen=True, kw_only=True):
     next_step: str = ""
     is_own: bool = False
     """Whether you named this server."""
+    is_hinted: bool = False
+    """Whether the environment names this server, as `OLLAMA_HOST` does."""
 
     @property
     def finding(self) -> str:

@@ -17,7 +17,10 @@ from lmchat.files import read_plain, write_atomically
 
 WRITE_EVERY_S = 60.0
 """How long an unchanged list is not written again."""
-_LASTING = ("params", "quantization", "context_max", "size_bytes", "capabilities", "owned_by", "created")
+_LASTING = (
+    *("params", "quantization", "context_max", "size_bytes", "capabilities", "owned_by", "created"),
+    *("is_embedding", "is_blind"),
+)
 """Facts of a model that do not change, and that a quick look may leave out."""
 _log = logging.getLogger(__name__)
 
@@ -58,45 +61,47 @@ class ModelCache:
             if file is None:
                 return False
             for known in await asyncio.to_thread(_read, file):
-                self._known.setdefault(known.endpoint, known)
+                self._known.setdefault(known.endpoint.literal, known)
             return True
 
     def fresh(self, endpoint: Endpoint) -> ModelList | None:
-        known = self._known.get(endpoint)
-        if known is None or endpoint in self._outdated:
+        known = self._known.get(endpoint.literal)
+        if known is None or endpoint.literal in self._outdated:
             return None
         # what comes from the future, after the clock was set back, would count as fresh for too long
         return self._as_list([known]) if 0 <= self._clock() - known.fetched_s < self._ttl_s else None
 
     def stale(self, endpoint: Endpoint) -> ModelList | None:
-        known = self._known.get(endpoint)
+        known = self._known.get(endpoint.literal)
         return None if known is None else replace(self._as_list([known]), is_stale=True)
 
     def model(self, endpoint: Endpoint, model_id: str) -> ModelInfo | None:
-        known = self._known.get(endpoint)
+        known = self._known.get(endpoint.literal)
         return next((one for one in known.models if one.model_id == model_id), None) if known else None
 
     def has_answered(self, endpoint: Endpoint, model_id: str) -> None:
-        if known := self._known.get(endpoint):
+        if known := self._known.get(endpoint.literal):
             models = tuple(
                 replace(one, state=LoadState.LOADED) if one.model_id == model_id else one
                 for one in known.models
             )
-            self._known[endpoint] = replace(known, models=models)
+            self._known[endpoint.literal] = replace(known, models=models)
 
     def everything(self) -> ModelList:
         return self._as_list(self._known.values())
 
     def forget(self, endpoint: Endpoint) -> None:
-        self._outdated.add(endpoint)
+        self._outdated.add(endpoint.literal)
 
     async def put(self, endpoint: Endpoint, models: tuple[ModelInfo, ...]) -> tuple[ModelInfo, ...]:
         """Keep a new list and return it, filled up with what an earlier look had told of the same models."""
-        before = self._known.get(endpoint)
+        before = self._known.get(endpoint.literal)
         old = {model.model_id: model for model in before.models} if before else {}
         models = tuple(_filled(model, old.get(model.model_id)) for model in models)
-        self._known[endpoint] = _KnownModels(endpoint=endpoint, models=models, fetched_s=self._clock())
-        self._outdated.discard(endpoint)
+        self._known[endpoint.literal] = _KnownModels(
+            endpoint=endpoint, models=models, fetched_s=self._clock()
+        )
+        self._outdated.discard(endpoint.literal)
         # llama.cpp says with every reply that its model was made just now
         has_changed = before is None or _dateless(before.models) != _dateless(models)
         if self._file is not None and (has_changed or self._clock() >= self._written_s + WRITE_EVERY_S):

@@ -95,7 +95,8 @@ class ProxyClient:
         await self._remember()
         where = places(expected, await asyncio.to_thread(hinted_port), self._hinted)
         found = await look_around(where, self._look_at)
-        return tuple([await self._keep(candidate) for candidate in found])
+        named = self._hinted.values()
+        return tuple([replace(await self._keep(one), is_hinted=one.endpoint in named) for one in found])
 
     async def check(self, endpoint: Endpoint, *, key: str | None = None) -> Candidate:
         """Look at one place with as few requests as possible; one that is away is no error."""

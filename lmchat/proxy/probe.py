@@ -193,6 +193,13 @@ def _step_after(
     is_wrong_path = verdict is Verdict.SERVER_ERROR and error is not None and error.kind == "wrong_path"
     if error is not None and (is_unknown_name or is_wrong_path):
         return error.hint.removesuffix(".")
+    if (
+        verdict is Verdict.NOT_AN_LLM
+        and place.endpoint.path != "/v1"
+        and error
+        and error.kind == "wrong_path"
+    ):
+        return f"Leave the path out of the address: {place.endpoint.origin}"
     if verdict is Verdict.NOT_AN_LLM and place.is_own:
         if isinstance(error, ServerRejected) and (error.kind == "auth" or error.status in _REDIRECTS):
             return error.hint.removesuffix(".")
@@ -226,11 +233,11 @@ def places(
         ports = [_loopback(port) for port in server.ports]
         if server.product is Product.LM_STUDIO and hinted_port is not None:
             ports.insert(0, _loopback(hinted_port))
-        if hinted and server.product in hinted:
-            ports.insert(0, hinted[server.product])
+        if named := (hinted or {}).get(server.product):
+            ports.insert(0 if named.is_loopback else len(ports), named)
         found += [
-            Place(endpoint=endpoint, server=server, is_scan=True, is_spare=number > 0)
-            for number, endpoint in enumerate(dict.fromkeys(ports))
+            Place(endpoint=one, server=server, is_scan=True, is_spare=number > 0 and one.is_loopback)
+            for number, one in enumerate(dict.fromkeys(ports))
         ]
     first: dict[tuple[str, int], Place] = {}
     for place in found:
@@ -295,7 +302,7 @@ SCAN_READ_S = 1.8
 """Timeout of an answer of this machine in a scan, which ends within 2 s if all are silent."""
 GREETING_S = 0.5
 """Timeout of LM Studio's own tools for the greeting."""
-MODEL_QUESTIONS = 8
+MODEL_QUESTIONS = 40
 """A list that a person asks for may cost more than a scan."""
 PATIENT_QUESTIONS = 1000
 _NO_KEY = ""

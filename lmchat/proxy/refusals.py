@@ -205,6 +205,13 @@ RULES: tuple[Rule, ...] = (
         hint="Choose another model with Ctrl+O or -m; `lmchat models` lists them.",
         hints={OLLAMA: "Download it with: ollama pull {model}"},
     ),
+    Rule(
+        "unsupported",
+        (400, 404, 422, 501),
+        r"does not support (chat|generate|completions)\b",
+        message="{model} cannot chat; it may only make embeddings.",
+        hint="Choose another model with Ctrl+O or -m; `lmchat models` lists them.",
+    ),
     Rule(  # LiteLLM fails where it finds no key
         "auth",
         (500,),

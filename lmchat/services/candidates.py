@@ -187,7 +187,7 @@ class ModelRow(Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> tuple[str, str]:
-        return self.model.endpoint.url, self.model.model_id
+        return self.model.server_id, self.model.model_id
 
 
 def matching_model(name: str, rows: Sequence[ModelRow]) -> ModelInfo:

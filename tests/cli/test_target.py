@@ -4,6 +4,7 @@ from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
+from msgspec.structs import replace
 
 from lmchat.cli.models import list_of_models
 from lmchat.cli.target import find_candidates, find_target
@@ -11,7 +12,7 @@ from lmchat.config.settings import EndpointSettings, Settings
 from lmchat.domain.candidate import Remembered, why_unusable
 from lmchat.domain.server import Endpoint, LoadState, ModelList, Product, Verdict
 from lmchat.errors import NoServerFound, RequestInvalid, ServerRejected, WrongUse
-from tests.support.scripted_backend import candidate, model
+from tests.support.scripted_backend import ENDPOINT, candidate, model
 
 
 class _Looks:
@@ -28,13 +29,19 @@ class _Looks:
     async def check(self, endpoint):
         return self._next()[0]
 
+    async def models(self, endpoint, *, is_refresh):
+        """Tell more than a look: which models only make embeddings."""
+        assert is_refresh
+        listed = (replace(one, is_embedding=one.model_id == "embed") for one in self.looks[0][0].models)
+        return ModelList(models=tuple(listed))
+
     def _next(self):
         return self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
 
 
-async def _find(*looks, settings=None, notes=None):
+async def _find(*looks, settings=None, notes=None, remembered=None):
     note = notes.append if notes is not None else str
-    return await find_target(_Looks(*looks), settings or Settings(), Remembered(), note)
+    return await find_target(_Looks(*looks), settings or Settings(), remembered or Remembered(), note)
 
 
 async def test_the_loaded_model_is_asked():
@@ -50,10 +57,36 @@ async def test_the_only_model_is_asked_even_if_it_is_not_in_memory():
 
 
 async def test_of_several_models_none_is_guessed():
-    models = [model(name, state=LoadState.NOT_LOADED) for name in "ab"]
+    models = [model(name, state=LoadState.NOT_LOADED) for name in ("a", "b", "embed")]
     with pytest.raises(RequestInvalid, match=r"^No LM Studio model selected$") as caught:
         await _find((candidate(Verdict.NO_MODEL, *models),))
     assert caught.value.hint == "Choose one with -m MODEL: a, b."
+    used = Remembered().with_model(ENDPOINT.url, "b").with_model("http://127.0.0.1:9", "c")
+    found = await _find((candidate(Verdict.NO_MODEL, *models),), remembered=used)
+    assert found.model_id == "b"
+    named = Settings(model="embed")
+    seen = candidate(Verdict.NO_MODEL, *models[:2], model("embed", is_embedding=True))
+    with pytest.raises(WrongUse, match="embed makes embeddings and cannot chat"):
+        await _find((seen,), settings=named)
+
+
+async def test_a_server_elsewhere_that_only_the_environment_names_is_told():
+    far, notes = Endpoint.parse("http://gpu-box:11434"), []
+    away = candidate(
+        Verdict.REFUSED, endpoint=far, product=Product.OLLAMA, kind="not_allowed", is_hinted=True
+    )
+    found = await _find((candidate(Verdict.READY, model("a")), away), notes=notes)
+    assert (found.model_id, len(notes)) == ("a", 1)
+    assert notes[0].startswith("lmchat: Ollama at gpu-box:11434 is not used, ")
+    assert notes[0].endswith(" add --endpoint http://gpu-box:11434 --allow-host gpu-box")
+
+
+async def test_a_list_that_a_scan_has_left_short_is_asked_for_again():
+    backend = _Looks(
+        (candidate(Verdict.READY, model("embed", capabilities=(), context_loaded=None, context_max=None)),)
+    )
+    listed = await list_of_models(SimpleNamespace(backend=backend, settings=Settings()), is_refresh=False)
+    assert [one.is_embedding for one in listed.models] == [True]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ def other(verdict: Verdict = Verdict.READY, *models):
 
 READY = candidate(Verdict.READY, model("a"), model("b"))
 COLD = candidate(Verdict.NO_MODEL, model(state=LoadState.NOT_LOADED))
+HINTED = replace(other(Verdict.LOADING, model("hinted")), is_hinted=True)
 OWN = replace(other(Verdict.READY, model("own")), is_own=True)
 
 
@@ -33,6 +34,8 @@ OWN = replace(other(Verdict.READY, model("own")), is_own=True)
             Remembered(endpoint=READY.endpoint.url, model="b"),
             "b",
         ),
+        ([READY, HINTED], "", NEW, "hinted"),
+        ([READY, HINTED], "", Remembered(endpoint=READY.endpoint.url), "a"),
         ([READY, OWN], "", Remembered(endpoint=READY.endpoint.url), "own"),
     ],
     ids=[
@@ -41,6 +44,8 @@ OWN = replace(other(Verdict.READY, model("own")), is_own=True)
         "where the named one is",
         "the ready one",
         "the last used",
+        "that of the environment",
+        "the last used server",
         "the user's own",
     ],
 )

@@ -39,6 +39,15 @@ async def test_a_list_is_fresh_for_its_time_and_stale_for_ever():
     assert [one.model_id for one in cache.everything().models] == ["a"]
 
 
+async def test_localhost_and_its_address_are_one_server_to_the_cache():
+    cache, literal = ModelCache(600), Endpoint.parse("127.0.0.1:1234")
+    await cache.put(HERE, (model("a", is_embedding=True), model("b")))
+    await cache.put(literal, (model("a"),))
+    assert [(one.model_id, one.is_embedding) for one in cache.everything().models] == [("a", True)]
+    assert cache.fresh(HERE).models == cache.fresh(literal).models
+    assert model("a").server_id == literal.url
+
+
 async def test_the_file_is_read_at_the_next_start(tmp_path):
     file, clock = tmp_path / "deep" / "models.json", Clock()
     await ModelCache(600, file, clock=clock).put(HERE, (model("a", state=LoadState.LOADED, context_max=9),))

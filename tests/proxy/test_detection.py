@@ -321,6 +321,22 @@ async def test_a_page_at_a_named_address_means_that_the_address_is_looked_at_aga
     assert row.next_step == "Check the port and the path of the address"
 
 
+async def test_a_path_that_a_server_lacks_is_to_be_left_out_also_at_a_known_port(start, make_client):
+    client = make_client(transport=PortMap({("127.0.0.1", 11434): products.ollama(start())}))
+    row = await client.check(Endpoint.parse("http://127.0.0.1:11434/api"))
+    assert row.next_step == "Leave the path out of the address: http://127.0.0.1:11434"
+
+
+async def test_an_address_of_the_environment_is_marked_and_one_elsewhere_only_listed(start, make_client):
+    ports = PortMap({("127.0.0.1", 11434): products.ollama(start())})
+    client = make_client(transport=ports)
+    client.expect({Product.OLLAMA: Endpoint.parse("http://gpu-box:11434")})
+    rows = {one.endpoint.host: one for one in await client.detect() if one.product is Product.OLLAMA}
+    assert (rows["gpu-box"].is_hinted, rows["gpu-box"].next_step) == (True, "lmchat --allow-host gpu-box")
+    assert (rows["127.0.0.1"].is_hinted, rows["127.0.0.1"].verdict) == (False, Verdict.NO_MODEL)
+    assert "gpu-box" not in {host for host, *_ in ports.asked}
+
+
 async def test_a_server_that_names_no_product_on_another_machine_is_called_none(start, detect):
     far = Endpoint.parse("http://gpu-box:8000")
     places = {("gpu-box", 8000): start(products.plain, key="k")}

@@ -247,6 +247,7 @@ TABLE = [
         "Invalid value (reasoning)",
     ),
     (418, b"", ANY, "server_error", "418 I'm a Teapot"),
+    (400, inner('"embed" does not support chat'), P.OLLAMA, "unsupported", "qwen3 cannot chat; it may only"),
 ]
 
 

@@ -68,11 +68,12 @@ class Ollama(Server):
     def _model(self, site: Site, row: dict[str, Any]) -> ModelInfo:
         details, more = mapping(row.get("details")), site.facts.get(_digest(row), {})
         names = {*_names(row.get("capabilities")), *more.get("capabilities", ())}
+        family = more.get("family") or text(details.get("family"))
         return ModelInfo(
             model_id=text(row.get("name")),
             endpoint=site.endpoint,
             product=self.product,
-            is_embedding="embedding" in names or (not names and more.get("family", "").endswith("bert")),
+            is_embedding="embedding" in names or (not names and family.endswith("bert")),
             params=text(details.get("parameter_size")),
             quantization=text(details.get("quantization_level")),
             context_max=more.get("context_length"),
@@ -104,7 +105,9 @@ async def _ask_more(site: Site, rows: list[dict[str, Any]], loaded: Container[st
     unknown = [row for row in rows if _digest(row) not in site.facts]
     wanted = [row for row in unknown if row["name"] in loaded or not site.is_quick]
     wanted.sort(key=lambda row: row["name"] not in loaded)  # those in memory first
-    await asyncio.gather(*(_ask_for(site, row) for row in wanted[: max(min(site.questions, _AT_ONCE), 0)]))
+    for first in range(0, min(len(wanted), site.questions), _AT_ONCE):
+        rows_at_once = wanted[first : first + min(_AT_ONCE, site.questions)]
+        await asyncio.gather(*(_ask_for(site, row) for row in rows_at_once))
 
 
 async def _ask_for(site: Site, row: dict[str, Any]) -> None:

@@ -72,7 +72,7 @@ class ModelTable:
         return self._products.total()
 
     def with_model(self, model: ModelInfo) -> ModelTable:
-        key = (model.endpoint.url, model.model_id)
+        key = (model.server_id, model.model_id)
         return ModelTable([replace(row, model=model) if row.key == key else row for row in self.rows])
 
     def model(self, key: Hashable) -> ModelInfo | None:

@@ -67,7 +67,7 @@ class Models:
             return
         rows, age_s = self._workspace.catalogue.known(self._workspace.remembered)
         target = self._open_sessions.target
-        current = (target.endpoint.url, target.model_id) if target else None
+        current = (target.server_id, target.model_id) if target else None
         rows, refresh = self._with_coming(rows), self.refresh_picker
         typed = "vision" if self._chat.view.has_unseen_image else ""
         picker = ModelPicker(
