@@ -169,7 +169,8 @@ class _Asking:
         answer = self._answer
         error = self._failure(answer, session_id) or error
         self._printer.end(answer, session_id, error)
-        if session_id and self._context.options.resume is None and not self._context.output.is_json:
+        is_told = self._context.output.is_json or answer.state is AnswerState.INTERRUPTED
+        if session_id and self._context.options.resume is None and not is_told:
             self._context.output.note(f"lmchat: saved; to continue: lmchat ask -r {session_id[:SHORT_ID]}")
         return error or unsaved
 

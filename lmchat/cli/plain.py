@@ -231,9 +231,7 @@ class PlainChat:
         """Return what may follow a command, one a line, and which of it is in use."""
         settings, sessions = self._runtime.settings, self._sessions
         if name == "/p":
-            return (
-                "\n".join(settings.prompts) or "No presets are configured: add [prompts.NAME] to config.toml."
-            )
+            return "\n".join(settings.prompts) or "No presets: add [prompts.NAME] to config.toml."
         current, words = sessions.profile_name or NO_PROFILE, (*settings.profiles, NO_PROFILE)
         if name == "/effort":
             current, words = sessions.chat.reasoning_effort or LEVELS[-1], LEVELS

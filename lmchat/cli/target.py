@@ -62,7 +62,7 @@ async def find_target(
         candidate = replace(arrival.candidate, models=listed.models)
         arrival = arrive((candidate,), model=settings.model, remembered=remembered)
     if settings.model:
-        require_model(settings.model, arrival, candidates)
+        require_model(settings.model, arrival.candidate, candidates)
     is_noted = False
     while arrival.target is not None and arrival.target.model is None and arrival.need is not Need.MODEL:
         if not is_noted:

@@ -76,15 +76,6 @@ _SENTENCES = {
 }
 _NAME_A_SERVER = "Start a model server, or name one with --endpoint URL."
 _WAYS_ON = "`lmchat doctor` shows what is missing; `lmchat --local` chats without a server."
-_TAKE_MORE_MODELS = (
-    Product.LITELLM,
-    Product.OPENAI,
-    Product.MISTRAL,
-    Product.ANTHROPIC,
-    Product.GEMINI,
-    Product.OPENROUTER,
-)
-"""Products that take aliases and routes, which they do not list."""
 _MOST_SUGGESTED = 3
 _LISTS = "`lmchat models` lists the models."
 
@@ -182,12 +173,15 @@ def unknown_model(name: str, models: Sequence[ModelInfo]) -> WrongUse:
     return WrongUse(safe_line(words), hint=_LISTS, kind="model_missing")
 
 
-def require_model(name: str, arrival: Arrival, candidates: Sequence[Candidate]) -> None:
-    """Raise `WrongUse` if the chosen server lists its models, and `name` is none of them."""
-    listed = chat_models(arrival.candidate)
-    if arrival.candidate is None or not listed or arrival.candidate.product in _TAKE_MORE_MODELS:
+def require_model(name: str, chosen: Candidate | None, candidates: Sequence[Candidate]) -> None:
+    """Raise `WrongUse` if the chosen server lists its models, and `name` is none of them.
+
+    LiteLLM and cloud providers take aliases and routes that they do not list.
+    """
+    listed = chat_models(chosen)
+    if chosen is None or not listed or chosen.product is Product.LITELLM or not chosen.endpoint.is_near:
         return
-    if (known := find_model(name, arrival.candidate.models)) is not None and known.is_embedding:
+    if (known := find_model(name, chosen.models)) is not None and known.is_embedding:
         raise WrongUse(
             f"{safe_line(name)} makes embeddings and cannot chat.", hint=_LISTS, kind="model_missing"
         )

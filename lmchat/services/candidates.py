@@ -22,7 +22,7 @@ from lmchat.domain.candidate import (
 )
 from lmchat.domain.engine import DemoOffer, ModelFile
 from lmchat.domain.server import Candidate, Endpoint, ModelInfo, ModelList, Product, Verdict
-from lmchat.errors import EndpointNotAllowed, LMChatError, WrongUse
+from lmchat.errors import EndpointNotAllowed, LMChatError
 from lmchat.files import is_runnable
 from lmchat.services.backend import Backend
 from lmchat.services.ports import ChatStore
@@ -196,9 +196,9 @@ def matching_model(name: str, rows: Sequence[ModelRow]) -> ModelInfo:
     holding = [model for model in models if name.casefold() in model.model_id.casefold()]
     found = find_model(name, models) or (holding[0] if len(holding) == 1 else None)
     if found is None:
-        raise WrongUse(
-            unknown_model(name, models).message, hint="Ctrl+O lists the models.", kind="model_missing"
-        )
+        error = unknown_model(name, models)
+        error.hint = "Ctrl+O lists the models."
+        raise error
     return found
 
 
