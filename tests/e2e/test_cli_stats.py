@@ -5,7 +5,7 @@ from contextlib import closing
 
 import pytest
 
-from tests.support.scripted_products import CHAT
+from tests.support.scripted_products import CHAT, model_list
 from tests.support.scripted_server import DONE, delta, finish, json_reply, sse, usage
 
 pytestmark = pytest.mark.timeout(60)
@@ -18,6 +18,7 @@ def told(*texts: str, model: str = "tiny"):
 
 
 def test_each_turn_stands_in_the_figures_of_its_model_and_no_word_of_it(cli, server):
+    server.on("GET /v1/models", model_list("tiny", "other"))
     server.on(CHAT, told("marked-words"))
     assert cli("ask", "-m", "tiny", "marked-words").returncode == 0
     server.on(CHAT, json_reply({"error": {"message": "marked-words"}}, status=500))
