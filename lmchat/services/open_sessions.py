@@ -29,7 +29,7 @@ from lmchat.text import safe_line
 
 FIRST_READ = 64
 NO_PROFILE = "none"
-"""Returns to the settings of the start."""
+"""Returns to the settings without a profile."""
 _NO_EFFORT = "default"
 """Lets the server decide."""
 LEVELS = (*EFFORTS, _NO_EFFORT)
@@ -222,7 +222,10 @@ class OpenSessions:
     def use_profile(self, name: str, profiles: Mapping[str, Profile]) -> Profile:
         """Take over the settings of a profile; raises `WrongUse` for an unknown one."""
         if name == NO_PROFILE and name not in profiles:
-            self.profile_name, self.chat = self._first_profile, self._first_chat
+            if self._first_profile:
+                words = f"lmchat was started with --profile {self._first_profile}."
+                raise WrongUse(words, hint="To use no profile, start it without this option.")
+            self.profile_name, self.chat = "", self._first_chat
             return Profile()
         if name not in profiles:
             hint = f"Configured: {', '.join(profiles)}." if profiles else "No profiles are configured."
