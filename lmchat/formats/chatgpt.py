@@ -73,8 +73,7 @@ def _steps(key: str, nodes: Nodes, chat: ForeignChat) -> Iterator[Step]:
         if parent in chat.calls:
             yield parent, text
         elif text.strip():
-            chat.calls[key] = call_of("", word(message["author"], "name") or "tool", "")
-            yield key, text
+            yield call_of("", word(message["author"], "name") or "tool", ""), text
         return
     is_call = role == Role.ASSISTANT and recipient != _ALL
     if role == Role.ASSISTANT and (is_call or text.strip()):

@@ -24,6 +24,7 @@ from lmchat.domain.message import (
     Part,
     ReasoningPart,
     Receipt,
+    RefusalPart,
     Role,
     TextPart,
     ToolCallPart,
@@ -38,8 +39,8 @@ _SYSTEM = "system prompt"  # key of the message made of it
 _THOUGHT = re.compile(r"\s*<(think|thinking)>(.*?)(?:</\1>\s*|\Z)", re.DOTALL)
 _IMAGE = re.compile(r"data:(image/(?:png|jpeg|webp|gif));base64,(.*)", re.DOTALL)
 _FIRST_MS = 1e11  # larger numbers are milliseconds; as seconds they would be after the year 5000
-Step = str | Part | tuple[str, str]
-"""Text, another part, or a tool result with the id of its call."""
+Step = str | Part | tuple[str | ToolCallPart, Any]
+"""Text, another part, or a tool call, perhaps by its id, with its result."""
 
 
 class ForeignMessage(Struct, frozen=True, kw_only=True):
@@ -67,6 +68,8 @@ class ForeignChat(Struct, kw_only=True):
     model: str = ""
     is_archived: bool = False
     is_pinned: bool = False
+    session_id: str = ""
+    """By default a hash of source and key, so that a chat is imported once."""
     omitted: Counter[str] = field(default_factory=Counter)
     """Numbers of what is not imported, by its name."""
     rows: dict[str, ForeignMessage] = {}
@@ -132,14 +135,18 @@ class ForeignChat(Struct, kw_only=True):
                     step = step[found.end() :]
                 if step.strip():
                     yield TextPart(text=step)
-            case (call_id, result):
-                yield self.calls.get(call_id) or call_of(call_id, "tool", "")
+            case (call, result):
+                if isinstance(call, str):
+                    call = self.calls.get(call) or call_of(call, "tool", "")
+                yield call
                 yield ToolResultPart(text=_result_text(result))
             case ToolCallPart():
                 self.calls[step.call_id] = step
                 yield step
-            case ReasoningPart() | TextPart() | FilePart():
-                if isinstance(step, FilePart) or step.text.strip():
+            case FilePart():
+                yield step
+            case ReasoningPart() | TextPart() | RefusalPart():
+                if step.text.strip():
                     yield step
             case _:
                 raise TypeError
@@ -157,8 +164,7 @@ class ForeignChat(Struct, kw_only=True):
     def finished(self, moment: datetime) -> Iterator[Session | Skipped]:
         """Yield what was left out, and the session; raises `ValueError` for values of wrong types.
 
-        The id is a hash of source and key, so a chat is imported once. Messages without a time get that of
-        the one before them.
+        Messages without a time get that of the one before them.
         """
         system = ForeignMessage(
             role=Role.SYSTEM, parts=[*self._parts(self.system or "", Role.SYSTEM)], parent=None
@@ -191,12 +197,12 @@ class ForeignChat(Struct, kw_only=True):
         messages = MessagePath(reversed(path.values()))
         prompt = next((message.text for message in messages if message.role is Role.USER), "")
         header = SessionHeader(
-            session_id=digest(f"{self.source} {self.key}"),
+            session_id=self.session_id or digest(f"{self.source} {self.key}"),
             title=(self.title or "").strip() or title_from(prompt),
             created_at=self.created_at or min(times, default=moment),
             updated_at=self.updated_at or max(times, default=moment),
             model=self.model or next((one.model for one in path.values() if one.model), ""),
-            tags=(self.source,),
+            tags=(self.source,) if self.source else (),
             is_archived=self.is_archived,
             is_pinned=self.is_pinned,
         )

@@ -10,6 +10,7 @@ from io import BytesIO
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple
+from zipfile import ZipFile
 
 from lmchat.domain.session import Session, Skipped
 from lmchat.errors import FileRefused, FormatUnknown
@@ -26,7 +27,6 @@ from lmchat.formats import (
     parllama,
 )
 from lmchat.formats.checks import MOST_NAMED, WRONG, sound
-from lmchat.formats.foreign import Chats as ForeignChats
 from lmchat.formats.foreign import ForeignChat
 from lmchat.formats.json_format import from_json
 from lmchat.formats.markdown_read import from_markdown
@@ -35,12 +35,11 @@ from lmchat.formats.sources import (
     BROKEN_ZIP,
     SQLITE,
     ZIP,
-    ForeignDatabase,
     Source,
     database,
     file_source,
     head_of,
-    zipped,
+    member_source,
 )
 
 Chats = Generator[Session | Skipped, None, None]
@@ -48,23 +47,14 @@ AUTO = "auto"
 
 
 class _Format(NamedTuple):
-    """JSON of another program."""
+    """JSON, or an SQLite database, of another program."""
 
     source: str  # name for `--from`
     name: str
     fits: Callable[[Any], bool]
-    read: Callable[[Any, Source], Iterator[ForeignChat]]
+    read: Callable[..., Iterator[Any]]
     is_whole: bool = False
     """Whether it reads all values of a file at once."""
-
-
-class _Database(NamedTuple):
-    """SQLite database of another program."""
-
-    source: str
-    name: str
-    fits: Callable[[ForeignDatabase], bool]
-    read: Callable[[ForeignDatabase], ForeignChats]
 
 
 _FORMATS = (
@@ -78,10 +68,10 @@ _FORMATS = (
 )
 """The first that fits is used."""
 _DATABASES = (
-    _Database(open_webui.SOURCE, "Open WebUI", open_webui.fits_database, open_webui.read_database),
-    _Database(elia.SOURCE, "elia", elia.fits, elia.read),
-    _Database(oterm.SOURCE, "oterm", oterm.fits, oterm.read),
-    _Database(llm_responses.SOURCE, "llm", llm_logs.fits, llm_logs.read),
+    _Format(open_webui.SOURCE, "Open WebUI", open_webui.fits_database, open_webui.read_database),
+    _Format(elia.SOURCE, "elia", elia.fits, elia.read),
+    _Format(oterm.SOURCE, "oterm", oterm.fits, oterm.read),
+    _Format(llm_responses.SOURCE, "llm", llm_logs.fits, llm_logs.read),
 )
 _OWN = "lmchat"
 PROGRAMS = {_OWN: _OWN} | {one.source: one.name for one in (*_FORMATS, *_DATABASES)}
@@ -122,22 +112,30 @@ class Reader:
 
     def _zip(self, file: Path | IO[bytes]) -> Chats:
         is_read = False
-        with zipped(file) as members:
-            for member in members:
-                if not member.name.lower().endswith(_TEXTS):
-                    continue
-                try:
-                    for one in _checked(self._text(member)):
-                        is_read = is_read or isinstance(one, Session)
-                        yield one
-                except FormatUnknown:
-                    continue
-                except (FileRefused, *BROKEN_ZIP) as error:
-                    words = error.message if isinstance(error, FileRefused) else "it is damaged"
-                    yield Skipped(where=member.name, reason=words.rstrip("."))
+        try:
+            with ZipFile(file) as archive:
+                for name in archive.namelist():
+                    if name.lower().endswith(_TEXTS):
+                        for one in self._member(member_source(archive, name)):
+                            is_read = is_read or isinstance(one, Session)
+                            yield one
+        except BROKEN_ZIP as error:
+            message = "It is an encrypted or damaged zip file."
+            hint = "Unpack it, and import the folder."
+            raise FileRefused(message, hint=hint, details=repr(error)) from error
         if not is_read:
             self._expect(self._seen)
             raise FormatUnknown("It has no chats that lmchat can read.", hint=_WANTED)
+
+    def _member(self, source: Source) -> Chats:
+        try:
+            yield from _checked(self._text(source))
+        except FormatUnknown:
+            return
+        except FileRefused as error:
+            yield Skipped(where=source.name, reason=error.message.rstrip("."))
+        except BROKEN_ZIP:
+            yield Skipped(where=source.name, reason="it is damaged")
 
     def _database(self, path: Path) -> Chats:
         with database(path) as found:
@@ -189,14 +187,13 @@ class Reader:
             raise FileRefused("It is empty.", hint="Export the chats again.")
         is_json = text[0] == "[" or (text[0] == "{" and not has_lines)
         value = _json(text) if is_json else None
-        skipped: list[Skipped] = []
         try:
             if isinstance(value, dict) and "lmchat" in value:
-                session = from_json(value)
+                found: list[Session | Skipped] = [from_json(value)]
             elif is_list(value):
-                session, skipped = from_list(value, self._moment)
+                found = list(from_list(value, self._moment))
             elif text.startswith("-"):
-                session = from_markdown(text)
+                found = [from_markdown(text)]
             elif text[0] in "{[":
                 raise FormatUnknown("It is JSON, but not a chat format that lmchat knows.", hint=_WANTED)
             else:
@@ -204,10 +201,8 @@ class Reader:
         except RecursionError as error:
             raise FileRefused(_ENDLESS, hint="Export it again.") from error
         self._expect(_OWN)
-        if not session.messages:
-            raise _nothing(FormatUnknown, skipped)
-        yield from skipped
-        yield sound(session, moment=self._moment)
+        for one in found:
+            yield sound(one, moment=self._moment) if isinstance(one, Session) else one
 
     def _expect(self, source: str) -> None:
         """Refuse a file of another program than the one that was named."""
@@ -230,13 +225,10 @@ def _checked(chats: Chats) -> Chats:
             skipped.clear()
             yield one
     if not is_read:
-        raise _nothing(FileRefused if skipped else FormatUnknown, skipped)
+        kind = FileRefused if skipped else FormatUnknown
+        why = "".join(f" ({one.where}: {one.reason})" for one in skipped[:1])
+        raise kind(f"It has no readable messages{why}.", hint="Export the chats again.")
     yield from skipped
-
-
-def _nothing(kind: type[FileRefused], skipped: list[Skipped]) -> FileRefused:
-    why = "".join(f" ({one.where}: {one.reason})" for one in skipped[:1])
-    return kind(f"It has no readable messages{why}.", hint="Export the chats again.")
 
 
 def _decoded(data: bytes) -> str:

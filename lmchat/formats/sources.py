@@ -122,25 +122,15 @@ def head_of(path: Path) -> bytes:
         return file.read(len(SQLITE))
 
 
-@contextmanager
-def zipped(file: Path | IO[bytes]) -> Iterator[Iterator[Source]]:
-    """Open a zip; its members are read in part or whole, never more than one. Raises `FileRefused`."""
-    try:
-        with zipfile.ZipFile(file) as archive:
-            yield (_member(archive, info) for info in archive.infolist())
-    except BROKEN_ZIP as error:
-        message = "It is an encrypted or damaged zip file."
-        raise FileRefused(message, hint="Unpack it, and import the folder.", details=repr(error)) from error
-
-
-def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Source:
-    folder, slash, name = info.filename.rpartition("/")
+def member_source(archive: zipfile.ZipFile, name: str) -> Source:
+    """Return a member of a zip as a source."""
+    folder, slash, base = name.rpartition("/")
 
     def beside(other: str) -> bytes:
         with archive.open(f"{folder}{slash}{other}") as member:
             return member.read(_LARGEST_MEMBER)
 
-    return Source(name, lambda: archive.open(info), beside, _LARGEST_MEMBER)
+    return Source(base, lambda: archive.open(name), beside, _LARGEST_MEMBER)
 
 
 @contextmanager

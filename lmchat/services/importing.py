@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from lmchat.domain.message import now
 from lmchat.domain.session import Session, SessionHeader, Skipped
-from lmchat.errors import FileRefused, FormatUnknown, LMChatError, SessionNotFound, StoreUnavailable
+from lmchat.errors import FileRefused, FormatUnknown, LMChatError, StoreUnavailable
 from lmchat.files import path_of
 from lmchat.services.ports import ChatStore
 from lmchat.text import plural, safe_line
@@ -29,7 +29,6 @@ _TITLE = 80
 Chat = Session | Skipped
 Place = tuple[str, str, Path]  # format, name of the program, file or folder
 _TOLD_S = 0.25
-LARGEST_TEXT_BYTES = 1_000_000  # more than the context window of any local model
 
 
 class Imported(Struct, frozen=True, kw_only=True):
@@ -51,8 +50,8 @@ class Done(Struct, kw_only=True):
     refused: list[tuple[str, LMChatError]] = []
     untried: list[str] = []
     """Files after one that could not be stored, as on a full disk."""
-    unknown: list[tuple[str, str]] = []
-    """Files without chats, with the folder that they are in."""
+    unknown: list[str] = []
+    """Files of folders without chats."""
 
     @property
     def chats(self) -> list[Imported]:
@@ -122,23 +121,30 @@ class Importer:
         done = Done() if into is None else into
         if not done.imported:
             self._next_s = monotonic() + self._quiet_s
+        known = await self._known() if is_trial else None
         found = await self._each(names, piped, done)
         for number, (name, folder) in enumerate(found.items(), 1):
             reader = Reader(self._clock(), source)
             chats = reader.data(piped[name]) if name in piped else reader.file(Path(name))
             try:
                 async with aclosing(_in_thread(chats)) as read:
-                    await self._bring_file(name, read, done, is_trial=is_trial)
+                    await self._bring_file(name, read, done, known)
             except LMChatError as error:
                 if folder and isinstance(error, FormatUnknown):
-                    done.unknown.append((name, folder))
+                    done.unknown.append(name)
                     continue
                 is_begun = any(name == other for other, _ in done.imported[-1:])
                 done.refused.append((name, _naming(name, error, is_begun=is_begun)))
                 if isinstance(error, StoreUnavailable):
                     done.untried += list(found)[number:]
                     break
-        return _without_empty_folders(done)
+        unknown = {*done.unknown}
+        for folder in dict.fromkeys(found[name] for name in done.unknown if name in found):
+            if all(name in unknown for name, other in found.items() if other == folder):
+                message = f"{folder} has no chats that lmchat can read."
+                hint = "`lmchat import --help` lists the formats."
+                done.refused.append((folder, FileRefused(message, hint=hint)))
+        return done
 
     async def programs(self) -> list[str]:
         """Return the names of the programs that may have chats on this machine."""
@@ -174,38 +180,42 @@ class Importer:
                 done.refused.append((name, error))
         return found
 
-    async def _bring_file(self, name: str, chats: AsyncIterator[Chat], done: Done, *, is_trial: bool) -> None:
+    async def _known(self) -> dict[str, SessionHeader]:
+        """Return the headers of all sessions by their ids, also of those in the trash."""
+        lists = [await self._store.list_sessions(is_trash=is_trash) for is_trash in (False, True)]
+        return {one.session_id: one for headers in lists for one in headers}
+
+    async def _bring_file(
+        self, name: str, chats: AsyncIterator[Chat], done: Done, known: Mapping[str, SessionHeader] | None
+    ) -> None:
+        """Write each chat of a file, or look it up in the known ones, if there are any."""
         skipped: list[Skipped] = []
-        is_first = True
+        last: Imported | None = None
         async for one in chats:
             if isinstance(one, Skipped):
                 skipped.append(one)
                 continue
-            done.imported.append((name, await self._bring_one(one, tuple(skipped), is_trial=is_trial)))
+            if known is None:
+                for data in one.files.values():
+                    await self._store.save_file(data)
+                there = await self._store.import_session(one)
+            else:
+                there = known.get(one.header.session_id)
+            told, beside = one.header.message_count, 0 if there else len(one.branches)
+            last = Imported(
+                header=there or one.header,
+                is_there=there is not None,
+                told=told,
+                beside=beside,
+                skipped=() if there else tuple(skipped),
+            )
+            done.imported.append((name, last))
+            skipped.clear()
             if (now_s := monotonic()) >= self._next_s:
                 self._next_s = now_s + _TOLD_S
                 self.tell(counted(done.chats))
-            is_first = False
-            skipped.clear()
-        if skipped and not is_first:
-            _, last = done.imported[-1]
+        if skipped and last is not None:
             done.imported[-1] = name, replace(last, skipped=(*last.skipped, *skipped))
-
-    async def _bring_one(self, session: Session, skipped: tuple[Skipped, ...], *, is_trial: bool) -> Imported:
-        for data in () if is_trial else session.files.values():
-            await self._store.save_file(data)
-        there = await (self._header_of(session) if is_trial else self._store.import_session(session))
-        told, beside = session.header.message_count, len(session.branches)
-        if there is not None:
-            return Imported(header=there, is_there=True, told=told)
-        return Imported(header=session.header, told=told, beside=beside, skipped=skipped)
-
-    async def _header_of(self, session: Session) -> SessionHeader | None:
-        try:
-            session_id = await self._store.find(session.header.session_id)
-        except SessionNotFound:
-            return None
-        return (await self._store.open_session(session_id, count=1)).header
 
 
 def sentence(one: Imported, *, is_trial: bool = False) -> str:
@@ -242,17 +252,6 @@ def _naming(name: str, error: LMChatError, *, is_begun: bool) -> LMChatError:
         return StoreUnavailable(f"{how}: {error.message}", hint=error.hint, details=error.details)
     reason = error.message[:1].lower() + error.message[1:]
     return FileRefused(f"{how}: {reason}", hint=error.hint, details=error.details)
-
-
-def _without_empty_folders(done: Done) -> Done:
-    """Refuse the folders of which no file has a chat."""
-    tried = [name for name, _ in (*done.imported, *done.refused)]
-    for folder in dict.fromkeys(folder for _, folder in done.unknown):
-        if not any(Path(name).is_relative_to(path_of(folder)) for name in tried):
-            message = f"{folder} has no chats that lmchat can read."
-            hint = "`lmchat import --help` lists the formats."
-            done.refused.append((folder, FileRefused(message, hint=hint)))
-    return done
 
 
 def _files_of(path: Path, endings: tuple[str, ...], beside: tuple[str, ...]) -> tuple[Path, ...]:

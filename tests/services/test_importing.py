@@ -87,7 +87,7 @@ async def grown(store, seed):
     return session.session_id
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(4))
 async def test_json_out_of_one_store_gives_the_same_tree_in_another(tmp_path, store, other, seed):
     session_id = await grown(store, seed)
     path = await library(store).exporter.export_file(
@@ -105,7 +105,7 @@ async def test_json_out_of_one_store_gives_the_same_tree_in_another(tmp_path, st
 
 
 @pytest.mark.parametrize("with_branches", [True, False])
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(4))
 async def test_markdown_out_of_one_store_gives_the_same_path_in_another(
     tmp_path, store, other, seed, with_branches
 ):
