@@ -126,6 +126,7 @@ class SearchHit(Struct, frozen=True, kw_only=True):
     after: str
     kind: str = "text"
     """`text`, or a key of `HOLDERS`."""
+    tags: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
 
 

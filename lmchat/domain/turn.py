@@ -95,6 +95,8 @@ class Turn(Struct, frozen=True, kw_only=True):
     finish_reason: str = ""
     steps: int = 0
     """Rounds of tool calls before this answer."""
+    is_summary: bool = False
+    """Whether the answer is a summary that takes the place of messages."""
 
     def apply(self, event: StreamEvent, now_s: float) -> Turn:  # noqa: C901, PLR0911, PLR0912 - one arm an event
         """Return the turn after an event that came at `now_s`."""
@@ -162,6 +164,10 @@ class Turn(Struct, frozen=True, kw_only=True):
             deltas=self.deltas + pieces,
             chars=self.chars + chars,
         )
+
+    @property
+    def stage_word(self) -> str:
+        return "summarising" if self.is_summary and self.stage is Stage.ANSWERING else self.stage.value
 
     @property
     def _is_thinking(self) -> bool:

@@ -484,7 +484,7 @@ class Conversation:
         answer = self._begin(asking, versions)
         asking.told_left_out = self._told_left_out
         steps = asking.loop.steps if asking.loop else 0
-        self.turn = Turn(model=answer.model, started_s=self._clock(), steps=steps)
+        self.turn = Turn(model=answer.model, started_s=self._clock(), steps=steps, is_summary=not is_saved)
         state, failure = AnswerState.STOPPED, None  # a stop is a cancellation, which only `finally` sees
         try:
             if is_saved:

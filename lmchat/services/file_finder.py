@@ -43,7 +43,12 @@ class FileFinder:
         self._listed_s = 0.0
 
     async def find(self, typed: str) -> tuple[str, ...]:
-        """Return the best matches as relative paths; the list of files is made again every few seconds."""
+        """Return the best matches as relative paths; the list of files is made again every few seconds.
+
+        A path from `/`, `~/` or `../` on is completed folder by folder.
+        """
+        if typed.startswith(("/", "~/", "../")):
+            return await run_abandonable(partial(_completed, self._folder, typed))
         now_s = self._clock()
         if self._listing is None or (self._listing.done() and now_s - self._listed_s > _FRESH_S):
             self._listing = asyncio.ensure_future(run_abandonable(self._names))
@@ -87,6 +92,16 @@ def _walked(folder: Path) -> Iterator[str]:
                     yield name
                 elif entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
                     waiting.append(name)
+
+
+def _completed(folder: Path, typed: str) -> tuple[str, ...]:
+    """Return what a folder holds that begins with the last part of a path, folders with a slash."""
+    above, slash, start = typed.rpartition("/")
+    names: list[str] = []
+    with suppress(OSError), os.scandir(folder / os.path.expanduser(above + slash)) as entries:  # noqa: PTH111 - Path raises for an unknown user
+        names = [one.name + "/" * one.is_dir() for one in islice(entries, MOST_FILES)]
+    found = (name for name in names if name.startswith(start) and (start or name[0] != "."))
+    return tuple(above + slash + name for name in sorted(found)[:_MOST_FOUND] if name.isprintable())
 
 
 def _best(names: Sequence[str], typed: str) -> tuple[str, ...]:

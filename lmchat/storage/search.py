@@ -49,7 +49,7 @@ _FORMS = {"role": "role:user or role:assistant", "has": "has:code"}
 _CODE = ("", "code")
 _FENCES = ("```", "~~~")
 
-_HIT = "s.session_id, s.title, m.message_id, m.role, m.model, m.created_at"
+_HIT = "s.session_id, s.title, m.message_id, m.role, m.model, m.created_at, s.tags"
 _PART = "p.kind, p.text, p.name"
 _SEEN = "m.hidden_by is null and s.deleted_at is null"
 _IN_SESSION = "cross join sessions s on s.session_id = m.session_id"
@@ -65,7 +65,7 @@ _INDEXED = f"""select {_HIT}, {_PART} from trigrams cross join parts p on p.part
     where {_SEEN} and not ({_RUN}) and m.is_indexed = 1 and trigrams match ?"""
 _ARRIVING = f"select {_HIT}, m.number from messages m {_IN_SESSION} where {_SEEN} and m.state = 'streaming'"
 _NEWEST_FIRST = "order by m.number desc, p.part_id desc"
-_TITLES = "select session_id, title, '', '', model, updated_at from sessions where deleted_at is null"
+_TITLES = "select session_id, title, '', '', model, updated_at, tags from sessions where deleted_at is null"
 _OF_MESSAGE = "select part_id, kind, text, name from parts where number = ?"
 
 
@@ -275,7 +275,7 @@ def _quoted(term: str) -> str:
 
 
 def _hit(match: _Match, terms: Sequence[str]) -> SearchHit | None:
-    session_id, title, message_id, role, model, created_at = match.row
+    session_id, title, message_id, role, model, created_at, tags = match.row
     try:
         moment = datetime.fromisoformat(created_at)
     except (ValueError, TypeError):
@@ -295,6 +295,7 @@ def _hit(match: _Match, terms: Sequence[str]) -> SearchHit | None:
         match=_one_line(text[start:end][:_AFTER_CHARS]),
         after=_one_line(text[end : end + _AFTER_CHARS * 2]).rstrip()[:_AFTER_CHARS],
         kind=match.kind,
+        tags=tuple(loaded(tags).split()),
         words=tuple(dict.fromkeys(text[begin:stop] for begin, stop in places)),
     )
 

@@ -46,6 +46,16 @@ async def test_without_a_repository_or_git_hidden_folders_are_left_out(tmp_path,
     assert found == ("notes.md", "old/notes.md")
 
 
+async def test_a_path_is_completed_folder_by_folder(tmp_path, monkeypatch):
+    made(tmp_path, "a/notes.md", "a/.env", "b/note")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    find = finder(tmp_path / "b").find
+    assert await find("~/") == ("~/a/", "~/b/")
+    assert await find(f"{tmp_path}/a/n") == (f"{tmp_path}/a/notes.md",)
+    assert (await find("../a/"), await find("../a/.")) == (("../a/notes.md",), ("../a/.env",))
+    assert await find("/no/such") == ()
+
+
 async def test_of_ten_thousand_files_the_first_thousands_are_looked_at(tmp_path):
     made(tmp_path, "many/file00000.txt", "zz.txt")
     for number in range(1, 10_000):

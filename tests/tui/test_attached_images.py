@@ -133,6 +133,16 @@ async def test_a_model_that_cannot_see_is_told_before_sending_and_ctrl_o_lists_t
         assert desk.backend.requests[0].model == "eye-4b"
 
 
+async def test_while_an_answer_streams_too_an_image_that_cannot_be_seen_is_given_back(tmp_path):
+    gate = asyncio.Event()
+    async with ready_desktop(tmp_path, backend=backend(half("One.", gate), is_blind=True)) as desk:
+        await desk.say("Hello", sees="One.")
+        await attach(desk)
+        await desk.say("What is it?", sees="This model cannot see images.")
+        await desk.until(lambda: desk.prompt_input.text == f"{FOLDED}\nWhat is it?", "the text")
+        assert not desk.app.open_sessions.shown.queue
+
+
 async def test_nothing_is_said_where_the_model_sees_or_nobody_knows(tmp_path):
     async with ready_desktop(tmp_path, backend=backend()) as desk:
         await attach(desk)

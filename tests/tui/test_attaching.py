@@ -111,6 +111,17 @@ async def test_keys_are_shown_while_files_are_still_looked_for(tmp_path):
         assert sent(desk.backend) == ["@gard"]
 
 
+async def test_a_tab_before_the_files_are_found_completes_and_folders_lead_on(tmp_path, monkeypatch):
+    made(tmp_path, "beds/peas.md")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    async with ready_desktop(tmp_path) as desk:
+        for text, then in [("@~/b", "@~/beds/"), ("p", "[peas.md (27 bytes)]\n")]:
+            await desk.type(text)
+            await desk.press("tab")
+            await typed_is(desk, then)
+        assert desk.app.focused is desk.prompt_input
+
+
 async def test_the_command_completes_paths_with_tab_and_enter_takes_what_is_typed(tmp_path):
     made(tmp_path, "todo.md", "x")
     async with ready_desktop(tmp_path) as desk:

@@ -38,6 +38,7 @@ async def test_a_summary_streams_below_the_session_and_undo_brings_the_old_messa
     async with ready_desktop(tmp_path, *ANSWERS, half("They ", gate, "spoke."), answer("D.")) as desk:
         await talk(desk)
         await desk.say("/compact", sees="They")
+        await shown(desk, "summarising")
         assert texts(desk)[:-1] == [*TALK, COMPACT_PROMPT]
         assert [one.text for one in await desk.on_disk()] == TALK
         gate.set()
@@ -69,7 +70,7 @@ async def test_esc_stops_a_summary_and_nothing_has_changed(tmp_path):
     async with ready_desktop(tmp_path, *ANSWERS, half("Th", asyncio.Event())) as desk:
         await talk(desk)
         await desk.say("/compact", sees="Summarise our conversation")
-        await desk.press("escape", hides="Summarise our conversation")
+        await desk.press("escape", hides="Summarise our conversation", sees="Stopped; nothing changed.")
         assert texts(desk) == TALK
         assert "not compacted" in screen_text(desk.app)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from textual.widgets import Input
 
 from lmchat.tui.screens.ask_dialog import AskDialog
+from lmchat.tui.screens.search_dialog import SearchDialog
 from tests.support.desktop import ready_desktop, shown
 from tests.support.scripted_backend import answer
 
@@ -16,6 +17,10 @@ async def test_a_command_puts_a_tag_on_and_takes_it_off(tmp_path):
         await desk.say("/tag Garden plans", sees="Tagged #garden #plans.")
         assert await tags_of(desk) == ("garden", "plans")
         await shown(desk, "Plan #garden #plans")
+        await desk.press("ctrl+k", leads_to=SearchDialog)
+        await desk.type("lettuce")
+        await shown(desk, "Plan  #garden #plans")
+        await desk.press("escape")
         await desk.say("/tag #plans", sees="Tagged #garden.")
         await desk.say("/tag garden", sees="Tags removed.")
         assert await tags_of(desk) == ()

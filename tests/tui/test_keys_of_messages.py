@@ -7,6 +7,16 @@ from tests.support.desktop import ready_desktop
 from tests.support.scripted_backend import answer
 from tests.support.tui_host import screen_text
 
+
+async def test_tmux_keeps_its_prefix_and_an_empty_chat_says_how_to_begin(tmp_path, monkeypatch):
+    async with ready_desktop(tmp_path) as desk:
+        assert "^B sessions" in row_of_keys(desk)
+        assert "/ commands, @ files, ^K search" in screen_text(desk.app)
+    monkeypatch.setenv("TMUX", "a socket")
+    async with ready_desktop(tmp_path) as desk:
+        assert "F2 sessions" in row_of_keys(desk)
+
+
 CODE = "Like this:\n\n```python\nx = 1\n```\n"
 
 

@@ -82,7 +82,7 @@ async def test_branches_stand_below_each_other_with_their_names_and_first_words(
             "you · 2 messages",
             "gemma-3-4b · 1 message",
         ]
-        assert "7 branches · 10 messages" in screen_text(asked.app)
+        assert "4 branches · 10 messages" in screen_text(asked.app)
         assert asked.tree.chosen_id == "moss"
 
 
@@ -176,6 +176,7 @@ async def test_a_pruned_branch_is_gone_from_tree_and_chat_and_comes_back(tmp_pat
     async with desktop(tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."))) as desk:
         tree = await opened_tree(desk)
         assert branches_of(tree) == ["one", "Alpha.", "Beta."]
+        assert "2 branches · 3 messages" in screen_text(desk.app)
         await desk.press("d")
         await desk.until(lambda: len(tree.list.rows) == 1, "the tree without it")
         assert [m.text for m in await desk.on_disk()] == ["one", "Alpha."]
@@ -219,7 +220,7 @@ async def test_going_to_a_branch_that_is_shown_changes_no_path(tmp_path):
         await desk.press("up", "enter")
         await desk.until(lambda: desk.app.screen is not tree, "the chat")
         await shown(desk, "Alpha.")
-        await desk.press("t", leads_to=MessageTree)
+        await desk.press("alt+up", "t", leads_to=MessageTree)
         second = desk.app.screen
         await desk.until(lambda: bool(second.can_show and second.chosen_id), "its branches")
         await desk.press("home", "enter")

@@ -93,6 +93,16 @@ async def test_a_server_goes_by_the_name_that_its_user_gave_it():
         assert "Ollama" not in screen_text(app)
         await pilot.press(*"station")
         assert "4 of 4" in screen_text(app)
+        there = [row for row in rows if row.model.endpoint == rows[0].model.endpoint]
+        await pilot.press(*["backspace"] * 7, *there[0].model.endpoint.netloc)
+        assert f"{len(there)} of 4" in screen_text(app)
+
+
+async def test_a_filter_for_vision_without_a_match_says_what_to_do():
+    rows = [row for row in picker_rows() if "vision" not in row.model.capabilities]
+    async with drawn(host(rows)) as (app, pilot):
+        await pilot.press(*"vision")
+        assert "No model is known to see images. Load one that can" in screen_text(app)
 
 
 @pytest.mark.parametrize("size", [WIDE, (40, 12)])

@@ -77,6 +77,13 @@ async def test_a_call_is_one_row_that_unfolds_and_its_result_is_copied_and_paged
         assert '"found": [' not in screen_text(desk.app)
 
 
+async def test_an_answer_that_begins_with_a_call_shows_its_version(tmp_path):
+    async with desk_with(tmp_path, call(), answer("First."), call("b.md"), approve="always") as desk:
+        await desk.ask("read", 2)
+        await desk.press("alt+up", "alt+up", "alt+up", "r", sees="Done reading.")
+        await shown(desk, "b.md", "‹2/2›")
+
+
 async def test_parallel_calls_follow_each_other_and_a_failed_one_says_why(tmp_path):
     def play(arguments):
         return ToolResult(text="No such file. Look elsewhere.", is_error=arguments["path"] == "b")

@@ -39,6 +39,11 @@ def hand_over(event: events.Key | events.Paste, widget: Widget) -> None:
         widget._forward_event(events.Paste(event.text))
 
 
+def is_prefix(key: str) -> bool:
+    """Return whether tmux takes a key for itself, as it comes."""
+    return key == "ctrl+b" and "TMUX" in os.environ
+
+
 ESCAPE_DELAY_S = 0.03
 """Wait for the rest of a sequence after a lone ESC: networks part its halves, people are slower."""
 SEQUENCE_DELAY_S = 0.25

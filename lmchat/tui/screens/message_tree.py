@@ -85,8 +85,10 @@ class MessageTree(ListDialog[str | None]):
         if self._branches is None or not self.can_show:
             return
         rows = list(tree_rows(self._branches, self._shown, icons_for(self)))
+        depths = [one.depth for one in self._branches]
+        ends = sum(after <= depth for depth, after in zip(depths, [*depths, 0][1:], strict=True))
         figures = (
-            formatting.counted(len(rows), "branch", "es"),
+            formatting.counted(ends, "branch", "es"),
             formatting.counted(len(self._shown.messages), "message"),
         )
         self.show_rows(rows, *figures, choose=choose, nothing=_EMPTY)

@@ -149,7 +149,8 @@ class ModelTable:
 def _fit(words: Sequence[str], row: ModelRow) -> Match | None:
     name = safe_line(row.model.model_id)
     model = row.model
-    about = " ".join((row.server_name, model.product, model.quantization, *model.capabilities)).lower()
+    server = (row.server_name, model.product, model.endpoint.netloc)
+    about = " ".join((*server, model.quantization, *model.capabilities)).lower()
     score, offsets = 0.0, set[int]()
     for word in words:
         if (found := match(word, name)) is not None:
@@ -277,6 +278,8 @@ class ModelPicker(ListDialog[ModelInfo | None]):
     def draw(self, choose: tuple[str, str] | None = None) -> None:
         count = len(self._table.rows)
         nothing = f"No model matches “{{typed}}”. Backspace shows all {count}."
+        if self._typed.strip() == "vision":
+            nothing = "No model is known to see images. Load one that can on its server, then press ^R."
         age = safe_line(self._note) if self._note else f"updated {formatting.ago(self._age_s)} ago"
         servers = formatting.counted(self._table.server_count, "server")
         figures: Sequence[str] = (f"{formatting.counted(count, 'model')} on {servers}", age)

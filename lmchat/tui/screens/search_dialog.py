@@ -144,8 +144,10 @@ def hit_rows(hit: SearchHit, width: int, now: datetime, icons: Icons) -> list[Li
     told = (who if has_author else "", holder, when(hit.created_at, now))
     right = ((f" {icons.dot} ".join(part for part in told if part), MUTED),)
     title = ((f" {safe_line(hit.title)}", STRONG),)
+    tags = safe_line(" ".join(f"#{tag}" for tag in hit.tags))
+    left = (title, ((f"  {tags}", MUTED),)) if tags else (title,)
     words = around(hit, width - 1, icons.cut)
-    return [ListRow((title,), right, key=_key(hit)), ListRow((words,), key=_key(hit))]
+    return [ListRow(left, right, key=_key(hit)), ListRow((words,), key=_key(hit))]
 
 
 def around(hit: SearchHit, width: int, ellipsis: str) -> Parts:

@@ -182,6 +182,7 @@ class PromptInput(TextArea):
         """Names that can follow a slash command, such as those of presets."""
         self._blocks = FoldedBlocks()
         self._is_list_dismissed = False
+        self._is_completing = False  # whether Tab was pressed before the files were found
         self._offered_for: tuple[str, object] = ("", None)
         self._place = _DRAFT
         self._edited: dict[int, str] = {}
@@ -312,6 +313,9 @@ class PromptInput(TextArea):
         rows = await self.find_files(typed)
         if typed == self._typed_file() and not self._is_list_dismissed:
             self._show(Completion(rows=rows))
+            if rows and self._is_completing:
+                self._complete()
+        self._is_completing = False
 
     def _typed_file(self) -> str | None:
         """Return what is typed of a file's name before the cursor: after `@`, or after the command."""
@@ -324,8 +328,10 @@ class PromptInput(TextArea):
 
     def _take_list_key(self, key: str) -> bool:
         self._offer_rows()  # keys can be quicker than the message that tells a change
+        is_file = self._typed_file() is not None and not self._is_list_dismissed
+        self._is_completing = key == "tab" and is_file and not self.completion.rows
         if not self.completion.rows:
-            return False
+            return self._is_completing
         row = self.completion.row
         is_argument = isinstance(row, str) and (
             self._typed_file() is None or self.text.startswith(_FILE_COMMAND)
@@ -375,6 +381,10 @@ class PromptInput(TextArea):
             self.put(row.name + (" " if row.takes_argument else ""))
         elif typed is None:
             self.put(row)
+        elif row.endswith("/"):  # its files are offered next
+            line, column = self.cursor_location
+            self.replace(row, (line, column - len(typed)), (line, column), maintain_selection_offset=False)
+            self.move_cursor((line, column - len(typed) + len(row)))
         elif self.text.startswith(_FILE_COMMAND):
             self.put(_FILE_COMMAND + row)
         else:

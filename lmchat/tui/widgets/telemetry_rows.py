@@ -206,7 +206,7 @@ def stage_words(turn: Turn | None) -> tuple[str, str, str]:
         return UNKNOWN, MUTED, UNKNOWN
     if not turn.is_running:
         return turn.state.value, _BAD if turn.state in _FAILURES else "", turn.state.value
-    word, stage = turn.stage.value, turn.stage
+    word, stage = turn.stage_word, turn.stage
     if stage in (Stage.LOADING, Stage.READING):
         share = formatting.so_far(turn.fraction)
         style = _WARN if share and stage is Stage.LOADING else ""

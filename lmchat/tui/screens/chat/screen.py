@@ -28,11 +28,12 @@ from lmchat.text import safe_line, safe_text
 from lmchat.threads import run_abandonable
 from lmchat.tui.commands import BY_ID, Scope, SlashCommand, bindings, is_command, keys_of, parse_slash
 from lmchat.tui.quirks.app import PatchedScreen
+from lmchat.tui.quirks.keys import is_prefix
 from lmchat.tui.screens.chat.library import SavedSessions
 from lmchat.tui.screens.chat.messages import MessageActs
 from lmchat.tui.screens.chat.sessions import PromptText, ShownSession
 from lmchat.tui.screens.chat.turns import Turns
-from lmchat.tui.screens.chat.view import ChatView, begin_work
+from lmchat.tui.screens.chat.view import CANNOT_SEE, ChatView, begin_work
 from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.keys_row import Hint, KeysRow, written
 from lmchat.tui.widgets.message_acts import NOTHING_YET, has_words, is_resumable
@@ -72,13 +73,17 @@ class KeyHints:
         help_key = keys_of(BY_ID["help"], self._keys).rpartition(",")[2]
         last = [(written(help_key), "more")] if view.has_log_focus else map(self._hint, ("commands", "help"))
         view.keys_row.show(self._hints(), tuple(last))
+        search, _ = self._hint("search")
         ways_on = (" ".join(hint).rstrip() for hint in self._ways_on())
-        view.prompt_input.placeholder = Content(", ".join(ways_on))
+        begins = (
+            "" if self._open_sessions.shown.conversation.messages else f"/ commands, @ files, {search} search"
+        )
+        view.prompt_input.placeholder = Content(", ".join(ways_on) or begins)
 
     def _hint(self, command_id: str) -> Hint:
         command = BY_ID[command_id]
-        keys = keys_of(command, self._keys)
-        return written(keys.partition(",")[0]), command.label
+        keys = keys_of(command, self._keys).split(",")
+        return written(keys[-1] if is_prefix(keys[0]) else keys[0]), command.label
 
     def _hints(self) -> Sequence[Hint]:
         shown, view = self._open_sessions.shown, self._view
@@ -309,7 +314,7 @@ class ChatScreen(PatchedScreen):
             name = safe_line(Path(path).name) if typed and path else ""
             self.view.prompt_input.attach(typed, files, name)
         if self.view.has_unseen_image and any(take_files(file)[1] for file in files):
-            self.view.notify("This model cannot see images. Ctrl+O lists the models that can.")
+            self.view.notify(CANNOT_SEE)
 
     async def action_insert_file(self, path: str) -> None:
         await self._attach_files("", path)

@@ -43,7 +43,7 @@ from lmchat.services.tool_loop import ApprovalAsked, MessageEnded
 from lmchat.text import safe_line
 from lmchat.tui.quirks.driver import write_to_terminal
 from lmchat.tui.screens.chat.sessions import PromptText, ShownSession
-from lmchat.tui.screens.chat.view import ChatView, begin_work
+from lmchat.tui.screens.chat.view import CANNOT_SEE, ChatView, begin_work
 from lmchat.tui.widgets.message_acts import has_words
 
 Begin = Callable[[Conversation, TurnSettings], AsyncGenerator[ConversationEvent, None]]
@@ -89,6 +89,10 @@ class Turns:
         self._view.log.scroll_end()  # now, and not when what waits goes out: one may be reading then
         if not self._open_sessions.has_to_wait:
             self._send(self._open_sessions.shown, text)
+            return
+        if self._view.is_unseen(text):
+            self._give_back(self._open_sessions.shown, text)
+            self._view.notify(CANNOT_SEE)
             return
         self._open_sessions.enqueue(text)
         self._sessions.show_queue()
@@ -299,6 +303,8 @@ class Turns:
             words = "not compacted" if answer is None else "compacted"
             if answer is not None:
                 self._view.notify("A summary takes the place of the older messages. /undo brings them back.")
+            elif turn is not None and turn.state is AnswerState.STOPPED:
+                self._view.notify("Stopped; nothing changed.")
         is_unsaved = self._open_sessions.save_queue.is_unsaved(conversation.header.session_id)
         self._view.show_action(words.replace("saved", "not saved") if is_unsaved else words)
         self._sessions.show_list()

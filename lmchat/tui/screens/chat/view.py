@@ -38,6 +38,7 @@ _RUNNING_TICK_S = 1 / 3
 """Between two snapshots while a turn runs; figures do not read better at more."""
 _WAITING_TICK_S = 1.0
 """The same with reduced motion."""
+CANNOT_SEE = "This model cannot see images. Ctrl+O lists the models that can."
 _AWAY, COPYING = "away", "copy"
 """Groups of the worker that has lent the terminal, and of the one that copies."""
 
@@ -86,10 +87,13 @@ class ChatView:
 
     @property
     def has_unseen_image(self) -> bool:
-        """Whether the prompt has an image and the model cannot see."""
+        return self.is_unseen(self.prompt_input.full_text)
+
+    def is_unseen(self, text: str) -> bool:
+        """Whether a prompt has an image and the model cannot see."""
         target = self._open_sessions.target
         is_blind = target is not None and target.model is not None and target.model.is_blind
-        return is_blind and any(part.is_image for part in take_files(self.prompt_input.full_text)[1].values())
+        return is_blind and any(part.is_image for part in take_files(text)[1].values())
 
     @property
     def lacks_server(self) -> bool:

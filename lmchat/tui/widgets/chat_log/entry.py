@@ -178,7 +178,10 @@ class Entry(Struct):
     def is_blank(self) -> bool:
         """Whether it has nothing to read: an answer without a word, whose calls follow."""
         return (
-            self.goes_on and self.message is not None and not (self.source + self.message.reasoning).strip()
+            self.goes_on
+            and self.message is not None
+            and self.message.versions == 1
+            and not (self.source + self.message.reasoning).strip()
         )
 
     @property
@@ -325,7 +328,9 @@ class Entry(Struct):
             wait_s = self.turn.retry.wait_s if self.turn and self.turn.retry else 0.0
             retry_in_s = wait_s - (self.now_s - self._retried_s)
             return [self._row(_STATE, partial(state_block, self.turn, self.now_s, retry_in_s=retry_in_s))]
-        if self.message is None or self.message.role is not Role.ASSISTANT or self.goes_on:
+        if self.message is None or self.message.role is not Role.ASSISTANT:
+            return []
+        if self.goes_on and self.message.versions == 1:
             return []
         if self.message.state is AnswerState.STREAMING:  # no key stops it here
             return [remark("another lmchat is writing this")]

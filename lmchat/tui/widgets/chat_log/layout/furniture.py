@@ -235,7 +235,7 @@ def _state_spans(page: Page, turn: Turn, now_s: float, retry_in_s: float) -> lis
         case Stage.STALLED:
             return [[(f"stalled {formatting.elapsed(turn.silent_s)}", warning)], *_counts(page, turn)]
         case _:
-            return [[(turn.stage.value, _NULL), clock], *_counts(page, turn)]
+            return [[(turn.stage_word, _NULL), clock], *_counts(page, turn)]
 
 
 def _counts(page: Page, turn: Turn) -> list[list[Span]]:
