@@ -192,7 +192,7 @@ async def test_lists_that_come_too_late_harm_nobody(app, pilot):
 
 async def test_an_empty_picker_says_what_to_do():
     async with drawn(host([])) as (app, pilot):
-        assert "No models found. Enter shows the ways to a server; ^R looks again." in screen_text(app)
+        assert "No models found. Enter shows the ways to a server; ^R checks again." in screen_text(app)
         await pilot.press("1", "down")
         assert app.results == []
 

@@ -284,7 +284,7 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         servers = formatting.counted(self._table.server_count, "server")
         figures: Sequence[str] = (f"{formatting.counted(count, 'model')} on {servers}", age)
         if not count:
-            nothing = self._note or "No models found. Enter shows the ways to a server; ^R looks again."
+            nothing = self._note or "No models found. Enter shows the ways to a server; ^R checks again."
             figures = ()
         show_matches(self, self._table, nothing, *figures, choose=choose)
 
