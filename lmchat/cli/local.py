@@ -11,12 +11,10 @@ from msgspec.structs import replace
 
 from lmchat.cli.context import Context
 from lmchat.cli.output import can_ask, consents, table
-from lmchat.cli.target import endpoints_of_variables
 from lmchat.cli.wiring import Runtime, make_engine
 from lmchat.config.settings import Settings
 from lmchat.domain.candidate import Installed, ServerStart
 from lmchat.domain.engine import FetchProgress, ModelFile
-from lmchat.domain.server import Product
 from lmchat.engine.download import install_command, is_engine_installed
 from lmchat.errors import WrongUse
 from lmchat.machine.programs import StartedProgram, free_port, installed_products, start_program
@@ -120,8 +118,4 @@ def installed(context: Context) -> tuple[Installed, ...]:
     home = lm_studio = None
     with suppress(OSError, RuntimeError):  # no home is known, or it may not be entered
         home, lm_studio = Path.home(), home_folder()
-    found = installed_products(context.environ, home, lm_studio)
-    endpoint = endpoints_of_variables(context.environ).get(Product.OLLAMA)
-    if endpoint is None or not endpoint.is_loopback:
-        return tuple(found)
-    return tuple(replace(one, endpoint=endpoint) if one.product is Product.OLLAMA else one for one in found)
+    return tuple(installed_products(context.environ, home, lm_studio))

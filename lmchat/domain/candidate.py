@@ -345,5 +345,3 @@ class Installed(Struct, frozen=True, kw_only=True):
     program: str = ""
     start: tuple[str, ...] = ()
     start_words: str = ""
-    endpoint: Endpoint | None = None
-    """Where the environment sets another than the usual address."""

@@ -383,7 +383,8 @@ class Prober:
         read_s = (
             SCAN_READ_S if place.is_scan and endpoint.is_loopback else self._timeouts_for(endpoint).health_s
         )
-        site = self.site(endpoint, place.server.product, read_s=read_s, key=key, questions=QUESTIONS)
+        questions = QUESTIONS if place.is_scan else QUESTIONS + 1  # of an Ollama at any port, what is loaded
+        site = self.site(endpoint, place.server.product, read_s=read_s, key=key, questions=questions)
         site.is_quick = is_quick
         candidate = await look(site, place, place.server if is_quick or is_by_host else None)
         if is_quick and not is_by_host and site.first is not None and is_another(site.first, place.server):

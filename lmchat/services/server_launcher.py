@@ -103,8 +103,9 @@ def start_of(candidate: Candidate, installed: Installed) -> ServerStart | None:
     can_start = is_startable(candidate) and is_runnable(installed.program) and bool(installed.start)
     if lifetime is None or not can_start:
         return None
-    endpoint = installed.endpoint or candidate.endpoint
-    return ServerStart(product=candidate.product, argv=installed.start, endpoint=endpoint, lifetime=lifetime)
+    return ServerStart(
+        product=candidate.product, argv=installed.start, endpoint=candidate.endpoint, lifetime=lifetime
+    )
 
 
 def is_startable(candidate: Candidate) -> bool:

@@ -327,6 +327,11 @@ async def test_a_path_that_a_server_lacks_is_to_be_left_out_also_at_a_known_port
     assert row.next_step == "Leave the path out of the address: http://127.0.0.1:11434"
 
 
+async def test_of_an_ollama_at_another_port_a_first_look_tells_what_is_loaded(start, make_client):
+    client = make_client(transport=PortMap({("127.0.0.1", 4711): products.ollama(start(), "a", "b")}))
+    assert (await client.check(Endpoint.parse("http://127.0.0.1:4711"))).verdict is Verdict.NO_MODEL
+
+
 async def test_an_address_of_the_environment_is_marked_and_one_elsewhere_only_listed(start, make_client):
     ports = PortMap({("127.0.0.1", 11434): products.ollama(start())})
     client = make_client(transport=ports)
