@@ -22,10 +22,16 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture
-def real(tmp_path, real_server):
+def kind(request):
+    """How the module runs commands: each as a program, unless its `Cli` is `Inside`."""
+    return getattr(request.module, "Cli", Cli)
+
+
+@pytest.fixture
+def real(tmp_path, real_server, kind):
     """The command line against the real server; its answers are the same every time, and short."""
     configure(tmp_path, STEADY)
-    return Cli(home=tmp_path, url=real_server.url)
+    return kind(home=tmp_path, url=real_server.url)
 
 
 @pytest.fixture
@@ -37,9 +43,9 @@ def server(request):
 
 
 @pytest.fixture
-def cli(tmp_path, server):
+def cli(tmp_path, server, kind):
     """The command line against the scripted server."""
-    return Cli(home=tmp_path, url=server.url)
+    return kind(home=tmp_path, url=server.url)
 
 
 @pytest.fixture
@@ -51,6 +57,6 @@ def screen(tmp_path, server):
 
 
 @pytest.fixture
-def alone(tmp_path):
+def alone(tmp_path, kind):
     """The command line without any server; port 1 of this machine refuses."""
-    return Cli(home=tmp_path, url="http://127.0.0.1:1")
+    return kind(home=tmp_path, url="http://127.0.0.1:1")

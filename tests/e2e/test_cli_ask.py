@@ -8,7 +8,8 @@ import subprocess
 import pytest
 
 from tests.support.lmchat_screen import STEADY, configure
-from tests.support.programs import PYTHON, WAIT_S, Cli, run
+from tests.support.programs import PYTHON, WAIT_S, run, wait_until
+from tests.support.programs import Inside as Cli
 from tests.support.scripted_server import (
     DONE,
     Cut,
@@ -325,11 +326,8 @@ def test_ctrl_c_before_anything_came_is_still_one_document(cli, server):
 
 
 def _wait_for_words(cli, words):
-    """Wait until another process sees the words: it may read the store while this one writes."""
-    for _ in range(50):
-        if words in cli("sessions", "show", "last").stdout:
-            return
-    raise AssertionError(f"{words!r} did not reach the disk")
+    """Wait until others see the words: they may read the store while a program writes."""
+    wait_until(lambda: words in cli("sessions", "show", "last").stdout, f"{words!r} on the disk")
 
 
 def test_a_closed_pipe_ends_the_answer_quietly(cli, server):

@@ -8,7 +8,8 @@ import stat
 import pytest
 
 from lmchat.config.rows import example_text
-from tests.support.programs import WAIT_S, Cli, run
+from tests.support.programs import WAIT_S, run
+from tests.support.programs import Inside as Cli
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.support.programs import Cli
+from tests.support.programs import Inside as Cli
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import llama_cpp, plain
 from tests.support.scripted_server import AUTHORITY, Hold, ScriptedServer, html_reply

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.programs import Cli
+from tests.support.programs import Inside as Cli
 from tests.support.scripted_products import plain
 from tests.support.scripted_server import ScriptedServer
 

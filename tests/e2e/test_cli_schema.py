@@ -7,10 +7,11 @@ import subprocess
 
 import pytest
 
-from tests.support.programs import PYTHON, WAIT_S, run, wait_until
+from tests.support.programs import PYTHON, WAIT_S, Inside, run, wait_until
 from tests.support.scripted_products import CHAT, answer
 from tests.support.scripted_server import DONE, Cut, Hold, delta, finish, sse
 
+Cli = Inside
 PERSON = {
     "type": "object",
     "properties": {"name": {"type": "string", "maxLength": 12}, "age": {"type": "integer", "maximum": 120}},

@@ -8,7 +8,8 @@ import threading
 import pytest
 
 from tests.support import scripted_products as products
-from tests.support.programs import Cli, wait_until
+from tests.support.programs import Inside as Cli
+from tests.support.programs import wait_until
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_server import Hold, ScriptedServer, html_reply, json_reply, raw_reply
 

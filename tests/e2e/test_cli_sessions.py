@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from tests.support.programs import Cli
+from tests.support.programs import Inside as Cli
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import plain
 from tests.support.scripted_server import DONE, ScriptedServer, finish, sse

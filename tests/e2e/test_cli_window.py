@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.programs import Cli
+from tests.support.programs import Inside as Cli
 
 DIGITS = " ".join(str(number) for number in range(100, 150))
 """A text of many more tokens than its letters let expect."""

@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from tests.support.programs import Cli
+from tests.support.programs import Inside as Cli
 from tests.support.scripted_products import CHAT, answer, model_list
 from tests.support.scripted_server import AUTHORITY, Cut, ScriptedServer, Seen, json_reply, sse, text_reply
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, chdir, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryFile
+from unittest.mock import patch
 
+from lmchat.__main__ import main
 from tests.support.pty_program import ROOT, clean_environment
 
 PYTHON = sys.executable
@@ -92,6 +97,37 @@ class Cli:
     def configure(self, text: str) -> None:
         self.folder.mkdir(exist_ok=True)
         (self.folder / "config.toml").write_text(text)
+
+
+class Inside(Cli):
+    """The same without a process for each command, where a test is about what it prints, sends and writes."""
+
+    def __call__(self, *words: str, stdin: str | bytes = b"", **env: str):
+        if any(name.startswith("PYTHON") for name in self.env | env):
+            return super().__call__(*words, stdin=stdin, **env)
+        argv = self.argv(*words)
+        root, told = logging.getLogger(), stdin.encode() if isinstance(stdin, str) else stdin
+        handlers, levels = [*root.handlers], [(one, one.level) for one in (root, logging.getLogger("lmchat"))]
+        with ExitStack() as stack:
+            files = [stack.enter_context(TemporaryFile("w+", encoding="utf-8", newline="")) for _ in range(3)]
+            files[0].buffer.write(told)
+            files[0].seek(0)
+            for name, file in zip(("stdin", "stdout", "stderr"), files, strict=True):
+                stack.enter_context(patch.object(sys, name, file))
+            around = clean_environment(self.home) | self.env | env
+            stack.enter_context(patch.dict(os.environ, around, clear=True))
+            stack.enter_context(chdir(ROOT))
+            try:
+                code = main(argv[len(LMCHAT) :])
+            finally:
+                for handler in {*root.handlers} - {*handlers}:
+                    root.removeHandler(handler)
+                    handler.close()
+                for logger, level in levels:
+                    logger.setLevel(level)
+            for file in files[1:]:
+                file.seek(0)
+            return subprocess.CompletedProcess(argv, code, files[1].read(), files[2].read())
 
 
 _LOOK_S = 0.01
