@@ -166,9 +166,32 @@ class ForeignChat(Struct, kw_only=True):
 
         Messages without a time get that of the one before them.
         """
-        system = ForeignMessage(
-            role=Role.SYSTEM, parts=[*self._parts(self.system or "", Role.SYSTEM)], parent=None
+        tree, messages = self._tree(moment)
+        self.rows.clear()  # a chat may have a hundred thousand
+        times = [message.created_at for message in tree.values()]
+        prompt = next((message.text for message in messages if message.role is Role.USER), "")
+        header = SessionHeader(
+            session_id=self.session_id or digest(f"{self.source} {self.key}"),
+            title=(self.title or "").strip() or title_from(prompt),
+            created_at=self.created_at or min(times, default=moment),
+            updated_at=self.updated_at or max(times, default=moment),
+            model=self.model or next((one.model for one in reversed(messages) if one.model), ""),
+            tags=(self.source,) if self.source else (),
+            is_archived=self.is_archived,
+            is_pinned=self.is_pinned,
         )
+        if kinds := +self.omitted:  # without zeros
+            counts = ", ".join(plural(count, kind) for kind, count in kinds.items())
+            yield Skipped(where=f"“{header.title}”", reason=f"{counts} left out")
+        if any(message.role is not Role.SYSTEM for message in tree.values()):
+            every_one = tuple(tree.values())
+            session = Session(header=checked(header), messages=messages, tree=every_one, files=self.files)
+            yield sound(session, moment=moment)
+
+    def _tree(self, moment: datetime) -> tuple[dict[str, ChatMessage], MessagePath]:
+        """Return the messages by their keys, and the path that the program shows."""
+        parts = [*self._parts(self.system or "", Role.SYSTEM)]
+        system = ForeignMessage(role=Role.SYSTEM, parts=parts, parent=None)
         every = {_SYSTEM: system, **self.rows}
         above = {key: _kept_above(key, every) for key in every}
         known = (row.created_at for row in self.rows.values() if row.created_at is not None)
@@ -193,26 +216,7 @@ class ForeignChat(Struct, kw_only=True):
         while at is not None and at not in path:
             path[at] = tree[at]
             at = above[at]
-        times = [message.created_at for message in tree.values()]
-        messages = MessagePath(reversed(path.values()))
-        prompt = next((message.text for message in messages if message.role is Role.USER), "")
-        header = SessionHeader(
-            session_id=self.session_id or digest(f"{self.source} {self.key}"),
-            title=(self.title or "").strip() or title_from(prompt),
-            created_at=self.created_at or min(times, default=moment),
-            updated_at=self.updated_at or max(times, default=moment),
-            model=self.model or next((one.model for one in path.values() if one.model), ""),
-            tags=(self.source,) if self.source else (),
-            is_archived=self.is_archived,
-            is_pinned=self.is_pinned,
-        )
-        if kinds := +self.omitted:  # without zeros
-            counts = ", ".join(plural(count, kind) for kind, count in kinds.items())
-            yield Skipped(where=f"“{header.title}”", reason=f"{counts} left out")
-        if any(message.role is not Role.SYSTEM for message in tree.values()):
-            every_one = tuple(tree.values())
-            session = Session(header=checked(header), messages=messages, tree=every_one, files=self.files)
-            yield sound(session, moment=moment)
+        return tree, MessagePath(reversed(path.values()))
 
 
 Chats = Iterator[Callable[[], Iterator[ForeignChat]]]

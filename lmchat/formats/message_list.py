@@ -40,7 +40,9 @@ def from_list(value: Any, moment: datetime) -> Iterator[Session | Skipped]:
     chat = ForeignChat(source="", key="", title=title)
     waiting: list[ToolCallPart] = []
     unreadable = 0
-    for number, row in enumerate(_rows(value), 1):
+    rows = _rows(value)
+    for number, row in enumerate(rows, 1):
+        rows[number - 1] = None  # decoded JSON takes much memory
         reason, role, parts = _read(row)
         unreadable += bool(reason)
         if reason and unreadable <= MOST_NAMED:

@@ -79,7 +79,7 @@ class Survey(Struct, kw_only=True):
         ]
         dates = " to ".join(dict.fromkeys(f"{day:%Y-%m-%d}" for day in days))
         there = sum(one.is_there for one in self.found)
-        known = f"{there} of them already imported, " if there else ""
+        known = f"{plural(there, 'chat')} already imported, " if there else ""
         return f"{self.program}: {counted(self.found)}, {known}{dates} ({', '.join(self.paths)})"
 
 
