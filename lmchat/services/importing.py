@@ -201,12 +201,11 @@ class Importer:
                 there = await self._store.import_session(one)
             else:
                 there = known.get(one.header.session_id)
-            told, beside = one.header.message_count, 0 if there else len(one.branches)
             last = Imported(
                 header=there or one.header,
                 is_there=there is not None,
-                told=told,
-                beside=beside,
+                told=one.header.message_count,
+                beside=0 if there else len(one.branches),
                 skipped=() if there else tuple(skipped),
             )
             done.imported.append((name, last))

@@ -203,6 +203,8 @@ async def test_chats_of_other_programs_are_offered_once_and_imported_after_a_que
             "/import all", leads_to=ConfirmDialog, sees="LM Studio: 1 chat, 8 messages, 2025-11-18"
         )
         await desk.press("enter", sees="Hosta and fern.")
+        await shown(desk, 'find("shade")  11 B')  # without a time, which LM Studio does not keep
+        await desk.say("/import all", sees="All chats of other programs were imported before.")
         assert [one.tags for one in await desk.store.list_sessions()] == [("lmstudio",)]
 
 
