@@ -3,8 +3,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import pytest
-
 from tests.support.hostile import copied
 from tests.support.lmchat_screen import LMChatScreen
 from tests.support.scripted_products import CHAT, llama_cpp
@@ -43,9 +41,8 @@ def drag(screen, first, last):
     mouse(screen, 0, end, "m")
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
-def test_what_the_mouse_went_over_is_copied_by_ctrl_c_as_it_was_written(tmp_path, size):
-    with answered(tmp_path, size) as screen:
+def test_what_the_mouse_went_over_is_copied_by_ctrl_c_as_it_was_written(tmp_path):
+    with answered(tmp_path, (80, 24)) as screen:
         drag(screen, "bold", "return")
         screen.wait_for("^C copy")
         screen.type("\x03")
@@ -54,9 +51,8 @@ def test_what_the_mouse_went_over_is_copied_by_ctrl_c_as_it_was_written(tmp_path
         screen.wait_gone("^C copy")
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
-def test_escape_drops_a_selection_and_two_presses_take_a_word(tmp_path, size):
-    with answered(tmp_path, size) as screen:
+def test_escape_drops_a_selection_and_two_presses_take_a_word(tmp_path):
+    with answered(tmp_path, (120, 40)) as screen:
         drag(screen, "bold", "words")
         screen.wait_for("^C copy")
         screen.type("\x1b", hides="^C copy")

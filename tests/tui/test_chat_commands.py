@@ -129,13 +129,6 @@ async def test_an_unknown_command_stays_in_the_prompt(tmp_path):
         assert desk.backend.requests == []
 
 
-async def test_a_path_or_a_text_of_many_lines_is_no_command(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        await desk.press("slash", "a", "ctrl+j", "b", "enter")
-        await desk.answered()
-        assert desk.backend.requests[0].messages[-1].text == "/a\nb"
-
-
 async def test_system_prompt_by_command_holds_from_the_next_turn(tmp_path):
     async with ready_desktop(tmp_path, asked=["one"]) as desk:
         await desk.say("/system Answer in one word.", sees="Answer in one word.")
@@ -411,17 +404,7 @@ async def test_the_editor_changes_the_prompt(tmp_path):
         await desk.until(lambda: desk.prompt_input.text == "a edited", "the edited prompt")
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "/var/x is full, why?",
-        "/var is full, why?",
-        "/etc/nowhere",
-        "/2 of it",
-        "/export this\nand that",
-        "/ what?",
-    ],
-)
+@pytest.mark.parametrize("text", ["/var/x is full, why?", "/export this\nand that", "/ what?"])
 async def test_a_path_at_the_start_is_a_message(tmp_path, text):
     async with ready_desktop(tmp_path) as desk:
         desk.prompt_input.post_message(events.Paste(text))

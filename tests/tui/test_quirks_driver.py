@@ -58,30 +58,25 @@ def assert_leaves_clean(program: PtyProgram) -> None:
 # Keys
 
 
-@pytest.mark.parametrize(
-    ("typed", "key"),
-    [
-        ("\x1b\r", "alt+enter"),
-        ("\x1b[27;2;13~", "shift+enter"),
-        ("\x1b[13;2u", "shift+enter"),
-        ("\x1b1", "alt+1"),
-        ("\x1b9", "alt+9"),
-        ("\x1b\x1b[A", "alt+up"),
-        ("\x1b[1;3B", "alt+down"),
-        ("\n", "ctrl+j"),
-    ],
-)
-def test_a_key_is_what_was_meant_and_neither_enter_nor_escape(
-    program: PtyProgram, typed: str, key: str
-) -> None:
-    program.type(typed)
-    program.type("z", sees="z\nshown")
-    assert program.text.rpartition("80x24\n")[2].split() == [key, "z", "shown"]
+MEANT = {
+    "\x1b\r": "alt+enter",
+    "\x1b[27;2;13~": "shift+enter",
+    "\x1b[13;2u": "shift+enter",
+    "\x1b1": "alt+1",
+    "\x1b9": "alt+9",
+    "\x1b\x1b[A": "alt+up",
+    "\x1b[1;3B": "alt+down",
+    "\n": "ctrl+j",
+}
 
 
-def test_a_letter_after_escape_is_a_letter(program: PtyProgram) -> None:
-    program.type("\x1b", sees="escape")
-    program.type("a", sees="escape\na\nshown")
+def test_a_key_is_what_was_meant_and_neither_enter_nor_escape(program: PtyProgram) -> None:
+    before = "80x24"
+    for typed, key in MEANT.items():
+        program.type(typed, sees=f"{key}\nshown")
+        program.type("z", sees="z\nshown")
+        assert program.text.split()[-4:-1] == [before, key, "z"]
+        before = "z"
 
 
 def test_a_lone_escape_is_felt_at_once(program: PtyProgram) -> None:
@@ -94,19 +89,9 @@ def test_a_lone_escape_is_felt_at_once(program: PtyProgram) -> None:
     assert min(delays_s) < 0.09  # 30 ms of waiting and the way to the screen; unmended it is 100 to 200 ms
 
 
-def test_lines_without_brackets_are_a_paste(program: PtyProgram) -> None:
-    program.type("one\rtwo\r", sees=r"'one\ntwo\n'")
-    assert "enter" not in program.text
-
-
 def test_a_long_paste_without_brackets_has_no_enter_in_it(program: PtyProgram) -> None:
     program.type("some words in a line\r" * 1000 + "\x1b[F", sees="end\nshown")
     assert "enter" not in program.text
-
-
-def test_a_paste_in_brackets_is_one(program: PtyProgram) -> None:
-    program.paste("one\rtwo\x1b[31m")
-    program.wait_for(r"'one\ntwo\x1b[31m'")
 
 
 def test_bytes_that_are_no_text_do_not_end_the_input(program: PtyProgram) -> None:
