@@ -92,9 +92,9 @@ def test_the_sdist_holds_what_makes_and_tests_the_program(packages):
 
 @pytest.mark.parametrize("version", [version for version in _PYTHONS if _interpreter(version)])
 def test_the_wheel_installs_starts_and_answers(version, packages, tmp_path, real_server):
-    _run(_interpreter(version), "-m", "venv", tmp_path / "venv")
-    python = tmp_path / "venv/bin/python"
-    _run(python, "-m", "pip", "install", "-q", "--no-compile", packages["wheel"])
+    _run(_interpreter(version), "-m", "venv", "--without-pip", tmp_path / "venv")
+    pip = (sys.executable, "-m", "pip", "--python", tmp_path / "venv/bin/python")
+    _run(*pip, "install", "-q", "--no-compile", packages["wheel"])
     assert _run(tmp_path / "venv/bin/lmchat", "--version").strip() == f"lmchat {__version__}"
     home = tmp_path / "home"
     home.mkdir()
