@@ -193,7 +193,7 @@ class ForeignChat(Struct, kw_only=True):
         parts = [*self._parts(self.system or "", Role.SYSTEM)]
         system = ForeignMessage(role=Role.SYSTEM, parts=parts, parent=None)
         every = {_SYSTEM: system, **self.rows}
-        above = {key: _kept_above(key, every) for key in every}
+        above = _kept_above(every)
         known = (row.created_at for row in self.rows.values() if row.created_at is not None)
         time = next(known, self.created_at or self.updated_at or moment)
         tree: dict[str, ChatMessage] = {}
@@ -251,13 +251,15 @@ def time_of(value: object) -> datetime | None:
     return None
 
 
-def _kept_above(key: str, every: Mapping[str, ForeignMessage]) -> str | None:
-    """Return the nearest message above that is not left out; the system prompt is above all others."""
-    seen = {key}
-    above = every[key].parent or ""
-    while above in every and not every[above].parts and above not in seen:
-        seen.add(above)
-        above = every[above].parent or ""
-    if above in every and every[above].parts:
-        return above
-    return _SYSTEM if every[_SYSTEM].parts and key != _SYSTEM else None
+def _kept_above(every: Mapping[str, ForeignMessage]) -> dict[str, str | None]:
+    """Return the nearest message above each that is not left out; the system prompt is above all others."""
+    root = _SYSTEM if every[_SYSTEM].parts else None
+    kept: dict[str, str | None] = {_SYSTEM: None}
+    for key in every:
+        at, passed = every[key].parent or "", {key}
+        while at in every and not every[at].parts and at not in kept and at not in passed:
+            passed.add(at)
+            at = every[at].parent or ""
+        is_kept = at in every and bool(every[at].parts)
+        kept |= dict.fromkeys(passed - {_SYSTEM}, at if is_kept else kept.get(at, root))
+    return kept
