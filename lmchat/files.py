@@ -22,6 +22,14 @@ NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 """Flag for a file that may be a pipe."""
 
 
+def image_type(data: bytes) -> str:
+    """Return the media type of a PNG, JPEG, WebP or GIF image by its first bytes; empty for all else."""
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return "image/webp"
+    known = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg", b"GIF87a": "gif", b"GIF89a": "gif"}
+    return next((f"image/{kind}" for start, kind in known.items() if data.startswith(start)), "")
+
+
 def read_plain(path: Path, *, limit: int = MAX_BYTES, may_stream: bool = False) -> bytes:
     """Return a file's content without waiting for a writer or reading endlessly.
 

@@ -18,6 +18,7 @@ _ALL = "all"
 _INSTRUCTIONS = "user_editable_context"  # the user's own, as a hidden message
 _THOUGHTS = ("thoughts", "reasoning_recap")
 _OMITTED = (*_THOUGHTS, _INSTRUCTIONS, "model_editable_context")
+_KIND, _IMAGE = "content_type", "image_asset_pointer"
 _RECORDINGS = ("audio_asset_pointer", "real_time_user_audio_video_asset_pointer")
 Nodes = Mapping[str, Row]
 
@@ -27,7 +28,7 @@ def fits(value: Row) -> bool:
     return isinstance(value.get("mapping"), dict)
 
 
-def read(value: Row, _: Source) -> Iterator[ForeignChat]:
+def read(value: Row, source: Source) -> Iterator[ForeignChat]:
     """Read all branches; the path leads to `current_node`."""
     nodes = {key: node for key, node in value["mapping"].items() if isinstance(node, dict)}
     contents = (_content(node) for node in nodes.values())
@@ -46,7 +47,7 @@ def read(value: Row, _: Source) -> Iterator[ForeignChat]:
         chat.add(
             key,
             word(message.get("author"), "role") or Role.SYSTEM,
-            _steps(key, nodes, chat),
+            _steps(key, nodes, source, chat),
             parent=nodes[key].get("parent"),
             created_at=time_of(message.get("create_time")),
             model=word(message.get("metadata"), "model_slug"),
@@ -62,13 +63,16 @@ def _content(node: Row) -> Row:
     return _message(node).get("content") or {}
 
 
-def _steps(key: str, nodes: Nodes, chat: ForeignChat) -> Iterator[Step]:
+def _steps(key: str, nodes: Nodes, source: Source, chat: ForeignChat) -> Iterator[Step]:
     message, content = _message(nodes[key]), _content(nodes[key])
     is_hidden = (message.get("metadata") or {}).get("is_visually_hidden_from_conversation")
     if not message or is_hidden or word(content, "content_type") in _OMITTED:
         return
     text, recipient = _text(content, chat), word(message, "recipient") or _ALL
     role, parent = message["author"]["role"], nodes[key].get("parent") or ""
+    images = (word(one, "asset_pointer") for one in content.get("parts") or () if word(one, _KIND) == _IMAGE)
+    names = (one.rpartition("/")[2] for one in images)
+    yield from chat.images(source.stored(name) if role == Role.USER else b"" for name in names)
     if role == Role.TOOL:
         if parent in chat.calls:
             yield parent, text
@@ -86,9 +90,8 @@ def _text(content: Row, chat: ForeignChat) -> str:
     for part in content.get("parts") or ():
         if text := part if isinstance(part, str) else word(part, "text"):  # the latter of a recording
             texts.append(text)
-        elif kind := word(part, "content_type"):
-            kind = "recording" if kind in _RECORDINGS else kind.removesuffix("_asset_pointer")
-            chat.omitted[kind] += 1
+        elif (kind := word(part, _KIND)) and kind != _IMAGE:
+            chat.omitted["recording" if kind in _RECORDINGS else kind] += 1
     return "\n".join(texts) or word(content, "text") or word(content, "result")
 
 

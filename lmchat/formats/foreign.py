@@ -31,13 +31,12 @@ from lmchat.domain.message import (
     ToolResultPart,
 )
 from lmchat.domain.session import MessagePath, Session, SessionHeader, Skipped, title_from
-from lmchat.files import MAX_BYTES
+from lmchat.files import MAX_BYTES, image_type
 from lmchat.formats.checks import WRONG, checked, checked_time, digest, sound, word
 from lmchat.text import plural
 
 _SYSTEM = "system prompt"  # key of the message made of it
 _THOUGHT = re.compile(r"\s*<(think|thinking)>(.*?)(?:</\1>\s*|\Z)", re.DOTALL)
-_IMAGE = re.compile(r"data:(image/(?:png|jpeg|webp|gif));base64,(.*)", re.DOTALL)
 _FIRST_MS = 1e11  # larger numbers are milliseconds; as seconds they would be after the year 5000
 Step = str | Part | tuple[str | ToolCallPart, Any]
 """Text, another part, or a tool call, perhaps by its id, with its result."""
@@ -151,15 +150,23 @@ class ForeignChat(Struct, kw_only=True):
             case _:
                 raise TypeError
 
-    def image(self, url: object, name: str) -> FilePart | None:
-        """Read an image of a `data:` URL; None for all else."""
-        found = _IMAGE.match(url) if isinstance(url, str) else None
+    def image(self, value: object, name: str = "") -> FilePart | None:
+        """Take an image: bytes, base64, or a `data:` URL; None for all else."""
         with suppress(ValueError):
-            if found and 0 < len(data := b64decode(found[2])) <= MAX_BYTES:
+            data = b64decode(value.rpartition(";base64,")[2]) if isinstance(value, str) else value
+            if isinstance(data, bytes) and len(data) <= MAX_BYTES and (media_type := image_type(data)):
                 key = sha256(data).hexdigest()
                 self.files[key] = data
-                return FilePart(name=name or "image", media_type=found[1], digest=key, size=len(data))
+                return FilePart(name=name or "image", media_type=media_type, digest=key, size=len(data))
         return None
+
+    def images(self, values: Iterable[object]) -> Iterator[FilePart]:
+        """Yield what is an image, and count all else as left out."""
+        for value in values:
+            if image := self.image(value):
+                yield image
+            else:
+                self.omitted["image"] += 1
 
     def finished(self, moment: datetime) -> Iterator[Session | Skipped]:
         """Yield what was left out, and the session; raises `ValueError` for values of wrong types.

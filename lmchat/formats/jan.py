@@ -88,8 +88,10 @@ def _steps(message: Row, chat: ForeignChat) -> Iterator[Step]:
         elif kind == "tool_call":
             call_id, name = part.get("tool_call_id"), part["tool_name"]
             yield from _call(part | {"id": call_id, "name": name, "arguments": part.get("input")})
+        elif kind == "image_url":
+            yield from chat.images([word(part["image_url"], "url")])
         else:
-            chat.omitted[kind.removesuffix("_url") or "unknown part"] += 1
+            chat.omitted[kind or "unknown part"] += 1
     for file in _metadata(message).get("inline_file_contents") or ():
         text = file["content"]
         yield "\n" + as_attached(word(file, "name"), len(text.encode()), text)

@@ -11,7 +11,7 @@ from typing import Any
 from lmchat.domain.message import ReasoningPart
 from lmchat.formats.checks import WRONG
 from lmchat.formats.foreign import Chats, ForeignChat, Step, call_of, time_of
-from lmchat.formats.llm_responses import SOURCE, answer_facts, read_responses
+from lmchat.formats.llm_responses import SOURCE, answer_facts, attached, read_responses
 from lmchat.formats.sources import ForeignDatabase, Row
 
 _HASHES = """
@@ -86,6 +86,8 @@ def _steps(database: ForeignDatabase, parts: Iterable[Row], chat: ForeignChat) -
             case "tool_result":
                 yield call_id, payload["output"]
                 chat.omitted["attachment"] += len(payload.get("attachments", ()))
+            case "attachment":
+                yield from attached(database, [payload["attachment"]], chat)
             case kind:
                 chat.omitted[kind] += 1
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from lmchat.domain.message import ReasoningPart, Receipt
+from lmchat.domain.message import FilePart, ReasoningPart, Receipt
 from lmchat.formats.foreign import Chats, ForeignChat, Step, call_of, time_of
 from lmchat.formats.sources import ForeignDatabase, Row, RowsBy
 
@@ -17,7 +17,7 @@ _FRAGMENTS = (
     "select content from {}_fragments f join fragments on id = fragment_id"
     ' where response_id = :id order by f."order"'
 )
-_ATTACHMENTS = "select count(*) as count from prompt_attachments where response_id = :id"
+_ATTACHED = 'select attachment_id as id from prompt_attachments where response_id = :id order by "order"'
 
 
 def read_responses(database: ForeignDatabase) -> Chats:
@@ -53,17 +53,27 @@ def _chat(
     for one in responses:
         key, time = one["id"], time_of(one["datetime_utc"])
         before, system = system, _text(database, one, "system", "\n\n") or system
-        asked: list[tuple[str, Step]] = [("system", system)] if system != before else []
-        asked += [("tool", (found["tool_call_id"] or "", found["output"])) for found in results(key)]
-        asked.append(("user", _text(database, one, "prompt", "\n")))
-        for number, (role, step) in enumerate(asked):
-            chat.add(f"{key}.{number}", role, [step], parent=chat.last, created_at=time)
-        if "prompt_attachments" in database.tables:
-            chat.omitted["attachment"] += database.rows(_ATTACHMENTS, id=key)[0]["count"]
-        steps: list[Step] = [ReasoningPart(text=one.get("reasoning") or ""), one["response"] or ""]
+        asked: list[tuple[str, list[Step]]] = [("system", [system])] if system != before else []
+        asked += [("tool", [(found["tool_call_id"] or "", found["output"])]) for found in results(key)]
+        files = database.rows(_ATTACHED, id=key) if "prompt_attachments" in database.tables else ()
+        asked.append(("user", [*attached(database, files, chat), _text(database, one, "prompt", "\n")]))
+        for number, (role, steps) in enumerate(asked):
+            chat.add(f"{key}.{number}", role, steps, parent=chat.last, created_at=time)
+        steps = [ReasoningPart(text=one.get("reasoning") or ""), one["response"] or ""]
         steps += [call_of(call["tool_call_id"], call["name"], call["arguments"]) for call in calls(key)]
         chat.add(key, "assistant", steps, parent=chat.last, **answer_facts(one))
     yield chat
+
+
+def attached(database: ForeignDatabase, files: Iterable[Row], chat: ForeignChat) -> Iterator[FilePart]:
+    """Yield the images that the database holds, and count other files."""
+    for file in files:
+        query = "select content from attachments where id = :id"
+        rows = database.rows(query, id=file["id"]) if "attachments" in database.tables else ()
+        if image := next((chat.image(row["content"]) for row in rows), None):
+            yield image
+        else:
+            chat.omitted["attachment"] += 1
 
 
 def _text(database: ForeignDatabase, response: Row, kind: str, between: str) -> str:

@@ -38,13 +38,15 @@ def read(value: Row, source: Source) -> Iterator[ForeignChat]:
         parent = chat.current
         for index, version in enumerate(message["versions"]):
             key = f"{number}.{index}"
-            chat.add(key, word(version, "role"), _steps(version, chat), parent=parent, **_facts(version))
+            chat.add(
+                key, word(version, "role"), _steps(version, source, chat), parent=parent, **_facts(version)
+            )
             if index == message.get("currentlySelected", 0):
                 chat.current = key
     yield chat
 
 
-def _steps(version: Row, chat: ForeignChat) -> Iterator[Step]:
+def _steps(version: Row, source: Source, chat: ForeignChat) -> Iterator[Step]:
     for step in version.get("steps", [version]):
         is_thought = word(step.get("style"), "type") == "thinking"
         for part in step.get("content") or ():
@@ -54,8 +56,10 @@ def _steps(version: Row, chat: ForeignChat) -> Iterator[Step]:
                 yield call_id, part.get("content")
             elif kind == "toolCallRequest":
                 yield call_of(call_id, word(part, "name"), part.get("arguments", part.get("parameters")))
+            elif word(part, "fileType") == "image":
+                yield from chat.images([source.stored(word(part, "fileIdentifier"))])
             elif kind != "text":
-                chat.omitted["image" if word(part, "fileType") == "image" else kind or "unknown part"] += 1
+                chat.omitted[kind or "unknown part"] += 1
             elif not part.get("isStructural"):
                 yield ReasoningPart(text=text) if is_thought else text
 

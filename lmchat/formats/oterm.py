@@ -33,6 +33,6 @@ def _chat(row: Row, messages: list[Row]) -> Iterator[ForeignChat]:
         model=row["model"],
     )
     for one in messages:
-        chat.add(str(one["id"]), one["author"], [one["text"]], parent=chat.last, model=row["model"])
-        chat.omitted["image"] += len(json.loads(one.get("images") or "[]"))
+        steps = [*chat.images(json.loads(one.get("images") or "[]")), one["text"]]
+        chat.add(str(one["id"]), one["author"], steps, parent=chat.last, model=row["model"])
     yield chat

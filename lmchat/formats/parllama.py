@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from lmchat.domain.message import ReasoningPart
 from lmchat.formats.checks import word
-from lmchat.formats.foreign import ForeignChat, time_of
+from lmchat.formats.foreign import ForeignChat, Step, time_of
 from lmchat.formats.sources import Row, Source
 
 SOURCE = "parllama"
-_OTHERS = {"images": "image", "documents": "document", "tool_calls": "tool call"}
+_OTHERS = {"documents": "document", "tool_calls": "tool call"}
 
 
 def fits(value: Row) -> bool:
@@ -29,12 +29,13 @@ def read(value: Row, source: Source) -> Iterator[ForeignChat]:
     )
     for number, one in enumerate(value["messages"] or ()):
         key = word(one, "id") or word(one, "message_id") or str(number)
-        chat.add(key, word(one, "role"), _steps(one), parent=chat.last, model=chat.model)
+        chat.add(key, word(one, "role"), _steps(one, chat), parent=chat.last, model=chat.model)
         for name, kind in _OTHERS.items():
             chat.omitted[kind] += len(one.get(name) or ()) if isinstance(one, dict) else 0
     yield chat
 
 
-def _steps(message: Row) -> Iterator[ReasoningPart | str]:
+def _steps(message: Row, chat: ForeignChat) -> Iterator[Step]:
+    yield from chat.images(message.get("images") or ())
     yield ReasoningPart(text=word(message, "thinking"))
     yield message.get("content", "")

@@ -38,6 +38,8 @@ class Source(NamedTuple):
     open: Callable[[], IO[bytes]]
     beside: Callable[[str], bytes] = lambda _: b""
     """Return the content of a file in the same folder."""
+    stored: Callable[[str], bytes] = lambda _: b""
+    """Return the file that a chat names an image by, whose name begins so; empty if there is none."""
     limit: int = LARGEST_BYTES
 
     def content(self) -> bytes:
@@ -111,7 +113,22 @@ def file_source(path: Path) -> Source:
         path.name,
         lambda: BytesIO(read_plain(path, limit=LARGEST_BYTES)),
         lambda name: read_plain(path.with_name(name)),
+        lambda name: _stored(path, name),
     )
+
+
+def _stored(path: Path, name: str) -> bytes:
+    """Read a file beside a chat; those of LM Studio are in a folder beside that of all chats."""
+    with suppress(OSError):
+        for folder in (path.parent, *(above / "user-files" for above in path.parents[:4])):
+            for file in sorted(folder.iterdir()) if folder.is_dir() else ():
+                if _is_named(file.name, name):
+                    return read_plain(file)
+    return b""
+
+
+def _is_named(file: str, name: str) -> bool:
+    return bool(name) and file.startswith(name) and not file[len(name) :][:1].isalnum()
 
 
 def head_of(path: Path) -> bytes:
@@ -130,7 +147,13 @@ def member_source(archive: zipfile.ZipFile, name: str) -> Source:
         with archive.open(f"{folder}{slash}{other}") as member:
             return member.read(_LARGEST_MEMBER)
 
-    return Source(base, lambda: archive.open(name), beside, _LARGEST_MEMBER)
+    def stored(wanted: str) -> bytes:
+        found = (one for one in archive.namelist() if _is_named(one.rpartition("/")[2], wanted))
+        with suppress(OSError, KeyError, *BROKEN_ZIP), archive.open(next(found, "")) as member:
+            return member.read(_LARGEST_MEMBER)
+        return b""
+
+    return Source(base, lambda: archive.open(name), beside, stored, _LARGEST_MEMBER)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from lmchat.domain.message import FilePart, as_attached, file_line, take_files
 from lmchat.errors import FileRefused, StoreUnavailable
-from lmchat.files import read_plain
+from lmchat.files import image_type, read_plain
 from lmchat.services.context_meter import estimate_tokens
 from lmchat.services.ports import ChatStore
 from lmchat.text import safe_line, text_of
@@ -97,7 +97,7 @@ def _read(path: Path) -> Attachment:
         raise FileRefused(f"{safe_line(str(path))} {why}.", hint=hint) from error
     if not data:
         raise FileRefused(f"{name} is empty.", hint="Choose another file.")
-    if media_type := _image_type(data):
+    if media_type := image_type(data):
         return _image(name, media_type, data)
     if data.startswith(_PDF):
         return _text(name, _PDF_TYPE, _pdf_text(name, data).encode("utf-8", "replace"))
@@ -133,14 +133,6 @@ def _attachment(
         tokens=tokens,
     )
     return Attachment(part=part, data=data)
-
-
-def _image_type(data: bytes) -> str:
-    """Return the media type by the first bytes; empty for other files."""
-    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        return "image/webp"
-    known = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg", b"GIF87a": "gif", b"GIF89a": "gif"}
-    return next((f"image/{kind}" for start, kind in known.items() if data.startswith(start)), "")
 
 
 def _image(name: str, media_type: str, data: bytes) -> Attachment:

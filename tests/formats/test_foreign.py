@@ -113,7 +113,7 @@ def facts(session):
             ("Sorting", "qwen3-8b", ("llamacpp",), "2025-11-22 08:26:40+00:00", "2025-11-22 08:26:49+00:00"),
             [
                 "*system text Be brief.",
-                f"*.user text {ATTACHED}\n | file b.png image/png 1 | text Sort this",
+                f"*.user text {ATTACHED}\n | file b.png image/png 8 | text Sort this",
                 '*..assistant reas Use the tool. | tool sort {"n": [2, 1]}',
                 '*...tool tool sort {"n": [2, 1]} | tool [1, 2]',
                 "*....assistant text 1, 2",
@@ -127,6 +127,23 @@ def test_a_chat_comes_with_its_tree_thoughts_tool_calls_times_and_models(name, h
     session = chats_of(DATA / name)[0]
     assert facts(session) == head
     assert outline(session) == lines
+
+
+def test_images_in_files_beside_a_chat_come_along(tmp_path):
+    png = b"\x89PNG\r\n\x1a\n"
+    with zipfile.ZipFile(tmp_path / "export.zip", "w") as archive:
+        archive.write(DATA / CHATGPT, "chats/conversations-000.json")
+        archive.writestr("chats/file_11.png", b"another")
+        archive.writestr("chats/file_1-sanitized.png", png)
+    chats, images = tmp_path / "conversations" / "garden", tmp_path / "user-files"
+    chats.mkdir(parents=True)
+    images.mkdir()
+    (chats / LM_STUDIO).write_bytes((DATA / LM_STUDIO).read_bytes())
+    (images / "1763500000001 - 7.png").write_bytes(png)
+    for path in (tmp_path / "export.zip", chats / LM_STUDIO):
+        (session,) = chats_of(path)
+        assert list(session.files.values()) == [png]
+        assert left_out(path) == []
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ CHATS = {
             "*.user text Why is the sky blue?",
             "*..assistant text You said: Why is the sky blue?",
         ],
-        ["“A long fragment text that is bo…”: 1 attachment left out"],
+        [],
     ),
     "llm-upgraded.sql": (
         (
@@ -96,10 +96,10 @@ CHATS = {
             "*system text Answer briefly.",
             "*.user text Why is the sky blue?",
             "*..assistant text Because air scatters blue light.",
-            "*...user text What is in this picture?",
+            "*...user file image image/png 8 | text What is in this picture?",
             "*....assistant text A cloud.",
         ],
-        ["“Sky”: 1 image left out"],
+        [],
     ),
     "jan/messages.jsonl": (
         (
@@ -111,7 +111,7 @@ CHATS = {
         ),
         [
             "*system text Be brief.",
-            "*.user text Plants for shade?",
+            "*.user text Plants for shade? | file image image/png 8",
             '*..assistant reas Look it up. | tool find {"for": "shade"}',
             '*...tool tool find {"for": "shade"} | tool hosta, fern',
             "*....assistant text Hosta and fern.",
@@ -119,7 +119,7 @@ CHATS = {
             "*.....user text Thanks | text \nnote.txt (8 bytes):\n```\nDry soil\n```\n",
             "*......assistant text Welcome.",
         ],
-        ["“Shade garden”: 1 image left out"],
+        [],
     ),
     "parllama.json": (
         (
@@ -133,10 +133,10 @@ CHATS = {
             "*system text Answer briefly.",
             "*.user text Why is the sky blue?",
             "*..assistant reas Physics. | text Because of Rayleigh scattering.",
-            "*...user text What is in this picture?",
+            "*...user file image image/png 8 | text What is in this picture?",
             "*....assistant text A cloud.",
         ],
-        ["“Sky”: 1 image left out"],
+        [],
     ),
 }
 _HEAD, _LINES, _LOST = CHATS["open-webui.json"]
@@ -197,7 +197,7 @@ def test_of_llm_come_tools_fragments_thoughts_and_forks(tmp_path):
             "*...assistant text You said: 0.36",
         ],
         [
-            "*user text A long fragment text that is borrowed.\nSummarise it",
+            "*user text A long fragment text that is borrowed.\nSummarise it | file image image/png 8",
             "*.assistant text You said: A long fragment text that is borrowed.\nSummarise it ",
         ],
         [
@@ -250,7 +250,7 @@ def test_of_jan_comes_a_thread_that_was_never_edited_without_its_broken_lines(tm
     assert outline(session)[-1] == "*....assistant text Welcome."
     assert ["1 damaged message" in left_out(path)[0], left_out(path)[1:]] == [True, [CUT]]
     path.write_text(lines[0])
-    assert outline(chats_of(path)[0]) == ["*user text Plants for shade?"]
+    assert outline(chats_of(path)[0]) == ["*user text Plants for shade? | file image image/png 8"]
 
 
 def test_of_open_webui_the_rows_of_messages_are_newer_than_the_chat(tmp_path):

@@ -393,7 +393,7 @@ async def test_images_of_other_programs_are_stored_with_their_prompts(store, imp
     name = str(Path(__file__).parents[1] / "formats" / "data" / "foreign" / "llama_cpp.jsonl")
     (one,) = await bring(importer, name)
     (image,) = (await store.open_session(one.header.session_id)).messages[1].files
-    assert await store.read_file(image.digest) == b"\0"
+    assert await store.read_file(image.digest) == b"\x89PNG\r\n\x1a\n"
 
 
 def test_folders_that_users_have_moved_are_found(tmp_path):
