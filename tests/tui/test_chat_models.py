@@ -33,13 +33,12 @@ async def test_a_model_is_filtered_chosen_and_answers_the_next_turn_with_the_who
     async with ready_desktop(tmp_path, asked=["one"], backend=backend) as desk:
         await picker(desk)
         await desk.press(*"gem", sees="1 of 4")
-        await desk.press("enter", leads_to=ChatScreen)
-        assert desk.app.open_sessions.target.model_id == "gemma-3-4b"
-        await shown(desk, "● gemma-3-4b")
+        await desk.press("enter", leads_to=ChatScreen, sees="● gemma-3-4b")
+        await desk.until(lambda: desk.app.open_sessions.target.model_id == "gemma-3-4b", "the model")
         await desk.ask("two", 2)
         assert [request.model for request in backend.requests] == ["qwen3-8b", "gemma-3-4b"]
         assert [m.text for m in backend.requests[1].messages] == ["one", "From qwen.", "two"]
-        assert desk.remembered[-1].recent[0] == (ENDPOINT.url, "gemma-3-4b")
+        await desk.until(lambda: desk.remembered[-1].recent[0] == (ENDPOINT.url, "gemma-3-4b"), "the newest")
 
 
 async def test_a_switch_is_a_thin_line_in_the_log(tmp_path):
