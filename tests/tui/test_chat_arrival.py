@@ -114,6 +114,23 @@ async def test_what_is_typed_on_the_page_lands_in_the_prompt_and_its_commands_wo
         await desk.press("escape", leads_to=ChatScreen, sees="What is 2+2?")
 
 
+async def test_a_session_that_is_read_is_not_covered_by_the_page(tmp_path):
+    async with ready_desktop(tmp_path, asked=["garden"]) as desk:
+        session_id = desk.conversation.header.session_id
+    backend, looks = ScriptedBackend(candidates=[off()]), []
+    async with desktop(tmp_path, backend) as desk:
+        await desk.on(WelcomeScreen)
+        await desk.press("x")
+        await desk.until(lambda: desk.prompt_input.text == "x", "the letter")
+        await desk.chat.sessions.go_to(session_id)
+        detect = backend.detect
+        backend.detect = lambda **more: looks.append(1) or detect(**more)
+        desk.app.connect.look_now()
+        await desk.until(lambda: looks, "another look")
+        await desk.pilot.pause()
+        assert isinstance(desk.app.screen, ChatScreen)
+
+
 async def test_a_server_that_went_leaves_a_picker_that_leads_to_the_ways_to_another(tmp_path):
     async with ready_desktop(tmp_path) as desk:
         desk.backend.candidates, desk.backend.listed = (off(),), ()

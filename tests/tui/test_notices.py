@@ -29,6 +29,9 @@ async def test_warnings_add_up_and_cover_neither_the_title_nor_the_end_of_the_lo
         rows = screen_text(desk.app).split("\n")
         assert "New session" in rows[0]
         assert [("One" in row, "Another" in row) for row in rows[1:3]] == [(True, False), (False, True)]
+        await desk.press("ctrl+p", sees="Commands")
+        await desk.until(lambda: "Another" in screen_text(desk.app).split("\n")[-2], "them below the dialog")
+        assert screen_text(desk.app).count("Another") == 1
 
 
 async def test_a_message_of_another_day_has_its_date(tmp_path):

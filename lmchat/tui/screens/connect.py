@@ -178,6 +178,11 @@ class Connect:
         """
         return self._app.screen is self._chat and self._chat.view.prompt_input.is_being_written
 
+    @property
+    def _is_reading(self) -> bool:
+        """Whether a session is shown that has messages; its row of keys leads to a server."""
+        return bool(self._open_sessions.shown.conversation.messages)
+
     def _is_first(self, url: str, need: Need) -> bool:
         """Return whether this was not asked before: a dialog that was left does not come again."""
         is_first = (url, need) not in self._asked
@@ -188,7 +193,7 @@ class Connect:
         if self._is_writing:
             if self._is_first("", Need.NOTHING):
                 self._app.notify(_WRITE_ON, markup=False)
-        elif self._app.screen is self._chat and not self._has_left_page:
+        elif self._app.screen is self._chat and not (self._has_left_page or self._is_reading):
             self._app.push_screen(self._make_page())
         self._show_on_page(candidates)
         self._chat.view.refresh()

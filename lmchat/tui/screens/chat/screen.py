@@ -191,6 +191,10 @@ class ChatScreen(PatchedScreen):
         event.refresh_styles &= self._is_painted
         self._is_painted = True
 
+    def on_screen_suspend(self) -> None:
+        """Leave notifications to the screen above, which has them at another place."""
+        self.query("ToastRack").set(display=False)
+
     def on_resize(self) -> None:
         """Say where the terminal has become too small, or no longer is."""
         self.view.keys_row.refresh()
