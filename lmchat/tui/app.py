@@ -140,7 +140,7 @@ class LMChatApp(PatchedApp):
         below = self.screen
 
         async def run(command: Command | None) -> None:
-            if command is not None and command.scope is not Scope.APP:
+            if command is not None and command.scope is not Scope.APP and below is not self.chat:
                 self.connect.leave_page()
             if command is not None:
                 await self.run_action(command.action, self if command.scope is Scope.APP else self.chat)
