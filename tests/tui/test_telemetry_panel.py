@@ -48,7 +48,7 @@ async def test_a_running_turn_is_told_with_all_its_figures():
     assert "elapsed 4.1 s" in lines
     assert "first token 0.21 s" in lines
     assert "speed 42.3 tok/s" in lines
-    assert "Requests 57 of 60 left" in lines
+    assert "Requests 57 of 60/min" in lines
     assert "last streaming" in lines
 
 
@@ -226,7 +226,7 @@ BIG = replace(ANSWERING, context_tokens=120_000, context_limit=131_072, is_conte
             WIDE,
             "Model loading 40 %",
         ),
-        (replace(ANSWERING, budget=Budget(left=0, limit=60)), WIDE, "Requests 0 of 60 left"),
+        (replace(ANSWERING, budget=Budget(left=0, limit=60)), WIDE, "Requests 0 of 60/min"),
         (replace(ANSWERING, context_tokens=9_990, context_limit=1_000), WIDE, "Context 999 %"),
         (replace(ANSWERING, context_tokens=43_810, context_limit=1_000), WIDE, "Context > 999 %"),
     ],

@@ -222,7 +222,7 @@ def stage_words(turn: Turn | None) -> tuple[str, str, str]:
 
 def _request_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[Row]:
     metrics, budget, turn = snapshot.metrics, snapshot.budget, snapshot.turn
-    left = UNKNOWN if budget is None else f"{budget.left} of {budget.limit} left"
+    left = UNKNOWN if budget is None else f"{budget.left} of {budget.limit}/min"
     yield _head("Requests", left, _BAD if budget is not None and budget.left <= 0 else "")
     yield _figure("ok", formatting.tokens(metrics.successful_requests))
     has_failed = turn is not None and turn.state in _FAILURES
