@@ -17,7 +17,7 @@ from tests.support.scripted_server import DONE, Gate, Pause, delta, finish, sse
 
 PRODUCT = llama_cpp
 
-_WORDS = 400
+_WORDS = 100
 _AT_ONCE = 4
 """Programs that are killed side by side: most of their time they wait."""
 _LOST_S = 2.0
@@ -25,12 +25,12 @@ _LOST_S = 2.0
 
 
 def streaming(*, has_thoughts: bool = False):
-    """Return an answer of numbered words, about 200 a second, that comes to no end."""
+    """Return an answer of numbered words, about 50 a second, that comes to no end."""
     steps = []
     for number in range(_WORDS):
         is_thought = has_thoughts and number < _WORDS // 8
         word = f"{number} "
-        steps += [delta(None, reasoning_content=word) if is_thought else word, Pause(0.005)]
+        steps += [delta(None, reasoning_content=word) if is_thought else word, Pause(0.02)]
     return sse(*steps, Gate())
 
 
