@@ -21,7 +21,7 @@ def test_the_next_answer_really_comes_from_the_model_that_was_picked(tmp_path, r
         screen.type("\x0f", sees=re.compile(rf"{thinking}.*\n(?s:.*)Esc"))
         screen.type("think", sees="1 of 2")
         screen.type("\r")
-        screen.wait_for(re.compile(f"[●◆] {thinking}"), timeout_s=30)
+        screen.wait_for(re.compile(rf"▌ [●◆] {thinking} ·"), timeout_s=30)
         screen.ask("And again?")
         screen.wait_until(lambda: len(answers(tmp_path)) == 2, "the second answer", 40)
         screen.wait_until(lambda: answers(tmp_path)[1].state.value == "complete", "its end", 40)
