@@ -49,6 +49,7 @@ def wait_prompt(program):
 
 
 def leave(program):
+    wait_prompt(program)
     program.type("\x04")
     assert program.wait_exit() == 0
     assert program.left_behind() == []
@@ -100,7 +101,6 @@ def test_ctrl_c_at_the_prompt_clears_the_line(begin, server):
     except AssertionError:  # Python holds one back that comes just before readline begins to wait
         talk.type("\x03", sees="Ctrl+D quits.\nYou:")
     talk.type("right\r", sees="right\ntiny:")
-    wait_prompt(talk)
     leave(talk)
     assert server.seen(CHAT)[0].json["messages"][-1]["content"] == "right"
 
@@ -119,7 +119,6 @@ def test_earlier_prompts_come_back_with_the_arrow(begin, server):
 def test_sessions_are_listed_and_opened_by_number_with_their_draft(begin, server, cli):
     first = begin()
     first.type("Plant beans\r", sees="tiny:")
-    wait_prompt(first)
     leave(first)
     session_id = stored(cli.home).header.session_id
     asyncio.run(on_disk(cli, "save_draft", session_id, "and peas?"))
@@ -129,7 +128,6 @@ def test_sessions_are_listed_and_opened_by_number_with_their_draft(begin, server
     talk.wait_for("You:\nand peas?")
     talk.type("\r")
     talk.wait_until(lambda: len(server.seen(CHAT)) == 2, "the draft is sent")
-    wait_prompt(talk)
     leave(talk)
     assert texts(cli.home)[2] == "and peas?"
     assert asyncio.run(on_disk(cli, "draft", session_id)) == ""
@@ -173,7 +171,6 @@ def test_the_last_prompt_is_edited_in_the_line(begin, server, cli):
     talk.type("/edit\r", sees="You:\n/edit Plant beens")
     talk.type("\x7f\x7f\x7fans\r")
     talk.wait_until(lambda: len(server.seen(CHAT)) == 2, "the edited prompt is sent")
-    wait_prompt(talk)
     leave(talk)
     assert texts(cli.home)[0] == "Plant beans"
 
