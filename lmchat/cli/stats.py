@@ -9,7 +9,8 @@ from lmchat.domain.telemetry import Metrics
 from lmchat.services.turn_stats import ModelFigures, Spread, figures_by_model
 from lmchat.text import safe_line
 
-_HEAD = ("MODEL", "SERVER", "ANSWERS", "OK", "TTFT p50", "p95", "TOK/S p50", "p95", "TIME p50", "p95", "LAST")
+_SPREADS = ("TTFT p50", "p95", "TOK/S p50", "p95", "TIME p50", "p95")
+_HEAD = ("MODEL", "SERVER", "ANSWERS", "COMPLETE", *_SPREADS, "LAST")
 _BAR = 40  # cells of the longest bar of a plot
 _DAYS = 30  # days with a turn that a plot shows, at most
 

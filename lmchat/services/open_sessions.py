@@ -229,7 +229,8 @@ class OpenSessions:
             return Profile()
         if name not in profiles:
             hint = f"Configured: {', '.join(profiles)}." if profiles else "No profiles are configured."
-            raise WrongUse(f"Unknown profile: {safe_line(name, limit=40)}.", hint=hint)
+            unknown = f"Unknown profile: {safe_line(name, limit=40)}."
+            raise WrongUse(unknown if name else "Type a name after /profile.", hint=hint)
         self.profile_name = name
         self.chat = self._first_chat.with_profile(profiles[name])
         return profiles[name]
@@ -237,8 +238,9 @@ class OpenSessions:
     def use_effort(self, level: str) -> None:
         """Set the reasoning effort, or let the server decide; raises `WrongUse` for an unknown one."""
         if level not in LEVELS:
-            words = f"Unknown reasoning effort: {safe_line(level, limit=20)}."
-            raise WrongUse(words, hint=f"The levels are {', '.join(LEVELS)}.")
+            unknown = f"Unknown reasoning effort: {safe_line(level, limit=20)}."
+            hint = f"The levels are {', '.join(LEVELS)}."
+            raise WrongUse(unknown if level else "Type a level after /effort.", hint=hint)
         effort = "" if level == _NO_EFFORT else level
         self.chat = replace(self.chat, reasoning_effort=effort)
         self._first_chat = replace(self._first_chat, reasoning_effort=effort)

@@ -19,6 +19,7 @@ from lmchat.services.backend import Backend
 from lmchat.services.conversation import TurnSettings
 from lmchat.text import safe_line
 
+_ADD = "Add [prompts.NAME] to config.toml and start lmchat again."
 _PLACEHOLDER = re.compile(r"\{\{ *(input|clipboard|date) *\}\}")
 
 
@@ -31,8 +32,8 @@ async def filled(
     only where the clipboard is wanted. What is filled in is not filled again.
     """
     if name not in presets:
-        words = f"Unknown preset: {safe_line(name, limit=40)}." if name else "The preset has no name."
-        hint = f"Configured: {', '.join(presets)}." if presets else "Add [prompts.NAME] to config.toml."
+        words = f"Unknown preset: {safe_line(name, limit=40)}." if name else "Type a name after /p."
+        hint = f"Configured: {', '.join(presets)}." if presets else _ADD
         raise WrongUse(words, hint=safe_line(hint))
     text = presets[name].text
     wanted = set(_PLACEHOLDER.findall(text))

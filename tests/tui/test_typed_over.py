@@ -31,7 +31,7 @@ async def test_a_message_key_is_a_command(tmp_path):
         await focused(desk)
         await desk.type("d")
         await gone(desk, "Alpha.")
-        await shown(desk, "u restores it")
+        await shown(desk, "u or /undo restores it")
         assert desk.prompt_input.text == ""
 
 

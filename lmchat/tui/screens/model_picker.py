@@ -261,6 +261,8 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         yield LineWidget([content(((legend, MUTED),))], classes="legend")
 
     def on_mount(self) -> None:
+        if self._typed:
+            self.query_one(Field).input.select_all()  # typing takes its place
         self.call_after_refresh(self.draw, choose=self._current)
 
     def update_rows(self, rows: Sequence[ModelRow], *, age_s: float, note: str = "") -> None:

@@ -211,7 +211,7 @@ class MessageActs:
         await self._turns.stop_and_hold(self._open_sessions.shown)
         self._sessions.show_path(await self._workspace.store.delete_message(session_id, message_id))
         self._view.show_action("deleted")
-        key = "u" if self._view.has_log_focus else "/undo"
+        key = "u or /undo" if self._view.has_log_focus else "/undo"
         self._view.notify(f"Deleted, with everything after it. {key} restores it.")
 
     async def undo_deletion(self) -> None:

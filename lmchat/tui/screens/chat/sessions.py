@@ -273,10 +273,8 @@ class ShownSession:
         if mark:
             self._view.log.go_to_bookmark(mark)
         self._view.focus_card()
-        if message_id:
-            self._view.log.show_message(
-                message_id, takes_focus=False
-            )  # letters are typed, and delete nothing
+        if message_id:  # letters are then typed, and delete nothing
+            self._view.log.show_message(message_id, takes_focus=False)
         if words:
             self._view.close_find_bar()
             self._view.log.finder.mark_words(message_id, words)

@@ -147,7 +147,9 @@ class WelcomeScreen(Screen[None]):
         if not self.can_show or not self.starts.is_known:
             return
         near = [replace(one.candidate, next_step=one.next_step) for one in self._places]
-        first, second = headline(near), advice(near) or _ADVICE.format(_WAYS[here.offer is not None])
+        is_usable = any(one.verdict.is_usable for one in near)
+        usual = "" if is_usable else _ADVICE.format(_WAYS[here.offer is not None])
+        first, second = headline(near), advice(near) or usual
         if self.has_waiting and not self._advice.display:  # there is room for one of the two
             first, second = _WAITING, ""
         elif self.has_waiting:
