@@ -91,7 +91,7 @@ COMMANDS: tuple[Command, ...] = (
     _chat("system", "", "system", "Change the system prompt from the next answer on", "slash('/system ')", slash="/system TEXT", typed="change_system_prompt"),
     _chat("preset", "", "preset", "Send a preset from the configuration", "slash('/p ')", slash="/p NAME [TEXT]", typed="use_preset"),
     _chat("profile", "", "profile", "Use a profile from the configuration", "slash('/profile ')", slash="/profile NAME", typed="use_profile"),
-    _chat("effort", "", "effort", "Set the reasoning effort: how much the model thinks", "slash('/effort ')", slash="/effort LEVEL", typed="use_effort"),
+    _chat("effort", "", "effort", "Set the reasoning effort (thinking)", "slash('/effort ')", slash="/effort LEVEL", typed="use_effort"),
     _chat("file", "", "file", "Add a file to the prompt", "slash('/file ')", slash="/file PATH", typed="insert_file"),
     _chat("title", "", "title", "Change the title of this session", "slash('/title ')", slash="/title TEXT", typed="library('rename')"),
     _chat("tag", "", "tag", "Add or remove a tag", "slash('/tag ')", slash="/tag [WORD]", typed="library('tag')"),
