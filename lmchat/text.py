@@ -240,3 +240,10 @@ def _hidden(text: str) -> int:
     while text[size : size + 1] in _HIDING:
         size += 2 if text[size] == "\u200d" else 1
     return min(size, len(text))
+
+
+def similar(word: str, words: tuple[str, ...]) -> str:
+    """Return the most similar word, or ""."""
+    import difflib  # noqa: PLC0415 - needed for a misspelt word only
+
+    return next(iter(difflib.get_close_matches(word, words, n=1, cutoff=0.65)), "")

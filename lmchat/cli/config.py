@@ -9,13 +9,14 @@ from msgspec import Struct
 from msgspec.structs import asdict, fields
 
 from lmchat.cli.context import Context
-from lmchat.config.load import KeyPath, Loaded, Problem, key_of, line_of, similar
+from lmchat.config.load import KeyPath, Loaded, Problem, key_of, line_of
 from lmchat.config.rows import SECTIONS, example_text, toml_value
 from lmchat.config.settings import EndpointSettings, McpSettings
 from lmchat.domain.server import Endpoint, is_address
 from lmchat.errors import LMChatError
 from lmchat.files import write_new_file
 from lmchat.paths import make_folder
+from lmchat.text import similar
 
 _MASK = "********"
 _HOST = re.compile(r"[^@/:\s]+(:\d{1,5})?|\[?[0-9A-Fa-f:.]+\]?(:\d{1,5})?")

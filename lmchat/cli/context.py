@@ -13,12 +13,12 @@ from pathlib import Path
 
 from lmchat.cli.commands import LEVELS, ParsedOptions
 from lmchat.cli.output import Output
-from lmchat.config.load import Flags, Loaded, Problem, line_of, load, similar
+from lmchat.config.load import Flags, Loaded, Problem, line_of, load
 from lmchat.config.settings import Settings
 from lmchat.errors import ConfigError, LMChatError
 from lmchat.files import NO_WAIT, OPEN_FLAGS, path_of
 from lmchat.paths import Paths, make_folder
-from lmchat.text import safe_line
+from lmchat.text import safe_line, similar
 
 
 class Context:

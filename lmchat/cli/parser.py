@@ -11,9 +11,9 @@ from typing import Any, NoReturn
 from lmchat import __version__
 from lmchat.cli.commands import COMMANDS, LEVELS, Argument, ParsedOptions, Subcommand, argument, decoded
 from lmchat.cli.context import Context
-from lmchat.config.load import similar
 from lmchat.config.settings import EFFORTS
 from lmchat.errors import WrongUse
+from lmchat.text import similar
 
 _DESCRIPTION = (
     "Chat with the language models on this machine.\nWithout a command, lmchat opens the chat screen."

@@ -14,7 +14,6 @@ from msgspec.structs import replace
 
 from lmchat.cli.context import Context
 from lmchat.cli.output import can_ask, from_stdin, rounded, table
-from lmchat.config.load import similar
 from lmchat.config.settings import FUNCTIONS, Approval, Settings
 from lmchat.domain.candidate import Remembered
 from lmchat.domain.message import AnswerState, ChatMessage, ToolCallPart
@@ -37,7 +36,7 @@ from lmchat.services.tool_loop import ApprovalAsked
 from lmchat.services.tools import Toolbox
 from lmchat.storage import state as remembered_file
 from lmchat.terminal.output import drop_typed
-from lmchat.text import safe_line
+from lmchat.text import safe_line, similar
 from lmchat.threads import run_abandonable
 
 _QUESTION = f"? {', '.join(f'{key} {words}' for key, words in CHOICES.items())}: "

@@ -17,6 +17,7 @@ from lmchat.config.rows import ENDPOINT, MCP, PROFILE, PROMPT, SECTIONS, TIMEOUT
 from lmchat.config.settings import FUNCTIONS, Approval, Secret, Setting, Settings, TimeoutSettings
 from lmchat.errors import ConfigError
 from lmchat.files import read_plain
+from lmchat.text import similar
 
 VARIABLES: tuple[tuple[str, str], ...] = (
     ("LMCHAT_ENDPOINT", "endpoint"),
@@ -337,13 +338,6 @@ class _Check:
             else:
                 usable[name] = values
         return list(usable.values())
-
-
-def similar(word: str, words: tuple[str, ...]) -> str:
-    """Return the most similar word, or ""."""
-    import difflib  # noqa: PLC0415 - needed for a misspelt word only
-
-    return next(iter(difflib.get_close_matches(word, words, n=1, cutoff=0.65)), "")
 
 
 def key_of(path: KeyPath) -> str:

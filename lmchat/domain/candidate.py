@@ -11,7 +11,6 @@ from pathlib import PurePath
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.config.load import similar
 from lmchat.domain.server import (
     Candidate,
     Endpoint,
@@ -31,7 +30,7 @@ from lmchat.errors import (
     ServerUnavailable,
     WrongUse,
 )
-from lmchat.text import safe_line
+from lmchat.text import safe_line, similar
 
 _RECENT = 9
 """One for each of the keys Alt+1 … Alt+9."""

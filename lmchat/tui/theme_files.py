@@ -11,11 +11,10 @@ from typing import Any
 from textual.color import Color, ColorParseError
 from textual.theme import Theme
 
-from lmchat.config.load import similar
 from lmchat.config.rows import Row
 from lmchat.config.settings import Setting
 from lmchat.files import read_plain
-from lmchat.text import safe_line
+from lmchat.text import safe_line, similar
 from lmchat.tui.themes import fitted
 
 _COLOURS = (
