@@ -420,7 +420,6 @@ async def test_a_message_that_is_replaced_is_counted_anew(pilot, log):
 
 
 async def test_a_long_session_is_looked_through_beside_all_else(pilot, log, monkeypatch):
-    monkeypatch.setattr(found, "AT_ONCE", 1_000)
     monkeypatch.setattr(found, "SLICE", 1_000)
     log.load([answer(f"{n} fern") for n in range(300)])
     log.scroll_home()
@@ -437,7 +436,6 @@ async def test_a_long_session_is_looked_through_beside_all_else(pilot, log, monk
 
 
 async def test_a_search_that_goes_on_survives_other_messages_and_its_end(pilot, log, monkeypatch):
-    monkeypatch.setattr(found, "AT_ONCE", 100)
     monkeypatch.setattr(found, "SLICE", 100)
     for change in (
         log.finder.clear,

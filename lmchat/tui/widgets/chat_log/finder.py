@@ -17,9 +17,7 @@ from lmchat.tui.widgets.chat_log.layout.furniture import call_texts
 from lmchat.tui.widgets.chat_log.matching import Query
 from lmchat.tui.widgets.chat_log.viewport import Viewport
 
-AT_ONCE = 60_000  # characters that are searched before the key that asked for it is done with
-SLICE = 100_000  # characters at a time after that: about 3 ms
-_TOGETHER = 64  # messages that are searched together: most have no hits, which is seen of all at once
+SLICE = 60_000  # characters that are searched at a time, between keys and frames: about 3 ms
 _KEPT_BLOCKS = 2_000  # blocks whose hits are remembered
 _LAST = 1 << 40
 _AS_WRITTEN = (Kind.FENCE, Kind.PLAIN, Kind.MADE)  # kinds of blocks that show their source as it is
@@ -217,7 +215,7 @@ class Finder:
     def _begin_count(self) -> None:
         """Search the first messages at once, the others between keys and frames."""
         self._counting = self._count_all()
-        if self._count_on(AT_ONCE):
+        if self._count_on():
             self._run(self._count_rest)
         self._changed()
         self._told()
@@ -228,22 +226,19 @@ class Finder:
         self.counts, self.is_complete = [0] * count, False
         if self._hits is None:
             return
-        order = [*range(self._first[0], count), *range(self._first[0])]
-        for start in range(0, count, _TOGETHER):
-            some = order[start : start + _TOGETHER]
-            texts = "\0".join(text for index in some for text in entries.texts(index)[0])
-            if self._hits.query.may_be_in(texts):
-                for index in some:
-                    self.counts[index] = self._likely(index)
-            yield len(texts)
+        for index in (*range(self._first[0], count), *range(self._first[0])):
+            texts, is_plain = entries.texts(index)
+            self.counts[index] = self._hits.likely_in(texts, is_plain=is_plain)
+            yield sum(map(len, texts))
         self.is_complete = True
         self._resolve()
 
-    def _count_on(self, chars: int) -> bool:
-        """Search so many characters; return whether there is more to do."""
+    def _count_on(self) -> bool:
+        """Search for a moment; return whether there is more to do."""
+        left = SLICE
         for searched in self._counting or ():
-            chars -= searched
-            if chars <= 0:
+            left -= searched
+            if left <= 0:
                 return True
         self._counting = None
         return False
@@ -251,7 +246,7 @@ class Finder:
     async def _count_rest(self) -> None:
         """Count in slices, between keys and frames."""
         while self._counting is not None:
-            is_more = self._count_on(SLICE)
+            is_more = self._count_on()
             self._seek()
             if not is_more:
                 self._told()

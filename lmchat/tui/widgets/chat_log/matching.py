@@ -51,13 +51,6 @@ class Query:
         self._marks = "" if is_short else "".join(mark for mark in _MARKUP if mark not in together)
         self._has_targets = not {"[", "]", "(", ")"}.isdisjoint(together)
         self._has_ticks = "`" in together
-        # markup that may be between two letters of a needle, and is not shown
-        gap = "" if not self._marks else f"[{re.escape(self._marks)}]"
-        gap = gap if self._has_targets or not gap else f"(?:{_TARGET.pattern}|{gap})"
-        loose = (
-            f"{gap}*".join(map(re.escape, needle)) if gap else re.escape(needle) for needle in self.needles
-        )
-        self._loose = re.compile("|".join(loose))
 
     def count(self, source: str, *, is_plain: bool = False) -> int:
         """Return how many hits Markdown, or plain text, is likely to show; nothing is laid out."""
@@ -68,13 +61,6 @@ class Query:
         code = "\0".join(part.partition("\n")[2] if "\n" in part else part for part in parts[1::2])
         prose = self._with_one_blank("\0".join(parts[::2]))
         return self._sum(self._shown(prose, is_exact=True)) + self._sum(self._with_one_blank(code))
-
-    def may_be_in(self, source: str) -> bool:
-        """Whether a text may show a hit; quick, for many texts together."""
-        text = self._with_one_blank(folded(source))
-        if self._loose.search(text):
-            return True
-        return "&" in text and self._sum(self._shown(text)) > 0
 
     def _sum(self, text: str) -> int:
         return sum(map(text.count, self.needles))
