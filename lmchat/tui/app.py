@@ -31,14 +31,10 @@ from lmchat.tui.screens.connect import Connect
 from lmchat.tui.screens.models import Models
 from lmchat.tui.themes import LIGHT, THEMES, fitted, short_name, theme_named
 
-_FIRST_KEY_S = 0.03
-"""What is typed right after the first paint is shown before anything else begins."""
-_BACKGROUND_S = 0.1
-"""How long the terminal may take to tell its background."""
-_COPY_S = 2.5
-"""How long quitting waits for the worker that copies."""
-_TWICE_WITHIN_S = 2.0
-"""Two presses of Ctrl+C within this time quit."""
+_FIRST_KEY_S = 0.03  # what is typed right after the first paint is shown before anything else begins
+_BACKGROUND_S = 0.1  # how long the terminal may take to tell its background
+_COPY_S = 2.5  # how long quitting waits for the worker that copies
+_TWICE_WITHIN_S = 2.0  # two presses of Ctrl+C within this time quit
 
 
 class LMChatApp(PatchedApp):

@@ -26,20 +26,15 @@ class Command(Struct, frozen=True, kw_only=True):
     """Row of the table."""
 
     command_id: str
-    keys: str
-    """Textual's key names, comma-separated; empty for a command without a key."""
+    keys: str  # Textual's key names, comma-separated; empty for a command without a key
     label: str
     title: str
     scope: Scope
     action: str
-    slash: str = ""
-    """With the form of its argument."""
-    typed: str = ""
-    """Action of the slash command if it differs; takes the argument."""
-    is_priority: bool = False
-    """Whether the key takes precedence over the focused widget."""
-    is_offered: bool = True
-    """Whether the palette lists it."""
+    slash: str = ""  # with the form of its argument
+    typed: str = ""  # action of the slash command if it differs; takes the argument
+    is_priority: bool = False  # whether the key takes precedence over the focused widget
+    is_offered: bool = True  # whether the palette lists it
 
     @property
     def name(self) -> str:

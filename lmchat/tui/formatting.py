@@ -5,8 +5,7 @@ from __future__ import annotations
 from lmchat.text import GAP as GAP  # noqa: PLC0414 - also for those that use this module
 from lmchat.text import size_words
 
-UNKNOWN = "–"
-"""Placeholder in the sidebar for an unknown value; tables leave it blank."""
+UNKNOWN = "–"  # placeholder in the sidebar for an unknown value; tables leave it blank
 size = size_words
 
 

@@ -6,8 +6,7 @@ from msgspec import Struct
 from msgspec.structs import asdict
 from textual.widget import Widget
 
-ASCII_CLASS = "-ascii"
-"""Class of the app where only ASCII may be drawn."""
+ASCII_CLASS = "-ascii"  # class of the app where only ASCII may be drawn
 
 
 class Icons(Struct, frozen=True, kw_only=True):
@@ -17,19 +16,14 @@ class Icons(Struct, frozen=True, kw_only=True):
     degraded: str = "◆"
     down: str = "×"
     off: str = "·"
-    dot: str = "·"
-    """Between two figures of a line."""
-    fresh: str = "•"
-    """New text; also a bullet."""
+    dot: str = "·"  # between two figures of a line
+    fresh: str = "•"  # new text; also a bullet
     folded: str = "+"
     unfolded: str = "-"
     warning: str = "!"
-    bar: str = "▌"
-    """Left edge."""
-    used: str = "━"
-    """Used part of a meter."""
-    rule: str = "─"
-    """Free part of a meter."""
+    bar: str = "▌"  # left edge
+    used: str = "━"  # used part of a meter
+    rule: str = "─"  # free part of a meter
     column: str = "│"
     levels: str = "▁▂▃▄▅▆▇█"
     down_arrow: str = "↓"

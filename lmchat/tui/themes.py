@@ -75,8 +75,7 @@ ANSI = Theme(
         "ansi-foreground": "ansi_white",
     },
 )
-THEMES = (DARK, LIGHT, ANSI)
-"""In the order of the list; the first is the default."""
+THEMES = (DARK, LIGHT, ANSI)  # in the order of the list; the first is the default
 
 
 def theme_named(name: str, names: Iterable[str]) -> str:

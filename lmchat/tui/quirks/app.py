@@ -21,8 +21,7 @@ from textual.worker import WorkerFailed
 from lmchat.tui.quirks.driver import TerminalDriver
 from lmchat.tui.quirks.widths import mend_cuts
 
-CATCH_UP_S = 0.03
-"""Interval of the checks whether a slow terminal has read everything."""
+CATCH_UP_S = 0.03  # interval of the checks whether a slow terminal has read everything
 
 
 class PatchedApp(App[None]):

@@ -38,17 +38,12 @@ except ImportError:  # Windows, where Textual's own driver stays in use
 
 logger = logging.getLogger(__name__)
 
-SAVE_S = 1.0
-"""How long the app may save before it is ended."""
-END_S = 1.0
-"""How long it may then take to end in order."""
+SAVE_S = 1.0  # how long the app may save before it is ended
+END_S = 1.0  # how long it may then take to end in order
 _READ_SIZE = 65536
-_EARLY_KEYS_S = 0.01
-"""Interval of the checks whether the app can take early keys."""
-LATE_S = 0.02
-"""Time after which a terminal that has not read everything is behind."""
-LAST_WRITES_S = 0.5
-"""Time for a terminal that reads nothing, when closing."""
+_EARLY_KEYS_S = 0.01  # interval of the checks whether the app can take early keys
+LATE_S = 0.02  # time after which a terminal that has not read everything is behind
+LAST_WRITES_S = 0.5  # time for a terminal that reads nothing, when closing
 _KITTY_POP = "" if constants.DISABLE_KITTY_KEY else "\x1b[<u"
 _FORGOTTEN = "\x1b[?2026l\x1b[?1016l\x1b[0m\x1b]22;\x07"
 """Resets modes that Textual does not: a frame in progress, mouse pixels, colours, the pointer's shape."""

@@ -48,16 +48,12 @@ ESCAPE_DELAY_S = 0.03
 """Wait for the rest of a sequence after a lone ESC: networks part its halves, people are slower."""
 SEQUENCE_DELAY_S = 0.25
 """Wait after the second byte: a mouse report that is cut must not be typed into the prompt."""
-BURST_DELAY_S = 0.05
-"""Time within which more lines belong to a paste without brackets."""
-BULK = 1000
-"""Characters in one read that are a paste."""
+BURST_DELAY_S = 0.05  # time within which more lines belong to a paste without brackets
+BULK = 1000  # characters in one read that are a paste
 
 _PASTE_START, _PASTE_END = "\x1b[200~", "\x1b[201~"
-BULK_OF_ANSWER = 32
-"""Characters in one read that continue a reply; fewer may be keys."""
-_ANSWER = r"\x1b\][0-9lLI]|\x1b[P_^X][!-?G]"
-"""Start of a reply of the terminal (OSC, DCS …), and of no key."""
+BULK_OF_ANSWER = 32  # characters in one read that continue a reply; fewer may be keys
+_ANSWER = r"\x1b\][0-9lLI]|\x1b[P_^X][!-?G]"  # start of a reply of the terminal (OSC, DCS …), and of no key
 _ANSWER_END = re.compile("[\x00-\x1f\x7f]")
 ASK_BACKGROUND = "\x1b]11;?\x1b\\"
 _BACKGROUND = re.compile(r"\x1b\]11;rgba?:([0-9a-f]{1,4})/([0-9a-f]{1,4})/([0-9a-f]{1,4})", re.IGNORECASE)

@@ -21,8 +21,7 @@ _AGREED = (
     *(0x3000, 0x302A, 0x3030, 0xA000, 0xAC00, 0xD7A4, 0xFF00, 0xFFF0),
 )
 """Start and end of the ranges with the same width everywhere: no combining marks, joiners or emoji."""
-_SIGNS = 0x2010
-"""Words of lower code points, letters, are placed as a whole: fewer bytes."""
+_SIGNS = 0x2010  # words of lower code points, letters, are placed as a whole: fewer bytes
 _CUTS_KEPT = 16 * 1024
 
 

@@ -33,8 +33,7 @@ class AskDialog(Dialog[Any]):
     """
 
     EMPTY: ClassVar[str] = "Type something, or press Esc."
-    TRYING: ClassVar[str] = ""
-    """Words under the input during the attempt."""
+    TRYING: ClassVar[str] = ""  # words under the input during the attempt
 
     def __init__(
         self,

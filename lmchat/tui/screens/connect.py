@@ -23,12 +23,9 @@ from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.chat.view import begin_work
 from lmchat.tui.screens.models import Models, screens_of
 
-LOOK_EVERY_S = 5.0
-"""Between two looks around while there is no server."""
-AWAY_FACTOR = 2
-"""How many times as long a pause is while the terminal has no focus."""
-_LOOK_AT_LOADING_S = 1.0
-"""Between two looks at a server that loads its model."""
+LOOK_EVERY_S = 5.0  # between two looks around while there is no server
+AWAY_FACTOR = 2  # how many times as long a pause is while the terminal has no focus
+_LOOK_AT_LOADING_S = 1.0  # between two looks at a server that loads its model
 _WRITE_ON = "No model is ready yet. You can type; your messages wait for one."
 _WANTS_KEY = (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED)
 

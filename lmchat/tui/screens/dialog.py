@@ -37,12 +37,9 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
 
     AUTO_FOCUS = "Input"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "close", show=False)]
-    HEADING: ClassVar[str] = ""
-    """Title in the first row."""
-    HINTS: ClassVar[Sequence[Hint]] = ()
-    """Keys and their words, without Esc."""
-    LEAVE: ClassVar[str] = "close"
-    """Word for Esc."""
+    HEADING: ClassVar[str] = ""  # title in the first row
+    HINTS: ClassVar[Sequence[Hint]] = ()  # keys and their words, without Esc
+    LEAVE: ClassVar[str] = "close"  # word for Esc
 
     def __init__(self, heading: str = "", hints: Sequence[Hint] = (), *, is_small: bool = False) -> None:
         super().__init__(classes="-small" if is_small else None)
@@ -122,8 +119,7 @@ class ListDialog(Dialog[ResultT], Generic[ResultT]):
         Binding("end", "move(1_000_000)", show=False),
         Binding("enter", "take", show=False),
     ]
-    PLACEHOLDER: ClassVar[str] = ""
-    """Words in the empty filter; without them there is no filter."""
+    PLACEHOLDER: ClassVar[str] = ""  # words in the empty filter; without them there is no filter
     _list_height = 0
 
     def compose_content(self) -> Iterable[Widget]:

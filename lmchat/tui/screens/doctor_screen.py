@@ -20,8 +20,7 @@ from lmchat.tui.widgets.row_list import ListRow
 
 _STYLES: Mapping[Grade, str] = {Grade.OK: "$success", Grade.WARNING: "$warning", Grade.FAULT: "$error"}
 _QUIET = (Grade.OK, Grade.ABSENT, Grade.NOT_TRIED)
-_WIDE = 64
-"""Columns from which names have their own column."""
+_WIDE = 64  # columns from which names have their own column
 _MOST_NAME = 18
 _SIGN_WIDTH = 2
 _GAP = 2

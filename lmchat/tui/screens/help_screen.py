@@ -13,8 +13,7 @@ from lmchat.tui.widgets.keys_row import written
 from lmchat.tui.widgets.line import MUTED, STRONG
 from lmchat.tui.widgets.row_list import ListRow
 
-Entry = tuple[str, str, str]
-"""Keys, meaning and slash command."""
+Entry = tuple[str, str, str]  # keys, meaning and slash command
 
 _PROMPT: tuple[Entry, ...] = (
     ("Enter", "Send; queue it while an answer streams", ""),
@@ -41,8 +40,7 @@ _MOUSE: tuple[Entry, ...] = (
     ("2 or 3 clicks", "Select a word, a paragraph", ""),
     ("Shift+drag", "The terminal's own selection, in most terminals", ""),
 )
-_ALSO = {Scope.MESSAGE: "; slash commands act on the last answer"}
-"""What else commands act on, and how."""
+_ALSO = {Scope.MESSAGE: "; slash commands act on the last answer"}  # what else commands act on, and how
 _KEY_WIDTH = 22
 _NARROW_KEY_WIDTH = 14
 _WIDE = 70

@@ -22,8 +22,7 @@ from lmchat.tui.screens.dialog import Dialog
 
 _WIDGETS = "textual_image.widget"
 _SHOWN_PIXELS = 2048
-_CELL_RATIO = 2
-"""Height of a cell by its width."""
+_CELL_RATIO = 2  # height of a cell by its width
 
 
 async def decoded(app: App[Any], part: FilePart, data: bytes) -> Any:

@@ -28,12 +28,9 @@ _EMPTY = "This session is empty. u restores the branch deleted last."
 class TreeShown(Struct, frozen=True, kw_only=True):
     """Content of the tree."""
 
-    messages: Sequence[ChatMessage] = ()
-    """All messages that are not deleted."""
-    path: Collection[str] = ()
-    """Ids of the messages that the chat shows."""
-    names: Mapping[str, str] = {}
-    """Names of branches, by the id of their first message."""
+    messages: Sequence[ChatMessage] = ()  # all messages that are not deleted
+    path: Collection[str] = ()  # ids of the messages that the chat shows
+    names: Mapping[str, str] = {}  # names of branches, by the id of their first message
 
 
 class MessageTree(ListDialog[str | None]):

@@ -64,8 +64,7 @@ class ModelTable:
     def __init__(self, rows: Sequence[ModelRow]) -> None:
         self.rows = rows
         self._products = Counter({row.model.endpoint: row.model.product for row in rows}.values())
-        self._servers = Counter(row.model.model_id for row in rows)
-        """How many servers have each model."""
+        self._servers = Counter(row.model.model_id for row in rows)  # how many servers have each model
 
     @property
     def server_count(self) -> int:
@@ -237,8 +236,7 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         typed: str = "",
     ) -> None:
         super().__init__(reason, self.FIRST_HINTS if reason else self.HINTS)
-        self.reason = reason
-        """Why the picker opened unasked."""
+        self.reason = reason  # why the picker opened unasked
         self._load_or_unload, self._refresh = load_or_unload, refresh
         self._table = ModelTable(rows)
         self._age_s, self._note = age_s, note

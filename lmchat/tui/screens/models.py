@@ -37,13 +37,10 @@ class Models:
         self._workspace = workspace
         self._open_sessions = workspace.open_sessions
         self._chat = chat
-        self._coming: ModelInfo | None = None
-        """The model that is being loaded."""
+        self._coming: ModelInfo | None = None  # the model that is being loaded
         self._coming_since_s = 0.0
-        self.when_used: Callable[[], None] = lambda: None
-        """Called when a model is used."""
-        self.show_servers: Callable[[], None] = lambda: None
-        """Shows the ways to a server."""
+        self.when_used: Callable[[], None] = lambda: None  # called when a model is used
+        self.show_servers: Callable[[], None] = lambda: None  # shows the ways to a server
 
     def use(self, target: Target) -> None:
         self._open_sessions.target = target

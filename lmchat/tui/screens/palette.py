@@ -18,8 +18,7 @@ _OF_ALL = ("message.tree", "message.undo")
 _WIDE = 70
 _NAME_LENGTH = 40
 
-Offer = tuple[Command, str]
-"""A command, and what it is called now."""
+Offer = tuple[Command, str]  # a command, and what it is called now
 
 
 class Palette(ListDialog[Command | None]):

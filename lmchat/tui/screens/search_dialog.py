@@ -31,8 +31,7 @@ _FILTER = re.compile(r"\b(?:model|role|before|after|title|has):\S+")
 _LIST_ROWS = 11
 _LEAST_AFTER = 3
 _FIRST_LIMIT = 20
-_MORE = 5
-"""Factor by which the limit grows near the end of the list."""
+_MORE = 5  # factor by which the limit grows near the end of the list
 _MOST_HITS = 2500
 
 
@@ -46,8 +45,7 @@ class SearchDialog(ListDialog[SearchHit | None]):
     def __init__(self, store: ChatStore, query: str = "") -> None:
         super().__init__()
         self._store = store
-        self.is_export_wanted = False
-        """Whether the hit's session is to be exported, not only shown."""
+        self.is_export_wanted = False  # whether the hit's session is to be exported, not only shown
         self._query = query
         self._hits: dict[Hashable, SearchHit] = {}
         self._is_cut = False

@@ -20,10 +20,8 @@ from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.chat_log.layout.furniture import receipt_figures
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, content
 
-_BESIDE = 100
-"""Columns from which two versions have room beside each other."""
-_FOLLOW_S = 1.0
-"""Between two looks at a version that is still streaming."""
+_BESIDE = 100  # columns from which two versions have room beside each other
+_FOLLOW_S = 1.0  # between two looks at a version that is still streaming
 
 
 class VersionPane(Vertical):

@@ -55,13 +55,11 @@ def _written(key: str) -> str:
     return "+".join([*(_MODIFIERS.get(name, name) for name in modifiers), word])
 
 
-Hint = tuple[str, str]
-"""Key or slash command as written, and the word for what it does."""
+Hint = tuple[str, str]  # key or slash command as written, and the word for what it does
 
 _BETWEEN = 2
 _LEAST_COLUMNS, _LEAST_ROWS = 40, 12
-_TOO_SMALL = (f"{_LEAST_COLUMNS} × {_LEAST_ROWS}", "needed")
-"""Hint on a terminal that is too small."""
+_TOO_SMALL = (f"{_LEAST_COLUMNS} × {_LEAST_ROWS}", "needed")  # hint on a terminal that is too small
 
 
 class KeysRow(Widget):

@@ -11,18 +11,13 @@ from textual.widget import Widget
 from lmchat.text import cut_at
 from lmchat.tui.icons import icons_for, in_ascii
 
-Part = tuple[str, str]
-"""Safe text and its style, as `("ready", "$success")`."""
+Part = tuple[str, str]  # safe text and its style, as `("ready", "$success")`
 Parts = tuple[Part, ...]
 
-MUTED = "$muted"
-"""Style of secondary text."""
-FAINT = "$text-disabled"
-"""Style of rules and sparks, never of words."""
-STRONG = "bold"
-"""Style of titles, heads and keys."""
-HIT = "bold underline $primary"
-"""Style of search hits."""
+MUTED = "$muted"  # style of secondary text
+FAINT = "$text-disabled"  # style of rules and sparks, never of words
+STRONG = "bold"  # style of titles, heads and keys
+HIT = "bold underline $primary"  # style of search hits
 _GAP = 2
 
 

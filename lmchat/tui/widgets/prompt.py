@@ -30,8 +30,7 @@ class Pill(Widget):
     class Pressed(Post):
         """Request to scroll the log to its end."""
 
-    new_lines: reactive[int | None] = reactive(None)
-    """None at the end of the log, 0 where it was only left."""
+    new_lines: reactive[int | None] = reactive(None)  # None at the end of the log, 0 where it was only left
 
     def render(self) -> Content:
         if self.new_lines is None:

@@ -107,16 +107,14 @@ async def _find_none(_typed: str) -> tuple[str, ...]:
 
 
 NEWLINE_KEYS = ("ctrl+j", "alt+enter", "shift+enter")
-FOLDED_FROM = 50_000
-"""Characters above which pastes are folded: longer texts make every key slow."""
+FOLDED_FROM = 50_000  # characters above which pastes are folded: longer texts make every key slow
 _STEPS = {"up": 1, "down": -1}
 _PAGES = ("pageup", "pagedown")
 _QUEUE_KEYS = {"up": "edit", "delete": "remove"}
 _FILE_COMMAND = "/file "
 _MENTION = re.compile(r"(?:^|\s)@(\S*)$")
 _LIKE_PATH = re.compile(r"""\s*['"]?(?:file://|~?/)""")
-_DRAFT = -1
-"""Index of the text being written, before the newest earlier prompt."""
+_DRAFT = -1  # index of the text being written, before the newest earlier prompt
 
 
 class PromptInput(TextArea):
@@ -129,8 +127,7 @@ class PromptInput(TextArea):
     class Submitted(Post):
         """Enter was pressed; the prompt is now empty."""
 
-        text: str
-        """Prompt, or `/command argument`; never blank."""
+        text: str  # prompt, or `/command argument`; never blank
 
     class Drafted(Post):
         """The text has changed."""
@@ -148,10 +145,8 @@ class PromptInput(TextArea):
     class FileNamed(Post):
         """A file was chosen after `@`, or a text was pasted that may be the paths of files."""
 
-        text: str
-        """What stands in the prompt for them."""
-        path: str
-        """Empty for a pasted text."""
+        text: str  # what stands in the prompt for them
+        path: str  # empty for a pasted text
 
     class ScrollWanted(Post):
         """Request to scroll the log: End behind the text, Home in an empty prompt, PageUp or PageDown."""
@@ -165,17 +160,13 @@ class PromptInput(TextArea):
         """Request to `edit` or `remove` a queued message."""
 
         what: str
-        index: int
-        """Index in the queue; -1 for the newest."""
+        index: int  # index in the queue; -1 for the newest
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id, soft_wrap=True, highlight_cursor_line=False)
-        self.history_of_prompts: Sequence[str] = ()
-        """Earlier prompts, newest first."""
-        self.has_queue = False
-        """Whether ↑ and Del in an empty prompt act on the newest queued message."""
-        self.completion = CLOSED
-        """Matching slash commands or files."""
+        self.history_of_prompts: Sequence[str] = ()  # earlier prompts, newest first
+        self.has_queue = False  # whether ↑ and Del in an empty prompt act on the newest queued message
+        self.completion = CLOSED  # matching slash commands or files
         self.find_files: Callable[[str], Awaitable[tuple[str, ...]]] = _find_none
         """Returns the files that match a few letters."""
         self.names: Mapping[str, Iterable[str]] = {}

@@ -32,14 +32,10 @@ def fit_scrollbar(widget: Widget) -> None:
         widget.vertical_scrollbar.renderer = PlainScrollBar  # type: ignore[misc]  # as Textual documents it
 
 
-NAME = "name"
-"""Style of a part that is bold in the chosen row."""
-ASIDE = "aside"
-"""Style of a part that is muted except in the chosen row."""
-WHEN_CHOSEN = "when-chosen"
-"""Style of a part that only the chosen row shows, in bold."""
-UNLESS_CHOSEN = "unless-chosen"
-"""Style of a part that all other rows show, in bold."""
+NAME = "name"  # style of a part that is bold in the chosen row
+ASIDE = "aside"  # style of a part that is muted except in the chosen row
+WHEN_CHOSEN = "when-chosen"  # style of a part that only the chosen row shows, in bold
+UNLESS_CHOSEN = "unless-chosen"  # style of a part that all other rows show, in bold
 _PAGES_AHEAD = 3
 _CHOSEN: Mapping[str, str] = {NAME: STRONG, ASIDE: "", WHEN_CHOSEN: STRONG}
 _OTHERS: Mapping[str, str] = {NAME: "", ASIDE: MUTED, UNLESS_CHOSEN: STRONG}
@@ -49,15 +45,11 @@ _SOMETIMES = frozenset({WHEN_CHOSEN, UNLESS_CHOSEN})
 class ListRow(Struct, frozen=True):
     """One row; neighbours with the same key are chosen together."""
 
-    pieces: tuple[Parts, ...] = ()
-    """Left parts; dropped from the end."""
-    right: Parts = ()
-    """Never cut."""
+    pieces: tuple[Parts, ...] = ()  # left parts; dropped from the end
+    right: Parts = ()  # never cut
     key: Hashable = None
-    is_heading: bool = False
-    """Whether the row begins in the column of the bars."""
-    is_open: bool = False
-    """Whether the row has a grey bar and a bold name although it is not chosen."""
+    is_heading: bool = False  # whether the row begins in the column of the bars
+    is_open: bool = False  # whether the row has a grey bar and a bold name although it is not chosen
 
 
 class RowList(ScrollView):
@@ -78,8 +70,7 @@ class RowList(ScrollView):
         super().__init__(id=id)
         self.can_focus = False
         self.rows: Sequence[ListRow] = ()
-        self.keys: list[Hashable] = []
-        """Keys of the rows that can be chosen."""
+        self.keys: list[Hashable] = []  # keys of the rows that can be chosen
         self._chosen = 0
         self._hides_choice = hides_choice
         self._has_keys = False

@@ -24,8 +24,7 @@ from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, words_as_rows
 _EMPTY = "No sessions. Your next message starts one."
 _FAR = 1_000_000
 _MOVES = (("up", -1), ("down", 1), ("home", -_FAR), ("end", _FAR))
-_COUNTED = 10
-"""Headings show a count from this many sessions."""
+_COUNTED = 10  # headings show a count from this many sessions
 
 
 class SessionList(Vertical, can_focus=True):
@@ -47,8 +46,7 @@ class SessionList(Vertical, can_focus=True):
     class ActWanted(Post):
         """Request to act on a session."""
 
-        name: str
-        """`rename`, `tag`, `pin`, `archive`, `delete`, `undo` or `trash`."""
+        name: str  # `rename`, `tag`, `pin`, `archive`, `delete`, `undo` or `trash`
         session_id: str
 
     class SearchWanted(Post):

@@ -24,10 +24,8 @@ from lmchat.tui.widgets.telemetry_rows import (
     telemetry_rows,
 )
 
-WARNS_ABOVE = 0.75
-"""Share of the window from which the meter warns."""
-ALARMS_ABOVE = 0.95
-"""Share of the window from which the meter alarms."""
+WARNS_ABOVE = 0.75  # share of the window from which the meter warns
+ALARMS_ABOVE = 0.95  # share of the window from which the meter alarms
 _SMALLEST_FULL_BAR = 0.001
 
 

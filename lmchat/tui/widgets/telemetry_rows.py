@@ -27,46 +27,33 @@ class TelemetrySnapshot(Struct, frozen=True, kw_only=True):
     context_tokens: int | None = None
     context_limit: int | None = None
     is_context_estimated: bool = True
-    left_out: int = 0
-    """Messages that do not fit into the context window."""
-    can_compact: bool = False
-    """Whether a summary of the older messages would make room."""
+    left_out: int = 0  # messages that do not fit into the context window
+    can_compact: bool = False  # whether a summary of the older messages would make room
     metrics: Metrics = field(default_factory=Metrics)
     budget: Budget | None = None
     last_action: str = ""
     profile: str = ""
     has_tools: bool = False
-    is_asking: bool = False
-    """Whether a tool call waits for the user."""
-    speeds: tuple[float, ...] = ()
-    """Tokens per second of the last seconds, newest last."""
+    is_asking: bool = False  # whether a tool call waits for the user
+    speeds: tuple[float, ...] = ()  # tokens per second of the last seconds, newest last
     loading_since_s: float | None = None
     """Monotonic time when loading of the model began; None where it is not loading."""
     loading_fraction: float | None = None
-    next_check_s: float | None = None
-    """Monotonic time of the next check."""
-    warning: str = ""
-    """Lasting problem, as "nothing is saved: disk full"."""
+    next_check_s: float | None = None  # monotonic time of the next check
+    warning: str = ""  # lasting problem, as "nothing is saved: disk full"
 
 
 class TextRow(Struct, frozen=True, kw_only=True):
     """A label and a value."""
 
-    left: Parts
-    """Shortened where room is short."""
-    right: Parts = ()
-    """Never cut unless `is_words`."""
-    is_words: bool = False
-    """Whether `right` is shortened rather than `left`."""
-    short: Parts = ()
-    """Replacement of `right` where that has no room."""
-    sign: str = ""
-    """Name of the field of `Icons` drawn before `left`."""
+    left: Parts  # shortened where room is short
+    right: Parts = ()  # never cut unless `is_words`
+    is_words: bool = False  # whether `right` is shortened rather than `left`
+    short: Parts = ()  # replacement of `right` where that has no room
+    sign: str = ""  # name of the field of `Icons` drawn before `left`
     sign_style: str = ""
-    loses_middle: bool = False
-    """Whether `left` is cut in its middle: addresses and names differ at both ends."""
-    is_detail: bool = False
-    """Whether the row is dropped first on a short screen."""
+    loses_middle: bool = False  # whether `left` is cut in its middle: addresses and names differ at both ends
+    is_detail: bool = False  # whether the row is dropped first on a short screen
 
 
 class MeterRow(Struct, frozen=True, kw_only=True):
@@ -78,10 +65,8 @@ class MeterRow(Struct, frozen=True, kw_only=True):
 class SparkRow(Struct, frozen=True, kw_only=True):
     """Bars of the last values."""
 
-    values: tuple[float | None, ...]
-    """Newest last; None for a failure."""
-    at_least: float = 0.0
-    """Minimum value of a full bar, so that small values look small."""
+    values: tuple[float | None, ...]  # newest last; None for a failure
+    at_least: float = 0.0  # minimum value of a full bar, so that small values look small
 
 
 Row = TextRow | MeterRow | SparkRow
@@ -250,8 +235,7 @@ _SECTIONS: Mapping[str, Callable[[TelemetrySnapshot, float], Iterator[Row]]] = {
     "requests": _request_rows,
     "activity": _activity_rows,
 }
-SECTIONS = tuple(_SECTIONS)
-"""Names for `ui.sections`, in their default order."""
+SECTIONS = tuple(_SECTIONS)  # names for `ui.sections`, in their default order
 
 
 def telemetry_rows(

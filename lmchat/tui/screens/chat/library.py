@@ -20,8 +20,7 @@ from lmchat.tui.screens.chat.turns import Turns
 from lmchat.tui.screens.chat.view import ChatView
 from lmchat.tui.widgets.message_acts import NOTHING_YET
 
-_MOST_NAMED = 3
-"""Files of one folder that are named as refused; the others are counted."""
+_MOST_NAMED = 3  # files of one folder that are named as refused; the others are counted
 
 
 class SavedSessions:

@@ -23,8 +23,7 @@ _OF_LOG = ("copy_code", "fold", "source")
 """Acts of the log; they also focus the message: the user wants to see it, or to press its key again."""
 _SUFFIXES = {f"image/{form}": f".{form}" for form in ("png", "jpeg", "webp", "gif")}
 """Suffixes by which a viewer is chosen: that in the name may be another one."""
-_MOST_ASKED = 600
-"""Cells of an address that a question shows; its host is shown in full."""
+_MOST_ASKED = 600  # cells of an address that a question shows; its host is shown in full
 
 
 class MessageActs:

@@ -41,10 +41,8 @@ from lmchat.tui.widgets.prompt import Pill
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.session_list import SessionList
 
-LOOK_AFTER_S = 5.0
-"""From the start to the daily check of the sessions' file: typing and searching come first."""
-_LEDGER = timedelta(days=90)
-"""Period of `/stats`; `lmchat stats` shows all of the ledger."""
+LOOK_AFTER_S = 5.0  # from the start to the daily check of the sessions' file: typing and searching come first
+_LEDGER = timedelta(days=90)  # period of `/stats`; `lmchat stats` shows all of the ledger
 _CHAT_HINTS = ("model", "new", "find", "export", "sessions", "telemetry")
 _DOWN_HINTS = ("check", "retry", "model", "new", "export")
 _MESSAGE_HINTS = (

@@ -23,20 +23,16 @@ from lmchat.tui.widgets.line import STRONG, content
 
 SAVE_AFTER_S = 0.2
 """As much of what is typed may be lost to a kill; a write is 2 kB for up to a thousand characters."""
-_FILL_AFTER_S = 0.1
-"""From the first paint of a long session to the reading of the rest: keys come first."""
-_MARK_AFTER_S = 0.3
-"""From a key to the search for what would be left out: it reads the whole session."""
-_COMPARED = 64
-"""Newest messages that are compared to see whether another lmchat has changed the session."""
+_FILL_AFTER_S = 0.1  # from the first paint of a long session to the reading of the rest: keys come first
+_MARK_AFTER_S = 0.3  # from a key to the search for what would be left out: it reads the whole session
+_COMPARED = 64  # newest messages that are compared to see whether another lmchat has changed the session
 
 
 class PromptText:
     """Text of the prompt: the draft of each session, the edit of an earlier prompt, a command in between."""
 
     def __init__(self, view: ChatView) -> None:
-        self.edited_id = ""
-        """The earlier prompt that is being edited; empty where a new one is typed."""
+        self.edited_id = ""  # the earlier prompt that is being edited; empty where a new one is typed
         self._open_sessions = view.workspace.open_sessions
         self._drafts = self._open_sessions.drafts
         self._view = view

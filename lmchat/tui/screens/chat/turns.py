@@ -49,12 +49,10 @@ from lmchat.tui.widgets.message_acts import has_words
 Begin = Callable[[Conversation, TurnSettings], AsyncGenerator[ConversationEvent, None]]
 """Begins a turn of a conversation."""
 
-_LONG_ANSWER_S = 10.0
-"""The end of an answer that took longer is notified if the terminal has no focus."""
+_LONG_ANSWER_S = 10.0  # the end of an answer that took longer is notified if the terminal has no focus
 _NOTE_S = 12.0
 """How long a notification stays that is shown once: which part of a request a server does not take."""
-_NAMING = "title"
-"""Group of the worker in which a model names a session."""
+_NAMING = "title"  # group of the worker in which a model names a session
 _WAITS_FOR_SERVER = (
     "No model server found yet. Your message waits above the prompt and is sent "
     "when a server answers; Esc cancels it."

@@ -34,13 +34,10 @@ from lmchat.tui.widgets.telemetry_rows import TelemetrySnapshot, server_sign
 
 Work = Callable[[], Awaitable[None]]
 
-_RUNNING_TICK_S = 1 / 3
-"""Between two snapshots while a turn runs; figures do not read better at more."""
-_WAITING_TICK_S = 1.0
-"""The same with reduced motion."""
+_RUNNING_TICK_S = 1 / 3  # between two snapshots while a turn runs; figures do not read better at more
+_WAITING_TICK_S = 1.0  # the same with reduced motion
 CANNOT_SEE = "This model cannot see images. Ctrl+O lists the models that can."
-_AWAY, COPYING = "away", "copy"
-"""Groups of the worker that has lent the terminal, and of the one that copies."""
+_AWAY, COPYING = "away", "copy"  # groups of the worker that has lent the terminal, and of the one that copies
 
 
 def begin_work(node: DOMNode, work: Work, name: str, *, is_only: bool = True) -> None:
@@ -64,15 +61,12 @@ class ChatView:
         self.prompt = Prompt()
         self.telemetry = TelemetryPanel(workspace.settings.ui.sections, id="telemetry")
         self.keys_row = KeysRow()
-        self.is_leaving = False
-        """Whether lmchat is quitting: nothing new begins."""
+        self.is_leaving = False  # whether lmchat is quitting: nothing new begins
         self.health = Health()
         self.speedometer = Speedometer()
         self.last_action = "looking for a server"
-        self.left_out = 0
-        """Messages that the next request would leave out."""
-        self.list_warning = ""
-        """Why the list of sessions is not up to date; empty if it is."""
+        self.left_out = 0  # messages that the next request would leave out
+        self.list_warning = ""  # why the list of sessions is not up to date; empty if it is
         self._open_sessions = workspace.open_sessions
         self._show_keys = show_keys
         self._ticker: Timer | None = None

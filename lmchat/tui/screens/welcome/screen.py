@@ -44,10 +44,8 @@ _LAST_HINTS = (("^P", "commands"), ("F1", "help"))
 _ADVICE = "Start one, or {}. This page continues when a server appears."
 _WAITING = "Your message waits until a server answers."
 _WAYS = ("type an address", "try the built-in engine")
-_STATUS_WIDTH = 50
-"""Least columns for the number of addresses in the status line."""
-_WAIT_S = 0.5
-"""How long rows may wait for each other, so that they all come at once."""
+_STATUS_WIDTH = 50  # least columns for the number of addresses in the status line
+_WAIT_S = 0.5  # how long rows may wait for each other, so that they all come at once
 
 
 class WelcomeScreen(Screen[None]):
@@ -74,10 +72,8 @@ class WelcomeScreen(Screen[None]):
     def __init__(self, workspace: Workspace, connect: Connect) -> None:
         super().__init__()
         self._connect = connect
-        self.has_waiting = False
-        """Whether a message waits for a server."""
-        self.is_leaving = False
-        """Whether it goes as soon as no dialog is over it."""
+        self.has_waiting = False  # whether a message waits for a server
+        self.is_leaving = False  # whether it goes as soon as no dialog is over it
         self.starts = PageStarts(self, workspace, connect, self.draw)
         self._clock = workspace.clock
         self._candidates: Sequence[Candidate] = ()

@@ -56,10 +56,8 @@ class PageStarts:
         is_own = last.endpoint == Product.BUILT_IN.value
         self.here = MachineState(last_model=last.model if is_own else "")
         """What is known of this machine beside the places that were looked at."""
-        self.problem = ""
-        """What went wrong last; empty until then."""
-        self.is_known = workspace.make_engine is None
-        """Whether enough is known to show it."""
+        self.problem = ""  # what went wrong last; empty until then
+        self.is_known = workspace.make_engine is None  # whether enough is known to show it
         self._page = page
         self._connect = connect
         self._catalogue = workspace.catalogue

@@ -44,8 +44,7 @@ _MARKS = frozenset("\n!$&*<[\\]_`~")
 """Without one of these, and an address, a text is just text: most cells and items need no parser."""
 _ADDRESS = r"(?i)(\bhttps?://[^\s<>\"]*[\w/])"
 _LINE_BREAK = r"(?i)<br\s*/?>$"
-_MOST_SHOWN = 200
-"""Characters of an address that are shown behind words which do not tell where they lead."""
+_MOST_SHOWN = 200  # characters of an address that are shown behind words which do not tell where they lead
 
 
 def inline_spans(page: Page, text: str, references: References, style: Style) -> list[Span]:

@@ -19,15 +19,12 @@ from lmchat.tui.widgets.chat_log.layout.page import MIN_WIDTH, Page, fold, harml
 
 _log = logging.getLogger(__name__)
 Kinds = Iterable[tuple[str, str]]
-MOST_PIECE_S = 0.05
-"""CPU time limit of PIECE_CHARS; a language that exceeds it repeatedly stays plain."""
-_MOST_STRIKES = 3
-"""Once may be the machine, not the lexer."""
+MOST_PIECE_S = 0.05  # CPU time limit of PIECE_CHARS; a language that exceeds it repeatedly stays plain
+_MOST_STRIKES = 3  # once may be the machine, not the lexer
 MOST_WHOLE_CHARS = 1_000_000
 MOST_WHOLE_S = 5.0
 _WORK_S = 0.001
-_REST_S = 0.002
-"""The interpreter is left to the screen twice as long as it was taken."""
+_REST_S = 0.002  # the interpreter is left to the screen twice as long as it was taken
 _LOOK_EVERY = 32
 _STYLES = (
     ("Comment", "comment"),
@@ -167,8 +164,7 @@ def _style_of(kind: Any) -> str:
     return next((name for prefix, name in _STYLES if words.startswith(prefix)), "")
 
 
-_MORE = 2
-"""Cells by which the rest of a long line is indented more than the line."""
+_MORE = 2  # cells by which the rest of a long line is indented more than the line
 _NULL = Style.null()
 
 

@@ -22,8 +22,7 @@ from lmchat.tui.widgets.chat_log.layout.page import Page, broken, harmless, widt
 _NULL = Style.null()
 _TIME_CELLS = 7
 _RATE_CELLS = 4
-_CARD_ROWS = 9
-"""Rows of a card, without its keys, until it is unfolded."""
+_CARD_ROWS = 9  # rows of a card, without its keys, until it is unfolded
 
 
 def rule(words: str, *, style: str = "muted") -> Block:

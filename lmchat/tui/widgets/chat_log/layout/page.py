@@ -82,8 +82,7 @@ def cuts_in(text: str, width: int, rest_width: int = 0) -> list[int]:
     return points
 
 
-MIN_WIDTH = 12
-"""Narrower than this nothing is laid out; it is cut instead."""
+MIN_WIDTH = 12  # narrower than this nothing is laid out; it is cut instead
 BREAK = "\n"
 TAB_CELLS = 4
 
@@ -92,13 +91,10 @@ class Page(Struct):
     """All that laying out a block depends on, beside the block."""
 
     width: int
-    styles: Mapping[str, Style]
-    """Styles by name; `base` and `panel` also have a background."""
+    styles: Mapping[str, Style]  # styles by name; `base` and `panel` also have a background
     icons: Icons = UNICODE
-    has_tints: bool = True
-    """Whether a tint tells code from text; without one there is a rule."""
-    today: date | None = None
-    """Messages of other days are shown with their date; None: with their time alone."""
+    has_tints: bool = True  # whether a tint tells code from text; without one there is a rule
+    today: date | None = None  # messages of other days are shown with their date; None: with their time alone
 
     @property
     def text_width(self) -> int:

@@ -15,27 +15,22 @@ from lmchat.tui.widgets.chat_log.layout.page import BREAK, Page, split, width_of
 Cell = list[Span]
 Prefix = Sequence[Span]
 Prefixes = tuple[Prefix, Prefix]
-NO_WORDS = "\0"
-"""Stands between the lines of a cell that are lines in the source, too: no words go over it."""
+NO_WORDS = "\0"  # stands between the lines of a cell that are lines in the source, too: no words go over it
 _NULL = Style.null()
 _GAPS = (3, 2, 1)
 _HANGING = "  "
-_LONGEST_WORD = 14
-"""A column is as wide as its longest word, but no wider than this: what is longer is cut."""
+_LONGEST_WORD = 14  # a column is as wide as its longest word, but no wider than this: what is longer is cut
 _LEAST = 6
-_TO_COME = 4
-"""Cells for longer numbers and names further down, where the first rows of a long table decide."""
+_TO_COME = 4  # cells for longer numbers and names further down, where the first rows of a long table decide
 
 
 class Columns(Struct):
     """The columns of a table, for one width of the page."""
 
     widths: list[int]
-    aligns: list[str]
-    """`left`, `center` or `right`, or nothing."""
+    aligns: list[str]  # `left`, `center` or `right`, or nothing
     gap: int = _GAPS[0]
-    is_apart: bool = False
-    """Whether there is a blank row between rows, because some have several lines."""
+    is_apart: bool = False  # whether there is a blank row between rows, because some have several lines
 
 
 def measured(rows: Sequence[Sequence[Cell]], aligns: list[str], room: int) -> Columns:

@@ -54,8 +54,7 @@ def _split_cells(text: str) -> list[str]:
 
 
 # Patterns are texts: `re` compiles each when it is first wanted, and most answers want none of them.
-MOST_LEVELS = 40
-"""Deeper nesting (a list takes two levels) is shown as source; the parser would drop it."""
+MOST_LEVELS = 40  # deeper nesting (a list takes two levels) is shown as source; the parser would drop it
 _MATH_BEGINS = r"(?:(\$\$)|(\\\[)(?![^\[\]\\]*\])|\\begin\{([a-z]+\*?)\})"
 _MATH_END = r"\s*[.,;:]?\s*$"
 _SCHEME = r"(?i)(?:^|[^a-z0-9.+-])(https?)$"

@@ -66,8 +66,7 @@ def page_host(address: str) -> str:
         return host
 
 
-BRACKETS = {"\\(": "\\)", "\\[": "\\]", "$$": "$$"}
-"""Start and end of mathematics."""
+BRACKETS = {"\\(": "\\)", "\\[": "\\]", "$$": "$$"}  # start and end of mathematics
 _MOST_CHARS = 2_000
 _DOLLARS = re.compile(r"\$(?![\s$])[^$`\n]{1,300}(?<![\s\\])\$(?![A-Za-z0-9_])")
 
@@ -100,8 +99,7 @@ _SIGN = r"\\.|https?://\S+|`+|\*+|_+|~+|!?\[|\$\$?"
 _HALF_ESCAPE = r"(?<!\\)((?:\\\\)*)\\$"
 """A backslash at the end: it would be taken for one before the marks that are added."""
 _PUNCTUATION = r"([!-/:-@\[-`{-~])"
-_FAR = 300
-"""Marks that have not ended after this many characters are shown as source."""
+_FAR = 300  # marks that have not ended after this many characters are shown as source
 
 
 def as_it_will_look(source: str, *, is_table: bool = False) -> str:

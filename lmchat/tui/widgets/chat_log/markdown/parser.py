@@ -6,13 +6,11 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from functools import cache
 from typing import Any, Protocol
 
-References = MutableMapping[str, Any]
-"""Link reference definitions by name, in the parser's own form."""
+References = MutableMapping[str, Any]  # link reference definitions by name, in the parser's own form
 _NOT_NEEDED = ["inline", "linkify", "replacements", "smartquotes", "text_join"]
 """Core rules that only matter for the text inside blocks: without them cutting costs half."""
 
-_LINK_SIGNS = ("[", "<", "://")
-"""A block without any of these holds no link."""
+_LINK_SIGNS = ("[", "<", "://")  # a block without any of these holds no link
 
 
 class Token(Protocol):
@@ -21,10 +19,8 @@ class Token(Protocol):
     type: str
     tag: str
     level: int
-    nesting: int
-    """1 opens, -1 closes, 0 does neither."""
-    map: list[int] | None
-    """First line, and the line behind the last."""
+    nesting: int  # 1 opens, -1 closes, 0 does neither
+    map: list[int] | None  # first line, and the line behind the last
     content: str
     markup: str
     info: str

@@ -147,22 +147,19 @@ class MarkdownTail(Struct):
     """Parser of a growing text: feed text, read `closed`, which only grows, and `open`."""
 
     closed: list[Block] = field(default_factory=list)
-    open: list[Block] = field(default_factory=list)
-    """Blocks that may still change."""
+    open: list[Block] = field(default_factory=list)  # blocks that may still change
     references: References = field(default_factory=dict)
     """Link reference definitions so far; the text inside blocks needs them all."""
     _tail: str = ""
     _head: str = ""
     """Head of a table, or start of a line, that began in closed blocks; it is parsed and not shown."""
-    _number: int | None = None
-    """Number of the first item of a list that goes on."""
+    _number: int | None = None  # number of the first item of a list that goes on
     _held: str = ""
     _looked_at: int = 0
     _fence: OpenFence | None = None
     _is_first: bool = True
     _above: str = ""
-    _frame: str = ""
-    """Head and first rows of a table that goes on."""
+    _frame: str = ""  # head and first rows of a table that goes on
 
     def feed(self, text: str, *, is_final: bool = False) -> None:
         """Append text; afterwards `closed` and `open` cover all of it.
