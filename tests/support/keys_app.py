@@ -20,7 +20,7 @@ from textual.app import ComposeResult
 from textual.widgets import Static
 
 from lmchat.errors import LMChatError
-from lmchat.terminal.programs import edit_text, page_text
+from lmchat.terminal.programs import edit_text
 from lmchat.tui.quirks.app import PatchedApp
 from lmchat.tui.quirks.driver import guard_terminal, lend_terminal
 
@@ -30,14 +30,10 @@ class KeysApp(PatchedApp):
 
     BINDINGS: ClassVar = [
         ("f1", "end", ""),
-        ("f2", "fail", ""),
-        ("f3", "hang", ""),
         ("f4", "sleep", ""),
         ("f5", "flood", ""),
-        ("f6", "suspend_process", ""),
         ("f7", "leave", ""),
         ("f8", "edit", ""),
-        ("f9", "page", ""),
     ]
 
     def __init__(self, saved: Path, is_slow: bool) -> None:
@@ -63,14 +59,6 @@ class KeysApp(PatchedApp):
 
     def action_end(self) -> None:
         self.exit(return_code=7)
-
-    def action_fail(self) -> None:
-        raise ValueError("on purpose")
-
-    def action_hang(self) -> None:
-        self.saved.with_suffix(".hangs").touch()
-        while True:
-            pass
 
     def action_sleep(self) -> None:
         self.saved.with_suffix(".hangs").touch()
@@ -98,14 +86,6 @@ class KeysApp(PatchedApp):
         except LMChatError as error:
             self.show([error.message])
         timer.stop()
-
-    async def action_page(self) -> None:
-        self.run_worker(self.page(), name="page")
-
-    async def page(self) -> None:
-        with lend_terminal(self):
-            await page_text("".join(f"line {number}\n" for number in range(5000)))
-        self.show(["paged"])
 
     async def save(self) -> None:
         self.seen.append("saving")

@@ -24,11 +24,9 @@ from textual.css.stylesheet import Stylesheet
 from textual.message import Message
 from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
-from textual.widgets import Static
 
 from lmchat.tui.commands import COMMANDS, Scope, bindings
 from lmchat.tui.icons import ASCII_CLASS
-from lmchat.tui.quirks.driver import guard_terminal
 from lmchat.tui.themes import THEMES
 from lmchat.tui.widgets.prompt import Pill, Prompt
 from lmchat.tui.widgets.prompt_input import PromptInput
@@ -124,7 +122,7 @@ class ChatLike(Screen[None]):
     AUTO_FOCUS = "PromptInput"
 
     def compose(self) -> ComposeResult:
-        yield Vertical(Static(id="told", markup=False), id="log")
+        yield Vertical(id="log")
         yield Prompt()
 
     @on(PromptInput.Submitted)
@@ -134,8 +132,6 @@ class ChatLike(Screen[None]):
     @on(Pill.Pressed)
     def keep_fact(self, fact: Message) -> None:
         self.app.kept.append(fact)
-        if isinstance(fact, PromptInput.Submitted):
-            self.app.tell(f"sent {fact.text!r}")
 
     def __getattr__(self, name: str):
         if name.startswith("action_") and name.removeprefix("action_") in ACTIONS:
@@ -165,19 +161,10 @@ class PromptApp(Host):
 
     def act(self, action: tuple) -> None:
         self.actions.append(action)
-        self.tell(" ".join(str(part) for part in action))
-
-    def tell(self, words: str) -> None:
-        told = self.screen.query_one("#told", Static)
-        told.update(f"{told.content}{words}\n")
 
     @property
     def prompt(self) -> Prompt:
         return self.screen.query_one(Prompt)
-
-
-async def _nothing() -> None:
-    """There is nothing to save."""
 
 
 STEP_S = _wait.SLEEP_GRANULARITY
@@ -265,9 +252,3 @@ def _pause_s(loop: asyncio.AbstractEventLoop, left_s: float) -> float | None:
     if is_at_work():
         return max(min(left_s, due_s, _LOOK_S), 0.0)
     return max(min(left_s, due_s), 0.0) if due_s <= STEP_S else None
-
-
-if __name__ == "__main__":
-    prompt_app = PromptApp()
-    guard_terminal(prompt_app, _nothing)
-    prompt_app.run()

@@ -8,6 +8,7 @@ from lmchat.tui.commands import COMMANDS
 from lmchat.tui.widgets.prompt import Pill, QueueCard
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.tui_host import PromptApp, drawn, screen_text
+from tests.tui.test_quirks_typing import type_at_once
 
 HISTORY = ("newest", "two\nlines", "oldest")
 
@@ -272,6 +273,12 @@ async def test_enter_takes_the_chosen_command_or_asks_for_its_argument(app, pilo
     await pilot.press("enter")
     assert sent(app) == ["/new"]
     assert app.prompt.input.text == "/file "
+
+
+async def test_a_command_typed_in_one_go_is_the_one_that_was_typed(app, pilot) -> None:
+    await type_at_once(app, "/mo\t2\r/ne\r")
+    await pilot.pause()
+    assert sent(app) == ["/model 2", "/new"]
 
 
 async def test_arrows_go_round_in_the_list(app, pilot) -> None:

@@ -11,7 +11,9 @@ from lmchat.tui.quirks.keys import run_own_binding
 from lmchat.tui.widgets.field import TextLine
 from lmchat.tui.widgets.prompt_input import PromptInput
 
-_KEYS = {"\x7f": "backspace", "\x15": "ctrl+u", "<": "left", "^": "home", "\x17": "ctrl+w"}
+_KEYS = dict(
+    zip("\x7f\x15<^\x17\t\r", ["backspace", "ctrl+u", "left", "home", "ctrl+w", "tab", "enter"], strict=True)
+)
 
 
 class Inputs(App[None]):

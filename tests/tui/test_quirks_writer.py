@@ -1,16 +1,10 @@
 from __future__ import annotations
 
-import sys
 import threading
-from pathlib import Path
 
 import pytest
 
 from lmchat.tui.quirks.driver import LATE_S, Writer
-from tests.support.pty_program import PtyProgram
-
-APP = [sys.executable, "-m", "tests.support.keys_app"]
-F1, F5 = "\x1bOP", "\x1b[15~"
 
 
 class Stubborn:
@@ -84,17 +78,3 @@ def test_the_end_does_not_wait_for_a_terminal_that_takes_nothing(file, monkeypat
     assert thread.is_alive()
     file.takes.set()
     thread.join()
-
-
-@pytest.mark.parametrize("is_read_again", [False, True])
-def test_a_program_whose_terminal_halts_can_be_left(tmp_path: Path, is_read_again: bool) -> None:
-    with PtyProgram([*APP, str(tmp_path / "saved")], home=tmp_path) as program:
-        program.wait_for("80x24")
-        program.type(F5)
-        program.wait_until(lambda: len(program.raw) > 20_000, "a flood")
-        program.stop_reading()
-        program.wait_until(program.is_full, "the terminal takes no more")
-        if is_read_again:
-            program.read_again()
-        program.type(F1)
-        assert program.wait_exit() == 7
