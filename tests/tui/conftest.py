@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from textual.strip import Strip
 
+from tests.support.desktop import ready_desktop
 from tests.support.tui_host import pass_over_others, shortened
 
 
@@ -20,6 +21,13 @@ def _no_threads_of_others():
 @pytest.fixture
 def app(pilot):
     return pilot.app
+
+
+@pytest.fixture
+async def desk(tmp_path):
+    """The app with a server that is ready, and nothing said yet."""
+    async with ready_desktop(tmp_path) as desk:
+        yield desk
 
 
 @pytest.fixture

@@ -91,13 +91,12 @@ async def test_escape_closes_the_list_and_the_text_is_sent_as_it_is(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["me@a", "a@", "@a b"])
-async def test_other_at_signs_offer_nothing(tmp_path, text):
+async def test_other_at_signs_offer_nothing(desk, tmp_path, text):
     made(tmp_path, "a.md")
-    async with ready_desktop(tmp_path) as desk:
-        await desk.type(text)
-        await typed_is(desk, text)
-        await desk.pilot.pause()
-        assert not [worker for worker in desk.app.workers if worker.group == "files"]
+    await desk.type(text)
+    await typed_is(desk, text)
+    await desk.pilot.pause()
+    assert not [worker for worker in desk.app.workers if worker.group == "files"]
 
 
 async def test_keys_are_shown_while_files_are_still_looked_for(tmp_path):
@@ -111,63 +110,58 @@ async def test_keys_are_shown_while_files_are_still_looked_for(tmp_path):
         assert sent(desk.backend) == ["@gard"]
 
 
-async def test_a_tab_before_the_files_are_found_completes_and_folders_lead_on(tmp_path, monkeypatch):
+async def test_a_tab_before_the_files_are_found_completes_and_folders_lead_on(desk, tmp_path, monkeypatch):
     made(tmp_path, "beds/peas.md")
     monkeypatch.setenv("HOME", str(tmp_path))
-    async with ready_desktop(tmp_path) as desk:
-        for text, then in [("@~/b", "@~/beds/"), ("p", "[peas.md (27 bytes)]\n")]:
-            await desk.type(text)
-            await desk.press("tab")
-            await typed_is(desk, then)
-        assert desk.app.focused is desk.prompt_input
+    for text, then in [("@~/b", "@~/beds/"), ("p", "[peas.md (27 bytes)]\n")]:
+        await desk.type(text)
+        await desk.press("tab")
+        await typed_is(desk, then)
+    assert desk.app.focused is desk.prompt_input
 
 
-async def test_the_command_completes_paths_with_tab_and_enter_takes_what_is_typed(tmp_path):
+async def test_the_command_completes_paths_with_tab_and_enter_takes_what_is_typed(desk, tmp_path):
     made(tmp_path, "todo.md", "x")
-    async with ready_desktop(tmp_path) as desk:
-        await desk.type("/fil")
-        await desk.press("tab")
-        await desk.type("td")
-        await shown(desk, "todo.md")
-        await desk.press("enter", sees="td does not exist")
-        await typed_is(desk, "/file td")
-        desk.prompt_input.put("")
-        await desk.type("/file td")
-        await shown(desk, "todo.md")
-        await desk.press("tab")
-        assert desk.prompt_input.text == "/file todo.md"
+    await desk.type("/fil")
+    await desk.press("tab")
+    await desk.type("td")
+    await shown(desk, "todo.md")
+    await desk.press("enter", sees="td does not exist")
+    await typed_is(desk, "/file td")
+    desk.prompt_input.put("")
+    await desk.type("/file td")
+    await shown(desk, "todo.md")
+    await desk.press("tab")
+    assert desk.prompt_input.text == "/file todo.md"
 
 
 @pytest.mark.parametrize("text", ["{0}/my notes.md", "'{0}/my notes.md' ", "file://{0}/my%20notes.md"])
-async def test_a_dropped_file_is_attached_and_undo_brings_its_path_back(tmp_path, text):
+async def test_a_dropped_file_is_attached_and_undo_brings_its_path_back(desk, tmp_path, text):
     made(tmp_path, "my notes.md")
     text = text.format(tmp_path)
-    async with ready_desktop(tmp_path) as desk:
-        desk.prompt_input.post_message(events.Paste(text))
-        await desk.until(lambda: desk.prompt_input.text.startswith("[my notes.md (26 bytes)]\n"), "the block")
-        await desk.press("ctrl+z")
-        assert desk.prompt_input.text == text
+    desk.prompt_input.post_message(events.Paste(text))
+    await desk.until(lambda: desk.prompt_input.text.startswith("[my notes.md (26 bytes)]\n"), "the block")
+    await desk.press("ctrl+z")
+    assert desk.prompt_input.text == text
 
 
-async def test_a_path_after_a_command_or_of_what_is_no_text_stays_a_path(tmp_path):
+async def test_a_path_after_a_command_or_of_what_is_no_text_stays_a_path(desk, tmp_path):
     made(tmp_path, "notes.md")
     (tmp_path / "data.bin").write_bytes(b"\0" * 9)
-    async with ready_desktop(tmp_path) as desk:
-        desk.prompt_input.post_message(events.Paste(f"{tmp_path}/data.bin"))
-        await shown(desk, "data.bin is neither UTF-8 text")
-        assert desk.prompt_input.text == f"{tmp_path}/data.bin"
-        desk.prompt_input.put("/import ")
-        desk.prompt_input.post_message(events.Paste(f"{tmp_path}/notes.md"))
-        await typed_is(desk, f"/import {tmp_path}/notes.md")
-        await desk.pilot.pause()
-        assert desk.prompt_input.text == f"/import {tmp_path}/notes.md"
+    desk.prompt_input.post_message(events.Paste(f"{tmp_path}/data.bin"))
+    await shown(desk, "data.bin is neither UTF-8 text")
+    assert desk.prompt_input.text == f"{tmp_path}/data.bin"
+    desk.prompt_input.put("/import ")
+    desk.prompt_input.post_message(events.Paste(f"{tmp_path}/notes.md"))
+    await typed_is(desk, f"/import {tmp_path}/notes.md")
+    await desk.pilot.pause()
+    assert desk.prompt_input.text == f"/import {tmp_path}/notes.md"
 
 
-async def test_typing_goes_on_where_it_was_when_a_slow_file_comes(tmp_path):
+async def test_typing_goes_on_where_it_was_when_a_slow_file_comes(desk, tmp_path):
     made(tmp_path, "a.md")
-    async with ready_desktop(tmp_path) as desk:
-        prompt_input = desk.prompt_input
-        prompt_input.put("Look at @a.m and say")
-        prompt_input.attach("@a.m", ["a.md (3 bytes):\n```\nabc\n```\n"], "a.md")
-        await desk.type(" why")
-        await typed_is(desk, "[a.md (3 bytes)]\nLook at a.md and say why")
+    prompt_input = desk.prompt_input
+    prompt_input.put("Look at @a.m and say")
+    prompt_input.attach("@a.m", ["a.md (3 bytes):\n```\nabc\n```\n"], "a.md")
+    await desk.type(" why")
+    await typed_is(desk, "[a.md (3 bytes)]\nLook at a.md and say why")

@@ -26,15 +26,14 @@ def off(verdict: Verdict = Verdict.REFUSED):
     return candidate(verdict, next_step="Open its Developer tab, then Start server.")
 
 
-async def test_a_ready_server_opens_the_chat_with_the_prompt_focused(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        assert isinstance(desk.app.screen, ChatScreen)
-        assert isinstance(desk.app.focused, PromptInput)
-        text = screen_text(desk.app)
-        assert "● LM Studio" in text
-        assert "127.0.0.1:1234" in text
-        assert "qwen3-8b" in text
-        assert desk.remembered[-1].recent == ((ENDPOINT.url, "qwen3-8b"),)
+async def test_a_ready_server_opens_the_chat_with_the_prompt_focused(desk):
+    assert isinstance(desk.app.screen, ChatScreen)
+    assert isinstance(desk.app.focused, PromptInput)
+    text = screen_text(desk.app)
+    assert "● LM Studio" in text
+    assert "127.0.0.1:1234" in text
+    assert "qwen3-8b" in text
+    assert desk.remembered[-1].recent == ((ENDPOINT.url, "qwen3-8b"),)
 
 
 async def test_leaving_the_picker_leaves_a_chat_that_says_what_is_missing(tmp_path):
@@ -131,11 +130,10 @@ async def test_a_session_that_is_read_is_not_covered_by_the_page(tmp_path):
         assert isinstance(desk.app.screen, ChatScreen)
 
 
-async def test_a_server_that_went_leaves_a_picker_that_leads_to_the_ways_to_another(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        desk.backend.candidates, desk.backend.listed = (off(),), ()
-        await desk.press("ctrl+o", leads_to=ModelPicker, sees="No models found.")
-        await desk.press("enter", leads_to=WelcomeScreen, sees="Type an address")
+async def test_a_server_that_went_leaves_a_picker_that_leads_to_the_ways_to_another(desk):
+    desk.backend.candidates, desk.backend.listed = (off(),), ()
+    await desk.press("ctrl+o", leads_to=ModelPicker, sees="No models found.")
+    await desk.press("enter", leads_to=WelcomeScreen, sees="Type an address")
 
 
 async def test_an_address_used_before_is_looked_at_again_and_the_last_one_used_first(tmp_path):

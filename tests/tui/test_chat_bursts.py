@@ -100,10 +100,9 @@ async def test_a_stop_in_the_same_read_as_enter_is_not_lost(tmp_path, typed):
         assert typed == "/retry" or desk.prompt_input.text == "one" or "one" in said
 
 
-async def test_ctrl_c_twice_in_one_read_with_nothing_to_do_quits(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        await together(desk, "ctrl+c", "ctrl+c")
-        await desk.until(lambda: not desk.app.is_running, "the end")
+async def test_ctrl_c_twice_in_one_read_with_nothing_to_do_quits(desk):
+    await together(desk, "ctrl+c", "ctrl+c")
+    await desk.until(lambda: not desk.app.is_running, "the end")
 
 
 async def test_a_paste_on_a_message_goes_to_the_prompt(tmp_path):

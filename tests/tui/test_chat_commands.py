@@ -25,15 +25,14 @@ from tests.support.tui_host import screen_text, text_of
 CALM = UiSettings(reduced_motion=True)
 
 
-async def test_a_wide_screen_has_three_columns_and_keys_hide_two(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        await shown(desk, "/ search")
-        await desk.press("ctrl+b", hides="/ search")
-        assert isinstance(desk.app.focused, PromptInput)
-        await desk.press("ctrl+t", hides="Requests")
-        assert (desk.remembered[-1].has_sessions, desk.remembered[-1].has_telemetry) == (False, False)
-        await desk.press("ctrl+b", sees="/ search")
-        await desk.until(lambda: desk.chat.view.session_list.has_focus_within, "the focus in the list")
+async def test_a_wide_screen_has_three_columns_and_keys_hide_two(desk):
+    await shown(desk, "/ search")
+    await desk.press("ctrl+b", hides="/ search")
+    assert isinstance(desk.app.focused, PromptInput)
+    await desk.press("ctrl+t", hides="Requests")
+    assert (desk.remembered[-1].has_sessions, desk.remembered[-1].has_telemetry) == (False, False)
+    await desk.press("ctrl+b", sees="/ search")
+    await desk.until(lambda: desk.chat.view.session_list.has_focus_within, "the focus in the list")
 
 
 async def test_hidden_panels_are_still_hidden_in_the_next_run(tmp_path):
@@ -92,15 +91,12 @@ async def test_a_screen_that_grows_shows_its_columns_again(tmp_path):
         await shown(desk, "qwen3-8b")
 
 
-async def test_the_share_of_the_window_counts_what_is_typed_but_no_command(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        desk.prompt_input.put("word " * 2000)
-        await desk.until(
-            lambda: "tok" in status(desk) and "·\u00a00\u00a0%" not in status(desk), "an estimate"
-        )
-        assert int(status(desk).split("·")[-1].strip(" \u00a0%▌")) > 10
-        desk.prompt_input.put("/find " + "word " * 100)
-        await desk.until(lambda: "tok" not in status(desk), "no estimate of a command")
+async def test_the_share_of_the_window_counts_what_is_typed_but_no_command(desk):
+    desk.prompt_input.put("word " * 2000)
+    await desk.until(lambda: "tok" in status(desk) and "·\u00a00\u00a0%" not in status(desk), "an estimate")
+    assert int(status(desk).split("·")[-1].strip(" \u00a0%▌")) > 10
+    desk.prompt_input.put("/find " + "word " * 100)
+    await desk.until(lambda: "tok" not in status(desk), "no estimate of a command")
 
 
 def status(desk) -> str:
@@ -122,11 +118,10 @@ async def test_the_list_of_commands_has_rows_that_tell_what_they_do_even_where_i
         assert "▌ ● qwen3-8b" in rows[-2]
 
 
-async def test_an_unknown_command_stays_in_the_prompt(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        await desk.say("/nothing", sees="Unknown command")
-        assert desk.prompt_input.text == "/nothing"
-        assert desk.backend.requests == []
+async def test_an_unknown_command_stays_in_the_prompt(desk):
+    await desk.say("/nothing", sees="Unknown command")
+    assert desk.prompt_input.text == "/nothing"
+    assert desk.backend.requests == []
 
 
 async def test_system_prompt_by_command_holds_from_the_next_turn(tmp_path):
@@ -172,15 +167,14 @@ async def test_an_effort_holds_from_the_next_turn_on_and_default_takes_it_back(t
         assert desk.prompt_input.text == "/effort hard"
 
 
-async def test_a_file_goes_into_the_prompt_and_a_missing_one_keeps_the_command(tmp_path):
+async def test_a_file_goes_into_the_prompt_and_a_missing_one_keeps_the_command(desk, tmp_path):
     (tmp_path / "a.txt").write_text("tomatoes")
-    async with ready_desktop(tmp_path) as desk:
-        await desk.say(f"/file {tmp_path}/a.txt")
-        await desk.until(lambda: "[a.txt" in desk.prompt_input.text, "the file")
-        await desk.ask(" and?")
-        assert "tomatoes" in desk.backend.requests[0].messages[-1].text
-        await desk.say(f"/file {tmp_path}/none.txt", sees="Check the path.")
-        assert desk.prompt_input.text == f"/file {tmp_path}/none.txt"
+    await desk.say(f"/file {tmp_path}/a.txt")
+    await desk.until(lambda: "[a.txt" in desk.prompt_input.text, "the file")
+    await desk.ask(" and?")
+    assert "tomatoes" in desk.backend.requests[0].messages[-1].text
+    await desk.say(f"/file {tmp_path}/none.txt", sees="Check the path.")
+    assert desk.prompt_input.text == f"/file {tmp_path}/none.txt"
 
 
 async def test_new_clear_copy_fork_and_retry_by_command(tmp_path):
@@ -205,10 +199,9 @@ async def test_new_clear_copy_fork_and_retry_by_command(tmp_path):
         ("/log", "lmchat.log"),
     ],
 )
-async def test_commands_that_show_a_text(tmp_path, command, sees):
-    async with ready_desktop(tmp_path) as desk:
-        await desk.say(command, leads_to=TextDialog, sees=sees)
-        await desk.press("escape", leads_to=ChatScreen)
+async def test_commands_that_show_a_text(desk, command, sees):
+    await desk.say(command, leads_to=TextDialog, sees=sees)
+    await desk.press("escape", leads_to=ChatScreen)
 
 
 async def _counted(desk, turns: int) -> None:
@@ -236,26 +229,23 @@ async def test_help_by_command_and_by_keys(tmp_path):
         assert desk.prompt_input.text == "?"
 
 
-async def test_quit_by_command(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        await desk.say("/quit")
-        await desk.until(lambda: desk.app._exit, "the end")
+async def test_quit_by_command(desk):
+    await desk.say("/quit")
+    await desk.until(lambda: desk.app._exit, "the end")
 
 
-async def test_model_by_command_opens_the_picker(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        await desk.say("/model", leads_to=ModelPicker)
+async def test_model_by_command_opens_the_picker(desk):
+    await desk.say("/model", leads_to=ModelPicker)
 
 
-async def test_themes_change_by_command_and_are_remembered(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        before = desk.app.theme
-        await desk.say("/theme LIGHT", sees="Theme: light.")
-        assert desk.app.theme == "lmchat-light"
-        assert desk.remembered[-1].theme == "lmchat-light"
-        await desk.say("/theme sunny", sees="Unknown theme: sunny.")
-        assert desk.prompt_input.text == "/theme sunny"
-        assert before == "lmchat-dark"
+async def test_themes_change_by_command_and_are_remembered(desk):
+    before = desk.app.theme
+    await desk.say("/theme LIGHT", sees="Theme: light.")
+    assert desk.app.theme == "lmchat-light"
+    assert desk.remembered[-1].theme == "lmchat-light"
+    await desk.say("/theme sunny", sees="Unknown theme: sunny.")
+    assert desk.prompt_input.text == "/theme sunny"
+    assert before == "lmchat-dark"
 
 
 async def offered(desk, title: str) -> None:
@@ -278,18 +268,16 @@ async def test_the_palette_lists_what_there_is_and_runs_it(tmp_path):
         await desk.press("enter", sees="Beta.")
 
 
-async def test_the_palette_finds_a_command_by_its_slash_name(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        await desk.press("ctrl+p", sees="Choose the model")
-        await desk.press(*"doctor")
-        await offered(desk, "Check everything and show what to do next")
+async def test_the_palette_finds_a_command_by_its_slash_name(desk):
+    await desk.press("ctrl+p", sees="Choose the model")
+    await desk.press(*"doctor")
+    await offered(desk, "Check everything and show what to do next")
 
 
-async def test_a_command_without_its_argument_says_what_to_type(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        await desk.type("/title")
-        await desk.press("enter", sees="Type TEXT after /title.")
-        assert desk.prompt_input.text == "/title "
+async def test_a_command_without_its_argument_says_what_to_type(desk):
+    await desk.type("/title")
+    await desk.press("enter", sees="Type TEXT after /title.")
+    assert desk.prompt_input.text == "/title "
 
 
 async def test_the_palette_knows_every_command_that_makes_sense_and_no_other(tmp_path):
@@ -321,28 +309,25 @@ async def test_a_row_of_the_palette_acts_on_the_last_answer_where_no_message_has
 @pytest.mark.parametrize(
     ("query", "screen"), [("All commands", HelpScreen), ("Choose the model", ModelPicker)]
 )
-async def test_the_palette_reaches_app_and_chat(tmp_path, query, screen):
-    async with ready_desktop(tmp_path) as desk:
-        await desk.press("ctrl+p", sees="Choose the model")
-        await desk.press(*query.partition(" ")[0])
-        await offered(desk, query)
-        await desk.press("enter", leads_to=screen)
+async def test_the_palette_reaches_app_and_chat(desk, query, screen):
+    await desk.press("ctrl+p", sees="Choose the model")
+    await desk.press(*query.partition(" ")[0])
+    await offered(desk, query)
+    await desk.press("enter", leads_to=screen)
 
 
-async def test_the_palette_changes_the_theme(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        await desk.press("ctrl+p", *"theme")
-        await offered(desk, "Change the theme")
-        await desk.press("enter", leads_to=ThemeDialog)
+async def test_the_palette_changes_the_theme(desk):
+    await desk.press("ctrl+p", *"theme")
+    await offered(desk, "Change the theme")
+    await desk.press("enter", leads_to=ThemeDialog)
 
 
-async def test_a_command_of_the_palette_that_wants_words_keeps_what_is_typed(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        await desk.press(*"hello")
-        desk.chat.action_slash("/system ")
-        assert desk.prompt_input.text == "/system "
-        await desk.say("Be brief.")
-        await desk.until(lambda: desk.prompt_input.text == "hello", "what was typed before")
+async def test_a_command_of_the_palette_that_wants_words_keeps_what_is_typed(desk):
+    await desk.press(*"hello")
+    desk.chat.action_slash("/system ")
+    assert desk.prompt_input.text == "/system "
+    await desk.say("Be brief.")
+    await desk.until(lambda: desk.prompt_input.text == "hello", "what was typed before")
 
 
 async def test_find_marks_steps_and_leaves(tmp_path):
@@ -397,22 +382,20 @@ def test_every_command_has_its_action_where_it_works(command):
         assert callable(getattr(owner, f"action_{name.removeprefix('.')}"))
 
 
-async def test_the_editor_changes_the_prompt(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        await desk.press("a")
-        await desk.press("ctrl+g")
-        await desk.until(lambda: desk.prompt_input.text == "a edited", "the edited prompt")
+async def test_the_editor_changes_the_prompt(desk):
+    await desk.press("a")
+    await desk.press("ctrl+g")
+    await desk.until(lambda: desk.prompt_input.text == "a edited", "the edited prompt")
 
 
 @pytest.mark.parametrize("text", ["/var/x is full, why?", "/export this\nand that", "/ what?"])
-async def test_a_path_at_the_start_is_a_message(tmp_path, text):
-    async with ready_desktop(tmp_path) as desk:
-        desk.prompt_input.post_message(events.Paste(text))
-        await desk.until(lambda: desk.prompt_input.text == text, "the text")
-        desk.prompt_input.submit()
-        await desk.answered()
-        assert desk.backend.requests[0].messages[-1].text == text
-        assert desk.prompt_input.text == ""
+async def test_a_path_at_the_start_is_a_message(desk, text):
+    desk.prompt_input.post_message(events.Paste(text))
+    await desk.until(lambda: desk.prompt_input.text == text, "the text")
+    desk.prompt_input.submit()
+    await desk.answered()
+    assert desk.backend.requests[0].messages[-1].text == text
+    assert desk.prompt_input.text == ""
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,8 @@ async def test_what_a_server_does_not_take_is_told(tmp_path):
         assert "\x1b" not in told
 
 
-async def test_what_is_typed_is_estimated_and_nothing_is_asked_for_it(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        desk.backend.tokens = 41
-        await desk.type("How do tomatoes grow in the north")
-        await shows(desk, "~8 tok")
-        assert desk.backend.counts == []
+async def test_what_is_typed_is_estimated_and_nothing_is_asked_for_it(desk):
+    desk.backend.tokens = 41
+    await desk.type("How do tomatoes grow in the north")
+    await shows(desk, "~8 tok")
+    assert desk.backend.counts == []

@@ -83,65 +83,59 @@ async def test_an_export_that_fails_leaves_its_file_in_the_dialog(tmp_path):
         assert "Lettuce." in target.read_text()
 
 
-async def test_an_import_is_shown_and_stays_in_the_list(tmp_path):
+async def test_an_import_is_shown_and_stays_in_the_list(desk, tmp_path):
     path = list_file(tmp_path)
-    async with ready_desktop(tmp_path) as desk:
-        await desk.say(f"/import {path}", sees="Lettuce grows.")
-        await shown(desk, "“Which vegetables?”, 2 messages.")
-        (listed,) = await desk.store.list_sessions()
-        assert desk.conversation.header.session_id == listed.session_id
-        assert [message.role for message in desk.conversation.messages] == [Role.USER, Role.ASSISTANT]
+    await desk.say(f"/import {path}", sees="Lettuce grows.")
+    await shown(desk, "“Which vegetables?”, 2 messages.")
+    (listed,) = await desk.store.list_sessions()
+    assert desk.conversation.header.session_id == listed.session_id
+    assert [message.role for message in desk.conversation.messages] == [Role.USER, Role.ASSISTANT]
 
 
-async def test_the_same_file_once_more_shows_what_is_there(tmp_path):
+async def test_the_same_file_once_more_shows_what_is_there(desk, tmp_path):
     path = list_file(tmp_path)
-    async with ready_desktop(tmp_path) as desk:
-        await desk.say(f"/import {path}", sees="Lettuce grows.")
-        await desk.press("ctrl+n", hides="Lettuce grows.")
-        await desk.say(f"/import {path}", sees="already exists")
-        await shown(desk, "Lettuce grows.")
-        assert len(await desk.store.list_sessions()) == 1
+    await desk.say(f"/import {path}", sees="Lettuce grows.")
+    await desk.press("ctrl+n", hides="Lettuce grows.")
+    await desk.say(f"/import {path}", sees="already exists")
+    await shown(desk, "Lettuce grows.")
+    assert len(await desk.store.list_sessions()) == 1
 
 
-async def test_import_without_a_name_asks_for_one(tmp_path):
+async def test_import_without_a_name_asks_for_one(desk, tmp_path):
     path = list_file(tmp_path)
-    async with ready_desktop(tmp_path) as desk:
-        await desk.say("/import", leads_to=AskDialog, sees="Import which file?")
-        desk.app.screen.query_one(Input).value = str(tmp_path / "missing.json")
-        await desk.press("enter", sees="! ")
-        assert desk.app.screen.query_one(Input).value == str(tmp_path / "missing.json")
-        desk.app.screen.query_one(Input).value = str(path)
-        await desk.press("enter", sees="Lettuce grows.")
+    await desk.say("/import", leads_to=AskDialog, sees="Import which file?")
+    desk.app.screen.query_one(Input).value = str(tmp_path / "missing.json")
+    await desk.press("enter", sees="! ")
+    assert desk.app.screen.query_one(Input).value == str(tmp_path / "missing.json")
+    desk.app.screen.query_one(Input).value = str(path)
+    await desk.press("enter", sees="Lettuce grows.")
 
 
-async def test_what_is_refused_is_told_and_the_command_stays_in_the_prompt(tmp_path):
+async def test_what_is_refused_is_told_and_the_command_stays_in_the_prompt(desk, tmp_path):
     path = tmp_path / "cut.json"
     path.write_text('[{"role": "user", "content": "hi"},\n{"role": "assi')
-    async with ready_desktop(tmp_path) as desk:
-        await desk.say(f"/import {path}", sees="was not imported")
-        await shown(desk, "invalid JSON at line")
-        await desk.until(lambda: desk.prompt_input.text == f"/import {path}", "the command")
-        assert await desk.store.list_sessions() == ()
+    await desk.say(f"/import {path}", sees="was not imported")
+    await shown(desk, "invalid JSON at line")
+    await desk.until(lambda: desk.prompt_input.text == f"/import {path}", "the command")
+    assert await desk.store.list_sessions() == ()
 
 
-async def test_a_folder_of_files_is_imported_and_its_bad_ones_named(tmp_path):
+async def test_a_folder_of_files_is_imported_and_its_bad_ones_named(desk, tmp_path):
     folder = tmp_path / "chats"
     folder.mkdir()
     list_file(folder, name="one.json")
     list_file(folder, [*TALK, {"role": "user", "content": "And?"}], name="two.json")
     (folder / "bad.json").write_text("[{")
     (folder / "notes.md").write_text("# only notes")
-    async with ready_desktop(tmp_path) as desk:
-        await desk.say(f"/import {folder}", sees="2 sessions, 5 messages imported.")
-        await shown(desk, "bad.json")
-        assert len(await desk.store.list_sessions()) == 2
+    await desk.say(f"/import {folder}", sees="2 sessions, 5 messages imported.")
+    await shown(desk, "bad.json")
+    assert len(await desk.store.list_sessions()) == 2
 
 
-async def test_rows_that_were_left_out_are_told(tmp_path):
+async def test_rows_that_were_left_out_are_told(desk, tmp_path):
     path = list_file(tmp_path, [*TALK, {"role": "alien", "content": "x"}, 5])
-    async with ready_desktop(tmp_path) as desk:
-        await desk.say(f"/import {path}", sees="Skipped or incomplete: message 3")
-        await shown(desk, "Lettuce grows.")
+    await desk.say(f"/import {path}", sees="Skipped or incomplete: message 3")
+    await shown(desk, "Lettuce grows.")
 
 
 async def test_going_on_with_an_imported_session_sends_what_it_holds(tmp_path):

@@ -86,13 +86,12 @@ async def test_another_version_of_a_message_in_the_middle_stays_where_it_was(tmp
         assert desk.log_view.focused_message.text == "One way."
 
 
-async def test_a_terminal_that_is_too_small_is_told_so_and_no_longer_when_it_is_not(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        for size in ((39, 30), (90, 11), (20, 6)):
-            await desk.pilot.resize_terminal(*size)
-            await shown(desk, "40 × 12 needed")
-            await desk.pilot.resize_terminal(size[0] + 40, 12)
-            await gone(desk, "needed")
+async def test_a_terminal_that_is_too_small_is_told_so_and_no_longer_when_it_is_not(desk):
+    for size in ((39, 30), (90, 11), (20, 6)):
+        await desk.pilot.resize_terminal(*size)
+        await shown(desk, "40 × 12 needed")
+        await desk.pilot.resize_terminal(size[0] + 40, 12)
+        await gone(desk, "needed")
 
 
 @pytest.mark.parametrize("over", ["ctrl+o", "f1", "ctrl+p", "ctrl+k", "ctrl+f", "ctrl+e"])

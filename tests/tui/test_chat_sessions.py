@@ -157,46 +157,44 @@ async def test_a_draft_stays_with_its_session(tmp_path):
         await desk.until(lambda: desk.prompt_input.text == "new", "the draft of the new session")
 
 
-async def test_what_is_typed_is_on_the_disk_a_moment_later_and_written_at_most_five_times_a_second(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        began_s = time.monotonic()
-        written: list[str] = []
-        save = desk.store.save_draft
+async def test_what_is_typed_is_on_the_disk_a_moment_later_and_written_at_most_five_times_a_second(desk):
+    began_s = time.monotonic()
+    written: list[str] = []
+    save = desk.store.save_draft
 
-        async def save_draft(session_id, text):
-            written.append(text)
-            await save(session_id, text)
+    async def save_draft(session_id, text):
+        written.append(text)
+        await save(session_id, text)
 
-        desk.store.save_draft = save_draft
-        for letter in "abcdefghijklmnopqrst":
-            await desk.press(letter)
-        await desk.until(lambda: written and written[-1] == "abcdefghijklmnopqrst", "the draft")
-        assert await desk.store.draft("") == "abcdefghijklmnopqrst"
-        assert len(written) <= (time.monotonic() - began_s) / SAVE_AFTER_S + 1
-        assert SAVE_AFTER_S < 0.25
+    desk.store.save_draft = save_draft
+    for letter in "abcdefghijklmnopqrst":
+        await desk.press(letter)
+    await desk.until(lambda: written and written[-1] == "abcdefghijklmnopqrst", "the draft")
+    assert await desk.store.draft("") == "abcdefghijklmnopqrst"
+    assert len(written) <= (time.monotonic() - began_s) / SAVE_AFTER_S + 1
+    assert SAVE_AFTER_S < 0.25
 
 
-async def test_what_was_sent_stays_a_draft_until_it_is_on_the_disk_as_a_prompt(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        gate, asked = asyncio.Event(), asyncio.Event()
-        append = desk.store.append
+async def test_what_was_sent_stays_a_draft_until_it_is_on_the_disk_as_a_prompt(desk):
+    gate, asked = asyncio.Event(), asyncio.Event()
+    append = desk.store.append
 
-        async def slow(*given):
-            asked.set()
-            await gate.wait()
-            await append(*given)
+    async def slow(*given):
+        asked.set()
+        await gate.wait()
+        await append(*given)
 
-        desk.store.append = slow
-        await desk.say("first")
-        await asked.wait()
-        await desk.until(lambda: desk.chat.prompt_text._timer is not None, "the timer")
-        began = desk.chat.prompt_text._timer
-        await desk.until(lambda: desk.chat.prompt_text._timer is not began, "its end")
-        assert desk.chat.prompt_text._timer is not None
-        gate.set()
-        await desk.answered()
-        await desk.until(lambda: desk.chat.prompt_text._timer is None, "the write")
-        assert await desk.store.draft("") == ""
+    desk.store.append = slow
+    await desk.say("first")
+    await asked.wait()
+    await desk.until(lambda: desk.chat.prompt_text._timer is not None, "the timer")
+    began = desk.chat.prompt_text._timer
+    await desk.until(lambda: desk.chat.prompt_text._timer is not began, "its end")
+    assert desk.chat.prompt_text._timer is not None
+    gate.set()
+    await desk.answered()
+    await desk.until(lambda: desk.chat.prompt_text._timer is None, "the write")
+    assert await desk.store.draft("") == ""
 
 
 async def test_what_waits_is_on_the_disk_and_gone_from_there_once_it_was_sent(tmp_path):
@@ -228,10 +226,9 @@ async def test_what_goes_out_behind_another_session_is_no_draft_any_more_and_wha
         assert [message.text for message in desk.backend.requests[-1].messages][-1] == "second"
 
 
-async def test_ctrl_n_in_a_session_not_yet_begun_keeps_what_is_typed(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        await desk.press("a", "b", "ctrl+n")
-        assert desk.prompt_input.text == "ab"
+async def test_ctrl_n_in_a_session_not_yet_begun_keeps_what_is_typed(desk):
+    await desk.press("a", "b", "ctrl+n")
+    assert desk.prompt_input.text == "ab"
 
 
 async def test_what_was_typed_is_there_after_a_restart_and_not_once_it_was_sent(tmp_path):

@@ -40,6 +40,5 @@ async def test_a_key_of_the_list_asks_for_all_tags_of_a_session(tmp_path):
         assert await tags_of(desk) == ("garden", "spring")
 
 
-async def test_a_session_that_is_not_begun_has_no_tags_and_says_so(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        await desk.say("/tag garden", sees="This session is empty")
+async def test_a_session_that_is_not_begun_has_no_tags_and_says_so(desk):
+    await desk.say("/tag garden", sees="This session is empty")

@@ -148,11 +148,10 @@ async def test_ctrl_c_stops_too_and_twice_with_nothing_to_do_quits(tmp_path):
         await desk.until(lambda: not desk.app.is_running or desk.app._exit, "the end")
 
 
-async def test_ctrl_c_copies_what_is_selected_in_the_prompt(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        await desk.press("a", "b", "c", "shift+left", "shift+left", "ctrl+c")
-        await desk.until(lambda: desk.copied == ["bc"], "the copy")
-        assert desk.app._exit is False
+async def test_ctrl_c_copies_what_is_selected_in_the_prompt(desk):
+    await desk.press("a", "b", "c", "shift+left", "shift+left", "ctrl+c")
+    await desk.until(lambda: desk.copied == ["bc"], "the copy")
+    assert desk.app._exit is False
 
 
 async def test_quitting_while_an_answer_streams_saves_it_as_stopped_and_sends_nothing_more(tmp_path):

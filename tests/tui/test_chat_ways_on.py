@@ -102,25 +102,24 @@ async def test_slash_commands_act_on_the_last_answer(tmp_path):
         await desk.until(lambda: desk.prompt_input.text == "two", "the prompt")
 
 
-async def test_in_an_empty_session_each_says_that_nothing_was_said(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        for line in (
-            "/copy",
-            "/copy code",
-            "/retry",
-            "/continue",
-            "/edit",
-            "/fork",
-            "/delete",
-            "/links",
-            "/pager",
-        ):
-            desk.app.clear_notifications()
-            await desk.say(line, sees="This session is empty.")
-        await desk.say("/undo", sees="Nothing to undo.")
-        await desk.press("ctrl+r", sees="This session is empty.")
-        assert desk.backend.requests == []
-        assert desk.copied == []
+async def test_in_an_empty_session_each_says_that_nothing_was_said(desk):
+    for line in (
+        "/copy",
+        "/copy code",
+        "/retry",
+        "/continue",
+        "/edit",
+        "/fork",
+        "/delete",
+        "/links",
+        "/pager",
+    ):
+        desk.app.clear_notifications()
+        await desk.say(line, sees="This session is empty.")
+    await desk.say("/undo", sees="Nothing to undo.")
+    await desk.press("ctrl+r", sees="This session is empty.")
+    assert desk.backend.requests == []
+    assert desk.copied == []
 
 
 async def test_copy_takes_what_has_come_of_an_answer_that_is_on_its_way(tmp_path):

@@ -19,7 +19,7 @@ from textual.widgets._toast import Toast
 
 from lmchat.tui.quirks.app import PatchedApp, PatchedScreen
 from lmchat.tui.screens.palette import Palette
-from tests.support.desktop import Desktop, desktop, ready_desktop
+from tests.support.desktop import Desktop, desktop
 
 
 class Paced(PatchedApp):
@@ -208,19 +208,18 @@ async def test_esc_pressed_twice_closes_the_palette_alone(tmp_path):
         await desk.until(lambda: desk.app.screen is desk.chat, "the chat")
 
 
-async def test_a_click_on_what_was_just_told_and_is_gone_is_for_nothing(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        desk.app.notify("Saved.", markup=False)
-        await desk.until(lambda: any(toast.region for toast in desk.app.screen.query(Toast)), "the words")
+async def test_a_click_on_what_was_just_told_and_is_gone_is_for_nothing(desk):
+    desk.app.notify("Saved.", markup=False)
+    await desk.until(lambda: any(toast.region for toast in desk.app.screen.query(Toast)), "the words")
+    await desk.pilot.pause()
+    toast = desk.app.screen.query_one(Toast)
+    x, y = toast.region.offset
+    with desk.app.batch_update():  # as when the next frame is not due yet
+        await toast.remove()
+        together(desk, *clicked(x + 1, y))
         await desk.pilot.pause()
-        toast = desk.app.screen.query_one(Toast)
-        x, y = toast.region.offset
-        with desk.app.batch_update():  # as when the next frame is not due yet
-            await toast.remove()
-            together(desk, *clicked(x + 1, y))
-            await desk.pilot.pause()
-        await desk.pilot.press("h", "i")
-        assert desk.prompt_input.text == "hi"
+    await desk.pilot.press("h", "i")
+    assert desk.prompt_input.text == "hi"
 
 
 async def test_keys_that_come_after_the_way_out_are_for_nothing(tmp_path):

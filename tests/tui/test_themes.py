@@ -23,15 +23,14 @@ def write(tmp_path):
     return lambda name, text: (tmp_path / "themes" / name).write_text(text)
 
 
-async def test_the_list_shows_each_theme_live_and_esc_brings_the_old_one_back(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        await desk.say("/theme", leads_to=ThemeDialog)
-        await desk.press("down")
-        assert desk.app.theme == "lmchat-light"
-        await desk.press("end")
-        assert desk.app.theme == "tokyo-night"
-        await desk.press("escape", leads_to=ChatScreen)
-        assert (desk.app.theme, {one.theme for one in desk.remembered}) == ("lmchat-dark", {""})
+async def test_the_list_shows_each_theme_live_and_esc_brings_the_old_one_back(desk):
+    await desk.say("/theme", leads_to=ThemeDialog)
+    await desk.press("down")
+    assert desk.app.theme == "lmchat-light"
+    await desk.press("end")
+    assert desk.app.theme == "tokyo-night"
+    await desk.press("escape", leads_to=ChatScreen)
+    assert (desk.app.theme, {one.theme for one in desk.remembered}) == ("lmchat-dark", {""})
 
 
 async def test_every_theme_of_the_list_can_be_shown_and_the_chosen_one_is_remembered(tmp_path):
@@ -46,12 +45,11 @@ async def test_every_theme_of_the_list_can_be_shown_and_the_chosen_one_is_rememb
         assert {"nord", "dracula", "textual-light", "ansi-dark"} < set(names)
 
 
-async def test_an_own_theme_is_listed_and_a_wrong_one_is_told_beside_it(tmp_path, write):
+async def test_an_own_theme_is_listed_and_a_wrong_one_is_told_beside_it(desk, write):
     write("sea.toml", SEA)
     write("bad.toml", "primary = 'nocolour'")
-    async with ready_desktop(tmp_path) as desk:
-        await desk.say("/theme sea", sees="Theme themes/bad.toml: primary must be a colour")
-        await desk.until(lambda: desk.app.theme == "sea", "the theme")
+    await desk.say("/theme sea", sees="Theme themes/bad.toml: primary must be a colour")
+    await desk.until(lambda: desk.app.theme == "sea", "the theme")
 
 
 async def test_an_own_theme_that_is_set_is_used_and_an_unknown_one_is_told(tmp_path, write):
@@ -101,12 +99,11 @@ def test_ours_have_contrast_and_others_say_what_lacks_it(tmp_path, write):
     assert contrast(Color.parse(nord.variables["block-cursor-background"]), Color.parse("#D8DEE9")) >= 4.5
 
 
-async def test_the_list_names_what_is_hard_to_read(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        await desk.say("/theme", leads_to=ThemeDialog, sees="low contrast: text")
-        assert "low contrast" not in next(
-            line for line in screen_text(desk.app).splitlines() if "lmchat" not in line and " light " in line
-        )
+async def test_the_list_names_what_is_hard_to_read(desk):
+    await desk.say("/theme", leads_to=ThemeDialog, sees="low contrast: text")
+    assert "low contrast" not in next(
+        line for line in screen_text(desk.app).splitlines() if "lmchat" not in line and " light " in line
+    )
 
 
 @pytest.mark.parametrize(

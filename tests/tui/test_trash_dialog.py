@@ -156,7 +156,6 @@ async def test_a_disk_that_fails_is_told_and_the_trash_stays_as_it_was(tmp_path)
         assert desk.app.screen.list.key == session_id
 
 
-async def test_the_trash_has_a_slash_command(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        await desk.say("/trash", sees="The trash is empty.")
-        await desk.press("escape", hides="The trash is empty.")
+async def test_the_trash_has_a_slash_command(desk):
+    await desk.say("/trash", sees="The trash is empty.")
+    await desk.press("escape", hides="The trash is empty.")
