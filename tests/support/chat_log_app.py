@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from importlib.util import find_spec
 from itertools import groupby
@@ -33,6 +33,8 @@ from lmchat.tui.icons import ASCII_CLASS
 from lmchat.tui.themes import THEMES
 from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.chat_log.blocks import Line
+from lmchat.tui.widgets.chat_log.document import Document
+from lmchat.tui.widgets.chat_log.entry import Entry
 from lmchat.tui.widgets.chat_log.layout.block import Layout
 from lmchat.tui.widgets.chat_log.layout.page import Page
 from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
@@ -110,6 +112,13 @@ async def load(pilot: Pilot, *messages: ChatMessage) -> None:
     await pilot.pause()
 
 
+async def load_focused(pilot: Pilot, *messages: ChatMessage) -> None:
+    """Show messages, and give the focus to the last of them."""
+    pilot.app.log_view.load(messages)
+    pilot.app.log_view.focus()
+    await pilot.pause()
+
+
 async def pour(log: ChatLog, words: str) -> None:
     await log.apply(TextDelta(text=words))
     log.flush()
@@ -137,6 +146,13 @@ def tail_of(*pieces: str) -> MarkdownTail:
     return tail
 
 
+def document_with(entry: Entry, page: Page | None = None) -> Document:
+    document = Document()
+    document.set_page(page or plain_page())
+    document.append(entry)
+    return document
+
+
 def laid_out(tail: MarkdownTail, page: Page) -> list[Line]:
     """All lines of a Markdown text, with the blank rows between its blocks."""
     layout, lines = Layout(page), []
@@ -146,6 +162,23 @@ def laid_out(tail: MarkdownTail, page: Page) -> list[Line]:
             lines.append(page.line([]))
         lines += made
     return lines
+
+
+def pictures(text: str, page: Page) -> Iterator[tuple[str, str]]:
+    """What has come after each character of a text that streams, and what is then seen."""
+    tail = MarkdownTail()
+    for end, char in enumerate(text, 1):
+        tail.feed(char)
+        yield text[:end], picture(tail, page)
+
+
+def picture(tail: MarkdownTail, page: Page) -> str:
+    """What is seen of an open answer; its last block ends with the cursor."""
+    layout = Layout(page)
+    for block in tail.open:
+        block.has_cursor = True
+    lines = (line for block in tail.closed + tail.open for line in layout.lines(block, tail.references))
+    return "\n".join(map(shown, lines))
 
 
 def shown(line: Line) -> str:

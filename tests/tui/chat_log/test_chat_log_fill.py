@@ -29,26 +29,19 @@ def look(log):
 
 
 async def begin(pilot, whole):
-    log = pilot.app.log_view
-    log.load(whole[-END:], has_all_messages=False)
+    pilot.app.log_view.load(whole[-END:], has_all_messages=False)
     await pilot.pause()
-    return log, whole
+    return whole
 
 
-async def test_what_comes_above_moves_nothing_while_the_end_is_followed(pilot):
-    log, whole = await begin(pilot, talk(200))
-    before = rows(log)
-    log.fill(whole)
-    assert rows(log) == before
-    await pilot.pause()
-    assert rows(log) == before
-    assert log.is_vertical_scroll_end
-    assert len(log.document) == len(whole)
+@pytest.fixture
+async def whole(pilot):
+    """A session whose end is in the log."""
+    return await begin(pilot, talk(200))
 
 
 @pytest.mark.parametrize("rows_up", [1, 30, 75, 1_000])
-async def test_what_comes_above_moves_nothing_while_one_reads_back(pilot, rows_up):
-    log, whole = await begin(pilot, talk(200))
+async def test_what_comes_above_moves_nothing_while_one_reads_back(pilot, log, whole, rows_up):
     for _ in range(0, rows_up, 10):
         log.scroll_relative(y=-10)
         await pilot.pause()
@@ -62,8 +55,7 @@ async def test_what_comes_above_moves_nothing_while_one_reads_back(pilot, rows_u
     assert log.focused_message == focused
 
 
-async def test_who_looks_for_words_while_more_comes_above_goes_back_to_what_was_read(pilot):
-    log, whole = await begin(pilot, talk(200))
+async def test_who_looks_for_words_while_more_comes_above_goes_back_to_what_was_read(pilot, log, whole):
     log.scroll_relative(y=-30)
     await pilot.pause()
     before = rows(log)
@@ -76,11 +68,11 @@ async def test_who_looks_for_words_while_more_comes_above_goes_back_to_what_was_
     assert rows(log) == before
 
 
-async def test_what_was_unfolded_for_a_hit_is_folded_again_after_more_came_above(pilot):
+async def test_what_was_unfolded_for_a_hit_is_folded_again_after_more_came_above(pilot, log):
     whole = talk(200)
     thinking = answer("Said.", thought="A needle.", parent_id=whole[-1].message_id)
     whole = MessagePath([*whole, thinking])
-    log, _ = await begin(pilot, whole)
+    await begin(pilot, whole)
     log.finder.find("needle")
     log.finder.step(1)
     assert any("A needle." in row for row in rows(log))
@@ -92,13 +84,13 @@ async def test_what_was_unfolded_for_a_hit_is_folded_again_after_more_came_above
     assert log.document.entries[len(whole) - 1].is_folded
 
 
-async def test_who_folds_a_thought_after_more_came_above_goes_back_to_what_was_read(pilot):
+async def test_who_folds_a_thought_after_more_came_above_goes_back_to_what_was_read(pilot, log):
     whole = talk(200)
     asked = question("Why?", parent_id=whole[-1].message_id)
     thought = "\n\n".join(f"Step {n}." for n in range(40))
     said = "\n\n".join(f"Row {n}." for n in range(60))
     whole = MessagePath([*whole, asked, answer(said, thought=thought, parent_id=asked.message_id)])
-    log, _ = await begin(pilot, whole)
+    await begin(pilot, whole)
     log.focus_message(-1)
     await pilot.press("pageup")
     before = rows(log)
@@ -110,20 +102,7 @@ async def test_who_folds_a_thought_after_more_came_above_goes_back_to_what_was_r
     assert rows(log) == before
 
 
-async def test_home_asked_for_too_early_goes_to_the_first_message_once_it_is_there(pilot):
-    log, whole = await begin(pilot, talk(200))
-    log.scroll_home()
-    await pilot.pause()
-    log.fill(whole)
-    await pilot.pause()
-    assert "Question 0?" in look(log)[0]
-    log.scroll_end()
-    await pilot.pause()
-    assert any("End 199" in row for row in rows(log))
-
-
-async def test_who_went_on_reading_after_home_is_left_where_he_is(pilot):
-    log, whole = await begin(pilot, talk(200))
+async def test_who_went_on_reading_after_home_is_left_where_he_is(pilot, log, whole):
     log.scroll_home()
     log.scroll_relative(y=5)
     await pilot.pause()
@@ -133,8 +112,7 @@ async def test_who_went_on_reading_after_home_is_left_where_he_is(pilot):
     assert rows(log) == before
 
 
-async def test_a_log_that_has_all_takes_nothing_twice(pilot):
-    log, whole = await begin(pilot, talk(60))
+async def test_a_log_that_has_all_takes_nothing_twice(pilot, log, whole):
     log.fill(whole)
     log.fill(whole)
     assert len(log.document) == len(whole)
@@ -143,8 +121,7 @@ async def test_a_log_that_has_all_takes_nothing_twice(pilot):
     assert len(log.document) == len(whole)
 
 
-async def test_an_answer_that_streams_meanwhile_goes_on_in_its_place(pilot):
-    log, whole = await begin(pilot, talk(100))
+async def test_an_answer_that_streams_meanwhile_goes_on_in_its_place(pilot, log, whole):
     log.notice("a thin line")
     growing = streaming()
     log.begin_answer(growing)
@@ -161,8 +138,7 @@ async def test_an_answer_that_streams_meanwhile_goes_on_in_its_place(pilot):
     assert any("a thin line" in row for row in rows(log))
 
 
-async def test_hits_above_are_counted_once_they_are_there_and_the_shown_hit_stays(pilot):
-    log, whole = await begin(pilot, talk(200))
+async def test_hits_above_are_counted_once_they_are_there_and_the_shown_hit_stays(pilot, log, whole):
     assert log.finder.find("question") == END // 2
     log.finder.step(1)
     number, count = log.finder.step(-1)
@@ -210,21 +186,7 @@ async def test_a_message_is_the_same_before_and_after_it_was_let_go(pilot, log):
     assert set(look(log)) & set(filter(None, at_first))
 
 
-async def test_walking_through_all_of_it_keeps_few_and_shows_every_row(log):
-    whole = talk(120)
-    log.document.kept_lines = 400
-    log.load(whole)
-    seen = set()
-    while log.scroll_offset.y > 0:
-        seen |= {row.strip() for row in rows(log)}
-        log.scroll_relative(y=-20)
-    seen |= {row.strip() for row in rows(log)}
-    assert {f"End {n}" for n in range(120)} <= seen
-    assert len(list(log.document.entries.made())) <= 120
-
-
-async def test_a_selection_made_meanwhile_stays_with_its_words(pilot):
-    log, whole = await begin(pilot, talk(100))
+async def test_a_selection_made_meanwhile_stays_with_its_words(pilot, log, whole):
     await drag(pilot, log, (0, 3), (40, 10))
     before = log.selected_text, chosen(log)
     assert before[0]
@@ -233,8 +195,7 @@ async def test_a_selection_made_meanwhile_stays_with_its_words(pilot):
     assert (log.selected_text, chosen(log)) == before
 
 
-async def test_a_resize_and_marks_reach_what_nobody_has_looked_at(pilot):
-    log, whole = await begin(pilot, talk(200))
+async def test_a_resize_and_marks_reach_what_nobody_has_looked_at(pilot, log, whole):
     log.fill(whole)
     log.mark_left_out(100, whole[100].message_id)
     await pilot.resize_terminal(60, 20)

@@ -67,25 +67,17 @@ async def test_reading_back_no_line_moves_while_text_streams_in(pilot, log, up):
     assert not log.viewport.is_following
 
 
-async def test_lines_below_are_counted_until_the_end_is_seen(pilot, log):
-    log.load(talk(6))
-    log.begin_answer(streaming("start"))
-    await pilot.pause()
-    log.scroll_relative(y=-30)
-    await pour(log, "\n\none\n\ntwo\n\nthree")
-    log.flush()
-    await pilot.pause()
-    assert pilot.app.new_lines()[-1] == 6
-    log.scroll_end()
-    await pilot.pause()
-    assert pilot.app.new_lines()[-1] == 0
-    assert log.viewport.is_following
-
-
-def times_of_frames(log):
+def times_of_frames(log, cost_s=0.0):
     """A list that fills with the times, in seconds of the loop, at which what has come is taken up."""
     flushed_s, flush, clock = [], log.flush, asyncio.get_running_loop().time
-    log.flush = lambda: flushed_s.append(clock()) or flush()
+
+    def flush_dearly():
+        flushed_s.append(clock())
+        while clock() < flushed_s[-1] + cost_s:
+            pass
+        flush()
+
+    log.flush = flush_dearly
     return flushed_s
 
 
@@ -108,16 +100,7 @@ async def test_frames_are_as_rare_as_was_asked_for_and_no_timer_is_left(pilot, l
 async def test_frames_are_rarer_where_each_costs_much(pilot, log):
     log.begin_answer(streaming())
     await pilot.pause()
-    flushed_s = []
-    flush, clock = log.flush, asyncio.get_running_loop().time
-
-    def flush_dearly():
-        flushed_s.append(clock())
-        while clock() < flushed_s[-1] + 0.05:
-            pass
-        flush()
-
-    log.flush = flush_dearly
+    flushed_s = times_of_frames(log, cost_s=0.05)
     log.inflow.frames_per_second = 120
     for number in range(4):
         await log.apply(TextDelta(text=f"word{number} "))

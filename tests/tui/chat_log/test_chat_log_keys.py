@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from lmchat.domain.message import AnswerState, Failure
-from tests.support.chat_log_app import answer, load, question, rows, screen_text
+from tests.support.chat_log_app import answer, load, load_focused, question, rows, screen_text
 
 CODE = "one\n\n```python\nfirst = 1\n```\n\ntwo\n\n```\nsecond\n```\n"
 
@@ -65,25 +65,6 @@ async def test_only_the_focused_message_has_the_bar_and_only_while_the_log_has_t
     assert bars(log) == []
 
 
-async def test_a_message_that_gets_the_focus_is_brought_into_view(pilot, log):
-    await load(pilot, *(question(f"Question {n}") for n in range(100)))
-    for _ in range(60):
-        assert log.focus_message(-1)
-        assert log.focused_message.text in screen_text(log)
-    for _ in range(59):
-        assert log.focus_message(1)
-        assert log.focused_message.text in screen_text(log)
-
-
-async def test_a_message_is_shown_by_its_id(pilot, log):
-    messages = [question(f"Question {n}") for n in range(100)]
-    await load(pilot, *messages)
-    assert log.show_message(messages[3].message_id)
-    assert "Question 3 " in screen_text(log)
-    assert log.focused_message is messages[3]
-    assert not log.show_message("nowhere")
-
-
 @pytest.mark.parametrize("key", ["e", "r", "a", "f", "d", "t", "o", "left_square_bracket"])
 async def test_keys_whose_work_is_done_elsewhere_are_passed_on(pilot, log, key):
     log.load([question("one"), answer("two")])
@@ -95,25 +76,11 @@ async def test_keys_whose_work_is_done_elsewhere_are_passed_on(pilot, log, key):
     assert pilot.app.wanted() == [(fact.name, "")]
 
 
-async def test_the_copy_of_a_message_is_its_source(pilot, log):
-    log.load([answer("**two**\r\n\x1b")])
-    log.focus_message(-1)
-    await pilot.press("y")
-    assert pilot.app.wanted() == [("copy", "**two**\r\n\x1b")]
-
-
 async def test_code_blocks_are_copied_one_after_the_other(pilot, log):
     log.load([answer(CODE)])
     log.focus_message(-1)
     await pilot.press("c", "c", "c")
     assert [text for _, text in pilot.app.wanted()] == ["first = 1\n", "second\n", "first = 1\n"]
-
-
-async def test_where_there_is_no_code_nothing_is_copied(pilot, log):
-    log.load([answer("no code")])
-    log.focus_message(-1)
-    await pilot.press("c")
-    assert pilot.app.wanted() == [("copy_code", "")]
 
 
 async def test_copying_a_failure_takes_its_details_first_and_then_the_text(pilot, log):
@@ -135,8 +102,7 @@ async def test_source_and_rendered_text_take_turns(pilot, log):
 
 
 async def test_the_row_of_folded_reasoning_stays_in_its_place_when_it_opens(pilot, log):
-    log.load([question(f"Question {n}") for n in range(30)] + [answer("end", thought="step\n\n" * 50)])
-    await pilot.pause()
+    await load(pilot, *(question(f"Question {n}") for n in range(30)), answer("end", thought="step\n\n" * 50))
     log.focus_message(-1)
     place = next(y for y, row in enumerate(rows(log)) if "+ Thought" in row)
     await pilot.press("enter")
@@ -162,9 +128,7 @@ async def test_keys_of_messages_do_nothing_in_an_empty_log(pilot, log):
 
 
 async def test_a_log_that_has_the_focus_gives_it_to_the_last_message_of_another_session(pilot, log):
-    log.load([question("one")])
-    log.focus()
-    await pilot.pause()
+    await load_focused(pilot, question("one"))
     log.load([question("two"), answer("three")])
     log.notice("not a message")
     assert log.focused_message.text == "three"

@@ -6,11 +6,32 @@ from itertools import pairwise
 import pytest
 from textual import events
 
-from lmchat.domain.event import TextDelta
-from tests.support.chat_log_app import LogApp, answer, chance_of, question, rows, screen_text, streaming, talk
+from tests.support.chat_log_app import (
+    LogApp,
+    answer,
+    chance_of,
+    load,
+    load_focused,
+    pour,
+    question,
+    rows,
+    screen_text,
+    streaming,
+    talk,
+)
 
 NUMBERED = " ".join(f"word{number}" for number in range(3_000))
 CODE = "```python\n" + "\n".join(f"line_{n} = {'x' * (n % 90)}" for n in range(600)) + "\n```"
+
+
+SIZE = (80, 24)
+
+
+@pytest.fixture
+async def log(pilot):
+    log = pilot.app.log_view
+    await load(pilot, *talk(chance_of(7), 12))
+    return log
 
 
 async def resize(pilot, *size):
@@ -29,8 +50,7 @@ async def test_the_old_size_brings_the_old_view_back_wherever_one_reads(seed):
     width, height = chance.randint(40, 160), chance.randint(12, 50)
     async with LogApp().run_test(size=(width, height)) as pilot:
         log = pilot.app.log_view
-        log.load(talk(chance, 6))
-        await pilot.pause()
+        await load(pilot, *talk(chance, 6))
         for _ in range(2):
             log.scroll_to(y=chance.randint(0, log.max_scroll_y))
             before = rows(log)
@@ -41,20 +61,16 @@ async def test_the_old_size_brings_the_old_view_back_wherever_one_reads(seed):
 
 
 @pytest.mark.parametrize("text", [NUMBERED, CODE], ids=["paragraph", "code"])
-async def test_the_line_at_the_top_stays_the_first_within_a_block_of_many_screens(text):
-    async with LogApp().run_test(size=(100, 24)) as pilot:
-        log = pilot.app.log_view
-        log.load([question("Go on."), answer(text)])
-        await pilot.pause()
-        log.scroll_to(y=log.max_scroll_y // 2)
-        first = re.findall(r"(?:word|line_)\d+", rows(log)[0])[0]
-        for width in (40, 60, 237, 400, 51, 100):
-            await resize(pilot, width, 24)
-            assert first in " ".join(rows(log)[:2])
+async def test_the_line_at_the_top_stays_the_first_within_a_block_of_many_screens(pilot, log, text):
+    await load(pilot, question("Go on."), answer(text))
+    log.scroll_to(y=log.max_scroll_y // 2)
+    first = re.findall(r"(?:word|line_)\d+", rows(log)[0])[0]
+    for width in (40, 60, 237, 400, 51, 80):
+        await resize(pilot, width, 24)
+        assert first in " ".join(rows(log)[:2])
 
 
-async def test_a_storm_of_resizes_changes_nothing(pilot_at_rest):
-    pilot, log = pilot_at_rest
+async def test_a_storm_of_resizes_changes_nothing(pilot, log):
     log.scroll_to(y=200)
     before, chance = rows(log), chance_of(1)
     for _ in range(12):
@@ -63,33 +79,21 @@ async def test_a_storm_of_resizes_changes_nothing(pilot_at_rest):
     assert rows(log) == before
 
 
-@pytest.fixture
-async def pilot_at_rest():
-    async with LogApp().run_test(size=(80, 24)) as pilot:
-        log = pilot.app.log_view
-        log.load(talk(chance_of(7), 12))
-        await pilot.pause()
-        yield pilot, log
-
-
-async def test_at_the_end_it_stays_at_the_end_through_all_sizes(pilot_at_rest):
-    pilot, log = pilot_at_rest
+async def test_at_the_end_it_stays_at_the_end_through_all_sizes(pilot, log):
     for size in ((40, 12), (400, 100), (12, 5), (80, 24)):
         await resize(pilot, *size)
         assert log.viewport.is_following
         assert log.is_vertical_scroll_end
 
 
-async def test_a_larger_screen_that_shows_the_end_does_not_follow_it(pilot_at_rest):
-    pilot, log = pilot_at_rest
+async def test_a_larger_screen_that_shows_the_end_does_not_follow_it(pilot, log):
     log.begin_answer(streaming("Begun."))
     await pilot.pause()
     log.scroll_relative(y=-5)
     await resize(pilot, 80, 40)
     assert log.viewport.is_at_end
     seen = rows(log)
-    await log.apply(TextDelta(text="".join(f"\n\nmore {n}" for n in range(30))))
-    log.flush()
+    await pour(log, "".join(f"\n\nmore {n}" for n in range(30)))
     await pilot.pause()
     assert rows(log)[: len(seen) - 2] == seen[:-2]
     assert not log.viewport.is_following
@@ -98,24 +102,21 @@ async def test_a_larger_screen_that_shows_the_end_does_not_follow_it(pilot_at_re
     assert not log.viewport.is_following
 
 
-async def test_back_at_the_old_size_what_came_meanwhile_is_below(pilot_at_rest):
-    pilot, log = pilot_at_rest
+async def test_back_at_the_old_size_what_came_meanwhile_is_below(pilot, log):
     log.begin_answer(streaming("Begun."))
     await pilot.pause()
     log.scroll_relative(y=-150)
     before = rows(log)
     for width in (60, 120, 80):
         await resize(pilot, width, 24)
-        await log.apply(TextDelta(text="\n\nmore and more" * 9))
-        log.flush()
+        await pour(log, "\n\nmore and more" * 9)
     await pilot.pause()
     assert rows(log) == before
     assert pilot.app.new_lines()[-1] == 9 * 3 * 2
 
 
 @pytest.mark.parametrize("has_wheel", [True, False])
-async def test_on_a_screen_that_was_made_larger_wheel_and_keys_follow_the_end_again(pilot_at_rest, has_wheel):
-    pilot, log = pilot_at_rest
+async def test_on_a_screen_that_was_made_larger_wheel_and_keys_follow_the_end_again(pilot, log, has_wheel):
     log.scroll_relative(y=-5)
     await resize(pilot, 80, 40)
     assert log.viewport.is_at_end
@@ -128,11 +129,8 @@ async def test_on_a_screen_that_was_made_larger_wheel_and_keys_follow_the_end_ag
     assert log.viewport.is_following
 
 
-async def test_the_focused_message_stays_on_its_row(pilot_at_rest):
-    pilot, log = pilot_at_rest
-    log.load([question(f"Mark {n}. " + "word " * 30) for n in range(60)])
-    log.focus()
-    await pilot.pause()
+async def test_the_focused_message_stays_on_its_row(pilot, log):
+    await load_focused(pilot, *(question(f"Mark {n}. " + "word " * 30) for n in range(60)))
     for _ in range(22):
         log.focus_message(-1)
     row = next(number for number, text in enumerate(rows(log)) if "Mark 37" in text)
@@ -144,34 +142,28 @@ async def test_the_focused_message_stays_on_its_row(pilot_at_rest):
 
 
 @pytest.mark.parametrize("size", [(20, 8), (5, 3), (1, 1), (39, 11), (400, 100)])
-async def test_no_size_is_too_small_or_too_large(pilot_at_rest, size):
-    pilot, log = pilot_at_rest
+async def test_no_size_is_too_small_or_too_large(pilot, log, size):
     log.focus_message(-1)
     await resize(pilot, *size)
     log.begin_answer(streaming("Some words that are there."))
     log.scroll_relative(y=-3)
-    await log.apply(TextDelta(text="\n\n| a | b |\n|---|---|\n| 1 | 2 |\n"))
-    log.flush()
+    await pour(log, "\n\n| a | b |\n|---|---|\n| 1 | 2 |\n")
     log.scroll_end()
     await pilot.pause()
     assert all(len(row) <= size[0] for row in rows(log))
 
 
-async def test_a_bookmark_is_the_same_line_after_the_session_was_loaded_again():
-    async with LogApp().run_test(size=(100, 24)) as pilot:
-        log = pilot.app.log_view
-        messages = [question("Go on."), answer(NUMBERED)]
-        log.load(messages)
-        await pilot.pause()
-        log.scroll_to(y=101)
-        mark, first = log.viewport.bookmark, rows(log)[0].split()[0]
-        log.load(messages)
-        assert log.go_to_bookmark(mark)
-        assert first in " ".join(rows(log)[:2]).split()
+async def test_a_bookmark_is_the_same_line_after_the_session_was_loaded_again(log):
+    messages = [question("Go on."), answer(NUMBERED)]
+    log.load(messages)
+    log.scroll_to(y=101)
+    mark, seen = log.viewport.bookmark, rows(log)
+    log.load(messages)
+    assert log.go_to_bookmark(mark)
+    assert rows(log) == seen
 
 
-async def test_an_old_bookmark_of_three_words_still_leads_to_its_block(pilot_at_rest):
-    _, log = pilot_at_rest
+async def test_an_old_bookmark_of_three_words_still_leads_to_its_block(pilot, log):
     message = log.document.entries[3].message
     assert log.go_to_bookmark(f"{message.message_id} 0 0")
     assert log.document.locate(log.scroll_offset.y)[0] == 3
@@ -182,8 +174,7 @@ async def test_each_step_moves_by_itself_through_what_nobody_has_seen(seed):
     chance = chance_of(seed)
     async with LogApp().run_test(size=(chance.randint(40, 120), chance.randint(12, 40))) as pilot:
         log = pilot.app.log_view
-        log.load(talk(chance, 8))
-        await pilot.pause()
+        await load(pilot, *talk(chance, 8))
         for step in (chance.choice([1, 2, 5]) for _ in range(80)):
             before = plain(log)
             log.scroll_relative(y=-step)
@@ -196,16 +187,14 @@ async def test_each_step_moves_by_itself_through_what_nobody_has_seen(seed):
         assert all(after[:-1] == before[1:] for before, after in pairwise(seen))
 
 
-async def test_a_table_that_turns_into_a_list_of_values_keeps_its_row_at_the_top():
+async def test_a_table_that_turns_into_a_list_of_values_keeps_its_row_at_the_top(pilot, log):
     head = "| " + " | ".join(f"a long name {n}" for n in range(8)) + " |\n" + "|---" * 8 + "|\n"
     table = head + "".join(f"| N{n} |" + " some words |" * 7 + "\n" for n in range(22))
-    async with LogApp().run_test(size=(120, 12)) as pilot:
-        log = pilot.app.log_view
-        log.load([question("Go on."), answer(table + "\n\n" + NUMBERED)])
-        await pilot.pause()
-        log.scroll_to(y=20)
-        first = int(re.findall(r"N(\d+)", screen_text(log))[0])
-        await resize(pilot, 44, 30)
-        found = [int(number) for number in re.findall(r"N(\d+)", screen_text(log))]
-        assert found
-        assert abs(found[0] - first) <= 1
+    await pilot.resize_terminal(120, 12)
+    await load(pilot, question("Go on."), answer(table + "\n\n" + NUMBERED))
+    log.scroll_to(y=20)
+    first = int(re.findall(r"N(\d+)", screen_text(log))[0])
+    await resize(pilot, 44, 30)
+    found = [int(number) for number in re.findall(r"N(\d+)", screen_text(log))]
+    assert found
+    assert abs(found[0] - first) <= 1

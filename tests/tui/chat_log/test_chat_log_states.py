@@ -29,7 +29,17 @@ from lmchat.domain.message import (
     text_message,
 )
 from lmchat.domain.turn import Turn
-from tests.support.chat_log_app import RECEIPT, LogApp, answer, question, rows, screen_text, streaming
+from tests.support.chat_log_app import (
+    RECEIPT,
+    LogApp,
+    answer,
+    load,
+    pour,
+    question,
+    rows,
+    screen_text,
+    streaming,
+)
 from tests.support.markdown_corpus import HOSTILE, MIXED
 
 GAP = "\u00a0"
@@ -244,8 +254,7 @@ async def test_reasoning_that_is_unfolded_while_it_arrives_goes_on_arriving(pilo
     assert "- Thinking…" in plain(log)
     assert "▌   one\n" in plain(log)
     assert "▌   two three" in plain(log)
-    await log.apply(TextDelta(text="Answer"))
-    log.flush()
+    await pour(log, "Answer")
     assert "▌ Answer" in plain(log)
     await pilot.press("enter")
     assert "two three" not in plain(log)
@@ -267,8 +276,7 @@ async def test_text_that_turns_out_to_be_thought_folds_at_once_and_the_answer_fo
     log.restate(replace(begun, parts=(ReasoningPart(text="Let me *see*:\n\n- 2+2"),)))
     turn = turn.apply(Rethought(), 103.0)
     log.show_turn(turn, 103.0)
-    await log.apply(TextDelta(text="Four"))
-    log.flush()
+    await pour(log, "Four")
     log.show_turn(turn.apply(TextDelta(text="Four"), 103.1), 103.1)
     assert "+ Thought for 2.0 s" in plain(log)
     assert "Let me" not in plain(log)
@@ -286,10 +294,22 @@ async def test_thought_that_turns_out_to_be_the_answer_is_shown_and_goes_on(log)
     assert "The tag" not in plain(log)
     log.restate(replace(begun, parts=(TextPart(text="The tag is `"),)))
     log.flush()
-    await log.apply(TextDelta(text="<think>`."))
-    log.flush()
+    await pour(log, "<think>`.")
     assert "The tag is <think>." in plain(log)
     assert "Think" not in plain(log)
+
+
+@pytest.mark.rule("R-17")
+async def test_a_mark_that_lacks_its_end_is_seen_once_the_thought_that_it_is_in_has_ended(log):
+    begun = streaming()
+    log.begin_answer(begun)
+    log.document.entries[0].is_folded = False
+    await pour(log, "Perhaps **two")
+    assert "     Perhaps two" in rows(log)
+    log.restate(replace(begun, parts=(ReasoningPart(text="Perhaps **two"), TextPart(text="Two."))))
+    log.flush()
+    assert "       Perhaps **two" in rows(log)
+    assert "     Two." in rows(log)
 
 
 @pytest.mark.rule("R-17")
@@ -368,23 +388,14 @@ async def test_a_turn_that_never_opened_an_answer_can_still_be_finished(log):
 
 async def test_an_answer_that_is_on_its_way_when_it_is_loaded_goes_on(log):
     log.load([question("q"), streaming("so far", thought="hm")])
-    await log.apply(TextDelta(text=" and more"))
-    log.flush()
+    await pour(log, " and more")
     assert "so far and more" in plain(log)
     assert "waiting" in plain(log)
 
 
-async def test_an_answer_that_is_continued_shows_what_it_had(log):
-    log.begin_answer(streaming("so far"))
-    await log.apply(TextDelta(text=" and more"))
-    log.flush()
-    assert "so far and more" in plain(log)
-
-
 async def test_events_after_the_end_are_ignored(log):
     log.load([answer("done")])
-    await log.apply(TextDelta(text="late"))
-    log.flush()
+    await pour(log, "late")
     assert "late" not in plain(log)
 
 
@@ -501,8 +512,7 @@ async def test_in_ascii_all_signs_are_ascii():
 async def test_muted_words_are_dim_and_tints_are_rules_in_the_terminals_own_colours():
     async with LogApp(theme="lmchat-ansi").run_test(size=(80, 30)) as pilot:
         log = pilot.app.log_view
-        log.load([question("q"), answer("```py\nx\n```")])
-        await pilot.pause()
+        await load(pilot, question("q"), answer("```py\nx\n```"))
         strips = log.render_lines(log.size.region)
         receipt = next(segment for strip in strips for segment in strip if "qwen3" in segment.text)
         assert receipt.style.dim
@@ -514,8 +524,7 @@ async def test_muted_words_are_dim_and_tints_are_rules_in_the_terminals_own_colo
 
 
 async def test_a_theme_is_taken_over_at_once(pilot, log):
-    log.load([question("q"), answer("a")])
-    await pilot.pause()
+    await load(pilot, question("q"), answer("a"))
     pilot.app.theme = "lmchat-light"
     await pilot.pause()
     back = {segment.style.bgcolor for strip in log.render_lines(log.size.region) for segment in strip}

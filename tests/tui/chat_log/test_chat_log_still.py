@@ -6,7 +6,6 @@ import re
 
 import pytest
 from msgspec.structs import replace
-from textual import events
 
 from lmchat.domain.event import ReasoningDelta
 from lmchat.domain.message import AnswerState, ReasoningPart, TextPart
@@ -15,6 +14,7 @@ from tests.support.chat_log_app import (
     answer,
     chance_of,
     load,
+    load_focused,
     pour,
     question,
     rows,
@@ -45,8 +45,7 @@ def lines_below(log):
 
 
 @pytest.mark.slow
-async def test_scrolling_through_what_was_never_seen_makes_nothing_new(pilot):
-    log = pilot.app.log_view
+async def test_scrolling_through_what_was_never_seen_makes_nothing_new(pilot, log):
     await load(pilot, question("Go on."), answer(text(chance_of(3), 30)))
     while log.scroll_offset.y:
         log.scroll_relative(y=-7)
@@ -111,8 +110,7 @@ async def test_a_table_that_is_laid_out_anew_keeps_its_row_at_the_top(pilot):
     assert re.findall(r"N\d+", screen_text(log))[0] == first
 
 
-async def test_text_that_turns_out_to_be_thought_stays_before_the_eyes_of_who_reads_it(pilot):
-    log = pilot.app.log_view
+async def test_text_that_turns_out_to_be_thought_stays_before_the_eyes_of_who_reads_it(pilot, log):
     open_answer = streaming()
     log.load([question("Go on.")])
     log.begin_answer(open_answer)
@@ -127,16 +125,6 @@ async def test_text_that_turns_out_to_be_thought_stays_before_the_eyes_of_who_re
     assert "The answer." in screen_text(log)
 
 
-async def test_who_follows_sees_the_thought_folded(pilot):
-    log = pilot.app.log_view
-    open_answer = streaming()
-    log.begin_answer(open_answer)
-    await pour(log, LINES)
-    log.restate(replace(open_answer, parts=(ReasoningPart(text=LINES),)))
-    await pilot.pause()
-    assert "Paragraph" not in screen_text(log)
-
-
 async def test_the_final_form_with_other_words_leaves_the_reader_at_his_line(pilot, log):
     open_answer = streaming()
     log.begin_answer(open_answer)
@@ -149,8 +137,7 @@ async def test_the_final_form_with_other_words_leaves_the_reader_at_his_line(pil
     assert rows(log) == before
 
 
-async def test_a_mark_above_a_long_prompt_that_is_read_moves_no_line_of_it(pilot):
-    log = pilot.app.log_view
+async def test_a_mark_above_a_long_prompt_that_is_read_moves_no_line_of_it(pilot, log):
     long = question("\n".join(f"line {n}" for n in range(200)))
     log.load([question("First."), long, answer("Short.")])
     log.scroll_to(y=120)
@@ -159,21 +146,6 @@ async def test_a_mark_above_a_long_prompt_that_is_read_moves_no_line_of_it(pilot
     assert rows(log) == before
     log.mark_left_out(0, None)
     assert rows(log) == before
-
-
-@pytest.mark.parametrize("is_read", [True, False])
-async def test_reasoning_that_opens_above_moves_nothing_that_is_read(pilot, is_read):
-    log = pilot.app.log_view
-    await load(pilot, question("Go on."), answer(LINES, thought=LINES), answer(LINES))
-    log.show_message(log.document.entries[1].message.message_id)
-    log.toggle("is_folded")
-    log.scroll_relative(y=300 if is_read else 2)
-    before = rows(log)
-    log.toggle("is_folded")
-    if is_read:
-        assert rows(log) == before
-    else:
-        assert "Thought" in screen_text(log)
 
 
 async def test_the_view_follows_while_the_last_message_has_the_focus_and_no_longer_with_another(pilot, log):
@@ -193,12 +165,9 @@ async def test_the_view_follows_while_the_last_message_has_the_focus_and_no_long
     assert log.focused_message.text.startswith("Begun.")
 
 
-async def test_the_focus_goes_along_with_what_is_scrolled(pilot):
-    log = pilot.app.log_view
-    log.load([question(f"Mark {n}.") for n in range(200)])
-    log.focus()
-    await pilot.pause()
-    for keys in (["pageup"] * 4, ["home"], ["pagedown"] * 3, ["up"] * 30, ["end"]):
+async def test_the_focus_goes_along_with_what_is_scrolled(pilot, log):
+    await load_focused(pilot, *(question(f"Mark {n}.") for n in range(200)))
+    for keys in (["pageup"] * 4, ["home"], ["pagedown"] * 3, ["up"] * 30, ["down"] * 45, ["end"]):
         await pilot.press(*keys)
         assert log.focused_message.text in screen_text(log)
 
@@ -241,21 +210,6 @@ async def test_the_trough_of_the_bar_pages(pilot, log):
     assert rows(log) == before
 
 
-@pytest.mark.slow
-async def test_a_burst_of_the_wheel_goes_as_far_as_as_many_turns(pilot):
-    log = pilot.app.log_view
-    await load(pilot, *talk(chance_of(5), 40))
-    end = log.scroll_offset.y
-    await pilot._post_mouse_events([events.MouseScrollUp] * 60, log, offset=(10, 5))
-    await pilot.pause()
-    up = rows(log)
-    assert log.scroll_offset.y < end
-    await pilot._post_mouse_events([events.MouseScrollDown] * 60, log, offset=(10, 5))
-    await pilot.pause()
-    assert log.viewport.is_following
-    assert rows(log) != up
-
-
 async def test_thoughts_that_arrive_unfolded_move_nothing_above(pilot, log):
     log.begin_answer(streaming())
     await log.apply(ReasoningDelta(text="Hm. " * 40 + "\n\n"))
@@ -293,8 +247,7 @@ async def test_nothing_is_new_where_nothing_came_whatever_the_width(pilot, log, 
     assert not any(pilot.app.new_lines())
 
 
-async def test_what_is_read_from_the_disk_above_is_not_new(pilot):
-    log = pilot.app.log_view
+async def test_what_is_read_from_the_disk_above_is_not_new(pilot, log):
     whole = MessagePath(talk(chance_of(2), 30))
     log.load(whole[-8:], has_all_messages=False)
     log.begin_answer(streaming("Begun."))

@@ -6,11 +6,18 @@ import pytest
 
 from lmchat.domain.event import TextDelta
 from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, SEGMENT_LINES, Block, Kind
-from lmchat.tui.widgets.chat_log.document import Document
 from lmchat.tui.widgets.chat_log.entry import Entry
 from lmchat.tui.widgets.chat_log.layout.block import Layout
 from lmchat.tui.widgets.chat_log.markdown.tail import cut_place
-from tests.support.chat_log_app import coloured_page, laid_out, painted, plain_page, shown, streaming, tail_of
+from tests.support.chat_log_app import (
+    coloured_page,
+    document_with,
+    laid_out,
+    painted,
+    shown,
+    streaming,
+    tail_of,
+)
 
 PAGE = coloured_page()
 
@@ -74,10 +81,8 @@ def test_a_giant_heading_is_a_heading_to_its_end():
 
 
 def test_a_fence_that_ends_with_a_whole_piece_is_read_as_a_whole_too():
-    document = Document()
-    document.set_page(plain_page())
     entry = Entry(streaming(), is_streaming=True)
-    document.append(entry)
+    document = document_with(entry)
     entry.feed(TextDelta(text="```python\n" + "x = 1\n" * 2 * SEGMENT_LINES))
     document.grow(0)
     assert not document.unhighlighted

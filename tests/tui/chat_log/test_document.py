@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from lmchat.domain.event import ReasoningDelta, TextDelta
 from lmchat.tui.widgets.chat_log.document import Document
 from lmchat.tui.widgets.chat_log.entry import Entry
-from tests.support.chat_log_app import answer, plain_page, question, streaming
+from tests.support.chat_log_app import answer, document_with, plain_page, question, streaming
 from tests.support.markdown_corpus import CORPUS, MIXED
 
 TEXTS = st.sampled_from([*CORPUS.values(), "short", "two\n\nparagraphs", "word " * 60])
@@ -21,13 +21,6 @@ def document_of(messages, width=60):
     document.set_page(plain_page(width))
     for is_prompt, text in messages:
         document.append(Entry(question(text) if is_prompt else answer(text, thought=text[:20])))
-    return document
-
-
-def document_with(entry):
-    document = Document()
-    document.set_page(plain_page())
-    document.append(entry)
     return document
 
 
@@ -112,13 +105,11 @@ def test_text_that_turned_out_to_be_thought_is_laid_out_as_thought_that_is_loade
 
 
 def test_a_late_link_lays_out_what_is_new_and_no_more():
-    document, laid = Document(), []
-    document.set_page(plain_page())
+    entry = Entry(message=streaming(), is_streaming=True)
+    document, laid = document_with(entry), []
     document.layout.lines = lambda block, links, lines=document.layout.lines: (
         laid.append(block.source) or lines(block, links)
     )
-    entry = Entry(message=streaming(), is_streaming=True)
-    document.append(entry)
     document.build(0)
     for number in range(100):
         laid.clear()

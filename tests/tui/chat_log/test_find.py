@@ -17,7 +17,17 @@ from lmchat.domain.message import (
 from lmchat.domain.session import MessagePath
 from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.chat_log import finder as found
-from tests.support.chat_log_app import LogApp, answer, load, marked, question, rows, screen_text, streaming
+from tests.support.chat_log_app import (
+    LogApp,
+    answer,
+    load,
+    load_focused,
+    marked,
+    question,
+    rows,
+    screen_text,
+    streaming,
+)
 from tests.support.programs import until
 
 
@@ -245,19 +255,9 @@ async def test_what_is_typed_shows_its_first_hit_at_once_and_goes_back_where_the
     assert "7 needle" in screen_text(log)
 
 
-async def test_what_is_typed_and_not_found_leaves_the_end_followed(pilot, log):
-    await load(pilot, *(answer(f"{n} hay") for n in range(50)))
-    log.finder.seek("hay")
-    log.finder.seek("hays")
-    assert log.viewport.is_following
-    log.append(answer("more"))
-    await pilot.pause()
-    assert "more" in screen_text(log)
-
-
 async def test_a_hit_in_a_folded_thought_is_counted_unfolded_when_reached_and_folded_when_left(pilot, log):
-    log.load([question("fern"), answer("Nothing.", thought="A fern, and a fern."), answer("Last fern.")])
-    await pilot.pause()
+    thinking = answer("Nothing.", thought="A fern, and a fern.")
+    await load(pilot, question("fern"), thinking, answer("Last fern."))
     assert log.finder.find("fern") == 4
     log.finder.step(1)
     assert "A fern" not in screen_text(log)
@@ -281,10 +281,8 @@ async def test_a_folded_system_prompt_is_unfolded_for_its_hit(pilot, log):
 
 
 async def test_a_file_in_a_prompt_is_unfolded_for_its_hit(pilot, log):
-    log.load(
-        [question("Look at a fern:\n\n" + as_attached("notes.txt", 13, "hay\nfern\nhay")), answer("hay")]
-    )
-    await pilot.pause()
+    attached = as_attached("notes.txt", 13, "hay\nfern\nhay")
+    await load(pilot, question(f"Look at a fern:\n\n{attached}"), answer("hay"))
     assert log.finder.find("fern") == 2
     assert {log.finder.step(1) for _ in range(2)} == {(1, 2), (2, 2)}
     seen = [log.finder.step(1) and marked(log, "hit-now") for _ in range(2)]
@@ -301,6 +299,7 @@ async def test_words_of_a_search_are_marked_everywhere_and_the_message_shows_its
     assert marked(log, "hit-now") == ["7"]
     assert log.finder.index == 7
     assert log.focused_message.message_id == message_id
+    assert not log.show_message("nowhere")
 
 
 async def test_words_that_were_only_thought_are_unfolded_and_marked(pilot, log):
@@ -379,9 +378,7 @@ async def test_each_change_of_the_count_is_told(pilot, log):
 
 
 async def test_a_message_in_source_view_shows_the_hits_of_its_source(pilot, log):
-    log.load([answer("**bo**ld [x](http://bold.example)")])
-    log.focus()
-    await pilot.pause()
+    await load_focused(pilot, answer("**bo**ld [x](http://bold.example)"))
     assert log.finder.find("**bo**") == 0 or marked(log) == []
     await pilot.press("s")
     await pilot.pause()

@@ -10,7 +10,7 @@ import pytest
 
 from lmchat.tui.widgets.chat_log.layout.block import Layout
 from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
-from tests.support.chat_log_app import plain_page, shown
+from tests.support.chat_log_app import pictures, plain_page
 from tests.support.markdown_corpus import CORPUS
 
 PAGE = plain_page(90)
@@ -32,17 +32,13 @@ AS_THEY_STAND = [
 """In none of these does a sign stand for anything but itself, once it has been seen."""
 
 
-def grow(tail, text):
-    tail.feed(text)
-    for block in tail.open:
-        block.has_cursor = True
-
-
 def frames(text):
     """How often each word is on the page after each character."""
     tail, layout, known = MarkdownTail(), Layout(PAGE), {}
     for char in text:
-        grow(tail, char)
+        tail.feed(char)
+        for block in tail.open:
+            block.has_cursor = True
         for block in tail.closed[len(known) :]:
             known[len(known)] = words(layout.lines(block, tail.references))
         yield sum(known.values(), Counter()) + words(
@@ -85,14 +81,14 @@ def test_what_was_shown_of_a_text_that_is_closed_is_shown_at_the_end(name):
 @pytest.mark.parametrize("text", AS_THEY_STAND)
 def test_a_sign_that_was_seen_stays(text):
     before: Counter[str] = Counter()
-    for so_far, seen in pictures(text):
+    for so_far, seen in pictures(text, PAGE):
         signs = Counter(re.sub(r"[\s\u2500]", "", seen))
         assert not before - signs, so_far
         before = signs
 
 
 def test_of_words_in_brackets_behind_others_none_waits_for_the_bracket_to_end():
-    *_, (_, seen) = pictures("as f[i](x, y in one) and [here](this is an aside that goes on")
+    *_, (_, seen) = pictures("as f[i](x, y in one) and [here](this is an aside that goes on", PAGE)
     assert seen.endswith("[here](this is an aside that goes on")
 
 
@@ -106,15 +102,5 @@ def test_of_words_in_brackets_behind_others_none_waits_for_the_bracket_to_end():
     ],
 )
 def test_an_address_that_may_be_one_waits_to_be_whole(half):
-    *_, (_, seen) = pictures("[hidden Title]: http://x.example\n\nsome [words]" + half)
+    *_, (_, seen) = pictures("[hidden Title]: http://x.example\n\nsome [words]" + half, PAGE)
     assert seen.endswith("some words")
-
-
-def pictures(text):
-    """What is seen after each character."""
-    tail, layout = MarkdownTail(), Layout(PAGE)
-    for end, char in enumerate(text, 1):
-        grow(tail, char)
-        blocks = tail.closed + tail.open
-        rows = [shown(line) for block in blocks for line in layout.lines(block, tail.references)]
-        yield text[:end], "\n".join(rows)

@@ -8,12 +8,11 @@ import pytest
 
 from lmchat.domain.event import TextDelta
 from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, TABLE_ROWS
-from lmchat.tui.widgets.chat_log.document import Document
 from lmchat.tui.widgets.chat_log.entry import Entry
 from lmchat.tui.widgets.chat_log.layout import code
 from lmchat.tui.widgets.chat_log.layout.block import Layout
 from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
-from tests.support.chat_log_app import coloured_page, plain_page, shown, streaming
+from tests.support.chat_log_app import coloured_page, document_with, plain_page, shown, streaming
 from tests.support.markdown_corpus import DEAR
 
 PAGE = coloured_page(200)
@@ -32,10 +31,8 @@ def pieces(text, size):
 
 def most_calls(text):
     """How many functions are called for the dearest of some frames, behind what came before."""
-    document = Document()
-    document.set_page(plain_page(117))
     entry = Entry(streaming(), is_streaming=True)
-    document.append(entry)
+    document = document_with(entry, plain_page(117))
     entry.feed(TextDelta(text=text[:AT_ONCE_CHARS]))
     document.grow(0)
     count, most = 0, 0

@@ -6,9 +6,8 @@ import re
 
 import pytest
 
-from lmchat.tui.widgets.chat_log.layout.block import Layout
 from lmchat.tui.widgets.chat_log.markdown.inline import as_it_will_look
-from tests.support.chat_log_app import plain_page, shown, tail_of
+from tests.support.chat_log_app import picture, pictures, plain_page, tail_of
 from tests.support.markdown_corpus import CORPUS
 
 PAGE = plain_page(70)
@@ -33,26 +32,10 @@ SENTENCES = [
 MARKS = re.compile(r"\*\*|`|\]\(|~~|__|\|")
 
 
-def frames(text):
-    """What is seen after each character."""
-    tail = tail_of()
-    for end in range(1, len(text) + 1):
-        tail.feed(text[end - 1])
-        yield text[:end], frame(tail)
-
-
-def frame(tail):
-    layout, lines = Layout(PAGE), []
-    for block in tail.closed + tail.open:
-        block.has_cursor = bool(tail.open) and block is tail.open[-1]
-        lines += [shown(line) for line in layout.lines(block, tail.references)]
-    return "\n".join(lines)
-
-
 @pytest.mark.parametrize("sentence", SENTENCES)
 def test_no_mark_is_seen_that_will_be_gone(sentence):
-    final = MARKS.findall(frame(tail_of(sentence)))
-    for so_far, seen in frames(sentence):
+    final = MARKS.findall(picture(tail_of(sentence), PAGE))
+    for so_far, seen in pictures(sentence, PAGE):
         assert len(MARKS.findall(seen)) <= len(final), so_far
 
 

@@ -5,13 +5,10 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
-from pygments.lexers import PythonLexer
 from rich.cells import cell_len
 from rich.style import Style
 from textual.strip import Strip
 
-from lmchat.tui import icons
 from lmchat.tui.widgets.chat_log.layout.code import code_lines
 from lmchat.tui.widgets.chat_log.layout.page import fold, split, width_of
 from lmchat.tui.widgets.chat_log.layout.table import measured
@@ -81,33 +78,6 @@ def test_the_reason_of_an_end_stays_when_other_figures_go():
     assert shown(page.row(pieces)) == " qwen3-8b · TTFT 0.19 s"
 
 
-def test_text_that_only_looks_like_a_language_stays_code():
-    assert rows("```no-such-language\n<x>\n```") == ["   no-such-language", "   <x>"]
-
-
-def test_a_nested_fence_keeps_its_place_in_the_list():
-    assert rows("1. one\n\n   ```py\n   x\n   ```\n") == [" 1. one", "", "      py", "      x"]
-
-
-def test_a_table_that_fits_has_columns_and_a_rule():
-    assert rows("| a | bb |\n|---|---:|\n| ccc | 1 |") == [" a     bb", " ────────", " ccc    1"]
-
-
-def test_a_table_that_is_too_wide_breaks_words_inside_its_widest_column():
-    text = "| a | b |\n|---|---|\n| x | " + "word " * 12 + "|"
-    made = rows(text, 40)
-    assert len(made) > 3
-    assert " ".join(" ".join(made[2:]).split()) == "x " + "word " * 11 + "word"
-
-
-def test_a_table_with_too_many_columns_becomes_rows_of_names_and_values():
-    columns = [f"column{n}" for n in range(9)]
-    text = (
-        "|" + "|".join(columns) + "|\n" + "|---" * 9 + "|\n|" + "|".join(f"value{n}" for n in range(9)) + "|"
-    )
-    assert rows(text, 40)[:9] == [f" column{n}: value{n}" for n in range(9)]
-
-
 @given(
     st.lists(
         st.lists(st.text(alphabet="ab 漢", max_size=40), min_size=1, max_size=12), min_size=1, max_size=4
@@ -124,12 +94,6 @@ def test_columns_fit_or_there_are_none(texts, room):
         assert min(columns.widths) >= 1
     else:
         assert count * 14 + count - 1 > room
-
-
-def test_in_ascii_no_other_sign_is_painted():
-    page = replace(plain_page(), icons=icons.ASCII, has_tints=False)
-    text = "- a\n\n> b\n\n---\n\n| c |\n|---|\n| d |\n\n```\n" + "e" * 90 + "\n```"
-    assert "".join(shown(line) for line in laid_out(tail_of(text), page)).isascii()
 
 
 @given(WORDS, st.integers(0, 300), st.integers(0, 300))
@@ -154,10 +118,3 @@ def test_splitting_spans_keeps_their_text_and_their_styles(texts, data):
     assert [[(char, style) for text, style in part for char in text] for part in parts] == [
         whole[start:end] for start, end in pairwise(bounds)
     ]
-
-
-def test_a_lexer_that_fails_costs_the_colours_only(caplog):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(PythonLexer, "get_tokens", lambda *_: 1 / 0)
-        assert rows("```python\nx = 1\n```") == ["   python", "   x = 1"]
-    assert "lexer for python failed" in caplog.text

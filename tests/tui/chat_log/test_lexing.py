@@ -97,6 +97,7 @@ def test_a_lexer_that_loses_characters_or_fails_is_not_believed(monkeypatch, cap
     assert list(piece_kinds("x = 1", "python")) == [("", "x = 1")]
     monkeypatch.setattr(PythonLexer, "get_tokens", lambda *_: 1 / 0)
     assert read_whole(code, "python", lambda: False) is None
+    assert list(piece_kinds("x = 1", "python")) == [("", "x = 1")]
     assert "lexer for python failed" in caplog.text
 
 
@@ -137,29 +138,25 @@ def styles_of(log, words):
 
 
 @pytest.mark.parametrize("is_loaded", [True, False])
-async def test_a_string_over_many_pieces_is_a_string_when_the_fence_has_ended(is_loaded):
-    async with LogApp().run_test(size=(80, 30)) as pilot:
-        log = pilot.app.log_view
-        text = f"```python\n{STRING}```\n"
-        if is_loaded:
-            log.load([answer(text)])
-        else:
-            log.begin_answer(streaming())
-            for start in range(0, len(text), 500):
-                await pour(log, text[start : start + 500])
-        string = str(log.get_component_rich_style("chat-log--string", partial=True).color)
-        await until(lambda: styles_of(log, "none of this") == {string}, "the colours of the whole")
-        assert not log.document.unhighlighted
-        log.scroll_home()
-        await until(lambda: styles_of(log, "none of this") == {string}, "the colours of the whole")
+async def test_a_string_over_many_pieces_is_a_string_when_the_fence_has_ended(log, is_loaded):
+    text = f"```python\n{STRING}```\n"
+    if is_loaded:
+        log.load([answer(text)])
+    else:
+        log.begin_answer(streaming())
+        for start in range(0, len(text), 500):
+            await pour(log, text[start : start + 500])
+    string = str(log.get_component_rich_style("chat-log--string", partial=True).color)
+    await until(lambda: styles_of(log, "none of this") == {string}, "the colours of the whole")
+    assert not log.document.unhighlighted
+    log.scroll_home()
+    await until(lambda: styles_of(log, "none of this") == {string}, "the colours of the whole")
 
 
-async def test_a_fence_of_one_piece_is_never_read_twice(monkeypatch):
-    async with LogApp().run_test(size=(80, 30)) as pilot:
-        log = pilot.app.log_view
-        await load(pilot, answer("```python\nx = 1\n```\n\n```\n" + "plain\n" * 90 + "```\n"))
-        assert not log.document.unhighlighted
-        assert not [worker for worker in log.workers if worker.name == "colours"]
+async def test_a_fence_of_one_piece_is_never_read_twice(pilot, log):
+    await load(pilot, answer("```python\nx = 1\n```\n\n```\n" + "plain\n" * 90 + "```\n"))
+    assert not log.document.unhighlighted
+    assert not [worker for worker in log.workers if worker.name == "colours"]
 
 
 async def test_leaving_ends_the_colouring(monkeypatch):
@@ -170,11 +167,10 @@ async def test_leaving_ends_the_colouring(monkeypatch):
         loop.call_soon_threadsafe(begun.set)
         return ((Token.Comment, "") for _ in count())
 
-    async with LogApp().run_test(size=(80, 30)) as pilot:
-        log = pilot.app.log_view
-        coding._strikes["python"] = 3
-        monkeypatch.setattr(PythonLexer, "get_tokens", tokens)
-        log.load([answer(f"```python\n{CODE}```\n")])
+    coding._strikes["python"] = 3
+    monkeypatch.setattr(PythonLexer, "get_tokens", tokens)
+    async with LogApp().run_test() as pilot:
+        pilot.app.log_view.load([answer(f"```python\n{CODE}```\n")])
         await begun.wait()
 
 

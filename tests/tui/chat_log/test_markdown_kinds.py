@@ -1,23 +1,19 @@
 from __future__ import annotations
 
-import re
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from rich.cells import cell_len
 from rich.style import Style
 
-from lmchat.text import safe_text
 from lmchat.tui import icons
-from lmchat.tui.widgets.chat_log.document import Document
-from lmchat.tui.widgets.chat_log.entry import Entry
 from lmchat.tui.widgets.chat_log.layout.block import inline_spans
 from lmchat.tui.widgets.chat_log.markdown.inline import is_told_by
 from lmchat.tui.widgets.chat_log.markdown.parser import links, parse_blocks, parse_inline
-from tests.support.chat_log_app import answer, laid_out, plain_page, shown, tail_of
+from tests.support.chat_log_app import laid_out, plain_page, shown, tail_of
 
 RULE = "─"
 
@@ -231,78 +227,6 @@ def test_numbers_that_grow_take_their_room_from_what_is_said_beside_them():
     made = rows("| n | said | square |\n|---|---|---|\n" + "".join(lines), 40)
     first = [row.split()[0] for row in made[2:] if row.split() and row.split()[0].isdecimal()]
     assert first == [str(n) for n in range(1, 400)]
-
-
-# what is written can be read
-
-
-MARKS = [
-    "# ", "- ", "+ ", "1. ", "2) ", "> ", ">", "```\n", "~~~\n", "`", "``", "**", "*", "_", "__", "~~", "[",
-    "]", "](", "![", "(", ")", "|", "|\n", "\n", "\n\n", "  \n", "    ", "\t", " ", "---\n", "===\n",
-    "|---|---|\n", "<b>", "</b>", "<br>", "<!-- ", " -->", "<details>", "<", "&amp;", "&", "\\", "\\[", "\\]",
-    "\\(", "\\)", "$", "$$", "$$\n", "\\begin{align}\n", "\\end{align}\n", "[ ] ", "[x] ", "[^1]", "[^1]: ",
-    "[a]: ",
-    "https://x.y/", "http://", ": ", "漢", "。", "\u0301", "\u200d", "\U0001f642", "\x1b", "<think>\n",
-    "</think>\n", "<pre>", "   - ", "     ", "1234567890. ", "\r\n", "\r", "\0", "\x0c", "\u2028",
-]  # fmt: skip
-
-
-@st.composite
-def soups(draw):
-    """Words, each another, among marks of all kinds."""
-    count = draw(st.integers(1, 40))
-    pieces = draw(st.lists(st.sampled_from(MARKS) | st.none(), min_size=count, max_size=count))
-    blanks = draw(st.lists(st.booleans(), min_size=count, max_size=count))
-    texts = [f"w{number}q" if piece is None else piece for number, piece in enumerate(pieces)]
-    return "".join(text + " " * blank for text, blank in zip(texts, blanks, strict=True))
-
-
-def words(text):
-    return set(re.findall(r"w\d+q", text))
-
-
-def may_be_hidden(text):
-    """Words of addresses behind the words of a link."""
-    return words(" ".join(re.findall(r"\]\([^)]*\)?", text.replace("\n", ""))))
-
-
-@given(st.lists(soups() | st.sampled_from(["\r\n", "a\tb  \r\n", "\n\n"]), max_size=30))
-@settings(max_examples=25, deadline=None)
-def test_the_source_of_an_answer_is_shown_letter_by_letter(pieces):
-    text = "".join(pieces) + "end"
-    document = Document()
-    document.set_page(plain_page())
-    document.append(Entry(answer(text), is_source=True))
-    document.sweep(0, 0, 1, 1 << 30)
-    lines = [line for _, line in document.rows(0, 1 << 30)][:-2]  # without blank row and receipt
-    made = "".join(line.text + "\n" * (not line.is_wrapped) if line else "\n" for line in lines)
-    assert made == "".join(line.expandtabs(4) + "\n" for line in safe_text(text).split("\n"))
-
-
-WIDE = 1_000
-"""A page on which no word of a cell must be cut, so that each can be looked for."""
-
-
-def assert_whole(text, width):
-    for room in (width, WIDE):
-        lines = laid_out(tail_of(text), plain_page(room))
-        assert {sum(cell_len(one.text) for one in line.segments) for line in lines} <= {room - 1}
-    seen = words("".join(line.text for line in lines)) | words(" ".join(shown(line) for line in lines))
-    assert words(text) - may_be_hidden(text) <= seen
-
-
-@given(soups(), st.integers(15, 120))
-@settings(max_examples=60, deadline=None)
-def test_no_word_is_lost_and_no_line_too_long(text, width):
-    assert_whole(text, width)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-@given(soups(), st.integers(15, 120))
-@settings(max_examples=1_000, deadline=None)
-def test_no_word_of_many_more_soups_is_lost(text, width):
-    assert_whole(text, width)
 
 
 @given(st.text(alphabet="ab:/ ?#%+-=>@^{}|'\"(),.\u6f22\u00e9", max_size=40))

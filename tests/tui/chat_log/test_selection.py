@@ -11,6 +11,7 @@ from tests.support.chat_log_app import (
     chosen,
     drag,
     load,
+    load_focused,
     move,
     pour,
     press,
@@ -134,9 +135,7 @@ async def test_what_the_log_tells_is_copied_only_where_it_alone_is_selected(pilo
 
 
 async def test_an_unfolded_thought_is_copied_and_a_folded_one_is_not(pilot, log):
-    log.load([answer("Yes.", thought="A *riddle*."), question("And?")])
-    log.focus()
-    await pilot.pause()
+    await load_focused(pilot, answer("Yes.", thought="A *riddle*."), question("And?"))
     await drag(pilot, log, (0, 0), (79, 20))
     assert log.selected_text == "Yes.\n\nAnd?"
     log.focus_message(-1)
@@ -156,9 +155,7 @@ async def test_the_call_of_a_tool_is_copied_as_it_came(pilot, log):
 
 
 async def test_the_source_view_is_copied_as_it_is(pilot, log):
-    log.load([answer("**bold** and `code`")])
-    log.focus()
-    await pilot.pause()
+    await load_focused(pilot, answer("**bold** and `code`"))
     await pilot.press("s")
     await select(pilot, log, "bold", "and")
     assert log.selected_text == "bold** and"
@@ -305,9 +302,7 @@ async def test_a_selection_ends_with_its_message(pilot, log):
 
 
 async def test_a_selection_stays_when_a_thought_above_it_is_unfolded(pilot, log):
-    log.load([answer("one two three", thought="a riddle")])
-    log.focus()
-    await pilot.pause()
+    await load_focused(pilot, answer("one two three", thought="a riddle"))
     await select(pilot, log, "two", "two")
     await pilot.press("enter")
     assert "a riddle" in screen_text(log)
@@ -334,9 +329,7 @@ async def test_keys_select_message_by_message(pilot, log):
 
 
 async def test_v_selects_the_message_and_the_arrows_select_more(pilot, log):
-    log.load([question("one"), answer("two"), question("three")])
-    log.focus()
-    await pilot.pause()
+    await load_focused(pilot, question("one"), answer("two"), question("three"))
     await pilot.press("v")
     assert log.selected_text == "three"
     await pilot.press("up", "up", "down")
@@ -346,9 +339,7 @@ async def test_v_selects_the_message_and_the_arrows_select_more(pilot, log):
 
 
 async def test_y_copies_the_selection_and_then_the_message(pilot, log):
-    log.load([question("one"), answer("two")])
-    log.focus()
-    await pilot.pause()
+    await load_focused(pilot, question("one"), answer("two"))
     await pilot.press("shift+up", "y")
     await pilot.pause()
     assert pilot.app.clipboard == "one\n\ntwo"

@@ -128,11 +128,3 @@ def test_blank_lines_above_the_first_word_are_not_kept():
 def test_the_pieces_of_plain_text_are_the_text(text, repeats):
     text = text * repeats
     assert "\n".join(block.source for block in plain_blocks(text)) == text
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-@given(st.sampled_from(sorted(CORPUS)), st.lists(st.integers(1, 200), min_size=1, max_size=20))
-@settings(max_examples=500, deadline=None)
-def test_500_splits_of_the_corpus_look_like_the_whole(name, sizes):
-    assert look(*split(CORPUS[name], sizes)) == look(CORPUS[name])
