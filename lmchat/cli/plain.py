@@ -46,6 +46,7 @@ from lmchat.tui.widgets.message_acts import NOTHING_YET, has_words, is_resumable
 _LOOK_EVERY_S = 2.0
 _TELL_EVERY_S = 3.0  # between two figures of one progress
 _LISTED = 30  # sessions
+_QUOTES = '"""'  # around a prompt of several lines, as in Ollama
 _MODELS = "/model lists the models; /model N chooses one."
 _HINTS = {
     "interrupted": "Type /continue for the rest of the answer, or /retry.",
@@ -69,6 +70,11 @@ _COMMANDS = {
     "/tools": "tools:list_tools",
 }
 """Slash commands that are commands of the command line; the others are methods of `PlainChat`."""
+_HELP = {
+    "/sessions": "/sessions [N]: List the sessions, or open one",
+    "/tools": "/tools: List the tools",
+}
+"""Lines of /help for commands that do other things on the screen."""
 
 
 def run_plain(context: Context) -> int:
@@ -180,6 +186,8 @@ class PlainChat:
             self._tell(begun)
         try:
             text = input("You:\n" if self._is_terminal else "")
+            if text.startswith(_QUOTES):
+                text = self._block(text.removeprefix(_QUOTES))
         except (EOFError, RuntimeError):  # the latter where stdin is closed
             return None
         finally:
@@ -188,6 +196,13 @@ class PlainChat:
         if self._readline is not None and text:
             self._readline.add_history(text)
         return text
+
+    def _block(self, text: str) -> str:
+        """Return the lines up to one that ends with three quotes, or to the end of the input."""
+        with suppress(EOFError):
+            while not text.rstrip().endswith(_QUOTES):
+                text += "\n" + input("... " if self._is_terminal else "")
+        return text.rstrip().removesuffix(_QUOTES).strip("\n")
 
     async def _take(self, text: str | None) -> None:
         if text is None:
@@ -455,8 +470,11 @@ class PlainChat:
 
     async def do_help(self, _: str) -> None:
         rows = [one for one in COMMANDS if one.name in _COMMANDS or hasattr(self, f"do_{one.name[1:]}")]
-        self._output.text("\n".join(f"{one.slash}: {one.title}" for one in rows))
-        self._tell("Ctrl+C stops the answer, or clears the line. Ctrl+D quits.")
+        self._output.text("\n".join(_HELP.get(one.name) or f"{one.slash}: {one.title}" for one in rows))
+        self._tell(
+            f"A prompt of several lines begins and ends with {_QUOTES}.\n"
+            "Ctrl+C stops the answer, or clears the line. Ctrl+D quits."
+        )
 
     async def do_quit(self, _: str) -> None:
         self._is_leaving = True
@@ -485,4 +503,5 @@ def _model_words(model: ModelInfo | Target) -> str:
 
 def _session_words(header: SessionHeader) -> str:
     title, short = safe_line(header.title) or "Untitled", header.session_id[:SHORT_ID]
-    return f"“{title}”, {header.message_count} messages, {minute(header.updated_at)}, {short}"
+    fork = " (fork)" if header.parent_id else ""
+    return f"“{title}”{fork}, {header.message_count} messages, {minute(header.updated_at)}, {short}"

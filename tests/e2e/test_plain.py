@@ -108,12 +108,13 @@ def test_ctrl_c_at_the_prompt_clears_the_line(begin, server):
 def test_earlier_prompts_come_back_with_the_arrow(begin, server):
     server.on(CHAT, answer("One."), answer("Two."))
     talk = begin()
-    talk.type("a\r", sees="One.\nYou:")
+    talk.type('"""a\r', sees="... ")
+    talk.type('b"""\r', sees="One.\nYou:")
     leave(talk)
     again = begin()
     again.type("\x1b[A\r", sees="Two.\nYou:")
     leave(again)
-    assert [one.json["messages"][-1]["content"] for one in server.seen(CHAT)] == ["a", "a"]
+    assert [one.json["messages"][-1]["content"] for one in server.seen(CHAT)] == ["a\nb", "a\nb"]
 
 
 def test_sessions_are_listed_and_opened_by_number_with_their_draft(begin, server, cli):
@@ -179,7 +180,7 @@ def test_commands_without_a_place_in_plain_text_say_so_and_help_lists_the_others
     talk = begin()
     talk.type("/theme\r", sees="lmchat: /theme needs the screen.\nStart lmchat without --plain.")
     talk.type("/nonsense\r", sees="Unknown command: /nonsense.")
-    talk.type("/help\r", sees="/model [N]: Choose the model")
+    talk.type("/help\r", sees='several lines begins and ends with """.')
     assert "/theme" not in talk.text.partition("/help\n")[2]
     leave(talk)
 
@@ -205,10 +206,11 @@ def test_a_signal_saves_what_has_come(begin, server, cli):
 
 def test_through_a_pipe_a_line_goes_in_and_an_answer_comes_out(cli, server):
     server.on(CHAT, answer("One."), answer("Two."))
-    done = cli("--plain", stdin="a\n/new\nb")
+    done = cli("--plain", stdin='"""\na\n/new\n"""\n/new\n"""b\nc')
     assert (done.returncode, done.stdout) == (0, "One.\nTwo.\n")
     assert done.stderr == "New session.\n"
-    assert texts(cli.home) == ["b", "Two."]
+    assert server.seen(CHAT)[0].json["messages"][-1]["content"] == "a\n/new"
+    assert texts(cli.home) == ["b\nc", "Two."], "the end of the input ends a block"
 
 
 def test_the_exit_code_of_a_pipe_is_that_of_its_first_failure(cli, server):
