@@ -39,6 +39,18 @@ _PLAIN = (
     (r"argument (\S+): not allowed with argument (\S+)", r"\2 and \1 cannot be used together"),
 )
 """Messages of argparse, and plainer ones."""
+_ELSEWHERE = {
+    "lmchat run": "To chat with a model: lmchat -m MODEL",
+    "lmchat chat": "To chat: lmchat",
+    **dict.fromkeys(("lmchat ls", "lmchat list", "lmchat models list"), "To list the models: lmchat models"),
+    "lmchat ps": "To see which models are loaded: lmchat models",
+    "lmchat pull": "Download models in your server's program, then list them: lmchat models",
+    "lmchat stop": "To unload a model: lmchat models unload MODEL",
+    "lmchat serve": "To chat without a server: lmchat --local",
+    "lmchat sessions list": "To list the sessions: lmchat sessions",
+    "lmchat version": "To print the version: lmchat --version",
+}
+"""Commands of other programs such as Ollama, and what does the same here."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -52,7 +64,9 @@ class _Parser(argparse.ArgumentParser):
         unknown = re.match(r"argument (COMMAND|ACTION): invalid choice: '(.*?)' \(choose", message, re.DOTALL)
         if unknown:
             words = re.findall(r"\w+", message[unknown.end() :].removeprefix(" from"))
-            message = _unknown_command(unknown[2], words).removesuffix(".")
+            step = _ELSEWHERE.get(f"{self.prog} {unknown[2]}")
+            told = f"Unknown command {unknown[2]!r}. {step}" if step else _unknown_command(unknown[2], words)
+            message = told.removesuffix(".")
         for pattern, plain in _PLAIN:
             message = re.sub(pattern, plain, message)
         sentence = message[:1].upper() + message[1:] + ("" if message.endswith("?") else ".")

@@ -106,6 +106,8 @@ def test_commands_that_print_json_anyway_accept_json(command):
             "Unknown command 'xyzzy'; commands: ask, models, compare, tools, health, detect, metrics, stats",
         ),
         (["models", "lod", "x"], "Unknown command 'lod'; did you mean load?"),
+        (["run", "x"], "Unknown command 'run'. To chat with a model: lmchat -m MODEL."),
+        (["sessions", "list"], "Unknown command 'list'. To list the sessions: lmchat sessions."),
         (["models", "load"], "Missing: MODEL."),
         (["models", "load", "x", "--context", "8k"], "--context must be a whole number of at least 1."),
         (["models", "load", "x", "--context", "0"], "--context must be a whole number of at least 1."),
