@@ -30,8 +30,8 @@ async def list_sessions(context: Context) -> int:
 
 def _row(header: SessionHeader) -> tuple[str, ...]:
     time = minute(header.deleted_at or header.updated_at)
-    count, title = str(header.message_count), header.title or "Untitled"
-    return header.session_id[:SHORT_ID], time, count, header.model, title
+    title = (header.title or "Untitled") + (" (fork)" if header.parent_id else "")
+    return header.session_id[:SHORT_ID], time, str(header.message_count), header.model, title
 
 
 async def show(context: Context) -> int:
@@ -114,6 +114,7 @@ def header_json(header: SessionHeader) -> dict[str, object]:
         "pinned": header.is_pinned,
         "archived": header.is_archived,
         "tags": list(header.tags),
+        "forked_from": header.parent_id,
     }
 
 

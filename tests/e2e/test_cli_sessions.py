@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import shutil
+from contextlib import aclosing
 
 import pytest
 
+from tests.support.chats import store_at
 from tests.support.programs import Inside as Cli
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import plain
@@ -47,8 +50,17 @@ def test_the_list_as_json(saved):
     assert [row["id"] for row in value["data"]] == list(reversed(ids))
     assert list(value["data"][0]) == [
         *("id", "title", "created_at", "updated_at", "deleted_at", "model", "endpoint", "messages"),
-        *("pinned", "archived", "tags"),
+        *("pinned", "archived", "tags", "forked_from"),
     ]
+    asyncio.run(forked(cli.home, ids[1]))
+    assert cli("sessions").stdout.splitlines()[1].endswith("Bake bread (fork)")
+    assert cli.json("sessions", "--json")["data"][0]["forked_from"] == ids[1]
+
+
+async def forked(home, session_id):
+    async with aclosing(store_at(home)) as store:
+        path = (await store.open_session(session_id)).messages
+        await store.fork(session_id, path[-1].message_id)
 
 
 def test_an_empty_list_is_told_on_stderr(cli):
