@@ -262,14 +262,14 @@ curl -s https://example.org/chat.json | lmchat import -""",
         argument("files FILE", "file, folder, zip or database, or - for stdin", nargs="*"),
         argument(
             "--from NAME",
-            "`auto` recognises the format; `all` looks for the chats of other programs on this machine; "
-            "or one of " + ", ".join(IMPORTED),
+            "`auto` recognises the format; `all` looks for the chats of other programs on this machine, "
+            "and a name without FILE for those of one program: " + ", ".join(IMPORTED),
             dest="source",
             choices=("auto", "all", *IMPORTED),
             type=lambda name: "".join(filter(str.isalnum, decoded(name).lower())),  # LM-Studio
         ),
         argument("--dry-run", "show what would be imported, without writing anything"),
-        argument("--yes", "with --from all: do not ask"),
+        argument("--yes", "without FILE: do not ask"),
     ),
     notes="A session that already exists is not imported again.\n"
     "The last line on stdout lists the session ids.\n"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from lmchat.cli.context import Context
@@ -15,7 +14,7 @@ from lmchat.cli.wiring import open_store
 from lmchat.errors import FileRefused, WrongUse
 from lmchat.formats.sources import LARGEST_BYTES
 from lmchat.machine.system import places
-from lmchat.services.importing import Done, Imported, Importer, sentence, summary
+from lmchat.services.importing import Done, Imported, Importer, Place, sentence, summary
 from lmchat.text import safe_line
 from lmchat.threads import run_abandonable
 
@@ -33,19 +32,22 @@ async def import_files(context: Context) -> int:
         raise WrongUse(
             "--temporary saves nothing, so it cannot import.", hint="Use --dry-run to check the files."
         )
-    if bool(options.files) == (options.source == _ALL):
+    if options.source == (_ALL if options.files else "auto"):
         hint = "Name files, or import the chats of other programs with --from all."
         raise WrongUse("--from all takes no files." if options.files else "Which file?", hint=hint)
-    find = partial(places, context.environ, Path.home())
+
+    def find() -> list[Place]:
+        found = places(context.environ, Path.home())
+        return [place for place in found if options.source in (_ALL, place[0])]
+
     piped = {_STDIN: await run_abandonable(_piped)} if _STDIN in options.files else {}
     done = Done()
     is_stopped = False
     async with open_store(context) as store:
         importer = Importer(store, find=find, tell=output.live)
         try:
-            wanted: list[tuple[str, Sequence[str]]] = [(options.source, options.files)]
-            if options.source == _ALL:
-                wanted = await _wanted(context, importer)
+            named = [(options.source, options.files)]
+            wanted = named if options.files else await _wanted(context, importer)
             for source, names in wanted:
                 await importer.bring(names, piped=piped, source=source, is_trial=options.dry_run, into=done)
         except asyncio.CancelledError:
@@ -104,7 +106,7 @@ def _report(context: Context, done: Done) -> None:
             context.output.text(f"{safe_line(name)}: {words}{_next_step(one)}")
         notes += [f"{name}, {words}" for words in _left_out(one)]
     if len(done.imported) > 1:
-        sources = {one.header.tags for one in done.chats if options.source == _ALL and not one.is_there}
+        sources = {one.header.tags for one in done.chats if not (options.files or one.is_there)}
         context.output.text(f"{summary(done.chats, programs=len(sources), is_trial=options.dry_run)}.")
     for words in notes[:_MOST_LISTED]:
         context.output.note(words)

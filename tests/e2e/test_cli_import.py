@@ -184,6 +184,9 @@ def test_the_chats_of_other_programs_on_this_machine_are_listed_and_imported_aft
         "Shade garden": ["lmstudio"],
         "Sky": ["parllama"],
     }
+    one = empty("import", "--from", "lm-studio", "--dry-run")
+    assert "LM Studio: 1 chat" in one.stderr
+    assert "parllama" not in one.stderr
     again = empty("import", "--from", "all")
     assert (again.returncode, again.stdout) == (0, "")
     assert "All of them were imported before." in again.stderr
