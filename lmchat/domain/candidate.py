@@ -144,10 +144,10 @@ def can_be_allowed(candidate: Candidate) -> bool:
 
 
 def choose_model(candidate: Candidate, *, model: str, remembered: Remembered) -> ModelInfo | None:
-    """Choose the configured model, else the last used one, else a loaded one."""
+    """Choose the configured model if it may exist; without one the last used one, else a loaded one."""
     if model:
         known = find_model(model, chat_models(candidate))
-        return known or ModelInfo(model_id=model, endpoint=candidate.endpoint, product=candidate.product)
+        return known or (None if _lacks(candidate, model) else _named(model, candidate))
     server_id = server_id_of(candidate.endpoint, candidate.product)
     last = find_model(remembered.model, chat_models(candidate)) if remembered.endpoint == server_id else None
     if last is not None and last.state is not LoadState.NOT_LOADED:
@@ -172,20 +172,29 @@ def unknown_model(name: str, models: Sequence[ModelInfo]) -> WrongUse:
     return WrongUse(safe_line(words), hint=_LISTS, kind="model_missing")
 
 
-def require_model(name: str, chosen: Candidate | None, candidates: Sequence[Candidate]) -> None:
-    """Raise `WrongUse` if the chosen server lists its models, and `name` is none of them.
+def _named(name: str, server: Candidate | Target) -> ModelInfo:
+    return ModelInfo(model_id=name, endpoint=server.endpoint, product=server.product)
 
-    LiteLLM and cloud providers take aliases and routes that they do not list.
-    """
-    listed = chat_models(chosen)
-    if chosen is None or not listed or chosen.product is Product.LITELLM or not chosen.endpoint.is_near:
+
+def require_model(name: str, chosen: Candidate | None, candidates: Sequence[Candidate]) -> None:
+    """Raise `WrongUse` if the chosen server lacks the model of this name."""
+    if chosen is None or not _lacks(chosen, name):
         return
-    if (known := find_model(name, chosen.models)) is not None and known.is_embedding:
+    if find_model(name, chosen.models) is not None:
         raise WrongUse(
             f"{safe_line(name)} makes embeddings and cannot chat.", hint=_LISTS, kind="model_missing"
         )
-    if all(is_other_model(name, one.model_id) for one in listed):
-        raise unknown_model(name, [model for one in candidates for model in chat_models(one)])
+    raise unknown_model(name, [model for one in candidates for model in chat_models(one)])
+
+
+def _lacks(candidate: Candidate, name: str) -> bool:
+    """Whether a server lists its models, and `name` is none of them.
+
+    LiteLLM and cloud providers take aliases and routes that they do not list.
+    """
+    listed = chat_models(candidate) if candidate.endpoint.is_near else []
+    is_missing = bool(listed) and all(is_other_model(name, one.model_id) for one in listed)
+    return is_missing and candidate.product is not Product.LITELLM
 
 
 def arrive(candidates: Sequence[Candidate], *, model: str, remembered: Remembered) -> Arrival:
@@ -201,6 +210,7 @@ def arrive(candidates: Sequence[Candidate], *, model: str, remembered: Remembere
         return arrival
     used = (find_model(name, talking) for url, name in remembered.recent if url == target.server_id)
     chosen = next(filter(None, used), talking[0] if len(talking) == 1 else None)
+    chosen = _named(model, target) if model else chosen  # `require_model` or the server refuses it
     need = Need.NOTHING if chosen else Need.MODEL
     return replace(arrival, need=need, target=replace(target, model=chosen))
 

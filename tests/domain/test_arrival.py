@@ -25,7 +25,7 @@ OWN = replace(other(Verdict.READY, model("own")), is_own=True)
     ("candidates", "model_id", "remembered", "chosen"),
     [
         ([READY], "", NEW, "a"),
-        ([READY], "needed", NEW, "needed"),
+        ([other()], "needed", NEW, "needed"),
         ([READY, other(Verdict.NO_MODEL, model("far:latest"))], "far", NEW, "far:latest"),
         ([COLD, other(Verdict.READY, model("c"))], "", NEW, "c"),
         (
@@ -40,7 +40,7 @@ OWN = replace(other(Verdict.READY, model("own")), is_own=True)
     ],
     ids=[
         "the loaded one",
-        "as configured",
+        "as configured, where no model is listed",
         "where the named one is",
         "the ready one",
         "the last used",

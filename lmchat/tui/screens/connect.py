@@ -18,6 +18,7 @@ from lmchat.domain.server import Candidate, Endpoint, Target, Verdict
 from lmchat.domain.telemetry import Health
 from lmchat.errors import EndpointNotAllowed, LMChatError
 from lmchat.services.workspace import Workspace
+from lmchat.text import safe_line
 from lmchat.tui.quirks.keys import hand_over
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.chat.view import begin_work
@@ -165,7 +166,9 @@ class Connect:
         self._models.use(target)
         self._leave_page()
         if not (target.model_id or target.is_loading) and self._is_first(target.endpoint.url, Need.MODEL):
-            self._models.open_picker(f"{target.product} has no model loaded: choose one")
+            named = safe_line(self._workspace.settings.model)
+            reason = f"No server has a model {named}" if named else f"{target.product} has no model loaded"
+            self._models.open_picker(f"{reason}: choose one")
 
     @property
     def _is_writing(self) -> bool:

@@ -134,12 +134,12 @@ async def test_a_server_that_goes_away_in_mid_chat_is_told_and_the_question_can_
         assert (await seen.answered(2)).text == "Hello there."
 
 
-async def test_a_configured_model_that_the_server_does_not_have_is_told_with_its_command(tmp_path, start):
+async def test_a_configured_model_that_no_server_has_is_told_and_used_once_it_is_there(tmp_path, start):
     settings = Settings(model="gemma3:4b")
     async with desktop.run(tmp_path, {11434: start(ollama)}, settings=settings) as seen:
-        await seen.goes_on()
-        await seen.says("One?")
-        await seen.shows('model "gemma3:4b" not found', "Download it with: ollama pull gemma3:4b")
+        await seen.is_on(ModelPicker)
+        await seen.shows("No server has a model gemma3:4b: choose one")
         ollama(seen.ports.places["127.0.0.1", 11434], "gemma3:4b")
-        await seen.presses("ctrl+r")
-        assert (await seen.answered()).text == "Hello there."
+        seen.time_passes()
+        await seen.chats()
+        assert seen.app.open_sessions.target.model_id == "gemma3:4b"
