@@ -78,6 +78,17 @@ async def test_wrapped_rows_count_and_a_narrower_screen_wraps_anew() -> None:
         assert app.prompt.input.size.height == 4
 
 
+async def test_ctrl_u_clears_the_line_before_the_cursor_with_all_its_rows_then_the_break(app, pilot) -> None:
+    prompt = app.prompt.input
+    prompt.put("first\n" + "word " * 60)
+    await pilot.press("left", "ctrl+u")
+    assert prompt.text == "first\n "
+    await pilot.press("ctrl+u")
+    assert prompt.text == "first "
+    await pilot.press("ctrl+z", "ctrl+z")
+    assert prompt.text.endswith("word word ")
+
+
 async def test_forty_by_twelve_still_shows_log_and_prompt() -> None:
     async with drawn(PromptApp(), (40, 12)) as (app, pilot):
         app.prompt.input.put("\n".join("line" for _ in range(30)))

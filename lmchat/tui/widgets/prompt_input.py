@@ -198,6 +198,14 @@ class PromptInput(TextArea):
         line = self._blocks.fold(block, label or block.partition("\n")[0])
         self._insert(f"{before}{line}\n")
 
+    def action_delete_to_start_of_line(self) -> None:
+        """Delete to the start of the line; Textual stops where the line wraps."""
+        row, column = self.cursor_location
+        if column:
+            self.delete((row, 0), (row, column), maintain_selection_offset=False)
+        else:
+            self.action_delete_left()
+
     def action_delete_left(self) -> None:
         """Delete the letter before the cursor, or a folded block as a whole."""
         row, column = self.cursor_location
