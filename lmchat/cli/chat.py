@@ -180,4 +180,5 @@ def _platform(context: Context, settings: Settings, backend: Backend, write: Wri
         note_error=context.note_error,
         log_file=str(context.paths.log_file),
         themes_folder=context.paths.themes_folder,
+        config_file=context.config_file,
     )

@@ -48,6 +48,7 @@ class Platform(Struct, frozen=True, kw_only=True):
     log_file: str
     themes_folder: Path
     """Folder of the user's own themes."""
+    config_file: Path
 
 
 class Workspace(Struct, kw_only=True):

@@ -231,6 +231,7 @@ def _platform(seen: Desktop) -> Platform:
         note_error=lambda error: f"{error!r}"[:8],
         log_file="/var/log/lmchat.log",
         themes_folder=seen.folder / "themes",
+        config_file=seen.folder / "config.toml",
     )
 
 

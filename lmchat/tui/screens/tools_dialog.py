@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from lmchat.domain.tool import ServerState
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.tools import Toolbox
-from lmchat.text import safe_line
+from lmchat.text import safe_line, safe_text
 from lmchat.tui import formatting
 from lmchat.tui.screens.dialog import Dialog, ListDialog
 from lmchat.tui.screens.text_dialog import TextDialog
 from lmchat.tui.widgets.line import MUTED
 from lmchat.tui.widgets.row_list import ASIDE, NAME, ListRow, words_as_rows
 
-_NOT_CONFIGURED = """No tools are configured. Add a server to config.toml and restart lmchat:
+_NOT_CONFIGURED = """No tools are configured. Add a server to {} and restart lmchat:
 
 [[mcp]]
 name = "files"
@@ -23,11 +25,11 @@ Or write functions with type hints and docstrings in tools.py, beside config.tom
 _STYLES = {ServerState.STARTING: "$warning", ServerState.READY: MUTED, ServerState.FAILED: "$error"}
 
 
-def tools_dialog(open_sessions: OpenSessions) -> Dialog[None]:
+def tools_dialog(open_sessions: OpenSessions, config_file: Path) -> Dialog[None]:
     """Return the list of the tools, or how to configure some."""
     toolbox, target = open_sessions.toolbox, open_sessions.target
     if toolbox is None:
-        return TextDialog("Tools", _NOT_CONFIGURED)
+        return TextDialog("Tools", _NOT_CONFIGURED.format(safe_text(str(config_file))))
     is_unable = target is not None and not toolbox.can_use(target)
     note = f"! {safe_line(target.model_id, limit=60)} cannot use tools." if target and is_unable else ""
     return ToolsDialog(toolbox, open_sessions.shown.session_id, note)

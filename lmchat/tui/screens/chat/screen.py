@@ -492,7 +492,7 @@ class ChatScreen(PatchedScreen):
     def action_show_tools(self) -> None:
         from lmchat.tui.screens.tools_dialog import tools_dialog
 
-        self.app.push_screen(tools_dialog(self.open_sessions))
+        self.app.push_screen(tools_dialog(self.open_sessions, self.workspace.platform.config_file))
 
     async def action_show_stats(self) -> None:
         from lmchat.services.turn_stats import figures_by_model
