@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import hypothesis
 import pytest
 
-from lmchat.config.settings import LimitSettings, Settings, TimeoutSettings
+from lmchat.config.settings import LimitSettings, Settings
 from lmchat.proxy.client import ProxyClient
 from tests.support.scripted_server import ScriptedServer
 
@@ -29,9 +29,9 @@ async def make_client(tmp_path, monkeypatch) -> AsyncIterator[Callable[..., Prox
     monkeypatch.setenv("HOME", str(tmp_path))
     clients: list[ProxyClient] = []
 
-    def make(*, key: str | None = None, limits=QUICK, timeouts=None, allowed=(), **more) -> ProxyClient:
-        settings = Settings(limits=limits, timeouts=timeouts or TimeoutSettings(), allowed_hosts=allowed)
-        clients.append(ProxyClient(settings, key_for=lambda _: key, **more))
+    def make(*, key=None, limits=QUICK, transport=None, cache_file=None, **settings) -> ProxyClient:
+        more = {"transport": transport, "cache_file": cache_file}
+        clients.append(ProxyClient(Settings(limits=limits, **settings), key_for=lambda _: key, **more))
         return clients[-1]
 
     yield make

@@ -7,7 +7,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from lmchat.config.settings import EndpointSettings, LimitSettings, Settings, TimeoutSettings
+from lmchat.config.settings import EndpointSettings, LimitSettings, TimeoutSettings
 from lmchat.domain.event import (
     ModelLoading,
     RequestQueued,
@@ -20,7 +20,6 @@ from lmchat.domain.event import (
 from lmchat.domain.message import Role, text_message
 from lmchat.domain.request import ChatRequest, Sampling
 from lmchat.domain.server import Endpoint, Product, Verdict
-from lmchat.proxy.client import ProxyClient
 from tests.support.proxy_calls import ask, endpoint_of, events_of, replay, text_of
 from tests.support.scripted_products import CHAT, answer, plain, router
 from tests.support.scripted_server import (
@@ -451,22 +450,14 @@ async def test_a_server_that_says_nothing_before_its_first_byte_is_waited_for(se
     assert not [one for one in events if isinstance(one, StreamStalled)]
 
 
-async def test_an_endpoint_may_have_time_outs_of_its_own(server, tmp_path):
-    own = EndpointSettings(name="own", url=server.url, timeouts=TimeoutSettings(first_token_s=0.05))
-    client = ProxyClient(Settings(endpoints=(own,)), key_for=lambda _: None)
-    server.on(CHAT, raw_reply(Hold()))
-    _, error = await events_of(client, ask(server))
-    await client.aclose()
-    assert error.kind == "timeout"
-
-
-async def test_an_endpoint_is_looked_at_with_time_outs_of_its_own(server, tmp_path):
-    own = EndpointSettings(name="own", url=server.url, timeouts=TimeoutSettings(health_s=0.05))
-    client = ProxyClient(Settings(endpoints=(own,)), key_for=lambda _: None)
+async def test_an_endpoint_may_have_time_outs_of_its_own(server, make_client):
+    short = TimeoutSettings(first_token_s=0.05, health_s=0.05)
+    client = make_client(endpoints=(EndpointSettings(name="own", url=server.url, timeouts=short),))
     server.unknown = raw_reply(Hold())
+    _, error = await events_of(client, ask(server))
+    assert error.kind == "timeout"
     async with asyncio.timeout(TimeoutSettings().health_s):
-        found = await client.check(Endpoint.parse(server.url))
-    await client.aclose()
+        found = await client.check(endpoint_of(server))
     assert found.verdict is Verdict.TIMED_OUT
 
 

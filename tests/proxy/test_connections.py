@@ -121,7 +121,7 @@ async def test_a_proxy_that_cannot_be_used_is_a_sentence_without_its_password(
     monkeypatch, make_client, name, value, scheme
 ):
     monkeypatch.setenv(name, value)
-    client = make_client(allowed=["box.invalid"])
+    client = make_client(allowed_hosts=["box.invalid"])
     candidate = await client.check(Endpoint.parse(f"{scheme}://box.invalid:1234"))
     assert candidate.verdict is Verdict.REFUSED
     assert "cannot be used" in candidate.detail

@@ -345,7 +345,7 @@ async def test_an_address_of_the_environment_is_marked_and_one_elsewhere_only_li
 async def test_a_server_that_names_no_product_on_another_machine_is_called_none(start, detect):
     far = Endpoint.parse("http://gpu-box:8000")
     places = {("gpu-box", 8000): start(products.plain, key="k")}
-    found, _ = await detect(places, expected=[far], allowed=["gpu-box"])
+    found, _ = await detect(places, expected=[far], allowed_hosts=["gpu-box"])
     assert (found[0].verdict, found[0].product) == (Verdict.NEEDS_KEY, Product.OPENAI_COMPATIBLE)
 
 

@@ -48,7 +48,7 @@ def reach(server, make_client):
         for path in ("/v1", "/v1beta/openai", "/api/v1"):
             server.on(f"GET {path}/models", model_list("some-model"))
             server.on(f"POST {path}/chat/completions", answer())
-        return endpoint, make_client(transport=there, key=key, allowed=(endpoint.host,)), there
+        return endpoint, make_client(transport=there, key=key, allowed_hosts=(endpoint.host,)), there
 
     return begin
 

@@ -37,7 +37,7 @@ def reach(server, make_client, monkeypatch):
     def begin(provider: Provider, **more):
         provider.script(server)
         endpoint = Endpoint.parse(provider.url(server.port))
-        return endpoint, make_client(key=KEY, **{"allowed": (provider.host,)} | more)
+        return endpoint, make_client(key=KEY, **{"allowed_hosts": (provider.host,)} | more)
 
     return begin
 

@@ -5,11 +5,10 @@ import json
 
 import pytest
 
-from lmchat.config.settings import ChatSettings, Settings
+from lmchat.config.settings import ChatSettings
 from lmchat.domain.event import ModelLoading
 from lmchat.domain.server import LoadState, ModelInfo, Product
 from lmchat.errors import RequestInvalid, ServerRejected, ServerUnavailable
-from lmchat.proxy.client import ProxyClient
 from lmchat.proxy.servers import llama_cpp
 from tests.support import scripted_products as products
 from tests.support.programs import until
@@ -280,12 +279,13 @@ async def test_who_takes_no_window_is_asked_nothing_and_says_where_it_is_set(ser
 
 
 @pytest.mark.parametrize(("configured", "asked", "sent"), [(None, None, None), (90, None, 90), (90, 5, 5)])
-async def test_ollama_is_told_how_long_a_model_stays_when_it_is_loaded(server, configured, asked, sent):
+async def test_ollama_is_told_how_long_a_model_stays_when_it_is_loaded(
+    server, make_client, configured, asked, sent
+):
     products.ollama(server)
-    client = ProxyClient(Settings(chat=ChatSettings(keep_loaded_s=configured)), key_for=lambda _: None)
+    client = make_client(chat=ChatSettings(keep_loaded_s=configured))
     await client.load(model_at(server, "llama3.2:3b", Product.OLLAMA), keep_loaded_s=asked)
     assert server.seen("POST /api/generate")[0].json.get("keep_alive") == sent
-    await client.aclose()
 
 
 @pytest.mark.parametrize("wrong", [{"context": 0}, {"context": -1}, {"context": "8k"}, {"keep_loaded_s": 0}])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from lmchat.config.settings import ChatSettings, LimitSettings, Settings
+from lmchat.config.settings import ChatSettings
 from lmchat.domain.event import (
     LifeSign,
     ReasoningDelta,
@@ -18,7 +18,6 @@ from lmchat.domain.event import (
 from lmchat.domain.message import Role, text_message
 from lmchat.domain.turn import GrowingAnswer, Turn
 from lmchat.proxy import Client
-from lmchat.proxy.client import ProxyClient
 from tests.support.proxy_calls import ask, events_of
 from tests.support.scripted_products import CHAT, plain
 from tests.support.scripted_server import DONE, Cut, delta, finish, json_reply, sse, usage
@@ -93,16 +92,12 @@ async def test_an_answer_that_breaks_off_in_what_was_called_thought_is_text(serv
 
 @pytest.mark.rule("R-17")
 async def test_where_tags_are_switched_off_all_is_text(server, make_client):
-    settings = Settings(limits=LimitSettings(retries=1), chat=ChatSettings(think_tags=False))
-    client = ProxyClient(settings, key_for=lambda _: None)
-    try:
-        for text in ("a</think>\n\nb", "<think>a</think>b"):
-            server.on(CHAT, sse(delta(text), finish(), DONE))
-            assert await told(client, ask(server)) == [TextDelta(text=text)]
-        server.on(CHAT, sse(delta(reasoning_content="hm"), delta("b"), finish(), DONE))
-        assert await told(client, ask(server)) == [ReasoningDelta(text="hm"), TextDelta(text="b")]
-    finally:
-        await client.aclose()
+    client = make_client(chat=ChatSettings(think_tags=False))
+    for text in ("a</think>\n\nb", "<think>a</think>b"):
+        server.on(CHAT, sse(delta(text), finish(), DONE))
+        assert await told(client, ask(server)) == [TextDelta(text=text)]
+    server.on(CHAT, sse(delta(reasoning_content="hm"), delta("b"), finish(), DONE))
+    assert await told(client, ask(server)) == [ReasoningDelta(text="hm"), TextDelta(text="b")]
 
 
 @pytest.mark.rule("R-17")

@@ -8,10 +8,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from lmchat.config.settings import Settings
 from lmchat.domain.server import Endpoint, Verdict
 from lmchat.errors import ServerUnavailable
-from lmchat.proxy.client import ProxyClient
 from lmchat.proxy.errors import MAX_BYTES, trusted
 from lmchat.proxy.http import Connections
 from tests.support.proxy_calls import ask, endpoint_of, events_of
@@ -28,21 +26,6 @@ def as_delivered(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.fixture
-async def client_of(make_client, tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    made: list[ProxyClient] = []
-
-    def make(ca_file: str = "", *allowed: str) -> ProxyClient:
-        settings = Settings(ca_file=ca_file, allowed_hosts=allowed)
-        made.append(ProxyClient(settings, key_for=lambda _: "sk-1"))
-        return made[-1]
-
-    yield make
-    for client in made:
-        await client.aclose()
-
-
 @contextmanager
 def showing(certificate: str):
     with ScriptedServer(certificate=certificate) as server:
@@ -55,11 +38,11 @@ def showing(certificate: str):
 )
 @pytest.mark.parametrize("is_variable", [False, True])
 async def test_a_server_of_ones_own_is_reached_once_its_certificate_is_named(
-    client_of, monkeypatch, certificate, host, ca_file, is_variable
+    make_client, monkeypatch, certificate, host, ca_file, is_variable
 ):
     if is_variable:
         monkeypatch.setenv("SSL_CERT_FILE", ca_file)
-    client = client_of("" if is_variable else ca_file)
+    client = make_client(key="sk-1", ca_file="" if is_variable else ca_file)
     with showing(certificate) as server:
         endpoint = Endpoint.parse(f"https://{host}:{server.port}")
         assert (await client.check(endpoint)).verdict is Verdict.READY
@@ -78,9 +61,9 @@ async def test_a_server_of_ones_own_is_reached_once_its_certificate_is_named(
     ],
 )
 async def test_a_certificate_that_is_not_believed_gets_one_sentence_and_no_byte(
-    client_of, certificate, message, hint
+    make_client, certificate, message, hint
 ):
-    client = client_of("" if message.startswith("is not trusted") else AUTHORITY)
+    client = make_client(ca_file="" if message.startswith("is not trusted") else AUTHORITY)
     with showing(certificate) as server:
         endpoint = Endpoint.parse(f"https://localhost:{server.port}")
         found = await client.check(endpoint)
@@ -94,12 +77,12 @@ async def test_a_certificate_that_is_not_believed_gets_one_sentence_and_no_byte(
         assert (server.connections, server.requests) == (0, [])
 
 
-async def test_a_certificate_refused_behind_a_proxy_is_not_blamed_on_the_proxy(client_of, monkeypatch):
+async def test_a_certificate_refused_behind_a_proxy_is_not_blamed_on_the_proxy(make_client, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "")
     lead_here(monkeypatch, "models.example")
     with showing("hosts") as server, tunnel_to(server.port) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy}")
-        client = client_of("", "models.example")
+        client = make_client(allowed_hosts=("models.example",))
         _, error = await events_of(client, ask(Endpoint.parse("https://models.example")))
         assert isinstance(error, ServerUnavailable)
         assert error.kind == "certificate"
@@ -138,7 +121,7 @@ def _pump(source: socket.socket, target: socket.socket) -> None:
         pass
 
 
-async def test_https_to_a_server_that_speaks_http_says_so(client_of):
+async def test_https_to_a_server_that_speaks_http_says_so(make_client):
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def refuse() -> None:
@@ -151,7 +134,7 @@ async def test_https_to_a_server_that_speaks_http_says_so(client_of):
         thread = threading.Thread(target=refuse, daemon=True)
         thread.start()
         endpoint = Endpoint.parse(f"https://127.0.0.1:{listener.getsockname()[1]}")
-        client = client_of()
+        client = make_client()
         found = await client.check(endpoint)
         _, error = await events_of(client, ask(endpoint))
         thread.join(10)
@@ -160,15 +143,15 @@ async def test_https_to_a_server_that_speaks_http_says_so(client_of):
     assert "should begin with http://" in error.hint
 
 
-async def test_https_to_a_server_that_waits_for_more_of_what_it_cannot_read_gets_the_hint(client_of):
+async def test_https_to_a_server_that_waits_for_more_of_what_it_cannot_read_gets_the_hint(make_client):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         endpoint = Endpoint.parse(f"https://127.0.0.1:{listener.getsockname()[1]}")
-        found = await client_of().check(endpoint)
+        found = await make_client().check(endpoint)
     assert (found.verdict, "should begin with http://" in found.next_step) == (Verdict.TIMED_OUT, True)
 
 
-async def test_http_to_a_server_that_speaks_https_gets_the_hint(client_of, server):
-    client = client_of()
+async def test_http_to_a_server_that_speaks_https_gets_the_hint(make_client, server):
+    client = make_client()
     with showing("hosts") as closing:
         endpoint = Endpoint.parse(f"http://127.0.0.1:{closing.port}")
         assert "https://" in (await client.check(endpoint)).next_step
@@ -190,14 +173,14 @@ async def test_http_to_a_server_that_speaks_https_gets_the_hint(client_of, serve
     ],
 )
 async def test_a_file_of_certificates_that_is_none_is_named_and_http_goes_on(
-    client_of, server, tmp_path, content, reason
+    make_client, server, tmp_path, content, reason
 ):
     file = tmp_path / "company.pem"
     if content == "a pipe":
         os.mkfifo(file)
     elif content is not None:
         file.write_bytes(content)
-    client = client_of(str(file))
+    client = make_client(ca_file=str(file))
     with showing("hosts") as secure:
         found = await client.check(endpoint_of(secure))
         assert found.detail == f"The certificates in ca_file cannot be used: {file}: {reason}."
