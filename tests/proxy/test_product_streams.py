@@ -37,7 +37,6 @@ class Form:
         default_factory=lambda: UsageReported(prompt_tokens=9, completion_tokens=3)
     )
     headers: dict[str, str] = field(default_factory=dict)
-    rules: tuple[str, ...] = ()
 
 
 def chunk(delta: dict | None, reason: object = None, *, in_choice: dict | None = None, **top: object) -> dict:
@@ -79,7 +78,6 @@ def llama_cpp() -> Form:
             tokens_per_second=48.5,
             prompt_tokens_per_second=230.0,
         ),
-        rules=("R-16", "R-18", "R-19"),
     )
 
 
@@ -98,7 +96,6 @@ def llama_cpp_legacy() -> Form:
             tokens_per_second=48.5,
             prompt_tokens_per_second=230.0,
         ),
-        rules=("R-17", "R-19"),
     )
 
 
@@ -121,7 +118,6 @@ def lm_studio() -> Form:
             DONE,
         ),
         Product.LM_STUDIO,
-        rules=("R-16",),
     )
 
 
@@ -143,7 +139,6 @@ def lm_studio_v0() -> Form:
         ),
         Product.LM_STUDIO,
         usage=UsageReported(prompt_tokens=9, completion_tokens=3, tokens_per_second=51.4),
-        rules=("R-19",),
     )
 
 
@@ -159,7 +154,6 @@ def lm_studio_gpt_oss() -> Form:
         ),
         Product.LM_STUDIO,
         thought="we greet",
-        rules=("R-17",),
     )
 
 
@@ -181,7 +175,6 @@ def lm_studio_tools() -> Form:
         calls=(("c1", *CALLED),),
         reason="tool_calls",
         usage=None,
-        rules=("R-20",),
     )
 
 
@@ -200,7 +193,6 @@ def ollama() -> Form:
         ),
         Product.OLLAMA,
         thought="hm",
-        rules=("R-16", "R-17"),
     )
 
 
@@ -218,7 +210,6 @@ def ollama_tools() -> Form:
         text="",
         calls=(("call_0", *CALLED), ("call_1", *CALLED)),
         reason="tool_calls",
-        rules=("R-20",),
     )
 
 
@@ -237,7 +228,6 @@ def vllm() -> Form:
         Product.VLLM,
         thought="hm",
         usage=UsageReported(prompt_tokens=9, completion_tokens=3, cached_tokens=4),
-        rules=("R-17", "R-19"),
     )
 
 
@@ -256,7 +246,6 @@ def sglang() -> Form:
         ),
         Product.SGLANG,
         thought="hm",
-        rules=("R-16", "R-17"),
     )
 
 
@@ -293,7 +282,6 @@ def openrouter_details() -> Form:
         ),
         Product.OPENROUTER,
         thought="hm",
-        rules=("R-17",),
     )
 
 
@@ -310,7 +298,6 @@ def mistral_tools() -> Form:
         text="",
         calls=(("D681PevKs", *CALLED),),
         reason="tool_calls",
-        rules=("R-20",),
     )
 
 
@@ -327,14 +314,11 @@ FORMS = (
     *(llama_cpp, llama_cpp_legacy, jan, lm_studio, lm_studio_v0, lm_studio_gpt_oss, lm_studio_tools, ollama),
     *(ollama_tools, vllm, sglang, litellm, openrouter_details, mistral_tools, gemini_without_reason),
 )
-ROWS = [
-    pytest.param(make, id=make.__name__, marks=[pytest.mark.rule(*make().rules)] * bool(make().rules))
-    for make in FORMS
-]
 
 
+@pytest.mark.rule("R-16", "R-17", "R-18", "R-19", "R-20")
 @pytest.mark.parametrize("every", [None, 5])
-@pytest.mark.parametrize("make", ROWS)
+@pytest.mark.parametrize("make", FORMS, ids=lambda make: make.__name__)
 async def test_each_product_is_read_as_it_writes(server, client, make, every):
     form = make()
     server.on(CHAT, sse(*form.chunks, every=every, headers=form.headers))

@@ -13,21 +13,11 @@ RULES = re.findall(r"^- \*\*(R-\d+)\*\* \S", PAGE, re.MULTILINE)
 
 
 def marked() -> Iterator[tuple[str, str]]:
-    """Yield (rule, file) of all marks, also on tests and rows that this run leaves out.
-
-    A mark is a call of `pytest.mark.rule`, or the keyword `rules` of a row that becomes one.
-    """
+    """Yield (rule, file) of all marks, also on tests and rows that this run leaves out."""
     for path in sorted(TESTS.rglob("test_*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call):
-                yield from ((rule, f"{path.name}:{node.lineno}") for rule in named_by(node))
-
-
-def named_by(call: ast.Call) -> list[str]:
-    rows = [ast.literal_eval(word.value) for word in call.keywords if word.arg == "rules"]
-    if ast.unparse(call.func) != "pytest.mark.rule":
-        return [rule for row in rows for rule in row]
-    return [ast.literal_eval(name) for name in call.args if not isinstance(name, ast.Starred)]
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.mark.rule":
+                yield from ((ast.literal_eval(rule), f"{path.name}:{node.lineno}") for rule in node.args)
 
 
 def test_the_page_has_each_rule_once_and_in_one_sentence():
