@@ -1,135 +1,216 @@
 from __future__ import annotations
 
-import httpx
 import pytest
 from msgspec.structs import replace
 
 from lmchat.domain.candidate import can_be_allowed
+from lmchat.domain.event import (
+    ReasoningDelta,
+    RetryScheduled,
+    StreamFinished,
+    TextDelta,
+    ToolCallDelta,
+    UsageReported,
+)
 from lmchat.domain.server import Endpoint, Product, Verdict
-from lmchat.errors import RequestInvalid
+from lmchat.errors import RequestInvalid, ServerRejected
 from lmchat.proxy.servers import SERVERS
 from tests.support.proxy_calls import ask, events_of
-from tests.support.scripted_products import answer, model_list
-from tests.support.scripted_server import ScriptedServer, json_reply
+from tests.support.scripted_products import (
+    ANTHROPIC,
+    GEMINI,
+    MISTRAL,
+    OPENAI,
+    OPENROUTER,
+    PROVIDERS,
+    Provider,
+)
+from tests.support.scripted_server import AUTHORITY, ScriptedServer, json_reply, lead_here, raw_reply
 
-ADDRESSES = {
-    Product.OPENAI: "https://api.openai.com/v1",
-    Product.MISTRAL: "https://api.mistral.ai/v1",
-    Product.ANTHROPIC: "https://api.anthropic.com/v1",
-    Product.GEMINI: "https://generativelanguage.googleapis.com/v1beta/openai",
-    Product.OPENROUTER: "https://openrouter.ai/api/v1",
-}
-
-
-class Elsewhere(httpx.AsyncBaseTransport):
-    """Leads every host to one scripted server, and notes who was meant."""
-
-    def __init__(self, server: ScriptedServer) -> None:
-        self.server = server
-        self.meant: list[str] = []
-        self._inner = httpx.AsyncHTTPTransport()
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        self.meant.append(f"{request.url.scheme}://{request.url.host}")
-        url = request.url.copy_with(scheme="http", host=self.server.host, port=self.server.port)
-        moved = httpx.Request(request.method, url, headers=request.headers, stream=request.stream)
-        return await self._inner.handle_async_request(moved)
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
+KEY = "sk-marked-key-4711"
+ROWS = pytest.mark.parametrize("provider", PROVIDERS, ids=lambda one: one.product.value)
 
 
 @pytest.fixture
-def reach(server, make_client):
-    """Return the endpoint of a provider, a client that may talk to it, and where it was led."""
+def server():
+    with ScriptedServer(certificate="hosts") as one:
+        yield one
 
-    def begin(product: Product, *, key: str | None = "sk-1"):
-        endpoint, there = Endpoint.parse(ADDRESSES[product]), Elsewhere(server)
-        for path in ("/v1", "/v1beta/openai", "/api/v1"):
-            server.on(f"GET {path}/models", model_list("some-model"))
-            server.on(f"POST {path}/chat/completions", answer())
-        return endpoint, make_client(transport=there, key=key, allowed_hosts=(endpoint.host,)), there
+
+@pytest.fixture
+def looked_up(monkeypatch):
+    """Lead the hosts of all providers to this machine, and return a list of those that were meant."""
+    monkeypatch.setenv("SSL_CERT_FILE", AUTHORITY)
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    return lead_here(monkeypatch, *(one.host for one in PROVIDERS))
+
+
+@pytest.fixture
+def reach(server, make_client, looked_up):
+    """Return the endpoint of a provider that is played here, and a client that may talk to it."""
+
+    def begin(provider: Provider, *, key: str | None = KEY):
+        provider.script(server)
+        endpoint = Endpoint.parse(provider.url(server.port))
+        return endpoint, make_client(key=key, allowed_hosts=(provider.host,))
 
     return begin
 
 
+def chat(endpoint: Endpoint, provider: Provider, **more):
+    return ask(endpoint, product=provider.product, model="some-model", **more)
+
+
+@ROWS
+async def test_a_provider_is_known_and_heard_out_in_its_own_form(server, reach, provider):
+    endpoint, client = reach(provider)
+    found = await client.check(endpoint)
+    assert (found.product, found.verdict) == (provider.product, Verdict.READY)
+    events, error = await events_of(client, chat(endpoint, provider))
+    assert error is None
+
+    def joined(kind):
+        return "".join(event.text for event in events if isinstance(event, kind))
+
+    assert (joined(ReasoningDelta), joined(TextDelta)) == (provider.thought, "Hello there.")
+    calls: dict[int, list[str]] = {}
+    for event in events:
+        if isinstance(event, ToolCallDelta):
+            name, arguments = calls.setdefault(event.index, ["", ""])
+            calls[event.index] = [name or event.name, arguments + event.arguments]
+    assert tuple(tuple(call) for call in calls.values()) == provider.calls
+    assert any(isinstance(event, UsageReported) for event in events)
+    assert isinstance(events[-1], StreamFinished)
+
+
+@pytest.mark.rule("R-10")
+@ROWS
+async def test_the_key_goes_to_the_provider_alone_and_in_one_header(server, reach, provider):
+    endpoint, client = reach(provider)
+    await client.check(endpoint)
+    await events_of(client, chat(endpoint, provider))
+    with_key = [one.headers["authorization"] for one in server.requests]
+    assert with_key == [f"Bearer {KEY}"] * len(server.requests) != []
+    rest = [
+        str({**one.headers, "authorization": ""}) + one.path + one.body.decode() for one in server.requests
+    ]
+    assert KEY not in "".join(rest)
+    assert {one.headers["host"] for one in server.requests} == {endpoint.netloc}
+
+
+@pytest.mark.rule("R-9")
+@ROWS
+async def test_a_redirect_of_a_provider_is_refused_and_the_key_stays_here(server, reach, provider):
+    endpoint, client = reach(provider)
+    with ScriptedServer(certificate="hosts") as other:
+        location = {"Location": f"{other.url}/v1/chat/completions", "Content-Length": "0"}
+        head = "".join(f"{name}: {value}\r\n" for name, value in location.items())
+        provider.refuse(server, raw_reply(f"HTTP/1.1 307 Elsewhere\r\n{head}\r\n".encode()))
+        _, error = await events_of(client, chat(endpoint, provider))
+        assert error.kind == "not_allowed"
+        assert "redirects to another host" in error.message
+        assert other.connections == 0
+
+
+REFUSALS = [
+    pytest.param(provider, kind, reply, id=f"{provider.product.value}: {kind}")
+    for provider in PROVIDERS
+    for kind, reply in provider.refusals.items()
+]
+
+
+@pytest.mark.rule("R-24")
+@pytest.mark.parametrize(("provider", "kind", "reply"), REFUSALS)
+async def test_each_refusal_of_a_provider_has_its_kind_and_a_step(server, reach, provider, kind, reply):
+    endpoint, client = reach(provider)
+    provider.refuse(server, reply)
+    events, error = await events_of(client, chat(endpoint, provider))
+    assert isinstance(error, ServerRejected)
+    assert (error.kind, bool(error.hint)) == (kind, True)
+    assert KEY not in repr(vars(error)) + str(error) + repr(events)
+    passes = kind in ("busy", "upstream", "timeout") or (
+        kind == "rate_limited" and provider.product is Product.MISTRAL
+    )
+    posts = [one for one in server.requests if one.method == "POST"]
+    assert len(posts) == (3 if passes else 1)
+    assert len([one for one in events if isinstance(one, RetryScheduled)]) == len(posts) - 1
+
+
 def test_a_provider_is_told_by_its_host_alone():
     hosts = [host for server in SERVERS for host in server.hosts]
-    assert sorted(hosts) == sorted({Endpoint.parse(url).host for url in ADDRESSES.values()})
+    assert sorted(hosts) == sorted(provider.host for provider in PROVIDERS)
 
 
-@pytest.mark.parametrize("product", ADDRESSES)
-async def test_a_provider_is_asked_for_its_models_and_nothing_else(server, reach, product):
-    endpoint, client, there = reach(product)
+@ROWS
+async def test_a_provider_is_asked_for_its_models_and_nothing_else(server, reach, provider):
+    endpoint, client = reach(provider)
     for _ in range(2):
         found = await client.check(endpoint)
-        assert (found.product, found.verdict) == (product, Verdict.READY)
+        assert (found.product, found.verdict) == (provider.product, Verdict.READY)
     await client.models(endpoint, is_refresh=True)
     (found, *_) = await client.detect(expected=(endpoint,))
-    assert (found.product, found.verdict) == (product, Verdict.READY)
-    asked = {one.path for one in server.seen() if one.headers["host"].startswith(endpoint.host)}
-    assert asked == {f"{endpoint.path}/models"}
-    assert f"https://{endpoint.host}" in there.meant
+    assert (found.product, found.verdict) == (provider.product, Verdict.READY)
+    assert {one.path for one in server.seen()} == {f"{provider.path}/models"}
 
 
-@pytest.mark.parametrize("product", ADDRESSES)
-async def test_a_provider_is_never_asked_in_plain_text(server, reach, product):
-    endpoint, client, there = reach(product)
-    plain = replace(endpoint, scheme="http", port=80)
-    _, error = await events_of(client, ask(plain, product=product))
+@ROWS
+async def test_a_provider_is_never_asked_in_plain_text(reach, looked_up, provider):
+    endpoint, client = reach(provider)
+    plain = replace(endpoint, scheme="http")
+    _, error = await events_of(client, chat(plain, provider))
     assert isinstance(error, RequestInvalid)
     assert error.kind == "insecure"
     assert error.hint == f"Write https://{endpoint.host} in the address."
     found = next(one for one in await client.detect(expected=(plain,)) if one.endpoint == plain)
     assert (found.next_step, can_be_allowed(found)) == (error.hint, False)
-    assert f"http://{endpoint.host}" not in there.meant
+    assert looked_up == []
 
 
-@pytest.mark.parametrize("product", ADDRESSES)
-async def test_no_provider_is_looked_for_unasked(server, reach, product):
-    endpoint, client, there = reach(product)
+async def test_no_provider_is_looked_for_unasked(make_client, looked_up):
+    client = make_client(key=KEY, allowed_hosts=[provider.host for provider in PROVIDERS])
     found = await client.detect()
-    assert product not in {one.product for one in found}
-    assert f"https://{endpoint.host}" not in there.meant
+    assert {one.product for one in found} & {provider.product for provider in PROVIDERS} == set()
+    assert looked_up == []
 
 
 @pytest.mark.parametrize(
-    ("product", "fields"),
+    ("provider", "fields"),
     [
-        (Product.OPENAI, {"max_completion_tokens": 9, "seed": 7, "reasoning_effort": "low"}),
-        (Product.MISTRAL, {"max_tokens": 9, "random_seed": 7, "reasoning_effort": "low"}),
-        (Product.ANTHROPIC, {"max_tokens": 9}),
-        (Product.GEMINI, {"max_tokens": 9, "reasoning_effort": "low"}),
-        (Product.OPENROUTER, {"max_tokens": 9, "seed": 7, "reasoning": {"effort": "low"}}),
+        (OPENAI, {"max_completion_tokens": 9, "seed": 7, "reasoning_effort": "low"}),
+        (MISTRAL, {"max_tokens": 9, "random_seed": 7, "reasoning_effort": "low"}),
+        (ANTHROPIC, {"max_tokens": 9}),
+        (GEMINI, {"max_tokens": 9, "reasoning_effort": "low"}),
+        (OPENROUTER, {"max_tokens": 9, "seed": 7, "reasoning": {"effort": "low"}}),
     ],
 )
-async def test_each_provider_gets_the_fields_that_it_knows(server, reach, product, fields):
-    endpoint, client, _ = reach(product)
-    request = ask(endpoint, product=product, max_tokens=9, seed=7, reasoning_effort="low")
+async def test_each_provider_gets_the_fields_that_it_knows(server, reach, provider, fields):
+    endpoint, client = reach(provider)
+    request = chat(endpoint, provider, max_tokens=9, seed=7, reasoning_effort="low")
     _, error = await events_of(client, request)
     sent = server.seen()[-1].json
     common = {"model", "messages", "stream", "stream_options"}
     assert (error, {name: value for name, value in sent.items() if name not in common}) == (None, fields)
-    assert ("stream_options" in sent) is (product is not Product.MISTRAL)
+    assert ("stream_options" in sent) is (provider is not MISTRAL)
 
 
-@pytest.mark.parametrize("product", ADDRESSES)
+@ROWS
 @pytest.mark.parametrize("key", [None, "sk-wrong"])
-async def test_a_refused_key_is_told_with_where_to_make_one(server, reach, product, key):
-    endpoint, client, _ = reach(product, key=key)
+async def test_a_refused_key_is_told_with_where_to_make_one(server, reach, provider, key):
+    endpoint, client = reach(provider, key=key)
     words = (
         "Missing or invalid Authorization header." if key is None else "API key not valid. Please pass one."
     )
-    status = 400 if product is Product.GEMINI else 401
+    status = 400 if provider is GEMINI else 401
     refuse = json_reply([{"error": {"code": status, "message": words}}], status=status)
-    server.on(f"GET {endpoint.path}/models", refuse)
+    server.on(f"GET {provider.path}/models", refuse)
     found = await client.check(endpoint)
     assert found.verdict is (Verdict.NEEDS_KEY if key is None else Verdict.KEY_REJECTED)
     assert found.next_step.startswith("Create an API key at ")
 
 
 async def test_mistral_tells_windows_and_abilities(server, reach):
-    endpoint, client, _ = reach(Product.MISTRAL)
+    endpoint, client = reach(MISTRAL)
     can = {"completion_chat": True, "function_calling": True, "vision": False}
     data = [
         {"id": "small", "max_context_length": 131072, "capabilities": can},
@@ -145,7 +226,7 @@ async def test_mistral_tells_windows_and_abilities(server, reach):
 
 
 async def test_openrouter_tells_windows_and_abilities(server, reach):
-    endpoint, client, _ = reach(Product.OPENROUTER)
+    endpoint, client = reach(OPENROUTER)
     both = {"input_modalities": ["text", "image"], "output_modalities": ["text"]}
     data = [
         {

@@ -346,7 +346,7 @@ def told_calls(events) -> tuple[tuple[str, str, str], ...]:
 
 
 def test_each_product_has_a_row_of_its_own():
-    """The usual answers of the providers are in `test_hosted_tls.py`."""
+    """The usual answers of the providers are in `test_hosted.py`."""
     told = {make().product for make in FORMS} | {one.product for one in PROVIDERS}
     ours = {Product.BUILT_IN: Product.LLAMA_CPP, Product.OPENAI_COMPATIBLE: Product.OPENAI}
     assert {ours.get(product, product) for product in Product} == told
