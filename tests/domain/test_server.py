@@ -11,12 +11,6 @@ from lmchat.domain.server import Endpoint, is_address
 from lmchat.errors import EndpointNotAllowed
 from lmchat.proxy.admission import AllowList
 
-LOOKS_LIKE_LOOPBACK = (
-    "localhost.evil.com 127.0.0.1.nip.io 0.0.0.1 192.168.1.5 [::ffff:10.0.0.1] 2130706433"
-    " 127.1 0x7f000001 0x7f.1 0177.0.0.1 0 0.0.0.0 [::] \u24dbocalhost \uff11\uff12\uff17.0.0.1"
-    " localhost\u3002evil.com localhostx xlocalhost 127.0.0.1x [::ffff:8.8.8.8] [::2]"
-)
-
 
 @pytest.mark.parametrize(
     ("typed", "base_url"),
@@ -47,16 +41,21 @@ def test_an_address_may_be_typed_with_or_without_version_and_scheme(typed: str, 
     [
         "ftp://127.0.0.1",
         "file:///etc/passwd",
+        "unix:///tmp/x.sock",
         "http://user:pw@127.0.0.1",
         "http://localhost@evil.com",
+        "http://evil.com@127.0.0.1/",
         "http://",
+        "http://:1234",
         "",
         "http://127.0.0.1:99999",
+        "http://127.0.0.1:abc",
         "http://127.0.0.1:1234?x=1",
         "http://127.0.0.1:1234#x",
         "http://127.0.0.1\\@evil.com",
         "http://127.0.0.1 .evil.com",
         "http://127.0.0.1\n.evil.com",
+        "http://127.0.0.1\t.evil.com",
         "http://[::1",
         "javascript:alert(1)",
         "http://127.0.0.1:0",
@@ -68,18 +67,6 @@ def test_an_address_may_be_typed_with_or_without_version_and_scheme(typed: str, 
 def test_what_is_no_plain_http_address_is_refused_with_the_fixed_words(typed: str):
     with pytest.raises(EndpointNotAllowed, match=r"^Endpoint not allowed"):
         Endpoint.parse(typed)
-
-
-@pytest.mark.parametrize(
-    "typed", ["localhost", "127.0.0.1", "127.9.9.9", "[::1]", "[::ffff:127.0.0.1]", "LOCALHOST."]
-)
-def test_loopback_is_recognised_by_its_parsed_host(typed: str):
-    assert Endpoint.parse(f"http://{typed}:1234").is_loopback
-
-
-@pytest.mark.parametrize("typed", LOOKS_LIKE_LOOPBACK.split())
-def test_what_only_looks_like_loopback_is_not(typed: str):
-    assert not Endpoint.parse(f"http://{typed}:1234").is_loopback
 
 
 @pytest.mark.parametrize(

@@ -6,48 +6,18 @@ from lmchat.domain.server import Endpoint
 from lmchat.errors import EndpointNotAllowed
 from lmchat.proxy.admission import AllowList
 
-REFUSED = (
-    "http://localhost.evil.com",
-    "http://localhost@evil.com",
-    "http://127.0.0.1@evil.com/",
-    "http://evil.com@127.0.0.1/",
-    "http://127.0.0.1.nip.io",
-    "http://127.0.0.1.evil.com:1234",
-    "http://evil.com/127.0.0.1",
-    "http://evil.com#@127.0.0.1",
-    "http://evil.com?http://127.0.0.1",
-    "http://evil.com\\@127.0.0.1",
-    "http://2130706433",
-    "http://0x7f000001",
-    "http://127.1",
-    "http://0177.0.0.1",
-    "http://0.0.0.0:1234",
-    "http://[::]:1234",
-    "http://[::ffff:8.8.8.8]",
-    "http://10.0.0.1",
-    "http://169.254.169.254/latest/meta-data",
-    "http://loсalhost",  # noqa: RUF001 - the third letter is Cyrillic
-    "http://localhost%00.evil.com",
-    "http://localhost%2eevil.com",
-    "http://127.0.0.1\t.evil.com",
-    "http://127.0.0.1\n.evil.com",
-    "ftp://127.0.0.1",
-    "file:///etc/passwd",
-    "javascript://127.0.0.1/%0aalert(1)",
-    "unix:///tmp/x.sock",
-    "http://",
-    "http://:1234",
-    "http://[::1",
-    "http://127.0.0.1:99999",
-    "http://127.0.0.1:abc",
-    "",
+LOOKS_LIKE_LOOPBACK = (
+    "localhost.evil.com 127.0.0.1.nip.io 127.0.0.1.evil.com:1234 evil.com/127.0.0.1 0.0.0.1 192.168.1.5"
+    " 10.0.0.1 169.254.169.254/latest/meta-data 2130706433 127.1 0x7f000001 0x7f.1 0177.0.0.1 0 0.0.0.0 [::]"
+    " [::2] [::ffff:8.8.8.8] [::ffff:10.0.0.1] \u24dbocalhost \uff11\uff12\uff17.0.0.1 lo\u0441alhost"
+    " localhost\u3002evil.com localhost%00.evil.com localhost%2eevil.com localhostx xlocalhost 127.0.0.1x"
 )
 
 
-@pytest.mark.parametrize("address", REFUSED)
+@pytest.mark.parametrize("address", LOOKS_LIKE_LOOPBACK.split())
 def test_what_only_looks_like_this_machine_is_refused(address):
     with pytest.raises(EndpointNotAllowed, match=r"^Endpoint not allowed"):
-        AllowList().check(Endpoint.parse(address))
+        AllowList().check(Endpoint.parse(f"http://{address}"))
 
 
 @pytest.mark.parametrize(
