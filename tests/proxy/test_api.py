@@ -17,7 +17,6 @@ from lmchat.proxy import (
     Options,
     RequestInvalid,
     ServerUnavailable,
-    StreamFinished,
     StreamInterrupted,
     TextDelta,
     Verdict,
@@ -122,13 +121,6 @@ async def test_options_are_sent_only_where_they_are_set(server, client):
 
 def test_every_way_to_choose_words_is_an_option():
     assert set(Options.__annotations__) == set(Sampling.__struct_fields__)
-
-
-async def test_a_stream_hands_out_events_and_its_end(client):
-    async with aclosing(client.stream("Hi")) as stream:
-        events = [event async for event in stream]
-    assert "".join(one.text for one in events if isinstance(one, TextDelta)) == "Hello there."
-    assert isinstance(events[-1], StreamFinished)
 
 
 async def test_leaving_a_stream_closes_its_connection(server, client):

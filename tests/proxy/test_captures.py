@@ -13,13 +13,13 @@ from lmchat.domain.event import (
     ModelLoading,
     ModelNamed,
     RequestSent,
+    RetryScheduled,
     StreamFinished,
     StreamStalled,
     TextDelta,
 )
 from lmchat.domain.server import LoadState, Product, Verdict
 from lmchat.proxy import timeouts
-from lmchat.proxy import timeouts as loading_module
 from tests.support.proxy_calls import ask, endpoint_of, events_of, head, reads, replay, text_of
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import Gate, Hold, json_reply, raw_reply
@@ -52,9 +52,10 @@ async def test_a_recorded_answer_is_read_to_its_end(server, client, name, reason
     assert events[-1] == StreamFinished(reason=reason)
 
 
-async def test_a_killed_server_leaves_what_had_arrived(server, client):
-    events, error = await play(server, client, "server-killed")
-    assert (error.kind, text_of(events)) == ("interrupted", "Once upon a time")
+@pytest.mark.parametrize(("name", "end"), [("server-killed", "upon a time"), ("cancelled", "away,")])
+async def test_a_server_that_leaves_leaves_what_had_arrived(server, client, name, end):
+    events, error = await play(server, client, name)
+    assert (error.kind, text_of(events).endswith(end)) == ("interrupted", True)
 
 
 @pytest.mark.parametrize(
@@ -108,11 +109,6 @@ async def test_a_recorded_answer_that_is_stopped_where_it_was_then_is_kept_so_fa
     assert client.metrics().stopped_requests == 1
 
 
-async def test_the_same_recording_without_a_stop_is_an_interruption(server, client):
-    events, error = await play(server, client, "cancelled")
-    assert (error.kind, text_of(events).endswith("away,")) == ("interrupted", True)
-
-
 async def test_a_recorded_wait_for_the_only_slot_is_silence_and_then_the_answer(server, client, monkeypatch):
     monkeypatch.setattr(timeouts, "LOOK_AFTER_S", 0.02)
     gate = Gate()
@@ -131,13 +127,14 @@ async def test_a_recorded_wait_for_the_only_slot_is_silence_and_then_the_answer(
 async def test_recorded_loading_is_waited_for_until_the_recorded_health_says_it_is_over(
     server, client, monkeypatch
 ):
-    monkeypatch.setattr(loading_module, "POLL_S", 0.01)
+    monkeypatch.setattr(timeouts, "POLL_S", 0.01)
     server.on(CHAT, replay("loading-chat"), replay("stream"))
     server.on("GET /health", replay("loading-health"), replay("loading-health"), replay("health"))
     events, error = await events_of(client, ask(server, product=Product.LLAMA_CPP, model=MODEL))
     assert (error, bool(text_of(events))) == (None, True)
-    assert ModelLoading() in events
+    assert [one for one in events if isinstance(one, ModelLoading | RetryScheduled)] == [ModelLoading()] * 3
     assert (len(server.seen("GET /health")), len(server.seen(CHAT))) == (3, 2)
+    assert client.metrics().retries == 0
 
 
 async def test_a_recorded_server_that_loads_is_found_as_one_that_loads(server, client):

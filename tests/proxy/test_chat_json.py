@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from lmchat.proxy import AnswerUnfit, Client, RequestInvalid, StreamInterrupted, SyncClient
+from lmchat.proxy import AnswerUnfit, Client, RequestInvalid, SyncClient
 from tests.support.scripted_products import CHAT, answer, plain
-from tests.support.scripted_server import DONE, Cut, delta, finish, json_reply, sse
+from tests.support.scripted_server import DONE, delta, finish, json_reply, sse
 
 PERSON = {
     "type": "object",
@@ -29,17 +29,8 @@ def said(server, number=-1):
     return server.seen(CHAT)[number].json["messages"]
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        ADA_TEXT,
-        f"```json\n{ADA_TEXT}\n```",
-        f"Of course: {ADA_TEXT} Glad to help.",
-        f"<think>hm</think>{ADA_TEXT}",
-    ],
-)
-async def test_the_value_is_returned_with_the_answer_that_held_it(text, server, client):
-    server.on(CHAT, answer(text))
+async def test_the_value_is_returned_with_the_answer_that_held_it(server, client):
+    server.on(CHAT, answer(f"<think>hm</think>Of course:\n```json\n{ADA_TEXT}\n```"))
     found = await client.chat_json("Who?", PERSON, name="person", temperature=0)
     assert (found.value, found.first_misfit) == (ADA, "")
     assert found.answer.model == "tiny"
@@ -52,10 +43,7 @@ async def test_the_value_is_returned_with_the_answer_that_held_it(text, server, 
     ("text", "misfit"),
     [
         ('{"name": "Ada", "age": "36"}', "at $.age: '36' is not of type 'integer'"),
-        ('{"name": "Ada"}', "at $: 'age' is a required property"),
         ("Ada, 36.", "it has no JSON value"),
-        ('{"name": "Ada", "name": "Bob", "age": 1}', "an object in it has the name 'name' twice"),
-        ("[" * 10_000 + "]" * 10_000, "it is nested deeper than 64 levels"),
     ],
 )
 async def test_a_model_that_ignores_the_schema_is_told_what_does_not_fit(text, misfit, server, client):
@@ -116,12 +104,6 @@ async def test_a_model_that_refuses_is_not_asked_again(server, client):
     with pytest.raises(AnswerUnfit, match="The model refused"):
         await client.chat_json("Who?", PERSON)
     assert len(server.seen(CHAT)) == 1
-
-
-async def test_an_answer_that_breaks_off_is_its_own_error(server, client):
-    server.on(CHAT, sse('{"name"', Cut(is_reset=True)))
-    with pytest.raises(StreamInterrupted):
-        await client.chat_json("Who?", PERSON)
 
 
 async def test_without_a_schema_any_object_fits_and_nothing_else(server, client):

@@ -210,22 +210,6 @@ async def test_what_was_learnt_is_unlearnt_where_the_server_changes(server, clie
     assert len(server.seen(CHAT)) == 3 + 3
 
 
-async def test_checks_come_before_the_limiter_and_the_network(server, make_client):
-    plain(server)
-    client = make_client(limits=LimitSettings(requests_per_minute=1, max_body_mb=0.001))
-    foreign = ask(REMOTE)
-    for request, kind, words in (
-        (ask(server, model=""), "bad_request", "No LM Studio model selected"),
-        (ask(server, text=""), "bad_request", "Invalid message content"),
-        (foreign, "not_allowed", "Endpoint not allowed: Endpoint must be localhost"),
-        (ask(server, "x" * 2000), "too_large", "Message 1 (user) alone is"),
-    ):
-        _, error = await events_of(client, request)
-        assert (error.kind, words in error.message) == (kind, True), error.message
-    assert client.budget().left == 1
-    assert server.requests == []
-
-
 @pytest.mark.rule("R-25")
 async def test_a_second_request_waits_until_the_first_is_done(server, client):
     gate = Gate()
@@ -350,19 +334,6 @@ async def test_a_fresh_connection_that_drops_is_not_tried_again(server, client):
     server.on(CHAT, raw_reply(Cut()), answer("two"))
     _, error = await events_of(client, ask(server))
     assert (error.kind, len(server.seen(CHAT))) == ("dropped", 1)
-
-
-async def test_a_loading_model_is_waited_for_and_that_is_no_retry(server, client):
-    server.on(CHAT, replay("loading-chat"), answer())
-    server.on(
-        "GET /health",
-        json_reply({"error": {"message": "Loading model"}}, status=503),
-        json_reply({"status": "ok"}),
-    )
-    events, error = await events_of(client, ask(server, product=Product.LLAMA_CPP))
-    assert (error, text_of(events), retries(events)) == (None, "Hello there.", [])
-    assert sum(isinstance(one, ModelLoading) for one in events) == 2
-    assert client.metrics().retries == 0
 
 
 async def test_a_server_that_dies_while_it_loads_is_told(server, client):

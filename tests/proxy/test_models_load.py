@@ -65,11 +65,11 @@ async def test_a_router_tells_how_far_it_is_stage_by_stage(quick, server, client
             gate,
         ),
     )
-    server.on("GET /v1/models", loading_row("large"))
+    server.on("GET /v1/models", products.router_rows(large="loading"))
     work = asyncio.create_task(client.load(model_at(server, "large"), on_progress=heard.append))
     await until(lambda: len(heard) == 3, "three shares")
     assert heard == [0.25, 0.75, 1.0]
-    server.on("GET /v1/models", row("large", "loaded"))
+    server.on("GET /v1/models", products.router_rows(large="loaded"))
     await work
     gate.open()
 
@@ -103,15 +103,6 @@ async def test_a_request_for_a_model_on_the_disk_tells_how_far_its_loading_is(se
     assert await asyncio.to_thread(server.seen(EVENTS)[0].client_left.wait, 5)
 
 
-def row(name: str, state: str, **more: object):
-    value = {"id": name, "object": "model", "owned_by": "llamacpp", "status": {"value": state, **more}}
-    return json_reply({"object": "list", "data": [value]}, headers=LLAMA)
-
-
-def loading_row(name: str):
-    return row(name, "loading")
-
-
 @pytest.mark.parametrize(
     "events",
     [
@@ -131,7 +122,7 @@ async def test_a_router_without_a_stream_of_events_loads_too(quick, server, clie
 
 async def test_a_router_is_told_to_stop_loading_what_nobody_waits_for(quick, server, client):
     products.router(server, large="unloaded")
-    server.on("GET /v1/models", loading_row("large"))
+    server.on("GET /v1/models", products.router_rows(large="loading"))
     work = asyncio.create_task(client.load(model_at(server, "large")))
     await asyncio.to_thread(server.wait_for, LOAD)
     await until(lambda: server.seen("GET /v1/models"), "a look")
@@ -170,22 +161,29 @@ async def test_what_another_has_begun_to_load_is_not_stopped(quick, server, clie
     assert server.seen(UNLOAD) == []
 
 
+FAILED = {
+    "id": "large",
+    "owned_by": "llamacpp",
+    "status": {"value": "unloaded", "failed": True, "exit_code": 7},
+}
+
+
 @pytest.mark.parametrize(
-    ("reply", "kind"),
+    ("reply", "details"),
     [
-        (row("large", "unloaded", failed=True, exit_code=1), "model_not_loaded"),
-        (row("large", "unloaded"), "model_not_loaded"),
-        (row("other", "loaded"), "model_not_loaded"),
+        (json_reply({"data": [FAILED]}, headers=LLAMA), "exit code 7"),
+        (products.router_rows(large="unloaded"), ""),
+        (products.router_rows(other="loaded"), ""),
     ],
 )
 async def test_a_router_that_does_not_get_there_is_not_waited_for_for_ever(
-    quick, server, client, reply, kind
+    quick, server, client, reply, details
 ):
     products.router(server, large="unloaded")
     server.on("GET /v1/models", reply)
     with pytest.raises(ServerRejected) as caught:
         await client.load(model_at(server, "large"))
-    assert caught.value.kind == kind
+    assert (caught.value.kind, details in caught.value.details) == ("model_not_loaded", True)
     assert caught.value.hint
 
 
@@ -226,14 +224,18 @@ async def test_a_model_that_lm_studio_does_not_have_is_not_a_path_that_it_does_n
     assert caught.value.kind == "model_missing"
 
 
-async def test_a_newer_jan_loads_and_unloads(server, client):
+async def test_a_newer_jan_loads_also_with_a_window_and_unloads(server, client):
     products.jan(server)
     server.on("POST /v1/models/load", json_reply({"status": "loaded"}))
     server.on("POST /v1/models/unload", json_reply({"status": "unloaded"}))
     model = model_at(server, "jan-nano", Product.JAN)
     await client.load(model)
     await client.unload(model)
-    assert [one.json for one in server.seen() if one.method == "POST"] == [{"model": "jan-nano"}] * 2
+    await client.load(model, context=8192)
+    assert [one.json for one in server.seen() if one.method == "POST"] == [
+        *[{"model": "jan-nano"}] * 2,
+        {"model": "jan-nano", "ctx_size": 8192},
+    ]
 
 
 async def test_lm_studio_loads_with_a_window_and_not_a_second_time(server, client):
@@ -249,13 +251,6 @@ async def test_lm_studio_loads_with_a_window_and_not_a_second_time(server, clien
         ("unload", {"instance_id": "qwen3-8b"}),
         ("load", {"model": "qwen3-8b", "context_length": 4096}),
     ]
-
-
-async def test_a_newer_jan_loads_with_a_window(server, client):
-    products.jan(server)
-    server.on("POST /v1/models/load", json_reply({"status": "loaded"}))
-    await client.load(model_at(server, "jan-nano", Product.JAN), context=8192)
-    assert server.seen("POST /v1/models/load")[0].json == {"model": "jan-nano", "ctx_size": 8192}
 
 
 @pytest.mark.parametrize(
