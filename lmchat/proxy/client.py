@@ -362,11 +362,10 @@ class Exchange:
             await asyncio.sleep(wait_s)
 
     async def _adapt(self) -> StreamFinished:
-        """Send again after a refused field, a model that loads, or a stale connection."""
+        """Send again after a refused field, or when a model is loaded."""
         loading = Loading(self._health if self.server.health_path else None, self.timeouts, self.tell)
-        is_second = False
-        while True:
-            try:
+        try:
+            while True:
                 try:
                     return await self._send(loading)
                 except ServerRejected as error:
@@ -374,11 +373,9 @@ class Exchange:
                         await loading.wait()
                     elif self._has_token or not self._has_changed(error):
                         raise
-            except ServerUnavailable as error:
-                if error.kind != "dropped" or not self._freshness.is_reused or is_second:
-                    self.server.add_hint(error)
-                    raise
-                is_second = True
+        except ServerUnavailable as error:
+            self.server.add_hint(error)
+            raise
 
     def _has_changed(self, error: ServerRejected) -> bool:
         self._tried.add(self.dialect)
@@ -424,8 +421,8 @@ class Exchange:
         async with IdleTimeout(
             self.timeouts, self.tell, is_there=self._is_there, since_s=loading.since_s
         ) as patience:
-            with reaching(endpoint):
-                response = await client.send(self._http_request(client), stream=True)
+            self._freshness = Freshness()
+            response = await self.connections.send(endpoint, self._http_request(client), self._freshness)
             try:
                 return await self._answer(response, patience)
             finally:
@@ -433,7 +430,6 @@ class Exchange:
 
     def _http_request(self, client: httpx.AsyncClient) -> httpx.Request:
         endpoint = self.request.endpoint
-        self._freshness = Freshness()
         headers = request_headers(self.asked.key, has_body=True)
         headers |= {"Accept": "text/event-stream, application/json", "Accept-Encoding": "identity"}
         connect_s = connect_timeout_s(endpoint, self.timeouts.connect_s)
@@ -443,7 +439,6 @@ class Exchange:
             content=encode(body_of(self.request, self.fields, self.dialect)),
             headers=headers,
             timeout=httpx.Timeout(connect=connect_s, read=None, write=WRITE_S, pool=POOL_S),
-            extensions={"trace": self._freshness.trace},
         )
 
     async def _answer(self, response: httpx.Response, patience: IdleTimeout) -> StreamFinished:

@@ -109,24 +109,13 @@ class Connections:
         patience: httpx.Timeout,
         body: bytes | None = None,
     ) -> Reply:
-        """Ask and read the whole answer, or raise `ServerUnavailable`; a stale connection is tried again."""
+        """Ask and read the whole answer, or raise `ServerUnavailable`."""
+        started_s = time.perf_counter()
         headers = request_headers(key, has_body=body is not None)
         client = await self.client(endpoint)
         request = client.build_request(method, url, content=body, headers=headers, timeout=patience)
-        freshness = Freshness()
-        request.extensions["trace"] = freshness.trace
-        try:
-            return await self._read(endpoint, request)
-        except ServerUnavailable as error:
-            if error.kind != "dropped" or not freshness.is_reused:
-                raise
-        return await self._read(endpoint, request)
-
-    async def _read(self, endpoint: Endpoint, request: httpx.Request) -> Reply:
-        started_s = time.perf_counter()
-        client = await self.client(endpoint)
+        response = await self.send(endpoint, request, Freshness())
         with reaching(endpoint):
-            response = await client.send(request, stream=True)
             content = await read_up_to(response, MAX_REPLY_BYTES)
         return Reply(
             status=response.status_code,
@@ -134,6 +123,19 @@ class Connections:
             body=content,
             elapsed_ms=(time.perf_counter() - started_s) * 1e3,
         )
+
+    async def send(self, endpoint: Endpoint, request: httpx.Request, freshness: Freshness) -> httpx.Response:
+        """Send a request and return the response, its body unread; a stale connection is tried again."""
+        client = await self.client(endpoint)
+        request.extensions["trace"] = freshness.trace
+        try:
+            with reaching(endpoint):
+                return await client.send(request, stream=True)
+        except ServerUnavailable as error:
+            if error.kind != "dropped" or not freshness.is_reused:
+                raise
+        with reaching(endpoint):
+            return await client.send(request, stream=True)
 
     async def aclose(self) -> None:
         self._is_closed = True
