@@ -113,9 +113,7 @@ def make_launcher(context: Context) -> ServerLauncher:
 
 def installed(context: Context) -> tuple[Installed, ...]:
     """Return the installed products; reads the disk."""
-    from lmchat.proxy.servers.lm_studio import home_folder
-
-    home = lm_studio = None
-    with suppress(OSError, RuntimeError):  # no home is known, or it may not be entered
-        home, lm_studio = Path.home(), home_folder()
-    return tuple(installed_products(context.environ, home, lm_studio))
+    home = None
+    with suppress(RuntimeError):  # no home is known
+        home = Path.home()
+    return installed_products(context.environ, home)

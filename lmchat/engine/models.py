@@ -21,6 +21,7 @@ from lmchat.engine.download import DemoModel, is_whole
 from lmchat.engine.gguf import Header, NotGguf, read_header
 from lmchat.errors import WrongUse
 from lmchat.files import NO_WAIT, OPEN_FLAGS, path_of, read_plain
+from lmchat.machine.system import jan_folders, lm_studio_folders
 
 _MOST_FILES = 500
 _MOST_SETTINGS_BYTES = 1 << 20
@@ -44,10 +45,9 @@ T = TypeVar("T")
 
 
 class _Settings(msgspec.Struct):
-    """Settings of LM Studio or Jan that name a folder."""
+    """Settings of LM Studio."""
 
     downloads_folder: str = msgspec.field(default="", name="downloadsFolder")
-    data_folder: str = ""
 
 
 class _Layer(msgspec.Struct):
@@ -214,7 +214,7 @@ def model_folders(home: Path, environ: Mapping[str, str]) -> dict[Path, str]:
     """Return the model folders of other programs, existing or not, with the program's name."""
     folders = {
         "LM Studio": _lm_studio(home),
-        "Jan": _jan(home, environ),
+        "Jan": jan_folders(environ, home),
         "llama.cpp": _llama_cpp(home, environ),
         "Hugging Face": _hugging_face(home, environ),
     }
@@ -268,25 +268,9 @@ def _model_at(path: Path, models: Sequence[ModelFile]) -> ModelFile:
 
 
 def _lm_studio(home: Path) -> Iterator[Path]:
-    bases = [home / ".lmstudio", home / ".cache" / "lm-studio"]
-    with suppress(OSError):  # the user may have moved it
-        pointer = read_plain(home / ".lmstudio-home-pointer", limit=_MOST_SETTINGS_BYTES)
-        bases[:0] = _absolute(pointer.decode("utf-8", "replace").strip())
-    for base in bases:
+    for base in lm_studio_folders(home):
         yield from _absolute(_decoded(base / "settings.json", _Settings).downloads_folder)
         yield base / "models"
-
-
-def _jan(home: Path, environ: Mapping[str, str]) -> Iterator[Path]:
-    """Yield Jan's folders; the place of its settings depends on its version."""
-    share = Path(environ.get("XDG_DATA_HOME") or home / ".local" / "share")
-    config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
-    if sys.platform == "darwin":
-        share = config = home / "Library" / "Application Support"
-    for base in (share / "Jan", share / "jan", config / "Jan", config / "jan"):
-        yield from _absolute(_decoded(base / "settings.json", _Settings).data_folder)
-        yield base / "data"
-    yield home / "jan"
 
 
 def _llama_cpp(home: Path, environ: Mapping[str, str]) -> Iterator[Path]:

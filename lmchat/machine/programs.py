@@ -20,7 +20,7 @@ from lmchat.domain.candidate import Installed, Lifetime, PortHolder, ServerStart
 from lmchat.domain.server import Product
 from lmchat.errors import LMChatError
 from lmchat.files import begin_log, environment_for_others
-from lmchat.machine.system import end_program
+from lmchat.machine.system import end_program, lm_studio_folders
 from lmchat.watchdog import watched
 
 END_S = 4.0  # time for a program to end; more than the watchdog gives it
@@ -119,17 +119,12 @@ class StartedProgram:
             end_program(self._process.pid, is_forced=is_forced)
 
 
-def installed_products(
-    environ: Mapping[str, str], home: Path | None, lm_studio: Path | None
-) -> tuple[Installed, ...]:
-    """Return the installed products in order of preference, judged by file names.
-
-    `home` is None if there is none. `lm_studio` is LM Studio's own folder, which may be moved.
-    """
+def installed_products(environ: Mapping[str, str], home: Path | None) -> tuple[Installed, ...]:
+    """Return the installed products in order of preference, judged by file names; `home` may be unknown."""
     found = []
     for known in _KNOWN:
-        own = lm_studio if known.product is Product.LM_STUDIO else None
-        places = [environ.get("PATH") or os.defpath, *([str(own / "bin")] if own else [])]
+        own = lm_studio_folders(home) if home and known.product is Product.LM_STUDIO else []
+        places = [environ.get("PATH") or os.defpath, *(str(one / "bin") for one in own)]
         program = shutil.which(known.program, path=os.pathsep.join(places)) or ""
         if program or _has_folder(known.folders, home, own):
             words = known.start_words or f"{known.program} {known.start}"
@@ -144,11 +139,9 @@ def installed_products(
     return tuple(found)
 
 
-def _has_folder(names: Iterable[str], home: Path | None, own: Path | None) -> bool:
-    roots = [own] if own is not None else []
-    roots += [Path(name) for name in names if Path(name).is_absolute()]
-    roots += [home / name for name in names if home is not None]
-    return any(os.path.isdir(root) for root in roots)  # noqa: PTH112 - Path.is_dir raises where a folder may not be entered
+def _has_folder(names: Iterable[str], home: Path | None, own: Iterable[Path]) -> bool:
+    roots = (Path(home or "/", name) for name in names)
+    return any(os.path.isdir(root) for root in (*own, *roots))  # noqa: PTH112 - Path.is_dir raises where a folder may not be entered
 
 
 def start_program(start: ServerStart, *, log_file: Path, environ: Mapping[str, str]) -> StartedProgram:

@@ -83,22 +83,38 @@ def places(environ: Mapping[str, str], home: Path) -> list[Place]:
     return list(found.values())
 
 
-def _known(environ: Mapping[str, str], home: Path) -> Iterator[tuple[str, str, list[Path]]]:
+def lm_studio_folders(home: Path) -> list[Path]:
+    """Return the folders that LM Studio may use, which need not exist; first the one it was moved to."""
+    folders = [home / ".cache" / "lm-studio", home / ".lmstudio"]
+    with suppress(OSError):
+        named = read_plain(home / ".lmstudio-home-pointer").decode(errors="replace").strip()
+        folders[:0] = [Path(named)] if named and "\0" not in named else []
+    return folders
+
+
+def jan_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
+    """Return the folders in which Jan may keep its data; their place depends on its version."""
+    share, config = _folders_of_programs(environ, home)
+    bases = [one / name for one in share + config for name in ("Jan", "jan")]
+    moved = [Path(folder) for base in bases if (folder := _jan_folder(base / "settings.json"))]
+    return [*moved, *(base / "data" for base in bases), home / "jan"]
+
+
+def _folders_of_programs(environ: Mapping[str, str], home: Path) -> tuple[list[Path], list[Path]]:
+    """Return the folders of the system for data and for settings."""
     share = [Path(environ.get("XDG_DATA_HOME") or home / ".local" / "share")]
     config = [Path(environ.get("XDG_CONFIG_HOME") or home / ".config")]
     if sys.platform == "darwin":
         share.append(home / "Library" / "Application Support")
     elif sys.platform == "win32":
         share.append(Path(environ.get("APPDATA") or home / "AppData" / "Roaming"))
-    config += share[1:]
-    lm_studio = [home / ".lmstudio", home / ".cache" / "lm-studio"]
-    with suppress(OSError):  # the user may have moved it
-        pointer = read_plain(home / ".lmstudio-home-pointer").decode(errors="replace").strip()
-        lm_studio += [Path(pointer)] if pointer else []
-    yield "lmstudio", "LM Studio", [one / "conversations" for one in lm_studio]
-    jan = [one / "Jan" for one in share + config]
-    moved = [Path(folder) for one in jan if (folder := _jan_folder(one / "settings.json"))]
-    yield "jan", "Jan", [one / "threads" for one in (*moved, *(one / "data" for one in jan))]
+    return share, config + share[1:]
+
+
+def _known(environ: Mapping[str, str], home: Path) -> Iterator[tuple[str, str, list[Path]]]:
+    share, config = _folders_of_programs(environ, home)
+    yield "lmstudio", "LM Studio", [one / "conversations" for one in lm_studio_folders(home)]
+    yield "jan", "Jan", [one / "threads" for one in jan_folders(environ, home)]
     web_ui = "open-webui/lib/python*/site-packages/open_webui/data/webui.db"
     tools = [found for tool in ("uv/tools", "pipx/venvs") for found in share[0].glob(f"{tool}/{web_ui}")]
     yield "openwebui", "Open WebUI", [*_named(environ, "DATA_DIR", "webui.db"), *tools]
@@ -114,7 +130,7 @@ def _known(environ: Mapping[str, str], home: Path) -> Iterator[tuple[str, str, l
 def _jan_folder(settings: Path) -> str:
     """Return the data folder that Jan's settings name."""
     with suppress(OSError, ValueError, AttributeError, RecursionError):
-        return str(json.loads(read_plain(settings)).get("data_folder") or "")
+        return str(json.loads(read_plain(settings)).get("data_folder") or "").partition("\0")[0]
     return ""
 
 

@@ -23,7 +23,7 @@ def program(folder: Path, name: str) -> Path:
 
 def found(home: Path, **environ: str) -> dict[Product, object]:
     environ = {"PATH": str(home / "nowhere"), **environ}
-    return {one.product: one for one in installed_products(environ, home, home / ".lmstudio")}
+    return {one.product: one for one in installed_products(environ, home)}
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_a_file_that_cannot_be_run_is_no_program(tmp_path):
 def test_where_nothing_is_nothing_is_found(tmp_path):
     system_wide = {Product.OLLAMA, Product.LM_STUDIO, Product.JAN}
     assert set(found(tmp_path)) <= system_wide
-    assert {one.product for one in installed_products({}, None, None)} <= system_wide
+    assert {one.product for one in installed_products({}, None)} <= system_wide
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "0.0.0.0"])  # noqa: S104 - bound to on purpose

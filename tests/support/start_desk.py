@@ -125,7 +125,7 @@ async def start_desk(
     environ = {**os.environ, "PATH": str(folder / "bin")}
 
     def find() -> tuple[Installed, ...]:
-        return installed_products(environ, folder / "home", None)
+        return installed_products(environ, folder / "home")
 
     def run(start: ServerStart) -> StartedProgram:
         ran.append(start)

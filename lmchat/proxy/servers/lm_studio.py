@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from lmchat.domain.request import Sampling
 from lmchat.domain.server import LoadState, ModelInfo, Product
 from lmchat.files import read_plain
+from lmchat.machine.system import lm_studio_folders
 from lmchat.proxy.http import Reply
 from lmchat.proxy.json_values import NotJsonError, decode, mapping, rows, text, whole
 from lmchat.proxy.servers.base import Server, capabilities
@@ -138,30 +142,20 @@ _MAX_PORT = 65535
 
 def hinted_port() -> int | None:
     """Return the port that its server used last; it may be off now."""
-    return _port("http-server-config.json")
+    return next(_ports("http-server-config.json"), None)
 
 
 def app_ports() -> tuple[int, ...]:
     """Return the ports at which the program itself may answer."""
-    told = _port("http-server.json")
-    return APP_PORTS if told is None else (told, *APP_PORTS)
+    return (*islice(_ports("http-server.json"), 1), *APP_PORTS)
 
 
-def home_folder() -> Path:
-    """Return the folder of LM Studio, which the user may have moved; it need not exist."""
-    user = Path.home()
-    pointer = user / ".lmstudio-home-pointer"
-    if pointer.is_file():
-        named = read_plain(pointer, limit=_MAX_BYTES).decode("utf-8", "replace").strip()
-        return Path(named) if named else user / ".lmstudio"
-    old = user / ".cache" / "lm-studio"
-    return old if old.is_dir() else user / ".lmstudio"
-
-
-def _port(name: str) -> int | None:
-    try:
-        value = mapping(decode(read_plain(home_folder() / ".internal" / name, limit=_MAX_BYTES)))
-    except (OSError, ValueError, RuntimeError, NotJsonError):
-        return None
-    port = whole(value.get("port"))
-    return port if port and port <= _MAX_PORT and not text(value.get("error")) else None
+def _ports(name: str) -> Iterator[int]:
+    """Yield the ports in the files of this name; of several folders, the first is in use."""
+    with suppress(RuntimeError):  # no home is known
+        for folder in lm_studio_folders(Path.home()):
+            with suppress(OSError, NotJsonError):
+                value = mapping(decode(read_plain(folder / ".internal" / name, limit=_MAX_BYTES)))
+                port = whole(value.get("port"))
+                if port and port <= _MAX_PORT and not text(value.get("error")):
+                    yield port
