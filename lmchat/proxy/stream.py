@@ -152,7 +152,6 @@ class ChunkReader:
         tell: Callable[[StreamEvent], None],
         *,
         splitter: ThinkSplitter | None = None,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.has_done = False
         self.has_token = False
@@ -163,7 +162,7 @@ class ChunkReader:
         self._tell = tell
         self._splitter = splitter
         self._held_pieces = 0
-        self._figures = StreamFigures(clock)
+        self._figures = StreamFigures()
         self._calls = ToolCalls()
         self._is_named = False
         self._fields: list[str] = []
@@ -371,18 +370,17 @@ def _joined(parts: object) -> str:
 class StreamFigures:
     """Counts and speeds that the server reports while it answers, wherever it puts them (R-19)."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self.usage: dict[str, Any] = {}
         self._timings: dict[str, Any] = {}
-        self._reported_s = clock()
+        self._reported_s = time.monotonic()
 
     def time(self, timings: object) -> list[StreamEvent]:
         """Take the `timings` of a chunk; return a report where one is due."""
         if not isinstance(timings, dict):
             return []
         self._timings = timings
-        now_s = self._clock()
+        now_s = time.monotonic()
         if now_s - self._reported_s < USAGE_EVERY_S:
             return []
         self._reported_s = now_s

@@ -68,10 +68,8 @@ class IdleTimeout:
         self._watcher.cancel()
         try:
             await self._timeout.__aexit__(kind, error, trace)
-        except TimeoutError:
-            if self._error is not None:
-                raise self._error from None
-            raise
+        except TimeoutError as late:
+            raise self._error or late from None
         finally:
             await asyncio.gather(self._watcher, return_exceptions=True)
 
