@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import json
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -131,7 +131,7 @@ def answer() -> None:
     """Print the value in an answer, or why there is none (the process of `_value_by_child`)."""
     schema, text, thought, limit_s = json.load(sys.stdin)
     wanted = Schema(schema)
-    signal.setitimer(signal.ITIMER_REAL, limit_s)  # its signal ends the process
+    faulthandler.dump_traceback_later(limit_s, exit=True)  # also while a search keeps Python from running
     try:
         found = [_value(wanted, text, thought), ""]
     except UnfitError as error:

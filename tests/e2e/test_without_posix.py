@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 
 import pytest
 
@@ -67,6 +68,13 @@ def test_an_answer_comes_is_saved_and_found(without, server):
     assert (done.returncode, done.stdout) == (0, "Hello.\n"), done.stderr
     assert "Say hello." in without("sessions").stdout
     assert "Hello." in without("export", "last").stdout
+
+
+def test_a_value_is_checked_against_its_schema(tmp_path):
+    check = "del signal.setitimer; from lmchat.structured.schema import answer; answer()"
+    given = json.dumps([{"type": "integer"}, "It is 7: 7", "", 5.0])
+    done = run([PYTHON, "-c", _BLOCKED + check], home=tmp_path, stdin=given)
+    assert (done.returncode, done.stdout) == (0, '[null, "it has no JSON value"]'), done.stderr
 
 
 def test_the_plain_chat_answers(without, server):
