@@ -313,7 +313,8 @@ class PtyProgram:
 def clean_environment(home: Path | None = None) -> dict[str, str]:
     """An environment with nothing of the person's own: no servers, keys, proxies or terminal multiplexer."""
     guard = ("PYTHONPATH", "TEST_NETWORK_REPORT", "PYTEST_CURRENT_TEST")  # tests leave no machine
-    kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", *guard) if name in os.environ}
+    names = ("PATH", "SYSTEMROOT", "PYTHON_KEYRING_BACKEND", *guard)
+    kept = {name: os.environ[name] for name in names if name in os.environ}
     place = str(home) if home else "/nonexistent"
     return kept | {
         "HOME": place,
