@@ -2,16 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
-import zipfile
 
 import pytest
 
-from lmchat import __version__
 from tests.support.chats import fill_long, store_at
-from tests.support.programs import LMCHAT, PYTHON, run
-from tests.support.pty_program import ROOT, PtyProgram
+from tests.support.programs import PYTHON, run
+from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import plain
 from tests.support.scripted_server import ScriptedServer
 
@@ -169,15 +166,6 @@ def test_a_screen_at_rest_has_imported_only_what_it_works_with(tmp_path):
     assert [one for one in modules if unwanted.match(one)] == []
 
 
-def test_the_first_paint_waits_for_no_network_no_disk_and_no_file_format(first_paint):
-    packages = _packages(first_paint["modules"])
-    assert {"textual", "lmchat"} <= packages
-    assert not packages & {
-        *("httpx", "sqlite3", "tomllib", "tomli_w", "hmac", "secrets"),
-        *("markdown_it", "pygments", "argparse"),
-    }
-
-
 def test_the_first_paint_waits_for_no_part_of_lmchat_that_is_not_on_it(first_paint):
     ours = {module for module in first_paint["modules"] if module.startswith("lmchat.")}
     assert not ours & {
@@ -208,21 +196,3 @@ def test_importing_the_package_does_nothing(tmp_path):
     done = run([PYTHON, "-c", "import lmchat, lmchat.__main__, lmchat.paths, lmchat.cli.run"], home=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_version_is_told_by_both_entries(tmp_path):
-    assert run([*LMCHAT, "--version"], home=tmp_path).stdout == f"lmchat {__version__}\n"
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(120)
-def test_the_wheel_has_styles_and_types_and_nothing_of_the_tests(tmp_path):
-    build = [PYTHON, "-m", "pip", "wheel", "--no-deps", "-q", "-w", tmp_path, ROOT]
-    done = run(build, env=os.environ)  # with what this machine needs to fetch the build back-end
-    assert done.returncode == 0, done.stderr
-    (wheel,) = tmp_path.glob("*.whl")
-    names = zipfile.ZipFile(wheel).namelist()
-    inside = {str(path.relative_to(ROOT)) for path in (ROOT / "lmchat").rglob("*.tcss")}
-    assert inside
-    assert inside | {"lmchat/py.typed", "lmchat/__main__.py"} <= set(names)
-    assert {name.partition("/")[0].partition("-")[0] for name in names} == {"lmchat"}

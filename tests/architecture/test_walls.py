@@ -4,9 +4,6 @@ import ast
 from collections import Counter
 from functools import cache
 
-import pytest
-
-from tests.support.programs import PYTHON, run
 from tests.support.pty_program import ROOT
 
 _MODULES = sorted((ROOT / "lmchat").rglob("*.py"))
@@ -38,13 +35,6 @@ def _own_bases(name):
 
 def _chain(name):
     return [name, *max((_chain(base) for base in _own_bases(name)), key=len, default=[])]
-
-
-@pytest.mark.timeout(120)
-def test_every_floor_imports_only_what_is_below_it():
-    program = "from importlinter.cli import lint_imports_command; lint_imports_command()"
-    done = run([PYTHON, "-c", program, "--no-cache"])
-    assert done.returncode == 0, done.stdout
 
 
 def test_no_module_is_longer_than_a_reader_can_follow():

@@ -122,11 +122,6 @@ class RealServer:
             self._process.stdin.close()
         self._process = None
 
-    def restart(self) -> None:
-        self.stop()
-        self.port = int(self.url.removesuffix(self.api_prefix).rpartition(":")[2])
-        self.start()
-
     def _wait_until_ready(self, log: Path) -> None:
         assert self._process is not None
         deadline = time.monotonic() + _READY_S
