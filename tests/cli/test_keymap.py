@@ -18,19 +18,6 @@ def test_a_key_that_there_is_may_be_given(tmp_path, key):
     assert _told(tmp_path, f'[keys]\nfile = "{key}"') == []
 
 
-def test_an_unknown_command_is_told_with_what_may_be_meant(tmp_path):
-    told = _told(tmp_path, '\n[keys]\nserch = "ctrl+y"')
-    assert told == ["config.toml, line 3: keys.serch is not a command; did you mean search?"]
-
-
-def test_a_key_that_there_is_not_is_told(tmp_path):
-    told = _told(tmp_path, '[keys]\nsearch = "ctrl+nonsense,hyperdrive+x"')
-    assert told == [
-        'config.toml, line 2: keys.search "ctrl+nonsense" is not a key; write it like ctrl+k, alt+left or f9',
-        'config.toml, line 2: keys.search "hyperdrive+x" is not a key; write it like ctrl+k, alt+left or f9',
-    ]
-
-
 def test_a_key_that_another_command_has_is_told(tmp_path):
     assert _told(tmp_path, '[keys]\nsearch = "ctrl+n"') == [
         'config.toml, line 2: keys.search uses "ctrl+n", which is already a key of new'

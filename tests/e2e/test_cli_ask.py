@@ -25,7 +25,6 @@ from tests.support.scripted_server import (
 )
 
 CHAT = "POST /v1/chat/completions"
-_HOSTILE = "a\x1b]0;owned\x07b\x9b31mc\u202ed\x7fe"
 
 
 def _moved(location):
@@ -186,12 +185,6 @@ def test_system_model_and_sampling_reach_the_server(cli, server):
     assert of_flag["model"] == "Some/Tiny"
 
 
-def test_hostile_text_comes_out_visible_and_harmless(cli, server):
-    server.on(CHAT, sse(*_HOSTILE, "\r", "\nz", finish(), DONE))
-    done = cli("ask", "hi")
-    assert done.stdout == "a␛]0;owned␇b\ufffd31mc\ufffdd␡e\nz\n"
-
-
 @pytest.mark.parametrize(
     "words", [["ask", "hi"], ["--no-such"], ["ask", "hi", "--endpoint", "http://\x1b[2J.example"]]
 )
@@ -287,12 +280,6 @@ def test_no_server_is_exit_3(alone):
     )
 
 
-def test_another_host_is_refused_before_a_byte_is_sent(alone):
-    done = alone("ask", "--json", "hi", "--endpoint", "http://localhost.evil.com:1234")
-    assert done.returncode == 2
-    assert json.loads(done.stdout)["detail"]["message"].startswith("Endpoint not allowed")
-
-
 def test_a_server_without_a_model_is_told_with_the_exact_words(cli, server):
     server.on("GET /v1/models", json_reply({"object": "list", "data": []}))
     detail = cli.json("ask", "--json", "hi", code=2)["detail"]
@@ -358,14 +345,6 @@ def test_an_unexpected_error_is_a_sentence_with_an_id_and_the_log_has_it(cli):
     entry = json.loads((cli.folder / "lmchat.log").read_text())
     assert error_id in entry["message"]
     assert "words of a chat" not in json.dumps(entry)
-
-
-def test_the_log_holds_no_word_of_the_chat(cli):
-    cli("ask", "a secret prompt", "--log-level", "debug")
-    log = (cli.folder / "lmchat.log").read_text()
-    assert "chat request" in log
-    assert "secret" not in log
-    assert "there" not in log
 
 
 def test_an_unwritable_folder_costs_saving_only(cli):

@@ -28,7 +28,7 @@ def sent(server) -> tuple[list[bytes], str]:
 def test_the_server_gets_each_file_byte_for_byte_or_scaled(cli, server, tmp_path):
     small, large, notes = tmp_path / "small.webp", tmp_path / "large.jpg", tmp_path / "notes.md"
     small.write_bytes(image("WEBP"))
-    large.write_bytes(image("JPEG", (10_000, 5_000), "L"))
+    large.write_bytes(image("JPEG", (4096, 2048), "L"))
     notes.write_text("Lettuce likes shade.\n")
     done = cli("ask", "-f", str(small), "-f", str(large), "--file", str(notes), "What grows here?")
     assert (done.returncode, done.stderr) == (0, "")
@@ -47,6 +47,7 @@ def test_the_server_gets_each_file_byte_for_byte_or_scaled(cli, server, tmp_path
         ("pipe", "lmchat: {}/pipe is not a regular file.\nSave its content to a file first.\n"),
         ("", "lmchat: {} is a folder.\nName a file in it.\n"),
         ("gone.png", "lmchat: {}/gone.png does not exist.\nCheck the path.\n"),
+        ("/dev/null", "lmchat: /dev/null is not a regular file.\nSave its content to a file first.\n"),
     ],
 )
 def test_what_cannot_be_attached_is_one_sentence_and_nothing_is_sent(cli, server, tmp_path, name, sentence):

@@ -1,59 +1,35 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.support.lmchat_screen import ready_screen
+from tests.support.pty_program import ROOT
 from tests.support.scripted_products import plain
 
 KEY = "sk-of-the-keyring-0123456789"
-_OPEN = """
-class Ring:
-    priority = 5
-    name = "test ring"
-    def get_password(self, service, username):
-        return {key!r} if (service, username) == ("lmchat", {origin!r}) else None
-    def set_password(self, service, username, password):
-        raise RuntimeError
-def get_keyring():
-    return Ring()
-"""
-_LOCKED = """
-import threading
-class Ring:
-    priority = 5
-    def get_password(self, service, username):
-        threading.Event().wait()
-def get_keyring():
-    return Ring()
-"""
 
 
 @pytest.fixture
-def install(tmp_path, cli):
-    """Put a library of this name, with this code, where the program finds it."""
-
-    def put(code):
-        (tmp_path / "site").mkdir()
-        (tmp_path / "site" / "keyring.py").write_text(code)
-        cli.env["PYTHONPATH"] = str(tmp_path / "site")
-
-    return put
+def with_ring(cli):
+    """The command line with the real library, whose keyring is locked."""
+    cli.env |= {"PYTHON_KEYRING_BACKEND": "tests.support.faults.Ring", "PYTHONPATH": str(ROOT)}
+    return cli
 
 
-def test_the_key_of_a_named_server_comes_out_of_the_keyring(cli, server, install):
+def test_the_key_of_a_named_server_comes_out_of_the_keyring(with_ring, server):
     plain(server, "tiny", key=KEY)
-    assert cli("health").returncode == 1
-    install(_OPEN.format(key=KEY, origin=server.url))
-    assert cli.json("ask", "--json", "Hello?")["reply"]
-    report = cli("doctor", "--json").stdout
+    with_ring.env["KEYRING_OF_TESTS"] = json.dumps({server.url: KEY})
+    assert with_ring.json("ask", "--json", "Hello?")["reply"]
+    report = with_ring("doctor", "--json").stdout
     assert "test ring" in report
     assert KEY not in report
 
 
-def test_a_keyring_that_waits_for_its_user_keeps_nobody_waiting(cli, tmp_path, server, install):
-    install(_LOCKED)
-    assert cli.json("health")["healthy"]
-    assert "does not answer" in cli("doctor").stdout
-    with ready_screen(tmp_path, server.url, env=cli.env) as screen:
+def test_a_keyring_that_waits_for_its_user_keeps_nobody_waiting(with_ring, tmp_path, server):
+    assert with_ring.json("health")["healthy"]
+    assert "does not answer" in with_ring("doctor").stdout
+    with ready_screen(tmp_path, server.url, env=with_ring.env) as screen:
         screen.type("\x11")
         assert screen.wait_exit() == 0

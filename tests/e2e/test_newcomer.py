@@ -39,7 +39,12 @@ def _environment() -> dict[str, str]:
     """Return what the index needs, and no guard of these tests: pip has to leave the machine."""
     passed = {name: value for name, value in os.environ.items() if name.upper().startswith(_FROM_OUTSIDE)}
     folders = [str(Path(sys.executable).resolve().parent), "/usr/local/bin", "/usr/bin", "/bin"]
-    return passed | {"PATH": os.pathsep.join(folders), "PYTHONPATH": "", "LMCHAT_HOME": ""}
+    return passed | {
+        "PATH": os.pathsep.join(folders),
+        "PYTHONPATH": "",
+        "LMCHAT_HOME": "",
+        "PIP_NO_COMPILE": "1",
+    }
 
 
 class Stages:

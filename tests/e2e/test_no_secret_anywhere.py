@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import json
 import sqlite3
 from contextlib import closing
 
 import pytest
 
 from tests.support.programs import Inside as Cli
+from tests.support.pty_program import ROOT
 from tests.support.scripted_products import CHAT, answer, model_list
 from tests.support.scripted_server import AUTHORITY, Cut, ScriptedServer, Seen, json_reply, sse, text_reply
 
 KEY = "sk-marked-key-4711"
 WORDS = "marked-words-4711"
 SAID = f"You sent {KEY} with {WORDS}"
-RING = """
-class Ring:
-    priority = 5
-    name = "test ring"
-    def get_password(self, service, username):
-        return {key!r} if (service, username) == ("lmchat", {origin!r}) else None
-def get_keyring():
-    return Ring()
-"""
 ASKED = (
     ("ask", "-m", "tiny", WORDS),
     ("ask", "--json", "-m", "tiny", WORDS),
@@ -100,9 +93,8 @@ def test_neither_key_nor_words_are_left_where_they_do_not_belong(tmp_path, telli
         (cli.folder / "credentials.toml").write_text(f'["{telling.url}"]\nkey = "{KEY}"\n')
         (cli.folder / "credentials.toml").chmod(0o600)
     if source == "keyring":
-        (tmp_path / "site").mkdir()
-        (tmp_path / "site" / "keyring.py").write_text(RING.format(key=KEY, origin=telling.url))
-        cli.env["PYTHONPATH"] = str(tmp_path / "site")
+        cli.env |= {"PYTHON_KEYRING_BACKEND": "tests.support.faults.Ring", "PYTHONPATH": str(ROOT)}
+        cli.env["KEYRING_OF_TESTS"] = json.dumps({telling.url: KEY})
     cli.env |= {"variable": {"LMCHAT_API_KEY": KEY}, "own variable": {"OWN_KEY": KEY}}.get(source, {})
 
     printed, told = [], []

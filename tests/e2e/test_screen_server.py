@@ -9,7 +9,7 @@ from lmchat.domain.message import AnswerState
 from tests.support.lmchat_screen import LONG_PROMPT, STEADY, LMChatScreen, answers, configure, ready_screen
 from tests.support.real_server.server import RealServer
 from tests.support.scripted_products import CHAT, llama_cpp
-from tests.support.scripted_server import ScriptedServer, html_reply, json_reply
+from tests.support.scripted_server import ScriptedServer, html_reply
 
 PRODUCT = llama_cpp
 
@@ -59,21 +59,11 @@ def test_a_server_that_is_gone_when_a_prompt_is_sent_is_named_and_the_prompt_kep
     screen.type("\x12", sees="Hello there.")
 
 
-@pytest.mark.parametrize(
-    ("reply", "sentence"),
-    [
-        (
-            html_reply("<!doctype html><title>Router login</title>", status=200),
-            "not an LLM server",
-        ),
-        (html_reply("<h1>Bad gateway</h1>", status=502), "server error"),
-    ],
-)
-def test_a_page_where_a_model_server_was_expected_is_called_so(tmp_path, reply, sentence):
+def test_a_page_where_a_model_server_was_expected_is_called_so(tmp_path):
     with ScriptedServer() as server:
-        server.unknown = reply
+        server.unknown = html_reply("<!doctype html><title>Router login</title>", status=200)
         with LMChatScreen(tmp_path, server.url) as screen:
-            screen.wait_for(re.compile(rf"{server.port} +{sentence} .*\n +(a web page|502 Bad Gateway)"))
+            screen.wait_for(re.compile(rf"{server.port} +not an LLM server .*\n +a web page"))
             # the named server has a sentence of its own, which may come a frame after its row
             screen.wait_gone("No model server answers")
             assert "<" not in screen.text
@@ -86,19 +76,11 @@ def test_nothing_at_the_given_address_is_called_refused(tmp_path):
         screen.wait_for(re.compile(r"127\.0\.0\.1:1 +1 +refused"))
 
 
-@pytest.mark.parametrize(
-    ("reply", "sentence"),
-    [
-        (html_reply("<title>Please log in</title>"), "a web page answered"),
-        (json_reply({"error": {"message": "the model broke", "code": 500}}, status=500), "the model broke"),
-        (json_reply({"unexpected": True}), "the reply is not"),
-    ],
-)
-def test_a_failed_answer_is_one_card_and_the_prompt_is_kept(tmp_path, server, reply, sentence):
+def test_a_failed_answer_is_one_card_and_the_prompt_is_kept(tmp_path, server):
     configure(tmp_path, "[limits]\nretries = 1\n")
     with ready_screen(tmp_path, server.url) as screen:
-        server.on(CHAT, reply)
+        server.on(CHAT, html_reply("<title>Please log in</title>"))
         screen.ask("What now?", sees="copy details")
-        assert sentence in screen.chat_text()
+        assert "a web page answered" in screen.chat_text()
         assert "<" not in screen.chat_text()
         assert answers(tmp_path)[-1].state is AnswerState.FAILED

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import sys
 from hashlib import sha256
 from importlib.util import find_spec
@@ -102,19 +101,6 @@ async def test_what_cannot_be_attached_is_refused_in_one_sentence(tmp_path, name
         await attach(tmp_path, name, data)
     assert refused.value.message == sentence
     assert refused.value.hint.endswith(".")
-
-
-async def test_only_regular_files_are_read_and_none_is_waited_for(tmp_path):
-    os.mkfifo(tmp_path / "pipe")
-    for name, reason in [
-        ("pipe", "is not a regular file"),
-        ("gone.txt", "does not exist"),
-        ("", "is a folder"),
-    ]:
-        with pytest.raises(FileRefused, match=f"{name} {reason}\\.$"):
-            await read_attachment(tmp_path / name)
-    with pytest.raises(FileRefused, match="null is not a regular file"):
-        await read_attachment(tmp_path / "/dev/null")
 
 
 async def test_without_pillow_images_go_as_they_are_up_to_10_mb(tmp_path, monkeypatch):

@@ -153,18 +153,6 @@ async def test_what_is_imported_is_found_gone_on_with_and_branched(tmp_path, sto
 
 
 @pytest.mark.rule("R-36")
-async def test_a_file_that_was_imported_is_not_imported_twice(tmp_path, store, importer):
-    (one,) = await bring(importer, file_of(tmp_path))
-    (two,) = await bring(importer, file_of(tmp_path, name="copy.json"))
-    assert (one.is_there, two.is_there) == (False, True)
-    assert one.header.session_id == two.header.session_id
-    assert len(await store.list_sessions()) == 1
-    assert (await store.open_session(one.header.session_id)).header.message_count == 2
-    assert sentence(one) == "“Which vegetables?”, 2 messages"
-    assert sentence(two) == "“Which vegetables?” already exists"
-
-
-@pytest.mark.rule("R-36")
 async def test_what_has_been_gone_on_with_or_renamed_is_known_again(tmp_path, store, importer):
     name = file_of(tmp_path)
     (one,) = await bring(importer, name)

@@ -163,8 +163,6 @@ def test_a_keyring_that_keeps_nothing_does_not_count_as_one():
 @pytest.mark.parametrize(
     "backend",
     [
-        SimpleNamespace(priority=0, name="fail Keyring"),
-        SimpleNamespace(priority=-1, name="null Keyring"),
         SimpleNamespace(priority=0.5, name="PlaintextKeyring"),
         SimpleNamespace(name="no keyring at all"),
         RuntimeError("no service"),

@@ -7,7 +7,6 @@ import pytest
 from lmchat.domain.candidate import Finding, Grade
 from lmchat.paths import Paths
 from lmchat.storage.checks import files_findings, mode_of
-from lmchat.storage.credentials import Credentials
 from tests.support.faults import no_root, open_folder
 
 
@@ -42,16 +41,6 @@ def test_keys_that_others_could_read_are_a_warning_without_the_keys(tmp_path, mo
     assert row.next_step.startswith(f"chmod 600 {file}")
     assert row.facts["mode"] == f"{mode:o}"
     assert "secret" not in repr(row)
-
-
-def test_the_mode_is_told_as_it_was_before_lmchat_mended_it(tmp_path):
-    paths = paths_in(tmp_path)
-    file = keys(paths, 0o644)
-    before = mode_of(paths.credentials_file)
-    Credentials(file).load()
-    assert file.stat().st_mode & 0o777 == 0o600
-    assert rows(paths, before)["files.credentials"].grade is Grade.WARNING
-    assert rows(paths)["files.credentials"].grade is Grade.OK
 
 
 def test_a_file_in_the_place_of_the_main_folder_is_a_fault_and_elsewhere_a_warning(tmp_path):

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from lmchat.domain.message import AnswerState, ReasoningPart, RefusalPart, TextPart, ToolCallPart
-from lmchat.domain.telemetry import Metrics
 from tests.support.chats import START, Clock, faults_in, store_at
 
 DATA = Path(__file__).parent / "data" / "format_3"
@@ -59,26 +58,6 @@ async def test_a_tree_has_its_branches_versions_and_parts(old):
     assert await old.last_deleted_message(TREE) == "t-gone"
     restored = await old.restore_message(TREE, "t-gone")
     assert said(restored.messages)[-1] == "A question that was deleted: zeppelin"
-
-
-async def test_what_belongs_to_sessions_and_turns_is_there(old):
-    assert await old.draft(TREE) == "a draft about locks"
-    assert await old.draft("") == "a draft of nothing yet"
-    assert "t-answer-2" in await old.bookmark(TREE)
-    assert said((await old.open_session("plain0000001")).messages)[1] == (
-        "About 200 tonnes; lone \ud83d surrogate."
-    )
-    assert "Try Rust instead" in await old.prompt_history()
-    assert len(await old.ledger_rows()) == 3
-    assert await old.speeds() == {("http://127.0.0.1:1234", "qwen3-8b"): 41.0}
-    assert await old.metrics.load() == Metrics(
-        total_requests=5,
-        successful_requests=3,
-        failed_requests=1,
-        stopped_requests=1,
-        total_response_ms=2700.0,
-        cache_hits=2,
-    )
 
 
 async def test_answers_of_a_killed_process_are_taken_in(old, tmp_path):

@@ -158,6 +158,7 @@ class Ring(KeyringBackend):
     """Keyring for a child program: keys as JSON in `KEYRING_OF_TESTS`, and locked without it."""
 
     priority = 5
+    name = "test ring"
 
     def get_password(self, service, username):
         if "KEYRING_OF_TESTS" not in os.environ:
