@@ -82,7 +82,7 @@ def test_a_command_that_asks_a_server_does_without_the_screen(tmp_path, argv):
 
 
 def _at(moment, home, *arguments, env=None):
-    """Return what is imported, and which of our classes are dataclasses, at a moment of a start."""
+    """Return what is imported at a moment of a start."""
     file = home / f"{moment}.json"
     child = [PYTHON, "-m", "tests.support.start_child", file, moment, *arguments]
     with PtyProgram(child, home=home, env=env) as program:

@@ -86,7 +86,7 @@ def test_the_picker_serves_another_file_behind_the_same_address(screen, tmp_path
     assert answers(tmp_path)[0].model == "other"
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_the_engine_ends_with_lmchat_whatever_ends_that(answering, number):
     (child,) = engines_of(answering.home)
     answering.kill(number)

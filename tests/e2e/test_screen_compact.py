@@ -7,7 +7,7 @@ import pytest
 from lmchat.config.settings import COMPACT_PROMPT
 from tests.support.lmchat_screen import STEADY, configure, leave, ready_screen, stored
 
-LONG = "Count the beds. " + "garden bed, " * 42
+LONG = "Count the beds. " + "garden bed, " * 25
 
 
 def texts(home) -> list[str]:
@@ -16,8 +16,8 @@ def texts(home) -> list[str]:
 
 @pytest.mark.timeout(240)
 def test_a_full_window_of_a_real_server_is_compacted_asked_and_brought_back(tmp_path, start_real_server):
-    configure(tmp_path, f"{STEADY}max_tokens = 60\n")
-    url = start_real_server(ctx=768).url
+    configure(tmp_path, f"{STEADY}max_tokens = 40\n")
+    url = start_real_server(ctx=512).url
     with ready_screen(tmp_path, url) as screen:
         for count in range(1, 4):
             screen.ask(f"{LONG}{count}")

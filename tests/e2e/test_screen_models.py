@@ -13,7 +13,7 @@ from tests.support.scripted_server import ScriptedServer
 @pytest.mark.timeout(120)
 def test_the_next_answer_really_comes_from_the_model_that_was_picked(tmp_path, real_router):
     small, thinking = real_router.models
-    configure(tmp_path, STEADY + "max_tokens = 80\n")
+    configure(tmp_path, STEADY + "max_tokens = 40\n")
     with LMChatScreen(tmp_path, real_router.url, "-m", small) as screen:
         screen.wait_for(re.compile(f"[●◆] {small} · "))
         screen.ask("Say hello.")

@@ -7,7 +7,6 @@ Textual's alone is painted, `arrival` the one at which the app without a termina
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import json
 import sys
 from collections.abc import Callable
@@ -60,22 +59,9 @@ async def _arrive(file: Path) -> None:
 
 
 def _end(app: App, file: Path) -> None:
-    found = {
-        "modules": sorted(name for name, module in sys.modules.items() if module),
-        "dataclasses": _dataclasses(),
-    }
-    file.write_text(json.dumps(found), encoding="utf-8")
+    modules = sorted(name for name, module in sys.modules.items() if module)
+    file.write_text(json.dumps({"modules": modules}), encoding="utf-8")
     app.exit()
-
-
-def _dataclasses() -> list[str]:
-    return sorted(
-        f"{name}.{thing.__qualname__}"
-        for name, module in list(sys.modules.items())
-        if name.startswith("lmchat.")
-        for thing in vars(module).values()
-        if isinstance(thing, type) and thing.__module__ == name and dataclasses.is_dataclass(thing)
-    )
 
 
 if __name__ == "__main__":
