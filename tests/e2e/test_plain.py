@@ -108,7 +108,7 @@ def test_ctrl_c_at_the_prompt_clears_the_line(begin, server):
 def test_earlier_prompts_come_back_with_the_arrow(begin, server):
     server.on(CHAT, answer("One."), answer("Two."))
     talk = begin()
-    talk.type('"""a\r', sees="... ")
+    talk.type('"""a\r', sees='"""a\n...')
     talk.type('b"""\r', sees="One.\nYou:")
     leave(talk)
     again = begin()
