@@ -15,7 +15,6 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, aclosing, suppress
 from importlib import import_module
-from types import FrameType
 from typing import Any
 
 from msgspec.structs import replace
@@ -32,7 +31,7 @@ from lmchat.domain.server import LoadState, ModelInfo, Target
 from lmchat.domain.session import SessionHeader
 from lmchat.errors import LMChatError, NoServerFound, ServerRejected, WrongUse
 from lmchat.files import path_of
-from lmchat.machine.system import ENDING
+from lmchat.machine.system import interrupt_at_end
 from lmchat.services.attachments import Attachment, read_attachment
 from lmchat.services.candidates import Catalogue, matching_model
 from lmchat.services.conversation import AnswerBegun, Conversation, ConversationEvent, TurnSettings
@@ -82,15 +81,7 @@ def run_plain(context: Context) -> int:
     os.environ["TERM"] = "dumb"  # for readline, and for programs that are started
     if sys.stdin is not None:
         sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]
-    ended: list[int] = []
-
-    def end(number: int, _: FrameType | None) -> None:
-        ended.append(number)
-        signal.raise_signal(signal.SIGINT)
-
-    for number in ENDING:
-        if number != signal.SIGINT:
-            signal.signal(number, end)
+    ended = interrupt_at_end()
     stack = AsyncExitStack()
     with asyncio.Runner() as runner:
         try:

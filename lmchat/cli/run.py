@@ -13,7 +13,7 @@ from lmchat.cli.commands import ParsedOptions
 from lmchat.cli.context import Context
 from lmchat.cli.output import Output
 from lmchat.errors import LMChatError, WrongUse
-from lmchat.machine.system import ENDING
+from lmchat.machine.system import interrupt_at_end
 
 Handler = Callable[[Context], int | Coroutine[None, None, int]]
 _LOCAL = ("", "ask:ask", "models:list_models")  # commands that can use the built-in engine
@@ -64,14 +64,17 @@ def _handle(context: Context) -> int:
         raise WrongUse("--local cannot be used here.", hint=hint)
     if options.plain and options.handler:
         raise WrongUse("--plain cannot be used here.", hint="Use it without a command.")
-    if not options.handler:
-        is_plain = options.plain or context.environ.get("TERM") == "dumb"
-        return _plain(context) if is_plain else _chat(context)
-    module, _, function = options.handler.partition(":")
+    is_plain = options.plain or context.environ.get("TERM") == "dumb"
+    name = options.handler or ("plain:run_plain" if is_plain else "")
+    if not name:
+        return _chat(context)
+    module, _, function = name.partition(":")
     handler: Handler = getattr(importlib.import_module(f"lmchat.cli.{module}"), function)
     context.start_log()
     result = handler(context)
-    code = result if isinstance(result, int) else _run_until_signal(result)
+    if isinstance(result, int):
+        return result
+    code = _run_until_signal(result)
     if code > _SIGNALLED and not context.output.has_document:
         context.output.failure(_interrupted())
     return code
@@ -93,38 +96,12 @@ def _chat(context: Context) -> int:
     return asyncio.run(run_chat(context.settings, context))
 
 
-def _plain(context: Context) -> int:
-    from lmchat.cli.plain import run_plain
-
-    context.start_log()
-    return run_plain(context)
-
-
 def _run_until_signal(work: Coroutine[None, None, int]) -> int:
-    """Run the coroutine until a signal cancels it; return the exit code or 128 + signal."""
+    """Run the coroutine until a signal interrupts it; return the exit code or 128 + signal."""
     import asyncio  # 30 ms, which `--help` and `config` do without
 
-    caught: list[int] = []
-
-    async def guarded() -> int:
-        task, loop = asyncio.ensure_future(work), asyncio.get_running_loop()
-
-        def cancel(number: int) -> None:
-            caught.append(number)
-            task.cancel()
-
-        for number in ENDING:
-            if sys.platform == "win32":
-                signal.signal(number, lambda number, _: loop.call_soon_threadsafe(cancel, number))
-            else:
-                loop.add_signal_handler(number, cancel, number)
-        try:
-            return await task
-        except asyncio.CancelledError:
-            return _SIGNALLED + caught[0] if caught else 1
-        finally:
-            if sys.platform != "win32":
-                for number in ENDING:
-                    loop.remove_signal_handler(number)
-
-    return asyncio.run(guarded())
+    ended = interrupt_at_end()
+    try:
+        return asyncio.run(work)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        return _SIGNALLED + (ended or [signal.SIGINT])[0]

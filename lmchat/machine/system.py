@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 
 from lmchat.files import read_plain
 
@@ -27,6 +28,20 @@ ENDING = tuple(
     if name in signal.Signals.__members__ and hasattr(signal, name)
 )
 """Signals that ask a program to end."""
+
+
+def interrupt_at_end() -> list[int]:
+    """Make these signals interrupt the program as Ctrl+C does; return the list that gets their numbers."""
+    ended: list[int] = []
+
+    def end(number: int, _: FrameType | None) -> None:
+        ended.append(number)
+        signal.raise_signal(signal.SIGINT)
+
+    for number in ENDING:
+        if number != signal.SIGINT:
+            signal.signal(number, end)
+    return ended
 
 
 def try_lock(descriptor: int, *, is_shared: bool = False) -> bool:
