@@ -48,19 +48,6 @@ async def test_leaving_the_picker_leaves_a_chat_that_says_what_is_missing(tmp_pa
         assert "no model" in screen_text(desk.app)
 
 
-async def test_nothing_found_shows_the_places_and_goes_on_when_a_server_appears(tmp_path):
-    backend = ScriptedBackend(candidates=[off(Verdict.SERVER_OFF)])
-    async with desktop(tmp_path, backend) as desk:
-        await desk.on(WelcomeScreen)
-        await shown(desk, "LM Studio", "Developer tab")
-        desk.app.connect.look_every_s = 0.01
-        desk.app.connect.look_now()
-        backend.candidates = (candidate(Verdict.READY, model()),)
-        await desk.on(ChatScreen)
-        assert isinstance(desk.app.focused, PromptInput)
-        await desk.ask("one")
-
-
 async def test_what_was_typed_before_the_page_came_is_there_when_it_goes(tmp_path):
     gate, backend = asyncio.Event(), ScriptedBackend(candidates=[off()])
     detect = backend.detect

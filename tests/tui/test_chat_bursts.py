@@ -7,7 +7,6 @@ from textual import events
 
 from tests.support.desktop import Desktop, half, ready_desktop, sent, shown
 from tests.support.scripted_backend import answer
-from tests.support.tui_host import screen_text
 
 
 async def together(desk: Desktop, *keys: str) -> None:
@@ -81,12 +80,6 @@ async def test_while_a_stop_settles_the_next_escape_leaves_the_message(tmp_path)
         assert desk.app.focused is desk.prompt_input
         gate.set()
         await at_rest(desk)
-
-
-async def test_continue_on_a_prompt_says_that_it_is_no_answer(tmp_path):
-    async with ready_desktop(tmp_path, answer("First."), asked=["one"]) as desk:
-        await desk.press("alt+up", "alt+up", "a", sees="Only answers can be continued")
-        assert "is complete" not in screen_text(desk.app)
 
 
 @pytest.mark.parametrize("typed", ["one", "/retry"])

@@ -92,9 +92,11 @@ async def test_a_screen_that_grows_shows_its_columns_again(tmp_path):
 
 
 async def test_the_share_of_the_window_counts_what_is_typed_but_no_command(desk):
+    desk.backend.tokens = 41
     desk.prompt_input.put("word " * 2000)
     await desk.until(lambda: "tok" in status(desk) and "·\u00a00\u00a0%" not in status(desk), "an estimate")
     assert int(status(desk).split("·")[-1].strip(" \u00a0%▌")) > 10
+    assert desk.backend.counts == [], "it is an estimate"
     desk.prompt_input.put("/find " + "word " * 100)
     await desk.until(lambda: "tok" not in status(desk), "no estimate of a command")
 

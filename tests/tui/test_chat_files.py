@@ -20,7 +20,7 @@ from lmchat.tui.screens.ask_dialog import (
     WorkDialog,
     parse_export,
 )
-from tests.support.desktop import desktop, make_desktop, ready_desktop, running, shown
+from tests.support.desktop import make_desktop, ready_desktop, running, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 
 FOREIGN = Path(__file__).parents[1] / "formats" / "data" / "foreign"
@@ -136,26 +136,6 @@ async def test_rows_that_were_left_out_are_told(desk, tmp_path):
     path = list_file(tmp_path, [*TALK, {"role": "alien", "content": "x"}, 5])
     await desk.say(f"/import {path}", sees="Skipped or incomplete: message 3")
     await shown(desk, "Lettuce grows.")
-
-
-async def test_going_on_with_an_imported_session_sends_what_it_holds(tmp_path):
-    path = list_file(tmp_path)
-    async with ready_desktop(tmp_path, answer("Also spinach.")) as desk:
-        await desk.say(f"/import {path}", sees="Lettuce grows.")
-        await desk.ask("More?")
-        assert [one.text for one in desk.backend.requests[-1].messages] == [
-            *("Which vegetables?", "Lettuce grows.", "More?")
-        ]
-
-
-async def test_screen_and_command_line_import_the_same(tmp_path):
-    """Both go through one service; what it says of a file does not depend on who asks."""
-    path = list_file(tmp_path)
-    async with desktop(tmp_path) as desk:
-        done = await Importer(desk.store).bring([str(path)])
-        assert [one.is_there for _, one in done.imported] == [False]
-        await desk.ready()
-        await desk.say(f"/import {path}", sees="already exists")
 
 
 @pytest.mark.parametrize("is_shown", ["an empty session", "another session"])

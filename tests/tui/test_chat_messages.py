@@ -115,12 +115,6 @@ async def test_a_continues_an_interrupted_answer(tmp_path):
         assert (last.text, last.state) == ("Lettuce.", AnswerState.COMPLETE)
 
 
-async def test_a_on_a_complete_answer_says_why_not(tmp_path):
-    async with ready_desktop(tmp_path, asked=["one"]) as desk:
-        await desk.press("alt+up", "a", sees="complete")
-        assert len(desk.backend.requests) == 1
-
-
 async def test_fork_begins_a_session_that_goes_its_own_way(tmp_path):
     backend = ScriptedBackend(answer("A."), answer("B."), answer("C."))
     async with ready_desktop(tmp_path, asked=["one", "two"], backend=backend) as desk:

@@ -9,7 +9,7 @@ from textual.widgets import Input
 
 from lmchat.domain.message import AnswerState
 from lmchat.errors import StoreUnavailable
-from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog
+from lmchat.tui.screens.ask_dialog import AskDialog
 from lmchat.tui.screens.chat.sessions import SAVE_AFTER_S
 from lmchat.tui.screens.search_dialog import SearchDialog
 from lmchat.tui.widgets.prompt_input import PromptInput
@@ -364,23 +364,6 @@ async def test_a_hit_in_a_session_that_streams_shows_the_running_answer(tmp_path
         await shown(desk, "Lettuce.")
         await desk.answered(2)
         assert sent(desk.backend) == ["garden", "queued"]
-
-
-async def test_export_writes_the_file_and_asks_before_it_overwrites(tmp_path):
-    target = tmp_path / "garden.md"
-    async with ready_desktop(tmp_path, answer("Lettuce."), asked=["first"]) as desk:
-        await desk.press("ctrl+e", leads_to=AskDialog)
-        await desk.press("ctrl+u")
-        await desk.say(str(target))
-        await shown(desk, "Exported to")
-        assert "Lettuce." in target.read_text()
-        target.write_text("mine")
-        await desk.say(f"/export {target}", leads_to=ConfirmDialog, sees="Overwrite this file?")
-        await desk.press("escape")
-        assert target.read_text() == "mine"
-        await desk.say(f"/export {target}", leads_to=ConfirmDialog)
-        await desk.press("enter")
-        await desk.until(lambda: "Lettuce." in target.read_text(), "the new text")
 
 
 @pytest.mark.parametrize("name", ["~nobody-here/x.md", "/dev/null/x.md", "a\\0b".replace("\\0", "\x00")])

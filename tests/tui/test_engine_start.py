@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -13,7 +14,7 @@ from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.dialog import FetchDialog
 from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.welcome.screen import WelcomeScreen
-from tests.support.desktop import make_desktop
+from tests.support.desktop import make_desktop, running, shown
 from tests.support.scripted_backend import (
     ADDRESS,
     ScriptedBackend,
@@ -39,23 +40,13 @@ def answering(*names):
     )
 
 
-class Local:
+@asynccontextmanager
+async def local(folder, engine, backend=None, *, is_local=True, **more):
     """The app with an engine, started by `--local`."""
-
-    def __init__(self, folder, engine, backend=None, *, is_local=True, **more):
-        self.engine = engine
-        self.desk = make_desktop(folder, backend or answering("big"), engine=engine, **more)
-        self.desk.app.workspace.is_local = is_local
-
-    async def __aenter__(self):
-        self._running = self.desk.app.run_test(size=(120, 40), notifications=True)
-        self.desk.pilot = await self._running.__aenter__()
-        return self.desk
-
-    async def __aexit__(self, *error):
-        await self.desk.app.stop_and_save()
-        await self._running.__aexit__(*error)
-        await self.desk.store.aclose()
+    desk = make_desktop(folder, backend or answering("big"), engine=engine, **more)
+    desk.app.workspace.is_local = is_local
+    async with running(desk, (120, 40)):
+        yield desk
 
 
 def target_of(desk):
@@ -64,9 +55,9 @@ def target_of(desk):
 
 async def test_local_starts_the_engine_without_asking_and_the_chat_can_begin(tmp_path):
     engine = ScriptedEngine(BIG, SMALL)
-    async with Local(tmp_path, engine) as desk:
+    async with local(tmp_path, engine) as desk:
         await desk.until(lambda: engine.started == ["big"], "the engine is started")
-        await desk.until(lambda: "● built-in" in screen_text(desk.app), "it is shown")
+        await shown(desk, "● built-in")
         assert (target_of(desk).product, target_of(desk).model_id) == (Product.BUILT_IN, "big")
         assert isinstance(desk.app.screen, ChatScreen)
         await desk.ask("Which vegetables grow in shade?")
@@ -78,13 +69,13 @@ async def test_local_starts_the_engine_without_asking_and_the_chat_can_begin(tmp
 async def test_the_last_used_file_is_started_again(tmp_path):
     engine = ScriptedEngine(BIG, SMALL)
     remembered = Remembered(endpoint="built-in", model="small")
-    async with Local(tmp_path, engine, answering("small"), remembered=remembered) as desk:
+    async with local(tmp_path, engine, answering("small"), remembered=remembered) as desk:
         await desk.until(lambda: engine.started == ["small"], "the last used one is started")
 
 
 async def test_without_a_model_the_fetch_is_asked_for_with_size_licence_and_folder(tmp_path):
     engine = ScriptedEngine()
-    async with Local(tmp_path, engine, answering("demo")) as desk:
+    async with local(tmp_path, engine, answering("demo")) as desk:
         await desk.on(ConfirmDialog)
         text = screen_text(desk.app)
         for words in (
@@ -107,28 +98,10 @@ async def test_without_a_model_the_fetch_is_asked_for_with_size_licence_and_fold
 
 async def test_without_consent_nothing_is_fetched_and_servers_are_looked_for(tmp_path):
     engine = ScriptedEngine()
-    async with Local(tmp_path, engine, ScriptedBackend(candidates=[candidate(Verdict.REFUSED)])) as desk:
+    async with local(tmp_path, engine, ScriptedBackend(candidates=[candidate(Verdict.REFUSED)])) as desk:
         await desk.on(ConfirmDialog)
         await desk.press("escape", leads_to=WelcomeScreen)
         assert engine.fetches == 0
-
-
-async def test_escape_cuts_the_fetch_and_it_can_be_begun_again(tmp_path):
-    engine = ScriptedEngine()
-    async with Local(tmp_path, engine, ScriptedBackend(candidates=[candidate(Verdict.REFUSED)])) as desk:
-        await desk.on(ConfirmDialog)
-        await desk.press("enter", leads_to=FetchDialog)
-        await desk.press("escape")
-        await desk.until(lambda: engine.cut == 1, "the fetch is cut")
-        await desk.on(WelcomeScreen)
-        assert not engine.started
-        desk.backend.candidates = answering("demo").candidates
-        desk.app.connect.start_engine()
-        await desk.on(ConfirmDialog)
-        await desk.press("enter", leads_to=FetchDialog)
-        engine.progress.set()
-        await desk.until(lambda: engine.started == ["demo"], "it is started")
-        await desk.on(ChatScreen)
 
 
 @pytest.mark.parametrize("point", ["check", "fetch", "big"])
@@ -138,17 +111,17 @@ async def test_what_goes_wrong_is_told_with_the_next_step_and_can_be_tried_again
     engine.failures[point] = EngineUnavailable(
         FULL, hint="Make room there.", kind="fetch" if point == "fetch" else None
     )
-    async with Local(tmp_path, engine, answering("big", "demo")) as desk:
+    async with local(tmp_path, engine, answering("big", "demo")) as desk:
         await desk.on(ConfirmDialog)
         if point == "fetch":
             await desk.press("enter")
-            await desk.until(lambda: "could not be downloaded" in screen_text(desk.app), "the failure")
-        await desk.until(lambda: "No space left" in screen_text(desk.app), "the reason")
+            await shown(desk, "could not be downloaded")
+        await shown(desk, "No space left")
         assert "Make room there." in screen_text(desk.app)
         assert target_of(desk) is None
         await desk.press("enter")
         if point != "big":
-            await desk.until(lambda: "Download a demo model?" in screen_text(desk.app), "the question")
+            await shown(desk, "Download a demo model?")
             await desk.press("enter")
         await desk.until(lambda: engine.started, "it is started")
         await desk.on(ChatScreen)
@@ -157,7 +130,7 @@ async def test_what_goes_wrong_is_told_with_the_next_step_and_can_be_tried_again
 async def test_what_was_in_use_stays_in_use_where_the_engine_cannot_be_started(tmp_path):
     engine = ScriptedEngine(BIG)
     engine.failures["big"] = EngineUnavailable("There is not enough memory for big.", hint="Choose another.")
-    async with Local(tmp_path, engine, ScriptedBackend(), is_local=False) as desk:
+    async with local(tmp_path, engine, ScriptedBackend(), is_local=False) as desk:
         await desk.ready()
         desk.app.connect.start_engine("big")
         await desk.on(ConfirmDialog)
@@ -169,14 +142,14 @@ async def test_what_was_in_use_stays_in_use_where_the_engine_cannot_be_started(t
 async def test_a_model_that_hardly_fits_is_warned_of(tmp_path):
     engine = ScriptedEngine(BIG)
     engine.warns = "big may be too large for the memory of this machine."
-    async with Local(tmp_path, engine) as desk:
-        await desk.until(lambda: "may be too large" in screen_text(desk.app), "the warning")
+    async with local(tmp_path, engine) as desk:
+        await shown(desk, "may be too large")
 
 
 async def test_a_prompt_that_is_sent_while_the_model_loads_waits_for_it(tmp_path):
     engine = ScriptedEngine(BIG)
     engine.ready.clear()
-    async with Local(tmp_path, engine) as desk:
+    async with local(tmp_path, engine) as desk:
         await desk.until(lambda: target_of(desk) is not None, "it is being started")
         await desk.say("Hello")
         await desk.pilot.pause()
@@ -188,12 +161,12 @@ async def test_a_prompt_that_is_sent_while_the_model_loads_waits_for_it(tmp_path
 
 async def test_the_picker_loads_another_file_behind_the_same_address(tmp_path):
     engine = ScriptedEngine(BIG, SMALL)
-    async with Local(tmp_path, engine) as desk:
+    async with local(tmp_path, engine) as desk:
         await desk.until(lambda: engine.started == ["big"], "the engine is started")
         await desk.press("ctrl+o", leads_to=ModelPicker)
-        await desk.until(lambda: "small" in screen_text(desk.app), "the other file")
+        await shown(desk, "small")
         await desk.type("small")
-        await desk.until(lambda: "1 of 2" in screen_text(desk.app), "the filter")
+        await shown(desk, "1 of 2")
         desk.backend.candidates = answering("small").candidates
         await desk.press("enter")
         await desk.until(lambda: engine.started == ["big", "small"], "the other file is served")
@@ -204,15 +177,15 @@ async def test_the_picker_loads_another_file_behind_the_same_address(tmp_path):
 async def test_a_crash_during_an_answer_keeps_the_text_and_a_retry_starts_it_again(tmp_path):
     engine = ScriptedEngine(BIG)
     backend = answering("big")
-    async with Local(tmp_path, engine, backend) as desk:
+    async with local(tmp_path, engine, backend) as desk:
         await desk.until(lambda: engine.started == ["big"], "the engine is started")
         gate = asyncio.Event()
         backend.scripts = [[*answer("Lettuce does")[:-2], gate, StreamInterrupted("The connection broke.")]]
         await desk.say("Hello")
-        await desk.until(lambda: "Lettuce" in screen_text(desk.app), "the first words")
+        await shown(desk, "Lettuce")
         engine.breaks("The built-in engine crashed (signal SIGSEGV).")
         gate.set()
-        await desk.until(lambda: "engine crashed" in screen_text(desk.app), "the card")
+        await shown(desk, "engine crashed")
         assert "The next request starts it again." in screen_text(desk.app)
         last = desk.conversation.messages[-1]
         assert (last.state, last.text.strip()) == (AnswerState.INTERRUPTED, "Lettuce does")

@@ -114,13 +114,6 @@ async def test_dialogs_hold_only_ascii_where_that_is_wanted(make):
         assert [line for line in screen_text(app).split("\n") if not line.isascii()] == []
 
 
-async def test_the_welcome_page_holds_only_ascii_where_that_is_wanted():
-    async with Host(screen=bare_page, is_ascii=True).run_test(size=(120, 40)) as pilot:
-        pilot.app.screen.show(WANTS_KEY, 2.0, 3.0)
-        await pilot.pause()
-        assert [line for line in screen_text(pilot.app).split("\n") if not line.isascii()] == []
-
-
 @pytest.mark.parametrize("size", SIZES)
 def test_the_picker_at_every_size(snap_compare, size):
     assert snap_compare(

@@ -131,11 +131,6 @@ async def test_no_match_says_so_and_enter_takes_nothing(app, pilot):
     assert isinstance(app.screen, ModelPicker)
 
 
-async def test_escape_leaves_all_as_it_was(app, pilot):
-    await pilot.press("down", "escape")
-    assert app.results == [None]
-
-
 async def test_digits_choose_recent_models_while_the_filter_is_empty(app, pilot):
     await pilot.press("2")
     assert [result.model_id for result in app.results] == ["qwen2.5-coder-14b"]

@@ -124,11 +124,6 @@ async def test_versions_of_prompts_and_those_without_a_text_are_shown_too(tmp_pa
         assert ["one!" in text for text in texts(desk)] == [True, False]
 
 
-async def test_with_one_version_it_says_how_to_get_another(tmp_path):
-    async with ready_desktop(tmp_path, answer("Alpha."), asked=["one"]) as desk:
-        await desk.press("alt+up", "=", sees="Only one version. r regenerates")
-
-
 async def test_reasoning_unfolds_and_text_is_copied_on_the_side_with_the_focus(tmp_path):
     scripts = answer("Alpha.", thought="Hm."), answer("Beta.")
     async with ready_desktop(tmp_path, *scripts, asked=["one"]) as desk:

@@ -9,7 +9,7 @@ from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.dialog import FetchDialog
 from lmchat.tui.screens.model_picker import FilePicker
 from lmchat.tui.screens.welcome.screen import WelcomeScreen
-from tests.support.desktop import gone, make_desktop, shown
+from tests.support.desktop import gone, make_desktop, running, shown
 from tests.support.scripted_backend import (
     ADDRESS,
     DEMO,
@@ -31,13 +31,10 @@ async def page(folder, engine, *, size=(120, 40), **more):
     backend = ScriptedBackend(candidates=[candidate(Verdict.REFUSED)])
     desk = make_desktop(folder, backend, engine=engine, **more)
     desk.app.connect.look_every_s = 0.05
-    async with desk.app.run_test(size=size, notifications=True) as pilot:
-        desk.pilot = pilot
+    async with running(desk, size):
         await desk.on(WelcomeScreen)
         await shown(desk, "Type an address")
         yield desk
-        await desk.app.stop_and_save()
-    await desk.store.aclose()
 
 
 def serves(desk, name):

@@ -1,19 +1,14 @@
 from __future__ import annotations
 
-import json
-
 from lmchat.config.settings import Settings
 from lmchat.domain.message import AnswerState
 from lmchat.domain.server import Verdict
-from lmchat.tui.screens.ask_dialog import KeyDialog
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.welcome.screen import WelcomeScreen
 from tests.support import desktop
 from tests.support.scripted_products import CHAT, lm_studio
 from tests.support.scripted_server import Gate, json_reply
-
-KEY = "sk-lm-of-this-test"
 
 
 async def test_with_a_model_the_first_question_can_be_typed_at_once(tmp_path, start, picture, pictures):
@@ -41,21 +36,6 @@ async def test_with_its_server_off_it_is_told_from_a_program_that_does_not_run(t
         seen.time_passes()
         await seen.chats()
     assert program.seen(CHAT) == []
-
-
-async def test_a_server_that_was_moved_is_looked_for_where_its_hint_file_says(tmp_path, start):
-    folder = tmp_path / ".lmstudio" / ".internal"
-    folder.mkdir(parents=True)
-    (folder / "http-server-config.json").write_text(json.dumps({"port": 4711}))
-    (folder / "http-server.json").write_text(json.dumps({"port": 51515}))
-    async with desktop.run(tmp_path, {51515: start(lm_studio)}) as seen:
-        await seen.is_on(WelcomeScreen)
-        await seen.shows("LM Studio runs, but its server is off.", "4711")
-        assert seen.candidate(4711).verdict is Verdict.SERVER_OFF
-        seen.places(4711, start(lm_studio))
-        seen.time_passes()
-        await seen.chats()
-        assert seen.app.open_sessions.target.endpoint.port == 4711
 
 
 async def test_without_a_model_the_picker_comes_and_enter_loads_one(tmp_path, start, picture, pictures):
@@ -140,19 +120,3 @@ async def test_with_jit_loading_off_the_failure_names_the_keys_and_loading_asks_
         assert (await seen.answered()).text == "Hello there."
         await seen.shows("Hello there.", "● LM Studio ready")
     assert [seen.json["messages"][-1]["content"] for seen in server.seen(CHAT)] == ["Hello?", "Hello?"]
-
-
-async def test_a_token_is_asked_for_with_the_place_where_it_is_shown(tmp_path, start, pictures):
-    async with desktop.run(tmp_path, {1234: start(lm_studio, key=KEY)}) as seen:
-        await seen.is_on(KeyDialog)
-        await seen.shows(
-            "LM Studio needs an API key",
-            "LM Studio shows it under Developer, Server settings, Manage tokens.",
-            "Enter check and save",
-        )
-        assert seen.candidate(1234).verdict is Verdict.NEEDS_KEY
-        await pictures(seen, "token")
-        await seen.types(KEY)
-        await seen.presses("enter")
-        await seen.chats()
-        assert seen.credentials.get("http://127.0.0.1:1234") == KEY
