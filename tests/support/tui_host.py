@@ -105,6 +105,21 @@ async def drawn(
         yield app, its_pilot
 
 
+@asynccontextmanager
+async def listing(
+    dialog: Screen, show: Callable[[], None], *, size: tuple[int, int] = (120, 40), **more
+) -> AsyncIterator[tuple[Host, pilot.Pilot[None]]]:
+    """Run a dialog on a host until the rows that it is handed are drawn."""
+    app = Host(screen=lambda: dialog, before=lambda _: show(), **more)
+    async with app.run_test(size=size) as its_pilot:
+        for _ in range(200):
+            if dialog.can_show and dialog.list.rows:
+                break
+            await its_pilot.pause(0.01)
+        await its_pilot.pause()
+        yield app, its_pilot
+
+
 def text_of(widget: Widget) -> str:
     return "\n".join(strip.text.rstrip() for strip in widget.render_lines(widget.outer_size.region))
 

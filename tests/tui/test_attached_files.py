@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from tests.support.desktop import desktop, sent, shown
-from tests.support.scripted_backend import ScriptedBackend, answer
+from tests.support.desktop import ready_desktop, sent, shown
+from tests.support.scripted_backend import answer
 from tests.support.tui_host import screen_text
 
 
@@ -9,7 +9,6 @@ async def sent_a_file(desk) -> str:
     """Send a file with a question; return what the server got."""
     file = desk.folder / "notes.md"
     file.write_text("# Secret heading\n\nOne row.\n" * 3)
-    await desk.ready()
     await desk.say(f"/file {file}")
     await desk.until(lambda: "notes.md" in desk.prompt_input.text, "the block")
     await desk.say("What is in it?")
@@ -18,7 +17,7 @@ async def sent_a_file(desk) -> str:
 
 
 async def test_a_file_is_one_row_in_the_log_and_enter_unfolds_it(tmp_path):
-    async with desktop(tmp_path, ScriptedBackend(answer("Notes."))) as desk:
+    async with ready_desktop(tmp_path, answer("Notes.")) as desk:
         assert "Secret heading" in await sent_a_file(desk)
         await shown(desk, "+ notes.md · 81 B", "What is in it?")
         assert "Secret heading" not in screen_text(desk.app)
@@ -28,13 +27,13 @@ async def test_a_file_is_one_row_in_the_log_and_enter_unfolds_it(tmp_path):
 
 
 async def test_its_session_is_called_by_what_was_typed(tmp_path):
-    async with desktop(tmp_path, ScriptedBackend(answer("Notes."))) as desk:
+    async with ready_desktop(tmp_path, answer("Notes.")) as desk:
         await sent_a_file(desk)
         assert desk.conversation.header.title == "What is in it?"
 
 
 async def test_an_edited_or_recalled_prompt_has_its_file_in_one_line_and_sends_it_whole(tmp_path):
-    async with desktop(tmp_path, ScriptedBackend(answer("Notes."), answer("More."), answer("Most."))) as desk:
+    async with ready_desktop(tmp_path, answer("Notes."), answer("More."), answer("Most.")) as desk:
         first = await sent_a_file(desk)
         await desk.press("alt+up", "alt+up", "e")
         await desk.until(lambda: bool(desk.prompt_input.text), "the prompt")
@@ -51,7 +50,7 @@ async def test_an_edited_or_recalled_prompt_has_its_file_in_one_line_and_sends_i
 
 
 async def test_copying_such_a_prompt_takes_all_of_it(tmp_path):
-    async with desktop(tmp_path, ScriptedBackend(answer("Notes."))) as desk:
+    async with ready_desktop(tmp_path, answer("Notes.")) as desk:
         first = await sent_a_file(desk)
         await desk.press("alt+up", "alt+up", "y")
         await desk.until(lambda: desk.copied == [first], "a copy")

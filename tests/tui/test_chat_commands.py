@@ -194,16 +194,14 @@ async def test_new_clear_copy_fork_and_retry_by_command(tmp_path):
             await desk.until(lambda: not desk.conversation.messages, "an empty session")
 
 
-@pytest.mark.parametrize(
-    ("command", "sees"),
-    [
-        ("/stats", "requests"),
-        ("/log", "lmchat.log"),
-    ],
-)
-async def test_commands_that_show_a_text(desk, command, sees):
-    await desk.say(command, leads_to=TextDialog, sees=sees)
-    await desk.press("escape", leads_to=ChatScreen)
+async def test_commands_that_show_a_text_or_models(desk):
+    for command, dialog, sees in (
+        ("/stats", TextDialog, "requests"),
+        ("/log", TextDialog, "lmchat.log"),
+        ("/model", ModelPicker, "qwen3-8b"),
+    ):
+        await desk.say(command, leads_to=dialog, sees=sees)
+        await desk.press("escape", leads_to=ChatScreen)
 
 
 async def _counted(desk, turns: int) -> None:
@@ -234,10 +232,6 @@ async def test_help_by_command_and_by_keys(tmp_path):
 async def test_quit_by_command(desk):
     await desk.say("/quit")
     await desk.until(lambda: desk.app._exit, "the end")
-
-
-async def test_model_by_command_opens_the_picker(desk):
-    await desk.say("/model", leads_to=ModelPicker)
 
 
 async def test_themes_change_by_command_and_are_remembered(desk):
@@ -309,19 +303,18 @@ async def test_a_row_of_the_palette_acts_on_the_last_answer_where_no_message_has
 
 
 @pytest.mark.parametrize(
-    ("query", "screen"), [("All commands", HelpScreen), ("Choose the model", ModelPicker)]
+    ("typed", "title", "screen"),
+    [
+        ("all", "All commands", HelpScreen),
+        ("choose", "Choose the model", ModelPicker),
+        ("theme", "Change the theme", ThemeDialog),
+    ],
 )
-async def test_the_palette_reaches_app_and_chat(desk, query, screen):
+async def test_the_palette_reaches_app_and_chat(desk, typed, title, screen):
     await desk.press("ctrl+p", sees="Choose the model")
-    await desk.press(*query.partition(" ")[0])
-    await offered(desk, query)
+    await desk.press(*typed)
+    await offered(desk, title)
     await desk.press("enter", leads_to=screen)
-
-
-async def test_the_palette_changes_the_theme(desk):
-    await desk.press("ctrl+p", *"theme")
-    await offered(desk, "Change the theme")
-    await desk.press("enter", leads_to=ThemeDialog)
 
 
 async def test_a_command_of_the_palette_that_wants_words_keeps_what_is_typed(desk):
@@ -349,21 +342,17 @@ async def test_find_by_command_and_without_a_hit(tmp_path):
         await desk.say("/find zebra", sees="no hits")
 
 
-async def test_keys_of_ones_own_replace_ours(tmp_path):
-    settings = Settings(ui=CALM, keys={"model": "f8", "new": "ctrl+y"})
+async def test_keys_of_ones_own_replace_ours_and_a_command_without_a_key_can_be_given_one(tmp_path):
+    settings = Settings(ui=CALM, keys={"model": "f8", "new": "ctrl+y", "theme": "f9"})
     async with ready_desktop(tmp_path, settings=settings) as desk:
         await desk.press("ctrl+o")
         assert isinstance(desk.app.screen, ChatScreen)
         await desk.press("f8", leads_to=ModelPicker)
+        await desk.press("escape", "f9", leads_to=ThemeDialog)
         await desk.press("escape", sees="F8 model")
         assert "^O model" not in screen_text(desk.app)
         await desk.press("f1", sees="^Y")
         await desk.press("escape", "ctrl+p", sees="F8   /model [N]")
-
-
-async def test_a_command_without_a_key_can_be_given_one(tmp_path):
-    async with ready_desktop(tmp_path, settings=Settings(ui=CALM, keys={"theme": "f8"})) as desk:
-        await desk.press("f8", leads_to=ThemeDialog)
 
 
 PLACES = {

@@ -60,9 +60,9 @@ async def test_a_caller_may_say_a_problem_and_the_dialog_stays():
 
 
 async def test_a_question_of_yes_or_no_takes_enter_for_yes_and_escape_for_no():
-    app = Host(screen=lambda: ConfirmDialog("Allow gpu-box?", text="For this run.", verb="allow it"))
-    async with app.run_test(size=WIDE) as pilot:
-        await pilot.pause()
+    async with drawn(
+        Host(screen=lambda: ConfirmDialog("Allow gpu-box?", text="For this run.", verb="allow it"))
+    ) as (app, pilot):
         assert "Enter allow it" in screen_text(app)
         await pilot.press("x", "enter")
         app.push_screen(ConfirmDialog("Again?"), app.results.append)
@@ -112,16 +112,17 @@ async def test_the_verdict_on_a_key_is_shown_until_another_is_typed():
 
 
 async def test_a_key_that_was_refused_before_is_told_at_once():
-    app = Host(screen=lambda: KeyDialog(Product.JAN, JAN, wait, is_rejected=True))
-    async with app.run_test(size=WIDE) as pilot:
-        await pilot.pause()
+    async with drawn(Host(screen=lambda: KeyDialog(Product.JAN, JAN, wait, is_rejected=True))) as (
+        app,
+        pilot,
+    ):
         assert "! The previous API key was rejected." in screen_text(app)
 
 
 async def test_a_text_scrolls_to_its_end():
-    app = Host(screen=lambda: TextDialog("Lines", "\n".join(f"line {n}" for n in range(200))))
-    async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.pause()
+    async with drawn(
+        Host(screen=lambda: TextDialog("Lines", "\n".join(f"line {n}" for n in range(200)))), (80, 24)
+    ) as (app, pilot):
         assert "line 0" in screen_text(app)
         await pilot.press("end")
         await pilot.pause()
@@ -140,14 +141,12 @@ async def test_a_text_can_be_copied_as_it_was_given_and_is_safe_on_the_screen():
 
 
 async def test_a_short_text_makes_a_short_dialog():
-    async with drawn(Host(screen=lambda: TextDialog("Log file", "one\ntwo"))) as (app, pilot):
-        await pilot.pause()
+    async with drawn(Host(screen=lambda: TextDialog("Log file", "one\ntwo"))) as (app, _):
         assert app.screen.query_one(".dialog").size.height == 6
 
 
 async def all_of_help(**more) -> str:
-    async with drawn(Host(screen=lambda: HelpScreen(**more)), (120, 200)) as (app, pilot):
-        await pilot.pause()
+    async with drawn(Host(screen=lambda: HelpScreen(**more)), (120, 200)) as (app, _):
         return screen_text(app)
 
 
@@ -198,7 +197,6 @@ async def test_the_palette_stays_shut_over_a_dialog():
 )
 async def test_the_way_out_is_shown_at_40_by_12(make):
     async with drawn(Host(screen=make), (40, 12)) as (app, pilot):
-        await pilot.pause()
         assert "Esc " in screen_text(app)
         await pilot.press("escape")
         assert app.results == [None]
@@ -241,9 +239,9 @@ async def test_a_dialog_below_another_leaves_when_its_turn_comes():
 @pytest.mark.parametrize("size", [(40, 12), (60, 20), (80, 24)])
 async def test_the_keys_of_a_question_stay_in_sight_however_long_it_is(size):
     question = " ".join(f"word{number}" for number in range(60))
-    app = Host(screen=lambda: ConfirmDialog("Download it?", text=question, verb="download it"))
-    async with app.run_test(size=size) as pilot:
-        await pilot.pause()
+    async with drawn(
+        Host(screen=lambda: ConfirmDialog("Download it?", text=question, verb="download it")), size
+    ) as (app, _):
         assert "Enter download it" in screen_text(app)
         assert "word9" in screen_text(app)
 
@@ -251,6 +249,5 @@ async def test_the_keys_of_a_question_stay_in_sight_however_long_it_is(size):
 @pytest.mark.parametrize("count", [1, 2, 3])
 async def test_a_list_is_as_high_as_its_rows_also_where_there_is_one(count):
     links = {f"https://{n}.example": "" for n in range(count)}
-    async with drawn(Host(screen=lambda: LinksDialog(links))) as (app, pilot):
-        await pilot.pause()
+    async with drawn(Host(screen=lambda: LinksDialog(links))) as (app, _):
         assert app.screen.list.size.height == count

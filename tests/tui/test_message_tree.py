@@ -9,12 +9,10 @@ from lmchat.domain.message import AnswerState, Role, text_message
 from lmchat.errors import StoreUnavailable
 from lmchat.tui.screens.ask_dialog import AskDialog
 from lmchat.tui.screens.message_tree import MessageTree, TreeShown
-from tests.support.desktop import desktop, shown
+from tests.support.desktop import ready_desktop, shown
 from tests.support.look_data import NOW
-from tests.support.scripted_backend import ScriptedBackend, answer
-from tests.support.tui_host import Host, screen_text, text_of
-
-WIDE = (120, 40)
+from tests.support.scripted_backend import answer
+from tests.support.tui_host import listing, screen_text, text_of
 
 
 def said(message_id: str, text: str, parent_id: str | None = None, model: str = ""):
@@ -40,24 +38,17 @@ SHOWN = TreeShown(messages=TREE, path=PATH, names={"roots": "the other\x1b[1m id
 
 
 class Asked:
-    """A tree on a host, and what it asked for."""
+    """A tree, and what it asked for."""
 
-    def __init__(self, tree: TreeShown = SHOWN, **more) -> None:
+    def __init__(self) -> None:
         self.acts: list[tuple[str, str]] = []
         self.tree = MessageTree(lambda name, branch_id: self.acts.append((name, branch_id)))
-        self.app = Host(screen=lambda: self.tree, before=lambda _: self.tree.show(tree), **more)
 
 
 @asynccontextmanager
-async def asking(*given, size=WIDE, **more):
-    """Run the dialog until what it lists is drawn."""
-    asked = Asked(*given, **more)
-    async with asked.app.run_test(size=size) as pilot:
-        for _ in range(200):
-            if asked.tree.can_show and asked.tree.list.rows:
-                break
-            await pilot.pause(0.01)
-        await pilot.pause()
+async def asking(shown: TreeShown = SHOWN, **more):
+    asked = Asked()
+    async with listing(asked.tree, lambda: asked.tree.show(shown), **more) as (asked.app, pilot):
         yield asked, pilot
 
 
@@ -155,17 +146,16 @@ async def test_in_ascii_no_other_sign_is_drawn():
         assert text_of(asked.tree.list).replace("␛", "").isascii()
 
 
-async def opened_tree(desk) -> MessageTree:
-    """Ask, answer twice, and open the tree by its key."""
-    await desk.ready()
-    await desk.say("one", sees="Alpha.")
-    await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "rest")
-    await desk.press("ctrl+r", sees="Beta.")
-    await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "rest")
-    await desk.press("alt+up", "t", leads_to=MessageTree)
-    tree = desk.app.screen
-    await desk.until(lambda: bool(tree.can_show and tree.chosen_id), "its branches")
-    return tree
+@asynccontextmanager
+async def opened_tree(folder):
+    """The app with two answers to a prompt, and their tree, which was opened by its key."""
+    async with ready_desktop(folder, answer("Alpha."), answer("Beta."), asked=["one"]) as desk:
+        await desk.press("ctrl+r", sees="Beta.")
+        await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "rest")
+        await desk.press("alt+up", "t", leads_to=MessageTree)
+        tree = desk.app.screen
+        await desk.until(lambda: bool(tree.can_show and tree.chosen_id), "its branches")
+        yield desk, tree
 
 
 def branches_of(tree) -> list[str]:
@@ -173,8 +163,7 @@ def branches_of(tree) -> list[str]:
 
 
 async def test_a_pruned_branch_is_gone_from_tree_and_chat_and_comes_back(tmp_path):
-    async with desktop(tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."))) as desk:
-        tree = await opened_tree(desk)
+    async with opened_tree(tmp_path) as (desk, tree):
         assert branches_of(tree) == ["one", "Alpha.", "Beta."]
         assert "2 branches · 3 messages" in screen_text(desk.app)
         await desk.press("d")
@@ -188,16 +177,14 @@ async def test_a_pruned_branch_is_gone_from_tree_and_chat_and_comes_back(tmp_pat
 
 
 async def test_a_whole_session_can_be_pruned_and_comes_back_from_the_same_tree(tmp_path):
-    async with desktop(tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."))) as desk:
-        await opened_tree(desk)
+    async with opened_tree(tmp_path) as (desk, _):
         await desk.press("home", "d", sees="This session is empty.")
         await desk.press("u", hides="This session is empty.")
         assert [m.text for m in await desk.on_disk()] == ["one", "Beta."]
 
 
 async def test_a_branch_keeps_its_name_and_loses_it_when_it_is_empty(tmp_path):
-    async with desktop(tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."))) as desk:
-        tree = await opened_tree(desk)
+    async with opened_tree(tmp_path) as (desk, tree):
         session_id, branch_id = desk.conversation.header.session_id, tree.chosen_id
         await desk.press("n", leads_to=AskDialog)
         await desk.type("the  better one")
@@ -215,8 +202,7 @@ async def test_a_branch_keeps_its_name_and_loses_it_when_it_is_empty(tmp_path):
 
 
 async def test_going_to_a_branch_that_is_shown_changes_no_path(tmp_path):
-    async with desktop(tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."))) as desk:
-        tree = await opened_tree(desk)
+    async with opened_tree(tmp_path) as (desk, tree):
         await desk.press("up", "enter")
         await desk.until(lambda: desk.app.screen is not tree, "the chat")
         await shown(desk, "Alpha.")
@@ -229,8 +215,7 @@ async def test_going_to_a_branch_that_is_shown_changes_no_path(tmp_path):
 
 
 async def test_a_disk_that_fails_is_told_over_the_tree(tmp_path):
-    async with desktop(tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."))) as desk:
-        tree = await opened_tree(desk)
+    async with opened_tree(tmp_path) as (desk, tree):
 
         async def fail(*_):
             raise StoreUnavailable("The disk is full.")

@@ -12,9 +12,8 @@ from lmchat.tui.screens.trash_dialog import TrashDialog, until
 from tests.support.desktop import ready_desktop
 from tests.support.look_data import NOW, header
 from tests.support.scripted_backend import answer
-from tests.support.tui_host import Host, screen_text
+from tests.support.tui_host import listing, screen_text
 
-WIDE = (120, 40)
 DELETED = tuple(
     replace(header(number, title), deleted_at=NOW - timedelta(days=number), message_count=number)
     for number, title in ((1, "Plan for the garden"), (2, ""), (29, "Old\x1b[2J one"))
@@ -22,24 +21,17 @@ DELETED = tuple(
 
 
 class Asked:
-    """A dialog on a host, and what it asked for."""
+    """A dialog, and what it asked for."""
 
-    def __init__(self, headers=DELETED) -> None:
+    def __init__(self) -> None:
         self.acts: list[tuple[str, list[str]]] = []
         self.dialog = TrashDialog(lambda name, ids: self.acts.append((name, list(ids))), clock=lambda: NOW)
-        self.app = Host(screen=lambda: self.dialog, before=lambda _: self.dialog.show(headers))
 
 
 @asynccontextmanager
-async def asking(*given, size=WIDE, **more):
-    """Run the dialog until what it lists is drawn."""
-    asked = Asked(*given, **more)
-    async with asked.app.run_test(size=size) as pilot:
-        for _ in range(200):
-            if asked.dialog.can_show and asked.dialog.list.rows:
-                break
-            await pilot.pause(0.01)
-        await pilot.pause()
+async def asking(headers=DELETED, **more):
+    asked = Asked()
+    async with listing(asked.dialog, lambda: asked.dialog.show(headers), **more) as (asked.app, pilot):
         yield asked, pilot
 
 

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
+
 import pytest
 
 from lmchat.tui.widgets.prompt_input import PromptInput
-from tests.support.desktop import desktop, gone, shown
-from tests.support.scripted_backend import ScriptedBackend, answer
+from tests.support.desktop import gone, ready_desktop, shown
+from tests.support.scripted_backend import answer
 
 
-async def focused(desk) -> None:
-    """Have one turn behind one, and the focus on its answer."""
-    await desk.ready()
-    await desk.say("one")
-    await desk.answered()
-    await desk.press("alt+up")
+@asynccontextmanager
+async def focused(folder, text: str = "Alpha."):
+    """The app with the focus on an answer."""
+    async with ready_desktop(folder, answer(text), asked=["one"]) as desk:
+        await desk.press("alt+up")
+        yield desk
 
 
 @pytest.mark.parametrize("text", ["hello", "1", "!", "/doctor", "x"])
 async def test_what_no_command_has_goes_to_the_prompt_with_what_follows(tmp_path, text):
-    async with desktop(tmp_path, ScriptedBackend(answer("Alpha."))) as desk:
-        await focused(desk)
+    async with focused(tmp_path) as desk:
         await desk.type(text)
         await desk.until(lambda: desk.prompt_input.text == text, "what was typed")
         assert isinstance(desk.app.focused, PromptInput)
 
 
 async def test_a_message_key_is_a_command(tmp_path):
-    async with desktop(tmp_path, ScriptedBackend(answer("Alpha."))) as desk:
-        await focused(desk)
+    async with focused(tmp_path) as desk:
         await desk.type("d")
         await gone(desk, "Alpha.")
         await shown(desk, "u or /undo restores it")
@@ -37,8 +37,7 @@ async def test_a_message_key_is_a_command(tmp_path):
 
 async def test_each_press_of_a_key_is_a_command(tmp_path):
     code = "```\na\n```\n\n```\nb\n```"
-    async with desktop(tmp_path, ScriptedBackend(answer(code))) as desk:
-        await focused(desk)
+    async with focused(tmp_path, code) as desk:
         await desk.type("cc")
         await desk.until(lambda: [one.strip() for one in desk.copied] == ["a", "b"], "two copies")
         await shown(desk, "Block 2 of 2: copied with test-copy")
@@ -46,8 +45,7 @@ async def test_each_press_of_a_key_is_a_command(tmp_path):
 
 
 async def test_a_blank_alone_is_not_typed(tmp_path):
-    async with desktop(tmp_path, ScriptedBackend(answer("Alpha."))) as desk:
-        await focused(desk)
+    async with focused(tmp_path) as desk:
         await desk.press("space")
         assert desk.prompt_input.text == ""
         assert not isinstance(desk.app.focused, PromptInput)
