@@ -493,6 +493,18 @@ def named(url: str, *, allowed: Sequence[str] = ()) -> Settings:
     return Settings(endpoint=url, allowed_hosts=tuple(allowed))
 
 
+def hold(thing: object, method: str) -> asyncio.Event:
+    """Let a method wait until the event is set."""
+    gate, call = asyncio.Event(), getattr(thing, method)
+
+    async def wait(*given: object, **more: object) -> object:
+        await gate.wait()
+        return await call(*given, **more)
+
+    setattr(thing, method, wait)
+    return gate
+
+
 def half(text: str, gate: asyncio.Event | None = None, rest: str = "") -> list[Step]:
     return [
         RequestSent(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from unittest.mock import AsyncMock
 
 import pytest
 from msgspec.structs import replace
@@ -136,11 +137,8 @@ async def test_a_full_disk_is_told_in_one_sentence_and_nothing_changes(tmp_path,
     async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta."), asked=["one"]) as desk:
         await desk.press("ctrl+r", sees="Beta.")
         await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "rest")
-
-        async def full(*_: object, **__: object) -> None:
-            raise StoreUnavailable("The disk is full.", hint="Free some space.")
-
-        monkeypatch.setattr(desk.store, method, full)
+        full = StoreUnavailable("The disk is full.", hint="Free some space.")
+        monkeypatch.setattr(desk.store, method, AsyncMock(side_effect=full))
         await desk.press("alt+up", KEYS[name], sees="The disk is full. Free some space.")
         assert "Beta." in screen_text(desk.app)
         assert [m.text for m in desk.conversation.messages] == ["one", "Beta."]

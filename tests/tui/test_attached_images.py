@@ -9,7 +9,6 @@ from msgspec.structs import replace
 from textual import events
 
 from lmchat.domain.server import Verdict
-from lmchat.errors import StoreUnavailable
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.image_dialog import ImageDialog
 from lmchat.tui.screens.model_picker import ModelPicker
@@ -148,25 +147,6 @@ async def test_nothing_is_said_where_the_model_sees_or_nobody_knows(tmp_path):
         await attach(desk)
         await shown(desk, FOLDED)
         assert "vision" not in screen_text(desk.app)
-
-
-async def test_what_cannot_be_attached_is_told_in_a_sentence(tmp_path):
-    (tmp_path / "cut.png").write_bytes(GARDEN[:-20])
-    async with ready_desktop(tmp_path, backend=backend()) as desk:
-        await desk.say("/file cut.png", sees="cut.png is damaged or cut off.")
-        assert desk.prompt_input.text == "/file cut.png"
-
-
-async def test_an_image_that_cannot_be_saved_is_sent_all_the_same(tmp_path, monkeypatch):
-    async with ready_desktop(tmp_path, backend=backend(answer("A bed."))) as desk:
-
-        async def fail(_data):
-            raise StoreUnavailable("The disk is full.")
-
-        monkeypatch.setattr(desk.store, "save_file", fail)
-        await attach(desk)
-        await desk.say("What is it?", sees="A bed.")
-        assert list(desk.backend.requests[0].files.values()) == [GARDEN]
 
 
 @pytest.mark.parametrize(("module", "words"), [(None, "without an extra"), ("", "cannot be shown")])

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from msgspec.structs import replace
 
 from lmchat.config.settings import Settings, UiSettings
 from lmchat.domain.candidate import Remembered
 from lmchat.domain.server import Endpoint, LoadState, Product, Verdict
-from lmchat.errors import EndpointNotAllowed
 from lmchat.tui.screens.ask_dialog import AddressDialog
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.model_picker import ModelPicker
@@ -17,7 +14,7 @@ from lmchat.tui.screens.palette import Palette
 from lmchat.tui.screens.search_dialog import SearchDialog
 from lmchat.tui.screens.welcome.screen import WelcomeScreen
 from lmchat.tui.widgets.prompt_input import PromptInput
-from tests.support.desktop import desktop, ready_desktop, shown
+from tests.support.desktop import desktop, hold, ready_desktop, shown
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, candidate, model
 from tests.support.tui_host import screen_text
 
@@ -49,16 +46,10 @@ async def test_leaving_the_picker_leaves_a_chat_that_says_what_is_missing(tmp_pa
 
 
 async def test_what_was_typed_before_the_page_came_is_there_when_it_goes(tmp_path):
-    gate, backend = asyncio.Event(), ScriptedBackend(candidates=[off()])
-    detect = backend.detect
-
-    async def slow(**more):
-        await gate.wait()
-        return await detect(**more)
-
+    backend = ScriptedBackend(candidates=[off()])
     async with desktop(tmp_path, ScriptedBackend(candidates=[off()])) as desk:
         await desk.press("h", "i")
-    backend.detect = slow
+    gate = hold(backend, "detect")
     async with desktop(tmp_path, backend) as desk:
         await desk.until(lambda: desk.prompt_input.text == "hi", "the draft")
         gate.set()
@@ -156,26 +147,6 @@ async def test_a_detection_that_fails_for_our_own_fault_is_told_and_tried_again(
         await shown(desk, "internal error")
         desk.app.connect.look_now()
         await desk.ready()
-
-
-async def test_a_check_that_raises_does_not_end_the_watch(tmp_path):
-    backend = ScriptedBackend()
-    check, calls = backend.check, []
-
-    async def broken(endpoint):
-        calls.append(1)
-        if len(calls) == 2:
-            raise EndpointNotAllowed("Endpoint not allowed: it was taken from the list.")
-        return await check(endpoint)
-
-    backend.check = broken
-    async with ready_desktop(tmp_path, backend=backend) as desk:
-        await shown(desk, "● LM Studio")
-        await desk.press("f5")
-        await desk.until(lambda: len(calls) >= 2, "a second look")
-        await desk.press("f5")
-        await desk.until(lambda: len(calls) >= 3, "a third look")
-        await shown(desk, "● LM Studio")
 
 
 async def test_a_named_server_that_is_away_is_not_replaced_until_the_user_says_so(tmp_path):

@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 from textual import events
 
-from tests.support.desktop import Desktop, half, ready_desktop, sent, shown
+from tests.support.desktop import Desktop, half, hold, ready_desktop, sent, shown
 from tests.support.scripted_backend import answer
 
 
@@ -65,13 +63,7 @@ async def test_a_prompt_stopped_at_once_is_kept_and_not_answered(tmp_path):
 async def test_while_a_stop_settles_the_next_escape_leaves_the_message(tmp_path):
     async with ready_desktop(tmp_path, half("Let")) as desk:
         await desk.say("one", sees="Let")
-        gate, finish = asyncio.Event(), desk.store.finish
-
-        async def slow(*args, **options):
-            await gate.wait()
-            return await finish(*args, **options)
-
-        desk.store.finish = slow
+        gate = hold(desk.store, "finish")
         await desk.press("alt+up")
         assert desk.app.focused is desk.log_view
         await desk.press("escape")

@@ -379,8 +379,8 @@ async def test_the_editor_changes_the_prompt(desk):
     await desk.until(lambda: desk.prompt_input.text == "a edited", "the edited prompt")
 
 
-@pytest.mark.parametrize("text", ["/var/x is full, why?", "/export this\nand that", "/ what?"])
-async def test_a_path_at_the_start_is_a_message(desk, text):
+async def test_a_path_at_the_start_is_a_message(desk):
+    text = "/var/x is full, why?"
     desk.prompt_input.post_message(events.Paste(text))
     await desk.until(lambda: desk.prompt_input.text == text, "the text")
     desk.prompt_input.submit()
@@ -401,6 +401,8 @@ async def test_a_path_at_the_start_is_a_message(desk, text):
         ("/var is full", False),
         ("/2 of it", False),
         ("/etc/hosts", False),
+        ("/export this\nand that", False),
+        ("/ what?", False),
         ("tell /model", False),
     ],
 )

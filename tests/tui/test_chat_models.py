@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -9,7 +10,7 @@ from lmchat.domain.server import LoadState, Verdict
 from lmchat.errors import ServerRejected, ServerUnavailable
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.model_picker import ModelPicker
-from tests.support.desktop import half, ready_desktop, shown
+from tests.support.desktop import half, hold, ready_desktop, shown
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, answer, candidate, model
 from tests.support.tui_host import screen_text
 
@@ -141,13 +142,12 @@ async def test_a_model_that_is_being_loaded_is_not_loaded_twice_when_it_is_chose
         assert (loading.begun, [one.model for one in backend.requests]) == (["phi4-14b"], ["phi4-14b"])
 
 
-async def refuse(_model, **_more):
-    raise ServerRejected("LM Studio cannot load models on request.", kind="unsupported", hint="Load it.")
+NO_LOADS = ServerRejected("LM Studio cannot load models on request.", kind="unsupported", hint="Load it.")
 
 
 async def test_who_cannot_load_on_request_is_asked_all_the_same(tmp_path):
     backend = two(answer("From phi."))
-    backend.load = refuse
+    backend.load = AsyncMock(side_effect=NO_LOADS)
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await desk.press("ctrl+o", *"phi", "enter")
         await desk.until(lambda: desk.app.open_sessions.target.model_id == "phi4-14b", "the switch")
@@ -158,22 +158,16 @@ async def test_who_cannot_load_on_request_is_asked_all_the_same(tmp_path):
 
 async def test_who_cannot_load_on_request_says_so_when_it_is_asked_to(tmp_path):
     backend = two()
-    backend.load = refuse
+    backend.load = AsyncMock(side_effect=NO_LOADS)
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await picker(desk)
         await desk.press(*"phi", "ctrl+l", sees="cannot load")
 
 
 async def test_the_picker_opens_at_once_from_what_is_known(tmp_path):
-    backend, gate = two(), asyncio.Event()
+    backend = two()
     async with ready_desktop(tmp_path, backend=backend) as desk:
-        detect = backend.detect
-
-        async def slow(**more):
-            await gate.wait()
-            return await detect(**more)
-
-        backend.detect = slow
+        gate = hold(backend, "detect")
         await picker(desk)
         await shown(desk, "gemma-3-4b")
         assert "updated 40 s ago" in screen_text(desk.app)
@@ -184,11 +178,7 @@ async def test_the_picker_opens_at_once_from_what_is_known(tmp_path):
 async def test_a_refresh_that_fails_keeps_the_old_list_and_says_so(tmp_path):
     backend = two()
     async with ready_desktop(tmp_path, backend=backend) as desk:
-
-        async def away(**_more):
-            raise ServerUnavailable("Nothing answers.")
-
-        backend.detect = away
+        backend.detect = AsyncMock(side_effect=ServerUnavailable("Nothing answers."))
         await picker(desk)
         await shown(desk, "Nothing answers.")
         assert "gemma-3-4b" in screen_text(desk.app)

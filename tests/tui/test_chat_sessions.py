@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from unittest.mock import AsyncMock
 
 import pytest
 from textual import events
@@ -197,18 +198,6 @@ async def test_what_was_sent_stays_a_draft_until_it_is_on_the_disk_as_a_prompt(d
     assert await desk.store.draft("") == ""
 
 
-async def test_what_waits_is_on_the_disk_and_gone_from_there_once_it_was_sent(tmp_path):
-    gate = asyncio.Event()
-    async with ready_desktop(tmp_path, half("Let", gate, "tuce."), answer("Two.")) as desk:
-        await desk.say("first", sees="Let")
-        await desk.say("second")
-        session_id = desk.conversation.header.session_id
-        await kept_as(desk, session_id, "second")
-        gate.set()
-        await desk.answered(2)
-        await kept_as(desk, session_id, "")
-
-
 async def test_what_goes_out_behind_another_session_is_no_draft_any_more_and_what_is_typed_there_stays(
     tmp_path,
 ):
@@ -249,11 +238,7 @@ async def test_what_was_typed_is_there_after_a_restart_and_not_once_it_was_sent(
 async def test_no_failing_disk_loses_a_draft(tmp_path):
     async with ready_desktop(tmp_path, asked=["first"]) as desk:
         first = desk.conversation.header.session_id
-
-        async def full(*_args):
-            raise StoreUnavailable("The disk is full.")
-
-        desk.store.save_draft = desk.store.draft = full
+        desk.store.save_draft = desk.store.draft = AsyncMock(side_effect=StoreUnavailable("It is full."))
         await desk.press("a", "b", "ctrl+n")
         assert desk.prompt_input.text == ""
         await open_in_list(desk, first)

@@ -9,21 +9,14 @@ from lmchat.domain.message import AnswerState, Role
 from lmchat.errors import ServerUnavailable, StreamInterrupted
 from lmchat.tui.quirks.keys import KeyStream
 from lmchat.tui.widgets.prompt_input import PromptInput
-from tests.support.desktop import desktop, half, ready_desktop, sent, shown
+from tests.support.desktop import desktop, half, hold, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 from tests.support.tui_host import screen_text
 
 
 async def test_the_first_paint_waits_for_no_server_and_one_can_type(tmp_path):
-    gate = asyncio.Event()
     backend = ScriptedBackend()
-    look = backend.detect
-
-    async def slow_detect(**more):
-        await gate.wait()
-        return await look(**more)
-
-    backend.detect = slow_detect
+    gate = hold(backend, "detect")
     async with desktop(tmp_path, backend) as desk:
         assert isinstance(desk.app.focused, PromptInput)
         await desk.press("h", "i")
@@ -63,15 +56,9 @@ async def test_one_types_while_an_answer_streams_and_what_is_sent_waits(tmp_path
 
 
 async def test_a_prompt_sent_before_the_first_is_on_the_disk_waits_too(tmp_path):
-    gate, store_gate = asyncio.Event(), asyncio.Event()
+    gate = asyncio.Event()
     async with ready_desktop(tmp_path, half("A", gate), answer("B")) as desk:
-        append = desk.store.append
-
-        async def slow(*args):
-            await store_gate.wait()
-            await append(*args)
-
-        desk.store.append = slow
+        store_gate = hold(desk.store, "append")
         await desk.say("one")
         await desk.say("two")
         store_gate.set()
@@ -227,24 +214,16 @@ async def test_stopping_lets_the_next_prompt_go_out(tmp_path):
         assert sent(desk.backend) == ["one", "two"]
 
 
-async def test_esc_before_the_prompt_is_on_the_disk_keeps_the_prompt(tmp_path):
-    gate, backend = asyncio.Event(), ScriptedBackend()
-    async with ready_desktop(tmp_path, backend=backend) as desk:
-        append = desk.store.append
-
-        async def slow(*args):
-            await gate.wait()
-            await append(*args)
-
-        desk.store.append = slow
-        await desk.say("one")
-        await desk.press("escape")
-        gate.set()
-        await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "rest")
-        await desk.app.open_sessions.save_all()
-        assert [m.text for m in await desk.on_disk()] == ["one"]
-        await shown(desk, "one")
-        assert backend.requests == []
-        await desk.press("ctrl+r")
-        await desk.answered()
-        assert sent(backend) == ["one"]
+async def test_esc_before_the_prompt_is_on_the_disk_keeps_the_prompt(desk):
+    gate = hold(desk.store, "append")
+    await desk.say("one")
+    await desk.press("escape")
+    gate.set()
+    await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "rest")
+    await desk.app.open_sessions.save_all()
+    assert [m.text for m in await desk.on_disk()] == ["one"]
+    await shown(desk, "one")
+    assert desk.backend.requests == []
+    await desk.press("ctrl+r")
+    await desk.answered()
+    assert sent(desk.backend) == ["one"]

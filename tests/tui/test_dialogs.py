@@ -112,10 +112,8 @@ async def test_the_verdict_on_a_key_is_shown_until_another_is_typed():
 
 
 async def test_a_key_that_was_refused_before_is_told_at_once():
-    async with drawn(Host(screen=lambda: KeyDialog(Product.JAN, JAN, wait, is_rejected=True))) as (
-        app,
-        pilot,
-    ):
+    host = Host(screen=lambda: KeyDialog(Product.JAN, JAN, wait, is_rejected=True))
+    async with drawn(host) as (app, _):
         assert "! The previous API key was rejected." in screen_text(app)
 
 

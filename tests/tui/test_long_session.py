@@ -78,22 +78,6 @@ def note(desk):
     return " ".join(str(widget.render()) for widget in desk.chat.query(".note"))
 
 
-async def test_what_is_sent_at_once_goes_out_with_the_whole_session(tmp_path):
-    backend = ScriptedBackend(answer("Yes."))
-    async with long_session(tmp_path, backend, is_open=False) as desk:
-        await desk.say("so")
-        await desk.pilot.pause()
-        assert not backend.requests
-        desk.store.gate.set()
-        await desk.until(lambda: bool(backend.requests), "the request")
-        await desk.answered()
-        asked = [one.text for one in backend.requests[0].messages]
-        assert asked == [*(one.text for one in desk.talk), "so"][-len(asked) :]
-        assert len(await desk.on_disk()) == COUNT + 2
-        await desk.until(lambda: len(desk.log_view.document) >= COUNT + 2, "the log")
-        assert is_shown(desk, "Yes.")
-
-
 async def test_stopping_before_it_was_sent_gives_it_back(tmp_path):
     async with long_session(tmp_path, is_open=False) as desk:
         await desk.say("so")

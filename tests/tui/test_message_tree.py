@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from unittest.mock import AsyncMock
 
 import pytest
 from msgspec.structs import replace
@@ -216,11 +217,7 @@ async def test_going_to_a_branch_that_is_shown_changes_no_path(tmp_path):
 
 async def test_a_disk_that_fails_is_told_over_the_tree(tmp_path):
     async with opened_tree(tmp_path) as (desk, tree):
-
-        async def fail(*_):
-            raise StoreUnavailable("The disk is full.")
-
-        desk.store.delete_message = fail
+        desk.store.delete_message = AsyncMock(side_effect=StoreUnavailable("The disk is full."))
         await desk.press("d", sees="The disk is full.")
         assert desk.app.screen is tree
         assert len(tree.list.rows) == 3

@@ -236,30 +236,30 @@ async def test_every_change_is_told_as_a_draft(app, pilot) -> None:
     assert [fact.text for fact in app.of(PromptInput.Drafted)][-1] == ""
 
 
-@pytest.mark.parametrize(
-    ("key", "action"),
-    [
-        ("ctrl+k", ("search_sessions",)),
-        ("ctrl+e", ("library", "export")),
-        ("ctrl+f", ("find",)),
-        ("ctrl+b", ("toggle_sessions",)),
-        ("ctrl+t", ("toggle_telemetry",)),
-        ("ctrl+n", ("new_session",)),
-        ("ctrl+o", ("pick_model",)),
-        ("ctrl+r", ("regenerate_last",)),
-        ("ctrl+g", ("edit_prompt",)),
-        ("f5", ("look_now",)),
-        ("alt+up", ("focus_message", -1)),
-        ("alt+down", ("focus_message", 1)),
-        ("alt+1", ("recent_model", 1)),
-        ("alt+9", ("recent_model", 9)),
-        ("escape", ("stop_or_leave",)),
-    ],
+KEYS = (
+    ("ctrl+k", ("search_sessions",)),
+    ("ctrl+e", ("library", "export")),
+    ("ctrl+f", ("find",)),
+    ("ctrl+b", ("toggle_sessions",)),
+    ("ctrl+t", ("toggle_telemetry",)),
+    ("ctrl+n", ("new_session",)),
+    ("ctrl+o", ("pick_model",)),
+    ("ctrl+r", ("regenerate_last",)),
+    ("ctrl+g", ("edit_prompt",)),
+    ("f5", ("look_now",)),
+    ("alt+up", ("focus_message", -1)),
+    ("alt+down", ("focus_message", 1)),
+    ("alt+1", ("recent_model", 1)),
+    ("alt+9", ("recent_model", 9)),
+    ("escape", ("stop_or_leave",)),
 )
-async def test_keys_that_an_editor_would_eat_reach_the_screen(app, pilot, key: str, action: tuple) -> None:
+
+
+async def test_keys_that_an_editor_would_eat_reach_the_screen(app, pilot) -> None:
     await write(pilot, "ab")
-    await pilot.press("home", key)
-    assert app.actions == [action]
+    for key, _ in KEYS:
+        await pilot.press("home", key)
+    assert app.actions == [action for _, action in KEYS]
     assert app.prompt.input.text == "ab"
 
 

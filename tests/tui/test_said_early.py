@@ -13,21 +13,16 @@ from lmchat.tui.screens.dialog import Dialog
 from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.welcome.screen import WelcomeScreen
 from tests.support.chats import header, prompt
-from tests.support.desktop import desktop, gone, ready_desktop, sent, shown
+from tests.support.desktop import desktop, gone, hold, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, candidate, model
 from tests.support.tui_host import screen_text
 
 
-class SlowBackend(ScriptedBackend):
-    """Finds nothing out before it is told to."""
-
-    def __init__(self, **more) -> None:
-        super().__init__(**more)
-        self.gate = asyncio.Event()
-
-    async def detect(self, **more):
-        await self.gate.wait()
-        return await super().detect(**more)
+def slow_backend(**more):
+    """A backend that finds nothing out before it is told to."""
+    backend = ScriptedBackend(**more)
+    backend.gate = hold(backend, "detect")
+    return backend
 
 
 def off():
@@ -35,7 +30,7 @@ def off():
 
 
 async def test_what_is_said_while_a_server_is_looked_for_goes_out_when_it_is_found(tmp_path):
-    backend = SlowBackend()
+    backend = slow_backend()
     async with desktop(tmp_path, backend) as desk:
         await desk.say("one", sees="next  one")
         assert desk.prompt_input.text == ""
@@ -47,7 +42,7 @@ async def test_what_is_said_while_a_server_is_looked_for_goes_out_when_it_is_fou
 
 
 async def test_escape_takes_what_waits_back_before_what_is_typed(tmp_path):
-    backend = SlowBackend()
+    backend = slow_backend()
     async with desktop(tmp_path, backend) as desk:
         await desk.say("one", sees="Esc cancel")
         await desk.type("two")
@@ -61,7 +56,7 @@ async def test_escape_takes_what_waits_back_before_what_is_typed(tmp_path):
 
 
 async def test_the_page_without_a_server_says_that_a_message_waits_and_it_goes_out_with_the_server(tmp_path):
-    backend = SlowBackend(candidates=[off()])
+    backend = slow_backend(candidates=[off()])
     async with desktop(tmp_path, backend) as desk:
         await desk.say("one")
         backend.gate.set()
@@ -80,7 +75,7 @@ async def test_the_page_without_a_server_says_that_a_message_waits_and_it_goes_o
     ids=["nothing", "a server that wants a key", "a server without a model"],
 )
 async def test_what_is_found_while_a_prompt_is_written_takes_no_key_of_it(tmp_path, found):
-    backend = SlowBackend(candidates=[found])
+    backend = slow_backend(candidates=[found])
     async with desktop(tmp_path, backend) as desk:
         await desk.type("what grows ")
         await desk.until(lambda: desk.prompt_input.text == "what grows ", "the first words")
@@ -92,10 +87,10 @@ async def test_what_is_found_while_a_prompt_is_written_takes_no_key_of_it(tmp_pa
 
 
 async def test_a_draft_that_was_left_does_not_hide_that_there_is_no_server(tmp_path):
-    async with desktop(tmp_path, SlowBackend()) as desk:
+    async with desktop(tmp_path, slow_backend()) as desk:
         await desk.type("what grows")
         await desk.until(lambda: desk.prompt_input.text == "what grows", "a draft")
-    backend = SlowBackend(candidates=[off()])
+    backend = slow_backend(candidates=[off()])
     async with desktop(tmp_path, backend) as desk:
         await desk.until(lambda: desk.prompt_input.text == "what grows", "the draft")
         backend.gate.set()
@@ -103,7 +98,7 @@ async def test_a_draft_that_was_left_does_not_hide_that_there_is_no_server(tmp_p
 
 
 async def test_on_the_smallest_screen_the_page_says_that_a_message_waits(tmp_path):
-    backend = SlowBackend(candidates=[off()])
+    backend = slow_backend(candidates=[off()])
     async with desktop(tmp_path, backend, size=(40, 12)) as desk:
         await desk.say("one")
         backend.gate.set()
@@ -134,7 +129,7 @@ async def test_without_the_key_a_sentence_says_what_the_message_waits_for(tmp_pa
 
 
 async def test_it_waits_until_a_model_that_is_chosen_in_the_picker_is_loaded(tmp_path):
-    backend = SlowBackend(candidates=[candidate(Verdict.NO_MODEL, model(state=LoadState.NOT_LOADED))])
+    backend = slow_backend(candidates=[candidate(Verdict.NO_MODEL, model(state=LoadState.NOT_LOADED))])
     begun, loaded = asyncio.Event(), asyncio.Event()
 
     async def load(wanted, **_more):
@@ -158,15 +153,15 @@ async def test_it_waits_until_a_model_that_is_chosen_in_the_picker_is_loaded(tmp
 
 
 async def test_what_waits_when_lmchat_ends_is_in_the_prompt_the_next_time(tmp_path):
-    async with desktop(tmp_path, SlowBackend()) as desk:
+    async with desktop(tmp_path, slow_backend()) as desk:
         await desk.say("one", sees="next  one")
         await desk.type("two")
-    async with desktop(tmp_path, SlowBackend()) as desk:
+    async with desktop(tmp_path, slow_backend()) as desk:
         await desk.until(lambda: desk.prompt_input.text == "one\n\ntwo", "what was typed and said")
 
 
 async def test_what_has_gone_out_is_no_draft_any_more(tmp_path):
-    backend = SlowBackend()
+    backend = slow_backend()
     async with desktop(tmp_path, backend) as desk:
         await desk.say("one")
         await desk.until(
@@ -183,14 +178,8 @@ async def test_what_is_said_before_a_session_is_resumed_is_meant_for_it(tmp_path
     store = SqliteStore(tmp_path / "sessions.db")
     old = header("Garden")
     await store.append(old, prompt("what grows?"))
-    backend = SlowBackend()
-    fetch, gate = store.open_session, asyncio.Event()
-
-    async def slow(session_id, **more):
-        await gate.wait()
-        return await fetch(session_id, **more)
-
-    store.open_session = slow
+    backend = slow_backend()
+    gate = hold(store, "open_session")
     async with desktop(tmp_path, backend, store=store, resume_id=old.session_id) as desk:
         await desk.say("and in shade?", sees="next  and in shade?")
         gate.set()

@@ -157,26 +157,25 @@ async def test_a_change_of_theme_changes_the_colours():
         assert panel.render_line(0).text == before.text
 
 
-@pytest.mark.parametrize(
-    ("verdict", "sign", "word"),
-    [
-        (Verdict.READY, "●", "ready"),
-        (Verdict.LOADING, "◆", "loading"),
-        (Verdict.NO_MODEL, "◆", "no model"),
-        (Verdict.NEEDS_KEY, "◆", "needs key"),
-        (Verdict.TIMED_OUT, "×", "down"),
-        (Verdict.SERVER_OFF, "×", "down"),
-    ],
-)
-async def test_every_verdict_has_a_sign_and_a_word(verdict, sign, word):
-    health = Health(endpoint=Endpoint.parse("127.0.0.1:1337"), product=Product.JAN, verdict=verdict)
-    assert squeezed(await shown(TelemetrySnapshot(health=health), 0.0))[0] == f"{sign} Jan {word}"
+VERDICTS = {
+    Verdict.READY: "● Jan ready",
+    Verdict.LOADING: "◆ Jan loading",
+    Verdict.NO_MODEL: "◆ Jan no model",
+    Verdict.NEEDS_KEY: "◆ Jan needs key",
+    Verdict.TIMED_OUT: "× Jan down",
+    Verdict.SERVER_OFF: "× Jan down",
+}
 
 
-@pytest.mark.parametrize("verdict", list(Verdict))
-async def test_no_verdict_is_without_words(verdict):
-    health = Health(endpoint=Endpoint.parse("127.0.0.1:1337"), product=Product.JAN, verdict=verdict)
-    assert squeezed(await shown(TelemetrySnapshot(health=health), 0.0))[0].startswith(("●", "◆", "×"))
+async def test_every_verdict_has_a_sign_and_a_word():
+    async with showing() as (panel, pilot):
+        for verdict in Verdict:
+            health = Health(endpoint=Endpoint.parse("127.0.0.1:1337"), product=Product.JAN, verdict=verdict)
+            panel.show(TelemetrySnapshot(health=health), 0.0)
+            await pilot.pause()
+            first = squeezed(text_of(panel))[0]
+            assert first == VERDICTS.get(verdict, first)
+            assert first.startswith(("●", "◆", "×")), verdict
 
 
 def turn(**more) -> Turn:

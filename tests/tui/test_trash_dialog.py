@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from unittest.mock import AsyncMock
 
 import pytest
 from msgspec.structs import replace
@@ -139,11 +140,7 @@ async def test_what_is_removed_from_the_trash_is_gone_only_after_a_yes(tmp_path)
 async def test_a_disk_that_fails_is_told_and_the_trash_stays_as_it_was(tmp_path):
     async with ready_desktop(tmp_path, answer("Lettuce.")) as desk:
         session_id = await in_trash(desk)
-
-        async def fail(*_):
-            raise StoreUnavailable("The disk is full.")
-
-        desk.store.update_session = fail
+        desk.store.update_session = AsyncMock(side_effect=StoreUnavailable("The disk is full."))
         await desk.press("enter", sees="The disk is full.")
         assert desk.app.screen.list.key == session_id
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from unittest.mock import AsyncMock
 
 import pytest
 from msgspec.structs import replace
@@ -152,10 +153,7 @@ async def test_a_typed_server_whose_key_is_not_at_hand_stays_on_the_page(tmp_pat
 async def test_a_key_that_is_good_and_cannot_be_stored_holds_for_this_run(tmp_path):
     backend = Places(verdict=Verdict.NEEDS_KEY)
     async with asked_for(tmp_path, backend, "127.0.0.1:9000") as desk:
-
-        async def keep_key(endpoint, key):
-            raise StoreUnavailable("The key could not be stored.")
-
+        keep_key = AsyncMock(side_effect=StoreUnavailable("The key could not be stored."))
         desk.app.workspace.platform = replace(desk.app.workspace.platform, keep_key=keep_key)
         await desk.on(KeyDialog)
         await desk.type("sk-good")
@@ -181,11 +179,8 @@ async def test_neither_the_picker_nor_a_key_is_asked_for_in_the_middle_of_an_add
 
 async def test_a_server_that_goes_while_its_key_is_tried_is_told_and_nothing_is_kept(tmp_path):
     backend = Places(verdict=Verdict.NEEDS_KEY)
-
-    async def gone_meanwhile(endpoint, key):
-        return candidate(Verdict.REFUSED, endpoint=endpoint, next_step="Start the server")
-
-    backend.try_key = gone_meanwhile
+    refused = candidate(Verdict.REFUSED, endpoint=NEAR, next_step="Start the server")
+    backend.try_key = AsyncMock(return_value=refused)
     async with asked_for(tmp_path, backend, "127.0.0.1:9000") as desk:
         await desk.on(KeyDialog)
         await desk.type("sk-good")

@@ -1,16 +1,12 @@
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
 import socket
 from pathlib import Path
 
 import pytest
-from textual.widgets import Static
 
 from lmchat.config.settings import Settings, UiSettings
-from lmchat.domain.candidate import Lifetime
 from lmchat.domain.engine import ModelFile
 from lmchat.domain.server import Product, Verdict
 from lmchat.tui.screens.ask_dialog import AddressDialog
@@ -19,17 +15,13 @@ from lmchat.tui.screens.model_picker import FilePicker
 from lmchat.tui.screens.welcome.screen import WelcomeScreen
 from lmchat.tui.screens.welcome.starts import StartDialog
 from tests.support.programs import is_running
-from tests.support.start_desk import FAIL, HANG, LISTEN, at, put, start_desk, unused_port
+from tests.support.start_desk import HANG, LISTEN, at, put, start_desk, unused_port
 
 pytestmark = pytest.mark.timeout(60)  # programs of Python start one after another on a busy machine
 QWEN = ModelFile(
     path=Path("/models/qwen3 8b.gguf"), name="qwen3-8b", size_bytes=4_700_000_000, quantization="Q4_K_M"
 )
 
-WAITING = """
-while not os.path.exists({file!r}):
-    time.sleep(0.01)
-"""
 FAILING = """
 def fail():
     while not os.path.exists({file!r}):
@@ -61,18 +53,6 @@ async def test_what_is_installed_is_told_with_its_command_and_what_is_not_with_w
         assert [line.split()[-1] for line in lines.values() if line.split()[-1].isdigit()] == ["3"]
 
 
-async def test_nothing_runs_before_the_user_says_yes_to_the_very_command(tmp_path):
-    port = unused_port()
-    path = program(tmp_path, "ollama", LISTEN, port=port)
-    async with start_desk(tmp_path, {Product.OLLAMA: port}) as seen:
-        await seen.takes("ollama serve")
-        await seen.is_on(StartDialog)
-        await seen.shows("keeps running when lmchat ends")
-        assert seen.app.screen.query_one(".command", Static).content.plain == f"{path} serve"
-        await seen.presses("escape", leads_to=WelcomeScreen)
-        assert seen.ran == []
-
-
 async def test_after_a_yes_the_page_goes_on_by_itself_and_the_server_goes_on_after_lmchat(tmp_path):
     port = unused_port()
     path = program(tmp_path, "ollama", LISTEN, port=port, before="time.sleep(0.2)")
@@ -87,42 +67,6 @@ async def test_after_a_yes_the_page_goes_on_by_itself_and_the_server_goes_on_aft
         await run.end()
 
 
-async def test_a_program_that_ends_at_once_is_told_with_code_reason_and_log(tmp_path):
-    port = unused_port()
-    program(tmp_path, "ollama", FAIL, port=port)
-    async with start_desk(tmp_path, {Product.OLLAMA: port}) as seen:
-        await seen.takes("ollama serve")
-        await seen.presses("enter", sees="! ollama serve ended with exit code 1: Error: listen tcp 127.0.0.1")
-        assert "already in use. Its output: " in seen.words
-        assert "ollama.log" in seen.words
-        assert "not running" in seen.text
-        assert isinstance(seen.app.screen, WelcomeScreen)
-
-
-async def test_a_program_that_hangs_is_told(tmp_path):
-    port = unused_port()
-    program(tmp_path, "ollama", HANG.replace("signal.SIG_IGN", "signal.SIG_DFL"))
-    async with start_desk(tmp_path, {Product.OLLAMA: port}) as seen:
-        await seen.takes("ollama serve")
-        await seen.presses("enter", sees="starting")
-        (run,) = seen.starts.running
-        assert f"process {run.pid}" in seen.words
-        assert "!" not in seen.text
-
-
-async def test_the_page_goes_on_when_a_server_answers_at_last(tmp_path):
-    port = unused_port()
-    before = WAITING.format(file=str(tmp_path / "go"))
-    program(tmp_path, "ollama", LISTEN, port=port, before=before)
-    async with start_desk(tmp_path, {Product.OLLAMA: port}) as seen:
-        await seen.takes("ollama serve")
-        await seen.presses("enter", sees="starting")
-        await seen.presses("enter")
-        put(tmp_path, "go", "")
-        await seen.is_on(ChatScreen)
-        assert len(seen.starts.running) == 1
-
-
 async def test_a_program_that_cannot_be_run_any_more_is_told(tmp_path):
     path = program(tmp_path, "ollama", HANG)
     async with start_desk(tmp_path, {Product.OLLAMA: unused_port()}) as seen:
@@ -131,19 +75,6 @@ async def test_a_program_that_cannot_be_run_any_more_is_told(tmp_path):
         os.chmod(path, 0o644)  # noqa: PTH101 - pathlib is no faster
         await seen.presses("enter", sees="cannot be run: Permission denied.")
         await seen.hides("ollama serve")
-
-
-async def test_a_brief_command_is_done_and_its_server_is_found(tmp_path):
-    port = unused_port()
-    server = program(tmp_path, "server", LISTEN, port=port)
-    text = f"import subprocess; print(subprocess.Popen([{server!r}], start_new_session=True, stdout=-3).pid)"
-    program(tmp_path, "lms", text)
-    async with start_desk(tmp_path, {Product.LM_STUDIO: port}) as seen:
-        await seen.takes("lms server start")
-        await seen.shows("`lms server stop` stops it")
-        await seen.presses("enter", leads_to=ChatScreen)
-        assert seen.ran[0].lifetime is Lifetime.BRIEF
-    os.kill(int((tmp_path / "logs" / "lms.log").read_text()), signal.SIGTERM)
 
 
 async def test_a_server_that_appears_closes_the_question_and_nothing_is_run(tmp_path):
@@ -229,15 +160,3 @@ async def test_what_was_started_is_used_even_where_another_server_was_named(tmp_
         await seen.takes("ollama serve")
         await seen.presses("enter", leads_to=ChatScreen)
         assert seen.app.open_sessions.target.endpoint == at(port)
-
-
-async def test_two_yeses_in_a_row_start_one_program(tmp_path):
-    program(tmp_path, "ollama", HANG.replace("signal.SIG_IGN", "signal.SIG_DFL"))
-    async with start_desk(tmp_path, {Product.OLLAMA: unused_port()}) as seen:
-        await seen.takes("ollama serve")
-        await seen.presses("enter")
-        await seen.until(lambda: seen.starts.running, "a start")
-        start = seen.ran[0]
-        first, second = await asyncio.gather(seen.starts.begin(start), seen.starts.begin(start))
-        assert first is second
-        assert len(seen.ran) == 1
