@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -18,13 +17,11 @@ from lmchat.engine.engine import LocalEngine
 from lmchat.engine.process import ChildProcess, ServeOrder
 from lmchat.errors import EngineUnavailable
 from tests.support.engine_home import with_library
-from tests.support.programs import PYTHON, children_of, is_running, until, wait_until
-from tests.support.pty_program import ROOT, PtyProgram, clean_environment
+from tests.support.programs import children_of, is_running, until, wait_until
 from tests.support.real_server.prepare import model_file
 
 pytestmark = [pytest.mark.usefixtures("engine_parts"), pytest.mark.timeout(60)]
 
-PARENT = [PYTHON, "-m", "tests.support.engine_home"]
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -69,33 +66,6 @@ async def engine(tmp_path):
     await one.stop()
 
 
-class Parent:
-    """A program that runs the engine, on pipes of its own."""
-
-    def __init__(self, folder):
-        self.process = subprocess.Popen(  # noqa: S603 - our own program
-            [*PARENT, str(folder), str(model_file())],
-            env=clean_environment(folder) | with_library({"PYTHONPATH": str(ROOT)}),
-            stdout=subprocess.PIPE,
-            cwd=ROOT,
-        )
-        told = json.loads(self.process.stdout.readline())
-        self.pids = [told["pid"], *children_of(told["pid"])]
-        self.port, self.key = told["port"], told["key"]
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
-
-    def wait_alone(self):
-        """Wait until the child is gone too."""
-        wait_until(lambda: not any(map(is_running, self.pids)), "the child ends with its parent")
-
-
 async def test_it_serves_the_model_to_who_has_the_key(engine):
     endpoint = await engine.start(tiny())
     assert engine.state is EngineState.READY
@@ -123,7 +93,7 @@ async def test_a_window_that_is_asked_for_holds_until_another_model_is_served(en
         _, body = await asyncio.to_thread(call, engine.endpoint.port, "/v1/models", engine.key)
         return json.loads(body)["data"][0]["meta"]["n_ctx"]
 
-    await engine.start(tiny())
+    first, key = await engine.start(tiny()), engine.key
     assert await window() == 512
     await engine.start(tiny(), context=256)
     assert await window() == 256
@@ -132,20 +102,8 @@ async def test_a_window_that_is_asked_for_holds_until_another_model_is_served(en
     assert (await window(), engine._child.pid) == (256, pid)
     copy = tmp_path / "copy.gguf"
     copy.symlink_to(model_file())
-    await engine.start(tiny(copy, "other"))
+    assert (await engine.start(tiny(copy, "other")), engine.key) == (first, key)
     assert await window() == 512
-
-
-async def test_another_file_is_served_behind_the_same_address_with_the_same_key(engine, tmp_path):
-    first, key = await engine.start(tiny()), engine.key
-    pid = served_by(engine)
-    copy = tmp_path / "other.gguf"
-    copy.symlink_to(model_file())
-    assert await engine.start(tiny(copy, "other")) == first
-    assert not is_running(pid)
-    assert engine.key == key
-    _, body = await asyncio.to_thread(call, first.port, "/v1/models", key)
-    assert json.loads(body)["data"][0]["id"] == "other"
 
 
 async def test_a_port_that_another_program_takes_first_is_changed_with_the_next_try(engine):
@@ -183,32 +141,26 @@ async def test_the_log_holds_nothing_of_a_chat(engine):
     assert "kumquat" not in engine._log_file.read_text()
 
 
-async def test_a_child_that_crashes_is_told_with_its_reason_and_can_be_started_again(engine):
+async def test_a_child_that_the_system_ends_is_told_as_too_little_memory_and_starts_again(engine):
     endpoint = await engine.start(tiny())
     assert await engine.why_crashed() is None
-    os.kill(served_by(engine), signal.SIGSEGV)
+    os.kill(served_by(engine), signal.SIGKILL)
     error = await engine.why_crashed(10)
     assert engine.state is EngineState.CRASHED
-    assert "crashed (signal SIGSEGV)" in error.message
+    assert (error.kind, "memory" in error.message) == ("memory", True)
+    assert "smaller" in error.hint
     assert await engine.start(tiny()) == endpoint
     assert engine.state is EngineState.READY
 
 
-async def test_a_child_that_the_system_ends_is_told_as_too_little_memory(engine):
-    await engine.start(tiny())
-    os.kill(served_by(engine), signal.SIGKILL)
-    error = await engine.why_crashed(10)
-    assert (error.kind, "memory" in error.message) == ("memory", True)
-    assert "smaller" in error.hint
-
-
-async def test_it_gets_no_key_of_lmchat_and_is_ended_before_it_where_memory_is_short(engine):
+async def test_it_gets_no_key_no_ctrl_c_and_is_ended_before_lmchat_where_memory_is_short(engine):
     engine._environ["LMCHAT_API_KEY"] = "sk-secret"
     await engine.start(tiny())
     told = told_of(served_by(engine), "environ")
     assert b"PYTHONPATH=" in told
     assert b"sk-secret" not in told
     assert told_of(served_by(engine), "oom_score_adj").strip() == b"500"
+    assert os.getsid(served_by(engine)) == os.getsid(engine._child.pid) != os.getsid(0)
 
 
 @pytest.mark.parametrize(
@@ -236,23 +188,6 @@ async def test_a_start_that_is_given_up_leaves_no_child(engine):
     await asyncio.gather(task, return_exceptions=True)
     assert not is_running(pid)
     assert engine.state is EngineState.OFF
-
-
-def test_a_parent_that_is_killed_takes_the_child_with_it(tmp_path):
-    with Parent(tmp_path) as parent:
-        parent.process.kill()
-        parent.wait_alone()
-
-
-def test_the_child_ends_with_the_terminal_of_lmchat_but_ctrl_c_is_not_meant_for_it(tmp_path):
-    environment = with_library({"PYTHONPATH": str(ROOT)})
-    argv = [*PARENT, str(tmp_path), str(model_file())]
-    with PtyProgram(argv, home=tmp_path, size=(300, 24), env=environment) as program:
-        program.wait_for('"key"')
-        told = json.loads(next(line for line in program.screen() if '"pid"' in line))
-        assert os.getsid(told["pid"]) == told["pid"]
-        program.hang_up()
-        wait_until(lambda: not is_running(told["pid"]), "the child ends with the terminal")
 
 
 async def test_a_log_that_cannot_be_written_is_told_with_the_next_step(tmp_path):

@@ -1,23 +1,14 @@
-"""Library, demo model and package of the built-in engine.
-
-`python -m tests.support.engine_home FOLDER MODEL` runs the engine and prints where, as JSON.
-"""
+"""Library, demo model and package of the built-in engine."""
 
 from __future__ import annotations
 
-import asyncio
-import json
 import os
 import struct
-import sys
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from lmchat.config.settings import LocalSettings
-from lmchat.domain.engine import ModelFile
 from lmchat.engine.download import SMOLLM2, DemoModel
-from lmchat.engine.engine import LocalEngine
 from tests.support.programs import processes
 from tests.support.real_server.prepare import XLLAMACPP, model_file, wheel
 
@@ -118,21 +109,3 @@ def write_model(path: Path, *, size_bytes: int = 0, tensors: int = 200, **more: 
         if size_bytes:
             file.truncate(size_bytes)
     return path
-
-
-async def run_engine(folder: Path, model: Path) -> None:
-    engine = LocalEngine(
-        LocalSettings(context=512, threads=1),
-        folder=folder,
-        log_file=folder / "engine.log",
-        environ=os.environ,
-    )
-    endpoint = await engine.start(ModelFile(path=model, name="tiny", size_bytes=1))
-    child = engine._child
-    assert child is not None
-    print(json.dumps({"pid": child.pid, "port": endpoint.port, "key": engine.key}), flush=True)  # noqa: T201 - for the test that started it
-    await asyncio.Event().wait()
-
-
-if __name__ == "__main__":
-    asyncio.run(run_engine(Path(sys.argv[1]), Path(sys.argv[2])))

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from lmchat.domain.candidate import Grade
 from lmchat.errors import FileRefused
-from lmchat.terminal.checks import try_ways
+from lmchat.terminal.checks import clipboard_findings, tried_findings, try_ways
 from lmchat.terminal.clipboard import OSC_52_LIMIT, Clipboard, osc_52
 from tests.support.programs import is_running, until
 
@@ -383,3 +384,29 @@ async def test_the_clipboard_is_read_by_the_first_tool_that_has_it(place: Place)
 async def test_a_clipboard_that_no_tool_reads_is_told(place: Place) -> None:
     with pytest.raises(FileRefused, match="The clipboard is empty, or no tool here can read it"):
         await place.clipboard().paste()
+
+
+def test_the_doctor_tells_which_way_would_be_taken_without_copying_anything(place: Place) -> None:
+    place.add("xclip", "cat > touched")
+    place.environ["DISPLAY"] = ":0"
+    [row] = clipboard_findings(place.clipboard())
+    assert (row.grade, row.facts["way"]) == (Grade.OK, "xclip")
+    assert not (place.folder / "touched").exists()
+
+
+@pytest.mark.parametrize(
+    ("term", "way", "grade"), [("xterm", "OSC 52", Grade.OK), ("linux", "file", Grade.WARNING)]
+)
+def test_without_tools_it_is_the_terminal_or_a_file(place: Place, term: str, way: str, grade: Grade) -> None:
+    place.environ["TERM"] = term
+    [row] = clipboard_findings(place.clipboard())
+    assert (row.facts["way"], row.grade) == (way, grade)
+    assert row.next_step
+
+
+async def test_a_tool_that_hangs_costs_its_time_alone(place: Place) -> None:
+    place.add("pbcopy", "sleep 60")
+    place.add("pbpaste", "echo mine")
+    async with asyncio.timeout(10):
+        found = {row.name: row for row in await tried_findings(place.clipboard(timeout_s=0.2))}
+    assert found["pbcopy"].grade is Grade.WARNING

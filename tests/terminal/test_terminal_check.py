@@ -1,53 +1,31 @@
 from __future__ import annotations
 
-import asyncio
-import json
-import sys
-from pathlib import Path
+import os
+import termios
 
 import pytest
 
 from lmchat.domain.candidate import Finding, Grade
-from lmchat.terminal.checks import (
-    clipboard_findings,
-    key_limits,
-    terminal_findings,
-    terminal_name,
-    tried_findings,
-)
-from lmchat.terminal.clipboard import Clipboard
-from tests.support.pty_program import PtyProgram
+from lmchat.terminal.checks import key_limits, terminal_findings, terminal_name
 
 UTF8 = {"LANG": "C.UTF-8", "TERM": "xterm-256color"}
-_TELL = """
-import json, os, sys
-from lmchat.terminal.checks import terminal_findings
-rows = terminal_findings(os.environ)
-told = {row.check: [row.grade.value, row.cause, dict(row.facts)] for row in rows}
-open(sys.argv[1], "w").write(json.dumps(told))
-print("told")
-"""
 
 
 def rows(environ: dict[str, str]) -> dict[str, Finding]:
     return {row.check.removeprefix("terminal."): row for row in terminal_findings(environ, [-1, -1])}
 
 
-def on_a_pty(tmp_path: Path, size: tuple[int, int], **env: str) -> dict[str, list]:
-    file = tmp_path / "told.json"
-    with PtyProgram([sys.executable, "-c", _TELL, str(file)], home=tmp_path, size=size, env=env) as program:
-        assert program.wait_exit() == 0
-    return json.loads(file.read_text())
-
-
 @pytest.mark.parametrize(
     ("size", "grade"),
     [((120, 40), "ok"), ((40, 12), "ok"), ((39, 12), "warning"), ((80, 11), "warning"), ((0, 0), "warning")],
 )
-def test_the_size_of_a_real_terminal_is_told(tmp_path, size, grade):
-    told = on_a_pty(tmp_path, size)["terminal.size"]
-    assert told[0] == grade
-    assert f"{size[0]} × {size[1]}" in told[1]
+def test_the_size_of_a_real_terminal_is_told(size, grade):
+    master, slave = os.openpty()
+    termios.tcsetwinsize(slave, (size[1], size[0]))
+    row = terminal_findings(UTF8, [slave, slave])[0]
+    os.close(master)
+    os.close(slave)
+    assert (row.grade, f"{size[0]} × {size[1]}" in row.cause) == (grade, True)
 
 
 def test_without_a_terminal_it_names_what_works_without(tmp_path):
@@ -135,46 +113,3 @@ def test_what_is_between_takes_keys_too_and_is_told():
     row = rows({**UTF8, "TMUX": "socket,1,0", "SSH_TTY": "/dev/pts/1"})["colours"]
     assert "inside tmux, over ssh" in row.cause
     assert (row.facts["tmux"], row.facts["screen"], row.facts["ssh"]) == (True, False, True)
-
-
-# the clipboard
-
-
-def clipboard(tmp_path: Path, **environ: str) -> Clipboard:
-    (tmp_path / "bin").mkdir(exist_ok=True)
-    return Clipboard(
-        environ={"PATH": str(tmp_path / "bin"), **environ}, write=lambda _: True, file=tmp_path / "copied.txt"
-    )
-
-
-def add_tool(tmp_path: Path, name: str, script: str) -> None:
-    (tmp_path / "bin").mkdir(exist_ok=True)
-    file = tmp_path / "bin" / name
-    file.write_text(f"#!/bin/sh\nPATH=/usr/bin:/bin\ncd {tmp_path}\n{script}\n")
-    file.chmod(0o755)
-
-
-def test_which_way_would_be_taken_is_told_without_copying_anything(tmp_path):
-    add_tool(tmp_path, "xclip", "touch touched")
-    [row] = clipboard_findings(clipboard(tmp_path, DISPLAY=":0", TERM="xterm"))
-    assert (row.grade, row.facts["way"]) == (Grade.OK, "xclip")
-    assert not (tmp_path / "touched").exists()
-
-
-@pytest.mark.parametrize(
-    ("term", "way", "grade"), [("xterm", "OSC 52", Grade.OK), ("linux", "file", Grade.WARNING)]
-)
-def test_without_tools_it_is_the_terminal_or_a_file(tmp_path, term, way, grade):
-    [row] = clipboard_findings(clipboard(tmp_path, TERM=term))
-    assert (row.facts["way"], row.grade) == (way, grade)
-    assert row.next_step
-
-
-async def test_a_tool_that_hangs_costs_its_time_alone(tmp_path):
-    add_tool(tmp_path, "pbcopy", "sleep 60")
-    add_tool(tmp_path, "pbpaste", "echo mine")
-    ways = clipboard(tmp_path, TERM="xterm")
-    ways.timeout_s = 0.2
-    async with asyncio.timeout(10):
-        found = {row.name: row for row in await tried_findings(ways)}
-    assert found["pbcopy"].grade is Grade.WARNING
