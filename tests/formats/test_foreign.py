@@ -1,4 +1,4 @@
-"""Chats of other programs: the data is as the programs write it, shortened."""
+"""Files of other programs: packed, damaged, limited, in use. Whole chats are in test_foreign_databases.py."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 LM_STUDIO = "1763500000000.conversation.json"
 CHATGPT = "conversations-000.json"
 LLAMA_CPP = "llama_cpp.jsonl"
-ATTACHED = "a.txt (3 bytes):\n```\n2\n1\n```\n\n"
 CUT = "the rest of the file: it is damaged, or a chat in it is larger than 256 MB"
 
 
@@ -62,71 +61,11 @@ def _texts(part):
 
 
 def facts(session):
+    """Return title, model, tags and both times, which are in UTC."""
     header = session.header
-    return header.title, header.model, header.tags, str(header.created_at), str(header.updated_at)
-
-
-@pytest.mark.parametrize(
-    ("name", "head", "lines"),
-    [
-        (
-            LM_STUDIO,
-            (
-                "Shade garden",
-                "qwen3-8b",
-                ("lmstudio",),
-                "2025-11-18 21:06:40+00:00",
-                "2025-11-18 21:08:10+00:00",
-            ),
-            [
-                "*system text Be brief.",
-                " .user text Plants for shade?",
-                "*.user text Three plants for shade?",
-                " ..assistant text Ferns.",
-                '*..assistant reas Look it up. | tool find {"for": "shade"}',
-                '*...tool tool find {"for": "shade"} | tool hosta, fern',
-                "*....assistant text Hosta and fern.",
-                "*.....user text Thanks",
-            ],
-        ),
-        (
-            CHATGPT,
-            (
-                "Weather",
-                "gpt-5-thinking",
-                ("chatgpt",),
-                "2025-11-21 04:40:00.500000+00:00",
-                "2025-11-21 04:41:30.250000+00:00",
-            ),
-            [
-                "*system text I live in Bern.\n\nBe brief.",
-                " .user text Rain?",
-                " ..assistant text Where?",
-                "*.user text Rain tomorrow?",
-                '*..assistant reas **Looking**\n\nBern it is. | tool web.run {"q": "Bern"}',
-                '*...tool tool web.run {"q": "Bern"} | tool Rain, 9 °C',
-                "*....assistant text Yes, rain.",
-            ],
-        ),
-        (
-            LLAMA_CPP,
-            ("Sorting", "qwen3-8b", ("llamacpp",), "2025-11-22 08:26:40+00:00", "2025-11-22 08:26:49+00:00"),
-            [
-                "*system text Be brief.",
-                f"*.user text {ATTACHED}\n | file b.png image/png 8 | text Sort this",
-                '*..assistant reas Use the tool. | tool sort {"n": [2, 1]}',
-                '*...tool tool sort {"n": [2, 1]} | tool [1, 2]',
-                "*....assistant text 1, 2",
-                " ..assistant reas easy | text 1 2",
-            ],
-        ),
-    ],
-    ids=lambda one: one if isinstance(one, str) else "",
-)
-def test_a_chat_comes_with_its_tree_thoughts_tool_calls_times_and_models(name, head, lines):
-    session = chats_of(DATA / name)[0]
-    assert facts(session) == head
-    assert outline(session) == lines
+    assert header.created_at.tzinfo is header.updated_at.tzinfo is UTC
+    times = [str(one).removesuffix("+00:00") for one in (header.created_at, header.updated_at)]
+    return header.title, header.model, header.tags, *times
 
 
 def test_images_in_files_beside_a_chat_come_along(tmp_path):
@@ -144,18 +83,6 @@ def test_images_in_files_beside_a_chat_come_along(tmp_path):
         (session,) = chats_of(path)
         assert list(session.files.values()) == [png]
         assert left_out(path) == []
-
-
-@pytest.mark.parametrize(
-    ("name", "skipped"),
-    [
-        (LM_STUDIO, ["“Shade garden”: 1 image left out"]),
-        (CHATGPT, ["“Weather”: 1 image left out"]),
-        (LLAMA_CPP, [CUT]),
-    ],
-)
-def test_what_does_not_come_along_is_counted(name, skipped):
-    assert left_out(DATA / name) == skipped
 
 
 def test_the_older_export_of_llama_cpp_gives_the_same_chat(tmp_path):

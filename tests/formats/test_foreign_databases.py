@@ -1,4 +1,4 @@
-"""Chats of elia, oterm, parllama, llm, Jan and Open WebUI, as these programs wrote them."""
+"""Chats of other programs, as these wrote them: their trees, thoughts, tool calls, times and models."""
 
 from __future__ import annotations
 
@@ -9,7 +9,17 @@ from contextlib import closing
 import pytest
 
 from lmchat.errors import FileRefused
-from tests.formats.test_foreign import CUT, DATA, chats_of, facts, left_out, outline
+from tests.formats.test_foreign import (
+    CHATGPT,
+    CUT,
+    DATA,
+    LLAMA_CPP,
+    LM_STUDIO,
+    chats_of,
+    facts,
+    left_out,
+    outline,
+)
 
 
 def source(folder, name):
@@ -24,8 +34,53 @@ def source(folder, name):
 
 COLOUR = ["*.assistant text You said: Name a colour"]
 CHATS = {
+    LM_STUDIO: (
+        ("Shade garden", "qwen3-8b", ("lmstudio",), "2025-11-18 21:06:40", "2025-11-18 21:08:10"),
+        [
+            "*system text Be brief.",
+            " .user text Plants for shade?",
+            "*.user text Three plants for shade?",
+            " ..assistant text Ferns.",
+            '*..assistant reas Look it up. | tool find {"for": "shade"}',
+            '*...tool tool find {"for": "shade"} | tool hosta, fern',
+            "*....assistant text Hosta and fern.",
+            "*.....user text Thanks",
+        ],
+        ["“Shade garden”: 1 image left out"],
+    ),
+    CHATGPT: (
+        (
+            "Weather",
+            "gpt-5-thinking",
+            ("chatgpt",),
+            "2025-11-21 04:40:00.500000",
+            "2025-11-21 04:41:30.250000",
+        ),
+        [
+            "*system text I live in Bern.\n\nBe brief.",
+            " .user text Rain?",
+            " ..assistant text Where?",
+            "*.user text Rain tomorrow?",
+            '*..assistant reas **Looking**\n\nBern it is. | tool web.run {"q": "Bern"}',
+            '*...tool tool web.run {"q": "Bern"} | tool Rain, 9 °C',
+            "*....assistant text Yes, rain.",
+        ],
+        ["“Weather”: 1 image left out"],
+    ),
+    LLAMA_CPP: (
+        ("Sorting", "qwen3-8b", ("llamacpp",), "2025-11-22 08:26:40", "2025-11-22 08:26:49"),
+        [
+            "*system text Be brief.",
+            "*.user text a.txt (3 bytes):\n```\n2\n1\n```\n\n\n | file b.png image/png 8 | text Sort this",
+            '*..assistant reas Use the tool. | tool sort {"n": [2, 1]}',
+            '*...tool tool sort {"n": [2, 1]} | tool [1, 2]',
+            "*....assistant text 1, 2",
+            " ..assistant reas easy | text 1 2",
+        ],
+        [CUT],
+    ),
     "elia.sql": (
-        ("Sky", "tiny-id", ("elia",), "2026-11-19 14:02:00.339692+00:00", "2026-11-19 14:02:25+00:00"),
+        ("Sky", "tiny-id", ("elia",), "2026-11-19 14:02:00.339692", "2026-11-19 14:02:25"),
         [
             "*system text You are a helpful assistant named Elia.",
             "*.user text Why is the sky blue?",
@@ -40,8 +95,8 @@ CHATS = {
             "Why is the sky blue?",
             "tiny",
             ("llm",),
-            "2026-11-19 15:32:23.374780+00:00",
-            "2026-11-19 15:32:23.723780+00:00",
+            "2026-11-19 15:32:23.374780",
+            "2026-11-19 15:32:23.723780",
         ),
         [
             "*system text Answer briefly.",
@@ -55,8 +110,8 @@ CHATS = {
             "Continued by the new one",
             "tiny",
             ("llm",),
-            "2026-11-19 15:22:36.792209+00:00",
-            "2026-11-19 15:22:37.393209+00:00",
+            "2026-11-19 15:22:36.792209",
+            "2026-11-19 15:22:37.393209",
         ),
         [
             "*system text Answer briefly.",
@@ -70,13 +125,7 @@ CHATS = {
         ["“A long fragment text that is bo…”: 1 attachment left out"],
     ),
     "open-webui.json": (
-        (
-            "Shade garden",
-            "qwen3:8b",
-            ("openwebui",),
-            "2025-11-18 21:06:40+00:00",
-            "2025-11-18 21:07:20+00:00",
-        ),
+        ("Shade garden", "qwen3:8b", ("openwebui",), "2025-11-18 21:06:40", "2025-11-18 21:07:20"),
         [
             "*system text Be brief.",
             "*.user file image image/png 8 | text Plants for shade?",
@@ -91,7 +140,7 @@ CHATS = {
         ["“Shade garden”: 1 code interpreter left out"],
     ),
     "oterm.sql": (
-        ("Sky", "tiny", ("oterm",), "2026-11-20 12:00:00+00:00", "2026-11-20 12:00:00+00:00"),
+        ("Sky", "tiny", ("oterm",), "2026-11-20 12:00:00", "2026-11-20 12:00:00"),
         [
             "*system text Answer briefly.",
             "*.user text Why is the sky blue?",
@@ -102,13 +151,7 @@ CHATS = {
         [],
     ),
     "jan/messages.jsonl": (
-        (
-            "Shade garden",
-            "qwen3-8b",
-            ("jan",),
-            "2025-11-18 21:06:40+00:00",
-            "2025-11-18 21:08:10.500000+00:00",
-        ),
+        ("Shade garden", "qwen3-8b", ("jan",), "2025-11-18 21:06:40", "2025-11-18 21:08:10.500000"),
         [
             "*system text Be brief.",
             "*.user text Plants for shade? | file image image/png 8",
@@ -122,13 +165,7 @@ CHATS = {
         [],
     ),
     "parllama.json": (
-        (
-            "Sky",
-            "tiny",
-            ("parllama",),
-            "2026-11-19 14:02:05.639706+00:00",
-            "2026-11-19 14:02:05.639706+00:00",
-        ),
+        ("Sky", "tiny", ("parllama",), "2026-11-19 14:02:05.639706", "2026-11-19 14:02:05.639706"),
         [
             "*system text Answer briefly.",
             "*.user text Why is the sky blue?",
@@ -141,7 +178,7 @@ CHATS = {
 }
 _HEAD, _LINES, _LOST = CHATS["open-webui.json"]
 CHATS["open-webui.sql"] = (
-    (*_HEAD[:3], *["2025-11-18 21:07:20+00:00"] * 2),
+    (*_HEAD[:3], *["2025-11-18 21:07:20"] * 2),
     [*_LINES[:-1], "*.....user text Thanks a lot", "*......assistant text Welcome."],
     _LOST,
 )
