@@ -48,7 +48,7 @@ def _named(node: ast.AST) -> list[tuple[str, str]]:
         name = getattr(node.func, "id", "")
         words += node.args[:1] if name == "Rule" else []
         return [(one.value, name) for one in words if isinstance(one, ast.Constant)]
-    if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_KINDS":
+    if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "_KINDS":
         return [(kind, "") for kind in map(ast.literal_eval, getattr(node.value, "values", []))]
     if isinstance(node, ast.ClassDef) and any(_is_error(base) for base in node.bases):
         lines = [one for one in node.body if isinstance(one, ast.Assign)]

@@ -2,10 +2,9 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 
 import pytest
+from msgspec.structs import replace
 
 from lmchat.config.settings import EndpointSettings, LimitSettings, TimeoutSettings
 from lmchat.domain.event import (
@@ -17,8 +16,7 @@ from lmchat.domain.event import (
     StreamStalled,
     TextDelta,
 )
-from lmchat.domain.message import Role, text_message
-from lmchat.domain.request import ChatRequest, Sampling
+from lmchat.domain.message import ReasoningPart, Role, TextPart, text_message
 from lmchat.domain.server import Endpoint, Product, Verdict
 from tests.support.proxy_calls import ask, endpoint_of, events_of, replay, text_of
 from tests.support.scripted_products import CHAT, answer, plain, router
@@ -126,11 +124,17 @@ async def test_fields_of_a_product_go_to_that_product_only(server, client, produ
 
 
 @pytest.mark.rule("R-13")
-async def test_a_refused_max_tokens_is_sent_once_more_under_its_other_name_and_remembered(server, client):
-    refused = json_reply(
-        {"error": {"message": "Unsupported parameter: 'max_tokens'", "code": 400}}, status=400
-    )
-    server.on(CHAT, refused, answer())
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, {"error": {"message": "Unsupported parameter: 'max_tokens'", "code": 400}}),
+        (422, {"object": "error", "message": {"detail": [{"loc": ["body", "max_tokens"], "msg": "Extra"}]}}),
+    ],
+)
+async def test_a_refused_max_tokens_is_sent_once_more_under_its_other_name_and_remembered(
+    server, client, status, body
+):
+    server.on(CHAT, json_reply(body, status=status), answer())
     _, error = await events_of(client, ask(server, max_tokens=9))
     await events_of(client, ask(server, max_tokens=9))
     bodies = [one.json for one in server.seen(CHAT)]
@@ -179,16 +183,6 @@ async def test_what_no_other_name_would_change_is_sent_once(server, client, mess
     server.on(CHAT, json_reply({"error": {"message": message}}, status=400))
     _, error = await events_of(client, ask(server, max_tokens=limit))
     assert (error.status, len(server.seen(CHAT))) == (400, 1)
-
-
-@pytest.mark.rule("R-13")
-async def test_a_field_that_is_named_only_as_a_place_is_seen(server, client):
-    detail = [{"loc": ["body", "max_tokens"], "msg": "Extra inputs are not permitted"}]
-    refused = json_reply({"object": "error", "message": {"detail": detail}}, status=422)
-    server.on(CHAT, refused, answer())
-    _, error = await events_of(client, ask(server, max_tokens=9))
-    assert error is None
-    assert server.seen(CHAT)[1].json["max_completion_tokens"] == 9
 
 
 @pytest.mark.rule("R-13")
@@ -263,20 +257,12 @@ async def test_a_used_up_account_is_never_tried_again(server, client, code):
     assert (error.kind, retries(events)) == ("billing", [])
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"Retry-After": "0.02"},
-        {"retry-after-ms": "20"},
-        {"Retry-After": format_datetime(datetime.now(UTC) - timedelta(days=1), usegmt=True)},
-    ],
-)
-async def test_the_wait_that_a_server_asks_for_is_obeyed(server, make_client, headers):
+async def test_the_wait_that_a_server_asks_for_is_obeyed(server, make_client):
     client = make_client(limits=LimitSettings(retry_base_s=30))
-    server.on(CHAT, json_reply(BUSY, status=429, headers=headers), answer())
+    server.on(CHAT, json_reply(BUSY, status=429, headers={"Retry-After": "0.02"}), answer())
     events, error = await events_of(client, ask(server))
     assert error is None
-    assert 0 <= retries(events)[0].wait_s <= 0.02
+    assert retries(events)[0].wait_s == 0.02
 
 
 @pytest.mark.rule("R-32")
@@ -379,17 +365,10 @@ async def test_no_token_within_the_set_time_is_a_request_timeout(server, make_cl
 
 
 @pytest.mark.rule("R-18")
-async def test_comments_are_no_token(server, make_client):
-    client = make_client(timeouts=TimeoutSettings(first_token_s=0.1))
-    server.on(CHAT, sse(*[b": ping\n\n", Pause(0.02)] * 20, finish(), DONE))
-    _, error = await events_of(client, ask(server))
-    assert error.kind == "timeout"
-
-
-@pytest.mark.rule("R-18")
 @pytest.mark.parametrize(
     "chunk",
     [
+        b": ping\n\n",
         delta(None, role="assistant", content=None),
         delta("", role="assistant", reasoning_content="", tool_calls=[]),
         {**delta(""), "prompt_progress": {"total": 9, "cache": 0, "processed": 4}},
@@ -493,22 +472,11 @@ async def test_a_proxy_of_the_environment_is_not_used_for_this_machine(server, m
 
 async def test_thoughts_of_earlier_answers_are_not_sent(server, client):
     plain(server)
-    from lmchat.domain.message import ChatMessage, ReasoningPart, TextPart, new_id, now  # noqa: PLC0415
-
-    said = ChatMessage(
-        message_id=new_id(),
-        role=Role.ASSISTANT,
-        parts=(ReasoningPart(text="hidden"), TextPart(text="shown")),
-        created_at=now(),
+    said = replace(
+        text_message(Role.ASSISTANT, ""), parts=(ReasoningPart(text="hidden"), TextPart(text="shown"))
     )
-    request = ChatRequest(
-        endpoint=endpoint_of(server),
-        product=Product.JAN,
-        model="tiny",
-        messages=(text_message(Role.USER, "a"), said, text_message(Role.USER, "b")),
-        sampling=Sampling(),
-    )
-    await events_of(client, request)
+    messages = (text_message(Role.USER, "a"), said, text_message(Role.USER, "b"))
+    await events_of(client, replace(ask(server, product=Product.JAN), messages=messages))
     assert b"hidden" not in server.seen(CHAT)[0].body
     assert [one["content"] for one in server.seen(CHAT)[0].json["messages"]] == ["a", "shown", "b"]
 

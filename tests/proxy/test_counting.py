@@ -4,11 +4,11 @@ import asyncio
 from contextlib import aclosing
 
 import pytest
+from msgspec.structs import replace
 
 from lmchat.config.settings import LimitSettings
 from lmchat.domain.event import ReasoningDelta, RequestQueued, RequestSent, TextDelta, UsageReported
 from lmchat.domain.message import Role, text_message
-from lmchat.domain.request import ChatRequest
 from lmchat.domain.server import Endpoint, LoadState, Product, Verdict
 from lmchat.errors import EndpointNotAllowed, ServerRejected, ServerUnavailable
 from lmchat.proxy import client as counting_module
@@ -203,13 +203,8 @@ TALKS = {
 async def test_the_count_is_what_the_real_server_reports_with_its_answer(client, real_server, said):
     endpoint = Endpoint.parse(real_server.url)
     assert (await client.check(endpoint)).product is Product.LLAMA_CPP
-    request = ChatRequest(
-        endpoint=endpoint,
-        product=Product.LLAMA_CPP,
-        model=real_server.models[0],
-        messages=tuple(text_message(Role(role), words) for role, words in said),
-        sampling=to(endpoint, max_tokens=1).sampling,
-    )
+    messages = tuple(text_message(Role(role), words) for role, words in said)
+    request = replace(to(endpoint, model=real_server.models[0], max_tokens=1), messages=messages)
     counted = await client.count_tokens(request)
     events, error = await events_of(client, request)
     assert error is None

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import ExitStack
 
 import httpx
 import pytest
@@ -34,18 +35,14 @@ PORTS = {
 
 @pytest.fixture
 def start():
-    servers: list[ScriptedServer] = []
+    with ExitStack() as servers:
 
-    def begin(script=None, **options) -> ScriptedServer:
-        server = ScriptedServer().start()
-        servers.append(server)
-        if script is not None:
+        def begin(script=lambda _: None, **options) -> ScriptedServer:
+            server = servers.enter_context(ScriptedServer())
             script(server, **options)
-        return server
+            return server
 
-    yield begin
-    for server in servers:
-        server.stop()
+        yield begin
 
 
 def sglang(server):

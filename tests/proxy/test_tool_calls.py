@@ -4,15 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.domain.event import RequestAdapted
-from lmchat.domain.message import (
-    ChatMessage,
-    Role,
-    ToolCallPart,
-    ToolResultPart,
-    new_id,
-    now,
-    text_message,
-)
+from lmchat.domain.message import ChatMessage, Role, ToolCallPart, ToolResultPart, text_message
 from lmchat.domain.tool import Tool
 from lmchat.proxy.json_values import rows
 from lmchat.proxy.stream import ToolCalls
@@ -121,7 +113,7 @@ _TOOL = Tool(server="files", name="read", wire_name="files__read", schema={"type
 
 
 def _message(role: Role, *parts) -> ChatMessage:
-    return ChatMessage(message_id=new_id(), role=role, parts=parts, created_at=now())
+    return replace(text_message(role, ""), parts=parts)
 
 
 def _talk() -> tuple[ChatMessage, ...]:

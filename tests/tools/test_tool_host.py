@@ -93,13 +93,7 @@ async def test_all_pages_of_tools_are_listed_up_to_a_limit(tmp_path):
         assert [tool.name for tool in many.tools if tool.is_read_only] == ["echo"]
 
 
-async def test_a_changed_list_is_read_again(tmp_path):
-    async with a_host(tmp_path, scripted()) as host:
-        await call(host, "files/grow")
-        await until(lambda: "fresh" in [tool.name for tool in host.servers[0].tools], "the new tool")
-
-
-async def test_results_become_text(tmp_path):
+async def test_results_become_text_and_a_changed_list_is_read_again(tmp_path):
     async with a_host(tmp_path, scripted()) as host:
         parts = await call(host, "files/parts")
         assert parts.text == "first\n[image/png: not shown]\ninside\n[resource_link: file:///b]"
@@ -108,6 +102,8 @@ async def test_results_become_text(tmp_path):
         assert (failed.text, failed.is_error) == ("It went wrong", True)
         long = await call(host, "files/echo", text="y" * 100_000)
         assert long.text.startswith("y" * MAX_RESULT_CHARS + "\n[cut: 100000 characters")
+        await call(host, "files/grow")
+        await until(lambda: "fresh" in [tool.name for tool in host.servers[0].tools], "the new tool")
 
 
 async def test_a_silent_server_delays_no_other_call_and_is_told_of_the_cancelling(tmp_path):
