@@ -4,18 +4,12 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.domain.candidate import can_be_allowed
-from lmchat.domain.event import (
-    ReasoningDelta,
-    RetryScheduled,
-    StreamFinished,
-    TextDelta,
-    ToolCallDelta,
-    UsageReported,
-)
+from lmchat.domain.event import RetryScheduled, StreamFinished, UsageReported
+from lmchat.domain.message import ToolCallPart
 from lmchat.domain.server import Endpoint, Product, Verdict
 from lmchat.errors import RequestInvalid, ServerRejected
 from lmchat.proxy.servers import SERVERS
-from tests.support.proxy_calls import ask, events_of
+from tests.support.proxy_calls import ask, events_of, growing
 from tests.support.scripted_products import (
     ANTHROPIC,
     GEMINI,
@@ -69,17 +63,11 @@ async def test_a_provider_is_known_and_heard_out_in_its_own_form(server, reach, 
     assert (found.product, found.verdict) == (provider.product, Verdict.READY)
     events, error = await events_of(client, chat(endpoint, provider))
     assert error is None
-
-    def joined(kind):
-        return "".join(event.text for event in events if isinstance(event, kind))
-
-    assert (joined(ReasoningDelta), joined(TextDelta)) == (provider.thought, "Hello there.")
-    calls: dict[int, list[str]] = {}
-    for event in events:
-        if isinstance(event, ToolCallDelta):
-            name, arguments = calls.setdefault(event.index, ["", ""])
-            calls[event.index] = [name or event.name, arguments + event.arguments]
-    assert tuple(tuple(call) for call in calls.values()) == provider.calls
+    answer = growing(events)
+    assert (answer.text("reasoning"), answer.text("text")) == (provider.thought, "Hello there.")
+    calls = [part for part in answer.parts if isinstance(part, ToolCallPart)]
+    assert tuple((one.name, one.arguments) for one in calls) == provider.calls
+    assert server.seen()[-1].json.keys() <= {"model", "messages", "stream", "stream_options"}
     assert any(isinstance(event, UsageReported) for event in events)
     assert isinstance(events[-1], StreamFinished)
 

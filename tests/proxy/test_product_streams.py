@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 
 import pytest
 
-from lmchat.domain.event import (
-    ModelNamed,
-    PromptProgress,
-    ReasoningDelta,
-    StreamFinished,
-    TextDelta,
-    ToolCallDelta,
-    UsageReported,
-)
+from lmchat.domain.event import ModelNamed, PromptProgress, StreamFinished, UsageReported
+from lmchat.domain.message import ToolCallPart
 from lmchat.domain.server import Product
-from tests.support.proxy_calls import ask, events_of
+from tests.support.proxy_calls import ask, events_of, growing
 from tests.support.scripted_products import CHAT, PROVIDERS
 from tests.support.scripted_server import DONE, sse
 
@@ -55,6 +47,13 @@ TIMINGS = {
     "predicted_n": 3,
     "predicted_per_second": 48.5,
 }
+TIMED = UsageReported(
+    prompt_tokens=9,
+    completion_tokens=3,
+    cached_tokens=4,
+    tokens_per_second=48.5,
+    prompt_tokens_per_second=230.0,
+)
 
 
 def llama_cpp() -> Form:
@@ -71,13 +70,7 @@ def llama_cpp() -> Form:
             DONE,
         ),
         Product.LLAMA_CPP,
-        usage=UsageReported(
-            prompt_tokens=9,
-            completion_tokens=3,
-            cached_tokens=4,
-            tokens_per_second=48.5,
-            prompt_tokens_per_second=230.0,
-        ),
+        usage=TIMED,
     )
 
 
@@ -89,13 +82,7 @@ def llama_cpp_legacy() -> Form:
         (chunk({"role": "assistant", "content": None}), *pieces, chunk({}, "stop", timings=TIMINGS), DONE),
         Product.LLAMA_CPP,
         thought="plan",
-        usage=UsageReported(
-            prompt_tokens=9,
-            completion_tokens=3,
-            cached_tokens=4,
-            tokens_per_second=48.5,
-            prompt_tokens_per_second=230.0,
-        ),
+        usage=TIMED,
     )
 
 
@@ -324,25 +311,15 @@ async def test_each_product_is_read_as_it_writes(server, client, make, every):
     server.on(CHAT, sse(*form.chunks, every=every, headers=form.headers))
     events, error = await events_of(client, ask(server, product=form.product, model="m"))
     assert error is None
-    assert "".join(one.text for one in events if isinstance(one, TextDelta)) == form.text
-    assert "".join(one.text for one in events if isinstance(one, ReasoningDelta)) == form.thought
-    assert told_calls(events) == form.calls
+    answer = growing(events)
+    assert (answer.text("text"), answer.text("reasoning")) == (form.text, form.thought)
+    calls = [part for part in answer.parts if isinstance(part, ToolCallPart)]
+    assert tuple((one.call_id, one.name, one.arguments) for one in calls) == form.calls
     assert events[-1] == StreamFinished(reason=form.reason)
     usage = [one for one in events if isinstance(one, UsageReported)]
     assert (usage[-1] if usage else None) == form.usage
     assert [one for one in events if isinstance(one, ModelNamed)] == [ModelNamed(model="m")]
     assert len(server.seen()) == 1
-
-
-def told_calls(events) -> tuple[tuple[str, str, str], ...]:
-    calls: dict[int, list[str]] = {}
-    for one in events:
-        if isinstance(one, ToolCallDelta):
-            call = calls.setdefault(one.index, ["", "", ""])
-            for place, piece in enumerate((one.call_id, one.name, one.arguments)):
-                call[place] += piece
-    assert all(json.loads(call[2]) for call in calls.values())
-    return tuple(tuple(call) for call in calls.values())
 
 
 def test_each_product_has_a_row_of_its_own():

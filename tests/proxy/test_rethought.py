@@ -16,9 +16,9 @@ from lmchat.domain.event import (
     ToolCallDelta,
 )
 from lmchat.domain.message import Role, text_message
-from lmchat.domain.turn import GrowingAnswer, Turn
+from lmchat.domain.turn import Turn
 from lmchat.proxy import Client
-from tests.support.proxy_calls import ask, events_of
+from tests.support.proxy_calls import ask, events_of, growing
 from tests.support.scripted_products import CHAT, plain
 from tests.support.scripted_server import DONE, Cut, delta, finish, json_reply, sse, usage
 
@@ -211,8 +211,5 @@ async def test_text_without_tags_is_handed_on_whole(server, client):
     server.on(CHAT, sse(*(delta(text[at : at + 7]) for at in range(0, len(text), 7)), finish(), DONE))
     events, error = await events_of(client, ask(server))
     assert error is None
-    growing = GrowingAnswer()
-    for event in events:
-        growing.add(event)
-    assert growing.text("text") == text
+    assert growing(events).text("text") == text
     assert sum(one.pieces for one in events if isinstance(one, TextDelta)) == -(-len(text) // 7)

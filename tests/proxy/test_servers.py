@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.domain.request import Sampling
 from lmchat.domain.server import Product
-from lmchat.proxy.servers import SERVERS, server_of
+from lmchat.proxy.servers import SERVERS
 from lmchat.proxy.servers.base import params_text
 
 
@@ -21,13 +20,6 @@ def test_each_product_says_what_helps(server):
     assert not any(hint.endswith(".") for hint in hints), "they stand in a table too"
     assert server.start_sentence().endswith(".")
     assert "server: Start the server" not in server.start_sentence()
-
-
-@pytest.mark.parametrize("product", list(Product))
-def test_what_is_not_set_is_not_sent(product):
-    fields = server_of(product).fields(Sampling())
-    assert set(fields) <= {"return_progress", "timings_per_token"}
-    assert bool(fields) == (product in (Product.LLAMA_CPP, Product.BUILT_IN))
 
 
 @pytest.mark.parametrize(

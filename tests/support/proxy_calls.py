@@ -13,6 +13,7 @@ from lmchat.domain.event import TextDelta
 from lmchat.domain.message import Role, text_message
 from lmchat.domain.request import ChatRequest, Sampling
 from lmchat.domain.server import Endpoint, Product
+from lmchat.domain.turn import GrowingAnswer
 from lmchat.errors import LMChatError
 from lmchat.proxy.client import ProxyClient
 from tests.support.scripted_server import Reply, ScriptedServer, Seen, raw_reply
@@ -51,6 +52,13 @@ async def events_of(client: ProxyClient, request: ChatRequest, *, on_event=lambd
 
 def text_of(events) -> str:
     return "".join(one.text for one in events if isinstance(one, TextDelta))
+
+
+def growing(events) -> GrowingAnswer:
+    answer = GrowingAnswer()
+    for event in events:
+        answer.add(event)
+    return answer
 
 
 class PortMap(httpx.AsyncBaseTransport):

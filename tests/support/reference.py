@@ -120,11 +120,9 @@ def _client(name: str) -> Iterator[str]:
         if not isinstance(method, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
         if method.name == "__init__":
-            yield f"```python\n{_signature(method, name)}\n```\n"
-            yield f"{_doc(node)}\n"
+            yield f"```python\n{_signature(method, name)}\n```\n\n{_doc(node)}\n"
         elif not method.name.startswith("_"):
-            yield f"```python\n{_signature(method, method.name)}\n```\n"
-            yield f"{_doc(method)}\n"
+            yield f"```python\n{_signature(method, method.name)}\n```\n\n{_doc(method)}\n"
 
 
 def _signature(method: ast.FunctionDef | ast.AsyncFunctionDef, name: str) -> str:
@@ -173,31 +171,23 @@ def _fields(name: str) -> Iterator[str]:
         elif isinstance(field, ast.FunctionDef) and _is_property(field):
             rows.append((field.name, ast.unparse(field.returns), _doc(field)))
     if rows:
-        lines = (f"| `{name}` | `{kind}` | {' '.join(doc.split())} |" for name, kind, doc in rows)
-        yield (
-            "\n".join(["| field | type | meaning |", "|---|---|---|", *(_api_cell(line) for line in lines)])
-            + "\n"
-        )
+        cells = ((f"`{name}`", f"`{kind}`", " ".join(doc.split())) for name, kind, doc in rows)
+        yield _table(("field", "type", "meaning"), cells)
 
 
 def _api_settings(section: Section) -> str:
     defaults, rows = section.settings(), []
     for row in section.rows.values():
         value, help_ = getattr(defaults, row.name), row.about.help
-        kind = row.type.__name__ + (" \\| None" if value is None else "")
+        kind = row.type.__name__ + (" | None" if value is None else "")
         default = "" if value is None else f" Default: {value:g}."
-        rows.append(f"| `{row.name}` | `{kind}` | {help_[0].upper()}{help_[1:]}.{default} |\n")
+        rows.append((f"`{row.name}`", f"`{kind}`", f"{help_[0].upper()}{help_[1:]}.{default}"))
     name, doc = section.settings.__name__, section.settings.__doc__
-    return f"### `{name}`\n\n{doc}\n\n| field | type | meaning |\n|---|---|---|\n{''.join(rows)}"
+    return f"### `{name}`\n\n{doc}\n\n{_table(('field', 'type', 'meaning'), rows)}"
 
 
 def _is_property(method: ast.FunctionDef) -> bool:
     return any(ast.unparse(one) == "property" for one in method.decorator_list)
-
-
-def _api_cell(line: str) -> str:
-    """Return a row whose types hold no bar that ends a cell."""
-    return re.sub(r"(\w|\]) \| (?=\w+[`\]| ])", r"\1 \\| ", line)
 
 
 def _messages() -> str:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gzip as gzip_module
 import json
 import socket
 import ssl
@@ -156,7 +155,6 @@ def sse(
     *chunks: str | dict | Step,
     every: int | None = None,
     framing: str = "chunked",
-    gzip: bool = False,
     content_type: str = "text/event-stream",
     headers: Mapping[str, str] | None = None,
     before: Sequence[Step] = (),
@@ -168,13 +166,7 @@ def sse(
     steps: list[Step] = []
     for chunk in chunks:
         steps += _event(chunk, every)
-    if gzip:
-        steps = [gzip_module.compress(b"".join(step for step in steps if isinstance(step, bytes)))]
-    names = {
-        "Content-Type": content_type,
-        **({"Content-Encoding": "gzip"} if gzip else {}),
-        **(headers or {}),
-    }
+    names = {"Content-Type": content_type, **(headers or {})}
     if framing == "close":
         return Reply(steps=(*before, _head(200, names, version="1.0"), *steps), is_last=True)
     framed = [_frame(step) if isinstance(step, bytes) else step for step in steps]
