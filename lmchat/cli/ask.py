@@ -389,9 +389,6 @@ def _extract(options: ParsedOptions) -> Extract | None:
     """Return what to extract of an answer; None for all of it."""
     if options.schema is None:
         return Extract() if options.code else None
-    if options.code:
-        why = "--schema and --code cannot be used together."
-        raise WrongUse(why, hint="Use only one of them.")
     return Extract(WantedValue(_schema_in(options.schema), name=path_of(options.schema).stem))
 
 

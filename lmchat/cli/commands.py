@@ -124,7 +124,7 @@ lmchat ask --code "A shell loop over all .txt files" > loop.sh""",
     json="print one JSON document at the end",
     notes="ask reads standard input to its end; in a loop that reads lines, add </dev/null.",
     handler="ask:ask",
-    exclusive=(("--save", "--no-save"), ("--stream-json", "--json")),
+    exclusive=(("--save", "--no-save"), ("--stream-json", "--json"), ("--schema", "--code")),
 )
 _MODELS = Subcommand(
     "models",
