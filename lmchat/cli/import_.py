@@ -22,7 +22,6 @@ _STDIN = "-"
 _ALL = "all"
 _INTERRUPTED = 130
 _MOST_LISTED = 50  # sessions, or notes, that are listed one by one
-_MOST_TOLD = 10  # left-out entries of one file that are named
 
 
 async def import_files(context: Context) -> int:
@@ -104,7 +103,7 @@ def _report(context: Context, done: Done) -> None:
         if is_short:
             words = sentence(one, is_trial=options.dry_run)
             context.output.text(f"{safe_line(name)}: {words}{_next_step(one)}")
-        notes += [f"{name}, {words}" for words in _left_out(one)]
+        notes += [f"{name}, {skipped.where}: {skipped.reason}." for skipped in one.skipped]
     if len(done.imported) > 1:
         sources = {one.header.tags for one in done.chats if not (options.files or one.is_there)}
         context.output.text(f"{summary(done.chats, programs=len(sources), is_trial=options.dry_run)}.")
@@ -131,12 +130,6 @@ def _next_step(one: Imported) -> str:
     if one.header.deleted_at is not None:
         return f"; `lmchat sessions restore {short}` restores it."
     return f", as {short}."
-
-
-def _left_out(one: Imported) -> list[str]:
-    words = [f"{skipped.where}: {skipped.reason}." for skipped in one.skipped[:_MOST_TOLD]]
-    more = len(one.skipped) - _MOST_TOLD
-    return [*words, f"and {more} more that are missing or incomplete."] if more > 0 else words
 
 
 def _json(context: Context, done: Done) -> dict[str, object]:
