@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import aclosing, suppress
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from msgspec.structs import replace
@@ -43,11 +44,6 @@ async def run_chat(settings: Settings, context: Context) -> int:
     remembered, warning = remembered_file.load(context.paths.remembered_file)
     launchers: list[ServerLauncher] = []
 
-    def make_store() -> Any:
-        from lmchat.cli.wiring import make_store  # imports SQLite: in a thread, after the first paint
-
-        return make_store(context)
-
     def make_launcher() -> ServerLauncher:
         from lmchat.cli.local import make_launcher
 
@@ -60,7 +56,7 @@ async def run_chat(settings: Settings, context: Context) -> int:
     def write(data: str) -> bool:
         return write_to_terminal(app, data)
 
-    store = Lazy[Any](make_store)
+    store = Lazy[Any](lambda: _wiring().make_store(context))
     workspace = _make_workspace(context, settings, store, remembered, write)
     workspace.make_launcher, workspace.warning = make_launcher, warning
     app = LMChatApp(workspace)
@@ -79,6 +75,12 @@ async def run_chat(settings: Settings, context: Context) -> int:
     if (error := app.failure) is not None:
         raise error
     return app.return_code or 0
+
+
+def _wiring() -> ModuleType:
+    from lmchat.cli import wiring  # imports httpx and SQLite: in a thread, after the first paint
+
+    return wiring
 
 
 def _tell_unsaved(context: Context, open_sessions: OpenSessions) -> None:
@@ -101,24 +103,17 @@ def _make_workspace(
     store: ChatStore = late.port
 
     def make_client() -> Any:
-        from lmchat.cli import wiring
-
-        keys = wiring.keys_of(context)
+        keys = _wiring().keys_of(context)
         keys.load(is_separate=True)
         notices.extend(keys.warnings)
-        return wiring.make_client(context, settings)
-
-    def make_engine() -> Engine:
-        from lmchat.cli import wiring
-
-        return wiring.make_engine(context)
+        return _wiring().make_client(context, settings)
 
     def find_chats() -> list[Place]:
         from lmchat.machine.system import places
 
         return places(context.environ, Path.home())
 
-    engine = Lazy(make_engine)
+    engine = Lazy[Engine](lambda: _wiring().make_engine(context, settings))
     backend = Backend(make_client, engine)
     profile = context.options.profile or ""
     open_sessions = OpenSessions(chat=settings.chat, backend=backend, store=store, profile_name=profile)
@@ -161,9 +156,7 @@ def _platform(context: Context, settings: Settings, backend: Backend, write: Wri
         await asyncio.to_thread(remembered_file.save, context.paths.remembered_file, remembered)
 
     async def keep_key(endpoint: Endpoint, key: str) -> str:
-        from lmchat.cli.wiring import keys_of
-
-        return await asyncio.to_thread(keys_of(context).keep, endpoint, key)
+        return await asyncio.to_thread(_wiring().keys_of(context).keep, endpoint, key)
 
     return Platform(
         copy=copy,

@@ -152,17 +152,13 @@ class LogFile(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         with suppress(OSError, LMChatError):
-            self._write(as_line(record))
-
-    def _write(self, line: str) -> None:
-        make_folder(self._path.parent)
-        if self._path.exists() and self._path.stat().st_size > _LARGEST_BYTES:
-            self._path.replace(self._path.with_name(f"{self._path.name}.1"))
-        # without O_NONBLOCK a pipe of this name would be waited for
-        how = os.O_WRONLY | os.O_APPEND | os.O_CREAT | OPEN_FLAGS | NO_WAIT
-        handle = os.open(self._path, how, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(line + "\n")
+            make_folder(self._path.parent)
+            if self._path.exists() and self._path.stat().st_size > _LARGEST_BYTES:
+                self._path.replace(self._path.with_name(f"{self._path.name}.1"))
+            # without O_NONBLOCK a pipe of this name would be waited for
+            how = os.O_WRONLY | os.O_APPEND | os.O_CREAT | OPEN_FLAGS | NO_WAIT
+            with os.fdopen(os.open(self._path, how, 0o600), "w", encoding="utf-8") as file:
+                file.write(as_line(record) + "\n")
 
 
 def start_log(path: Path, level: str) -> LogFile:

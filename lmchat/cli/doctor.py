@@ -257,18 +257,13 @@ def _config(context: Context) -> Findings:
 
 async def _engine(context: Context) -> Findings:
     """Try the engine in a child process that loads no model, and list the models for it."""
+    from lmchat.cli.wiring import make_engine
     from lmchat.engine.download import install_command, is_engine_installed
-    from lmchat.engine.engine import LocalEngine
 
     if not is_engine_installed():
         cause = "Not installed; needed only if you have no model server."
         return [_engine_row(Grade.ABSENT, cause, install_command())]
-    engine = LocalEngine(
-        context.loaded.settings.local,
-        folder=context.paths.demo_dir,
-        log_file=context.paths.engine_log_file,
-        environ=context.environ,
-    )
+    engine = make_engine(context, context.loaded.settings)
     try:
         await engine.check()
     except EngineUnavailable as error:

@@ -42,7 +42,7 @@ async def serve(context: Context, runtime: Runtime) -> Settings:
 
 async def list_files(context: Context) -> int:
     """Print the model files of this disk, as `-m` takes them."""
-    files = await make_engine(context).files()
+    files = await make_engine(context, context.settings).files()
     empty = "There is no model file on this disk; `lmchat --local` offers to download a small one."
     return context.output.listing(
         [

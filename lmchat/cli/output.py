@@ -119,14 +119,16 @@ def can_ask() -> bool:
 
 async def consents(question: str) -> bool:
     """Ask a yes/no question; anything but yes means no."""
-    from lmchat.threads import run_abandonable  # and with it asyncio, which `--help` and `config` do without
-
     sys.stderr.write(f"{safe_line(question)} [y/N] ")
     sys.stderr.flush()
-    return (await run_abandonable(lambda: from_stdin(BufferedReader.readline))).strip().lower() in (
-        b"y",
-        b"yes",
-    )
+    return (await typed_line()).strip().lower() in (b"y", b"yes")
+
+
+async def typed_line() -> bytes:
+    """Return a line of stdin with its end; empty at the end of the input."""
+    from lmchat.threads import run_abandonable  # and with it asyncio, which `--help` and `config` do without
+
+    return await run_abandonable(lambda: from_stdin(BufferedReader.readline))
 
 
 def from_stdin(read: Callable[[BufferedReader], bytes]) -> bytes:

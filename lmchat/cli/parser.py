@@ -150,11 +150,12 @@ def _add_commands(parser: _Parser, commands: Sequence[Subcommand], shared: _Pars
         metavar=metavar, title=f"{metavar.lower()}s", parser_class=_Parser, required=is_required
     )
     for command in commands:
+        examples = indent(command.shown_examples(f"{parser.prog} {command.name}"), "  ")
         sub = adder.add_parser(
             command.name,
             help=command.help,
             description=command.help[:1].upper() + command.help[1:] + ".",
-            epilog=_epilog(command, f"{parser.prog} {command.name}"),
+            epilog=f"example:\n{examples}\n\n{command.notes}".rstrip(),
             parents=[shared],
             formatter_class=argparse.RawDescriptionHelpFormatter,
             argument_default=argparse.SUPPRESS,
@@ -169,12 +170,6 @@ def _add_commands(parser: _Parser, commands: Sequence[Subcommand], shared: _Pars
             exclusive.get(one.names[0], sub).add_argument(*one.names, **one.form)
         if command.commands:
             _add_commands(sub, command.commands, shared, handler.partition(":")[0])
-
-
-def _epilog(command: Subcommand, prog: str) -> str:
-    return f"example:\n{indent(command.shown_examples(prog), '  ')}" + (
-        f"\n\n{command.notes}" if command.notes else ""
-    )
 
 
 def _plainer(argv: Sequence[str], error: WrongUse) -> WrongUse:

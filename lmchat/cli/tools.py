@@ -7,13 +7,12 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
-from io import BufferedReader
 from typing import Any
 
 from msgspec.structs import replace
 
 from lmchat.cli.context import Context
-from lmchat.cli.output import can_ask, from_stdin, rounded, table
+from lmchat.cli.output import can_ask, rounded, table, typed_line
 from lmchat.config.settings import FUNCTIONS, Approval, Settings
 from lmchat.domain.candidate import Remembered
 from lmchat.domain.message import AnswerState, ChatMessage, ToolCallPart
@@ -37,7 +36,6 @@ from lmchat.services.tools import Toolbox
 from lmchat.storage import state as remembered_file
 from lmchat.terminal.output import drop_typed
 from lmchat.text import safe_line, similar
-from lmchat.threads import run_abandonable
 
 _QUESTION = f"? {', '.join(f'{key} {words}' for key, words in CHOICES.items())}: "
 _UNASKED = "A tool that needs approval cannot run without a terminal."
@@ -213,12 +211,8 @@ async def _save_allowed(context: Context, name: str) -> None:
         context.output.note(f"lmchat: the choice could not be saved: {error.message}")
 
 
-async def _typed_line() -> bytes:
-    return await run_abandonable(lambda: from_stdin(BufferedReader.readline))
-
-
 async def decide(
-    event: ApprovalAsked, context: Context, read: Callable[[], Awaitable[bytes]] = _typed_line
+    event: ApprovalAsked, context: Context, read: Callable[[], Awaitable[bytes]] = typed_line
 ) -> None:
     """Ask whether a call may run; without a terminal it may not. `read` returns the line with the answer."""
     name, output = safe_line(event.name), context.output

@@ -49,7 +49,7 @@ async def open_runtime(context: Context, *, is_kept: bool | None = None) -> Asyn
         context.output.note(f"lmchat: {warning}")
     remembered, _ = await asyncio.to_thread(remembered_file.load, context.paths.remembered_file)
     store = make_store(context, is_kept=is_kept)
-    engine = Lazy(partial(make_engine, context))
+    engine = Lazy(partial(make_engine, context, settings))
     backend = Backend(partial(make_client, context, settings), engine)
     async with aclosing(store), metrics_kept(backend.metrics, store.metrics.add), aclosing(backend):
         yield Runtime(settings=settings, backend=backend, engine=engine, store=store, remembered=remembered)
@@ -89,12 +89,12 @@ def make_client(context: Context, settings: Settings) -> Any:
     return client
 
 
-def make_engine(context: Context) -> Engine:
+def make_engine(context: Context, settings: Settings) -> Engine:
     """Return the built-in engine, which has not been started."""
     from lmchat.engine.engine import LocalEngine
 
     return LocalEngine(
-        context.settings.local,
+        settings.local,
         folder=context.paths.demo_dir,
         log_file=context.paths.engine_log_file,
         environ=context.environ,
