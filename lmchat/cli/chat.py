@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import aclosing, suppress
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -42,13 +42,12 @@ Write = Callable[[str], bool]  # sends a control sequence to the terminal
 async def run_chat(settings: Settings, context: Context) -> int:
     """Run the screen and return the exit code."""
     remembered, warning = remembered_file.load(context.paths.remembered_file)
-    launchers: list[ServerLauncher] = []
 
+    @cache
     def make_launcher() -> ServerLauncher:
         from lmchat.cli.local import make_launcher
 
-        launchers[:] = launchers or [make_launcher(context)]
-        return launchers[0]
+        return make_launcher(context)
 
     async def add_metrics(metrics: Metrics) -> None:
         await (await store.ready()).metrics.add(metrics)
@@ -69,8 +68,8 @@ async def run_chat(settings: Settings, context: Context) -> int:
             await workspace.open_sessions.save_all()
             if (toolbox := workspace.open_sessions.toolbox) is not None:
                 await toolbox.host.aclose()
-            for launcher in launchers:
-                await launcher.aclose()
+            if make_launcher.cache_info().currsize:
+                await make_launcher().aclose()
             _tell_unsaved(context, workspace.open_sessions)
     if (error := app.failure) is not None:
         raise error

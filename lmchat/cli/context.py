@@ -68,17 +68,14 @@ class Context:
         is_configured = any(server.enabled for server in self.loaded.settings.mcp)
         return is_configured or self.paths.tools_file.is_file()
 
-    def log_level(self) -> str:
+    def start_log(self) -> None:
         level = self.options.log_level or self.environ.get("LMCHAT_LOG_LEVEL", "").lower() or "warning"
         if level not in LEVELS:
             raise ConfigError(
                 f"environment variable LMCHAT_LOG_LEVEL: must be one of {', '.join(LEVELS)}, not {level!r}.",
                 hint="Correct or unset LMCHAT_LOG_LEVEL.",
             )
-        return level
-
-    def start_log(self) -> None:
-        start_log(self.paths.log_file, self.log_level())
+        start_log(self.paths.log_file, level)
 
     def note_error(self, error: BaseException) -> str:
         """Log an unexpected error and return its id."""

@@ -23,7 +23,7 @@ from lmchat.cli.context import Context
 from lmchat.cli.local import installed
 from lmchat.cli.output import timestamp
 from lmchat.domain.candidate import Finding, Grade, Group
-from lmchat.domain.server import Endpoint, is_address
+from lmchat.domain.server import Endpoint
 from lmchat.domain.tool import ServerState, ToolServer
 from lmchat.errors import EndpointNotAllowed, EngineUnavailable, ServerUnavailable
 from lmchat.files import read_plain
@@ -142,20 +142,14 @@ def _own(context: Context) -> tuple[list[Endpoint], Findings]:
     named += [(f"[[endpoints]] {one.name!r}", one.url) for one in settings.endpoints]
     row = partial(Finding, Group.SERVERS, "server", "Address", Grade.FAULT)
     step = "Write it as http://HOST:PORT, and put the API key in api_key or LMCHAT_API_KEY"
-    wrong = [  # nothing of an address is told: it may hold a password, and reports are pasted
-        row(f"The address in {where} cannot be used: {reason}", step, {"url": None})
-        for where, url in named
-        if url and (reason := _fault_of(url))
-    ]
-    return [Endpoint.parse(url) for _, url in named if is_address(url)], wrong
-
-
-def _fault_of(url: str) -> str:
-    try:
-        Endpoint.parse(url)
-    except EndpointNotAllowed as error:
-        return error.message.removeprefix("Endpoint not allowed: ")
-    return ""
+    own, wrong = [], []
+    for where, url in named:
+        try:
+            own += [Endpoint.parse(url)] if url else []
+        except EndpointNotAllowed as error:  # nothing of it is told: it may hold a password
+            reason = error.message.removeprefix("Endpoint not allowed: ")
+            wrong.append(row(f"The address in {where} cannot be used: {reason}", step, {"url": None}))
+    return own, wrong
 
 
 async def _servers(context: Context, backend: Backend) -> Findings:
@@ -225,11 +219,8 @@ def certificates_findings(environ: Mapping[str, str], ca_file: str, *, is_needed
     if not named and not is_needed:
         return []
     sources = " and ".join(f"{name}={value}" for name, value in named.items())
-    grade, cause, step = (
-        Grade.OK,
-        f"Certificates are checked against {sources or 'the usual certificates'}.",
-        "",
-    )
+    cause = f"Certificates are checked against {sources or 'the usual certificates'}."
+    grade, step = Grade.OK, ""
     try:
         trusted(ca_file)
     except ServerUnavailable as error:

@@ -145,8 +145,8 @@ class PlainChat:
                     raise
                 self._tell("\nCtrl+D quits." if is_reading else "Stopped.")
             except LMChatError as error:
-                told = LMChatError(error.message, hint=_HINTS.get(error.kind, error.hint), kind=error.kind)
-                self._output.failure(told)
+                error.hint = _HINTS.get(error.kind, error.hint)
+                self._output.failure(error)
                 if not self._is_terminal:
                     self.exit_code = self.exit_code or error.exit_code
                     self._is_leaving = isinstance(error, NoServerFound)

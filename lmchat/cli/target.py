@@ -130,17 +130,14 @@ async def metrics_kept(
         kept = Metrics()
         while not is_over.is_set():
             with suppress(TimeoutError):
-                async with asyncio.timeout(every_s):
-                    await is_over.wait()
+                await asyncio.wait_for(is_over.wait(), every_s)
             now = counted()
-            if (new := now.since(kept)) == Metrics():
-                continue
             try:
-                await add(new)
+                if (new := now.since(kept)) != Metrics():
+                    await add(new)
+                kept = now
             except LMChatError as error:
                 log.warning("the counters could not be saved: %s", error.kind)
-            else:
-                kept = now
 
     task = asyncio.create_task(keep(), name="counters")
     try:
