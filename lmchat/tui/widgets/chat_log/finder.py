@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_right
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import accumulate
 from typing import Any
 
 from lmchat.domain.message import AttachedFile, ReasoningPart, Role, split_files
@@ -50,48 +48,19 @@ def _fragment(line: Line, number: int, column: int) -> Fragment:
     return number, start + len(text) - len(words), words, "".join(line.tails[column:][:1])
 
 
-class BlockHits:
-    """Hits of a query in single blocks: as shown once a block was looked at, else by its source."""
-
-    def __init__(self, words: Iterable[str]) -> None:
-        self.query = Query(words)
-        self._shown: dict[int, tuple[Block, list[Line], list[Row], int]] = {}
-
-    def likely_in(self, texts: Iterable[str], *, is_plain: bool) -> int:
-        return sum(self.query.count(text, is_plain=is_plain) for text in texts)
-
-    def count(self, block: Block) -> int:
-        known = self._shown.get(id(block))
-        if known is not None:
-            return known[3]
-        return self.query.count(block.source, is_plain=block.kind in _AS_WRITTEN) if block.source else 0
-
-    def rows(self, block: Block) -> tuple[list[Row], int]:
-        """Return the hits by rows, and their number; no rows before the block is laid out."""
-        lines = block.lines
-        if lines is None:
-            return [], self.count(block)
-        known = self._shown.get(id(block))
-        if known is None or known[1] is not lines:
-            if len(self._shown) > _KEPT_BLOCKS:
-                self._shown.clear()
-            known = self._shown[id(block)] = block, lines, *self._in_lines(lines)
-        return known[2], known[3]
-
-    def _in_lines(self, lines: Sequence[Line]) -> tuple[list[Row], int]:
-        """Return the hits by rows, and their number; a hit that is wrapped is in both rows."""
-        rows: list[Row] = [[] for _ in lines]
-        count = 0
-        for fragments in texts_in(lines):
-            for first, last in self.query.spans("".join(words + tail for _, _, words, tail in fragments)):
-                at = 0
-                for row, start, words, tail in fragments:
-                    begin, end = max(first - at, 0), min(last - at, len(words))
-                    if begin < end:
-                        rows[row].append((start + begin, start + end, count))
-                    at += len(words) + len(tail)
-                count += 1
-        return rows, count
+def _hits_in(query: Query, lines: Sequence[Line]) -> list[Row]:
+    rows: list[Row] = [[] for _ in lines]
+    nth = 0
+    for fragments in texts_in(lines):
+        for first, last in query.spans("".join(words + tail for _, _, words, tail in fragments)):
+            at = 0
+            for row, start, words, tail in fragments:
+                begin, end = max(first - at, 0), min(last - at, len(words))
+                if begin < end:
+                    rows[row].append((start + begin, start + end, nth))
+                at += len(words) + len(tail)
+            nth += 1
+    return rows
 
 
 class Finder:
@@ -127,14 +96,16 @@ class Finder:
         self.place: Place | None = None  # row of the current hit; None where there is none
         self._rows_below = 0  # on how many more rows it goes on
         self._nth = self._within = 0  # its number in there, and in its block
-        self._hits: BlockHits | None = None
+        self._query = Query(())
+        # rows of blocks that were looked at, as long as they have the same lines
+        self._known: dict[int, tuple[Block, list[Line], list[Row]]] = {}
         self._first: Place = (0, -1, 0)  # where to look for the first hit
         self._counting: Iterator[int] | None = None
         self._is_seeking = False
 
     @property
     def is_active(self) -> bool:
-        return self._hits is not None
+        return bool(self._query.needles)
 
     @property
     def index(self) -> int:
@@ -149,10 +120,10 @@ class Finder:
 
     def marks(self, place: Place, block: Block, row: int) -> Iterator[Mark]:
         """Yield what is to be marked in a row."""
-        if self._hits is None or not block.source or block.lines is None:
+        if not self.is_active or not block.source or block.lines is None:
             return
         is_here = self.place is not None and self.place[:2] == place[:2]
-        for start, end, nth in self._hits.rows(block)[0][row]:
+        for start, end, nth in self._rows(block)[row]:
             yield start, end, is_here and nth == self._within
 
     # Searching
@@ -162,9 +133,7 @@ class Finder:
         self._forget()
         self._wanted = words
         self.last_words = words if any(words) else self.last_words
-        hits = BlockHits(words)
-        if hits.query.needles:
-            self._hits = hits
+        self._query = Query(words)
         if first is not None:
             self._first = first, -1, 0
         elif len(self._document):
@@ -224,11 +193,11 @@ class Finder:
         """Count the hits of all messages; yield how many characters were searched."""
         count, entries = len(self._document), self._document.entries
         self.counts, self.is_complete = [0] * count, False
-        if self._hits is None:
+        if not self.is_active:
             return
         for index in (*range(self._first[0], count), *range(self._first[0])):
             texts, is_plain = entries.texts(index)
-            self.counts[index] = self._hits.likely_in(texts, is_plain=is_plain)
+            self.counts[index] = self._likely(texts, is_plain=is_plain)
             yield sum(map(len, texts))
         self.is_complete = True
         self._resolve()
@@ -253,17 +222,18 @@ class Finder:
                 self._changed()
             await asyncio.sleep(0)
 
-    def _likely(self, index: int) -> int:
-        texts, is_plain = self._document.entries.texts(index)
-        return self._hits.likely_in(texts, is_plain=is_plain) if self._hits else 0
+    def _likely(self, texts: Iterable[str], *, is_plain: bool) -> int:
+        return sum(self._query.count(text, is_plain=is_plain) for text in texts)
 
     def recount(self, index: int) -> None:
         """Count the hits of a new or changed message; the current hit stays."""
-        if self._hits is None or self._document.entries[index].is_streaming:
+        entries = self._document.entries
+        if not self.is_active or entries[index].is_streaming:
             return
         before = self.standing
-        self.counts += [0] * (len(self._document) - len(self.counts))
-        self.counts[index] = self._likely(index)
+        self.counts += [0] * (len(entries) - len(self.counts))
+        texts, is_plain = entries.texts(index)
+        self.counts[index] = self._likely(texts, is_plain=is_plain)
         if index == self.index:
             self._resolve()
         if self.standing != before:
@@ -271,7 +241,7 @@ class Finder:
 
     def moved(self, by: int) -> None:
         """Search messages that were put before all others."""
-        if self._hits is None:
+        if not self.is_active:
             return
         self._first = self._first[0] + by, *self._first[1:]
         self._unfolded += by if self._unfolded >= 0 else 0
@@ -332,54 +302,67 @@ class Finder:
     def _hits_above(self) -> int:
         """Return the hits of the first message above the row from which on they are searched."""
         index, number, row = self._first
-        if (
-            self._hits is None
-            or number < 0
-            or not self.counts[index]
-            or number >= self._document.build(index)
-        ):
+        if number < 0 or not self.counts[index]:
             return 0
-        entry = self._document.entries[index]
-        self._document.prepare(index, number)
-        rows, count = self._hits.rows(entry.blocks[number])
-        below = rows[max(row - (entry.heights[number] - len(rows)), 0) :]
-        within = min((nth for found in below for _, _, nth in found), default=count)
-        if not (number or within):
-            return 0  # folded hits are shown there
-        return self._folded(entry) + sum(map(self._hits.count, entry.blocks[:number])) + within
+        above = sum((at, last) < (number, row) for at, _, last, _ in self._hits(index))
+        # where nothing is above, folded hits are shown there
+        return self._folded(self._document.entries[index]) + above if number or above else 0
 
     def _go(self, index: int, nth: int, by: int) -> bool:
         """Make the n-th hit of a message the current one, or the next that is shown; False if none is."""
-        document, entry, hits = self._document, self._document.entries[index], self._hits
-        while hits is not None:
-            document.build(index)
-            counts = [self._folded(entry), *map(hits.count, entry.blocks)]
-            self.counts[index] = total = sum(counts)
-            nth = total - 1 if nth >= _LAST - 1 else nth
+        document, entry = self._document, self._document.entries[index]
+        while True:
+            hits, folded = self._hits(index), self._folded(entry)
+            self.counts[index] = total = folded + len(hits)
+            nth = min(nth, total - 1) if by < 0 else nth
             if not 0 <= nth < total:
                 return False
-            above = list(accumulate(counts, initial=0))
-            number = bisect_right(above, nth) - 2
-            if number < 0:
+            if nth < folded:
                 self._fold_again()
                 self._refold(index, is_folded=False)
                 self._unfolded = index
                 continue
-            before = above[number + 1]
+            number, row, last, within = hits[nth - folded]
+            block = entry.blocks[number]
+            if block.lines is not None or document.layout is None:
+                break
             document.prepare(index, number)
-            rows, shown = hits.rows(entry.blocks[number])
-            if nth >= before + shown:
-                nth = before + shown - (by < 0)  # the source promised more than the block shows
-                continue
-            if index != self._unfolded:
-                self._fold_again()
-            self._nth, self._within = nth, nth - before
-            seen = [row for row, found in enumerate(rows) if any(at == self._within for _, _, at in found)]
-            row = seen[0] if seen else 0  # before anything is laid out, the first one of the block
-            self._rows_below = seen[-1] - row if seen else 0
-            self.place = index, number, row + entry.heights[number] - len(rows)
-            return True
-        return False
+            if by < 0:  # the source may have promised more than the block shows
+                nth += len(self._hits(index)) - len(hits)
+        if index != self._unfolded:
+            self._fold_again()
+        self._nth, self._within, self._rows_below = nth, within, last - row
+        self.place = index, number, row
+        return True
+
+    def _hits(self, index: int) -> list[tuple[int, int, int, int]]:
+        """Return block, first row, last row and number in the block of all hits that a message shows."""
+        hits: list[tuple[int, int, int, int]] = []
+        for number in range(self._document.build(index)):
+            entry = self._document.entries[index]
+            block, places = entry.blocks[number], dict[int, list[int]]()
+            for row, found in enumerate(self._rows(block), entry.heights[number] - len(block.lines or ())):
+                for _, _, nth in found:
+                    places.setdefault(nth, []).append(row)
+            hits += [(number, rows[0], rows[-1], nth) for nth, rows in sorted(places.items())]
+        return hits
+
+    def _rows(self, block: Block) -> list[Row]:
+        """Return the hits in a block by its rows; a hit that is wrapped is in both rows.
+
+        Before it is laid out, they are those of its source, all in one row.
+        """
+        if not block.source:
+            return []
+        if block.lines is None:
+            count = self._query.count(block.source, is_plain=block.kind in _AS_WRITTEN)
+            return [[(0, 0, nth) for nth in range(count)]]
+        known = self._known.get(id(block))
+        if known is None or known[1] is not block.lines:
+            if len(self._known) > _KEPT_BLOCKS:
+                self._known.clear()
+            known = self._known[id(block)] = block, block.lines, _hits_in(self._query, block.lines)
+        return known[2]
 
     def _fold_again(self) -> None:
         """Fold what was unfolded for a hit."""
@@ -394,14 +377,14 @@ class Finder:
     def _folded(self, entry: Entry) -> int:
         """Return the number of hits in folded text."""
         message = entry.message
-        if self._hits is None or message is None or not entry.is_folded or entry.is_source:
+        if message is None or not entry.is_folded or entry.is_source:
             return 0
         if message.role is Role.ASSISTANT:
             thoughts = (part.text for part in entry.parts if part.kind is ReasoningPart)
-            return self._hits.likely_in(thoughts, is_plain=False)
+            return self._likely(thoughts, is_plain=False)
         texts = [message.text]
         if message.role is Role.TOOL:
             texts = [text for _, text, _ in call_texts(message)]
         elif message.role is Role.USER:
             texts = [piece.text for piece in split_files(message.text) if isinstance(piece, AttachedFile)]
-        return self._hits.likely_in(texts, is_plain=True)
+        return self._likely(texts, is_plain=True)
