@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from typing import ClassVar, Generic, TypeVar
 
 from rich.cells import cell_len
-from textual import events, on
+from textual import on
 from textual.app import ComposeResult
 from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
@@ -173,8 +173,7 @@ class ListDialog(Dialog[ResultT], Generic[ResultT]):
             self.call_after_refresh(self.fit, self.list, self._list_height)
         self.fit(self.list, self._list_height)
 
-    def on_resize(self, event: events.Resize) -> None:
-        del event
+    def on_resize(self) -> None:
         self.call_after_refresh(self._use_room)
 
     def _use_room(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import ClassVar
 
-from textual import events
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
@@ -40,8 +39,7 @@ class TextDialog(Dialog[None]):
     def on_mount(self) -> None:
         fit_scrollbar(self.query_one(VerticalScroll))
 
-    def on_resize(self, event: events.Resize) -> None:
-        del event
+    def on_resize(self) -> None:
         self.call_after_refresh(self._fit_text)
 
     def _fit_text(self) -> None:

@@ -75,8 +75,8 @@ class QueueCard(LineWidget, can_focus=True):
 class PromptStatus(LineWidget):
     """`● qwen3-8b · LM Studio     ~24 tok · 41 %`; below 80 columns it is the one-line status."""
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
-        super().__init__(id=id)
+    def __init__(self) -> None:
+        super().__init__()
         self._state: tuple[Part, tuple[str, ...], str, str] = (("", ""), (), "", "")
 
     def show_state(self, dot: Part, left: Sequence[str], right: str, narrow: str = "") -> None:

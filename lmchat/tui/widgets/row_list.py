@@ -66,8 +66,8 @@ class RowList(ScrollView):
     class EndNear(Post):
         """The last rows are about to come into view."""
 
-    def __init__(self, *, hides_choice: bool = False, id: str | None = None) -> None:  # noqa: A002 - Textual's name
-        super().__init__(id=id)
+    def __init__(self, *, hides_choice: bool = False) -> None:
+        super().__init__()
         self.can_focus = False
         self.rows: Sequence[ListRow] = ()
         self.keys: list[Hashable] = []  # keys of the rows that can be chosen
@@ -149,8 +149,7 @@ class RowList(ScrollView):
     def on_mount(self) -> None:
         fit_scrollbar(self)
 
-    def on_resize(self, event: events.Resize) -> None:
-        del event
+    def on_resize(self) -> None:
         self.virtual_size = Size(self.size.width, len(self.rows))
         self._reveal()
 

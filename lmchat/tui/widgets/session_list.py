@@ -57,8 +57,8 @@ class SessionList(Vertical, can_focus=True):
     _rows = query_one(RowList)
     _hint = query_one("#session-filter-hint", LineWidget)
 
-    def __init__(self, *, id: str | None = "sessions") -> None:  # noqa: A002 - Textual's name
-        super().__init__(id=id)
+    def __init__(self) -> None:
+        super().__init__(id="sessions")
         self._groups: tuple[SessionGroup, ...] = ()
         self._open_id: str | None = None
         self._streaming: frozenset[str] = frozenset()
@@ -164,8 +164,7 @@ class SessionList(Vertical, can_focus=True):
     def on_blur(self) -> None:
         self._rows.set_focused(has_keys=False)
 
-    def on_resize(self, event: events.Resize) -> None:
-        del event
+    def on_resize(self) -> None:
         if self._rows.key is None:
             self._draw()
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from itertools import groupby, zip_longest
 
 from rich.cells import cell_len
-from textual import events
 from textual.content import Content
 from textual.geometry import Region
 from textual.widget import Widget
@@ -81,8 +80,7 @@ class TelemetryPanel(Widget):
         warning = [TextRow(left=((line.plain.rstrip(), "$warning"),)) for line in lines]
         return (*rows, *[None] * (height - len(warning) - len(rows)), *warning) if warning else rows
 
-    def on_resize(self, event: events.Resize) -> None:
-        del event
+    def on_resize(self) -> None:
         self._rows = self._all_rows()
         self.refresh()
 

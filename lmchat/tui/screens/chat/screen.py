@@ -353,10 +353,6 @@ class ChatScreen(PatchedScreen):
     def _decide(self, event: ChatLog.Decided) -> None:
         self.turns.decide(event.choice)
 
-    @on(ChatLog.UndoWanted)
-    def _undo_deletion(self) -> None:
-        self.messages.act("undo")
-
     @on(ChatLog.NewLines)
     def _show_pill(self, event: ChatLog.NewLines) -> None:
         self.view.prompt.pill.new_lines = None if self.view.log.viewport.is_at_end else event.count

@@ -114,7 +114,7 @@ def made(make: Callable[[Any], list[Line]], *, is_attached: bool = False) -> Blo
     return Block(Kind.MADE, is_attached=is_attached, make=make)
 
 
-def plain_blocks(text: str, *, info: str = "") -> Iterator[Block]:
+def plain_blocks(text: str) -> Iterator[Block]:
     """Cut plain text into blocks of limited lines and characters."""
     lines = text.split("\n")
     start, size = 0, 0
@@ -122,9 +122,9 @@ def plain_blocks(text: str, *, info: str = "") -> Iterator[Block]:
     for index, line in enumerate(lines):
         size += len(line)
         if index - start >= SEGMENT_LINES or (size > PIECE_CHARS and index > start):
-            yield Block(Kind.PLAIN, "\n".join(lines[start:index]), info, is_first)
+            yield Block(Kind.PLAIN, "\n".join(lines[start:index]), is_first=is_first)
             start, size, is_first = index, len(line), False
-    yield Block(Kind.PLAIN, "\n".join(lines[start:]), info, is_first)
+    yield Block(Kind.PLAIN, "\n".join(lines[start:]), is_first=is_first)
 
 
 class Heights:

@@ -86,9 +86,6 @@ class ChatLog(ScrollView, can_focus=True):
         text: str = ""  # text to copy, or the links, one a line
         note: str = ""  # which part of the message it is, as `Block 2 of 3`
 
-    class UndoWanted(Post, namespace="chat_log"):
-        """A request to restore the last deleted message."""
-
     class Decided(Post, namespace="chat_log"):
         """The user has decided about the tool call that asks."""
 
@@ -580,7 +577,7 @@ class ChatLog(ScrollView, can_focus=True):
 
     def action_message(self, name: str) -> None:
         if name == "undo":
-            self.post_message(self.UndoWanted())
+            self.call_next(self.run_action, "screen.message('undo')")
             return
         message, index = self.focused_message, self.viewport.cursor
         if message is None or index is None:

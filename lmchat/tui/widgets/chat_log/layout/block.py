@@ -29,10 +29,10 @@ from lmchat.tui.widgets.chat_log.markdown.inline import (
     without_end_of_code,
 )
 from lmchat.tui.widgets.chat_log.markdown.parser import (
+    ABOVE_LISTS,
     References,
     Token,
     closing,
-    is_joined,
     last_leaf,
     parse_blocks,
     parse_inline,
@@ -184,7 +184,7 @@ class Layout:
     def _tokens(self, block: Block) -> list[Token]:
         """Return the structure of a block; an open one is read as it will look."""
         text = block.head + block.source
-        tokens = self._parsed(text)
+        tokens = parse_blocks(text, self._references)
         if block.has_cursor:
             kind, source = last_leaf(tokens), block.source
             if kind in _OF_WORDS:
@@ -193,12 +193,9 @@ class Layout:
                 source = without_end_of_code(source)
             if source != block.source:
                 text = block.head + source
-                tokens = self._parsed(text)
+                tokens = parse_blocks(text, self._references)
         self._source = text.split("\n")
         return tokens
-
-    def _parsed(self, text: str) -> list[Token]:
-        return parse_blocks(text, self._references)
 
     def _put_cursor(self, line: Line) -> None:
         padding = line.segments[-1]
@@ -221,7 +218,9 @@ class Layout:
             first, position, above = rest, end + 1, token
 
     def _is_joined(self, above: Token, token: Token) -> bool:
-        return is_joined(above, token) and not self._is_behind_blank(token)
+        is_list = above.type in ABOVE_LISTS and token.type.endswith("_list_open")
+        can_join = is_list or above.type == token.type == "definition"
+        return can_join and not self._is_behind_blank(token)
 
     def _is_behind_blank(self, token: Token) -> bool:
         """Whether there is a blank line above a token in the source."""
@@ -333,10 +332,10 @@ class Layout:
         head = "\n".join(block.info.split("\n", HEAD_LINES)[:HEAD_LINES]) + "\n"
         key = (block.info, room)
         if key not in self._frames:
-            self._frames[key] = measured(*self._cells(self._parsed(block.info)), room)
+            self._frames[key] = measured(*self._cells(parse_blocks(block.info, self._references)), room)
         columns = self._frames[key]
         source = block.source
         if block.has_cursor:
             source = as_it_will_look(source, is_table=True)
-        rows, _ = self._cells(self._parsed(head + source))
+        rows, _ = self._cells(parse_blocks(head + source, self._references))
         return continued_lines(self.page, rows, columns, prefix)

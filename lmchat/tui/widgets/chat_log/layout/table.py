@@ -92,8 +92,12 @@ def split_lines(spans: Sequence[Span]) -> list[list[Span]]:
 def table_lines(page: Page, rows: list[list[Cell]], columns: Columns, prefixes: Prefixes) -> Iterator[Line]:
     """Yield the lines of a table, or of a list of values where no columns fit."""
     if not columns.widths:
-        return _records(page, rows, prefixes)
-    return _columns(page, rows, columns, prefixes)
+        yield from _records(page, rows, prefixes)
+        return
+    yield from _row(page, rows[0], columns, prefixes)
+    width = sum(columns.widths) + columns.gap * (len(columns.widths) - 1)
+    yield page.line([(page.icons.rule * width, page.styles["faint"])], prefix=prefixes[1])
+    yield from _rows(page, rows[1:], columns, prefixes[1])
 
 
 def continued_lines(page: Page, rows: list[list[Cell]], columns: Columns, prefix: Prefix) -> Iterator[Line]:
@@ -104,13 +108,6 @@ def continued_lines(page: Page, rows: list[list[Cell]], columns: Columns, prefix
         yield from _rows(page, rows[1:], columns, prefix)
     else:
         yield from _records(page, rows, (prefix, prefix))
-
-
-def _columns(page: Page, rows: list[list[Cell]], columns: Columns, prefixes: Prefixes) -> Iterator[Line]:
-    yield from _row(page, rows[0], columns, prefixes)
-    width = sum(columns.widths) + columns.gap * (len(columns.widths) - 1)
-    yield page.line([(page.icons.rule * width, page.styles["faint"])], prefix=prefixes[1])
-    yield from _rows(page, rows[1:], columns, prefixes[1])
 
 
 def _rows(page: Page, rows: list[list[Cell]], columns: Columns, prefix: Prefix) -> Iterator[Line]:

@@ -63,12 +63,6 @@ def span(token: Token) -> tuple[int, int]:
     return start, end
 
 
-def is_joined(above: Token, token: Token) -> bool:
-    """Whether a block follows another without a blank row, if there is no blank line."""
-    is_list = above.type in ABOVE_LISTS and token.type.endswith("_list_open")
-    return is_list or above.type == token.type == "definition"
-
-
 def last_leaf(tokens: list[Token]) -> str:
     """Return the type of the innermost block at the end."""
     return next((token.type for token in reversed(tokens) if token.map and token.type not in _PARTS), "")
