@@ -269,8 +269,5 @@ class LMChatApp(PatchedApp):
         if message is not None:
             self.models.open_picker(then=lambda model: self.chat.turns.regenerate(message, model))
 
-    def action_recent_model(self, number: int) -> None:
-        self.models.switch_to_recent(number)
-
     def action_look_now(self) -> None:
         self.connect.look_now()

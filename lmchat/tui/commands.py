@@ -80,7 +80,7 @@ COMMANDS: tuple[Command, ...] = (
     _chat("next", "alt+down", "next", "Focus the next message", "focus_message(1)", is_priority=True),
     _chat("check", "f5", "check now", "Check the server now", "app.look_now", is_priority=True),
     *(
-        _chat(f"model_{n}", f"alt+{n}", f"model {n}", f"Switch to recent model {n}", f"app.recent_model({n})", is_priority=True, is_offered=False)
+        _chat(f"model_{n}", f"alt+{n}", f"model {n}", f"Switch to recent model {n}", f"app.pick_model('{n}')", is_priority=True, is_offered=False)
         for n in range(1, 10)
     ),
     _chat("system", "", "system", "Change the system prompt from the next answer on", "slash('/system ')", slash="/system TEXT", typed="change_system_prompt"),

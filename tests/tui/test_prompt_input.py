@@ -249,8 +249,8 @@ KEYS = (
     ("f5", ("look_now",)),
     ("alt+up", ("focus_message", -1)),
     ("alt+down", ("focus_message", 1)),
-    ("alt+1", ("recent_model", 1)),
-    ("alt+9", ("recent_model", 9)),
+    ("alt+1", ("pick_model", "1")),
+    ("alt+9", ("pick_model", "9")),
     ("escape", ("stop_or_leave",)),
 )
 

@@ -119,21 +119,15 @@ class Models:
         if is_cold:
             self._load(model)
 
-    def switch_to_recent(self, number: int) -> None:
-        rows, _ = self._workspace.catalogue.known(self._workspace.remembered)
-        row = next((row for row in rows if row.recent_index == number - 1), None)
-        if row is None:
-            self._chat.view.notify(f"There is no recent model {number}. Ctrl+O lists the models.")
-        else:
-            self.switch_to(row.model)
-
     def switch_to_named(self, name: str) -> None:
         """Use a model by its name, a part of it, or its number among the recent ones; raises `WrongUse`."""
-        if name.isdigit():
-            self.switch_to_recent(int(name))
-            return
         rows, _ = self._workspace.catalogue.known(self._workspace.remembered)
-        self.switch_to(matching_model(name, rows))
+        if not name.isdigit():
+            self.switch_to(matching_model(name, rows))
+        elif recent := [row.model for row in rows if row.recent_index == int(name) - 1]:
+            self.switch_to(recent[0])
+        else:
+            self._chat.view.notify(f"There is no recent model {name}. Ctrl+O lists the models.")
 
     def load_or_unload(self, model: ModelInfo) -> None:
         """Load a model, or unload it; stop loading it where that is going on."""

@@ -28,7 +28,7 @@ from lmchat.text import safe_line, safe_text
 from lmchat.threads import run_abandonable
 from lmchat.tui.commands import BY_ID, Scope, SlashCommand, bindings, is_command, keys_of, parse_slash
 from lmchat.tui.quirks.app import PatchedScreen
-from lmchat.tui.quirks.keys import is_prefix
+from lmchat.tui.quirks.keys import is_prefix, run_own_binding
 from lmchat.tui.screens.chat.library import SavedSessions
 from lmchat.tui.screens.chat.messages import MessageActs
 from lmchat.tui.screens.chat.sessions import PromptText, ShownSession
@@ -274,16 +274,8 @@ class ChatScreen(PatchedScreen):
         self.prompt_text.save_soon()
 
     @on(PromptInput.ScrollWanted)
-    def _scroll_log(self, event: PromptInput.ScrollWanted) -> None:
-        match event.key:
-            case "home":
-                self.view.log.scroll_home()
-            case "end":
-                self.view.log.scroll_end()
-            case "pageup":
-                self.view.log.scroll_page_up()
-            case _:
-                self.view.log.scroll_page_down()
+    async def _scroll_log(self, event: PromptInput.ScrollWanted) -> None:
+        await run_own_binding(self.view.log, event.key)
 
     @on(PromptInput.StopWanted)
     def _stop_answer(self) -> None:
