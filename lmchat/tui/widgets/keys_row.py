@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from rich.cells import cell_len
 from textual import events
 from textual.content import Content
+from textual.style import Style
 from textual.widget import Widget
 
 from lmchat.text import safe_line
@@ -57,7 +57,7 @@ def _written(key: str) -> str:
 
 Hint = tuple[str, str]  # key or slash command as written, and the word for what it does
 
-_BETWEEN = 2
+_BETWEEN = "  "
 _LEAST_COLUMNS, _LEAST_ROWS = 40, 12
 _TOO_SMALL = (f"{_LEAST_COLUMNS} × {_LEAST_ROWS}", "needed")  # hint on a terminal that is too small
 
@@ -86,13 +86,10 @@ class KeysRow(Widget):
         return fit([_join(left)], _join(right), self.content_size.width, icons_for(self).cut)
 
     def on_click(self, event: events.Click) -> None:
-        width = self.content_size.width
-        left, right = self._fitting(width)
-        x = event.get_content_offset_capture(self).x
-        hint = _hint_at(left, x) or _hint_at(right, x - (width - _length(right)))
-        if hint is not None and hint[0].startswith("/"):
-            self.post_message(self.CommandClicked(hint[0]))
-        elif hint is not None and (key := key_name(hint[0].split(" ")[-1])):  # of `[ ]` the one that goes on
+        hint = str(event.style.meta.get("hint", ""))
+        if hint.startswith("/"):
+            self.post_message(self.CommandClicked(hint))
+        elif key := key_name(hint.rsplit(" ", maxsplit=1)[-1]):  # of `[ ]` the one that goes on
             self.app.simulate_key(key)
 
     def _fitting(self, width: int) -> tuple[list[Hint], list[Hint]]:
@@ -105,7 +102,7 @@ class KeysRow(Widget):
 def fitting(left: Sequence[Hint], right: Sequence[Hint], width: int) -> tuple[list[Hint], list[Hint]]:
     """Return the hints that fit."""
     kept, last = list(left), list(right)
-    room = width - _length(last) - (_BETWEEN if last else 0)
+    room = width - _length(last) - (len(_BETWEEN) if last else 0)
     while kept and _length(kept) > room:
         kept.pop()
     while last and _length(last) > width:
@@ -114,28 +111,11 @@ def fitting(left: Sequence[Hint], right: Sequence[Hint], width: int) -> tuple[li
 
 
 def _length(hints: Sequence[Hint]) -> int:
-    return max((start + _width(hint) for start, hint in _placed(hints)), default=0)
-
-
-def _width(hint: Hint) -> int:
-    return cell_len(hint[0]) + (1 + cell_len(hint[1]) if hint[1] else 0)
-
-
-def _placed(hints: Sequence[Hint]) -> Iterator[tuple[int, Hint]]:
-    """Yield each hint with its column."""
-    start = 0
-    for hint in hints:
-        yield start, hint
-        start += _width(hint) + _BETWEEN
-
-
-def _hint_at(hints: Sequence[Hint], x: int) -> Hint | None:
-    return next((hint for start, hint in _placed(hints) if start <= x < start + _width(hint)), None)
+    return _join(hints).cell_length
 
 
 def _join(hints: Sequence[Hint]) -> Content:
-    line = Content("")
-    for start, (key, word) in _placed(hints):
-        gap = " " * (start - line.cell_length)
-        line += content(((gap, ""), (key, STRONG), (f" {word}" if word else "", MUTED)))
-    return line
+    """Return hints in a row; each carries its key for a click."""
+    pieces = [content(((key, STRONG), (f" {word}" if word else "", MUTED))) for key, word in hints]
+    keys = [Style.from_meta({"hint": key}) for key, _ in hints]
+    return Content(_BETWEEN).join(piece.stylize(key) for piece, key in zip(pieces, keys, strict=True))
