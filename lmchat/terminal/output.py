@@ -30,23 +30,21 @@ _LENT, _OURS = 254, 255  # in the pipe beside the numbers of signals: who has th
 
 
 class TerminalOutput:
-    """File that writes to a terminal; it never raises, and never draws after `end`."""
+    """Writer to a terminal; it never raises, and never draws after `end`."""
 
     def __init__(self, fileno: int, on_gone: Callable[[], None]) -> None:
         self._fileno = fileno
         self._on_gone = on_gone
-        self._pieces: list[str] = []
         self._is_open = True
         self._writing = Lock()
 
-    def write(self, text: str) -> int:
-        self._pieces.append(text)
-        return len(text)
+    def begin(self) -> None:
+        self._is_open = True
 
-    def flush(self) -> None:
-        """Write the buffer; `on_gone` is called once when the terminal is gone."""
+    def write(self, text: str) -> None:
+        """Write a text whole; `on_gone` is called once when the terminal is gone."""
+        data = text.encode(errors="replace")
         with self._writing:
-            data, self._pieces = "".join(self._pieces).encode(errors="replace"), []
             try:
                 while data and self._is_open:
                     data = data[self._write_some(data) :]
@@ -54,21 +52,8 @@ class TerminalOutput:
                 self._is_open = False
                 self._on_gone()
 
-    def fileno(self) -> int:
-        return self._fileno
-
-    def isatty(self) -> bool:
-        return True
-
-    def begin(self) -> None:
-        self._pieces = []
-        self._is_open = True
-
     def end(self, last_words: str) -> None:
-        """Drop the buffer and write only the last words.
-
-        Another thread may be blocked in a write.
-        """
+        """Write nothing more but the last words; another thread may be blocked in a write."""
         self._is_open = False
         has_turn = self._writing.acquire(timeout=PATIENCE_S)
         try:

@@ -21,27 +21,20 @@ def pty():
             os.close(number)
 
 
-def test_text_is_written_whole_on_a_flush(pty) -> None:
+def test_text_is_written_whole(pty) -> None:
     master, slave = pty
-    output = TerminalOutput(slave, pytest.fail)
-    output.write("a")
-    output.write("é\udc80")
-    output.flush()
+    TerminalOutput(slave, pytest.fail).write("aé\udc80")
     assert os.read(master, 100) == "aé?".encode()
 
 
 def test_nothing_is_written_after_the_end_but_its_last_words(pty) -> None:
     master, slave = pty
     output = TerminalOutput(slave, pytest.fail)
-    output.write("lost")
     output.end("bye")
-    output.flush()
     output.write("late")
-    output.flush()
     assert os.read(master, 100) == b"bye"
     output.begin()
     output.write("again")
-    output.flush()
     assert os.read(master, 100) == b"again"
 
 
@@ -52,7 +45,6 @@ def test_a_terminal_that_is_gone_is_told_once_and_raises_nothing(pty) -> None:
     os.close(master)
     for _ in range(3):
         output.write("a")
-        output.flush()
     assert gone == [1]
     output.end("bye")
 
@@ -60,8 +52,7 @@ def test_a_terminal_that_is_gone_is_told_once_and_raises_nothing(pty) -> None:
 def test_the_end_does_not_wait_for_a_write_that_never_ends(pty) -> None:
     master, slave = pty
     output = TerminalOutput(slave, lambda: None)
-    output.write("x" * 1_000_000)
-    writing = threading.Thread(target=output.flush)
+    writing = threading.Thread(target=output.write, args=("x" * 1_000_000,))
     writing.start()
     begun = time.monotonic()
     output.end("bye")

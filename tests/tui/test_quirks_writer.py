@@ -17,8 +17,6 @@ class Stubborn:
 
     def write(self, text: str) -> None:
         self.texts.append(text)
-
-    def flush(self) -> None:
         self.is_asked.set()
         self.takes.wait()
 

@@ -105,9 +105,9 @@ class Writer(Thread):
     Textual's queue of 30 blocks the event loop: https://github.com/Textualize/textual/pull/6693
     """
 
-    def __init__(self, file: TerminalOutput) -> None:
+    def __init__(self, output: TerminalOutput) -> None:
         super().__init__(daemon=True, name="terminal-output")
-        self._file = file
+        self._output = output
         self._texts: SimpleQueue[str | None] = SimpleQueue()
         self._unwritten = 0
         self._busy_since_s = 0.0
@@ -132,8 +132,7 @@ class Writer(Thread):
             while not self._texts.empty():
                 texts.append(self._texts.get())
             is_over = None in texts
-            self._file.write("".join(filter(None, texts)))
-            self._file.flush()
+            self._output.write("".join(filter(None, texts)))
             with self._counting:
                 self._unwritten -= len(texts)
 
