@@ -106,7 +106,7 @@ class Prompt(Vertical):
     def compose(self) -> ComposeResult:
         yield Pill()
         with Vertical(id="prompt-card"):
-            yield PromptInput(id="prompt")
+            yield PromptInput()
             yield PromptStatus()
 
     async def show_queue(self, entries: Sequence[tuple[str, bool]]) -> None:

@@ -162,8 +162,8 @@ class PromptInput(TextArea):
         what: str
         index: int  # index in the queue; -1 for the newest
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
-        super().__init__(id=id, soft_wrap=True, highlight_cursor_line=False)
+    def __init__(self) -> None:
+        super().__init__(id="prompt", soft_wrap=True, highlight_cursor_line=False)
         self.history_of_prompts: Sequence[str] = ()  # earlier prompts, newest first
         self.has_queue = False  # whether ↑ and Del in an empty prompt act on the newest queued message
         self.completion = CLOSED  # matching slash commands or files

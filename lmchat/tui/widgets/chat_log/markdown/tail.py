@@ -176,7 +176,7 @@ class MarkdownTail(Struct):
             is_behind_blank = self._tail.endswith("\n\n") and not part.isspace()
             self._tail += part
             if "\n" in part or is_behind_blank:
-                while self._close_fence_lines() if self._fence else self._close_blocks():
+                while self._close_fence_lines(self._fence) if self._fence else self._close_blocks():
                     pass
             if self._room <= 0:
                 self._cut_giant()
@@ -290,10 +290,7 @@ class MarkdownTail(Struct):
                 block.is_attached = block.is_attached and (is_list or bool(block.head))
         return None if number is None else number + len(cuts) - 1
 
-    def _close_fence_lines(self) -> bool:
-        fence = self._fence
-        if fence is None:
-            return False
+    def _close_fence_lines(self, fence: OpenFence) -> bool:
         *lines, rest = self._tail.split("\n")
         count, has_ended = fence.feed(lines)
         self._tail = "\n".join([*lines[count:], rest])
