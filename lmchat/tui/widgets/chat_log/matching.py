@@ -51,10 +51,15 @@ class Query:
         self._marks = "" if is_short else "".join(mark for mark in _MARKUP if mark not in together)
         self._has_targets = not {"[", "]", "(", ")"}.isdisjoint(together)
         self._has_ticks = "`" in together
+        # a needle with the markup that may be between two of its letters, and is not shown
+        gap = f"(?:{_TARGET.pattern}|[\\s{re.escape(self._marks)}])*"
+        self._loose = re.compile("|".join(gap.join(map(re.escape, needle)) for needle in self.needles))
 
     def count(self, source: str, *, is_plain: bool = False) -> int:
         """Return how many hits Markdown, or plain text, is likely to show; nothing is laid out."""
         text = folded(source)
+        if not ("&" in text or self._loose.search(text)):
+            return 0  # quick for most texts; only entities hide letters
         if is_plain:
             return self._sum(self._with_one_blank(text))
         parts = [text] if self._has_ticks else text.split(_FENCE)  # each second one is code as it is shown
