@@ -418,9 +418,8 @@ class Exchange:
         self.tell(RequestSent())
         if self.is_model_unloaded or loading.is_told_by_request:
             self.tell(ModelLoading())
-        async with IdleTimeout(
-            self.timeouts, self.tell, is_there=self._is_there, since_s=loading.since_s
-        ) as patience:
+        patience = IdleTimeout(self.timeouts, self.tell, is_there=self._is_there, since_s=loading.since_s)
+        async with patience.watching():
             self._freshness = Freshness()
             response = await self.connections.send(endpoint, self._http_request(client), self._freshness)
             try:

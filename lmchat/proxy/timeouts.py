@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from types import TracebackType
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Self
 from urllib.request import getproxies
 
@@ -13,6 +13,7 @@ from lmchat.domain.event import LifeSign, ModelLoading, StreamStalled
 from lmchat.domain.server import Endpoint
 from lmchat.errors import LMChatError, ServerUnavailable, StreamInterrupted
 from lmchat.proxy.http import Reply
+from lmchat.proxy.site import background_task
 
 TICK_S = 1.0
 """Longest pause between two looks at the clock; a stall is told as often."""
@@ -27,7 +28,7 @@ IsThere = Callable[[], Awaitable[bool]]
 
 
 class IdleTimeout:
-    """Context manager that tells of a stall, and ends its block when nothing is to be hoped for.
+    """Limits of silence of one answer.
 
     Before the first byte there is no limit: a model may load and read a long prompt for minutes.
     """
@@ -57,21 +58,14 @@ class IdleTimeout:
     def heard(self, *, has_token: bool) -> None:
         self._heard_s, self._has_token = self._loop.time(), has_token
 
-    async def __aenter__(self) -> Self:
-        await self._timeout.__aenter__()
-        self._watcher = asyncio.create_task(self._watch(), name="liveness")
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._watcher.cancel()
+    @asynccontextmanager
+    async def watching(self) -> AsyncIterator[Self]:
+        """Tell of a stall, and end the block when nothing is to be hoped for."""
         try:
-            await self._timeout.__aexit__(kind, error, trace)
+            async with self._timeout, background_task(self._watch()):
+                yield self
         except TimeoutError as late:
             raise self._error or late from None
-        finally:
-            await asyncio.gather(self._watcher, return_exceptions=True)
 
     async def _watch(self) -> None:
         limits = self._timeouts

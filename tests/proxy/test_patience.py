@@ -18,7 +18,7 @@ async def for_ever() -> None:
 async def test_without_limits_nothing_is_told_and_nothing_ends():
     told = []
     settings = TimeoutSettings(first_token_s=0, stalled_after_s=0, give_up_after_s=0)
-    async with IdleTimeout(settings, told.append) as patience:
+    async with IdleTimeout(settings, told.append).watching() as patience:
         patience.heard(has_token=False)
         patience.heard(has_token=True)
     assert told == []
@@ -27,10 +27,10 @@ async def test_without_limits_nothing_is_told_and_nothing_ends():
 async def test_it_ends_a_wait_for_the_first_token_and_not_one_for_the_second():
     settings = TimeoutSettings(first_token_s=0.02)
     with pytest.raises(ServerUnavailable, match=r"no token arrived within 0\.02 s"):
-        async with IdleTimeout(settings, print):
+        async with IdleTimeout(settings, print).watching():
             await for_ever()
     passed = asyncio.Event()
-    async with IdleTimeout(settings, print) as patience:
+    async with IdleTimeout(settings, print).watching() as patience:
         patience.heard(has_token=True)
         asyncio.get_running_loop().call_later(0.05, passed.set)
         await passed.wait()
@@ -42,7 +42,7 @@ async def test_a_stall_is_told_again_and_again_until_it_is_given_up(monkeypatch)
 
     async def wait() -> None:
         settings = TimeoutSettings(stalled_after_s=0.02, give_up_after_s=0.1)
-        async with IdleTimeout(settings, told.append) as patience:
+        async with IdleTimeout(settings, told.append).watching() as patience:
             patience.heard(has_token=False)
             await for_ever()
 
@@ -54,7 +54,7 @@ async def test_a_stall_is_told_again_and_again_until_it_is_given_up(monkeypatch)
 
 async def test_a_cancel_from_outside_stays_a_cancel():
     async def wait() -> None:
-        async with IdleTimeout(TimeoutSettings(first_token_s=60), print):
+        async with IdleTimeout(TimeoutSettings(first_token_s=60), print).watching():
             await for_ever()
 
     task = asyncio.create_task(wait())
@@ -67,7 +67,9 @@ async def test_a_cancel_from_outside_stays_a_cancel():
 async def test_a_process_that_was_asleep_does_not_blame_the_server(monkeypatch):
     monkeypatch.setattr(module, "ASLEEP_S", 0.1)
     passed = asyncio.Event()
-    async with IdleTimeout(TimeoutSettings(stalled_after_s=0, give_up_after_s=0.2), print) as patience:
+    async with IdleTimeout(
+        TimeoutSettings(stalled_after_s=0, give_up_after_s=0.2), print
+    ).watching() as patience:
         patience.heard(has_token=True)
         time.sleep(0.5)  # noqa: ASYNC251 - this is the sleep that it is about
         asyncio.get_running_loop().call_later(0.05, passed.set)
