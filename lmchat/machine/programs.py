@@ -24,7 +24,6 @@ from lmchat.machine.system import end_program, lm_studio_folders
 from lmchat.watchdog import watched
 
 END_S = 4.0  # time for a program to end; more than the watchdog gives it
-_POLL_S = 0.05
 _LOG_BYTES = 4_000_000
 _TAIL_BYTES = 4096
 _TRIED_PORTS = 32
@@ -106,10 +105,8 @@ class StartedProgram:
     async def end(self) -> None:
         """End it with its children; kill what ignores that."""
         self._end(is_forced=False)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(END_S):
-                while self.exit_code is None:  # noqa: ASYNC110 - the system has no event for it
-                    await asyncio.sleep(_POLL_S)
+        with suppress(subprocess.TimeoutExpired):
+            await asyncio.to_thread(self._process.wait, END_S)
         if self.exit_code is None and self.start.lifetime is not Lifetime.TIED:
             self._end(is_forced=True)
             await asyncio.to_thread(self._process.wait)
