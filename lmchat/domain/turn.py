@@ -6,6 +6,8 @@ import re
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from enum import StrEnum
+from itertools import groupby
+from operator import itemgetter
 from time import monotonic
 
 from msgspec import Struct
@@ -256,17 +258,16 @@ _CALL = re.compile(r"tool_call (\d{1,9}) (id|name|arguments)", re.ASCII)
 
 def parts_of(pieces: Iterable[Piece]) -> tuple[Part, ...]:
     """Join pieces to parts; calls of tools come last."""
-    runs: list[tuple[str, list[str]]] = []
+    said: list[Piece] = []
     calls: dict[int, dict[str, str]] = {}
     for kind, text in pieces:
         if found := _CALL.fullmatch(kind):
             call = calls.setdefault(int(found[1]), {"call_id": "", "name": "", "arguments": ""})
             call["call_id" if found[2] == "id" else found[2]] += text
-        elif runs and runs[-1][0] == kind:
-            runs[-1][1].append(text)
-        else:
-            runs.append((kind, [text]))
-    parts: list[Part] = [TEXT_PARTS[kind](text="".join(texts)) for kind, texts in runs if kind in TEXT_PARTS]
+        elif kind in TEXT_PARTS:
+            said.append((kind, text))
+    runs = groupby(said, itemgetter(0))
+    parts: list[Part] = [TEXT_PARTS[kind](text="".join(text for _, text in run)) for kind, run in runs]
     parts += [ToolCallPart(**calls[index]) for index in sorted(calls)]
     return tuple(parts)
 
