@@ -153,7 +153,7 @@ class ProxyClient:
         server, endpoint, model = server_of(request.product), request.endpoint, self._model(request)
         is_in_memory = not server.loads_on_demand or (model and model.state is LoadState.LOADED)
         is_busy = endpoint.canonical in self._locks and self._locks[endpoint.canonical].locked()
-        if not server.counts_tokens or not is_in_memory or is_busy:
+        if not server.count_path or not is_in_memory or is_busy:
             return None
         self._admission.admit(request, self._body, is_listed=model is not None, purpose=LOOK)
         site = self._prober.site(endpoint, request.product, read_s=COUNT_S, questions=QUESTIONS)

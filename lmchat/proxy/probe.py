@@ -187,23 +187,18 @@ def _asks_for_password(reply: Reply) -> bool:
 def _step_after(
     error: LMChatError | None, place: Place, verdict: Verdict, server: Server, *, has_models: bool
 ) -> str:
-    if error is not None and (isinstance(error, ProxyUnavailable) or error.kind == "certificate"):
+    kind, hint = (error.kind, error.hint.removesuffix(".")) if error else ("", "")
+    if error is not None and (isinstance(error, ProxyUnavailable) or kind == "certificate"):
         return error.hint
     is_unknown_name = verdict is Verdict.REFUSED and not isinstance(error, NothingAnswers)
-    is_wrong_path = verdict is Verdict.SERVER_ERROR and error is not None and error.kind == "wrong_path"
-    if error is not None and (is_unknown_name or is_wrong_path):
-        return error.hint.removesuffix(".")
-    if (
-        verdict is Verdict.NOT_AN_LLM
-        and place.endpoint.path != "/v1"
-        and error
-        and error.kind == "wrong_path"
-    ):
+    if error is not None and (is_unknown_name or (verdict is Verdict.SERVER_ERROR and kind == "wrong_path")):
+        return hint
+    if verdict is Verdict.NOT_AN_LLM and place.endpoint.path != "/v1" and kind == "wrong_path":
         return f"Leave the path out of the address: {place.endpoint.origin}"
     if verdict is Verdict.NOT_AN_LLM and place.is_own:
-        if isinstance(error, ServerRejected) and (error.kind == "auth" or error.status in _REDIRECTS):
-            return error.hint.removesuffix(".")
-        is_dropped = error is not None and error.kind == "dropped" and place.endpoint.scheme == "http"
+        if isinstance(error, ServerRejected) and (kind == "auth" or error.status in _REDIRECTS):
+            return hint
+        is_dropped = kind == "dropped" and place.endpoint.scheme == "http"
         https = ", and whether it should begin with https://" if is_dropped else ""
         return f"Check the port and the path of the address{https}"
     step = next_step(verdict, server, place.endpoint, has_models=has_models)

@@ -76,7 +76,7 @@ async def test_who_cannot_count_is_not_asked_again_and_nothing_is_said(server, c
 
 
 @pytest.mark.rule("R-12")
-@pytest.mark.parametrize("product", [one.product for one in SERVERS if not one.counts_tokens])
+@pytest.mark.parametrize("product", [one.product for one in SERVERS if not one.count_path])
 async def test_who_is_not_known_to_count_is_asked_nothing(server, client, product):
     plain(server)
     assert await client.count_tokens(to(server, product=product)) is None

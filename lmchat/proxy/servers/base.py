@@ -61,7 +61,9 @@ class Server:
     """Whether `none` turns off a switch of chat templates."""
     seed_field: ClassVar[str] = ""
     """Field for a seed; empty: none."""
-    counts_tokens: ClassVar[bool] = False
+    count_path: ClassVar[str] = ""
+    """Path that counts the tokens of a request; empty: it cannot."""
+    count_field: ClassVar[str] = "count"
 
     def proves(self, reply: Reply) -> bool:  # noqa: ARG002 - for those that override it
         """Whether any reply can only come from this product."""
@@ -131,9 +133,10 @@ class Server:
         names = safe_line(", ".join(taken), limit=100)
         return f'{self._name} does not support the reasoning effort "{effort}" here, only {names}.'
 
-    async def count_tokens(self, site: Site, body: dict[str, Any]) -> int | None:  # noqa: ARG002 - see above
-        """Return the tokens of a prompt with its template; None: it cannot."""
-        return None
+    async def count_tokens(self, site: Site, body: dict[str, Any]) -> int | None:
+        """Return the tokens of a prompt with its template; None where this version cannot."""
+        reply = await site.post_if_known(self.count_path, body)
+        return None if reply is None else whole(site.accept(reply).object.get(self.count_field))
 
     def check_load(self, how: LoadOptions) -> None:
         """Refuse options that are not valid (`RequestInvalid`), or not taken (`ServerRejected`)."""

@@ -45,7 +45,8 @@ class LlamaCpp(Server):
     efforts = EFFORTS
     has_thinking_switch = True
     seed_field = "seed"
-    counts_tokens = True
+    count_path = "/v1/chat/completions/input_tokens"
+    count_field = "input_tokens"
     start_hint = "llama-server -m MODEL.gguf"
     key_hint = "Use the API key given to llama-server --api-key"
     model_hint = "Choose a model with Ctrl+O or -m; lmchat loads it"
@@ -91,10 +92,6 @@ class LlamaCpp(Server):
     def fields(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, Any]:
         """Progress (which also makes cancelling work at once) and timings, always (R-14)."""
         return {**super().fields(sampling, model), "return_progress": True, "timings_per_token": True}
-
-    async def count_tokens(self, site: Site, body: dict[str, Any]) -> int | None:
-        reply = await site.post_if_known("/v1/chat/completions/input_tokens", body)
-        return None if reply is None else whole(site.accept(reply).object.get("input_tokens"))
 
     async def load(self, site: Site, model: ModelInfo, how: LoadOptions, tell: Tell) -> None:  # noqa: ARG002 - it takes nothing
         """The router answers before the model is loaded: look until it is."""

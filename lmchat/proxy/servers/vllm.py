@@ -24,7 +24,7 @@ class Vllm(Server):
     efforts = EFFORTS
     has_thinking_switch = True
     seed_field = "seed"
-    counts_tokens = True
+    count_path: ClassVar[str] = "/tokenize"
     start_hint = "vllm serve MODEL"
     load_hint = "It serves the model it was started with: vllm serve MODEL"
     key_hint = "Use the API key given to vllm serve --api-key"
@@ -38,10 +38,6 @@ class Vllm(Server):
         length = whole(row.get("max_model_len"))
         return replace(super().model(site, row), context_loaded=length, context_max=length)
 
-    async def count_tokens(self, site: Site, body: dict[str, Any]) -> int | None:
-        reply = await site.post_if_known("/tokenize", body)
-        return None if reply is None else whole(site.accept(reply).object.get("count"))
-
 
 class SgLang(Vllm):
     """Serves what it was started with."""
@@ -52,7 +48,7 @@ class SgLang(Vllm):
     start_hint = "sglang serve MODEL"
     load_hint = "It serves the model it was started with: sglang serve MODEL"
     key_hint = "Use the API key given to sglang serve --api-key"
-    counts_tokens = False
+    count_path = ""
     owner = "sglang"
 
     async def models(self, site: Site) -> tuple[ModelInfo, ...]:
