@@ -375,9 +375,8 @@ class Prober:
         is_quick = endpoint in self._proven and not place.is_scan
         if place.is_scan and not place.is_own:
             key = _NO_KEY  # sent only after the server has asked for one
-        read_s = (
-            SCAN_READ_S if place.is_scan and endpoint.is_loopback else self._timeouts_for(endpoint).health_s
-        )
+        is_near_scan = place.is_scan and endpoint.is_loopback
+        read_s = SCAN_READ_S if is_near_scan else self._timeouts_for(endpoint).health_s
         questions = QUESTIONS if place.is_scan else QUESTIONS + 1  # of an Ollama at any port, what is loaded
         site = self.site(endpoint, place.server.product, read_s=read_s, key=key, questions=questions)
         site.is_quick = is_quick

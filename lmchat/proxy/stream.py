@@ -258,8 +258,7 @@ class ChunkReader:
 
     def _read_framed(self, payloads: Sequence[bytes]) -> bool:
         """Read chunks that differ in their text alone; return whether they did."""
-        texts = self._frame.texts(payloads) if self._frame else None
-        if texts is None or self._frame is None:
+        if self._frame is None or (texts := self._frame.texts(payloads)) is None:
             return False
         self._bad_in_a_row = 0
         add, said = self._thought if self._frame.is_thought else self._content, list(filter(None, texts))

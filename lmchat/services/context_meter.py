@@ -161,12 +161,8 @@ class ContextMeter:
     ) -> None:
         """Learn from a count of a prompt; one that was asked for is `is_exact`."""
         raw = sum(map(raw_of, sent))
-        if (
-            has_images(sent)
-            or counted <= 0
-            or raw < _SMALL_TOKENS
-            or (not is_exact and self.is_cut(target, sent, counted))
-        ):
+        is_useless = has_images(sent) or counted <= 0 or raw < _SMALL_TOKENS
+        if is_useless or (not is_exact and self.is_cut(target, sent, counted)):
             return
         fresh = (counted - _TEMPLATE_TOKENS * len(sent)) / raw
         old = self._factors.get(_key(target))

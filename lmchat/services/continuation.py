@@ -67,11 +67,9 @@ class Continuation:
         """Return what was held back, without what it repeats."""
         if not self._buffer:
             return ()
-        fresh = (
-            self._buffer.removeprefix(self._text)
-            if self._is_prefilled
-            else _following(self._text, self._buffer)
-        )
+        fresh = self._buffer.removeprefix(self._text)
+        if not self._is_prefilled:
+            fresh = _following(self._text, self._buffer)
         self._buffer, self._is_joined = "", True
         return (TextDelta(text=fresh, pieces=0),) if fresh else ()
 

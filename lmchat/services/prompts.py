@@ -62,10 +62,9 @@ _REQUEST = (
 def is_named_by_prompt(header: SessionHeader, path: MessagePath) -> bool:
     """Return whether a session has its first answer, and still the title made of its prompt."""
     prompts = [one for one in path if one.role is Role.USER]
-    is_answered = (
-        path[-1].role is Role.ASSISTANT and path[-1].state is AnswerState.COMPLETE if path else False
-    )
-    return is_answered and len(prompts) == 1 and header.title == title_from(prompts[0].text)
+    if len(prompts) != 1 or path[-1].role is not Role.ASSISTANT:
+        return False
+    return path[-1].state is AnswerState.COMPLETE and header.title == title_from(prompts[0].text)
 
 
 async def title_by_model(backend: Backend, path: MessagePath, how: TurnSettings) -> str:

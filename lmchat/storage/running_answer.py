@@ -25,7 +25,6 @@ from msgspec.structs import asdict
 
 from lmchat.domain.message import AnswerState, ChatMessage, Part, Role
 from lmchat.domain.turn import RESET, Piece, call_pieces, parts_of
-from lmchat.errors import SessionNotFound
 from lmchat.files import OPEN_FLAGS, ensure_folder, read_plain
 from lmchat.machine.system import CAN_RENAME_OPEN_FILES, try_lock
 from lmchat.storage.database import Connection, closed, explain
@@ -131,11 +130,8 @@ class RunningAnswers:
 
     async def add(self, message_id: str, pieces: Sequence[Piece]) -> None:
         """Append all pieces or none; raises `StoreUnavailable` where that fails."""
-        file = self._files.get(message_id)
-        if file is None:
-            raise SessionNotFound("This answer was not started.")
         try:
-            await self._run(partial(file.add, pieces))
+            await self._run(partial(self._files[message_id].add, pieces))
         except OSError as error:
             raise explain(error, self._store) from error
 
