@@ -52,26 +52,19 @@ class Place(Struct, frozen=True, kw_only=True):
 
 async def look(site: Site, place: Place, known: Server | None = None) -> Candidate:
     """Look; never raises for a server that is away or odd. `known` saves finding out the product."""
-    server, error = known or place.server, None
-    is_sure = known is not None
+    error, verdict = None, Verdict.NO_MODEL
     models: tuple[ModelInfo, ...] = ()
-    verdict = Verdict.NO_MODEL
     try:
-        if known is None:
-            server, is_sure = await identify(site, place.server)
-        site.is_identified = is_sure
-        site.asked = replace(site.asked, product=server.product)
-        # who is only expected here is not asked for what it alone has
-        models = await _models(server if is_sure else server_of(Product.OPENAI_COMPATIBLE), site)
+        models = await _models(site, place.server, known)
         verdict = verdict_of(models)
     except NoQuestionsLeftError:
         pass
     except (ServerUnavailable, ServerRejected, RequestInvalid) as caught:  # the last: an invalid key
-        error = caught
-        verdict = _verdict(caught, site, is_sure=is_sure)
-        if verdict.is_server and not is_sure and not place.endpoint.is_loopback:
-            # a port is no proof on a machine of one's own choice
-            server = server_of(Product.OPENAI_COMPATIBLE)
+        error, verdict = caught, _verdict(caught, site)
+    server = server_of(site.asked.product)
+    if error and verdict.is_server and not site.is_identified and not place.endpoint.is_loopback:
+        # a port is no proof on a machine of one's own choice
+        server = server_of(Product.OPENAI_COMPATIBLE)
     has_models = any(not model.is_embedding for model in models)
     return Candidate(
         endpoint=place.endpoint,
@@ -137,8 +130,12 @@ def next_step(verdict: Verdict, server: Server, endpoint: Endpoint, *, has_model
     return steps.get(verdict, "").format(port=endpoint.port, host=endpoint.host)
 
 
-async def _models(server: Server, site: Site) -> tuple[ModelInfo, ...]:
-    """Read the models; a server without the newer lists costs one question more."""
+async def _models(site: Site, expected: Server, known: Server | None) -> tuple[ModelInfo, ...]:
+    """Find out the product and read its models; without the newer lists, that costs one question more."""
+    server, site.is_identified = (known, True) if known else await identify(site, expected)
+    site.asked = replace(site.asked, product=server.product)
+    if not site.is_identified:  # who is only expected is not asked for what it alone has
+        server = server_of(Product.OPENAI_COMPATIBLE)
     try:
         return await server.models(site)
     except NoQuestionsLeftError:
@@ -150,13 +147,13 @@ def _proven(reply: Reply) -> Server | None:
     return next((server for server in SERVERS if server.proves(reply)), None)
 
 
-def _verdict(error: LMChatError, site: Site, *, is_sure: bool) -> Verdict:
+def _verdict(error: LMChatError, site: Site) -> Verdict:
     if error.kind == "auth":
-        reply = None if is_sure else site.first
+        reply = None if site.is_identified else site.first
         if reply is not None and (_is_page(reply) or _asks_for_password(reply)):
             return Verdict.NOT_AN_LLM
         return Verdict.KEY_REJECTED if site.asked.key else Verdict.NEEDS_KEY
-    if error.kind in _FOREIGN and not is_sure:
+    if error.kind in _FOREIGN and not site.is_identified:
         return Verdict.NOT_AN_LLM
     return _VERDICTS.get(error.kind, Verdict.SERVER_ERROR)
 
@@ -350,17 +347,13 @@ class Prober:
             endpoint, server.product, read_s=self._timeouts_for(endpoint).health_s, questions=MODEL_QUESTIONS
         )
         try:
-            if endpoint not in self._proven and not server.hosts:
-                server, is_sure = await identify(site, server)
-                if is_sure:
-                    self._remember(endpoint, server.product)
-                else:
-                    server = server_of(Product.OPENAI_COMPATIBLE)
-            site.asked = replace(site.asked, product=server.product)
-            return await server.models(site)
+            return await _models(site, server, server if endpoint in self._proven or server.hosts else None)
         except ServerUnavailable as error:
-            server.add_hint(error)
+            server_of(site.asked.product).add_hint(error)
             raise
+        finally:
+            if site.is_identified:
+                self._remember(endpoint, site.asked.product)
 
     def expect(self, endpoint: Endpoint, product: Product) -> None:
         if product is not Product.OPENAI_COMPATIBLE:
