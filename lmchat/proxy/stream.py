@@ -161,7 +161,6 @@ class ChunkReader:
         self._refuse = refuse
         self._tell = tell
         self._splitter = splitter
-        self._held_pieces = 0
         self._figures = StreamFigures()
         self._calls = ToolCalls()
         self._is_named = False
@@ -223,7 +222,7 @@ class ChunkReader:
 
     def close(self) -> None:
         if self._splitter is not None:
-            self._split(self._splitter.close(), 0)
+            self._split(self._splitter.close())
             self._tell_held(is_thought=not self._splitter.is_open)
         for event in self._figures.report():
             self._post(event)
@@ -303,7 +302,7 @@ class ChunkReader:
         if thought:
             self._grow(len(thought))
             if self._splitter is not None and not self._fields:
-                self._split(self._splitter.tell_apart(), 0)
+                self._split(self._splitter.tell_apart())
             self._fields.append(thought)
             self._piece(thought, count, is_thought=True)
 
@@ -315,23 +314,22 @@ class ChunkReader:
             self._piece(content, count, is_thought=False)
             return
         self._split(self._splitter.feed(content), count)
-        if not self.has_token and self._held_pieces == count:
+        if not self.has_token:
             self._post(LifeSign(is_token=True))
 
-    def _split(self, pieces: Iterable[Piece | Rethought], count: int) -> None:
-        self._held_pieces += count
+    def _split(self, pieces: Iterable[Piece | Rethought], count: int = 1) -> None:
         for piece in pieces:
             if isinstance(piece, Rethought):
                 self._post(piece)
                 continue
             is_thought, words = piece
-            count, self._held_pieces = self._held_pieces or 1, 0
             if is_thought and self._fields:
                 self._held.append(words)
                 continue
             if self._held:
                 self._tell_held()
             self._piece(words, count, is_thought=is_thought)
+            count = 1
 
     def _tell_held(self, *, is_thought: bool = True) -> None:
         """Tell what tags enclose, unless fields told it before (R-17; llama.cpp, `deepseek-legacy`).
