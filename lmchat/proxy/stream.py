@@ -169,7 +169,7 @@ class ChunkReader:
         self._held: list[str] = []
         """Thought from between tags that may repeat that of the fields."""
         self._frame: Frame | None = None
-        self._bad_events = self._bad_in_a_row = 0
+        self._bad_in_a_row = 0
         self._chars = 0
         self._told = 0
 
@@ -243,7 +243,7 @@ class ChunkReader:
                 hint="The text so far is kept; continue or regenerate it.",
                 details=cut,
             )
-        if self._bad_events:
+        if self._bad_in_a_row:
             raise ServerRejected(
                 "Streaming failed: the server sent no readable data.",
                 kind="malformed_stream",
@@ -270,7 +270,6 @@ class ChunkReader:
         except NotJsonError:
             if name == "error":
                 raise self._refuse(data.decode("utf-8", "replace")) from None
-            self._bad_events += 1
             self._bad_in_a_row += 1
             if self._bad_in_a_row >= MAX_BAD_EVENTS_IN_A_ROW:
                 raise MalformedStreamError("three events in a row are not JSON") from None
