@@ -71,6 +71,7 @@ def sound(session: Session, *, moment: datetime) -> Session:
     _refuse_twins(path)
     ids: Ids = {one.message_id: own_id(one.message_id, session_id) for one in tree}
     stored = {message.message_id: _stored(message, ids) for message in _parents_first(tree)}
+    names = {ids[one]: name[:_LONGEST_NAME] for one, name in session.branch_names.items() if one in ids}
     header = replace(
         session.header,
         session_id=session_id,
@@ -87,7 +88,7 @@ def sound(session: Session, *, moment: datetime) -> Session:
         header=header,
         messages=MessagePath(stored[message.message_id] for message in path),
         tree=tuple(stored.values()) if session.tree else (),
-        branch_names=_branch_names(session, ids),
+        branch_names=names,
         files=session.files,
     )
 
@@ -108,10 +109,6 @@ def own_id(found: str, session_id: str = "") -> str:
 def digest(text: str) -> str:
     """Return a hash as an id; a change of it would import files twice."""
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
-
-
-def _branch_names(session: Session, ids: Ids) -> dict[str, str]:
-    return {ids[one]: name[:_LONGEST_NAME] for one, name in session.branch_names.items() if one in ids}
 
 
 def _chained(path: Iterable[ChatMessage]) -> list[ChatMessage]:

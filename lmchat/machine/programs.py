@@ -10,7 +10,7 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -123,7 +123,9 @@ def installed_products(environ: Mapping[str, str], home: Path | None) -> tuple[I
         own = lm_studio_folders(home) if home and known.product is Product.LM_STUDIO else []
         places = [environ.get("PATH") or os.defpath, *(str(one / "bin") for one in own)]
         program = shutil.which(known.program, path=os.pathsep.join(places)) or ""
-        if program or _has_folder(known.folders, home, own):
+        folders = (*own, *(Path(home or "/", name) for name in known.folders))
+        # unlike Path.is_dir, it does not raise where a folder may not be entered
+        if program or any(map(os.path.isdir, folders)):
             words = known.start_words or f"{known.program} {known.start}"
             found.append(
                 Installed(
@@ -134,11 +136,6 @@ def installed_products(environ: Mapping[str, str], home: Path | None) -> tuple[I
                 )
             )
     return tuple(found)
-
-
-def _has_folder(names: Iterable[str], home: Path | None, own: Iterable[Path]) -> bool:
-    roots = (Path(home or "/", name) for name in names)
-    return any(os.path.isdir(root) for root in (*own, *roots))  # noqa: PTH112 - Path.is_dir raises where a folder may not be entered
 
 
 def start_program(start: ServerStart, *, log_file: Path, environ: Mapping[str, str]) -> StartedProgram:

@@ -285,8 +285,5 @@ class Catalogue:
             )
             for model in models
         ]
-        return tuple(sorted(rows, key=_order))
-
-
-def _order(row: ModelRow) -> tuple[bool, bool, int]:
-    return row.model.is_embedding, row.recent_index is None, row.recent_index or 0
+        rows.sort(key=lambda row: (row.model.is_embedding, row.recent_index is None, row.recent_index or 0))
+        return tuple(rows)
