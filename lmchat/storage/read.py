@@ -34,7 +34,7 @@ _SIBLINGS = """select count(*) from messages s where s.parent_id is m.parent_id 
 _READ = f"""{WALK} select {", ".join("m." + name for name in MESSAGE_COLUMNS.split(", "))}, m.hidden_by,
     ({_SIBLINGS} and s.number <= m.number), ({_SIBLINGS})
     from path cross join messages m using (number) order by number desc"""
-_STATE, _HIDDEN = 3, -3
+_STATE, _HIDDEN = MESSAGE_COLUMNS.split(", ").index("state"), -3
 BELOW = """with recursive below (number, message_id, hidden_by) as (
     select number, message_id, hidden_by from messages where message_id = :message and session_id = :session
     union

@@ -38,17 +38,7 @@ _REFUSED = "refused"
 _COUNT = "(select count(*) from messages m where m.session_id = sessions.session_id and m.hidden_by is null)"
 _HEADER = [field.name for field in fields(SessionHeader)]
 HEADER_COLUMNS = ", ".join(_COUNT if name == "message_count" else name for name in _HEADER)
-_MESSAGE = (
-    "message_id",
-    "role",
-    "state",
-    "created_at",
-    "parent_id",
-    "model",
-    "endpoint",
-    "receipt",
-    "failure",
-)
+_MESSAGE = [one.name for one in fields(ChatMessage) if one.name not in ("parts", "version", "versions")]
 MESSAGE_COLUMNS = ", ".join(("number", *_MESSAGE))
 
 
