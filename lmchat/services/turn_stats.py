@@ -10,7 +10,7 @@ from datetime import date, datetime
 
 from msgspec import Struct
 
-from lmchat.domain.message import AnswerState, ChatMessage, Failure, new_id
+from lmchat.domain.message import AnswerState, ChatMessage, Failure, Receipt, new_id
 from lmchat.domain.server import Target
 from lmchat.domain.telemetry import LedgerRow
 from lmchat.domain.turn import Turn
@@ -143,10 +143,7 @@ def failure_of(error: Exception) -> Failure:
     return Failure(kind=kind, message=message, hint=hint, details=details, failure_id=failure_id)
 
 
-_SHARED = (
-    *("ttft_ms", "tokens_per_second", "prompt_tokens", "completion_tokens"),
-    *("is_estimated", "retries", "elapsed_ms", "finish_reason"),
-)
+_SHARED = [name for name in LedgerRow.__struct_fields__ if name in Receipt.__struct_fields__]
 
 
 def ledger_row(answer: ChatMessage, turn: Turn, target: Target) -> LedgerRow:
