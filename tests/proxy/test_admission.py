@@ -7,7 +7,7 @@ import pytest
 from lmchat.config.settings import LimitSettings
 from lmchat.domain.server import Endpoint
 from lmchat.errors import LMChatError
-from tests.support.proxy_calls import ask, endpoint_of, events_of
+from tests.support.proxy_calls import ask, events_of
 from tests.support.scripted_products import plain
 
 _REMOTE = Endpoint.parse("https://api.example.com")
@@ -72,13 +72,3 @@ async def test_a_look_that_is_refused_is_logged_and_is_no_chat_request(make_clie
             await look
     assert logged(logging.INFO) == ["look request refused by allow-list: not_allowed"] * 3
     assert client.metrics().refused_requests == 0
-
-
-async def test_counters_that_were_reset_begin_at_nothing(server, client):
-    plain(server)
-    await events_of(client, ask(server))
-    await client.models(endpoint_of(server))
-    client.reset_metrics()
-    assert client.metrics() == type(client.metrics())()
-    await events_of(client, ask(server))
-    assert (client.metrics().total_requests, client.metrics().successful_requests) == (1, 1)

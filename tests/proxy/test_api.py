@@ -224,6 +224,8 @@ async def test_each_client_counts_for_itself_and_can_begin_anew(client):
     assert (metrics.total_requests, metrics.successful_requests, metrics.refused_requests) == (1, 1, 1)
     client.reset_metrics()
     assert client.metrics() == Metrics()
+    await client.chat("Hi")
+    assert (client.metrics().total_requests, client.metrics().successful_requests) == (1, 1)
 
 
 def test_every_name_stands_in_the_reference():

@@ -75,6 +75,11 @@ async def test_a_recorded_refusal_becomes_its_error(server, client, name, kind, 
     assert len(server.seen(CHAT)) == 1
 
 
+async def test_a_recorded_overflow_tells_its_figures(server, client):
+    _, error = await play(server, client, "error-overflow-stream")
+    assert (error.needed_tokens, error.room_tokens) == (631, 256)
+
+
 async def test_the_recorded_list_and_props_tell_the_model(server, client):
     server.on("GET /v1/models", replay("models")).on("GET /props", replay("props"))
     candidate = await client.check(endpoint_of(server))

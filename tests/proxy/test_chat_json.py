@@ -159,19 +159,3 @@ def test_the_client_without_an_event_loop_has_it_too(server):
         with pytest.raises(RequestInvalid):
             client.chat_json("Who?", {"type": 1})
     assert len(server.seen(CHAT)) == 2
-
-
-async def test_the_real_server_fills_in_a_form(real_server):
-    book = {
-        "type": "object",
-        "properties": {
-            "title": {"type": "string", "maxLength": 20},
-            "year": {"type": "integer", "maximum": 2100},
-        },
-        "required": ["title", "year"],
-        "additionalProperties": False,
-    }
-    async with Client(real_server.url) as client:
-        found = await client.chat_json("Name a book.", book, temperature=0, seed=1, max_tokens=60)
-    assert list(found.value) == ["title", "year"]
-    assert found.first_misfit == ""

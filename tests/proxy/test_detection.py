@@ -22,16 +22,6 @@ from tests.support.scripted_server import (
     text_reply,
 )
 
-PORTS = {
-    1234: Product.LM_STUDIO,
-    1337: Product.JAN,
-    8080: Product.LLAMA_CPP,
-    11434: Product.OLLAMA,
-    8000: Product.VLLM,
-    30000: Product.SGLANG,
-    4000: Product.LITELLM,
-}
-
 
 @pytest.fixture
 def start():
@@ -54,15 +44,16 @@ def litellm(server):
     server.on("GET /v1/models", json_reply(rows, headers={"x-litellm-version": "1.0"}))
 
 
-SCRIPTS = {
-    1234: products.lm_studio,
-    1337: products.jan,
-    8080: products.llama_cpp,
-    11434: products.ollama,
-    8000: products.vllm,
-    30000: sglang,
-    4000: litellm,
+USUAL = {
+    1234: (Product.LM_STUDIO, products.lm_studio),
+    1337: (Product.JAN, products.jan),
+    8080: (Product.LLAMA_CPP, products.llama_cpp),
+    11434: (Product.OLLAMA, products.ollama),
+    8000: (Product.VLLM, products.vllm),
+    30000: (Product.SGLANG, sglang),
+    4000: (Product.LITELLM, litellm),
 }
+PORTS = {port: product for port, (product, _) in USUAL.items()}
 
 
 @pytest.fixture
@@ -82,7 +73,7 @@ def detect(make_client):
 
 @pytest.mark.rule("R-2")
 async def test_all_products_at_once_are_told_apart_with_three_questions_each(start, detect):
-    places = {port: start(script) for port, script in SCRIPTS.items()}
+    places = {port: start(script) for port, (_, script) in USUAL.items()}
     started = time.perf_counter()
     found, ports = await detect(places)
     assert time.perf_counter() - started < 4
@@ -95,11 +86,11 @@ async def test_all_products_at_once_are_told_apart_with_three_questions_each(sta
 
 
 @pytest.mark.rule("R-2")
-@pytest.mark.parametrize("own_port", SCRIPTS)
-async def test_a_product_is_recognised_at_the_port_of_another(start, detect, own_port):
-    places = dict.fromkeys((*SCRIPTS, 6767), start(SCRIPTS[own_port]))
+@pytest.mark.parametrize(("product", "script"), USUAL.values())
+async def test_a_product_is_recognised_at_the_port_of_another(start, detect, product, script):
+    places = dict.fromkeys((*USUAL, 6767), start(script))
     found, ports = await detect(places)
-    assert {one.endpoint.port: one.product for one in found} == dict.fromkeys(places, PORTS[own_port])
+    assert {one.endpoint.port: one.product for one in found} == dict.fromkeys(places, product)
     assert all(one.verdict.is_usable for one in found)
     assert all(len(ports.paths(port)) <= 3 for port in places), ports.asked
 

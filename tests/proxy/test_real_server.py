@@ -24,26 +24,9 @@ pytestmark = pytest.mark.timeout(120)  # reading a long prompt takes its time wh
 LONG = "\n".join(f"Note {number}: the quick brown fox jumps over the lazy dog." for number in range(20))
 
 
-async def found(client, server):
-    candidate = await client.check(Endpoint.parse(server.url))
-    assert candidate.product is Product.LLAMA_CPP
-    return candidate
-
-
 def to(server, text="Say hi.", **more):
     more.setdefault("model", server.models[0])
     return ask(Endpoint.parse(server.url), text, product=Product.LLAMA_CPP, **more)
-
-
-async def test_it_is_found_with_its_model_and_context(client, real_server):
-    candidate = await found(client, real_server)
-    model = candidate.models[0]
-    assert (candidate.verdict, model.state, model.model_id) == (
-        Verdict.READY,
-        LoadState.LOADED,
-        real_server.models[0],
-    )
-    assert (model.context_loaded, model.quantization, model.params) == (4096, "Q4_1", "135M")
 
 
 @pytest.mark.rule("R-14")
@@ -71,14 +54,6 @@ async def test_a_frozen_server_is_told_and_goes_on_where_it_was(client, start_re
         thaw()
     assert (error, bool(text_of(events))) == (None, True)
     assert [one for one in events if isinstance(one, StreamStalled)]
-
-
-async def test_a_conversation_beyond_the_window_is_told_with_its_numbers(client, start_real_server):
-    server = start_real_server(ctx=256)
-    _, error = await events_of(client, to(server, LONG))
-    assert error.kind == "context_overflow"
-    assert "the context window has 256" in error.message
-    assert (error.needed_tokens > 256, error.room_tokens) == (True, 256)
 
 
 @pytest.mark.router
