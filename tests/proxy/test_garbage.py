@@ -17,40 +17,10 @@ from tests.support.proxy_calls import ask, events_of
 HERE = Endpoint.parse("localhost:1234")
 QUICK = Settings(limits=LimitSettings(retries=1, requests_per_minute=10_000))
 KEYS = [
-    "choices",
-    "delta",
-    "message",
-    "content",
-    "error",
-    "usage",
-    "timings",
-    "prompt_progress",
-    "model",
-    "index",
-    "finish_reason",
-    "tool_calls",
-    "function",
-    "arguments",
-    "id",
-    "name",
-    "reasoning",
-    "reasoning_content",
-    "reasoning_details",
-    "text",
-    "type",
-    "total",
-    "cache",
-    "processed",
-    "predicted_n",
-    "prompt_n",
-    "data",
-    "object",
-    "meta",
-    "status",
-    "args",
-    "value",
-    "models",
-    "key",
+    *("choices", "delta", "message", "content", "index", "finish_reason", "model", "id", "type", "text"),
+    *("reasoning", "reasoning_content", "reasoning_details", "tool_calls", "function", "name", "arguments"),
+    *("usage", "timings", "prompt_progress", "total", "cache", "processed", "predicted_n", "prompt_n"),
+    *("data", "object", "meta", "status", "args", "value", "models", "key", "error"),
 ]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
@@ -73,14 +43,13 @@ PIECE = st.one_of(
 )
 
 
-def client_for(status: int, body: list[bytes], content_type: str) -> ProxyClient:
-    class Body(httpx.AsyncByteStream):
-        async def __aiter__(self):
-            for piece in body:
-                yield piece
+def client_for(status: int, headers: dict[str, str], *body: bytes) -> ProxyClient:
+    async def pieces():
+        for piece in body:
+            yield piece
 
     def answer(_: httpx.Request) -> httpx.Response:
-        return httpx.Response(status, headers={"content-type": content_type}, stream=Body())
+        return httpx.Response(status, headers=headers, content=pieces())
 
     return ProxyClient(QUICK, key_for=lambda _: None, transport=httpx.MockTransport(answer))
 
@@ -93,7 +62,7 @@ def client_for(status: int, body: list[bytes], content_type: str) -> ProxyClient
     st.sampled_from(list(Product)),
 )
 async def test_no_answer_raises_anything_but_our_own_errors(pieces, status, content_type, product):
-    client = client_for(status, pieces, content_type)
+    client = client_for(status, {"content-type": content_type}, *pieces)
     events, error = await events_of(client, ask(HERE, product=product))
     await client.aclose()
     assert (error is None) == bool(events and isinstance(events[-1], StreamFinished))
@@ -114,13 +83,7 @@ async def test_no_answer_raises_anything_but_our_own_errors(pieces, status, cont
     ),
 )
 async def test_no_list_of_models_raises_out_of_a_check(value, status, headers):
-    client = ProxyClient(
-        QUICK,
-        key_for=lambda _: None,
-        transport=httpx.MockTransport(
-            lambda _: httpx.Response(status, headers=headers, content=json.dumps(value))
-        ),
-    )
+    client = client_for(status, headers, json.dumps(value).encode())
     for port in (1234, 1337, 8080, 11434, 5555):
         candidate = await client.check(Endpoint.parse(f"localhost:{port}"))
         assert candidate.verdict
