@@ -56,8 +56,11 @@ def chat(endpoint: Endpoint, provider: Provider, **more):
     return ask(endpoint, product=provider.product, model="some-model", **more)
 
 
+@pytest.mark.rule("R-10")
 @ROWS
-async def test_a_provider_is_known_and_heard_out_in_its_own_form(server, reach, provider):
+async def test_a_provider_is_heard_out_in_its_own_form_and_gets_the_key_in_one_header(
+    server, reach, provider
+):
     endpoint, client = reach(provider)
     found = await client.check(endpoint)
     assert (found.product, found.verdict) == (provider.product, Verdict.READY)
@@ -70,14 +73,6 @@ async def test_a_provider_is_known_and_heard_out_in_its_own_form(server, reach, 
     assert server.seen()[-1].json.keys() <= {"model", "messages", "stream", "stream_options"}
     assert any(isinstance(event, UsageReported) for event in events)
     assert isinstance(events[-1], StreamFinished)
-
-
-@pytest.mark.rule("R-10")
-@ROWS
-async def test_the_key_goes_to_the_provider_alone_and_in_one_header(server, reach, provider):
-    endpoint, client = reach(provider)
-    await client.check(endpoint)
-    await events_of(client, chat(endpoint, provider))
     with_key = [one.headers["authorization"] for one in server.requests]
     assert with_key == [f"Bearer {KEY}"] * len(server.requests) != []
     rest = [

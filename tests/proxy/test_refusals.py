@@ -70,13 +70,6 @@ TABLE = [
         "identifier",
     ),
     pytest.param(
-        404,
-        inner("model 'qwen3' not found, try pulling it first", type="not_found_error"),
-        P.OLLAMA,
-        "model_missing",
-        "try pulling",
-    ),
-    pytest.param(
         401,
         inner("An LM Studio API token is required", code="invalid_api_key"),
         P.LM_STUDIO,
@@ -87,11 +80,6 @@ TABLE = [
     (401, {"error": "Unauthorized"}, P.VLLM, "auth", "Unauthorized"),
     (401, {"message": "Unauthorized"}, ANY, "auth", "Unauthorized"),
     (401, b"", ANY, "auth", "401 Unauthorized"),
-    pytest.param(
-        403, b"Invalid host header", P.JAN, "host_blocked", '"box.lan"', marks=pytest.mark.rule("R-7")
-    ),
-    pytest.param(403, b"Host not allowed", P.JAN, "host_blocked", '"box.lan"', marks=pytest.mark.rule("R-7")),
-    pytest.param(403, b"", P.OLLAMA, "host_blocked", '"box.lan"', marks=pytest.mark.rule("R-7")),
     (403, inner("Your region is not supported"), ANY, "forbidden", "region"),
     pytest.param(
         404,
@@ -123,21 +111,11 @@ TABLE = [
     ),
     (404, {"detail": "Not Found"}, P.VLLM, "wrong_path", "Not Found"),
     pytest.param(
-        429, inner("Rate limit reached", code="rate_limit_exceeded"), ANY, "rate_limited", "Rate limit"
-    ),
-    pytest.param(
         429,
         inner("You exceeded your current quota", code="insufficient_quota"),
         ANY,
         "billing",
         "no credit left",
-    ),
-    pytest.param(
-        500,
-        inner("image input is not supported", code=500, type="server_error"),
-        P.LLAMA_CPP,
-        "server_error",
-        "image input",
     ),
     pytest.param(
         500,
@@ -215,20 +193,22 @@ def test_the_step_depends_on_whether_a_key_was_sent():
 @pytest.mark.rule("R-7")
 @pytest.mark.parametrize(
     ("product", "body", "setting"),
-    [(P.JAN, b"Invalid host header", "Trusted Hosts"), (P.OLLAMA, b"", "OLLAMA_HOST")],
+    [
+        (P.JAN, b"Invalid host header", "Trusted Hosts"),
+        (P.JAN, b"Host not allowed", "Trusted Hosts"),
+        (P.OLLAMA, b"", "OLLAMA_HOST"),
+    ],
 )
 def test_a_host_that_is_not_trusted_is_named_with_the_setting_that_helps(product, body, setting):
     error = of(403, body, product=product)
-    assert '"box.lan"' in error.message
+    assert (error.kind, '"box.lan"' in error.message) == ("host_blocked", True)
     assert setting in error.hint
     assert "box.lan" in error.hint
 
 
 def test_the_step_for_a_model_that_ollama_lacks_names_it():
-    assert (
-        of(404, inner("model 'qwen3' not found"), product=P.OLLAMA).hint
-        == "Download it with: ollama pull qwen3"
-    )
+    error = of(404, inner("model 'qwen3' not found, try pulling it first"), product=P.OLLAMA)
+    assert (error.kind, error.hint) == ("model_missing", "Download it with: ollama pull qwen3")
 
 
 def test_an_error_inside_a_stream_has_no_status():

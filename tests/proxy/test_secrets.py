@@ -5,60 +5,16 @@ import logging
 import httpx
 import pytest
 
-from lmchat.cli.context import as_line, start_log
+from lmchat.cli.context import as_line
 from lmchat.domain.server import Endpoint, Verdict
 from lmchat.errors import LMChatError
 from lmchat.proxy import Client
-from tests.support.proxy_calls import PortMap, ask, endpoint_of, events_of
-from tests.support.scripted_products import CHAT, answer, llama_cpp, plain
-from tests.support.scripted_server import AUTHORITY, Cut, ScriptedServer, json_reply, sse
+from tests.support.proxy_calls import PortMap, ask, events_of
+from tests.support.scripted_products import CHAT, llama_cpp, plain
+from tests.support.scripted_server import AUTHORITY, ScriptedServer, json_reply
 
 MARK = "marked-words-4711"
 KEY = "sk-marked-key-4711"
-
-
-@pytest.fixture
-def debug_log(tmp_path):
-    """The log file of a user who wants all details; calling it ends the log and returns its text.
-
-    httpcore would log the exceptions that pass through it, and these may quote a chat: it keeps the level
-    of the root logger, which is never lower than WARNING here.
-    """
-    root, own = logging.getLogger(), logging.getLogger("lmchat")
-    levels = root.level, own.level
-    handler = start_log(tmp_path / "lmchat.log", "debug")
-
-    def read() -> str:
-        handler.close()
-        return (tmp_path / "lmchat.log").read_text()
-
-    yield read
-    root.removeHandler(handler)
-    handler.close()
-    root.setLevel(levels[0])
-    own.setLevel(levels[1])
-
-
-@pytest.mark.rule("R-10")
-async def test_log_cache_and_metrics_hold_neither_words_nor_keys(server, make_client, tmp_path, debug_log):
-    client = make_client(key=KEY, cache_file=tmp_path / "models.json")
-    llama_cpp(server)
-    await client.check(endpoint_of(server))
-    server.on(
-        CHAT,
-        answer(MARK),
-        sse(MARK, Cut()),
-        sse({"error": {"message": f"{MARK} {KEY}"}}),
-        json_reply({"error": {"message": f"{MARK} {KEY}"}}, status=500),
-        json_reply({"error": {"message": f"{MARK} {KEY}"}}, status=503),
-    )
-    for _ in range(6):
-        await events_of(client, ask(server, MARK))
-    logged = debug_log()
-    left = logged + (tmp_path / "models.json").read_text() + repr(client.metrics())
-    assert MARK not in left
-    assert KEY not in left
-    assert "chat request" in logged
 
 
 class Quoting(httpx.AsyncBaseTransport):
