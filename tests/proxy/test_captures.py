@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-from contextlib import aclosing
-
-import jsonschema
 import pytest
 
 from lmchat.domain.event import (
     ModelLoading,
     ModelNamed,
-    RequestSent,
     RetryScheduled,
     StreamFinished,
-    StreamStalled,
-    TextDelta,
 )
 from lmchat.domain.server import LoadState, Product, Verdict
 from lmchat.proxy import timeouts
-from tests.support.proxy_calls import ask, endpoint_of, events_of, head, reads, replay, text_of
+from tests.support.proxy_calls import ask, endpoint_of, events_of, replay, text_of
 from tests.support.scripted_products import CHAT
-from tests.support.scripted_server import Gate, Hold, json_reply, raw_reply
+from tests.support.scripted_server import json_reply
 
 MODEL = "smollm2-135m-instruct"
 
@@ -42,6 +34,7 @@ async def play(server, client, name, *, every=None):
         ("chat", "length"),
         ("context-filled", "length"),
         ("router-chat-loads", "stop"),
+        ("json-schema-stream", "stop"),
     ],
 )
 async def test_a_recorded_answer_is_read_to_its_end(server, client, name, reason, every):
@@ -101,34 +94,6 @@ async def test_the_recorded_router_tells_which_models_are_loaded(server, client)
     assert {model.context_max for model in candidate.models} == {8192}
 
 
-async def test_a_recorded_answer_that_is_stopped_where_it_was_then_is_kept_so_far(server, client):
-    server.on(CHAT, raw_reply(*reads("cancelled"), Hold()))
-    got = ""
-    async with aclosing(client.stream(ask(server, product=Product.LLAMA_CPP, model=MODEL))) as stream:
-        async for event in stream:
-            got += event.text if isinstance(event, TextDelta) else ""
-            if got.endswith("away,"):
-                break
-    assert got.startswith("Once upon a time")
-    assert await asyncio.to_thread(server.seen(CHAT)[0].client_left.wait, 5)
-    assert client.metrics().stopped_requests == 1
-
-
-async def test_a_recorded_wait_for_the_only_slot_is_silence_and_then_the_answer(server, client, monkeypatch):
-    monkeypatch.setattr(timeouts, "LOOK_AFTER_S", 0.02)
-    gate = Gate()
-    server.on(CHAT, raw_reply(gate, *reads("queued"))).on("GET /health", replay("health"))
-    events: list[object] = []
-    request = ask(server, product=Product.LLAMA_CPP, model=MODEL)
-    task = asyncio.create_task(events_of(client, request, on_event=events.append))
-    await asyncio.to_thread(server.wait_for, "GET /health", count=2)
-    before = list(events)
-    gate.open()
-    _, error = await task
-    assert (error, text_of(events)) == (None, "Hello there! I")
-    assert [one for one in before if not isinstance(one, StreamStalled)] == [RequestSent()]
-
-
 async def test_recorded_loading_is_waited_for_until_the_recorded_health_says_it_is_over(
     server, client, monkeypatch
 ):
@@ -140,16 +105,3 @@ async def test_recorded_loading_is_waited_for_until_the_recorded_health_says_it_
     assert [one for one in events if isinstance(one, ModelLoading | RetryScheduled)] == [ModelLoading()] * 3
     assert (len(server.seen("GET /health")), len(server.seen(CHAT))) == (3, 2)
     assert client.metrics().retries == 0
-
-
-async def test_a_recorded_server_that_loads_is_found_as_one_that_loads(server, client):
-    server.unknown = replay("loading-health")
-    candidate = await client.check(endpoint_of(server))
-    assert (candidate.product, candidate.verdict) == (Product.LLAMA_CPP, Verdict.LOADING)
-
-
-async def test_a_recorded_answer_by_a_schema_fits_it(server, client):
-    events, error = await play(server, client, "json-schema-stream", every=5)
-    schema = head("json-schema-stream")["request"]["body"]["response_format"]["json_schema"]["schema"]
-    assert error is None
-    jsonschema.validate(json.loads(text_of(events)), schema)

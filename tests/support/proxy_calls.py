@@ -108,12 +108,6 @@ FOLDER = Path(__file__).parent / "captures"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.jsonl"))
 
 
-def head(name: str) -> dict:
-    """Return the first line of a recording: what was asked, and how it ended."""
-    with (FOLDER / f"{name}.jsonl").open() as file:
-        return json.loads(file.readline())
-
-
 def reads(name: str) -> list[bytes]:
     """Return the bytes of a recording as they were read from the socket."""
     _, *lines = map(json.loads, (FOLDER / f"{name}.jsonl").read_text().splitlines())
