@@ -13,7 +13,6 @@ from tests.support.scripted_server import json_reply
 
 TEMPLATED = (Product.LLAMA_CPP, Product.BUILT_IN, Product.JAN, Product.VLLM, Product.SGLANG)
 TAKING_ALL = (*TEMPLATED, Product.LITELLM, Product.OPENAI, Product.MISTRAL, Product.GEMINI)
-TAKING_NONE = (Product.OPENAI_COMPATIBLE, Product.ANTHROPIC, Product.LM_STUDIO)
 
 
 def model(product: Product, **known) -> ModelInfo:
@@ -45,51 +44,38 @@ def test_thinking_is_switched_off_where_templates_have_a_switch(product):
 
 
 @pytest.mark.rule("R-12")
-@pytest.mark.parametrize("product", TAKING_NONE)
-def test_an_effort_that_nobody_takes_is_not_sent_and_not_hushed_up(product):
-    sampling = Sampling(reasoning_effort="high")
-    assert server_of(product).fields(sampling) == {}
-    (note,) = server_of(product).left_out(sampling)
-    assert "effort" in note
-    assert note.endswith("It is not sent.")
-
-
-@pytest.mark.parametrize(("effort", "is_sent"), [("max", True), ("none", True), ("xhigh", False)])
-def test_ollama_is_told_the_efforts_that_it_knows(effort, is_sent):
-    sampling = Sampling(reasoning_effort=effort)
-    ollama = server_of(Product.OLLAMA)
-    assert ("reasoning_effort" in ollama.fields(sampling)) == is_sent
-    assert bool(ollama.left_out(sampling)) != is_sent
-
-
 @pytest.mark.parametrize(
-    ("named", "effort", "is_sent"),
+    ("product", "known", "effort", "is_sent"),
     [
-        (("off", "on"), "none", True),
-        (("off", "on"), "high", False),
-        (("low", "medium", "high", "xhigh"), "xhigh", True),
-        (("low", "medium", "high"), "none", False),
-        ((), "low", False),
+        (Product.OPENAI_COMPATIBLE, {}, "high", False),
+        (Product.ANTHROPIC, {}, "high", False),
+        (Product.OLLAMA, {}, "max", True),
+        (Product.OLLAMA, {}, "none", True),
+        (Product.OLLAMA, {}, "xhigh", False),
+        (Product.LM_STUDIO, {"efforts": ("off", "on")}, "none", True),
+        (Product.LM_STUDIO, {"efforts": ("off", "on")}, "high", False),
+        (Product.LM_STUDIO, {"efforts": ("low", "medium", "high", "xhigh")}, "xhigh", True),
+        (Product.LM_STUDIO, {"efforts": ("low", "medium", "high")}, "none", False),
+        (Product.LM_STUDIO, {}, "low", False),
+        (Product.OPENROUTER, {"capabilities": ("tools", "reasoning")}, "low", True),
+        (Product.OPENROUTER, {"capabilities": ("tools",)}, "low", False),
+        (Product.OPENROUTER, {}, "low", True),
     ],
 )
-def test_lm_studio_is_told_the_efforts_that_it_names_for_a_model(named, effort, is_sent):
-    sampling = Sampling(reasoning_effort=effort)
-    known = model(Product.LM_STUDIO, efforts=named)
-    assert ("reasoning_effort" in server_of(Product.LM_STUDIO).fields(sampling, known)) == is_sent
-    told = " ".join(server_of(Product.LM_STUDIO).left_out(sampling, known))
-    assert bool(told) != is_sent
-    assert all(name in told for name in named) or is_sent
-
-
-@pytest.mark.parametrize(
-    ("can", "is_sent"), [(("tools", "reasoning"), True), (("tools",), False), ((), True)]
-)
-def test_openrouter_is_told_an_effort_unless_it_says_that_the_model_does_not_reason(can, is_sent):
-    sampling = Sampling(reasoning_effort="low")
-    known = model(Product.OPENROUTER, capabilities=can)
-    fields = server_of(Product.OPENROUTER).fields(sampling, known)
-    assert fields == ({"reasoning": {"effort": "low"}} if is_sent else {})
-    assert bool(server_of(Product.OPENROUTER).left_out(sampling, known)) != is_sent
+def test_an_effort_that_is_not_known_is_not_sent_and_not_hushed_up(product, known, effort, is_sent):
+    sampling, about = Sampling(reasoning_effort=effort), model(product, **known)
+    fields = server_of(product).fields(sampling, about)
+    told = " ".join(server_of(product).left_out(sampling, about))
+    if is_sent:
+        field = (
+            {"reasoning": {"effort": effort}}
+            if product is Product.OPENROUTER
+            else {"reasoning_effort": effort}
+        )
+        assert (fields, told) == (field, "")
+    else:
+        assert (fields, told.endswith("It is not sent.")) == ({}, True)
+        assert all(name in told for name in known.get("efforts", ()))
 
 
 @pytest.mark.parametrize("product", list(Product))
