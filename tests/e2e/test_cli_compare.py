@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.programs import Cli
+from tests.support.programs import Inside as Cli
 from tests.support.scripted_products import CHAT, router
 from tests.support.scripted_server import json_reply
 

@@ -10,7 +10,8 @@ import psutil
 import pytest
 
 from tests.support import mcp_server
-from tests.support.programs import WAIT_S, Cli, is_running, processes, wait_until
+from tests.support.programs import WAIT_S, is_running, processes, wait_until
+from tests.support.programs import Inside as Cli
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import answer
 from tests.support.scripted_server import DONE, Hold, delta, finish, sse

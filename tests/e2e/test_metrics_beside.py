@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from tests.support.lmchat_screen import ready_screen
-from tests.support.programs import WAIT_S, Cli, wait_until
+from tests.support.programs import WAIT_S, wait_until
+from tests.support.programs import Inside as Cli
 from tests.support.scripted_products import CHAT, plain
 from tests.support.scripted_server import Hold, ScriptedServer, sse
 

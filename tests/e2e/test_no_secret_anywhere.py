@@ -6,11 +6,13 @@ import itertools
 import json
 import sqlite3
 from contextlib import closing
+from functools import partial
 
+import keyring
 import pytest
 
+from tests.support.faults import Ring
 from tests.support.programs import Inside as Cli
-from tests.support.pty_program import ROOT
 from tests.support.scripted_products import CHAT, answer, model_list
 from tests.support.scripted_server import AUTHORITY, Cut, ScriptedServer, Seen, json_reply, sse, text_reply
 
@@ -81,7 +83,7 @@ def endpoint(server: ScriptedServer, more: str = "") -> str:
     ],
     indirect=["telling"],
 )
-def test_neither_key_nor_words_are_left_where_they_do_not_belong(tmp_path, telling, source):
+def test_neither_key_nor_words_are_left_where_they_do_not_belong(tmp_path, telling, source, request):
     cli = Cli(home=tmp_path, url=telling.url, env={"SSL_CERT_FILE": AUTHORITY})
     config = {
         "own variable": endpoint(telling, 'api_key_env = "OWN_KEY"'),
@@ -93,7 +95,8 @@ def test_neither_key_nor_words_are_left_where_they_do_not_belong(tmp_path, telli
         (cli.folder / "credentials.toml").write_text(f'["{telling.url}"]\nkey = "{KEY}"\n')
         (cli.folder / "credentials.toml").chmod(0o600)
     if source == "keyring":
-        cli.env |= {"PYTHON_KEYRING_BACKEND": "tests.support.faults.Ring", "PYTHONPATH": str(ROOT)}
+        request.addfinalizer(partial(keyring.set_keyring, keyring.get_keyring()))
+        keyring.set_keyring(Ring())
         cli.env["KEYRING_OF_TESTS"] = json.dumps({telling.url: KEY})
     cli.env |= {"variable": {"LMCHAT_API_KEY": KEY}, "own variable": {"OWN_KEY": KEY}}.get(source, {})
 

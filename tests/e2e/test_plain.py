@@ -9,10 +9,12 @@ import pytest
 from tests.e2e.test_cli_tools import CHAT, calling, write_tools
 from tests.support.chats import store_at
 from tests.support.lmchat_screen import stored
+from tests.support.programs import Inside
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import answer, lm_studio, plain
 from tests.support.scripted_server import DONE, Cut, Hold, ScriptedServer, delta, finish, free_port, sse
 
+Cli = Inside
 _READY = "/help lists the commands.\nYou:"
 _TEXT = "\x1b[31mBeans."
 
