@@ -6,8 +6,8 @@ from contextlib import aclosing
 import pytest
 
 from lmchat.domain.event import ReasoningDelta, RequestSent, StreamFinished, TextDelta
-from lmchat.domain.message import AnswerState, Role, new_id, now
-from lmchat.domain.session import Session, SessionHeader
+from lmchat.domain.message import AnswerState, Role
+from lmchat.domain.session import Session
 from lmchat.errors import (
     RequestInvalid,
     ServerRejected,
@@ -18,13 +18,13 @@ from lmchat.errors import (
 from lmchat.services.context_meter import ContextMeter
 from lmchat.services.conversation import AnswerBegun, Conversation, MessageAdded, TurnSettings
 from lmchat.services.save_queue import SaveQueue
+from tests.support.chats import header
 from tests.support.scripted_backend import ScriptedBackend, answer, read, target
 
 
 def begin(backend, store, *, system_prompt: str = "", save_queue: SaveQueue | None = None) -> Conversation:
-    header = SessionHeader(session_id=new_id(), title="", created_at=now(), updated_at=now())
     return Conversation(
-        Session(header=header),
+        Session(header=header()),
         backend=backend,
         save_queue=save_queue or SaveQueue(store),
         meter=ContextMeter(),

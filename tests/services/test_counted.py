@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from contextlib import aclosing
-
 import pytest
 
 from lmchat.config.settings import ChatSettings
@@ -9,7 +7,7 @@ from lmchat.domain.event import RequestSent, StreamFinished, TextDelta
 from lmchat.domain.message import Role, text_message
 from lmchat.errors import ServerRejected, ServerUnavailable, TooManyRequests
 from lmchat.services.open_sessions import OpenSessions
-from tests.support.scripted_backend import ScriptedBackend, target
+from tests.support.scripted_backend import ScriptedBackend, read, target
 
 UNCOUNTED = [RequestSent(), TextDelta(text="Yes."), StreamFinished(reason="stop")]
 FAILURES = (
@@ -32,9 +30,7 @@ def sessions(backend, store):
 
 
 async def say(sessions, text, how=None):
-    async with aclosing(sessions.shown.conversation.send(text, how or sessions.turn_settings())) as events:
-        async for _ in events:
-            pass
+    await read(sessions.shown.conversation.send(text, how or sessions.turn_settings()))
 
 
 def said(request) -> list[str]:

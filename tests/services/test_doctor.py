@@ -130,13 +130,6 @@ async def test_leaving_early_leaves_no_check_running():
     assert ended.is_set()
 
 
-def test_rows_are_in_the_order_of_the_headings_however_they_came():
-    checks = (good("engine", Group.ENGINE), good("a", Group.SERVERS), good("b", Group.FILES))
-    found = {one.check: one.run() for one in checks}
-    rows = Examination(checks=checks, note_error=lambda _: "").in_order(found)
-    assert [one.check for one in rows] == ["a", "b", "engine"]
-
-
 def test_together_they_are_as_bad_as_the_worst_and_what_is_absent_is_no_harm():
     assert worst([]) is Grade.OK
     assert worst([row(grade=Grade.ABSENT), row(grade=Grade.NOT_TRIED)]) is Grade.OK

@@ -33,17 +33,13 @@ async def branched(store):
     return session.session_id
 
 
-async def test_a_session_is_exported_to_a_file_and_never_over_another(tmp_path, store, library):
+async def test_a_session_is_exported_to_a_file(tmp_path, store, library):
     (one,) = await answered_chats(store, "Plan for the garden")
     session = await store.open_session(one)
     path = tmp_path / "out" / "plan.md"
     assert await library.exporter.export_file(session, path) == path
     assert path.read_text() == await library.exporter.export_text(session)
     assert "## You · 2026-11-20 08:00:00 UTC" in path.read_text()
-    with pytest.raises(FileRefused, match="already exists"):
-        await library.exporter.export_file(session, path)
-    await library.exporter.export_file(session, path, ExportAs(form="txt"), is_forced=True)
-    assert path.read_text().startswith("Plan for the garden\n===")
 
 
 async def test_a_folder_takes_the_export_under_a_name_of_its_own(tmp_path, store, library):
@@ -51,6 +47,9 @@ async def test_a_folder_takes_the_export_under_a_name_of_its_own(tmp_path, store
     path = await library.exporter.export_file(await store.open_session(one), tmp_path, ExportAs(form="json"))
     assert path == tmp_path / f"etc-passwd-{one[:8]}.json"
     assert path.exists()
+    (tmp_path / "backup.d").mkdir()
+    path = await library.exporter.export_file(await store.open_session(one), tmp_path / "backup.d")
+    assert path.suffix == ".md"
 
 
 async def test_all_sessions_are_exported_side_by_side(tmp_path, store, library):
@@ -87,19 +86,6 @@ async def test_of_all_sessions_one_that_is_not_exported_costs_itself_alone(tmp_p
 )
 def test_the_ending_of_the_name_chooses_the_format(tmp_path, name, form):
     assert form_of(tmp_path / name) == form
-
-
-async def test_an_unknown_ending_is_refused_unless_it_is_a_folder_or_a_format_is_given(
-    tmp_path, store, library
-):
-    (one,) = await answered_chats(store, "one")
-    session = await store.open_session(one)
-    with pytest.raises(WrongUse, match=r"exported as \.pdf; use \.md, \.json, \.html or \.txt\.$"):
-        await library.exporter.export_file(session, tmp_path / "a.pdf")
-    assert not list(tmp_path.glob("a.pdf"))
-    await library.exporter.export_file(session, tmp_path / "a.pdf", ExportAs(form="md"))
-    (tmp_path / "backup.d").mkdir()
-    assert (await library.exporter.export_file(session, tmp_path / "backup.d")).suffix == ".md"
 
 
 async def test_an_unknown_format_is_refused_before_anything_is_written(tmp_path, store, library):

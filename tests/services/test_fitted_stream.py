@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from contextlib import aclosing
-
 import pytest
 from msgspec.structs import replace
 
@@ -44,9 +42,7 @@ def too_long(needed: int | None = None, room: int | None = None) -> ServerReject
 
 async def say(sessions: OpenSessions, *texts: str, how: TurnSettings = HOW) -> None:
     for text in texts:
-        async with aclosing(sessions.shown.conversation.send(text, how)) as events:
-            async for _ in events:
-                pass
+        await read(sessions.shown.conversation.send(text, how))
 
 
 async def notes(sessions: OpenSessions, text: str, how: TurnSettings) -> list[str]:

@@ -5,15 +5,13 @@ import asyncio
 import pytest
 
 from lmchat.domain.event import ReasoningDelta, StreamFinished, TextDelta, UsageReported
-from lmchat.domain.message import AnswerState, Role, new_id, now
+from lmchat.domain.message import AnswerState, Role, now
 from lmchat.domain.server import Product, Target
-from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.formats.json_format import to_json
-from lmchat.services.context_meter import ContextMeter
 from lmchat.services.continuation import CONTINUE
 from lmchat.services.conversation import Conversation, TurnSettings
-from lmchat.services.save_queue import SaveQueue
+from tests.services.test_conversation import begin
 from tests.support.chats import read_chats
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model, read
 
@@ -31,10 +29,7 @@ def how(product: Product) -> TurnSettings:
 async def gone_on(store, product: Product, *scripts) -> tuple[Conversation, ScriptedBackend]:
     """Return a session whose first answer broke off and was gone on with."""
     backend = ScriptedBackend(*scripts)
-    header = SessionHeader(session_id=new_id(), title="", created_at=now(), updated_at=now())
-    conversation = Conversation(
-        Session(header=header), backend=backend, save_queue=SaveQueue(store), meter=ContextMeter()
-    )
+    conversation = begin(backend, store)
     await read(conversation.send("x", how(product)))
     await read(conversation.resume(conversation.messages[-1].message_id, how(product)))
     return conversation, backend

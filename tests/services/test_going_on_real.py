@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
-
 import pytest
 
 from lmchat.config.settings import Settings
-from lmchat.domain.message import new_id, now
 from lmchat.domain.request import Sampling
 from lmchat.domain.server import Endpoint, Target
-from lmchat.domain.session import Session, SessionHeader
 from lmchat.proxy.client import ProxyClient
-from lmchat.services.context_meter import ContextMeter
-from lmchat.services.conversation import Conversation, TurnSettings
-from lmchat.services.save_queue import SaveQueue
+from lmchat.services.conversation import TurnSettings
 from lmchat.storage.store import SqliteStore
+from tests.services.test_conversation import begin
+from tests.support.scripted_backend import read
 
 pytestmark = pytest.mark.timeout(120)  # where others compute too, each answer takes its time
 PROMPT = "Write a Python function that adds two numbers, with a short explanation."
@@ -29,29 +25,17 @@ class Talk:
 
     async def answer(self, tokens: int, *, then: int = 0):
         """Return an answer of so many tokens, gone on with for some more."""
-        header = SessionHeader(session_id=new_id(), title="", created_at=now(), updated_at=now())
-        conversation = Conversation(
-            Session(header=header),
-            backend=self.client,
-            save_queue=SaveQueue(self.store),
-            meter=ContextMeter(),
-        )
-        await self._read(conversation.send(PROMPT, await self._how(tokens)))
+        conversation = begin(self.client, self.store)
+        await read(conversation.send(PROMPT, await self._how(tokens)))
         if then:
             first = conversation.messages[-1]
-            await self._read(conversation.resume(first.message_id, await self._how(then)))
+            await read(conversation.resume(first.message_id, await self._how(then)))
         return conversation.messages[-1]
 
     async def _how(self, tokens: int) -> TurnSettings:
         candidate = await self.client.check(self.endpoint)
         target = Target(endpoint=self.endpoint, product=candidate.product, model=candidate.models[0])
         return TurnSettings(target=target, sampling=Sampling(temperature=0, seed=1, max_tokens=tokens))
-
-    @staticmethod
-    async def _read(events) -> None:
-        async with aclosing(events) as stream:
-            async for _ in stream:
-                pass
 
 
 @pytest.fixture

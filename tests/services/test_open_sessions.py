@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
 
 import pytest
 
@@ -10,7 +9,7 @@ from lmchat.domain.event import RequestSent, StreamFinished, TextDelta
 from lmchat.domain.message import AnswerState, Role
 from lmchat.errors import RequestInvalid, ServerUnavailable, StoreUnavailable
 from lmchat.services.open_sessions import OpenSessions, TurnPhase
-from tests.support.scripted_backend import ScriptedBackend, answer, target
+from tests.support.scripted_backend import ScriptedBackend, answer, read, target
 
 
 def make(store, *scripts, **chat) -> OpenSessions:
@@ -21,9 +20,7 @@ def make(store, *scripts, **chat) -> OpenSessions:
 
 async def run(opened, sessions, text: str) -> None:
     """Ask, as the screen does, and read to the end."""
-    async with aclosing(opened.conversation.send(text, sessions.turn_settings())) as events:
-        async for _ in events:
-            pass
+    await read(opened.conversation.send(text, sessions.turn_settings()))
 
 
 async def test_without_server_or_model_asking_is_refused_with_the_next_step(store):

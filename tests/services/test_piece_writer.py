@@ -6,16 +6,12 @@ from contextlib import aclosing
 
 import pytest
 
-from lmchat.domain.session import Session
 from lmchat.domain.turn import RESET
 from lmchat.errors import StoreUnavailable
-from lmchat.services.context_meter import ContextMeter
-from lmchat.services.conversation import Conversation, TurnSettings
 from lmchat.services.save_queue import PieceWriter, SaveQueue
-from tests.support.chats import header, store_at
-from tests.support.scripted_backend import ScriptedBackend, answer, target
-
-HOW = TurnSettings(target=target())
+from tests.services.test_conversation import HOW, begin
+from tests.support.chats import store_at
+from tests.support.scripted_backend import ScriptedBackend, answer, read
 
 
 class Flaky:
@@ -75,17 +71,6 @@ async def store(tmp_path):
     await opened.aclose()
 
 
-def conversation_of(backend, save_queue) -> Conversation:
-    return Conversation(
-        Session(header=header()), backend=backend, save_queue=save_queue, meter=ContextMeter()
-    )
-
-
-async def said(conversation, text):
-    async with aclosing(conversation.send(text, HOW)) as events:
-        return [event async for event in events]
-
-
 async def on_disk(folder, conversation):
     """Return what another window reads."""
     other = store_at(folder)
@@ -96,19 +81,19 @@ async def on_disk(folder, conversation):
 
 
 async def test_where_the_folder_was_removed_the_whole_session_is_written_again(tmp_path, store):
-    conversation = conversation_of(ScriptedBackend(answer("One."), answer("Two.")), SaveQueue(store))
-    await said(conversation, "first")
+    conversation = begin(ScriptedBackend(answer("One."), answer("Two.")), store)
+    await read(conversation.send("first", HOW))
     shutil.rmtree(tmp_path / "lmchat")
-    await said(conversation, "second")
+    await read(conversation.send("second", HOW))
     kept = await on_disk(tmp_path, conversation)
     assert [message.text for message in kept] == ["first", "One.", "second", "Two."]
     assert kept == conversation.messages
 
 
 async def test_what_another_window_purges_comes_back_whole_where_the_talk_goes_on(tmp_path, store):
-    conversation = conversation_of(ScriptedBackend(answer("One."), answer("Two.")), SaveQueue(store))
-    await said(conversation, "first")
+    conversation = begin(ScriptedBackend(answer("One."), answer("Two.")), store)
+    await read(conversation.send("first", HOW))
     async with aclosing(store_at(tmp_path)) as other:
         await other.purge(conversation.header.session_id)
-    await said(conversation, "second")
+    await read(conversation.send("second", HOW))
     assert len(await on_disk(tmp_path, conversation)) == 4

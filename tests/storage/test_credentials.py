@@ -132,17 +132,6 @@ def test_without_servers_to_ask_about_the_keyring_is_left_alone():
     assert KeyringKeys(find).load([])
 
 
-def test_a_locked_keyring_is_given_up(caplog):
-    ring = LockedKeyring()
-    keys = KeyringKeys(lambda: ring, limit_s=BRIEF_S)
-    assert not keys.load([JAN])
-    assert not keys.set(JAN, "s3cret")
-    assert keys.get(JAN) is None
-    assert "s3cret" not in caplog.text
-    ring.unlock.set()
-    assert KeyringKeys(lambda: ring).load([JAN])
-
-
 def test_a_keyring_that_fails_is_none_and_its_words_are_not_logged(caplog):
     caplog.set_level(logging.DEBUG)
     keys = KeyringKeys(FailingKeyring)

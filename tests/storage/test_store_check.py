@@ -2,37 +2,27 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import aclosing, closing
 from pathlib import Path
 
 import pytest
 
 from lmchat.domain.candidate import Finding, Grade
-from lmchat.domain.message import Role, now, text_message
-from lmchat.domain.session import SessionHeader
 from lmchat.storage import checks
 from lmchat.storage.checks import store_findings, whole_findings
 from lmchat.storage.database import connect
 from lmchat.storage.schema import VERSION
 from lmchat.storage.store import SqliteStore
+from tests.support.chats import fill
 from tests.support.faults import no_root, open_folder
 
 PAGE = 4096
 
 
-def header(number: int) -> SessionHeader:
-    return SessionHeader(
-        session_id=f"{number:016x}", title=f"Title {number}", created_at=now(), updated_at=now()
-    )
-
-
-async def filled(path: Path, count: int = 40) -> Path:
-    """A real file with some sessions in it, closed."""
-    store = SqliteStore(path)
-    for number in range(count):
-        message = text_message(Role.USER, f"words {number} " * 50)
-        await store.append(header(number), message)
-    await store.aclose()
+async def filled(path: Path) -> Path:
+    """A real file with 40 sessions in it, closed."""
+    async with aclosing(SqliteStore(path)) as store:
+        await fill(store, 40)
     return path
 
 
