@@ -8,8 +8,9 @@ import stat
 import pytest
 
 from lmchat.config.rows import example_text
-from tests.support.programs import WAIT_S, run
+from tests.support.programs import LMCHAT, WAIT_S, run
 from tests.support.programs import Inside as Cli
+from tests.support.pty_program import PtyProgram
 
 
 @pytest.fixture
@@ -142,6 +143,15 @@ def test_a_broken_configuration_stops_with_one_sentence(cli, words):
     first, second = done.stderr.splitlines()
     assert first == f"lmchat: {cli.folder}/config.toml, line 1: is not valid TOML: invalid value"
     assert second == "Correct it, then try again."
+
+
+def test_a_broken_configuration_keeps_the_screen_from_the_terminal(cli):
+    cli.configure("[chat]\ntemperature = 'warm'\n")
+    with PtyProgram(LMCHAT, home=cli.home, size=(200, 24)) as program:
+        assert program.wait_exit() == 2
+        assert "config.toml, line 2: chat.temperature" in program.text
+        assert program.text.strip().count("\n") <= 1
+        assert b"\x1b[?1049h" not in program.raw
 
 
 def test_a_wrong_level_of_the_log_is_told(cli):

@@ -98,3 +98,17 @@ def test_the_terminal_is_asked_for_its_background_after_the_first_paint_and_only
     with ready_screen(tmp_path, server.url) as screen:
         screen.type("typed", sees="▌ typed")
         assert b"\x1b]11;?" not in screen.raw
+
+
+def test_what_is_typed_in_one_go_with_the_key_is_looked_for(screen):
+    screen.type("\x06abc", sees="no hits")
+    assert "abc" not in screen.prompt_text
+
+
+def test_the_doctor_of_the_real_program_looks_at_the_run_that_it_is_opened_in(tmp_path, server):
+    with ready_screen(tmp_path, server.url, size=(120, 60)) as screen:
+        screen.put("/doctor")
+        screen.type("\r", sees="A chat would use tiny")
+        screen.wait_for("120 × 60.")
+        screen.wait_for("checks")
+        screen.type("\x1b", hides="A chat would use tiny")

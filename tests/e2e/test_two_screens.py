@@ -1,6 +1,9 @@
+"""Two screens on one file: both say and see what is said, whatever the other does."""
+
 from __future__ import annotations
 
 import asyncio
+import signal
 import sqlite3
 from contextlib import closing, contextmanager
 
@@ -125,6 +128,8 @@ def test_both_start_at_one_moment_on_a_file_of_an_earlier_version(tmp_path, serv
             screen.ask(text)
         one.wait_answered()
         other.wait_answered()
+        other.wait_for("Said in one.")
+        one.type("\x0e", sees="Said in the other.")
         leave(one, other)
     assert set(stored_titles(tmp_path)) == {
         "Said in one.",
@@ -132,3 +137,17 @@ def test_both_start_at_one_moment_on_a_file_of_an_earlier_version(tmp_path, serv
         "Which vegetables grow in shade?",
     }
     assert tree(tmp_path)[1] == ""
+
+
+def test_an_answer_whose_lmchat_was_killed_is_interrupted_in_the_other(tmp_path, server):
+    server.on(CHAT, sse("it begins ", Gate(), "never", finish(), DONE))
+    with ready_screen(tmp_path, server.url) as writer:
+        writer.ask("Go on.", sees="it begins")
+        with ready_screen(tmp_path, server.url, "-r", "last") as watcher:
+            watcher.wait_for("another lmchat is writing this")
+            writer.kill(signal.SIGKILL)
+            writer.wait_exit()
+            watcher.type("\x1b[O\x1b[I", sees="lmchat ended while this answer was streaming.")  # the focus
+            watcher.wait_gone("another lmchat is writing this")
+            leave(watcher)
+    assert stored(tmp_path).messages[-1].state is AnswerState.INTERRUPTED
