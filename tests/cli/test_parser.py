@@ -39,8 +39,10 @@ _LEAVES = [
 ]
 
 
-@pytest.mark.parametrize(("option", "name", "value"), _SHARED)
-@pytest.mark.parametrize("command", _LEAVES, ids=" ".join)
+@pytest.mark.parametrize(
+    ("option", "name", "value", "command"),
+    [(*_SHARED[number % len(_SHARED)], leaf) for number, leaf in enumerate(_LEAVES)],
+)
 def test_an_option_holds_before_between_and_after_the_words_of_a_command(option, name, value, command):
     for place in range(len(command) + 1):
         if place and command[place - 1 : place + 1] == ["ask", "hi"]:

@@ -12,7 +12,6 @@ from lmchat.errors import (
     RequestInvalid,
     ServerRejected,
     ServerUnavailable,
-    StoreUnavailable,
     StreamInterrupted,
 )
 from lmchat.services.context_meter import ContextMeter
@@ -142,17 +141,6 @@ async def test_an_answer_that_breaks_off_is_kept_and_says_why(store, script, sta
     assert "ours" not in reply.failure.message
 
 
-async def test_regenerating_adds_a_version_and_keeps_the_old_one(store):
-    conversation = begin(ScriptedBackend(answer("One."), answer("Two.")), store)
-    await read(conversation.send("x", HOW))
-    first = conversation.messages[-1]
-    await read(conversation.regenerate(first.message_id, HOW))
-    second = (await on_disk(store, conversation))[-1]
-    assert (second.text, second.version, second.versions) == ("Two.", 2, 2)
-    back = await store.set_leaf(conversation.header.session_id, first.message_id)
-    assert back.messages[-1].text == "One."
-
-
 async def test_regenerating_a_prompt_without_an_answer_answers_it(store):
     backend = ScriptedBackend([ServerUnavailable("away")], answer("There."))
     conversation = begin(backend, store)
@@ -183,35 +171,3 @@ async def test_two_turns_at_once_in_one_session_are_refused(store):
     gate.set()
     await task
     assert [m.text for m in conversation.messages if m.role is Role.USER] == ["x"]
-
-
-async def test_a_full_window_is_refused_before_anything_changes_where_the_user_wants_that(store):
-    how = TurnSettings(target=target(context_loaded=200), is_truncating=False)
-    uncounted = [TextDelta(text="a " * 100), StreamFinished(reason="stop")]
-    conversation = begin(ScriptedBackend(uncounted, uncounted), store)
-    await read(conversation.send("c " * 100, how))
-    await read(conversation.send("d " * 30, how))
-    before = conversation.messages
-    with pytest.raises(RequestInvalid, match="tokens") as refused:
-        await read(conversation.send("e " * 300, how))
-    assert refused.value.kind == "context_overflow"
-    assert conversation.messages == before
-
-
-async def test_chat_goes_on_without_a_disk_and_catches_up_when_it_is_back(store):
-    save_queue = SaveQueue(store)
-    real_append, real_finish = store.append, store.finish
-
-    async def full(*args):
-        raise StoreUnavailable("The disk is full.")
-
-    store.append = store.finish = full
-    conversation = begin(ScriptedBackend(answer("One."), answer("Two.")), store, save_queue=save_queue)
-    await read(conversation.send("a", HOW))
-    assert save_queue.warning is not None
-    assert conversation.messages[-1].text == "One."
-    store.append, store.finish = real_append, real_finish
-    await read(conversation.send("b", HOW))
-    assert save_queue.warning is None
-    assert [m.text for m in await on_disk(store, conversation)] == ["a", "One.", "b", "Two."]
-    assert (await store.open_session(conversation.header.session_id)).header.title == "a"

@@ -85,19 +85,6 @@ async def test_a_title_is_one_line_and_an_empty_one_is_that_of_the_prompt(store,
     assert (await library.rename(one, " ")).title == "about one"
 
 
-async def test_deletions_are_undone_last_first_also_after_a_restart(store, library):
-    ids = await answered_chats(store, "one", "two", "three")
-    for session_id in ids:
-        await library.delete(session_id)
-    assert (await library.undo_delete()).session_id == ids[2]
-    later = Library(store)
-    assert (await later.undo_delete()).session_id == ids[1]
-    await library.purge(ids[0])
-    assert await library.undo_delete() is None
-    assert await later.undo_delete() is None
-    assert len(await library.every_id()) == 2
-
-
 def test_sessions_that_are_in_memory_only_stand_on_top_once():
     kept, unsaved = header("kept"), header("unsaved")
     groups = (SessionGroup(name="Today", headers=(kept,)),)

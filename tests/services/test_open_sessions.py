@@ -144,8 +144,10 @@ async def test_a_profile_changes_what_it_names_and_a_second_one_inherits_nothing
 async def test_a_refused_first_prompt_leaves_no_session_and_no_title(store):
     sessions = make(store, system_prompt="Be kind.", auto_truncate=False)
     sessions.target = target(context_loaded=100)
-    with pytest.raises(RequestInvalid, match="tokens"):
+    with pytest.raises(RequestInvalid, match="tokens") as refused:
         await run(sessions.shown, sessions, "word " * 400 + "\n")
+    assert refused.value.kind == "context_overflow"
+    assert sessions.shown.conversation.messages == ()
     assert await store.list_sessions() == ()
     assert sessions.shown.conversation.header.title == ""
 

@@ -294,6 +294,8 @@ async def test_tool_calls_are_recovered_in_their_order_from_rows_or_files_alone(
     wanted = [(one.message_id, one.role, one.parent_id, one.parts) for one in (first, second)]
     assert [(one.message_id, one.role, one.parent_id, one.parts) for one in kept[1:]] == wanted
     assert {one.state for one in kept[1:]} == {AnswerState.INTERRUPTED}
+    assert {one.failure.message for one in kept[1:]} == {"lmchat ended before this tool call had a result."}
+    assert {one.failure.hint for one in kept[1:]} == {"Press r to run it again."}
     assert left(tmp_path) == []
 
 

@@ -179,7 +179,7 @@ def big(tmp_path_factory):
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(before=_ODD, inside=_ODD, after=_ODD, is_indexed=st.booleans())
 def test_whatever_stands_in_a_text_is_found_and_nothing_is_a_syntax_error(
     big, before, inside, after, is_indexed

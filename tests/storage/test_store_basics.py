@@ -123,15 +123,6 @@ async def test_only_what_the_list_shows_can_be_changed(store):
         await store.update_session("0123456789abcdef", {"title": "x"})
 
 
-async def test_a_deleted_session_is_in_the_trash_and_can_be_brought_back(store, clock):
-    session, _ = await begin_session(store, "hello")
-    await store.update_session(session.session_id, {"deleted_at": clock()})
-    assert await store.list_sessions() == ()
-    assert [found.session_id for found in await store.list_sessions(is_trash=True)] == [session.session_id]
-    await store.update_session(session.session_id, {"deleted_at": None})
-    assert len(await store.list_sessions()) == 1
-
-
 async def test_going_on_in_a_session_takes_it_out_of_the_trash(store, clock):
     session, first = await begin_session(store, "hello")
     await store.update_session(session.session_id, {"deleted_at": clock()})

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from lmchat.domain.message import AnswerState, Role, new_id
+from lmchat.domain.message import AnswerState, new_id
 from lmchat.storage.checks import store_findings, whole_findings
 from lmchat.storage.store import SqliteStore
 from tests.support.chats import header, say, store_at
@@ -53,7 +53,7 @@ async def opened(path: Path, session_id: str):
         await store.aclose()
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 async def test_a_killed_process_loses_no_piece_that_was_written(tmp_path, seed):
     path, session_id = tmp_path / "sessions.db", new_id()
     with streaming(path, session_id) as child:
@@ -78,28 +78,6 @@ async def test_an_answer_killed_before_its_first_word_has_failed(tmp_path):
     said = (await opened(path, session_id)).messages[1]
     assert (said.state, said.parts) == (AnswerState.FAILED, ())
     assert said.failure.hint == "Ask again."
-
-
-async def test_a_tool_call_of_a_killed_process_is_interrupted_and_can_be_run_again(tmp_path):
-    path, session_id = tmp_path / "sessions.db", new_id()
-    with streaming(path, session_id, kind="tool") as child:
-        assert child.stdout.readline() == "begun\n"
-        running = (await opened(path, session_id)).messages[2]
-    ended = (await opened(path, session_id)).messages[2]
-    assert (running.role, running.state) == (Role.TOOL, AnswerState.STREAMING)
-    assert (ended.role, ended.state, ended.parts) == (Role.TOOL, AnswerState.INTERRUPTED, running.parts)
-    assert ended.tool_calls[0].name == "files/read_text"
-    assert ended.failure.message == "lmchat ended before this tool call had a result."
-    assert ended.failure.hint == "Press r to run it again."
-
-
-@pytest.mark.rule("R-17")
-async def test_text_that_turned_out_to_be_thought_is_thought_after_a_crash(tmp_path):
-    path, session_id = tmp_path / "sessions.db", new_id()
-    with streaming(path, session_id, kind="anew") as child:
-        acknowledged(child, 5)
-        said = (await opened(path, session_id)).messages[1]
-    assert (said.state, said.text[:10], said.reasoning) == (AnswerState.INTERRUPTED, "0 1 2 3 4 ", "hm hm!")
 
 
 async def test_an_answer_that_another_window_streams_stays_as_it_is(tmp_path):

@@ -33,7 +33,6 @@ from lmchat.domain.message import (
     text_message,
 )
 from lmchat.domain.session import MessagePath, Session, SessionHeader, Skipped, title_from
-from lmchat.domain.turn import RESET
 from lmchat.errors import LMChatError
 from lmchat.formats.reading import Reader
 from lmchat.storage import write
@@ -277,16 +276,9 @@ async def stream_without_end(path: str, session_id: str, kind: str) -> None:
     await store.append(session, asked)
     said = answer(parent=asked, state=AnswerState.STREAMING)
     await store.begin_answer(session_id, said)
-    if kind == "tool":
-        await store.finish(session_id, replace(said, state=AnswerState.COMPLETE))
-        await store.begin_answer(session_id, tool_message(None, parent=said, state=AnswerState.STREAMING))
     tell("begun")
-    if kind in ("nothing", "tool"):
+    if kind == "nothing":
         await asyncio.Event().wait()
-    if kind == "anew":
-        await store.add_pieces(said.message_id, [("text", "hm "), ("text", "hm")])
-        await store.add_pieces(said.message_id, [("text", "!"), RESET, ("reasoning", "hm hm!")])
-        kind = "text"
     for number in range(10**9):
         await store.add_pieces(said.message_id, [(kind, f"{number} ")])
         tell(number)
