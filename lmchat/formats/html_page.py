@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, tzinfo
 from functools import partial
 from html import escape
-from typing import Any
 
 from markdown_it import MarkdownIt
 
@@ -43,8 +42,7 @@ def to_html(session: Session, *, with_reasoning: bool = False, zone: tzinfo | No
         f"<title>{title}</title><style>{_STYLE}</style></head><body>",
         f"<h1>{title}</h1>",
     ]
-    options: dict[str, Any] = {"zone": zone, "with_reasoning": with_reasoning}
-    entry = partial(_entry, markdown=markdown, files=session.files, **options)
+    entry = partial(_entry, markdown=markdown, files=session.files, zone=zone, with_reasoning=with_reasoning)
     blocks += with_branches(session, entry, lambda head: f"<hr><p><strong>{escape(head)}</strong></p>")
     return "\n".join([*blocks, "</body></html>"]) + "\n"
 

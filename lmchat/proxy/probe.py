@@ -380,12 +380,12 @@ class Prober:
         if key == _NO_KEY and candidate.verdict is Verdict.NEEDS_KEY and self.key(endpoint):
             known = server_of(candidate.product) if site.is_identified else None
             # the same look goes on: with its key, and what is left of the questions
-            left = max(site.questions, 1)
-            opened = self.site(endpoint, site.asked.product, read_s=read_s, questions=left)
+            site.asked = replace(site.asked, key=self.key(endpoint) or "")
+            site.questions, site.first, site.refused = max(site.questions, 1), None, None
             # what was refused may have been for want of a key
             good = {url: one for url, one in site.replies.items() if one.is_good or one.is_unknown_path}
-            opened.replies |= good
-            site, candidate = opened, await look(opened, place, known)
+            site.replies = good
+            candidate = await look(site, place, known)
         if candidate.verdict.is_server and (site.is_identified or candidate.models):
             self._remember(endpoint, candidate.product)
         else:
