@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import sys
@@ -22,6 +21,7 @@ from lmchat.engine.gguf import Header, NotGguf, read_header
 from lmchat.errors import WrongUse
 from lmchat.files import NO_WAIT, OPEN_FLAGS, path_of, read_plain
 from lmchat.machine.system import jan_folders, lm_studio_folders
+from lmchat.text import similar
 
 _MOST_FILES = 500
 _MOST_SETTINGS_BYTES = 1 << 20
@@ -132,7 +132,7 @@ def named_model(named: str, models: Sequence[ModelFile]) -> ModelFile:
     path = path_of(named)
     if path.exists() or named.lower().endswith(_SUFFIX):
         return _model_at(path.absolute(), models)
-    meant = next(iter(difflib.get_close_matches(named, [model.name for model in models], n=1)), "")
+    meant = similar(named, tuple(model.name for model in models))
     raise WrongUse(
         f"There is no model {named} on this disk.",
         hint=f"Did you mean {meant}?" if meant else "`lmchat models --local` lists the model files.",

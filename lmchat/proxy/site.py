@@ -11,7 +11,7 @@ import httpx
 from msgspec import Struct, field
 
 from lmchat.domain.server import Endpoint
-from lmchat.errors import ServerRejected, ServerUnavailable
+from lmchat.errors import ServerUnavailable
 from lmchat.proxy.errors import TRANSPORT_ERRORS
 from lmchat.proxy.http import Connections, Reply, request_headers
 from lmchat.proxy.json_values import NotJsonError, decode, encode, mapping
@@ -81,7 +81,7 @@ class Site(Struct, kw_only=True):
         """Ask for something nice to know; raises only where nothing answers."""
         try:
             reply = await self.optional(path)
-        except (ServerUnavailable, ServerRejected) as error:
+        except ServerUnavailable as error:
             if error.kind == "offline":
                 raise
             return None
