@@ -9,7 +9,7 @@ from msgspec import Struct, field
 
 from lmchat.domain.message import AttachedFile, ChatMessage, Role, split_files
 
-_LONGEST_TAG = 40
+_LONGEST_TAG, _LONGEST_TITLE = 40, 60
 TRASH_DAYS = 30
 """Days for which a deleted session can be restored."""
 STRETCH = 64
@@ -136,7 +136,7 @@ def tags_from(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word for word in words if word))
 
 
-def title_from(prompt: str, *, limit: int = 60) -> str:
+def title_from(prompt: str) -> str:
     """Return the first line of a prompt, cut at a word, or the name of its first file."""
     pieces = split_files(prompt)
     typed = "\n".join(piece for piece in pieces if isinstance(piece, str))
@@ -144,9 +144,9 @@ def title_from(prompt: str, *, limit: int = 60) -> str:
     lines = (line.strip() for line in (*typed.splitlines(), *names))
     line = next((line for line in lines if line), "")
     line = " ".join(line.lstrip("#>*-` ").split()) or "Untitled"
-    if len(line) <= limit:
+    if len(line) <= _LONGEST_TITLE:
         return line
-    cut = line[: limit - 1].rsplit(" ", 1)[0] if " " in line[: limit - 1] else line[: limit - 1]
+    cut = line[: _LONGEST_TITLE - 1].rsplit(" ", 1)[0]
     return cut.rstrip(" ,;:.") + "…"
 
 

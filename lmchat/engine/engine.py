@@ -12,7 +12,7 @@ from pathlib import Path
 from lmchat.config.settings import LocalSettings
 from lmchat.domain.engine import DemoOffer, EngineState, FetchProgress, ModelFile
 from lmchat.domain.server import Endpoint
-from lmchat.engine import download
+from lmchat.engine.download import SMOLLM2, fetch
 from lmchat.engine.models import best_model, found_on_disk, listed, named_model, warning
 from lmchat.engine.process import ChildProcess, ServeOrder
 from lmchat.engine.reasons import why_ended, why_not_started
@@ -37,14 +37,12 @@ class LocalEngine:
         log_file: Path,
         environ: Mapping[str, str],
         on_address: Callable[[Endpoint, str], None] = lambda _, __: None,
-        demo_model: download.DemoModel = download.SMOLLM2,
     ) -> None:
         """`on_address` gets each new address and its key, before anything answers there."""
         self._settings = settings
         self._on_address = on_address
         self._folder = folder
         self._log_file = log_file
-        self._demo = demo_model
         self._environ = environ
         self._files: tuple[ModelFile, ...] | None = None
         self._child: ChildProcess | None = None
@@ -70,16 +68,16 @@ class LocalEngine:
         await child.stop()
 
     async def offer(self) -> DemoOffer:
-        demo = self._demo
+        demo = SMOLLM2
         return DemoOffer(
             name=demo.name, licence=demo.licence, download_bytes=demo.download_bytes, folder=self._folder
         )
 
     async def fetch(self, told: Callable[[FetchProgress], None]) -> ModelFile:
         """Download the demo model unless it is there; raises `EngineUnavailable`."""
-        await download.fetch(self._demo, self._folder, self._environ, told)
+        await fetch(SMOLLM2, self._folder, self._environ, told)
         self._files = None
-        return self._demo.file_in(self._folder)
+        return SMOLLM2.file_in(self._folder)
 
     async def files(self, *, is_refresh: bool = False) -> tuple[ModelFile, ...]:
         """Return the models on this disk, those of other programs too; cached until a refresh."""
@@ -88,13 +86,13 @@ class LocalEngine:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_SEARCH_S):
                     await run_abandonable(lambda: found.extend(found_on_disk(self._environ)))
-            self._files = await run_abandonable(lambda: listed(tuple(found), self._demo, self._folder))
+            self._files = await run_abandonable(lambda: listed(tuple(found), SMOLLM2, self._folder))
         return self._files
 
     async def choose(self, named: str = "", *, last: str = "") -> ModelFile | None:
         """Return the named model, else the last used or best one; raises `WrongUse` for an unknown name."""
         files = await self.files()
-        is_demo = named.casefold() == self._demo.name
+        is_demo = named.casefold() == SMOLLM2.name
         if named and not (is_demo and not any(file.is_demo for file in files)):
             return await run_abandonable(lambda: named_model(named, files))
         return None if is_demo else await asyncio.to_thread(best_model, files, last)

@@ -26,7 +26,7 @@ _WRITERS = {
 """By file extension; imported on use, since HTML needs markdown-it."""
 FORMATS = tuple(_WRITERS)
 REFUSED = "Refused"
-_LONGEST_NAME = 50
+_LONGEST_NAME, _ID_CHARS = 50, 8
 _QUOTED_CHARS = 60
 _SPEAKERS = {Role.USER: "You", Role.SYSTEM: "System", Role.TOOL: "Tool", Role.ASSISTANT: "Assistant"}
 _STATES = {
@@ -48,12 +48,12 @@ def render(
     return write(session) if form == "json" else write(session, with_reasoning=with_reasoning, zone=zone)
 
 
-def export_name(session: Session, *, form: str = "md", id_length: int = 8) -> str:
+def export_name(session: Session, *, form: str = "md") -> str:
     """Return a file name of title and id that is valid on every system."""
     plain = unicodedata.normalize("NFC", safe_line(session.header.title))
     words = re.findall(r"\w+", plain.replace("\ufffd", " "))
     name = "-".join(words)[:_LONGEST_NAME].strip("-_") or "session"
-    identity = re.sub(r"[^0-9A-Za-z]", "", session.header.session_id)[:id_length]
+    identity = re.sub(r"[^0-9A-Za-z]", "", session.header.session_id)[:_ID_CHARS]
     return f"{name}-{identity}.{form}"
 
 
