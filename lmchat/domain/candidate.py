@@ -106,8 +106,9 @@ def choose(
     if is_named:
         candidates = [candidate for candidate in candidates if candidate.is_own]
     usable = [candidate for candidate in candidates if candidate.verdict.is_usable]
-    for candidate in sorted(usable, key=lambda one: _rank(one, remembered, model)):
-        return arrive_at(candidate, model=model, remembered=remembered)
+    if usable:
+        best = min(usable, key=lambda one: _rank(one, remembered, model))
+        return arrive_at(best, model=model, remembered=remembered)
     for candidate in candidates:
         if candidate.verdict in (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED):
             return Arrival(need=Need.KEY, candidate=candidate)
