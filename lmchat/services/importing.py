@@ -65,6 +65,8 @@ class Survey(Struct, kw_only=True):
     program: str
     paths: list[str] = []
     found: list[Imported] = []
+    unreadable: int = 0
+    """Files that cannot be read."""
 
     @property
     def is_known(self) -> bool:
@@ -80,6 +82,7 @@ class Survey(Struct, kw_only=True):
         dates = " to ".join(dict.fromkeys(f"{day:%Y-%m-%d}" for day in days))
         there = sum(one.is_there for one in self.found)
         known = f"{plural(there, 'chat')} already imported, " if there else ""
+        known += f"{plural(self.unreadable, 'file')} cannot be read, " if self.unreadable else ""
         return f"{self.program}: {counted(self.found)}, {known}{dates} ({', '.join(self.paths)})"
 
 
@@ -155,11 +158,12 @@ class Importer:
         surveys: dict[str, Survey] = {}
         done = Done()
         for source, program, path in await asyncio.to_thread(self._find):
-            before = len(done.imported)
+            before, refused = len(done.imported), len(done.refused)
             await self.bring([str(path)], source=source, is_trial=True, into=done)
             one = surveys.setdefault(source, Survey(source=source, program=program))
             one.paths.append(str(path))
             one.found += done.chats[before:]
+            one.unreadable += sum(name != str(path) for name, _ in done.refused[refused:])
         return [one for one in surveys.values() if one.found]
 
     async def _each(self, names: Sequence[str], piped: Mapping[str, bytes], done: Done) -> dict[str, str]:

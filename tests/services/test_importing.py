@@ -360,9 +360,10 @@ async def test_what_other_programs_have_is_counted_without_importing_it(tmp_path
     assert one.words == f"LM Studio: 1 chat, 8 messages, 2025-11-18 ({folder.parent})"
     assert await store.list_sessions() == ()
     await bring(importer, *one.paths, source="lmstudio")
+    (folder / "broken.json").write_text("{")
     (one,) = await importer.survey()
     assert one.is_known
-    assert "8 messages, 1 chat already imported, 2025" in one.words
+    assert "8 messages, 1 chat already imported, 1 file cannot be read, 2025" in one.words
 
 
 async def test_a_folder_without_any_chat_is_refused_and_other_files_beside_chats_are_counted(
