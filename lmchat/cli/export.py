@@ -45,11 +45,11 @@ def _report(context: Context, exported: Exported) -> int:
         context.output.note(f"{session_id}: {safe_line(error.words)}")
     if context.output.is_json:
         context.output.document({"files": exported.paths, "failed": failed})
-        return 1 if failed else 0
-    if not failed and not exported.paths:
-        context.output.note("There are no sessions to export.")
-    for path in exported.paths:
-        context.output.note(f"Wrote {path}")
-    if failed:
-        context.output.note(f"{failed} {'session was' if failed == 1 else 'sessions were'} not written.")
+    else:
+        for path in exported.paths:
+            context.output.note(f"Wrote {path}")
+        if failed:
+            context.output.note(f"{failed} {'session was' if failed == 1 else 'sessions were'} not written.")
+        elif not exported.paths:
+            context.output.note("There are no sessions to export.")
     return 1 if failed else 0

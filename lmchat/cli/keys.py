@@ -119,15 +119,11 @@ class Keys:
     def _printed_by(self, own: EndpointSettings) -> str:
         key, reason = "", "printed nothing"
         try:
-            done = subprocess.run(  # noqa: S603 - the user's own command
-                ["/bin/sh", "-c", own.api_key_cmd],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                timeout=_COMMAND_S,
-                check=True,
+            command = ["/bin/sh", "-c", own.api_key_cmd]
+            printed = subprocess.check_output(  # noqa: S603 - the user's own command
+                command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=_COMMAND_S
             )
-            key = done.stdout.decode("utf-8", "replace").partition("\n")[0].strip()
+            key = printed.decode("utf-8", "replace").partition("\n")[0].strip()
         except subprocess.CalledProcessError as error:
             reason = f"exited with status {error.returncode}"
         except (OSError, subprocess.TimeoutExpired) as error:
