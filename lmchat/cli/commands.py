@@ -338,7 +338,7 @@ COMMANDS: tuple[Subcommand, ...] = (
     *(_SESSIONS, _SEARCH, _EXPORT, _IMPORT, _CONFIG, _DOCTOR),
     Subcommand(
         "completion",
-        "print a script that completes commands and options in your shell",
+        "print a script that completes commands, options and models in your shell",
         "lmchat completion bash > ~/.local/share/bash-completion/completions/lmchat",
         (argument("shell SHELL", "bash, zsh or fish", choices=("bash", "zsh", "fish")),),
         json="",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from textwrap import indent
 from typing import Any, NoReturn
@@ -88,7 +89,11 @@ def parse(argv: Sequence[str]) -> ParsedOptions:
 
 def build_parser(hosts: list[str] | None = None, models: list[str] | None = None) -> argparse.ArgumentParser:
     """Return the parser of everything; `hosts` receives each `--allow-host`, `models` each `-m`."""
-    shared = _shared_options([] if hosts is None else hosts, [] if models is None else models)
+    # options that may come before or after a command; defaults of a command would overwrite earlier values
+    shared = _Parser(add_help=False, argument_default=argparse.SUPPRESS, allow_abbrev=False)
+    group = shared.add_argument_group("common options")
+    for one in shared_arguments([] if hosts is None else hosts, [] if models is None else models):
+        group.add_argument(*one.names, **one.form)
     parser = _Parser(
         prog="lmchat",
         description=_DESCRIPTION,
@@ -100,18 +105,6 @@ def build_parser(hosts: list[str] | None = None, models: list[str] | None = None
     parser.add_argument("--version", action="version", version=f"lmchat {__version__}")
     _add_commands(parser, COMMANDS, shared)
     return parser
-
-
-def _shared_options(hosts: list[str], models: list[str]) -> _Parser:
-    """Return options that may come before or after a command.
-
-    Unset options are left out: a command's defaults would overwrite earlier values.
-    """
-    shared = _Parser(add_help=False, argument_default=argparse.SUPPRESS, allow_abbrev=False)
-    group = shared.add_argument_group("common options")
-    for one in shared_arguments(hosts, models):
-        group.add_argument(*one.names, **one.form)
-    return shared
 
 
 def shared_arguments(hosts: list[str], models: list[str]) -> tuple[Argument, ...]:
@@ -213,7 +206,20 @@ def completion(context: Context) -> int:
     """Print the completion script of a shell."""
     import shtab
 
-    places = {"FILE": shtab.FILE, "DIR": shtab.DIRECTORY}  # by the word of the help
+    # names of models come from the file of the lists that lmchat keeps: no server and no Python is waited for
+    file = shlex.quote(str(context.paths.models_file))
+    names = f"""grep -o '"model_id":"[^"]*"' {file} 2>/dev/null | cut -d '"' -f 4 | sort -u"""
+    models = {
+        "bash": "_lmchat_models",
+        "zsh": "_lmchat_models",
+        "fish": "(_lmchat_models)",
+        "preamble": {
+            "bash": f'_lmchat_models() {{ compgen -W "$({names})" -- "$1"; }}',
+            "zsh": f'_lmchat_models() {{ compadd -- ${{(f)"$({names})"}}; }}',
+            "fish": f"function _lmchat_models; {names}; end",
+        },
+    }
+    places = {"FILE": shtab.FILE, "DIR": shtab.DIRECTORY, "MODEL": models}  # by the word of the help
     parser = build_parser()
     for action in _actions(parser):
         if isinstance(action.metavar, str) and action.metavar in places:

@@ -11,6 +11,8 @@ from lmchat.config.rows import example_text
 from tests.support.programs import LMCHAT, WAIT_S, run
 from tests.support.programs import Inside as Cli
 from tests.support.pty_program import PtyProgram
+from tests.support.scripted_products import plain
+from tests.support.scripted_server import ScriptedServer
 
 
 @pytest.fixture
@@ -194,15 +196,31 @@ def require(shell: str) -> None:
     ],
 )
 def test_the_script_for_bash_completes(cli, typed, offered):
-    (cli.home / "script").write_text(cli("completion", "bash").stdout)
     (cli.home / "garden.md").write_text("")
     (cli.home / "gone").mkdir()
+    assert completed(cli, typed) == f"{offered}\n"
+
+
+def completed(cli, typed):
+    """Return what the script for bash offers."""
+    (cli.home / "script").write_text(cli("completion", "bash").stdout)
     words = typed.split()
     ask = (
         f'compopt() {{ :; }}; source "$1"; COMP_WORDS=(lmchat {typed}); COMP_CWORD={len(words)}; '
         '_shtab_lmchat; echo "${COMPREPLY[@]}"'
     )
-    assert run(["bash", "-c", ask, "bash", cli.home / "script"], cwd=cli.home).stdout == f"{offered}\n"
+    return run(["bash", "-c", ask, "bash", cli.home / "script"], cwd=cli.home).stdout
+
+
+def test_names_of_models_are_completed_without_a_server(tmp_path):
+    with ScriptedServer() as server:
+        cli = Cli(home=tmp_path, url=plain(server, "llama3.2:3b", "qwen3-8b").url)
+        cli("models")
+    assert [completed(cli, typed) for typed in ("models load l", "-m q")] == ["llama3.2:3b\n", "qwen3-8b\n"]
+    require("fish")
+    (cli.home / "script").write_text(cli("completion", "fish").stdout)
+    ask = f"source {cli.home / 'script'}; complete --do-complete 'lmchat compare -m q'"
+    assert run(["fish", "-c", ask], home=cli.home).stdout.startswith("qwen3-8b")
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
