@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import ClassVar
 from unittest.mock import patch
 
-from textual import _wait, app, on, pilot
+from textual import _wait, app, pilot
 from textual._context import visible_screen_stack
 from textual.app import App, ComposeResult
 from textual.containers import Horizontal, Vertical
@@ -28,8 +28,7 @@ from textual.widget import Widget
 from lmchat.tui.commands import COMMANDS, Scope, bindings
 from lmchat.tui.icons import ASCII_CLASS
 from lmchat.tui.themes import THEMES
-from lmchat.tui.widgets.prompt import Pill, Prompt
-from lmchat.tui.widgets.prompt_input import PromptInput
+from lmchat.tui.widgets.prompt import Prompt
 
 _SPEC = importlib.util.find_spec("lmchat.tui")
 _FOLDER = Path(_SPEC.submodule_search_locations[0])
@@ -140,14 +139,6 @@ class ChatLike(Screen[None]):
         yield Vertical(id="log")
         yield Prompt()
 
-    @on(PromptInput.Submitted)
-    @on(PromptInput.Drafted)
-    @on(PromptInput.ScrollWanted)
-    @on(PromptInput.QueueActWanted)
-    @on(Pill.Pressed)
-    def keep_fact(self, fact: Message) -> None:
-        self.app.kept.append(fact)
-
     def __getattr__(self, name: str):
         if name.startswith("action_") and name.removeprefix("action_") in ACTIONS:
             return lambda *args: self.app.act((name.removeprefix("action_"), *args))
@@ -164,15 +155,11 @@ class PromptApp(Host):
     def __init__(self, **how) -> None:
         super().__init__(screen=ChatLike, **how)
         self.actions: list[tuple] = []
-        self.kept: list[Message] = []
 
     def __getattr__(self, name: str):
         if name.startswith("action_") and name.removeprefix("action_") in ACTIONS:
             return lambda *args: self.act((name.removeprefix("action_"), *args))
         raise AttributeError(name)
-
-    def of(self, kind: type) -> list:
-        return [fact for fact in self.kept if isinstance(fact, kind)]
 
     def act(self, action: tuple) -> None:
         self.actions.append(action)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from unittest.mock import AsyncMock, call
+
 from textual import events
 
 from lmchat.tui.widgets.chat_log.viewport import parse_bookmark
@@ -9,19 +11,6 @@ from tests.support.scripted_backend import answer
 from tests.support.tui_host import screen_text
 
 LONG = "\n\n".join(f"Paragraph {number} of a long answer." for number in range(120))
-
-
-def counted(store) -> list[tuple[str, str]]:
-    """Note each write of a place."""
-    written: list[tuple[str, str]] = []
-    save = store.save_bookmark
-
-    async def save_bookmark(session_id, place):
-        written.append((session_id, place))
-        await save(session_id, place)
-
-    store.save_bookmark = save_bookmark
-    return written
 
 
 async def read_up_to(desk, words: str) -> str:
@@ -56,10 +45,11 @@ async def test_within_a_run_each_session_keeps_its_place(tmp_path):
 
 async def test_where_one_reads_is_on_the_disk_when_the_terminal_loses_the_focus(tmp_path):
     async with ready_desktop(tmp_path, answer(LONG), asked=["Tell me"]) as desk:
-        written = counted(desk.store)
+        save = desk.store.save_bookmark = AsyncMock(wraps=desk.store.save_bookmark)
         mark = await read_up_to(desk, "Paragraph 40 ")
         desk.app.post_message(events.AppBlur())
-        await desk.until(lambda: written == [(desk.conversation.header.session_id, mark)], "the write")
+        wanted = [call(desk.conversation.header.session_id, mark)]
+        await desk.until(lambda: save.await_args_list == wanted, "the write")
 
 
 async def test_a_place_far_above_the_end_of_a_long_session_is_read_before_it_is_shown(tmp_path):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from unittest.mock import AsyncMock
+from unittest.mock import AsyncMock, call
 
 import pytest
 from textual import events
@@ -15,7 +15,7 @@ from lmchat.tui.screens.chat.sessions import SAVE_AFTER_S
 from lmchat.tui.screens.search_dialog import SearchDialog
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.session_list import SessionList
-from tests.support.desktop import desktop, half, ready_desktop, sent, shown
+from tests.support.desktop import desktop, half, hold, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 from tests.support.tui_host import screen_text
 
@@ -160,42 +160,28 @@ async def test_a_draft_stays_with_its_session(tmp_path):
 
 async def test_what_is_typed_is_on_the_disk_a_moment_later_and_written_at_most_five_times_a_second(desk):
     began_s = time.monotonic()
-    written: list[str] = []
-    save = desk.store.save_draft
-
-    async def save_draft(session_id, text):
-        written.append(text)
-        await save(session_id, text)
-
-    desk.store.save_draft = save_draft
+    save = desk.store.save_draft = AsyncMock(wraps=desk.store.save_draft)
     for letter in "abcdefghijklmnopqrst":
         await desk.press(letter)
-    await desk.until(lambda: written and written[-1] == "abcdefghijklmnopqrst", "the draft")
+    await desk.until(lambda: save.await_args == call("", "abcdefghijklmnopqrst"), "the draft")
     assert await desk.store.draft("") == "abcdefghijklmnopqrst"
-    assert len(written) <= (time.monotonic() - began_s) / SAVE_AFTER_S + 1
+    assert save.await_count <= (time.monotonic() - began_s) / SAVE_AFTER_S + 1
     assert SAVE_AFTER_S < 0.25
 
 
-async def test_what_was_sent_stays_a_draft_until_it_is_on_the_disk_as_a_prompt(desk):
-    gate, asked = asyncio.Event(), asyncio.Event()
-    append = desk.store.append
-
-    async def slow(*given):
-        asked.set()
-        await gate.wait()
-        await append(*given)
-
-    desk.store.append = slow
-    await desk.say("first")
-    await asked.wait()
-    await desk.until(lambda: desk.chat.prompt_text._timer is not None, "the timer")
-    began = desk.chat.prompt_text._timer
-    await desk.until(lambda: desk.chat.prompt_text._timer is not began, "its end")
-    assert desk.chat.prompt_text._timer is not None
-    gate.set()
-    await desk.answered()
-    await desk.until(lambda: desk.chat.prompt_text._timer is None, "the write")
-    assert await desk.store.draft("") == ""
+async def test_what_was_sent_stays_a_draft_until_it_is_on_the_disk_as_a_prompt(tmp_path):
+    async with ready_desktop(tmp_path) as desk:
+        gate = hold(desk.store, "append")
+        await desk.say("first")
+        await desk.until(lambda: desk.app.open_sessions.shown.is_busy, "the turn")
+        await desk.until(lambda: desk.chat.prompt_text._timer is not None, "the timer")
+        began = desk.chat.prompt_text._timer
+        await desk.until(lambda: desk.chat.prompt_text._timer is not began, "its end")
+        assert desk.chat.prompt_text._timer is not None
+        gate.set()
+        await desk.answered()
+        await desk.until(lambda: desk.chat.prompt_text._timer is None, "the write")
+        assert await desk.store.draft("") == ""
 
 
 async def test_what_goes_out_behind_another_session_is_no_draft_any_more_and_what_is_typed_there_stays(

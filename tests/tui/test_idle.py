@@ -9,6 +9,8 @@ from lmchat.domain.server import Verdict
 from lmchat.services.monitor import POLL_S
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.connect import AWAY_FACTOR, LOOK_EVERY_S
+from lmchat.tui.screens.help_screen import HelpScreen
+from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.welcome.screen import WelcomeScreen
 from lmchat.tui.widgets.find_bar import FindBar
 from tests.support.desktop import desktop, half, ready_desktop, shown
@@ -50,13 +52,11 @@ async def _find_open(desk):
 
 
 async def _help_open(desk):
-    await desk.press("f1")
-    await desk.until(lambda: not isinstance(desk.app.screen, ChatScreen), "the help")
+    await desk.press("f1", leads_to=HelpScreen)
 
 
 async def _picker_open(desk):
-    await desk.press("ctrl+o")
-    await desk.until(lambda: not isinstance(desk.app.screen, ChatScreen), "the picker")
+    await desk.press("ctrl+o", leads_to=ModelPicker)
 
 
 async def _unfocused(desk):

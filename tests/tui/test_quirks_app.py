@@ -20,6 +20,7 @@ from textual.widgets._toast import Toast
 from lmchat.tui.quirks.app import PatchedApp, PatchedScreen
 from lmchat.tui.screens.palette import Palette
 from tests.support.desktop import Desktop, desktop
+from tests.support.tui_host import drawn
 
 
 class Paced(PatchedApp):
@@ -45,9 +46,7 @@ class Paced(PatchedApp):
 
 
 async def test_a_slow_terminal_gets_only_the_newest_of_all_frames():
-    async with Paced().run_test() as pilot:
-        app = pilot.app
-        await pilot.pause()
+    async with drawn(Paced()) as (app, pilot):
         app.is_terminal_behind = True
         app.shown.clear()
         for number in range(5):
@@ -61,9 +60,7 @@ async def test_a_slow_terminal_gets_only_the_newest_of_all_frames():
 
 
 async def test_a_whole_paint_that_was_dropped_is_done_later():
-    async with Paced().run_test() as pilot:
-        app = pilot.app
-        await pilot.pause()
+    async with drawn(Paced()) as (app, pilot):
         app.is_terminal_behind = True
         app.shown.clear()
         await app.mount(Static("second"))
@@ -78,8 +75,7 @@ async def test_a_whole_paint_that_was_dropped_is_done_later():
 
 
 async def test_a_worker_that_fails_is_reported_and_ends_nothing():
-    async with Paced().run_test() as pilot:
-        app = pilot.app
+    async with drawn(Paced()) as (app, pilot):
 
         async def fail() -> None:
             raise ValueError("on purpose")
@@ -158,9 +154,7 @@ async def test_pieces_of_frames_add_up_to_the_whole_screen(seed):
 
 
 async def test_nothing_behind_what_changed_is_rendered(monkeypatch):
-    app = Panes()
-    async with app.run_test(size=(50, 12)) as pilot:
-        await pilot.pause()
+    async with drawn(Panes(), (50, 12)) as (app, pilot):
         rendered, render = set(), Widget.render_lines
         monkeypatch.setattr(Widget, "render_lines", lambda one, crop: rendered.add(one) or render(one, crop))
         right = app.query_one("#right", Static)

@@ -77,9 +77,15 @@ def reader() -> Reader:
         ("\x1b[27;2;65~", ["A"]),
         ("\x1b[27u", ["escape"]),
         ("é", ["é"]),
+        ("hi\r", ["h", "i", "enter"]),
+        ("\r\r", ["enter", "enter"]),
+        ("\r\x1b[<35;10;10M", ["enter", "MouseMove"]),
+        ("\x1b\x1b[<35;10;10M", ["escape", "MouseMove"]),
+        ("\x1b\x1b[I", ["escape", "AppFocus"]),
+        ("a\x1b]11;rgb:1/2/3\x1b\\b\x1b[A\x1b]4;1;?\x07\r", ["a", "b", "up", "enter"]),
     ],
 )
-def test_a_sequence_is_its_key_at_once(reader: Reader, sequence: str, keys: list[str]) -> None:
+def test_what_comes_in_one_read_is_its_keys_at_once(reader: Reader, sequence: str, keys: list[str]) -> None:
     assert reader.read(sequence) == keys
 
 
@@ -144,26 +150,9 @@ def test_a_reply_that_nobody_asked_for_types_nothing(reader: Reader, reply: str)
     assert reader.read(reply, "a") == ["a"]
 
 
-def test_escape_and_a_mouse_report_in_one_read_are_both_seen(reader: Reader) -> None:
-    assert reader.read("\x1b\x1b[<35;10;10M") == ["escape", "MouseMove"]
-    assert reader.read("\x1b\x1b[I") == ["escape", "AppFocus"]
-
-
 def test_two_escapes_are_two(reader: Reader) -> None:
     assert reader.read("\x1b\x1b") == []
     assert reader.later(0.05) == ["escape", "escape"]
-
-
-def test_enter_after_quick_typing_is_still_enter(reader: Reader) -> None:
-    assert reader.read("hi\r") == ["h", "i", "enter"]
-
-
-def test_enter_before_a_mouse_report_is_still_enter(reader: Reader) -> None:
-    assert reader.read("\r\x1b[<35;10;10M") == ["enter", "MouseMove"]
-
-
-def test_two_enters_alone_are_keys(reader: Reader) -> None:
-    assert reader.read("\r\r") == ["enter", "enter"]
 
 
 @pytest.mark.parametrize("end", ["\r", "\r\n"])
@@ -281,10 +270,6 @@ def test_what_a_terminal_answers_is_never_typed(answer: str) -> None:
         assert reader.read(answer[:cut], answer[cut:]) == []
         assert reader.later(1) == []
         assert reader.read("a") == ["a"]
-
-
-def test_keys_around_an_answer_stay_keys(reader: Reader) -> None:
-    assert reader.read("a\x1b]11;rgb:1/2/3\x1b\\b\x1b[A\x1b]4;1;?\x07\r") == ["a", "b", "up", "enter"]
 
 
 def test_an_answer_that_never_ends_swallows_no_later_key(reader: Reader) -> None:

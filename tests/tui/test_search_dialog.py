@@ -10,7 +10,7 @@ from lmchat.storage.search import parse_filters
 from lmchat.tui.screens.search_dialog import SearchDialog, around, nothing_found, when
 from lmchat.tui.widgets.row_list import RowList
 from tests.support.look_data import HITS, NOW, SilentStore
-from tests.support.tui_host import Host, screen_text
+from tests.support.tui_host import Host, drawn, screen_text
 
 WIDE = (120, 40)
 
@@ -49,12 +49,11 @@ async def test_hits_are_shown_with_who_when_and_the_words_around(app, pilot):
 
 
 async def test_what_holds_the_words_is_said_where_nobody_said_them(store):
-    app = host(store)
     kinds = [("reasoning", "qwen3-8b · thought · "), ("tool_call", "qwen3-8b · tool call · ")]
     hits = [replace(HITS[1], kind=kind, message_id=kind) for kind, _ in kinds]
     hits.append(replace(HITS[1], kind="tool_result", message_id="ran", role="tool", model=""))
     title = replace(HITS[0], kind="title", message_id="", role="", session_id="s9")
-    async with app.run_test(size=WIDE) as pilot:
+    async with drawn(host(store)) as (app, pilot):
         app.screen.show_hits([*hits, title], 1.0, now=NOW)
         await pilot.pause()
         for words in (*(told for _, told in kinds), "  tool result · ", " title · today 14:02"):
@@ -64,9 +63,8 @@ async def test_what_holds_the_words_is_said_where_nobody_said_them(store):
 
 
 async def test_more_hits_are_asked_for_where_the_end_comes_near(store):
-    app = host(store, "shade")
     many = [replace(HITS[0], message_id=f"m{number}") for number in range(60)]
-    async with app.run_test(size=WIDE) as pilot:
+    async with drawn(host(store, "shade")) as (app, pilot):
         app.screen.show_hits(many[:20], 1.0, is_cut=True, now=NOW)
         await pilot.pause()
         assert "20+ hits in 1 session" in screen_text(app)
@@ -85,9 +83,8 @@ async def test_more_hits_are_asked_for_where_the_end_comes_near(store):
 
 
 async def test_hits_that_come_behind_leave_the_choice_where_it_is(store):
-    app = host(store, "shade")
     many = [replace(HITS[0], message_id=f"m{number}") for number in range(60)]
-    async with app.run_test(size=WIDE) as pilot:
+    async with drawn(host(store, "shade")) as (app, pilot):
         app.screen.show_hits(many[:20], 1.0, is_cut=True, now=NOW)
         await pilot.press(*["pagedown"] * 9)
         app.screen.show_hits(many, 1.0, now=NOW)

@@ -57,30 +57,26 @@ class Places(ScriptedBackend):
 
 
 @asynccontextmanager
-async def asked_for(folder, backend, address, **more):
+async def asked_for(folder, backend, address, *, is_entered=True, **more):
     """The app after an address was typed on the page and Enter pressed."""
     async with desktop(folder, backend, **more) as desk:
         desk.app.connect.look_every_s = 0.05
         await desk.on(WelcomeScreen)
         desk.app.screen.ask_address(address)
         await desk.on(AddressDialog)
-        await desk.press("enter")
+        if is_entered:
+            await desk.press("enter")
         yield desk
 
 
-async def test_an_address_that_answers_is_used(tmp_path):
-    async with asked_for(tmp_path, Places(), "127.0.0.1:9000") as desk:
-        await desk.on(ChatScreen)
-        assert desk.app.open_sessions.target.endpoint == NEAR
-
-
-async def test_while_an_address_is_looked_at_the_dialog_says_so(tmp_path):
+async def test_while_an_address_is_looked_at_the_dialog_says_so_and_one_that_answers_is_used(tmp_path):
     backend = Places()
     backend.gate = asyncio.Event()
     async with asked_for(tmp_path, backend, "127.0.0.1:9000") as desk:
         await shown(desk, "Checking")
         backend.gate.set()
         await desk.on(ChatScreen)
+        assert desk.app.open_sessions.target.endpoint == NEAR
 
 
 @pytest.mark.parametrize(
@@ -162,11 +158,7 @@ async def test_a_key_that_is_good_and_cannot_be_stored_holds_for_this_run(tmp_pa
 
 async def test_neither_the_picker_nor_a_key_is_asked_for_in_the_middle_of_an_address(tmp_path):
     backend = ScriptedBackend(candidates=[candidate(Verdict.REFUSED)])
-    async with desktop(tmp_path, backend) as desk:
-        desk.app.connect.look_every_s = 0.05
-        await desk.on(WelcomeScreen)
-        desk.app.screen.ask_address("gpu")
-        await desk.on(AddressDialog)
+    async with asked_for(tmp_path, backend, "gpu", is_entered=False) as desk:
         for verdict, models in ((Verdict.NEEDS_KEY, ()), (Verdict.NO_MODEL, (COLD,))):
             backend.candidates = (candidate(verdict, *models),)
             looks = backend.looks
@@ -204,11 +196,7 @@ async def test_a_server_that_appears_while_a_key_is_typed_takes_nothing_away(tmp
 
 async def test_behind_a_dialog_the_page_goes_on_looking(tmp_path):
     backend = ScriptedBackend(candidates=[candidate(Verdict.REFUSED)])
-    async with desktop(tmp_path, backend) as desk:
-        desk.app.connect.look_every_s = 0.05
-        await desk.on(WelcomeScreen)
-        desk.app.screen.ask_address("gpu-box")
-        await desk.on(AddressDialog)
+    async with asked_for(tmp_path, backend, "gpu-box", is_entered=False) as desk:
         backend.candidates = (candidate(Verdict.READY, model()),)
         await shown(desk, "LM Studio answers now.")
         looks = backend.looks

@@ -65,15 +65,6 @@ async def test_before_the_first_look_it_says_that_it_looks():
         assert "Type an address" in screen_text(app)
 
 
-async def test_an_address_can_be_typed(connect):
-    async with page(connect) as (app, pilot):
-        await pilot.press("enter")
-        assert isinstance(app.screen, AskDialog)
-        await pilot.press(*"gpu-box:8000", "enter")
-        await pilot.pause()
-        assert connect.of("try_address") == [["gpu-box:8000"]]
-
-
 async def test_a_letter_opens_no_dialog_and_a_pasted_address_does(connect):
     async with page(connect) as (app, pilot):
         await pilot.press(*"gpu-box")
@@ -160,13 +151,6 @@ async def test_it_is_left_when_the_dialog_above_it_is_left():
         await pilot.press("escape")
         await pilot.pause()
         assert welcome not in app.screen_stack
-
-
-async def test_without_a_dialog_it_is_left_at_once():
-    async with page(places=()) as (app, pilot):
-        app.screen.leave()
-        await pilot.pause()
-        assert app.results == [None]
 
 
 @pytest.mark.parametrize("size", [(120, 34), (80, 24), (60, 20), (40, 12)])

@@ -155,15 +155,6 @@ async def test_an_answer_that_was_gone_on_with_tells_all_that_is_saved_of_it(log
     assert "stopped · ~196 tok saved" in plain(log)
 
 
-async def test_the_receipt_of_an_answer_that_was_gone_on_with_is_of_all_of_it(log):
-    begun = Receipt(completion_tokens=100, tokens_per_second=50, elapsed_ms=3_000, ttft_ms=300)
-    own = Receipt(
-        completion_tokens=60, tokens_per_second=20, elapsed_ms=4_000, ttft_ms=90, finish_reason="stop"
-    )
-    log.load([answer("Whole", receipt=own.after(begun))])
-    assert rows(log)[2].replace(GAP, " ").strip() == "qwen3-8b · TTFT 0.30 s · 32.0 tok/s · ~160 tok · 7.0 s"
-
-
 async def test_a_stopped_answer_says_so_without_alarm(log):
     log.load([answer("Half", state=AnswerState.STOPPED)])
     assert "stopped · 96 tok saved" in plain(log)

@@ -182,19 +182,6 @@ async def test_what_is_counted_is_what_is_shown_though_nobody_looked_at_it(
     assert seen == set(range(1, hits + len(more) + 1))
 
 
-async def test_next_and_previous_hit_go_round_and_bring_each_into_view(pilot, log):
-    await load(pilot, *(answer(f"{n} " + ("needle" if n % 20 == 7 else "hay")) for n in range(100)))
-    log.scroll_home()
-    assert log.finder.find("needle") == 5
-    seen = []
-    for step in (1, 1, 1, 1, 1, 1, -1, -1):
-        number, count = log.finder.step(step)
-        seen.append(number)
-        assert count == 5
-        assert f"{number * 20 - 13} needle" in screen_text(log)
-    assert seen == [1, 2, 3, 4, 5, 1, 5, 4]
-
-
 def first_needle(log) -> int:
     """Return the number behind the first needle on the screen."""
     return next(int(row.split()[-1]) for row in rows(log) if "needle" in row)

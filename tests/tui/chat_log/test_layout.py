@@ -10,7 +10,7 @@ from rich.style import Style
 from textual.strip import Strip
 
 from lmchat.tui.widgets.chat_log.layout.code import code_lines
-from lmchat.tui.widgets.chat_log.layout.page import fold, split, width_of
+from lmchat.tui.widgets.chat_log.layout.page import split
 from lmchat.tui.widgets.chat_log.layout.table import measured
 from lmchat.tui.widgets.chat_log.painter import mark
 from tests.support.chat_log_app import laid_out, plain_page, shown, tail_of
@@ -44,13 +44,6 @@ def test_wrapping_keeps_every_character(text, width):
     lines = list(page.wrap([(text, Style.null())]))
     assert "".join(line.text for line in lines) == text
     assert [line.is_wrapped for line in lines] == [True] * (len(lines) - 1) + [False]
-
-
-@given(WORDS, st.integers(4, 30))
-def test_folding_code_keeps_every_character_and_the_width(text, width):
-    parts = list(fold([(text, Style.null())], width, width - 2))
-    assert "".join(part for spans in parts for part, _ in spans) == text
-    assert all(width_of(spans) <= width for spans in parts)
 
 
 @given(st.lists(st.text(alphabet="xy z=()\"'#\n", max_size=80), max_size=6))
