@@ -6,7 +6,6 @@ from lmchat.domain.event import RequestSent, TextDelta
 from lmchat.domain.message import AnswerState
 from lmchat.errors import StreamInterrupted
 from lmchat.services.continuation import CONTINUE
-from lmchat.tui.screens.message_tree import MessageTree
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.desktop import gone, half, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
@@ -201,15 +200,6 @@ async def test_the_system_prompt_changes_while_an_answer_runs_and_harms_neither(
         await desk.ask("two", 2)
         assert [m.text for m in desk.backend.requests[1].messages] == ["Be brief.", "one", "Alpha.", "two"]
         assert [m.text for m in await desk.on_disk()] == ["one", "Alpha.", "Be brief.", "two", "Beta."]
-
-
-async def test_the_tree_goes_to_another_branch(tmp_path):
-    async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta."), asked=["one"]) as desk:
-        await desk.press("ctrl+r", sees="Beta.")
-        await desk.until(lambda: not desk.app.open_sessions.shown.is_busy)
-        await desk.press("alt+up", "t", leads_to=MessageTree)
-        await desk.press("up", "enter", sees="Alpha.")
-        await gone(desk, "Beta.")
 
 
 async def test_a_message_without_code_says_so(tmp_path):

@@ -195,11 +195,3 @@ async def test_what_the_start_has_to_tell_is_told_once(tmp_path):
         assert "api_key_cmd" in told
         assert "sessions.db was damaged" in told
         assert desk.app.workspace.notices == []
-
-
-async def test_pages_of_the_log_turn_from_the_prompt(tmp_path):
-    async with ready_desktop(tmp_path, answer("word " * 2000), asked=["go"], size=(80, 24)) as desk:
-        await desk.press("pageup")
-        assert not desk.log_view.viewport.is_following
-        await desk.press("pagedown")
-        await desk.until(lambda: desk.log_view.viewport.is_following, "the end")

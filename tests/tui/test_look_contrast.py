@@ -4,7 +4,7 @@ import pytest
 from textual.color import Color
 
 from lmchat.tui.theme_files import contrast
-from lmchat.tui.themes import ANSI, DARK, LIGHT, THEMES
+from lmchat.tui.themes import ANSI, DARK, LIGHT
 
 TEXT = ("foreground", "muted", "primary", "secondary", "accent", "success", "warning", "error")
 GROUNDS = ("background", "surface", "panel", "block-cursor-background")
@@ -38,7 +38,3 @@ def test_the_theme_of_16_colours_names_no_colour_of_its_own():
     given = [ANSI.primary, ANSI.secondary, ANSI.accent, ANSI.success, ANSI.warning, ANSI.error]
     given += [value for name, value in ANSI.variables.items() if name != "muted"]
     assert [value for value in given if not str(value).startswith("ansi_")] == []
-
-
-def test_the_first_theme_is_the_dark_one():
-    assert THEMES[0] is DARK

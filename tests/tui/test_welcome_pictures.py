@@ -9,13 +9,13 @@ from msgspec.structs import replace
 from textual.screen import Screen
 
 from lmchat.domain.candidate import Installed, Lifetime, ServerStart
-from lmchat.domain.engine import ModelFile
 from lmchat.domain.server import Endpoint, Product, Verdict
 from lmchat.services.candidates import MachineState
 from lmchat.tui.screens.ask_dialog import AddressDialog, AllowDialog
 from lmchat.tui.screens.model_picker import FilePicker
 from lmchat.tui.screens.welcome.starts import StartDialog
 from tests.support.look_data import OLLAMA, PLACES
+from tests.support.scripted_backend import file
 from tests.support.start_desk import OFFER, NotedConnect, bare_page
 from tests.support.tui_host import Host, screen_text
 from tests.tui.test_look_pictures import SIZES, THEMES, steps
@@ -23,24 +23,10 @@ from tests.tui.test_look_pictures import SIZES, THEMES, steps
 OFF = [replace(one, verdict=Verdict.REFUSED) if one.verdict is Verdict.NOT_AN_LLM else one for one in PLACES]
 NOWHERE = [replace(one, verdict=Verdict.REFUSED) for one in OFF]
 FILES = (
-    ModelFile(
-        path=Path("/home/ada/.lmstudio/models/qwen3-8b.gguf"),
-        name="qwen3-8b",
-        size_bytes=4_700_000_000,
-        source="LM Studio",
-        quantization="Q4_K_M",
-        context_max=32768,
-    ),
-    ModelFile(
-        path=Path("/home/ada/.lmstudio/models/gemma-3-4b.gguf"),
-        name="gemma-3-4b",
-        size_bytes=2_400_000_000,
-        source="LM Studio",
-        quantization="Q4_0",
-    ),
-    ModelFile(
-        path=Path("/home/ada/.cache/huggingface/Llama-3.2-1B-Instruct-Q8_0.gguf"),
-        name="Llama-3.2-1B-Instruct-Q8_0",
+    replace(file("qwen3-8b"), path=Path("/home/ada/.lmstudio/models/qwen3-8b.gguf")),
+    file("gemma-3-4b", size_bytes=2_400_000_000, quantization="Q4_0", context_max=None),
+    file(
+        "Llama-3.2-1B-Instruct-Q8_0",
         size_bytes=1_300_000_000,
         source="Hugging Face",
         quantization="Q8_0",
