@@ -72,8 +72,6 @@ def _in_block(entry: Entry, place: tuple[int, int], **fields: int) -> Anchor:
 
 def found_again(document: Document, anchor: Anchor) -> Anchor | None:
     """Return where a character is now; None where its block is gone or shows another text."""
-    if anchor.index >= len(document):
-        return None
     if anchor.block is None:
         return anchor
     document.build(anchor.index)

@@ -164,7 +164,7 @@ class Finder:
         if index is not None:
             self.find(*words, first=index)
             self._wanted = ()  # they belong to this session alone
-            self._show(partial(self._first_in, message_id))
+            self._show(partial(self._first_in, index))
 
     def clear(self) -> None:
         """Stop finding; the view stays where it is."""
@@ -291,11 +291,8 @@ class Finder:
         self.place = None
         return False
 
-    def _first_in(self, message_id: str) -> bool:
+    def _first_in(self, index: int) -> bool:
         """Go to the first hit in what a message shows, else in what is folded."""
-        index = self._document.entries.index_of(message_id)
-        if index is None or not self.counts[index]:
-            return False
         self._document.build(index)
         return self._go(index, self._folded(self._document.entries[index]), 1) or self._go(index, 0, 1)
 
