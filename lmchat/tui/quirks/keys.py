@@ -7,9 +7,9 @@ import re
 import sys
 from collections.abc import Callable, Generator, Iterator
 from time import monotonic
+from types import SimpleNamespace
 from typing import Any, cast
 
-from msgspec import Struct
 from textual import constants, events
 from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 from textual._xterm_parser import XTermParser
@@ -245,21 +245,15 @@ def _usual_form(sequence: str) -> str:
     return sequence
 
 
-class _KeyName(Struct, frozen=True):
-    """Key that `Keys` has no member for."""
-
-    value: str
-
-
 def mend_keys() -> None:
     """Correct Textual's table: Alt+Enter is Enter there, Alt+1 a letter, Alt+↑ Escape and ↑.
 
     https://github.com/Textualize/textual/pull/6577
     """
-    table = cast("dict[str, Any]", ANSI_SEQUENCES_KEYS)
+    table = cast("dict[str, Any]", ANSI_SEQUENCES_KEYS)  # of enumeration members, by their `value` alone
     for sequence, keys in list(table.items()):
         if isinstance(keys, tuple) and keys[:-1] == (Keys.Escape,):
-            table[sequence] = (_KeyName(f"alt+{keys[1].value}"),)
-    table |= {f"\x1b{digit}": (_KeyName(f"alt+{digit}"),) for digit in range(10)}
-    table |= dict.fromkeys(("\x1b\r", "\x1b\n", "\x1b[27;3;13~"), (_KeyName("alt+enter"),))
-    table["\x1b[27;2;13~"] = (_KeyName("shift+enter"),)
+            table[sequence] = (SimpleNamespace(value=f"alt+{keys[1].value}"),)
+    table |= {f"\x1b{digit}": (SimpleNamespace(value=f"alt+{digit}"),) for digit in range(10)}
+    table |= dict.fromkeys(("\x1b\r", "\x1b\n", "\x1b[27;3;13~"), (SimpleNamespace(value="alt+enter"),))
+    table["\x1b[27;2;13~"] = (SimpleNamespace(value="shift+enter"),)
