@@ -53,7 +53,7 @@ class SearchDialog(ListDialog[SearchHit | None]):
         self._is_answered = False
 
     def compose_content(self) -> Iterable[Widget]:
-        yield Field(self._query, placeholder='Words, or "a phrase"', id="search-field")
+        yield Field(self._query, placeholder='Words, or "a phrase"')
         yield LineWidget([content(((f"  {name}", MUTED),)) for name in _FILTERS], classes="filters gap")
         yield RowList()
 

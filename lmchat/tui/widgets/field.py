@@ -37,15 +37,8 @@ class Field(Horizontal):
     input = query_one(Input)
     _note = query_one(".note", Static)
 
-    def __init__(
-        self,
-        value: str = "",
-        *,
-        placeholder: str = "",
-        is_masked: bool = False,
-        id: str | None = None,  # noqa: A002 - Textual's name
-    ) -> None:
-        super().__init__(id=id)
+    def __init__(self, value: str = "", *, placeholder: str = "", is_masked: bool = False) -> None:
+        super().__init__()
         self._value, self._placeholder, self._is_masked = value, placeholder, is_masked
 
     def compose(self) -> ComposeResult:
