@@ -156,30 +156,25 @@ def _scaled(name: str, media_type: str, data: bytes) -> tuple[bytes, int, int]:
     """Return an image that decodes, with its width and height; one that is too large is scaled down."""
     from PIL import Image, ImageOps  # noqa: PLC0415 - an extra
 
+    Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+    warnings.simplefilter("error", Image.DecompressionBombWarning)
     form = media_type.removeprefix("image/").upper()
-    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS decides
-    is_bomb, width, height = False, 0, 0
     try:
         with Image.open(BytesIO(data), formats=[form]) as image:
-            width, height = image.size
-            is_bomb = width * height > MAX_PIXELS
-            if max(width, height) <= LONGEST_SIDE:
+            if max(image.size) <= LONGEST_SIDE:
                 image.load()  # fails if it is truncated
-            elif not is_bomb:
-                small = image.convert("RGBA") if image.mode in ("1", "P") else image
-                small.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-                ImageOps.exif_transpose(small, in_place=True)
-                out = BytesIO()
-                small.save(out, form, quality=90)
-                data, (width, height) = out.getvalue(), small.size
-    except Image.DecompressionBombError:
-        is_bomb = True
+                return data, *image.size
+            small = image.convert("RGBA") if image.mode in ("1", "P") else image
+            small.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+            ImageOps.exif_transpose(small, in_place=True)
+            out = BytesIO()
+            small.save(out, form, quality=90)
+            return out.getvalue(), *small.size
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        words = f"{name} has more than {MAX_PIXELS // 1_000_000} million pixels."
+        raise FileRefused(words, hint="Save a smaller copy of it.") from error
     except Exception as error:  # a decoder may raise anything
         raise _broken(name) from error
-    if is_bomb:
-        words = f"{name} has more than {MAX_PIXELS // 1_000_000} million pixels."
-        raise FileRefused(words, hint="Save a smaller copy of it.")
-    return data, width, height
 
 
 def _broken(name: str) -> FileRefused:
