@@ -65,27 +65,21 @@ async def test_a_timer_that_is_cancelled_is_not_waited_for(slept):
     assert slept == []
 
 
-async def test_a_thread_of_a_pool_is_at_work_until_the_loop_was_told():
+async def test_a_thread_of_a_pool_is_at_work_until_the_loop_was_told_and_waited_for_to_the_end_of_the_step(
+    slept,
+):
     may_end = threading.Event()
     work = asyncio.create_task(asyncio.to_thread(may_end.wait))
     await asyncio.sleep(0)
     assert is_at_work()
+    slept.clear()
+    await wait_for_idle(0)
+    assert any(slept)
     may_end.set()
     await until(lambda: not is_at_work(), "the end of the work")
     assert not can_be_woken(asyncio.get_running_loop())
     await wait_for_idle(0)
     assert work.done()
-
-
-async def test_a_thread_at_work_is_waited_for_to_the_end_of_the_step(slept):
-    may_end = threading.Event()
-    work = asyncio.create_task(asyncio.to_thread(may_end.wait))
-    await asyncio.sleep(0)
-    slept.clear()
-    await wait_for_idle(0)
-    may_end.set()
-    await work
-    assert any(slept)
 
 
 async def test_one_who_watches_a_socket_can_be_woken_and_waits_for_the_whole_step(slept):
@@ -100,20 +94,11 @@ async def test_one_who_watches_a_socket_can_be_woken_and_waits_for_the_whole_ste
     assert max(slept) > STEP_S / 2
 
 
-async def test_one_beside_whom_a_thread_of_its_own_runs_can_be_woken():
+async def test_a_thread_of_its_own_beside_the_test_can_wake_it_and_one_that_ran_before_it_cannot():
     may_end = threading.Event()
     other = threading.Thread(target=may_end.wait)
     other.start()
     assert can_be_woken(asyncio.get_running_loop())
-    may_end.set()
-    other.join()
-    assert not can_be_woken(asyncio.get_running_loop())
-
-
-async def test_a_thread_that_ran_before_the_test_wakes_nobody():
-    may_end = threading.Event()
-    other = threading.Thread(target=may_end.wait)
-    other.start()
     pass_over_others()
     assert not can_be_woken(asyncio.get_running_loop())
     may_end.set()
