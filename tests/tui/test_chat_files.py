@@ -125,10 +125,12 @@ async def test_a_folder_of_files_is_imported_and_its_bad_ones_named(desk, tmp_pa
     folder.mkdir()
     list_file(folder, name="one.json")
     list_file(folder, [*TALK, {"role": "user", "content": "And?"}], name="two.json")
-    (folder / "bad.json").write_text("[{")
+    for number in range(4):
+        (folder / f"bad{number}.json").write_text("[{")
     (folder / "notes.md").write_text("# only notes")
     await desk.say(f"/import {folder}", sees="2 sessions, 5 messages imported.")
-    await shown(desk, "bad.json")
+    await shown(desk, "bad2.json")
+    await shown(desk, "1 more file rejected. In a shell,")
     assert len(await desk.store.list_sessions()) == 2
 
 

@@ -14,7 +14,7 @@ from lmchat.files import path_of
 from lmchat.formats.writing import export_name
 from lmchat.services.exporting import ExportAs
 from lmchat.services.importing import Done, Importer, sentence, summary
-from lmchat.text import safe_line
+from lmchat.text import plural, safe_line
 from lmchat.tui.screens.chat.sessions import ShownSession
 from lmchat.tui.screens.chat.turns import Turns
 from lmchat.tui.screens.chat.view import ChatView
@@ -216,7 +216,8 @@ class SavedSessions:
         for _, error in done.refused[:_MOST_NAMED]:
             self._view.tell(error)
         if len(done.refused) > _MOST_NAMED:
-            self._view.notify(f"{len(done.refused) - _MOST_NAMED} more files were rejected.")
+            more = plural(len(done.refused) - _MOST_NAMED, "more file")
+            self._view.notify(f"{more} rejected. In a shell, `lmchat import` names them all.")
 
     async def _import_all(self, importer: Importer, done: Done) -> bool:
         """Ask for and do an import of all that is found; return whether it was stopped."""
