@@ -14,10 +14,8 @@ from msgspec.structs import replace
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 """How much a model may be asked to think, least first; server and model decide which of them they take."""
-FUNCTIONS = "python"
-"""Name of the tool server of the functions in `tools.py`."""
-SECTIONS = ("server", "model", "context", "turn", "requests", "activity")
-"""Values of `ui.sections`."""
+FUNCTIONS = "python"  # name of the tool server of the functions in `tools.py`
+SECTIONS = ("server", "model", "context", "turn", "requests", "activity")  # values of `ui.sections`
 COMPACT_PROMPT = (
     "Summarise our conversation so far. The summary takes the place of these messages, so keep all facts, "
     "names, numbers, code, decisions and open questions that we may need again. Answer with the summary "

@@ -32,8 +32,7 @@ from lmchat.errors import (
 )
 from lmchat.text import safe_line, similar
 
-_RECENT = 9
-"""One for each of the keys Alt+1 … Alt+9."""
+_RECENT = 9  # one for each of the keys Alt+1 … Alt+9
 
 
 class Remembered(Struct, frozen=True, kw_only=True):
@@ -41,15 +40,12 @@ class Remembered(Struct, frozen=True, kw_only=True):
 
     endpoint: str = ""
     model: str = ""
-    recent: tuple[tuple[str, str], ...] = ()
-    """(endpoint URL, model id) of the last used models, newest first."""
+    recent: tuple[tuple[str, str], ...] = ()  # (endpoint URL, model id) of the last used models, newest first
     theme: str = ""
     has_sessions: bool = True
     has_telemetry: bool = True
-    has_import_offer: bool = False
-    """Whether the import of other programs' chats was offered."""
-    allowed_tools: tuple[str, ...] = ()
-    """Tools that run without a question, as `SERVER/TOOL`."""
+    has_import_offer: bool = False  # whether the import of other programs' chats was offered
+    allowed_tools: tuple[str, ...] = ()  # tools that run without a question, as `SERVER/TOOL`
 
     def with_model(self, endpoint: str, model: str) -> Remembered:
         others = [pair for pair in self.recent if pair != (endpoint, model)]
@@ -301,8 +297,7 @@ class Finding(Struct, frozen=True):
     """One row of the report of the doctor."""
 
     group: Group
-    check: str
-    """Name for scripts, as `store.whole`."""
+    check: str  # name for scripts, as `store.whole`
     name: str
     grade: Grade
     cause: str
@@ -313,12 +308,9 @@ class Finding(Struct, frozen=True):
 class Lifetime(Enum):
     """Whether a start command is the server, and ends with lmchat."""
 
-    BRIEF = auto()
-    """The command ends and the server continues."""
-    FREE = auto()
-    """The command is the server and continues."""
-    TIED = auto()
-    """The command is the server and ends with lmchat."""
+    BRIEF = auto()  # the command ends and the server continues
+    FREE = auto()  # the command is the server and continues
+    TIED = auto()  # the command is the server and ends with lmchat
 
 
 class ServerStart(Struct, frozen=True, kw_only=True):

@@ -23,11 +23,9 @@ class ModelFile(Struct, frozen=True, kw_only=True):
     """A model on this disk."""
 
     path: Path
-    name: str
-    """Unique among the listed files."""
+    name: str  # unique among the listed files
     size_bytes: int
-    source: str = ""
-    """Program whose folder holds it: `LM Studio`, `Ollama`, …"""
+    source: str = ""  # program whose folder holds it: `LM Studio`, `Ollama`, …
     quantization: str = ""
     architecture: str = ""
     context_max: int | None = None

@@ -35,8 +35,7 @@ class AnswerState(StrEnum):
 
 
 _NORMAL_ENDS = ("stop", "tool_calls")
-_NO_REASON = "no finish reason"
-"""The end of the answer may be missing."""
+_NO_REASON = "no finish reason"  # the end of the answer may be missing
 
 
 class Limit(StrEnum):
@@ -271,10 +270,8 @@ def text_message(role: Role, text: str, *, parent_id: str | None = None) -> Chat
     )
 
 
-_SIGN = " bytes):\n```"
-"""Every prompt with a file has it."""
-_MOST_FILES = 100
-"""The search for more takes too long."""
+_SIGN = " bytes):\n```"  # every prompt with a file has it
+_MOST_FILES = 100  # the search for more takes too long
 _FILE = re.compile(
     r"^(?P<name>[^\n]{1,300}) \((?P<size>\d{1,9}) bytes\):\n(?P<fence>`{3,})[^\n`]*\n"
     r"(?P<text>.*?)\n?(?P=fence)[ \t]*$\n?",

@@ -20,10 +20,8 @@ class Sampling(Struct, frozen=True, kw_only=True):
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
     seed: int | None = None
-    reasoning_effort: str = ""
-    """`none` to `max`, where server and model can."""
-    keep_loaded_s: int | None = None
-    """Seconds that the model stays in memory unused."""
+    reasoning_effort: str = ""  # `none` to `max`, where server and model can
+    keep_loaded_s: int | None = None  # seconds that the model stays in memory unused
 
 
 class AnyText(Struct, frozen=True, kw_only=True):
@@ -38,12 +36,10 @@ class FittingValue(Struct, frozen=True, kw_only=True):
     """An answer that is one JSON value, and fits a schema."""
 
     schema: dict[str, Any]
-    name: str = "answer"
-    """Name in the request."""
+    name: str = "answer"  # name in the request
 
 
-Output = AnyText | AnyObject | FittingValue
-"""Wanted form of an answer; the server may ignore it."""
+Output = AnyText | AnyObject | FittingValue  # wanted form of an answer; the server may ignore it
 
 
 class ChatRequest(Struct, frozen=True, kw_only=True):
@@ -56,12 +52,10 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     """Oldest first; reasoning is sent only of an answer to continue, the last one."""
     sampling: Sampling = field(default_factory=Sampling)
     output: Output = field(default_factory=AnyText)
-    tools: tuple[Tool, ...] = ()
-    """Tools offered to the model."""
+    tools: tuple[Tool, ...] = ()  # tools offered to the model
     files: Mapping[str, bytes] = field(default_factory=dict)
     """Content of attached files by digest; an empty one is sent as its name only."""
-    must_call: bool = False
-    """Whether the model must call a tool (`tool_choice: "required"`)."""
+    must_call: bool = False  # whether the model must call a tool (`tool_choice: "required"`)
 
 
 class LoadOptions(Struct, frozen=True, kw_only=True):

@@ -279,8 +279,7 @@ class ModelList(Struct, frozen=True, kw_only=True):
 
     models: tuple[ModelInfo, ...] = ()
     age_s: float = 0.0
-    is_stale: bool = False
-    """Whether a server did not answer."""
+    is_stale: bool = False  # whether a server did not answer
 
 
 class Target(Struct, frozen=True, kw_only=True):
@@ -289,10 +288,8 @@ class Target(Struct, frozen=True, kw_only=True):
     endpoint: Endpoint
     product: Product
     model: ModelInfo | None = None
-    is_loading: bool = False
-    """Whether the model is being loaded; its name may not be known yet."""
-    loading_since_s: float | None = None
-    """Monotonic time; None where the server loads it unasked."""
+    is_loading: bool = False  # whether the model is being loaded; its name may not be known yet
+    loading_since_s: float | None = None  # monotonic time; None where the server loads it unasked
     loading_fraction: float | None = None
 
     @property
@@ -317,8 +314,7 @@ _BUILD = re.compile(
 _NO_BUILD = re.compile(r"latest|gguf|mlx|\d{1,2}")
 """Endings that name no build; a number is that of an instance in LM Studio."""
 
-_LONGEST = 500
-"""Removing the endings of longer names takes too long."""
+_LONGEST = 500  # removing the endings of longer names takes too long
 
 
 def is_other_model(asked: str, served: str) -> bool:

@@ -10,10 +10,8 @@ from msgspec import Struct, field
 from lmchat.domain.message import AttachedFile, ChatMessage, Role, split_files
 
 _LONGEST_TAG, _LONGEST_TITLE = 40, 60
-TRASH_DAYS = 30
-"""Days for which a deleted session can be restored."""
-STRETCH = 64
-"""Messages of a long session that are read together."""
+TRASH_DAYS = 30  # days for which a deleted session can be restored
+STRETCH = 64  # messages of a long session that are read together
 HOLDERS = {
     "reasoning": "thought",
     "tool_call": "tool call",
@@ -68,10 +66,8 @@ class Session(Struct, frozen=True, kw_only=True):
 
     header: SessionHeader
     messages: MessagePath = MessagePath()
-    earlier_id: str | None = None
-    """Id of the message before the first one, where only the end was read."""
-    tree: tuple[ChatMessage, ...] = ()
-    """All branches, oldest first; empty where only the path was read."""
+    earlier_id: str | None = None  # id of the message before the first one, where only the end was read
+    tree: tuple[ChatMessage, ...] = ()  # all branches, oldest first; empty where only the path was read
     branch_names: dict[str, str] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
     """Content of attached files by digest, in exports and imports."""
@@ -93,8 +89,7 @@ class ListFilter(Struct, frozen=True, kw_only=True):
     """Filter of the list of sessions."""
 
     words: str = ""
-    tags: tuple[str, ...] = ()
-    """Beginnings of tags, all of which the session must have."""
+    tags: tuple[str, ...] = ()  # beginnings of tags, all of which the session must have
 
     @classmethod
     def typed(cls, text: str) -> ListFilter:
@@ -116,16 +111,14 @@ class SearchHit(Struct, frozen=True, kw_only=True):
 
     session_id: str
     title: str
-    message_id: str
-    """Empty where only the title matches."""
+    message_id: str  # empty where only the title matches
     role: str
     model: str
     created_at: datetime
     before: str
     match: str
     after: str
-    kind: str = "text"
-    """`text`, or a key of `HOLDERS`."""
+    kind: str = "text"  # `text`, or a key of `HOLDERS`
     tags: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
 

@@ -19,11 +19,9 @@ class Health(Struct, frozen=True, kw_only=True):
     since_s: float | None = None
     detail: str = ""
     next_step: str = ""
-    latencies_ms: tuple[float | None, ...] = ()
-    """Of the last checks, newest last; None for a failed one."""
+    latencies_ms: tuple[float | None, ...] = ()  # of the last checks, newest last; None for a failed one
     model: ModelInfo | None = None
-    seen_s: float | None = None
-    """Monotonic time of the last check that found the server."""
+    seen_s: float | None = None  # monotonic time of the last check that found the server
 
     @property
     def latency_ms(self) -> float | None:
@@ -84,5 +82,4 @@ class LedgerRow(Struct, frozen=True, kw_only=True):
     retries: int
     elapsed_ms: float
     finish_reason: str
-    ended_at: datetime | None = None
-    """The store sets it where it is None."""
+    ended_at: datetime | None = None  # the store sets it where it is None

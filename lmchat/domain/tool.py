@@ -25,8 +25,7 @@ from lmchat.domain.message import (
 )
 
 MAX_RESULT_CHARS = 32_000
-MAX_TOOLS = 128
-"""Most servers refuse more in one request."""
+MAX_TOOLS = 128  # most servers refuse more in one request
 _WIRE_CHARS = 64
 _NOT_WIRE = re.compile(r"[^A-Za-z0-9_-]+")
 
@@ -36,13 +35,10 @@ class Tool(Struct, frozen=True, kw_only=True):
 
     server: str
     name: str
-    wire_name: str = ""
-    """Unique name in requests, at most 64 characters of `A-Za-z0-9_-`."""
+    wire_name: str = ""  # unique name in requests, at most 64 characters of `A-Za-z0-9_-`
     description: str = ""
-    schema: dict[str, Any] = field(default_factory=dict)
-    """JSON schema of its arguments."""
-    is_read_only: bool = False
-    """As its server says; it is not trusted for that."""
+    schema: dict[str, Any] = field(default_factory=dict)  # JSON schema of its arguments
+    is_read_only: bool = False  # as its server says; it is not trusted for that
 
     @property
     def full_name(self) -> str:
@@ -62,8 +58,7 @@ class ToolServer(Struct, frozen=True, kw_only=True):
 
     name: str
     state: ServerState = ServerState.STARTING
-    error: str = ""
-    """Why it failed; while it is ready, why some of its tools are left out."""
+    error: str = ""  # why it failed; while it is ready, why some of its tools are left out
     tools: tuple[Tool, ...] = ()
 
 

@@ -44,12 +44,9 @@ from lmchat.domain.message import (
 )
 from lmchat.domain.server import is_other_model
 
-_CHARS_PER_TOKEN = 8.0
-"""A piece with more of them holds several tokens."""
-_NEARLY_FULL = 0.99
-"""Servers stop a few tokens before the end of their window."""
-SHORTEST_SPAN_S = 0.05
-"""Tokens that came within less were sent at once; their speed is not known."""
+_CHARS_PER_TOKEN = 8.0  # a piece with more of them holds several tokens
+_NEARLY_FULL = 0.99  # servers stop a few tokens before the end of their window
+SHORTEST_SPAN_S = 0.05  # tokens that came within less were sent at once; their speed is not known
 
 
 class Stage(StrEnum):
@@ -70,13 +67,10 @@ class Stage(StrEnum):
 class Turn(Struct, frozen=True, kw_only=True):
     """The figures of a turn; times are monotonic seconds."""
 
-    model: str
-    """The model asked for, then the one that answers."""
-    asked: str = ""
-    """The model asked for, once another one answers (R-40)."""
+    model: str  # the model asked for, then the one that answers
+    asked: str = ""  # the model asked for, once another one answers (R-40)
     started_s: float
-    sent_s: float | None = None
-    """When the request was sent, after waiting in a queue or for a retry."""
+    sent_s: float | None = None  # when the request was sent, after waiting in a queue or for a retry
     stage: Stage = Stage.WAITING
     state: AnswerState = AnswerState.STREAMING
     fraction: float | None = None
@@ -88,17 +82,14 @@ class Turn(Struct, frozen=True, kw_only=True):
     deltas: int = 0
     chars: int = 0
     usage: UsageReported | None = None
-    counted_deltas: int = 0
-    """`deltas` when the server counted last."""
+    counted_deltas: int = 0  # `deltas` when the server counted last
     retry: RetryScheduled | None = None
     retries: int = 0
     stalls: int = 0
     silent_s: float = 0.0
     finish_reason: str = ""
-    steps: int = 0
-    """Rounds of tool calls before this answer."""
-    is_summary: bool = False
-    """Whether the answer is a summary that takes the place of messages."""
+    steps: int = 0  # rounds of tool calls before this answer
+    is_summary: bool = False  # whether the answer is a summary that takes the place of messages
 
     def apply(self, event: StreamEvent, now_s: float) -> Turn:  # noqa: C901, PLR0911, PLR0912 - one arm an event
         """Return the turn after an event that came at `now_s`."""
@@ -251,8 +242,7 @@ class Turn(Struct, frozen=True, kw_only=True):
 
 Piece = tuple[str, str]
 """A kind (`text`, `reasoning`, `refusal`, `tool_call 0 name`) and a text, as the disk keeps them."""
-RESET: Piece = ("anew", "")
-"""The pieces behind it replace all before it."""
+RESET: Piece = ("anew", "")  # the pieces behind it replace all before it
 _CALL = re.compile(r"tool_call (\d{1,9}) (id|name|arguments)", re.ASCII)
 
 

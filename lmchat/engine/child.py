@@ -16,8 +16,7 @@ from typing import Any
 
 _BATCH = 256
 """Tokens read in one go; only between two of them does the server notice a stop and report progress."""
-_CACHE_MIB = 512
-"""For earlier prompts, beyond the window."""
+_CACHE_MIB = 512  # for earlier prompts, beyond the window
 _LOG_TAIL_BYTES = 512
 _LAST_WORDS = b"exiting due to"
 _LAST_WORDS_S = 2.0

@@ -59,18 +59,15 @@ class ForeignChat(Struct, kw_only=True):
     source: str
     key: str
     title: str | None = ""
-    current: str | None = None
-    """Key of the message at the end of the chosen path, by default the last one."""
+    current: str | None = None  # key of the message at the end of the chosen path, by default the last one
     created_at: datetime | None = None
     updated_at: datetime | None = None
     system: str | None = ""
     model: str = ""
     is_archived: bool = False
     is_pinned: bool = False
-    session_id: str = ""
-    """By default a hash of source and key, so that a chat is imported once."""
-    omitted: Counter[str] = field(default_factory=Counter)
-    """Numbers of what is not imported, by its name."""
+    session_id: str = ""  # by default a hash of source and key, so that a chat is imported once
+    omitted: Counter[str] = field(default_factory=Counter)  # numbers of what is not imported, by its name
     rows: dict[str, ForeignMessage] = {}
     calls: dict[str, ToolCallPart] = {}
     files: dict[str, bytes] = {}

@@ -53,8 +53,7 @@ class _Format(NamedTuple):
     name: str
     fits: Callable[[Any], bool]
     read: Callable[..., Iterator[Any]]
-    is_whole: bool = False
-    """Whether it reads all values of a file at once."""
+    is_whole: bool = False  # whether it reads all values of a file at once
 
 
 _FORMATS = (

@@ -36,8 +36,7 @@ class Source(NamedTuple):
 
     name: str
     open: Callable[[], IO[bytes]]
-    beside: Callable[[str], bytes] = lambda _: b""
-    """Return the content of a file in the same folder."""
+    beside: Callable[[str], bytes] = lambda _: b""  # return the content of a file in the same folder
     stored: Callable[[str], bytes] = lambda _: b""
     """Return the file that a chat names an image by, whose name begins so; empty if there is none."""
     limit: int = LARGEST_BYTES
@@ -83,8 +82,7 @@ class ForeignDatabase:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self.tables: dict[str, set[str]] = {}
-        """Names of columns by table."""
+        self.tables: dict[str, set[str]] = {}  # names of columns by table
         query = "select m.name, c.name as field from sqlite_master m, pragma_table_info(m.name) c"
         for row in self.rows(f"{query} where m.type = 'table'"):
             self.tables.setdefault(row["name"], set()).add(row["field"])

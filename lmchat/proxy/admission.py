@@ -80,8 +80,7 @@ def _canonical(host: str) -> str:
 TOO_MANY = "Too many requests to LMStudio, please try again later"
 CHAT = "chat"
 LOOK = "look"
-LOOKS_PER_MINUTE = 240
-"""A check every 5 s takes 12 of them."""
+LOOKS_PER_MINUTE = 240  # a check every 5 s takes 12 of them
 _WINDOW_S = 60.0
 
 
@@ -118,11 +117,9 @@ class Limiter:
 
 
 MAX_MODEL_CHARS = 1024
-_BASE64 = 4 / 3
-"""Growth of an image in a request."""
+_BASE64 = 4 / 3  # growth of an image in a request
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_LARGEST = 2**63 - 1
-"""Largest whole number that servers read."""
+_LARGEST = 2**63 - 1  # largest whole number that servers read
 _RANGES = {"temperature": (0.0, 2.0), "top_p": (0.0, 1.0)}
 
 

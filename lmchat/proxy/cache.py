@@ -15,8 +15,7 @@ from msgspec.structs import replace
 from lmchat.domain.server import Endpoint, LoadState, ModelInfo, ModelList
 from lmchat.files import read_plain, write_atomically
 
-WRITE_EVERY_S = 60.0
-"""How long an unchanged list is not written again."""
+WRITE_EVERY_S = 60.0  # how long an unchanged list is not written again
 _LASTING = (
     *("params", "quantization", "context_max", "size_bytes", "capabilities", "owned_by", "created"),
     *("is_embedding", "is_blind"),

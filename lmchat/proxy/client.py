@@ -54,8 +54,7 @@ from lmchat.proxy.think import ThinkSplitter
 from lmchat.proxy.timeouts import IdleTimeout, Loading, can_check_alive, is_alive
 from lmchat.proxy.wire import Dialect, body_of, fall_note, tool_fields
 
-COUNT_S = 2.0
-"""A slower count of tokens is of no use: an estimate is at hand."""
+COUNT_S = 2.0  # a slower count of tokens is of no use: an estimate is at hand
 _OF_THE_PROMPT = (
     *("model", "messages", "tools", "response_format", "reasoning_effort", "chat_template_kwargs"),
 )
@@ -313,10 +312,8 @@ class ProxyClient:
         return self._settings.timeouts
 
 
-HEALTH_S = 4.0
-"""Timeout for the health of a server that loads: a hang is told within 5 s."""
-REFUSAL_S = 10.0
-"""Timeout for the words of a refusal; its status has come already."""
+HEALTH_S = 4.0  # timeout for the health of a server that loads: a hang is told within 5 s
+REFUSAL_S = 10.0  # timeout for the words of a refusal; its status has come already
 
 
 @dataclass(kw_only=True)
@@ -331,8 +328,7 @@ class Exchange:
     timeouts: TimeoutSettings
     dialect: Dialect
     fields: Mapping[str, Any]
-    is_model_unloaded: bool
-    """Whether the request will make the server load its model first."""
+    is_model_unloaded: bool  # whether the request will make the server load its model first
     on_retry: Callable[[], None]
     events: EventQueue = field(default_factory=asyncio.Queue)
     _has_token: bool = False

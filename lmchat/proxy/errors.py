@@ -19,10 +19,8 @@ from lmchat.domain.server import Endpoint, Product
 from lmchat.errors import FileRefused, LMChatError, ServerRejected, ServerUnavailable
 from lmchat.files import path_of, read_plain
 
-VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
-"""Environment variables that name certificates for all programs."""
-MAX_BYTES = 4 << 20
-"""Longest file of certificates; all authorities of the world are 250 kB."""
+VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")  # environment variables that name certificates for all programs
+MAX_BYTES = 4 << 20  # longest file of certificates; all authorities of the world are 250 kB
 TRANSPORT_ERRORS = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError)
 """All that httpx and the sockets below it raise."""
 
@@ -203,8 +201,7 @@ def proxy_unavailable(endpoint: Endpoint, details: str) -> ProxyUnavailable | No
     return None
 
 
-MAX_WAIT_S = 60.0
-"""A longer wait that a server asks for is told, not waited for (R-32)."""
+MAX_WAIT_S = 60.0  # a longer wait that a server asks for is told, not waited for (R-32)
 REFUSED_WAIT_S = 0.3
 JITTER = 0.25
 _PASSING = frozenset({"rate_limited", "busy", "upstream"})
@@ -215,10 +212,8 @@ _PASSING_STATUSES = frozenset({408, 429, 502, 503, 504, 529})
 class Plan(Struct, frozen=True, kw_only=True):
     """Another try that is worth it."""
 
-    tries: int | None = None
-    """Tries in all, where fewer than the settings allow."""
-    wait_s: float | None = None
-    """Seconds to wait; None: the own backoff."""
+    tries: int | None = None  # tries in all, where fewer than the settings allow
+    wait_s: float | None = None  # seconds to wait; None: the own backoff
 
     def wait_after(self, attempt: int, limits: LimitSettings) -> float:
         if self.wait_s is not None:

@@ -24,8 +24,7 @@ CONNECT_LOOPBACK_S = 2.0
 CONNECT_ELSEWHERE_S = 10.0
 WRITE_S = 30.0
 POOL_S = 5.0
-KEEPALIVE_S = 2.0
-"""LM Studio and llama.cpp close an idle connection after 5 s (R-33)."""
+KEEPALIVE_S = 2.0  # LM Studio and llama.cpp close an idle connection after 5 s (R-33)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +34,7 @@ class Reply:
     status: int
     headers: Mapping[str, str]
     body: bytes
-    elapsed_ms: float
-    """From asking to the last byte."""
+    elapsed_ms: float  # from asking to the last byte
 
     @cached_property
     def value(self) -> Any:

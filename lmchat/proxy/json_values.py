@@ -9,8 +9,7 @@ from typing import Any
 import msgspec
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_LARGEST = 2.0**53
-"""Larger figures of servers are noise."""
+_LARGEST = 2.0**53  # larger figures of servers are noise
 _decode = msgspec.json.Decoder().decode
 
 

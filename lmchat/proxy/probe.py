@@ -22,8 +22,7 @@ from lmchat.proxy.servers.base import Server
 from lmchat.proxy.servers.lm_studio import app_ports
 from lmchat.proxy.site import NoQuestionsLeftError, Site
 
-QUESTIONS = 3
-"""Most requests to one port in one scan (R-2)."""
+QUESTIONS = 3  # most requests to one port in one scan (R-2)
 _VERDICTS = {
     "host_blocked": Verdict.HOST_BLOCKED,
     "loading": Verdict.LOADING,
@@ -44,10 +43,8 @@ class Place(Struct, frozen=True, kw_only=True):
     endpoint: Endpoint
     server: Server
     is_own: bool = False
-    is_scan: bool = False
-    """Whether it is one of many, which have to answer soon."""
-    is_spare: bool = False
-    """Whether it is a second port of a product."""
+    is_scan: bool = False  # whether it is one of many, which have to answer soon
+    is_spare: bool = False  # whether it is a second port of a product
 
 
 async def look(site: Site, place: Place, known: Server | None = None) -> Candidate:
@@ -204,10 +201,8 @@ def _step_after(
     return step
 
 
-SOFT_S = 2.0
-"""After this, one usable server is enough."""
-HARD_S = 5.0
-"""After this, whoever has not answered is not waited for."""
+SOFT_S = 2.0  # after this, one usable server is enough
+HARD_S = 5.0  # after this, whoever has not answered is not waited for
 _NOTHING_THERE = (Verdict.NOT_AN_LLM, Verdict.REFUSED, Verdict.TIMED_OUT)
 _RANKS = {verdict: rank for rank, verdict in enumerate(Verdict) if verdict not in _NOTHING_THERE}
 """Order of the places where something answers."""
@@ -290,12 +285,9 @@ def server_at(endpoint: Endpoint) -> Server:
     return [*at_host, *at_port, server_of(Product.OPENAI_COMPATIBLE)][0]
 
 
-SCAN_READ_S = 1.8
-"""Timeout of an answer of this machine in a scan, which ends within 2 s if all are silent."""
-GREETING_S = 0.5
-"""Timeout of LM Studio's own tools for the greeting."""
-MODEL_QUESTIONS = 40
-"""A list that a person asks for may cost more than a scan."""
+SCAN_READ_S = 1.8  # timeout of an answer of this machine in a scan, which ends within 2 s if all are silent
+GREETING_S = 0.5  # timeout of LM Studio's own tools for the greeting
+MODEL_QUESTIONS = 40  # a list that a person asks for may cost more than a scan
 PATIENT_QUESTIONS = 1000
 _NO_KEY = ""
 

@@ -26,8 +26,7 @@ _HTML = re.compile(rb"^\s*(<!doctype html|<html|<head|<\?xml)", re.IGNORECASE)
 class ErrorBody(Struct, frozen=True, kw_only=True):
     """Facts of a refusal, whatever the shape of its body (R-24)."""
 
-    message: str = ""
-    """Sentence of the server, trimmed and safe on one line; may be empty."""
+    message: str = ""  # sentence of the server, trimmed and safe on one line; may be empty
     code: str = ""
     type: str = ""
     param: str = ""
@@ -107,10 +106,8 @@ class Rule(Struct, frozen=True):
     """One kind of refusal."""
 
     kind: str
-    at: tuple[int, ...] = ()
-    """Statuses that it is about, 0 inside a stream; empty: all."""
-    says: str = ""
-    """Pattern to find in what `_searched` returns; lower case."""
+    at: tuple[int, ...] = ()  # statuses that it is about, 0 inside a stream; empty: all
+    says: str = ""  # pattern to find in what `_searched` returns; lower case
     message: str = "{said}"
     hint: str = ""
     hints: Mapping[Product, str] = field(default_factory=dict)
@@ -130,8 +127,7 @@ _MODEL_MISSING = (
 _NO_KEY = "invalid_api_key|authentication_error|invalid api key|api token is required|api key not valid"
 _NO_KEY += "|missing or invalid authorization header"
 KEY_MISSING = "The server needs an API key, but none was sent."
-KEY_REJECTED = "The API key was rejected; check it."
-"""Replaced by `KEY_MISSING` where no key was sent."""
+KEY_REJECTED = "The API key was rejected; check it."  # replaced by `KEY_MISSING` where no key was sent
 _KEY_HINTS = {
     LM_STUDIO: "LM Studio needs an API token: Developer, Server settings, Manage tokens.",
     JAN: "Jan shows its API key under Settings, Local API Server.",
@@ -330,8 +326,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     """Facts of the request that a message about its refusal needs."""
 
     product: Product
-    key: str = ""
-    """The key that was sent."""
+    key: str = ""  # the key that was sent
     model: str = ""
     host: str = ""
 

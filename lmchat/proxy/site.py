@@ -33,16 +33,12 @@ class Site(Struct, kw_only=True):
     timeout: httpx.Timeout
     asked: Asked
     questions: int = 8
-    is_quick: bool = False
-    """Health check: ask only what changes."""
-    is_identified: bool = False
-    """Whether the product is known, and not only expected."""
-    lacks: set[str] = field(default_factory=set)
-    """Paths that this server does not have; shared between looks."""
+    is_quick: bool = False  # health check: ask only what changes
+    is_identified: bool = False  # whether the product is known, and not only expected
+    lacks: set[str] = field(default_factory=set)  # paths that this server does not have; shared between looks
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Facts of models that do not change; shared between looks."""
-    first: Reply | None = None
-    """Its time is the latency."""
+    first: Reply | None = None  # its time is the latency
     refused: Reply | None = None
     replies: dict[str, Reply] = field(default_factory=dict)
 

@@ -23,8 +23,7 @@ class MalformedStreamError(Exception):
 class SseEvent(Struct, frozen=True):
     """One event, a comment, or events that came together and have data alone: nearly all of a stream."""
 
-    data: list[bytes]
-    """Payload of each event; none of a comment."""
+    data: list[bytes]  # payload of each event; none of a comment
     name: str = ""
 
 

@@ -35,13 +35,10 @@ from lmchat.proxy.sse import DONE, MalformedStreamError, SseEvent, SseReader
 from lmchat.proxy.think import Piece, ThinkSplitter
 from lmchat.proxy.timeouts import IdleTimeout
 
-EventQueue = asyncio.Queue[StreamEvent | None]
-"""Events of one answer; None behind the last."""
-MAX_WAITING = 256
-"""Events that may wait before the reader of the network waits too (backpressure)."""
+EventQueue = asyncio.Queue[StreamEvent | None]  # events of one answer; None behind the last
+MAX_WAITING = 256  # events that may wait before the reader of the network waits too (backpressure)
 MAX_WHOLE_BYTES = 1 << 20
-DRAIN_S = 0.05
-"""Wait for the end of a body behind `[DONE]`, so that the connection can be used again."""
+DRAIN_S = 0.05  # wait for the end of a body behind `[DONE]`, so that the connection can be used again
 _STREAM_BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":")
 _LEAD = b"\xef\xbb\xbf\r\n "
 
@@ -133,14 +130,11 @@ async def _drain(body: AsyncIterator[bytes]) -> None:
 
 
 MAX_BAD_EVENTS_IN_A_ROW = 3
-MAX_ANSWER_CHARS = 16 << 20
-"""Limit for text, thought and tool calls of one answer: some days of a fast model."""
+MAX_ANSWER_CHARS = 16 << 20  # limit for text, thought and tool calls of one answer: some days of a fast model
 USAGE_EVERY_S = 1.0
-_CALL_CHARS = 64
-"""Counted for each piece of a call: some servers might send empty ones without end."""
+_CALL_CHARS = 64  # counted for each piece of a call: some servers might send empty ones without end
 
-Refuse = Callable[[object], ServerRejected]
-"""Makes the error out of what a server sent inside a stream."""
+Refuse = Callable[[object], ServerRejected]  # makes the error out of what a server sent inside a stream
 
 
 class ChunkReader:
@@ -154,20 +148,16 @@ class ChunkReader:
         splitter: ThinkSplitter | None = None,
     ) -> None:
         self.has_done = False
-        self.has_token = False
-        """Whether any text, thought or tool call came."""
-        self.finish_reason = ""
-        """The server's word, empty where none came."""
+        self.has_token = False  # whether any text, thought or tool call came
+        self.finish_reason = ""  # the server's word, empty where none came
         self._refuse = refuse
         self._tell = tell
         self._splitter = splitter
         self._figures = StreamFigures()
         self._calls = ToolCalls()
         self._is_named = False
-        self._fields: list[str] = []
-        """Thought that came in fields."""
-        self._held: list[str] = []
-        """Thought from between tags that may repeat that of the fields."""
+        self._fields: list[str] = []  # thought that came in fields
+        self._held: list[str] = []  # thought from between tags that may repeat that of the fields
         self._frame: Frame | None = None
         self._bad_in_a_row = 0
         self._chars = 0
@@ -460,8 +450,7 @@ class ToolCalls:
 # Reading in bulk. From one chunk to the next most servers repeat all but the text. Decoded one by one in
 # Python, chunks that come in large reads would take more than three times the CPU of reading them.
 
-_ENOUGH = 8
-"""Chunks from which on it pays to look for what they have in common."""
+_ENOUGH = 8  # chunks from which on it pays to look for what they have in common
 _TEXTS = msgspec.json.Decoder(list[str]).decode
 _ONCE = ("tool_calls", "function_call", "refusal", "reasoning_details")
 """Fields that say more with each repetition."""
@@ -470,8 +459,7 @@ _ONCE = ("tool_calls", "function_call", "refusal", "reasoning_details")
 class Frame(Struct, frozen=True):
     """Bytes that chunks have in common around their text."""
 
-    before: bytes
-    """A chunk up to the text, with its quotation mark."""
+    before: bytes  # a chunk up to the text, with its quotation mark
     after: bytes
     is_thought: bool
 

@@ -11,15 +11,11 @@ _OPEN = "<think>"
 _CLOSE = "</think>"
 _TAG = re.compile(r"</?(?:think>|(?:t(?:h(?:i(?:nk?)?)?)?)?\Z)")
 """A tag, or at the end of the text what may become one."""
-_LONGEST_HELD = 4096
-"""White space that is held back before an answer, and behind a tag."""
-_MOST_TALK = 50
-"""Closing tags that are only talk, after which all is answer."""
-_TALK = frozenset(" \t,.;:!?)]}'\"`/=|")
-"""Icons that no answer begins with right behind the tag."""
+_LONGEST_HELD = 4096  # white space that is held back before an answer, and behind a tag
+_MOST_TALK = 50  # closing tags that are only talk, after which all is answer
+_TALK = frozenset(" \t,.;:!?)]}'\"`/=|")  # icons that no answer begins with right behind the tag
 
-Piece = tuple[bool, str]
-"""Whether it is thought, and its text."""
+Piece = tuple[bool, str]  # whether it is thought, and its text
 
 
 # where the text stands: only white space so far; inside the tags; right behind the closing tag; in what is
@@ -35,13 +31,11 @@ class ThinkSplitter:
     """
 
     def __init__(self, *, starts_in_thought: bool = False) -> None:
-        self.starts_in_thought = starts_in_thought
-        """The guess for the next answer of this model."""
+        self.starts_in_thought = starts_in_thought  # the guess for the next answer of this model
         self._guess = starts_in_thought
         self._place = _START
         self._held = ""
-        self._said: list[str] = []
-        """Text that is thought if a closing tag comes."""
+        self._said: list[str] = []  # text that is thought if a closing tag comes
         self._talks = 0
         self._is_apart = False
         self._is_over = False

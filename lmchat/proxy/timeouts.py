@@ -15,14 +15,11 @@ from lmchat.errors import LMChatError, ServerUnavailable, StreamInterrupted
 from lmchat.proxy.http import Reply
 from lmchat.proxy.site import background_task
 
-TICK_S = 1.0
-"""Longest pause between two looks at the clock; a stall is told as often."""
-ASLEEP_S = 2.0
-"""A later tick means that this process was suspended, not the server."""
+TICK_S = 1.0  # longest pause between two looks at the clock; a stall is told as often
+ASLEEP_S = 2.0  # a later tick means that this process was suspended, not the server
 LOOK_AFTER_S = 2.0
 """Silence after which the server is asked whether it is there; with a tick and a look, 5 s in all."""
-LOOK_S = 2.0
-"""A server that reads a long prompt still answers other questions."""
+LOOK_S = 2.0  # a server that reads a long prompt still answers other questions
 
 IsThere = Callable[[], Awaitable[bool]]
 
@@ -164,12 +161,9 @@ async def is_alive(endpoint: Endpoint) -> bool:
     return True
 
 
-POLL_S = 0.5
-"""Between two looks at a path that costs the server nothing."""
-REQUEST_PAUSE_S = 3.0
-"""Before the request is sent again, where only it can tell that the model still loads."""
-UNCONFIRMED = 2.0
-"""Multiple of `give_up_after_s` to wait where health does not confirm that it loads."""
+POLL_S = 0.5  # between two looks at a path that costs the server nothing
+REQUEST_PAUSE_S = 3.0  # before the request is sent again, where only it can tell that the model still loads
+UNCONFIRMED = 2.0  # multiple of `give_up_after_s` to wait where health does not confirm that it loads
 _LOADING, _DONE = 503, 200
 
 Look = Callable[[], Awaitable[Reply]]
@@ -189,8 +183,7 @@ class Loading:
         self._tell = tell
         self._loop = asyncio.get_running_loop()
         self._confirmed_s = 0.0
-        self.since_s: float | None = None
-        """When it was first said that the model loads."""
+        self.since_s: float | None = None  # when it was first said that the model loads
 
     @property
     def is_told_by_request(self) -> bool:

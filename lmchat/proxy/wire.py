@@ -116,16 +116,13 @@ _UNWANTED = re.compile(
 class Dialect(Struct, frozen=True, kw_only=True):
     """Ways of one server that are learnt from its refusals (R-13)."""
 
-    has_completion_tokens: bool = False
-    """Whether the limit is called `max_completion_tokens`."""
+    has_completion_tokens: bool = False  # whether the limit is called `max_completion_tokens`
     has_stream_options: bool = True
-    dropped: frozenset[tuple[str, str]] = frozenset()
-    """Fields of the product with the values that it refused."""
+    dropped: frozenset[tuple[str, str]] = frozenset()  # fields of the product with the values that it refused
     json_modes: tuple[JsonMode, ...] = LADDER
     unfit_modes: frozenset[JsonMode] = frozenset()
     """Modes that this server does not take for the schema of one request."""
-    starts_in_thought: bool = False
-    """Whether the template opens a thought that the answer begins in (R-17)."""
+    starts_in_thought: bool = False  # whether the template opens a thought that the answer begins in (R-17)
 
     def after(
         self, error: ServerRejected, *, has_limit: bool = True, fields: Mapping[str, Any] | None = None

@@ -19,19 +19,15 @@ from lmchat.services.ports import ChatStore
 from lmchat.text import safe_line, text_of
 from lmchat.threads import run_abandonable
 
-MAX_TEXT_BYTES = 1_000_000
-"""More than the context window of most local models."""
+MAX_TEXT_BYTES = 1_000_000  # more than the context window of most local models
 MAX_IMAGE_BYTES = 10_000_000
-LONGEST_SIDE = 2048
-"""Pixels; models see no more, most of them less."""
-MAX_PIXELS = 100_000_000
-"""An image of a few kB may unpack to gigabytes."""
+LONGEST_SIDE = 2048  # pixels; models see no more, most of them less
+MAX_PIXELS = 100_000_000  # an image of a few kB may unpack to gigabytes
 _MAX_READ_BYTES = 100_000_000
 _MAX_NAME = 200
 _PIXELS_PER_TOKEN, _LEAST_TOKENS, _MOST_TOKENS = 750, 85, 1600
 """Figures of Anthropic (width × height / 750, about 1,600 at most) and OpenAI (85 for a small image)."""
-_CONTROLS = re.compile(rb"[\x01-\x06\x0e-\x1a]")
-"""Bytes that no text has, in whatever encoding."""
+_CONTROLS = re.compile(rb"[\x01-\x06\x0e-\x1a]")  # bytes that no text has, in whatever encoding
 _PDF, _PDF_TYPE = b"%PDF-", "application/pdf"
 _PNG_END = b"IEND\xaeB`\x82"
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
@@ -49,8 +45,7 @@ class Attachment(Struct, frozen=True, kw_only=True):
     """A file for a prompt."""
 
     part: FilePart
-    data: bytes = b""
-    """Its content as it is stored and sent; empty where the store has it already."""
+    data: bytes = b""  # its content as it is stored and sent; empty where the store has it already
 
 
 class DraftFiles:

@@ -17,8 +17,7 @@ from lmchat.errors import ServerRejected, ServerUnavailable, StreamInterrupted
 from lmchat.services.ports import Engine, Lazy
 
 STARTS_AGAIN = "The next request starts it again."
-_EXIT_WAIT_S = 1.0
-"""A connection breaks before the system reports that the process has ended."""
+_EXIT_WAIT_S = 1.0  # a connection breaks before the system reports that the process has ended
 _VERDICTS = {EngineState.OFF: Verdict.NO_MODEL, EngineState.CRASHED: Verdict.SERVER_ERROR}
 _FACTS = ("params", "quantization", "context_loaded", "context_max", "capabilities", "is_blind")
 """Facts that the running engine tells where the file does not."""

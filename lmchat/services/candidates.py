@@ -46,8 +46,7 @@ class Step(Enum):
     CHOOSE = auto()
     START = auto()
     START_WITH_FILE = auto()
-    WAIT = auto()
-    """A server was started and does not answer yet."""
+    WAIT = auto()  # a server was started and does not answer yet
 
 
 class ServerRow(Struct, frozen=True, kw_only=True):
@@ -59,8 +58,7 @@ class ServerRow(Struct, frozen=True, kw_only=True):
     step: Step = Step.NOTHING
     start: ServerStart | None = None
     program: str = ""
-    is_here: bool = True
-    """Whether the product is installed on this machine, or may be."""
+    is_here: bool = True  # whether the product is installed on this machine, or may be
 
 
 class MachineState(Struct, frozen=True, kw_only=True):
@@ -70,10 +68,8 @@ class MachineState(Struct, frozen=True, kw_only=True):
     running: tuple[Program, ...] = ()
     files: tuple[ModelFile, ...] = ()
     offer: DemoOffer | None = None
-    engine_command: str = ""
-    """Command that installs the built-in engine, where that is missing."""
-    last_model: str = ""
-    """Model of the built-in engine, where that was used last."""
+    engine_command: str = ""  # command that installs the built-in engine, where that is missing
+    last_model: str = ""  # model of the built-in engine, where that was used last
 
 
 def server_rows(candidates: Sequence[Candidate], here: MachineState) -> tuple[ServerRow, ...]:
@@ -182,8 +178,7 @@ class ModelRow(Struct, frozen=True, kw_only=True):
     model: ModelInfo
     tokens_per_second: float | None = None
     recent_index: int | None = None
-    server_name: str = ""
-    """The user's name for its server; empty: its product is shown."""
+    server_name: str = ""  # the user's name for its server; empty: its product is shown
 
     @property
     def key(self) -> tuple[str, str]:
@@ -218,8 +213,7 @@ class Catalogue:
         self._store = store
         self._expected = tuple(expected)
         self._added: tuple[Endpoint, ...] = ()
-        self._recent: tuple[Endpoint, ...] = ()
-        """Addresses used before that no scan would probe."""
+        self._recent: tuple[Endpoint, ...] = ()  # addresses used before that no scan would probe
         self._recalled: tuple[Endpoint, ...] = ()
         self._names = names or {}
         self._speeds: Mapping[tuple[str, str], float] = {}

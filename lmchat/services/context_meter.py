@@ -11,21 +11,17 @@ from lmchat.domain.message import ChatMessage, Role
 from lmchat.domain.server import LARGER_WINDOW, Product, Target
 from lmchat.text import safe_line
 
-_TEMPLATE_TOKENS = 4
-"""About what a chat template adds to a message."""
+_TEMPLATE_TOKENS = 4  # about what a chat template adds to a message
 _KEPT_MESSAGES = 2
 _MOST_RESERVE = 1000
 _WIDE = re.compile("[^\0-\u2e7f]")  # CJK and emoji
 _ASCII = bytes(range(128))
-_SMALL_TOKENS = 24
-"""Counts of smaller prompts tell more about the chat template than about the text."""
+_SMALL_TOKENS = 24  # counts of smaller prompts tell more about the chat template than about the text
 _MOST_FACTOR = 4.0
-_CUT_SHARE = 0.6
-"""A server that counts less than this share has left something out."""
+_CUT_SHARE = 0.6  # a server that counts less than this share has left something out
 _FULL_SHARE = 0.98
 """A prompt that fills this share of the window, without room for an answer, is the rest of a longer one."""
-_CUT_TOKENS = 1000
-"""Smaller estimates are too rough for that."""
+_CUT_TOKENS = 1000  # smaller estimates are too rough for that
 
 
 def raw_tokens(text: str) -> float:
@@ -76,8 +72,7 @@ class ContextPlan(Struct, frozen=True, kw_only=True):
     messages: tuple[ChatMessage, ...]
     left_out: int
     tokens: int
-    needed_tokens: int
-    """For the whole conversation."""
+    needed_tokens: int  # for the whole conversation
     limit: int | None
     reserve: int
 

@@ -71,8 +71,7 @@ _PREFILL_REFUSED = ("bad_request", "server_error", "unsupported")
 """Kinds of errors by which servers refuse prefill, as for models that think."""
 _MOST_IMAGE_BYTES = 20_000_000
 """Older images than the newest of so many bytes are sent by name, so that no session outgrows its server."""
-_NEARLY_FULL = 0.8
-"""Share of the window beyond which an estimate may be wrong about what fits."""
+_NEARLY_FULL = 0.8  # share of the window beyond which an estimate may be wrong about what fits
 
 
 class TurnSettings(Struct, frozen=True, kw_only=True):
@@ -82,8 +81,7 @@ class TurnSettings(Struct, frozen=True, kw_only=True):
     sampling: Sampling = field(default_factory=Sampling)
     is_truncating: bool = True
     output: Output = field(default_factory=AnyText)
-    toolbox: Toolbox | None = None
-    """Tools that the model may call."""
+    toolbox: Toolbox | None = None  # tools that the model may call
 
 
 class MessageAdded(Struct, frozen=True, kw_only=True):
@@ -300,8 +298,7 @@ class Conversation:
         self.turn: Turn | None = None
         self.sent: ContextPlan | None = None
         self.error: LMChatError | None = None
-        self.cut_note = ""
-        """Sentence about a prompt that was longer than the context window."""
+        self.cut_note = ""  # sentence about a prompt that was longer than the context window
         self._told_left_out = 0
         self._backend = backend
         self._save_queue = save_queue

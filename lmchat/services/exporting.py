@@ -22,8 +22,7 @@ from lmchat.text import safe_line
 class ExportAs(Struct, frozen=True, kw_only=True):
     """Format of an export, and what goes along with the text."""
 
-    form: str = ""
-    """`md`, `json`, `html` or `txt`; empty: by the name of the file, else Markdown."""
+    form: str = ""  # `md`, `json`, `html` or `txt`; empty: by the name of the file, else Markdown
     with_reasoning: bool = False
     with_branches: bool = False
     """Whether to export all branches; JSON has them anyway, where they can be read."""
@@ -40,8 +39,7 @@ class Exported(Struct, frozen=True, kw_only=True):
 
     paths: tuple[Path, ...]
     refused: tuple[tuple[str, LMChatError], ...]
-    untried: int = 0
-    """Number of sessions after a failure that would repeat, as of a full disk."""
+    untried: int = 0  # number of sessions after a failure that would repeat, as of a full disk
 
 
 class Exporter:

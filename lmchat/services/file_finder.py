@@ -21,10 +21,8 @@ from lmchat.files import command_for, environment_for_others
 from lmchat.text import match
 from lmchat.threads import run_abandonable
 
-MOST_FILES = 5_000
-"""Files that are looked at."""
-_MOST_BYTES = 1_000_000
-"""Most that is read of the names that git prints."""
+MOST_FILES = 5_000  # files that are looked at
+_MOST_BYTES = 1_000_000  # most that is read of the names that git prints
 _MOST_FOUND = 20
 _FRESH_S = 5.0
 _LONGEST_PASTE = 10_000

@@ -35,10 +35,8 @@ class Imported(Struct, frozen=True, kw_only=True):
     """Outcome for one session of a file."""
 
     header: SessionHeader
-    is_there: bool = False
-    """Whether it was there before, perhaps in the trash, and is unchanged."""
-    told: int = 0
-    """Messages that the file has."""
+    is_there: bool = False  # whether it was there before, perhaps in the trash, and is unchanged
+    told: int = 0  # messages that the file has
     beside: int = 0
     skipped: tuple[Skipped, ...] = ()
 
@@ -48,10 +46,8 @@ class Done(Struct, kw_only=True):
 
     imported: list[tuple[str, Imported]] = []
     refused: list[tuple[str, LMChatError]] = []
-    untried: list[str] = []
-    """Files after one that could not be stored, as on a full disk."""
-    unknown: list[str] = []
-    """Files of folders without chats."""
+    untried: list[str] = []  # files after one that could not be stored, as on a full disk
+    unknown: list[str] = []  # files of folders without chats
 
     @property
     def chats(self) -> list[Imported]:
@@ -65,8 +61,7 @@ class Survey(Struct, kw_only=True):
     program: str
     paths: list[str] = []
     found: list[Imported] = []
-    unreadable: int = 0
-    """Files that cannot be read."""
+    unreadable: int = 0  # files that cannot be read
 
     @property
     def is_known(self) -> bool:

@@ -17,8 +17,7 @@ from lmchat.services.ports import ChatStore
 class SessionGroup(Struct, frozen=True, kw_only=True):
     """Sessions under one heading of the list."""
 
-    name: str
-    """`Pinned`, `Today`, `Yesterday`, `October`, `November 2025`, …, `Archived`."""
+    name: str  # `Pinned`, `Today`, `Yesterday`, `October`, `November 2025`, …, `Archived`
     headers: tuple[SessionHeader, ...]
 
 

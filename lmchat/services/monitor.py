@@ -14,8 +14,7 @@ from lmchat.errors import LMChatError
 from lmchat.services.backend import Backend
 
 POLL_S = 5.0
-AWAY_POLL_S = 10.0
-"""While the terminal has no focus."""
+AWAY_POLL_S = 10.0  # while the terminal has no focus
 KEPT_LATENCIES = 32
 _ANSWERS_TO_ANY_NAME = (Product.LLAMA_CPP, Product.BUILT_IN)
 """Servers that answer with their one model, whatever the request names."""
@@ -32,8 +31,7 @@ class Monitor:
         self.health = Health()
         self.is_focused = True
         self.is_streaming = False
-        self.next_look_s: float | None = None
-        """Monotonic time of the next look; None while one is under way."""
+        self.next_look_s: float | None = None  # monotonic time of the next look; None while one is under way
 
     def aim(self, target: Target | None) -> None:
         is_other = target is None or self._target is None or target.endpoint != self._target.endpoint

@@ -28,10 +28,8 @@ from lmchat.services.tools import Toolbox
 from lmchat.text import safe_line
 
 FIRST_READ = 64
-NO_PROFILE = "none"
-"""Returns to the settings without a profile."""
-_NO_EFFORT = "default"
-"""Lets the server decide."""
+NO_PROFILE = "none"  # returns to the settings without a profile
+_NO_EFFORT = "default"  # lets the server decide
 LEVELS = (*EFFORTS, _NO_EFFORT)
 
 
@@ -56,8 +54,7 @@ class OpenSession(Struct):
     conversation: Conversation
     queue: list[Queued] = field(default_factory=list)
     phase: TurnPhase = TurnPhase.NONE
-    asked: ApprovalAsked | None = None
-    """The tool call that waits until the user decides."""
+    asked: ApprovalAsked | None = None  # the tool call that waits until the user decides
 
     @property
     def last_calls(self) -> list[ChatMessage]:
@@ -106,18 +103,15 @@ class OpenSessions:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.chat = self._first_chat = chat
-        self.profile_name = self._first_profile = profile_name
-        """Profile in use; empty without one."""
+        self.profile_name = self._first_profile = profile_name  # profile in use; empty without one
         self.target: Target | None = None
         self.save_queue = SaveQueue(store)
         self.drafts = SavedTexts(store, is_draft=True)
         self.bookmarks = SavedTexts(store, is_draft=False)
         self.files = DraftFiles(store)
         self.meter = ContextMeter()
-        self.toolbox: Toolbox | None = None
-        """Tools that models may call, if any are configured."""
-        self.unread: set[str] = set()
-        """Sessions whose answer ended while another was shown."""
+        self.toolbox: Toolbox | None = None  # tools that models may call, if any are configured
+        self.unread: set[str] = set()  # sessions whose answer ended while another was shown
         self._backend = backend
         self._store = store
         self._clock = clock

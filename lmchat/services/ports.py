@@ -102,8 +102,7 @@ class Engine(Protocol):
     """A model server of our own; its methods raise `EngineUnavailable`."""
 
     key: str
-    model: ModelFile | None
-    """The model that it serves, or was last asked to serve."""
+    model: ModelFile | None  # the model that it serves, or was last asked to serve
 
     @property
     def endpoint(self) -> Endpoint | None:

@@ -49,10 +49,8 @@ async def filled(
 
 
 _TIMEOUT_S = 60.0
-_MAX_TOKENS = 1000
-"""Enough for a model that thinks first."""
-_LONGEST = 2000
-"""Characters of prompt and of answer that the model sees."""
+_MAX_TOKENS = 1000  # enough for a model that thinks first
+_LONGEST = 2000  # characters of prompt and of answer that the model sees
 _REQUEST = (
     "Write a title of at most six words, in the language of the prompt, for a chat that begins as follows. "
     "Answer with the title alone.\n\nPrompt: {prompt}\n\nAnswer: {answer}"

@@ -40,8 +40,7 @@ class SaveQueue:
 
     def __init__(self, store: ChatStore, *, retry_s: float = RETRY_S) -> None:
         self.store = store
-        self.warning: LMChatError | None = None
-        """Why messages are not saved at the moment, if so."""
+        self.warning: LMChatError | None = None  # why messages are not saved at the moment, if so
         self._retry_s = retry_s
         self._retry_timer: asyncio.TimerHandle | None = None
         self._unsaved: list[_Unsaved] = []
@@ -200,8 +199,7 @@ class SavedTexts:
                     self._wanted[session_id] = text
 
 
-WRITE_EVERY_S = 0.17
-"""Leaves 80 ms of the promised 250 for reading and writing."""
+WRITE_EVERY_S = 0.17  # leaves 80 ms of the promised 250 for reading and writing
 
 
 class PieceWriter:

@@ -56,8 +56,7 @@ class ServerLauncher:
         self._find, self._run, self._free_port = find, run, free_port
         self._started: dict[Product, Program] = {}
         self.engine_command = engine_command
-        self.installed: tuple[Installed, ...] | None = None
-        """Installed servers; None before the first look."""
+        self.installed: tuple[Installed, ...] | None = None  # installed servers; None before the first look
 
     async def look(self) -> None:
         self.installed = tuple(await run_abandonable(self._find))

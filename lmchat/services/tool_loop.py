@@ -57,8 +57,7 @@ class ToolLoop:
 
     def __init__(self, toolbox: Toolbox, session_id: str) -> None:
         self.toolbox = toolbox
-        self.steps = 0
-        """Rounds of calls so far."""
+        self.steps = 0  # rounds of calls so far
         self._session_id = session_id
         self._last: tuple[str, Any] | None = None
         self._repeats = 0

@@ -49,8 +49,7 @@ class ModelFigures(Struct, frozen=True, kw_only=True):
     tokens_per_second: Spread | None
     elapsed_ms: Spread
     last: datetime | None
-    days: tuple[DayFigures, ...]
-    """Oldest first, without days that had no turn."""
+    days: tuple[DayFigures, ...]  # oldest first, without days that had no turn
 
 
 def figures_by_model(rows: Iterable[LedgerRow]) -> tuple[ModelFigures, ...]:

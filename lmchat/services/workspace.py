@@ -29,8 +29,7 @@ class Platform(Struct, frozen=True, kw_only=True):
     """Copy a text to the clipboard; returns how, as words for a notification."""
     paste: Callable[[], Awaitable[str]]
     """Return the text of the clipboard; raises `LMChatError` where it cannot be read."""
-    examination: Callable[[], Examination]
-    """Return the checks of the doctor, which are imported late."""
+    examination: Callable[[], Examination]  # return the checks of the doctor, which are imported late
     find_files: Callable[[str], Awaitable[tuple[str, ...]]]
     """Return the files of the working folder that match a few letters."""
     edit: Callable[[str], Awaitable[str]]
@@ -43,11 +42,9 @@ class Platform(Struct, frozen=True, kw_only=True):
     """Store an accepted key; returns where, as words for a notification."""
     notification: Callable[[str], str]
     """Return the bytes that make the terminal notify the user; empty for none."""
-    note_error: Callable[[BaseException], str]
-    """Log an unexpected error; returns its id in the log."""
+    note_error: Callable[[BaseException], str]  # log an unexpected error; returns its id in the log
     log_file: str
-    themes_folder: Path
-    """Folder of the user's own themes."""
+    themes_folder: Path  # folder of the user's own themes
     config_file: Path
 
 
@@ -63,14 +60,12 @@ class Workspace(Struct, kw_only=True):
     catalogue: Catalogue
     platform: Platform
     remembered: Remembered
-    resume_id: str = ""
-    """Session to open at the start; empty: a new one."""
+    resume_id: str = ""  # session to open at the start; empty: a new one
     notices: list[str] = field(default_factory=list)
     warning: str = ""
     make_launcher: Callable[[], ServerLauncher] | None = None
     importer: Importer | None = None
     make_engine: Callable[[], Awaitable[Engine]] | None = None
-    is_local: bool = False
-    """Whether to start the built-in engine without asking."""
+    is_local: bool = False  # whether to start the built-in engine without asking
     local_model: str = ""
     clock: Callable[[], float] = time.monotonic

@@ -48,8 +48,7 @@ class FileHead(Struct, frozen=True, kw_only=True):
     created_at: datetime
     model: str
     endpoint: str
-    role: Role = Role.ASSISTANT
-    """An older lmchat wrote none."""
+    role: Role = Role.ASSISTANT  # an older lmchat wrote none
 
     def message(self, parts: Iterable[Part]) -> ChatMessage:
         facts = asdict(self)

@@ -21,8 +21,7 @@ from lmchat.errors import LMChatError
 from lmchat.files import begin_log, environment_for_others
 from lmchat.machine.system import end_program
 
-_LINE_BYTES = 16 << 20
-"""Largest message between parent and child."""
+_LINE_BYTES = 16 << 20  # largest message between parent and child
 _ROOT = str(Path(__file__).parents[2])
 _CHILD = "import sys; sys.path.append(sys.argv[1]); from lmchat.tools.child import main; main()"
 _END_S = 3.0

@@ -16,53 +16,38 @@ from lmchat.proxy.site import Site
 from lmchat.proxy.wire import Dialect
 from lmchat.text import safe_line
 
-Tell = Callable[[float], None]
-"""Takes how far something is, 0 to 1."""
+Tell = Callable[[float], None]  # takes how far something is, 0 to 1
 
 
 class Server:
     """A product; the defaults are those of a plain OpenAI-compatible server. Holds no state."""
 
     product: ClassVar[Product]
-    ports: ClassVar[tuple[int, ...]] = ()
-    """Default ports; people see the first."""
+    ports: ClassVar[tuple[int, ...]] = ()  # default ports; people see the first
     hosts: ClassVar[tuple[str, ...]] = ()
     """Hosts where it alone answers; nothing has to be asked to recognise it."""
-    dialect: ClassVar[Dialect] = Dialect()
-    """How it is asked until it refuses a field."""
-    opening_path: ClassVar[str] = ""
-    """First path to ask on its own port; empty: the list of models."""
-    confirm_path: ClassVar[str] = ""
-    """Path that proves it, where the list of models does not."""
+    dialect: ClassVar[Dialect] = Dialect()  # how it is asked until it refuses a field
+    opening_path: ClassVar[str] = ""  # first path to ask on its own port; empty: the list of models
+    confirm_path: ClassVar[str] = ""  # path that proves it, where the list of models does not
     state: ClassVar[LoadState] = LoadState.UNKNOWN
-    loads_on_demand: ClassVar[bool] = False
-    """Whether a chat request loads its model."""
+    loads_on_demand: ClassVar[bool] = False  # whether a chat request loads its model
     load_path: ClassVar[str] = ""
     unload_path: ClassVar[str] = ""
-    context_field: ClassVar[str] = ""
-    """Field of a request to load with the size of the window; empty: none."""
-    signs_replies: ClassVar[bool] = False
-    """Whether every reply proves it."""
-    health_path: ClassVar[str] = ""
-    """Path that tells at once whether it lives and whether it loads."""
+    context_field: ClassVar[str] = ""  # field of a request to load with the size of the window; empty: none
+    signs_replies: ClassVar[bool] = False  # whether every reply proves it
+    health_path: ClassVar[str] = ""  # path that tells at once whether it lives and whether it loads
     start_hint: ClassVar[str] = "Start the server"
     off_hint: ClassVar[str] = ""
     key_hint: ClassVar[str] = "Enter the server's API key"
     model_hint: ClassVar[str] = "Load a model"
-    load_hint: ClassVar[str] = ""
-    """Step where it cannot load on request; empty: `model_hint`."""
-    empty_hint: ClassVar[str] = "Load a model"
-    """Step where it lists no model."""
+    load_hint: ClassVar[str] = ""  # step where it cannot load on request; empty: `model_hint`
+    empty_hint: ClassVar[str] = "Load a model"  # step where it lists no model
     host_hint: ClassVar[str] = "Add the host name {host} to the server's trusted hosts, or use 127.0.0.1"
     port_hint: ClassVar[str] = "Another program uses port {port}: stop it"
-    efforts: ClassVar[tuple[str, ...]] = ()
-    """Reasoning efforts that it is known to take."""
-    has_thinking_switch: ClassVar[bool] = False
-    """Whether `none` turns off a switch of chat templates."""
-    seed_field: ClassVar[str] = ""
-    """Field for a seed; empty: none."""
-    count_path: ClassVar[str] = ""
-    """Path that counts the tokens of a request; empty: it cannot."""
+    efforts: ClassVar[tuple[str, ...]] = ()  # reasoning efforts that it is known to take
+    has_thinking_switch: ClassVar[bool] = False  # whether `none` turns off a switch of chat templates
+    seed_field: ClassVar[str] = ""  # field for a seed; empty: none
+    count_path: ClassVar[str] = ""  # path that counts the tokens of a request; empty: it cannot
     count_field: ClassVar[str] = "count"
 
     def proves(self, reply: Reply) -> bool:  # noqa: ARG002 - for those that override it

@@ -20,10 +20,8 @@ from lmchat.proxy.servers.base import Server, Tell, capabilities, params_text
 from lmchat.proxy.site import Site, background_task
 
 LOADING_POLL_S = 0.2
-_LOOKS_IN_VAIN = 25
-"""Looks at a model that is not loaded, after which loading has failed."""
-UNLOAD_S = 30.0
-"""Longest time to stay loaded after the order to go."""
+_LOOKS_IN_VAIN = 25  # looks at a model that is not loaded, after which loading has failed
+UNLOAD_S = 30.0  # longest time to stay loaded after the order to go
 _GIVE_UP_S = 1.0
 _STATES = {
     "loaded": LoadState.LOADED,

@@ -134,8 +134,7 @@ def _from_v0(site: Site, row: dict[str, Any]) -> ModelInfo:
     )
 
 
-APP_PORTS = (41343, 52993, 16141, 39414, 22931)
-"""Ports of the program itself, also while its server is off."""
+APP_PORTS = (41343, 52993, 16141, 39414, 22931)  # ports of the program itself, also while its server is off
 _MAX_BYTES = 1 << 20
 _MAX_PORT = 65535
 

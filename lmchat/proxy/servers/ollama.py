@@ -16,8 +16,7 @@ from lmchat.proxy.json_values import mapping, rows, text, whole
 from lmchat.proxy.servers.base import Server, Tell, capabilities
 from lmchat.proxy.site import Site
 
-_AT_ONCE = 6
-"""Most questions for single models at once."""
+_AT_ONCE = 6  # most questions for single models at once
 
 
 class Ollama(Server):
