@@ -58,7 +58,6 @@ class AskDialog(Dialog[Any]):
         yield Static("", classes="verdict gap")
 
     def field(self) -> Field:
-        """Return the input."""
         return Field(self._value)
 
     def on_key(self, event: events.Key) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 from textual.content import Content
@@ -19,6 +20,7 @@ FAINT = "$text-disabled"  # style of rules and sparks, never of words
 STRONG = "bold"  # style of titles, heads and keys
 HIT = "bold underline $primary"  # style of search hits
 _GAP = 2
+_EMPTY = Content("")
 
 
 def content(parts: Sequence[Part]) -> Content:
@@ -70,18 +72,11 @@ def fit(pieces: Sequence[Content], right: Content, width: int, ellipsis: str = "
 class LineWidget(Widget):
     """Row that is redrawn only when its text changes."""
 
-    def __init__(
-        self,
-        left: Sequence[Content] = (),
-        right: Content = Content(""),  # noqa: B008 - it is never changed
-        *,
-        id: str | None = None,  # noqa: A002 - Textual's name
-        classes: str | None = None,
-    ) -> None:
-        super().__init__(id=id, classes=classes)
+    def __init__(self, left: Sequence[Content] = (), right: Content = _EMPTY, **options: Any) -> None:
+        super().__init__(**options)
         self._pieces = [*left, right]
 
-    def show(self, left: Sequence[Content], right: Content = Content("")) -> None:  # noqa: B008 - as above
+    def show(self, left: Sequence[Content], right: Content = _EMPTY) -> None:
         old, self._pieces = self._pieces, [*left, right]
         if [(one.plain, one.spans) for one in old] != [(one.plain, one.spans) for one in self._pieces]:
             self.refresh()
