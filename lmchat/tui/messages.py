@@ -17,8 +17,8 @@ class Post(Message):
 
     _names: ClassVar[tuple[str, ...]] = ()
 
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
         cls._names = (*cls._names, *get_annotations(cls))
 
     def __init__(self, *values: Any, **named: Any) -> None:

@@ -60,7 +60,7 @@ class ChatLog(ScrollView, can_focus=True):
         *(f"chat-log--{name}" for name in PARTIAL_STYLES),
     }
 
-    class HitsCounted(Post, namespace="chat_log"):
+    class HitsCounted(Post):
         """The number of hits changed, or the current hit."""
 
         place: int  # the number of the current hit; 0 for none
@@ -70,15 +70,15 @@ class ChatLog(ScrollView, can_focus=True):
         def can_replace(self, message: Message) -> bool:
             return isinstance(message, ChatLog.HitsCounted)
 
-    class SelectionChanged(Post, namespace="chat_log"):
+    class SelectionChanged(Post):
         """Something was selected, or the selection was dropped."""
 
-    class NewLines(Post, namespace="chat_log"):
+    class NewLines(Post):
         """The number of unseen lines below the screen changed, or the end was left or reached."""
 
         count: int  # how many have not been on the screen
 
-    class ActionWanted(Post, namespace="chat_log"):
+    class ActionWanted(Post):
         """A message key was pressed whose work is done by the screen."""
 
         name: str  # which: the last part of the command's id
@@ -86,12 +86,12 @@ class ChatLog(ScrollView, can_focus=True):
         text: str = ""  # text to copy, or the links, one a line
         note: str = ""  # which part of the message it is, as `Block 2 of 3`
 
-    class Decided(Post, namespace="chat_log"):
+    class Decided(Post):
         """The user has decided about the tool call that asks."""
 
         choice: Choice
 
-    class FocusMoved(Post, namespace="chat_log"):
+    class FocusMoved(Post):
         """Another message has the focus."""
 
     # without the layout of the screen that Textual does for each new line: half the work of streaming
