@@ -31,6 +31,7 @@ def _sources() -> list[ast.Module]:
     return [ast.parse(path.read_text("utf-8")) for path in Path(lmchat.__file__).parent.rglob("*.py")]
 
 
+@cache
 def _raised() -> dict[str, set[str]]:
     """Return the kinds that the source names, with what is called with them."""
     found: dict[str, set[str]] = defaultdict(set)

@@ -86,16 +86,15 @@ def test_what_is_no_chat_is_refused_with_the_place(data, words):
     assert words in refusal(data)
 
 
-@pytest.mark.parametrize("where", ["arguments", "content", "role", "parts"])
+@pytest.mark.parametrize("where", ["arguments", "content", "role", "parts", "model"])
 def test_values_within_values_as_deep_as_json_is_read_are_no_fault(where):
+    call = '{"function": {"name": "f", "arguments": DEEP}}'
+    text = {
+        "arguments": f'[{{"role": "assistant", "tool_calls": [{call}]}}]',
+        "model": to_json(chat()).replace('"model": "qwen3-8b"', '"model": DEEP'),
+    }.get(where, f'[{{"role": "user", "content": "x", "{where}": DEEP}}]')
     for depth in range(850, 1000):
-        deep = "[" * depth + "]" * depth
-        call = (
-            f'{{"role": "assistant", "tool_calls": [{{"function": {{"name": "f", "arguments": {deep}}}}}]}}'
-        )
-        row = call if where == "arguments" else f'{{"role": "user", "content": "x", "{where}": {deep}}}'
-        told(f"[{row}]".encode())
-        told(to_json(chat()).replace('"model": "qwen3-8b"', f'"model": {deep}').encode())
+        told(text.replace("DEEP", "[" * depth + "]" * depth).encode())
 
 
 def test_an_export_without_messages_holds_nothing_to_import():

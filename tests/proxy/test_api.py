@@ -256,17 +256,11 @@ def test_the_client_needs_no_screen_no_disk_and_no_configuration(tmp_path):
 
 
 def _calls(name: str, *arguments: str):
-    """A reply that calls a function, in pieces of one character."""
-    pieces = [
-        delta(tool_calls=[{"index": index, "function": {"arguments": char}}])
+    calls = [
+        {"index": index, "id": f"c{index}", "function": {"name": name, "arguments": text}}
         for index, text in enumerate(arguments)
-        for char in text
     ]
-    begun = [
-        delta(tool_calls=[{"index": index, "id": f"c{index}", "function": {"name": name, "arguments": ""}}])
-        for index in range(len(arguments))
-    ]
-    return sse(*begun, *pieces, finish("tool_calls"), DONE)
+    return sse(delta(tool_calls=calls), finish("tool_calls"), DONE)
 
 
 async def test_functions_run_when_the_model_calls_them_and_their_results_or_errors_go_back(server, client):
