@@ -49,15 +49,8 @@ def outline(session):
 
 
 def _values(part):
-    return [type(part).__name__.removesuffix("Part")[:4].lower(), *_texts(part)]
-
-
-def _texts(part):
-    return [
-        value
-        for name in part.__struct_fields__
-        if name not in ("call_id", "digest") and (value := getattr(part, name))
-    ]
+    values = (getattr(part, name) for name in part.__struct_fields__ if name not in ("call_id", "digest"))
+    return [type(part).__name__.removesuffix("Part")[:4].lower(), *filter(None, values)]
 
 
 def facts(session):

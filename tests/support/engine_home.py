@@ -62,7 +62,7 @@ def engines_of(home: Path) -> list[int]:
     return [pid for pid in children if Path(f"/proc/{pid}/fd/2").resolve() == log]
 
 
-TYPES = {bool: 7, int: 4, float: 6, str: 8, list: 9}
+TYPES = {bool: 7, int: 4, str: 8, list: 9}
 
 
 def text(value: str | bytes) -> bytes:
@@ -77,8 +77,6 @@ def value(one: object) -> bytes:
             return struct.pack("<I?", kind, one)
         case int():
             return struct.pack("<II", kind, one)
-        case float():
-            return struct.pack("<If", kind, one)
         case str():
             return struct.pack("<I", kind) + text(one)
         case list():
