@@ -24,10 +24,6 @@ def read(tmp_path):
     return write_and_read
 
 
-def _sentences(content, tmp_path):
-    return [problem.sentence.removeprefix(f"{tmp_path}/") for problem in content.problems]
-
-
 _FILES = "[[mcp]]\nname='files'\ncommand='npx'\n"
 
 
@@ -121,9 +117,8 @@ _FILES = "[[mcp]]\nname='files'\ncommand='npx'\n"
     ],
 )
 def test_a_mistake_is_told_with_file_line_key_and_reason(read, tmp_path, text, sentence):
-    sentences = _sentences(read(text), tmp_path)
-    assert len(sentences) == 1
-    assert sentences[0].startswith(sentence)
+    (problem,) = read(text).problems
+    assert problem.sentence.removeprefix(f"{tmp_path}/").startswith(sentence)
 
 
 def test_the_line_is_right_below_texts_and_lists_of_many_lines(read):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from operator import attrgetter
 
 import pytest
 
@@ -38,17 +39,10 @@ def test_a_flag_goes_before_the_environment_before_the_file(load_with, has_flag,
     assert loaded.origins.get("model") == origin
 
 
-def _value(loaded, key):
-    value = loaded.settings
-    for part in key.split("."):
-        value = getattr(value, part)
-    return value
-
-
 @pytest.mark.parametrize(("variable", "key"), VARIABLES)
 def test_every_variable_sets_its_key(load_with, variable, key):
     loaded = load_with(environ={variable: "7"})
-    assert str(_value(loaded, key)) in ("7", "7.0")
+    assert str(attrgetter(key)(loaded.settings)) in ("7", "7.0")
     assert loaded.origins[key] == f"environment ({variable})"
 
 

@@ -173,22 +173,8 @@ def test_a_member_of_a_zip_is_read_no_further_than_its_limit(tmp_path):
     tracemalloc.stop()
 
 
-def write_database(path, mode):
-    """A database that another program has open and writes to; the folder shall stay as it is."""
-    writer = sqlite3.connect(path, isolation_level=None)
-    writer.execute(f"pragma journal_mode = {mode}")
-    writer.execute("create table chats (title)")
-    writer.execute("insert into chats values ('Garden')")
-    return writer
-
-
-def titles_in(path):
-    before = {one.name: one.read_bytes() for one in path.parent.iterdir() if one.suffix != ".db-shm"}
-    with database(path) as opened:
-        assert opened.has("chats", "title")
-        found = [row["title"] for row in opened.rows("select title from chats")]
-    assert {one.name: one.read_bytes() for one in path.parent.iterdir() if one.suffix != ".db-shm"} == before
-    return found
+def files_beside(path):
+    return {one.name: one.read_bytes() for one in path.parent.iterdir() if one.suffix != ".db-shm"}
 
 
 @pytest.mark.rule("R-35")
@@ -196,7 +182,10 @@ def titles_in(path):
 @pytest.mark.parametrize("state", ["running", "locked", "ended", "killed"])
 def test_a_database_is_read_while_its_program_runs_and_stays_as_it_is(tmp_path, mode, state):
     path = tmp_path / "chats.db"
-    with closing(write_database(path, mode)) as writer:
+    with closing(sqlite3.connect(path, isolation_level=None)) as writer:
+        writer.execute(f"pragma journal_mode = {mode}")
+        writer.execute("create table chats (title)")
+        writer.execute("insert into chats values ('Garden')")
         if state == "locked":
             writer.execute("begin exclusive")
         if state == "ended":
@@ -207,7 +196,11 @@ def test_a_database_is_read_while_its_program_runs_and_stays_as_it_is(tmp_path, 
                 if not one.name.endswith("-shm"):
                     shutil.copy(one, tmp_path / "left")
             path = tmp_path / "left" / "chats.db"
-        assert titles_in(path) == ["Garden"]
+        before = files_beside(path)
+        with database(path) as opened:
+            assert opened.has("chats", "title")
+            assert [row["title"] for row in opened.rows("select title from chats")] == ["Garden"]
+        assert files_beside(path) == before
 
 
 def test_the_names_for_the_command_line_are_those_of_the_formats():
