@@ -1,10 +1,10 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import ssl
-import threading
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 
@@ -80,64 +80,50 @@ async def test_a_certificate_that_is_not_believed_gets_one_sentence_and_no_byte(
 async def test_a_certificate_refused_behind_a_proxy_is_not_blamed_on_the_proxy(make_client, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "")
     lead_here(monkeypatch, "models.example")
-    with showing("hosts") as server, tunnel_to(server.port) as proxy:
-        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy}")
-        client = make_client(allowed_hosts=("models.example",))
-        _, error = await events_of(client, ask(Endpoint.parse("https://models.example")))
-        assert isinstance(error, ServerUnavailable)
-        assert error.kind == "certificate"
-        assert server.requests == []
+    with showing("hosts") as server:
+        async with tunnel_to(server.port) as proxy:
+            monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy}")
+            client = make_client(allowed_hosts=("models.example",))
+            _, error = await events_of(client, ask(Endpoint.parse("https://models.example")))
+            assert isinstance(error, ServerUnavailable)
+            assert error.kind == "certificate"
+            assert server.requests == []
 
 
-@contextmanager
+@asynccontextmanager
+async def listening(play):
+    async with await asyncio.start_server(play, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
 def tunnel_to(port: int):
     """Play a proxy that connects whoever asks to one port of this machine."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
 
-        def play() -> None:
-            near, _ = listener.accept()
-            with near, socket.create_connection(("127.0.0.1", port)) as far:
-                asked = b""
-                while b"\r\n\r\n" not in asked:
-                    asked += near.recv(4096)
-                near.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
-                back = threading.Thread(target=_pump, args=(far, near))
-                back.start()
-                _pump(near, far)
-                back.join()
+    async def pump(source, target):
+        while data := await source.read(65536):
+            target.write(data)
+        target.close()
 
-        thread = threading.Thread(target=play, daemon=True)
-        thread.start()
-        yield listener.getsockname()[1]
-        thread.join(10)
+    async def play(near, back):
+        await near.readuntil(b"\r\n\r\n")
+        far, there = await asyncio.open_connection("127.0.0.1", port)
+        back.write(b"HTTP/1.1 200 Connected\r\n\r\n")
+        await asyncio.gather(pump(near, there), pump(far, back), return_exceptions=True)
 
-
-def _pump(source: socket.socket, target: socket.socket) -> None:
-    try:
-        while data := source.recv(65536):
-            target.sendall(data)
-        target.shutdown(socket.SHUT_WR)
-    except OSError:
-        pass
+    return listening(play)
 
 
 async def test_https_to_a_server_that_speaks_http_says_so(make_client):
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    async def refuse(near, back):
+        await near.read(4096)
+        back.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        back.close()
 
-        def refuse() -> None:
-            for _ in range(2):
-                talk, _ = listener.accept()
-                with talk:
-                    talk.recv(4096)
-                    talk.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-
-        thread = threading.Thread(target=refuse, daemon=True)
-        thread.start()
-        endpoint = Endpoint.parse(f"https://127.0.0.1:{listener.getsockname()[1]}")
+    async with listening(refuse) as port:
+        endpoint = Endpoint.parse(f"https://127.0.0.1:{port}")
         client = make_client()
         found = await client.check(endpoint)
         _, error = await events_of(client, ask(endpoint))
-        thread.join(10)
     assert "does not use https" in found.detail
     assert isinstance(error, ServerUnavailable)
     assert "should begin with http://" in error.hint
