@@ -21,34 +21,22 @@ HINTED = replace(other(Verdict.LOADING, model("hinted")), is_hinted=True)
 OWN = replace(other(Verdict.READY, model("own")), is_own=True)
 
 
-@pytest.mark.parametrize(
-    ("candidates", "model_id", "remembered", "chosen"),
-    [
-        ([READY], "", NEW, "a"),
-        ([other()], "needed", NEW, "needed"),
-        ([READY, other(Verdict.NO_MODEL, model("far:latest"))], "far", NEW, "far:latest"),
-        ([COLD, other(Verdict.READY, model("c"))], "", NEW, "c"),
-        (
-            [other(Verdict.READY, model("c")), READY],
-            "",
-            Remembered(endpoint=READY.endpoint.url, model="b"),
-            "b",
-        ),
-        ([READY, HINTED], "", NEW, "hinted"),
-        ([READY, HINTED], "", Remembered(endpoint=READY.endpoint.url), "a"),
-        ([READY, OWN], "", Remembered(endpoint=READY.endpoint.url), "own"),
-    ],
-    ids=[
-        "the loaded one",
-        "as configured, where no model is listed",
-        "where the named one is",
-        "the ready one",
-        "the last used",
-        "that of the environment",
-        "the last used server",
-        "the user's own",
-    ],
-)
+WARM = other(Verdict.READY, model("c"))
+FAR = other(Verdict.NO_MODEL, model("far:latest"))
+LAST = Remembered(endpoint=READY.endpoint.url)
+CHOICES = {
+    "the loaded one": ([READY], "", NEW, "a"),
+    "as configured, where no model is listed": ([other()], "needed", NEW, "needed"),
+    "where the named one is": ([READY, FAR], "far", NEW, "far:latest"),
+    "the ready one": ([COLD, WARM], "", NEW, "c"),
+    "the last used": ([WARM, READY], "", replace(LAST, model="b"), "b"),
+    "that of the environment": ([READY, HINTED], "", NEW, "hinted"),
+    "the last used server": ([READY, HINTED], "", LAST, "a"),
+    "the user's own": ([READY, OWN], "", LAST, "own"),
+}
+
+
+@pytest.mark.parametrize(("candidates", "model_id", "remembered", "chosen"), CHOICES.values(), ids=CHOICES)
 def test_the_model_that_is_chosen(candidates, model_id, remembered, chosen):
     arrival = choose(candidates, model=model_id, remembered=remembered)
     assert arrival.need is Need.NOTHING

@@ -54,23 +54,23 @@ def test_each_failure_of_the_network_is_a_sentence_with_a_step(error, kind, word
 async def test_what_is_asked_over_a_connection_that_the_server_closed_meanwhile_is_asked_once_more(
     server, method
 ):
-    endpoint, connections = endpoint_of(server), Connections()
-    patience = httpx.Timeout(5)
+    connections = Connections()
+
+    async def ask(method: str, path: str):
+        endpoint, more = endpoint_of(server), {"key": None, "patience": httpx.Timeout(5), "body": None}
+        return await connections.ask(endpoint, method, f"{endpoint.origin}{path}", **more)
+
     server.on("GET /first", json_reply({}))
     server.on(f"{method} /then", raw_reply(Cut()), json_reply({"is": "there"}))
     for asked, path in (("GET", "/first"), (method, "/then")):
-        reply = await connections.ask(
-            endpoint, asked, f"{endpoint.origin}{path}", key=None, patience=patience, body=None
-        )
+        reply = await ask(asked, path)
     assert b"there" in reply.body
     assert len(server.seen(f"{method} /then")) == 2
     server.on(f"{method} /fresh", raw_reply(Cut()))
     await connections.aclose()
     connections = Connections()
     with pytest.raises(ServerUnavailable):
-        await connections.ask(
-            endpoint, method, f"{endpoint.origin}/fresh", key=None, patience=patience, body=None
-        )
+        await ask(method, "/fresh")
     assert len(server.seen(f"{method} /fresh")) == 1
     await connections.aclose()
 

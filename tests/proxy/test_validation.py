@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.message import ChatMessage, Role, TextPart, new_id, now, text_message
+from lmchat.domain.message import Role, text_message
 from lmchat.domain.request import ChatRequest, Sampling
 from lmchat.domain.server import Endpoint, Product
 from lmchat.errors import BodyTooLarge, RequestInvalid
@@ -15,10 +15,6 @@ GOOD = ChatRequest(
     model="qwen3",
     messages=(text_message(Role.USER, "Hi"),),
 )
-
-
-def message(role: object, text: object) -> ChatMessage:
-    return ChatMessage(message_id=new_id(), role=role, parts=(TextPart(text=text),), created_at=now())
 
 
 @pytest.mark.parametrize(
@@ -34,7 +30,7 @@ def message(role: object, text: object) -> ChatMessage:
         ({"model": "x" * 2000}, "Invalid model parameter"),
         ({"messages": ()}, "Invalid messages array"),
         ({"messages": None}, "Invalid messages array"),
-        ({"messages": (message(Role.USER, ""),)}, "Invalid message content"),
+        ({"messages": (text_message(Role.USER, ""),)}, "Invalid message content"),
         ({"sampling": Sampling(temperature=2.5)}, "temperature must be between 0 and 2"),
         ({"sampling": Sampling(temperature=float("nan"))}, "temperature must be"),
         ({"sampling": Sampling(top_p=-1)}, "top_p must be between 0 and 1"),

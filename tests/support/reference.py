@@ -168,7 +168,7 @@ def _fields(name: str) -> Iterator[str]:
         if isinstance(field, ast.AnnAssign):
             told = _RULE.sub("", ast.literal_eval(doc.value)) if isinstance(doc, ast.Expr) else ""
             rows.append((ast.unparse(field.target), ast.unparse(field.annotation), told))
-        elif isinstance(field, ast.FunctionDef) and _is_property(field):
+        elif isinstance(field, ast.FunctionDef) and "property" in map(ast.unparse, field.decorator_list):
             rows.append((field.name, ast.unparse(field.returns), _doc(field)))
     if rows:
         cells = ((f"`{name}`", f"`{kind}`", " ".join(doc.split())) for name, kind, doc in rows)
@@ -184,10 +184,6 @@ def _api_settings(section: Section) -> str:
         rows.append((f"`{row.name}`", f"`{kind}`", f"{help_[0].upper()}{help_[1:]}.{default}"))
     name, doc = section.settings.__name__, section.settings.__doc__
     return f"### `{name}`\n\n{doc}\n\n{_table(('field', 'type', 'meaning'), rows)}"
-
-
-def _is_property(method: ast.FunctionDef) -> bool:
-    return any(ast.unparse(one) == "property" for one in method.decorator_list)
 
 
 def _messages() -> str:
