@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import threading
 
 import pytest
@@ -15,7 +14,7 @@ from lmchat.proxy import (
     TextDelta,
 )
 from tests.support.scripted_products import CHAT, plain, router, router_rows
-from tests.support.scripted_server import Cut, Hold, json_reply, raw_reply, sse
+from tests.support.scripted_server import Cut, Hold, json_reply, sse
 
 
 @pytest.fixture
@@ -109,12 +108,7 @@ def test_a_closed_client_says_so_and_closing_twice_does_no_harm(client):
 
 def test_a_call_by_what_the_client_itself_calls_is_refused_instead_of_hanging(server, client):
     told = {"model": "large", "data": {"progress": {"stages": ["a"], "current": "a", "value": 0.5}}}
-    events = raw_reply(
-        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n",
-        f"data: {json.dumps(told)}\n\n".encode(),
-        Hold(),
-    )
-    router(server, small="loaded", large="loading").on("GET /models/sse", events)
+    router(server, small="loaded", large="loading").on("GET /models/sse", sse(told, Hold()))
     errors: list[str] = []
 
     def call_back(_: float) -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 
 import pytest
 
@@ -38,14 +37,8 @@ def model_at(server, name: str, product: Product = Product.LLAMA_CPP) -> ModelIn
     return ModelInfo(model_id=name, endpoint=endpoint_of(server), product=product)
 
 
-def told(name: str, **progress: object) -> bytes:
-    value = {"model": name, "event": "status_change", "data": {"status": "loading", "progress": progress}}
-    return b"data: " + json.dumps(value).encode() + b"\n\n"
-
-
-def stream(*steps: object):
-    """A stream of events that stays open until its server or its reader ends it."""
-    return raw_reply(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n", *steps)
+def told(name: str, **progress: object) -> dict:
+    return {"model": name, "event": "status_change", "data": {"status": "loading", "progress": progress}}
 
 
 async def test_a_router_tells_how_far_it_is_stage_by_stage(quick, server, client):
@@ -55,7 +48,7 @@ async def test_a_router_tells_how_far_it_is_stage_by_stage(quick, server, client
     stages = ["text_model", "mmproj"]
     server.on(
         EVENTS,
-        stream(
+        sse(
             b": hello\n\ndata: no json\n\n",
             told("other", stages=stages, current="text_model", value=0.9),
             told("large", stages=stages, current="text_model", value=0.5),
@@ -81,10 +74,10 @@ async def test_a_request_for_a_model_on_the_disk_tells_how_far_its_loading_is(se
     done = {"model": "large", "event": "status_change", "data": {"status": "loaded"}}
     server.on(
         EVENTS,
-        stream(
+        sse(
             told("other", stages=stages, current="text_model", value=0.9),
             told("large", stages=stages, current="text_model", value=0.5),
-            f"data: {json.dumps(done)}\n\n".encode(),
+            done,
             told("large", stages=stages, current="text_model", value=0.6),
             Hold(),
         ),
