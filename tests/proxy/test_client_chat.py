@@ -33,6 +33,7 @@ from tests.support.scripted_server import (
     json_reply,
     raw_reply,
     sse,
+    text_reply,
     usage,
 )
 
@@ -427,9 +428,7 @@ async def test_an_endpoint_may_have_time_outs_of_its_own(server, make_client):
 )
 async def test_no_redirect_is_followed(server, make_client, location, kind):
     client = make_client(key="secret-key")
-    server.on(
-        CHAT, raw_reply(f"HTTP/1.1 307 Go\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode())
-    )
+    server.on(CHAT, text_reply("", status=307, headers={"Location": location}))
     _, error = await events_of(client, ask(server))
     assert error.kind == kind
     assert len(server.requests) == 1

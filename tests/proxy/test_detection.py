@@ -121,9 +121,7 @@ STEPS = {
     ("reply", "verdict"),
     [
         (html_reply(), Verdict.NOT_AN_LLM),
-        (raw_reply(b"HTTP/1.1 302 Go\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n"), Verdict.NOT_AN_LLM),
         (html_reply(status=401), Verdict.NOT_AN_LLM),
-        (html_reply(status=404), Verdict.NOT_AN_LLM),
         (html_reply(status=500), Verdict.NOT_AN_LLM),
         (text_reply("404 page not found", status=404), Verdict.NOT_AN_LLM),
         (json_reply({"data": "no list"}), Verdict.NOT_AN_LLM),

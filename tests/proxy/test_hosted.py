@@ -19,7 +19,7 @@ from tests.support.scripted_products import (
     PROVIDERS,
     Provider,
 )
-from tests.support.scripted_server import AUTHORITY, ScriptedServer, json_reply, lead_here, raw_reply
+from tests.support.scripted_server import AUTHORITY, ScriptedServer, json_reply, lead_here, text_reply
 
 KEY = "sk-marked-key-4711"
 ROWS = pytest.mark.parametrize("provider", PROVIDERS, ids=lambda one: one.product.value)
@@ -87,9 +87,8 @@ async def test_a_provider_is_heard_out_in_its_own_form_and_gets_the_key_in_one_h
 async def test_a_redirect_of_a_provider_is_refused_and_the_key_stays_here(server, reach, provider):
     endpoint, client = reach(provider)
     with ScriptedServer(certificate="hosts") as other:
-        location = {"Location": f"{other.url}/v1/chat/completions", "Content-Length": "0"}
-        head = "".join(f"{name}: {value}\r\n" for name, value in location.items())
-        provider.refuse(server, raw_reply(f"HTTP/1.1 307 Elsewhere\r\n{head}\r\n".encode()))
+        location = {"Location": f"{other.url}/v1/chat/completions"}
+        provider.refuse(server, text_reply("", status=307, headers=location))
         _, error = await events_of(client, chat(endpoint, provider))
         assert error.kind == "not_allowed"
         assert "redirects to another host" in error.message

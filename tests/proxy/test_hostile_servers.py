@@ -12,7 +12,7 @@ from lmchat.proxy import stream
 from lmchat.proxy.think import ThinkSplitter
 from tests.support.proxy_calls import ask, events_of, text_of
 from tests.support.scripted_products import CHAT
-from tests.support.scripted_server import DONE, Hold, delta, finish, json_reply, raw_reply, sse
+from tests.support.scripted_server import DONE, Hold, delta, finish, json_reply, raw_reply, sse, text_reply
 
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 KEY = "sk-very-secret-0123456789"
@@ -128,8 +128,7 @@ async def test_a_key_that_the_server_repeats_is_cut_out_wherever_the_sentence_en
 
 async def test_a_key_that_a_redirect_repeats_is_cut_out(server, make_client):
     client = make_client(key=KEY)
-    head = f"HTTP/1.1 307 Gone\r\nLocation: /login/{KEY}/x\r\nContent-Length: 0\r\n\r\n"
-    server.on(CHAT, raw_reply(head.encode()))
+    server.on(CHAT, text_reply("", status=307, headers={"Location": f"/login/{KEY}/x"}))
     _, error = await events_of(client, ask(server))
     assert "redirects" in error.message
     assert KEY not in f"{error} {error.details}"

@@ -15,6 +15,7 @@ from tests.support.scripted_server import (
     Cut,
     Hold,
     ScriptedServer,
+    body_reply,
     finish,
     json_reply,
     raw_reply,
@@ -191,11 +192,12 @@ async def test_a_model_can_be_asked_by_whatever_name_the_server_lists(server, cl
 
 
 PAGE = b"<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"
+ELSEWHERE = "https://me:secret@example.com/v1/models?token=secret"
 
 
-def of_nginx(status: int, *headers: bytes):
-    words = b"\r\n".join([b"HTTP/1.1 %d -" % status, b"Server: nginx", b"Content-Type: text/html", *headers])
-    return raw_reply(words + b"\r\nContent-Length: %d\r\n\r\n" % len(PAGE) + PAGE)
+def of_nginx(status: int, **headers: str):
+    more = {"Server": "nginx"} | {name.replace("_", "-"): value for name, value in headers.items()}
+    return body_reply(PAGE, status=status, content_type="text/html", headers=more)
 
 
 @pytest.mark.parametrize(
@@ -206,14 +208,10 @@ def of_nginx(status: int, *headers: bytes):
         (of_nginx(404), Verdict.NOT_AN_LLM, "404 Not Found"),
         (of_nginx(403), Verdict.NOT_AN_LLM, "403 Forbidden"),
         (of_nginx(200), Verdict.NOT_AN_LLM, "a web page"),
+        (of_nginx(301, Location=ELSEWHERE), Verdict.NOT_AN_LLM, "redirects to https://example.com/v1/models"),
+        (of_nginx(302, Location="/login"), Verdict.NOT_AN_LLM, "redirects to /login"),
         pytest.param(
-            of_nginx(301, b"Location: https://me:secret@example.com/v1/models?token=secret"),
-            Verdict.NOT_AN_LLM,
-            "redirects to https://example.com/v1/models",
-        ),
-        (of_nginx(302, b"Location: /login"), Verdict.NOT_AN_LLM, "redirects to /login"),
-        pytest.param(
-            of_nginx(401, b'WWW-Authenticate: Basic realm="x"'),
+            of_nginx(401, WWW_Authenticate='Basic realm="x"'),
             Verdict.NOT_AN_LLM,
             "asks for a user name and password (HTTP Basic)",
         ),
