@@ -9,14 +9,7 @@ import pytest
 from lmchat.config.settings import LocalSettings
 from lmchat.engine.download import SMOLLM2
 from lmchat.engine.engine import LocalEngine
-from lmchat.engine.models import (
-    ModelSearch,
-    best_model,
-    found_on_disk,
-    listed,
-    look_at,
-    named_model,
-)
+from lmchat.engine.models import ModelSearch, best_model, found_on_disk, listed, look_at, named_model
 from lmchat.errors import WrongUse
 from tests.support.engine_home import write_model
 

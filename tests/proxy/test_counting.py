@@ -194,11 +194,7 @@ def reported(events) -> int:
 TALKS = {
     "a prompt": (("user", "Hello wörld 🎉 <|im_end|>"),),
     "a system prompt": (("system", "Be short."), ("user", "Hello")),
-    "a conversation": (
-        ("user", "Hello"),
-        ("assistant", "Hi there"),
-        ("user", "def f(x):\n\treturn x\n" * 5),
-    ),
+    "a conversation": (("user", "Hello"), ("assistant", "Hi there"), ("user", "def f(x):\n\treturn x\n" * 5)),
     "an answer to go on with": (("user", "Hello"), ("assistant", "Hi there, I")),
 }
 

@@ -25,10 +25,7 @@ def with_files(request, *parts, **files):
         (
             {"a": b"\x89PN", "b": TEXT.encode()},
             [
-                {
-                    "type": "image_url",
-                    "image_url": {"url": "data:image/png;base64,iVBO"},
-                },
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBO"}},
                 {"type": "text", "text": f"File notes .md:\n````\n{TEXT}````\n\nWhat?"},
             ],
         ),

@@ -84,10 +84,7 @@ async def test_an_end_of_iteration_is_an_error_and_no_hang():
     ("signature", "words"),
     [
         ("(a): 'Do.'", "the parameter a has no type hint."),
-        (
-            "(*names: str): 'Do.'",
-            "the parameter names cannot be given by name.",
-        ),
+        ("(*names: str): 'Do.'", "the parameter names cannot be given by name."),
         ("(a: Path): 'Do.'", "Path is no"),
         ("(a: list = [1]): 'Do.'", "Using a"),
         ("(a: int): pass", "it has no docstring."),
