@@ -113,7 +113,7 @@ def _make_workspace(
         return places(context.environ, Path.home())
 
     engine = Lazy[Engine](lambda: _wiring().make_engine(context, settings))
-    backend = Backend(make_client, engine)
+    backend = Backend(make_client, engine, used=remembered.endpoints)
     profile = context.options.profile or ""
     open_sessions = OpenSessions(chat=settings.chat, backend=backend, store=store, profile_name=profile)
     if context.has_tools:

@@ -96,10 +96,12 @@ def examination(context: Context, backend: Backend, clipboard: Clipboard) -> Exa
 
 async def doctor(context: Context) -> int:
     """Run every check; exit 1 if a problem was found."""
-    from lmchat.cli.wiring import make_client
+    from lmchat.cli.wiring import make_backend
 
-    async with aclosing(make_client(context, context.loaded.settings)) as client:
-        return await _report(context, examination(context, client, _clipboard(context)))
+    remembered, _ = await run_abandonable(partial(remembered_file.load, context.paths.remembered_file))
+    backend, _ = make_backend(context, context.loaded.settings, remembered)
+    async with aclosing(backend):
+        return await _report(context, examination(context, backend, _clipboard(context)))
 
 
 async def clipboard(context: Context) -> int:

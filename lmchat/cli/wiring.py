@@ -49,8 +49,7 @@ async def open_runtime(context: Context, *, is_kept: bool | None = None) -> Asyn
         context.output.note(f"lmchat: {warning}")
     remembered, _ = await asyncio.to_thread(remembered_file.load, context.paths.remembered_file)
     store = make_store(context, is_kept=is_kept)
-    engine = Lazy(partial(make_engine, context, settings))
-    backend = Backend(partial(make_client, context, settings), engine)
+    backend, engine = make_backend(context, settings, remembered)
     async with aclosing(store), metrics_kept(backend.metrics, store.metrics.add), aclosing(backend):
         yield Runtime(settings=settings, backend=backend, engine=engine, store=store, remembered=remembered)
 
@@ -87,6 +86,14 @@ def make_client(context: Context, settings: Settings) -> Any:
     )
     client.expect(endpoints_of_variables(context.environ))
     return client
+
+
+def make_backend(
+    context: Context, settings: Settings, remembered: Remembered
+) -> tuple[Backend, Lazy[Engine]]:
+    """Return all servers, and the built-in engine among them."""
+    engine = Lazy(partial(make_engine, context, settings))
+    return Backend(partial(make_client, context, settings), engine, used=remembered.endpoints), engine
 
 
 def make_engine(context: Context, settings: Settings) -> Engine:

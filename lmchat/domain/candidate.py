@@ -19,6 +19,7 @@ from lmchat.domain.server import (
     Product,
     Target,
     Verdict,
+    is_address,
     is_other_model,
     server_id_of,
 )
@@ -46,6 +47,11 @@ class Remembered(Struct, frozen=True, kw_only=True):
     has_telemetry: bool = True
     has_import_offer: bool = False  # whether the import of other programs' chats was offered
     allowed_tools: tuple[str, ...] = ()  # tools that run without a question, as `SERVER/TOOL`
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Addresses that were used before, the last one first."""
+        return tuple(map(Endpoint.parse, dict.fromkeys(url for url, _ in self.recent if is_address(url))))
 
     def with_model(self, endpoint: str, model: str) -> Remembered:
         others = [pair for pair in self.recent if pair != (endpoint, model)]

@@ -30,21 +30,38 @@ class Backend:
     Requests go to the proxy client, also those to the built-in engine, which is started first.
     """
 
-    def __init__(self, make_client: Callable[[], Backend], engine: Lazy[Engine]) -> None:
-        """`make_client` makes a `ProxyClient`, which has the same methods, in a thread when it is needed."""
+    def __init__(
+        self, make_client: Callable[[], Backend], engine: Lazy[Engine], *, used: Sequence[Endpoint] = ()
+    ) -> None:
+        """`make_client` makes a `ProxyClient`, which has the same methods, in a thread when it is needed.
+
+        `used` are the addresses that were used before.
+        """
         self._late = Lazy(make_client)
         self._client = self._late.port
         self._engine = engine
+        self._used = tuple(used)
+        self._recent: tuple[Endpoint, ...] = ()  # addresses used before that no scan would probe
         self._engine_models: tuple[ModelInfo, ...] = ()
         self._engine_lock = asyncio.Lock()
         """Held while the engine answers: another model is loaded afterwards."""
 
     async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[Candidate, ...]:
-        found, engine = await self._client.detect(expected=expected), self._engine.made
+        found, engine = await self._scan(expected), self._engine.made
         if engine is None or engine.endpoint is None:
             return found
         others = [one for one in found if one.endpoint != engine.endpoint]
         return (await self._look_at(engine, engine.endpoint), *others)
+
+    async def _scan(self, expected: Sequence[Endpoint]) -> tuple[Candidate, ...]:
+        found = await self._client.detect(expected=(*expected, *self._recent))
+        seen = {_place(one.endpoint) for one in found}
+        others = tuple(one for one in self._used if _place(one) not in seen)
+        self._used = ()
+        if others:
+            self._recent = others
+            return await self._scan(expected)
+        return tuple(replace(one, is_own=one.is_own and one.endpoint not in self._recent) for one in found)
 
     async def check(self, endpoint: Endpoint) -> Candidate:
         engine = self._engine_at(endpoint)
@@ -164,6 +181,10 @@ class Backend:
         return replace(
             seen, product=Product.BUILT_IN, models=self._engine_models, next_step=step, is_own=True
         )
+
+
+def _place(endpoint: Endpoint) -> tuple[bool | str, int]:
+    return endpoint.is_loopback or endpoint.host, endpoint.port
 
 
 def _serves(engine: Engine, name: str) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from enum import Enum, auto
 
 from msgspec import Struct
@@ -22,7 +21,7 @@ from lmchat.domain.candidate import (
 )
 from lmchat.domain.engine import DemoOffer, ModelFile
 from lmchat.domain.server import Candidate, Endpoint, ModelInfo, ModelList, Product, Verdict
-from lmchat.errors import EndpointNotAllowed, LMChatError
+from lmchat.errors import LMChatError
 from lmchat.files import is_runnable
 from lmchat.services.backend import Backend
 from lmchat.services.ports import ChatStore
@@ -213,8 +212,6 @@ class Catalogue:
         self._store = store
         self._expected = tuple(expected)
         self._added: tuple[Endpoint, ...] = ()
-        self._recent: tuple[Endpoint, ...] = ()  # addresses used before that no scan would probe
-        self._recalled: tuple[Endpoint, ...] = ()
         self._names = names or {}
         self._speeds: Mapping[tuple[str, str], float] = {}
         self.candidates: tuple[Candidate, ...] = ()
@@ -231,23 +228,8 @@ class Catalogue:
     def forget(self, endpoint: Endpoint) -> None:
         self._added = tuple(one for one in self._added if one != endpoint)
 
-    def recall(self, remembered: Remembered) -> None:
-        """Look at the addresses that were used before, too."""
-        urls = dict.fromkeys(url for url, _ in remembered.recent if url != Product.BUILT_IN.value)
-        with suppress(EndpointNotAllowed):
-            self._recalled = tuple(map(Endpoint.parse, urls))
-
     async def look_around(self) -> tuple[Candidate, ...]:
-        found = await self._backend.detect(expected=(*self._added, *self._expected, *self._recent))
-        seen = {(one.endpoint.is_loopback or one.endpoint.host, one.endpoint.port) for one in found}
-        others = tuple(one for one in self._recalled if (one.is_loopback or one.host, one.port) not in seen)
-        self._recalled = ()
-        if others:
-            self._recent = others
-            return await self.look_around()
-        self.candidates = tuple(
-            replace(one, is_own=one.is_own and one.endpoint not in self._recent) for one in found
-        )
+        self.candidates = await self._backend.detect(expected=(*self._added, *self._expected))
         return self.candidates
 
     async def refresh(self, remembered: Remembered) -> tuple[tuple[ModelRow, ...], float]:

@@ -250,3 +250,12 @@ def test_everything_has_its_folder_where_no_home_is_set(tmp_path, server):
     cli("ask", "--save", "hi")
     assert (tmp_path / "c/lmchat/sessions.db").exists()
     assert (tmp_path / "k/lmchat/models.json").exists()
+
+
+def test_the_server_that_was_used_last_is_asked_at_any_port(server, tmp_path):
+    cli = Cli(tmp_path)
+    cli.folder.mkdir()
+    (cli.folder / "state.toml").write_text(f'recent = [{{ endpoint = "{server.url}", model = "m" }}]\n')
+    assert server.url in cli("doctor").stdout
+    assert cli.json("detect")["endpoint"] == server.url
+    assert cli("ask", "Hi").returncode == 0

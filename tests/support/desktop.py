@@ -160,7 +160,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
     settings = settings or Settings(ui=UiSettings(reduced_motion=True))
     store = store or SqliteStore(folder / "sessions.db")
     engine_slot = made(engine)
-    late = Backend(lambda: backend, engine_slot)
+    late = Backend(lambda: backend, engine_slot, used=(remembered or Remembered()).endpoints)
     open_sessions = OpenSessions(chat=settings.chat, backend=late, store=store, clock=clock)
     open_sessions.toolbox = toolbox
     seen = Desktop(None, None, backend, store, folder)  # type: ignore[arg-type]

@@ -56,7 +56,6 @@ class Connect:
         self._has_tried_engine = False
         models.when_used = self._leave_page
         models.show_servers = self._open_page
-        workspace.catalogue.recall(workspace.remembered)
 
     @property
     def pause_s(self) -> float:
