@@ -74,6 +74,8 @@ class Terminal:
     def __init__(self, columns: int, lines: int) -> None:
         self.screen = MemoryScreen(columns, lines)
         self.kitty_depth = 0
+        self._rows: dict[int, str] = {}
+        """What was last read: tests look at the screen again and again, and only some of it changes."""
         self._stream = pyte.Stream(self.screen)
         self._decode = getincrementaldecoder("utf-8")("replace").decode
         self._held = ""
@@ -91,9 +93,13 @@ class Terminal:
 
     @property
     def lines(self) -> list[str]:
-        rows = (self.screen.buffer[y] for y in range(self.screen.lines))
-        # the second cell of a wide sign holds nothing: in the middle of a frame it may stand alone
-        return ["".join(row[x].data for x in range(self.screen.columns)).rstrip() for row in rows]
+        dirty = self.screen.dirty  # an accent may change the end of the row before
+        for y in {*dirty, *(y - 1 for y in dirty if y)}:
+            row = self.screen.buffer[y]
+            # the second cell of a wide sign holds nothing: in the middle of a frame it may stand alone
+            self._rows[y] = "".join(row[x].data for x in range(self.screen.columns)).rstrip()
+        dirty.clear()
+        return [self._rows.get(y, "") for y in range(self.screen.lines)]
 
 
 ROOT = Path(__file__).parents[2]
