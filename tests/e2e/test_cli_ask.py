@@ -101,7 +101,7 @@ def test_stream_json_is_chunks_and_then_done(real):
 def test_a_window_that_fills_up_while_the_real_server_answers_is_told(tmp_path, start_real_server):
     cli = Cli(home=tmp_path, url=start_real_server(ctx=256).url)
     cli.configure("[chat]\ntemperature = 0.0\n")
-    done = cli("ask", "Write a very long story about a king.")
+    done = cli("ask", f"Write a very long story about {'a king, ' * 45} and a queen.")
     assert (done.returncode, done.stderr) == (0, "lmchat: the answer was cut short: context is full.\n")
 
 

@@ -85,7 +85,7 @@ def test_what_the_guide_shows_runs_against_a_real_server(real, tmp_path):
     lines = [line for block in _BLOCK.findall(guide) for line in block.splitlines() if line != "lmchat"]
     program = " ".join(shlex.quote(word) for word in real.argv())
     with (real.folder / "config.toml").open("a") as file:
-        file.write("max_tokens = 60\n")
+        file.write("max_tokens = 32\n")
         file.writelines(re.findall(r"^```toml\n(\[prompts.*?)^```", guide, re.MULTILINE | re.DOTALL))
     printed = {}
     for line in lines:
@@ -118,7 +118,7 @@ def test_the_examples_of_tools_work_as_they_are_written(real, tmp_path):
     (notes / "garden.md").write_text("Lettuce grows in shade.")
     (notes / "notes.py").write_text(functions[0])
     (real.folder / "tools.py").write_text(functions[1])
-    settings = (real.folder / "config.toml").read_text() + "\n".join(config)
+    settings = (real.folder / "config.toml").read_text() + "max_tokens = 32\n" + "\n".join(config)
     (real.folder / "config.toml").write_text(settings.replace("/home/me/notes", str(notes)))
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     printed = []

@@ -41,7 +41,7 @@ def command_lines() -> str:
 @pytest.mark.timeout(60)
 def test_the_key_is_asked_for_tried_kept_and_never_shown(tmp_path, start_real_server):
     server = start_real_server(api_key=KEY)
-    configure(tmp_path, STEADY)
+    configure(tmp_path, STEADY + "max_tokens = 16\n")
     with LMChatScreen(tmp_path, server.url, "--log-level", "debug") as screen:
         screen.wait_for("key")
         screen.wait_for("llama.cpp")

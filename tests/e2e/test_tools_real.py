@@ -33,6 +33,8 @@ approve = "APPROVE"
 name = "time"
 command = "{_TIME}"
 args = ["--local-timezone", "UTC"]
+[tools.approval]
+"time/convert_time" = "never"
 """
 _FUNCTION = '''
 from typing import Literal
