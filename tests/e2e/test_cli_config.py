@@ -79,18 +79,6 @@ def test_show_as_json(cli):
     assert value["model"] == {"value": "m", "origin": "file (config.toml)"}
 
 
-def test_keys_are_masked_everywhere(cli):
-    cli.configure(
-        "api_key = 'sk-1'\n[[endpoints]]\nname='a'\nurl='http://127.0.0.1:2'\napi_key='sk-2'\n"
-        "[[endpoints]]\nname='b'\nurl='http://127.0.0.1:3'\napi_key_cmd='echo sk-3'\n"
-    )
-    for words in (["config", "show"], ["config", "show", "--json"], ["config", "check"], ["detect"]):
-        done = cli(*words, "--log-level", "debug")
-        assert "sk-" not in done.stdout + done.stderr, words
-    log = cli.folder / "lmchat.log"
-    assert not log.exists() or "sk-" not in log.read_text()
-
-
 def test_check_is_content_with_the_example_and_with_nothing(cli):
     assert cli("config", "check").stdout == f"{cli.folder}/config.toml: no file; the defaults apply\n"
     cli("config", "init")

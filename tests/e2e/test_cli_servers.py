@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import re
-import stat
 import threading
 
 import pytest
@@ -225,12 +224,6 @@ def test_metrics_add_up_over_runs_and_can_be_reset(cli, server):
     assert value["averageResponseTime"] > 0
     assert cli.json("metrics", "reset") == {"message": "Metrics reset successfully"}
     assert not any(cli.json("metrics").values())
-
-
-def test_files_belong_to_their_owner_alone(cli):
-    cli("ask", "--save", "hi")
-    assert stat.S_IMODE(cli.folder.stat().st_mode) == 0o700
-    assert stat.S_IMODE((cli.folder / "sessions.db").stat().st_mode) == 0o600
 
 
 def test_everything_has_its_folder_where_no_home_is_set(tmp_path, server):

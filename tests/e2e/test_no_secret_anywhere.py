@@ -88,9 +88,9 @@ def test_neither_key_nor_words_are_left_where_they_do_not_belong(tmp_path, telli
     config = {
         "own variable": endpoint(telling, 'api_key_env = "OWN_KEY"'),
         "command": endpoint(telling, f"api_key_cmd = \"printf '%s' {KEY}\""),
-        "configuration": f'endpoint = "{telling.url}"\napi_key = "{KEY}"\n',
+        "configuration": endpoint(telling, f'api_key = "{KEY}"'),
     }.get(source, "")
-    cli.configure("[limits]\nretries = 1\n" + config if not config.startswith("endpoint") else config)
+    cli.configure("[limits]\nretries = 1\n" + config)
     if source == "stored":
         (cli.folder / "credentials.toml").write_text(f'["{telling.url}"]\nkey = "{KEY}"\n')
         (cli.folder / "credentials.toml").chmod(0o600)

@@ -145,13 +145,6 @@ async def test_a_stop_ends_what_runs_and_the_call_can_be_repeated(phase, store):
     assert conversation.messages[-1].text == "Read."
 
 
-async def test_nothing_is_offered_to_a_model_that_cannot_use_tools(store):
-    backend = ScriptedBackend(answer())
-    conversation = begin(backend, store)
-    await read(conversation.send("Read", replace(how(toolbox()), target=target())))
-    assert backend.requests[0].tools == ()
-
-
 async def test_of_500_tools_as_many_are_offered_as_servers_take_and_that_is_said(store):
     host = ScriptedHost(**{f"tool{number}": read_text for number in range(500)})
     backend = ScriptedBackend(answer())
