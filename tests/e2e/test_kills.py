@@ -29,19 +29,19 @@ _ASK = ("ask", "--save", "How far can you count?")
 _COPIES = multiprocessing.get_context("forkserver")
 _MODULES = [one.name for one in pkgutil.walk_packages(lmchat.__path__, "lmchat.")]
 _COPIES.set_forkserver_preload([__name__, *_MODULES, "httpcore", "anyio._backends._asyncio"])
-_AT_ONCE = 10
+_AT_ONCE = 12
 """Programs that are killed side by side: most of their time they wait."""
 _LOST_S = 1.5
 """Far above what is promised, so that a busy machine fails no test; the benchmarks tell the figure."""
 
 
 def streaming(*, has_thoughts: bool):
-    """Return an answer of numbered words, about 50 a second, that comes to no end."""
+    """Return an answer of numbered words, about 25 a second, that comes to no end."""
     steps = []
     for number in range(_WORDS):
         is_thought = has_thoughts and number < _WORDS // 8
         word = f"{number} "
-        steps += [delta(None, reasoning_content=word) if is_thought else word, Pause(0.02)]
+        steps += [delta(None, reasoning_content=word) if is_thought else word, Pause(0.04)]
     return sse(*steps, Gate())
 
 
