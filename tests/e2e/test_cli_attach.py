@@ -11,11 +11,10 @@ import pytest
 from tests.support.files_to_attach import Image, image
 from tests.support.lmchat_screen import stored
 from tests.support.programs import Inside
-from tests.support.scripted_products import answer, llama_cpp
+from tests.support.scripted_products import CHAT, answer, llama_cpp
 from tests.support.scripted_server import Gate, sse
 
 Cli = Inside
-CHAT = "POST /v1/chat/completions"
 
 
 def sent(server) -> tuple[list[bytes], str]:

@@ -105,10 +105,8 @@ def test_what_is_in_the_trash_is_told_and_not_named_as_there(empty):
 
 def test_a_dry_run_writes_nothing(empty):
     name = file_of(empty)
-    assert (
-        empty("import", "--dry-run", name).stdout
-        == f"{name}: “Which vegetables?” would be imported, 2 messages\n"
-    )
+    told = empty("import", "--dry-run", name).stdout
+    assert told == f"{name}: “Which vegetables?” would be imported, 2 messages\n"
     assert empty.json("sessions", "--json")["data"] == []
     (row,) = empty.json("import", "--dry-run", "--json", name)["data"]
     assert (row["outcome"], row["messages"]) == ("would be imported", 2)
@@ -194,10 +192,8 @@ def test_the_chats_of_other_programs_on_this_machine_are_listed_and_imported_aft
 
 def test_a_format_can_be_named_and_other_files_are_refused(empty):
     name = str(FOREIGN / "llama_cpp.jsonl")
-    assert (
-        "llama.cpp's web UI, not of ChatGPT.\nImport it with --from llamacpp."
-        in empty("import", "--from", "chatgpt", name).stderr
-    )
+    told = empty("import", "--from", "chatgpt", name).stderr
+    assert "llama.cpp's web UI, not of ChatGPT.\nImport it with --from llamacpp." in told
     assert empty("import", "--from", "Llama.cpp", name).returncode == 0
     assert empty("import", "--from", "all", name).returncode == 2
 

@@ -73,11 +73,8 @@ def test_an_answer_that_does_not_fit_is_asked_for_once_more(cli, server, person)
     assert done.stderr.startswith(f"lmchat: {MISFIT} Asking again.\nlmchat: saved; ")
     saved = cli.json("sessions", "show", "last", "--json")["messages"]
     assert [one["role"] for one in saved] == ["user", "assistant", "user", "assistant"]
-    assert (
-        server.seen(CHAT)[-1]
-        .json["messages"][-1]["content"]
-        .startswith("Your answer does not match: at $.age")
-    )
+    repair = server.seen(CHAT)[-1].json["messages"][-1]["content"]
+    assert repair.startswith("Your answer does not match: at $.age")
 
 
 @pytest.mark.parametrize("flags", [(), ("--json",), ("--stream-json",)])
@@ -191,12 +188,8 @@ def test_an_answer_without_code_fails(flags, cli, server):
     assert done.stderr.startswith("lmchat: The answer has no code block.\n")
     assert len(server.seen(CHAT)) == 1
     if flags:
-        assert (
-            json.loads("".join(done.stdout) if flags == ("--json",) else done.stdout.splitlines()[-1])[
-                "detail"
-            ]["error"]
-            == "no_code"
-        )
+        document = done.stdout if flags == ("--json",) else done.stdout.splitlines()[-1]
+        assert json.loads(document)["detail"]["error"] == "no_code"
     else:
         assert done.stdout == ""
 

@@ -86,9 +86,8 @@ def test_an_id_that_there_is_not_is_told(saved, action):
 
 def test_a_title_can_be_changed(saved):
     cli, ids = saved
-    assert (
-        cli("sessions", "rename", "last", "  New \n title ").stdout == f"{ids[1][:8]} is now “New title”.\n"
-    )
+    told = cli("sessions", "rename", "last", "  New \n title ").stdout
+    assert told == f"{ids[1][:8]} is now “New title”.\n"
     assert cli("sessions", "rename", "last", " ").returncode == 2
     assert cli.json("sessions", "--json")["data"][0]["title"] == "New title"
 
@@ -128,9 +127,8 @@ def test_the_whole_trash_is_removed_and_nothing_else(saved):
     cli("sessions", "delete", ids[0])
     assert cli("sessions", "purge").returncode == 2
     assert [row["id"] for row in cli.json("sessions", "--trash", "--json")["data"]] == [ids[0]]
-    assert (
-        cli("sessions", "purge", "--yes").stdout == f"{ids[0][:8]} “Plan a garden” was deleted permanently.\n"
-    )
+    told = cli("sessions", "purge", "--yes").stdout
+    assert told == f"{ids[0][:8]} “Plan a garden” was deleted permanently.\n"
     assert [row["id"] for row in cli.json("sessions", "--json")["data"]] == [ids[1]]
     done = cli("sessions", "purge")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "The trash is empty.\n")

@@ -13,10 +13,9 @@ from tests.support import mcp_server
 from tests.support.programs import WAIT_S, is_running, processes, wait_until
 from tests.support.programs import Inside as Cli
 from tests.support.pty_program import PtyProgram
-from tests.support.scripted_products import answer
+from tests.support.scripted_products import CHAT, answer
 from tests.support.scripted_server import DONE, Hold, delta, finish, sse
 
-CHAT = "POST /v1/chat/completions"
 _TOOLS = '''
 def add(a: int, b: int = 2) -> int:
     """Add two numbers.\x1b[31m"""

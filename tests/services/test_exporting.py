@@ -181,7 +181,5 @@ async def test_unfinished_answers_are_marked_in_every_form(store, library):
     assert opened.messages[-1].role is Role.ASSISTANT
     for form in ("md", "txt", "html"):
         assert "Interrupted." in await library.exporter.export_text(opened, ExportAs(form=form))
-    assert (
-        json.loads(await library.exporter.export_text(opened, ExportAs(form="json")))["messages"][1]["state"]
-        == "interrupted"
-    )
+    data = json.loads(await library.exporter.export_text(opened, ExportAs(form="json")))
+    assert data["messages"][1]["state"] == "interrupted"
