@@ -23,7 +23,6 @@ from lmchat.domain.message import (
     ToolCallPart,
 )
 from lmchat.domain.session import Session
-from lmchat.errors import FileRefused
 from lmchat.formats.markdown_read import from_markdown
 from lmchat.formats.markdown_write import to_markdown
 from lmchat.text import safe_text
@@ -272,14 +271,6 @@ def test_nothing_from_outside_reaches_a_terminal_through_an_export():
 def test_a_system_prompt_has_a_heading_of_its_own():
     system = replace(prompt("Be brief."), role=Role.SYSTEM)
     assert "## System · " in to_markdown(Session(header=header("t"), messages=(system,)))
-
-
-@pytest.mark.parametrize(
-    "text", ["", "# Notes\n\nhello", "---\ntitle: x\n---\n", "---\nlmchat: 99\n---\n", "---\nx\n---\n"]
-)
-def test_other_markdown_is_refused(text):
-    with pytest.raises(FileRefused, match="not a Markdown export of lmchat"):
-        from_markdown(text)
 
 
 ID = "0123456789abcdef"

@@ -69,6 +69,8 @@ def test_an_export_is_read_in_each_encoding_that_a_shell_gives_it(write, encodin
         (b"[\n{\n\xe9", "Line 3 is not UTF-8 text."),
         (b"\xff\xfe\x00\xd8", "Line 1 is not UTF-16 text."),
         (b"---\ntitle: notes\n---\n", "not a Markdown export of lmchat"),
+        (b"---\nlmchat: 99\n---\n", "not a Markdown export of lmchat"),
+        (b"---\nx\n---\n", "not a Markdown export of lmchat"),
         (b'[{"role": "user",\n "content": "cut', "Invalid JSON at line 2, column 13."),
         (b"[" * 200_000, "It is not readable JSON."),
         (b"[" + b"9" * 10_000 + b"]", "It is not readable JSON."),

@@ -128,12 +128,6 @@ async def test_a_crash_is_told_with_its_reason(backend, engine):
     assert {one.state for one in seen.models} == {LoadState.NOT_LOADED}
 
 
-async def test_another_model_is_loaded_in_place_of_the_first(backend, engine):
-    await engine.start(BIG)
-    await backend.load(replace(TOLD, model_id="small"))
-    assert engine.started == ["big", "small"]
-
-
 async def test_a_model_that_is_gone_cannot_be_loaded(backend, engine):
     await engine.start(BIG)
     with pytest.raises(ServerRejected, match="There is no model gone"):

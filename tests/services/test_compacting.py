@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
 
 import pytest
 
@@ -11,7 +10,7 @@ from lmchat.errors import LMChatError, RequestInvalid, StoreUnavailable, StreamI
 from lmchat.services.compacting import compacted_from
 from lmchat.services.context_meter import ContextMeter
 from lmchat.services.conversation import SummaryAsked, TurnSettings
-from tests.services.test_conversation import HOW, begin, on_disk
+from tests.services.test_conversation import HOW, begin, on_disk, reading
 from tests.support.scripted_backend import ScriptedBackend, answer, read, target
 from tests.support.scripted_tools import ScriptedHost, calls, toolbox
 
@@ -169,18 +168,10 @@ async def test_a_disk_that_takes_no_summary_changes_nothing(store):
 
 
 async def test_a_stopped_summary_changes_nothing_and_nothing_is_written_before_its_end(store):
-    gate, arrived = asyncio.Event(), asyncio.Event()
-    conversation, backend = await talked(store, [RequestSent(), TextDelta(text="Th"), gate], answer("D."))
+    cut = [RequestSent(), TextDelta(text="Th"), asyncio.Event()]
+    conversation, backend = await talked(store, cut, answer("D."))
     before = conversation.messages
-
-    async def reader():
-        async with aclosing(conversation.compact(PROMPT, HOW)) as events:
-            async for event in events:
-                if isinstance(event, TextDelta):
-                    arrived.set()
-
-    task = asyncio.create_task(reader())
-    await arrived.wait()
+    task = await reading(conversation.compact(PROMPT, HOW), TextDelta)
     assert texts(conversation.shown_messages) == [*TALK, PROMPT, "Th"]
     assert texts(await on_disk(store, conversation)) == list(TALK)
     task.cancel()

@@ -34,7 +34,8 @@ TWICE = (
     "Row, row, row your boat, gently down the stream. Row, row, row your boat.\n\n"
     "1 1 1 1 1 2 2 2 2\n\n-----\n-----\n"
 )
-TEXTS = {"prose": PROSE, "code": CODE, "table": TABLE, "list": LIST, "wide": WIDE, "twice": TWICE}
+UNIQUE = {"prose": PROSE, "code": CODE, "table": TABLE, "list": LIST, "wide": WIDE}
+TEXTS = UNIQUE | {"twice": TWICE}
 
 
 def message(text: str = "", thought: str = "") -> ChatMessage:
@@ -60,15 +61,13 @@ def pieces_of(text: str, seed: int) -> list[str]:
 
 
 @pytest.mark.parametrize("is_prefilled", [True, False])
-@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 def test_an_answer_that_goes_on_at_the_very_character_is_joined_as_it_is(text, is_prefilled):
     for cut in range(1, len(text)):
         assert joined(text[:cut], pieces_of(text[cut:], cut), is_prefilled=is_prefilled) == text, text[:cut]
 
 
-@pytest.mark.parametrize(
-    "text", [PROSE, CODE, TABLE, LIST, WIDE], ids=["prose", "code", "table", "list", "wide"]
-)
+@pytest.mark.parametrize("text", UNIQUE.values(), ids=UNIQUE)
 def test_last_words_that_were_repeated_as_asked_stand_there_once(text):
     for cut in range(20, len(text)):
         begun = text[:cut]
@@ -76,9 +75,7 @@ def test_last_words_that_were_repeated_as_asked_stand_there_once(text):
         assert joined(begun, pieces_of(said, cut), is_prefilled=False) == text, begun
 
 
-@pytest.mark.parametrize(
-    "text", [PROSE, CODE, TABLE, LIST, WIDE], ids=["prose", "code", "table", "list", "wide"]
-)
+@pytest.mark.parametrize("text", UNIQUE.values(), ids=UNIQUE)
 @pytest.mark.parametrize("is_prefilled", [True, False])
 def test_an_answer_that_is_sent_whole_once_more_stands_there_once(text, is_prefilled):
     for cut in range(30, len(text)):

@@ -10,7 +10,6 @@ from lmchat.domain.message import AnswerState, Role
 from lmchat.domain.session import Session
 from lmchat.errors import (
     RequestInvalid,
-    ServerRejected,
     ServerUnavailable,
     StreamInterrupted,
 )
@@ -32,6 +31,21 @@ def begin(backend, store, *, system_prompt: str = "", save_queue: SaveQueue | No
 
 
 HOW = TurnSettings(target=target())
+
+
+async def reading(events, kind) -> asyncio.Task[None]:
+    """Read in a task, and return it once an event of this kind came."""
+    arrived = asyncio.Event()
+
+    async def follow():
+        async with aclosing(events) as stream:
+            async for event in stream:
+                if isinstance(event, kind):
+                    arrived.set()
+
+    task = asyncio.create_task(follow())
+    await arrived.wait()
+    return task
 
 
 async def on_disk(store, conversation):
@@ -96,16 +110,7 @@ async def test_stopping_keeps_what_came_as_stopped(store):
     gate = asyncio.Event()
     backend = ScriptedBackend([RequestSent(), TextDelta(text="Let"), gate])
     conversation = begin(backend, store)
-    arrived = asyncio.Event()
-
-    async def reader():
-        async with aclosing(conversation.send("x", HOW)) as events:
-            async for event in events:
-                if isinstance(event, TextDelta):
-                    arrived.set()
-
-    task = asyncio.create_task(reader())
-    await arrived.wait()
+    task = await reading(conversation.send("x", HOW), TextDelta)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -126,7 +131,6 @@ async def test_stopping_keeps_what_came_as_stopped(store):
         ),
         ([ReasoningDelta(text="hm"), StreamInterrupted("It broke off.")], AnswerState.INTERRUPTED, ""),
         ([ServerUnavailable("Nothing answers at 127.0.0.1:1234.")], AnswerState.FAILED, ""),
-        ([ServerRejected("No.", kind="auth", status=401)], AnswerState.FAILED, ""),
         ([TextDelta(text="Hal"), ZeroDivisionError("ours")], AnswerState.INTERRUPTED, "Hal"),
     ],
 )

@@ -6,7 +6,7 @@ from datetime import UTC
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.message import AnswerState, Role
+from lmchat.domain.message import AnswerState
 from lmchat.domain.session import MessagePath
 from lmchat.errors import FileRefused, StoreUnavailable, WrongUse
 from lmchat.services.exporting import ExportAs, form_of
@@ -90,10 +90,10 @@ def test_the_ending_of_the_name_chooses_the_format(tmp_path, name, form):
 
 async def test_an_unknown_format_is_refused_before_anything_is_written(tmp_path, store, library):
     (one,) = await answered_chats(store, "one")
-    with pytest.raises(WrongUse):
-        await library.exporter.export_file(
-            await store.open_session(one), tmp_path / "a.pdf", ExportAs(form="pdf")
-        )
+    session = await store.open_session(one)
+    with pytest.raises(WrongUse, match="pdf") as caught:
+        await library.exporter.export_file(session, tmp_path / "a.pdf", ExportAs(form="pdf"))
+    assert caught.value.hint == "The formats are md, json, html, txt."
     assert not (tmp_path / "a.pdf").exists()
 
 
@@ -169,17 +169,3 @@ async def test_a_disk_that_is_full_ends_the_export_of_all_with_one_sentence(
     assert (len(exported.paths), len(exported.refused), exported.untried) == (2, 1, 3)
     assert "No space left" in exported.refused[0][1].message
     assert len(list((tmp_path / "all").iterdir())) == 2
-
-
-async def test_unfinished_answers_are_marked_in_every_form(store, library):
-    session = header("Cut")
-    asked = await say(store, session, "question")
-    cut = answer("half", parent=asked, state=AnswerState.INTERRUPTED)
-    await store.begin_answer(session.session_id, replace(cut, parts=(), state=AnswerState.STREAMING))
-    await store.finish(session.session_id, cut)
-    opened = await store.open_session(session.session_id)
-    assert opened.messages[-1].role is Role.ASSISTANT
-    for form in ("md", "txt", "html"):
-        assert "Interrupted." in await library.exporter.export_text(opened, ExportAs(form=form))
-    data = json.loads(await library.exporter.export_text(opened, ExportAs(form="json")))
-    assert data["messages"][1]["state"] == "interrupted"

@@ -73,11 +73,8 @@ async def store(tmp_path):
 
 async def on_disk(folder, conversation):
     """Return what another window reads."""
-    other = store_at(folder)
-    try:
+    async with aclosing(store_at(folder)) as other:
         return (await other.open_session(conversation.header.session_id)).messages
-    finally:
-        await other.aclose()
 
 
 async def test_where_the_folder_was_removed_the_whole_session_is_written_again(tmp_path, store):

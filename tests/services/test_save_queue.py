@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from lmchat.domain.message import AnswerState, ChatMessage, Role, new_id, now, text_message
+from lmchat.domain.message import AnswerState, ChatMessage, now
 from lmchat.domain.session import SessionHeader
 from lmchat.errors import SessionUnreadable, StoreUnavailable
 from lmchat.services.save_queue import SaveQueue
+from tests.support.chats import acted_reply, prompt
 from tests.support.programs import until
 
 
@@ -16,19 +17,8 @@ def header(name: str) -> SessionHeader:
     return SessionHeader(session_id=name, title=name, created_at=now(), updated_at=now())
 
 
-def prompt(text: str) -> ChatMessage:
-    return text_message(Role.USER, text)
-
-
 def ended(text: str) -> ChatMessage:
-    return ChatMessage(
-        message_id=new_id(),
-        role=Role.ASSISTANT,
-        parts=(),
-        created_at=now(),
-        state=AnswerState.STOPPED,
-        model=text,
-    )
+    return acted_reply(state=AnswerState.STOPPED, model=text)
 
 
 @dataclass

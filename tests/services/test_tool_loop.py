@@ -11,8 +11,8 @@ from lmchat.domain.message import AnswerState, Role
 from lmchat.domain.tool import Choice, Decision, ToolResult
 from lmchat.services.conversation import MessageAdded, TurnSettings
 from lmchat.services.tool_loop import ApprovalAsked
-from tests.services.test_conversation import begin, on_disk, read
-from tests.support.scripted_backend import ScriptedBackend, answer, target
+from tests.services.test_conversation import begin, on_disk, reading
+from tests.support.scripted_backend import ScriptedBackend, answer, read, target
 from tests.support.scripted_tools import ScriptedHost, calls, read_text, toolbox
 
 _READ = "files__read_text"
@@ -121,16 +121,8 @@ async def test_a_stop_ends_what_runs_and_the_call_can_be_repeated(phase, store):
     box = toolbox(host, approve="ask" if phase == "approval" else "always")
     backend = ScriptedBackend(calls((_READ, {"path": "a"})), answer("Read."))
     conversation = begin(backend, store)
-    begun = asyncio.Event()
-
-    async def follow():
-        async with aclosing(conversation.send("Read", how(box))) as events:
-            async for event in events:
-                if isinstance(event, ApprovalAsked) or (phase == "call" and isinstance(event, MessageAdded)):
-                    begun.set()
-
-    turn = asyncio.create_task(follow())
-    await begun.wait()
+    kind = ApprovalAsked if phase == "approval" else MessageAdded
+    turn = await reading(conversation.send("Read", how(box)), kind)
     if phase == "call":
         await host.asked.wait()
     turn.cancel()
