@@ -9,6 +9,7 @@ import tracemalloc
 import zipfile
 from contextlib import closing
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -74,7 +75,7 @@ def test_images_in_files_beside_a_chat_come_along(tmp_path):
     (images / "1763500000001 - 7.png").write_bytes(png)
     for path in (tmp_path / "export.zip", chats / LM_STUDIO):
         (session,) = chats_of(path)
-        assert list(session.files.values()) == [png]
+        assert session.files == {sha256(png).hexdigest(): png}
         assert left_out(path) == []
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-from contextlib import aclosing
 
 import pytest
 
@@ -18,14 +17,13 @@ from lmchat.proxy import (
     RequestInvalid,
     ServerUnavailable,
     StreamInterrupted,
-    TextDelta,
     Verdict,
 )
 from tests.support.programs import PYTHON, run
 from tests.support.proxy_calls import PortMap
 from tests.support.reference import api_page, public_names
 from tests.support.scripted_products import CHAT, llama_cpp, plain, router
-from tests.support.scripted_server import DONE, Cut, Hold, ScriptedServer, delta, finish, sse, usage
+from tests.support.scripted_server import DONE, Cut, ScriptedServer, delta, finish, sse, usage
 
 _MODELS = "GET /v1/models"
 
@@ -121,15 +119,6 @@ async def test_options_are_sent_only_where_they_are_set(server, client):
 
 def test_every_way_to_choose_words_is_an_option():
     assert set(Options.__annotations__) == set(Sampling.__struct_fields__)
-
-
-async def test_leaving_a_stream_closes_its_connection(server, client):
-    server.on(CHAT, sse("one", Hold()))
-    async with aclosing(client.stream("Hi")) as stream:
-        async for event in stream:
-            if isinstance(event, TextDelta):
-                break
-    assert server.seen(CHAT)[0].client_left.wait(5)
 
 
 async def test_an_answer_that_breaks_off_is_an_error(server, client):

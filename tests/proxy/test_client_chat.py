@@ -49,16 +49,6 @@ async def seen(server: ScriptedServer, route: str = CHAT, count: int = 1):
     return await asyncio.to_thread(server.wait_for, route, count=count)
 
 
-async def test_an_answer_arrives_piece_by_piece_and_ends(server, client):
-    plain(server)
-    events, error = await events_of(client, ask(server))
-    assert error is None
-    assert text_of(events) == "Hello there."
-    assert sum(one.pieces for one in events if isinstance(one, TextDelta)) == 3
-    assert isinstance(events[0], RequestSent)
-    assert events[-1] == StreamFinished(reason="stop")
-
-
 async def test_a_token_is_handed_on_before_the_next_one_is_sent(server, client):
     gate = Gate()
     server.on(CHAT, sse("one", gate, "two", finish(), DONE))
@@ -204,20 +194,6 @@ async def test_what_was_learnt_is_unlearnt_where_the_server_changes(server, clie
         for _ in range(2):
             assert (await events_of(client, ask(server, max_tokens=9)))[1] is None
     assert len(server.seen(CHAT)) == 3 + 3
-
-
-@pytest.mark.rule("R-25")
-async def test_a_second_request_waits_until_the_first_is_done(server, client):
-    gate = Gate()
-    server.on(CHAT, sse("one", gate, finish(), DONE), answer("two"))
-    async with aclosing(client.stream(ask(server))) as first, aclosing(client.stream(ask(server))) as second:
-        assert isinstance(await anext(first), RequestSent)
-        await seen(server)
-        assert isinstance(await anext(second), RequestQueued)
-        assert len(server.seen(CHAT)) == 1
-        gate.open()
-        assert text_of([one async for one in first]) == "one"
-        assert text_of([one async for one in second]) == "two"
 
 
 async def test_a_request_that_waits_in_the_queue_can_be_stopped(server, client):

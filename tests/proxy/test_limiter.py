@@ -41,8 +41,3 @@ def test_looking_and_chatting_do_not_starve_each_other(monkeypatch):
         limiter.take(LOOK)
     with pytest.raises(TooManyRequests):
         limiter.take(CHAT)
-
-
-def test_two_limiters_do_not_share_a_budget():
-    Limiter(1).take(CHAT)
-    Limiter(1).take(CHAT)

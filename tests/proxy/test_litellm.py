@@ -57,13 +57,6 @@ async def test_it_is_recognised_at_any_port_whatever_the_key(litellm, make_clien
     assert "virtual key" in candidate.next_step or verdict is Verdict.READY
 
 
-async def test_detection_looks_again_with_the_key_where_one_is_asked_for(litellm, make_client):
-    client = make_client(key=KEY, transport=PortMap({("127.0.0.1", 4000): litellm}))
-    found = {one.endpoint.port: one for one in await client.detect()}[4000]
-    assert (found.product, found.verdict) == (Product.LITELLM, Verdict.READY)
-    assert litellm.seen("GET /v1/models")[0].headers.get("authorization") is None
-
-
 async def test_a_failure_with_a_key_is_one_of_the_server(litellm, make_client):
     litellm.on(CHAT, text_reply("Internal Server Error", status=500))
     request = ask(endpoint_of(litellm), product=Product.LITELLM, model="tiny")

@@ -113,18 +113,6 @@ async def test_a_router_without_a_stream_of_events_loads_too(quick, server, clie
     assert (large.state, heard) == (LoadState.LOADED, [])
 
 
-async def test_a_router_is_told_to_stop_loading_what_nobody_waits_for(quick, server, client):
-    products.router(server, large="unloaded")
-    server.on("GET /v1/models", products.router_rows(large="loading"))
-    work = asyncio.create_task(client.load(model_at(server, "large")))
-    await asyncio.to_thread(server.wait_for, LOAD)
-    await until(lambda: server.seen("GET /v1/models"), "a look")
-    work.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await work
-    assert [one.json for one in server.seen(UNLOAD)] == [{"model": "large"}]
-
-
 async def test_a_router_that_keeps_what_it_was_to_unload_is_not_waited_for_for_ever(
     quick, server, client, monkeypatch
 ):

@@ -13,7 +13,7 @@ from lmchat.domain.event import RequestQueued, RequestSent
 from lmchat.domain.server import Endpoint, Product
 from lmchat.errors import ServerRejected
 from lmchat.proxy.errors import REFUSED_WAIT_S, Plan, plan_for, unavailable
-from tests.support.proxy_calls import ask
+from tests.support.proxy_calls import ask, text_of
 from tests.support.scripted_products import CHAT, answer
 from tests.support.scripted_server import DONE, Gate, finish, sse
 
@@ -83,6 +83,7 @@ async def test_a_server_that_is_called_by_two_names_answers_one_request_at_a_tim
         assert isinstance(await anext(first), RequestSent)
         await asyncio.to_thread(server.wait_for, CHAT)
         assert isinstance(await anext(second), RequestQueued)
+        assert len(server.seen(CHAT)) == 1
         gate.open()
-        assert [one async for one in first]
-        assert [one async for one in second]
+        assert text_of([one async for one in first]) == "one"
+        assert text_of([one async for one in second]) == "two"

@@ -71,15 +71,6 @@ async def test_each_state_that_a_router_tells_is_understood(server, client, stat
     assert candidate.next_step or verdict is Verdict.READY
 
 
-@pytest.mark.parametrize(("value", "is_told"), [("sleeping", False), ("unloaded", True), ("loaded", False)])
-async def test_only_a_model_that_is_not_in_memory_is_told_as_loading(server, client, value, is_told):
-    products.router(server, m=value)
-    await client.models(endpoint_of(server))
-    events, error = await events_of(client, ask(server, product=Product.LLAMA_CPP, model="m"))
-    assert (error, text_of(events)) == (None, "Hello there.")
-    assert (ModelLoading() in events) is is_told
-
-
 def prefixed(server: ScriptedServer) -> Endpoint:
     """A llama-server behind `--api-prefix /llm` with a key, which its health wants there too."""
     refuse = replay("error-401")

@@ -129,21 +129,6 @@ def lm_studio_v0() -> Form:
     )
 
 
-def lm_studio_gpt_oss() -> Form:
-    return Form(
-        (
-            chunk({"role": "assistant", "reasoning": "we "}),
-            chunk({"role": "assistant", "reasoning": "greet"}),
-            chunk({"role": "assistant", "content": "Hi!"}),
-            chunk({}, "stop"),
-            chunk(None, usage=USED | {"completion_tokens_details": {"reasoning_tokens": 2}}),
-            DONE,
-        ),
-        Product.LM_STUDIO,
-        thought="we greet",
-    )
-
-
 def lm_studio_tools() -> Form:
     """Older builds repeat an empty name with each fragment."""
     first, *rest = ('{"ci', 'ty":', '"Oslo"}')
@@ -288,18 +273,9 @@ def mistral_tools() -> Form:
     )
 
 
-def gemini_without_reason() -> Form:
-    """A gateway before it that leaves the reason out."""
-    return Form(
-        (chunk({"role": "assistant", "content": "Hi!"}), chunk(None, usage=USED), DONE),
-        Product.GEMINI,
-        reason="",
-    )
-
-
 FORMS = (
-    *(llama_cpp, llama_cpp_legacy, jan, lm_studio, lm_studio_v0, lm_studio_gpt_oss, lm_studio_tools, ollama),
-    *(ollama_tools, vllm, sglang, litellm, openrouter_details, mistral_tools, gemini_without_reason),
+    *(llama_cpp, llama_cpp_legacy, jan, lm_studio, lm_studio_v0, lm_studio_tools, ollama),
+    *(ollama_tools, vllm, sglang, litellm, openrouter_details, mistral_tools),
 )
 
 

@@ -213,14 +213,10 @@ def test_the_step_for_a_model_that_ollama_lacks_names_it():
     assert (error.kind, error.hint) == ("model_missing", "Download it with: ollama pull qwen3")
 
 
-def test_an_error_inside_a_stream_has_no_status():
-    error = refusal_in_stream({"error": {"message": "slow down", "code": 429}}, Asked(product=P.LITELLM))
-    assert (error.kind, error.status) == ("rate_limited", None)
-
-
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
+        ({"code": 429}, "rate_limited"),
         ({"code": "rate_limit_exceeded"}, "rate_limited"),
         ({"type": "rate_limit_error"}, "rate_limited"),
         ({"type": "overloaded_error"}, "busy"),
@@ -230,7 +226,7 @@ def test_an_error_inside_a_stream_has_no_status():
         ({"code": "something"}, "server_error"),
     ],
 )
-def test_a_word_inside_a_stream_does_for_a_number(error, kind):
+def test_a_word_inside_a_stream_does_for_a_number_and_neither_is_a_status(error, kind):
     told = refusal_in_stream({"error": {"message": "no", **error}}, Asked(product=P.LITELLM))
     assert (told.kind, told.status) == (kind, None)
 

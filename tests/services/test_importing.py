@@ -378,13 +378,6 @@ async def test_a_folder_without_any_chat_is_refused_and_other_files_beside_chats
     assert (len(done.imported), len(done.unknown), done.refused) == (1, 1, [])
 
 
-async def test_images_of_other_programs_are_stored_with_their_prompts(store, importer):
-    name = str(Path(__file__).parents[1] / "formats" / "data" / "foreign" / "llama_cpp.jsonl")
-    (one,) = await bring(importer, name)
-    (image,) = (await store.open_session(one.header.session_id)).messages[1].files
-    assert await store.read_file(image.digest) == b"\x89PNG\r\n\x1a\n"
-
-
 def test_folders_that_users_have_moved_are_found(tmp_path):
     share = tmp_path / ".local" / "share"
     for folder in ("lm/conversations", "jan/threads", ".local/share/Jan"):
