@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmchat.domain.event import ReasoningDelta, TextDelta
+from lmchat.tui.widgets.chat_log.blocks import Heights
 from lmchat.tui.widgets.chat_log.document import Document
 from lmchat.tui.widgets.chat_log.entry import Entry
 from tests.support.chat_log_app import answer, document_with, plain_page, question, streaming
@@ -102,6 +103,10 @@ def test_text_that_turned_out_to_be_thought_is_laid_out_as_thought_that_is_loade
     entry.finish(final)
     streamed.rebuild(0)
     assert segments_of(streamed) == segments_of(document_with(Entry(final, is_folded=is_folded)))
+
+
+def test_a_position_behind_the_end_belongs_to_the_last_element():
+    assert Heights([2, 3]).find(9) == (1, 7)
 
 
 def test_a_late_link_lays_out_what_is_new_and_no_more():

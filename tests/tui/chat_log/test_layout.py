@@ -1,23 +1,17 @@
 from __future__ import annotations
 
-from itertools import pairwise
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.style import Style
-from textual.strip import Strip
 
 from lmchat.tui.widgets.chat_log.layout.code import code_lines
-from lmchat.tui.widgets.chat_log.layout.page import split
 from lmchat.tui.widgets.chat_log.layout.table import measured
-from lmchat.tui.widgets.chat_log.painter import mark
 from tests.support.chat_log_app import laid_out, plain_page, shown, tail_of
 from tests.support.markdown_corpus import CORPUS
 
 WIDTHS = (34, 60, 97, 394)
-WORDS = st.text(alphabet="ab \u00e9漢🙂e\u0301-", max_size=300)
 
 
 def rows(text, width=60):
@@ -36,14 +30,6 @@ def test_nothing_that_a_terminal_obeys_is_ever_painted(name):
     for line in laid_out(tail_of(CORPUS[name]), plain_page()):
         for text in (line.text, *(segment.text for segment in line.segments)):
             assert all(char.isprintable() or char in "\u200d\u00a0\u3000" for char in text), repr(text)
-
-
-@given(WORDS, st.integers(12, 70))
-def test_wrapping_keeps_every_character(text, width):
-    page = plain_page(width)
-    lines = list(page.wrap([(text, Style.null())]))
-    assert "".join(line.text for line in lines) == text
-    assert [line.is_wrapped for line in lines] == [True] * (len(lines) - 1) + [False]
 
 
 @given(st.lists(st.text(alphabet="xy z=()\"'#\n", max_size=80), max_size=6))
@@ -87,27 +73,3 @@ def test_columns_fit_or_there_are_none(texts, room):
         assert min(columns.widths) >= 1
     else:
         assert count * 14 + count - 1 > room
-
-
-@given(WORDS, st.integers(0, 300), st.integers(0, 300))
-def test_marking_changes_no_character_and_marks_those_that_were_meant(text, start, end):
-    start, end = sorted((start, end))
-    page = plain_page(340)
-    line = next(page.wrap([(text, Style.null())]))
-    strip = Strip(line.segments)
-    end = min(end, len(line.text))
-    marked = mark(strip, line.start + start, line.start + end, Style(bold=True))
-    assert marked.text == strip.text
-    assert "".join(segment.text for segment in marked if segment.style.bold) == line.text[start:end]
-
-
-@given(st.lists(st.text(alphabet="ab漢", max_size=9), max_size=9), st.data())
-def test_splitting_spans_keeps_their_text_and_their_styles(texts, data):
-    spans = [(text, Style(bold=bool(index % 2))) for index, text in enumerate(texts)]
-    whole = [(char, style) for text, style in spans for char in text]
-    inner = data.draw(st.lists(st.integers(0, len(whole)), max_size=6))
-    bounds = [0, *sorted(inner), len(whole)]
-    parts = list(split(spans, bounds))
-    assert [[(char, style) for text, style in part for char in text] for part in parts] == [
-        whole[start:end] for start, end in pairwise(bounds)
-    ]

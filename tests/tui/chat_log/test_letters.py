@@ -67,26 +67,6 @@ def test_words_that_stand_in_others_are_not_looked_for_twice():
     assert query.count("shade 7") == 2
 
 
-@pytest.mark.parametrize(
-    ("words", "source", "count"),
-    [
-        ("bold", "**bo**ld and bold", 2),
-        ("link text", "a [link](http://example.org/text) text", 1),
-        ("example", "[link](http://example.org) http://example.org", 1),
-        ("snake_case", "snake_case", 1),
-        ("**kwargs", "f(**kwargs)", 1),
-        ("x y", "x  y", 1),
-        ("x y", "x\ny", 0),
-        ("x y", "x&nbsp;y", 1),
-        ("event", "```js\non[name](event)\n```", 1),
-        ("python", "```python\nx\n```\n\ny", 0),
-        ("ab", "```\na*b\n```\n**a**b", 1),
-    ],
-)
-def test_hits_are_counted_in_markdown_as_it_will_be_shown(words, source, count):
-    assert Query([words]).count(source) == count
-
-
 def test_what_is_found_is_found_whole_in_random_text():
     chance = random.Random(4)  # noqa: S311 - not a secret
     for _ in range(600):

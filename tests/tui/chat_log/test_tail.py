@@ -84,11 +84,6 @@ def test_closed_blocks_are_never_touched_again():
         seen = list(tail.closed)
 
 
-def test_numbers_go_on_over_the_pieces_of_a_list():
-    marks = [line.split(".")[0].strip() for line in words(LONG_LIST)[:33]]
-    assert marks == [str(number) for number in range(7, 40)]
-
-
 def test_all_rows_of_a_long_table_stand_in_the_same_columns():
     lines = [line for line in words(LONG_TABLE) if "row" in line]
     assert len(lines) == 60
