@@ -16,20 +16,18 @@ async def sent_a_file(desk) -> str:
     return sent(desk.backend)[0]
 
 
-async def test_a_file_is_one_row_in_the_log_and_enter_unfolds_it(tmp_path):
-    async with ready_desktop(tmp_path, answer("Notes.")) as desk:
-        assert "Secret heading" in await sent_a_file(desk)
-        await shown(desk, "+ notes.md · 81 B", "What is in it?")
-        assert "Secret heading" not in screen_text(desk.app)
-        await desk.press("alt+up", "alt+up", "enter", sees="- notes.md · 81 B")
-        await shown(desk, "# Secret heading")
-        await desk.press("enter", hides="Secret heading")
+async def test_a_file_is_one_row_in_the_log_and_enter_unfolds_it(desk):
+    assert "Secret heading" in await sent_a_file(desk)
+    await shown(desk, "+ notes.md · 81 B", "What is in it?")
+    assert "Secret heading" not in screen_text(desk.app)
+    await desk.press("alt+up", "alt+up", "enter", sees="- notes.md · 81 B")
+    await shown(desk, "# Secret heading")
+    await desk.press("enter", hides="Secret heading")
 
 
-async def test_its_session_is_called_by_what_was_typed(tmp_path):
-    async with ready_desktop(tmp_path, answer("Notes.")) as desk:
-        await sent_a_file(desk)
-        assert desk.conversation.header.title == "What is in it?"
+async def test_its_session_is_called_by_what_was_typed(desk):
+    await sent_a_file(desk)
+    assert desk.conversation.header.title == "What is in it?"
 
 
 async def test_an_edited_or_recalled_prompt_has_its_file_in_one_line_and_sends_it_whole(tmp_path):
@@ -49,8 +47,7 @@ async def test_an_edited_or_recalled_prompt_has_its_file_in_one_line_and_sends_i
         assert sent(desk.backend) == [first, first, first]
 
 
-async def test_copying_such_a_prompt_takes_all_of_it(tmp_path):
-    async with ready_desktop(tmp_path, answer("Notes.")) as desk:
-        first = await sent_a_file(desk)
-        await desk.press("alt+up", "alt+up", "y")
-        await desk.until(lambda: desk.copied == [first], "a copy")
+async def test_copying_such_a_prompt_takes_all_of_it(desk):
+    first = await sent_a_file(desk)
+    await desk.press("alt+up", "alt+up", "y")
+    await desk.until(lambda: desk.copied == [first], "a copy")

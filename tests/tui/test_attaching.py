@@ -26,54 +26,50 @@ def typed_is(desk, text):
 
 
 @pytest.mark.parametrize("key", ["enter", "tab"])
-async def test_an_at_sign_offers_files_and_the_chosen_one_is_attached(tmp_path, key):
+async def test_an_at_sign_offers_files_and_the_chosen_one_is_attached(desk, tmp_path, key):
     made(tmp_path, "garden.md", "old/garden.md", "beds.txt")
-    async with ready_desktop(tmp_path, answer("Fine.")) as desk:
-        await desk.type("@grd")
-        await shown(desk, "garden.md", "old/garden.md")
-        assert "beds.txt" not in screen_text(desk.app)
-        await desk.press("down", key)
-        await typed_is(desk, "[garden.md (28 bytes)]\n")
-        await gone(desk, "old/garden.md")
-        await desk.ask("Shorten it.")
-        assert "The words of old/garden.md." in sent(desk.backend)[0]
-        assert sent(desk.backend)[0].endswith("Shorten it.")
+    await desk.type("@grd")
+    await shown(desk, "garden.md", "old/garden.md")
+    assert "beds.txt" not in screen_text(desk.app)
+    await desk.press("down", key)
+    await typed_is(desk, "[garden.md (28 bytes)]\n")
+    await gone(desk, "old/garden.md")
+    await desk.ask("Shorten it.")
+    assert "The words of old/garden.md." in sent(desk.backend)[0]
+    assert sent(desk.backend)[0].endswith("Shorten it.")
 
 
-async def test_backspace_behind_a_file_takes_it_away_as_a_whole(tmp_path):
+async def test_backspace_behind_a_file_takes_it_away_as_a_whole(desk, tmp_path):
     made(tmp_path, "a.md")
-    async with ready_desktop(tmp_path, answer("Fine.")) as desk:
-        await desk.say("/file a.md")
-        await typed_is(desk, "[a.md (19 bytes)]\n")
-        await desk.press("backspace", "backspace")
-        assert desk.prompt_input.text == ""
-        await desk.press("ctrl+z")
-        assert desk.prompt_input.full_text.startswith("a.md (19 bytes):")
+    await desk.say("/file a.md")
+    await typed_is(desk, "[a.md (19 bytes)]\n")
+    await desk.press("backspace", "backspace")
+    assert desk.prompt_input.text == ""
+    await desk.press("ctrl+z")
+    assert desk.prompt_input.full_text.startswith("a.md (19 bytes):")
 
 
-async def test_in_a_sentence_the_name_stays_and_the_file_is_above_it(tmp_path):
+async def test_in_a_sentence_the_name_stays_and_the_file_is_above_it(desk, tmp_path):
     made(tmp_path, "a.md", "b.md")
-    async with ready_desktop(tmp_path, answer("Fine.")) as desk:
-        await desk.type("Compare @a.m")
-        await shown(desk, "a.md")
-        await desk.press("enter")
-        await desk.type(" with @b.m")
-        await shown(desk, "b.md")
-        await desk.press("tab")
-        await typed_is(desk, "[a.md (19 bytes)]\n[b.md (19 bytes)]\nCompare a.md with b.md")
-        await desk.type("!")
-        await desk.until(lambda: desk.prompt_input.text.endswith("with b.md!"), "the end")
-        await desk.press("ctrl+z", "ctrl+z")
-        assert desk.prompt_input.text == "[a.md (19 bytes)]\nCompare a.md with @b.m"
+    await desk.type("Compare @a.m")
+    await shown(desk, "a.md")
+    await desk.press("enter")
+    await desk.type(" with @b.m")
+    await shown(desk, "b.md")
+    await desk.press("tab")
+    await typed_is(desk, "[a.md (19 bytes)]\n[b.md (19 bytes)]\nCompare a.md with b.md")
+    await desk.type("!")
+    await desk.until(lambda: desk.prompt_input.text.endswith("with b.md!"), "the end")
+    await desk.press("ctrl+z", "ctrl+z")
+    assert desk.prompt_input.text == "[a.md (19 bytes)]\nCompare a.md with @b.m"
 
 
-async def test_typing_on_leaves_only_names_that_still_match(tmp_path):
+async def test_typing_on_leaves_only_names_that_still_match(desk, tmp_path):
     made(tmp_path, "one.md", "other.md")
-    async with ready_desktop(tmp_path, answer("Fine.")) as desk:
-        await desk.type("Hello @o")
-        await shown(desk, "one.md", "other.md")
-        await desk.ask("x there")
-        assert sent(desk.backend) == ["Hello @ox there"]
+    await desk.type("Hello @o")
+    await shown(desk, "one.md", "other.md")
+    await desk.ask("x there")
+    assert sent(desk.backend) == ["Hello @ox there"]
 
 
 async def test_escape_closes_the_list_and_the_text_is_sent_as_it_is(tmp_path):
@@ -99,15 +95,14 @@ async def test_other_at_signs_offer_nothing(desk, tmp_path, text):
     assert not [worker for worker in desk.app.workers if worker.group == "files"]
 
 
-async def test_keys_are_shown_while_files_are_still_looked_for(tmp_path):
-    async with ready_desktop(tmp_path, answer("Fine.")) as desk:
+async def test_keys_are_shown_while_files_are_still_looked_for(desk):
 
-        async def find_never(_typed):
-            await asyncio.Event().wait()
+    async def find_never(_typed):
+        await asyncio.Event().wait()
 
-        desk.prompt_input.find_files = find_never
-        await desk.ask("@gard")
-        assert sent(desk.backend) == ["@gard"]
+    desk.prompt_input.find_files = find_never
+    await desk.ask("@gard")
+    assert sent(desk.backend) == ["@gard"]
 
 
 async def test_a_tab_before_the_files_are_found_completes_and_folders_lead_on(desk, tmp_path, monkeypatch):

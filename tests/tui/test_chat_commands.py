@@ -169,16 +169,6 @@ async def test_an_effort_holds_from_the_next_turn_on_and_default_takes_it_back(t
         assert desk.prompt_input.text == "/effort hard"
 
 
-async def test_a_file_goes_into_the_prompt_and_a_missing_one_keeps_the_command(desk, tmp_path):
-    (tmp_path / "a.txt").write_text("tomatoes")
-    await desk.say(f"/file {tmp_path}/a.txt")
-    await desk.until(lambda: "[a.txt" in desk.prompt_input.text, "the file")
-    await desk.ask(" and?")
-    assert "tomatoes" in desk.backend.requests[0].messages[-1].text
-    await desk.say(f"/file {tmp_path}/none.txt", sees="Check the path.")
-    assert desk.prompt_input.text == f"/file {tmp_path}/none.txt"
-
-
 async def test_new_clear_copy_fork_and_retry_by_command(tmp_path):
     async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta."), asked=["one"]) as desk:
         await desk.say("/copy")

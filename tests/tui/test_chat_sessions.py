@@ -169,19 +169,18 @@ async def test_what_is_typed_is_on_the_disk_a_moment_later_and_written_at_most_f
     assert SAVE_AFTER_S < 0.25
 
 
-async def test_what_was_sent_stays_a_draft_until_it_is_on_the_disk_as_a_prompt(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        gate = hold(desk.store, "append")
-        await desk.say("first")
-        await desk.until(lambda: desk.app.open_sessions.shown.is_busy, "the turn")
-        await desk.until(lambda: desk.chat.prompt_text._timer is not None, "the timer")
-        began = desk.chat.prompt_text._timer
-        await desk.until(lambda: desk.chat.prompt_text._timer is not began, "its end")
-        assert desk.chat.prompt_text._timer is not None
-        gate.set()
-        await desk.answered()
-        await desk.until(lambda: desk.chat.prompt_text._timer is None, "the write")
-        assert await desk.store.draft("") == ""
+async def test_what_was_sent_stays_a_draft_until_it_is_on_the_disk_as_a_prompt(desk):
+    gate = hold(desk.store, "append")
+    await desk.say("first")
+    await desk.until(lambda: desk.app.open_sessions.shown.is_busy, "the turn")
+    await desk.until(lambda: desk.chat.prompt_text._timer is not None, "the timer")
+    began = desk.chat.prompt_text._timer
+    await desk.until(lambda: desk.chat.prompt_text._timer is not began, "its end")
+    assert desk.chat.prompt_text._timer is not None
+    gate.set()
+    await desk.answered()
+    await desk.until(lambda: desk.chat.prompt_text._timer is None, "the write")
+    assert await desk.store.draft("") == ""
 
 
 async def test_what_goes_out_behind_another_session_is_no_draft_any_more_and_what_is_typed_there_stays(

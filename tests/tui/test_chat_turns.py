@@ -214,17 +214,16 @@ async def test_stopping_lets_the_next_prompt_go_out(tmp_path):
         assert sent(desk.backend) == ["one", "two"]
 
 
-async def test_esc_before_the_prompt_is_on_the_disk_keeps_the_prompt(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        gate = hold(desk.store, "append")
-        await desk.say("one")
-        await desk.press("escape")
-        gate.set()
-        await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "rest")
-        await desk.app.open_sessions.save_all()
-        assert [m.text for m in await desk.on_disk()] == ["one"]
-        await shown(desk, "one")
-        assert desk.backend.requests == []
-        await desk.press("ctrl+r")
-        await desk.answered()
-        assert sent(desk.backend) == ["one"]
+async def test_esc_before_the_prompt_is_on_the_disk_keeps_the_prompt(desk):
+    gate = hold(desk.store, "append")
+    await desk.say("one")
+    await desk.press("escape")
+    gate.set()
+    await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "rest")
+    await desk.app.open_sessions.save_all()
+    assert [m.text for m in await desk.on_disk()] == ["one"]
+    await shown(desk, "one")
+    assert desk.backend.requests == []
+    await desk.press("ctrl+r")
+    await desk.answered()
+    assert sent(desk.backend) == ["one"]

@@ -147,77 +147,77 @@ async def test_in_ascii_no_other_sign_is_drawn():
         assert text_of(asked.tree.list).replace("␛", "").isascii()
 
 
-@asynccontextmanager
-async def opened_tree(folder):
+@pytest.fixture
+async def desk(tmp_path):
     """The app with two answers to a prompt, and their tree, which was opened by its key."""
-    async with ready_desktop(folder, answer("Alpha."), answer("Beta."), asked=["one"]) as desk:
+    async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta."), asked=["one"]) as desk:
         await desk.press("ctrl+r", sees="Beta.")
         await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "rest")
         await desk.press("alt+up", "t", leads_to=MessageTree)
         tree = desk.app.screen
         await desk.until(lambda: bool(tree.can_show and tree.chosen_id), "its branches")
-        yield desk, tree
+        yield desk
+
+
+@pytest.fixture
+def tree(desk):
+    return desk.app.screen
 
 
 def branches_of(tree) -> list[str]:
     return [row[:40].strip(" ▌└") for row in text_of(tree.list).split("\n") if row.strip()]
 
 
-async def test_a_pruned_branch_is_gone_from_tree_and_chat_and_comes_back(tmp_path):
-    async with opened_tree(tmp_path) as (desk, tree):
-        assert branches_of(tree) == ["one", "Alpha.", "Beta."]
-        assert "2 branches · 3 messages" in screen_text(desk.app)
-        await desk.press("d")
-        await desk.until(lambda: len(tree.list.rows) == 1, "the tree without it")
-        assert [m.text for m in await desk.on_disk()] == ["one", "Alpha."]
-        assert [m.text for m in desk.conversation.messages] == ["one", "Alpha."]
-        await desk.press("u")
-        await desk.until(lambda: len(tree.list.rows) == 3, "the tree with it")
-        assert [m.text for m in await desk.on_disk()] == ["one", "Beta."]
-        await desk.press("u", sees="Nothing to undo.")
+async def test_a_pruned_branch_is_gone_from_tree_and_chat_and_comes_back(desk, tree):
+    assert branches_of(tree) == ["one", "Alpha.", "Beta."]
+    assert "2 branches · 3 messages" in screen_text(desk.app)
+    await desk.press("d")
+    await desk.until(lambda: len(tree.list.rows) == 1, "the tree without it")
+    assert [m.text for m in await desk.on_disk()] == ["one", "Alpha."]
+    assert [m.text for m in desk.conversation.messages] == ["one", "Alpha."]
+    await desk.press("u")
+    await desk.until(lambda: len(tree.list.rows) == 3, "the tree with it")
+    assert [m.text for m in await desk.on_disk()] == ["one", "Beta."]
+    await desk.press("u", sees="Nothing to undo.")
 
 
-async def test_a_whole_session_can_be_pruned_and_comes_back_from_the_same_tree(tmp_path):
-    async with opened_tree(tmp_path) as (desk, _):
-        await desk.press("home", "d", sees="This session is empty.")
-        await desk.press("u", hides="This session is empty.")
-        assert [m.text for m in await desk.on_disk()] == ["one", "Beta."]
+async def test_a_whole_session_can_be_pruned_and_comes_back_from_the_same_tree(desk):
+    await desk.press("home", "d", sees="This session is empty.")
+    await desk.press("u", hides="This session is empty.")
+    assert [m.text for m in await desk.on_disk()] == ["one", "Beta."]
 
 
-async def test_a_branch_keeps_its_name_and_loses_it_when_it_is_empty(tmp_path):
-    async with opened_tree(tmp_path) as (desk, tree):
-        session_id, branch_id = desk.conversation.header.session_id, tree.chosen_id
-        await desk.press("n", leads_to=AskDialog)
-        await desk.type("the  better one")
-        await desk.press("enter")
-        await desk.until(lambda: tree.name_of(branch_id) == "the better one", "the name")
-        await shown(desk, "the better one  Beta.")
-        assert await desk.store.branch_names(session_id) == {branch_id: "the better one"}
-        await desk.press("n", leads_to=AskDialog)
-        await desk.press("escape")
-        assert await desk.store.branch_names(session_id) == {branch_id: "the better one"}
-        await desk.press("n", leads_to=AskDialog)
-        await desk.press("ctrl+u", "enter")
-        await desk.until(lambda: not tree.name_of(branch_id), "no name")
-        assert await desk.store.branch_names(session_id) == {}
+async def test_a_branch_keeps_its_name_and_loses_it_when_it_is_empty(desk, tree):
+    session_id, branch_id = desk.conversation.header.session_id, tree.chosen_id
+    await desk.press("n", leads_to=AskDialog)
+    await desk.type("the  better one")
+    await desk.press("enter")
+    await desk.until(lambda: tree.name_of(branch_id) == "the better one", "the name")
+    await shown(desk, "the better one  Beta.")
+    assert await desk.store.branch_names(session_id) == {branch_id: "the better one"}
+    await desk.press("n", leads_to=AskDialog)
+    await desk.press("escape")
+    assert await desk.store.branch_names(session_id) == {branch_id: "the better one"}
+    await desk.press("n", leads_to=AskDialog)
+    await desk.press("ctrl+u", "enter")
+    await desk.until(lambda: not tree.name_of(branch_id), "no name")
+    assert await desk.store.branch_names(session_id) == {}
 
 
-async def test_going_to_a_branch_that_is_shown_changes_no_path(tmp_path):
-    async with opened_tree(tmp_path) as (desk, tree):
-        await desk.press("up", "enter")
-        await desk.until(lambda: desk.app.screen is not tree, "the chat")
-        await shown(desk, "Alpha.")
-        await desk.press("alt+up", "t", leads_to=MessageTree)
-        second = desk.app.screen
-        await desk.until(lambda: bool(second.can_show and second.chosen_id), "its branches")
-        await desk.press("home", "enter")
-        await desk.until(lambda: desk.app.screen is not second, "the chat")
-        assert [m.text for m in await desk.on_disk()] == ["one", "Alpha."]
+async def test_going_to_a_branch_that_is_shown_changes_no_path(desk, tree):
+    await desk.press("up", "enter")
+    await desk.until(lambda: desk.app.screen is not tree, "the chat")
+    await shown(desk, "Alpha.")
+    await desk.press("alt+up", "t", leads_to=MessageTree)
+    second = desk.app.screen
+    await desk.until(lambda: bool(second.can_show and second.chosen_id), "its branches")
+    await desk.press("home", "enter")
+    await desk.until(lambda: desk.app.screen is not second, "the chat")
+    assert [m.text for m in await desk.on_disk()] == ["one", "Alpha."]
 
 
-async def test_a_disk_that_fails_is_told_over_the_tree(tmp_path):
-    async with opened_tree(tmp_path) as (desk, tree):
-        desk.store.delete_message = AsyncMock(side_effect=StoreUnavailable("The disk is full."))
-        await desk.press("d", sees="The disk is full.")
-        assert desk.app.screen is tree
-        assert len(tree.list.rows) == 3
+async def test_a_disk_that_fails_is_told_over_the_tree(desk, tree):
+    desk.store.delete_message = AsyncMock(side_effect=StoreUnavailable("The disk is full."))
+    await desk.press("d", sees="The disk is full.")
+    assert desk.app.screen is tree
+    assert len(tree.list.rows) == 3

@@ -5,8 +5,6 @@ from __future__ import annotations
 from textual.geometry import Region
 
 from lmchat.tui.screens.help_screen import HelpScreen
-from tests.support.desktop import ready_desktop
-from tests.support.scripted_backend import answer
 from tests.support.tui_host import screen_text
 
 
@@ -47,10 +45,9 @@ async def test_what_changes_in_a_dialog_and_below_it_at_once_is_painted_in_both(
     assert any(y == inside.region.y for y, *_ in painted)
 
 
-async def test_after_the_dialog_all_that_changed_meanwhile_is_there(tmp_path):
-    async with ready_desktop(tmp_path, answer("Lettuce does well.")) as desk:
-        await desk.press("f1", leads_to=HelpScreen)
-        desk.chat.view.show_action("something else")
-        await desk.pilot.pause()
-        await desk.press("escape", sees="something else")
-        assert "F1 help" in screen_text(desk.app)
+async def test_after_the_dialog_all_that_changed_meanwhile_is_there(desk):
+    await desk.press("f1", leads_to=HelpScreen)
+    desk.chat.view.show_action("something else")
+    await desk.pilot.pause()
+    await desk.press("escape", sees="something else")
+    assert "F1 help" in screen_text(desk.app)

@@ -27,13 +27,6 @@ def sent(app: PromptApp) -> list[str]:
     return [fact.text for fact in app.of(PromptInput.Submitted)]
 
 
-async def test_enter_sends_and_empties_the_prompt(app, pilot) -> None:
-    await write(pilot, "and in full shade")
-    await pilot.press("enter")
-    assert sent(app) == ["and in full shade"]
-    assert app.prompt.input.text == ""
-
-
 async def test_two_quick_enters_send_once(app, pilot) -> None:
     await write(pilot, "a")
     await pilot.press("enter", "enter")
@@ -227,13 +220,6 @@ async def test_a_huge_paste_is_folded_with_its_size_told(app, pilot) -> None:
     assert app.prompt.input.text == "[pasted, 10001 lines, 160\u00a0kB]\n"
     await pilot.press("enter")
     assert sent(app) == [text.rstrip()]
-
-
-async def test_every_change_is_told_as_a_draft(app, pilot) -> None:
-    await write(pilot, "ab")
-    assert [fact.text for fact in app.of(PromptInput.Drafted)][-1] == "ab"
-    await pilot.press("enter")
-    assert [fact.text for fact in app.of(PromptInput.Drafted)][-1] == ""
 
 
 KEYS = (

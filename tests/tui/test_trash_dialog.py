@@ -10,9 +10,7 @@ from msgspec.structs import replace
 from lmchat.errors import SessionNotFound, StoreUnavailable
 from lmchat.tui.screens.ask_dialog import ConfirmDialog
 from lmchat.tui.screens.trash_dialog import TrashDialog, until
-from tests.support.desktop import ready_desktop
 from tests.support.look_data import NOW, header
-from tests.support.scripted_backend import answer
 from tests.support.tui_host import listing, screen_text
 
 DELETED = tuple(
@@ -116,33 +114,28 @@ async def in_trash(desk) -> str:
     return session_id
 
 
-async def test_from_the_trash_a_session_comes_back_into_the_list(tmp_path):
-    async with ready_desktop(tmp_path, answer("Lettuce.")) as desk:
-        session_id = await in_trash(desk)
-        await desk.press("enter", sees="The trash is empty.")
-        await desk.press("escape")
-        await desk.until(
-            lambda: desk.chat.view.session_list.chosen_id == session_id, "the session in the list"
-        )
-        assert (await desk.store.open_session(session_id)).messages[-1].text == "Lettuce."
+async def test_from_the_trash_a_session_comes_back_into_the_list(desk):
+    session_id = await in_trash(desk)
+    await desk.press("enter", sees="The trash is empty.")
+    await desk.press("escape")
+    await desk.until(lambda: desk.chat.view.session_list.chosen_id == session_id, "the session in the list")
+    assert (await desk.store.open_session(session_id)).messages[-1].text == "Lettuce does well."
 
 
-async def test_what_is_removed_from_the_trash_is_gone_only_after_a_yes(tmp_path):
-    async with ready_desktop(tmp_path, answer("Lettuce.")) as desk:
-        session_id = await in_trash(desk)
-        await desk.press("d", leads_to=ConfirmDialog)
-        assert (await desk.store.open_session(session_id)).messages
-        await desk.press("enter", sees="The trash is empty.")
-        with pytest.raises(SessionNotFound):
-            await desk.store.open_session(session_id)
+async def test_what_is_removed_from_the_trash_is_gone_only_after_a_yes(desk):
+    session_id = await in_trash(desk)
+    await desk.press("d", leads_to=ConfirmDialog)
+    assert (await desk.store.open_session(session_id)).messages
+    await desk.press("enter", sees="The trash is empty.")
+    with pytest.raises(SessionNotFound):
+        await desk.store.open_session(session_id)
 
 
-async def test_a_disk_that_fails_is_told_and_the_trash_stays_as_it_was(tmp_path):
-    async with ready_desktop(tmp_path, answer("Lettuce.")) as desk:
-        session_id = await in_trash(desk)
-        desk.store.update_session = AsyncMock(side_effect=StoreUnavailable("The disk is full."))
-        await desk.press("enter", sees="The disk is full.")
-        assert desk.app.screen.list.key == session_id
+async def test_a_disk_that_fails_is_told_and_the_trash_stays_as_it_was(desk):
+    session_id = await in_trash(desk)
+    desk.store.update_session = AsyncMock(side_effect=StoreUnavailable("The disk is full."))
+    await desk.press("enter", sees="The disk is full.")
+    assert desk.app.screen.list.key == session_id
 
 
 async def test_the_trash_has_a_slash_command(desk):
