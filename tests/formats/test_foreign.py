@@ -55,11 +55,11 @@ def _values(part):
 
 
 def facts(session):
-    """Return title, model, tags and both times, which are in UTC."""
+    """Return title, model, tag and both times, which are in UTC."""
     header = session.header
     assert header.created_at.tzinfo is header.updated_at.tzinfo is UTC
     times = [str(one).removesuffix("+00:00") for one in (header.created_at, header.updated_at)]
-    return header.title, header.model, header.tags, *times
+    return header.title, header.model, *header.tags, *times
 
 
 def test_images_in_files_beside_a_chat_come_along(tmp_path):

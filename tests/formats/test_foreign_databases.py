@@ -35,7 +35,7 @@ def source(folder, name):
 COLOUR = ["*.assistant text You said: Name a colour"]
 CHATS = {
     LM_STUDIO: (
-        ("Shade garden", "qwen3-8b", ("lmstudio",), "2025-11-18 21:06:40", "2025-11-18 21:08:10"),
+        ("Shade garden", "qwen3-8b", "lmstudio", "2025-11-18 21:06:40", "2025-11-18 21:08:10"),
         [
             "*system text Be brief.",
             " .user text Plants for shade?",
@@ -49,13 +49,7 @@ CHATS = {
         ["“Shade garden”: 1 image left out"],
     ),
     CHATGPT: (
-        (
-            "Weather",
-            "gpt-5-thinking",
-            ("chatgpt",),
-            "2025-11-21 04:40:00.500000",
-            "2025-11-21 04:41:30.250000",
-        ),
+        ("Weather", "gpt-5-thinking", "chatgpt", "2025-11-21 04:40:00.500000", "2025-11-21 04:41:30.250000"),
         [
             "*system text I live in Bern.\n\nBe brief.",
             " .user text Rain?",
@@ -68,7 +62,7 @@ CHATS = {
         ["“Weather”: 1 image left out"],
     ),
     LLAMA_CPP: (
-        ("Sorting", "qwen3-8b", ("llamacpp",), "2025-11-22 08:26:40", "2025-11-22 08:26:49"),
+        ("Sorting", "qwen3-8b", "llamacpp", "2025-11-22 08:26:40", "2025-11-22 08:26:49"),
         [
             "*system text Be brief.",
             "*.user text a.txt (3 bytes):\n```\n2\n1\n```\n\n\n | file b.png image/png 8 | text Sort this",
@@ -80,7 +74,7 @@ CHATS = {
         [CUT],
     ),
     "elia.sql": (
-        ("Sky", "tiny-id", ("elia",), "2026-11-19 14:02:00.339692", "2026-11-19 14:02:25"),
+        ("Sky", "tiny-id", "elia", "2026-11-19 14:02:00.339692", "2026-11-19 14:02:25"),
         [
             "*system text You are a helpful assistant named Elia.",
             "*.user text Why is the sky blue?",
@@ -91,13 +85,7 @@ CHATS = {
         [],
     ),
     "llm.sql": (
-        (
-            "Why is the sky blue?",
-            "tiny",
-            ("llm",),
-            "2026-11-19 15:32:23.374780",
-            "2026-11-19 15:32:23.723780",
-        ),
+        ("Why is the sky blue?", "tiny", "llm", "2026-11-19 15:32:23.374780", "2026-11-19 15:32:23.723780"),
         [
             "*system text Answer briefly.",
             "*.user text Why is the sky blue?",
@@ -109,7 +97,7 @@ CHATS = {
         (
             "Continued by the new one",
             "tiny",
-            ("llm",),
+            "llm",
             "2026-11-19 15:22:36.792209",
             "2026-11-19 15:22:37.393209",
         ),
@@ -125,7 +113,7 @@ CHATS = {
         ["“A long fragment text that is bo…”: 1 attachment left out"],
     ),
     "open-webui.json": (
-        ("Shade garden", "qwen3:8b", ("openwebui",), "2025-11-18 21:06:40", "2025-11-18 21:07:20"),
+        ("Shade garden", "qwen3:8b", "openwebui", "2025-11-18 21:06:40", "2025-11-18 21:07:20"),
         [
             "*system text Be brief.",
             "*.user file image image/png 8 | text Plants for shade?",
@@ -140,7 +128,7 @@ CHATS = {
         ["“Shade garden”: 1 code interpreter left out"],
     ),
     "oterm.sql": (
-        ("Sky", "tiny", ("oterm",), "2026-11-20 12:00:00", "2026-11-20 12:00:00"),
+        ("Sky", "tiny", "oterm", "2026-11-20 12:00:00", "2026-11-20 12:00:00"),
         [
             "*system text Answer briefly.",
             "*.user text Why is the sky blue?",
@@ -151,7 +139,7 @@ CHATS = {
         [],
     ),
     "jan/messages.jsonl": (
-        ("Shade garden", "qwen3-8b", ("jan",), "2025-11-18 21:06:40", "2025-11-18 21:08:10.500000"),
+        ("Shade garden", "qwen3-8b", "jan", "2025-11-18 21:06:40", "2025-11-18 21:08:10.500000"),
         [
             "*system text Be brief.",
             "*.user text Plants for shade? | file image image/png 8",
@@ -165,7 +153,7 @@ CHATS = {
         [],
     ),
     "parllama.json": (
-        ("Sky", "tiny", ("parllama",), "2026-11-19 14:02:05.639706", "2026-11-19 14:02:05.639706"),
+        ("Sky", "tiny", "parllama", "2026-11-19 14:02:05.639706", "2026-11-19 14:02:05.639706"),
         [
             "*system text Answer briefly.",
             "*.user text Why is the sky blue?",

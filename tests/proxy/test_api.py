@@ -211,6 +211,7 @@ async def test_each_client_counts_for_itself_and_can_begin_anew(client):
         await client.chat("")
     metrics = client.metrics()
     assert (metrics.total_requests, metrics.successful_requests, metrics.refused_requests) == (1, 1, 1)
+    assert metrics.average_response_ms > 0
     client.reset_metrics()
     assert client.metrics() == Metrics()
     await client.chat("Hi")

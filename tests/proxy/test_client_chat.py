@@ -423,20 +423,6 @@ async def test_words_of_a_server_reach_the_error_without_escapes(server, client)
     assert len(error.message) < 400
 
 
-async def test_metrics_count_how_requests_ended(server, client):
-    server.on(CHAT, answer(), json_reply({"error": "no"}, status=400), sse("x", Hold()))
-    await events_of(client, ask(server))
-    await events_of(client, ask(server))
-    stream = client.stream(ask(server))
-    while not isinstance(await anext(stream), TextDelta):
-        pass
-    await stream.aclose()
-    metrics = client.metrics()
-    assert (metrics.total_requests, metrics.successful_requests, metrics.failed_requests) == (3, 1, 1)
-    assert metrics.stopped_requests == 1
-    assert metrics.average_response_ms > 0
-
-
 @pytest.mark.rule("R-8")
 async def test_a_proxy_of_the_environment_is_not_used_for_this_machine(server, make_client, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")

@@ -50,6 +50,7 @@ NO_SCHEMAS = refused(
     param="response_format",
 )
 NO_OBJECTS = json_reply({"error": "'response_format.type' must be 'json_schema'"}, status=400)
+NOT_NOW = refused('Either "json_schema" or "grammar" can be specified, but not both', code=400)
 THIS_SCHEMA = refused("Unable to generate parser. JSON schema error at #: unrecognized type", code=400)
 
 
@@ -114,9 +115,23 @@ async def test_a_server_without_schemas_gets_an_object_and_the_schema_in_words_a
 
 @pytest.mark.rule("R-13")
 @pytest.mark.parametrize(
-    "refusal", [UNKNOWN_FIELD, refused("Unrecognized request argument: response_format")]
+    "refusal",
+    [
+        UNKNOWN_FIELD,
+        refused("Unrecognized request argument: response_format"),
+        refused(
+            'response_format type must be one of "text" or "json_object", but got: json_schema', code=400
+        ),
+        NOT_NOW,
+        refused("litellm.UnsupportedParamsError: it does not support parameters: ['response_format']"),
+        json_reply(
+            {"detail": [{"loc": ["body", "response_format", "type"], "msg": "Input should be 'text'"}]},
+            status=422,
+        ),
+    ],
+    ids=["FastAPI", "OpenAI", "an old llama.cpp", "llama.cpp with a grammar", "LiteLLM", "FastAPI, a type"],
 )
-async def test_a_server_that_does_not_know_the_field_is_asked_in_words(refusal, client, server):
+async def test_a_server_that_knows_neither_the_field_nor_its_forms_is_asked_in_words(refusal, client, server):
     server.on(CHAT, refusal, refusal, answer("{}"))
     events, error = await events_of(client, wanted(server, PERSON))
     assert error is None
@@ -124,29 +139,7 @@ async def test_a_server_that_does_not_know_the_field_is_asked_in_words(refusal, 
     assert '"age"' in words(server.seen(CHAT)[2])
     assert notes(events)[1].endswith("lmchat now asks for JSON in words.")
     await events_of(client, wanted(server, AnyObject()))
-    assert forms(server)[3:] == [IN_WORDS]
-
-
-@pytest.mark.rule("R-13")
-@pytest.mark.parametrize(
-    "refusal",
-    [
-        refused(
-            'response_format type must be one of "text" or "json_object", but got: json_schema', code=400
-        ),
-        refused('Either "json_schema" or "grammar" can be specified, but not both', code=400),
-        refused("litellm.UnsupportedParamsError: it does not support parameters: ['response_format']"),
-        json_reply(
-            {"detail": [{"loc": ["body", "response_format", "type"], "msg": "Input should be 'text'"}]},
-            status=422,
-        ),
-    ],
-    ids=["an old llama.cpp", "llama.cpp with templates", "LiteLLM", "FastAPI"],
-)
-async def test_what_a_product_says_of_a_form_leads_to_the_next_one(refusal, client, server):
-    server.on(CHAT, refusal, refusal, answer("{}"))
-    _, error = await events_of(client, wanted(server, PERSON))
-    assert (error, forms(server)) == (None, [BY_SCHEMA, BY_OBJECT, IN_WORDS])
+    assert forms(server)[3:] == [BY_OBJECT if refusal is NOT_NOW else IN_WORDS]
 
 
 @pytest.mark.rule("R-13")

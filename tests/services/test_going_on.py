@@ -11,7 +11,7 @@ from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.formats.json_format import to_json
 from lmchat.services.continuation import CONTINUE
 from lmchat.services.conversation import Conversation, TurnSettings
-from tests.services.test_conversation import begin
+from tests.services.test_conversation import begin, reading
 from tests.support.chats import read_chats
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model, read
 
@@ -94,33 +94,19 @@ async def test_what_was_held_back_is_kept_where_the_connection_breaks(store):
     assert (answer.text, answer.state) == ("Several vegetables growSeveral", AnswerState.INTERRUPTED)
 
 
-class Gate(asyncio.Event):
-    """Tells that somebody waits at it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.reached = asyncio.Event()
-
-    async def wait(self) -> bool:
-        self.reached.set()
-        return await super().wait()
-
-
 async def test_what_was_held_back_is_kept_where_the_user_stops(store):
-    gate = Gate()
-    going_on = gone_on(
-        store,
-        Product.LM_STUDIO,
+    begun, rest = (
         [TextDelta(text="Several vegetables grow"), CUT],
-        [TextDelta(text="Several"), gate, END],
+        [TextDelta(text="Several"), asyncio.Event()],
     )
-    task = asyncio.create_task(going_on)
-    await gate.reached.wait()
+    conversation = begin(ScriptedBackend(begun, rest), store)
+    await read(conversation.send("x", how(Product.LM_STUDIO)))
+    again = conversation.resume(conversation.messages[-1].message_id, how(Product.LM_STUDIO))
+    task = await reading(again, TextDelta)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    headers = await store.list_sessions()
-    answer = (await store.open_session(headers[0].session_id)).messages[-1]
+    answer = await last_on_disk(store, conversation)
     assert (answer.text, answer.state) == ("Several vegetables growSeveral", AnswerState.STOPPED)
 
 
