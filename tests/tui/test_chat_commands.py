@@ -254,6 +254,13 @@ async def test_the_palette_lists_what_there_is_and_runs_it(tmp_path):
         await desk.press("enter", sees="Beta.")
 
 
+async def test_the_palette_stays_shut_over_a_dialog(desk):
+    await desk.press("ctrl+o", leads_to=ModelPicker)
+    await desk.press("ctrl+p", "f1")
+    await desk.pilot.pause()
+    assert isinstance(desk.app.screen, ModelPicker)
+
+
 async def test_the_palette_finds_a_command_by_its_slash_name(desk):
     await desk.press("ctrl+p", sees="Choose the model")
     await desk.press(*"doctor")

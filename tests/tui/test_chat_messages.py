@@ -130,14 +130,6 @@ async def test_fork_begins_a_session_that_goes_its_own_way(tmp_path):
         assert [m.text for m in kept] == ["one", "A.", "two", "B."]
 
 
-async def test_a_message_is_deleted_and_u_brings_it_back(tmp_path):
-    async with ready_desktop(tmp_path, answer("A."), answer("B."), asked=["one", "two"]) as desk:
-        await desk.press("alt+up", "alt+up", "d", hides="B.")
-        assert [m.text for m in await desk.on_disk()] == ["one", "A."]
-        await desk.press("alt+up", "u", sees="B.")
-        assert [m.text for m in await desk.on_disk()] == ["one", "A.", "two", "B."]
-
-
 async def test_the_row_of_keys_says_that_one_edits_and_how_to_leave_that(tmp_path):
     async with ready_desktop(tmp_path, answer("A."), answer("B."), asked=["one"]) as desk:
         await desk.press("alt+up", "e", sees="Esc cancel edit  Enter send again")

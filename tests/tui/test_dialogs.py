@@ -143,23 +143,14 @@ async def test_a_short_text_makes_a_short_dialog():
         assert app.screen.query_one(".dialog").size.height == 6
 
 
-async def all_of_help(**more) -> str:
-    async with drawn(Host(screen=lambda: HelpScreen(**more)), (120, 200)) as (app, _):
-        return screen_text(app)
-
-
 async def test_help_lists_every_command():
-    text = await all_of_help()
+    async with drawn(Host(screen=HelpScreen), (120, 200)) as (app, _):
+        text = screen_text(app)
     numbered = [command for command in COMMANDS if command.command_id.startswith("model_")]
     assert [c.title for c in COMMANDS if c not in numbered and c.title not in text] == []
     assert "Alt+1 … Alt+9" in text
     assert "/model [N]" in text
     assert "^B, F2" in text
-
-
-async def test_help_tells_the_keys_of_the_configuration():
-    text = await all_of_help(keys={"new": "ctrl+y"})
-    assert next(line for line in text.split("\n") if "Start a new session" in line).strip().startswith("^Y")
 
 
 async def test_help_can_be_filtered_and_scrolled():
@@ -175,12 +166,6 @@ async def test_help_can_be_filtered_and_scrolled():
         assert "No command has “exportzzz”." in screen_text(app)
         await pilot.press("escape")
         assert app.results == [None]
-
-
-async def test_the_palette_stays_shut_over_a_dialog():
-    async with drawn(Host(screen=lambda: AskDialog("Title"))) as (app, pilot):
-        await pilot.press("ctrl+p")
-        assert isinstance(app.screen, AskDialog)
 
 
 @pytest.mark.parametrize(

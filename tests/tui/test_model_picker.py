@@ -153,13 +153,6 @@ async def test_embedding_models_cannot_be_chosen(app, pilot, asked):
     assert asked == []
 
 
-async def test_control_l_asks_to_load_and_control_r_to_refresh(pilot, asked):
-    await pilot.press("down", "ctrl+l", "ctrl+r")
-    await pilot.pause()
-    model_info, refresh = asked
-    assert (model_info.model_id, refresh) == ("qwen2.5-coder-14b", "refresh")
-
-
 async def test_newer_lists_keep_filter_and_choice(app, pilot):
     await pilot.press(*"qwen", "down", "down")
     before = chosen(app)
@@ -170,12 +163,6 @@ async def test_newer_lists_keep_filter_and_choice(app, pilot):
     assert "6 of 12" in screen_text(app)
     assert "updated 0 s ago" in screen_text(app)
     assert chosen(app) == before
-
-
-async def test_a_note_says_what_a_refresh_could_not_reach(app, pilot):
-    app.screen.update_rows(picker_rows(), age_s=700.0, note="Ollama did not answer")
-    await pilot.pause()
-    assert "11 models on 2 servers · Ollama did not answer" in screen_text(app)
 
 
 async def test_lists_that_come_too_late_harm_nobody(app, pilot):

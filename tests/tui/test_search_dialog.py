@@ -92,12 +92,6 @@ async def test_hits_that_come_behind_leave_the_choice_where_it_is(store):
         assert app.results == [many[20]]
 
 
-async def test_enter_takes_the_chosen_hit(app, pilot):
-    app.screen.show_hits(HITS, 12.0, now=NOW)
-    await pilot.press("down", "down", "enter")
-    assert app.results == [HITS[2]]
-
-
 async def test_both_rows_of_a_hit_can_be_clicked(app, pilot):
     await pilot.pause()
     app.screen.show_hits(HITS, 12.0, now=NOW)
@@ -105,15 +99,6 @@ async def test_both_rows_of_a_hit_can_be_clicked(app, pilot):
     await pilot.click(RowList, offset=(10, 4))
     await pilot.pause()
     assert app.results == [HITS[1]]
-
-
-async def test_control_e_asks_to_export_the_hit(app, pilot):
-    dialog = app.screen
-    dialog.show_hits(HITS, 12.0, now=NOW)
-    await pilot.press("ctrl+e")
-    await pilot.pause()
-    assert dialog.is_export_wanted
-    assert app.results == [HITS[0]]
 
 
 async def test_nothing_found_says_what_may_help_and_enter_takes_nothing(app, pilot):

@@ -58,12 +58,6 @@ async def test_what_streams_out_of_sight_is_marked_otherwise_than_what_is_unread
         assert next(row for row in rows if "SSE" in row).endswith("•")
 
 
-async def test_enter_opens_the_chosen_session(app, sessions, pilot):
-    sessions.focus()
-    await pilot.press("down", "down", "enter")
-    assert [fact.session_id for fact in facts(app, SessionList.Opened)] == [f"{4:016x}"]
-
-
 @pytest.mark.parametrize(
     ("key", "name"),
     [

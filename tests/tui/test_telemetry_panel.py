@@ -178,6 +178,9 @@ async def test_every_verdict_has_a_sign_and_a_word():
             assert first.startswith(("●", "◆", "×")), verdict
 
 
+RETRY = RetryScheduled(attempt=2, attempts=3, wait_s=1.9, reason="refused")
+
+
 def turn(**more) -> Turn:
     return replace(TURN, **more)
 
@@ -193,17 +196,13 @@ def turn(**more) -> Turn:
         (turn(stage=Stage.READING, fraction=0.62), "reading prompt 62\u00a0%"),
         (turn(stage=Stage.THINKING), "thinking"),
         (turn(stage=Stage.STALLED, silent_s=12.0), "stalled 12\u00a0s"),
+        (turn(stage=Stage.RETRYING, retry=RETRY), "retry 2/3 in 1.9\u00a0s"),
         (TURN.end(AnswerState.STOPPED, 105.0), "stopped"),
         (TURN.end(AnswerState.FAILED, 105.0), "failed"),
     ],
 )
 def test_the_stage_is_told_in_a_word(value, word):
     assert stage_words(value)[0] == word
-
-
-def test_a_retry_tells_which_and_when():
-    retry = RetryScheduled(attempt=2, attempts=3, wait_s=1.9, reason="refused")
-    assert stage_words(turn(stage=Stage.RETRYING, retry=retry))[0] == "retry 2/3 in 1.9\u00a0s"
 
 
 def answering_with(model, **more):

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from lmchat.tui.widgets.prompt_input import PromptInput
-from tests.support.desktop import gone, ready_desktop, shown
+from tests.support.desktop import ready_desktop, shown
 from tests.support.scripted_backend import answer
 
 
@@ -25,14 +25,6 @@ async def test_what_no_command_has_goes_to_the_prompt_with_what_follows(tmp_path
         await desk.type(text)
         await desk.until(lambda: desk.prompt_input.text == text, "what was typed")
         assert isinstance(desk.app.focused, PromptInput)
-
-
-async def test_a_message_key_is_a_command(tmp_path):
-    async with focused(tmp_path) as desk:
-        await desk.type("d")
-        await gone(desk, "Alpha.")
-        await shown(desk, "u or /undo restores it")
-        assert desk.prompt_input.text == ""
 
 
 async def test_each_press_of_a_key_is_a_command(tmp_path):

@@ -198,7 +198,9 @@ async def test_behind_a_dialog_the_page_goes_on_looking(tmp_path):
     backend = ScriptedBackend(candidates=[candidate(Verdict.REFUSED)])
     async with asked_for(tmp_path, backend, "gpu-box", is_entered=False) as desk:
         backend.candidates = (candidate(Verdict.READY, model()),)
-        await shown(desk, "LM Studio answers now.")
+        await shown(desk, "LM Studio answers now. Your text is kept")
+        await desk.type(":8000")
+        await shown(desk, "gpu-box:8000")
         looks = backend.looks
         await desk.until(lambda: backend.looks > looks + 2, "more looks")
         await desk.press("escape", leads_to=ChatScreen)

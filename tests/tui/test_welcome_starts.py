@@ -9,7 +9,6 @@ import pytest
 from lmchat.config.settings import Settings, UiSettings
 from lmchat.domain.engine import ModelFile
 from lmchat.domain.server import Product, Verdict
-from lmchat.tui.screens.ask_dialog import AddressDialog
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.model_picker import FilePicker
 from lmchat.tui.screens.welcome.screen import WelcomeScreen
@@ -87,20 +86,6 @@ async def test_a_server_that_appears_closes_the_question_and_nothing_is_run(tmp_
             await seen.is_on(ChatScreen)
         assert seen.ran == []
         assert "Your text is kept" not in seen.words
-
-
-async def test_a_server_that_appears_while_an_address_is_typed_takes_nothing_away(tmp_path):
-    port = unused_port()
-    async with start_desk(tmp_path, {Product.OLLAMA: port}) as seen:
-        await seen.is_on(WelcomeScreen)
-        await seen.presses("enter", leads_to=AddressDialog)
-        await seen.presses(*"gpu")
-        with socket.create_server(("127.0.0.1", port)):
-            await seen.shows("Ollama answers now. Your text is kept")
-            assert "gpu" in seen.text
-            await seen.presses("minus", *"box", sees="gpu-box")
-            await seen.presses("escape", leads_to=ChatScreen)
-            assert seen.app.open_sessions.target.endpoint == at(port)
 
 
 async def test_a_port_that_is_taken_by_something_else_offers_no_start(tmp_path):
