@@ -75,11 +75,8 @@ async def test_of_all_sessions_one_that_is_not_exported_costs_itself_alone(tmp_p
 @pytest.mark.parametrize(
     ("name", "form"),
     [
-        ("a.md", "md"),
         ("a.JSON", "json"),
         ("a.htm", "html"),
-        ("a.html", "html"),
-        ("a.txt", "txt"),
         ("a", "md"),
         ("a.markdown", "md"),
     ],

@@ -17,7 +17,7 @@ from lmchat.errors import StoreUnavailable
 from lmchat.formats.sources import LARGEST_BYTES
 from lmchat.machine.system import places
 from lmchat.services.exporting import ExportAs
-from lmchat.services.importing import Done, Importer, sentence
+from lmchat.services.importing import Importer, sentence
 from lmchat.services.library import Library
 from lmchat.storage import write
 from lmchat.storage.store import SqliteStore
@@ -333,22 +333,6 @@ async def test_a_backup_of_all_sessions_comes_back_as_it_was(tmp_path, store, ot
         str(tmp_path / "backup"),
     )
     assert await other.list_sessions() == await store.list_sessions()
-
-
-async def test_a_long_import_tells_how_far_it_is_and_keeps_what_came_when_it_is_stopped(tmp_path, store):
-    rows = [{"conv": {"id": str(number)}, "messages": [{"id": "a", **LIST[0]}]} for number in range(50)]
-    told, done = [], Done()
-
-    def stop(words):
-        told.append(words)
-        work.cancel()
-
-    importer = Importer(store, tell=stop, quiet_s=0)
-    work = asyncio.create_task(importer.bring([file_of(tmp_path, rows)], into=done))
-    with pytest.raises(asyncio.CancelledError):
-        await work
-    assert told == ["1 chat, 1 message"]
-    assert len(done.imported) == len(await store.list_sessions()) == 1
 
 
 async def test_what_other_programs_have_is_counted_without_importing_it(tmp_path, store):

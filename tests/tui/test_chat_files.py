@@ -199,6 +199,6 @@ async def test_esc_stops_a_long_import_and_keeps_what_came(tmp_path):
     desk.store.import_session = import_session
     async with running(desk, (120, 40)):
         await desk.ready()
-        await desk.say(f"/import {path}", leads_to=WorkDialog, sees="so far.")
+        await desk.say(f"/import {path}", leads_to=WorkDialog, sees="3 chats, 3 messages so far.")
         await desk.press("escape", sees="Stopped: 3 sessions, 3 messages imported")
         assert len(await desk.store.list_sessions()) == 3
