@@ -52,13 +52,6 @@ async def test_what_cannot_be_taken_is_told_until_it_is_changed():
         assert app.results == ["okay"]
 
 
-async def test_a_caller_may_say_a_problem_and_the_dialog_stays():
-    async with drawn(Host(screen=lambda: AskDialog("File", value="a.md"))) as (app, pilot):
-        app.screen.show_problem("It cannot be written\x1b[1m")
-        await pilot.pause()
-        assert "! It cannot be written␛[1m" in screen_text(app)
-
-
 async def test_a_question_of_yes_or_no_takes_enter_for_yes_and_escape_for_no():
     async with drawn(
         Host(screen=lambda: ConfirmDialog("Allow gpu-box?", text="For this run.", verb="allow it"))
@@ -109,12 +102,6 @@ async def test_the_verdict_on_a_key_is_shown_until_another_is_typed():
         assert "! Jan refused this key." in screen_text(app)
         await pilot.press("e")
         assert "refused" not in screen_text(app)
-
-
-async def test_a_key_that_was_refused_before_is_told_at_once():
-    host = Host(screen=lambda: KeyDialog(Product.JAN, JAN, wait, is_rejected=True))
-    async with drawn(host) as (app, _):
-        assert "! The previous API key was rejected." in screen_text(app)
 
 
 async def test_a_text_scrolls_to_its_end():

@@ -334,10 +334,6 @@ async def test_the_cursor_blinks_only_where_things_may_move(app) -> None:
     assert not app.prompt.input.cursor_blink
 
 
-async def test_pill_asks_for_the_end_only_when_it_shows_something(app, pilot) -> None:
+async def test_a_pill_that_shows_nothing_asks_for_nothing(app, pilot) -> None:
     await pilot.click(Pill)
-    app.prompt.pill.new_lines = 1
-    await pilot.pause()
-    assert "↓ 1 new line  End" in screen_text(app)
-    await pilot.click(Pill)
-    assert len(app.of(Pill.Pressed)) == 1
+    assert app.of(Pill.Pressed) == []
