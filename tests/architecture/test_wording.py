@@ -22,11 +22,9 @@ OFFENDERS = re.compile(
     r"|there is room again|so many|is to mean|made for another|mend it|sets? aside|was begun|it is asked)\b",
     re.IGNORECASE,
 )
-PROMPTS = {"continuation.py", "wire.py"}
-"""Modules whose texts go to a model."""
+PROMPTS = {"continuation.py", "wire.py"}  # modules whose texts go to a model
 NAMES = {name for name, kind in vars(errors).items() if isinstance(kind, type)} | {"NothingAnswers"}
-SELF_EXPLAINING = {"RequestInvalid", "EndpointNotAllowed"}
-"""Errors whose message says what is allowed."""
+SELF_EXPLAINING = {"RequestInvalid", "EndpointNotAllowed"}  # errors whose message says what is allowed
 WITHOUT_STEP = re.compile(
     r"--all exports|Stopped before|Interrupted|This client|Streaming failed: lmchat|The sessions are closed"
     r"|This answer was not|“\{|\{\} cannot be read|The output|The temporary file|The editor deleted"

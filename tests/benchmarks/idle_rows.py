@@ -9,8 +9,7 @@ from tests.benchmarks.bench import PROMPTED, Bench, Row, row
 from tests.benchmarks.terminal import Drawn
 from tests.benchmarks.texts import mixed
 
-_LONG_S = 15.0
-"""Three polls of the sidebar."""
+_LONG_S = 15.0  # three polls of the sidebar
 _PICKER = "\x0f"
 
 

@@ -17,8 +17,7 @@ from tests.benchmarks.stores import RARE, RARE_SIGN, fill
 from tests.benchmarks.texts import mixed
 from tests.support.chats import answer, header, say
 
-_COUNTS = {10: 25, 1_000: 25, 10_000: 25, 100_000: 100}
-"""Messages, and how many ms a search may take."""
+_COUNTS = {10: 25, 1_000: 25, 10_000: 25, 100_000: 100}  # messages, and how many ms a search may take
 _LIMIT = 20
 _QUERIES = {
     "a word": "ka",
@@ -137,8 +136,7 @@ async def _append(file: Path) -> list[float]:
     return times
 
 
-KILLS = 40
-"""For each run of five; 200 in all."""
+KILLS = 40  # for each run of five; 200 in all
 
 
 def killed(bench: Bench) -> Iterator[Row]:

@@ -17,11 +17,9 @@ from pathlib import Path
 from tests.support.pty_program import Terminal
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
-_OF_ALL_THREADS = 2
-"""Linux's name of the clock of another process: its number with all bits turned, and this."""
+_OF_ALL_THREADS = 2  # Linux's name of the clock of another process: its number with all bits turned, and this
 _REST_S = 0.25
-_REST_SHARE = 0.02
-"""Of a core; a program that only polls takes a tenth of it."""
+_REST_SHARE = 0.02  # of a core; a program that only polls takes a tenth of it
 
 
 class Drawn:

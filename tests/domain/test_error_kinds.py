@@ -22,8 +22,7 @@ _ROW = re.compile(r"^\| `(\w+)` \| (.+) \| (.+) \| ([\d or]+) \| (.+) \|$", re.M
 _TABLES = (DOCS / "errors.md").read_text(encoding="utf-8").partition("<!--")[0]
 KINDS = {kind: (codes, again) for kind, _, _, codes, again in _ROW.findall(_TABLES)}
 _CLASSES = {name: value for name, value in vars(errors).items() if isinstance(value, type)}
-_OTHERS = {"Rule", "Failure"}
-"""What carries a kind and is no error itself."""
+_OTHERS = {"Rule", "Failure"}  # what carries a kind and is no error itself
 
 
 @cache

@@ -13,8 +13,7 @@ from tests.support.scripted_server import AUTHORITY, Hold, ScriptedServer, html_
 
 _KEYS = ["check", "group", "name", "verdict", "cause", "next_step", "facts"]
 _VERDICTS = {"ok", "warning", "fault", "absent", "not tried"}
-_LIMIT_S = 15.0
-"""What a loaded machine may take for what lasts 6 s at most."""
+_LIMIT_S = 15.0  # what a loaded machine may take for what lasts 6 s at most
 
 
 def report(cli: Cli, *words: str, code: int = 0, **env: str) -> dict:

@@ -29,8 +29,7 @@ _ASK = ("ask", "--save", "How far can you count?")
 _COPIES = multiprocessing.get_context("forkserver")
 _MODULES = [one.name for one in pkgutil.walk_packages(lmchat.__path__, "lmchat.")]
 _COPIES.set_forkserver_preload([__name__, *_MODULES, "httpcore", "anyio._backends._asyncio"])
-_AT_ONCE = 12
-"""Programs that are killed side by side: most of their time they wait."""
+_AT_ONCE = 12  # programs that are killed side by side: most of their time they wait
 _LOST_S = 1.5
 """Far above what is promised, so that a busy machine fails no test; the benchmarks tell the figure."""
 

@@ -16,8 +16,7 @@ from tests.support.pty_program import ROOT, PtyProgram
 from tests.support.scripted_server import ScriptedServer
 
 WORDS = "words of the garden, 漢字 é"
-_ON_MESSAGE = "d delete"
-"""In the row of keys while a message has the focus."""
+_ON_MESSAGE = "d delete"  # in the row of keys while a message has the focus
 
 
 @contextmanager

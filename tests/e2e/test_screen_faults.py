@@ -14,8 +14,7 @@ from tests.support.scripted_server import DONE, Gate, finish, sse
 
 PRODUCT = llama_cpp
 
-FULL = "while-it-was-full " * 1200
-"""More than what is left of the last page of a file that is there already."""
+FULL = "while-it-was-full " * 1200  # more than what is left of the last page of a file that is there already
 
 
 @pytest.fixture

@@ -31,11 +31,9 @@ OTHERS = {
     "PAGER": """sh -c 'cat > "$HOME/paged"'""",
 }
 """Programs that get the words, and give them."""
-_ON_MESSAGE = "d delete"
-"""In the row of keys while a message has the focus."""
+_ON_MESSAGE = "d delete"  # in the row of keys while a message has the focus
 SMALL = (60, 20)
-_LEFT = 29
-"""Where prompt and find bar begin; what is told in passing covers their right half."""
+_LEFT = 29  # where prompt and find bar begin; what is told in passing covers their right half
 
 
 def journey(home, words: str) -> bytes:

@@ -22,8 +22,7 @@ MORE = [
     f"{part}Mark {number}.\n\n"
     for number, part in enumerate([FIRST, TABLE, FIRST + "[late]: http://127.0.0.1/\n\n", CODE, FIRST])
 ]
-BAR = 92
-"""Column of the scroll bar on a screen of 120."""
+BAR = 92  # column of the scroll bar on a screen of 120
 ELAPSED = re.compile(r"elapsed +(\S+)")
 PILL = re.compile(r"(↓ [\d,]+ new lines?)  End")
 

@@ -46,10 +46,8 @@ COMPLETION = {
 class Case:
     reply: Reply
     text: str = TEXT
-    kind: str = ""
-    """Kind of the error that ends it; empty: it ends well."""
-    words: str = ""
-    """What the error says."""
+    kind: str = ""  # kind of the error that ends it; empty: it ends well
+    words: str = ""  # what the error says
     reason: str = "stop"
     thought: str = ""
 

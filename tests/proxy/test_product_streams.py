@@ -22,8 +22,7 @@ class Form:
     product: Product
     text: str = "Hi!"
     thought: str = ""
-    calls: tuple[tuple[str, str, str], ...] = ()
-    """(id, name, arguments) of each."""
+    calls: tuple[tuple[str, str, str], ...] = ()  # (id, name, arguments) of each
     reason: str = "stop"
     usage: UsageReported | None = field(
         default_factory=lambda: UsageReported(prompt_tokens=9, completion_tokens=3)

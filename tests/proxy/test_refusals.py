@@ -26,10 +26,8 @@ def inner(message, **more):
 
 
 TABLE = [
-    pytest.param(
-        200, {"error": "Unexpected endpoint or method."}, P.LM_STUDIO, "wrong_path", "not know this path"
-    ),
-    pytest.param(
+    (200, {"error": "Unexpected endpoint or method."}, P.LM_STUDIO, "wrong_path", "not know this path"),
+    (
         400,
         inner(
             "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens",
@@ -39,7 +37,7 @@ TABLE = [
         "context_overflow",
         "window has 4096",
     ),
-    pytest.param(
+    (
         400,
         {
             "object": "error",
@@ -50,13 +48,9 @@ TABLE = [
         "context_overflow",
         "longer than",
     ),
-    pytest.param(
-        400, inner("too long", code="context_length_exceeded"), ANY, "context_overflow", "longer than"
-    ),
-    pytest.param(
-        500, inner("Trying to keep the first 9000 tokens"), P.LM_STUDIO, "context_overflow", "longer than"
-    ),
-    pytest.param(
+    (400, inner("too long", code="context_length_exceeded"), ANY, "context_overflow", "longer than"),
+    (500, inner("Trying to keep the first 9000 tokens"), P.LM_STUDIO, "context_overflow", "longer than"),
+    (
         400,
         inner("The number of tokens to keep from the initial prompt is greater than the context length"),
         P.LM_STUDIO,
@@ -64,14 +58,14 @@ TABLE = [
         "longer than",
     ),
     (400, inner("model is not loaded"), P.LLAMA_CPP, "model_missing", "not loaded"),
-    pytest.param(
+    (
         404,
         inner("Invalid model identifier 'x'", code="model_not_found"),
         P.LM_STUDIO,
         "model_missing",
         "identifier",
     ),
-    pytest.param(
+    (
         401,
         inner("An LM Studio API token is required", code="invalid_api_key"),
         P.LM_STUDIO,
@@ -83,14 +77,14 @@ TABLE = [
     (401, {"message": "Unauthorized"}, ANY, "auth", "Unauthorized"),
     (401, b"", ANY, "auth", "401 Unauthorized"),
     (403, inner("Your region is not supported"), ANY, "forbidden", "region"),
-    pytest.param(
+    (
         404,
         inner("No models loaded. Please load a model in the developer page"),
         P.LM_STUDIO,
         "model_not_loaded",
         "No models loaded",
     ),
-    pytest.param(
+    (
         404,
         inner('Failed to load model "x". Error: insufficient system resources'),
         P.LM_STUDIO,
@@ -104,7 +98,7 @@ TABLE = [
     (404, b"<html><title>nginx</title>", ANY, "wrong_path", "not a model server"),
     (408, b"", ANY, "timeout", "Request timeout"),
     (413, b"", ANY, "too_large", "413"),
-    pytest.param(
+    (
         422,
         {"detail": [{"loc": ["body", "messages", 0], "msg": "field required", "type": "missing"}]},
         ANY,
@@ -112,21 +106,21 @@ TABLE = [
         "field required (body.messages.0)",
     ),
     (404, {"detail": "Not Found"}, P.VLLM, "wrong_path", "Not Found"),
-    pytest.param(
+    (
         429,
         inner("You exceeded your current quota", code="insufficient_quota"),
         ANY,
         "billing",
         "no credit left",
     ),
-    pytest.param(
+    (
         500,
         inner("The model has crashed without additional information. (Exit code: 7)"),
         P.LM_STUDIO,
         "model_crashed",
         "crashed",
     ),
-    pytest.param(
+    (
         501,
         inner("This server does not support metrics", type="not_supported_error"),
         P.LLAMA_CPP,
@@ -135,7 +129,7 @@ TABLE = [
     ),
     (502, b"Proxy request to model failed: x", P.JAN, "upstream", "Proxy request"),
     (503, inner("Loading model", type="unavailable_error", code=503), P.LLAMA_CPP, "loading", "loading"),
-    pytest.param(
+    (
         503,
         {"error": "server busy, please try again.  maximum pending requests exceeded"},
         P.OLLAMA,
@@ -144,7 +138,7 @@ TABLE = [
     ),
     (200, b"<!DOCTYPE html><p>Hi", ANY, "not_an_llm", "not a model server"),
     (400, inner("credits: field required"), ANY, "bad_request", "field required"),
-    pytest.param(
+    (
         422,
         {
             "object": "error",
@@ -155,7 +149,7 @@ TABLE = [
         "bad_request",
         "Input should be a number (body.top_p)",
     ),
-    pytest.param(
+    (
         422,
         {"error": {"message": {"detail": [{"loc": ["body", "n"], "msg": "too many"}]}}},
         ANY,
@@ -163,7 +157,7 @@ TABLE = [
         "too many (body.n)",
     ),
     (500, {"error": {"message": {"message": "deep"}}}, ANY, "server_error", "says: deep"),
-    pytest.param(
+    (
         400,
         inner("Invalid value", code="invalid_value", param="reasoning"),
         P.LM_STUDIO,

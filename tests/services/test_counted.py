@@ -33,8 +33,7 @@ def said(request) -> list[str]:
 
 
 WINDOW, LARGER = 400, 440
-DIGITS = "1234567 " * 50
-"""100 tokens by our estimate."""
+DIGITS = "1234567 " * 50  # 100 tokens by our estimate
 
 
 async def near_the_window(sessions, backend, window, counts):

@@ -13,8 +13,7 @@ from lmchat.services.open_sessions import OpenSessions
 from tests.support.scripted_backend import ScriptedBackend, read, target
 
 WINDOW = 400
-DIGITS = "1234567 " * 50
-"""100 tokens by our estimate, many more by most tokenizers."""
+DIGITS = "1234567 " * 50  # 100 tokens by our estimate, many more by most tokenizers
 HOW = TurnSettings(target=target(context_loaded=WINDOW))
 
 
@@ -62,7 +61,6 @@ async def test_a_prompt_that_is_too_long_goes_out_once_more_with_less(store, ref
     assert len(sent(backend)[2]) > len(sent(backend)[3]) >= 2
     assert sent(backend)[3] == sent(backend)[2][-len(sent(backend)[3]) :]
     asked_with = sessions.shown.conversation.sent
-    assert asked_with is not None
     assert [message.text for message in asked_with.messages] == sent(backend)[3]
     answered = sessions.shown.conversation.messages[-1]
     assert (answered.text, answered.state, answered.failure) == ("Yes.", AnswerState.COMPLETE, None)
@@ -85,7 +83,6 @@ async def test_it_goes_out_a_second_time_but_never_a_third(store):
     assert len(backend.requests) == 4
     failed = sessions.shown.conversation.messages[-1]
     assert failed.state is AnswerState.FAILED
-    assert failed.failure is not None
     assert failed.failure.message == "The prompt is too long."
 
 

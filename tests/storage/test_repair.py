@@ -158,8 +158,7 @@ def test_a_copy_for_which_there_is_no_room_leaves_nothing_behind(tmp_path, size,
         assert [path.name for path in tmp_path.iterdir() if "format" in path.name] == []
 
 
-SAID = "Xylophonschlegel"
-"""With a capital: the indexes hold words without, and forget them little by little."""
+SAID = "Xylophonschlegel"  # with a capital: the indexes hold words without, and forget them little by little
 
 
 def files_with(folder, word):

@@ -62,8 +62,7 @@ FORBIDDEN = (
     b"\x1b_G",
     b"\x07]END",
 )
-MODEL = "tiny"
-"""The one model whose name can be asked for; the others' names are words of the server."""
+MODEL = "tiny"  # the one model whose name can be asked for; the others' names are words of the server
 COMMANDING = "PWNED " + " ".join(SEQUENCES) + " END"
 DECEIVING = "PWNED " + MARKUP + " ".join(UNSEEN) + " END"
 HOSTILE = "PWNED " + " ".join((*ATTACKS, MARKUP)) + " END"

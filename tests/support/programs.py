@@ -67,14 +67,10 @@ def start(
 class Cli:
     """Commands of one user, with one server or none."""
 
-    home: Path
-    """Where everything of this user is; `lmchat/` in it holds all files."""
-    url: str = ""
-    """The server that is named to each command."""
-    env: dict[str, str] = field(default_factory=dict)
-    """More of the environment."""
-    wait_s: float = WAIT_S
-    """How long a command may take."""
+    home: Path  # where everything of this user is; `lmchat/` in it holds all files
+    url: str = ""  # the server that is named to each command
+    env: dict[str, str] = field(default_factory=dict)  # more of the environment
+    wait_s: float = WAIT_S  # how long a command may take
 
     @property
     def folder(self) -> Path:

@@ -64,8 +64,7 @@ _VALUES = (
 )
 _SETTINGS = ("LimitSettings", "TimeoutSettings")
 _ENUMS = ("Verdict", "Product", "LoadState", "Role", "AnswerState", "Limit")
-_RULE = re.compile(r" \(R-\d+\)")
-"""Numbers of rules, which say nothing to who calls."""
+_RULE = re.compile(r" \(R-\d+\)")  # numbers of rules, which say nothing to who calls
 _WIDE = 100
 
 

@@ -336,20 +336,13 @@ def vllm(server: ScriptedServer, *ids: str) -> ScriptedServer:
 class Provider:
     """One of them, with the words that it refuses in."""
 
-    product: Product
-    """Which."""
-    host: str
-    """Where it alone is."""
-    path: str
-    """The base of its addresses."""
-    stream: tuple[Any, ...]
-    """An answer in its own form; its text is always "Hello there."."""
-    thought: str = ""
-    """What of it is thought."""
-    calls: tuple[tuple[str, str], ...] = ()
-    """Names and arguments of the tools that it asks for."""
-    refusals: dict[str, Reply] = field(default_factory=dict)
-    """By the kind that lmchat tells."""
+    product: Product  # which
+    host: str  # where it alone is
+    path: str  # the base of its addresses
+    stream: tuple[Any, ...]  # an answer in its own form; its text is always "Hello there."
+    thought: str = ""  # what of it is thought
+    calls: tuple[tuple[str, str], ...] = ()  # names and arguments of the tools that it asks for
+    refusals: dict[str, Reply] = field(default_factory=dict)  # by the kind that lmchat tells
 
     def url(self, port: int) -> str:
         return f"https://{self.host}:{port}{self.path}"

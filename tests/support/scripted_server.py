@@ -115,8 +115,7 @@ class Reply:
     """Steps to play."""
 
     steps: tuple[Step, ...]
-    is_last: bool = False
-    """Whether the connection is closed afterwards."""
+    is_last: bool = False  # whether the connection is closed afterwards
 
 
 def raw_reply(*steps: Step, is_last: bool = True) -> Reply:

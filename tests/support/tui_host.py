@@ -22,7 +22,7 @@ from textual.containers import Horizontal, Vertical
 from textual.css.model import RuleSet
 from textual.css.stylesheet import Stylesheet
 from textual.message import Message
-from textual.screen import ModalScreen, Screen
+from textual.screen import Screen
 from textual.widget import Widget
 
 from lmchat.tui.commands import COMMANDS, Scope, bindings
@@ -81,9 +81,6 @@ class Host(App[None]):
             self.push_screen(self.first_screen(), self.results.append)
         if self.before is not None:
             self.call_later(self.before, self)
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        return not (action == "command_palette" and isinstance(self.screen, ModalScreen))
 
     async def _on_message(self, message: Message) -> None:
         if type(message).__module__.startswith("lmchat."):
@@ -171,8 +168,7 @@ class PromptApp(Host):
 
 STEP_S = _wait.SLEEP_GRANULARITY
 _IDLE_S = _wait.SLEEP_IDLE
-_LOOK_S = 0.002
-"""So often is looked whether a thread is still at work."""
+_LOOK_S = 0.002  # so often is looked whether a thread is still at work
 _at_work: weakref.WeakSet[thread._WorkItem] = weakref.WeakSet()
 _of_others: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 

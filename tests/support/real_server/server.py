@@ -49,20 +49,14 @@ _POLL_S = 0.02
 class RealServer:
     """One server process; it ends with the test process, however that ends."""
 
-    api_key: str = ""
-    """401 without it."""
-    ctx: int = 4096
-    """Tokens of the window."""
-    reasoning: int | None = None
-    """Thinking template; a thought is cut after so many tokens."""
+    api_key: str = ""  # 401 without it
+    ctx: int = 4096  # tokens of the window
+    reasoning: int | None = None  # thinking template; a thought is cut after so many tokens
     is_router: bool = False
     """Debian's llama-server with `MODEL` and `MODEL`-thinking, of which one is in memory."""
-    api_prefix: str = ""
-    """Path before all paths, health too; a router's only."""
-    port: int = 0
-    """Given to start again where a server stood before; 0 takes a free one."""
-    url: str = ""
-    """Its address without /v1, once it is ready."""
+    api_prefix: str = ""  # path before all paths, health too; a router's only
+    port: int = 0  # given to start again where a server stood before; 0 takes a free one
+    url: str = ""  # its address without /v1, once it is ready
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property

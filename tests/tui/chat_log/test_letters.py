@@ -57,7 +57,7 @@ def test_letters_are_the_same_for_a_search_where_they_are_for_a_reader(words, te
 def test_no_words_are_too_strange_to_be_looked_for(words):
     query = Query([words])
     assert query.count("x" * 10 + HOSTILE) >= 0
-    assert list(query.spans(HOSTILE)) is not None
+    list(query.spans(HOSTILE))
     assert all(len(needle) <= 3 * MAX_CHARS for needle in query.needles)
 
 

@@ -7,8 +7,7 @@ import pytest
 from tests.support.chat_log_app import LogApp, answer
 
 SHEET = (Path(__file__).parents[2] / "support" / "markdown_sheet.md").read_text(encoding="utf-8")
-WIDTHS = {60: 152, 100: 120, 160: 120}
-"""Columns, and rows that all of it needs there."""
+WIDTHS = {60: 152, 100: 120, 160: 120}  # columns, and rows that all of it needs there
 
 
 class SheetApp(LogApp):
