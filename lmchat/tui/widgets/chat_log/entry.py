@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from asyncio import TimerHandle
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain
 from time import perf_counter
 
 from msgspec import Struct, field
-from textual.timer import Timer
 
 from lmchat.domain.event import ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta
 from lmchat.domain.message import (
@@ -43,7 +43,6 @@ from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
 
 # share of a core that following a stream may take; frames become rarer before typing suffers
 LOAD_LIMIT = 0.25
-_SOON_S = 0.001  # the shortest time that Textual's timers take
 _SHORT = 300
 _SAID = (TextPart, RefusalPart)
 ASKS = "asks"  # state of the call about which the user decides
@@ -62,7 +61,7 @@ class Inflow:
 
     def __init__(self) -> None:
         self.frames_per_second = 20  # most frames a second while text arrives
-        self.timer: Timer | None = None  # runs to the next frame
+        self.timer: TimerHandle | None = None  # runs to the next frame
         self.pending: list[Delta] = []
         self._shown_s = 0.0
         self._costs_s = (0.0, 0.0)
@@ -70,14 +69,14 @@ class Inflow:
     def drain(self) -> list[Delta]:
         deltas, self.pending = self.pending, []
         if self.timer is not None:
-            self.timer.stop()
+            self.timer.cancel()
             self.timer = None
         return deltas
 
     def pause_s(self) -> float:
         # the cheaper of two: else the words after the first fence would wait until its lexer was paid for
         gap_s = max(1 / self.frames_per_second, min(self._costs_s) / LOAD_LIMIT)
-        return max(self._shown_s + gap_s - perf_counter(), _SOON_S)
+        return max(self._shown_s + gap_s - perf_counter(), 0.0)
 
     def show(self, act: Callable[[], object]) -> None:
         """Show a frame and measure its cost."""

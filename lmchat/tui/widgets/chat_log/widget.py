@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import date
 from functools import partial
@@ -355,7 +356,9 @@ class ChatLog(ScrollView, can_focus=True):
             return
         self.inflow.pending.append(event)
         if self.inflow.timer is None:
-            self.inflow.timer = self.set_timer(self.inflow.pause_s(), partial(self.inflow.show, self.flush))
+            # a timer of Textual that is late when it starts is dropped, and with it all text to the end
+            show = partial(self.call_next, partial(self.inflow.show, self.flush))
+            self.inflow.timer = asyncio.get_running_loop().call_later(self.inflow.pause_s(), show)
 
     def flush(self) -> None:
         deltas = self.inflow.drain()
