@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from textual import events
-from textual._xterm_parser import XTermParser
 from textual.message import Message
 
 from lmchat.tui.quirks.keys import ESCAPE_DELAY_S, SEQUENCE_DELAY_S, BackgroundTold, KeyStream, mend_keys
@@ -236,13 +235,6 @@ def test_no_bytes_end_the_input(reads: list[str]) -> None:
 @pytest.mark.parametrize("sequence", ["\x1b[99999999999u", "\x1b[1:u", "\x1b[2713201R"])
 def test_a_key_of_an_impossible_number_is_no_key(reader: Reader, sequence: str) -> None:
     assert reader.read(sequence, "z") == ["z"]
-
-
-def test_the_private_names_of_the_parser_are_still_there() -> None:
-    parser = XTermParser()
-    assert parser._timeout_time is None
-    list(parser.feed("\x1b"))
-    assert parser._timeout_time is not None
 
 
 ANSWERS = (

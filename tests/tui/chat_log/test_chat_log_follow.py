@@ -4,7 +4,6 @@ import asyncio
 from itertools import count, pairwise
 
 import pytest
-from textual import _time as textual_time
 from textual import events
 
 from lmchat.domain.event import TextDelta
@@ -125,7 +124,7 @@ async def test_the_first_words_after_a_rest_are_shown_at_once(pilot, log):
 async def test_words_are_shown_though_the_machine_stands_still_as_their_frame_is_planned(
     pilot, log, monkeypatch
 ):
-    monkeypatch.setattr(textual_time, "get_time", count(step=5).__next__)
+    monkeypatch.setattr("textual._time.get_time", count(step=5).__next__)
     log.begin_answer(streaming())
     await log.apply(TextDelta(text="first"))
     await until(lambda: "first" in screen_text(log), "what has come is shown")
