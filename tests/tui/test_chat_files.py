@@ -191,7 +191,7 @@ async def test_esc_stops_a_long_import_and_keeps_what_came(tmp_path):
     write, written = desk.store.import_session, []
 
     async def import_session(session):
-        if len(written) == 3:
+        if written:
             await asyncio.Event().wait()
         written.append(session)
         return await write(session)
@@ -199,6 +199,6 @@ async def test_esc_stops_a_long_import_and_keeps_what_came(tmp_path):
     desk.store.import_session = import_session
     async with running(desk, (120, 40)):
         await desk.ready()
-        await desk.say(f"/import {path}", leads_to=WorkDialog, sees="3 chats, 3 messages so far.")
-        await desk.press("escape", sees="Stopped: 3 sessions, 3 messages imported")
-        assert len(await desk.store.list_sessions()) == 3
+        await desk.say(f"/import {path}", leads_to=WorkDialog, sees="1 chat, 1 message so far.")
+        await desk.press("escape", sees="Stopped: 1 session, 1 message imported")
+        assert len(await desk.store.list_sessions()) == 1
