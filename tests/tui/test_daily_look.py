@@ -10,16 +10,14 @@ from tests.support.scripted_backend import ScriptedBackend, answer
 async def test_damage_that_nobody_has_met_is_told_and_the_chat_goes_on(tmp_path, monkeypatch):
     backend = ScriptedBackend(answer("One."), answer("Two."))
     async with ready_desktop(tmp_path, backend=backend) as desk:
-        await desk.say("first")
-        await desk.until(lambda: not desk.conversation.is_running, "the answer")
+        await desk.ask("first")
         await fill(desk.store, 200)
     (path,) = tmp_path.rglob("sessions.db")
     spoil(path, "parts")
     monkeypatch.setattr(chat_screen, "LOOK_AFTER_S", 0.05)
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await desk.until(lambda: "was damaged" in told(desk), "what was found")
-        await desk.say("second")
-        await desk.until(lambda: not desk.conversation.is_running, "the answer")
+        await desk.ask("second")
         assert [message.text for message in desk.conversation.messages] == ["second", "Two."]
         assert faults_in(path) == ""
     assert list(path.parent.glob("sessions.db.damaged-*"))
