@@ -10,12 +10,29 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePath
 
-from lmchat.errors import FileExists, FileRefused
+from lmchat.errors import FileExists, FileRefused, StoreUnavailable
 
 MAX_BYTES = 16 << 20  # more than any file that lmchat writes
 _LONGEST_PART = 50  # characters of the name in its temporary file's name; the usual limit is 255 bytes
 _USUAL_MODE = 0o666  # before the user's umask
+_OWNER_ONLY = 0o600
+_FOLDER_MODE = 0o700
 _OWN = "LMCHAT_"
+_NEEDED = frozenset(
+    (
+        *("HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "TZ", "USER"),
+        *("APPDATA", "COMSPEC", "HOMEDRIVE", "HOMEPATH", "LOCALAPPDATA", "NUMBER_OF_PROCESSORS"),
+        *("PATHEXT", "PROGRAMDATA", "SYSTEMDRIVE", "SYSTEMROOT", "TEMP", "TMP", "USERNAME", "USERPROFILE"),
+        *("WINDIR", "SSL_CERT_DIR", "SSL_CERT_FILE"),
+        *("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"),
+    )
+)
+"""Variables that every program may need, in capitals."""
+_NEEDED_STARTS = (
+    *("LC_", "XDG_", "LD_", "DYLD_", "PYTHON", "PROCESSOR_"),
+    *("CUDA_", "NVIDIA_", "HIP_", "HSA_", "ROCR_", "GGML_", "VK_", "OMP_", "GOMP_"),
+)
+"""Starts of further ones: of the language, of Python and its libraries, of graphics cards."""
 OPEN_FLAGS = sum(getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NOINHERIT", "O_BINARY"))
 """Flags of every opened file: no program that is started gets it, and Windows leaves its bytes alone."""
 NO_WAIT = getattr(os, "O_NONBLOCK", 0)
@@ -62,27 +79,60 @@ def path_of(name: str) -> Path:
     return path
 
 
-def write_atomically(path: Path, data: str | bytes, *, mode: int = 0o600, follows_link: bool = True) -> None:
+def write_atomically(
+    path: Path,
+    data: str | bytes,
+    *,
+    mode: int = 0o600,
+    keeps_mode: bool = False,
+    follows_link: bool = True,
+) -> None:
     """Replace or create a file and its folder; readers never see half of it.
 
-    Links are followed, to keep files stored elsewhere; without `follows_link` the link is replaced. Raises
-    `OSError` and leaves the old file untouched.
+    Links are followed, to keep files stored elsewhere; without `follows_link` the link is replaced. With
+    `keeps_mode`, `mode` is that of a new file only. Raises `OSError` and leaves the old file untouched.
     """
     ensure_folder(path.parent)
-    target = path.resolve() if follows_link else path
+    target = _resolved(path) if follows_link else path
+    old_mode = _mode_of(target) if keeps_mode else None
     fresh = target.with_name(f".{target.name[:_LONGEST_PART]}.{os.urandom(4).hex()}")
-    _create(fresh, data, mode)
+    _create(fresh, data, mode if old_mode is None else _OWNER_ONLY)
     try:
+        if old_mode is not None:
+            fresh.chmod(old_mode)
         fresh.replace(target)
     except BaseException:
         fresh.unlink(missing_ok=True)
         raise
 
 
-def ensure_folder(folder: Path, *, mode: int = 0o700) -> None:
-    """Make a missing folder and its parents; raises `OSError`."""
+def _resolved(path: Path) -> Path:
+    """Return the file that a link leads to; raises `OSError` for links in a circle."""
     try:
-        folder.mkdir(mode=mode, parents=True, exist_ok=True)
+        return path.resolve()
+    except RuntimeError as error:  # until Python 3.12
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path)) from error
+
+
+def _mode_of(path: Path) -> int | None:
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except FileNotFoundError:
+        return None
+
+
+def ensure_folder(folder: Path) -> None:
+    """Make a missing folder, and its missing parents, for this user alone; raises `OSError`.
+
+    `Path.mkdir` would make the parents with the mode that the umask leaves.
+    """
+    try:
+        folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+    except FileNotFoundError:
+        if folder.parent == folder:
+            raise
+        ensure_folder(folder.parent)
+        folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
     except FileExistsError as error:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from error
 
@@ -91,18 +141,34 @@ def begin_log(path: Path) -> int:
     """Return the descriptor of a new log for appending; the previous log is kept. Raises `OSError`."""
     ensure_folder(path.parent)
     if path.exists():
-        path.replace(path.with_name(f"{path.name}.1"))
+        path.replace(previous_log(path))
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | OPEN_FLAGS, 0o600)
 
 
+def empty_log(path: Path) -> None:
+    """Empty a log that a program may be writing, and remove the previous one; raises `StoreUnavailable`."""
+    try:
+        with suppress(FileNotFoundError):
+            os.truncate(path, 0)  # whoever has it open appends to it from its start
+        previous_log(path).unlink(missing_ok=True)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StoreUnavailable(f"{path} could not be emptied: {reason}.", hint="Delete it.") from error
+
+
+def previous_log(path: Path) -> Path:
+    """Return the name of the log of the run before."""
+    return path.with_name(f"{path.name}.1")
+
+
 def write_new_file(path: Path, text: str, *, is_forced: bool = False, mode: int = _USUAL_MODE) -> None:
-    """Write a new file, or replace one if forced; raises `FileRefused`."""
+    """Write a new file, or replace one, which keeps its mode, if forced; raises `FileRefused`."""
     try:
         if is_forced and not path.is_dir():
             _refuse_device(path)
-            write_atomically(path, text, mode=mode)
+            write_atomically(path, text, mode=mode, keeps_mode=True)
         else:
-            ensure_folder(path.parent, mode=0o777)
+            ensure_folder(path.parent)
             _create(path, text, mode)
     except FileExistsError:
         raise FileExists(
@@ -157,3 +223,12 @@ def command_for(argv: Sequence[str], environ: Mapping[str, str]) -> list[str]:
 def environment_for_others(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the environment without lmchat's variables, one of which may hold a key."""
     return {name: value for name, value in environ.items() if not name.startswith(_OWN)}
+
+
+def needed_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what a child that lmchat runs for itself needs: no variable that may hold a key."""
+
+    def is_needed(name: str) -> bool:
+        return name in _NEEDED or name.startswith(_NEEDED_STARTS)
+
+    return {name: value for name, value in environ.items() if is_needed(name.upper())}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lmchat.errors import FileRefused
-from lmchat.files import path_of
+from lmchat.files import ensure_folder, path_of
 
 
 class Paths:
@@ -45,7 +45,7 @@ class Paths:
 def make_folder(folder: Path) -> Path:
     """Make and return a private folder; raises `FileRefused`."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        ensure_folder(folder)
     except OSError as error:
         raise FileRefused(
             f"The folder {folder} cannot be created: {error.strerror or error}.",

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 GAP = "\u00a0"
 """Gap between a figure and its unit."""
+NO_HEADER_VALUE = "has control characters or letters beyond ASCII"
+_SHORTEST_SECRET = 3  # cutting shorter ones out of a text would leave nothing of it
 _SUBSTITUTE = "\ufffd"
 _JOINERS = "\u200c\u200d"
 _KEYCAPS = "0123456789#*"
@@ -58,6 +60,34 @@ def safe_line(text: str, *, limit: int | None = None) -> str:
     if limit is not None and len(line) > limit:
         return line[: max(limit - 1, 0)].rstrip() + "…"
     return line
+
+
+def shell_word(name: str) -> str:
+    """Return a name from outside as one word of a command that a person may paste into a shell."""
+    import shlex  # noqa: PLC0415 - few messages hold a command
+
+    return shlex.quote(safe_line(name))
+
+
+def header_value(text: str) -> str:
+    """Return text as the value of an HTTP header, without blanks and line ends around it.
+
+    Raises `ValueError` for control characters and for letters beyond ASCII, without quoting the text.
+    """
+    value = text.strip()
+    if not (value.isascii() and (value.isprintable() or not value)):
+        raise ValueError(NO_HEADER_VALUE)
+    return value
+
+
+def without_secret(words: str, secret: str) -> str:
+    """Cut a key or header value out of a text, plain or as an address writes it."""
+    from urllib.parse import quote  # noqa: PLC0415 - a start without an error does not need it
+
+    secret = secret.strip()
+    if len(secret) < _SHORTEST_SECRET:
+        return words
+    return words.replace(secret, "…").replace(quote(secret, safe=""), "…")
 
 
 def _shaped(found: re.Match[str]) -> str:

@@ -8,13 +8,16 @@ The exit code is the command's, as shells report it.
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
+from typing import IO
 
 _GRACE_S = 0.5  # time for the command's children to end after it
 _POLL_S = 0.02
@@ -22,17 +25,28 @@ _LOG_POLL_S = 1.0
 _CANNOT_RUN = 126
 _SIGNALLED = 128
 _KILL = 9
+_CHUNK_BYTES = 65_536
+NO_INPUT = "none"
+ONE_LINE = "line"
+"""The command gets the first line that the parent writes."""
+ALL_INPUT = "all"
+"""The command gets all that the parent writes, and the end of it."""
 
 
 def watched(
-    argv: Sequence[str], *, patience_s: float = 3.0, log_bytes: int = 0, has_input: bool = False
+    argv: Sequence[str],
+    *,
+    patience_s: float = 3.0,
+    log_bytes: int = 0,
+    stdin: str = NO_INPUT,
+    grace_s: float = 0.0,
 ) -> list[str]:
     """Return the command line that runs a command under the watchdog.
 
-    `patience_s`: time to end. `log_bytes`: size at which its stderr file is emptied; 0: never.
-    `has_input`: it gets the first line that the parent writes.
+    `patience_s`: time to end after SIGTERM. `log_bytes`: size at which its stderr file is emptied; 0: never.
+    `grace_s`: time to end by the end of its input, before SIGTERM.
     """
-    options = (str(patience_s), str(log_bytes), str(int(has_input)))
+    options = (str(patience_s), str(log_bytes), stdin, str(grace_s))
     return [sys.executable, "-I", "-S", __file__, *options, *argv]
 
 
@@ -43,37 +57,58 @@ def signal_of(exit_code: int) -> int:
 
 def main() -> int:
     """Run the command and return its exit code."""
-    patience_s, log_bytes, has_input, *argv = sys.argv[1:]
-    line = sys.stdin.buffer.readline() if has_input == "1" else b""
+    patience_s, log_bytes, stdin, grace_s, *argv = sys.argv[1:]
+    line = sys.stdin.buffer.readline() if stdin == ONE_LINE else b""
     is_ending = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: is_ending.set())
+    has_input = stdin == ALL_INPUT or bool(line)
     try:
         command = subprocess.Popen(  # noqa: S603 - the user has agreed to it
-            argv, stdin=subprocess.PIPE if line else subprocess.DEVNULL, process_group=0
+            argv, stdin=subprocess.PIPE if has_input else subprocess.DEVNULL, process_group=0
         )
     except OSError as error:
         sys.stderr.write(f"{argv[0]}: {error.strerror or error}\n")
         return _CANNOT_RUN
     os.dup2(2, 1)  # whoever reads what the command prints is to see its end
-    for work in (
-        lambda: _await_parent(is_ending),
-        lambda: _end(command.pid, is_ending, float(patience_s)),
-        lambda: bound_log(int(log_bytes)),
-    ):
-        threading.Thread(target=work, daemon=True).start()
+    waiting: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     if command.stdin is not None:
-        with suppress(BrokenPipeError), command.stdin:
-            command.stdin.write(line)
+        _start(partial(_write, command.stdin, waiting))
+    if line:
+        waiting.put(line)
+        waiting.put(b"")
+    received = waiting if stdin == ALL_INPUT else None
+    _start(partial(_await_parent, is_ending, received, float(grace_s)))
+    _start(partial(_end, command.pid, is_ending, float(patience_s)))
+    _start(partial(bound_log, int(log_bytes)))
     code = command.wait()
-    if is_ending.is_set():
+    if is_ending.is_set() or stdin == ALL_INPUT:
         _end_rest(command.pid)
     return code if code >= 0 else _SIGNALLED - code
 
 
-def _await_parent(is_ending: threading.Event) -> None:
-    while os.read(0, 1024):
-        pass
+def _start(work: Callable[[], None]) -> None:
+    threading.Thread(target=work, daemon=True).start()
+
+
+def _await_parent(
+    is_ending: threading.Event, received: queue.SimpleQueue[bytes] | None, grace_s: float
+) -> None:
+    """Read what the parent writes until its end."""
+    while data := os.read(0, _CHUNK_BYTES):
+        if received is not None:
+            received.put(data)
+    if received is not None:
+        received.put(b"")
+        time.sleep(grace_s)
     is_ending.set()
+
+
+def _write(sink: IO[bytes], waiting: queue.SimpleQueue[bytes]) -> None:
+    """Pass on the input; a command that reads nothing must not hide the end of the parent."""
+    with suppress(OSError), sink:
+        while data := waiting.get():
+            sink.write(data)
+            sink.flush()
 
 
 def _end(group: int, is_ending: threading.Event, patience_s: float) -> None:

@@ -11,7 +11,11 @@ os.environ["TZ"] = "UTC"  # pictures hold times of day
 time.tzset()
 os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"  # nobody's own keyring is touched
 
-pytest_plugins = ["tests.support.network_guard", "tests.support.real_server.fixtures"]
+pytest_plugins = [
+    "tests.support.network_guard",
+    "tests.support.hanging",
+    "tests.support.real_server.fixtures",
+]
 
 _ASKED_FOR = ("slow", "router")
 

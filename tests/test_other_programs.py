@@ -8,7 +8,7 @@ import pytest
 
 from lmchat.engine.download import find_installer
 from lmchat.errors import EngineUnavailable, WrongUse
-from lmchat.files import environment_for_others, find_program
+from lmchat.files import environment_for_others, find_program, needed_environment
 from lmchat.terminal.clipboard import Clipboard
 from lmchat.terminal.programs import edit_text, page_text
 from tests.support.start_desk import put
@@ -82,3 +82,16 @@ async def test_no_tool_of_a_terminal_gets_a_variable_of_lmchat(tmp_path):
 def test_the_variables_of_lmchat_are_kept_back():
     environ = {"LMCHAT_API_KEY": "sk-secret", "PIP_INDEX_URL": "https://mirror", "PATH": "/bin"}
     assert environment_for_others(environ) == {"PIP_INDEX_URL": "https://mirror", "PATH": "/bin"}
+
+
+def test_what_lmchat_runs_for_itself_gets_no_variable_that_may_hold_a_key():
+    keys = {"LMCHAT_API_KEY": "a", "OPENAI_API_KEY": "b", "HF_TOKEN": "c", "AWS_SECRET_ACCESS_KEY": "d"}
+    needed = {
+        "PATH": "/bin",
+        "LC_ALL": "C.UTF-8",
+        "LD_LIBRARY_PATH": "/opt/cuda/lib",
+        "CUDA_VISIBLE_DEVICES": "0",
+        "SystemRoot": "C:",
+        "https_proxy": "http://proxy",
+    }
+    assert needed_environment(keys | needed) == needed

@@ -90,7 +90,7 @@ class Extract:
 
 async def ask(context: Context) -> int:
     """Ask and print the answer while it arrives."""
-    extract = _extract(context.options)
+    extract = await _extract(context.options)
     if context.options.tools and not context.has_tools:
         raise WrongUse("No tools are configured.", hint=how_to_configure(context))
     options = context.options
@@ -380,16 +380,19 @@ async def preset_prompt(context: Context, name: str, typed: str) -> str:
     from lmchat.services.prompts import filled
     from lmchat.terminal.clipboard import Clipboard
 
-    file = context.paths.state_dir / "copied.txt"
-    clipboard = Clipboard(environ=context.environ, write=lambda _: False, file=file)
+    clipboard = Clipboard(
+        environ=context.environ_of_programs, write=lambda _: False, file=context.copied_file
+    )
     return await filled(context.settings.prompts, name, typed, clipboard.paste)
 
 
-def _extract(options: ParsedOptions) -> Extract | None:
+async def _extract(options: ParsedOptions) -> Extract | None:
     """Return what to extract of an answer; None for all of it."""
     if options.schema is None:
         return Extract() if options.code else None
-    return Extract(WantedValue(_schema_in(options.schema), name=path_of(options.schema).stem))
+    wanted = WantedValue(_schema_in(options.schema), name=path_of(options.schema).stem)
+    await wanted.require_valid()
+    return Extract(wanted)
 
 
 def _schema_in(name: str) -> object:

@@ -18,6 +18,8 @@ from lmchat.config.settings import Settings
 from lmchat.domain.candidate import Remembered
 from lmchat.domain.server import Endpoint
 from lmchat.domain.telemetry import Metrics
+from lmchat.files import empty_log
+from lmchat.machine.scratch import ScratchFolders, sweep_scratch_folders
 from lmchat.services.backend import Backend
 from lmchat.services.candidates import Catalogue
 from lmchat.services.doctor import Examination
@@ -56,16 +58,24 @@ async def run_chat(settings: Settings, context: Context) -> int:
         return write_to_terminal(app, data)
 
     store = Lazy[Any](lambda: _wiring().make_store(context))
-    workspace = _make_workspace(context, settings, store, remembered, write)
+    scratch = ScratchFolders(has_guard=context.options.temporary)
+    workspace = _make_workspace(context, settings, store, remembered, write, scratch)
     workspace.make_launcher, workspace.warning = make_launcher, warning
     app = LMChatApp(workspace)
-    guard_terminal(app, app.stop_and_save)
+
+    async def end() -> None:
+        # first: the editor may still show the file
+        await asyncio.to_thread(scratch.remove_all)
+        await app.stop_and_save()
+
+    guard_terminal(app, end)
     backend = workspace.backend
     async with aclosing(store), metrics_kept(backend.metrics, add_metrics), aclosing(backend):
         try:
             await app.run_async(mouse=settings.ui.mouse)
         finally:
             await workspace.open_sessions.save_all()
+            await asyncio.to_thread(scratch.remove_all)
             if (toolbox := workspace.open_sessions.toolbox) is not None:
                 await toolbox.host.aclose()
             if make_launcher.cache_info().currsize:
@@ -74,6 +84,15 @@ async def run_chat(settings: Settings, context: Context) -> int:
     if (error := app.failure) is not None:
         raise error
     return app.return_code or 0
+
+
+def sweep_leftovers(demo_dir: Path) -> None:
+    """Remove the temporary folders that killed processes have left. Blocks."""
+    sweep_scratch_folders()
+    if demo_dir.is_dir():
+        from lmchat.engine.download import sweep_downloads
+
+        sweep_downloads(demo_dir)
 
 
 def _wiring() -> ModuleType:
@@ -93,7 +112,12 @@ def _tell_unsaved(context: Context, open_sessions: OpenSessions) -> None:
 
 
 def _make_workspace(
-    context: Context, settings: Settings, late: Lazy[Any], remembered: Remembered, write: Write
+    context: Context,
+    settings: Settings,
+    late: Lazy[Any],
+    remembered: Remembered,
+    write: Write,
+    scratch: ScratchFolders,
 ) -> Workspace:
     """Build the workspace without touching network or disk."""
     if context.local_model:  # it names a file, which no other server knows
@@ -102,10 +126,11 @@ def _make_workspace(
     store: ChatStore = late.port
 
     def make_client() -> Any:
+        sweep_leftovers(context.paths.demo_dir)
         keys = _wiring().keys_of(context)
         keys.load(is_separate=True)
         notices.extend(keys.warnings)
-        return _wiring().make_client(context, settings)
+        return _wiring().make_client(context, settings, is_paced=True)
 
     def find_chats() -> list[Place]:
         from lmchat.machine.system import places
@@ -124,14 +149,15 @@ def _make_workspace(
         settings=settings,
         backend=backend,
         store=store,
-        library=Library(store),
+        library=Library(store, empty_logs=partial(empty_log, context.paths.tools_log_file)),
         open_sessions=open_sessions,
         monitor=Monitor(backend),
         catalogue=Catalogue(backend, store, expected=own_endpoints(settings), names=own_names(settings)),
-        platform=_platform(context, settings, backend, write),
-        importer=Importer(store, find=find_chats),
+        platform=_platform(context, settings, backend, write, scratch),
+        importer=None if context.options.temporary else Importer(store, find=find_chats),
         make_engine=engine.ready,
         remembered=remembered,
+        is_temporary=context.options.temporary,
         resume_id=context.options.resume or "",
         notices=notices,
         is_local=context.is_local,
@@ -139,9 +165,11 @@ def _make_workspace(
     )
 
 
-def _platform(context: Context, settings: Settings, backend: Backend, write: Write) -> Platform:
-    environ = context.environ
-    clipboard = Clipboard(environ=environ, write=write, file=context.paths.state_dir / "copied.txt")
+def _platform(
+    context: Context, settings: Settings, backend: Backend, write: Write, scratch: ScratchFolders
+) -> Platform:
+    environ = context.environ_of_programs
+    clipboard = Clipboard(environ=environ, write=write, file=context.copied_file)
 
     async def copy(text: str) -> str:
         return (await clipboard.copy(text)).words
@@ -162,10 +190,10 @@ def _platform(context: Context, settings: Settings, backend: Backend, write: Wri
         paste=clipboard.paste,
         examination=examination,
         find_files=FileFinder(Path(), environ).find,
-        edit=partial(edit_text, environ=environ),
+        edit=partial(edit_text, environ=environ, scratch=scratch),
         page=partial(page_text, environ=environ),
         open_page=partial(open_page, environ=environ),
-        open_file=partial(open_file, environ=environ),
+        open_file=partial(open_file, environ=environ, scratch=scratch),
         remember=remember,
         keep_key=keep_key,
         notification=lambda words: notification(settings.ui.notify, words, environ),

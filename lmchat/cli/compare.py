@@ -13,6 +13,7 @@ from lmchat.cli.context import Context
 from lmchat.cli.models import list_of_models, model_named
 from lmchat.cli.output import Output, SafeStream, failure_detail, rounded, table
 from lmchat.cli.wiring import Runtime, open_runtime
+from lmchat.domain.candidate import cannot_chat
 from lmchat.domain.event import RefusalDelta, StreamEvent, TextDelta
 from lmchat.domain.message import Receipt, Role, text_message
 from lmchat.domain.request import ChatRequest
@@ -42,7 +43,11 @@ async def compare(context: Context) -> int:
     found: list[dict[str, Any]] = []
     async with open_runtime(context, is_kept=False) as runtime:
         listed = await list_of_models(runtime, is_refresh=True)
-        for model in [model_named(name, listed) for name in options.models]:
+        models = [model_named(name, listed) for name in options.models]
+        for model in models:
+            if not model.can_chat:
+                raise cannot_chat(model)
+        for model in models:
             heading = f"## {model.model_id}"
             if output.is_json:
                 output.note(heading)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 from msgspec.structs import asdict, fields
@@ -19,6 +20,7 @@ from lmchat.paths import make_folder
 from lmchat.text import similar
 
 _MASK = "********"
+_USUAL_PATHS = ("", "/mcp", "/sse")  # of MCP servers
 _HOST = re.compile(r"[^@/:\s]+(:\d{1,5})?|\[?[0-9A-Fa-f:.]+\]?(:\d{1,5})?")
 
 
@@ -133,7 +135,11 @@ def _rows(context: Context) -> list[tuple[str, object, str]]:
 
 
 def _plain(value: Struct) -> dict[str, object]:
-    """Return the fields that are set; keys, commands that print one, and variables of servers are masked."""
+    """Return the fields that are set.
+
+    Keys, commands that print one, and what may hold one are masked: arguments, variables and paths of the
+    addresses of tool servers.
+    """
     defaults = {field.name: field.default for field in fields(value)}
     values = {
         name: _plain(one) if isinstance(one, Struct) else one
@@ -144,9 +150,20 @@ def _plain(value: Struct) -> dict[str, object]:
         values |= dict.fromkeys(values.keys() & {"api_key", "api_key_cmd"}, _MASK)
     if isinstance(value, McpSettings) and value.env:
         values["env"] = dict.fromkeys(value.env, _MASK)
+    if isinstance(value, McpSettings) and value.args:
+        values["args"] = [_MASK] * len(value.args)
+    if isinstance(value, McpSettings) and is_address(value.url):
+        values["url"] = _without_path(value.url)
     if isinstance(value, EndpointSettings | McpSettings) and value.url and not is_address(value.url):
         values["url"] = _MASK
     return values
+
+
+def _without_path(url: str) -> str:
+    """Return an address whose path is masked unless it is a usual one: some services put a token there."""
+    parts = urlsplit(url)
+    is_usual = parts.path.rstrip("/") in _USUAL_PATHS
+    return url if is_usual else f"{parts.scheme}://{parts.netloc}/{_MASK}"
 
 
 def _without_password(key: str, value: object) -> object:

@@ -16,7 +16,7 @@ from lmchat.cli.output import Output
 from lmchat.config.load import Flags, Loaded, Problem, line_of, load
 from lmchat.config.settings import Settings
 from lmchat.errors import ConfigError, LMChatError
-from lmchat.files import NO_WAIT, OPEN_FLAGS, path_of
+from lmchat.files import NO_WAIT, OPEN_FLAGS, environment_for_others, path_of
 from lmchat.paths import Paths, make_folder
 from lmchat.text import safe_line, similar
 
@@ -51,6 +51,16 @@ class Context:
     def settings(self) -> Settings:
         return self.loaded.sound().settings
 
+    @cached_property
+    def environ_of_programs(self) -> Mapping[str, str]:
+        """Environment of the programs that lmchat runs for the user: without the keys that lmchat sends."""
+        settings = self.loaded.settings
+        keys = {endpoint.api_key_env for endpoint in settings.endpoints}
+        for server in settings.mcp:
+            keys.update((server.headers_env or {}).values())
+        kept = environment_for_others(self.environ)
+        return {name: value for name, value in kept.items() if name not in keys}
+
     @property
     def local_model(self) -> str:
         """Model file for the built-in engine; empty if `--model` names none."""
@@ -61,6 +71,11 @@ class Context:
     @property
     def is_local(self) -> bool:
         return self.options.local or bool(self.local_model)
+
+    @property
+    def copied_file(self) -> Path | None:
+        """File for copied texts where no clipboard works; a temporary chat has none."""
+        return None if self.options.temporary else self.paths.state_dir / "copied.txt"
 
     @property
     def has_tools(self) -> bool:
@@ -171,11 +186,14 @@ def as_line(record: logging.LogRecord) -> str:
     """Write a record as JSON; of an exception type and places only, since its text may quote a chat."""
     import json  # 7 ms that a start without a fault does not need
 
+    message = record.getMessage()
+    if record.name == "asyncio":
+        message = message.partition("\n")[0]  # the next lines show a task with the text of its exception
     entry: dict[str, object] = {
         "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
         "level": record.levelname.lower(),
         "logger": record.name,
-        "message": safe_line(record.getMessage(), limit=_LONGEST),
+        "message": safe_line(message, limit=_LONGEST),
     }
     if record.exc_info and record.exc_info[1] is not None:
         error = record.exc_info[1]

@@ -133,8 +133,7 @@ def _painted(text: str, grade: Grade | None) -> str:
 
 
 def _clipboard(context: Context) -> Clipboard:
-    file = context.paths.state_dir / "copied.txt"
-    return Clipboard(environ=context.environ, write=lambda _: False, file=file)
+    return Clipboard(environ=context.environ_of_programs, write=lambda _: False, file=context.copied_file)
 
 
 def _own(context: Context) -> tuple[list[Endpoint], Findings]:
@@ -143,7 +142,7 @@ def _own(context: Context) -> tuple[list[Endpoint], Findings]:
     named = [("--endpoint, LMCHAT_ENDPOINT or endpoint", settings.endpoint)]
     named += [(f"[[endpoints]] {one.name!r}", one.url) for one in settings.endpoints]
     row = partial(Finding, Group.SERVERS, "server", "Address", Grade.FAULT)
-    step = "Write it as http://HOST:PORT, and put the API key in api_key or LMCHAT_API_KEY"
+    step = "Write it as http://HOST:PORT, and set the API key beside it: api_key or LMCHAT_API_KEY"
     own, wrong = [], []
     for where, url in named:
         try:

@@ -7,6 +7,7 @@ from lmchat.cli.wiring import open_library
 from lmchat.errors import WrongUse
 from lmchat.files import path_of
 from lmchat.services.exporting import ExportAs, Exported
+from lmchat.services.library import Library
 from lmchat.text import safe_line
 
 _MOST_TOLD = 10  # refused sessions that are named
@@ -14,6 +15,12 @@ _MOST_TOLD = 10  # refused sessions that are named
 
 async def export(context: Context) -> int:
     """Print a session, or write one or all into files."""
+    async with open_library(context) as library:
+        return await export_from(library, context)
+
+
+async def export_from(library: Library, context: Context) -> int:
+    """Export sessions of a store that is open."""
     options, output = context.options, context.output
     if options.all_into and (options.output or options.id):
         raise WrongUse("--all exports every session: leave out ID and -o.")
@@ -21,17 +28,16 @@ async def export(context: Context) -> int:
     if not form and (options.all_into or options.output is None):  # else by the name of the file
         form = "json" if options.json and not options.all_into else "md"
     how = ExportAs(form=form, with_reasoning=options.reasoning, with_branches=options.branches)
-    async with open_library(context) as library:
-        exporter, is_forced = library.exporter, options.force
-        if options.all_into:
-            folder, ids = path_of(options.all_into), await library.every_id()
-            return _report(context, await exporter.export_several(ids, folder, how, is_forced=is_forced))
-        session_id = await library.store.find(options.id or options.resume or "last")
-        session = await library.store.open_session(session_id)
-        if options.output is not None:
-            path = await exporter.export_file(session, path_of(options.output), how, is_forced=is_forced)
-            return _report(context, Exported(paths=(path,), refused=()))
-        text = await exporter.export_text(session, how)
+    exporter, is_forced = library.exporter, options.force
+    if options.all_into:
+        folder, ids = path_of(options.all_into), await library.every_id()
+        return _report(context, await exporter.export_several(ids, folder, how, is_forced=is_forced))
+    session_id = await library.store.find(options.id or options.resume or "last")
+    session = await library.store.open_session(session_id)
+    if options.output is not None:
+        path = await exporter.export_file(session, path_of(options.output), how, is_forced=is_forced)
+        return _report(context, Exported(paths=(path,), refused=()))
+    text = await exporter.export_text(session, how)
     if options.json and form != "json":
         output.document({"id": session_id, "format": form, "text": text})
     else:

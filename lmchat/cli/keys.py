@@ -5,16 +5,24 @@ from __future__ import annotations
 import logging
 import subprocess
 from collections.abc import Iterator, Mapping
+from threading import Lock
 
 from lmchat.config.load import Loaded
 from lmchat.config.settings import EndpointSettings
 from lmchat.domain.server import Endpoint, is_address
+from lmchat.files import environment_for_others
 from lmchat.storage.credentials import Credentials, KeyringKeys
+from lmchat.text import header_value
 
 log = logging.getLogger(__name__)
 
 _COMMAND_S = 60  # a command may have to ask its user for a password
 KEYRING = "the system keyring"
+_NO_ADDRESS = "it is set without an address, and so is for this machine only"
+_SET_TOGETHER = "To use it here, add an [[endpoints]] entry with this url and the key."
+_UNANSWERED = (
+    "The system keyring does not answer, so its API key was not sent. Unlock it, then start lmchat again."
+)
 _OPENAI = "https://api.openai.com:443"
 
 
@@ -37,30 +45,90 @@ class Keys:
         self._keyring = keyring or KeyringKeys()
         self._accepted: dict[str, str] = {}
         self._passing: set[str] = set()
-        self._own: dict[str, str] = {}
+        self._own: dict[str, tuple[str, str]] = {}  # keys and their sources
+        self._is_separate = False
+        self._lock = Lock()
+        self._looked_up: set[str] = set()
+        self._unanswered: set[str] = set()  # origins whose key is in a keyring that does not answer
         self.warnings: list[str] = []  # sentences about what could not be read; without keys
 
     def load(self, *, is_separate: bool = False) -> None:
-        """Read stored keys and run key commands, off the event loop."""
+        """Read stored keys and run key commands, off the event loop.
+
+        With `is_separate`, a separate process will read the keyring.
+        """
+        self._is_separate = is_separate
         warning = self._credentials.load()
         self.warnings += [warning] if warning else []
         for own in self._loaded.settings.endpoints:
             origin = _origin(own.url)
-            key = self._key_of(own)
+            key, source = self._key_of(own)
             if origin and key:
-                self._own[origin] = key
-        self._load_keyring(is_separate=is_separate)
+                self._own[origin] = key, source
+
+    def look_up(self, endpoint: Endpoint) -> None:
+        """Ask the keyring for the key of a server that wants one, once; blocks for a few seconds at most.
+
+        It is asked about servers that were named, and those whose key was stored there.
+        """
+        origin = endpoint.origin
+        is_stored = origin in self._credentials.in_keyring()
+        settings = self._loaded.settings
+        is_named = origin in map(_origin, (settings.endpoint, *(own.url for own in settings.endpoints)))
+        if not (is_stored or is_named):
+            return
+        with self._lock:  # a second look at the server waits for the answer to the first
+            if origin in self._looked_up:
+                return
+            self._looked_up.add(origin)
+            if not self._keyring.load([origin], is_separate=self._is_separate) and is_stored:
+                self._unanswered.add(origin)
 
     def key_for(self, endpoint: Endpoint) -> str | None:
-        return next((key for key, _ in self._known(endpoint) if key), None)
+        key, _ = self._found(endpoint)
+        try:
+            return header_value(key) or None
+        except ValueError:
+            return None  # `why_withheld` says so
 
     def source_of(self, endpoint: Endpoint) -> str:
-        return next((source for key, source in self._known(endpoint) if key), "")
+        return self._found(endpoint)[1] if self.key_for(endpoint) else ""
+
+    def why_withheld(self, endpoint: Endpoint) -> str:
+        """Return why a key that is set is not sent to a server, and the next step; empty without one."""
+        key, source = self._found(endpoint)
+        try:
+            header_value(key)
+        except ValueError as error:
+            return f"The API key from {source} was not sent: it {error}. Set it again without them."
+        if key:
+            return ""
+        if endpoint.origin in self._unanswered:
+            return _UNANSWERED
+        if not self._loaded.settings.api_key:
+            return ""
+        own, named = self._loaded.key_endpoint, self._loaded.settings.endpoint
+        is_of_this_host = is_address(own) and Endpoint.parse(own).host == endpoint.host
+        if endpoint.is_loopback and not (is_of_this_host or _origin(named) == endpoint.origin):
+            return ""  # a server that was found here: its own hint says where its key is
+        reason = f"it is for {_origin(own) or 'another address'}" if own else _NO_ADDRESS
+        return f"The API key in {self._place_of_key} was not sent: {reason}. {_SET_TOGETHER}"
+
+    @property
+    def _place_of_key(self) -> str:
+        """Variable or file that `api_key` comes from."""
+        origin = self._loaded.origins.get("api_key", "")
+        return origin.partition("(")[2].rstrip(")") or "the configuration"
+
+    def _found(self, endpoint: Endpoint) -> tuple[str, str]:
+        """Return the first key for a server and its source; both empty without one."""
+        found = ((key, source) for key, source in self._known(endpoint) if key)
+        return next(found, ("", ""))
 
     def _known(self, endpoint: Endpoint) -> Iterator[tuple[str | None, str]]:
         origin = endpoint.origin
         yield self._accepted.get(origin), "the key dialog"
-        yield self._own.get(origin), "[[endpoints]] in the configuration"
+        yield self._own.get(origin, (None, ""))
         yield self._configured(endpoint), f"api_key, {self._loaded.origins.get('api_key', 'configuration')}"
         yield self._keyring.get(origin), KEYRING
         yield self._credentials.get(origin), "credentials.toml"
@@ -92,36 +160,39 @@ class Keys:
         self._credentials.set(origin, key)
         return "credentials.toml"
 
-    def _load_keyring(self, *, is_separate: bool) -> None:
-        """Read keys noted as stored there, and those of named servers without another key."""
-        noted = self._credentials.in_keyring()
-        settings = self._loaded.settings
-        urls = [settings.endpoint, *(own.url for own in settings.endpoints)]
-        named = [Endpoint.parse(url) for url in urls if _origin(url)]
-        bare = [one.origin for one in named if not self.key_for(one)]
-        if not self._keyring.load([*noted, *bare], is_separate=is_separate) and noted:
-            self.warnings.append("The system keyring does not answer; its API keys are not used.")
-
     def _configured(self, endpoint: Endpoint) -> str | None:
-        """Return `api_key` for the server it was set with; without one, for loopback."""
-        key = self._loaded.settings.api_key
-        if not key:
-            return None
-        if not self._loaded.key_endpoint:
-            return key if endpoint.is_loopback else None
-        return key if _origin(self._loaded.key_endpoint) == endpoint.origin else None
+        """Return `api_key` for the server it was set with.
 
-    def _key_of(self, own: EndpointSettings) -> str:
+        Set without one, it is for this machine: for the server that is named here, else for each.
+        """
+        key, own = self._loaded.settings.api_key, self._loaded.key_endpoint
+        named = self._loaded.settings.endpoint
+        if own:
+            return key if _origin(own) == endpoint.origin else None
+        if not endpoint.is_loopback:
+            return None
+        is_named_here = is_address(named) and Endpoint.parse(named).is_loopback
+        is_for_another = is_named_here and _origin(named) != endpoint.origin
+        return None if is_for_another else key
+
+    def _key_of(self, own: EndpointSettings) -> tuple[str, str]:
+        """Return the key of an entry, and its source."""
         if own.api_key_env and self._environ.get(own.api_key_env):
-            return self._environ[own.api_key_env]
-        return (self._printed_by(own) if own.api_key_cmd else "") or own.api_key
+            return self._environ[own.api_key_env], f"the environment variable {own.api_key_env}"
+        if own.api_key_cmd and (printed := self._printed_by(own)):
+            return printed, f"api_key_cmd of endpoint {own.name!r}"
+        return own.api_key, "[[endpoints]] in the configuration"
 
     def _printed_by(self, own: EndpointSettings) -> str:
         key, reason = "", "printed nothing"
         try:
             command = ["/bin/sh", "-c", own.api_key_cmd]
             printed = subprocess.check_output(  # noqa: S603 - the user's own command
-                command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=_COMMAND_S
+                command,
+                stdin=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                timeout=_COMMAND_S,
+                env=environment_for_others(self._environ),
             )
             key = printed.decode("utf-8", "replace").partition("\n")[0].strip()
         except subprocess.CalledProcessError as error:

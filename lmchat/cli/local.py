@@ -103,7 +103,7 @@ def make_launcher(context: Context) -> ServerLauncher:
     def run(start: ServerStart) -> StartedProgram:
         name = re.sub(r"[^a-z0-9]+", "-", start.product.value.lower())
         log_file = context.paths.state_dir / f"{name}.log"
-        return start_program(start, log_file=log_file, environ=context.environ)
+        return start_program(start, log_file=log_file, environ=context.environ_of_programs)
 
     engine_command = "" if is_engine_installed() else install_command()
     return ServerLauncher(

@@ -29,9 +29,10 @@ async def list_models(context: Context) -> int:
         minutes = int(listed.age_s / _MINUTE_S)
         age = f"{minutes} min old" if minutes else "cached"
         context.output.note(f"lmchat: no server answers; this list is {age}.")
+    models = tuple(sorted(listed.models, key=lambda model: not model.can_chat))
     return context.output.listing(
-        [model_json(model) for model in listed.models],
-        lambda: _table(listed.models),
+        [model_json(model) for model in models],
+        lambda: _table(models),
         "The server has no models. Download one there.",
     )
 
@@ -70,7 +71,7 @@ def model_json(model: ModelInfo) -> dict[str, object]:
         "created": model.created or 0,
         "owned_by": model.owned_by,
         "endpoint": model.endpoint.url,
-        "type": "embedding" if model.is_embedding else "llm",
+        "type": _kind(model) or "llm",
         "params": model.params or None,
         "quantization": model.quantization or None,
         **{name: getattr(model, name) for name in more},
@@ -101,7 +102,12 @@ async def list_of_models(runtime: Runtime, *, is_refresh: bool) -> ModelList:
 
 def _is_told(model: ModelInfo) -> bool:
     """Whether more than the name is known of a model; a scan asks for no more."""
-    return bool(model.capabilities or model.context or model.is_embedding)
+    return bool(model.capabilities or model.context or not model.can_chat)
+
+
+def _kind(model: ModelInfo) -> str:
+    """Return "embedding" or "decision"; empty for a model that can chat."""
+    return model.only_for.removesuffix("s")
 
 
 def model_named(model_id: str, listed: ModelList) -> ModelInfo:
@@ -126,7 +132,7 @@ def _table(models: tuple[ModelInfo, ...]) -> str:
             model.quantization,
             formatting.window(model.context),
             formatting.size(model.size_bytes).replace(formatting.GAP, " "),
-            " ".join(("embedding",) if model.is_embedding else model.capabilities),
+            _kind(model) or " ".join(model.capabilities),
             f"{model.product} {model.endpoint.netloc}",
         )
         for model in models
@@ -165,6 +171,7 @@ async def health(context: Context) -> int:
             "llm_available": not reason,
             "model": model.model_id if model else None,
             "model_loaded": is_loaded,
+            "model_state": model.state if model else None,
             "orchestrator_ready": not context.loaded.problems,
             "timestamp": timestamp(),
         }

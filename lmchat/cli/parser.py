@@ -22,7 +22,7 @@ _DESCRIPTION = (
 _EPILOG = """\
 examples:
   lmchat                         find the server on this machine and chat
-  lmchat --endpoint http://127.0.0.1:8080 -m qwen3-8b
+  lmchat --endpoint http://127.0.0.1:9931 -m qwen3-8b
   git diff | lmchat ask "Write a commit message"
   lmchat COMMAND --help          what a command does, with an example
 
@@ -208,7 +208,9 @@ def completion(context: Context) -> int:
 
     # names of models come from the file of the lists that lmchat keeps: no server and no Python is waited for
     file = shlex.quote(str(context.paths.models_file))
-    names = f"""grep -o '"model_id":"[^"]*"' {file} 2>/dev/null | cut -d '"' -f 4 | sort -u"""
+    # bash expands what it offers, and the names come from servers: those with other characters are left out
+    plain = '\'"model_id":"[[:alnum:]._:/@+-]*"\''
+    names = f"""grep -o {plain} {file} 2>/dev/null | cut -d '"' -f 4 | sort -u"""
     models = {
         "bash": "_lmchat_models",
         "zsh": "_lmchat_models",

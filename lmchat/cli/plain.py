@@ -15,29 +15,35 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, aclosing, suppress
 from importlib import import_module
-from typing import Any
+from pathlib import Path
 
 from msgspec.structs import replace
 
 from lmchat.cli.ask import Printer, preset_prompt
 from lmchat.cli.context import Context
-from lmchat.cli.output import SHORT_ID, minute
+from lmchat.cli.export import export_from
+from lmchat.cli.line_reader import LineReader
+from lmchat.cli.output import SHORT_ID, can_ask, minute
+from lmchat.cli.sessions import rename_in, search_in
 from lmchat.cli.target import find_target, own_endpoints
 from lmchat.cli.tools import decide, make_toolbox
 from lmchat.cli.wiring import Runtime, open_runtime
 from lmchat.domain.event import ModelLoading, ReasoningDelta
-from lmchat.domain.message import ChatMessage, Role
+from lmchat.domain.message import AnswerState, ChatMessage, Role
 from lmchat.domain.server import LoadState, ModelInfo, Target
 from lmchat.domain.session import SessionHeader
 from lmchat.errors import LMChatError, NoServerFound, ServerRejected, WrongUse
 from lmchat.files import path_of
+from lmchat.machine.scratch import sweep_scratch_folders
 from lmchat.machine.system import interrupt_at_end
-from lmchat.services.attachments import Attachment, read_attachment
+from lmchat.services.attachments import Attachment, files_outside, read_attachment
 from lmchat.services.candidates import Catalogue, matching_model
 from lmchat.services.conversation import AnswerBegun, Conversation, ConversationEvent, TurnSettings
+from lmchat.services.library import Library
 from lmchat.services.open_sessions import LEVELS, NO_PROFILE, OpenSessions
 from lmchat.services.tool_loop import ApprovalAsked
 from lmchat.storage import state as remembered_file
+from lmchat.terminal.output import drop_typed
 from lmchat.text import safe_line
 from lmchat.tui.commands import COMMANDS, is_command, parse_slash
 from lmchat.tui.widgets.message_acts import NOTHING_YET, has_words, is_resumable
@@ -62,10 +68,7 @@ _ELSEWHERE = {
 """Next steps for commands that need the screen."""
 _COMMANDS = {
     "/doctor": "doctor:doctor",
-    "/export": "export:export",
-    "/search": "sessions:search",
     "/stats": "stats:stats",
-    "/title": "sessions:rename",
     "/tools": "tools:list_tools",
 }
 """Slash commands that are commands of the command line; the others are methods of `PlainChat`."""
@@ -78,6 +81,7 @@ _HELP = {
 
 def run_plain(context: Context) -> int:
     """Chat until the input ends; return 0, on a pipe the exit code of the first failure, or 128 + signal."""
+    reader = LineReader(term=os.environ.get("TERM", ""))
     os.environ["TERM"] = "dumb"  # for readline, and for programs that are started
     if sys.stdin is not None:
         sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]
@@ -85,7 +89,7 @@ def run_plain(context: Context) -> int:
     stack = AsyncExitStack()
     with asyncio.Runner() as runner:
         try:
-            chat = runner.run(_open(context, stack))
+            chat = runner.run(_open(context, stack, reader))
             chat.talk(runner, ended)
         except KeyboardInterrupt:
             if not ended:
@@ -94,11 +98,13 @@ def run_plain(context: Context) -> int:
         else:
             return chat.exit_code
         finally:
+            reader.close()
             runner.run(stack.aclose())
 
 
-async def _open(context: Context, stack: AsyncExitStack) -> PlainChat:
+async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> PlainChat:
     """Open store, servers and session; `stack` closes them."""
+    await asyncio.to_thread(sweep_scratch_folders)
     runtime = await stack.enter_async_context(open_runtime(context))
     if context.is_local:
         from lmchat.cli.local import serve
@@ -112,18 +118,20 @@ async def _open(context: Context, stack: AsyncExitStack) -> PlainChat:
     stack.push_async_callback(sessions.save_all)
     if context.options.resume is not None:
         sessions.show(await sessions.load(await runtime.store.find(context.options.resume)))
-    return PlainChat(context, runtime, sessions)
+    return PlainChat(context, runtime, sessions, reader)
 
 
 class PlainChat:
     """The chat: prompts, and slash commands, which are the methods `do_…`."""
 
-    def __init__(self, context: Context, runtime: Runtime, sessions: OpenSessions) -> None:
+    def __init__(
+        self, context: Context, runtime: Runtime, sessions: OpenSessions, reader: LineReader
+    ) -> None:
         self.exit_code = 0
         self._context, self._runtime, self._sessions = context, runtime, sessions
         self._output, self._tell = context.output, context.output.note
-        self._is_terminal = sys.stdin is not None and sys.stdin.isatty()
-        self._readline: Any = None
+        self._reader = reader
+        self._is_terminal = reader.is_terminal
         self._begun = ""  # text that the next line begins with
         self._draft_id: str | None = None  # of the draft that was offered
         self._files: list[Attachment] = []  # for the next prompt
@@ -143,7 +151,7 @@ class PlainChat:
             except KeyboardInterrupt:
                 if ended or not self._is_terminal:
                     raise
-                self._tell("\nCtrl+D quits." if is_reading else "Stopped.")
+                self._tell("\nCtrl+D quits." if is_reading else f"Stopped.{self._still_running}")
             except LMChatError as error:
                 error.hint = _HINTS.get(error.kind, error.hint)
                 self._output.failure(error)
@@ -155,45 +163,42 @@ class PlainChat:
         store = self._runtime.store
         if notice := await store.open():
             self._tell(f"lmchat: {notice}")
-        if "INSIDE_EMACS" not in os.environ:  # which edits lines itself
-            with suppress(ImportError):
-                import readline
-
-                self._readline = readline
-                readline.parse_and_bind("set enable-bracketed-paste off")
-                readline.set_auto_history(False)
-                for text in reversed(await store.prompt_history()):
-                    readline.add_history(text)
+        self._reader.begin(await store.prompt_history())
         await self._show_session()
         await self._connect()
+        if self._context.options.temporary:
+            self._tell("Temporary: this chat is in memory only.")
         self._tell("/help lists the commands.")
 
     def _read(self) -> str | None:
-        """Return the next line; None at the end of the input."""
+        """Return the next line, or what was pasted; None at the end of the input."""
         begun, self._begun = self._begun, ""
-        if begun and self._readline is not None:
-            self._readline.set_startup_hook(lambda: self._readline.insert_text(begun))
-        elif begun:
+        if begun and not self._reader.can_edit:
             self._tell(begun)
         try:
-            text = input("You:\n" if self._is_terminal else "")
+            text = self._reader.read("You:\n" if self._is_terminal else "", begun=begun)
             if text.startswith(_QUOTES):
                 text = self._block(text.removeprefix(_QUOTES))
         except (EOFError, RuntimeError):  # the latter where stdin is closed
             return None
-        finally:
-            if self._readline is not None:
-                self._readline.set_startup_hook()
-        if self._readline is not None and text:
-            self._readline.add_history(text)
+        self._reader.remember(text)
         return text
 
     def _block(self, text: str) -> str:
         """Return the lines up to one that ends with three quotes, or to the end of the input."""
         with suppress(EOFError):
             while not text.rstrip().endswith(_QUOTES):
-                text += "\n" + input("... " if self._is_terminal else "")
+                text += "\n" + self._reader.read("... " if self._is_terminal else "")
         return text.rstrip().removesuffix(_QUOTES).strip("\n")
+
+    @property
+    def _still_running(self) -> str:
+        """What goes on after a stop, behind a blank; empty if nothing does."""
+        messages = self._conversation.messages
+        last = messages[-1] if messages else None
+        if last is None or last.state is not AnswerState.STOPPED or not last.tool_result:
+            return ""
+        return f" {last.tool_result}"
 
     async def _take(self, text: str | None) -> None:
         if text is None:
@@ -223,15 +228,8 @@ class PlainChat:
         if method is not None:
             await method(argument)
             return
-        if name in ("/export", "/title") and not self._conversation.messages:
-            raise WrongUse(NOTHING_YET)
-        options, header = self._context.options, self._conversation.header
-        options.id, options.title, options.output = header.session_id, argument, argument or None
-        options.query = [argument]
         module, _, function = _COMMANDS[name].partition(":")
         await getattr(import_module(f"lmchat.cli.{module}"), function)(self._context)
-        if name == "/title":
-            self._conversation.rename(argument)
 
     def _values(self, name: str) -> str:
         """Return what may follow a command, one a line, and which of it is in use."""
@@ -298,7 +296,7 @@ class PlainChat:
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             await asyncio.sleep(0)  # a Ctrl+C that came before has cancelled this task
-            return f"{input()}\n".encode()  # noqa: ASYNC250 - nothing else runs until it is answered
+            return f"{self._reader.read()}\n".encode()  # nothing else runs until it is answered
         except EOFError:
             return b""
         finally:
@@ -372,7 +370,7 @@ class PlainChat:
         runtime = self._runtime
         catalogue = Catalogue(runtime.backend, runtime.store, expected=own_endpoints(runtime.settings))
         rows, _ = await catalogue.refresh(runtime.remembered)
-        models = [row.model for row in rows if not row.model.is_embedding]
+        models = [row.model for row in rows if row.model.can_chat]
         if not wanted:
             lines = [f"{number}. {_model_words(model)}" for number, model in enumerate(models, 1)]
             self._output.text("\n".join(lines) or "No server has a model. Download one there.")
@@ -432,6 +430,27 @@ class PlainChat:
         sessions.show(await sessions.load(await store.find(wanted)))
         await self._show_session()
 
+    async def do_export(self, file: str) -> None:
+        options = self._context.options
+        options.id, options.output = self._id_of_written(), file or None
+        await export_from(Library(self._runtime.store), self._context)
+
+    async def do_title(self, title: str) -> None:
+        options = self._context.options
+        options.id, options.title = self._id_of_written(), title
+        await rename_in(Library(self._runtime.store), self._context)
+        self._conversation.rename(title)
+
+    async def do_search(self, words: str) -> None:
+        self._context.options.query = [words]
+        await search_in(Library(self._runtime.store), self._context)
+
+    def _id_of_written(self) -> str:
+        """Return the id of the session, which a store has from its first message on."""
+        if not self._conversation.messages:
+            raise WrongUse(NOTHING_YET)
+        return self._conversation.header.session_id
+
     async def _show_session(self) -> None:
         """At a terminal, print the end of the session and offer its draft."""
         conversation = self._conversation
@@ -453,7 +472,21 @@ class PlainChat:
     # The rest
 
     async def do_file(self, name: str) -> None:
-        self._add_file(await read_attachment(path_of(name)))
+        path = path_of(name)
+        if self._is_terminal and (outside := await files_outside([path], Path.cwd())):
+            await self._require_consent(outside[0])
+        self._add_file(await read_attachment(path))
+
+    async def _require_consent(self, outside: Path) -> None:
+        """Ask before a file outside the working folder is read: its path may have been pasted."""
+        where = f"{safe_line(str(outside), limit=300)} is outside this folder"
+        if not can_ask():
+            raise WrongUse(f"{where}.", hint="lmchat asks before it reads it, on stderr.")
+        drop_typed(sys.stdin.fileno())  # a paste is no answer
+        sys.stderr.write(f"{where}. Attach it? [y/N] ")
+        sys.stderr.flush()
+        if (await self._choice()).strip().lower() not in (b"y", b"yes"):
+            raise WrongUse("The file was not attached.", hint="To attach it, repeat /file and answer y.")
 
     def _add_file(self, file: Attachment) -> None:
         self._files.append(file)
@@ -488,8 +521,9 @@ class PlainChat:
 
 def _model_words(model: ModelInfo | Target) -> str:
     words = f"{safe_line(model.model_id)} at {model.product} {model.endpoint.netloc}"
-    is_cold = isinstance(model, ModelInfo) and model.state is LoadState.NOT_LOADED
-    return f"{words}, not loaded" if is_cold else words
+    if isinstance(model, ModelInfo) and model.state in (LoadState.NOT_LOADED, LoadState.ASLEEP):
+        return f"{words}, {model.state}"
+    return words
 
 
 def _session_words(header: SessionHeader) -> str:

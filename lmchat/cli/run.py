@@ -17,6 +17,8 @@ from lmchat.machine.system import interrupt_at_end
 
 Handler = Callable[[Context], int | Coroutine[None, None, int]]
 _LOCAL = ("", "ask:ask", "models:list_models")  # commands that can use the built-in engine
+_CHANGES_SAVED = ("sessions:delete", "sessions:purge", "sessions:rename", "sessions:restore")
+"""Commands that change saved sessions, which nothing does with `--temporary`."""
 _SIGNALLED = 128  # exit codes above it are 128 + signal number
 
 
@@ -62,6 +64,9 @@ def _handle(context: Context) -> int:
     if options.local and options.handler not in _LOCAL:
         hint = "Use it with the chat screen, `ask` or `models`."
         raise WrongUse("--local cannot be used here.", hint=hint)
+    if options.temporary and options.handler in _CHANGES_SAVED:
+        words = "--temporary changes no saved session, so it cannot be used here."
+        raise WrongUse(words, hint="Leave out --temporary.")
     if options.plain and options.handler:
         raise WrongUse("--plain cannot be used here.", hint="Use it without a command.")
     is_plain = options.plain or context.environ.get("TERM") == "dumb"

@@ -13,6 +13,7 @@ from lmchat.domain.message import Role
 from lmchat.domain.session import HOLDERS, SearchHit, SessionHeader
 from lmchat.errors import SessionNotFound, WrongUse
 from lmchat.services.exporting import ExportAs
+from lmchat.services.library import Library
 from lmchat.text import safe_line
 
 
@@ -49,7 +50,12 @@ async def rename(context: Context) -> int:
     if not context.options.title.strip():
         raise WrongUse("The title is empty.", hint="Example: lmchat sessions rename last Garden")
     async with open_library(context) as library:
-        header = await library.rename(await library.store.find(context.options.id), context.options.title)
+        return await rename_in(library, context)
+
+
+async def rename_in(library: Library, context: Context) -> int:
+    """Change the title of a session of a store that is open."""
+    header = await library.rename(await library.store.find(context.options.id), context.options.title)
     words = f"{header.session_id[:SHORT_ID]} is now “{safe_line(header.title)}”."
     return context.output.result(header_json(header), words)
 
@@ -81,8 +87,8 @@ async def purge(context: Context) -> int:
             session_id = await library.store.find(context.options.id)
             wanted = ((await library.store.open_session(session_id, count=1)).header,)
         gone = wanted if wanted and await _may_purge(context, wanted) else ()
-        for header in gone:
-            await library.purge(header.session_id)
+        if gone:
+            await library.purge(*(header.session_id for header in gone))
     words = "\n".join(f"{_named(header)} was deleted permanently." for header in gone)
     if context.options.id and gone:
         return context.output.result(header_json(gone[0]), words)
@@ -124,8 +130,13 @@ def _named(header: SessionHeader) -> str:
 
 async def search(context: Context) -> int:
     """Print where words occur: whole words first, then parts of words."""
-    async with open_store(context) as store:
-        hits = await store.search(" ".join(context.options.query), limit=context.options.limit)
+    async with open_library(context) as library:
+        return await search_in(library, context)
+
+
+async def search_in(library: Library, context: Context) -> int:
+    """Search a store that is open."""
+    hits = await library.store.search(" ".join(context.options.query), limit=context.options.limit)
     return context.output.listing(
         [{name: value for name, value in asdict(hit).items() if name != "words"} for hit in hits],
         lambda: "\n".join(_text(hit) for hit in hits),

@@ -15,6 +15,7 @@ from lmchat.domain.server import Candidate, Endpoint, Product, Target, is_addres
 from lmchat.domain.telemetry import Metrics
 from lmchat.errors import LMChatError
 from lmchat.services.backend import Backend
+from lmchat.text import shell_word
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,8 @@ async def find_target(
     candidates = await find_candidates(backend, settings)
     for one in candidates:
         if one.is_hinted and can_be_allowed(one) and not settings.endpoints:
-            note(_NOT_ASKED.format(one.product, one.endpoint.netloc, one.endpoint.url, one.endpoint.host))
+            url, host = shell_word(one.endpoint.url), shell_word(one.endpoint.host)
+            note(_NOT_ASKED.format(one.product, one.endpoint.netloc, url, host))
     arrival = arrive(candidates, model=settings.model, remembered=remembered)
     if arrival.need is Need.MODEL and arrival.candidate is not None:  # a scan may not tell which models chat
         listed = await backend.models(arrival.candidate.endpoint, is_refresh=True)
@@ -73,10 +75,13 @@ async def find_target(
         arrival = arrive((candidate,), model=settings.model, remembered=remembered)
     if arrival.target is None or arrival.target.model is None:
         raise why_no_model(arrival)
+    if arrival.candidate is not None and arrival.candidate.key_withheld:
+        note(f"lmchat: {arrival.candidate.key_withheld}")
     return arrival.target
 
 
 _HERE = "127.0.0.1"
+_LLAMA_CPP_PORT = "9931"  # a scan looks at 8080, too, which older versions have
 _ANY = ("", "0.0.0.0", "::", "[::]")  # noqa: S104 - read, not bound to
 
 
@@ -86,7 +91,7 @@ def endpoints_of_variables(environ: Mapping[str, str]) -> dict[Product, Endpoint
     lm_studio, host, port = (environ.get(name, "").strip() for name in names)
     named = {
         Product.OLLAMA: ollama_endpoint(environ.get("OLLAMA_HOST", "")),
-        Product.LLAMA_CPP: _at(host, port or "8080") if host or port else None,
+        Product.LLAMA_CPP: _at(host, port or _LLAMA_CPP_PORT) if host or port else None,
         Product.LM_STUDIO: _at(lm_studio, "1234") if lm_studio else None,
     }
     return {product: endpoint for product, endpoint in named.items() if endpoint is not None}

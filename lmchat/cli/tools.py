@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
@@ -11,8 +12,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from lmchat.cli.call_question import call_question
 from lmchat.cli.context import Context
 from lmchat.cli.output import can_ask, rounded, table, typed_line
+from lmchat.config.rows import toml_value
 from lmchat.config.settings import FUNCTIONS, Approval, Settings
 from lmchat.domain.candidate import Remembered
 from lmchat.domain.message import AnswerState, ChatMessage, ToolCallPart
@@ -34,10 +37,11 @@ from lmchat.services.ports import ToolHost
 from lmchat.services.tool_loop import ApprovalAsked
 from lmchat.services.tools import Toolbox
 from lmchat.storage import state as remembered_file
-from lmchat.terminal.output import drop_typed
+from lmchat.terminal.output import drop_typed, has_more_input
 from lmchat.text import safe_line, similar
 
-_QUESTION = f"? {', '.join(f'{key} {words}' for key, words in CHOICES.items())}: "
+_USUAL_COLUMNS = 80
+_SAME_MOMENT_S = 0.05  # lines that come together were pasted, and answer nothing
 _UNASKED = "A tool that needs approval cannot run without a terminal."
 
 
@@ -59,7 +63,9 @@ def make_tool_host(context: Context, settings: Settings) -> ToolHost:
     return McpHost(
         settings.mcp,
         functions=context.paths.tools_file,
+        folder=context.config_file.parent,
         log_file=context.paths.tools_log_file,
+        keeps_log=not context.options.temporary,  # tools may print what a chat is about
         environ=context.environ,
         check_address=check_address,
     )
@@ -201,14 +207,27 @@ async def start_tools(context: Context, toolbox: Toolbox, target: Target) -> Non
         raise LMChatError("No tool server works.", kind="tools", hint="To ask without tools, omit --tools.")
 
 
-async def _save_allowed(context: Context, name: str) -> None:
-    """Add a tool that always runs to the saved state."""
+async def _save_allowed(context: Context, asked: ApprovalAsked) -> None:
+    """Add a tool that always runs to the saved state, unless the configuration asks each time."""
+    if not asked.fingerprint:
+        name = safe_line(asked.name, limit=80)
+        context.output.note(f"lmchat: config.toml asks about {name}; it is allowed for this session.")
+        return
     file = context.paths.remembered_file
     try:
         remembered, _ = await asyncio.to_thread(remembered_file.load, file)
-        await asyncio.to_thread(remembered_file.save, file, remembered.with_allowed(name))
+        fresh = remembered.with_allowed(asked.name, asked.fingerprint)
+        await asyncio.to_thread(remembered_file.save, file, fresh)
     except LMChatError as error:
         context.output.note(f"lmchat: the choice could not be saved: {error.message}")
+
+
+def _columns() -> int:
+    """Return the width of the terminal that shows the question."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or _USUAL_COLUMNS
+    except OSError:
+        return _USUAL_COLUMNS
 
 
 async def decide(
@@ -217,20 +236,24 @@ async def decide(
     """Ask whether a call may run; without a terminal it may not. `read` returns the line with the answer."""
     name, output = safe_line(event.name), context.output
     if not can_ask():
-        output.note(f'lmchat: Not allowed: {name}. To allow it, set [tools.approval] "{name}" = "always".')
+        row = f'{toml_value(name)} = "always"'
+        output.note(f"lmchat: Not allowed: {name}. To allow it, set [tools.approval] {row}.")
         event.decision.set_result(Decision(choice=Choice.NO, reason=_UNASKED))
         return
+    if event.note:
+        output.note(f"lmchat: {event.note}")
     choice, reason = None, ""
     while choice is None:
         drop_typed(sys.stdin.fileno())  # what was typed before the question is no answer to it
-        sys.stderr.write(safe_line(called(event.message)) + _QUESTION)
+        sys.stderr.write(call_question(event.message.tool_calls[0], _columns()))
         sys.stderr.flush()
         line = await read()
         word, _, reason = line.decode("utf-8", "replace").strip().partition(" ")
-        choice = CHOICES.get(word.lower())
+        is_paste = has_more_input(sys.stdin.fileno(), wait_s=_SAME_MOMENT_S)
+        choice = None if is_paste else CHOICES.get(word.lower())
         if not line:  # Ctrl+D, or the terminal is gone
             choice = Choice.NO
             output.note("")
     if choice is Choice.ALWAYS:
-        await _save_allowed(context, event.name)
+        await _save_allowed(context, event)
     event.decision.set_result(Decision(choice=choice, reason=reason if choice is Choice.NO else ""))

@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from functools import cache, partial
-from hashlib import sha256
-from typing import Any, cast
+from typing import Any
 
 from msgspec import Struct
 
@@ -16,18 +15,16 @@ from lmchat.cli.keys import Keys
 from lmchat.cli.target import endpoints_of_variables, metrics_kept
 from lmchat.config.settings import Settings
 from lmchat.domain.candidate import Remembered
+from lmchat.files import empty_log
 from lmchat.services.backend import Backend
 from lmchat.services.library import Library
 from lmchat.services.ports import Engine, Lazy
 from lmchat.storage import state as remembered_file
 from lmchat.storage.credentials import Credentials
 from lmchat.storage.store import SqliteStore
+from lmchat.storage.unsaved import UnsavedStore
 
-_UNSAVED = {
-    **dict.fromkeys(("append", "begin_answer", "add_pieces", "finish", "save_bookmark", "save_draft")),
-    "has_message": True,  # else the answer would be looked for
-}
-"""Store methods that save conversation content, and their results when nothing is kept."""
+Store = SqliteStore | UnsavedStore
 
 
 class Runtime(Struct, frozen=True, kw_only=True):
@@ -36,7 +33,7 @@ class Runtime(Struct, frozen=True, kw_only=True):
     settings: Settings
     backend: Backend
     engine: Lazy[Engine]
-    store: SqliteStore
+    store: Store
     remembered: Remembered
 
 
@@ -55,7 +52,7 @@ async def open_runtime(context: Context, *, is_kept: bool | None = None) -> Asyn
 
 
 @asynccontextmanager
-async def open_store(context: Context) -> AsyncIterator[SqliteStore]:
+async def open_store(context: Context) -> AsyncIterator[Store]:
     """Open the store; print the notice about its file, if any."""
     async with aclosing(make_store(context)) as store:
         yield store
@@ -67,7 +64,7 @@ async def open_store(context: Context) -> AsyncIterator[SqliteStore]:
 async def open_library(context: Context) -> AsyncIterator[Library]:
     """Open the list of sessions; its `store` is open, too."""
     async with open_store(context) as store:
-        yield Library(store)
+        yield Library(store, empty_logs=partial(empty_log, context.paths.tools_log_file))
 
 
 @cache
@@ -76,13 +73,19 @@ def keys_of(context: Context) -> Keys:
     return Keys(context.loaded, context.environ, Credentials(context.paths.credentials_file))
 
 
-def make_client(context: Context, settings: Settings) -> Any:
-    """Return the proxy client; imports httpx."""
+def make_client(context: Context, settings: Settings, *, is_paced: bool = False) -> Any:
+    """Return the proxy client; imports httpx. For a screen, it reads streams at the pace of frames."""
     from lmchat.proxy.client import ProxyClient
 
     keys = keys_of(context)
     client = ProxyClient(
-        settings, key_for=keys.key_for, cache_file=context.paths.models_file, is_lasting=keys.is_lasting
+        settings,
+        key_for=keys.key_for,
+        why_withheld=keys.why_withheld,
+        look_up=keys.look_up,
+        cache_file=context.paths.models_file,
+        is_lasting=keys.is_lasting,
+        is_paced=is_paced,
     )
     client.expect(endpoints_of_variables(context.environ))
     return client
@@ -104,41 +107,16 @@ def make_engine(context: Context, settings: Settings) -> Engine:
         settings.local,
         folder=context.paths.demo_dir,
         log_file=context.paths.engine_log_file,
-        environ=context.environ,
+        environ=context.environ_of_programs,
         on_address=keys_of(context).accept,
     )
 
 
-def make_store(context: Context, *, is_kept: bool | None = None) -> SqliteStore:
+def make_store(context: Context, *, is_kept: bool | None = None) -> Store:
     """Return the store, which opens its file with the first call.
 
     Nothing is saved with `--temporary`, unless `is_kept` decides.
     """
-    store = SqliteStore(context.paths.sessions_file)
+    saved = SqliteStore(context.paths.sessions_file)
     is_kept = not context.options.temporary if is_kept is None else is_kept
-    return store if is_kept else cast("SqliteStore", UnsavedStore(store))
-
-
-class UnsavedStore:
-    """Store that reads and counts but saves no conversation."""
-
-    def __init__(self, store: SqliteStore) -> None:
-        self._store = store
-        self._files: dict[str, bytes] = {}
-
-    async def save_file(self, data: bytes) -> str:
-        digest = sha256(data).hexdigest()
-        self._files[digest] = data
-        return digest
-
-    async def read_file(self, digest: str) -> bytes:
-        return self._files.get(digest) or await self._store.read_file(digest)
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in _UNSAVED:
-            return getattr(self._store, name)
-
-        async def keep_nothing(*_: object, **__: object) -> bool | None:
-            return _UNSAVED[name]
-
-        return keep_nothing
+    return saved if is_kept else UnsavedStore(saved)

@@ -77,7 +77,7 @@ class Loaded(Secret, frozen=True, kw_only=True):
     has_file: bool = False
     origins: Mapping[str, str] = field(default_factory=dict)  # by full key; other keys have their default
     problems: tuple[Problem, ...] = ()
-    key_endpoint: str = ""  # address that `api_key` belongs to: from the same source, else the effective one
+    key_endpoint: str = ""  # address that is set in the same place as `api_key`: the file or the environment
 
     def sound(self) -> Loaded:
         """Return itself; raises `ConfigError` with the first problem."""
@@ -134,7 +134,7 @@ def load(
         has_file=file.is_there,
         origins=origins,
         problems=tuple(problems),
-        key_endpoint=str(key_endpoint or settings.endpoint),
+        key_endpoint=str(key_endpoint or ""),
     )
 
 
@@ -276,6 +276,8 @@ class _Check:
                 self._note((*path, name), reason)
             elif section.rows[name].type is TimeoutSettings:
                 values[name] = self._section(TIMEOUTS, value, (*path, name))
+            elif section.rows[name].about.is_secret:
+                values[name] = value.strip()
             else:
                 values[name] = tuple(value) if isinstance(value, list) else value
         required = [name for name, row in section.rows.items() if row.about.is_required]

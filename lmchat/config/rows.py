@@ -24,6 +24,7 @@ from lmchat.config.settings import (
     ToolSettings,
     UiSettings,
 )
+from lmchat.text import header_value
 
 WORDS = {
     str: "a string in quotes",
@@ -62,12 +63,23 @@ class Row(Struct, frozen=True):
             return f"must be {WORDS[self.type]}"
         if about.is_required and not value:
             return "must not be empty"
+        if about.is_secret:
+            return _fault_of_key(value)
         if about.within and not about.within[0] <= value <= about.within[1]:
             return f"must be {self.limits}"
         unknown = [one for one in (value if is_list else [value]) if one not in about.words]
         if not about.words or not unknown:
             return ""
         return f'"{unknown[0]}" is not {self.limits}' if is_list else f"must be {self.limits}"
+
+
+def _fault_of_key(value: str) -> str:
+    """Return why a key cannot be sent, without the key, else ""."""
+    try:
+        header_value(value)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 class Section(Struct, frozen=True, kw_only=True):

@@ -244,7 +244,9 @@ class McpSettings(Secret, frozen=True, kw_only=True):
     env: Annotated[
         Mapping[str, str] | None, Setting("environment variables added for it", example={"LOG": "off"})
     ] = None
-    cwd: Annotated[str, Setting("folder that it is started in", example="~/notes")] = ""
+    cwd: Annotated[
+        str, Setting("folder that it is started in; default: that of config.toml", example="~/notes")
+    ] = ""
     approve: Annotated[str, Setting("whether its tools run; unset: as in [tools]", words=("", *Approval))] = (
         ""
     )
@@ -265,7 +267,7 @@ class EndpointSettings(Secret, frozen=True, kw_only=True):
     url: Annotated[
         str,
         Setting(
-            "address of the server, with or without /v1", example="http://192.168.1.20:8080", is_required=True
+            "address of the server, with or without /v1", example="http://192.168.1.20:9931", is_required=True
         ),
     ]
     api_key: Annotated[str, Setting("API key; safer: api_key_env or api_key_cmd", is_secret=True)] = ""
@@ -321,7 +323,7 @@ class Settings(Secret, frozen=True, kw_only=True):
     api_key: Annotated[
         str,
         Setting(
-            "API key for `endpoint`; safer: LMCHAT_API_KEY, or api_key_cmd under [[endpoints]]",
+            "API key for `endpoint`; safer: api_key_env or api_key_cmd under [[endpoints]]",
             is_secret=True,
         ),
     ] = ""

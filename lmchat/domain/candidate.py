@@ -8,7 +8,7 @@ from enum import Enum, StrEnum, auto
 from itertools import takewhile
 from pathlib import PurePath
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from lmchat.domain.server import (
@@ -31,7 +31,7 @@ from lmchat.errors import (
     ServerUnavailable,
     WrongUse,
 )
-from lmchat.text import safe_line, similar
+from lmchat.text import safe_line, shell_word, similar
 
 _RECENT = 9  # one for each of the keys Alt+1 … Alt+9
 
@@ -46,7 +46,8 @@ class Remembered(Struct, frozen=True, kw_only=True):
     has_sessions: bool = True
     has_telemetry: bool = True
     has_import_offer: bool = False  # whether the import of other programs' chats was offered
-    allowed_tools: tuple[str, ...] = ()  # tools that run without a question, as `SERVER/TOOL`
+    allowed_tools: dict[str, str] = field(default_factory=dict)
+    """Fingerprints of tools that run without a question, by `SERVER/TOOL`; empty for an older lmchat's."""
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
@@ -57,8 +58,8 @@ class Remembered(Struct, frozen=True, kw_only=True):
         others = [pair for pair in self.recent if pair != (endpoint, model)]
         return replace(self, endpoint=endpoint, model=model, recent=((endpoint, model), *others)[:_RECENT])
 
-    def with_allowed(self, tool: str) -> Remembered:
-        return replace(self, allowed_tools=tuple(dict.fromkeys((*self.allowed_tools, tool))))
+    def with_allowed(self, tool: str, fingerprint: str) -> Remembered:
+        return replace(self, allowed_tools={**self.allowed_tools, tool: fingerprint})
 
 
 NOTHING_FOUND = "No LMStudio server detected"
@@ -133,7 +134,7 @@ def has_model(candidate: Candidate) -> bool:
 
 def chat_models(candidate: Candidate | None) -> list[ModelInfo]:
     """Return the models of a server that can chat."""
-    return [info for info in candidate.models if not info.is_embedding] if candidate else []
+    return [info for info in candidate.models if info.can_chat] if candidate else []
 
 
 def is_forbidden(candidate: Candidate) -> bool:
@@ -150,13 +151,16 @@ def choose_model(candidate: Candidate, *, model: str, remembered: Remembered) ->
     """Choose the configured model if it may exist; without one the last used one, else a loaded one."""
     if model:
         known = find_model(model, chat_models(candidate))
-        return known or (None if _lacks(candidate, model) else _named(model, candidate))
+        is_mute = _mute_model(candidate, model) is not None
+        if known is not None or is_mute or _lacks(candidate, model):
+            return known
+        return _named(model, candidate)
     server_id = server_id_of(candidate.endpoint, candidate.product)
     last = find_model(remembered.model, chat_models(candidate)) if remembered.endpoint == server_id else None
     if last is not None and last.state is not LoadState.NOT_LOADED:
         return last
     talking = chat_models(candidate)
-    wanted = (LoadState.LOADED, LoadState.LOADING, LoadState.UNKNOWN)
+    wanted = (LoadState.LOADED, LoadState.ASLEEP, LoadState.LOADING, LoadState.UNKNOWN)
     return next((info for state in wanted for info in talking if info.state is state), None)
 
 
@@ -175,18 +179,30 @@ def unknown_model(name: str, models: Sequence[ModelInfo]) -> WrongUse:
     return WrongUse(safe_line(words), hint=_LISTS, kind="model_missing")
 
 
+def cannot_chat(model: ModelInfo) -> WrongUse:
+    """Return the error for a model that makes something else than answers."""
+    words = f"{safe_line(model.model_id)} makes {model.only_for} and cannot chat."
+    return WrongUse(words, hint=_LISTS, kind="model_missing")
+
+
+def _mute_model(candidate: Candidate, name: str) -> ModelInfo | None:
+    """Return the model of this name if it cannot chat."""
+    model = find_model(name, candidate.models)
+    return None if model is None or model.can_chat else model
+
+
 def _named(name: str, server: Candidate | Target) -> ModelInfo:
     return ModelInfo(model_id=name, endpoint=server.endpoint, product=server.product)
 
 
 def require_model(name: str, chosen: Candidate | None, candidates: Sequence[Candidate]) -> None:
-    """Raise `WrongUse` if the chosen server lacks the model of this name."""
-    if chosen is None or not _lacks(chosen, name):
+    """Raise `WrongUse` if the chosen server lacks the model of this name, or it cannot chat."""
+    if chosen is None:
         return
-    if find_model(name, chosen.models) is not None:
-        raise WrongUse(
-            f"{safe_line(name)} makes embeddings and cannot chat.", hint=_LISTS, kind="model_missing"
-        )
+    if (mute := _mute_model(chosen, name)) is not None:
+        raise cannot_chat(mute)
+    if not _lacks(chosen, name):
+        return
     raise unknown_model(name, [model for one in candidates for model in chat_models(one)])
 
 
@@ -195,7 +211,7 @@ def _lacks(candidate: Candidate, name: str) -> bool:
 
     LiteLLM and cloud providers take aliases and routes that they do not list.
     """
-    listed = chat_models(candidate) if candidate.endpoint.is_near else []
+    listed = (chat_models(candidate) or candidate.models) if candidate.endpoint.is_near else ()
     is_missing = bool(listed) and all(is_other_model(name, one.model_id) for one in listed)
     return is_missing and candidate.product is not Product.LITELLM
 
@@ -208,6 +224,9 @@ def arrive(candidates: Sequence[Candidate], *, model: str, remembered: Remembere
     arrival = choose(candidates, model=model, remembered=remembered)
     if arrival.need in (Need.SERVER, Need.KEY):
         raise why_unusable(candidates)
+    mute = _mute_model(arrival.candidate, model) if arrival.candidate else None
+    if mute is not None:
+        raise cannot_chat(mute)
     target, talking = arrival.target, chat_models(arrival.candidate)
     if arrival.need is not Need.MODEL or target is None:
         return arrival
@@ -254,8 +273,10 @@ def _sentence(step: str) -> str:
 
 def why_no_model(arrival: Arrival) -> RequestInvalid:
     """Return the error for a server without a model."""
-    names = ", ".join(model.model_id for model in chat_models(arrival.candidate))
+    names = ", ".join(shell_word(model.model_id) for model in chat_models(arrival.candidate))
     hint = f"Choose one with -m MODEL: {names}." if names else "The server has no models. Download one there."
+    if not names and arrival.candidate is not None and arrival.candidate.models:
+        hint = "The models of this server cannot chat. Load another one there."
     product = arrival.candidate.product if arrival.candidate else Product.LM_STUDIO
     return RequestInvalid(product.in_text("No LM Studio model selected"), hint=hint, kind="model_missing")
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import suppress
+from bisect import bisect_left
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 
 from msgspec import MsgspecError, Struct, json
 from msgspec.structs import replace
@@ -242,6 +243,28 @@ class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True):
         return self.text + "".join(call.name + call.arguments for call in self.tool_calls)
 
 
+class SentThoughts(Enum):
+    """Answers whose thoughts a request gives back to the model (R-45)."""
+
+    NONE = auto()
+    SINCE_PROMPT = auto()  # answers behind the last prompt: their thoughts led to tool calls
+    ALL = auto()
+
+
+def thoughts_to_send(messages: Sequence[ChatMessage], sent: SentThoughts) -> list[str]:
+    """Return the thought that goes with each message; empty where none does."""
+    thoughts = [""] * len(messages)
+    if sent is SentThoughts.NONE:
+        return thoughts
+    for place in range(len(messages) - 1, -1, -1):
+        message = messages[place]
+        if message.role is Role.USER and sent is SentThoughts.SINCE_PROMPT:
+            break
+        if message.role is Role.ASSISTANT:
+            thoughts[place] = message.reasoning
+    return thoughts
+
+
 def interrupted(message: ChatMessage, cause: str) -> ChatMessage:
     """End an answer or a tool call that was running; `cause` begins the sentence that says why."""
     state = AnswerState.INTERRUPTED
@@ -271,12 +294,10 @@ def text_message(role: Role, text: str, *, parent_id: str | None = None) -> Chat
 
 
 _SIGN = " bytes):\n```"  # every prompt with a file has it
-_MOST_FILES = 100  # the search for more takes too long
-_FILE = re.compile(
-    r"^(?P<name>[^\n]{1,300}) \((?P<size>\d{1,9}) bytes\):\n(?P<fence>`{3,})[^\n`]*\n"
-    r"(?P<text>.*?)\n?(?P=fence)[ \t]*$\n?",
-    re.DOTALL | re.MULTILINE,
-)
+_MOST_FILES = 100
+_LEAST_TICKS = 3
+_FILE_NAME = re.compile(r"(?P<name>.{1,300}) \((?P<size>\d{1,9}) bytes\):")
+_LONGEST_HEAD = 330  # characters; more than the pattern can match
 
 
 class AttachedFile(Struct, frozen=True, kw_only=True):
@@ -300,23 +321,53 @@ def as_attached(name: str, size_bytes: int, text: str, language: str = "") -> st
     return f"{name} ({size_bytes} bytes):\n{fence}{language}\n{text.rstrip()}\n{fence}\n"
 
 
-_FILE_LINE = re.compile(r'^\["file",.*"[0-9a-f]{64}",.*\]$', re.MULTILINE)
+_FILE_MARK = "\x10"
+"""Data link escape: begins the line of an attached file. What is typed or pasted cannot hold it."""
+_FILE_LINE = f'{_FILE_MARK}["file",'
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 def file_line(part: FilePart) -> str:
     """Return the line that stands for an attached file while a prompt is a draft, or waits."""
-    return f"{json.encode(part).decode()}\n"
+    return f"{_FILE_MARK}{json.encode(part).decode()}\n"
+
+
+def without_file_lines(text: str, *, kept: Collection[str] = ()) -> str:
+    """Return text from outside, as of an editor or an earlier prompt, without lines of attached files.
+
+    `kept` are lines that may stay.
+    """
+    if _FILE_MARK not in text:
+        return text
+    lines = text.split("\n")
+    return "\n".join(line if line in kept else line.replace(_FILE_MARK, "") for line in lines)
 
 
 def take_files(draft: str) -> tuple[str, dict[str, FilePart]]:
-    """Return what was written of a draft, and the attached files by the lines that stand for them."""
-    files = {}
-    for found in _FILE_LINE.finditer(draft):
-        with suppress(MsgspecError):  # somebody has typed it
-            files[found[0]] = json.decode(found[0], type=FilePart)
-    for line in files:
-        draft = draft.replace(f"{line}\n", "").replace(line, "")
-    return draft, files
+    """Return what was written of a draft, and the attached files by their lines."""
+    if _FILE_LINE not in draft:
+        return draft, {}
+    files: dict[str, FilePart] = {}
+    written: list[str] = []
+    *lines, last = draft.split("\n")
+    for line in (*(f"{line}\n" for line in lines), last):
+        text = line.removesuffix("\n")
+        if (part := files.get(text) or _part_of(text)) is None:
+            written.append(line)
+        else:
+            files[text] = part
+    return "".join(written), files
+
+
+def _part_of(line: str) -> FilePart | None:
+    """Return the attached file of a line of a draft, if it is one."""
+    if not (line.startswith(_FILE_LINE) and line.endswith("]")):
+        return None
+    try:
+        part = json.decode(line.removeprefix(_FILE_MARK), type=FilePart)
+    except (MsgspecError, RecursionError):
+        return None
+    return part if _DIGEST.fullmatch(part.digest) else None
 
 
 def has_files(prompt: str) -> bool:
@@ -328,12 +379,52 @@ def split_files(prompt: str) -> list[str | AttachedFile]:
     """Return typed texts and files in order."""
     if not has_files(prompt):
         return [prompt]
+    fences = _closing_fences(prompt)
     pieces: list[str | AttachedFile] = []
     place = 0
-    for found in _FILE.finditer(prompt):
-        if typed := prompt[place : found.start()]:
-            pieces.append(typed)
-        name, size, _, text = found.groups()
-        pieces.append(AttachedFile(name=name, size_bytes=int(size), source=found[0], text=text))
-        place = found.end()
+    sign = prompt.find(_SIGN)
+    while sign >= 0:
+        begin = prompt.rfind("\n", 0, sign) + 1
+        is_short = place <= begin and sign - begin < _LONGEST_HEAD
+        if is_short and (file := _file_at(prompt, begin, fences)) is not None:
+            if typed := prompt[place:begin]:
+                pieces.append(typed)
+            pieces.append(file)
+            place = begin + len(file.source)
+        sign = prompt.find(_SIGN, max(sign + 1, place))
     return [*pieces, rest] if (rest := prompt[place:]) else pieces
+
+
+def _closing_fences(prompt: str) -> dict[str, list[int]]:
+    """Return where the lines begin that only hold backticks, by their number, each list ascending."""
+    begins: dict[str, list[int]] = {}
+    begin = 0
+    for line in prompt.split("\n"):
+        marks = line.rstrip(" \t")
+        if len(marks) >= _LEAST_TICKS and not marks.strip("`"):
+            begins.setdefault(marks, []).append(begin)
+        begin += len(line) + 1
+    return begins
+
+
+def _file_at(prompt: str, begin: int, fences: dict[str, list[int]]) -> AttachedFile | None:
+    """Return the file whose name begins here: its line, a fence, the text, and the same fence."""
+    name_end = prompt.find("\n", begin)
+    name = _FILE_NAME.fullmatch(prompt[begin:name_end])
+    text_begin = prompt.find("\n", name_end + 1) + 1
+    if name is None or not text_begin:
+        return None
+    opening = prompt[name_end + 1 : text_begin - 1]
+    info = opening.lstrip("`")
+    closing = fences.get(opening[: len(opening) - len(info)], [])
+    index = bisect_left(closing, text_begin)
+    if "`" in info or index == len(closing):
+        return None
+    text_end = closing[index]
+    end = prompt.find("\n", text_end) + 1
+    return AttachedFile(
+        name=name["name"],
+        size_bytes=int(name["size"]),
+        source=prompt[begin : end or len(prompt)],
+        text=prompt[text_begin:text_end].removesuffix("\n"),
+    )

@@ -49,7 +49,7 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     product: Product
     model: str
     messages: tuple[ChatMessage, ...]
-    """Oldest first; reasoning is sent only of an answer to continue, the last one."""
+    """Oldest first; where the server takes it, reasoning of answers behind the last prompt is sent."""
     sampling: Sampling = field(default_factory=Sampling)
     output: Output = field(default_factory=AnyText)
     tools: tuple[Tool, ...] = ()  # tools offered to the model

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 from msgspec.structs import replace
 
+from lmchat.domain.message import SentThoughts
 from lmchat.errors import EndpointNotAllowed
 
 _VERSION_SEGMENT = re.compile(r"/v\d+[a-z0-9]*(/|$)")
@@ -57,6 +58,17 @@ LARGER_WINDOW: Mapping[Product, str] = {
 """Step to a larger context window."""
 
 
+THOUGHT_FIELDS: Mapping[Product, tuple[str, ...]] = {
+    **dict.fromkeys(
+        (Product.LLAMA_CPP, Product.BUILT_IN, Product.JAN, Product.LM_STUDIO, Product.SGLANG),
+        ("reasoning_content",),
+    ),
+    Product.VLLM: ("reasoning", "reasoning_content"),  # versions differ in what they read
+    Product.OLLAMA: ("reasoning",),
+}
+"""Fields of an answer in a request that give its thought back; others are not known to take any."""
+
+
 class Verdict(StrEnum):
     """Result of a probe of an address, best first."""
 
@@ -86,6 +98,8 @@ class LoadState(StrEnum):
     """Whether a model is in memory."""
 
     LOADED = "loaded"
+    ASLEEP = "asleep"
+    """Taken out of memory while it is not used; the next request loads it again."""
     LOADING = "loading"
     NOT_LOADED = "not loaded"
     UNKNOWN = "unknown"
@@ -218,6 +232,8 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     load_fraction: float | None = None
     is_embedding: bool = False
     """Whether the model makes only embeddings and cannot chat."""
+    is_decision: bool = False
+    """Whether the model makes only decisions and cannot chat."""
     params: str = ""
     """Number of parameters, such as "8B"."""
     quantization: str = ""
@@ -228,6 +244,8 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     """Any of `tools`, `vision`, `reasoning`, in this order."""
     is_blind: bool = False
     """Whether the server says that the model takes no images."""
+    keeps_thoughts: bool = False
+    """Whether the chat template shows the model the thoughts of all its answers."""
     efforts: tuple[str, ...] = ()
     """Values of `reasoning_effort` that the server names for this model."""
     created: int | None = None
@@ -238,9 +256,28 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
         return server_id_of(self.endpoint, self.product)
 
     @property
+    def only_for(self) -> str:
+        """What a model makes that cannot chat, as "embeddings"; empty if it can."""
+        if self.is_embedding:
+            return "embeddings"
+        return "decisions" if self.is_decision else ""
+
+    @property
+    def can_chat(self) -> bool:
+        return not self.only_for
+
+    @property
     def context(self) -> int | None:
         """Context window in tokens: as loaded, otherwise the maximum."""
         return self.context_loaded or self.context_max
+
+
+def sent_thoughts_of(product: Product, model: ModelInfo | None) -> SentThoughts:
+    """Return which thoughts a request to a model gives back."""
+    if product not in THOUGHT_FIELDS:
+        return SentThoughts.NONE
+    keeps_all = model is not None and model.keeps_thoughts
+    return SentThoughts.ALL if keeps_all else SentThoughts.SINCE_PROMPT
 
 
 def server_id_of(endpoint: Endpoint, product: Product) -> str:
@@ -263,6 +300,10 @@ class Candidate(Struct, frozen=True, kw_only=True):
     kind: str = ""
     """Kind of the error, as `LMChatError.kind`; empty without one."""
     next_step: str = ""
+    key_withheld: str = ""
+    """Why an API key that is set was not sent to it; empty without one."""
+    other_ports: tuple[int, ...] = ()
+    """Default ports of other versions of the product, where nothing answers either."""
     is_own: bool = False
     """Whether you named this server."""
     is_hinted: bool = False
@@ -272,6 +313,11 @@ class Candidate(Struct, frozen=True, kw_only=True):
     def finding(self) -> str:
         """Verdict, followed by `seen`."""
         return f"{self.verdict}: {self.seen}" if self.seen else self.verdict.value
+
+    @property
+    def port_words(self) -> str:
+        """Its port and `other_ports`, as 9931/8080."""
+        return "/".join(map(str, (self.endpoint.port, *self.other_ports)))
 
 
 class ModelList(Struct, frozen=True, kw_only=True):
@@ -303,6 +349,10 @@ class Target(Struct, frozen=True, kw_only=True):
     @property
     def context(self) -> int | None:
         return self.model.context if self.model else None
+
+    @property
+    def sent_thoughts(self) -> SentThoughts:
+        return sent_thoughts_of(self.product, self.model)
 
 
 _FILE = re.compile(r"(-\d{5}-of-\d{5})?\.gguf$")

@@ -25,6 +25,7 @@ from lmchat.domain.message import (
 )
 
 MAX_RESULT_CHARS = 32_000
+MAY_STILL_RUN = "It may still run until lmchat ends: a Python function cannot be stopped."
 MAX_TOOLS = 128  # most servers refuse more in one request
 _WIRE_CHARS = 64
 _NOT_WIRE = re.compile(r"[^A-Za-z0-9_-]+")
@@ -39,6 +40,7 @@ class Tool(Struct, frozen=True, kw_only=True):
     description: str = ""
     schema: dict[str, Any] = field(default_factory=dict)  # JSON schema of its arguments
     is_read_only: bool = False  # as its server says; it is not trusted for that
+    outlives_stop: bool = False  # a function in a thread, which cannot be stopped
 
     @property
     def full_name(self) -> str:
@@ -142,6 +144,14 @@ def called(message: ChatMessage) -> str:
 def call_message(call: ToolCallPart) -> ChatMessage:
     """Return a tool message whose call has not run yet."""
     return ChatMessage(message_id=new_id(), role=Role.TOOL, parts=(call,), created_at=now())
+
+
+def stopped_call(call: ChatMessage, *, may_still_run: bool) -> ChatMessage:
+    """Return a tool message whose call was stopped."""
+    parts = call.parts
+    if may_still_run:
+        parts = (*parts, ToolResultPart(text=MAY_STILL_RUN))
+    return replace(call, parts=parts, state=AnswerState.STOPPED)
 
 
 async def run_call(call: ChatMessage, run: Run | None) -> ChatMessage:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 import time
 from contextlib import suppress
@@ -20,6 +19,7 @@ _CACHE_MIB = 512  # for earlier prompts, beyond the window
 _LOG_TAIL_BYTES = 512
 _LAST_WORDS = b"exiting due to"
 _LAST_WORDS_S = 2.0
+_FAR_S = 86_400.0
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
     if "problem" in result:
         os._exit(3)  # threads of the library must not delay the end
     while True:
-        signal.pause()
+        time.sleep(_FAR_S)  # signal.pause is missing on Windows
 
 
 def _serve(config: dict[str, Any]) -> dict[str, str]:
@@ -87,7 +87,8 @@ def _await_last_words() -> None:
     while time.monotonic() < end_s:
         try:
             size = os.fstat(2).st_size
-            if _LAST_WORDS in os.pread(2, _LOG_TAIL_BYTES, max(0, size - _LOG_TAIL_BYTES)):
+            os.lseek(2, max(0, size - _LOG_TAIL_BYTES), os.SEEK_SET)  # it is open for appending
+            if _LAST_WORDS in os.read(2, _LOG_TAIL_BYTES):
                 return
         except OSError:
             return

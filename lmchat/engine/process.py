@@ -13,8 +13,8 @@ import msgspec
 from msgspec import Struct
 
 from lmchat.errors import EngineUnavailable
-from lmchat.files import begin_log, environment_for_others
-from lmchat.watchdog import signal_of, watched
+from lmchat.files import begin_log, needed_environment
+from lmchat.watchdog import ONE_LINE, signal_of, watched
 
 CHILD = Path(__file__).with_name("child.py")
 LOG_BYTES = 1_000_000  # size at which a run's log is emptied
@@ -68,11 +68,11 @@ class ChildProcess:
         # `-P`: nothing of the current folder is imported
         command = [sys.executable, "-P", str(CHILD)]
         process = await asyncio.create_subprocess_exec(
-            *watched(command, patience_s=STOP_S, log_bytes=LOG_BYTES, has_input=True),
+            *watched(command, patience_s=STOP_S, log_bytes=LOG_BYTES, stdin=ONE_LINE),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=log,
-            env=environment_for_others(environ),  # all that it needs comes through its standard input
+            env=needed_environment(environ),  # all that it needs comes through its standard input
             start_new_session=True,  # neither Ctrl-C nor Ctrl-Z nor the closed terminal is meant for it
             limit=_LONGEST_REPORT,
         )

@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from lmchat.domain.message import ReasoningPart, Role
-from lmchat.formats.checks import word
-from lmchat.formats.foreign import ForeignChat, Step, call_of, time_of
+from lmchat.formats.checks import number_in, row_in, word
+from lmchat.formats.foreign import DAMAGED, ForeignChat, Step, call_of, time_of
 from lmchat.formats.sources import Row, Source
 
 SOURCE = "chatgpt"
 _ALL = "all"
-_INSTRUCTIONS = "user_editable_context"  # the user's own, as a hidden message
 _THOUGHTS = ("thoughts", "reasoning_recap")
-_OMITTED = (*_THOUGHTS, _INSTRUCTIONS, "model_editable_context")
+_OMITTED = (*_THOUGHTS, "user_editable_context", "model_editable_context")  # the latter are hidden
 _KIND, _IMAGE = "content_type", "image_asset_pointer"
 _RECORDINGS = ("audio_asset_pointer", "real_time_user_audio_video_asset_pointer")
 Nodes = Mapping[str, Row]
@@ -31,23 +30,23 @@ def fits(value: Row) -> bool:
 def read(value: Row, source: Source) -> Iterator[ForeignChat]:
     """Read all branches; the path leads to `current_node`."""
     nodes = {key: node for key, node in value["mapping"].items() if isinstance(node, dict)}
-    contents = (_content(node) for node in nodes.values())
-    about: Row = next((one for one in contents if word(one, "content_type") == _INSTRUCTIONS), {})
     chat = ForeignChat(
         source=SOURCE,
-        key=word(value, "conversation_id") or value["id"],
+        key=word(value, "conversation_id") or word(value, "id") or str(value.get("create_time")),
         title=word(value, "title"),
         current=word(value, "current_node"),
         created_at=time_of(value.get("create_time")),
         updated_at=time_of(value.get("update_time")),
-        system=f"{word(about, 'user_profile')}\n\n{word(about, 'user_instructions')}".strip(),
     )
-    for key in sorted(nodes, key=lambda key: _message(nodes[key]).get("create_time") or 0):
+    filled = sum(map(bool, value["mapping"].values()))
+    chat.omitted[DAMAGED] += filled - sum(map(bool, nodes.values()))
+    used: set[str] = set()  # keys of the thoughts that an answer has
+    for key in sorted(nodes, key=lambda key: number_in(_message(nodes[key]), "create_time")):
         message = _message(nodes[key])
         chat.add(
             key,
             word(message.get("author"), "role") or Role.SYSTEM,
-            _steps(key, nodes, source, chat),
+            _steps(key, nodes, source, chat, used),
             parent=nodes[key].get("parent"),
             created_at=time_of(message.get("create_time")),
             model=word(message.get("metadata"), "model_slug"),
@@ -56,15 +55,17 @@ def read(value: Row, source: Source) -> Iterator[ForeignChat]:
 
 
 def _message(node: Row) -> Row:
-    return node.get("message") or {}
+    return row_in(node, "message")
 
 
 def _content(node: Row) -> Row:
-    return _message(node).get("content") or {}
+    return row_in(_message(node), "content")
 
 
-def _steps(key: str, nodes: Nodes, source: Source, chat: ForeignChat) -> Iterator[Step]:
-    message, content = _message(nodes[key]), _content(nodes[key])
+def _steps(key: str, nodes: Nodes, source: Source, chat: ForeignChat, used: set[str]) -> Iterator[Step]:
+    message, content = nodes[key].get("message") or {}, _content(nodes[key])
+    if not isinstance(message, dict) or (message and not isinstance(message.get("content"), dict)):
+        raise TypeError
     is_hidden = (message.get("metadata") or {}).get("is_visually_hidden_from_conversation")
     if not message or is_hidden or word(content, "content_type") in _OMITTED:
         return
@@ -81,7 +82,7 @@ def _steps(key: str, nodes: Nodes, source: Source, chat: ForeignChat) -> Iterato
         return
     is_call = role == Role.ASSISTANT and recipient != _ALL
     if role == Role.ASSISTANT and (is_call or text.strip()):
-        yield ReasoningPart(text=_thought_before(key, nodes))
+        yield ReasoningPart(text=_thought_before(key, nodes, used))
     yield call_of(key, recipient, text) if is_call else text
 
 
@@ -95,15 +96,14 @@ def _text(content: Row, chat: ForeignChat) -> str:
     return "\n".join(texts) or word(content, "text") or word(content, "result")
 
 
-def _thought_before(key: str, nodes: Nodes) -> str:
-    """Return the thoughts directly above an answer."""
+def _thought_before(key: str, nodes: Nodes, used: set[str]) -> str:
+    """Return the thoughts directly above an answer that no other answer has."""
     found: list[str] = []
-    above = nodes[key]
-    for _ in nodes:
-        above = nodes.get(above.get("parent") or "", {})
-        if word(_content(above), "content_type") not in _THOUGHTS:
-            break
-        for thought in reversed(_content(above).get("thoughts") or ()):
+    above = word(nodes[key], "parent")
+    while above not in used and word(_content(nodes.get(above, {})), "content_type") in _THOUGHTS:
+        used.add(above)
+        for thought in reversed(_content(nodes[above]).get("thoughts") or ()):
             title, text = word(thought, "summary"), word(thought, "content")
             found.append(f"**{title}**\n\n{text}".strip() if title else text)
-    return "\n\n".join(reversed([one for one in found if one]))
+        above = word(nodes[above], "parent")
+    return "\n\n".join(text for text in reversed(found) if text)

@@ -99,6 +99,23 @@ def word(row: Any, name: str) -> str:
     return value if isinstance(value, str) else ""
 
 
+def as_word(value: object) -> str:
+    """Return a text, or no text for any other value."""
+    return value if isinstance(value, str) else ""
+
+
+def row_in(row: Any, name: str) -> dict[str, Any]:
+    """Return an object in an object, or an empty one."""
+    value = row.get(name) if isinstance(row, dict) else None
+    return value if isinstance(value, dict) else {}
+
+
+def number_in(row: Any, name: str) -> float:
+    """Return a number in an object, or 0."""
+    value = row.get(name) if isinstance(row, dict) else None
+    return value if isinstance(value, int | float) else 0
+
+
 def own_id(found: str, session_id: str = "") -> str:
     """Return our own kind of id unchanged, others as a hash with `session_id`."""
     if _OWN_ID.fullmatch(found):

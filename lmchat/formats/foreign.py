@@ -11,12 +11,14 @@ import re
 from base64 import b64decode
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
+import msgspec
 from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from lmchat.domain.message import (
     ChatMessage,
@@ -31,13 +33,18 @@ from lmchat.domain.message import (
     ToolResultPart,
 )
 from lmchat.domain.session import MessagePath, Session, SessionHeader, Skipped, title_from
-from lmchat.files import MAX_BYTES, image_type
-from lmchat.formats.checks import WRONG, checked, checked_time, digest, sound, word
+from lmchat.errors import FileRefused
+from lmchat.files import image_type
+from lmchat.formats.checks import WRONG, as_word, checked, checked_time, digest, sound, word
+from lmchat.images import imported
 from lmchat.text import plural
 
+DAMAGED = "damaged message"
 _SYSTEM = "system prompt"  # key of the message made of it
 _THOUGHT = re.compile(r"\s*<(think|thinking)>(.*?)(?:</\1>\s*|\Z)", re.DOTALL)
 _FIRST_MS = 1e11  # larger numbers are milliseconds; as seconds they would be after the year 5000
+_LARGEST_FIGURE = 1e15  # of tokens or milliseconds; not a number is not smaller
+_MOST_KINDS, _LONGEST = 10, 100  # of what is left out, and characters of a name
 Step = str | Part | tuple[str | ToolCallPart, Any]
 """Text, another part, or a tool call, perhaps by its id, with its result."""
 
@@ -104,8 +111,10 @@ class ForeignChat(Struct, kw_only=True):
                     groups[-1][1].extend(parts)
                 elif parts:
                     groups.append((Role.ASSISTANT if groups else author, parts))
-        except WRONG:
-            self.omitted["damaged message"] += 1
+            for _, parts in groups:
+                msgspec.convert(msgspec.to_builtins(parts), list[Part])
+        except (*WRONG, msgspec.MsgspecError):
+            self.omitted[DAMAGED] += 1
             groups = []
         groups = groups or [(Role.USER, [])]
         for number, (author, parts) in enumerate(groups, 1):
@@ -114,13 +123,27 @@ class ForeignChat(Struct, kw_only=True):
             row = ForeignMessage(
                 role=author,
                 parts=parts,
-                parent=parent,
+                parent=parent if isinstance(parent, str) else None,
                 created_at=created_at,
-                model=model if is_answer else "",
-                receipt=receipt if is_answer and is_last else None,
+                model=as_word(model) if is_answer else "",
+                receipt=_sound_receipt(receipt) if is_answer and is_last else None,
             )
             self.rows.setdefault(own, row)
             parent = own
+
+    @contextmanager
+    def damage_counted(self) -> Iterator[None]:
+        """Count a message whose values are wrong, instead of losing the chat."""
+        try:
+            yield
+        except WRONG:
+            self.omitted[DAMAGED] += 1
+
+    def known(self, parent: object) -> str | None:
+        """Return the parent of a message; that of one whose parent is lost is the message before it."""
+        if not isinstance(parent, str) or parent in self.rows:
+            return as_word(parent) or None
+        return self.last
 
     def _parts(self, step: Step, author: Role) -> Iterator[Part]:
         """Yield what a step has; only in an answer `<think>` marks reasoning."""
@@ -149,12 +172,23 @@ class ForeignChat(Struct, kw_only=True):
 
     def image(self, value: object, name: str = "") -> FilePart | None:
         """Take an image: bytes, base64, or a `data:` URL; None for all else."""
-        with suppress(ValueError):
+        name = name or "image"
+        with suppress(ValueError, FileRefused):
             data = b64decode(value.rpartition(";base64,")[2]) if isinstance(value, str) else value
-            if isinstance(data, bytes) and len(data) <= MAX_BYTES and (media_type := image_type(data)):
-                key = sha256(data).hexdigest()
-                self.files[key] = data
-                return FilePart(name=name or "image", media_type=media_type, digest=key, size=len(data))
+            if not isinstance(data, bytes) or not (media_type := image_type(data)):
+                return None
+            image = imported(name, data)
+            key = sha256(image.data).hexdigest()
+            self.files[key] = image.data
+            return FilePart(
+                name=name,
+                media_type=media_type,
+                digest=key,
+                size=len(image.data),
+                width=image.width,
+                height=image.height,
+                tokens=image.tokens if image.width else 0,
+            )
         return None
 
     def images(self, values: Iterable[object]) -> Iterator[FilePart]:
@@ -176,17 +210,16 @@ class ForeignChat(Struct, kw_only=True):
         prompt = next((message.text for message in messages if message.role is Role.USER), "")
         header = SessionHeader(
             session_id=self.session_id or digest(f"{self.source} {self.key}"),
-            title=(self.title or "").strip() or title_from(prompt),
+            title=as_word(self.title).strip() or title_from(prompt),
             created_at=self.created_at or min(times, default=moment),
             updated_at=self.updated_at or max(times, default=moment),
-            model=self.model or next((one.model for one in reversed(messages) if one.model), ""),
+            model=as_word(self.model) or next((one.model for one in reversed(messages) if one.model), ""),
             tags=(self.source,) if self.source else (),
             is_archived=self.is_archived,
             is_pinned=self.is_pinned,
         )
         if kinds := +self.omitted:  # without zeros
-            counts = ", ".join(plural(count, kind) for kind, count in kinds.items())
-            yield Skipped(where=f"“{header.title}”", reason=f"{counts} left out")
+            yield Skipped(where=f"“{header.title[:_LONGEST]}”", reason=f"{_counts(kinds)} left out")
         if any(message.role is not Role.SYSTEM for message in tree.values()):
             every_one = tuple(tree.values())
             session = Session(header=checked(header), messages=messages, tree=every_one, files=self.files)
@@ -194,7 +227,7 @@ class ForeignChat(Struct, kw_only=True):
 
     def _tree(self, moment: datetime) -> tuple[dict[str, ChatMessage], MessagePath]:
         """Return the messages by their keys, and the path that the program shows."""
-        parts = [*self._parts(self.system or "", Role.SYSTEM)]
+        parts = [*self._parts(as_word(self.system), Role.SYSTEM)]
         system = ForeignMessage(role=Role.SYSTEM, parts=parts, parent=None)
         every = {_SYSTEM: system, **self.rows}
         above = _kept_above(every)
@@ -213,10 +246,13 @@ class ForeignChat(Struct, kw_only=True):
                     model=row.model,
                     receipt=row.receipt,
                 )
-                tree[key] = checked(message)
+                tree[key] = message
         path: dict[str, ChatMessage] = {}
-        end = self.current if self.current in every else next(reversed(every))
+        current = as_word(self.current)
+        end = current if current in every else next(reversed(every))
         at = end if every[end].parts else above[end]
+        if at is None:  # the end is damaged
+            at = next(reversed(tree), None)
         while at is not None and at not in path:
             path[at] = tree[at]
             at = above[at]
@@ -225,6 +261,25 @@ class ForeignChat(Struct, kw_only=True):
 
 Chats = Iterator[Callable[[], Iterator[ForeignChat]]]
 """Functions that read the chats of a database; one that fails costs its chat only."""
+
+
+def _sound_receipt(receipt: Receipt | None) -> Receipt | None:
+    """Return figures without those of wrong types, which cost only themselves."""
+    if receipt is None:
+        return None
+    kept: dict[str, Any] = {}
+    for name, value in asdict(receipt).items():
+        is_figure = isinstance(value, int | float)
+        with suppress(msgspec.ValidationError):
+            if not is_figure or abs(value) < _LARGEST_FIGURE:
+                kept[name] = getattr(msgspec.convert({name: value}, Receipt), name)
+    return Receipt(**kept)
+
+
+def _counts(kinds: Mapping[str, int]) -> str:
+    named = [plural(count, kind[:_LONGEST]) for kind, count in list(kinds.items())[:_MOST_KINDS]]
+    others = sum(list(kinds.values())[_MOST_KINDS:])
+    return ", ".join([*named, plural(others, "other part")] if others else named)
 
 
 def call_of(call_id: object, name: str, arguments: object) -> ToolCallPart:

@@ -29,10 +29,20 @@ img { max-width: 100%; }
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
-def to_html(session: Session, *, with_reasoning: bool = False, zone: tzinfo | None = UTC) -> str:
-    """Return the path and the branches as a page; all text is escaped."""
-    # A picture would be fetched from wherever a model says as soon as the page is opened.
-    markdown = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
+def to_html(
+    session: Session,
+    *,
+    with_reasoning: bool = False,
+    zone: tzinfo | None = UTC,
+    pages: Mapping[str, str] | None = None,
+) -> str:
+    """Return the path and the branches as a page; all text is escaped.
+
+    `pages` has the HTML of messages by their ids; the text of any other message is shown as it is.
+    """
+    if pages is None:
+        messages = (*session.messages, *session.branches)
+        pages = {message.message_id: markdown_html(safe_text(message.text)) for message in messages}
     title = _escaped(session.header.title)
     blocks = [
         "<!DOCTYPE html>",
@@ -42,15 +52,22 @@ def to_html(session: Session, *, with_reasoning: bool = False, zone: tzinfo | No
         f"<title>{title}</title><style>{_STYLE}</style></head><body>",
         f"<h1>{title}</h1>",
     ]
-    entry = partial(_entry, markdown=markdown, files=session.files, zone=zone, with_reasoning=with_reasoning)
+    entry = partial(_entry, pages=pages, files=session.files, zone=zone, with_reasoning=with_reasoning)
     blocks += with_branches(session, entry, lambda head: f"<hr><p><strong>{escape(head)}</strong></p>")
     return "\n".join([*blocks, "</body></html>"]) + "\n"
+
+
+def markdown_html(text: str) -> str:
+    """Return Markdown as HTML; may take very long."""
+    # A picture would be fetched from wherever a model says as soon as the page is opened.
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
+    return str(markdown.render(text))
 
 
 def _entry(
     message: ChatMessage,
     calls: tuple[ToolCallPart, ...],
-    markdown: MarkdownIt,
+    pages: Mapping[str, str],
     files: Mapping[str, bytes],
     *,
     zone: tzinfo | None,
@@ -68,7 +85,8 @@ def _entry(
     if message.refusal:
         yield f"<p><strong>{REFUSED}.</strong></p>"
     if message.text:
-        yield markdown.render(safe_text(message.text))
+        plain = f"<pre>{escape(safe_text(message.text))}</pre>"
+        yield pages.get(message.message_id, plain)
     for call in calls:
         arguments = escape(safe_text(call.arguments))
         yield f"<p>Tool call <code>{_escaped(call.name)}</code></p><pre>{arguments}</pre>"

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lmchat.domain.message import ReasoningPart, as_attached
-from lmchat.formats.checks import word
+from lmchat.formats.checks import number_in, row_in, word
 from lmchat.formats.foreign import ForeignChat, Step, call_of, time_of
 from lmchat.formats.sources import Row, Source
 
@@ -21,23 +21,25 @@ Parents = dict[str, str | None]
 
 def fits(value: Row) -> bool:
     """Return whether a value is a message of a thread."""
-    return "thread_id" in value and isinstance(value.get("content"), list)
+    return "thread_id" in value and isinstance(value.get("content"), list | str)
 
 
 def read(value: list[Any], source: Source) -> Iterator[ForeignChat]:
     """Read the messages of a thread."""
-    messages = {word(one, "id"): one for one in value if isinstance(one, dict)}
+    rows = [row for row in value if isinstance(row, dict)]
+    messages = {word(row, "id") or str(number): row for number, row in enumerate(rows)}
     thread = source.json_beside(THREAD)
-    assistant: Row = next(iter(thread.get("assistants") or ()), {})
+    assistants = thread.get("assistants")
+    assistant = assistants[0] if isinstance(assistants, list) and assistants else {}
     parents = _parents(messages)
     chat = ForeignChat(
         source=SOURCE,
-        key=word(thread, "id") or word(value[0], "thread_id"),
+        key=word(thread, "id") or next(filter(None, (word(row, "thread_id") for row in rows)), ""),
         title=word(thread, "title"),
         current=_current(messages, parents),
         updated_at=time_of(thread.get("updated")),
         system=word(assistant, "instructions"),
-        model=word(assistant.get("model"), "id").strip("*"),
+        model=word(row_in(assistant, "model"), "id").strip("*"),
     )
     for key, one in messages.items():
         time, steps = time_of(one.get("created_at")), _steps(one, chat)
@@ -45,17 +47,14 @@ def read(value: list[Any], source: Source) -> Iterator[ForeignChat]:
     yield chat
 
 
-def _metadata(message: Row) -> Row:
-    found = message.get("metadata")
-    return found if isinstance(found, dict) else {}
-
-
 def _parents(messages: Mapping[str, Row]) -> Parents:
-    is_tree = any("parentId" in _metadata(one) for one in messages.values())
+    is_tree = any("parentId" in row_in(one, "metadata") for one in messages.values())
     parents: Parents = {}
     last = asked = None
     for key, one in messages.items():
-        parents[key] = _metadata(one).get("parentId") if is_tree else last
+        parent = word(row_in(one, "metadata"), "parentId") or None
+        is_lost = parent is not None and parent not in messages  # its line is broken
+        parents[key] = parent if is_tree and not is_lost else last
         if is_tree and parents[key] is None and one.get("role") == "assistant":
             parents[key] = asked  # some versions lost the parents of answers
         last = key
@@ -66,21 +65,23 @@ def _parents(messages: Mapping[str, Row]) -> Parents:
 def _current(messages: Mapping[str, Row], parents: Parents) -> str | None:
     """Return the end of the path that Jan shows: from the newest root to the active or newest child."""
     children: dict[str | None, list[str]] = {}
-    for key in sorted(messages, key=lambda key: messages[key].get("created_at") or 0):
+    for key in sorted(messages, key=lambda key: number_in(messages[key], "created_at")):
         children.setdefault(parents[key], []).append(key)
     at: str | None = None
     while below := children.pop(at, None):
-        chosen = _metadata(messages[at]).get("activeChildId") if at else None
+        chosen = row_in(messages[at], "metadata").get("activeChildId") if at else None
         at = chosen if chosen in below else below[-1]
     return at
 
 
 def _steps(message: Row, chat: ForeignChat) -> Iterator[Step]:
-    for old in _metadata(message).get("tool_calls") or ():
+    for old in row_in(message, "metadata").get("tool_calls") or ():
         call = old["tool"]["function"] | {"id": old["tool"].get("id"), "output": old.get("response")}
         yield from _call(call)
-    for part in message["content"]:
-        kind, text = word(part, "type"), word(part.get("text"), "value")
+    content = message["content"]
+    parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    for part in parts:
+        kind, text = word(part, "type"), word(part, "text") or word(row_in(part, "text"), "value")
         if kind == "text":
             yield text
         elif kind == "reasoning":
@@ -92,7 +93,7 @@ def _steps(message: Row, chat: ForeignChat) -> Iterator[Step]:
             yield from chat.images([word(part["image_url"], "url")])
         else:
             chat.omitted[kind or "unknown part"] += 1
-    for file in _metadata(message).get("inline_file_contents") or ():
+    for file in row_in(message, "metadata").get("inline_file_contents") or ():
         text = file["content"]
         yield "\n" + as_attached(word(file, "name"), len(text.encode()), text)
     chat.omitted["attachment"] += len(message.get("attachments") or ())

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lmchat.domain.message import ReasoningPart, Receipt, Role, as_attached
-from lmchat.formats.checks import word
+from lmchat.formats.checks import row_in, word
 from lmchat.formats.foreign import ForeignChat, Step, time_of
 from lmchat.formats.message_list import tool_calls
 from lmchat.formats.sources import Row, Source
@@ -20,8 +20,9 @@ SOURCE = "llamacpp"
 
 
 def fits(value: Row) -> bool:
-    """Return whether a value is a record of chats."""
-    return word(value, "type") == "session"
+    """Return whether a value is a record of chats; the line of the first session may be broken."""
+    is_message = word(value, "type") == "message" and bool(word(row_in(value, "message"), "convId"))
+    return is_message or word(value, "type") == "session"
 
 
 def fits_older(value: Row) -> bool:
@@ -33,10 +34,14 @@ def read(value: list[Any], source: Source) -> Iterator[ForeignChat]:
     """Read each chat of the records of a file."""
     chats: list[Row] = []
     for record in value:
+        message = row_in(record, "message")
         if word(record, "type") == "session":
             chats.append({"conv": record, "messages": []})
         elif word(record, "type") == "message":
-            chats[-1]["messages"].append(record["message"])
+            chat_id = word(message, "convId")
+            if not chats or chat_id not in ("", word(chats[-1]["conv"], "id")):
+                chats.append({"conv": {"id": chat_id}, "messages": []})  # its own record is broken
+            chats[-1]["messages"].append(message)
     for chat in chats:
         yield from read_older(chat, source)
 
@@ -46,21 +51,22 @@ def read_older(value: Row, _: Source) -> Iterator[ForeignChat]:
     about = value["conv"]
     chat = ForeignChat(
         source=SOURCE,
-        key=about["id"],
+        key=word(about, "id"),
         title=word(about, "name"),
         current=word(about, "currNode"),
         updated_at=time_of(about.get("lastModified")),
     )
-    for one in value["messages"]:
-        chat.add(
-            one["id"],
-            word(one, "role"),
-            _steps(one, chat),
-            parent=one.get("parent"),
-            created_at=time_of(one.get("timestamp")),
-            model=word(one, "model"),
-            receipt=_receipt(one.get("timings")),
-        )
+    for message in value["messages"]:
+        with chat.damage_counted():
+            chat.add(
+                message["id"],
+                word(message, "role"),
+                _steps(message, chat),
+                parent=chat.known(message.get("parent")),
+                created_at=time_of(message.get("timestamp")),
+                model=word(message, "model"),
+                receipt=_receipt(message.get("timings")),
+            )
     yield chat
 
 

@@ -18,6 +18,7 @@ _HASHES = """
 with recursive chain(hash) as (
     select tip_message_hash from threads where id = :id
     union select tip_message_hash from turns where thread_id = :id
+    union select parent_message_hash from turns where thread_id = :id
     union select messages.parent_hash from messages join chain using (hash)
 )
 """
@@ -63,10 +64,11 @@ def _thread(database: ForeignDatabase, thread: Row, turns: Turns) -> Iterator[Fo
     for part in database.rows(_HASHES + _PARTS, id=thread["id"]):
         parts.setdefault(part["message_hash"], []).append(part)
     for message in database.rows(_HASHES + _MESSAGES, id=thread["id"]):
-        key = message["hash"]
-        facts = turns.get((thread["id"], key)) or turns.get((None, key)) or {}
-        steps = _steps(database, parts.get(key, ()), chat)
-        chat.add(key, message["role"], steps, parent=message["parent_hash"], **facts)
+        with chat.damage_counted():
+            key = message["hash"]
+            facts = turns.get((thread["id"], key)) or turns.get((None, key)) or {}
+            steps = _steps(database, parts.get(key, ()), chat)
+            chat.add(key, message["role"], steps, parent=message["parent_hash"], **facts)
     times = (row.created_at for row in chat.rows.values() if row.created_at)
     chat.created_at = next(times, time_of(thread["datetime_utc"]))
     yield chat

@@ -48,21 +48,30 @@ def _chat(
 ) -> Iterator[ForeignChat]:
     """Read responses, each with the prompt before it; several tables came in later versions."""
     chat = ForeignChat(source=SOURCE, key=row["id"], title=row["name"], model=row["model"])
-    calls, results = tools
     system = ""
-    for one in responses:
-        key, time = one["id"], time_of(one["datetime_utc"])
-        before, system = system, _text(database, one, "system", "\n\n") or system
-        asked: list[tuple[str, list[Step]]] = [("system", [system])] if system != before else []
-        asked += [("tool", [(found["tool_call_id"] or "", found["output"])]) for found in results(key)]
-        files = database.rows(_ATTACHED, id=key) if "prompt_attachments" in database.tables else ()
-        asked.append(("user", [*attached(database, files, chat), _text(database, one, "prompt", "\n")]))
-        for number, (role, steps) in enumerate(asked):
-            chat.add(f"{key}.{number}", role, steps, parent=chat.last, created_at=time)
-        steps = [ReasoningPart(text=one.get("reasoning") or ""), one["response"] or ""]
-        steps += [call_of(call["tool_call_id"], call["name"], call["arguments"]) for call in calls(key)]
-        chat.add(key, "assistant", steps, parent=chat.last, **answer_facts(one))
+    for response in responses:
+        with chat.damage_counted():
+            system = _add_response(database, response, chat, tools, system)
     yield chat
+
+
+def _add_response(
+    database: ForeignDatabase, response: Row, chat: ForeignChat, tools: tuple[RowsBy, RowsBy], before: str
+) -> str:
+    """Add a response and its prompt; return the system prompt from here on."""
+    calls, results = tools
+    key, time = response["id"], time_of(response["datetime_utc"])
+    system = _text(database, response, "system", "\n\n") or before
+    asked: list[tuple[str, list[Step]]] = [("system", [system])] if system != before else []
+    asked += [("tool", [(found["tool_call_id"] or "", found["output"])]) for found in results(key)]
+    files = database.rows(_ATTACHED, id=key) if "prompt_attachments" in database.tables else ()
+    asked.append(("user", [*attached(database, files, chat), _text(database, response, "prompt", "\n")]))
+    for number, (role, steps) in enumerate(asked):
+        chat.add(f"{key}.{number}", role, steps, parent=chat.last, created_at=time)
+    steps = [ReasoningPart(text=response.get("reasoning") or ""), response["response"] or ""]
+    steps += [call_of(call["tool_call_id"], call["name"], call["arguments"]) for call in calls(key)]
+    chat.add(key, "assistant", steps, parent=chat.last, **answer_facts(response))
+    return system
 
 
 def attached(database: ForeignDatabase, files: Iterable[Row], chat: ForeignChat) -> Iterator[FilePart]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lmchat.domain.message import ReasoningPart, Receipt
-from lmchat.formats.checks import word
+from lmchat.formats.checks import row_in, word
 from lmchat.formats.foreign import ForeignChat, Step, call_of, time_of
 from lmchat.formats.sources import Row, Source
 
@@ -35,15 +35,20 @@ def read(value: Row, source: Source) -> Iterator[ForeignChat]:
         model=word(value.get("lastUsedModel"), "identifier"),
     )
     for number, message in enumerate(value["messages"]):
-        parent = chat.current
-        for index, version in enumerate(message["versions"]):
-            key = f"{number}.{index}"
-            chat.add(
-                key, word(version, "role"), _steps(version, source, chat), parent=parent, **_facts(version)
-            )
-            if index == message.get("currentlySelected", 0):
-                chat.current = key
+        with chat.damage_counted():
+            _add_versions(number, message, source, chat)
     yield chat
+
+
+def _add_versions(number: int, message: Row, source: Source, chat: ForeignChat) -> None:
+    parent = chat.current
+    for index, version in enumerate(message["versions"]):
+        key = f"{number}.{index}"
+        with chat.damage_counted():
+            steps = _steps(version, source, chat)
+            chat.add(key, word(version, "role"), steps, parent=parent, **_facts(version))
+        if index == message.get("currentlySelected", 0) and key in chat.rows:
+            chat.current = key
 
 
 def _steps(version: Row, source: Source, chat: ForeignChat) -> Iterator[Step]:
@@ -72,7 +77,7 @@ def _facts(version: Row) -> dict[str, Any]:
         if begun_ms.isdecimal():
             facts["created_at"] = time_of(int(begun_ms))
         if isinstance(info := step.get("genInfo"), dict):
-            stats = info.get("stats") or {}
+            stats = row_in(info, "stats")
             facts["model"] = word(info, "identifier")
             facts["receipt"] = Receipt(
                 tokens_per_second=stats.get("tokensPerSecond"),
@@ -85,6 +90,7 @@ def _facts(version: Row) -> dict[str, Any]:
 
 
 def _system(value: Row) -> str:
-    fields = (value.get("perChatPredictionConfig") or {}).get("fields") or ()
-    found = (word(one, "value") for one in fields if word(one, "key") == "llm.prediction.systemPrompt")
+    fields = row_in(value, "perChatPredictionConfig").get("fields")
+    rows = fields if isinstance(fields, list) else ()
+    found = (word(row, "value") for row in rows if word(row, "key") == "llm.prediction.systemPrompt")
     return next(found, word(value, "systemPrompt"))

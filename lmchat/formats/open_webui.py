@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from lmchat.formats.checks import word
+from lmchat.formats.checks import WRONG, as_word, number_in, row_in, word
 from lmchat.formats.foreign import Chats, ForeignChat, time_of
+from lmchat.formats.json_stream import NO_JSON
 from lmchat.formats.open_webui_answers import steps
 from lmchat.formats.sources import ForeignDatabase, Row, Source
 
 SOURCE = "openwebui"
 # Links to a chat are copies of it.
-_CHATS = "select id from chat where coalesce(user_id, '') not like 'shared-%' order by created_at, id"
-_MESSAGES = "select * from chat_message where chat_id = :id order by created_at, rowid"
+_CHATS = (
+    "select rowid as number, id from chat where coalesce(user_id, '') not like 'shared-%'"
+    " order by created_at, id"
+)
 _COLUMNS = {"parent_id": "parentId", "model_id": "model", "created_at": "timestamp", "role": "role"}
 
 
@@ -27,7 +31,7 @@ def fits(value: Row) -> bool:
 def read(value: Row, _: Source | None = None) -> Iterator[ForeignChat]:
     """Read a chat, with or without the row of the database around it."""
     about = value.get("chat", value)
-    if (value.get("meta") or {}).get("internal"):
+    if row_in(value, "meta").get("internal"):
         return
     chat = ForeignChat(
         source=SOURCE,
@@ -55,26 +59,39 @@ def fits_database(database: ForeignDatabase) -> bool:
 
 def read_database(database: ForeignDatabase) -> Chats:
     """Read each chat; rows of messages, where there are some, are newer than what the chat holds of them."""
+    messages = database.rows_by("chat_message", "chat_id", "created_at, rowid")
     for row in database.rows(_CHATS):
-        yield partial(_stored, database, row["id"])
+        yield partial(_stored, database, row["number"], messages(row["id"]))
 
 
-def _stored(database: ForeignDatabase, chat_id: str) -> Iterator[ForeignChat]:
-    (row,) = database.rows("select * from chat where id = :id", id=chat_id)
-    row |= {"chat": json.loads(row["chat"]), "meta": json.loads(row.get("meta") or "{}")}
-    messages = _history(row) or {}
-    for one in database.rows(_MESSAGES, id=chat_id) if "chat_message" in database.tables else ():
-        key = one["id"].removeprefix(f"{chat_id}-")
-        messages[key] = messages.get(key, {}) | _message(one)
-    messages = dict(sorted(messages.items(), key=lambda item: item[1].get("timestamp") or 0))
-    row["chat"]["history"] = row["chat"].get("history", {}) | {"messages": messages}
+def _stored(database: ForeignDatabase, number: int, rows: Iterator[Row]) -> Iterator[ForeignChat]:
+    (row,) = database.rows("select * from chat where rowid = :number", number=number)
+    stored = _json_object(row["chat"])
+    row |= {"chat": stored, "meta": _json_object(row.get("meta"))}
+    messages = row_in(row_in(stored, "history"), "messages")
+    for one in rows:
+        key = str(one["id"]).removeprefix(f"{row['id']}-")
+        messages[key] = row_in(messages, key) | _message(one)
+    messages = dict(sorted(messages.items(), key=lambda item: number_in(item[1], "timestamp")))
+    stored["history"] = row_in(stored, "history") | {"messages": messages}
     yield from read(row)
 
 
+def _json_object(text: object) -> Row:
+    """Return the object of a column; an empty one if it is damaged."""
+    with suppress(*NO_JSON):
+        if isinstance(value := json.loads(as_word(text)), dict):
+            return value
+    return {}
+
+
 def _message(row: Row) -> Row:
-    """Return the filled columns of a message as its fields."""
-    fields = {field: row[column] for column, field in _COLUMNS.items()}
-    fields |= {name: json.loads(row[name] or "null") for name in ("content", "output", "files")}
+    """Return the filled columns of a message as its fields; none of a damaged row."""
+    try:
+        fields = {field: row[column] for column, field in _COLUMNS.items()}
+        fields |= {name: json.loads(row[name] or "null") for name in ("content", "output", "files")}
+    except WRONG:
+        return {}
     return {name: value for name, value in fields.items() if value is not None}
 
 

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import html
 import json
-import re
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import NamedTuple
 
 from lmchat.domain.message import ReasoningPart, Role
 from lmchat.formats.checks import word
 from lmchat.formats.foreign import ForeignChat, Step, call_of
 from lmchat.formats.sources import Row
 
-_DETAILS = re.compile(
-    r'\s*<details type="(\w+)"([^>]*)>\s*(?:<summary>.*?</summary>)?(.*?)</details>\s*', re.DOTALL
-)
-_ATTRIBUTE = re.compile(r'(\w+)="([^"]*)"')
+_BLOCK, _BLOCK_END = '<details type="', "</details>"
+_SUMMARY, _SUMMARY_END = "<summary>", "</summary>"
+_LONGEST_KIND = 50
+
+
+class DetailsBlock(NamedTuple):
+    """A `<details>` element of a text."""
+
+    kind: str
+    attributes: str
+    inner: str
+    begin: int  # offset in the text
+    end: int  # offset behind it
 
 
 def steps(message: Row, chat: ForeignChat) -> Iterator[Step]:
@@ -57,20 +66,61 @@ def _joined(parts: list[Row]) -> str:
 
 def _blocks(text: str, chat: ForeignChat) -> Iterator[Step]:
     end = 0
-    for found in _DETAILS.finditer(text):
-        yield text[end : found.start()]
-        kind, inner = found[1], html.unescape(found[3]).strip()
-        end = found.end()
-        if kind == "reasoning":
-            yield ReasoningPart(text=re.sub("(?m)^> ?", "", inner))
-        elif kind == "tool_calls":
-            values = {name: _unpacked(html.unescape(value)) for name, value in _ATTRIBUTE.findall(found[2])}
-            call = call_of(values.get("id"), values["name"], values.get("arguments", ""))
-            yield call
-            yield call.call_id, values.get("result") or inner
-        else:
-            chat.omitted[kind.replace("_", " ")] += 1
-    yield text[end:]
+    for block in _found(text):
+        yield _between(text[end : block.begin], is_after_block=end > 0).rstrip()
+        yield from _block_steps(block, chat)
+        end = block.end
+    yield _between(text[end:], is_after_block=end > 0)
+
+
+def _between(text: str, *, is_after_block: bool) -> str:
+    return text.lstrip() if is_after_block else text
+
+
+def _found(text: str) -> Iterator[DetailsBlock]:
+    """Yield the elements one after the other; each part of the text is searched once."""
+    begin = text.find(_BLOCK)
+    while begin >= 0:
+        kind_begin = begin + len(_BLOCK)
+        kind, quote, _ = text[kind_begin : kind_begin + _LONGEST_KIND].partition('"')
+        if not quote or not kind.replace("_", "").isalnum():
+            begin = text.find(_BLOCK, kind_begin)
+            continue
+        head_end = text.find(">", kind_begin)
+        inner_end = text.find(_BLOCK_END, head_end)
+        if head_end < 0 or inner_end < 0:
+            return
+        inner = text[head_end + 1 : inner_end].lstrip()
+        if inner.startswith(_SUMMARY) and _SUMMARY_END in inner:
+            inner = inner.partition(_SUMMARY_END)[2]
+        end = inner_end + len(_BLOCK_END)
+        attributes = text[kind_begin + len(kind) + 1 : head_end]
+        yield DetailsBlock(kind, attributes, inner, begin, end)
+        begin = text.find(_BLOCK, end)
+
+
+def _block_steps(block: DetailsBlock, chat: ForeignChat) -> Iterator[Step]:
+    inner = html.unescape(block.inner).strip()
+    if block.kind == "reasoning":
+        yield ReasoningPart(text="\n".join(map(_unquoted, inner.split("\n"))))
+    elif block.kind == "tool_calls":
+        values = _attributes(block.attributes)
+        call = call_of(values.get("id"), values["name"], values.get("arguments", ""))
+        yield call
+        yield call.call_id, values.get("result") or inner
+    else:
+        chat.omitted[block.kind.replace("_", " ")] += 1
+
+
+def _unquoted(line: str) -> str:
+    return line[1:].removeprefix(" ") if line.startswith(">") else line
+
+
+def _attributes(text: str) -> dict[str, str]:
+    """Return the values by name of `name="value"` pairs."""
+    names_and_values = text.split('"')
+    pairs = zip(names_and_values[::2], names_and_values[1::2], strict=False)
+    return {name.strip().removesuffix("="): _unpacked(html.unescape(value)) for name, value in pairs}
 
 
 def _unpacked(value: str) -> str:

@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator
 from functools import partial
 
-from lmchat.formats.foreign import Chats, ForeignChat
+from lmchat.formats.foreign import Chats, ForeignChat, Step
+from lmchat.formats.json_stream import NO_JSON
 from lmchat.formats.sources import ForeignDatabase, Row
 
 SOURCE = "oterm"
@@ -33,6 +34,15 @@ def _chat(row: Row, messages: list[Row]) -> Iterator[ForeignChat]:
         model=row["model"],
     )
     for one in messages:
-        steps = [*chat.images(json.loads(one.get("images") or "[]")), one["text"]]
+        steps = _steps(one, chat)
         chat.add(str(one["id"]), one["author"], steps, parent=chat.last, model=row["model"])
     yield chat
+
+
+def _steps(message: Row, chat: ForeignChat) -> Iterator[Step]:
+    try:
+        images = json.loads(message.get("images") or "[]")
+    except NO_JSON:
+        images = [""]
+    yield from chat.images(images if isinstance(images, list) else [""])
+    yield message["text"]

@@ -27,11 +27,9 @@ def read(value: Row, source: Source) -> Iterator[ForeignChat]:
         updated_at=time_of(value["last_updated"]),
         model=word(value.get("llm_config"), "model_name") or word(value, "llm_model_name"),
     )
-    for number, one in enumerate(value["messages"] or ()):
-        key = word(one, "id") or word(one, "message_id") or str(number)
-        chat.add(key, word(one, "role"), _steps(one, chat), parent=chat.last, model=chat.model)
-        for name, kind in _OTHERS.items():
-            chat.omitted[kind] += len(one.get(name) or ()) if isinstance(one, dict) else 0
+    for number, message in enumerate(value["messages"] or ()):
+        key = word(message, "id") or word(message, "message_id") or str(number)
+        chat.add(key, word(message, "role"), _steps(message, chat), parent=chat.last, model=chat.model)
     yield chat
 
 
@@ -39,3 +37,5 @@ def _steps(message: Row, chat: ForeignChat) -> Iterator[Step]:
     yield from chat.images(message.get("images") or ())
     yield ReasoningPart(text=word(message, "thinking"))
     yield message.get("content", "")
+    for name, kind in _OTHERS.items():
+        chat.omitted[kind] += len(message.get(name) or ())

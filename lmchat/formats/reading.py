@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from io import BytesIO
@@ -12,8 +14,11 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 from zipfile import ZipFile
 
+from msgspec.structs import replace
+
 from lmchat.domain.session import Session, Skipped
 from lmchat.errors import FileRefused, FormatUnknown
+from lmchat.files import image_type
 from lmchat.formats import (
     chatgpt,
     elia,
@@ -41,6 +46,8 @@ from lmchat.formats.sources import (
     head_of,
     member_source,
 )
+from lmchat.images import checked
+from lmchat.text import plural
 
 Chats = Generator[Session | Skipped, None, None]
 AUTO = "auto"
@@ -159,8 +166,10 @@ class Reader:
         if form.is_whole:
             content = source.content()
             begun = list(source._replace(open=lambda: BytesIO(content)).values())
-            cut = [one for one in begun if isinstance(one, Skipped)]
-            yield from self._each([partial(form.read, begun, source), *cut])
+            records = [one for one in begun if isinstance(one, dict)]
+            damaged = (_damaged_record(number, one) for number, one in enumerate(begun, 1))
+            left_out = filter(None, damaged)
+            yield from self._each(chain([partial(form.read, records, source)], left_out))
         else:
             every = chain(begun, values)
             yield from self._each(
@@ -176,7 +185,9 @@ class Reader:
             try:
                 for chat in read():
                     yield from chat.finished(self._moment)
-            except (*WRONG, FileRefused):
+            except sqlite3.OperationalError:  # locked, or interrupted
+                raise
+            except (*WRONG, FileRefused, sqlite3.DatabaseError):
                 yield Skipped(where=f"chat {number}", reason="it is damaged")
 
     def _own(self, source: Source, *, has_lines: bool) -> Chats:
@@ -188,7 +199,7 @@ class Reader:
         value = _json(text) if is_json else None
         try:
             if isinstance(value, dict) and "lmchat" in value:
-                found: list[Session | Skipped] = [from_json(value)]
+                found: list[Session | Skipped] = [*_with_small_images(from_json(value))]
             elif is_list(value):
                 found = list(from_list(value, self._moment))
             elif text.startswith("-"):
@@ -211,12 +222,35 @@ class Reader:
             raise FormatUnknown(message, hint=f"Import it with --from {source}.")
 
 
+def _with_small_images(session: Session) -> Iterator[Session | Skipped]:
+    """Leave out images that are too large to be decoded."""
+    files: dict[str, bytes] = {}
+    for digest, data in session.files.items():
+        with suppress(FileRefused):
+            is_image = bool(image_type(data))
+            files[digest] = checked(digest, data).data if is_image else data
+    if lost := len(session.files) - len(files):
+        yield Skipped(where=f"“{session.header.title}”", reason=f"{plural(lost, 'image')} left out")
+    yield replace(session, files=files)
+
+
+def _damaged_record(number: int, value: object) -> Skipped | None:
+    """Return what to tell of a record that is no object."""
+    if isinstance(value, dict):
+        return None
+    if isinstance(value, Skipped):
+        return value
+    return Skipped(where=f"record {number}", reason="it is damaged")
+
+
 def _checked(chats: Chats) -> Chats:
     """Pass on what has messages; refuse a file of which nothing has."""
     skipped: list[Skipped] = []
     is_read = False
+    unnamed = 0
     for one in chats:
         if isinstance(one, Skipped):
+            unnamed += len(skipped) >= MOST_NAMED
             skipped += [one] if len(skipped) < MOST_NAMED else []
         elif one.messages:
             is_read = True
@@ -228,6 +262,8 @@ def _checked(chats: Chats) -> Chats:
         why = "".join(f" ({one.where}: {one.reason})" for one in skipped[:1])
         raise kind(f"It has no readable messages{why}.", hint="Export the chats again.")
     yield from skipped
+    if unnamed:
+        yield Skipped(where=f"{unnamed} more places", reason="they are damaged or incomplete")
 
 
 def _decoded(data: bytes) -> str:

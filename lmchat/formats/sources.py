@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import sqlite3
 import tempfile
+import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -15,17 +15,15 @@ from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from lmchat.domain.session import Skipped
 from lmchat.errors import FileRefused
 from lmchat.files import read_plain
+from lmchat.formats.json_stream import NO_JSON, JsonValues
 
 LARGEST_BYTES = 256 << 20  # more than ten thousand long answers; reading takes several times as much memory
 BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError)
-NO_JSON = (ValueError, RecursionError)
 SQLITE, ZIP = b"SQLite format 3\0", b"PK\x03\x04"
 _LARGEST_MEMBER = 12 << 20  # decoded JSON takes up to 35 times as much memory
-_STEP = 1 << 20
-_BEGIN = re.compile(r"[^\s,\[\]]")  # of a value in a list, or in JSON Lines
+_LINES = (".jsonl", ".ndjson")  # endings of files with a value in each line
 _WAL = 2  # byte 18 of a database with a write-ahead log
 Row = dict[str, Any]
 RowsBy = Callable[[Any], Iterator[Row]]
@@ -63,18 +61,36 @@ class Source(NamedTuple):
 
         Memory is used for one value only, which may have `limit` characters.
         """
-        scan, text, at, step = json.JSONDecoder().raw_decode, "", 0, _STEP
+        has_lines = self.name.lower().endswith(_LINES)
         with TextIOWrapper(self.open(), encoding="utf-8-sig", errors="replace") as stream:
-            while step > 0 and (more := stream.read(step)):
-                text, at = text[at:] + more, 0
-                with suppress(*NO_JSON):  # the value may go on
-                    while begin := _BEGIN.search(text, at):
-                        value, at = scan(text, begin.start())
-                        yield value
-                step = min(max(_STEP, len(text) - at), self.limit - len(text) + at)
-        if _BEGIN.search(text, at):
-            reason = f"it is damaged, or a chat in it is larger than {self.limit >> 20} MB"
-            yield Skipped(where="the rest of the file", reason=reason)
+            yield from JsonValues(stream, self.limit, has_lines=has_lines)
+
+
+_TABLES = """
+select name from sqlite_master where type = 'table' and rootpage > 0 and sql not like '%virtual%'
+"""
+_QUERY_S = 30.0  # of processor time; a query of a real database takes less than one
+_STEPS_BETWEEN_LOOKS = 10_000
+_LIMITS = {
+    sqlite3.SQLITE_LIMIT_LENGTH: LARGEST_BYTES,
+    sqlite3.SQLITE_LIMIT_SQL_LENGTH: 100_000,
+    sqlite3.SQLITE_LIMIT_COLUMN: 200,
+    sqlite3.SQLITE_LIMIT_EXPR_DEPTH: 50,
+    sqlite3.SQLITE_LIMIT_COMPOUND_SELECT: 10,
+    sqlite3.SQLITE_LIMIT_VDBE_OP: 25_000,
+    sqlite3.SQLITE_LIMIT_FUNCTION_ARG: 10,
+    sqlite3.SQLITE_LIMIT_ATTACHED: 0,
+    sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 100,
+    sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER: 10,
+    sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH: 1,
+}
+"""Limits for a database that may be hostile: https://sqlite.org/security.html"""
+_GUARDS = ("trusted_schema = off", "cell_size_check = on", "query_only = on", "mmap_size = 0")
+_READ_ONLY_PRAGMAS = ("table_info", *(guard.partition(" ")[0] for guard in _GUARDS))
+_FUNCTIONS = ("coalesce", "like")  # those of our queries
+_OWN_VIEWS = (None, "chain")  # none, and the common table of our queries
+_READING = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE)
+_SUPER_JOURNAL = bytes.fromhex("d9d505f920a163d7")  # end of a journal that names another file
 
 
 class ForeignDatabase:
@@ -83,26 +99,30 @@ class ForeignDatabase:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self.tables: dict[str, set[str]] = {}  # names of columns by table
-        query = "select m.name, c.name as field from sqlite_master m, pragma_table_info(m.name) c"
-        for row in self.rows(f"{query} where m.type = 'table'"):
-            self.tables.setdefault(row["name"], set()).add(row["field"])
+        for table in self.rows(_TABLES):
+            name = table["name"].replace('"', '""')
+            columns = self.rows(f'pragma table_info("{name}")')
+            self.tables[table["name"]] = {column["name"] for column in columns}
 
     def has(self, table: str, *columns: str) -> bool:
         return {*columns} <= self.tables.get(table, set())
 
     def rows(self, query: str, **values: Any) -> list[Row]:
-        """Return all rows of a query."""
+        """Return all rows of a query; raises `sqlite3.OperationalError` for one that takes too long."""
+        end_s = time.process_time() + _QUERY_S
+        self._connection.set_progress_handler(lambda: time.process_time() > end_s, _STEPS_BETWEEN_LOOKS)
         return self._connection.execute(query, values).fetchall()
 
-    def rows_by(self, table: str, owner: str) -> RowsBy:
+    def rows_by(self, table: str, owner: str, order: str = "id") -> RowsBy:
         """Return a function for the rows by a column without an index; without the table there are none."""
         numbers: dict[Any, list[int]] = {}
         if table in self.tables:
-            query = f"select {owner} as owner, rowid as number from {table} order by id"  # noqa: S608 - constants
+            # constants, no values of the file
+            query = f"select {owner} as owner, rowid as number from {table} order by {order}"  # noqa: S608
             for row in self.rows(query):
                 numbers.setdefault(row["owner"], []).append(row["number"])
-        one = f"select * from {table} where rowid = :number"  # noqa: S608 - the same
-        return lambda key: (self.rows(one, number=number)[0] for number in numbers.get(key, ()))
+        by_number = f"select * from {table} where rowid = :number"  # noqa: S608 - a constant
+        return lambda key: (self.rows(by_number, number=number)[0] for number in numbers.get(key, ()))
 
 
 def file_source(path: Path) -> Source:
@@ -163,13 +183,16 @@ def database(path: Path) -> Iterator[ForeignDatabase]:
             closing(_connection(path, Path(folder))) as connection,
         ):
             yield ForeignDatabase(connection)
-    except (sqlite3.Error, OSError) as error:
+    except (sqlite3.Error, OSError, UnicodeDecodeError) as error:  # the latter of a name
         message = f"The database cannot be read: {error}."
         raise FileRefused(message, hint="Close the program that uses it, and try again.") from error
 
 
 def _connection(path: Path, folder: Path) -> sqlite3.Connection:
-    wal, shm = (path.with_name(path.name + ending) for ending in ("-wal", "-shm"))
+    wal, shm, journal = (path.with_name(path.name + ending) for ending in ("-wal", "-shm", "-journal"))
+    for beside in (wal, shm, journal):
+        if beside.exists() and not beside.is_file():  # a pipe would be waited for
+            raise FileRefused(f"{beside.name} is not a regular file.", hint="Move it away.")
     with path.open("rb") as file:
         has_wal = file.read(19)[18:] == bytes([_WAL])
     if has_wal and not shm.exists():  # SQLite would make the two files
@@ -178,10 +201,22 @@ def _connection(path: Path, folder: Path) -> sqlite3.Connection:
     else:
         with suppress(sqlite3.OperationalError):  # it is locked, or the folder cannot be written to
             return _opened(path, "mode=ro")
-    for one in (path, wal, path.with_name(path.name + "-journal")):
-        if one.exists():
-            shutil.copyfile(one, folder / one.name)
+    for part in (path, wal, journal):
+        if part.exists():
+            shutil.copyfile(part, folder / part.name)
+    _refuse_super_journal(folder / journal.name)
     return _opened(folder / path.name, "mode=rw")
+
+
+def _refuse_super_journal(journal: Path) -> None:
+    """Refuse a journal that names another file: SQLite would delete that file."""
+    if not journal.exists():
+        return
+    with journal.open("rb") as file:
+        file.seek(max(0, journal.stat().st_size - len(_SUPER_JOURNAL)))
+        if file.read() == _SUPER_JOURNAL:
+            words = f"{journal.name} belongs to several databases."
+            raise FileRefused(words, hint="Start the program that wrote it, and close it again.")
 
 
 def _opened(path: Path, how: str) -> sqlite3.Connection:
@@ -189,7 +224,12 @@ def _opened(path: Path, how: str) -> sqlite3.Connection:
         f"{path.absolute().as_uri()}?{how}", uri=True, timeout=1, check_same_thread=False
     )
     try:
-        connection.execute("select count(*) from sqlite_master").fetchone()
+        for limit, value in _LIMITS.items():
+            connection.setlimit(limit, value)
+        connection.execute("select count(*) from sqlite_master").fetchone()  # plays a journal back
+        for guard in _GUARDS:
+            connection.execute(f"pragma {guard}")
+        connection.set_authorizer(_authorized)
     except sqlite3.Error:
         connection.close()
         raise
@@ -199,3 +239,14 @@ def _opened(path: Path, how: str) -> sqlite3.Connection:
         zip((one[0] for one in cursor.description), row, strict=True)
     )
     return connection
+
+
+def _authorized(
+    action: int, name: str | None, detail: str | None, _schema: str | None, view: str | None
+) -> int:
+    """Allow SQLite to read tables; views, triggers and functions of the file are not run."""
+    is_function = action == sqlite3.SQLITE_FUNCTION and detail in _FUNCTIONS
+    is_pragma = action == sqlite3.SQLITE_PRAGMA and name in _READ_ONLY_PRAGMAS
+    if view in _OWN_VIEWS and (action in _READING or is_function or is_pragma):
+        return sqlite3.SQLITE_OK
+    return sqlite3.SQLITE_DENY

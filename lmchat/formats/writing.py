@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, tzinfo
 from functools import partial
 from importlib import import_module
@@ -38,14 +38,26 @@ _STATES = {
 
 
 def render(
-    session: Session, *, form: str = "md", with_reasoning: bool = False, zone: tzinfo | None = UTC
+    session: Session,
+    *,
+    form: str = "md",
+    with_reasoning: bool = False,
+    zone: tzinfo | None = UTC,
+    pages: Mapping[str, str] | None = None,
 ) -> str:
-    """Return a session in a format; JSON is always complete. Raises `WrongUse` for an unknown format."""
+    """Return a session in a format; JSON is always complete. Raises `WrongUse` for an unknown format.
+
+    `pages` has the HTML of messages by their ids, for the format `html`.
+    """
     if form not in _WRITERS:
         raise WrongUse(f"Unknown format “{safe_line(form)}”.", hint=f"The formats are {', '.join(FORMATS)}.")
     module, name = _WRITERS[form]
     write: Callable[..., str] = getattr(import_module(module), name)
-    return write(session) if form == "json" else write(session, with_reasoning=with_reasoning, zone=zone)
+    if form == "json":
+        return write(session)
+    if form == "html":
+        return write(session, with_reasoning=with_reasoning, zone=zone, pages=pages)
+    return write(session, with_reasoning=with_reasoning, zone=zone)
 
 
 def export_name(session: Session, *, form: str = "md") -> str:

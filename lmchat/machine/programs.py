@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import socket
 import subprocess
 from collections.abc import Collection, Mapping
@@ -19,7 +18,7 @@ from msgspec import Struct
 from lmchat.domain.candidate import Installed, Lifetime, PortHolder, ServerStart
 from lmchat.domain.server import Product
 from lmchat.errors import LMChatError
-from lmchat.files import begin_log, environment_for_others
+from lmchat.files import begin_log, environment_for_others, find_program
 from lmchat.machine.system import end_program, lm_studio_folders
 from lmchat.watchdog import watched
 
@@ -122,7 +121,7 @@ def installed_products(environ: Mapping[str, str], home: Path | None) -> tuple[I
     for known in _KNOWN:
         own = lm_studio_folders(home) if home and known.product is Product.LM_STUDIO else []
         places = [environ.get("PATH") or os.defpath, *(str(one / "bin") for one in own)]
-        program = shutil.which(known.program, path=os.pathsep.join(places)) or ""
+        program = find_program(known.program, os.pathsep.join(places))
         folders = (*own, *(Path(home or "/", name) for name in known.folders))
         # unlike Path.is_dir, it does not raise where a folder may not be entered
         if program or any(map(os.path.isdir, folders)):
@@ -156,6 +155,7 @@ def start_program(start: ServerStart, *, log_file: Path, environ: Mapping[str, s
             stdout=log,
             stderr=subprocess.STDOUT,
             env=environment_for_others(environ),
+            cwd=log_file.parent,  # the current folder may hold settings, or code
             start_new_session=True,  # neither Ctrl-C nor a closed terminal is meant for it
         )
     except OSError as error:

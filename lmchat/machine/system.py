@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -61,8 +62,10 @@ def try_lock(descriptor: int, *, is_shared: bool = False) -> bool:
 
 
 def _lock_byte(descriptor: int) -> None:
-    import msvcrt  # noqa: PLC0415 - only Windows has it
-
+    try:
+        import msvcrt  # noqa: PLC0415 - only Windows has it
+    except ImportError as error:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK)) from error
     os.lseek(descriptor, _FAR, os.SEEK_SET)
     msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
 

@@ -17,7 +17,14 @@ from msgspec.structs import replace
 from lmchat.config.settings import LimitSettings, Settings, TimeoutSettings, ToolSettings
 from lmchat.domain.candidate import Need, Remembered, arrive, choose, why_no_model, why_unusable
 from lmchat.domain.event import StreamEvent
-from lmchat.domain.message import ChatMessage, Receipt, Role, ToolCallPart, text_message
+from lmchat.domain.message import (
+    ChatMessage,
+    ReasoningPart,
+    Receipt,
+    Role,
+    ToolCallPart,
+    text_message,
+)
 from lmchat.domain.request import AnyText, ChatRequest, Output, Sampling
 from lmchat.domain.server import Candidate, Endpoint, ModelInfo, Target
 from lmchat.domain.telemetry import Metrics
@@ -100,8 +107,11 @@ class Answer(Struct, frozen=True, kw_only=True):
 
     @property
     def message(self) -> ChatMessage:
-        """The answer as a message, to continue the session with."""
-        return text_message(Role.ASSISTANT, self.text)
+        """The answer with its reasoning as a message, to continue the session with."""
+        message = text_message(Role.ASSISTANT, self.text)
+        if not self.reasoning:
+            return message
+        return replace(message, parts=(ReasoningPart(text=self.reasoning), *message.parts))
 
 
 class JsonAnswer(Struct, frozen=True, kw_only=True):
@@ -236,8 +246,8 @@ class Client:
         from lmchat.structured.schema import WantedValue  # noqa: PLC0415 - chats start without it
 
         said, misfit = messages_of(messages), ""
-        # in a thread: the library is imported, and a large schema takes a second
-        wanted = await asyncio.to_thread(lambda: WantedValue(schema, name=name))
+        wanted = WantedValue(schema, name=name)
+        await wanted.require_valid()
         while True:
             answer = await self._whole(await self._request(said, model, options, wanted.output), model)
             try:

@@ -18,7 +18,7 @@ from lmchat.files import read_plain, write_atomically
 WRITE_EVERY_S = 60.0  # how long an unchanged list is not written again
 _LASTING = (
     *("params", "quantization", "context_max", "size_bytes", "capabilities", "owned_by", "created"),
-    *("is_embedding", "is_blind"),
+    *("is_embedding", "is_decision", "is_blind", "keeps_thoughts"),
 )
 """Facts of a model that do not change, and that a quick look may leave out."""
 _log = logging.getLogger(__name__)
@@ -73,6 +73,11 @@ class ModelCache:
     def stale(self, endpoint: Endpoint) -> ModelList | None:
         known = self._known.get(endpoint.literal)
         return None if known is None else replace(self._as_list([known]), is_stale=True)
+
+    def is_older(self, endpoint: Endpoint, age_s: float) -> bool:
+        """Whether the last list of a server is missing or older than that."""
+        known = self._known.get(endpoint.literal)
+        return known is None or not 0 <= self._clock() - known.fetched_s <= age_s
 
     def model(self, endpoint: Endpoint, model_id: str) -> ModelInfo | None:
         known = self._known.get(endpoint.literal)

@@ -24,11 +24,22 @@ from lmchat.domain.event import (
     StreamEvent,
     StreamFinished,
 )
-from lmchat.domain.message import Role
+from lmchat.domain.message import Role, SentThoughts
 from lmchat.domain.request import ChatRequest, LoadOptions
-from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, ModelList, Product, Verdict
+from lmchat.domain.server import (
+    THOUGHT_FIELDS,
+    Candidate,
+    Endpoint,
+    LoadState,
+    ModelInfo,
+    ModelList,
+    Product,
+    Verdict,
+    sent_thoughts_of,
+)
 from lmchat.domain.telemetry import Budget, Metrics
 from lmchat.errors import EndpointNotAllowed, LMChatError, RequestInvalid, ServerRejected, ServerUnavailable
+from lmchat.machine.sockets import foreign_owner
 from lmchat.proxy.admission import LOOK, Admission
 from lmchat.proxy.cache import ModelCache
 from lmchat.proxy.errors import plan_for, reaching
@@ -44,17 +55,20 @@ from lmchat.proxy.http import (
 )
 from lmchat.proxy.json_values import encode
 from lmchat.proxy.probe import QUESTIONS, Place, Prober, look_around, places, unread
-from lmchat.proxy.refusals import Asked, refusal, refusal_in_stream, shown_address, without_key
+from lmchat.proxy.refusals import Asked, refusal, refusal_in_stream, shown_address
 from lmchat.proxy.servers import server_of
 from lmchat.proxy.servers.base import Server
 from lmchat.proxy.servers.lm_studio import hinted_port
-from lmchat.proxy.site import NoQuestionsLeftError, Site, background_task, throttled
-from lmchat.proxy.stream import MAX_WHOLE_BYTES, AnswerReader, ChunkReader, EventQueue
+from lmchat.proxy.site import SLEEP, NoQuestionsLeftError, Site, background_task, throttled
+from lmchat.proxy.stream import MAX_WHOLE_BYTES, AnswerReader, ChunkReader, EventQueue, joined_events
 from lmchat.proxy.think import ThinkSplitter
 from lmchat.proxy.timeouts import IdleTimeout, Loading, can_check_alive, is_alive
 from lmchat.proxy.wire import Dialect, body_of, fall_note, tool_fields
+from lmchat.text import shell_word, without_secret
 
 COUNT_S = 2.0  # a slower count of tokens is of no use: an estimate is at hand
+SLEEP_LOOK_S = 15.0  # an older list may have missed that the server put its model to sleep
+_NOT_IN_MEMORY = (LoadState.NOT_LOADED, LoadState.ASLEEP)
 _OF_THE_PROMPT = (
     *("model", "messages", "tools", "response_format", "reasoning_effort", "chat_template_kwargs"),
 )
@@ -64,20 +78,33 @@ _log = logging.getLogger(__name__)
 class ProxyClient:
     """Client of model servers; everything that is sent anywhere is sent from here."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but one are named
         self,
         settings: Settings,
         *,
         key_for: Callable[[Endpoint], str | None],
+        why_withheld: Callable[[Endpoint], str] = lambda _: "",
+        look_up: Callable[[Endpoint], None] | None = None,
         cache_file: Path | None = None,
         is_lasting: Callable[[Endpoint], bool] = lambda _: True,
         transport: httpx.AsyncBaseTransport | None = None,
+        owner_of: Callable[[str, int], str] = foreign_owner,
+        is_paced: bool = False,
     ) -> None:
+        """Create a client.
+
+        `why_withheld` says why a key that is set is not sent to a server. `look_up` blocks; it is called
+        for a server that wants a key, and may make `key_for` find one. `owner_of` returns the user who holds
+        a port of this machine, where that is neither this one nor root. With `is_paced`, streams are read as
+        often as a screen shows them, which saves a quarter of their CPU time.
+        """
         self._settings = settings
-        self._connections = Connections(transport, ca_file=settings.ca_file)
+        self._connections = Connections(
+            transport, ca_file=settings.ca_file, owner_of=owner_of, is_paced=is_paced
+        )
         self._admission = Admission(settings)
         self._cache = ModelCache(settings.limits.models_ttl_s, cache_file, is_lasting=is_lasting)
-        self._prober = Prober(self._connections, key_for, self._timeouts)
+        self._prober = Prober(self._connections, key_for, self._timeouts, why_withheld, look_up)
         self._hinted: Mapping[Product, Endpoint] = {}
         self._dialects: dict[tuple[Endpoint, str], Dialect] = {}
         self._notes: set[tuple[Endpoint, str, str]] = set()
@@ -151,12 +178,12 @@ class ProxyClient:
         """Return what the server counts; None where it cannot, is busy, or would have to load the model."""
         server, endpoint, model = server_of(request.product), request.endpoint, self._model(request)
         is_in_memory = not server.loads_on_demand or (model and model.state is LoadState.LOADED)
-        is_busy = endpoint.canonical in self._locks and self._locks[endpoint.canonical].locked()
-        if not server.count_path or not is_in_memory or is_busy:
+        if not server.count_path or not is_in_memory or self._is_busy(endpoint):
             return None
         self._admission.admit(request, self._body, is_listed=model is not None, purpose=LOOK)
         site = self._prober.site(endpoint, request.product, read_s=COUNT_S, questions=QUESTIONS)
-        body = body_of(request, self._fields(request), self._dialect(request))
+        thoughts = self._sent_thoughts(request)
+        body = body_of(request, self._fields(request), self._dialect(request), thoughts)
         prompt = {name: value for name, value in body.items() if name in _OF_THE_PROMPT}
         try:
             async with asyncio.timeout(COUNT_S):
@@ -166,14 +193,14 @@ class ProxyClient:
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Send a turn and yield its events; the last is `StreamFinished`. Close it with `aclosing`."""
+        await self._notice_sleep(request)
         exchange = self._admit(request)
         events = exchange.events
         task = asyncio.create_task(self._run(exchange), name="chat request")
         task.add_done_callback(lambda _: events.put_nowait(None))
         try:
-            while (event := await events.get()) is not None:
+            async for event in joined_events(events):
                 yield event
-                events.task_done()
             yield await task
         finally:
             task.cancel()
@@ -206,7 +233,7 @@ class ProxyClient:
             self._admission.check(place.endpoint)
         except (EndpointNotAllowed, RequestInvalid) as error:
             is_unlisted = error.kind == "not_allowed"
-            step = f"lmchat --allow-host {place.endpoint.host}" if is_unlisted else error.hint
+            step = f"lmchat --allow-host {shell_word(place.endpoint.host)}" if is_unlisted else error.hint
             refused = unread(place, Verdict.REFUSED)
             return replace(refused, detail=error.message, kind=error.kind, next_step=step)
         return await self._prober.look_at(place)
@@ -221,12 +248,31 @@ class ProxyClient:
         self._admission.take_probe(model.product)
         return self._prober.site(model.endpoint, model.product)
 
+    def _is_busy(self, endpoint: Endpoint) -> bool:
+        return endpoint.canonical in self._locks and self._locks[endpoint.canonical].locked()
+
+    async def _notice_sleep(self, request: ChatRequest) -> None:
+        """Look whether the model fell asleep since the last look.
+
+        The answer then says that the model is loaded first.
+        """
+        endpoint, model = request.endpoint, self._model(request)
+        is_loaded = model is not None and model.state is LoadState.LOADED
+        loads_on_demand = server_of(request.product).loads_on_demand
+        can_sleep = loads_on_demand and self._prober.has_trait(endpoint, SLEEP)
+        if not is_loaded or not can_sleep or self._is_busy(endpoint):
+            return
+        if self._cache.is_older(endpoint, SLEEP_LOOK_S):
+            with suppress(LMChatError, TimeoutError):
+                async with asyncio.timeout(COUNT_S):
+                    await self.check(endpoint)
+
     def _admit(self, request: ChatRequest) -> Exchange:
         model, server = self._model(request), server_of(request.product)
         size = self._admission.admit(request, self._body, is_listed=model is not None)
         self._prober.expect(request.endpoint, request.product)
         _log.info("chat request: %d bytes to %s", size, request.endpoint.origin)
-        is_unloaded = model is not None and model.state is LoadState.NOT_LOADED
+        is_unloaded = model is not None and model.state in _NOT_IN_MEMORY
         key, host = self._prober.key(request.endpoint) or "", request.endpoint.host
         exchange = Exchange(
             request=request,
@@ -237,7 +283,9 @@ class ProxyClient:
             timeouts=self._timeouts(request.endpoint),
             dialect=self._dialect(request),
             fields=self._fields(request),
+            sent_thoughts=self._sent_thoughts(request),
             is_model_unloaded=server.loads_on_demand and is_unloaded,
+            prober=self._prober,
             on_retry=lambda: self._admission.count(retries=1),
         )
         for note in self._new_notes(request):
@@ -296,8 +344,12 @@ class ProxyClient:
         fields = server_of(request.product).fields(request.sampling, self._model(request))
         return fields | tool_fields(request)
 
+    def _sent_thoughts(self, request: ChatRequest) -> SentThoughts:
+        return sent_thoughts_of(request.product, self._model(request))
+
     def _body(self, request: ChatRequest) -> bytes:
-        return encode(body_of(request, self._fields(request), self._dialect(request)))
+        fields, thoughts = self._fields(request), self._sent_thoughts(request)
+        return encode(body_of(request, fields, self._dialect(request), thoughts))
 
     def _new_notes(self, request: ChatRequest) -> list[str]:
         notes = server_of(request.product).left_out(request.sampling, self._model(request))
@@ -328,7 +380,9 @@ class Exchange:
     timeouts: TimeoutSettings
     dialect: Dialect
     fields: Mapping[str, Any]
+    sent_thoughts: SentThoughts
     is_model_unloaded: bool  # whether the request will make the server load its model first
+    prober: Prober  # knows keys
     on_retry: Callable[[], None]
     events: EventQueue = field(default_factory=asyncio.Queue)
     _has_token: bool = False
@@ -367,11 +421,25 @@ class Exchange:
                 except ServerRejected as error:
                     if error.kind == "loading" and not self._has_token:
                         await loading.wait()
+                    elif await self._has_found_key(error):
+                        continue
                     elif self._has_token or not self._has_changed(error):
                         raise
         except ServerUnavailable as error:
             self.server.add_hint(error)
             raise
+
+    async def _has_found_key(self, error: ServerRejected) -> bool:
+        """Find the key for a server that lists its models without one, but answers no prompt."""
+        if error.kind != "auth" or self.asked.key or self._has_token:
+            return False
+        if self._freshness.withheld:
+            error.hint = self._freshness.withheld
+            return False
+        endpoint = self.request.endpoint
+        self.asked = replace(self.asked, key=await self.prober.key_after_refusal(endpoint) or "")
+        error.hint = self.prober.why_withheld(endpoint) or error.hint
+        return bool(self.asked.key)
 
     def _has_changed(self, error: ServerRejected) -> bool:
         self._tried.add(self.dialect)
@@ -381,10 +449,18 @@ class Exchange:
             self.dialect = asked_anew
             return True
         has_limit = self.request.sampling.max_tokens is not None
-        dialect = self.dialect.after(error, has_limit=has_limit, fields=self.fields)
+        dialect = self.dialect.after(
+            error,
+            has_limit=has_limit,
+            fields=self.fields,
+            thought_fields=THOUGHT_FIELDS.get(self.request.product, ()),
+        )
         if dialect is None or dialect in self._tried:
             return False
-        for name, _ in sorted(dialect.dropped - self.dialect.dropped):
+        names = [name for name, _ in sorted(dialect.dropped - self.dialect.dropped)]
+        if dialect.has_thoughts != self.dialect.has_thoughts:
+            names.append("the earlier reasoning")
+        for name in names:
             said = error.message.rstrip(".")
             self.tell(RequestAdapted(note=f"{said}. Sending the request again without {name}."))
         self.dialect = dialect
@@ -418,10 +494,15 @@ class Exchange:
         async with patience.watching():
             self._freshness = Freshness()
             response = await self.connections.send(endpoint, self._http_request(client), self._freshness)
+            if self._freshness.withheld:
+                self.asked = replace(self.asked, key="")
             try:
                 return await self._answer(response, patience)
             finally:
                 await response.aclose()
+
+    def _body(self) -> dict[str, Any]:
+        return body_of(self.request, self.fields, self.dialect, self.sent_thoughts)
 
     def _http_request(self, client: httpx.AsyncClient) -> httpx.Request:
         endpoint = self.request.endpoint
@@ -431,7 +512,7 @@ class Exchange:
         return client.build_request(
             "POST",
             f"{endpoint.base_url}/chat/completions",
-            content=encode(body_of(self.request, self.fields, self.dialect)),
+            content=encode(self._body()),
             headers=headers,
             timeout=httpx.Timeout(connect=connect_s, read=None, write=WRITE_S, pool=POOL_S),
         )
@@ -466,7 +547,7 @@ class Exchange:
             with suppress(httpx.InvalidURL, ValueError):
                 target = url.join(response.headers["location"])
         if target and (target.scheme, target.host, target.port) != (url.scheme, url.host, url.port):
-            where = shown_address(without_key(str(target), self.asked.key))
+            where = shown_address(without_secret(str(target), self.asked.key))
             return ServerRejected(  # a key would go with it (R-9)
                 f"Endpoint not allowed: {endpoint.netloc} redirects to another host ({where}).",
                 kind="not_allowed",

@@ -18,9 +18,11 @@ from lmchat.config.settings import LimitSettings
 from lmchat.domain.server import Endpoint, Product
 from lmchat.errors import FileRefused, LMChatError, ServerRejected, ServerUnavailable
 from lmchat.files import path_of, read_plain
+from lmchat.text import shell_word
 
 VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")  # environment variables that name certificates for all programs
 MAX_BYTES = 4 << 20  # longest file of certificates; all authorities of the world are 250 kB
+_QUOTES = ("bytearray(b", "b'", 'b"')
 TRANSPORT_ERRORS = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError)
 """All that httpx and the sockets below it raise."""
 
@@ -38,13 +40,23 @@ def reaching(endpoint: Endpoint) -> Iterator[None]:
     """Turn what the network raises inside the block into `ServerUnavailable`."""
     try:
         yield
+    except httpx.ProtocolError as error:
+        raise unavailable(error, endpoint) from None  # a traceback would show its words
     except TRANSPORT_ERRORS as error:
         raise unavailable(error, endpoint) from error
 
 
+def error_words(error: BaseException) -> str:
+    """Return type and words of an error of the network; not what h11 quotes: a header may hold the key."""
+    said = str(error)
+    for mark in _QUOTES:
+        said = said.partition(mark)[0]
+    return f"{type(error).__name__}: {said}".rstrip(" :({")
+
+
 def unavailable(error: BaseException, endpoint: Endpoint) -> ServerUnavailable:
     """Return our error for one of the network's."""
-    place, details = endpoint.netloc, f"{type(error).__name__}: {error}"
+    place, details = endpoint.netloc, error_words(error)
     if isinstance(error, httpx.ConnectTimeout):
         return NothingAnswers(
             f"Nothing answers at {place}.",
@@ -195,7 +207,7 @@ def proxy_unavailable(endpoint: Endpoint, details: str) -> ProxyUnavailable | No
             proxy = host_and_port(value) or "of the environment"
             return ProxyUnavailable(
                 f"The proxy {proxy} does not answer; {name} sets it for {endpoint.netloc}.",
-                hint=f"Start the proxy {proxy}, or run: NO_PROXY={endpoint.host} lmchat",
+                hint=f"Start the proxy {proxy}, or run: NO_PROXY={shell_word(endpoint.host)} lmchat",
                 details=details,
             )
     return None

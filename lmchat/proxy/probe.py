@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import httpx
@@ -16,11 +17,13 @@ from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Prod
 from lmchat.errors import LMChatError, RequestInvalid, ServerRejected, ServerUnavailable
 from lmchat.proxy.errors import NothingAnswers, ProxyUnavailable
 from lmchat.proxy.http import POOL_S, WRITE_S, Connections, Reply, connect_timeout_s
-from lmchat.proxy.refusals import Asked, read_body, shown_address, status_words, without_key
+from lmchat.proxy.refusals import Asked, read_body, shown_address, status_words
 from lmchat.proxy.servers import SERVERS, server_of
 from lmchat.proxy.servers.base import Server
 from lmchat.proxy.servers.lm_studio import app_ports
 from lmchat.proxy.site import NoQuestionsLeftError, Site
+from lmchat.text import shell_word, without_secret
+from lmchat.threads import run_abandonable
 
 QUESTIONS = 3  # most requests to one port in one scan (R-2)
 _VERDICTS = {
@@ -45,6 +48,7 @@ class Place(Struct, frozen=True, kw_only=True):
     is_own: bool = False
     is_scan: bool = False  # whether it is one of many, which have to answer soon
     is_spare: bool = False  # whether it is a second port of a product
+    is_old_port: bool = False  # whether older versions of the product have it as their default
 
 
 async def look(site: Site, place: Place, known: Server | None = None) -> Candidate:
@@ -62,7 +66,7 @@ async def look(site: Site, place: Place, known: Server | None = None) -> Candida
     if error and verdict.is_server and not site.is_identified and not place.endpoint.is_loopback:
         # a port is no proof on a machine of one's own choice
         server = server_of(Product.OPENAI_COMPATIBLE)
-    has_models = any(not model.is_embedding for model in models)
+    has_models = any(model.can_chat for model in models)
     return Candidate(
         endpoint=place.endpoint,
         product=server.product,
@@ -104,8 +108,8 @@ def is_another(reply: Reply, known: Server) -> bool:
 
 def verdict_of(models: tuple[ModelInfo, ...]) -> Verdict:
     """Return what the list of models says about the server."""
-    states = {model.state for model in models if not model.is_embedding}
-    if LoadState.LOADED in states or LoadState.UNKNOWN in states:
+    states = {model.state for model in models if model.can_chat}
+    if states & {LoadState.LOADED, LoadState.ASLEEP, LoadState.UNKNOWN}:
         return Verdict.READY
     return Verdict.LOADING if LoadState.LOADING in states else Verdict.NO_MODEL
 
@@ -124,7 +128,7 @@ def next_step(verdict: Verdict, server: Server, endpoint: Endpoint, *, has_model
         Verdict.REFUSED: server.start_hint,
         Verdict.TIMED_OUT: server.start_hint if server.hosts else "Check which program uses port {port}",
     }
-    return steps.get(verdict, "").format(port=endpoint.port, host=endpoint.host)
+    return steps.get(verdict, "").format(port=endpoint.port, host=shell_word(endpoint.host))
 
 
 async def _models(site: Site, expected: Server, known: Server | None) -> tuple[ModelInfo, ...]:
@@ -165,7 +169,7 @@ def _seen(site: Site) -> str:
     if reply is None:
         return ""
     if reply.status in _REDIRECTS:
-        where = without_key(shown_address(reply.headers.get("location", "")), site.asked.key)
+        where = without_secret(shown_address(reply.headers.get("location", "")), site.asked.key)
         return f"redirects to {where}" if where else status_words(reply.status)
     if reply.status in range(200, 300):
         return "a web page" if _is_page(reply) else ""
@@ -221,16 +225,31 @@ def places(
         if server.product is Product.LM_STUDIO and hinted_port is not None:
             ports.insert(0, _loopback(hinted_port))
         if named := (hinted or {}).get(server.product):
+            if named.is_loopback and named.port in server.ports:
+                # the variable may name a host alone
+                ports = [replace(endpoint, host=named.host) for endpoint in ports]
             ports.insert(0 if named.is_loopback else len(ports), named)
-        found += [
-            Place(endpoint=one, server=server, is_scan=True, is_spare=number > 0 and one.is_loopback)
-            for number, one in enumerate(dict.fromkeys(ports))
-        ]
+        found += _places_of(server, list(dict.fromkeys(ports)))
     first: dict[tuple[str, int], Place] = {}
     for place in found:
         host = "loopback" if place.endpoint.is_loopback else place.endpoint.host
         first.setdefault((host, place.endpoint.port), place)
     return list(first.values())
+
+
+def _places_of(server: Server, endpoints: Sequence[Endpoint]) -> Iterator[Place]:
+    """Yield the places of a product; all but the first are spare, or the port of older versions."""
+    is_usual = bool(server.ports) and endpoints[0].port == server.ports[0]
+    for number, endpoint in enumerate(endpoints):
+        is_old_port = is_usual and endpoint.port == server.old_port
+        is_second = number > 0 and endpoint.is_loopback
+        yield Place(
+            endpoint=endpoint,
+            server=server,
+            is_scan=True,
+            is_spare=is_second and not is_old_port,
+            is_old_port=is_old_port,
+        )
 
 
 async def look_around(where: Sequence[Place], look_at: LookAt) -> tuple[Candidate, ...]:
@@ -249,10 +268,43 @@ async def look_around(where: Sequence[Place], look_at: LookAt) -> tuple[Candidat
         for task in tasks.values():
             task.cancel()
         await asyncio.gather(*tasks.values(), return_exceptions=True)
-    # a spare place counts where something answers; that a program runs is told with its first place
+    return tuple(sorted(_told(found), key=_rank))
+
+
+def _rank(candidate: Candidate) -> int:
+    return _RANKS.get(candidate.verdict, len(Verdict))
+
+
+def _told(found: Sequence[tuple[Place, Candidate]]) -> Iterator[Candidate]:
+    """Yield what is told of the places.
+
+    A spare place counts where something answers; that a program runs is told with its first place.
+    The port of older versions is told with the first place, unless something is there.
+    """
     absent = (*_NOTHING_THERE, Verdict.SERVER_OFF)
-    kept = [one for place, one in found if not place.is_spare or one.verdict not in absent]
-    return tuple(sorted(kept, key=lambda one: _RANKS.get(one.verdict, len(Verdict))))
+    old_ports = {place.server.product: old for place, old in found if place.is_old_port}
+    for place, candidate in found:
+        is_refused = candidate.verdict is Verdict.REFUSED
+        if place.is_old_port and is_refused:
+            continue
+        if place.is_spare and candidate.verdict in absent:
+            continue
+        is_usual = place.endpoint.port in place.server.ports[:1] and not place.is_own
+        old = old_ports.get(place.server.product) if is_usual and is_refused else None
+        if old is None:
+            yield candidate
+        elif old.verdict is Verdict.REFUSED:
+            yield _with_port(candidate, old.endpoint.port)
+        elif old.product is not place.server.product:
+            yield candidate
+
+
+def _with_port(candidate: Candidate, port: int) -> Candidate:
+    """Add that nothing answers at another port either."""
+    detail = candidate.detail
+    if detail:
+        detail = f"Nothing answers at {candidate.endpoint.netloc} or at port {port}."
+    return replace(candidate, other_ports=(port,), detail=detail)
 
 
 async def _run(look_at: LookAt, place: Place) -> Candidate:
@@ -292,6 +344,14 @@ PATIENT_QUESTIONS = 1000
 _NO_KEY = ""
 
 
+def _names(endpoint: Endpoint) -> list[Endpoint]:
+    """Return an address, and where it is of this machine the same with its other names."""
+    names = [endpoint]
+    if endpoint.is_loopback:
+        names += [replace(endpoint, host=host) for host in ("localhost", "127.0.0.1", "::1")]
+    return names
+
+
 class Prober:
     """Looks at addresses; knows their keys, timeouts and products."""
 
@@ -300,21 +360,34 @@ class Prober:
         connections: Connections,
         key_for: Callable[[Endpoint], str | None],
         timeouts_for: Callable[[Endpoint], TimeoutSettings],
+        why_withheld: Callable[[Endpoint], str] = lambda _: "",
+        look_up: Callable[[Endpoint], None] | None = None,
     ) -> None:
         self._connections = connections
         self._key_for = key_for
+        self._look_up = look_up
+        self._why_withheld = why_withheld
         self._timeouts_for = timeouts_for
         self._products: dict[Endpoint, Product] = {}
         self._proven: set[Endpoint] = set()
         self._lacks: dict[Endpoint, set[str]] = {}
         self._facts: dict[Endpoint, dict[str, dict[str, Any]]] = {}
+        self._traits: dict[Endpoint, set[str]] = {}
 
     def key(self, endpoint: Endpoint) -> str | None:
         """Return the key of an address; the names of the loopback address share theirs."""
-        names = [endpoint]
-        if endpoint.is_loopback:
-            names += [replace(endpoint, host=host) for host in ("localhost", "127.0.0.1", "::1")]
-        return next((key for key in map(self._key_for, names) if key), None)
+        return next((key for key in map(self._key_for, _names(endpoint)) if key), None)
+
+    async def key_after_refusal(self, endpoint: Endpoint) -> str | None:
+        """Return the key of a server that has refused to answer without one; a keyring may be asked."""
+        if self._look_up is not None and not self.key(endpoint):
+            for name in _names(endpoint):
+                await run_abandonable(partial(self._look_up, name))
+        return self.key(endpoint)
+
+    def why_withheld(self, endpoint: Endpoint) -> str:
+        """Return why a key that is set is not sent to an address, and the next step."""
+        return next(filter(None, map(self._why_withheld, _names(endpoint))), "")
 
     async def look_at(self, place: Place, *, key: str | None = None) -> Candidate:
         """Look at a place; where `localhost`, or a known port, refuses, also at the other literals (R-6)."""
@@ -347,6 +420,9 @@ class Prober:
             if site.is_identified:
                 self._remember(endpoint, site.asked.product)
 
+    def has_trait(self, endpoint: Endpoint, trait: str) -> bool:
+        return trait in self._traits.get(endpoint, ())
+
     def expect(self, endpoint: Endpoint, product: Product) -> None:
         if product is not Product.OPENAI_COMPATIBLE:
             self._products.setdefault(endpoint, product)
@@ -369,15 +445,21 @@ class Prober:
         if is_quick and not is_by_host and site.first is not None and is_another(site.first, place.server):
             self._proven.discard(endpoint)
             return await self._look(place, key)
-        if key == _NO_KEY and candidate.verdict is Verdict.NEEDS_KEY and self.key(endpoint):
+        if candidate.verdict is Verdict.NEEDS_KEY and not (key or site.asked.key or site.withheld):
+            site.asked = replace(site.asked, key=await self.key_after_refusal(endpoint) or "")
+        if candidate.verdict is Verdict.NEEDS_KEY and site.asked.key:
             known = server_of(candidate.product) if site.is_identified else None
             # the same look goes on: with its key, and what is left of the questions (R-2)
-            site.asked = replace(site.asked, key=self.key(endpoint) or "")
             site.questions, site.first, site.refused = max(site.questions, 1), None, None
             # what was refused may have been for want of a key
             good = {url: one for url, one in site.replies.items() if one.is_good or one.is_unknown_path}
             site.replies = good
             candidate = await look(site, place, known)
+        if candidate.verdict is Verdict.NEEDS_KEY:
+            if reason := site.withheld or self.why_withheld(endpoint):
+                candidate = replace(candidate, key_withheld=reason, next_step=reason)
+        elif site.withheld:
+            candidate = replace(candidate, key_withheld=site.withheld)
         if candidate.verdict.is_server and (site.is_identified or candidate.models):
             self._remember(endpoint, candidate.product)
         else:
@@ -429,4 +511,5 @@ class Prober:
             questions=questions,
             lacks=self._lacks.setdefault(endpoint, set()),
             facts=self._facts.setdefault(endpoint, {}),
+            traits=self._traits.setdefault(endpoint, set()),
         )

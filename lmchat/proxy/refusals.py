@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from msgspec import Struct, field
 
 from lmchat.domain.server import Product
 from lmchat.errors import ServerRejected
 from lmchat.proxy.json_values import NotJsonError, decode, mapping, number, rows, text, whole
-from lmchat.text import safe_line
+from lmchat.text import safe_line, shell_word, without_secret
 
 MESSAGE_CHARS = 300
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)")
@@ -42,7 +42,7 @@ def read_body(body: bytes, content_type: str = "", *, key: str = "") -> ErrorBod
         return read_value(decode(body), key=key)
     except NotJsonError:
         words = body[: 16 * MESSAGE_CHARS].decode("utf-8", "replace")
-        return ErrorBody(message=clean(without_key(words, key)))
+        return ErrorBody(message=clean(without_secret(words, key)))
 
 
 def read_value(value: object, *, key: str = "") -> ErrorBody:
@@ -62,7 +62,7 @@ def read_value(value: object, *, key: str = "") -> ErrorBody:
     message = text(value) or text(inner) or text(said) or text(mapping(said).get("message")) or in_words
     kind = text(facts.get("type")) or text(outer.get("error_type")) or text(outer.get("type"))
     return ErrorBody(
-        message=clean(without_key(message, key)),  # before it is shortened, which may leave half a key
+        message=clean(without_secret(message, key)),  # before it is shortened, which may leave half a key
         code=_plain(facts.get("code", facts.get("status", outer.get("code")))),
         type=clean(kind),
         param=clean(text(facts.get("param")) or text(outer.get("param")) or place.rpartition(".")[2]),
@@ -79,14 +79,6 @@ def is_error(value: object) -> bool:
     choices = value.get("choices")
     first = choices[0] if isinstance(choices, list) and choices else None
     return isinstance(first, dict) and first.get("finish_reason") == "error"
-
-
-def without_key(words: str, key: str) -> str:
-    """Cut the key out of a text, plain or as an address writes it."""
-    key = key.strip()
-    if len(key) < len("key"):
-        return words
-    return words.replace(key, "…").replace(quote(key, safe=""), "…")
 
 
 def clean(message: str) -> str:
@@ -373,14 +365,14 @@ def _error(
         hint = f"Wait {span(wait_s)}, as the server asks, then try again."
     details = f"HTTP {status or 'stream'}: {read.type} {read.code} {read.message}".strip()
     error = ServerRejected(
-        without_key(message, asked.key),
+        without_secret(message, asked.key),
         kind=rule.kind,
         status=None if is_in_stream else status or None,
-        hint=KEY_MISSING if hint == KEY_REJECTED and not asked.key else hint.format(**words),
-        details=without_key(details, asked.key),
+        hint=KEY_MISSING if hint == KEY_REJECTED and not asked.key else hint.format(**_as_shell_words(words)),
+        details=without_secret(details, asked.key),
         retry_after_s=wait_s,
     )
-    error.param = without_key(read.param, asked.key)
+    error.param = without_secret(read.param, asked.key)
     if rule.kind == "context_overflow":
         error.needed_tokens, error.room_tokens = needed, room
     return error
@@ -405,10 +397,16 @@ def _words(status: int, headers: Mapping[str, str], read: ErrorBody, asked: Aske
     return {
         "product": product,
         "said": f"{product} {said}",
-        "location": without_key(shown_address(headers.get("location", "")), asked.key) or "another address",
+        "location": without_secret(shown_address(headers.get("location", "")), asked.key)
+        or "another address",
         "model": asked.model or "MODEL",
         "host": asked.host,
     }
+
+
+def _as_shell_words(words: dict[str, str]) -> dict[str, str]:
+    """Return the words of a message for a hint, which may hold a command."""
+    return words | {name: shell_word(words[name]) for name in ("model", "host")}
 
 
 def _tokens(read: ErrorBody, name: str, pattern: re.Pattern[str]) -> int | None:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
 
 import httpx
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from lmchat.domain.server import Endpoint
 from lmchat.errors import ServerUnavailable
 from lmchat.proxy.errors import TRANSPORT_ERRORS
-from lmchat.proxy.http import Connections, Reply, request_headers
+from lmchat.proxy.http import Connections, Freshness, Reply, request_headers
 from lmchat.proxy.json_values import NotJsonError, decode, encode, mapping
 from lmchat.proxy.refusals import Asked, refusal
 from lmchat.proxy.sse import MalformedStreamError, SseReader
 
+SLEEP = "sleep"  # trait: it tells whether its model is asleep
 _NOT_IMPLEMENTED = 501
 
 
@@ -36,10 +38,12 @@ class Site(Struct, kw_only=True):
     is_quick: bool = False  # health check: ask only what changes
     is_identified: bool = False  # whether the product is known, and not only expected
     lacks: set[str] = field(default_factory=set)  # paths that this server does not have; shared between looks
+    traits: set[str] = field(default_factory=set)  # what this server was seen to do, as `SLEEP`
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Facts of models that do not change; shared between looks."""
     first: Reply | None = None  # its time is the latency
     refused: Reply | None = None
+    withheld: str = ""  # why the key was not sent
     replies: dict[str, Reply] = field(default_factory=dict)
 
     async def get(self, path: str) -> Reply:
@@ -88,8 +92,10 @@ class Site(Struct, kw_only=True):
         client = await self.connections.client(self.endpoint)
         headers = request_headers(self.asked.key) | {"Accept": "text/event-stream"}
         timeout, reader = httpx.Timeout(5.0, read=None), SseReader()
-        with suppress(MalformedStreamError, *TRANSPORT_ERRORS):
-            async with client.stream("GET", self.url(path), headers=headers, timeout=timeout) as response:
+        request = client.build_request("GET", self.url(path), headers=headers, timeout=timeout)
+        with suppress(MalformedStreamError, ServerUnavailable, *TRANSPORT_ERRORS):
+            response = await self.connections.send(self.endpoint, request, Freshness())
+            async with aclosing(response):
                 if not response.headers.get("content-type", "").startswith("text/event-stream"):
                     return
                 async for piece in response.aiter_bytes():
@@ -115,6 +121,9 @@ class Site(Struct, kw_only=True):
         reply = await self.connections.ask(
             self.endpoint, method, url, key=self.asked.key, patience=self.timeout, body=body
         )
+        if reply.withheld:
+            self.withheld = reply.withheld
+            self.asked = replace(self.asked, key="")
         self.first = self.first or reply
         return reply
 

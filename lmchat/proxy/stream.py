@@ -27,7 +27,7 @@ from lmchat.domain.event import (
     UsageReported,
 )
 from lmchat.errors import ServerRejected, StreamInterrupted
-from lmchat.proxy.errors import TRANSPORT_ERRORS
+from lmchat.proxy.errors import TRANSPORT_ERRORS, error_words
 from lmchat.proxy.http import read_up_to
 from lmchat.proxy.json_values import NotJsonError, amount, decode, encode, mapping, rows, text, whole
 from lmchat.proxy.refusals import Asked, is_error, not_an_llm, refusal
@@ -86,7 +86,7 @@ class AnswerReader:
                     return ""
             self._take(self._sse.close())
         except TRANSPORT_ERRORS as error:
-            return f"{type(error).__name__}: {error}"
+            return error_words(error)
         return ""
 
     def _take(self, events: Sequence[SseEvent]) -> None:
@@ -103,7 +103,7 @@ class AnswerReader:
         try:
             body = await read_up_to(self.response, MAX_WHOLE_BYTES)
         except TRANSPORT_ERRORS as cut:
-            return f"{type(cut).__name__}: {cut}"
+            return error_words(cut)
         if body.lstrip(_LEAD).startswith(_STREAM_BEGINNINGS):
             self._take(self._sse.feed(body))
             self._take(self._sse.close())
@@ -120,6 +120,33 @@ class AnswerReader:
         self.chunks.read_object(value)
         self.chunks.has_done = True
         return ""
+
+
+async def joined_events(events: EventQueue) -> AsyncIterator[StreamEvent]:
+    """Yield events until None; text that has arrived together goes on as one event."""
+    while True:
+        arrived = [await events.get()]
+        while not events.empty():
+            arrived.append(events.get_nowait())
+        for event in _join_text(arrived):
+            if event is None:
+                return
+            yield event
+        for _ in arrived:
+            events.task_done()
+
+
+def _join_text(events: Iterable[StreamEvent | None]) -> list[StreamEvent | None]:
+    joined: list[StreamEvent | None] = [None]
+    for event in events:
+        match joined[-1], event:
+            case TextDelta(text=text, pieces=count), TextDelta():
+                joined[-1] = TextDelta(text=text + event.text, pieces=count + event.pieces)
+            case ReasoningDelta(text=text, pieces=count), ReasoningDelta():
+                joined[-1] = ReasoningDelta(text=text + event.text, pieces=count + event.pieces)
+            case _:
+                joined.append(event)
+    return joined[1:]
 
 
 async def _drain(body: AsyncIterator[bytes]) -> None:

@@ -13,8 +13,17 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.domain.message import ChatMessage, Role, ToolCallPart, fence_for, text_message
+from lmchat.domain.message import (
+    ChatMessage,
+    Role,
+    SentThoughts,
+    ToolCallPart,
+    fence_for,
+    text_message,
+    thoughts_to_send,
+)
 from lmchat.domain.request import AnyObject, AnyText, ChatRequest, FittingValue, Output
+from lmchat.domain.server import THOUGHT_FIELDS
 from lmchat.domain.tool import arguments_of, called, wire_form
 from lmchat.errors import ServerRejected
 from lmchat.proxy.json_values import utf8_safe, without_surrogates
@@ -123,11 +132,20 @@ class Dialect(Struct, frozen=True, kw_only=True):
     unfit_modes: frozenset[JsonMode] = frozenset()
     """Modes that this server does not take for the schema of one request."""
     starts_in_thought: bool = False  # whether the template opens a thought that the answer begins in (R-17)
+    has_thoughts: bool = True  # whether thoughts may be sent back; no longer after a refusal
 
     def after(
-        self, error: ServerRejected, *, has_limit: bool = True, fields: Mapping[str, Any] | None = None
+        self,
+        error: ServerRejected,
+        *,
+        has_limit: bool = True,
+        fields: Mapping[str, Any] | None = None,
+        thought_fields: Sequence[str] = (),
     ) -> Dialect | None:
-        """Return the way to try after a refusal; None where no field can be changed."""
+        """Return the way to try after a refusal; None where no field can be changed.
+
+        `thought_fields` are the fields of messages that may have held thoughts.
+        """
         if error.status not in _REFUSES_FIELDS or error.kind != "bad_request":
             return None
         words = f"{error.message} {error.details} {error.param}"
@@ -136,7 +154,11 @@ class Dialect(Struct, frozen=True, kw_only=True):
         if has_limit and _UNWANTED.search(words) and re.search(rf"\b{self.limit}\b", words):
             return replace(self, has_completion_tokens=not self.has_completion_tokens)
         named = {(name, str(value)) for name, value in (fields or {}).items() if _names(name, words)}
-        return replace(self, dropped=self.dropped | named) if named - self.dropped else None
+        if named - self.dropped:
+            return replace(self, dropped=self.dropped | named)
+        if self.has_thoughts and any(_names(name, words) for name in thought_fields):
+            return replace(self, has_thoughts=False)
+        return None
 
     def after_json(self, error: ServerRejected, output: Output) -> Dialect | None:
         """Return the way to try after a refusal of how JSON was asked for, if it is one."""
@@ -163,7 +185,12 @@ class Dialect(Struct, frozen=True, kw_only=True):
         return "max_completion_tokens" if self.has_completion_tokens else "max_tokens"
 
 
-def body_of(request: ChatRequest, fields: Mapping[str, Any], dialect: Dialect) -> dict[str, Any]:
+def body_of(
+    request: ChatRequest,
+    fields: Mapping[str, Any],
+    dialect: Dialect,
+    sent_thoughts: SentThoughts = SentThoughts.NONE,
+) -> dict[str, Any]:
     """Return the body. What the user has not set is not sent."""
     sampling, output = request.sampling, request.output
     mode = dialect.json_mode(output)
@@ -177,9 +204,16 @@ def body_of(request: ChatRequest, fields: Mapping[str, Any], dialect: Dialect) -
     sent = {name: value for name, value in fields.items() if (name, str(value)) not in dialect.dropped}
     if "tools" not in sent:
         sent.pop("tool_choice", None)
+    told_messages = _messages(
+        messages,
+        request.files,
+        has_tools="tools" in sent,
+        sent_thoughts=sent_thoughts if dialect.has_thoughts else SentThoughts.NONE,
+        thought_fields=THOUGHT_FIELDS.get(request.product, ()),
+    )
     return {
         "model": without_surrogates(request.model),
-        "messages": _messages(messages, request.files, has_tools="tools" in sent),
+        "messages": told_messages,
         "stream": True,
         **({"stream_options": {"include_usage": True}} if dialect.has_stream_options else {}),
         **{name: value for name, value in told.items() if value is not None},
@@ -201,13 +235,19 @@ def tool_fields(request: ChatRequest) -> dict[str, Any]:
 
 
 def _messages(
-    messages: Sequence[ChatMessage], files: Mapping[str, bytes], *, has_tools: bool
+    messages: Sequence[ChatMessage],
+    files: Mapping[str, bytes],
+    *,
+    has_tools: bool,
+    sent_thoughts: SentThoughts,
+    thought_fields: Sequence[str],
 ) -> list[dict[str, Any]]:
     """Return the messages as they are sent: a call with its result, or not at all.
 
     Without tools in the request, results become text of the next answer: chat templates of models without
-    tools refuse them. A thought is sent only with an answer that the server continues.
+    tools refuse them.
     """
+    thoughts = thoughts_to_send(messages, sent_thoughts)
     told: list[dict[str, Any]] = []
     for place, one in enumerate(messages):
         role, content = one.role, without_surrogates(one.sent_text if one.role is Role.TOOL else one.text)
@@ -220,14 +260,20 @@ def _messages(
         if role is Role.TOOL:
             role, content = Role.ASSISTANT, f"Result of {without_surrogates(called(one))}:\n{content}"
         if not has_tools and role is Role.ASSISTANT and told and told[-1]["role"] == "assistant":
-            told[-1]["content"] = "\n\n".join(filter(None, (told[-1]["content"], content)))
+            told[-1]["content"] = _joined(told[-1]["content"], content)
         else:
             told.append({"role": role.value, "content": _with_files(one, files) if one.files else content})
+        if thoughts[place]:
+            for name in thought_fields:
+                thought = without_surrogates(thoughts[place])
+                told[-1][name] = _joined(told[-1].get(name, ""), thought)
         if has_tools and calls:
             told[-1]["tool_calls"] = calls
-    if messages and messages[-1].role is Role.ASSISTANT and (thought := messages[-1].reasoning):
-        told[-1]["reasoning_content"] = without_surrogates(thought)
     return told
+
+
+def _joined(*texts: str) -> str:
+    return "\n\n".join(filter(None, texts))
 
 
 def _with_files(message: ChatMessage, files: Mapping[str, bytes]) -> str | list[dict[str, Any]]:

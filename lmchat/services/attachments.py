@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import re
-import warnings
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -14,22 +15,17 @@ from msgspec import Struct
 from lmchat.domain.message import FilePart, as_attached, file_line, take_files
 from lmchat.errors import FileRefused, StoreUnavailable
 from lmchat.files import image_type, read_plain
+from lmchat.images import sized
 from lmchat.services.context_meter import estimate_tokens
 from lmchat.services.ports import ChatStore
 from lmchat.text import safe_line, text_of
 from lmchat.threads import run_abandonable
 
 MAX_TEXT_BYTES = 1_000_000  # more than the context window of most local models
-MAX_IMAGE_BYTES = 10_000_000
-LONGEST_SIDE = 2048  # pixels; models see no more, most of them less
-MAX_PIXELS = 100_000_000  # an image of a few kB may unpack to gigabytes
 _MAX_READ_BYTES = 100_000_000
 _MAX_NAME = 200
-_PIXELS_PER_TOKEN, _LEAST_TOKENS, _MOST_TOKENS = 750, 85, 1600
-"""Figures of Anthropic (width × height / 750, about 1,600 at most) and OpenAI (85 for a small image)."""
 _CONTROLS = re.compile(rb"[\x01-\x06\x0e-\x1a]")  # bytes that no text has, in whatever encoding
 _PDF, _PDF_TYPE = b"%PDF-", "application/pdf"
-_PNG_END = b"IEND\xaeB`\x82"
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 _REASONS = {
     errno.ENOENT: ("does not exist", "Check the path."),
@@ -72,6 +68,28 @@ class DraftFiles:
         """Return what was written, and the files to send with it."""
         text, files = take_files(draft)
         return text, [self._unsaved.get(part.digest, Attachment(part=part)) for part in files.values()]
+
+
+async def files_outside(paths: Sequence[Path], folder: Path) -> tuple[Path, ...]:
+    """Return where those of the paths lead that need consent, as they are outside a folder.
+
+    Links are followed. In the home folder, and above it, hidden files count as outside: keys are there.
+    """
+    return await run_abandonable(lambda: _outside(paths, folder))
+
+
+def _outside(paths: Sequence[Path], folder: Path) -> tuple[Path, ...]:
+    inside = Path(os.path.realpath(folder))
+    home = Path(os.path.realpath(os.path.expanduser("~")))  # noqa: PTH111 - Path raises without a home
+    found: list[Path] = []
+    for path in paths:
+        target = Path(os.path.realpath(folder / path))
+        if not os.path.exists(target):  # noqa: PTH110 - Path raises for some names
+            continue
+        is_hidden = any(name.startswith(".") for name in target.parts)
+        if not target.is_relative_to(inside) or (is_hidden and home.is_relative_to(inside)):
+            found.append(target)
+    return tuple(found)
 
 
 async def read_attachment(path: Path) -> Attachment:
@@ -131,49 +149,15 @@ def _attachment(
 
 
 def _image(name: str, media_type: str, data: bytes) -> Attachment:
-    if media_type == "image/png" and _PNG_END not in data:
-        raise _broken(name)
-    try:
-        import PIL  # noqa: F401, PLC0415 - an extra
-    except ImportError:
-        width, height, hint = 0, 0, 'To scale images down: pip install "lmchat[images]"'
-    else:
-        data, width, height = _scaled(name, media_type, data)
-        hint = "Save a smaller copy of it."
-    if len(data) > MAX_IMAGE_BYTES:
-        raise FileRefused(f"{name} is larger than {MAX_IMAGE_BYTES // 1_000_000} MB.", hint=hint)
-    tokens = min(max(width * height // _PIXELS_PER_TOKEN, _LEAST_TOKENS), _MOST_TOKENS)
-    tokens = tokens if width else _MOST_TOKENS
-    return _attachment(name, media_type, data, tokens=tokens, width=width, height=height)
-
-
-def _scaled(name: str, media_type: str, data: bytes) -> tuple[bytes, int, int]:
-    """Return an image that decodes, with its width and height; one that is too large is scaled down."""
-    from PIL import Image, ImageOps  # noqa: PLC0415 - an extra
-
-    Image.MAX_IMAGE_PIXELS = MAX_PIXELS
-    warnings.simplefilter("error", Image.DecompressionBombWarning)
-    form = media_type.removeprefix("image/").upper()
-    try:
-        with Image.open(BytesIO(data), formats=[form]) as image:
-            if max(image.size) <= LONGEST_SIDE:
-                image.load()  # fails if it is truncated
-                return data, *image.size
-            small = image.convert("RGBA") if image.mode in ("1", "P") else image
-            small.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-            ImageOps.exif_transpose(small, in_place=True)
-            out = BytesIO()
-            small.save(out, form, quality=90)
-            return out.getvalue(), *small.size
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        words = f"{name} has more than {MAX_PIXELS // 1_000_000} million pixels."
-        raise FileRefused(words, hint="Save a smaller copy of it.") from error
-    except Exception as error:  # a decoder may raise anything
-        raise _broken(name) from error
-
-
-def _broken(name: str) -> FileRefused:
-    return FileRefused(f"{name} is damaged or cut off.", hint="Copy or download it again.")
+    image = sized(name, data)
+    return _attachment(
+        name,
+        media_type,
+        image.data,
+        tokens=image.tokens,
+        width=image.width,
+        height=image.height,
+    )
 
 
 def _pdf_text(name: str, data: bytes) -> str:

@@ -19,7 +19,10 @@ from lmchat.services.ports import Engine, Lazy
 STARTS_AGAIN = "The next request starts it again."
 _EXIT_WAIT_S = 1.0  # a connection breaks before the system reports that the process has ended
 _VERDICTS = {EngineState.OFF: Verdict.NO_MODEL, EngineState.CRASHED: Verdict.SERVER_ERROR}
-_FACTS = ("params", "quantization", "context_loaded", "context_max", "capabilities", "is_blind")
+_FACTS = (
+    *("params", "quantization", "context_loaded", "context_max", "capabilities"),
+    *("is_blind", "keeps_thoughts"),
+)
 """Facts that the running engine tells where the file does not."""
 _STATES = {EngineState.READY: LoadState.LOADED, EngineState.LOADING: LoadState.LOADING}
 

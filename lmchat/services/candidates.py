@@ -14,6 +14,7 @@ from lmchat.domain.candidate import (
     Remembered,
     ServerStart,
     can_be_allowed,
+    cannot_chat,
     find_model,
     has_model,
     is_forbidden,
@@ -184,13 +185,19 @@ class ModelRow(Struct, frozen=True, kw_only=True):
         return self.model.server_id, self.model.model_id
 
 
+def _order(row: ModelRow) -> tuple[bool, bool, int]:
+    """Sort recent models first, and those that cannot chat last."""
+    return not row.model.can_chat, row.recent_index is None, row.recent_index or 0
+
+
 def matching_model(name: str, rows: Sequence[ModelRow]) -> ModelInfo:
     """Return the model of this name, or the only one whose name holds it; raises `WrongUse`."""
-    models = [row.model for row in rows if not row.model.is_embedding]
+    models = [row.model for row in rows if row.model.can_chat]
     holding = [model for model in models if name.casefold() in model.model_id.casefold()]
     found = find_model(name, models) or (holding[0] if len(holding) == 1 else None)
     if found is None:
-        error = unknown_model(name, models)
+        mute = find_model(name, [row.model for row in rows])
+        error = unknown_model(name, models) if mute is None else cannot_chat(mute)
         error.hint = "Ctrl+O lists the models."
         raise error
     return found
@@ -261,5 +268,5 @@ class Catalogue:
             )
             for model in models
         ]
-        rows.sort(key=lambda row: (row.model.is_embedding, row.recent_index is None, row.recent_index or 0))
+        rows.sort(key=_order)
         return tuple(rows)

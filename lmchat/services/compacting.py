@@ -11,9 +11,9 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from lmchat.domain.message import ChatMessage, Role, TextPart, new_id
+from lmchat.domain.message import ChatMessage, Role, SentThoughts, TextPart, new_id
 from lmchat.domain.session import MessagePath
-from lmchat.services.context_meter import raw_of
+from lmchat.services.context_meter import raw_of_all
 
 COMPACT_FROM = 0.8  # share of the context window from which compacting is offered
 _KEPT_EXCHANGES = 2
@@ -28,9 +28,14 @@ def older_part(path: Sequence[ChatMessage], prompt: str) -> MessagePath:
     return MessagePath(older if is_new else ())
 
 
-def makes_room(older: MessagePath, path: MessagePath, tokens: int) -> bool:
+def makes_room(
+    older: MessagePath,
+    path: MessagePath,
+    tokens: int,
+    sent_thoughts: SentThoughts,
+) -> bool:
     """Whether a summary of the older messages takes much less room than they; all are `tokens`."""
-    return bool(older) and sum(map(raw_of, path[len(older) :])) <= _MOST_KEPT * tokens
+    return bool(older) and raw_of_all(path[len(older) :], sent_thoughts) <= _MOST_KEPT * tokens
 
 
 def with_note(summary: ChatMessage, left_out: int) -> ChatMessage:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from lmchat.domain.message import ChatMessage, Role
+from lmchat.domain.message import ChatMessage, Role, SentThoughts, thoughts_to_send
 from lmchat.domain.server import LARGER_WINDOW, Product, Target
-from lmchat.text import safe_line
+from lmchat.text import shell_word
 
 _TEMPLATE_TOKENS = 4  # about what a chat template adds to a message
 _KEPT_MESSAGES = 2
@@ -38,16 +38,22 @@ def estimate_tokens(text: str, *, factor: float = 1.0) -> int:
     return max(1, round(raw_tokens(text) * factor)) if text else 0
 
 
-def raw_of(message: ChatMessage) -> float:
+def _raw_of(message: ChatMessage, thought: str = "") -> float:
     """Return the tokens of a message with its text files, as `raw_tokens` counts them."""
     files = sum(part.tokens for part in message.files if not part.is_image)
-    return raw_tokens(message.sent_text) + files
+    return raw_tokens(message.sent_text) + raw_tokens(thought) + files
 
 
-def _estimate(message: ChatMessage, factor: float = 1.0) -> int:
+def raw_of_all(messages: Sequence[ChatMessage], sent_thoughts: SentThoughts) -> float:
+    """Return the tokens of messages with their sent thoughts, as `raw_tokens` counts them."""
+    thoughts = thoughts_to_send(messages, sent_thoughts)
+    return sum(map(_raw_of, messages, thoughts))
+
+
+def _estimate(message: ChatMessage, thought: str = "", *, factor: float = 1.0) -> int:
     """Estimate a message with its files; the factor of a model is one of its texts."""
     images = sum(part.tokens for part in message.files if part.is_image)
-    raw = raw_of(message)
+    raw = _raw_of(message, thought)
     return (max(1, round(raw * factor)) if raw else 0) + images + _TEMPLATE_TOKENS
 
 
@@ -88,19 +94,27 @@ def plan_context(
     max_tokens: int | None = None,
     factor: float = 1.0,
     tool_tokens: int = 0,
+    sent_thoughts: SentThoughts = SentThoughts.NONE,
+    is_continued: bool = False,
 ) -> ContextPlan:
     """Choose what to send: the system prompt and the last messages stay, whole messages go, oldest first.
 
-    `max_tokens` are kept free for the answer, or else 1000 or a quarter of the window. `tool_tokens` are for
-    the tools that are offered. What follows the last prompt stays, and results go with their calls.
+    `max_tokens` are kept free for the answer, or else 1000 or a quarter of the window. `tool_tokens`
+    are for the tools that are offered. What follows the last prompt stays, and results go with their
+    calls. With `is_continued`, the last answer is sent though it may hold nothing but a thought.
     """
     said = [message for message in messages if message.sent_text or message.files]
+    if is_continued and messages and not messages[-1].sent_text:
+        said.append(messages[-1])
     talk = [message for message in said if message.role is not Role.SYSTEM]
     systems = [message for message in messages if message.role is Role.SYSTEM][-1:]
     opening = [message for message in systems if message.text]
-    sizes = [_estimate(message, factor) for message in talk]
+    thoughts = thoughts_to_send(talk, sent_thoughts)
+    pairs = zip(talk, thoughts, strict=True)
+    sizes = [_estimate(message, thought, factor=factor) for message, thought in pairs]
     reserve = max_tokens or (0 if limit is None else min(_MOST_RESERVE, limit // 4))
-    needed = kept = tool_tokens + sum(sizes) + sum(_estimate(message, factor) for message in opening)
+    opening_tokens = sum(_estimate(message, factor=factor) for message in opening)
+    needed = kept = tool_tokens + sum(sizes) + opening_tokens
     prompts = (place for place in range(len(talk) - 1, -1, -1) if talk[place].role is Role.USER)
     last = min(next(prompts, len(talk)), len(talk) - _KEPT_MESSAGES)
     first = 0
@@ -125,7 +139,7 @@ def cut_note(target: Target, tokens: int, window: int) -> str:
     step = LARGER_WINDOW.get(target.product, "Shorten it, or use a larger context window")
     return (
         f"The prompt has about {tokens} tokens, the context window {window}: {target.product} {fate}. "
-        f"{step.format(context=context, model=safe_line(target.model_id, limit=80))}."
+        f"{step.format(context=context, model=shell_word(target.model_id))}."
     )
 
 
@@ -154,10 +168,18 @@ class ContextMeter:
     def learn(
         self, target: Target, sent: Sequence[ChatMessage], counted: int, *, is_exact: bool = False
     ) -> None:
-        """Learn from a count of a prompt; one that was asked for is `is_exact`."""
-        raw = sum(map(raw_of, sent))
+        """Learn from a count of a prompt; `is_exact` is one that was asked for.
+
+        A template may leave out thoughts, unless the server says that it keeps them: a count of such
+        a prompt tells nothing about later prompts.
+        """
+        thoughts = thoughts_to_send(sent, target.sent_thoughts)
+        raw = raw_of_all(sent, target.sent_thoughts)
         is_useless = has_images(sent) or counted <= 0 or raw < _SMALL_TOKENS
-        if is_useless or (not is_exact and self.is_cut(target, sent, counted)):
+        is_unsure = any(thoughts) and target.sent_thoughts is not SentThoughts.ALL
+        if is_useless:
+            return
+        if not is_exact and (is_unsure or self.is_cut(target, sent, counted)):
             return
         fresh = (counted - _TEMPLATE_TOKENS * len(sent)) / raw
         old = self._factors.get(_key(target))
@@ -165,31 +187,36 @@ class ContextMeter:
 
     def learn_refusal(self, target: Target, sent: Sequence[ChatMessage], least: int) -> None:
         if sent:
-            self._set(target, max(self.factor(target), least / sum(map(_estimate, sent))))
+            thoughts = thoughts_to_send(sent, target.sent_thoughts)
+            estimate = sum(map(_estimate, sent, thoughts))
+            self._set(target, max(self.factor(target), least / estimate))
 
     def is_cut(self, target: Target, sent: Sequence[ChatMessage], counted: int) -> bool:
-        """Whether a server seems to have left out part of the prompt (Ollama does so silently)."""
+        """Whether a server seems to have left out part of the prompt (Ollama does so silently).
+
+        Thoughts do not count: templates may leave them out.
+        """
         if target.context is not None and _FULL_SHARE * target.context <= counted <= target.context:
             return True
-        estimate = sum(_estimate(message, self.factor(target)) for message in sent)
+        factor = self.factor(target)
+        estimate = sum(_estimate(message, factor=factor) for message in sent)
         return not has_images(sent) and estimate >= _CUT_TOKENS and counted < _CUT_SHARE * estimate
 
     def use(self, target: Target | None, messages: Sequence[ChatMessage]) -> ContextUse:
         """Return the server's last count with an estimate of what came after."""
         factor = self.factor(target)
         limit = target.context if target else None
+        sent_thoughts = target.sent_thoughts if target else SentThoughts.NONE
         last = (messages[-1].message_id, messages[-1].state) if messages else ()
-        key = (target.model_id if target else "", factor, limit, len(messages), last)
+        model_id = target.model_id if target else ""
+        key = (model_id, factor, limit, sent_thoughts, len(messages), last)
         if self._last is None or self._last[0] != key:  # asked several times a second while an answer comes
-            tokens, is_estimated = 0, False
-            for message in reversed(messages):
-                counted = _counted(message)
-                if counted and (target is None or message.model == target.model_id):
-                    tokens += counted
-                    break
-                tokens += _estimate(message, factor)
-                is_estimated = True
-            self._last = key, ContextUse(tokens=tokens, limit=limit, is_estimated=is_estimated)
+            counted, uncounted = _split(messages, model_id)
+            thoughts = thoughts_to_send(uncounted, sent_thoughts)
+            pairs = zip(uncounted, thoughts, strict=True)
+            estimates = [_estimate(message, thought, factor=factor) for message, thought in pairs]
+            tokens = counted + sum(estimates)
+            self._last = key, ContextUse(tokens=tokens, limit=limit, is_estimated=bool(uncounted))
         return self._last[1]
 
     def draft_tokens(self, target: Target | None, text: str) -> int:
@@ -197,6 +224,19 @@ class ContextMeter:
 
     def _set(self, target: Target, factor: float) -> None:
         self._factors[_key(target)] = min(max(factor, 1 / _MOST_FACTOR), _MOST_FACTOR)
+
+
+def _split(messages: Sequence[ChatMessage], model_id: str) -> tuple[int, Sequence[ChatMessage]]:
+    """Return the last count of the server, and the messages after it.
+
+    The counts of another model are of no use; without `model_id`, any count is taken.
+    """
+    for place in range(len(messages) - 1, -1, -1):
+        message = messages[place]
+        counted = _counted(message)
+        if counted and model_id in ("", message.model):
+            return counted, messages[place + 1 :]
+    return 0, messages
 
 
 def _key(target: Target) -> tuple[str, str]:

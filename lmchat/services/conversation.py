@@ -18,6 +18,7 @@ import json
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
+from itertools import takewhile
 from typing import Any
 
 from msgspec import Struct, field
@@ -31,12 +32,14 @@ from lmchat.domain.event import (
     TextDelta,
     ToolCallDelta,
 )
+from lmchat.domain.imported import is_imported_call
 from lmchat.domain.message import (
     AnswerState,
     ChatMessage,
     FilePart,
     Part,
     Role,
+    SentThoughts,
     ToolCallPart,
     new_id,
     now,
@@ -45,7 +48,7 @@ from lmchat.domain.message import (
 from lmchat.domain.request import AnyText, ChatRequest, Output, Sampling
 from lmchat.domain.server import Target
 from lmchat.domain.session import STRETCH, MessagePath, Session, SessionHeader, title_from
-from lmchat.domain.tool import MAX_TOOLS, Tool, wire_form
+from lmchat.domain.tool import MAX_TOOLS, Tool, stopped_call, wire_form
 from lmchat.domain.turn import GrowingAnswer, Stage, Turn
 from lmchat.errors import FileRefused, LMChatError, RequestInvalid, ServerRejected
 from lmchat.services.attachments import Attachment
@@ -61,7 +64,7 @@ from lmchat.services.context_meter import (
 )
 from lmchat.services.continuation import CONTINUE, Continuation, can_prefill, last_words
 from lmchat.services.save_queue import PieceWriter, SaveQueue
-from lmchat.services.tool_loop import MessageEnded, ToolEvent, ToolLoop, pending_calls
+from lmchat.services.tool_loop import MessageEnded, ToolEvent, ToolLoop, streamed_calls
 from lmchat.services.tools import Toolbox
 from lmchat.services.turn_stats import failure_of, ledger_row
 from lmchat.text import safe_line
@@ -104,6 +107,20 @@ class SummaryAsked(Struct, frozen=True, kw_only=True):
 
 
 ConversationEvent = MessageAdded | AnswerBegun | SummaryAsked | ToolEvent | StreamEvent
+
+
+class CallBatch(Struct, frozen=True, kw_only=True):
+    """Calls that run side by side, and tool messages that follow them as they ended before."""
+
+    calls: tuple[ToolCallPart, ...]
+    ended: tuple[ChatMessage, ...] = ()
+
+
+def imported_call() -> RequestInvalid:
+    """Return the error for the repetition of a tool call that lmchat has not run."""
+    words = "This call came with an imported chat, so lmchat does not run it."
+    hint = "Retry the answer above it: the model then makes its own call."
+    return RequestInvalid(words, hint=hint)
 
 
 def still_answering() -> RequestInvalid:
@@ -156,6 +173,7 @@ class AnswerStream:
             except ServerRejected as error:
                 if not has_begun and self._is_prefilled and error.kind in _PREFILL_REFUSED:
                     self._is_prefilled = False
+                    self.plan = self._planned()
                 elif has_begun or is_second or not self._shorten(error):
                     raise
                 else:
@@ -190,6 +208,8 @@ class AnswerStream:
             max_tokens=self.how.sampling.max_tokens,
             factor=self._meter.factor(self.how.target),
             tool_tokens=self.tool_tokens,
+            sent_thoughts=self._sent_thoughts,
+            is_continued=self._is_prefilled,
         )
         if plan.fits or self.how.is_truncating:
             return plan
@@ -201,6 +221,15 @@ class AnswerStream:
             hint="Start a new session, set auto_truncate = true, or use a larger context window.",
             kind="context_overflow",
         )
+
+    @property
+    def _sent_thoughts(self) -> SentThoughts:
+        """The thoughts to plan for; a prompt that asks to go on follows all of them."""
+        sent = self.how.target.sent_thoughts
+        is_asked_to_go_on = self.continued is not None and not self._is_prefilled
+        if is_asked_to_go_on and sent is SentThoughts.SINCE_PROMPT:
+            return SentThoughts.NONE
+        return sent
 
     async def _read_files(self) -> list[str]:
         """Read the files of the plan, newest first; return the names of those that are missing."""
@@ -219,9 +248,7 @@ class AnswerStream:
 
     def _request(self) -> ChatRequest:
         messages, continued, loop = self.plan.messages, self.continued, self.loop
-        if continued is not None and self._is_prefilled and not continued.text:
-            messages = (*messages, continued)  # without text it takes no part in the plan
-        elif continued is not None and continued.text and not self._is_prefilled:
+        if continued is not None and continued.text and not self._is_prefilled:
             messages = (*messages, text_message(Role.USER, f"{CONTINUE}\n\n{last_words(continued.text)}"))
         return ChatRequest(
             endpoint=self.how.target.endpoint,
@@ -381,7 +408,7 @@ class Conversation:
         return self._turn(how, message_id, text=text, files=files)
 
     def regenerate(self, answer_id: str, how: TurnSettings) -> AsyncGenerator[ConversationEvent, None]:
-        """Answer once more, as a sibling of the old answer, or answer a prompt."""
+        """Answer once more, as a sibling of the old answer, answer a prompt, or repeat a tool call."""
         return self._turn(how, answer_id)
 
     def resume(self, answer_id: str, how: TurnSettings) -> AsyncGenerator[ConversationEvent, None]:
@@ -398,7 +425,8 @@ class Conversation:
         if self.is_running or (path and path[-1].state is AnswerState.STREAMING):
             raise still_answering()
         older = older_part(path, prompt)
-        if not makes_room(older, path, self._meter.use(how.target, path).tokens):
+        tokens = self._meter.use(how.target, path).tokens
+        if not makes_room(older, path, tokens, how.target.sent_thoughts):
             hint = "A summary takes the place of all but the last two prompts and answers."
             why = "A summary would make no room: the last prompts and answers take most of it."
             raise RequestInvalid(why if older else "There are no older messages to summarise yet.", hint=hint)
@@ -439,6 +467,9 @@ class Conversation:
         if self.is_running:
             raise still_answering()
         path, old = self._up_to(message_id) if message_id else (self.messages, None)
+        if old is not None and is_imported_call(old):
+            raise imported_call()
+        batch = _repeat_of(self.messages, old) if old is not None and old.role is Role.TOOL else None
         said = [] if text is None else self._said(text, old, files)
         _refuse_unseen(how.target, said)
         if text is None and old is not None and old.role is Role.USER:
@@ -459,9 +490,9 @@ class Conversation:
                 fresh = [one for one in files or () if one.data and one.part in message.files]
                 await self._save_queue.save(self.header, message, before, fresh)
         while True:
-            if loop is not None and (calls := pending_calls(self.messages)):
-                if loop.may_run(calls):
-                    async with aclosing(self._run_calls(loop, how.target, calls, versions)) as happenings:
+            if loop is not None and batch is not None:
+                if loop.may_run(batch.calls):
+                    async with aclosing(self._run_calls(loop, how.target, batch, versions)) as happenings:
                         async for happening in happenings:
                             yield happening
                     versions = 1
@@ -470,8 +501,10 @@ class Conversation:
                 async for event in events:
                     yield event
             versions = 1
-            if loop is None or not pending_calls(self.messages):
+            calls = streamed_calls(self.messages, self._newest_answer)
+            if loop is None or not calls:
                 return
+            batch = CallBatch(calls=calls)
             yield MessageEnded(message=self.messages[-1])
 
     async def _answer_once(
@@ -512,7 +545,7 @@ class Conversation:
             yield RequestAdapted(note=self.cut_note)
 
     async def _run_calls(
-        self, loop: ToolLoop, target: Target, calls: Sequence[ToolCallPart], versions: int
+        self, loop: ToolLoop, target: Target, batch: CallBatch, versions: int
     ) -> AsyncGenerator[MessageAdded | ToolEvent, None]:
         """Run calls, and save and yield their tool messages; those without a result were stopped."""
         model, self._newest_answer = target.model_id, None
@@ -520,7 +553,7 @@ class Conversation:
         running: dict[str, ChatMessage] = {}
         try:
             await loop.toolbox.host.list_servers()
-            for call in calls:
+            for call in batch.calls:
                 part = replace(call, name=loop.name(call.name))
                 message = _streaming(Role.TOOL, (part,), self.messages, target, versions)
                 versions = 1
@@ -528,6 +561,11 @@ class Conversation:
                 running[message.message_id] = message
                 await self._save_queue.begin_answer(self.header, message)
                 yield MessageAdded(message=message)
+            for ended in batch.ended:
+                copy = replace(ended, message_id=new_id(), parent_id=self._leaf_id, version=1, versions=1)
+                before = self._put_last(copy)
+                await self._save_queue.save(self.header, copy, before)
+                yield MessageAdded(message=copy)
             async with aclosing(loop.run(tuple(running.values()))) as events:
                 async for event in events:
                     if isinstance(event, MessageEnded):
@@ -536,13 +574,14 @@ class Conversation:
                     yield event
         finally:
             if running:
-                self._ending = asyncio.ensure_future(self._stop_calls(tuple(running.values())))
+                self._ending = asyncio.ensure_future(self._stop_calls(loop, tuple(running.values())))
                 await asyncio.shield(self._ending)
 
-    async def _stop_calls(self, calls: Sequence[ChatMessage]) -> None:
+    async def _stop_calls(self, loop: ToolLoop, calls: Sequence[ChatMessage]) -> None:
         self.turn = self.turn and self.turn.end(AnswerState.STOPPED, self._clock())
         for call in calls:
-            await self._end_call(replace(call, state=AnswerState.STOPPED))
+            may_still_run = call.message_id in loop.still_running
+            await self._end_call(stopped_call(call, may_still_run=may_still_run))
 
     async def _end_call(self, call: ChatMessage) -> None:
         """Make a tool message final, in memory first."""
@@ -612,6 +651,14 @@ class Conversation:
         if index is None:
             raise RequestInvalid("This message is on another branch.", hint="Open it in the tree.")
         return MessagePath(self.messages[:index]), self.messages[index]
+
+
+def _repeat_of(path: MessagePath, repeated: ChatMessage) -> CallBatch:
+    """Return the call of a tool message; what follows it of the same answer keeps its results."""
+    index = path.index_of(repeated.message_id)
+    following = path[index + 1 :] if index is not None else ()
+    ended = tuple(takewhile(lambda message: message.role is Role.TOOL, following))
+    return CallBatch(calls=repeated.tool_calls, ended=ended)
 
 
 def _with_files(message: ChatMessage, files: tuple[FilePart, ...]) -> ChatMessage:

@@ -28,7 +28,7 @@ from lmchat.domain.candidate import (
     choose,
     is_forbidden,
 )
-from lmchat.domain.server import Candidate, LoadState, Verdict
+from lmchat.domain.server import Candidate, LoadState, ModelInfo, Verdict
 from lmchat.errors import LMChatError
 from lmchat.text import safe_line
 from lmchat.threads import run_abandonable
@@ -259,8 +259,9 @@ def _server(one: Candidate, detected: Detected) -> Finding:
     here = (known for known in detected.installed if known.product is one.product and not one.is_own)
     installed = next(here, None)
     holder = detected.holders.get(one.endpoint.port) if one.endpoint.is_loopback else None
+    others = "".join(f" or at port {port}" for port in one.other_ports)
     cause = _CAUSES[one.verdict].format(
-        place=one.endpoint.url,
+        place=f"{one.endpoint.url}{others}",
         latency="" if one.latency_ms is None else f" in {max(one.latency_ms, 1):.0f} ms",
         models=_models(one),
         host=one.endpoint.host,
@@ -273,9 +274,12 @@ def _server(one: Candidate, detected: Detected) -> Finding:
         cause = f"It was not checked: {_short(one.detail, _LONGEST_WORDS)}."
     elif one.verdict in _IN_THE_WAY and holder is not None:
         cause += f" Port {one.endpoint.port} is used by {_short(holder.program)} (process {holder.pid})."
+    elif one.key_withheld and not one.verdict.is_usable:
+        cause = f"It answers at {one.endpoint.url} and needs an API key; the one that is set was not sent."
     step, grade = one.next_step, _grade(one, detected, is_installed=installed is not None)
     if one.verdict is Verdict.REFUSED and installed is not None:
-        cause, step = f"It is installed, but nothing answers at {one.endpoint.url}.", installed.start_words
+        cause = f"It is installed, but nothing answers at {one.endpoint.url}{others}."
+        step = installed.start_words
     name = one.product.value if one.endpoint.is_loopback and not one.is_own else one.endpoint.netloc
     facts = {
         "url": one.endpoint.url,
@@ -300,11 +304,18 @@ def _grade(one: Candidate, detected: Detected, *, is_installed: bool) -> Grade:
 
 def _models(one: Candidate) -> str:
     talking = chat_models(one)
-    loaded = [model for model in talking if model.state is LoadState.LOADED]
-    names = [_short(model.model_id) for model in loaded or talking]
+    for state in (LoadState.LOADED, LoadState.ASLEEP):
+        if ready := [model for model in talking if model.state is state]:
+            return f"{_names(ready)} {'are' if ready[1:] else 'is'} {state}"
+    if one.models and not talking:
+        return f"it has no model that can chat, only {_names(one.models)}"
+    return f"it has {_names(talking)}"
+
+
+def _names(models: Sequence[ModelInfo]) -> str:
+    names = [_short(model.model_id) for model in models]
     words = ", ".join(names[:_MOST_NAMES]) or "no model"
-    words += f" and {len(names) - _MOST_NAMES} more" if names[_MOST_NAMES:] else ""
-    return f"{words} {'are' if loaded[1:] else 'is'} loaded" if loaded else f"it has {words}"
+    return words + (f" and {len(names) - _MOST_NAMES} more" if names[_MOST_NAMES:] else "")
 
 
 def _short(words: str, limit: int = _LONGEST_NAME) -> str:
@@ -320,7 +331,10 @@ def _keys(detected: Detected) -> list[Finding]:
         if one.verdict is Verdict.KEY_REJECTED:
             state, cause = "rejected", f"{url} rejects the API key from {source}."
         elif one.verdict is Verdict.NEEDS_KEY:
-            state, cause = "missing", f"{url} needs an API key, and none is set for it."
+            lacking = "the one that is set was not sent" if one.key_withheld else "none is set for it"
+            state, cause = "missing", f"{url} needs an API key, and {lacking}."
+        elif one.key_withheld and one.verdict.is_usable:
+            state, cause, grade, step = "withheld", one.key_withheld, Grade.WARNING, ""
         elif source and one.verdict.is_usable:
             state, cause, grade, step = "works", f"{url} accepts the API key from {source}.", Grade.OK, ""
         else:

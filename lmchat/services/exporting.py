@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from datetime import tzinfo
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from lmchat.domain.session import Session
 from lmchat.errors import FileExists, FileRefused, LMChatError, StoreUnavailable, WrongUse
 from lmchat.files import write_new_file
 from lmchat.formats.writing import FORMATS, export_name, render
+from lmchat.services.markdown_pages import MarkdownPages
 from lmchat.services.ports import ChatStore
 from lmchat.text import safe_line
 
@@ -49,14 +50,23 @@ class Exporter:
         self._store = store
         self._zone = zone
 
-    async def export_text(self, session: Session, how: ExportAs = MARKDOWN) -> str:
+    async def export_text(
+        self, session: Session, how: ExportAs = MARKDOWN, *, converter: MarkdownPages | None = None
+    ) -> str:
+        """Return a session as text; `converter` is used for several sessions."""
         form = how.form or MARKDOWN.form
         if how.with_branches or form == "json":
             session = await self._with_tree(session, is_needed=how.with_branches)
         if form in _WITH_FILES:
             session = await self._with_files(session)
+        pages = await _pages_of(session, converter) if form == "html" else None
         return await asyncio.to_thread(
-            render, session, form=form, with_reasoning=how.with_reasoning, zone=self._zone
+            render,
+            session,
+            form=form,
+            with_reasoning=how.with_reasoning,
+            zone=self._zone,
+            pages=pages,
         )
 
     async def _with_files(self, session: Session) -> Session:
@@ -82,12 +92,18 @@ class Exporter:
         return replace(session, tree=tuple(tree), branch_names=dict(names))
 
     async def export_file(
-        self, session: Session, path: Path, how: ExportAs = BY_NAME, *, is_forced: bool = False
+        self,
+        session: Session,
+        path: Path,
+        how: ExportAs = BY_NAME,
+        *,
+        is_forced: bool = False,
+        converter: MarkdownPages | None = None,
     ) -> Path:
         """Write a session into a file or folder and return its path; raises `FileRefused`."""
         is_folder = await asyncio.to_thread(path.is_dir)
         how = how if how.form else replace(how, form=MARKDOWN.form if is_folder else form_of(path))
-        text = await self.export_text(session, how)
+        text = await self.export_text(session, how, converter=converter)
         if is_folder:
             path /= export_name(session, form=how.form)
         await asyncio.to_thread(write_new_file, path, text, is_forced=is_forced)
@@ -96,19 +112,39 @@ class Exporter:
     async def export_several(
         self, ids: Sequence[str], folder: Path, how: ExportAs = MARKDOWN, *, is_forced: bool = False
     ) -> Exported:
+        async with aclosing(MarkdownPages()) as converter:
+            return await self._export_each(ids, folder, how, converter, is_forced=is_forced)
+
+    async def _export_each(
+        self,
+        ids: Sequence[str],
+        folder: Path,
+        how: ExportAs,
+        converter: MarkdownPages,
+        *,
+        is_forced: bool,
+    ) -> Exported:
         paths: list[Path] = []
         refused: list[tuple[str, LMChatError]] = []
         for number, session_id in enumerate(ids, 1):
             try:
                 session = await self._store.open_session(session_id)
                 path = folder / export_name(session, form=how.form)
-                paths.append(await self.export_file(session, path, how, is_forced=is_forced))
+                written = await self.export_file(session, path, how, is_forced=is_forced, converter=converter)
+                paths.append(written)
             except LMChatError as error:
                 refused.append((session_id, error))
                 if isinstance(error, FileRefused) and not isinstance(error, FileExists):
                     untried = len(ids) - number
                     return Exported(paths=tuple(paths), refused=tuple(refused), untried=untried)
         return Exported(paths=tuple(paths), refused=tuple(refused))
+
+
+async def _pages_of(session: Session, converter: MarkdownPages | None) -> dict[str, str]:
+    if converter is not None:
+        return await converter.html_of(session)
+    async with aclosing(MarkdownPages()) as own:
+        return await own.html_of(session)
 
 
 def form_of(path: Path) -> str:

@@ -14,20 +14,18 @@ from heapq import nsmallest
 from itertools import islice
 from math import ceil
 from pathlib import Path
-from subprocess import DEVNULL, PIPE, Popen
 from urllib.parse import unquote, urlsplit
 
-from lmchat.files import command_for, environment_for_others
+from lmchat.services.ignore_rules import IGNORE_FILE, IgnoreRules, is_ignored, rules_above, with_rules
 from lmchat.text import match
 from lmchat.threads import run_abandonable
 
 MOST_FILES = 5_000  # files that are looked at
-_MOST_BYTES = 1_000_000  # most that is read of the names that git prints
+_MOST_LISTED = 50_000  # names of one folder that are read
 _MOST_FOUND = 20
 _FRESH_S = 5.0
 _LONGEST_PASTE = 10_000
-_GIT = ("git", "-c", "core.fsmonitor=false", "ls-files", "-coz", "--exclude-standard")
-"""Without the hook of a repository, which could be any program."""
+_LONGEST_WALK_S = 2.0  # what has been found by then is offered
 
 
 class FileFinder:
@@ -55,41 +53,49 @@ class FileFinder:
         return await run_abandonable(partial(_best, names, typed))
 
     def _names(self) -> Sequence[str]:
-        names = self._names_of_git()
-        found = islice(_walked(self._folder) if names is None else names, MOST_FILES)
+        found = islice(self._walked(), MOST_FILES)
         return [name for name in found if name.isprintable()]
 
-    def _names_of_git(self) -> list[str] | None:
-        """Return the files of a repository; None outside of one, and without git."""
+    def _walked(self) -> Iterator[str]:
+        """Yield files, those of the upper folders first, without hidden folders and ignored files."""
+        until_s = self._clock() + _LONGEST_WALK_S
+        rules: list[IgnoreRules] = []
         with suppress(OSError):
-            command, environ = command_for(_GIT, self._environ), environment_for_others(self._environ)
-            with Popen(  # noqa: S603 - a list and no shell
-                command, cwd=self._folder, env=environ, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL
-            ) as git:
-                data = git.stdout.read(_MOST_BYTES) if git.stdout else b""
-                if len(data) == _MOST_BYTES:
-                    git.kill()
-                elif git.wait():
-                    return None
-            return [os.fsdecode(name) for name in data.split(b"\0")[:-1]]
-        return None
-
-
-def _walked(folder: Path) -> Iterator[str]:
-    """Yield files, those of the upper folders first, without hidden folders."""
-    waiting = deque([""])
-    seen = 0
-    while waiting and seen < MOST_FILES:
-        below = waiting.popleft()
-        with suppress(OSError), os.scandir(folder / below) as entries:
-            some = sorted(islice(entries, MOST_FILES - seen), key=lambda entry: entry.name)
-            seen += len(some)
-            for entry in some:
-                name = os.path.join(below, entry.name)  # noqa: PTH118 - a thousand paths take 20 times as long
-                if entry.is_file():
+            rules = rules_above(self._folder, self._environ)
+        waiting = deque([("", rules)])
+        seen = 0
+        while waiting and seen < MOST_FILES:
+            below, rules = waiting.popleft()
+            entries = _listed(self._folder / below, MOST_FILES - seen)
+            seen += len(entries)
+            if any(entry.name == IGNORE_FILE for entry in entries):
+                own = IgnoreRules(self._folder / below / IGNORE_FILE, folder=below)
+                rules = with_rules(rules, own)
+            for entry in entries:
+                if self._clock() > until_s:
+                    return
+                name = below + entry.name
+                is_folder = entry.is_dir(follow_symlinks=False)
+                if is_folder and entry.name.startswith("."):
+                    continue
+                if is_ignored(name, rules, is_folder=is_folder):
+                    continue
+                if is_folder:
+                    waiting.append((f"{name}/", rules))
+                elif _is_file(entry):
                     yield name
-                elif entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
-                    waiting.append(name)
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    with suppress(OSError):  # links in a circle
+        return entry.is_file()
+    return False
+
+
+def _listed(folder: Path, limit: int) -> list[os.DirEntry[str]]:
+    with suppress(OSError), os.scandir(folder) as entries:
+        return nsmallest(limit, islice(entries, _MOST_LISTED), key=lambda entry: entry.name)
+    return []
 
 
 def _completed(folder: Path, typed: str) -> tuple[str, ...]:

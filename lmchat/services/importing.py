@@ -6,22 +6,22 @@ A session is imported once and whole, or not at all.
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
-from time import monotonic
 from types import MappingProxyType
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from lmchat.domain.imported import as_imported, count_dropped_calls
 from lmchat.domain.message import now
 from lmchat.domain.session import Session, SessionHeader, Skipped
 from lmchat.errors import FileRefused, FormatUnknown, LMChatError, StoreUnavailable
 from lmchat.files import path_of
+from lmchat.services.chat_files import ChatFiles
 from lmchat.services.ports import ChatStore
 from lmchat.text import plural, safe_line
 
@@ -29,6 +29,15 @@ _TITLE = 80
 Chat = Session | Skipped
 Place = tuple[str, str, Path]  # format, name of the program, file or folder
 _TOLD_S = 0.25
+
+
+class _ToImport(Struct, frozen=True, kw_only=True):
+    """Files and folders to import."""
+
+    names: Sequence[str]
+    piped: Mapping[str, bytes] = MappingProxyType({})
+    source: str = "auto"
+    is_trial: bool = False
 
 
 class Imported(Struct, frozen=True, kw_only=True):
@@ -99,7 +108,6 @@ class Importer:
         """`find` returns the places of other programs on this machine."""
         self._store, self._clock, self._find = store, clock, find
         self.tell, self._quiet_s = tell, quiet_s
-        self._next_s = 0.0  # time of the next progress
 
     async def bring(
         self,
@@ -114,19 +122,23 @@ class Importer:
 
         When cancelled, it keeps what was imported; `into` then has the outcome so far.
         """
-        from lmchat.formats.reading import Reader  # noqa: PLC0415 - the first paint does not wait for formats
-
         done = Done() if into is None else into
-        if not done.imported:
-            self._next_s = monotonic() + self._quiet_s
-        known = await self._known() if is_trial else None
-        found = await self._each(names, piped, done)
+        async with aclosing(ChatFiles()) as files, self._progress(done):
+            wanted = _ToImport(names=names, piped=piped, source=source, is_trial=is_trial)
+            await self._bring(wanted, files, done)
+        return done
+
+    async def _bring(self, wanted: _ToImport, files: ChatFiles, done: Done) -> None:
+        known = await self._known() if wanted.is_trial else None
+        piped = wanted.piped
+        found = await self._each(wanted.names, piped, done)
         for number, (name, folder) in enumerate(found.items(), 1):
-            reader = Reader(self._clock(), source)
-            chats = reader.data(piped[name]) if name in piped else reader.file(Path(name))
+            path = None if name in piped else Path(name)
+            content = piped.get(name, b"")
+            chats = files.chats(path, content, source=wanted.source, moment=self._clock())
             try:
-                async with aclosing(_in_thread(chats)) as read:
-                    await self._bring_file(name, read, done, known)
+                async with aclosing(chats):
+                    await self._bring_file(name, chats, done, known)
             except LMChatError as error:
                 if folder and isinstance(error, FormatUnknown):
                     done.unknown.append(name)
@@ -142,7 +154,22 @@ class Importer:
                 message = f"{folder} has no chats that lmchat can read."
                 hint = "`lmchat import --help` lists the formats."
                 done.refused.append((folder, FileRefused(message, hint=hint)))
-        return done
+
+    @asynccontextmanager
+    async def _progress(self, done: Done) -> AsyncIterator[None]:
+        """Tell the numbers while the body runs, also while a large file has given no chat yet."""
+
+        async def tell() -> None:
+            await asyncio.sleep(self._quiet_s)
+            while True:
+                self.tell(counted(done.chats))
+                await asyncio.sleep(_TOLD_S)
+
+        telling = asyncio.create_task(tell(), name="progress of an import")
+        try:
+            yield
+        finally:
+            telling.cancel()
 
     async def programs(self) -> list[str]:
         """Return the names of the programs that may have chats on this machine."""
@@ -152,13 +179,14 @@ class Importer:
         """Count the chats in the places of other programs; what cannot be read is left out."""
         surveys: dict[str, Survey] = {}
         done = Done()
-        for source, program, path in await asyncio.to_thread(self._find):
-            before, refused = len(done.imported), len(done.refused)
-            await self.bring([str(path)], source=source, is_trial=True, into=done)
-            one = surveys.setdefault(source, Survey(source=source, program=program))
-            one.paths.append(str(path))
-            one.found += done.chats[before:]
-            one.unreadable += sum(name != str(path) for name, _ in done.refused[refused:])
+        async with aclosing(ChatFiles()) as files, self._progress(done):
+            for source, program, path in await asyncio.to_thread(self._find):
+                before, refused = len(done.imported), len(done.refused)
+                await self._bring(_ToImport(names=[str(path)], source=source, is_trial=True), files, done)
+                found = surveys.setdefault(source, Survey(source=source, program=program))
+                found.paths.append(str(path))
+                found.found += done.chats[before:]
+                found.unreadable += sum(name != str(path) for name, _ in done.refused[refused:])
         return [one for one in surveys.values() if one.found]
 
     async def _each(self, names: Sequence[str], piped: Mapping[str, bytes], done: Done) -> dict[str, str]:
@@ -190,9 +218,16 @@ class Importer:
         """Write each chat of a file, or look it up in the known ones, if there are any."""
         skipped: list[Skipped] = []
         last: Imported | None = None
-        async for one in chats:
-            if isinstance(one, Skipped):
-                skipped.append(one)
+        async for found in chats:
+            if isinstance(found, Skipped):
+                skipped.append(found)
+                continue
+            one = as_imported(found)
+            if dropped := count_dropped_calls(found, one):
+                words = f"{plural(dropped, 'tool call')} without a result left out"
+                title = safe_line(one.header.title, limit=_TITLE)
+                skipped.append(Skipped(where=f"“{title}”", reason=words))
+            if not one.messages:
                 continue
             if known is None:
                 for data in one.files.values():
@@ -209,11 +244,11 @@ class Importer:
             )
             done.imported.append((name, last))
             skipped.clear()
-            if (now_s := monotonic()) >= self._next_s:
-                self._next_s = now_s + _TOLD_S
-                self.tell(counted(done.chats))
         if skipped and last is not None:
             done.imported[-1] = name, replace(last, skipped=(*last.skipped, *skipped))
+        elif skipped:
+            why = f"{skipped[0].where}: {skipped[0].reason}"
+            raise FileRefused(f"It has no readable messages ({why}).", hint="Export the chats again.")
 
 
 def sentence(one: Imported, *, is_trial: bool = False) -> str:
@@ -268,16 +303,3 @@ def _files_of(path: Path, endings: tuple[str, ...], beside: tuple[str, ...]) -> 
         message = f"{path} has no file that ends with {', '.join(endings)}."
         raise FileRefused(message, hint="Name a file, or another folder.")
     return tuple(found)
-
-
-async def _in_thread(chats: Generator[Chat, None, None]) -> AsyncGenerator[Chat, None]:
-    """Read chats in threads, one after the other."""
-    try:
-        while (one := await asyncio.to_thread(next, chats, None)) is not None:
-            yield one
-    except OSError as error:
-        reason = "it is too large" if error.errno == errno.EFBIG else error.strerror or str(error)
-        raise FileRefused(f"It cannot be read: {reason}.", hint="Check the path.") from error
-    finally:
-        with suppress(ValueError):  # when cancelled, a thread may still read it
-            chats.close()

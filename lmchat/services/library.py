@@ -30,8 +30,11 @@ class Library:
         *,
         clock: Callable[[], datetime] = now,
         zone: tzinfo | None = None,
+        empty_logs: Callable[[], None] = lambda: None,
     ) -> None:
+        """`empty_logs` empties the logs in which words of a session can be; it may block."""
         self.store = store
+        self._empty_logs = empty_logs
         self.exporter = Exporter(store, zone=zone)
         self._zone = zone
         self._clock = clock
@@ -79,8 +82,10 @@ class Library:
     async def restore(self, session_id: str) -> SessionHeader:
         return await self.store.update_session(session_id, {"deleted_at": None})
 
-    async def purge(self, session_id: str) -> None:
-        await self.store.purge(session_id)
+    async def purge(self, *session_ids: str) -> None:
+        """Remove sessions for good, also what tools have written to their log."""
+        await self.store.purge(*session_ids)
+        await asyncio.to_thread(self._empty_logs)
 
 
 def with_unsaved(

@@ -102,6 +102,7 @@ def _model(candidate: Candidate, target: Target) -> ModelInfo | None:
     if listed is not None or target.model is None or not candidate.models:
         return listed or target.model
     only = candidate.models[0] if len(candidate.models) == 1 else None
-    if only is not None and candidate.product in _ANSWERS_TO_ANY_NAME and only.state is LoadState.LOADED:
+    answers_to_any = candidate.product in _ANSWERS_TO_ANY_NAME
+    if only is not None and answers_to_any and only.state in (LoadState.LOADED, LoadState.ASLEEP):
         return only
     return replace(target.model, state=LoadState.UNKNOWN)

@@ -11,7 +11,16 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from lmchat.config.settings import COMPACT_PROMPT, EFFORTS, ChatSettings, Profile
-from lmchat.domain.message import AnswerState, ChatMessage, Role, new_id, now, take_files, text_message
+from lmchat.domain.message import (
+    AnswerState,
+    ChatMessage,
+    Role,
+    SentThoughts,
+    new_id,
+    now,
+    take_files,
+    text_message,
+)
 from lmchat.domain.request import Sampling
 from lmchat.domain.server import Target
 from lmchat.domain.session import Session, SessionHeader
@@ -259,7 +268,13 @@ class OpenSessions:
             message = text_message(Role.USER, text)
             path = path.added(replace(message, parts=(*files.values(), *message.parts)))
         factor = self.meter.factor(target)
-        return plan_context(path, limit=target.context, max_tokens=self.chat.max_tokens, factor=factor)
+        return plan_context(
+            path,
+            limit=target.context,
+            max_tokens=self.chat.max_tokens,
+            factor=factor,
+            sent_thoughts=target.sent_thoughts,
+        )
 
     @property
     def compact_prompt(self) -> str:
@@ -271,7 +286,9 @@ class OpenSessions:
         use = self.meter.use(self.target, messages)
         tokens = use.tokens + self.meter.draft_tokens(self.target, draft)
         is_full = use.limit is not None and tokens >= COMPACT_FROM * use.limit
-        return is_full and makes_room(older_part(messages, self.compact_prompt), messages, use.tokens)
+        sent_thoughts = self.target.sent_thoughts if self.target else SentThoughts.NONE
+        older = older_part(messages, self.compact_prompt)
+        return is_full and makes_room(older, messages, use.tokens, sent_thoughts)
 
     @property
     def has_to_wait(self) -> bool:

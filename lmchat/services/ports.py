@@ -77,7 +77,9 @@ class ChatStore(Protocol):
     async def update_session(self, session_id: str, changes: Mapping[str, object]) -> SessionHeader:
         """Change `title`, `is_pinned`, `is_archived`, `deleted_at` or `tags`."""
 
-    async def purge(self, session_id: str) -> None: ...
+    async def purge(self, *session_ids: str) -> None:
+        """Delete sessions permanently, with all files that have their text."""
+
     async def fork(self, session_id: str, message_id: str) -> Session: ...
 
     async def import_session(self, session: Session) -> SessionHeader | None:

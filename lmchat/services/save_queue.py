@@ -172,6 +172,10 @@ class SavedTexts:
     def text(self, session_id: str) -> str:
         return self._texts.get(session_id, "")
 
+    def is_noted(self, session_id: str) -> bool:
+        """Return whether the text is of this run, not of an earlier one."""
+        return session_id in self._wanted
+
     async def load(self, session_id: str) -> str:
         if session_id not in self._texts:
             store = self._store

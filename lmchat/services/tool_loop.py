@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from lmchat.config.settings import Approval
-from lmchat.domain.message import AnswerState, ChatMessage, Role, ToolCallPart
+from lmchat.domain.message import AnswerState, ChatMessage, ToolCallPart
 from lmchat.domain.server import Target
 from lmchat.domain.tool import Choice, Decision, Run, Tool, ToolResult, arguments_of, call_words, run_call
 from lmchat.errors import LMChatError
@@ -29,6 +29,8 @@ class ApprovalAsked(Struct, frozen=True, kw_only=True):
     message: ChatMessage
     name: str
     decision: asyncio.Future[Decision]
+    fingerprint: str = ""  # to save for `always`; empty where config.toml asks each time
+    note: str = ""  # why it is asked again about a tool that was always allowed
 
 
 class MessageEnded(Struct, frozen=True, kw_only=True):
@@ -40,16 +42,15 @@ class MessageEnded(Struct, frozen=True, kw_only=True):
 ToolEvent = ApprovalAsked | MessageEnded
 
 
-def pending_calls(path: Sequence[ChatMessage]) -> tuple[ToolCallPart, ...]:
-    """Return the calls of the last answer that have no tool message yet; none if that answer is not whole."""
-    answered: set[str] = set()
-    for message in reversed(path):
-        if message.role is not Role.TOOL:
-            is_whole = message.role is Role.ASSISTANT and message.state is AnswerState.COMPLETE
-            calls = message.tool_calls if is_whole else ()
-            return tuple(call for call in calls if call.call_id not in answered)
-        answered |= {call.call_id for call in message.tool_calls}
-    return ()
+def streamed_calls(path: Sequence[ChatMessage], answer: ChatMessage | None) -> tuple[ToolCallPart, ...]:
+    """Return the calls of an answer that a turn has streamed to its end; none if another path is shown now.
+
+    No other calls of a path may run: they may have come with an imported file.
+    """
+    if answer is None or answer.state is not AnswerState.COMPLETE:
+        return ()
+    is_last = bool(path) and path[-1].message_id == answer.message_id
+    return answer.tool_calls if is_last else ()
 
 
 class ToolLoop:
@@ -58,6 +59,8 @@ class ToolLoop:
     def __init__(self, toolbox: Toolbox, session_id: str) -> None:
         self.toolbox = toolbox
         self.steps = 0  # rounds of calls so far
+        self.still_running: frozenset[str] = frozenset()
+        """Messages of calls that were stopped, whose functions cannot be."""
         self._session_id = session_id
         self._last: tuple[str, Any] | None = None
         self._repeats = 0
@@ -96,6 +99,7 @@ class ToolLoop:
     async def run(self, messages: Sequence[ChatMessage]) -> AsyncGenerator[ToolEvent, None]:
         """Run the calls of tool messages side by side, after the user has decided about each."""
         runs: list[Run | None] = []
+        unstoppable: set[str] = set()
         for message in messages:
             call = message.tool_calls[0]
             if (tool := self.toolbox.find(call.name)) is None:
@@ -109,18 +113,30 @@ class ToolLoop:
                 and arguments_of(call.arguments) is not None
             ):
                 asked: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
-                yield ApprovalAsked(message=message, name=tool.full_name, decision=asked)
+                yield ApprovalAsked(
+                    message=message,
+                    name=tool.full_name,
+                    decision=asked,
+                    fingerprint=self.toolbox.fingerprint_to_save(tool),
+                    note=self.toolbox.why_asked_again(tool),
+                )
                 decision = await asked
                 self.toolbox.decide(self._session_id, tool, decision.choice)
                 if decision.choice is Choice.NO:
                     reason = f" Reason: {decision.reason}" if decision.reason else ""
                     run = partial(_refuse, f"The user refused this call.{reason}")
             runs.append(run)
+            if tool.outlives_stop:
+                unstoppable.add(message.message_id)
         tasks = [asyncio.create_task(run_call(*one)) for one in zip(messages, runs, strict=True)]
         try:
             for ended in asyncio.as_completed(tasks):
                 yield MessageEnded(message=await ended)
         finally:
+            running = {
+                message.message_id for message, task in zip(messages, tasks, strict=True) if not task.done()
+            }
+            self.still_running = frozenset(unstoppable & running)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

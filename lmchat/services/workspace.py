@@ -60,6 +60,7 @@ class Workspace(Struct, kw_only=True):
     catalogue: Catalogue
     platform: Platform
     remembered: Remembered
+    is_temporary: bool = False  # whether sessions are in memory only
     resume_id: str = ""  # session to open at the start; empty: a new one
     notices: list[str] = field(default_factory=list)
     warning: str = ""

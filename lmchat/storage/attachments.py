@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from contextlib import suppress
 from datetime import datetime
 from hashlib import sha256
@@ -46,13 +47,33 @@ def read(folder: Path, digest: str) -> bytes:
     return data
 
 
+def remove(connection: Connection, folder: Path, digests: Collection[str]) -> None:
+    """Remove these files, young ones too, unless another message or draft names them."""
+    names = _Names(connection) if digests else None
+    for digest in digests:
+        if names is not None and not names.has(digest):
+            with suppress(OSError):
+                (folder / digest).unlink()
+
+
 def remove_unnamed(connection: Connection, folder: Path, moment: datetime) -> None:
     """Remove the files that neither a message nor a draft names anymore."""
-    named = {row[0] for row in connection.execute("select call_id from parts where kind = 'file'")}
-    drafts = "\n".join(loaded(row[0]) for row in connection.execute("select text from drafts"))
+    names = _Names(connection)
     for path in folder.glob("*"):
         with suppress(OSError):
-            is_named = path.name in named or path.name in drafts
-            if not is_named and path.stat().st_mtime < moment.timestamp() - _YOUNG_S:
+            if not names.has(path.name) and path.stat().st_mtime < moment.timestamp() - _YOUNG_S:
                 path.unlink()
                 log.info("an attached file that no message names was removed")
+
+
+class _Names:
+    """Digests that messages and drafts name."""
+
+    def __init__(self, connection: Connection) -> None:
+        rows = connection.execute("select call_id from parts where kind = 'file'")
+        self._in_messages = {loaded(digest) for (digest,) in rows}
+        drafts = connection.execute("select text from drafts")
+        self._drafts = "\n".join(loaded(text) for (text,) in drafts)
+
+    def has(self, digest: str) -> bool:
+        return digest in self._in_messages or digest in self._drafts

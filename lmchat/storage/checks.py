@@ -17,9 +17,10 @@ from urllib.parse import quote
 
 from lmchat.domain.candidate import Finding, Grade, Group
 from lmchat.paths import Paths
-from lmchat.storage.credentials import LIMIT_S, SERVICE, Keyring, system_keyring
+from lmchat.storage.credentials import LIMIT_S
 from lmchat.storage.database import BROKEN, explain, is_damage
 from lmchat.storage.schema import VERSION
+from lmchat.storage.system_keyring import SERVICE, Keyring, system_keyring
 from lmchat.threads import within
 
 LITTLE_ROOM_BYTES = 200 << 20

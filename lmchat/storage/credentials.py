@@ -5,31 +5,34 @@ A locked keyring may wait for its user forever, so it is asked in a thread that 
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterable
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
 
 import tomli_w
 
 from lmchat.errors import StoreUnavailable
-from lmchat.files import read_plain, write_atomically
+from lmchat.files import environment_for_others, read_plain, write_atomically
 from lmchat.storage.database import explain
+from lmchat.storage.system_keyring import SERVICE, Keyring, keys_of, system_keyring
 from lmchat.threads import within
 
 log = logging.getLogger(__name__)
 
 _OWNER_ONLY = 0o600
 _OTHERS = 0o077
-SERVICE = "lmchat"  # name of our keys in the keyring; the user name is the server's origin
 LIMIT_S = 2.0  # an unlocked keyring answers in milliseconds
 _START_S = 3.0
-_REAL_PRIORITY = 1  # backends below it always fail, keep nothing, or keep plain text
+_ROOT = str(Path(__file__).parents[2])
+_CHILD = (
+    "import sys; sys.path.append(sys.argv.pop(1)); from lmchat.storage.system_keyring import main; main()"
+)
 _HEAD = "# API keys that were typed into lmchat. Keep this file private.\n"
 
 
@@ -90,27 +93,6 @@ class Credentials:
         self._keys = keys
 
 
-class Keyring(Protocol):
-    """Backend of the library `keyring`."""
-
-    def get_password(self, service: str, username: str) -> str | None: ...
-
-    def set_password(self, service: str, username: str, password: str) -> None: ...
-
-
-def system_keyring() -> Keyring | None:
-    """Return the keyring of this system, if there is one and the extra is installed."""
-    try:
-        backend: Keyring = import_module("keyring").get_keyring()
-        priority = getattr(backend, "priority", 0)
-    except ImportError:
-        return None
-    except Exception as error:  # noqa: BLE001 - third-party, and below it the system's services
-        log.info("the system keyring cannot be used: %s", type(error).__name__)
-        return None
-    return backend if priority >= _REAL_PRIORITY else None
-
-
 class KeyringKeys:
     """Keys of the keyring by origin; loading and storing block for `limit_s` at most."""
 
@@ -126,7 +108,7 @@ class KeyringKeys:
 
         With `is_separate` a separate process asks, so that this one does not hold 10 MB of libraries.
         """
-        wanted = tuple(dict.fromkeys(origins))
+        wanted = list(dict.fromkeys(origins))
         if not wanted:
             return True
         try:
@@ -153,26 +135,23 @@ class KeyringKeys:
             self._keys[origin] = key
         return is_kept
 
-    def _read(self, origins: Iterable[str]) -> dict[str, str]:
-        if (backend := self._find()) is None:
-            return {}
-        found = ((origin, backend.get_password(SERVICE, origin)) for origin in origins)
-        return {origin: key for origin, key in found if key}
+    def _read(self, origins: list[str]) -> dict[str, str]:
+        return keys_of(self._find(), origins)
 
-    def _read_separately(self, origins: Iterable[str]) -> dict[str, str]:
-        found: dict[str, str] = {}
-        for origin in origins if find_spec("keyring") is not None else ():
-            done = subprocess.run(  # noqa: S603 - Python itself, which takes no code from this folder
-                [sys.executable, "-P", "-m", "keyring", "get", SERVICE, origin],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                timeout=self._limit_s + _START_S,
-                start_new_session=True,  # without a terminal to ask at
-                check=False,
-            )
-            if key := done.stdout.decode().removesuffix("\n"):
-                found[origin] = key
+    def _read_separately(self, origins: list[str]) -> dict[str, str]:
+        if find_spec("keyring") is None:
+            return {}
+        done = subprocess.run(  # noqa: S603 - Python itself, which takes no code from this folder
+            [sys.executable, "-P", "-c", _CHILD, _ROOT, *origins],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=self._limit_s + _START_S,
+            start_new_session=True,  # without a terminal to ask at
+            env=environment_for_others(os.environ),
+            check=True,
+        )
+        found: dict[str, str] = json.loads(done.stdout)
         return found
 
     def _write(self, origin: str, key: str) -> bool:

@@ -275,13 +275,65 @@ class Database:
         self._use(connection)
 
 
+class MemoryDatabase:
+    """Thread that runs jobs on a database without a file; no part of it is ever on the disk."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="lmchat-memory")
+        self._connection: Connection | None = None
+
+    async def run(
+        self, job: Callable[Concatenate[Connection, P], T], *args: P.args, **options: P.kwargs
+    ) -> T:
+        """Run a job in a transaction; cancelling the caller does not stop it."""
+
+        def in_transaction() -> T:
+            if self._connection is None:
+                self._connection = connect_in_memory()
+            with transaction(self._connection):
+                return job(self._connection, *args, **options)
+
+        try:
+            future = self._thread.submit(in_transaction)
+        except RuntimeError:
+            raise closed() from None
+        try:
+            return await asyncio.shield(asyncio.wrap_future(future))
+        except sqlite3.Error as error:
+            raise explain(error, Path("memory")) from error
+
+    async def aclose(self) -> None:
+        """Drop what is in memory, after what is pending."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await asyncio.wrap_future(self._thread.submit(connection.close))
+        self._thread.shutdown(wait=False)
+
+
+def connect_in_memory() -> Connection:
+    """Return a database without a file, with all tables."""
+    connection = sqlite3.connect(":memory:", isolation_level=None, factory=Connection)
+    _prepare(connection, Path(os.devnull))  # no file is beside that
+    connection.execute("pragma temp_store = memory")  # also what a large sort would write to a file
+    connection.execute("pragma foreign_keys = on")
+    migrate(connection)
+    ensure_index(connection)
+    return connection
+
+
 def _opened(path: Path, how: str) -> Connection:
     place = f"file:{quote(str(path.absolute()))}?{how}"
     connection = sqlite3.connect(place, uri=True, timeout=BUSY_S, isolation_level=None, factory=Connection)
+    _prepare(connection, path)
+    return connection
+
+
+def _prepare(connection: Connection, path: Path) -> None:
+    # or deleted text stays in the file until its place is used again; not every SQLite is built so
+    connection.execute("pragma secure_delete = on")
     connection.path = path
     connection.text_factory = _text
     connection.create_function("contains", 2, contains, deterministic=True)
-    return connection
 
 
 def _ensure_file(path: Path) -> None:

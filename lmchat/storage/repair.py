@@ -9,20 +9,19 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import chain, count
 from pathlib import Path
 
 from lmchat.storage.database import BROKEN, Connection, LostRowError, connect, is_sound
 from lmchat.storage.rows import insert
-from lmchat.storage.running_answer import answer_path
 from lmchat.storage.schema import COMPANIONS, copy_database, transaction
 
 log = logging.getLogger(__name__)
 
-_KEPT = 3  # daily copies
+_KEPT, _KEPT_DAYS = 3, 7  # daily copies, and their age
 _LARGEST_BYTES = 1 << 30  # a larger file would be read for many seconds; the doctor checks it
 _DAY_S = 86_400.0
 _TABLES = ("sessions", "messages", "parts", "pieces", "drafts", "ledger", "metrics")
@@ -50,15 +49,36 @@ def back_up(path: Path, moment: datetime) -> None:
     except (sqlite3.Error, OSError) as error:
         log.warning("the session file could not be copied: %s", error)
     else:
-        for copy in _backups(path)[_KEPT:]:
-            copy.unlink(missing_ok=True)
+        oldest = _daily(path, moment - timedelta(days=_KEPT_DAYS)).name
+        for number, copy in enumerate(_backups(path)):
+            if number >= _KEPT or copy.name < oldest:
+                copy.unlink(missing_ok=True)
 
 
-def forget_purged(connection: Connection, streaming: Iterable[str]) -> None:
-    """Remove the copies and answer files with purged text, and the write-ahead log, unless it is in use."""
-    for path in (*_backups(connection.path), *(answer_path(connection.path, one) for one in streaming)):
-        with suppress(OSError):
-            path.unlink()
+def remove_copies(path: Path, *, but: Path | None = None) -> None:
+    """Remove the daily copies, and incomplete ones after a kill."""
+    path = path.resolve()
+    for copy in (*_backups(path), *path.parent.glob(f".{path.name}.backup-*")):
+        if copy != but:
+            with suppress(OSError):
+                copy.unlink()
+
+
+def renew_copies(path: Path, moment: datetime) -> None:
+    """Replace the daily copies, which have what expired, by one of the file as it is, if that is sound."""
+    if not _backups(path) or not is_sound(path):
+        return
+    copy = _daily(path, moment)
+    try:
+        copy_database(path, copy)
+    except (sqlite3.Error, OSError) as error:
+        log.warning("the session file could not be copied: %s", error)
+    else:
+        remove_copies(path, but=copy)
+
+
+def empty_log(connection: Connection) -> None:
+    """Write the write-ahead log into the file and empty it, unless another connection is reading."""
     connection.execute("pragma wal_checkpoint(truncate)").fetchall()
 
 

@@ -21,6 +21,7 @@ from lmchat.storage.database import Connection
 from lmchat.storage.read import first_prompt_title
 from lmchat.storage.rows import columns_of, encodable, folded, loaded, stored_time
 from lmchat.storage.running_answer import arrived_parts
+from lmchat.storage.schema import transaction
 from lmchat.text import fold, safe_line
 
 log = logging.getLogger(__name__)
@@ -100,6 +101,15 @@ def unindex_message(connection: Connection, number: int) -> None:
     deletion = "insert into trigrams (trigrams, rowid, text) values ('delete', ?, ?)"
     connection.executemany(deletion, map(_indexed, rows))
     connection.execute("update messages set is_indexed = 0 where number = ?", (number,))
+
+
+def forget_old_words(connection: Connection) -> None:
+    """Write the index again without what was taken out: until then, FTS5 keeps its words.
+
+    That takes about 1 s for 40 MB of text.
+    """
+    with transaction(connection):
+        connection.execute("insert into trigrams (trigrams) values ('optimize')")
 
 
 def index_batch(connection: Connection) -> bool:

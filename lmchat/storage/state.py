@@ -22,6 +22,8 @@ def load(path: Path) -> tuple[Remembered, str]:
 
         data = tomllib.loads(content.decode())
         data["recent"] = [(row["endpoint"], row["model"]) for row in data.get("recent", ())]
+        if isinstance(tools := data.get("allowed_tools"), list):  # of an older lmchat: names alone
+            data["allowed_tools"] = dict.fromkeys(tools, "")
         return convert(data, Remembered), ""
     except FileNotFoundError:
         return Remembered(), ""

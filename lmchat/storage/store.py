@@ -10,6 +10,8 @@ stopped answer, writes the whole answer into the tables `messages` and `parts` a
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -26,7 +28,7 @@ from lmchat.domain.session import (
 from lmchat.domain.telemetry import LedgerRow
 from lmchat.domain.turn import parts_of
 from lmchat.errors import StoreUnavailable
-from lmchat.storage import attachments, read, repair, search, usage, write
+from lmchat.storage import attachments, purging, read, repair, search, usage, write
 from lmchat.storage.database import Connection, Database, is_sound
 from lmchat.storage.rows import MESSAGE_COLUMNS, loaded, message_from
 from lmchat.storage.running_answer import (
@@ -37,6 +39,7 @@ from lmchat.storage.running_answer import (
     read_answer,
 )
 from lmchat.storage.schema import transaction
+from lmchat.storage.session_rows import SessionRows, read_rows
 from lmchat.storage.usage import MetricsStore
 from lmchat.threads import run_abandonable
 
@@ -142,16 +145,27 @@ class SqliteStore:
     async def update_session(self, session_id: str, changes: Mapping[str, object]) -> SessionHeader:
         return await self._database.write(write.update_session, session_id, changes)
 
-    async def purge(self, session_id: str) -> None:
-        streaming = await self._database.write(write.purge, session_id)
-        await self._database.read(repair.forget_purged, streaming)
-        await self._database.read(attachments.remove_unnamed, self._files, self._clock())
+    async def purge(self, *session_ids: str) -> None:
+        await asyncio.shield(self._purge(session_ids))
+
+    async def _purge(self, session_ids: Sequence[str]) -> None:
+        purged = await self._database.write(purging.purge_sessions, session_ids)
+        await self._database.read(self._forget, purged)
 
     async def fork(self, session_id: str, message_id: str) -> Session:
         return await self._database.write(write.fork, session_id, message_id, self._clock())
 
     async def import_session(self, session: Session) -> SessionHeader | None:
-        return await self._database.write(write.bring_in, session)
+        is_unwanted = threading.Event()
+        try:
+            return await self._database.write(write.bring_in, session, is_unwanted.is_set)
+        except asyncio.CancelledError:
+            is_unwanted.set()  # a session of a hundred thousand messages takes many seconds
+            raise
+
+    async def session_rows(self, session_id: str) -> SessionRows:
+        """Return all of a session, for a copy of it in memory; raises `SessionNotFound`."""
+        return await self._database.read(read_rows, session_id)
 
     async def search(self, query: str, *, limit: int = 20) -> tuple[SearchHit, ...]:
         return await self._database.read(search.search, query, limit)
@@ -188,8 +202,20 @@ class SqliteStore:
         """Put an opened file in order; each step is a transaction of its own."""
         self._recover_killed_answers(connection)
         if not connection.is_read_only:
-            write.empty_trash(connection, self._clock())
+            self._empty_trash(connection)
             repair.remove_old_copies(connection.path, days=TRASH_DAYS)
+
+    def _forget(self, connection: Connection, purged: purging.Purged) -> None:
+        repair.remove_copies(connection.path)  # first: that makes room for the rest
+        purging.clean_up(connection, purged, self._files)
+
+    def _empty_trash(self, connection: Connection) -> None:
+        """Delete permanently what has been in the trash for long, also from the copies."""
+        moment = self._clock()
+        purged = purging.purge_expired(connection, moment)
+        if not purged.is_nothing:
+            purging.clean_up(connection, purged, self._files)
+            repair.renew_copies(connection.path, moment)
 
     def _recover_killed_answers(self, connection: Connection) -> None:
         """Save the answers of killed processes as interrupted, with the text in their files."""

@@ -1,27 +1,25 @@
-"""Changes of sessions and messages; all but `empty_trash` are parts of one transaction."""
+"""Changes of sessions and messages; each is a part of one transaction."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 
 from msgspec.structs import asdict, replace
 
 from lmchat.domain.message import AnswerState, ChatMessage, Role, interrupted, new_id
-from lmchat.domain.session import TRASH_DAYS, Session, SessionHeader
-from lmchat.errors import SessionNotFound, WrongUse
+from lmchat.domain.session import Session, SessionHeader
+from lmchat.errors import SessionNotFound, StoreUnavailable, WrongUse
 from lmchat.storage import read
 from lmchat.storage.database import Connection, LostRowError
-from lmchat.storage.rows import column, insert, loaded, stored, stored_time, write_parts
-from lmchat.storage.schema import transaction
+from lmchat.storage.rows import column, insert, stored, stored_time, write_parts
 from lmchat.storage.search import index_message, unindex_message
 
 _CLOCKS_DIFFER = timedelta(days=1)
 """A clock may be set back: by an hour in autumn, by more where two systems share a machine."""
 _NOT_PUT = ("parts", "version", "versions", "message_count", "deleted_at")
 _OF_ANSWERS = ("state", "model", "endpoint", "receipt", "failure")  # what the end of an answer changes
-_LONGEST_REST_DAYS = 60  # a clock that is further ahead of the newest session may be wrong
 _CHANGEABLE = ("title", "is_pinned", "is_archived", "deleted_at", "tags")
 _FORKED = "The session was forked"
 
@@ -250,8 +248,13 @@ def name_branch(connection: Connection, session_id: str, message_id: str, name: 
     )
 
 
-def bring_in(connection: Connection, session: Session) -> SessionHeader | None:
-    """Write a session with all branches; return the header of an existing one with its id instead."""
+def bring_in(
+    connection: Connection, session: Session, is_unwanted: Callable[[], bool]
+) -> SessionHeader | None:
+    """Write a session with all branches; return the header of an existing one with its id instead.
+
+    Raises `StoreUnavailable`, which undoes it all, once it is unwanted.
+    """
     session_id = session.header.session_id
     if connection.execute("select 1 from sessions where session_id = ?", (session_id,)).fetchone():
         return read.header(connection, session_id)
@@ -262,6 +265,8 @@ def bring_in(connection: Connection, session: Session) -> SessionHeader | None:
         is_taken = number_of(connection, message.message_id) is not None
         ids[message.message_id] = new_id() if is_taken else message.message_id
     for message in messages:
+        if is_unwanted():
+            raise StoreUnavailable("The import was stopped.", hint="Start it again.")
         fresh = replace(message, message_id=ids[message.message_id], parent_id=ids.get(message.parent_id))
         put_whole(connection, session_id, fresh)
     for message_id, name in session.branch_names.items():
@@ -269,29 +274,3 @@ def bring_in(connection: Connection, session: Session) -> SessionHeader | None:
     leaf_id = ids[session.messages[-1].message_id] if session.messages else None
     _set(connection, session_id, leaf_id=leaf_id)
     return None
-
-
-def purge(connection: Connection, session_id: str) -> tuple[str, ...]:
-    """Remove a session and all that belongs to it; return its streaming answers."""
-    connection.execute("pragma secure_delete = on")  # or its words stay in pages that are free now
-    rows = connection.execute(
-        "select number, message_id, state from messages where session_id = ?", (session_id,)
-    ).fetchall()
-    for number, _, _ in rows:
-        unindex_message(connection, number)
-    connection.execute("delete from drafts where session_id = ?", (session_id,))
-    connection.execute("delete from sessions where session_id = ?", (session_id,))
-    return tuple(loaded(message_id) for _, message_id, state in rows if state == AnswerState.STREAMING)
-
-
-def empty_trash(connection: Connection, moment: datetime) -> None:
-    """Remove what was deleted long ago, unless the clock seems to be wrong: then at a later start."""
-    newest = connection.execute("select max(updated_at) from sessions").fetchone()[0]
-    if newest is None or str(newest) < stored_time(moment - timedelta(days=_LONGEST_REST_DAYS)):
-        return
-    oldest = stored_time(moment - timedelta(days=TRASH_DAYS))
-    for (session_id,) in connection.execute(
-        "select session_id from sessions where deleted_at < ?", (oldest,)
-    ).fetchall():
-        with transaction(connection):
-            purge(connection, session_id)

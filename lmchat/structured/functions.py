@@ -38,7 +38,14 @@ class FunctionTool:
                 f"The function {name} cannot be a tool: {safe_line(str(error)).rstrip('.')}.",
                 hint="It needs a docstring and type hints such as str, int, list[str] or a dataclass.",
             ) from error
-        self.tool = Tool(server=FUNCTIONS, name=name, wire_name=name, description=description, schema=schema)
+        self.tool = Tool(
+            server=FUNCTIONS,
+            name=name,
+            wire_name=name,
+            description=description,
+            schema=schema,
+            outlives_stop=not inspect.iscoroutinefunction(function),
+        )
 
     async def call(self, arguments: Mapping[str, Any]) -> str:
         """Return the result as text; raises its errors, and `RequestInvalid` for wrong arguments."""

@@ -19,7 +19,7 @@ _MAX_TRIES = 200  # brackets in prose
 _MAX_VALUES = 20
 _NO_JSON = ("NaN", "Infinity")  # JSON to Python, but the beginning of a sentence to people
 _BRACKET = re.compile(r"[\[{]")
-_BEGUN = re.compile(r"\s*(?:t(?:ru?)?|f(?:a(?:ls?)?)?|n(?:ul?)?|-|\.|[eE][+-]?|u?[0-9a-fA-F]{0,3}|)\s*")
+_BEGUN = re.compile(r"t(?:ru?)?|f(?:a(?:ls?)?)?|n(?:ul?)?|-|\.|[eE][+-]?|u?[0-9a-fA-F]{0,3}|")
 """Rest of a value that is cut: a word, a figure, an escape."""
 _LEAD = re.compile(r"[ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?")  # indentation and list marker before a fence
 _TOO_DEEP = f"it is nested deeper than {MAX_DEPTH} levels"
@@ -85,7 +85,8 @@ def _in_prose(text: str) -> list[Any]:
 
 
 def _is_cut(error: json.JSONDecodeError, text: str) -> bool:
-    return "Unterminated string" in error.msg or _BEGUN.fullmatch(text, error.pos) is not None
+    rest = text[error.pos :].strip()  # not by the pattern, which would try each way to share out the blanks
+    return "Unterminated string" in error.msg or _BEGUN.fullmatch(rest) is not None
 
 
 def _checked(read: Callable[[str], Any], text: str) -> Any:

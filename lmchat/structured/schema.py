@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import faulthandler
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,22 +16,41 @@ from typing import Any
 
 from lmchat.domain.request import AnyObject, FittingValue, Output
 from lmchat.errors import AnswerUnfit, RequestInvalid
+from lmchat.files import needed_environment
 from lmchat.structured.json_text import UnfitError, find_value, strict_json
 from lmchat.text import safe_line
 from lmchat.threads import run_abandonable
 
 MAX_SCHEMA_CHARS = 256_000  # more than the window of most models
 CHECK_S = 5.0  # a pattern, or a schema that refers to itself, can take forever to check
+_START_S = 20.0  # for a busy machine to start a process that checks
+_SMALL_CHARS = 10_000  # an answer in which JSON is found at once, also if it is made to be slow
 _SAID_CHARS = 200
 _ROOT = str(Path(__file__).parents[2])
 _CHILD = "import sys; sys.path.append(sys.argv[1]); from lmchat.structured.schema import answer; answer()"
 
 
+class UncheckedError(UnfitError):
+    """There is no result of a check; `reason` follows the word "checked"."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"it could not be checked{reason}")
+        self.reason = reason
+
+
+class InvalidSchemaError(RequestInvalid):
+    """A schema cannot be used; the reason follows a colon."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"This JSON schema cannot be used: {reason}.", hint="Correct the schema.")
+        self.reason = reason
+
+
 class WantedValue:
-    """A value that fits a schema, or any JSON object; `RequestInvalid` for an invalid schema."""
+    """A value that fits a schema, or any JSON object; `RequestInvalid` for a schema that is no JSON."""
 
     def __init__(self, schema: object = None, *, name: str = "answer") -> None:
-        self._schema = None if schema is None else Schema(schema)
+        self._schema = None if schema is None else _plain(schema)
         self._name = name
         self._misfit = ""  # what is wrong with the first answer
 
@@ -39,7 +58,16 @@ class WantedValue:
     def output(self) -> Output:
         if self._schema is None:
             return AnyObject()
-        return FittingValue(schema=self._schema.value, name=self._name)
+        return FittingValue(schema=_as_sent(self._schema), name=self._name)
+
+    async def require_valid(self) -> None:
+        """Raise `RequestInvalid` if the schema is invalid."""
+        if self._schema is None:
+            return
+        try:
+            await _checked({"schema": self._schema})
+        except UncheckedError as error:
+            raise InvalidSchemaError(str(error)) from error
 
     async def value_in(
         self, text: str, *, thought: str = "", finish_reason: str = "", is_refusal: bool = False
@@ -49,9 +77,9 @@ class WantedValue:
         Raises `AnswerUnfit` where none fits, and for a refusal or an answer cut short.
         """
         try:
-            if self._schema is None:
-                return await asyncio.to_thread(_value, None, text, thought)
-            return await _value_by_child(self._schema, text, thought)
+            if self._schema is None and len(text) + len(thought) <= _SMALL_CHARS:
+                return _value(None, text, thought)
+            return await _checked({"schema": self._schema, "text": text, "thought": thought})
         except UnfitError as error:
             if is_refusal:
                 raise AnswerUnfit(
@@ -73,7 +101,9 @@ class WantedValue:
         if not self._misfit:
             return ""
         form = "one JSON object" if self._schema is None else "one JSON value that matches the schema below"
-        schema = "" if self._schema is None else "\n\n" + json.dumps(self._schema.value, ensure_ascii=False)
+        schema = (
+            "" if self._schema is None else "\n\n" + json.dumps(_as_sent(self._schema), ensure_ascii=False)
+        )
         return (
             f"Your answer does not match: {self._misfit}. Answer again with {form}, and with nothing else: "
             f"no explanation, no code fence.{schema}"
@@ -81,24 +111,25 @@ class WantedValue:
 
 
 class Schema:
-    """A valid JSON schema; references are never fetched."""
+    """A valid JSON schema; references are never fetched.
+
+    Only for the process that checks: a schema can be made so that already its own check never ends.
+    """
 
     def __init__(self, value: object) -> None:
         from jsonschema import Draft202012Validator, validators  # noqa: PLC0415 - takes 0.1 s
         from referencing import Registry  # noqa: PLC0415
 
-        self.whole = _plain(value)
-        self.value = {name: part for name, part in self.whole.items() if name != "$schema"}
-        """As sent: some servers refuse the name of a draft."""
+        whole = _plain(value)
         try:
-            draft = validators.validator_for(self.whole, default=Draft202012Validator)
+            draft = validators.validator_for(whole, default=Draft202012Validator)
             meta = draft(draft.META_SCHEMA, format_checker=draft.FORMAT_CHECKER)
-            error = _first(meta.iter_errors(self.whole)) or _lost_reference(self.whole, draft)
-            self._validator: Any = draft(self.whole, registry=Registry())
+            error = _first(meta.iter_errors(whole)) or _lost_reference(whole, draft)
+            self._validator: Any = draft(whole, registry=Registry())
         except Exception as failure:  # noqa: BLE001 - of the library
             error = _said(failure)
         if error:
-            raise _no_schema(error)
+            raise InvalidSchemaError(error)
 
     def misfit(self, value: object) -> str:
         """Return what is wrong with a value and where; empty where it fits. May never return."""
@@ -110,33 +141,74 @@ class Schema:
             return f"it cannot be checked: {_said(error)}"
 
 
-async def _value_by_child(schema: Schema, text: str, thought: str) -> Any:
-    """Find and check a value in a process: Python cannot stop a search for a pattern."""
-    given = json.dumps([schema.whole, text, thought, CHECK_S]).encode()
-    command = [sys.executable, "-P", "-c", _CHILD, _ROOT]
-    run = partial(subprocess.run, command, input=given, capture_output=True, start_new_session=True)
+async def misfit_of(schema: object, value: object) -> str:
+    """Return what is wrong with a value and where; empty where it fits.
+
+    Raises `RequestInvalid` for an invalid schema, and `UncheckedError`.
+    """
+    return str(await _checked({"schema": schema, "value": value})) if schema else ""
+
+
+async def _checked(order: dict[str, Any]) -> Any:
+    """Return the result of a check in a process of its own: Python cannot stop a search for a pattern."""
+    run = partial(_run_child, order | {"limit_s": CHECK_S})
     try:
-        out = (await run_abandonable(run)).stdout
+        out = await run_abandonable(run)
     except OSError as error:
-        raise UnfitError(f"it could not be checked, no process started: {error.strerror or error}") from error
+        raise UncheckedError(f", no process started: {error.strerror or error}") from error
+    except subprocess.TimeoutExpired as error:
+        raise UncheckedError(f" within {CHECK_S:g} s") from error
     if not out:
-        raise UnfitError(f"it could not be checked within {CHECK_S:g} s")
-    found, why = json.loads(out)
-    if why:
+        raise UncheckedError(f" within {CHECK_S:g} s")
+    outcome = json.loads(out)
+    if why := outcome.get("no_schema"):
+        raise InvalidSchemaError(why)
+    if why := outcome.get("misfit"):
         raise UnfitError(why)
-    return found
+    return outcome["found"]
+
+
+def _run_child(order: dict[str, Any]) -> bytes:
+    if "value" in order:
+        order |= {"schema": _plain(order["schema"])}
+    command = [sys.executable, "-P", "-c", _CHILD, _ROOT]
+    return subprocess.run(  # noqa: S603 - our own program
+        command,
+        input=json.dumps(order).encode(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=needed_environment(os.environ),
+        start_new_session=True,
+        timeout=order["limit_s"] + _START_S,
+        check=False,
+    ).stdout
 
 
 def answer() -> None:
-    """Print the value in an answer, or why there is none (the process of `_value_by_child`)."""
-    schema, text, thought, limit_s = json.load(sys.stdin)
-    wanted = Schema(schema)
-    faulthandler.dump_traceback_later(limit_s, exit=True)  # also while a search keeps Python from running
+    """Print the outcome of an order (the process of `_checked`); nothing if it takes too long."""
+    import jsonschema  # noqa: F401, PLC0415 - not part of the time limit
+    import referencing  # noqa: F401, PLC0415
+
+    order = json.load(sys.stdin)
+    faulthandler.dump_traceback_later(
+        order["limit_s"], exit=True
+    )  # also while a search keeps Python from running
+    sys.stdout.write(json.dumps(_outcome(order)))
+
+
+def _outcome(order: dict[str, Any]) -> dict[str, Any]:
     try:
-        found = [_value(wanted, text, thought), ""]
+        schema = None if order["schema"] is None else Schema(order["schema"])
+    except InvalidSchemaError as error:
+        return {"no_schema": error.reason}
+    if schema is not None and "value" in order:
+        return {"found": schema.misfit(order["value"])}
+    if "text" not in order:
+        return {"found": None}
+    try:
+        return {"found": _value(schema, order["text"], order["thought"])}
     except UnfitError as error:
-        found = [None, str(error)]
-    sys.stdout.write(json.dumps(found))
+        return {"misfit": str(error)}
 
 
 def _value(schema: Schema | None, text: str, thought: str) -> Any:
@@ -159,16 +231,23 @@ def _fitting(schema: Schema | None, text: str) -> Any:
     return value
 
 
+def _as_sent(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema for a request: some servers refuse the name of a draft."""
+    return {name: part for name, part in schema.items() if name != "$schema"}
+
+
 def _plain(value: object) -> dict[str, Any]:
     try:
         text = json.dumps(value, allow_nan=False)
-        schema = strict_json(text)
+        schema = strict_json(text) if len(text) <= MAX_SCHEMA_CHARS else {}
     except (TypeError, ValueError, RecursionError) as error:
-        raise _no_schema(str(error) if isinstance(error, UnfitError) else "it is not valid JSON") from None
+        raise InvalidSchemaError(
+            str(error) if isinstance(error, UnfitError) else "it is not valid JSON"
+        ) from None
     if not isinstance(schema, dict):
-        raise _no_schema("it must be a JSON object")
+        raise InvalidSchemaError("it must be a JSON object")
     if len(text) > MAX_SCHEMA_CHARS:
-        raise _no_schema(f"it has {len(text)} characters, at most {MAX_SCHEMA_CHARS} are allowed")
+        raise InvalidSchemaError(f"it has {len(text)} characters, at most {MAX_SCHEMA_CHARS} are allowed")
     return schema
 
 
@@ -203,7 +282,3 @@ def _first(errors: Iterator[Any]) -> str:
 
 def _said(error: Exception) -> str:
     return safe_line(str(getattr(error, "message", "")) or type(error).__name__, limit=_SAID_CHARS)
-
-
-def _no_schema(why: str) -> RequestInvalid:
-    return RequestInvalid(f"This JSON schema cannot be used: {why}.", hint="Correct the schema.")

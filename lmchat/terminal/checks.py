@@ -271,6 +271,8 @@ async def _try_tmux(clipboard: Clipboard) -> tuple[bool, str]:
 
 def _try_file(clipboard: Clipboard) -> WayChecked:
     """Write beside the file, to keep the last copy."""
+    if clipboard.file is None:
+        return clipboard.untried_file()
     place = clipboard.file.with_name(f"{clipboard.file.name}-doctor")
     try:
         write_atomically(place, "lmchat", follows_link=False)

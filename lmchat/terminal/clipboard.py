@@ -89,10 +89,13 @@ class WayChecked(Struct, frozen=True, kw_only=True):
 class Clipboard:
     """Clipboard of this terminal.
 
-    `write` sends a control sequence and returns False without a terminal. `file` is the last resort.
+    `write` sends a control sequence and returns False without a terminal. `file` is the last resort; a
+    temporary chat has none.
     """
 
-    def __init__(self, *, environ: Mapping[str, str], write: Callable[[str], bool], file: Path) -> None:
+    def __init__(
+        self, *, environ: Mapping[str, str], write: Callable[[str], bool], file: Path | None
+    ) -> None:
         self.environ = environ
         self.file = file
         self.timeout_s = _TIMEOUT_S
@@ -114,6 +117,11 @@ class Clipboard:
             if self._write(osc_52(encoded, self.environ)):
                 words = "Sent to the terminal's clipboard (OSC 52); it does not report success"
                 return Copied("OSC 52", words)
+        is_cut = has_osc_52 and is_long
+        why = "Too long for the terminal's clipboard" if is_cut else "No clipboard is available"
+        if self.file is None:
+            words = f"{why}, and a temporary chat is not written to a file."
+            raise FileRefused(words, hint="/export FILE writes it to a file that you name.")
         try:
             await asyncio.to_thread(write_atomically, self.file, safe, follows_link=False)
         except OSError as error:
@@ -122,8 +130,6 @@ class Clipboard:
                 hint="/doctor shows what each way needs.",
                 details=f"{self.file}: {error.strerror}",
             ) from error
-        is_cut = has_osc_52 and is_long
-        why = "Too long for the terminal's clipboard" if is_cut else "No clipboard is available"
         return Copied("file", f"{why}; saved as {self.file}")
 
     async def set(self, tool: ClipboardTool, text: str) -> bool:
@@ -197,6 +203,8 @@ class Clipboard:
         return WayChecked(way="OSC 52", works=None, reason=reason)
 
     def untried_file(self) -> WayChecked:
+        if self.file is None:
+            return WayChecked(way="file", works=False, reason="not in a temporary chat", is_there=False)
         return WayChecked(way="file", works=None, reason=f"if nothing else works: {self.file}")
 
     async def _how_far(self, text: str) -> str:

@@ -176,3 +176,12 @@ def drop_typed(fileno: int) -> None:
     if termios is not None:
         with suppress(termios.error):
             termios.tcflush(fileno, termios.TCIFLUSH)
+
+
+def has_more_input(fileno: int, *, wait_s: float) -> bool:
+    """Return whether more was typed or pasted, or is within a moment; False on Windows, which cannot tell."""
+    try:
+        readable, _, _ = select.select([fileno], [], [], wait_s)
+    except (OSError, ValueError):
+        return False
+    return bool(readable)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePath
-from tempfile import mkdtemp
 
 from lmchat.errors import FileRefused, LMChatError, WrongUse
 from lmchat.files import command_for, environment_for_others, find_program, is_runnable
+from lmchat.machine.scratch import ScratchFolders
 from lmchat.machine.system import end_program
 from lmchat.text import safe_line, safe_text
 
@@ -66,14 +64,17 @@ async def run(
     return None
 
 
-async def edit_text(text: str, *, environ: Mapping[str, str] = os.environ) -> str:
+async def edit_text(
+    text: str, *, environ: Mapping[str, str] = os.environ, scratch: ScratchFolders | None = None
+) -> str:
     """Return a text edited by the user; the caller has suspended the screen.
 
     The event loop keeps running for an arriving answer. Cancelling ends the editor. Raises `LMChatError`
     if no editor could be run, it failed, or it left no text.
     """
     argv = editor_command(environ)
-    folder = await asyncio.to_thread(_prepare, text)
+    scratch = scratch or ScratchFolders()
+    folder = await asyncio.to_thread(_prepare, text, scratch)
     try:
         if status := await _run_in_terminal([*argv, str(folder / "prompt.md")], environ, "EDITOR"):
             name = safe_line(Path(argv[0]).name, limit=40)
@@ -83,7 +84,7 @@ async def edit_text(text: str, *, environ: Mapping[str, str] = os.environ) -> st
             )
         edited = await asyncio.to_thread(_read, folder / "prompt.md")
     finally:
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        await asyncio.to_thread(scratch.remove, folder)
     return edited if text.endswith("\n") else edited.removesuffix("\n")
 
 
@@ -145,9 +146,9 @@ async def _end(process: Process) -> None:
         await process.wait()
 
 
-def _prepare(text: str) -> Path:
+def _prepare(text: str, scratch: ScratchFolders) -> Path:
     try:
-        folder = Path(mkdtemp(prefix="lmchat-"))  # only the user can look into it
+        folder = scratch.make()
         (folder / "prompt.md").write_text(text, encoding="utf-8", errors="replace")
     except OSError as error:
         raise FileRefused(
@@ -174,12 +175,17 @@ async def open_page(address: str, *, environ: Mapping[str, str] = os.environ) ->
     return await asyncio.to_thread(_open, address, _browser_environment(environ))
 
 
-async def open_file(name: str, data: bytes, *, environ: Mapping[str, str] = os.environ) -> bool:
-    """Open a copy of a file in the system's viewer; False without one. The copy is removed at the end."""
+async def open_file(
+    name: str,
+    data: bytes,
+    *,
+    scratch: ScratchFolders,
+    environ: Mapping[str, str] = os.environ,
+) -> bool:
+    """Open a copy of a file in the system's viewer; False without one. The copy is in `scratch`."""
 
     def write() -> Path:
-        folder = Path(mkdtemp(prefix="lmchat-"))
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        folder = scratch.make()
         (folder / PurePath(name).name).write_bytes(data)
         return folder / PurePath(name).name
 

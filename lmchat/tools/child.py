@@ -7,12 +7,15 @@ of stdin ends it and its servers. The SDK takes 0.7 s to import, so it is import
 from __future__ import annotations
 
 import asyncio
+import errno
+import io
 import math
 import os
+import shutil
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -27,25 +30,26 @@ from lmchat.config.settings import FUNCTIONS, McpSettings
 from lmchat.domain.server import Endpoint
 from lmchat.domain.tool import ServerState, Tool, ToolResult, ToolServer, cut_result
 from lmchat.errors import RequestInvalid
-from lmchat.files import read_plain
+from lmchat.files import command_for, read_plain
 from lmchat.structured.functions import FunctionTool
-from lmchat.text import safe_line
+from lmchat.text import safe_line, without_secret
 from lmchat.threads import run_abandonable
-from lmchat.tools.host import Order, Orders, ToolReport
-from lmchat.watchdog import bound_log
+from lmchat.tools.host import SERVERS_END_S, Order, Orders, ToolReport
+from lmchat.tools.secrets import secrets_of
+from lmchat.watchdog import ALL_INPUT, bound_log, watched
 
 START_S = 30.0
 MAX_LISTED = 1000
 _LISTED_BYTES = 4 << 20  # definitions of all tools of a server
-_END_S = 0.5  # time for a server to end by the end of its stdin, and again after SIGTERM
-_LAST_S = 2.0  # time for all servers to end
+_END_S = 0.4  # time for a server to end by the end of its stdin, and again after SIGTERM
 _RELIST_S = 0.5  # between two listings of a server that says all the time that its tools have changed
 _LOG_BYTES = 1_000_000
 _SAID_CHARS = 300
-_LOST = (-32000, -32600)  # codes of the SDK: the connection is closed, the session over HTTP has ended
+_LOST = (-32000, -32600)
+"""Codes of the SDK: the connection is closed, the session over HTTP has ended. A server may use them too."""
+_PROBE_S = 5.0  # time for a server to show that it has not ended
 
-
-Tell = Callable[[ToolReport], None]
+SendReport = Callable[[ToolReport], None]
 
 
 def main() -> None:
@@ -74,8 +78,14 @@ async def _serve(source: BinaryIO, sink: BinaryIO) -> None:
 
     threading.Thread(target=read, daemon=True).start()  # on Windows, no loop can read such a pipe
     orders = msgspec.json.decode(await lines.get(), type=Orders)
+    found = {secret for server in orders.servers for secret in secrets_of(server)}
+    secrets = tuple(sorted(found, key=len, reverse=True))
+    sys.stdout = sys.stderr = _Log(secrets)
 
     def tell(report: ToolReport) -> None:
+        if report.server is not None and report.server.error:
+            error = _without(secrets, report.server.error)
+            report = replace(report, server=replace(report.server, error=error))
         sink.write(msgspec.json.encode(report) + b"\n")
         sink.flush()
 
@@ -85,11 +95,13 @@ async def _serve(source: BinaryIO, sink: BinaryIO) -> None:
             result = await servers[order.server].call(order.tool, order.arguments)
         else:
             await asyncio.gather(*(server.settled(again=order.again) for server in servers.values()))
+        if result.is_error:
+            result = replace(result, text=_without(secrets, result.text))
         text = cut_result(result.text).encode(errors="replace").decode()  # names of files may be no text
         tell(ToolReport(number=order.number, result=replace(result, text=text)))
 
     servers: dict[str, _McpServer | _Functions] = {
-        server.name: _McpServer(server, orders.log, tell) for server in orders.servers
+        server.name: _McpServer(server, orders, tell) for server in orders.servers
     }
     if orders.functions:
         servers[FUNCTIONS] = _Functions(Path(orders.functions), tell)
@@ -101,15 +113,36 @@ async def _serve(source: BinaryIO, sink: BinaryIO) -> None:
             task.add_done_callback(partial(lambda number, _: tasks.pop(number), order.number))
         elif order.number in tasks:
             tasks[order.number].cancel()
-    loop.call_later(_LAST_S, os._exit, 1)
+    loop.call_later(SERVERS_END_S, os._exit, 1)
+
+
+def _without(secrets: tuple[str, ...], text: str) -> str:
+    """Cut secrets out of a text: a server or a library may repeat them in an error."""
+    for secret in secrets:
+        text = without_secret(text, secret)
+    return text
+
+
+class _Log(io.TextIOWrapper):
+    """The log, without secrets of the settings."""
+
+    def __init__(self, secrets: tuple[str, ...]) -> None:
+        raw = open(2, "wb", buffering=0, closefd=False)  # noqa: SIM115 - open until the process ends
+        super().__init__(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
+        self._secrets = secrets
+
+    def write(self, text: str) -> int:
+        super().write(_without(self._secrets, text))
+        return len(text)
 
 
 class _McpServer:
     """MCP server and its connection."""
 
-    def __init__(self, settings: McpSettings, log: str, tell: Tell) -> None:
+    def __init__(self, settings: McpSettings, orders: Orders, tell: SendReport) -> None:
         self._settings = settings
-        self._log = log
+        self._folder = orders.folder
+        self._log = orders.log
         self._tell = tell
         self._task: asyncio.Task[None] | None = None
         self._state = ToolServer(name=settings.name)
@@ -130,13 +163,14 @@ class _McpServer:
         await self.settled(again=True)
         if self._client is None:
             return ToolResult(text=self._state.error, is_error=True)
+        client = self._client
         try:
-            result = await self._client.call_tool(tool, arguments)
+            result = await client.call_tool(tool, arguments)
         except asyncio.CancelledError:
             self._woken.set()
             raise
         except Exception as error:  # noqa: BLE001 - of the server, or of the SDK
-            if getattr(error, "code", 0) not in _LOST:
+            if _code(error) not in _LOST or await _is_connected(client):
                 return ToolResult(text=str(error), is_error=True)
             self._client = None
             self._woken.set()
@@ -169,7 +203,8 @@ class _McpServer:
             return f"The server {name} cannot start: {error.filename} does not exist. Check [[mcp]]."
         said = safe_line(str(error) or type(error).__name__, limit=_SAID_CHARS).rstrip(".")
         said = f"no answer within {START_S:g} s" if isinstance(error, TimeoutError) else said
-        return f"The server {name} failed: {said}. See {self._log}."
+        words = f"The server {name} failed: {said}."
+        return f"{words} See {self._log}." if self._log else words
 
     async def _connect(self) -> None:
         """Run the connection from its start to its end."""
@@ -222,19 +257,54 @@ class _McpServer:
         return streamable_http_client(self._settings.url, http_client=await stack.enter_async_context(client))
 
     def _over_pipes(self) -> Any:
+        """Return the connection to the command, which ends with this process, however that ends."""
         from mcp.client import stdio
 
-        # 2 s each would delay the end of lmchat
-        stdio.PROCESS_TERMINATION_TIMEOUT = stdio.FORCE_KILL_TIMEOUT = _END_S
+        # more than the watchdog takes to end a server that ignores the end of its input
+        stdio.PROCESS_TERMINATION_TIMEOUT = stdio.FORCE_KILL_TIMEOUT = SERVERS_END_S
         server = self._settings
-        return stdio.stdio_client(
-            stdio.StdioServerParameters(
-                command=server.command,
-                args=list(server.args),
-                env=dict(server.env or {}),
-                cwd=Path(server.cwd).expanduser(),
-            )
+        folder = Path(self._folder, Path(server.cwd).expanduser())
+        environment = dict(server.env or {})
+        program = _program(server.command, folder, environment)
+        command, *words = watched(
+            [program, *server.args],
+            patience_s=_END_S,
+            stdin=ALL_INPUT,
+            grace_s=_END_S,
         )
+        return stdio.stdio_client(
+            stdio.StdioServerParameters(command=command, args=words, env=environment, cwd=folder)
+        )
+
+
+def _program(command: str, folder: Path, environment: Mapping[str, str]) -> str:
+    """Return the path of a program; raises `FileNotFoundError`.
+
+    A name is looked for in the absolute folders of `PATH`; a path is relative to the server's folder.
+    """
+    if os.path.dirname(command):  # noqa: PTH120 - pathlib drops the `./` that makes the difference
+        path = str(folder / command)
+        if shutil.which(path) is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command)
+        return path
+    (program,) = command_for([command], os.environ | environment)
+    return program
+
+
+def _code(error: Exception) -> int:
+    return getattr(error, "code", 0)
+
+
+async def _is_connected(client: Any) -> bool:
+    """Return whether a server still answers; one that is silent has not ended."""
+    try:
+        async with asyncio.timeout(_PROBE_S):
+            await client.list_tools()
+    except TimeoutError:
+        return True
+    except Exception as error:  # noqa: BLE001 - of the server, or of the SDK
+        return _code(error) not in _LOST
+    return True
 
 
 async def _tools_of(client: Any, server: str) -> tuple[Tool, ...]:
@@ -277,7 +347,7 @@ def _block_text(block: dict[str, Any]) -> str:
 class _Functions:
     """Server of the functions of a file, which is executed at the start; again if that has failed."""
 
-    def __init__(self, path: Path, tell: Tell) -> None:
+    def __init__(self, path: Path, tell: SendReport) -> None:
         self._path = path
         self._tell = tell
         self._found: dict[str, FunctionTool] = {}

@@ -16,15 +16,27 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.config.settings import FUNCTIONS, McpSettings
-from lmchat.domain.tool import ServerState, Tool, ToolResult, ToolServer, with_wire_names
+from lmchat.domain.server import Endpoint
+from lmchat.domain.tool import (
+    MAY_STILL_RUN,
+    ServerState,
+    Tool,
+    ToolResult,
+    ToolServer,
+    with_wire_names,
+)
 from lmchat.errors import LMChatError
-from lmchat.files import begin_log, environment_for_others
-from lmchat.machine.system import end_program
+from lmchat.files import OPEN_FLAGS, begin_log, ensure_folder, needed_environment
+from lmchat.machine.sockets import OWN_USER, foreign_owner
+from lmchat.text import header_value
+from lmchat.watchdog import ALL_INPUT, watched
 
 _LINE_BYTES = 16 << 20  # largest message between parent and child
 _ROOT = str(Path(__file__).parents[2])
 _CHILD = "import sys; sys.path.append(sys.argv[1]); from lmchat.tools.child import main; main()"
-_END_S = 3.0
+SERVERS_END_S = 2.0  # time for the servers of the child to end
+_GRACE_S = SERVERS_END_S + 0.5  # time for the child to end
+_END_S = 4.0  # time for its watchdog, which ends it by force
 
 
 class Orders(Struct, frozen=True, kw_only=True):
@@ -32,7 +44,8 @@ class Orders(Struct, frozen=True, kw_only=True):
 
     servers: tuple[McpSettings, ...] = ()  # with the values of their headers in `headers_env`
     functions: str = ""  # file
-    log: str = ""  # file, named in errors
+    folder: str = ""  # in which the servers start, unless they have a folder of their own
+    log: str = ""  # file, named in errors; empty where nothing is kept
 
 
 class Order(Struct, frozen=True, kw_only=True):
@@ -62,13 +75,18 @@ class McpHost:
         servers: tuple[McpSettings, ...],
         *,
         functions: Path,
+        folder: Path,
         log_file: Path,
+        keeps_log: bool = True,
         environ: Mapping[str, str],
         check_address: Callable[[str], None],
     ) -> None:
+        """Start nothing yet; without `keeps_log`, what tools print is dropped."""
         self._settings = tuple(server for server in servers if server.enabled)
         self._functions = functions
+        self._folder = folder.absolute()
         self._log_file = log_file
+        self._keeps_log = keeps_log
         self._environ = environ
         self._check_address = check_address  # raises `LMChatError`
         self._starting = asyncio.Lock()
@@ -95,7 +113,10 @@ class McpHost:
                 if tool.server in await self._running():
                     return await self._ask(server=tool.server, tool=tool.name, arguments=dict(arguments))
         except TimeoutError:
-            return ToolResult(text=f"No answer within {timeout_s:g} s.", is_error=True)
+            words = f"No answer within {timeout_s:g} s."
+            if tool.outlives_stop:
+                words = f"{words} {MAY_STILL_RUN}"
+            return ToolResult(text=words, is_error=True)
         return ToolResult(text=self._reported[tool.server].error, is_error=True)
 
     async def aclose(self) -> None:
@@ -106,7 +127,7 @@ class McpHost:
             self._stdin.close()
             _, late = await asyncio.wait([self._reader], timeout=_END_S)
             if late:
-                self._process.kill()
+                self._process.terminate()
                 await self._reader
 
     async def _running(self) -> list[str]:
@@ -130,19 +151,29 @@ class McpHost:
             return self._run
 
     async def _start(self) -> asyncio.subprocess.Process:
-        log = await asyncio.to_thread(begin_log, self._log_file)
+        log = await asyncio.to_thread(self._open_log)
+        # `-P`: nothing of the current folder; and it runs in another one
+        command = [sys.executable, "-P", "-c", _CHILD, _ROOT]
+        folder = self._folder if self._folder.is_dir() else self._log_file.parent
         try:
             return await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-c", _CHILD, _ROOT),  # `-P`: nothing of the current folder
+                *watched(command, patience_s=0.5, stdin=ALL_INPUT, grace_s=_GRACE_S),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
-                env=environment_for_others(self._environ),
+                env=needed_environment(self._environ),
+                cwd=folder,
                 start_new_session=True,  # neither Ctrl+C nor the closed terminal is meant for it
                 limit=_LINE_BYTES,
             )
         finally:
             os.close(log)
+
+    def _open_log(self) -> int:
+        if self._keeps_log:
+            return begin_log(self._log_file)
+        ensure_folder(self._log_file.parent)
+        return os.open(os.devnull, os.O_RDWR | OPEN_FLAGS)
 
     def _orders(self) -> Orders:
         """Return what may run; the other servers have failed."""
@@ -151,16 +182,37 @@ class McpHost:
             try:
                 if server.url:
                     self._check_address(server.url)
-                variables = (server.headers_env or {}).items()
-                headers = {header: self._environ[variable] for header, variable in variables}
-                servers.append(replace(server, headers_env=headers))
+                servers.append(replace(server, headers_env=self._headers(server)))
             except LMChatError as error:
                 self._fail(server.name, error.words)
-            except KeyError as error:
-                why = f"The environment variable {error.args[0]} of the server {server.name} is not set."
-                self._fail(server.name, why)
         functions = str(self._functions) if self._functions.is_file() else ""
-        return Orders(servers=tuple(servers), functions=functions, log=str(self._log_file))
+        return Orders(
+            servers=tuple(servers),
+            functions=functions,
+            folder=str(self._folder),
+            log=str(self._log_file) if self._keeps_log else "",
+        )
+
+    def _headers(self, server: McpSettings) -> dict[str, str]:
+        """Return the headers of a server by name; raises `LMChatError` without their values."""
+        headers = {}
+        for header, variable in (server.headers_env or {}).items():
+            subject = f"The environment variable {variable} of the server {server.name}"
+            if variable not in self._environ:
+                raise LMChatError(f"{subject} is not set.", hint="Set it.", kind="tools")
+            try:
+                headers[header] = header_value(self._environ[variable])
+            except ValueError as error:
+                reason = f"{subject} {error}, which no header can hold."
+                raise LMChatError(reason, hint="Set it again without them.", kind="tools") from None
+        if headers and server.url:
+            endpoint = Endpoint.parse(server.url)
+            is_unproven = endpoint.is_loopback and endpoint.scheme == "http"
+            if is_unproven and (owner := foreign_owner(endpoint.host, endpoint.port)):
+                reason = f"port {endpoint.port} is held by a program of another user ({owner})"
+                sentence = f"The headers of the server {server.name} were not sent: {reason}."
+                raise LMChatError(sentence, hint=OWN_USER, kind="tools")
+        return headers
 
     def _fail(self, name: str, why: str) -> None:
         """Note that a server has failed; its tools stay known, since a call starts it again."""
@@ -198,7 +250,8 @@ class McpHost:
                 waiting = self._waiting.get(report.number)
                 if waiting is not None and report.result is not None and not waiting.done():
                     waiting.set_result(report.result)
-        end_program(process.pid, is_forced=True)  # also the programs that functions have started
+        with suppress(ProcessLookupError):
+            process.terminate()  # it ends the child, and the programs that functions have started
         await process.wait()
         self._process = None
         for name in self._run:

@@ -100,6 +100,9 @@ class LMChatApp(PatchedApp):
             self.chat.sessions.save()
             await self.chat.prompt_text.write()
 
+    async def on_unmount(self) -> None:
+        await self.chat.view.highlighter.aclose()
+
     async def action_quit(self) -> None:
         await self.stop_and_save()
         copying = [worker for worker in self.workers if worker.group == COPYING and worker.is_running]

@@ -104,7 +104,7 @@ COMMANDS: tuple[Command, ...] = (
     _command(Scope.APP, "commands", "ctrl+p", "commands", "Command palette", "command_palette", is_offered=False),
     _command(Scope.APP, "help", "f1,question_mark", "help", "All commands and their keys", "show_help", slash="/help"),
     _command(Scope.APP, "suspend", "", "suspend", "Suspend lmchat (resume with fg)", "suspend_process", slash="/suspend"),
-    _command(Scope.APP, "quit", "ctrl+q", "quit", "Quit; a running answer is saved", "quit", slash="/quit", is_priority=True),
+    _command(Scope.APP, "quit", "ctrl+q", "quit", "Quit; a running answer is stopped", "quit", slash="/quit", is_priority=True),
     _message("message.copy", "y", "copy", "Copy it as Markdown source"),
     _message("message.copy_code", "c", "copy code", "Copy a code block; again: the next"),
     _message("message.edit", "e", "edit", "Edit and resend", slash="/edit"),

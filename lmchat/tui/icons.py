@@ -16,6 +16,7 @@ class Icons(Struct, frozen=True, kw_only=True):
     degraded: str = "◆"
     down: str = "×"
     off: str = "·"
+    asleep: str = "○"
     dot: str = "·"  # between two figures of a line
     fresh: str = "•"  # new text; also a bullet
     folded: str = "+"
@@ -34,7 +35,7 @@ class Icons(Struct, frozen=True, kw_only=True):
     after_version: str = "›"
 
 
-_IN_ASCII = str.maketrans("●◆×·•↑↓←→–…‹›\u00a0━─│▌└▁▂▃▄▅▆▇█", "*~x.o^v<>-.<> #-||`.:-=+*#@")
+_IN_ASCII = str.maketrans("●◆×·○•↑↓←→–…‹›\u00a0━─│▌└▁▂▃▄▅▆▇█", "*~x.zo^v<>-.<> #-||`.:-=+*#@")
 
 
 def in_ascii(text: str) -> str:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
 import pytest
 
 from lmchat.cli.keys import Keys
@@ -130,6 +133,7 @@ def test_a_key_is_kept_in_the_keyring_where_there_is_one_and_not_in_a_file(keys_
     written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert b"s3cret" not in written
     again = keys_of(ring=ring)
+    again.look_up(_JAN)
     assert (again.key_for(_JAN), again.source_of(_JAN)) == ("s3cret", "the system keyring")
     assert again.stored_origins() == (_JAN.origin,)
 
@@ -143,31 +147,141 @@ def test_a_locked_keyring_costs_the_keys_in_it_and_says_so(keys_of):
     keys_of(ring=MemoryKeyring()).keep(_JAN, "k")
     locked = LockedKeyring()
     keys = keys_of(ring=locked)
+    keys.look_up(_JAN)
     assert keys.key_for(_JAN) is None
-    assert keys.warnings == ["The system keyring does not answer; its API keys are not used."]
+    assert keys.why_withheld(_JAN) == (
+        "The system keyring does not answer, so its API key was not sent. Unlock it, then start lmchat again."
+    )
     assert keys.keep(_JAN, "new") == "credentials.toml"
     assert keys_of(ring=locked).key_for(_JAN) == "new"
     locked.unlock.set()
 
 
-def test_the_keyring_is_asked_for_named_servers_that_have_no_other_key(keys_of):
+def test_the_keyring_is_asked_once_and_only_for_servers_that_were_named_or_stored_there(keys_of):
     text = """
 endpoint = "http://127.0.0.1:1337"
-[[endpoints]]
-name = "a"
-url = "http://127.0.0.1:7001"
-api_key = "own"
 [[endpoints]]
 name = "b"
 url = "http://127.0.0.1:7002"
 """
-    ring = MemoryKeyring(**{"http://127.0.0.1:7001": "unused", "http://127.0.0.1:7002": "by hand"})
-    keys = keys_of(text, ring=ring)
-    assert [_of(keys, f"http://127.0.0.1:{port}") for port in (1337, 7001, 7002)] == [None, "own", "by hand"]
-    assert [origin for _, origin in ring.asked] == ["http://127.0.0.1:1337", "http://127.0.0.1:7002"]
+    kept = {f"http://127.0.0.1:{port}": "by hand" for port in (7002, 7003)}
+    ring = MemoryKeyring(**kept)
+    keys = keys_of(text, ring=ring, stored={"http://127.0.0.1:7003": ""})
+    assert ring.asked == []
+    ports = (1337, 7001, 7002, 7003)
+    for port in ports * 2:
+        keys.look_up(Endpoint.parse(f"http://127.0.0.1:{port}"))
+    found = [_of(keys, f"http://127.0.0.1:{port}") for port in ports]
+    assert found == [None, None, "by hand", "by hand"]
+    assert [origin for _, origin in ring.asked] == [
+        f"http://127.0.0.1:{port}" for port in ports if port != 7001
+    ]
+
+
+def test_two_looks_at_a_server_both_get_the_key_of_a_slow_keyring(keys_of):
+    ring = SlowKeyring(**{_JAN.origin: "k"})
+    keys = keys_of("endpoint = 'http://127.0.0.1:1337'", ring=ring)
+
+    def look():
+        keys.look_up(_JAN)
+        return keys.key_for(_JAN)
+
+    with ThreadPoolExecutor() as threads:
+        looks = [threads.submit(look) for _ in range(2)]
+        ring.is_asked.wait(5)
+        ring.may_answer.set()
+        assert [found.result(5) for found in looks] == ["k", "k"]
+    assert len(ring.asked) == 1
+
+
+class SlowKeyring(MemoryKeyring):
+    """Answers when it may."""
+
+    def __init__(self, **kept):
+        super().__init__(**kept)
+        self.is_asked, self.may_answer = Event(), Event()
+
+    def get_password(self, service, username):
+        self.is_asked.set()
+        self.may_answer.wait(5)
+        return super().get_password(service, username)
 
 
 def test_a_configured_key_goes_before_that_of_the_keyring(keys_of):
     ring = MemoryKeyring()
     keys_of(ring=ring).keep(_JAN, "kept")
-    assert keys_of(ring=ring, environ={"LMCHAT_API_KEY": "set"}).key_for(_JAN) == "set"
+    keys = keys_of(ring=ring, environ={"LMCHAT_API_KEY": "set"})
+    keys.look_up(_JAN)
+    assert keys.key_for(_JAN) == "set"
+
+
+BAD = "s3cret\x07"
+
+
+@pytest.mark.parametrize(
+    ("own", "environ", "source"),
+    [
+        ("api_key_env = 'A_KEY'", {"A_KEY": BAD}, "the environment variable A_KEY"),
+        ("api_key_cmd = \"printf 's3cret\\\\a'\"", {}, "api_key_cmd of endpoint 'a'"),
+        ("", {}, "credentials.toml"),
+        ("", {}, "the system keyring"),
+    ],
+)
+def test_a_key_that_cannot_be_sent_is_told_by_its_source_and_without_its_words(keys_of, own, environ, source):
+    text = f"[[endpoints]]\nname='a'\nurl='http://a:1'\n{own}"
+    stored = {"http://a:1": BAD} if source == "credentials.toml" else None
+    ring = MemoryKeyring(**{"http://a:1": BAD}) if "keyring" in source else None
+    keys, endpoint = keys_of(text, environ, stored=stored, ring=ring), Endpoint.parse("http://a:1")
+    keys.look_up(endpoint)
+    assert (keys.key_for(endpoint), keys.source_of(endpoint)) == (None, "")
+    assert keys.why_withheld(endpoint) == (
+        f"The API key from {source} was not sent: it has control characters or letters beyond ASCII. "
+        "Set it again without them."
+    )
+
+
+def test_blanks_and_line_ends_around_a_key_are_not_sent(keys_of):
+    text = """
+api_key = " k1\\r\\n"
+[[endpoints]]
+name = "a"
+url = "http://a:1"
+api_key_env = "A_KEY"
+"""
+    keys = keys_of(text, {"A_KEY": "k2\r\n"}, stored={"http://b:1": "\tk3\n"})
+    found = [_of(keys, url) for url in ("http://127.0.0.1:1", "http://a:1", "http://b:1")]
+    assert found == ["k1", "k2", "k3"]
+
+
+@pytest.mark.parametrize(
+    ("text", "environ", "told"),
+    [
+        ("api_key = 's3crét'", {}, "config.toml, line 1: api_key has control characters"),
+        (
+            "[[endpoints]]\nname='a'\nurl='http://a:1'\napi_key = \"s3cret\\u0007\"",
+            {},
+            "config.toml, line 4: endpoints[1].api_key has control characters",
+        ),
+        (
+            "",
+            {"LMCHAT_API_KEY": BAD},
+            "environment variable LMCHAT_API_KEY: (api_key) has control characters",
+        ),
+    ],
+)
+def test_a_configured_key_that_cannot_be_sent_is_a_problem_of_the_configuration(
+    tmp_path, text, environ, told
+):
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+    (problem,) = load(file, environ).problems
+    assert told in problem.sentence
+    assert "s3cr" not in problem.sentence
+
+
+def test_a_key_command_gets_the_environment_without_the_keys_of_lmchat(keys_of, monkeypatch):
+    monkeypatch.setenv("LMCHAT_API_KEY", "of-lmchat")
+    monkeypatch.setenv("STORE", "mine")
+    text = "[[endpoints]]\nname='a'\nurl='http://a:1'\napi_key_cmd='echo \"$LMCHAT_API_KEY/$STORE\"'"
+    keys = keys_of(text, {"LMCHAT_API_KEY": "of-lmchat", "STORE": "mine", "PATH": "/usr/bin:/bin"})
+    assert _of(keys, "http://a:1") == "/mine"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
 import logging
 import stat
@@ -51,6 +53,22 @@ def test_of_an_exception_only_type_and_places_are_kept(logger, tmp_path):
     assert entry["exception"] == "KeyError"
     assert "test_log_file.py" in entry["at"][0]
     assert "words of a chat" not in json.dumps(entry)
+
+
+def test_a_task_that_failed_unheard_is_noted_without_its_words(logger, tmp_path):
+    async def fail():
+        raise ValueError("Illegal header value b's3cret'")
+
+    async def leave_it():
+        task = asyncio.create_task(fail())
+        await asyncio.wait([task])
+
+    asyncio.run(leave_it())
+    gc.collect()
+    (entry,) = _entries(tmp_path)
+    assert entry["message"] == "Task exception was never retrieved"
+    assert entry["exception"] == "ValueError"
+    assert "s3cret" not in json.dumps(entry)
 
 
 def test_libraries_are_heard_from_warnings_on(logger, tmp_path):

@@ -81,6 +81,19 @@ async def test_a_server_elsewhere_that_only_the_environment_names_is_told():
     assert notes[0].endswith(" add --endpoint http://gpu-box:11434 --allow-host gpu-box")
 
 
+async def test_names_of_servers_and_hosts_are_words_of_the_commands_to_paste():
+    far, notes = Endpoint.parse("http://gpu;reboot:11434"), []
+    away = candidate(
+        Verdict.REFUSED, endpoint=far, product=Product.OLLAMA, kind="not_allowed", is_hinted=True
+    )
+    await _find((candidate(Verdict.READY, model("a")), away), notes=notes)
+    assert notes[0].endswith(" add --endpoint 'http://gpu;reboot:11434' --allow-host 'gpu;reboot'")
+    models = [model(name, state=LoadState.NOT_LOADED) for name in ("a", "$(reboot)")]
+    with pytest.raises(RequestInvalid) as caught:
+        await _find((candidate(Verdict.NO_MODEL, *models),))
+    assert caught.value.hint == "Choose one with -m MODEL: a, '$(reboot)'."
+
+
 async def test_a_list_that_a_scan_has_left_short_is_asked_for_again():
     backend = _Looks(
         (candidate(Verdict.READY, model("embed", capabilities=(), context_loaded=None, context_max=None)),)

@@ -37,8 +37,8 @@ def test_ollama_is_expected_where_its_variable_says(host, origin):
         ({}, None),
         ({"LLAMA_ARG_PORT": "9090"}, "http://127.0.0.1:9090"),
         ({"LLAMA_ARG_HOST": "0.0.0.0", "LLAMA_ARG_PORT": "9090"}, "http://127.0.0.1:9090"),  # noqa: S104 - read, not bound to
-        ({"LLAMA_ARG_HOST": "::1"}, "http://[::1]:8080"),
-        ({"LLAMA_ARG_HOST": "localhost"}, "http://localhost:8080"),
+        ({"LLAMA_ARG_HOST": "::1"}, "http://[::1]:9931"),
+        ({"LLAMA_ARG_HOST": "localhost"}, "http://localhost:9931"),
         ({"LLAMA_ARG_HOST": "/run/llama.sock"}, None),
         ({"LLAMA_ARG_HOST": "gpu-box"}, None),
         ({"LLAMA_ARG_PORT": "-1"}, None),

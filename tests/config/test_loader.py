@@ -114,19 +114,23 @@ def test_an_unknown_profile_is_told_with_what_may_be_meant(load_with):
         ("api_key='k'\nendpoint='http://f'", {}, {}, "http://f"),
         ("api_key='k'\nendpoint='http://f'", {}, {"endpoint": "http://x"}, "http://f"),
         ("api_key='k'\nendpoint='http://f'", {"LMCHAT_ENDPOINT": "http://e"}, {}, "http://f"),
-        ("api_key='k'", {}, {"endpoint": "http://x"}, "http://x"),
-        ("endpoint='http://f'", {"LMCHAT_API_KEY": "k"}, {}, "http://f"),
+        ("api_key='k'", {}, {"endpoint": "http://x"}, ""),
+        ("api_key='k'", {"LLM_BASE_URL": "http://e"}, {}, ""),
+        ("endpoint='http://f'", {"LMCHAT_API_KEY": "k"}, {}, ""),
+        ("", {"LMCHAT_API_KEY": "k", "LLM_BASE_URL": "http://e"}, {}, "http://e"),
         (
             "endpoint='http://f'",
             {"LMCHAT_API_KEY": "k", "LMCHAT_ENDPOINT": "http://e"},
             {"endpoint": "http://x"},
             "http://e",
         ),
-        ("endpoint='http://f'", {"LMCHAT_API_KEY": "k"}, {"endpoint": "http://x"}, "http://x"),
+        ("endpoint='http://f'", {"LMCHAT_API_KEY": "k"}, {"endpoint": "http://x"}, ""),
         ("api_key='k'", {}, {}, ""),
     ],
 )
-def test_a_key_is_meant_for_the_server_that_was_named_with_it(load_with, text, environ, flags, meant_for):
+def test_a_key_is_meant_for_the_server_that_was_named_in_the_same_place(
+    load_with, text, environ, flags, meant_for
+):
     assert load_with(text, environ, **flags).key_endpoint == meant_for
 
 

@@ -1,9 +1,20 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
-from lmchat.domain.message import AttachedFile, as_attached, has_files, split_files
+from lmchat.domain.message import (
+    AttachedFile,
+    FilePart,
+    as_attached,
+    file_line,
+    has_files,
+    split_files,
+    take_files,
+    without_file_lines,
+)
 from lmchat.domain.session import title_from
+from lmchat.text import safe_text
 
 NOTES = as_attached("notes.md", 12, "# Notes\n\n```py\n1\n```\n", "md")
 DATA = as_attached("a (1) b.csv", 5, "1,2\n3\n")
@@ -58,3 +69,22 @@ def test_a_text_that_is_made_of_files_that_never_end_is_looked_through_once():
 )
 def test_a_title_is_made_of_what_was_typed_else_of_the_name_of_the_file(prompt, title):
     assert title_from(prompt) == title
+
+
+GARDEN = FilePart(name="garden.png", media_type="image/png", digest="0" * 64, size=3)
+
+
+def test_only_the_line_that_lmchat_has_written_stands_for_a_file():
+    line = file_line(GARDEN)
+    assert take_files(f"{line}mine") == ("mine", {line.rstrip("\n"): GARDEN})
+    visible = safe_text(line)  # as a paste of it is taken over
+    assert take_files(visible) == (visible, {})
+    assert take_files(line[1:]) == (line[1:], {})
+
+
+def test_text_of_an_editor_keeps_the_files_that_it_was_given_and_adds_none():
+    line, other = file_line(GARDEN), file_line(replace(GARDEN, name="other.png"))
+    known = take_files(line)[1]
+    text = without_file_lines(f"{line}{other}mine", kept=known)
+    assert take_files(text) == (f"{other[1:]}mine", known)
+    assert take_files(without_file_lines(f"{line}{other}"))[1] == {}

@@ -61,6 +61,29 @@ def test_variables_of_tool_servers_are_masked_where_settings_are_shown(cli):
         assert "tools.approval.files/read_text" in shown
 
 
+def test_arguments_and_tokens_in_addresses_of_tool_servers_are_masked_where_settings_are_shown(cli):
+    arguments = (
+        "['--token=marked1', '--api-key', 'marked2', 'KEY=marked3', 'https://ada:marked4@a/?key=marked5']"
+    )
+    cli.configure(
+        f"[[mcp]]\nname = 'files'\ncommand = 'no-such-server'\nargs = {arguments}\n"
+        "[[mcp]]\nname = 'hook'\nurl = 'http://127.0.0.1:9/s/marked6/mcp'\n"
+        "[[mcp]]\nname = 'asked'\nurl = 'http://127.0.0.1:9/mcp?key=marked7'\n"
+        "[[mcp]]\nname = 'plain'\nurl = 'http://127.0.0.1:9/mcp'\n"
+    )
+    for form in ((), ("--json",)):
+        shown = cli("config", "show", *form)
+        assert "marked" not in shown.stdout + shown.stderr
+        assert "no-such-server" in shown.stdout
+        assert "http://127.0.0.1:9/********" in shown.stdout
+        assert "http://127.0.0.1:9/mcp" in shown.stdout
+    for words in (("config", "check"), ("tools", "--json"), ("doctor", "--json")):
+        done = cli(*words)
+        assert "marked" not in done.stdout + done.stderr, words
+    logs = [path.read_text() for path in cli.home.rglob("*.log*")]
+    assert not any("marked" in log for log in logs)
+
+
 def test_show_tells_the_origin_of_each_value(cli):
     cli.configure("model = 'of-file'\n[chat]\nseed = 3\n[profiles.p]\ntop_p = 0.5\n[prompts.x]\ntext = 'y'\n")
     shown = cli("config", "show", "--endpoint", "http://127.0.0.1:1", "--profile", "p", LLM_MAX_RETRIES="9")
@@ -209,6 +232,17 @@ def test_names_of_models_are_completed_without_a_server(tmp_path):
     (cli.home / "script").write_text(cli("completion", "fish").stdout)
     ask = f"source {cli.home / 'script'}; complete --do-complete 'lmchat compare -m q'"
     assert run(["fish", "-c", ask], home=cli.home).stdout.startswith("qwen3-8b")
+
+
+@pytest.mark.parametrize(
+    "name", ["$(touch${IFS}ran)", "`touch${IFS}ran`", "q;touch${IFS}ran", "q'$(touch${IFS}ran)'"]
+)
+def test_a_server_cannot_run_anything_in_the_shell_that_completes_its_models(tmp_path, name):
+    with ScriptedServer() as server:
+        cli = Cli(home=tmp_path, url=plain(server, name, "qwen3-8b").url)
+        cli("models")
+    assert completed(cli, "-m q") == "qwen3-8b\n"
+    assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])

@@ -9,7 +9,7 @@ import pytest
 from tests.support.programs import Inside as Cli
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import llama_cpp, plain
-from tests.support.scripted_server import AUTHORITY, Hold, ScriptedServer, html_reply
+from tests.support.scripted_server import AUTHORITY, Hold, ScriptedServer, html_reply, raw_reply
 
 _KEYS = ["check", "group", "name", "verdict", "cause", "next_step", "facts"]
 _VERDICTS = {"ok", "warning", "fault", "absent", "not tried"}
@@ -192,8 +192,7 @@ def test_where_no_colours_are_wanted_there_are_none(cli, env):
 
 def test_it_can_be_interrupted_and_then_says_nothing_more(tmp_path):
     with ScriptedServer() as server:
-        gate = Hold()
-        server.on("GET /v1/models", gate)
+        server.on("GET /v1/models", raw_reply(Hold()))
         cli = Cli(home=tmp_path, url=server.url)
         process = cli.start("doctor")
         server.wait_for()

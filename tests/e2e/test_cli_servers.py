@@ -14,7 +14,8 @@ from tests.support.scripted_server import Hold, ScriptedServer, html_reply, json
 
 _HEALTH = [
     *("healthy", "endpoint", "models", "error"),
-    *("status", "llm_available", "model", "model_loaded", "orchestrator_ready", "timestamp"),
+    *("status", "llm_available", "model", "model_loaded", "model_state"),
+    *("orchestrator_ready", "timestamp"),
 ]
 
 
@@ -31,6 +32,7 @@ def test_health_of_the_real_server(real, real_server):
         "llm_available": True,
         "model": real_server.models[0],
         "model_loaded": True,
+        "model_state": "loaded",
         "orchestrator_ready": True,
     }
 
@@ -88,7 +90,7 @@ def test_detect_names_the_real_server_and_all_candidates(real, real_server):
     assert (value["candidates"][0]["next_step"], value["candidates"][0]["detail"]) == (None, None)
     assert value["candidates"][0]["url"] == real_server.url
     ports = {one["url"].rpartition(":")[2] for one in value["candidates"]}
-    assert {"1234", "1337", "8080", "11434", "8000", "30000", "4000"} <= ports
+    assert {"1234", "1337", "9931", "11434", "8000", "30000", "4000"} <= ports
 
 
 def test_a_server_is_found_where_its_variable_says(alone):
@@ -121,6 +123,55 @@ def test_models_as_json_have_the_form_of_openai(real, real_server):
     assert list(row)[:4] == ["id", "object", "created", "owned_by"]
     assert (row["id"], row["object"], row["state"]) == (real_server.models[0], "model", "loaded")
     assert row["endpoint"] == real_server.url
+
+
+@pytest.fixture
+def sleeper(cli, server):
+    """lmchat with a llama.cpp whose model is asleep."""
+    server.forget()
+    products.llama_cpp(server)
+    server.on("GET /props", json_reply({"is_sleeping": True}, headers=products.LLAMA))
+    return cli
+
+
+def test_a_sleeping_model_is_told_as_such_by_every_command(sleeper, server):
+    head, row = sleeper("models").stdout.splitlines()
+    assert (head.split()[0], row.split()[:2]) == ("STATE", ["asleep", "tiny.gguf"])
+    assert sleeper.json("models", "--json")["data"][0]["state"] == "asleep"
+    health = sleeper.json("health")
+    told = ("healthy", "status", "model", "model_loaded", "model_state")
+    assert [health[name] for name in told] == [True, "degraded", "tiny.gguf", False, "asleep"]
+    checks = json.loads(sleeper("doctor", "--json").stdout)["checks"]
+    (found,) = [one for one in checks if one["facts"].get("url") == server.url and one["check"] == "server"]
+    assert (found["verdict"], found["cause"].endswith("; tiny.gguf is asleep.")) == ("ok", True)
+    assert {one.path for one in server.seen()} <= {"/v1/models", "/props", "/health"}
+
+
+def test_ask_says_that_a_sleeping_model_is_loaded_first(sleeper):
+    done = sleeper("ask", "Hello")
+    assert (done.stdout, done.returncode) == ("Hello there.\n", 0)
+    assert "loading" in done.stderr.lower()
+
+
+def test_a_decision_model_is_listed_last_and_refused_where_it_is_named(cli, server):
+    server.forget()
+    products.llama_cpp(server)
+    rows = [
+        {"id": name, "owned_by": "llamacpp", "architecture": {"output_modalities": [gives]}}
+        for name, gives in (("judge", "decisions"), ("talker", "text"))
+    ]
+    server.on("GET /v1/models", json_reply({"data": rows}, headers=products.LLAMA))
+    listed = cli.json("models", "--json")["data"]
+    assert [(row["id"], row["type"]) for row in listed] == [("talker", "llm"), ("judge", "decision")]
+    table = [row.split() for row in cli("models").stdout.splitlines()[1:]]
+    assert [row[1] for row in table] == ["talker", "judge"]
+    assert "decision" in table[1]
+    assert json.loads(cli("ask", "--json", "Hi").stdout)["reply"]
+    assert server.seen(products.CHAT)[-1].json["model"] == "talker"
+    for command in (("ask", "-m", "judge", "Hi"), ("compare", "-m", "talker", "-m", "judge", "Hi")):
+        done = cli(*command)
+        assert (done.returncode, "judge makes decisions and cannot chat" in done.stderr) == (2, True)
+    assert len(server.seen(products.CHAT)) == 1
 
 
 def test_a_model_that_there_is_not_is_told_with_what_may_be_meant(cli):

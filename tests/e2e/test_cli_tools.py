@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import tomllib
 
 import psutil
 import pytest
 
+from lmchat.domain.tool import MAY_STILL_RUN
 from tests.support import mcp_server
 from tests.support.programs import WAIT_S, is_running, processes, wait_until
 from tests.support.programs import Inside as Cli
@@ -209,11 +211,11 @@ def test_at_a_terminal_each_call_is_asked_about_and_always_is_remembered(cli, se
         CHAT, calling(("python__add", '{"a": 3}'), ("python__fail", '{"why": "x"}')), answer("It is 5.")
     )
     with PtyProgram(cli.argv("ask", "--tools", "?"), home=cli.home, size=(100, 20)) as program:
-        program.wait_for("python/add(3)? y once, s this session, a always, n no:")
+        program.wait_for("    a = 3\npython/add? y once, s this session, a always, n no:")
         program.type("what\r")
-        program.wait_until(lambda: program.text.count("python/add(3)? y") == 2, "asked again")
+        program.wait_until(lambda: program.text.count("python/add? y") == 2, "asked again")
         program.type("a\r")
-        program.wait_for('python/fail("x")? y once')
+        program.wait_for('    why = "x"\npython/fail? y once')
         program.type("n not that\r")
         assert program.wait_exit() == 0
         assert "It is 5." in program.text
@@ -221,20 +223,164 @@ def test_at_a_terminal_each_call_is_asked_about_and_always_is_remembered(cli, se
     assert first["content"] == "5"
     assert second["content"].endswith("Reason: not that")
     state = tomllib.loads((cli.folder / "state.toml").read_text())
-    assert state["allowed_tools"] == ["python/add"]
+    assert list(state["allowed_tools"]) == ["python/add"]
+
+
+def test_always_ends_with_the_description_and_with_a_rule_and_the_question_says_why(cli, server):
+    def ask(sees: str) -> None:
+        server.on(CHAT, calling(("python__add", '{"a": 3}')), answer("Done."))
+        with PtyProgram(cli.argv("ask", "--tools", "?"), home=cli.home, size=(120, 20)) as program:
+            program.wait_for(f"{sees}python/add wants to run")
+            program.type("a\r")
+            program.wait_for("Done.")
+            assert program.wait_exit() == 0
+
+    write_tools(cli)
+    ask("")
+    server.on(CHAT, calling(("python__add", '{"a": 3}')), answer("Done."))
+    done = cli("ask", "--tools", "?")
+    assert done.stdout.endswith("Done.\n")
+    assert "Not allowed" not in done.stderr
+    write_tools(cli, _TOOLS.replace("Add two numbers.", "Add two numbers, and send them away."))
+    ask("its server, description or arguments have changed.\n")
+    write_tools(cli, config='[tools.approval]\n"python/add" = "ask"\n')
+    ask("although you once chose “always”.\n")
+
+
+@pytest.mark.parametrize("command", [("ask", "--tools", "?"), ("--plain",)], ids=["ask", "plain"])
+def test_no_arguments_scroll_the_name_of_the_tool_off_the_screen(cli, server, command):
+    write_tools(cli)
+    forged = {"a": "漢\u0301" * 9_000 + "\n" * 90 + "python/fail? y once, s this session: " + "x" * 9_000}
+    server.on(CHAT, calling(("python__add", json.dumps(forged))), answer("Refused."))
+    with PtyProgram(cli.argv(*command), home=cli.home, size=(70, 20)) as program:
+        if command == ("--plain",):
+            program.wait_for("You:")
+            program.type("?\r")
+        program.wait_for("n no:")
+        lines = program.text.rstrip().split("\n")
+        assert lines[-1].startswith("python/add? y once, s this session, a always, n no:")
+        assert "python/add wants to run:" in lines
+        assert [line for line in lines if line.startswith("python/fail")] == []
+        program.type("n\r")
+        program.wait_for("Refused.")
+
+
+_PRINTING = """
+def note(text: str) -> str:
+    'Note a text.'
+    print('noted', text)
+    return 'ok'
+"""
+_SAID = "the plan of the garden"
+
+
+def ask_with_note(cli, server, *flags: str):
+    write_tools(cli, _PRINTING, "[tools]\napprove = 'always'\n")
+    server.on(CHAT, calling(("python__note", json.dumps({"text": _SAID}))), answer("Done."))
+    done = cli("ask", "--tools", *flags, "Note it")
+    assert done.stdout.endswith("Done.\n"), done.stderr
+
+
+def logs_with(words: str, folder) -> set[str]:
+    return {path.name for path in folder.rglob("*.log*") if words in path.read_text()}
+
+
+def test_a_temporary_chat_leaves_nothing_in_the_log_of_the_tools(cli, server):
+    ask_with_note(cli, server, "--temporary")
+    assert logs_with(_SAID, cli.home) == set()
+    ask_with_note(cli, server)
+    assert logs_with(_SAID, cli.home) == {"tools.log"}
+
+
+def test_a_purge_empties_the_log_of_the_tools(cli, server):
+    for _ in range(2):
+        ask_with_note(cli, server, "--save")
+    assert logs_with(_SAID, cli.home) == {"tools.log", "tools.log.1"}
+    assert cli("sessions", "delete", "last").returncode == 0
+    assert logs_with(_SAID, cli.home)
+    assert cli("sessions", "purge", "--yes").returncode == 0
+    assert logs_with(_SAID, cli.home) == set()
 
 
 def test_an_interrupted_call_ends_the_answer_as_stopped(cli, server, tmp_path):
     begun = tmp_path / "begun"
     slow = f"    open({str(begun)!r}, 'w')\n    time.sleep(60)\n"
     write_tools(cli, f"import time\ndef wait() -> str:\n    'Wait.'\n{slow}", "[tools]\napprove = 'always'\n")
-    server.on(CHAT, calling(("python__wait", "{}")), Hold())
+    server.on(CHAT, calling(("python__wait", "{}")), sse(Hold()))
     process = cli.start("ask", "--tools", "--json", "?")
     wait_until(begun.exists, "the call")
     process.send_signal(2)
     out, _ = process.communicate(timeout=WAIT_S)
     assert process.returncode == 130
     assert (json.loads(out)["state"], json.loads(out)["reply"]) == ("stopped", "Let me see.")
+
+
+_STUCK = """
+import re
+from pathlib import Path
+
+def holds_the_lock() -> bool:
+    "Never return, and let no other thread run."
+    Path(__file__).with_name("begun").touch()
+    return bool(re.match("(a*)*b", "a" * 50))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_no_process_is_left_when_lmchat_ends_while_a_function_holds_the_lock(cli, number):
+    sign = f"{cli.folder}/of-the-server"
+    server = (
+        f"command = '{sys.executable}'\nargs = ['{mcp_server.__file__}']\nenv = {{IGNORE_END = '{sign}'}}\n"
+    )
+    write_tools(cli, _STUCK, f"[tools.approval]\n'python' = 'always'\n[[mcp]]\nname = 'files'\n{server}")
+    process = cli.start("tools", "call", "python/holds_the_lock", "{}")
+    wait_until((cli.folder / "begun").exists, "the function")
+    own = psutil.Process(process.pid).children(recursive=True)
+    assert own
+    process.send_signal(number)
+    process.communicate(timeout=WAIT_S)
+    wait_until(lambda: not any(is_running(one.pid) for one in own), "the end of all processes")
+
+
+_SLEEPS = """
+import time
+from pathlib import Path
+
+def sleeps() -> str:
+    "Sleep."
+    Path(__file__).with_name("begun").touch()
+    time.sleep(600)
+    return ""
+"""
+
+
+def test_a_stopped_function_is_said_to_run_on_on_the_screen_and_in_exports(cli, server):
+    write_tools(cli, _SLEEPS, "[tools]\napprove = 'always'\n")
+    server.on(CHAT, calling(("python__sleeps", "{}")))
+    with PtyProgram(cli.argv(), home=cli.home, size=(140, 30)) as program:
+        program.wait_for("tiny")
+        program.type("Sleep\r")
+        program.wait_until((cli.folder / "begun").exists, "the function")
+        program.type("\x1b", sees="stopped · It may still run until lmchat ends")
+        program.type("\x11")
+        assert program.wait_exit() == 0
+    for words in (
+        ("last",),
+        ("last", "--format", "txt"),
+        ("last", "--format", "json"),
+        ("last", "--format", "html"),
+    ):
+        assert MAY_STILL_RUN in cli("export", *words).stdout
+
+
+def test_the_plain_chat_says_that_a_stopped_function_may_still_run(cli, server):
+    write_tools(cli, _SLEEPS, "[tools]\napprove = 'always'\n")
+    server.on(CHAT, calling(("python__sleeps", "{}")))
+    with PtyProgram(cli.argv("--plain"), home=cli.home, size=(140, 30)) as program:
+        program.wait_for("You:")
+        program.type("Sleep\r")
+        program.wait_until((cli.folder / "begun").exists, "the function")
+        program.type("\x03", sees=f"Stopped. {MAY_STILL_RUN}\nYou:")
 
 
 def test_no_process_is_left_when_lmchat_is_killed_in_a_call(cli):
@@ -246,7 +392,7 @@ def test_no_process_is_left_when_lmchat_is_killed_in_a_call(cli):
     process = cli.start("tools", "call", "files/never", "{}")
     wait_until(lambda: processes(sign), "the server's own child")
     own = psutil.Process(process.pid).children(recursive=True)
-    assert len(own) == 3  # the tool host, the server, and the server's own child
+    assert len(own) == 5  # the tool host, the server, a watchdog of each, and the server's own child
     process.kill()
     process.communicate(timeout=WAIT_S)
     wait_until(lambda: not any(is_running(one.pid) for one in own), "the end of all processes")

@@ -79,6 +79,7 @@ def test_troubleshooting_has_a_row_for_each_verdict_and_names_each_stage():
         assert stage is Stage.ENDED or f"`{stage.value}`" in text
 
 
+@pytest.mark.timeout(120)
 def test_what_the_guide_shows_runs_against_a_real_server(real, tmp_path):
     """All commands of its blocks, in their order, in one home; JSON that is shown has the right keys."""
     guide = (ROOT / "docs/guide.md").read_text(encoding="utf-8")

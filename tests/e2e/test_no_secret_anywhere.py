@@ -6,14 +6,11 @@ import itertools
 import json
 import sqlite3
 from contextlib import closing
-from functools import partial
 
-import keyring
 import pytest
 
-from tests.support.faults import Ring
 from tests.support.programs import Inside as Cli
-from tests.support.scripted_products import CHAT, answer, model_list
+from tests.support.scripted_products import CHAT, answer, model_list, plain
 from tests.support.scripted_server import AUTHORITY, Cut, ScriptedServer, Seen, json_reply, sse, text_reply
 
 KEY = "sk-marked-key-4711"
@@ -65,6 +62,13 @@ def telling(request):
         yield server.on("GET /v1/models", models).on(CHAT, lambda _: next(replies))
 
 
+@pytest.fixture
+def telling_tools():
+    """Return a model server that wants a key, and a server of tools."""
+    with ScriptedServer() as model_server, ScriptedServer() as tool_server:
+        yield plain(model_server, "tiny", key=KEY), tool_server
+
+
 def endpoint(server: ScriptedServer, more: str = "") -> str:
     return f'[[endpoints]]\nname = "own"\nurl = "{server.url}"\n{more}\n'
 
@@ -83,7 +87,7 @@ def endpoint(server: ScriptedServer, more: str = "") -> str:
     ],
     indirect=["telling"],
 )
-def test_neither_key_nor_words_are_left_where_they_do_not_belong(tmp_path, telling, source, request):
+def test_neither_key_nor_words_are_left_where_they_do_not_belong(tmp_path, telling, source, monkeypatch):
     cli = Cli(home=tmp_path, url=telling.url, env={"SSL_CERT_FILE": AUTHORITY})
     config = {
         "own variable": endpoint(telling, 'api_key_env = "OWN_KEY"'),
@@ -95,8 +99,7 @@ def test_neither_key_nor_words_are_left_where_they_do_not_belong(tmp_path, telli
         (cli.folder / "credentials.toml").write_text(f'["{telling.url}"]\nkey = "{KEY}"\n')
         (cli.folder / "credentials.toml").chmod(0o600)
     if source == "keyring":
-        request.addfinalizer(partial(keyring.set_keyring, keyring.get_keyring()))
-        keyring.set_keyring(Ring())
+        monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "tests.support.faults.Ring")
         cli.env["KEYRING_OF_TESTS"] = json.dumps({telling.url: KEY})
     cli.env |= {"variable": {"LMCHAT_API_KEY": KEY}, "own variable": {"OWN_KEY": KEY}}.get(source, {})
 
@@ -123,6 +126,43 @@ def test_neither_key_nor_words_are_left_where_they_do_not_belong(tmp_path, telli
     with closing(sqlite3.connect(cli.folder / "sessions.db")) as connection:
         for table in ("ledger", "metrics"):
             assert WORDS not in repr(connection.execute(f"select * from {table}").fetchall())  # noqa: S608 - our own names
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("value", [f"Bearer {KEY}\nX-More: 1", f"Bearer {KEY}\x07", f"Bearer {KEY}é"])
+def test_a_header_or_key_that_cannot_be_sent_is_printed_nowhere(tmp_path, telling_tools, value):
+    model_server, tool_server = telling_tools
+    cli = Cli(home=tmp_path, url=model_server.url, env={"WIKI_TOKEN": value, "OWN_KEY": value})
+    cli.configure(
+        f'{endpoint(model_server, """api_key_env = "OWN_KEY" """)}\n[[mcp]]\nname = "wiki"\n'
+        f'url = "{tool_server.url}/mcp"\nheaders_env = {{ Authorization = "WIKI_TOKEN" }}\n'
+    )
+    commands = (
+        *(
+            ("tools",),
+            ("tools", "--json"),
+            ("tools", "call", "wiki/x", "{}"),
+            ("doctor",),
+            ("doctor", "--json"),
+        ),
+        *(("ask", "-m", "tiny", "Hi"), ("ask", "--json", "-m", "tiny", "Hi"), ("ask", "--tools", "Hi")),
+        *(("models",), ("config", "show"), ("config", "show", "--json"), ("config", "check")),
+    )
+    printed = {}
+    for command in commands:
+        done = cli(*command, "--log-level", "debug")
+        printed[command] = done.stdout + done.stderr
+    assert "WIKI_TOKEN" in printed["tools", "--json"]
+    assert "WIKI_TOKEN" in printed["doctor",]
+    why = "The API key from the environment variable OWN_KEY was not sent"
+    assert why in printed["ask", "-m", "tiny", "Hi"]
+    assert why in printed["doctor",]
+    files = {path.name: path.read_bytes() for path in cli.folder.rglob("*") if path.is_file()}
+    assert "lmchat.log" in files
+    assert [name for name, content in files.items() if KEY.encode() in content] == []
+    assert [command for command, text in printed.items() if KEY in text] == []
+    assert tool_server.connections == 0
+    assert not any("authorization" in seen.headers for seen in model_server.requests)
 
 
 SECRET = "marked-password-4711"  # noqa: S105 - a mark

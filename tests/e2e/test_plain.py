@@ -10,9 +10,9 @@ from tests.e2e.test_cli_tools import CHAT, calling, write_tools
 from tests.support.chats import store_at
 from tests.support.lmchat_screen import stored
 from tests.support.programs import Inside
-from tests.support.pty_program import PtyProgram
+from tests.support.pty_program import ROOT, PtyProgram
 from tests.support.scripted_products import answer, lm_studio, plain
-from tests.support.scripted_server import DONE, Cut, Hold, ScriptedServer, delta, finish, free_port, sse
+from tests.support.scripted_server import DONE, Cut, Gate, Hold, ScriptedServer, delta, finish, free_port, sse
 
 Cli = Inside
 _READY = "/help lists the commands.\nYou:"
@@ -28,16 +28,17 @@ def begin(cli):
     """Start the plain chat at a terminal; whatever is printed there holds no escape sequence."""
     programs = []
 
-    def start(*words, argv=("--plain",), sees=_READY, **env):
+    def start(*words, argv=("--plain",), sees=_READY, cwd=ROOT, **env):
         argv = cli.argv(*argv, *words)
-        programs.append(PtyProgram(argv, home=cli.home, size=(100, 40), env=env))
+        programs.append(PtyProgram(argv, home=cli.home, size=(120, 40), env=env, cwd=cwd))
         programs[-1].wait_for(sees)
         return programs[-1]
 
     yield start
     for program in programs:
         program.close()
-        assert b"\x1b" not in program.raw
+        raw = program.raw.replace(b"\x1b[?2004h", b"").replace(b"\x1b[?2004l", b"")
+        assert b"\x1b" not in raw  # nothing but the marks around pastes
 
 
 async def on_disk(cli, name, *arguments):
@@ -140,7 +141,7 @@ def test_a_call_of_a_tool_is_a_line_and_asks(begin, server, cli):
     write_tools(cli)
     server.on(CHAT, calling(("python__add", '{"a": 3}')), answer("It is 5."))
     talk = begin()
-    talk.type("3 and 2?\r", sees="python/add(3)? y once, s this session, a always, n no:")
+    talk.type("3 and 2?\r", sees="    a = 3\npython/add? y once, s this session, a always, n no:")
     talk.type("y\r", sees="It is 5.\nYou:")
     assert "lmchat: python/add(3)\nIt is 5." in talk.text
     leave(talk)
@@ -279,3 +280,113 @@ def test_temporary_saves_nothing_and_resume_goes_on(cli, server):
 
 def test_plain_with_a_command_is_refused(cli):
     assert cli("ask", "--plain", "Hi").returncode == 2
+
+
+BEGIN, END = "\x1b[200~", "\x1b[201~"
+
+
+def prompts(server):
+    return [one.json["messages"][-1]["content"] for one in server.seen(CHAT)]
+
+
+@pytest.fixture
+def secret(cli):
+    """A file outside the folder in which lmchat runs."""
+    path = cli.home / ".ssh" / "id_rsa"
+    path.parent.mkdir()
+    path.write_text("PRIVATE KEY\n")
+    return path
+
+
+def test_a_paste_is_one_prompt_that_enter_sends_and_no_command_of_it_runs(begin, server, secret):
+    server.on(CHAT, answer("One."), answer("Two."))
+    talk = begin()
+    talk.type(f"{BEGIN}/file {secret}\rWhat is it?\r/quit{END}")
+    talk.wait_for("/quit")
+    talk.type(" yet\r", sees="One.\nYou:")
+    assert prompts(server) == [f"/file {secret}\nWhat is it?\n/quit yet"]
+    talk.type("Next\r", sees="Two.\nYou:")
+    assert prompts(server)[1:] == ["Next"]
+    leave(talk)
+
+
+def test_a_paste_while_an_answer_comes_is_one_prompt_too(begin, server, secret):
+    gate = Gate()
+    server.on(CHAT, sse("One", gate, ".", finish(), DONE), answer("Two."))
+    talk = begin()
+    talk.type("First\r", sees="One")
+    talk.type(f"{BEGIN}/file {secret}\rWhat is it?\r/quit{END}")
+    talk.wait_for("/quit")
+    gate.open()
+    talk.wait_for("^JWhat is it?^J/quit")  # as a line of a terminal without colours shows it
+    talk.type("\r", sees="Two.\nYou:")
+    assert prompts(server)[1:] == [f"/file {secret}\nWhat is it?\n/quit"]
+    leave(talk)
+
+
+@pytest.mark.parametrize("env", [{"TERM": "dumb"}, {"NO_COLOR": "1"}, {"INSIDE_EMACS": "29"}], ids=str)
+def test_lines_that_come_at_once_from_a_terminal_without_marks_are_one_prompt(begin, server, secret, env):
+    server.on(CHAT, answer("One."))
+    talk = begin(**env)
+    talk.type(f"/file {secret}\rWhat is it?\r/new\r", sees="One.\nYou:")
+    assert prompts(server) == [f"/file {secret}\nWhat is it?\n/new"]
+    leave(talk)
+    assert b"\x1b" not in talk.raw
+
+
+@pytest.mark.parametrize(("typed", "is_sent"), [("y\r", True), ("\r", False), ("n\r", False)])
+@pytest.mark.parametrize("is_link", [False, True], ids=["path", "link"])
+def test_a_file_outside_the_folder_is_read_only_after_a_question(
+    begin, server, secret, tmp_path, typed, is_sent, is_link
+):
+    server.on(CHAT, answer("One."))
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "notes.md").symlink_to(secret)
+    talk = begin(cwd=work)
+    name = "notes.md" if is_link else secret
+    talk.type(f"/file {name}\r", sees=f"{secret} is outside this folder. Attach it?")
+    talk.type(typed, sees="begins with" if is_sent else "The file was not attached.")
+    talk.type("What is it?\r", sees="One.\nYou:")
+    assert ("PRIVATE KEY" in prompts(server)[0]) is is_sent
+    leave(talk)
+
+
+def test_a_file_of_the_folder_is_read_without_a_question(begin, server, tmp_path):
+    (tmp_path / "notes.md").write_text("Plant beans.\n")
+    server.on(CHAT, answer("One."))
+    talk = begin(cwd=tmp_path)
+    talk.type("/file notes.md\r", sees="Your next prompt begins with notes.md")
+    talk.type("What is it?\r", sees="One.\nYou:")
+    assert "Plant beans." in prompts(server)[0]
+    leave(talk)
+
+
+def test_pasted_lines_answer_no_question_about_a_tool(begin, server, cli):
+    write_tools(cli)
+    server.on(CHAT, calling(("python__add", '{"a": 3}')), answer("Refused."))
+    talk = begin()
+    talk.type("3 and 2?\r", sees="n no:")
+    talk.type("y\rand more\r")
+    talk.wait_until(lambda: talk.text.count("n no:") == 2, "the question again")
+    talk.type("n\r", sees="Refused.\nYou:")
+    leave(talk)
+
+
+def end_by_signal(talk) -> int:
+    """Send SIGTERM; again where Python holds one back that comes just before readline begins to wait."""
+    for _ in range(4):
+        talk.kill(signal.SIGTERM)
+        try:
+            return talk.wait_exit(2)
+        except AssertionError:
+            continue
+    return talk.wait_exit()
+
+
+def test_the_terminal_marks_no_pastes_after_the_end(begin):
+    talk = begin()
+    assert b"\x1b[?2004h" in talk.raw
+    assert end_by_signal(talk) == 143
+    assert b"\x1b[?2004l" in talk.raw.rpartition(b"\x1b[?2004h")[2]
+    assert talk.left_behind() == []

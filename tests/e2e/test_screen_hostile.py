@@ -42,9 +42,7 @@ def journey(home, words: str) -> bytes:
     with speak(ScriptedServer(), words) as server:
         with ready_screen(home, server.url, "-m", MODEL, env=OTHERS) as screen:
             screen.type(b"\x1b[200~" + sendable(words).replace(b"\x1b", b"\x1b ") + b"\x1b[201~", sees="END")
-            screen.wait_time(0.2)
             screen.type("\x07", sees="EDITED")
-            screen.wait_time(0.2)
             screen.type("\r", sees="LAST")
             screen.wait_until(lambda: any(one.state == "complete" for one in answers(home)), "it is saved")
             screen.type("\x1b[1;3A", sees=_ON_MESSAGE)
@@ -106,10 +104,8 @@ def name_files(screen: LMChatScreen, home, words: str) -> None:
     command(screen, "/title ", words)
     screen.wait_for("Renamed")
     screen.type("\x06")
-    screen.wait_time(0.2)
     screen.paste("PWNE")
     screen.wait_until(lambda: has_typed(screen, "PWNE "), "the bar is open")
-    screen.wait_time(0.2)
     screen.type("\x1b")
     screen.wait_until(lambda: not has_typed(screen, "PWNE "), "the bar is closed")
     command(screen, "/file ", f"{home}/missing {words}")
@@ -122,6 +118,9 @@ def name_files(screen: LMChatScreen, home, words: str) -> None:
     screen.wait_for("format")
     screen.type("\x1b[18~\x7f")
     command(screen, "/file ", f"{home}/words")
+    screen.wait_for("Attach from outside this folder?")
+    screen.wait_time(0.6)  # it takes no key at once
+    screen.type("y")
     screen.wait_until(lambda: has_typed(screen, "[words"), "the file is a block in the prompt")
 
 
@@ -131,7 +130,6 @@ def command(screen: LMChatScreen, slash: str, words: str) -> None:
     screen.wait_until(lambda: has_typed(screen, slash.strip()), slash)
     line = " ".join(words.replace("\x1b", "").splitlines())
     screen.paste(line.encode("utf-8", "replace").decode())
-    screen.wait_time(0.2)
     screen.type("\r")
 
 
@@ -227,6 +225,6 @@ def test_what_a_terminal_answers_types_nothing_and_does_nothing(tmp_path):
             screen.type(f"a{answer}b")  # whole: a cut one is waited for as long as a slow line takes
         screen.type(b"\xe6\xbc")  # a character
         screen.type(b"\xa2 END")  # in two halves
-        screen.wait_for("END")
-        assert screen.prompt_text == "ab" * len(ANSWERS) + "漢 END"
+        typed = "ab" * len(ANSWERS) + "漢 END"
+        screen.wait_until(lambda: screen.prompt_text == typed, "what was typed")
         assert not (tmp_path / "edited").exists()

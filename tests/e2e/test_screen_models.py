@@ -42,4 +42,4 @@ def test_the_picker_opens_without_a_second_look_at_the_server(tmp_path):
         screen.wait_ready()
         server.stop()
         screen.type("\x0f")
-        screen.wait_for(re.compile(r"● *tiny|tiny\.gguf.*Q4_1"), timeout_s=1)
+        screen.wait_for(re.compile(r"● *tiny|tiny\.gguf.*Q4_1"))

@@ -13,14 +13,13 @@ _THUMB = dict.fromkeys(map(ord, "▁▂▃▄▅▆▇█"), " ")
 STILL = "[ui]\nreduced_motion = true\n"
 
 
-def repainted(screen: LMChatScreen) -> list[str]:
-    """Let the program paint everything anew, at the same size."""
+def repaint(screen: LMChatScreen) -> None:
+    """Let the program paint everything on an empty terminal of the same size."""
     columns, rows = WIDE
-    screen.resize(columns - 1, rows)
-    screen.wait_time(0.5)
+    screen.resize(columns, rows + 1)
+    screen.wait_until(lambda: bool(screen.screen()[rows]), "the row of keys in the new last row")
+    screen.wipe()
     screen.resize(columns, rows)
-    screen.wait_time(0.5)
-    return still(screen)
 
 
 def still(screen: LMChatScreen) -> list[str]:
@@ -46,6 +45,7 @@ def test_pieces_add_up_to_the_whole_screen(tmp_path, keys):
         screen.ask("go")
         screen.type(keys)
         screen.wait_until(lambda: "answer saved" in screen.text or "TTFT" in screen.text, "the end", 30)
-        screen.wait_time(0.5)
+        screen.wait_quiet()
         painted = still(screen)
-        assert repainted(screen) == painted
+        repaint(screen)
+        screen.wait_until(lambda: still(screen) == painted, "the same screen, painted as a whole")

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
-from lmchat.domain.message import AnswerState
+import asyncio
+from contextlib import aclosing
+
+from lmchat.domain.message import AnswerState, now
+from tests.support.chats import store_at
 from tests.support.lmchat_screen import LMChatScreen, answers, ready_screen, stored, stored_titles
 from tests.support.scripted_products import CHAT, answer, llama_cpp
 from tests.support.scripted_server import Gate, sse
@@ -15,7 +19,7 @@ def test_quitting_stops_the_answers_of_all_sessions_and_keeps_them(screen, serve
     screen.ask("Two.")
     screen.wait_until(lambda: len(stored_titles(screen.home)) == 2, "both sessions are on the disk")
     screen.type("\x11")
-    assert screen.wait_exit(4) == 0
+    assert screen.wait_exit() == 0
     assert screen.left_behind() == []
     (two,) = answers(screen.home)
     assert two.state in (AnswerState.STOPPED, AnswerState.FAILED)
@@ -48,3 +52,27 @@ def test_a_session_that_does_not_exist_is_one_sentence(tmp_path, server):
         assert "Traceback" not in screen.text
         screen.wait_ready()
         screen.ask("Go on anyway.", answers=1)
+
+
+async def put_into_the_trash(home) -> None:
+    async with aclosing(store_at(home)) as store:
+        await store.update_session((await store.list_sessions())[0].session_id, {"deleted_at": now()})
+
+
+def test_a_session_that_is_removed_from_the_trash_is_gone_from_the_log_of_the_tools_too(tmp_path, server):
+    server.on(CHAT, answer("Noted."))
+    with ready_screen(tmp_path, server.url) as screen:
+        screen.ask("Note the plan of the garden.", answers=1)
+        screen.type("\x11")
+        screen.wait_exit()
+    asyncio.run(put_into_the_trash(tmp_path))
+    (folder,) = (path.parent for path in tmp_path.rglob("sessions.db"))
+    for name in ("tools.log", "tools.log.1"):
+        (folder / name).write_text("noted the plan of the garden\n")
+    with ready_screen(tmp_path, server.url) as screen:
+        screen.type("/trash", sees="/trash")
+        screen.type("\r", sees="Note the plan")
+        screen.type("d", sees="Esc no")
+        screen.type("\r", sees="The trash is empty.")
+    assert (folder / "tools.log").read_text() == ""
+    assert not (folder / "tools.log.1").exists()

@@ -63,7 +63,7 @@ def test_a_pager_that_is_called_twice_runs_once_and_the_terminal_is_given_back(t
         screen.type("\x1b", hides="regenerate")
         screen.put("back again")
         screen.type("\x11")
-        assert screen.wait_exit(3) == 0
+        assert screen.wait_exit() == 0
         assert screen.left_behind() == []
     assert (tmp_path / "runs").read_text() == "ran\n"
     assert (tmp_path / "paged").read_text().strip() == "Hello there."

@@ -154,7 +154,8 @@ async def test_a_child_that_the_system_ends_is_told_as_too_little_memory_and_sta
 
 
 async def test_it_gets_no_key_no_ctrl_c_and_is_ended_before_lmchat_where_memory_is_short(engine):
-    engine._environ["LMCHAT_API_KEY"] = "sk-secret"
+    for name in ("LMCHAT_API_KEY", "OPENAI_API_KEY", "HF_TOKEN"):
+        engine._environ[name] = "sk-secret"
     await engine.start(tiny())
     told = told_of(served_by(engine), "environ")
     assert b"PYTHONPATH=" in told

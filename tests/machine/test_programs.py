@@ -45,6 +45,14 @@ def test_a_program_on_the_path_is_found(tmp_path, name, product):
     assert not one.start or one.start[0] == str(file)
 
 
+@pytest.mark.parametrize("path", ["", ".", "bin"])
+def test_a_program_of_the_current_folder_is_not_offered(tmp_path, monkeypatch, path):
+    program(tmp_path, "ollama")
+    program(tmp_path / "bin", "ollama")
+    monkeypatch.chdir(tmp_path)
+    assert Product.OLLAMA not in found(tmp_path / "home", PATH=f"{path}{os.pathsep}/nowhere")
+
+
 def test_lm_studios_program_is_found_in_its_own_folder_too(tmp_path):
     file = program(tmp_path / ".lmstudio" / "bin", "lms")
     one = found(tmp_path)[Product.LM_STUDIO]

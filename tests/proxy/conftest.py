@@ -25,12 +25,15 @@ def server() -> Iterator[ScriptedServer]:
 
 @pytest.fixture
 async def make_client(tmp_path, monkeypatch) -> AsyncIterator[Callable[..., ProxyClient]]:
-    """Make clients that are closed at the end; LM Studio's hint files are looked for in an empty home."""
+    """Make clients that are closed at the end; LM Studio's hint files are looked for in an empty home.
+
+    They read streams as the screen does; the tests of the Python API read them at once.
+    """
     monkeypatch.setenv("HOME", str(tmp_path))
     clients: list[ProxyClient] = []
 
     def make(*, key=None, limits=QUICK, transport=None, cache_file=None, **settings) -> ProxyClient:
-        more = {"transport": transport, "cache_file": cache_file}
+        more = {"transport": transport, "cache_file": cache_file, "is_paced": True}
         clients.append(ProxyClient(Settings(limits=limits, **settings), key_for=lambda _: key, **more))
         return clients[-1]
 

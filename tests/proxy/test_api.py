@@ -18,12 +18,22 @@ from lmchat.proxy import (
     ServerUnavailable,
     StreamInterrupted,
     Verdict,
+    WrongUse,
 )
 from tests.support.programs import PYTHON, run
 from tests.support.proxy_calls import PortMap
 from tests.support.reference import api_page, public_names
-from tests.support.scripted_products import CHAT, llama_cpp, plain, router
-from tests.support.scripted_server import DONE, Cut, ScriptedServer, delta, finish, sse, usage
+from tests.support.scripted_products import CHAT, LLAMA, llama_cpp, plain, router
+from tests.support.scripted_server import (
+    DONE,
+    Cut,
+    ScriptedServer,
+    delta,
+    finish,
+    json_reply,
+    sse,
+    usage,
+)
 
 _MODELS = "GET /v1/models"
 
@@ -105,6 +115,15 @@ async def test_messages_may_be_pairs_mappings_or_messages(server, client):
 async def test_what_is_no_chat_is_refused_unsent(server, client, messages, words):
     with pytest.raises(RequestInvalid, match=words):
         await client.chat(messages)
+    assert server.seen(CHAT) == []
+
+
+async def test_a_model_that_only_makes_decisions_is_refused_unsent(server):
+    row = {"id": "judge", "owned_by": "llamacpp", "architecture": {"output_modalities": ["decisions"]}}
+    llama_cpp(server).on("GET /v1/models", json_reply({"data": [row]}, headers=LLAMA))
+    async with Client(server.url, model="judge") as client:
+        with pytest.raises(WrongUse, match="judge makes decisions and cannot chat"):
+            await client.chat("Hi")
     assert server.seen(CHAT) == []
 
 
@@ -273,6 +292,21 @@ async def test_functions_run_when_the_model_calls_them_and_their_results_or_erro
     asked, *told = _body(server)["messages"][1:]
     assert [call["function"]["arguments"] for call in asked["tool_calls"]][:1] == ['{"whole": 3}']
     assert [(one["role"], one["tool_call_id"]) for one in told] == [("tool", f"c{n}") for n in range(3)]
+
+
+@pytest.mark.rule("R-45")
+async def test_the_thought_before_a_call_goes_back_with_it(server):
+    def now() -> str:
+        """Tell the time."""
+        return "noon"
+
+    call = {"index": 0, "id": "c0", "function": {"name": "now", "arguments": "{}"}}
+    asked = sse(delta(reasoning_content="A clock!"), delta(tool_calls=[call]), finish("tool_calls"), DONE)
+    llama_cpp(server).on(CHAT, asked, sse(delta("Noon."), finish(), DONE))
+    async with Client(server.url) as client:
+        answer = await client.chat("What time is it?", tools=[now])
+    assert answer.text == "Noon."
+    assert _body(server)["messages"][1]["reasoning_content"] == "A clock!"
 
 
 async def test_functions_that_are_called_without_end_are_an_error(server, client):

@@ -7,8 +7,9 @@ from contextlib import ExitStack
 import httpx
 import pytest
 
+from lmchat.cli.target import endpoints_of_variables
 from lmchat.domain.server import Endpoint, LoadState, Product, Verdict
-from lmchat.proxy.servers import llama_cpp
+from lmchat.proxy.servers import SERVERS, llama_cpp
 from tests.support import scripted_products as products
 from tests.support.proxy_calls import PortMap, endpoint_of
 from tests.support.scripted_products import LLAMA, model_list
@@ -47,6 +48,7 @@ def litellm(server):
 USUAL = {
     1234: (Product.LM_STUDIO, products.lm_studio),
     1337: (Product.JAN, products.jan),
+    9931: (Product.LLAMA_CPP, products.llama_cpp),
     8080: (Product.LLAMA_CPP, products.llama_cpp),
     11434: (Product.OLLAMA, products.ollama),
     8000: (Product.VLLM, products.vllm),
@@ -86,7 +88,7 @@ async def test_all_products_at_once_are_told_apart_with_three_questions_each(sta
 
 
 @pytest.mark.rule("R-2")
-@pytest.mark.parametrize(("product", "script"), USUAL.values())
+@pytest.mark.parametrize(("product", "script"), dict(USUAL.values()).items())
 async def test_a_product_is_recognised_at_the_port_of_another(start, detect, product, script):
     places = dict.fromkeys((*USUAL, 6767), start(script))
     found, ports = await detect(places)
@@ -104,6 +106,45 @@ async def test_nothing_found_tells_each_product_and_the_step_that_helps(detect):
     assert steps[Product.OLLAMA] == "ollama serve"
     assert steps[Product.VLLM] == "vllm serve MODEL"
     assert all(steps.values())
+
+
+def _of_llama_cpp(found):
+    return [one for one in found if one.product is Product.LLAMA_CPP]
+
+
+@pytest.mark.rule("R-44")
+@pytest.mark.parametrize("port", [9931, 8080])
+async def test_llama_cpp_is_found_at_the_port_of_its_newer_and_of_its_older_versions(start, detect, port):
+    found, _ = await detect({port: start(products.llama_cpp)})
+    only = _of_llama_cpp(found)
+    assert [(one.endpoint.port, one.verdict) for one in only] == [(port, Verdict.READY)]
+
+
+@pytest.mark.rule("R-44")
+async def test_where_no_llama_cpp_answers_one_candidate_names_both_ports(detect):
+    found, ports = await detect({})
+    (away,) = _of_llama_cpp(found)
+    assert (away.endpoint.port, away.other_ports, away.verdict) == (9931, (8080,), Verdict.REFUSED)
+    assert away.detail == "Nothing answers at 127.0.0.1:9931 or at port 8080."
+    assert {9931, 8080} <= {port for _, port, _ in ports.asked}
+
+
+@pytest.mark.rule("R-44")
+async def test_another_server_at_the_port_of_older_versions_is_told_beside_the_newer_port(start, detect):
+    found, _ = await detect({8080: start(products.plain)})
+    (away,) = _of_llama_cpp(found)
+    assert (away.endpoint.port, away.other_ports) == (9931, ())
+    assert (found[0].endpoint.port, found[0].product) == (8080, Product.OPENAI_COMPATIBLE)
+
+
+@pytest.mark.rule("R-44")
+@pytest.mark.parametrize("port", [9931, 8080])
+async def test_a_host_that_a_variable_names_without_a_port_is_asked_at_both(start, make_client, port):
+    ports = PortMap({("127.0.0.2", port): start(products.llama_cpp)})
+    client = make_client(transport=ports)
+    client.expect(endpoints_of_variables({"LLAMA_ARG_HOST": "127.0.0.2"}))
+    found = await client.detect()
+    assert (found[0].endpoint.netloc, found[0].product) == (f"127.0.0.2:{port}", Product.LLAMA_CPP)
 
 
 STEPS = {
@@ -344,6 +385,17 @@ async def test_a_silent_port_costs_one_time_out_and_hides_nobody(start, detect):
     assert time.perf_counter() - started < 4
     assert (found[0].product, found[0].verdict) == (Product.LLAMA_CPP, Verdict.READY)
     assert next(one for one in found if one.endpoint.port == 1234).verdict is Verdict.TIMED_OUT
+
+
+@pytest.mark.rule("R-44")
+async def test_where_every_port_is_silent_the_scan_ends_after_one_time_out(start, detect):
+    silent = start()
+    silent.unknown = raw_reply(Hold())
+    started = time.perf_counter()
+    found, _ = await detect(dict.fromkeys((port for one in SERVERS for port in one.ports), silent))
+    assert time.perf_counter() - started < 4, "2 s on a machine that does nothing else"
+    shown = {one.endpoint.port for one in found if one.verdict is Verdict.TIMED_OUT}
+    assert {9931, 8080} <= shown
 
 
 async def test_a_port_that_does_not_let_connect_timed_out(detect):

@@ -51,7 +51,7 @@ async def test_a_wrapper_that_passes_on_the_name_of_its_engine_stays_itself(serv
     ("status", "state", "verdict"),
     [
         ({"value": "loaded"}, LoadState.LOADED, Verdict.READY),
-        ({"value": "sleeping"}, LoadState.LOADED, Verdict.READY),
+        ({"value": "sleeping"}, LoadState.ASLEEP, Verdict.READY),
         ({"value": "loading"}, LoadState.LOADING, Verdict.LOADING),
         ({"value": "downloading"}, LoadState.LOADING, Verdict.LOADING),
         ({"value": "unloaded"}, LoadState.NOT_LOADED, Verdict.NO_MODEL),

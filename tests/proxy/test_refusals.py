@@ -202,6 +202,28 @@ def test_a_host_that_is_not_trusted_is_named_with_the_setting_that_helps(product
     assert "box.lan" in error.hint
 
 
+NAME = "q3'; reboot \x1b$(reboot)"
+QUOTED = """'q3'"'"'; reboot ␛$(reboot)'"""
+
+
+@pytest.mark.parametrize(
+    ("product", "status", "body", "step"),
+    [
+        (P.OLLAMA, 404, inner("model 'x' not found"), f"ollama pull {QUOTED}"),
+        (P.LM_STUDIO, 400, inner("No models loaded."), f"lmchat models load {QUOTED}"),
+    ],
+)
+def test_a_name_of_the_server_is_one_word_of_a_command_to_paste(product, status, body, step):
+    asked = Asked(product=product, model=NAME, host="box.lan")
+    error = refusal(status, {"content-type": "application/json"}, json.dumps(body).encode(), asked)
+    assert error.hint.endswith(step)
+
+
+def test_a_host_is_one_word_of_a_command_to_paste():
+    asked = Asked(product=P.OLLAMA, model="a", host="a;reboot")
+    assert "OLLAMA_HOST='a;reboot' ollama serve" in refusal(403, {}, b"", asked).hint
+
+
 def test_the_step_for_a_model_that_ollama_lacks_names_it():
     error = of(404, inner("model 'qwen3' not found, try pulling it first"), product=P.OLLAMA)
     assert (error.kind, error.hint) == ("model_missing", "Download it with: ollama pull qwen3")

@@ -167,7 +167,7 @@ async def test_the_first_content_is_the_first_token_also_where_it_is_held_back(s
         b"data:\n\n",
         b"data: null\n\n",
     ]
-    server.on(CHAT, sse(*none, first, delta("Hello"), finish(), DONE))
+    server.on(CHAT, sse(*none, first, b": ping\n\n", delta("Hello"), finish(), DONE))
     events, error = await events_of(client, ask(server))
     assert error is None
     place = next(

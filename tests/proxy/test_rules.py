@@ -22,8 +22,8 @@ def marked() -> dict[str, set[str]]:
 
 
 def test_the_page_has_each_rule_once_and_in_one_sentence():
-    assert sorted(RULES, key=lambda one: int(one[2:])) == [f"R-{number}" for number in range(1, 41)]
-    assert len(RULES) == 40
+    numbers = [*range(1, 41), 44, 45]
+    assert sorted(RULES, key=lambda one: int(one[2:])) == [f"R-{number}" for number in numbers]
     assert not re.search(r"^- \*\*R-\d+\*\*(?!.*\.$)", PAGE, re.MULTILINE)
 
 

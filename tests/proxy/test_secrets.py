@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 
 import httpx
 import pytest
@@ -11,7 +12,7 @@ from lmchat.errors import LMChatError
 from lmchat.proxy import Client
 from tests.support.proxy_calls import PortMap, ask, events_of
 from tests.support.scripted_products import CHAT, llama_cpp, plain
-from tests.support.scripted_server import AUTHORITY, ScriptedServer, json_reply
+from tests.support.scripted_server import AUTHORITY, ScriptedServer, json_reply, raw_reply
 
 MARK = "marked-words-4711"
 KEY = "sk-marked-key-4711"
@@ -64,6 +65,34 @@ async def test_a_program_finds_the_key_in_nothing_that_it_is_handed(certificate,
         assert KEY not in repr(handed) + caplog.text
         assert MARK not in caplog.text
         assert (server.requests == []) is (certificate == "expired")
+
+
+@pytest.mark.rule("R-10")
+@pytest.mark.parametrize("key", [f"{KEY}\x07", f"{KEY}\nX-More: 1", f"{KEY}é"])
+async def test_a_key_that_no_header_can_hold_is_refused_without_its_words(make_client, server, key, caplog):
+    caplog.set_level(logging.DEBUG)
+    plain(server, "tiny", key=KEY)
+    client = make_client(key=key)
+    found = await client.check(Endpoint.parse(server.url))
+    _, error = await events_of(client, ask(server))
+    assert isinstance(error, LMChatError)
+    assert (error.kind, server.connections) == ("auth", 0)
+    assert KEY not in f"{found!r} {vars(error)} {error.__cause__!r} {caplog.text}"
+
+
+@pytest.mark.rule("R-10")
+@pytest.mark.parametrize("line", ["X-Echo: {}\0", "{}", "X-Echo\x01{}: 1"])
+async def test_a_reply_whose_broken_header_repeats_the_key_is_told_without_it(make_client, server, line):
+    server.unknown = lambda seen: raw_reply(
+        f"HTTP/1.1 200 OK\r\n{line.format(seen.headers['authorization'])}\r\n\r\n".encode()
+    )
+    client = make_client(key=KEY)
+    found = await client.check(Endpoint.parse(server.url))
+    _, error = await events_of(client, ask(server))
+    assert isinstance(error, LMChatError)
+    assert server.requests[-1].headers["authorization"] == f"Bearer {KEY}"
+    assert KEY not in f"{found!r} {error} {vars(error)}"
+    assert KEY not in "".join(traceback.format_exception(error))
 
 
 async def test_a_place_that_nobody_named_gets_a_key_only_after_it_asks_for_one(make_client):

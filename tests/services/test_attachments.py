@@ -8,7 +8,8 @@ from io import BytesIO
 import pytest
 
 from lmchat.errors import FileRefused
-from lmchat.services.attachments import LONGEST_SIDE, read_attachment
+from lmchat.images import LONGEST_SIDE
+from lmchat.services.attachments import read_attachment
 from tests.support.files_to_attach import Image, image, pdf
 
 if not find_spec("pypdf"):  # its import takes a second: only those who run these tests wait for it

@@ -4,8 +4,8 @@ import pytest
 
 from lmchat.domain.candidate import Remembered
 from lmchat.domain.server import Endpoint, LoadState, ModelInfo, Product, Verdict
-from lmchat.errors import ServerUnavailable, StoreUnavailable
-from lmchat.services.candidates import Catalogue
+from lmchat.errors import ServerUnavailable, StoreUnavailable, WrongUse
+from lmchat.services.candidates import Catalogue, matching_model
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, candidate, model
 
 OTHER = Endpoint.parse("http://127.0.0.1:11434")
@@ -40,6 +40,17 @@ async def test_recent_ones_first_in_their_order_and_embedding_models_last():
     rows, _ = await Catalogue(backend(), Speeds({})).refresh(recent)
     assert names(rows) == ["llama3.2:3b", "gemma-3-4b", "qwen3-8b", "nomic"]
     assert [row.recent_index for row in rows] == [0, 1, None, None]
+
+
+async def test_a_decision_model_stands_last_though_it_was_used_and_is_refused_by_its_name():
+    asked = backend()
+    judge = model("judge", is_decision=True)
+    asked.candidates = (candidate(Verdict.READY, judge, EMBED, QWEN),)
+    recent = Remembered(recent=((ENDPOINT.url, "judge"),))
+    rows, _ = await Catalogue(asked, Speeds({})).refresh(recent)
+    assert names(rows) == ["qwen3-8b", "judge", "nomic"]
+    with pytest.raises(WrongUse, match="judge makes decisions and cannot chat"):
+        matching_model("judge", rows)
 
 
 async def test_what_is_known_comes_without_asking_and_tells_its_age():

@@ -5,8 +5,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from lmchat.domain.message import AnswerState, Role, text_message
-from lmchat.services.context_meter import estimate_tokens, plan_context
+from lmchat.domain.message import (
+    AnswerState,
+    ChatMessage,
+    ReasoningPart,
+    Role,
+    SentThoughts,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+    text_message,
+)
+from lmchat.domain.server import Product, Target
+from lmchat.services.context_meter import ContextMeter, estimate_tokens, plan_context
+from tests.support.scripted_backend import ENDPOINT, model
 
 
 def talk(*sizes: int, system: str = ""):
@@ -71,3 +83,69 @@ def test_what_is_kept_is_always_the_end_of_the_conversation(sizes: list[int], li
     plan = plan_context(messages, limit=limit)
     assert plan.messages == tuple(messages[plan.left_out :])
     assert len(plan.messages) >= min(2, len(messages))
+
+
+THOUGHT = "abcd" * 2000  # 2000 tokens by our estimate
+
+
+def loop() -> list[ChatMessage]:
+    """An exchange with a thought, and a prompt whose answer called a tool after another."""
+    call = ToolCallPart(call_id="c0", name="files__read", arguments="{}")
+    prompt, told = text_message(Role.USER, "abcd" * 100), text_message(Role.ASSISTANT, "")
+    thought = ReasoningPart(text=THOUGHT)
+    return [
+        prompt,
+        replace(told, parts=(thought, TextPart(text="abcd" * 100))),
+        replace(prompt, message_id="second"),
+        replace(told, message_id="calling", parts=(thought, call)),
+        replace(told, message_id="result", role=Role.TOOL, parts=(call, ToolResultPart(text="ok"))),
+    ]
+
+
+def thinking_target(product: Product = Product.LLAMA_CPP, **more) -> Target:
+    info = replace(model(**more), product=product)
+    return Target(endpoint=ENDPOINT, product=product, model=info)
+
+
+@pytest.mark.rule("R-45")
+@pytest.mark.parametrize(
+    ("target", "thoughts"),
+    [
+        (thinking_target(Product.OPENAI_COMPATIBLE), 0),
+        (thinking_target(), 1),
+        (thinking_target(keeps_thoughts=True), 2),
+    ],
+)
+def test_the_thoughts_that_are_sent_count_and_no_others(target, thoughts):
+    messages = loop()
+    least = 2000 * thoughts + 300
+    plan = plan_context(messages, limit=8192, sent_thoughts=target.sent_thoughts)
+    assert least <= plan.tokens < least + 100
+    used = ContextMeter().use(target, messages)
+    assert (used.tokens, used.is_estimated) == (plan.tokens, True)
+
+
+def test_older_messages_make_room_for_the_thoughts_of_a_tool_loop():
+    plan = plan_context(loop(), limit=2300, max_tokens=100, sent_thoughts=SentThoughts.SINCE_PROMPT)
+    assert (plan.left_out, plan.fits) == (2, False)
+    assert plan_context(loop(), limit=2300, max_tokens=100).left_out == 0
+
+
+def test_an_answer_that_is_only_a_thought_counts_where_it_is_continued():
+    messages = loop()[:2]
+    messages[1] = replace(messages[1], parts=messages[1].parts[:1])
+    kinds = {"limit": 8192, "sent_thoughts": SentThoughts.SINCE_PROMPT}
+    assert len(plan_context(messages, **kinds).messages) == 1
+    plan = plan_context(messages, **kinds, is_continued=True)
+    assert (len(plan.messages), plan.tokens >= 2100) == (2, True)
+
+
+def test_a_template_that_leaves_thoughts_out_is_not_taken_for_a_server_that_cuts():
+    meter, target, messages = ContextMeter(), thinking_target(), loop()
+    without_thoughts = 330
+    assert not meter.is_cut(target, messages, without_thoughts)
+    meter.learn(target, messages, without_thoughts)
+    assert meter.factor(target) == 1.0
+    keeping = thinking_target(keeps_thoughts=True)
+    meter.learn(keeping, messages, 2 * 4300)
+    assert 1.9 < meter.factor(keeping) < 2.1

@@ -203,7 +203,7 @@ def test_the_document_has_stable_keys_and_all_steps():
 
 # servers
 
-PORTS = {Product.LM_STUDIO: 1234, Product.JAN: 1337, Product.LLAMA_CPP: 8080, Product.OLLAMA: 11434}
+PORTS = {Product.LM_STUDIO: 1234, Product.JAN: 1337, Product.LLAMA_CPP: 9931, Product.OLLAMA: 11434}
 
 
 def candidate(verdict: Verdict, product: Product = Product.LM_STUDIO, *, models=(), host="127.0.0.1", **more):
@@ -278,12 +278,24 @@ def test_models_that_are_downloaded_and_not_loaded_are_told_as_such():
 
 def test_who_holds_the_port_of_this_machine_is_told():
     holder = PortHolder(program="nginx", pid=33, user="www")
-    _, servers = rows(candidate(Verdict.NOT_AN_LLM, Product.LLAMA_CPP), holders={8080: holder})
+    _, servers = rows(candidate(Verdict.NOT_AN_LLM, Product.LLAMA_CPP), holders={9931: holder})
     found = servers["llama.cpp"]
-    assert found.cause.endswith("is not a model server. Port 8080 is used by nginx (process 33).")
+    assert found.cause.endswith("is not a model server. Port 9931 is used by nginx (process 33).")
     assert found.facts["port_held_by"] == {"program": "nginx", "pid": 33, "user": "www"}
     one = candidate(Verdict.TIMED_OUT, Product.LLAMA_CPP, host="10.0.0.7", is_own=True)
-    assert "nginx" not in rows(one, holders={8080: holder})[1]["10.0.0.7:8080"].cause
+    assert "nginx" not in rows(one, holders={9931: holder})[1]["10.0.0.7:9931"].cause
+
+
+@pytest.mark.rule("R-44")
+def test_both_ports_of_llama_cpp_are_named_where_nothing_answers():
+    away = candidate(Verdict.REFUSED, Product.LLAMA_CPP, other_ports=(8080,))
+    _, servers = rows(away)
+    assert servers["llama.cpp"].cause == "Nothing answers at http://127.0.0.1:9931 or at port 8080."
+    here = Installed(product=Product.LLAMA_CPP, program="/bin/llama-server", start_words="llama-server")
+    _, servers = rows(away, installed=(here,))
+    assert servers["llama.cpp"].cause == (
+        "It is installed, but nothing answers at http://127.0.0.1:9931 or at port 8080."
+    )
 
 
 def test_what_is_installed_and_not_running_comes_first_among_what_helps():

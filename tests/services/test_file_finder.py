@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 
 import pytest
 
 from lmchat.services.file_finder import MOST_FILES, FileFinder, named_files
+from lmchat.services.ignore_rules import MOST_RULES
+from tests.support.start_desk import put
 
 
 def made(folder, *names):
@@ -15,7 +18,8 @@ def made(folder, *names):
 
 
 def git(folder, *words):
-    subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True)  # noqa: S603, S607 - as a user
+    command = ["git", *words]
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout  # noqa: S603 - as a user
 
 
 def finder(folder, clock=lambda: 0.0, **environ):
@@ -31,19 +35,191 @@ async def test_in_a_repository_ignored_files_are_left_out_and_new_ones_found(tmp
     assert await finder(tmp_path).find("env") == ()
 
 
+def with_a_missing_object(folder, program):
+    """Make a repository whose `.gitignore` is to be fetched by a program that its settings name."""
+    git(folder, "init", "-q")
+    made(folder, "sub/.gitignore", "sub/a.txt")
+    git(folder, "add", ".")
+    git(folder, "update-index", "--skip-worktree", "sub/.gitignore")
+    name = git(folder, "rev-parse", ":sub/.gitignore").strip()
+    (folder / ".git" / "objects" / name[:2] / name[2:]).unlink()
+    (folder / "sub" / ".gitignore").unlink()
+    made(folder, "sub/new.txt")
+    for key, value in {
+        "core.repositoryformatversion": "1",
+        "extensions.partialClone": "origin",
+        "remote.origin.promisor": "true",
+        "remote.origin.url": f"ext::{program}",
+        "protocol.ext.allow": "always",
+    }.items():
+        git(folder, "config", key, value)
+
+
 async def test_no_program_of_a_repository_runs(tmp_path):
-    git(tmp_path, "init", "-q")
-    made(tmp_path, "a.txt")
-    git(tmp_path, "config", "core.fsmonitor", "touch ran; true")
-    assert await finder(tmp_path).find("a") == ("a.txt",)
+    put(tmp_path, "spy", f"open({str(tmp_path / 'ran')!r}, 'w')")
+    made(tmp_path, "monitored/a.txt", "fetched/b.txt")
+    git(tmp_path / "monitored", "init", "-q")
+    git(tmp_path / "monitored", "config", "core.fsmonitor", str(tmp_path / "spy"))
+    with_a_missing_object(tmp_path / "fetched", tmp_path / "spy")
+    for folder in ("monitored", "fetched", "fetched/sub"):
+        assert await finder(tmp_path / folder).find("txt")
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("path", ["/nowhere", os.environ["PATH"]])
-async def test_without_a_repository_or_git_hidden_folders_are_left_out(tmp_path, path):
-    made(tmp_path, "notes.md", ".cache/notes.md", "old/notes.md")
-    found = await finder(tmp_path, PATH=path, GIT_CEILING_DIRECTORIES=str(tmp_path.parent)).find("notes")
-    assert found == ("notes.md", "old/notes.md")
+async def test_git_itself_is_not_started(tmp_path):
+    put(tmp_path / "bin", "git", f"open({str(tmp_path / 'ran')!r}, 'w')")
+    made(tmp_path, ".git/HEAD", "a.txt")
+    assert "a.txt" in await finder(tmp_path, PATH=str(tmp_path / "bin")).find("a")
+    assert not (tmp_path / "ran").exists()
+
+
+RULES = {
+    "": [
+        "*.o",
+        "!keep.o",
+        "/docs/*",
+        "!/docs/api/",
+        "logs/",
+        "**/cache/**",
+        "# *.py",
+        "trailing\\ ",
+        "a[bc].md",
+    ],
+    "src/": ["!*.o", "gen*", "/only"],
+    "src/deep/": ["*.o\r"],
+}
+FILES = [
+    *(
+        "a.o",
+        "keep.o",
+        "docs/x.md",
+        "docs/api/y.md",
+        "docs/only",
+        "logs/z",
+        "x/logs/z",
+        "x/cache/q/r",
+        "m.py",
+    ),
+    *("ab.md", "ad.md", "src/a.o", "src/generated", "src/only", "src/in/only", "src/deep/b.o", "src/logs"),
+    *("global.swp", "excluded.txt", "src/excluded.txt"),
+]
+
+
+@pytest.mark.parametrize("below", ["", "src/", "src/deep/"])
+async def test_the_same_files_are_left_out_as_git_leaves_out(tmp_path, monkeypatch, below):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
+    made(tmp_path / "settings", "git/ignore")
+    (tmp_path / "settings/git/ignore").write_text("*.swp\n")
+    root = tmp_path / "root"
+    made(root, *FILES)
+    git(root, "init", "-q")
+    (root / ".git/info/exclude").write_text("excluded.txt\n")
+    for folder, lines in RULES.items():
+        (root / folder / ".gitignore").write_text("\n".join(lines))
+    listed = git(root / below, "ls-files", "-coz", "--exclude-standard").split("\0")
+    expected = {name for name in listed if name}
+    find = finder(root / below).find
+    found = set()
+    for name in FILES:
+        if name.startswith(below):
+            found |= set(await find(name.removeprefix(below)))
+    assert found | {".gitignore", "deep/.gitignore", "src/.gitignore", "src/deep/.gitignore"} >= expected
+    assert found <= expected
+
+
+def fifo(path):
+    os.mkfifo(path)
+
+
+def device(path):
+    path.symlink_to("/dev/zero")
+
+
+def huge(path):
+    with path.open("wb") as file:
+        file.write(b"b.txt\n")
+        file.truncate(20_000_000_000)
+
+
+def folder(path):
+    path.mkdir()
+
+
+def nonsense(path):
+    path.write_bytes(b"\0\n\xff\xfe\n!\n\\\n[\n[z-a]\n**/**/[\n" + b"(" * 10_000 + b"\n/\n//\n! \n")
+
+
+@pytest.mark.parametrize("hostile", [fifo, device, huge, folder, nonsense])
+async def test_a_hostile_gitignore_costs_its_rules_only(tmp_path, hostile):
+    made(tmp_path, "a.txt", "sub/b.txt")
+    hostile(tmp_path / ".gitignore")
+    hostile(tmp_path / "sub" / ".gitignore")
+    async with asyncio.timeout(10):
+        assert await finder(tmp_path).find(".txt") == ("a.txt", "sub/b.txt")
+
+
+SLOW = [
+    "*a" * 20 + "b",
+    "*?" * 40 + "b",
+    "**/a/" * 40 + "b",
+    "*[ab]" * 30 + "c",
+    "a" + "*" * 200 + "b",
+    "*/" * 90 + "b",
+]
+
+
+async def test_slow_patterns_do_not_hold_up_the_screen(tmp_path):
+    long = ["a" * 200, "/".join("a" * 90), f"{'a' * 120}/{'a' * 120}"]
+    made(tmp_path, *(f"{name}/{name}.txt" for name in long[:1]), *(f"{name}.txt" for name in long))
+    (tmp_path / ".gitignore").write_text("\n".join(SLOW * (MOST_RULES // len(SLOW))))
+    loop = asyncio.get_running_loop()
+    waits = []
+
+    async def look():
+        while True:
+            begun_s = loop.time()
+            await asyncio.sleep(0)
+            waits.append(loop.time() - begun_s)
+
+    looking = asyncio.create_task(look())
+    async with asyncio.timeout(15):
+        assert len(await finder(tmp_path).find("a.txt")) == 4
+    looking.cancel()
+    assert max(waits) < 2.0  # each of these patterns alone would take minutes
+
+
+async def test_the_rules_that_hold_in_one_folder_are_limited(tmp_path):
+    made(tmp_path, "sub/deep/b.txt", "sub/a.txt")
+    many = "\n".join(f"{number}.o" for number in range(MOST_RULES - 1))
+    (tmp_path / ".gitignore").write_text(many)
+    (tmp_path / "sub/.gitignore").write_text("a.txt")
+    (tmp_path / "sub/deep/.gitignore").write_text("b.txt")  # one too many
+    assert await finder(tmp_path).find(".txt") == ("sub/deep/b.txt",)
+
+
+async def test_a_walk_that_takes_too_long_offers_what_it_has_found(tmp_path):
+    made(tmp_path, *(f"{number:03}.txt" for number in range(100)))
+    now_s = 0.0
+
+    def clock():
+        nonlocal now_s
+        now_s += 0.1
+        return now_s
+
+    assert await finder(tmp_path, clock).find("005") == ("005.txt",)
+    assert await finder(tmp_path, clock).find("099") == ()
+
+
+async def test_links_in_a_circle_are_no_files(tmp_path):
+    (tmp_path / "a-circle").symlink_to("a-circle")
+    (tmp_path / "a-way-up").symlink_to(tmp_path)
+    made(tmp_path, "a.txt")
+    assert await finder(tmp_path).find("a") == ("a.txt",)
+
+
+async def test_hidden_folders_are_left_out(tmp_path):
+    made(tmp_path, "notes.md", ".cache/notes.md", "old/notes.md", ".git/notes.md")
+    assert await finder(tmp_path).find("notes") == ("notes.md", "old/notes.md")
 
 
 async def test_a_path_is_completed_folder_by_folder(tmp_path, monkeypatch):
@@ -62,9 +238,9 @@ async def test_of_ten_thousand_files_the_first_thousands_are_looked_at(tmp_path)
         os.link(tmp_path / "zz.txt", f"{tmp_path}/many/file{number:05}.txt")
     assert len(await finder(tmp_path).find("file")) == 20
     assert await finder(tmp_path).find("zz") == ("zz.txt",)  # the upper folders come first
-    git(tmp_path, "init", "-q")
-    assert await finder(tmp_path).find(f"file{MOST_FILES - 1:05}") == (f"many/file{MOST_FILES - 1:05}.txt",)
-    assert await finder(tmp_path).find(f"file{MOST_FILES:05}") == ()
+    last = MOST_FILES - 3  # before it: the folder itself and zz.txt
+    assert await finder(tmp_path).find(f"file{last:05}") == (f"many/file{last:05}.txt",)
+    assert await finder(tmp_path).find(f"file{last + 1:05}") == ()
 
 
 async def test_letters_in_order_are_enough_and_the_closest_name_is_first(tmp_path):

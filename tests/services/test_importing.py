@@ -10,10 +10,15 @@ from datetime import UTC
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
-from lmchat.domain.message import AnswerState, ReasoningPart, TextPart
+from lmchat.domain.imported import is_imported_call
+from lmchat.domain.message import AnswerState, ReasoningPart, Role, TextPart, ToolCallPart
+from lmchat.domain.session import MessagePath
 from lmchat.errors import StoreUnavailable
+from lmchat.formats.json_format import to_json
+from lmchat.formats.markdown_write import to_markdown
+from lmchat.formats.reading import Reader
 from lmchat.formats.sources import LARGEST_BYTES
 from lmchat.machine.system import places
 from lmchat.services.exporting import ExportAs
@@ -21,7 +26,7 @@ from lmchat.services.importing import Importer, sentence
 from lmchat.services.library import Library
 from lmchat.storage import write
 from lmchat.storage.store import SqliteStore
-from tests.support.chats import Clock, answer, faults_in, header, reply, say, store_at
+from tests.support.chats import START, Clock, answer, chat_with_tools, faults_in, header, reply, say, store_at
 from tests.support.faults import no_room
 
 LIST = [{"role": "user", "content": "Which vegetables?"}, {"role": "assistant", "content": "Lettuce."}]
@@ -288,7 +293,9 @@ async def test_files_are_opened_to_read_only_and_stay_as_they_are(tmp_path, impo
         return os_open(name, flags, *rest, **more)
 
     before = state_of(tmp_path / "talk.json")
-    monkeypatch.setattr(os, "open", seen)
+    with monkeypatch.context() as context:
+        context.setattr(os, "open", seen)  # the importer reads in another process
+        assert len(list(Reader(START).file(Path(path)))) == 2
     (one,) = await bring(importer, path)
     assert opened
     assert all(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC) == 0 for flags in opened)
@@ -375,3 +382,66 @@ def test_folders_that_users_have_moved_are_found(tmp_path):
         "jan": tmp_path / "jan" / "threads",
         "llm": tmp_path / "logs.db",
     }
+
+
+def with_unanswered_calls():
+    """A chat whose answers call tools: with a result, without one, and with nothing beside the call."""
+    talk = chat_with_tools()
+    asked, asking, ran, said = talk.messages
+    lost = ToolCallPart(call_id="c2", name="python__wipe", arguments='{"folder": "~"}')
+    asking = replace(asking, parts=(*asking.parts, lost))
+    empty = answer(replace(lost, call_id="c3"), parent=ran)
+    said = replace(said, parts=(*said.parts, replace(lost, call_id="c4")), parent_id=empty.message_id)
+    return replace(talk, messages=MessagePath((asked, asking, ran, empty, said)))
+
+
+def as_list(session):
+    """Write a chat as other programs do: a list of messages."""
+    rows = []
+    for message in session.messages:
+        row = {"role": message.role, "content": message.tool_result or message.text}
+        if message.role is Role.TOOL:
+            row["tool_call_id"] = message.tool_calls[0].call_id
+        else:
+            calls = [{"id": call.call_id, "function": asdict(call)} for call in message.tool_calls]
+            row |= {"tool_calls": calls} if calls else {}
+        rows.append(row)
+    return json.dumps(rows)
+
+
+@pytest.mark.parametrize(
+    ("write_chat", "name"), [(to_json, "a.json"), (to_markdown, "a.md"), (as_list, "list.json")]
+)
+async def test_calls_without_a_result_are_dropped_from_a_file_and_counted(
+    write_chat, name, tmp_path, store, importer
+):
+    (one,) = await bring(importer, file_of(tmp_path, write_chat(with_unanswered_calls()), name))
+    saved = await store.open_session(one.header.session_id)
+    kept = [(message.role, [call.call_id for call in message.tool_calls]) for message in saved.messages]
+    assert kept == [
+        (Role.USER, []),
+        (Role.ASSISTANT, ["c1"]),
+        (Role.TOOL, ["c1"]),
+        (Role.ASSISTANT, []),
+    ]
+    assert saved.messages[-1].text == "You want lettuce."
+    assert is_imported_call(saved.messages[2])
+    assert [skipped.reason for skipped in one.skipped] == ["3 tool calls without a result left out"]
+
+
+async def test_calls_of_another_program_without_a_result_are_dropped(tmp_path, store, importer):
+    source = Path(__file__).parents[1] / "formats" / "data" / "foreign" / "llama_cpp.jsonl"
+    lines = [line for line in source.read_text().splitlines() if '"role": "tool"' not in line]
+    lines = [line for line in lines if '"role":"tool"' not in line]
+    imported = await bring(importer, file_of(tmp_path, "\n".join(lines), "chats.jsonl"))
+    saved = [await store.open_session(one.header.session_id) for one in imported]
+    assert not [call for session in saved for message in session.messages for call in message.tool_calls]
+    assert any("without a result" in skipped.reason for one in imported for skipped in one.skipped)
+
+
+async def test_a_file_with_nothing_but_calls_is_refused(tmp_path, importer):
+    call = {"id": "c1", "function": {"name": "wipe", "arguments": "{}"}}
+    rows = [{"role": "assistant", "content": "", "tool_calls": [call]}]
+    done = await importer.bring([file_of(tmp_path, rows)])
+    ((_, error),) = done.refused
+    assert "1 tool call without a result left out" in error.message

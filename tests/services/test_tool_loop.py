@@ -1,17 +1,26 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import aclosing
 
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.event import RequestAdapted
-from lmchat.domain.message import AnswerState, Role
+from lmchat.config.settings import Approval, McpSettings, ToolSettings
+from lmchat.domain.event import RequestAdapted, RequestSent
+from lmchat.domain.message import AnswerState, Role, ToolCallPart
+from lmchat.domain.session import MessagePath, Session
 from lmchat.domain.tool import Choice, Decision, ToolResult
-from lmchat.services.conversation import MessageAdded, TurnSettings
+from lmchat.errors import RequestInvalid
+from lmchat.services.context_meter import ContextMeter
+from lmchat.services.conversation import AnswerBegun, Conversation, MessageAdded, TurnSettings
+from lmchat.services.save_queue import SaveQueue
 from lmchat.services.tool_loop import ApprovalAsked
+from lmchat.services.tools import Toolbox
 from tests.services.test_conversation import begin, on_disk, reading
+from tests.support import chats
+from tests.support.chats import header
 from tests.support.scripted_backend import ScriptedBackend, answer, read, target
 from tests.support.scripted_tools import ScriptedHost, calls, read_text, toolbox
 
@@ -83,7 +92,7 @@ async def test_the_user_decides_about_each_call_unless_for_longer(decision, ran,
                 event.decision.set_result(decision if asked == 1 else Decision(choice=Choice.NO))
     states = [state is AnswerState.COMPLETE for state, _ in results(conversation)]
     assert states == ran
-    assert box.allowed == (("files/read_text",) if decision.choice is Choice.ALWAYS else ())
+    assert list(box.allowed) == (["files/read_text"] if decision.choice is Choice.ALWAYS else [])
     if decision.reason:
         assert results(conversation)[0][1] == "The user refused this call. Reason: not that file"
 
@@ -158,3 +167,220 @@ async def test_a_full_window_drops_a_call_with_its_result_and_keeps_what_follows
         await read(conversation.send(prompt, small))
     sent = [one.role for one in backend.requests[-1].messages]
     assert sent == [Role.ASSISTANT, Role.USER, Role.ASSISTANT, Role.TOOL]
+
+
+async def reopened(store, backend, *messages) -> Conversation:
+    """Save a chat as an import does, and open it."""
+    session = Session(header=header("Imported"), messages=MessagePath(messages))
+    await store.import_session(session)
+    saved = await store.open_session(session.header.session_id)
+    return Conversation(saved, backend=backend, save_queue=SaveQueue(store), meter=ContextMeter())
+
+
+def told_calls(*paths: str) -> list[ToolCallPart]:
+    """Return calls of `files/read_text` as an answer in a file has them."""
+    return [ToolCallPart(call_id=path, name=_READ, arguments=json.dumps({"path": path})) for path in paths]
+
+
+async def test_retrying_the_answer_behind_a_call_that_is_only_in_a_file_runs_nothing(store):
+    asked = chats.prompt("Read my notes.")
+    asking = chats.answer("I look.", *told_calls("secret"), parent=asked)
+    said = chats.answer("You want lettuce.", parent=asking)
+    host, backend = ScriptedHost(), ScriptedBackend(answer("Leeks."))
+    conversation = await reopened(store, backend, asked, asking, said)
+    await read(conversation.regenerate(said.message_id, how(toolbox(host))))
+    assert host.calls == []
+    assert [one.role for one in conversation.messages] == [Role.USER, Role.ASSISTANT, Role.ASSISTANT]
+    assert conversation.messages[-1].text == "Leeks."
+
+
+@pytest.mark.parametrize("state", [AnswerState.STOPPED, AnswerState.INTERRUPTED])
+async def test_continuing_an_answer_runs_none_of_the_calls_that_it_had(state, store):
+    asked = chats.prompt("Read my notes.")
+    cut = chats.answer("I look", *told_calls("secret"), parent=asked, state=state)
+    host, backend = ScriptedHost(), ScriptedBackend(answer(" into it."))
+    conversation = await reopened(store, backend, asked, cut)
+    await read(conversation.resume(cut.message_id, how(toolbox(host))))
+    assert host.calls == []
+    assert conversation.messages[-1].text == "I look into it."
+
+
+async def test_a_branch_that_is_opened_while_an_answer_streams_runs_none_of_its_calls(store):
+    gate = asyncio.Event()
+    asked = chats.prompt("Read my notes.")
+    asking = chats.answer("I look.", *told_calls("secret"), parent=asked)
+    host, backend = ScriptedHost(), ScriptedBackend([RequestSent(), gate, *answer("Leeks.")])
+    conversation = await reopened(store, backend, asked, asking)
+    other = await store.open_session(conversation.header.session_id)
+    turn = await reading(conversation.edit(asked.message_id, "Leeks?", how(toolbox(host))), AnswerBegun)
+    conversation.show_path(other)
+    gate.set()
+    await turn
+    assert host.calls == []
+    assert [one.role for one in conversation.messages] == [Role.USER, Role.ASSISTANT]
+
+
+async def test_a_tool_message_of_a_file_cannot_be_repeated(store):
+    asked = chats.prompt("Read my notes.")
+    asking = chats.answer("I look.", *told_calls("secret"), parent=asked)
+    failed = chats.tool_message("No.", parent=asking, state=AnswerState.FAILED)
+    host, backend = ScriptedHost(), ScriptedBackend()
+    conversation = await reopened(store, backend, asked, asking, failed)
+    with pytest.raises(RequestInvalid, match="imported"):
+        await read(conversation.regenerate(failed.message_id, how(toolbox(host))))
+    assert host.calls == []
+    assert conversation.messages[-1] == failed
+
+
+async def test_only_the_call_that_is_repeated_runs_and_the_results_beside_it_are_kept(store):
+    def fails_once(arguments):
+        path = arguments["path"]
+        is_refused = path == "b" and [call["path"] for _, call in host.calls].count("b") == 1
+        return ToolResult(text=f"text of {path}", is_error=is_refused)
+
+    host = ScriptedHost(read_text=fails_once)
+    backend = ScriptedBackend(
+        calls(*((_READ, {"path": path}) for path in "abc")), answer("Two."), answer("Three.")
+    )
+    conversation = begin(backend, store)
+    await read(conversation.send("Read all", how(toolbox(host))))
+    failed = next(one for one in conversation.messages if one.state is AnswerState.FAILED)
+    host.calls.clear()
+    host.tools = {"read_text": read_text}
+    await read(conversation.regenerate(failed.message_id, how(toolbox(host))))
+    assert [call["path"] for _, call in host.calls] == ["b"]
+    assert [result for _, result in results(conversation)] == ["text of a", "text of b", "text of c"]
+    sent = [one.sent_text for one in backend.requests[-1].messages if one.role is Role.TOOL]
+    assert sent == ["text of a", "text of b", "text of c"]
+    assert await on_disk(store, conversation) == conversation.messages
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"path": {"pattern": "^(a+)+$"}}},
+        {"$defs": {"a": {"pattern": "^(a+)+$"}}, "properties": {"path": {"$ref": "#/$defs/a"}}},
+        {"patternProperties": {"^(p|pa|a)*(t|th|h)+$": {"pattern": "^(a|aa)+$"}}},
+    ],
+    ids=["pattern", "reference", "names"],
+)
+async def test_a_slow_pattern_of_a_tool_stops_neither_the_program_nor_the_turn(schema, store, monkeypatch):
+    monkeypatch.setattr("lmchat.structured.schema.CHECK_S", 0.5)
+    host = ScriptedHost()
+    host.schema = schema
+    backend = ScriptedBackend(calls((_READ, {"path": "a" * 80 + "!"})), answer("I see."))
+    conversation = begin(backend, store)
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            await asyncio.sleep(0.01)
+            ticks += 1
+
+    ticking = asyncio.create_task(tick())
+    await read(conversation.send("Read", how(toolbox(host))))
+    ticking.cancel()
+    words = "The tool did not run: its arguments could not be checked within 0.5 s."
+    assert results(conversation) == [(AnswerState.FAILED, words)]
+    assert host.calls == []
+    assert conversation.messages[-1].text == "I see."
+    assert ticks > 10
+
+
+async def test_a_call_runs_though_the_schema_of_its_server_is_invalid(store):
+    host = ScriptedHost()
+    host.schema = {"type": "nothing"}
+    conversation = begin(ScriptedBackend(calls((_READ, {"path": "a"})), answer()), store)
+    await read(conversation.send("Read", how(toolbox(host))))
+    assert results(conversation) == [(AnswerState.COMPLETE, "text of a")]
+
+
+FILES = McpSettings(name="files", command="notes-server", args=("--folder", "/notes"))
+
+
+async def asked_about(box, store) -> list[ApprovalAsked]:
+    """Let the model call the tool once; return the questions, which are refused."""
+    conversation = begin(ScriptedBackend(calls((_READ, {"path": "a"})), answer()), store)
+    asked = []
+    async with aclosing(conversation.send("Read", how(box))) as events:
+        async for event in events:
+            if isinstance(event, ApprovalAsked):
+                asked.append(event)
+                event.decision.set_result(Decision(choice=Choice.NO))
+    return asked
+
+
+def box_with(allowed=None, *, server=FILES, host=None, **settings) -> Toolbox:
+    asking = ToolSettings(approve="ask", **settings)
+    return Toolbox(host or ScriptedHost(), asking, (server,), allowed or {})
+
+
+async def test_always_holds_for_the_same_server_and_tool_in_the_next_run(store):
+    (first,) = await asked_about(box_with(), store)
+    assert await asked_about(box_with({first.name: first.fingerprint}), store) == []
+    moved = replace(FILES, env={"TOKEN": "new"})
+    (before,) = await asked_about(box_with(server=replace(FILES, env={"TOKEN": "old"})), store)
+    assert await asked_about(box_with({before.name: before.fingerprint}, server=moved), store) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"command": "other-server"},
+        {"args": ("--folder", "/")},
+        {"cwd": "/tmp"},  # noqa: S108 - no file
+        {"command": "", "args": (), "url": "http://127.0.0.1:9/mcp"},
+        {"env": {"PYTHONPATH": "/evil"}},
+        {"headers_env": {"Authorization": "OTHER"}},
+    ],
+    ids=str,
+)
+async def test_another_server_of_the_same_name_is_asked_about_again_with_the_reason(change, store):
+    (first,) = await asked_about(box_with(), store)
+    box = box_with({first.name: first.fingerprint}, server=replace(FILES, **change))
+    (again,) = await asked_about(box, store)
+    assert again.note.startswith("files/read_text is not what you always allowed: its server, ")
+
+
+@pytest.mark.parametrize("change", [{"schema": {"type": "object"}}, {"description": "Send it away."}])
+@pytest.mark.parametrize("choice", [Choice.SESSION, Choice.ALWAYS])
+async def test_a_tool_that_has_changed_is_asked_about_again(change, choice, store):
+    host = ScriptedHost()
+    box = box_with(host=host)
+    (first,) = await asked_about(box, store)
+    conversation = begin(ScriptedBackend(*[calls((_READ, {"path": "a"})), answer()] * 2), store)
+    box.decide(conversation.header.session_id, box.tools[0], choice)
+    assert first.fingerprint
+    await read(conversation.send("Read", how(box)))
+    assert results(conversation) == [(AnswerState.COMPLETE, "text of a")]
+    for name, value in change.items():
+        setattr(host, name, value)
+    async with aclosing(conversation.send("Read", how(box))) as events:
+        asked = [event async for event in events if isinstance(event, ApprovalAsked) and refuse(event)]
+    assert len(asked) == 1
+    assert bool(asked[0].note) is (choice is Choice.ALWAYS)
+
+
+def refuse(asked: ApprovalAsked) -> bool:
+    asked.decision.set_result(Decision(choice=Choice.NO))
+    return True
+
+
+async def test_an_entry_of_an_older_lmchat_is_asked_about_again(store):
+    (asked,) = await asked_about(box_with({"files/read_text": ""}), store)
+    assert asked.note.startswith("An older lmchat saved “always” for files/read_text")
+
+
+@pytest.mark.parametrize("name", ["files/read_text", "files"])
+async def test_a_rule_of_the_configuration_wins_over_an_earlier_always(name, store):
+    (first,) = await asked_about(box_with(), store)
+    box = box_with({first.name: first.fingerprint}, approval={name: "ask"})
+    (asked,) = await asked_about(box, store)
+    assert asked.note.startswith("config.toml asks about files/read_text each time")
+    assert asked.fingerprint == ""
+    box.decide("here", box.tools[0], Choice.ALWAYS)
+    assert box.approval("here", box.tools[0]) is Approval.ALWAYS
+    assert box.approval("elsewhere", box.tools[0]) is Approval.ASK
+    of_server = box_with({first.name: first.fingerprint}, server=replace(FILES, approve="ask"))
+    assert len(await asked_about(of_server, store)) == 1

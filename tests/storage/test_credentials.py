@@ -7,14 +7,13 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-import keyring
 import pytest
-from keyring.backends import fail, null
 
 from lmchat.domain.candidate import Grade
 from lmchat.errors import StoreUnavailable
 from lmchat.storage.checks import keyring_findings
-from lmchat.storage.credentials import Credentials, KeyringKeys, system_keyring
+from lmchat.storage.credentials import Credentials, KeyringKeys
+from lmchat.storage.system_keyring import system_keyring
 from tests.support.faults import FailingKeyring, LockedKeyring, MemoryKeyring
 
 JAN, OTHER = "http://127.0.0.1:1337", "http://[::1]:8080"
@@ -160,43 +159,62 @@ def test_a_keyring_that_keeps_nothing_does_not_count_as_one():
     ids=str,
 )
 def test_what_is_no_real_keyring_is_not_used_nor_where_the_extra_is_missing(monkeypatch, backend):
-    def get_keyring():
+    def load_env():
         if isinstance(backend, Exception):
             raise backend
         return backend
 
-    library = None if backend is None else SimpleNamespace(get_keyring=get_keyring)
-    monkeypatch.setitem(sys.modules, "keyring", library)
+    library = None if backend is None else SimpleNamespace(load_env=load_env)
+    monkeypatch.setitem(sys.modules, "keyring.core", library)
     assert system_keyring() is None
     assert not KeyringKeys().set(JAN, "k")
     assert KeyringKeys().load([JAN])
 
 
+@pytest.mark.parametrize("backend", ["fail", "null"])
+def test_a_backend_of_the_real_library_that_keeps_nothing_is_none(monkeypatch, backend):
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", f"keyring.backends.{backend}.Keyring")
+    assert system_keyring() is None
+
+
 def test_the_real_library_gives_what_is_expected_of_it(monkeypatch):
-    class InMemory(keyring.backend.KeyringBackend):
-        priority = 1
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "tests.support.faults.Ring")
+    monkeypatch.setenv("KEYRING_OF_TESTS", json.dumps({JAN: "k"}))
+    assert not KeyringKeys().set(JAN, "k")  # this one is only read
+    keys = KeyringKeys()
+    assert keys.load([JAN])
+    assert keys.get(JAN) == "k"
 
-        def __init__(self):
-            self.ring = MemoryKeyring()
 
-        def get_password(self, service, username):
-            return self.ring.get_password(service, username)
+@pytest.mark.parametrize(
+    ("platform", "desktop", "working", "asked"),
+    [
+        ("linux", "GNOME", "SecretService", ["SecretService"]),
+        ("linux", "GNOME", "kwallet", ["SecretService", "libsecret", "kwallet"]),
+        ("linux", "X:KDE", "kwallet", ["kwallet"]),
+        ("linux", "", "", ["SecretService", "libsecret", "kwallet"]),
+        ("darwin", "", "macOS", ["macOS"]),
+        ("win32", "", "Windows", ["Windows"]),
+        ("win32", "", "", ["Windows"]),
+    ],
+)
+def test_the_first_keyring_of_this_system_that_works_is_taken_and_no_other_is_looked_at(
+    monkeypatch, platform, desktop, working, asked
+):
+    ring, names = SimpleNamespace(priority=5), []
 
-        def set_password(self, service, username, password):
-            self.ring.set_password(service, username, password)
+    def load_keyring(name):
+        names.append(name.split(".")[2])
+        if names[-1] != working:
+            raise RuntimeError("there is none")
+        return ring
 
-    before = keyring.get_keyring()
-    try:
-        for backend in (fail.Keyring(), null.Keyring()):
-            keyring.set_keyring(backend)
-            assert system_keyring() is None
-        keyring.set_keyring(InMemory())
-        assert KeyringKeys().set(JAN, "k")
-        again = KeyringKeys()
-        assert again.load([JAN])
-        assert again.get(JAN) == "k"
-    finally:
-        keyring.set_keyring(before)
+    core = SimpleNamespace(load_env=lambda: None, load_config=lambda: None, load_keyring=load_keyring)
+    monkeypatch.setitem(sys.modules, "keyring.core", core)
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setenv("XDG_CURRENT_DESKTOP", desktop)
+    assert system_keyring() is (ring if working else None)
+    assert names == asked
 
 
 def test_another_program_reads_keys_and_a_locked_keyring_is_given_up_there_too(monkeypatch, caplog):

@@ -12,7 +12,9 @@ from lmchat.storage import state
 def test_what_is_remembered_comes_back(tmp_path):
     path = tmp_path / "lmchat" / "state.toml"
     choices = Remembered(
-        theme="lmchat-light", has_sessions=False, allowed_tools=("files/read_text", 'python/"x')
+        theme="lmchat-light",
+        has_sessions=False,
+        allowed_tools={"files/read_text": "ab12", 'python/"x': "cd34"},
     ).with_model("http://a:1", "m1")
     choices = choices.with_model("http://b:2", 'm"2\x1b\u202e')
     state.save(path, choices)
@@ -52,3 +54,8 @@ def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreUnavailable, match=r"/state.toml cannot be used: a part of its path is a file"):
         state.save(tmp_path / "file" / "state.toml", Remembered())
+
+
+def test_tools_that_an_older_lmchat_allowed_by_their_names_alone_have_no_fingerprint(tmp_path):
+    (tmp_path / "state.toml").write_text('allowed_tools = ["web/send"]\n')
+    assert state.load(tmp_path / "state.toml") == (Remembered(allowed_tools={"web/send": ""}), "")

@@ -13,6 +13,7 @@ from lmchat.storage import database as connections
 from lmchat.storage import search as searching
 from lmchat.storage import write
 from lmchat.storage.database import connect
+from lmchat.storage.purging import purge_sessions
 from lmchat.storage.rows import stored
 from lmchat.storage.schema import renew_index
 from lmchat.storage.search import index_batch, parse, search
@@ -224,7 +225,7 @@ def test_after_any_changes_the_index_finds_what_looking_through_finds(tmp_path_f
                 case "renew":
                     renew_index(connection)
                 case "purge":
-                    write.purge(connection, session.session_id)
+                    purge_sessions(connection, [session.session_id])
                     texts.pop(message.message_id, None)
                 case _:
                     said = texts[message.message_id] = words[number if name == "say" else number - 1]

@@ -187,3 +187,10 @@ def test_whatever_is_written_every_block_is_of_the_text(text):
     for block in code_blocks(text):
         assert block.strip()
         assert all(line.strip() in text for line in block.split("\n"))
+
+
+@pytest.mark.parametrize("blanks", ["\n", "\t", "\n\t"])
+def test_blanks_without_end_in_a_cut_text_are_read_at_once(blanks):
+    """A quadratic pattern would take hours for them."""
+    with pytest.raises(UnfitError):
+        found('["' + blanks * (MAX_CHARS // 4) + "x")

@@ -99,9 +99,9 @@ def test_references_within_a_schema_are_followed_in_each_draft():
 
 def test_what_a_server_gets_is_a_copy_without_the_name_of_the_draft():
     given = {"$schema": _DRAFT_7, "type": "object"}
-    schema = Schema(given)
+    wanted = WantedValue(given)
     given["type"] = "array"
-    assert schema.value == {"type": "object"}
+    assert wanted.output.schema == {"type": "object"}
 
 
 LIMIT_S = 0.5
@@ -129,6 +129,21 @@ _PART = {"$schema": _DRAFT_7, "$id": "http://a/b", "pattern": "^(a+)+$"}
 async def test_a_check_that_takes_forever_is_stopped_in_time(schema, text):
     with pytest.raises(AnswerUnfit, match=r"it could not be checked within 0.5 s\."):
         await WantedValue(schema).value_in(text)
+
+
+@pytest.mark.usefixtures("_brief")
+async def test_a_schema_whose_own_check_takes_forever_is_refused_in_time():
+    enum = [{"a": number} for number in range(12_000)]  # the fourth draft compares each with each
+    wanted = WantedValue({"$schema": "http://json-schema.org/draft-04/schema#", "enum": enum})
+    with pytest.raises(RequestInvalid, match=r"it could not be checked within 0.5 s\."):
+        await wanted.require_valid()
+
+
+async def test_an_invalid_schema_is_refused_before_it_is_used():
+    await WantedValue(PERSON).require_valid()
+    await WantedValue().require_valid()
+    with pytest.raises(RequestInvalid, match=r"at \$.type: 'strin' is not valid"):
+        await WantedValue({"type": "strin"}).require_valid()
 
 
 async def test_where_no_process_can_be_started_the_error_says_so(monkeypatch):

@@ -29,6 +29,7 @@ from lmchat.domain.message import (
     new_id,
     text_message,
 )
+from lmchat.machine.highlighter import Highlighter
 from lmchat.tui.icons import ASCII_CLASS
 from lmchat.tui.themes import THEMES
 from lmchat.tui.widgets.chat_log import ChatLog
@@ -40,6 +41,7 @@ from lmchat.tui.widgets.chat_log.layout.page import Page
 from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
 from lmchat.tui.widgets.chat_log.painter import PARTIAL_STYLES
 from tests.support.markdown_corpus import MIXED
+from tests.support.programs import until
 
 _STYLES = Path(find_spec("lmchat.tui").submodule_search_locations[0]) / "chat_log.tcss"
 NOON = datetime(2026, 11, 20, 14, 2).astimezone()
@@ -61,6 +63,7 @@ class LogApp(App[None]):
 
     def __init__(self, *, theme: str = "lmchat-dark", is_ascii: bool = False) -> None:
         super().__init__()
+        self.highlighter = Highlighter()
         for own in THEMES:
             self.register_theme(own)
         self.theme = theme
@@ -69,8 +72,11 @@ class LogApp(App[None]):
             self.add_class(ASCII_CLASS)
 
     def compose(self) -> ComposeResult:
-        yield ChatLog()
+        yield ChatLog(highlighter=self.highlighter)
         yield Input()
+
+    async def on_unmount(self) -> None:
+        await self.highlighter.aclose()
 
     def on_chat_log_action_wanted(self, fact: ChatLog.ActionWanted) -> None:
         self.facts.append(fact)
@@ -121,6 +127,17 @@ async def load_focused(pilot: Pilot, *messages: ChatMessage) -> None:
 
 async def pour(log: ChatLog, words: str) -> None:
     await log.apply(TextDelta(text=words))
+    log.flush()
+
+
+async def highlighted(log: ChatLog) -> None:
+    """Wait until all code near the screen has its colours."""
+
+    def is_done() -> bool:
+        is_busy = any(worker.name == "colours" and not worker.is_finished for worker in log.workers)
+        return not (is_busy or log.highlighting.is_needed)
+
+    await until(is_done, "the colours of the code")
     log.flush()
 
 

@@ -129,7 +129,7 @@ class Desktop:
     async def answered(self, count: int = 1) -> None:
         await self.until(
             lambda: (
-                not self.conversation.is_running
+                not self.app.open_sessions.shown.is_busy
                 and sum(bool(m.receipt) for m in self.conversation.messages) >= count
             ),
             f"{count} answers",
@@ -322,6 +322,8 @@ _PASSING = {
     "address",
     "key",
     "count",
+    "colours",
+    "parse",
 }
 """Groups of workers that end by themselves."""
 

@@ -77,15 +77,18 @@ class KeysApp(PatchedApp):
         self.run_worker(self.edit(), name="edit")
 
     async def edit(self) -> None:
-        ticks = []
-        timer = self.set_interval(0.005, lambda: (ticks.append(1), self.show([*self.seen, "tick"])))
+        timer = self.set_interval(0.005, self.tick)
         try:
             with lend_terminal(self):
                 text = await edit_text("draft")
-            self.show([text, f"went on: {len(ticks) > 2}"])
+            self.show([text, "edited"])
         except LMChatError as error:
             self.show([error.message])
         timer.stop()
+
+    def tick(self) -> None:
+        self.saved.with_suffix(".ticks").touch()
+        self.show([*self.seen, "tick"])
 
     async def save(self) -> None:
         self.seen.append("saving")

@@ -368,6 +368,59 @@ DEAR: dict[str, Callable[[int], str]] = {
 """Each cut to a number of characters."""
 
 
+def _of_runs(sign: str) -> Callable[[int], str]:
+    """Make a text of runs, each one longer than the one before."""
+
+    def text(chars: int) -> str:
+        runs = "".join(sign * length + "a" for length in range(1, int((2 * chars) ** 0.5) + 2))
+        return runs[:chars]
+
+    return text
+
+
+def _numbered(line: str) -> Callable[[int], str]:
+    return lambda chars: "".join(line.format(number) for number in range(chars // len(line) + 1))[:chars]
+
+
+ENDLESS: dict[str, Callable[[int], str]] = {
+    **{f"run of {sign}": _of(sign) for sign in "[*_`>|<!\\&~$#- \t\r\n1"},
+    **{f"lines of {sign}": _of(sign + "\n") for sign in "a[_`>|<~-1"},
+    **{f"growing runs of {sign}": _of_runs(sign) for sign in "`~*$["},
+    **{f"item of {sign}": _of(sign, "- ") for sign in ("[", "![", "[[a]", "*a", "<!--", "<a b", "`a``b")},
+    "short code": _of("`a` "),
+    "links without an end": _of("[a]("),
+    "brackets with a definition": _of("[", "[a]: /b\n\n"),
+    "definitions": _numbered("[a{}]: /x\n"),
+    "quotes in quotes": _of("> "),
+    "lazy lines in quotes": _of("a\n", "> " * 30),
+    "lists in lists": _of("- "),
+    "paragraphs": _of("a\n\n"),
+    "fences": _of("```py\nx\n```\n"),
+    "fence of backticks": _of("`", "```\n"),
+    "lines of code": _of("x\n", "```\n"),
+    "table of code": _of("|`", "|a|b|\n|-|-|\n"),
+    "details": _of("<details>\n\na\n\n"),
+    "comments": _of("<!-- a -"),
+    "tags": _of("<a href='"),
+    "entities": _of("&#1;"),
+    "addresses": _of("http://"),
+    "brackets behind an address": _of(").", "http://a"),
+    "mail": _of("a@a@"),
+    "hosts as words of a link": _of("a.1.", "["),
+    "mathematics": _of("$a "),
+    "line of words": _of("a "),
+    "word": _of("a"),
+    "combining marks": _of("\u0301", "e"),
+    "joiners": _of("\u200d", "a"),
+    "joined emoji": _of("\U0001f469\u200d"),
+    "right to left": _of("\u05d0\u202e"),
+    "ideographs and brackets": _of("(", "\u6f22"),
+    "controls": _of("\x1b"),
+    "emoji": _of("\U0001f642"),
+}
+"""What makes a careless parser, pattern or layout take more than linear time."""
+
+
 _UNSEEN = re.compile(
     r"^(?:[ \t]*(?:>|(?:[-*+]|\d{1,9}[.)])(?=[ \t]|$)))+"  # quotes and items, which may get other numbers
     r"|^.*\|.*\n(?=[ \t>*+-]*\|?[ \t]*:?-+[-:| \t]*$)"  # the head of a table, which may go with each row

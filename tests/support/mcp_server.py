@@ -10,7 +10,14 @@ import sys
 from pathlib import Path
 
 PAGE = 100
-NAMES = ["echo", "environment", "never", "cancelled", "die", "flood", "escape", "parts", "fail", "grow"]
+NAMES = [
+    *("echo", "environment", "never", "cancelled", "die", "flood", "escape", "parts", "fail", "grow"),
+    *("refuse", "lost"),
+]
+ERRORS = {
+    "refuse": {"code": -32000, "message": "The garden is closed"},
+    "lost": {"code": -32600, "message": "Connection closed"},
+}
 PARTS = [
     {"type": "text", "text": "first"},
     {"type": "image", "mimeType": "image/png", "data": "A" * 16_000},
@@ -37,6 +44,8 @@ def replies(message):
         result = {"protocolVersion": "2025-06-18", "capabilities": can, "serverInfo": info}
     elif method == "tools/list":
         result = _page(int(params.get("cursor") or 0))
+    elif method == "tools/call" and params["name"] in ERRORS:
+        return [{"jsonrpc": "2.0", "id": number, "error": ERRORS[params["name"]]}]
     elif method == "tools/call":
         result = _result(params["name"], params.get("arguments") or {})
         if params["name"] == "grow":

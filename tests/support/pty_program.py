@@ -29,15 +29,24 @@ from pathlib import Path
 from typing import Self
 
 import pyte
+from pyte.screens import wcwidth
 
 ALTERNATE_SCREEN = 1049
-_UNKNOWN_TO_PYTE = re.compile(r"\x1b\[[<=>][0-9;]*[@-~]|\x1b\](?![012];)[^\x07\x1b]*(?:\x07|\x1b\\)")
-_UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]*\x1b?)?\Z")
+_STRING = r"[PX^_](?:[^\x1b]|\x1b\x1b)*"  # of an image, or passed on by tmux
+_UNKNOWN_TO_PYTE = re.compile(
+    rf"\x1b\[[<=>][0-9;]*[@-~]|\x1b\](?![012];)[^\x07\x1b]*(?:\x07|\x1b\\)|\x1b{_STRING}\x1b\\"
+)
+_UNFINISHED = re.compile(rf"\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]*\x1b?|{_STRING}\x1b?)?\Z")
 _KITTY_PUSH, _KITTY_POP = re.compile(r"\x1b\[>[0-9;]*u"), re.compile(r"\x1b\[<[0-9;]*u")
 
 
 class MemoryScreen(pyte.Screen):
-    """A screen that keeps what stood there before the alternate screen, and knows its private modes."""
+    """A screen that keeps what stood there before the alternate screen, and knows its private modes.
+
+    pyte drops vowel signs, joiners and selectors, and with them the rest of the text; it also stacks saved
+    cursors. As in tmux and xterm, a character without a cell joins the cell before it here, and one saved
+    cursor is kept until the next one is saved.
+    """
 
     def __init__(self, columns: int, lines: int) -> None:
         self.private_modes: set[int] = {7, 25}
@@ -58,6 +67,31 @@ class MemoryScreen(pyte.Screen):
                 self._bring_back_main()
             self.private_modes.difference_update(modes)
         super().reset_mode(*modes, **kwargs)
+
+    def draw(self, data: str) -> None:
+        start = 0
+        for end, char in enumerate(data):
+            if not char.isascii() and wcwidth(char) == 0:
+                super().draw(data[start:end])
+                self._join(char)
+                start = end + 1
+        super().draw(data[start:])
+
+    def save_cursor(self) -> None:
+        self.savepoints.clear()
+        super().save_cursor()
+
+    def restore_cursor(self) -> None:
+        super().restore_cursor()
+        super().save_cursor()
+
+    def _join(self, char: str) -> None:
+        row = self.buffer[self.cursor.y]
+        for x in range(self.cursor.x - 1, -1, -1):
+            if row[x].data:  # the second cell of a wide character holds nothing
+                row[x] = row[x]._replace(data=row[x].data + char)
+                self.dirty.add(self.cursor.y)
+                return
 
     def _bring_back_main(self) -> None:
         self.erase_in_display(2)
@@ -90,6 +124,11 @@ class Terminal:
 
     def resize(self, columns: int, lines: int) -> None:
         self.screen.resize(lines=lines, columns=columns)
+
+    @property
+    def cells(self) -> list[list[str]]:
+        rows = (self.screen.buffer[y] for y in range(self.screen.lines))
+        return [[row[x].data for x in range(self.screen.columns)] for row in rows]
 
     @property
     def lines(self) -> list[str]:
@@ -166,6 +205,11 @@ class PtyProgram:
     def text(self) -> str:
         return "\n".join(self.screen())
 
+    def cells(self) -> list[list[str]]:
+        """What stands in each cell of each row; the second cell of a wide character holds nothing."""
+        with self._changed:
+            return self._terminal.cells
+
     @property
     def title(self) -> str:
         with self._changed:
@@ -211,6 +255,21 @@ class PtyProgram:
     def wait_gone(self, text: str, timeout_s: float = WAIT_S) -> None:
         self.wait_until(lambda: text not in self.text, f"{text!r} gone", timeout_s)
 
+    def wait_quiet(self, quiet_s: float = 1.0) -> None:
+        """Wait until the program has drawn nothing and slept for a while (Linux).
+
+        On a busy machine, one that has something to draw waits for the processor; then it does not sleep.
+        """
+        drawn, since_s = -1, 0.0
+
+        def is_quiet() -> bool:
+            nonlocal drawn, since_s
+            if len(self.raw) != drawn or self.state() != "S":
+                drawn, since_s = len(self.raw), time.monotonic()
+            return time.monotonic() - since_s >= quiet_s
+
+        self.wait_until(is_quiet, "the program is quiet")
+
     def wait_for_raw(self, wanted: bytes, timeout_s: float = WAIT_S) -> None:
         self.wait_until(lambda: wanted in self.raw, repr(wanted), timeout_s)
 
@@ -237,6 +296,11 @@ class PtyProgram:
 
     def paste(self, text: str) -> None:
         self.type(f"\x1b[200~{text}\x1b[201~")
+
+    def wipe(self) -> None:
+        """Forget what the program has drawn, so that only what it draws from now on is seen."""
+        with self._changed:
+            self._terminal.screen.erase_in_display(2)
 
     def resize(self, columns: int, lines: int) -> None:
         """Change the size of the terminal; the kernel tells the program."""

@@ -218,12 +218,34 @@ _SECRETS = """\
 You can set an API key in `LMCHAT_API_KEY`, with `api_key_env` or `api_key_cmd` in an `[[endpoints]]` entry,
 or in the dialog that asks for one. The dialog checks the key and saves it in the system keyring, otherwise in
 `credentials.toml` (mode 0600). The keyring needs `pip install 'lmchat[keyring]'` and must answer within two
-seconds. You can also add a key for a configured server yourself: `keyring set lmchat http://HOST:PORT`.
+seconds. You can also add a key for a configured server yourself: `keyring set lmchat http://HOST:PORT`. The
+keyring is asked only when a server wants a key. lmchat uses the keyring of your system; for another one, set
+`PYTHON_KEYRING_BACKEND` or write `keyringrc.cfg`.
 
 A key typed in the dialog is used until lmchat ends. Otherwise the configuration and the environment override
 the keyring, and the keyring overrides `credentials.toml`; `lmchat doctor` shows which key is used. `api_key`
-in `config.toml` also works, but is the least safe. A key is sent only to the address it belongs to. It never
-appears in `config show`, logs, exports, errors or process arguments.
+in `config.toml` also works, but is the least safe. Blanks and line ends around a key are removed; a key with
+other control characters or letters beyond ASCII is not sent. A key never appears in `config show`, logs,
+exports, errors or process arguments.
+
+A key is sent only to the address (scheme, host and port) it belongs to: that of its `[[endpoints]]` entry,
+the one it was typed or stored for, and for `api_key` or `LMCHAT_API_KEY` the address set in the same place.
+
+| API key | its address | without that address |
+| --- | --- | --- |
+| `api_key` in `config.toml` | `endpoint` in `config.toml` | servers on this machine only |
+| `LMCHAT_API_KEY` | `LMCHAT_ENDPOINT`, or `LLM_BASE_URL` | servers on this machine only |
+| under `[[endpoints]]` | its `url` | |
+| typed in the dialog, or stored | the server it was typed or stored for | |
+
+For a server on another machine that you name with `--endpoint`, add an `[[endpoints]]` entry with its `url`
+and the key. If lmchat has a key that it does not send, the message that the server needs a key says why.
+
+Over `http` to this machine, nothing else proves which program answers. So on Linux a key, or a header of
+`headers_env`, is sent only if the port is held by a program of your own user or of root; lmchat looks once
+the connection is there. Where nothing listens itself, because root leads the port on to a container, the key
+is sent. Other systems do not tell who holds a port: there any program that takes the port of your server can
+get its key. With `https` the certificate proves the server.
 """
 _COMMANDS = """\
 # Commands

@@ -267,6 +267,8 @@ class ScriptedServer:
 
     def on(self, route: str, *replies: Script) -> ScriptedServer:
         """Script a route: "GET /path", or "/path" for every method; the query is not looked at."""
+        if not all(isinstance(reply, Reply) or callable(reply) for reply in replies):
+            raise TypeError(f"{route}: {replies} are not all replies")
         self._routes[route] = list(replies)
         return self
 

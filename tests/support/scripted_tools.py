@@ -26,6 +26,8 @@ class ScriptedHost:
 
     def __init__(self, **tools: Play) -> None:
         self.tools = tools or {"read_text": read_text}
+        self.schema: dict[str, Any] = _PATH
+        self.description = ""
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.cancelled: list[str] = []
         self.asked = asyncio.Event()
@@ -33,7 +35,10 @@ class ScriptedHost:
 
     @property
     def servers(self) -> tuple[ToolServer, ...]:
-        tools = tuple(Tool(server="files", name=name, description=name, schema=_PATH) for name in self.tools)
+        tools = tuple(
+            Tool(server="files", name=name, description=self.description or name, schema=self.schema)
+            for name in self.tools
+        )
         return with_wire_names([ToolServer(name="files", state=ServerState.READY, tools=tools)])
 
     async def list_servers(self, *, again: bool = False) -> tuple[ToolServer, ...]:

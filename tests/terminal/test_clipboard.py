@@ -410,3 +410,18 @@ async def test_a_tool_that_hangs_costs_its_time_alone(place: Place) -> None:
     async with asyncio.timeout(10):
         found = {row.name: row for row in await tried_findings(place.clipboard(timeout_s=0.2))}
     assert found["pbcopy"].grade is Grade.WARNING
+
+
+@pytest.mark.parametrize(
+    ("term", "text", "why"),
+    [
+        ("linux", "garden", "No clipboard is available"),
+        ("xterm-256color", "a" * OSC_52_LIMIT, "Too long for the terminal's clipboard"),
+    ],
+)
+async def test_a_temporary_chat_is_never_copied_into_a_file(place: Place, term, text, why) -> None:
+    clipboard = Clipboard(environ=place.environ | {"TERM": term}, write=place.write, file=None)
+    with pytest.raises(FileRefused, match=f"^{why}, and a temporary chat is not written to a file"):
+        await clipboard.copy(text)
+    assert sorted(path.name for path in place.folder.rglob("*")) == ["bin", "cat", "rm", "sleep"]
+    assert [way.reason for way in await try_ways(clipboard)][-1] == "not in a temporary chat"

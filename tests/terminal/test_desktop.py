@@ -7,6 +7,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from lmchat.machine.scratch import ScratchFolders
 from lmchat.terminal.programs import notification, open_file, open_page
 from tests.support.programs import until
 
@@ -50,18 +51,26 @@ async def test_the_page_is_handed_to_the_browser_as_one_word_and_nothing_is_prin
     assert capfd.readouterr().out == ""
 
 
+@pytest.fixture
+def scratch():
+    folders = ScratchFolders()
+    yield folders
+    folders.remove_all()
+
+
 def copied(log):
     (address,) = log.removeprefix("xdg-open|").strip("|").split("|")
     copy = Path(unquote(address.removeprefix("file://")))
     return copy.name, copy.read_bytes(), stat.S_IMODE(copy.parent.stat().st_mode)
 
 
-async def test_a_copy_of_a_file_is_handed_to_the_viewer_under_its_own_name(programs):
+async def test_a_copy_of_a_file_is_handed_to_the_viewer_under_its_own_name(programs, scratch):
     programs("xdg-open")
-    assert await open_file("../my garden.png", b"image", environ=programs.environ | {"DISPLAY": ":9"})
+    environ = programs.environ | {"DISPLAY": ":9"}
+    assert await open_file("../my garden.png", b"image", scratch=scratch, environ=environ)
     await until(programs.log.exists, "the viewer is asked")
     assert copied(programs.log.read_text()) == ("my garden.png", b"image", 0o700)
-    assert not await open_file("a.png", b"image", environ=programs.environ)
+    assert not await open_file("a.png", b"image", scratch=scratch, environ=programs.environ)
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,13 @@ import psutil
 import pytest
 
 from lmchat.config.settings import McpSettings
-from lmchat.domain.tool import MAX_RESULT_CHARS, ServerState, Tool
+from lmchat.domain.tool import MAX_RESULT_CHARS, MAY_STILL_RUN, ServerState, Tool
 from lmchat.errors import EndpointNotAllowed
 from lmchat.tools.host import McpHost
 from tests.support import mcp_server
 from tests.support.programs import is_running, until
-from tests.support.scripted_server import ScriptedServer, json_reply, text_reply
+from tests.support.scripted_server import ScriptedServer, json_reply, raw_reply, text_reply
+from tests.support.start_desk import put
 
 SCRIPT = str(Path(mcp_server.__file__))
 TIME = str(Path(sys.executable).with_name("mcp-server-time"))
@@ -37,7 +38,7 @@ async def a_host(home, *servers, functions="", environ=None, refuses=""):
 
     if functions:
         (home / "tools.py").write_text(functions)
-    files = {"functions": home / "tools.py", "log_file": home / "tools.log"}
+    files = {"functions": home / "tools.py", "folder": home, "log_file": home / "tools.log"}
     host = McpHost(servers, **files, environ=os.environ | (environ or {}), check_address=check)
     others = psutil.Process().children(recursive=True)
     try:
@@ -82,6 +83,93 @@ async def test_a_server_gets_its_folder_and_only_the_usual_variables(tmp_path):
         assert found["cwd"] == str(tmp_path)
         assert found["env"]["LOG"] == "off"
         assert not {"SECRET", "LMCHAT_API_KEY"} & set(found["env"])
+
+
+HOSTILE = "open({!r}, 'w')"
+
+
+@pytest.fixture
+def in_a_hostile_folder(tmp_path, monkeypatch):
+    """Stand in a folder whose programs and modules have well-known names, and leave a trace."""
+    folder = tmp_path / "hostile"
+    trace = HOSTILE.format(str(tmp_path / "trace"))
+    for name in ("serve", "server.py", "asyncio.py", "helper.py"):
+        put(folder, name, trace)
+    monkeypatch.chdir(folder)
+    return tmp_path
+
+
+def put_server(folder, name):
+    put(folder, name, Path(SCRIPT).read_text())
+
+
+@pytest.mark.parametrize(
+    ("command", "args"),
+    [(sys.executable, ("-m", "server")), ("serve", ()), ("./serve", ()), (sys.executable, ("server.py",))],
+)
+async def test_a_server_starts_in_the_folder_of_the_configuration_file(in_a_hostile_folder, command, args):
+    home = in_a_hostile_folder / "home"
+    put_server(home, "server.py")
+    put_server(home, "serve")
+    put_server(in_a_hostile_folder / "bin", "serve")
+    path = os.pathsep.join(["", ".", str(in_a_hostile_folder / "bin"), os.environ["PATH"]])
+    server = McpSettings(name="files", command=command, args=args)
+    async with a_host(home, server, environ={"PATH": path}) as host:
+        assert json.loads((await call(host, "files/environment")).text)["cwd"] == str(home)
+    assert not (in_a_hostile_folder / "trace").exists()
+
+
+async def test_a_program_of_the_current_folder_is_not_found(in_a_hostile_folder):
+    home = in_a_hostile_folder / "home"
+    home.mkdir()
+    servers = [McpSettings(name=name, command=name) for name in ("serve", "./serve")]
+    async with a_host(home, *servers, environ={"PATH": f".{os.pathsep}"}) as host:
+        assert await states(host) == {
+            "serve": "The server serve cannot start: serve does not exist. Check [[mcp]].",
+            "./serve": "The server ./serve cannot start: ./serve does not exist. Check [[mcp]].",
+        }
+    assert not (in_a_hostile_folder / "trace").exists()
+
+
+async def test_the_folder_of_a_server_is_relative_to_the_configuration_file(in_a_hostile_folder):
+    home = in_a_hostile_folder / "home"
+    (home / "notes").mkdir(parents=True)
+    async with a_host(home, scripted(cwd="notes")) as host:
+        assert json.loads((await call(host, "files/environment")).text)["cwd"] == str(home / "notes")
+
+
+WHERE = """
+import os, sys
+def where() -> dict[str, object]:
+    "Say where it runs."
+    try:
+        import helper
+    except ImportError:
+        pass
+    return {"cwd": os.getcwd(), "names": list(os.environ)}
+"""
+
+
+async def test_a_function_runs_beside_its_file_and_takes_no_code_of_the_current_folder(in_a_hostile_folder):
+    home = in_a_hostile_folder / "home"
+    home.mkdir()
+    path = os.pathsep.join(["", ".", os.environ["PYTHONPATH"]])
+    environ = {"PYTHONPATH": path, "WIKI_TOKEN": "a", "OPENAI_API_KEY": "b", "LMCHAT_API_KEY": "c"}
+    async with a_host(home, functions=WHERE, environ=environ) as host:
+        found = json.loads((await call(host, "python/where")).text)
+    assert found["cwd"] == str(home)
+    assert not {"WIKI_TOKEN", "OPENAI_API_KEY", "LMCHAT_API_KEY"} & set(found["names"])
+    assert {"HOME", "PATH"} <= set(found["names"])
+    assert not (in_a_hostile_folder / "trace").exists()
+
+
+@pytest.mark.parametrize("tool", ["refuse", "lost"])
+async def test_an_error_of_a_living_server_reaches_the_model_in_its_own_words(tmp_path, tool):
+    async with a_host(tmp_path, scripted()) as host:
+        result = await call(host, f"files/{tool}")
+        assert (result.text, result.is_error) == (mcp_server.ERRORS[tool]["message"], True)
+        assert host.servers[0].state is ServerState.READY
+        assert (await call(host, "files/echo", text="still here")).text == "still here"
 
 
 async def test_all_pages_of_tools_are_listed_up_to_a_limit(tmp_path):
@@ -151,7 +239,7 @@ async def test_servers_that_cannot_start_have_failed_with_a_reason(tmp_path):
             "lost": "The server lost cannot start: no-such-program does not exist. Check [[mcp]].",
             "silent": f"The server silent failed: Connection closed. {see}",
             "refused": "Endpoint not allowed: elsewhere.",
-            "keyless": "The environment variable NO_TOKEN of the server keyless is not set.",
+            "keyless": "The environment variable NO_TOKEN of the server keyless is not set. Set it.",
             "down": f"The server down failed: All connection attempts failed. {see}",
         }
         assert (await call(host, "refused/x")).text == "Endpoint not allowed: elsewhere."
@@ -179,6 +267,95 @@ async def test_a_server_over_http_gets_its_headers(tmp_path):
         async with a_host(tmp_path, server, environ={"WIKI_TOKEN": "Bearer abc"}) as host:
             assert (await call(host, "wiki/echo", text="over http")).text == "over http"
         assert {seen.headers["authorization"] for seen in http.requests if seen.body} == {"Bearer abc"}
+
+
+def echoing(seen):
+    """Refuse a request with its own header: in the words, in JSON of no use, and in the header of a reply."""
+    said = seen.headers["authorization"]
+    return text_reply(f"{said} is not known", status=401, headers={"X-Echo": said})
+
+
+async def test_blanks_and_line_ends_around_a_header_of_the_environment_are_not_sent(tmp_path):
+    def reply(seen):
+        found = mcp_server.replies(seen.json)
+        return json_reply(found[-1]) if found else text_reply("", status=202)
+
+    with ScriptedServer() as http:
+        http.unknown = reply
+        server = McpSettings(name="wiki", url=f"{http.url}/mcp", headers_env={"Authorization": "WIKI_TOKEN"})
+        async with a_host(tmp_path, server, environ={"WIKI_TOKEN": " \tBearer abc\r\n"}) as host:
+            assert (await call(host, "wiki/echo", text="over http")).text == "over http"
+        assert {seen.headers["authorization"] for seen in http.requests if seen.body} == {"Bearer abc"}
+
+
+@pytest.mark.parametrize("value", ["s3cret\nX-More: s3cret", "s3cret\x07", "s3crét", "s3cret\u202e"])
+async def test_a_header_that_cannot_be_sent_is_refused_by_its_variable_before_anything_starts(
+    tmp_path, value
+):
+    with ScriptedServer() as http:
+        server = McpSettings(name="wiki", url=f"{http.url}/mcp", headers_env={"Authorization": "WIKI_TOKEN"})
+        async with a_host(tmp_path, server, environ={"WIKI_TOKEN": value}) as host:
+            said = await states(host)
+            assert said["wiki"].startswith(
+                "The environment variable WIKI_TOKEN of the server wiki has control characters "
+                "or letters beyond ASCII"
+            )
+            assert (await call(host, "wiki/echo")).text == said["wiki"]
+        assert http.connections == 0
+    assert "s3cr" not in said["wiki"]
+    assert not (tmp_path / "tools.log").exists()
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        echoing,
+        lambda seen: json_reply(
+            {
+                "jsonrpc": "2.0",
+                "id": seen.json.get("id"),
+                "error": {"code": -1, "message": f"unknown: {seen.headers['authorization']}"},
+            }
+        ),
+        lambda seen: json_reply({"of no use": seen.headers["authorization"]}),
+        lambda seen: raw_reply(
+            f"HTTP/1.1 200 OK\r\nX-Echo: {seen.headers['authorization']}\0\r\n\r\n".encode()
+        ),
+    ],
+    ids=["status", "error", "no JSON-RPC", "broken header"],
+)
+async def test_a_server_that_repeats_its_header_gets_it_neither_into_errors_nor_into_the_log(tmp_path, reply):
+    with ScriptedServer() as http:
+        http.unknown = reply
+        server = McpSettings(name="wiki", url=f"{http.url}/mcp", headers_env={"Authorization": "WIKI_TOKEN"})
+        async with a_host(tmp_path, server, environ={"WIKI_TOKEN": "Bearer s3cret-4711"}) as host:
+            said = await states(host)
+            assert "The server wiki failed" in said["wiki"]
+            told = said["wiki"] + (await call(host, "wiki/echo")).text
+        assert http.requests
+    assert "s3cret" not in told + (tmp_path / "tools.log").read_text()
+
+
+_REPEATING = """
+import json, os, sys
+error = {"code": -32602, "message": " ".join([*sys.argv[1:], os.environ["WIKI_KEY"]])}
+for line in sys.stdin:
+    asked = json.loads(line)
+    if "id" in asked:
+        print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "error": error}), flush=True)
+"""
+
+
+async def test_a_server_that_repeats_its_arguments_gets_no_token_into_errors_or_the_log(tmp_path):
+    tokens = ("--token=s3cret1", "--api-key", "s3cret2", "--header", "Authorization: Bearer s3cret3")
+    arguments = ("-c", _REPEATING, *tokens, "PASSWORD=s3cret4", "https://a:s3cret5@b/c?d=s3cret6", "notes.md")
+    server = McpSettings(name="wiki", command=sys.executable, args=arguments, env={"WIKI_KEY": "s3cret7"})
+    async with a_host(tmp_path, server) as host:
+        said = (await states(host))["wiki"]
+        assert "The server wiki failed: --token=… --api-key …" in said
+        assert "notes.md" in said
+        told = said + (await call(host, "wiki/echo")).text
+    assert "s3cret" not in told + (tmp_path / "tools.log").read_text()
 
 
 async def test_without_the_sdk_only_functions_work(tmp_path):
@@ -212,12 +389,14 @@ async def test_functions_of_a_file_are_tools(tmp_path):
     async with a_host(tmp_path, functions=FUNCTIONS) as host:
         (server,) = await host.list_servers()
         assert server.error.startswith("tools.py, line 11: The function broken cannot be a tool:")
-        names = [tool.name for tool in server.tools]
-        assert {name: (await call(host, f"python/{name}", 1)).text for name in names} == {
+        texts = {}
+        for tool in server.tools:
+            texts[tool.name] = (await host.call(tool, {}, timeout_s=1)).text
+        assert texts == {
             "add": "The arguments of add do not fit: Object missing required field `a`.",
             "fails": "tools.py, line 12: ZeroDivisionError: division by zero.",
             "leaves": "tools.py, line 13: SystemExit: 3.",
-            "sleeps": "No answer within 1 s.",  # its thread does not delay the end
+            "sleeps": f"No answer within 1 s. {MAY_STILL_RUN}",
             "no_text": "?",
         }
         assert (await call(host, "python/add", a="\udcff")).text.startswith("The arguments cannot be sent")
@@ -240,12 +419,45 @@ async def test_an_error_in_the_file_is_told_with_its_line_until_it_is_corrected(
         assert (await call(host, "python/two")).text == "tools.py has no function two."
 
 
+async def test_of_an_async_function_is_not_said_that_it_may_still_run(tmp_path):
+    text = "import asyncio\nasync def waits() -> int: 'Wait.'; await asyncio.sleep(600)\n"
+    async with a_host(tmp_path, functions=text) as host:
+        (server,) = await host.list_servers()
+        result = await host.call(server.tools[0], {}, timeout_s=0.5)
+        assert result.text == "No answer within 0.5 s."
+
+
+STUCK = """
+import re, subprocess, sys
+from pathlib import Path
+
+def holds_the_lock() -> bool:
+    "Never return, and let no other thread run."
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    Path(__file__).with_name("begun").touch()
+    return bool(re.match("(a*)*b", "a" * 50))
+"""
+
+
+async def test_a_host_that_a_function_holds_up_ends_with_its_servers_and_programs(tmp_path):
+    sign = str(tmp_path / "of-the-server")
+    async with a_host(tmp_path, scripted(env={"IGNORE_END": sign}), functions=STUCK) as host:
+        await host.list_servers()
+        stuck = asyncio.create_task(call(host, "python/holds_the_lock"))
+        await until((tmp_path / "begun").exists, "the function")
+        stuck.cancel()
+        own = psutil.Process().children(recursive=True)
+        await host.aclose()
+    await until(lambda: not [one for one in own if is_running(one.pid)], "the end of all processes")
+
+
 async def test_a_killed_child_is_an_error_and_starts_again_with_its_servers(tmp_path):
     async with a_host(tmp_path, scripted()) as host:
         await host.list_servers()
         waiting = asyncio.create_task(call(host, "files/never"))
         await call(host, "files/echo")
-        child = next(one for one in psutil.Process().children() if "tools.child" in " ".join(one.cmdline()))
+        (watchdog,) = psutil.Process().children()
+        (child,) = [one for one in watchdog.children() if "tools.child" in " ".join(one.cmdline())]
         child.kill()
         result = await waiting
         assert (result.text, result.is_error) == ("The tool host ended while this tool ran.", True)

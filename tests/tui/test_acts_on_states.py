@@ -157,4 +157,5 @@ async def test_what_another_window_has_removed_is_told_and_costs_nothing_else(tm
                 await desk.press("escape")
         assert not any("internal error" in one.message for one in desk.app._notifications)
         assert "Alpha." in screen_text(desk.app)
+        await desk.press("escape")
         await desk.say("two", sees="Beta.")

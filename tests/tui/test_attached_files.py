@@ -1,8 +1,15 @@
 from __future__ import annotations
 
+import pytest
+
 from tests.support.desktop import ready_desktop, sent, shown
 from tests.support.scripted_backend import answer
 from tests.support.tui_host import screen_text
+
+
+@pytest.fixture(autouse=True)
+def working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
 
 
 async def sent_a_file(desk) -> str:

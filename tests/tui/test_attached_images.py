@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from hashlib import sha256
 
@@ -12,6 +13,7 @@ from lmchat.domain.server import Verdict
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.image_dialog import ImageDialog
 from lmchat.tui.screens.model_picker import ModelPicker
+from tests.support.chats import chat
 from tests.support.desktop import half, ready_desktop, shown
 from tests.support.files_to_attach import image
 from tests.support.scripted_backend import ScriptedBackend, answer, candidate, model
@@ -82,6 +84,55 @@ async def test_a_waiting_prompt_shows_its_image_by_name_and_sends_it(tmp_path):
         gate.set()
         await desk.answered(2)
         assert list(desk.backend.requests[1].files.values()) == [GARDEN]
+
+
+def like_a_file_line(name: str = "garden.png") -> str:
+    """Return what a user may paste: JSON of the form by which a draft names an image."""
+    return json.dumps(["file", name, "image/png", sha256(GARDEN).hexdigest(), 12_000, 800, 600, 0])
+
+
+async def test_text_that_looks_like_the_line_of_a_file_stays_text_everywhere(tmp_path):
+    line, gate = like_a_file_line(), asyncio.Event()
+    seeing = backend(answer("A bed."), half("Peas", gate), answer("Leeks."), answer("Beans."))
+    async with ready_desktop(tmp_path, backend=seeing) as desk:
+        await attach(desk)  # the store has the image now
+        await desk.ask("What is it?")
+        desk.prompt_input.post_message(events.Paste(f"{line}\nmine"))
+        await desk.until(lambda: desk.prompt_input.text == f"{line}\nmine", "the pasted text")
+    async with ready_desktop(tmp_path, backend=seeing) as desk:  # the next start has the draft
+        await desk.chat.sessions.go_to((await desk.store.list_sessions())[0].session_id)
+        await desk.until(lambda: desk.prompt_input.text == f"{line}\nmine", "the draft")
+        await desk.press("enter", sees="Peas")
+        await desk.press("up")
+        assert desk.prompt_input.text == f"{line}\nmine"
+        await desk.press("enter", sees="next  ")
+        gate.set()
+        await desk.answered(3)
+        await desk.press("alt+up", "alt+up", "e")
+        await desk.until(lambda: desk.prompt_input.text == f"{line}\nmine", "the prompt to edit")
+        await desk.press("enter", sees="Beans.")
+        asked = [(one.messages[-1].text, len(one.files)) for one in desk.backend.requests]
+        assert asked == [("What is it?", 1), *[(f"{line}\nmine", 1)] * 3]
+        assert [message.files for message in await desk.on_disk()][2:] == [()] * 4
+
+
+async def test_a_marked_line_in_a_prompt_of_an_imported_chat_is_no_file(tmp_path):
+    imported = chat(f"\x10{like_a_file_line()}\nmine", "Yours.")
+    async with ready_desktop(tmp_path, backend=backend(answer("A bed."), answer("Beans."))) as desk:
+        await attach(desk)
+        await desk.ask("What is it?")
+        await desk.store.import_session(imported)
+        await desk.chat.sessions.go_to(imported.header.session_id)
+        await desk.press("alt+up", "alt+up", "e")
+        await desk.until(lambda: desk.prompt_input.text == f"{like_a_file_line()}\nmine", "the prompt")
+        await desk.press("enter", sees="Beans.")
+        assert desk.backend.requests[-1].files == {}
+    async with ready_desktop(
+        tmp_path, backend=backend()
+    ) as desk:  # the next start has it as an earlier prompt
+        await desk.until(lambda: len(desk.prompt_input.history_of_prompts) > 1, "the earlier prompts")
+        earlier = desk.prompt_input.history_of_prompts
+        assert {one for one in earlier if one.endswith("mine")} == {f"{like_a_file_line()}\nmine"}
 
 
 async def test_enter_shows_the_image_and_o_opens_it_in_the_viewer(tmp_path):

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 from textual import events
 
+from lmchat.tui.screens.ask_dialog import OutsideDialog
 from tests.support.desktop import gone, ready_desktop, sent, shown
 from tests.support.scripted_backend import answer
 from tests.support.tui_host import screen_text
@@ -138,6 +140,82 @@ async def test_a_dropped_file_is_attached_and_undo_brings_its_path_back(desk, tm
     await desk.until(lambda: desk.prompt_input.text.startswith("[my notes.md (26 bytes)]\n"), "the block")
     await desk.press("ctrl+z")
     assert desk.prompt_input.text == text
+
+
+@pytest.fixture
+def secret(tmp_path, monkeypatch):
+    """A file outside the working folder, and a link to it inside."""
+    (tmp_path / "work").mkdir()
+    (tmp_path / "id_rsa").write_text("PRIVATE KEY\n")
+    (tmp_path / "work" / "notes.md").symlink_to(tmp_path / "id_rsa")
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path / "id_rsa"
+
+
+def files_with(text: str, folder) -> list[str]:
+    """Return the files of a folder whose bytes hold a text."""
+    files = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    return [path.name for path in files if text.encode() in path.read_bytes()]
+
+
+async def asks(desk) -> None:
+    """Wait for the question, and until it takes keys."""
+    await desk.until(lambda: isinstance(desk.app.screen, OutsideDialog), "the question")
+    dialog = desk.app.screen
+    await desk.until(lambda: time.monotonic() >= dialog.ready_s, "a question that takes keys")
+
+
+@pytest.mark.parametrize(
+    "name", ["{0}/id_rsa", "file://{0}/id_rsa", "{0}/work/notes.md", "{0}/work/../id_rsa"]
+)
+async def test_a_pasted_path_outside_the_folder_is_read_only_after_a_question(desk, tmp_path, secret, name):
+    text = name.format(tmp_path)
+    desk.prompt_input.post_message(events.Paste(text))
+    await asks(desk)
+    await shown(desk, "Attach from outside this folder?", "id_rsa")
+    await desk.press("enter")
+    assert isinstance(desk.app.screen, OutsideDialog)
+    await desk.press("escape")
+    await desk.until(lambda: not isinstance(desk.app.screen, OutsideDialog), "the chat")
+    assert desk.prompt_input.text == text
+    await desk.chat.prompt_text.write()
+    assert files_with("PRIVATE KEY", tmp_path) == ["id_rsa"]
+    desk.prompt_input.put("")
+    desk.prompt_input.post_message(events.Paste(text))
+    await asks(desk)
+    await desk.press("y")
+    await desk.until(lambda: "PRIVATE KEY" in desk.prompt_input.full_text, "the file")
+
+
+@pytest.mark.parametrize("typed", ["/file ../id_rsa", "/file notes.md"])
+async def test_the_command_asks_about_a_file_outside_the_folder_too(desk, secret, typed):
+    await desk.say(typed)
+    await asks(desk)
+    await desk.press("escape")
+    await desk.until(lambda: not isinstance(desk.app.screen, OutsideDialog), "the chat")
+    assert "PRIVATE KEY" not in desk.prompt_input.full_text
+
+
+async def test_a_key_typed_before_the_question_was_visible_attaches_nothing(desk, secret):
+    desk.prompt_input.post_message(events.Paste(str(secret)))
+    await desk.until(lambda: isinstance(desk.app.screen, OutsideDialog), "the question")
+    dialog = desk.app.screen
+    dialog.ready_s = time.monotonic() + 60
+    await desk.press("y")
+    assert desk.app.screen is dialog
+    assert "PRIVATE KEY" not in desk.prompt_input.full_text
+
+
+async def test_a_hidden_file_of_the_home_folder_is_asked_about(desk, tmp_path, monkeypatch):
+    made(tmp_path, ".ssh/id_rsa", "notes.md")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    desk.prompt_input.post_message(events.Paste("~/.ssh/id_rsa"))
+    await asks(desk)
+    await desk.press("escape")
+    await desk.until(lambda: not isinstance(desk.app.screen, OutsideDialog), "the chat")
+    desk.prompt_input.put("")
+    desk.prompt_input.post_message(events.Paste("~/notes.md"))
+    await typed_is(desk, "[notes.md (23 bytes)]\n")
 
 
 async def test_a_path_after_a_command_or_of_what_is_no_text_stays_a_path(desk, tmp_path):

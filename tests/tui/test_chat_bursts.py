@@ -85,6 +85,36 @@ async def test_a_stop_in_the_same_read_as_enter_is_not_lost(tmp_path, typed):
         assert typed == "/retry" or desk.prompt_input.text == "one" or "one" in said
 
 
+@pytest.mark.parametrize(
+    ("keys", "text"),
+    [
+        (["escape", *"needed"], "needed"),
+        (["escape", "escape", *"delete"], "delete"),
+        ([*"hello", "escape", *" edit"], "hello edit"),
+        (["up", "escape", "up"], "one"),
+        ([*"xy", "left", "z"], "xzy"),
+        (["alt+down", *"needed"], "needed"),
+    ],
+    ids=" ".join,
+)
+async def test_letters_behind_a_key_that_moves_the_focus_are_typed_in_order(tmp_path, keys, text):
+    async with ready_desktop(tmp_path, answer("First."), asked=["one"]) as desk:
+        await desk.press("alt+up")
+        await together(desk, *keys)
+        await desk.until(lambda: desk.prompt_input.text == text, repr(text))
+        assert desk.app.focused is desk.prompt_input
+
+
+async def test_letters_behind_the_key_that_closes_a_dialog_or_bar_are_typed_in_the_prompt(tmp_path):
+    async with ready_desktop(tmp_path, answer("First."), asked=["one"]) as desk:
+        for key in ("ctrl+o", "ctrl+f"):
+            await desk.press(key)
+            await desk.until(lambda: desk.app.focused is not desk.prompt_input, "another focus")
+            await together(desk, "escape", *"next ")
+            await desk.until(lambda: desk.app.focused is desk.prompt_input, "the prompt")
+        await desk.until(lambda: desk.prompt_input.text == "next next ", "both words")
+
+
 async def test_ctrl_c_twice_in_one_read_with_nothing_to_do_quits(desk):
     await together(desk, "ctrl+c", "ctrl+c")
     await desk.until(lambda: not desk.app.is_running, "the end")

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from unittest.mock import AsyncMock
 
 import pytest
+from msgspec.structs import replace
 
 from lmchat.domain.candidate import Remembered
 from lmchat.domain.server import LoadState, Verdict
@@ -193,6 +195,34 @@ async def test_recent_models_by_number(tmp_path, how):
         else:
             await desk.say("/model 2")
         await desk.until(lambda: desk.app.open_sessions.target.model_id == "gemma-3-4b", "the switch")
+
+
+@pytest.mark.parametrize("how", ["alt+2", "/model 2", "/model judge-1b"])
+async def test_a_decision_model_that_was_used_before_is_refused_with_the_reason(tmp_path, how):
+    judge = model("judge-1b", is_decision=True)
+    last = Remembered(recent=((ENDPOINT.url, "judge-1b"), (ENDPOINT.url, "qwen3-8b")))
+    backend = ScriptedBackend(candidates=[candidate(Verdict.READY, judge, QWEN)])
+    async with ready_desktop(tmp_path, backend=backend, remembered=last) as desk:
+        words = "judge-1b makes decisions and cannot chat"
+        await (desk.press(how, sees=words) if how == "alt+2" else desk.say(how, sees=words))
+        assert desk.app.open_sessions.target.model_id == "qwen3-8b"
+
+
+async def test_a_sleeping_model_is_woken_by_the_key_that_loads(tmp_path):
+    backend = ScriptedBackend(candidates=[candidate(Verdict.READY, replace(QWEN, state=LoadState.ASLEEP))])
+    async with ready_desktop(tmp_path, backend=backend) as desk:
+        await picker(desk)
+        await desk.press("ctrl+l")
+        await desk.until(lambda: backend.loaded == ["qwen3-8b"], "the load")
+
+
+async def test_after_the_answer_of_a_sleeping_model_its_state_is_looked_at(tmp_path):
+    backend = ScriptedBackend(candidates=[candidate(Verdict.READY, replace(QWEN, state=LoadState.ASLEEP))])
+    async with ready_desktop(tmp_path, backend=backend) as desk:
+        await desk.until(lambda: re.search("Model +asleep", screen_text(desk.app)), "the state")
+        backend.candidates = (candidate(Verdict.READY, QWEN),)
+        await desk.say("Hello")
+        await desk.until(lambda: re.search("Model +loaded", screen_text(desk.app)), "the next look")
 
 
 async def test_a_number_without_a_model_gets_a_sentence(tmp_path):

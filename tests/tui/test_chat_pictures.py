@@ -34,7 +34,7 @@ beds = plan(["lettuce", "spinach"])
 | north | 1.2 m |
 | wall | 0.8 m |
 """
-PASSING = {"library", "queue", "remember", "history", "open", "draft", "picker"}
+PASSING = {"colours", "library", "queue", "remember", "history", "open", "draft", "picker"}
 """Groups of workers that end by themselves."""
 SESSION = "00000000000000a1"
 

@@ -10,6 +10,7 @@ from textual.widgets import Input
 
 from lmchat.domain.message import AnswerState
 from lmchat.errors import StoreUnavailable
+from lmchat.storage.store import SqliteStore
 from lmchat.tui.screens.ask_dialog import AskDialog
 from lmchat.tui.screens.chat.sessions import SAVE_AFTER_S
 from lmchat.tui.screens.search_dialog import SearchDialog
@@ -143,6 +144,22 @@ async def test_changing_a_title_begins_with_the_title_of_the_session_that_was_ch
         desk.chat.view.session_list.post_message(SessionList.ActWanted("rename", first))
         await shown(desk, "Rename session")
         await desk.until(lambda: desk.app.screen.query_one(Input).value == "first", "its title")
+
+
+async def test_what_was_sent_while_the_draft_of_the_last_run_was_read_does_not_come_back(tmp_path):
+    store = SqliteStore(tmp_path / "sessions.db")
+    gate = hold(store, "draft")
+    store.draft = AsyncMock(wraps=store.draft)
+    async with ready_desktop(tmp_path, store=store) as desk:
+        await desk.until(lambda: store.draft.called, "a look for the draft")
+        await desk.type("hi")
+        await desk.until(lambda: desk.app.open_sessions.drafts.text("") == "hi", "the draft")
+        desk.prompt_input.put("")  # as Enter does; that the draft is over is told a little later
+        gate.set()
+        await desk.pilot.pause()
+        await desk.type("x")
+        await desk.until(lambda: desk.app.open_sessions.drafts.text("") == desk.prompt_input.text, "a draft")
+        assert desk.prompt_input.text == "x"
 
 
 async def test_a_draft_stays_with_its_session(tmp_path):

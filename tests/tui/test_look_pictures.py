@@ -192,8 +192,9 @@ def test_a_question_of_yes_or_no(snap_compare, theme):
 
 
 def test_a_key_that_was_refused(snap_compare):
-    ask = partial(KeyDialog, Product.JAN, JAN, NotedConnect().try_address, is_rejected=True)
-    see = steps(sees="! The previous API key was rejected.")
+    problem = "The previous API key was rejected."
+    ask = partial(KeyDialog, Product.JAN, JAN, NotedConnect().try_address, problem=problem)
+    see = steps(sees=f"! {problem}")
     assert snap_compare(panels(ask), terminal_size=(80, 24), run_before=see)
 
 

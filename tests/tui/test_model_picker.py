@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from textual.widgets import Input
 
-from lmchat.domain.server import Endpoint
+from lmchat.domain.server import Endpoint, LoadState
 from lmchat.services.candidates import ModelRow
 from lmchat.text import match
 from lmchat.tui.icons import UNICODE
@@ -151,6 +151,31 @@ async def test_embedding_models_cannot_be_chosen(app, pilot, asked):
     await pilot.press("enter", "ctrl+l")
     assert app.results == []
     assert asked == []
+
+
+async def test_decision_models_stand_last_and_cannot_be_chosen(asked):
+    judge = ModelRow(model=model("judge-1b", is_decision=True), recent_index=0)
+    async with host([*picker_rows(), judge], asked.append).run_test(size=WIDE) as pilot:
+        await pilot.pause()
+        text = screen_text(pilot.app)
+        assert text.index("For embeddings only") < text.index("For decisions only")
+        assert text.index("For decisions only") < text.index("judge-1b")
+        await pilot.press(*"judge")
+        assert "judge-1b" in screen_text(pilot.app)
+        assert chosen(pilot.app) is None
+        await pilot.press("enter", "ctrl+l")
+        assert (pilot.app.results, asked) == ([], [])
+
+
+@pytest.mark.parametrize("is_asleep", [True, False])
+async def test_a_sleeping_model_has_a_sign_that_the_legend_explains(is_asleep):
+    state = LoadState.ASLEEP if is_asleep else LoadState.LOADED
+    rows = [ModelRow(model=replace(QWEN, state=state))]
+    async with host(rows).run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        text = screen_text(pilot.app)
+    assert ("○ asleep" in text, "○ qwen3-8b" in text) == (is_asleep, is_asleep)
+    assert ("● qwen3-8b" in text, "● loaded" in text) == (not is_asleep, True)
 
 
 async def test_newer_lists_keep_filter_and_choice(app, pilot):

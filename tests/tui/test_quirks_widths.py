@@ -5,6 +5,8 @@ The terminal in memory counts as tmux 3.3a does: one cell for ⚠️ and 1️⃣
 
 from __future__ import annotations
 
+import re
+
 import pyte
 import pytest
 from hypothesis import example, given
@@ -15,6 +17,9 @@ from textual.strip import Strip
 
 from lmchat.text import cut_at
 from lmchat.tui.quirks.widths import mend_cuts, with_sure_widths
+from tests.support.hostile import sequences
+from tests.support.pty_program import Terminal
+from tests.support.scripts import SCRIPTS, misplaced
 
 SIGNS = (
     "⚠️",
@@ -67,6 +72,71 @@ def test_where_terminals_agree_and_in_titles_nothing_is_added(text):
 def test_a_sign_costs_few_bytes():
     assert len(with_sure_widths("⚠️")) - len("⚠️") <= 16
     assert len(with_sure_widths("مرحبا")) - len("مرحبا") <= 22
+
+
+BEFORE = {
+    "colour": "\x1b[38;2;1;2;3m",
+    "reset": "\x1b[0m",
+    "cursor": "\x1b[1;1H",
+    "tilde": "\x1b[3~",
+    "blank in it": "\x1b[2 q",
+    "title": "\x1b]0;عنوان\x07",
+    "title with ST": "\x1b]0;عنوان\x1b\\",
+    "link": "\x1b]8;;http://host.example\x1b\\",
+    "image": "\x1b_Gf=100;AAAA\x1b\\",
+    "passed on by tmux": "\x1bPtmux;\x1b\x1b]9;مرحبا\x07\x1b\\",
+    "two letters": "\x1b(B",
+    "one letter": "\x1bM",
+}
+OWN = re.compile(r"\x1b[78]|\x1b\[[0-9]+C")
+"""What `with_sure_widths` adds, apart from blanks."""
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("before", BEFORE.values(), ids=BEFORE)
+def test_words_behind_a_control_sequence_have_no_letter_of_it(before, name):
+    terminal = Terminal(WIDTH, 1)
+    text = f"{SCRIPTS[name]} end"
+    terminal.feed(with_sure_widths(f"{before}{text}\x1b[0m").encode())
+    assert misplaced(terminal.cells[0], 0, text) == []
+
+
+PIECES = st.sampled_from([*BEFORE.values(), *SCRIPTS.values(), "a", " ", "\u200d"])
+
+
+@given(st.lists(PIECES, max_size=12).map("".join))
+def test_every_control_sequence_is_passed_on_whole_and_in_order(text):
+    placed = with_sure_widths(text)
+    assert commands(placed) == commands(text)
+
+
+def commands(text: str) -> list[str]:
+    found = [sequence for name, sequence in sequences(text.encode()) if name != "hidden"]
+    return [sequence for sequence in found if not OWN.fullmatch(sequence)]
+
+
+@pytest.mark.parametrize("start", ["", "م", "🙂", "\x1b[", "\x1b]", "\x1bP"])
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "\x1b",
+        "\x1b[",
+        "\x1b[0",
+        "0;",
+        "\x1b ",
+        "\x1b\x1b",
+        "\u200d",
+        "e\u0301",
+        "م",
+        "a\u200d",
+        "🇩🇪",
+        "👩\u200d",
+    ],
+)
+def test_time_grows_with_the_length_only(start, piece):
+    """A quadratic pattern would take minutes, longer than any test may."""
+    size = 100_000
+    assert len(with_sure_widths(start + piece * (size // len(piece)) + "\u0301")) > size
 
 
 TEXTS = (

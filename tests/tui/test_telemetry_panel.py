@@ -223,6 +223,7 @@ BIG = replace(ANSWERING, context_tokens=120_000, context_limit=131_072, is_conte
             WIDE,
             "Model loading 40 %",
         ),
+        (answering_with(replace(QWEN, state=LoadState.ASLEEP), turn=None), WIDE, "Model asleep"),
         (replace(ANSWERING, budget=Budget(left=0, limit=60)), WIDE, "Requests 0 of 60/min"),
         (replace(ANSWERING, context_tokens=9_990, context_limit=1_000), WIDE, "Context 999 %"),
         (replace(ANSWERING, context_tokens=43_810, context_limit=1_000), WIDE, "Context > 999 %"),
@@ -230,6 +231,22 @@ BIG = replace(ANSWERING, context_tokens=120_000, context_limit=131_072, is_conte
 )
 async def test_what_is_long_or_rare_is_told_in_its_row(snapshot, size, row):
     assert row in squeezed(await shown(snapshot, 104.1, size))
+
+
+@pytest.mark.parametrize(
+    ("turn_now", "word"),
+    [
+        (turn(stage=Stage.WAITING, first_token_s=None), "Model asleep"),
+        (turn(stage=Stage.LOADING, first_token_s=None), "Model loading"),
+        (turn(stage=Stage.READING, first_token_s=None), "Model loaded"),
+        (turn(), "Model loaded"),
+        (turn(model="gemma-3-4b"), "Model asleep"),
+        (turn(state=AnswerState.COMPLETE, ended_s=105.0), "Model asleep"),
+    ],
+)
+async def test_a_sleeping_model_that_answers_is_shown_as_it_wakes(turn_now, word):
+    snapshot = answering_with(replace(QWEN, state=LoadState.ASLEEP), turn=turn_now)
+    assert word in squeezed(await shown(snapshot, 104.1, WIDE))
 
 
 async def test_a_row_is_drawn_with_its_new_figure():

@@ -104,6 +104,7 @@ async def test_a_version_that_streams_is_followed_although_another_one_is_shown(
         gate.set()
         await desk.until(lambda: "Beta." in texts(desk)[1], "the rest")
         await desk.until(lambda: "streaming" not in screen_text(desk.app), "its figures")
+        await desk.answered()
         await desk.press("tab", "enter", leads_to=ChatScreen, sees="2/2")
         assert [m.text for m in await desk.on_disk()] == ["one", "Beta."]
 

@@ -137,6 +137,35 @@ async def test_a_typed_server_that_wants_a_key_gets_it_after_any_number_of_wrong
         assert backend.keys == ["first", "second", "sk-good"]
 
 
+async def test_the_dialog_says_why_a_key_that_is_set_was_not_sent(tmp_path):
+    backend = Places(verdict=Verdict.NEEDS_KEY)
+    why = "The API key in config.toml was not sent."
+    wanting = candidate(Verdict.NEEDS_KEY, endpoint=NEAR, next_step=why, key_withheld=why)
+    backend.check = AsyncMock(return_value=wanting)
+    async with asked_for(tmp_path, backend, "127.0.0.1:9000") as desk:
+        await desk.on(KeyDialog)
+        await shown(desk, f"! {why}")
+
+
+async def test_a_server_that_answers_without_the_key_that_is_set_is_used_and_that_is_told(tmp_path):
+    backend = Places()
+    why = "The API key was not sent: port 9000 is held by a program of another user."
+    backend.check = AsyncMock(return_value=candidate(Verdict.READY, model(), endpoint=NEAR, key_withheld=why))
+    async with asked_for(tmp_path, backend, "127.0.0.1:9000") as desk:
+        await desk.on(ChatScreen)
+        await shown(desk, "The API key was not sent")
+
+
+async def test_a_typed_key_that_no_header_can_hold_is_not_tried(tmp_path):
+    backend = Places(verdict=Verdict.NEEDS_KEY)
+    async with asked_for(tmp_path, backend, "127.0.0.1:9000") as desk:
+        await desk.on(KeyDialog)
+        await desk.type("sk-é")
+        await desk.press("enter", sees="! What you typed has control characters or letters beyond")
+        assert (backend.keys, desk.kept_keys) == ([], [])
+        assert "sk-é" not in screen_text(desk.app)
+
+
 async def test_a_typed_server_whose_key_is_not_at_hand_stays_on_the_page(tmp_path):
     backend = Places(verdict=Verdict.NEEDS_KEY)
     async with asked_for(tmp_path, backend, "127.0.0.1:9000") as desk:

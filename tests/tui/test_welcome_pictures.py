@@ -37,9 +37,9 @@ LLAMA_START = ServerStart(
     product=Product.LLAMA_CPP,
     argv=(
         *("/usr/local/bin/llama-server", "-m", str(FILES[0].path)),
-        *("--host", "127.0.0.1", "--port", "8080"),
+        *("--host", "127.0.0.1", "--port", "9931"),
     ),
-    endpoint=Endpoint.parse("http://127.0.0.1:8080"),
+    endpoint=Endpoint.parse("http://127.0.0.1:9931"),
     lifetime=Lifetime.TIED,
 )
 OLLAMA_START = ServerStart(

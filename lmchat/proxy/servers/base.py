@@ -24,6 +24,8 @@ class Server:
 
     product: ClassVar[Product]
     ports: ClassVar[tuple[int, ...]] = ()  # default ports; people see the first
+    old_port: ClassVar[int | None] = None
+    """Of the ports, the default of older versions; people see it, too."""
     hosts: ClassVar[tuple[str, ...]] = ()
     """Hosts where it alone answers; nothing has to be asked to recognise it."""
     dialect: ClassVar[Dialect] = Dialect()  # how it is asked until it refuses a field

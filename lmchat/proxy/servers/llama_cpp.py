@@ -17,7 +17,7 @@ from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
 from lmchat.proxy.http import Reply
 from lmchat.proxy.json_values import mapping, number, text, whole
 from lmchat.proxy.servers.base import Server, Tell, capabilities, params_text
-from lmchat.proxy.site import Site, background_task
+from lmchat.proxy.site import SLEEP, Site, background_task
 
 LOADING_POLL_S = 0.2
 _LOOKS_IN_VAIN = 25  # looks at a model that is not loaded, after which loading has failed
@@ -25,18 +25,23 @@ UNLOAD_S = 30.0  # longest time to stay loaded after the order to go
 _GIVE_UP_S = 1.0
 _STATES = {
     "loaded": LoadState.LOADED,
-    "sleeping": LoadState.LOADED,
+    "sleeping": LoadState.ASLEEP,
     "loading": LoadState.LOADING,
     "downloading": LoadState.LOADING,
     "unloaded": LoadState.NOT_LOADED,
 }
+_RUNNING = (LoadState.LOADED, LoadState.ASLEEP)
+"""States of a model whose process runs."""
+_PROPS = "/props"  # wakes no sleeping model
+_WAKE = "/tokenize"  # needs the model in memory, and costs the least of such requests
 
 
 class LlamaCpp(Server):
     """llama-server: context, timings, progress. Never poll its `/slots` (R-29)."""
 
     product = Product.LLAMA_CPP
-    ports: ClassVar[tuple[int, ...]] = (8080,)
+    ports: ClassVar[tuple[int, ...]] = (9931, 8080)
+    old_port: ClassVar[int | None] = 8080
     loads_on_demand = True
     signs_replies = True
     health_path = "/health"
@@ -56,28 +61,33 @@ class LlamaCpp(Server):
         return reply.headers.get("server", "").startswith("llama.cpp")
 
     async def models(self, site: Site) -> tuple[ModelInfo, ...]:
+        """A list says nothing about sleep: a server that can sleep is asked with every look."""
         models = await super().models(site)
-        if site.is_quick or len(models) != 1 or models[0].state is not LoadState.LOADED:
+        if len(models) != 1 or models[0].state is not LoadState.LOADED:
             return models
-        props = await site.get_if_told("/props")
+        if site.is_quick and SLEEP not in site.traits:
+            return models
+        props = await site.get_if_told(_PROPS)
         if props is None or props.object.get("role") == "router":
             return models
-        can, sees = mapping(props.object.get("chat_template_caps")), mapping(props.object.get("modalities"))
-        settings, model = mapping(props.object.get("default_generation_settings")), models[0]
-        has_vision = "vision" in model.capabilities or sees.get("vision") is True
-        able = capabilities(tools=can.get("supports_tools") is True, vision=has_vision)
-        is_blind = not has_vision and (model.is_blind or sees.get("vision") is False)
-        context = model.context_loaded or whole(settings.get("n_ctx"))
-        return (replace(model, capabilities=able, is_blind=is_blind, context_loaded=context),)
+        model, is_sleeping = models[0], props.object.get("is_sleeping")
+        if is_sleeping is not None:
+            site.traits.add(SLEEP)
+        if is_sleeping is True:
+            model = replace(model, state=LoadState.ASLEEP)
+        return (model if site.is_quick else _described(model, props),)
 
     def model(self, site: Site, row: dict[str, Any]) -> ModelInfo:
         meta, status = mapping(row.get("meta")), mapping(row.get("status"))
-        inputs = mapping(row.get("architecture")).get("input_modalities")
+        architecture = mapping(row.get("architecture"))
+        inputs = architecture.get("input_modalities")
+        outputs = architecture.get("output_modalities")
         state = _STATES.get(text(status.get("value")), LoadState.UNKNOWN) if status else LoadState.LOADED
         context = whole(meta.get("n_ctx"))
         return replace(
             super().model(site, row),
             state=state,
+            is_decision=isinstance(outputs, list) and "decisions" in outputs,
             params=params_text(meta.get("n_params")),
             quantization=text(meta.get("ftype")).removeprefix("(guessed) "),
             context_loaded=_argument(status, "--ctx-size") if context is None else context,
@@ -92,7 +102,11 @@ class LlamaCpp(Server):
         return {**super().fields(sampling, model), "return_progress": True, "timings_per_token": True}
 
     async def load(self, site: Site, model: ModelInfo, how: LoadOptions, tell: Tell) -> None:  # noqa: ARG002 - it takes nothing
-        """The router answers before the model is loaded: look until it is."""
+        """The router answers before the model is loaded: look until it is. A sleeping one is woken."""
+        if model.state is LoadState.ASLEEP:
+            body = {"model": model.model_id, "content": "wake"}
+            self.accept(site, await site.post(_WAKE, body), "load")
+            return
         async with background_task(self.follow_loading(site, model.model_id, tell)):
             reply = await site.post("/models/load", {"model": model.model_id})
             is_begun = "already" not in str(reply.object.get("error", ""))
@@ -111,7 +125,7 @@ class LlamaCpp(Server):
         looks_in_vain, status = 0, {}
         async for status in self._statuses(site, model):
             state = _STATES.get(text(status.get("value")))
-            if state is LoadState.LOADED:
+            if state in _RUNNING:
                 return
             looks_in_vain += state is LoadState.NOT_LOADED
             if status.get("failed") or looks_in_vain > _LOOKS_IN_VAIN:
@@ -129,7 +143,7 @@ class LlamaCpp(Server):
                 if event.get("model") != model_id:
                     continue
                 told = mapping(event.get("data"))
-                if _STATES.get(text(told.get("status"))) is LoadState.LOADED:
+                if _STATES.get(text(told.get("status"))) in _RUNNING:
                     return
                 fraction = _fraction(mapping(told.get("progress")))
                 if fraction is not None:
@@ -143,7 +157,7 @@ class LlamaCpp(Server):
         try:
             async with asyncio.timeout(UNLOAD_S):
                 async for status in self._statuses(site, model):
-                    if _STATES.get(text(status.get("value"))) is not LoadState.LOADED:
+                    if _STATES.get(text(status.get("value"))) not in _RUNNING:
                         return
         except TimeoutError:
             raise ServerUnavailable(
@@ -161,6 +175,21 @@ class LlamaCpp(Server):
                 return
             yield mapping(row.get("status"))
             await asyncio.sleep(LOADING_POLL_S)
+
+
+def _described(model: ModelInfo, props: Reply) -> ModelInfo:
+    """Return a model with what only `/props` tells of it."""
+    can = mapping(props.object.get("chat_template_caps"))
+    sees = mapping(props.object.get("modalities"))
+    settings = mapping(props.object.get("default_generation_settings"))
+    has_vision = "vision" in model.capabilities or sees.get("vision") is True
+    return replace(
+        model,
+        capabilities=capabilities(tools=can.get("supports_tools") is True, vision=has_vision),
+        is_blind=not has_vision and (model.is_blind or sees.get("vision") is False),
+        context_loaded=model.context_loaded or whole(settings.get("n_ctx")),
+        keeps_thoughts=can.get("supports_preserve_reasoning") is True,
+    )
 
 
 def _fraction(progress: dict[str, Any]) -> float | None:
@@ -184,6 +213,7 @@ class BuiltIn(LlamaCpp):
 
     product = Product.BUILT_IN
     ports = ()
+    old_port = None
     loads_on_demand = False
     start_hint = "lmchat --local"
     key_hint = "Start lmchat again: each start makes a new API key"

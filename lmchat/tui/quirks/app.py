@@ -16,8 +16,10 @@ from textual.geometry import Region
 from textual.screen import Screen
 from textual.strip import Strip
 from textual.style import Style
+from textual.widget import Widget
 from textual.worker import WorkerFailed
 
+from lmchat.tui.key_order import KeyOrder, Typed
 from lmchat.tui.quirks.driver import TerminalDriver
 from lmchat.tui.quirks.widths import mend_cuts
 
@@ -32,6 +34,7 @@ class PatchedApp(App[None]):
         mend_cuts()
         _stop_style_leak()
         self._has_dropped_frame = False
+        self._key_order = KeyOrder(self, self._deliver_key)
 
     def begin_with_theme(self, name: str) -> None:
         """Set the theme before the app runs.
@@ -58,11 +61,23 @@ class PatchedApp(App[None]):
         return isinstance(self._driver, TerminalDriver) and self._driver.is_behind
 
     async def on_event(self, event: events.Event) -> None:
-        """Ignore input for removed widgets and closed screens; it would end the app."""
-        if not (isinstance(event, events.InputEvent) and self._is_late(event)):
+        """Deliver keys in order; ignore input that would end the app: its widget or screen is gone."""
+        if isinstance(event, events.InputEvent) and self._is_late(event):
+            return
+        if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
+            await self._key_order.take(event)
+        else:
             await super().on_event(event)
 
-    def _is_late(self, event: events.InputEvent) -> bool:
+    async def _deliver_key(self, event: Typed) -> Widget | None:
+        """Deliver a key or paste; return the widget that got it, if no binding took it."""
+        if self._is_late(event):
+            return None
+        receiver = self.focused or self.screen
+        await super().on_event(event)
+        return receiver if event.is_forwarded else None
+
+    def _is_late(self, event: events.Event) -> bool:
         if self._exit or not self.is_running or not self._screen_stack:
             return True
         if event.is_forwarded or not isinstance(event, events.MouseDown):

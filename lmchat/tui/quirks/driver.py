@@ -24,6 +24,7 @@ from textual.driver import Driver
 from textual.geometry import Size
 from textual.message import Message
 
+from lmchat.terminal.colours import with_changed_colours
 from lmchat.terminal.output import SignalGuard, TerminalOutput
 from lmchat.tui.quirks.keys import KeyStream, mend_keys
 from lmchat.tui.quirks.widths import with_sure_widths
@@ -161,7 +162,7 @@ class TerminalDriver(LinuxDriver):
 
     def write(self, data: str) -> None:
         if self._has_terminal and self._writer is not None:
-            self._writer.write(with_sure_widths(data))
+            self._writer.write(with_sure_widths(with_changed_colours(data)))
 
     @property
     def is_behind(self) -> bool:

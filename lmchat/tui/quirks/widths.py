@@ -22,6 +22,13 @@ _AGREED = (
 )
 """Start and end of the ranges with the same width everywhere: no combining marks, joiners or emoji."""
 _SIGNS = 0x2010  # words of lower code points, letters, are placed as a whole: fewer bytes
+_SEQUENCE = (
+    r"\x1b(?:"
+    r"\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor, modes
+    r"|\][^\x07\x1b]*"  # OSC: titles, links and clipboard texts, whose words are not drawn
+    r"|[PX^_](?:[^\x1b]|\x1b\x1b)*"  # DCS, SOS, PM, APC: images, and what tmux passes on
+    r"|[ -/]*[0-~])"
+)
 _CUTS_KEPT = 16 * 1024
 
 
@@ -36,18 +43,21 @@ def _is_sure(text: str) -> bool:
 
 @cache
 def _runs() -> re.Pattern[str]:
-    """Return the pattern of characters of unsure width."""
+    """Return the pattern of control sequences, which stay as they are, and of runs of unsure width.
+
+    Each unsure character takes the one before it along, which may be its base. Without the sequences that
+    would be the last letter of a colour. Only one part can match at each place: the time is linear.
+    """
     ranges = zip(_AGREED[::2], _AGREED[1::2], strict=True)
     agreed = "".join(f"{re.escape(chr(start))}-{chr(end - 1)}" for start, end in ranges)
-    undrawn = r"\x1b\][^\x07\x1b]*"  # titles, links and clipboard texts
-    return re.compile(
-        rf"{undrawn}|(?:[^\x00-\x20]?(?:\u200d[^\x00-\x20]|[^{re.escape(agreed[0])}{agreed[1:]}]))+"
-    )
+    base = rf"(?![\x00-\x20])[{agreed}]"
+    unsure = rf"\u200d[^\x00-\x20]?|[^{agreed}\u200d]"
+    return re.compile(rf"(?P<sequence>{_SEQUENCE})|(?:(?:{base})?(?:{unsure}))+")
 
 
 def _placed(match: re.Match[str]) -> str:
     run = match[0]
-    if run.startswith("\x1b"):
+    if match["sequence"] is not None:
         return run
     if all(ord(char) < _SIGNS for char in run):
         return _at_its_place(run)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from math import inf
+from pathlib import Path
+from time import monotonic
 from typing import Any, ClassVar
 
 from msgspec import Struct
@@ -16,11 +19,15 @@ from textual.worker import Worker
 
 from lmchat.domain.server import Endpoint, Product
 from lmchat.errors import EndpointNotAllowed
-from lmchat.text import safe_line, safe_text
+from lmchat.text import plural, safe_line, safe_text
 from lmchat.tui.screens.dialog import Dialog
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.keys_row import Hint
-from lmchat.tui.widgets.line import MUTED, Parts, content
+from lmchat.tui.widgets.line import MUTED, Parts, content, cut_middle
+
+_MOST_PATHS = 8  # shown in one question
+_PATH_CELLS = 200
+_RESTS_S = 0.5  # for which a question takes no keys: they were meant for the prompt
 
 Attempt = Callable[[Any], Awaitable[Any]]
 """Tries what was typed; returns the result, or as text why it failed."""
@@ -126,6 +133,37 @@ class ConfirmDialog(Dialog[bool | None]):
         self.dismiss(True)
 
 
+class OutsideDialog(Dialog[bool | None]):
+    """Question whether files outside the working folder are read; returns True on `y`, None on Esc.
+
+    Enter, which may still be meant for the prompt, does nothing, and neither does a key of the first moment.
+    """
+
+    AUTO_FOCUS = ""
+    LEAVE = "no"
+    HINTS = (("y", "attach"),)
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("y", "confirm", show=False)]
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        super().__init__("Attach from outside this folder?", is_small=True)
+        self._paths = paths
+        self.ready_s = inf  # from when on it takes keys, by the monotonic clock
+
+    def compose_content(self) -> Iterable[Widget]:
+        shown = self._paths[:_MOST_PATHS]
+        lines = [cut_middle(safe_line(str(path)), _PATH_CELLS) for path in shown]
+        if more := len(self._paths) - len(shown):
+            lines.append(f"and {plural(more, 'more file')}")
+        yield Static(content((("\n".join(lines), ""),)), classes="words gap")
+
+    def on_mount(self) -> None:
+        self.ready_s = monotonic() + _RESTS_S
+
+    def action_confirm(self) -> None:
+        if monotonic() >= self.ready_s:
+            self.dismiss(True)
+
+
 class WorkDialog(Dialog[None]):
     """Progress of work that Esc stops."""
 
@@ -151,7 +189,7 @@ class AddressDialog(AskDialog):
     def __init__(self, attempt: Attempt, typed: str = "") -> None:
         super().__init__(
             "Server address",
-            text="Host and port, for example 127.0.0.1:8080; http:// and /v1 are optional.",
+            text="Host and port, for example 127.0.0.1:9931; http:// and /v1 are optional.",
             value=typed,
             verb="check it",
             check=_problem_of,
@@ -212,21 +250,20 @@ class KeyDialog(AskDialog):
     EMPTY = "Type the API key, or press Esc."
     TRYING = "Checking the API key"
 
-    def __init__(
-        self, product: Product, endpoint: Endpoint, attempt: Attempt, *, is_rejected: bool = False
-    ) -> None:
+    def __init__(self, product: Product, endpoint: Endpoint, attempt: Attempt, *, problem: str = "") -> None:
+        """Create the dialog; `problem` says why the key so far is no good."""
         name = "The server" if product is Product.OPENAI_COMPATIBLE else product.value
         where = WHERE_THE_KEY_IS.get(product, "Ask the administrator of the server.")
         text = ((f"{where}\n", ""), (safe_line(endpoint.url), MUTED))
         super().__init__(f"{name} needs an API key", text=text, verb="check and save", attempt=attempt)
-        self._is_rejected = is_rejected
+        self._problem = problem
 
     def field(self) -> Field:
         return Field(is_masked=True, placeholder="Paste or type it; it is not shown")
 
     def on_mount(self) -> None:
-        if self._is_rejected:
-            self.show_problem("The previous API key was rejected.")
+        if self._problem:
+            self.show_problem(self._problem)
 
 
 _OPTION = r"^(--reasoning|--branches)(?: |$)|(?:^| )(--reasoning|--branches)$"

@@ -18,7 +18,7 @@ from lmchat.domain.server import Candidate, Endpoint, Target, Verdict
 from lmchat.domain.telemetry import Health
 from lmchat.errors import EndpointNotAllowed, LMChatError
 from lmchat.services.workspace import Workspace
-from lmchat.text import safe_line
+from lmchat.text import header_value, safe_line
 from lmchat.tui.quirks.keys import hand_over
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.chat.view import begin_work
@@ -154,6 +154,8 @@ class Connect:
         can_ask = not (isinstance(self._app.screen, ModalScreen) or self._is_writing)
         is_empty = candidate is not None and not any(map(has_model, (candidate, *candidates)))
         if target is not None and (need is Need.NOTHING or (can_ask and not is_empty)):
+            if candidate and candidate.key_withheld and self._is_first(candidate.endpoint.url, need):
+                self._chat.view.warn(candidate.key_withheld)
             self._use(target)
         elif candidate and need is Need.KEY and can_ask and self._is_first(candidate.endpoint.url, need):
             self._ask_for_key(candidate)
@@ -315,15 +317,21 @@ class Connect:
     def _ask_for_key(self, candidate: Candidate) -> None:
         from lmchat.tui.screens.ask_dialog import KeyDialog
 
-        endpoint, is_rejected = candidate.endpoint, candidate.verdict is Verdict.KEY_REJECTED
+        endpoint, problem = candidate.endpoint, candidate.key_withheld
+        if candidate.verdict is Verdict.KEY_REJECTED:
+            problem = "The previous API key was rejected."
         self._asked.add((endpoint.url, Need.KEY))
         if not screens_of(self._app, "KeyDialog"):
             try_key = partial(self._try_key, endpoint)
-            dialog = KeyDialog(candidate.product, endpoint, try_key, is_rejected=is_rejected)
+            dialog = KeyDialog(candidate.product, endpoint, try_key, problem=problem)
             self._app.push_screen(dialog, self.take_candidate)
 
     async def _try_key(self, endpoint: Endpoint, key: str) -> Candidate | str:
         """Keep a key that the server accepts, and return the server; else why the key is no good."""
+        try:
+            header_value(key)
+        except ValueError as error:
+            return f"What you typed {error}. Type the API key without them."
         try:
             found = await self._workspace.backend.try_key(endpoint, key)
         except LMChatError as error:

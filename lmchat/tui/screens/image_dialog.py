@@ -6,7 +6,6 @@ import asyncio
 import sys
 from collections.abc import Callable, Iterable
 from importlib import import_module
-from io import BytesIO
 from typing import Any, ClassVar
 
 from textual.app import App
@@ -15,6 +14,7 @@ from textual.widget import Widget
 
 from lmchat.domain.message import FilePart
 from lmchat.errors import FileRefused
+from lmchat.images import opened
 from lmchat.text import safe_line
 from lmchat.tui import formatting
 from lmchat.tui.quirks.driver import lend_terminal
@@ -32,7 +32,7 @@ async def decoded(app: App[Any], part: FilePart, data: bytes) -> Any:
     be taken for its answer.
     """
     try:
-        image = await asyncio.to_thread(_decoded, data)
+        image = await asyncio.to_thread(_decoded, safe_line(part.name, limit=80), data)
         if _WIDGETS not in sys.modules:
             with lend_terminal(app):
                 await asyncio.to_thread(import_module, _WIDGETS)
@@ -45,10 +45,8 @@ async def decoded(app: App[Any], part: FilePart, data: bytes) -> Any:
     return image
 
 
-def _decoded(data: bytes) -> Any:
-    from PIL import Image
-
-    with Image.open(BytesIO(data)) as image:
+def _decoded(name: str, data: bytes) -> Any:
+    with opened(name, data) as image:
         image.thumbnail((_SHOWN_PIXELS, _SHOWN_PIXELS))
         return image.convert("RGBA")
 

@@ -79,7 +79,7 @@ class ModelTable:
 
     def recent(self, digit: str) -> ModelInfo | None:
         """Return the recent model of a digit: 1 is the one used last."""
-        recent = [row for row in self.rows if row.recent_index is not None and not row.model.is_embedding]
+        recent = [row for row in self.rows if row.recent_index is not None and row.model.can_chat]
         by_digit = dict(zip("123456789", recent, strict=False))
         return by_digit[digit].model if digit in by_digit else None
 
@@ -91,7 +91,7 @@ class ModelTable:
 
     def best(self, typed: str) -> tuple[str, str] | None:
         """Return the key of the best match; None where nothing is typed, or nothing fits."""
-        found = [one for one in self.filtered(typed) if not one.row.model.is_embedding]
+        found = [one for one in self.filtered(typed) if one.row.model.can_chat]
         return max(found, key=lambda one: one.match.score).row.key if found and typed.strip() else None
 
     def laid_out(self, found: Sequence[ModelMatch], width: int, icons: Icons) -> tuple[Parts, list[ListRow]]:
@@ -106,13 +106,13 @@ class ModelTable:
                 group = name
                 rows += [ListRow()] if rows else []
                 rows.append(ListRow((((lead + name, MUTED),),), is_heading=True))
-            is_embedding, texts = one.row.model.is_embedding, _texts(one.row)
+            can_chat, texts = one.row.model.can_chat, _texts(one.row)
             cells = [
-                (_cell(title, texts[title][0], widths), MUTED if is_embedding else texts[title][1])
+                (_cell(title, texts[title][0], widths), texts[title][1] if can_chat else MUTED)
                 for title in titles
             ]
             parts = (*_name(one, self._server(one.row), name_width, icons), *cells)
-            rows.append(ListRow((parts,), key=None if is_embedding else one.row.key))
+            rows.append(ListRow((parts,), key=one.row.key if can_chat else None))
         return ((lead + set_cell_size("Model", name_width) + heads, MUTED),), rows
 
     def _columns(self, width: int) -> tuple[list[str], dict[str, int], int]:
@@ -134,8 +134,8 @@ class ModelTable:
         return " " * _BESIDE + safe_line(row.server_name or row.model.endpoint.netloc, limit=_MOST_SERVER)
 
     def _group(self, row: ModelRow) -> str:
-        if row.model.is_embedding:
-            return "For embeddings only"
+        if row.model.only_for:
+            return f"For {row.model.only_for} only"
         if row.recent_index is not None:
             return "Recent"
         if row.server_name:
@@ -187,13 +187,14 @@ def _name(one: ModelMatch, server: str, width: int, icons: Icons) -> Iterator[Pa
     yield {
         LoadState.LOADED: (icons.ready, "$success"),
         LoadState.LOADING: (icons.degraded, "$warning"),
+        LoadState.ASLEEP: (icons.asleep, MUTED),
         LoadState.NOT_LOADED: (icons.off, MUTED),
     }.get(model.state, (" ", ""))
     yield " ", ""
     name = safe_line(model.model_id)
     if cell_len(name) > width:
         name = set_cell_size(name, max(width - cell_len(icons.cut), 0)) + icons.cut
-    yield from highlighted(name, one.match.offsets, MUTED if model.is_embedding else NAME)
+    yield from highlighted(name, one.match.offsets, NAME if model.can_chat else MUTED)
     yield server, MUTED
     yield " " * (width - cell_len(name)), ""
 
@@ -254,9 +255,7 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         yield Field(self._typed, placeholder=f"Type part of a name{digits}")
         yield LineWidget(classes="columns gap")
         yield RowList()
-        icons = icons_for(self)
-        legend = f"{icons.ready} loaded   {icons.degraded} loading   {icons.off} not loaded"
-        yield LineWidget([content(((legend, MUTED),))], classes="legend")
+        yield LineWidget(classes="legend")
 
     def on_mount(self) -> None:
         if self._typed:
@@ -275,7 +274,15 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         if self.can_show:
             self.draw()
 
+    def _legend(self) -> str:
+        icons = icons_for(self)
+        signs = [(icons.ready, "loaded"), (icons.degraded, "loading"), (icons.off, "not loaded")]
+        if any(row.model.state is LoadState.ASLEEP for row in self._table.rows):
+            signs.insert(1, (icons.asleep, "asleep"))
+        return "   ".join(f"{sign} {word}" for sign, word in signs)
+
     def draw(self, choose: tuple[str, str] | None = None) -> None:
+        self.query_one(".legend", LineWidget).show([content(((self._legend(), MUTED),))])
         count = len(self._table.rows)
         nothing = f"No model matches “{{typed}}”. Backspace shows all {count}."
         if self._typed.strip() == "vision":

@@ -10,6 +10,7 @@ from typing import Any
 from msgspec.structs import replace
 from textual.app import App
 
+from lmchat.domain.candidate import cannot_chat
 from lmchat.domain.engine import DemoOffer, ModelFile
 from lmchat.domain.server import LoadState, ModelInfo, Product, Target
 from lmchat.errors import EngineUnavailable, LMChatError, ServerRejected
@@ -125,7 +126,10 @@ class Models:
         if not name.isdigit():
             self.switch_to(matching_model(name, rows))
         elif recent := [row.model for row in rows if row.recent_index == int(name) - 1]:
-            self.switch_to(recent[0])
+            if recent[0].can_chat:
+                self.switch_to(recent[0])
+            else:
+                self._chat.view.tell(cannot_chat(recent[0]))
         else:
             self._chat.view.notify(f"There is no recent model {name}. Ctrl+O lists the models.")
 

@@ -13,6 +13,7 @@ from textual.containers import Container, Vertical
 from textual.widget import Widget
 
 from lmchat.domain.message import AnswerState, ChatMessage, Role
+from lmchat.machine.highlighter import Highlighter
 from lmchat.text import safe_line
 from lmchat.tui.icons import icons_for
 from lmchat.tui.screens.dialog import Dialog
@@ -27,10 +28,14 @@ _FOLLOW_S = 1.0  # between two looks at a version that is still streaming
 class VersionPane(Vertical):
     """One version: heading, figures and text."""
 
+    def __init__(self, highlighter: Highlighter) -> None:
+        super().__init__()
+        self._highlighter = highlighter
+
     def compose(self) -> ComposeResult:
         yield LineWidget(classes="heading")
         yield LineWidget(classes="figures")
-        yield ChatLog()
+        yield ChatLog(highlighter=self._highlighter)
 
     def show(self, message: ChatMessage, number: int, count: int, *, is_new: bool) -> None:
         """Show a version from its start, or what has come of the shown one."""
@@ -62,7 +67,11 @@ class VersionsDialog(Dialog[str | None]):
     ]
 
     def __init__(
-        self, versions: Sequence[ChatMessage], message_id: str, as_now: Callable[[ChatMessage], ChatMessage]
+        self,
+        versions: Sequence[ChatMessage],
+        message_id: str,
+        as_now: Callable[[ChatMessage], ChatMessage],
+        highlighter: Highlighter,
     ) -> None:
         """Show a version of at least two beside the one before it; `as_now` adds what has arrived since."""
         super().__init__()
@@ -70,9 +79,11 @@ class VersionsDialog(Dialog[str | None]):
         current = next(at for at, one in enumerate(versions) if one.message_id == message_id)
         self._shown = [current, current - 1 if current else 1]
         self._as_now = as_now
+        self._highlighter = highlighter
 
     def compose_content(self) -> Iterable[Widget]:
-        yield Container(VersionPane(), VersionPane(), id="panes")
+        panes = VersionPane(self._highlighter), VersionPane(self._highlighter)
+        yield Container(*panes, id="panes")
 
     def on_mount(self) -> None:
         self.call_after_refresh(self._show_sides, 0, 1)  # the text starts where its size is known

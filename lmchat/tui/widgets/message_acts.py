@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from lmchat.domain.imported import is_imported_call
 from lmchat.domain.message import AnswerState, ChatMessage, Role, has_files
 
 NOTHING_YET = "This session is empty."
@@ -92,6 +93,10 @@ _NEEDS: Mapping[str, Sequence[tuple[Callable[[ChatMessage], bool], str]]] = {
     "regenerate": (
         (lambda message: message.role is not Role.SYSTEM, "Only prompts and answers can be regenerated."),
         (_can_run_again, "Only calls that failed or were stopped can be run again."),
+        (
+            lambda message: not is_imported_call(message),
+            "This call came with an imported chat and cannot be run; r on the answer above asks again.",
+        ),
     ),
     "resume": (
         (_is_answer, "Only answers can be continued."),

@@ -42,8 +42,17 @@ class FoldedBlocks:
         return token
 
     def fold_files(self, text: str) -> str:
+        """Return a text with a line for each of its files."""
+        return self.fold_texts(self.fold_marked(text))
+
+    def fold_marked(self, text: str) -> str:
+        """Return a text with a readable line for each attached file."""
         for line, part in take_files(text)[1].items():
             text = text.replace(line, self.fold(line, part.words))
+        return text
+
+    def fold_texts(self, text: str) -> str:
+        """Return a text with a line for each file whose text it holds."""
         return "".join(
             piece
             if isinstance(piece, str)
@@ -145,7 +154,7 @@ class PromptInput(TextArea):
     class FileNamed(Post):
         """A file was chosen after `@`, or a text was pasted that may be the paths of files."""
 
-        text: str  # what stands in the prompt for them
+        text: str  # the text for them in the prompt
         path: str  # empty for a pasted text
 
     class ScrollWanted(Post):
@@ -248,7 +257,7 @@ class PromptInput(TextArea):
 
     def _folded(self, text: str) -> str:
         """Return a text as it is shown: from disk, editor or pipe it may hold terminal controls."""
-        return self._blocks.fold_files(safe_text(text))
+        return self._blocks.fold_texts(safe_text(self._blocks.fold_marked(text)))
 
     def submit(self) -> None:
         text = self.full_text.strip("\n").rstrip()

@@ -8,6 +8,8 @@ from itertools import groupby, zip_longest
 from rich.cells import cell_len
 from textual.content import Content
 from textual.geometry import Region
+from textual.strip import Strip
+from textual.visual import Visual
 from textual.widget import Widget
 
 from lmchat.text import safe_line
@@ -84,11 +86,14 @@ class TelemetryPanel(Widget):
         self._rows = self._all_rows()
         self.refresh()
 
-    def render(self) -> Content:
-        width, icons = self.size.width, icons_for(self)
-        return Content("\n").join(
-            draw(row, width, icons) if row else Content(" " * width) for row in self._rows
-        )
+    def render_line(self, y: int) -> Strip:
+        """Draw one row: all of them for one changed figure would cost a tenth of a streaming answer."""
+        width = self.size.width
+        row = self._rows[y] if y < len(self._rows) else None
+        if row is None:
+            return Strip.blank(width, self.rich_style)
+        line = draw(row, width, icons_for(self))
+        return Visual.to_strips(self, line, width, 1, self.visual_style)[0]
 
 
 def draw(row: Row, width: int, icons: Icons) -> Content:

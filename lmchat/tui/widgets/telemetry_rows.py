@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState
 from lmchat.domain.server import LoadState, ModelInfo, Verdict
@@ -119,7 +120,7 @@ def _server_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[Row]:
 
 
 def _model_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:
-    health, model = snapshot.health, snapshot.health.model
+    health, model = snapshot.health, _current_model(snapshot)
     word, style = "unknown", MUTED
     if health.is_down:
         pass
@@ -144,6 +145,21 @@ def _model_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:
         yield TextRow(left=(("context", MUTED),), right=((window, ""),), is_detail=True)
     if snapshot.profile:
         yield _figure("profile", safe_line(snapshot.profile), is_words=True)
+
+
+def _current_model(snapshot: TelemetrySnapshot) -> ModelInfo | None:
+    """Return the model as it is now: while it answers, the server is not asked for its state."""
+    model, turn = snapshot.health.model, snapshot.turn
+    is_cold = model is not None and model.state in (LoadState.ASLEEP, LoadState.NOT_LOADED)
+    if model is None or turn is None or not is_cold:
+        return model
+    if not turn.is_running or turn.model != model.model_id:
+        return model
+    if turn.stage is Stage.LOADING:
+        return replace(model, state=LoadState.LOADING, load_fraction=turn.fraction)
+    if turn.stage is Stage.READING or turn.first_token_s is not None:
+        return replace(model, state=LoadState.LOADED)
+    return model
 
 
 def context_text(model: ModelInfo | None) -> str:

@@ -40,7 +40,7 @@ from tests.support.real_server.prepare import (
 
 HERE = Path(__file__).resolve().parent
 _TEMPLATE = HERE / "templates" / "chatml-think-tools.jinja"
-_THINKING_CHILD = HERE / "thinking_child.py"
+_VARIED_CHILD = HERE / "varied_child.py"
 _READY_S = 120
 _POLL_S = 0.02
 
@@ -52,6 +52,7 @@ class RealServer:
     api_key: str = ""  # 401 without it
     ctx: int = 4096  # tokens of the window
     reasoning: int | None = None  # thinking template; a thought is cut after so many tokens
+    sleep_s: int | None = None  # time without a request after which the model sleeps
     is_router: bool = False
     """Debian's llama-server with `MODEL` and `MODEL`-thinking, of which one is in memory."""
     api_prefix: str = ""  # path before all paths, health too; a router's only
@@ -77,9 +78,7 @@ class RealServer:
 
     def start(self) -> None:
         require_gomp()
-        thinking = [str(_THINKING_CHILD), str(_TEMPLATE), str(self.reasoning)]
-        child = [str(CHILD)] if self.reasoning is None else thinking
-        argv = self._router_argv() if self.is_router else [sys.executable, "-P", *child]
+        argv = self._router_argv() if self.is_router else [sys.executable, "-P", *self._child()]
         handle, name = tempfile.mkstemp(prefix="real-server-", suffix=".log")
         log = Path(name)
         with os.fdopen(handle, "wb") as out:
@@ -101,6 +100,14 @@ class RealServer:
             raise
         finally:
             log.unlink()
+
+    def _child(self) -> list[str]:
+        options: list[str] = []
+        if self.reasoning is not None:
+            options += ["--think", str(_TEMPLATE), str(self.reasoning)]
+        if self.sleep_s is not None:
+            options += ["--sleep", str(self.sleep_s)]
+        return [str(_VARIED_CHILD), *options] if options else [str(CHILD)]
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         if self._process is None:
@@ -162,6 +169,7 @@ class RealServer:
 
     def _router_argv(self) -> list[str]:
         shared = f"model = {model_file()}\nctx-size = {self.ctx}\nparallel = 1\nthreads = 1\n"
+        shared += f"sleep-idle-seconds = {self.sleep_s}\n" if self.sleep_s is not None else ""
         thinking = f"chat-template-file = {_TEMPLATE}\nreasoning-budget = {self.reasoning or 48}\n"
         text = f"[{MODEL}]\n{shared}[{MODEL}-thinking]\n{shared}{thinking}"
         preset = f"router-{hashlib.sha256(text.encode()).hexdigest()[:10]}"

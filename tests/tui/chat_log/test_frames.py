@@ -9,7 +9,6 @@ import pytest
 from lmchat.domain.event import TextDelta
 from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, TABLE_ROWS
 from lmchat.tui.widgets.chat_log.entry import Entry
-from lmchat.tui.widgets.chat_log.layout import code
 from lmchat.tui.widgets.chat_log.layout.block import Layout
 from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
 from tests.support.chat_log_app import coloured_page, document_with, plain_page, shown, streaming
@@ -54,9 +53,7 @@ def most_calls(text):
 
 
 @pytest.mark.parametrize("name", DEAR)
-def test_no_frame_costs_more_than_it_may(name, monkeypatch):
-    # counting slows a lexer down, which is no fault of its own
-    monkeypatch.setattr(code, "MOST_PIECE_S", 60)
+def test_no_frame_costs_more_than_it_may(name):
     assert most_calls(DEAR[name](PIECE_CHARS + FRAME_CHARS)) <= MOST_CALLS
 
 

@@ -1,43 +1,45 @@
-"""Code has the colours of the whole, however it was cut, and no lexer holds the screen up."""
+"""Code has the colours of the whole, however it was cut, and is plain until they arrive."""
 
 from __future__ import annotations
 
 import asyncio
-from itertools import count
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pygments.lexers import PythonLexer
-from pygments.token import Token
 
-from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, SEGMENT_LINES
+from lmchat.machine.lexer import colours_of
+from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, SEGMENT_LINES, Block, Kind
 from lmchat.tui.widgets.chat_log.layout import code as coding
-from lmchat.tui.widgets.chat_log.layout.code import known_kinds, piece_kinds, read_whole
+from lmchat.tui.widgets.chat_log.layout.code import coloured, whole_colours
+from lmchat.tui.widgets.chat_log.layout.colours import Colours
 from lmchat.tui.widgets.chat_log.layout.page import harmless
-from tests.support.chat_log_app import LogApp, answer, load, pour, streaming, tail_of
-from tests.support.programs import until
+from tests.support.chat_log_app import LogApp, answer, highlighted, load, pour, rows, streaming, tail_of
+from tests.support.programs import is_running, until
 
 pytestmark = pytest.mark.timeout(120)
 STRING = '"""\n' + "def word(x): return 1  # none of this is code\n" * 3 * SEGMENT_LINES + '"""\n'
 CODE = f"x = 1\ny = {STRING}z = 2  # note\n"
+HANGING = '"' + "\\" * 60  # the lexer for fish needs exponential time
+
+
+class Lexers:
+    """The lexers of the child, in this process."""
+
+    async def colours(self, language, code):
+        return colours_of(language, code)[1] or None
+
+
+def whole(code, language):
+    return asyncio.run(whole_colours(Lexers(), code, language))
 
 
 def codes(text):
     return {id(block.code): block.code for block in tail_of(text).closed if block.code}.values()
 
 
-def by_character(kinds):
-    return [(char, kind) for kind, text in kinds for char in text]
-
-
-@pytest.fixture(autouse=True)
-def any_time(monkeypatch):
-    coding._strikes.clear()
-    monkeypatch.setattr(coding, "MOST_WHOLE_S", 1e9)
-    monkeypatch.setattr(coding, "MOST_PIECE_S", 1e9)
-    yield
-    coding._strikes.clear()
+def by_character(parts):
+    return [(char, kind) for kind, text in parts for char in text]
 
 
 LINES = st.sampled_from(
@@ -53,15 +55,16 @@ LINES = st.sampled_from(
 @settings(max_examples=30, deadline=None)
 def test_the_colours_of_the_pieces_are_those_of_the_whole(lines, repeats, language):
     for code in codes(f"```{language}\n" + "\n".join(lines * repeats) + "\n```\n"):
-        text = "\n".join(code.pieces)
-        colours = read_whole(code, language, lambda: False)
-        found = [by_character(known_kinds(*pair)) for pair in zip(code.pieces, colours or [], strict=False)]
-        whole = by_character(piece_kinds(text, language))
-        if harmless(text):
+        text = harmless("\n".join(code.pieces))
+        colours = whole(code, language)
+        pairs = zip(map(harmless, code.pieces), colours or [], strict=False)
+        found = [by_character(coloured(*pair)) for pair in pairs]
+        at_once = by_character(coloured(text, colours_of(language, text)[1]))
+        if text:
             assert found
             assert [char for piece in found for char in [*piece, ("\n", None)]][:-1] == [
                 (char, None if char == "\n" and is_end else kind)
-                for (char, kind), is_end in zip(whole, ends(code.pieces), strict=True)
+                for (char, kind), is_end in zip(at_once, ends(code.pieces), strict=True)
             ]
 
 
@@ -78,54 +81,60 @@ def test_the_pieces_of_a_line_without_an_end_are_one_line():
     (code,) = codes(f"```python\n{text}\n```\n")
     assert len(code.pieces) == 4
     assert len(code.inner) == 3
-    colours = read_whole(code, "python", lambda: False)
-    assert {kind for _, kind in by_character(known_kinds(code.pieces[2], colours[2]))} == {"string"}
+    colours = whole(code, "python")
+    assert {kind for kind, _ in coloured(code.pieces[2], colours[2])} == {"string"}
 
 
-def test_what_is_too_long_or_not_wanted_or_unknown_keeps_the_colours_of_its_pieces(monkeypatch):
+def test_what_is_too_long_or_unknown_keeps_the_colours_of_its_pieces(monkeypatch):
     (code,) = codes(f"```python\n{CODE}```\n")
-    assert read_whole(code, "python", lambda: True) is None
-    assert read_whole(code, "no-such-language", lambda: False) is None
+    assert whole(code, "no-such-language") is None
     monkeypatch.setattr(coding, "MOST_WHOLE_CHARS", 100)
-    assert read_whole(code, "python", lambda: False) is None
+    assert whole(code, "python") is None
 
 
-def test_a_lexer_that_loses_characters_or_fails_is_not_believed(monkeypatch, caplog):
-    (code,) = codes(f"```python\n{CODE}```\n")
-    monkeypatch.setattr(PythonLexer, "get_tokens", lambda *_: iter([(Token.Comment, "x")]))
-    assert read_whole(code, "python", lambda: False) is None
-    assert list(piece_kinds("x = 1", "python")) == [("", "x = 1")]
-    monkeypatch.setattr(PythonLexer, "get_tokens", lambda *_: 1 / 0)
-    assert read_whole(code, "python", lambda: False) is None
-    assert list(piece_kinds("x = 1", "python")) == [("", "x = 1")]
-    assert "lexer for python failed" in caplog.text
+def taken(colours):
+    """Let the lexers answer what waits first; return it with the blocks that waited."""
+    wanted = colours.wanted
+    return wanted, colours.put(wanted, colours_of(*wanted)[1])
 
 
-def test_a_lexer_that_often_takes_too_long_for_a_piece_is_not_asked_again(monkeypatch, caplog):
-    clock, asked = count(), []
-
-    def tokens(_self, text):
-        asked.append(text)
-        return ((Token.Comment, "a") for _ in count())
-
-    monkeypatch.setattr(PythonLexer, "get_tokens", tokens)
-    monkeypatch.setattr(coding, "thread_time", lambda: next(clock) * 0.01)
-    monkeypatch.setattr(coding, "MOST_PIECE_S", 0.02)
-    text = "a" * 1_000
-    for _ in range(9):
-        assert list(piece_kinds(text, "python")) == [("", text)]
-    assert len(asked) == 3
-    assert "lexer for python is too slow" in caplog.text
+def test_code_that_grows_keeps_the_colours_of_its_beginning():
+    colours = Colours()
+    assert colours.of("python", "x = 1") == b""
+    taken(colours)
+    known = colours.of("python", "x = 1")
+    assert len(known) == 5
+    assert colours.of("python", "x = 1  # no") == known
+    assert colours.of("python", "y = 1") == b""
 
 
-def test_a_lexer_that_never_ends_is_given_up_on_the_whole(monkeypatch):
-    clock = count()
-    (code,) = codes(f"```python\n{CODE}```\n")
-    monkeypatch.setattr(PythonLexer, "get_tokens", lambda *_: ((Token.Comment, "") for _ in count()))
-    monkeypatch.setattr(coding, "thread_time", lambda: next(clock) * 0.1)
-    monkeypatch.setattr(coding, "MOST_WHOLE_S", 5)
-    monkeypatch.setattr(coding, "sleep", lambda _: None)
-    assert read_whole(code, "python", lambda: False) is None
+def test_of_code_that_grows_only_the_newest_is_requested():
+    colours = Colours()
+    blocks = [Block(Kind.FENCE, text) for text in ("x", "x =", "x = 1")]
+    for colours.block in blocks:
+        colours.of("python", colours.block.source)
+    assert taken(colours) == (("python", "x = 1"), blocks)
+    assert colours.wanted is None
+
+
+def test_code_without_colours_is_requested_once():
+    colours = Colours()
+    colours.of("python", "x")
+    colours.put(("python", "x"), None)
+    assert colours.of("python", "x") == b""
+    assert colours.wanted is None
+
+
+def test_colours_of_so_much_code_stay_known():
+    colours = Colours()
+    texts = [f"# {number}" + "a" * 99_000 for number in range(6)]
+    for text in texts:
+        colours.of("python", text)
+        colours.put(("python", text), b"\1" * len(text))
+    assert colours.of("python", texts[-1])
+    assert colours.wanted is None
+    colours.of("python", texts[0])
+    assert colours.wanted == ("python", texts[0])
 
 
 def styles_of(log, words):
@@ -137,6 +146,10 @@ def styles_of(log, words):
     }
 
 
+def colour_of(log, name):
+    return str(log.get_component_rich_style(f"chat-log--{name}", partial=True).color)
+
+
 @pytest.mark.parametrize("is_loaded", [True, False])
 async def test_a_string_over_many_pieces_is_a_string_when_the_fence_has_ended(log, is_loaded):
     text = f"```python\n{STRING}```\n"
@@ -146,35 +159,54 @@ async def test_a_string_over_many_pieces_is_a_string_when_the_fence_has_ended(lo
         log.begin_answer(streaming())
         for start in range(0, len(text), 500):
             await pour(log, text[start : start + 500])
-    string = str(log.get_component_rich_style("chat-log--string", partial=True).color)
+    string = colour_of(log, "string")
     await until(lambda: styles_of(log, "none of this") == {string}, "the colours of the whole")
     assert not log.document.unhighlighted
     log.scroll_home()
     await until(lambda: styles_of(log, "none of this") == {string}, "the colours of the whole")
 
 
-async def test_a_fence_of_one_piece_is_never_read_twice(pilot, log):
+async def test_code_of_an_answer_that_streams_is_coloured_before_its_fence_ends(log):
+    log.begin_answer(streaming())
+    await pour(log, "```python\nif True:\n    pass  # so")
+    await until(lambda: styles_of(log, "# so") == {colour_of(log, "comment")}, "the colours")
+    await pour(log, " it goes on\nwhile")
+    assert styles_of(log, "# so") == {colour_of(log, "comment")}
+    await until(lambda: styles_of(log, "while") == {colour_of(log, "keyword")}, "the colours")
+
+
+@pytest.mark.parametrize("text", ["- item\n\n  ```python\n  if x:\n  ```", "> ```python\n> if x:\n> ```"])
+async def test_code_in_a_list_or_quote_is_coloured(log, text):
+    log.load([answer(text)])
+    await until(lambda: styles_of(log, "if") == {colour_of(log, "keyword")}, "the colours")
+
+
+async def test_colours_that_arrive_do_not_move_the_view(pilot, log):
+    fence = "```python\n" + "if True: pass\n" * 20 + "```\n"
+    await load(pilot, *(answer(f"{fence}\nwords {number}") for number in range(30)))
+    log.scroll_to(y=200)
+    before, top = rows(log), log.viewport.top
+    await highlighted(log)
+    assert styles_of(log, "if") == {colour_of(log, "keyword")}
+    assert (rows(log), log.viewport.top) == (before, top)
+
+
+async def test_a_fence_of_one_piece_is_highlighted_once(pilot, log):
     await load(pilot, answer("```python\nx = 1\n```\n\n```\n" + "plain\n" * 90 + "```\n"))
     assert not log.document.unhighlighted
-    assert not [worker for worker in log.workers if worker.name == "colours"]
+    await highlighted(log)
+    assert not log.highlighting.is_needed
 
 
-async def test_leaving_ends_the_colouring(monkeypatch):
-    begun = asyncio.Event()
-    loop = asyncio.get_running_loop()
+async def test_a_lexer_that_hangs_delays_neither_text_nor_other_colours(pilot, log):
+    await load(pilot, answer(f"```fish\n{HANGING}\n```\n\n```python\nif x:\n```\n\nLAST"))
+    assert "LAST" in "\n".join(rows(log))
+    await until(lambda: styles_of(log, "if") == {colour_of(log, "keyword")}, "the colours of the other")
 
-    def tokens(_self, text):
-        loop.call_soon_threadsafe(begun.set)
-        return ((Token.Comment, "") for _ in count())
 
-    coding._strikes["python"] = 3
-    monkeypatch.setattr(PythonLexer, "get_tokens", tokens)
+async def test_leaving_ends_the_child():
     async with LogApp().run_test() as pilot:
-        pilot.app.log_view.load([answer(f"```python\n{CODE}```\n")])
-        await begun.wait()
-
-
-@pytest.mark.parametrize("language", ["console", "psql", "rconsole", "robotframework", "json", "diff"])
-@pytest.mark.parametrize("text", ["$ ls\ntotal 0", "$ ls", "", "a\n", "\n\n"])
-def test_no_lexer_swallows_or_adds_a_line(language, text):
-    assert "".join(part for _, part in piece_kinds(text, language)) == text
+        pilot.app.log_view.load([answer(f"```fish\n{HANGING}\n```\n")])
+        await until(lambda: pilot.app.highlighter.pid, "the child")
+        pid = pilot.app.highlighter.pid
+    assert not is_running(pid)

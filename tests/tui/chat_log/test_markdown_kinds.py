@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from rich.cells import cell_len
 from rich.style import Style
 
+from lmchat.machine.lexer import colours_of
 from lmchat.tui import icons
 from lmchat.tui.widgets.chat_log.layout.block import inline_spans
 from lmchat.tui.widgets.chat_log.markdown.inline import is_told_by
@@ -26,6 +27,9 @@ def rows(text, width=60):
 def styled(text, width=60):
     """Pieces of text with the names of their styles."""
     page = plain_page(width, lambda name: Style(meta={"named": (name,)}))
+    laid_out(tail_of(text), page)
+    while wanted := page.colours.wanted:
+        page.colours.put(wanted, colours_of(*wanted)[1])
     return [
         (segment.text, segment.style.meta.get("named", ("",))[0])
         for line in laid_out(tail_of(text), page)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.chat_log_app import LogApp, answer
+from tests.support.chat_log_app import LogApp, answer, highlighted
 
 SHEET = (Path(__file__).parents[2] / "support" / "markdown_sheet.md").read_text(encoding="utf-8")
 WIDTHS = {60: 152, 100: 120, 160: 120}  # columns, and rows that all of it needs there
@@ -18,11 +18,17 @@ class SheetApp(LogApp):
         self.call_after_refresh(self.log_view.scroll_home)
 
 
+async def in_colours(pilot):
+    await pilot.pause()
+    await highlighted(pilot.app.log_view)
+
+
 @pytest.mark.parametrize("theme", ["lmchat-dark", "lmchat-light", "lmchat-ansi"])
 @pytest.mark.parametrize("width", WIDTHS)
 def test_each_kind_of_markdown(snap_compare, width, theme):
-    assert snap_compare(SheetApp(theme=theme), terminal_size=(width, WIDTHS[width]))
+    assert snap_compare(SheetApp(theme=theme), terminal_size=(width, WIDTHS[width]), run_before=in_colours)
 
 
 def test_each_kind_of_markdown_in_ascii(snap_compare):
-    assert snap_compare(SheetApp(theme="lmchat-ansi", is_ascii=True), terminal_size=(100, WIDTHS[100]))
+    app = SheetApp(theme="lmchat-ansi", is_ascii=True)
+    assert snap_compare(app, terminal_size=(100, WIDTHS[100]), run_before=in_colours)

@@ -9,7 +9,7 @@ from typing import Any
 from textual.worker import Worker, WorkerCancelled, WorkerFailed
 
 from lmchat.domain.session import SearchHit, Session, SessionHeader, tags_from
-from lmchat.errors import FileExists, LMChatError
+from lmchat.errors import FileExists, LMChatError, WrongUse
 from lmchat.files import path_of
 from lmchat.formats.writing import export_name
 from lmchat.services.exporting import ExportAs
@@ -116,12 +116,13 @@ class SavedSessions:
         from lmchat.tui.screens.trash_dialog import TrashDialog
 
         def act(name: str, session_ids: Sequence[str]) -> None:
-            change = self._library.restore if name == "restore" else self._library.purge
-
             async def work() -> None:
                 try:
-                    for session_id in session_ids:
-                        await change(session_id)
+                    if name == "restore":
+                        for session_id in session_ids:
+                            await self._library.restore(session_id)
+                    else:
+                        await self._library.purge(*session_ids)
                 finally:
                     dialog.show(await self._library.trash())
                     await self._sessions.fetch_list()
@@ -186,6 +187,9 @@ class SavedSessions:
     async def _import(self, _id: str, name: str) -> None:
         from lmchat.tui.screens.ask_dialog import AskDialog
 
+        if self._workspace.is_temporary:
+            hint = "Start lmchat without --temporary, or import in a shell: lmchat import FILE"
+            raise WrongUse("A temporary chat saves nothing, so it cannot import.", hint=hint)
         if (importer := self._workspace.importer) is None:
             return
         done, is_stopped = Done(), False

@@ -194,7 +194,9 @@ class MessageActs:
         from lmchat.tui.screens.versions_dialog import VersionsDialog
 
         if versions := [self._as_now(one) for one in await self._versions(message)]:
-            chosen = await self._view.ask(VersionsDialog(versions, message.message_id, self._as_now))
+            highlighter = self._view.highlighter
+            dialog = VersionsDialog(versions, message.message_id, self._as_now, highlighter)
+            chosen = await self._view.ask(dialog)
             if chosen and chosen != message.message_id:
                 await self._show_version(message, chosen)
 

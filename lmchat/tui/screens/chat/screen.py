@@ -17,11 +17,12 @@ from textual.binding import BindingType
 from textual.containers import Center, Horizontal, Vertical
 from textual.content import Content
 
-from lmchat.domain.message import Role, now, take_files
+from lmchat.domain.message import Role, now, take_files, without_file_lines
 from lmchat.domain.session import SearchHit
 from lmchat.domain.tool import CHOICES
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files import path_of
+from lmchat.services.attachments import files_outside
 from lmchat.services.file_finder import named_files
 from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line, safe_text
@@ -178,6 +179,7 @@ class ChatScreen(PatchedScreen):
         log = self.view.log
         log.inflow.frames_per_second = self.workspace.settings.ui.frames_per_second
         log.typed_into, log.today = self.view.prompt_input, self.workspace.library.today
+        log.is_saved = not self.workspace.is_temporary
         self.view.prompt_input.find_files = self.workspace.platform.find_files
         settings = self.workspace.settings
         self.view.prompt_input.names = {"/p": settings.prompts, "/profile": settings.profiles}
@@ -209,10 +211,11 @@ class ChatScreen(PatchedScreen):
             self.workspace.notices.append(notice)
             self.view.refresh()
         known = await self.workspace.store.prompt_history()
-        earlier = tuple(one for one in known if one != self.open_sessions.compact_prompt)
+        typed = (prompt for prompt in known if prompt != self.open_sessions.compact_prompt)
+        earlier = tuple(map(without_file_lines, typed))
         drafts, prompt_input = self.open_sessions.drafts, self.view.prompt_input
-        is_typed = bool(drafts.text(""))  # in this run: it is in the prompt, or was just sent
         await drafts.load("")
+        is_typed = drafts.is_noted("")  # in this run: it is in the prompt, or was just sent
         draft = "" if self.workspace.resume_id or is_typed else drafts.text("")
         if draft and not prompt_input.text and not self.open_sessions.shown.conversation.messages:
             prompt_input.load_draft(draft)
@@ -292,7 +295,9 @@ class ChatScreen(PatchedScreen):
     def action_edit_prompt(self) -> None:
         async def edit() -> None:
             prompt_input = self.view.prompt_input
-            prompt_input.put(await self.workspace.platform.edit(prompt_input.full_text))
+            before = prompt_input.full_text
+            after = await self.workspace.platform.edit(before)
+            prompt_input.put(without_file_lines(after, kept=take_files(before)[1]))
 
         self.view.lend_terminal_to(edit)
 
@@ -302,13 +307,23 @@ class ChatScreen(PatchedScreen):
 
     async def _attach_files(self, typed: str, path: str) -> None:
         """Put the file at a path into the prompt, else those that a pasted text names, if it does."""
-        paths = await run_abandonable(partial(named_files, path or typed)) or ([path] if path else ())
-        files = [await self.open_sessions.files.attach(path_of(str(one))) for one in paths]
+        found = await run_abandonable(partial(named_files, path or typed)) or ([path] if path else ())
+        paths = [path_of(str(name)) for name in found]
+        if not await self._may_read(paths):
+            return
+        files = [await self.open_sessions.files.attach(one) for one in paths]
         if files:
             name = safe_line(Path(path).name) if typed and path else ""
             self.view.prompt_input.attach(typed, files, name)
         if self.view.has_unseen_image and any(take_files(file)[1] for file in files):
             self.view.notify(CANNOT_SEE)
+
+    async def _may_read(self, paths: Sequence[Path]) -> bool:
+        """Ask about files outside the working folder: a pasted path alone must not read them."""
+        from lmchat.tui.screens.ask_dialog import OutsideDialog
+
+        outside = await files_outside(paths, Path.cwd())
+        return not outside or bool(await self.view.ask(OutsideDialog(outside)))
 
     async def action_insert_file(self, path: str) -> None:
         await self._attach_files("", path)
@@ -328,7 +343,11 @@ class ChatScreen(PatchedScreen):
 
         name, _, text = typed.partition(" ")
         settings, platform = self.workspace.settings, self.workspace.platform
-        self.turns.submit(await filled(settings.prompts, name, text, platform.paste))
+
+        async def paste() -> str:
+            return without_file_lines(await platform.paste())
+
+        self.turns.submit(await filled(settings.prompts, name, text, paste))
 
     def action_use_effort(self, level: str) -> None:
         self.open_sessions.use_effort(level)

@@ -9,7 +9,7 @@ from functools import partial
 from msgspec.structs import replace
 from textual.timer import Timer
 
-from lmchat.domain.message import ChatMessage, Role, file_line
+from lmchat.domain.message import ChatMessage, Role, file_line, without_file_lines
 from lmchat.domain.session import Session
 from lmchat.errors import LMChatError
 from lmchat.services.conversation import Conversation
@@ -89,7 +89,7 @@ class PromptText:
         prompt_input = self._view.prompt_input
         self._before_edit = self._before_edit if self.edited_id else prompt_input.full_text
         self.edited_id = prompt.message_id
-        prompt_input.put("".join(map(file_line, prompt.files)) + prompt.text)
+        prompt_input.put("".join(map(file_line, prompt.files)) + without_file_lines(prompt.text))
         prompt_input.focus()
         self._view.show_action("editing")
 

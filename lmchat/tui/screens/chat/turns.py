@@ -26,7 +26,7 @@ from lmchat.domain.event import (
     ToolCallDelta,
 )
 from lmchat.domain.message import AnswerState, ChatMessage, Role
-from lmchat.domain.server import ModelInfo, Target, Verdict
+from lmchat.domain.server import LoadState, ModelInfo, Target, Verdict
 from lmchat.domain.tool import Choice, Decision
 from lmchat.errors import LMChatError
 from lmchat.services.conversation import (
@@ -65,6 +65,12 @@ _ENDED_WORDS = {
     AnswerState.FAILED: "request failed",
     AnswerState.STREAMING: "streaming",
 }
+_TEMPORARY_WORDS = {
+    AnswerState.COMPLETE: "answer complete",
+    AnswerState.STOPPED: "stopped",
+    AnswerState.INTERRUPTED: "interrupted",
+}
+"""Words that replace those of `_ENDED_WORDS` in a temporary chat."""
 
 
 class Turns:
@@ -296,7 +302,10 @@ class Turns:
         waiting = self._open_sessions.next_after(opened)
         self._sessions.show_queue()
         last = opened.last_calls[-1] if opened.last_calls else answer  # a call that was stopped, or failed
-        words = _ENDED_WORDS[last.state if last else AnswerState.STOPPED]
+        state = last.state if last else AnswerState.STOPPED
+        words = _ENDED_WORDS[state]
+        if self._workspace.is_temporary:
+            words = _TEMPORARY_WORDS.get(state, words)
         if is_summary:
             words = "not compacted" if answer is None else "compacted"
             if answer is not None:
@@ -307,13 +316,15 @@ class Turns:
         self._view.show_action(words.replace("saved", "not saved") if is_unsaved else words)
         self._sessions.show_list()
         has_failed = turn is not None and turn.state in (AnswerState.FAILED, AnswerState.INTERRUPTED)
-        if has_failed:
+        model = self._workspace.monitor.health.model
+        was_woken = model is not None and model.state in (LoadState.ASLEEP, LoadState.NOT_LOADED)
+        if has_failed or was_woken:
             self._workspace.monitor.look_now()  # the server may be another one by now
         if elapsed_s > _LONG_ANSWER_S:
             self._tell_away("The answer has ended.")
         if waiting is not None:
             self._send(opened, waiting, may_compact=not is_summary)
-        elif self._open_sessions.chat.auto_title:
+        elif self._open_sessions.chat.auto_title and not self._workspace.is_temporary:
             self._name_session(opened)
 
     def _name_session(self, opened: OpenSession) -> None:
@@ -343,6 +354,8 @@ class Turns:
     def _ask(self, opened: OpenSession, asked: ApprovalAsked, *, is_shown: bool) -> None:
         opened.asked = asked
         self._view.show_action("waiting for you")
+        if asked.note:
+            self._view.notify(asked.note)
         if is_shown:
             self._view.focus_card()
         else:
@@ -371,10 +384,18 @@ class Turns:
         if reason is not None and opened.asked is asked:  # else the turn was stopped
             opened.asked = None
             if choice is Choice.ALWAYS:
-                self._view.remember(self._workspace.remembered.with_allowed(asked.name))
+                self._allow_always(asked)
             asked.decision.set_result(Decision(choice=choice, reason=" ".join(reason.split())))
             self._view.show_action(asked.name)
             self._view.leave_card()
+
+    def _allow_always(self, asked: ApprovalAsked) -> None:
+        if asked.fingerprint:
+            remembered = self._workspace.remembered
+            self._view.remember(remembered.with_allowed(asked.name, asked.fingerprint))
+        else:
+            name = safe_line(asked.name, limit=80)
+            self._view.notify(f"config.toml asks about {name}; it is allowed for this session.")
 
     def _show_end(self, conversation: Conversation, answer: ChatMessage | None) -> None:
         log = self._view.log

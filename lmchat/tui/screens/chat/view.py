@@ -16,6 +16,7 @@ from lmchat.domain.message import take_files
 from lmchat.domain.server import Target
 from lmchat.domain.telemetry import Health
 from lmchat.errors import LMChatError
+from lmchat.machine.highlighter import Highlighter
 from lmchat.services.turn_stats import Speedometer
 from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
@@ -57,7 +58,8 @@ class ChatView:
         self.workspace = workspace
         self.session_list = SessionList()
         self.title_line = LineWidget(id="title")
-        self.log = ChatLog(id="log")
+        self.highlighter = Highlighter()
+        self.log = ChatLog(highlighter=self.highlighter, id="log")
         self.prompt = Prompt()
         self.telemetry = TelemetryPanel(workspace.settings.ui.sections, id="telemetry")
         self.keys_row = KeysRow()
@@ -251,6 +253,8 @@ class ChatView:
         filled = formatting.percent(share) if share is not None else ""
         rate = formatting.rate(turn.tokens_per_second) if turn and turn.tokens_per_second else ""
         unsaved = "! not saved" if opened.save_queue.warning and not self.telemetry.display else ""
+        if self.workspace.is_temporary:
+            unsaved = "temporary"
         icons = icons_for(self.prompt)
         dot = f" {icons.dot} "
         wide, narrow = (dot.join(filter(None, (unsaved, figure, filled))) for figure in (drafted, rate))

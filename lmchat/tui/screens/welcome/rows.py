@@ -78,26 +78,33 @@ def _places(places: Sequence[ServerRow], width: int, icons: Icons) -> list[ListR
     """Return a table; what was seen at a place is a row of its own there, so that no column gets too wide."""
     rule = ListRow((((icons.rule * width, FAINT),),), is_heading=True)
     name_width = min(max(12, *(cell_len(_name(one.candidate)) + 2 for one in places)), _MOST_NAME)
+    # two ports need more room than one: they may begin in the column of the names
+    candidates = [place.candidate for place in places]
+    pairs = [(_name(candidate), candidate.port_words) for candidate in candidates]
+    most = max(min(cell_len(name), name_width - 2) + 1 + len(ports) for name, ports in pairs)
+    port_width = max(_PORT_WIDTH, most - name_width)
     found_width = max(8, *(len(_found(one)[0]) + 3 for one in places))
     steps = [(min(cell_len(safe_line(one.next_step)), _MOST_STEP), _key(one)) for one in places]
     step_width = max(cells + (_KEY_WIDTH if key else 0) for cells, key in steps)
-    if _INDENT + name_width + _PORT_WIDTH + 3 + found_width + step_width > width:
+    if _INDENT + name_width + port_width + 3 + found_width + step_width > width:
         return [rule, *(row for place in places for row in _as_pair(place, icons))]
-    head = f"    {'Server':{name_width}}{'Port':>{_PORT_WIDTH}}   {'Result':{found_width}}Next step"
+    head = f"    {'Server':{name_width}}{'Port':>{port_width}}   {'Result':{found_width}}Next step"
     rows = [ListRow((((head, MUTED),),), is_heading=True), rule]
     for place in places:
         candidate, (sign, style), (found, seen) = place.candidate, _sign(place, icons), _found(place)
-        name = set_cell_size(cut_middle(_name(candidate), name_width - 2, icons.cut), name_width)
+        ports = candidate.port_words
+        left_width = min(name_width, name_width + port_width - len(ports))
+        name = cut_middle(_name(candidate), name_width - 2, icons.cut)
         parts: Parts = (
             (f" {sign} ", style),
-            (name, NAME),
-            (f"{candidate.endpoint.port:>{_PORT_WIDTH}}   ", MUTED),
+            (set_cell_size(name, left_width), NAME),
+            (f"{ports:>{name_width + port_width - left_width}}   ", MUTED),
             (f"{found:{found_width}}", style),
             (safe_line(place.next_step), "" if place.is_here else MUTED),
         )
         rows.append(ListRow((parts,), key=_key(place)))
         if seen:
-            indent = " " * (3 + name_width + _PORT_WIDTH + 3)
+            indent = " " * (3 + name_width + port_width + 3)
             rows.append(ListRow((((f"{indent}{seen}", MUTED),),), key=_key(place)))
     return rows
 
@@ -105,7 +112,7 @@ def _places(places: Sequence[ServerRow], width: int, icons: Icons) -> list[ListR
 def _as_pair(place: ServerRow, icons: Icons) -> Iterator[ListRow]:
     candidate, (sign, style) = place.candidate, _sign(place, icons)
     name = f"{_name(candidate)} "
-    port = "" if str(candidate.endpoint.port) in name else str(candidate.endpoint.port)
+    port = "" if str(candidate.endpoint.port) in name else candidate.port_words
     left: tuple[Parts, ...] = (((f" {sign} ", style), (name, NAME)), ((port, MUTED),))
     yield ListRow(left, ((safe_line(place.found), style),), key=_key(place))
     if place.next_step:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
@@ -40,6 +41,8 @@ class Line(Struct):
 # code and plain text are laid out in pieces of so many lines: a line costs the same at any length
 SEGMENT_LINES = 32
 PIECE_CHARS = 4_000  # a paragraph or a line of plain text that is longer goes on as another piece
+MOST_CLUSTER = 64  # characters that are drawn as one
+_JOINER = "\u200d"
 HEAD_LINES = 2  # lines of the head of a table
 TABLE_ROWS = 24  # rows that decide about the widths of a table; those that follow are cut off one by one
 # a table with more is shown as plain text: short rows of it would be thousands of empty cells
@@ -116,15 +119,39 @@ def made(make: Callable[[Any], list[Line]], *, is_attached: bool = False) -> Blo
 
 def plain_blocks(text: str) -> Iterator[Block]:
     """Cut plain text into blocks of limited lines and characters."""
-    lines = text.split("\n")
-    start, size = 0, 0
-    is_first = True
-    for index, line in enumerate(lines):
-        size += len(line)
-        if index - start >= SEGMENT_LINES or (size > PIECE_CHARS and index > start):
-            yield Block(Kind.PLAIN, "\n".join(lines[start:index]), is_first=is_first)
-            start, size, is_first = index, len(line), False
-    yield Block(Kind.PLAIN, "\n".join(lines[start:]), is_first=is_first)
+    lines: list[str] = []
+    size, is_first = 0, True
+    for line in text.split("\n"):
+        if lines and (len(lines) >= SEGMENT_LINES or size + len(line) > PIECE_CHARS):
+            yield Block(Kind.PLAIN, "\n".join(lines), is_first=is_first)
+            lines, size, is_first = [], 0, False
+        start = 0
+        while len(line) - start > PIECE_CHARS:
+            end = _end_of_piece(line, start)
+            yield Block(Kind.PLAIN, line[start:end], is_first=is_first, goes_on=True)
+            start, is_first = end, False
+        lines.append(line[start:])
+        size += len(line) - start
+    yield Block(Kind.PLAIN, "\n".join(lines), is_first=is_first)
+
+
+def _end_of_piece(line: str, start: int) -> int:
+    """Return where to cut a long line: behind a blank, or between two characters."""
+    end = start + PIECE_CHARS
+    blank = line.rfind(" ", end - PIECE_CHARS // 2, end)
+    if blank >= 0:
+        return blank + 1
+    while end > start + PIECE_CHARS - MOST_CLUSTER and is_inner(line, end):
+        end -= 1
+    return end
+
+
+def is_inner(text: str, place: int) -> bool:
+    """Whether a place is within what is drawn as one character, or behind a backslash."""
+    if text[place - 1] in (_JOINER, "\\"):
+        return True
+    char = text[place]
+    return char == _JOINER or unicodedata.category(char)[0] == "M" or "\U0001f3fb" <= char <= "\U0001f3ff"
 
 
 class Heights:

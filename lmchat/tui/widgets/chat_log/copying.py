@@ -225,11 +225,10 @@ class CopyTurns:
             choices.insert(0, failure_text(message.failure))
         return choices[self._next("copy", message, len(choices))] if choices else source
 
-    def next_code(self, message: ChatMessage, source: str, number: int | None = None) -> tuple[str, str]:
+    def next_code(
+        self, message: ChatMessage, blocks: Sequence[str], number: int | None = None
+    ) -> tuple[str, str]:
         """Return a block of code and its number in words; empty if there is none."""
-        from lmchat.tui.widgets.chat_log.markdown.parser import code_blocks
-
-        blocks = code_blocks(source)
         if not blocks:
             return "", ""
         if number is not None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from math import inf
 
 from lmchat.domain.message import ChatMessage, FilePart, Role, ToolCallPart
-from lmchat.tui.widgets.chat_log.blocks import Block, Code, Heights, Line
+from lmchat.tui.widgets.chat_log.blocks import Block, Code, Heights, Kind, Line
 from lmchat.tui.widgets.chat_log.entry import Entry, likely_height
 from lmchat.tui.widgets.chat_log.layout.block import Layout
 from lmchat.tui.widgets.chat_log.layout.page import Page
@@ -117,12 +118,14 @@ class Entries:
 class Document:
     """All messages with their heights: exact where laid out, estimates elsewhere."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, step_s: float = inf) -> None:
+        self.step_s = step_s  # CPU time after which the rest of a message is left for later
         self.entries = Entries()
         self.heights = Heights()
         self.layout: Layout | None = None
         # complete code fences of several blocks with their languages, to be highlighted as a whole
         self.unhighlighted: list[tuple[Code, str]] = []
+        self._behind: list[Entry] = []  # of which a part is still to be parsed
         self.kept_lines = KEPT_LINES
         self._laid_out = 0
 
@@ -140,6 +143,7 @@ class Document:
     def load(self, messages: Iterable[ChatMessage]) -> None:
         self.entries = Entries(messages)
         self.unhighlighted.clear()
+        self._behind.clear()
         self._estimate()
 
     def prepend(self, earlier: Sequence[ChatMessage]) -> None:
@@ -213,9 +217,24 @@ class Document:
     def build(self, index: int) -> int:
         entry = self.entries[index]
         if not entry.blocks:
-            entry.build()
+            self._parse(entry)
             self._measure(index)
         return len(entry.blocks)
+
+    def _parse(self, entry: Entry) -> int:
+        first = entry.build(self.step_s)
+        if entry.is_behind and not any(entry is known for known in self._behind):
+            self._behind.append(entry)
+        return first
+
+    @property
+    def unparsed(self) -> int | None:
+        """The newest message of which a part is still to be parsed."""
+        self._behind = [entry for entry in self._behind if entry.is_behind and entry.blocks]
+        for index in range(len(self.entries) - 1, -1, -1) if self._behind else ():
+            if any(self.entries.known(index) is entry for entry in self._behind):
+                return index
+        return None
 
     def rebuild(self, index: int) -> tuple[int, bool]:
         """Make the blocks of a message again.
@@ -224,7 +243,7 @@ class Document:
         """
         entry, first, is_linked = self.entries[index], 0, False
         if entry.blocks or entry.is_streaming:
-            first = entry.build()
+            first = self._parse(entry)
             is_linked = self._relink(entry)
         self._measure(index)
         return first, is_linked
@@ -241,6 +260,8 @@ class Document:
         old = was[first].lines if first < len(was) else None
         if old is None or not entry.blocks or self.layout is None:
             return index, first, 0
+        if was[first].kind is not Kind.MADE:
+            was[first].lines = None  # it is gone: its colours are not waited for
         self.prepare(index, first)
         new = entry.blocks[first].lines or []
         pairs = enumerate(zip(old, new, strict=False))
@@ -327,16 +348,25 @@ class Document:
             code.is_read = True
             self.unhighlighted.append((code, block.info))
 
-    def set_colours(self, code: Code, colours: list[bytes]) -> Place | None:
-        """Take the colours of a fence; return its first row, or None if it is gone."""
+    def set_colours(self, code: Code, colours: list[bytes]) -> list[Block]:
+        """Take the colours of a fence; return its blocks."""
         code.colours = colours
-        places = []
-        for index, entry in self.entries.made():
-            for number, block in enumerate(entry.blocks):
-                if block.code is code:
+        return [block for _, entry in self.entries.made() for block in entry.blocks if block.code is code]
+
+    def drop_lines(self, blocks: Iterable[Block]) -> Place | None:
+        """Drop the lines of blocks that look different now; return the first row of those still shown."""
+        wanted = {id(block) for block in blocks if block.lines is not None}
+        first: Place | None = None
+        for index in range(len(self.entries) - 1, -1, -1):  # mostly, the newest is meant
+            if not wanted:
+                break
+            entry = self.entries.known(index)
+            for number, block in enumerate(entry.blocks if entry else ()):
+                if id(block) in wanted:
+                    wanted.discard(id(block))
                     block.lines = None
-                    places.append((index, number, 0))
-        return min(places, default=None)
+                    first = min(first or (index, number, 0), (index, number, 0))
+        return first
 
 
 def _is_same(old: Line, new: Line) -> bool:

@@ -6,7 +6,8 @@ from asyncio import TimerHandle
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain
-from time import perf_counter
+from math import inf
+from time import perf_counter, thread_time
 
 from msgspec import Struct, field
 
@@ -25,7 +26,7 @@ from lmchat.domain.message import (
 from lmchat.domain.turn import Turn
 from lmchat.text import safe_line, safe_text
 from lmchat.tui import formatting
-from lmchat.tui.widgets.chat_log.blocks import Block, Heights, made, plain_blocks
+from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, Block, Heights, made, plain_blocks
 from lmchat.tui.widgets.chat_log.layout.furniture import (
     call_lines,
     call_texts,
@@ -94,24 +95,45 @@ class LivePart(Struct):
     name: str = ""  # name of the tool
     index: int = 0  # the number of the call in the answer
     is_ended: bool = False
-    _parsed: int = 0  # chunks that are parsed
-    _is_final: bool = False  # whether they are parsed as all there will be
+    _taken: int = 0  # chunks that are parsed or in `_rest`
+    _rest: str = ""  # text that is not parsed yet, but for its first `_fed` characters
+    _fed: int = 0
+    _is_final: bool = False  # whether all is parsed as all there will be
 
     @property
     def text(self) -> str:
         return "".join(self.chunks)
 
-    def blocks(self) -> list[Block]:
-        """Parse what came since the last time; return all blocks."""
-        text = "".join(self.chunks[self._parsed :])
-        if text or self._is_final != self.is_ended:
-            self.chunks[self._parsed :] = [text]  # tokens come in hundreds
-            self._parsed, self._is_final = len(self.chunks), self.is_ended
+    @property
+    def is_behind(self) -> bool:
+        """Whether there was no time to parse all of its text."""
+        return bool(self._rest)
+
+    def blocks(self, until_s: float = inf) -> list[Block]:
+        """Parse what came since the last time, up to a time of this thread; return all blocks."""
+        text = "".join(self.chunks[self._taken :])
+        if text:
+            self.chunks[self._taken :] = [text]  # tokens come in hundreds
+            self._taken = len(self.chunks)
             if self.kind is ToolCallPart and not (self.tail.closed or self.tail.open):
                 self.tail.open_code("json")
                 text = text.lstrip("\n")
-            self.tail.feed(text, is_final=self.is_ended)
+            self._rest += text
+        if self._rest or self._is_final != self.is_ended:
+            self.parse(until_s)
         return self.tail.closed + self.tail.open
+
+    def parse(self, until_s: float) -> None:
+        """Parse a part of the rest, at least a piece, up to a time of this thread."""
+        while True:
+            piece = self._rest[self._fed : self._fed + PIECE_CHARS]
+            self._fed += len(piece)
+            is_all = self._fed >= len(self._rest)
+            self.tail.feed(piece, is_final=self.is_ended and is_all)
+            if is_all:
+                self._rest, self._fed, self._is_final = "", 0, self.is_ended
+            if is_all or thread_time() >= until_s:
+                return
 
 
 def _live_parts(parts: Iterable[Part], *, is_streaming: bool) -> list[LivePart]:
@@ -155,12 +177,14 @@ class Entry(Struct):
     goes_on: bool = False  # whether it is an answer whose calls were run: they follow as messages
     turn: Turn | None = None  # figures of the running turn
     now_s: float = 0.0  # when they were taken
+    is_behind: bool = False  # whether a part of its text is still to be parsed
     known_links: int = 0  # link definitions that its lines were laid out with
     parts: list[LivePart] = field(default_factory=list)  # its parts; empty until they are needed
     blocks: list[Block] = field(default_factory=list)  # all its blocks, in order; empty until they are needed
     heights: Heights = field(default_factory=Heights)  # height of each block with the blank row before it
     _rows: dict[tuple[object, ...], Block] = field(default_factory=dict)
     _retried_s: float = 0.0
+    _until_s: float = inf
 
     @property
     def source(self) -> str:
@@ -199,17 +223,28 @@ class Entry(Struct):
         self._rows.clear()
         self.heights.truncate(0)
 
-    def build(self) -> int:
+    def build(self, most_s: float = inf) -> int:
         """Make the list of blocks again; return the number of the first block that is new.
 
-        Blocks of Markdown stay the same objects, and so do rows of the log that still say the same.
+        Blocks of Markdown stay the same objects, and so do rows of the log that still say the same. After
+        `most_s` of parsing, a row stands for the rest.
         """
+        self.is_behind, self._until_s = False, thread_time() + most_s
         none = made(lambda _: []) if self.goes_on else rule("")
         old, self.blocks = self.blocks, [*self._heads(), *self._body(), *self._foot()] or [none]
         pairs = enumerate(zip(old, self.blocks, strict=False))
         first = next((at for at, (was, now) in pairs if was is not now), min(len(old), len(self.blocks)))
         self.heights.truncate(first)
         return first
+
+    def parse(self, most_s: float) -> bool:
+        """Parse more of the text, without new blocks; return whether there is still more."""
+        until_s = thread_time() + most_s
+        for part in self.parts:
+            if part.is_behind:
+                part.parse(until_s)
+                return True
+        return False
 
     def feed(self, delta: Delta) -> None:
         if not self.parts and self.message is not None:
@@ -315,9 +350,12 @@ class Entry(Struct):
                 blocks.append(self._row((number, part.name), partial(tool_block, part.name)))
             if is_thought and self.is_folded:
                 continue
-            blocks += (own := part.blocks())
+            blocks += (own := part.blocks(self._until_s))
             for block in own if is_thought else ():
                 block.is_thought = True
+            self.is_behind = self.is_behind or part.is_behind
+        if self.is_behind:
+            blocks.append(self._row(("behind",), partial(remark, "…")))
         if self.is_streaming and self.parts and self.parts[-1].kind in _SAID and self.parts[-1].tail.open:
             self.parts[-1].tail.open[-1].has_cursor = True
         return blocks

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
-from threading import Event
+from collections.abc import Sequence
 
 from rich.segment import Segment
 from rich.style import Style
@@ -15,9 +13,8 @@ from textual.strip import Strip
 from lmchat.tui.widgets.chat_log.anchor import END, starts
 from lmchat.tui.widgets.chat_log.blocks import Line
 from lmchat.tui.widgets.chat_log.copying import is_furniture_alone
-from lmchat.tui.widgets.chat_log.document import Document, Place
+from lmchat.tui.widgets.chat_log.document import Place
 from lmchat.tui.widgets.chat_log.finder import Finder
-from lmchat.tui.widgets.chat_log.layout.code import language_of, read_whole
 from lmchat.tui.widgets.chat_log.layout.page import Page
 from lmchat.tui.widgets.chat_log.matching import Range
 from lmchat.tui.widgets.chat_log.selection import Selected, Selection
@@ -128,17 +125,3 @@ def mark(strip: Strip, start: int, end: int, style: Style) -> Strip:
         segments += [Segment(text[:first], look), marked, Segment(text[max(first, last) :], look)]
         position += len(text)
     return Strip([segment for segment in segments if segment.text], strip.cell_length)
-
-
-async def highlight(document: Document, changed: Callable[[Place], None]) -> None:
-    """Highlight complete code fences as a whole, in a thread; until then each piece has its own colours."""
-    is_over = Event()
-    try:
-        while document.unhighlighted:
-            code, info = document.unhighlighted.pop()
-            colours = await asyncio.to_thread(read_whole, code, language_of(info), is_over.is_set)
-            first = document.set_colours(code, colours) if colours else None
-            if first is not None:
-                changed(first)
-    finally:
-        is_over.set()

@@ -18,6 +18,7 @@ around it. These methods move, each with its callers:
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -127,6 +128,18 @@ class Viewport:
             if anchor is not None:
                 anchor.index += len(earlier)
         self.document.prepend(earlier)
+
+    async def parse_rest(self, changed: Callable[[Place], None]) -> None:
+        """Parse what is left of long messages, step by step between keys and frames."""
+        while (index := self.document.unparsed) is not None:
+            await asyncio.sleep(self.document.step_s)
+            entry = self.document.entries.known(index)
+            if entry is not None and entry.parse(self.document.step_s):
+                continue
+            index = self.document.unparsed  # messages may have come before it meanwhile
+            if index is not None:
+                self.update_anchor()
+                changed(self.document.grow(index))
 
     def rebuild(self, index: int) -> None:
         self.update_anchor()

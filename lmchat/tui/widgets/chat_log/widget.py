@@ -26,6 +26,7 @@ from lmchat.domain.message import AnswerState, ChatMessage, Role
 from lmchat.domain.session import MessagePath
 from lmchat.domain.tool import CHOICES, Choice
 from lmchat.domain.turn import Turn
+from lmchat.machine.highlighter import Highlighter
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.icons import icons_for
 from lmchat.tui.messages import Post
@@ -35,8 +36,9 @@ from lmchat.tui.widgets.chat_log.copying import CopyTurns, code_number, copied
 from lmchat.tui.widgets.chat_log.document import Document, Place
 from lmchat.tui.widgets.chat_log.entry import Delta, Entry, Inflow
 from lmchat.tui.widgets.chat_log.finder import Finder
+from lmchat.tui.widgets.chat_log.highlighting import Highlighting
 from lmchat.tui.widgets.chat_log.layout.page import MIN_WIDTH, Page
-from lmchat.tui.widgets.chat_log.painter import PARTIAL_STYLES, Painter, highlight
+from lmchat.tui.widgets.chat_log.painter import PARTIAL_STYLES, Painter
 from lmchat.tui.widgets.chat_log.selection import Selection
 from lmchat.tui.widgets.chat_log.viewport import Viewport
 from lmchat.tui.widgets.message_acts import unavailable_reason
@@ -45,6 +47,8 @@ from lmchat.tui.widgets.row_list import fit_scrollbar
 MEASURE = 94  # columns of a page at most
 # while the pointer is held above or below, the log scrolls so often, by more lines the farther it is
 SCROLL_EVERY_S = 0.05
+PARSE_S = 0.02  # CPU time for which messages are parsed at a stretch
+_MOST_PARSED_CHARS = 5_000  # parsed at once: twice as many may take 50 ms, for which no key is served
 _LEFT = 1
 _EIGHTHS = 8  # of a row, in which Textual draws the ends of a thumb
 
@@ -96,21 +100,25 @@ class ChatLog(ScrollView, can_focus=True):
         """Another message has the focus."""
 
     # without the layout of the screen that Textual does for each new line: half the work of streaming
-    virtual_size: Reactive[Size] = Reactive(Size(0, 0))
+    virtual_size: Reactive[Size] = Reactive(Size(0, 0), repaint=False)
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, highlighter: Highlighter | None = None, **options: Any) -> None:
         super().__init__(**options)
         self.set_reactive(ChatLog.auto_links, False)  # links are found in lines, not by hovering
         # where text goes that is typed or pasted while a message has the focus
         self.typed_into: Widget | None = None
         self.today: Callable[[], date | None] = lambda: None  # messages of other days have a date
+        self.is_saved = True  # whether its messages are on the disk
         self.has_all_messages = True  # whether it has all messages of its session, not only the end
-        self.document = Document()
+        self.document = Document(step_s=PARSE_S)
         self.viewport = Viewport(self.document, lambda: self.screen.focused is self)
         self.finder = Finder(self.viewport, self._repaint, self._post_hits, partial(self._run, "find"))
         self.selection = Selection(self.viewport)
         self.painter = Painter(self.viewport, self.finder, self.selection)
         self.inflow = Inflow()
+        # a timer of Textual that is late when it starts is dropped, and with it all text to the end
+        self._show_frame = lambda: self.call_next(self.inflow.show, self.flush)
+        self.highlighting = Highlighting(self.document, highlighter, self._show_frame)
         self.calls = RunningCalls(self.viewport, lambda index: self._rebuild([index]))
         self._copies = CopyTurns()
         self._streaming: int | None = None  # index of the answer that streams
@@ -134,8 +142,10 @@ class ChatLog(ScrollView, can_focus=True):
         self.viewport.height = max(self.size.height, 1)
         if self.painter.page is not None:
             self.viewport.lay_out()
-        if self.is_attached and self.document.unhighlighted:
-            self._run("colours", partial(highlight, self.document, self.settle))
+        if self.is_attached and self.document.unparsed is not None:
+            self._run("parse", partial(self.viewport.parse_rest, self.settle))
+        if self.is_attached and self.highlighting.is_needed:
+            self._run("colours", self.highlighting.run)
         if changed is not None and changed[1] <= 0:
             self.finder.recount(changed[0])
         self._copy_viewport(changed)
@@ -150,7 +160,7 @@ class ChatLog(ScrollView, can_focus=True):
             super().scroll_to(y=top, animate=False, force=True)
         elif changed is not None:
             first = self.document.position(changed)
-            self.refresh_lines(first, max(top + self.size.height - first, 1))
+            self.refresh(_rows_of(self, first - top, max(top + self.size.height - first, 1)))
         self._is_settling = False
         self._move_thumb()
 
@@ -215,7 +225,16 @@ class ChatLog(ScrollView, can_focus=True):
         self.painter.left = margin.left + max((room - MEASURE) // 2, 0)
         self.painter.selected_style = self.get_component_rich_style("chat-log--selected")
         width = max(min(room, MEASURE), MIN_WIDTH)
-        return Page(width, styles, icons_for(self), not self.app.current_theme.ansi, self.today())
+        has_tints = not self.app.current_theme.ansi
+        return Page(
+            width,
+            styles,
+            icons_for(self),
+            has_tints,
+            self.today(),
+            self.highlighting.colours,
+            self.is_saved,
+        )
 
     def _fit_page(self) -> None:
         """Lay out again if width or styles changed."""
@@ -252,7 +271,7 @@ class ChatLog(ScrollView, can_focus=True):
         """Follow the user's scrolling."""
         y = round(new_value)
         if round(old_value) != y:
-            self.refresh(self.size.region)
+            self.refresh(_rows_of(self, 0, self.size.height))
         if self._is_settling or y == self.viewport.top or not len(self.document) or self.painter.page is None:
             return
         if self._settled_size == self.outer_size:  # else a larger screen pushed it; `on_resize` corrects that
@@ -301,6 +320,7 @@ class ChatLog(ScrollView, can_focus=True):
         With `is_ours`, a last answer that streams is our own; otherwise another lmchat writes it.
         """
         self.inflow.drain()
+        self.highlighting.reset()
         self._streaming = None
         self.has_all_messages, self._wants_top = has_all_messages, False
         self.document.load(messages)
@@ -356,18 +376,24 @@ class ChatLog(ScrollView, can_focus=True):
             return
         self.inflow.pending.append(event)
         if self.inflow.timer is None:
-            # a timer of Textual that is late when it starts is dropped, and with it all text to the end
-            show = partial(self.call_next, partial(self.inflow.show, self.flush))
-            self.inflow.timer = asyncio.get_running_loop().call_later(self.inflow.pause_s(), show)
+            pause_s = self.inflow.pause_s()
+            self.inflow.timer = asyncio.get_running_loop().call_later(pause_s, self._show_frame)
 
     def flush(self) -> None:
-        deltas = self.inflow.drain()
-        if self._streaming is None:
+        """Show the text and the colours that have arrived."""
+        deltas, recoloured = self.inflow.drain(), self.highlighting.drain()
+        self.highlighting.is_streaming = self._streaming is not None
+        if self._streaming is None and not recoloured:
             return
-        for delta in deltas:
-            self.document.entries[self._streaming].feed(delta)
         self.viewport.update_anchor()
-        self.settle(self.document.grow(self._streaming))
+        changed = []
+        if self._streaming is not None:
+            for delta in deltas:
+                self.document.entries[self._streaming].feed(delta)
+            changed.append(self.document.grow(self._streaming))
+        if (place := self.document.drop_lines(recoloured)) is not None:
+            changed.append(place)
+        self.settle(min(changed, default=None))
 
     def show_turn(self, turn: Turn | None, now_s: float) -> None:
         if self._streaming is None:
@@ -598,7 +624,7 @@ class ChatLog(ScrollView, can_focus=True):
                     text = self._copies.next_text(message, self.document.entries[index].source)
                     self.post_message(self.ActionWanted("copy", message, text))
             case "copy_code":
-                self._copy_code(index, message)
+                self.call_next(self._copy_code, index, message)
             case _:
                 self.post_message(self.ActionWanted(name, message))
 
@@ -607,8 +633,15 @@ class ChatLog(ScrollView, can_focus=True):
         self.settle((self.viewport.cursor or 0, -1, 0))
         self.refresh()
 
-    def _copy_code(self, index: int, message: ChatMessage, number: int | None = None) -> None:
-        text, note = self._copies.next_code(message, self.document.entries[index].source, number)
+    async def _copy_code(self, index: int, message: ChatMessage, number: int | None = None) -> None:
+        from lmchat.tui.widgets.chat_log.markdown.parser import code_blocks
+
+        source = self.document.entries[index].source
+        if len(source) > _MOST_PARSED_CHARS:
+            blocks = await asyncio.to_thread(code_blocks, source)
+        else:
+            blocks = code_blocks(source)
+        text, note = self._copies.next_code(message, blocks, number)
         self.post_message(self.ActionWanted("copy_code", message, text, note))
 
     def on_click(self, event: events.Click) -> None:
@@ -622,7 +655,7 @@ class ChatLog(ScrollView, can_focus=True):
         message = self.focused_message
         link, act = event.style.meta.get("link"), str(event.style.meta.get("act", ""))
         if act == "copy_code" and message is not None:
-            self._copy_code(place[0], message, code_number(self.document, place))
+            self.call_next(self._copy_code, place[0], message, code_number(self.document, place))
         elif act in CHOICES:
             if event.time >= self.calls.ready_s:
                 self.post_message(self.Decided(CHOICES[act]))
@@ -632,3 +665,8 @@ class ChatLog(ScrollView, can_focus=True):
             self.action_message(line.action)
         elif link and message is not None:
             self.post_message(self.ActionWanted("links", message, str(link)))
+
+
+def _rows_of(log: ChatLog, y: int, count: int) -> Region:
+    """Return rows without the column of the scrollbar, which costs as much to paint as they do."""
+    return Region(0, y, log.size.width - log.styles.scrollbar_size_vertical, count)

@@ -42,6 +42,8 @@ _NULL = Style.null()
 _STYLES = {"html_inline": "muted", "math_inline": "builtin"}
 _MARKS = frozenset("\n!$&*<[\\]_`~")
 """Without one of these, and an address, a text is just text: most cells and items need no parser."""
+_MARK = re.compile(r"[!$&*<\[\\\]_`~]")
+_MOST_MARKS = 4_000  # in a text that is parsed: each costs up to 12 µs, and keys wait until it is done
 _ADDRESS = r"(?i)(\bhttps?://[^\s<>\"]*[\w/])"
 _LINE_BREAK = r"(?i)<br\s*/?>$"
 _MOST_SHOWN = 200  # characters of an address that are shown behind words which do not tell where they lead
@@ -51,7 +53,17 @@ def inline_spans(page: Page, text: str, references: References, style: Style) ->
     """Return the pieces of a paragraph; its text is made harmless here."""
     if _MARKS.isdisjoint(text) and "://" not in text:
         return [(safe_span(text), style)] if text else []
+    if len(_MARK.findall(text)) > _MOST_MARKS:
+        return _plain_spans(text, style)
     return _Writer(page, style).write(parse_inline(text, references))
+
+
+def _plain_spans(text: str, style: Style) -> list[Span]:
+    """Return the lines of a text, each as it is."""
+    spans: list[Span] = []
+    for line in text.split("\n"):
+        spans += [(safe_span(line), style), (BREAK, _NULL)]
+    return spans[:-1]
 
 
 def addressed(text: str, style: Style) -> list[Span]:
@@ -160,12 +172,15 @@ class Layout:
 
     def lines(self, block: Block, references: References) -> list[Line]:
         """Return the lines of one block."""
+        self.page.colours.block = block
         if block.make is not None:
             return block.make(self.page)
         prefix: Prefix = [(_INDENT, _NULL)] if block.is_thought else ()
         if block.kind is Kind.PLAIN:
             rows = harmless(block.source).split("\n")
-            return [line for row in rows for line in self.page.wrap([(row, _NULL)])]
+            lines = [line for row in rows for line in self.page.wrap([(row, _NULL)])]
+            lines[-1].is_wrapped = lines[-1].is_wrapped or block.goes_on
+            return lines
         if block.kind is Kind.FENCE:
             return piece_lines(self.page, block, prefix)
         self._references = dict(references)  # half a definition in the block must not stay

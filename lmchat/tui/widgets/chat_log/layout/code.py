@@ -2,130 +2,35 @@
 
 from __future__ import annotations
 
-import logging
+import asyncio
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import lru_cache
-from itertools import groupby
-from time import sleep, thread_time
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.style import Style
 
+from lmchat.machine.highlighter import Highlighter
+from lmchat.machine.lexer import NAMES
 from lmchat.text import safe_line
-from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, Block, Code, Line, Span
+from lmchat.tui.widgets.chat_log.blocks import Block, Code, Line, Span
 from lmchat.tui.widgets.chat_log.layout.page import MIN_WIDTH, Page, fold, harmless, width_of
 
-_log = logging.getLogger(__name__)
-Kinds = Iterable[tuple[str, str]]
-MOST_PIECE_S = 0.05  # CPU time limit of PIECE_CHARS; a language that exceeds it repeatedly stays plain
-_MOST_STRIKES = 3  # once may be the machine, not the lexer
 MOST_WHOLE_CHARS = 1_000_000
-MOST_WHOLE_S = 5.0
-_WORK_S = 0.001
-_REST_S = 0.002  # the interpreter is left to the screen twice as long as it was taken
-_LOOK_EVERY = 32
-_STYLES = (
-    ("Comment", "comment"),
-    ("Keyword", "keyword"),
-    ("Operator.Word", "keyword"),
-    ("Literal.String", "string"),
-    ("Literal.Number", "number"),
-    ("Name.Function", "function"),
-    ("Name.Builtin", "builtin"),
-    ("Name.Decorator", "function"),
-    ("Name.Tag", "keyword"),
-    ("Generic.Inserted", "string"),
-    ("Generic.Deleted", "number"),
-    ("Generic.Subheading", "keyword"),
-    ("Generic.Heading", "comment"),
-    ("Generic.Prompt", "comment"),
-)
-"""Six quiet colours by kind of token; names and operators stay plain."""
-_NAMES = ("", *dict.fromkeys(name for _, name in _STYLES))
-_strikes: Counter[str] = Counter()
 
 
-def piece_kinds(code: str, language: str) -> Kinds:
-    """Return a piece of code in the colours that the piece alone tells."""
-    code = harmless(code)
-    lexer = _lexer(language) if language and _strikes[language] < _MOST_STRIKES else None
-    most_s = MOST_PIECE_S * max(len(code) / PIECE_CHARS, 1)
-    return (_lexed(lexer, code, language, most_s) if lexer else None) or [("", code)]
-
-
-def _lexed(
-    lexer: Any, text: str, language: str, most_s: float, is_over: Callable[[], bool] | None = None
-) -> list[tuple[str, str]] | None:
-    """Return a text in its colours; None where the lexer takes too long, fails, or `is_over`."""
-    try:
-        return list(_named(_timed(_exact(lexer, text), most_s, is_over)))
-    except _TooLongError:
-        if is_over is None:
-            _log.warning("no colours: the lexer for %s is too slow", language)
-            _strikes[language] += 1
-    except Exception:  # noqa: BLE001 - one of Pygments' hundreds of lexers; it costs the colours only
-        _log.warning("no colours: the lexer for %s failed", language, exc_info=True)
-    return None
-
-
-class _TooLongError(Exception):
-    """The colours would take too long, or are not wanted any more."""
-
-
-def _exact(lexer: Any, text: str) -> Iterator[tuple[Any, str]]:
-    """Yield the tokens of a text, which are all of it.
-
-    Lexers for consoles drop a last line without an end, others add one: they are given one, which goes.
-    """
-    place = 0
-    for kind, part in lexer.get_tokens(text + "\n"):
-        known = part[: len(text) - place]
-        if not text.startswith(known, place):
-            raise ValueError("a lexer changed its text")
-        yield kind, known
-        place += len(known)
-    if place < len(text):
-        raise ValueError("a lexer lost text")
-
-
-def _timed(
-    tokens: Iterable[tuple[Any, str]], most_s: float, is_over: Callable[[], bool] | None = None
-) -> Iterator[tuple[Any, str]]:
-    """Yield tokens within a CPU time limit; with `is_over`, pause for other threads."""
-    begun_s = turn_s = thread_time()
-    for number, token in enumerate(tokens, 1):
-        yield token
-        if number % _LOOK_EVERY:
-            continue
-        now_s = thread_time()
-        if now_s - begun_s > most_s or (is_over is not None and is_over()):
-            raise _TooLongError
-        if is_over is not None and now_s - turn_s > _WORK_S:
-            sleep(_REST_S)
-            turn_s = thread_time()
-
-
-def _named(tokens: Iterable[tuple[Any, str]]) -> Iterator[tuple[str, str]]:
-    for name, run in groupby(tokens, key=lambda token: _style_of(token[0])):
-        yield name, "".join(text for _, text in run)
-
-
-def read_whole(code: Code, language: str, is_over: Callable[[], bool]) -> list[bytes] | None:
-    """Return the colours of all pieces of a fence, lexed as one text, or None.
-
-    It runs on a thread of its own; `is_over` ends it.
-    """
-    pieces = [harmless(piece) for piece in code.pieces]
+async def whole_colours(highlighter: Highlighter, code: Code, language: str) -> list[bytes] | None:
+    """Return the colours of all pieces of a fence, highlighted as one text, or None."""
+    if sum(map(len, code.pieces)) > MOST_WHOLE_CHARS:
+        return None
+    pieces = []
+    for piece in code.pieces:
+        pieces.append(harmless(piece))
+        await asyncio.sleep(0)  # filtering a long fence takes longer than a key may wait
     text = pieces[0] + "".join(
         ("" if number in code.inner else "\n") + piece for number, piece in enumerate(pieces[1:], 1)
     )
-    lexer = _new_lexer(language) if len(text) <= MOST_WHOLE_CHARS else None
-    named = _lexed(lexer, text, language, MOST_WHOLE_S, is_over) if lexer else None
-    if named is None:
+    colours = await highlighter.colours(language, text)
+    if colours is None:
         return None
-    colours = b"".join(bytes((_NAMES.index(name),)) * len(part) for name, part in named)
     found, place = [], 0
     for number, piece in enumerate(pieces):
         place += number > 0 and number not in code.inner
@@ -134,34 +39,12 @@ def read_whole(code: Code, language: str, is_over: Callable[[], bool]) -> list[b
     return found
 
 
-def known_kinds(code: str, colours: bytes) -> Iterator[tuple[str, str]]:
-    """Yield a piece of code in the colours that were found, a byte for each character."""
-    code = harmless(code)
-    for run in re.finditer(rb"(?s)(.)\1*", colours):
-        yield _NAMES[run[1][0]], code[run.start() : run.end()]
-    if not code:
-        yield "", ""
-
-
-@lru_cache(maxsize=32)
-def _lexer(language: str) -> Any:
-    return _new_lexer(language)
-
-
-def _new_lexer(language: str) -> Any:
-    from pygments.lexers import get_lexer_by_name
-    from pygments.util import ClassNotFound
-
-    try:
-        return get_lexer_by_name(language, stripnl=False, ensurenl=False)
-    except ClassNotFound:
-        return None
-
-
-@lru_cache(maxsize=256)
-def _style_of(kind: Any) -> str:
-    words = str(kind).removeprefix("Token.")
-    return next((name for prefix, name in _STYLES if words.startswith(prefix)), "")
+def coloured(code: str, colours: bytes) -> Iterator[tuple[str, str]]:
+    """Yield a code in its colours, a byte for each character; what has none is plain."""
+    for run in re.finditer(rb"(?s)(.)\1*", colours[: len(code)]):
+        yield NAMES[run[1][0]], code[run.start() : run.end()]
+    if len(colours) < len(code) or not code:
+        yield "", code[len(colours) :]
 
 
 _MORE = 2  # cells by which the rest of a long line is indented more than the line
@@ -174,14 +57,14 @@ def code_lines(
     info: str,
     prefixes: tuple[Sequence[Span], Sequence[Span]] = ((), ()),
     *,
-    kinds: Kinds | None = None,
+    colours: bytes | None = None,
     is_first: bool = True,
     is_inner: bool = False,
 ) -> Iterator[Line]:
     """Yield the lines of a piece of code, those that are too long folded.
 
-    `kinds` is the code in its colours where they are known. `is_first` asks for a head with the language,
-    and `is_inner` says that the piece begins in the middle of a line.
+    `colours` are those of the whole fence where they are known. `is_first` asks for a head with the
+    language, and `is_inner` says that the piece begins in the middle of a line.
     """
     first, rest = prefixes
     if is_first:
@@ -190,7 +73,10 @@ def code_lines(
         if not code:
             return
     width = max(page.text_width - 3 - width_of(rest), MIN_WIDTH)
-    for spans in _split(page, kinds or piece_kinds(code, language_of(info))):
+    code = harmless(code)
+    if colours is None:
+        colours = page.colours.of(language_of(info), code)
+    for spans in _split(page, coloured(code, colours)):
         text = "".join(part for part, _ in spans)
         indent = min(len(text) - len(text.lstrip(" ")), width // 2) + _MORE
         rest_width = max(width - indent, MIN_WIDTH // 2)
@@ -205,10 +91,10 @@ def code_lines(
 
 def piece_lines(page: Page, block: Block, prefix: Sequence[Span]) -> list[Line]:
     """Return the lines of a piece of a fence that is a block of its own."""
-    colours = block.code.colours if block.code else ()
-    kinds = known_kinds(block.source, colours[block.piece]) if colours else None
+    whole = block.code.colours if block.code else ()
+    colours = whole[block.piece] if whole else None
     ends = {"is_first": block.is_first, "is_inner": bool(block.head)}
-    lines = list(code_lines(page, block.source, block.info, (prefix, prefix), kinds=kinds, **ends))
+    lines = list(code_lines(page, block.source, block.info, (prefix, prefix), colours=colours, **ends))
     if lines and block.goes_on:
         lines[-1].is_wrapped = True
     return lines
@@ -248,7 +134,7 @@ def _pad(page: Page, sign: str = " ") -> list[Span]:
     return [(page.icons.column, page.styles["faint"]), (sign, page.styles["muted"])]
 
 
-def _split(page: Page, kinds: Kinds) -> Iterator[list[Span]]:
+def _split(page: Page, kinds: Iterable[tuple[str, str]]) -> Iterator[list[Span]]:
     spans: list[Span] = []
     for kind, text in kinds:
         style = page.styles[kind] if kind else _NULL

@@ -10,6 +10,7 @@ from functools import partial
 from rich.segment import Segment
 from rich.style import Style
 
+from lmchat.domain.imported import is_imported_call
 from lmchat.domain.message import AnswerState, AttachedFile, ChatMessage, Failure, Receipt, split_files
 from lmchat.domain.tool import CHOICES, called
 from lmchat.domain.turn import Stage, Turn
@@ -22,6 +23,7 @@ from lmchat.tui.widgets.chat_log.layout.page import Page, broken, harmless, widt
 _NULL = Style.null()
 _TIME_CELLS = 7
 _RATE_CELLS = 4
+_LEAST_NAME_CELLS = 10  # less of a name before its keys tells nothing
 _CARD_ROWS = 9  # rows of a card, without its keys, until it is unfolded
 
 
@@ -159,10 +161,11 @@ def call_texts(message: ChatMessage) -> list[tuple[str, str, str]]:
 
 def call_lines(message: ChatMessage, state: str, is_folded: bool, page: Page) -> list[Line]:
     """Return the row of a call."""
+    is_unfinished = message.state in (AnswerState.STOPPED, AnswerState.INTERRUPTED)
     end, keys = _call_end(page, message, state), list[Span]()
     if state:
         keys = _key(page, "Esc", "stop", "stop")
-    elif message.state in (AnswerState.STOPPED, AnswerState.INTERRUPTED):
+    elif is_unfinished and not is_imported_call(message):
         keys = _key(page, "r", "run again", "regenerate")
     right = [*keys, *_version(page, message, before="  " if keys else "", behind="")]
     name, bracket, arguments = safe_line(called(message), limit=500).partition("(")
@@ -186,7 +189,8 @@ def _call_end(page: Page, message: ChatMessage, state: str) -> list[Span]:
             took = formatting.first_token(message.receipt.elapsed_ms / 1e3)
             return [(took, page.styles["muted"]), *_next(page, size)]
         case AnswerState.STOPPED:
-            return [("stopped", _NULL)]
+            reason = safe_line(message.tool_result, limit=200)
+            return [("stopped", _NULL), *(_next(page, reason) if reason else ())]
         case _:
             reason = safe_line(message.tool_result, limit=200)
             word = (f"{page.icons.down} {message.state.value}", page.styles["error"])
@@ -203,12 +207,23 @@ def question_lines(message: ChatMessage, is_folded: bool, page: Page) -> list[Li
         more = [*_fold_sign(page, is_folded=True), (formatting.counted(hidden, "more line"), _NULL)]
         rows[_CARD_ROWS:] = [page.row([more], _key(page, "Enter", "unfold", "fold"), tint="panel")]
     keys = [_key(page, key, words + "   ", key) for key, words in CHOICES.items()]
-    rows.append(page.row([_key(page, f"Alt+{page.icons.up_arrow}", "answer", "")], tint="panel"))
-    rows[-1].hint = page.row(keys, tint="panel").segments
+    room = page.text_width - width_of([span for key in keys for span in key])
+    asked = _asked_name(page, name, room)
+    answer = _key(page, f"Alt+{page.icons.up_arrow}", "answer", "")
+    rows.append(page.row([asked, answer], tint="panel"))
+    rows[-1].hint = page.row([asked, *keys], tint="panel").segments
     for row in rows:
         row.segments[0] = Segment(" ", page.styles["panel"])  # code begins with a cell of the ground
         row.tint, row.bar = "panel", "warning"
     return rows
+
+
+def _asked_name(page: Page, name: Span, room: int) -> list[Span]:
+    """Return the name before the keys: above long arguments, it is not on the screen."""
+    if room < _LEAST_NAME_CELLS:
+        return []
+    size = width_of([name])
+    return [*page.fit([name], min(size, room - 2)), ("? ", _NULL)]
 
 
 def state_block(turn: Turn | None, now_s: float, *, retry_in_s: float = 0.0) -> Block:
@@ -307,7 +322,8 @@ def _cut_lines(message: ChatMessage, page: Page) -> list[Line]:
     receipt = message.receipt or Receipt()
     left = [[state]]
     if receipt.completion_tokens:
-        left.append(_next(page, f"{_token_words(receipt)} saved"))
+        saved = " saved" if page.is_saved else ""
+        left.append(_next(page, f"{_token_words(receipt)}{saved}"))
     if message.model:
         left.append(_next(page, safe_line(message.model, limit=80)))
     keys = [*_key(page, "a", "continue  ", "resume"), *_key(page, "e", "edit", "edit")]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from itertools import pairwise
 
-from msgspec import Struct
+from msgspec import Struct, field
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
@@ -15,6 +15,7 @@ from rich.style import Style
 from lmchat.text import graphemes, safe_text
 from lmchat.tui.icons import UNICODE, Icons
 from lmchat.tui.widgets.chat_log.blocks import Line, Span
+from lmchat.tui.widgets.chat_log.layout.colours import Colours
 
 _IDEOGRAPHS = (
     "\u2e80-\u2fff\u3003-\u3007\u3012\u3013\u3020-\u30fe\u3105-\u312f\u31a0-\u9fff\ua000-\ua4cf"
@@ -38,13 +39,16 @@ _MARKS = "\u0300-\u036f\u20d0-\u20ff\u302a-\u302f\ufe00-\ufe0f\U000e0100-\U000e0
 _BLANKS = " \u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2008\u2009\u200a\u205f\u3000"
 """Blanks at which a line may end; those that hold two words together are not among them."""
 _IDEOGRAPH = f"[{_IDEOGRAPHS}]"
-_WORD = f"[{_BLANKS}]*[^{_BLANKS}]+[{_BLANKS}]*"
+_WORD = f"[^{_BLANKS}]++[{_BLANKS}]*+"
 _ATOM = (
-    f"[{_BLANKS}]*(?:[{_OPENING}]*"
+    f"(?:[{_OPENING}]*+"
     f"(?:(?![{_OPENING}{_CLOSING}])[{_IDEOGRAPHS}][{_MARKS}]*|[^{_BLANKS}{_IDEOGRAPHS}]*[^{_BLANKS}{_IDEOGRAPHS}{_OPENING}])"
-    f"[{_CLOSING}]*|[{_OPENING}{_CLOSING}]+)[{_BLANKS}]*"
+    f"[{_CLOSING}]*+|[{_OPENING}{_CLOSING}]++)[{_BLANKS}]*+"
 )
-"""Unit of text with ideographs: one of them, or a word, with its brackets and stops."""
+"""Unit of text with ideographs: one of them, or a word, with its brackets and stops.
+
+Both patterns take linear time: they begin with no blank, and try no shorter run of the same signs.
+"""
 
 
 def wrap_points(text: str, width: int) -> list[int]:
@@ -52,11 +56,15 @@ def wrap_points(text: str, width: int) -> list[int]:
 
     Blanks at which a line ends stay at its end, also where there is no room for them.
     """
+    if len(text) <= width and text.isascii():
+        return []
     points: list[int] = []
     used = 0
     pattern = _ATOM if re.search(_IDEOGRAPH, text) else _WORD
-    for match in re.finditer(pattern, text):
-        start, word = match.start(), match[0].rstrip(_BLANKS)
+    for number, match in enumerate(re.finditer(pattern, text)):
+        start = match.start() if number else 0  # blanks before the first word are a part of it
+        part = text[start : match.end()]
+        word = part.rstrip(_BLANKS)
         size = cell_len(word)
         if used + size > width:
             if used:
@@ -66,7 +74,7 @@ def wrap_points(text: str, width: int) -> list[int]:
                 cuts = cuts_in(word, width)
                 points += [start + cut for cut in cuts]
                 size = cell_len(word[max(cuts, default=0) :])
-        used += size + cell_len(match[0][len(word) :])
+        used += size + cell_len(part[len(word) :])
     return points
 
 
@@ -95,6 +103,8 @@ class Page(Struct):
     icons: Icons = UNICODE
     has_tints: bool = True  # whether a tint tells code from text; without one there is a rule
     today: date | None = None  # messages of other days are shown with their date; None: with their time alone
+    colours: Colours = field(default_factory=Colours)  # those of code
+    is_saved: bool = True  # whether the messages are on the disk
 
     @property
     def text_width(self) -> int:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 
 from markdown_it import MarkdownIt
 from markdown_it.common.utils import mdTrim
+from markdown_it.parser_block import RuleFuncBlockType
 from markdown_it.rules_block import StateBlock, reference, table
 from markdown_it.rules_block.table import escapedSplit
-from markdown_it.rules_inline import StateInline
+from markdown_it.rules_inline import StateInline, image, link
 from markdown_it.rules_inline.state_inline import Delimiter
 
 from lmchat.tui.widgets.chat_log.blocks import MOST_COLUMNS
@@ -54,6 +56,11 @@ def _split_cells(text: str) -> list[str]:
 
 
 # Patterns are texts: `re` compiles each when it is first wanted, and most answers want none of them.
+_MOST_NESTED_LINES = 20_000  # lines, times their level
+_CHAINS = ("paragraph", "reference", "blockquote", "list")
+_BEGINNINGS = frozenset("`~>*+-_#<$\\|:0123456789")
+"""First signs of lines that may begin another block, beside the head of a table."""
+_DASHES = "|:-"
 MOST_LEVELS = 40  # deeper nesting (a list takes two levels) is shown as source; the parser would drop it
 _MATH_BEGINS = r"(?:(\$\$)|(\\\[)(?![^\[\]\\]*\])|\\begin\{([a-z]+\*?)\})"
 _MATH_END = r"\s*[.,;:]?\s*$"
@@ -63,6 +70,7 @@ _DUNDER_MEMBER = r"__[a-z][a-z0-9_]{0,80}__"
 _OPERANDS = r"[A-Za-z0-9)\]][A-Za-z0-9(]"
 _STOPS = ".:!?,;)]%\u2026"
 _ASTERISK = ord("*")
+_LAST_END = -1  # key of the parser's cache, whose other keys are places in the text
 _MOST_LOOKED_AT = 60
 _IDEOGRAPH = "[\u2e80-\u303f\u3041-\u31ff\u3400-\u9fff\uf900-\ufaff\uff01-\uffee\U00020000-\U0003fffd]"
 
@@ -74,16 +82,44 @@ def teach(parser: MarkdownIt) -> MarkdownIt:
     block.before("table", "math", math_block, {"alt": ["paragraph", "reference", "blockquote", "list"]})
     block.at("table", whole_table, {"alt": ["paragraph", "reference"]})
     block.at("reference", shown_reference)
+    _ask_once(parser)
     inline.after("text", "address", address)
     inline.before("escape", "math", math)
     inline.before("emphasis", "dunder", dunder)
     inline.at("emphasis", emphasis)
+    inline.at("link", likely_link)
+    inline.at("image", likely_image)
     return parser
 
 
+def _ask_once(parser: MarkdownIt) -> None:
+    """Ask one rule instead of eight whether a line ends the block above it: mostly, its first sign tells."""
+    block = parser.block.ruler
+    ends = {chain: block.getRules(chain) for chain in _CHAINS}
+    for name, rule in zip(block.get_active_rules(), block.getRules(), strict=True):
+        block.at(name, rule)  # no chain has it any more
+    for chain, rules in ends.items():
+        block.push(f"end of {chain}", partial(_ends, rules), {"alt": [chain]})
+
+
+def _ends(rules: list[RuleFuncBlockType], state: StateBlock, line: int, last: int, silent: bool) -> bool:
+    if not silent:
+        return False
+    begin, below = state.bMarks[line] + state.tShift[line], line + 1
+    may_begin = begin < state.eMarks[line] and state.src[begin] in _BEGINNINGS
+    if not may_begin and below < last:
+        begin = state.bMarks[below] + state.tShift[below]
+        may_begin = begin < state.eMarks[below] and state.src[begin] in _DASHES  # below the head of a table
+    return may_begin and any(rule(state, line, last, True) for rule in rules)
+
+
 def deep(state: StateBlock, first: int, last: int, silent: bool) -> bool:
-    """Take what is nested too deep as one piece of text."""
-    if state.level < MOST_LEVELS or silent:
+    """Take what is nested too deep as one piece of text, also where so many lines are nested deep.
+
+    Each level goes through all of its lines.
+    """
+    is_deep = state.level >= MOST_LEVELS or state.level * (last - first) > _MOST_NESTED_LINES
+    if silent or not is_deep:
         return False
     _push(state, "deep", first, last)
     return True
@@ -172,6 +208,25 @@ def dunder(state: StateInline, silent: bool) -> bool:
         state.pending += found[0]
     state.pos = found.end()
     return True
+
+
+def likely_link(state: StateInline, silent: bool) -> bool:
+    """Take a link, where the text has what each link has."""
+    return _has_target(state) and link(state, silent)
+
+
+def likely_image(state: StateInline, silent: bool) -> bool:
+    """Take an image, where the text has what each image has."""
+    return _has_target(state) and image(state, silent)
+
+
+def _has_target(state: StateInline) -> bool:
+    """Whether an address or a name of a reference may follow: the parser looks for an end of each bracket."""
+    end = "]" if state.env.get("references") else "]("
+    last = state.cache.get(_LAST_END)
+    if last is None:
+        last = state.cache[_LAST_END] = state.src.rfind(end)
+    return state.pos < last
 
 
 def emphasis(state: StateInline, silent: bool) -> bool:

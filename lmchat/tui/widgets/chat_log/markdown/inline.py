@@ -10,6 +10,8 @@ from lmchat.tui.widgets.chat_log.blocks import MOST_COLUMNS
 OPENABLE = ("http://", "https://")
 """Schemes of addresses that are opened, after a question; others are only shown."""
 _HOST_LIKE = r"(?:[\w-]+\.)+[^\W\d_]{2,}|\d{1,3}(?:\.\d{1,3}){3}"
+_MOST_ENDS = 200  # runs of brackets and stops that are taken from the end of an address
+_MOST_WORDS = 300  # characters; looking for hosts in longer words takes too long
 _MAIL = "mailto:"
 _REST = (
     '[^\\s<>"`\\\\^{}|\u00ab\u00bb\u2018-\u201f\u3000-\u303f\uff00-\uff20\uff3b-\uff40\uff5b-\uff65\ufffd]+'
@@ -22,8 +24,14 @@ def rest_of_address(text: str) -> str:
     """Return the address behind `://`, without stops, marks and unpaired brackets at its end."""
     found = re.match(_REST, text)
     rest = found[0] if found else ""
-    while rest and (rest[-1] in _ENDS or rest.count(rest[-1]) > rest.count(_PAIRS.get(rest[-1], rest[-1]))):
-        rest = rest[:-1]
+    for _ in range(_MOST_ENDS):
+        rest = rest.rstrip(_ENDS)
+        last = rest[-1:]
+        lonely = rest.count(last) - rest.count(_PAIRS.get(last, last))
+        if not last or lonely <= 0:
+            break
+        at_end = len(rest) - len(rest.rstrip(last))
+        rest = rest[: -min(lonely, at_end)]
     return rest if rest[:1].isalnum() or rest.startswith("[") else ""
 
 
@@ -46,7 +54,7 @@ def is_told_by(address: str, words: str) -> bool:
     """Whether words do not mislead: those like an address must name the host of the link."""
     if words in (address, address.removeprefix(_MAIL)):
         return True
-    if not can_be_opened(address):
+    if not can_be_opened(address) or len(words) > _MOST_WORDS:
         return False
     host = host_of(address)
     plain = unicodedata.normalize("NFKC", words).replace("\u3002", ".")  # as a browser reads it

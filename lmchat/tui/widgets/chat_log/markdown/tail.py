@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from itertools import islice, pairwise
 
 from msgspec import Struct, field
@@ -12,12 +11,14 @@ from lmchat.text import Fence, fence_of, safe_text
 from lmchat.tui.widgets.chat_log.blocks import (
     GLUE,
     HEAD_LINES,
+    MOST_CLUSTER,
     PIECE_CHARS,
     SEGMENT_LINES,
     TABLE_ROWS,
     Block,
     Code,
     Kind,
+    is_inner,
 )
 from lmchat.tui.widgets.chat_log.markdown.parser import (
     ABOVE_LISTS,
@@ -35,8 +36,6 @@ _BREAKS = (
 _CONTROLS = re.compile("[\0\r\x0b\x0c\x1c-\x1f\x85\u2028\u2029]")
 """Controls that the parser would take for line ends, or strip, although they are to be seen."""
 _MOST_PLACES = 200
-_MAX_CLUSTER = 64
-_JOINER = "\u200d"
 _LIST = re.compile(r" {0,3}(?!([-*])(?:[ \t]*\1){2,}[ \t]*$)(?:[-+*]|\d{1,9}[.)])(?:[ \t]|$)", re.MULTILINE)
 """Start of a list; three of its marks would be a rule."""
 _DEFINITION = re.compile(r" {0,3}\[[^\]]*\]:")
@@ -56,20 +55,13 @@ def cut_place(text: str) -> tuple[int, bool]:
     window = text[: PIECE_CHARS + 1]
     for pattern in _BREAKS:
         ends = [match.end() for match in pattern.finditer(window, PIECE_CHARS // 2)]
-        fit = (place for place in reversed(ends) if place <= PIECE_CHARS and not _is_inner(window, place))
+        fit = (place for place in reversed(ends) if place <= PIECE_CHARS and not is_inner(window, place))
         if places := list(islice(fit, _MOST_PLACES)):
             return next((place for place in places if _is_outside(window[:place])), places[0]), True
     place = PIECE_CHARS
-    while place > PIECE_CHARS - _MAX_CLUSTER and _is_inner(window, place):
+    while place > PIECE_CHARS - MOST_CLUSTER and is_inner(window, place):
         place -= 1
     return place, False
-
-
-def _is_inner(text: str, place: int) -> bool:
-    if text[place - 1] in (_JOINER, "\\"):
-        return True
-    char = text[place]
-    return char == _JOINER or unicodedata.category(char)[0] == "M" or "\U0001f3fb" <= char <= "\U0001f3ff"
 
 
 def _is_outside(text: str) -> bool:
@@ -222,6 +214,9 @@ class MarkdownTail(Struct):
             if opening:
                 if "|" in lines[start] and start == len(lines) - 1:
                     break  # with a line of dashes below it, it would be the head of a table
+                if token is not top[-1] and self._close_fence(opening, lines[start + 1 : span(token)[1]]):
+                    done = span(token)[1]
+                    continue
                 self._fence, done = OpenFence(opening, self.closed), start + 1
                 break
             if token is top[-1] and not (is_over and token.type in _OVER_AT_BLANK):
@@ -237,6 +232,16 @@ class MarkdownTail(Struct):
             return False
         self._restart(sum(map(len, lines[:done])), self._head)
         return self._fence is not None or (bool(self._frame) and is_over)
+
+    def _close_fence(self, opening: Fence, lines: list[str]) -> bool:
+        """Close a fence, given its lines and the line that ends it; return whether they end it."""
+        closed: list[Block] = []
+        _, has_ended = OpenFence(opening, closed).feed([line.removesuffix("\n") for line in lines])
+        if has_ended:
+            self.closed += closed
+            self._above = ""
+            self._leave()
+        return has_ended
 
     def _close_part(self, token: Token, tokens: list[Token], lines: list[str], done: int) -> int:
         """Close what is certain of the last block: all items or rows but one."""

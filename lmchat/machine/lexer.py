@@ -1,0 +1,115 @@
+"""Program of the child process that highlights code. It is run by path, without lmchat.
+
+Lexers of Pygments are regular expressions. Some need exponential time, during which `re` holds Python's
+lock: only a process of its own can be stopped. Requests and answers are a line of text with the
+number of bytes that follow it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+_STYLES = (
+    ("Comment", "comment"),
+    ("Keyword", "keyword"),
+    ("Operator.Word", "keyword"),
+    ("Literal.String", "string"),
+    ("Literal.Number", "number"),
+    ("Name.Function", "function"),
+    ("Name.Builtin", "builtin"),
+    ("Name.Decorator", "function"),
+    ("Name.Tag", "keyword"),
+    ("Generic.Inserted", "string"),
+    ("Generic.Deleted", "number"),
+    ("Generic.Subheading", "keyword"),
+    ("Generic.Heading", "comment"),
+    ("Generic.Prompt", "comment"),
+)
+"""Six quiet colours by kind of token; names and operators stay plain."""
+NAMES = ("", *dict.fromkeys(name for _, name in _STYLES))
+"""Names of the colours; a byte of an answer is a place in this list."""
+FOUND, UNKNOWN, FAILED = "found", "unknown", "failed"
+
+
+def main() -> None:
+    """Answer requests until the parent ends."""
+    import faulthandler  # noqa: PLC0415 - the parent imports this module, too
+    import signal  # noqa: PLC0415 - see above
+
+    requests, answers = sys.stdin.buffer, sys.stdout.buffer
+    answers.write(b"ready 0\n")
+    answers.flush()
+    with Path(os.devnull).open("w", encoding="ascii") as nowhere:
+        while header := requests.readline().decode():
+            language, size, cpu_s, wall_s = header.split()
+            code = requests.read(int(size)).decode()
+            # both end this process also while a lexer holds the lock, and although the parent is gone
+            faulthandler.dump_traceback_later(float(wall_s), exit=True, file=nowhere)
+            if hasattr(signal, "setitimer"):  # not on Windows
+                signal.setitimer(signal.ITIMER_VIRTUAL, float(cpu_s))
+            state, colours = colours_of(language, code)
+            if hasattr(signal, "setitimer"):
+                signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+            faulthandler.cancel_dump_traceback_later()
+            answers.write(f"{state} {len(colours)}\n".encode() + colours)
+            answers.flush()
+
+
+def colours_of(language: str, code: str) -> tuple[str, bytes]:
+    """Return whether the colours of a code were found, and a byte for each of its characters."""
+    lexer = _lexer(language)
+    if lexer is None:
+        return UNKNOWN, b""
+    try:
+        return FOUND, _painted(lexer.get_tokens(code + "\n"), code)
+    except Exception:  # noqa: BLE001 - one of Pygments' hundreds of lexers; it costs the colours only
+        return FAILED, b""
+
+
+def _painted(tokens: Iterable[tuple[Any, str]], code: str) -> bytes:
+    """Return the colours of tokens that are all of a code.
+
+    Lexers for consoles drop a last line without an end, others add one: they are given one, which goes.
+    """
+    colours = bytearray()
+    for kind, part in tokens:
+        known = part[: len(code) - len(colours)]
+        if not code.startswith(known, len(colours)):
+            raise ValueError("a lexer changed its text")
+        colours += bytes((_place_of(kind),)) * len(known)
+    if len(colours) < len(code):
+        raise ValueError("a lexer lost text")
+    return bytes(colours)
+
+
+@lru_cache(maxsize=64)
+def _lexer(language: str) -> Any:
+    from pygments.lexers import get_lexer_by_name  # noqa: PLC0415 - see above
+
+    name = language.lower()
+    # for an unknown name, Pygments would look into all installed packages, which takes a second
+    return get_lexer_by_name(name, stripnl=False, ensurenl=False) if name in _names() else None
+
+
+@cache
+def _names() -> frozenset[str]:
+    from pygments.lexers import get_all_lexers  # noqa: PLC0415 - see above
+
+    return frozenset(name for lexer in get_all_lexers(plugins=False) for name in lexer[1])
+
+
+@lru_cache(maxsize=256)
+def _place_of(kind: Any) -> int:
+    words = str(kind).removeprefix("Token.")
+    name = next((name for prefix, name in _STYLES if words.startswith(prefix)), "")
+    return NAMES.index(name)
+
+
+if __name__ == "__main__":
+    sys.path.append(sys.argv[1])  # the folder of Pygments
+    main()

@@ -1,0 +1,130 @@
+"""Private temporary folders, which the next lmchat removes where this one could not. Everything blocks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import gettempdir, mkdtemp
+
+from lmchat.files import NO_WAIT, OPEN_FLAGS
+from lmchat.machine.system import CAN_RENAME_OPEN_FILES, try_lock
+
+_PREFIX = "lmchat-"
+_LOCK = ".of-a-running-lmchat"
+"""Name of the file in each folder that its owner has locked; no other folder is ever removed."""
+
+
+_GUARD = "import shutil, sys; sys.stdin.buffer.read(); shutil.rmtree(sys.argv[1], ignore_errors=True)"
+"""Program that removes a folder at the end of its input, which its parent never writes."""
+_GUARD_S = 2.0  # wait for its end
+
+
+class ScratchFolders:
+    """Temporary folders of this process.
+
+    With `has_guard`, another process removes each folder at once when this one is killed.
+    """
+
+    def __init__(self, *, has_guard: bool = False) -> None:
+        self._locks: dict[Path, int] = {}
+        self._has_guard = has_guard
+        self._guards: dict[Path, subprocess.Popen[bytes]] = {}
+
+    def make(self) -> Path:
+        """Make a folder that only this user can look into; raises `OSError`."""
+        folder = Path(mkdtemp(prefix=_PREFIX))
+        self._locks[folder] = -1
+        try:
+            self._locks[folder] = _locked_file(folder)
+            if self._has_guard:
+                self._guards[folder] = _start_guard(folder)
+        except OSError:
+            self.remove(folder)
+            raise
+        return folder
+
+    def remove(self, folder: Path) -> None:
+        """Remove a folder with its content; once is enough."""
+        lock = self._locks.pop(folder, None)
+        if lock is None:
+            return
+        if lock >= 0:
+            os.close(lock)  # Windows removes no open file
+        shutil.rmtree(folder, ignore_errors=True)
+        if (guard := self._guards.pop(folder, None)) is not None:
+            with suppress(subprocess.TimeoutExpired):
+                guard.communicate(timeout=_GUARD_S)
+
+    def remove_all(self) -> None:
+        for folder in list(self._locks):
+            self.remove(folder)
+
+    @contextmanager
+    def folder(self) -> Iterator[Path]:
+        """Make a folder for a block; raises `OSError`."""
+        folder = self.make()
+        try:
+            yield folder
+        finally:
+            self.remove(folder)
+
+
+def sweep_scratch_folders() -> None:
+    """Remove the folders of killed processes: those that no process has locked."""
+    with suppress(OSError), os.scandir(gettempdir()) as entries:
+        for entry in entries:
+            if entry.name.startswith(_PREFIX) and entry.is_dir(follow_symlinks=False):
+                with suppress(OSError):
+                    _sweep(Path(entry.path))
+
+
+def _sweep(folder: Path) -> None:
+    status = folder.lstat()
+    is_private = stat.S_IMODE(status.st_mode) == stat.S_IRWXU or os.name == "nt"
+    is_own = not hasattr(os, "getuid") or status.st_uid == os.getuid()
+    lock = folder / _LOCK
+    if not (is_private and is_own and lock.is_file() and not lock.is_symlink()):
+        return
+    descriptor = os.open(lock, os.O_RDWR | OPEN_FLAGS | NO_WAIT)
+    try:
+        is_left = try_lock(descriptor)
+    finally:
+        os.close(descriptor)
+    if is_left:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start_guard(folder: Path) -> subprocess.Popen[bytes]:
+    """Start the guard of a folder; it is out of reach of the signals of the terminal."""
+    needed = {name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ}  # by Windows
+    return subprocess.Popen(  # noqa: S603 - our own program
+        [sys.executable, "-I", "-S", "-c", _GUARD, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        cwd=folder.parent,
+        env=needed,
+    )
+
+
+def _locked_file(folder: Path) -> int:
+    """Return the descriptor of the locked file, which gets its name once it is locked."""
+    lock = folder / _LOCK
+    fresh = lock.with_suffix(".new") if CAN_RENAME_OPEN_FILES else lock
+    descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | OPEN_FLAGS, 0o600)
+    try:
+        if not try_lock(descriptor):
+            raise BlockingIOError
+        if fresh != lock:
+            fresh.replace(lock)
+    except OSError:  # a file system without locks: no other process removes a folder without this file
+        os.close(descriptor)
+        return -1
+    return descriptor

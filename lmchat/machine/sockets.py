@@ -1,0 +1,85 @@
+"""Owners of the ports of this machine, as the kernel's tables of sockets name them on Linux.
+
+psutil finds the programs of other users for root only; these tables name the user of each socket to
+everybody.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
+
+from msgspec import Struct
+
+OWN_USER = "Stop that program, or start the server as your own user."
+"""Next step where another user holds a port."""
+_TABLES = Path("/proc/net")
+_LISTENING = "0A"
+_ROOT = 0
+
+
+class _Listener(Struct, frozen=True):
+    """Row of a table: a socket that listens."""
+
+    address: str  # hexadecimal, with the port
+    user: int
+
+
+def foreign_owner(host: str, port: int, tables: Path = _TABLES) -> str:
+    """Return the user who holds a port of this machine; empty for this user, for root, and where unknown.
+
+    Unknown is another system than Linux, and a port where nothing listens itself: only root can lead that on
+    to a container or another machine. `host` is `localhost` or an IP address.
+    """
+    if sys.platform != "linux":
+        return ""
+    hosts = ("127.0.0.1", "::1") if host == "localhost" else (host,)
+    for address in map(ip_address, hosts):
+        for listener in _listeners_for(address, port, tables):
+            if listener.user not in (_ROOT, os.getuid(), os.geteuid()):
+                return _name_of(listener.user)
+    return ""
+
+
+def _listeners_for(address: IPv4Address | IPv6Address, port: int, tables: Path) -> list[_Listener]:
+    """Return the sockets that take a connection: those of the address itself go before those of all."""
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    six = _read(tables / "tcp6")
+    if isinstance(address, IPv6Address):
+        return _of(six, address, port) or _of(six, IPv6Address("::"), port)
+    four = _read(tables / "tcp")
+    return (
+        _of(four, address, port)
+        or _of(six, IPv6Address(f"::ffff:{address}"), port)
+        or _of(four, IPv4Address("0.0.0.0"), port)  # noqa: S104 - read, not bound to
+        or _of(six, IPv6Address("::"), port)
+    )
+
+
+def _of(listeners: list[_Listener], address: IPv4Address | IPv6Address, port: int) -> list[_Listener]:
+    packed = address.packed
+    words = [packed[start : start + 4] for start in range(0, len(packed), 4)]
+    figures = "".join(f"{int.from_bytes(word, sys.byteorder):08X}" for word in words)
+    wanted = f"{figures}:{port:04X}"
+    return [listener for listener in listeners if listener.address == wanted]
+
+
+def _read(table: Path) -> list[_Listener]:
+    """Return the listening sockets of a table; none where the system does not show it."""
+    try:
+        rows = [line.split() for line in table.read_text().splitlines()[1:]]
+    except OSError:
+        return []
+    return [_Listener(row[1], int(row[7])) for row in rows if row[3] == _LISTENING]
+
+
+def _name_of(user: int) -> str:
+    import pwd  # noqa: PLC0415 - Windows has none
+
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return str(user)

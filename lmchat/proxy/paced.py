@@ -1,0 +1,128 @@
+"""HTTP transport that reads a stream as often as a screen shows a frame.
+
+Each read wakes the event loop, anyio, httpcore, h11, httpx and our reader: a quarter of what a stream of
+100 tokens a second costs. So events wait in the socket until the next frame.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+from typing import Any
+
+import httpcore
+import httpx
+
+PACE_S = 1 / 20  # as the log's `frames_per_second`
+_READS_AT_ONCE = 20  # of each response: its head and its first words do not wait
+_FULL_READ_BYTES = 16 << 10  # after a read of so many bytes more are there: the next one does not wait
+_ERRORS = (
+    httpcore.TimeoutException,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.UnsupportedProtocol,
+)
+
+
+class PacedTransport(httpx.AsyncBaseTransport):
+    """Connections over http, without a proxy, as httpx makes them; each is a `PacedStream`."""
+
+    def __init__(self, limits: httpx.Limits) -> None:
+        self._pool = httpcore.AsyncConnectionPool(
+            max_connections=limits.max_connections,
+            keepalive_expiry=limits.keepalive_expiry,
+            network_backend=_PacedBackend(),
+        )
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        url = httpcore.URL(
+            scheme=request.url.raw_scheme,
+            host=request.url.raw_host,
+            port=request.url.port,
+            target=request.url.raw_path,
+        )
+        with _errors_of_httpx():
+            response = await self._pool.handle_async_request(
+                httpcore.Request(
+                    request.method,
+                    url,
+                    headers=request.headers.raw,
+                    content=request.stream,
+                    extensions=request.extensions,
+                )
+            )
+        return httpx.Response(
+            response.status,
+            headers=response.headers,
+            stream=_Body(response),
+            extensions=response.extensions,
+        )
+
+    async def aclose(self) -> None:
+        await self._pool.aclose()
+
+
+class _Body(httpx.AsyncByteStream):
+    def __init__(self, response: httpcore.Response) -> None:
+        self._response = response
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        with _errors_of_httpx():
+            async for chunk in self._response.aiter_stream():
+                yield chunk
+
+    async def aclose(self) -> None:
+        await self._response.aclose()
+
+
+class PacedStream(httpcore.AsyncNetworkStream):
+    """Connection whose reads wait for the next frame, once a response has gone on for a while."""
+
+    def __init__(self, inner: httpcore.AsyncNetworkStream) -> None:
+        self._inner = inner
+        self._reads = 0  # since the last request was written
+        self._next_read_s = 0.0  # monotonic time
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - of httpcore
+        self._reads += 1
+        pause_s = self._next_read_s - monotonic()
+        if self._reads > _READS_AT_ONCE and pause_s > 0:
+            await asyncio.sleep(pause_s)
+        data = await self._inner.read(max_bytes, timeout)
+        is_full = len(data) >= _FULL_READ_BYTES
+        self._next_read_s = 0.0 if is_full else monotonic() + PACE_S
+        return data
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 - of httpcore
+        self._reads = 0
+        await self._inner.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)
+
+
+class _PacedBackend(httpcore.AnyIOBackend):
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - of httpcore
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        stream = await super().connect_tcp(host, port, timeout, local_address, socket_options)
+        return PacedStream(stream)
+
+
+@contextmanager
+def _errors_of_httpx() -> Iterator[None]:
+    """Raise the errors of httpx, which have the names of those of httpcore."""
+    try:
+        yield
+    except _ERRORS as error:
+        raise getattr(httpx, type(error).__name__)(str(error)) from error

@@ -1,0 +1,107 @@
+"""Reading files with chats in a child process, so that it can be stopped whatever they hold."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import AsyncGenerator
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from lmchat.domain.message import ChatMessage
+from lmchat.domain.session import Session, Skipped
+from lmchat.errors import FileRefused, FormatUnknown
+from lmchat.machine.child import Child, ChildEndedError
+from lmchat.machine.scratch import ScratchFolders, sweep_scratch_folders
+
+_CHILD = "lmchat.formats.child"
+
+
+class ChatFiles:
+    """Reader of files; the child starts with the first one and is used for all."""
+
+    def __init__(self) -> None:
+        self._child: Child | None = None
+        self._scratch = ScratchFolders()
+        self._folder: Path | None = None
+
+    async def chats(
+        self, path: Path | None, data: bytes, *, source: str, moment: datetime
+    ) -> AsyncGenerator[Session | Skipped, None]:
+        """Yield the chats of a file, or of its content; raises `FileRefused`. Leaving it ends the child."""
+        from lmchat.formats import child as frames  # noqa: PLC0415 - the first paint does not wait for formats
+
+        is_read = False
+        try:
+            child, folder = await self._started()
+            order = frames.ReadOrder(
+                path=b"" if path is None else os.fsencode(path),
+                data=data,
+                source=source,
+                moment=moment,
+                folder=folder,
+            )
+            await child.send(msgspec.msgpack.encode(order))
+            async for chat in _received(child):
+                yield chat
+            is_read = True
+        except FileRefused:
+            is_read = True
+            raise
+        except ChildEndedError as error:
+            raise FileRefused(error.message, hint=error.hint) from error
+        finally:
+            if not is_read:
+                await self.aclose()
+
+    async def aclose(self) -> None:
+        """End the child, and remove what it has left."""
+        child, self._child = self._child, None
+        self._folder = None
+        if child is not None:
+            await child.end()
+        await asyncio.to_thread(self._scratch.remove_all)
+
+    async def _started(self) -> tuple[Child, str]:
+        if self._folder is None:
+            await asyncio.to_thread(sweep_scratch_folders)
+            self._folder = await asyncio.to_thread(self._scratch.make)
+        if self._child is None:
+            self._child = await Child.start(_CHILD)
+        return self._child, str(self._folder)
+
+
+async def _received(child: Child) -> AsyncGenerator[Session | Skipped, None]:
+    """Yield what the child has read of one file; raises `FileRefused` or `ChildEndedError`."""
+    from lmchat.formats import child as frames  # noqa: PLC0415 - the first paint does not wait for formats
+
+    begun: frames.Begun | None = None
+    messages: list[ChatMessage] = []
+    files: dict[str, bytes] = {}
+    while True:
+        match frames.unpacked(await child.receive()):
+            case frames.Begun() as begun:
+                messages, files = [], {}
+            case frames.MessageGroup() as some:
+                messages += some.messages
+            case frames.FileContent() as file:
+                files[file.digest] = file.data
+            case frames.Ended() as ended if begun is not None:
+                yield frames.whole(begun, messages, ended.path, files)
+            case frames.LeftOut() as left_out:
+                yield left_out.skipped
+            case frames.Refused() as refused:
+                kind = FormatUnknown if refused.is_unknown else FileRefused
+                raise kind(refused.message, hint=refused.hint, details=refused.details)
+            case frames.Failed() as failed:
+                raise _unreadable(failed.number, failed.reason)
+            case _:
+                return
+
+
+def _unreadable(number: int, reason: str) -> FileRefused:
+    words = "it is too large" if number == errno.EFBIG else reason
+    return FileRefused(f"It cannot be read: {words}.", hint="Check the path.")

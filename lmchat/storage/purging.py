@@ -1,0 +1,131 @@
+"""Permanent deletion: of sessions, and of what has been in the trash for `TRASH_DAYS`.
+
+The rows go first, in one transaction. `clean_up` then removes what else has their text: answer files,
+attached files, copies, old pages of the search index, and the write-ahead log.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from msgspec import Struct
+
+from lmchat.domain.message import Role
+from lmchat.domain.session import TRASH_DAYS, title_from
+from lmchat.storage import attachments, read, repair
+from lmchat.storage.database import Connection
+from lmchat.storage.rows import column, loaded, stored_time
+from lmchat.storage.running_answer import read_answer
+from lmchat.storage.schema import transaction
+from lmchat.storage.search import forget_old_words, unindex_message
+
+_LONGEST_REST_DAYS = 60  # a clock that is further ahead of the newest session may be wrong
+_DIGEST = re.compile(r"[0-9a-f]{64}")  # of an attached file, in a draft
+
+
+class Purged(Struct, kw_only=True):
+    """What was deleted from the tables."""
+
+    session_ids: set[str] = set()
+    digests: set[str] = set()  # of files that were attached to it
+    message_count: int = 0
+
+    @property
+    def is_nothing(self) -> bool:
+        return not (self.session_ids or self.message_count)
+
+
+def purge_sessions(connection: Connection, session_ids: Iterable[str]) -> Purged:
+    """Delete sessions and all that belongs to them."""
+    purged = Purged()
+    for session_id in session_ids:
+        _purge_session(connection, session_id, purged)
+    return purged
+
+
+def purge_expired(connection: Connection, moment: datetime) -> Purged:
+    """Delete what was deleted long ago, unless the clock seems to be wrong: then at a later start."""
+    purged = Purged()
+    newest = connection.execute("select max(updated_at) from sessions").fetchone()[0]
+    if newest is None or str(newest) < stored_time(moment - timedelta(days=_LONGEST_REST_DAYS)):
+        return purged
+    oldest = stored_time(moment - timedelta(days=TRASH_DAYS))
+    sessions = connection.execute(
+        "select session_id from sessions where deleted_at < ?", (oldest,)
+    ).fetchall()
+    for (session_id,) in sessions:
+        with transaction(connection):
+            _purge_session(connection, session_id, purged)
+    query = """select session_id, message_id from messages
+        where hidden_by = message_id and hidden_at < ? order by number desc"""
+    for session_id, message_id in connection.execute(query, (oldest,)).fetchall():
+        with transaction(connection):
+            _purge_branch(connection, session_id, message_id, purged)
+    return purged
+
+
+def clean_up(connection: Connection, purged: Purged, files: Path) -> None:
+    """Remove what the tables no longer have from all other places but the copies."""
+    _remove_answer_files(connection.path, purged.session_ids)
+    attachments.remove(connection, files, purged.digests)
+    forget_old_words(connection)
+    repair.empty_log(connection)
+
+
+def _purge_session(connection: Connection, session_id: str, purged: Purged) -> None:
+    rows = connection.execute("select number from messages where session_id = ?", (session_id,)).fetchall()
+    for (number,) in rows:
+        unindex_message(connection, number)
+    purged.session_ids.add(session_id)
+    purged.digests |= _digests(connection, [number for (number,) in rows])
+    purged.digests |= set(_DIGEST.findall(read.draft(connection, session_id)))
+    connection.execute("delete from drafts where session_id = ?", (session_id,))
+    connection.execute("delete from sessions where session_id = ?", (session_id,))
+
+
+def _purge_branch(connection: Connection, session_id: str, message_id: str, purged: Purged) -> None:
+    """Delete a deleted message with all deleted ones below it, and the title that one of them gave."""
+    query = f"{read.BELOW} select number from below where hidden_by is not null"
+    rows = connection.execute(query, {"session": session_id, "message": message_id}).fetchall()
+    numbers = [number for (number,) in rows]
+    purged.digests |= _digests(connection, numbers)
+    purged.message_count += len(numbers)
+    has_its_title = any(_gave_title(connection, number) for number in numbers)
+    for number in numbers:
+        unindex_message(connection, number)
+        connection.execute("delete from messages where number = ?", (number,))
+    if has_its_title:
+        title = read.first_prompt_title(connection, session_id)
+        query = "update sessions set title = ? where session_id = ?"
+        connection.execute(query, (column(title), session_id))
+
+
+def _gave_title(connection: Connection, number: int) -> bool:
+    """Return whether the session still has the title that was made of this prompt."""
+    query = """select p.text, s.title from messages m
+        join sessions s on s.session_id = m.session_id
+        join parts p on p.number = m.number and p.kind = 'text'
+        where m.number = ? and m.role = ?"""
+    rows = connection.execute(query, (number, Role.USER)).fetchall()
+    return any(title_from(loaded(text)) == loaded(title) for text, title in rows)
+
+
+def _digests(connection: Connection, numbers: Iterable[int]) -> set[str]:
+    query = "select call_id from parts where number = ? and kind = 'file'"
+    found: set[str] = set()
+    for number in numbers:
+        found |= {loaded(digest) for (digest,) in connection.execute(query, (number,))}
+    return found
+
+
+def _remove_answer_files(store: Path, session_ids: set[str]) -> None:
+    """Remove the files of running answers, also of those whose rows were never written."""
+    for path in store.parent.glob(f"{store.name}-answer-*"):
+        with suppress(OSError, ValueError):
+            head, _ = read_answer(path)
+            if head is not None and head.session_id in session_ids:
+                path.unlink()

@@ -1,0 +1,82 @@
+"""The keyring of this system, found without a look at those of other systems.
+
+The library `keyring` loads all its backends to compare them, and the one for macOS starts a compiler on Linux
+to find its frameworks. As a program, this module prints keys as JSON for another process.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from importlib import import_module
+from typing import Any, Protocol
+
+log = logging.getLogger(__name__)
+
+SERVICE = "lmchat"  # name of our keys in the keyring; the user name is the server's origin
+_REAL_PRIORITY = 1  # backends below it always fail, keep nothing, or keep plain text
+_OF_SYSTEM = {
+    "darwin": ("keyring.backends.macOS.Keyring",),
+    "win32": ("keyring.backends.Windows.WinVaultKeyring",),
+}
+_KWALLET = "keyring.backends.kwallet.DBusKeyring"
+_OTHERS = ("keyring.backends.SecretService.Keyring", "keyring.backends.libsecret.Keyring")
+
+
+class Keyring(Protocol):
+    """Backend of the library `keyring`."""
+
+    def get_password(self, service: str, username: str) -> str | None: ...
+
+    def set_password(self, service: str, username: str, password: str) -> None: ...
+
+
+def system_keyring() -> Keyring | None:
+    """Return the keyring that the user has chosen, else that of this system; None without the extra.
+
+    `PYTHON_KEYRING_BACKEND` or `keyringrc.cfg` name a choice.
+    """
+    try:
+        core = import_module("keyring.core")
+        backend: Any = core.load_env() or core.load_config() or _first_working(core)
+        priority = getattr(backend, "priority", 0)
+    except ImportError:
+        return None
+    except Exception as error:  # noqa: BLE001 - third-party, and below it the system's services
+        log.info("the system keyring cannot be used: %s", type(error).__name__)
+        return None
+    found: Keyring | None = backend if priority >= _REAL_PRIORITY else None
+    return found
+
+
+def _first_working(core: Any) -> Any:
+    """Return the first backend of this system that works; None without one."""
+    for name in _names():
+        try:
+            return core.load_keyring(name)
+        except Exception as error:  # noqa: BLE001 - third-party: its service or library is not there
+            log.debug("%s cannot be used: %s", name, type(error).__name__)
+    return None
+
+
+def _names() -> tuple[str, ...]:
+    """Return the names of the backends of this system, in the library's own order."""
+    if sys.platform in _OF_SYSTEM:
+        return _OF_SYSTEM[sys.platform]
+    is_kde = "KDE" in os.environ.get("XDG_CURRENT_DESKTOP", "").split(":")
+    return (_KWALLET, *_OTHERS) if is_kde else (*_OTHERS, _KWALLET)
+
+
+def keys_of(backend: Keyring | None, origins: list[str]) -> dict[str, str]:
+    """Return the keys of servers by origin."""
+    if backend is None:
+        return {}
+    found = {origin: backend.get_password(SERVICE, origin) for origin in origins}
+    return {origin: key for origin, key in found.items() if key}
+
+
+def main() -> None:
+    """Print the keys of the origins that the command line names, as one JSON object."""
+    sys.stdout.write(json.dumps(keys_of(system_keyring(), sys.argv[1:])))

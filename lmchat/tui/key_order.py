@@ -1,0 +1,85 @@
+"""Keys in order: each is delivered when the one before it has had its whole effect.
+
+A key that the focused widget does not take passes through the queues of all widgets around it, up to the
+app, where its binding runs. Textual 8.2.8 sends the next keys to the old focus in the meantime: letters typed
+right after Esc on a message ran its commands, or arrived in another order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from textual import events
+from textual.app import App
+from textual.message_pump import MessagePump
+from textual.widget import Widget
+from textual.widgets import Input, TextArea
+
+LONGEST_S = 2.0
+"""Time that a key may keep the next ones waiting; a handler may itself wait for what the user does next."""
+
+Typed = events.Key | events.Paste
+
+
+class KeyOrder:
+    """Queue of keys and pastes, each of which is delivered and has its effect before the next one.
+
+    Text for one field needs no waiting, since the field has a queue itself: it can be drawn at once.
+    """
+
+    def __init__(self, app: App[Any], deliver: Callable[[Typed], Awaitable[Widget | None]]) -> None:
+        self._app = app
+        self._deliver = deliver  # returns the widget that got it, if no binding of the app took it
+        self._waiting: deque[Typed] = deque()
+        self._current: Typed | None = None
+        self._field: Widget | None = None  # that got the current one as text
+        self._limit: asyncio.TimerHandle | None = None
+
+    async def take(self, event: Typed) -> None:
+        """Deliver a key or paste now, or after those before it."""
+        self._waiting.append(event)
+        await self._deliver_waiting()
+
+    async def _deliver_waiting(self) -> None:
+        while self._waiting and (self._current is None or self._is_more_text(self._waiting[0])):
+            self._end_limit()
+            self._current = event = self._waiting.popleft()
+            loop = asyncio.get_running_loop()
+            self._limit = loop.call_later(LONGEST_S, self._app.call_later, self._end, event)
+            receiver = await self._deliver(event)
+            is_field = isinstance(receiver, Input | TextArea)
+            self._field = receiver if is_field and _is_text(event) else None
+            self._follow(event, self._way_from(receiver))
+
+    def _is_more_text(self, event: Typed) -> bool:
+        return self._field is not None and self._app.focused is self._field and _is_text(event)
+
+    def _way_from(self, receiver: Widget | None) -> list[MessagePump]:
+        """Return whose queues the event passes: other keys than text for a field may come to the app."""
+        if self._field is not None:
+            return [self._field]
+        return [*receiver.ancestors_with_self] if receiver is not None else []
+
+    def _follow(self, event: Typed, way: list[MessagePump]) -> None:
+        """Come back behind the event in each queue; the last one is the app's, with changes of the focus."""
+        while way:
+            if way.pop(0).call_later(self._follow, event, way):
+                return
+        self._app.call_later(self._end, event)
+
+    async def _end(self, event: Typed) -> None:
+        if self._current is event:
+            self._end_limit()
+            self._current = self._field = None
+            await self._deliver_waiting()
+
+    def _end_limit(self) -> None:
+        if self._limit is not None:
+            self._limit.cancel()
+
+
+def _is_text(event: Typed) -> bool:
+    return isinstance(event, events.Paste) or event.is_printable

@@ -1,0 +1,65 @@
+"""Highlighting: the way of code to the highlighter, and of its colours to the screen."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import TimerHandle
+from collections.abc import Callable
+
+from lmchat.machine.highlighter import Highlighter
+from lmchat.tui.widgets.chat_log.blocks import Block
+from lmchat.tui.widgets.chat_log.document import Document
+from lmchat.tui.widgets.chat_log.layout.code import language_of, whole_colours
+from lmchat.tui.widgets.chat_log.layout.colours import Colours
+
+STREAM_WAIT_S = 0.15  # time that colours of a streaming answer wait for the frame of more text
+
+
+class Highlighting:
+    """Colours of the code in a document; without a highlighter, code stays plain."""
+
+    def __init__(
+        self, document: Document, highlighter: Highlighter | None, show: Callable[[], object]
+    ) -> None:
+        self.colours = Colours()
+        self.is_streaming = False  # whether more text will arrive
+        self._document = document
+        self._highlighter = highlighter
+        self._show = show  # shows a frame
+        self._changed: list[Block] = []  # blocks whose colours have arrived
+        self._timer: TimerHandle | None = None
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether code waits for its colours."""
+        has_code = self.colours.wanted is not None or bool(self._document.unhighlighted)
+        return has_code and self._highlighter is not None
+
+    async def run(self) -> None:
+        """Get the colours of all code that waits; complete fences of several blocks also as a whole."""
+        highlighter = self._highlighter
+        while highlighter is not None and self.is_needed:
+            if (wanted := self.colours.wanted) is not None:
+                blocks = self.colours.put(wanted, await highlighter.colours(*wanted))
+            else:
+                code, info = self._document.unhighlighted.pop()
+                found = await whole_colours(highlighter, code, language_of(info))
+                blocks = self._document.set_colours(code, found) if found is not None else []
+            self._changed += blocks
+            if self._changed and self._timer is None:
+                wait_s = STREAM_WAIT_S if self.is_streaming else 0.0
+                self._timer = asyncio.get_running_loop().call_later(wait_s, self._show)
+
+    def drain(self) -> list[Block]:
+        """Return the blocks that look different now."""
+        blocks, self._changed = self._changed, []
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        return blocks
+
+    def reset(self) -> None:
+        """Forget the code of another session; its colours stay known."""
+        self.drain()
+        self.colours.drop_requests()
+        self.is_streaming = False

@@ -1,0 +1,185 @@
+"""Which key goes to which server, by where the key and where the address come from."""
+
+from __future__ import annotations
+
+import pytest
+
+from lmchat.cli.keys import Keys
+from lmchat.config.load import Flags, load
+from lmchat.domain.server import Endpoint
+from lmchat.storage.credentials import Credentials
+from tests.support.programs import Inside as Cli
+from tests.support.scripted_products import plain
+from tests.support.scripted_server import AUTHORITY, ScriptedServer, lead_here, text_reply
+
+KEY = "sk-marked-key-4711"
+FAR = "models.example"  # stands for another machine; its name leads to the scripted server
+
+KEYS = {
+    "api_key": (f'api_key = "{KEY}"', {}),
+    "LMCHAT_API_KEY": ("", {"LMCHAT_API_KEY": KEY}),
+    "OPENAI_API_KEY": ("", {"OPENAI_API_KEY": KEY}),
+}
+ADDRESSES = {
+    "endpoint": ('endpoint = "URL"', {}, ()),
+    "LMCHAT_ENDPOINT": ("", {"LMCHAT_ENDPOINT": "URL"}, ()),
+    "LLM_BASE_URL": ("", {"LLM_BASE_URL": "URL"}, ()),
+    "--endpoint": ("", {}, ("--endpoint", "URL")),
+    "[[endpoints]]": ('[[endpoints]]\nname = "own"\nurl = "URL"', {}, ()),
+}
+FAR_PAIRS = {
+    ("api_key", "endpoint"),
+    ("LMCHAT_API_KEY", "LMCHAT_ENDPOINT"),
+    ("LMCHAT_API_KEY", "LLM_BASE_URL"),
+}
+"""Key and address that are set in the same place, and belong together on another machine, too."""
+OWN_KEYS = {
+    "api_key": f'api_key = "{KEY}"',
+    "api_key_env": 'api_key_env = "OWN_KEY"',
+    "api_key_cmd": f"api_key_cmd = \"printf '%s' {KEY}\"",
+}
+
+
+def ask(cli, config, env, options, url):
+    cli.configure(f'allowed_hosts = ["{FAR}"]\n{config}'.replace("URL", url))
+    cli.env |= {name: value.replace("URL", url) for name, value in env.items()}
+    return cli(*(word.replace("URL", url) for word in options), "ask", "-m", "tiny", "Hello?")
+
+
+def is_sent(server):
+    return any(KEY in seen.headers.get("authorization", "") for seen in server.requests)
+
+
+@pytest.fixture
+def cli(tmp_path):
+    return Cli(home=tmp_path)
+
+
+@pytest.fixture
+def server():
+    with ScriptedServer() as scripted:
+        yield plain(scripted, "tiny", key=KEY)
+
+
+@pytest.mark.rule("R-10")
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_key_and_address_of_two_places_belong_together_on_this_machine_only(
+    monkeypatch, cli, server, key, address
+):
+    lead_here(monkeypatch, FAR)
+    (key_line, key_env), (line, env, options) = KEYS[key], ADDRESSES[address]
+    done = ask(cli, f"{key_line}\n{line}", key_env | env, options, f"http://{FAR}:{server.port}")
+    may_be_sent = (key, address) in FAR_PAIRS
+    assert (is_sent(server), done.returncode) == (may_be_sent, 0 if may_be_sent else 1)
+    if not may_be_sent and key != "OPENAI_API_KEY":
+        place = "config.toml" if key == "api_key" else key
+        assert f"The API key in {place} was not sent: it is set without an address" in done.stderr
+        assert "[[endpoints]]" in done.stderr
+    assert KEY not in done.stderr + done.stdout
+
+    server.requests.clear()
+    done = ask(cli, f"{key_line}\n{line}", key_env | env, options, server.url)
+    may_be_sent = key != "OPENAI_API_KEY"
+    assert (is_sent(server), done.returncode) == (may_be_sent, 0 if may_be_sent else 1)
+
+
+@pytest.mark.parametrize("key", OWN_KEYS)
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_a_key_below_endpoints_goes_to_its_address_wherever_that_is_named(
+    monkeypatch, cli, server, key, address
+):
+    lead_here(monkeypatch, FAR)
+    line, env, options = ADDRESSES[address]
+    own = (
+        f'{line if address == "endpoint" else ""}\n[[endpoints]]\nname = "own"\nurl = "URL"\n{OWN_KEYS[key]}'
+    )
+    done = ask(cli, own, env | {"OWN_KEY": KEY}, options, f"http://{FAR}:{server.port}")
+    assert (is_sent(server), done.returncode) == (True, 0)
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_a_stored_key_goes_to_its_address_wherever_that_is_named(monkeypatch, cli, server, address):
+    lead_here(monkeypatch, FAR)
+    url = f"http://{FAR}:{server.port}"
+    cli.configure("")
+    Credentials(cli.folder / "credentials.toml").set(url, KEY)
+    assert (ask(cli, *ADDRESSES[address], url).returncode, is_sent(server)) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("key_address", "address"),
+    [("http://{}:{}", "https://{}:{}"), ("https://{}:{}", "http://{}:{}"), ("http://{}:1", "http://{}:{}")],
+)
+def test_a_key_of_another_scheme_or_port_of_the_same_host_is_not_sent(monkeypatch, cli, key_address, address):
+    monkeypatch.setenv("SSL_CERT_FILE", AUTHORITY)
+    cli.env["SSL_CERT_FILE"] = AUTHORITY
+    lead_here(monkeypatch, "workstation.lan")
+    certificate = "hosts" if address.startswith("https") else ""
+    with ScriptedServer(certificate=certificate) as server:
+        plain(server, "tiny", key=KEY)
+        own = key_address.format("workstation.lan", server.port)
+        cli.configure(f'allowed_hosts = ["workstation.lan"]\nendpoint = "{own}"\napi_key = "{KEY}"')
+        done = cli("--endpoint", address.format("workstation.lan", server.port), "ask", "-m", "tiny", "Hi")
+        assert server.requests
+        assert not is_sent(server)
+    assert f"The API key in config.toml was not sent: it is for {own}" in done.stderr
+
+
+@pytest.mark.rule("R-9")
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_no_key_follows_a_redirect(cli, server, status):
+    with ScriptedServer() as there:
+        plain(there, "tiny", key=KEY)
+        server.unknown = text_reply("", status=status, headers={"Location": f"{there.url}/v1/models"})
+        server.forget()
+        done = ask(cli, f'endpoint = "URL"\napi_key = "{KEY}"', {}, (), server.url)
+        assert done.returncode == 1
+        assert is_sent(server)
+        assert there.connections == 0
+
+
+def keys_of(tmp_path, text="", environ=None, **flags):
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+    keys = Keys(load(file, environ or {}, Flags(**flags)), environ or {}, Credentials(tmp_path / "keys.toml"))
+    keys.load()
+    return keys
+
+
+PLACES = (
+    "http://127.0.0.1:1337",  # detected, or typed on the welcome page
+    "http://[::1]:8080",
+    "http://nas:1337",  # typed on the welcome page, or used before
+    "https://nas:1337",
+    "https://api.openai.com",
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "environ", "flags", "sent_to"),
+    [
+        ("api_key='k'", {}, {}, PLACES[:2]),
+        ("", {"LMCHAT_API_KEY": "k"}, {}, PLACES[:2]),
+        ("api_key='k'", {}, {"endpoint": "http://nas:1337"}, PLACES[:2]),
+        ("api_key='k'", {}, {"endpoint": "http://[::1]:8080"}, PLACES[1:2]),
+        ("api_key='k'", {"LLM_BASE_URL": "http://nas:1337"}, {}, PLACES[:2]),
+        ("api_key='k'\nendpoint='http://nas:1337'", {}, {}, PLACES[2:3]),
+        ("api_key='k'\nendpoint='http://nas:1337'", {}, {"endpoint": "https://nas:1337"}, PLACES[2:3]),
+        ("endpoint='http://nas:1337'", {"LMCHAT_API_KEY": "k"}, {}, PLACES[:2]),
+        ("", {"LMCHAT_API_KEY": "k", "LLM_BASE_URL": "http://nas:1337"}, {}, PLACES[2:3]),
+        ("", {"OPENAI_API_KEY": "k"}, {}, PLACES[4:]),
+        ("api_key='k'\nendpoint='no address at all:'", {}, {}, ()),
+    ],
+)
+def test_a_key_of_the_configuration_goes_to_these_servers_and_to_no_other(
+    tmp_path, text, environ, flags, sent_to
+):
+    keys = keys_of(tmp_path, text, environ, **flags)
+    assert tuple(url for url in PLACES if keys.key_for(Endpoint.parse(url))) == sent_to
+
+
+def test_a_key_typed_for_one_server_goes_to_that_one_only(tmp_path):
+    keys = keys_of(tmp_path)
+    keys.keep(Endpoint.parse("http://nas:1337"), "k")
+    assert [url for url in PLACES if keys.key_for(Endpoint.parse(url))] == ["http://nas:1337"]

@@ -1,0 +1,105 @@
+"""Signals while a long file is imported: lmchat ends at once, and what it has imported is whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+from contextlib import closing
+
+import psutil
+import pytest
+
+from tests.support.programs import Cli, children_of, is_running, wait_until
+
+pytestmark = pytest.mark.timeout(60)
+
+TURNS = [{"role": "user", "content": "Which vegetables?"}, {"role": "assistant", "content": "Lettuce."}]
+CHATS = 25  # more than are read ahead
+ENDED_S = 1.0  # of processor time, since the machine may be busy
+
+
+@pytest.fixture
+def cli(tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    return Cli(home=home)
+
+
+@pytest.fixture
+def long_file(tmp_path):
+    """A file of some chats and a value that is read in one call of C, for many seconds."""
+    path = tmp_path / "long.json"
+    messages = [{"id": "0", **TURNS[0]}, {"id": "1", "parent": "0", **TURNS[1]}]
+    with path.open("wb") as file:
+        file.write(b"[")
+        for number in range(CHATS):
+            file.write(json.dumps({"conv": {"id": str(number)}, "messages": messages}).encode() + b",\n")
+        file.write(b'{"mapping": [')
+        for _ in range(60):
+            file.write(b"[1,2,3,4,5,6],\n" * 100_000)
+        file.write(b"1]}]")
+    yield path
+    path.unlink()
+
+
+def saved_messages(cli):
+    path = cli.folder / "sessions.db"
+    if not path.exists():
+        return 0
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+        try:
+            return connection.execute("select count(*) from messages").fetchone()[0]
+        except sqlite3.OperationalError:  # its tables are being made
+            return 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_long_import_at_once_and_keeps_whole_sessions(cli, long_file, number):
+    program = cli.start("import", str(long_file))
+    wait_until(lambda: saved_messages(cli) == CHATS * len(TURNS), "the chats are saved")
+    before_s = _processor_s(program.pid)
+    children = children_of(program.pid)
+    os.kill(program.pid, number)
+    _, status, usage = os.wait4(program.pid, 0)
+    program.returncode = os.waitstatus_to_exitcode(status)
+    assert program.returncode == 130
+    assert usage.ru_utime + usage.ru_stime - before_s < ENDED_S
+    assert not any(map(is_running, children))
+    with program:
+        assert b"Which vegetables?" in program.stdout.read()
+    headers = cli.json("sessions", "--json")["data"]
+    assert len(headers) == CHATS
+    assert {(header["title"], header["messages"]) for header in headers} == {("Which vegetables?", 2)}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_a_long_session_is_written_undoes_that_session_only(cli, tmp_path, number):
+    short, long = tmp_path / "short.json", tmp_path / "long.json"
+    short.write_text(json.dumps(TURNS))
+    long.write_text(json.dumps([{"role": "user", "content": f"prompt {row}"} for row in range(60_000)]))
+    program = cli.start("import", str(short), str(long))
+    wait_until(lambda: _log_bytes(cli) > 300_000, "the long session is being written")
+    before_s = _processor_s(program.pid)
+    os.kill(program.pid, number)
+    _, status, usage = os.wait4(program.pid, 0)
+    program.returncode = os.waitstatus_to_exitcode(status)
+    assert program.returncode == 130
+    assert usage.ru_utime + usage.ru_stime - before_s < ENDED_S
+    with program:
+        assert b"Which vegetables?" in program.stdout.read()
+    (header,) = cli.json("sessions", "--json")["data"]
+    assert (header["title"], header["messages"]) == ("Which vegetables?", 2)
+
+
+def _log_bytes(cli):
+    path = cli.folder / "sessions.db-wal"
+    return path.stat().st_size if path.exists() else 0
+
+
+def _processor_s(pid):
+    """Return the processor time of a process and of its children, which it waits for."""
+    processes = [psutil.Process(one) for one in (pid, *children_of(pid))]
+    times = [process.cpu_times() for process in processes]
+    return sum(one.user + one.system for one in times)

@@ -1,0 +1,115 @@
+"""What the editor, the pager and other programs get, and what is left of the files that they got."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.support.programs import is_running, wait_until
+from tests.support.pty_program import PtyProgram
+from tests.support.scripted_products import CHAT, answer
+
+_PROMPT = "A secret plan"
+_WAITS = "#!/bin/sh\necho $$ > {folder}/pid\nexec sleep 600\n"
+_TELLS = (
+    '#!/bin/sh\nenv > {folder}/told.new\n[ -n "$1" ] || cat > /dev/null\nmv {folder}/told.new {folder}/told\n'
+)
+
+
+def put_program(folder: Path, text: str) -> str:
+    file = folder / "program"
+    file.write_text(text.format(folder=folder))
+    file.chmod(0o755)
+    return str(file)
+
+
+@pytest.fixture
+def temporary(tmp_path):
+    """Folder for temporary files; at the end the editor is ended."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    yield folder
+    with suppress(OSError, ValueError):
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+
+
+def files_with_the_prompt(temporary: Path) -> list[Path]:
+    found = []
+    for path in temporary.rglob("*"):
+        with suppress(FileNotFoundError, IsADirectoryError):  # lmchat has renamed or removed it
+            if _PROMPT in path.read_text():
+                found.append(path)
+    return found
+
+
+def begin_editing(cli, temporary: Path, tmp_path: Path) -> PtyProgram:
+    """Open the prompt in an editor that does not end."""
+    env = {"EDITOR": put_program(tmp_path, _WAITS), "TMPDIR": str(temporary)}
+    program = PtyProgram(cli.argv(), home=cli.home, size=(100, 30), env=env)
+    program.wait_for("tiny")
+    program.type(_PROMPT, sees=_PROMPT)
+    program.type("\x07")
+    program.wait_until(lambda: files_with_the_prompt(temporary), "the file")
+    program.wait_until((tmp_path / "pid").exists, "the editor")
+    return program
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_removes_the_file_that_the_editor_shows(cli, temporary, tmp_path, number):
+    with begin_editing(cli, temporary, tmp_path) as program:
+        program.kill(number)
+        assert program.wait_exit() == 128 + number
+        assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [(), ("--plain",)])
+def test_what_a_killed_lmchat_has_left_is_removed_at_the_next_start(cli, temporary, tmp_path, words):
+    with begin_editing(cli, temporary, tmp_path) as program:
+        program.kill(signal.SIGKILL)
+        program.wait_exit()
+    assert files_with_the_prompt(temporary)
+    env = {"TMPDIR": str(temporary)}
+    with PtyProgram(cli.argv(*words), home=cli.home, size=(100, 30), env=env) as program:
+        program.wait_for("tiny")
+        program.wait_until(lambda: not list(temporary.iterdir()), "the end of the folder")
+
+
+_CONFIG = """
+[[endpoints]]
+name = "garden"
+url = "http://127.0.0.1:9/v1"
+api_key_env = "GARDEN_KEY"
+[[mcp]]
+name = "wiki"
+url = "http://127.0.0.1:9/mcp"
+headers_env = { Authorization = "WIKI_TOKEN" }
+"""
+_KEYS = {"GARDEN_KEY": "sk-garden", "WIKI_TOKEN": "Bearer abc", "LMCHAT_API_KEY": "sk-own"}
+
+
+@pytest.mark.parametrize("keys", ["\x07", "\x1b[1;3Ao"], ids=["editor", "pager"])
+def test_programs_of_the_user_get_no_key_that_lmchat_sends(cli, server, tmp_path, keys):
+    server.on(CHAT, answer("Beans."))
+    cli.configure(_CONFIG)
+    program = put_program(tmp_path, _TELLS)
+    env = {**_KEYS, "EDITOR": program, "PAGER": program, "OF_THE_USER": "kept"}
+    with PtyProgram(cli.argv(), home=cli.home, size=(100, 30), env=env) as screen:
+        screen.wait_for("tiny")
+        screen.type("Hi\r", sees="Beans.")
+        screen.type(keys)
+        wait_until((tmp_path / "told").exists, "the program")
+    told = (tmp_path / "told").read_text()
+    assert "OF_THE_USER=kept" in told
+    assert [name for name in _KEYS if name in told] == []
+
+
+def test_a_running_editor_ends_with_lmchat_on_a_signal(cli, temporary, tmp_path):
+    with begin_editing(cli, temporary, tmp_path) as program:
+        number = int((tmp_path / "pid").read_text())
+        program.kill(signal.SIGTERM)
+        program.wait_exit()
+        wait_until(lambda: not is_running(number), "the end of the editor")

@@ -1,0 +1,74 @@
+"""Permanent deletion by every command and key that offers it, with all files of the user searched."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.storage.test_purging import left, secret
+from tests.support.lmchat_screen import LMChatScreen, ready_screen, stored_titles
+from tests.support.programs import Cli
+from tests.support.scripted_products import CHAT
+from tests.support.scripted_server import DONE, finish, sse
+
+
+def ask(cli: Cli, seed: int) -> str:
+    """Save a session with secrets in prompt, answer and file; return its id."""
+    file = cli.home.parent / f"note-{seed}.txt"
+    file.write_text(secret(seed))
+    return cli.json("ask", "--save", "--json", "-f", str(file), secret(seed + 1))["session_id"]
+
+
+@pytest.fixture
+def user(tmp_path, server):
+    """A user with two sessions full of secrets, and one that stays."""
+    server.on(
+        CHAT, sse(secret(50), finish(), DONE), sse(secret(51), finish(), DONE), sse("Hi.", finish(), DONE)
+    )
+    home = tmp_path / "home"
+    home.mkdir()
+    cli = Cli(home=home, url=server.url)
+    cli.ids = [ask(cli, 1), ask(cli, 11)]
+    cli("ask", "--save", "stays")
+    assert left(home)
+    return cli
+
+
+@pytest.mark.timeout(60)
+def test_a_session_that_is_named_is_purged_to_the_last_byte(user):
+    for session_id in user.ids:
+        assert user("sessions", "purge", session_id, "--yes").returncode == 0
+    assert (left(user.home), stored_titles(user.home)) == ([], ["stays"])
+
+
+@pytest.mark.timeout(60)
+def test_the_trash_is_purged_to_the_last_byte(user):
+    for session_id in user.ids:
+        user("sessions", "delete", session_id)
+    assert left(user.home)
+    assert user("sessions", "purge", "--yes").returncode == 0
+    assert (left(user.home), stored_titles(user.home)) == ([], ["stays"])
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("is_each", [True, False])
+def test_the_dialog_of_the_trash_purges_to_the_last_byte_while_lmchat_runs(user, is_each):
+    for session_id in user.ids:
+        user("sessions", "delete", session_id)
+    with ready_screen(user.home, user.url) as screen:
+        if is_each:
+            purge(screen, "d", "2 sessions")
+            purge(screen, "d", "1 session")
+        else:
+            purge(screen, "e", "2 sessions")
+        screen.wait_until(lambda: left(user.home) == [], "nothing is left")
+        assert stored_titles(user.home) == ["stays"]
+
+
+def purge(screen: LMChatScreen, key: str, listed: str) -> None:
+    """Open the trash, and delete one session or all permanently."""
+    screen.type("/trash\r", sees=listed)
+    screen.wait_for("Enter restore")
+    screen.type(key, sees="cannot be undone")
+    screen.type("\r", sees="Deleted permanently.")
+    screen.type("\x1b", hides="Trash")
+    screen.wait_gone("Deleted permanently.")

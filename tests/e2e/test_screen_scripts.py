@@ -1,0 +1,104 @@
+"""Words of twelve scripts on a real pty: each in its column, with no letter of a control sequence."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.support.chats import answered_chats, store_at
+from tests.support.lmchat_screen import LMChatScreen, configure, ready_screen
+from tests.support.scripted_products import CHAT, answer, plain
+from tests.support.scripts import SCRIPTS, misplaced
+
+LINES = {
+    "paragraph": "{}\n",
+    "heading": "## {}\n",
+    "item": "- {}",
+    "quote": "> {}\n",
+    "bold": "**{}**\n",
+    "after": "`code` {}\n",
+    "table": "| {} | x |\n|---|---|\n| a | b |\n",
+    "fence": "```python\n{}\n```\n",
+}
+"""Markdown around the words; most of it begins a colour right before them."""
+_SAMPLES = {"plain": "plain words", **SCRIPTS}
+_CLEAR_PROMPT = "\x1b[18~\x7f"  # F7 selects all of it
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture(autouse=True)
+def _still(tmp_path: Path) -> None:
+    configure(tmp_path, "[ui]\nreduced_motion = true\n")
+
+
+def tag_of(place: str, name: str) -> str:
+    return f"{place[:4]}{list(_SAMPLES).index(name):02}"
+
+
+def tagged(place: str, name: str) -> str:
+    """Return the words of a script with a tag behind them, by which their row is found."""
+    return f"{_SAMPLES[name]} {tag_of(place, name)}"
+
+
+def row_with(screen: LMChatScreen, pattern: str) -> list[str]:
+    """Wait for a tag on the screen; return the cells of the last row that has it."""
+    wanted = re.compile(pattern)
+    screen.wait_for(wanted)
+    return next(row for row in reversed(screen.cells()) if wanted.search("".join(row)))
+
+
+def faults(screen: LMChatScreen, place: str) -> list[str]:
+    """Compare the rows of a place with that of its plain words, which begin in the same column."""
+    begin = "".join(row_with(screen, tag_of(place, "plain"))).index(tagged(place, "plain"))
+    found = []
+    for name in SCRIPTS:
+        row = row_with(screen, tag_of(place, name))
+        found += [f"{place}: {fault}" for fault in misplaced(row, begin, tagged(place, name))]
+    return found
+
+
+def test_words_of_all_scripts_are_in_their_columns_in_an_answer(tmp_path, server):
+    lines = [line.format(tagged(place, name)) for place, line in LINES.items() for name in _SAMPLES]
+    server.on(CHAT, answer("\n".join(lines)))
+    with ready_screen(tmp_path, server.url, size=(120, 300)) as screen:
+        screen.ask("Say it.", answers=1)
+        assert [fault for place in LINES for fault in faults(screen, place)] == []
+
+
+def test_words_of_all_scripts_are_in_their_columns_in_titles_and_dialogs(tmp_path, server):
+    plain(server, "tiny", *(tagged("model", name) for name in _SAMPLES))
+
+    async def save() -> None:
+        store = store_at(tmp_path)
+        await answered_chats(store, *(tagged("title", name) for name in _SAMPLES))
+        await store.aclose()
+
+    asyncio.run(save())
+    with ready_screen(tmp_path, server.url, "-m", "tiny", size=(120, 50)) as screen:
+        assert faults(screen, "title") == []
+        screen.type("\x0f", sees="load or unload")
+        assert faults(screen, "model") == []
+        screen.type("\x1b", hides="load or unload")
+        screen.type("\x0b", sees="Search all sessions")
+        found = []
+        for name in SCRIPTS:
+            screen.type(tag_of("title", name))
+            row = row_with(screen, tag_of("title", name) + " +title ·")
+            found += misplaced(row, row.index("▌") + 2, tagged("title", name))
+            screen.type("\x15")
+        assert found == []
+
+
+def test_words_of_all_scripts_are_in_their_columns_in_the_prompt(tmp_path, server):
+    with ready_screen(tmp_path, server.url) as screen:
+        found = []
+        for name in _SAMPLES:
+            screen.paste(tagged("prompt", name))
+            row = row_with(screen, tag_of("prompt", name))
+            begin = row.index("▌") + 2
+            found += misplaced(row, begin, tagged("prompt", name))
+            screen.type(_CLEAR_PROMPT, hides=tag_of("prompt", name))
+        assert found == []

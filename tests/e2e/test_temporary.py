@@ -1,0 +1,344 @@
+"""A temporary chat, walked through every command: no file has a word of it, and no saved session changes."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sqlite3
+import stat
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+
+from lmchat.tui.commands import COMMANDS
+from lmchat.tui.screens.chat.sessions import SAVE_AFTER_S
+from tests.support.files_to_attach import image
+from tests.support.lmchat_screen import LMChatScreen
+from tests.support.programs import Cli, run
+from tests.support.scripted_products import CHAT
+from tests.support.scripted_server import DONE, Gate, finish, sse
+
+MARK = "zebrafinch"
+ANSWER = f"The {MARK}. [x](https://example.org)\n\n```py\n1\n```\n"
+_CONFIG = """[chat]
+auto_title = true
+auto_compact = true
+[prompts.french]
+text = "French {{input}}"
+[profiles.short]
+system_prompt = "Be short."
+"""
+_EDITOR = "#!/bin/sh\nprintf ' edited' >> \"$1\"\n"
+Wanted = str | re.Pattern[str]
+
+
+def _answered(count: int) -> re.Pattern[str]:
+    """Return what the telemetry panel shows after so many answers."""
+    return re.compile(rf"ok {{2,}}{count}\b")
+
+
+_STEPS: dict[str, tuple[str, Wanted]] = {
+    "/system": (f"Speak of the {MARK}", ""),
+    "/p": (f"french the {MARK}", _answered(4)),
+    "/retry": ("", _answered(5)),
+    "/continue": ("", "complete"),
+    "/source": ("", "? more"),
+    "/links": ("", "Open this link?"),
+    "/pager": ("", ""),
+    "/title": (f"{MARK} title", "Renamed."),
+    "/tag": (f"{MARK}tag", f"Tagged #{MARK}tag"),
+    "/copy": ("", "a temporary chat is not"),
+    "/import": ("notes.json", "so it cannot import"),
+    "/export": ("{export}", "Exported to"),
+    "/find": (MARK, "Esc close"),
+    "/search": (MARK, "Search all sessions"),
+    "/sessions": ("", ""),
+    "/file": ("{note}", "note.txt"),
+    "/edit": ("", "Esc cancel edit"),
+    "/profile": ("short", "profile"),
+    "/effort": ("low", "Reasoning effort"),
+    "/model": ("", "Type part of a name"),
+    "/tree": ("", "Tree"),
+    "/delete": ("", "Deleted, with everything"),
+    "/undo": ("", "Restored."),
+    "/fork": ("", "This is a new session"),
+    "/compact": ("", "A summary"),
+    "/trash": ("", "Trash"),
+    "/stats": ("", "Statistics"),
+    "/log": ("", "Log file"),
+    "/tools": ("", "No tools are configured"),
+    "/theme": ("", "Themes"),
+    "/doctor": ("", "Doctor"),
+    "/help": ("", "Keys and commands"),
+    "/new": ("", "New session"),
+    "/clear": ("", "New session"),
+}
+"""What is typed after each slash command, and a text that its work shows."""
+_DIALOGS = (
+    *("Esc close", "Esc cancel edit", "Open this link?", "Search all sessions", "Type part of a name"),
+    *("Tree", "Trash", "Statistics", "Log file", "No tools are configured", "Themes", "Doctor"),
+    "Keys and commands",
+)
+"""Those of these texts that Esc takes away."""
+_WAIT_S = 30.0  # for one step of the walk, which is one of many on a busy machine
+_STILL_S = 0.25
+_ENDS = {"/quit", "/suspend"}  # commands that leave the screen
+
+
+def make_program(folder: Path, name: str, text: str) -> str:
+    file = folder / name
+    file.write_text(text)
+    file.chmod(stat.S_IRWXU)
+    return str(file)
+
+
+class Home:
+    """Folders of one user, in which lmchat and the programs it starts can write."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home = folder / "home"
+        self.user = folder / "user"  # what the user wrote
+        self.temporary = folder / "tmp"
+        for place in (self.home, self.user, self.temporary, self.home / "lmchat"):
+            place.mkdir()
+        (self.home / "lmchat" / "config.toml").write_text(_CONFIG)
+        (self.user / "note.txt").write_text(f"Soil for the {MARK}.")
+        self.env = {
+            "TERM": "linux",  # without a clipboard
+            "TMPDIR": str(self.temporary),
+            "EDITOR": make_program(self.user, "editor", _EDITOR),
+            "PAGER": "cat",
+        }
+
+    def marked(self) -> list[str]:
+        """Return the files with a word of the chat."""
+        found = []
+        for path in (*self.home.rglob("*"), *self.temporary.rglob("*")):
+            with suppress(FileNotFoundError, IsADirectoryError):  # lmchat has renamed or removed it
+                if MARK.encode() in path.read_bytes():
+                    found.append(str(path))
+        return found
+
+
+@pytest.fixture
+def user(tmp_path):
+    return Home(tmp_path)
+
+
+def saved_session(user: Home, server) -> str:
+    """Save a session that the temporary chats copy, and return its id."""
+    cli = Cli(home=user.home, url=server.url, env={"TMPDIR": str(user.temporary)})
+    return cli.json("ask", "--save", "--json", "Which vegetables?")["session_id"]
+
+
+def rows_of_sessions(user: Home) -> object:
+    """Return all that is saved of sessions."""
+    with closing(sqlite3.connect(user.home / "lmchat" / "sessions.db")) as raw:
+        tables = ("sessions", "messages", "parts", "pieces", "drafts")
+        return [raw.execute(f"select * from {name}").fetchall() for name in tables]  # noqa: S608 - our own names
+
+
+def run_command(screen: LMChatScreen, line: str, sees: Wanted) -> None:
+    """Type a slash command, wait for what it shows, and leave its dialog and what is left in the prompt."""
+    shown = line[-20:]
+    screen.type(line)
+    screen.wait_for(shown, _WAIT_S)
+    screen.type("\r")
+    screen.wait_for(sees, _WAIT_S)
+    screen.wait_until(lambda: bool(sees) or shown not in screen.prompt_text, "the command is taken", _WAIT_S)
+    screen.type("\x1b")
+    if sees in _DIALOGS:
+        screen.wait_quiet(_STILL_S)  # half a frame lacks the text, too, and Esc with the next key is Alt
+        screen.wait_gone(sees, _WAIT_S)
+    screen.wait_for("F1 help", _WAIT_S)  # the keys of the prompt, which has the focus again
+
+    def is_empty() -> bool:
+        screen.type("\x15")
+        return shown not in screen.prompt_text
+
+    screen.wait_until(is_empty, "the prompt is empty", _WAIT_S)
+
+
+def attach(screen: LMChatScreen, line: str, sees: str) -> None:
+    """Attach a file, which is outside of the folder that lmchat was started in."""
+    question = "Attach from outside this folder?"
+    screen.type(f"{line}\r", sees=question)
+    screen.wait_time(0.6)  # it takes no key at once
+    screen.type("y", hides=question)
+    screen.wait_until(lambda: sees in screen.prompt_text, f"{sees} in the prompt")
+
+
+def test_each_slash_command_is_walked_through():
+    assert {row.name for row in COMMANDS if row.slash} == {*_STEPS} | _ENDS
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("is_copy", [False, True])
+def test_no_command_leaves_a_word_in_a_file_or_changes_what_is_saved(user, server, is_copy):
+    session_id = saved_session(user, server)
+    before = rows_of_sessions(user)
+    server.on(CHAT, sse(ANSWER, finish(), DONE))
+    export, note = user.user / "export.md", user.user / "note.txt"
+    words = ("--log-level", "debug", *(("-r", session_id) if is_copy else ()))
+    with LMChatScreen(user.home, server.url, "--temporary", *words, env=user.env) as screen:
+        screen.wait_ready()
+        screen.wait_for("temporary")
+        for number in range(3):
+            screen.ask(f"{number} for the {MARK}", answers=number + 1)
+        for name, (argument, sees) in _STEPS.items():
+            line = f"{name} {argument}".rstrip().format(export=export, note=note)
+            if name == "/file":  # it stays in the prompt, and is sent with the next one
+                attach(screen, line, sees)
+                screen.ask(f"It is for the {MARK}", sees=_answered(6))
+                continue
+            run_command(screen, line, sees)
+            assert (user.marked(), rows_of_sessions(user)) == ([], before), line
+            assert "saved" not in screen.text, line
+        assert MARK in export.read_text()
+        screen.type("/quit\r")
+        assert screen.wait_exit() == 0
+        assert "Traceback" not in screen.log_text
+    assert (user.marked(), rows_of_sessions(user)) == ([], before)
+
+
+_MESSAGE_KEYS = {"[": "1/2", "d": "Deleted", "u": "Restored.", "f": "This is a new session"}
+_LIST_KEYS = {"n": "Renamed.", "g": "Tagged", "p": "Pinned.", "a": "Archived", "d": "In the trash"}
+
+
+@pytest.mark.timeout(120)
+def test_the_keys_of_messages_and_of_the_list_change_nothing_that_is_saved(user, server):
+    saved_session(user, server)
+    before = rows_of_sessions(user)
+    server.on(CHAT, sse(ANSWER, finish(), DONE))
+    with LMChatScreen(user.home, server.url, "--temporary", "-r", "last", env=user.env) as screen:
+        screen.wait_for("Which vegetables?")
+        screen.wait_ready()
+        screen.ask(f"1 for the {MARK}", sees=_answered(1))
+        screen.type("/retry\r", sees=_answered(2))
+        for key, sees in _MESSAGE_KEYS.items():
+            screen.type("\x1b[1;3A" if "? more" not in screen.text else "", sees="? more")
+            screen.type(key, sees=sees)
+            assert (user.marked(), rows_of_sessions(user)) == ([], before), key
+        screen.wait_for("F1 help")
+        screen.type("\x02")
+        screen.wait_gone("/ search")
+        screen.type("\x02", sees="n rename")
+        for key, sees in _LIST_KEYS.items():
+            screen.type(key)
+            if key in "ng":
+                screen.wait_for("Esc close")
+                screen.type(f"{MARK}\r")
+            screen.wait_for(sees)
+            assert (user.marked(), rows_of_sessions(user)) == ([], before), key
+        screen.type("t", sees="Trash")
+        screen.type("\x1b")
+        screen.type("\x11")
+        assert screen.wait_exit() == 0
+    assert (user.marked(), rows_of_sessions(user)) == ([], before)
+
+
+@pytest.mark.timeout(120)
+def test_a_killed_temporary_chat_leaves_no_word(user, server):
+    saved_session(user, server)
+    before = rows_of_sessions(user)
+    gate = Gate()
+    server.on(CHAT, sse(f"The {MARK} ", "sings", gate))
+    picture = user.user / f"{MARK}.png"
+    picture.write_bytes(image())
+    with LMChatScreen(user.home, server.url, "--temporary", "-r", "last", env=user.env) as screen:
+        screen.wait_for("Which vegetables?")
+        screen.wait_ready()
+        attach(screen, f"/file {picture}", "64×48")
+        screen.ask(f"A {MARK}?", sees="sings")
+        screen.type(f"Queued {MARK}")
+        screen.type("\r", sees="next")
+        screen.type(f"Draft of a {MARK}", sees="Draft of a")
+        screen.wait_time(2 * SAVE_AFTER_S)
+        assert (user.marked(), rows_of_sessions(user)) == ([], before)
+        screen.process.kill()
+        screen.wait_exit()
+    assert (user.marked(), rows_of_sessions(user)) == ([], before)
+    assert not list((user.home / "lmchat").glob("*answer*"))
+    assert not list((user.home / "lmchat").glob("attachments/*"))
+
+
+def test_the_plain_chat_leaves_no_word_and_changes_nothing_saved(user, server):
+    session_id = saved_session(user, server)
+    before = rows_of_sessions(user)
+    server.on(CHAT, sse(ANSWER, finish(), DONE))
+    lines = (
+        "/file note.txt",
+        f"Soil for the {MARK}?",
+        f"/title {MARK} title",
+        f"/system A {MARK}",
+        f"/search {MARK}",
+        "/retry",
+        f"/edit A {MARK}",
+        f"/p french {MARK}",
+        "/export",
+        "/compact",
+        "/sessions",
+        "/doctor",
+        "/stats",
+        "/tools",
+        "/import x.json",
+        "/new",
+        f"Another {MARK}",
+    )
+    cli = Cli(home=user.home, url=server.url, env={"TMPDIR": str(user.temporary)})
+    argv = cli.argv("--plain", "--temporary", "-r", session_id)
+    done = run(argv, home=user.home, env=cli.env, stdin="\n".join(lines), cwd=user.user, wait_s=60)
+    assert "Traceback" not in done.stderr
+    assert "begins with note.txt" in done.stderr
+    assert f"title: {MARK} title" in done.stdout.replace('"', "")
+    assert f"{session_id[:8]} is now “{MARK} title”." in done.stdout + done.stderr
+    assert (user.marked(), rows_of_sessions(user)) == ([], before)
+
+
+@pytest.mark.parametrize(
+    "words", [("rename", "ID", "New"), ("delete", "ID"), ("purge", "ID", "--yes"), ("restore", "ID")]
+)
+def test_commands_that_change_saved_sessions_are_refused(user, server, words):
+    session_id = saved_session(user, server)
+    before = rows_of_sessions(user)
+    cli = Cli(home=user.home, url=server.url)
+    done = cli("--temporary", "sessions", *(session_id if word == "ID" else word for word in words))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--temporary changes no saved session" in done.stderr
+    assert rows_of_sessions(user) == before
+
+
+@pytest.mark.timeout(120)
+def test_a_temporary_chat_sends_no_request_for_a_title(user, server):
+    server.on(CHAT, sse(ANSWER, finish(), DONE))
+    with LMChatScreen(user.home, server.url, "--temporary", env=user.env) as screen:
+        screen.wait_ready()
+        screen.ask("Which birds?", sees=_answered(1))
+        screen.ask("And which trees?", sees=_answered(2))
+    assert [one.json["messages"][-1]["content"] for one in server.seen(CHAT)] == [
+        "Which birds?",
+        "And which trees?",
+    ]
+
+
+_SLOW_EDITOR = """#!/bin/sh
+echo "$$" > "{opened}"
+exec sleep 60
+"""
+
+
+@pytest.mark.timeout(120)
+def test_a_kill_while_the_editor_is_open_leaves_no_word(user, server):
+    opened = user.user / "opened"
+    user.env["EDITOR"] = make_program(user.user, "slow", _SLOW_EDITOR.format(opened=opened))
+    with LMChatScreen(user.home, server.url, "--temporary", env=user.env) as screen:
+        screen.wait_ready()
+        screen.put(f"Draft of a {MARK}")
+        screen.type("\x07")
+        screen.wait_until(opened.exists, "the editor is open")
+        assert user.marked()
+        screen.process.kill()
+        screen.wait_until(lambda: user.marked() == [], "no file has a word")
+    os.kill(int(opened.read_text()), signal.SIGKILL)

@@ -1,0 +1,147 @@
+"""Images in chats that unpack to gigabytes: they are left out before anything decodes them."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import struct
+import zipfile
+import zlib
+from base64 import b64encode
+from contextlib import closing
+from hashlib import sha256
+
+import pytest
+
+from lmchat.domain.message import FilePart
+from lmchat.errors import FileRefused
+from lmchat.formats.json_format import to_json
+from lmchat.images import LONGEST_SIDE, MAX_IMAGE_BYTES, MAX_PIXELS
+from lmchat.tui.screens.image_dialog import decoded
+from tests.formats.test_foreign import CHATGPT, DATA, chats_of, left_out
+from tests.formats.test_foreign_databases import source
+from tests.support.chats import chat
+from tests.support.files_to_attach import image
+
+SIDE = 20_000
+assert SIDE * SIDE > MAX_PIXELS
+
+
+def _chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def _png(animated=b""):
+    head = struct.pack(">IIBBBBB", SIDE, SIDE, 8, 6, 0, 0, 0)
+    chunks = _chunk(b"IHDR", head) + animated + _chunk(b"IDAT", zlib.compress(bytes(10**6)))
+    return b"\x89PNG\r\n\x1a\n" + chunks + _chunk(b"IEND", b"")
+
+
+def _jpeg():
+    small = image("JPEG")
+    at = small.index(b"\xff\xc0") + 5
+    return small[:at] + struct.pack(">HH", SIDE, SIDE) + small[at + 4 :]
+
+
+def _gif(screen, frame):
+    head = b"GIF89a" + struct.pack("<HHBBB", *screen, 0x80, 0, 0) + bytes(6)
+    return head + b"," + struct.pack("<HHHHB", 0, 0, *frame, 0) + b"\x02\x02D\x01\x00;"
+
+
+def _webp():
+    side = (SIDE - 1).to_bytes(3, "little")
+    body = b"WEBPVP8X" + struct.pack("<I", 10) + b"\x02\0\0\0" + side + side + b"ANIM" + bytes(10)
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+BOMBS = {
+    "PNG": _png(),
+    "animated PNG": _png(_chunk(b"acTL", struct.pack(">II", 2, 0))),
+    "JPEG": _jpeg(),
+    "GIF": _gif((SIDE, SIDE), (1, 1)),
+    "GIF with a large frame": _gif((1, 1), (SIDE, SIDE)),
+    "WebP": _webp(),
+    "many bytes": image("PNG") + bytes(MAX_IMAGE_BYTES),
+}
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_decoded(monkeypatch):
+    def load(self):
+        raise AssertionError(self)
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", load)
+
+
+def url(data):
+    return f"data:image/png;base64,{b64encode(data).decode()}"
+
+
+def open_webui(folder, data):
+    value = json.loads((DATA / "open-webui.json").read_text())
+    messages = value[0]["chat"]["history"]["messages"]
+    for message in messages.values():
+        message["files"] = [{"type": "image", "url": url(data)}] if message["role"] == "user" else []
+    path = folder / "open-webui.json"
+    path.write_text(json.dumps(value))
+    return path
+
+
+def chatgpt(folder, data):
+    path = folder / "export.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(DATA / CHATGPT, CHATGPT)
+        archive.writestr("file_1-sanitized.png", data)
+    return path
+
+
+def oterm(folder, data):
+    path = source(folder, "oterm.sql")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("update message set images = ?", (json.dumps([b64encode(data).decode()]),))
+        connection.commit()
+    return path
+
+
+def lmchat(folder, data):
+    digest = sha256(data).hexdigest()
+    value = json.loads(to_json(chat()))
+    part = FilePart(name="a.png", media_type="image/png", digest=digest, size=len(data))
+    fields = {name: getattr(part, name) for name in part.__struct_fields__}
+    value["messages"][0]["parts"].append({"type": "file"} | fields)
+    value["files"] = {digest: b64encode(data).decode()}
+    path = folder / "lmchat.json"
+    path.write_text(json.dumps(value))
+    return path
+
+
+@pytest.mark.parametrize("make", [open_webui, chatgpt, oterm, lmchat])
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_an_image_that_is_too_large_is_left_out_and_counted(tmp_path, make, bomb):
+    path = make(tmp_path, BOMBS[bomb])
+    for session in chats_of(path):
+        assert session.files == {}
+        assert session.messages
+    assert any("image" in words for words in left_out(path))
+
+
+@pytest.mark.parametrize("make", [open_webui, chatgpt, oterm, lmchat])
+@pytest.mark.parametrize("data", [image("PNG"), image("JPEG"), b"\x89PNG\r\n\x1a\n cut"])
+def test_a_small_image_comes_as_it_is(tmp_path, make, data):
+    session = chats_of(make(tmp_path, data))[0]
+    assert list(session.files.values()) == [data]
+
+
+@pytest.mark.parametrize("bomb", [name for name in BOMBS if name != "many bytes"])
+async def test_an_image_that_is_too_large_is_not_shown(bomb):
+    data = BOMBS[bomb]
+    part = FilePart(name="a.png", media_type="image/png", digest="0" * 64, size=len(data))
+    with pytest.raises(FileRefused, match=r"a\.png cannot be shown"):
+        await decoded(None, part, data)
+
+
+def test_a_photo_is_scaled_down(tmp_path, monkeypatch):
+    monkeypatch.undo()
+    path = open_webui(tmp_path, image("JPEG", (LONGEST_SIDE + 2, 1000)))
+    (part,) = next(message.files for message in chats_of(path)[0].messages if message.files)
+    assert (part.width, part.height) == (LONGEST_SIDE, 999)

@@ -1,0 +1,215 @@
+"""Servers that take a model out of memory while it is not used, and models that cannot chat."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import httpx
+import pytest
+
+from lmchat.domain.candidate import Remembered, arrive, choose_model
+from lmchat.domain.event import ModelLoading, RequestSent
+from lmchat.domain.server import Endpoint, LoadState, Product, Verdict
+from lmchat.errors import WrongUse
+from lmchat.proxy import client as client_module
+from tests.support.proxy_calls import ask, endpoint_of, events_of, text_of
+from tests.support.scripted_products import LLAMA, llama_cpp, router
+from tests.support.scripted_server import json_reply
+
+HARMLESS = {"/v1/models", "/props", "/health"}
+"""Paths that wake nobody; all others of llama.cpp may."""
+
+
+def doze(server, *, is_sleeping: bool):
+    """Let a scripted llama.cpp tell whether its model is asleep."""
+    props = {"is_sleeping": is_sleeping, "chat_template_caps": {"supports_tools": True}}
+    return server.on("GET /props", json_reply(props, headers=LLAMA))
+
+
+async def state_of(client, endpoint) -> LoadState:
+    (model,) = (await client.check(endpoint)).models
+    return model.state
+
+
+def to(server, **more):
+    return ask(server, product=Product.LLAMA_CPP, model="tiny.gguf", **more)
+
+
+async def test_a_model_is_asleep_from_the_look_on_that_says_so(server, client):
+    doze(llama_cpp(server), is_sleeping=False)
+    endpoint = endpoint_of(server)
+    assert await state_of(client, endpoint) is LoadState.LOADED
+    doze(server, is_sleeping=True)
+    candidate = await client.check(endpoint)
+    assert (candidate.verdict, candidate.models[0].state) == (Verdict.READY, LoadState.ASLEEP)
+    assert candidate.models[0].capabilities == ("tools",), "what was known of it is kept"
+    doze(server, is_sleeping=False)
+    assert await state_of(client, endpoint) is LoadState.LOADED
+
+
+@pytest.mark.rule("R-29")
+async def test_nothing_that_may_wake_it_is_asked_for_a_look_or_a_list_or_a_count(server, client):
+    doze(llama_cpp(server), is_sleeping=True)
+    endpoint = endpoint_of(server)
+    for _ in range(2):
+        await client.check(endpoint)
+        await client.models(endpoint, is_refresh=True)
+    assert await client.count_tokens(to(server)) is None
+    assert {one.path for one in server.seen()} <= HARMLESS
+
+
+async def test_the_answer_of_a_sleeping_model_says_that_it_is_loaded_first(server, client):
+    doze(llama_cpp(server), is_sleeping=True)
+    await client.check(endpoint_of(server))
+    first, _ = await events_of(client, to(server))
+    second, _ = await events_of(client, to(server))
+    assert first[:2] == [RequestSent(), ModelLoading()]
+    assert text_of(first) == "Hello there."
+    assert ModelLoading() not in second
+
+
+async def test_a_model_that_fell_asleep_unseen_is_noticed_with_the_next_prompt(server, client, monkeypatch):
+    monkeypatch.setattr(client_module, "SLEEP_LOOK_S", -1.0)
+    doze(llama_cpp(server), is_sleeping=False)
+    await client.check(endpoint_of(server))
+    doze(server, is_sleeping=True)
+    events, error = await events_of(client, to(server))
+    assert (error, events[:2]) == (None, [RequestSent(), ModelLoading()])
+
+
+async def test_a_server_that_does_not_answer_the_look_gets_the_prompt_all_the_same(
+    server, client, monkeypatch
+):
+    monkeypatch.setattr(client_module, "SLEEP_LOOK_S", -1.0)
+    doze(llama_cpp(server), is_sleeping=False)
+    await client.check(endpoint_of(server))
+    server.on("GET /v1/models", json_reply({"error": {"message": "oops"}}, status=500))
+    events, error = await events_of(client, to(server))
+    assert (error, text_of(events)) == (None, "Hello there.")
+
+
+async def test_a_router_tells_sleep_in_its_list_and_loads_with_the_next_prompt(server, client):
+    router(server, small="sleeping", large="unloaded")
+    endpoint = endpoint_of(server)
+    small, large = (await client.models(endpoint, is_refresh=True)).models
+    assert (small.state, large.state) == (LoadState.ASLEEP, LoadState.NOT_LOADED)
+    events, error = await events_of(client, ask(server, product=Product.LLAMA_CPP, model="small"))
+    assert (error, events[:2]) == (None, [RequestSent(), ModelLoading()])
+
+
+def decide(server, *, name: str = "judge", beside: str = ""):
+    """Let a scripted llama.cpp list a decision model, and perhaps one that can chat behind it."""
+    kinds = {name: ["decisions"], **({beside: ["text"]} if beside else {})}
+    rows = [
+        {
+            "id": model,
+            "object": "model",
+            "owned_by": "llamacpp",
+            "status": {"value": "loaded"},
+            "architecture": {"input_modalities": ["text"], "output_modalities": outputs},
+        }
+        for model, outputs in kinds.items()
+    ]
+    return server.on("GET /v1/models", json_reply({"object": "list", "data": rows}, headers=LLAMA))
+
+
+async def test_a_decision_model_is_known_as_one_and_never_chosen_to_chat(server, client):
+    decide(llama_cpp(server), beside="talker")
+    candidate = await client.check(endpoint_of(server))
+    judge, talker = candidate.models
+    assert (judge.only_for, talker.only_for) == ("decisions", "")
+    chosen = choose_model(candidate, model="", remembered=Remembered())
+    assert chosen is not None
+    assert chosen.model_id == "talker"
+    assert choose_model(candidate, model="judge", remembered=Remembered()) is None
+
+
+@pytest.mark.parametrize("beside", ["", "talker"])
+async def test_a_decision_model_that_is_named_is_refused_with_the_reason(server, client, beside):
+    decide(llama_cpp(server), beside=beside)
+    candidate = await client.check(endpoint_of(server))
+    with pytest.raises(WrongUse, match="judge makes decisions and cannot chat"):
+        arrive((candidate,), model="judge", remembered=Remembered())
+
+
+async def test_a_server_with_nothing_but_a_decision_model_has_no_model_to_chat_with(server, client):
+    decide(llama_cpp(server))
+    candidate = await client.check(endpoint_of(server))
+    assert candidate.verdict is Verdict.NO_MODEL
+
+
+async def _props(url: str) -> dict:
+    async with httpx.AsyncClient(trust_env=False) as http:
+        return (await http.get(f"{url}/props")).json()
+
+
+async def _falls_asleep(server) -> None:
+    """Wait until the real server says that its model sleeps."""
+    deadline = time.monotonic() + 60
+    while not (await _props(server.url))["is_sleeping"]:
+        assert time.monotonic() < deadline, "the model does not fall asleep"
+        await asyncio.sleep(0.1)
+
+
+@pytest.mark.timeout(120)
+async def test_the_real_server_sleeps_on_while_it_is_looked_at_and_wakes_for_a_prompt(
+    client, start_real_server
+):
+    server = start_real_server(sleep_s=1)
+    endpoint = Endpoint.parse(server.url)
+    await client.check(endpoint)
+    await _falls_asleep(server)
+    for _ in range(5):
+        assert await state_of(client, endpoint) is LoadState.ASLEEP
+    (listed,) = (await client.models(endpoint, is_refresh=True)).models
+    assert (listed.state, listed.context_loaded) == (LoadState.ASLEEP, 4096)
+    request = ask(endpoint, product=Product.LLAMA_CPP, model=server.models[0], max_tokens=4)
+    assert await client.count_tokens(request) is None
+    assert (await _props(server.url))["is_sleeping"], "a look woke it"
+    events, error = await events_of(client, request)
+    assert (error, bool(text_of(events)), ModelLoading() in events) == (None, True, True)
+    await _falls_asleep(server)
+    (asleep,) = (await client.models(endpoint, is_refresh=True)).models
+    await client.load(asleep)
+    assert await state_of(client, endpoint) is LoadState.LOADED
+
+
+@pytest.mark.timeout(120)
+async def test_looks_do_not_keep_the_real_server_awake(client, start_real_server):
+    server = start_real_server(sleep_s=1)
+    endpoint = Endpoint.parse(server.url)
+    deadline = time.monotonic() + 60
+    while await state_of(client, endpoint) is not LoadState.ASLEEP:
+        assert time.monotonic() < deadline, "looks keep it awake"
+        await asyncio.sleep(0.2)
+
+
+async def _asleep(client, endpoint, name):
+    """Wait until a model of the real router sleeps, and return it."""
+    deadline = time.monotonic() + 60
+    while True:
+        models = {one.model_id: one for one in (await client.check(endpoint)).models}
+        if models[name].state is LoadState.ASLEEP:
+            return models[name]
+        assert time.monotonic() < deadline, f"it is {models[name].state}"
+        await asyncio.sleep(0.2)
+
+
+@pytest.mark.router
+@pytest.mark.timeout(120)
+async def test_the_real_router_tells_that_a_model_sleeps_and_wakes_it_for_a_prompt(client, start_real_server):
+    server = start_real_server(is_router=True, sleep_s=1)
+    endpoint, name = Endpoint.parse(server.url), server.models[0]
+    request = ask(endpoint, product=Product.LLAMA_CPP, model=name, max_tokens=4)
+    _, error = await events_of(client, request)
+    assert error is None
+    await _asleep(client, endpoint, name)
+    candidate = await client.check(endpoint)
+    assert candidate.verdict is Verdict.READY
+    events, error = await events_of(client, request)
+    assert (error, bool(text_of(events)), ModelLoading() in events) == (None, True, True)
+    model = await _asleep(client, endpoint, name)
+    await client.load(model)
+    states = {one.model_id: one.state for one in (await client.check(endpoint)).models}
+    assert states[name] is LoadState.LOADED

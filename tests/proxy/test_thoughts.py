@@ -1,0 +1,170 @@
+"""Thoughts that go back to the model, in the bodies that servers receive."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from lmchat.domain.event import RequestAdapted
+from lmchat.domain.message import (
+    ChatMessage,
+    ReasoningPart,
+    Role,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+    text_message,
+)
+from lmchat.domain.server import Endpoint, Product
+from lmchat.domain.tool import Tool
+from tests.support.proxy_calls import ask, endpoint_of, events_of
+from tests.support.scripted_products import CHAT, LLAMA, answer, llama_cpp
+from tests.support.scripted_server import json_reply
+
+_TOOL = Tool(server="files", name="read", wire_name="files__read", schema={"type": "object"})
+_CALL = ToolCallPart(call_id="c0", name="files__read", arguments="{}")
+_FIELDS = {"reasoning_content", "reasoning", "thinking"}
+_SENT_CALL = {"id": "c0", "type": "function", "function": {"name": "files__read", "arguments": "{}"}}
+
+
+def _message(role: Role, *parts) -> ChatMessage:
+    return replace(text_message(role, ""), parts=parts)
+
+
+def _loop(thought: str = "The file will tell.") -> tuple[ChatMessage, ...]:
+    """An exchange, and a prompt whose answer called a tool after a thought."""
+    ran = replace(_CALL, name="files/read")
+    return (
+        text_message(Role.USER, "Hello"),
+        _message(Role.ASSISTANT, ReasoningPart(text="Be kind."), TextPart(text="Hello!")),
+        text_message(Role.USER, "Read it"),
+        _message(Role.ASSISTANT, ReasoningPart(text=thought), _CALL),
+        _message(Role.TOOL, ran, ToolResultPart(text="found")),
+    )
+
+
+def _request(server, *, product=Product.LLAMA_CPP, messages=None, tools=(_TOOL,)):
+    request = ask(server, product=product, model="tiny.gguf")
+    return replace(request, messages=messages or _loop(), tools=tools)
+
+
+async def _sent(server, client, **more) -> list[dict]:
+    _, error = await events_of(client, _request(server, **more))
+    assert error is None
+    return server.seen(CHAT)[-1].json["messages"]
+
+
+@pytest.mark.rule("R-45")
+async def test_in_a_tool_loop_the_thought_goes_back_with_its_call_and_older_ones_do_not(server, client):
+    assert await _sent(llama_cpp(server), client) == [
+        {"role": "user", "content": "Hello"},
+        {"role": "assistant", "content": "Hello!"},
+        {"role": "user", "content": "Read it"},
+        {
+            "role": "assistant",
+            "content": "",
+            "reasoning_content": "The file will tell.",
+            "tool_calls": [_SENT_CALL],
+        },
+        {"role": "tool", "tool_call_id": "c0", "content": "found"},
+    ]
+
+
+@pytest.mark.rule("R-45")
+@pytest.mark.parametrize("keeps", [True, False, None])
+async def test_older_thoughts_go_back_where_the_template_keeps_them(server, client, keeps):
+    caps = {"supports_tools": True}
+    if keeps is not None:
+        caps["supports_preserve_reasoning"] = keeps
+    llama_cpp(server).on("GET /props", json_reply({"chat_template_caps": caps}, headers=LLAMA))
+    await client.check(endpoint_of(server))
+    sent = await _sent(server, client)
+    thoughts = [message.get("reasoning_content") for message in sent]
+    assert thoughts == [None, "Be kind." if keeps else None, None, "The file will tell.", None]
+
+
+@pytest.mark.rule("R-45", "R-12")
+@pytest.mark.parametrize("product", [one for one in Product if one is not Product.BUILT_IN])
+async def test_each_product_gets_thoughts_in_its_own_fields_and_unknown_ones_get_none(
+    server, client, product
+):
+    usual = (Product.LLAMA_CPP, Product.JAN, Product.LM_STUDIO, Product.SGLANG)
+    fields = {
+        **dict.fromkeys(usual, ("reasoning_content",)),
+        Product.VLLM: ("reasoning", "reasoning_content"),
+        Product.OLLAMA: ("reasoning",),
+    }.get(product, ())
+    server.on(CHAT, answer("Read."))
+    sent = await _sent(server, client, product=product)
+    thoughts = {name: sent[3][name] for name in sorted(_FIELDS & set(sent[3]))}
+    assert thoughts == dict.fromkeys(fields, "The file will tell.")
+    assert not _FIELDS & {name for place in (0, 1, 2, 4) for name in sent[place]}
+
+
+@pytest.mark.rule("R-13")
+async def test_a_server_that_refuses_thoughts_is_asked_without_them_and_that_is_remembered(server, client):
+    refusal = "messages.3.reasoning_content: Extra inputs are not permitted"
+    llama_cpp(server).on(CHAT, json_reply({"error": {"message": refusal}}, status=400), answer("Read."))
+    events, error = await events_of(client, _request(server))
+    assert error is None
+    assert [one.note for one in events if isinstance(one, RequestAdapted)] == [
+        f"llama.cpp says: {refusal}. Sending the request again without the earlier reasoning."
+    ]
+    first, second = (one.json["messages"][3] for one in server.seen(CHAT))
+    assert (set(first) - set(second), "tool_calls" in second) == ({"reasoning_content"}, True)
+    assert "reasoning_content" not in (await _sent(server, client))[3]
+    assert len(server.seen(CHAT)) == 3
+
+
+async def test_a_refused_effort_costs_no_thought(server, client):
+    words = "reasoning_effort: this model does not support thinking"
+    llama_cpp(server).on(CHAT, json_reply({"error": {"message": words}}, status=400), answer("Read."))
+    request = _request(server)
+    sampling = replace(request.sampling, reasoning_effort="high")
+    _, error = await events_of(client, replace(request, sampling=sampling))
+    assert error is None
+    last = server.seen(CHAT)[-1].json
+    assert ("reasoning_effort" in last, "reasoning_content" in last["messages"][3]) == (False, True)
+
+
+async def test_without_tools_in_the_request_the_thoughts_go_with_the_joined_answer(server, client):
+    more = _message(Role.ASSISTANT, ReasoningPart(text="So it is found."), TextPart(text="Found"))
+    sent = await _sent(llama_cpp(server), client, messages=(*_loop(), more), tools=())
+    assert sent[-1] == {
+        "role": "assistant",
+        "content": "Result of files/read():\nfound\n\nFound",
+        "reasoning_content": "The file will tell.\n\nSo it is found.",
+    }
+
+
+async def test_half_a_character_in_a_thought_does_not_break_the_request(server, client):
+    sent = await _sent(llama_cpp(server), client, messages=_loop("Hm \ud83d"))
+    assert sent[3]["reasoning_content"] == "Hm \ufffd"
+
+
+async def test_a_count_of_the_prompt_holds_its_thoughts(server, client):
+    count = "POST /v1/chat/completions/input_tokens"
+    llama_cpp(server).on(count, json_reply({"input_tokens": 37}, headers=LLAMA))
+    await client.check(endpoint_of(server))
+    assert await client.count_tokens(_request(server)) == 37
+    thought = server.seen(count)[0].json["messages"][3]["reasoning_content"]
+    assert thought == "The file will tell."
+
+
+@pytest.mark.rule("R-45")
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("reasoning", [24, None])
+async def test_the_real_server_says_whether_its_template_keeps_thoughts_and_counts_them(
+    client, start_real_server, reasoning
+):
+    server = start_real_server(reasoning=reasoning)
+    endpoint = Endpoint.parse(server.url)
+    (model,) = (await client.check(endpoint)).models
+    assert model.keeps_thoughts is (reasoning is not None)
+    request = ask(endpoint, product=Product.LLAMA_CPP, model=model.model_id)
+    answer_text, question = TextPart(text="Hello!"), text_message(Role.USER, "And now?")
+    counts = []
+    for parts in ((answer_text,), (ReasoningPart(text="Be kind. " * 20), answer_text)):
+        messages = (*request.messages, _message(Role.ASSISTANT, *parts), question)
+        counts.append(await client.count_tokens(replace(request, messages=messages)))
+    assert (counts[1] > counts[0] + 20) is model.keeps_thoughts

@@ -1,0 +1,107 @@
+"""The child process that reads files with chats: what it sends is what was read, and it can be ended."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import tempfile
+from contextlib import aclosing
+
+import pytest
+
+from lmchat.domain.session import Session, Skipped
+from lmchat.errors import FileRefused, FormatUnknown
+from lmchat.formats.json_format import to_json
+from lmchat.formats.reading import Reader
+from lmchat.services.chat_files import ChatFiles
+from tests.formats.test_foreign_databases import CHATS, source
+from tests.support.chats import START, chat, chat_with_tools
+from tests.support.programs import children_of, is_running, until
+
+CHILD_ENDED = "The process that works on the file ended."
+
+
+@pytest.fixture
+async def files():
+    async with aclosing(ChatFiles()) as opened:
+        yield opened
+
+
+async def read(files, path, data=b""):
+    chats = files.chats(path, data, source="auto", moment=START)
+    return [one async for one in chats]
+
+
+def endless(folder):
+    """A file that takes many seconds, in a call of C that no signal ends."""
+    path = folder / "endless.json"
+    path.write_bytes(b'{"mapping": [' + b"[1,2,3,4,5,6],\n" * 2_500_000 + b"1]}")
+    return path
+
+
+@pytest.mark.parametrize("name", CHATS)
+async def test_what_the_child_reads_arrives_as_it_was_read(tmp_path, files, name):
+    path = source(tmp_path, name)
+    assert await read(files, path) == list(Reader(START).file(path))
+
+
+@pytest.mark.parametrize(
+    "session", [chat("a\ud800b", "\udfff"), chat_with_tools(), chat("x" * 5_000_000, "y")]
+)
+async def test_a_session_arrives_with_each_character(files, session):
+    data = to_json(session).encode()
+    (arrived,) = await read(files, None, data)
+    assert [arrived] == list(Reader(START).data(data))
+    assert [one.parts for one in arrived.messages] == [one.parts for one in session.messages]
+
+
+async def test_one_child_reads_several_files_and_a_refused_one_does_not_end_it(tmp_path, files):
+    (tmp_path / "talk.json").write_text(to_json(chat()))
+    with pytest.raises(FormatUnknown):
+        await read(files, None, b"# Notes")
+    with pytest.raises(FileRefused, match="It cannot be read: No such file"):
+        await read(files, tmp_path / "missing.json")
+    children = children_of(os.getpid())
+    for _ in range(2):
+        assert len(await read(files, tmp_path / "talk.json")) == 1
+    assert children_of(os.getpid()) == children
+    assert len(children) == 1
+
+
+async def test_a_child_that_ends_costs_its_file_and_the_next_file_has_another(tmp_path, files):
+    reading = asyncio.create_task(read(files, endless(tmp_path)))
+    await until(lambda: children_of(os.getpid()), "the child")
+    (child,) = children_of(os.getpid())
+    os.kill(child, signal.SIGKILL)
+    with pytest.raises(FileRefused, match=CHILD_ENDED):
+        await reading
+    assert len(await read(files, None, to_json(chat()).encode())) == 1
+
+
+async def test_leaving_a_file_ends_the_child_and_removes_its_folder(tmp_path, files, monkeypatch):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    reading = asyncio.create_task(read(files, endless(tmp_path)))
+    await until(lambda: children_of(os.getpid()), "the child")
+    (child,) = children_of(os.getpid())
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert not is_running(child)
+    assert not any(temporary.iterdir())
+
+
+async def test_chats_before_the_end_of_a_long_file_arrive_at_once(tmp_path, files):
+    path = tmp_path / "long.jsonl"
+    rows = [
+        {"conv": {"id": str(number)}, "messages": [{"id": "a", "role": "user", "content": "x"}]}
+        for number in range(30)
+    ]
+    head = "\n".join(map(json.dumps, rows)).encode()
+    path.write_bytes(head + b"\n" + endless(tmp_path).read_bytes())
+    async with aclosing(files.chats(path, b"", source="auto", moment=START)) as chats:
+        first = await anext(chats)
+    assert isinstance(first, Session | Skipped)

@@ -1,0 +1,255 @@
+"""What is deleted permanently is in no file: neither rows, words of the index, files, drafts nor copies.
+
+The texts that have to go are written in letters that nothing else uses, so that even one letter that is left
+in any byte is found.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import sqlite3
+from contextlib import aclosing, closing
+from datetime import timedelta
+from hashlib import sha256
+
+import pytest
+from msgspec.structs import replace
+
+from lmchat.domain.message import AnswerState, FilePart, ReasoningPart
+from lmchat.errors import SessionNotFound
+from tests.support.chats import answer, begin_session, chat_with_tools, header, prompt, reply, say, store_at
+from tests.support.programs import until
+
+_LETTERS = re.compile(rb"(?:\xe1[\x88\x89][\x80-\xbf])+")  # Ethiopic, in UTF-8
+_ESCAPED = re.compile(rb"\\u12[0-7]")  # the same in JSON
+
+
+def secret(seed: int, words: int = 30) -> str:
+    """Return words of Ethiopic letters."""
+    numbers = random.Random(seed)  # noqa: S311 - repeats
+    letters = [chr(0x1200 + number) for number in range(0x70)]
+    return " ".join("".join(numbers.choices(letters, k=numbers.randrange(3, 12))) for _ in range(words))
+
+
+def left(folder):
+    """Return the files below a folder with a letter of what has to go."""
+    found = []
+    for path in sorted(folder.rglob("*")):
+        data = path.read_bytes() if path.is_file() else b""
+        if _LETTERS.search(data) or _ESCAPED.search(data) or _LETTERS.search(path.name.encode()):
+            found.append(path.name)
+    return found
+
+
+@pytest.fixture(params=["built with secure delete", "built without"])
+def connections(request, monkeypatch):
+    """Let every connection begin as it does where SQLite was built so."""
+    connect, value = sqlite3.connect, "on" if request.param.endswith("secure delete") else "off"
+
+    def connect_so(*args, **options):
+        connection = connect(*args, **options)
+        connection.execute(f"pragma secure_delete = {value}")
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", connect_so)
+
+
+def attached(data: bytes, name: str) -> FilePart:
+    digest = sha256(data).hexdigest()
+    return FilePart(name=name, media_type="text/plain", digest=digest, size=len(data))
+
+
+async def write_secrets(store, seed: int):
+    """Write a session with secrets in all places that have texts; return its header and its first prompt."""
+    session = header(secret(seed, 3))
+    data = secret(seed + 1, 100).encode()
+    file = attached(data, f"{secret(seed, 1)}.txt")
+    await store.save_file(data)
+    draft = ""
+    for word in secret(seed + 2, 40).split():
+        draft += f"{word} "
+        await store.save_draft(session.session_id, draft)
+    asked = prompt(secret(seed + 3, 400))
+    asked = replace(asked, parts=(file, *asked.parts))
+    await store.append(session, asked)
+    thought = answer(ReasoningPart(text=secret(seed + 4)), secret(seed + 5, 2000), parent=asked)
+    begun = replace(thought, parts=(), state=AnswerState.STREAMING)
+    await store.begin_answer(session.session_id, begun)
+    await store.add_pieces(begun.message_id, [("text", secret(seed + 5))])
+    await store.finish(session.session_id, thought)
+    for message in chat_with_tools(secret(seed + 6), f'{{"a": "{secret(seed + 7)}"}}').messages:
+        await store.append(session, message)
+    await store.name_branch(session.session_id, asked.message_id, secret(seed + 8, 3))
+    await store.update_session(session.session_id, {"tags": (secret(seed + 9, 1),)})
+    await store.save_draft(session.session_id, secret(seed + 10))
+    return session, asked
+
+
+async def write_others(store):
+    """Write sessions that stay, among which the others are."""
+    for number in range(4):
+        session, asked = await begin_session(store, f"Plain words {number} " * 50)
+        await reply(store, session, f"plain answer {number} " * 200, asked)
+
+
+@pytest.mark.usefixtures("connections")
+async def test_no_byte_of_a_purged_session_is_left_in_any_file(tmp_path, store):
+    await write_others(store)
+    session, asked = await write_secrets(store, 1)
+    await write_others(store)
+    running = replace(answer(parent=asked, state=AnswerState.STREAMING), parts=())
+    await store.begin_answer(session.session_id, running)
+    await store.add_pieces(running.message_id, [("text", secret(30))])
+    await store.look_over()
+    assert len(left(tmp_path)) >= 3
+    await store.purge(session.session_id)
+    assert left(tmp_path) == []
+    await store.aclose()
+    assert left(tmp_path) == []
+    async with aclosing(store_at(tmp_path)) as again:
+        assert len(await again.list_sessions()) == 8
+        assert len(await again.search("plain answer 2")) == 2
+
+
+async def test_several_sessions_are_purged_at_once(tmp_path, store):
+    sessions = [(await write_secrets(store, 100 * number))[0] for number in range(1, 4)]
+    await write_others(store)
+    await store.purge(*(session.session_id for session in sessions))
+    assert (left(tmp_path), len(await store.list_sessions())) == ([], 4)
+
+
+async def test_a_purge_takes_the_answer_file_whose_row_was_never_written(tmp_path, store):
+    session = header("Plan")
+    asked = await say(store, session, secret(1))
+    running = replace(answer(parent=asked, state=AnswerState.STREAMING), parts=())
+    await store.begin_answer(session.session_id, running, has_prompt=False)
+    await store.add_pieces(running.message_id, [("text", secret(2))])
+    await store.purge(session.session_id)
+    assert left(tmp_path) == []
+
+
+async def test_a_purge_beside_another_lmchat_leaves_nothing_either(tmp_path, store):
+    session, _ = await write_secrets(store, 1)
+    async with aclosing(store_at(tmp_path)) as other:
+        await other.list_sessions()
+        await store.purge(session.session_id)
+        assert left(tmp_path) == []
+        assert await other.list_sessions() == ()
+
+
+async def test_half_a_copy_that_a_kill_left_behind_goes_with_a_purge(tmp_path, store):
+    session, _ = await write_secrets(store, 1)
+    half = tmp_path / "lmchat" / ".sessions.db.backup-2026-11-20.0a1b2c3d"
+    half.write_text(secret(1))
+    await store.purge(session.session_id)
+    assert left(tmp_path) == []
+
+
+async def test_a_file_that_another_session_or_draft_names_stays(tmp_path, store):
+    data = b"shared by three"
+    file = attached(data, "shared.txt")
+    await store.save_file(data)
+    sessions = [header("one"), header("two")]
+    for session in sessions:
+        asked = prompt("See this")
+        await store.append(session, replace(asked, parts=(file, *asked.parts)))
+    await store.save_draft("", f"[shared.txt] {file.digest}")
+    await store.purge(sessions[0].session_id)
+    assert await store.read_file(file.digest) == data
+    await store.purge(sessions[1].session_id)
+    assert await store.read_file(file.digest) == data
+
+
+async def pass_days(tmp_path, store, clock, days):
+    """Close a store, and open it again so many days later."""
+    await store.aclose()
+    clock.moment += timedelta(days=days)
+    again = store_at(tmp_path, clock)
+    await again.open()
+    return again
+
+
+@pytest.mark.usefixtures("connections")
+@pytest.mark.parametrize(("days", "is_left"), [(29, True), (31, False)])
+async def test_the_trash_expires_after_30_days_with_every_byte(tmp_path, store, clock, days, is_left):
+    await write_others(store)
+    session, _ = await write_secrets(store, 1)
+    await store.update_session(session.session_id, {"deleted_at": clock()})
+    await store.look_over()
+    async with aclosing(await pass_days(tmp_path, store, clock, days)) as again:
+        assert bool(left(tmp_path)) == is_left
+        assert len(await again.list_sessions(is_trash=True)) == is_left
+
+
+@pytest.mark.usefixtures("connections")
+@pytest.mark.parametrize(("days", "is_left"), [(29, True), (31, False)])
+async def test_a_deleted_message_expires_after_30_days_with_its_branch(tmp_path, store, clock, days, is_left):
+    session, asked = await begin_session(store, "Which vegetables?")
+    said = await reply(store, session, "Lettuce.", asked)
+    data = secret(1).encode()
+    file, more = attached(data, "note.txt"), prompt(secret(2), said)
+    await store.save_file(data)
+    await store.append(session, replace(more, parts=(file, *more.parts)))
+    below = await reply(store, session, secret(3, 500), more)
+    last = await say(store, session, secret(4), below)
+    await store.name_branch(session.session_id, last.message_id, secret(5))
+    await store.delete_message(session.session_id, last.message_id)
+    clock.moment += timedelta(hours=1)
+    await store.delete_message(session.session_id, more.message_id)
+    await store.look_over()
+    async with aclosing(await pass_days(tmp_path, store, clock, days)) as again:
+        assert bool(left(tmp_path)) == is_left
+        hidden = await again.last_deleted_message(session.session_id)
+        assert hidden == (more.message_id if is_left else None)
+        if is_left:
+            assert len((await again.restore_message(session.session_id, hidden)).messages) == 4
+        else:
+            assert (await again.open_session(session.session_id)).messages == (asked, said)
+            with pytest.raises(SessionNotFound):
+                await again.restore_message(session.session_id, more.message_id)
+
+
+async def test_the_title_that_a_deleted_prompt_gave_goes_with_it(tmp_path, store, clock):
+    session, asked = await begin_session(store, secret(1, 3))
+    await reply(store, session, secret(2), asked)
+    kept = await say(store, session, "Which herbs?")
+    await store.delete_message(session.session_id, asked.message_id)
+    other, gone = await begin_session(store, secret(3, 3))
+    await store.delete_message(other.session_id, gone.message_id)
+    async with aclosing(await pass_days(tmp_path, store, clock, 31)) as again:
+        assert left(tmp_path) == []
+        titles = {one.session_id: one.title for one in await again.list_sessions()}
+        assert titles == {session.session_id: "Which herbs?", other.session_id: "Untitled"}
+        assert (await again.open_session(session.session_id)).messages == (kept,)
+
+
+async def test_what_expired_is_in_no_copy_and_a_copy_of_the_rest_is_there(tmp_path, store, clock):
+    await write_others(store)
+    session, _ = await write_secrets(store, 1)
+    await store.look_over()
+    await store.update_session(session.session_id, {"deleted_at": clock()})
+    async with aclosing(await pass_days(tmp_path, store, clock, 31)):
+        (copy,) = (tmp_path / "lmchat").glob("sessions.db.backup-*")
+        with closing(sqlite3.connect(copy)) as raw:
+            assert raw.execute("select count(*) from sessions").fetchone() == (4,)
+
+
+@pytest.mark.parametrize(("days", "count"), [(2, 2), (8, 1)])
+async def test_a_copy_is_removed_a_week_after_it_was_made(tmp_path, store, clock, days, count):
+    await begin_session(store, "hello")
+    await store.look_over()
+    async with aclosing(await pass_days(tmp_path, store, clock, days)) as again:
+        await again.look_over()
+        assert len(list((tmp_path / "lmchat").glob("sessions.db.backup-*"))) == count
+
+
+async def test_a_purge_whose_caller_is_cancelled_is_done_to_its_end(tmp_path, store):
+    session, _ = await write_secrets(store, 1)
+    purging = asyncio.ensure_future(store.purge(session.session_id))
+    await asyncio.sleep(0)
+    purging.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await purging
+    await until(lambda: left(tmp_path) == [], "nothing is left")

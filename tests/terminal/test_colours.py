@@ -1,0 +1,53 @@
+"""Frames with fewer colour codes look the same on a terminal."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmchat.terminal.colours import with_changed_colours
+from tests.support.pty_program import Terminal
+
+RED, BLUE_ON_RED, BOLD = "\x1b[38;2;255;0;0m", "\x1b[34;48;2;255;0;0m", "\x1b[1;38;5;7m"
+RESET = "\x1b[0m"
+
+codes = st.sampled_from(
+    [RED, BLUE_ON_RED, BOLD, "\x1b[3m", "\x1b[1;4;91;102m", "\x1b[m", RESET, "\x1b[39;49m"]
+)
+words = st.sampled_from(
+    ["ab", "é", "漢", " ", "\x1b[2;3H", "\x1b[?25l", "\x1b[K", "\r\n", "\x1b]0;title\x07"]
+)
+frames = st.lists(codes | words, max_size=30).map("".join)
+
+
+def looks(text: str) -> list[list[object]]:
+    terminal = Terminal(20, 5)
+    terminal.feed(text.encode())
+    buffer = terminal.screen.buffer
+    return [[buffer[y][x] for x in range(20)] for y in range(5)]
+
+
+@given(frames)
+def test_a_frame_looks_as_it_did(text):
+    assert looks(with_changed_colours(text) + "x") == looks(text + RESET + "x")
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        (f"{RED}a{RESET}{RED}b{RESET}", f"{RED}ab{RESET}"),
+        (f"{RED}a{RESET}{BLUE_ON_RED}b{RESET}", f"{RED}a{BLUE_ON_RED}b{RESET}"),
+        (f"{BLUE_ON_RED}a{RESET}\x1b[34mb{RESET}", "\x1b[34;48;2;255;0;0ma\x1b[49mb\x1b[0m"),
+        (f"{BOLD}a{RESET}{RED}b{RESET}", "\x1b[1;38;5;7ma\x1b[0;38;2;255;0;0mb\x1b[0m"),
+        (f"{RED}a{RESET}\x1b[3;4H{RED}b{RESET}", f"{RED}a\x1b[3;4Hb{RESET}"),
+        ("plain", "plain"),
+    ],
+)
+def test_a_colour_is_written_where_it_changes(text, written):
+    assert with_changed_colours(text) == written
+
+
+def test_images_stay_as_they_are():
+    image = "\x1bPtmux;\x1b\x1b_Ga=T;AAAA\x1b\x1b\\\x1b\\"
+    assert with_changed_colours(f"{RED}a{RESET}{RED}{image}{RESET}") == f"{RED}a{RESET}{RED}{image}{RESET}"
