@@ -37,6 +37,8 @@ _UNKNOWN_TO_PYTE = re.compile(
     rf"\x1b\[[<=>][0-9;]*[@-~]|\x1b\](?![012];)[^\x07\x1b]*(?:\x07|\x1b\\)|\x1b{_STRING}\x1b\\"
 )
 _UNFINISHED = re.compile(rf"\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]*\x1b?|{_STRING}\x1b?)?\Z")
+_FRAME_START, _FRAME_END = "\x1b[?2026h", "\x1b[?2026l"
+_FRAMES_ASKED, _FRAMES_KNOWN = b"\x1b[?2026$p", b"\x1b[?2026;2$y"
 _KITTY_PUSH, _KITTY_POP = re.compile(r"\x1b\[>[0-9;]*u"), re.compile(r"\x1b\[<[0-9;]*u")
 
 
@@ -103,7 +105,10 @@ class MemoryScreen(pyte.Screen):
 
 
 class Terminal:
-    """Takes the bytes of a program and tells what a person would see."""
+    """Takes the bytes of a program and tells what a person would see.
+
+    A frame that the program marks (mode 2026, synchronized output) is seen when it is whole.
+    """
 
     def __init__(self, columns: int, lines: int) -> None:
         self.screen = MemoryScreen(columns, lines)
@@ -116,11 +121,19 @@ class Terminal:
 
     def feed(self, data: bytes) -> None:
         text = self._held + self._decode(data)
-        unfinished = _UNFINISHED.search(text)
-        self._held = unfinished[0] if unfinished else ""
-        text = text[: len(text) - len(self._held)]
+        end = self._whole_until(text)
+        self._held = text[end:]
+        text = text[:end]
         self.kitty_depth += len(_KITTY_PUSH.findall(text)) - len(_KITTY_POP.findall(text))
         self._stream.feed(_UNKNOWN_TO_PYTE.sub("", text))
+
+    def _whole_until(self, text: str) -> int:
+        """Where the first frame or control sequence begins whose end has not come yet."""
+        frame = text.rfind(_FRAME_START)
+        if frame > text.rfind(_FRAME_END):
+            return frame
+        unfinished = _UNFINISHED.search(text)
+        return unfinished.start() if unfinished else len(text)
 
     def resize(self, columns: int, lines: int) -> None:
         self.screen.resize(lines=lines, columns=columns)
@@ -362,6 +375,8 @@ class PtyProgram:
                 data = os.read(self._master, 65536)
             except OSError:  # EIO: nobody has the other side open any more
                 return
+            if _FRAMES_ASKED in data:
+                os.write(self._master, _FRAMES_KNOWN)
             with self._changed:
                 self._raw += data
                 self._terminal.feed(data)
