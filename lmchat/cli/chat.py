@@ -130,7 +130,8 @@ def _make_workspace(
         keys = _wiring().keys_of(context)
         keys.load(is_separate=True)
         notices.extend(keys.warnings)
-        return _wiring().make_client(context, settings, is_paced=True)
+        frames_per_second = settings.ui.frames_per_second
+        return _wiring().make_client(context, settings, reads_per_second=frames_per_second)
 
     def find_chats() -> list[Place]:
         from lmchat.machine.system import places

@@ -73,8 +73,8 @@ def keys_of(context: Context) -> Keys:
     return Keys(context.loaded, context.environ, Credentials(context.paths.credentials_file))
 
 
-def make_client(context: Context, settings: Settings, *, is_paced: bool = False) -> Any:
-    """Return the proxy client; imports httpx. For a screen, it reads streams at the pace of frames."""
+def make_client(context: Context, settings: Settings, *, reads_per_second: float | None = None) -> Any:
+    """Return the proxy client; imports httpx. A screen has streams read as often as it shows frames."""
     from lmchat.proxy.client import ProxyClient
 
     keys = keys_of(context)
@@ -85,7 +85,7 @@ def make_client(context: Context, settings: Settings, *, is_paced: bool = False)
         look_up=keys.look_up,
         cache_file=context.paths.models_file,
         is_lasting=keys.is_lasting,
-        is_paced=is_paced,
+        reads_per_second=reads_per_second,
     )
     client.expect(endpoints_of_variables(context.environ))
     return client

@@ -179,7 +179,7 @@ class UiSettings(Struct, frozen=True, kw_only=True):
     mouse: Annotated[bool, Setting("use the mouse in lmchat; false: leave it to the terminal")] = True
     frames_per_second: Annotated[
         int, Setting("maximum screen updates per second while text streams", within=(1, 120))
-    ] = 20
+    ] = 15
     sidebar: Annotated[bool, Setting("show the telemetry panel if there is room")] = True
     sections: Annotated[
         tuple[str, ...], Setting("sections of the telemetry panel, in this order", words=SECTIONS)

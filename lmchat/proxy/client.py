@@ -89,18 +89,21 @@ class ProxyClient:
         is_lasting: Callable[[Endpoint], bool] = lambda _: True,
         transport: httpx.AsyncBaseTransport | None = None,
         owner_of: Callable[[str, int], str] = foreign_owner,
-        is_paced: bool = False,
+        reads_per_second: float | None = None,
     ) -> None:
         """Create a client.
 
         `why_withheld` says why a key that is set is not sent to a server. `look_up` blocks; it is called
         for a server that wants a key, and may make `key_for` find one. `owner_of` returns the user who holds
-        a port of this machine, where that is neither this one nor root. With `is_paced`, streams are read as
-        often as a screen shows them, which saves a quarter of their CPU time.
+        a port of this machine, where that is neither this one nor root. With `reads_per_second`, streams of
+        this machine are read so often at most, which saves a quarter of their CPU time on a screen.
         """
         self._settings = settings
         self._connections = Connections(
-            transport, ca_file=settings.ca_file, owner_of=owner_of, is_paced=is_paced
+            transport,
+            ca_file=settings.ca_file,
+            owner_of=owner_of,
+            reads_per_second=reads_per_second,
         )
         self._admission = Admission(settings)
         self._cache = ModelCache(settings.limits.models_ttl_s, cache_file, is_lasting=is_lasting)

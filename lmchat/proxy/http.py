@@ -78,16 +78,16 @@ class Connections:
         *,
         ca_file: str = "",
         owner_of: Callable[[str, int], str] = foreign_owner,
-        is_paced: bool = False,
+        reads_per_second: float | None = None,
     ) -> None:
         """Create it; nothing is connected yet.
 
-        `owner_of` returns the user who holds a port, where that is another one; it blocks. With `is_paced`,
-        streams of this machine are read as often as a screen shows them.
+        `owner_of` returns the user who holds a port, where that is another one; it blocks. With
+        `reads_per_second`, streams of this machine are read so often at most.
         """
         self._transport = transport
         self._owner_of = owner_of
-        self._is_paced = is_paced
+        self._reads_per_second = reads_per_second
         self._ca_file = ca_file
         self._trusted: ssl.SSLContext | None = None
         self._is_closed = False
@@ -110,8 +110,8 @@ class Connections:
         limits = httpx.Limits(max_connections=8, keepalive_expiry=KEEPALIVE_S)
         transport = self._transport
         is_plain = endpoint.is_local and endpoint.scheme == "http"  # to others a proxy may lead
-        if transport is None and self._is_paced and is_plain:
-            transport = PacedTransport(limits)
+        if transport is None and self._reads_per_second is not None and is_plain:
+            transport = PacedTransport(limits, self._reads_per_second)
         try:
             return httpx.AsyncClient(
                 transport=transport,

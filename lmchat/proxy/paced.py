@@ -15,7 +15,6 @@ from typing import Any
 import httpcore
 import httpx
 
-PACE_S = 1 / 20  # as the log's `frames_per_second`
 _READS_AT_ONCE = 20  # of each response: its head and its first words do not wait
 _FULL_READ_BYTES = 16 << 10  # after a read of so many bytes more are there: the next one does not wait
 _ERRORS = (
@@ -29,11 +28,11 @@ _ERRORS = (
 class PacedTransport(httpx.AsyncBaseTransport):
     """Connections over http, without a proxy, as httpx makes them; each is a `PacedStream`."""
 
-    def __init__(self, limits: httpx.Limits) -> None:
+    def __init__(self, limits: httpx.Limits, reads_per_second: float) -> None:
         self._pool = httpcore.AsyncConnectionPool(
             max_connections=limits.max_connections,
             keepalive_expiry=limits.keepalive_expiry,
-            network_backend=_PacedBackend(),
+            network_backend=_PacedBackend(reads_per_second),
         )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -80,8 +79,9 @@ class _Body(httpx.AsyncByteStream):
 class PacedStream(httpcore.AsyncNetworkStream):
     """Connection whose reads wait for the next frame, once a response has gone on for a while."""
 
-    def __init__(self, inner: httpcore.AsyncNetworkStream) -> None:
+    def __init__(self, inner: httpcore.AsyncNetworkStream, reads_per_second: float) -> None:
         self._inner = inner
+        self._gap_s = 1 / reads_per_second
         self._reads = 0  # since the last request was written
         self._next_read_s = 0.0  # monotonic time
 
@@ -92,7 +92,7 @@ class PacedStream(httpcore.AsyncNetworkStream):
             await asyncio.sleep(pause_s)
         data = await self._inner.read(max_bytes, timeout)
         is_full = len(data) >= _FULL_READ_BYTES
-        self._next_read_s = 0.0 if is_full else monotonic() + PACE_S
+        self._next_read_s = 0.0 if is_full else monotonic() + self._gap_s
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 - of httpcore
@@ -107,6 +107,9 @@ class PacedStream(httpcore.AsyncNetworkStream):
 
 
 class _PacedBackend(httpcore.AnyIOBackend):
+    def __init__(self, reads_per_second: float) -> None:
+        self._reads_per_second = reads_per_second
+
     async def connect_tcp(
         self,
         host: str,
@@ -116,7 +119,7 @@ class _PacedBackend(httpcore.AnyIOBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         stream = await super().connect_tcp(host, port, timeout, local_address, socket_options)
-        return PacedStream(stream)
+        return PacedStream(stream, self._reads_per_second)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 _CODE = re.compile(r"\x1b\[([\d;]*)m")
 _DRAWS_NOTHING = re.compile(r"(?:\x1b\[[\d;?]*[Hhl])*")  # moves of the cursor, and modes
+_NEXT_ROW = re.compile(r"(?<=\x1b\[0m)(\n?\x1b\[\d+;\d+H)")
 _STRINGS = re.compile(r"\x1b[P_^X]")  # begin images and the like, whose bytes stay as they are
 _FOREGROUND = frozenset(map(str, (*range(30, 40), *range(90, 98))))
 _BACKGROUND = frozenset(map(str, (*range(40, 50), *range(100, 108))))
@@ -29,6 +30,11 @@ class Look(Struct, frozen=True):
 
 
 _PLAIN = Look()
+
+
+def rows_of(text: str) -> list[str]:
+    """Return the rows of a frame and, between them, the moves to them; each begins without colours."""
+    return [text] if _STRINGS.search(text) else _NEXT_ROW.split(text)
 
 
 def with_changed_colours(text: str) -> str:

@@ -52,10 +52,10 @@ def start(bench: Bench) -> Iterator[Row]:
         ours.append(_start(bench.lmchat(), PAINTED, PROMPTED))
     names = "lmchat; bare"
     yield from _compared(
-        "first paint : bare", "paint", ours, bare, names=names, limits=("<= 1.5 x", "<= 1.15 x")
+        "first paint : bare", "paint", ours, bare, names=names, limits=("<= 1.4 x", "<= 1.15 x")
     )
     yield from _compared(
-        "first key echoed : bare", "key", ours, bare, names=names, limits=("<= 1.5 x", "<= 1.2 x")
+        "first key echoed : bare", "key", ours, bare, names=names, limits=("<= 1.4 x", "<= 1.2 x")
     )
     memory = [median([one.memory_mb for one in starts]) for starts in (ours, bare)]
     yield row("memory at the prompt above bare", f"{memory[0] - memory[1]:.1f} MB", "<= 30 MB", "<= 15 MB")

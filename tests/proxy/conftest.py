@@ -33,7 +33,7 @@ async def make_client(tmp_path, monkeypatch) -> AsyncIterator[Callable[..., Prox
     clients: list[ProxyClient] = []
 
     def make(*, key=None, limits=QUICK, transport=None, cache_file=None, **settings) -> ProxyClient:
-        more = {"transport": transport, "cache_file": cache_file, "is_paced": True}
+        more = {"transport": transport, "cache_file": cache_file, "reads_per_second": 20}
         clients.append(ProxyClient(Settings(limits=limits, **settings), key_for=lambda _: key, **more))
         return clients[-1]
 

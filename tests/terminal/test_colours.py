@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmchat.terminal.colours import with_changed_colours
+from lmchat.terminal.colours import rows_of, with_changed_colours
 from tests.support.pty_program import Terminal
 
 RED, BLUE_ON_RED, BOLD = "\x1b[38;2;255;0;0m", "\x1b[34;48;2;255;0;0m", "\x1b[1;38;5;7m"
@@ -33,6 +33,19 @@ def test_a_frame_looks_as_it_did(text):
     assert looks(with_changed_colours(text) + "x") == looks(text + RESET + "x")
 
 
+@given(frames)
+def test_a_frame_looks_as_it_did_row_by_row(text):
+    assert "".join(rows_of(text)) == text
+    drawn = "".join(map(with_changed_colours, rows_of(text)))
+    assert looks(drawn + "x") == looks(text + RESET + "x")
+
+
+def test_a_row_is_cut_off_where_the_colours_are_reset_before_it():
+    first, second = f"{RED}a{RESET}", f"{RED}b"
+    rows = rows_of(f"{first}\x1b[2;1H{second}\x1b[3;1Hc{RESET}\n\x1b[4;1Hd")
+    assert rows == [first, "\x1b[2;1H", f"{second}\x1b[3;1Hc{RESET}", "\n\x1b[4;1H", "d"]
+
+
 @pytest.mark.parametrize(
     ("text", "written"),
     [
@@ -50,4 +63,6 @@ def test_a_colour_is_written_where_it_changes(text, written):
 
 def test_images_stay_as_they_are():
     image = "\x1bPtmux;\x1b\x1b_Ga=T;AAAA\x1b\x1b\\\x1b\\"
-    assert with_changed_colours(f"{RED}a{RESET}{RED}{image}{RESET}") == f"{RED}a{RESET}{RED}{image}{RESET}"
+    text = f"{RED}a{RESET}{RED}{image}{RESET}"
+    assert with_changed_colours(text) == text
+    assert rows_of(f"{RESET}\x1b[1;1H{image}") == [f"{RESET}\x1b[1;1H{image}"]

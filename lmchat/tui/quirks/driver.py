@@ -11,7 +11,7 @@ import signal
 from codecs import getincrementaldecoder
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import lru_cache, partial
 from io import StringIO
 from queue import SimpleQueue
 from threading import Lock, Thread
@@ -24,7 +24,7 @@ from textual.driver import Driver
 from textual.geometry import Size
 from textual.message import Message
 
-from lmchat.terminal.colours import with_changed_colours
+from lmchat.terminal.colours import rows_of, with_changed_colours
 from lmchat.terminal.output import SignalGuard, TerminalOutput
 from lmchat.tui.quirks.keys import KeyStream, mend_keys
 from lmchat.tui.quirks.widths import with_sure_widths
@@ -45,6 +45,7 @@ _READ_SIZE = 65536
 _EARLY_KEYS_S = 0.01  # interval of the checks whether the app can take early keys
 LATE_S = 0.02  # time after which a terminal that has not read everything is behind
 LAST_WRITES_S = 0.5  # time for a terminal that reads nothing, when closing
+_ROWS_KEPT = 512  # of several screens: most rows of a frame were in the frame before, higher or lower
 _KITTY_POP = "" if constants.DISABLE_KITTY_KEY else "\x1b[<u"
 _FORGOTTEN = "\x1b[?2026l\x1b[?1016l\x1b[0m\x1b]22;\x07"
 """Resets modes that Textual does not: a frame in progress, mouse pixels, colours, the pointer's shape."""
@@ -142,6 +143,13 @@ class Writer(Thread):
         self.join(LAST_WRITES_S)
 
 
+def _as_written(text: str) -> str:
+    return with_sure_widths(with_changed_colours(text))
+
+
+_kept_row = lru_cache(_ROWS_KEPT)(_as_written)
+
+
 class TerminalDriver(LinuxDriver):
     """Textual's driver with an own writer and reader."""
 
@@ -162,7 +170,9 @@ class TerminalDriver(LinuxDriver):
 
     def write(self, data: str) -> None:
         if self._has_terminal and self._writer is not None:
-            self._writer.write(with_sure_widths(with_changed_colours(data)))
+            rows = rows_of(data)
+            drawn = map(_kept_row, rows) if len(rows) > 1 else map(_as_written, rows)
+            self._writer.write("".join(drawn))
 
     @property
     def is_behind(self) -> bool:

@@ -61,7 +61,7 @@ class Inflow:
     """Streamed text that waits for the next frame."""
 
     def __init__(self) -> None:
-        self.frames_per_second = 20  # most frames a second while text arrives
+        self.frames_per_second = 15  # most frames a second while text arrives
         self.timer: TimerHandle | None = None  # runs to the next frame
         self.pending: list[Delta] = []
         self._shown_s = 0.0

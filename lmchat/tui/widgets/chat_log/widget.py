@@ -117,7 +117,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.painter = Painter(self.viewport, self.finder, self.selection)
         self.inflow = Inflow()
         # a timer of Textual that is late when it starts is dropped, and with it all text to the end
-        self._show_frame = lambda: self.call_next(self.inflow.show, self.flush)
+        self._show_frame = lambda: self.post_message(events.Callback(callback=self._frame))
         self.highlighting = Highlighting(self.document, highlighter, self._show_frame)
         self.calls = RunningCalls(self.viewport, lambda index: self._rebuild([index]))
         self._copies = CopyTurns()
@@ -200,7 +200,9 @@ class ChatLog(ScrollView, can_focus=True):
             return
         bar, size = self.vertical_scrollbar, max(height * height / total, 1)
         start = (height - size) * self.scroll_y / (total - height)
-        thumb = int(start * _EIGHTHS), ceil(size * _EIGHTHS)
+        is_growing = self._streaming is not None and self.viewport.is_following
+        steps = 1 if is_growing else _EIGHTHS
+        thumb = int(start * steps), ceil(size * steps)
         bar.set_reactive(ScrollBar.window_virtual_size, total)
         bar.set_reactive(ScrollBar.window_size, height)
         bar.set_reactive(ScrollBar.position, self.scroll_y)
@@ -378,6 +380,9 @@ class ChatLog(ScrollView, can_focus=True):
         if self.inflow.timer is None:
             pause_s = self.inflow.pause_s()
             self.inflow.timer = asyncio.get_running_loop().call_later(pause_s, self._show_frame)
+
+    def _frame(self) -> None:
+        self.inflow.show(self.flush)
 
     def flush(self) -> None:
         """Show the text and the colours that have arrived."""
