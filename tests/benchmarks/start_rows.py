@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from tests.benchmarks.bench import PAINTED, PROMPTED, Bench, Row, cpu_of, median, ratio_row, row
+from tests.benchmarks.bench import BARE_PAINTED, PAINTED, PROMPTED, Bench, Row, cpu_of, median, ratio_row, row
 from tests.benchmarks.stores import fill_store, text_bytes
 from tests.benchmarks.terminal import Drawn
 
@@ -48,7 +48,7 @@ def _start(drawn: Drawn, marker: str, ready: str = "") -> Start:
 def start(bench: Bench) -> Iterator[Row]:
     ours, bare = [], []
     for _ in range(2 * bench.runs):  # short, and their differences are small
-        bare.append(_start(bench.bare(), "BARE-PAINTED"))
+        bare.append(_start(bench.bare(), BARE_PAINTED))
         ours.append(_start(bench.lmchat(), PAINTED, PROMPTED))
     names = "lmchat; bare"
     yield from _compared(

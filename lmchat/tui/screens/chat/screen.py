@@ -161,8 +161,10 @@ class ChatScreen(PatchedScreen):
     def compose(self) -> ComposeResult:
         remembered = self.workspace.remembered
         has_telemetry = remembered.has_telemetry and self.workspace.settings.ui.sidebar
-        wide = [name for least, name in self.app.HORIZONTAL_BREAKPOINTS or [] if self.app.size.width >= least]
-        self.add_class(*wide[-1:])  # before the first styles are made
+        app = self.app
+        wide = [name for least, name in app.HORIZONTAL_BREAKPOINTS or [] if app.size.width >= least]
+        tall = [name for least, name in app.VERTICAL_BREAKPOINTS or [] if app.size.height >= least]
+        self.add_class(*wide[-1:], *tall[-1:])  # else all styles were made again after the first paint
         self.set_class(not remembered.has_sessions, "-sessions-hidden")
         self.set_class(not has_telemetry, "-telemetry-hidden")
         with Horizontal(id="body"):
