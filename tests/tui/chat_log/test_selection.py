@@ -6,6 +6,7 @@ from rich.cells import cell_len
 
 from lmchat.domain.message import TextPart, ToolCallPart
 from lmchat.domain.session import MessagePath
+from lmchat.tui.widgets.chat_log import selection
 from tests.support.chat_log_app import (
     answer,
     chosen,
@@ -161,6 +162,13 @@ async def test_the_source_view_is_copied_as_it_is(pilot, log):
     assert log.selected_text == "bold** and"
 
 
+@pytest.fixture
+def _slow_presses(monkeypatch):
+    """Let presses follow each other on a machine that takes its time between them."""
+    monkeypatch.setattr(selection, "AGAIN_S", 60)
+
+
+@pytest.mark.usefixtures("_slow_presses")
 async def test_the_second_press_takes_the_word_and_the_third_the_paragraph(pilot, log):
     text = "Don't stop: a_word, 漢字 and http " + "so " * 40 + "on."
     await load(pilot, answer(f"One.\n\n{text}"))
@@ -195,6 +203,7 @@ async def test_shift_and_a_press_go_on_with_the_selection(pilot, log):
     assert log.selected_text == "one t"
 
 
+@pytest.mark.usefixtures("_slow_presses")
 @pytest.mark.parametrize("one", ["\U0001f1e9\U0001f1ea", "\u0932\u093f", "\u0e01\u0e33", "e\u0301"])
 async def test_what_a_reader_takes_for_one_character_is_selected_whole(pilot, log, one):
     await load(pilot, answer(f"a {one}{one}z b"))

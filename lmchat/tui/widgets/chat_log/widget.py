@@ -117,6 +117,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.painter = Painter(self.viewport, self.finder, self.selection)
         self.inflow = Inflow()
         # a timer of Textual that is late when it starts is dropped, and with it all text to the end
+        self._frame = lambda: self.inflow.show(self.flush)
         self._show_frame = lambda: self.post_message(events.Callback(callback=self._frame))
         self.highlighting = Highlighting(self.document, highlighter, self._show_frame)
         self.calls = RunningCalls(self.viewport, lambda index: self._rebuild([index]))
@@ -380,9 +381,6 @@ class ChatLog(ScrollView, can_focus=True):
         if self.inflow.timer is None:
             pause_s = self.inflow.pause_s()
             self.inflow.timer = asyncio.get_running_loop().call_later(pause_s, self._show_frame)
-
-    def _frame(self) -> None:
-        self.inflow.show(self.flush)
 
     def flush(self) -> None:
         """Show the text and the colours that have arrived."""
