@@ -13,9 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
 from io import StringIO
-from queue import SimpleQueue
-from threading import Lock, Thread
-from time import monotonic
+from threading import Lock
 from typing import Any, cast
 
 from textual import constants, events
@@ -26,6 +24,7 @@ from textual.message import Message
 
 from lmchat.terminal.colours import rows_of, with_changed_colours
 from lmchat.terminal.output import SignalGuard, TerminalOutput
+from lmchat.terminal.writer import TerminalWriter
 from lmchat.tui.quirks.keys import KeyStream, mend_keys
 from lmchat.tui.quirks.widths import with_sure_widths
 
@@ -43,8 +42,6 @@ SAVE_S = 1.0  # how long the app may save before it is ended
 END_S = 1.0  # how long it may then take to end in order
 _READ_SIZE = 65536
 _EARLY_KEYS_S = 0.01  # interval of the checks whether the app can take early keys
-LATE_S = 0.02  # time after which a terminal that has not read everything is behind
-LAST_WRITES_S = 0.5  # time for a terminal that reads nothing, when closing
 _ROWS_KEPT = 512  # of several screens: most rows of a frame were in the frame before, higher or lower
 _KITTY_POP = "" if constants.DISABLE_KITTY_KEY else "\x1b[<u"
 _FORGOTTEN = "\x1b[?2026l\x1b[?1016l\x1b[0m\x1b]22;\x07"
@@ -101,48 +98,6 @@ def remember_copied(app: App[Any], text: str) -> None:
     app._clipboard = text
 
 
-class Writer(Thread):
-    """Thread that writes to the terminal, with an unlimited queue; `PatchedApp` drops late frames.
-
-    Textual's queue of 30 blocks the event loop: https://github.com/Textualize/textual/pull/6693
-    """
-
-    def __init__(self, output: TerminalOutput) -> None:
-        super().__init__(daemon=True, name="terminal-output")
-        self._output = output
-        self._texts: SimpleQueue[str | None] = SimpleQueue()
-        self._unwritten = 0
-        self._busy_since_s = 0.0
-        self._counting = Lock()
-
-    def write(self, text: str) -> None:
-        with self._counting:
-            if not self._unwritten:
-                self._busy_since_s = monotonic()
-            self._unwritten += 1
-        self._texts.put(text)
-
-    @property
-    def is_behind(self) -> bool:
-        return self._unwritten > 0 and monotonic() - self._busy_since_s > LATE_S
-
-    def run(self) -> None:
-        """Write queued texts, all at once, until `stop`."""
-        is_over = False
-        while not is_over:
-            texts = [self._texts.get()]
-            while not self._texts.empty():
-                texts.append(self._texts.get())
-            is_over = None in texts
-            self._output.write("".join(filter(None, texts)))
-            with self._counting:
-                self._unwritten -= len(texts)
-
-    def stop(self) -> None:
-        self._texts.put(None)
-        self.join(LAST_WRITES_S)
-
-
 def _as_written(text: str) -> str:
     return with_sure_widths(with_changed_colours(text))
 
@@ -160,7 +115,7 @@ class TerminalDriver(LinuxDriver):
         self._guard = SignalGuard(give_back=self.give_back, ask=self._ask_to_end, patience_s=SAVE_S + END_S)
         self._output = TerminalOutput(self._file.fileno(), self._guard.hang_up)
         self._file: Any = StringIO()  # for Textual's own writer, which has nothing to do
-        self._writer: Writer | None = None
+        self._writer: TerminalWriter | None = None
         self._on_terminate = on_terminate
         self._stop_reading: tuple[int, int] | None = None
         self._has_terminal = False
@@ -183,7 +138,7 @@ class TerminalDriver(LinuxDriver):
             return  # taken twice, the modes to give back would be those of the app
         self._output.begin()
         self._has_terminal = True
-        self._writer = Writer(self._output)
+        self._writer = TerminalWriter(self._output)
         self._writer.start()
         self._guard.lend(is_lent=False)
         if self._stop_reading is None:

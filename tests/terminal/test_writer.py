@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from lmchat.tui.quirks.driver import LATE_S, Writer
+from lmchat.terminal.writer import LATE_S, TerminalWriter
 
 
 class Stubborn:
@@ -30,7 +30,7 @@ def file():
 
 @pytest.fixture
 def writer(file):
-    thread = Writer(file)
+    thread = TerminalWriter(file)
     thread.start()
     yield thread
     file.takes.set()
@@ -54,7 +54,7 @@ def test_all_is_written_in_order(writer, file):
 
 def test_a_terminal_is_behind_from_when_it_left_something_for_long(writer, file, monkeypatch):
     now = [100.0]
-    monkeypatch.setattr("lmchat.tui.quirks.driver.monotonic", lambda: now[0])
+    monkeypatch.setattr("lmchat.terminal.writer.monotonic", lambda: now[0])
     assert not writer.is_behind
     writer.write("a frame")
     assert not writer.is_behind
@@ -68,8 +68,8 @@ def test_a_terminal_is_behind_from_when_it_left_something_for_long(writer, file,
 
 
 def test_the_end_does_not_wait_for_a_terminal_that_takes_nothing(file, monkeypatch):
-    monkeypatch.setattr("lmchat.tui.quirks.driver.LAST_WRITES_S", 0.01)
-    thread = Writer(file)
+    monkeypatch.setattr("lmchat.terminal.writer.LAST_WRITES_S", 0.01)
+    thread = TerminalWriter(file)
     thread.start()
     thread.write("a frame")
     thread.stop()
