@@ -208,8 +208,14 @@ def is_runnable(program: str) -> bool:
 
 def find_program(name: str, path: str) -> str:
     """Return a program's path; only absolute folders of `PATH` count."""
-    places = os.pathsep.join(place for place in path.split(os.pathsep) if is_runnable(place))
-    return shutil.which(name, path=places) or ""
+    if is_runnable(name):
+        return shutil.which(name) or ""
+    for place in path.split(os.pathsep):
+        # a whole `PATH` would be searched after the current folder on Windows
+        found = shutil.which(str(Path(place) / name)) if is_runnable(place) else None
+        if found:
+            return found
+    return ""
 
 
 def command_for(argv: Sequence[str], environ: Mapping[str, str]) -> list[str]:

@@ -34,6 +34,21 @@ def test_only_folders_that_are_named_in_full_count(in_a_strange_folder, path):
     assert find_program("uv", f"{path}{os.pathsep}{full}") == str(full / "uv")
 
 
+def test_windows_does_not_take_a_program_of_the_current_folder(in_a_strange_folder, monkeypatch):
+    monkeypatch.setattr("sys.platform", "win32")
+    monkeypatch.setenv("PATHEXT", ".exe")
+    put(in_a_strange_folder, "less.exe", "")
+    assert find_program("less.exe", "/usr/bin") == ""
+
+
+def test_a_program_with_a_folder_is_found_below_the_folders_that_count_only(in_a_strange_folder):
+    assert find_program("bin/uv", "/usr/bin") == ""
+    assert find_program("bin/uv", str(in_a_strange_folder)) == str(in_a_strange_folder / "bin" / "uv")
+    assert find_program(str(in_a_strange_folder / "bin" / "uv"), "") == str(
+        in_a_strange_folder / "bin" / "uv"
+    )
+
+
 @pytest.mark.parametrize("path", RELATIVE)
 def test_no_installer_of_the_current_folder_is_taken(in_a_strange_folder, monkeypatch, path):
     monkeypatch.setattr("lmchat.engine.download.importlib.util.find_spec", lambda _: None)

@@ -60,8 +60,10 @@ def purge_expired(connection: Connection, moment: datetime) -> Purged:
     for (session_id,) in sessions:
         with transaction(connection):
             _purge_session(connection, session_id, purged)
-    query = """select session_id, message_id from messages
-        where hidden_by = message_id and hidden_at < ? order by number desc"""
+    # the message that was deleted, and where another window has gone on below that, what it hides beside
+    query = """select m.session_id, m.message_id from messages m join messages root
+        on root.message_id = m.hidden_by where root.hidden_at < ?
+        and (m.message_id = root.message_id or root.hidden_by is null) order by m.number desc"""
     for session_id, message_id in connection.execute(query, (oldest,)).fetchall():
         with transaction(connection):
             _purge_branch(connection, session_id, message_id, purged)

@@ -223,7 +223,11 @@ def branch_names(connection: Connection, session_id: str) -> dict[str, str]:
 
 
 def last_hidden(connection: Connection, session_id: str, since: datetime | None) -> str | None:
-    """Return the message that was deleted last, after a moment if one is given."""
-    query = """select message_id from messages where session_id = ? and hidden_by = message_id
-        and coalesce(hidden_at, '') >= ? order by hidden_at desc, number desc"""
+    """Return the message that was deleted last, after a moment if one is given.
+
+    It may be shown again, where another window has gone on below it; then it hides what is beside that.
+    """
+    query = """select root.message_id from messages root where root.session_id = ?
+        and root.message_id in (select hidden_by from messages where session_id = root.session_id)
+        and coalesce(root.hidden_at, '') >= ? order by root.hidden_at desc, root.number desc"""
     return _id(connection, query, (session_id, stored_time(since) if since else ""))

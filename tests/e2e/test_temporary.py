@@ -82,6 +82,8 @@ _DIALOGS = (
     "Keys and commands",
 )
 """Those of these texts that Esc takes away."""
+_LENDS_TERMINAL = "/pager"  # what is typed before it has the terminal back is lost
+_TAKES_TERMINAL = b"\x1b[?1049h"
 _WAIT_S = 30.0  # for one step of the walk, which is one of many on a busy machine
 _STILL_S = 0.25
 _ENDS = {"/quit", "/suspend"}  # commands that leave the screen
@@ -145,7 +147,10 @@ def run_command(screen: LMChatScreen, line: str, sees: Wanted) -> None:
     shown = line[-20:]
     screen.type(line)
     screen.wait_for(shown, _WAIT_S)
+    times = screen.raw.count(_TAKES_TERMINAL)
     screen.type("\r")
+    if line == _LENDS_TERMINAL:
+        screen.wait_until(lambda: screen.raw.count(_TAKES_TERMINAL) > times, "it has the terminal again")
     screen.wait_for(sees, _WAIT_S)
     screen.wait_until(lambda: bool(sees) or shown not in screen.prompt_text, "the command is taken", _WAIT_S)
     screen.type("\x1b")

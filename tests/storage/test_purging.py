@@ -183,6 +183,27 @@ async def test_the_trash_expires_after_30_days_with_every_byte(tmp_path, store, 
         assert len(await again.list_sessions(is_trash=True)) == is_left
 
 
+@pytest.mark.parametrize(("days", "is_left"), [(29, True), (31, False)])
+async def test_a_branch_expires_though_another_window_goes_on_beside_it(
+    tmp_path, store, clock, days, is_left
+):
+    session, asked = await begin_session(store, "Which vegetables?")
+    more = await say(store, session, "And herbs?", asked)
+    shown = await reply(store, session, "Parsley.", more)
+    beside = await reply(store, session, secret(1), more)
+    below = await say(store, session, secret(2), beside)
+    await store.delete_message(session.session_id, more.message_id)
+    await say(store, session, "And fruits?", shown)
+    assert [message.text for message in await store.tree(session.session_id)][-1] == "And fruits?"
+    async with aclosing(await pass_days(tmp_path, store, clock, days)) as again:
+        assert bool(left(tmp_path)) == is_left
+        hidden = await again.last_deleted_message(session.session_id)
+        assert hidden == (more.message_id if is_left else None)
+        if is_left:
+            await again.restore_message(session.session_id, hidden)
+            assert below.text in [message.text for message in await again.tree(session.session_id)]
+
+
 @pytest.mark.usefixtures("connections")
 @pytest.mark.parametrize(("days", "is_left"), [(29, True), (31, False)])
 async def test_a_deleted_message_expires_after_30_days_with_its_branch(tmp_path, store, clock, days, is_left):
