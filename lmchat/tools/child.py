@@ -45,8 +45,11 @@ _END_S = 0.4  # time for a server to end by the end of its stdin, and again afte
 _RELIST_S = 0.5  # between two listings of a server that says all the time that its tools have changed
 _LOG_BYTES = 1_000_000
 _SAID_CHARS = 300
-_LOST = (-32000, -32600)
-"""Codes of the SDK: the connection is closed, the session over HTTP has ended. A server may use them too."""
+_LOST = ((-32000, "Connection closed"), (-32600, "Session terminated"))
+"""Errors of the SDK for a closed connection, and for a session over HTTP that has ended.
+
+A server may use their codes for its own errors, in other words.
+"""
 _PROBE_S = 5.0  # time for a server to show that it has not ended
 
 SendReport = Callable[[ToolReport], None]
@@ -170,7 +173,7 @@ class _McpServer:
             self._woken.set()
             raise
         except Exception as error:  # noqa: BLE001 - of the server, or of the SDK
-            if _code(error) not in _LOST or await _is_connected(client):
+            if not _is_lost(error) or await _is_connected(client):
                 return ToolResult(text=str(error), is_error=True)
             self._client = None
             self._woken.set()
@@ -291,19 +294,19 @@ def _program(command: str, folder: Path, environment: Mapping[str, str]) -> str:
     return program
 
 
-def _code(error: Exception) -> int:
-    return getattr(error, "code", 0)
+def _is_lost(error: Exception) -> bool:
+    return (getattr(error, "code", 0), str(error)) in _LOST
 
 
 async def _is_connected(client: Any) -> bool:
-    """Return whether a server still answers; one that is silent has not ended."""
+    """Return whether a server still answers, with an error too; one that is silent has not ended."""
     try:
         async with asyncio.timeout(_PROBE_S):
             await client.list_tools()
     except TimeoutError:
         return True
     except Exception as error:  # noqa: BLE001 - of the server, or of the SDK
-        return _code(error) not in _LOST
+        return not _is_lost(error)
     return True
 
 

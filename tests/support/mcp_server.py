@@ -12,11 +12,12 @@ from pathlib import Path
 PAGE = 100
 NAMES = [
     *("echo", "environment", "never", "cancelled", "die", "flood", "escape", "parts", "fail", "grow"),
-    *("refuse", "lost"),
+    *("refuse", "lost", "expire"),
 ]
 ERRORS = {
     "refuse": {"code": -32000, "message": "The garden is closed"},
     "lost": {"code": -32600, "message": "Connection closed"},
+    "expire": {"code": -32000, "message": "Your session has expired: run `wiki login`"},
 }
 PARTS = [
     {"type": "text", "text": "first"},
@@ -33,18 +34,22 @@ TEXTS = {
 }
 names = [*NAMES, *(f"more-{number}" for number in range(int(os.environ.get("MORE_TOOLS", "0"))))]
 cancelled = []
+expired = []
 
 
 def replies(message):
     """Return the messages that answer one."""
     method, number, params = message["method"], message.get("id"), message.get("params") or {}
     more = []
+    if number is not None and expired:
+        return [{"jsonrpc": "2.0", "id": number, "error": ERRORS["expire"]}]
     if method == "initialize":
         info, can = {"name": "scripted", "version": "1"}, {"tools": {"listChanged": True}}
         result = {"protocolVersion": "2025-06-18", "capabilities": can, "serverInfo": info}
     elif method == "tools/list":
         result = _page(int(params.get("cursor") or 0))
     elif method == "tools/call" and params["name"] in ERRORS:
+        expired.extend([method] * (params["name"] == "expire"))
         return [{"jsonrpc": "2.0", "id": number, "error": ERRORS[params["name"]]}]
     elif method == "tools/call":
         result = _result(params["name"], params.get("arguments") or {})

@@ -172,6 +172,14 @@ async def test_an_error_of_a_living_server_reaches_the_model_in_its_own_words(tm
         assert (await call(host, "files/echo", text="still here")).text == "still here"
 
 
+async def test_a_server_that_answers_all_with_an_error_has_not_ended(tmp_path):
+    async with a_host(tmp_path, scripted()) as host:
+        await call(host, "files/expire")
+        result = await call(host, "files/echo")
+        assert (result.text, result.is_error) == (mcp_server.ERRORS["expire"]["message"], True)
+        assert host.servers[0].state is ServerState.READY
+
+
 async def test_all_pages_of_tools_are_listed_up_to_a_limit(tmp_path):
     servers = scripted("many", env={"MORE_TOOLS": "500"}), scripted("endless", env={"MORE_TOOLS": "5000"})
     async with a_host(tmp_path, *servers) as host:
@@ -267,6 +275,26 @@ async def test_a_server_over_http_gets_its_headers(tmp_path):
         async with a_host(tmp_path, server, environ={"WIKI_TOKEN": "Bearer abc"}) as host:
             assert (await call(host, "wiki/echo", text="over http")).text == "over http"
         assert {seen.headers["authorization"] for seen in http.requests if seen.body} == {"Bearer abc"}
+
+
+async def test_a_session_over_http_that_has_ended_begins_anew_with_the_next_call(tmp_path):
+    ended = []
+
+    def reply(seen):
+        if ended and seen.headers.get("mcp-session-id") in ended:
+            return text_reply("", status=404)
+        found = mcp_server.replies(seen.json)
+        headers = {"Mcp-Session-Id": f"session-{len(ended)}"}
+        return json_reply(found[-1], headers=headers) if found else text_reply("", status=202)
+
+    with ScriptedServer() as http:
+        http.unknown = reply
+        async with a_host(tmp_path, McpSettings(name="wiki", url=f"{http.url}/mcp")) as host:
+            assert (await call(host, "wiki/echo", text="first")).text == "first"
+            ended.append("session-0")
+            words = "The server wiki ended. It starts again when it is used."
+            assert (await call(host, "wiki/echo", text="lost")).text == words
+            assert (await call(host, "wiki/echo", text="again")).text == "again"
 
 
 def echoing(seen):
