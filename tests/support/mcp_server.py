@@ -12,13 +12,16 @@ from pathlib import Path
 PAGE = 100
 NAMES = [
     *("echo", "environment", "never", "cancelled", "die", "flood", "escape", "parts", "fail", "grow"),
-    *("refuse", "lost", "expire"),
+    *("refuse", "lost", "expire", "checked"),
 ]
 ERRORS = {
     "refuse": {"code": -32000, "message": "The garden is closed"},
     "lost": {"code": -32600, "message": "Connection closed"},
     "expire": {"code": -32000, "message": "Your session has expired: run `wiki login`"},
 }
+# a check of the value against the pattern takes years
+SLOW_SCHEMA = {"type": "object", "properties": {"text": {"type": "string", "pattern": "^(a|a)*$"}}}
+SLOW_VALUE = {"text": "a" * 40 + "b"}
 PARTS = [
     {"type": "text", "text": "first"},
     {"type": "image", "mimeType": "image/png", "data": "A" * 16_000},
@@ -70,12 +73,17 @@ def _page(at):
         {"name": name, "inputSchema": schema, "annotations": {"readOnlyHint": name == "echo"}}
         for name in page
     ]
+    for tool in tools:
+        if tool["name"] == "checked":
+            tool["outputSchema"] = SLOW_SCHEMA
     return {"tools": tools} | ({"nextCursor": str(at + PAGE)} if at + PAGE < len(names) else {})
 
 
 def _result(name, arguments):
     if name == "never":
         return None
+    if name == "checked":
+        return {"content": [], "structuredContent": SLOW_VALUE}
     text = TEXTS.get(name, lambda given: given.get("text", str(len(cancelled))))(arguments)
     return {
         "content": PARTS if name == "parts" else [{"type": "text", "text": text}],

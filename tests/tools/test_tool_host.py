@@ -180,6 +180,13 @@ async def test_a_server_that_answers_all_with_an_error_has_not_ended(tmp_path):
         assert host.servers[0].state is ServerState.READY
 
 
+async def test_a_result_is_not_checked_against_the_slow_schema_of_its_server(tmp_path):
+    async with a_host(tmp_path, scripted()) as host:
+        result = await call(host, "files/checked", 10)
+        assert (json.loads(result.text), result.is_error) == (mcp_server.SLOW_VALUE, False)
+        assert (await call(host, "files/echo", text="still here")).text == "still here"
+
+
 async def test_all_pages_of_tools_are_listed_up_to_a_limit(tmp_path):
     servers = scripted("many", env={"MORE_TOOLS": "500"}), scripted("endless", env={"MORE_TOOLS": "5000"})
     async with a_host(tmp_path, *servers) as host:
