@@ -192,6 +192,7 @@ class AnswerStream:
             self.plan = self._planned()
             if (count := len(offered) - MAX_TOOLS) > 0 and not self.loop.steps:
                 notes.append(f"{count} tools are left out. Switch off others with /tools.")
+            notes += self.loop.host_notes()
         await self._count()
         missing = await self._read_files()
         return notes + [f"{name} is missing on this disk; its name is sent instead." for name in missing]

@@ -145,7 +145,10 @@ class ToolHost(Protocol):
         """The servers as last reported, with the names of their tools in requests."""
 
     async def list_servers(self, *, again: bool = False) -> tuple[ToolServer, ...]:
-        """Start all servers, failed ones only if `again`; return when each is ready or has failed."""
+        """Start all servers, failed ones only if `again`; return when each is ready or has failed.
+
+        A host that does not answer is ended: all its servers have failed with `HOST_SILENT`.
+        """
 
     async def call(self, tool: Tool, arguments: Mapping[str, Any], *, timeout_s: float) -> ToolResult:
         """Run a tool; errors, crashes and timeouts are results. Cancelling cancels the call."""

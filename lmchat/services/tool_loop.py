@@ -15,7 +15,17 @@ from msgspec import Struct
 from lmchat.config.settings import Approval
 from lmchat.domain.message import AnswerState, ChatMessage, ToolCallPart
 from lmchat.domain.server import Target
-from lmchat.domain.tool import Choice, Decision, Run, Tool, ToolResult, arguments_of, call_words, run_call
+from lmchat.domain.tool import (
+    HOST_SILENT,
+    Choice,
+    Decision,
+    Run,
+    Tool,
+    ToolResult,
+    arguments_of,
+    call_words,
+    run_call,
+)
 from lmchat.errors import LMChatError
 from lmchat.services.tools import Toolbox
 from lmchat.text import safe_line
@@ -71,6 +81,11 @@ class ToolLoop:
         if self._limit is not None:
             raise self._limit
         return await self.toolbox.offered(target, self._session_id)
+
+    def host_notes(self) -> list[str]:
+        """Return what to tell of the tool host, after the tools were listed."""
+        was_silent = any(server.error == HOST_SILENT for server in self.toolbox.host.servers)
+        return [HOST_SILENT] if was_silent else []
 
     def may_run(self, calls: Sequence[ToolCallPart]) -> bool:
         """Count a round and return whether it may run; else the turn ends with the reason."""

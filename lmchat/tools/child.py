@@ -34,11 +34,10 @@ from lmchat.files import command_for, read_plain
 from lmchat.structured.functions import FunctionTool
 from lmchat.text import safe_line, without_secret
 from lmchat.threads import run_abandonable
-from lmchat.tools.host import SERVERS_END_S, Order, Orders, ToolReport
+from lmchat.tools.host import SERVERS_END_S, START_S, Order, Orders, ToolReport
 from lmchat.tools.secrets import secrets_of
 from lmchat.watchdog import ALL_INPUT, bound_log, watched
 
-START_S = 30.0
 MAX_LISTED = 1000
 _LISTED_BYTES = 4 << 20  # definitions of all tools of a server
 _END_S = 0.4  # time for a server to end by the end of its stdin, and again after SIGTERM

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from lmchat.config.settings import FUNCTIONS, McpSettings
 from lmchat.domain.server import Endpoint
 from lmchat.domain.tool import (
+    HOST_SILENT,
     MAY_STILL_RUN,
     ServerState,
     Tool,
@@ -34,6 +35,8 @@ from lmchat.watchdog import ALL_INPUT, watched
 _LINE_BYTES = 16 << 20  # largest message between parent and child
 _ROOT = str(Path(__file__).parents[2])
 _CHILD = "import sys; sys.path.append(sys.argv[1]); from lmchat.tools.child import main; main()"
+START_S = 30.0  # time for a server to start, and for the file of functions to run
+_LISTING_S = START_S + 15.0  # the child starts first, or ends a server that starts again
 SERVERS_END_S = 2.0  # time for the servers of the child to end
 _GRACE_S = SERVERS_END_S + 0.5  # time for the child to end
 _END_S = 4.0  # time for its watchdog, which ends it by force
@@ -103,8 +106,15 @@ class McpHost:
         return with_wire_names(self._reported.values())
 
     async def list_servers(self, *, again: bool = False) -> tuple[ToolServer, ...]:
-        if await self._running():
-            await self._ask(again=again)
+        if not await self._running():
+            return self.servers
+        try:
+            async with asyncio.timeout(_LISTING_S):
+                await self._ask(again=again)
+        except TimeoutError:  # a server or function holds up the child, and with it all tools
+            await self.aclose()
+            for name in self._run:
+                self._fail(name, HOST_SILENT)
         return self.servers
 
     async def call(self, tool: Tool, arguments: Mapping[str, Any], *, timeout_s: float) -> ToolResult:
@@ -120,7 +130,7 @@ class McpHost:
         return ToolResult(text=self._reported[tool.server].error, is_error=True)
 
     async def aclose(self) -> None:
-        """End the child, which ends its servers."""
+        """End the child, which ends its servers; the next order starts it again."""
         async with self._starting:
             if self._process is None or self._reader is None:
                 return

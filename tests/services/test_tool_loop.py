@@ -11,7 +11,7 @@ from lmchat.config.settings import Approval, McpSettings, ToolSettings
 from lmchat.domain.event import RequestAdapted, RequestSent
 from lmchat.domain.message import AnswerState, Role, ToolCallPart
 from lmchat.domain.session import MessagePath, Session
-from lmchat.domain.tool import Choice, Decision, ToolResult
+from lmchat.domain.tool import HOST_SILENT, Choice, Decision, ToolResult
 from lmchat.errors import RequestInvalid
 from lmchat.services.context_meter import ContextMeter
 from lmchat.services.conversation import AnswerBegun, Conversation, MessageAdded, TurnSettings
@@ -155,6 +155,15 @@ async def test_of_500_tools_as_many_are_offered_as_servers_take_and_that_is_said
     assert "372 tools are left out. Switch off others with /tools." in [
         event.note for event in events if isinstance(event, RequestAdapted)
     ]
+
+
+async def test_a_tool_host_that_was_ended_is_said_and_the_prompt_is_answered(store):
+    host = ScriptedHost()
+    host.error = HOST_SILENT
+    conversation = begin(ScriptedBackend(answer("Hello.")), store)
+    events = await read(conversation.send("Hi", how(toolbox(host))))
+    assert HOST_SILENT in [event.note for event in events if isinstance(event, RequestAdapted)]
+    assert conversation.messages[-1].text == "Hello."
 
 
 async def test_a_full_window_drops_a_call_with_its_result_and_keeps_what_follows_the_last_prompt(store):

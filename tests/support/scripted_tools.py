@@ -28,6 +28,7 @@ class ScriptedHost:
         self.tools = tools or {"read_text": read_text}
         self.schema: dict[str, Any] = _PATH
         self.description = ""
+        self.error = ""
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.cancelled: list[str] = []
         self.asked = asyncio.Event()
@@ -39,7 +40,8 @@ class ScriptedHost:
             Tool(server="files", name=name, description=self.description or name, schema=self.schema)
             for name in self.tools
         )
-        return with_wire_names([ToolServer(name="files", state=ServerState.READY, tools=tools)])
+        state = ServerState.FAILED if self.error else ServerState.READY
+        return with_wire_names([ToolServer(name="files", state=state, error=self.error, tools=tools)])
 
     async def list_servers(self, *, again: bool = False) -> tuple[ToolServer, ...]:
         return self.servers

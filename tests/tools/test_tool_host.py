@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from lmchat.config.settings import McpSettings
-from lmchat.domain.tool import MAX_RESULT_CHARS, MAY_STILL_RUN, ServerState, Tool
+from lmchat.domain.tool import HOST_SILENT, MAX_RESULT_CHARS, MAY_STILL_RUN, ServerState, Tool
 from lmchat.errors import EndpointNotAllowed
 from lmchat.tools.host import McpHost
 from tests.support import mcp_server
@@ -460,6 +460,26 @@ async def test_of_an_async_function_is_not_said_that_it_may_still_run(tmp_path):
         (server,) = await host.list_servers()
         result = await host.call(server.tools[0], {}, timeout_s=0.5)
         assert result.text == "No answer within 0.5 s."
+
+
+BLOCKING = """
+import time
+async def blocks() -> int: "Let nothing else run."; time.sleep(600); return 1
+"""
+
+
+async def test_a_host_that_does_not_answer_is_ended_and_starts_again_with_its_servers(tmp_path, monkeypatch):
+    async with a_host(tmp_path, scripted(), functions=BLOCKING) as host:
+        await host.list_servers()
+        blocked = asyncio.create_task(call(host, "python/blocks", 100))
+        await asyncio.sleep(0)
+        monkeypatch.setattr("lmchat.tools.host._LISTING_S", 1.0)
+        async with asyncio.timeout(15):
+            assert await states(host) == {"files": HOST_SILENT, "python": HOST_SILENT}
+        assert (await blocked).text == "The tool host ended while this tool ran."
+        monkeypatch.undo()
+        assert await states(host) == {"files": "ready", "python": "ready"}
+        assert (await call(host, "files/echo", text="again")).text == "again"
 
 
 STUCK = """
