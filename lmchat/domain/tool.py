@@ -25,7 +25,7 @@ from lmchat.domain.message import (
 )
 
 MAX_RESULT_CHARS = 32_000
-MAY_STILL_RUN = "It may still run until lmchat ends: a Python function cannot be stopped."
+MAY_STILL_RUN = "It may still run until lmchat ends: a Python function cannot be forced to stop."
 HOST_SILENT = "The tool host did not answer in time and was ended. It starts again when a tool is used."
 MAX_TOOLS = 128  # most servers refuse more in one request
 _WIRE_CHARS = 64
@@ -41,7 +41,7 @@ class Tool(Struct, frozen=True, kw_only=True):
     description: str = ""
     schema: dict[str, Any] = field(default_factory=dict)  # JSON schema of its arguments
     is_read_only: bool = False  # as its server says; it is not trusted for that
-    outlives_stop: bool = False  # a function in a thread, which cannot be stopped
+    outlives_stop: bool = False  # a Python function, which cannot be forced to stop
 
     @property
     def full_name(self) -> str:

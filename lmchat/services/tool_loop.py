@@ -70,7 +70,7 @@ class ToolLoop:
         self.toolbox = toolbox
         self.steps = 0  # rounds of calls so far
         self.still_running: frozenset[str] = frozenset()
-        """Messages of calls that were stopped, whose functions cannot be."""
+        """Messages of calls that were stopped, whose functions may go on."""
         self._session_id = session_id
         self._last: tuple[str, Any] | None = None
         self._repeats = 0

@@ -44,7 +44,7 @@ class FunctionTool:
             wire_name=name,
             description=description,
             schema=schema,
-            outlives_stop=not inspect.iscoroutinefunction(function),
+            outlives_stop=True,  # an async one too, until its next `await`
         )
 
     async def call(self, arguments: Mapping[str, Any]) -> str:
