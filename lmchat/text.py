@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 GAP = "\u00a0"
 """Gap between a figure and its unit."""
@@ -188,27 +188,39 @@ _MOST_MARKS = 64
 _MARK_LETTERS = "\uff9e\uff9f"  # become marks by normalization
 _MARK_RUN = re.compile(rf"[\W{_MARK_LETTERS}]{{{_MOST_MARKS + 1},}}")
 """Possible runs of marks: Python sorts them in quadratic time."""
-_GRAPHEME_JOINER = "\u034f"  # invisible; ends an order of marks, and is removed with the accents
 
 
 def fold(text: str) -> str:
     """Return text without accents and capitals, for comparing."""
     if text.isascii():
         return text.lower()
-    if any(map(_is_mark, text[::_MOST_MARKS])):  # each run that is too long holds one of these places
-        text = _MARK_RUN.sub(_sorted_marks, text)
-    return _ACCENTS.sub("", unicodedata.normalize("NFKD", text)).lower()
+    return _ACCENTS.sub("", normalized("NFKD", text)).lower()
+
+
+def normalized(form: Literal["NFC", "NFKD"], text: str) -> str:
+    """Return a normal form of text, in linear time: too many marks are sorted a few at a time."""
+    if not any(map(_is_mark, text[::_MOST_MARKS])):  # each run that is too long holds one of these places
+        return unicodedata.normalize(form, text)
+    cuts = [0]
+    for run in _MARK_RUN.finditer(text):
+        cuts += range(run.start() + _MOST_MARKS, run.end(), _MOST_MARKS)
+    cuts.append(len(text))
+    return "".join(unicodedata.normalize(form, text[start:end]) for start, end in pairwise(cuts))
 
 
 def _is_mark(char: str) -> bool:
     return unicodedata.category(char).startswith("M") or char in _MARK_LETTERS
 
 
-def _sorted_marks(run: re.Match[str]) -> str:
-    """Normalize a few marks at a time."""
-    signs = run[0]
-    pieces = (signs[at : at + _MOST_MARKS] for at in range(0, len(signs), _MOST_MARKS))
-    return _GRAPHEME_JOINER.join(unicodedata.normalize("NFKD", piece) for piece in pieces)
+_LONG_REFERENCE = re.compile("&(?=#(?:[0-9]{8}|[xX][0-9a-fA-F]{7}))")
+"""No character has a number so long, and Python refuses to read one of thousands of digits."""
+
+
+def unescaped(text: str) -> str:
+    """Return text with the characters that HTML references name; those that name none stay."""
+    from html import unescape  # noqa: PLC0415 - not before the first paint
+
+    return unescape(_LONG_REFERENCE.sub("&amp;", text))
 
 
 class Match(NamedTuple):

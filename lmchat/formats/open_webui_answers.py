@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,6 +11,7 @@ from lmchat.domain.message import ReasoningPart, Role
 from lmchat.formats.checks import word
 from lmchat.formats.foreign import ForeignChat, Step, call_of
 from lmchat.formats.sources import Row
+from lmchat.text import unescaped
 
 _BLOCK, _BLOCK_END = '<details type="', "</details>"
 _SUMMARY, _SUMMARY_END = "<summary>", "</summary>"
@@ -100,7 +100,7 @@ def _found(text: str) -> Iterator[DetailsBlock]:
 
 
 def _block_steps(block: DetailsBlock, chat: ForeignChat) -> Iterator[Step]:
-    inner = html.unescape(block.inner).strip()
+    inner = unescaped(block.inner).strip()
     if block.kind == "reasoning":
         yield ReasoningPart(text="\n".join(map(_unquoted, inner.split("\n"))))
     elif block.kind == "tool_calls":
@@ -120,7 +120,7 @@ def _attributes(text: str) -> dict[str, str]:
     """Return the values by name of `name="value"` pairs."""
     names_and_values = text.split('"')
     pairs = zip(names_and_values[::2], names_and_values[1::2], strict=False)
-    return {name.strip().removesuffix("="): _unpacked(html.unescape(value)) for name, value in pairs}
+    return {name.strip().removesuffix("="): _unpacked(unescaped(value)) for name, value in pairs}
 
 
 def _unpacked(value: str) -> str:

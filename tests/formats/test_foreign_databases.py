@@ -293,3 +293,17 @@ def test_of_open_webui_the_rows_of_messages_are_newer_than_the_chat(tmp_path):
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("drop table chat_message")
     assert [one.text for one in chats_of(path)[0].messages] == ["Be brief.", "Thanks a lot", "Welcome."]
+
+
+def test_of_open_webui_a_thought_with_a_reference_to_no_character_stays_as_it_is(tmp_path):
+    value = json.loads((DATA / "open-webui.json").read_text())
+    messages = value[0]["chat"]["history"]["messages"]
+    thought = "1 &#60; 2 &#" + "1" * 5_000 + ";"
+    messages["m4"] |= {
+        "role": "assistant",
+        "content": f'<details type="reasoning" done="true">\n{thought}\n</details>\nYes.',
+    }
+    path = tmp_path / "open-webui.json"
+    path.write_text(json.dumps(value))
+    thoughts = [message.reasoning for session in chats_of(path) for message in session.messages]
+    assert thought.replace("&#60;", "<") in thoughts

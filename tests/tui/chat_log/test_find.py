@@ -86,6 +86,21 @@ async def test_a_hit_is_what_is_shown_whatever_markup_is_in_it(log, text, words,
     assert log.finder.step(1) == (1, shown)
 
 
+@pytest.mark.parametrize("start", ["&#", "&#x"])
+async def test_words_are_found_beside_a_reference_to_no_character(log, start):
+    log.load([answer(start + "1" * 5_000 + "; shade &#115;")])
+    assert log.finder.find("shade s") == 1
+    assert marked(log) == ["shade s"]
+    assert log.finder.find(start + "1" * 9) == 1
+    assert log.finder.find("1" * 500) == 10
+
+
+@pytest.mark.parametrize("blank", [" ", "   ", "\t", "\u00a0"])
+async def test_any_blanks_between_two_words_are_one(log, blank):
+    log.load([answer(f"```\nshade{blank}or sun\n```")])
+    assert log.finder.find("shade or") == len(marked(log)) == 1
+
+
 async def test_a_hit_that_goes_over_the_end_of_a_line_is_one_and_is_marked_in_both(log):
     log.load([answer("x" * 57 + " wonderful shade here")])
     assert log.finder.find("wonderful shade") == 1

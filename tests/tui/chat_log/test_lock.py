@@ -6,6 +6,7 @@ import asyncio
 import gc
 import time
 from asyncio import events
+from functools import partial
 
 import pytest
 
@@ -15,6 +16,7 @@ from lmchat.tui.widgets.chat_log.entry import Entry
 from lmchat.tui.widgets.chat_log.layout.page import wrap_points
 from lmchat.tui.widgets.chat_log.markdown.inline import is_told_by, rest_of_address
 from lmchat.tui.widgets.chat_log.markdown.parser import parse_blocks
+from lmchat.tui.widgets.chat_log.matching import Query
 from tests.support.chat_log_app import (
     answer,
     document_with,
@@ -31,6 +33,7 @@ from tests.support.programs import until
 pytestmark = pytest.mark.timeout(240)
 SIZE = (100, 40)
 CHARS = 100_000
+LONGEST_BLOCK = 20_000  # characters of an item or a quote, which is laid out in one piece
 MOST_S = processor_limit_s(0.25)
 """CPU time of one callback: 50 ms, with room for other programs and the caches of the processor."""
 
@@ -145,3 +148,30 @@ def test_the_end_of_an_address_is_found_in_linear_time(end):
 
 def test_lazy_lines_in_many_quotes_are_parsed_in_linear_time():
     assert cpu_s(parse_blocks, "> " * 30 + "a\n" * 2_000, {}) < MOST_S
+
+
+SEARCHED = {
+    **ENDLESS,
+    "blanks behind a word": lambda chars: "hello" + " " * chars,
+    "marks behind a word": lambda chars: "hello" + "*" * chars,
+    "targets behind a word": lambda chars: "hello" + "](b)" * (chars // 4),
+    "accents in the wrong order": lambda chars: "a" + "\u0315\u0300" * (chars // 2),
+    "long names of entities": lambda chars: "&abcdefgh" * (chars // 9),
+    "a reference of many digits": lambda chars: "&#" + "1" * chars,
+}
+NEEDLES = ["hello world", " hello", "aa", "[a](b"]
+
+
+@pytest.mark.parametrize("words", NEEDLES)
+@pytest.mark.parametrize("name", SEARCHED)
+def test_words_are_counted_in_a_message_in_linear_time(name, words):
+    query, text = Query([words]), SEARCHED[name](CHARS)
+    assert cpu_s(query.count, text) < MOST_S
+    assert cpu_s(partial(query.count, is_plain=True), text) < MOST_S
+
+
+@pytest.mark.parametrize("words", NEEDLES)
+@pytest.mark.parametrize("name", SEARCHED)
+def test_words_are_marked_in_the_longest_block_in_linear_time(name, words):
+    query, text = Query([words]), SEARCHED[name](LONGEST_BLOCK)
+    assert cpu_s(lambda: list(query.spans(text))) < MOST_S

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
-from unicodedata import normalize
 
-from lmchat.text import graphemes, safe_text
+from lmchat.text import graphemes, normalized, safe_text, unescaped
 
 Range = tuple[int, int]  # first character, and the one after the last
 MAX_CHARS = 1_000  # longer words were pasted by mistake; only the beginning is searched
@@ -27,12 +26,19 @@ def folded(text: str) -> str:
     """
     if text.isascii():
         return text.lower()
-    text = normalize("NFC", text).replace("\u0130", "i").casefold().replace("\u0131", "i")
+    text = normalized("NFC", text).replace("\u0130", "i").casefold().replace("\u0131", "i")
     return _SELECTORS.sub("", text) if "\ufe0f" in text or "\ufe0e" in text else text
 
 
 def _keep_code(found: re.Match[str]) -> str:
     return found[1] or "]"  # what looks like an address is shown in code
+
+
+def _shown_pattern(needle: str) -> str:
+    """Return a pattern in which a blank stands for any blanks."""
+    pattern = r"\s+".join(map(re.escape, needle.split(" ")))
+    # the blanks that a needle begins with are not looked through again from each of them
+    return rf"(?<!\s){pattern}" if needle.startswith(" ") else pattern
 
 
 class Query:
@@ -43,17 +49,18 @@ class Query:
         # what is within another word would be counted twice
         alone = [word for word in wanted if not any(word in other and word != other for other in wanted)]
         self.needles = sorted(alone, key=len, reverse=True)  # folded, the longest first
-        parts = (r"\s+".join(map(re.escape, needle.split(" "))) for needle in self.needles)
-        self._pattern = re.compile("|".join(parts))
+        self._pattern = re.compile("|".join(map(_shown_pattern, self.needles)))
         together = "".join(self.needles)
         self._has_blank = " " in together
         is_short = max(map(len, self.needles), default=0) < 2  # noqa: PLR2004 - nothing can be within one letter
         self._marks = "" if is_short else "".join(mark for mark in _MARKUP if mark not in together)
         self._has_targets = not {"[", "]", "(", ")"}.isdisjoint(together)
         self._has_ticks = "`" in together
-        # a needle with the markup that may be between two of its letters, and is not shown
+        # a needle with the markup that may be between two of its letters, and is not shown; blanks are a part
+        # of it: one between two gaps could be any of a run of blanks, which takes quadratic time
         gap = f"(?:{_TARGET.pattern}|[\\s{re.escape(self._marks)}])*"
-        self._loose = re.compile("|".join(gap.join(map(re.escape, needle)) for needle in self.needles))
+        letters = (needle.replace(" ", "") for needle in self.needles)
+        self._loose = re.compile("|".join(gap.join(map(re.escape, word)) for word in letters))
 
     def count(self, source: str, *, is_plain: bool = False) -> int:
         """Return how many hits Markdown, or plain text, is likely to show; nothing is laid out."""
@@ -83,9 +90,7 @@ class Query:
         for mark in self._marks:
             text = text.replace(mark, "")
         if "&" in text:
-            from html import unescape  # not before the first paint
-
-            text = self._with_one_blank(unescape(text))
+            text = self._with_one_blank(unescaped(text))
         return text
 
     def spans(self, text: str) -> Iterator[Range]:
