@@ -16,6 +16,7 @@ _MARK = re.compile(r'[{}\[\]]|"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)  # bracket 
 _PAIRS = {"}": "{", "]": "["}
 _CUT_CHARS = 10  # an error so close to the end may be a cut value
 _MOST_NAMED = 900  # broken values; the others are counted
+_MOST_UNMEASURED = 50  # broken values; after them each object is measured before it is decoded
 _AROUND = " \t\r\n,[]"  # an object of a list in a line of its own
 _DAMAGED = "it is damaged"
 
@@ -30,28 +31,35 @@ class JsonValues:
         self._text = ""
         self._at = 0  # offset of what is not read yet
         self._line, self._counted = 1, 0  # number of the line at this offset
+        self._line_end = -1  # offset of the next line end, or of the end; searched again when passed
         self._number = 0  # of values so far
         self._broken = 0
 
     def __iter__(self) -> Iterator[Any]:
         """Yield the values, and what is left out as `Skipped`."""
         while self._find_value():
+            end = self._measured_end()
             try:
-                value, end = self._scan(self._text, self._at)
+                if end is None:
+                    value, end = self._scan(self._text, self._at)
+                else:
+                    value = json.loads(self._text[self._at : end])
             except NO_JSON as error:
-                if _is_cut(error, self._text) and self._read_more():
-                    continue
-                if self._is_line():
-                    yield from self._lines()
-                    break
-                if not self._pass_broken():
+                if end is None:
+                    if _is_cut(error, self._text) and self._read_more():
+                        continue
+                    if self._is_line():
+                        yield from self._lines()
+                        break
+                    end = self._object_end()
+                if end is None:
                     reason = f"{_DAMAGED}, or a chat in it is larger than {self._limit >> 20} MB"
                     yield Skipped(where="the rest of the file", reason=reason)
                     break
                 yield from self._skipped(f"record {self._number + 1}")
             else:
                 yield value
-                self._at = end
+            self._at = end
             self._number += 1
         if self._broken > _MOST_NAMED:
             count = self._broken - _MOST_NAMED
@@ -70,6 +78,7 @@ class JsonValues:
         """Forget what was read, and read on; return whether there was more and it may be kept."""
         self._line += self._text.count("\n", self._counted, self._at)
         self._text, self._at, self._counted = self._text[self._at :], 0, 0
+        self._line_end = -1
         size = min(max(_STEP, len(self._text)), self._limit - len(self._text))
         more = self._stream.read(size) if size > 0 else ""
         self._text += more
@@ -81,9 +90,11 @@ class JsonValues:
 
     def _is_line(self) -> bool:
         """Return whether the next value has a line of its own, and so have those after it."""
-        end = self._text.find("\n", self._at)
+        if self._line_end < self._at:
+            end = self._text.find("\n", self._at)
+            self._line_end = end if end >= 0 else len(self._text)
         is_object = self._text.startswith("{", self._at)
-        is_next_object = end >= 0 and self._text.startswith("{", end + 1)
+        is_next_object = self._text.startswith("{", self._line_end + 1)
         return not self._is_too_large and (self._has_lines or (is_object and is_next_object))
 
     def _lines(self) -> Iterator[Any]:
@@ -108,8 +119,17 @@ class JsonValues:
         self._at = self._counted = end + 1
         return line
 
-    def _pass_broken(self) -> bool:
-        """Go behind an object that is no JSON but has all its brackets; return whether it has."""
+    def _measured_end(self) -> int | None:
+        """Return the offset behind the next object if it is better known before it is decoded.
+
+        An error of decoding counts the lines of all text before it. That is too much for many of them.
+        """
+        if self._broken < _MOST_UNMEASURED or self._is_line():
+            return None
+        return self._object_end()
+
+    def _object_end(self) -> int | None:
+        """Return the offset behind an object that may be no JSON; None if its brackets are not paired."""
         while self._text.startswith("{", self._at) and not self._is_too_large:
             open_brackets: list[str] = []
             for mark in _MARK.finditer(self._text, self._at):
@@ -117,13 +137,12 @@ class JsonValues:
                 if sign in _PAIRS.values():
                     open_brackets.append(sign)
                 elif sign in _PAIRS and (not open_brackets or open_brackets.pop() != _PAIRS[sign]):
-                    return False
+                    return None
                 if not open_brackets:
-                    self._at = mark.end()
-                    return True
+                    return mark.end()
             if not self._read_more():
-                return False
-        return False
+                return None
+        return None
 
     def _skipped(self, where: str) -> Iterator[Skipped]:
         self._broken += 1

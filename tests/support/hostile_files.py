@@ -109,6 +109,11 @@ def _chatgpt_thoughts(count: int) -> Any:
     return {"id": "a", "mapping": nodes}
 
 
+def _broken_objects(piece: str) -> str:
+    """A chat, and broken objects in the line of the chat."""
+    return f"[{json.dumps(_chatgpt_thoughts(1))}," + repeated(piece) + "{}]"
+
+
 def _chain(count: int) -> Any:
     """Messages without content, each the parent of the one before it."""
     messages = {str(number): {"role": "user", "parentId": str(number + 1)} for number in range(count)}
@@ -122,6 +127,9 @@ FILES: dict[str, Callable[[], str]] = {
     "deep lines": lambda: '{"a":\n' * (SIZE // 6),
     "broken lines": lambda: '{"thread_id": 1, "content": []}\n' + '{"a\n' * (SIZE // 4),
     "open lines": lambda: '{"thread_id": 1, "content": []}\n' + '{"a":[\n' * (SIZE // 7),
+    "objects without colons": lambda: _broken_objects('{"a" "b"},'),
+    "objects of letters": lambda: _broken_objects("{x},"),
+    "whole and broken objects": lambda: _broken_objects("{},{x},"),
     "lines of one letter": lambda: repeated("a\n"),
     "commas": lambda: "[" + repeated(","),
     "a long number": lambda: '[{"role": "user", "content": ' + "9" * SIZE + "}]",
