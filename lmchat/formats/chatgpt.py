@@ -18,6 +18,15 @@ _ALL = "all"
 _THOUGHTS = ("thoughts", "reasoning_recap")
 _OMITTED = (*_THOUGHTS, "user_editable_context", "model_editable_context")  # the latter are hidden
 _KIND, _IMAGE = "content_type", "image_asset_pointer"
+_TEXTS = (
+    "text",
+    "multimodal_text",
+    "code",
+    "execution_output",
+    "system_error",
+    "tether_browsing_display",
+    "tether_quote",
+)  # kinds of which all that is shown is text
 _RECORDINGS = ("audio_asset_pointer", "real_time_user_audio_video_asset_pointer")
 Nodes = Mapping[str, Row]
 
@@ -82,28 +91,37 @@ def _steps(key: str, nodes: Nodes, source: Source, chat: ForeignChat, used: set[
         return
     is_call = role == Role.ASSISTANT and recipient != _ALL
     if role == Role.ASSISTANT and (is_call or text.strip()):
-        yield ReasoningPart(text=_thought_before(key, nodes, used))
+        yield ReasoningPart(text=_thought_before(key, nodes, chat, used))
     yield call_of(key, recipient, text) if is_call else text
 
 
 def _text(content: Row, chat: ForeignChat) -> str:
     texts: list[str] = []
-    for part in content.get("parts") or ():
+    parts = content.get("parts") or []
+    if not isinstance(parts, list):
+        raise TypeError
+    for part in parts:
         if text := part if isinstance(part, str) else word(part, "text"):  # the latter of a recording
             texts.append(text)
-        elif (kind := word(part, _KIND)) and kind != _IMAGE:
-            chat.omitted["recording" if kind in _RECORDINGS else kind] += 1
-    return "\n".join(texts) or word(content, "text") or word(content, "result")
+        elif part and (kind := word(part, _KIND)) != _IMAGE:
+            chat.omit("recording" if kind in _RECORDINGS else kind)
+    text = "\n".join(texts) or word(content, "text") or word(content, "result")
+    kind = word(content, _KIND)
+    others = ("text", "result") if kind in _TEXTS else content.keys() - {_KIND, "parts"}
+    if not text and any(content.get(name) for name in others):
+        chat.omit(kind)
+    return text
 
 
-def _thought_before(key: str, nodes: Nodes, used: set[str]) -> str:
+def _thought_before(key: str, nodes: Nodes, chat: ForeignChat, used: set[str]) -> str:
     """Return the thoughts directly above an answer that no other answer has."""
     found: list[str] = []
     above = word(nodes[key], "parent")
     while above not in used and word(_content(nodes.get(above, {})), "content_type") in _THOUGHTS:
         used.add(above)
         for thought in reversed(_content(nodes[above]).get("thoughts") or ()):
-            title, text = word(thought, "summary"), word(thought, "content")
+            title = word(thought, "summary")
+            text = chat.text(thought.get("content") if isinstance(thought, dict) else thought)
             found.append(f"**{title}**\n\n{text}".strip() if title else text)
         above = word(nodes[above], "parent")
     return "\n\n".join(text for text in reversed(found) if text)

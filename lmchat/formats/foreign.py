@@ -40,6 +40,9 @@ from lmchat.images import imported
 from lmchat.text import plural
 
 DAMAGED = "damaged message"
+REPEATED = "repeated message"
+_UNKNOWN = "unknown part"
+_EMPTY: tuple[object, ...] = (None, "", [], {})
 _SYSTEM = "system prompt"  # key of the message made of it
 _THOUGHT = re.compile(r"\s*<(think|thinking)>(.*?)(?:</\1>\s*|\Z)", re.DOTALL)
 _FIRST_MS = 1e11  # larger numbers are milliseconds; as seconds they would be after the year 5000
@@ -86,7 +89,7 @@ class ForeignChat(Struct, kw_only=True):
 
     def add(
         self,
-        key: str,
+        key: Any,
         role: Any,
         steps: Iterable[Step],
         *,
@@ -95,11 +98,14 @@ class ForeignChat(Struct, kw_only=True):
         model: str = "",
         receipt: Receipt | None = None,
     ) -> None:
-        """Add a message; a damaged one is counted and left out.
+        """Add a message; one that is damaged or has a known key is counted and left out.
 
         An answer with tool results becomes a message up to them, one for each result, and one for the rest,
         which has the key.
         """
+        if not isinstance(key, str) or not key:
+            self.omitted[DAMAGED] += 1
+            return
         groups: list[tuple[Role, list[Part]]] = []
         try:
             author = Role(role)
@@ -128,7 +134,10 @@ class ForeignChat(Struct, kw_only=True):
                 model=as_word(model) if is_answer else "",
                 receipt=_sound_receipt(receipt) if is_answer and is_last else None,
             )
-            self.rows.setdefault(own, row)
+            if own not in self.rows:
+                self.rows[own] = row
+            elif parts:
+                self.omitted[REPEATED] += 1
             parent = own
 
     @contextmanager
@@ -138,6 +147,22 @@ class ForeignChat(Struct, kw_only=True):
             yield
         except WRONG:
             self.omitted[DAMAGED] += 1
+
+    def omit(self, kind: object) -> None:
+        """Count a part that is not imported, by the name that its program has for it."""
+        self.omitted[as_word(kind) or _UNKNOWN] += 1
+
+    def text(self, value: object) -> str:
+        """Return a text, or those of a list of parts; count all else that is not empty."""
+        if isinstance(value, str):
+            return value
+        if isinstance(value, list):
+            return "".join(map(self.text, value))
+        if isinstance(value, dict) and "text" in value:
+            return self.text(value["text"])
+        if value not in _EMPTY:
+            self.omit(word(value, "type"))
+        return ""
 
     def known(self, parent: object) -> str | None:
         """Return the parent of a message; that of one whose parent is lost is the message before it."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from lmchat.domain.message import ReasoningPart, as_attached
 from lmchat.formats.checks import number_in, row_in, word
-from lmchat.formats.foreign import ForeignChat, Step, call_of, time_of
+from lmchat.formats.foreign import REPEATED, ForeignChat, Step, call_of, time_of
 from lmchat.formats.sources import Row, Source
 
 SOURCE = "jan"
@@ -41,6 +41,7 @@ def read(value: list[Any], source: Source) -> Iterator[ForeignChat]:
         system=word(assistant, "instructions"),
         model=word(row_in(assistant, "model"), "id").strip("*"),
     )
+    chat.omitted[REPEATED] += len(rows) - len(messages)
     for key, one in messages.items():
         time, steps = time_of(one.get("created_at")), _steps(one, chat)
         chat.add(key, word(one, "role"), steps, parent=parents[key], created_at=time, model=chat.model)
@@ -81,22 +82,29 @@ def _steps(message: Row, chat: ForeignChat) -> Iterator[Step]:
     content = message["content"]
     parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
     for part in parts:
-        kind, text = word(part, "type"), word(part, "text") or word(row_in(part, "text"), "value")
+        kind = word(part, "type")
         if kind == "text":
-            yield text
+            yield _text(part, chat)
         elif kind == "reasoning":
-            yield ReasoningPart(text=text)
+            yield ReasoningPart(text=_text(part, chat))
         elif kind == "tool_call":
             call_id, name = part.get("tool_call_id"), part["tool_name"]
             yield from _call(part | {"id": call_id, "name": name, "arguments": part.get("input")})
         elif kind == "image_url":
             yield from chat.images([word(part["image_url"], "url")])
         else:
-            chat.omitted[kind or "unknown part"] += 1
+            chat.omit(kind)
     for file in row_in(message, "metadata").get("inline_file_contents") or ():
         text = file["content"]
         yield "\n" + as_attached(word(file, "name"), len(text.encode()), text)
     chat.omitted["attachment"] += len(message.get("attachments") or ())
+
+
+def _text(part: Row, chat: ForeignChat) -> str:
+    text = part.get("text")
+    if isinstance(text, dict) and "value" in text:
+        text = text["value"]
+    return chat.text(text)
 
 
 def _call(row: Row) -> Iterator[Step]:

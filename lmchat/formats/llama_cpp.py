@@ -34,10 +34,11 @@ def read(value: list[Any], source: Source) -> Iterator[ForeignChat]:
     """Read each chat of the records of a file."""
     chats: list[Row] = []
     for record in value:
-        message = row_in(record, "message")
         if word(record, "type") == "session":
             chats.append({"conv": record, "messages": []})
-        elif word(record, "type") == "message":
+        else:
+            is_message = word(record, "type") == "message"
+            message = row_in(record, "message") if is_message else {}  # which is counted as damaged
             chat_id = word(message, "convId")
             if not chats or chat_id not in ("", word(chats[-1]["conv"], "id")):
                 chats.append({"conv": {"id": chat_id}, "messages": []})  # its own record is broken
@@ -48,7 +49,7 @@ def read(value: list[Any], source: Source) -> Iterator[ForeignChat]:
 
 def read_older(value: Row, _: Source) -> Iterator[ForeignChat]:
     """Read a chat; `parent` makes its messages a tree, with an empty root."""
-    about = value["conv"]
+    about = row_in(value, "conv")
     chat = ForeignChat(
         source=SOURCE,
         key=word(about, "id"),
@@ -78,14 +79,17 @@ def _steps(message: Row, chat: ForeignChat) -> Iterator[Step]:
         elif image := chat.image(extra.get("base64Url"), name):
             yield image
         else:
-            chat.omitted[word(extra, "type").removesuffix("File").lower() or "unknown part"] += 1
+            chat.omit(word(extra, "type").removesuffix("File").lower())
     if word(message, "role") == Role.TOOL:
-        yield word(message, "toolCallId"), word(message, "content")
+        yield word(message, "toolCallId"), message.get("content") or ""
         return
-    yield ReasoningPart(text=word(message, "reasoningContent") or word(message, "thinking"))
-    yield word(message, "content")
-    calls = message.get("toolCalls") or []
-    yield from tool_calls(json.loads(calls) if isinstance(calls, str) else calls)
+    yield ReasoningPart(text=chat.text(message.get("reasoningContent") or message.get("thinking")))
+    yield chat.text(message.get("content"))
+    stored = message.get("toolCalls") or []
+    calls = json.loads(stored) if isinstance(stored, str) else stored
+    found = [*tool_calls(calls)]
+    yield from found
+    chat.omitted["tool call"] += len(calls or ()) - len(found)
 
 
 def _receipt(timings: Any) -> Receipt | None:

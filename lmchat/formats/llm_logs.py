@@ -91,7 +91,7 @@ def _steps(database: ForeignDatabase, parts: Iterable[Row], chat: ForeignChat) -
             case "attachment":
                 yield from attached(database, [payload["attachment"]], chat)
             case kind:
-                chat.omitted[kind] += 1
+                chat.omit(kind)
 
 
 def _text(database: ForeignDatabase, part: Row, payload: Row) -> str:

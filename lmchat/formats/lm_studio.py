@@ -14,6 +14,7 @@ from lmchat.formats.foreign import ForeignChat, Step, call_of, time_of
 from lmchat.formats.sources import Row, Source
 
 SOURCE = "lmstudio"
+_WITHOUT_CONTENT = ("toolStatus", "debugInfoBlock")  # steps that only the program needs
 
 
 def fits(value: Row) -> bool:
@@ -53,9 +54,11 @@ def _add_versions(number: int, message: Row, source: Source, chat: ForeignChat) 
 
 def _steps(version: Row, source: Source, chat: ForeignChat) -> Iterator[Step]:
     for step in version.get("steps", [version]):
+        if "content" not in step and word(step, "type") not in _WITHOUT_CONTENT:
+            chat.omit(word(step, "type"))
         is_thought = word(step.get("style"), "type") == "thinking"
         for part in step.get("content") or ():
-            kind, text = word(part, "type"), word(part, "text")
+            kind = word(part, "type")
             call_id = word(part, "toolCallRequestId") or str(part.get("callId", ""))
             if kind == "toolCallResult":
                 yield call_id, part.get("content")
@@ -64,8 +67,9 @@ def _steps(version: Row, source: Source, chat: ForeignChat) -> Iterator[Step]:
             elif word(part, "fileType") == "image":
                 yield from chat.images([source.stored(word(part, "fileIdentifier"))])
             elif kind != "text":
-                chat.omitted[kind or "unknown part"] += 1
+                chat.omit(kind)
             elif not part.get("isStructural"):
+                text = chat.text(part.get("text"))
                 yield ReasoningPart(text=text) if is_thought else text
 
 

@@ -67,22 +67,26 @@ def read_database(database: ForeignDatabase) -> Chats:
 def _stored(database: ForeignDatabase, number: int, rows: Iterator[Row]) -> Iterator[ForeignChat]:
     (row,) = database.rows("select * from chat where rowid = :number", number=number)
     stored = _json_object(row["chat"])
-    row |= {"chat": stored, "meta": _json_object(row.get("meta"))}
+    is_damaged = stored is None
+    stored = stored or {}
+    row |= {"chat": stored, "meta": _json_object(row.get("meta")) or {}}
     messages = row_in(row_in(stored, "history"), "messages")
     for one in rows:
         key = str(one["id"]).removeprefix(f"{row['id']}-")
         messages[key] = row_in(messages, key) | _message(one)
     messages = dict(sorted(messages.items(), key=lambda item: number_in(item[1], "timestamp")))
     stored["history"] = row_in(stored, "history") | {"messages": messages}
-    yield from read(row)
+    for chat in read(row):
+        chat.omitted["damaged record"] += is_damaged
+        yield chat
 
 
-def _json_object(text: object) -> Row:
-    """Return the object of a column; an empty one if it is damaged."""
+def _json_object(text: object) -> Row | None:
+    """Return the object of a column; None if it is damaged."""
     with suppress(*NO_JSON):
         if isinstance(value := json.loads(as_word(text)), dict):
             return value
-    return {}
+    return None
 
 
 def _message(row: Row) -> Row:

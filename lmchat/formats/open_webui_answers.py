@@ -38,7 +38,7 @@ def steps(message: Row, chat: ForeignChat) -> Iterator[Step]:
     if items := message.get("output"):
         yield from _items(items, chat)
     elif isinstance(content := message["content"], list):
-        yield _joined(content)
+        yield chat.text(content)
     elif word(message, "role") == Role.ASSISTANT:
         yield from _blocks(content, chat)
     else:
@@ -49,19 +49,15 @@ def _items(items: list[Row], chat: ForeignChat) -> Iterator[Step]:
     for item in items:
         match item["type"]:
             case "message":
-                yield _joined(item["content"])
+                yield chat.text(item["content"])
             case "reasoning":
-                yield ReasoningPart(text=_joined(item.get("summary") or item["content"]))
+                yield ReasoningPart(text=chat.text(item.get("summary") or item["content"]))
             case "function_call":
                 yield call_of(item["call_id"], item["name"], item["arguments"])
             case "function_call_output":
                 yield item["call_id"], item["output"]
             case kind:
                 chat.omitted[kind.removeprefix("open_webui:").replace("_", " ")] += 1
-
-
-def _joined(parts: list[Row]) -> str:
-    return "".join(word(part, "text") for part in parts)
 
 
 def _blocks(text: str, chat: ForeignChat) -> Iterator[Step]:

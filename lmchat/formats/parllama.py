@@ -35,7 +35,7 @@ def read(value: Row, source: Source) -> Iterator[ForeignChat]:
 
 def _steps(message: Row, chat: ForeignChat) -> Iterator[Step]:
     yield from chat.images(message.get("images") or ())
-    yield ReasoningPart(text=word(message, "thinking"))
+    yield ReasoningPart(text=chat.text(message.get("thinking")))
     yield message.get("content", "")
     for name, kind in _OTHERS.items():
         chat.omitted[kind] += len(message.get(name) or ())

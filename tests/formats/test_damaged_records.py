@@ -9,11 +9,14 @@ from contextlib import closing, suppress
 
 import pytest
 
-from tests.formats.test_foreign import CHATGPT, DATA, LLAMA_CPP, LM_STUDIO, chats_of, left_out
+from lmchat.errors import FileRefused
+from tests.formats.test_foreign import CHATGPT, DATA, LLAMA_CPP, LM_STUDIO, chats_of, left_out, outline
 from tests.formats.test_foreign_databases import source
 
 JAN = "jan/messages.jsonl"
 WRONG = (5, "x", None, [], {}, 1e308, [5], {"a": []})
+_LINKS = ("conversation_id", "chat_id", "hash", "parent_hash", "tip_message_hash")
+_KEYS = (("chat", "id"), ("conversations", "id"), ("threads", "id"))
 _DATABASES = ("elia.sql", "oterm.sql", "llm.sql", "llm-upgraded.sql", "open-webui.sql")
 
 
@@ -131,7 +134,11 @@ def _changed(value, path, replacement):
     return changed
 
 
+_FIGURE = 424242
+SHAPES = (_FIGURE, [_FIGURE], {"value": _FIGURE}, [{"type": "text", "text": str(_FIGURE)}])
+TEXTS = ("text", "content", "value", "parts", "thinking", "reasoningContent", "output")
 CONTAINERS = {
+    LLAMA_CPP: ("messages",),
     LM_STUDIO: ("messages",),
     CHATGPT: (0, "mapping"),
     "open-webui.json": (0, "chat", "history", "messages"),
@@ -139,10 +146,18 @@ CONTAINERS = {
 }
 
 
+def value_of(name):
+    """Return the one value of a file; of llama.cpp that of its older export."""
+    if name != LLAMA_CPP:
+        return json.loads((DATA / name).read_text())
+    session, *messages = map(json.loads, lines_of(name))
+    return {"conv": session, "messages": [record["message"] for record in messages]}
+
+
 @pytest.mark.parametrize("name", CONTAINERS)
 @pytest.mark.parametrize("wrong", WRONG, ids=str)
 def test_a_wrong_value_of_a_message_costs_that_message_only(tmp_path, name, wrong):
-    value = json.loads((DATA / name).read_text())
+    value = value_of(name)
     container = CONTAINERS[name]
     (whole,) = chats_of(DATA / name)
     path = tmp_path / name
@@ -156,10 +171,113 @@ def test_a_wrong_value_of_a_message_costs_that_message_only(tmp_path, name, wron
                 assert any("damaged message" in words for words in left_out(path)), place
 
 
+@pytest.mark.parametrize("name", [*CONTAINERS, JAN])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_a_text_of_another_shape_is_read_or_counted(tmp_path, name, shape):
+    value = [json.loads(line) for line in lines_of(name)] if name == JAN else value_of(name)
+    container = CONTAINERS.get(name, ())
+    path = tmp_path / name.replace("/", "-")
+    path.write_text(json.dumps(value))
+    before = left_out(path)
+    places = [place for place in _places(value) if place[: len(container)] == container]
+    for place in places:
+        is_text = {*place[-1:]} & {*TEXTS} or place[-2:-1] == ("parts",)
+        if not is_text or _is_hidden(value, place):
+            continue
+        path.write_text(json.dumps(_changed(value, place, shape)))
+        (session,) = chats_of(path)
+        assert str(_FIGURE) in str(outline(session)) or left_out(path) != before, place
+
+
+def _is_hidden(value, place):
+    """Return whether a text is in a message or part that its program does not show."""
+    for key in place:
+        value = value[key]
+        row = value if isinstance(value, dict) else {}
+        metadata, kind = row.get("metadata") or {}, row.get("content_type")
+        is_hidden_message = "is_visually_hidden_from_conversation" in metadata
+        if is_hidden_message or kind == "reasoning_recap" or row.get("isStructural"):
+            return True
+        if "output" in row and place[-1] == "content" and row.get("role"):
+            return key == place[-2]  # the output has the text once more
+    return False
+
+
+@pytest.mark.parametrize("key", [5, None, "", []], ids=str)
+def test_a_message_of_llama_cpp_with_a_wrong_id_costs_itself_only(tmp_path, key):
+    path = tmp_path / "chats.json"
+    path.write_text(json.dumps(_changed(value_of(LLAMA_CPP), ("messages", 2, "id"), key)))
+    (session,) = chats_of(path)
+    assert len(session.tree) == 5
+    assert left_out(path) == ["“Sorting”: 1 damaged message left out"]
+
+
+@pytest.mark.parametrize("name", [JAN, LLAMA_CPP])
+def test_a_message_with_the_id_of_another_one_is_counted(tmp_path, name):
+    good = lines_of(name)
+    path = tmp_path / "messages.jsonl"
+    path.write_text("\n".join([*good, good[3]]))
+    assert "1 repeated message left out" in left_out(path)[-1]
+
+
+def test_a_record_of_llama_cpp_of_an_unknown_type_is_counted(tmp_path):
+    path = tmp_path / "chats.jsonl"
+    path.write_text("\n".join([*lines_of(LLAMA_CPP), '{"type": "note", "text": "x"}']))
+    (session,) = chats_of(path)
+    assert len(session.tree) == 6
+    assert left_out(path) == ["“Sorting”: 1 damaged message left out"]
+
+
+def test_a_content_of_llama_cpp_may_be_a_list_of_texts(tmp_path):
+    parts = [{"type": "text", "text": "hello"}]
+    path = tmp_path / "chats.json"
+    path.write_text(json.dumps(_changed(value_of(LLAMA_CPP), ("messages", 2, "content"), parts)))
+    (session,) = chats_of(path)
+    assert session.tree[1].text.endswith("hello")
+    assert left_out(path) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"content_type": "super_widget", "widget": {"a": 1}}, "1 super_widget"),
+        ({"content_type": "text", "parts": [5]}, "1 unknown part"),
+        ({"content_type": "code", "text": 5}, "1 code"),
+        ({"content_type": "code", "language": "unknown", "text": ""}, None),
+        ({"content_type": "text", "parts": [""]}, None),
+    ],
+    ids=str,
+)
+def test_a_message_of_chatgpt_of_another_kind_is_counted_unless_it_is_empty(tmp_path, content, words):
+    path = tmp_path / "conversations.json"
+    place = (0, "mapping", "a1", "message", "content")
+    path.write_text(json.dumps(_changed(value_of(CHATGPT), place, content)))
+    assert len(chats_of(path)[0].tree) == 5
+    counted = ", ".join(["1 image", words] if words else ["1 image"])
+    (told,) = left_out(path)
+    assert {*counted.split(", ")} == {*told.partition(": ")[2].removesuffix(" left out").split(", ")}
+
+
+def test_a_chat_of_open_webui_without_its_record_is_counted(tmp_path):
+    path = source(tmp_path, "open-webui.sql")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("update chat set chat = null")
+        connection.commit()
+    (session,) = chats_of(path)
+    assert "Thanks a lot" in texts_of(session)
+    assert "1 damaged record" in left_out(path)[0]
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("delete from chat_message")
+        connection.execute("insert into chat (id, user_id, chat) values ('b', 'u1', 'x')")
+        connection.commit()
+    with pytest.raises(FileRefused, match="1 damaged record left out"):
+        chats_of(path)
+
+
 @pytest.mark.parametrize("name", CONTAINERS)
 @pytest.mark.parametrize("wrong", WRONG, ids=str)
 def test_a_wrong_value_beside_the_messages_costs_no_message(tmp_path, name, wrong):
-    value = json.loads((DATA / name).read_text())
+    value = value_of(name)
     container = CONTAINERS[name]
     (whole,) = chats_of(DATA / name)
     path = tmp_path / name
@@ -171,27 +289,49 @@ def test_a_wrong_value_beside_the_messages_costs_no_message(tmp_path, name, wron
             assert len(session.tree) >= len(whole.tree) - 1, place  # a system prompt is a message
 
 
+@pytest.mark.parametrize("name", [JAN, LLAMA_CPP])
+@pytest.mark.parametrize("wrong", WRONG, ids=str)
+def test_a_wrong_value_of_a_line_costs_that_line_only(tmp_path, name, wrong):
+    records = [json.loads(line) for line in lines_of(name)]
+    path = tmp_path / "messages.jsonl"
+    path.write_text("\n".join(map(json.dumps, records)))
+    count = len(chats_of(path)[0].tree)
+    for place in [place for place in _places(records) if place]:
+        path.write_text("\n".join(map(json.dumps, _changed(records, place, wrong))))
+        found = sum(len(session.tree) for session in chats_of(path))
+        assert found >= count - 4, place  # with its calls and results
+        is_whole = found >= count or wrong == "x"  # which is a good text
+        assert is_whole or left_out(path) or not wrong, place
+
+
 @pytest.mark.parametrize("name", _DATABASES)
-@pytest.mark.parametrize("wrong", ["5", "x'ff'", "'{'", "1e999", "''", "'[1, {}]'"])
+@pytest.mark.parametrize("wrong", ["null", "5", "x'ff'", "'{'", "1e999", "''", "'[1, {}]'"])
 def test_a_wrong_value_of_a_row_costs_that_row_only(tmp_path, name, wrong):
     made = source(tmp_path, name)
-    (whole,) = chats_of(made)[:1]
     count = sum(len(session.tree) for session in chats_of(made))
-    with closing(sqlite3.connect(made)) as connection:
-        query = (
-            "select m.name, c.name from sqlite_master m, pragma_table_info(m.name) c where m.type = 'table'"
-        )
-        columns = connection.execute(query).fetchall()
+    assert count
     path = tmp_path / "damaged.db"
-    for table, column in columns:
-        if "fts" in table or (column in ("id", "chat_id", "hash", "role", "author", "tip_message_hash")):
-            continue
+    for table, column, row in _cells(made):
         path.write_bytes(made.read_bytes())
-        last = f'(select max(rowid) from "{table}")'  # noqa: S608 - constants
-        change = f'update or ignore "{table}" set "{column}" = {wrong} where rowid = {last}'  # noqa: S608
+        change = f'update "{table}" set "{column}" = {wrong} where rowid = {row}'  # noqa: S608
         with closing(sqlite3.connect(path)) as connection, suppress(sqlite3.Error):
             connection.execute(change)
             connection.commit()
         found = sum(len(session.tree) for session in chats_of(path))
-        assert found >= count - 3, (table, column)
-    assert whole.tree
+        assert found >= count - 3, (table, column, row)
+
+
+def _cells(path):
+    """Return table, column and row of the values of a database that may be wrong.
+
+    Without the others a chat has no messages, or a message no place.
+    """
+    with closing(sqlite3.connect(path)) as connection:
+        query = (
+            "select m.name, c.name from sqlite_master m, pragma_table_info(m.name) c where m.type = 'table'"
+        )
+        for table, column in connection.execute(query).fetchall():
+            is_link = column in _LINKS or (table, column) in _KEYS
+            if "fts" not in table and not is_link:
+                rows = connection.execute(f'select rowid from "{table}"')  # noqa: S608 - a constant
+                yield from ((table, column, row) for (row,) in rows)
