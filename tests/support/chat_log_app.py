@@ -26,6 +26,8 @@ from lmchat.domain.message import (
     Receipt,
     Role,
     TextPart,
+    ToolCallPart,
+    ToolResultPart,
     new_id,
     text_message,
 )
@@ -111,6 +113,12 @@ def answer(text: str, *, thought: str = "", **changes: object) -> ChatMessage:
 
 def streaming(text: str = "", **changes: object) -> ChatMessage:
     return answer(text, **({"state": AnswerState.STREAMING, "receipt": None} | changes))
+
+
+def call(arguments: str = "{}", result: str = "") -> ChatMessage:
+    asked = ToolCallPart(call_id="a", name="files/read_text", arguments=arguments)
+    parts = (asked, ToolResultPart(text=result)) if result else (asked,)
+    return replace(text_message(Role.TOOL, ""), parts=parts, created_at=NOON)
 
 
 async def load(pilot: Pilot, *messages: ChatMessage) -> None:

@@ -9,16 +9,19 @@ from asyncio import events
 from functools import partial
 
 import pytest
+from msgspec.structs import replace
 
 from lmchat.domain.event import TextDelta
+from lmchat.domain.message import AnswerState
 from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS
-from lmchat.tui.widgets.chat_log.entry import Entry
+from lmchat.tui.widgets.chat_log.entry import ASKS, Entry
 from lmchat.tui.widgets.chat_log.layout.page import wrap_points
 from lmchat.tui.widgets.chat_log.markdown.inline import is_told_by, rest_of_address
 from lmchat.tui.widgets.chat_log.markdown.parser import parse_blocks
 from lmchat.tui.widgets.chat_log.matching import Query
 from tests.support.chat_log_app import (
     answer,
+    call,
     document_with,
     plain_page,
     pour,
@@ -175,3 +178,57 @@ def test_words_are_counted_in_a_message_in_linear_time(name, words):
 def test_words_are_marked_in_the_longest_block_in_linear_time(name, words):
     query, text = Query([words]), SEARCHED[name](LONGEST_BLOCK)
     assert cpu_s(lambda: list(query.spans(text))) < MOST_S
+
+
+DEEP = "[" * 100 + "1" + "]" * 100
+CALLS = {
+    "one list in another": "[" * 900 + "]" * 900,
+    "more lists than can be read": "[" * (CHARS // 2),
+    "a deep list before a wide one": "[" * 900 + "1," * 40_000 + "1" + "]" * 900,
+    "many deep lists": "[" + f"{DEEP}," * (CHARS // len(DEEP)) + "1]",
+    "a flat list": "[" + "1," * (CHARS // 2 - 1) + "1]",
+    "lists of one": "[" + "[1]," * (CHARS // 4 - 1) + "1]",
+    "lists of one that are indented": "[" + "[1]," * 9_950 + "1]",
+    "lists that become many rows": "[" + f"{DEEP}," * 190 + "1]",
+    "one string": '{"text": "' + "word " * (CHARS // 5) + '"}',
+    "one word": '{"text": "' + "a" * CHARS + '"}',
+    "ideographs with accents": '{"text": "' + "\u6f22\u0301" * (CHARS // 2) + '"}',
+    "short lines": "a\n" * (CHARS // 2),
+    "blank lines": "\n" * CHARS,
+    "tabs": "\t" * CHARS,
+}
+LONG_CALLS = {
+    **{f"{name} as arguments": call(arguments=text) for name, text in CALLS.items()},
+    **{f"{name} as result": call(result=text) for name, text in CALLS.items()},
+}
+
+
+@pytest.mark.parametrize("is_folded", [True, False], ids=["folded", "unfolded"])
+@pytest.mark.parametrize("state", ["", "running 3 s", ASKS])
+@pytest.mark.parametrize("name", LONG_CALLS)
+def test_a_call_of_a_tool_is_laid_out_without_holding_the_loop(name, state, is_folded):
+    message = LONG_CALLS[name]
+    if state:
+        message = replace(message, state=AnswerState.STREAMING)
+    document = document_with(Entry(message, call=state, is_folded=is_folded), plain_page(90))
+    assert cpu_s(document.build, 0) < MOST_S
+    for block in range(len(document.entries[0].blocks[:40])):
+        assert cpu_s(document.prepare, 0, block) < MOST_S / 2
+
+
+@pytest.mark.parametrize("name", LONG_CALLS)
+async def test_a_folded_call_of_a_tool_is_searched_and_copied_without_holding_the_loop(
+    pilot, log, longest_s, name
+):
+    log.load([question("Go on."), LONG_CALLS[name]])
+    loop = asyncio.get_running_loop()
+    loop.call_soon(log.finder.find, "word")
+    await until(lambda: log.finder.is_complete, "all is counted")
+    loop.call_soon(log.finder.step, 1)
+    await pilot.pause()
+    log.document.entries[1].is_folded = False
+    log.document.rebuild(1)
+    log.viewport.set_cursor(1)
+    loop.call_soon(log.action_message, "copy")
+    await pilot.pause()
+    assert longest_s() < MOST_S

@@ -32,7 +32,8 @@ from lmchat.tui.widgets.chat_log.layout.furniture import (
     call_texts,
     end_blocks,
     prompt_blocks,
-    question_lines,
+    question_block,
+    question_blocks,
     remark,
     rule,
     state_block,
@@ -157,10 +158,23 @@ def _live_parts(parts: Iterable[Part], *, is_streaming: bool) -> list[LivePart]:
 def _call_blocks(message: ChatMessage) -> Iterator[Block]:
     """Yield what a call unfolds to: as code, never as Markdown."""
     for heading, text, language in call_texts(message):
-        tail = MarkdownTail()
-        tail.open_code(language)
-        tail.feed(text, is_final=True)
-        yield from (remark(heading), *tail.closed)
+        yield remark(heading)
+        yield from _code_blocks(text, language)
+
+
+def _question_blocks(message: ChatMessage, *, is_folded: bool) -> list[Block]:
+    """Return the card that asks whether a tool may run."""
+    if is_folded:
+        return [question_block(message)]
+    pieces = [_code_blocks(text, language) for _, text, language in call_texts(message)]
+    return question_blocks(message, list(chain.from_iterable(pieces)))
+
+
+def _code_blocks(text: str, language: str) -> list[Block]:
+    tail = MarkdownTail()
+    tail.open_code(language)
+    tail.feed(text, is_final=True)
+    return tail.closed
 
 
 class Entry(Struct):
@@ -325,7 +339,7 @@ class Entry(Struct):
                 return prompt_blocks(message, is_folded=self.is_folded)
             case Role.TOOL:
                 if self.call == ASKS:
-                    return [made(partial(question_lines, message, self.is_folded))]
+                    return _question_blocks(message, is_folded=self.is_folded)
                 row = made(partial(call_lines, message, self.call, self.is_folded))
                 return [row] if self.is_folded else [row, *_call_blocks(message)]
             case _:

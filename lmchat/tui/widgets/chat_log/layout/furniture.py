@@ -17,7 +17,7 @@ from lmchat.domain.turn import Stage, Turn
 from lmchat.text import safe_line
 from lmchat.tui import formatting
 from lmchat.tui.widgets.chat_log.blocks import Block, Kind, Line, Span, made, plain_blocks
-from lmchat.tui.widgets.chat_log.layout.code import code_lines, head_line
+from lmchat.tui.widgets.chat_log.layout.code import code_lines, head_line, piece_lines
 from lmchat.tui.widgets.chat_log.layout.page import Page, broken, harmless, width_of
 
 _NULL = Style.null()
@@ -25,6 +25,12 @@ _TIME_CELLS = 7
 _RATE_CELLS = 4
 _LEAST_NAME_CELLS = 10  # less of a name before its keys tells nothing
 _CARD_ROWS = 9  # rows of a card, without its keys, until it is unfolded
+_COUNTED_CHARS = 4_000  # characters of each text of a folded card that are laid out to count its rows
+_COUNTED_LINES = 500
+_MOST_INDENTED_CHARS = 40_000  # indenting a longer text takes longer than a key may wait
+_MOST_GROWTH = 8
+"""Times that JSON may become longer by blanks: where it nests too deep, nothing else is seen."""
+_SMALL_CHARS = 2_000  # in a text so short, blanks do no harm
 
 
 def rule(words: str, *, style: str = "muted") -> Block:
@@ -149,14 +155,30 @@ def call_texts(message: ChatMessage) -> list[tuple[str, str, str]]:
     found = []
     arguments = "".join(call.arguments for call in message.tool_calls)
     for heading, text in (("arguments", arguments), ("result", message.tool_result)):
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
-            value = None
-        is_json = isinstance(value, dict | list)
-        shown = json.dumps(value, ensure_ascii=False, indent=2) if is_json else text
-        found += [(heading, shown, "json" if is_json else "")] if text else []
+        indented = _indented(text)
+        if text:
+            found.append((heading, indented or text, "json" if indented else ""))
     return found
+
+
+def _indented(text: str) -> str:
+    """Return JSON on lines of its own; nothing where the text is something else, or would become too long."""
+    if len(text) > _MOST_INDENTED_CHARS:
+        return ""
+    room = max(len(text) * _MOST_GROWTH, _SMALL_CHARS)
+    pieces: list[str] = []
+    try:
+        value = json.loads(text)
+        if not isinstance(value, dict | list):
+            return ""
+        for piece in json.JSONEncoder(ensure_ascii=False, indent=2).iterencode(value):
+            pieces.append(piece)
+            room -= len(piece)
+            if room < 0:
+                return ""
+    except (ValueError, RecursionError):
+        return ""
+    return "".join(pieces)
 
 
 def call_lines(message: ChatMessage, state: str, is_folded: bool, page: Page) -> list[Line]:
@@ -197,21 +219,62 @@ def _call_end(page: Page, message: ChatMessage, state: str) -> list[Span]:
             return [word, *(_next(page, reason) if reason else ())]
 
 
-def question_lines(message: ChatMessage, is_folded: bool, page: Page) -> list[Line]:
-    """Return the card that asks whether a tool may run."""
-    name = (safe_line(message.tool_calls[0].name, limit=200), page.styles["strong"])
-    rows = [page.row([[("! ", page.styles["warning"]), name, (" wants to run", _NULL)]], tint="panel")]
+def question_block(message: ChatMessage) -> Block:
+    """Return the folded card that asks whether a tool may run."""
+    return made(partial(_question_lines, message))
+
+
+def question_blocks(message: ChatMessage, pieces: Sequence[Block]) -> list[Block]:
+    """Return the unfolded card; `pieces` are those of the texts of the call, as code."""
+    blocks = [made(partial(_question_head, message))]
+    for piece in pieces:
+        block = made(partial(_question_piece, piece), is_attached=True)
+        block.source, block.info = piece.source, piece.info
+        block.code, block.piece = piece.code, piece.piece
+        blocks.append(block)
+    blocks.append(made(partial(_question_keys, message), is_attached=True))
+    return blocks
+
+
+def _question_lines(message: ChatMessage, page: Page) -> list[Line]:
+    rows, is_cut = list[Line](), False
     for _, text, language in call_texts(message):
-        rows += code_lines(page, text, language, is_first=False)
-    if is_folded and (hidden := len(rows) - _CARD_ROWS) > 0:
-        more = [*_fold_sign(page, is_folded=True), (formatting.counted(hidden, "more line"), _NULL)]
-        rows[_CARD_ROWS:] = [page.row([more], _key(page, "Enter", "unfold", "fold"), tint="panel")]
+        start = "\n".join(text[:_COUNTED_CHARS].split("\n", _COUNTED_LINES)[:_COUNTED_LINES])
+        is_cut = is_cut or len(start) < len(text)
+        rows += code_lines(page, start, language, is_first=False)
+    room = _CARD_ROWS - 1  # below the head
+    hidden = len(rows) - room
+    if hidden > 0:
+        words = f"{hidden:,}+ more lines" if is_cut else formatting.counted(hidden, "more line")
+        more = [*_fold_sign(page, is_folded=True), (words, _NULL)]
+        rows[room:] = [page.row([more], _key(page, "Enter", "unfold", "fold"), tint="panel")]
+    return [*_question_head(message, page), *_on_card(rows, page), *_question_keys(message, page)]
+
+
+def _question_head(message: ChatMessage, page: Page) -> list[Line]:
+    words = [("! ", page.styles["warning"]), _tool_name(message, page), (" wants to run", _NULL)]
+    return _on_card([page.row([words], tint="panel")], page)
+
+
+def _question_piece(piece: Block, page: Page) -> list[Line]:
+    return _on_card(piece_lines(page, piece, ()), page)
+
+
+def _question_keys(message: ChatMessage, page: Page) -> list[Line]:
     keys = [_key(page, key, words + "   ", key) for key, words in CHOICES.items()]
     room = page.text_width - width_of([span for key in keys for span in key])
-    asked = _asked_name(page, name, room)
+    asked = _asked_name(page, _tool_name(message, page), room)
     answer = _key(page, f"Alt+{page.icons.up_arrow}", "answer", "")
-    rows.append(page.row([asked, answer], tint="panel"))
-    rows[-1].hint = page.row([asked, *keys], tint="panel").segments
+    row = page.row([asked, answer], tint="panel")
+    row.hint = page.row([asked, *keys], tint="panel").segments
+    return _on_card([row], page)
+
+
+def _tool_name(message: ChatMessage, page: Page) -> Span:
+    return safe_line(message.tool_calls[0].name, limit=200), page.styles["strong"]
+
+
+def _on_card(rows: list[Line], page: Page) -> list[Line]:
     for row in rows:
         row.segments[0] = Segment(" ", page.styles["panel"])  # code begins with a cell of the ground
         row.tint, row.bar = "panel", "warning"
