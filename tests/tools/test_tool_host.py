@@ -271,7 +271,8 @@ async def test_a_server_that_has_failed_starts_again_with_a_call_or_on_demand_on
         assert (tmp_path / "starts").read_text() == "xxx"
 
 
-async def test_a_server_over_http_gets_its_headers(tmp_path):
+@pytest.mark.parametrize("value", ["Bearer abc", " \tBearer abc\r\n"])
+async def test_a_server_over_http_gets_its_headers_without_blanks_and_line_ends_around(tmp_path, value):
     def reply(seen):
         found = mcp_server.replies(seen.json)
         return json_reply(found[-1]) if found else text_reply("", status=202)
@@ -279,7 +280,7 @@ async def test_a_server_over_http_gets_its_headers(tmp_path):
     with ScriptedServer() as http:
         http.unknown = reply
         server = McpSettings(name="wiki", url=f"{http.url}/mcp", headers_env={"Authorization": "WIKI_TOKEN"})
-        async with a_host(tmp_path, server, environ={"WIKI_TOKEN": "Bearer abc"}) as host:
+        async with a_host(tmp_path, server, environ={"WIKI_TOKEN": value}) as host:
             assert (await call(host, "wiki/echo", text="over http")).text == "over http"
         assert {seen.headers["authorization"] for seen in http.requests if seen.body} == {"Bearer abc"}
 
@@ -310,19 +311,6 @@ def echoing(seen):
     """Refuse a request with its own header: in the words, in JSON of no use, and in the header of a reply."""
     said = seen.headers["authorization"]
     return text_reply(f"{said} is not known", status=401, headers={"X-Echo": said})
-
-
-async def test_blanks_and_line_ends_around_a_header_of_the_environment_are_not_sent(tmp_path):
-    def reply(seen):
-        found = mcp_server.replies(seen.json)
-        return json_reply(found[-1]) if found else text_reply("", status=202)
-
-    with ScriptedServer() as http:
-        http.unknown = reply
-        server = McpSettings(name="wiki", url=f"{http.url}/mcp", headers_env={"Authorization": "WIKI_TOKEN"})
-        async with a_host(tmp_path, server, environ={"WIKI_TOKEN": " \tBearer abc\r\n"}) as host:
-            assert (await call(host, "wiki/echo", text="over http")).text == "over http"
-        assert {seen.headers["authorization"] for seen in http.requests if seen.body} == {"Bearer abc"}
 
 
 @pytest.mark.parametrize("value", ["s3cret\nX-More: s3cret", "s3cret\x07", "s3crét", "s3cret\u202e"])

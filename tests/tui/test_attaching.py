@@ -145,10 +145,10 @@ async def test_a_dropped_file_is_attached_and_undo_brings_its_path_back(desk, tm
 @pytest.fixture
 def secret(tmp_path, monkeypatch):
     """A file outside the working folder, and a link to it inside."""
-    (tmp_path / "work").mkdir()
+    (tmp_path / "here").mkdir()
     (tmp_path / "id_rsa").write_text("PRIVATE KEY\n")
-    (tmp_path / "work" / "notes.md").symlink_to(tmp_path / "id_rsa")
-    monkeypatch.chdir(tmp_path / "work")
+    (tmp_path / "here" / "notes.md").symlink_to(tmp_path / "id_rsa")
+    monkeypatch.chdir(tmp_path / "here")
     return tmp_path / "id_rsa"
 
 
@@ -166,7 +166,7 @@ async def asks(desk) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["{0}/id_rsa", "file://{0}/id_rsa", "{0}/work/notes.md", "{0}/work/../id_rsa"]
+    "name", ["{0}/id_rsa", "file://{0}/id_rsa", "{0}/here/notes.md", "{0}/here/../id_rsa"]
 )
 async def test_a_pasted_path_outside_the_folder_is_read_only_after_a_question(desk, tmp_path, secret, name):
     text = name.format(tmp_path)
