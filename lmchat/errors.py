@@ -9,7 +9,9 @@ class LMChatError(Exception):
     kind = "error"  # one word for scripts, as in the `error` field of the JSON form
     exit_code = 1  # exit code of the command line
 
-    def __init__(self, message: str, *, hint: str = "", details: str = "", kind: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, hint: str = "", details: str = "", kind: str | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message  # one sentence: what happened
         self.hint = hint  # one sentence: the next step; empty where there is none

@@ -13,7 +13,9 @@ from pathlib import Path, PurePath
 from lmchat.errors import FileExists, FileRefused, StoreUnavailable
 
 MAX_BYTES = 16 << 20  # more than any file that lmchat writes
-_LONGEST_PART = 50  # characters of the name in its temporary file's name; the usual limit is 255 bytes
+_LONGEST_PART = (
+    50  # characters of the name in its temporary file's name; the usual limit is 255 bytes
+)
 _USUAL_MODE = 0o666  # before the user's umask
 _OWNER_ONLY = 0o600
 _FOLDER_MODE = 0o700
@@ -22,7 +24,16 @@ _NEEDED = frozenset(
     (
         *("HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "TZ", "USER"),
         *("APPDATA", "COMSPEC", "HOMEDRIVE", "HOMEPATH", "LOCALAPPDATA", "NUMBER_OF_PROCESSORS"),
-        *("PATHEXT", "PROGRAMDATA", "SYSTEMDRIVE", "SYSTEMROOT", "TEMP", "TMP", "USERNAME", "USERPROFILE"),
+        *(
+            "PATHEXT",
+            "PROGRAMDATA",
+            "SYSTEMDRIVE",
+            "SYSTEMROOT",
+            "TEMP",
+            "TMP",
+            "USERNAME",
+            "USERPROFILE",
+        ),
         *("WINDIR", "SSL_CERT_DIR", "SSL_CERT_FILE"),
         *("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"),
     )
@@ -43,7 +54,12 @@ def image_type(data: bytes) -> str:
     """Return the media type of a PNG, JPEG, WebP or GIF image by its first bytes; empty for all else."""
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return "image/webp"
-    known = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg", b"GIF87a": "gif", b"GIF89a": "gif"}
+    known = {
+        b"\x89PNG\r\n\x1a\n": "png",
+        b"\xff\xd8\xff": "jpeg",
+        b"GIF87a": "gif",
+        b"GIF89a": "gif",
+    }
     return next((f"image/{kind}" for start, kind in known.items() if data.startswith(start)), "")
 
 
@@ -153,7 +169,9 @@ def empty_log(path: Path) -> None:
         previous_log(path).unlink(missing_ok=True)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise StoreUnavailable(f"{path} could not be emptied: {reason}.", hint="Delete it.") from error
+        raise StoreUnavailable(
+            f"{path} could not be emptied: {reason}.", hint="Delete it."
+        ) from error
 
 
 def previous_log(path: Path) -> Path:
@@ -161,7 +179,9 @@ def previous_log(path: Path) -> Path:
     return path.with_name(f"{path.name}.1")
 
 
-def write_new_file(path: Path, text: str, *, is_forced: bool = False, mode: int = _USUAL_MODE) -> None:
+def write_new_file(
+    path: Path, text: str, *, is_forced: bool = False, mode: int = _USUAL_MODE
+) -> None:
     """Write a new file, or replace one, which keeps its mode, if forced; raises `FileRefused`."""
     try:
         if is_forced and not path.is_dir():

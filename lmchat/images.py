@@ -65,7 +65,9 @@ def sized(name: str, data: bytes) -> SizedImage:
     if image_type(data) == "image/png" and _PNG_END not in data:
         raise _damaged(name)
     if not _can_decode():
-        return _within_bytes(name, SizedImage(data), 'To scale images down: pip install "lmchat[images]"')
+        return _within_bytes(
+            name, SizedImage(data), 'To scale images down: pip install "lmchat[images]"'
+        )
     with opened(name, data) as image:
         if max(image.size) <= LONGEST_SIDE:
             image.load()  # fails if it is truncated

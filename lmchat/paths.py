@@ -19,7 +19,9 @@ class Paths:
         self.tools_file = config_dir / "tools.py"  # Python functions that models can call
         self.themes_folder = config_dir / "themes"  # own themes, each a TOML file
         self.credentials_file = config_dir / "credentials.toml"
-        self.sessions_file = config_dir / "sessions.db"  # also drafts, prompt history, metrics and ledger
+        self.sessions_file = (
+            config_dir / "sessions.db"
+        )  # also drafts, prompt history, metrics and ledger
         self.models_file = cache_dir / "models.json"
         self.demo_dir = cache_dir / "engine"
         self.engine_log_file = state_dir / "engine.log"

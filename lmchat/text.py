@@ -19,7 +19,9 @@ _SUBSTITUTE = "\ufffd"
 _JOINERS = "\u200c\u200d"
 _KEYCAPS = "0123456789#*"
 _SHAPING = re.compile("[\u200c\u200d\ufe00-\ufe0f\U000e0100-\U000e01ef]")
-_PICTURES = {code: chr(0x2400 + code) for code in range(0x20) if code not in (0x09, 0x0A)} | {0x7F: "\u2421"}
+_PICTURES = {code: chr(0x2400 + code) for code in range(0x20) if code not in (0x09, 0x0A)} | {
+    0x7F: "\u2421"
+}
 _NO_CHARACTERS = "".join(
     chr(plane | last) for plane in range(0, 0x110000, 0x10000) for last in (0xFFFE, 0xFFFF)
 )
@@ -95,7 +97,11 @@ def _shaped(found: re.Match[str]) -> str:
     char, before, after = found[0], text[max(start - 1, 0) : start], text[end : end + 1]
     if char in _JOINERS:
         return char if _is_joinable(before) and _is_joinable(after) else _SUBSTITUTE
-    is_base = before in _KEYCAPS if before.isascii() else _is_joinable(before) and not _SHAPING.match(before)
+    is_base = (
+        before in _KEYCAPS
+        if before.isascii()
+        else _is_joinable(before) and not _SHAPING.match(before)
+    )
     return char if before and is_base else _SUBSTITUTE
 
 
@@ -199,7 +205,9 @@ def fold(text: str) -> str:
 
 def normalized(form: Literal["NFC", "NFKD"], text: str) -> str:
     """Return a normal form of text, in linear time: too many marks are sorted a few at a time."""
-    if not any(map(_is_mark, text[::_MOST_MARKS])):  # each run that is too long holds one of these places
+    if not any(
+        map(_is_mark, text[::_MOST_MARKS])
+    ):  # each run that is too long holds one of these places
         return unicodedata.normalize(form, text)
     cuts = [0]
     for run in _MARK_RUN.finditer(text):

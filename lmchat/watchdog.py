@@ -130,7 +130,10 @@ def _signal(group: int, number: int) -> bool:
     """Signal a process group; return whether it still exists."""
     if not hasattr(os, "killpg"):  # Windows
         command = ("taskkill", "/F", "/T", "/PID", str(group))
-        return bool(number) and subprocess.run(command, check=False, capture_output=True).returncode == 0  # noqa: S603
+        if not number:
+            return False
+        ended = subprocess.run(command, check=False, capture_output=True)  # noqa: S603 - constant
+        return ended.returncode == 0
     try:
         os.killpg(group, number)
     except (ProcessLookupError, PermissionError):

@@ -9,7 +9,9 @@ import time
 os.environ.pop("TMUX", None)  # there other keys are shown
 os.environ["TZ"] = "UTC"  # pictures hold times of day
 time.tzset()
-os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"  # nobody's own keyring is touched
+os.environ["PYTHON_KEYRING_BACKEND"] = (
+    "keyring.backends.null.Keyring"  # nobody's own keyring is touched
+)
 
 pytest_plugins = [
     "tests.support.network_guard",

@@ -109,7 +109,11 @@ def test_a_link_is_followed_unless_it_is_to_be_replaced(tmp_path):
     write_atomically(link, b"\x00\xff")
     assert (elsewhere.read_bytes(), link.is_symlink()) == (b"\x00\xff", True)
     write_atomically(link, "new", follows_link=False)
-    assert (elsewhere.read_bytes(), link.read_text(), link.is_symlink()) == (b"\x00\xff", "new", False)
+    assert (elsewhere.read_bytes(), link.read_text(), link.is_symlink()) == (
+        b"\x00\xff",
+        "new",
+        False,
+    )
 
 
 @contextmanager

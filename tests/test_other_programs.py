@@ -13,7 +13,19 @@ from lmchat.terminal.clipboard import Clipboard
 from lmchat.terminal.programs import edit_text, page_text
 from tests.support.start_desk import put
 
-PROGRAMS = ("uv", "pip", "pip3", "lsof", "wl-copy", "wl-paste", "tmux", "vi", "nano", "less", "more")
+PROGRAMS = (
+    "uv",
+    "pip",
+    "pip3",
+    "lsof",
+    "wl-copy",
+    "wl-paste",
+    "tmux",
+    "vi",
+    "nano",
+    "less",
+    "more",
+)
 RELATIVE = ["", ".", "bin", f"{os.pathsep}bin", f"bin{os.pathsep}"]
 
 
@@ -43,7 +55,9 @@ def test_windows_does_not_take_a_program_of_the_current_folder(in_a_strange_fold
 
 def test_a_program_with_a_folder_is_found_below_the_folders_that_count_only(in_a_strange_folder):
     assert find_program("bin/uv", "/usr/bin") == ""
-    assert find_program("bin/uv", str(in_a_strange_folder)) == str(in_a_strange_folder / "bin" / "uv")
+    assert find_program("bin/uv", str(in_a_strange_folder)) == str(
+        in_a_strange_folder / "bin" / "uv"
+    )
     assert find_program(str(in_a_strange_folder / "bin" / "uv"), "") == str(
         in_a_strange_folder / "bin" / "uv"
     )
@@ -59,7 +73,9 @@ def test_no_installer_of_the_current_folder_is_taken(in_a_strange_folder, monkey
 @pytest.mark.parametrize("path", RELATIVE)
 async def test_no_tool_of_a_terminal_is_taken_out_of_the_current_folder(in_a_strange_folder, path):
     environ = {"PATH": path, "WAYLAND_DISPLAY": "wayland-0", "TMUX": "tmux,1,0", "EDITOR": "vi"}
-    clipboard = Clipboard(environ=environ, write=lambda _: False, file=in_a_strange_folder / "copied")
+    clipboard = Clipboard(
+        environ=environ, write=lambda _: False, file=in_a_strange_folder / "copied"
+    )
     assert (await clipboard.copy("words")).way == "file"
     assert [way.way for way in clipboard.ways() if way.works is not False] == ["file"]
     with pytest.raises(WrongUse, match="vi cannot be run"):
@@ -100,7 +116,12 @@ def test_the_variables_of_lmchat_are_kept_back():
 
 
 def test_what_lmchat_runs_for_itself_gets_no_variable_that_may_hold_a_key():
-    keys = {"LMCHAT_API_KEY": "a", "OPENAI_API_KEY": "b", "HF_TOKEN": "c", "AWS_SECRET_ACCESS_KEY": "d"}
+    keys = {
+        "LMCHAT_API_KEY": "a",
+        "OPENAI_API_KEY": "b",
+        "HF_TOKEN": "c",
+        "AWS_SECRET_ACCESS_KEY": "d",
+    }
     needed = {
         "PATH": "/bin",
         "LC_ALL": "C.UTF-8",

@@ -16,7 +16,14 @@ from lmchat.cli.commands import ParsedOptions
 from lmchat.cli.context import Context
 from lmchat.cli.output import SHORT_ID, Output, SafeStream, failure_detail, from_stdin, rounded
 from lmchat.cli.target import find_target
-from lmchat.cli.tools import decide, how_to_configure, make_toolbox, start_tools, step_json, step_note
+from lmchat.cli.tools import (
+    decide,
+    how_to_configure,
+    make_toolbox,
+    start_tools,
+    step_json,
+    step_note,
+)
 from lmchat.cli.wiring import open_runtime
 from lmchat.domain.event import (
     ModelLoading,
@@ -70,7 +77,10 @@ class Extract:
         reason = answer.receipt.finish_reason if answer.receipt else ""
         try:
             self.value = await self._schema.value_in(
-                answer.text, thought=answer.reasoning, finish_reason=reason, is_refusal=bool(answer.refusal)
+                answer.text,
+                thought=answer.reasoning,
+                finish_reason=reason,
+                is_refusal=bool(answer.refusal),
             )
         except LMChatError as error:
             return error
@@ -162,7 +172,9 @@ class _Asking:
 
     def _end(self, error: LMChatError | None) -> LMChatError | None:
         unsaved = self._sessions.save_queue.warning if self._is_kept else None
-        if self._conversation.sent is not None:  # less than at first, where the server found it too long
+        if (
+            self._conversation.sent is not None
+        ):  # less than at first, where the server found it too long
             self._printer.sent_tokens = self._conversation.sent.tokens
         is_saved = self._is_kept and unsaved is None
         session_id = self._conversation.header.session_id if is_saved else None
@@ -171,7 +183,9 @@ class _Asking:
         self._printer.end(answer, session_id, error)
         is_told = self._context.output.is_json or answer.state is AnswerState.INTERRUPTED
         if session_id and self._context.options.resume is None and not is_told:
-            self._context.output.note(f"lmchat: saved; to continue: lmchat ask -r {session_id[:SHORT_ID]}")
+            self._context.output.note(
+                f"lmchat: saved; to continue: lmchat ask -r {session_id[:SHORT_ID]}"
+            )
         return error or unsaved
 
     @property
@@ -220,7 +234,9 @@ class Printer:
             case Rethought():
                 self._rethought(is_thought=event.is_thought)
             case RetryScheduled(attempt=attempt, attempts=attempts, wait_s=wait_s, reason=reason):
-                self._output.note(f"lmchat: retry {attempt} of {attempts} in {wait_s:.1f} s: {reason}")
+                self._output.note(
+                    f"lmchat: retry {attempt} of {attempts} in {wait_s:.1f} s: {reason}"
+                )
             case RequestAdapted(note=note):
                 self._output.note(f"lmchat: {note}")
             case ModelLoading() if not self._is_loading_noted:
@@ -268,8 +284,13 @@ class Printer:
                 if answer.refusal:
                     self._output.document({"refused": True})
                 reason = answer.receipt.finish_reason if answer.receipt else ""
-                last = {"done": True, "finish_reason": "cancelled" if is_stopped else reason or None}
-                self._output.document(last | ({"session_id": session_id} if session_id else {}) | extracted)
+                last = {
+                    "done": True,
+                    "finish_reason": "cancelled" if is_stopped else reason or None,
+                }
+                self._output.document(
+                    last | ({"session_id": session_id} if session_id else {}) | extracted
+                )
         elif self._output.is_json:
             if answer.state is not AnswerState.FAILED or self._steps:
                 detail = {} if error is None else {"detail": failure_detail(error)}
@@ -302,7 +323,9 @@ class Printer:
         elif self._is_streaming:
             self._stream.end()
             self._stream.write("\n")
-            self._output.note("lmchat: the text so far was the model's reasoning; the answer follows.")
+            self._output.note(
+                "lmchat: the text so far was the model's reasoning; the answer follows."
+            )
         self._thoughts.clear()
 
     def _remark(self, answer: ChatMessage) -> None:
@@ -351,7 +374,8 @@ def answer_json(answer: ChatMessage, session_id: str | None, sent_tokens: int) -
 
 def _calls(answer: ChatMessage) -> list[dict[str, str]]:
     return [
-        {"id": call.call_id, "name": call.name, "arguments": call.arguments} for call in answer.tool_calls
+        {"id": call.call_id, "name": call.name, "arguments": call.arguments}
+        for call in answer.tool_calls
     ]
 
 
@@ -362,17 +386,23 @@ async def prompt_of(context: Context) -> str:
         wait = asyncio.get_running_loop().call_later(_PATIENCE_S, _say_waiting, context.output)
         piped = text_of(await run_abandonable(lambda: from_stdin(BufferedReader.read)))
         wait.cancel()
-    prompt = "\n\n".join(text for text in (context.options.prompt, piped.rstrip("\n")) if text.strip())
+    prompt = "\n\n".join(
+        text for text in (context.options.prompt, piped.rstrip("\n")) if text.strip()
+    )
     if (name := context.options.preset) is not None:
         prompt = await preset_prompt(context, name, prompt)
     if not prompt and not context.options.files:
-        raise WrongUse("The prompt is empty.", hint='Pass a prompt: lmchat ask "PROMPT", or pipe one in.')
+        raise WrongUse(
+            "The prompt is empty.", hint='Pass a prompt: lmchat ask "PROMPT", or pipe one in.'
+        )
     return prompt
 
 
 def _say_waiting(output: Output) -> None:
     if sys.stderr is not None and sys.stderr.isatty():
-        output.note("lmchat: reading standard input until it ends; add </dev/null to ask without it.")
+        output.note(
+            "lmchat: reading standard input until it ends; add </dev/null to ask without it."
+        )
 
 
 async def preset_prompt(context: Context, name: str, typed: str) -> str:

@@ -141,7 +141,9 @@ def _make_workspace(
     engine = Lazy[Engine](lambda: _wiring().make_engine(context, settings))
     backend = Backend(make_client, engine, used=remembered.endpoints)
     profile = context.options.profile or ""
-    open_sessions = OpenSessions(chat=settings.chat, backend=backend, store=store, profile_name=profile)
+    open_sessions = OpenSessions(
+        chat=settings.chat, backend=backend, store=store, profile_name=profile
+    )
     if context.has_tools:
         from lmchat.cli.tools import make_toolbox
 
@@ -153,7 +155,9 @@ def _make_workspace(
         library=Library(store, empty_logs=partial(empty_log, context.paths.tools_log_file)),
         open_sessions=open_sessions,
         monitor=Monitor(backend),
-        catalogue=Catalogue(backend, store, expected=own_endpoints(settings), names=own_names(settings)),
+        catalogue=Catalogue(
+            backend, store, expected=own_endpoints(settings), names=own_names(settings)
+        ),
         platform=_platform(context, settings, backend, write, scratch),
         importer=None if context.options.temporary else Importer(store, find=find_chats),
         make_engine=engine.ready,

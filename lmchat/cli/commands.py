@@ -40,7 +40,9 @@ class Subcommand(NamedTuple):
     examples: str = ""  # one a line; by default the command with a sample of each argument
     arguments: tuple[Argument, ...] = ()
     commands: tuple[Subcommand, ...] = ()
-    handler: str = ""  # `module:function` below `lmchat.cli`; of an action, it is named like its function
+    handler: str = (
+        ""  # `module:function` below `lmchat.cli`; of an action, it is named like its function
+    )
     json: str = _JSON  # help of `--json`; empty where there is no such option
     notes: str = ""  # text of `--help` after the examples
     exclusive: tuple[tuple[str, ...], ...] = ()  # options of which only one may be used
@@ -116,10 +118,16 @@ lmchat ask --code "A shell loop over all .txt files" > loop.sh""",
         argument("--stream-json", "print one JSON object per line while the answer streams"),
         argument("--schema FILE", "print one JSON value that matches the JSON schema in the file"),
         argument("--code", "print only the code blocks"),
-        argument("--tools", "let the model use the configured tools; asks before each call that needs it"),
-        argument("--yes", "with --local: download the demo model without asking, if no model exists"),
+        argument(
+            "--tools", "let the model use the configured tools; asks before each call that needs it"
+        ),
+        argument(
+            "--yes", "with --local: download the demo model without asking, if no model exists"
+        ),
         argument("--save", "save prompt and answer as a session; the default with -r"),
-        argument("--no-save", "save nothing; the default without -r", dest="save", action="store_false"),
+        argument(
+            "--no-save", "save nothing; the default without -r", dest="save", action="store_false"
+        ),
     ),
     json="print one JSON document at the end",
     notes="ask reads standard input to its end; in a loop that reads lines, add </dev/null.",
@@ -157,7 +165,9 @@ lmchat compare -m qwen3-8b -m gemma-3-4b "Which herbs grow in shade?"
 lmchat compare -m qwen3-8b -m gemma-3-4b --runs 5 --json Hello""",
     (
         argument("prompt PROMPT", "question or instruction for the models", nargs="?"),
-        argument("--runs N", "ask each model N times and print medians; default: 1", type=positive_number),
+        argument(
+            "--runs N", "ask each model N times and print medians; default: 1", type=positive_number
+        ),
     ),
     notes="Name each model with -m. Models are loaded first, if the server supports it.\n"
     "Exit codes: 0 all answered, 1 one of them failed.",
@@ -177,7 +187,9 @@ lmchat tools call files/read_text '{"path": "a.md"}'""",
             'lmchat tools call files/read_text \'{"path": "a.md"}\'',
             (
                 argument("tool SERVER/TOOL", "name of the tool, as `lmchat tools` prints it"),
-                argument("arguments JSON", "its arguments, one JSON object; default: none", nargs="?"),
+                argument(
+                    "arguments JSON", "its arguments, one JSON object; default: none", nargs="?"
+                ),
             ),
             notes="Exit codes: 0 success, 1 the tool failed, 2 unknown tool or no JSON object.",
         ),
@@ -204,7 +216,9 @@ _SESSIONS = Subcommand(
             "change the title of a session",
             arguments=(_ID, argument("title TITLE", "the new title")),
         ),
-        Subcommand("delete", "move a session to the trash, where it stays for 30 days", arguments=(_ID,)),
+        Subcommand(
+            "delete", "move a session to the trash, where it stays for 30 days", arguments=(_ID,)
+        ),
         Subcommand("restore", "restore a session from the trash", arguments=(_ID,)),
         Subcommand(
             "purge",
@@ -239,7 +253,9 @@ lmchat export --all backup""",
         argument("id ID", "session id; default: `last`", nargs="?"),
         argument("-o --output FILE", "write to a file"),
         argument(
-            "--format", "default: from the file name, otherwise md", choices=("md", "json", "html", "txt")
+            "--format",
+            "default: from the file name, otherwise md",
+            choices=("md", "json", "html", "txt"),
         ),
         argument("--all DIR", "write every session to a folder", dest="all_into"),
         argument("--reasoning", "include the reasoning of the models"),
@@ -282,8 +298,12 @@ _CONFIG = Subcommand(
     "lmchat config check",
     handler="config:",
     commands=(
-        Subcommand("path", "print where the configuration file is; with --json, where all files are"),
-        Subcommand("show", "show the effective settings and where each comes from; API keys are masked"),
+        Subcommand(
+            "path", "print where the configuration file is; with --json, where all files are"
+        ),
+        Subcommand(
+            "show", "show the effective settings and where each comes from; API keys are masked"
+        ),
         Subcommand(
             "init",
             "write a commented configuration file",

@@ -38,7 +38,9 @@ async def compare(context: Context) -> int:
     """Print the answers and figures of all models; exit 1 if one of them failed."""
     options, output = context.options, context.output
     if len(options.models) < _FEWEST:
-        raise WrongUse("Name at least two models.", hint='Example: lmchat compare -m A -m B "PROMPT".')
+        raise WrongUse(
+            "Name at least two models.", hint='Example: lmchat compare -m A -m B "PROMPT".'
+        )
     prompt = await prompt_of(context)
     found: list[dict[str, Any]] = []
     async with open_runtime(context, is_kept=False) as runtime:
@@ -73,10 +75,15 @@ async def _load(
         return None, None
     started_s = monotonic()
     try:
-        await runtime.backend.load(model, on_progress=lambda fraction: output.live(f"{fraction:.0%}"))
+        await runtime.backend.load(
+            model, on_progress=lambda fraction: output.live(f"{fraction:.0%}")
+        )
     except LMChatError as error:
         if error.kind == "unsupported":
-            return None, None  # it loads with the first request, and the time to the first token tells
+            return (
+                None,
+                None,
+            )  # it loads with the first request, and the time to the first token tells
         output.failure(error)
         return None, error
     finally:

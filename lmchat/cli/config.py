@@ -44,7 +44,9 @@ def show(context: Context) -> int:
     values = {key: {"value": value, "origin": origin} for key, value, origin in rows}
     lines = [f"{key} = {'unset' if value is None else toml_value(value)}" for key, value, _ in rows]
     width = min(max(len(line) for line in lines), 50)
-    with_origins = [f"{line:<{width}}  # {origin}" for line, (_, _, origin) in zip(lines, rows, strict=True)]
+    with_origins = [
+        f"{line:<{width}}  # {origin}" for line, (_, _, origin) in zip(lines, rows, strict=True)
+    ]
     return context.output.result(values, "\n".join(with_origins))
 
 
@@ -61,10 +63,18 @@ def check(context: Context) -> int:
     loaded = context.loaded
     problems = [*context.problems, *_unusable(loaded), *_unknown_theme(context)]
     rows = [
-        {"source": one.source, "line": one.line, "key": one.key, "message": one.sentence} for one in problems
+        {"source": one.source, "line": one.line, "key": one.key, "message": one.sentence}
+        for one in problems
     ]
-    value = {"config": str(loaded.file), "exists": loaded.has_file, "ok": not problems, "problems": rows}
-    fine = f"{loaded.file}: " + ("no problems" if loaded.has_file else "no file; the defaults apply")
+    value = {
+        "config": str(loaded.file),
+        "exists": loaded.has_file,
+        "ok": not problems,
+        "problems": rows,
+    }
+    fine = f"{loaded.file}: " + (
+        "no problems" if loaded.has_file else "no file; the defaults apply"
+    )
     context.output.result(value, "\n".join(one.sentence for one in problems) or fine)
     return 2 if problems else 0
 
@@ -80,9 +90,15 @@ def _unusable(loaded: Loaded) -> Iterator[Problem]:
     settings = loaded.settings
     values: list[tuple[KeyPath, Callable[[str], object], str]] = [
         (("endpoint",), Endpoint.parse, settings.endpoint),
-        *((("allowed_hosts", n), AllowList().allow, one) for n, one in enumerate(settings.allowed_hosts)),
+        *(
+            (("allowed_hosts", n), AllowList().allow, one)
+            for n, one in enumerate(settings.allowed_hosts)
+        ),
         (("ca_file",), trusted, settings.ca_file),
-        *((("endpoints", n, "url"), Endpoint.parse, one.url) for n, one in enumerate(settings.endpoints)),
+        *(
+            (("endpoints", n, "url"), Endpoint.parse, one.url)
+            for n, one in enumerate(settings.endpoints)
+        ),
         *((("mcp", n, "url"), Endpoint.parse, one.url) for n, one in enumerate(settings.mcp)),
     ]
     for path, use, value in values:
@@ -95,7 +111,9 @@ def _unusable(loaded: Loaded) -> Iterator[Problem]:
             origin = loaded.origins.get(str(path[0]), "file")
             line = line_of(loaded.text, path) if origin.startswith("file") else None
             source = origin if line is None else str(loaded.file)
-            yield Problem(source=source, key=key_of(path), line=line, reason=f"cannot be used: {words}")
+            yield Problem(
+                source=source, key=key_of(path), line=line, reason=f"cannot be used: {words}"
+            )
 
 
 def _unknown_theme(context: Context) -> Iterator[Problem]:
@@ -126,7 +144,9 @@ def _rows(context: Context) -> list[tuple[str, object, str]]:
             rows.append((key, shown, origins.get(key, "default")))
     file = f"file ({context.config_file.name})"
     rows += [(f"keys.{name}", keys, file) for name, keys in settings.keys.items()]
-    rows += [(f"tools.approval.{name}", word, file) for name, word in settings.tools.approval.items()]
+    rows += [
+        (f"tools.approval.{name}", word, file) for name, word in settings.tools.approval.items()
+    ]
     rows += [(f"mcp[{n}]", _plain(one), file) for n, one in enumerate(settings.mcp, 1)]
     rows += [(f"endpoints[{n}]", _plain(one), file) for n, one in enumerate(settings.endpoints, 1)]
     rows += [(f"profiles.{name}", _plain(one), file) for name, one in settings.profiles.items()]
@@ -154,7 +174,11 @@ def _plain(value: Struct) -> dict[str, object]:
         values["args"] = [_MASK] * len(value.args)
     if isinstance(value, McpSettings) and is_address(value.url):
         values["url"] = _without_path(value.url)
-    if isinstance(value, EndpointSettings | McpSettings) and value.url and not is_address(value.url):
+    if (
+        isinstance(value, EndpointSettings | McpSettings)
+        and value.url
+        and not is_address(value.url)
+    ):
         values["url"] = _MASK
     return values
 

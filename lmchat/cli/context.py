@@ -84,7 +84,9 @@ class Context:
         return is_configured or self.paths.tools_file.is_file()
 
     def start_log(self) -> None:
-        level = self.options.log_level or self.environ.get("LMCHAT_LOG_LEVEL", "").lower() or "warning"
+        level = (
+            self.options.log_level or self.environ.get("LMCHAT_LOG_LEVEL", "").lower() or "warning"
+        )
         if level not in LEVELS:
             raise ConfigError(
                 f"environment variable LMCHAT_LOG_LEVEL: must be one of {', '.join(LEVELS)}, not {level!r}.",
@@ -120,7 +122,9 @@ def keymap_problems(loaded: Loaded) -> tuple[Problem, ...]:
     def note(name: str, reason: str, suggestion: str = "") -> None:
         line, key = line_of(loaded.text, ("keys", name)), f"keys.{name}"
         source = str(loaded.file)
-        problems.append(Problem(source=source, key=key, reason=reason, suggestion=suggestion, line=line))
+        problems.append(
+            Problem(source=source, key=key, reason=reason, suggestion=suggestion, line=line)
+        )
 
     for name in changed:
         if name not in BY_ID:
@@ -148,7 +152,11 @@ def _is_key(word: str) -> bool:
     *modifiers, key = word.split("+") if word != "+" else [word]
     if not {*modifiers} <= {"ctrl", "alt", "shift", "super", "hyper", "meta"}:
         return False
-    return key in {one.value for one in Keys} or key in KEY_ALIASES or key_to_character(key) is not None
+    return (
+        key in {one.value for one in Keys}
+        or key in KEY_ALIASES
+        or key_to_character(key) is not None
+    )
 
 
 _LARGEST_BYTES = 1_000_000
@@ -188,7 +196,9 @@ def as_line(record: logging.LogRecord) -> str:
 
     message = record.getMessage()
     if record.name == "asyncio":
-        message = message.partition("\n")[0]  # the next lines show a task with the text of its exception
+        message = message.partition("\n")[
+            0
+        ]  # the next lines show a task with the text of its exception
     entry: dict[str, object] = {
         "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
         "level": record.levelname.lower(),

@@ -41,18 +41,32 @@ from lmchat.services.doctor import (
     worst,
 )
 from lmchat.storage import state as remembered_file
-from lmchat.storage.checks import files_findings, keyring_findings, mode_of, store_findings, whole_findings
+from lmchat.storage.checks import (
+    files_findings,
+    keyring_findings,
+    mode_of,
+    store_findings,
+    whole_findings,
+)
 from lmchat.terminal.checks import clipboard_findings, terminal_findings, tried_findings
 from lmchat.terminal.clipboard import Clipboard
 from lmchat.threads import run_abandonable
 
 _NARROWEST, _WIDEST = 60, 120
-_CODES = {Grade.OK: "32", Grade.WARNING: "33", Grade.FAULT: "31", Grade.ABSENT: "2", Grade.NOT_TRIED: "2"}
+_CODES = {
+    Grade.OK: "32",
+    Grade.WARNING: "33",
+    Grade.FAULT: "31",
+    Grade.ABSENT: "2",
+    Grade.NOT_TRIED: "2",
+}
 _SERVERS_S = 12.0  # detection takes up to 5 s, and longer to begin on a busy machine
 _CLIPBOARD_S = 30.0
 _TOOLS_S = 8.0  # a tool server that needs longer may be downloading itself, or hang
 _START = "lmchat --local"
-_ERROR = re.compile(r'"time": "(\d{4}-\d\d-\d\dT[\d:.]+\+00:00)".*"unexpected error, id ([0-9a-f]{8})"')
+_ERROR = re.compile(
+    r'"time": "(\d{4}-\d\d-\d\dT[\d:.]+\+00:00)".*"unexpected error, id ([0-9a-f]{8})"'
+)
 _RECENT = timedelta(days=1)
 _network_row = partial(Finding, Group.NETWORK)
 _engine_row = partial(Finding, Group.ENGINE, "engine.installed", "Engine")
@@ -63,7 +77,13 @@ def examination(context: Context, backend: Backend, clipboard: Clipboard) -> Exa
     paths = context.paths
     mode = mode_of(paths.credentials_file)  # before loading the keys mends it
     checks = (
-        Check("servers", Group.SERVERS, "Servers", partial(_servers, context, backend), limit_s=_SERVERS_S),
+        Check(
+            "servers",
+            Group.SERVERS,
+            "Servers",
+            partial(_servers, context, backend),
+            limit_s=_SERVERS_S,
+        ),
         Check("network", Group.NETWORK, "Network", partial(_network, context)),
         Check("keyring", Group.KEYS, "Keyring", keyring_findings),
         Check("config", Group.FILES, "Configuration", partial(_config, context)),
@@ -91,14 +111,18 @@ def examination(context: Context, backend: Backend, clipboard: Clipboard) -> Exa
         Check("program", Group.PROGRAM, "Version", _version),
         Check("lmchat.log", Group.PROGRAM, "Log file", partial(_log, paths.log_file)),
     )
-    return Examination(checks=checks, note_error=context.note_error, home=context.environ.get("HOME", ""))
+    return Examination(
+        checks=checks, note_error=context.note_error, home=context.environ.get("HOME", "")
+    )
 
 
 async def doctor(context: Context) -> int:
     """Run every check; exit 1 if a problem was found."""
     from lmchat.cli.wiring import make_backend
 
-    remembered, _ = await run_abandonable(partial(remembered_file.load, context.paths.remembered_file))
+    remembered, _ = await run_abandonable(
+        partial(remembered_file.load, context.paths.remembered_file)
+    )
     backend, _ = make_backend(context, context.loaded.settings, remembered)
     async with aclosing(backend):
         return await _report(context, examination(context, backend, _clipboard(context)))
@@ -133,7 +157,9 @@ def _painted(text: str, grade: Grade | None) -> str:
 
 
 def _clipboard(context: Context) -> Clipboard:
-    return Clipboard(environ=context.environ_of_programs, write=lambda _: False, file=context.copied_file)
+    return Clipboard(
+        environ=context.environ_of_programs, write=lambda _: False, file=context.copied_file
+    )
 
 
 def _own(context: Context) -> tuple[list[Endpoint], Findings]:
@@ -149,7 +175,9 @@ def _own(context: Context) -> tuple[list[Endpoint], Findings]:
             own += [Endpoint.parse(url)] if url else []
         except EndpointNotAllowed as error:  # nothing of it is told: it may hold a password
             reason = error.message.removeprefix("Endpoint not allowed: ")
-            wrong.append(row(f"The address in {where} cannot be used: {reason}", step, {"url": None}))
+            wrong.append(
+                row(f"The address in {where} cannot be used: {reason}", step, {"url": None})
+            )
     return own, wrong
 
 
@@ -199,19 +227,28 @@ def proxy_finding(environ: Mapping[str, str], remote: Sequence[str]) -> Finding:
         scheme = value.partition("://")[0] if "://" in value else "http"
         place = host_and_port(value)  # without what may be a password
         shown[name] = f"{scheme}://{place or '(no address)'}"
-        is_spoken = scheme in ("http", "https") or (scheme.startswith("socks") and find_spec("socksio"))
+        is_spoken = scheme in ("http", "https") or (
+            scheme.startswith("socks") and find_spec("socksio")
+        )
         bad = bad or ("" if place and is_spoken else name)
     if shown:
         use = f"used for {' and '.join(remote)}" if remote else "not used for a server you named"
         variables = ", ".join(f"{name}={place}" for name, place in shown.items())
         cause = f"{variables}: {use}; servers on this machine are reached directly."
     if bad:
-        grade, step = Grade.FAULT if remote else Grade.WARNING, f"unset {bad}, or set it to an http:// proxy"
+        grade, step = (
+            Grade.FAULT if remote else Grade.WARNING,
+            f"unset {bad}, or set it to an http:// proxy",
+        )
         cause = f"lmchat cannot use the proxy in {bad}. {cause}"
-    return _network_row("network.proxy", "Proxy variables", grade, cause, step, {"variables": shown})
+    return _network_row(
+        "network.proxy", "Proxy variables", grade, cause, step, {"variables": shown}
+    )
 
 
-def certificates_findings(environ: Mapping[str, str], ca_file: str, *, is_needed: bool) -> list[Finding]:
+def certificates_findings(
+    environ: Mapping[str, str], ca_file: str, *, is_needed: bool
+) -> list[Finding]:
     """Return the row about certificates, if some are named or `is_needed` by an https server of the user."""
     from lmchat.proxy.errors import VARIABLES, trusted
 
@@ -240,7 +277,8 @@ def _config(context: Context) -> Findings:
         row(
             Grade.FAULT,
             one.sentence + ("" if one.suggestion else "."),
-            (f"Change it to {one.suggestion}, then " if one.suggestion else "") + "lmchat config check",
+            (f"Change it to {one.suggestion}, then " if one.suggestion else "")
+            + "lmchat config check",
             {"path": one.source, "line": one.line, "key": one.key or None},
         )
         for one in context.problems
@@ -262,7 +300,11 @@ async def _engine(context: Context) -> Findings:
         return [_engine_row(Grade.WARNING, error.message, error.hint)]
     files = await engine.files()
     cause = f"It works here: {_START} starts it. "
-    cause += f"{len(files)} model files are on this disk." if files else "It offers to download a demo model."
+    cause += (
+        f"{len(files)} model files are on this disk."
+        if files
+        else "It offers to download a demo model."
+    )
     return [_engine_row(Grade.OK, cause, "", {"files": [str(one.path) for one in files]})]
 
 
@@ -283,7 +325,10 @@ def _tool_server(server: ToolServer, context: Context) -> Finding:
     from lmchat.cli.tools import how_to_correct, state_words
 
     facts = {"state": server.state, "tools": len(server.tools), "error": server.error or None}
-    row, words = partial(Finding, Group.TOOLS, "tools", server.name, facts=facts), state_words(server)
+    row, words = (
+        partial(Finding, Group.TOOLS, "tools", server.name, facts=facts),
+        state_words(server),
+    )
     cause = words[:1].upper() + words[1:]
     if server.state is ServerState.STARTING:
         step = "Run lmchat tools, which waits longer; then check the server"
@@ -295,7 +340,11 @@ def _tool_server(server: ToolServer, context: Context) -> Finding:
 
 
 def _version() -> Findings:
-    python, textual, system = platform.python_version(), version("textual"), platform.platform(terse=True)
+    python, textual, system = (
+        platform.python_version(),
+        version("textual"),
+        platform.platform(terse=True),
+    )
     facts = {"lmchat": __version__, "python": python, "textual": textual, "system": system}
     cause = f"lmchat {__version__}, Python {python}, Textual {textual}, {system}."
     return [Finding(Group.PROGRAM, "lmchat.version", "Version", Grade.OK, cause, "", facts)]
@@ -308,7 +357,9 @@ def _log(file: Path) -> Findings:
     with suppress(FileNotFoundError, NotADirectoryError):
         found = _ERROR.findall(read_plain(file).decode("utf-8", "replace"))
     if not found:
-        return [row(Grade.OK, f"{file} contains no unexpected error.", "", facts | {"last_error": None})]
+        return [
+            row(Grade.OK, f"{file} contains no unexpected error.", "", facts | {"last_error": None})
+        ]
     time, error_id = found[-1]
     is_recent = datetime.now(UTC) - datetime.fromisoformat(time) < _RECENT
     cause = f"The last unexpected error is {error_id} ({time[:16]} UTC), in {file}."

@@ -31,11 +31,15 @@ async def export_from(library: Library, context: Context) -> int:
     exporter, is_forced = library.exporter, options.force
     if options.all_into:
         folder, ids = path_of(options.all_into), await library.every_id()
-        return _report(context, await exporter.export_several(ids, folder, how, is_forced=is_forced))
+        return _report(
+            context, await exporter.export_several(ids, folder, how, is_forced=is_forced)
+        )
     session_id = await library.store.find(options.id or options.resume or "last")
     session = await library.store.open_session(session_id)
     if options.output is not None:
-        path = await exporter.export_file(session, path_of(options.output), how, is_forced=is_forced)
+        path = await exporter.export_file(
+            session, path_of(options.output), how, is_forced=is_forced
+        )
         return _report(context, Exported(paths=(path,), refused=()))
     text = await exporter.export_text(session, how)
     if options.json and form != "json":
@@ -55,7 +59,9 @@ def _report(context: Context, exported: Exported) -> int:
         for path in exported.paths:
             context.output.note(f"Wrote {path}")
         if failed:
-            context.output.note(f"{failed} {'session was' if failed == 1 else 'sessions were'} not written.")
+            context.output.note(
+                f"{failed} {'session was' if failed == 1 else 'sessions were'} not written."
+            )
         elif not exported.paths:
             context.output.note("There are no sessions to export.")
     return 1 if failed else 0

@@ -29,7 +29,8 @@ async def import_files(context: Context) -> int:
     options, output = context.options, context.output
     if options.temporary:
         raise WrongUse(
-            "--temporary saves nothing, so it cannot import.", hint="Use --dry-run to check the files."
+            "--temporary saves nothing, so it cannot import.",
+            hint="Use --dry-run to check the files.",
         )
     if options.source == (_ALL if options.files else "auto"):
         hint = "Name files, or import the chats of other programs with --from all."
@@ -48,7 +49,9 @@ async def import_files(context: Context) -> int:
             named = [(options.source, options.files)]
             wanted = named if options.files else await _wanted(context, importer)
             for source, names in wanted:
-                await importer.bring(names, piped=piped, source=source, is_trial=options.dry_run, into=done)
+                await importer.bring(
+                    names, piped=piped, source=source, is_trial=options.dry_run, into=done
+                )
         except asyncio.CancelledError:
             is_stopped = True
     output.live("")
@@ -66,7 +69,9 @@ async def _wanted(context: Context, importer: Importer) -> list[tuple[str, Seque
     found = await importer.survey()
     context.output.live("")
     if not found:
-        context.output.note("No chats of other programs were found. To name files: lmchat import PATH")
+        context.output.note(
+            "No chats of other programs were found. To name files: lmchat import PATH"
+        )
         return []
     for one in found:
         context.output.note(one.words)
@@ -106,7 +111,9 @@ def _report(context: Context, done: Done) -> None:
         notes += [f"{name}, {skipped.where}: {skipped.reason}." for skipped in one.skipped]
     if len(done.imported) > 1:
         sources = {one.header.tags for one in done.chats if not (options.files or one.is_there)}
-        context.output.text(f"{summary(done.chats, programs=len(sources), is_trial=options.dry_run)}.")
+        context.output.text(
+            f"{summary(done.chats, programs=len(sources), is_trial=options.dry_run)}."
+        )
     for words in notes[:_MOST_LISTED]:
         context.output.note(words)
     if len(notes) > _MOST_LISTED:
@@ -146,7 +153,8 @@ def _json(context: Context, done: Done) -> dict[str, object]:
             for name, one in done.imported
         ],
         "refused": [
-            {"file": name, "error": error.kind, "message": error.message} for name, error in done.refused
+            {"file": name, "error": error.kind, "message": error.message}
+            for name, error in done.refused
         ],
         "untried": done.untried,
     }

@@ -20,9 +20,7 @@ _COMMAND_S = 60  # a command may have to ask its user for a password
 KEYRING = "the system keyring"
 _NO_ADDRESS = "it is set without an address, and so is for this machine only"
 _SET_TOGETHER = "To use it here, add an [[endpoints]] entry with this url and the key."
-_UNANSWERED = (
-    "The system keyring does not answer, so its API key was not sent. Unlock it, then start lmchat again."
-)
+_UNANSWERED = "The system keyring does not answer, so its API key was not sent. Unlock it, then start lmchat again."
 _OPENAI = "https://api.openai.com:443"
 
 
@@ -74,7 +72,9 @@ class Keys:
         origin = endpoint.origin
         is_stored = origin in self._credentials.in_keyring()
         settings = self._loaded.settings
-        is_named = origin in map(_origin, (settings.endpoint, *(own.url for own in settings.endpoints)))
+        is_named = origin in map(
+            _origin, (settings.endpoint, *(own.url for own in settings.endpoints))
+        )
         if not (is_stored or is_named):
             return
         with self._lock:  # a second look at the server waits for the answer to the first
@@ -129,7 +129,10 @@ class Keys:
         origin = endpoint.origin
         yield self._accepted.get(origin), "the key dialog"
         yield self._own.get(origin, (None, ""))
-        yield self._configured(endpoint), f"api_key, {self._loaded.origins.get('api_key', 'configuration')}"
+        yield (
+            self._configured(endpoint),
+            f"api_key, {self._loaded.origins.get('api_key', 'configuration')}",
+        )
         yield self._keyring.get(origin), KEYRING
         yield self._credentials.get(origin), "credentials.toml"
         if origin == _OPENAI:

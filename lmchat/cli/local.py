@@ -46,7 +46,8 @@ async def list_files(context: Context) -> int:
     empty = "There is no model file on this disk; `lmchat --local` offers to download a small one."
     return context.output.listing(
         [
-            {"id": file.name, "object": "model"} | {name: getattr(file, name) or None for name in _SHOWN}
+            {"id": file.name, "object": "model"}
+            | {name: getattr(file, name) or None for name in _SHOWN}
             for file in files
         ],
         lambda: _table(files),
@@ -70,7 +71,9 @@ async def _fetched(context: Context, engine: Engine) -> ModelFile:
         )
 
     def tell(progress: FetchProgress) -> None:
-        done, total = (round(amount / _MB) for amount in (progress.done_bytes, progress.total_bytes))
+        done, total = (
+            round(amount / _MB) for amount in (progress.done_bytes, progress.total_bytes)
+        )
         context.output.live(f"{done} of {total} MB, {progress.fraction:.0%}")
 
     context.output.note("Downloading the demo model …")
@@ -107,7 +110,10 @@ def make_launcher(context: Context) -> ServerLauncher:
 
     engine_command = "" if is_engine_installed() else install_command()
     return ServerLauncher(
-        find=partial(installed, context), run=run, free_port=free_port, engine_command=engine_command
+        find=partial(installed, context),
+        run=run,
+        free_port=free_port,
+        engine_command=engine_command,
     )
 
 

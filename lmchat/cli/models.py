@@ -10,8 +10,23 @@ from lmchat.cli.context import Context
 from lmchat.cli.output import rounded, table, timestamp
 from lmchat.cli.target import find_candidates, own_endpoints
 from lmchat.cli.wiring import Runtime, open_runtime
-from lmchat.domain.candidate import NOTHING_FOUND, arrive_at, choose, find_model, unknown_model, why_unusable
-from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, ModelList, Verdict, is_address
+from lmchat.domain.candidate import (
+    NOTHING_FOUND,
+    arrive_at,
+    choose,
+    find_model,
+    unknown_model,
+    why_unusable,
+)
+from lmchat.domain.server import (
+    Candidate,
+    Endpoint,
+    LoadState,
+    ModelInfo,
+    ModelList,
+    Verdict,
+    is_address,
+)
 from lmchat.errors import LMChatError
 
 _MINUTE_S = 60
@@ -40,7 +55,9 @@ async def list_models(context: Context) -> int:
 async def load(context: Context) -> int:
     """Load a model and wait until it is loaded."""
     async with open_runtime(context) as runtime:
-        model = model_named(context.options.model_id, await list_of_models(runtime, is_refresh=True))
+        model = model_named(
+            context.options.model_id, await list_of_models(runtime, is_refresh=True)
+        )
         if not context.output.is_json:
             context.output.note(f"Loading {model.model_id} …")
         try:
@@ -57,14 +74,24 @@ async def load(context: Context) -> int:
 async def unload(context: Context) -> int:
     """Unload a model."""
     async with open_runtime(context) as runtime:
-        model = model_named(context.options.model_id, await list_of_models(runtime, is_refresh=True))
+        model = model_named(
+            context.options.model_id, await list_of_models(runtime, is_refresh=True)
+        )
         await runtime.backend.unload(model)
     return _report(context, model, LoadState.NOT_LOADED)
 
 
 def model_json(model: ModelInfo) -> dict[str, object]:
     """Return a model as OpenAI's API lists it, with lmchat's own fields."""
-    more = ("product", "state", "context_loaded", "context_max", "size_bytes", "capabilities", "efforts")
+    more = (
+        "product",
+        "state",
+        "context_loaded",
+        "context_max",
+        "size_bytes",
+        "capabilities",
+        "efforts",
+    )
     return {
         "id": model.model_id,
         "object": "model",
@@ -84,7 +111,9 @@ async def list_of_models(runtime: Runtime, *, is_refresh: bool) -> ModelList:
     usable = [candidate for candidate in candidates if candidate.verdict.is_usable]
     if usable:
         asked = (
-            runtime.backend.models(one.endpoint, is_refresh=is_refresh or not all(map(_is_told, one.models)))
+            runtime.backend.models(
+                one.endpoint, is_refresh=is_refresh or not all(map(_is_told, one.models))
+            )
             for one in usable
         )
         lists = await asyncio.gather(*asked)
@@ -212,5 +241,7 @@ def _seen(one: Candidate) -> dict[str, object]:
 
 def _best(candidates: tuple[Candidate, ...], runtime: Runtime) -> Candidate | None:
     """Return the server that the chat screen would open, else any model server."""
-    chosen = choose(candidates, model=runtime.settings.model, remembered=runtime.remembered).candidate
+    chosen = choose(
+        candidates, model=runtime.settings.model, remembered=runtime.remembered
+    ).candidate
     return chosen or next((one for one in candidates if one.verdict.is_server), None)

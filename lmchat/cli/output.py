@@ -126,7 +126,9 @@ async def consents(question: str) -> bool:
 
 async def typed_line() -> bytes:
     """Return a line of stdin with its end; empty at the end of the input."""
-    from lmchat.threads import run_abandonable  # and with it asyncio, which `--help` and `config` do without
+    from lmchat.threads import (
+        run_abandonable,
+    )  # and with it asyncio, which `--help` and `config` do without
 
     return await run_abandonable(lambda: from_stdin(BufferedReader.readline))
 
@@ -182,7 +184,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     safe = [[safe_line(cell, limit=_WIDEST) for cell in row] for row in (head, *rows)]
     widths = [max(cell_len(row[column]) for row in safe) for column in range(len(head))]
     lines = (
-        "  ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True))
+        "  ".join(
+            cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)
+        )
         for row in safe
     )
     return "\n".join(line.rstrip() for line in lines)

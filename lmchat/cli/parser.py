@@ -10,15 +10,21 @@ from textwrap import indent
 from typing import Any, NoReturn
 
 from lmchat import __version__
-from lmchat.cli.commands import COMMANDS, LEVELS, Argument, ParsedOptions, Subcommand, argument, decoded
+from lmchat.cli.commands import (
+    COMMANDS,
+    LEVELS,
+    Argument,
+    ParsedOptions,
+    Subcommand,
+    argument,
+    decoded,
+)
 from lmchat.cli.context import Context
 from lmchat.config.settings import EFFORTS
 from lmchat.errors import WrongUse
 from lmchat.text import similar
 
-_DESCRIPTION = (
-    "Chat with the language models on this machine.\nWithout a command, lmchat opens the chat screen."
-)
+_DESCRIPTION = "Chat with the language models on this machine.\nWithout a command, lmchat opens the chat screen."
 _EPILOG = """\
 examples:
   lmchat                         find the server on this machine and chat
@@ -35,7 +41,10 @@ Answers go to stdout, everything else to stderr. Exit codes: 0 success,
 _PLAIN = (
     ("the following arguments are required", "missing"),
     (r"argument (\S+): invalid number value: .*", r"\1 must be a whole number of at least 1"),
-    (r"argument (\S+): invalid choice: (.*) \(choose from (.*)\)", r"unknown value \2 for \1; use \3"),
+    (
+        r"argument (\S+): invalid choice: (.*) \(choose from (.*)\)",
+        r"unknown value \2 for \1; use \3",
+    ),
     (r"argument (\S+): expected one argument", r"\1 needs a value"),
     (r"argument (\S+): not allowed with argument (\S+)", r"\2 and \1 cannot be used together"),
 )
@@ -43,7 +52,9 @@ _PLAIN = (
 _ELSEWHERE = {
     "lmchat run": "To chat with a model: lmchat -m MODEL",
     "lmchat chat": "To chat: lmchat",
-    **dict.fromkeys(("lmchat ls", "lmchat list", "lmchat models list"), "To list the models: lmchat models"),
+    **dict.fromkeys(
+        ("lmchat ls", "lmchat list", "lmchat models list"), "To list the models: lmchat models"
+    ),
     "lmchat ps": "To see which models are loaded: lmchat models",
     "lmchat pull": "Download models in your server's program, then list them: lmchat models",
     "lmchat stop": "To unload a model: lmchat models unload MODEL",
@@ -62,11 +73,17 @@ class _Parser(argparse.ArgumentParser):
         self.suggest_on_error = False  # from Python 3.15 on, argparse would add to its messages
 
     def error(self, message: str) -> NoReturn:
-        unknown = re.match(r"argument (COMMAND|ACTION): invalid choice: '(.*?)' \(choose", message, re.DOTALL)
+        unknown = re.match(
+            r"argument (COMMAND|ACTION): invalid choice: '(.*?)' \(choose", message, re.DOTALL
+        )
         if unknown:
             words = re.findall(r"\w+", message[unknown.end() :].removeprefix(" from"))
             step = _ELSEWHERE.get(f"{self.prog} {unknown[2]}")
-            told = f"Unknown command {unknown[2]!r}. {step}" if step else _unknown_command(unknown[2], words)
+            told = (
+                f"Unknown command {unknown[2]!r}. {step}"
+                if step
+                else _unknown_command(unknown[2], words)
+            )
             message = told.removesuffix(".")
         for pattern, plain in _PLAIN:
             message = re.sub(pattern, plain, message)
@@ -87,7 +104,9 @@ def parse(argv: Sequence[str]) -> ParsedOptions:
     return options
 
 
-def build_parser(hosts: list[str] | None = None, models: list[str] | None = None) -> argparse.ArgumentParser:
+def build_parser(
+    hosts: list[str] | None = None, models: list[str] | None = None
+) -> argparse.ArgumentParser:
     """Return the parser of everything; `hosts` receives each `--allow-host`, `models` each `-m`."""
     # options that may come before or after a command; defaults of a command would overwrite earlier values
     shared = _Parser(add_help=False, argument_default=argparse.SUPPRESS, allow_abbrev=False)
@@ -126,17 +145,28 @@ def shared_arguments(hosts: list[str], models: list[str]) -> tuple[Argument, ...
         argument("-m --model MODEL", "model to use", type=model),
         argument("--profile NAME", "profile of the configuration to use"),
         argument("--system TEXT", "system prompt", dest="system_prompt"),
-        argument("--effort LEVEL", f"how much the model thinks: {', '.join(EFFORTS)}", choices=EFFORTS),
-        argument("-r --resume ID", "continue a session: its id, its first 4 or more characters, or `last`"),
+        argument(
+            "--effort LEVEL", f"how much the model thinks: {', '.join(EFFORTS)}", choices=EFFORTS
+        ),
+        argument(
+            "-r --resume ID",
+            "continue a session: its id, its first 4 or more characters, or `last`",
+        ),
         argument("--temporary", "do not save this session"),
         argument("--local", "use the built-in engine; -m accepts a GGUF file"),
         argument("--plain", "chat line by line, without the screen; the default if TERM=dumb"),
         argument("--config FILE", "configuration file to use instead of the usual one"),
-        argument("--log-level LEVEL", f"what to log, never chat text: {', '.join(LEVELS)}", choices=LEVELS),
+        argument(
+            "--log-level LEVEL",
+            f"what to log, never chat text: {', '.join(LEVELS)}",
+            choices=LEVELS,
+        ),
     )
 
 
-def _add_commands(parser: _Parser, commands: Sequence[Subcommand], shared: _Parser, module: str = "") -> None:
+def _add_commands(
+    parser: _Parser, commands: Sequence[Subcommand], shared: _Parser, module: str = ""
+) -> None:
     metavar = "ACTION" if module else "COMMAND"
     is_required = (parser.get_default("handler") or "").endswith(":")
     adder = parser.add_subparsers(
@@ -171,7 +201,9 @@ def _plainer(argv: Sequence[str], error: WrongUse) -> WrongUse:
     if (early := _too_early(typed)) is not None:
         return early
     known = tuple(name for action in _actions(build_parser()) for name in action.option_strings)
-    options = (word if word.startswith("--") else word[:2] for word in typed if re.match("--?[a-z]", word))
+    options = (
+        word if word.startswith("--") else word[:2] for word in typed if re.match("--?[a-z]", word)
+    )
     wrong = next((option for option in options if option not in known), None)
     if wrong is None and "ask" in typed and "nrecognized" in error.message:
         return WrongUse(error.message, hint="Put the prompt in quotes.")
@@ -188,7 +220,9 @@ def _too_early(typed: Sequence[str]) -> WrongUse | None:
     name = next((word for word in typed if word in commands), None)
     if name is None:
         return None
-    own = {option for one in commands[name].all_arguments for option in one.names if option[0] == "-"}
+    own = {
+        option for one in commands[name].all_arguments for option in one.names if option[0] == "-"
+    }
     early = next((word for word in typed[: typed.index(name)] if word in own), None)
     hint = f"Put {early} after {name}."
     return None if early is None else WrongUse(f"{early} is an option of {name}.", hint=hint)
@@ -221,7 +255,11 @@ def completion(context: Context) -> int:
             "fish": f"function _lmchat_models; {names}; end",
         },
     }
-    places = {"FILE": shtab.FILE, "DIR": shtab.DIRECTORY, "MODEL": models}  # by the word of the help
+    places = {
+        "FILE": shtab.FILE,
+        "DIR": shtab.DIRECTORY,
+        "MODEL": models,
+    }  # by the word of the help
     parser = build_parser()
     for action in _actions(parser):
         if isinstance(action.metavar, str) and action.metavar in places:

@@ -111,7 +111,9 @@ async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> 
 
         runtime = replace(runtime, settings=await serve(context, runtime))
     chat, profile = runtime.settings.chat, context.options.profile or ""
-    sessions = OpenSessions(chat=chat, backend=runtime.backend, store=runtime.store, profile_name=profile)
+    sessions = OpenSessions(
+        chat=chat, backend=runtime.backend, store=runtime.store, profile_name=profile
+    )
     if context.has_tools:
         sessions.toolbox = make_toolbox(context, runtime.settings, runtime.remembered)
         stack.push_async_callback(sessions.toolbox.host.aclose)
@@ -239,7 +241,9 @@ class PlainChat:
         current, words = sessions.profile_name or NO_PROFILE, (*settings.profiles, NO_PROFILE)
         if name == "/effort":
             current, words = sessions.chat.reasoning_effort or LEVELS[-1], LEVELS
-        return "\n".join(f"{word}, in use" if word == current else word for word in dict.fromkeys(words))
+        return "\n".join(
+            f"{word}, in use" if word == current else word for word in dict.fromkeys(words)
+        )
 
     # Prompts and answers
 
@@ -286,7 +290,9 @@ class PlainChat:
         answer = conversation.messages[-1]
         error = conversation.error or self._sessions.save_queue.warning
         if answer.failure is not None and error is None:
-            error = LMChatError(answer.failure.message, hint=answer.failure.hint, kind=answer.failure.kind)
+            error = LMChatError(
+                answer.failure.message, hint=answer.failure.hint, kind=answer.failure.kind
+            )
         printer.end(answer, None, error)
         if error is not None:
             raise error
@@ -307,7 +313,9 @@ class PlainChat:
         now_s = time.monotonic()
         if now_s - self._progress_s > _TELL_EVERY_S:
             self._progress_s = now_s
-            self._tell("Loading model…" if fraction is None else f"Loading model, {100 * fraction:.0f} %")
+            self._tell(
+                "Loading model…" if fraction is None else f"Loading model, {100 * fraction:.0f} %"
+            )
 
     async def _turn_settings(self) -> TurnSettings:
         await self._connect()
@@ -318,7 +326,9 @@ class PlainChat:
         runtime, sessions, is_told = self._runtime, self._sessions, False
         while sessions.target is None:
             try:
-                target = await find_target(runtime.backend, runtime.settings, runtime.remembered, self._tell)
+                target = await find_target(
+                    runtime.backend, runtime.settings, runtime.remembered, self._tell
+                )
             except NoServerFound as error:
                 if not self._is_terminal:
                     raise
@@ -362,13 +372,17 @@ class PlainChat:
             await self._ask(text, prompts[-1].message_id)
         else:
             self._begun = f"/edit {prompts[-1].text}"
-            self._tell("The last prompt is on the next line; edit it, and press Enter to send it again.")
+            self._tell(
+                "The last prompt is on the next line; edit it, and press Enter to send it again."
+            )
 
     # Models and settings
 
     async def do_model(self, wanted: str) -> None:
         runtime = self._runtime
-        catalogue = Catalogue(runtime.backend, runtime.store, expected=own_endpoints(runtime.settings))
+        catalogue = Catalogue(
+            runtime.backend, runtime.store, expected=own_endpoints(runtime.settings)
+        )
         rows, _ = await catalogue.refresh(runtime.remembered)
         models = [row.model for row in rows if row.model.can_chat]
         if not wanted:
@@ -422,7 +436,9 @@ class PlainChat:
         store, sessions = self._runtime.store, self._sessions
         if not wanted:
             self._listed = (await store.list_sessions())[:_LISTED]
-            rows = [f"{number}. {_session_words(one)}" for number, one in enumerate(self._listed, 1)]
+            rows = [
+                f"{number}. {_session_words(one)}" for number, one in enumerate(self._listed, 1)
+            ]
             self._output.text("\n".join(rows) or "There are no saved sessions.")
             return
         if wanted.isdecimal() and 0 < int(wanted) <= len(self._listed):
@@ -486,15 +502,21 @@ class PlainChat:
         sys.stderr.write(f"{where}. Attach it? [y/N] ")
         sys.stderr.flush()
         if (await self._choice()).strip().lower() not in (b"y", b"yes"):
-            raise WrongUse("The file was not attached.", hint="To attach it, repeat /file and answer y.")
+            raise WrongUse(
+                "The file was not attached.", hint="To attach it, repeat /file and answer y."
+            )
 
     def _add_file(self, file: Attachment) -> None:
         self._files.append(file)
         self._tell(f"Your next prompt begins with {file.part.words}.")
 
     async def do_help(self, _: str) -> None:
-        rows = [one for one in COMMANDS if one.name in _COMMANDS or hasattr(self, f"do_{one.name[1:]}")]
-        self._output.text("\n".join(_HELP.get(one.name) or f"{one.slash}: {one.title}" for one in rows))
+        rows = [
+            one for one in COMMANDS if one.name in _COMMANDS or hasattr(self, f"do_{one.name[1:]}")
+        ]
+        self._output.text(
+            "\n".join(_HELP.get(one.name) or f"{one.slash}: {one.title}" for one in rows)
+        )
         self._tell(
             f"A prompt of several lines begins and ends with {_QUOTES}.\n"
             "Ctrl+C stops the answer, or clears the line. Ctrl+D quits."

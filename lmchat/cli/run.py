@@ -60,7 +60,9 @@ def _handle(context: Context) -> int:
     pairs = (("--local", "--endpoint", options.endpoint), ("--temporary", "--save", options.save))
     for one, other, is_used in pairs:
         if is_used and getattr(options, one[2:]):
-            raise WrongUse(f"{one} and {other} cannot be used together.", hint="Use only one of them.")
+            raise WrongUse(
+                f"{one} and {other} cannot be used together.", hint="Use only one of them."
+            )
     if options.local and options.handler not in _LOCAL:
         hint = "Use it with the chat screen, `ask` or `models`."
         raise WrongUse("--local cannot be used here.", hint=hint)

@@ -55,7 +55,9 @@ async def rename(context: Context) -> int:
 
 async def rename_in(library: Library, context: Context) -> int:
     """Change the title of a session of a store that is open."""
-    header = await library.rename(await library.store.find(context.options.id), context.options.title)
+    header = await library.rename(
+        await library.store.find(context.options.id), context.options.title
+    )
     words = f"{header.session_id[:SHORT_ID]} is now “{safe_line(header.title)}”."
     return context.output.result(header_json(header), words)
 
@@ -72,7 +74,9 @@ async def restore(context: Context) -> int:
     """Take a session out of the trash; `last` is the one that was deleted last."""
     wanted = context.options.id
     async with open_library(context) as library:
-        header = None if wanted == "last" else await library.restore(await library.store.find(wanted))
+        header = (
+            None if wanted == "last" else await library.restore(await library.store.find(wanted))
+        )
         header = header or await library.undo_delete()
     if header is None:
         raise SessionNotFound("The trash is empty.", hint="`lmchat sessions` lists the sessions.")

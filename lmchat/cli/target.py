@@ -10,7 +10,14 @@ from contextlib import asynccontextmanager, suppress
 from msgspec.structs import replace
 
 from lmchat.config.settings import Settings
-from lmchat.domain.candidate import Need, Remembered, arrive, can_be_allowed, require_model, why_no_model
+from lmchat.domain.candidate import (
+    Need,
+    Remembered,
+    arrive,
+    can_be_allowed,
+    require_model,
+    why_no_model,
+)
 from lmchat.domain.server import Candidate, Endpoint, Product, Target, is_address
 from lmchat.domain.telemetry import Metrics
 from lmchat.errors import LMChatError
@@ -59,14 +66,20 @@ async def find_target(
             url, host = shell_word(one.endpoint.url), shell_word(one.endpoint.host)
             note(_NOT_ASKED.format(one.product, one.endpoint.netloc, url, host))
     arrival = arrive(candidates, model=settings.model, remembered=remembered)
-    if arrival.need is Need.MODEL and arrival.candidate is not None:  # a scan may not tell which models chat
+    if (
+        arrival.need is Need.MODEL and arrival.candidate is not None
+    ):  # a scan may not tell which models chat
         listed = await backend.models(arrival.candidate.endpoint, is_refresh=True)
         candidate = replace(arrival.candidate, models=listed.models)
         arrival = arrive((candidate,), model=settings.model, remembered=remembered)
     if settings.model:
         require_model(settings.model, arrival.candidate, candidates)
     is_noted = False
-    while arrival.target is not None and arrival.target.model is None and arrival.need is not Need.MODEL:
+    while (
+        arrival.target is not None
+        and arrival.target.model is None
+        and arrival.need is not Need.MODEL
+    ):
         if not is_noted:
             note(f"{arrival.target.product} is loading its model …")
             is_noted = True

@@ -73,7 +73,9 @@ def make_tool_host(context: Context, settings: Settings) -> ToolHost:
 
 def how_to_configure(context: Context) -> str:
     """Return the next step where no tool is configured."""
-    return f"Add [[mcp]] to {context.config_file}, or write functions in {context.paths.tools_file}."
+    return (
+        f"Add [[mcp]] to {context.config_file}, or write functions in {context.paths.tools_file}."
+    )
 
 
 @asynccontextmanager
@@ -89,7 +91,11 @@ async def _opened(context: Context, *, only: str = "") -> AsyncIterator[Toolbox]
 
 def how_to_correct(server: ToolServer, context: Context) -> str:
     """Return the next step for a server with an error."""
-    file = context.paths.tools_file if server.name == FUNCTIONS else f"[[mcp]] in {context.config_file}"
+    file = (
+        context.paths.tools_file
+        if server.name == FUNCTIONS
+        else f"[[mcp]] in {context.config_file}"
+    )
     return f"Correct {file}, then lmchat tools"
 
 
@@ -104,8 +110,12 @@ async def list_tools(context: Context) -> int:
         servers = toolbox.host.servers
         for server in servers:
             if server.error:
-                context.output.note(f"lmchat: {safe_line(server.name)}: {how_to_correct(server, context)}.")
-        return int(bool(servers) and not any(server.state is ServerState.READY for server in servers))
+                context.output.note(
+                    f"lmchat: {safe_line(server.name)}: {how_to_correct(server, context)}."
+                )
+        return int(
+            bool(servers) and not any(server.state is ServerState.READY for server in servers)
+        )
 
 
 async def call(context: Context) -> int:
@@ -134,10 +144,14 @@ def _tool(name: str, toolbox: Toolbox, context: Context) -> Tool:
         return tool
     for server in toolbox.host.servers:
         if server.name == name.partition("/")[0] and server.state is not ServerState.READY:
-            raise LMChatError(server.error, kind="tools", hint="`lmchat doctor` checks each server.")
+            raise LMChatError(
+                server.error, kind="tools", hint="`lmchat doctor` checks each server."
+            )
     meant = similar(name, tuple(tool.full_name for tool in toolbox.tools))
     hint = f"Did you mean {meant}?" if meant else "`lmchat tools` lists the tools."
-    raise WrongUse(f"There is no tool {name}.", hint=hint if context.has_tools else how_to_configure(context))
+    raise WrongUse(
+        f"There is no tool {name}.", hint=hint if context.has_tools else how_to_configure(context)
+    )
 
 
 def _server_json(server: ToolServer, toolbox: Toolbox) -> dict[str, object]:
@@ -152,11 +166,18 @@ def _server_json(server: ToolServer, toolbox: Toolbox) -> dict[str, object]:
         }
         for tool in server.tools
     ]
-    return {"name": server.name, "state": server.state, "error": server.error or None, "tools": tools}
+    return {
+        "name": server.name,
+        "state": server.state,
+        "error": server.error or None,
+        "tools": tools,
+    }
 
 
 def _listing(toolbox: Toolbox) -> str:
-    states = "\n".join(f"{safe_line(server.name)}: {state_words(server)}" for server in toolbox.host.servers)
+    states = "\n".join(
+        f"{safe_line(server.name)}: {state_words(server)}" for server in toolbox.host.servers
+    )
     rows = [
         (tool.full_name, toolbox.approval("", tool), tool.description.partition("\n")[0])
         for tool in toolbox.tools
@@ -169,7 +190,9 @@ def state_words(server: ToolServer) -> str:
     from lmchat.tui.formatting import counted
 
     is_ready = server.state is ServerState.READY
-    words = f"{server.state}, {counted(len(server.tools), 'tool')}." if is_ready else f"{server.state}."
+    words = (
+        f"{server.state}, {counted(len(server.tools), 'tool')}." if is_ready else f"{server.state}."
+    )
     return f"{words} {server.error}".rstrip()
 
 
@@ -202,16 +225,22 @@ async def start_tools(context: Context, toolbox: Toolbox, target: Target) -> Non
     servers = await toolbox.host.list_servers()
     for server in servers:
         if server.error:
-            context.output.note(f"lmchat: {safe_line(server.error)}\n{how_to_correct(server, context)}.")
+            context.output.note(
+                f"lmchat: {safe_line(server.error)}\n{how_to_correct(server, context)}."
+            )
     if not any(server.state is ServerState.READY for server in servers):
-        raise LMChatError("No tool server works.", kind="tools", hint="To ask without tools, omit --tools.")
+        raise LMChatError(
+            "No tool server works.", kind="tools", hint="To ask without tools, omit --tools."
+        )
 
 
 async def _save_allowed(context: Context, asked: ApprovalAsked) -> None:
     """Add a tool that always runs to the saved state, unless the configuration asks each time."""
     if not asked.fingerprint:
         name = safe_line(asked.name, limit=80)
-        context.output.note(f"lmchat: config.toml asks about {name}; it is allowed for this session.")
+        context.output.note(
+            f"lmchat: config.toml asks about {name}; it is allowed for this session."
+        )
         return
     file = context.paths.remembered_file
     try:

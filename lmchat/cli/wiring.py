@@ -48,7 +48,9 @@ async def open_runtime(context: Context, *, is_kept: bool | None = None) -> Asyn
     store = make_store(context, is_kept=is_kept)
     backend, engine = make_backend(context, settings, remembered)
     async with aclosing(store), metrics_kept(backend.metrics, store.metrics.add), aclosing(backend):
-        yield Runtime(settings=settings, backend=backend, engine=engine, store=store, remembered=remembered)
+        yield Runtime(
+            settings=settings, backend=backend, engine=engine, store=store, remembered=remembered
+        )
 
 
 @asynccontextmanager
@@ -73,7 +75,9 @@ def keys_of(context: Context) -> Keys:
     return Keys(context.loaded, context.environ, Credentials(context.paths.credentials_file))
 
 
-def make_client(context: Context, settings: Settings, *, reads_per_second: float | None = None) -> Any:
+def make_client(
+    context: Context, settings: Settings, *, reads_per_second: float | None = None
+) -> Any:
     """Return the proxy client; imports httpx. A screen has streams read as often as it shows frames."""
     from lmchat.proxy.client import ProxyClient
 
@@ -96,7 +100,9 @@ def make_backend(
 ) -> tuple[Backend, Lazy[Engine]]:
     """Return all servers, and the built-in engine among them."""
     engine = Lazy(partial(make_engine, context, settings))
-    return Backend(partial(make_client, context, settings), engine, used=remembered.endpoints), engine
+    return Backend(
+        partial(make_client, context, settings), engine, used=remembered.endpoints
+    ), engine
 
 
 def make_engine(context: Context, settings: Settings) -> Engine:

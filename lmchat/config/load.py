@@ -33,7 +33,9 @@ VARIABLES: tuple[tuple[str, str], ...] = (
 )
 """Environment variables and their keys; for one key the first that is set wins."""
 
-KeyPath = tuple[str | int, ...]  # place in a file: names of tables and keys, numbers for arrays of tables
+KeyPath = tuple[
+    str | int, ...
+]  # place in a file: names of tables and keys, numbers for arrays of tables
 Values = dict[str, Any]
 Layer = tuple[str, object, str]  # key, value and origin
 _TABLES = ("keys", *(section.name for section in (*SECTIONS[1:], MCP, ENDPOINT, PROFILE, PROMPT)))
@@ -54,7 +56,9 @@ class Problem(Struct, frozen=True, kw_only=True):
     def sentence(self) -> str:
         place = self.source if self.line is None else f"{self.source}, line {self.line}"
         what = f"{self.key} {self.reason}" if self.key else self.reason
-        return f"{place}: {what}" + (f"; did you mean {self.suggestion}?" if self.suggestion else "")
+        return f"{place}: {what}" + (
+            f"; did you mean {self.suggestion}?" if self.suggestion else ""
+        )
 
 
 class Flags(Struct, frozen=True, kw_only=True):
@@ -75,9 +79,13 @@ class Loaded(Secret, frozen=True, kw_only=True):
     file: Path
     text: str = ""
     has_file: bool = False
-    origins: Mapping[str, str] = field(default_factory=dict)  # by full key; other keys have their default
+    origins: Mapping[str, str] = field(
+        default_factory=dict
+    )  # by full key; other keys have their default
     problems: tuple[Problem, ...] = ()
-    key_endpoint: str = ""  # address that is set in the same place as `api_key`: the file or the environment
+    key_endpoint: str = (
+        ""  # address that is set in the same place as `api_key`: the file or the environment
+    )
 
     def sound(self) -> Loaded:
         """Return itself; raises `ConfigError` with the first problem."""
@@ -86,7 +94,9 @@ class Loaded(Secret, frozen=True, kw_only=True):
         more = len(self.problems) - 1
         raise ConfigError(
             self.problems[0].sentence + (f" (and {more} more)" if more else ""),
-            hint="`lmchat config check` lists all problems." if more else "Correct it, then try again.",
+            hint="`lmchat config check` lists all problems."
+            if more
+            else "Correct it, then try again.",
             details="\n".join(problem.sentence for problem in self.problems),
         )
 
@@ -101,7 +111,9 @@ def load(
     environment = list(_environment(environ, problems))
     tables: Values = {section.name: dict(file.values.get(section.name, {})) for section in SECTIONS}
     origins = {
-        section.key(name): f"file ({path.name})" for section in SECTIONS for name in tables[section.name]
+        section.key(name): f"file ({path.name})"
+        for section in SECTIONS
+        for name in tables[section.name]
     }
     named = {key: value for key, value, _ in environment}
     key_endpoint = named.get("endpoint") if "api_key" in named else tables[""].get("endpoint")
@@ -159,7 +171,11 @@ def _profile(name: str | None, profiles: Values, problems: list[Problem]) -> Ite
     """Yield the settings of the profile that a flag names."""
     if name is not None and name not in profiles:
         meant = similar(name, tuple(profiles))
-        known = f"profiles: {', '.join(profiles)}" if profiles else f"add [profiles.{name}] to config.toml"
+        known = (
+            f"profiles: {', '.join(profiles)}"
+            if profiles
+            else f"add [profiles.{name}] to config.toml"
+        )
         reason = "unknown profile" + ("" if meant else f"; {known}")
         problems.append(Problem(source=f"--profile {name}", reason=reason, suggestion=meant))
     for key, value in profiles.get(name or "", {}).items():
@@ -181,7 +197,9 @@ def _environment(environ: Mapping[str, str], problems: list[Problem]) -> Iterato
             with suppress(ValueError):  # other text is refused below
                 value = row.type(text)
         if reason := row.fault(value):
-            problems.append(Problem(source=f"environment variable {variable}", reason=f"({key}) {reason}"))
+            problems.append(
+                Problem(source=f"environment variable {variable}", reason=f"({key}) {reason}")
+            )
         else:
             seen.add(key)
             yield key, value, f"environment ({variable})"
@@ -240,7 +258,9 @@ class _Check:
         approval = tools.pop("approval", {}) if isinstance(tools, dict) else {}
         for section in SECTIONS[1:]:
             words = ("approval",) if section.name == "tools" else ()
-            values[section.name] = self._section(section, table.get(section.name, {}), (section.name,), words)
+            values[section.name] = self._section(
+                section, table.get(section.name, {}), (section.name,), words
+            )
         mcp = self._usable(self._servers(MCP, table))
         return values | {
             "keys": self._named(table.get("keys", {}), ("keys",), _KEY),
@@ -263,7 +283,9 @@ class _Check:
         self._note(path, f"must be {form}")
         return {}
 
-    def _section(self, section: Section, table: object, path: KeyPath, words: tuple[str, ...] = ()) -> Values:
+    def _section(
+        self, section: Section, table: object, path: KeyPath, words: tuple[str, ...] = ()
+    ) -> Values:
         """Return the sound values; none where a required one is missing or wrong."""
         values: Values = {}
         if not isinstance(table, dict):
@@ -306,7 +328,9 @@ class _Check:
     def _profiles(self, section: Section, file: Values) -> Values:
         """Return the values of the tables of a section, by name."""
         path = (section.name,)
-        found = self._table(file.get(section.name, {}), path, f"tables: write [{section.name}.NAME]")
+        found = self._table(
+            file.get(section.name, {}), path, f"tables: write [{section.name}.NAME]"
+        )
         return {name: self._section(section, table, (*path, name)) for name, table in found.items()}
 
     def _presets(self, found: Values) -> Values:
@@ -320,9 +344,13 @@ class _Check:
         """Return the values of each table of an array, with its number."""
         tables = file.get(section.name, [])
         if not isinstance(tables, list):
-            self._note((section.name,), f"must be tables: write [[{section.name}]] above each server")
+            self._note(
+                (section.name,), f"must be tables: write [[{section.name}]] above each server"
+            )
             return []
-        found = [self._section(section, one, (section.name, number)) for number, one in enumerate(tables)]
+        found = [
+            self._section(section, one, (section.name, number)) for number, one in enumerate(tables)
+        ]
         return [(number, values) for number, values in enumerate(found) if values]
 
     def _usable(self, servers: list[tuple[int, Values]]) -> list[Values]:
@@ -369,7 +397,12 @@ def line_of(text: str, path: KeyPath) -> int | None:
         return False
 
     for depth in range(len(path), 0, -1):
-        line = bisect_left(range(1, len(lines) + 1), x=True, key=lambda number: has(number, path[:depth])) + 1
+        line = (
+            bisect_left(
+                range(1, len(lines) + 1), x=True, key=lambda number: has(number, path[:depth])
+            )
+            + 1
+        )
         if line <= len(lines):
             return line
     return None

@@ -37,7 +37,9 @@ WORDS = {
 }
 """Types of settings in messages."""
 KEYS_HELP = 'Your own keyboard keys: COMMAND = "key" or "key,key". F1 lists the commands.'
-APPROVAL_HELP = "Whether the tools of a server run, or one of them; `python` is the server of tools.py."
+APPROVAL_HELP = (
+    "Whether the tools of a server run, or one of them; `python` is the server of tools.py."
+)
 
 
 class Row(Struct, frozen=True):
@@ -59,7 +61,9 @@ class Row(Struct, frozen=True):
     def fault(self, value: Any) -> str:
         """Return what is wrong with a value, else ""."""
         about, is_list = self.about, isinstance(value, list | tuple)
-        if not (isinstance(value, dict) if self.type is TimeoutSettings else _has_type(value, self.type)):
+        if not (
+            isinstance(value, dict) if self.type is TimeoutSettings else _has_type(value, self.type)
+        ):
             return f"must be {WORDS[self.type]}"
         if about.is_required and not value:
             return "must not be empty"
@@ -140,12 +144,22 @@ PROMPT = Section(
 )
 SECTIONS = (
     TOP,
-    Section(name="chat", help="Options for the model; unset options are not sent.", settings=ChatSettings),
+    Section(
+        name="chat",
+        help="Options for the model; unset options are not sent.",
+        settings=ChatSettings,
+    ),
     Section(name="limits", help="Limits on requests.", settings=LimitSettings),
     TIMEOUTS,
     Section(name="ui", help="Look of the screen.", settings=UiSettings),
-    Section(name="local", help="The built-in engine, which `lmchat --local` starts.", settings=LocalSettings),
-    Section(name="tools", help="Tools that models can call, with your approval.", settings=ToolSettings),
+    Section(
+        name="local",
+        help="The built-in engine, which `lmchat --local` starts.",
+        settings=LocalSettings,
+    ),
+    Section(
+        name="tools", help="Tools that models can call, with your approval.", settings=ToolSettings
+    ),
 )
 """Tables of fixed keys that appear once; neither `[keys]` nor `[tools.approval]` is one."""
 
@@ -171,7 +185,11 @@ def example_text() -> str:
     blocks.append(_block([f"# {MCP.help}", "# [[mcp]]"], of_command))
     blocks.append(_block(["# [[mcp]]", '# name = "wiki"'], (url, headers)))
     blocks.append(f'# {KEYS_HELP}\n[keys]\n# search = "ctrl+k"\n')
-    others = ((ENDPOINT, "[[endpoints]]"), (PROFILE, "[profiles.short]"), (PROMPT, "[prompts.french]"))
+    others = (
+        (ENDPOINT, "[[endpoints]]"),
+        (PROFILE, "[profiles.short]"),
+        (PROMPT, "[prompts.french]"),
+    )
     for section, name in others:
         blocks.append(_block([f"# {section.help}", f"# {name}"], section.rows.values()))
     return "\n".join(blocks)
@@ -180,7 +198,9 @@ def example_text() -> str:
 def toml_value(value: object) -> str:
     """Return a value as TOML; except for tables that equals JSON."""
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{name} = {toml_value(item)}" for name, item in value.items()) + " }"
+        return (
+            "{ " + ", ".join(f"{name} = {toml_value(item)}" for name, item in value.items()) + " }"
+        )
     if isinstance(value, tuple | list):
         return "[" + ", ".join(toml_value(item) for item in value) + "]"
     return json.dumps(value, ensure_ascii=False)

@@ -58,7 +58,8 @@ _Effort = Annotated[
     ),
 ]
 _Temperature = Annotated[
-    float | None, Setting("randomness, 0 to 2; unset: the server decides", within=(0, 2), example=0.7)
+    float | None,
+    Setting("randomness, 0 to 2; unset: the server decides", within=(0, 2), example=0.7),
 ]
 _TopP = Annotated[
     float | None,
@@ -66,7 +67,9 @@ _TopP = Annotated[
 ]
 _MaxTokens = Annotated[
     int | None,
-    Setting("longest answer in tokens; unset: the server decides", within=(1, 10_000_000), example=2048),
+    Setting(
+        "longest answer in tokens; unset: the server decides", within=(1, 10_000_000), example=2048
+    ),
 ]
 _STOP = Setting("strings that end an answer", example=["###"])
 
@@ -81,7 +84,9 @@ class ChatSettings(Struct, frozen=True, kw_only=True):
     stop: Annotated[tuple[str, ...], _STOP] = ()
     seed: Annotated[
         int | None,
-        Setting("for repeatable answers, if the server supports it", within=(-1, 2**32 - 1), example=42),
+        Setting(
+            "for repeatable answers, if the server supports it", within=(-1, 2**32 - 1), example=42
+        ),
     ] = None
     reasoning_effort: _Effort = ""
     keep_loaded_s: Annotated[
@@ -100,10 +105,15 @@ class ChatSettings(Struct, frozen=True, kw_only=True):
     ] = True
     think_tags: Annotated[
         bool,
-        Setting("treat text between `<think>` and `</think>` as reasoning; false: show it as answer"),
+        Setting(
+            "treat text between `<think>` and `</think>` as reasoning; false: show it as answer"
+        ),
     ] = True
     auto_title: Annotated[
-        bool, Setting("let the model name a session after its first answer, with a short request of its own")
+        bool,
+        Setting(
+            "let the model name a session after its first answer, with a short request of its own"
+        ),
     ] = False
     compact_prompt: Annotated[
         str, Setting("the prompt of `/compact`, which asks for a summary of the older messages")
@@ -120,7 +130,9 @@ class ChatSettings(Struct, frozen=True, kw_only=True):
             for name in ("system_prompt", "temperature", "top_p", "max_tokens", "stop")
             if (value := getattr(profile, name)) is not None
         }
-        return replace(self, reasoning_effort=profile.reasoning_effort or self.reasoning_effort, **changes)
+        return replace(
+            self, reasoning_effort=profile.reasoning_effort or self.reasoning_effort, **changes
+        )
 
 
 class LimitSettings(Struct, frozen=True, kw_only=True):
@@ -138,7 +150,8 @@ class LimitSettings(Struct, frozen=True, kw_only=True):
     ] = 600
     retries: Annotated[int, Setting("number of attempts, including the first", within=(1, 20))] = 3
     retry_base_s: Annotated[
-        float, Setting("seconds before the second attempt; the delay doubles each time", within=(0, 3600))
+        float,
+        Setting("seconds before the second attempt; the delay doubles each time", within=(0, 3600)),
     ] = 1
     retry_max_s: Annotated[float, Setting("longest delay in seconds", within=(0, 3600))] = 30
 
@@ -149,17 +162,21 @@ class TimeoutSettings(Struct, frozen=True, kw_only=True):
     connect_s: Annotated[
         float | None,
         Setting(
-            "wait for a connection; unset: 2 on this machine, 10 elsewhere", within=(0.01, _DAY_S), example=2
+            "wait for a connection; unset: 2 on this machine, 10 elsewhere",
+            within=(0.01, _DAY_S),
+            example=2,
         ),
     ] = None
     first_token_s: Annotated[
-        float, Setting("wait for the first token; 0: as long as the server is alive", within=(0, _DAY_S))
+        float,
+        Setting("wait for the first token; 0: as long as the server is alive", within=(0, _DAY_S)),
     ] = 0
     stalled_after_s: Annotated[
         float, Setting("silence after which the answer is shown as stalled", within=(0.01, _DAY_S))
     ] = 60
     give_up_after_s: Annotated[
-        float, Setting("silence after which lmchat ends the answer as interrupted", within=(0.01, _DAY_S))
+        float,
+        Setting("silence after which lmchat ends the answer as interrupted", within=(0.01, _DAY_S)),
     ] = 300
     health_s: Annotated[float, Setting("timeout of a health check", within=(0.01, 3600))] = 5
 
@@ -176,7 +193,9 @@ class UiSettings(Struct, frozen=True, kw_only=True):
     ] = ""
     reduced_motion: Annotated[bool, Setting("no blinking, fewer screen updates")] = False
     ascii: Annotated[bool, Setting("ASCII characters only")] = False
-    mouse: Annotated[bool, Setting("use the mouse in lmchat; false: leave it to the terminal")] = True
+    mouse: Annotated[bool, Setting("use the mouse in lmchat; false: leave it to the terminal")] = (
+        True
+    )
     frames_per_second: Annotated[
         int, Setting("maximum screen updates per second while text streams", within=(1, 120))
     ] = 15
@@ -198,7 +217,9 @@ class LocalSettings(Struct, frozen=True, kw_only=True):
 
     model: Annotated[
         str,
-        Setting("GGUF file, or a name from `lmchat models --local`; unset: the best one for this machine"),
+        Setting(
+            "GGUF file, or a name from `lmchat models --local`; unset: the best one for this machine"
+        ),
     ] = ""
     context: Annotated[
         int | None,
@@ -209,7 +230,8 @@ class LocalSettings(Struct, frozen=True, kw_only=True):
         ),
     ] = None
     threads: Annotated[
-        int | None, Setting("number of CPU threads; unset: llama.cpp decides", within=(1, 4096), example=4)
+        int | None,
+        Setting("number of CPU threads; unset: llama.cpp decides", within=(1, 4096), example=4),
     ] = None
 
 
@@ -222,14 +244,19 @@ class ToolSettings(Struct, frozen=True, kw_only=True):
     max_steps: Annotated[
         int, Setting("rounds of tool calls in one turn after which lmchat stops", within=(1, 1000))
     ] = 10
-    timeout_s: Annotated[float, Setting("time limit of a call in seconds", within=(0.1, 86_400))] = 60
+    timeout_s: Annotated[
+        float, Setting("time limit of a call in seconds", within=(0.1, 86_400))
+    ] = 60
     choice: Annotated[
         str, Setting('"required": each turn has to begin with a call', words=("auto", "required"))
     ] = "auto"
     offer_when_unknown: Annotated[
-        bool, Setting("offer tools also where the server does not say whether its model can use them")
+        bool,
+        Setting("offer tools also where the server does not say whether its model can use them"),
     ] = True
-    approval: Mapping[str, str] = field(default_factory=dict)  # `SERVER` or `SERVER/TOOL` to an approval
+    approval: Mapping[str, str] = field(
+        default_factory=dict
+    )  # `SERVER` or `SERVER/TOOL` to an approval
 
 
 class McpSettings(Secret, frozen=True, kw_only=True):
@@ -239,23 +266,31 @@ class McpSettings(Secret, frozen=True, kw_only=True):
     command: Annotated[str, Setting("program to start", example="npx")] = ""
     args: Annotated[
         tuple[str, ...],
-        Setting("its arguments", example=["-y", "@modelcontextprotocol/server-filesystem", "/home/me/notes"]),
+        Setting(
+            "its arguments",
+            example=["-y", "@modelcontextprotocol/server-filesystem", "/home/me/notes"],
+        ),
     ] = ()
     env: Annotated[
-        Mapping[str, str] | None, Setting("environment variables added for it", example={"LOG": "off"})
+        Mapping[str, str] | None,
+        Setting("environment variables added for it", example={"LOG": "off"}),
     ] = None
     cwd: Annotated[
-        str, Setting("folder that it is started in; default: that of config.toml", example="~/notes")
+        str,
+        Setting("folder that it is started in; default: that of config.toml", example="~/notes"),
     ] = ""
-    approve: Annotated[str, Setting("whether its tools run; unset: as in [tools]", words=("", *Approval))] = (
-        ""
-    )
+    approve: Annotated[
+        str, Setting("whether its tools run; unset: as in [tools]", words=("", *Approval))
+    ] = ""
     enabled: Annotated[bool, Setting("whether to use it; default: true", example=False)] = True
-    url: Annotated[str, Setting("address, in place of a command", example="http://127.0.0.1:3000/mcp")] = ""
+    url: Annotated[
+        str, Setting("address, in place of a command", example="http://127.0.0.1:3000/mcp")
+    ] = ""
     headers_env: Annotated[
         Mapping[str, str] | None,
         Setting(
-            "headers to send, each from an environment variable", example={"Authorization": "WIKI_TOKEN"}
+            "headers to send, each from an environment variable",
+            example={"Authorization": "WIKI_TOKEN"},
         ),
     ] = None
 
@@ -263,14 +298,20 @@ class McpSettings(Secret, frozen=True, kw_only=True):
 class EndpointSettings(Secret, frozen=True, kw_only=True):
     """A configured server."""
 
-    name: Annotated[str, Setting("name shown in the model picker", example="workstation", is_required=True)]
+    name: Annotated[
+        str, Setting("name shown in the model picker", example="workstation", is_required=True)
+    ]
     url: Annotated[
         str,
         Setting(
-            "address of the server, with or without /v1", example="http://192.168.1.20:9931", is_required=True
+            "address of the server, with or without /v1",
+            example="http://192.168.1.20:9931",
+            is_required=True,
         ),
     ]
-    api_key: Annotated[str, Setting("API key; safer: api_key_env or api_key_cmd", is_secret=True)] = ""
+    api_key: Annotated[
+        str, Setting("API key; safer: api_key_env or api_key_cmd", is_secret=True)
+    ] = ""
     api_key_env: Annotated[
         str, Setting("environment variable that holds the API key", example="WORKSTATION_KEY")
     ] = ""
@@ -287,7 +328,9 @@ class Profile(Struct, frozen=True, kw_only=True):
 
     system_prompt: Annotated[
         str | None,
-        Setting("instructions sent at the start of every session", example="Answer in one sentence."),
+        Setting(
+            "instructions sent at the start of every session", example="Answer in one sentence."
+        ),
     ] = None
     model: Annotated[str, Setting("model to use")] = ""
     temperature: _Temperature = None
@@ -327,7 +370,9 @@ class Settings(Secret, frozen=True, kw_only=True):
             is_secret=True,
         ),
     ] = ""
-    model: Annotated[str, Setting("model to use; unset: the last used model, otherwise a loaded one")] = ""
+    model: Annotated[
+        str, Setting("model to use; unset: the last used model, otherwise a loaded one")
+    ] = ""
     allowed_hosts: Annotated[
         tuple[str, ...], Setting('other machines that lmchat may connect to: "host" or "host:port"')
     ] = ()
@@ -342,7 +387,9 @@ class Settings(Secret, frozen=True, kw_only=True):
     limits: LimitSettings = field(default_factory=LimitSettings)
     timeouts: TimeoutSettings = field(default_factory=TimeoutSettings)
     ui: UiSettings = field(default_factory=UiSettings)
-    keys: Mapping[str, str] = field(default_factory=dict)  # command id to key or keys, comma-separated
+    keys: Mapping[str, str] = field(
+        default_factory=dict
+    )  # command id to key or keys, comma-separated
     local: LocalSettings = field(default_factory=LocalSettings)
     tools: ToolSettings = field(default_factory=ToolSettings)
     mcp: tuple[McpSettings, ...] = ()

@@ -41,7 +41,9 @@ class Remembered(Struct, frozen=True, kw_only=True):
 
     endpoint: str = ""
     model: str = ""
-    recent: tuple[tuple[str, str], ...] = ()  # (endpoint URL, model id) of the last used models, newest first
+    recent: tuple[
+        tuple[str, str], ...
+    ] = ()  # (endpoint URL, model id) of the last used models, newest first
     theme: str = ""
     has_sessions: bool = True
     has_telemetry: bool = True
@@ -52,11 +54,15 @@ class Remembered(Struct, frozen=True, kw_only=True):
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Addresses that were used before, the last one first."""
-        return tuple(map(Endpoint.parse, dict.fromkeys(url for url, _ in self.recent if is_address(url))))
+        return tuple(
+            map(Endpoint.parse, dict.fromkeys(url for url, _ in self.recent if is_address(url)))
+        )
 
     def with_model(self, endpoint: str, model: str) -> Remembered:
         others = [pair for pair in self.recent if pair != (endpoint, model)]
-        return replace(self, endpoint=endpoint, model=model, recent=((endpoint, model), *others)[:_RECENT])
+        return replace(
+            self, endpoint=endpoint, model=model, recent=((endpoint, model), *others)[:_RECENT]
+        )
 
     def with_allowed(self, tool: str, fingerprint: str) -> Remembered:
         return replace(self, allowed_tools={**self.allowed_tools, tool: fingerprint})
@@ -122,7 +128,9 @@ def arrive_at(candidate: Candidate, *, model: str, remembered: Remembered) -> Ar
     """Choose the model on a given server."""
     info = choose_model(candidate, model=model, remembered=remembered)
     is_loading = info is None and candidate.verdict is Verdict.LOADING
-    target = Target(endpoint=candidate.endpoint, product=candidate.product, model=info, is_loading=is_loading)
+    target = Target(
+        endpoint=candidate.endpoint, product=candidate.product, model=info, is_loading=is_loading
+    )
     need = Need.NOTHING if info is not None or is_loading else Need.MODEL
     return Arrival(need=need, candidate=candidate, target=target)
 
@@ -156,7 +164,11 @@ def choose_model(candidate: Candidate, *, model: str, remembered: Remembered) ->
             return known
         return _named(model, candidate)
     server_id = server_id_of(candidate.endpoint, candidate.product)
-    last = find_model(remembered.model, chat_models(candidate)) if remembered.endpoint == server_id else None
+    last = (
+        find_model(remembered.model, chat_models(candidate))
+        if remembered.endpoint == server_id
+        else None
+    )
     if last is not None and last.state is not LoadState.NOT_LOADED:
         return last
     talking = chat_models(candidate)
@@ -260,7 +272,9 @@ def why_unusable(candidates: Sequence[Candidate]) -> LMChatError:
     if len(candidates) == 1:
         only = candidates[0]
         words = only.detail or f"{only.endpoint.url}: {only.finding}."
-        return NoServerFound(words, hint=f"{_sentence(only.next_step) or _NAME_A_SERVER} {_WAYS_ON}")
+        return NoServerFound(
+            words, hint=f"{_sentence(only.next_step) or _NAME_A_SERVER} {_WAYS_ON}"
+        )
     words = f"{NOTHING_FOUND}: no model server answers on this machine."
     return NoServerFound(words, hint=f"{_NAME_A_SERVER} {_WAYS_ON}")
 
@@ -274,11 +288,17 @@ def _sentence(step: str) -> str:
 def why_no_model(arrival: Arrival) -> RequestInvalid:
     """Return the error for a server without a model."""
     names = ", ".join(shell_word(model.model_id) for model in chat_models(arrival.candidate))
-    hint = f"Choose one with -m MODEL: {names}." if names else "The server has no models. Download one there."
+    hint = (
+        f"Choose one with -m MODEL: {names}."
+        if names
+        else "The server has no models. Download one there."
+    )
     if not names and arrival.candidate is not None and arrival.candidate.models:
         hint = "The models of this server cannot chat. Load another one there."
     product = arrival.candidate.product if arrival.candidate else Product.LM_STUDIO
-    return RequestInvalid(product.in_text("No LM Studio model selected"), hint=hint, kind="model_missing")
+    return RequestInvalid(
+        product.in_text("No LM Studio model selected"), hint=hint, kind="model_missing"
+    )
 
 
 def _rank(candidate: Candidate, remembered: Remembered, model: str) -> tuple[bool, ...]:

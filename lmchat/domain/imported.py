@@ -57,7 +57,9 @@ def _imported_message(message: ChatMessage, answered: set[str]) -> ChatMessage |
     if not message.tool_calls:
         return message
     parts = tuple(
-        part for part in message.parts if not isinstance(part, ToolCallPart) or _key(part) in answered
+        part
+        for part in message.parts
+        if not isinstance(part, ToolCallPart) or _key(part) in answered
     )
     if not parts and message.failure is None:
         return None
@@ -67,7 +69,9 @@ def _imported_message(message: ChatMessage, answered: set[str]) -> ChatMessage |
 def _answered_calls(messages: Iterable[ChatMessage]) -> Mapping[str, set[str]]:
     """Return the calls of each answer that tool messages after it have a result of, on any branch."""
     answered: dict[str, set[str]] = {}
-    answers: dict[str | None, str | None] = {}  # ids of tool messages and of the answers before them
+    answers: dict[
+        str | None, str | None
+    ] = {}  # ids of tool messages and of the answers before them
     for message in messages:
         if message.role is not Role.TOOL:
             continue

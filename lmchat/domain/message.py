@@ -180,7 +180,9 @@ class Receipt(Struct, frozen=True, kw_only=True):
     @property
     def ending(self) -> str:
         """Why the answer ended, if it did not end normally."""
-        return self.limit or ("" if self.finish_reason in _NORMAL_ENDS else self.finish_reason or _NO_REASON)
+        return self.limit or (
+            "" if self.finish_reason in _NORMAL_ENDS else self.finish_reason or _NO_REASON
+        )
 
 
 class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True):
@@ -210,7 +212,9 @@ class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True):
     def text(self) -> str:
         """The text of the message, without reasoning."""
         if len(self.parts) == 1 and isinstance(only := self.parts[0], TextPart):
-            return only.text  # nearly all messages; asked for 10 000 times when a long session is opened
+            return (
+                only.text
+            )  # nearly all messages; asked for 10 000 times when a long session is opened
         return "".join(part.text for part in self.parts if isinstance(part, TextPart | RefusalPart))
 
     @property
@@ -273,7 +277,9 @@ def interrupted(message: ChatMessage, cause: str) -> ChatMessage:
         why, hint = f"{cause} before this tool call had a result.", "Press r to run it again."
     elif not (message.text or message.reasoning or message.tool_calls):
         state, hint = AnswerState.FAILED, "Ask again."
-    return replace(message, state=state, failure=Failure(kind="interrupted", message=why, hint=hint))
+    return replace(
+        message, state=state, failure=Failure(kind="interrupted", message=why, hint=hint)
+    )
 
 
 def new_id() -> str:
@@ -289,7 +295,11 @@ def now() -> datetime:
 def text_message(role: Role, text: str, *, parent_id: str | None = None) -> ChatMessage:
     """Make a message of one text part."""
     return ChatMessage(
-        message_id=new_id(), role=role, parts=(TextPart(text=text),), created_at=now(), parent_id=parent_id
+        message_id=new_id(),
+        role=role,
+        parts=(TextPart(text=text),),
+        created_at=now(),
+        parent_id=parent_id,
     )
 
 

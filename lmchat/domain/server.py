@@ -15,7 +15,9 @@ from lmchat.domain.message import SentThoughts
 from lmchat.errors import EndpointNotAllowed
 
 _VERSION_SEGMENT = re.compile(r"/v\d+[a-z0-9]*(/|$)")
-_REQUEST_PATH = re.compile(r"(/api/(chat|generate|tags|show|ps|version)|/(chat/)?completions|/models)$")
+_REQUEST_PATH = re.compile(
+    r"(/api/(chat|generate|tags|show|ps|version)|/(chat/)?completions|/models)$"
+)
 """Ending of an address that was copied from a request."""
 _OWN_ZONES = (".local", ".lan", ".home", ".internal", ".home.arpa", ".localdomain")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -48,7 +50,8 @@ class Product(StrEnum):
 
 LARGER_WINDOW: Mapping[Product, str] = {
     **dict.fromkeys(
-        (Product.LM_STUDIO, Product.JAN), "Load it with: lmchat models load {model} --context {context}"
+        (Product.LM_STUDIO, Product.JAN),
+        "Load it with: lmchat models load {model} --context {context}",
     ),
     Product.LLAMA_CPP: "Set it when you start the server: llama-server -c {context}",
     Product.OLLAMA: "Set it when you start Ollama: OLLAMA_CONTEXT_LENGTH={context} ollama serve",
@@ -86,7 +89,11 @@ class Verdict(StrEnum):
 
     @property
     def is_server(self) -> bool:
-        return self.is_usable or self in (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED, Verdict.HOST_BLOCKED)
+        return self.is_usable or self in (
+            Verdict.NEEDS_KEY,
+            Verdict.KEY_REJECTED,
+            Verdict.HOST_BLOCKED,
+        )
 
     @property
     def is_usable(self) -> bool:
@@ -136,13 +143,22 @@ class Endpoint(Struct, frozen=True, kw_only=True):
         if parts.scheme not in _DEFAULT_PORTS:
             raise _refused("only http:// and https:// are supported")
         if parts.username is not None or parts.password is not None:
-            raise _refused("addresses with a user name or password are not accepted; use an API key")
-        if parts.query or parts.fragment or not host or re.search(r"[\s\\%\x00-\x1f\x7f-\x9f]", typed):
+            raise _refused(
+                "addresses with a user name or password are not accepted; use an API key"
+            )
+        if (
+            parts.query
+            or parts.fragment
+            or not host
+            or re.search(r"[\s\\%\x00-\x1f\x7f-\x9f]", typed)
+        ):
             raise _refused("write it as http://HOST:PORT")
         path = _REQUEST_PATH.sub("", parts.path.rstrip("/"))
         if not _VERSION_SEGMENT.search(path):
             path += "/v1"
-        return cls(scheme=parts.scheme, host=host, port=port or _DEFAULT_PORTS[parts.scheme], path=path)
+        return cls(
+            scheme=parts.scheme, host=host, port=port or _DEFAULT_PORTS[parts.scheme], path=path
+        )
 
     @property
     def netloc(self) -> str:

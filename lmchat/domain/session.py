@@ -66,8 +66,12 @@ class Session(Struct, frozen=True, kw_only=True):
 
     header: SessionHeader
     messages: MessagePath = MessagePath()
-    earlier_id: str | None = None  # id of the message before the first one, where only the end was read
-    tree: tuple[ChatMessage, ...] = ()  # all branches, oldest first; empty where only the path was read
+    earlier_id: str | None = (
+        None  # id of the message before the first one, where only the end was read
+    )
+    tree: tuple[
+        ChatMessage, ...
+    ] = ()  # all branches, oldest first; empty where only the path was read
     branch_names: dict[str, str] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
     """Content of attached files by digest, in exports and imports."""
@@ -165,7 +169,9 @@ def branches(messages: Iterable[ChatMessage]) -> list[Branch]:
     tree = {message.message_id: message for message in messages}
     children: dict[str | None, list[ChatMessage]] = {}
     for message in tree.values():
-        children.setdefault(message.parent_id if message.parent_id in tree else None, []).append(message)
+        children.setdefault(message.parent_id if message.parent_id in tree else None, []).append(
+            message
+        )
     found: list[Branch] = []
     waiting = [(head, 0) for head in reversed(children.get(None, ()))]
     while waiting:

@@ -19,7 +19,9 @@ class Health(Struct, frozen=True, kw_only=True):
     since_s: float | None = None
     detail: str = ""
     next_step: str = ""
-    latencies_ms: tuple[float | None, ...] = ()  # of the last checks, newest last; None for a failed one
+    latencies_ms: tuple[
+        float | None, ...
+    ] = ()  # of the last checks, newest last; None for a failed one
     model: ModelInfo | None = None
     seen_s: float | None = None  # monotonic time of the last check that found the server
 
@@ -53,7 +55,9 @@ class Metrics(Struct, frozen=True, kw_only=True):
 
     @property
     def average_response_ms(self) -> float:
-        return self.total_response_ms / self.successful_requests if self.successful_requests else 0.0
+        return (
+            self.total_response_ms / self.successful_requests if self.successful_requests else 0.0
+        )
 
 
 class Budget(Struct, frozen=True, kw_only=True):

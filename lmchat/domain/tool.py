@@ -26,7 +26,9 @@ from lmchat.domain.message import (
 
 MAX_RESULT_CHARS = 32_000
 MAY_STILL_RUN = "It may still run until lmchat ends: a Python function cannot be forced to stop."
-HOST_SILENT = "The tool host did not answer in time and was ended. It starts again when a tool is used."
+HOST_SILENT = (
+    "The tool host did not answer in time and was ended. It starts again when a tool is used."
+)
 MAX_TOOLS = 128  # most servers refuse more in one request
 _WIRE_CHARS = 64
 _NOT_WIRE = re.compile(r"[^A-Za-z0-9_-]+")

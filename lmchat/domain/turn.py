@@ -70,7 +70,9 @@ class Turn(Struct, frozen=True, kw_only=True):
     model: str  # the model asked for, then the one that answers
     asked: str = ""  # the model asked for, once another one answers (R-40)
     started_s: float
-    sent_s: float | None = None  # when the request was sent, after waiting in a queue or for a retry
+    sent_s: float | None = (
+        None  # when the request was sent, after waiting in a queue or for a retry
+    )
     stage: Stage = Stage.WAITING
     state: AnswerState = AnswerState.STREAMING
     fraction: float | None = None
@@ -105,8 +107,12 @@ class Turn(Struct, frozen=True, kw_only=True):
             case RequestAdapted():
                 return self
             case RequestSent():
-                first_s = self.first_token_s if self.deltas else None  # one that was held went with its try
-                return replace(self, stage=Stage.WAITING, retry=None, sent_s=now_s, first_token_s=first_s)
+                first_s = (
+                    self.first_token_s if self.deltas else None
+                )  # one that was held went with its try
+                return replace(
+                    self, stage=Stage.WAITING, retry=None, sent_s=now_s, first_token_s=first_s
+                )
             case RetryScheduled():
                 return replace(self, stage=Stage.RETRYING, retry=event, retries=event.attempt - 1)
             case ModelLoading(fraction=fraction):
@@ -118,11 +124,15 @@ class Turn(Struct, frozen=True, kw_only=True):
                 return replace(self, model=model, asked=asked)
             case StreamStalled(silent_s=silent_s):
                 fresh = self.stage is not Stage.STALLED
-                return replace(self, stage=Stage.STALLED, silent_s=silent_s, stalls=self.stalls + fresh)
+                return replace(
+                    self, stage=Stage.STALLED, silent_s=silent_s, stalls=self.stalls + fresh
+                )
             case Rethought(is_thought=is_thought):
                 thought_s = (self.first_token_s or now_s, now_s) if is_thought else (None, None)
                 from_s, to_s = thought_s
-                return replace(self, stage=Stage.ANSWERING, thought_from_s=from_s, thought_to_s=to_s)
+                return replace(
+                    self, stage=Stage.ANSWERING, thought_from_s=from_s, thought_to_s=to_s
+                )
             case LifeSign(is_token=is_token):
                 first_s = now_s if is_token and self.first_token_s is None else self.first_token_s
                 woken = Stage.THINKING if self._is_thinking else Stage.ANSWERING
@@ -136,7 +146,9 @@ class Turn(Struct, frozen=True, kw_only=True):
 
     def end(self, state: AnswerState, now_s: float) -> Turn:
         thought_to_s = self.last_token_s if self._is_thinking else self.thought_to_s
-        ended = replace(self, state=state, stage=Stage.ENDED, ended_s=now_s, thought_to_s=thought_to_s)
+        ended = replace(
+            self, state=state, stage=Stage.ENDED, ended_s=now_s, thought_to_s=thought_to_s
+        )
         return replace(ended, fraction=None, retry=None)
 
     def _token(self, chars: int, now_s: float, stage: Stage, pieces: int = 1) -> Turn:
@@ -160,7 +172,9 @@ class Turn(Struct, frozen=True, kw_only=True):
 
     @property
     def stage_word(self) -> str:
-        return "summarising" if self.is_summary and self.stage is Stage.ANSWERING else self.stage.value
+        return (
+            "summarising" if self.is_summary and self.stage is Stage.ANSWERING else self.stage.value
+        )
 
     @property
     def _is_thinking(self) -> bool:
@@ -257,7 +271,9 @@ def parts_of(pieces: Iterable[Piece]) -> tuple[Part, ...]:
         elif kind in TEXT_PARTS:
             said.append((kind, text))
     runs = groupby(said, itemgetter(0))
-    parts: list[Part] = [TEXT_PARTS[kind](text="".join(text for _, text in run)) for kind, run in runs]
+    parts: list[Part] = [
+        TEXT_PARTS[kind](text="".join(text for _, text in run)) for kind, run in runs
+    ]
     parts += [ToolCallPart(**calls[index]) for index in sorted(calls)]
     return tuple(parts)
 
@@ -331,7 +347,9 @@ class WholeAnswer:
         self.growing = GrowingAnswer()
 
     async def read(
-        self, stream: AsyncGenerator[StreamEvent, None], show: Callable[[StreamEvent], None] = lambda _: None
+        self,
+        stream: AsyncGenerator[StreamEvent, None],
+        show: Callable[[StreamEvent], None] = lambda _: None,
     ) -> None:
         """Read a stream and close it; what came before an error is kept."""
         state = AnswerState.FAILED

@@ -122,7 +122,13 @@ def sweep_downloads(folder: Path) -> None:
 def find_installer(environ: Mapping[str, str]) -> tuple[str, ...]:
     """Return the install command without folder and package; raises `EngineUnavailable`."""
     wheel_only = ("install", "--no-deps", "--only-binary", ":all:")
-    quiet = ("--no-cache-dir", "--no-input", "--disable-pip-version-check", "--no-compile", "--no-user")
+    quiet = (
+        "--no-cache-dir",
+        "--no-input",
+        "--disable-pip-version-check",
+        "--no-compile",
+        "--no-user",
+    )
     if importlib.util.find_spec("pip") is not None:
         # `-P`: no pip.py of the current folder; unlike `-I`, it leaves the user's settings of pip alone
         return (sys.executable, "-P", "-m", "pip", *wheel_only, *quiet, "--target")
@@ -179,7 +185,11 @@ async def _install(
     if process.returncode:
         lines = [line.strip() for line in words.splitlines() if line.strip()]
         errors = [line for line in lines if line.lower().startswith(("error", "×", "╰"))] or lines
-        why = errors[-1].removeprefix("ERROR: ") if errors else "the installer ended without a message"
+        why = (
+            errors[-1].removeprefix("ERROR: ")
+            if errors
+            else "the installer ended without a message"
+        )
         raise EngineUnavailable(
             f"The demo model could not be downloaded: {why}",
             hint="Check the network, and the mirror and proxy of your installer, then try again.",

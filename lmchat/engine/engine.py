@@ -70,7 +70,10 @@ class LocalEngine:
     async def offer(self) -> DemoOffer:
         demo = SMOLLM2
         return DemoOffer(
-            name=demo.name, licence=demo.licence, download_bytes=demo.download_bytes, folder=self._folder
+            name=demo.name,
+            licence=demo.licence,
+            download_bytes=demo.download_bytes,
+            folder=self._folder,
         )
 
     async def fetch(self, told: Callable[[FetchProgress], None]) -> ModelFile:
@@ -133,7 +136,9 @@ class LocalEngine:
             except EngineUnavailable as error:
                 self._context = None
                 if error.kind == "port":
-                    self.endpoint = None  # another program was faster; the next try takes another port
+                    self.endpoint = (
+                        None  # another program was faster; the next try takes another port
+                    )
                 raise
 
     async def why_crashed(self, wait_s: float = 0.0) -> EngineUnavailable | None:
@@ -160,7 +165,9 @@ class LocalEngine:
             alias=model.name,
             port=endpoint.port,
             key=self.key,
-            context=self._context or self._settings.context or min(model.context_max or _CONTEXT, _CONTEXT),
+            context=self._context
+            or self._settings.context
+            or min(model.context_max or _CONTEXT, _CONTEXT),
             threads=self._settings.threads,
         )
         self._is_loading = True
@@ -170,7 +177,9 @@ class LocalEngine:
             self._is_loading = False
         return endpoint
 
-    async def _run(self, order: ServeOrder, model: ModelFile | None, log_file: Path) -> ChildProcess:
+    async def _run(
+        self, order: ServeOrder, model: ModelFile | None, log_file: Path
+    ) -> ChildProcess:
         """Start a child and wait until it is ready."""
         child = await ChildProcess.start(order, log_file, self._environ)
         try:

@@ -20,7 +20,19 @@ _LONGEST_TEXT = 256  # longer texts are skipped
 _VOCABULARY = "tokenizer."
 _NEEDED = {"general.architecture", "general.file_type"}
 
-_SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+_SCALARS = {
+    0: "B",
+    1: "b",
+    2: "H",
+    3: "h",
+    4: "I",
+    5: "i",
+    6: "f",
+    7: "?",
+    10: "Q",
+    11: "q",
+    12: "d",
+}
 _TEXT, _LIST = 8, 9
 
 _QUANTIZATIONS = {
@@ -49,7 +61,12 @@ class Header(Struct, frozen=True, kw_only=True):
     @property
     def can_chat(self) -> bool:
         is_model = self.kind in ("", "model") and self.architecture not in ("", "clip")
-        return is_model and self.tensors > 0 and not self.has_pooling and "bert" not in self.architecture
+        return (
+            is_model
+            and self.tensors > 0
+            and not self.has_pooling
+            and "bert" not in self.architecture
+        )
 
 
 def read_header(file: BinaryIO) -> Header:

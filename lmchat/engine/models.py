@@ -29,7 +29,9 @@ _DEEPEST = 8
 _SUFFIX = ".gguf"
 _NAMELESS = "model"  # jan's name for every file; the folder has the model's name
 _PART = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})$")
-_QUANTIZATION = re.compile(r"(?:^|[-._])((?:I?Q\d|BF16|F16|F32|MXFP4|TQ\d)(?:_\w+)?)$", re.IGNORECASE)
+_QUANTIZATION = re.compile(
+    r"(?:^|[-._])((?:I?Q\d|BF16|F16|F32|MXFP4|TQ\d)(?:_\w+)?)$", re.IGNORECASE
+)
 _OLLAMA_MODEL = "application/vnd.ollama.image.model"
 _OLLAMA_DIGEST = re.compile(r"sha256[:-]([0-9a-f]{64})")
 _OLLAMA_LIBRARY = ("registry.ollama.ai", "library")
@@ -68,7 +70,9 @@ class ModelSearch:
         self._seen: set[str] = set()
 
     def models(self, folders: Mapping[Path, str]) -> Iterator[ModelFile]:
-        paths = ((path, source) for folder, source in folders.items() for path in self._files(folder))
+        paths = (
+            (path, source) for folder, source in folders.items() for path in self._files(folder)
+        )
         found = (self._model(path, source) for path, source in paths)
         return islice((model for model in found if model is not None), _MOST_FILES)
 
@@ -78,7 +82,9 @@ class ModelSearch:
             folder = Path(base)
             folders.sort()
             if self._is_new(folder):
-                yield from (folder / name for name in sorted(names) if name.lower().endswith(_SUFFIX))
+                yield from (
+                    folder / name for name in sorted(names) if name.lower().endswith(_SUFFIX)
+                )
             else:
                 folders.clear()
             if len(folder.parts) - len(top.parts) >= _DEEPEST:
@@ -135,7 +141,9 @@ def named_model(named: str, models: Sequence[ModelFile]) -> ModelFile:
     meant = similar(named, tuple(model.name for model in models))
     raise WrongUse(
         f"There is no model {named} on this disk.",
-        hint=f"Did you mean {meant}?" if meant else "`lmchat models --local` lists the model files.",
+        hint=f"Did you mean {meant}?"
+        if meant
+        else "`lmchat models --local` lists the model files.",
     )
 
 
@@ -143,7 +151,9 @@ def best_model(models: Sequence[ModelFile], last: str = "") -> ModelFile | None:
     """Return the last used model, else the largest with room, else the smallest; the demo model last."""
     if used := next((model for model in models if model.name == last), None):
         return used
-    own = sorted((model for model in models if not model.is_demo), key=lambda model: model.size_bytes)
+    own = sorted(
+        (model for model in models if not model.is_demo), key=lambda model: model.size_bytes
+    )
     available = available_bytes()
     fitting = [model for model in own if needed_bytes(model) <= available]
     swift = [model for model in fitting if needed_bytes(model) <= available * _SHARE_OF_MEMORY]
@@ -156,7 +166,9 @@ def available_bytes() -> int:
 
     free = psutil.virtual_memory().available
     with suppress(OSError, ValueError):  # without a limit, memory.max is a word
-        limit, used = (int((_CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+        limit, used = (
+            int((_CGROUP / name).read_text()) for name in ("memory.max", "memory.current")
+        )
         rows = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
         # what the files of the container take in memory can be given back
         free = min(free, max(0, limit - used + int(rows.get("file", 0))))
@@ -173,7 +185,9 @@ def memory_words(model: ModelFile) -> str:
     available = available_bytes()
     if needed_bytes(model) <= available:
         return ""
-    return f" (it needs about {needed_bytes(model) / _GB:.1f} GB, {available / _GB:.1f} GB are free)"
+    return (
+        f" (it needs about {needed_bytes(model) / _GB:.1f} GB, {available / _GB:.1f} GB are free)"
+    )
 
 
 def warning(model: ModelFile) -> str:
@@ -187,7 +201,9 @@ def look_at(path: Path) -> tuple[ModelFile, Header] | None:
     part = _PART.match(path.stem)
     stem = part["stem"] if part else path.stem
     numbers = range(1, int(part["count"]) + 1) if part else ()
-    parts = [path.with_stem(f"{stem}-{number:05}-of-{len(numbers):05}") for number in numbers] or [path]
+    parts = [path.with_stem(f"{stem}-{number:05}-of-{len(numbers):05}") for number in numbers] or [
+        path
+    ]
     try:
         str(path).encode()  # the library has no type for other names
         size = sum(one.stat().st_size for one in parts)

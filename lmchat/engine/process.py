@@ -56,7 +56,9 @@ class ChildProcess:
         self._log = log
 
     @classmethod
-    async def start(cls, order: ServeOrder, log_file: Path, environ: Mapping[str, str]) -> ChildProcess:
+    async def start(
+        cls, order: ServeOrder, log_file: Path, environ: Mapping[str, str]
+    ) -> ChildProcess:
         """Start the child and send its order; raises `EngineUnavailable`."""
         try:
             log = await asyncio.to_thread(begin_log, log_file)

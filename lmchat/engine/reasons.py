@@ -22,7 +22,9 @@ _DAMAGED = re.compile(
     r"gguf_init_from",
     re.IGNORECASE,
 )
-_UNKNOWN_KIND = re.compile(r"unknown model architecture: '([^'\n]{1,60})'|unsupported|unknown pre-tokenizer")
+_UNKNOWN_KIND = re.compile(
+    r"unknown model architecture: '([^'\n]{1,60})'|unsupported|unknown pre-tokenizer"
+)
 _TAKEN = re.compile(r"couldn't bind|address already in use|HTTP server error", re.IGNORECASE)
 _ERROR_LINE = re.compile(r"^[\d.]+ E \S+ +\S+: (.+)$", re.MULTILINE)
 _LIBRARY = re.compile(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared object file")
@@ -47,7 +49,11 @@ def why_not_started(
         message = f"The built-in engine does not know this kind of model{kind}."
     elif _DAMAGED.search(log):
         message = f"The model file is damaged or incomplete: {model.path}."
-        hint = "Let lmchat download it again." if model.is_demo else "Download it again from its source."
+        hint = (
+            "Let lmchat download it again."
+            if model.is_demo
+            else "Download it again from its source."
+        )
     elif _TAKEN.search(log):
         message = "Another program took the port of the built-in engine."
         return EngineUnavailable(message, hint="Try again.", kind="port")
@@ -63,7 +69,9 @@ def why_ended(model: ModelFile, exit_code: int | None, log: str) -> EngineUnavai
     return _known_end(model, exit_code, log) or _crashed(exit_code, _end_of(log))
 
 
-def _known_end(model: ModelFile | None, exit_code: int | None, log: str) -> EngineUnavailable | None:
+def _known_end(
+    model: ModelFile | None, exit_code: int | None, log: str
+) -> EngineUnavailable | None:
     details = _end_of(log)
     if exit_code == -_ILLEGAL_INSTRUCTION:
         return EngineUnavailable(
@@ -89,7 +97,9 @@ def _cannot_import(report: Report) -> EngineUnavailable:
         message = "The built-in engine needs the system library libgomp, which is not installed."
         hint = "Install it: `sudo apt install libgomp1`, or on Fedora `sudo dnf install libgomp`."
     elif library:
-        message = f"The built-in engine needs the system library {library[1]}, which is not installed."
+        message = (
+            f"The built-in engine needs the system library {library[1]}, which is not installed."
+        )
         hint = "Install it with the package manager of this system."
     elif old:
         message = f"This system is too old for the built-in engine: it lacks {old[1]} (glibc 2.35 is needed)."

@@ -71,7 +71,9 @@ def _content(node: Row) -> Row:
     return row_in(_message(node), "content")
 
 
-def _steps(key: str, nodes: Nodes, source: Source, chat: ForeignChat, used: set[str]) -> Iterator[Step]:
+def _steps(
+    key: str, nodes: Nodes, source: Source, chat: ForeignChat, used: set[str]
+) -> Iterator[Step]:
     message, content = nodes[key].get("message") or {}, _content(nodes[key])
     if not isinstance(message, dict) or (message and not isinstance(message.get("content"), dict)):
         raise TypeError
@@ -80,7 +82,11 @@ def _steps(key: str, nodes: Nodes, source: Source, chat: ForeignChat, used: set[
         return
     text, recipient = _text(content, chat), word(message, "recipient") or _ALL
     role, parent = message["author"]["role"], nodes[key].get("parent") or ""
-    images = (word(one, "asset_pointer") for one in content.get("parts") or () if word(one, _KIND) == _IMAGE)
+    images = (
+        word(one, "asset_pointer")
+        for one in content.get("parts") or ()
+        if word(one, _KIND) == _IMAGE
+    )
     names = (one.rpartition("/")[2] for one in images)
     yield from chat.images(source.stored(name) if role == Role.USER else b"" for name in names)
     if role == Role.TOOL:
@@ -101,7 +107,9 @@ def _text(content: Row, chat: ForeignChat) -> str:
     if not isinstance(parts, list):
         raise TypeError
     for part in parts:
-        if text := part if isinstance(part, str) else word(part, "text"):  # the latter of a recording
+        if (
+            text := part if isinstance(part, str) else word(part, "text")
+        ):  # the latter of a recording
             texts.append(text)
         elif part and (kind := word(part, _KIND)) != _IMAGE:
             chat.omit("recording" if kind in _RECORDINGS else kind)

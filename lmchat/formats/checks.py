@@ -35,7 +35,11 @@ def checked(value: T) -> T:
         sound = msgspec.convert(msgspec.to_builtins(value), type(value))
     except msgspec.ValidationError as error:
         raise ValueError(str(error)) from error
-    times = {name: checked_time(time) for name, time in asdict(sound).items() if isinstance(time, datetime)}
+    times = {
+        name: checked_time(time)
+        for name, time in asdict(sound).items()
+        if isinstance(time, datetime)
+    }
     return replace(sound, **times)
 
 
@@ -53,7 +57,9 @@ def unchanged(what: str) -> Iterator[None]:
         yield
     except (*WRONG, msgspec.MsgspecError) as error:
         raise FileRefused(
-            what, hint="Export the session again, or undo the changes to the file.", details=repr(error)
+            what,
+            hint="Export the session again, or undo the changes to the file.",
+            details=repr(error),
         ) from error
 
 
@@ -71,7 +77,9 @@ def sound(session: Session, *, moment: datetime) -> Session:
     _refuse_twins(path)
     ids: Ids = {one.message_id: own_id(one.message_id, session_id) for one in tree}
     stored = {message.message_id: _stored(message, ids) for message in _parents_first(tree)}
-    names = {ids[one]: name[:_LONGEST_NAME] for one, name in session.branch_names.items() if one in ids}
+    names = {
+        ids[one]: name[:_LONGEST_NAME] for one, name in session.branch_names.items() if one in ids
+    }
     header = replace(
         session.header,
         session_id=session_id,
@@ -141,7 +149,9 @@ def _refuse_twins(messages: Sequence[ChatMessage]) -> None:
     seen: set[str] = set()
     for number, message in enumerate(messages, 1):
         if message.message_id in seen:
-            raise FileRefused(f"Message {number} has a duplicate id.", hint="Export the session again.")
+            raise FileRefused(
+                f"Message {number} has a duplicate id.", hint="Export the session again."
+            )
         seen.add(message.message_id)
 
 

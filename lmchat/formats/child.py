@@ -158,7 +158,9 @@ def _replies(order: ReadOrder) -> Iterator[ReadFrame]:
 
 
 def _frames(session: Session) -> Iterator[ReadFrame]:
-    yield Begun(header=session.header, has_tree=bool(session.tree), branch_names=session.branch_names)
+    yield Begun(
+        header=session.header, has_tree=bool(session.tree), branch_names=session.branch_names
+    )
     for messages in _batches(session.tree or session.messages):
         yield MessageGroup(messages=messages)
     for digest, data in session.files.items():

@@ -37,5 +37,12 @@ def _chat(row: Row, messages: Iterator[Row]) -> Iterator[ForeignChat]:
     for one in messages:
         parent = chat.last if one["parent_id"] is None else str(one["parent_id"])
         model, time = one["model"] or row["model"], time_of(one["timestamp"])
-        chat.add(str(one["id"]), one["role"], [one["content"]], parent=parent, created_at=time, model=model)
+        chat.add(
+            str(one["id"]),
+            one["role"],
+            [one["content"]],
+            parent=parent,
+            created_at=time,
+            model=model,
+        )
     yield chat

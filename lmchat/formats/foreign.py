@@ -69,7 +69,9 @@ class ForeignChat(Struct, kw_only=True):
     source: str
     key: str
     title: str | None = ""
-    current: str | None = None  # key of the message at the end of the chosen path, by default the last one
+    current: str | None = (
+        None  # key of the message at the end of the chosen path, by default the last one
+    )
     created_at: datetime | None = None
     updated_at: datetime | None = None
     system: str | None = ""
@@ -77,7 +79,9 @@ class ForeignChat(Struct, kw_only=True):
     is_archived: bool = False
     is_pinned: bool = False
     session_id: str = ""  # by default a hash of source and key, so that a chat is imported once
-    omitted: Counter[str] = field(default_factory=Counter)  # numbers of what is not imported, by its name
+    omitted: Counter[str] = field(
+        default_factory=Counter
+    )  # numbers of what is not imported, by its name
     rows: dict[str, ForeignMessage] = {}
     calls: dict[str, ToolCallPart] = {}
     files: dict[str, bytes] = {}
@@ -238,7 +242,8 @@ class ForeignChat(Struct, kw_only=True):
             title=as_word(self.title).strip() or title_from(prompt),
             created_at=self.created_at or min(times, default=moment),
             updated_at=self.updated_at or max(times, default=moment),
-            model=as_word(self.model) or next((one.model for one in reversed(messages) if one.model), ""),
+            model=as_word(self.model)
+            or next((one.model for one in reversed(messages) if one.model), ""),
             tags=(self.source,) if self.source else (),
             is_archived=self.is_archived,
             is_pinned=self.is_pinned,
@@ -247,7 +252,9 @@ class ForeignChat(Struct, kw_only=True):
             yield Skipped(where=f"“{header.title[:_LONGEST]}”", reason=f"{_counts(kinds)} left out")
         if any(message.role is not Role.SYSTEM for message in tree.values()):
             every_one = tuple(tree.values())
-            session = Session(header=checked(header), messages=messages, tree=every_one, files=self.files)
+            session = Session(
+                header=checked(header), messages=messages, tree=every_one, files=self.files
+            )
             yield sound(session, moment=moment)
 
     def _tree(self, moment: datetime) -> tuple[dict[str, ChatMessage], MessagePath]:
@@ -331,7 +338,9 @@ def time_of(value: object) -> datetime | None:
         if isinstance(value, str):
             return checked_time(datetime.fromisoformat(value))
         if isinstance(value, int | float):
-            return checked_time(datetime.fromtimestamp(value / 1000 if value > _FIRST_MS else value, UTC))
+            return checked_time(
+                datetime.fromtimestamp(value / 1000 if value > _FIRST_MS else value, UTC)
+            )
     return None
 
 

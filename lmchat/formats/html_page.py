@@ -13,7 +13,15 @@ from markdown_it import MarkdownIt
 from lmchat.domain.message import ChatMessage, ToolCallPart
 from lmchat.domain.session import Session
 from lmchat.domain.tool import called
-from lmchat.formats.writing import REFUSED, ending, is_tool_run, moment, speaker, thought, with_branches
+from lmchat.formats.writing import (
+    REFUSED,
+    ending,
+    is_tool_run,
+    moment,
+    speaker,
+    thought,
+    with_branches,
+)
 from lmchat.text import safe_line, safe_text
 
 _STYLE = """
@@ -52,8 +60,12 @@ def to_html(
         f"<title>{title}</title><style>{_STYLE}</style></head><body>",
         f"<h1>{title}</h1>",
     ]
-    entry = partial(_entry, pages=pages, files=session.files, zone=zone, with_reasoning=with_reasoning)
-    blocks += with_branches(session, entry, lambda head: f"<hr><p><strong>{escape(head)}</strong></p>")
+    entry = partial(
+        _entry, pages=pages, files=session.files, zone=zone, with_reasoning=with_reasoning
+    )
+    blocks += with_branches(
+        session, entry, lambda head: f"<hr><p><strong>{escape(head)}</strong></p>"
+    )
     return "\n".join([*blocks, "</body></html>"]) + "\n"
 
 
@@ -91,7 +103,9 @@ def _entry(
         arguments = escape(safe_text(call.arguments))
         yield f"<p>Tool call <code>{_escaped(call.name)}</code></p><pre>{arguments}</pre>"
     if is_tool_run(message):
-        yield _folded(called(message), *(call.arguments for call in message.tool_calls), message.tool_result)
+        yield _folded(
+            called(message), *(call.arguments for call in message.tool_calls), message.tool_result
+        )
     if end := ending(message):
         yield f"<blockquote><strong>{end[0]}.</strong> {escape(end[1])}</blockquote>"
     yield "</article>"

@@ -44,7 +44,9 @@ def read(value: list[Any], source: Source) -> Iterator[ForeignChat]:
     chat.omitted[REPEATED] += len(rows) - len(messages)
     for key, one in messages.items():
         time, steps = time_of(one.get("created_at")), _steps(one, chat)
-        chat.add(key, word(one, "role"), steps, parent=parents[key], created_at=time, model=chat.model)
+        chat.add(
+            key, word(one, "role"), steps, parent=parents[key], created_at=time, model=chat.model
+        )
     yield chat
 
 
@@ -77,7 +79,10 @@ def _current(messages: Mapping[str, Row], parents: Parents) -> str | None:
 
 def _steps(message: Row, chat: ForeignChat) -> Iterator[Step]:
     for old in row_in(message, "metadata").get("tool_calls") or ():
-        call = old["tool"]["function"] | {"id": old["tool"].get("id"), "output": old.get("response")}
+        call = old["tool"]["function"] | {
+            "id": old["tool"].get("id"),
+            "output": old.get("response"),
+        }
         yield from _call(call)
     content = message["content"]
     parts = [{"type": "text", "text": content}] if isinstance(content, str) else content

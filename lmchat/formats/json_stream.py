@@ -31,7 +31,9 @@ class JsonValues:
         self._text = ""
         self._at = 0  # offset of what is not read yet
         self._line, self._counted = 1, 0  # number of the line at this offset
-        self._line_end = -1  # offset of the next line end, or of the end; searched again when passed
+        self._line_end = (
+            -1
+        )  # offset of the next line end, or of the end; searched again when passed
         self._number = 0  # of values so far
         self._broken = 0
 

@@ -24,7 +24,9 @@ with recursive chain(hash) as (
 """
 _MESSAGES = "select messages.* from messages join chain using (hash) order by messages.rowid"
 _PARTS = "select parts.* from parts join chain on message_hash = hash order by parts.id"
-Turns = dict[tuple[str | None, str], dict[str, Any]]  # facts of messages by thread and hash, or by hash
+Turns = dict[
+    tuple[str | None, str], dict[str, Any]
+]  # facts of messages by thread and hash, or by hash
 
 
 def fits(database: ForeignDatabase) -> bool:

@@ -17,13 +17,18 @@ _FRAGMENTS = (
     "select content from {}_fragments f join fragments on id = fragment_id"
     ' where response_id = :id order by f."order"'
 )
-_ATTACHED = 'select attachment_id as id from prompt_attachments where response_id = :id order by "order"'
+_ATTACHED = (
+    'select attachment_id as id from prompt_attachments where response_id = :id order by "order"'
+)
 
 
 def read_responses(database: ForeignDatabase) -> Chats:
     """Read each conversation; one that version 0.36 continued is whole in its own tables."""
     responses = database.rows_by("responses", "conversation_id")
-    tools = database.rows_by("tool_calls", "response_id"), database.rows_by("tool_results", "response_id")
+    tools = (
+        database.rows_by("tool_calls", "response_id"),
+        database.rows_by("tool_results", "response_id"),
+    )
     where = _NOT_CONTINUED if "threads" in database.tables else ""
     for row in database.rows(f"select * from conversations{where} order by id"):  # noqa: S608 - a constant
         yield partial(_chat, database, row, responses(row["id"]), tools)
@@ -56,7 +61,11 @@ def _chat(
 
 
 def _add_response(
-    database: ForeignDatabase, response: Row, chat: ForeignChat, tools: tuple[RowsBy, RowsBy], before: str
+    database: ForeignDatabase,
+    response: Row,
+    chat: ForeignChat,
+    tools: tuple[RowsBy, RowsBy],
+    before: str,
 ) -> str:
     """Add a response and its prompt; return the system prompt from here on."""
     calls, results = tools
@@ -65,7 +74,9 @@ def _add_response(
     asked: list[tuple[str, list[Step]]] = [("system", [system])] if system != before else []
     asked += [("tool", [(found["tool_call_id"] or "", found["output"])]) for found in results(key)]
     files = database.rows(_ATTACHED, id=key) if "prompt_attachments" in database.tables else ()
-    asked.append(("user", [*attached(database, files, chat), _text(database, response, "prompt", "\n")]))
+    asked.append(
+        ("user", [*attached(database, files, chat), _text(database, response, "prompt", "\n")])
+    )
     for number, (role, steps) in enumerate(asked):
         chat.add(f"{key}.{number}", role, steps, parent=chat.last, created_at=time)
     steps = [ReasoningPart(text=response.get("reasoning") or ""), response["response"] or ""]
@@ -74,7 +85,9 @@ def _add_response(
     return system
 
 
-def attached(database: ForeignDatabase, files: Iterable[Row], chat: ForeignChat) -> Iterator[FilePart]:
+def attached(
+    database: ForeignDatabase, files: Iterable[Row], chat: ForeignChat
+) -> Iterator[FilePart]:
     """Yield the images that the database holds, and count other files."""
     for file in files:
         query = "select content from attachments where id = :id"
@@ -89,5 +102,7 @@ def _text(database: ForeignDatabase, response: Row, kind: str, between: str) -> 
     """Return a prompt with the files that it borrows, which are stored once, as fragments."""
     texts: list[str] = []
     if f"{kind}_fragments" in database.tables:
-        texts += [row["content"] for row in database.rows(_FRAGMENTS.format(kind), id=response["id"])]
+        texts += [
+            row["content"] for row in database.rows(_FRAGMENTS.format(kind), id=response["id"])
+        ]
     return between.join([*texts, *filter(None, [response[kind]])])

@@ -63,7 +63,9 @@ def _steps(version: Row, source: Source, chat: ForeignChat) -> Iterator[Step]:
             if kind == "toolCallResult":
                 yield call_id, part.get("content")
             elif kind == "toolCallRequest":
-                yield call_of(call_id, word(part, "name"), part.get("arguments", part.get("parameters")))
+                yield call_of(
+                    call_id, word(part, "name"), part.get("arguments", part.get("parameters"))
+                )
             elif word(part, "fileType") == "image":
                 yield from chat.images([source.stored(word(part, "fileIdentifier"))])
             elif kind != "text":
@@ -96,5 +98,7 @@ def _facts(version: Row) -> dict[str, Any]:
 def _system(value: Row) -> str:
     fields = row_in(value, "perChatPredictionConfig").get("fields")
     rows = fields if isinstance(fields, list) else ()
-    found = (word(row, "value") for row in rows if word(row, "key") == "llm.prediction.systemPrompt")
+    found = (
+        word(row, "value") for row in rows if word(row, "key") == "llm.prediction.systemPrompt"
+    )
     return next(found, word(value, "systemPrompt"))

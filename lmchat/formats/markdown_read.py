@@ -69,12 +69,16 @@ def from_markdown(text: str) -> Session:
     end = next((at for at, (facts, _) in enumerate(entries) if "parent" in facts), len(entries))
     path = [message for _, message in entries[:end]]
     tree = sorted(entries, key=lambda entry: entry[0].get("place", 0)) if end < len(entries) else []
-    updated_at = max(header.created_at, *(one.created_at for one in path)) if path else header.created_at
+    updated_at = (
+        max(header.created_at, *(one.created_at for one in path)) if path else header.created_at
+    )
     return Session(
         header=replace(header, updated_at=updated_at),
         messages=MessagePath(path),
         tree=tuple(message for _, message in tree),
-        branch_names={one.message_id: facts["branch"] for facts, one in entries if facts.get("branch")},
+        branch_names={
+            one.message_id: facts["branch"] for facts, one in entries if facts.get("branch")
+        },
     )
 
 

@@ -60,13 +60,17 @@ FORMAT = 1  # in the front matter
 FORMAT_WITH_BRANCHES = 2  # a reader of version 1 would append branches to the path
 _WORD = re.compile(r"<!-- ([0-9a-f]{8}) ")
 _TURN = r"[^\n]* · \d{4}-\d\d-\d\d \d\d:\d\d:\d\d [^\n]{1,40}"
-_HEADING = rf"^(?:( {{0,3}})%s(\\*#{{1,6}}[ \t])(?={_TURN}$)|({_TURN}\n {{0,3}})%s(\\*-+)(?=[ \t]*$))"
+_HEADING = (
+    rf"^(?:( {{0,3}})%s(\\*#{{1,6}}[ \t])(?={_TURN}$)|({_TURN}\n {{0,3}})%s(\\*-+)(?=[ \t]*$))"
+)
 """Markdown headings with `##`, or underlined."""
 _TO_ESCAPE = re.compile(_HEADING % ("", ""), re.MULTILINE)
 _ESCAPED = re.compile(_HEADING % (r"\\", r"\\"), re.MULTILINE)
 
 
-def to_markdown(session: Session, *, with_reasoning: bool = False, zone: tzinfo | None = UTC) -> str:
+def to_markdown(
+    session: Session, *, with_reasoning: bool = False, zone: tzinfo | None = UTC
+) -> str:
     """Return the path as Markdown, then the branches."""
     word, order = _boundary(session), places(session)
     path = {message.message_id for message in session.messages}
@@ -141,7 +145,9 @@ def _body(message: ChatMessage, calls: Calls, word: str, *, with_reasoning: bool
     for index, part in enumerate(message.parts):
         match part:
             case TextPart(text=text):
-                yield from _text(text, word, "text", is_first=index == 0 and not is_tool_run(message))
+                yield from _text(
+                    text, word, "text", is_first=index == 0 and not is_tool_run(message)
+                )
             case RefusalPart(text=text):
                 yield _note(word, _quoted(f"**{REFUSED}.**"))
                 yield from _text(text, word, "refusal")
@@ -154,7 +160,9 @@ def _body(message: ChatMessage, calls: Calls, word: str, *, with_reasoning: bool
                 yield _mark(word, {"part": "tool_call", **asdict(part)})
             case ToolCallPart(call_id=call_id, name=name, arguments=arguments):
                 title = f"Tool call `{safe_line(name).replace('`', chr(39))}`"
-                yield from _fenced(title, arguments, word, part="tool_call", call_id=call_id, name=name)
+                yield from _fenced(
+                    title, arguments, word, part="tool_call", call_id=call_id, name=name
+                )
             case ToolResultPart(text=text):
                 yield from _fenced("Result", text, word, part="tool_result")
             case _:
@@ -205,7 +213,12 @@ def _quoted(text: str) -> str:
 def _boundary(session: Session) -> str:
     """Return a word that is in no text; deterministic, to compare exports."""
     parts = (part for message in (*session.messages, *session.branches) for part in message.parts)
-    taken = {found for part in parts for text in asdict(part).values() for found in _WORD.findall(str(text))}
+    taken = {
+        found
+        for part in parts
+        for text in asdict(part).values()
+        for found in _WORD.findall(str(text))
+    }
     own = session.header.session_id
     # Numbered: words that are hashes of each other would repeat after some ten thousand.
     seeds = (own if number == 0 else f"{number} {own}" for number in count())

@@ -36,7 +36,9 @@ def from_list(value: Any, moment: datetime) -> Iterator[Session | Skipped]:
     """Yield the unreadable rows and the session; the ids are hashes of the messages."""
     head = value if isinstance(value, dict) else {}
     title, model = word(head, "title"), word(head, "model")
-    hashed = hashlib.sha256(json.dumps([title, model]).encode())  # a change would import files twice
+    hashed = hashlib.sha256(
+        json.dumps([title, model]).encode()
+    )  # a change would import files twice
     chat = ForeignChat(source="", key="", title=title)
     waiting: list[ToolCallPart] = []
     unreadable = 0
@@ -53,7 +55,9 @@ def from_list(value: Any, moment: datetime) -> Iterator[Session | Skipped]:
         if role is Role.ASSISTANT:
             waiting = [part for part in parts if isinstance(part, ToolCallPart)]
         steps = [_ran(parts, row, waiting)] if role is Role.TOOL else parts
-        chat.add(str(len(chat.rows)), role, steps, parent=chat.last, model=word(row, "model") or model)
+        chat.add(
+            str(len(chat.rows)), role, steps, parent=chat.last, model=word(row, "model") or model
+        )
     chat.session_id = hashed.hexdigest()[:16]
     yield from chat.finished(moment)
 
@@ -63,10 +67,14 @@ def _rows(value: object) -> list[Any]:
     return rows if isinstance(rows, list) else []
 
 
-def _ran(parts: tuple[Part, ...], row: Row, waiting: list[ToolCallPart]) -> tuple[ToolCallPart, str]:
+def _ran(
+    parts: tuple[Part, ...], row: Row, waiting: list[ToolCallPart]
+) -> tuple[ToolCallPart, str]:
     """Return a result with its call, by id or name, which waits no more."""
     call_id, name = word(row, "tool_call_id"), word(row, "name") or word(row, "tool_name")
-    fitting = (one for one in waiting if (one.call_id == call_id if call_id else name in ("", one.name)))
+    fitting = (
+        one for one in waiting if (one.call_id == call_id if call_id else name in ("", one.name))
+    )
     call = next(fitting, None) or ToolCallPart(call_id=call_id, name=name or "tool", arguments="")
     waiting[:] = [other for other in waiting if other is not call]
     return call, "".join(part.text for part in parts if isinstance(part, TextPart))
@@ -99,7 +107,10 @@ def _content(content: Any) -> tuple[list[TextPart], str]:
     texts = [part.get("text") if isinstance(part, dict) else part for part in content]
     parts = [TextPart(text=text) for text in texts if isinstance(text, str)]
     others = len(texts) - len(parts)
-    return parts, f"{others} of its parts {'is' if others == 1 else 'are'} not text" if others else ""
+    return (
+        parts,
+        f"{others} of its parts {'is' if others == 1 else 'are'} not text" if others else "",
+    )
 
 
 def tool_calls(calls: Any) -> Iterator[ToolCallPart]:

@@ -48,7 +48,9 @@ def read(value: Row, _: Source | None = None) -> Iterator[ForeignChat]:
         one: Row = message if isinstance(message, dict) else {}
         time, model = time_of(one.get("timestamp")), word(one, "model")
         made = steps(one, chat)
-        chat.add(key, word(one, "role"), made, parent=one.get("parentId"), created_at=time, model=model)
+        chat.add(
+            key, word(one, "role"), made, parent=one.get("parentId"), created_at=time, model=model
+        )
     yield chat
 
 

@@ -29,7 +29,9 @@ def read(value: Row, source: Source) -> Iterator[ForeignChat]:
     )
     for number, message in enumerate(value["messages"] or ()):
         key = word(message, "id") or word(message, "message_id") or str(number)
-        chat.add(key, word(message, "role"), _steps(message, chat), parent=chat.last, model=chat.model)
+        chat.add(
+            key, word(message, "role"), _steps(message, chat), parent=chat.last, model=chat.model
+        )
     yield chat
 
 

@@ -147,7 +147,9 @@ class Reader:
         with database(path) as found:
             form = next((one for one in _DATABASES if one.fits(found)), None)
             if form is None:
-                raise FormatUnknown("It is a database, but not one that lmchat knows.", hint=_WANTED)
+                raise FormatUnknown(
+                    "It is a database, but not one that lmchat knows.", hint=_WANTED
+                )
             self._expect(form.source)
             yield from self._each(form.read(found))
 
@@ -173,7 +175,8 @@ class Reader:
         else:
             every = chain(begun, values)
             yield from self._each(
-                one if isinstance(one, Skipped) else partial(form.read, one, source) for one in every
+                one if isinstance(one, Skipped) else partial(form.read, one, source)
+                for one in every
             )
 
     def _each(self, chats: Iterable[Callable[[], Iterator[ForeignChat]] | Skipped]) -> Chats:
@@ -205,7 +208,9 @@ class Reader:
             elif text.startswith("-"):
                 found = [from_markdown(text)]
             elif text[0] in "{[":
-                raise FormatUnknown("It is JSON, but not a chat format that lmchat knows.", hint=_WANTED)
+                raise FormatUnknown(
+                    "It is JSON, but not a chat format that lmchat knows.", hint=_WANTED
+                )
             else:
                 raise FormatUnknown("Its format cannot be imported.", hint=_WANTED)
         except RecursionError as error:
@@ -276,7 +281,9 @@ def _decoded(data: bytes) -> str:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise FileRefused(f"Line {line} is not {name} text.", hint="Save the file as UTF-8.") from error
+        raise FileRefused(
+            f"Line {line} is not {name} text.", hint="Save the file as UTF-8."
+        ) from error
 
 
 def _json(text: str) -> Any:
@@ -288,5 +295,8 @@ def _json(text: str) -> Any:
             hint="Export it again.",
             details=error.msg,
         ) from error
-    except (ValueError, RecursionError) as error:  # a number with too many digits; brackets without end
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # a number with too many digits; brackets without end
         raise FileRefused(_ENDLESS, hint="Export it again.", details=repr(error)) from error

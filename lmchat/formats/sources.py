@@ -19,7 +19,9 @@ from lmchat.errors import FileRefused
 from lmchat.files import read_plain
 from lmchat.formats.json_stream import NO_JSON, JsonValues
 
-LARGEST_BYTES = 256 << 20  # more than ten thousand long answers; reading takes several times as much memory
+LARGEST_BYTES = (
+    256 << 20
+)  # more than ten thousand long answers; reading takes several times as much memory
 BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError)
 SQLITE, ZIP = b"SQLite format 3\0", b"PK\x03\x04"
 _LARGEST_MEMBER = 12 << 20  # decoded JSON takes up to 35 times as much memory
@@ -34,7 +36,9 @@ class Source(NamedTuple):
 
     name: str
     open: Callable[[], IO[bytes]]
-    beside: Callable[[str], bytes] = lambda _: b""  # return the content of a file in the same folder
+    beside: Callable[[str], bytes] = lambda _: (
+        b""
+    )  # return the content of a file in the same folder
     stored: Callable[[str], bytes] = lambda _: b""
     """Return the file that a chat names an image by, whose name begins so; empty if there is none."""
     limit: int = LARGEST_BYTES
@@ -110,7 +114,9 @@ class ForeignDatabase:
     def rows(self, query: str, **values: Any) -> list[Row]:
         """Return all rows of a query; raises `sqlite3.OperationalError` for one that takes too long."""
         end_s = time.process_time() + _QUERY_S
-        self._connection.set_progress_handler(lambda: time.process_time() > end_s, _STEPS_BETWEEN_LOOKS)
+        self._connection.set_progress_handler(
+            lambda: time.process_time() > end_s, _STEPS_BETWEEN_LOOKS
+        )
         return self._connection.execute(query, values).fetchall()
 
     def rows_by(self, table: str, owner: str, order: str = "id") -> RowsBy:
@@ -122,7 +128,9 @@ class ForeignDatabase:
             for row in self.rows(query):
                 numbers.setdefault(row["owner"], []).append(row["number"])
         by_number = f"select * from {table} where rowid = :number"  # noqa: S608 - a constant
-        return lambda key: (self.rows(by_number, number=number)[0] for number in numbers.get(key, ()))
+        return lambda key: (
+            self.rows(by_number, number=number)[0] for number in numbers.get(key, ())
+        )
 
 
 def file_source(path: Path) -> Source:
@@ -189,7 +197,9 @@ def database(path: Path) -> Iterator[ForeignDatabase]:
 
 
 def _connection(path: Path, folder: Path) -> sqlite3.Connection:
-    wal, shm, journal = (path.with_name(path.name + ending) for ending in ("-wal", "-shm", "-journal"))
+    wal, shm, journal = (
+        path.with_name(path.name + ending) for ending in ("-wal", "-shm", "-journal")
+    )
     for beside in (wal, shm, journal):
         if beside.exists() and not beside.is_file():  # a pipe would be waited for
             raise FileRefused(f"{beside.name} is not a regular file.", hint="Move it away.")

@@ -28,7 +28,12 @@ FORMATS = tuple(_WRITERS)
 REFUSED = "Refused"
 _LONGEST_NAME, _ID_CHARS = 50, 8
 _QUOTED_CHARS = 60
-_SPEAKERS = {Role.USER: "You", Role.SYSTEM: "System", Role.TOOL: "Tool", Role.ASSISTANT: "Assistant"}
+_SPEAKERS = {
+    Role.USER: "You",
+    Role.SYSTEM: "System",
+    Role.TOOL: "Tool",
+    Role.ASSISTANT: "Assistant",
+}
 _STATES = {
     AnswerState.STREAMING: "Still streaming",
     AnswerState.STOPPED: "Stopped",
@@ -50,7 +55,9 @@ def render(
     `pages` has the HTML of messages by their ids, for the format `html`.
     """
     if form not in _WRITERS:
-        raise WrongUse(f"Unknown format “{safe_line(form)}”.", hint=f"The formats are {', '.join(FORMATS)}.")
+        raise WrongUse(
+            f"Unknown format “{safe_line(form)}”.", hint=f"The formats are {', '.join(FORMATS)}."
+        )
     module, name = _WRITERS[form]
     write: Callable[..., str] = getattr(import_module(module), name)
     if form == "json":
@@ -78,7 +85,9 @@ def to_text(session: Session, *, with_reasoning: bool = False, zone: tzinfo | No
 
 
 def with_branches(
-    session: Session, entry: Callable[[ChatMessage, Calls], Iterable[str]], headed: Callable[[str], str]
+    session: Session,
+    entry: Callable[[ChatMessage, Calls], Iterable[str]],
+    headed: Callable[[str], str],
 ) -> Iterator[str]:
     """Yield the blocks of the path, then those of each branch under its heading.
 
@@ -147,7 +156,9 @@ def _heading(parent: ChatMessage | None, name: str) -> str:
     return f"Another branch{named}, after “{words}”"
 
 
-def _entry(message: ChatMessage, calls: Calls, *, zone: tzinfo | None, with_reasoning: bool) -> Iterator[str]:
+def _entry(
+    message: ChatMessage, calls: Calls, *, zone: tzinfo | None, with_reasoning: bool
+) -> Iterator[str]:
     yield f"{speaker(message)} ({moment(message.created_at, zone)})"
     if with_reasoning and message.reasoning:
         yield f"[{thought(message)}]\n{safe_text(message.reasoning)}"

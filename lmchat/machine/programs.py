@@ -80,7 +80,9 @@ _KNOWN = (
 class StartedProgram:
     """A started server, which may have ended."""
 
-    def __init__(self, process: subprocess.Popen[bytes], start: ServerStart, log_file: Path) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], start: ServerStart, log_file: Path
+    ) -> None:
         self._process = process
         self.start = start
         self.log_file = log_file
@@ -137,7 +139,9 @@ def installed_products(environ: Mapping[str, str], home: Path | None) -> tuple[I
     return tuple(found)
 
 
-def start_program(start: ServerStart, *, log_file: Path, environ: Mapping[str, str]) -> StartedProgram:
+def start_program(
+    start: ServerStart, *, log_file: Path, environ: Mapping[str, str]
+) -> StartedProgram:
     """Start a server in the background, with its output in a file; raises `LMChatError`."""
     is_tied = start.lifetime is Lifetime.TIED
     try:

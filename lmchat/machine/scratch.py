@@ -20,7 +20,9 @@ _LOCK = ".of-a-running-lmchat"
 """Name of the file in each folder that its owner has locked; no other folder is ever removed."""
 
 
-_GUARD = "import shutil, sys; sys.stdin.buffer.read(); shutil.rmtree(sys.argv[1], ignore_errors=True)"
+_GUARD = (
+    "import shutil, sys; sys.stdin.buffer.read(); shutil.rmtree(sys.argv[1], ignore_errors=True)"
+)
 """Program that removes a folder at the end of its input, which its parent never writes."""
 _GUARD_S = 2.0  # wait for its end
 
@@ -102,7 +104,9 @@ def _sweep(folder: Path) -> None:
 
 def _start_guard(folder: Path) -> subprocess.Popen[bytes]:
     """Start the guard of a folder; it is out of reach of the signals of the terminal."""
-    needed = {name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ}  # by Windows
+    needed = {
+        name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ
+    }  # by Windows
     return subprocess.Popen(  # noqa: S603 - our own program
         [sys.executable, "-I", "-S", "-c", _GUARD, str(folder)],
         stdin=subprocess.PIPE,
@@ -124,7 +128,9 @@ def _locked_file(folder: Path) -> int:
             raise BlockingIOError
         if fresh != lock:
             fresh.replace(lock)
-    except OSError:  # a file system without locks: no other process removes a folder without this file
+    except (
+        OSError
+    ):  # a file system without locks: no other process removes a folder without this file
         os.close(descriptor)
         return -1
     return descriptor

@@ -59,7 +59,9 @@ def _listeners_for(address: IPv4Address | IPv6Address, port: int, tables: Path) 
     )
 
 
-def _of(listeners: list[_Listener], address: IPv4Address | IPv6Address, port: int) -> list[_Listener]:
+def _of(
+    listeners: list[_Listener], address: IPv4Address | IPv6Address, port: int
+) -> list[_Listener]:
     packed = address.packed
     words = [packed[start : start + 4] for start in range(0, len(packed), 4)]
     figures = "".join(f"{int.from_bytes(word, sys.byteorder):08X}" for word in words)

@@ -134,7 +134,9 @@ def _known(environ: Mapping[str, str], home: Path) -> Iterator[tuple[str, str, l
     yield "lmstudio", "LM Studio", [one / "conversations" for one in lm_studio_folders(home)]
     yield "jan", "Jan", [one / "threads" for one in jan_folders(environ, home)]
     web_ui = "open-webui/lib/python*/site-packages/open_webui/data/webui.db"
-    tools = [found for tool in ("uv/tools", "pipx/venvs") for found in share[0].glob(f"{tool}/{web_ui}")]
+    tools = [
+        found for tool in ("uv/tools", "pipx/venvs") for found in share[0].glob(f"{tool}/{web_ui}")
+    ]
     yield "openwebui", "Open WebUI", [*_named(environ, "DATA_DIR", "webui.db"), *tools]
     yield "elia", "elia", [one / "elia" / "elia.sqlite" for one in share]
     oterm = [one / "oterm" / "store.db" for one in share]

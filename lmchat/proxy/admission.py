@@ -18,7 +18,13 @@ from lmchat.domain.message import ChatMessage, Role
 from lmchat.domain.request import ChatRequest, Sampling
 from lmchat.domain.server import Endpoint, Product
 from lmchat.domain.telemetry import Budget, Metrics
-from lmchat.errors import BodyTooLarge, EndpointNotAllowed, LMChatError, RequestInvalid, TooManyRequests
+from lmchat.errors import (
+    BodyTooLarge,
+    EndpointNotAllowed,
+    LMChatError,
+    RequestInvalid,
+    TooManyRequests,
+)
 from lmchat.proxy.json_values import number
 from lmchat.proxy.servers import SERVERS
 
@@ -63,9 +69,13 @@ def _parsed(text: str) -> tuple[str, int | None]:
         host = f"[{host}]"
     endpoint = Endpoint.parse(f"http://{host}")
     if endpoint.path != "/v1" or "/" in host:
-        shown = "that" if "@" in text else f'"{text}"'  # what stands before the sign may be a password
+        shown = (
+            "that" if "@" in text else f'"{text}"'
+        )  # what stands before the sign may be a password
         hint = "Correct it in allowed_hosts or --allow-host, for example: gpu.lan:8080"
-        raise EndpointNotAllowed(f"Endpoint not allowed: {shown} is not a host or host:port.", hint=hint)
+        raise EndpointNotAllowed(
+            f"Endpoint not allowed: {shown} is not a host or host:port.", hint=hint
+        )
     port = host.rpartition("]")[2].partition(":")[2]
     return _canonical(endpoint.host), int(port) if port else None
 
@@ -197,7 +207,8 @@ class Admission:
     def count(self, **counts: float) -> None:
         """Add to the metrics, by their names."""
         self.metrics = replace(
-            self.metrics, **{name: getattr(self.metrics, name) + count for name, count in counts.items()}
+            self.metrics,
+            **{name: getattr(self.metrics, name) + count for name, count in counts.items()},
         )
 
     def check(self, endpoint: Endpoint) -> None:

@@ -206,7 +206,10 @@ class Client:
         model stays in memory. `on_progress` is called with a fraction from 0 to 1, if the server reports it.
         """
         await self._proxy.load(
-            await self._info(model), context=context, keep_loaded_s=keep_loaded_s, on_progress=on_progress
+            await self._info(model),
+            context=context,
+            keep_loaded_s=keep_loaded_s,
+            on_progress=on_progress,
         )
 
     async def unload(self, model: str) -> None:
@@ -227,7 +230,9 @@ class Client:
         they run without asking; results and errors are sent back until it answers, at most 10 times.
         """
         request = await self._request(messages, model, options)
-        return await (self._with_tools(request, model, tools) if tools else self._whole(request, model))
+        return await (
+            self._with_tools(request, model, tools) if tools else self._whole(request, model)
+        )
 
     async def chat_json(
         self,
@@ -249,7 +254,9 @@ class Client:
         wanted = WantedValue(schema, name=name)
         await wanted.require_valid()
         while True:
-            answer = await self._whole(await self._request(said, model, options, wanted.output), model)
+            answer = await self._whole(
+                await self._request(said, model, options, wanted.output), model
+            )
             try:
                 value = await wanted.value_in(
                     answer.text,
@@ -333,7 +340,9 @@ class Client:
             asked = replace(answer.message, parts=(*answer.message.parts, *calls))
             request = replace(request, messages=(*request.messages, asked, *results))
         words = f"The model called tools {ToolSettings().max_steps} times without an answer."
-        raise LMChatError(words, kind="tool_limit", hint="Change the prompt, or the results of the tools.")
+        raise LMChatError(
+            words, kind="tool_limit", hint="Change the prompt, or the results of the tools."
+        )
 
     async def _stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         try:
@@ -368,7 +377,11 @@ class Client:
     async def _find(self, model: str) -> Target:
         """Choose server and model; wait while a server loads its model."""
         arrival = arrive(await self._look(), model=model, remembered=_NOTHING)
-        while arrival.target is not None and arrival.target.model is None and arrival.need is not Need.MODEL:
+        while (
+            arrival.target is not None
+            and arrival.target.model is None
+            and arrival.need is not Need.MODEL
+        ):
             await asyncio.sleep(_LOOK_EVERY_S)
             again = await self._proxy.check(arrival.target.endpoint)
             arrival = arrive((again,), model=model, remembered=_NOTHING)
@@ -392,13 +405,17 @@ class Client:
         return place
 
     async def _info(self, model: str) -> ModelInfo:
-        found = next((one for one in await self.models(is_refresh=True) if one.model_id == model), None)
+        found = next(
+            (one for one in await self.models(is_refresh=True) if one.model_id == model), None
+        )
         if found is None:
             raise RequestInvalid(f"The server has no model {model!r}.", kind="model_missing")
         return found
 
     def _key_for(self, endpoint: Endpoint) -> str | None:
-        is_meant = endpoint.is_loopback if self._named is None else endpoint.origin == self._named.origin
+        is_meant = (
+            endpoint.is_loopback if self._named is None else endpoint.origin == self._named.origin
+        )
         return self._key or None if is_meant else None
 
 
@@ -440,7 +457,9 @@ class SyncClient:
         self._client = Client(endpoint, **how)
         self._lock = threading.Lock()
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="lmchat-client", daemon=True)
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="lmchat-client", daemon=True
+        )
         self._thread.start()
 
     def __enter__(self) -> Self:
@@ -457,7 +476,9 @@ class SyncClient:
 
         async def pump() -> None:
             try:
-                async with aclosing(self._client.stream(messages, model=model, **options)) as incoming:
+                async with aclosing(
+                    self._client.stream(messages, model=model, **options)
+                ) as incoming:
                     async for event in incoming:
                         events.put(event)
             finally:

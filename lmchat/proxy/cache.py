@@ -68,7 +68,9 @@ class ModelCache:
         if known is None or endpoint.literal in self._outdated:
             return None
         # what comes from the future, after the clock was set back, would count as fresh for too long
-        return self._as_list([known]) if 0 <= self._clock() - known.fetched_s < self._ttl_s else None
+        return (
+            self._as_list([known]) if 0 <= self._clock() - known.fetched_s < self._ttl_s else None
+        )
 
     def stale(self, endpoint: Endpoint) -> ModelList | None:
         known = self._known.get(endpoint.literal)
@@ -81,7 +83,9 @@ class ModelCache:
 
     def model(self, endpoint: Endpoint, model_id: str) -> ModelInfo | None:
         known = self._known.get(endpoint.literal)
-        return next((one for one in known.models if one.model_id == model_id), None) if known else None
+        return (
+            next((one for one in known.models if one.model_id == model_id), None) if known else None
+        )
 
     def has_answered(self, endpoint: Endpoint, model_id: str) -> None:
         if known := self._known.get(endpoint.literal):
@@ -108,7 +112,9 @@ class ModelCache:
         self._outdated.discard(endpoint.literal)
         # llama.cpp says with every reply that its model was made just now
         has_changed = before is None or _dateless(before.models) != _dateless(models)
-        if self._file is not None and (has_changed or self._clock() >= self._written_s + WRITE_EVERY_S):
+        if self._file is not None and (
+            has_changed or self._clock() >= self._written_s + WRITE_EVERY_S
+        ):
             self._written_s = self._clock()
             lasting = [known for known in self._known.values() if self._is_lasting(known.endpoint)]
             async with self._lock:
@@ -118,7 +124,9 @@ class ModelCache:
     def _as_list(self, known: Iterable[_KnownModels]) -> ModelList:
         parts = list(known)
         age_s = max([0.0, *(self._clock() - part.fetched_s for part in parts)])
-        return ModelList(models=tuple(model for part in parts for model in part.models), age_s=age_s)
+        return ModelList(
+            models=tuple(model for part in parts for model in part.models), age_s=age_s
+        )
 
 
 def _filled(new: ModelInfo, old: ModelInfo | None) -> ModelInfo:

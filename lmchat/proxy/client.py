@@ -38,7 +38,13 @@ from lmchat.domain.server import (
     sent_thoughts_of,
 )
 from lmchat.domain.telemetry import Budget, Metrics
-from lmchat.errors import EndpointNotAllowed, LMChatError, RequestInvalid, ServerRejected, ServerUnavailable
+from lmchat.errors import (
+    EndpointNotAllowed,
+    LMChatError,
+    RequestInvalid,
+    ServerRejected,
+    ServerUnavailable,
+)
 from lmchat.machine.sockets import foreign_owner
 from lmchat.proxy.admission import LOOK, Admission
 from lmchat.proxy.cache import ModelCache
@@ -60,7 +66,13 @@ from lmchat.proxy.servers import server_of
 from lmchat.proxy.servers.base import Server
 from lmchat.proxy.servers.lm_studio import hinted_port
 from lmchat.proxy.site import SLEEP, NoQuestionsLeftError, Site, background_task, throttled
-from lmchat.proxy.stream import MAX_WHOLE_BYTES, AnswerReader, ChunkReader, EventQueue, joined_events
+from lmchat.proxy.stream import (
+    MAX_WHOLE_BYTES,
+    AnswerReader,
+    ChunkReader,
+    EventQueue,
+    joined_events,
+)
 from lmchat.proxy.think import ThinkSplitter
 from lmchat.proxy.timeouts import IdleTimeout, Loading, can_check_alive, is_alive
 from lmchat.proxy.wire import Dialect, body_of, fall_note, tool_fields
@@ -125,7 +137,9 @@ class ProxyClient:
         where = places(expected, await asyncio.to_thread(hinted_port), self._hinted)
         found = await look_around(where, self._look_at)
         named = self._hinted.values()
-        return tuple([replace(await self._keep(one), is_hinted=one.endpoint in named) for one in found])
+        return tuple(
+            [replace(await self._keep(one), is_hinted=one.endpoint in named) for one in found]
+        )
 
     async def check(self, endpoint: Endpoint, *, key: str | None = None) -> Candidate:
         """Look at one place with as few requests as possible; one that is away is no error."""
@@ -236,7 +250,11 @@ class ProxyClient:
             self._admission.check(place.endpoint)
         except (EndpointNotAllowed, RequestInvalid) as error:
             is_unlisted = error.kind == "not_allowed"
-            step = f"lmchat --allow-host {shell_word(place.endpoint.host)}" if is_unlisted else error.hint
+            step = (
+                f"lmchat --allow-host {shell_word(place.endpoint.host)}"
+                if is_unlisted
+                else error.hint
+            )
             refused = unread(place, Verdict.REFUSED)
             return replace(refused, detail=error.message, kind=error.kind, next_step=step)
         return await self._prober.look_at(place)
@@ -244,7 +262,9 @@ class ProxyClient:
     async def _keep(self, candidate: Candidate) -> Candidate:
         if not candidate.verdict.is_usable:
             return candidate
-        return replace(candidate, models=await self._cache.put(candidate.endpoint, candidate.models))
+        return replace(
+            candidate, models=await self._cache.put(candidate.endpoint, candidate.models)
+        )
 
     def _site_to_change(self, model: ModelInfo) -> Site:
         self._admission.check(model.endpoint)
@@ -299,7 +319,9 @@ class ProxyClient:
         """Run in the task that owns the response (R-28), one at a time at a near server (R-25)."""
         request, started_s = exchange.request, None
         endpoint = request.endpoint
-        lock = self._locks.setdefault(endpoint.canonical, asyncio.Lock()) if endpoint.is_near else None
+        lock = (
+            self._locks.setdefault(endpoint.canonical, asyncio.Lock()) if endpoint.is_near else None
+        )
         if lock and lock.locked():
             exchange.tell(RequestQueued())
         try:
@@ -416,7 +438,9 @@ class Exchange:
 
     async def _adapt(self) -> StreamFinished:
         """Send again after a refused field, or when a model is loaded."""
-        loading = Loading(self._health if self.server.health_path else None, self.timeouts, self.tell)
+        loading = Loading(
+            self._health if self.server.health_path else None, self.timeouts, self.tell
+        )
         try:
             while True:
                 try:
@@ -470,9 +494,14 @@ class Exchange:
         return True
 
     async def _health(self) -> Reply:
-        endpoint, patience = self.request.endpoint, httpx.Timeout(min(self.timeouts.health_s, HEALTH_S))
+        endpoint, patience = (
+            self.request.endpoint,
+            httpx.Timeout(min(self.timeouts.health_s, HEALTH_S)),
+        )
         url = f"{endpoint.root_url}{self.server.health_path}"
-        return await self.connections.ask(endpoint, "GET", url, key=self.asked.key, patience=patience)
+        return await self.connections.ask(
+            endpoint, "GET", url, key=self.asked.key, patience=patience
+        )
 
     async def _is_there(self) -> bool:
         """Whether the server answers other requests; True where that cannot be checked."""
@@ -493,10 +522,14 @@ class Exchange:
         self.tell(RequestSent())
         if self.is_model_unloaded or loading.is_told_by_request:
             self.tell(ModelLoading())
-        patience = IdleTimeout(self.timeouts, self.tell, is_there=self._is_there, since_s=loading.since_s)
+        patience = IdleTimeout(
+            self.timeouts, self.tell, is_there=self._is_there, since_s=loading.since_s
+        )
         async with patience.watching():
             self._freshness = Freshness()
-            response = await self.connections.send(endpoint, self._http_request(client), self._freshness)
+            response = await self.connections.send(
+                endpoint, self._http_request(client), self._freshness
+            )
             if self._freshness.withheld:
                 self.asked = replace(self.asked, key="")
             try:
@@ -523,12 +556,21 @@ class Exchange:
     async def _answer(self, response: httpx.Response, patience: IdleTimeout) -> StreamFinished:
         if not response.is_success:
             raise await self._refusal(response)
-        guess, has_tags = self.dialect.starts_in_thought and not self._goes_on, self.settings.chat.think_tags
+        guess, has_tags = (
+            self.dialect.starts_in_thought and not self._goes_on,
+            self.settings.chat.think_tags,
+        )
         splitter = ThinkSplitter(starts_in_thought=guess) if has_tags else None
-        chunks = ChunkReader(lambda value: refusal_in_stream(value, self.asked), self.tell, splitter=splitter)
+        chunks = ChunkReader(
+            lambda value: refusal_in_stream(value, self.asked), self.tell, splitter=splitter
+        )
         try:
             reader = AnswerReader(
-                response=response, asked=self.asked, events=self.events, patience=patience, chunks=chunks
+                response=response,
+                asked=self.asked,
+                events=self.events,
+                patience=patience,
+                chunks=chunks,
             )
             return await reader.read()
         finally:

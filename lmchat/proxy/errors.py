@@ -20,7 +20,10 @@ from lmchat.errors import FileRefused, LMChatError, ServerRejected, ServerUnavai
 from lmchat.files import path_of, read_plain
 from lmchat.text import shell_word
 
-VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")  # environment variables that name certificates for all programs
+VARIABLES = (
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+)  # environment variables that name certificates for all programs
 MAX_BYTES = 4 << 20  # longest file of certificates; all authorities of the world are 250 kB
 _QUOTES = ("bytearray(b", "b'", 'b"')
 TRANSPORT_ERRORS = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError)
@@ -95,7 +98,9 @@ def _not_connected(error: BaseException, endpoint: Endpoint, details: str) -> Se
     if failure is not None:
         message, hint = _tls_failure(failure, endpoint)
         words = f"{type(failure).__name__}: {failure}"
-        return ServerUnavailable(f"{message} Nothing was sent.", kind="certificate", hint=hint, details=words)
+        return ServerUnavailable(
+            f"{message} Nothing was sent.", kind="certificate", hint=hint, details=words
+        )
     through_proxy = None if endpoint.is_local else proxy_unavailable(endpoint, details)
     if through_proxy is not None:
         return through_proxy
@@ -119,7 +124,10 @@ _OTHER_NAME = (
 )
 _CERTIFICATE_FAULTS = {
     9: ("is not valid yet", "Correct the clock of this machine or of the server."),
-    10: ("has expired", "Renew it on the server. If it is still valid, correct the clock of this machine."),
+    10: (
+        "has expired",
+        "Renew it on the server. If it is still valid, correct the clock of this machine.",
+    ),
     **dict.fromkeys((18, 19, 20, 21), _UNKNOWN_SIGNER),
     **dict.fromkeys((62, 64), _OTHER_NAME),
 }
@@ -166,7 +174,11 @@ def _readable(setting: str, named: str) -> Iterator[None]:
         yield
     except (OSError, ValueError, FileRefused) as error:  # ssl.SSLError is an OSError
         is_empty = isinstance(error, ssl.SSLError | ValueError)
-        reason = "it contains no certificates" if is_empty else getattr(error, "strerror", "") or str(error)
+        reason = (
+            "it contains no certificates"
+            if is_empty
+            else getattr(error, "strerror", "") or str(error)
+        )
         raise ServerUnavailable(
             f"The certificates in {setting} cannot be used: {named}: {reason.rstrip('.')}.",
             kind="certificate",
@@ -192,7 +204,9 @@ def host_and_port(value: str) -> str:
         host, port = parts.hostname or "", parts.port
     except ValueError:
         return ""
-    if "@" in parts.path + parts.query + parts.fragment:  # a password with a raw sign that ends the host
+    if (
+        "@" in parts.path + parts.query + parts.fragment
+    ):  # a password with a raw sign that ends the host
         return ""
     host = f"[{host}]" if ":" in host else host
     return f"{host}:{port}" if port else host

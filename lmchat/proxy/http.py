@@ -58,7 +58,9 @@ class Reply:
 
     @property
     def is_unknown_path(self) -> bool:
-        return self.status in (404, 405) or "Unexpected endpoint" in str(self.object.get("error", ""))
+        return self.status in (404, 405) or "Unexpected endpoint" in str(
+            self.object.get("error", "")
+        )
 
 
 class ForeignPortError(Exception):
@@ -91,7 +93,9 @@ class Connections:
         self._ca_file = ca_file
         self._trusted: ssl.SSLContext | None = None
         self._is_closed = False
-        self._clients: dict[tuple[str, bool], httpx.AsyncClient] = {}  # by origin, and whether checked
+        self._clients: dict[
+            tuple[str, bool], httpx.AsyncClient
+        ] = {}  # by origin, and whether checked
         # Loading the certificates takes 30 ms; over plain http there is nothing to verify.
         self._no_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
@@ -157,7 +161,9 @@ class Connections:
             withheld=freshness.withheld,
         )
 
-    async def send(self, endpoint: Endpoint, request: httpx.Request, freshness: Freshness) -> httpx.Response:
+    async def send(
+        self, endpoint: Endpoint, request: httpx.Request, freshness: Freshness
+    ) -> httpx.Response:
         """Send a request and return the response, its body unread; a stale connection is tried again.
 
         Where another user holds the port, it is sent without its key, and `freshness.withheld` says why.
@@ -235,13 +241,17 @@ def request_headers(key: str | None, *, has_body: bool = False) -> dict[str, str
         key = header_value(key or "")
     except ValueError as error:
         hint = "Type or set it again without them."
-        raise RequestInvalid(f"The API key {error}, and was not sent.", hint=hint, kind="auth") from None
+        raise RequestInvalid(
+            f"The API key {error}, and was not sent.", hint=hint, kind="auth"
+        ) from None
     if key:
         headers["Authorization"] = f"Bearer {key}"
     return headers
 
 
-async def read_up_to(response: httpx.Response, limit: int, patience_s: float | None = None) -> bytes:
+async def read_up_to(
+    response: httpx.Response, limit: int, patience_s: float | None = None
+) -> bytes:
     """Read and close a body, up to a limit and a time."""
     content = bytearray()
     try:

@@ -60,7 +60,11 @@ async def look(site: Site, place: Place, known: Server | None = None) -> Candida
         verdict = verdict_of(models)
     except NoQuestionsLeftError:
         pass
-    except (ServerUnavailable, ServerRejected, RequestInvalid) as caught:  # the last: an invalid key
+    except (
+        ServerUnavailable,
+        ServerRejected,
+        RequestInvalid,
+    ) as caught:  # the last: an invalid key
         error, verdict = caught, _verdict(caught, site)
     server = server_of(site.asked.product)
     if error and verdict.is_server and not site.is_identified and not place.endpoint.is_loopback:
@@ -114,7 +118,9 @@ def verdict_of(models: tuple[ModelInfo, ...]) -> Verdict:
     return Verdict.LOADING if LoadState.LOADING in states else Verdict.NO_MODEL
 
 
-def next_step(verdict: Verdict, server: Server, endpoint: Endpoint, *, has_models: bool = True) -> str:
+def next_step(
+    verdict: Verdict, server: Server, endpoint: Endpoint, *, has_models: bool = True
+) -> str:
     """Return the one step that helps."""
     steps = {
         Verdict.LOADING: "Wait until the model is loaded",
@@ -126,7 +132,9 @@ def next_step(verdict: Verdict, server: Server, endpoint: Endpoint, *, has_model
         Verdict.SERVER_ERROR: "Check the server's log, then restart it",
         Verdict.NOT_AN_LLM: server.port_hint,
         Verdict.REFUSED: server.start_hint,
-        Verdict.TIMED_OUT: server.start_hint if server.hosts else "Check which program uses port {port}",
+        Verdict.TIMED_OUT: server.start_hint
+        if server.hosts
+        else "Check which program uses port {port}",
     }
     return steps.get(verdict, "").format(port=endpoint.port, host=shell_word(endpoint.host))
 
@@ -189,7 +197,9 @@ def _step_after(
     if error is not None and (isinstance(error, ProxyUnavailable) or kind == "certificate"):
         return error.hint
     is_unknown_name = verdict is Verdict.REFUSED and not isinstance(error, NothingAnswers)
-    if error is not None and (is_unknown_name or (verdict is Verdict.SERVER_ERROR and kind == "wrong_path")):
+    if error is not None and (
+        is_unknown_name or (verdict is Verdict.SERVER_ERROR and kind == "wrong_path")
+    ):
         return hint
     if verdict is Verdict.NOT_AN_LLM and place.endpoint.path != "/v1" and kind == "wrong_path":
         return f"Leave the path out of the address: {place.endpoint.origin}"
@@ -216,10 +226,14 @@ LookAt = Callable[[Place], Awaitable[Candidate]]
 
 
 def places(
-    expected: Sequence[Endpoint], hinted_port: int | None, hinted: Mapping[Product, Endpoint] | None = None
+    expected: Sequence[Endpoint],
+    hinted_port: int | None,
+    hinted: Mapping[Product, Endpoint] | None = None,
 ) -> list[Place]:
     """Return where to look, own endpoints first, then the ports of the products in their order."""
-    found = [Place(endpoint=one, server=server_at(one), is_own=True, is_scan=True) for one in expected]
+    found = [
+        Place(endpoint=one, server=server_at(one), is_own=True, is_scan=True) for one in expected
+    ]
     for server in SERVERS:
         ports = [_loopback(port) for port in server.ports]
         if server.product is Product.LM_STUDIO and hinted_port is not None:
@@ -258,7 +272,9 @@ async def look_around(where: Sequence[Place], look_at: LookAt) -> tuple[Candidat
     try:
         done, pending = await asyncio.wait(tasks.values(), timeout=SOFT_S)
         is_own_missing = any(place.is_own and task in pending for place, task in tasks.items())
-        if pending and (is_own_missing or not any(task.result().verdict.is_usable for task in done)):
+        if pending and (
+            is_own_missing or not any(task.result().verdict.is_usable for task in done)
+        ):
             await asyncio.wait(pending, timeout=HARD_S - SOFT_S)
         found = [
             (place, task.result() if task.done() else unread(place, Verdict.TIMED_OUT))
@@ -337,7 +353,9 @@ def server_at(endpoint: Endpoint) -> Server:
     return [*at_host, *at_port, server_of(Product.OPENAI_COMPATIBLE)][0]
 
 
-SCAN_READ_S = 1.8  # timeout of an answer of this machine in a scan, which ends within 2 s if all are silent
+SCAN_READ_S = (
+    1.8  # timeout of an answer of this machine in a scan, which ends within 2 s if all are silent
+)
 GREETING_S = 0.5  # timeout of LM Studio's own tools for the greeting
 MODEL_QUESTIONS = 40  # a list that a person asks for may cost more than a scan
 PATIENT_QUESTIONS = 1000
@@ -409,10 +427,15 @@ class Prober:
     async def models(self, endpoint: Endpoint) -> tuple[ModelInfo, ...]:
         server = self._expected(endpoint)
         site = self.site(
-            endpoint, server.product, read_s=self._timeouts_for(endpoint).health_s, questions=MODEL_QUESTIONS
+            endpoint,
+            server.product,
+            read_s=self._timeouts_for(endpoint).health_s,
+            questions=MODEL_QUESTIONS,
         )
         try:
-            return await _models(site, server, server if endpoint in self._proven or server.hosts else None)
+            return await _models(
+                site, server, server if endpoint in self._proven or server.hosts else None
+            )
         except ServerUnavailable as error:
             server_of(site.asked.product).add_hint(error)
             raise
@@ -438,11 +461,20 @@ class Prober:
             key = _NO_KEY  # sent only after the server has asked for one
         is_near_scan = place.is_scan and endpoint.is_loopback
         read_s = SCAN_READ_S if is_near_scan else self._timeouts_for(endpoint).health_s
-        questions = QUESTIONS if place.is_scan else QUESTIONS + 1  # of an Ollama at any port, what is loaded
-        site = self.site(endpoint, place.server.product, read_s=read_s, key=key, questions=questions)
+        questions = (
+            QUESTIONS if place.is_scan else QUESTIONS + 1
+        )  # of an Ollama at any port, what is loaded
+        site = self.site(
+            endpoint, place.server.product, read_s=read_s, key=key, questions=questions
+        )
         site.is_quick = is_quick
         candidate = await look(site, place, place.server if is_quick or is_by_host else None)
-        if is_quick and not is_by_host and site.first is not None and is_another(site.first, place.server):
+        if (
+            is_quick
+            and not is_by_host
+            and site.first is not None
+            and is_another(site.first, place.server)
+        ):
             self._proven.discard(endpoint)
             return await self._look(place, key)
         if candidate.verdict is Verdict.NEEDS_KEY and not (key or site.asked.key or site.withheld):
@@ -452,7 +484,9 @@ class Prober:
             # the same look goes on: with its key, and what is left of the questions (R-2)
             site.questions, site.first, site.refused = max(site.questions, 1), None, None
             # what was refused may have been for want of a key
-            good = {url: one for url, one in site.replies.items() if one.is_good or one.is_unknown_path}
+            good = {
+                url: one for url, one in site.replies.items() if one.is_good or one.is_unknown_path
+            }
             site.replies = good
             candidate = await look(site, place, known)
         if candidate.verdict is Verdict.NEEDS_KEY:

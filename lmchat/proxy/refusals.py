@@ -50,22 +50,36 @@ def read_value(value: object, *, key: str = "") -> ErrorBody:
     if isinstance(value, list) and value:
         value = value[0]
     outer = mapping(value)
-    inner = outer.get("error") or outer.get("message") or outer.get("error_message") or outer.get("detail")
+    inner = (
+        outer.get("error")
+        or outer.get("message")
+        or outer.get("error_message")
+        or outer.get("detail")
+    )
     facts = mapping(inner) or outer
     # FastAPI sends a list of what it cannot use
-    lists = (rows(one) or rows(mapping(one).get("detail")) for one in (inner, mapping(inner).get("message")))
+    lists = (
+        rows(one) or rows(mapping(one).get("detail"))
+        for one in (inner, mapping(inner).get("message"))
+    )
     row = next((found[0] for found in lists if found), {})
     steps = row.get("loc")
     place = ".".join(map(_plain, steps)) if isinstance(steps, list) else ""
     in_words = f"{text(row.get('msg'))} ({place})" if place else text(row.get("msg"))
     said = facts.get("message") or facts.get("error")
-    message = text(value) or text(inner) or text(said) or text(mapping(said).get("message")) or in_words
+    message = (
+        text(value) or text(inner) or text(said) or text(mapping(said).get("message")) or in_words
+    )
     kind = text(facts.get("type")) or text(outer.get("error_type")) or text(outer.get("type"))
     return ErrorBody(
-        message=clean(without_secret(message, key)),  # before it is shortened, which may leave half a key
+        message=clean(
+            without_secret(message, key)
+        ),  # before it is shortened, which may leave half a key
         code=_plain(facts.get("code", facts.get("status", outer.get("code")))),
         type=clean(kind),
-        param=clean(text(facts.get("param")) or text(outer.get("param")) or place.rpartition(".")[2]),
+        param=clean(
+            text(facts.get("param")) or text(outer.get("param")) or place.rpartition(".")[2]
+        ),
         facts=facts,
     )
 
@@ -116,16 +130,22 @@ _MODEL_MISSING = (
     r"|invalid model identifier|model .*does not exist|no such model|not a valid model"
     r"|models/\S+ is not found|not_found_error.*model: \S+|invalid model name passed in"
 )
-_NO_KEY = "invalid_api_key|authentication_error|invalid api key|api token is required|api key not valid"
+_NO_KEY = (
+    "invalid_api_key|authentication_error|invalid api key|api token is required|api key not valid"
+)
 _NO_KEY += "|missing or invalid authorization header"
 KEY_MISSING = "The server needs an API key, but none was sent."
-KEY_REJECTED = "The API key was rejected; check it."  # replaced by `KEY_MISSING` where no key was sent
+KEY_REJECTED = (
+    "The API key was rejected; check it."  # replaced by `KEY_MISSING` where no key was sent
+)
 _KEY_HINTS = {
     LM_STUDIO: "LM Studio needs an API token: Developer, Server settings, Manage tokens.",
     JAN: "Jan shows its API key under Settings, Local API Server.",
     LLAMA: "Use the API key that llama-server was started with (--api-key).",
 }
-_NO_CREDIT = r"insufficient_quota|exceeded your current quota|credit_balance|out of credits?\b|billing"
+_NO_CREDIT = (
+    r"insufficient_quota|exceeded your current quota|credit_balance|out of credits?\b|billing"
+)
 _CREDIT_HINT = "Check the account's plan and billing; retrying does not help."
 _ADDRESS_HINT = "The server address should end in /v1 or have no path."
 _PAGE, _PAGE_HINT = (
@@ -208,7 +228,11 @@ RULES: tuple[Rule, ...] = (
         hint=KEY_MISSING,
     ),
     Rule(  # LiteLLM looks for a key that is not its own in a database it has not
-        "auth", (400,), "no_db_connection", message="{product} does not know this API key.", hint=KEY_REJECTED
+        "auth",
+        (400,),
+        "no_db_connection",
+        message="{product} does not know this API key.",
+        hint=KEY_REJECTED,
     ),
     Rule(
         "auth",
@@ -250,10 +274,15 @@ RULES: tuple[Rule, ...] = (
         hint="lmchat does not follow redirects; use the other address.",
     ),
     Rule(
-        "timeout", (408, 504), message="Request timeout: {said}", hint="Try again; the server took too long."
+        "timeout",
+        (408, 504),
+        message="Request timeout: {said}",
+        hint="Try again; the server took too long.",
     ),
     Rule("too_large", (413,), hint="Shorten the prompt, or start a new session."),
-    Rule("bad_request", (400, 409, 422), hint="Check the options that you set, such as temperature."),
+    Rule(
+        "bad_request", (400, 409, 422), hint="Check the options that you set, such as temperature."
+    ),
     Rule("rate_limited", (429,), hint=_LIMIT_HINT),
     Rule("rate_limited", _STREAM, "rate.?limit|too.many.requests", hint=_LIMIT_HINT),
     Rule(
@@ -347,11 +376,21 @@ def refusal_in_stream(value: object, asked: Asked) -> ServerRejected:
 
 
 def _error(
-    status: int, headers: Mapping[str, str], read: ErrorBody, asked: Asked, *, is_in_stream: bool = False
+    status: int,
+    headers: Mapping[str, str],
+    read: ErrorBody,
+    asked: Asked,
+    *,
+    is_in_stream: bool = False,
 ) -> ServerRejected:
     searched = _searched(read, asked, headers.get("www-authenticate", ""))
-    rule = next(one for one in RULES if (not one.at or status in one.at) and re.search(one.says, searched))
-    needed, room = _tokens(read, "n_prompt_tokens", _TOKENS_NEEDED), _tokens(read, "n_ctx", _TOKENS_ROOM)
+    rule = next(
+        one for one in RULES if (not one.at or status in one.at) and re.search(one.says, searched)
+    )
+    needed, room = (
+        _tokens(read, "n_prompt_tokens", _TOKENS_NEEDED),
+        _tokens(read, "n_ctx", _TOKENS_ROOM),
+    )
     words = _words(status, headers, read, asked)
     message, hint = rule.message.format(**words), rule.hints.get(asked.product, rule.hint)
     if rule.kind == "context_overflow" and needed and room:
@@ -368,7 +407,9 @@ def _error(
         without_secret(message, asked.key),
         kind=rule.kind,
         status=None if is_in_stream else status or None,
-        hint=KEY_MISSING if hint == KEY_REJECTED and not asked.key else hint.format(**_as_shell_words(words)),
+        hint=KEY_MISSING
+        if hint == KEY_REJECTED and not asked.key
+        else hint.format(**_as_shell_words(words)),
         details=without_secret(details, asked.key),
         retry_after_s=wait_s,
     )
@@ -391,7 +432,9 @@ def _searched(read: ErrorBody, asked: Asked, challenge: str) -> str:
     return " ".join([*filter(None, marks), read.type, read.code, read.param, read.message]).lower()
 
 
-def _words(status: int, headers: Mapping[str, str], read: ErrorBody, asked: Asked) -> dict[str, str]:
+def _words(
+    status: int, headers: Mapping[str, str], read: ErrorBody, asked: Asked
+) -> dict[str, str]:
     product = "The server" if asked.product is Product.OPENAI_COMPATIBLE else asked.product.value
     said = f"says: {read.message}" if read.message else f"answered {status_words(status)}."
     return {

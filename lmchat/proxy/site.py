@@ -37,7 +37,9 @@ class Site(Struct, kw_only=True):
     questions: int = 8
     is_quick: bool = False  # health check: ask only what changes
     is_identified: bool = False  # whether the product is known, and not only expected
-    lacks: set[str] = field(default_factory=set)  # paths that this server does not have; shared between looks
+    lacks: set[str] = field(
+        default_factory=set
+    )  # paths that this server does not have; shared between looks
     traits: set[str] = field(default_factory=set)  # what this server was seen to do, as `SLEEP`
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Facts of models that do not change; shared between looks."""
@@ -75,7 +77,9 @@ class Site(Struct, kw_only=True):
         return self._unless_lacking(path, await self.get(path))
 
     async def post_if_known(self, path: str, value: object) -> Reply | None:
-        return None if path in self.lacks else self._unless_lacking(path, await self.post(path, value))
+        return (
+            None if path in self.lacks else self._unless_lacking(path, await self.post(path, value))
+        )
 
     async def get_if_told(self, path: str) -> Reply | None:
         """Ask for something nice to know; raises only where nothing answers."""

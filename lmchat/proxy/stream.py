@@ -29,7 +29,16 @@ from lmchat.domain.event import (
 from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.proxy.errors import TRANSPORT_ERRORS, error_words
 from lmchat.proxy.http import read_up_to
-from lmchat.proxy.json_values import NotJsonError, amount, decode, encode, mapping, rows, text, whole
+from lmchat.proxy.json_values import (
+    NotJsonError,
+    amount,
+    decode,
+    encode,
+    mapping,
+    rows,
+    text,
+    whole,
+)
 from lmchat.proxy.refusals import Asked, is_error, not_an_llm, refusal
 from lmchat.proxy.sse import DONE, MalformedStreamError, SseEvent, SseReader
 from lmchat.proxy.think import Piece, ThinkSplitter
@@ -38,7 +47,9 @@ from lmchat.proxy.timeouts import IdleTimeout
 EventQueue = asyncio.Queue[StreamEvent | None]  # events of one answer; None behind the last
 MAX_WAITING = 256  # events that may wait before the reader of the network waits too (backpressure)
 MAX_WHOLE_BYTES = 1 << 20
-DRAIN_S = 0.05  # wait for the end of a body behind `[DONE]`, so that the connection can be used again
+DRAIN_S = (
+    0.05  # wait for the end of a body behind `[DONE]`, so that the connection can be used again
+)
 _STREAM_BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":")
 _LEAD = b"\xef\xbb\xbf\r\n "
 
@@ -157,11 +168,15 @@ async def _drain(body: AsyncIterator[bytes]) -> None:
 
 
 MAX_BAD_EVENTS_IN_A_ROW = 3
-MAX_ANSWER_CHARS = 16 << 20  # limit for text, thought and tool calls of one answer: some days of a fast model
+MAX_ANSWER_CHARS = (
+    16 << 20
+)  # limit for text, thought and tool calls of one answer: some days of a fast model
 USAGE_EVERY_S = 1.0
 _CALL_CHARS = 64  # counted for each piece of a call: some servers might send empty ones without end
 
-Refuse = Callable[[object], ServerRejected]  # makes the error out of what a server sent inside a stream
+Refuse = Callable[
+    [object], ServerRejected
+]  # makes the error out of what a server sent inside a stream
 
 
 class ChunkReader:
@@ -266,18 +281,26 @@ class ChunkReader:
                 kind="malformed_stream",
                 hint="Check the server's log; is it an OpenAI-compatible server?",
             )
-        words, hint = "closed the connection without an answer", "Check the server's log, then try again."
+        words, hint = (
+            "closed the connection without an answer",
+            "Check the server's log, then try again.",
+        )
         if self.has_done:
             words = "sent an empty answer"
             hint = "The session may exceed the model's context window; load the model with a larger one."
-        raise ServerRejected(f"Streaming failed: the server {words}.", kind="empty_answer", hint=hint)
+        raise ServerRejected(
+            f"Streaming failed: the server {words}.", kind="empty_answer", hint=hint
+        )
 
     def _read_framed(self, payloads: Sequence[bytes]) -> bool:
         """Read chunks that differ in their text alone; return whether they did."""
         if self._frame is None or (texts := self._frame.texts(payloads)) is None:
             return False
         self._bad_in_a_row = 0
-        add, said = self._thought if self._frame.is_thought else self._content, list(filter(None, texts))
+        add, said = (
+            self._thought if self._frame.is_thought else self._content,
+            list(filter(None, texts)),
+        )
         add("".join(said), len(said))
         return True
 
@@ -308,8 +331,12 @@ class ChunkReader:
                 self._content(text(part) or text(fields.get("text")))
         if refusal := text(delta.get("refusal")):
             self._token(RefusalDelta(text=refusal), len(refusal))
-        older = delta.get("function_call")  # the one call that an answer could have before there were lists
-        calls = delta.get("tool_calls") or ([{"index": 0, "function": older}] if mapping(older) else [])
+        older = delta.get(
+            "function_call"
+        )  # the one call that an answer could have before there were lists
+        calls = delta.get("tool_calls") or (
+            [{"index": 0, "function": older}] if mapping(older) else []
+        )
         for call in map(self._calls.read, rows(calls)):
             size = len(call.name) + len(call.call_id) + len(call.arguments) + _CALL_CHARS
             self._token(call, size)
@@ -405,12 +432,17 @@ class StreamFigures:
             return []
         cached = whole(timings.get("cache_n"))
         details = mapping(usage.get("prompt_tokens_details"))
-        prompt, completion = whole(usage.get("prompt_tokens")), whole(usage.get("completion_tokens"))
+        prompt, completion = (
+            whole(usage.get("prompt_tokens")),
+            whole(usage.get("completion_tokens")),
+        )
         if prompt is None and "prompt_n" in timings:
             prompt = (cached or 0) + (whole(timings.get("prompt_n")) or 0)
         report = UsageReported(
             prompt_tokens=prompt,
-            completion_tokens=whole(timings.get("predicted_n")) if completion is None else completion,
+            completion_tokens=whole(timings.get("predicted_n"))
+            if completion is None
+            else completion,
             cached_tokens=whole(details.get("cached_tokens")) if cached is None else cached,
             tokens_per_second=amount(timings.get("predicted_per_second"))
             or amount(timings.get("tokens_per_second")),
@@ -423,7 +455,9 @@ def prompt_progress(progress: object) -> list[StreamEvent]:
     """Return how far the server has read the prompt, without what came from its cache."""
     if not isinstance(progress, dict):
         return []
-    total, cached, processed = (whole(progress.get(name)) or 0 for name in ("total", "cache", "processed"))
+    total, cached, processed = (
+        whole(progress.get(name)) or 0 for name in ("total", "cache", "processed")
+    )
     share = (processed - cached) / (total - cached) if total > cached else 1.0
     fraction = min(max(share, 0.0), 1.0)
     return [PromptProgress(fraction=fraction, processed_tokens=processed, total_tokens=total)]
@@ -445,7 +479,11 @@ class ToolCalls:
     def read(self, fragment: dict[str, Any]) -> ToolCallDelta:
         """Turn a fragment into an event, which tells only what is new."""
         call_id, function = text(fragment.get("id")), mapping(fragment.get("function"))
-        name, arguments, index = text(function.get("name")), function.get("arguments"), fragment.get("index")
+        name, arguments, index = (
+            text(function.get("name")),
+            function.get("arguments"),
+            fragment.get("index"),
+        )
         if isinstance(arguments, dict | list):
             arguments = encode(arguments).decode()
         place = self._place(whole(index), call_id, name)

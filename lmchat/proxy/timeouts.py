@@ -66,7 +66,12 @@ class IdleTimeout:
 
     async def _watch(self) -> None:
         limits = self._timeouts
-        shortest = (limits.first_token_s, limits.stalled_after_s, limits.give_up_after_s, LOOK_AFTER_S)
+        shortest = (
+            limits.first_token_s,
+            limits.stalled_after_s,
+            limits.give_up_after_s,
+            LOOK_AFTER_S,
+        )
         tick_s = min(TICK_S, *(limit_s / 2 for limit_s in shortest if limit_s > 0))
         while self._error is None:
             planned_s = self._loop.time() + tick_s
@@ -162,8 +167,12 @@ async def is_alive(endpoint: Endpoint) -> bool:
 
 
 POLL_S = 0.5  # between two looks at a path that costs the server nothing
-REQUEST_PAUSE_S = 3.0  # before the request is sent again, where only it can tell that the model still loads
-UNCONFIRMED = 2.0  # multiple of `give_up_after_s` to wait where health does not confirm that it loads
+REQUEST_PAUSE_S = (
+    3.0  # before the request is sent again, where only it can tell that the model still loads
+)
+UNCONFIRMED = (
+    2.0  # multiple of `give_up_after_s` to wait where health does not confirm that it loads
+)
 _LOADING, _DONE = 503, 200
 
 Look = Callable[[], Awaitable[Reply]]

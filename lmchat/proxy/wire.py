@@ -71,10 +71,14 @@ def response_format(output: Output, mode: JsonMode) -> dict[str, Any]:
     else:
         name = _ANY_NAME.sub("_", output.name)[:_NAME_CHARS].strip("_") or "answer"
         schema = utf8_safe(output.schema)
-    return {"response_format": {"type": "json_schema", "json_schema": {"name": name, "schema": schema}}}
+    return {
+        "response_format": {"type": "json_schema", "json_schema": {"name": name, "schema": schema}}
+    }
 
 
-def with_words(messages: tuple[ChatMessage, ...], output: Output, mode: JsonMode) -> tuple[ChatMessage, ...]:
+def with_words(
+    messages: tuple[ChatMessage, ...], output: Output, mode: JsonMode
+) -> tuple[ChatMessage, ...]:
     """Return the messages with the form that is wanted, in the system prompt.
 
     OpenAI refuses any JSON object unless a message speaks of JSON.
@@ -94,7 +98,11 @@ def fall_note(error: ServerRejected, output: Output, mode: JsonMode) -> str:
         JsonMode.OBJECT: "as a JSON object",
         JsonMode.WORDS: "in words",
     }
-    schema = ", the schema in words" if isinstance(output, FittingValue) and mode is JsonMode.OBJECT else ""
+    schema = (
+        ", the schema in words"
+        if isinstance(output, FittingValue) and mode is JsonMode.OBJECT
+        else ""
+    )
     return f"{error.message.rstrip('.')}. lmchat now asks for JSON {ways[mode]}{schema}."
 
 
@@ -127,11 +135,15 @@ class Dialect(Struct, frozen=True, kw_only=True):
 
     has_completion_tokens: bool = False  # whether the limit is called `max_completion_tokens`
     has_stream_options: bool = True
-    dropped: frozenset[tuple[str, str]] = frozenset()  # fields of the product with the values that it refused
+    dropped: frozenset[tuple[str, str]] = (
+        frozenset()
+    )  # fields of the product with the values that it refused
     json_modes: tuple[JsonMode, ...] = LADDER
     unfit_modes: frozenset[JsonMode] = frozenset()
     """Modes that this server does not take for the schema of one request."""
-    starts_in_thought: bool = False  # whether the template opens a thought that the answer begins in (R-17)
+    starts_in_thought: bool = (
+        False  # whether the template opens a thought that the answer begins in (R-17)
+    )
     has_thoughts: bool = True  # whether thoughts may be sent back; no longer after a refusal
 
     def after(
@@ -153,7 +165,9 @@ class Dialect(Struct, frozen=True, kw_only=True):
             return replace(self, has_stream_options=False)
         if has_limit and _UNWANTED.search(words) and re.search(rf"\b{self.limit}\b", words):
             return replace(self, has_completion_tokens=not self.has_completion_tokens)
-        named = {(name, str(value)) for name, value in (fields or {}).items() if _names(name, words)}
+        named = {
+            (name, str(value)) for name, value in (fields or {}).items() if _names(name, words)
+        }
         if named - self.dropped:
             return replace(self, dropped=self.dropped | named)
         if self.has_thoughts and any(_names(name, words) for name in thought_fields):
@@ -166,7 +180,9 @@ class Dialect(Struct, frozen=True, kw_only=True):
         if mode is JsonMode.WORDS or error.kind not in _KINDS or not _ABOUT.search(words):
             return None
         if _UNKNOWN.search(words) and not _THIS_SCHEMA.search(words):  # it holds for every schema
-            return replace(self, json_modes=tuple(one for one in self.json_modes if one is not mode))
+            return replace(
+                self, json_modes=tuple(one for one in self.json_modes if one is not mode)
+            )
         return replace(self, unfit_modes=self.unfit_modes | {mode})
 
     def json_mode(self, output: Output) -> JsonMode:
@@ -201,7 +217,9 @@ def body_of(
         dialect.limit: sampling.max_tokens,
         "stop": [without_surrogates(stop) for stop in sampling.stop] or None,
     }
-    sent = {name: value for name, value in fields.items() if (name, str(value)) not in dialect.dropped}
+    sent = {
+        name: value for name, value in fields.items() if (name, str(value)) not in dialect.dropped
+    }
     if "tools" not in sent:
         sent.pop("tool_choice", None)
     told_messages = _messages(
@@ -250,19 +268,29 @@ def _messages(
     thoughts = thoughts_to_send(messages, sent_thoughts)
     told: list[dict[str, Any]] = []
     for place, one in enumerate(messages):
-        role, content = one.role, without_surrogates(one.sent_text if one.role is Role.TOOL else one.text)
+        role, content = (
+            one.role,
+            without_surrogates(one.sent_text if one.role is Role.TOOL else one.text),
+        )
         results = takewhile(lambda after: after.role is Role.TOOL, messages[place + 1 :])
         answered = {call.call_id for result in results for call in result.tool_calls}
         calls = [_call(call) for call in one.tool_calls if call.call_id in answered]
         if has_tools and role is Role.TOOL:
-            told.append({"role": "tool", "tool_call_id": one.tool_calls[0].call_id, "content": content})
+            told.append(
+                {"role": "tool", "tool_call_id": one.tool_calls[0].call_id, "content": content}
+            )
             continue
         if role is Role.TOOL:
-            role, content = Role.ASSISTANT, f"Result of {without_surrogates(called(one))}:\n{content}"
+            role, content = (
+                Role.ASSISTANT,
+                f"Result of {without_surrogates(called(one))}:\n{content}",
+            )
         if not has_tools and role is Role.ASSISTANT and told and told[-1]["role"] == "assistant":
             told[-1]["content"] = _joined(told[-1]["content"], content)
         else:
-            told.append({"role": role.value, "content": _with_files(one, files) if one.files else content})
+            told.append(
+                {"role": role.value, "content": _with_files(one, files) if one.files else content}
+            )
         if thoughts[place]:
             for name in thought_fields:
                 thought = without_surrogates(thoughts[place])

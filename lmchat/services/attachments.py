@@ -67,7 +67,9 @@ class DraftFiles:
     def split(self, draft: str) -> tuple[str, list[Attachment]]:
         """Return what was written, and the files to send with it."""
         text, files = take_files(draft)
-        return text, [self._unsaved.get(part.digest, Attachment(part=part)) for part in files.values()]
+        return text, [
+            self._unsaved.get(part.digest, Attachment(part=part)) for part in files.values()
+        ]
 
 
 async def files_outside(paths: Sequence[Path], folder: Path) -> tuple[Path, ...]:
@@ -177,5 +179,7 @@ def _pdf_text(name: str, data: bytes) -> str:
         words = f"{name} cannot be read: it is damaged or needs a password."
         raise FileRefused(words, hint="Save its text in another file.") from error
     if not text.strip():
-        raise FileRefused(f"{name} has no text, as if it were scanned.", hint="Attach its pages as images.")
+        raise FileRefused(
+            f"{name} has no text, as if it were scanned.", hint="Attach its pages as images."
+        )
     return text.rstrip() + "\n"

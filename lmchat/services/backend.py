@@ -11,7 +11,15 @@ from msgspec.structs import replace
 from lmchat.domain.engine import EngineState, ModelFile
 from lmchat.domain.event import ModelLoading, RequestQueued, StreamEvent
 from lmchat.domain.request import ChatRequest
-from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, ModelList, Product, Verdict
+from lmchat.domain.server import (
+    Candidate,
+    Endpoint,
+    LoadState,
+    ModelInfo,
+    ModelList,
+    Product,
+    Verdict,
+)
 from lmchat.domain.telemetry import Budget, Metrics
 from lmchat.errors import ServerRejected, ServerUnavailable, StreamInterrupted
 from lmchat.services.ports import Engine, Lazy
@@ -34,7 +42,11 @@ class Backend:
     """
 
     def __init__(
-        self, make_client: Callable[[], Backend], engine: Lazy[Engine], *, used: Sequence[Endpoint] = ()
+        self,
+        make_client: Callable[[], Backend],
+        engine: Lazy[Engine],
+        *,
+        used: Sequence[Endpoint] = (),
     ) -> None:
         """`make_client` makes a `ProxyClient`, which has the same methods, in a thread when it is needed.
 
@@ -64,7 +76,9 @@ class Backend:
         if others:
             self._recent = others
             return await self._scan(expected)
-        return tuple(replace(one, is_own=one.is_own and one.endpoint not in self._recent) for one in found)
+        return tuple(
+            replace(one, is_own=one.is_own and one.endpoint not in self._recent) for one in found
+        )
 
     async def check(self, endpoint: Endpoint) -> Candidate:
         engine = self._engine_at(endpoint)
@@ -75,11 +89,16 @@ class Backend:
 
     async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList:
         if engine := self._engine_at(endpoint):
-            return ModelList(models=(await self._look_at(engine, endpoint, is_refresh=is_refresh)).models)
+            return ModelList(
+                models=(await self._look_at(engine, endpoint, is_refresh=is_refresh)).models
+            )
         return await self._client.models(endpoint, is_refresh=is_refresh)
 
     def cached_models(self) -> ModelList:
-        listed, engine = self._client.cached_models() if self._late.made else ModelList(), self._engine.made
+        listed, engine = (
+            self._client.cached_models() if self._late.made else ModelList(),
+            self._engine.made,
+        )
         if engine is None or engine.endpoint is None:
             return listed
         others = (one for one in listed.models if one.endpoint != engine.endpoint)
@@ -106,7 +125,9 @@ class Backend:
                 if reason is None:
                     raise
                 hint = f"{reason.hint} {STARTS_AGAIN}".lstrip()
-                raise StreamInterrupted(reason.message, hint=hint, details=reason.details) from error
+                raise StreamInterrupted(
+                    reason.message, hint=hint, details=reason.details
+                ) from error
 
     async def count_tokens(self, request: ChatRequest) -> int | None:
         engine = self._engine_at(request.endpoint)
@@ -163,7 +184,9 @@ class Backend:
             )
         await engine.start(model, context=context)
 
-    async def _look_at(self, engine: Engine, endpoint: Endpoint, *, is_refresh: bool = False) -> Candidate:
+    async def _look_at(
+        self, engine: Engine, endpoint: Endpoint, *, is_refresh: bool = False
+    ) -> Candidate:
         files = list(await engine.files(is_refresh=is_refresh))
         if engine.model is not None and all(one.path != engine.model.path for one in files):
             files = [engine.model, *(one for one in files if one.name != engine.model.name)]
@@ -191,10 +214,14 @@ def _place(endpoint: Endpoint) -> tuple[bool | str, int]:
 
 
 def _serves(engine: Engine, name: str) -> bool:
-    return engine.state is EngineState.READY and engine.model is not None and engine.model.name == name
+    return (
+        engine.state is EngineState.READY and engine.model is not None and engine.model.name == name
+    )
 
 
-def _model(file: ModelFile, endpoint: Endpoint, engine: Engine, told: ModelInfo | None) -> ModelInfo:
+def _model(
+    file: ModelFile, endpoint: Endpoint, engine: Engine, told: ModelInfo | None
+) -> ModelInfo:
     state = LoadState.NOT_LOADED
     if engine.model is not None and engine.model.path == file.path:
         state = _STATES.get(engine.state, LoadState.NOT_LOADED)

@@ -76,7 +76,9 @@ def server_rows(candidates: Sequence[Candidate], here: MachineState) -> tuple[Se
     """Return the rows, those where something can be done first."""
     near = (Verdict.SERVER_OFF, Verdict.SERVER_ERROR)
 
-    def rank(row: ServerRow) -> int:  # the sort is stable: among equals the order of the candidates decides
+    def rank(
+        row: ServerRow,
+    ) -> int:  # the sort is stable: among equals the order of the candidates decides
         verdict = row.candidate.verdict
         return 0 if verdict.is_server or verdict in near else 1 if row.is_here else 2
 
@@ -85,8 +87,16 @@ def server_rows(candidates: Sequence[Candidate], here: MachineState) -> tuple[Se
 
 def first_step(found: Sequence[ServerRow]) -> ServerRow | None:
     """Return the row where one step on the page is enough to chat, if any."""
-    helped = (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED, Verdict.SERVER_OFF, Verdict.READY, Verdict.LOADING)
-    near = (one for one in found if one.candidate.verdict in helped and one.step is not Step.NOTHING)
+    helped = (
+        Verdict.NEEDS_KEY,
+        Verdict.KEY_REJECTED,
+        Verdict.SERVER_OFF,
+        Verdict.READY,
+        Verdict.LOADING,
+    )
+    near = (
+        one for one in found if one.candidate.verdict in helped and one.step is not Step.NOTHING
+    )
     return next(near, None)
 
 
@@ -104,7 +114,11 @@ def _row(candidate: Candidate, here: MachineState) -> ServerRow:
     row = replace(row, found=candidate.verdict.value)
     installed = next((one for one in here.installed if one.product is candidate.product), None)
     if installed is None:
-        words = candidate.next_step if is_off else WHERE_TO_GET.get(candidate.product, candidate.next_step)
+        words = (
+            candidate.next_step
+            if is_off
+            else WHERE_TO_GET.get(candidate.product, candidate.next_step)
+        )
         return replace(row, next_step=words, is_here=is_off)
     row = row if is_off else replace(row, found="not running")
     if (start := start_of(candidate, installed)) is not None:
@@ -133,7 +147,9 @@ def headline(candidates: Sequence[Candidate]) -> str:
         return _WORDS[near.verdict].format(name=_name(near), host=near.endpoint.host)
     usable = next((one for one in candidates if one.verdict.is_usable), None)
     if usable is not None:
-        return (_OTHER if any(one.is_own for one in candidates) else _USABLE).format(usable.product.value)
+        return (_OTHER if any(one.is_own for one in candidates) else _USABLE).format(
+            usable.product.value
+        )
     named = _named(candidates)
     if named is None:
         return NOTHING
@@ -169,7 +185,9 @@ def _name(candidate: Candidate) -> str:
     if candidate.product is Product.OPENAI_COMPATIBLE:
         return f"The server at {endpoint.netloc}"
     is_known = endpoint.is_loopback and not candidate.is_own
-    return candidate.product.value if is_known else f"{candidate.product.value} at {endpoint.netloc}"
+    return (
+        candidate.product.value if is_known else f"{candidate.product.value} at {endpoint.netloc}"
+    )
 
 
 class ModelRow(Struct, frozen=True, kw_only=True):
@@ -229,7 +247,11 @@ class Catalogue:
 
     def expect(self, endpoint: Endpoint) -> None:
         """Probe one more address from now on, unless it is probed anyway."""
-        if endpoint not in (*self._added, *self._expected, *(one.endpoint for one in self.candidates)):
+        if endpoint not in (
+            *self._added,
+            *self._expected,
+            *(one.endpoint for one in self.candidates),
+        ):
             self._added = (endpoint, *self._added)
 
     def forget(self, endpoint: Endpoint) -> None:
@@ -242,7 +264,9 @@ class Catalogue:
     async def refresh(self, remembered: Remembered) -> tuple[tuple[ModelRow, ...], float]:
         """Ask all reachable servers for their models, and return the rows and the age of the oldest list."""
         await self.look_around()
-        usable = [candidate.endpoint for candidate in self.candidates if candidate.verdict.is_usable]
+        usable = [
+            candidate.endpoint for candidate in self.candidates if candidate.verdict.is_usable
+        ]
         lists = await asyncio.gather(*map(self._models, usable))
         try:
             self._speeds = await self._store.speeds()

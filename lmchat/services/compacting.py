@@ -17,7 +17,9 @@ from lmchat.services.context_meter import raw_of_all
 
 COMPACT_FROM = 0.8  # share of the context window from which compacting is offered
 _KEPT_EXCHANGES = 2
-_MOST_KEPT = 0.75  # share of what is sent from which the last exchanges leave too little to summarise
+_MOST_KEPT = (
+    0.75  # share of what is sent from which the last exchanges leave too little to summarise
+)
 
 
 def older_part(path: Sequence[ChatMessage], prompt: str) -> MessagePath:

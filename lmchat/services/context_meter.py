@@ -16,7 +16,9 @@ _KEPT_MESSAGES = 2
 _MOST_RESERVE = 1000
 _WIDE = re.compile("[^\0-\u2e7f]")  # CJK and emoji
 _ASCII = bytes(range(128))
-_SMALL_TOKENS = 24  # counts of smaller prompts tell more about the chat template than about the text
+_SMALL_TOKENS = (
+    24  # counts of smaller prompts tell more about the chat template than about the text
+)
 _MOST_FACTOR = 4.0
 _CUT_SHARE = 0.6  # a server that counts less than this share has left something out
 _FULL_SHARE = 0.98
@@ -28,7 +30,9 @@ def raw_tokens(text: str) -> float:
     """Return 4 characters of ASCII, 2 of other letters, 1 of CJK and emoji each as one token."""
     if text.isascii():
         return len(text) / 4
-    rest = text.encode(errors="surrogatepass").translate(None, _ASCII).decode(errors="surrogatepass")
+    rest = (
+        text.encode(errors="surrogatepass").translate(None, _ASCII).decode(errors="surrogatepass")
+    )
     wide = len(_WIDE.findall(rest))
     return (len(text) - len(rest)) / 4 + (len(rest) - wide) / 2 + wide
 
@@ -118,7 +122,9 @@ def plan_context(
     prompts = (place for place in range(len(talk) - 1, -1, -1) if talk[place].role is Role.USER)
     last = min(next(prompts, len(talk)), len(talk) - _KEPT_MESSAGES)
     first = 0
-    while first < last and (talk[first].role is Role.TOOL or (limit is not None and kept + reserve > limit)):
+    while first < last and (
+        talk[first].role is Role.TOOL or (limit is not None and kept + reserve > limit)
+    ):
         kept -= sizes[first]
         first += 1
     return ContextPlan(
@@ -210,7 +216,9 @@ class ContextMeter:
         last = (messages[-1].message_id, messages[-1].state) if messages else ()
         model_id = target.model_id if target else ""
         key = (model_id, factor, limit, sent_thoughts, len(messages), last)
-        if self._last is None or self._last[0] != key:  # asked several times a second while an answer comes
+        if (
+            self._last is None or self._last[0] != key
+        ):  # asked several times a second while an answer comes
             counted, uncounted = _split(messages, model_id)
             thoughts = thoughts_to_send(uncounted, sent_thoughts)
             pairs = zip(uncounted, thoughts, strict=True)

@@ -40,7 +40,9 @@ class Continuation:
     def __init__(self, continued: ChatMessage, *, is_prefilled: bool) -> None:
         self._text = continued.text
         self._is_prefilled = is_prefilled
-        self._is_new_thought = bool(continued.reasoning) and not (is_prefilled and not continued.text)
+        self._is_new_thought = bool(continued.reasoning) and not (
+            is_prefilled and not continued.text
+        )
         self._gap = "\n\n"[: 2 - continued.reasoning[-2:].count("\n")]
         self._buffer = ""
         self._is_joined = not continued.text
@@ -56,7 +58,9 @@ class Continuation:
                 return (ReasoningDelta(text=self._gap + text.lstrip("\n"), pieces=pieces),)
             case Rethought(is_thought=is_thought):
                 before = self.close()
-                self._is_joined = not (is_thought and self._text)  # the text behind a thought is not joined
+                self._is_joined = not (
+                    is_thought and self._text
+                )  # the text behind a thought is not joined
                 return (*before, event)
             case StreamFinished():
                 return (*self.close(), event)

@@ -150,7 +150,9 @@ class AnswerStream:
         self._meter = meter
         self._read_file = read_file
         self._files: dict[str, bytes] = {}
-        self._is_prefilled = self.continued is not None and can_prefill(how.target.product, self.continued)
+        self._is_prefilled = self.continued is not None and can_prefill(
+            how.target.product, self.continued
+        )
         self._continuation: Continuation | None = None
         self.plan = self._planned()
 
@@ -168,7 +170,9 @@ class AnswerStream:
                 async with aclosing(self._backend.stream(self._request())) as events:
                     async for event in events:
                         has_begun |= isinstance(event, _TOKENS)
-                        for one in self._continuation.feed(event) if self._continuation else (event,):
+                        for one in (
+                            self._continuation.feed(event) if self._continuation else (event,)
+                        ):
                             yield one
             except ServerRejected as error:
                 if not has_begun and self._is_prefilled and error.kind in _PREFILL_REFUSED:
@@ -195,7 +199,9 @@ class AnswerStream:
             notes += self.loop.host_notes()
         await self._count()
         missing = await self._read_files()
-        return notes + [f"{name} is missing on this disk; its name is sent instead." for name in missing]
+        return notes + [
+            f"{name} is missing on this disk; its name is sent instead." for name in missing
+        ]
 
     def withheld(self) -> tuple[StreamEvent, ...]:
         """Return what came and was not yielded when the stream ended."""
@@ -250,7 +256,10 @@ class AnswerStream:
     def _request(self) -> ChatRequest:
         messages, continued, loop = self.plan.messages, self.continued, self.loop
         if continued is not None and continued.text and not self._is_prefilled:
-            messages = (*messages, text_message(Role.USER, f"{CONTINUE}\n\n{last_words(continued.text)}"))
+            messages = (
+                *messages,
+                text_message(Role.USER, f"{CONTINUE}\n\n{last_words(continued.text)}"),
+            )
         return ChatRequest(
             endpoint=self.how.target.endpoint,
             product=self.how.target.product,
@@ -260,13 +269,19 @@ class AnswerStream:
             output=self.how.output,
             tools=self.tools,
             files=self._files,
-            must_call=loop is not None and not loop.steps and loop.toolbox.settings.choice == "required",
+            must_call=loop is not None
+            and not loop.steps
+            and loop.toolbox.settings.choice == "required",
         )
 
     async def _count(self) -> None:
         plan = self.plan
         is_small = plan.limit is None or plan.tokens < _NEARLY_FULL * (plan.limit - plan.reserve)
-        if (is_small and not plan.left_out) or self.continued is not None or not self.how.is_truncating:
+        if (
+            (is_small and not plan.left_out)
+            or self.continued is not None
+            or not self.how.is_truncating
+        ):
             return
         if has_images(plan.messages):
             return
@@ -298,7 +313,9 @@ class AnswerStream:
         if error.kind != "context_overflow" or not least:
             return False
         before = self.plan
-        self._meter.learn_refusal(self.how.target, before.messages, max(least - self.tool_tokens, 1))
+        self._meter.learn_refusal(
+            self.how.target, before.messages, max(least - self.tool_tokens, 1)
+        )
         if self.how.is_truncating:
             self.plan = self._planned(error.room_tokens)
         return self.plan.left_out > before.left_out
@@ -369,7 +386,11 @@ class Conversation:
     def shown_messages(self) -> MessagePath:
         """The path, with what has arrived of a running answer."""
         newest = self.newest_answer
-        return self.messages.replaced(newest) if newest is not None and self.is_running else self.messages
+        return (
+            self.messages.replaced(newest)
+            if newest is not None and self.is_running
+            else self.messages
+        )
 
     async def wait_until_saved(self) -> None:
         if self._ending is not None:
@@ -403,12 +424,18 @@ class Conversation:
         return self._turn(how, text=text, files=files)
 
     def edit(
-        self, message_id: str, text: str, how: TurnSettings, files: Sequence[Attachment] | None = None
+        self,
+        message_id: str,
+        text: str,
+        how: TurnSettings,
+        files: Sequence[Attachment] | None = None,
     ) -> AsyncGenerator[ConversationEvent, None]:
         """Send another version of a prompt; without `files`, it keeps those that it has."""
         return self._turn(how, message_id, text=text, files=files)
 
-    def regenerate(self, answer_id: str, how: TurnSettings) -> AsyncGenerator[ConversationEvent, None]:
+    def regenerate(
+        self, answer_id: str, how: TurnSettings
+    ) -> AsyncGenerator[ConversationEvent, None]:
         """Answer once more, as a sibling of the old answer, answer a prompt, or repeat a tool call."""
         return self._turn(how, answer_id)
 
@@ -416,7 +443,9 @@ class Conversation:
         """Continue an unfinished answer: a sibling that begins with its text."""
         return self._turn(how, answer_id, is_resumed=True)
 
-    async def compact(self, prompt: str, how: TurnSettings) -> AsyncGenerator[ConversationEvent, None]:
+    async def compact(
+        self, prompt: str, how: TurnSettings
+    ) -> AsyncGenerator[ConversationEvent, None]:
         """Let the model summarise the older messages, and go on with the summary on a new branch.
 
         The branch is written at once when the summary is complete; until then, nothing changes on the disk.
@@ -430,7 +459,9 @@ class Conversation:
         if not makes_room(older, path, tokens, how.target.sent_thoughts):
             hint = "A summary takes the place of all but the last two prompts and answers."
             why = "A summary would make no room: the last prompts and answers take most of it."
-            raise RequestInvalid(why if older else "There are no older messages to summarise yet.", hint=hint)
+            raise RequestInvalid(
+                why if older else "There are no older messages to summarise yet.", hint=hint
+            )
         asked = text_message(Role.USER, prompt, parent_id=self._leaf_id)
         how = replace(how, is_truncating=True, toolbox=None)
         read_file = self._save_queue.read_file
@@ -470,7 +501,9 @@ class Conversation:
         path, old = self._up_to(message_id) if message_id else (self.messages, None)
         if old is not None and is_imported_call(old):
             raise imported_call()
-        batch = _repeat_of(self.messages, old) if old is not None and old.role is Role.TOOL else None
+        batch = (
+            _repeat_of(self.messages, old) if old is not None and old.role is Role.TOOL else None
+        )
         said = [] if text is None else self._said(text, old, files)
         _refuse_unseen(how.target, said)
         if text is None and old is not None and old.role is Role.USER:
@@ -479,10 +512,14 @@ class Conversation:
         continued = old if is_resumed and old is not None and old.role is Role.ASSISTANT else None
         loop = ToolLoop(how.toolbox, self.header.session_id) if how.toolbox is not None else None
         read_file = self._save_queue.read_file
-        asking = AnswerStream(self._backend, self._meter, how, path.added(*said), continued, read_file, loop)
+        asking = AnswerStream(
+            self._backend, self._meter, how, path.added(*said), continued, read_file, loop
+        )
         self.messages = path
         if said and not self.header.title:
-            self.rename(title_from(said[-1].text or ", ".join(part.name for part in said[-1].files)))
+            self.rename(
+                title_from(said[-1].text or ", ".join(part.name for part in said[-1].files))
+            )
         for message in said:
             before = self._put_last(message)
             try:
@@ -493,11 +530,15 @@ class Conversation:
         while True:
             if loop is not None and batch is not None:
                 if loop.may_run(batch.calls):
-                    async with aclosing(self._run_calls(loop, how.target, batch, versions)) as happenings:
+                    async with aclosing(
+                        self._run_calls(loop, how.target, batch, versions)
+                    ) as happenings:
                         async for happening in happenings:
                             yield happening
                     versions = 1
-                asking = AnswerStream(self._backend, self._meter, how, self.messages, None, read_file, loop)
+                asking = AnswerStream(
+                    self._backend, self._meter, how, self.messages, None, read_file, loop
+                )
             async with aclosing(self._answer_once(asking, versions)) as events:
                 async for event in events:
                     yield event
@@ -515,8 +556,13 @@ class Conversation:
         answer = self._begin(asking, versions)
         asking.told_left_out = self._told_left_out
         steps = asking.loop.steps if asking.loop else 0
-        self.turn = Turn(model=answer.model, started_s=self._clock(), steps=steps, is_summary=not is_saved)
-        state, failure = AnswerState.STOPPED, None  # a stop is a cancellation, which only `finally` sees
+        self.turn = Turn(
+            model=answer.model, started_s=self._clock(), steps=steps, is_summary=not is_saved
+        )
+        state, failure = (
+            AnswerState.STOPPED,
+            None,
+        )  # a stop is a cancellation, which only `finally` sees
         try:
             if is_saved:
                 await self._save_queue.begin_answer(self.header, answer)
@@ -540,7 +586,9 @@ class Conversation:
             for event in asking.withheld():
                 self._answer.add(event)
             answer = replace(answer, state=state, failure=failure)
-            self._ending = asyncio.ensure_future(self._end(answer, self.turn, asking, is_saved=is_saved))
+            self._ending = asyncio.ensure_future(
+                self._end(answer, self.turn, asking, is_saved=is_saved)
+            )
             await asyncio.shield(self._ending)
         if self.cut_note != asking.cut_note:
             yield RequestAdapted(note=self.cut_note)
@@ -563,7 +611,9 @@ class Conversation:
                 await self._save_queue.begin_answer(self.header, message)
                 yield MessageAdded(message=message)
             for ended in batch.ended:
-                copy = replace(ended, message_id=new_id(), parent_id=self._leaf_id, version=1, versions=1)
+                copy = replace(
+                    ended, message_id=new_id(), parent_id=self._leaf_id, version=1, versions=1
+                )
                 before = self._put_last(copy)
                 await self._save_queue.save(self.header, copy, before)
                 yield MessageAdded(message=copy)
@@ -575,7 +625,9 @@ class Conversation:
                     yield event
         finally:
             if running:
-                self._ending = asyncio.ensure_future(self._stop_calls(loop, tuple(running.values())))
+                self._ending = asyncio.ensure_future(
+                    self._stop_calls(loop, tuple(running.values()))
+                )
                 await asyncio.shield(self._ending)
 
     async def _stop_calls(self, loop: ToolLoop, calls: Sequence[ChatMessage]) -> None:
@@ -593,7 +645,11 @@ class Conversation:
     def _said(
         self, text: str, old: ChatMessage | None, files: Sequence[Attachment] | None
     ) -> list[ChatMessage]:
-        parts = old.files if old is not None and files is None else tuple(one.part for one in files or ())
+        parts = (
+            old.files
+            if old is not None and files is None
+            else tuple(one.part for one in files or ())
+        )
         if old is not None:
             fresh = _with_files(text_message(old.role, text, parent_id=old.parent_id), parts)
             return [replace(fresh, version=old.versions + 1, versions=old.versions + 1)]
@@ -611,7 +667,9 @@ class Conversation:
         self._newest_answer, self.error, self.cut_note = answer, None, ""
         return answer
 
-    async def _end(self, answer: ChatMessage, turn: Turn, asking: AnswerStream, *, is_saved: bool) -> None:
+    async def _end(
+        self, answer: ChatMessage, turn: Turn, asking: AnswerStream, *, is_saved: bool
+    ) -> None:
         """Make the answer final, in memory first, so that the screen never waits for the disk."""
         how, plan = asking.how, asking.plan
         self.turn = turn = turn.end(answer.state, self._clock())
@@ -670,7 +728,9 @@ def _with_files(message: ChatMessage, files: tuple[FilePart, ...]) -> ChatMessag
 def _refuse_unseen(target: Target, said: Sequence[ChatMessage]) -> None:
     if target.model is not None and target.model.is_blind and has_images(said):
         words = f"{safe_line(target.model_id, limit=80)} cannot see images."
-        raise FileRefused(words, hint="Choose a model with vision, or remove the image.", kind="no_vision")
+        raise FileRefused(
+            words, hint="Choose a model with vision, or remove the image.", kind="no_vision"
+        )
 
 
 def _streaming(

@@ -37,7 +37,9 @@ LIMIT_S = 5.0  # of a check, by default
 _STEP_IF_LATE = "Check the disk, network folder or program it waits for"
 STEP_IS_TOLD = (Grade.FAULT, Grade.WARNING, Grade.NOT_TRIED)
 Findings = Sequence[Finding]
-Paint = Callable[[str, Grade | None], str]  # gives a word the colour of a grade; None is for headings
+Paint = Callable[
+    [str, Grade | None], str
+]  # gives a word the colour of a grade; None is for headings
 _ENDLESS = 1_000_000  # width at which each row stays on one line
 
 
@@ -47,7 +49,9 @@ class Check(Struct, frozen=True):
     check: str  # name for scripts
     group: Group
     name: str  # name for people, until there are findings
-    run: Callable[[], Any]  # returns `Findings`: a coroutine function, or one that blocks and gets a thread
+    run: Callable[
+        [], Any
+    ]  # returns `Findings`: a coroutine function, or one that blocks and gets a thread
     step_if_late: str = ""  # of a check that may take long; any other that is late is a fault
     limit_s: float = LIMIT_S
 
@@ -61,7 +65,10 @@ class Examination(Struct, frozen=True, kw_only=True):
 
     async def run(self) -> AsyncGenerator[tuple[Check, Findings], None]:
         """Run all checks at once and yield each with its rows as it ends; close it with `aclosing`."""
-        tasks = [asyncio.create_task(self._run(check), name=f"check {check.check}") for check in self.checks]
+        tasks = [
+            asyncio.create_task(self._run(check), name=f"check {check.check}")
+            for check in self.checks
+        ]
         try:
             for task in asyncio.as_completed(tasks):
                 yield await task
@@ -84,7 +91,9 @@ class Examination(Struct, frozen=True, kw_only=True):
         except LMChatError as error:
             cause, step = error.message, error.hint
         except Exception as error:  # noqa: BLE001 - a report with one row less is better than none
-            cause = f"The check itself failed ({type(error).__name__}, error {self.note_error(error)})."
+            cause = (
+                f"The check itself failed ({type(error).__name__}, error {self.note_error(error)})."
+            )
             step = "The log file has details under this id"
         return check, [Finding(check.group, check.check, check.name, grade, cause, step)]
 
@@ -101,13 +110,19 @@ def worst(findings: Findings) -> Grade:
 
 
 def report_text(
-    findings: Findings, *, home: str = "", width: int = _ENDLESS, paint: Paint = lambda text, _grade: text
+    findings: Findings,
+    *,
+    home: str = "",
+    width: int = _ENDLESS,
+    paint: Paint = lambda text, _grade: text,
 ) -> str:
     """Return the rows below their headings and a last line that sums up."""
     grades = max((len(one.grade.label) for one in findings), default=0)
     names = max((cell_len(safe_line(one.name)) for one in findings), default=0)
     blank = " " * (2 + grades + 2 + names + 2)
-    wrapper = TextWrapper(width, subsequent_indent=blank, break_long_words=False, break_on_hyphens=False)
+    wrapper = TextWrapper(
+        width, subsequent_indent=blank, break_long_words=False, break_on_hyphens=False
+    )
     lines: list[str] = []
     for group, rows in groupby(findings, lambda one: one.group):
         lines += [*([""] if lines else []), paint(group.value, None)]
@@ -116,7 +131,9 @@ def report_text(
             wrapper.initial_indent = (
                 f"  {one.grade.label:<{grades}}  {name}{' ' * (names - cell_len(name))}  "
             )
-            first, *more = wrapper.wrap(without_home(safe_line(one.cause), home)) or [wrapper.initial_indent]
+            first, *more = wrapper.wrap(without_home(safe_line(one.cause), home)) or [
+                wrapper.initial_indent
+            ]
             lines += [first.replace(one.grade.label, paint(one.grade.label, one.grade), 1), *more]
             if one.next_step and one.grade in STEP_IS_TOLD:
                 wrapper.initial_indent = blank
@@ -208,7 +225,9 @@ class Detected(Struct, frozen=True, kw_only=True):
 
     @property
     def arrival(self) -> Arrival:
-        return choose(self.candidates, model=self.model, remembered=self.remembered, is_named=self.is_named)
+        return choose(
+            self.candidates, model=self.model, remembered=self.remembered, is_named=self.is_named
+        )
 
     @property
     def has_chat(self) -> bool:
@@ -217,13 +236,21 @@ class Detected(Struct, frozen=True, kw_only=True):
 
 def server_findings(detected: Detected) -> list[Finding]:
     """Return a row about a chat, one for each server, and those about keys."""
-    return [_chat(detected), *(_server(one, detected) for one in detected.candidates), *_keys(detected)]
+    return [
+        _chat(detected),
+        *(_server(one, detected) for one in detected.candidates),
+        *_keys(detected),
+    ]
 
 
 def _chat(detected: Detected) -> Finding:
     row, chosen, model = partial(_row, "chat", "Chat"), detected.arrival.candidate, ""
     grade = Grade.WARNING if detected.engine_step and not detected.is_named else Grade.FAULT
-    cause = "The server you named cannot be used." if detected.is_named else "No server is ready for a chat."
+    cause = (
+        "The server you named cannot be used."
+        if detected.is_named
+        else "No server is ready for a chat."
+    )
     facts: dict[str, object] = {"endpoint": None, "model": None}
     if chosen is None:
         return row(grade, cause, _first_step(detected), facts)
@@ -249,14 +276,18 @@ def _first_step(detected: Detected) -> str:
     best = detected.arrival.candidate or next(iter(near), None)
     if best is not None:
         step = best.next_step or _NAME_A_SERVER
-        return f"{best.product}: {step}" if step[:1].isupper() and best.product not in step else step
+        return (
+            f"{best.product}: {step}" if step[:1].isupper() and best.product not in step else step
+        )
     return detected.engine_step or (
         detected.installed[0].start_words if detected.installed else _NAME_A_SERVER
     )
 
 
 def _server(one: Candidate, detected: Detected) -> Finding:
-    here = (known for known in detected.installed if known.product is one.product and not one.is_own)
+    here = (
+        known for known in detected.installed if known.product is one.product and not one.is_own
+    )
     installed = next(here, None)
     holder = detected.holders.get(one.endpoint.port) if one.endpoint.is_loopback else None
     others = "".join(f" or at port {port}" for port in one.other_ports)
@@ -273,7 +304,9 @@ def _server(one: Candidate, detected: Detected) -> Finding:
     elif is_forbidden(one):
         cause = f"It was not checked: {_short(one.detail, _LONGEST_WORDS)}."
     elif one.verdict in _IN_THE_WAY and holder is not None:
-        cause += f" Port {one.endpoint.port} is used by {_short(holder.program)} (process {holder.pid})."
+        cause += (
+            f" Port {one.endpoint.port} is used by {_short(holder.program)} (process {holder.pid})."
+        )
     elif one.key_withheld and not one.verdict.is_usable:
         cause = f"It answers at {one.endpoint.url} and needs an API key; the one that is set was not sent."
     step, grade = one.next_step, _grade(one, detected, is_installed=installed is not None)
@@ -331,16 +364,30 @@ def _keys(detected: Detected) -> list[Finding]:
         if one.verdict is Verdict.KEY_REJECTED:
             state, cause = "rejected", f"{url} rejects the API key from {source}."
         elif one.verdict is Verdict.NEEDS_KEY:
-            lacking = "the one that is set was not sent" if one.key_withheld else "none is set for it"
+            lacking = (
+                "the one that is set was not sent" if one.key_withheld else "none is set for it"
+            )
             state, cause = "missing", f"{url} needs an API key, and {lacking}."
         elif one.key_withheld and one.verdict.is_usable:
             state, cause, grade, step = "withheld", one.key_withheld, Grade.WARNING, ""
         elif source and one.verdict.is_usable:
-            state, cause, grade, step = "works", f"{url} accepts the API key from {source}.", Grade.OK, ""
+            state, cause, grade, step = (
+                "works",
+                f"{url} accepts the API key from {source}.",
+                Grade.OK,
+                "",
+            )
         else:
             continue
         facts = {"url": url, "source": source or None, "state": state}
         rows.append(row(one.product.value, grade, cause, step, facts))
-    rows += [row("Keys", Grade.WARNING, words, "", {"state": "warning"}) for words in detected.warnings]
-    cause = f"Stored for {', '.join(detected.stored)}." if detected.stored else "No API key is stored."
-    return [*rows, row("Stored", Grade.OK, cause, "", {"state": "stored", "origins": list(detected.stored)})]
+    rows += [
+        row("Keys", Grade.WARNING, words, "", {"state": "warning"}) for words in detected.warnings
+    ]
+    cause = (
+        f"Stored for {', '.join(detected.stored)}." if detected.stored else "No API key is stored."
+    )
+    return [
+        *rows,
+        row("Stored", Grade.OK, cause, "", {"state": "stored", "origins": list(detected.stored)}),
+    ]

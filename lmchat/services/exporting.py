@@ -130,7 +130,9 @@ class Exporter:
             try:
                 session = await self._store.open_session(session_id)
                 path = folder / export_name(session, form=how.form)
-                written = await self.export_file(session, path, how, is_forced=is_forced, converter=converter)
+                written = await self.export_file(
+                    session, path, how, is_forced=is_forced, converter=converter
+                )
                 paths.append(written)
             except LMChatError as error:
                 refused.append((session_id, error))

@@ -16,7 +16,13 @@ from math import ceil
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from lmchat.services.ignore_rules import IGNORE_FILE, IgnoreRules, is_ignored, rules_above, with_rules
+from lmchat.services.ignore_rules import (
+    IGNORE_FILE,
+    IgnoreRules,
+    is_ignored,
+    rules_above,
+    with_rules,
+)
 from lmchat.text import match
 from lmchat.threads import run_abandonable
 

@@ -182,14 +182,18 @@ class Importer:
         async with aclosing(ChatFiles()) as files, self._progress(done):
             for source, program, path in await asyncio.to_thread(self._find):
                 before, refused = len(done.imported), len(done.refused)
-                await self._bring(_ToImport(names=[str(path)], source=source, is_trial=True), files, done)
+                await self._bring(
+                    _ToImport(names=[str(path)], source=source, is_trial=True), files, done
+                )
                 found = surveys.setdefault(source, Survey(source=source, program=program))
                 found.paths.append(str(path))
                 found.found += done.chats[before:]
                 found.unreadable += sum(name != str(path) for name, _ in done.refused[refused:])
         return [one for one in surveys.values() if one.found]
 
-    async def _each(self, names: Sequence[str], piped: Mapping[str, bytes], done: Done) -> dict[str, str]:
+    async def _each(
+        self, names: Sequence[str], piped: Mapping[str, bytes], done: Done
+    ) -> dict[str, str]:
         """Return the files, each with the folder that was named for it."""
         from lmchat.formats.reading import BESIDE, ENDINGS  # noqa: PLC0415 - the first paint does not wait for formats
 
@@ -213,7 +217,11 @@ class Importer:
         return {one.session_id: one for headers in lists for one in headers}
 
     async def _bring_file(
-        self, name: str, chats: AsyncIterator[Chat], done: Done, known: Mapping[str, SessionHeader] | None
+        self,
+        name: str,
+        chats: AsyncIterator[Chat],
+        done: Done,
+        known: Mapping[str, SessionHeader] | None,
     ) -> None:
         """Write each chat of a file, or look it up in the known ones, if there are any."""
         skipped: list[Skipped] = []
@@ -248,7 +256,9 @@ class Importer:
             done.imported[-1] = name, replace(last, skipped=(*last.skipped, *skipped))
         elif skipped:
             why = f"{skipped[0].where}: {skipped[0].reason}"
-            raise FileRefused(f"It has no readable messages ({why}).", hint="Export the chats again.")
+            raise FileRefused(
+                f"It has no readable messages ({why}).", hint="Export the chats again."
+            )
 
 
 def sentence(one: Imported, *, is_trial: bool = False) -> str:
@@ -259,7 +269,9 @@ def sentence(one: Imported, *, is_trial: bool = False) -> str:
         return f"{title} is in the trash"
     count = plural(header.message_count, "message")
     if one.is_there:
-        more = f" with {count}, and the file has {one.told}" if one.told > header.message_count else ""
+        more = (
+            f" with {count}, and the file has {one.told}" if one.told > header.message_count else ""
+        )
         return f"{title} already exists{more}"
     beside = f", {one.beside} of them on other branches" if one.beside else ""
     return f"{title}{' would be imported' if is_trial else ''}, {count}{beside}"

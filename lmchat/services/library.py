@@ -107,7 +107,9 @@ def group_by_day(
         if header.is_archived:
             archived.append(header)
             continue
-        name = "Pinned" if header.is_pinned else day_name(header.updated_at, moment=moment, zone=zone)
+        name = (
+            "Pinned" if header.is_pinned else day_name(header.updated_at, moment=moment, zone=zone)
+        )
         groups.setdefault(name, []).append(header)
     if archived:
         groups["Archived"] = archived

@@ -31,10 +31,14 @@ class Monitor:
         self.health = Health()
         self.is_focused = True
         self.is_streaming = False
-        self.next_look_s: float | None = None  # monotonic time of the next look; None while one is under way
+        self.next_look_s: float | None = (
+            None  # monotonic time of the next look; None while one is under way
+        )
 
     def aim(self, target: Target | None) -> None:
-        is_other = target is None or self._target is None or target.endpoint != self._target.endpoint
+        is_other = (
+            target is None or self._target is None or target.endpoint != self._target.endpoint
+        )
         self._target = target
         if is_other:
             self.health = Health()

@@ -95,7 +95,9 @@ class OpenSession(Struct):
             raise still_answering()
 
     def hold(self, text: str = "") -> None:
-        waiting = [text, *(one.text for one in self.queue)] if text else [one.text for one in self.queue]
+        waiting = (
+            [text, *(one.text for one in self.queue)] if text else [one.text for one in self.queue]
+        )
         self.queue[:] = [Queued(text=one, is_held=True) for one in waiting]
 
 
@@ -157,7 +159,9 @@ class OpenSessions:
 
     def _live(self, session_id: str) -> OpenSession | None:
         one = self._sessions.get(session_id)
-        is_live = one is not None and (one.is_busy or one.queue or self.save_queue.is_unsaved(session_id))
+        is_live = one is not None and (
+            one.is_busy or one.queue or self.save_queue.is_unsaved(session_id)
+        )
         return one if is_live else None
 
     def _make(self, session: Session, system_prompt: str = "") -> OpenSession:
@@ -219,7 +223,10 @@ class OpenSessions:
             words = target.product.in_text("No LM Studio model selected")
             raise RequestInvalid(words, hint="Choose one with Ctrl+O.", kind="model_missing")
         return TurnSettings(
-            target=target, sampling=sampling_of(chat), is_truncating=chat.auto_truncate, toolbox=self.toolbox
+            target=target,
+            sampling=sampling_of(chat),
+            is_truncating=chat.auto_truncate,
+            toolbox=self.toolbox,
         )
 
     def use_profile(self, name: str, profiles: Mapping[str, Profile]) -> Profile:
@@ -231,7 +238,9 @@ class OpenSessions:
             self.profile_name, self.chat = "", self._first_chat
             return Profile()
         if name not in profiles:
-            hint = f"Configured: {', '.join(profiles)}." if profiles else "No profiles are configured."
+            hint = (
+                f"Configured: {', '.join(profiles)}." if profiles else "No profiles are configured."
+            )
             unknown = f"Unknown profile: {safe_line(name, limit=40)}."
             raise WrongUse(unknown if name else "Type a name after /profile.", hint=hint)
         self.profile_name = name
@@ -300,7 +309,9 @@ class OpenSessions:
     def pop_waiting(self) -> list[tuple[OpenSession, str]]:
         """Take out what waited for a model, one message a session."""
         waiting = [one for one in self._sessions.values() if one.is_waiting]
-        held = (sum(1 for _ in takewhile(lambda queued: queued.is_held, one.queue)) for one in waiting)
+        held = (
+            sum(1 for _ in takewhile(lambda queued: queued.is_held, one.queue)) for one in waiting
+        )
         return [(one, one.queue.pop(first).text) for one, first in zip(waiting, held, strict=True)]
 
     def hold_waiting(self) -> None:
@@ -325,7 +336,9 @@ class OpenSessions:
     def last_answer(self) -> ChatMessage | None:
         """Return the newest answer of the shown session, or the prompt that never got one."""
         said = (Role.ASSISTANT, Role.USER)
-        return next((one for one in reversed(self.shown.conversation.messages) if one.role in said), None)
+        return next(
+            (one for one in reversed(self.shown.conversation.messages) if one.role in said), None
+        )
 
 
 def sampling_of(chat: ChatSettings) -> Sampling:

@@ -46,10 +46,14 @@ class ChatStore(Protocol):
     async def append(self, session: SessionHeader, message: ChatMessage) -> None:
         """Write a message durably as the new leaf; the first one creates the session."""
 
-    async def append_branch(self, session: SessionHeader, messages: Sequence[ChatMessage]) -> Session:
+    async def append_branch(
+        self, session: SessionHeader, messages: Sequence[ChatMessage]
+    ) -> Session:
         """Write messages that follow each other, all or none, and return the path with them."""
 
-    async def begin_answer(self, session_id: str, message: ChatMessage, *, has_prompt: bool = True) -> None:
+    async def begin_answer(
+        self, session_id: str, message: ChatMessage, *, has_prompt: bool = True
+    ) -> None:
         """Write the row of an answer that is about to stream; without its prompt, `finish` writes it."""
 
     async def has_message(self, message_id: str) -> bool:
@@ -72,7 +76,9 @@ class ChatStore(Protocol):
         """Hide a message and those below it until `restore_message`."""
 
     async def restore_message(self, session_id: str, message_id: str) -> Session: ...
-    async def last_deleted_message(self, session_id: str, *, since: datetime | None = None) -> str | None: ...
+    async def last_deleted_message(
+        self, session_id: str, *, since: datetime | None = None
+    ) -> str | None: ...
 
     async def update_session(self, session_id: str, changes: Mapping[str, object]) -> SessionHeader:
         """Change `title`, `is_pinned`, `is_archived`, `deleted_at` or `tags`."""
@@ -150,7 +156,9 @@ class ToolHost(Protocol):
         A host that does not answer is ended: all its servers have failed with `HOST_SILENT`.
         """
 
-    async def call(self, tool: Tool, arguments: Mapping[str, Any], *, timeout_s: float) -> ToolResult:
+    async def call(
+        self, tool: Tool, arguments: Mapping[str, Any], *, timeout_s: float
+    ) -> ToolResult:
         """Run a tool; errors, crashes and timeouts are results. Cancelling cancels the call."""
 
     async def aclose(self) -> None: ...

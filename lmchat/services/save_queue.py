@@ -193,7 +193,9 @@ class SavedTexts:
         async with self._lock:
             for session_id, wanted in list(self._wanted.items()):
                 text = wanted
-                if self._is_draft and session_id not in self._written:  # typed before the old one was read
+                if (
+                    self._is_draft and session_id not in self._written
+                ):  # typed before the old one was read
                     old = await self._store.draft(session_id)
                     text = SEPARATOR.join(dict.fromkeys(part for part in (old, wanted) if part))
                 if self._written.get(session_id, "") != text:

@@ -56,7 +56,9 @@ class ServerLauncher:
         self._find, self._run, self._free_port = find, run, free_port
         self._started: dict[Product, Program] = {}
         self.engine_command = engine_command
-        self.installed: tuple[Installed, ...] | None = None  # installed servers; None before the first look
+        self.installed: tuple[Installed, ...] | None = (
+            None  # installed servers; None before the first look
+        )
 
     async def look(self) -> None:
         self.installed = tuple(await run_abandonable(self._find))
@@ -103,7 +105,10 @@ def start_of(candidate: Candidate, installed: Installed) -> ServerStart | None:
     if lifetime is None or not can_start:
         return None
     return ServerStart(
-        product=candidate.product, argv=installed.start, endpoint=candidate.endpoint, lifetime=lifetime
+        product=candidate.product,
+        argv=installed.start,
+        endpoint=candidate.endpoint,
+        lifetime=lifetime,
     )
 
 

@@ -52,7 +52,9 @@ class MessageEnded(Struct, frozen=True, kw_only=True):
 ToolEvent = ApprovalAsked | MessageEnded
 
 
-def streamed_calls(path: Sequence[ChatMessage], answer: ChatMessage | None) -> tuple[ToolCallPart, ...]:
+def streamed_calls(
+    path: Sequence[ChatMessage], answer: ChatMessage | None
+) -> tuple[ToolCallPart, ...]:
     """Return the calls of an answer that a turn has streamed to its end; none if another path is shown now.
 
     No other calls of a path may run: they may have come with an imported file.
@@ -149,7 +151,9 @@ class ToolLoop:
                 yield MessageEnded(message=await ended)
         finally:
             running = {
-                message.message_id for message, task in zip(messages, tasks, strict=True) if not task.done()
+                message.message_id
+                for message, task in zip(messages, tasks, strict=True)
+                if not task.done()
             }
             self.still_running = frozenset(unstoppable & running)
             for task in tasks:

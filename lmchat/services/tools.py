@@ -161,5 +161,7 @@ class Toolbox:
         except RequestInvalid:
             reason = ""  # the server's own schema is invalid; it checks the arguments itself
         if reason:
-            return ToolResult(text=f"The arguments do not match the schema: {reason}.", is_error=True)
+            return ToolResult(
+                text=f"The arguments do not match the schema: {reason}.", is_error=True
+            )
         return await self.host.call(tool, arguments, timeout_s=self.settings.timeout_s)

@@ -58,7 +58,9 @@ def figures_by_model(rows: Iterable[LedgerRow]) -> tuple[ModelFigures, ...]:
     for row in rows:
         groups.setdefault((row.endpoint, row.model), []).append(row)
     summed = [_summed(group) for group in groups.values()]
-    return tuple(sorted(summed, key=lambda one: one.last.timestamp() if one.last else 0.0, reverse=True))
+    return tuple(
+        sorted(summed, key=lambda one: one.last.timestamp() if one.last else 0.0, reverse=True)
+    )
 
 
 def spread(values: Sequence[float | None]) -> Spread | None:

@@ -30,7 +30,9 @@ def save(folder: Path, data: bytes) -> str:
             write_atomically(path, data)
     except OSError as error:
         words = f"The attached file cannot be saved: {error.strerror or error}."
-        raise StoreUnavailable(words, hint="Check the disk, or set LMCHAT_HOME to another folder.") from error
+        raise StoreUnavailable(
+            words, hint="Check the disk, or set LMCHAT_HOME to another folder."
+        ) from error
     return digest
 
 
@@ -40,7 +42,9 @@ def read(folder: Path, digest: str) -> bytes:
         data = read_plain(folder / digest, limit=MAX_BYTES)
     except (OSError, ValueError) as error:
         is_missing = isinstance(error, FileNotFoundError)
-        words = "is missing" if is_missing else f"cannot be read: {getattr(error, 'strerror', error)}"
+        words = (
+            "is missing" if is_missing else f"cannot be read: {getattr(error, 'strerror', error)}"
+        )
         raise StoreUnavailable(f"The attached file {words}.", hint="Attach it again.") from error
     if sha256(data).hexdigest() != digest:  # also where an import made up a path
         raise StoreUnavailable("The attached file is damaged.", hint="Attach it again.")

@@ -44,7 +44,11 @@ def mode_of(path: Path) -> int | None:
 
 def files_findings(paths: Paths, mode: int | None) -> list[Finding]:
     """Return rows about folders and stored keys; `mode` is that of their file before reading it mended it."""
-    folders = {paths.cache_dir: Grade.WARNING, paths.state_dir: Grade.WARNING, paths.config_dir: Grade.FAULT}
+    folders = {
+        paths.cache_dir: Grade.WARNING,
+        paths.state_dir: Grade.WARNING,
+        paths.config_dir: Grade.FAULT,
+    }
     rows = [_folder(folder, bad) for folder, bad in reversed(folders.items())]
     faulty = [row for row in rows if row.grade is not Grade.OK]
     return [*(faulty or rows[:1]), _credentials(paths.credentials_file, mode)]
@@ -54,13 +58,22 @@ def _folder(folder: Path, bad: Grade) -> Finding:
     there = next((one for one in (folder, *folder.parents) if one.exists()), folder)
     grade, step = bad, ""
     if not folder.is_absolute():
-        cause, step = f"No home folder is known: files would go to {folder}.", "export LMCHAT_HOME=FOLDER"
+        cause, step = (
+            f"No home folder is known: files would go to {folder}.",
+            "export LMCHAT_HOME=FOLDER",
+        )
     elif not there.is_dir():
         cause, step = f"{there} is a file but should be a folder.", "Set LMCHAT_HOME to a folder"
     elif not os.access(there, os.W_OK | os.X_OK):
-        cause, step = f"{there} cannot be written to.", f"chmod u+rwx {_quoted(there)}{_ANOTHER_HOME}"
+        cause, step = (
+            f"{there} cannot be written to.",
+            f"chmod u+rwx {_quoted(there)}{_ANOTHER_HOME}",
+        )
     elif there == folder and (mode_of(folder) or 0) & _OTHERS_WRITE:
-        grade, cause = Grade.WARNING, f"Other users may write into {folder} (mode {mode_of(folder):o})."
+        grade, cause = (
+            Grade.WARNING,
+            f"Other users may write into {folder} (mode {mode_of(folder):o}).",
+        )
         step = f"chmod 700 {_quoted(folder)}"
     else:
         grade, cause = Grade.OK, f"{folder} can be read and written."
@@ -73,10 +86,16 @@ def _credentials(file: Path, mode: int | None) -> Finding:
         cause = "No API key is stored on the disk."
     elif mode & _OTHERS:
         grade = Grade.WARNING
-        cause = f"Other users could read {file.name} (mode {mode:o}); they may have read its API keys."
+        cause = (
+            f"Other users could read {file.name} (mode {mode:o}); they may have read its API keys."
+        )
         step = f"chmod 600 {_quoted(file)}, then create new API keys"
     elif not os.access(file, os.R_OK):
-        grade, cause, step = Grade.FAULT, f"{file.name} cannot be read.", f"chmod 600 {_quoted(file)}"
+        grade, cause, step = (
+            Grade.FAULT,
+            f"{file.name} cannot be read.",
+            f"chmod 600 {_quoted(file)}",
+        )
     else:
         cause = f"{file.name} can be read only by you (mode {mode:o})."
     facts = {"path": str(file)} | ({} if mode is None else {"mode": f"{mode:o}"})
@@ -91,7 +110,10 @@ def keyring_findings(
     try:
         name = within(limit_s, lambda: _answering(find()))
     except TimeoutError:
-        state, cause = "late", f"The system keyring does not answer within {limit_s:g} s; {_KEY_FILE}."
+        state, cause = (
+            "late",
+            f"The system keyring does not answer within {limit_s:g} s; {_KEY_FILE}.",
+        )
     except Exception as error:  # noqa: BLE001 - third-party
         state, cause = "fails", f"The system keyring failed ({type(error).__name__}); {_KEY_FILE}."
     else:
@@ -167,7 +189,9 @@ def _readable(path: Path, connection: sqlite3.Connection) -> Finding:
     size = path.stat().st_size
     facts = {"path": str(path), "size_bytes": size, "version": version, "journal_mode": journal}
     if version > VERSION:
-        cause = f"The sessions are from a newer lmchat (format {version}; this one knows {VERSION})."
+        cause = (
+            f"The sessions are from a newer lmchat (format {version}; this one knows {VERSION})."
+        )
         return row(Grade.FAULT, cause, f"Update lmchat{_ANOTHER_HOME}", facts)
     for place in (path, path.parent):
         if not os.access(place, os.W_OK):

@@ -30,9 +30,7 @@ _OTHERS = 0o077
 LIMIT_S = 2.0  # an unlocked keyring answers in milliseconds
 _START_S = 3.0
 _ROOT = str(Path(__file__).parents[2])
-_CHILD = (
-    "import sys; sys.path.append(sys.argv.pop(1)); from lmchat.storage.system_keyring import main; main()"
-)
+_CHILD = "import sys; sys.path.append(sys.argv.pop(1)); from lmchat.storage.system_keyring import main; main()"
 _HEAD = "# API keys that were typed into lmchat. Keep this file private.\n"
 
 
@@ -78,9 +76,14 @@ class Credentials:
         except (ValueError, RecursionError):
             message = f"{self._path.name} is not valid TOML: the API keys in it are not used."
             hint = "Fix the file, or delete it and re-enter your API keys."
-            raise StoreUnavailable(message, hint=hint) from None  # the parser's message may quote a key
+            raise StoreUnavailable(
+                message, hint=hint
+            ) from None  # the parser's message may quote a key
         rows = {origin: row for origin, row in data.items() if isinstance(row, dict)}
-        keys = {origin: "" if row.get("keyring") is True else row.get("key") for origin, row in rows.items()}
+        keys = {
+            origin: "" if row.get("keyring") is True else row.get("key")
+            for origin, row in rows.items()
+        }
         return {origin: key for origin, key in keys.items() if isinstance(key, str)}
 
     def _write(self, keys: dict[str, str]) -> None:

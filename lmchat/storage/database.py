@@ -21,7 +21,13 @@ from urllib.parse import quote
 from lmchat.errors import StoreUnavailable
 from lmchat.files import OPEN_FLAGS, ensure_folder
 from lmchat.storage.rows import contains
-from lmchat.storage.schema import ensure_index, migrate, refuse_other_versions, renew_index, transaction
+from lmchat.storage.schema import (
+    ensure_index,
+    migrate,
+    refuse_other_versions,
+    renew_index,
+    transaction,
+)
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +43,12 @@ _SETTINGS = (
     "pragma synchronous = full",
     "pragma foreign_keys = on",
 )
-_NO_SHARED_MEMORY = ("SQLITE_IOERR_SHMOPEN", "SQLITE_IOERR_SHMMAP", "SQLITE_IOERR_LOCK", "SQLITE_PROTOCOL")
+_NO_SHARED_MEMORY = (
+    "SQLITE_IOERR_SHMOPEN",
+    "SQLITE_IOERR_SHMMAP",
+    "SQLITE_IOERR_LOCK",
+    "SQLITE_PROTOCOL",
+)
 _FILE_MODE = 0o600
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 _STEPS_BETWEEN_CHECKS = 100
@@ -56,7 +67,9 @@ _REASONS = {
     **dict.fromkeys(("SQLITE_FULL", "SQLITE_IOERR_WRITE", "ENOSPC", "EDQUOT", "EFBIG"), _FULL),
     "SQLITE_IOERR": _BAD_DISK,
     "SQLITE_CANTOPEN": ("it cannot be opened", _PERMISSION),
-    **dict.fromkeys(("SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH", "EACCES", "EPERM"), _NOT_WRITTEN),
+    **dict.fromkeys(
+        ("SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH", "EACCES", "EPERM"), _NOT_WRITTEN
+    ),
     **dict.fromkeys(("SQLITE_BUSY", "SQLITE_LOCKED"), _LOCKED),
     **dict.fromkeys(("SQLITE_CORRUPT", "SQLITE_NOTADB"), _DAMAGED),
     "EROFS": ("the disk is read-only", _PERMISSION),
@@ -65,7 +78,10 @@ _REASONS = {
 """Reason and next step by the beginning of the name of an error, SQLite's or the system's."""
 _PASSING = (
     *("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_INTERRUPT", "SQLITE_CONSTRAINT"),
-    *("SQLITE_FULL", "SQLITE_IOERR_WRITE"),  # a full disk may have no room to open the file once more
+    *(
+        "SQLITE_FULL",
+        "SQLITE_IOERR_WRITE",
+    ),  # a full disk may have no room to open the file once more
 )
 _BARE = "SQLITE_IOERR"  # FTS5's name for a full disk; other errors of the disk have longer names
 _DAMAGED_SCHEMA = re.compile(
@@ -240,7 +256,9 @@ class Database:
         except sqlite3.Error as error:
             if is_damage(error):
                 raise
-            log.warning("putting the session file in order failed: %s", error)  # reading may still work
+            log.warning(
+                "putting the session file in order failed: %s", error
+            )  # reading may still work
         return connection
 
     def _identity(self) -> tuple[int, int] | None:
@@ -323,7 +341,9 @@ def connect_in_memory() -> Connection:
 
 def _opened(path: Path, how: str) -> Connection:
     place = f"file:{quote(str(path.absolute()))}?{how}"
-    connection = sqlite3.connect(place, uri=True, timeout=BUSY_S, isolation_level=None, factory=Connection)
+    connection = sqlite3.connect(
+        place, uri=True, timeout=BUSY_S, isolation_level=None, factory=Connection
+    )
     _prepare(connection, path)
     return connection
 
@@ -340,7 +360,9 @@ def _ensure_file(path: Path) -> None:
     """Make a missing file; never open an existing one: closing it would end its locks."""
     if not path.exists():
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | OPEN_FLAGS, _FILE_MODE))
-    elif not os.access(path, os.R_OK | os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+    elif not os.access(
+        path, os.R_OK | os.W_OK, effective_ids=os.access in os.supports_effective_ids
+    ):
         raise OSError(errno.EACCES, os.strerror(errno.EACCES))
 
 

@@ -79,7 +79,9 @@ def clean_up(connection: Connection, purged: Purged, files: Path) -> None:
 
 
 def _purge_session(connection: Connection, session_id: str, purged: Purged) -> None:
-    rows = connection.execute("select number from messages where session_id = ?", (session_id,)).fetchall()
+    rows = connection.execute(
+        "select number from messages where session_id = ?", (session_id,)
+    ).fetchall()
     for (number,) in rows:
         unindex_message(connection, number)
     purged.session_ids.add(session_id)

@@ -71,7 +71,11 @@ def leaf_without(connection: Connection, session_id: str, message_id: str) -> st
     query = """select p.message_id from messages m join messages p
         on p.message_id = m.parent_id and p.session_id = m.session_id where m.message_id = ?"""
     parent_id = _id(connection, query, (message_id,))
-    return newest_leaf(connection, session_id, parent_id) if parent_id else _newest_of(connection, session_id)
+    return (
+        newest_leaf(connection, session_id, parent_id)
+        if parent_id
+        else _newest_of(connection, session_id)
+    )
 
 
 def _newest_of(connection: Connection, session_id: str) -> str | None:
@@ -79,7 +83,9 @@ def _newest_of(connection: Connection, session_id: str) -> str | None:
     return _id(connection, query, (session_id,))
 
 
-def _id(connection: Connection, query: str, values: Sequence[object] | dict[str, object]) -> str | None:
+def _id(
+    connection: Connection, query: str, values: Sequence[object] | dict[str, object]
+) -> str | None:
     row = connection.execute(query, values).fetchone()
     return None if row is None else str(row[0])
 
@@ -88,7 +94,9 @@ def newest(
     connection: Connection, session_id: str, leaf_id: str, count: int
 ) -> tuple[MessagePath, str | None]:
     """Return the last messages of a path, root first, and the id of the one before them, if there is one."""
-    rows = connection.execute(_READ, {"session": session_id, "leaf": leaf_id, "count": count + 1}).fetchall()
+    rows = connection.execute(
+        _READ, {"session": session_id, "leaf": leaf_id, "count": count + 1}
+    ).fetchall()
     earlier = rows.pop()[1] if len(rows) > count else None
     numbers = [row[0] for row in rows]
     parts = read_parts(connection, f"number in ({', '.join('?' * len(rows))})", numbers)
@@ -107,7 +115,11 @@ def whole(connection: Connection, session_id: str, leaf_id: str | None) -> Messa
 
 def headers(connection: Connection, *, is_trash: bool) -> tuple[SessionHeader, ...]:
     """Return headers; the trash begins with what was deleted last."""
-    where = "is not null order by deleted_at" if is_trash else "is null order by is_pinned desc, updated_at"
+    where = (
+        "is not null order by deleted_at"
+        if is_trash
+        else "is null order by is_pinned desc, updated_at"
+    )
     query = f"select {HEADER_COLUMNS} from sessions where deleted_at {where} desc, rowid desc"
     return tuple(filter(None, map(header_from, connection.execute(query))))
 
@@ -122,7 +134,9 @@ def header(connection: Connection, session_id: str) -> SessionHeader:
     found = header_from(row)
     if found is None:
         message = f"The session {session_id} is damaged and cannot be read."
-        raise SessionUnreadable(message, hint="Open another session, or check the file with `lmchat doctor`.")
+        raise SessionUnreadable(
+            message, hint="Open another session, or check the file with `lmchat doctor`."
+        )
     return found
 
 
@@ -130,7 +144,11 @@ def full_id(connection: Connection, text: str) -> str:
     """Return the id that a prefix or `last` means."""
     newest_first = "order by updated_at desc, rowid desc limit 9"
     if text == "last":
-        last = _id(connection, f"select session_id from sessions where deleted_at is null {newest_first}", ())
+        last = _id(
+            connection,
+            f"select session_id from sessions where deleted_at is null {newest_first}",
+            (),
+        )
         if last is None:
             hint = "Your first message starts one; `lmchat sessions --trash` lists deleted ones."
             raise SessionNotFound("There are no saved sessions.", hint=hint)
@@ -143,7 +161,9 @@ def full_id(connection: Connection, text: str) -> str:
     query = f"select session_id from sessions where substr(session_id, 1, ?) = ? {newest_first}"
     found = [str(row[0]) for row in connection.execute(query, (len(text), text.lower()))]
     if not found:
-        raise SessionNotFound(f"No session id begins with {text}.", hint="`lmchat sessions` lists them all.")
+        raise SessionNotFound(
+            f"No session id begins with {text}.", hint="`lmchat sessions` lists them all."
+        )
     if len(found) > 1:
         message = f"More than one session id begins with {text}: {', '.join(found)}."
         raise SessionNotFound(message, hint="Type more characters of it.")
@@ -217,7 +237,8 @@ def prompts(connection: Connection, limit: int) -> tuple[str, ...]:
 def branch_names(connection: Connection, session_id: str) -> dict[str, str]:
     """Return the names of branches by the id of their first message."""
     rows = connection.execute(
-        "select message_id, branch from messages where session_id = ? and branch <> ''", (session_id,)
+        "select message_id, branch from messages where session_id = ? and branch <> ''",
+        (session_id,),
     )
     return {str(message_id): loaded(name) for message_id, name in rows}
 

@@ -27,7 +27,9 @@ _DAY_S = 86_400.0
 _TABLES = ("sessions", "messages", "parts", "pieces", "drafts", "ledger", "metrics")
 """In the order in which they refer to each other."""
 _MOST_ROWS = 1 << 24  # a larger number of the last row is damaged
-_MAY_HOLD = 1 << 17  # rows that are tried where the number of the last one is damaged, in half a second
+_MAY_HOLD = (
+    1 << 17
+)  # rows that are tried where the number of the last one is damaged, in half a second
 
 
 def is_due(connection: Connection, moment: datetime) -> bool:
@@ -85,7 +87,12 @@ def empty_log(connection: Connection) -> None:
 def remove_old_copies(path: Path, *, days: int) -> None:
     """Remove old copies made before a migration, and incomplete copies after a kill."""
     path = path.resolve()  # copies are beside the file, not beside a link to it
-    ours = (f"{path.name}.format-", f".{path.name}.format-", f".{path.name}.backup-", f".{path.name}-answer-")
+    ours = (
+        f"{path.name}.format-",
+        f".{path.name}.format-",
+        f".{path.name}.backup-",
+        f".{path.name}-answer-",
+    )
     with suppress(OSError):
         for copy in path.parent.iterdir():
             if copy.name.startswith(ours) and copy.stat().st_mtime + days * _DAY_S < time.time():
@@ -117,7 +124,9 @@ def _backups(path: Path) -> list[Path]:
     path = path.resolve()
     with suppress(OSError):
         return sorted(
-            path.parent.glob(f"{path.name}.backup-*"), key=lambda one: one.stat().st_mtime, reverse=True
+            path.parent.glob(f"{path.name}.backup-*"),
+            key=lambda one: one.stat().st_mtime,
+            reverse=True,
         )
     return []
 
@@ -149,12 +158,18 @@ def _copy(table: str, source: Path, connection: Connection) -> None:
     """Add the rows of a table that are not there yet."""
     with closing(sqlite3.connect(source, isolation_level=None)) as damaged:
         damaged.text_factory = connection.text_factory
-        damaged.execute("pragma writable_schema = on")  # or SQLite refuses a file that was cut short
+        damaged.execute(
+            "pragma writable_schema = on"
+        )  # or SQLite refuses a file that was cut short
         there = {row[1] for row in damaged.execute(f"pragma table_info({table})")}
         wanted = [row[1] for row in connection.execute(f"pragma table_info({table})")]
         columns = [name for name in wanted if name in there]
         # A message that was written again has other parts in an older copy: those of one are enough.
-        known = {row[0] for row in connection.execute("select number from parts")} if table == "parts" else ()
+        known = (
+            {row[0] for row in connection.execute("select number from parts")}
+            if table == "parts"
+            else ()
+        )
         for row in _readable_rows(damaged, table, columns):
             values = dict(zip(columns, row, strict=True))
             if table != "parts" or values["number"] not in known:
@@ -165,7 +180,11 @@ def _insert(connection: Connection, table: str, values: dict[str, object]) -> No
     with suppress(sqlite3.IntegrityError):  # what it belongs to is lost
         if table == "messages":  # the row of its session may be
             moment = values["created_at"]
-            session = {"session_id": values["session_id"], "created_at": moment, "updated_at": moment}
+            session = {
+                "session_id": values["session_id"],
+                "created_at": moment,
+                "updated_at": moment,
+            }
             session |= {"title": "Recovered session"}
             insert(connection, "sessions", session, "on conflict do nothing")
         insert(connection, table, values, "on conflict do nothing")

@@ -38,7 +38,9 @@ _REFUSED = "refused"
 _COUNT = "(select count(*) from messages m where m.session_id = sessions.session_id and m.hidden_by is null)"
 _HEADER = [field.name for field in fields(SessionHeader)]
 HEADER_COLUMNS = ", ".join(_COUNT if name == "message_count" else name for name in _HEADER)
-_MESSAGE = [one.name for one in fields(ChatMessage) if one.name not in ("parts", "version", "versions")]
+_MESSAGE = [
+    one.name for one in fields(ChatMessage) if one.name not in ("parts", "version", "versions")
+]
 MESSAGE_COLUMNS = ", ".join(("number", *_MESSAGE))
 
 
@@ -143,7 +145,9 @@ def write_parts(connection: sqlite3.Connection, number: int, parts: Iterable[Par
     )
 
 
-def read_parts(connection: sqlite3.Connection, where: str, values: Sequence[object]) -> dict[int, list[Part]]:
+def read_parts(
+    connection: sqlite3.Connection, where: str, values: Sequence[object]
+) -> dict[int, list[Part]]:
     """Return parts by message; of answers that still stream there are none yet."""
     found: dict[int, list[Part]] = {}
     query = f"select number, kind, text, call_id, name from parts where {where} order by part_id"

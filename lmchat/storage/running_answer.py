@@ -68,7 +68,11 @@ def read_answer(path: Path) -> tuple[FileHead | None, list[Piece]]:
     if lines and lines[0].startswith(_OLD_MARK):
         _, *fields = b"\n".join(lines).split(_OLD_MARK)
         runs = zip(fields[::2], fields[1::2], strict=False)
-        lines = [json.dumps([[kind.decode(errors="replace"), loaded(text)] for kind, text in runs]).encode()]
+        lines = [
+            json.dumps(
+                [[kind.decode(errors="replace"), loaded(text)] for kind, text in runs]
+            ).encode()
+        ]
     pieces: list[Piece] = []
     for line in lines:
         pieces += _parsed(line, list[tuple[str, str]]) or []
@@ -84,7 +88,9 @@ def _parsed(line: bytes, kind: type[T]) -> T | None:
 
 def arrived_parts(connection: Connection, number: int, message_id: str) -> list[Part]:
     """Return the parts of a running answer so far; an older lmchat kept them in the table `pieces`."""
-    rows = connection.execute("select kind, text from pieces where number = ? order by piece_id", (number,))
+    rows = connection.execute(
+        "select kind, text from pieces where number = ? order by piece_id", (number,)
+    )
     pieces: list[Piece] = []
     with suppress(OSError):
         _, pieces = read_answer(answer_path(connection.path, message_id))
@@ -105,7 +111,9 @@ def is_running(path: Path) -> bool:
         return True
     try:
         return not try_lock(descriptor, is_shared=True)
-    except OSError:  # a file system without locks: an answer that goes on is written again at its end
+    except (
+        OSError
+    ):  # a file system without locks: an answer that goes on is written again at its end
         return False
     finally:
         os.close(descriptor)
@@ -125,7 +133,9 @@ class RunningAnswers:
         file = AnswerFile(answer_path(self._store, message.message_id), head)
         self._files[message.message_id] = file
         with suppress(OSError):
-            await self._run(partial(file.add, call_pieces(message) if message.role is Role.TOOL else ()))
+            await self._run(
+                partial(file.add, call_pieces(message) if message.role is Role.TOOL else ())
+            )
 
     async def add(self, message_id: str, pieces: Sequence[Piece]) -> None:
         """Append all pieces or none; raises `StoreUnavailable` where that fails."""
@@ -165,7 +175,9 @@ class AnswerFile:
 
     def add(self, pieces: Sequence[Piece]) -> None:
         """Append pieces; after an `OSError`, none of them count."""
-        descriptor = self._descriptor = self._made() if self._descriptor is None else self._descriptor
+        descriptor = self._descriptor = (
+            self._made() if self._descriptor is None else self._descriptor
+        )
         data = (b"" if self._size else self._head) + (_line(pieces) if pieces else b"")
         os.ftruncate(descriptor, self._size)  # half a line, which a full disk left behind
         rest = memoryview(data)

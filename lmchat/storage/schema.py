@@ -179,7 +179,9 @@ def refuse_other_versions(connection: sqlite3.Connection) -> None:
     """Raise `StoreUnavailable` for a read-only file of another version."""
     if _version(connection) < VERSION:
         hint = "Make the file writable, or set LMCHAT_HOME to another folder."
-        raise StoreUnavailable("The sessions are from an older lmchat and the file is read-only.", hint=hint)
+        raise StoreUnavailable(
+            "The sessions are from an older lmchat and the file is read-only.", hint=hint
+        )
 
 
 def _back_up(connection: sqlite3.Connection, version: int) -> None:
@@ -208,6 +210,8 @@ def renew_index(connection: sqlite3.Connection) -> None:
 def _version(connection: sqlite3.Connection) -> int:
     version = int(connection.execute("pragma user_version").fetchone()[0])
     if version > VERSION:
-        message = f"The sessions are from a newer lmchat (format {version}; this one knows {VERSION})."
+        message = (
+            f"The sessions are from a newer lmchat (format {version}; this one knows {VERSION})."
+        )
         raise StoreUnavailable(message, hint="Update lmchat, or set LMCHAT_HOME to another folder.")
     return version

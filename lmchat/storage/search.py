@@ -30,12 +30,19 @@ _GRAM = 3  # characters of a trigram
 _PAD = "\n\n"  # behind each indexed text, so that its last characters, too, begin a trigram
 _BATCH_CHARS, _BATCH = 1 << 16, 100  # text and messages indexed in one transaction, about 10 ms
 _MOST_GRAMS = 50  # trigrams of one term: the remaining texts are compared anyway
-_MOST_BEGINNINGS = 1000  # trigrams that may begin with a short term; beyond that, comparing texts is faster
+_MOST_BEGINNINGS = (
+    1000  # trigrams that may begin with a short term; beyond that, comparing texts is faster
+)
 _MOST_TERMS, _MOST_FILTERS = 50, 50
 _LONGEST_TERM = 1000
-_SORTED = 50  # newest hits among which those that begin a word come first; all others follow by time
+_SORTED = (
+    50  # newest hits among which those that begin a word come first; all others follow by time
+)
 _FEW = 2000  # filtered messages up to which comparing all is faster than the index
-_MOST_TITLES, _MOST_TITLES_READ = 3, 50  # shown before messages, and read for that; the others come last
+_MOST_TITLES, _MOST_TITLES_READ = (
+    3,
+    50,
+)  # shown before messages, and read for that; the others come last
 _BEFORE_CHARS, _AFTER_CHARS = 60, 120
 
 _TERM = re.compile(r'"([^"]*)"?|([^\s"]+)')
@@ -44,8 +51,12 @@ _UNSPACED = (
     "\U00020000-\U0003ffff"
 )
 """Scripts without blanks between words: Thai to Khmer, CJK, Hangul."""
-_FILTER = re.compile(r'(?<!\S)(model|role|before|after|title|has):(?:"([^"]+)"|([^\s"]\S*))', re.IGNORECASE)
-_ROLES = {"you": Role.USER, "me": Role.USER, "model": Role.ASSISTANT} | {str(role): role for role in Role}
+_FILTER = re.compile(
+    r'(?<!\S)(model|role|before|after|title|has):(?:"([^"]+)"|([^\s"]\S*))', re.IGNORECASE
+)
+_ROLES = {"you": Role.USER, "me": Role.USER, "model": Role.ASSISTANT} | {
+    str(role): role for role in Role
+}
 _FORMS = {"role": "role:user or role:assistant", "has": "has:code"}
 _CODE = ("", "code")
 _FENCES = ("```", "~~~")
@@ -64,7 +75,9 @@ _MESSAGES = f"""select {_HIT}, {_PART} from messages m {_IN_SESSION}
 _INDEXED = f"""select {_HIT}, {_PART} from trigrams cross join parts p on p.part_id = trigrams.rowid
     cross join messages m on m.number = p.number {_IN_SESSION}
     where {_SEEN} and not ({_RUN}) and m.is_indexed = 1 and trigrams match ?"""
-_ARRIVING = f"select {_HIT}, m.number from messages m {_IN_SESSION} where {_SEEN} and m.state = 'streaming'"
+_ARRIVING = (
+    f"select {_HIT}, m.number from messages m {_IN_SESSION} where {_SEEN} and m.state = 'streaming'"
+)
 _NEWEST_FIRST = "order by m.number desc, p.part_id desc"
 _TITLES = "select session_id, title, '', '', model, updated_at, tags from sessions where deleted_at is null"
 _OF_MESSAGE = "select part_id, kind, text, name from parts where number = ?"
@@ -136,7 +149,9 @@ def search(connection: Connection, text: str, limit: int) -> tuple[SearchHit, ..
     connection.execute(
         "create virtual table if not exists temp.gram_list using fts5vocab (main, trigrams, row)"
     )
-    connection.execute("savepoint search")  # one state of the file: else a message may be indexed in between
+    connection.execute(
+        "savepoint search"
+    )  # one state of the file: else a message may be indexed in between
     try:
         return _hits(_Wanted(connection, terms, filters), terms, limit)
     finally:
@@ -162,7 +177,9 @@ def parse(text: str) -> tuple[str, ...]:
     """Return the terms of a search: words, and phrases in quotes."""
     matches = _TERM.finditer(text.replace("\0", " "))
     # A star behind a word, as other searches want for a beginning, means nothing: each word may be one.
-    found = (match[1] if match[2] is None else match[2].rstrip("*") or match[2] for match in matches)
+    found = (
+        match[1] if match[2] is None else match[2].rstrip("*") or match[2] for match in matches
+    )
     terms = (encodable(" ".join(term.split())[:_LONGEST_TERM]) for term in found)
     return tuple(dict.fromkeys(term for term in terms if folded(term)))[:_MOST_TERMS]
 
@@ -232,9 +249,13 @@ class _Wanted:
         if grams is None:
             yield from self._looked_at(f"{_MESSAGES} {where} {_NEWEST_FIRST}", values)
             return
-        yield from self._looked_at(f"{_MESSAGES} and m.is_indexed = 0 {where} {_NEWEST_FIRST}", values)
+        yield from self._looked_at(
+            f"{_MESSAGES} and m.is_indexed = 0 {where} {_NEWEST_FIRST}", values
+        )
         if grams:
-            yield from self._looked_at(f"{_INDEXED} {where} order by trigrams.rowid desc", (grams, *values))
+            yield from self._looked_at(
+                f"{_INDEXED} {where} order by trigrams.rowid desc", (grams, *values)
+            )
 
     def _looked_at(self, query: str, values: Sequence[object]) -> Iterator[_Match]:
         with closing(self._connection.execute(query, values)) as rows:
@@ -243,7 +264,9 @@ class _Wanted:
                     yield match
 
     def _match(self, row: Sequence[Any], kind: str, text: str) -> _Match | None:
-        if self._filters.needs_code and not (kind == "text" and any(one in text for one in _FENCES)):
+        if self._filters.needs_code and not (
+            kind == "text" and any(one in text for one in _FENCES)
+        ):
             return None
         said = folded(text)
         if not all(term in said for term in self._terms):
@@ -339,11 +362,16 @@ def _condition(name: str, value: str) -> tuple[str, str] | None:
     wanted = folded(value[:_LONGEST_TERM])
     match name:
         case "model":
-            models = "select model from (select distinct model from messages) where contains(model, ?)"
+            models = (
+                "select model from (select distinct model from messages) where contains(model, ?)"
+            )
             return f"m.model in ({models})", wanted
         case "title":
             # `+` keeps SQLite from using the index of sessions: it would then sort all their texts by time.
-            return "+m.session_id in (select session_id from sessions where contains(title, ?))", wanted
+            return (
+                "+m.session_id in (select session_id from sessions where contains(title, ?))",
+                wanted,
+            )
         case "role" if role := _ROLES.get(value.lower()):
             return "m.role = ?", role
         case "before" | "after" if day := _day(value):

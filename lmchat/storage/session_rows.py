@@ -16,7 +16,11 @@ from lmchat.storage.search import index_message
 
 ColumnValues = dict[str, Any]
 _COPIED = "The session was copied"
-_NUMBERED = ("number", "part_id", "is_indexed")  # columns that each database fills with its own values
+_NUMBERED = (
+    "number",
+    "part_id",
+    "is_indexed",
+)  # columns that each database fills with its own values
 
 
 class MessageRows(Struct, frozen=True, kw_only=True):
@@ -38,7 +42,9 @@ def read_rows(connection: Connection, session_id: str) -> SessionRows:
     """Return all rows of a session; raises `SessionNotFound`."""
     header(connection, session_id)
     (session,) = _rows(connection, "select * from sessions where session_id = ?", session_id)
-    found = _rows(connection, "select * from messages where session_id = ? order by number", session_id)
+    found = _rows(
+        connection, "select * from messages where session_id = ? order by number", session_id
+    )
     messages = tuple(_message_rows(connection, message) for message in found)
     return SessionRows(session=session, messages=messages)
 

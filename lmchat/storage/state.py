@@ -29,7 +29,10 @@ def load(path: Path) -> tuple[Remembered, str]:
         return Remembered(), ""
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         log.warning("%s could not be read: %s", path.name, type(error).__name__)
-        return Remembered(), f"{path.name} could not be read: lmchat starts without the saved state."
+        return (
+            Remembered(),
+            f"{path.name} could not be read: lmchat starts without the saved state.",
+        )
 
 
 def save(path: Path, remembered: Remembered) -> None:
@@ -39,7 +42,9 @@ def save(path: Path, remembered: Remembered) -> None:
     from lmchat.storage.database import explain  # noqa: PLC0415 - brings SQLite with it
 
     data = asdict(remembered)
-    data["recent"] = [{"endpoint": endpoint, "model": model} for endpoint, model in remembered.recent]
+    data["recent"] = [
+        {"endpoint": endpoint, "model": model} for endpoint, model in remembered.recent
+    ]
     text = "# Written by lmchat; put your settings in config.toml.\n" + tomli_w.dumps(data)
     try:
         write_atomically(path, text)

@@ -50,7 +50,9 @@ class SqliteStore:
     """Sessions, drafts, prompt history, ledger and metrics in one file; opened with the first call."""
 
     def __init__(self, path: Path, *, clock: Callable[[], datetime] = now) -> None:
-        self._database = Database(path, self._after_opening, lambda: repair.begin_anew(path, clock()))
+        self._database = Database(
+            path, self._after_opening, lambda: repair.begin_anew(path, clock())
+        )
         self._running = RunningAnswers(path)
         self._files = path.with_name("attachments")
         self._clock = clock
@@ -85,7 +87,9 @@ class SqliteStore:
         return await self._database.read(read.full_id, id_or_prefix)
 
     async def open_session(self, session_id: str, *, count: int | None = None) -> Session:
-        with suppress(StoreUnavailable):  # without room to save it, what had arrived is shown all the same
+        with suppress(
+            StoreUnavailable
+        ):  # without room to save it, what had arrived is shown all the same
             await self._database.read(self._recover_killed_answers)
         return await self._database.read(read.chosen_path, session_id, count)
 
@@ -106,10 +110,14 @@ class SqliteStore:
     async def append(self, session: SessionHeader, message: ChatMessage) -> None:
         await self._database.write(write.append, session, message, self._clock())
 
-    async def append_branch(self, session: SessionHeader, messages: Sequence[ChatMessage]) -> Session:
+    async def append_branch(
+        self, session: SessionHeader, messages: Sequence[ChatMessage]
+    ) -> Session:
         return await self._database.write(write.append_branch, session, messages, self._clock())
 
-    async def begin_answer(self, session_id: str, message: ChatMessage, *, has_prompt: bool = True) -> None:
+    async def begin_answer(
+        self, session_id: str, message: ChatMessage, *, has_prompt: bool = True
+    ) -> None:
         await self._running.begin(session_id, message)
         if has_prompt:
             await self._database.write(write.begin, session_id, message, self._clock())
@@ -139,7 +147,9 @@ class SqliteStore:
     async def restore_message(self, session_id: str, message_id: str) -> Session:
         return await self._database.write(write.unhide, session_id, message_id)
 
-    async def last_deleted_message(self, session_id: str, *, since: datetime | None = None) -> str | None:
+    async def last_deleted_message(
+        self, session_id: str, *, since: datetime | None = None
+    ) -> str | None:
         return await self._database.read(read.last_hidden, session_id, since)
 
     async def update_session(self, session_id: str, changes: Mapping[str, object]) -> SessionHeader:
@@ -222,7 +232,9 @@ class SqliteStore:
         if connection.is_read_only:
             return
         store = connection.path
-        files = [path for path in store.parent.glob(f"{store.name}-answer-*") if not is_running(path)]
+        files = [
+            path for path in store.parent.glob(f"{store.name}-answer-*") if not is_running(path)
+        ]
         with suppress(FileNotFoundError):  # another process was faster
             files.sort(key=lambda path: path.stat().st_mtime_ns)  # an answer before its tool calls
         query = "select number, message_id from messages where state = 'streaming'"

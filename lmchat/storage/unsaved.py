@@ -125,11 +125,15 @@ class UnsavedStore:
         await self._take(session.session_id)
         await self._memory.run(write.append, session, message, self._clock())
 
-    async def append_branch(self, session: SessionHeader, messages: Sequence[ChatMessage]) -> Session:
+    async def append_branch(
+        self, session: SessionHeader, messages: Sequence[ChatMessage]
+    ) -> Session:
         await self._take(session.session_id)
         return await self._memory.run(write.append_branch, session, messages, self._clock())
 
-    async def begin_answer(self, session_id: str, message: ChatMessage, *, has_prompt: bool = True) -> None:
+    async def begin_answer(
+        self, session_id: str, message: ChatMessage, *, has_prompt: bool = True
+    ) -> None:
         if has_prompt:
             await self._take(session_id)
             await self._memory.run(write.begin, session_id, message, self._clock())
@@ -172,7 +176,9 @@ class UnsavedStore:
         await self._copy(session_id)
         return await self._memory.run(write.unhide, session_id, message_id)
 
-    async def last_deleted_message(self, session_id: str, *, since: datetime | None = None) -> str | None:
+    async def last_deleted_message(
+        self, session_id: str, *, since: datetime | None = None
+    ) -> str | None:
         if session_id in self._own:
             return await self._memory.run(read.last_hidden, session_id, since)
         return await self._saved.last_deleted_message(session_id, since=since)

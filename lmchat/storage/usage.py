@@ -72,8 +72,12 @@ class MetricsStore:
         return await self._database.write(job)
 
     async def reset(self) -> None:
-        await self._database.write(lambda connection: connection.execute("delete from metrics").close())
+        await self._database.write(
+            lambda connection: connection.execute("delete from metrics").close()
+        )
 
 
 def _read(connection: Connection) -> Metrics:
-    return convert(dict(connection.execute("select name, value from metrics")), Metrics, strict=False)
+    return convert(
+        dict(connection.execute("select name, value from metrics")), Metrics, strict=False
+    )

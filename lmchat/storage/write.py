@@ -19,7 +19,13 @@ from lmchat.storage.search import index_message, unindex_message
 _CLOCKS_DIFFER = timedelta(days=1)
 """A clock may be set back: by an hour in autumn, by more where two systems share a machine."""
 _NOT_PUT = ("parts", "version", "versions", "message_count", "deleted_at")
-_OF_ANSWERS = ("state", "model", "endpoint", "receipt", "failure")  # what the end of an answer changes
+_OF_ANSWERS = (
+    "state",
+    "model",
+    "endpoint",
+    "receipt",
+    "failure",
+)  # what the end of an answer changes
 _CHANGEABLE = ("title", "is_pinned", "is_archived", "deleted_at", "tags")
 _FORKED = "The session was forked"
 
@@ -45,12 +51,16 @@ def _ensure_session(connection: Connection, session_id: str, moment: datetime) -
 
 def _set(connection: Connection, session_id: str, **values: object) -> None:
     changes = ", ".join(f"{name} = ?" for name in values)
-    connection.execute(f"update sessions set {changes} where session_id = ?", (*values.values(), session_id))
+    connection.execute(
+        f"update sessions set {changes} where session_id = ?", (*values.values(), session_id)
+    )
 
 
 def _put_message(connection: Connection, session_id: str, message: ChatMessage) -> int:
     """Write or update a message without its parts, and return its number."""
-    values = {name: column(value) for name, value in asdict(message).items() if name not in _NOT_PUT}
+    values = {
+        name: column(value) for name, value in asdict(message).items() if name not in _NOT_PUT
+    }
     changes = ", ".join(f"{name} = excluded.{name}" for name in _OF_ANSWERS)
     values["session_id"] = session_id
     insert(connection, "messages", values, f"on conflict (message_id) do update set {changes}")
@@ -72,11 +82,15 @@ def put_whole(connection: Connection, session_id: str, message: ChatMessage) -> 
 
 def number_of(connection: Connection, message_id: str) -> int | None:
     """Return the number of a message, None where there is none."""
-    row = connection.execute("select number from messages where message_id = ?", (message_id,)).fetchone()
+    row = connection.execute(
+        "select number from messages where message_id = ?", (message_id,)
+    ).fetchone()
     return None if row is None else int(row[0])
 
 
-def make_leaf(connection: Connection, session_id: str, message: ChatMessage, moment: datetime) -> None:
+def make_leaf(
+    connection: Connection, session_id: str, message: ChatMessage, moment: datetime
+) -> None:
     """Make a message the leaf of its session; a parent that another window has hidden comes back."""
     _set(connection, session_id, leaf_id=message.message_id, deleted_at=None)
     _make_newest(connection, session_id, moment)
@@ -106,7 +120,9 @@ def _stored_after(moment: datetime, last: str | None) -> str:
     return stored_time(moment)
 
 
-def append(connection: Connection, session: SessionHeader, message: ChatMessage, moment: datetime) -> None:
+def append(
+    connection: Connection, session: SessionHeader, message: ChatMessage, moment: datetime
+) -> None:
     """Write a message as the leaf of its session, which is created where it is missing."""
     put_session(connection, session)
     put_whole(connection, session.session_id, message)
@@ -114,7 +130,10 @@ def append(connection: Connection, session: SessionHeader, message: ChatMessage,
 
 
 def append_branch(
-    connection: Connection, session: SessionHeader, messages: Sequence[ChatMessage], moment: datetime
+    connection: Connection,
+    session: SessionHeader,
+    messages: Sequence[ChatMessage],
+    moment: datetime,
 ) -> Session:
     """Write messages that follow each other, the last one as the leaf, and return the path."""
     put_session(connection, session)
@@ -162,7 +181,8 @@ def hide(connection: Connection, session_id: str, message_id: str, moment: datet
     query = "select max(hidden_at) from messages where session_id = ?"
     last = connection.execute(query, (session_id,)).fetchone()[0]
     connection.execute(
-        "update messages set hidden_at = ? where message_id = ?", (_stored_after(moment, last), message_id)
+        "update messages set hidden_at = ? where message_id = ?",
+        (_stored_after(moment, last), message_id),
     )
     if shown.index_of(message_id) is None:
         return read.chosen_path(connection, session_id)
@@ -180,7 +200,9 @@ def unhide(connection: Connection, session_id: str, message_id: str) -> Session:
     return _show(connection, session_id, read.newest_leaf(connection, session_id, message_id))
 
 
-def update_session(connection: Connection, session_id: str, changes: Mapping[str, object]) -> SessionHeader:
+def update_session(
+    connection: Connection, session_id: str, changes: Mapping[str, object]
+) -> SessionHeader:
     """Change what the list shows of a session; an empty title becomes that of the first prompt."""
     read.header(connection, session_id)
     for name, value in changes.items():
@@ -267,7 +289,9 @@ def bring_in(
     for message in messages:
         if is_unwanted():
             raise StoreUnavailable("The import was stopped.", hint="Start it again.")
-        fresh = replace(message, message_id=ids[message.message_id], parent_id=ids.get(message.parent_id))
+        fresh = replace(
+            message, message_id=ids[message.message_id], parent_id=ids.get(message.parent_id)
+        )
         put_whole(connection, session_id, fresh)
     for message_id, name in session.branch_names.items():
         name_branch(connection, session_id, ids[message_id], name)

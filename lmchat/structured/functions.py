@@ -52,7 +52,9 @@ class FunctionTool:
         try:
             values = msgspec.convert(dict(arguments), self._arguments, strict=False)
         except (msgspec.ValidationError, RecursionError) as error:
-            raise RequestInvalid(f"The arguments of {self.tool.name} do not fit: {error}.") from error
+            raise RequestInvalid(
+                f"The arguments of {self.tool.name} do not fit: {error}."
+            ) from error
         run = partial(self._function, **msgspec.structs.asdict(values))
         result = await run_abandonable(partial(_run, run))
         return _text(await result if inspect.isawaitable(result) else result)

@@ -21,7 +21,9 @@ _NO_JSON = ("NaN", "Infinity")  # JSON to Python, but the beginning of a sentenc
 _BRACKET = re.compile(r"[\[{]")
 _BEGUN = re.compile(r"t(?:ru?)?|f(?:a(?:ls?)?)?|n(?:ul?)?|-|\.|[eE][+-]?|u?[0-9a-fA-F]{0,3}|")
 """Rest of a value that is cut: a word, a figure, an escape."""
-_LEAD = re.compile(r"[ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?")  # indentation and list marker before a fence
+_LEAD = re.compile(
+    r"[ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?"
+)  # indentation and list marker before a fence
 _TOO_DEEP = f"it is nested deeper than {MAX_DEPTH} levels"
 _TOO_LARGE = "a number in it is too large"
 
@@ -85,7 +87,9 @@ def _in_prose(text: str) -> list[Any]:
 
 
 def _is_cut(error: json.JSONDecodeError, text: str) -> bool:
-    rest = text[error.pos :].strip()  # not by the pattern, which would try each way to share out the blanks
+    rest = text[
+        error.pos :
+    ].strip()  # not by the pattern, which would try each way to share out the blanks
     return "Unterminated string" in error.msg or _BEGUN.fullmatch(rest) is not None
 
 
@@ -100,7 +104,9 @@ def _checked(read: Callable[[str], Any], text: str) -> Any:
         raise UnfitError(_TOO_LARGE) from None
     level: list[Any] = [[value]]
     for _ in range(MAX_DEPTH + 1):
-        inner = (one for outer in level for one in (outer.values() if isinstance(outer, dict) else outer))
+        inner = (
+            one for outer in level for one in (outer.values() if isinstance(outer, dict) else outer)
+        )
         level = [one for one in inner if isinstance(one, dict | list)]
     if level:
         raise UnfitError(_TOO_DEEP)

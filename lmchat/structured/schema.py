@@ -94,15 +94,23 @@ class WantedValue:
             tries, self._misfit = ", also at the second attempt" if self._misfit else "", str(error)
             hint = "Simplify the prompt, or use another model; small models often fail."
             asked = "request" if self._schema is None else "schema"
-            raise AnswerUnfit(f"The answer does not match the {asked}{tries}: {error}.", hint=hint) from error
+            raise AnswerUnfit(
+                f"The answer does not match the {asked}{tries}: {error}.", hint=hint
+            ) from error
 
     def repair(self) -> str:
         """Return the prompt for a second answer; empty where that would end in the same way."""
         if not self._misfit:
             return ""
-        form = "one JSON object" if self._schema is None else "one JSON value that matches the schema below"
+        form = (
+            "one JSON object"
+            if self._schema is None
+            else "one JSON value that matches the schema below"
+        )
         schema = (
-            "" if self._schema is None else "\n\n" + json.dumps(_as_sent(self._schema), ensure_ascii=False)
+            ""
+            if self._schema is None
+            else "\n\n" + json.dumps(_as_sent(self._schema), ensure_ascii=False)
         )
         return (
             f"Your answer does not match: {self._misfit}. Answer again with {form}, and with nothing else: "
@@ -247,7 +255,9 @@ def _plain(value: object) -> dict[str, Any]:
     if not isinstance(schema, dict):
         raise InvalidSchemaError("it must be a JSON object")
     if len(text) > MAX_SCHEMA_CHARS:
-        raise InvalidSchemaError(f"it has {len(text)} characters, at most {MAX_SCHEMA_CHARS} are allowed")
+        raise InvalidSchemaError(
+            f"it has {len(text)} characters, at most {MAX_SCHEMA_CHARS} are allowed"
+        )
     return schema
 
 
@@ -264,7 +274,9 @@ def _lost_reference(schema: dict[str, Any], draft: Any) -> str:
         resource, resolver = waiting.pop()
         waiting += [(inner, resolver.in_subresource(inner)) for inner in resource.subresources()]
         for keyword in ("$ref", "$dynamicRef", "$recursiveRef"):
-            reference = resource.contents.get(keyword) if isinstance(resource.contents, dict) else None
+            reference = (
+                resource.contents.get(keyword) if isinstance(resource.contents, dict) else None
+            )
             try:
                 if isinstance(reference, str):
                     resolver.lookup(reference)
@@ -277,7 +289,11 @@ def _first(errors: Iterator[Any]) -> str:
     from jsonschema.exceptions import best_match  # noqa: PLC0415
 
     error = best_match(islice(errors, 50))
-    return "" if error is None else f"at {safe_line(error.json_path, limit=_SAID_CHARS)}: {_said(error)}"
+    return (
+        ""
+        if error is None
+        else f"at {safe_line(error.json_path, limit=_SAID_CHARS)}: {_said(error)}"
+    )
 
 
 def _said(error: Exception) -> str:

@@ -56,7 +56,8 @@ _LIMITS: Mapping[str, tuple[KeyLimit, ...]] = {
     ),
     "iTerm2": (
         KeyLimit(
-            f"Alt+1 … Alt+9, Alt+Enter: {_OPTION}", "Settings, Profiles, Keys: set Left Option key to Esc+"
+            f"Alt+1 … Alt+9, Alt+Enter: {_OPTION}",
+            "Settings, Profiles, Keys: set Left Option key to Esc+",
         ),
     ),
     "VS Code": (
@@ -69,7 +70,9 @@ _LIMITS: Mapping[str, tuple[KeyLimit, ...]] = {
         KeyLimit("Alt+1 … Alt+9: they switch tabs", "/model N does the same"),
         KeyLimit("F1: it opens the help of the terminal", "/help does the same"),
     ),
-    "Windows Terminal": (KeyLimit("Alt+Enter: it switches to full screen", "Ctrl+J makes a new line"),),
+    "Windows Terminal": (
+        KeyLimit("Alt+Enter: it switches to full screen", "Ctrl+J makes a new line"),
+    ),
     "JetBrains": (
         KeyLimit(
             "Esc: it moves the focus to the editor",
@@ -85,7 +88,11 @@ _NAMES = (
     *(("ALACRITTY_WINDOW_ID", "", "Alacritty"), ("WEZTERM_PANE", "", "WezTerm")),
     *(("KONSOLE_VERSION", "", "Konsole"), ("WT_SESSION", "", "Windows Terminal")),
     *(("VTE_VERSION", "", "GNOME Terminal"), ("TERM", "xterm-kitty", "kitty")),
-    *(("TERM", "xterm-ghostty", "Ghostty"), ("TERM", "alacritty", "Alacritty"), ("TERM", "foot", "foot")),
+    *(
+        ("TERM", "xterm-ghostty", "Ghostty"),
+        ("TERM", "alacritty", "Alacritty"),
+        ("TERM", "foot", "foot"),
+    ),
     ("TERM", "linux", "the Linux console"),
 )
 """Variable, start of its value, terminal; the first match counts."""
@@ -120,7 +127,10 @@ def _size(files: Sequence[int]) -> Finding:
         columns, lines = os.get_terminal_size(files[-1])
     grade, cause, step = Grade.OK, f"{columns} × {lines}.", ""
     if not all(os.isatty(file) for file in files):
-        grade, cause = Grade.NOT_TRIED, "stdin or stderr is not a terminal; the chat screen needs both."
+        grade, cause = (
+            Grade.NOT_TRIED,
+            "stdin or stderr is not a terminal; the chat screen needs both.",
+        )
         step = "Run it in a terminal; for one answer without a screen: lmchat ask 'PROMPT'"
     elif columns < _SMALLEST[0] or lines < _SMALLEST[1]:
         grade, step = Grade.WARNING, "Make the window larger, or its font smaller"
@@ -131,17 +141,29 @@ def _size(files: Sequence[int]) -> Finding:
 
 def _colours(environ: Mapping[str, str]) -> Finding:
     """Check the colours; the row also names the terminal and what is between it and lmchat."""
-    term, colorterm, name = environ.get("TERM", ""), environ.get("COLORTERM", ""), terminal_name(environ)
+    term, colorterm, name = (
+        environ.get("TERM", ""),
+        environ.get("COLORTERM", ""),
+        terminal_name(environ),
+    )
     between = {"tmux": bool(environ.get("TMUX")), "screen": bool(environ.get("STY"))}
     between["ssh"] = is_over_ssh(environ)
     depth = 256 if "256" in term or name in _CAPABLE else 16
     if colorterm.lower() in _DEEP or "direct" in term:
         depth = 1 << 24
-    how = [f"TERM={term}", *([f"COLORTERM={colorterm}"] if colorterm else []), *([name] if name else [])]
-    how += [
-        f"over {one}" if one == "ssh" else f"inside {one}" for one, is_there in between.items() if is_there
+    how = [
+        f"TERM={term}",
+        *([f"COLORTERM={colorterm}"] if colorterm else []),
+        *([name] if name else []),
     ]
-    words = {1 << 24: "16 million colours", 256: "256 colours"}.get(depth, "16 colours; /theme ansi suits it")
+    how += [
+        f"over {one}" if one == "ssh" else f"inside {one}"
+        for one, is_there in between.items()
+        if is_there
+    ]
+    words = {1 << 24: "16 million colours", 256: "256 colours"}.get(
+        depth, "16 colours; /theme ansi suits it"
+    )
     grade, cause, step = Grade.OK, f"{words} ({', '.join(how)}).", ""
     if term in _MUTE:
         grade, depth = Grade.WARNING, 0
@@ -169,7 +191,9 @@ def _keys(environ: Mapping[str, str]) -> Finding:
     limits = key_limits(environ)
     is_much = any(one is not _SHIFT_ENTER for one in limits)
     step = limits[0].instead if is_much else ""
-    words = [f"{one.keys}." if one.instead == step else f"{one.keys} ({one.instead})." for one in limits]
+    words = [
+        f"{one.keys}." if one.instead == step else f"{one.keys} ({one.instead})." for one in limits
+    ]
     return _row(
         "terminal.keys",
         "Keys",
@@ -187,12 +211,19 @@ def clipboard_findings(clipboard: Clipboard) -> list[Finding]:
 
 async def tried_findings(clipboard: Clipboard) -> list[Finding]:
     """Try each way, restore the clipboard, and report which works."""
-    ways, grades = await try_ways(clipboard), {True: Grade.OK, None: Grade.NOT_TRIED, False: Grade.WARNING}
-    found = [_copying(ways, Grade.WARNING, "Copy an answer (/copy), then paste it into another window")]
+    ways, grades = (
+        await try_ways(clipboard),
+        {True: Grade.OK, None: Grade.NOT_TRIED, False: Grade.WARNING},
+    )
+    found = [
+        _copying(ways, Grade.WARNING, "Copy an answer (/copy), then paste it into another window")
+    ]
     for way in ways:
         grade = grades[way.works] if way.is_there else Grade.ABSENT
         cause = f"{way.reason[:1].upper()}{way.reason[1:]}."
-        found.append(_clipboard_row("clipboard.way", way.way, grade, cause, "", {"works": way.works}))
+        found.append(
+            _clipboard_row("clipboard.way", way.way, grade, cause, "", {"works": way.works})
+        )
     return found
 
 
@@ -235,7 +266,10 @@ async def _try(clipboard: Clipboard, tool: ClipboardTool) -> tuple[bool | None, 
             return False, _FAILED
         after = await clipboard.read(tool.paste) if tool.paste else None
     finally:
-        if after is None or after.strip() in ("", word):  # else something else was copied in between
+        if after is None or after.strip() in (
+            "",
+            word,
+        ):  # else something else was copied in between
             await clipboard.set(tool, before or "")
     if after is None:
         return None, "took the text; it cannot be read back"
@@ -261,7 +295,9 @@ async def _try_tmux(clipboard: Clipboard) -> tuple[bool, str]:
     if option.strip() == "off":
         return False, "its own buffer only: tmux set-option -s set-clipboard external lets it out"
     if "clipboard" not in features:
-        term = await clipboard.read((TMUX.name, "display-message", "-p", "#{client_termname}")) or ""
+        term = (
+            await clipboard.read((TMUX.name, "display-message", "-p", "#{client_termname}")) or ""
+        )
         return False, (
             "its own buffer only: it is older than 3.2, or knows of no clipboard in the terminal around it; "
             f"tmux set-option -as terminal-features ',{term.strip() or 'TERM'}:clipboard' tells it of one"

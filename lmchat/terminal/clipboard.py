@@ -62,7 +62,10 @@ TOOLS = (
     ClipboardTool(name="clip.exe", copy=("clip.exe",), encoding="utf-16"),
 )
 TMUX = ClipboardTool(
-    name="tmux", copy=("tmux", "load-buffer", "-w", "-"), paste=("tmux", "show-buffer"), needs="TMUX"
+    name="tmux",
+    copy=("tmux", "load-buffer", "-w", "-"),
+    paste=("tmux", "show-buffer"),
+    needs="TMUX",
 )
 """With `-w` (tmux 3.2) also the clipboard of the terminal around it."""
 _TMUX_ALONE = ("tmux", "load-buffer", "-")  # for a text too long for the terminal around it
@@ -136,7 +139,9 @@ class Clipboard:
         """Return whether the tool took the text in time."""
         argv = _TMUX_ALONE if tool is TMUX and _is_too_long(text) else tool.copy
         data = text.encode(tool.encoding, errors="replace")
-        done = await run(argv, environ=self.environ, timeout_s=self.timeout_s, data=data, has_output=False)
+        done = await run(
+            argv, environ=self.environ, timeout_s=self.timeout_s, data=data, has_output=False
+        )
         return done is not None
 
     async def read(self, argv: tuple[str, ...]) -> str | None:
@@ -204,7 +209,9 @@ class Clipboard:
 
     def untried_file(self) -> WayChecked:
         if self.file is None:
-            return WayChecked(way="file", works=False, reason="not in a temporary chat", is_there=False)
+            return WayChecked(
+                way="file", works=False, reason="not in a temporary chat", is_there=False
+            )
         return WayChecked(way="file", works=None, reason=f"if nothing else works: {self.file}")
 
     async def _how_far(self, text: str) -> str:
@@ -226,7 +233,9 @@ def osc_52(data: str, environ: Mapping[str, str]) -> str:
     form is sent.
     """
     plain = f"\x1b]52;c;{data}\x07"
-    pieces = [data[start : start + _SCREEN_CHUNK] for start in range(0, len(data), _SCREEN_CHUNK)] or [""]
+    pieces = [
+        data[start : start + _SCREEN_CHUNK] for start in range(0, len(data), _SCREEN_CHUNK)
+    ] or [""]
     in_pieces = "\x1bP\x1b]52;c;" + "\x1b\\\x1bP".join(pieces) + "\x07\x1b\\"
     term = environ.get("TERM", "")
     if environ.get("TMUX") and not environ.get("STY"):

@@ -26,7 +26,10 @@ PATIENCE_S = 0.3  # timeout for a terminal that takes no bytes
 _FROM_KEYS = ("SIGINT", "SIGQUIT")
 """Sent by Ctrl+C and Ctrl+\\ to all programs of a terminal, also while an editor has it."""
 _HANG_UP = 1  # SIGHUP
-_LENT, _OURS = 254, 255  # in the pipe beside the numbers of signals: who has the terminal from there on
+_LENT, _OURS = (
+    254,
+    255,
+)  # in the pipe beside the numbers of signals: who has the terminal from there on
 
 
 class TerminalOutput:
@@ -148,7 +151,9 @@ class SignalGuard:
             for number in os.read(self._pipe[0], 64):
                 if number in (_LENT, _OURS):
                     is_lent = number == _LENT
-                elif number in ENDING and not (is_lent and signal.Signals(number).name in _FROM_KEYS):
+                elif number in ENDING and not (
+                    is_lent and signal.Signals(number).name in _FROM_KEYS
+                ):
                     self._end(number)
 
     def _end(self, number: int) -> None:
@@ -159,7 +164,9 @@ class SignalGuard:
             self._ask(number)
         except Exception:
             logger.exception("could not end in order")
-        threading.Event().wait(self._patience_s)  # a program that ends in time takes this thread with it
+        threading.Event().wait(
+            self._patience_s
+        )  # a program that ends in time takes this thread with it
         os._exit(128 + number)
 
 

@@ -103,7 +103,9 @@ async def page_text(text: str, *, environ: Mapping[str, str] = os.environ) -> No
     await _run_in_terminal(argv, environ, "PAGER", safe_text(text).encode(errors="replace"))
 
 
-def _command(variables: Sequence[str], installed: Sequence[str], environ: Mapping[str, str]) -> list[str]:
+def _command(
+    variables: Sequence[str], installed: Sequence[str], environ: Mapping[str, str]
+) -> list[str]:
     for name in variables:
         if value := environ.get(name, "").strip():
             try:
@@ -165,7 +167,9 @@ def _read(file: Path) -> str:
             "The edited file is not UTF-8 text; nothing was changed.", hint="Save it as UTF-8."
         ) from error
     except OSError as error:
-        raise FileRefused("The editor deleted the file; nothing was changed.", details=str(error)) from error
+        raise FileRefused(
+            "The editor deleted the file; nothing was changed.", details=str(error)
+        ) from error
 
 
 async def open_page(address: str, *, environ: Mapping[str, str] = os.environ) -> bool:
@@ -193,7 +197,9 @@ async def open_file(
         copy = await asyncio.to_thread(write)
     except OSError as error:
         hint = "Check the folder for temporary files."
-        raise FileRefused("The viewer's copy cannot be written.", hint=hint, details=str(error)) from error
+        raise FileRefused(
+            "The viewer's copy cannot be written.", hint=hint, details=str(error)
+        ) from error
     return await asyncio.to_thread(_open, copy.as_uri(), _browser_environment(environ))
 
 
@@ -223,7 +229,9 @@ def _browser_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """Return an environment without browsers that need the terminal."""
     kept = environment_for_others(environ)
     kept.pop("TERM", None)
-    kept["PATH"] = os.pathsep.join(filter(is_runnable, kept.get("PATH", os.defpath).split(os.pathsep)))
+    kept["PATH"] = os.pathsep.join(
+        filter(is_runnable, kept.get("PATH", os.defpath).split(os.pathsep))
+    )
     wished = kept.pop("BROWSER", "wslview" if "WSL_DISTRO_NAME" in kept else "").split(os.pathsep)
     names = {one: PurePath((one.split() or [""])[0]).name for one in wished}
     if browsers := [one for one in wished if names[one] and names[one] not in _IN_THE_TERMINAL]:

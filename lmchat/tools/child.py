@@ -41,7 +41,9 @@ from lmchat.watchdog import ALL_INPUT, bound_log, watched
 MAX_LISTED = 1000
 _LISTED_BYTES = 4 << 20  # definitions of all tools of a server
 _END_S = 0.4  # time for a server to end by the end of its stdin, and again after SIGTERM
-_RELIST_S = 0.5  # between two listings of a server that says all the time that its tools have changed
+_RELIST_S = (
+    0.5  # between two listings of a server that says all the time that its tools have changed
+)
 _LOG_BYTES = 1_000_000
 _SAID_CHARS = 300
 _LOST = ((-32000, "Connection closed"), (-32600, "Session terminated"))
@@ -96,10 +98,14 @@ async def _serve(source: BinaryIO, sink: BinaryIO) -> None:
         if order.server:
             result = await servers[order.server].call(order.tool, order.arguments)
         else:
-            await asyncio.gather(*(server.settled(again=order.again) for server in servers.values()))
+            await asyncio.gather(
+                *(server.settled(again=order.again) for server in servers.values())
+            )
         if result.is_error:
             result = replace(result, text=_without(secrets, result.text))
-        text = cut_result(result.text).encode(errors="replace").decode()  # names of files may be no text
+        text = (
+            cut_result(result.text).encode(errors="replace").decode()
+        )  # names of files may be no text
         tell(ToolReport(number=order.number, result=replace(result, text=text)))
 
     servers: dict[str, _McpServer | _Functions] = {
@@ -111,7 +117,9 @@ async def _serve(source: BinaryIO, sink: BinaryIO) -> None:
     while line := await lines.get():
         order = msgspec.json.decode(line, type=Order)
         if not order.is_cancelled:
-            task = tasks[order.number] = asyncio.create_task(answer(order), name=f"order {order.number}")
+            task = tasks[order.number] = asyncio.create_task(
+                answer(order), name=f"order {order.number}"
+            )
             task.add_done_callback(partial(lambda number, _: tasks.pop(number), order.number))
         elif order.number in tasks:
             tasks[order.number].cancel()
@@ -150,7 +158,9 @@ class _McpServer:
         self._state = ToolServer(name=settings.name)
         self._client: Any = None  # while it is ready
         self._settled = asyncio.Event()
-        self._woken = asyncio.Event()  # by a change of the tools, by a doubt whether it answers, by its end
+        self._woken = (
+            asyncio.Event()
+        )  # by a change of the tools, by a doubt whether it answers, by its end
 
     async def settled(self, *, again: bool) -> None:
         """Return when the server is ready or has failed; start it first, after a failure only if `again`."""
@@ -202,7 +212,9 @@ class _McpServer:
         if isinstance(error, ImportError):
             return "The MCP SDK is not installed. Install it with: pip install 'lmchat[tools]'."
         if isinstance(error, FileNotFoundError):
-            return f"The server {name} cannot start: {error.filename} does not exist. Check [[mcp]]."
+            return (
+                f"The server {name} cannot start: {error.filename} does not exist. Check [[mcp]]."
+            )
         said = safe_line(str(error) or type(error).__name__, limit=_SAID_CHARS).rstrip(".")
         said = f"no answer within {START_S:g} s" if isinstance(error, TimeoutError) else said
         words = f"The server {name} failed: {said}."
@@ -222,13 +234,17 @@ class _McpServer:
 
         with anyio.fail_after(START_S) as limit:
             async with AsyncExitStack() as stack:
-                transport = await self._over_http(stack) if self._settings.url else self._over_pipes()
+                transport = (
+                    await self._over_http(stack) if self._settings.url else self._over_pipes()
+                )
                 info = Implementation(name="lmchat", version=__version__)
                 client = Client(transport, cache=None, client_info=info, message_handler=notice)
                 await stack.enter_async_context(client)
                 session: Any = client.session
                 session.validate_tool_result = _accept_result
-                with suppress(ListenNotSupportedError, SubscriptionLost, MCPError):  # older ones tell unasked
+                with suppress(
+                    ListenNotSupportedError, SubscriptionLost, MCPError
+                ):  # older ones tell unasked
                     await stack.enter_async_context(client.listen(tools_list_changed=True))
                 while True:
                     self._woken.clear()
@@ -258,7 +274,9 @@ class _McpServer:
             trust_env=not Endpoint.parse(self._settings.url).is_local,
             timeout=httpx2.Timeout(START_S, read=None),  # the parent limits the time of a call
         )
-        return streamable_http_client(self._settings.url, http_client=await stack.enter_async_context(client))
+        return streamable_http_client(
+            self._settings.url, http_client=await stack.enter_async_context(client)
+        )
 
     def _over_pipes(self) -> Any:
         """Return the connection to the command, which ends with this process, however that ends."""
@@ -395,7 +413,11 @@ class _Functions:
         except (Exception, SystemExit) as error:  # noqa: BLE001 - of the user's file
             self._error = self._told(error)
         tools = tuple(one.tool for one in self._found.values())
-        self._tell(ToolReport(server=ToolServer(name=FUNCTIONS, state=state, tools=tools, error=self._error)))
+        self._tell(
+            ToolReport(
+                server=ToolServer(name=FUNCTIONS, state=state, tools=tools, error=self._error)
+            )
+        )
 
     def _collect(self, module: ModuleType) -> None:
         errors: list[str] = []
@@ -406,7 +428,9 @@ class _Functions:
             try:
                 self._found[name] = FunctionTool(value)
             except RequestInvalid as error:
-                errors.append(f"{self._path.name}, line {value.__code__.co_firstlineno}: {error.words}")
+                errors.append(
+                    f"{self._path.name}, line {value.__code__.co_firstlineno}: {error.words}"
+                )
         self._error = " ".join(errors)
 
     def _told(self, error: BaseException) -> str:

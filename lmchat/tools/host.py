@@ -117,11 +117,15 @@ class McpHost:
                 self._fail(name, HOST_SILENT)
         return self.servers
 
-    async def call(self, tool: Tool, arguments: Mapping[str, Any], *, timeout_s: float) -> ToolResult:
+    async def call(
+        self, tool: Tool, arguments: Mapping[str, Any], *, timeout_s: float
+    ) -> ToolResult:
         try:
             async with asyncio.timeout(timeout_s):
                 if tool.server in await self._running():
-                    return await self._ask(server=tool.server, tool=tool.name, arguments=dict(arguments))
+                    return await self._ask(
+                        server=tool.server, tool=tool.name, arguments=dict(arguments)
+                    )
         except TimeoutError:
             words = f"No answer within {timeout_s:g} s."
             if tool.outlives_stop:
@@ -146,7 +150,9 @@ class McpHost:
             if self._process is not None:
                 return self._run
             orders = await asyncio.to_thread(self._orders)
-            self._run = [server.name for server in orders.servers] + [FUNCTIONS] * bool(orders.functions)
+            self._run = [server.name for server in orders.servers] + [FUNCTIONS] * bool(
+                orders.functions
+            )
             if not self._run:
                 return []
             try:

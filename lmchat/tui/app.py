@@ -31,7 +31,9 @@ from lmchat.tui.screens.connect import Connect
 from lmchat.tui.screens.models import Models
 from lmchat.tui.themes import LIGHT, THEMES, fitted, short_name, theme_named
 
-_FIRST_KEY_S = 0.03  # what is typed right after the first paint is shown before anything else begins
+_FIRST_KEY_S = (
+    0.03  # what is typed right after the first paint is shown before anything else begins
+)
 _BACKGROUND_S = 0.1  # how long the terminal may take to tell its background
 _COPY_S = 2.5  # how long quitting waits for the worker that copies
 _TWICE_WITHIN_S = 2.0  # two presses of Ctrl+C within this time quit
@@ -105,7 +107,9 @@ class LMChatApp(PatchedApp):
 
     async def action_quit(self) -> None:
         await self.stop_and_save()
-        copying = [worker for worker in self.workers if worker.group == COPYING and worker.is_running]
+        copying = [
+            worker for worker in self.workers if worker.group == COPYING and worker.is_running
+        ]
         if copying:
             with suppress(WorkerError, TimeoutError):
                 async with asyncio.timeout(_COPY_S):
@@ -115,7 +119,9 @@ class LMChatApp(PatchedApp):
     def notify(self, message: str, *, severity: SeverityLevel = "information", **more: Any) -> None:
         if severity == "information":
             self.clear_notifications()
-            for screen in self.screen_stack[-1:]:  # Textual leaves an empty row for each that is replaced
+            for screen in self.screen_stack[
+                -1:
+            ]:  # Textual leaves an empty row for each that is replaced
                 screen.query("ToastHolder").remove()
         super().notify(message, severity=severity, **more)
 
@@ -142,7 +148,9 @@ class LMChatApp(PatchedApp):
             if command is not None and command.scope is not Scope.APP and below is not self.chat:
                 self.connect.leave_page()
             if command is not None:
-                await self.run_action(command.action, self if command.scope is Scope.APP else self.chat)
+                await self.run_action(
+                    command.action, self if command.scope is Scope.APP else self.chat
+                )
 
         found = offers(self.chat if below is self.chat else None)
         self.push_screen(Palette(found, self.workspace.settings.keys), run)
@@ -159,7 +167,9 @@ class LMChatApp(PatchedApp):
         if has_shell():
             super().action_suspend_process()
         else:
-            self.notify("lmchat was not started from a shell, so it cannot be suspended.", markup=False)
+            self.notify(
+                "lmchat was not started from a shell, so it cannot be suspended.", markup=False
+            )
 
     @on(Driver.SignalResume)
     def _paint_all(self) -> None:
@@ -237,7 +247,12 @@ class LMChatApp(PatchedApp):
     def on_background_told(self, event: BackgroundTold) -> None:
         """Follow the terminal where no theme is set; a late answer is ignored."""
         is_in_time = self.workspace.clock() - self._asked_background_s < _BACKGROUND_S
-        if is_in_time and not self._wanted_theme and self.theme == THEMES[0].name and not event.is_dark:
+        if (
+            is_in_time
+            and not self._wanted_theme
+            and self.theme == THEMES[0].name
+            and not event.is_dark
+        ):
             self.theme = LIGHT.name
 
     def on_resize(self, event: events.Resize) -> None:

@@ -56,7 +56,13 @@ def _command(
     kind, _, name = command_id.partition(".")
     action = action or f"{kind}({name!r})"
     return Command(
-        command_id=command_id, keys=keys, label=label, title=title, scope=scope, action=action, **rest
+        command_id=command_id,
+        keys=keys,
+        label=label,
+        title=title,
+        scope=scope,
+        action=action,
+        **rest,
     )
 
 
@@ -156,7 +162,9 @@ def bindings(*scopes: Scope) -> list[Any]:
 
     The configuration can give it another.
     """
-    from textual.binding import Binding  # the plain chat, which uses the table, starts without Textual
+    from textual.binding import (
+        Binding,
+    )  # the plain chat, which uses the table, starts without Textual
 
     return [
         Binding(

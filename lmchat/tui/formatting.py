@@ -57,7 +57,10 @@ def window(value: int | None) -> str:
         return ""
     if value >= 1_000_000:  # noqa: PLR2004 - the rule
         return f"{value / 1_000_000:.3g}M"
-    return f"{round(value / (1024 if value % 1024 == 0 else 1000))}k" if value >= 1000 else str(value)  # noqa: PLR2004 - the rule
+    if value < 1000:  # noqa: PLR2004 - the rule
+        return str(value)
+    thousand = 1024 if value % 1024 == 0 else 1000
+    return f"{round(value / thousand)}k"
 
 
 def so_far(fraction: float | None) -> str:

@@ -96,7 +96,11 @@ def low_contrast(theme: Theme) -> str:
     weak = [
         word
         for word, colours in _WORDS.items()
-        if any(contrast(Color.parse(names[c]), one) < _LEAST_CONTRAST for c in colours for one in grounds)
+        if any(
+            contrast(Color.parse(names[c]), one) < _LEAST_CONTRAST
+            for c in colours
+            for one in grounds
+        )
     ]
     return ", ".join(weak)
 

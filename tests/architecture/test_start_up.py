@@ -41,7 +41,9 @@ def test_version_imports_next_to_nothing(tmp_path):
     }
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["ask", "--help"], ["models", "load", "--help"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "argv", [["--help"], ["ask", "--help"], ["models", "load", "--help"]], ids=" ".join
+)
 def test_help_imports_no_screen_no_network_and_no_disk(tmp_path, argv):
     packages = _packages(_imported("-m", "lmchat", *argv, home=tmp_path))
     assert not packages & {"textual", "httpx", "rich", "asyncio", "sqlite3", "platformdirs"}
@@ -129,7 +131,16 @@ _MORE_AT_FIRST_PAINT = {
 }
 """What the first paint imports beside what Textual itself does; every start pays for each further name."""
 _NEVER_UNASKED = {
-    *("keyring", "jsonschema", "referencing", "shtab", "click", "httpx._main", "rich.progress", "ctypes"),
+    *(
+        "keyring",
+        "jsonschema",
+        "referencing",
+        "shtab",
+        "click",
+        "httpx._main",
+        "rich.progress",
+        "ctypes",
+    ),
     *("textual.widgets._markdown", "http.server", "xllamacpp"),
 }
 """What no screen at rest has imported."""
@@ -171,7 +182,14 @@ def test_the_first_paint_waits_for_no_part_of_lmchat_that_is_not_on_it(first_pai
     assert not ours & {
         f"lmchat.{name}"
         for name in (
-            *("cli.parser", "cli.wiring", "engine", "machine.programs", "proxy", "storage.database"),
+            *(
+                "cli.parser",
+                "cli.wiring",
+                "engine",
+                "machine.programs",
+                "proxy",
+                "storage.database",
+            ),
             *(
                 "tui.screens.dialog",
                 "tui.widgets.field",
@@ -189,10 +207,15 @@ def test_who_finds_a_server_at_once_pays_nothing_for_the_welcome_page(tmp_path):
     modules = json.loads(file.read_text())["modules"]
     assert "lmchat.tui.screens.connect" in modules
     unwanted = re.compile(r"lmchat\.machine\.programs\b")
-    assert [one for one in modules if unwanted.match(one) or "welcome" in one or "ask_dialog" in one] == []
+    assert [
+        one for one in modules if unwanted.match(one) or "welcome" in one or "ask_dialog" in one
+    ] == []
 
 
 def test_importing_the_package_does_nothing(tmp_path):
-    done = run([PYTHON, "-c", "import lmchat, lmchat.__main__, lmchat.paths, lmchat.cli.run"], home=tmp_path)
+    done = run(
+        [PYTHON, "-c", "import lmchat, lmchat.__main__, lmchat.paths, lmchat.cli.run"],
+        home=tmp_path,
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert list(tmp_path.iterdir()) == []

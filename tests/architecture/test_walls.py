@@ -20,7 +20,12 @@ def _name(path):
 def _definitions():
     """Every class of ours, as (module, syntax tree)."""
     trees = [(path.name, ast.parse(path.read_text())) for path in _MODULES]
-    return [(name, node) for name, tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    return [
+        (name, node)
+        for name, tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+    ]
 
 
 @cache
@@ -51,7 +56,12 @@ def test_no_object_has_more_methods_than_a_reader_can_keep_in_mind():
     kinds = ast.FunctionDef | ast.AsyncFunctionDef
     sizes = {
         name: len(
-            {item.name for link in _chain(name) for item in _classes()[link].body if isinstance(item, kinds)}
+            {
+                item.name
+                for link in _chain(name)
+                for item in _classes()[link].body
+                if isinstance(item, kinds)
+            }
         )
         for name in _classes()
     }
@@ -69,6 +79,8 @@ def test_nothing_names_the_place_where_it_was_made():
         _name(path)
         for folder in ("lmchat", "tests", "docs", ".ci")
         for path in (ROOT / folder).rglob("*")
-        if path.is_file() and path.suffix in (".py", ".md", ".toml", ".tcss", "") and home in path.read_text()
+        if path.is_file()
+        and path.suffix in (".py", ".md", ".toml", ".tcss", "")
+        and home in path.read_text()
     ]
     assert found == []

@@ -24,12 +24,17 @@ OFFENDERS = re.compile(
 )
 PROMPTS = {"continuation.py", "wire.py"}  # modules whose texts go to a model
 NAMES = {name for name, kind in vars(errors).items() if isinstance(kind, type)} | {"NothingAnswers"}
-SELF_EXPLAINING = {"RequestInvalid", "EndpointNotAllowed"}  # errors whose message says what is allowed
+SELF_EXPLAINING = {
+    "RequestInvalid",
+    "EndpointNotAllowed",
+}  # errors whose message says what is allowed
 WITHOUT_STEP = re.compile(
     r"--all exports|Stopped before|Interrupted|This client|Streaming failed: lmchat|The sessions are closed"
     r"|This answer was not|“\{|\{\} cannot be read|The output|The temporary file|The editor deleted"
 )
-FIXED = re.compile("Endpoint must be localhost|No LM Studio model selected|No LMStudio server detected")
+FIXED = re.compile(
+    "Endpoint must be localhost|No LM Studio model selected|No LMStudio server detected"
+)
 """Texts that scripts rely on, which have no full stop."""
 
 
@@ -45,22 +50,30 @@ def texts_of(path: Path) -> Iterator[tuple[int, str]]:
 def message_of(node: ast.expr) -> str:
     """Return a text with `{}` for each expression; empty where it is not written there."""
     if isinstance(node, ast.JoinedStr):
-        return "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+        return "".join(
+            str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values
+        )
     return str(node.value) if isinstance(node, ast.Constant) else ""
 
 
 def test_texts_have_no_known_offender() -> None:
-    texts = [(path, *text) for path in MODULES if path.name not in PROMPTS for text in texts_of(path)]
+    texts = [
+        (path, *text) for path in MODULES if path.name not in PROMPTS for text in texts_of(path)
+    ]
     assert [one for one in texts if " " in one[-1] and OFFENDERS.search(one[-1])] == []
 
 
 def test_errors_end_with_a_full_stop_and_have_a_next_step() -> None:
-    for node in (node for path in MODULES for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))):
+    for node in (
+        node for path in MODULES for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    ):
         name = getattr(node.func, "id", "") if isinstance(node, ast.Call) else ""
         if name not in NAMES or not node.args or not (message := message_of(node.args[0])):
             continue
         assert message.endswith((".", "{}")) or FIXED.search(message), message
-        has_step = any(keyword.arg in ("hint", None) for keyword in node.keywords) or len(node.args) > 1
+        has_step = (
+            any(keyword.arg in ("hint", None) for keyword in node.keywords) or len(node.args) > 1
+        )
         assert has_step or name in SELF_EXPLAINING or WITHOUT_STEP.search(message), message
 
 

@@ -38,7 +38,9 @@ _LIBRARIES = ("textual", "rich", "httpx", "markdown-it-py", "msgspec")
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    names = ", ".join((*ROWS, *(f"{name} (all of: {' '.join(rows)})" for name, rows in GROUPS.items())))
+    names = ", ".join(
+        (*ROWS, *(f"{name} (all of: {' '.join(rows)})" for name, rows in GROUPS.items()))
+    )
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of: {names}; without one, all")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--json", type=Path)
@@ -49,7 +51,9 @@ def main() -> int:
     load, began_s = os.getloadavg(), time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), options.runs)
-        print(f"This machine takes {bench.slowness:.1f} times as long; limits of times are wider by that.")
+        print(
+            f"This machine takes {bench.slowness:.1f} times as long; limits of times are wider by that."
+        )
         _print(["figure", "value", "must", "aim", "verdict"])
         found = [row for name in wanted for row in _of(name, bench)]
     took_s = time.perf_counter() - began_s
@@ -62,7 +66,10 @@ def main() -> int:
                 f"  {row['verdict']}: {row['figure'].strip()}: {row['value']} ({row['must']}; {row['aim']})"
             )
     if options.json:
-        _write(options.json, {"runs": options.runs, "took_s": round(took_s), "load": load, "rows": found})
+        _write(
+            options.json,
+            {"runs": options.runs, "took_s": round(took_s), "load": load, "rows": found},
+        )
     return worst(row["verdict"] for row in found) == MUST_MISSED
 
 

@@ -119,7 +119,9 @@ def row(figure: str, value: str, must: str = "", aim: str = "") -> Row:
     return {"figure": figure, "value": value, "must": must, "aim": aim}
 
 
-def ratio_row(figure: str, ours: list[float], base: list[float], must: str = "", aim: str = "") -> Row:
+def ratio_row(
+    figure: str, ours: list[float], base: list[float], must: str = "", aim: str = ""
+) -> Row:
     return row(figure, f"{median(ours) / median(base):.2f} x", must, aim)
 
 

@@ -81,7 +81,9 @@ class Moved(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         url = request.url.copy_with(port=self._places.get(request.url.port or 80, 1))
-        moved = httpx.Request(request.method, url, headers=request.headers, extensions=request.extensions)
+        moved = httpx.Request(
+            request.method, url, headers=request.headers, extensions=request.extensions
+        )
         return await self._inner.handle_async_request(moved)
 
     async def aclose(self) -> None:

@@ -49,7 +49,9 @@ def find(bench: Bench) -> Iterator[Row]:
             echoes.append(_echo(drawn))
         figure = f"find, {_COUNT} messages, {name}: key -> shown"
         yield row(figure, f"{median(shown):.0f} ms", must, "<= 50 ms")
-        yield row("  a key typed while all are counted, worst", f"{max(echoes):.0f} ms", "<= 100 ms")
+        yield row(
+            "  a key typed while all are counted, worst", f"{max(echoes):.0f} ms", "<= 100 ms"
+        )
         yield row("  CPU, all keys of it", f"{median(cpus):.0f} ms")
     drawn.type(_ESCAPE)
     time.sleep(0.5)

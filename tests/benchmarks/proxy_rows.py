@@ -42,7 +42,9 @@ def proxy(bench: Bench) -> Iterator[Row]:
         sent_s = [at_s for at_s, _ in bench.server.written]
         late += [(came - sent) * 1e3 for came, sent in zip(came_s, sent_s, strict=False)]
     added = p95(late_ms["lmchat"]) - median(late_ms["httpx"])
-    yield row("proxy layer: latency added to an event, p95", f"{added:.2f} ms", "<= 5 ms", "<= 1 ms")
+    yield row(
+        "proxy layer: latency added to an event, p95", f"{added:.2f} ms", "<= 5 ms", "<= 1 ms"
+    )
 
 
 def _cpu(bench: Bench, how: str) -> Iterator[Row]:

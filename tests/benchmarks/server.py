@@ -8,7 +8,9 @@ import threading
 import time
 from contextlib import suppress
 
-MODELS = json.dumps({"object": "list", "data": [{"id": "bench", "object": "model", "owned_by": "bench"}]})
+MODELS = json.dumps(
+    {"object": "list", "data": [{"id": "bench", "object": "model", "owned_by": "bench"}]}
+)
 
 
 class PacedServer:
@@ -63,7 +65,9 @@ class PacedServer:
                     break
                 is_known = "/models" in head.split("\r\n")[0]
                 status, body = (
-                    ("200 OK", MODELS) if is_known else ("404 Not Found", '{"error":"no such path"}')
+                    ("200 OK", MODELS)
+                    if is_known
+                    else ("404 Not Found", '{"error":"no such path"}')
                 )
                 writer.write(
                     f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode()
@@ -76,7 +80,9 @@ class PacedServer:
         self.done.clear()
         self.hung_up.clear()
         watch = asyncio.ensure_future(self._watch(reader))
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
+        writer.write(
+            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
+        )
         start_s, sent, first = time.perf_counter(), 0, 0
         pieces = [self.text[at : at + self.piece] for at in range(0, len(self.text), self.piece)]
         for number, piece in enumerate(pieces, 1):
@@ -99,7 +105,9 @@ class PacedServer:
         self.is_sent.set()
         await self._finish(writer, watch, len(pieces))
 
-    async def _finish(self, writer: asyncio.StreamWriter, watch: asyncio.Future, tokens: int) -> None:
+    async def _finish(
+        self, writer: asyncio.StreamWriter, watch: asyncio.Future, tokens: int
+    ) -> None:
         if self.ahead:
             await asyncio.wait([watch], timeout=1)
         with suppress(ConnectionError):

@@ -8,7 +8,17 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from tests.benchmarks.bench import BARE_PAINTED, PAINTED, PROMPTED, Bench, Row, cpu_of, median, ratio_row, row
+from tests.benchmarks.bench import (
+    BARE_PAINTED,
+    PAINTED,
+    PROMPTED,
+    Bench,
+    Row,
+    cpu_of,
+    median,
+    ratio_row,
+    row,
+)
 from tests.benchmarks.stores import fill_store, text_bytes
 from tests.benchmarks.terminal import Drawn
 
@@ -58,12 +68,20 @@ def start(bench: Bench) -> Iterator[Row]:
         "first key echoed : bare", "key", ours, bare, names=names, limits=("<= 1.4 x", "<= 1.2 x")
     )
     memory = [median([one.memory_mb for one in starts]) for starts in (ours, bare)]
-    yield row("memory at the prompt above bare", f"{memory[0] - memory[1]:.1f} MB", "<= 30 MB", "<= 15 MB")
+    yield row(
+        "memory at the prompt above bare", f"{memory[0] - memory[1]:.1f} MB", "<= 30 MB", "<= 15 MB"
+    )
     yield row("  lmchat; bare", f"{memory[0]:.0f}; {memory[1]:.0f} MB")
 
 
 def _compared(
-    figure: str, what: str, ours: list[Start], base: list[Start], *, names: str, limits: tuple[str, str]
+    figure: str,
+    what: str,
+    ours: list[Start],
+    base: list[Start],
+    *,
+    names: str,
+    limits: tuple[str, str],
 ) -> Iterator[Row]:
     """Compare times, and what was used of a core until then: a busy machine does not change that."""
     for name, words, asked in ((f"{what}_s", "", limits), (f"{what}_cpu_s", "  in CPU, ", ())):

@@ -17,7 +17,12 @@ from tests.benchmarks.stores import RARE, RARE_SIGN, fill
 from tests.benchmarks.texts import mixed
 from tests.support.chats import answer, header, say
 
-_COUNTS = {10: 25, 1_000: 25, 10_000: 25, 100_000: 100}  # messages, and how many ms a search may take
+_COUNTS = {
+    10: 25,
+    1_000: 25,
+    10_000: 25,
+    100_000: 100,
+}  # messages, and how many ms a search may take
 _LIMIT = 20
 _QUERIES = {
     "a word": "ka",
@@ -51,7 +56,9 @@ def search(bench: Bench) -> Iterator[Row]:
             f"<= {most_ms} ms",
             slowest,
         )
-        yield row("  file : its texts", f"{path.stat().st_size / size:.2f} x", "", f"{size / 1e6:.1f} MB")
+        yield row(
+            "  file : its texts", f"{path.stat().st_size / size:.2f} x", "", f"{size / 1e6:.1f} MB"
+        )
         if count == max(_COUNTS):
             for name, ms in taken.items():
                 yield row(f"  {name}", f"{ms:.1f} ms")
@@ -63,7 +70,8 @@ def search(bench: Bench) -> Iterator[Row]:
                 "<= 16 ms",
             )
             yield row(
-                "  a prompt kept, median, meanwhile : without", f"{append_ms:.1f} : {calm_append_ms:.1f} ms"
+                "  a prompt kept, median, meanwhile : without",
+                f"{append_ms:.1f} : {calm_append_ms:.1f} ms",
             )
 
 
@@ -155,7 +163,9 @@ def killed(bench: Bench) -> Iterator[Row]:
         sent = [(at_s, chars) for at_s, chars in bench.server.written if at_s <= killed_s]
         kept = len(asyncio.run(_last(home)).text)
         lost_chars.append(max(sent[-1][1] - kept, 0))
-        lost_ms.append(max((killed_s - at_s for at_s, chars in sent if chars > kept), default=0) * 1e3)
+        lost_ms.append(
+            max((killed_s - at_s for at_s, chars in sent if chars > kept), default=0) * 1e3
+        )
     figure = f"{KILLS * bench.runs} kills in mid-answer: text lost, worst / median"
     yield row(figure, f"{max(lost_ms):.0f} / {median(lost_ms):.0f} ms", "<= 250 ms")
     yield row("  the same in characters", f"{max(lost_chars)} / {median(lost_chars):.0f}")

@@ -32,7 +32,9 @@ _CODE = "```python\ndef {0}_{1}(self, {2}: int) -> str:\n    return self.{1}->{2
 def texts(count: int) -> Iterator[str]:
     """Yield texts of 0.1 to 1.5 kB: words by Zipf's law, some code, some Chinese."""
     dice = random.Random(1)  # noqa: S311 - repeats
-    words = ["".join(dice.choices(_SYLLABLES, k=dice.choice((1, 2, 2, 3, 4)))) for _ in range(60_000)]
+    words = [
+        "".join(dice.choices(_SYLLABLES, k=dice.choice((1, 2, 2, 3, 4)))) for _ in range(60_000)
+    ]
     shares = [1 / (place + 1) for place in range(len(words))]
     cumulated = [0.0]
     for share in shares:
@@ -69,7 +71,8 @@ def fill(path: Path, count: int) -> int:
                 )
                 if number % 6 == 1:
                     message = replace(
-                        message, parts=(ReasoningPart(text=f"Hm, {text[:200]}"), TextPart(text=text))
+                        message,
+                        parts=(ReasoningPart(text=f"Hm, {text[:200]}"), TextPart(text=text)),
                     )
                 write.put_whole(connection, session.session_id, message)
                 write.make_leaf(connection, session.session_id, message, moment)
@@ -111,5 +114,7 @@ async def _fill(home: Path, count: int) -> None:
         parent = message.message_id
     await store.aclose()
     with closing(connect(home / "sessions.db")) as connection:
-        while index_batch(connection):  # else each start would go on with the index of what came at once
+        while index_batch(
+            connection
+        ):  # else each start would go on with the index of what came at once
             pass

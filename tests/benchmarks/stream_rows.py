@@ -24,7 +24,9 @@ def _stream(bench: Bench, text: str, keys: int = 0, rate: float = 100) -> dict:
     echoes = []
     time.sleep(1)
     for number in range(keys):
-        key = chr(0x4E00 + number)  # a sign of its own, so that nothing else can be taken for its echo
+        key = chr(
+            0x4E00 + number
+        )  # a sign of its own, so that nothing else can be taken for its echo
         mark, at_s = drawn.count, time.perf_counter()
         drawn.type(key)
         echoes.append((drawn.wait_for(key, since=mark) - at_s) * 1e3)
@@ -78,7 +80,8 @@ def stream(bench: Bench) -> Iterator[Row]:
     yield ratio_row("CPU per 1k tokens at 100 tok/s : Log", cpus, logs, "<= 0.45 x", "<= 0.3 x")
     per_1k = 4_000 / len(text)
     yield row(
-        "  the same in seconds, lmchat; Log", f"{median(cpus) * per_1k:.2f}; {median(logs) * per_1k:.2f} s"
+        "  the same in seconds, lmchat; Log",
+        f"{median(cpus) * per_1k:.2f}; {median(logs) * per_1k:.2f} s",
     )
     lags = [lag for one in ours for lag in one["lag_ms"]]
     yield row(
@@ -94,7 +97,11 @@ def stream(bench: Bench) -> Iterator[Row]:
 def echo(bench: Bench) -> Iterator[Row]:
     for rate in (100, 200):
         text = mixed(16 * rate)
-        echoes = [ms for _ in range(bench.runs) for ms in _stream(bench, text, keys=20, rate=rate)["echo_ms"]]
+        echoes = [
+            ms
+            for _ in range(bench.runs)
+            for ms in _stream(bench, text, keys=20, rate=rate)["echo_ms"]
+        ]
         yield row(
             f"key echo while streaming at {rate} tok/s, p50 / p95",
             f"{median(echoes):.1f} / {p95(echoes):.1f} ms",
@@ -143,7 +150,10 @@ def flood(bench: Bench) -> Iterator[Row]:
         times.append(shown_s - bench.server.written[-1][0])
         drawn.end()
     yield row(
-        "20 000 tokens at full speed: last sent -> shown", f"{median(times):.2f} s", "<= 0.5 s", "<= 0.2 s"
+        "20 000 tokens at full speed: last sent -> shown",
+        f"{median(times):.2f} s",
+        "<= 0.5 s",
+        "<= 0.2 s",
     )
 
 
@@ -183,7 +193,11 @@ def growth(bench: Bench) -> Iterator[Row]:
         for kind in ("prose", *_SHAPES):
             found.setdefault(kind, []).append(_growing(bench, KINDS[kind](20_000 + more), 20_000))
     yield ratio_row(
-        "CPU per 1k tokens, answer of 200 kB : 2 kB", found["200000"], found["2000"], "<= 1.3 x", "<= 1.1 x"
+        "CPU per 1k tokens, answer of 200 kB : 2 kB",
+        found["200000"],
+        found["2000"],
+        "<= 1.3 x",
+        "<= 1.1 x",
     )
     yield ratio_row(
         "the same, session of 10 000 messages : 10",
@@ -194,7 +208,11 @@ def growth(bench: Bench) -> Iterator[Row]:
     )
     for kind in _SHAPES:
         yield ratio_row(
-            f"the same, one {kind} of 20 kB : prose", found[kind], found["prose"], "<= 2 x", "<= 1.3 x"
+            f"the same, one {kind} of 20 kB : prose",
+            found[kind],
+            found["prose"],
+            "<= 2 x",
+            "<= 1.3 x",
         )
     seconds = "; ".join(f"{median(found[kind]):.2f}" for kind in ("2000", "200000", "prose"))
     yield row("  the same in seconds, 2 kB; 200 kB; prose", f"{seconds} s")

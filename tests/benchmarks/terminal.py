@@ -17,7 +17,9 @@ from pathlib import Path
 from tests.support.pty_program import Terminal
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
-_OF_ALL_THREADS = 2  # Linux's name of the clock of another process: its number with all bits turned, and this
+_OF_ALL_THREADS = (
+    2  # Linux's name of the clock of another process: its number with all bits turned, and this
+)
 _REST_S = 0.25
 _REST_SHARE = 0.02  # of a core; a program that only polls takes a tenth of it
 
@@ -25,7 +27,9 @@ _REST_SHARE = 0.02  # of a core; a program that only polls takes a tenth of it
 class Drawn:
     """Starts a program and keeps what it draws, as (time, bytes)."""
 
-    def __init__(self, argv: Sequence[str], env: dict[str, str], size: tuple[int, int] = (120, 40)) -> None:
+    def __init__(
+        self, argv: Sequence[str], env: dict[str, str], size: tuple[int, int] = (120, 40)
+    ) -> None:
         self.began_s = time.perf_counter()
         self._size = size
         self.pid, self.master = pty.fork()

@@ -26,7 +26,9 @@ _HOSTILE = {
 
 
 def question(arguments: object, *, name: str = "shell/run", columns: int = 80) -> list[str]:
-    call = ToolCallPart(call_id="c1", name=name, arguments=json.dumps(arguments, ensure_ascii=False))
+    call = ToolCallPart(
+        call_id="c1", name=name, arguments=json.dumps(arguments, ensure_ascii=False)
+    )
     return call_question(call, columns).split("\n")
 
 

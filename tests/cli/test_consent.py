@@ -21,7 +21,14 @@ def typed(monkeypatch):
 
 @pytest.mark.parametrize(
     ("line", "is_yes"),
-    [("y\n", True), (" YES \n", True), ("n\n", False), ("\n", False), ("yep\n", False), ("\x04", False)],
+    [
+        ("y\n", True),
+        (" YES \n", True),
+        ("n\n", False),
+        ("\n", False),
+        ("yep\n", False),
+        ("\x04", False),
+    ],
 )
 async def test_only_a_yes_is_a_yes(typed, capsys, line, is_yes):
     typed(line)

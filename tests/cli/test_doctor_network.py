@@ -16,7 +16,9 @@ def test_without_proxies_all_is_well():
     assert proxy_finding({"no_proxy": "x", "HTTP_PROXY": " "}, REMOTE).grade is Grade.OK
 
 
-@pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"])
+@pytest.mark.parametrize(
+    "name", ["http_proxy", "HTTP_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]
+)
 def test_a_proxy_is_named_with_who_goes_through_it(name):
     found = proxy_finding({name: "http://proxy:3128"}, REMOTE)
     assert found.grade is Grade.OK
@@ -44,7 +46,9 @@ def test_the_password_of_a_proxy_is_told_nowhere(value, monkeypatch):
     monkeypatch.setenv("http_proxy", value)
     error = proxy_unavailable(Endpoint.parse("http://gpu-box:8000"), "")
     assert "proxy" in error.message
-    assert not {"secret", "user", "12", "ada"} & set(re.findall(r"\w+", f"{error.message} {error.hint}"))
+    assert not {"secret", "user", "12", "ada"} & set(
+        re.findall(r"\w+", f"{error.message} {error.hint}")
+    )
 
 
 def test_a_proxy_on_ipv6_is_told_as_it_is_written():
@@ -52,7 +56,9 @@ def test_a_proxy_on_ipv6_is_told_as_it_is_written():
     assert "http_proxy=http://[::1]:3128" in found.cause
 
 
-@pytest.mark.parametrize("value", ["socks5://proxy:1080", "ftp://proxy:1", "http://", "http://proxy:port"])
+@pytest.mark.parametrize(
+    "value", ["socks5://proxy:1080", "ftp://proxy:1", "http://", "http://proxy:port"]
+)
 def test_a_proxy_that_cannot_be_used_is_a_fault_where_it_is_needed(value):
     found = proxy_finding({"ALL_PROXY": value}, REMOTE)
     assert found.grade is Grade.FAULT

@@ -91,9 +91,7 @@ def test_a_key_below_endpoints_goes_to_its_address_wherever_that_is_named(
 ):
     lead_here(monkeypatch, FAR)
     line, env, options = ADDRESSES[address]
-    own = (
-        f'{line if address == "endpoint" else ""}\n[[endpoints]]\nname = "own"\nurl = "URL"\n{OWN_KEYS[key]}'
-    )
+    own = f'{line if address == "endpoint" else ""}\n[[endpoints]]\nname = "own"\nurl = "URL"\n{OWN_KEYS[key]}'
     done = ask(cli, own, env | {"OWN_KEY": KEY}, options, f"http://{FAR}:{server.port}")
     assert (is_sent(server), done.returncode) == (True, 0)
 
@@ -109,9 +107,15 @@ def test_a_stored_key_goes_to_its_address_wherever_that_is_named(monkeypatch, cl
 
 @pytest.mark.parametrize(
     ("key_address", "address"),
-    [("http://{}:{}", "https://{}:{}"), ("https://{}:{}", "http://{}:{}"), ("http://{}:1", "http://{}:{}")],
+    [
+        ("http://{}:{}", "https://{}:{}"),
+        ("https://{}:{}", "http://{}:{}"),
+        ("http://{}:1", "http://{}:{}"),
+    ],
 )
-def test_a_key_of_another_scheme_or_port_of_the_same_host_is_not_sent(monkeypatch, cli, key_address, address):
+def test_a_key_of_another_scheme_or_port_of_the_same_host_is_not_sent(
+    monkeypatch, cli, key_address, address
+):
     monkeypatch.setenv("SSL_CERT_FILE", AUTHORITY)
     cli.env["SSL_CERT_FILE"] = AUTHORITY
     lead_here(monkeypatch, "workstation.lan")
@@ -120,7 +124,9 @@ def test_a_key_of_another_scheme_or_port_of_the_same_host_is_not_sent(monkeypatc
         plain(server, "tiny", key=KEY)
         own = key_address.format("workstation.lan", server.port)
         cli.configure(f'allowed_hosts = ["workstation.lan"]\nendpoint = "{own}"\napi_key = "{KEY}"')
-        done = cli("--endpoint", address.format("workstation.lan", server.port), "ask", "-m", "tiny", "Hi")
+        done = cli(
+            "--endpoint", address.format("workstation.lan", server.port), "ask", "-m", "tiny", "Hi"
+        )
         assert server.requests
         assert not is_sent(server)
     assert f"The API key in config.toml was not sent: it is for {own}" in done.stderr
@@ -131,7 +137,9 @@ def test_a_key_of_another_scheme_or_port_of_the_same_host_is_not_sent(monkeypatc
 def test_no_key_follows_a_redirect(cli, server, status):
     with ScriptedServer() as there:
         plain(there, "tiny", key=KEY)
-        server.unknown = text_reply("", status=status, headers={"Location": f"{there.url}/v1/models"})
+        server.unknown = text_reply(
+            "", status=status, headers={"Location": f"{there.url}/v1/models"}
+        )
         server.forget()
         done = ask(cli, f'endpoint = "URL"\napi_key = "{KEY}"', {}, (), server.url)
         assert done.returncode == 1
@@ -142,7 +150,11 @@ def test_no_key_follows_a_redirect(cli, server, status):
 def keys_of(tmp_path, text="", environ=None, **flags):
     file = tmp_path / "config.toml"
     file.write_text(text)
-    keys = Keys(load(file, environ or {}, Flags(**flags)), environ or {}, Credentials(tmp_path / "keys.toml"))
+    keys = Keys(
+        load(file, environ or {}, Flags(**flags)),
+        environ or {},
+        Credentials(tmp_path / "keys.toml"),
+    )
     keys.load()
     return keys
 
@@ -165,7 +177,12 @@ PLACES = (
         ("api_key='k'", {}, {"endpoint": "http://[::1]:8080"}, PLACES[1:2]),
         ("api_key='k'", {"LLM_BASE_URL": "http://nas:1337"}, {}, PLACES[:2]),
         ("api_key='k'\nendpoint='http://nas:1337'", {}, {}, PLACES[2:3]),
-        ("api_key='k'\nendpoint='http://nas:1337'", {}, {"endpoint": "https://nas:1337"}, PLACES[2:3]),
+        (
+            "api_key='k'\nendpoint='http://nas:1337'",
+            {},
+            {"endpoint": "https://nas:1337"},
+            PLACES[2:3],
+        ),
         ("endpoint='http://nas:1337'", {"LMCHAT_API_KEY": "k"}, {}, PLACES[:2]),
         ("", {"LMCHAT_API_KEY": "k", "LLM_BASE_URL": "http://nas:1337"}, {}, PLACES[2:3]),
         ("", {"OPENAI_API_KEY": "k"}, {}, PLACES[4:]),

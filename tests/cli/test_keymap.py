@@ -13,7 +13,9 @@ def _told(tmp_path, text):
     return [problem.sentence.removeprefix(f"{tmp_path}/") for problem in problems]
 
 
-@pytest.mark.parametrize("key", ["f9", "ctrl+y", "alt+left", "ctrl+shift+f2", "left_curly_bracket", "é"])
+@pytest.mark.parametrize(
+    "key", ["f9", "ctrl+y", "alt+left", "ctrl+shift+f2", "left_curly_bracket", "é"]
+)
 def test_a_key_that_there_is_may_be_given(tmp_path, key):
     assert _told(tmp_path, f'[keys]\nfile = "{key}"') == []
 

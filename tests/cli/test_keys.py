@@ -38,7 +38,12 @@ def _of(keys, url):
 def test_a_key_goes_to_its_own_server_only(keys_of):
     keys = keys_of('endpoint = "http://127.0.0.1:1337"\napi_key = "k"')
     assert _of(keys, "http://127.0.0.1:1337/v1") == "k"
-    for other in ("http://127.0.0.1:1338", "http://localhost:1337", "https://127.0.0.1:1337", _OPENAI):
+    for other in (
+        "http://127.0.0.1:1338",
+        "http://localhost:1337",
+        "https://127.0.0.1:1337",
+        _OPENAI,
+    ):
         assert _of(keys, other) is None
 
 
@@ -59,7 +64,11 @@ def test_a_key_without_a_server_goes_to_this_machine_only(keys_of):
 def test_the_key_of_openai_goes_to_openai_only(keys_of):
     keys = keys_of(environ={"OPENAI_API_KEY": "k"})
     assert _of(keys, _OPENAI) == "k"
-    for other in ("http://api.openai.com", "https://api.openai.com.evil.com", "http://127.0.0.1:1234"):
+    for other in (
+        "http://api.openai.com",
+        "https://api.openai.com.evil.com",
+        "http://127.0.0.1:1234",
+    ):
         assert _of(keys, other) is None
 
 
@@ -99,7 +108,9 @@ def test_an_own_server_takes_its_key_from_environment_command_or_file(keys_of):
     ],
 )
 def test_a_command_that_fails_is_told_without_what_it_printed(keys_of, command, why):
-    keys = keys_of(f"[[endpoints]]\nname='a'\nurl='http://a:1'\napi_key_cmd='echo secret >&2; {command}'")
+    keys = keys_of(
+        f"[[endpoints]]\nname='a'\nurl='http://a:1'\napi_key_cmd='echo secret >&2; {command}'"
+    )
     assert _of(keys, "http://a:1") is None
     assert keys.warnings == [f"api_key_cmd of endpoint 'a' {why}."]
 
@@ -107,7 +118,9 @@ def test_a_command_that_fails_is_told_without_what_it_printed(keys_of, command, 
 def test_a_stored_key_holds_where_nothing_is_configured(keys_of):
     stored = {"http://127.0.0.1:1337": "stored"}
     assert _of(keys_of(stored=stored), "http://127.0.0.1:1337") == "stored"
-    assert _of(keys_of(environ={"LMCHAT_API_KEY": "k"}, stored=stored), "http://127.0.0.1:1337") == "k"
+    assert (
+        _of(keys_of(environ={"LMCHAT_API_KEY": "k"}, stored=stored), "http://127.0.0.1:1337") == "k"
+    )
 
 
 def test_a_key_that_was_accepted_holds_at_once_and_in_the_next_run(keys_of):
@@ -227,7 +240,9 @@ BAD = "s3cret\x07"
         ("", {}, "the system keyring"),
     ],
 )
-def test_a_key_that_cannot_be_sent_is_told_by_its_source_and_without_its_words(keys_of, own, environ, source):
+def test_a_key_that_cannot_be_sent_is_told_by_its_source_and_without_its_words(
+    keys_of, own, environ, source
+):
     text = f"[[endpoints]]\nname='a'\nurl='http://a:1'\n{own}"
     stored = {"http://a:1": BAD} if source == "credentials.toml" else None
     ring = MemoryKeyring(**{"http://a:1": BAD}) if "keyring" in source else None
@@ -282,6 +297,8 @@ def test_a_configured_key_that_cannot_be_sent_is_a_problem_of_the_configuration(
 def test_a_key_command_gets_the_environment_without_the_keys_of_lmchat(keys_of, monkeypatch):
     monkeypatch.setenv("LMCHAT_API_KEY", "of-lmchat")
     monkeypatch.setenv("STORE", "mine")
-    text = "[[endpoints]]\nname='a'\nurl='http://a:1'\napi_key_cmd='echo \"$LMCHAT_API_KEY/$STORE\"'"
+    text = (
+        "[[endpoints]]\nname='a'\nurl='http://a:1'\napi_key_cmd='echo \"$LMCHAT_API_KEY/$STORE\"'"
+    )
     keys = keys_of(text, {"LMCHAT_API_KEY": "of-lmchat", "STORE": "mine", "PATH": "/usr/bin:/bin"})
     assert _of(keys, "http://a:1") == "/mine"

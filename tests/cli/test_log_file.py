@@ -27,7 +27,9 @@ def _entries(tmp_path):
     for handler in logging.getLogger().handlers:
         if isinstance(handler, LogFile):
             handler.close()
-    return [json.loads(line) for line in (tmp_path / "state" / "lmchat.log").read_text().splitlines()]
+    return [
+        json.loads(line) for line in (tmp_path / "state" / "lmchat.log").read_text().splitlines()
+    ]
 
 
 def test_a_record_is_one_line_of_json(logger, tmp_path):

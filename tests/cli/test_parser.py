@@ -43,7 +43,9 @@ _LEAVES = [
     ("option", "name", "value", "command"),
     [(*_SHARED[number % len(_SHARED)], leaf) for number, leaf in enumerate(_LEAVES)],
 )
-def test_an_option_holds_before_between_and_after_the_words_of_a_command(option, name, value, command):
+def test_an_option_holds_before_between_and_after_the_words_of_a_command(
+    option, name, value, command
+):
     for place in range(len(command) + 1):
         if place and command[place - 1 : place + 1] == ["ask", "hi"]:
             continue
@@ -70,14 +72,21 @@ def test_allowed_hosts_are_gathered_from_everywhere(places):
     assert parse([*words, "--allow-host", "last"]).allowed_hosts == (*expected, "last")
 
 
-@pytest.mark.parametrize("words", [["--temporary", "ask", "x"], ["ask", "--temporary", "x"], ["--temporary"]])
+@pytest.mark.parametrize(
+    "words", [["--temporary", "ask", "x"], ["ask", "--temporary", "x"], ["--temporary"]]
+)
 def test_a_switch_holds_before_and_after(words):
     assert parse(words).temporary
 
 
 def test_options_without_a_command_open_the_chat_screen():
     options = parse(["-m", "m", "-r", "last", "--system", "s"])
-    assert (options.handler, options.model, options.resume, options.system_prompt) == ("", "m", "last", "s")
+    assert (options.handler, options.model, options.resume, options.system_prompt) == (
+        "",
+        "m",
+        "last",
+        "s",
+    )
 
 
 def test_nothing_typed_is_the_same_as_the_defaults():
@@ -111,9 +120,18 @@ def test_commands_that_print_json_anyway_accept_json(command):
         (["run", "x"], "Unknown command 'run'. To chat with a model: lmchat -m MODEL."),
         (["sessions", "list"], "Unknown command 'list'. To list the sessions: lmchat sessions."),
         (["models", "load"], "Missing: MODEL."),
-        (["models", "load", "x", "--context", "8k"], "--context must be a whole number of at least 1."),
-        (["models", "load", "x", "--context", "0"], "--context must be a whole number of at least 1."),
-        (["models", "load", "x", "--context", "9" * 5000], "--context must be a whole number of at least 1."),
+        (
+            ["models", "load", "x", "--context", "8k"],
+            "--context must be a whole number of at least 1.",
+        ),
+        (
+            ["models", "load", "x", "--context", "0"],
+            "--context must be a whole number of at least 1.",
+        ),
+        (
+            ["models", "load", "x", "--context", "9" * 5000],
+            "--context must be a whole number of at least 1.",
+        ),
         (["--effort", "hard"], "Unknown value 'hard' for --effort; use 'none', 'minimal'"),
         (["config"], "Missing: ACTION."),
         (["completion"], "Missing: SHELL."),
@@ -128,7 +146,10 @@ def test_commands_that_print_json_anyway_accept_json(command):
         (["completion", "cmd"], "Unknown value 'cmd' for SHELL; use 'bash', 'zsh', 'fish'."),
         (["-m"], "-m/--model needs a value."),
         (["ask", "--save", "--no-save", "x"], "--save and --no-save cannot be used together."),
-        (["ask", "--json", "x", "--stream-json"], "--json and --stream-json cannot be used together."),
+        (
+            ["ask", "--json", "x", "--stream-json"],
+            "--json and --stream-json cannot be used together.",
+        ),
     ],
 )
 def test_wrong_arguments_are_one_sentence(words, sentence):
@@ -178,7 +199,11 @@ _EXAMPLES = [
         for words, one in _all(COMMANDS)
         for example in one.shown_examples(f"lmchat {' '.join(words)}").splitlines()
     ),
-    *(("lmchat", line) for line in build_parser().epilog.splitlines() if line.startswith("  lmchat --")),
+    *(
+        ("lmchat", line)
+        for line in build_parser().epilog.splitlines()
+        if line.startswith("  lmchat --")
+    ),
 ]
 
 
@@ -207,10 +232,14 @@ def test_the_help_of_every_command_fits_80_columns(monkeypatch, words):
 def test_every_handler_can_be_found():
     for words, _ in _all(COMMANDS):
         module, _, function = str(_parser_of(words).get_default("handler")).partition(":")
-        assert not function or callable(getattr(importlib.import_module(f"lmchat.cli.{module}"), function))
+        assert not function or callable(
+            getattr(importlib.import_module(f"lmchat.cli.{module}"), function)
+        )
 
 
 def test_every_option_has_a_default():
     for words, _ in _all(COMMANDS):
         for action in _parser_of(words)._actions:
-            assert action.dest in ("help", "==SUPPRESS==") or hasattr(ParsedOptions, action.dest), action.dest
+            assert action.dest in ("help", "==SUPPRESS==") or hasattr(ParsedOptions, action.dest), (
+                action.dest
+            )

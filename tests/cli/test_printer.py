@@ -58,7 +58,9 @@ def test_a_script_gets_its_lines_and_nothing_else_on_stdout(capsys):
 
 
 def test_another_model_than_the_one_asked_for_is_told_on_stderr(capsys):
-    out, told = shown(capsys, begun("tiny"), ModelNamed(model="other\x1b[31m-model"), TextDelta(text="x\n"))
+    out, told = shown(
+        capsys, begun("tiny"), ModelNamed(model="other\x1b[31m-model"), TextDelta(text="x\n")
+    )
     assert (out, told) == ("x\n", "lmchat: other␛[31m-model answers instead of tiny.\n")
 
 
@@ -106,7 +108,9 @@ def ended(capsys, *parts, **how) -> tuple[str, str]:
     printer = Printer(Output(**how))
     for part in parts:
         printer.show(
-            RefusalDelta(text=part.text) if isinstance(part, RefusalPart) else TextDelta(text=part.text)
+            RefusalDelta(text=part.text)
+            if isinstance(part, RefusalPart)
+            else TextDelta(text=part.text)
         )
     printer.end(replace(text_message(Role.ASSISTANT, ""), parts=parts), None, None)
     captured = capsys.readouterr()

@@ -32,7 +32,9 @@ class _Looks:
     async def models(self, endpoint, *, is_refresh):
         """Tell more than a look: which models only make embeddings."""
         assert is_refresh
-        listed = (replace(one, is_embedding=one.model_id == "embed") for one in self.looks[0][0].models)
+        listed = (
+            replace(one, is_embedding=one.model_id == "embed") for one in self.looks[0][0].models
+        )
         return ModelList(models=tuple(listed))
 
     def _next(self):
@@ -41,11 +43,15 @@ class _Looks:
 
 async def _find(*looks, settings=None, notes=None, remembered=None):
     note = notes.append if notes is not None else str
-    return await find_target(_Looks(*looks), settings or Settings(), remembered or Remembered(), note)
+    return await find_target(
+        _Looks(*looks), settings or Settings(), remembered or Remembered(), note
+    )
 
 
 async def test_the_loaded_model_is_asked():
-    found = await _find((candidate(Verdict.READY, model("a", state=LoadState.NOT_LOADED), model("b")),))
+    found = await _find(
+        (candidate(Verdict.READY, model("a", state=LoadState.NOT_LOADED), model("b")),)
+    )
     assert found.model_id == "b"
 
 
@@ -96,9 +102,16 @@ async def test_names_of_servers_and_hosts_are_words_of_the_commands_to_paste():
 
 async def test_a_list_that_a_scan_has_left_short_is_asked_for_again():
     backend = _Looks(
-        (candidate(Verdict.READY, model("embed", capabilities=(), context_loaded=None, context_max=None)),)
+        (
+            candidate(
+                Verdict.READY,
+                model("embed", capabilities=(), context_loaded=None, context_max=None),
+            ),
+        )
     )
-    listed = await list_of_models(SimpleNamespace(backend=backend, settings=Settings()), is_refresh=False)
+    listed = await list_of_models(
+        SimpleNamespace(backend=backend, settings=Settings()), is_refresh=False
+    )
     assert [one.is_embedding for one in listed.models] == [True]
 
 
@@ -106,7 +119,9 @@ async def test_a_list_that_a_scan_has_left_short_is_asked_for_again():
     ("product", "listed", "is_asked"),
     [(Product.OLLAMA, "ab", False), (Product.OLLAMA, "", True), (Product.LITELLM, "ab", True)],
 )
-async def test_a_model_that_is_not_listed_is_asked_only_where_there_may_be_more(product, listed, is_asked):
+async def test_a_model_that_is_not_listed_is_asked_only_where_there_may_be_more(
+    product, listed, is_asked
+):
     seen = candidate(Verdict.READY, *map(model, listed), product=product)
     with nullcontext() if is_asked else pytest.raises(WrongUse, match="No server has a model c"):
         assert (await _find((seen,), settings=Settings(model="c"))).model_id == "c"
@@ -115,7 +130,9 @@ async def test_a_model_that_is_not_listed_is_asked_only_where_there_may_be_more(
 async def test_a_cached_list_does_not_say_what_is_loaded():
     backend = _Looks((candidate(Verdict.REFUSED),))
     backend.cached_models = lambda: ModelList(models=(model("a", state=LoadState.LOADED),))
-    listed = await list_of_models(SimpleNamespace(backend=backend, settings=Settings()), is_refresh=False)
+    listed = await list_of_models(
+        SimpleNamespace(backend=backend, settings=Settings()), is_refresh=False
+    )
     assert [one.state for one in listed.models] == [LoadState.UNKNOWN]
 
 

@@ -49,7 +49,10 @@ _FILES = "[[mcp]]\nname='files'\ncommand='npx'\n"
             'config.toml, line 1: allowed_hosts must be a list of strings, for example ["a", "b"]',
         ),
         ("[ui]\nmouse = 1", "config.toml, line 2: ui.mouse must be true or false"),
-        ('[ui]\nnotify = "loud"', 'config.toml, line 2: ui.notify must be one of "bell", "desktop", "none"'),
+        (
+            '[ui]\nnotify = "loud"',
+            'config.toml, line 2: ui.notify must be one of "bell", "desktop", "none"',
+        ),
         (
             '[ui]\nsections = ["server", "wether"]',
             'config.toml, line 2: ui.sections "wether" is not one of "server", "model", "context", "turn"',
@@ -78,8 +81,14 @@ _FILES = "[[mcp]]\nname='files'\ncommand='npx'\n"
         ("prompts = 1", "config.toml, line 1: prompts must be tables: write [prompts.NAME]"),
         ("[prompts.a]", "config.toml, line 1: prompts.a.text is missing"),
         ("[prompts.a]\ntext = ''", "config.toml, line 2: prompts.a.text must not be empty"),
-        ("[prompts.'a b']\ntext = 'x'", "config.toml, line 1: prompts.a b must have a name without spaces"),
-        ("[tools]\naprove = 'ask'", "config.toml, line 2: tools.aprove is unknown; did you mean approve?"),
+        (
+            "[prompts.'a b']\ntext = 'x'",
+            "config.toml, line 1: prompts.a b must have a name without spaces",
+        ),
+        (
+            "[tools]\naprove = 'ask'",
+            "config.toml, line 2: tools.aprove is unknown; did you mean approve?",
+        ),
         (
             "[tools.aproval]\npython='ask'",
             "config.toml, line 1: tools.aproval is unknown; did you mean approval?",
@@ -97,20 +106,38 @@ _FILES = "[[mcp]]\nname='files'\ncommand='npx'\n"
             f"{_FILES}[tools.approval]\n'flies/read' = 'ask'",
             'config.toml, line 5: tools.approval.flies/read is for the server "flies", which is not conf',
         ),
-        ("[mcp]\nname='a'", "config.toml, line 1: mcp must be tables: write [[mcp]] above each server"),
+        (
+            "[mcp]\nname='a'",
+            "config.toml, line 1: mcp must be tables: write [[mcp]] above each server",
+        ),
         ("[[mcp]]\ncommand='a'", "config.toml, line 1: mcp[1].name is missing"),
         ("[[mcp]]\nname='a'", "config.toml, line 1: mcp[1] needs command or url"),
         (
             f"{_FILES}url='http://127.0.0.1:1'",
             "config.toml, line 1: mcp[1] needs command or url, but not both",
         ),
-        (f"{_FILES}{_FILES}", 'config.toml, line 5: mcp[2].name "files" is taken by another server'),
-        (_FILES.replace("files", "python"), 'config.toml, line 2: mcp[1].name "python" is taken by another'),
+        (
+            f"{_FILES}{_FILES}",
+            'config.toml, line 5: mcp[2].name "files" is taken by another server',
+        ),
+        (
+            _FILES.replace("files", "python"),
+            'config.toml, line 2: mcp[1].name "python" is taken by another',
+        ),
         (_FILES.replace("files", "a/b"), 'config.toml, line 2: mcp[1].name must not contain "/"'),
-        (f"{_FILES}env = {{ A = 1 }}", "config.toml, line 4: mcp[1].env must be a table of strings"),
-        (f"{_FILES}headers_env = 'A'", "config.toml, line 4: mcp[1].headers_env must be a table of strings"),
+        (
+            f"{_FILES}env = {{ A = 1 }}",
+            "config.toml, line 4: mcp[1].env must be a table of strings",
+        ),
+        (
+            f"{_FILES}headers_env = 'A'",
+            "config.toml, line 4: mcp[1].headers_env must be a table of strings",
+        ),
         (f"{_FILES}approve = 'yes'", "config.toml, line 4: mcp[1].approve must be one of"),
-        (f"{_FILES}comand = 'a'", "config.toml, line 4: mcp[1].comand is unknown; did you mean command?"),
+        (
+            f"{_FILES}comand = 'a'",
+            "config.toml, line 4: mcp[1].comand is unknown; did you mean command?",
+        ),
         ("model = ", "config.toml, line 1: is not valid TOML: invalid value"),
         ("a = 1\nmodel = 'x", "config.toml, line 2: is not valid TOML"),
         ("x = 1\nx = 2", "config.toml, line 2: is not valid TOML: cannot overwrite a value"),
@@ -136,7 +163,11 @@ def test_all_mistakes_are_told_at_once_and_the_rest_holds(read):
 
 def test_a_file_that_is_not_there_is_empty(tmp_path):
     (tmp_path / "file").write_text("")
-    for missing in (tmp_path / "none.toml", tmp_path / "none" / "a.toml", tmp_path / "file" / "a.toml"):
+    for missing in (
+        tmp_path / "none.toml",
+        tmp_path / "none" / "a.toml",
+        tmp_path / "file" / "a.toml",
+    ):
         content = load(missing, {})
         assert (content.problems, content.has_file) == ((), False)
 

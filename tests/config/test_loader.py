@@ -22,7 +22,9 @@ def load_with(tmp_path):
 @pytest.mark.parametrize(
     ("has_flag", "has_environment", "has_file"), itertools.product([True, False], repeat=3)
 )
-def test_a_flag_goes_before_the_environment_before_the_file(load_with, has_flag, has_environment, has_file):
+def test_a_flag_goes_before_the_environment_before_the_file(
+    load_with, has_flag, has_environment, has_file
+):
     loaded = load_with(
         'model = "of-file"' if has_file else "",
         {"LMCHAT_MODEL": "of-environment"} if has_environment else {},
@@ -83,9 +85,7 @@ def test_allowed_hosts_of_flags_come_on_top_of_those_of_the_file(load_with):
     assert loaded.origins["allowed_hosts"] == "file (config.toml), flag (--allow-host)"
 
 
-_PROFILE = (
-    "model='m'\n[chat]\ntemperature=1\nseed=5\n[profiles.short]\nsystem_prompt='s'\nmodel='pm'\nstop=[]\n"
-)
+_PROFILE = "model='m'\n[chat]\ntemperature=1\nseed=5\n[profiles.short]\nsystem_prompt='s'\nmodel='pm'\nstop=[]\n"
 
 
 def test_a_profile_goes_before_chat_and_keeps_the_rest(load_with):

@@ -53,12 +53,18 @@ def test_every_line_of_the_example_file_can_be_switched_on(tmp_path):
     file.write_text("\n".join(settings))
     content = load(file, {})
     assert content.problems == ()
-    assert content.origins.keys() == {section.key(name) for section in SECTIONS for name in section.rows}
+    assert content.origins.keys() == {
+        section.key(name) for section in SECTIONS for name in section.rows
+    }
     assert list(content.settings.profiles) == ["short"]
     assert content.settings.prompts["french"].text == "Translate into French: {{input}}"
     assert content.settings.tools.approval == {"files/read_text": "always", "python": "always"}
     files, wiki = content.settings.mcp
-    assert (files.command, files.env, wiki.url) == ("npx", {"LOG": "off"}, "http://127.0.0.1:3000/mcp")
+    assert (files.command, files.env, wiki.url) == (
+        "npx",
+        {"LOG": "off"},
+        "http://127.0.0.1:3000/mcp",
+    )
     assert wiki.headers_env == {"Authorization": "WIKI_TOKEN"}
     assert content.settings.endpoints[0].timeouts.connect_s == 5
 

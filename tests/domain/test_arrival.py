@@ -36,7 +36,9 @@ CHOICES = {
 }
 
 
-@pytest.mark.parametrize(("candidates", "model_id", "remembered", "chosen"), CHOICES.values(), ids=CHOICES)
+@pytest.mark.parametrize(
+    ("candidates", "model_id", "remembered", "chosen"), CHOICES.values(), ids=CHOICES
+)
 def test_the_model_that_is_chosen(candidates, model_id, remembered, chosen):
     arrival = choose(candidates, model=model_id, remembered=remembered)
     assert arrival.need is Need.NOTHING
@@ -53,7 +55,13 @@ def test_the_model_that_is_chosen(candidates, model_id, remembered, chosen):
         ([candidate(Verdict.REFUSED)], Need.SERVER),
         ([], Need.SERVER),
     ],
-    ids=["nothing loaded", "embeddings alone", "a key is wanted", "refusals alone", "nothing there"],
+    ids=[
+        "nothing loaded",
+        "embeddings alone",
+        "a key is wanted",
+        "refusals alone",
+        "nothing there",
+    ],
 )
 def test_what_is_needed_before_a_chat(candidates, need):
     arrival = choose(candidates, model="", remembered=NEW)

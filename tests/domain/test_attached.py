@@ -42,7 +42,8 @@ def names(prompt: str) -> list[str]:
 def test_files_are_told_from_what_was_typed(prompt, expected):
     assert names(prompt) == expected
     assert (
-        "".join(piece if isinstance(piece, str) else piece.source for piece in split_files(prompt)) == prompt
+        "".join(piece if isinstance(piece, str) else piece.source for piece in split_files(prompt))
+        == prompt
     )
 
 

@@ -22,12 +22,23 @@ def test_a_session_without_a_choice_is_one_branch():
 
 
 def test_each_choice_begins_branches_that_stand_below_what_they_go_off_from():
-    tree = [said("a"), said("b", "a"), said("c", "b"), said("d", "a"), said("e", "b"), said("f", "e")]
+    tree = [
+        said("a"),
+        said("b", "a"),
+        said("c", "b"),
+        said("d", "a"),
+        said("e", "b"),
+        said("f", "e"),
+    ]
     assert told(tree) == [(0, "a"), (1, "b"), (2, "c"), (2, "ef"), (1, "d")]
 
 
 def test_several_beginnings_stand_side_by_side_and_an_orphan_begins_too():
-    assert told([said("a"), said("b"), said("c", "lost"), said("d", "b")]) == [(0, "a"), (0, "bd"), (0, "c")]
+    assert told([said("a"), said("b"), said("c", "lost"), said("d", "b")]) == [
+        (0, "a"),
+        (0, "bd"),
+        (0, "c"),
+    ]
 
 
 def test_what_a_branch_is_about_is_not_the_system_prompt():
@@ -40,7 +51,8 @@ def test_what_a_branch_is_about_is_not_the_system_prompt():
 @given(st.lists(st.integers(min_value=0, max_value=40), max_size=40))
 def test_every_message_is_in_one_branch_behind_its_parent(parents):
     tree = [
-        said(str(number), str(parent) if parent < number else None) for number, parent in enumerate(parents)
+        said(str(number), str(parent) if parent < number else None)
+        for number, parent in enumerate(parents)
     ]
     found = branches(tree)
     order = [message.message_id for one in found for message in one.messages]

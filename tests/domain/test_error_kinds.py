@@ -27,7 +27,9 @@ _OTHERS = {"Rule", "Failure"}  # what carries a kind and is no error itself
 
 @cache
 def _sources() -> list[ast.Module]:
-    return [ast.parse(path.read_text("utf-8")) for path in Path(lmchat.__file__).parent.rglob("*.py")]
+    return [
+        ast.parse(path.read_text("utf-8")) for path in Path(lmchat.__file__).parent.rglob("*.py")
+    ]
 
 
 @cache
@@ -53,7 +55,9 @@ def _named(node: ast.AST) -> list[tuple[str, str]]:
     if isinstance(node, ast.ClassDef) and any(_is_error(base) for base in node.bases):
         lines = [one for one in node.body if isinstance(one, ast.Assign)]
         return [
-            (ast.literal_eval(one.value), node.name) for one in lines if ast.unparse(one.targets[0]) == "kind"
+            (ast.literal_eval(one.value), node.name)
+            for one in lines
+            if ast.unparse(one.targets[0]) == "kind"
         ]
     return []
 
@@ -65,7 +69,13 @@ def _is_error(base: ast.expr) -> bool:
 @pytest.mark.slow
 def test_the_table_has_each_kind_that_is_raised_and_no_other():
     raised = _raised()
-    assert set().union(*raised.values()) >= {"", "Rule", "Failure", "ServerUnavailable", "EngineUnavailable"}
+    assert set().union(*raised.values()) >= {
+        "",
+        "Rule",
+        "Failure",
+        "ServerUnavailable",
+        "EngineUnavailable",
+    }
     constants = {getattr(node, "value", None) for source in _sources() for node in ast.walk(source)}
     assert set(raised) <= set(KINDS) <= constants
     assert {rule.kind for rule in RULES} <= set(KINDS)

@@ -40,13 +40,16 @@ def test_marks_and_flags_stay_together(text, begins):
 
 
 def test_of_all_controls_and_surrogates_there_are_newline_and_tab_alone_pass():
-    there_are = [chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) in ("Cc", "Cs")]
+    there_are = [
+        chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) in ("Cc", "Cs")
+    ]
     assert len(there_are) == 65 + 2048
     assert [char for char in there_are if char in safe_text(f"é{char}é")] == ["\t", "\n"]
 
 
 @pytest.mark.parametrize(
-    "char", "\u202a\u202e\u2066\u2069\u200e\u200f\u061c\u200b\u2060\ufeff\u00ad\u2028\u2029\ud83d\U000e0041"
+    "char",
+    "\u202a\u202e\u2066\u2069\u200e\u200f\u061c\u200b\u2060\ufeff\u00ad\u2028\u2029\ud83d\U000e0041",
 )
 def test_bidi_and_invisible_controls_become_visible(char: str):
     shown = safe_text(f"a{char}b")
@@ -90,7 +93,15 @@ def test_a_line_is_one_line(text: str):
 
 @pytest.mark.parametrize(
     "text",
-    ["a\ufe0f", "\ufe0f", "❤\ufe0f\ufe0f", "é\U000e0101\U000e0102", "\n\ufe00", "a\u180bb", "x\U0001bca0y"],
+    [
+        "a\ufe0f",
+        "\ufe0f",
+        "❤\ufe0f\ufe0f",
+        "é\U000e0101\U000e0102",
+        "\n\ufe00",
+        "a\u180bb",
+        "x\U0001bca0y",
+    ],
 )
 def test_a_row_of_selectors_hides_no_message(text: str):
     assert safe_text(text).count("\ufffd") == 1

@@ -97,7 +97,11 @@ def test_the_servers_figures_win_over_our_clock():
         (102, StreamFinished(reason="length")),
     )
     receipt = turn.end(AnswerState.COMPLETE, 103).receipt()
-    assert (receipt.tokens_per_second, receipt.completion_tokens, receipt.prompt_tokens) == (42.0, 7, 9)
+    assert (receipt.tokens_per_second, receipt.completion_tokens, receipt.prompt_tokens) == (
+        42.0,
+        7,
+        9,
+    )
     assert not receipt.is_estimated
     assert receipt.finish_reason == "length"
     assert receipt.elapsed_ms == pytest.approx(3000)
@@ -105,14 +109,20 @@ def test_the_servers_figures_win_over_our_clock():
 
 def test_a_thought_lasts_from_its_first_piece_to_the_first_word_of_the_answer():
     turn = played(
-        (101, ReasoningDelta(text="a")), (103, ReasoningDelta(text="b")), (104.5, TextDelta(text="c"))
+        (101, ReasoningDelta(text="a")),
+        (103, ReasoningDelta(text="b")),
+        (104.5, TextDelta(text="c")),
     )
     assert turn.thought_s(110) == pytest.approx(3.5)
 
 
 def test_a_turn_without_a_token_has_no_speed_and_no_tokens():
     receipt = Turn(model="m", started_s=1).end(AnswerState.FAILED, 2).receipt()
-    assert (receipt.ttft_ms, receipt.tokens_per_second, receipt.completion_tokens) == (None, None, None)
+    assert (receipt.ttft_ms, receipt.tokens_per_second, receipt.completion_tokens) == (
+        None,
+        None,
+        None,
+    )
 
 
 @pytest.mark.parametrize("kind", [TextDelta, ReasoningDelta])
@@ -149,7 +159,9 @@ FULL = UsageReported(prompt_tokens=200, completion_tokens=55)
         (None, 256, None, None),
     ],
 )
-def test_what_cut_an_answer_short_is_told_as_far_as_the_figures_tell(usage, context, max_tokens, limit):
+def test_what_cut_an_answer_short_is_told_as_far_as_the_figures_tell(
+    usage, context, max_tokens, limit
+):
     events = [TextDelta(text="a"), *([usage] if usage else []), StreamFinished(reason="length")]
     turn = played(*((101, event) for event in events)).end(AnswerState.COMPLETE, 102)
     receipt = turn.receipt(context=context, max_tokens=max_tokens)
@@ -158,7 +170,8 @@ def test_what_cut_an_answer_short_is_told_as_far_as_the_figures_tell(usage, cont
 
 
 @pytest.mark.parametrize(
-    ("reason", "ending"), [("stop", ""), ("", "no finish reason"), ("content_filter", "content_filter")]
+    ("reason", "ending"),
+    [("stop", ""), ("", "no finish reason"), ("content_filter", "content_filter")],
 )
 def test_an_answer_that_was_not_cut_has_no_limit(reason, ending):
     turn = played((101, TextDelta(text="a")), (101, FULL), (101, StreamFinished(reason=reason)))
@@ -207,7 +220,9 @@ def test_a_held_token_ends_a_stall():
     assert (turn.stage, turn.first_token_s) == (Stage.WAITING, 102)
 
 
-COUNTED = Receipt(ttft_ms=190, completion_tokens=40, is_estimated=False, elapsed_ms=900, retries=1, asked="a")
+COUNTED = Receipt(
+    ttft_ms=190, completion_tokens=40, is_estimated=False, elapsed_ms=900, retries=1, asked="a"
+)
 NOTHING_CAME = Receipt(elapsed_ms=300)
 
 

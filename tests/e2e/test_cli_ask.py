@@ -44,13 +44,25 @@ def test_json_has_every_figure_of_a_real_answer(real, real_server):
     value = real.json("ask", "--json", "Say hello.")
     assert list(value) == [
         *("reply", "reasoning", "tool_calls", "model", "asked_model", "endpoint", "session_id"),
-        *("finish_reason", "state", "usage", "ttft_ms", "tokens_per_second", "elapsed_ms", "retries"),
+        *(
+            "finish_reason",
+            "state",
+            "usage",
+            "ttft_ms",
+            "tokens_per_second",
+            "elapsed_ms",
+            "retries",
+        ),
         *("refused", "steps"),
     ]
     assert value["reply"]
     assert (value["model"], value["asked_model"]) == (real_server.models[0], None)
     assert value["endpoint"] == real_server.url
-    assert (value["session_id"], value["state"], value["finish_reason"]) == (None, "complete", "stop")
+    assert (value["session_id"], value["state"], value["finish_reason"]) == (
+        None,
+        "complete",
+        "stop",
+    )
     usage_of = value["usage"]
     assert usage_of["total_tokens"] == usage_of["prompt_tokens"] + usage_of["completion_tokens"] > 0
     assert usage_of["estimated"] is False
@@ -63,7 +75,11 @@ def test_a_model_that_a_real_server_does_not_list_is_refused_before_it_is_asked(
     assert f"No server has a model smollm2; did you mean {real_server.models[0]}?" in done.stderr
 
 
-_CALL = {"index": 0, "id": "call_1", "function": {"name": "weather", "arguments": '{"city":"a\x1bb"}'}}
+_CALL = {
+    "index": 0,
+    "id": "call_1",
+    "function": {"name": "weather", "arguments": '{"city":"a\x1bb"}'},
+}
 
 
 def test_a_model_that_asks_for_a_tool_is_told(cli, server):
@@ -77,7 +93,11 @@ def test_a_script_gets_the_tools_that_a_model_asks_for(cli, server):
     asked = {"id": "call_1", "name": "weather", "arguments": '{"city":"a\x1bb"}'}
     server.on(CHAT, sse("Look:", delta(tool_calls=[_CALL]), finish("tool_calls"), DONE))
     value = cli.json("ask", "--json", "hi")
-    assert (value["reply"], value["finish_reason"], value["tool_calls"]) == ("Look:", "tool_calls", [asked])
+    assert (value["reply"], value["finish_reason"], value["tool_calls"]) == (
+        "Look:",
+        "tool_calls",
+        [asked],
+    )
     lines = [json.loads(line) for line in cli("ask", "--stream-json", "hi").stdout.splitlines()]
     last = {"done": True, "finish_reason": "tool_calls"}
     assert lines == [{"chunk": "Look:"}, {"tool_call": asked}, last]
@@ -102,7 +122,10 @@ def test_a_window_that_fills_up_while_the_real_server_answers_is_told(tmp_path, 
     cli = Cli(home=tmp_path, url=start_real_server(ctx=256).url)
     cli.configure("[chat]\ntemperature = 0.0\n")
     done = cli("ask", f"Write a very long story about {'a king, ' * 45} and a queen.")
-    assert (done.returncode, done.stderr) == (0, "lmchat: the answer was cut short: context is full.\n")
+    assert (done.returncode, done.stderr) == (
+        0,
+        "lmchat: the answer was cut short: context is full.\n",
+    )
 
 
 DIGITS = " ".join(str(number) for number in range(100, 122))
@@ -191,12 +214,20 @@ def test_going_on_without_saving_leaves_the_session_as_it_was(cli, option):
 
 
 def test_system_model_and_sampling_reach_the_server(cli, server):
-    cli.configure("[chat]\ntemperature = 0.5\nmax_tokens = 7\n[profiles.p]\nsystem_prompt = 'of profile'\n")
+    cli.configure(
+        "[chat]\ntemperature = 0.5\nmax_tokens = 7\n[profiles.p]\nsystem_prompt = 'of profile'\n"
+    )
     cli("ask", "hi", "--profile", "p")
-    cli("--system", "of flag", "ask", "hi", "-m", "Some/Tiny")  # the server knows it without its publisher
+    cli(
+        "--system", "of flag", "ask", "hi", "-m", "Some/Tiny"
+    )  # the server knows it without its publisher
     of_profile, of_flag = (seen.json for seen in server.seen(CHAT))
     assert of_profile["messages"][0] == {"role": "system", "content": "of profile"}
-    assert (of_profile["temperature"], of_profile["max_tokens"], of_profile["model"]) == (0.5, 7, "tiny")
+    assert (of_profile["temperature"], of_profile["max_tokens"], of_profile["model"]) == (
+        0.5,
+        7,
+        "tiny",
+    )
     assert of_flag["messages"][0] == {"role": "system", "content": "of flag"}
     assert of_flag["model"] == "Some/Tiny"
 
@@ -233,7 +264,10 @@ def test_json_of_a_cut_answer_has_the_text_and_the_reason(cli, server):
     assert (value["reply"], value["state"]) == ("Half an", "interrupted")
     assert value["detail"]["message"].startswith("Streaming failed")
     saved = cli.json("sessions", "show", value["session_id"], "--json")["messages"][-1]
-    assert (saved["state"], saved["parts"]) == ("interrupted", [{"type": "text", "text": "Half an"}])
+    assert (saved["state"], saved["parts"]) == (
+        "interrupted",
+        [{"type": "text", "text": "Half an"}],
+    )
 
 
 def test_stream_json_of_a_cut_answer_ends_in_the_reason(cli, server):
@@ -274,7 +308,9 @@ def test_a_refusal_is_one_document_and_exit_1(cli, server, reply, error):
     assert set(detail) == {"error", "message", "timestamp"}
 
 
-def test_a_server_that_wants_a_key_is_told_and_gets_the_one_of_the_environment(tmp_path, start_real_server):
+def test_a_server_that_wants_a_key_is_told_and_gets_the_one_of_the_environment(
+    tmp_path, start_real_server
+):
     server = start_real_server(api_key="sk-test")
     configure(tmp_path, STEADY + "max_tokens = 16\n")
     cli = Cli(home=tmp_path, url=server.url)
@@ -311,7 +347,11 @@ def test_a_signal_ends_in_good_order_with_what_had_come(cli, server, number):
         out, _ = program.communicate(timeout=WAIT_S)
     assert program.returncode == 128 + number
     value = json.loads(out)
-    assert (value["reply"], value["state"], value["detail"]["error"]) == ("Half an", "stopped", "interrupted")
+    assert (value["reply"], value["state"], value["detail"]["error"]) == (
+        "Half an",
+        "stopped",
+        "interrupted",
+    )
     assert server.seen(CHAT)[-1].client_left.wait(WAIT_S)
     assert cli.json("sessions", "show", "last", "--json")["messages"][-1]["state"] == "stopped"
 
@@ -383,7 +423,10 @@ def test_a_slow_answer_is_printed_while_it_arrives(cli, server):
 
 
 def test_stdout_that_cannot_be_written_is_told(cli):
-    done = run(["/bin/sh", "-c", f"{shlex.join(cli.argv('ask', '--json', 'hi'))} >/dev/full"], home=cli.home)
+    done = run(
+        ["/bin/sh", "-c", f"{shlex.join(cli.argv('ask', '--json', 'hi'))} >/dev/full"],
+        home=cli.home,
+    )
     assert done.returncode == 1
     assert done.stderr == "lmchat: The output cannot be written: No space left on device.\n"
 
@@ -404,7 +447,9 @@ def test_a_terminal_that_does_not_speak_utf8_gets_what_it_can_show(cli, server):
 
 def test_ctrl_c_ends_the_wait_for_a_pipe(cli):
     with cli.start("ask", "--json", "hi", stdin=subprocess.PIPE) as program:
-        program.stdin.write(b"x" * 1_000_000)  # more than a pipe holds: once it is written, somebody reads
+        program.stdin.write(
+            b"x" * 1_000_000
+        )  # more than a pipe holds: once it is written, somebody reads
         program.stdin.flush()
         program.send_signal(signal.SIGINT)
         assert program.wait(WAIT_S) == 130

@@ -46,10 +46,15 @@ def test_the_server_gets_each_file_byte_for_byte_or_scaled(cli, server, tmp_path
         ("pipe", "lmchat: {}/pipe is not a regular file.\nSave its content to a file first.\n"),
         ("", "lmchat: {} is a folder.\nName a file in it.\n"),
         ("gone.png", "lmchat: {}/gone.png does not exist.\nCheck the path.\n"),
-        ("/dev/null", "lmchat: /dev/null is not a regular file.\nSave its content to a file first.\n"),
+        (
+            "/dev/null",
+            "lmchat: /dev/null is not a regular file.\nSave its content to a file first.\n",
+        ),
     ],
 )
-def test_what_cannot_be_attached_is_one_sentence_and_nothing_is_sent(cli, server, tmp_path, name, sentence):
+def test_what_cannot_be_attached_is_one_sentence_and_nothing_is_sent(
+    cli, server, tmp_path, name, sentence
+):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "cut.png").write_bytes(image()[:-100])
     (tmp_path / "notes.png").write_text("I am a PNG.")

@@ -62,9 +62,7 @@ def test_variables_of_tool_servers_are_masked_where_settings_are_shown(cli):
 
 
 def test_arguments_and_tokens_in_addresses_of_tool_servers_are_masked_where_settings_are_shown(cli):
-    arguments = (
-        "['--token=marked1', '--api-key', 'marked2', 'KEY=marked3', 'https://ada:marked4@a/?key=marked5']"
-    )
+    arguments = "['--token=marked1', '--api-key', 'marked2', 'KEY=marked3', 'https://ada:marked4@a/?key=marked5']"
     cli.configure(
         f"[[mcp]]\nname = 'files'\ncommand = 'no-such-server'\nargs = {arguments}\n"
         "[[mcp]]\nname = 'hook'\nurl = 'http://127.0.0.1:9/s/marked6/mcp'\n"
@@ -85,8 +83,12 @@ def test_arguments_and_tokens_in_addresses_of_tool_servers_are_masked_where_sett
 
 
 def test_show_tells_the_origin_of_each_value(cli):
-    cli.configure("model = 'of-file'\n[chat]\nseed = 3\n[profiles.p]\ntop_p = 0.5\n[prompts.x]\ntext = 'y'\n")
-    shown = cli("config", "show", "--endpoint", "http://127.0.0.1:1", "--profile", "p", LLM_MAX_RETRIES="9")
+    cli.configure(
+        "model = 'of-file'\n[chat]\nseed = 3\n[profiles.p]\ntop_p = 0.5\n[prompts.x]\ntext = 'y'\n"
+    )
+    shown = cli(
+        "config", "show", "--endpoint", "http://127.0.0.1:1", "--profile", "p", LLM_MAX_RETRIES="9"
+    )
     rows = [" ".join(line.split()) for line in shown.stdout.splitlines()]
     assert 'endpoint = "http://127.0.0.1:1" # flag (--endpoint)' in rows
     assert 'model = "of-file" # file (config.toml)' in rows
@@ -103,13 +105,17 @@ def test_show_as_json(cli):
 
 
 def test_check_is_content_with_the_example_and_with_nothing(cli):
-    assert cli("config", "check").stdout == f"{cli.folder}/config.toml: no file; the defaults apply\n"
+    assert (
+        cli("config", "check").stdout == f"{cli.folder}/config.toml: no file; the defaults apply\n"
+    )
     cli("config", "init")
     assert cli("config", "check").stdout == f"{cli.folder}/config.toml: no problems\n"
 
 
 def test_check_tells_every_problem_with_its_line_and_is_exit_2(cli):
-    cli.configure("modle = 'x'\n[chat]\ntemperature = 9\n[keys]\nserch = 'ctrl+k'\n[ui]\ntheme = 'dracla'\n")
+    cli.configure(
+        "modle = 'x'\n[chat]\ntemperature = 9\n[keys]\nserch = 'ctrl+k'\n[ui]\ntheme = 'dracla'\n"
+    )
     done = cli("config", "check")
     file = cli.folder / "config.toml"
     assert done.returncode == 2
@@ -227,7 +233,10 @@ def test_names_of_models_are_completed_without_a_server(tmp_path):
     with ScriptedServer() as server:
         cli = Cli(home=tmp_path, url=plain(server, "llama3.2:3b", "qwen3-8b").url)
         cli("models")
-    assert [completed(cli, typed) for typed in ("models load l", "-m q")] == ["llama3.2:3b\n", "qwen3-8b\n"]
+    assert [completed(cli, typed) for typed in ("models load l", "-m q")] == [
+        "llama3.2:3b\n",
+        "qwen3-8b\n",
+    ]
     require("fish")
     (cli.home / "script").write_text(cli("completion", "fish").stdout)
     ask = f"source {cli.home / 'script'}; complete --do-complete 'lmchat compare -m q'"
@@ -263,7 +272,9 @@ def test_the_other_shells_complete_too(cli, shell):
 def test_the_screen_needs_a_terminal_and_names_ask(cli):
     done = cli()
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("lmchat: The chat screen needs a terminal, but stdin is not one.\n")
+    assert done.stderr.startswith(
+        "lmchat: The chat screen needs a terminal, but stdin is not one.\n"
+    )
     assert "lmchat ask" in done.stderr
 
 

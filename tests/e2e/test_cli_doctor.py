@@ -65,7 +65,11 @@ def test_a_certificate_that_is_not_believed_is_told_as_such_with_the_way_out(tmp
         assert row(value, "network.certificates")["verdict"] == "ok"
         asked = cli("ask", "--json", "-m", "tiny", "Hello")
         detail = json.loads(asked.stdout)["detail"]
-        assert (asked.returncode, detail["error"], detail["message"]) == (1, "certificate", told["cause"])
+        assert (asked.returncode, detail["error"], detail["message"]) == (
+            1,
+            "certificate",
+            told["cause"],
+        )
         assert server.requests == []
 
 
@@ -73,7 +77,10 @@ def test_a_file_of_certificates_that_is_not_there_is_a_row_and_no_matter_for_htt
     cli.configure('ca_file = "/nowhere/at/all.pem"\n')
     found = row(report(cli), "network.certificates")
     assert (found["verdict"], "/nowhere/at/all.pem" in found["cause"]) == ("warning", True)
-    assert rows(report(cli, SSL_CERT_FILE=AUTHORITY), "network.certificates")[0]["verdict"] == "warning"
+    assert (
+        rows(report(cli, SSL_CERT_FILE=AUTHORITY), "network.certificates")[0]["verdict"]
+        == "warning"
+    )
 
 
 def test_all_is_told_of_a_server_that_is_ready(cli):
@@ -84,7 +91,16 @@ def test_all_is_told_of_a_server_that_is_ready(cli):
     assert {"LM Studio", "Jan", "llama.cpp", "Ollama", "vLLM", "SGLang", "LiteLLM"} <= products
     groups = list(dict.fromkeys(one["group"] for one in value["checks"]))
     assert groups == [
-        *("Servers", "Network", "API keys", "Files", "Terminal", "Clipboard", "Built-in engine", "lmchat")
+        *(
+            "Servers",
+            "Network",
+            "API keys",
+            "Files",
+            "Terminal",
+            "Clipboard",
+            "Built-in engine",
+            "lmchat",
+        )
     ]
 
 

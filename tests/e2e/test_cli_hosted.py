@@ -58,4 +58,7 @@ def test_a_provider_that_is_not_allowed_is_sent_nothing_and_the_flag_is_named(tm
     assert done.stderr.startswith("lmchat: Endpoint not allowed: Endpoint must be localhost")
     assert f"--allow-host {provider.host}" in done.stderr
     assert played.connections == 0
-    assert cli("ask", "-m", "some-model", "--allow-host", provider.host, "Hello?").stdout == "Hello there.\n"
+    assert (
+        cli("ask", "-m", "some-model", "--allow-host", provider.host, "Hello?").stdout
+        == "Hello there.\n"
+    )

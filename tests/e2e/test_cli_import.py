@@ -13,7 +13,10 @@ from tests.support.scripted_server import ScriptedServer
 pytestmark = pytest.mark.timeout(60)  # many programs, one after the other
 
 FOREIGN = Path(__file__).parents[1] / "formats" / "data" / "foreign"
-LIST = [{"role": "user", "content": "Which vegetables?"}, {"role": "assistant", "content": "Lettuce."}]
+LIST = [
+    {"role": "user", "content": "Which vegetables?"},
+    {"role": "assistant", "content": "Lettuce."},
+]
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +78,10 @@ def test_a_pipe_from_export_to_import_is_enough(full, empty):
     assert done.returncode == 0
     assert done.stdout.splitlines()[0] == "-: “Über 日本語”, 4 messages"
     session_id = done.stdout.splitlines()[-1]
-    assert empty("export", session_id, "--format", "txt").stdout == full("export", "--format", "txt").stdout
+    assert (
+        empty("export", session_id, "--format", "txt").stdout
+        == full("export", "--format", "txt").stdout
+    )
 
 
 def test_a_list_of_role_and_content_is_imported_once(empty):
@@ -118,7 +124,17 @@ def test_json_tells_each_file_and_what_was_left_out(empty):
     value = empty.json("import", "--json", good, bad, code=1)
     (row,) = value["data"]
     assert list(row) == [
-        *("file", "outcome", "id", "title", "created_at", "updated_at", "deleted_at", "model", "endpoint"),
+        *(
+            "file",
+            "outcome",
+            "id",
+            "title",
+            "created_at",
+            "updated_at",
+            "deleted_at",
+            "model",
+            "endpoint",
+        ),
         *("messages", "pinned", "archived", "tags", "forked_from", "beside", "skipped"),
     ]
     assert (row["file"], row["outcome"], row["messages"]) == (good, "imported", 3)
@@ -143,7 +159,9 @@ def test_one_file_that_is_refused_is_a_failure_like_any_other(empty):
     name = file_of(empty, '[{"role": "user",\n "content": "cut')
     done = empty("import", name)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(f"lmchat: {name} was not imported: invalid JSON at line 2, column 13.\n")
+    assert done.stderr.startswith(
+        f"lmchat: {name} was not imported: invalid JSON at line 2, column 13.\n"
+    )
     detail = empty.json("import", "--json", name, code=1)["detail"]
     assert (detail["error"], "line 2, column 13" in detail["message"]) == ("file", True)
 
@@ -158,14 +176,24 @@ def test_wrong_use_is_told(empty, words):
 
 def test_names_and_words_of_a_file_do_no_harm(empty):
     evil = "\x1b]0;owned\x07\u202e"
-    name = file_of(empty, [{"role": "user", "content": f"x{evil}"}, {"role": f"{evil}"}], f"a{evil}.json")
-    for words in (["import", name], ["import", name, "--json"], ["import", name + "x"], ["sessions"]):
+    name = file_of(
+        empty, [{"role": "user", "content": f"x{evil}"}, {"role": f"{evil}"}], f"a{evil}.json"
+    )
+    for words in (
+        ["import", name],
+        ["import", name, "--json"],
+        ["import", name + "x"],
+        ["sessions"],
+    ):
         done = empty(*words)
         assert not set("\x1b\x07\u202e") & set(done.stdout + done.stderr), words
 
 
 def test_the_chats_of_other_programs_on_this_machine_are_listed_and_imported_after_consent(empty):
-    chats = {".lmstudio/conversations": "1763500000000.conversation.json", ".parllama/chats": "parllama.json"}
+    chats = {
+        ".lmstudio/conversations": "1763500000000.conversation.json",
+        ".parllama/chats": "parllama.json",
+    }
     for folder, name in chats.items():
         (empty.home / folder).mkdir(parents=True)
         shutil.copy(FOREIGN / name, empty.home / folder)
@@ -199,6 +227,8 @@ def test_a_format_can_be_named_and_other_files_are_refused(empty):
 
 
 def test_many_chats_are_counted_instead_of_listed(empty):
-    rows = [{"conv": {"id": str(number)}, "messages": [{"id": "a", **LIST[0]}]} for number in range(60)]
+    rows = [
+        {"conv": {"id": str(number)}, "messages": [{"id": "a", **LIST[0]}]} for number in range(60)
+    ]
     done = empty("import", file_of(empty, rows))
     assert done.stdout.splitlines()[0] == "60 sessions, 60 messages imported."

@@ -99,7 +99,9 @@ def test_the_process_that_reads_keys_for_the_screen_starts_no_program(watched, t
 
 
 @pytest.mark.parametrize("place", ["variable", "file"])
-def test_the_keyring_that_the_user_has_chosen_is_the_one_that_is_asked(watched, tmp_path, server, place):
+def test_the_keyring_that_the_user_has_chosen_is_the_one_that_is_asked(
+    watched, tmp_path, server, place
+):
     plain(server, "tiny", key=KEY)
     watched.env["KEYRING_OF_TESTS"] = json.dumps({server.url: KEY})
     if place == "variable":

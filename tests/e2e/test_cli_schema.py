@@ -14,7 +14,10 @@ from tests.support.scripted_server import DONE, Cut, Hold, delta, finish, sse
 Cli = Inside
 PERSON = {
     "type": "object",
-    "properties": {"name": {"type": "string", "maxLength": 12}, "age": {"type": "integer", "maximum": 120}},
+    "properties": {
+        "name": {"type": "string", "maxLength": 12},
+        "age": {"type": "integer", "maximum": 120},
+    },
     "required": ["name", "age"],
     "additionalProperties": False,
 }
@@ -107,7 +110,11 @@ def test_an_answer_that_breaks_off_is_not_held_against_the_schema(flags, cli, se
     assert len(server.seen(CHAT)) == 1
     if flags == ("--json",):
         value = json.loads(done.stdout)
-        assert (value["state"], value["value"], value["reply"]) == ("interrupted", None, '{"name": "A')
+        assert (value["state"], value["value"], value["reply"]) == (
+            "interrupted",
+            None,
+            '{"name": "A',
+        )
         assert value["detail"]["error"] == "interrupted"
     elif not flags:
         assert done.stdout == ""
@@ -127,7 +134,9 @@ def test_an_answer_that_breaks_off_is_not_held_against_the_schema(flags, cli, se
         pytest.param(b" " * (1 << 20) + b"{}", "File too large", id="large"),
     ],
 )
-def test_a_file_that_holds_no_schema_is_refused_before_anything_is_sent(content, why, cli, server, tmp_path):
+def test_a_file_that_holds_no_schema_is_refused_before_anything_is_sent(
+    content, why, cli, server, tmp_path
+):
     (tmp_path / "schema.json").write_bytes(content)
     done = cli("ask", "--json", "--schema", str(tmp_path / "schema.json"), "hi")
     assert done.returncode == 2
@@ -138,7 +147,9 @@ def test_a_file_that_holds_no_schema_is_refused_before_anything_is_sent(content,
 
 @pytest.mark.parametrize("name", ["missing.json", ".", "/dev/null", "", "~nobody-of-this-name/a"])
 def test_a_schema_that_cannot_be_read_is_told(name, cli, server, tmp_path):
-    done = cli("ask", "--schema", name and str(tmp_path / name) if name[:1] not in "/~" else name, "hi")
+    done = cli(
+        "ask", "--schema", name and str(tmp_path / name) if name[:1] not in "/~" else name, "hi"
+    )
     assert done.returncode in (1, 2)
     assert done.stderr.startswith("lmchat: ")
     assert "Traceback" not in done.stderr
@@ -147,14 +158,18 @@ def test_a_schema_that_cannot_be_read_is_told(name, cli, server, tmp_path):
 
 def test_a_schema_may_come_out_of_a_pipe(cli, server, person):
     server.on(CHAT, answer(ADA_TEXT))
-    command = shlex.join(cli.argv("ask", "--schema", "PIPE", "Who?")).replace("PIPE", f"<(cat {person})")
+    command = shlex.join(cli.argv("ask", "--schema", "PIPE", "Who?")).replace(
+        "PIPE", f"<(cat {person})"
+    )
     done = run(["bash", "-c", command], home=cli.home)
     assert (done.returncode, json.loads(done.stdout)) == (0, ADA)
 
 
 def test_a_wrong_schema_is_told_before_stdin_is_waited_for(cli, tmp_path):
     (tmp_path / "schema.json").write_text('{"type": 1}')
-    with cli.start("ask", "--schema", str(tmp_path / "schema.json"), stdin=subprocess.PIPE) as program:
+    with cli.start(
+        "ask", "--schema", str(tmp_path / "schema.json"), stdin=subprocess.PIPE
+    ) as program:
         assert program.wait(WAIT_S) == 2
 
 

@@ -40,7 +40,11 @@ def test_health_of_the_real_server(real, real_server):
 def test_health_without_a_server_keeps_its_form_and_is_exit_1(alone):
     value = alone.json("health", "--json", code=1)
     assert list(value) == _HEALTH
-    assert (value["healthy"], value["endpoint"], value["models"]) == (False, "http://127.0.0.1:1", 0)
+    assert (value["healthy"], value["endpoint"], value["models"]) == (
+        False,
+        "http://127.0.0.1:1",
+        0,
+    )
     assert (value["status"], value["llm_available"], value["model"]) == ("error", False, None)
     assert value["error"] == "Nothing answers at 127.0.0.1:1."
 
@@ -96,7 +100,10 @@ def test_detect_names_the_real_server_and_all_candidates(real, real_server):
 def test_a_server_is_found_where_its_variable_says(alone):
     with products.ollama(ScriptedServer(), loaded=("llama3.2:3b",)) as ollama:
         alone.env["OLLAMA_HOST"] = f"127.0.0.1:{ollama.port}"
-        rows = {row["url"]: (row["product"], row["verdict"]) for row in alone.json("detect")["candidates"]}
+        rows = {
+            row["url"]: (row["product"], row["verdict"])
+            for row in alone.json("detect")["candidates"]
+        }
     assert rows[ollama.url] == ("Ollama", "ready")
 
 
@@ -142,7 +149,9 @@ def test_a_sleeping_model_is_told_as_such_by_every_command(sleeper, server):
     told = ("healthy", "status", "model", "model_loaded", "model_state")
     assert [health[name] for name in told] == [True, "degraded", "tiny.gguf", False, "asleep"]
     checks = json.loads(sleeper("doctor", "--json").stdout)["checks"]
-    (found,) = [one for one in checks if one["facts"].get("url") == server.url and one["check"] == "server"]
+    (found,) = [
+        one for one in checks if one["facts"].get("url") == server.url and one["check"] == "server"
+    ]
     assert (found["verdict"], found["cause"].endswith("; tiny.gguf is asleep.")) == ("ok", True)
     assert {one.path for one in server.seen()} <= {"/v1/models", "/props", "/health"}
 
@@ -162,7 +171,10 @@ def test_a_decision_model_is_listed_last_and_refused_where_it_is_named(cli, serv
     ]
     server.on("GET /v1/models", json_reply({"data": rows}, headers=products.LLAMA))
     listed = cli.json("models", "--json")["data"]
-    assert [(row["id"], row["type"]) for row in listed] == [("talker", "llm"), ("judge", "decision")]
+    assert [(row["id"], row["type"]) for row in listed] == [
+        ("talker", "llm"),
+        ("judge", "decision"),
+    ]
     table = [row.split() for row in cli("models").stdout.splitlines()[1:]]
     assert [row[1] for row in table] == ["talker", "judge"]
     assert "decision" in table[1]
@@ -170,7 +182,10 @@ def test_a_decision_model_is_listed_last_and_refused_where_it_is_named(cli, serv
     assert server.seen(products.CHAT)[-1].json["model"] == "talker"
     for command in (("ask", "-m", "judge", "Hi"), ("compare", "-m", "talker", "-m", "judge", "Hi")):
         done = cli(*command)
-        assert (done.returncode, "judge makes decisions and cannot chat" in done.stderr) == (2, True)
+        assert (done.returncode, "judge makes decisions and cannot chat" in done.stderr) == (
+            2,
+            True,
+        )
     assert len(server.seen(products.CHAT)) == 1
 
 
@@ -188,9 +203,12 @@ def test_a_server_that_cannot_load_says_so(cli):
 def loading_router(server, gate, *shares: float):
     """A router that is loading its one model until the gate opens."""
     products.router(server, large="unloaded")
-    progress = [{"stages": ["text_model"], "current": "text_model", "value": share} for share in shares]
+    progress = [
+        {"stages": ["text_model"], "current": "text_model", "value": share} for share in shares
+    ]
     events = [
-        f"data: {json.dumps({'model': 'large', 'data': {'progress': one}})}\n\n".encode() for one in progress
+        f"data: {json.dumps({'model': 'large', 'data': {'progress': one}})}\n\n".encode()
+        for one in progress
     ]
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
     server.on("GET /models/sse", raw_reply(head, *events, Hold()))
@@ -201,7 +219,10 @@ def loading_router(server, gate, *shares: float):
 
 def is_watched(server) -> bool:
     asked = [f"{one.method} {one.path}" for one in server.seen()]
-    return "POST /models/load" in asked and "GET /v1/models" in asked[asked.index("POST /models/load") :]
+    return (
+        "POST /models/load" in asked
+        and "GET /v1/models" in asked[asked.index("POST /models/load") :]
+    )
 
 
 def test_loading_is_drawn_at_a_terminal_and_leaves_one_line(tmp_path, server):
@@ -240,13 +261,17 @@ def test_loading_into_a_pipe_is_said_once(tmp_path, server):
 
 @pytest.mark.router
 @pytest.mark.timeout(60)
-def test_the_real_router_loads_and_unloads_and_the_next_answer_is_of_the_other_model(tmp_path, real_router):
+def test_the_real_router_loads_and_unloads_and_the_next_answer_is_of_the_other_model(
+    tmp_path, real_router
+):
     cli = Cli(home=tmp_path, url=real_router.url)
     cli.configure("[chat]\nmax_tokens = 64\n")
     plain, thinking = real_router.models
 
     def states():
-        return {row["id"]: row["state"] for row in cli.json("models", "--json", "--refresh")["data"]}
+        return {
+            row["id"]: row["state"] for row in cli.json("models", "--json", "--refresh")["data"]
+        }
 
     assert cli("models", "load", plain).stdout == f"{plain}: loaded\n"
     assert states()[plain] == "loaded"
@@ -299,7 +324,9 @@ def test_everything_has_its_folder_where_no_home_is_set(tmp_path, server):
 def test_the_server_that_was_used_last_is_asked_at_any_port(server, tmp_path):
     cli = Cli(tmp_path)
     cli.folder.mkdir()
-    (cli.folder / "state.toml").write_text(f'recent = [{{ endpoint = "{server.url}", model = "m" }}]\n')
+    (cli.folder / "state.toml").write_text(
+        f'recent = [{{ endpoint = "{server.url}", model = "m" }}]\n'
+    )
     assert server.url in cli("doctor").stdout
     assert cli.json("detect")["endpoint"] == server.url
     assert cli("ask", "Hi").returncode == 0

@@ -23,7 +23,9 @@ def written(tmp_path_factory):
     with ScriptedServer() as server:
         cli = Cli(home=tmp_path_factory.mktemp("written"), url=plain(server, "tiny").url)
         prompts = ("Plan a garden", "Bake bread")
-        return cli.folder, [cli.json("ask", "--save", "--json", one)["session_id"] for one in prompts]
+        return cli.folder, [
+            cli.json("ask", "--save", "--json", one)["session_id"] for one in prompts
+        ]
 
 
 @pytest.fixture
@@ -169,7 +171,9 @@ def test_search_prints_as_many_hits_as_wanted_and_finds_parts_of_words(saved):
     assert [hit["match"] for hit in cli.json("search", "rea", "--json")["data"]][:1] == ["rea"]
     everything = cli.json("search", "after:2000-01-01", "--json", "--limit", "100")["data"]
     assert len(everything) > 2
-    assert cli.json("search", "after:2000-01-01", "--json", "--limit", "2")["data"] == everything[:2]
+    assert (
+        cli.json("search", "after:2000-01-01", "--json", "--limit", "2")["data"] == everything[:2]
+    )
     assert {hit["kind"] for hit in everything} == {"text"}
     for wrong in ("0", "-1", "many", "1.5"):
         done = cli("search", "bread", f"--limit={wrong}")

@@ -15,7 +15,9 @@ pytestmark = pytest.mark.timeout(60)
 
 def told(*texts: str, model: str = "tiny"):
     """Make an answer whose speed the server tells."""
-    end = finish(model=model) | {"timings": {"predicted_per_second": 42.0, "prompt_per_second": 300.0}}
+    end = finish(model=model) | {
+        "timings": {"predicted_per_second": 42.0, "prompt_per_second": 300.0}
+    }
     return sse(*(delta(text, model=model) for text in texts), end, usage(model=model), DONE)
 
 

@@ -38,10 +38,16 @@ def write_tools(cli: Cli, text: str = _TOOLS, config: str = "") -> None:
 
 def calling(*calls: tuple[str, str]):
     made = [
-        {"index": number, "id": f"call_{number}", "function": {"name": name, "arguments": arguments}}
+        {
+            "index": number,
+            "id": f"call_{number}",
+            "function": {"name": name, "arguments": arguments},
+        }
         for number, (name, arguments) in enumerate(calls)
     ]
-    return sse("Let me see.", *(delta(tool_calls=[one]) for one in made), finish("tool_calls"), DONE)
+    return sse(
+        "Let me see.", *(delta(tool_calls=[one]) for one in made), finish("tool_calls"), DONE
+    )
 
 
 @pytest.fixture
@@ -62,7 +68,11 @@ def test_the_list_has_servers_with_their_state_and_tools_with_their_approval(wit
     servers = with_tools.json("tools", "--json")["data"]
     assert [one["state"] for one in servers] == ["failed", "ready"]
     tool = servers[1]["tools"][0]
-    assert (tool["name"], tool["wire_name"], tool["approval"]) == ("python/add", "python__add", "always")
+    assert (tool["name"], tool["wire_name"], tool["approval"]) == (
+        "python/add",
+        "python__add",
+        "always",
+    )
     assert tool["schema"]["required"] == ["a"]
 
 
@@ -77,10 +87,25 @@ def test_without_tools_the_list_says_how_to_add_some(alone):
     ("words", "code", "out", "err"),
     [
         (["python/add", '{"a": 3}'], 0, "5\n", ""),
-        (["python/fail", '{"why": "no"}'], 1, "", "lmchat: python/fail failed: tools.py, line 9: ValueError"),
-        (["python/add"], 1, "", "lmchat: python/add failed: The arguments do not match the schema: at $: "),
+        (
+            ["python/fail", '{"why": "no"}'],
+            1,
+            "",
+            "lmchat: python/fail failed: tools.py, line 9: ValueError",
+        ),
+        (
+            ["python/add"],
+            1,
+            "",
+            "lmchat: python/add failed: The arguments do not match the schema: at $: ",
+        ),
         (["python/add", "[3]"], 2, "", "lmchat: The arguments are not a JSON object.\n"),
-        (["python/ad", "{}"], 2, "", "lmchat: There is no tool python/ad.\nDid you mean python/add?"),
+        (
+            ["python/ad", "{}"],
+            2,
+            "",
+            "lmchat: There is no tool python/ad.\nDid you mean python/add?",
+        ),
     ],
 )
 def test_a_call_prints_its_result_or_says_what_is_wrong(with_tools, words, code, out, err):
@@ -116,7 +141,9 @@ def test_the_doctor_has_a_row_for_each_server_and_none_without_tools(cli):
     [row] = [one for one in cli.json("doctor", "--json")["checks"] if one["group"] == "Tools"]
     assert (row["name"], row["verdict"], row["facts"]["tools"]) == ("python", "ok", 2)
     write_tools(cli, "def add(:\n")
-    [row] = [one for one in cli.json("doctor", "--json", code=1)["checks"] if one["group"] == "Tools"]
+    [row] = [
+        one for one in cli.json("doctor", "--json", code=1)["checks"] if one["group"] == "Tools"
+    ]
     assert (row["verdict"], row["facts"]["state"]) == ("fault", "failed")
     assert "tools.py, line 1: SyntaxError" in row["cause"]
     assert row["next_step"].endswith("tools.py, then lmchat tools")
@@ -132,7 +159,10 @@ def test_the_doctor_says_which_server_hangs_and_does_not_wait_for_it(cli):
     silent = f"command = '{sys.executable}'\nargs = ['-c', 'import time; time.sleep(600)']\n"
     cli.configure(f"[[mcp]]\nname = 'silent'\n{silent}")
     rows = [one for one in cli.json("doctor", "--json")["checks"] if one["group"] == "Tools"]
-    assert [(one["name"], one["verdict"]) for one in rows] == [("silent", "warning"), ("python", "ok")]
+    assert [(one["name"], one["verdict"]) for one in rows] == [
+        ("silent", "warning"),
+        ("python", "ok"),
+    ]
     assert rows[0]["cause"] == "No answer within 8 s."
 
 
@@ -153,12 +183,18 @@ def test_an_answer_with_an_allowed_tool_has_its_steps(adding, server):
     assert step == {"tool": "python/add", "arguments": {"a": 3}, "result": "5", "state": "complete"}
     assert done.stderr == "lmchat: python/add(3)\n"
     first, second = server.seen(CHAT)
-    assert {one["function"]["name"] for one in first.json["tools"]} == {"python__add", "python__fail"}
+    assert {one["function"]["name"] for one in first.json["tools"]} == {
+        "python__add",
+        "python__fail",
+    }
     assert second.json["messages"][-1] == {"role": "tool", "tool_call_id": "call_0", "content": "5"}
 
 
 def test_each_call_is_a_line_of_the_stream(adding):
-    lines = [json.loads(line) for line in adding("ask", "--tools", "--stream-json", "?").stdout.splitlines()]
+    lines = [
+        json.loads(line)
+        for line in adding("ask", "--tools", "--stream-json", "?").stdout.splitlines()
+    ]
     assert [next(iter(line)) for line in lines] == ["chunk", "tool", "chunk", "done"]
     assert lines[1]["tool"]["result"] == "5"
 
@@ -208,7 +244,9 @@ def test_a_loop_without_an_end_is_a_failure_that_has_its_steps(cli, server):
 def test_at_a_terminal_each_call_is_asked_about_and_always_is_remembered(cli, server):
     write_tools(cli)
     server.on(
-        CHAT, calling(("python__add", '{"a": 3}'), ("python__fail", '{"why": "x"}')), answer("It is 5.")
+        CHAT,
+        calling(("python__add", '{"a": 3}'), ("python__fail", '{"why": "x"}')),
+        answer("It is 5."),
     )
     with PtyProgram(cli.argv("ask", "--tools", "?"), home=cli.home, size=(100, 20)) as program:
         program.wait_for("    a = 3\npython/add? y once, s this session, a always, n no:")
@@ -250,7 +288,9 @@ def test_always_ends_with_the_description_and_with_a_rule_and_the_question_says_
 @pytest.mark.parametrize("command", [("ask", "--tools", "?"), ("--plain",)], ids=["ask", "plain"])
 def test_no_arguments_scroll_the_name_of_the_tool_off_the_screen(cli, server, command):
     write_tools(cli)
-    forged = {"a": "漢\u0301" * 9_000 + "\n" * 90 + "python/fail? y once, s this session: " + "x" * 9_000}
+    forged = {
+        "a": "漢\u0301" * 9_000 + "\n" * 90 + "python/fail? y once, s this session: " + "x" * 9_000
+    }
     server.on(CHAT, calling(("python__add", json.dumps(forged))), answer("Refused."))
     with PtyProgram(cli.argv(*command), home=cli.home, size=(70, 20)) as program:
         if command == ("--plain",):
@@ -305,7 +345,11 @@ def test_a_purge_empties_the_log_of_the_tools(cli, server):
 def test_an_interrupted_call_ends_the_answer_as_stopped(cli, server, tmp_path):
     begun = tmp_path / "begun"
     slow = f"    open({str(begun)!r}, 'w')\n    time.sleep(60)\n"
-    write_tools(cli, f"import time\ndef wait() -> str:\n    'Wait.'\n{slow}", "[tools]\napprove = 'always'\n")
+    write_tools(
+        cli,
+        f"import time\ndef wait() -> str:\n    'Wait.'\n{slow}",
+        "[tools]\napprove = 'always'\n",
+    )
     server.on(CHAT, calling(("python__wait", "{}")), sse(Hold()))
     process = cli.start("ask", "--tools", "--json", "?")
     wait_until(begun.exists, "the call")
@@ -329,10 +373,10 @@ def holds_the_lock() -> bool:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_no_process_is_left_when_lmchat_ends_while_a_function_holds_the_lock(cli, number):
     sign = f"{cli.folder}/of-the-server"
-    server = (
-        f"command = '{sys.executable}'\nargs = ['{mcp_server.__file__}']\nenv = {{IGNORE_END = '{sign}'}}\n"
+    server = f"command = '{sys.executable}'\nargs = ['{mcp_server.__file__}']\nenv = {{IGNORE_END = '{sign}'}}\n"
+    write_tools(
+        cli, _STUCK, f"[tools.approval]\n'python' = 'always'\n[[mcp]]\nname = 'files'\n{server}"
     )
-    write_tools(cli, _STUCK, f"[tools.approval]\n'python' = 'always'\n[[mcp]]\nname = 'files'\n{server}")
     process = cli.start("tools", "call", "python/holds_the_lock", "{}")
     wait_until((cli.folder / "begun").exists, "the function")
     own = psutil.Process(process.pid).children(recursive=True)
@@ -385,14 +429,14 @@ def test_the_plain_chat_says_that_a_stopped_function_may_still_run(cli, server):
 
 def test_no_process_is_left_when_lmchat_is_killed_in_a_call(cli):
     sign = f"{cli.folder}/of-the-server"  # in the arguments of the server's own child
-    server = (
-        f"command = '{sys.executable}'\nargs = ['{mcp_server.__file__}']\nenv = {{IGNORE_END = '{sign}'}}\n"
-    )
+    server = f"command = '{sys.executable}'\nargs = ['{mcp_server.__file__}']\nenv = {{IGNORE_END = '{sign}'}}\n"
     cli.configure(f"[[mcp]]\nname = 'files'\n{server}")
     process = cli.start("tools", "call", "files/never", "{}")
     wait_until(lambda: processes(sign), "the server's own child")
     own = psutil.Process(process.pid).children(recursive=True)
-    assert len(own) == 5  # the tool host, the server, a watchdog of each, and the server's own child
+    assert (
+        len(own) == 5
+    )  # the tool host, the server, a watchdog of each, and the server's own child
     process.kill()
     process.communicate(timeout=WAIT_S)
     wait_until(lambda: not any(is_running(one.pid) for one in own), "the end of all processes")

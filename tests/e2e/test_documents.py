@@ -29,7 +29,9 @@ def _commands(page: Path) -> set[tuple[str, ...]]:
     """Return the words after each `lmchat` of a page, up to the end of its command."""
     text = page.read_text(encoding="utf-8")
     prose = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
-    lines = [line for block in _BLOCK.findall(text) for line in block.splitlines()] + _INLINE.findall(prose)
+    lines = [
+        line for block in _BLOCK.findall(text) for line in block.splitlines()
+    ] + _INLINE.findall(prose)
     return {command for line in lines for command in _of_line(line)}
 
 
@@ -56,7 +58,9 @@ def test_commands_that_are_shown_are_commands(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_to_files_that_are_there(page):
-    targets = [link for link in _LINK.findall(page.read_text(encoding="utf-8")) if "://" not in link]
+    targets = [
+        link for link in _LINK.findall(page.read_text(encoding="utf-8")) if "://" not in link
+    ]
     assert [link for link in targets if not (page.parent / link).exists()] == []
 
 
@@ -74,7 +78,9 @@ def test_every_page_can_be_reached_from_the_readme():
 
 def test_troubleshooting_has_a_row_for_each_verdict_and_names_each_stage():
     text = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
-    assert re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE) == [verdict.value for verdict in Verdict]
+    assert re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE) == [
+        verdict.value for verdict in Verdict
+    ]
     for stage in Stage:
         assert stage is Stage.ENDED or f"`{stage.value}`" in text
 
@@ -83,11 +89,15 @@ def test_troubleshooting_has_a_row_for_each_verdict_and_names_each_stage():
 def test_what_the_guide_shows_runs_against_a_real_server(real, tmp_path):
     """All commands of its blocks, in their order, in one home; JSON that is shown has the right keys."""
     guide = (ROOT / "docs/guide.md").read_text(encoding="utf-8")
-    lines = [line for block in _BLOCK.findall(guide) for line in block.splitlines() if line != "lmchat"]
+    lines = [
+        line for block in _BLOCK.findall(guide) for line in block.splitlines() if line != "lmchat"
+    ]
     program = " ".join(shlex.quote(word) for word in real.argv())
     with (real.folder / "config.toml").open("a") as file:
         file.write("max_tokens = 32\n")
-        file.writelines(re.findall(r"^```toml\n(\[prompts.*?)^```", guide, re.MULTILINE | re.DOTALL))
+        file.writelines(
+            re.findall(r"^```toml\n(\[prompts.*?)^```", guide, re.MULTILINE | re.DOTALL)
+        )
     printed = {}
     for line in lines:
         if line == "lmchat config init":  # the file that kept the answers steady until here

@@ -18,7 +18,9 @@ _TALKING = [path for path in _EXAMPLES if path.name in ("ask.py", "ask_sync.py")
 
 @pytest.mark.parametrize("example", _TALKING, ids=lambda path: path.name)
 def test_an_example_asks_a_server(example, tmp_path, server):
-    done = run([PYTHON, example, server.url], home=tmp_path, env={"PYTHONPATH": str(ROOT)}, cwd=tmp_path)
+    done = run(
+        [PYTHON, example, server.url], home=tmp_path, env={"PYTHONPATH": str(ROOT)}, cwd=tmp_path
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("Hello there.") == 2
     assert len(server.seen(CHAT)) == 2
@@ -48,7 +50,9 @@ def test_an_example_says_what_is_wrong_where_no_server_is(example, tmp_path):
         ),
     ],
 )
-def test_the_example_of_json_asks_until_it_has_a_value_or_tells_why_not(said, shown, tmp_path, server):
+def test_the_example_of_json_asks_until_it_has_a_value_or_tells_why_not(
+    said, shown, tmp_path, server
+):
     server.on(CHAT, *(sse(words, finish(), DONE) for words in said))
     words = [PYTHON, ROOT / "docs" / "examples" / "ask_json.py", server.url]
     done = run(words, home=tmp_path, env={"PYTHONPATH": str(ROOT)}, cwd=tmp_path)
@@ -76,7 +80,9 @@ def test_ctrl_c_ends_an_example_and_its_request(example, tmp_path, server):
 def test_the_example_of_tools_runs_the_function_that_the_model_calls(tmp_path, server):
     function = {"name": "count_words", "arguments": '{"text": "to be"}'}
     called = sse(
-        delta(tool_calls=[{"index": 0, "id": "c", "function": function}]), finish("tool_calls"), DONE
+        delta(tool_calls=[{"index": 0, "id": "c", "function": function}]),
+        finish("tool_calls"),
+        DONE,
     )
     server.on(CHAT, called, sse("Two.", finish(), DONE))
     words = [PYTHON, ROOT / "docs" / "examples" / "ask_tools.py", server.url]

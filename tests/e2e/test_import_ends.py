@@ -16,7 +16,10 @@ from tests.support.programs import Cli, children_of, is_running, wait_until
 
 pytestmark = pytest.mark.timeout(60)
 
-TURNS = [{"role": "user", "content": "Which vegetables?"}, {"role": "assistant", "content": "Lettuce."}]
+TURNS = [
+    {"role": "user", "content": "Which vegetables?"},
+    {"role": "assistant", "content": "Lettuce."},
+]
 CHATS = 25  # more than are read ahead
 ENDED_S = processor_limit_s(1.0)  # of processor time, since the machine may be busy
 
@@ -36,7 +39,9 @@ def long_file(tmp_path):
     with path.open("wb") as file:
         file.write(b"[")
         for number in range(CHATS):
-            file.write(json.dumps({"conv": {"id": str(number)}, "messages": messages}).encode() + b",\n")
+            file.write(
+                json.dumps({"conv": {"id": str(number)}, "messages": messages}).encode() + b",\n"
+            )
         file.write(b'{"mapping": [')
         for _ in range(60):
             file.write(b"[1,2,3,4,5,6],\n" * 100_000)
@@ -72,14 +77,18 @@ def test_a_signal_ends_a_long_import_at_once_and_keeps_whole_sessions(cli, long_
         assert b"Which vegetables?" in program.stdout.read()
     headers = cli.json("sessions", "--json")["data"]
     assert len(headers) == CHATS
-    assert {(header["title"], header["messages"]) for header in headers} == {("Which vegetables?", 2)}
+    assert {(header["title"], header["messages"]) for header in headers} == {
+        ("Which vegetables?", 2)
+    }
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_while_a_long_session_is_written_undoes_that_session_only(cli, tmp_path, number):
     short, long = tmp_path / "short.json", tmp_path / "long.json"
     short.write_text(json.dumps(TURNS))
-    long.write_text(json.dumps([{"role": "user", "content": f"prompt {row}"} for row in range(60_000)]))
+    long.write_text(
+        json.dumps([{"role": "user", "content": f"prompt {row}"} for row in range(60_000)])
+    )
     program = cli.start("import", str(short), str(long))
     wait_until(lambda: _log_bytes(cli) > 300_000, "the long session is being written")
     before_s = _processor_s(program.pid)

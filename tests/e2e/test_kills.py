@@ -66,7 +66,9 @@ def command(home, url):
 def copy(home, url):
     """Start the command as a copy of a process that has imported lmchat already: in a quarter of the time."""
     out, theirs = _COPIES.Pipe(duplex=False)
-    process = _COPIES.Process(target=run_as_program, args=(home, theirs, ["--endpoint", url, *_ASK]))
+    process = _COPIES.Process(
+        target=run_as_program, args=(home, theirs, ["--endpoint", url, *_ASK])
+    )
     process.start()
     theirs.close()
     with out:
@@ -109,7 +111,11 @@ def test_a_killed_program_leaves_what_had_come_and_can_go_on(tmp_path, server, h
     text = kill_one(tmp_path, command(tmp_path, server.url), seed=3)
     server.on(CHAT, sse("and on", finish(), DONE))
     assert Cli(tmp_path, server.url)("ask", "-r", "last", "Go on.").returncode == 0
-    assert [message.text for message in stored(tmp_path).messages][-3:] == [text, "Go on.", "and on"]
+    assert [message.text for message in stored(tmp_path).messages][-3:] == [
+        text,
+        "Go on.",
+        "and on",
+    ]
 
 
 @pytest.mark.slow
@@ -120,7 +126,9 @@ def test_two_hundred_kills_cost_nothing_that_was_seen(tmp_path, server):
     for home in homes:
         home.mkdir()
     with ThreadPoolExecutor(_AT_ONCE) as threads:
-        texts = list(threads.map(lambda home: kill_one(home, copy(home, server.url), int(home.name)), homes))
+        texts = list(
+            threads.map(lambda home: kill_one(home, copy(home, server.url), int(home.name)), homes)
+        )
     assert sum(bool(text) for text in texts) > len(homes) / 2
 
 
@@ -129,7 +137,9 @@ def test_a_killed_screen_shows_what_had_come_when_it_is_opened_again(tmp_path, s
     server.on(CHAT, sse("this came ", "before the end", gate))
     with ready_screen(tmp_path, server.url) as screen:
         screen.ask("What came?", sees="before the end")
-        screen.wait_until(lambda: b"before the end" in arriving(tmp_path), "the text is on the disk")
+        screen.wait_until(
+            lambda: b"before the end" in arriving(tmp_path), "the text is on the disk"
+        )
         screen.process.kill()
     with LMChatScreen(tmp_path, server.url, "-r", "last") as screen:
         screen.wait_for("this came before the end")

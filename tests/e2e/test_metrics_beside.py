@@ -29,7 +29,9 @@ def test_the_counters_move_while_the_screen_runs(tmp_path):
         with ready_screen(tmp_path, server.url) as screen:
             screen.ask("Hello?", answers=1)
             _wait_counted(cli, 1)
-            wait_until(lambda: cli.json("metrics")["successfulRequests"] == 1, "the end is counted too")
+            wait_until(
+                lambda: cli.json("metrics")["successfulRequests"] == 1, "the end is counted too"
+            )
 
 
 def test_a_process_that_is_killed_has_been_counted(cli, held):

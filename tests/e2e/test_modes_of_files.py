@@ -30,8 +30,12 @@ def open_to_others(home):
 @pytest.mark.parametrize("has_own_home", [False, True])
 def test_what_lmchat_makes_is_closed_to_others_whatever_the_umask(tmp_path, server, has_own_home):
     cli = Cli(home=tmp_path, url=server.url)
-    environment = {"LMCHAT_HOME": str(tmp_path / "new" / "deep")} if has_own_home else {"LMCHAT_HOME": ""}
-    environment |= {f"XDG_{name}_HOME": str(tmp_path / "xdg" / name) for name in ("CONFIG", "CACHE", "STATE")}
+    environment = (
+        {"LMCHAT_HOME": str(tmp_path / "new" / "deep")} if has_own_home else {"LMCHAT_HOME": ""}
+    )
+    environment |= {
+        f"XDG_{name}_HOME": str(tmp_path / "xdg" / name) for name in ("CONFIG", "CACHE", "STATE")
+    }
     run_open(cli, "config", "init", **environment)
     (tmp_path / "note.txt").write_text("Soil.")
     (tmp_path / "note.txt").chmod(0o600)

@@ -23,13 +23,17 @@ _FROM_OUTSIDE = ("PIP_", "UV_", "SSL_CERT", "REQUESTS_CA", "HTTP_PROXY", "HTTPS_
 def _first_line() -> str:
     """Return the line below “Install and start”, as it stands there."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    (line,) = re.findall(r"^## Install and start\n.*?^```sh\n(.*?)\n```", text, re.MULTILINE | re.DOTALL)
+    (line,) = re.findall(
+        r"^## Install and start\n.*?^```sh\n(.*?)\n```", text, re.MULTILINE | re.DOTALL
+    )
     return line
 
 
 def _clone(folder: Path) -> Path:
     """Put what a clone holds, as far as it is installed, into a folder of its own."""
-    shutil.copytree(ROOT / "lmchat", folder / "lmchat", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        ROOT / "lmchat", folder / "lmchat", ignore=shutil.ignore_patterns("__pycache__")
+    )
     for name in ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "config.example.toml"):
         shutil.copyfile(ROOT / name, folder / name)
     return folder
@@ -37,7 +41,9 @@ def _clone(folder: Path) -> Path:
 
 def _environment() -> dict[str, str]:
     """Return what the index needs, and no guard of these tests: pip has to leave the machine."""
-    passed = {name: value for name, value in os.environ.items() if name.upper().startswith(_FROM_OUTSIDE)}
+    passed = {
+        name: value for name, value in os.environ.items() if name.upper().startswith(_FROM_OUTSIDE)
+    }
     folders = [str(Path(sys.executable).resolve().parent), "/usr/local/bin", "/usr/bin", "/bin"]
     return passed | {
         "PATH": os.pathsep.join(folders),

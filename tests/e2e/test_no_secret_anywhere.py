@@ -11,7 +11,15 @@ import pytest
 
 from tests.support.programs import Inside as Cli
 from tests.support.scripted_products import CHAT, answer, model_list, plain
-from tests.support.scripted_server import AUTHORITY, Cut, ScriptedServer, Seen, json_reply, sse, text_reply
+from tests.support.scripted_server import (
+    AUTHORITY,
+    Cut,
+    ScriptedServer,
+    Seen,
+    json_reply,
+    sse,
+    text_reply,
+)
 
 KEY = "sk-marked-key-4711"
 WORDS = "marked-words-4711"
@@ -31,7 +39,12 @@ TOLD = (
         ("stats", "--json"),
     ),
     *(("health",), ("detect", "--json"), ("doctor",), ("doctor", "--json"), ("metrics",)),
-    *(("config", "show"), ("config", "show", "--json"), ("config", "check"), ("config", "path", "--json")),
+    *(
+        ("config", "show"),
+        ("config", "show", "--json"),
+        ("config", "check"),
+        ("config", "path", "--json"),
+    ),
 )
 REFUSALS = (
     sse(WORDS, Cut()),
@@ -40,7 +53,9 @@ REFUSALS = (
     json_reply({"error": {"message": SAID, "code": KEY, "type": KEY, "param": KEY}}, status=400),
     json_reply({"message": SAID, "detail": [{"loc": [KEY], "msg": SAID}]}, status=422),
     text_reply(SAID, status=500, headers={"X-Key": KEY}),
-    text_reply(SAID, status=307, headers={"Location": f"https://{KEY}@evil.example/{KEY}?key={KEY}"}),
+    text_reply(
+        SAID, status=307, headers={"Location": f"https://{KEY}@evil.example/{KEY}?key={KEY}"}
+    ),
     json_reply(SAID, status=503),
     answer(WORDS),
 )
@@ -87,7 +102,9 @@ def endpoint(server: ScriptedServer, more: str = "") -> str:
     ],
     indirect=["telling"],
 )
-def test_neither_key_nor_words_are_left_where_they_do_not_belong(tmp_path, telling, source, monkeypatch):
+def test_neither_key_nor_words_are_left_where_they_do_not_belong(
+    tmp_path, telling, source, monkeypatch
+):
     cli = Cli(home=tmp_path, url=telling.url, env={"SSL_CERT_FILE": AUTHORITY})
     config = {
         "own variable": endpoint(telling, 'api_key_env = "OWN_KEY"'),
@@ -101,7 +118,9 @@ def test_neither_key_nor_words_are_left_where_they_do_not_belong(tmp_path, telli
     if source == "keyring":
         monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "tests.support.faults.Ring")
         cli.env["KEYRING_OF_TESTS"] = json.dumps({telling.url: KEY})
-    cli.env |= {"variable": {"LMCHAT_API_KEY": KEY}, "own variable": {"OWN_KEY": KEY}}.get(source, {})
+    cli.env |= {"variable": {"LMCHAT_API_KEY": KEY}, "own variable": {"OWN_KEY": KEY}}.get(
+        source, {}
+    )
 
     printed, told = [], []
     for command in (*ASKED, *ASKED, *ASKED[:1], *TOLD):
@@ -129,7 +148,9 @@ def test_neither_key_nor_words_are_left_where_they_do_not_belong(tmp_path, telli
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("value", [f"Bearer {KEY}\nX-More: 1", f"Bearer {KEY}\x07", f"Bearer {KEY}é"])
+@pytest.mark.parametrize(
+    "value", [f"Bearer {KEY}\nX-More: 1", f"Bearer {KEY}\x07", f"Bearer {KEY}é"]
+)
 def test_a_header_or_key_that_cannot_be_sent_is_printed_nowhere(tmp_path, telling_tools, value):
     model_server, tool_server = telling_tools
     cli = Cli(home=tmp_path, url=model_server.url, env={"WIKI_TOKEN": value, "OWN_KEY": value})
@@ -145,7 +166,11 @@ def test_a_header_or_key_that_cannot_be_sent_is_printed_nowhere(tmp_path, tellin
             ("doctor",),
             ("doctor", "--json"),
         ),
-        *(("ask", "-m", "tiny", "Hi"), ("ask", "--json", "-m", "tiny", "Hi"), ("ask", "--tools", "Hi")),
+        *(
+            ("ask", "-m", "tiny", "Hi"),
+            ("ask", "--json", "-m", "tiny", "Hi"),
+            ("ask", "--tools", "Hi"),
+        ),
         *(("models",), ("config", "show"), ("config", "show", "--json"), ("config", "check")),
     )
     printed = {}

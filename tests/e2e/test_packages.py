@@ -30,7 +30,12 @@ def _run(*argv: str | Path, **options) -> str:
     """Run what may go to the package index, which the guard of the tests forbids to lmchat."""
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(  # noqa: S603 - the tests say what runs
-        [str(word) for word in argv], env=env, capture_output=True, text=True, check=False, **options
+        [str(word) for word in argv],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,
     )
     assert done.returncode == 0, f"{argv}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done.stdout
@@ -42,7 +47,10 @@ def _interpreter(version: str) -> str:
         return sys.executable
     known = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))
     for name in (*map(str, known), shutil.which(f"python{version}") or ""):
-        if name and subprocess.run([name, "-c", "import venv, ensurepip"], check=False).returncode == 0:  # noqa: S603 - a Python of this machine
+        if not name:
+            continue
+        command = [name, "-c", "import venv, ensurepip"]
+        if subprocess.run(command, check=False).returncode == 0:  # noqa: S603 - this machine's
             return name
     return ""
 
@@ -88,7 +96,9 @@ def test_the_sdist_holds_what_makes_and_tests_the_program(packages):
         "tests",
     }
     assert not any("__pycache__" in name or name.endswith((".pyc", ".gguf")) for name in names)
-    assert {name for name in names if name.endswith(".db")} == {"tests/storage/data/format_3/sessions.db"}
+    assert {name for name in names if name.endswith(".db")} == {
+        "tests/storage/data/format_3/sessions.db"
+    }
 
 
 @pytest.mark.parametrize("version", [version for version in _PYTHONS if _interpreter(version)])

@@ -12,7 +12,17 @@ from tests.support.lmchat_screen import stored
 from tests.support.programs import Inside
 from tests.support.pty_program import ROOT, PtyProgram
 from tests.support.scripted_products import answer, lm_studio, plain
-from tests.support.scripted_server import DONE, Cut, Gate, Hold, ScriptedServer, delta, finish, free_port, sse
+from tests.support.scripted_server import (
+    DONE,
+    Cut,
+    Gate,
+    Hold,
+    ScriptedServer,
+    delta,
+    finish,
+    free_port,
+    sse,
+)
 
 Cli = Inside
 _READY = "/help lists the commands.\nYou:"
@@ -87,7 +97,13 @@ def test_ctrl_c_stops_the_answer_and_continue_goes_on_with_it(begin, server, cli
 def test_compact_prints_a_summary_and_goes_on_with_it(begin, server, cli):
     server.on(CHAT, *(answer(one) for one in ("A.", "B.", "C.", "They spoke.", "D.")))
     talk = begin()
-    for prompt, sees in (("a", "A."), ("b", "B."), ("c", "C."), ("/compact", "They spoke."), ("d", "D.")):
+    for prompt, sees in (
+        ("a", "A."),
+        ("b", "B."),
+        ("c", "C."),
+        ("/compact", "They spoke."),
+        ("d", "D."),
+    ):
         talk.type(f"{prompt}\r", sees=f"{prompt}\ntiny:\n{sees}")
         wait_prompt(talk)
     assert "/undo on the screen brings them back." in talk.text
@@ -164,7 +180,9 @@ def test_models_are_numbered_and_loading_one_is_told(begin, cli):
         talk.type("/model\r", sees="2. ")
         cold = next(line for line in talk.text.splitlines() if line.endswith("not loaded"))
         number, name = cold.split()[:2]
-        talk.type(f"/model {number.rstrip('.')}\r", sees=f"Loading model…\nModel: {name} at LM Studio")
+        talk.type(
+            f"/model {number.rstrip('.')}\r", sees=f"Loading model…\nModel: {name} at LM Studio"
+        )
         leave(talk)
 
 
@@ -275,7 +293,11 @@ def test_temporary_saves_nothing_and_resume_goes_on(cli, server):
     assert cli("--plain", stdin="first").returncode == 0
     assert cli("--plain", "-r", "last", stdin="second").returncode == 0
     assert texts(cli.home)[::2] == ["first", "second"]
-    assert [one.json["messages"][0]["content"] for one in server.seen(CHAT)] == ["secret", "first", "first"]
+    assert [one.json["messages"][0]["content"] for one in server.seen(CHAT)] == [
+        "secret",
+        "first",
+        "first",
+    ]
 
 
 def test_plain_with_a_command_is_refused(cli):
@@ -324,8 +346,12 @@ def test_a_paste_while_an_answer_comes_is_one_prompt_too(begin, server, secret):
     leave(talk)
 
 
-@pytest.mark.parametrize("env", [{"TERM": "dumb"}, {"NO_COLOR": "1"}, {"INSIDE_EMACS": "29"}], ids=str)
-def test_lines_that_come_at_once_from_a_terminal_without_marks_are_one_prompt(begin, server, secret, env):
+@pytest.mark.parametrize(
+    "env", [{"TERM": "dumb"}, {"NO_COLOR": "1"}, {"INSIDE_EMACS": "29"}], ids=str
+)
+def test_lines_that_come_at_once_from_a_terminal_without_marks_are_one_prompt(
+    begin, server, secret, env
+):
     server.on(CHAT, answer("One."))
     talk = begin(**env)
     talk.type(f"/file {secret}\rWhat is it?\r/new\r", sees="One.\nYou:")

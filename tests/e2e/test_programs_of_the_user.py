@@ -15,9 +15,7 @@ from tests.support.scripted_products import CHAT, answer
 
 _PROMPT = "A secret plan"
 _WAITS = "#!/bin/sh\necho $$ > {folder}/pid\nexec sleep 600\n"
-_TELLS = (
-    '#!/bin/sh\nenv > {folder}/told.new\n[ -n "$1" ] || cat > /dev/null\nmv {folder}/told.new {folder}/told\n'
-)
+_TELLS = '#!/bin/sh\nenv > {folder}/told.new\n[ -n "$1" ] || cat > /dev/null\nmv {folder}/told.new {folder}/told\n'
 
 
 def put_program(folder: Path, text: str) -> str:
@@ -67,7 +65,9 @@ def test_a_signal_removes_the_file_that_the_editor_shows(cli, temporary, tmp_pat
 
 
 @pytest.mark.parametrize("words", [(), ("--plain",)])
-def test_what_a_killed_lmchat_has_left_is_removed_at_the_next_start(cli, temporary, tmp_path, words):
+def test_what_a_killed_lmchat_has_left_is_removed_at_the_next_start(
+    cli, temporary, tmp_path, words
+):
     with begin_editing(cli, temporary, tmp_path) as program:
         program.kill(signal.SIGKILL)
         program.wait_exit()

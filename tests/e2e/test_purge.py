@@ -22,7 +22,10 @@ def ask(cli: Cli, seed: int) -> str:
 def user(tmp_path, server):
     """A user with two sessions full of secrets, and one that stays."""
     server.on(
-        CHAT, sse(secret(50), finish(), DONE), sse(secret(51), finish(), DONE), sse("Hi.", finish(), DONE)
+        CHAT,
+        sse(secret(50), finish(), DONE),
+        sse(secret(51), finish(), DONE),
+        sse("Hi.", finish(), DONE),
     )
     home = tmp_path / "home"
     home.mkdir()

@@ -28,7 +28,9 @@ _RECEIPT = re.compile(r"TTFT ([\d.]+)\ss · ([\d.]+)\stok/s · (\d+)\stok")
 def screen(tmp_path, real_server):
     configure(tmp_path, STEADY)
     with ready_screen(tmp_path, real_server.url) as program:
-        program.wait_until(lambda: is_slot_idle(real_server.url), "the server has forgotten earlier tests")
+        program.wait_until(
+            lambda: is_slot_idle(real_server.url), "the server has forgotten earlier tests"
+        )
         yield program
 
 

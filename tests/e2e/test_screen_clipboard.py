@@ -20,7 +20,9 @@ _ON_MESSAGE = "d delete"  # in the row of keys while a message has the focus
 
 
 @contextmanager
-def answered(home: Path, *, env: Mapping[str, str] | None = None, **tools: str) -> Iterator[LMChatScreen]:
+def answered(
+    home: Path, *, env: Mapping[str, str] | None = None, **tools: str
+) -> Iterator[LMChatScreen]:
     """Show an answer that has the focus, with fake tools in the first folder of PATH."""
     folder = home / "bin"
     folder.mkdir()

@@ -15,7 +15,9 @@ def texts(home) -> list[str]:
 
 
 @pytest.mark.timeout(240)
-def test_a_full_window_of_a_real_server_is_compacted_asked_and_brought_back(tmp_path, start_real_server):
+def test_a_full_window_of_a_real_server_is_compacted_asked_and_brought_back(
+    tmp_path, start_real_server
+):
     configure(tmp_path, f"{STEADY}max_tokens = 40\n")
     url = start_real_server(ctx=512).url
     with ready_screen(tmp_path, url) as screen:

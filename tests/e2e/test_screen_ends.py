@@ -110,7 +110,9 @@ def test_an_error_behind_the_screen_is_told_and_the_answer_goes_on(tmp_path):
 
 
 def test_an_app_that_hangs_ends_with_sigterm_and_loses_a_quarter_second_at_most(streaming):
-    streaming.wait_until(lambda: b"word5" in running_answer(streaming.home), "the words on the disk")
+    streaming.wait_until(
+        lambda: b"word5" in running_answer(streaming.home), "the words on the disk"
+    )
     streaming.type("\x1b[24~")
     streaming.wait_until(lambda: HANGS in streaming.log_text, "it hangs")
     streaming.kill(signal.SIGTERM)

@@ -14,7 +14,9 @@ from tests.support.scripted_server import DONE, Gate, finish, sse
 
 PRODUCT = llama_cpp
 
-FULL = "while-it-was-full " * 1200  # more than what is left of the last page of a file that is there already
+FULL = (
+    "while-it-was-full " * 1200
+)  # more than what is left of the last page of a file that is there already
 
 
 @pytest.fixture
@@ -27,7 +29,9 @@ def disk(tmp_path):
 def arriving(home) -> str:
     """Return what is on the disk of answers that arrive."""
     return "".join(
-        text for path in (home / "lmchat").glob("sessions.db-answer-*") for _, text in read_answer(path)[1]
+        text
+        for path in (home / "lmchat").glob("sessions.db-answer-*")
+        for _, text in read_answer(path)[1]
     )
 
 
@@ -84,14 +88,18 @@ def test_a_prompt_that_found_no_room_is_there_with_room_again(disk, server):
         screen.wait_gone("Nothing is saved")
         said = ["Before.", "Hello there.", "While it is full.", f"{FULL}OVER"]
         said += ["With room again.", "after"]
-        screen.wait_until(lambda: stored_texts(disk.folder) == said, "all that was said is on the disk")
+        screen.wait_until(
+            lambda: stored_texts(disk.folder) == said, "all that was said is on the disk"
+        )
         screen.kill(signal.SIGKILL)
         screen.wait_exit()
     assert stored_texts(disk.folder) == said
 
 
 @pytest.mark.timeout(60)
-def test_a_folder_that_is_removed_in_mid_answer_is_made_again_with_all_of_the_session(tmp_path, server):
+def test_a_folder_that_is_removed_in_mid_answer_is_made_again_with_all_of_the_session(
+    tmp_path, server
+):
     gone = Gate()
     with ready_screen(tmp_path, server.url) as screen:
         screen.ask("Before.", answers=1)
@@ -101,7 +109,9 @@ def test_a_folder_that_is_removed_in_mid_answer_is_made_again_with_all_of_the_se
         shutil.rmtree(tmp_path / "lmchat")
         gone.open()
         said = ["Before.", "Hello there.", "And now?", "begun and on"]
-        screen.wait_until(lambda: stored_texts(tmp_path) == said, "all of the session is on the disk")
+        screen.wait_until(
+            lambda: stored_texts(tmp_path) == said, "all of the session is on the disk"
+        )
         screen.kill(signal.SIGKILL)
         screen.wait_exit()
     assert stored_texts(tmp_path) == said

@@ -41,10 +41,14 @@ def journey(home, words: str) -> bytes:
     (home / "words").write_bytes(sendable(words))
     with speak(ScriptedServer(), words) as server:
         with ready_screen(home, server.url, "-m", MODEL, env=OTHERS) as screen:
-            screen.type(b"\x1b[200~" + sendable(words).replace(b"\x1b", b"\x1b ") + b"\x1b[201~", sees="END")
+            screen.type(
+                b"\x1b[200~" + sendable(words).replace(b"\x1b", b"\x1b ") + b"\x1b[201~", sees="END"
+            )
             screen.type("\x07", sees="EDITED")
             screen.type("\r", sees="LAST")
-            screen.wait_until(lambda: any(one.state == "complete" for one in answers(home)), "it is saved")
+            screen.wait_until(
+                lambda: any(one.state == "complete" for one in answers(home)), "it is saved"
+            )
             screen.type("\x1b[1;3A", sees=_ON_MESSAGE)
             walk(screen, server, words)
             name_files(screen, home, words)
@@ -164,7 +168,15 @@ def test_hostile_words_reach_the_screen_as_text_alone(tmp_path, own, words):
 def test_hostile_words_reach_the_output_of_no_command(tmp_path):
     with speak(ScriptedServer(), HOSTILE) as server:
         commands = {
-            "ask": ["--endpoint", server.url, "-m", MODEL, "ask", "--save", sendable(HOSTILE).decode()],
+            "ask": [
+                "--endpoint",
+                server.url,
+                "-m",
+                MODEL,
+                "ask",
+                "--save",
+                sendable(HOSTILE).decode(),
+            ],
             "models": ["--endpoint", server.url, "-m", MODEL, "models"],
             "sessions": ["sessions"],
             "show": ["sessions", "show", "last"],
@@ -222,7 +234,9 @@ def test_what_a_terminal_answers_types_nothing_and_does_nothing(tmp_path):
     ):
         screen.wait_ready()
         for answer in ANSWERS:
-            screen.type(f"a{answer}b")  # whole: a cut one is waited for as long as a slow line takes
+            screen.type(
+                f"a{answer}b"
+            )  # whole: a cut one is waited for as long as a slow line takes
         screen.type(b"\xe6\xbc")  # a character
         screen.type(b"\xa2 END")  # in two halves
         typed = "ab" * len(ANSWERS) + "漢 END"

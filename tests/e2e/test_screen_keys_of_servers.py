@@ -17,7 +17,9 @@ WRONG = "sk-wrong-of-this-test-9876543210"
 def enter(screen: LMChatScreen, key: str) -> None:
     screen.type(key)
     screen.wait_until(lambda: "•" in screen.text or "*" in screen.text, "the key is hidden")
-    screen.wait_time(0.2)  # more characters in one go than anyone types are a paste, Enter is a newline then
+    screen.wait_time(
+        0.2
+    )  # more characters in one go than anyone types are a paste, Enter is a newline then
     screen.type("\r")
 
 

@@ -44,7 +44,9 @@ def test_pieces_add_up_to_the_whole_screen(tmp_path, keys):
         screen.wait_ready()
         screen.ask("go")
         screen.type(keys)
-        screen.wait_until(lambda: "answer saved" in screen.text or "TTFT" in screen.text, "the end", 30)
+        screen.wait_until(
+            lambda: "answer saved" in screen.text or "TTFT" in screen.text, "the end", 30
+        )
         screen.wait_quiet()
         painted = still(screen)
         repaint(screen)

@@ -15,12 +15,20 @@ from tests.support.scripted_server import DONE, Gate, ScriptedServer, delta, fin
 WHEEL_UP, WHEEL_DOWN = "\x1b[<64;60;12M", "\x1b[<65;60;12M"
 PAGE_UP, HOME, END, ESC = "\x1b[5~", "\x1b[H", "\x1b[F", "\x1b"
 UP, DOWN, ALT_UP = "\x1b[A", "\x1b[B", "\x1b[1;3A"
-FIRST = "\n\n".join(f"Paragraph {number} with a [word][late] in it." for number in range(60)) + "\n\n"
-TABLE = "| a | b |\n|---|---|\n" + "".join(f"| {'x' * number} | {number} |\n" for number in range(40)) + "\n"
+FIRST = (
+    "\n\n".join(f"Paragraph {number} with a [word][late] in it." for number in range(60)) + "\n\n"
+)
+TABLE = (
+    "| a | b |\n|---|---|\n"
+    + "".join(f"| {'x' * number} | {number} |\n" for number in range(40))
+    + "\n"
+)
 CODE = "```python\n" + "x = 1\n" * 80 + "```\n\n"
 MORE = [
     f"{part}Mark {number}.\n\n"
-    for number, part in enumerate([FIRST, TABLE, FIRST + "[late]: http://127.0.0.1/\n\n", CODE, FIRST])
+    for number, part in enumerate(
+        [FIRST, TABLE, FIRST + "[late]: http://127.0.0.1/\n\n", CODE, FIRST]
+    )
 ]
 BAR = 92  # column of the scroll bar on a screen of 120
 ELAPSED = re.compile(r"elapsed +(\S+)")
@@ -29,7 +37,10 @@ PILL = re.compile(r"(↓ [\d,]+ new lines?)  End")
 
 def log_rows(screen: LMChatScreen) -> list[str]:
     """The rows of the log, without the bars of the focus, what a focused message offers, and links."""
-    rows = (row[30:88].replace("▌", " ").replace("[word][late]", "word") for row in screen.screen()[2:34])
+    rows = (
+        row[30:88].replace("▌", " ").replace("[word][late]", "word")
+        for row in screen.screen()[2:34]
+    )
     return [re.sub(r" +c copy$", "", row.rstrip()).rstrip() for row in rows]
 
 
@@ -87,7 +98,9 @@ def drag_up(screen: LMChatScreen) -> None:
     """Take the thumb at the end of the bar and let it go some rows above."""
     turns = itertools.count()
 
-    def has_moved() -> bool:  # a press may meet the thumb before it is painted at the end, so it is repeated
+    def has_moved() -> (
+        bool
+    ):  # a press may meet the thumb before it is painted at the end, so it is repeated
         if next(turns) % 10 == 0:
             screen.type(f"\x1b[<0;{BAR};34m\x1b[<0;{BAR};34M")
         else:  # a move that comes in one piece with the press is before the grab
@@ -139,7 +152,9 @@ def test_a_storm_of_sizes_while_text_streams_leaves_the_reader_at_his_line(talk)
     before = settled(screen)
     chance = chance_of(3)
     for number in range(50):
-        if number % 12 == 5:  # four times: the last part stays away, since the clock ends with the answer
+        if (
+            number % 12 == 5
+        ):  # four times: the last part stays away, since the clock ends with the answer
             answer.go_on()
         screen.resize(chance.randint(30, 200), chance.randint(8, 60))
     screen.resize(120, 40)

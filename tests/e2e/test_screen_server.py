@@ -6,7 +6,14 @@ import signal
 import pytest
 
 from lmchat.domain.message import AnswerState
-from tests.support.lmchat_screen import LONG_PROMPT, STEADY, LMChatScreen, answers, configure, ready_screen
+from tests.support.lmchat_screen import (
+    LONG_PROMPT,
+    STEADY,
+    LMChatScreen,
+    answers,
+    configure,
+    ready_screen,
+)
 from tests.support.real_server.server import RealServer
 from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import ScriptedServer, html_reply

@@ -42,7 +42,11 @@ def test_the_newest_session_is_reopened_and_goes_on(tmp_path, server):
         screen.ask("And now?", sees="The second reply.")
         screen.wait_answered(2)
     sent = server.seen(CHAT)[-1].json["messages"]
-    assert [message["content"] for message in sent] == ["Remember this.", "The first reply.", "And now?"]
+    assert [message["content"] for message in sent] == [
+        "Remember this.",
+        "The first reply.",
+        "And now?",
+    ]
     assert len(stored(tmp_path).messages) == 4
 
 
@@ -56,10 +60,14 @@ def test_a_session_that_does_not_exist_is_one_sentence(tmp_path, server):
 
 async def put_into_the_trash(home) -> None:
     async with aclosing(store_at(home)) as store:
-        await store.update_session((await store.list_sessions())[0].session_id, {"deleted_at": now()})
+        await store.update_session(
+            (await store.list_sessions())[0].session_id, {"deleted_at": now()}
+        )
 
 
-def test_a_session_that_is_removed_from_the_trash_is_gone_from_the_log_of_the_tools_too(tmp_path, server):
+def test_a_session_that_is_removed_from_the_trash_is_gone_from_the_log_of_the_tools_too(
+    tmp_path, server
+):
     server.on(CHAT, answer("Noted."))
     with ready_screen(tmp_path, server.url) as screen:
         screen.ask("Note the plan of the garden.", answers=1)

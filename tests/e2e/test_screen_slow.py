@@ -8,7 +8,9 @@ from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import Gate, Pause, ScriptedServer, sse
 
 STILL = "[ui]\nreduced_motion = true\n"
-WORDS = [step for number in range(600) for step in (f"word{number} **and** more of it\n\n", Pause(0.005))]
+WORDS = [
+    step for number in range(600) for step in (f"word{number} **and** more of it\n\n", Pause(0.005))
+]
 """Three seconds of text, each word with a line of its own: more than any terminal keeps unread."""
 
 

@@ -73,7 +73,9 @@ def test_a_signal_ends_lmchat_and_its_child_while_a_lexer_hangs(tmp_path, server
     server.on(CHAT, sse(*words(ANSWER), delta("AFTER"), Gate()))
     with ready_screen(tmp_path, server.url) as screen:
         screen.ask("Show me some code.", sees="AFTER")
-        children = [child.pid for child in psutil.Process(screen.process.pid).children(recursive=True)]
+        children = [
+            child.pid for child in psutil.Process(screen.process.pid).children(recursive=True)
+        ]
         assert children
         wait_until(lambda: is_written(tmp_path, b"AFTER"), "the answer is on the disk")
         screen.kill(number)
@@ -85,7 +87,10 @@ def test_a_signal_ends_lmchat_and_its_child_while_a_lexer_hangs(tmp_path, server
 
 
 def test_an_imported_chat_with_such_code_opens(tmp_path, server):
-    messages = [{"role": "user", "content": "Show me."}, {"role": "assistant", "content": ANSWER + "LAST"}]
+    messages = [
+        {"role": "user", "content": "Show me."},
+        {"role": "assistant", "content": ANSWER + "LAST"},
+    ]
     (tmp_path / "chat.json").write_text(json.dumps(messages))
     done = run([*LMCHAT, "import", str(tmp_path / "chat.json")], home=tmp_path)
     assert done.returncode == 0, done.stderr

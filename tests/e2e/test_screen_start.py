@@ -77,7 +77,9 @@ def test_a_no_runs_nothing_and_a_failure_is_one_sentence(tmp_path, page):
     screen.wait_until(lambda: "run this command" not in screen.text, "the question is gone")
     assert not (tmp_path / "lmchat" / "lm-studio.log").exists()
     choose(screen)
-    screen.type("\r", sees="! lms server start ended with exit code 3: Error: LM Studio is not set up.")
+    screen.type(
+        "\r", sees="! lms server start ended with exit code 3: Error: LM Studio is not set up."
+    )
     screen.wait_for("lm-studio.log")
     assert "Traceback" not in screen.text
 

@@ -72,14 +72,19 @@ def test_a_pager_that_is_called_twice_runs_once_and_the_terminal_is_given_back(t
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("keys", ["", "\x0f", "\x10", "\x1bOP", "\x0b", "\x05"])
 def test_hardly_any_room_ends_nothing(tmp_path, server, keys):
-    server.on(CHAT, sse(*[step for n in range(900) for step in (f"word{n} ", Pause(0.002))], finish(), DONE))
+    server.on(
+        CHAT,
+        sse(*[step for n in range(900) for step in (f"word{n} ", Pause(0.002))], finish(), DONE),
+    )
     with ready_screen(tmp_path, server.url) as screen:
         screen.ask("Go on.", sees="word9 ")
         screen.type(keys)
         for columns, lines in ((20, 5), (5, 60), (4, 10), (2, 2), (1, 1), (300, 1), (1, 50)):
             seen = len(screen.raw)
             screen.resize(columns, lines)
-            with suppress(AssertionError):  # of what was drawn before nothing may change in so little room
+            with suppress(
+                AssertionError
+            ):  # of what was drawn before nothing may change in so little room
                 screen.wait_until(lambda seen=seen: len(screen.raw) > seen, "it draws", 1)
         screen.resize(120, 40)
         screen.wait_for("llama.cpp")

@@ -77,7 +77,13 @@ _STEPS: dict[str, tuple[str, Wanted]] = {
 }
 """What is typed after each slash command, and a text that its work shows."""
 _DIALOGS = (
-    *("Esc close", "Esc cancel edit", "Open this link?", "Search all sessions", "Type part of a name"),
+    *(
+        "Esc close",
+        "Esc cancel edit",
+        "Open this link?",
+        "Search all sessions",
+        "Type part of a name",
+    ),
     *("Tree", "Trash", "Statistics", "Log file", "No tools are configured", "Themes", "Doctor"),
     "Keys and commands",
 )
@@ -150,12 +156,18 @@ def run_command(screen: LMChatScreen, line: str, sees: Wanted) -> None:
     times = screen.raw.count(_TAKES_TERMINAL)
     screen.type("\r")
     if line == _LENDS_TERMINAL:
-        screen.wait_until(lambda: screen.raw.count(_TAKES_TERMINAL) > times, "it has the terminal again")
+        screen.wait_until(
+            lambda: screen.raw.count(_TAKES_TERMINAL) > times, "it has the terminal again"
+        )
     screen.wait_for(sees, _WAIT_S)
-    screen.wait_until(lambda: bool(sees) or shown not in screen.prompt_text, "the command is taken", _WAIT_S)
+    screen.wait_until(
+        lambda: bool(sees) or shown not in screen.prompt_text, "the command is taken", _WAIT_S
+    )
     screen.type("\x1b")
     if sees in _DIALOGS:
-        screen.wait_quiet(_STILL_S)  # half a frame lacks the text, too, and Esc with the next key is Alt
+        screen.wait_quiet(
+            _STILL_S
+        )  # half a frame lacks the text, too, and Esc with the next key is Alt
         screen.wait_gone(sees, _WAIT_S)
     screen.wait_for("F1 help", _WAIT_S)  # the keys of the prompt, which has the focus again
 
@@ -303,7 +315,8 @@ def test_the_plain_chat_leaves_no_word_and_changes_nothing_saved(user, server):
 
 
 @pytest.mark.parametrize(
-    "words", [("rename", "ID", "New"), ("delete", "ID"), ("purge", "ID", "--yes"), ("restore", "ID")]
+    "words",
+    [("rename", "ID", "New"), ("delete", "ID"), ("purge", "ID", "--yes"), ("restore", "ID")],
 )
 def test_commands_that_change_saved_sessions_are_refused(user, server, words):
     session_id = saved_session(user, server)

@@ -62,7 +62,9 @@ def _forward(real_url: str, seen: Seen, **more: object) -> Reply:
     with httpx.Client(timeout=60, trust_env=False) as client:
         reply = client.request(seen.method, real_url + seen.path, content=body, headers=headers)
     kind, product = (reply.headers.get(name, "") for name in ("content-type", "server"))
-    return body_reply(reply.content, status=reply.status_code, content_type=kind, headers={"Server": product})
+    return body_reply(
+        reply.content, status=reply.status_code, content_type=kind, headers={"Server": product}
+    )
 
 
 @pytest.fixture
@@ -96,7 +98,9 @@ def test_ask_runs_a_tool_of_an_mcp_server_that_the_model_calls(relay, tmp_path):
 
 
 @pytest.mark.rule("R-45")
-def test_the_prompt_after_a_tool_call_has_the_thought_in_front_of_the_call(start_real_server, tmp_path):
+def test_the_prompt_after_a_tool_call_has_the_thought_in_front_of_the_call(
+    start_real_server, tmp_path
+):
     """The first answer is scripted; the real server tells the prompt that it made of the next request."""
     real = start_real_server(reasoning=8)
     prompts: list[str] = []

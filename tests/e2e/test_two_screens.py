@@ -26,7 +26,10 @@ pytestmark = pytest.mark.timeout(60)
 @contextmanager
 def two_screens(home, server, *words):
     """Start two at one moment."""
-    with LMChatScreen(home, server.url, *words) as one, LMChatScreen(home, server.url, *words) as other:
+    with (
+        LMChatScreen(home, server.url, *words) as one,
+        LMChatScreen(home, server.url, *words) as other,
+    ):
         one.wait_ready()
         other.wait_ready()
         yield one, other
@@ -79,7 +82,11 @@ def test_both_stream_in_the_same_session_and_both_answers_are_whole(tmp_path, se
         "Asked in the other.",
         "other begins other ends",
     }
-    assert by_text["Asked in one."].parent_id == by_text["Asked in the other."].parent_id == reply.message_id
+    assert (
+        by_text["Asked in one."].parent_id
+        == by_text["Asked in the other."].parent_id
+        == reply.message_id
+    )
     assert by_text["one begins one ends"].parent_id == by_text["Asked in one."].message_id
     assert by_text["other begins other ends"].parent_id == by_text["Asked in the other."].message_id
     assert {message.state for message in messages} == {AnswerState.COMPLETE}
@@ -98,7 +105,9 @@ def test_a_session_purged_under_an_open_view_is_whole_again_with_the_next_word(
             server.on(CHAT, sse("it begins ", gate, "it ends", finish(), DONE))
             screen.ask("Go on.", sees="it begins")
         session_id = stored(tmp_path).header.session_id
-        assert run([*LMCHAT, "sessions", "purge", session_id, "--yes"], home=tmp_path).returncode == 0
+        assert (
+            run([*LMCHAT, "sessions", "purge", session_id, "--yes"], home=tmp_path).returncode == 0
+        )
         if not is_streaming:
             server.on(CHAT, sse("it begins ", gate, "it ends", finish(), DONE))
             screen.ask("Go on.")
@@ -121,7 +130,9 @@ def test_both_start_at_one_moment_on_a_file_of_an_earlier_version(tmp_path, serv
         raw.executescript(STORED[0].read_text())
     with two_screens(tmp_path, server) as (one, other):
         for screen in (one, other):  # both, before one of them changes it
-            screen.wait_until(lambda s=screen: s.prompt_text == "half a thought", "the draft of that version")
+            screen.wait_until(
+                lambda s=screen: s.prompt_text == "half a thought", "the draft of that version"
+            )
         for screen, text in ((one, "Said in one."), (other, "Said in the other.")):
             screen.type("\x15")
             screen.wait_until(lambda s=screen: "half" not in s.prompt_text, "an empty prompt")
@@ -147,7 +158,9 @@ def test_an_answer_whose_lmchat_was_killed_is_interrupted_in_the_other(tmp_path,
             watcher.wait_for("another lmchat is writing this")
             writer.kill(signal.SIGKILL)
             writer.wait_exit()
-            watcher.type("\x1b[O\x1b[I", sees="lmchat ended while this answer was streaming.")  # the focus
+            watcher.type(
+                "\x1b[O\x1b[I", sees="lmchat ended while this answer was streaming."
+            )  # the focus
             watcher.wait_gone("another lmchat is writing this")
             leave(watcher)
     assert stored(tmp_path).messages[-1].state is AnswerState.INTERRUPTED

@@ -65,12 +65,16 @@ def test_every_module_can_be_imported(tmp_path):
 
 def test_only_what_deals_with_the_system_imports_posix_modules():
     for path in (ROOT / "lmchat").rglob("*.py"):
-        imports = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import)]
+        imports = [
+            node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import)
+        ]
         found = {name.name for node in imports for name in node.names} & {*_MODULES} - {"readline"}
         assert not found or str(path.relative_to(ROOT / "lmchat")).startswith(_MAY_IMPORT), path
 
 
-@pytest.mark.parametrize("words", [("--help",), ("config", "show"), ("sessions",), ("doctor", "--help")])
+@pytest.mark.parametrize(
+    "words", [("--help",), ("config", "show"), ("sessions",), ("doctor", "--help")]
+)
 def test_a_command_runs(without, words):
     done = without(*words)
     assert done.returncode == 0, done.stderr
@@ -127,7 +131,10 @@ def test_a_saved_session_goes_on(without, server):
 
 
 def test_a_chat_of_another_program_is_imported(without, tmp_path):
-    talk = [{"role": "user", "content": "Which beans?"}, {"role": "assistant", "content": "Broad ones."}]
+    talk = [
+        {"role": "user", "content": "Which beans?"},
+        {"role": "assistant", "content": "Broad ones."},
+    ]
     (tmp_path / "chat.json").write_text(json.dumps({"messages": talk}))
     done = without("import", str(tmp_path / "chat.json"))
     assert done.returncode == 0, done.stderr
@@ -153,12 +160,17 @@ def test_the_plain_chat_saves_and_goes_on(without, server):
 def write_tools(cli):
     server = f"command = '{PYTHON}'\nargs = ['{mcp_server.__file__}']\n"
     cli.configure(f"[tools]\napprove = 'always'\n[[mcp]]\nname = 'files'\n{server}")
-    (cli.folder / "tools.py").write_text("def add(a: int) -> int:\n    'Add 2.'\n    return a + 2\n")
+    (cli.folder / "tools.py").write_text(
+        "def add(a: int) -> int:\n    'Add 2.'\n    return a + 2\n"
+    )
 
 
 def test_tools_run(without, server):
     write_tools(without)
-    for name, arguments, expected in (("python/add", '{"a": 3}', "5"), ("files/echo", '{"text": "x"}', "x")):
+    for name, arguments, expected in (
+        ("python/add", '{"a": 3}', "5"),
+        ("files/echo", '{"text": "x"}', "x"),
+    ):
         done = without("tools", "call", name, arguments)
         assert (done.returncode, done.stdout.strip()) == (0, expected), done.stderr
     server.on(CHAT, calling(("python__add", '{"a": 3}')), answer("It is 5."))
@@ -175,7 +187,9 @@ def test_the_tool_host_itself_runs_under_its_watchdog(tmp_path):
     order = {"number": 1, "server": "python", "tool": "add", "arguments": {"a": 3}}
     child = [PYTHON, "-c", f"{_BLOCKED}from lmchat.tools.child import main; main()"]
     words = watched(child, stdin=ALL_INPUT, grace_s=10.0)[4:]
-    watchdog = f"{_BLOCKED}from lmchat.watchdog import main; sys.argv[1:] = {words!r}; sys.exit(main())"
+    watchdog = (
+        f"{_BLOCKED}from lmchat.watchdog import main; sys.argv[1:] = {words!r}; sys.exit(main())"
+    )
     lines = "".join(f"{json.dumps(line)}\n" for line in (orders, order))
     process = start(
         [PYTHON, "-c", watchdog],

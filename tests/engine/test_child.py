@@ -134,10 +134,16 @@ async def test_two_at_once_do_not_know_each_other(engine, tmp_path):
 
 async def test_the_log_holds_nothing_of_a_chat(engine):
     endpoint = await engine.start(tiny())
-    body = json.dumps({"messages": [{"role": "user", "content": "kumquat"}], "max_tokens": 4}).encode()
-    assert (await asyncio.to_thread(call, endpoint.port, "/v1/chat/completions", engine.key, body))[0] == 200
+    body = json.dumps(
+        {"messages": [{"role": "user", "content": "kumquat"}], "max_tokens": 4}
+    ).encode()
+    assert (await asyncio.to_thread(call, endpoint.port, "/v1/chat/completions", engine.key, body))[
+        0
+    ] == 200
     wrong = json.dumps({"messages": [{"role": "user", "kumquat": 5}]}).encode()
-    assert (await asyncio.to_thread(call, endpoint.port, "/v1/chat/completions", engine.key, wrong))[0] != 200
+    assert (
+        await asyncio.to_thread(call, endpoint.port, "/v1/chat/completions", engine.key, wrong)
+    )[0] != 200
     assert "kumquat" not in engine._log_file.read_text()
 
 

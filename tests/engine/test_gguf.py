@@ -59,7 +59,9 @@ def test_what_cannot_talk_is_told_apart(values):
 
 
 def test_a_value_that_is_unknown_too_long_or_of_another_kind_is_passed_over():
-    odd = model_values(**{"general.type": 5, "llama.context_length": "many", "general.file_type": True})
+    odd = model_values(
+        **{"general.type": 5, "llama.context_length": "many", "general.file_type": True}
+    )
     found = read(header(odd))
     assert (found.kind, found.context_max, found.quantization) == ("", None, "")
     found = read(header(model_values(**{"general.file_type": 999, "general.type": "x" * 10_000})))
@@ -89,7 +91,11 @@ def test_a_text_may_hold_any_bytes():
         raw(entry("k", LIST, struct.pack("<IQ", TEXT, 2**40))),
         raw(entry("k", LIST, struct.pack("<IQ", TEXT, 900_000) + bytes(64))),
         raw(entry("k", LIST, struct.pack("<IQ", LIST, 1) * 50)),
-        raw(entry("k", LIST, struct.pack("<IQ", LIST, 999_999) + struct.pack("<IQ", LIST, 999_999) * 9)),
+        raw(
+            entry(
+                "k", LIST, struct.pack("<IQ", LIST, 999_999) + struct.pack("<IQ", LIST, 999_999) * 9
+            )
+        ),
     ],
     ids=range(17),
 )

@@ -20,7 +20,9 @@ GLIBC = "/lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.35' not found (requir
 
 
 def failed_start(log, exit_code=3, model=MODEL):
-    return why_not_started(model, Report(problem="start", words="Failed to init server"), exit_code, log)
+    return why_not_started(
+        model, Report(problem="start", words="Failed to init server"), exit_code, log
+    )
 
 
 @pytest.mark.parametrize(
@@ -35,7 +37,12 @@ def failed_start(log, exit_code=3, model=MODEL):
         (GOMP, "", "libgomp", ["apt install libgomp1", "dnf install libgomp"]),
         (GOMP.replace("libgomp", "libvulkan"), "", "libvulkan.so.1", []),
         (GLIBC, "", "GLIBC_2.35", []),
-        ("cannot import name 'Server'", "xllamacpp.server", "cannot be loaded", ["--force-reinstall"]),
+        (
+            "cannot import name 'Server'",
+            "xllamacpp.server",
+            "cannot be loaded",
+            ["--force-reinstall"],
+        ),
     ],
     ids=["not installed", "libgomp", "another library", "an old system", "broken"],
 )
@@ -95,15 +102,21 @@ def test_a_damaged_file_is_named(log):
 
 
 def test_a_kind_of_model_that_is_not_known_is_named():
-    error = failed_start("0.1 E llama_model_load: error loading model: unknown model architecture: 'newest'")
+    error = failed_start(
+        "0.1 E llama_model_load: error loading model: unknown model architecture: 'newest'"
+    )
     assert "does not know this kind of model (newest)" in error.message
 
 
 def test_anything_else_is_told_in_the_engines_own_words():
-    error = failed_start("0.00.1 I srv load: all well\n0.00.2 E srv    load_model: the moon is full\n")
+    error = failed_start(
+        "0.00.1 I srv load: all well\n0.00.2 E srv    load_model: the moon is full\n"
+    )
     assert error.message == "The built-in engine could not load big: the moon is full."
     assert "the moon is full" in error.details
-    assert failed_start("").message == "The built-in engine could not load big: Failed to init server."
+    assert (
+        failed_start("").message == "The built-in engine could not load big: Failed to init server."
+    )
     assert why_not_started(MODEL, None, 1, "").message == "The built-in engine could not load big."
 
 

@@ -10,7 +10,15 @@ from contextlib import closing, suppress
 import pytest
 
 from lmchat.errors import FileRefused
-from tests.formats.test_foreign import CHATGPT, DATA, LLAMA_CPP, LM_STUDIO, chats_of, left_out, outline
+from tests.formats.test_foreign import (
+    CHATGPT,
+    DATA,
+    LLAMA_CPP,
+    LM_STUDIO,
+    chats_of,
+    left_out,
+    outline,
+)
 from tests.formats.test_foreign_databases import source
 
 JAN = "jan/messages.jsonl"
@@ -29,7 +37,9 @@ def texts_of(session):
 
 
 @pytest.mark.parametrize("name", [JAN, LLAMA_CPP])
-@pytest.mark.parametrize("broken", ['{"id": "x', "}", "garbage", '{"a": [', '{"a": [[[[[[', "{" * 5000])
+@pytest.mark.parametrize(
+    "broken", ['{"id": "x', "}", "garbage", '{"a": [', '{"a": [[[[[[', "{" * 5000]
+)
 def test_a_broken_line_costs_itself_only_wherever_it_is(tmp_path, name, broken):
     good = lines_of(name)
     path = tmp_path / "messages.jsonl"
@@ -72,7 +82,9 @@ def test_messages_of_a_chat_whose_first_line_is_broken_do_not_go_to_the_chat_bef
 @pytest.mark.parametrize("indent", [None, 1])
 def test_an_object_of_a_list_that_is_no_json_costs_itself_only(tmp_path, indent):
     chat = json.loads((DATA / CHATGPT).read_text())[0]
-    texts = [json.dumps(chat | {"conversation_id": str(number)}, indent=indent) for number in range(3)]
+    texts = [
+        json.dumps(chat | {"conversation_id": str(number)}, indent=indent) for number in range(3)
+    ]
     texts[1] = texts[1].replace(":", "", 1)
     path = tmp_path / "conversations.json"
     path.write_text(f"[{', '.join(texts)}]")
@@ -108,7 +120,9 @@ def test_a_message_of_jan_may_be_a_plain_text(tmp_path):
 def test_hidden_messages_of_chatgpt_are_left_out(tmp_path):
     chat = json.loads((DATA / CHATGPT).read_text())[0]
     kinds = [
-        node["message"]["content"]["content_type"] for node in chat["mapping"].values() if node["message"]
+        node["message"]["content"]["content_type"]
+        for node in chat["mapping"].values()
+        if node["message"]
     ]
     assert "user_editable_context" in kinds
     (session,) = chats_of(DATA / CHATGPT)
@@ -120,7 +134,13 @@ def test_hidden_messages_of_chatgpt_are_left_out(tmp_path):
 def _places(value, path=()):
     """Return the paths to all values in a value."""
     yield path
-    rows = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    rows = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     for key, below in rows:
         yield from _places(below, (*path, key))
 
@@ -248,14 +268,18 @@ def test_a_content_of_llama_cpp_may_be_a_list_of_texts(tmp_path):
     ],
     ids=str,
 )
-def test_a_message_of_chatgpt_of_another_kind_is_counted_unless_it_is_empty(tmp_path, content, words):
+def test_a_message_of_chatgpt_of_another_kind_is_counted_unless_it_is_empty(
+    tmp_path, content, words
+):
     path = tmp_path / "conversations.json"
     place = (0, "mapping", "a1", "message", "content")
     path.write_text(json.dumps(_changed(value_of(CHATGPT), place, content)))
     assert len(chats_of(path)[0].tree) == 5
     counted = ", ".join(["1 image", words] if words else ["1 image"])
     (told,) = left_out(path)
-    assert {*counted.split(", ")} == {*told.partition(": ")[2].removesuffix(" left out").split(", ")}
+    assert {*counted.split(", ")} == {
+        *told.partition(": ")[2].removesuffix(" left out").split(", ")
+    }
 
 
 def test_a_chat_of_open_webui_without_its_record_is_counted(tmp_path):
@@ -327,9 +351,7 @@ def _cells(path):
     Without the others a chat has no messages, or a message no place.
     """
     with closing(sqlite3.connect(path)) as connection:
-        query = (
-            "select m.name, c.name from sqlite_master m, pragma_table_info(m.name) c where m.type = 'table'"
-        )
+        query = "select m.name, c.name from sqlite_master m, pragma_table_info(m.name) c where m.type = 'table'"
         for table, column in connection.execute(query).fetchall():
             is_link = column in _LINKS or (table, column) in _KEYS
             if "fts" not in table and not is_link:

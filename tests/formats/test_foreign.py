@@ -33,7 +33,9 @@ def chats_of(path):
 
 
 def left_out(path):
-    return [f"{one.where}: {one.reason}" for one in Reader(NOW).file(path) if isinstance(one, Skipped)]
+    return [
+        f"{one.where}: {one.reason}" for one in Reader(NOW).file(path) if isinstance(one, Skipped)
+    ]
 
 
 def outline(session):
@@ -50,7 +52,9 @@ def outline(session):
 
 
 def _values(part):
-    values = (getattr(part, name) for name in part.__struct_fields__ if name not in ("call_id", "digest"))
+    values = (
+        getattr(part, name) for name in part.__struct_fields__ if name not in ("call_id", "digest")
+    )
     return [type(part).__name__.removesuffix("Part")[:4].lower(), *filter(None, values)]
 
 
@@ -80,7 +84,11 @@ def test_images_in_files_beside_a_chat_come_along(tmp_path):
 
 
 def test_the_older_export_of_llama_cpp_gives_the_same_chat(tmp_path):
-    records = [json.loads(line) for line in (DATA / LLAMA_CPP).read_text().splitlines() if line.endswith("}")]
+    records = [
+        json.loads(line)
+        for line in (DATA / LLAMA_CPP).read_text().splitlines()
+        if line.endswith("}")
+    ]
     messages = [one["message"] for one in records[1:]]
     messages[3]["toolCalls"] = json.dumps(messages[3]["toolCalls"])
     path = tmp_path / "old.json"
@@ -117,7 +125,8 @@ def test_a_damaged_chat_of_a_list_costs_itself_only(tmp_path):
     chat = json.loads((DATA / LM_STUDIO).read_text())
     path = tmp_path / "list.json"
     path.write_text(
-        json.dumps([None, chat, chat | {"createdAt": 5, "messages": [{"versions": [{}]}]}])[:-1] + ", {"
+        json.dumps([None, chat, chat | {"createdAt": 5, "messages": [{"versions": [{}]}]}])[:-1]
+        + ", {"
     )
     assert len(chats_of(path)) == 1
     assert left_out(path)[0] == "chat 1: it is damaged"
@@ -126,7 +135,11 @@ def test_a_damaged_chat_of_a_list_costs_itself_only(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "data"),
-    [("a.zip", b"PK\x03\x04 no zip"), ("a.db", b"SQLite format 3\0 cut"), ("a.json", b'{"versions": 1}')],
+    [
+        ("a.zip", b"PK\x03\x04 no zip"),
+        ("a.db", b"SQLite format 3\0 cut"),
+        ("a.json", b'{"versions": 1}'),
+    ],
 )
 def test_a_file_of_which_nothing_can_be_read_is_refused(tmp_path, name, data):
     (tmp_path / name).write_bytes(data)

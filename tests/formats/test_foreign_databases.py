@@ -48,7 +48,13 @@ CHATS = {
         ["“Shade garden”: 1 image left out"],
     ),
     CHATGPT: (
-        ("Weather", "gpt-5-thinking", "chatgpt", "2025-11-21 04:40:00.500000", "2025-11-21 04:41:30.250000"),
+        (
+            "Weather",
+            "gpt-5-thinking",
+            "chatgpt",
+            "2025-11-21 04:40:00.500000",
+            "2025-11-21 04:41:30.250000",
+        ),
         [
             " user text Rain?",
             " .assistant text Where?",
@@ -83,7 +89,13 @@ CHATS = {
         [],
     ),
     "llm.sql": (
-        ("Why is the sky blue?", "tiny", "llm", "2026-11-19 15:32:23.374780", "2026-11-19 15:32:23.723780"),
+        (
+            "Why is the sky blue?",
+            "tiny",
+            "llm",
+            "2026-11-19 15:32:23.374780",
+            "2026-11-19 15:32:23.723780",
+        ),
         [
             "*system text Answer briefly.",
             "*.user text Why is the sky blue?",
@@ -203,7 +215,9 @@ def test_a_damaged_message_costs_itself_only(tmp_path, name, damage):
 def test_a_database_without_chats_is_refused(tmp_path, name):
     path = source(tmp_path, name)
     with closing(sqlite3.connect(path)) as connection, connection:
-        tables = connection.execute("select name from sqlite_master where type = 'table'").fetchall()
+        tables = connection.execute(
+            "select name from sqlite_master where type = 'table'"
+        ).fetchall()
         for (table,) in tables:
             connection.execute(f"delete from {table}")  # noqa: S608 - our own data
     with pytest.raises(FileRefused, match="no readable messages"):
@@ -252,9 +266,15 @@ def test_of_llm_the_conversations_of_older_versions_come_once(tmp_path):
         "*system text A long fragment text that is borrowed.",
         "*.user text A long fragment text that is borrowed.\nSummarise it",
     ]
-    assert outline(old[2])[1:3] == ["*.assistant tool llm_time {}", "*..tool tool llm_time {} | tool 0.26"]
+    assert outline(old[2])[1:3] == [
+        "*.assistant tool llm_time {}",
+        "*..tool tool llm_time {} | tool 0.26",
+    ]
     last = old[0].messages[-1]
-    assert (str(last.created_at), last.receipt.completion_tokens) == ("2026-11-19 15:22:05.821322+00:00", 2)
+    assert (str(last.created_at), last.receipt.completion_tokens) == (
+        "2026-11-19 15:22:05.821322+00:00",
+        2,
+    )
 
 
 def test_of_jan_comes_a_thread_that_was_never_edited_without_its_broken_lines(tmp_path):
@@ -282,17 +302,27 @@ def test_of_jan_comes_a_thread_that_was_never_edited_without_its_broken_lines(tm
 def test_of_open_webui_the_rows_of_messages_are_newer_than_the_chat(tmp_path):
     path = source(tmp_path, "open-webui.sql")
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("""update chat_message set content = '"Thank you"' where id like '%-m4'""")
+        connection.execute(
+            """update chat_message set content = '"Thank you"' where id like '%-m4'"""
+        )
         connection.execute("update chat set archived = 1, pinned = 1")
         chat = json.loads(connection.execute("select chat from chat").fetchone()[0])
         del chat["history"]["messages"]["m2"]
         connection.execute("update chat set chat = ? where id = 'chat-id-1'", (json.dumps(chat),))
     (session,) = chats_of(path)
-    assert [one.text for one in session.messages][-3:] == ["Hosta and fern.", "Thank you", "Welcome."]
+    assert [one.text for one in session.messages][-3:] == [
+        "Hosta and fern.",
+        "Thank you",
+        "Welcome.",
+    ]
     assert (session.header.is_archived, session.header.is_pinned) == (True, True)
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("drop table chat_message")
-    assert [one.text for one in chats_of(path)[0].messages] == ["Be brief.", "Thanks a lot", "Welcome."]
+    assert [one.text for one in chats_of(path)[0].messages] == [
+        "Be brief.",
+        "Thanks a lot",
+        "Welcome.",
+    ]
 
 
 def test_of_open_webui_a_thought_with_a_reference_to_no_character_stays_as_it_is(tmp_path):

@@ -60,9 +60,14 @@ def test_a_view_in_the_place_of_a_table_is_not_read(tmp_path):
         "create view message as with recursive n(i) as (select 1 union all select i + 1 from n)"
         " select i as id, 1 as chat_id, 'user' as author, 'x' as text, null as images from n"
     )
-    path = made(tmp_path / "a.db", _CHATS, "insert into chat values (1, 'Sky', '', 'tiny')", endless)
+    path = made(
+        tmp_path / "a.db", _CHATS, "insert into chat values (1, 'Sky', '', 'tiny')", endless
+    )
     assert "not one that lmchat knows" in refusal(path)
-    with database(path) as opened, pytest.raises(sqlite3.DatabaseError, match=r"prohibited|not authorized"):
+    with (
+        database(path) as opened,
+        pytest.raises(sqlite3.DatabaseError, match=r"prohibited|not authorized"),
+    ):
         opened.rows("select * from message")
 
 
@@ -133,7 +138,9 @@ def hot_journal(folder):
         connection.execute("pragma cache_size = 1")
         connection.execute("begin")
         for number in range(2, 400):
-            connection.execute("insert into message values (?, 1, 'user', ?, null)", (number, "x" * 1000))
+            connection.execute(
+                "insert into message values (?, 1, 'user', ?, null)", (number, "x" * 1000)
+            )
         connection.execute("update message set text = 'changed'")
         for ending in ("", "-journal"):
             shutil.copy(f"{path}{ending}", folder / f"left.db{ending}")

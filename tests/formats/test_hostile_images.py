@@ -81,7 +81,9 @@ def open_webui(folder, data):
     value = json.loads((DATA / "open-webui.json").read_text())
     messages = value[0]["chat"]["history"]["messages"]
     for message in messages.values():
-        message["files"] = [{"type": "image", "url": url(data)}] if message["role"] == "user" else []
+        message["files"] = (
+            [{"type": "image", "url": url(data)}] if message["role"] == "user" else []
+        )
     path = folder / "open-webui.json"
     path.write_text(json.dumps(value))
     return path
@@ -98,7 +100,9 @@ def chatgpt(folder, data):
 def oterm(folder, data):
     path = source(folder, "oterm.sql")
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("update message set images = ?", (json.dumps([b64encode(data).decode()]),))
+        connection.execute(
+            "update message set images = ?", (json.dumps([b64encode(data).decode()]),)
+        )
         connection.commit()
     return path
 

@@ -35,21 +35,30 @@ def texts(read):
 
 def headings(text):
     tokens = MarkdownIt().parse(text.split("\n---\n", 1)[1])
-    return [after.content for token, after in pairwise(tokens) if token.tag == "h2" and token.nesting == 1]
+    return [
+        after.content
+        for token, after in pairwise(tokens)
+        if token.tag == "h2" and token.nesting == 1
+    ]
 
 
 def test_front_matter_headings_and_texts_are_as_people_expect_them():
     talk = chat("Which vegetables?", "Several do well:\n\n1. **Lettuce**")
     text = to_markdown(talk)
     front, _, body = text.removeprefix("---\n").partition("\n---\n")
-    rows = {name: json.loads(value) for name, value in (line.split(": ", 1) for line in front.split("\n"))}
+    rows = {
+        name: json.loads(value)
+        for name, value in (line.split(": ", 1) for line in front.split("\n"))
+    }
     assert rows["title"] == "Plan for the garden"
     assert rows["id"] == talk.header.session_id
     assert (rows["model"], rows["endpoint"]) == ("qwen3-8b", "http://127.0.0.1:1234")
     assert rows["created"] == "2026-11-20T08:00:00+00:00"
     assert (rows["tokens"], rows["tokens_estimated"]) == (3, False)
     assert "\n## You · 2026-11-20 08:00:00 UTC\n\nWhich vegetables?\n" in body
-    assert body.endswith("\n## qwen3-8b · 2026-11-20 08:00:00 UTC\n\nSeveral do well:\n\n1. **Lettuce**\n")
+    assert body.endswith(
+        "\n## qwen3-8b · 2026-11-20 08:00:00 UTC\n\nSeveral do well:\n\n1. **Lettuce**\n"
+    )
     assert headings(text) == ["You · 2026-11-20 08:00:00 UTC", "qwen3-8b · 2026-11-20 08:00:00 UTC"]
 
 
@@ -197,8 +206,14 @@ def test_a_tool_call_comes_back_with_its_result_and_as_the_answer_made_it(result
     talk = chat_with_tools(result, arguments, state=AnswerState.FAILED)
     _, asking, ran, said = from_markdown(to_markdown(talk)).messages
     assert asking.parts == talk.messages[1].parts
-    assert (ran.role, ran.state, ran.parent_id) == (Role.TOOL, AnswerState.FAILED, asking.message_id)
-    assert ran.tool_calls[0] == replace(talk.messages[2].tool_calls[0], arguments=safe_text(arguments))
+    assert (ran.role, ran.state, ran.parent_id) == (
+        Role.TOOL,
+        AnswerState.FAILED,
+        asking.message_id,
+    )
+    assert ran.tool_calls[0] == replace(
+        talk.messages[2].tool_calls[0], arguments=safe_text(arguments)
+    )
     assert (ran.tool_result, said.text) == (safe_text(result), "You want lettuce.")
 
 

@@ -47,11 +47,15 @@ def talk(text=EVIL, *more):
         failure=Failure(
             kind="offline", message=f"gone {text}", hint="Start it.", details="d", failure_id="ab12"
         ),
-        receipt=Receipt(ttft_ms=210.5, tokens_per_second=42.1, completion_tokens=312, reasoning_ms=3200.0),
+        receipt=Receipt(
+            ttft_ms=210.5, tokens_per_second=42.1, completion_tokens=312, reasoning_ms=3200.0
+        ),
         version=2,
         versions=3,
     )
-    head = replace(header(f"Title {text}"), deleted_at=START, is_pinned=True, parent_id="0123456789abcdef")
+    head = replace(
+        header(f"Title {text}"), deleted_at=START, is_pinned=True, parent_id="0123456789abcdef"
+    )
     return Session(header=head, messages=(asked, said))
 
 
@@ -68,7 +72,9 @@ def test_json_is_lossless_whatever_was_said(text):
 @given(st.text(st.characters()))
 def test_json_brings_back_a_tree_with_tool_calls_exactly(text):
     talk = chat_with_tools(text, text)
-    again = replace(tool_message(None, parent=talk.messages[1], state=AnswerState.INTERRUPTED), version=2)
+    again = replace(
+        tool_message(None, parent=talk.messages[1], state=AnswerState.INTERRUPTED), version=2
+    )
     session = replace(talk, tree=(*talk.messages[:3], again, talk.messages[3]))
     read_back = from_json(to_json(session))
     assert (read_back.messages, read_back.tree) == (session.messages, session.tree)
@@ -130,7 +136,9 @@ def test_the_page_runs_nothing_loads_nothing_and_shows_all():
 
 def test_plain_text_has_names_times_and_endings():
     text = render(talk("hello"), form="txt", with_reasoning=True)
-    assert text.startswith("Title hello\n===========\n\nYou (2026-11-20 08:00:00 UTC)\n\nhello\n\nqwen3-8b (")
+    assert text.startswith(
+        "Title hello\n===========\n\nYou (2026-11-20 08:00:00 UTC)\n\nhello\n\nqwen3-8b ("
+    )
     assert "[Thought for 3.2 s]\nhm hello\n" in text
     assert text.endswith('[Tool call <look>]\n{"<": 1}\n\n[Interrupted. gone hello Start it.]\n')
     assert render(talk(), form="txt") == safe_text(render(talk(), form="txt"))
@@ -153,7 +161,9 @@ def test_the_results_of_parallel_calls_are_all_shown(form):
     talk = chat_with_tools("Buy lettuce.")
     second = tool_message("Buy leeks.", parent=talk.messages[2])
     said = answer("Both.", parent=second)
-    text = render(replace(talk, messages=MessagePath((*talk.messages[:3], second, said))), form=form)
+    text = render(
+        replace(talk, messages=MessagePath((*talk.messages[:3], second, said))), form=form
+    )
     assert text.index("Buy lettuce.") < text.index("Buy leeks.") < text.index("Both.")
 
 

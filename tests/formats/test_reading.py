@@ -9,7 +9,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from lmchat.domain.message import AnswerState, RefusalPart, Role, TextPart, ToolCallPart, ToolResultPart
+from lmchat.domain.message import (
+    AnswerState,
+    RefusalPart,
+    Role,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
 from lmchat.domain.session import MessagePath, Session
 from lmchat.domain.tool import called
 from lmchat.errors import FileRefused
@@ -128,7 +135,9 @@ def test_a_broken_message_of_an_own_export_is_named(change):
 @pytest.mark.parametrize("name", ["title", "session_id", "created_at", "updated_at", "is_pinned"])
 def test_a_head_of_other_kinds_of_values_is_refused(name):
     for value in ([], 5.5, *(["0000"] * (name not in ("title", "session_id")))):
-        assert "Its head" in refusal(changed(lambda data, value=value: data["session"].update({name: value})))
+        assert "Its head" in refusal(
+            changed(lambda data, value=value: data["session"].update({name: value}))
+        )
 
 
 def test_a_broken_mark_of_markdown_is_named_by_its_line():
@@ -195,7 +204,9 @@ def test_a_path_is_what_the_file_shows_also_where_a_message_was_taken_out_by_han
     assert session.messages[1].parent_id == session.messages[0].message_id
 
 
-@pytest.mark.parametrize(("words", "state"), [("half", AnswerState.INTERRUPTED), ("", AnswerState.FAILED)])
+@pytest.mark.parametrize(
+    ("words", "state"), [("half", AnswerState.INTERRUPTED), ("", AnswerState.FAILED)]
+)
 @pytest.mark.parametrize("write", [to_json, to_markdown])
 def test_an_answer_that_was_arriving_arrives_no_more(write, words, state):
     asked = prompt("q")
@@ -250,18 +261,30 @@ def test_a_list_of_role_and_content_is_a_session():
         (Role.ASSISTANT, "Lettuce."),
     ]
     assert (messages[2].reasoning, messages[2].model) == ("Hmm.", "qwen3-8b")
-    assert [one.parent_id for one in messages] == [None, messages[0].message_id, messages[1].message_id]
+    assert [one.parent_id for one in messages] == [
+        None,
+        messages[0].message_id,
+        messages[1].message_id,
+    ]
     assert {one.created_at for one in messages} == {NOW}
 
 
 def test_a_list_may_stand_in_an_object_with_title_and_model():
-    text = json.dumps({"title": "Mine", "model": "m", "messages": [{"role": "assistant", "content": "x"}]})
+    text = json.dumps(
+        {"title": "Mine", "model": "m", "messages": [{"role": "assistant", "content": "x"}]}
+    )
     session = read_one(text)
-    assert (session.header.title, session.header.model, session.messages[0].model) == ("Mine", "m", "m")
+    assert (session.header.title, session.header.model, session.messages[0].model) == (
+        "Mine",
+        "m",
+        "m",
+    )
 
 
 def test_the_title_of_a_list_is_that_of_its_first_prompt():
-    assert read_one('[{"role": "user", "content": "# Which\\nvegetables?"}]').header.title == "Which"
+    assert (
+        read_one('[{"role": "user", "content": "# Which\\nvegetables?"}]').header.title == "Which"
+    )
     assert read_one('[{"role": "assistant", "content": "Hi."}]').header.title == "Untitled"
 
 
@@ -282,12 +305,15 @@ def test_contents_of_several_parts_calls_of_tools_and_refusals_are_kept():
         (TextPart(text="Be kind."),),
     ]
     assert (messages[2].role, messages[4].role) == (Role.TOOL, Role.SYSTEM)
-    assert [(one.where, one.reason) for one in skipped] == [("message 1", "1 of its parts is not text")]
+    assert [(one.where, one.reason) for one in skipped] == [
+        ("message 1", "1 of its parts is not text")
+    ]
 
 
 def test_each_result_of_a_list_is_a_tool_message_with_the_call_that_it_answers():
     calls = [
-        {"id": one, "function": {"name": name, "arguments": "{}"}} for one, name in (("c1", "a"), ("c2", "b"))
+        {"id": one, "function": {"name": name, "arguments": "{}"}}
+        for one, name in (("c1", "a"), ("c2", "b"))
     ]
     unnamed = [{"function": {"name": name, "arguments": {"x": name}}} for name in "ab"]
     messages, skipped = read_rows(
@@ -387,7 +413,17 @@ anything = st.recursive(
         st.lists(inner, max_size=3)
         | st.dictionaries(
             st.sampled_from(
-                ["role", "content", "messages", "lmchat", "session", "tool_calls", "text", "type", "x"]
+                [
+                    "role",
+                    "content",
+                    "messages",
+                    "lmchat",
+                    "session",
+                    "tool_calls",
+                    "text",
+                    "type",
+                    "x",
+                ]
             ),
             inner,
             max_size=5,
@@ -427,5 +463,7 @@ def test_a_markdown_export_that_was_cut_or_changed_anywhere_is_read_or_refused(d
     text = to_markdown(chat("one", "two\n```\nopen", "three"))
     start = data.draw(st.integers(0, len(text)))
     end = data.draw(st.integers(start, len(text)))
-    found = told((text[:start] + data.draw(st.text(max_size=5)) + text[end:]).encode(errors="surrogatepass"))
+    found = told(
+        (text[:start] + data.draw(st.text(max_size=5)) + text[end:]).encode(errors="surrogatepass")
+    )
     assert found is None or to_markdown(found.sessions[0])

@@ -183,7 +183,9 @@ def test_a_lexer_that_loses_characters_or_fails_is_not_believed(monkeypatch, lex
     assert colours_of("python", "x = 1") == ("failed", b"")
 
 
-@pytest.mark.parametrize("language", ["console", "psql", "rconsole", "robotframework", "json", "diff"])
+@pytest.mark.parametrize(
+    "language", ["console", "psql", "rconsole", "robotframework", "json", "diff"]
+)
 @pytest.mark.parametrize("text", ["$ ls\ntotal 0", "$ ls", "", "a\n", "\n\n"])
 def test_no_lexer_swallows_or_adds_a_line(language, text):
     state, colours = colours_of(language, text)

@@ -57,7 +57,9 @@ def test_all_folders_are_removed_at_once(temporary):
     assert list(temporary.iterdir()) == []
 
 
-def test_the_folder_of_a_running_process_stays_and_that_of_a_killed_one_is_removed(temporary, owner):
+def test_the_folder_of_a_running_process_stays_and_that_of_a_killed_one_is_removed(
+    temporary, owner
+):
     sweep_scratch_folders()
     (folder,) = temporary.iterdir()
     assert (folder / "prompt.md").read_text() == "words"

@@ -39,7 +39,9 @@ def order(*argv: str, lifetime: Lifetime = Lifetime.FREE) -> ServerStart:
 async def started(folder: Path, text: str, *more: str, lifetime=Lifetime.FREE, environ=os.environ):
     program = put(folder / "bin", "server", text)
     return start_program(
-        order(program, *more, lifetime=lifetime), log_file=folder / "logs" / "server.log", environ=environ
+        order(program, *more, lifetime=lifetime),
+        log_file=folder / "logs" / "server.log",
+        environ=environ,
     )
 
 
@@ -81,7 +83,9 @@ async def test_the_last_line_tells_why(tmp_path, lifetime):
     assert (await exit_code(silent), await silent.last_line()) == (0, "")
 
 
-@pytest.mark.parametrize(("name", "words"), [("server", "Permission denied"), ("gone", "No such file")])
+@pytest.mark.parametrize(
+    ("name", "words"), [("server", "Permission denied"), ("gone", "No such file")]
+)
 async def test_a_program_that_cannot_be_run_is_told(tmp_path, name, words):
     put(tmp_path, "server", "", is_executable=False)
     with pytest.raises(LMChatError, match=f"cannot be run: {words}"):
@@ -190,7 +194,9 @@ async def test_when_lmchat_is_killed_what_is_tied_ends_and_what_is_free_goes_on(
 ):
     program = put(tmp_path / "bin", "server", SAY.format(WAIT))
     if is_script:
-        program = put(tmp_path / "bin", "script", f"import subprocess; subprocess.run([{program!r}])")
+        program = put(
+            tmp_path / "bin", "script", f"import subprocess; subprocess.run([{program!r}])"
+        )
     log = tmp_path / "log"
     with start_child([sys.executable, "-c", STARTER, program, log, lifetime.name]) as lmchat:
         pid = await told_pid(log)

@@ -34,7 +34,9 @@ async def make_client(tmp_path, monkeypatch) -> AsyncIterator[Callable[..., Prox
 
     def make(*, key=None, limits=QUICK, transport=None, cache_file=None, **settings) -> ProxyClient:
         more = {"transport": transport, "cache_file": cache_file, "reads_per_second": 20}
-        clients.append(ProxyClient(Settings(limits=limits, **settings), key_for=lambda _: key, **more))
+        clients.append(
+            ProxyClient(Settings(limits=limits, **settings), key_for=lambda _: key, **more)
+        )
         return clients[-1]
 
     yield make

@@ -56,7 +56,9 @@ async def test_a_refusal_is_logged_by_step_and_kind_and_counted(
     assert logged(logging.DEBUG)[-1:] == (
         [f"chat request passed {_STEPS[_STEPS.index(step) - 1]}"] if _STEPS.index(step) else []
     )
-    assert not any(_WORD in words for level in (logging.INFO, logging.DEBUG) for words in logged(level))
+    assert not any(
+        _WORD in words for level in (logging.INFO, logging.DEBUG) for words in logged(level)
+    )
     metrics = client.metrics()
     assert (metrics.refused_requests, metrics.total_requests) == (1, sent)
     assert client.budget().left == 1 - sent

@@ -91,7 +91,12 @@ async def test_a_chat_returns_the_whole_answer_with_its_figures(server, client):
 async def test_messages_may_be_pairs_mappings_or_messages(server, client):
     first = await client.chat("Hi")
     await client.chat(
-        [("system", "Be brief."), {"role": "user", "content": "Hi"}, first.message, ("user", "And?")]
+        [
+            ("system", "Be brief."),
+            {"role": "user", "content": "Hi"},
+            first.message,
+            ("user", "And?"),
+        ]
     )
     assert [(one["role"], one["content"]) for one in _body(server)["messages"]] == [
         *(("system", "Be brief."), ("user", "Hi"), ("assistant", "Hello there."), ("user", "And?"))
@@ -119,7 +124,11 @@ async def test_what_is_no_chat_is_refused_unsent(server, client, messages, words
 
 
 async def test_a_model_that_only_makes_decisions_is_refused_unsent(server):
-    row = {"id": "judge", "owned_by": "llamacpp", "architecture": {"output_modalities": ["decisions"]}}
+    row = {
+        "id": "judge",
+        "owned_by": "llamacpp",
+        "architecture": {"output_modalities": ["decisions"]},
+    }
     llama_cpp(server).on("GET /v1/models", json_reply({"data": [row]}, headers=LLAMA))
     async with Client(server.url, model="judge") as client:
         with pytest.raises(WrongUse, match="judge makes decisions and cannot chat"):
@@ -229,7 +238,11 @@ async def test_each_client_counts_for_itself_and_can_begin_anew(client):
     with pytest.raises(RequestInvalid):
         await client.chat("")
     metrics = client.metrics()
-    assert (metrics.total_requests, metrics.successful_requests, metrics.refused_requests) == (1, 1, 1)
+    assert (metrics.total_requests, metrics.successful_requests, metrics.refused_requests) == (
+        1,
+        1,
+        1,
+    )
     assert metrics.average_response_ms > 0
     client.reset_metrics()
     assert client.metrics() == Metrics()
@@ -253,13 +266,17 @@ def test_each_type_that_the_reference_speaks_of_stands_in_it():
     of_python = {"Any", "AsyncGenerator", "Iterator", "None"}
     assert len(fields) > 100
     assert len(results) > 10
-    assert set(re.findall(r"[A-Z]\w+", types)) - of_python - headings == {"StreamEvent"}  # told as a list
+    assert set(re.findall(r"[A-Z]\w+", types)) - of_python - headings == {
+        "StreamEvent"
+    }  # told as a list
 
 
 def test_the_client_needs_no_screen_no_disk_and_no_configuration(tmp_path):
     program = "import sys, lmchat.proxy; lmchat.proxy.SyncClient; print(*sys.modules)"
     imported = run([PYTHON, "-c", program], home=tmp_path).stdout.split()
-    unwanted = re.compile(r"(textual|sqlite3|lmchat\.(tui|cli|services|storage|config\.loader|paths))\b")
+    unwanted = re.compile(
+        r"(textual|sqlite3|lmchat\.(tui|cli|services|storage|config\.loader|paths))\b"
+    )
     assert [name for name in imported if unwanted.match(name)] == []
     assert list(tmp_path.iterdir()) == []
 
@@ -272,7 +289,9 @@ def _calls(name: str, *arguments: str):
     return sse(delta(tool_calls=calls), finish("tool_calls"), DONE)
 
 
-async def test_functions_run_when_the_model_calls_them_and_their_results_or_errors_go_back(server, client):
+async def test_functions_run_when_the_model_calls_them_and_their_results_or_errors_go_back(
+    server, client
+):
     def share(whole: int, parts: int = 2) -> float:
         """Divide a whole."""
         return whole / parts
@@ -291,7 +310,9 @@ async def test_functions_run_when_the_model_calls_them_and_their_results_or_erro
     assert offered["function"]["parameters"]["required"] == ["whole"]
     asked, *told = _body(server)["messages"][1:]
     assert [call["function"]["arguments"] for call in asked["tool_calls"]][:1] == ['{"whole": 3}']
-    assert [(one["role"], one["tool_call_id"]) for one in told] == [("tool", f"c{n}") for n in range(3)]
+    assert [(one["role"], one["tool_call_id"]) for one in told] == [
+        ("tool", f"c{n}") for n in range(3)
+    ]
 
 
 @pytest.mark.rule("R-45")
@@ -301,7 +322,9 @@ async def test_the_thought_before_a_call_goes_back_with_it(server):
         return "noon"
 
     call = {"index": 0, "id": "c0", "function": {"name": "now", "arguments": "{}"}}
-    asked = sse(delta(reasoning_content="A clock!"), delta(tool_calls=[call]), finish("tool_calls"), DONE)
+    asked = sse(
+        delta(reasoning_content="A clock!"), delta(tool_calls=[call]), finish("tool_calls"), DONE
+    )
     llama_cpp(server).on(CHAT, asked, sse(delta("Noon."), finish(), DONE))
     async with Client(server.url) as client:
         answer = await client.chat("What time is it?", tools=[now])

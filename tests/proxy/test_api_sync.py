@@ -70,7 +70,9 @@ def test_errors_are_those_of_the_other():
 
 def test_several_threads_may_use_one(client):
     answers = []
-    threads = [threading.Thread(target=lambda: answers.append(client.chat("Hi").text)) for _ in range(4)]
+    threads = [
+        threading.Thread(target=lambda: answers.append(client.chat("Hi").text)) for _ in range(4)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

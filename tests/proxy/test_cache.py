@@ -50,7 +50,9 @@ async def test_localhost_and_its_address_are_one_server_to_the_cache():
 
 async def test_the_file_is_read_at_the_next_start(tmp_path):
     file, clock = tmp_path / "deep" / "models.json", Clock()
-    await ModelCache(600, file, clock=clock).put(HERE, (model("a", state=LoadState.LOADED, context_max=9),))
+    await ModelCache(600, file, clock=clock).put(
+        HERE, (model("a", state=LoadState.LOADED, context_max=9),)
+    )
     clock.now += 30
     after = ModelCache(600, file, clock=clock)
     assert after.everything().models == ()
@@ -136,7 +138,9 @@ async def test_a_refusal_is_no_reason_for_an_old_list(server, client):
     assert caught.value.kind == "auth"
 
 
-async def test_a_server_of_an_earlier_run_that_is_away_is_called_by_its_name(server, make_client, tmp_path):
+async def test_a_server_of_an_earlier_run_that_is_away_is_called_by_its_name(
+    server, make_client, tmp_path
+):
     llama_cpp(server)
     endpoint, file = endpoint_of(server), tmp_path / "models.json"
     await make_client(cache_file=file).check(endpoint)

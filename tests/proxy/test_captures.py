@@ -40,7 +40,9 @@ async def test_a_recorded_answer_is_read_to_its_end(server, client, name, reason
     assert events[-1] == StreamFinished(reason=reason)
 
 
-@pytest.mark.parametrize(("name", "end"), [("server-killed", "upon a time"), ("cancelled", "away,")])
+@pytest.mark.parametrize(
+    ("name", "end"), [("server-killed", "upon a time"), ("cancelled", "away,")]
+)
 async def test_a_server_that_leaves_leaves_what_had_arrived(server, client, name, end):
     events, error = await play(server, client, name)
     assert (error.kind, text_of(events).endswith(end)) == ("interrupted", True)
@@ -50,7 +52,11 @@ async def test_a_server_that_leaves_leaves_what_had_arrived(server, client, name
     ("name", "kind", "words"),
     [
         ("error-401", "auth", "Invalid API Key"),
-        ("error-overflow-stream", "context_overflow", "needs 631 tokens; the context window has 256"),
+        (
+            "error-overflow-stream",
+            "context_overflow",
+            "needs 631 tokens; the context window has 256",
+        ),
         ("error-path", "wrong_path", "File Not Found"),
         ("error-bad-json", "bad_request", "parse error"),
         ("router-error-model", "model_missing", "'no-such-model' not found"),
@@ -82,7 +88,9 @@ async def test_the_recorded_list_and_props_tell_the_model(server, client):
 
 
 async def test_the_recorded_router_tells_which_models_are_loaded(server, client):
-    server.on("GET /v1/models", replay("router-models")).on("GET /props", json_reply({"role": "router"}))
+    server.on("GET /v1/models", replay("router-models")).on(
+        "GET /props", json_reply({"role": "router"})
+    )
     candidate = await client.check(endpoint_of(server))
     assert (candidate.verdict, candidate.product) == (Verdict.NO_MODEL, Product.LLAMA_CPP)
     assert [model.state for model in candidate.models] == [LoadState.NOT_LOADED] * 2
@@ -97,6 +105,8 @@ async def test_recorded_loading_is_waited_for_until_the_recorded_health_says_it_
     server.on("GET /health", replay("loading-health"), replay("loading-health"), replay("health"))
     events, error = await events_of(client, ask(server, product=Product.LLAMA_CPP, model=MODEL))
     assert (error, bool(text_of(events))) == (None, True)
-    assert [one for one in events if isinstance(one, ModelLoading | RetryScheduled)] == [ModelLoading()] * 3
+    assert [one for one in events if isinstance(one, ModelLoading | RetryScheduled)] == [
+        ModelLoading()
+    ] * 3
     assert (len(server.seen("GET /health")), len(server.seen(CHAT))) == (3, 2)
     assert client.metrics().retries == 0

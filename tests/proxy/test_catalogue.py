@@ -57,7 +57,9 @@ CASES = {
     "no end mark": Case(sse(R, H, W, F)),
     "no end mark and no reason": Case(sse(R, H, W), kind="interrupted"),
     "end mark without a reason": Case(sse(R, H, W, DONE), reason=""),
-    "end mark and nothing else": Case(sse(R, DONE), text="", kind="empty_answer", words="empty answer"),
+    "end mark and nothing else": Case(
+        sse(R, DONE), text="", kind="empty_answer", words="empty answer"
+    ),
     "nothing at all": Case(sse(), text="", kind="empty_answer", words="without an answer"),
     "only a role, then the end": Case(sse(R), text="", kind="empty_answer"),
     "last event without a blank line": Case(sse(R, H, W, line(F, b"\n"))),
@@ -68,7 +70,9 @@ CASES = {
     ),
     "error as text": Case(sse(R, H, W, {"error": "boom"}, DONE), kind="server_error", words="boom"),
     "error by the name of the event": Case(
-        sse(R, H, W, b'event: error\ndata: {"message": "boom"}\n\n'), kind="server_error", words="boom"
+        sse(R, H, W, b'event: error\ndata: {"message": "boom"}\n\n'),
+        kind="server_error",
+        words="boom",
     ),
     "error by name, not JSON": Case(
         sse(R, H, b"event: error\ndata: boom\n\n"), text="Hé", kind="server_error", words="boom"
@@ -79,7 +83,10 @@ CASES = {
         words="boom",
     ),
     "error of a gateway": Case(
-        sse(R, H, {"error_type": "x", "error_message": "boom"}), text="Hé", kind="server_error", words="boom"
+        sse(R, H, {"error_type": "x", "error_message": "boom"}),
+        text="Hé",
+        kind="server_error",
+        words="boom",
     ),
     "error as a reason": Case(
         sse(R, H, W, {**finish("error"), "error": {"message": "boom"}}, DONE),
@@ -111,19 +118,28 @@ CASES = {
     ),
     "one event that is no JSON": Case(sse(R, H, b"data: {oops\n\n", W, F, DONE)),
     "three events that are no JSON": Case(
-        sse(R, H, b"data: {oops\n\n" * 3, W, F, DONE), text="Hé", kind="interrupted", words="malformed"
+        sse(R, H, b"data: {oops\n\n" * 3, W, F, DONE),
+        text="Hé",
+        kind="interrupted",
+        words="malformed",
     ),
-    "nothing but rubbish": Case(sse(b"data: {oops\n\n" * 2, DONE), text="", kind="malformed_stream"),
+    "nothing but rubbish": Case(
+        sse(b"data: {oops\n\n" * 2, DONE), text="", kind="malformed_stream"
+    ),
     "null, numbers, strings, lists": Case(
         sse(R, b'data: null\n\ndata: 7\n\ndata: "x"\n\ndata: [1]\n\n', H, W, F, DONE)
     ),
-    "NaN": Case(sse(R, line(H).replace(b'"created": 1', b'"created": NaN, "x": -Infinity'), W, F, DONE)),
+    "NaN": Case(
+        sse(R, line(H).replace(b'"created": 1', b'"created": NaN, "x": -Infinity'), W, F, DONE)
+    ),
     "delta null": Case(sse(R, {**H, "choices": [{"index": 0, "delta": None}]}, H, W, F, DONE)),
     "choices null": Case(sse(R, {**H, "choices": None}, H, W, F, DONE)),
     "choices missing": Case(sse(R, {"id": "x"}, H, W, F, DONE)),
     "choices of rubbish": Case(sse(R, {"choices": [None, 7]}, {"choices": "x"}, H, W, F, DONE)),
     "another choice": Case(
-        sse(R, H, {**delta("no"), "choices": [{"index": 1, "delta": {"content": "no"}}]}, W, F, DONE)
+        sse(
+            R, H, {**delta("no"), "choices": [{"index": 1, "delta": {"content": "no"}}]}, W, F, DONE
+        )
     ),
     "content as a list": Case(
         sse(
@@ -143,24 +159,33 @@ CASES = {
     "content as a list of strings": Case(sse(delta(None, content=["Hé", 7, None, "llo"]), F, DONE)),
     "content as one part": Case(
         sse(
-            delta(None, content={"type": "text", "text": "Hé"}), delta(None, content={"text": "llo"}), F, DONE
+            delta(None, content={"type": "text", "text": "Hé"}),
+            delta(None, content={"text": "llo"}),
+            F,
+            DONE,
         )
     ),
     "a thought as one part": Case(
-        sse(delta(None, content={"type": "thinking", "thinking": "hm"}), H, W, F, DONE), thought="hm"
+        sse(delta(None, content={"type": "thinking", "thinking": "hm"}), H, W, F, DONE),
+        thought="hm",
     ),
     "lone surrogate": Case(
-        sse(R, b'data: {"choices":[{"index":0,"delta":{"content":"a\\ud83d"}}]}\n\n', F, DONE), text="a\ufffd"
+        sse(R, b'data: {"choices":[{"index":0,"delta":{"content":"a\\ud83d"}}]}\n\n', F, DONE),
+        text="a\ufffd",
     ),
     "pair of surrogates": Case(
-        sse(R, b'data: {"choices":[{"index":0,"delta":{"content":"a\\ud83d\\ude00"}}]}\n\n', F, DONE),
+        sse(
+            R, b'data: {"choices":[{"index":0,"delta":{"content":"a\\ud83d\\ude00"}}]}\n\n', F, DONE
+        ),
         text="a😀",
     ),
     "bytes that are no UTF-8": Case(
         sse(R, line(H).replace("é".encode(), b"\xff"), W, F, DONE), text="H\ufffdllo"
     ),
     "data behind the end mark": Case(sse(R, H, W, F, DONE, delta("no"), {"error": "no"})),
-    "end mark with more behind it in its line": Case(sse(R, H, W, b"data: [DONE] bye\n\n"), reason=""),
+    "end mark with more behind it in its line": Case(
+        sse(R, H, W, b"data: [DONE] bye\n\n"), reason=""
+    ),
     "end mark, and the connection stays open": Case(sse(R, H, W, F, DONE, Hold())),
     "end mark with a space": Case(sse(R, H, W, F, b"data: [DONE] \n\n")),
     "cut inside a chunk": Case(sse(R, H, W, Cut(is_reset=True)), kind="interrupted"),
@@ -178,8 +203,12 @@ CASES = {
         words="path",
     ),
     "whole completion instead of a stream": Case(json_reply(COMPLETION)),
-    "other JSON instead of a stream": Case(json_reply({"hello": "world"}), text="", kind="not_an_llm"),
-    "HTML instead of a stream": Case(html_reply(), text="", kind="not_an_llm", words="not a model server"),
+    "other JSON instead of a stream": Case(
+        json_reply({"hello": "world"}), text="", kind="not_an_llm"
+    ),
+    "HTML instead of a stream": Case(
+        html_reply(), text="", kind="not_an_llm", words="not a model server"
+    ),
     "HTML under a wrong name": Case(text_reply("<!DOCTYPE html><p>Hi"), text="", kind="not_an_llm"),
     "text instead of a stream": Case(text_reply("It works!"), text="", kind="not_an_llm"),
     "nothing instead of a stream": Case(text_reply(""), text="", kind="not_an_llm"),
@@ -214,7 +243,9 @@ CASES = {
     "200 JSON of something else that is too long": Case(
         json_reply({"x": "x" * (3 << 20)}), text="", kind="not_an_llm"
     ),
-    "one event of two megabytes": Case(sse(R, delta("x" * 2_000_000), F, DONE), text="x" * 2_000_000),
+    "one event of two megabytes": Case(
+        sse(R, delta("x" * 2_000_000), F, DONE), text="x" * 2_000_000
+    ),
     "deep nesting": Case(sse(R, H, b"data: " + b"[" * 100_000 + b"\n\n", W, F, DONE)),
 }
 
@@ -229,7 +260,9 @@ async def test_every_case_of_the_catalogue(name, server, client):
     assert (answer.text("text", "refusal"), answer.text("reasoning")) == (case.text, case.thought)
     if case.kind:
         assert error is not None, "it should not have ended well"
-        assert (error.kind, case.words.lower() in error.message.lower()) == (case.kind, True), error.message
+        assert (error.kind, case.words.lower() in error.message.lower()) == (case.kind, True), (
+            error.message
+        )
         assert not isinstance(events[-1], StreamFinished)
     else:
         assert error is None, (error, error and error.details)
@@ -245,7 +278,13 @@ async def test_comments_and_empty_frames_are_signs_of_life(server, client):
 
 
 async def test_the_older_form_of_a_call_is_one_call(server, client):
-    fragments = [{"name": "f", "arguments": ""}, {"arguments": '{"x"'}, {"arguments": ":1}"}, None, 7]
+    fragments = [
+        {"name": "f", "arguments": ""},
+        {"arguments": '{"x"'},
+        {"arguments": ":1}"},
+        None,
+        7,
+    ]
     pieces = (delta(None, content=None, function_call=one) for one in fragments)
     server.on(CHAT, sse(R, *pieces, finish("function_call"), DONE))
     events, error = await events_of(client, ask(server))

@@ -46,10 +46,15 @@ async def test_the_value_is_returned_with_the_answer_that_held_it(server, client
         ("Ada, 36.", "it has no JSON value"),
     ],
 )
-async def test_a_model_that_ignores_the_schema_is_told_what_does_not_fit(text, misfit, server, client):
+async def test_a_model_that_ignores_the_schema_is_told_what_does_not_fit(
+    text, misfit, server, client
+):
     server.on(CHAT, answer(text), answer(ADA_TEXT))
     found = await client.chat_json([("system", "Be brief."), ("user", "Who?")], PERSON)
-    assert (found.value, found.first_misfit) == (ADA, f"The answer does not match the schema: {misfit}.")
+    assert (found.value, found.first_misfit) == (
+        ADA,
+        f"The answer does not match the schema: {misfit}.",
+    )
     *before, repair = said(server)
     assert before == [*said(server, 0), {"role": "assistant", "content": text}]
     assert repair["role"] == "user"
@@ -113,7 +118,9 @@ async def test_without_a_schema_any_object_fits_and_nothing_else(server, client)
         {"a": [1]},
         "The answer does not match the request: it is not a JSON object.",
     )
-    assert [one.json["response_format"] for one in server.seen(CHAT)] == [{"type": "json_object"}] * 2
+    assert [one.json["response_format"] for one in server.seen(CHAT)] == [
+        {"type": "json_object"}
+    ] * 2
     assert "one JSON object" in said(server)[-1]["content"]
 
 
@@ -129,7 +136,12 @@ async def test_a_server_that_takes_no_form_at_all_ends_in_a_value_all_the_same(s
     )
     server.on(CHAT, refusal, refusal, answer("Ada is 36."), answer(ADA_TEXT))
     assert (await client.chat_json("Who?", PERSON)).value == ADA
-    assert ["response_format" in one.json for one in server.seen(CHAT)] == [True, True, False, False]
+    assert ["response_format" in one.json for one in server.seen(CHAT)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 @pytest.mark.slow

@@ -102,7 +102,9 @@ async def test_without_a_key_there_is_no_authorization_header(server, client):
         (Product.OPENAI_COMPATIBLE, False, False),
     ],
 )
-async def test_fields_of_a_product_go_to_that_product_only(server, client, product, has_progress, has_seed):
+async def test_fields_of_a_product_go_to_that_product_only(
+    server, client, product, has_progress, has_seed
+):
     plain(server)
     await events_of(client, ask(server, product=product, seed=7))
     (seen_one,) = server.seen()
@@ -120,7 +122,13 @@ async def test_fields_of_a_product_go_to_that_product_only(server, client, produ
     ("status", "body"),
     [
         (400, {"error": {"message": "Unsupported parameter: 'max_tokens'", "code": 400}}),
-        (422, {"object": "error", "message": {"detail": [{"loc": ["body", "max_tokens"], "msg": "Extra"}]}}),
+        (
+            422,
+            {
+                "object": "error",
+                "message": {"detail": [{"loc": ["body", "max_tokens"], "msg": "Extra"}]},
+            },
+        ),
     ],
 )
 async def test_a_refused_max_tokens_is_sent_once_more_under_its_other_name_and_remembered(
@@ -140,7 +148,9 @@ async def test_a_refused_max_tokens_is_sent_once_more_under_its_other_name_and_r
 
 @pytest.mark.rule("R-13")
 async def test_refused_stream_options_are_left_out(server, client):
-    refused = json_reply({"detail": [{"loc": ["body", "stream_options"], "msg": "extra"}]}, status=422)
+    refused = json_reply(
+        {"detail": [{"loc": ["body", "stream_options"], "msg": "extra"}]}, status=422
+    )
     server.on(CHAT, refused, answer())
     _, error = await events_of(client, ask(server))
     assert error is None
@@ -165,7 +175,10 @@ async def test_a_refusal_that_stays_is_sent_twice_at_most(server, client, words)
 @pytest.mark.parametrize(
     ("message", "limit"),
     [
-        ("'max_tokens' is too large: 9000. This model's maximum context length is 4096 tokens", 9000),
+        (
+            "'max_tokens' is too large: 9000. This model's maximum context length is 4096 tokens",
+            9000,
+        ),
         ("max_tokens must be at least 1", 9),
         ("Unsupported parameter: 'max_tokens'", None),
         ("Extra inputs are not permitted: temperature", 9),
@@ -182,7 +195,8 @@ async def test_what_was_learnt_is_unlearnt_where_the_server_changes(server, clie
     def only(name):
         def play(seen):
             refused = json_reply(
-                {"error": {"message": f"Unsupported; use {name} instead", "param": other}}, status=400
+                {"error": {"message": f"Unsupported; use {name} instead", "param": other}},
+                status=400,
             )
             return answer() if name in seen.json else refused
 
@@ -227,7 +241,12 @@ async def test_tries_end_with_the_last_error(server, client):
 
 @pytest.mark.parametrize(
     "code",
-    ["insufficient_quota", "billing_hard_limit_reached", "credit_balance_exhausted", "credits_exhausted"],
+    [
+        "insufficient_quota",
+        "billing_hard_limit_reached",
+        "credit_balance_exhausted",
+        "credits_exhausted",
+    ],
 )
 async def test_a_used_up_account_is_never_tried_again(server, client, code):
     server.on(CHAT, json_reply({"error": {"message": "no money", "code": code}}, status=429))
@@ -271,13 +290,17 @@ async def test_nothing_is_tried_again_after_the_first_token(server, client, end)
     assert (text_of(events), len(server.seen(CHAT)), retries(events)) == ("Hel", 1, [])
 
 
-async def test_a_gateway_that_passes_on_a_busy_server_before_any_token_is_tried_again(server, client):
+async def test_a_gateway_that_passes_on_a_busy_server_before_any_token_is_tried_again(
+    server, client
+):
     server.on(CHAT, sse({"error": {"message": "overloaded", "code": "529"}}, DONE), answer())
     events, error = await events_of(client, ask(server, product=Product.LITELLM))
     assert (error, text_of(events), len(retries(events))) == (None, "Hello there.", 1)
 
 
-async def test_where_nothing_listens_it_is_tried_once_more_and_told_with_the_step_that_helps(client):
+async def test_where_nothing_listens_it_is_tried_once_more_and_told_with_the_step_that_helps(
+    client,
+):
     with free_port() as port:
         request = ask(Endpoint.parse(f"127.0.0.1:{port}"), product=Product.OLLAMA)
         events, error = await events_of(client, request)
@@ -425,7 +448,9 @@ async def test_words_of_a_server_reach_the_error_without_escapes(server, client)
 
 
 @pytest.mark.rule("R-8")
-async def test_a_proxy_of_the_environment_is_not_used_for_this_machine(server, make_client, monkeypatch):
+async def test_a_proxy_of_the_environment_is_not_used_for_this_machine(
+    server, make_client, monkeypatch
+):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
     plain(server)
@@ -436,7 +461,8 @@ async def test_a_proxy_of_the_environment_is_not_used_for_this_machine(server, m
 async def test_thoughts_of_earlier_answers_are_not_sent(server, client):
     plain(server)
     said = replace(
-        text_message(Role.ASSISTANT, ""), parts=(ReasoningPart(text="hidden"), TextPart(text="shown"))
+        text_message(Role.ASSISTANT, ""),
+        parts=(ReasoningPart(text="hidden"), TextPart(text="shown")),
     )
     messages = (text_message(Role.USER, "a"), said, text_message(Role.USER, "b"))
     await events_of(client, replace(ask(server, product=Product.JAN), messages=messages))

@@ -29,20 +29,32 @@ HERE = Endpoint.parse("box.lan:1234")
 @pytest.mark.parametrize(
     ("error", "kind", "words"),
     [
-        (httpx.ConnectError("All connection attempts failed"), "offline", "Nothing answers at box.lan:1234."),
+        (
+            httpx.ConnectError("All connection attempts failed"),
+            "offline",
+            "Nothing answers at box.lan:1234.",
+        ),
         pytest.param(
             because(httpx.ConnectError(""), socket.gaierror(socket.EAI_NONAME, "x")),
             "offline",
             "The name box.lan is unknown.",
         ),
-        (because(httpx.ConnectError(""), ssl.SSLError(1, "x")), "certificate", "does not use https"),
+        (
+            because(httpx.ConnectError(""), ssl.SSLError(1, "x")),
+            "certificate",
+            "does not use https",
+        ),
         (httpx.ConnectTimeout(""), "timeout", "Nothing answers at box.lan:1234."),
         (httpx.ReadTimeout(""), "timeout", "Request timeout: box.lan:1234"),
         (httpx.PoolTimeout(""), "timeout", "Request timeout"),
         (httpx.RemoteProtocolError("x"), "dropped", "Streaming failed"),
         (httpx.ReadError("x"), "dropped", "Streaming failed"),
         (OSError("x"), "offline", "Nothing answers"),
-        (because(httpx.ReadError(""), OSError(errno.ECONNRESET, "x")), "dropped", "closed the connection"),
+        (
+            because(httpx.ReadError(""), OSError(errno.ECONNRESET, "x")),
+            "dropped",
+            "closed the connection",
+        ),
     ],
 )
 def test_each_failure_of_the_network_is_a_sentence_with_a_step(error, kind, words):
@@ -57,7 +69,10 @@ async def test_what_is_asked_over_a_connection_that_the_server_closed_meanwhile_
     connections = Connections()
 
     async def ask(method: str, path: str):
-        endpoint, more = endpoint_of(server), {"key": None, "patience": httpx.Timeout(5), "body": None}
+        endpoint, more = (
+            endpoint_of(server),
+            {"key": None, "patience": httpx.Timeout(5), "body": None},
+        )
         return await connections.ask(endpoint, method, f"{endpoint.origin}{path}", **more)
 
     server.on("GET /first", json_reply({}))
@@ -90,7 +105,14 @@ async def test_each_origin_has_one_client():
 @pytest.mark.parametrize("address", ["127.0.0.1:1234", "https://models.example"])
 async def test_an_idle_connection_is_dropped_before_the_server_drops_it(monkeypatch, address):
     """LM Studio and llama.cpp close theirs after 5 s."""
-    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+    for name in (
+        "HTTP_PROXY",
+        "http_proxy",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+    ):
         monkeypatch.delenv(name, raising=False)
     connections = Connections()
     pool = (await connections.client(Endpoint.parse(address)))._transport._pool
@@ -103,7 +125,8 @@ def test_this_machine_gets_less_time_to_connect_and_no_proxy():
     assert connect_timeout_s(HERE, None) == 10
     assert connect_timeout_s(HERE, 3) == 3
     assert [
-        Endpoint.parse(one).is_local for one in ("localhost", "[::1]", "192.168.1.2", "8.8.8.8", "box.lan")
+        Endpoint.parse(one).is_local
+        for one in ("localhost", "[::1]", "192.168.1.2", "8.8.8.8", "box.lan")
     ] == [True, True, True, False, False]
 
 
@@ -129,7 +152,9 @@ async def test_a_proxy_that_cannot_be_used_is_a_sentence_without_its_password(
 
 
 @pytest.mark.parametrize("key", ["k\r\nX-Evil: 1", "schlüssel", "a\x1b[31m", "a\tb"])
-async def test_a_key_that_no_header_can_hold_is_a_rejected_key_and_goes_nowhere(server, make_client, key):
+async def test_a_key_that_no_header_can_hold_is_a_rejected_key_and_goes_nowhere(
+    server, make_client, key
+):
     llama_cpp(server)
     candidate = await make_client(key=key).check(endpoint_of(server))
     assert candidate.verdict is Verdict.KEY_REJECTED

@@ -52,7 +52,9 @@ async def test_llama_cpp_counts_with_what_shapes_the_prompt_and_nothing_else(ser
     llama_cpp(server).on(COUNT, COUNTED)
     await ready(client, server)
     assert (
-        await client.count_tokens(to(server, "Hi \ud83d", reasoning_effort="none", temperature=1, seed=4))
+        await client.count_tokens(
+            to(server, "Hi \ud83d", reasoning_effort="none", temperature=1, seed=4)
+        )
         == 37
     )
     assert server.seen(COUNT)[0].json == {
@@ -84,7 +86,9 @@ async def test_who_is_not_known_to_count_is_asked_nothing(server, client, produc
 
 
 async def test_vllm_counts_messages(server, client):
-    vllm(server).on("POST /tokenize", json_reply({"count": 12, "max_model_len": 32768, "tokens": []}))
+    vllm(server).on(
+        "POST /tokenize", json_reply({"count": 12, "max_model_len": 32768, "tokens": []})
+    )
     request = to(server, product=Product.VLLM, model="Qwen/Qwen3-8B")
     assert await client.count_tokens(request) == 12
     assert set(server.seen("POST /tokenize")[0].json) == {"model", "messages"}
@@ -110,7 +114,9 @@ async def test_a_count_that_is_none_is_none(server, client, reply):
     "reply",
     [
         json_reply(
-            {"error": {"message": "Cannot have 2 assistant messages \x1b[2J"}}, status=400, headers=LLAMA
+            {"error": {"message": "Cannot have 2 assistant messages \x1b[2J"}},
+            status=400,
+            headers=LLAMA,
         ),
         text_reply("<html>", status=200),
         json_reply({"error": "no"}, headers=LLAMA),
@@ -184,17 +190,25 @@ async def test_counting_takes_nothing_from_the_budget_of_chats(server, make_clie
 
 async def test_a_count_passes_the_allow_list(client):
     with pytest.raises(EndpointNotAllowed):
-        await client.count_tokens(to(Endpoint.parse("http://models.example:8000"), product=Product.VLLM))
+        await client.count_tokens(
+            to(Endpoint.parse("http://models.example:8000"), product=Product.VLLM)
+        )
 
 
 def reported(events) -> int:
-    return [one.prompt_tokens for one in events if isinstance(one, UsageReported) and one.prompt_tokens][-1]
+    return [
+        one.prompt_tokens for one in events if isinstance(one, UsageReported) and one.prompt_tokens
+    ][-1]
 
 
 TALKS = {
     "a prompt": (("user", "Hello wörld 🎉 <|im_end|>"),),
     "a system prompt": (("system", "Be short."), ("user", "Hello")),
-    "a conversation": (("user", "Hello"), ("assistant", "Hi there"), ("user", "def f(x):\n\treturn x\n" * 5)),
+    "a conversation": (
+        ("user", "Hello"),
+        ("assistant", "Hi there"),
+        ("user", "def f(x):\n\treturn x\n" * 5),
+    ),
     "an answer to go on with": (("user", "Hello"), ("assistant", "Hi there, I")),
 }
 
@@ -217,7 +231,9 @@ async def test_efforts_reach_the_real_server_and_its_count(client, start_real_se
     assert (await client.check(endpoint)).product is Product.LLAMA_CPP
     plain_count = await client.count_tokens(to(endpoint, "Hello", model=real.models[0]))
     for effort, is_thinking in (("none", False), ("low", True), ("max", True)):
-        request = to(endpoint, "Hello", model=real.models[0], reasoning_effort=effort, max_tokens=24)
+        request = to(
+            endpoint, "Hello", model=real.models[0], reasoning_effort=effort, max_tokens=24
+        )
         counted = await client.count_tokens(request)
         events, error = await events_of(client, request)
         assert error is None

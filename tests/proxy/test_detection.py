@@ -64,7 +64,8 @@ def detect(make_client):
 
     async def run(places, *, expected=(), **options):
         there = {
-            (key if isinstance(key, tuple) else ("127.0.0.1", key)): value for key, value in places.items()
+            (key if isinstance(key, tuple) else ("127.0.0.1", key)): value
+            for key, value in places.items()
         }
         ports = PortMap(there)
         client = make_client(transport=ports, **options)
@@ -82,7 +83,9 @@ async def test_all_products_at_once_are_told_apart_with_three_questions_each(sta
     assert {one.endpoint.port: one.product for one in found} == PORTS
     assert all(len(ports.paths(port)) <= 3 for port in places), ports.asked
     verdicts = {one.product: one.verdict for one in found}
-    assert verdicts.pop(Product.OLLAMA) is Verdict.NO_MODEL, "its model is on the disk, not in memory"
+    assert verdicts.pop(Product.OLLAMA) is Verdict.NO_MODEL, (
+        "its model is on the disk, not in memory"
+    )
     assert set(verdicts.values()) == {Verdict.READY}
     assert [one.product for one in found][-1] is Product.OLLAMA
 
@@ -114,7 +117,9 @@ def _of_llama_cpp(found):
 
 @pytest.mark.rule("R-44")
 @pytest.mark.parametrize("port", [9931, 8080])
-async def test_llama_cpp_is_found_at_the_port_of_its_newer_and_of_its_older_versions(start, detect, port):
+async def test_llama_cpp_is_found_at_the_port_of_its_newer_and_of_its_older_versions(
+    start, detect, port
+):
     found, _ = await detect({port: start(products.llama_cpp)})
     only = _of_llama_cpp(found)
     assert [(one.endpoint.port, one.verdict) for one in only] == [(port, Verdict.READY)]
@@ -130,7 +135,9 @@ async def test_where_no_llama_cpp_answers_one_candidate_names_both_ports(detect)
 
 
 @pytest.mark.rule("R-44")
-async def test_another_server_at_the_port_of_older_versions_is_told_beside_the_newer_port(start, detect):
+async def test_another_server_at_the_port_of_older_versions_is_told_beside_the_newer_port(
+    start, detect
+):
     found, _ = await detect({8080: start(products.plain)})
     (away,) = _of_llama_cpp(found)
     assert (away.endpoint.port, away.other_ports) == (9931, ())
@@ -139,7 +146,9 @@ async def test_another_server_at_the_port_of_older_versions_is_told_beside_the_n
 
 @pytest.mark.rule("R-44")
 @pytest.mark.parametrize("port", [9931, 8080])
-async def test_a_host_that_a_variable_names_without_a_port_is_asked_at_both(start, make_client, port):
+async def test_a_host_that_a_variable_names_without_a_port_is_asked_at_both(
+    start, make_client, port
+):
     ports = PortMap({("127.0.0.2", port): start(products.llama_cpp)})
     client = make_client(transport=ports)
     client.expect(endpoints_of_variables({"LLAMA_ARG_HOST": "127.0.0.2"}))
@@ -174,7 +183,9 @@ STEPS = {
         (raw_reply(b"SSH-2.0-OpenSSH_9.6\r\n"), Verdict.NOT_AN_LLM),
         (raw_reply(Cut(is_reset=True)), Verdict.NOT_AN_LLM),
         (
-            json_reply({"error": {"message": "Loading model", "code": 503}}, status=503, headers=LLAMA),
+            json_reply(
+                {"error": {"message": "Loading model", "code": 503}}, status=503, headers=LLAMA
+            ),
             Verdict.LOADING,
         ),
         (json_reply({"error": {"message": "no key"}}, status=401), Verdict.NEEDS_KEY),
@@ -235,7 +246,9 @@ async def test_a_kept_key_costs_no_more_than_three_questions_either(start, detec
 @pytest.mark.parametrize("port", [1234, 1337, 8080, 8000])
 async def test_who_stands_behind_a_locked_door_is_known_once_it_is_open(start, make_client, port):
     """What is usual at that port is no proof, however often it was looked at without a key."""
-    client = make_client(transport=PortMap({("127.0.0.1", port): start(products.plain, key="right")}))
+    client = make_client(
+        transport=PortMap({("127.0.0.1", port): start(products.plain, key="right")})
+    )
     endpoint = Endpoint.parse(f"127.0.0.1:{port}")
     for _ in range(2):
         assert (await client.detect())[0].verdict is Verdict.NEEDS_KEY
@@ -259,7 +272,10 @@ async def test_lm_studio_without_its_server_is_told_from_one_that_does_not_run(s
     program = start(products.lm_studio)
     found, _ = await detect({41343: program})
     row = next(one for one in found if one.product is Product.LM_STUDIO)
-    assert (row.verdict, row.next_step) == (Verdict.SERVER_OFF, "Open its Developer tab, then Start server")
+    assert (row.verdict, row.next_step) == (
+        Verdict.SERVER_OFF,
+        "Open its Developer tab, then Start server",
+    )
 
 
 async def test_the_hint_file_of_lm_studio_names_its_port(start, detect, tmp_path):
@@ -271,7 +287,9 @@ async def test_the_hint_file_of_lm_studio_names_its_port(start, detect, tmp_path
     assert [one.endpoint.port for one in found if one.product is Product.LM_STUDIO] == [4711]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"port": "x"}', '{"port": 99999999}', '{"port": -1}', "\0"])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"port": "x"}', '{"port": 99999999}', '{"port": -1}', "\0"]
+)
 async def test_a_broken_hint_file_is_no_hint(detect, tmp_path, text):
     folder = tmp_path / "elsewhere" / ".internal"
     folder.mkdir(parents=True)
@@ -349,23 +367,34 @@ async def test_a_page_at_a_named_address_means_that_the_address_is_looked_at_aga
     assert row.next_step == "Check the port and the path of the address"
 
 
-async def test_a_path_that_a_server_lacks_is_to_be_left_out_also_at_a_known_port(start, make_client):
+async def test_a_path_that_a_server_lacks_is_to_be_left_out_also_at_a_known_port(
+    start, make_client
+):
     client = make_client(transport=PortMap({("127.0.0.1", 11434): products.ollama(start())}))
     row = await client.check(Endpoint.parse("http://127.0.0.1:11434/api"))
     assert row.next_step == "Leave the path out of the address: http://127.0.0.1:11434"
 
 
 async def test_of_an_ollama_at_another_port_a_first_look_tells_what_is_loaded(start, make_client):
-    client = make_client(transport=PortMap({("127.0.0.1", 4711): products.ollama(start(), "a", "b")}))
+    client = make_client(
+        transport=PortMap({("127.0.0.1", 4711): products.ollama(start(), "a", "b")})
+    )
     assert (await client.check(Endpoint.parse("http://127.0.0.1:4711"))).verdict is Verdict.NO_MODEL
 
 
-async def test_an_address_of_the_environment_is_marked_and_one_elsewhere_only_listed(start, make_client):
+async def test_an_address_of_the_environment_is_marked_and_one_elsewhere_only_listed(
+    start, make_client
+):
     ports = PortMap({("127.0.0.1", 11434): products.ollama(start())})
     client = make_client(transport=ports)
     client.expect({Product.OLLAMA: Endpoint.parse("http://gpu-box:11434")})
-    rows = {one.endpoint.host: one for one in await client.detect() if one.product is Product.OLLAMA}
-    assert (rows["gpu-box"].is_hinted, rows["gpu-box"].next_step) == (True, "lmchat --allow-host gpu-box")
+    rows = {
+        one.endpoint.host: one for one in await client.detect() if one.product is Product.OLLAMA
+    }
+    assert (rows["gpu-box"].is_hinted, rows["gpu-box"].next_step) == (
+        True,
+        "lmchat --allow-host gpu-box",
+    )
     assert (rows["127.0.0.1"].is_hinted, rows["127.0.0.1"].verdict) == (False, Verdict.NO_MODEL)
     assert "gpu-box" not in {host for host, *_ in ports.asked}
 
@@ -513,7 +542,9 @@ async def test_a_product_is_looked_for_first_where_its_variable_says(start, make
     client.expect(hinted)
     best, *others = await client.detect()
     assert (best.endpoint, best.product) == (hinted[Product.OLLAMA], Product.OLLAMA)
-    assert Product.OLLAMA not in {one.product for one in others}, "its usual port is told where it answers"
+    assert Product.OLLAMA not in {one.product for one in others}, (
+        "its usual port is told where it answers"
+    )
     ports.places.clear()
     client = make_client(transport=ports)
     client.expect(hinted)
@@ -530,7 +561,9 @@ async def test_a_variable_hides_no_server_at_the_usual_port(start, make_client):
     assert (best.endpoint.host, best.verdict) == ("127.0.0.1", Verdict.READY)
 
 
-async def test_one_look_that_fails_in_an_unknown_way_hides_nobody(start, detect, monkeypatch, caplog):
+async def test_one_look_that_fails_in_an_unknown_way_hides_nobody(
+    start, detect, monkeypatch, caplog
+):
     def fail(*_: object) -> None:
         raise ValueError("sk-words of a server")
 

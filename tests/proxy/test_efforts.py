@@ -17,7 +17,9 @@ TAKING_ALL = (*TEMPLATED, Product.LITELLM, Product.OPENAI, Product.MISTRAL, Prod
 
 def model(product: Product, **known) -> ModelInfo:
     known = {"capabilities": (), "efforts": ()} | known
-    return ModelInfo(model_id="m", endpoint=Endpoint.parse("http://127.0.0.1:1"), product=product, **known)
+    return ModelInfo(
+        model_id="m", endpoint=Endpoint.parse("http://127.0.0.1:1"), product=product, **known
+    )
 
 
 def notes(events) -> list[str]:
@@ -83,7 +85,9 @@ def test_a_seed_is_sent_or_it_is_said_that_it_is_not(product):
     sampling = Sampling(seed=7)
     is_sent = 7 in server_of(product).fields(sampling).values()
     assert bool(server_of(product).left_out(sampling)) != is_sent
-    assert is_sent == (product not in (Product.OPENAI_COMPATIBLE, Product.ANTHROPIC, Product.GEMINI))
+    assert is_sent == (
+        product not in (Product.OPENAI_COMPATIBLE, Product.ANTHROPIC, Product.GEMINI)
+    )
 
 
 @pytest.mark.parametrize("product", list(Product))
@@ -106,7 +110,10 @@ async def test_the_efforts_that_lm_studio_names_reach_the_request(server, client
     assert (listed.efforts, listed.state) == (("off", "on"), LoadState.LOADED)
     told = {"product": Product.LM_STUDIO, "model": "thinker"}
     await events_of(client, ask(server, reasoning_effort="none", keep_loaded_s=60, **told))
-    assert (server.seen(CHAT)[0].json["reasoning_effort"], server.seen(CHAT)[0].json["ttl"]) == ("none", 60)
+    assert (server.seen(CHAT)[0].json["reasoning_effort"], server.seen(CHAT)[0].json["ttl"]) == (
+        "none",
+        60,
+    )
 
 
 @pytest.mark.rule("R-12")
@@ -126,10 +133,12 @@ async def test_what_is_not_sent_is_said_once_a_run(server, client):
     "refusal",
     [
         json_reply(
-            {"error": {"message": "Unrecognized request argument supplied: reasoning_effort"}}, status=400
+            {"error": {"message": "Unrecognized request argument supplied: reasoning_effort"}},
+            status=400,
         ),
         json_reply(
-            {"detail": [{"loc": ["body", "reasoning_effort"], "msg": "Input should be 'low'"}]}, status=422
+            {"detail": [{"loc": ["body", "reasoning_effort"], "msg": "Input should be 'low'"}]},
+            status=422,
         ),
         json_reply({"error": {"message": '"llama3.2" does not support thinking'}}, status=400),
     ],
@@ -149,11 +158,13 @@ async def test_a_refused_effort_is_left_out_once_for_all_and_told(server, client
 @pytest.mark.rule("R-13")
 async def test_another_value_of_a_refused_field_is_tried(server, client):
     refusal = json_reply({"error": {"message": "reasoning_effort: must be low"}}, status=400)
-    server.on(CHAT, lambda seen: refusal if seen.json.get("reasoning_effort") == "xhigh" else answer())
+    server.on(
+        CHAT, lambda seen: refusal if seen.json.get("reasoning_effort") == "xhigh" else answer()
+    )
     for effort in ("xhigh", "low", "xhigh"):
-        assert (await events_of(client, ask(server, product=Product.VLLM, reasoning_effort=effort)))[
-            1
-        ] is None
+        assert (
+            await events_of(client, ask(server, product=Product.VLLM, reasoning_effort=effort))
+        )[1] is None
     sent = [one.json.get("reasoning_effort") for one in server.seen(CHAT)]
     assert sent == ["xhigh", None, "low", None]
 

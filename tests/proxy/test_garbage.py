@@ -17,29 +17,68 @@ from tests.support.proxy_calls import ask, events_of
 HERE = Endpoint.parse("localhost:1234")
 QUICK = Settings(limits=LimitSettings(retries=1, requests_per_minute=10_000))
 KEYS = [
-    *("choices", "delta", "message", "content", "index", "finish_reason", "model", "id", "type", "text"),
-    *("reasoning", "reasoning_content", "reasoning_details", "tool_calls", "function", "name", "arguments"),
-    *("usage", "timings", "prompt_progress", "total", "cache", "processed", "predicted_n", "prompt_n"),
+    *(
+        "choices",
+        "delta",
+        "message",
+        "content",
+        "index",
+        "finish_reason",
+        "model",
+        "id",
+        "type",
+        "text",
+    ),
+    *(
+        "reasoning",
+        "reasoning_content",
+        "reasoning_details",
+        "tool_calls",
+        "function",
+        "name",
+        "arguments",
+    ),
+    *(
+        "usage",
+        "timings",
+        "prompt_progress",
+        "total",
+        "cache",
+        "processed",
+        "predicted_n",
+        "prompt_n",
+    ),
     *("data", "object", "meta", "status", "args", "value", "models", "key", "error"),
 ]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
-    lambda inside: st.lists(inside, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inside, max_size=4),
+    lambda inside: (
+        st.lists(inside, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inside, max_size=4)
+    ),
     max_leaves=15,
 )
 CHUNK = st.fixed_dictionaries(
     {
         "choices": st.lists(
-            st.fixed_dictionaries({"delta": st.dictionaries(st.sampled_from(KEYS), JSON)}), max_size=2
+            st.fixed_dictionaries({"delta": st.dictionaries(st.sampled_from(KEYS), JSON)}),
+            max_size=2,
         )
     },
-    optional={"usage": JSON, "timings": JSON, "prompt_progress": JSON, "model": JSON, "error": JSON},
+    optional={
+        "usage": JSON,
+        "timings": JSON,
+        "prompt_progress": JSON,
+        "model": JSON,
+        "error": JSON,
+    },
 )
 PIECE = st.one_of(
     CHUNK.map(lambda value: b"data: " + json.dumps(value).encode() + b"\n\n"),
     JSON.map(lambda value: b"data: " + json.dumps(value).encode() + b"\n\n"),
     st.binary(max_size=30),
-    st.sampled_from([b"data: [DONE]\n\n", b": x\n\n", b"event: error\n", b"\r", b"\n\n", b"data: "]),
+    st.sampled_from(
+        [b"data: [DONE]\n\n", b": x\n\n", b"event: error\n", b"\r", b"\n\n", b"data: "]
+    ),
 )
 
 

@@ -19,7 +19,13 @@ from tests.support.scripted_products import (
     PROVIDERS,
     Provider,
 )
-from tests.support.scripted_server import AUTHORITY, ScriptedServer, json_reply, lead_here, text_reply
+from tests.support.scripted_server import (
+    AUTHORITY,
+    ScriptedServer,
+    json_reply,
+    lead_here,
+    text_reply,
+)
 
 KEY = "sk-marked-key-4711"
 ROWS = pytest.mark.parametrize("provider", PROVIDERS, ids=lambda one: one.product.value)
@@ -76,7 +82,8 @@ async def test_a_provider_is_heard_out_in_its_own_form_and_gets_the_key_in_one_h
     with_key = [one.headers["authorization"] for one in server.requests]
     assert with_key == [f"Bearer {KEY}"] * len(server.requests) != []
     rest = [
-        str({**one.headers, "authorization": ""}) + one.path + one.body.decode() for one in server.requests
+        str({**one.headers, "authorization": ""}) + one.path + one.body.decode()
+        for one in server.requests
     ]
     assert KEY not in "".join(rest)
     assert {one.headers["host"] for one in server.requests} == {endpoint.netloc}
@@ -104,7 +111,9 @@ REFUSALS = [
 
 @pytest.mark.rule("R-24")
 @pytest.mark.parametrize(("provider", "kind", "reply"), REFUSALS)
-async def test_each_refusal_of_a_provider_has_its_kind_and_a_step(server, reach, provider, kind, reply):
+async def test_each_refusal_of_a_provider_has_its_kind_and_a_step(
+    server, reach, provider, kind, reply
+):
     endpoint, client = reach(provider)
     provider.refuse(server, reply)
     events, error = await events_of(client, chat(endpoint, provider))
@@ -172,7 +181,10 @@ async def test_each_provider_gets_the_fields_that_it_knows(server, reach, provid
     _, error = await events_of(client, request)
     sent = server.seen()[-1].json
     common = {"model", "messages", "stream", "stream_options"}
-    assert (error, {name: value for name, value in sent.items() if name not in common}) == (None, fields)
+    assert (error, {name: value for name, value in sent.items() if name not in common}) == (
+        None,
+        fields,
+    )
     assert ("stream_options" in sent) is (provider is not MISTRAL)
 
 
@@ -181,7 +193,9 @@ async def test_each_provider_gets_the_fields_that_it_knows(server, reach, provid
 async def test_a_refused_key_is_told_with_where_to_make_one(server, reach, provider, key):
     endpoint, client = reach(provider, key=key)
     words = (
-        "Missing or invalid Authorization header." if key is None else "API key not valid. Please pass one."
+        "Missing or invalid Authorization header."
+        if key is None
+        else "API key not valid. Please pass one."
     )
     status = 400 if provider is GEMINI else 401
     refuse = json_reply([{"error": {"code": status, "message": words}}], status=status)
@@ -196,12 +210,20 @@ async def test_mistral_tells_windows_and_abilities(server, reach):
     can = {"completion_chat": True, "function_calling": True, "vision": False}
     data = [
         {"id": "small", "max_context_length": 131072, "capabilities": can},
-        {"id": "embed", "max_context_length": 8192, "capabilities": can | {"completion_chat": False}},
+        {
+            "id": "embed",
+            "max_context_length": 8192,
+            "capabilities": can | {"completion_chat": False},
+        },
         {"id": "odd", "max_context_length": "many", "capabilities": []},
     ]
     server.on("GET /v1/models", json_reply({"object": "list", "data": data}))
     small, embed, odd = (await client.models(endpoint)).models
-    assert (small.context_max, small.capabilities, small.is_embedding) == (131072, ("tools",), False)
+    assert (small.context_max, small.capabilities, small.is_embedding) == (
+        131072,
+        ("tools",),
+        False,
+    )
     assert embed.is_embedding
     assert (odd.context_max, odd.capabilities, odd.is_embedding) == (None, (), False)
     assert (small.is_blind, odd.is_blind) == (True, False)
@@ -217,7 +239,11 @@ async def test_openrouter_tells_windows_and_abilities(server, reach):
             "architecture": both,
             "supported_parameters": ["tools", "reasoning", 7],
         },
-        {"id": "b/embed", "context_length": None, "architecture": {"output_modalities": ["embeddings"]}},
+        {
+            "id": "b/embed",
+            "context_length": None,
+            "architecture": {"output_modalities": ["embeddings"]},
+        },
         {"id": "c/odd", "architecture": "text", "supported_parameters": {"tools": 1}},
     ]
     server.on("GET /api/v1/models", json_reply({"data": data}))

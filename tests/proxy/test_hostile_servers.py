@@ -12,7 +12,16 @@ from lmchat.proxy import stream
 from lmchat.proxy.think import ThinkSplitter
 from tests.support.proxy_calls import ask, events_of, text_of
 from tests.support.scripted_products import CHAT
-from tests.support.scripted_server import DONE, Hold, delta, finish, json_reply, raw_reply, sse, text_reply
+from tests.support.scripted_server import (
+    DONE,
+    Hold,
+    delta,
+    finish,
+    json_reply,
+    raw_reply,
+    sse,
+    text_reply,
+)
 
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 KEY = "sk-very-secret-0123456789"
@@ -25,7 +34,9 @@ def packed(data: bytes, packing: str):
 
 
 def events_bytes(text: str) -> bytes:
-    return b"".join(step for step in sse(delta(text), finish(), DONE).steps[1:] if isinstance(step, bytes))
+    return b"".join(
+        step for step in sse(delta(text), finish(), DONE).steps[1:] if isinstance(step, bytes)
+    )
 
 
 @pytest.mark.rule("R-34")
@@ -61,7 +72,9 @@ async def test_an_answer_without_end_ends_as_interrupted_and_is_kept(server, cli
 
 
 @pytest.mark.parametrize("shape", ["reasoning_content", "tool_calls", "white space"])
-async def test_thought_calls_and_white_space_count_for_the_length_too(server, client, monkeypatch, shape):
+async def test_thought_calls_and_white_space_count_for_the_length_too(
+    server, client, monkeypatch, shape
+):
     monkeypatch.setattr(stream, "MAX_ANSWER_CHARS", 10_000)
     call = {"id": "c", "function": {"name": "", "arguments": ""}}
     piece = {
@@ -136,7 +149,9 @@ async def test_a_key_that_a_redirect_repeats_is_cut_out(server, make_client):
 
 async def test_the_words_of_a_refusal_are_not_waited_for_without_end(server, client, monkeypatch):
     monkeypatch.setattr(client_module, "REFUSAL_S", 0.1)
-    head = b"HTTP/1.1 500 No\r\nContent-Type: text/plain\r\nContent-Length: 1000\r\n\r\nout of memory"
+    head = (
+        b"HTTP/1.1 500 No\r\nContent-Type: text/plain\r\nContent-Length: 1000\r\n\r\nout of memory"
+    )
     server.on(CHAT, raw_reply(head, Hold()))
     _, error = await events_of(client, ask(server))
     assert isinstance(error, ServerRejected)

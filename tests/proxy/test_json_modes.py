@@ -15,7 +15,10 @@ SCHEMA = {"type": "object", "properties": {"age": {"type": "integer"}}}
 PERSON = FittingValue(schema=SCHEMA, name="person")
 BY_SCHEMA = {"type": "json_schema", "json_schema": {"name": "person", "schema": SCHEMA}}
 BY_OBJECT = {"type": "json_object"}
-SOME_OBJECT = {"type": "json_schema", "json_schema": {"name": "object", "schema": {"type": "object"}}}
+SOME_OBJECT = {
+    "type": "json_schema",
+    "json_schema": {"name": "object", "schema": {"type": "object"}},
+}
 IN_WORDS = None
 IN_WORDS_ALONE = (Product.ANTHROPIC,)
 
@@ -38,11 +41,21 @@ def words(seen) -> str:
 
 
 def refused(message, *, status=400, **more):
-    return json_reply({"error": {"message": message, "type": "invalid_request_error", **more}}, status=status)
+    return json_reply(
+        {"error": {"message": message, "type": "invalid_request_error", **more}}, status=status
+    )
 
 
 UNKNOWN_FIELD = json_reply(
-    {"detail": [{"loc": ["body", "response_format"], "msg": "Extra inputs are not permitted", "type": "x"}]},
+    {
+        "detail": [
+            {
+                "loc": ["body", "response_format"],
+                "msg": "Extra inputs are not permitted",
+                "type": "x",
+            }
+        ]
+    },
     status=422,
 )
 NO_SCHEMAS = refused(
@@ -51,7 +64,9 @@ NO_SCHEMAS = refused(
 )
 NO_OBJECTS = json_reply({"error": "'response_format.type' must be 'json_schema'"}, status=400)
 NOT_NOW = refused('Either "json_schema" or "grammar" can be specified, but not both', code=400)
-THIS_SCHEMA = refused("Unable to generate parser. JSON schema error at #: unrecognized type", code=400)
+THIS_SCHEMA = refused(
+    "Unable to generate parser. JSON schema error at #: unrecognized type", code=400
+)
 
 
 @pytest.mark.rule("R-12")
@@ -78,7 +93,9 @@ async def test_each_product_is_asked_in_the_strictest_form_that_it_takes(product
         (AnyText(), Product.ANTHROPIC, ""),
     ],
 )
-async def test_what_the_field_does_not_say_stands_in_the_system_prompt(output, product, said, client, server):
+async def test_what_the_field_does_not_say_stands_in_the_system_prompt(
+    output, product, said, client, server
+):
     server.on(CHAT, answer("{}"))
     await events_of(client, wanted(server, output, product=product))
     own = wanted(server, output, product=product)
@@ -120,18 +137,34 @@ async def test_a_server_without_schemas_gets_an_object_and_the_schema_in_words_a
         UNKNOWN_FIELD,
         refused("Unrecognized request argument: response_format"),
         refused(
-            'response_format type must be one of "text" or "json_object", but got: json_schema', code=400
+            'response_format type must be one of "text" or "json_object", but got: json_schema',
+            code=400,
         ),
         NOT_NOW,
-        refused("litellm.UnsupportedParamsError: it does not support parameters: ['response_format']"),
+        refused(
+            "litellm.UnsupportedParamsError: it does not support parameters: ['response_format']"
+        ),
         json_reply(
-            {"detail": [{"loc": ["body", "response_format", "type"], "msg": "Input should be 'text'"}]},
+            {
+                "detail": [
+                    {"loc": ["body", "response_format", "type"], "msg": "Input should be 'text'"}
+                ]
+            },
             status=422,
         ),
     ],
-    ids=["FastAPI", "OpenAI", "an old llama.cpp", "llama.cpp with a grammar", "LiteLLM", "FastAPI, a type"],
+    ids=[
+        "FastAPI",
+        "OpenAI",
+        "an old llama.cpp",
+        "llama.cpp with a grammar",
+        "LiteLLM",
+        "FastAPI, a type",
+    ],
 )
-async def test_a_server_that_knows_neither_the_field_nor_its_forms_is_asked_in_words(refusal, client, server):
+async def test_a_server_that_knows_neither_the_field_nor_its_forms_is_asked_in_words(
+    refusal, client, server
+):
     server.on(CHAT, refusal, refusal, answer("{}"))
     events, error = await events_of(client, wanted(server, PERSON))
     assert error is None
@@ -163,10 +196,19 @@ async def test_a_server_that_takes_schemas_alone_gets_one_for_any_object(client,
         json_reply({"error": "failed to load model vocabulary required for format"}, status=500),
         json_reply({"error": 'invalid format: expected "json" or a JSON schema'}, status=400),
         refused("Failed to generate JSON.", code="json_validate_failed"),
-        sse({"error": {"code": 400, "message": "Failed to initialize samplers: failed to parse grammar"}}),
+        sse(
+            {
+                "error": {
+                    "code": 400,
+                    "message": "Failed to initialize samplers: failed to parse grammar",
+                }
+            }
+        ),
     ],
 )
-async def test_a_schema_that_a_server_cannot_use_is_no_word_on_the_next_one(refusal, client, server):
+async def test_a_schema_that_a_server_cannot_use_is_no_word_on_the_next_one(
+    refusal, client, server
+):
     server.on(CHAT, refusal, answer("{}"))
     events, error = await events_of(client, wanted(server, PERSON, product=Product.LLAMA_CPP))
     assert error is None
@@ -234,11 +276,17 @@ async def test_names_and_texts_of_a_schema_are_sent_as_servers_take_them(client,
     assert sent[0]["schema"] == {"description": "a\ufffd", "properties": {"\ufffd": {}}}
 
 
-async def test_the_real_server_answers_by_schema_and_where_it_cannot_as_an_object(client, real_server):
+async def test_the_real_server_answers_by_schema_and_where_it_cannot_as_an_object(
+    client, real_server
+):
     request = replace(
         ask(endpoint_of(real_server), product=Product.LLAMA_CPP, model=real_server.models[0]),
-        sampling=Sampling(temperature=0.0, max_tokens=30),  # by chance, blanks may fill the whole answer
-        output=replace(PERSON, schema={**SCHEMA, "required": ["age"], "additionalProperties": False}),
+        sampling=Sampling(
+            temperature=0.0, max_tokens=30
+        ),  # by chance, blanks may fill the whole answer
+        output=replace(
+            PERSON, schema={**SCHEMA, "required": ["age"], "additionalProperties": False}
+        ),
     )
     events, error = await events_of(client, request)
     assert (error, notes(events)) == (None, [])

@@ -16,7 +16,12 @@ LIST = {
     "object": "list",
 }
 NO_DATABASE = {
-    "error": {"message": "No connected db.", "type": "no_db_connection", "param": None, "code": "400"}
+    "error": {
+        "message": "No connected db.",
+        "type": "no_db_connection",
+        "param": None,
+        "code": "400",
+    }
 }
 NO_MODEL = (
     "/chat/completions: Invalid model name passed in model=nope. "
@@ -49,7 +54,9 @@ STATES = [(None, Verdict.NEEDS_KEY), ("sk-wrong", Verdict.KEY_REJECTED), (KEY, V
 
 @pytest.mark.parametrize(("key", "verdict"), STATES)
 @pytest.mark.parametrize("port", [4000, 4123])
-async def test_it_is_recognised_at_any_port_whatever_the_key(litellm, make_client, key, verdict, port):
+async def test_it_is_recognised_at_any_port_whatever_the_key(
+    litellm, make_client, key, verdict, port
+):
     client = make_client(key=key, transport=PortMap({("127.0.0.1", port): litellm}))
     for _ in range(2):
         candidate = await client.check(Endpoint.parse(f"http://127.0.0.1:{port}"))
@@ -77,12 +84,22 @@ async def test_the_real_one_is_recognised_whatever_the_key(real_litellm, make_cl
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     ("key", "model", "kind"),
-    [(None, "tiny", "auth"), ("sk-wrong", "tiny", "auth"), (KEY, "nope", "model_missing"), (KEY, "tiny", "")],
+    [
+        (None, "tiny", "auth"),
+        ("sk-wrong", "tiny", "auth"),
+        (KEY, "nope", "model_missing"),
+        (KEY, "tiny", ""),
+    ],
 )
-async def test_the_real_one_answers_or_refuses_for_a_reason(real_litellm, make_client, key, model, kind):
+async def test_the_real_one_answers_or_refuses_for_a_reason(
+    real_litellm, make_client, key, model, kind
+):
     request = ask(Endpoint.parse(real_litellm.url), product=Product.LITELLM, model=model)
     events, error = await events_of(make_client(key=key), request)
     assert (error.kind if error else "") == kind
     if not kind:
-        assert "".join(one.text for one in events if isinstance(one, TextDelta)) == "Hello from LiteLLM"
+        assert (
+            "".join(one.text for one in events if isinstance(one, TextDelta))
+            == "Hello from LiteLLM"
+        )
         assert isinstance(events[-1], StreamFinished)

@@ -133,7 +133,9 @@ async def test_a_server_that_comes_back_to_life_is_told_too(connected, server, c
     assert kinds.index(StreamStalled) < kinds.index(LifeSign) < kinds.index(TextDelta)
 
 
-async def test_a_server_that_stays_frozen_is_given_up_and_not_tried_again(hasty, server, make_client):
+async def test_a_server_that_stays_frozen_is_given_up_and_not_tried_again(
+    hasty, server, make_client
+):
     client = make_client(timeouts=TimeoutSettings(give_up_after_s=0.2))
     server.on(CHAT, HANGS).on(HEALTH, HANGS)
     events, error = await events_of(client, ask(server, product=Product.LLAMA_CPP))
@@ -144,9 +146,12 @@ async def test_a_server_that_stays_frozen_is_given_up_and_not_tried_again(hasty,
 
 @pytest.mark.rule("R-29")
 @pytest.mark.parametrize(
-    "product", [Product.LM_STUDIO, Product.JAN, Product.OLLAMA, Product.SGLANG, Product.OPENAI_COMPATIBLE]
+    "product",
+    [Product.LM_STUDIO, Product.JAN, Product.OLLAMA, Product.SGLANG, Product.OPENAI_COMPATIBLE],
 )
-async def test_who_may_not_be_asked_while_it_works_is_asked_nothing(connected, server, client, product):
+async def test_who_may_not_be_asked_while_it_works_is_asked_nothing(
+    connected, server, client, product
+):
     server.on(CHAT, sse("late", finish(), DONE, before=[Pause(0.3)]))
     events, error = await events_of(client, ask(server, product=product))
     assert (error, len(server.requests), server.connections) == (None, 1, 1)
@@ -173,9 +178,15 @@ async def test_a_knock_tells_a_machine_that_answers_from_one_that_does_not(serve
 
 @pytest.mark.parametrize(
     ("address", "directly", "by_proxy"),
-    [("192.168.1.2:1", True, True), ("workstation:1", True, False), ("api.example.com", False, False)],
+    [
+        ("192.168.1.2:1", True, True),
+        ("workstation:1", True, False),
+        ("api.example.com", False, False),
+    ],
 )
-def test_only_a_machine_that_can_be_reached_directly_is_knocked_at(monkeypatch, address, directly, by_proxy):
+def test_only_a_machine_that_can_be_reached_directly_is_knocked_at(
+    monkeypatch, address, directly, by_proxy
+):
     for proxies, can in (({}, directly), ({"http": "http://proxy:1"}, by_proxy)):
         monkeypatch.setattr(module, "getproxies", lambda proxies=proxies: proxies)
         assert module.can_check_alive(Endpoint.parse(address)) is can

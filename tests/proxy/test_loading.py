@@ -42,8 +42,12 @@ async def test_a_server_that_says_for_ever_that_it_loads_is_asked_seldom_and_the
 
 
 @pytest.mark.rule("R-29")
-@pytest.mark.parametrize("product", [Product.SGLANG, Product.JAN, Product.LM_STUDIO, Product.OLLAMA])
-async def test_who_may_not_be_asked_for_its_health_is_sent_the_request_again(quick, server, client, product):
+@pytest.mark.parametrize(
+    "product", [Product.SGLANG, Product.JAN, Product.LM_STUDIO, Product.OLLAMA]
+)
+async def test_who_may_not_be_asked_for_its_health_is_sent_the_request_again(
+    quick, server, client, product
+):
     server.on(CHAT, LOADS, LOADS, answer()).on(HEALTH, READY)
     events, error = await events_of(client, ask(server, product=product))
     assert (error, len(server.seen(CHAT)), len(server.seen())) == (None, 3, 3)
@@ -66,7 +70,9 @@ async def test_a_health_that_confirms_it_is_believed_for_longer_than_a_silent_st
     assert (error, len(server.seen(CHAT)), len(server.seen(HEALTH))) == (None, 2, 31)
 
 
-async def test_a_look_without_an_answer_is_told_and_the_model_is_waited_for(quick, server, make_client):
+async def test_a_look_without_an_answer_is_told_and_the_model_is_waited_for(
+    quick, server, make_client
+):
     client = make_client(timeouts=TimeoutSettings(health_s=0.3))
     server.on(CHAT, LOADS, answer()).on(HEALTH, raw_reply(Hold()), LOADS, raw_reply(Hold()), READY)
     events, error = await events_of(client, ask(server, product=Product.LLAMA_CPP))
@@ -74,7 +80,9 @@ async def test_a_look_without_an_answer_is_told_and_the_model_is_waited_for(quic
     assert sum(isinstance(one, StreamStalled) for one in events) == 2
 
 
-async def test_a_server_that_freezes_while_it_loads_is_told_within_five_seconds(server, client, monkeypatch):
+async def test_a_server_that_freezes_while_it_loads_is_told_within_five_seconds(
+    server, client, monkeypatch
+):
     assert POLL_S + HEALTH_S < 5
     monkeypatch.setattr("lmchat.proxy.client.HEALTH_S", 0.2)
     server.on(CHAT, LOADS).on(HEALTH, raw_reply(Hold()))
@@ -85,7 +93,9 @@ async def test_a_server_that_freezes_while_it_loads_is_told_within_five_seconds(
     assert isinstance(event, StreamStalled)
 
 
-async def test_the_time_that_was_set_for_the_first_token_holds_for_loading_too(quick, server, make_client):
+async def test_the_time_that_was_set_for_the_first_token_holds_for_loading_too(
+    quick, server, make_client
+):
     client = make_client(timeouts=TimeoutSettings(first_token_s=0.1))
     server.on(CHAT, LOADS).on(HEALTH, LOADS)
     events, error = await events_of(client, ask(server, product=Product.LLAMA_CPP))

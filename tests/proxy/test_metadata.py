@@ -19,8 +19,13 @@ class Ollama:
         self.loaded = loaded
         server.on("GET /v1/models", model_list(*names, owned_by="library"))
         server.on("GET /api/version", json_reply({"version": "0.12.0"}))
-        server.on("GET /api/tags", lambda _: json_reply({"models": [self._row(name) for name in names]}))
-        server.on("GET /api/ps", lambda _: json_reply({"models": [{"name": name} for name in self.loaded]}))
+        server.on(
+            "GET /api/tags", lambda _: json_reply({"models": [self._row(name) for name in names]})
+        )
+        server.on(
+            "GET /api/ps",
+            lambda _: json_reply({"models": [{"name": name} for name in self.loaded]}),
+        )
         server.on(SHOW, self._show)
 
     def _row(self, name: str) -> dict:
@@ -90,7 +95,11 @@ async def test_sglang_tells_what_its_model_can(server, client):
     info = {"is_generation": True, "has_image_understanding": True, "tool_call_parser": "qwen25"}
     server.on("GET /model_info", json_reply(info))
     (model,) = (await client.models(endpoint_of(server))).models
-    assert (model.capabilities, model.is_embedding, model.is_blind) == (("tools", "vision"), False, False)
+    assert (model.capabilities, model.is_embedding, model.is_blind) == (
+        ("tools", "vision"),
+        False,
+        False,
+    )
     server.on("GET /model_info", json_reply(info | {"is_generation": False}))
     (model,) = (await client.models(endpoint_of(server), is_refresh=True)).models
     assert model.is_embedding
@@ -123,11 +132,18 @@ async def test_litellm_tells_context_and_abilities(server, client):
 
 
 async def test_a_key_that_may_not_ask_litellm_for_more_may_still_chat(server, client):
-    server.on("GET /v1/models", json_reply({"object": "list", "data": [{"id": "gpt"}]}, headers=LITELLM))
-    refuse = {"error": {"message": "Only proxy admin can be used", "type": "auth_error", "code": 401}}
+    server.on(
+        "GET /v1/models", json_reply({"object": "list", "data": [{"id": "gpt"}]}, headers=LITELLM)
+    )
+    refuse = {
+        "error": {"message": "Only proxy admin can be used", "type": "auth_error", "code": 401}
+    }
     server.on("GET /model/info", json_reply(refuse, status=401, headers=LITELLM))
     candidate = await client.check(endpoint_of(server))
-    assert (candidate.verdict, [model.model_id for model in candidate.models]) == (Verdict.READY, ["gpt"])
+    assert (candidate.verdict, [model.model_id for model in candidate.models]) == (
+        Verdict.READY,
+        ["gpt"],
+    )
 
 
 @pytest.mark.parametrize(

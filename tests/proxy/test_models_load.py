@@ -38,7 +38,11 @@ def model_at(server, name: str, product: Product = Product.LLAMA_CPP) -> ModelIn
 
 
 def told(name: str, **progress: object) -> dict:
-    return {"model": name, "event": "status_change", "data": {"status": "loading", "progress": progress}}
+    return {
+        "model": name,
+        "event": "status_change",
+        "data": {"status": "loading", "progress": progress},
+    }
 
 
 async def test_a_router_tells_how_far_it_is_stage_by_stage(quick, server, client):
@@ -125,14 +129,22 @@ async def test_a_router_that_keeps_what_it_was_to_unload_is_not_waited_for_for_e
 
 async def test_what_is_not_loaded_has_been_unloaded(quick, server, client):
     products.router(server, small="unloaded")
-    refuse = {"error": {"code": 400, "message": "model is not running", "type": "invalid_request_error"}}
+    refuse = {
+        "error": {"code": 400, "message": "model is not running", "type": "invalid_request_error"}
+    }
     server.on(UNLOAD, json_reply(refuse, status=400, headers=LLAMA))
     await client.unload(model_at(server, "small"))
 
 
 async def test_what_another_has_begun_to_load_is_not_stopped(quick, server, client):
     products.router(server, large="loading")
-    refuse = {"error": {"code": 400, "message": "model is already running", "type": "invalid_request_error"}}
+    refuse = {
+        "error": {
+            "code": 400,
+            "message": "model is already running",
+            "type": "invalid_request_error",
+        }
+    }
     server.on(LOAD, json_reply(refuse, status=400, headers=LLAMA))
     work = asyncio.create_task(client.load(model_at(server, "large")))
     await until(lambda: server.seen("GET /v1/models"), "a look")
@@ -194,10 +206,16 @@ async def test_who_cannot_load_on_request_says_so_and_what_helps(server, client,
     assert "/v1" not in caught.value.hint
 
 
-async def test_a_model_that_lm_studio_does_not_have_is_not_a_path_that_it_does_not_have(server, client):
+async def test_a_model_that_lm_studio_does_not_have_is_not_a_path_that_it_does_not_have(
+    server, client
+):
     products.lm_studio(server)
     error = {
-        "error": {"type": "model_not_found", "message": "Model gone not found", "code": "model_not_found"}
+        "error": {
+            "type": "model_not_found",
+            "message": "Model gone not found",
+            "code": "model_not_found",
+        }
     }
     server.on("POST /api/v1/models/load", json_reply(error, status=404))
     with pytest.raises(ServerRejected) as caught:
@@ -226,7 +244,9 @@ async def test_lm_studio_loads_with_a_window_and_not_a_second_time(server, clien
     (listed, *_) = (await client.models(model.endpoint, is_refresh=True)).models
     assert listed.state is LoadState.LOADED
     await client.load(listed, context=4096)
-    posts = [(one.path.rpartition("/")[2], one.json) for one in server.seen() if one.method == "POST"]
+    posts = [
+        (one.path.rpartition("/")[2], one.json) for one in server.seen() if one.method == "POST"
+    ]
     assert posts == [
         ("load", {"model": "qwen3-8b", "context_length": 16384}),
         ("unload", {"instance_id": "qwen3-8b"}),
@@ -245,7 +265,9 @@ async def test_lm_studio_loads_with_a_window_and_not_a_second_time(server, clien
         (Product.OPENAI_COMPATIBLE, "Use the server's own program"),
     ],
 )
-async def test_who_takes_no_window_is_asked_nothing_and_says_where_it_is_set(server, client, product, step):
+async def test_who_takes_no_window_is_asked_nothing_and_says_where_it_is_set(
+    server, client, product, step
+):
     with pytest.raises(ServerRejected) as caught:
         await client.load(model_at(server, "m", product), context=8192)
     assert caught.value.kind == "unsupported"
@@ -254,7 +276,9 @@ async def test_who_takes_no_window_is_asked_nothing_and_says_where_it_is_set(ser
     assert server.requests == []
 
 
-@pytest.mark.parametrize(("configured", "asked", "sent"), [(None, None, None), (90, None, 90), (90, 5, 5)])
+@pytest.mark.parametrize(
+    ("configured", "asked", "sent"), [(None, None, None), (90, None, 90), (90, 5, 5)]
+)
 async def test_ollama_is_told_how_long_a_model_stays_when_it_is_loaded(
     server, make_client, configured, asked, sent
 ):
@@ -264,7 +288,9 @@ async def test_ollama_is_told_how_long_a_model_stays_when_it_is_loaded(
     assert server.seen("POST /api/generate")[0].json.get("keep_alive") == sent
 
 
-@pytest.mark.parametrize("wrong", [{"context": 0}, {"context": -1}, {"context": "8k"}, {"keep_loaded_s": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"context": 0}, {"context": -1}, {"context": "8k"}, {"keep_loaded_s": 0}]
+)
 async def test_a_window_that_is_none_is_refused_before_anything_is_sent(server, client, wrong):
     with pytest.raises(RequestInvalid) as caught:
         await client.load(model_at(server, "qwen3-8b", Product.LM_STUDIO), **wrong)

@@ -42,10 +42,16 @@ def test_any_other_is_far(address):
 
 @pytest.mark.parametrize(
     ("status", "kind", "near", "far"),
-    [(500, "server_error", None, Plan()), (409, "bad_request", None, Plan()), (503, "busy", Plan(), Plan())],
+    [
+        (500, "server_error", None, Plan()),
+        (409, "bad_request", None, Plan()),
+        (503, "busy", Plan(), Plan()),
+    ],
 )
 @pytest.mark.parametrize("address", NEAR)
-def test_a_failure_of_a_near_server_is_tried_again_only_where_it_may_pass(address, status, kind, near, far):
+def test_a_failure_of_a_near_server_is_tried_again_only_where_it_may_pass(
+    address, status, kind, near, far
+):
     error = ServerRejected("no", kind=kind, status=status)
     assert plan_for(error, Endpoint.parse(address), Product.LLAMA_CPP) == near
     assert plan_for(error, Endpoint.parse(FAR[0]), Product.LLAMA_CPP) == far
@@ -61,14 +67,18 @@ def test_a_failure_of_a_near_server_is_tried_again_only_where_it_may_pass(addres
         (httpx.ReadError(""), None, None),
     ],
 )
-def test_a_near_server_that_is_off_costs_one_short_wait_and_a_far_one_two_long_ones(error, near, far):
+def test_a_near_server_that_is_off_costs_one_short_wait_and_a_far_one_two_long_ones(
+    error, near, far
+):
     for address, plan in ((NEAR[3], near), (NEAR[6], near), (FAR[0], far)):
         endpoint = Endpoint.parse(address)
         assert plan_for(unavailable(error, endpoint), endpoint, Product.OPENAI_COMPATIBLE) == plan
 
 
 def test_this_machine_is_one_server_by_whatever_name():
-    names = [Endpoint.parse(one) for one in ("localhost:1", "127.0.0.1:1", "http://[::1]:1/other/v1")]
+    names = [
+        Endpoint.parse(one) for one in ("localhost:1", "127.0.0.1:1", "http://[::1]:1/other/v1")
+    ]
     assert all(one.canonical == other.canonical for one, other in pairwise(names))
     assert Endpoint.parse("localhost:2").canonical != names[0].canonical
     assert Endpoint.parse("10.0.0.9:1").canonical != names[0].canonical
@@ -79,7 +89,10 @@ async def test_a_server_that_is_called_by_two_names_answers_one_request_at_a_tim
     gate = Gate()
     server.on(CHAT, sse("one", gate, finish(), DONE), answer("two"))
     other = ask(Endpoint.parse(f"http://localhost:{server.port}"))
-    async with aclosing(client.stream(ask(server))) as first, aclosing(client.stream(other)) as second:
+    async with (
+        aclosing(client.stream(ask(server))) as first,
+        aclosing(client.stream(other)) as second,
+    ):
         assert isinstance(await anext(first), RequestSent)
         await asyncio.to_thread(server.wait_for, CHAT)
         assert isinstance(await anext(second), RequestQueued)

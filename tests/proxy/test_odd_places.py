@@ -34,7 +34,9 @@ KEY = "sk-1"
         json_reply({"error": {"message": "no", "type": "server_error"}}, status=500, headers=LLAMA),
     ],
 )
-async def test_a_wrapper_that_passes_on_the_name_of_its_engine_stays_itself(server, make_client, chat):
+async def test_a_wrapper_that_passes_on_the_name_of_its_engine_stays_itself(
+    server, make_client, chat
+):
     """Jan sends llama.cpp's name along with replies to chats, and its own with none."""
     products.jan(server).on(CHAT, chat)
     ports = PortMap({("127.0.0.1", 1337): server})
@@ -44,7 +46,9 @@ async def test_a_wrapper_that_passes_on_the_name_of_its_engine_stays_itself(serv
     await events_of(client, ask(endpoint, product=Product.JAN, model="jan-nano"))
     assert (await client.check(endpoint)).product is Product.JAN
     assert (await client.models(endpoint, is_refresh=True)).models[0].product is Product.JAN
-    assert not {"/props", "/health", "/slots"} & set(ports.paths(1337)), "the engine is not asked behind it"
+    assert not {"/props", "/health", "/slots"} & set(ports.paths(1337)), (
+        "the engine is not asked behind it"
+    )
 
 
 @pytest.mark.parametrize(
@@ -55,7 +59,11 @@ async def test_a_wrapper_that_passes_on_the_name_of_its_engine_stays_itself(serv
         ({"value": "loading"}, LoadState.LOADING, Verdict.LOADING),
         ({"value": "downloading"}, LoadState.LOADING, Verdict.LOADING),
         ({"value": "unloaded"}, LoadState.NOT_LOADED, Verdict.NO_MODEL),
-        ({"value": "unloaded", "failed": True, "exit_code": 1}, LoadState.NOT_LOADED, Verdict.NO_MODEL),
+        (
+            {"value": "unloaded", "failed": True, "exit_code": 1},
+            LoadState.NOT_LOADED,
+            Verdict.NO_MODEL,
+        ),
         ({"value": "unloaded", "exit_code": -9}, LoadState.NOT_LOADED, Verdict.NO_MODEL),
         ({"value": "dreaming"}, LoadState.UNKNOWN, Verdict.READY),
         ({"value": 7, "failed": "no", "args": "x"}, LoadState.UNKNOWN, Verdict.READY),
@@ -121,7 +129,9 @@ def available(**states: str):
 
 
 async def test_a_newer_jan_tells_what_it_could_start_beside_what_runs(server, client):
-    products.jan(server, "one").on("GET /v1/models/available", available(one="running", two="available"))
+    products.jan(server, "one").on(
+        "GET /v1/models/available", available(one="running", two="available")
+    )
     candidate = await client.check(endpoint_of(server))
     assert (candidate.product, candidate.verdict) == (Product.JAN, Verdict.READY)
     assert [(model.model_id, model.state) for model in candidate.models] == [
@@ -151,9 +161,15 @@ async def test_an_older_jan_is_used_with_what_runs(server, client, reply):
 
 @pytest.mark.parametrize(
     "props",
-    [raw_reply(Cut()), pytest.param(raw_reply(Hold()), marks=pytest.mark.slow), text_reply("x" * (17 << 20))],
+    [
+        raw_reply(Cut()),
+        pytest.param(raw_reply(Hold()), marks=pytest.mark.slow),
+        text_reply("x" * (17 << 20)),
+    ],
 )
-async def test_a_server_of_which_only_the_list_can_be_had_is_used_with_that(server, make_client, props):
+async def test_a_server_of_which_only_the_list_can_be_had_is_used_with_that(
+    server, make_client, props
+):
     client = make_client(timeouts=TimeoutSettings(health_s=3))
     products.llama_cpp(server).on("GET /props", props)
     candidate = await client.check(endpoint_of(server))
@@ -199,7 +215,11 @@ def of_nginx(status: int, **headers: str):
         (of_nginx(404), Verdict.NOT_AN_LLM, "404 Not Found"),
         (of_nginx(403), Verdict.NOT_AN_LLM, "403 Forbidden"),
         (of_nginx(200), Verdict.NOT_AN_LLM, "a web page"),
-        (of_nginx(301, Location=ELSEWHERE), Verdict.NOT_AN_LLM, "redirects to https://example.com/v1/models"),
+        (
+            of_nginx(301, Location=ELSEWHERE),
+            Verdict.NOT_AN_LLM,
+            "redirects to https://example.com/v1/models",
+        ),
         (of_nginx(302, Location="/login"), Verdict.NOT_AN_LLM, "redirects to /login"),
         pytest.param(
             of_nginx(401, WWW_Authenticate='Basic realm="x"'),
@@ -208,7 +228,9 @@ def of_nginx(status: int, **headers: str):
         ),
     ],
 )
-async def test_what_answers_in_place_of_a_model_server_is_named(server, client, reply, verdict, seen):
+async def test_what_answers_in_place_of_a_model_server_is_named(
+    server, client, reply, verdict, seen
+):
     server.on("GET /v1/models", reply)
     candidate = await client.check(endpoint_of(server))
     assert (candidate.verdict, candidate.seen) == (verdict, seen)

@@ -39,13 +39,30 @@ def changed(chunk: dict, place: str, name: str, value: object) -> dict:
 FIELDS = [
     *(("chunk", name) for name in (*OTHERS, "choices")),
     *(("choice", name) for name in ("index", "finish_reason", "message", "delta")),
-    *(("delta", name) for name in ("content", "reasoning", "reasoning_content", "reasoning_details")),
+    *(
+        ("delta", name)
+        for name in ("content", "reasoning", "reasoning_content", "reasoning_details")
+    ),
     *(("delta", name) for name in ("tool_calls", "function_call", "refusal", "role")),
 ]
 PIECE = st.sampled_from(
     [
-        *(b": x\n\n", b"event: error\n", b"event: x\ndata: {}\n\n", b"data: [DONE]\n\n", b"data: {\n\n"),
-        *(b"data: {} {}\n\n", b'data:{"error": "no"}\r\n\r\n', b"\n", b"\r", b"data: ", b"{}\n", b"\xff"),
+        *(
+            b": x\n\n",
+            b"event: error\n",
+            b"event: x\ndata: {}\n\n",
+            b"data: [DONE]\n\n",
+            b"data: {\n\n",
+        ),
+        *(
+            b"data: {} {}\n\n",
+            b'data:{"error": "no"}\r\n\r\n',
+            b"\n",
+            b"\r",
+            b"data: ",
+            b"{}\n",
+            b"\xff",
+        ),
     ]
 )
 CHANGE = st.lists(
@@ -74,7 +91,13 @@ def refused(value: object) -> ServerRejected:
     return ServerRejected("refused", kind="refused", details=repr(value))
 
 
-def read(parts: list[bytes], *, is_bulk: bool, splits_thought: bool = True, starts_in_thought: bool = False):
+def read(
+    parts: list[bytes],
+    *,
+    is_bulk: bool,
+    splits_thought: bool = True,
+    starts_in_thought: bool = False,
+):
     """Return the events without figures, neighbours of one kind joined, and how it ended."""
     splitter = ThinkSplitter(starts_in_thought=starts_in_thought) if splits_thought else None
     sse, out = SseReader(), []
@@ -115,7 +138,9 @@ def cut(whole: bytes, places: set[int]) -> list[bytes]:
 
 @pytest.mark.rule("R-16")
 @settings(deadline=None, max_examples=100)
-@given(FRAME, st.lists(CHANGE, min_size=20, max_size=30), st.lists(PIECE, max_size=2), HOW, st.data())
+@given(
+    FRAME, st.lists(CHANGE, min_size=20, max_size=30), st.lists(PIECE, max_size=2), HOW, st.data()
+)
 def test_chunks_that_differ_in_one_place_are_told_from_those_that_only_look_so(
     frame, changes, pieces, how, data
 ):
@@ -194,7 +219,9 @@ async def test_behind_an_end_mark_in_two_chunks_nothing_is_waited_for(server, cl
     ids=["broken chunks of HTTP", "an error in the stream", "no JSON"],
 )
 async def test_what_came_in_the_same_read_as_an_error_is_kept(server, client, behind, kind):
-    server.on(CHAT, raw_reply(HEAD + chunked(data(delta("one ")), data(delta("two"))) + behind, Hold()))
+    server.on(
+        CHAT, raw_reply(HEAD + chunked(data(delta("one ")), data(delta("two"))) + behind, Hold())
+    )
     events, error = await events_of(client, ask(server))
     assert isinstance(error, kind)
     assert text_of(events) == "one two"
@@ -204,7 +231,9 @@ async def test_what_came_in_the_same_read_as_an_error_is_kept(server, client, be
 
 
 async def test_a_reader_that_leaves_in_the_middle_of_a_read_leaves_nothing_behind(server, client):
-    server.on(CHAT, raw_reply(HEAD + chunked(*(data(delta("x" * 50)) for _ in range(2_000))), Hold()))
+    server.on(
+        CHAT, raw_reply(HEAD + chunked(*(data(delta("x" * 50)) for _ in range(2_000))), Hold())
+    )
     async with aclosing(client.stream(ask(server))) as stream:
         async for event in stream:
             if isinstance(event, TextDelta):

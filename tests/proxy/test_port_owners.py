@@ -35,7 +35,13 @@ by_root = pytest.mark.skipif(
 @contextmanager
 def of_another_user(host="127.0.0.1", *, user=NOBODY, is_open=False):
     """Run a server of another user; yield its port and a function that ends it and returns what it got."""
-    argv = [sys.executable, str(Path(foreign_server.__file__)), str(user), host, *["open"] * is_open]
+    argv = [
+        sys.executable,
+        str(Path(foreign_server.__file__)),
+        str(user),
+        host,
+        *["open"] * is_open,
+    ]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own
         assert process.stdout is not None
 
@@ -61,14 +67,20 @@ def said(port):
     ("host", "name"),
     [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]"), ("127.0.0.1", "localhost"), ("::", "[::1]")],
 )
-async def test_a_program_of_another_user_gets_no_key_and_the_verdict_says_why(make_client, host, name):
+async def test_a_program_of_another_user_gets_no_key_and_the_verdict_says_why(
+    make_client, host, name
+):
     with of_another_user(host) as (port, keys):
         client = make_client(key=KEY)
         found = await client.check(Endpoint.parse(f"http://{name}:{port}"))
         typed = await client.try_key(Endpoint.parse(f"http://{name}:{port}"), "typed")
         _, error = await events_of(client, ask(Endpoint.parse(f"http://{name}:{port}")))
         seen = keys()
-    assert (found.verdict, found.next_step, found.key_withheld) == (Verdict.NEEDS_KEY, said(port), said(port))
+    assert (found.verdict, found.next_step, found.key_withheld) == (
+        Verdict.NEEDS_KEY,
+        said(port),
+        said(port),
+    )
     assert (typed.verdict, typed.next_step) == (Verdict.NEEDS_KEY, said(port))
     assert isinstance(error, ServerRejected)
     assert (error.kind, error.hint) == ("auth", said(port))
@@ -124,9 +136,15 @@ def test_it_is_told_also_where_that_program_answers_without_a_key(tmp_path):
 async def test_the_headers_of_a_tool_server_are_not_sent_to_a_program_of_another_user(tmp_path):
     with of_another_user() as (port, keys):
         server = McpSettings(
-            name="wiki", url=f"http://127.0.0.1:{port}/mcp", headers_env={"Authorization": "WIKI_TOKEN"}
+            name="wiki",
+            url=f"http://127.0.0.1:{port}/mcp",
+            headers_env={"Authorization": "WIKI_TOKEN"},
         )
-        files = {"functions": tmp_path / "tools.py", "log_file": tmp_path / "tools.log", "folder": tmp_path}
+        files = {
+            "functions": tmp_path / "tools.py",
+            "log_file": tmp_path / "tools.log",
+            "folder": tmp_path,
+        }
         environ = {"WIKI_TOKEN": KEY}
         host = McpHost((server,), **files, environ=environ, check_address=lambda _: None)
         (found,) = await host.list_servers()
@@ -174,7 +192,9 @@ async def test_without_a_key_to_send_nobody_looks_who_holds_a_port(client_of, se
     assert owners.asked == []
 
 
-async def test_a_server_that_wants_no_key_is_used_without_one_whoever_holds_its_port(client_of, server):
+async def test_a_server_that_wants_no_key_is_used_without_one_whoever_holds_its_port(
+    client_of, server
+):
     """As an Ollama that runs as a service of the system, while a key is set for any server here."""
     plain(server, "tiny")
     client = client_of(Owners("ollama"))
@@ -200,7 +220,9 @@ async def test_the_owner_is_looked_up_for_each_connection_that_gets_a_key(client
     assert sum("authorization" in seen.headers for seen in server.requests) == 1
 
 
-async def test_the_owner_is_looked_up_when_the_connection_is_there_and_nothing_was_sent(client_of, server):
+async def test_the_owner_is_looked_up_when_the_connection_is_there_and_nothing_was_sent(
+    client_of, server
+):
     plain(server, "tiny", key=KEY)
     sent = []
 
@@ -246,7 +268,9 @@ ALL_FOUR, ALL_SIX = "0" * 8, "0" * 32
 
 
 def row(address, user, *, port=8080, state="0A"):
-    return f"   0: {address}:{port:04X} 00000000:0000 {state} 0:0 00:0 0     {user}        0 1 1 0\n"
+    return (
+        f"   0: {address}:{port:04X} 00000000:0000 {state} 0:0 00:0 0     {user}        0 1 1 0\n"
+    )
 
 
 @pytest.mark.skipif(sys.byteorder != "little", reason="the tables below are of such machines")

@@ -30,7 +30,9 @@ class Form:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-def chunk(delta: dict | None, reason: object = None, *, in_choice: dict | None = None, **top: object) -> dict:
+def chunk(
+    delta: dict | None, reason: object = None, *, in_choice: dict | None = None, **top: object
+) -> dict:
     choice = {"index": 0, "delta": delta, "finish_reason": reason, **(in_choice or {})}
     base = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
     return base | {"choices": [] if delta is None else [choice]} | top
@@ -78,7 +80,12 @@ def llama_cpp_legacy() -> Form:
     told = [("reasoning_content", "plan"), ("content", "<think>plan</think>\n\nHi!")]
     pieces = [chunk({name: piece}) for name, text in told for piece in (text[:3], text[3:])]
     return Form(
-        (chunk({"role": "assistant", "content": None}), *pieces, chunk({}, "stop", timings=TIMINGS), DONE),
+        (
+            chunk({"role": "assistant", "content": None}),
+            *pieces,
+            chunk({}, "stop", timings=TIMINGS),
+            DONE,
+        ),
         Product.LLAMA_CPP,
         thought="plan",
         usage=TIMED,
@@ -132,8 +139,16 @@ def lm_studio_tools() -> Form:
     """Older builds repeat an empty name with each fragment."""
     first, *rest = ('{"ci', 'ty":', '"Oslo"}')
     fragments = [
-        {"index": 0, "id": "c1", "type": "function", "function": {"name": "weather", "arguments": first}},
-        *({"index": 0, "type": "function", "function": {"name": "", "arguments": one}} for one in rest),
+        {
+            "index": 0,
+            "id": "c1",
+            "type": "function",
+            "function": {"name": "weather", "arguments": first},
+        },
+        *(
+            {"index": 0, "type": "function", "function": {"name": "", "arguments": one}}
+            for one in rest
+        ),
     ]
     return Form(
         (
@@ -211,7 +226,9 @@ def sglang() -> Form:
             chunk({"role": "assistant", "content": "", **none}, in_choice=extra),
             chunk({"role": None, "content": None, "reasoning_content": "hm"}, in_choice=extra),
             chunk({"role": None, "content": "Hi!", **none}, in_choice=extra),
-            chunk({"role": None, "content": None, **none}, "stop", in_choice={"matched_stop": 151645}),
+            chunk(
+                {"role": None, "content": None, **none}, "stop", in_choice={"matched_stop": 151645}
+            ),
             chunk(None, usage=USED | {"prompt_tokens_details": None}),
             DONE,
         ),
@@ -246,7 +263,10 @@ def openrouter_details() -> Form:
     ]
     return Form(
         (
-            *(chunk({"role": "assistant", "content": "", "reasoning_details": [one]}) for one in parts),
+            *(
+                chunk({"role": "assistant", "content": "", "reasoning_details": [one]})
+                for one in parts
+            ),
             chunk({"content": "Hi!"}),
             chunk({}, "stop", usage=USED),
             DONE,

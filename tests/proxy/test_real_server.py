@@ -15,8 +15,12 @@ from lmchat.domain.server import Endpoint, LoadState, Product, Verdict
 from lmchat.proxy import timeouts
 from tests.support.proxy_calls import ask, events_of, text_of
 
-pytestmark = pytest.mark.timeout(120)  # reading a long prompt takes its time where others compute too
-LONG = "\n".join(f"Note {number}: the quick brown fox jumps over the lazy dog." for number in range(60))
+pytestmark = pytest.mark.timeout(
+    120
+)  # reading a long prompt takes its time where others compute too
+LONG = "\n".join(
+    f"Note {number}: the quick brown fox jumps over the lazy dog." for number in range(60)
+)
 
 
 def to(server, text="Say hi.", **more):
@@ -33,7 +37,9 @@ async def test_a_long_prompt_is_told_in_steps_between_which_a_stop_is_heard(clie
     assert len({one.fraction for one in progress}) >= progress[-1].total_tokens // 256
 
 
-async def test_a_frozen_server_is_told_and_goes_on_where_it_was(client, start_real_server, monkeypatch):
+async def test_a_frozen_server_is_told_and_goes_on_where_it_was(
+    client, start_real_server, monkeypatch
+):
     monkeypatch.setattr(timeouts, "LOOK_AFTER_S", 0.3)
     monkeypatch.setattr(timeouts, "LOOK_S", 0.5)
     server = start_real_server()
@@ -60,10 +66,14 @@ async def test_the_router_loads_switches_and_unloads(client, real_router):
         events, error = await events_of(client, to(real_router, model=name, max_tokens=4))
         assert (error, ModelNamed(model=name) in events) == (None, True)
     await client.unload(models[real_router.models[1]])
-    after = {one.model_id: one.state for one in (await client.models(endpoint, is_refresh=True)).models}
+    after = {
+        one.model_id: one.state for one in (await client.models(endpoint, is_refresh=True)).models
+    }
     assert after[real_router.models[1]] is LoadState.NOT_LOADED
     await client.load(models[real_router.models[1]])
-    after = {one.model_id: one.state for one in (await client.models(endpoint, is_refresh=True)).models}
+    after = {
+        one.model_id: one.state for one in (await client.models(endpoint, is_refresh=True)).models
+    }
     assert after[real_router.models[1]] is LoadState.LOADED
     _, error = await events_of(client, to(real_router, model="no-such-model"))
     assert (error.kind, "no-such-model" in error.message) == ("model_missing", True)
@@ -86,7 +96,9 @@ async def test_a_stop_while_the_router_loads_leaves_it_ready_for_the_next_one(cl
 
 
 @pytest.mark.router
-async def test_behind_a_prefix_it_is_found_asked_and_told_that_its_key_lacks(make_client, start_real_server):
+async def test_behind_a_prefix_it_is_found_asked_and_told_that_its_key_lacks(
+    make_client, start_real_server
+):
     server = start_real_server(is_router=True, api_prefix="/llm", api_key="sk-test")
     endpoint = Endpoint.parse(server.url)
     without = await make_client().check(endpoint)

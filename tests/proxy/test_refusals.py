@@ -26,7 +26,13 @@ def inner(message, **more):
 
 
 TABLE = [
-    (200, {"error": "Unexpected endpoint or method."}, P.LM_STUDIO, "wrong_path", "not know this path"),
+    (
+        200,
+        {"error": "Unexpected endpoint or method."},
+        P.LM_STUDIO,
+        "wrong_path",
+        "not know this path",
+    ),
     (
         400,
         inner(
@@ -48,11 +54,25 @@ TABLE = [
         "context_overflow",
         "longer than",
     ),
-    (400, inner("too long", code="context_length_exceeded"), ANY, "context_overflow", "longer than"),
-    (500, inner("Trying to keep the first 9000 tokens"), P.LM_STUDIO, "context_overflow", "longer than"),
     (
         400,
-        inner("The number of tokens to keep from the initial prompt is greater than the context length"),
+        inner("too long", code="context_length_exceeded"),
+        ANY,
+        "context_overflow",
+        "longer than",
+    ),
+    (
+        500,
+        inner("Trying to keep the first 9000 tokens"),
+        P.LM_STUDIO,
+        "context_overflow",
+        "longer than",
+    ),
+    (
+        400,
+        inner(
+            "The number of tokens to keep from the initial prompt is greater than the context length"
+        ),
         P.LM_STUDIO,
         "context_overflow",
         "longer than",
@@ -128,7 +148,13 @@ TABLE = [
         "metrics",
     ),
     (502, b"Proxy request to model failed: x", P.JAN, "upstream", "Proxy request"),
-    (503, inner("Loading model", type="unavailable_error", code=503), P.LLAMA_CPP, "loading", "loading"),
+    (
+        503,
+        inner("Loading model", type="unavailable_error", code=503),
+        P.LLAMA_CPP,
+        "loading",
+        "loading",
+    ),
     (
         503,
         {"error": "server busy, please try again.  maximum pending requests exceeded"},
@@ -165,7 +191,13 @@ TABLE = [
         "Invalid value (reasoning)",
     ),
     (418, b"", ANY, "server_error", "418 I'm a Teapot"),
-    (400, inner('"embed" does not support chat'), P.OLLAMA, "unsupported", "qwen3 cannot chat; it may only"),
+    (
+        400,
+        inner('"embed" does not support chat'),
+        P.OLLAMA,
+        "unsupported",
+        "qwen3 cannot chat; it may only",
+    ),
 ]
 
 
@@ -248,7 +280,9 @@ def test_a_word_inside_a_stream_does_for_a_number_and_neither_is_a_status(error,
 
 
 def test_the_field_that_is_named_is_known_and_told_once():
-    named = of(400, inner("Unrecognized key(s) in object: 'x'", code="unrecognized_keys", param="x"))
+    named = of(
+        400, inner("Unrecognized key(s) in object: 'x'", code="unrecognized_keys", param="x")
+    )
     assert (named.param, named.message.count("x'")) == ("x", 1)
     assert of(422, {"detail": [{"loc": ["body", "stop", 0], "msg": "no"}]}).param == "0"
 
@@ -306,7 +340,10 @@ def test_a_server_that_names_a_time_is_quoted_with_it():
     body = json.dumps(inner("slow down")).encode()
     for status, kind in ((429, "rate_limited"), (529, "busy"), (503, "upstream")):
         told = refusal(status, {"retry-after": "90"}, body, Asked(product=ANY))
-        assert (told.kind, told.hint) == (kind, "Wait 1 min 30 s, as the server asks, then try again.")
+        assert (told.kind, told.hint) == (
+            kind,
+            "Wait 1 min 30 s, as the server asks, then try again.",
+        )
     told = refusal(402, {"retry-after": "90"}, body, Asked(product=ANY))
     assert "billing" in told.hint
 
@@ -317,7 +354,18 @@ JSON = st.recursive(
         st.lists(inside)
         | st.dictionaries(
             st.sampled_from(
-                ["error", "message", "detail", "param", "code", "type", "msg", "loc", "details", "object"]
+                [
+                    "error",
+                    "message",
+                    "detail",
+                    "param",
+                    "code",
+                    "type",
+                    "msg",
+                    "loc",
+                    "details",
+                    "object",
+                ]
             )
             | st.text(),
             inside,

@@ -34,7 +34,11 @@ async def told(client, request):
     assert error is None, error
     found: list = []
     for event in events:
-        if found and isinstance(event, TextDelta | ReasoningDelta) and type(event) is type(found[-1]):
+        if (
+            found
+            and isinstance(event, TextDelta | ReasoningDelta)
+            and type(event) is type(found[-1])
+        ):
             found[-1] = type(event)(text=found[-1].text + event.text)
         elif isinstance(event, PARTS):
             found.append(event if isinstance(event, Rethought) else replace(event, pieces=1))
@@ -62,7 +66,10 @@ async def test_an_answer_without_its_tag_is_text_after_all_and_the_next_one_from
     await told(client, ask(server))
     server.on(CHAT, PLAIN)
     just = "Just four."
-    assert await told(client, ask(server)) == [ReasoningDelta(text=just), Rethought(is_thought=False)]
+    assert await told(client, ask(server)) == [
+        ReasoningDelta(text=just),
+        Rethought(is_thought=False),
+    ]
     assert await told(client, ask(server)) == [TextDelta(text=just)]
 
 
@@ -72,7 +79,9 @@ async def test_an_answer_that_the_server_goes_on_with_is_text(server, client):
     server.on(CHAT, LATE)
     await told(client, ask(server))
     server.on(CHAT, PLAIN)
-    begun = replace(ask(server), messages=(text_message(Role.USER, "x"), text_message(Role.ASSISTANT, "Fo")))
+    begun = replace(
+        ask(server), messages=(text_message(Role.USER, "x"), text_message(Role.ASSISTANT, "Fo"))
+    )
     assert await told(client, begun) == [TextDelta(text="Just four.")]
     server.on(CHAT, LATE)
     assert await told(client, ask(server)) == [THOUGHT, FOUR]
@@ -112,7 +121,9 @@ async def test_where_tags_are_switched_off_all_is_text(server, make_client):
 async def test_where_thought_comes_in_fields_a_closing_tag_alone_is_text(server, client, thought):
     server.on(CHAT, LATE)
     await told(client, ask(server))
-    server.on(CHAT, sse(ROLE, thought, delta("The end is\n</think>"), delta("\n\nso."), finish(), DONE))
+    server.on(
+        CHAT, sse(ROLE, thought, delta("The end is\n</think>"), delta("\n\nso."), finish(), DONE)
+    )
     assert await told(client, ask(server)) == [
         *(ReasoningDelta(text="hm"), TextDelta(text="The end is\n</think>\n\nso."))
     ]
@@ -121,7 +132,9 @@ async def test_where_thought_comes_in_fields_a_closing_tag_alone_is_text(server,
 @pytest.mark.rule("R-17", "R-23")
 async def test_a_whole_reply_that_is_no_stream_is_told_apart_too(server, client):
     message = {"content": "Let me see: 2+2</think>\n\nFour"}
-    server.on(CHAT, json_reply({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}))
+    server.on(
+        CHAT, json_reply({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
+    )
     assert await told(client, ask(server)) == [TextDelta(text="Let me see: 2+2"), Rethought(), FOUR]
 
 
@@ -156,9 +169,18 @@ def turn_of(events) -> Turn:
     ],
     ids=repr,
 )
-async def test_the_first_content_is_the_first_token_also_where_it_is_held_back(server, client, first):
+async def test_the_first_content_is_the_first_token_also_where_it_is_held_back(
+    server, client, first
+):
     progress = {"prompt_progress": {"total": 9, "cache": 0, "processed": 4}}
-    none = [ROLE, ROLE | progress, b": ping\n\n", delta(None), delta(""), delta(reasoning_content="")]
+    none = [
+        ROLE,
+        ROLE | progress,
+        b": ping\n\n",
+        delta(None),
+        delta(""),
+        delta(reasoning_content=""),
+    ]
     none += [
         delta([]),
         delta(refusal=None),
@@ -197,7 +219,11 @@ async def test_programs_get_what_it_turned_out_to_be(server):
     async with Client(server.url) as client:
         for _ in range(2):
             answer = await client.chat("2+2?")
-            assert (answer.text, answer.reasoning, answer.refusal) == ("Four", "Let me see: 2+2", "")
+            assert (answer.text, answer.reasoning, answer.refusal) == (
+                "Four",
+                "Let me see: 2+2",
+                "",
+            )
         server.on(CHAT, sse(delta(refusal="No."), finish(), DONE))
         answer = await client.chat("2+2?")
         assert (answer.text, answer.reasoning, answer.refusal) == ("No.", "", "No.")
@@ -208,7 +234,9 @@ async def test_programs_get_what_it_turned_out_to_be(server):
 async def test_text_without_tags_is_handed_on_whole(server, client):
     """What looks for tags holds nothing back but what may be the beginning of one."""
     text = "if a < b and <table> </t> </thing> `x`:\n" * 500
-    server.on(CHAT, sse(*(delta(text[at : at + 7]) for at in range(0, len(text), 7)), finish(), DONE))
+    server.on(
+        CHAT, sse(*(delta(text[at : at + 7]) for at in range(0, len(text), 7)), finish(), DONE)
+    )
     events, error = await events_of(client, ask(server))
     assert error is None
     assert growing(events).text("text") == text

@@ -46,7 +46,9 @@ async def test_a_mistake_of_a_library_tells_its_kind_and_not_its_words(make_clie
 
 @pytest.mark.rule("R-10")
 @pytest.mark.parametrize("certificate", ["", "hosts", "expired"])
-async def test_a_program_finds_the_key_in_nothing_that_it_is_handed(certificate, monkeypatch, caplog):
+async def test_a_program_finds_the_key_in_nothing_that_it_is_handed(
+    certificate, monkeypatch, caplog
+):
     caplog.set_level(logging.DEBUG)
     monkeypatch.setenv("SSL_CERT_FILE", AUTHORITY)
     with ScriptedServer(certificate=certificate) as server:
@@ -69,7 +71,9 @@ async def test_a_program_finds_the_key_in_nothing_that_it_is_handed(certificate,
 
 @pytest.mark.rule("R-10")
 @pytest.mark.parametrize("key", [f"{KEY}\x07", f"{KEY}\nX-More: 1", f"{KEY}é"])
-async def test_a_key_that_no_header_can_hold_is_refused_without_its_words(make_client, server, key, caplog):
+async def test_a_key_that_no_header_can_hold_is_refused_without_its_words(
+    make_client, server, key, caplog
+):
     caplog.set_level(logging.DEBUG)
     plain(server, "tiny", key=KEY)
     client = make_client(key=key)
@@ -82,7 +86,9 @@ async def test_a_key_that_no_header_can_hold_is_refused_without_its_words(make_c
 
 @pytest.mark.rule("R-10")
 @pytest.mark.parametrize("line", ["X-Echo: {}\0", "{}", "X-Echo\x01{}: 1"])
-async def test_a_reply_whose_broken_header_repeats_the_key_is_told_without_it(make_client, server, line):
+async def test_a_reply_whose_broken_header_repeats_the_key_is_told_without_it(
+    make_client, server, line
+):
     server.unknown = lambda seen: raw_reply(
         f"HTTP/1.1 200 OK\r\n{line.format(seen.headers['authorization'])}\r\n\r\n".encode()
     )

@@ -15,7 +15,13 @@ def test_each_product_has_its_class_and_no_two_share_a_port():
 
 @pytest.mark.parametrize("server", SERVERS, ids=lambda one: one.product.value)
 def test_each_product_says_what_helps(server):
-    hints = (server.start_hint, server.key_hint, server.model_hint, server.host_hint, server.port_hint)
+    hints = (
+        server.start_hint,
+        server.key_hint,
+        server.model_hint,
+        server.host_hint,
+        server.port_hint,
+    )
     assert all(hints)
     assert not any(hint.endswith(".") for hint in hints), "they stand in a table too"
     assert server.start_sentence().endswith(".")

@@ -69,7 +69,9 @@ async def test_the_answer_of_a_sleeping_model_says_that_it_is_loaded_first(serve
     assert ModelLoading() not in second
 
 
-async def test_a_model_that_fell_asleep_unseen_is_noticed_with_the_next_prompt(server, client, monkeypatch):
+async def test_a_model_that_fell_asleep_unseen_is_noticed_with_the_next_prompt(
+    server, client, monkeypatch
+):
     monkeypatch.setattr(client_module, "SLEEP_LOOK_S", -1.0)
     doze(llama_cpp(server), is_sleeping=False)
     await client.check(endpoint_of(server))
@@ -198,7 +200,9 @@ async def _asleep(client, endpoint, name):
 
 @pytest.mark.router
 @pytest.mark.timeout(120)
-async def test_the_real_router_tells_that_a_model_sleeps_and_wakes_it_for_a_prompt(client, start_real_server):
+async def test_the_real_router_tells_that_a_model_sleeps_and_wakes_it_for_a_prompt(
+    client, start_real_server
+):
     server = start_real_server(is_router=True, sleep_s=1)
     endpoint, name = Endpoint.parse(server.url), server.models[0]
     request = ask(endpoint, product=Product.LLAMA_CPP, model=name, max_tokens=4)

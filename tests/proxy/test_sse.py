@@ -18,7 +18,9 @@ def read(data: bytes, *, every: int | None = None) -> list[tuple[str, bytes]]:
 
 
 def each(events: list[SseEvent]) -> list[tuple[str, bytes]]:
-    return [(one.name, data) if one.data else (":", b"") for one in events for data in one.data or [b""]]
+    return [
+        (one.name, data) if one.data else (":", b"") for one in events for data in one.data or [b""]
+    ]
 
 
 TABLE = {

@@ -24,7 +24,11 @@ from tests.support.scripted_server import json_reply
 _TOOL = Tool(server="files", name="read", wire_name="files__read", schema={"type": "object"})
 _CALL = ToolCallPart(call_id="c0", name="files__read", arguments="{}")
 _FIELDS = {"reasoning_content", "reasoning", "thinking"}
-_SENT_CALL = {"id": "c0", "type": "function", "function": {"name": "files__read", "arguments": "{}"}}
+_SENT_CALL = {
+    "id": "c0",
+    "type": "function",
+    "function": {"name": "files__read", "arguments": "{}"},
+}
 
 
 def _message(role: Role, *parts) -> ChatMessage:
@@ -55,7 +59,9 @@ async def _sent(server, client, **more) -> list[dict]:
 
 
 @pytest.mark.rule("R-45")
-async def test_in_a_tool_loop_the_thought_goes_back_with_its_call_and_older_ones_do_not(server, client):
+async def test_in_a_tool_loop_the_thought_goes_back_with_its_call_and_older_ones_do_not(
+    server, client
+):
     assert await _sent(llama_cpp(server), client) == [
         {"role": "user", "content": "Hello"},
         {"role": "assistant", "content": "Hello!"},
@@ -102,9 +108,13 @@ async def test_each_product_gets_thoughts_in_its_own_fields_and_unknown_ones_get
 
 
 @pytest.mark.rule("R-13")
-async def test_a_server_that_refuses_thoughts_is_asked_without_them_and_that_is_remembered(server, client):
+async def test_a_server_that_refuses_thoughts_is_asked_without_them_and_that_is_remembered(
+    server, client
+):
     refusal = "messages.3.reasoning_content: Extra inputs are not permitted"
-    llama_cpp(server).on(CHAT, json_reply({"error": {"message": refusal}}, status=400), answer("Read."))
+    llama_cpp(server).on(
+        CHAT, json_reply({"error": {"message": refusal}}, status=400), answer("Read.")
+    )
     events, error = await events_of(client, _request(server))
     assert error is None
     assert [one.note for one in events if isinstance(one, RequestAdapted)] == [
@@ -118,7 +128,9 @@ async def test_a_server_that_refuses_thoughts_is_asked_without_them_and_that_is_
 
 async def test_a_refused_effort_costs_no_thought(server, client):
     words = "reasoning_effort: this model does not support thinking"
-    llama_cpp(server).on(CHAT, json_reply({"error": {"message": words}}, status=400), answer("Read."))
+    llama_cpp(server).on(
+        CHAT, json_reply({"error": {"message": words}}, status=400), answer("Read.")
+    )
     request = _request(server)
     sampling = replace(request.sampling, reasoning_effort="high")
     _, error = await events_of(client, replace(request, sampling=sampling))

@@ -32,7 +32,11 @@ def fragment(index=None, call_id=None, name=None, arguments=None):
 
 TABLE = {
     "id and name count once, arguments add up": (
-        [[fragment(0, "a", "f", "{")], [fragment(0, "a", "f", '"a"')], [fragment(0, "a", "", ":1}")]],
+        [
+            [fragment(0, "a", "f", "{")],
+            [fragment(0, "a", "f", '"a"')],
+            [fragment(0, "a", "", ":1}")],
+        ],
         {0: ["a", "f", '{"a":1}']},
     ),
     "several fragments of one call in one chunk": (
@@ -50,7 +54,11 @@ TABLE = {
         {0: ["a", "f", "12"], 1: ["b", "g", "{}"]},
     ),
     "without an index the id tells the call": (
-        [[fragment(None, "a", "f", "1")], [fragment(None, "b", "g", "2")], [fragment(None, "a", None, "3")]],
+        [
+            [fragment(None, "a", "f", "1")],
+            [fragment(None, "b", "g", "2")],
+            [fragment(None, "a", None, "3")],
+        ],
         {0: ["a", "f", "13"], 1: ["b", "g", "2"]},
     ),
     "without index, id and name it is more of the call before": (
@@ -118,7 +126,10 @@ def _message(role: Role, *parts) -> ChatMessage:
 
 def _talk() -> tuple[ChatMessage, ...]:
     """A prompt, two calls of which one was stopped, a result, and an answer."""
-    made = [ToolCallPart(call_id=f"c{n}", name="files__read", arguments="{}{"[: n + 2]) for n in range(2)]
+    made = [
+        ToolCallPart(call_id=f"c{n}", name="files__read", arguments="{}{"[: n + 2])
+        for n in range(2)
+    ]
     ran = replace(made[0], name="files/read")
     return (
         text_message(Role.USER, "Read it"),
@@ -143,7 +154,9 @@ async def test_calls_are_sent_with_their_results_and_without_one_not_at_all(serv
     ]
 
 
-async def test_without_tools_in_the_request_calls_and_results_become_text_of_the_next_answer(server, client):
+async def test_without_tools_in_the_request_calls_and_results_become_text_of_the_next_answer(
+    server, client
+):
     server.on(CHAT, answer("Hi"))
     await events_of(client, replace(ask(server), messages=_talk()))
     body = server.seen(CHAT)[-1].json
@@ -159,7 +172,9 @@ async def test_without_tools_in_the_request_calls_and_results_become_text_of_the
         '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set',
     ],
 )
-async def test_a_server_that_refuses_tools_is_asked_without_them_and_that_is_said(server, client, refusal):
+async def test_a_server_that_refuses_tools_is_asked_without_them_and_that_is_said(
+    server, client, refusal
+):
     server.on(CHAT, json_reply({"error": {"message": refusal}}, status=400), answer("Hi"))
     events, error = await events_of(client, replace(ask(server), tools=(_TOOL,), must_call=True))
     assert error is None

@@ -22,7 +22,14 @@ TRUST_IT = "set ca_file in config.toml or SSL_CERT_FILE to that file."
 @pytest.fixture(autouse=True)
 def as_delivered(monkeypatch):
     """Take no certificates or proxies of this machine's environment."""
-    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+    for name in (
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -34,7 +41,11 @@ def showing(certificate: str):
 
 @pytest.mark.parametrize(
     ("certificate", "host", "ca_file"),
-    [("hosts", "localhost", AUTHORITY), ("hosts", "127.0.0.1", AUTHORITY), ("alone", "localhost", ALONE)],
+    [
+        ("hosts", "localhost", AUTHORITY),
+        ("hosts", "127.0.0.1", AUTHORITY),
+        ("alone", "localhost", ALONE),
+    ],
 )
 @pytest.mark.parametrize("is_variable", [False, True])
 async def test_a_server_of_ones_own_is_reached_once_its_certificate_is_named(
@@ -72,12 +83,20 @@ async def test_a_certificate_that_is_not_believed_gets_one_sentence_and_no_byte(
         told = f"The certificate of localhost:{server.port} {message} Nothing was sent."
         assert (error.kind, error.message) == ("certificate", told)
         assert hint in error.hint
-        assert (found.verdict, found.detail, found.next_step) == (Verdict.SERVER_ERROR, told, error.hint)
-        assert [type(event).__name__ for event in events] == ["RequestSent"], "it is not tried again"
+        assert (found.verdict, found.detail, found.next_step) == (
+            Verdict.SERVER_ERROR,
+            told,
+            error.hint,
+        )
+        assert [type(event).__name__ for event in events] == ["RequestSent"], (
+            "it is not tried again"
+        )
         assert (server.connections, server.requests) == (0, [])
 
 
-async def test_a_certificate_refused_behind_a_proxy_is_not_blamed_on_the_proxy(make_client, monkeypatch):
+async def test_a_certificate_refused_behind_a_proxy_is_not_blamed_on_the_proxy(
+    make_client, monkeypatch
+):
     monkeypatch.setenv("NO_PROXY", "")
     lead_here(monkeypatch, "models.example")
     with showing("hosts") as server:
@@ -129,11 +148,16 @@ async def test_https_to_a_server_that_speaks_http_says_so(make_client):
     assert "should begin with http://" in error.hint
 
 
-async def test_https_to_a_server_that_waits_for_more_of_what_it_cannot_read_gets_the_hint(make_client):
+async def test_https_to_a_server_that_waits_for_more_of_what_it_cannot_read_gets_the_hint(
+    make_client,
+):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         endpoint = Endpoint.parse(f"https://127.0.0.1:{listener.getsockname()[1]}")
         found = await make_client().check(endpoint)
-    assert (found.verdict, "should begin with http://" in found.next_step) == (Verdict.TIMED_OUT, True)
+    assert (found.verdict, "should begin with http://" in found.next_step) == (
+        Verdict.TIMED_OUT,
+        True,
+    )
 
 
 async def test_http_to_a_server_that_speaks_https_gets_the_hint(make_client, server):
@@ -153,7 +177,10 @@ async def test_http_to_a_server_that_speaks_https_gets_the_hint(make_client, ser
     [
         (None, "No such file or directory"),
         (b"", "it contains no certificates"),
-        (b"-----BEGIN CERTIFICATE-----\n\xff\xff!\n-----END CERTIFICATE-----", "it contains no certificates"),
+        (
+            b"-----BEGIN CERTIFICATE-----\n\xff\xff!\n-----END CERTIFICATE-----",
+            "it contains no certificates",
+        ),
         (b"x" * (MAX_BYTES + 1), "File too large"),
         ("a pipe", "it is not a regular file"),
     ],
@@ -176,11 +203,15 @@ async def test_a_file_of_certificates_that_is_none_is_named_and_http_goes_on(
 
 def test_a_variable_that_names_no_certificates_is_told_by_its_name(monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/at-all.pem")
-    with pytest.raises(ServerUnavailable, match=r"SSL_CERT_FILE cannot be used: /nowhere/at-all\.pem"):
+    with pytest.raises(
+        ServerUnavailable, match=r"SSL_CERT_FILE cannot be used: /nowhere/at-all\.pem"
+    ):
         trusted()
 
 
-def test_the_variable_takes_the_place_of_the_usual_certificates_and_the_setting_comes_on_top(monkeypatch):
+def test_the_variable_takes_the_place_of_the_usual_certificates_and_the_setting_comes_on_top(
+    monkeypatch,
+):
     usual = len(trusted().get_ca_certs())
     assert len(trusted(AUTHORITY).get_ca_certs()) == usual + 1
     monkeypatch.setenv("SSL_CERT_FILE", AUTHORITY)
@@ -190,7 +221,9 @@ def test_the_variable_takes_the_place_of_the_usual_certificates_and_the_setting_
 
 async def test_certificates_are_read_once_for_all_servers_and_never_for_http(monkeypatch):
     read = []
-    monkeypatch.setattr("lmchat.proxy.http.trusted", lambda file: read.append(file) or trusted(file))
+    monkeypatch.setattr(
+        "lmchat.proxy.http.trusted", lambda file: read.append(file) or trusted(file)
+    )
     connections = Connections(ca_file=AUTHORITY)
     for address in ("http://127.0.0.1:1", "https://127.0.0.1:2", "https://models.example"):
         await connections.client(Endpoint.parse(address))

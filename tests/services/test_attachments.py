@@ -33,7 +33,9 @@ async def test_an_image_is_taken_byte_for_byte_whatever_its_name_is(tmp_path, fo
     assert found.part.tokens == 85
 
 
-@pytest.mark.parametrize(("form", "mode"), [("JPEG", "RGB"), ("PNG", "P"), ("PNG", "I;16"), ("WEBP", "RGBA")])
+@pytest.mark.parametrize(
+    ("form", "mode"), [("JPEG", "RGB"), ("PNG", "P"), ("PNG", "I;16"), ("WEBP", "RGBA")]
+)
 async def test_a_larger_image_is_scaled_down_in_its_format(tmp_path, form, mode):
     found = await attach(tmp_path, "garden", image(form, (LONGEST_SIDE + 2, 1000), mode))
     with Image.open(BytesIO(found.data)) as scaled:
@@ -60,7 +62,10 @@ async def test_a_text_is_taken_byte_for_byte(tmp_path):
 
 @pytest.mark.parametrize(
     ("data", "text"),
-    [(b"na\xefve: \x80 5", "na\u00efve: \u20ac 5"), ("caf\u00e9 \u20ac".encode()[:-1], "caf\u00e9 \ufffd")],
+    [
+        (b"na\xefve: \x80 5", "na\u00efve: \u20ac 5"),
+        ("caf\u00e9 \u20ac".encode()[:-1], "caf\u00e9 \ufffd"),
+    ],
     ids=["Windows-1252", "cut within a character"],
 )
 async def test_a_text_that_is_not_utf_8_is_converted(tmp_path, data, text):
@@ -82,17 +87,33 @@ async def test_a_pdf_becomes_its_text(tmp_path):
         ("garden.webp", image("WEBP")[:-400], "garden.webp is damaged or cut off."),
         ("garden.gif", image("GIF")[:40], "garden.gif is damaged or cut off."),
         ("garden.png", b"I am a PNG.\n", "garden.png is not an image, although its name says so."),
-        ("bomb.png", image("PNG", (10_001, 10_000), "1"), "bomb.png has more than 100 million pixels."),
-        ("bomb.png", image("PNG", (20_000, 10_000), "1"), "bomb.png has more than 100 million pixels."),
+        (
+            "bomb.png",
+            image("PNG", (10_001, 10_000), "1"),
+            "bomb.png has more than 100 million pixels.",
+        ),
+        (
+            "bomb.png",
+            image("PNG", (20_000, 10_000), "1"),
+            "bomb.png has more than 100 million pixels.",
+        ),
         ("notes.md", b"", "notes.md is empty."),
         ("notes.md", b"a" * 1_000_001, "notes.md has more than 1 MB of text."),
-        ("a.zip", b"PK\3\4\0", "a.zip is neither UTF-8 text nor a PNG, JPEG, WebP or GIF image nor a PDF."),
+        (
+            "a.zip",
+            b"PK\3\4\0",
+            "a.zip is neither UTF-8 text nor a PNG, JPEG, WebP or GIF image nor a PDF.",
+        ),
         (
             "a.gz",
             b"\x1f\x8b\x08\xff\x01",
             "a.gz is neither UTF-8 text nor a PNG, JPEG, WebP or GIF image nor a PDF.",
         ),
-        ("plan.pdf", pdf("Hello")[:60], "plan.pdf cannot be read: it is damaged or needs a password."),
+        (
+            "plan.pdf",
+            pdf("Hello")[:60],
+            "plan.pdf cannot be read: it is damaged or needs a password.",
+        ),
         ("plan.pdf", pdf(""), "plan.pdf has no text, as if it were scanned."),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

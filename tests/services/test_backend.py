@@ -40,7 +40,10 @@ OTHER = candidate(Verdict.READY, model())
 
 def request(name="big", endpoint=ADDRESS):
     return ChatRequest(
-        endpoint=endpoint, product=Product.BUILT_IN, model=name, messages=(text_message(Role.USER, "Hi"),)
+        endpoint=endpoint,
+        product=Product.BUILT_IN,
+        model=name,
+        messages=(text_message(Role.USER, "Hi"),),
     )
 
 
@@ -88,8 +91,17 @@ async def test_the_engine_is_shown_as_built_in_and_offers_every_file(backend, en
     first, second = await backend.detect()
     assert (first.product, first.verdict, first.is_own) == (Product.BUILT_IN, Verdict.READY, True)
     big, small = first.models
-    assert (big.model_id, big.state, big.params, big.context_loaded) == ("big", LoadState.LOADED, "8B", 8192)
-    assert (small.model_id, small.state, small.quantization) == ("small", LoadState.NOT_LOADED, "Q4_K_M")
+    assert (big.model_id, big.state, big.params, big.context_loaded) == (
+        "big",
+        LoadState.LOADED,
+        "8B",
+        8192,
+    )
+    assert (small.model_id, small.state, small.quantization) == (
+        "small",
+        LoadState.NOT_LOADED,
+        "Q4_K_M",
+    )
     assert {one.product for one in first.models} == {Product.BUILT_IN}
     assert second == OTHER
     assert (await backend.models(ADDRESS, is_refresh=True)).models == first.models
@@ -157,7 +169,9 @@ async def test_unloading_leaves_the_address(backend, engine):
     assert engine.endpoint == ADDRESS
 
 
-async def test_a_crash_during_an_answer_is_told_and_the_next_try_starts_it_again(backend, engine, inner):
+async def test_a_crash_during_an_answer_is_told_and_the_next_try_starts_it_again(
+    backend, engine, inner
+):
     await engine.start(BIG)
     inner.scripts = [[TextDelta(text="Let"), StreamInterrupted("The connection broke.")]]
     seen = []
@@ -186,7 +200,9 @@ async def test_a_failure_that_is_no_crash_stays_what_it_was(backend, engine, inn
 async def test_an_engine_that_cannot_be_started_again_says_why(backend, engine):
     await engine.start(BIG)
     engine.breaks("gone")
-    engine.failures["big"] = EngineUnavailable("There is not enough memory for big and its context window.")
+    engine.failures["big"] = EngineUnavailable(
+        "There is not enough memory for big and its context window."
+    )
     with pytest.raises(EngineUnavailable, match="not enough memory"):
         await events_of(backend, request())
 
@@ -245,6 +261,11 @@ async def test_how_far_loading_is_comes_through(backend, inner):
 async def test_a_stream_makes_the_backend_and_figures_do_not(inner):
     calls = []
     late = Backend(lambda: calls.append(True) or inner, made(None))
-    assert (late.metrics(), late.budget(), late.cached_models().models, calls) == (Metrics(), None, (), [])
+    assert (late.metrics(), late.budget(), late.cached_models().models, calls) == (
+        Metrics(),
+        None,
+        (),
+        [],
+    )
     assert isinstance((await events_of(late, request(endpoint=ENDPOINT)))[-1], StreamFinished)
     assert calls == [True]

@@ -9,7 +9,9 @@ from lmchat.services.candidates import Catalogue, matching_model
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, candidate, model
 
 OTHER = Endpoint.parse("http://127.0.0.1:11434")
-LLAMA = ModelInfo(model_id="llama3.2:3b", endpoint=OTHER, product=Product.OLLAMA, state=LoadState.LOADED)
+LLAMA = ModelInfo(
+    model_id="llama3.2:3b", endpoint=OTHER, product=Product.OLLAMA, state=LoadState.LOADED
+)
 QWEN, GEMMA, EMBED = model(), model("gemma-3-4b"), model("nomic", is_embedding=True)
 
 

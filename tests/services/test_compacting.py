@@ -46,7 +46,13 @@ async def test_a_summary_takes_the_place_of_the_older_messages_on_a_new_branch(s
     tree = await store.tree(conversation.header.session_id)
     assert {one.message_id for one in old} <= {one.message_id for one in tree}
     await read(conversation.send("d", HOW))
-    assert texts(backend.requests[-1].messages) == ["Be brief.", PROMPT, "They said a.", *TALK[2:], "d"]
+    assert texts(backend.requests[-1].messages) == [
+        "Be brief.",
+        PROMPT,
+        "They said a.",
+        *TALK[2:],
+        "d",
+    ]
     leaf_id, _ = compacted_from(conversation.messages, tree)
     assert leaf_id == old[-1].message_id
     assert compacted_from(old, tree) is None
@@ -58,7 +64,9 @@ async def test_a_session_compacted_once_more_after_an_undo_goes_back_to_the_same
     for _ in range(2):
         await read(conversation.compact(PROMPT, HOW))
         await read(conversation.send("d", HOW))
-        found = compacted_from(conversation.messages, await store.tree(conversation.header.session_id))
+        found = compacted_from(
+            conversation.messages, await store.tree(conversation.header.session_id)
+        )
         assert found[0] == leaf_id
         conversation.show_path(await store.set_leaf(conversation.header.session_id, leaf_id))
 
@@ -140,8 +148,14 @@ async def test_a_summary_alone_is_not_summarised_again_until_there_is_more(store
 @pytest.mark.parametrize(
     ("script", "words"),
     [
-        ([TextDelta(text="Th"), StreamInterrupted("It broke off.")], "It broke off. Nothing has changed"),
-        ([ReasoningDelta(text="Hm."), StreamFinished(reason="stop")], "The model wrote no summary. Nothing"),
+        (
+            [TextDelta(text="Th"), StreamInterrupted("It broke off.")],
+            "It broke off. Nothing has changed",
+        ),
+        (
+            [ReasoningDelta(text="Hm."), StreamFinished(reason="stop")],
+            "The model wrote no summary. Nothing",
+        ),
     ],
 )
 async def test_a_summary_that_fails_changes_nothing(store, script, words):

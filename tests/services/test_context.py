@@ -24,7 +24,8 @@ from tests.support.scripted_backend import ENDPOINT, model
 def talk(*sizes: int, system: str = ""):
     messages = [text_message(Role.SYSTEM, system)] if system else []
     return messages + [
-        text_message(Role.ASSISTANT if n % 2 else Role.USER, "abcd" * size) for n, size in enumerate(sizes)
+        text_message(Role.ASSISTANT if n % 2 else Role.USER, "abcd" * size)
+        for n, size in enumerate(sizes)
     ]
 
 
@@ -53,14 +54,22 @@ def test_the_last_two_messages_stay_however_long_they_are():
 
 
 def test_only_the_newest_system_prompt_is_sent():
-    messages = [text_message(Role.SYSTEM, "old"), *talk(5, 5), text_message(Role.SYSTEM, "new"), *talk(5)]
+    messages = [
+        text_message(Role.SYSTEM, "old"),
+        *talk(5, 5),
+        text_message(Role.SYSTEM, "new"),
+        *talk(5),
+    ]
     plan = plan_context(messages, limit=None)
     assert [m.text for m in plan.messages if m.role is Role.SYSTEM] == ["new"]
     assert plan.messages[0].text == "new"
 
 
 def test_an_answer_without_text_is_not_sent():
-    messages = [*talk(5), replace(text_message(Role.ASSISTANT, ""), parts=(), state=AnswerState.FAILED)]
+    messages = [
+        *talk(5),
+        replace(text_message(Role.ASSISTANT, ""), parts=(), state=AnswerState.FAILED),
+    ]
     assert len(plan_context(messages, limit=None).messages) == 1
 
 

@@ -5,7 +5,15 @@ import random
 import pytest
 
 from lmchat.domain.event import ReasoningDelta, Rethought, TextDelta
-from lmchat.domain.message import AnswerState, ChatMessage, ReasoningPart, Role, TextPart, new_id, now
+from lmchat.domain.message import (
+    AnswerState,
+    ChatMessage,
+    ReasoningPart,
+    Role,
+    TextPart,
+    new_id,
+    now,
+)
 from lmchat.services.continuation import ANCHOR_CHARS, Continuation, last_words
 
 PROSE = (
@@ -39,9 +47,15 @@ TEXTS = UNIQUE | {"twice": TWICE}
 
 
 def message(text: str = "", thought: str = "") -> ChatMessage:
-    parts = ((ReasoningPart(text=thought),) if thought else ()) + ((TextPart(text=text),) if text else ())
+    parts = ((ReasoningPart(text=thought),) if thought else ()) + (
+        (TextPart(text=text),) if text else ()
+    )
     return ChatMessage(
-        message_id=new_id(), role=Role.ASSISTANT, parts=parts, created_at=now(), state=AnswerState.STOPPED
+        message_id=new_id(),
+        role=Role.ASSISTANT,
+        parts=parts,
+        created_at=now(),
+        state=AnswerState.STOPPED,
     )
 
 
@@ -64,7 +78,9 @@ def pieces_of(text: str, seed: int) -> list[str]:
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 def test_an_answer_that_goes_on_at_the_very_character_is_joined_as_it_is(text, is_prefilled):
     for cut in range(1, len(text)):
-        assert joined(text[:cut], pieces_of(text[cut:], cut), is_prefilled=is_prefilled) == text, text[:cut]
+        assert joined(text[:cut], pieces_of(text[cut:], cut), is_prefilled=is_prefilled) == text, (
+            text[:cut]
+        )
 
 
 @pytest.mark.parametrize("text", UNIQUE.values(), ids=UNIQUE)
@@ -79,7 +95,9 @@ def test_last_words_that_were_repeated_as_asked_stand_there_once(text):
 @pytest.mark.parametrize("is_prefilled", [True, False])
 def test_an_answer_that_is_sent_whole_once_more_stands_there_once(text, is_prefilled):
     for cut in range(30, len(text)):
-        assert joined(text[:cut], pieces_of(text, cut), is_prefilled=is_prefilled) == text, text[:cut]
+        assert joined(text[:cut], pieces_of(text, cut), is_prefilled=is_prefilled) == text, text[
+            :cut
+        ]
 
 
 @pytest.mark.parametrize(
@@ -92,12 +110,24 @@ def test_an_answer_that_is_sent_whole_once_more_stands_there_once(text, is_prefi
         ("Several vegetables ", "vegetables grow.", "Several vegetables grow."),
         ("Several vegetables", "Sure, continuing:\n\nvegetables grow.", "Several vegetables grow."),
         ("Several vegeta", "Sure!\n\nvegetables grow.", "Several vegetables grow."),
-        ("Several vegeta", "Here is the rest of the answer:\n\nvegetables grow.", "Several vegetables grow."),
-        ("Several vegeta", "Continuing from where I left off...\n\nvegetables", "Several vegetables"),
+        (
+            "Several vegeta",
+            "Here is the rest of the answer:\n\nvegetables grow.",
+            "Several vegetables grow.",
+        ),
+        (
+            "Several vegeta",
+            "Continuing from where I left off...\n\nvegetables",
+            "Several vegetables",
+        ),
         ("Wait.", "..", "Wait..."),
         ("Wait..", ". What?", "Wait... What?"),
         ("First line.\n", "\nSecond.", "First line.\n\nSecond."),
-        ("They all grow well.\n\n", "They all grow well.\n\nSecond.", "They all grow well.\n\nSecond."),
+        (
+            "They all grow well.\n\n",
+            "They all grow well.\n\nSecond.",
+            "They all grow well.\n\nSecond.",
+        ),
         ("It is sure", "ly so.", "It is surely so."),
         ("Rose", "Sure", "RoseSure"),
     ],
@@ -117,13 +147,21 @@ FENCED = "Look:\n\n```python\ndef f(beds):\n    return "
         (FENCED, "```python\n    return beds\n```\n", FENCED + "beds\n```\n"),
         (FENCED, "```python\ndef f(beds):\n    return beds\n```\n", FENCED + "beds\n```\n"),
         (FENCED, "```\ndef f(beds):\n    return beds\n```\n", FENCED + "beds\n```\n"),
-        (FENCED, "Sure, here is the rest:\n\n```python\n    return beds\n```\n", FENCED + "beds\n```\n"),
+        (
+            FENCED,
+            "Sure, here is the rest:\n\n```python\n    return beds\n```\n",
+            FENCED + "beds\n```\n",
+        ),
         (FENCED + "beds", "\n```\n\nDone.", FENCED + "beds\n```\n\nDone."),
         (FENCED + "beds\n", "```\n\nDone.", FENCED + "beds\n```\n\nDone."),
         (FENCED + "beds\n``", "`\n\nDone.", FENCED + "beds\n```\n\nDone."),
         ("Look:\n\n```py", "thon\nx = 1\n```", "Look:\n\n```python\nx = 1\n```"),
         (TABLE[:60], TABLE[:30] + TABLE[30:], TABLE),
-        (TABLE[:60], "| crop | sun | weeks |\n|---|---|---|\n" + TABLE[TABLE.index("| lett") :], TABLE),
+        (
+            TABLE[:60],
+            "| crop | sun | weeks |\n|---|---|---|\n" + TABLE[TABLE.index("| lett") :],
+            TABLE,
+        ),
     ],
 )
 def test_a_fence_or_a_table_that_is_opened_again(begun, said, whole):
@@ -133,7 +171,9 @@ def test_a_fence_or_a_table_that_is_opened_again(begun, said, whole):
 
 def test_what_is_held_back_is_kept_however_the_stream_ends():
     joint = Continuation(message("Several vegetables grow well in"), is_prefilled=False)
-    assert joint.feed(TextDelta(text="Several vegetables", pieces=2)) == (TextDelta(text="", pieces=2),)
+    assert joint.feed(TextDelta(text="Several vegetables", pieces=2)) == (
+        TextDelta(text="", pieces=2),
+    )
     assert joint.close() == (TextDelta(text="Several vegetables", pieces=0),)
     assert joint.close() == ()
 
@@ -147,7 +187,9 @@ def test_it_waits_no_longer_than_what_came_can_be_a_repetition():
 
 def test_a_second_thought_stands_apart_from_the_first_and_one_that_is_gone_on_with_does_not():
     told = Continuation(message("Several", thought="The user asks."), is_prefilled=False)
-    assert told.feed(ReasoningDelta(text="So they ask.")) == (ReasoningDelta(text="\n\nSo they ask."),)
+    assert told.feed(ReasoningDelta(text="So they ask.")) == (
+        ReasoningDelta(text="\n\nSo they ask."),
+    )
     assert told.feed(ReasoningDelta(text=" Yes.")) == (ReasoningDelta(text=" Yes."),)
     taken_up = Continuation(message(thought="The user as"), is_prefilled=True)
     assert taken_up.feed(ReasoningDelta(text="ks.")) == (ReasoningDelta(text="ks."),)

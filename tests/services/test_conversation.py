@@ -20,7 +20,9 @@ from tests.support.chats import header
 from tests.support.scripted_backend import ScriptedBackend, answer, read, target
 
 
-def begin(backend, store, *, system_prompt: str = "", save_queue: SaveQueue | None = None) -> Conversation:
+def begin(
+    backend, store, *, system_prompt: str = "", save_queue: SaveQueue | None = None
+) -> Conversation:
     return Conversation(
         Session(header=header()),
         backend=backend,
@@ -63,16 +65,22 @@ async def test_the_prompt_is_on_the_disk_before_the_request_goes_out(store):
     backend = Curious(answer())
     conversation = begin(backend, store)
     await read(conversation.send("What grows in shade?", HOW))
-    assert [message.text for message in backend.seen if message.role is Role.USER] == ["What grows in shade?"]
+    assert [message.text for message in backend.seen if message.role is Role.USER] == [
+        "What grows in shade?"
+    ]
 
 
-async def test_a_prompt_is_shown_before_it_is_on_the_disk_and_kept_also_where_nobody_reads_on(store):
+async def test_a_prompt_is_shown_before_it_is_on_the_disk_and_kept_also_where_nobody_reads_on(
+    store,
+):
     backend = ScriptedBackend(answer())
     conversation = begin(backend, store)
     async with aclosing(conversation.send("What grows in shade?", HOW)) as events:
         assert isinstance(await anext(events), MessageAdded)
         assert not await store.list_sessions()
-    assert [message.text for message in await on_disk(store, conversation)] == ["What grows in shade?"]
+    assert [message.text for message in await on_disk(store, conversation)] == [
+        "What grows in shade?"
+    ]
     assert backend.requests == []
 
 
@@ -83,7 +91,11 @@ async def test_a_whole_answer_is_kept_with_its_figures(store):
     assert isinstance(events[1], AnswerBegun)
     assert isinstance(events[-1], StreamFinished)
     prompt, reply = await on_disk(store, conversation)
-    assert (prompt.text, reply.text, reply.reasoning) == ("What grows in shade?", "Lettuce does well.", "hm")
+    assert (prompt.text, reply.text, reply.reasoning) == (
+        "What grows in shade?",
+        "Lettuce does well.",
+        "hm",
+    )
     assert reply.state is AnswerState.COMPLETE
     assert reply.receipt.completion_tokens == 3
     assert reply.parent_id == prompt.message_id
@@ -128,7 +140,11 @@ async def test_stopping_keeps_what_came_as_stopped(store):
             AnswerState.INTERRUPTED,
             "Hal",
         ),
-        ([ReasoningDelta(text="hm"), StreamInterrupted("It broke off.")], AnswerState.INTERRUPTED, ""),
+        (
+            [ReasoningDelta(text="hm"), StreamInterrupted("It broke off.")],
+            AnswerState.INTERRUPTED,
+            "",
+        ),
         ([ServerUnavailable("Nothing answers at 127.0.0.1:1234.")], AnswerState.FAILED, ""),
         ([TextDelta(text="Hal"), ZeroDivisionError("ours")], AnswerState.INTERRUPTED, "Hal"),
     ],

@@ -19,7 +19,9 @@ def backend():
 
 @pytest.fixture
 def sessions(backend, store):
-    sessions = OpenSessions(chat=ChatSettings(system_prompt="Be short."), backend=backend, store=store)
+    sessions = OpenSessions(
+        chat=ChatSettings(system_prompt="Be short."), backend=backend, store=store
+    )
     sessions.target = target()
     return sessions
 

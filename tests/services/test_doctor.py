@@ -196,7 +196,15 @@ def test_the_document_has_stable_keys_and_all_steps():
     assert list(value) == ["healthy", "verdict", "counts", "checks", "timestamp"]
     assert (value["healthy"], value["verdict"]) == (False, "fault")
     assert value["counts"] == {"ok": 1, "warning": 0, "fault": 1, "absent": 1, "not_tried": 0}
-    assert list(value["checks"][0]) == ["check", "group", "name", "verdict", "cause", "next_step", "facts"]
+    assert list(value["checks"][0]) == [
+        "check",
+        "group",
+        "name",
+        "verdict",
+        "cause",
+        "next_step",
+        "facts",
+    ]
     assert value["checks"][1]["next_step"] == "start it"
     assert value["checks"][2]["next_step"] is None
 
@@ -206,10 +214,13 @@ def test_the_document_has_stable_keys_and_all_steps():
 PORTS = {Product.LM_STUDIO: 1234, Product.JAN: 1337, Product.LLAMA_CPP: 9931, Product.OLLAMA: 11434}
 
 
-def candidate(verdict: Verdict, product: Product = Product.LM_STUDIO, *, models=(), host="127.0.0.1", **more):
+def candidate(
+    verdict: Verdict, product: Product = Product.LM_STUDIO, *, models=(), host="127.0.0.1", **more
+):
     endpoint = Endpoint(scheme="http", host=host, port=PORTS.get(product, 9))
     infos = tuple(
-        ModelInfo(model_id=name, endpoint=endpoint, product=product, state=state) for name, state in models
+        ModelInfo(model_id=name, endpoint=endpoint, product=product, state=state)
+        for name, state in models
     )
     step = more.pop("next_step", f"help {product}")
     return Candidate(
@@ -217,7 +228,9 @@ def candidate(verdict: Verdict, product: Product = Product.LM_STUDIO, *, models=
     )
 
 
-READY = candidate(Verdict.READY, models=[("qwen3-8b", LoadState.LOADED)], latency_ms=3.2, next_step="")
+READY = candidate(
+    Verdict.READY, models=[("qwen3-8b", LoadState.LOADED)], latency_ms=3.2, next_step=""
+)
 
 
 def rows(*candidates: Candidate, **more):
@@ -234,7 +247,10 @@ def test_a_ready_server_is_named_with_its_model_and_needs_no_step():
     chat, servers = rows(READY)
     assert (chat.grade, chat.next_step) == (Grade.OK, "")
     assert "qwen3-8b on LM Studio at http://127.0.0.1:1234" in chat.cause
-    assert servers["LM Studio"].cause == "It answers at http://127.0.0.1:1234 in 3 ms; qwen3-8b is loaded."
+    assert (
+        servers["LM Studio"].cause
+        == "It answers at http://127.0.0.1:1234 in 3 ms; qwen3-8b is loaded."
+    )
 
 
 @pytest.mark.parametrize("verdict", [one for one in Verdict if one is not Verdict.READY])
@@ -272,7 +288,9 @@ def test_alone_it_is_as_bad_as_it_keeps_from_a_chat_and_a_sentence_with_the_addr
 
 
 def test_models_that_are_downloaded_and_not_loaded_are_told_as_such():
-    _, servers = rows(candidate(Verdict.NO_MODEL, models=[(name, LoadState.NOT_LOADED) for name in "abcd"]))
+    _, servers = rows(
+        candidate(Verdict.NO_MODEL, models=[(name, LoadState.NOT_LOADED) for name in "abcd"])
+    )
     assert "no model is loaded, it has a, b, c and 1 more" in servers["LM Studio"].cause
 
 
@@ -291,7 +309,9 @@ def test_both_ports_of_llama_cpp_are_named_where_nothing_answers():
     away = candidate(Verdict.REFUSED, Product.LLAMA_CPP, other_ports=(8080,))
     _, servers = rows(away)
     assert servers["llama.cpp"].cause == "Nothing answers at http://127.0.0.1:9931 or at port 8080."
-    here = Installed(product=Product.LLAMA_CPP, program="/bin/llama-server", start_words="llama-server")
+    here = Installed(
+        product=Product.LLAMA_CPP, program="/bin/llama-server", start_words="llama-server"
+    )
     _, servers = rows(away, installed=(here,))
     assert servers["llama.cpp"].cause == (
         "It is installed, but nothing answers at http://127.0.0.1:9931 or at port 8080."
@@ -324,7 +344,9 @@ def test_a_step_says_where_it_is_done(step, told):
 def test_the_engine_makes_a_missing_server_a_warning_but_not_the_one_that_was_named():
     chat, _ = rows(candidate(Verdict.REFUSED), engine_step="lmchat --local")
     assert (chat.grade, chat.next_step) == (Grade.WARNING, "lmchat --local")
-    chat, _ = rows(candidate(Verdict.REFUSED, is_own=True), engine_step="lmchat --local", is_named=True)
+    chat, _ = rows(
+        candidate(Verdict.REFUSED, is_own=True), engine_step="lmchat --local", is_named=True
+    )
     assert chat.grade is Grade.FAULT
 
 
@@ -336,8 +358,12 @@ def test_no_other_server_stands_in_for_the_one_that_was_named():
 
 def test_an_address_that_is_not_allowed_was_not_asked():
     detail = "Endpoint not allowed: no"
-    one = candidate(Verdict.REFUSED, host="10.0.0.7", is_own=True, detail=detail, kind="not_allowed")
-    assert rows(one)[1]["10.0.0.7:1234"].cause.startswith("It was not checked: Endpoint not allowed")
+    one = candidate(
+        Verdict.REFUSED, host="10.0.0.7", is_own=True, detail=detail, kind="not_allowed"
+    )
+    assert rows(one)[1]["10.0.0.7:1234"].cause.startswith(
+        "It was not checked: Endpoint not allowed"
+    )
 
 
 def test_what_a_server_calls_itself_and_says_has_a_limit_of_length():
@@ -358,10 +384,21 @@ def test_what_a_server_calls_itself_and_says_has_a_limit_of_length():
 
 
 def test_keys_are_told_with_their_state_and_source():
-    jan, ollama = candidate(Verdict.KEY_REJECTED, Product.JAN), candidate(Verdict.NEEDS_KEY, Product.OLLAMA)
+    jan, ollama = (
+        candidate(Verdict.KEY_REJECTED, Product.JAN),
+        candidate(Verdict.NEEDS_KEY, Product.OLLAMA),
+    )
     sources = {READY.endpoint.origin: "credentials.toml", jan.endpoint.origin: "api_key, flag"}
-    found = keys(READY, jan, ollama, sources=sources, warnings=["api_key_cmd of endpoint 'x' ended with 3."])
-    assert [one.facts["state"] for one in found] == ["works", "rejected", "missing", "warning", "stored"]
+    found = keys(
+        READY, jan, ollama, sources=sources, warnings=["api_key_cmd of endpoint 'x' ended with 3."]
+    )
+    assert [one.facts["state"] for one in found] == [
+        "works",
+        "rejected",
+        "missing",
+        "warning",
+        "stored",
+    ]
     assert [one.grade for one in found] == [Grade.OK, *[Grade.WARNING] * 3, Grade.OK]
     assert "credentials.toml" in found[0].cause
     assert "api_key, flag" in found[1].cause

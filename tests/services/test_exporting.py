@@ -44,7 +44,9 @@ async def test_a_session_is_exported_to_a_file(tmp_path, store, library):
 
 async def test_a_folder_takes_the_export_under_a_name_of_its_own(tmp_path, store, library):
     (one,) = await answered_chats(store, "../../etc/passwd")
-    path = await library.exporter.export_file(await store.open_session(one), tmp_path, ExportAs(form="json"))
+    path = await library.exporter.export_file(
+        await store.open_session(one), tmp_path, ExportAs(form="json")
+    )
     assert path == tmp_path / f"etc-passwd-{one[:8]}.json"
     assert path.exists()
     (tmp_path / "backup.d").mkdir()
@@ -60,7 +62,9 @@ async def test_all_sessions_are_exported_side_by_side(tmp_path, store, library):
     assert all(path.exists() for path in first.paths)
 
 
-async def test_of_all_sessions_one_that_is_not_exported_costs_itself_alone(tmp_path, store, library):
+async def test_of_all_sessions_one_that_is_not_exported_costs_itself_alone(
+    tmp_path, store, library
+):
     one, two = await answered_chats(store, "one", "two")
     await library.exporter.export_file(await store.open_session(one), tmp_path)
     exported = await library.exporter.export_several(await library.every_id(), tmp_path)
@@ -68,7 +72,9 @@ async def test_of_all_sessions_one_that_is_not_exported_costs_itself_alone(tmp_p
     ((refused, error),) = exported.refused
     assert refused == one
     assert isinstance(error, FileRefused)
-    forced = await library.exporter.export_several(await library.every_id(), tmp_path, is_forced=True)
+    forced = await library.exporter.export_several(
+        await library.every_id(), tmp_path, is_forced=True
+    )
     assert len(forced.paths) == 2
 
 
@@ -102,7 +108,13 @@ async def test_branches_are_exported_where_they_are_wanted(tmp_path, store, libr
         assert "old answer" not in plain
         assert all(
             whole.count(words) == 1
-            for words in ("old answer", "after the old one", "new answer", "after the new one", "edited")
+            for words in (
+                "old answer",
+                "after the old one",
+                "new answer",
+                "after the new one",
+                "edited",
+            )
         )
         assert "Another branch, after “first question”" in whole
         assert "Another beginning" in whole
@@ -140,7 +152,11 @@ async def test_what_is_shown_and_not_on_the_disk_is_exported_too(store, library)
     unsaved = answer("half an ans", parent=last, state=AnswerState.STREAMING)
     shown = replace(session, messages=MessagePath((*session.messages[:-1], newer, unsaved)))
     text = await library.exporter.export_text(shown, ExportAs(with_branches=True))
-    assert ("newer words" in text, "half an ans" in text, "after the new one" in text) == (True, True, False)
+    assert ("newer words" in text, "half an ans" in text, "after the new one" in text) == (
+        True,
+        True,
+        False,
+    )
     assert "> **Still streaming.**" in text
 
 
@@ -161,7 +177,9 @@ async def test_a_disk_that_is_full_ends_the_export_of_all_with_one_sentence(
     tmp_path, store, library, monkeypatch
 ):
     await answered_chats(store, *(f"chat {number}" for number in range(6)))
-    monkeypatch.setattr("lmchat.services.exporting.write_new_file", NoRoomAfter(2).write)  # no full disk here
+    monkeypatch.setattr(
+        "lmchat.services.exporting.write_new_file", NoRoomAfter(2).write
+    )  # no full disk here
     exported = await library.exporter.export_several(await library.every_id(), tmp_path / "all")
     assert (len(exported.paths), len(exported.refused), exported.untried) == (2, 1, 3)
     assert "No space left" in exported.refused[0][1].message

@@ -100,7 +100,16 @@ FILES = [
         "x/cache/q/r",
         "m.py",
     ),
-    *("ab.md", "ad.md", "src/a.o", "src/generated", "src/only", "src/in/only", "src/deep/b.o", "src/logs"),
+    *(
+        "ab.md",
+        "ad.md",
+        "src/a.o",
+        "src/generated",
+        "src/only",
+        "src/in/only",
+        "src/deep/b.o",
+        "src/logs",
+    ),
     *("global.swp", "excluded.txt", "src/excluded.txt"),
 ]
 
@@ -123,7 +132,10 @@ async def test_the_same_files_are_left_out_as_git_leaves_out(tmp_path, monkeypat
     for name in FILES:
         if name.startswith(below):
             found |= set(await find(name.removeprefix(below)))
-    assert found | {".gitignore", "deep/.gitignore", "src/.gitignore", "src/deep/.gitignore"} >= expected
+    assert (
+        found | {".gitignore", "deep/.gitignore", "src/.gitignore", "src/deep/.gitignore"}
+        >= expected
+    )
     assert found <= expected
 
 
@@ -289,6 +301,12 @@ def test_other_texts_are_not_taken_for_files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     made(tmp_path, "a.txt")
     os.mkfifo(tmp_path / "fifo")
-    others = ["a.txt", f"{tmp_path}", f"{tmp_path}/fifo", f"see {tmp_path}/a.txt", f"{tmp_path}/b.txt"]
+    others = [
+        "a.txt",
+        f"{tmp_path}",
+        f"{tmp_path}/fifo",
+        f"see {tmp_path}/a.txt",
+        f"{tmp_path}/b.txt",
+    ]
     strange = ["", "/", "'", "/" + "x" * 5_000, "/a\0b", "~nobody/x", "file://", "/* a */"]
     assert [named_files(text) for text in [*others, *strange]] == [()] * 13

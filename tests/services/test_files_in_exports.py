@@ -33,7 +33,9 @@ async def prompted(store):
         width=8,
         height=6,
     )
-    notes = FilePart(name="notes.md", media_type="text/plain", digest=await store.save_file(NOTES), size=21)
+    notes = FilePart(
+        name="notes.md", media_type="text/plain", digest=await store.save_file(NOTES), size=21
+    )
     lost = replace(notes, name="lost.md", digest="0" * 64)
     await store.append(session, replace(asked, parts=(image, notes, lost, *asked.parts)))
     return await store.open_session(session.session_id)
@@ -95,7 +97,9 @@ async def test_the_page_shows_images_and_names_all_files(store):
 
 
 async def test_plain_text_names_the_files(store):
-    assert "\n\n[Attached: notes.md (21 B)]\n\n" in await exported(store, await prompted(store), "txt")
+    assert "\n\n[Attached: notes.md (21 B)]\n\n" in await exported(
+        store, await prompted(store), "txt"
+    )
 
 
 async def test_a_file_that_only_a_draft_names_stays(tmp_path, store):

@@ -58,7 +58,9 @@ async def test_another_version_keeps_the_files_unless_it_names_its_own(store, no
     await read(conversation.edit(asked, "b", HOW))
     await read(conversation.regenerate(conversation.messages[1].message_id, HOW))
     await read(conversation.edit(conversation.messages[0].message_id, "c", HOW, []))
-    files = [(request.messages[-1].text, request.messages[-1].files) for request in backend.requests]
+    files = [
+        (request.messages[-1].text, request.messages[-1].files) for request in backend.requests
+    ]
     assert files == [("a", (notes.part,)), ("b", (notes.part,)), ("b", (notes.part,)), ("c", ())]
 
 
@@ -90,7 +92,9 @@ async def test_a_file_that_cannot_be_written_is_sent_and_written_later(store, no
     assert await store.read_file(notes.part.digest) == notes.data
 
 
-async def test_a_model_that_cannot_see_is_not_asked_about_a_new_image_and_old_ones_are_named(store, notes):
+async def test_a_model_that_cannot_see_is_not_asked_about_a_new_image_and_old_ones_are_named(
+    store, notes
+):
     backend = ScriptedBackend(answer("Lettuce."), answer("Yes."))
     conversation = begin(backend, store)
     image = picture(digest=await store.save_file(b"\x89PNG garden"))

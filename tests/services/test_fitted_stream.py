@@ -4,7 +4,13 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.config.settings import ChatSettings
-from lmchat.domain.event import RequestAdapted, RequestSent, StreamFinished, TextDelta, UsageReported
+from lmchat.domain.event import (
+    RequestAdapted,
+    RequestSent,
+    StreamFinished,
+    TextDelta,
+    UsageReported,
+)
 from lmchat.domain.message import AnswerState, Role
 from lmchat.domain.server import Product
 from lmchat.errors import RequestInvalid, ServerRejected

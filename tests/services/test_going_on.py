@@ -41,7 +41,9 @@ async def last_on_disk(store, conversation):
 
 async def test_a_server_that_takes_answers_up_gets_the_answer_with_its_thought(store):
     begun = [ReasoningDelta(text="They ask."), TextDelta(text="Several vegeta"), CUT]
-    conversation, backend = await gone_on(store, Product.LLAMA_CPP, begun, [TextDelta(text="bles."), END])
+    conversation, backend = await gone_on(
+        store, Product.LLAMA_CPP, begun, [TextDelta(text="bles."), END]
+    )
     last = backend.requests[1].messages[-1]
     assert (last.role, last.text, last.reasoning) == (Role.ASSISTANT, "Several vegeta", "They ask.")
     answer = await last_on_disk(store, conversation)
@@ -89,9 +91,14 @@ async def test_a_thought_that_no_server_takes_up_is_kept_before_the_next_one(sto
 
 async def test_what_was_held_back_is_kept_where_the_connection_breaks(store):
     begun = [TextDelta(text="Several vegetables grow"), CUT]
-    conversation, _ = await gone_on(store, Product.LM_STUDIO, begun, [TextDelta(text="Several"), CUT])
+    conversation, _ = await gone_on(
+        store, Product.LM_STUDIO, begun, [TextDelta(text="Several"), CUT]
+    )
     answer = await last_on_disk(store, conversation)
-    assert (answer.text, answer.state) == ("Several vegetables growSeveral", AnswerState.INTERRUPTED)
+    assert (answer.text, answer.state) == (
+        "Several vegetables growSeveral",
+        AnswerState.INTERRUPTED,
+    )
 
 
 async def test_what_was_held_back_is_kept_where_the_user_stops(store):
@@ -112,7 +119,8 @@ async def test_what_was_held_back_is_kept_where_the_user_stops(store):
 
 async def test_each_time_it_is_gone_on_with_the_tokens_before_are_known(store):
     parts = [
-        [TextDelta(text=text, pieces=count), CUT] for text, count in (("One, ", 3), ("two, ", 4), ("", 0))
+        [TextDelta(text=text, pieces=count), CUT]
+        for text, count in (("One, ", 3), ("two, ", 4), ("", 0))
     ]
     conversation, _ = await gone_on(store, Product.LLAMA_CPP, *parts)
     assert (await last_on_disk(store, conversation)).receipt.completion_tokens == 7
@@ -127,7 +135,10 @@ async def test_the_figures_of_an_answer_that_was_gone_on_with_are_those_of_all_i
         for tokens, rate in ((100, 50.0), (60, 20.0), (40, 40.0))
     ]
     scripts = [[ReasoningDelta(text="So: "), TextDelta(text="One, "), counts[0], CUT]]
-    scripts += [[TextDelta(text="two, "), counts[1], CUT], [TextDelta(text="three."), counts[2], END]]
+    scripts += [
+        [TextDelta(text="two, "), counts[1], CUT],
+        [TextDelta(text="three."), counts[2], END],
+    ]
     conversation, _ = await gone_on(store, Product.LLAMA_CPP, *scripts)
     before = conversation.messages[-1].receipt
     await read(conversation.resume(conversation.messages[-1].message_id, how(Product.LLAMA_CPP)))
@@ -139,4 +150,6 @@ async def test_the_figures_of_an_answer_that_was_gone_on_with_are_those_of_all_i
     assert last.ttft_ms == before.ttft_ms is not None
     assert last.reasoning_ms == before.reasoning_ms is not None
     assert last.finish_reason == "stop"
-    assert read_chats(to_json(session).encode(), moment=now()).sessions[0].messages[-1].receipt == last
+    assert (
+        read_chats(to_json(session).encode(), moment=now()).sessions[0].messages[-1].receipt == last
+    )

@@ -34,13 +34,20 @@ class Talk:
 
     async def _how(self, tokens: int) -> TurnSettings:
         candidate = await self.client.check(self.endpoint)
-        target = Target(endpoint=self.endpoint, product=candidate.product, model=candidate.models[0])
-        return TurnSettings(target=target, sampling=Sampling(temperature=0, seed=1, max_tokens=tokens))
+        target = Target(
+            endpoint=self.endpoint, product=candidate.product, model=candidate.models[0]
+        )
+        return TurnSettings(
+            target=target, sampling=Sampling(temperature=0, seed=1, max_tokens=tokens)
+        )
 
 
 @pytest.fixture
 async def talk_to(tmp_path):
-    store, client = SqliteStore(tmp_path / "sessions.db"), ProxyClient(Settings(), key_for=lambda _: None)
+    store, client = (
+        SqliteStore(tmp_path / "sessions.db"),
+        ProxyClient(Settings(), key_for=lambda _: None),
+    )
     yield lambda server: Talk(client, store, server.url)
     await client.aclose()
     await store.aclose()
@@ -49,7 +56,12 @@ async def talk_to(tmp_path):
 async def test_an_answer_is_gone_on_with_as_if_it_had_never_been_cut(real_server, talk_to):
     talk = talk_to(real_server)
     whole = await talk.answer(50)
-    for tokens in (1, 3, 20, 33):  # in the line of a fence, in a word, in a line of code, in a comment
+    for tokens in (
+        1,
+        3,
+        20,
+        33,
+    ):  # in the line of a fence, in a word, in a line of code, in a comment
         joined = await talk.answer(tokens, then=50 - tokens)
         assert joined.text == whole.text
         assert joined.version == 2

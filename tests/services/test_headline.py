@@ -19,7 +19,10 @@ BOX = Endpoint.parse("http://gpu-box:1337")
     ],
 )
 def test_a_server_that_lacks_one_thing_is_told_with_the_step(verdict, words):
-    found = [candidate(Verdict.REFUSED, product=Product.JAN), candidate(verdict, next_step="Do this")]
+    found = [
+        candidate(Verdict.REFUSED, product=Product.JAN),
+        candidate(verdict, next_step="Do this"),
+    ]
     assert headline(found) == words
     assert advice(found) == "Next: Do this (this page then continues)"
 
@@ -30,7 +33,9 @@ def test_a_blocked_host_is_named():
 
 
 def test_a_named_server_that_is_away_is_told_in_its_own_words():
-    away = candidate(Verdict.REFUSED, endpoint=BOX, is_own=True, detail="Nothing answers.", next_step="Go")
+    away = candidate(
+        Verdict.REFUSED, endpoint=BOX, is_own=True, detail="Nothing answers.", next_step="Go"
+    )
     assert headline([away]) == "gpu-box:1337: Nothing answers."
     assert advice([away]) == "Next: Go (this page then continues)"
 
@@ -38,14 +43,21 @@ def test_a_named_server_that_is_away_is_told_in_its_own_words():
 def test_a_certificate_that_is_not_believed_is_told_with_a_new_start_as_the_end_of_the_step():
     told = "The certificate of gpu-box:1337 has expired."
     distrusted = candidate(
-        Verdict.SERVER_ERROR, endpoint=BOX, is_own=True, detail=told, next_step="Go.", kind="certificate"
+        Verdict.SERVER_ERROR,
+        endpoint=BOX,
+        is_own=True,
+        detail=told,
+        next_step="Go.",
+        kind="certificate",
     )
     assert headline([distrusted]) == told
     assert advice([distrusted]) == "Next: Go. Then start lmchat again."
 
 
 def test_another_server_that_answers_is_told_where_the_named_one_is_away():
-    away = candidate(Verdict.REFUSED, endpoint=BOX, is_own=True, detail="Nothing answers.", next_step="Go")
+    away = candidate(
+        Verdict.REFUSED, endpoint=BOX, is_own=True, detail="Nothing answers.", next_step="Go"
+    )
     other = candidate(Verdict.NO_MODEL, model(state=LoadState.NOT_LOADED))
     assert headline([away, other]) == "The server you named does not answer. LM Studio does."
     assert advice([away, other]) == ""
@@ -57,4 +69,7 @@ def test_where_nothing_is_near_to_a_chat_the_page_says_so():
 
 
 def test_a_server_that_waits_for_a_choice_is_not_held_against_a_name_that_nobody_gave():
-    assert headline([candidate(Verdict.NO_MODEL, model(state=LoadState.NOT_LOADED))]) == "LM Studio answers."
+    assert (
+        headline([candidate(Verdict.NO_MODEL, model(state=LoadState.NOT_LOADED))])
+        == "LM Studio answers."
+    )

@@ -26,10 +26,23 @@ from lmchat.services.importing import Importer, sentence
 from lmchat.services.library import Library
 from lmchat.storage import write
 from lmchat.storage.store import SqliteStore
-from tests.support.chats import START, Clock, answer, chat_with_tools, faults_in, header, reply, say, store_at
+from tests.support.chats import (
+    START,
+    Clock,
+    answer,
+    chat_with_tools,
+    faults_in,
+    header,
+    reply,
+    say,
+    store_at,
+)
 from tests.support.faults import no_room
 
-LIST = [{"role": "user", "content": "Which vegetables?"}, {"role": "assistant", "content": "Lettuce."}]
+LIST = [
+    {"role": "user", "content": "Which vegetables?"},
+    {"role": "assistant", "content": "Lettuce."},
+]
 
 
 @pytest.fixture
@@ -84,7 +97,9 @@ async def grown(store, seed):
         state = chance.choice([AnswerState.COMPLETE, AnswerState.STOPPED, AnswerState.INTERRUPTED])
         parts = (ReasoningPart(text=f"thought {number}"), TextPart(text=f"answer {number}\x1b[31m"))
         said = answer(*parts, parent=parent, state=state)
-        await store.begin_answer(session.session_id, replace(said, parts=(), state=AnswerState.STREAMING))
+        await store.begin_answer(
+            session.session_id, replace(said, parts=(), state=AnswerState.STREAMING)
+        )
         await store.finish(session.session_id, said)
         known.append(said)
     await store.name_branch(session.session_id, chance.choice(known).message_id, "Idea\x1b[31m ☀")
@@ -124,12 +139,16 @@ async def test_markdown_out_of_one_store_gives_the_same_path_in_another(
     assert [message.message_id for message in read_back.messages] == [
         one.message_id for one in session.messages
     ]
-    assert [message.state for message in read_back.messages] == [one.state for one in session.messages]
+    assert [message.state for message in read_back.messages] == [
+        one.state for one in session.messages
+    ]
     if with_branches:
         assert [
-            (one.message_id, one.parent_id, one.version, one.versions) for one in await other.tree(session_id)
+            (one.message_id, one.parent_id, one.version, one.versions)
+            for one in await other.tree(session_id)
         ] == [
-            (one.message_id, one.parent_id, one.version, one.versions) for one in await store.tree(session_id)
+            (one.message_id, one.parent_id, one.version, one.versions)
+            for one in await store.tree(session_id)
         ]
         assert await other.branch_names(session_id) == await store.branch_names(session_id)
         assert one.beside == len(await store.tree(session_id)) - len(session.messages)
@@ -189,7 +208,9 @@ async def test_a_file_that_has_more_than_the_session_of_its_id_is_not_mixed_into
     assert (await other.open_session(session_id)).header.message_count == 2
 
 
-async def test_what_lies_in_the_trash_stays_there_and_what_was_purged_comes_back(tmp_path, store, importer):
+async def test_what_lies_in_the_trash_stays_there_and_what_was_purged_comes_back(
+    tmp_path, store, importer
+):
     name = file_of(tmp_path)
     (one,) = await bring(importer, name)
     await library(store).delete(one.header.session_id)
@@ -204,7 +225,11 @@ async def test_what_lies_in_the_trash_stays_there_and_what_was_purged_comes_back
 
 
 async def test_a_file_that_is_refused_costs_itself_alone_and_is_named(tmp_path, store, importer):
-    names = [file_of(tmp_path), file_of(tmp_path, "# notes", "notes.md"), str(tmp_path / "none.json")]
+    names = [
+        file_of(tmp_path),
+        file_of(tmp_path, "# notes", "notes.md"),
+        str(tmp_path / "none.json"),
+    ]
     done = await importer.bring([*names, "a\0b"])
     assert len(done.imported) == 1
     messages = [error.message for _, error in done.refused]
@@ -220,7 +245,9 @@ async def test_a_message_of_another_session_is_never_written_over(tmp_path, stor
     asked = await say(store, mine, "my words")
     kept = await store.open_session(mine.session_id)
     evil = replace(
-        kept, header=header("evil"), messages=(replace(asked, parts=(TextPart(text="evil words"),)),)
+        kept,
+        header=header("evil"),
+        messages=(replace(asked, parts=(TextPart(text="evil words"),)),),
     )
     text = await library(store).exporter.export_text(evil, ExportAs(form="json"))
     (one,) = await bring(importer, file_of(tmp_path, text))
@@ -253,10 +280,16 @@ async def test_an_error_in_the_middle_of_a_session_leaves_nothing_of_it(
     assert (one.header.message_count, two.header.message_count) == (6, 2)
 
 
-async def test_a_disk_that_gets_full_keeps_whole_sessions_and_is_told_once(tmp_path, store, importer):
+async def test_a_disk_that_gets_full_keeps_whole_sessions_and_is_told_once(
+    tmp_path, store, importer
+):
     text = "word " * 5_000
-    messages = [{"id": key, "role": "user", "content": text, "parent": above} for key, above in ("ar", "ba")]
-    name = file_of(tmp_path, [{"conv": {"id": str(number)}, "messages": messages} for number in range(50)])
+    messages = [
+        {"id": key, "role": "user", "content": text, "parent": above} for key, above in ("ar", "ba")
+    ]
+    name = file_of(
+        tmp_path, [{"conv": {"id": str(number)}, "messages": messages} for number in range(50)]
+    )
     other = file_of(tmp_path, name="other.json")
     with no_room(1 << 20):
         done = await importer.bring([name, other])
@@ -391,7 +424,9 @@ def with_unanswered_calls():
     lost = ToolCallPart(call_id="c2", name="python__wipe", arguments='{"folder": "~"}')
     asking = replace(asking, parts=(*asking.parts, lost))
     empty = answer(replace(lost, call_id="c3"), parent=ran)
-    said = replace(said, parts=(*said.parts, replace(lost, call_id="c4")), parent_id=empty.message_id)
+    said = replace(
+        said, parts=(*said.parts, replace(lost, call_id="c4")), parent_id=empty.message_id
+    )
     return replace(talk, messages=MessagePath((asked, asking, ran, empty, said)))
 
 
@@ -417,7 +452,9 @@ async def test_calls_without_a_result_are_dropped_from_a_file_and_counted(
 ):
     (one,) = await bring(importer, file_of(tmp_path, write_chat(with_unanswered_calls()), name))
     saved = await store.open_session(one.header.session_id)
-    kept = [(message.role, [call.call_id for call in message.tool_calls]) for message in saved.messages]
+    kept = [
+        (message.role, [call.call_id for call in message.tool_calls]) for message in saved.messages
+    ]
     assert kept == [
         (Role.USER, []),
         (Role.ASSISTANT, ["c1"]),
@@ -435,7 +472,9 @@ async def test_calls_of_another_program_without_a_result_are_dropped(tmp_path, s
     lines = [line for line in lines if '"role":"tool"' not in line]
     imported = await bring(importer, file_of(tmp_path, "\n".join(lines), "chats.jsonl"))
     saved = [await store.open_session(one.header.session_id) for one in imported]
-    assert not [call for session in saved for message in session.messages for call in message.tool_calls]
+    assert not [
+        call for session in saved for message in session.messages for call in message.tool_calls
+    ]
     assert any("without a result" in skipped.reason for one in imported for skipped in one.skipped)
 
 

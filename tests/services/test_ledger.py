@@ -48,10 +48,24 @@ def test_no_percentile_leaves_what_was_measured(values):
 def test_turns_are_summed_up_by_model_and_server_the_last_used_first():
     rows = [
         ROW,
-        replace(ROW, state="failed", ttft_ms=None, tokens_per_second=None, completion_tokens=None, retries=2),
-        replace(ROW, ttft_ms=900.0, is_estimated=True, stalls=1, ended_at=NOON + timedelta(hours=1)),
+        replace(
+            ROW,
+            state="failed",
+            ttft_ms=None,
+            tokens_per_second=None,
+            completion_tokens=None,
+            retries=2,
+        ),
+        replace(
+            ROW, ttft_ms=900.0, is_estimated=True, stalls=1, ended_at=NOON + timedelta(hours=1)
+        ),
         replace(ROW, model="tiny", ended_at=NOON + timedelta(hours=2)),
-        replace(ROW, endpoint="http://[::1]:8080", product="llama.cpp", ended_at=NOON - timedelta(days=1)),
+        replace(
+            ROW,
+            endpoint="http://[::1]:8080",
+            product="llama.cpp",
+            ended_at=NOON - timedelta(days=1),
+        ),
     ]
     tiny, qwen, other = figures_by_model(rows)
     assert (tiny.model, tiny.turns, other.product, other.turns) == ("tiny", 1, "llama.cpp", 1)

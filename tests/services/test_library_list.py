@@ -54,7 +54,13 @@ def test_groups_keep_the_order_of_the_list_and_pinned_ones_stand_on_top():
     def made(title, day, **values):
         return replace(header(title, moment=datetime(2026, 11, day, tzinfo=UTC)), **values)
 
-    headers = [made("p", 1, is_pinned=True), made("t", 20), made("u", 20), made("y", 19), made("m", 2)]
+    headers = [
+        made("p", 1, is_pinned=True),
+        made("t", 20),
+        made("u", 20),
+        made("y", 19),
+        made("m", 2),
+    ]
     groups = group_by_day(headers, moment=MOMENT, zone=UTC)
     assert [(group.name, "".join(found.title for found in group.headers)) for group in groups] == [
         ("Pinned", "p"), ("Today", "tu"), ("Yesterday", "y"), ("November", "m"),

@@ -26,7 +26,9 @@ async def opened(store, *, context: int = 100_000, **chat):
     talk = await fill_long(store, COUNT)
     (header,) = await store.list_sessions()
     sessions = OpenSessions(
-        chat=ChatSettings(**chat), backend=ScriptedBackend(*[answer() for _ in range(5)]), store=store
+        chat=ChatSettings(**chat),
+        backend=ScriptedBackend(*[answer() for _ in range(5)]),
+        store=store,
     )
     sessions.target = target(context_loaded=context)
     sessions.show(await sessions.load(header.session_id))
@@ -55,7 +57,9 @@ async def test_a_session_is_opened_with_its_end_alone(store):
 
 async def test_what_is_said_waits_for_the_rest_and_all_of_it_is_sent(store):
     sessions, talk = await opened(store)
-    turn = asyncio.create_task(read(sessions.shown.conversation.send("and now?", sessions.turn_settings())))
+    turn = asyncio.create_task(
+        read(sessions.shown.conversation.send("and now?", sessions.turn_settings()))
+    )
     await store.asked.wait()
     assert not sessions._backend.requests
     store.gate.set()

@@ -13,7 +13,9 @@ from tests.support.scripted_backend import ScriptedBackend, answer, read, target
 
 
 def make(store, *scripts, **chat) -> OpenSessions:
-    sessions = OpenSessions(chat=ChatSettings(**chat), backend=ScriptedBackend(*scripts), store=store)
+    sessions = OpenSessions(
+        chat=ChatSettings(**chat), backend=ScriptedBackend(*scripts), store=store
+    )
     sessions.target = target()
     return sessions
 
@@ -36,7 +38,9 @@ async def test_without_server_or_model_asking_is_refused_with_the_next_step(stor
 
 async def test_a_running_session_is_fetched_live_and_its_queue_with_it(store):
     gate = asyncio.Event()
-    sessions = make(store, [RequestSent(), TextDelta(text="Let"), gate, StreamFinished(reason="stop")])
+    sessions = make(
+        store, [RequestSent(), TextDelta(text="Let"), gate, StreamFinished(reason="stop")]
+    )
     first = sessions.shown
     task = asyncio.create_task(run(first, sessions, "one"))
     await sessions._backend.asked.wait()
@@ -100,7 +104,10 @@ async def test_a_refused_text_waits_first(store):
     sessions = make(store)
     sessions.enqueue("later")
     sessions.shown.hold("refused")
-    assert [(one.text, one.is_held) for one in sessions.shown.queue] == [("refused", True), ("later", True)]
+    assert [(one.text, one.is_held) for one in sessions.shown.queue] == [
+        ("refused", True),
+        ("later", True),
+    ]
 
 
 async def test_taking_what_has_just_gone_out_takes_nothing(store):

@@ -49,7 +49,11 @@ async def test_only_a_preset_that_wants_the_clipboard_needs_one():
     ("presets", "name", "words"),
     [
         (PRESETS, "frensh", "Unknown preset: frensh. Configured: french, review, today."),
-        ({}, "french", "Unknown preset: french. Add [prompts.NAME] to config.toml and start lmchat again."),
+        (
+            {},
+            "french",
+            "Unknown preset: french. Add [prompts.NAME] to config.toml and start lmchat again.",
+        ),
         (PRESETS, "french", "The preset french needs a text. Type it after the name."),
     ],
 )

@@ -53,7 +53,11 @@ async def test_what_is_on_the_disk_meanwhile_is_told_apart_too(store):
     gate.set()
     assert (await written.get())[0] == RESET
     reply = (await on_disk(store, conversation))[-1]
-    assert (reply.reasoning, reply.text, reply.state) == ("Let me see: 2+2", "Four", AnswerState.STREAMING)
+    assert (reply.reasoning, reply.text, reply.state) == (
+        "Let me see: 2+2",
+        "Four",
+        AnswerState.STREAMING,
+    )
     shown = conversation.shown_messages[-1]
     assert (shown.reasoning, shown.text) == ("Let me see: 2+2", "Four")
     task.cancel()
@@ -74,11 +78,17 @@ async def test_what_an_answer_went_on_with_stays_what_it_was(store):
 
 
 async def test_a_refusal_is_kept_apart_and_is_what_was_said(store):
-    conversation = begin(ScriptedBackend([RefusalDelta(text="I can"), RefusalDelta(text="not."), END]), store)
+    conversation = begin(
+        ScriptedBackend([RefusalDelta(text="I can"), RefusalDelta(text="not."), END]), store
+    )
     await read(conversation.send("x", HOW))
     reply = (await on_disk(store, conversation))[-1]
     assert reply.parts == (RefusalPart(text="I cannot."),)
-    assert (reply.text, reply.refusal, reply.state) == ("I cannot.", "I cannot.", AnswerState.COMPLETE)
+    assert (reply.text, reply.refusal, reply.state) == (
+        "I cannot.",
+        "I cannot.",
+        AnswerState.COMPLETE,
+    )
     (found,) = await store.search("cannot")
     assert found.session_id == conversation.header.session_id
 

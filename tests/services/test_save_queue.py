@@ -103,7 +103,9 @@ async def test_two_that_write_at_once_write_each_thing_once_and_one_at_a_time():
     await disk.begins.wait()
     disk.gate.set()
     await asyncio.gather(*writes)
-    assert sorted(disk.written) == sorted((name, f"{name}{number}") for number in range(3) for name in "ab")
+    assert sorted(disk.written) == sorted(
+        (name, f"{name}{number}") for number in range(3) for name in "ab"
+    )
     assert disk.most_writers == 1
 
 

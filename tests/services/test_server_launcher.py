@@ -17,7 +17,9 @@ FREE = ServerStart(
     endpoint=Endpoint.parse("http://127.0.0.1:11434"),
     lifetime=Lifetime.FREE,
 )
-BRIEF = replace(FREE, product=Product.LM_STUDIO, argv=("/lms", "server", "start"), lifetime=Lifetime.BRIEF)
+BRIEF = replace(
+    FREE, product=Product.LM_STUDIO, argv=("/lms", "server", "start"), lifetime=Lifetime.BRIEF
+)
 
 
 class Program:

@@ -24,16 +24,22 @@ LMS = Installed(
     start_words="lms server start",
 )
 LLAMA = Installed(
-    product=Product.LLAMA_CPP, program="/usr/bin/llama-server", start_words="llama-server -m MODEL.gguf"
+    product=Product.LLAMA_CPP,
+    program="/usr/bin/llama-server",
+    start_words="llama-server -m MODEL.gguf",
 )
 JAN = Installed(product=Product.JAN, start_words="Open Jan")
 FILE = ModelFile(path=Path("/m/a.gguf"), name="a", size_bytes=1)
 FAR = Endpoint.parse("http://gpu-box:11434")
 
 
-def found(product: Product, verdict: Verdict = Verdict.REFUSED, here: MachineState | None = None, **more):
+def found(
+    product: Product, verdict: Verdict = Verdict.REFUSED, here: MachineState | None = None, **more
+):
     here = here or MachineState(installed=(OLLAMA, LMS, LLAMA, JAN))
-    (place,) = server_rows([candidate(verdict, product=product, next_step="Its own step", **more)], here)
+    (place,) = server_rows(
+        [candidate(verdict, product=product, next_step="Its own step", **more)], here
+    )
     return place
 
 
@@ -46,7 +52,11 @@ def test_what_is_installed_and_known_to_start_is_offered_to_be_started():
 
 def test_an_application_whose_server_is_off_is_switched_on_by_its_command():
     place = found(Product.LM_STUDIO, Verdict.SERVER_OFF)
-    assert (place.found, place.next_step, place.step) == ("server off", "lms server start", Step.START)
+    assert (place.found, place.next_step, place.step) == (
+        "server off",
+        "lms server start",
+        Step.START,
+    )
     assert place.start.lifetime is Lifetime.BRIEF
 
 
@@ -75,7 +85,9 @@ def test_what_is_not_installed_says_where_to_get_it(product):
 
 @pytest.mark.parametrize("installed", [OLLAMA, LLAMA])
 def test_a_program_that_is_found_relative_to_the_folder_of_lmchat_is_not_started(installed):
-    relative = replace(installed, program="./server", start=installed.start and ("./server", "serve"))
+    relative = replace(
+        installed, program="./server", start=installed.start and ("./server", "serve")
+    )
     here = MachineState(installed=(relative,), files=(FILE,))
     assert found(installed.product, here=here).step is Step.NOTHING
 

@@ -38,7 +38,9 @@ def results(conversation) -> list[tuple[AnswerState, str]]:
 
 async def test_calls_run_side_by_side_and_their_results_go_back_until_the_model_answers(store):
     host = ScriptedHost()
-    backend = ScriptedBackend(calls((_READ, {"path": "a"}), (_READ, {"path": "b"})), answer("Both read."))
+    backend = ScriptedBackend(
+        calls((_READ, {"path": "a"}), (_READ, {"path": "b"})), answer("Both read.")
+    )
     conversation = begin(backend, store)
     await read(conversation.send("Read both", how(toolbox(host))))
     assert [tool.wire_name for tool in backend.requests[0].tools] == [_READ]
@@ -109,8 +111,14 @@ async def test_a_never_of_the_configuration_wins_and_the_tool_is_not_offered(sto
 @pytest.mark.parametrize(
     ("steps", "words"),
     [
-        ([{"path": str(number)} for number in range(3)], "The model called tools 2 times without an answer."),
-        ([{"path": "a"}] * 3, 'The model made the same call 3 times in a row: files/read_text("a").'),
+        (
+            [{"path": str(number)} for number in range(3)],
+            "The model called tools 2 times without an answer.",
+        ),
+        (
+            [{"path": "a"}] * 3,
+            'The model made the same call 3 times in a row: files/read_text("a").',
+        ),
     ],
 )
 async def test_a_loop_without_an_end_stops_with_a_message_and_can_go_on(steps, words, store):
@@ -166,7 +174,9 @@ async def test_a_tool_host_that_was_ended_is_said_and_the_prompt_is_answered(sto
     assert conversation.messages[-1].text == "Hello."
 
 
-async def test_a_full_window_drops_a_call_with_its_result_and_keeps_what_follows_the_last_prompt(store):
+async def test_a_full_window_drops_a_call_with_its_result_and_keeps_what_follows_the_last_prompt(
+    store,
+):
     host = ScriptedHost(read_text=lambda _: ToolResult(text="word " * 600))
     once = [calls((_READ, {"path": "a"})), answer("Read.")]
     backend = ScriptedBackend(*once, *once)
@@ -188,7 +198,10 @@ async def reopened(store, backend, *messages) -> Conversation:
 
 def told_calls(*paths: str) -> list[ToolCallPart]:
     """Return calls of `files/read_text` as an answer in a file has them."""
-    return [ToolCallPart(call_id=path, name=_READ, arguments=json.dumps({"path": path})) for path in paths]
+    return [
+        ToolCallPart(call_id=path, name=_READ, arguments=json.dumps({"path": path}))
+        for path in paths
+    ]
 
 
 async def test_retrying_the_answer_behind_a_call_that_is_only_in_a_file_runs_nothing(store):
@@ -199,7 +212,11 @@ async def test_retrying_the_answer_behind_a_call_that_is_only_in_a_file_runs_not
     conversation = await reopened(store, backend, asked, asking, said)
     await read(conversation.regenerate(said.message_id, how(toolbox(host))))
     assert host.calls == []
-    assert [one.role for one in conversation.messages] == [Role.USER, Role.ASSISTANT, Role.ASSISTANT]
+    assert [one.role for one in conversation.messages] == [
+        Role.USER,
+        Role.ASSISTANT,
+        Role.ASSISTANT,
+    ]
     assert conversation.messages[-1].text == "Leeks."
 
 
@@ -221,7 +238,9 @@ async def test_a_branch_that_is_opened_while_an_answer_streams_runs_none_of_its_
     host, backend = ScriptedHost(), ScriptedBackend([RequestSent(), gate, *answer("Leeks.")])
     conversation = await reopened(store, backend, asked, asking)
     other = await store.open_session(conversation.header.session_id)
-    turn = await reading(conversation.edit(asked.message_id, "Leeks?", how(toolbox(host))), AnswerBegun)
+    turn = await reading(
+        conversation.edit(asked.message_id, "Leeks?", how(toolbox(host))), AnswerBegun
+    )
     conversation.show_path(other)
     gate.set()
     await turn
@@ -258,7 +277,11 @@ async def test_only_the_call_that_is_repeated_runs_and_the_results_beside_it_are
     host.tools = {"read_text": read_text}
     await read(conversation.regenerate(failed.message_id, how(toolbox(host))))
     assert [call["path"] for _, call in host.calls] == ["b"]
-    assert [result for _, result in results(conversation)] == ["text of a", "text of b", "text of c"]
+    assert [result for _, result in results(conversation)] == [
+        "text of a",
+        "text of b",
+        "text of c",
+    ]
     sent = [one.sent_text for one in backend.requests[-1].messages if one.role is Role.TOOL]
     assert sent == ["text of a", "text of b", "text of c"]
     assert await on_disk(store, conversation) == conversation.messages
@@ -273,7 +296,9 @@ async def test_only_the_call_that_is_repeated_runs_and_the_results_beside_it_are
     ],
     ids=["pattern", "reference", "names"],
 )
-async def test_a_slow_pattern_of_a_tool_stops_neither_the_program_nor_the_turn(schema, store, monkeypatch):
+async def test_a_slow_pattern_of_a_tool_stops_neither_the_program_nor_the_turn(
+    schema, store, monkeypatch
+):
     monkeypatch.setattr("lmchat.structured.schema.CHECK_S", 0.5)
     host = ScriptedHost()
     host.schema = schema
@@ -352,7 +377,9 @@ async def test_another_server_of_the_same_name_is_asked_about_again_with_the_rea
     assert again.note.startswith("files/read_text is not what you always allowed: its server, ")
 
 
-@pytest.mark.parametrize("change", [{"schema": {"type": "object"}}, {"description": "Send it away."}])
+@pytest.mark.parametrize(
+    "change", [{"schema": {"type": "object"}}, {"description": "Send it away."}]
+)
 @pytest.mark.parametrize("choice", [Choice.SESSION, Choice.ALWAYS])
 async def test_a_tool_that_has_changed_is_asked_about_again(change, choice, store):
     host = ScriptedHost()
@@ -366,7 +393,9 @@ async def test_a_tool_that_has_changed_is_asked_about_again(change, choice, stor
     for name, value in change.items():
         setattr(host, name, value)
     async with aclosing(conversation.send("Read", how(box))) as events:
-        asked = [event async for event in events if isinstance(event, ApprovalAsked) and refuse(event)]
+        asked = [
+            event async for event in events if isinstance(event, ApprovalAsked) and refuse(event)
+        ]
     assert len(asked) == 1
     assert bool(asked[0].note) is (choice is Choice.ALWAYS)
 

@@ -22,7 +22,9 @@ from lmchat.storage.running_answer import AnswerFile, FileHead, answer_path, rea
 from tests.support.chats import START, answer, begin_session, header, say, store_at, tool_message
 from tests.support.faults import no_room
 
-BEGUN = FileHead(session_id="s", message_id="m", parent_id=None, created_at=START, model="m", endpoint="e")
+BEGUN = FileHead(
+    session_id="s", message_id="m", parent_id=None, created_at=START, model="m", endpoint="e"
+)
 
 
 @pytest.fixture
@@ -78,7 +80,9 @@ async def test_the_file_is_for_its_owner_only_and_goes_with_the_end(tmp_path, st
 _PIECES = st.lists(
     st.one_of(
         st.just(RESET),
-        st.tuples(st.sampled_from(["text", "reasoning", "refusal"]), st.text(min_size=1, max_size=9)),
+        st.tuples(
+            st.sampled_from(["text", "reasoning", "refusal"]), st.text(min_size=1, max_size=9)
+        ),
     ),
     max_size=9,
 )
@@ -111,7 +115,9 @@ async def test_a_full_disk_leaves_nothing_half_written_and_the_rest_comes_when_t
     with no_room(size + 3):
         for _ in range(2):
             with pytest.raises(StoreUnavailable, match=r"the disk .*full"):
-                await store.add_pieces(said.message_id, [("reasoning", "never "), ("text", "never ")])
+                await store.add_pieces(
+                    said.message_id, [("reasoning", "never "), ("text", "never ")]
+                )
     assert await text_on_disk(tmp_path, session) == "before "
     await store.add_pieces(said.message_id, [("text", "after")])
     assert await text_on_disk(tmp_path, session) == "before after"
@@ -123,10 +129,14 @@ async def test_another_program_that_holds_the_sessions_holds_up_no_text(tmp_path
         other.execute("begin immediate")
         async with asyncio.timeout(2):  # a write to the sessions would wait for 5 s
             await store.add_pieces(said.message_id, [("text", "so far")])
-        assert read_answer(answer_path(store_path(tmp_path), said.message_id))[1] == [("text", "so far")]
+        assert read_answer(answer_path(store_path(tmp_path), said.message_id))[1] == [
+            ("text", "so far")
+        ]
 
 
-async def test_an_answer_that_the_sessions_do_not_know_is_taken_in_at_the_next_start(tmp_path, store):
+async def test_an_answer_that_the_sessions_do_not_know_is_taken_in_at_the_next_start(
+    tmp_path, store
+):
     session, asked = await begin_session(store, "hello")
     said = answer(parent=asked, state=AnswerState.STREAMING)
     await store.begin_answer(session.session_id, said, has_prompt=False)
@@ -139,7 +149,11 @@ async def test_an_answer_that_the_sessions_do_not_know_is_taken_in_at_the_next_s
             AnswerState.INTERRUPTED,
             (ReasoningPart(text="hm"), TextPart(text="so far")),
         )
-        assert (kept.parent_id, kept.model, kept.created_at) == (said.parent_id, said.model, said.created_at)
+        assert (kept.parent_id, kept.model, kept.created_at) == (
+            said.parent_id,
+            said.model,
+            said.created_at,
+        )
         assert [hit.message_id for hit in await other.search("far")] == [said.message_id]
     assert left(tmp_path) == []
 
@@ -156,7 +170,9 @@ async def test_without_room_to_save_a_killed_answer_its_session_is_opened_all_th
     assert (kept.state, kept.text) == (AnswerState.INTERRUPTED, "so far")
 
 
-async def test_an_answer_outlives_the_sessions_that_were_removed_while_it_came(tmp_path, store, running):
+async def test_an_answer_outlives_the_sessions_that_were_removed_while_it_came(
+    tmp_path, store, running
+):
     session, asked, said = running
     await store.add_pieces(said.message_id, [("text", "so ")])
     shutil.rmtree(tmp_path / "lmchat")
@@ -249,7 +265,14 @@ def test_what_is_kept_of_an_answer_is_what_came_of_it(tmp_path_factory, events, 
 
 @pytest.mark.parametrize(
     "kind",
-    ["tool_call", "tool_call x id", "tool_call -1 id", "tool_call 1 else", f"tool_call {'1' * 5000} id", ""],
+    [
+        "tool_call",
+        "tool_call x id",
+        "tool_call -1 id",
+        "tool_call 1 else",
+        f"tool_call {'1' * 5000} id",
+        "",
+    ],
 )
 def test_a_word_that_names_no_piece_of_a_call_is_told_as_that(kind):
     assert not any(isinstance(part, ToolCallPart) for part in parts_of([(kind, "x")]))
@@ -273,11 +296,14 @@ async def test_calls_of_a_killed_process_are_there_and_the_answer_is_interrupted
 
 
 @pytest.mark.parametrize("lost", ["nothing", "rows", "files"])
-async def test_tool_calls_are_recovered_in_their_order_from_rows_or_files_alone(tmp_path, store, lost):
+async def test_tool_calls_are_recovered_in_their_order_from_rows_or_files_alone(
+    tmp_path, store, lost
+):
     session, asked = await begin_session(store, "Read my notes.")
     said = replace(answer("I read them.", parent=asked), state=AnswerState.STREAMING)
     first = replace(
-        tool_message(None, parent=said, state=AnswerState.STREAMING), created_at=START + timedelta(seconds=1)
+        tool_message(None, parent=said, state=AnswerState.STREAMING),
+        created_at=START + timedelta(seconds=1),
     )
     second = replace(
         tool_message(None, parent=first, arguments="{broken", state=AnswerState.STREAMING),
@@ -294,7 +320,9 @@ async def test_tool_calls_are_recovered_in_their_order_from_rows_or_files_alone(
     wanted = [(one.message_id, one.role, one.parent_id, one.parts) for one in (first, second)]
     assert [(one.message_id, one.role, one.parent_id, one.parts) for one in kept[1:]] == wanted
     assert {one.state for one in kept[1:]} == {AnswerState.INTERRUPTED}
-    assert {one.failure.message for one in kept[1:]} == {"lmchat ended before this tool call had a result."}
+    assert {one.failure.message for one in kept[1:]} == {
+        "lmchat ended before this tool call had a result."
+    }
     assert {one.failure.hint for one in kept[1:]} == {"Press r to run it again."}
     assert left(tmp_path) == []
 
@@ -313,7 +341,9 @@ REST = (
         b'{"session_id": "s", ' + REST.replace(b"2026", b"0001"),
     ],
 )
-async def test_a_damaged_file_of_an_answer_keeps_no_session_from_being_opened(tmp_path, store, content):
+async def test_a_damaged_file_of_an_answer_keeps_no_session_from_being_opened(
+    tmp_path, store, content
+):
     session, _ = await begin_session(store, "hello")
     answer_path(tmp_path / "lmchat" / "sessions.db", "abc").write_bytes(content)
     assert await last_on_disk(tmp_path, session) == (AnswerState.COMPLETE, "hello")
@@ -325,7 +355,10 @@ async def test_what_stands_in_the_place_of_an_answer_file_is_neither_written_nor
 ):
     session = header()
     said = answer(parent=await say(store, session, "hello"), state=AnswerState.STREAMING)
-    path, elsewhere = answer_path(tmp_path / "lmchat" / "sessions.db", said.message_id), tmp_path / "precious"
+    path, elsewhere = (
+        answer_path(tmp_path / "lmchat" / "sessions.db", said.message_id),
+        tmp_path / "precious",
+    )
     if planted == "pipe":
         os.mkfifo(path)
     elif planted == "open to all":
@@ -341,10 +374,14 @@ async def test_what_stands_in_the_place_of_an_answer_file_is_neither_written_nor
     assert path.is_file()
     assert not path.is_symlink()
     assert read_answer(path)[1] == [("text", "hi")]
-    assert (elsewhere.read_text() if elsewhere.exists() else "") == ("precious" if planted == "link" else "")
+    assert (elsewhere.read_text() if elsewhere.exists() else "") == (
+        "precious" if planted == "link" else ""
+    )
 
 
-async def test_an_answer_whose_file_cannot_be_read_gets_its_text_once_it_can(tmp_path, store, running):
+async def test_an_answer_whose_file_cannot_be_read_gets_its_text_once_it_can(
+    tmp_path, store, running
+):
     session, _, said = running
     await store.add_pieces(said.message_id, [("text", "precious")])
     path = answer_path(tmp_path / "lmchat" / "sessions.db", said.message_id)

@@ -16,7 +16,12 @@ from tests.support.chats import header, prompt, store_at
 DATA = b"\x89PNG\r\n\x1a\n garden"
 DIGEST = sha256(DATA).hexdigest()
 PART = FilePart(
-    name="garden \ud800.png", media_type="image/png", digest=DIGEST, size=len(DATA), width=8, height=6
+    name="garden \ud800.png",
+    media_type="image/png",
+    digest=DIGEST,
+    size=len(DATA),
+    width=8,
+    height=6,
 )
 
 

@@ -209,7 +209,9 @@ def test_the_first_keyring_of_this_system_that_works_is_taken_and_no_other_is_lo
             raise RuntimeError("there is none")
         return ring
 
-    core = SimpleNamespace(load_env=lambda: None, load_config=lambda: None, load_keyring=load_keyring)
+    core = SimpleNamespace(
+        load_env=lambda: None, load_config=lambda: None, load_keyring=load_keyring
+    )
     monkeypatch.setitem(sys.modules, "keyring.core", core)
     monkeypatch.setattr(sys, "platform", platform)
     monkeypatch.setenv("XDG_CURRENT_DESKTOP", desktop)

@@ -11,11 +11,15 @@ from tests.support.faults import no_root, open_folder
 
 
 def paths_in(folder: Path) -> Paths:
-    return Paths(config_dir=folder / "config", cache_dir=folder / "cache", state_dir=folder / "state")
+    return Paths(
+        config_dir=folder / "config", cache_dir=folder / "cache", state_dir=folder / "state"
+    )
 
 
 def rows(paths: Paths, mode: int | None = None) -> dict[str, Finding]:
-    return {row.check: row for row in files_findings(paths, mode or mode_of(paths.credentials_file))}
+    return {
+        row.check: row for row in files_findings(paths, mode or mode_of(paths.credentials_file))
+    }
 
 
 def keys(paths: Paths, mode: int) -> Path:

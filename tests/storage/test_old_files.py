@@ -33,7 +33,11 @@ async def test_the_sessions_are_listed_as_they_were(old):
     assert await old.open() == ""
     listed = await old.list_sessions()
     assert listed[0].title == "Locks in C++"
-    assert (listed[0].tags, listed[0].is_pinned, listed[0].message_count) == (("code", "c++"), True, 8)
+    assert (listed[0].tags, listed[0].is_pinned, listed[0].message_count) == (
+        ("code", "c++"),
+        True,
+        8,
+    )
     assert {one.title for one in listed} >= {"What weighs a zeppelin?", "Tell me a long story"}
     assert [one.title for one in listed if one.is_archived] == ["Old news about trains"]
     assert [one.parent_id for one in listed if one.parent_id] == ["plain0000001"]

@@ -19,7 +19,16 @@ from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState, FilePart, ReasoningPart
 from lmchat.errors import SessionNotFound
-from tests.support.chats import answer, begin_session, chat_with_tools, header, prompt, reply, say, store_at
+from tests.support.chats import (
+    answer,
+    begin_session,
+    chat_with_tools,
+    header,
+    prompt,
+    reply,
+    say,
+    store_at,
+)
 from tests.support.programs import until
 
 _LETTERS = re.compile(rb"(?:\xe1[\x88\x89][\x80-\xbf])+")  # Ethiopic, in UTF-8
@@ -30,7 +39,9 @@ def secret(seed: int, words: int = 30) -> str:
     """Return words of Ethiopic letters."""
     numbers = random.Random(seed)  # noqa: S311 - repeats
     letters = [chr(0x1200 + number) for number in range(0x70)]
-    return " ".join("".join(numbers.choices(letters, k=numbers.randrange(3, 12))) for _ in range(words))
+    return " ".join(
+        "".join(numbers.choices(letters, k=numbers.randrange(3, 12))) for _ in range(words)
+    )
 
 
 def left(folder):
@@ -173,7 +184,9 @@ async def pass_days(tmp_path, store, clock, days):
 
 @pytest.mark.usefixtures("connections")
 @pytest.mark.parametrize(("days", "is_left"), [(29, True), (31, False)])
-async def test_the_trash_expires_after_30_days_with_every_byte(tmp_path, store, clock, days, is_left):
+async def test_the_trash_expires_after_30_days_with_every_byte(
+    tmp_path, store, clock, days, is_left
+):
     await write_others(store)
     session, _ = await write_secrets(store, 1)
     await store.update_session(session.session_id, {"deleted_at": clock()})
@@ -206,7 +219,9 @@ async def test_a_branch_expires_though_another_window_goes_on_beside_it(
 
 @pytest.mark.usefixtures("connections")
 @pytest.mark.parametrize(("days", "is_left"), [(29, True), (31, False)])
-async def test_a_deleted_message_expires_after_30_days_with_its_branch(tmp_path, store, clock, days, is_left):
+async def test_a_deleted_message_expires_after_30_days_with_its_branch(
+    tmp_path, store, clock, days, is_left
+):
     session, asked = await begin_session(store, "Which vegetables?")
     said = await reply(store, session, "Lettuce.", asked)
     data = secret(1).encode()

@@ -28,7 +28,8 @@ def test_the_first_start_remembers_nothing_and_warns_of_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"not [ toml", b"\xff\xfe", b"a = 1\na = 2", b"theme = 7", b"recent = 7", b"recent = [{}]"]
+    "content",
+    [b"not [ toml", b"\xff\xfe", b"a = 1\na = 2", b"theme = 7", b"recent = 7", b"recent = [{}]"],
 )
 def test_a_broken_file_is_told_and_the_defaults_hold(tmp_path, content):
     path = tmp_path / "state.toml"
@@ -46,13 +47,17 @@ def test_what_a_newer_lmchat_remembers_costs_nothing(tmp_path):
 
 def test_a_path_that_cannot_be_read_is_told(tmp_path):
     (tmp_path / "file").write_text("")
-    assert state.load(tmp_path / "file" / "state.toml")[1].startswith("state.toml could not be read")
+    assert state.load(tmp_path / "file" / "state.toml")[1].startswith(
+        "state.toml could not be read"
+    )
     assert state.load(tmp_path)[1]
 
 
 def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreUnavailable, match=r"/state.toml cannot be used: a part of its path is a file"):
+    with pytest.raises(
+        StoreUnavailable, match=r"/state.toml cannot be used: a part of its path is a file"
+    ):
         state.save(tmp_path / "file" / "state.toml", Remembered())
 
 

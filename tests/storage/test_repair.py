@@ -15,7 +15,17 @@ from lmchat.storage.repair import remove_old_copies
 from lmchat.storage.schema import copy_database
 from lmchat.storage.store import SqliteStore
 from tests.storage.test_store_disk import no_room
-from tests.support.chats import Clock, answer, begin_session, faults_in, fill, header, reply, say, store_at
+from tests.support.chats import (
+    Clock,
+    answer,
+    begin_session,
+    faults_in,
+    fill,
+    header,
+    reply,
+    say,
+    store_at,
+)
 
 
 def copies(tmp_path):
@@ -25,7 +35,9 @@ def copies(tmp_path):
 def spoil(path, table):
     """Overwrite what lies below the root of a table, on the disk only."""
     with closing(sqlite3.connect(path)) as raw:
-        (root,) = raw.execute("select rootpage from sqlite_master where name = ?", (table,)).fetchone()
+        (root,) = raw.execute(
+            "select rootpage from sqlite_master where name = ?", (table,)
+        ).fetchone()
         (size,) = raw.execute("pragma page_size").fetchone()
     data = bytearray(path.read_bytes())
     first = (root - 1) * size
@@ -78,7 +90,9 @@ async def test_damage_that_nothing_has_met_yet_is_mended_and_told(tmp_path, cloc
     await store.aclose()
 
 
-async def test_an_answer_that_was_written_again_after_the_copy_has_its_new_text_once(tmp_path, clock):
+async def test_an_answer_that_was_written_again_after_the_copy_has_its_new_text_once(
+    tmp_path, clock
+):
     async with aclosing(store_at(tmp_path, clock)) as store:
         session, asked = await begin_session(store, "hello")
         said = await reply(store, session, "old text", asked)
@@ -133,7 +147,12 @@ LONG_AGO_S = 1_000_000_000
 
 
 @pytest.mark.parametrize(
-    "name", ["sessions.db.format-1", ".sessions.db.format-1.0a1b2c3d", ".sessions.db.backup-2026-11-20.0a1b"]
+    "name",
+    [
+        "sessions.db.format-1",
+        ".sessions.db.format-1.0a1b2c3d",
+        ".sessions.db.backup-2026-11-20.0a1b",
+    ],
 )
 def test_an_old_copy_goes_also_where_a_kill_left_half_of_it(tmp_path, name):
     old, fresh = tmp_path / name, tmp_path / f"{name}-journal"
@@ -162,7 +181,11 @@ SAID = "Xylophonschlegel"  # with a capital: the indexes hold words without, and
 
 
 def files_with(folder, word):
-    return [path.name for path in sorted((folder / "lmchat").iterdir()) if word.encode() in path.read_bytes()]
+    return [
+        path.name
+        for path in sorted((folder / "lmchat").iterdir())
+        if word.encode() in path.read_bytes()
+    ]
 
 
 async def test_no_file_holds_the_texts_of_a_purged_session_while_lmchat_still_runs(tmp_path, store):

@@ -19,7 +19,9 @@ async def talks(store):
         session = header(title, moment=moment)
         asked = replace(prompt(f"needle {month}"), created_at=moment)
         await store.append(session, asked)
-        said = replace(answer(f"needle {month}\n```py\nx\n```", parent=asked), created_at=moment, model=model)
+        said = replace(
+            answer(f"needle {month}\n```py\nx\n```", parent=asked), created_at=moment, model=model
+        )
         await store.finish(session.session_id, said)
 
 
@@ -89,5 +91,7 @@ async def test_titles_narrow_a_search_whether_many_or_few_sessions_have_them(sto
         assert [hit.title for hit in await store.search(query, limit=3)] == newest[:3], query
     for query in ("title:shade title:7", "needle title:shade title:7", 'title:"shade 7" eedle'):
         found = [hit.title for hit in await store.search(query, limit=1000)]
-        assert found == [title for title in newest if "7" in title and ("title:7" in query or "e 7" in title)]
+        assert found == [
+            title for title in newest if "7" in title and ("title:7" in query or "e 7" in title)
+        ]
     assert await store.search("needle title:sun") == await store.search("title:sun") == ()

@@ -94,7 +94,10 @@ async def test_what_stands_nowhere_is_not_found_whatever_is_indexed(found):
 async def test_whole_words_come_before_parts_of_words(store):
     session, whole = await begin_session(store, "an art of gardening")
     part = await say(store, session, "we go to a party")
-    assert [hit.message_id for hit in await store.search("art")] == [whole.message_id, part.message_id]
+    assert [hit.message_id for hit in await store.search("art")] == [
+        whole.message_id,
+        part.message_id,
+    ]
     assert [hit.message_id for hit in await store.search("art", limit=1)] == [whole.message_id]
 
 
@@ -140,7 +143,11 @@ async def test_an_answer_that_arrives_is_found_also_from_another_window(tmp_path
     await store.add_pieces(said.message_id, [("reasoning", "Hm, a riddle"), ("text", "The ans")])
     await store.add_pieces(said.message_id, [("text", "wer is 42")])
     async with aclosing(store_at(tmp_path)) as other:
-        for query, kind in (("answer is", "text"), ("iddle", "reasoning"), ("42 role:assistant", "text")):
+        for query, kind in (
+            ("answer is", "text"),
+            ("iddle", "reasoning"),
+            ("42 role:assistant", "text"),
+        ):
             (hit,) = await other.search(query)
             assert (hit.message_id, hit.kind) == (said.message_id, kind)
         assert await other.search("42 role:you") == ()
@@ -155,14 +162,18 @@ async def test_no_word_of_what_was_removed_for_good_is_left_in_the_index(store, 
     assert await store.search("heimwo") == ()
     assert len(await store.search("deswor")) == 1
     with closing(sqlite3.connect(path)) as raw:
-        assert raw.execute("select count(*) from trigrams where trigrams match 'hei'").fetchone() == (0,)
+        assert raw.execute(
+            "select count(*) from trigrams where trigrams match 'hei'"
+        ).fetchone() == (0,)
         raw.execute("insert into trigrams (trigrams) values ('integrity-check')")
         assert raw.execute("pragma integrity_check").fetchone() == ("ok",)
 
 
 _ODD = st.text(
     alphabet=st.one_of(
-        st.characters(), st.sampled_from('"*:()^-+{}%_\\ \t\n\0漢字🙂éßAİ\ud800'), st.sampled_from("abc")
+        st.characters(),
+        st.sampled_from('"*:()^-+{}%_\\ \t\n\0漢字🙂éßAİ\ud800'),
+        st.sampled_from("abc"),
     ),
     max_size=12,
 )
@@ -180,7 +191,9 @@ def big(tmp_path_factory):
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(before=_ODD, inside=_ODD, after=_ODD, is_indexed=st.booleans())
 def test_whatever_stands_in_a_text_is_found_and_nothing_is_a_syntax_error(
     big, before, inside, after, is_indexed
@@ -196,7 +209,9 @@ def test_whatever_stands_in_a_text_is_found_and_nothing_is_a_syntax_error(
             (stored(before + inside + after),),
         )
         if is_indexed:
-            searching.index_message(big, big.execute("select max(number) from messages").fetchone()[0])
+            searching.index_message(
+                big, big.execute("select max(number) from messages").fetchone()[0]
+            )
         hits = search(big, inside, 5)
         terms = parse(inside)
         is_plain = fold(before + inside + after) == fold(before) + fold(inside) + fold(after)
@@ -228,10 +243,14 @@ def test_after_any_changes_the_index_finds_what_looking_through_finds(tmp_path_f
                     purge_sessions(connection, [session.session_id])
                     texts.pop(message.message_id, None)
                 case _:
-                    said = texts[message.message_id] = words[number if name == "say" else number - 1]
+                    said = texts[message.message_id] = words[
+                        number if name == "say" else number - 1
+                    ]
                     write.put_session(connection, session)
                     write.put_whole(
-                        connection, session.session_id, replace(message, parts=(TextPart(text=said),))
+                        connection,
+                        session.session_id,
+                        replace(message, parts=(TextPart(text=said),)),
                     )
             for query in ("bau", "bergarten", "au", "字", "c++"):
                 found = {hit.message_id for hit in search(connection, query, 50)}
@@ -262,7 +281,9 @@ async def test_an_old_file_is_searched_whole_at_once_and_indexed_in_batches(old,
     left, index_batch = [2 * MANY], searching.index_batch
 
     def counted(connection):
-        left.append(connection.execute("select count(*) from messages where is_indexed = 0").fetchone()[0])
+        left.append(
+            connection.execute("select count(*) from messages where is_indexed = 0").fetchone()[0]
+        )
         return index_batch(connection)
 
     monkeypatch.setattr(searching, "index_batch", counted)

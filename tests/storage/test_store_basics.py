@@ -8,7 +8,14 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.message import AnswerState, Failure, ReasoningPart, Receipt, TextPart, ToolCallPart
+from lmchat.domain.message import (
+    AnswerState,
+    Failure,
+    ReasoningPart,
+    Receipt,
+    TextPart,
+    ToolCallPart,
+)
 from lmchat.domain.telemetry import LedgerRow, Metrics
 from lmchat.errors import SessionNotFound, StoreUnavailable, WrongUse
 from tests.support.chats import answer, begin_session, header, prompt, reply, say, store_at
@@ -29,9 +36,13 @@ async def test_what_was_said_is_there_after_reopening_to_the_last_character(tmp_
         said,
         model="m\x1b[31m",
         failure=Failure(kind="offline", message=HOSTILE, hint="h", details="d", failure_id="ab12"),
-        receipt=Receipt(ttft_ms=1.5, tokens_per_second=42.0, completion_tokens=7, finish_reason="length"),
+        receipt=Receipt(
+            ttft_ms=1.5, tokens_per_second=42.0, completion_tokens=7, finish_reason="length"
+        ),
     )
-    await store.begin_answer(session.session_id, replace(said, parts=(), state=AnswerState.STREAMING))
+    await store.begin_answer(
+        session.session_id, replace(said, parts=(), state=AnswerState.STREAMING)
+    )
     await store.finish(session.session_id, said)
     await store.aclose()
 
@@ -82,7 +93,9 @@ async def test_writing_a_message_twice_keeps_one(store):
 async def test_an_answer_outlives_the_removal_of_its_session_in_another_window(store):
     session, asked = await begin_session(store, "hello")
     said = answer("yes", parent=asked)
-    await store.begin_answer(session.session_id, replace(said, parts=(), state=AnswerState.STREAMING))
+    await store.begin_answer(
+        session.session_id, replace(said, parts=(), state=AnswerState.STREAMING)
+    )
     await store.add_pieces(said.message_id, [("text", "y")])
     await store.purge(session.session_id)
     await store.add_pieces(said.message_id, [("text", "e")])
@@ -199,9 +212,15 @@ async def test_the_ledger_gives_figures_back_and_the_median_speed(store):
 
 async def test_counters_of_two_processes_add_up(tmp_path, store):
     async with aclosing(store_at(tmp_path)) as other:
-        await store.metrics.add(Metrics(total_requests=3, successful_requests=2, total_response_ms=10.5))
-        total = await other.metrics.add(Metrics(total_requests=1, total_response_ms=1.0, cache_hits=4))
-        assert total == Metrics(total_requests=4, successful_requests=2, total_response_ms=11.5, cache_hits=4)
+        await store.metrics.add(
+            Metrics(total_requests=3, successful_requests=2, total_response_ms=10.5)
+        )
+        total = await other.metrics.add(
+            Metrics(total_requests=1, total_response_ms=1.0, cache_hits=4)
+        )
+        assert total == Metrics(
+            total_requests=4, successful_requests=2, total_response_ms=11.5, cache_hits=4
+        )
         assert await store.metrics.load() == total
         await other.metrics.reset()
         assert await store.metrics.load() == Metrics()
@@ -219,7 +238,9 @@ async def test_a_store_that_is_closed_says_so_and_closing_twice_is_fine(store):
 async def test_a_write_is_done_although_its_caller_was_cancelled(store):
     session = header()
     await store.open()
-    writes = [asyncio.create_task(store.append(session, prompt(f"p{index}"))) for index in range(20)]
+    writes = [
+        asyncio.create_task(store.append(session, prompt(f"p{index}"))) for index in range(20)
+    ]
     await asyncio.sleep(0)
     for task in writes:
         task.cancel()

@@ -30,7 +30,9 @@ def rows(path: Path) -> dict[str, Finding]:
     return {row.check: row for row in (*store_findings(path), *whole_findings(path))}
 
 
-async def test_a_good_file_is_told_with_its_figures_and_left_as_it_is_also_where_it_is_open(tmp_path):
+async def test_a_good_file_is_told_with_its_figures_and_left_as_it_is_also_where_it_is_open(
+    tmp_path,
+):
     path = await filled(tmp_path / "sessions.db")
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     found = rows(path)
@@ -71,7 +73,9 @@ async def test_damage_in_the_middle_is_found_and_left_as_it_is(tmp_path):
     assert path.read_bytes() == data
 
 
-@pytest.mark.parametrize("text", [b"this is no database " * 300, b"SQLite format 3\x00" + b"\x00" * 5000])
+@pytest.mark.parametrize(
+    "text", [b"this is no database " * 300, b"SQLite format 3\x00" + b"\x00" * 5000]
+)
 def test_what_is_no_database_is_a_fault(tmp_path, text):
     path = tmp_path / "sessions.db"
     path.write_bytes(text)

@@ -25,7 +25,9 @@ ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def streaming(path: Path, session_id: str, *, kind: str = "text") -> Iterator[subprocess.Popen[str]]:
+def streaming(
+    path: Path, session_id: str, *, kind: str = "text"
+) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "tests.support.chats", "stream", str(path), session_id, kind]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)  # noqa: S603 - ours
     try:
@@ -108,7 +110,9 @@ async def run_child(path: Path, *arguments: str) -> str:
     return out.decode() + errors.decode()
 
 
-async def test_two_processes_that_begin_the_file_at_once_and_talk_in_one_session_lose_nothing(tmp_path):
+async def test_two_processes_that_begin_the_file_at_once_and_talk_in_one_session_lose_nothing(
+    tmp_path,
+):
     path, session_id, turns = tmp_path / "sessions.db", new_id(), 25
     outputs = await asyncio.gather(
         run_child(path, session_id, "A", str(turns)),
@@ -125,7 +129,9 @@ async def test_two_processes_that_begin_the_file_at_once_and_talk_in_one_session
     assert {found.message_count for found in sessions} == {4 * turns, 2 * turns}
 
 
-async def test_what_this_process_looks_at_leaves_its_locks_so_that_no_other_removes_the_log(tmp_path, store):
+async def test_what_this_process_looks_at_leaves_its_locks_so_that_no_other_removes_the_log(
+    tmp_path, store
+):
     session, path = header(), tmp_path / "lmchat" / "sessions.db"
     first = await say(store, session, "needle one")
     await store.search("needle")
@@ -139,7 +145,10 @@ async def test_what_this_process_looks_at_leaves_its_locks_so_that_no_other_remo
     second = await say(store, session, "needle two", first)
     assert await run_child(path, new_id(), "B", "1") == "done\n"
     fresh = SqliteStore(path)
-    assert [hit.message_id for hit in await fresh.search("needle")] == [second.message_id, first.message_id]
+    assert [hit.message_id for hit in await fresh.search("needle")] == [
+        second.message_id,
+        first.message_id,
+    ]
     assert len(await store.list_sessions()) == 3
     await fresh.aclose()
 

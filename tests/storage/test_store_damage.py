@@ -77,7 +77,9 @@ def holes(content, dice):
     ("damage", "has_copy", "least"),
     [(cut, False, 200), (holes, False, 150), (cut, True, 300), (holes, True, 300)],
 )
-async def test_what_can_be_read_of_a_damaged_file_or_its_copy_is_saved(tmp_path, damage, has_copy, least):
+async def test_what_can_be_read_of_a_damaged_file_or_its_copy_is_saved(
+    tmp_path, damage, has_copy, least
+):
     async with aclosing(store_at(tmp_path)) as store:
         await fill(store, 150, words=100)
         if has_copy:
@@ -92,7 +94,9 @@ async def test_what_can_be_read_of_a_damaged_file_or_its_copy_is_saved(tmp_path,
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_a_file_with_random_bytes_in_it_still_opens_and_takes_new_messages(damaged, path, seed):
+async def test_a_file_with_random_bytes_in_it_still_opens_and_takes_new_messages(
+    damaged, path, seed
+):
     dice = random.Random(seed)  # noqa: S311 - repeats
     content = bytearray(path.read_bytes())
     for _ in range(dice.choice([1, 5, 40])):
@@ -214,8 +218,12 @@ async def test_damage_that_shows_at_once_is_told_at_the_start(tmp_path, damage):
         assert len(await store.list_sessions()) == 20
 
 
-@pytest.mark.parametrize("damage", ["owner = x'ff40ff'", "created_at = '0001-01-01T00:00:00+14:00'"])
-async def test_a_damaged_answer_that_streams_keeps_no_session_from_being_opened(damaged, path, damage):
+@pytest.mark.parametrize(
+    "damage", ["owner = x'ff40ff'", "created_at = '0001-01-01T00:00:00+14:00'"]
+)
+async def test_a_damaged_answer_that_streams_keeps_no_session_from_being_opened(
+    damaged, path, damage
+):
     change(path, f"update messages set state = 'streaming', {damage} where number = 2")  # noqa: S608 - a test
     messages = await talk(damaged, 0)
     assert messages[0].text == "prompt 0"

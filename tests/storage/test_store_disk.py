@@ -20,7 +20,9 @@ from tests.support.faults import no_room, no_root, open_folder
 async def test_a_full_disk_is_one_clear_error_and_writing_works_again_with_room(store):
     session, asked = await begin_session(store, "before")
     said = answer("answer " * 20_000, parent=asked)
-    await store.begin_answer(session.session_id, replace(said, parts=(), state=AnswerState.STREAMING))
+    await store.begin_answer(
+        session.session_id, replace(said, parts=(), state=AnswerState.STREAMING)
+    )
     with no_room():
         for write in (
             store.finish(session.session_id, said),
@@ -33,7 +35,9 @@ async def test_a_full_disk_is_one_clear_error_and_writing_works_again_with_room(
             ) as caught:
                 await write
             assert "Free some" in caught.value.hint
-        assert [message.text for message in (await store.open_session(session.session_id)).messages] == [
+        assert [
+            message.text for message in (await store.open_session(session.session_id)).messages
+        ] == [
             "before",
             "",
         ]
@@ -148,11 +152,15 @@ async def test_a_file_that_is_replaced_while_running_is_read_afresh(tmp_path, st
     assert [found.title for found in await store.list_sessions()] == ["from elsewhere"]
 
 
-async def test_a_file_that_another_program_keeps_locked_is_waited_for_then_told(tmp_path, monkeypatch):
+async def test_a_file_that_another_program_keeps_locked_is_waited_for_then_told(
+    tmp_path, monkeypatch
+):
     monkeypatch.setattr(connections, "BUSY_S", 0.2)
     async with aclosing(store_at(tmp_path)) as store:
         session, first = await begin_session(store, "hello")
-        with closing(sqlite3.connect(tmp_path / "lmchat" / "sessions.db", isolation_level=None)) as other:
+        with closing(
+            sqlite3.connect(tmp_path / "lmchat" / "sessions.db", isolation_level=None)
+        ) as other:
             other.execute("begin exclusive")
             with pytest.raises(StoreUnavailable, match="another program has locked it"):
                 await say(store, session, "blocked", first)
@@ -177,7 +185,10 @@ async def test_where_wal_cannot_work_a_journal_does(tmp_path, monkeypatch):
 async def test_the_event_loop_goes_on_while_the_disk_is_busy(store):
     is_free = threading.Event()
     busy = asyncio.create_task(store._database.read(lambda _: is_free.wait(10)))
-    waiting = [asyncio.create_task(store.list_sessions()), asyncio.create_task(say(store, header(), "hello"))]
+    waiting = [
+        asyncio.create_task(store.list_sessions()),
+        asyncio.create_task(say(store, header(), "hello")),
+    ]
     for _ in range(100):
         await asyncio.sleep(0)  # would never come back if anything of this ran on the loop
     assert not any(task.done() for task in (busy, *waiting))
@@ -188,6 +199,8 @@ async def test_the_event_loop_goes_on_while_the_disk_is_busy(store):
 
 async def test_a_write_that_cannot_be_understood_is_no_damage(store):
     with pytest.raises(StoreUnavailable):
-        await store._database.write(lambda connection: connection.execute("insert into sessions values (1)"))
+        await store._database.write(
+            lambda connection: connection.execute("insert into sessions values (1)")
+        )
     assert store.notice == ""
     assert await store.list_sessions() == ()

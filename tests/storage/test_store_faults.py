@@ -87,7 +87,9 @@ async def statements(folder, faults):
     return faults.count
 
 
-@pytest.mark.parametrize("name", ["SQLITE_IOERR_WRITE", "SQLITE_FULL", "SQLITE_BUSY", "SQLITE_IOERR_READ"])
+@pytest.mark.parametrize(
+    "name", ["SQLITE_IOERR_WRITE", "SQLITE_FULL", "SQLITE_BUSY", "SQLITE_IOERR_READ"]
+)
 async def test_an_error_at_any_statement_costs_nothing(tmp_path, faults, caplog, name):
     faults.name = name
     total = await statements(tmp_path / "none", faults)
@@ -103,7 +105,9 @@ async def test_an_error_at_any_statement_costs_nothing(tmp_path, faults, caplog,
     assert "the store failed" in caplog.text
 
 
-async def test_where_every_statement_fails_from_some_moment_what_was_written_is_whole(tmp_path, faults):
+async def test_where_every_statement_fails_from_some_moment_what_was_written_is_whole(
+    tmp_path, faults
+):
     total = await statements(tmp_path / "none", faults)
 
     def meet(statement):

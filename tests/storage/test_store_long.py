@@ -49,7 +49,9 @@ async def test_versions_are_counted_on_every_piece_as_in_the_tree(store):
             ("two", 1, 1),
             ("last", 1, 1),
         ]
-    tree = {one.message_id: (one.version, one.versions) for one in await store.tree(session.session_id)}
+    tree = {
+        one.message_id: (one.version, one.versions) for one in await store.tree(session.session_id)
+    }
     assert all(tree[one.message_id] == (one.version, one.versions) for one in path)
 
 

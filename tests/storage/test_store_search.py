@@ -19,7 +19,9 @@ from tests.support.chats import answer, begin_session, header, reply, say, store
 
 @pytest.fixture
 async def session(store):
-    session, asked = await begin_session(store, "Which végétables grow in SHADE? Cafés, naïve ones.")
+    session, asked = await begin_session(
+        store, "Which végétables grow in SHADE? Cafés, naïve ones."
+    )
     await reply(
         store,
         session,
@@ -94,7 +96,9 @@ async def test_a_text_that_was_written_anew_is_found_by_its_new_words_only(store
     assert marked(await store.search("before")) == ["before"]
 
 
-async def test_a_search_that_is_cancelled_ends_and_the_next_one_is_served(store, session, monkeypatch):
+async def test_a_search_that_is_cancelled_ends_and_the_next_one_is_served(
+    store, session, monkeypatch
+):
     begun, plain = threading.Event(), searching.search
 
     def endless(connection, query, limit):
@@ -121,7 +125,9 @@ async def test_a_search_alone_leaves_no_log_behind(tmp_path, store, session):
 
 
 @pytest.mark.parametrize("comes_first", ["a search", "a prompt"])
-async def test_a_damaged_index_costs_no_message_and_mends_itself(tmp_path, store, session, comes_first):
+async def test_a_damaged_index_costs_no_message_and_mends_itself(
+    tmp_path, store, session, comes_first
+):
     await store.aclose()
     with sqlite3.connect(tmp_path / "lmchat" / "sessions.db") as raw:
         raw.execute("update trigrams_data set block = x'00112233445566778899'")
@@ -151,7 +157,13 @@ async def talk(store):
     "text",
     [
         *("a" * 60_000, "%" * 60_000, "wor " * 20_000, '"a ' * 5_000, "title:" + "t" * 60_000),
-        *("(" * 60_000, "ﷺ" * 60_000, "role:you " * 2_000, "title:b " * 2_000, "after:2020-01-01 " * 2_000),
+        *(
+            "(" * 60_000,
+            "ﷺ" * 60_000,
+            "role:you " * 2_000,
+            "title:b " * 2_000,
+            "after:2020-01-01 " * 2_000,
+        ),
     ],
     ids=lambda text: f"{text[:8]}…",
 )

@@ -37,7 +37,13 @@ async def test_a_new_version_is_shown_and_the_old_one_stays(store, talk):
     assert texts(session) == ["q1", "a1 again"]
     assert versions(session) == [(1, 1), (2, 2)]
     assert session.header.message_count == 5
-    assert [message.text for message in await store.tree(session_id)] == ["q1", "a1", "q2", "a2", "a1 again"]
+    assert [message.text for message in await store.tree(session_id)] == [
+        "q1",
+        "a1",
+        "q2",
+        "a2",
+        "a1 again",
+    ]
 
 
 async def test_choosing_a_version_shows_the_newest_path_through_it(store, talk):
@@ -107,7 +113,9 @@ async def test_a_fork_is_a_session_of_its_own(store, talk):
     assert texts(fork) == ["q1", "a1", "q2"]
     assert fork.header.parent_id == session_id
     assert fork.header.title == "q1"
-    assert {message.message_id for message in fork.messages}.isdisjoint({asked.message_id, first.message_id})
+    assert {message.message_id for message in fork.messages}.isdisjoint(
+        {asked.message_id, first.message_id}
+    )
     assert fork == await store.open_session(fork.header.session_id)
     await store.purge(session_id)
     assert texts(await store.open_session(fork.header.session_id)) == ["q1", "a1", "q2"]
@@ -139,7 +147,9 @@ async def called(store):
     return session.session_id, asking, ran, said
 
 
-async def test_a_tool_call_is_a_message_of_the_tree_and_another_run_its_second_version(store, called):
+async def test_a_tool_call_is_a_message_of_the_tree_and_another_run_its_second_version(
+    store, called
+):
     session_id, asking, ran, said = called
     assert (await store.open_session(session_id)).messages[1:] == (asking, ran, said)
     again = tool_message("No such file.", parent=asking, state=AnswerState.FAILED)
@@ -161,11 +171,15 @@ async def test_a_fork_keeps_tool_calls_and_ends_the_one_that_runs(store, called)
     assert copy.failure.message == "The session was forked before this tool call had a result."
 
 
-async def test_tool_calls_are_deleted_restored_and_purged_like_other_messages(tmp_path, store, called):
+async def test_tool_calls_are_deleted_restored_and_purged_like_other_messages(
+    tmp_path, store, called
+):
     session_id, asking, ran, said = called
     assert (await store.delete_message(session_id, ran.message_id)).messages[-1] == asking
     assert (await store.restore_message(session_id, ran.message_id)).messages[-1] == said
-    await store.begin_answer(session_id, tool_message(None, parent=said, state=AnswerState.STREAMING))
+    await store.begin_answer(
+        session_id, tool_message(None, parent=said, state=AnswerState.STREAMING)
+    )
     await store.purge(session_id)
     assert await store.search("notes") == ()
     assert list((tmp_path / "lmchat").glob("*-answer-*")) == []
@@ -180,7 +194,9 @@ async def test_tool_calls_are_deleted_restored_and_purged_like_other_messages(tm
         ("role:tool", "tool_result", ("", "", "Buy needles.")),
     ],
 )
-async def test_a_tool_call_is_found_once_by_its_name_arguments_and_result(store, called, query, kind, words):
+async def test_a_tool_call_is_found_once_by_its_name_arguments_and_result(
+    store, called, query, kind, words
+):
     _, _, ran, _ = called
     (hit,) = await store.search(query)
     assert (hit.message_id, hit.role, hit.kind) == (ran.message_id, "tool", kind)

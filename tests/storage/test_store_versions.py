@@ -42,7 +42,11 @@ async def test_all_that_an_earlier_version_wrote_is_there(store):
     (header,) = await store.list_sessions()
     assert (header.title, header.is_pinned) == ("Which vegetables grow in shade?", True)
     tree = await store.tree(header.session_id)
-    assert [message.text for message in tree] == ["Which vegetables grow in shade?", "Lettuce.", "Spinach"]
+    assert [message.text for message in tree] == [
+        "Which vegetables grow in shade?",
+        "Lettuce.",
+        "Spinach",
+    ]
     asked, first, second = tree
     assert (first.reasoning, first.tool_calls[0].arguments) == ("Let me think.", '{"q": 1}')
     assert (first.receipt.completion_tokens, first.version, first.versions) == (312, 1, 2)
@@ -65,7 +69,10 @@ async def test_all_that_an_earlier_version_wrote_is_there(store):
 async def test_what_people_added_to_a_session_is_there_since_version_3(store, request):
     (header,) = await store.list_sessions()
     asked, first, _ = await store.tree(header.session_id)
-    names, place = await store.branch_names(header.session_id), await store.bookmark(header.session_id)
+    names, place = (
+        await store.branch_names(header.session_id),
+        await store.bookmark(header.session_id),
+    )
     if request.node.callspec.params["store"].stem < "3":
         assert (header.tags, dict(names), place) == ((), {}, "")
     else:
@@ -83,7 +90,9 @@ async def test_an_old_file_has_the_same_tables_as_a_new_one(tmp_path, store):
     for folder in (tmp_path, tmp_path / "new"):
         with closing(sqlite3.connect(folder / "lmchat" / "sessions.db")) as raw:
             tables.append(
-                set(raw.execute("select name, sql from sqlite_master where name not like 'words_%'"))
+                set(
+                    raw.execute("select name, sql from sqlite_master where name not like 'words_%'")
+                )
             )
             assert raw.execute("pragma user_version").fetchone() == (len(MIGRATIONS),)
             assert raw.execute("pragma integrity_check").fetchone() == ("ok",)
@@ -121,7 +130,10 @@ async def test_before_its_tables_change_a_file_is_copied_as_it_was(tmp_path):
 async def test_without_room_for_the_copy_nothing_is_changed(tmp_path):
     path = old_file(tmp_path)
     async with aclosing(store_at(tmp_path)) as store:
-        with no_room(path.stat().st_size // 2), pytest.raises(StoreUnavailable, match=r"the disk .*full"):
+        with (
+            no_room(path.stat().st_size // 2),
+            pytest.raises(StoreUnavailable, match=r"the disk .*full"),
+        ):
             await store.open()
         with closing(sqlite3.connect(path)) as raw:
             assert raw.execute("pragma user_version").fetchone() == (1,)

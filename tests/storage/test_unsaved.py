@@ -16,7 +16,17 @@ from lmchat.errors import SessionNotFound, StoreUnavailable, WrongUse
 from lmchat.services.ports import ChatStore
 from lmchat.storage.store import SqliteStore
 from lmchat.storage.unsaved import UnsavedStore
-from tests.support.chats import Clock, answer, begin_session, chat, header, prompt, reply, say, store_at
+from tests.support.chats import (
+    Clock,
+    answer,
+    begin_session,
+    chat,
+    header,
+    prompt,
+    reply,
+    say,
+    store_at,
+)
 
 MARK = "zebrafinch"
 METHODS = sorted(name for name in vars(ChatStore) if not name.startswith("_"))
@@ -196,7 +206,9 @@ class Calls:
 
     async def update_session(self):
         changes = {"title": MARK, "tags": (MARK,), "is_pinned": True, "is_archived": True}
-        await self._store.update_session(self._id, changes | {"deleted_at": self._saved.header.created_at})
+        await self._store.update_session(
+            self._id, changes | {"deleted_at": self._saved.header.created_at}
+        )
 
     async def _begun(self) -> str:
         begun = replace(answer(parent=self._last, state=AnswerState.STREAMING), parts=())
@@ -217,11 +229,16 @@ async def test_no_method_changes_what_is_saved_or_writes_a_word(tmp_path, saved,
     assert (marked_files(tmp_path), rows_on_disk(tmp_path)) == ([], before)
     assert {path.name for path in (tmp_path / "lmchat").iterdir()} <= {
         "sessions.db",
-        *(f"sessions.db.backup-{path.name[-10:]}" for path in (tmp_path / "lmchat").glob("*.backup-*")),
+        *(
+            f"sessions.db.backup-{path.name[-10:]}"
+            for path in (tmp_path / "lmchat").glob("*.backup-*")
+        ),
     }
 
 
-async def test_a_copy_is_changed_in_every_way_and_the_saved_session_in_none(tmp_path, saved, unsaved):
+async def test_a_copy_is_changed_in_every_way_and_the_saved_session_in_none(
+    tmp_path, saved, unsaved
+):
     before, session_id = rows_on_disk(tmp_path), saved.header.session_id
     opened = await unsaved.open_session(session_id)
     asked = await say(unsaved, opened.header, f"And {MARK}?", opened.messages[-1])
@@ -249,7 +266,9 @@ async def test_a_copy_is_changed_in_every_way_and_the_saved_session_in_none(tmp_
     assert (marked_files(tmp_path), rows_on_disk(tmp_path)) == ([], before)
 
 
-async def test_a_copy_has_the_deleted_messages_the_names_and_the_place_of_its_session(tmp_path, saved):
+async def test_a_copy_has_the_deleted_messages_the_names_and_the_place_of_its_session(
+    tmp_path, saved
+):
     session_id, last = saved.header.session_id, saved.messages[2].message_id
     async with aclosing(store_at(tmp_path)) as store:
         await store.name_branch(session_id, saved.messages[0].message_id, "Beds")
@@ -268,7 +287,9 @@ async def test_an_answer_that_streams_elsewhere_is_copied_with_what_has_arrived(
         begun = replace(answer(parent=saved.messages[-1], state=AnswerState.STREAMING), parts=())
         await store.begin_answer(session_id, begun)
         await store.add_pieces(begun.message_id, [("text", "Dill")])
-        async with aclosing(UnsavedStore(SqliteStore(tmp_path / "lmchat" / "sessions.db"))) as unsaved:
+        async with aclosing(
+            UnsavedStore(SqliteStore(tmp_path / "lmchat" / "sessions.db"))
+        ) as unsaved:
             forked = await unsaved.fork(session_id, begun.message_id)
         last = forked.messages[-1]
         assert (last.text, last.state) == ("Dill", AnswerState.INTERRUPTED)

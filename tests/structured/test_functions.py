@@ -37,7 +37,10 @@ def test_a_signature_becomes_a_schema():
         "words": {"type": "string"},
         "at": {"type": "array", "items": {"$ref": "#/$defs/Point"}, "default": []},
         "kind": {"enum": ["file", "mail"], "default": "file"},
-        "since": {"anyOf": [{"type": "string", "format": "date"}, {"type": "null"}], "default": None},
+        "since": {
+            "anyOf": [{"type": "string", "format": "date"}, {"type": "null"}],
+            "default": None,
+        },
     }
     assert tool.schema["$defs"]["Point"]["properties"] == {"x": {"type": "integer"}}
 
@@ -49,7 +52,9 @@ async def test_arguments_are_converted_and_the_result_is_json():
     )
 
 
-@pytest.mark.parametrize("given", [{}, {"words": 1}, {"words": "a", "other": 1}, {"words": "a", "kind": "x"}])
+@pytest.mark.parametrize(
+    "given", [{}, {"words": 1}, {"words": "a", "other": 1}, {"words": "a", "kind": "x"}]
+)
 async def test_arguments_that_do_not_fit_are_refused(given):
     with pytest.raises(RequestInvalid, match="The arguments of search do not fit"):
         await FunctionTool(search).call(given)
@@ -93,5 +98,7 @@ async def test_an_end_of_iteration_is_an_error_and_no_hang():
 def test_a_function_that_cannot_be_described_is_refused_with_its_name(signature, words):
     found = {"Path": Path}
     exec(f"def one{signature}", found)  # noqa: S102 - ours
-    with pytest.raises(RequestInvalid, match=re.escape(f"The function one cannot be a tool: {words}")):
+    with pytest.raises(
+        RequestInvalid, match=re.escape(f"The function one cannot be a tool: {words}")
+    ):
         FunctionTool(found["one"])

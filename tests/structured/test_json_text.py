@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmchat.structured.json_text import MAX_CHARS, MAX_DEPTH, UnfitError, code_blocks, find_value, strict_json
+from lmchat.structured.json_text import (
+    MAX_CHARS,
+    MAX_DEPTH,
+    UnfitError,
+    code_blocks,
+    find_value,
+    strict_json,
+)
 
 
 def found(text, fits=lambda _: True):
@@ -117,9 +124,12 @@ def test_what_is_whole_before_one_that_is_cut_is_found():
 
 
 @pytest.mark.parametrize(
-    "thought", ['it is 5" long', 'he said "yes"', 'first {"a": 2}', 'a "tag" </think> {"a": 3}', "\\", '"']
+    "thought",
+    ['it is 5" long', 'he said "yes"', 'first {"a": 2}', 'a "tag" </think> {"a": 3}', "\\", '"'],
 )
-@pytest.mark.parametrize("answer", ['{"a": 1}', '\n{"a": 1}', '\nIt is {"a": 1}', '\n```\n{"a": 1}\n```'])
+@pytest.mark.parametrize(
+    "answer", ['{"a": 1}', '\n{"a": 1}', '\nIt is {"a": 1}', '\n```\n{"a": 1}\n```']
+)
 def test_what_stands_before_the_last_tag_is_no_answer(thought, answer):
     assert found(f"<think>{thought}</think>{answer}") == {"a": 1}
 

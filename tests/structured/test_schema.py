@@ -42,7 +42,10 @@ def test_a_misfit_is_told_with_its_path(value, misfit):
     ("schema", "why"),
     [
         ({"type": "strin"}, "at $.type: 'strin' is not valid under any of the given schemas"),
-        ({"properties": {"a": {"minimum": "1"}}}, "at $.properties.a.minimum: '1' is not of type 'number'"),
+        (
+            {"properties": {"a": {"minimum": "1"}}},
+            "at $.properties.a.minimum: '1' is not of type 'number'",
+        ),
         ({"pattern": "["}, "at $.pattern: '[' is not a 'regex'"),
         ({"$ref": "#/$defs/a"}, "$ref '#/$defs/a' does not exist in it"),
         ({"items": {"$ref": "a.json"}}, "$ref 'a.json' does not exist in it"),
@@ -52,7 +55,10 @@ def test_a_misfit_is_told_with_its_path(value, misfit):
         (True, "it must be a JSON object"),
         ({"default": float("nan")}, "it is not valid JSON"),
         ({"default": {1, 2}}, "it is not valid JSON"),
-        ({"description": "a" * MAX_SCHEMA_CHARS}, "it has 256019 characters, at most 256000 are allowed"),
+        (
+            {"description": "a" * MAX_SCHEMA_CHARS},
+            "it has 256019 characters, at most 256000 are allowed",
+        ),
     ],
 )
 def test_what_is_no_schema_is_refused_with_the_path(schema, why):
@@ -94,7 +100,9 @@ def test_references_within_a_schema_are_followed_in_each_draft():
     for schema in (tree, {**tree, "$schema": _DRAFT_7}, {"$defs": {"tree": tree}, **tree}):
         checked = Schema(schema)
         assert checked.misfit({"child": {"child": {}}}) == ""
-        assert checked.misfit({"child": {"child": {"x": 1}}}).startswith("at $.child.child: Additional")
+        assert checked.misfit({"child": {"child": {"x": 1}}}).startswith(
+            "at $.child.child: Additional"
+        )
 
 
 def test_what_a_server_gets_is_a_copy_without_the_name_of_the_draft():
@@ -163,12 +171,26 @@ def test_a_value_that_the_library_cannot_check_is_told():
 
 
 _WORDS = (
-    *("type", "items", "properties", "$ref", "anyOf", "const", "enum", "not", "required", "$defs", "if"),
+    *(
+        "type",
+        "items",
+        "properties",
+        "$ref",
+        "anyOf",
+        "const",
+        "enum",
+        "not",
+        "required",
+        "$defs",
+        "if",
+    ),
     *("$id", "$schema", "$anchor", "a"),
 )
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=4),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_WORDS), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_WORDS), inner, max_size=4)
+    ),
     max_leaves=10,
 )
 

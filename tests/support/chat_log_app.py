@@ -94,7 +94,9 @@ class LogApp(App[None]):
         return self.query_one(ChatLog)
 
     def wanted(self) -> list[tuple[str, str]]:
-        return [(fact.name, fact.text) for fact in self.facts if isinstance(fact, ChatLog.ActionWanted)]
+        return [
+            (fact.name, fact.text) for fact in self.facts if isinstance(fact, ChatLog.ActionWanted)
+        ]
 
     def new_lines(self) -> list[int]:
         return [fact.count for fact in self.facts if isinstance(fact, ChatLog.NewLines)]
@@ -108,7 +110,9 @@ def answer(text: str, *, thought: str = "", **changes: object) -> ChatMessage:
     parts: tuple[Part, ...] = (ReasoningPart(text=thought),) if thought else ()
     parts += (TextPart(text=text),) if text else ()
     values = {"model": "qwen3-8b", "receipt": RECEIPT} | changes
-    return ChatMessage(message_id=new_id(), role=Role.ASSISTANT, parts=parts, created_at=NOON, **values)
+    return ChatMessage(
+        message_id=new_id(), role=Role.ASSISTANT, parts=parts, created_at=NOON, **values
+    )
 
 
 def streaming(text: str = "", **changes: object) -> ChatMessage:
@@ -154,7 +158,10 @@ async def highlighted(log: ChatLog) -> None:
 def rows(log: ChatLog) -> list[str]:
     """What stands on each row of the log, without blanks at the right."""
     size = log.size
-    return ["".join(segment.text for segment in strip).rstrip() for strip in log.render_lines(size.region)]
+    return [
+        "".join(segment.text for segment in strip).rstrip()
+        for strip in log.render_lines(size.region)
+    ]
 
 
 def screen_text(log: ChatLog) -> str:
@@ -204,7 +211,9 @@ def picture(tail: MarkdownTail, page: Page) -> str:
     layout = Layout(page)
     for block in tail.open:
         block.has_cursor = True
-    lines = (line for block in tail.closed + tail.open for line in layout.lines(block, tail.references))
+    lines = (
+        line for block in tail.closed + tail.open for line in layout.lines(block, tail.references)
+    )
     return "\n".join(map(shown, lines))
 
 
@@ -233,7 +242,9 @@ def marked(log: ChatLog, name: str = "hit") -> list[str]:
 def chosen(log: ChatLog) -> list[str]:
     ground = log.get_component_rich_style("chat-log--selected").bgcolor
     rows = (
-        "".join(segment.text for segment in strip if segment.style and segment.style.bgcolor == ground)
+        "".join(
+            segment.text for segment in strip if segment.style and segment.style.bgcolor == ground
+        )
         for strip in log.render_lines(log.size.region)
     )
     return [row for row in rows if row]
@@ -242,7 +253,16 @@ def chosen(log: ChatLog) -> list[str]:
 async def move(pilot: Pilot, log: ChatLog, offset: tuple[int, int], *, button: int = 1) -> None:
     """Move the mouse with a button held; also to where the log is not."""
     event = MouseMove(
-        log, *offset, 0, 0, button=button, shift=False, meta=False, ctrl=False, screen_x=0, screen_y=0
+        log,
+        *offset,
+        0,
+        0,
+        button=button,
+        shift=False,
+        meta=False,
+        ctrl=False,
+        screen_x=0,
+        screen_y=0,
     )
     log.post_message(event)
     await pilot.pause()
@@ -255,7 +275,9 @@ async def drag(
     for place in places:
         await move(pilot, log, place)
     end = places[-1] if places else start
-    await pilot._post_mouse_events([MouseUp, Click], log, offset=end, button=1)  # as a terminal has it
+    await pilot._post_mouse_events(
+        [MouseUp, Click], log, offset=end, button=1
+    )  # as a terminal has it
     await pilot.pause()
 
 
@@ -268,7 +290,9 @@ async def press(pilot: Pilot, log: ChatLog, offset: tuple[int, int], times: int 
 
 def coloured_page(width: int = 48) -> Page:
     """A page on which each style can be told from all others."""
-    return plain_page(width, lambda name: Style(color=f"#{sum(map(ord, name)) * 7919 % (1 << 24):06x}"))
+    return plain_page(
+        width, lambda name: Style(color=f"#{sum(map(ord, name)) * 7919 % (1 << 24):06x}")
+    )
 
 
 def painted(lines: Iterable[Line]) -> list[tuple[object, ...]]:
@@ -292,7 +316,16 @@ def _meta(style: Style | None) -> str:
 
 _WORDS = [
     *("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa"),
-    *("漢字", "emoji🙂", "averylongwordthatwraps", "`code`", "**bold**", "[ref][r]", "[other]", "*em*"),
+    *(
+        "漢字",
+        "emoji🙂",
+        "averylongwordthatwraps",
+        "`code`",
+        "**bold**",
+        "[ref][r]",
+        "[other]",
+        "*em*",
+    ),
 ]
 
 

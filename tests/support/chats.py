@@ -62,7 +62,9 @@ def prompt(text: str, parent: ChatMessage | None = None) -> ChatMessage:
     return replace(message, created_at=START)
 
 
-def answer(*parts: Part | str, parent: ChatMessage, state: AnswerState = AnswerState.COMPLETE) -> ChatMessage:
+def answer(
+    *parts: Part | str, parent: ChatMessage, state: AnswerState = AnswerState.COMPLETE
+) -> ChatMessage:
     return ChatMessage(
         message_id=new_id(),
         role=Role.ASSISTANT,
@@ -116,7 +118,9 @@ def chat(*texts: str, title: str = "Plan for the garden") -> Session:
     messages: list[ChatMessage] = []
     for index, text in enumerate(texts or ("Which vegetables?", "Lettuce.")):
         parent = messages[-1] if messages else None
-        messages.append(answer(text, parent=parent) if index % 2 and parent else prompt(text, parent))
+        messages.append(
+            answer(text, parent=parent) if index % 2 and parent else prompt(text, parent)
+        )
     known = replace(header(title), model="qwen3-8b", endpoint="http://127.0.0.1:1234")
     return Session(header=known, messages=MessagePath(messages))
 
@@ -134,9 +138,13 @@ async def begin_session(store: SqliteStore, text: str) -> tuple[SessionHeader, C
     return session, await say(store, session, text)
 
 
-async def reply(store: SqliteStore, session: SessionHeader, text: str, parent: ChatMessage) -> ChatMessage:
+async def reply(
+    store: SqliteStore, session: SessionHeader, text: str, parent: ChatMessage
+) -> ChatMessage:
     message = answer(text, parent=parent)
-    await store.begin_answer(session.session_id, replace(message, parts=(), state=AnswerState.STREAMING))
+    await store.begin_answer(
+        session.session_id, replace(message, parts=(), state=AnswerState.STREAMING)
+    )
     await store.finish(session.session_id, message)
     return message
 
@@ -146,7 +154,9 @@ async def answered_chats(store: SqliteStore, *titles: str) -> list[str]:
     made = []
     for title in titles:
         session = header(title)
-        await reply(store, session, f"answer to {title}", await say(store, session, f"about {title}"))
+        await reply(
+            store, session, f"answer to {title}", await say(store, session, f"about {title}")
+        )
         made.append(session.session_id)
     return made
 
@@ -160,7 +170,9 @@ async def fill(store: SqliteStore, count: int, *, words: int = 50) -> None:
     talks = []
     for number in range(count):
         asked = prompt(f"prompt {number}")
-        talks.append((header(asked.text), [asked, answer(f"answer {number} " * words, parent=asked)]))
+        talks.append(
+            (header(asked.text), [asked, answer(f"answer {number} " * words, parent=asked)])
+        )
     await _write(store, talks)
 
 
@@ -170,7 +182,9 @@ async def fill_long(store: SqliteStore, count: int, *, title: str = "Long") -> l
     for number in range(1, count):
         last = talk[-1]
         talk.append(
-            answer(f"answer {number}", parent=last) if number % 2 else prompt(f"prompt {number}", last)
+            answer(f"answer {number}", parent=last)
+            if number % 2
+            else prompt(f"prompt {number}", last)
         )
     await _write(store, [(header(title), talk)])
     return talk
@@ -231,7 +245,14 @@ MESSAGES = {
     "streaming": acted_reply(TEXT, state=AnswerState.STREAMING),
     "call of a tool": acted_reply(ToolCallPart(call_id="1", name="add", arguments='{"a": 1}')),
 }
-UNFINISHED = {"cut short", "thought only", "stopped", "interrupted", "failed", "stopped before a word"}
+UNFINISHED = {
+    "cut short",
+    "thought only",
+    "stopped",
+    "interrupted",
+    "failed",
+    "stopped before a word",
+}
 SENSIBLE = {
     "copy": set(MESSAGES) - {"stopped before a word"},
     "copy_code": {"answer", "cut short", "second version", "stopped", "interrupted", "streaming"},
@@ -295,7 +316,9 @@ def read_chats(data, *, moment):
     """Read what a file has, all at once."""
     found = list(Reader(moment).data(data))
     sessions = tuple(one for one in found if isinstance(one, Session))
-    return SimpleNamespace(sessions=sessions, skipped=tuple(one for one in found if isinstance(one, Skipped)))
+    return SimpleNamespace(
+        sessions=sessions, skipped=tuple(one for one in found if isinstance(one, Skipped))
+    )
 
 
 if __name__ == "__main__":

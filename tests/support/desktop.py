@@ -99,7 +99,9 @@ class Desktop:
         await self.until(lambda: isinstance(self.app.screen, kind), kind.__name__)
         await self.pilot.pause()
 
-    async def press(self, *keys: str, leads_to: type | None = None, sees: str = "", hides: str = "") -> None:
+    async def press(
+        self, *keys: str, leads_to: type | None = None, sees: str = "", hides: str = ""
+    ) -> None:
         """Press keys, and wait for the screen that they lead to, and a text that comes or goes."""
         await self.pilot.press(*keys)
         if leads_to:
@@ -140,7 +142,14 @@ class Desktop:
         return (await self.store.open_session(self.conversation.header.session_id)).messages
 
 
-_KEYS = {" ": "space", "?": "question_mark", "/": "slash", ".": "full_stop", "_": "underscore", "-": "minus"}
+_KEYS = {
+    " ": "space",
+    "?": "question_mark",
+    "/": "slash",
+    ".": "full_stop",
+    "_": "underscore",
+    "-": "minus",
+}
 
 
 def make_desktop(  # noqa: PLR0913 - all but two are named
@@ -172,7 +181,9 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
             library=Library(store, clock=moment),
             open_sessions=open_sessions,
             monitor=Monitor(late, clock=clock),
-            catalogue=Catalogue(late, store, expected=own_endpoints(settings), names=own_names(settings)),
+            catalogue=Catalogue(
+                late, store, expected=own_endpoints(settings), names=own_names(settings)
+            ),
             platform=_platform(seen),
             remembered=remembered or Remembered(),
             resume_id=resume_id,
@@ -219,7 +230,9 @@ def _platform(seen: Desktop) -> Platform:
         copy=copy,
         paste=paste,
         examination=lambda: Examination(
-            checks=tuple(seen.checks), note_error=lambda error: f"{error!r}"[:8], home=str(seen.folder)
+            checks=tuple(seen.checks),
+            note_error=lambda error: f"{error!r}"[:8],
+            home=str(seen.folder),
         ),
         edit=edit,
         page=page,
@@ -237,7 +250,11 @@ def _platform(seen: Desktop) -> Platform:
 
 @asynccontextmanager
 async def desktop(
-    folder: Path, backend: ScriptedBackend | None = None, *, size: tuple[int, int] = (120, 40), **more: Any
+    folder: Path,
+    backend: ScriptedBackend | None = None,
+    *,
+    size: tuple[int, int] = (120, 40),
+    **more: Any,
 ) -> AsyncIterator[Desktop]:
     """Run the app without a terminal."""
     async with running(make_desktop(folder, backend, **more), size) as seen:
@@ -355,7 +372,9 @@ class MappedConnections(Connections):
 class StillClient(ProxyClient):
     """The real proxy-client layer; only its measurements are always the same."""
 
-    def __init__(self, settings: Settings, ports: PortMap, *, direct: Collection[str], **more) -> None:
+    def __init__(
+        self, settings: Settings, ports: PortMap, *, direct: Collection[str], **more
+    ) -> None:
         super().__init__(settings, **more)
         self._connections = self._prober._connections = MappedConnections(ports, direct)
 
@@ -389,7 +408,9 @@ class Situation(Seen):
     asked: list[str] = field(default_factory=list)
 
     def candidate(self, port: int) -> Candidate:
-        return next(one for one in self.app.workspace.catalogue.candidates if one.endpoint.port == port)
+        return next(
+            one for one in self.app.workspace.catalogue.candidates if one.endpoint.port == port
+        )
 
     def places(self, place: int | tuple[str, int], server: ScriptedServer | None) -> None:
         key = place if isinstance(place, tuple) else ("127.0.0.1", place)
@@ -417,7 +438,8 @@ class Situation(Seen):
             return [one for one in messages if one.receipt and one.state is AnswerState.COMPLETE]
 
         await self.until(
-            lambda: len(complete()) >= count and not self.desk.conversation.is_running, f"{count} answers"
+            lambda: len(complete()) >= count and not self.desk.conversation.is_running,
+            f"{count} answers",
         )
         return complete()[-1]
 
@@ -426,7 +448,9 @@ class Situation(Seen):
         await self.until(
             lambda: getattr(self.app.open_sessions.target, "model_id", ""), "a server and a model"
         )
-        await self.until(lambda: isinstance(self.app.focused, PromptInput), "the focus on the prompt")
+        await self.until(
+            lambda: isinstance(self.app.focused, PromptInput), "the focus on the prompt"
+        )
 
     async def chats(self, text: str = "Hello?", *, count: int = 1) -> ChatMessage:
         await self.goes_on()
@@ -466,7 +490,8 @@ async def run(
     What stands in `direct` ("host:port") is not mapped: it is reached as the environment says.
     """
     there = {
-        (key if isinstance(key, tuple) else ("127.0.0.1", key)): one for key, one in (places or {}).items()
+        (key if isinstance(key, tuple) else ("127.0.0.1", key)): one
+        for key, one in (places or {}).items()
     }
     settings = settings or Settings()
     settings = replace(settings, ui=UiSettings(reduced_motion=True))
@@ -477,7 +502,13 @@ async def run(
     client = StillClient(settings, ports, direct=direct, key_for=keys.key_for)
     store = SqliteStore(folder / "sessions.db", clock=lambda: NOW)
     desk = make_desktop(
-        folder, client, settings=settings, remembered=remembered, store=store, clock=clock, moment=lambda: NOW
+        folder,
+        client,
+        settings=settings,
+        remembered=remembered,
+        store=store,
+        clock=clock,
+        moment=lambda: NOW,
     )
     workspace = desk.app.workspace
     workspace.monitor = StillMonitor(workspace.backend, clock=clock)

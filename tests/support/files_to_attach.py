@@ -10,7 +10,9 @@ import pytest
 Image = pytest.importorskip("PIL.Image")
 
 
-def image(form: str = "PNG", size: tuple[int, int] = (64, 48), mode: str = "RGB", **options: object) -> bytes:
+def image(
+    form: str = "PNG", size: tuple[int, int] = (64, 48), mode: str = "RGB", **options: object
+) -> bytes:
     """Return an image with noise in a corner, so that it does not shrink to nothing."""
     noise = Image.frombytes("RGB", (64, 48), random.Random(1).randbytes(3 * 64 * 48))  # noqa: S311
     made, out = Image.new(mode, size), BytesIO()

@@ -7,7 +7,15 @@ import re
 from collections.abc import Iterator
 
 from tests.support.scripted_products import CHAT, LLAMA
-from tests.support.scripted_server import DONE, ScriptedServer, delta, finish, json_reply, sse, usage
+from tests.support.scripted_server import (
+    DONE,
+    ScriptedServer,
+    delta,
+    finish,
+    json_reply,
+    sse,
+    usage,
+)
 
 SEQUENCES = (
     "\x1b]52;c;UFdORUQ=\x07",  # clipboard
@@ -62,7 +70,9 @@ FORBIDDEN = (
     b"\x1b_G",
     b"\x07]END",
 )
-MODEL = "tiny"  # the one model whose name can be asked for; the others' names are words of the server
+MODEL = (
+    "tiny"  # the one model whose name can be asked for; the others' names are words of the server
+)
 COMMANDING = "PWNED " + " ".join(SEQUENCES) + " END"
 DECEIVING = "PWNED " + MARKUP + " ".join(UNSEEN) + " END"
 HOSTILE = "PWNED " + " ".join((*ATTACKS, MARKUP)) + " END"
@@ -77,7 +87,11 @@ def speak(server: ScriptedServer, words: str) -> ScriptedServer:
     row = {"object": "model", "owned_by": words, "created": 1, "meta": meta}
     rows = [{"id": MODEL, **row}, {"id": name, **row}]
     server.on("GET /v1/models", json_reply({"object": "list", "data": rows}, headers=LLAMA))
-    props = {"build_info": words, "model_path": words, "chat_template_caps": {"supports_tools": True}}
+    props = {
+        "build_info": words,
+        "model_path": words,
+        "chat_template_caps": {"supports_tools": True},
+    }
     server.on("GET /props", json_reply(props, headers=LLAMA))
     server.on("GET /health", json_reply({"status": "ok", "words": words}, headers=LLAMA))
     return server.on(CHAT, answer(words))

@@ -52,7 +52,10 @@ TEXTS = {
     "long names of files": repeated("a" * 299 + " (1 bytes):\n``\n") + "b (1 bytes):\n```\n",
     "rows of a table": "|a|b|\n|-|-|\n" + repeated("|`|``|\n"),
     "long rows of a table": "|a|b|\n|-|-|\n" + repeated(f"|{_TICK * 2000}a|\n"),
-    "columns of a table": repeated("|a", 300_000) + "\n" + repeated("|-", 300_000) + "\n|a" * 100_000,
+    "columns of a table": repeated("|a", 300_000)
+    + "\n"
+    + repeated("|-", 300_000)
+    + "\n|a" * 100_000,
     "lines of attached files": repeated('["file",\n'),
     "a line of attached files": '["file",' + repeated('"' + "a" * 64 + '",'),
     "deep lines of attached files": '["file",' + "[" * SIZE,
@@ -116,7 +119,9 @@ def _broken_objects(piece: str) -> str:
 
 def _chain(count: int) -> Any:
     """Messages without content, each the parent of the one before it."""
-    messages = {str(number): {"role": "user", "parentId": str(number + 1)} for number in range(count)}
+    messages = {
+        str(number): {"role": "user", "parentId": str(number + 1)} for number in range(count)
+    }
     return {"id": "a", "history": {"messages": messages}}
 
 
@@ -139,7 +144,9 @@ FILES: dict[str, Callable[[], str]] = {
     "many chats": lambda: "[" + repeated('{"mapping": {}},') + "{}]",
     "many messages": lambda: "[" + ",".join(['{"role": "user", "content": "x"}'] * 30_000) + "]",
     "many calls": lambda: (
-        "[" + ",".join(['{"role": "assistant", "tool_calls": [{"function": {"name": "f"}}]}'] * 15_000) + "]"
+        "["
+        + ",".join(['{"role": "assistant", "tool_calls": [{"function": {"name": "f"}}]}'] * 15_000)
+        + "]"
     ),
     "thoughts above all answers": lambda: json.dumps([_chatgpt_thoughts(4_000)]),
     "a chain of parents": lambda: json.dumps([_chain(25_000)]),
@@ -173,6 +180,7 @@ def many_rows(path: Path) -> None:
         connection.executemany("insert into chat values (?, ?, ?, ?, ?, ?)", chats)
         messages = ((f"{number}-m", str(number)) for number in rows)
         connection.executemany(
-            "insert into chat_message values (?, ?, null, null, 1, 'user', '\"x\"', null, null)", messages
+            "insert into chat_message values (?, ?, null, null, 1, 'user', '\"x\"', null, null)",
+            messages,
         )
         connection.commit()

@@ -23,7 +23,9 @@ from tests.support.pty_program import PtyProgram
 WIDE = (120, 40)
 LONG_PROMPT = "Write the numbers from 1 to 500 separated by commas."
 """At temperature 0 the small model goes on for 20 s."""
-STEADY = "[chat]\ntemperature = 0\nseed = 1\n"  # configuration for answers that are the same every time
+STEADY = (
+    "[chat]\ntemperature = 0\nseed = 1\n"  # configuration for answers that are the same every time
+)
 _READY = re.compile(r"▌ ● \S+ · \S+")
 _RECEIPT = "TTFT"
 _STOPPED = re.compile(r"stopped · ~?[\d\s]+\stok saved")

@@ -132,7 +132,15 @@ def model(model_id: str, product: Product = Product.LM_STUDIO, **more) -> ModelI
 
 
 def picker_rows() -> list[ModelRow]:
-    def row(name: str, params: str = "", gb: float = 0, *capabilities: str, speed=None, recent=None, **more):
+    def row(
+        name: str,
+        params: str = "",
+        gb: float = 0,
+        *capabilities: str,
+        speed=None,
+        recent=None,
+        **more,
+    ):
         size = {"size_bytes": round(gb * 1e9)} if gb else {}
         product = Product.OLLAMA if ":" in name else Product.LM_STUDIO
         shown = model(name, product, params=params, capabilities=capabilities, **size, **more)
@@ -143,7 +151,9 @@ def picker_rows() -> list[ModelRow]:
         ModelRow(model=QWEN, tokens_per_second=42.3, recent_index=1),
         row("qwen2.5-coder-14b", "14B", 8.9, "tools", context_max=32768, speed=23.1, recent=2),
         row("qwen3-30b-a3b", "30B", 17.3, "tools", "reasoning", **loading),
-        row("qwen2.5-vl-7b", "7B", 8.1, "tools", "vision", quantization="Q8_0", speed=31.0, **large),
+        row(
+            "qwen2.5-vl-7b", "7B", 8.1, "tools", "vision", quantization="Q8_0", speed=31.0, **large
+        ),
         row("gemma-3-4b", "4B", 2.4, quantization="Q4_0", **large),
         row("qwen3:4b", "4B", 2.6, "tools", "reasoning", context_max=40960, speed=68.4),
         row("llama3.2:3b", "3B", **large),
@@ -156,12 +166,16 @@ def picker_rows() -> list[ModelRow]:
 
 def place(product: Product, port: int, verdict: Verdict, next_step: str, **more) -> Candidate:
     endpoint = Endpoint.parse(f"127.0.0.1:{port}")
-    return Candidate(endpoint=endpoint, product=product, verdict=verdict, next_step=next_step, **more)
+    return Candidate(
+        endpoint=endpoint, product=product, verdict=verdict, next_step=next_step, **more
+    )
 
 
 PLACES = (
     place(Product.LM_STUDIO, 1234, Verdict.SERVER_OFF, "Open its Developer tab, then Start server"),
-    place(Product.LLAMA_CPP, 8080, Verdict.NOT_AN_LLM, "Free the port, or llama-server --port 8081"),
+    place(
+        Product.LLAMA_CPP, 8080, Verdict.NOT_AN_LLM, "Free the port, or llama-server --port 8081"
+    ),
     place(Product.JAN, 1337, Verdict.REFUSED, "Settings, Local API Server, Start"),
     place(Product.OLLAMA, 11434, Verdict.REFUSED, "ollama serve"),
     place(Product.VLLM, 8000, Verdict.REFUSED, "vllm serve MODEL"),
@@ -175,7 +189,9 @@ WANTS_KEY = (
 )
 
 
-def hit(number: int, title: str, *, model: str = "", days: int = 0, words: tuple[str, str]) -> SearchHit:
+def hit(
+    number: int, title: str, *, model: str = "", days: int = 0, words: tuple[str, str]
+) -> SearchHit:
     return SearchHit(
         session_id=title,
         title=title,
@@ -204,7 +220,12 @@ HITS = (
         days=17,
         words=("… a light model: direct, half ", ", full shade as an enum …"),
     ),
-    hit(4, "Shader for water", days=23, words=("… why does the ", "r get darker towards the shore? …")),
+    hit(
+        4,
+        "Shader for water",
+        days=23,
+        words=("… why does the ", "r get darker towards the shore? …"),
+    ),
 )
 
 

@@ -55,7 +55,9 @@ def _items(arguments: Iterable[Argument]) -> Iterator[str]:
         names = ", ".join(one.names) if one.names[0].startswith("-") else ""
         value = one.form.get("metavar") or "|".join(one.form.get("choices", ()))
         name = (
-            f'"{_escaped(names)} " {_escaped(value)}' if names and value else names or value or one.names[0]
+            f'"{_escaped(names)} " {_escaped(value)}'
+            if names and value
+            else names or value or one.names[0]
         )
         yield from (".TP", f".BI {name}" if names and value else f".B {_escaped(name)}")
         yield from _text(str(one.form.get("help", "")))

@@ -68,7 +68,9 @@ html block
 [ref]: https://example.org "title"
 
 Last line without end"""
-LONG_TABLE = "| n | word |\n|---|---|\n" + "".join(f"| {n} | row **{n}** |\n" for n in range(60)) + "\nafter"
+LONG_TABLE = (
+    "| n | word |\n|---|---|\n" + "".join(f"| {n} | row **{n}** |\n" for n in range(60)) + "\nafter"
+)
 LONG_FENCE = "```js\n" + "".join(f"let a{n} = {n};\n" for n in range(100)) + "```\nafter"
 LONG_LIST = "".join(f"{n}. item *{n}*\n" for n in range(7, 40)) + "\nafter"
 GIANT = "word and another " * 2_000 + "\n\nafter"
@@ -379,14 +381,19 @@ def _of_runs(sign: str) -> Callable[[int], str]:
 
 
 def _numbered(line: str) -> Callable[[int], str]:
-    return lambda chars: "".join(line.format(number) for number in range(chars // len(line) + 1))[:chars]
+    return lambda chars: "".join(line.format(number) for number in range(chars // len(line) + 1))[
+        :chars
+    ]
 
 
 ENDLESS: dict[str, Callable[[int], str]] = {
     **{f"run of {sign}": _of(sign) for sign in "[*_`>|<!\\&~$#- \t\r\n1"},
     **{f"lines of {sign}": _of(sign + "\n") for sign in "a[_`>|<~-1"},
     **{f"growing runs of {sign}": _of_runs(sign) for sign in "`~*$["},
-    **{f"item of {sign}": _of(sign, "- ") for sign in ("[", "![", "[[a]", "*a", "<!--", "<a b", "`a``b")},
+    **{
+        f"item of {sign}": _of(sign, "- ")
+        for sign in ("[", "![", "[[a]", "*a", "<!--", "<a b", "`a``b")
+    },
     "short code": _of("`a` "),
     "links without an end": _of("[a]("),
     "brackets with a definition": _of("[", "[a]: /b\n\n"),

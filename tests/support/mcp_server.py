@@ -11,7 +11,18 @@ from pathlib import Path
 
 PAGE = 100
 NAMES = [
-    *("echo", "environment", "never", "cancelled", "die", "flood", "escape", "parts", "fail", "grow"),
+    *(
+        "echo",
+        "environment",
+        "never",
+        "cancelled",
+        "die",
+        "flood",
+        "escape",
+        "parts",
+        "fail",
+        "grow",
+    ),
     *("refuse", "lost", "expire", "checked"),
 ]
 ERRORS = {
@@ -25,7 +36,10 @@ SLOW_VALUE = {"text": "a" * 40 + "b"}
 PARTS = [
     {"type": "text", "text": "first"},
     {"type": "image", "mimeType": "image/png", "data": "A" * 16_000},
-    {"type": "resource", "resource": {"uri": "file:///a", "mimeType": "text/plain", "text": "inside"}},
+    {
+        "type": "resource",
+        "resource": {"uri": "file:///a", "mimeType": "text/plain", "text": "inside"},
+    },
     {"type": "resource_link", "uri": "file:///b", "name": "b"},
 ]
 TEXTS = {
@@ -68,7 +82,10 @@ def replies(message):
 
 
 def _page(at):
-    schema, page = {"type": "object", "properties": {"text": {"type": "string"}}}, names[at : at + PAGE]
+    schema, page = (
+        {"type": "object", "properties": {"text": {"type": "string"}}},
+        names[at : at + PAGE],
+    )
     tools = [
         {"name": name, "inputSchema": schema, "annotations": {"readOnlyHint": name == "echo"}}
         for name in page

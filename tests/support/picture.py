@@ -14,7 +14,13 @@ from pathlib import Path
 from msgspec.structs import replace
 from textual.app import App
 
-from lmchat.domain.event import ReasoningDelta, RequestSent, StreamFinished, TextDelta, UsageReported
+from lmchat.domain.event import (
+    ReasoningDelta,
+    RequestSent,
+    StreamFinished,
+    TextDelta,
+    UsageReported,
+)
 from lmchat.domain.message import Role, new_id, text_message
 from lmchat.domain.server import LoadState, Verdict
 from lmchat.domain.session import SessionHeader
@@ -47,7 +53,9 @@ CANDIDATES = (
             state=LoadState.NOT_LOADED,
             size_bytes=2_400_000_000,
         ),
-        model("qwen2.5-coder-14b", params="14B", state=LoadState.NOT_LOADED, size_bytes=9_000_000_000),
+        model(
+            "qwen2.5-coder-14b", params="14B", state=LoadState.NOT_LOADED, size_bytes=9_000_000_000
+        ),
         model(
             "nomic-embed-text-v1.5",
             params="137M",
@@ -102,7 +110,9 @@ class Clock:
 async def fill(store: SqliteStore, clock: Clock) -> None:
     for title, days in reversed(OTHERS):
         clock.days_ago = days
-        header = SessionHeader(session_id=new_id(), title=title, created_at=clock(), updated_at=clock())
+        header = SessionHeader(
+            session_id=new_id(), title=title, created_at=clock(), updated_at=clock()
+        )
         await store.append(header, replace(text_message(Role.USER, title), created_at=clock()))
     clock.days_ago = 0
 
@@ -110,12 +120,23 @@ async def fill(store: SqliteStore, clock: Clock) -> None:
 @asynccontextmanager
 async def talking(theme: str, size: tuple[int, int]) -> AsyncIterator[Desktop]:
     """The app, with a conversation played up to the middle of an answer."""
-    words = [step for piece in re.findall(r"\S+\s*|\s+", ANSWER) for step in (0.0225, TextDelta(text=piece))]
+    words = [
+        step
+        for piece in re.findall(r"\S+\s*|\s+", ANSWER)
+        for step in (0.0225, TextDelta(text=piece))
+    ]
     first = "No. Spinach and winter lettuce like the cooler nights, and both are up in a week."
     usage = UsageReported(prompt_tokens=21, completion_tokens=22, tokens_per_second=44.0)
     backend = ScriptedBackend(
         [RequestSent(), 0.19, TextDelta(text=first), usage, StreamFinished(reason="stop")],
-        [RequestSent(), 0.21, ReasoningDelta(text="The north side has shade."), 1.2, *words, asyncio.Event()],
+        [
+            RequestSent(),
+            0.21,
+            ReasoningDelta(text="The north side has shade."),
+            1.2,
+            *words,
+            asyncio.Event(),
+        ],
         candidates=CANDIDATES,
     )
     with tempfile.TemporaryDirectory() as folder:

@@ -43,7 +43,9 @@ def run(
         timeout=wait_s,
         check=False,
     )
-    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+    return subprocess.CompletedProcess(
+        done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
+    )
 
 
 def start(
@@ -80,7 +82,9 @@ class Cli:
         return [*LMCHAT, *(["--endpoint", self.url] if self.url else []), *words]
 
     def __call__(self, *words: str, stdin: str | bytes = b"", **env: str):
-        return run(self.argv(*words), home=self.home, stdin=stdin, env=self.env | env, wait_s=self.wait_s)
+        return run(
+            self.argv(*words), home=self.home, stdin=stdin, env=self.env | env, wait_s=self.wait_s
+        )
 
     def json(self, *words: str, stdin: str | bytes = b"", code: int = 0):
         done = self(*words, stdin=stdin)
@@ -103,9 +107,15 @@ class Inside(Cli):
             return super().__call__(*words, stdin=stdin, **env)
         argv = self.argv(*words)
         root, told = logging.getLogger(), stdin.encode() if isinstance(stdin, str) else stdin
-        handlers, levels = [*root.handlers], [(one, one.level) for one in (root, logging.getLogger("lmchat"))]
+        handlers, levels = (
+            [*root.handlers],
+            [(one, one.level) for one in (root, logging.getLogger("lmchat"))],
+        )
         with ExitStack() as stack:
-            files = [stack.enter_context(TemporaryFile("w+", encoding="utf-8", newline="")) for _ in range(3)]
+            files = [
+                stack.enter_context(TemporaryFile("w+", encoding="utf-8", newline=""))
+                for _ in range(3)
+            ]
             files[0].buffer.write(told)
             files[0].seek(0)
             for name, file in zip(("stdin", "stdout", "stderr"), files, strict=True):

@@ -34,7 +34,11 @@ def ask(
     endpoint = server if isinstance(server, Endpoint) else endpoint_of(server)
     messages = (text_message(Role.USER, text),)
     return ChatRequest(
-        endpoint=endpoint, product=product, model=model, messages=messages, sampling=Sampling(**more)
+        endpoint=endpoint,
+        product=product,
+        model=model,
+        messages=messages,
+        sampling=Sampling(**more),
     )
 
 
@@ -111,7 +115,9 @@ NAMES = sorted(path.stem for path in FOLDER.glob("*.jsonl"))
 def reads(name: str) -> list[bytes]:
     """Return the bytes of a recording as they were read from the socket."""
     _, *lines = map(json.loads, (FOLDER / f"{name}.jsonl").read_text().splitlines())
-    return [line["data"].encode() if "data" in line else base64.b64decode(line["b64"]) for line in lines]
+    return [
+        line["data"].encode() if "data" in line else base64.b64decode(line["b64"]) for line in lines
+    ]
 
 
 def replay(name: str, *, every: int | None = None) -> Reply:

@@ -246,16 +246,22 @@ class PtyProgram:
         found = [f"mode {mode} is on" for mode in sorted(modes & _MODES_TO_GIVE_BACK)]
         found += [f"mode {mode} is off" for mode in (7, 25) if mode not in modes]
         found += [f"keyboard protocol pushed {kitty} times more than popped"] if kitty else []
-        return found + (["termios attributes differ"] if self.attributes != self.attributes_before else [])
+        return found + (
+            ["termios attributes differ"] if self.attributes != self.attributes_before else []
+        )
 
     # Waiting
 
-    def wait_until(self, condition: Callable[[], bool], what: str, timeout_s: float = WAIT_S) -> None:
+    def wait_until(
+        self, condition: Callable[[], bool], what: str, timeout_s: float = WAIT_S
+    ) -> None:
         """Wait until a condition on the screen holds; it is asked again after every output."""
         deadline = time.monotonic() + timeout_s
         while not condition():
             with self._changed:
-                self._changed.wait(0.05)  # what is waited for may also be a file: ask at least every 50 ms
+                self._changed.wait(
+                    0.05
+                )  # what is waited for may also be a file: ask at least every 50 ms
             if time.monotonic() > deadline and not condition():
                 raise AssertionError(f"not within {timeout_s} s: {what}\n{self._report()}")
 
@@ -355,7 +361,12 @@ class PtyProgram:
 
     def cpu_s(self) -> float:
         """Processor time that the program has used so far (Linux)."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        fields = (
+            Path(f"/proc/{self.process.pid}/stat")
+            .read_text(encoding="ascii")
+            .rpartition(")")[2]
+            .split()
+        )
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def state(self) -> str:

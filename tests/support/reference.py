@@ -98,7 +98,9 @@ def _class(name: str) -> ast.ClassDef:
     found = getattr(lmchat.proxy, name)
     source = Path(inspect.getfile(import_module(found.__module__))).read_text(encoding="utf-8")
     return next(
-        node for node in ast.parse(source).body if isinstance(node, ast.ClassDef) and node.name == name
+        node
+        for node in ast.parse(source).body
+        if isinstance(node, ast.ClassDef) and node.name == name
     )
 
 
@@ -167,7 +169,9 @@ def _fields(name: str) -> Iterator[str]:
         if isinstance(field, ast.AnnAssign):
             told = _RULE.sub("", ast.literal_eval(doc.value)) if isinstance(doc, ast.Expr) else ""
             rows.append((ast.unparse(field.target), ast.unparse(field.annotation), told))
-        elif isinstance(field, ast.FunctionDef) and "property" in map(ast.unparse, field.decorator_list):
+        elif isinstance(field, ast.FunctionDef) and "property" in map(
+            ast.unparse, field.decorator_list
+        ):
             rows.append((field.name, ast.unparse(field.returns), _doc(field)))
     if rows:
         cells = ((f"`{name}`", f"`{kind}`", " ".join(doc.split())) for name, kind, doc in rows)
@@ -189,7 +193,9 @@ def _messages() -> str:
     source = Path(inspect.getfile(import_module("lmchat.proxy.api"))).read_text(encoding="utf-8")
     body = ast.parse(source).body
     place = next(
-        i for i, n in enumerate(body) if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "Messages"
+        i
+        for i, n in enumerate(body)
+        if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "Messages"
     )
     doc = body[place + 1]
     assert isinstance(doc, ast.Expr)
@@ -340,7 +346,9 @@ def _settings(section: Section) -> str:
 def _allowed(row: Row) -> str:
     unset = ', or "" for unset' if "" in row.about.words else ""
     limits = (
-        f"a list; each item is {row.limits}" if row.type == tuple[str, ...] and row.limits else row.limits
+        f"a list; each item is {row.limits}"
+        if row.type == tuple[str, ...] and row.limits
+        else row.limits
     )
     return f"{limits or WORDS[row.type]}{unset}"
 
@@ -353,7 +361,10 @@ def _default(row: Row, defaults: object) -> str:
 
 
 def _approvals() -> str:
-    names = (("`SERVER`", "all tools of a server"), ("`SERVER/TOOL`", "one tool; it wins over its server"))
+    names = (
+        ("`SERVER`", "all tools of a server"),
+        ("`SERVER/TOOL`", "one tool; it wins over its server"),
+    )
     words = ", ".join(f'"{word}"' for word in Approval)
     rows = ((name, meaning, f"one of {words}") for name, meaning in names)
     return _table(("setting", "meaning", "allowed values"), rows)
@@ -361,7 +372,12 @@ def _approvals() -> str:
 
 def _keys() -> str:
     rows = (
-        (f"`{command.command_id}`", f"`{command.keys}`" if command.keys else "", command.title, scope.value)
+        (
+            f"`{command.command_id}`",
+            f"`{command.keys}`" if command.keys else "",
+            command.title,
+            scope.value,
+        )
         for scope in Scope
         for command in SCREEN_COMMANDS
         if command.scope is scope
@@ -399,7 +415,9 @@ def _described(before: str, commands: Iterable[Subcommand]) -> Iterator[str]:
 
 def _argument(argument: Argument) -> tuple[str, str]:
     form = argument.form
-    takes = form.get("metavar") or ("{" + ",".join(form["choices"]) + "}" if "choices" in form else "")
+    takes = form.get("metavar") or (
+        "{" + ",".join(form["choices"]) + "}" if "choices" in form else ""
+    )
     is_option = argument.names[0].startswith("-")
     name = ", ".join(argument.names) if is_option else (takes or argument.names[0])
     return f"`{name}{' ' + takes if is_option and takes else ''}`", str(form.get("help", ""))

@@ -88,7 +88,9 @@ async def read(events) -> list:
 class ScriptedBackend:
     """Plays one script a request; a script is events, errors to raise, and gates to wait at."""
 
-    def __init__(self, *scripts: Sequence[Step], candidates: Sequence[Candidate] | None = None) -> None:
+    def __init__(
+        self, *scripts: Sequence[Step], candidates: Sequence[Candidate] | None = None
+    ) -> None:
         self.scripts = list(scripts)
         self.requests: list[ChatRequest] = []
         self.asked = asyncio.Event()
@@ -121,7 +123,9 @@ class ScriptedBackend:
 
     async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList:
         return ModelList(
-            models=tuple(m for one in self.candidates if one.endpoint == endpoint for m in one.models)
+            models=tuple(
+                m for one in self.candidates if one.endpoint == endpoint for m in one.models
+            )
         )
 
     def cached_models(self) -> ModelList:
@@ -142,7 +146,9 @@ class ScriptedBackend:
                     await asyncio.sleep(step)
                 else:
                     yield step
-            self.counted = replace(self.counted, successful_requests=self.counted.successful_requests + 1)
+            self.counted = replace(
+                self.counted, successful_requests=self.counted.successful_requests + 1
+            )
         except (asyncio.CancelledError, GeneratorExit):
             self.stopped += 1
             raise

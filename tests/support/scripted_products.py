@@ -37,7 +37,9 @@ def echo(seen: Seen) -> Reply:
 
 def model_list(*ids: str, owned_by: str = "someone", headers=None, **fields: object) -> Reply:
     base = {"object": "model", "created": 1_700_000_000, "owned_by": owned_by, **fields}
-    return json_reply({"object": "list", "data": [{"id": one, **base} for one in ids]}, headers=headers)
+    return json_reply(
+        {"object": "list", "data": [{"id": one, **base} for one in ids]}, headers=headers
+    )
 
 
 def guarded(key: str | None, refuse: Reply, script: Reply | Callable[[Seen], Reply]):
@@ -158,9 +160,14 @@ def lm_studio(
 
     A list given as `loaded` is its memory: the test may change it. Loading stands still at the gate.
     """
-    program = LmStudio(loaded if isinstance(loaded, list) else list(loaded), has_jit=has_jit, loading=loading)
+    program = LmStudio(
+        loaded if isinstance(loaded, list) else list(loaded), has_jit=has_jit, loading=loading
+    )
     refuse = json_reply({"error": NO_TOKEN}, status=401, headers=EXPRESS)
-    routes: dict[str, Callable[[Seen], Reply]] = {"GET /v1/models": program.listed, CHAT: program.chat}
+    routes: dict[str, Callable[[Seen], Reply]] = {
+        "GET /v1/models": program.listed,
+        CHAT: program.chat,
+    }
     if api == "v1":
         routes["GET /api/v1/models"] = program.v1
         routes["POST /api/v1/models/load"] = program.load
@@ -184,15 +191,25 @@ LLAMA = {"Server": "llama.cpp"}
 
 def plain(server: ScriptedServer, *ids: str, key: str | None = None) -> ScriptedServer:
     """An OpenAI-compatible server that tells nothing about itself."""
-    refuse = json_reply({"error": {"message": "No key", "type": "invalid_request_error"}}, status=401)
+    refuse = json_reply(
+        {"error": {"message": "No key", "type": "invalid_request_error"}}, status=401
+    )
     server.on("GET /v1/models", guarded(key, refuse, model_list(*(ids or ("tiny",)))))
     return server.on(CHAT, guarded(key, refuse, echo))
 
 
-def llama_cpp(server: ScriptedServer, *, model: str = "tiny.gguf", key: str | None = None, n_ctx: int = 4096):
+def llama_cpp(
+    server: ScriptedServer, *, model: str = "tiny.gguf", key: str | None = None, n_ctx: int = 4096
+):
     error = {"message": "Invalid API Key", "type": "authentication_error", "code": 401}
     refuse = json_reply({"error": error}, status=401, headers=LLAMA)
-    meta = {"n_ctx": n_ctx, "n_ctx_train": 8192, "n_params": 134515008, "size": 98217216, "ftype": "Q4_1"}
+    meta = {
+        "n_ctx": n_ctx,
+        "n_ctx_train": 8192,
+        "n_params": 134515008,
+        "size": 98217216,
+        "ftype": "Q4_1",
+    }
     row = {"id": model, "object": "model", "created": 1, "owned_by": "llamacpp", "meta": meta}
     models = json_reply({"models": [{"name": ""}], "object": "list", "data": [row]}, headers=LLAMA)
     props = {"modalities": {"vision": False}, "chat_template_caps": {"supports_tools": True}}
@@ -248,12 +265,18 @@ def router(server: ScriptedServer, **states: str) -> ScriptedServer:
     def chat(seen: Seen) -> Reply:
         name = seen.json["model"]
         if name not in states:
-            error = {"message": f"model '{name}' not found", "type": "invalid_request_error", "code": 400}
+            error = {
+                "message": f"model '{name}' not found",
+                "type": "invalid_request_error",
+                "code": 400,
+            }
             return json_reply({"error": error}, status=400, headers=LLAMA)
         states[name] = "loaded"
         return answer(model=name)
 
-    server.on("GET /v1/models", models).on("GET /props", json_reply({"role": "router"}, headers=LLAMA))
+    server.on("GET /v1/models", models).on(
+        "GET /props", json_reply({"role": "router"}, headers=LLAMA)
+    )
     server.on("GET /health", json_reply({"status": "ok"}, headers=LLAMA))
     server.on("POST /models/load", change("loaded")).on("POST /models/unload", change("unloaded"))
     return server.on(CHAT, chat)
@@ -280,7 +303,9 @@ def jan(
 
     server.unknown = trusted(text_reply("Not Found", status=404))
     server.on("GET /openapi.json", json_reply({"info": {"title": "Jan API Server Endpoints"}}))
-    server.on("GET /v1/models", trusted(model_list(*(ids or ("jan-nano",)), owned_by="user", created=1)))
+    server.on(
+        "GET /v1/models", trusted(model_list(*(ids or ("jan-nano",)), owned_by="user", created=1))
+    )
     return server.on(CHAT, trusted(echo))
 
 
@@ -310,7 +335,10 @@ def ollama(
     def chat(seen: Seen) -> Reply:
         name = seen.json.get("model")
         if name not in names:
-            error = {"message": f'model "{name}" not found, try pulling it first', "type": "not_found_error"}
+            error = {
+                "message": f'model "{name}" not found, try pulling it first',
+                "type": "not_found_error",
+            }
             return json_reply({"error": error}, status=404)
         return echo(seen)
 
@@ -319,13 +347,18 @@ def ollama(
 
 def vllm(server: ScriptedServer, *ids: str) -> ScriptedServer:
     server.on(
-        "GET /v1/models", model_list(*(ids or ("Qwen/Qwen3-8B",)), owned_by="vllm", max_model_len=32768)
+        "GET /v1/models",
+        model_list(*(ids or ("Qwen/Qwen3-8B",)), owned_by="vllm", max_model_len=32768),
     )
 
     def chat(seen: Seen) -> Reply:
         name = seen.json.get("model")
         if name not in (ids or ("Qwen/Qwen3-8B",)):
-            error = {"message": f"The model `{name}` does not exist.", "type": "NotFoundError", "code": 404}
+            error = {
+                "message": f"The model `{name}` does not exist.",
+                "type": "NotFoundError",
+                "code": 404,
+            }
             return json_reply({"error": error}, status=404)
         return echo(seen)
 
@@ -380,7 +413,10 @@ OPENAI = Provider(
     path="/v1",
     stream=(
         delta("", role="assistant", refusal=None) | {"obfuscation": "zq7", "usage": None},
-        *(chunk | {"obfuscation": "x" * 9, "service_tier": "default", "usage": None} for chunk in _HELLO),
+        *(
+            chunk | {"obfuscation": "x" * 9, "service_tier": "default", "usage": None}
+            for chunk in _HELLO
+        ),
         *_END,
     ),
     refusals={
@@ -393,7 +429,9 @@ OPENAI = Provider(
             headers={"Retry-After": "1"},
         ),
         "model_missing": _error(
-            404, "The model `gpt-9` does not exist or you do not have access to it.", code="model_not_found"
+            404,
+            "The model `gpt-9` does not exist or you do not have access to it.",
+            code="model_not_found",
         ),
         "context_overflow": _error(
             400,
@@ -414,12 +452,21 @@ MISTRAL = Provider(
     stream=(
         delta("", role="assistant") | {"p": "abcdefghij"},
         delta(
-            content=[{"type": "thinking", "thinking": [{"type": "text", "text": "Plan."}], "closed": True}]
+            content=[
+                {
+                    "type": "thinking",
+                    "thinking": [{"type": "text", "text": "Plan."}],
+                    "closed": True,
+                }
+            ]
         ),
-        delta(content=[{"type": "text", "text": "Hello"}, {"type": "reference", "reference_ids": [1]}])
+        delta(
+            content=[{"type": "text", "text": "Hello"}, {"type": "reference", "reference_ids": [1]}]
+        )
         | {"p": "k"},
         delta(" there."),
-        finish() | {"usage": {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}, "p": "lmno"},
+        finish()
+        | {"usage": {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}, "p": "lmno"},
         DONE,
     ),
     thought="Plan.",
@@ -477,7 +524,9 @@ GEMINI = Provider(
     stream=(
         delta("Hello", role="assistant"),
         # complete calls, all without an index; no reason for the end on the way
-        delta(" there.", tool_calls=[_tool("look", '{"at": 1}'), _tool("look", '{"at": 2}', id="")]),
+        delta(
+            " there.", tool_calls=[_tool("look", '{"at": 1}'), _tool("look", '{"at": 2}', id="")]
+        ),
         finish(),
         usage(),
         DONE,
@@ -485,7 +534,8 @@ GEMINI = Provider(
     calls=(("look", '{"at": 1}'), ("look", '{"at": 2}')),
     refusals={
         "auth": _body(
-            400, '[{"error": {"code": 400, "message": "API key not valid. Please pass a valid API key."}}]'
+            400,
+            '[{"error": {"code": 400, "message": "API key not valid. Please pass a valid API key."}}]',
         ),
         "rate_limited": _body(
             429,
@@ -524,7 +574,9 @@ OPENROUTER = Provider(
             402, "Insufficient credits. Add more using https://openrouter.ai/credits", code=402
         ),
         "model_missing": _error(400, "vendor/nothing is not a valid model ID", code=400),
-        "upstream": _error(502, "Provider returned error", code=502, metadata={"provider_name": "Someone"}),
+        "upstream": _error(
+            502, "Provider returned error", code=502, metadata={"provider_name": "Someone"}
+        ),
         "timeout": _error(408, "Request timed out", code=408),
     },
 )

@@ -137,7 +137,11 @@ def body_reply(
 
 
 def json_reply(
-    value: object, *, status: int = 200, headers: Mapping[str, str] | None = None, before: Sequence[Step] = ()
+    value: object,
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    before: Sequence[Step] = (),
 ) -> Reply:
     return body_reply(json.dumps(value).encode(), status=status, headers=headers, before=before)
 
@@ -171,7 +175,9 @@ def sse(
     framed = [_frame(step) if isinstance(step, bytes) else step for step in steps]
     is_cut = bool(steps) and isinstance(steps[-1], Cut | Hold)
     tail: tuple[Step, ...] = () if is_cut else (b"0\r\n\r\n",)
-    return Reply(steps=(*before, _head(200, {**names, "Transfer-Encoding": "chunked"}), *framed, *tail))
+    return Reply(
+        steps=(*before, _head(200, {**names, "Transfer-Encoding": "chunked"}), *framed, *tail)
+    )
 
 
 def delta(text: str | None = None, *, model: str = "tiny", **fields: object) -> dict:
@@ -190,7 +196,11 @@ def finish(reason: str = "stop", *, model: str = "tiny") -> dict:
 
 
 def usage(prompt: int = 5, completion: int = 2, *, model: str = "tiny") -> dict:
-    counts = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+    counts = {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+    }
     return {**delta(model=model), "choices": [], "usage": counts}
 
 
@@ -216,7 +226,10 @@ def _frame(data: bytes) -> bytes:
 
 
 def _head(status: int, headers: Mapping[str, str], *, version: str = "1.1") -> bytes:
-    lines = [f"HTTP/{version} {status} Scripted", *(f"{name}: {value}" for name, value in headers.items())]
+    lines = [
+        f"HTTP/{version} {status} Scripted",
+        *(f"{name}: {value}" for name, value in headers.items()),
+    ]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
@@ -341,7 +354,9 @@ class ScriptedServer:
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         talk = _Talk(reader, writer, self.connections)
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+        with contextlib.suppress(
+            ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError
+        ):
             while (seen := await talk.request()) is not None:
                 reply = self._choose(seen)
                 with self._changed:
@@ -361,7 +376,9 @@ class ScriptedServer:
 
     def _choose(self, seen: Seen) -> Reply:
         path = seen.path.partition("?")[0]
-        scripts = self._routes.get(f"{seen.method} {path}") or self._routes.get(path) or [self.unknown]
+        scripts = (
+            self._routes.get(f"{seen.method} {path}") or self._routes.get(path) or [self.unknown]
+        )
         script = scripts.pop(0) if len(scripts) > 1 else scripts[0]
         return script(seen) if callable(script) else script
 
@@ -369,7 +386,9 @@ class ScriptedServer:
 class _Talk:
     """One connection."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int
+    ) -> None:
         self.reader, self.writer, self.number = reader, writer, number
         self.early = b""
 
@@ -378,7 +397,10 @@ class _Talk:
         self.early = b""
         first, *lines = head.decode("latin-1").rstrip("\r\n").split("\r\n")
         method, path, _ = first.split(" ", 2)
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        headers = {
+            name.lower(): value.strip()
+            for name, _, value in (line.partition(":") for line in lines)
+        }
         body = await self.reader.readexactly(int(headers.get("content-length", 0)))
         return Seen(method=method, path=path, headers=headers, body=body, connection=self.number)
 

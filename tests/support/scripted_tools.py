@@ -37,16 +37,22 @@ class ScriptedHost:
     @property
     def servers(self) -> tuple[ToolServer, ...]:
         tools = tuple(
-            Tool(server="files", name=name, description=self.description or name, schema=self.schema)
+            Tool(
+                server="files", name=name, description=self.description or name, schema=self.schema
+            )
             for name in self.tools
         )
         state = ServerState.FAILED if self.error else ServerState.READY
-        return with_wire_names([ToolServer(name="files", state=state, error=self.error, tools=tools)])
+        return with_wire_names(
+            [ToolServer(name="files", state=state, error=self.error, tools=tools)]
+        )
 
     async def list_servers(self, *, again: bool = False) -> tuple[ToolServer, ...]:
         return self.servers
 
-    async def call(self, tool: Tool, arguments: Mapping[str, Any], *, timeout_s: float) -> ToolResult:
+    async def call(
+        self, tool: Tool, arguments: Mapping[str, Any], *, timeout_s: float
+    ) -> ToolResult:
         self.calls.append((tool.name, dict(arguments)))
         self.asked.set()
         played = self.tools[tool.name](arguments)
@@ -63,7 +69,9 @@ class ScriptedHost:
         self.is_closed = True
 
 
-def toolbox(host: ScriptedHost | None = None, *, approve: str = "always", **settings: Any) -> Toolbox:
+def toolbox(
+    host: ScriptedHost | None = None, *, approve: str = "always", **settings: Any
+) -> Toolbox:
     return Toolbox(host or ScriptedHost(), ToolSettings(approve=approve, **settings))
 
 

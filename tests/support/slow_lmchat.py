@@ -18,7 +18,9 @@ _ROUND_S = 0.02
 
 
 class SlowApp(LMChatApp):
-    CSS_PATH: ClassVar = [Path(inspect.getfile(LMChatApp)).parent / path for path in LMChatApp.CSS_PATH]
+    CSS_PATH: ClassVar = [
+        Path(inspect.getfile(LMChatApp)).parent / path for path in LMChatApp.CSS_PATH
+    ]
     BINDINGS: ClassVar = [*LMChatApp.BINDINGS, ("f12", "become_slow", "")]
 
     def action_become_slow(self) -> None:

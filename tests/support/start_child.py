@@ -27,7 +27,9 @@ def main(file: Path, moment: str, arguments: list[str]) -> int:
     if moment == "arrival":
         asyncio.run(_arrive(file))
         return 0
-    sys.modules["click"] = None  # a developer's tool: where it is installed, httpx imports its command line
+    sys.modules["click"] = (
+        None  # a developer's tool: where it is installed, httpx imports its command line
+    )
     from lmchat import __main__ as cli  # noqa: PLC0415 - as `lmchat` imports it
     from lmchat.tui.app import LMChatApp  # noqa: PLC0415 - after it
 
@@ -45,7 +47,9 @@ def main(file: Path, moment: str, arguments: list[str]) -> int:
 
 
 MOMENTS: dict[str, Callable[..., object]] = {
-    "server": lambda app: app.chat.view.health.verdict is not None and app.chat.view.health.verdict.is_usable,
+    "server": lambda app: (
+        app.chat.view.health.verdict is not None and app.chat.view.health.verdict.is_usable
+    ),
     "session": lambda app: app.chat.view.log.document.entries and app.chat.view.log.max_scroll_y,
 }
 

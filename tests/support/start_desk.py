@@ -57,7 +57,10 @@ class PortBackend(ScriptedBackend):
         own = dict.fromkeys((*expected, *self.own))
         known = [await self._look(at(port), product) for product, port in self.ports.items()]
         return (
-            *[replace(await self._look(one, Product.OPENAI_COMPATIBLE), is_own=True) for one in own],
+            *[
+                replace(await self._look(one, Product.OPENAI_COMPATIBLE), is_own=True)
+                for one in own
+            ],
             *known,
         )
 
@@ -70,13 +73,22 @@ class PortBackend(ScriptedBackend):
             _, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
         except OSError:
             return Candidate(
-                endpoint=endpoint, product=product, verdict=Verdict.REFUSED, next_step="Start the server"
+                endpoint=endpoint,
+                product=product,
+                verdict=Verdict.REFUSED,
+                next_step="Start the server",
             )
         writer.close()
         await writer.wait_closed()
         verdict = self.verdicts.get(endpoint.port, Verdict.READY)
-        models = (replace(model(), endpoint=endpoint, product=product),) if verdict is Verdict.READY else ()
-        return Candidate(endpoint=endpoint, product=product, verdict=verdict, latency_ms=3.0, models=models)
+        models = (
+            (replace(model(), endpoint=endpoint, product=product),)
+            if verdict is Verdict.READY
+            else ()
+        )
+        return Candidate(
+            endpoint=endpoint, product=product, verdict=verdict, latency_ms=3.0, models=models
+        )
 
 
 class FilesOnly:

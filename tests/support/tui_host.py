@@ -36,7 +36,12 @@ _FOLDER = Path(_SPEC.submodule_search_locations[0])
 
 class Host(App[None]):
     CSS_PATH: ClassVar = [_FOLDER / name for name in ("lmchat.tcss", "dialogs.tcss")]
-    HORIZONTAL_BREAKPOINTS: ClassVar = [(0, "-narrow"), (80, "-mid"), (110, "-wide"), (160, "-roomy")]
+    HORIZONTAL_BREAKPOINTS: ClassVar = [
+        (0, "-narrow"),
+        (80, "-mid"),
+        (110, "-wide"),
+        (160, "-roomy"),
+    ]
     VERTICAL_BREAKPOINTS: ClassVar = [(0, "-short"), (30, "-tall")]
     TITLE = "lmchat"
     AUTO_FOCUS = None
@@ -122,7 +127,9 @@ def text_of(widget: Widget) -> str:
 
 def screen_text(app: App) -> str:
     width, height = app.size
-    visible_screen_stack.set(app._background_screens)  # else a dialog is drawn, and kept, without the chat
+    visible_screen_stack.set(
+        app._background_screens
+    )  # else a dialog is drawn, and kept, without the chat
     lines = app.screen._compositor.render_strips()
     text = "\n".join(strip.text.rstrip() for strip in lines[:height]) if width else ""
     return text.replace("\u00a0", " ")
@@ -245,7 +252,8 @@ def _pause_s(loop: asyncio.AbstractEventLoop, left_s: float) -> float | None:
     if can_be_woken(loop):
         return left_s
     due_s = (
-        min((one.when() for one in loop._scheduled if not one.cancelled()), default=math.inf) - loop.time()
+        min((one.when() for one in loop._scheduled if not one.cancelled()), default=math.inf)
+        - loop.time()
     )
     if is_at_work():
         return max(min(left_s, due_s, _LOOK_S), 0.0)

@@ -63,11 +63,17 @@ WAYLAND, X = {"WAYLAND_DISPLAY": "wayland-0"}, {"DISPLAY": ":0"}
         ({"wl-copy": "cat > wl", "xclip": "cat > clip"}, X, "xclip"),
         ({"xsel": "cat > clip"}, WAYLAND | X, "xsel"),
         ({"xclip": "kill -9 $$", "xsel": "cat > clip"}, X, "xsel"),
-        ({"xclip": "cat > /dev/null; echo rubbish; echo more >&2; exit 3", "xsel": "cat > clip"}, X, "xsel"),
+        (
+            {"xclip": "cat > /dev/null; echo rubbish; echo more >&2; exit 3", "xsel": "cat > clip"},
+            X,
+            "xsel",
+        ),
         ({"pbcopy": "cat > clip"}, {}, "pbcopy"),
     ],
 )
-async def test_the_first_tool_that_can_work_and_does_is_taken(place: Place, tools, environ, way) -> None:
+async def test_the_first_tool_that_can_work_and_does_is_taken(
+    place: Place, tools, environ, way
+) -> None:
     for name, script in tools.items():
         place.add(name, script)
     place.environ |= environ
@@ -96,10 +102,16 @@ async def test_each_tool_gets_what_it_reads(place: Place, name, environ, given, 
 
 @pytest.mark.parametrize(
     ("script", "timeout_s", "way"),
-    [("exec sleep 60", 0.3, "file"), ("cat > x; (sleep 5) & exit 0", 5, "xclip"), ("exit 0", 5, "xclip")],
+    [
+        ("exec sleep 60", 0.3, "file"),
+        ("cat > x; (sleep 5) & exit 0", 5, "xclip"),
+        ("exit 0", 5, "xclip"),
+    ],
     ids=["hangs", "stays in the background", "reads nothing"],
 )
-async def test_a_tool_is_not_waited_for(place: Place, script: str, timeout_s: float, way: str) -> None:
+async def test_a_tool_is_not_waited_for(
+    place: Place, script: str, timeout_s: float, way: str
+) -> None:
     place.add("xclip", script)
     place.environ["DISPLAY"] = ":0"
     begun = time.monotonic()
@@ -129,14 +141,21 @@ async def test_gnu_screen_gets_it_in_pieces_that_it_lets_through(place: Place) -
 
 @pytest.mark.parametrize(
     ("size", "words"),
-    [(OSC_52_LIMIT // 4 * 3, "(OSC 52)"), (OSC_52_LIMIT, "Too long for the terminal's clipboard; saved as ")],
+    [
+        (OSC_52_LIMIT // 4 * 3, "(OSC 52)"),
+        (OSC_52_LIMIT, "Too long for the terminal's clipboard; saved as "),
+    ],
 )
-async def test_what_is_too_long_for_a_terminal_goes_into_a_file(place: Place, size: int, words: str) -> None:
+async def test_what_is_too_long_for_a_terminal_goes_into_a_file(
+    place: Place, size: int, words: str
+) -> None:
     assert words in (await place.clipboard().copy("x" * size)).words
 
 
 @pytest.mark.parametrize("term", ["linux", "dumb", "", None])
-async def test_without_a_terminal_that_has_a_clipboard_it_is_a_private_file(place: Place, term) -> None:
+async def test_without_a_terminal_that_has_a_clipboard_it_is_a_private_file(
+    place: Place, term
+) -> None:
     place.has_terminal = term is not None
     place.environ["TERM"] = "xterm" if term is None else term
     await place.clipboard().copy("first")
@@ -205,7 +224,9 @@ async def test_the_doctor_says_which_way_works_and_puts_back_what_was_there(plac
 async def test_the_doctor_asks_tmux_whether_it_hands_a_text_on(
     place: Place, option: str, features: str, reason: str
 ) -> None:
-    place.add("tmux", f'case "$*" in *features*) echo {features};; *set-clipboard*) echo {option};; esac')
+    place.add(
+        "tmux", f'case "$*" in *features*) echo {features};; *set-clipboard*) echo {option};; esac'
+    )
     place.environ["TMUX"] = "/tmp/socket,1,0"  # noqa: S108 - a name
     found = {way.way: way for way in await try_ways(place.clipboard())}
     assert found["tmux"].works is reason.startswith("it hands")
@@ -213,7 +234,10 @@ async def test_the_doctor_asks_tmux_whether_it_hands_a_text_on(
 
 
 async def test_what_was_there_is_put_back_when_the_check_is_cut_short(place: Place) -> None:
-    place.add("xclip", 'case "$*" in *-o) cat x; [ "$(cat x)" = mine ] || exec sleep 60;; *) cat > x;; esac')
+    place.add(
+        "xclip",
+        'case "$*" in *-o) cat x; [ "$(cat x)" = mine ] || exec sleep 60;; *) cat > x;; esac',
+    )
     (place.folder / "x").write_text("mine")
     place.environ["DISPLAY"] = ":0"
 
@@ -246,7 +270,9 @@ async def test_what_tmux_keeps_to_itself_is_not_told_as_copied_everywhere(
 
 
 async def test_a_tmux_that_hands_nothing_on_lets_through_what_is_wrapped(place: Place) -> None:
-    place.add("tmux", 'case "$*" in *-w*) echo unknown option >&2; exit 1;; *) cat > /dev/null;; esac')
+    place.add(
+        "tmux", 'case "$*" in *-w*) echo unknown option >&2; exit 1;; *) cat > /dev/null;; esac'
+    )
     place.environ["TMUX"] = "socket,1,0"
     assert (await place.clipboard().copy("a")).way == "OSC 52"
     assert place.written == ["\x1b]52;c;YQ==\x07\x1bPtmux;\x1b\x1b]52;c;YQ==\x07\x1b\\"]
@@ -262,7 +288,10 @@ async def test_a_tmux_that_hands_nothing_on_lets_through_what_is_wrapped(place: 
 )
 async def test_in_tmux_it_counts_who_looks_on_now(place: Place, told: str, way: str) -> None:
     place.add("xclip", "cat > x")
-    place.add("tmux", f"case $1 in show-environment) echo '{told}'; echo DISPLAY=:5;; *) cat > buffer;; esac")
+    place.add(
+        "tmux",
+        f"case $1 in show-environment) echo '{told}'; echo DISPLAY=:5;; *) cat > buffer;; esac",
+    )
     place.environ["TMUX"] = "socket,1,0"
     if told == "-SSH_CONNECTION":
         place.environ |= {"SSH_CONNECTION": "x", "SSH_TTY": "/dev/pts/1"}
@@ -277,7 +306,9 @@ async def test_what_a_tool_has_started_ends_with_it_when_it_takes_too_long(place
     await until(lambda: not is_running(child), "the child ends with it")
 
 
-async def test_a_full_disk_leaves_the_file_as_it_was(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_disk_leaves_the_file_as_it_was(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     place.environ["TERM"] = "dumb"
     clipboard = place.clipboard()
     await clipboard.copy("first")
@@ -300,7 +331,9 @@ async def checked(place: Place) -> dict[str, bool | None]:
     return {way.way: way.works for way in await try_ways(place.clipboard())}
 
 
-_KINDS = "case \"$*\" in *TARGETS) printf 'UTF8_STRING\\n{}\\n';; *-o) echo words;; *) cat > x;; esac"
+_KINDS = (
+    "case \"$*\" in *TARGETS) printf 'UTF8_STRING\\n{}\\n';; *-o) echo words;; *) cat > x;; esac"
+)
 
 
 @pytest.mark.parametrize(
@@ -329,7 +362,10 @@ async def test_an_empty_clipboard_is_empty_afterwards(place: Place) -> None:
 
 
 async def test_what_was_copied_while_it_was_tried_stays(place: Place) -> None:
-    place.add("xclip", 'case "$*" in *TARGETS) ;; *-o) cat x;; *) cat > /dev/null; printf theirs > x;; esac')
+    place.add(
+        "xclip",
+        'case "$*" in *TARGETS) ;; *-o) cat x;; *) cat > /dev/null; printf theirs > x;; esac',
+    )
     (place.folder / "x").write_text("mine")
     place.environ["DISPLAY"] = ":0"
     assert (await checked(place))["xclip"] is False
@@ -397,7 +433,9 @@ def test_the_doctor_tells_which_way_would_be_taken_without_copying_anything(plac
 @pytest.mark.parametrize(
     ("term", "way", "grade"), [("xterm", "OSC 52", Grade.OK), ("linux", "file", Grade.WARNING)]
 )
-def test_without_tools_it_is_the_terminal_or_a_file(place: Place, term: str, way: str, grade: Grade) -> None:
+def test_without_tools_it_is_the_terminal_or_a_file(
+    place: Place, term: str, way: str, grade: Grade
+) -> None:
     place.environ["TERM"] = term
     [row] = clipboard_findings(place.clipboard())
     assert (row.facts["way"], row.grade) == (way, grade)

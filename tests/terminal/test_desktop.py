@@ -74,7 +74,8 @@ async def test_a_copy_of_a_file_is_handed_to_the_viewer_under_its_own_name(progr
 
 
 @pytest.mark.parametrize(
-    "environ", [{}, {"BROWSER": "/usr/bin/w3m"}, {"BROWSER": "lynx"}, {"DISPLAY": ":9", "PATH": "."}]
+    "environ",
+    [{}, {"BROWSER": "/usr/bin/w3m"}, {"BROWSER": "lynx"}, {"DISPLAY": ":9", "PATH": "."}],
 )
 async def test_no_browser_is_run_that_needs_the_terminal_or_lies_in_the_current_folder(
     programs, environ, monkeypatch
@@ -86,7 +87,9 @@ async def test_no_browser_is_run_that_needs_the_terminal_or_lies_in_the_current_
     assert not programs.log.exists()
 
 
-@pytest.mark.parametrize("address", ["file:///etc/passwd", "javascript:alert(1)", "--help", "", "ftp://a"])
+@pytest.mark.parametrize(
+    "address", ["file:///etc/passwd", "javascript:alert(1)", "--help", "", "ftp://a"]
+)
 async def test_nothing_but_pages_of_the_web_is_opened(programs, address):
     programs("xdg-open")
     assert not await open_page(address, environ=programs.environ | {"DISPLAY": ":9"})
@@ -102,7 +105,11 @@ async def test_nothing_but_pages_of_the_web_is_opened(programs, address):
         ("desktop", {"TERM_PROGRAM": "WezTerm"}, "\x1b]9;done\x07"),
         ("desktop", {"KITTY_WINDOW_ID": "1"}, "\x1b]9;done\x07"),
         ("desktop", {"TERM": "foot"}, "\x1b]777;notify;lmchat;done\x07"),
-        ("desktop", {"TMUX": "x", "TERM": "rxvt"}, "\x1bPtmux;\x1b\x1b]777;notify;lmchat;done\x07\x1b\\\x07"),
+        (
+            "desktop",
+            {"TMUX": "x", "TERM": "rxvt"},
+            "\x1bPtmux;\x1b\x1b]777;notify;lmchat;done\x07\x1b\\\x07",
+        ),
     ],
 )
 def test_each_way_sends_its_bytes(how: str, environ: dict[str, str], sent: str) -> None:

@@ -31,7 +31,9 @@ def left_behind(folder: Path) -> list[Path]:
 
 async def test_what_was_edited_comes_back_and_nothing_is_left_behind(tool, tmp_path: Path) -> None:
     seen = tmp_path / "seen"
-    environ = tool(f'cat "$1" > {seen}; ls -ld "$(dirname "$1")" >> {seen}; printf "more\\n" >> "$1"')
+    environ = tool(
+        f'cat "$1" > {seen}; ls -ld "$(dirname "$1")" >> {seen}; printf "more\\n" >> "$1"'
+    )
     assert await edit_text("words ", environ=environ) == "words more"
     assert seen.read_text().startswith("words drwx------")
     assert left_behind(tmp_path) == []

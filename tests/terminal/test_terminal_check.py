@@ -12,12 +12,20 @@ UTF8 = {"LANG": "C.UTF-8", "TERM": "xterm-256color"}
 
 
 def rows(environ: dict[str, str]) -> dict[str, Finding]:
-    return {row.check.removeprefix("terminal."): row for row in terminal_findings(environ, [-1, -1])}
+    return {
+        row.check.removeprefix("terminal."): row for row in terminal_findings(environ, [-1, -1])
+    }
 
 
 @pytest.mark.parametrize(
     ("size", "grade"),
-    [((120, 40), "ok"), ((40, 12), "ok"), ((39, 12), "warning"), ((80, 11), "warning"), ((0, 0), "warning")],
+    [
+        ((120, 40), "ok"),
+        ((40, 12), "ok"),
+        ((39, 12), "warning"),
+        ((80, 11), "warning"),
+        ((0, 0), "warning"),
+    ],
 )
 def test_the_size_of_a_real_terminal_is_told(size, grade):
     master, slave = os.openpty()
@@ -59,7 +67,9 @@ def test_colours_are_told(environ, colours):
         ({**UTF8, "NO_COLOR": "1"}, Grade.OK, "NO_COLOR is set", ""),
     ],
 )
-def test_a_terminal_without_colours_is_a_warning_unless_somebody_wants_none(environ, grade, cause, step):
+def test_a_terminal_without_colours_is_a_warning_unless_somebody_wants_none(
+    environ, grade, cause, step
+):
     row = rows(environ)["colours"]
     assert (row.grade, cause in row.cause, step in row.next_step) == (grade, True, True)
 

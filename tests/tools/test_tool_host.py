@@ -105,9 +105,16 @@ def put_server(folder, name):
 
 @pytest.mark.parametrize(
     ("command", "args"),
-    [(sys.executable, ("-m", "server")), ("serve", ()), ("./serve", ()), (sys.executable, ("server.py",))],
+    [
+        (sys.executable, ("-m", "server")),
+        ("serve", ()),
+        ("./serve", ()),
+        (sys.executable, ("server.py",)),
+    ],
 )
-async def test_a_server_starts_in_the_folder_of_the_configuration_file(in_a_hostile_folder, command, args):
+async def test_a_server_starts_in_the_folder_of_the_configuration_file(
+    in_a_hostile_folder, command, args
+):
     home = in_a_hostile_folder / "home"
     put_server(home, "server.py")
     put_server(home, "serve")
@@ -135,7 +142,9 @@ async def test_the_folder_of_a_server_is_relative_to_the_configuration_file(in_a
     home = in_a_hostile_folder / "home"
     (home / "notes").mkdir(parents=True)
     async with a_host(home, scripted(cwd="notes")) as host:
-        assert json.loads((await call(host, "files/environment")).text)["cwd"] == str(home / "notes")
+        assert json.loads((await call(host, "files/environment")).text)["cwd"] == str(
+            home / "notes"
+        )
 
 
 WHERE = """
@@ -150,7 +159,9 @@ def where() -> dict[str, object]:
 """
 
 
-async def test_a_function_runs_beside_its_file_and_takes_no_code_of_the_current_folder(in_a_hostile_folder):
+async def test_a_function_runs_beside_its_file_and_takes_no_code_of_the_current_folder(
+    in_a_hostile_folder,
+):
     home = in_a_hostile_folder / "home"
     home.mkdir()
     path = os.pathsep.join(["", ".", os.environ["PYTHONPATH"]])
@@ -188,7 +199,10 @@ async def test_a_result_is_not_checked_against_the_slow_schema_of_its_server(tmp
 
 
 async def test_all_pages_of_tools_are_listed_up_to_a_limit(tmp_path):
-    servers = scripted("many", env={"MORE_TOOLS": "500"}), scripted("endless", env={"MORE_TOOLS": "5000"})
+    servers = (
+        scripted("many", env={"MORE_TOOLS": "500"}),
+        scripted("endless", env={"MORE_TOOLS": "5000"}),
+    )
     async with a_host(tmp_path, *servers) as host:
         many, endless = await host.list_servers()
         assert len(many.tools) == 500 + len(mcp_server.NAMES)
@@ -200,20 +214,26 @@ async def test_results_become_text_and_a_changed_list_is_read_again(tmp_path):
     async with a_host(tmp_path, scripted()) as host:
         parts = await call(host, "files/parts")
         assert parts.text == "first\n[image/png: not shown]\ninside\n[resource_link: file:///b]"
-        assert (await call(host, "files/escape")).text == "\x1b[2J\x1b]0;owned\x07"  # the screen filters
+        assert (
+            await call(host, "files/escape")
+        ).text == "\x1b[2J\x1b]0;owned\x07"  # the screen filters
         failed = await call(host, "files/fail")
         assert (failed.text, failed.is_error) == ("It went wrong", True)
         long = await call(host, "files/echo", text="y" * 100_000)
         assert long.text.startswith("y" * MAX_RESULT_CHARS + "\n[cut: 100000 characters")
         await call(host, "files/grow")
-        await until(lambda: "fresh" in [tool.name for tool in host.servers[0].tools], "the new tool")
+        await until(
+            lambda: "fresh" in [tool.name for tool in host.servers[0].tools], "the new tool"
+        )
 
 
 async def test_a_silent_server_delays_no_other_call_and_is_told_of_the_cancelling(tmp_path):
     async with a_host(tmp_path, scripted()) as host:
         await host.list_servers()
         silent = asyncio.create_task(call(host, "files/never"))
-        slow, quick = await asyncio.gather(call(host, "files/never", 0.5), call(host, "files/echo", text="a"))
+        slow, quick = await asyncio.gather(
+            call(host, "files/never", 0.5), call(host, "files/echo", text="a")
+        )
         assert (slow.text, slow.is_error, quick.text) == ("No answer within 0.5 s.", True, "a")
         silent.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -221,7 +241,9 @@ async def test_a_silent_server_delays_no_other_call_and_is_told_of_the_cancellin
         assert "2" in [(await call(host, "files/cancelled")).text for _ in range(50)]
 
 
-async def test_a_server_that_dies_in_a_call_is_an_error_and_starts_again_with_the_next_one(tmp_path):
+async def test_a_server_that_dies_in_a_call_is_an_error_and_starts_again_with_the_next_one(
+    tmp_path,
+):
     async with a_host(tmp_path, scripted()) as host:
         broken = await call(host, "files/die")
         words = "The server files ended. It starts again when it is used."
@@ -245,7 +267,9 @@ async def test_servers_that_cannot_start_have_failed_with_a_reason(tmp_path):
         McpSettings(name="lost", command="no-such-program"),
         McpSettings(name="silent", command=sys.executable, args=("-c", "raise SystemExit(1)")),
         McpSettings(name="refused", url="http://elsewhere/mcp"),
-        McpSettings(name="keyless", url="http://127.0.0.1:1/mcp", headers_env={"Authorization": "NO_TOKEN"}),
+        McpSettings(
+            name="keyless", url="http://127.0.0.1:1/mcp", headers_env={"Authorization": "NO_TOKEN"}
+        ),
         McpSettings(name="down", url="http://127.0.0.1:1/mcp"),
     )
     async with a_host(tmp_path, *servers, refuses="http://elsewhere/mcp") as host:
@@ -272,17 +296,23 @@ async def test_a_server_that_has_failed_starts_again_with_a_call_or_on_demand_on
 
 
 @pytest.mark.parametrize("value", ["Bearer abc", " \tBearer abc\r\n"])
-async def test_a_server_over_http_gets_its_headers_without_blanks_and_line_ends_around(tmp_path, value):
+async def test_a_server_over_http_gets_its_headers_without_blanks_and_line_ends_around(
+    tmp_path, value
+):
     def reply(seen):
         found = mcp_server.replies(seen.json)
         return json_reply(found[-1]) if found else text_reply("", status=202)
 
     with ScriptedServer() as http:
         http.unknown = reply
-        server = McpSettings(name="wiki", url=f"{http.url}/mcp", headers_env={"Authorization": "WIKI_TOKEN"})
+        server = McpSettings(
+            name="wiki", url=f"{http.url}/mcp", headers_env={"Authorization": "WIKI_TOKEN"}
+        )
         async with a_host(tmp_path, server, environ={"WIKI_TOKEN": value}) as host:
             assert (await call(host, "wiki/echo", text="over http")).text == "over http"
-        assert {seen.headers["authorization"] for seen in http.requests if seen.body} == {"Bearer abc"}
+        assert {seen.headers["authorization"] for seen in http.requests if seen.body} == {
+            "Bearer abc"
+        }
 
 
 async def test_a_session_over_http_that_has_ended_begins_anew_with_the_next_call(tmp_path):
@@ -313,12 +343,16 @@ def echoing(seen):
     return text_reply(f"{said} is not known", status=401, headers={"X-Echo": said})
 
 
-@pytest.mark.parametrize("value", ["s3cret\nX-More: s3cret", "s3cret\x07", "s3crét", "s3cret\u202e"])
+@pytest.mark.parametrize(
+    "value", ["s3cret\nX-More: s3cret", "s3cret\x07", "s3crét", "s3cret\u202e"]
+)
 async def test_a_header_that_cannot_be_sent_is_refused_by_its_variable_before_anything_starts(
     tmp_path, value
 ):
     with ScriptedServer() as http:
-        server = McpSettings(name="wiki", url=f"{http.url}/mcp", headers_env={"Authorization": "WIKI_TOKEN"})
+        server = McpSettings(
+            name="wiki", url=f"{http.url}/mcp", headers_env={"Authorization": "WIKI_TOKEN"}
+        )
         async with a_host(tmp_path, server, environ={"WIKI_TOKEN": value}) as host:
             said = await states(host)
             assert said["wiki"].startswith(
@@ -349,10 +383,14 @@ async def test_a_header_that_cannot_be_sent_is_refused_by_its_variable_before_an
     ],
     ids=["status", "error", "no JSON-RPC", "broken header"],
 )
-async def test_a_server_that_repeats_its_header_gets_it_neither_into_errors_nor_into_the_log(tmp_path, reply):
+async def test_a_server_that_repeats_its_header_gets_it_neither_into_errors_nor_into_the_log(
+    tmp_path, reply
+):
     with ScriptedServer() as http:
         http.unknown = reply
-        server = McpSettings(name="wiki", url=f"{http.url}/mcp", headers_env={"Authorization": "WIKI_TOKEN"})
+        server = McpSettings(
+            name="wiki", url=f"{http.url}/mcp", headers_env={"Authorization": "WIKI_TOKEN"}
+        )
         async with a_host(tmp_path, server, environ={"WIKI_TOKEN": "Bearer s3cret-4711"}) as host:
             said = await states(host)
             assert "The server wiki failed" in said["wiki"]
@@ -372,9 +410,24 @@ for line in sys.stdin:
 
 
 async def test_a_server_that_repeats_its_arguments_gets_no_token_into_errors_or_the_log(tmp_path):
-    tokens = ("--token=s3cret1", "--api-key", "s3cret2", "--header", "Authorization: Bearer s3cret3")
-    arguments = ("-c", _REPEATING, *tokens, "PASSWORD=s3cret4", "https://a:s3cret5@b/c?d=s3cret6", "notes.md")
-    server = McpSettings(name="wiki", command=sys.executable, args=arguments, env={"WIKI_KEY": "s3cret7"})
+    tokens = (
+        "--token=s3cret1",
+        "--api-key",
+        "s3cret2",
+        "--header",
+        "Authorization: Bearer s3cret3",
+    )
+    arguments = (
+        "-c",
+        _REPEATING,
+        *tokens,
+        "PASSWORD=s3cret4",
+        "https://a:s3cret5@b/c?d=s3cret6",
+        "notes.md",
+    )
+    server = McpSettings(
+        name="wiki", command=sys.executable, args=arguments, env={"WIKI_KEY": "s3cret7"}
+    )
     async with a_host(tmp_path, server) as host:
         said = (await states(host))["wiki"]
         assert "The server wiki failed: --token=… --api-key …" in said
@@ -424,7 +477,9 @@ async def test_functions_of_a_file_are_tools(tmp_path):
             "sleeps": f"No answer within 1 s. {MAY_STILL_RUN}",
             "no_text": "?",
         }
-        assert (await call(host, "python/add", a="\udcff")).text.startswith("The arguments cannot be sent")
+        assert (await call(host, "python/add", a="\udcff")).text.startswith(
+            "The arguments cannot be sent"
+        )
         assert (await call(host, "python/add", a=1)).text == "3"
     assert "this goes to the log\nthis too" in (tmp_path / "tools.log").read_text()
 
@@ -436,7 +491,9 @@ async def test_functions_of_a_file_are_tools(tmp_path):
         ("def f():\n    return {}['a']\nf()\n", "tools.py, line 2: KeyError: 'a'."),
     ],
 )
-async def test_an_error_in_the_file_is_told_with_its_line_until_it_is_corrected(tmp_path, text, error):
+async def test_an_error_in_the_file_is_told_with_its_line_until_it_is_corrected(
+    tmp_path, text, error
+):
     async with a_host(tmp_path, functions=text) as host:
         assert await states(host) == {"python": error}
         (tmp_path / "tools.py").write_text(ONE)
@@ -457,7 +514,9 @@ async def test_of_an_async_function_that_blocks_is_said_that_it_may_still_run(tm
         assert result.text == f"No answer within 0.5 s. {MAY_STILL_RUN}"
 
 
-async def test_a_host_that_does_not_answer_is_ended_and_starts_again_with_its_servers(tmp_path, monkeypatch):
+async def test_a_host_that_does_not_answer_is_ended_and_starts_again_with_its_servers(
+    tmp_path, monkeypatch
+):
     async with a_host(tmp_path, scripted(), functions=BLOCKING) as host:
         await host.list_servers()
         blocked = asyncio.create_task(call(host, "python/blocks", 100))

@@ -59,7 +59,9 @@ async def press(desk, name: str) -> None:
 @pytest.mark.timeout(60)  # fifteen keys each
 @pytest.mark.parametrize("kind", KINDS)
 async def test_each_key_does_something_or_says_one_sentence(tmp_path, kind):
-    async with ready_desktop(tmp_path, *[answer(f"Answer {number}.") for number in range(9)]) as desk:
+    async with ready_desktop(
+        tmp_path, *[answer(f"Answer {number}.") for number in range(9)]
+    ) as desk:
         session_id, message_id = await kept_session(desk, kind)
         before = [m.message_id for m in await desk.store.tree(session_id)]
         for name in (*LOOKS, *(one for one in ACTS if one not in LOOKS)):
@@ -80,13 +82,17 @@ async def test_each_key_does_something_or_says_one_sentence(tmp_path, kind):
         after = [m.message_id for m in await desk.store.tree(session_id)]
         assert set(before) <= set(after)  # all that was there is there still
         expected = 2 if kind in UNFINISHED else 1
-        assert len(desk.backend.requests) == (0 if kind in ("system", "result of a tool") else expected)
+        assert len(desk.backend.requests) == (
+            0 if kind in ("system", "result of a tool") else expected
+        )
 
 
 @pytest.mark.parametrize("name", ["edit", "regenerate", "fork", "delete", "pager"])
 async def test_each_key_on_the_answer_that_is_on_its_way(tmp_path, name):
     gate = asyncio.Event()
-    backend = ScriptedBackend(half("See https://example.org\n\n```\nx\n```\n", gate, "rest."), answer("B."))
+    backend = ScriptedBackend(
+        half("See https://example.org\n\n```\nx\n```\n", gate, "rest."), answer("B.")
+    )
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await desk.say("one", sees="See https://example.org")
         session_id = desk.conversation.header.session_id
@@ -104,7 +110,9 @@ async def test_each_key_on_the_answer_that_is_on_its_way(tmp_path, name):
 
 
 async def test_two_deletions_are_undone_one_after_the_other(tmp_path):
-    async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta."), asked=["one", "two"]) as desk:
+    async with ready_desktop(
+        tmp_path, answer("Alpha."), answer("Beta."), asked=["one", "two"]
+    ) as desk:
         await desk.press("alt+up", "d", hides="Beta.")
         await desk.press("d", hides="two")
         await desk.press("u", sees="two")
@@ -133,7 +141,9 @@ async def test_a_deletion_is_undone_after_a_new_answer_and_both_are_there(tmp_pa
 @pytest.mark.parametrize(
     ("name", "method"), [("delete", "delete_message"), ("fork", "fork"), ("next_version", "tree")]
 )
-async def test_a_full_disk_is_told_in_one_sentence_and_nothing_changes(tmp_path, monkeypatch, name, method):
+async def test_a_full_disk_is_told_in_one_sentence_and_nothing_changes(
+    tmp_path, monkeypatch, name, method
+):
     async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta."), asked=["one"]) as desk:
         await desk.press("ctrl+r", sees="Beta.")
         await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "rest")

@@ -45,7 +45,8 @@ async def test_an_edited_or_recalled_prompt_has_its_file_in_one_line_and_sends_i
         assert desk.prompt_input.text == "[notes.md (81 bytes)]\nWhat is in it?"
         await desk.press("enter")
         await desk.until(
-            lambda: len(desk.backend.requests) == 2 and not desk.app.open_sessions.shown.is_busy, "the end"
+            lambda: len(desk.backend.requests) == 2 and not desk.app.open_sessions.shown.is_busy,
+            "the end",
         )
         await desk.press("up")
         assert desk.prompt_input.text == "[notes.md (81 bytes)]\nWhat is in it?"

@@ -24,7 +24,9 @@ FOLDED = "[garden.png (12 kB, 800×600)]"
 ROW = "garden.png · 12 kB · 800×600"
 
 
-pytestmark = pytest.mark.filterwarnings("ignore:Image.Image.getdata is deprecated")  # in textual-image
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Image.Image.getdata is deprecated"
+)  # in textual-image
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +44,9 @@ def backend(*scripts, is_blind=False):
     return ScriptedBackend(
         *scripts,
         candidates=(
-            candidate(Verdict.READY, model(is_blind=is_blind), model("eye-4b", capabilities=("vision",))),
+            candidate(
+                Verdict.READY, model(is_blind=is_blind), model("eye-4b", capabilities=("vision",))
+            ),
         ),
     )
 
@@ -77,7 +81,9 @@ async def test_it_stays_with_a_draft_the_queue_and_an_edited_prompt(tmp_path):
 
 async def test_a_waiting_prompt_shows_its_image_by_name_and_sends_it(tmp_path):
     gate = asyncio.Event()
-    async with ready_desktop(tmp_path, backend=backend(half("Hello", gate), answer("A bed."))) as desk:
+    async with ready_desktop(
+        tmp_path, backend=backend(half("Hello", gate), answer("A bed."))
+    ) as desk:
         await desk.say("Hi.", sees="Hello")
         await attach(desk)
         await desk.say("What is it?", sees=f"next  {FOLDED}")
@@ -124,13 +130,17 @@ async def test_a_marked_line_in_a_prompt_of_an_imported_chat_is_no_file(tmp_path
         await desk.store.import_session(imported)
         await desk.chat.sessions.go_to(imported.header.session_id)
         await desk.press("alt+up", "alt+up", "e")
-        await desk.until(lambda: desk.prompt_input.text == f"{like_a_file_line()}\nmine", "the prompt")
+        await desk.until(
+            lambda: desk.prompt_input.text == f"{like_a_file_line()}\nmine", "the prompt"
+        )
         await desk.press("enter", sees="Beans.")
         assert desk.backend.requests[-1].files == {}
     async with ready_desktop(
         tmp_path, backend=backend()
     ) as desk:  # the next start has it as an earlier prompt
-        await desk.until(lambda: len(desk.prompt_input.history_of_prompts) > 1, "the earlier prompts")
+        await desk.until(
+            lambda: len(desk.prompt_input.history_of_prompts) > 1, "the earlier prompts"
+        )
         earlier = desk.prompt_input.history_of_prompts
         assert {one for one in earlier if one.endswith("mine")} == {f"{like_a_file_line()}\nmine"}
 
@@ -169,7 +179,9 @@ async def test_of_several_images_enter_shows_the_next_and_texts_unfold_below(tmp
         await desk.press("enter", leads_to=ChatScreen, sees="Peas in May.")
 
 
-async def test_a_model_that_cannot_see_is_told_before_sending_and_ctrl_o_lists_those_that_can(tmp_path):
+async def test_a_model_that_cannot_see_is_told_before_sending_and_ctrl_o_lists_those_that_can(
+    tmp_path,
+):
     async with ready_desktop(tmp_path, backend=backend(answer("A bed."), is_blind=True)) as desk:
         await attach(desk)
         await shown(desk, "This model cannot see images.", "^O model with vision")

@@ -107,7 +107,9 @@ async def test_keys_are_shown_while_files_are_still_looked_for(desk):
     assert sent(desk.backend) == ["@gard"]
 
 
-async def test_a_tab_before_the_files_are_found_completes_and_folders_lead_on(desk, tmp_path, monkeypatch):
+async def test_a_tab_before_the_files_are_found_completes_and_folders_lead_on(
+    desk, tmp_path, monkeypatch
+):
     made(tmp_path, "beds/peas.md")
     monkeypatch.setenv("HOME", str(tmp_path))
     for text, then in [("@~/b", "@~/beds/"), ("p", "[peas.md (27 bytes)]\n")]:
@@ -132,12 +134,16 @@ async def test_the_command_completes_paths_with_tab_and_enter_takes_what_is_type
     assert desk.prompt_input.text == "/file todo.md"
 
 
-@pytest.mark.parametrize("text", ["{0}/my notes.md", "'{0}/my notes.md' ", "file://{0}/my%20notes.md"])
+@pytest.mark.parametrize(
+    "text", ["{0}/my notes.md", "'{0}/my notes.md' ", "file://{0}/my%20notes.md"]
+)
 async def test_a_dropped_file_is_attached_and_undo_brings_its_path_back(desk, tmp_path, text):
     made(tmp_path, "my notes.md")
     text = text.format(tmp_path)
     desk.prompt_input.post_message(events.Paste(text))
-    await desk.until(lambda: desk.prompt_input.text.startswith("[my notes.md (26 bytes)]\n"), "the block")
+    await desk.until(
+        lambda: desk.prompt_input.text.startswith("[my notes.md (26 bytes)]\n"), "the block"
+    )
     await desk.press("ctrl+z")
     assert desk.prompt_input.text == text
 
@@ -168,7 +174,9 @@ async def asks(desk) -> None:
 @pytest.mark.parametrize(
     "name", ["{0}/id_rsa", "file://{0}/id_rsa", "{0}/here/notes.md", "{0}/here/../id_rsa"]
 )
-async def test_a_pasted_path_outside_the_folder_is_read_only_after_a_question(desk, tmp_path, secret, name):
+async def test_a_pasted_path_outside_the_folder_is_read_only_after_a_question(
+    desk, tmp_path, secret, name
+):
     text = name.format(tmp_path)
     desk.prompt_input.post_message(events.Paste(text))
     await asks(desk)

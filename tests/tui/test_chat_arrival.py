@@ -76,7 +76,9 @@ async def test_saved_sessions_can_be_searched_without_any_server(tmp_path):
         assert isinstance(desk.app.screen, ChatScreen)
 
 
-async def test_what_is_typed_on_the_page_lands_in_the_prompt_and_its_commands_work_in_the_chat(tmp_path):
+async def test_what_is_typed_on_the_page_lands_in_the_prompt_and_its_commands_work_in_the_chat(
+    tmp_path,
+):
     backend = ScriptedBackend(candidates=[off()])
     async with desktop(tmp_path, backend) as desk:
         await desk.on(WelcomeScreen)
@@ -116,11 +118,15 @@ async def test_a_server_that_went_leaves_a_picker_that_leads_to_the_ways_to_anot
 
 async def test_an_address_used_before_is_looked_at_again_and_the_last_one_used_first(tmp_path):
     near, far = Endpoint.parse("http://127.0.0.1:5555"), Endpoint.parse("http://gpu-box:8000")
-    remembered = Remembered(endpoint=near.url, recent=((near.url, "m"), (far.url, "m"), (ENDPOINT.url, "m")))
+    remembered = Remembered(
+        endpoint=near.url, recent=((near.url, "m"), (far.url, "m"), (ENDPOINT.url, "m"))
+    )
     backend = ScriptedBackend(candidates=[candidate(Verdict.READY, model())])
 
     async def detect(*, expected=()):
-        refused = candidate(Verdict.REFUSED, endpoint=near, product=Product.OPENAI_COMPATIBLE, is_own=True)
+        refused = candidate(
+            Verdict.REFUSED, endpoint=near, product=Product.OPENAI_COMPATIBLE, is_own=True
+        )
         seen = {near: refused, far: replace(refused, endpoint=far, kind="not_allowed")}
         return (*(seen[one] for one in expected), off())
 
@@ -150,12 +156,16 @@ async def test_a_detection_that_fails_for_our_own_fault_is_told_and_tried_again(
 
 
 async def test_a_named_server_that_is_away_is_not_replaced_until_the_user_says_so(tmp_path):
-    away = replace(candidate(Verdict.REFUSED), endpoint=Endpoint.parse("http://127.0.0.1:9999"), is_own=True)
+    away = replace(
+        candidate(Verdict.REFUSED), endpoint=Endpoint.parse("http://127.0.0.1:9999"), is_own=True
+    )
     backend = ScriptedBackend(candidates=[away, candidate(Verdict.READY, model())])
     settings = Settings(endpoint="http://127.0.0.1:9999", ui=UiSettings(reduced_motion=True))
     async with desktop(tmp_path, backend, settings=settings) as desk:
         await desk.on(WelcomeScreen)
-        await desk.until(lambda: "does not answer. LM Studio does." in screen_text(desk.app), "the words")
+        await desk.until(
+            lambda: "does not answer. LM Studio does." in screen_text(desk.app), "the words"
+        )
         assert desk.app.open_sessions.target is None
         await desk.press("down", "down", "enter")
         await desk.ready()

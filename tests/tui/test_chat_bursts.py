@@ -40,7 +40,9 @@ async def test_regenerate_and_stop_in_one_read_leave_the_session_at_rest(tmp_pat
         assert sent(desk.backend)[-1] == "two"
 
 
-async def test_deleting_an_answer_that_was_just_asked_for_again_leaves_the_session_at_rest(tmp_path):
+async def test_deleting_an_answer_that_was_just_asked_for_again_leaves_the_session_at_rest(
+    tmp_path,
+):
     async with ready_desktop(tmp_path, answer("First."), answer("Second."), asked=["one"]) as desk:
         last = desk.conversation.messages[-1]
         desk.chat.messages.act_on("delete", last)

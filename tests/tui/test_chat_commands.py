@@ -44,7 +44,9 @@ async def test_hidden_panels_are_still_hidden_in_the_next_run(tmp_path):
         assert "/ search" not in screen_text(desk.app)
 
 
-@pytest.mark.parametrize(("width", "has_telemetry"), [(109, True), (80, True), (79, False), (40, False)])
+@pytest.mark.parametrize(
+    ("width", "has_telemetry"), [(109, True), (80, True), (79, False), (40, False)]
+)
 async def test_narrow_screens_show_less(tmp_path, width, has_telemetry):
     async with ready_desktop(tmp_path, size=(width, 24)) as desk:
         assert "/ search" not in screen_text(desk.app)
@@ -56,7 +58,9 @@ async def test_narrow_screens_show_less(tmp_path, width, has_telemetry):
 async def test_ctrl_b_lays_the_sessions_over_a_narrow_chat_and_esc_leaves_them(tmp_path, width):
     async with ready_desktop(tmp_path, asked=["one"], size=(width, 20)) as desk:
         await desk.press("a", "ctrl+b", sees="/ search")
-        await desk.until(lambda: desk.chat.view.session_list.has_focus_within, "the focus in the list")
+        await desk.until(
+            lambda: desk.chat.view.session_list.has_focus_within, "the focus in the list"
+        )
         await desk.press("escape", hides="/ search")
         assert isinstance(desk.app.focused, PromptInput)
         assert desk.prompt_input.text == "a"
@@ -75,7 +79,8 @@ async def test_opening_a_session_from_the_overlay_closes_it(tmp_path):
         await desk.press("ctrl+n", "ctrl+b")
         await desk.until(
             lambda: (
-                desk.chat.view.session_list.has_focus_within and bool(desk.chat.view.session_list.chosen_id)
+                desk.chat.view.session_list.has_focus_within
+                and bool(desk.chat.view.session_list.chosen_id)
             )
         )
         await desk.press("enter", hides="/ search")
@@ -94,7 +99,9 @@ async def test_a_screen_that_grows_shows_its_columns_again(tmp_path):
 async def test_the_share_of_the_window_counts_what_is_typed_but_no_command(desk):
     desk.backend.tokens = 41
     desk.prompt_input.put("word " * 2000)
-    await desk.until(lambda: "tok" in status(desk) and "·\u00a00\u00a0%" not in status(desk), "an estimate")
+    await desk.until(
+        lambda: "tok" in status(desk) and "·\u00a00\u00a0%" not in status(desk), "an estimate"
+    )
     assert int(status(desk).split("·")[-1].strip(" \u00a0%▌")) > 10
     assert desk.backend.counts == [], "it is an estimate"
     desk.prompt_input.put("/find " + "word " * 100)
@@ -114,7 +121,9 @@ async def test_the_list_of_commands_has_rows_that_tell_what_they_do_even_where_i
         await desk.press("slash", sees="/model")
         await shown(desk, "● qwen3-8b")
         rows = screen_text(desk.app).rstrip().split("\n")
-        listed = [row for row in rows if row.lstrip(" ▌").startswith("/") and "  " in row.strip(" ▌/")]
+        listed = [
+            row for row in rows if row.lstrip(" ▌").startswith("/") and "  " in row.strip(" ▌/")
+        ]
         assert len(listed) == count
         assert all(len(row[:50].split()) > 2 for row in listed)
         assert "▌ ● qwen3-8b" in rows[-2]
@@ -133,7 +142,13 @@ async def test_system_prompt_by_command_holds_from_the_next_turn(tmp_path):
         first = desk.backend.requests[1].messages[0]
         assert (first.role, first.text) == ("system", "Answer in one word.")
         assert desk.backend.requests[0].messages[0].role == "user"
-        assert [m.role for m in await desk.on_disk()] == ["user", "assistant", "system", "user", "assistant"]
+        assert [m.role for m in await desk.on_disk()] == [
+            "user",
+            "assistant",
+            "system",
+            "user",
+            "assistant",
+        ]
         await desk.say('/system ""', sees="No system prompt")
         await desk.ask("three", 3)
         assert desk.backend.requests[2].messages[0].role == "user"
@@ -164,7 +179,11 @@ async def test_an_effort_holds_from_the_next_turn_on_and_default_takes_it_back(t
             await desk.say(line)
             await desk.say("and now?")
             await desk.answered(count)
-        assert [one.sampling.reasoning_effort for one in desk.backend.requests] == ["low", "low", ""]
+        assert [one.sampling.reasoning_effort for one in desk.backend.requests] == [
+            "low",
+            "low",
+            "",
+        ]
         await desk.say("/effort hard", sees="The levels are none, minimal")
         assert desk.prompt_input.text == "/effort hard"
 
@@ -276,7 +295,15 @@ async def test_a_command_without_its_argument_says_what_to_type(desk):
 async def test_the_palette_knows_every_command_that_makes_sense_and_no_other(tmp_path):
     useless = {
         f"message.{name}"
-        for name in ("copy_code", "resume", "previous_version", "next_version", "compare", "fold", "links")
+        for name in (
+            "copy_code",
+            "resume",
+            "previous_version",
+            "next_version",
+            "compare",
+            "fold",
+            "links",
+        )
     }
     async with ready_desktop(tmp_path, asked=["one"], size=(120, 140)) as desk:
         await desk.press("ctrl+p", sees="Choose the model")
@@ -291,7 +318,9 @@ async def test_the_palette_knows_every_command_that_makes_sense_and_no_other(tmp
         assert {one.command_id for one in of_message if one.title not in text} == useless
 
 
-async def test_a_row_of_the_palette_acts_on_the_last_answer_where_no_message_has_the_focus(tmp_path):
+async def test_a_row_of_the_palette_acts_on_the_last_answer_where_no_message_has_the_focus(
+    tmp_path,
+):
     async with ready_desktop(tmp_path, answer("It is **bold** here."), asked=["one"]) as desk:
         await desk.press("ctrl+p")
         await desk.type("source")

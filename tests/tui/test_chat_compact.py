@@ -35,7 +35,9 @@ async def talk(desk) -> None:
 
 async def test_a_summary_streams_below_the_session_and_undo_brings_the_old_messages_back(tmp_path):
     gate = asyncio.Event()
-    async with ready_desktop(tmp_path, *ANSWERS, half("They ", gate, "spoke."), answer("D.")) as desk:
+    async with ready_desktop(
+        tmp_path, *ANSWERS, half("They ", gate, "spoke."), answer("D.")
+    ) as desk:
         await talk(desk)
         await desk.say("/compact", sees="They")
         await shown(desk, "summarising")
@@ -70,7 +72,9 @@ async def test_esc_stops_a_summary_and_nothing_has_changed(tmp_path):
     async with ready_desktop(tmp_path, *ANSWERS, half("Th", asyncio.Event())) as desk:
         await talk(desk)
         await desk.say("/compact", sees="Summarise our conversation")
-        await desk.press("escape", hides="Summarise our conversation", sees="Stopped; nothing changed.")
+        await desk.press(
+            "escape", hides="Summarise our conversation", sees="Stopped; nothing changed."
+        )
         assert texts(desk) == TALK
         assert "not compacted" in screen_text(desk.app)
 
@@ -96,7 +100,9 @@ def nearly_full(tokens: int, *scripts) -> ScriptedBackend:
 
 
 @pytest.mark.parametrize(("tokens", "is_offered"), [(799, False), (800, True)])
-async def test_the_telemetry_panel_offers_it_when_the_window_is_nearly_full(tmp_path, tokens, is_offered):
+async def test_the_telemetry_panel_offers_it_when_the_window_is_nearly_full(
+    tmp_path, tokens, is_offered
+):
     async with ready_desktop(tmp_path, backend=nearly_full(tokens, answer("Sum."))) as desk:
         await talk(desk)
         assert (OFFER in screen_text(desk.app)) is is_offered
@@ -105,7 +111,9 @@ async def test_the_telemetry_panel_offers_it_when_the_window_is_nearly_full(tmp_
 
 
 @pytest.mark.parametrize("is_auto", [True, False])
-async def test_a_prompt_that_fills_the_window_makes_a_summary_only_where_that_is_set(tmp_path, is_auto):
+async def test_a_prompt_that_fills_the_window_makes_a_summary_only_where_that_is_set(
+    tmp_path, is_auto
+):
     backend = nearly_full(790, answer("Sum."), answer("D."))
     settings = replace(AUTO, chat=ChatSettings(auto_compact=is_auto))
     async with ready_desktop(tmp_path, backend=backend, settings=settings) as desk:
@@ -113,10 +121,14 @@ async def test_a_prompt_that_fills_the_window_makes_a_summary_only_where_that_is
         desk.prompt_input.put(LONG)
         await desk.press("enter")
         await desk.answered(4)
-        assert texts(desk) == ([*compacted("Sum."), LONG, "D."] if is_auto else [*TALK, LONG, "Sum."])
+        assert texts(desk) == (
+            [*compacted("Sum."), LONG, "D."] if is_auto else [*TALK, LONG, "Sum."]
+        )
 
 
-async def test_a_prompt_that_waits_for_its_summary_is_saved_and_goes_out_uncompacted_after_esc(tmp_path):
+async def test_a_prompt_that_waits_for_its_summary_is_saved_and_goes_out_uncompacted_after_esc(
+    tmp_path,
+):
     backend = nearly_full(790, half("Th", asyncio.Event()), answer("D."))
     async with ready_desktop(tmp_path, backend=backend, settings=AUTO) as desk:
         await talk(desk)

@@ -24,7 +24,10 @@ from tests.support.desktop import make_desktop, ready_desktop, running, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 
 FOREIGN = Path(__file__).parents[1] / "formats" / "data" / "foreign"
-TALK = [{"role": "user", "content": "Which vegetables?"}, {"role": "assistant", "content": "Lettuce grows."}]
+TALK = [
+    {"role": "user", "content": "Which vegetables?"},
+    {"role": "assistant", "content": "Lettuce grows."},
+]
 
 
 def list_file(folder, talk=TALK, name="talk.json"):
@@ -39,7 +42,10 @@ def list_file(folder, talk=TALK, name="talk.json"):
         ("", ExportRequest(name="")),
         ("a b.md", ExportRequest(name="a b.md")),
         ("--reasoning", ExportRequest(name="", with_reasoning=True)),
-        ("a.md --branches --reasoning", ExportRequest(name="a.md", with_reasoning=True, with_branches=True)),
+        (
+            "a.md --branches --reasoning",
+            ExportRequest(name="a.md", with_reasoning=True, with_branches=True),
+        ),
         ("--branches  a b.md", ExportRequest(name="a b.md", with_branches=True)),
         ("my --reasoning notes.md", ExportRequest(name="my --reasoning notes.md")),
     ],
@@ -59,7 +65,9 @@ async def test_the_dialog_of_an_export_takes_thoughts_and_branches_in_by_a_key(t
         desk.app.screen.query_one(Input).value = str(target)
         await desk.press("enter", sees="Exported to")
         text = target.read_text()
-        assert all(words in text for words in ("Spinach.", "Lettuce.", "Hmm, beds.", "Another branch"))
+        assert all(
+            words in text for words in ("Spinach.", "Lettuce.", "Hmm, beds.", "Another branch")
+        )
         await desk.say(f"/export {target} --branches", leads_to=ConfirmDialog)
         await desk.press("enter")
         await desk.until(lambda: "Hmm, beds." not in target.read_text(), "the new text")
@@ -141,9 +149,13 @@ async def test_rows_that_were_left_out_are_told(desk, tmp_path):
 
 
 @pytest.mark.parametrize("is_shown", ["an empty session", "another session"])
-async def test_a_hit_of_the_search_is_exported_with_its_own_name_whatever_was_shown(tmp_path, is_shown):
+async def test_a_hit_of_the_search_is_exported_with_its_own_name_whatever_was_shown(
+    tmp_path, is_shown
+):
     target = tmp_path / "out.md"
-    async with ready_desktop(tmp_path, answer("Lettuce."), answer("Beta."), asked=["vegetables"]) as desk:
+    async with ready_desktop(
+        tmp_path, answer("Lettuce."), answer("Beta."), asked=["vegetables"]
+    ) as desk:
         wanted = desk.conversation.header.session_id
         await desk.press("ctrl+n", hides="Lettuce.")
         if is_shown == "another session":
@@ -185,7 +197,9 @@ async def test_chats_of_other_programs_are_offered_once_and_imported_after_a_que
 
 
 async def test_esc_stops_a_long_import_and_keeps_what_came(tmp_path):
-    rows = [{"conv": {"id": str(number)}, "messages": [{"id": "a", **TALK[0]}]} for number in range(9)]
+    rows = [
+        {"conv": {"id": str(number)}, "messages": [{"id": "a", **TALK[0]}]} for number in range(9)
+    ]
     path = list_file(tmp_path, rows)
     desk = desk_with_chats(tmp_path)
     write, written = desk.store.import_session, []

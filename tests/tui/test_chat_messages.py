@@ -13,7 +13,9 @@ from tests.support.tui_host import screen_text
 
 
 async def test_regenerating_shows_the_new_version_and_keeps_the_old_one(tmp_path):
-    async with ready_desktop(tmp_path, answer("First one."), answer("Second one."), asked=["hello"]) as desk:
+    async with ready_desktop(
+        tmp_path, answer("First one."), answer("Second one."), asked=["hello"]
+    ) as desk:
         await desk.press("ctrl+r", sees="Second one.")
         await desk.until(lambda: not desk.conversation.is_running)
         await shown(desk, "2/2")
@@ -33,7 +35,8 @@ async def test_r_on_a_prompt_answers_it_once_more(tmp_path):
     async with ready_desktop(tmp_path, asked=["one", "two"], backend=backend) as desk:
         await desk.press("alt+up", "alt+up", "alt+up", "alt+up", "r")
         await desk.until(
-            lambda: len(backend.requests) == 3 and not desk.app.open_sessions.shown.is_busy, "an answer"
+            lambda: len(backend.requests) == 3 and not desk.app.open_sessions.shown.is_busy,
+            "an answer",
         )
         assert sent(backend) == ["one", "two", "one"]
         assert [m.text for m in desk.conversation.messages] == ["one", "C."]
@@ -50,7 +53,8 @@ async def test_a_prompt_is_edited_and_sent_anew(tmp_path):
         assert isinstance(desk.app.focused, PromptInput)
         await desk.press("!", "enter")
         await desk.until(
-            lambda: len(desk.backend.requests) == 2 and not desk.app.open_sessions.shown.is_busy, "an answer"
+            lambda: len(desk.backend.requests) == 2 and not desk.app.open_sessions.shown.is_busy,
+            "an answer",
         )
         assert sent(desk.backend) == ["one", "one!"]
         await shown(desk, "one!")
@@ -78,32 +82,50 @@ async def test_an_edit_ends_when_another_session_is_shown(tmp_path):
 
 async def test_an_edit_waits_for_the_running_answer_and_loses_nothing(tmp_path):
     gate = asyncio.Event()
-    async with ready_desktop(tmp_path, answer("A."), half("Let", gate), answer("C."), asked=["one"]) as desk:
+    async with ready_desktop(
+        tmp_path, answer("A."), half("Let", gate), answer("C."), asked=["one"]
+    ) as desk:
         await desk.say("two", sees="Let")
-        await desk.press("alt+up", "alt+up", "alt+up", "alt+up", "e", "!", "enter", sees="still streaming")
+        await desk.press(
+            "alt+up", "alt+up", "alt+up", "alt+up", "e", "!", "enter", sees="still streaming"
+        )
         assert desk.prompt_input.text == "one!"
         gate.set()
         await desk.answered(2)
         await desk.press("enter")
         await desk.until(
-            lambda: len(desk.backend.requests) == 3 and not desk.app.open_sessions.shown.is_busy, "an answer"
+            lambda: len(desk.backend.requests) == 3 and not desk.app.open_sessions.shown.is_busy,
+            "an answer",
         )
         assert [m.text for m in await desk.on_disk()] == ["one!", "C."]
 
 
 async def test_the_row_of_keys_names_only_what_is_of_use(tmp_path):
-    code = [RequestSent(), TextDelta(text="```py\n1\n```"), StreamInterrupted("The connection broke.")]
-    async with ready_desktop(tmp_path, code, answer("Done."), asked=["one"], size=(140, 40)) as desk:
+    code = [
+        RequestSent(),
+        TextDelta(text="```py\n1\n```"),
+        StreamInterrupted("The connection broke."),
+    ]
+    async with ready_desktop(
+        tmp_path, code, answer("Done."), asked=["one"], size=(140, 40)
+    ) as desk:
         await desk.press("alt+up")
-        await shown(desk, "y copy  a continue  e edit  r regenerate  f fork  c copy code  d delete  t tree")
+        await shown(
+            desk, "y copy  a continue  e edit  r regenerate  f fork  c copy code  d delete  t tree"
+        )
         await desk.press("r", sees="2/2")
-        await shown(desk, "y copy  e edit  r regenerate  f fork  [ ] versions  d delete  t tree  s source")
-        await desk.press("alt+up", sees="y copy  e edit  r regenerate  f fork  d delete  t tree  o pager")
+        await shown(
+            desk, "y copy  e edit  r regenerate  f fork  [ ] versions  d delete  t tree  s source"
+        )
+        await desk.press(
+            "alt+up", sees="y copy  e edit  r regenerate  f fork  d delete  t tree  o pager"
+        )
 
 
 async def test_a_continues_an_interrupted_answer(tmp_path):
     backend = ScriptedBackend(
-        [RequestSent(), TextDelta(text="Let"), StreamInterrupted("The connection broke.")], answer("tuce.")
+        [RequestSent(), TextDelta(text="Let"), StreamInterrupted("The connection broke.")],
+        answer("tuce."),
     )
     async with ready_desktop(tmp_path, asked=["one"], backend=backend) as desk:
         await shown(desk, "interrupted")
@@ -123,7 +145,8 @@ async def test_fork_begins_a_session_that_goes_its_own_way(tmp_path):
         await gone(desk, "B.")
         await desk.say("three")
         await desk.until(
-            lambda: len(backend.requests) == 3 and not desk.app.open_sessions.shown.is_busy, "an answer"
+            lambda: len(backend.requests) == 3 and not desk.app.open_sessions.shown.is_busy,
+            "an answer",
         )
         assert [m.text for m in await desk.on_disk()] == ["one", "A.", "three", "C."]
         kept = (await desk.store.open_session(old)).messages
@@ -170,7 +193,9 @@ async def test_deleting_a_running_answer_stops_it_and_harms_no_other(tmp_path):
 
 async def test_another_version_is_shown_while_an_answer_runs_and_both_are_kept(tmp_path):
     gate = asyncio.Event()
-    async with ready_desktop(tmp_path, answer("Alpha."), half("Be", gate, "ta."), asked=["one"]) as desk:
+    async with ready_desktop(
+        tmp_path, answer("Alpha."), half("Be", gate, "ta."), asked=["one"]
+    ) as desk:
         await desk.press("ctrl+r", sees="Be")
         await desk.press("alt+up", "left_square_bracket", sees="Alpha.")
         gate.set()
@@ -190,8 +215,19 @@ async def test_the_system_prompt_changes_while_an_answer_runs_and_harms_neither(
         gate.set()
         await desk.answered()
         await desk.ask("two", 2)
-        assert [m.text for m in desk.backend.requests[1].messages] == ["Be brief.", "one", "Alpha.", "two"]
-        assert [m.text for m in await desk.on_disk()] == ["one", "Alpha.", "Be brief.", "two", "Beta."]
+        assert [m.text for m in desk.backend.requests[1].messages] == [
+            "Be brief.",
+            "one",
+            "Alpha.",
+            "two",
+        ]
+        assert [m.text for m in await desk.on_disk()] == [
+            "one",
+            "Alpha.",
+            "Be brief.",
+            "two",
+            "Beta.",
+        ]
 
 
 async def test_a_message_without_code_says_so(tmp_path):

@@ -22,7 +22,9 @@ EMBED = model("nomic-embed", is_embedding=True)
 
 
 def two(*scripts) -> ScriptedBackend:
-    return ScriptedBackend(*scripts, candidates=[candidate(Verdict.READY, QWEN, GEMMA, COLD, EMBED)])
+    return ScriptedBackend(
+        *scripts, candidates=[candidate(Verdict.READY, QWEN, GEMMA, COLD, EMBED)]
+    )
 
 
 async def picker(desk) -> ModelPicker:
@@ -37,11 +39,15 @@ async def test_a_model_is_filtered_chosen_and_answers_the_next_turn_with_the_who
         await picker(desk)
         await desk.press(*"gem", sees="1 of 4")
         await desk.press("enter", leads_to=ChatScreen, sees="● gemma-3-4b")
-        await desk.until(lambda: desk.app.open_sessions.target.model_id == "gemma-3-4b", "the model")
+        await desk.until(
+            lambda: desk.app.open_sessions.target.model_id == "gemma-3-4b", "the model"
+        )
         await desk.ask("two", 2)
         assert [request.model for request in backend.requests] == ["qwen3-8b", "gemma-3-4b"]
         assert [m.text for m in backend.requests[1].messages] == ["one", "From qwen.", "two"]
-        await desk.until(lambda: desk.remembered[-1].recent[0] == (ENDPOINT.url, "gemma-3-4b"), "the newest")
+        await desk.until(
+            lambda: desk.remembered[-1].recent[0] == (ENDPOINT.url, "gemma-3-4b"), "the newest"
+        )
 
 
 async def test_another_model_answers_once_more_and_the_model_in_use_stays(tmp_path):
@@ -141,10 +147,15 @@ async def test_a_model_that_is_being_loaded_is_not_loaded_twice_when_it_is_chose
         assert backend.requests == [], "what is said waits"
         loading.gate.set()
         await desk.answered()
-        assert (loading.begun, [one.model for one in backend.requests]) == (["phi4-14b"], ["phi4-14b"])
+        assert (loading.begun, [one.model for one in backend.requests]) == (
+            ["phi4-14b"],
+            ["phi4-14b"],
+        )
 
 
-NO_LOADS = ServerRejected("LM Studio cannot load models on request.", kind="unsupported", hint="Load it.")
+NO_LOADS = ServerRejected(
+    "LM Studio cannot load models on request.", kind="unsupported", hint="Load it."
+)
 
 
 async def test_who_cannot_load_on_request_is_asked_all_the_same(tmp_path):
@@ -194,7 +205,9 @@ async def test_recent_models_by_number(tmp_path, how):
             await desk.press("alt+2")
         else:
             await desk.say("/model 2")
-        await desk.until(lambda: desk.app.open_sessions.target.model_id == "gemma-3-4b", "the switch")
+        await desk.until(
+            lambda: desk.app.open_sessions.target.model_id == "gemma-3-4b", "the switch"
+        )
 
 
 @pytest.mark.parametrize("how", ["alt+2", "/model 2", "/model judge-1b"])
@@ -209,7 +222,9 @@ async def test_a_decision_model_that_was_used_before_is_refused_with_the_reason(
 
 
 async def test_a_sleeping_model_is_woken_by_the_key_that_loads(tmp_path):
-    backend = ScriptedBackend(candidates=[candidate(Verdict.READY, replace(QWEN, state=LoadState.ASLEEP))])
+    backend = ScriptedBackend(
+        candidates=[candidate(Verdict.READY, replace(QWEN, state=LoadState.ASLEEP))]
+    )
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await picker(desk)
         await desk.press("ctrl+l")
@@ -217,7 +232,9 @@ async def test_a_sleeping_model_is_woken_by_the_key_that_loads(tmp_path):
 
 
 async def test_after_the_answer_of_a_sleeping_model_its_state_is_looked_at(tmp_path):
-    backend = ScriptedBackend(candidates=[candidate(Verdict.READY, replace(QWEN, state=LoadState.ASLEEP))])
+    backend = ScriptedBackend(
+        candidates=[candidate(Verdict.READY, replace(QWEN, state=LoadState.ASLEEP))]
+    )
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await desk.until(lambda: re.search("Model +asleep", screen_text(desk.app)), "the state")
         backend.candidates = (candidate(Verdict.READY, QWEN),)
@@ -234,7 +251,9 @@ async def test_a_number_without_a_model_gets_a_sentence(tmp_path):
 async def test_a_model_can_be_named_by_command(tmp_path):
     async with ready_desktop(tmp_path, backend=two()) as desk:
         await desk.say("/model gemma-3-4b")
-        await desk.until(lambda: desk.app.open_sessions.target.model_id == "gemma-3-4b", "the switch")
+        await desk.until(
+            lambda: desk.app.open_sessions.target.model_id == "gemma-3-4b", "the switch"
+        )
 
 
 async def test_a_switch_while_an_answer_streams_holds_from_the_next_turn(tmp_path):

@@ -10,7 +10,15 @@ from textual.pilot import Pilot
 
 from lmchat.config.settings import Settings, UiSettings
 from lmchat.domain.event import ReasoningDelta, RequestSent, TextDelta
-from lmchat.domain.message import AnswerState, ChatMessage, Failure, ReasoningPart, Receipt, Role, TextPart
+from lmchat.domain.message import (
+    AnswerState,
+    ChatMessage,
+    Failure,
+    ReasoningPart,
+    Receipt,
+    Role,
+    TextPart,
+)
 from lmchat.domain.server import Verdict
 from lmchat.domain.session import SessionHeader
 from lmchat.storage.store import SqliteStore
@@ -19,7 +27,13 @@ from tests.support.look_data import NOW
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, candidate, model
 from tests.support.tui_host import screen_text
 
-SIZES = {"200x50": (200, 50), "120x40": (120, 40), "80x24": (80, 24), "60x20": (60, 20), "40x12": (40, 12)}
+SIZES = {
+    "200x50": (200, 50),
+    "120x40": (120, 40),
+    "80x24": (80, 24),
+    "60x20": (60, 20),
+    "40x12": (40, 12),
+}
 PLAN = """Several do well:
 
 1. **Lettuce** – four hours of sun are enough
@@ -70,14 +84,18 @@ BROKEN = Failure(
     failure_id="4f2a",
 )
 STOPPED = said(4, Role.ASSISTANT, "Wood sorrel and", state=AnswerState.STOPPED)
-INTERRUPTED = said(4, Role.ASSISTANT, "Wood sorrel and", state=AnswerState.INTERRUPTED, failure=BROKEN)
+INTERRUPTED = said(
+    4, Role.ASSISTANT, "Wood sorrel and", state=AnswerState.INTERRUPTED, failure=BROKEN
+)
 FAILED = said(4, Role.ASSISTANT, "", state=AnswerState.FAILED, failure=BROKEN)
 
 
 async def fill(folder: Path, *messages: ChatMessage) -> None:
     """Put a session on the disk, as an earlier run would have."""
     store = SqliteStore(folder / "sessions.db", clock=lambda: NOW)
-    header = SessionHeader(session_id=SESSION, title="Plan for the garden", created_at=NOW, updated_at=NOW)
+    header = SessionHeader(
+        session_id=SESSION, title="Plan for the garden", created_at=NOW, updated_at=NOW
+    )
     for message in messages:
         if message.role is Role.USER:
             await store.append(header, message)
@@ -91,7 +109,9 @@ def seen(folder: Path, *messages: ChatMessage, theme: str = "lmchat-dark", scrip
     asyncio.run(fill(folder, *messages))
     return make_desktop(
         folder,
-        ScriptedBackend(script, candidates=[candidate(Verdict.READY, model(), model("gemma-3-4b"))]),
+        ScriptedBackend(
+            script, candidates=[candidate(Verdict.READY, model(), model("gemma-3-4b"))]
+        ),
         settings=Settings(ui=UiSettings(theme=theme, reduced_motion=True)),
         store=SqliteStore(folder / "sessions.db", clock=lambda: NOW),
         resume_id="last",
@@ -109,7 +129,9 @@ def steps(
         desk.pilot = pilot
         await desk.ready()
         await desk.until(lambda: desk.conversation.header.session_id == SESSION, "the session")
-        await desk.until(lambda: desk.app.chat.view.health.verdict is Verdict.READY, "a look at the server")
+        await desk.until(
+            lambda: desk.app.chat.view.health.verdict is Verdict.READY, "a look at the server"
+        )
         await pilot.press(*keys)
         if then is not None:
             await then(desk)
@@ -127,7 +149,9 @@ def steps(
 def test_a_chat_at_every_size(snap_compare, tmp_path, size):
     desk = seen(tmp_path, *TALK[:2], theme="lmchat-light" if size == "200x50" else "lmchat-dark")
     sees = "north" if SIZES[size][1] > 12 else "qwen3-8b"
-    assert snap_compare(desk.app, terminal_size=SIZES[size], run_before=steps(desk, sees, *"and?"[:3]))
+    assert snap_compare(
+        desk.app, terminal_size=SIZES[size], run_before=steps(desk, sees, *"and?"[:3])
+    )
 
 
 async def begin_streaming(desk: Desktop) -> None:
@@ -140,7 +164,12 @@ async def begin_streaming(desk: Desktop) -> None:
 
 @pytest.mark.parametrize("size", ["120x40", "60x20", "40x12"])
 def test_a_running_answer(snap_compare, tmp_path, size):
-    script = [RequestSent(), ReasoningDelta(text="Hm."), TextDelta(text="Wood sorrel and"), asyncio.Event()]
+    script = [
+        RequestSent(),
+        ReasoningDelta(text="Hm."),
+        TextDelta(text="Wood sorrel and"),
+        asyncio.Event(),
+    ]
     desk = seen(tmp_path, *TALK, script=script)
     see = steps(desk, "4.1", then=begin_streaming)
     assert snap_compare(desk.app, terminal_size=SIZES[size], run_before=see)
@@ -172,4 +201,6 @@ def test_the_palette_looks_like_our_dialogs(snap_compare, tmp_path):
 
 def test_the_sessions_over_a_narrow_chat(snap_compare, tmp_path):
     desk = seen(tmp_path, *TALK[:2])
-    assert snap_compare(desk.app, terminal_size=(60, 20), run_before=steps(desk, "/ search", "ctrl+b"))
+    assert snap_compare(
+        desk.app, terminal_size=(60, 20), run_before=steps(desk, "/ search", "ctrl+b")
+    )

@@ -14,7 +14,9 @@ LONG = "\n\n".join(f"Paragraph {number} of a long answer." for number in range(8
 
 def log_rows(desk) -> list[str]:
     log = desk.log_view
-    return ["".join(segment.text for segment in strip) for strip in log.render_lines(log.size.region)]
+    return [
+        "".join(segment.text for segment in strip) for strip in log.render_lines(log.size.region)
+    ]
 
 
 async def test_a_queued_message_goes_out_without_taking_the_reader_along(tmp_path):
@@ -80,7 +82,11 @@ async def test_another_version_of_a_message_in_the_middle_stays_where_it_was(tmp
         await desk.press("alt+up", "pageup")
         desk.log_view.show_message(desk.conversation.messages[-1].message_id)
         await desk.pilot.pause()
-        row = next(at for at, text in enumerate(screen_text(desk.app).splitlines()) if "Another way." in text)
+        row = next(
+            at
+            for at, text in enumerate(screen_text(desk.app).splitlines())
+            if "Another way." in text
+        )
         await desk.press("left_square_bracket", sees="One way.")
         assert "One way." in screen_text(desk.app).splitlines()[row]
         assert desk.log_view.focused_message.text == "One way."

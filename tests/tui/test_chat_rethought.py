@@ -44,7 +44,9 @@ async def test_what_turns_out_behind_another_session_is_told_apart_there_too(tmp
         first = desk.conversation
         await desk.press("ctrl+n", hides="Let me see")
         gate.set()
-        await desk.until(lambda: first.shown_messages[-1].text == "Four", "the answer behind the screen")
+        await desk.until(
+            lambda: first.shown_messages[-1].text == "Four", "the answer behind the screen"
+        )
         assert "Four" not in screen_text(desk.app)
         await open_in_list(desk, first.header.session_id)
         await shown(desk, "Four")

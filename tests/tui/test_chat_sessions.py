@@ -63,12 +63,14 @@ async def test_an_answer_goes_on_behind_a_new_session_and_is_marked_till_it_is_r
         await desk.press("ctrl+n", hides="Let")
         assert first.header.session_id in desk.app.open_sessions.streaming
         await desk.until(
-            lambda: first.header.session_id in desk.chat.view.session_list._streaming, "the mark in the list"
+            lambda: first.header.session_id in desk.chat.view.session_list._streaming,
+            "the mark in the list",
         )
         gate.set()
         await desk.until(lambda: first.header.session_id in desk.app.open_sessions.unread, "unread")
         await desk.until(
-            lambda: first.header.session_id in desk.chat.view.session_list._unread, "the mark in the list"
+            lambda: first.header.session_id in desk.chat.view.session_list._unread,
+            "the mark in the list",
         )
         saved = (await desk.store.open_session(first.header.session_id)).messages[-1]
         assert (saved.text, saved.state) == ("Lettuce.", AnswerState.COMPLETE)
@@ -97,7 +99,9 @@ async def test_coming_back_shows_the_running_answer_and_follows_it(tmp_path):
 
 async def test_two_sessions_answer_at_once_and_both_are_saved_whole(tmp_path):
     gates = [asyncio.Event(), asyncio.Event()]
-    async with ready_desktop(tmp_path, half("A", gates[0], "aa"), half("B", gates[1], "bb")) as desk:
+    async with ready_desktop(
+        tmp_path, half("A", gates[0], "aa"), half("B", gates[1], "bb")
+    ) as desk:
         await desk.say("one", sees="A")
         first = desk.conversation
         await desk.press("ctrl+n")
@@ -107,7 +111,9 @@ async def test_two_sessions_answer_at_once_and_both_are_saved_whole(tmp_path):
             gate.set()
         await desk.until(lambda: not desk.app.open_sessions.streaming, "both ended")
         await desk.app.open_sessions.save_all()
-        assert [m.text for m in (await desk.store.open_session(first.header.session_id)).messages] == [
+        assert [
+            m.text for m in (await desk.store.open_session(first.header.session_id)).messages
+        ] == [
             "one",
             "Aaa",
         ]
@@ -124,7 +130,8 @@ async def test_a_queue_goes_out_in_its_own_session_while_another_is_shown(tmp_pa
         assert "next" not in screen_text(desk.app)
         gate.set()
         await desk.until(
-            lambda: len(desk.backend.requests) == 2 and not desk.app.open_sessions.streaming, "both answered"
+            lambda: len(desk.backend.requests) == 2 and not desk.app.open_sessions.streaming,
+            "both answered",
         )
         await desk.app.open_sessions.save_all()
         stored = (await desk.store.open_session(first.header.session_id)).messages
@@ -138,7 +145,11 @@ async def test_changing_a_title_begins_with_the_title_of_the_session_that_was_ch
         await desk.press("ctrl+n")
 
         def listed() -> list[str]:
-            return [header.session_id for group in desk.chat.sessions._groups for header in group.headers]
+            return [
+                header.session_id
+                for group in desk.chat.sessions._groups
+                for header in group.headers
+            ]
 
         await desk.until(lambda: first in listed(), "the first session in the list")
         desk.chat.view.session_list.post_message(SessionList.ActWanted("rename", first))
@@ -158,7 +169,9 @@ async def test_what_was_sent_while_the_draft_of_the_last_run_was_read_does_not_c
         gate.set()
         await desk.pilot.pause()
         await desk.type("x")
-        await desk.until(lambda: desk.app.open_sessions.drafts.text("") == desk.prompt_input.text, "a draft")
+        await desk.until(
+            lambda: desk.app.open_sessions.drafts.text("") == desk.prompt_input.text, "a draft"
+        )
         assert desk.prompt_input.text == "x"
 
 
@@ -175,7 +188,9 @@ async def test_a_draft_stays_with_its_session(tmp_path):
         await desk.until(lambda: desk.prompt_input.text == "new", "the draft of the new session")
 
 
-async def test_what_is_typed_is_on_the_disk_a_moment_later_and_written_at_most_five_times_a_second(desk):
+async def test_what_is_typed_is_on_the_disk_a_moment_later_and_written_at_most_five_times_a_second(
+    desk,
+):
     began_s = time.monotonic()
     save = desk.store.save_draft = AsyncMock(wraps=desk.store.save_draft)
     for letter in "abcdefghijklmnopqrst":
@@ -240,7 +255,9 @@ async def test_what_was_typed_is_there_after_a_restart_and_not_once_it_was_sent(
 async def test_no_failing_disk_loses_a_draft(tmp_path):
     async with ready_desktop(tmp_path, asked=["first"]) as desk:
         first = desk.conversation.header.session_id
-        desk.store.save_draft = desk.store.draft = AsyncMock(side_effect=StoreUnavailable("It is full."))
+        desk.store.save_draft = desk.store.draft = AsyncMock(
+            side_effect=StoreUnavailable("It is full.")
+        )
         await desk.press("a", "b", "ctrl+n")
         assert desk.prompt_input.text == ""
         await open_in_list(desk, first)
@@ -254,7 +271,11 @@ async def test_a_session_is_resumed_with_its_messages(tmp_path):
         await shown(desk, "Lettuce.")
         await desk.ready()
         await desk.ask("second", 2)
-        assert [m.text for m in desk.backend.requests[0].messages] == ["first", "Lettuce.", "second"]
+        assert [m.text for m in desk.backend.requests[0].messages] == [
+            "first",
+            "Lettuce.",
+            "second",
+        ]
 
 
 async def test_deleting_the_shown_session_while_it_streams_stops_it_and_u_brings_it_back(tmp_path):
@@ -267,7 +288,9 @@ async def test_deleting_the_shown_session_while_it_streams_stops_it_and_u_brings
         await desk.until(lambda: desk.conversation.header.session_id != first, "a new session")
         assert desk.backend.stopped == 1
         await desk.press("u")
-        await desk.until(lambda: desk.chat.view.session_list.chosen_id == first, "the session in the list")
+        await desk.until(
+            lambda: desk.chat.view.session_list.chosen_id == first, "the session in the list"
+        )
         stored = (await desk.store.open_session(first)).messages[-1]
         assert (stored.text, stored.state) == ("Let", AnswerState.STOPPED)
 
@@ -285,10 +308,14 @@ async def test_a_title_is_changed_by_command_and_by_key(tmp_path):
 
 async def test_a_title_that_another_window_gave_is_shown_when_this_one_gets_the_focus(tmp_path):
     async with ready_desktop(tmp_path, asked=["first"]) as desk:
-        await desk.store.update_session(desk.conversation.header.session_id, {"title": "Given elsewhere"})
+        await desk.store.update_session(
+            desk.conversation.header.session_id, {"title": "Given elsewhere"}
+        )
         desk.app.post_message(events.AppFocus())
         await desk.until(lambda: desk.conversation.header.title == "Given elsewhere", "the title")
-        await desk.until(lambda: screen_text(desk.app).count("Given elsewhere") == 2, "head line and list")
+        await desk.until(
+            lambda: screen_text(desk.app).count("Given elsewhere") == 2, "head line and list"
+        )
 
 
 async def test_the_list_says_what_was_done_and_how_it_is_undone(tmp_path):
@@ -353,7 +380,9 @@ async def test_a_hit_in_a_session_that_streams_shows_the_running_answer(tmp_path
         assert sent(desk.backend) == ["garden", "queued"]
 
 
-@pytest.mark.parametrize("name", ["~nobody-here/x.md", "/dev/null/x.md", "a\\0b".replace("\\0", "\x00")])
+@pytest.mark.parametrize(
+    "name", ["~nobody-here/x.md", "/dev/null/x.md", "a\\0b".replace("\\0", "\x00")]
+)
 async def test_a_name_that_cannot_be_a_file_gets_a_sentence(tmp_path, name):
     async with ready_desktop(tmp_path, answer("Lettuce."), asked=["first"]) as desk:
         desk.chat.run_command(f"/export {name}")

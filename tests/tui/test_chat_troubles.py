@@ -41,7 +41,9 @@ def full_disk(store):
 async def test_chat_goes_on_below_a_file_with_a_standing_warning(tmp_path):
     (tmp_path / "file").write_text("")
     store = SqliteStore(tmp_path / "file" / "sessions.db")
-    async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta."), asked=["one"], store=store) as desk:
+    async with ready_desktop(
+        tmp_path, answer("Alpha."), answer("Beta."), asked=["one"], store=store
+    ) as desk:
         await shown(desk, "Alpha.", "Nothing is saved", "answer not saved")
         await desk.ask("two", 2)
         assert [m.text for m in desk.backend.requests[1].messages] == ["one", "Alpha.", "two"]
@@ -89,7 +91,9 @@ async def test_markup_in_names_and_texts_is_only_text(tmp_path):
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24), (40, 12)])
 async def test_an_error_stands_in_the_log_at_every_size_and_is_tried_again(tmp_path, size):
-    error = ServerRejected("The model is not there.", kind="model_missing", hint="Ctrl+O lists models.")
+    error = ServerRejected(
+        "The model is not there.", kind="model_missing", hint="Ctrl+O lists models."
+    )
     scripts = [RequestSent(), error], answer("Fine.")
     async with ready_desktop(tmp_path, *scripts, asked=["one"], size=size) as desk:
         await shown(desk, "The model")
@@ -158,7 +162,12 @@ async def test_a_server_that_cut_the_prompt_silently_is_told_about(tmp_path):
 
 async def test_what_a_server_does_not_take_is_told(tmp_path):
     note = "LM Studio is unknown to take \x1b[31m a seed. It is not sent."
-    taken = [RequestSent(), RequestAdapted(note=note), TextDelta(text="Yes."), StreamFinished(reason="stop")]
+    taken = [
+        RequestSent(),
+        RequestAdapted(note=note),
+        TextDelta(text="Yes."),
+        StreamFinished(reason="stop"),
+    ]
     async with ready_desktop(tmp_path, taken, asked=["Hello"]) as desk:
         await desk.until(lambda: bool(desk.app._notifications), "the note")
         (told,) = [one.message for one in desk.app._notifications]
@@ -168,10 +177,14 @@ async def test_what_a_server_does_not_take_is_told(tmp_path):
 
 async def test_a_long_answer_that_ends_unseen_rings(tmp_path):
     gate, now_s = asyncio.Event(), [0.0]
-    async with ready_desktop(tmp_path, half("Let", gate), answer("Two."), clock=lambda: now_s[0]) as desk:
+    async with ready_desktop(
+        tmp_path, half("Let", gate), answer("Two."), clock=lambda: now_s[0]
+    ) as desk:
         written = []
         outside = desk.app.workspace.platform
-        desk.app.workspace.platform = replace(outside, notification=lambda words: written.append(words) or "")
+        desk.app.workspace.platform = replace(
+            outside, notification=lambda words: written.append(words) or ""
+        )
         await desk.say("one", sees="Let")
         desk.app.app_focus = False
         now_s[0] = 11.0

@@ -141,7 +141,9 @@ async def test_ctrl_c_copies_what_is_selected_in_the_prompt(desk):
     assert desk.app._exit is False
 
 
-async def test_quitting_while_an_answer_streams_saves_it_as_stopped_and_sends_nothing_more(tmp_path):
+async def test_quitting_while_an_answer_streams_saves_it_as_stopped_and_sends_nothing_more(
+    tmp_path,
+):
     async with ready_desktop(tmp_path, half("Lettuce", asyncio.Event())) as desk:
         await desk.say("one", sees="Lettuce")
         await desk.say("two")
@@ -187,7 +189,9 @@ async def test_a_regenerate_while_an_answer_streams_harms_nothing(tmp_path):
 
 
 async def test_reasoning_alone_is_kept_when_stopped(tmp_path):
-    async with ready_desktop(tmp_path, [RequestSent(), ReasoningDelta(text="Hm"), asyncio.Event()]) as desk:
+    async with ready_desktop(
+        tmp_path, [RequestSent(), ReasoningDelta(text="Hm"), asyncio.Event()]
+    ) as desk:
         await desk.say("one")
         await desk.until(lambda: desk.conversation.is_running and desk.conversation.turn.chars > 0)
         await desk.press("escape")

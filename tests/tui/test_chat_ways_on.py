@@ -6,7 +6,13 @@ import asyncio
 
 import pytest
 
-from lmchat.domain.event import ReasoningDelta, RequestSent, StreamFinished, TextDelta, UsageReported
+from lmchat.domain.event import (
+    ReasoningDelta,
+    RequestSent,
+    StreamFinished,
+    TextDelta,
+    UsageReported,
+)
 from lmchat.domain.message import AnswerState
 from lmchat.errors import ServerUnavailable, StreamInterrupted
 from lmchat.tui.screens.message_tree import MessageTree
@@ -25,7 +31,9 @@ def broken(*events) -> list:
 
 
 async def test_an_empty_prompt_says_how_an_unfinished_answer_is_gone_on_with(tmp_path):
-    async with ready_desktop(tmp_path, broken(TextDelta(text="Let")), answer("tuce."), asked=["one"]) as desk:
+    async with ready_desktop(
+        tmp_path, broken(TextDelta(text="Let")), answer("tuce."), asked=["one"]
+    ) as desk:
         await shown(desk, "/continue, ^R regenerate")
         await desk.type("a")
         await gone(desk, "/continue")
@@ -37,7 +45,9 @@ async def test_an_empty_prompt_says_how_an_unfinished_answer_is_gone_on_with(tmp
 
 
 async def test_the_command_in_the_row_of_keys_can_be_clicked(tmp_path):
-    async with ready_desktop(tmp_path, broken(TextDelta(text="Let")), answer("tuce."), asked=["one"]) as desk:
+    async with ready_desktop(
+        tmp_path, broken(TextDelta(text="Let")), answer("tuce."), asked=["one"]
+    ) as desk:
         await shown(desk, "/continue  ^R regenerate")
         await desk.pilot.click(KeysRow, offset=(4, 0))
         await shown(desk, "Lettuce.")
@@ -58,7 +68,9 @@ async def test_an_answer_that_failed_before_its_first_word_is_only_asked_for_ane
 
 
 async def test_a_server_that_is_down_names_no_key_twice(tmp_path):
-    async with ready_desktop(tmp_path, [ServerUnavailable("Nothing answers.")], asked=["one"]) as desk:
+    async with ready_desktop(
+        tmp_path, [ServerUnavailable("Nothing answers.")], asked=["one"]
+    ) as desk:
         desk.backend.candidates = ()
         desk.app.connect.look_now()
         await shown(desk, "F5 check now")
@@ -67,7 +79,11 @@ async def test_a_server_that_is_down_names_no_key_twice(tmp_path):
 
 @pytest.mark.parametrize("max_tokens", [5, None])  # without one the server has a limit of its own
 async def test_an_answer_that_its_limit_cut_short_is_gone_on_with(tmp_path, max_tokens):
-    cut = [TextDelta(text="Let"), UsageReported(completion_tokens=5), StreamFinished(reason="length")]
+    cut = [
+        TextDelta(text="Let"),
+        UsageReported(completion_tokens=5),
+        StreamFinished(reason="length"),
+    ]
     async with ready_desktop(tmp_path, cut, answer("tuce.")) as desk:
         desk.app.open_sessions.chat = type(desk.app.open_sessions.chat)(max_tokens=max_tokens)
         await desk.ask("one")
@@ -76,7 +92,9 @@ async def test_an_answer_that_its_limit_cut_short_is_gone_on_with(tmp_path, max_
 
 
 async def test_a_thought_alone_is_thought_once_more_and_kept(tmp_path):
-    backend = ScriptedBackend(broken(ReasoningDelta(text="They as")), answer("Lettuce.", thought="So."))
+    backend = ScriptedBackend(
+        broken(ReasoningDelta(text="They as")), answer("Lettuce.", thought="So.")
+    )
     async with ready_desktop(tmp_path, asked=["one"], backend=backend) as desk:
         await desk.say("/continue", sees="Lettuce.")
         await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "the end")
@@ -86,7 +104,9 @@ async def test_a_thought_alone_is_thought_once_more_and_kept(tmp_path):
 
 async def test_slash_commands_act_on_the_last_answer(tmp_path):
     links = "See https://example.org/a and https://example.org/b."
-    async with ready_desktop(tmp_path, answer("Alpha."), answer(links), asked=["one", "two"]) as desk:
+    async with ready_desktop(
+        tmp_path, answer("Alpha."), answer(links), asked=["one", "two"]
+    ) as desk:
         await desk.say("/links", leads_to=LinksDialog, sees="https://example.org/b")
         await desk.press("escape")
         await desk.say("/tree", leads_to=MessageTree)

@@ -35,14 +35,18 @@ async def test_retry_and_the_details_in_the_card_of_a_failure(tmp_path):
 
 
 async def test_versions_in_the_receipt_and_the_key_that_stops(tmp_path):
-    async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta."), half("Gam"), asked=["one"]) as desk:
+    async with ready_desktop(
+        tmp_path, answer("Alpha."), answer("Beta."), half("Gam"), asked=["one"]
+    ) as desk:
         await desk.press("ctrl+r", sees="Beta.")
         await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "the end")
         await click(desk, "2/2")
         await shown(desk, "Alpha.")
         await click(desk, "1/2")
         await shown(desk, "Beta.")
-        await desk.press("escape")  # a click on a message has focused it, and there "t" is a command
+        await desk.press(
+            "escape"
+        )  # a click on a message has focused it, and there "t" is a command
         await desk.say("two", sees="Gam")
         await click(desk, "Esc stop")
         await shown(desk, "stopped")

@@ -43,7 +43,10 @@ async def test_what_cannot_be_taken_is_told_until_it_is_changed():
     def check(typed: str) -> str:
         return "" if typed == "okay" else "This file already exists"
 
-    async with drawn(Host(screen=lambda: AskDialog("File", value="oka", check=check))) as (app, pilot):
+    async with drawn(Host(screen=lambda: AskDialog("File", value="oka", check=check))) as (
+        app,
+        pilot,
+    ):
         await pilot.press("enter")
         assert "! This file already exists" in screen_text(app)
         await pilot.press("y")
@@ -63,7 +66,9 @@ async def test_a_question_of_yes_or_no_takes_enter_for_yes_and_escape_for_no():
         assert app.results == [True, None]
 
 
-@pytest.mark.parametrize("product", [one for one in Product if one is not Product.OPENAI_COMPATIBLE])
+@pytest.mark.parametrize(
+    "product", [one for one in Product if one is not Product.OPENAI_COMPATIBLE]
+)
 def test_every_product_has_a_place_where_its_key_is_shown(product):
     assert WHERE_THE_KEY_IS[product].endswith(".")
 
@@ -106,7 +111,8 @@ async def test_the_verdict_on_a_key_is_shown_until_another_is_typed():
 
 async def test_a_text_scrolls_to_its_end():
     async with drawn(
-        Host(screen=lambda: TextDialog("Lines", "\n".join(f"line {n}" for n in range(200)))), (80, 24)
+        Host(screen=lambda: TextDialog("Lines", "\n".join(f"line {n}" for n in range(200)))),
+        (80, 24),
     ) as (app, pilot):
         assert "line 0" in screen_text(app)
         await pilot.press("end")

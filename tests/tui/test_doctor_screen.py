@@ -14,7 +14,9 @@ from tests.support.tui_host import Host, drawn, screen_text
 HOME = "/home/ada"
 
 
-def finding(name: str, grade: Grade = Grade.OK, cause: str = "All is well.", step: str = "") -> Finding:
+def finding(
+    name: str, grade: Grade = Grade.OK, cause: str = "All is well.", step: str = ""
+) -> Finding:
     return Finding(Group.FILES, name.lower(), name, grade, cause, step)
 
 
@@ -87,7 +89,11 @@ async def test_r_looks_again():
 
 
 async def test_y_copies_the_report_without_the_name_of_the_home_folder():
-    app = host(check("Store", finding("Sessions", Grade.FAULT, f"{HOME}/x is damaged.", f"rm '{HOME}/a b'")))
+    app = host(
+        check(
+            "Store", finding("Sessions", Grade.FAULT, f"{HOME}/x is damaged.", f"rm '{HOME}/a b'")
+        )
+    )
     async with app.run_test(size=(80, 24)) as pilot:
         await shown(pilot, "~/x is damaged.")
         await pilot.press("y")

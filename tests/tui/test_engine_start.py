@@ -32,7 +32,9 @@ FULL = "The demo model could not be downloaded: No space left on device"
 def answering(*names):
     """Return a backend on which the engine's server answers."""
     models = tuple(
-        ModelInfo(model_id=name, endpoint=ADDRESS, product=Product.LLAMA_CPP, state=LoadState.LOADED)
+        ModelInfo(
+            model_id=name, endpoint=ADDRESS, product=Product.LLAMA_CPP, state=LoadState.LOADED
+        )
         for name in names
     )
     return ScriptedBackend(
@@ -98,7 +100,9 @@ async def test_without_a_model_the_fetch_is_asked_for_with_size_licence_and_fold
 
 async def test_without_consent_nothing_is_fetched_and_servers_are_looked_for(tmp_path):
     engine = ScriptedEngine()
-    async with local(tmp_path, engine, ScriptedBackend(candidates=[candidate(Verdict.REFUSED)])) as desk:
+    async with local(
+        tmp_path, engine, ScriptedBackend(candidates=[candidate(Verdict.REFUSED)])
+    ) as desk:
         await desk.on(ConfirmDialog)
         await desk.press("escape", leads_to=WelcomeScreen)
         assert engine.fetches == 0
@@ -129,7 +133,9 @@ async def test_what_goes_wrong_is_told_with_the_next_step_and_can_be_tried_again
 
 async def test_what_was_in_use_stays_in_use_where_the_engine_cannot_be_started(tmp_path):
     engine = ScriptedEngine(BIG)
-    engine.failures["big"] = EngineUnavailable("There is not enough memory for big.", hint="Choose another.")
+    engine.failures["big"] = EngineUnavailable(
+        "There is not enough memory for big.", hint="Choose another."
+    )
     async with local(tmp_path, engine, ScriptedBackend(), is_local=False) as desk:
         await desk.ready()
         desk.app.connect.start_engine("big")
@@ -171,7 +177,10 @@ async def test_the_picker_loads_another_file_behind_the_same_address(tmp_path):
         await desk.press("enter")
         await desk.until(lambda: engine.started == ["big", "small"], "the other file is served")
         await desk.ask("Hello")
-        assert (desk.backend.requests[0].endpoint, desk.backend.requests[0].model) == (ADDRESS, "small")
+        assert (desk.backend.requests[0].endpoint, desk.backend.requests[0].model) == (
+            ADDRESS,
+            "small",
+        )
 
 
 async def test_a_crash_during_an_answer_keeps_the_text_and_a_retry_starts_it_again(tmp_path):
@@ -180,7 +189,9 @@ async def test_a_crash_during_an_answer_keeps_the_text_and_a_retry_starts_it_aga
     async with local(tmp_path, engine, backend) as desk:
         await desk.until(lambda: engine.started == ["big"], "the engine is started")
         gate = asyncio.Event()
-        backend.scripts = [[*answer("Lettuce does")[:-2], gate, StreamInterrupted("The connection broke.")]]
+        backend.scripts = [
+            [*answer("Lettuce does")[:-2], gate, StreamInterrupted("The connection broke.")]
+        ]
         await desk.say("Hello")
         await shown(desk, "Lettuce")
         engine.breaks("The built-in engine crashed (signal SIGSEGV).")

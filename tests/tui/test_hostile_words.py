@@ -16,7 +16,13 @@ from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Prod
 from lmchat.domain.session import SearchHit, SessionHeader
 from lmchat.services.candidates import MachineState, ModelRow
 from lmchat.services.doctor import Check, Examination
-from lmchat.tui.screens.ask_dialog import AddressDialog, AllowDialog, AskDialog, ConfirmDialog, KeyDialog
+from lmchat.tui.screens.ask_dialog import (
+    AddressDialog,
+    AllowDialog,
+    AskDialog,
+    ConfirmDialog,
+    KeyDialog,
+)
 from lmchat.tui.screens.dialog import FetchDialog
 from lmchat.tui.screens.doctor_screen import DoctorScreen
 from lmchat.tui.screens.help_screen import HelpScreen
@@ -35,7 +41,9 @@ OBEYED = frozenset("\x00\x07\r\x1b\x7f\x9b\u200b\u202e\U000e0041\ufffe")
 NOW = datetime(2026, 11, 20, 14, 2, tzinfo=UTC)
 AT = Endpoint(scheme="http", host="evil\x1b[31m", port=1234)
 FILE = ModelFile(path=Path("/" + EVIL), name=EVIL, size_bytes=5, source=EVIL, quantization=EVIL)
-START = ServerStart(product=Product.OLLAMA, argv=("/" + EVIL, EVIL), endpoint=AT, lifetime=Lifetime.FREE)
+START = ServerStart(
+    product=Product.OLLAMA, argv=("/" + EVIL, EVIL), endpoint=AT, lifetime=Lifetime.FREE
+)
 OFFER = DemoOffer(
     name=EVIL,
     licence=EVIL,
@@ -43,7 +51,11 @@ OFFER = DemoOffer(
     folder=Path(EVIL),
 )
 HERE = MachineState(
-    installed=(Installed(product=Product.OLLAMA, program="/" + EVIL, start=("/" + EVIL,), start_words=EVIL),),
+    installed=(
+        Installed(
+            product=Product.OLLAMA, program="/" + EVIL, start=("/" + EVIL,), start_words=EVIL
+        ),
+    ),
     files=(FILE,),
     offer=OFFER,
 )
@@ -88,7 +100,9 @@ def show_tree(dialog: MessageTree) -> None:
 
 
 def show_trash(dialog: TrashDialog) -> None:
-    dialog.show([SessionHeader(session_id="s", title=EVIL, created_at=NOW, updated_at=NOW, deleted_at=NOW)])
+    dialog.show(
+        [SessionHeader(session_id="s", title=EVIL, created_at=NOW, updated_at=NOW, deleted_at=NOW)]
+    )
 
 
 def searching() -> SearchDialog:
@@ -123,7 +137,10 @@ def show_places(page: WelcomeScreen) -> None:
 
 
 SCREENS = {
-    "address": (partial(AddressDialog, NotedConnect().try_address, EVIL), lambda one: one.show_problem(EVIL)),
+    "address": (
+        partial(AddressDialog, NotedConnect().try_address, EVIL),
+        lambda one: one.show_problem(EVIL),
+    ),
     "allow": (partial(AllowDialog, AT, allowed=[EVIL]), None),
     "ask": (partial(AskDialog, EVIL, text=EVIL, value=EVIL), lambda one: one.show_note(EVIL)),
     "confirm": (partial(ConfirmDialog, EVIL, text=EVIL), None),

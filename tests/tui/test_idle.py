@@ -19,7 +19,10 @@ from tests.support.scripted_backend import ScriptedBackend, answer, candidate, m
 
 def _fast_timers(app):
     """Return the timers that run and come again sooner than a look at the server."""
-    nodes = [app, *(node for screen in app.screen_stack for node in screen.walk_children(with_self=True))]
+    nodes = [
+        app,
+        *(node for screen in app.screen_stack for node in screen.walk_children(with_self=True)),
+    ]
     timers = [timer for node in nodes for timer in node._timers]
     return [
         timer
@@ -48,7 +51,9 @@ async def _message_focused(desk):
 async def _find_open(desk):
     await _answered(desk)
     await desk.press("ctrl+f", *"well")
-    await desk.until(lambda: desk.chat.query(FindBar) and desk.chat.query_one(FindBar).display, "find")
+    await desk.until(
+        lambda: desk.chat.query(FindBar) and desk.chat.query_one(FindBar).display, "find"
+    )
 
 
 async def _help_open(desk):
@@ -61,7 +66,9 @@ async def _picker_open(desk):
 
 async def _unfocused(desk):
     desk.app.post_message(events.AppBlur())
-    await desk.until(lambda: not desk.app.workspace.monitor.is_focused, "that the focus is elsewhere")
+    await desk.until(
+        lambda: not desk.app.workspace.monitor.is_focused, "that the focus is elsewhere"
+    )
 
 
 @pytest.mark.parametrize(

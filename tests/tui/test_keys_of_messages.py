@@ -44,5 +44,7 @@ async def test_it_follows_the_focus_from_message_to_message(tmp_path, way):
                 await desk.pilot.press(key)
             else:
                 await click_on(desk, words)
-            await desk.pilot.pause()  # no longer: with the next look at the server all is drawn anew
+            await (
+                desk.pilot.pause()
+            )  # no longer: with the next look at the server all is drawn anew
             assert ("c copy code" in row_of_keys(desk)) is has_code

@@ -57,7 +57,9 @@ def test_a_cut_text_is_never_wider_than_asked(text, width, ellipsis):
     assert cell_len(cut_middle(text, width, ellipsis)) <= width
 
 
-@pytest.mark.parametrize("text", ["models/✔️✔️✔️✔️.gguf", "🇩🇪🇫🇷 ❤️‍🔥 x 👨‍👩‍👧1️⃣", "नमस्ते/नमस्ते/e\u0301e\u0301"])
+@pytest.mark.parametrize(
+    "text", ["models/✔️✔️✔️✔️.gguf", "🇩🇪🇫🇷 ❤️‍🔥 x 👨‍👩‍👧1️⃣", "नमस्ते/नमस्ते/e\u0301e\u0301"]
+)
 def test_a_text_without_its_middle_is_as_wide_as_asked_whatever_signs_it_has(text):
     for width in range(3, cell_len(text) + 1):
         assert cell_len(cut_middle(text, width)) == width, width

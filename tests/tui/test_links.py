@@ -25,7 +25,9 @@ async def links_of(folder, text, leads_to=ConfirmDialog):
 async def test_l_lists_the_links_with_their_words_and_enter_asks_before_it_opens_one(tmp_path):
     async with links_of(tmp_path, TWO, LinksDialog) as desk:
         await shown(desk, "the guide", "https://guide.example/a", "https://other.example/b")
-        await desk.press("down", "enter", leads_to=ConfirmDialog, sees="This page is at other.example")
+        await desk.press(
+            "down", "enter", leads_to=ConfirmDialog, sees="This page is at other.example"
+        )
         assert desk.opened == []
         await desk.press("enter")
         await desk.until(lambda: desk.opened == ["https://other.example/b"])
@@ -34,7 +36,9 @@ async def test_l_lists_the_links_with_their_words_and_enter_asks_before_it_opens
 async def test_esc_opens_nothing(tmp_path):
     async with links_of(tmp_path, "https://one.example") as desk:
         await desk.press("escape", leads_to=ChatScreen)
-        await desk.press("l", leads_to=ConfirmDialog)  # what comes after it shows that it did nothing
+        await desk.press(
+            "l", leads_to=ConfirmDialog
+        )  # what comes after it shows that it did nothing
         assert desk.opened == []
 
 
@@ -53,9 +57,7 @@ async def test_without_a_browser_the_address_is_copied_and_that_is_told(tmp_path
 
 
 async def test_what_is_no_page_of_the_web_is_never_opened(tmp_path):
-    text = (
-        "[a](javascript:alert(1)) [b](file:///etc/passwd) [e](vscode://open) <ftp://d.example> [f](/relative)"
-    )
+    text = "[a](javascript:alert(1)) [b](file:///etc/passwd) [e](vscode://open) <ftp://d.example> [f](/relative)"
     async with links_of(tmp_path, text, ChatScreen) as desk:
         await shown(desk, "This message has no links.")
         assert desk.opened == []
@@ -75,10 +77,14 @@ async def test_an_address_that_pretends_to_be_another_tells_its_host(tmp_path, t
 
 
 async def test_a_click_on_a_link_asks_too(tmp_path):
-    async with ready_desktop(tmp_path, answer("Here: https://one.example/x"), asked=["hello"]) as desk:
+    async with ready_desktop(
+        tmp_path, answer("Here: https://one.example/x"), asked=["hello"]
+    ) as desk:
         await shown(desk, "Here: https")
         y, line = next(
-            (y, line) for y, line in enumerate(screen_text(desk.app).split("\n")) if "Here: https" in line
+            (y, line)
+            for y, line in enumerate(screen_text(desk.app).split("\n"))
+            if "Here: https" in line
         )
         await desk.pilot.click(offset=(line.index("https") + 3, y))
         await desk.on(ConfirmDialog)

@@ -19,7 +19,9 @@ async def long_session(folder, backend=None, *, is_open=True, count=COUNT, **mor
     talk = await fill_long(store, count)
     if is_open:
         store.gate.set()
-    async with ready_desktop(folder, backend=backend, store=store, resume_id="last", **more) as desk:
+    async with ready_desktop(
+        folder, backend=backend, store=store, resume_id="last", **more
+    ) as desk:
         await desk.until(lambda: desk.conversation.messages, "the session")
         if is_open:
             await desk.until(lambda: desk.conversation.has_all_messages, "all of it")
@@ -33,7 +35,9 @@ async def long_session(folder, backend=None, *, is_open=True, count=COUNT, **mor
 def shown(desk):
     log = desk.log_view
     strips = log.render_lines(log.size.region)
-    return [row for strip in strips if (row := "".join(segment.text for segment in strip).strip(" ▌"))]
+    return [
+        row for strip in strips if (row := "".join(segment.text for segment in strip).strip(" ▌"))
+    ]
 
 
 def is_shown(desk, words):
@@ -113,7 +117,8 @@ async def test_a_disk_that_fails_meanwhile_is_told_and_the_end_stays(tmp_path):
         desk.store.error = StoreUnavailable("The disk is away.")
         desk.store.gate.set()
         await desk.until(
-            lambda: any("The disk is away." in note.message for note in desk.app._notifications), "the words"
+            lambda: any("The disk is away." in note.message for note in desk.app._notifications),
+            "the words",
         )
         assert is_shown(desk, f"answer {COUNT - 1}")
         desk.store.error = None
@@ -137,7 +142,9 @@ async def test_another_session_that_is_opened_meanwhile_gets_nothing_of_the_firs
         other = await fill_long(desk.store, 4, title="Short")
         (short,) = [one for one in await desk.store.list_sessions() if one.title == "Short"]
         desk.chat.sessions.switch_to(short.session_id)
-        await desk.until(lambda: list(desk.conversation.messages) == list(other), "the other session")
+        await desk.until(
+            lambda: list(desk.conversation.messages) == list(other), "the other session"
+        )
         desk.store.gate.set()
         await desk.pilot.pause()
         assert len(desk.log_view.document) == 4
@@ -149,7 +156,9 @@ async def test_versions_of_an_old_message_are_shown_where_they_are(tmp_path):
         old = desk.talk[101]
         desk.log_view.show_message(old.message_id)
         await desk.pilot.press("r")
-        await desk.until(lambda: backend.requests and not desk.conversation.is_running, "the answer")
+        await desk.until(
+            lambda: backend.requests and not desk.conversation.is_running, "the answer"
+        )
         await desk.until(lambda: is_shown(desk, "Another answer."), "it on the screen")
         fresh = desk.conversation.messages[-1]
         assert (fresh.version, fresh.versions, len(desk.conversation.messages)) == (2, 2, 102)

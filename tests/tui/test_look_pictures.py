@@ -9,7 +9,13 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 
 from lmchat.domain.server import Product
-from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog, ExportDialog, ExportRequest, KeyDialog
+from lmchat.tui.screens.ask_dialog import (
+    AskDialog,
+    ConfirmDialog,
+    ExportDialog,
+    ExportRequest,
+    KeyDialog,
+)
 from lmchat.tui.screens.help_screen import HelpScreen
 from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.search_dialog import SearchDialog
@@ -35,7 +41,13 @@ from tests.support.look_data import (
 from tests.support.start_desk import NotedConnect, bare_page
 from tests.support.tui_host import Host, screen_text
 
-SIZES = {"200x50": (200, 50), "120x40": (120, 40), "80x24": (80, 24), "60x20": (60, 20), "40x12": (40, 12)}
+SIZES = {
+    "200x50": (200, 50),
+    "120x40": (120, 40),
+    "80x24": (80, 24),
+    "60x20": (60, 20),
+    "40x12": (40, 12),
+}
 THEMES = ("lmchat-dark", "lmchat-light", "lmchat-ansi")
 CURRENT = ("http://127.0.0.1:1234", "qwen3-8b")
 JAN = PLACES[2].endpoint
@@ -68,7 +80,9 @@ def steps(*keys: str, sees: str, then: Callable[[Screen], object] | None = None)
         await pilot.press(*keys)
         if then is not None:
             then(pilot.app.screen)
-        for _ in range(3):  # a refresh may ask for another: a list that grew, a dialog that got tight
+        for _ in range(
+            3
+        ):  # a refresh may ask for another: a list that grew, a dialog that got tight
             await pilot.pause()
         assert sees in screen_text(pilot.app)
 
@@ -103,13 +117,17 @@ def test_the_picker_in_every_theme(snap_compare, theme):
     assert snap_compare(panels(picker, theme=theme), terminal_size=(120, 40), run_before=see)
 
 
-@pytest.mark.parametrize("make", [picker, searching, HelpScreen, lambda: TextDialog("Title", "text\n" * 99)])
+@pytest.mark.parametrize(
+    "make", [picker, searching, HelpScreen, lambda: TextDialog("Title", "text\n" * 99)]
+)
 async def test_dialogs_hold_only_ascii_where_that_is_wanted(make):
     app = panels(make, is_ascii=True)
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.pause()
         if isinstance(app.screen, SearchDialog):
-            app.screen.show_hits([replace(hit, before="b", after="a") for hit in HITS], 12.0, now=NOW)
+            app.screen.show_hits(
+                [replace(hit, before="b", after="a") for hit in HITS], 12.0, now=NOW
+            )
         await pilot.pause()
         assert [line for line in screen_text(app).split("\n") if not line.isascii()] == []
 
@@ -140,14 +158,18 @@ def test_the_search_says_what_holds_the_words(snap_compare, size):
         for hit, kind in zip((HITS[1], HITS[2], HITS[0], HITS[3]), kinds, strict=True)
     ]
     see = steps(
-        *"shade", sees="12 ms", then=lambda screen: screen.show_hits(hits, 12.0, is_cut=True, now=NOW)
+        *"shade",
+        sees="12 ms",
+        then=lambda screen: screen.show_hits(hits, 12.0, is_cut=True, now=NOW),
     )
     assert snap_compare(panels(searching), terminal_size=SIZES[size], run_before=see)
 
 
 @pytest.mark.parametrize("theme", THEMES)
 def test_the_search_in_every_theme(snap_compare, theme):
-    see = steps(*"shade", "down", sees="12 ms", then=lambda screen: screen.show_hits(HITS, 12.0, now=NOW))
+    see = steps(
+        *"shade", "down", sees="12 ms", then=lambda screen: screen.show_hits(HITS, 12.0, now=NOW)
+    )
     assert snap_compare(panels(searching, theme=theme), terminal_size=(120, 40), run_before=see)
 
 
@@ -160,9 +182,12 @@ def test_the_welcome_page_at_every_size(snap_compare, size):
 @pytest.mark.parametrize("theme", THEMES)
 def test_the_welcome_page_when_a_key_is_wanted(snap_compare, theme):
     see = steps(
-        sees="Jan answers, but needs an API key.", then=lambda screen: screen.show(WANTS_KEY, 2.0, 3.0)
+        sees="Jan answers, but needs an API key.",
+        then=lambda screen: screen.show(WANTS_KEY, 2.0, 3.0),
     )
-    assert snap_compare(Host(screen=bare_page, theme=theme), terminal_size=(120, 34), run_before=see)
+    assert snap_compare(
+        Host(screen=bare_page, theme=theme), terminal_size=(120, 34), run_before=see
+    )
 
 
 @pytest.mark.parametrize("size", ["120x40", "40x12"])
@@ -180,7 +205,9 @@ def test_a_question_with_a_problem(snap_compare):
 @pytest.mark.parametrize("theme", THEMES)
 def test_the_question_for_the_file_of_an_export(snap_compare, theme):
     see = steps("ctrl+b", sees="Reasoning: no   Other branches: yes")
-    ask = partial(ExportDialog, ExportRequest(name=""), str, proposed="Plan-for-the-garden-3f9a12bc.md")
+    ask = partial(
+        ExportDialog, ExportRequest(name=""), str, proposed="Plan-for-the-garden-3f9a12bc.md"
+    )
     assert snap_compare(panels(ask, theme=theme), terminal_size=(80, 24), run_before=see)
 
 

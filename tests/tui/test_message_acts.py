@@ -25,7 +25,9 @@ def test_an_act_makes_sense_or_says_in_one_sentence_why_not(name):
 @pytest.mark.parametrize("kind", MESSAGES)
 def test_no_second_answer_is_asked_for_while_one_is_on_its_way(kind):
     for name in ACTS:
-        was, is_now = (unavailable_reason(name, MESSAGES[kind], is_busy=one) for one in (False, True))
+        was, is_now = (
+            unavailable_reason(name, MESSAGES[kind], is_busy=one) for one in (False, True)
+        )
         assert is_now if name in ("regenerate", "another_model", "resume") else is_now == was
 
 

@@ -35,7 +35,9 @@ TREE = (
     said("roots", "Roots: carrots and beets.\x1b[2J", "plan", "gemma-3-4b"),
 )
 PATH = ("plan", "leaves", "shade", "moss", "mow", "never")
-SHOWN = TreeShown(messages=TREE, path=PATH, names={"roots": "the other\x1b[1m idea", "moss": "moss"})
+SHOWN = TreeShown(
+    messages=TREE, path=PATH, names={"roots": "the other\x1b[1m idea", "moss": "moss"}
+)
 
 
 class Asked:
@@ -102,7 +104,9 @@ async def test_keys_move_along_the_branches(keys, chosen):
         assert asked.tree.chosen_id == chosen
 
 
-@pytest.mark.parametrize(("key", "name"), [("n", "name"), ("d", "prune"), ("delete", "prune"), ("u", "undo")])
+@pytest.mark.parametrize(
+    ("key", "name"), [("n", "name"), ("d", "prune"), ("delete", "prune"), ("u", "undo")]
+)
 async def test_letters_ask_for_what_shall_be_done(key, name):
     async with asking() as (asked, pilot):
         await pilot.press(key)

@@ -111,14 +111,19 @@ async def test_a_recent_model_that_two_servers_have_is_shown_with_its_server(siz
     twice = [
         ModelRow(model=model("qwen3-8b-instruct-2507-long", endpoint=known), recent_index=0),
         ModelRow(
-            model=model("qwen3-8b-instruct-2507-long", endpoint=named), recent_index=1, server_name="den"
+            model=model("qwen3-8b-instruct-2507-long", endpoint=named),
+            recent_index=1,
+            server_name="den",
         ),
         ModelRow(model=model("gemma-3-4b", endpoint=known), recent_index=2),
     ]
     async with drawn(host(twice), size) as (app, _):
         first, second, third = app.screen.query_one(RowList).rows[1:4]
         texts = ["".join(text for text, _ in row.pieces[0]) for row in (first, second, third)]
-        assert [text.split()[-1 if size != WIDE else 2] for text in texts[:2]] == ["127.0.0.1:1234", "den"]
+        assert [text.split()[-1 if size != WIDE else 2] for text in texts[:2]] == [
+            "127.0.0.1:1234",
+            "den",
+        ]
         assert "127.0.0.1" not in texts[2]
         assert len({len(text) for text in texts}) == 1  # what follows stays in its columns
 
@@ -136,7 +141,9 @@ async def test_digits_choose_recent_models_while_the_filter_is_empty(app, pilot)
     assert [result.model_id for result in app.results] == ["qwen2.5-coder-14b"]
 
 
-async def test_digits_are_typed_once_the_filter_holds_something_or_no_such_recent_model_is_there(app, pilot):
+async def test_digits_are_typed_once_the_filter_holds_something_or_no_such_recent_model_is_there(
+    app, pilot
+):
     await pilot.press("7")
     assert app.screen.query_one(Input).value == "7"
     await pilot.press("2")
@@ -199,7 +206,9 @@ async def test_lists_that_come_too_late_harm_nobody(app, pilot):
 
 async def test_an_empty_picker_says_what_to_do():
     async with drawn(host([])) as (app, pilot):
-        assert "No models found. Enter shows the ways to a server; ^R checks again." in screen_text(app)
+        assert "No models found. Enter shows the ways to a server; ^R checks again." in screen_text(
+            app
+        )
         await pilot.press("1", "down")
         assert app.results == []
 
@@ -256,7 +265,9 @@ def test_every_row_of_the_table_fits_its_width(width):
 
 
 def test_what_is_unknown_is_blank():
-    table = ModelTable([ModelRow(model=replace(QWEN, params="", context_max=None, context_loaded=None))])
+    table = ModelTable(
+        [ModelRow(model=replace(QWEN, params="", context_max=None, context_loaded=None))]
+    )
     _, rows = table.laid_out(table.filtered(""), 96, UNICODE)
     text = "".join(text for text, _ in rows[1].pieces[0])
     assert "None" not in text

@@ -16,7 +16,8 @@ async def test_what_is_told_next_stands_where_the_last_stood(tmp_path, size):
             words = f"Number {number}"
             desk.app.notify(words, markup=False)
             await desk.until(
-                lambda words=words: words in screen_text(desk.app).split("\n")[1 + (size[1] > 24)], words
+                lambda words=words: words in screen_text(desk.app).split("\n")[1 + (size[1] > 24)],
+                words,
             )
         assert screen_text(desk.app).count("Number") == 1
 
@@ -28,9 +29,14 @@ async def test_warnings_add_up_and_cover_neither_the_title_nor_the_end_of_the_lo
         await desk.until(lambda: "Another did." in screen_text(desk.app), "both")
         rows = screen_text(desk.app).split("\n")
         assert "New session" in rows[0]
-        assert [("One" in row, "Another" in row) for row in rows[1:3]] == [(True, False), (False, True)]
+        assert [("One" in row, "Another" in row) for row in rows[1:3]] == [
+            (True, False),
+            (False, True),
+        ]
         await desk.press("ctrl+p", sees="Commands")
-        await desk.until(lambda: "Another" in screen_text(desk.app).split("\n")[-2], "them below the dialog")
+        await desk.until(
+            lambda: "Another" in screen_text(desk.app).split("\n")[-2], "them below the dialog"
+        )
         assert screen_text(desk.app).count("Another") == 1
 
 

@@ -12,7 +12,10 @@ from tests.support.tui_host import screen_text, text_of
 CALM = UiSettings(reduced_motion=True)
 NAMED = Settings(
     ui=CALM,
-    prompts={"french": Preset(text="In French: {{input}}"), "pasted": Preset(text="Explain {{clipboard}}")},
+    prompts={
+        "french": Preset(text="In French: {{input}}"),
+        "pasted": Preset(text="Explain {{clipboard}}"),
+    },
     profiles={"short": Profile(max_tokens=50)},
 )
 TITLED = Settings(ui=CALM, chat=ChatSettings(auto_title=True))
@@ -40,7 +43,9 @@ async def test_tab_completes_the_names_of_presets_and_profiles(tmp_path):
         await desk.press(*" two cats", hides="/p french  ")
         await desk.press("enter", sees="In French: two cats")
         await desk.press(*"/profile ", "tab", "enter", hides="/profile")
-        await desk.until(lambda: "short" in text_of(desk.chat.view.telemetry), "the profile in the sidebar")
+        await desk.until(
+            lambda: "short" in text_of(desk.chat.view.telemetry), "the profile in the sidebar"
+        )
 
 
 async def test_the_palette_begins_a_preset(tmp_path):
@@ -54,13 +59,17 @@ async def test_the_palette_chooses_a_profile_which_the_sidebar_shows(tmp_path):
     async with ready_desktop(tmp_path, settings=NAMED) as desk:
         await desk.press("ctrl+p", *"profile: s", sees="Profile: short")
         await desk.press("enter", hides="Profile: short")
-        await desk.until(lambda: "short" in text_of(desk.chat.view.telemetry), "the profile in the sidebar")
+        await desk.until(
+            lambda: "short" in text_of(desk.chat.view.telemetry), "the profile in the sidebar"
+        )
 
 
 async def test_the_model_names_a_session_once_after_its_first_answer(tmp_path):
     scripts = answer("Lettuce."), answer('"Salad in the shade"'), answer("Mint.")
     async with ready_desktop(tmp_path, *scripts, settings=TITLED, asked=["What grows?"]) as desk:
-        await desk.until(lambda: desk.conversation.header.title == "Salad in the shade", "the title")
+        await desk.until(
+            lambda: desk.conversation.header.title == "Salad in the shade", "the title"
+        )
         assert "What grows?" in desk.backend.requests[1].messages[0].text
         await desk.ask("And then?", 2)
         saved = await desk.store.open_session(desk.conversation.header.session_id)
@@ -77,7 +86,9 @@ async def test_the_next_prompt_does_not_wait_for_a_title(tmp_path):
 
 async def test_a_title_that_fails_is_not_told(tmp_path):
     backend = ScriptedBackend(answer("Lettuce."), [ServerUnavailable("It broke.")], answer("Mint."))
-    async with ready_desktop(tmp_path, backend=backend, settings=TITLED, asked=["What grows?"]) as desk:
+    async with ready_desktop(
+        tmp_path, backend=backend, settings=TITLED, asked=["What grows?"]
+    ) as desk:
         await desk.ask("And then?", 2)
         await shown(desk, "Mint.")
         assert "It broke" not in screen_text(desk.app)

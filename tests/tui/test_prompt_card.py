@@ -14,7 +14,9 @@ def foot(app: PromptApp, rows: int) -> list[str]:
 
 
 async def fill(app: PromptApp) -> None:
-    app.prompt.status.show_state(READY, ("qwen3-8b", "LM Studio"), "~24 tok · 41 %", "42.3 tok/s · 41 %")
+    app.prompt.status.show_state(
+        READY, ("qwen3-8b", "LM Studio"), "~24 tok · 41 %", "42.3 tok/s · 41 %"
+    )
     await app.prompt.show_queue([("Which herbs go with them?", False)])
     app.prompt.input.put("and in full shade?")
 

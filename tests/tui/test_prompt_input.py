@@ -20,7 +20,9 @@ async def pilot():
 
 
 async def write(pilot: Pilot, text: str) -> None:
-    await pilot.press(*("space" if char == " " else "slash" if char == "/" else char for char in text))
+    await pilot.press(
+        *("space" if char == " " else "slash" if char == "/" else char for char in text)
+    )
 
 
 def sent(app: PromptApp) -> list[str]:
@@ -71,7 +73,9 @@ async def test_wrapped_rows_count_and_a_narrower_screen_wraps_anew() -> None:
         assert app.prompt.input.size.height == 4
 
 
-async def test_ctrl_u_clears_the_line_before_the_cursor_with_all_its_rows_then_the_break(app, pilot) -> None:
+async def test_ctrl_u_clears_the_line_before_the_cursor_with_all_its_rows_then_the_break(
+    app, pilot
+) -> None:
     prompt = app.prompt.input
     prompt.put("first\n" + "word " * 60)
     await pilot.press("left", "ctrl+u")
@@ -162,7 +166,9 @@ async def test_the_draft_of_another_session_cannot_be_undone_into_this_one(app, 
 
 
 @pytest.mark.parametrize("how", ["put", "load_draft"])
-async def test_what_comes_back_from_disk_or_editor_cannot_write_to_the_terminal(app, pilot, how) -> None:
+async def test_what_comes_back_from_disk_or_editor_cannot_write_to_the_terminal(
+    app, pilot, how
+) -> None:
     getattr(app.prompt.input, how)("a\x1b]52;c;aGk=\x07b\x9b31m\u202ec\x00\nd\te")
     await pilot.pause()
     assert "a␛]52;c;aGk=␇b" in screen_text(app)
@@ -281,7 +287,9 @@ async def test_a_command_typed_in_one_go_is_the_one_that_was_typed(app, pilot) -
 async def test_arrows_go_round_in_the_list(app, pilot) -> None:
     await write(pilot, "/s")
     await pilot.press("up", "tab")
-    assert app.prompt.input.text == [one.slash for one in COMMANDS if one.slash.startswith("/s")][-1]
+    assert (
+        app.prompt.input.text == [one.slash for one in COMMANDS if one.slash.startswith("/s")][-1]
+    )
 
 
 async def test_escape_closes_the_list_only_and_it_stays_closed(app, pilot) -> None:

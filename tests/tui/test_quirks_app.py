@@ -96,7 +96,9 @@ async def test_nothing_that_was_painted_of_a_closed_dialog_is_kept():
     async with app.run_test() as pilot:
         await app.push_screen(Closed())
         await pilot.pause()
-        painted = [weakref.ref(one._styles_cache) for one in app.screen.walk_children(with_self=True)]
+        painted = [
+            weakref.ref(one._styles_cache) for one in app.screen.walk_children(with_self=True)
+        ]
         await app.pop_screen()
         await pilot.pause()
         gc.collect()
@@ -145,7 +147,9 @@ async def test_pieces_of_frames_add_up_to_the_whole_screen(seed):
                 widget.display = not widget.display
             else:
                 widget.update(
-                    "\n".join("abc "[: chance.randint(0, 4)] * 3 for _ in range(chance.randint(1, 9)))
+                    "\n".join(
+                        "abc "[: chance.randint(0, 4)] * 3 for _ in range(chance.randint(1, 9))
+                    )
                 )
             await pilot.pause(0.02)
             while app.screen._dirty_widgets or app.screen._layout_required:
@@ -156,7 +160,9 @@ async def test_pieces_of_frames_add_up_to_the_whole_screen(seed):
 async def test_nothing_behind_what_changed_is_rendered(monkeypatch):
     async with drawn(Panes(), (50, 12)) as (app, pilot):
         rendered, render = set(), Widget.render_lines
-        monkeypatch.setattr(Widget, "render_lines", lambda one, crop: rendered.add(one) or render(one, crop))
+        monkeypatch.setattr(
+            Widget, "render_lines", lambda one, crop: rendered.add(one) or render(one, crop)
+        )
         right = app.query_one("#right", Static)
         right.refresh()
         while not rendered:
@@ -180,7 +186,9 @@ def together(desk: Desktop, *sent: events.InputEvent) -> None:
 
 def clicked(x: int, y: int) -> list[events.InputEvent]:
     kinds = (events.MouseDown, events.MouseUp)
-    return [kind(None, x, y, 0, 0, 1, False, False, False, screen_x=x, screen_y=y) for kind in kinds]
+    return [
+        kind(None, x, y, 0, 0, 1, False, False, False, screen_x=x, screen_y=y) for kind in kinds
+    ]
 
 
 async def test_a_command_that_enter_was_pressed_on_twice_runs_once(tmp_path):
@@ -204,7 +212,9 @@ async def test_esc_pressed_twice_closes_the_palette_alone(tmp_path):
 
 async def test_a_click_on_what_was_just_told_and_is_gone_is_for_nothing(desk):
     desk.app.notify("Saved.", markup=False)
-    await desk.until(lambda: any(toast.region for toast in desk.app.screen.query(Toast)), "the words")
+    await desk.until(
+        lambda: any(toast.region for toast in desk.app.screen.query(Toast)), "the words"
+    )
     await desk.pilot.pause()
     toast = desk.app.screen.query_one(Toast)
     x, y = toast.region.offset

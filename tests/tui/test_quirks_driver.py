@@ -14,7 +14,12 @@ import pytest
 from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
 
-from lmchat.tui.quirks.driver import TerminalDriver, lend_terminal, remember_copied, write_to_terminal
+from lmchat.tui.quirks.driver import (
+    TerminalDriver,
+    lend_terminal,
+    remember_copied,
+    write_to_terminal,
+)
 from tests.support.pty_program import PtyProgram
 
 pytestmark = pytest.mark.slow  # a program for each test
@@ -84,7 +89,9 @@ def test_a_lone_escape_is_felt_at_once(program: PtyProgram) -> None:
     for count in range(1, 8):
         begun = time.monotonic()
         program.type("\x1b")
-        program.wait_until(lambda count=count: program.text.count("escape") == count, f"{count} escapes")
+        program.wait_until(
+            lambda count=count: program.text.count("escape") == count, f"{count} escapes"
+        )
         if time.monotonic() - begun < 0.09:  # 30 ms of waiting and the way to the screen
             return
     pytest.fail("no Esc was felt at once")
@@ -127,7 +134,9 @@ def test_a_signal_ends_an_app_that_sleeps(program: PtyProgram, saved: Path) -> N
     assert is_clean(program)
 
 
-def test_saving_that_takes_for_ever_is_cut_after_a_second(slow_program: PtyProgram, saved: Path) -> None:
+def test_saving_that_takes_for_ever_is_cut_after_a_second(
+    slow_program: PtyProgram, saved: Path
+) -> None:
     slow_program.kill(signal.SIGTERM)
     assert slow_program.wait_exit() == 143
     assert is_clean(slow_program)
@@ -151,7 +160,11 @@ def test_a_terminal_that_takes_nothing_does_not_keep_the_program(program: PtyPro
 
 
 def test_a_closed_window_ends_a_program_that_ignored_the_signal(saved: Path) -> None:
-    command = ["sh", "-c", f"trap '' HUP; exec setsid {sys.executable} -m tests.support.keys_app {saved}"]
+    command = [
+        "sh",
+        "-c",
+        f"trap '' HUP; exec setsid {sys.executable} -m tests.support.keys_app {saved}",
+    ]
     with PtyProgram(command, home=saved.parent) as program:
         program.wait_for("80x24")
         program.hang_up()
@@ -201,7 +214,9 @@ def test_an_editor_that_fails_leaves_the_screen_usable(saved: Path) -> None:
 def test_a_signal_while_the_editor_runs_ends_both(saved: Path) -> None:
     editor = saved.parent / "editor.sh"
     editor.write_text(f"echo $$ > {saved.parent}/pid\necho editing\nread line\n")
-    with PtyProgram([*APP, str(saved)], home=saved.parent, env={"EDITOR": f"sh {editor}"}) as program:
+    with PtyProgram(
+        [*APP, str(saved)], home=saved.parent, env={"EDITOR": f"sh {editor}"}
+    ) as program:
         program.wait_for("80x24")
         program.type(F8, sees="editing")
         program.kill(signal.SIGTERM)

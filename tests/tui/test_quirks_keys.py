@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 from textual import events
 from textual.message import Message
 
-from lmchat.tui.quirks.keys import ESCAPE_DELAY_S, SEQUENCE_DELAY_S, BackgroundTold, KeyStream, mend_keys
+from lmchat.tui.quirks.keys import (
+    ESCAPE_DELAY_S,
+    SEQUENCE_DELAY_S,
+    BackgroundTold,
+    KeyStream,
+    mend_keys,
+)
 
 mend_keys()
 
@@ -21,7 +27,9 @@ class Reader:
         self.stream = KeyStream(clock=lambda: self.now)
 
     def read(self, *reads: str) -> list[str]:
-        found = [event for data in reads for event in [*self.stream.tick(), *self.stream.feed(data)]]
+        found = [
+            event for data in reads for event in [*self.stream.tick(), *self.stream.feed(data)]
+        ]
         return [name(event) for event in found if not isinstance(event, BackgroundTold)]
 
     def later(self, wait_s: float) -> list[str]:
@@ -84,7 +92,9 @@ def reader() -> Reader:
         ("a\x1b]11;rgb:1/2/3\x1b\\b\x1b[A\x1b]4;1;?\x07\r", ["a", "b", "up", "enter"]),
     ],
 )
-def test_what_comes_in_one_read_is_its_keys_at_once(reader: Reader, sequence: str, keys: list[str]) -> None:
+def test_what_comes_in_one_read_is_its_keys_at_once(
+    reader: Reader, sequence: str, keys: list[str]
+) -> None:
     assert reader.read(sequence) == keys
 
 
@@ -116,7 +126,9 @@ def test_the_wait_for_an_escape_is_told_so_that_nothing_polls(reader: Reader) ->
     assert reader.stream.wait_s() is None
 
 
-def test_a_letter_after_the_delay_is_a_letter_even_if_nobody_looked_in_between(reader: Reader) -> None:
+def test_a_letter_after_the_delay_is_a_letter_even_if_nobody_looked_in_between(
+    reader: Reader,
+) -> None:
     reader.read("\x1b")
     reader.now += ESCAPE_DELAY_S + 0.001
     assert [name(event) for event in reader.stream.feed("a")] == ["escape", "a"]
@@ -222,7 +234,11 @@ MORE = ("m", "$", "y", "t", "a", "é", "\r", "\n", "\x00", "\udc80", "漢", "I",
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.lists(st.lists(st.sampled_from(SCRAPS + MORE), min_size=1, max_size=8).map("".join), max_size=4))
+@given(
+    st.lists(
+        st.lists(st.sampled_from(SCRAPS + MORE), min_size=1, max_size=8).map("".join), max_size=4
+    )
+)
 def test_no_bytes_end_the_input(reads: list[str]) -> None:
     reader = Reader()
     for data in reads:

@@ -12,7 +12,11 @@ from lmchat.tui.widgets.field import TextLine
 from lmchat.tui.widgets.prompt_input import PromptInput
 
 _KEYS = dict(
-    zip("\x7f\x15<^\x17\t\r", ["backspace", "ctrl+u", "left", "home", "ctrl+w", "tab", "enter"], strict=True)
+    zip(
+        "\x7f\x15<^\x17\t\r",
+        ["backspace", "ctrl+u", "left", "home", "ctrl+w", "tab", "enter"],
+        strict=True,
+    )
 )
 
 
@@ -31,7 +35,13 @@ async def type_at_once(app: App[None], text: str) -> None:
 @pytest.mark.parametrize("kind", [PromptInput, TextLine])
 @pytest.mark.parametrize(
     ("typed", "text"),
-    [("abc\x7fd", "abd"), ("abc\x15d", "d"), ("abc<d", "abdc"), ("abc^d", "dabc"), ("one two\x17x", "one x")],
+    [
+        ("abc\x7fd", "abd"),
+        ("abc\x15d", "d"),
+        ("abc<d", "abdc"),
+        ("abc^d", "dabc"),
+        ("one two\x17x", "one x"),
+    ],
 )
 async def test_a_burst_of_keys_is_taken_in_order(kind, typed, text):
     app = Inputs()

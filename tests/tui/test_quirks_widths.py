@@ -63,7 +63,8 @@ def test_what_belongs_together_is_written_at_once(whole):
 
 
 @pytest.mark.parametrize(
-    "text", ["plain", "Größe — “so” …", "漢字 かな 한글", "│ ─ ▌ ✓ ● ▸", "␛[2J ␀␡", "\x1b]0;⚠️ title\x07"]
+    "text",
+    ["plain", "Größe — “so” …", "漢字 かな 한글", "│ ─ ▌ ✓ ● ▸", "␛[2J ␀␡", "\x1b]0;⚠️ title\x07"],
 )
 def test_where_terminals_agree_and_in_titles_nothing_is_added(text):
     assert with_sure_widths(text) == text

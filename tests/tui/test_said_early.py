@@ -55,7 +55,9 @@ async def test_escape_takes_what_waits_back_before_what_is_typed(tmp_path):
         assert sent(backend) == []
 
 
-async def test_the_page_without_a_server_says_that_a_message_waits_and_it_goes_out_with_the_server(tmp_path):
+async def test_the_page_without_a_server_says_that_a_message_waits_and_it_goes_out_with_the_server(
+    tmp_path,
+):
     backend = slow_backend(candidates=[off()])
     async with desktop(tmp_path, backend) as desk:
         await desk.say("one")
@@ -71,7 +73,11 @@ async def test_the_page_without_a_server_says_that_a_message_waits_and_it_goes_o
 
 @pytest.mark.parametrize(
     "found",
-    [off(), candidate(Verdict.NEEDS_KEY), candidate(Verdict.NO_MODEL, model(state=LoadState.NOT_LOADED))],
+    [
+        off(),
+        candidate(Verdict.NEEDS_KEY),
+        candidate(Verdict.NO_MODEL, model(state=LoadState.NOT_LOADED)),
+    ],
     ids=["nothing", "a server that wants a key", "a server without a model"],
 )
 async def test_what_is_found_while_a_prompt_is_written_takes_no_key_of_it(tmp_path, found):
@@ -129,7 +135,9 @@ async def test_without_the_key_a_sentence_says_what_the_message_waits_for(tmp_pa
 
 
 async def test_it_waits_until_a_model_that_is_chosen_in_the_picker_is_loaded(tmp_path):
-    backend = slow_backend(candidates=[candidate(Verdict.NO_MODEL, model(state=LoadState.NOT_LOADED))])
+    backend = slow_backend(
+        candidates=[candidate(Verdict.NO_MODEL, model(state=LoadState.NOT_LOADED))]
+    )
     begun, loaded = asyncio.Event(), asyncio.Event()
 
     async def load(wanted, **_more):

@@ -12,9 +12,13 @@ from tests.support.tui_host import Host, screen_text, text_of
 WIDE = (120, 40)
 
 
-def host(groups=GROUPS, *, open_id=OPEN_ID, streaming=(), unread=UNREAD, **more) -> tuple[Host, SessionList]:
+def host(
+    groups=GROUPS, *, open_id=OPEN_ID, streaming=(), unread=UNREAD, **more
+) -> tuple[Host, SessionList]:
     sessions = SessionList()
-    app = Host(sessions, before=lambda app: sessions.show(groups, open_id, streaming, unread), **more)
+    app = Host(
+        sessions, before=lambda app: sessions.show(groups, open_id, streaming, unread), **more
+    )
     return app, sessions
 
 
@@ -93,7 +97,10 @@ async def test_the_bar_is_blue_only_where_the_keys_go(sessions, pilot):
 async def test_a_slash_filters_titles_and_enter_opens_the_first(app, sessions, pilot):
     sessions.focus()
     await pilot.press("slash", *"TRAIN")
-    assert [row.strip() for row in rows_of(sessions) if row.strip()] == ["Yesterday", "└ with the train"]
+    assert [row.strip() for row in rows_of(sessions) if row.strip()] == [
+        "Yesterday",
+        "└ with the train",
+    ]
     await pilot.press("enter")
     assert [fact.session_id for fact in facts(app, SessionList.Opened)] == [f"{6:016x}"]
 
@@ -104,7 +111,9 @@ async def test_tags_stand_behind_the_title_where_there_is_room_and_are_filtered_
         replace(header(2, "A title that fills the row"), tags=("garden",)),
         header(3, "No #garden here"),
     ]
-    app, sessions = host([SessionGroup(name="Today", headers=tuple(tagged))], open_id=None, unread=())
+    app, sessions = host(
+        [SessionGroup(name="Today", headers=tuple(tagged))], open_id=None, unread=()
+    )
     async with app.run_test(size=WIDE) as pilot:
         assert [row.rstrip() for row in rows_of(sessions)[1:3]] == [
             " Plan #garden #spring",
@@ -112,7 +121,9 @@ async def test_tags_stand_behind_the_title_where_there_is_room_and_are_filtered_
         ]
         sessions.focus()
         await pilot.press("slash", *"#GAR p")
-        assert [row.strip() for row in rows_of(sessions)[1:] if row.strip()] == ["Plan #garden #spring"]
+        assert [row.strip() for row in rows_of(sessions)[1:] if row.strip()] == [
+            "Plan #garden #spring"
+        ]
 
 
 async def test_escape_gives_the_filter_up_and_keeps_the_focus_in_the_list(app, sessions, pilot):
@@ -144,7 +155,9 @@ async def test_an_empty_list_says_how_to_begin_and_offers_no_session():
         sessions.focus()
         await pilot.press("enter", "d", "u")
         assert facts(app, SessionList.Opened) == []
-        assert [(fact.name, fact.session_id) for fact in facts(app, SessionList.ActWanted)] == [("undo", "")]
+        assert [(fact.name, fact.session_id) for fact in facts(app, SessionList.ActWanted)] == [
+            ("undo", "")
+        ]
 
 
 async def test_a_click_opens_what_it_hits_and_a_heading_is_nothing():
@@ -184,7 +197,9 @@ async def test_how_many_there_are_is_told_for_a_large_group():
 
 async def test_the_open_session_is_in_view_wherever_it_stands():
     headers = tuple(header(number, f"Session {number}") for number in range(500))
-    app, _ = host([SessionGroup(name="All", headers=headers)], open_id=headers[400].session_id, unread=())
+    app, _ = host(
+        [SessionGroup(name="All", headers=headers)], open_id=headers[400].session_id, unread=()
+    )
     async with app.run_test(size=WIDE) as pilot:
         await pilot.pause()
         assert "▌Session 400" in screen_text(app)

@@ -11,7 +11,12 @@ from lmchat.domain.server import Endpoint, LoadState, Product, Verdict
 from lmchat.domain.telemetry import Budget, Health
 from lmchat.domain.turn import Stage, Turn
 from lmchat.tui.widgets.telemetry_panel import TelemetryPanel
-from lmchat.tui.widgets.telemetry_rows import SECTIONS, TelemetrySnapshot, stage_words, telemetry_rows
+from lmchat.tui.widgets.telemetry_rows import (
+    SECTIONS,
+    TelemetrySnapshot,
+    stage_words,
+    telemetry_rows,
+)
 from tests.support.look_data import ANSWERING, DOWN, QWEN, TURN
 from tests.support.tui_host import Host, text_of
 
@@ -33,7 +38,9 @@ async def shown(*given, **more) -> str:
 
 
 def squeezed(text: str) -> list[str]:
-    return [" ".join(line.replace("\u00a0", " ").split()) for line in text.split("\n") if line.strip()]
+    return [
+        " ".join(line.replace("\u00a0", " ").split()) for line in text.split("\n") if line.strip()
+    ]
 
 
 async def test_a_running_turn_is_told_with_all_its_figures():
@@ -116,7 +123,9 @@ async def test_a_standing_warning_keeps_the_bottom_of_the_panel():
 
 async def test_names_of_servers_cannot_write_to_the_terminal():
     evil = replace(QWEN, model_id="good\x1b]0;owned\x07", quantization="Q\x1b[2J")
-    snapshot = replace(ANSWERING, health=replace(ANSWERING.health, model=evil), last_action="a\x9b1m")
+    snapshot = replace(
+        ANSWERING, health=replace(ANSWERING.health, model=evil), last_action="a\x9b1m"
+    )
     text = await shown(snapshot, 104.1)
     assert "\x1b" not in text
     assert "\x07" not in text
@@ -142,7 +151,9 @@ async def test_models_with_long_names_that_begin_alike_can_be_told_apart():
 
 async def test_a_value_longer_than_the_panel_takes_no_second_row():
     model = replace(QWEN, quantization="words of the garden, 漢字 é")
-    lines = (await shown(replace(ANSWERING, health=replace(ANSWERING.health, model=model)))).split("\n")
+    lines = (await shown(replace(ANSWERING, health=replace(ANSWERING.health, model=model)))).split(
+        "\n"
+    )
     [row] = [number for number, line in enumerate(lines) if "words of the" in line]
     assert "context" in lines[row + 1]
 
@@ -169,7 +180,9 @@ VERDICTS = {
 async def test_every_verdict_has_a_sign_and_a_word():
     async with showing() as (panel, pilot):
         for verdict in Verdict:
-            health = Health(endpoint=Endpoint.parse("127.0.0.1:1337"), product=Product.JAN, verdict=verdict)
+            health = Health(
+                endpoint=Endpoint.parse("127.0.0.1:1337"), product=Product.JAN, verdict=verdict
+            )
             panel.show(TelemetrySnapshot(health=health), 0.0)
             await pilot.pause()
             first = squeezed(text_of(panel))[0]
@@ -214,10 +227,18 @@ BIG = replace(ANSWERING, context_tokens=120_000, context_limit=131_072, is_conte
 @pytest.mark.parametrize(
     ("snapshot", "size", "row"),
     [
-        (replace(ANSWERING, last_action="loaded a model with a long name"), WIDE, "last loaded a model wi…"),
+        (
+            replace(ANSWERING, last_action="loaded a model with a long name"),
+            WIDE,
+            "last loaded a model wi…",
+        ),
         (BIG, WIDE, "used ~120k of 128k"),
         (BIG, (170, 40), "used ~120 000 of 131 072"),
-        (replace(ANSWERING, turn=turn(stage=Stage.READING, fraction=0.62)), WIDE, "Turn reading 62 %"),
+        (
+            replace(ANSWERING, turn=turn(stage=Stage.READING, fraction=0.62)),
+            WIDE,
+            "Turn reading 62 %",
+        ),
         (
             answering_with(replace(QWEN, state=LoadState.LOADING, load_fraction=0.4)),
             WIDE,

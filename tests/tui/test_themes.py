@@ -81,7 +81,9 @@ async def test_a_theme_of_textual_is_there_with_the_first_paint(tmp_path):
         ("primary = ", "it is not valid TOML: "),
     ],
 )
-def test_a_file_that_is_no_theme_is_told_with_its_key_and_the_others_work(tmp_path, write, text, words):
+def test_a_file_that_is_no_theme_is_told_with_its_key_and_the_others_work(
+    tmp_path, write, text, words
+):
     write("a.toml", text)
     write("sea.toml", SEA)
     themes, problems = read_themes(tmp_path / "themes")
@@ -96,13 +98,18 @@ def test_ours_have_contrast_and_others_say_what_lacks_it(tmp_path, write):
     assert (low_contrast(DARK), low_contrast(LIGHT)) == ("", "")
     assert low_contrast(grey).startswith("text, labels")
     nord = fitted(BUILTIN_THEMES["nord"])
-    assert contrast(Color.parse(nord.variables["block-cursor-background"]), Color.parse("#D8DEE9")) >= 4.5
+    assert (
+        contrast(Color.parse(nord.variables["block-cursor-background"]), Color.parse("#D8DEE9"))
+        >= 4.5
+    )
 
 
 async def test_the_list_names_what_is_hard_to_read(desk):
     await desk.say("/theme", leads_to=ThemeDialog, sees="low contrast: text")
     assert "low contrast" not in next(
-        line for line in screen_text(desk.app).splitlines() if "lmchat" not in line and " light " in line
+        line
+        for line in screen_text(desk.app).splitlines()
+        if "lmchat" not in line and " light " in line
     )
 
 

@@ -46,12 +46,16 @@ def call(path: str = "a.md"):
 
 
 def results(desk) -> list[tuple[AnswerState, str]]:
-    return [(one.state, one.tool_result) for one in desk.conversation.messages if one.role is Role.TOOL]
+    return [
+        (one.state, one.tool_result) for one in desk.conversation.messages if one.role is Role.TOOL
+    ]
 
 
 async def takes_keys(desk) -> None:
     await shown(desk, ASKS)
-    await desk.until(lambda: time.monotonic() >= desk.log_view.calls.ready_s, "a card that takes keys")
+    await desk.until(
+        lambda: time.monotonic() >= desk.log_view.calls.ready_s, "a card that takes keys"
+    )
 
 
 async def card(desk, text: str = "read") -> None:
@@ -78,7 +82,9 @@ async def test_a_call_is_one_row_that_unfolds_and_its_result_is_copied_and_paged
 
 
 async def test_an_answer_that_begins_with_a_call_shows_its_version(tmp_path):
-    async with desk_with(tmp_path, call(), answer("First."), call("b.md"), approve="always") as desk:
+    async with desk_with(
+        tmp_path, call(), answer("First."), call("b.md"), approve="always"
+    ) as desk:
         await desk.ask("read", 2)
         await desk.press("alt+up", "alt+up", "alt+up", "r", sees="Done reading.")
         await shown(desk, "b.md", "‹2/2›")
@@ -101,7 +107,9 @@ async def test_parallel_calls_follow_each_other_and_a_failed_one_says_why(tmp_pa
 @pytest.mark.parametrize(
     ("key", "count"), [("y", 2), ("s", 1), ("a", 1)], ids=["once", "this session", "always"]
 )
-async def test_the_card_takes_the_place_of_the_row_and_asks_as_often_as_it_was_told(tmp_path, key, count):
+async def test_the_card_takes_the_place_of_the_row_and_asks_as_often_as_it_was_told(
+    tmp_path, key, count
+):
     async with desk_with(tmp_path, call("a"), call("b")) as desk:
         for number in range(count):
             await (takes_keys(desk) if number else card(desk))
@@ -113,7 +121,9 @@ async def test_the_card_takes_the_place_of_the_row_and_asks_as_often_as_it_was_t
         assert desk.log_view.viewport.is_following
         await desk.app.action_use_theme("lmchat-light")
         await desk.until(lambda: desk.remembered[-1].theme, "the theme is saved")
-        assert list(desk.remembered[-1].allowed_tools) == (["files/read_text"] if key == "a" else [])
+        assert list(desk.remembered[-1].allowed_tools) == (
+            ["files/read_text"] if key == "a" else []
+        )
         assert desk.remembered[-1].model == "qwen3-8b"
 
 
@@ -137,11 +147,17 @@ async def test_a_tool_that_has_changed_asks_again_and_says_why(tmp_path):
         await desk.pilot.press("a")
         await desk.answered(5)
         saved = desk.remembered[-1].allowed_tools["files/read_text"]
-        assert saved == desk.app.open_sessions.toolbox.allowed["files/read_text"] != "of another server"
+        assert (
+            saved
+            == desk.app.open_sessions.toolbox.allowed["files/read_text"]
+            != "of another server"
+        )
 
 
 @pytest.mark.parametrize("reason", ["", "not that file"])
-async def test_a_refusal_has_a_reason_if_one_is_typed_and_esc_goes_back_to_the_card(tmp_path, reason):
+async def test_a_refusal_has_a_reason_if_one_is_typed_and_esc_goes_back_to_the_card(
+    tmp_path, reason
+):
     async with desk_with(tmp_path, call()) as desk:
         await card(desk)
         words = " ".join(screen_text(desk.app).split())
@@ -171,7 +187,9 @@ async def test_a_key_typed_before_the_card_was_visible_for_half_a_second_decides
             event = events.Key(key, key)
             event.time = desk.log_view.calls.ready_s - 0.1  # typed early, and handed over late
             desk.log_view._forward_event(event)
-        await desk.until(lambda: desk.prompt_input.text == "x", "the key that decides nothing in the prompt")
+        await desk.until(
+            lambda: desk.prompt_input.text == "x", "the key that decides nothing in the prompt"
+        )
         await desk.pilot.press("y", "s")
         assert desk.prompt_input.text == "xys"
         assert desk.host.calls == []
@@ -197,7 +215,9 @@ async def test_the_card_lets_the_user_type_on_and_is_reached_with_a_key(tmp_path
 @pytest.mark.parametrize("phase", ["answer", "card", "call"])
 async def test_esc_stops_in_every_phase_and_a_stopped_call_is_run_again(tmp_path, phase):
     gate = asyncio.Event()
-    script = [RequestSent(), TextDelta(text="Let me"), gate, *call()] if phase == "answer" else call()
+    script = (
+        [RequestSent(), TextDelta(text="Let me"), gate, *call()] if phase == "answer" else call()
+    )
     host = {"result": lambda _: asyncio.Event()} if phase == "call" else {}
     approve = "ask" if phase == "card" else "always"
     async with desk_with(tmp_path, script, approve=approve, **host) as desk:
@@ -238,7 +258,11 @@ async def test_a_result_is_shown_as_plain_text_and_leads_nowhere(tmp_path):
 
 
 async def test_a_saved_session_looks_as_it_did_live(tmp_path):
-    first = [RequestSent(), TextDelta(text="I look."), *calls((READ, {"path": "a"}), (READ, {"path": 3}))[1:]]
+    first = [
+        RequestSent(),
+        TextDelta(text="I look."),
+        *calls((READ, {"path": "a"}), (READ, {"path": 3}))[1:],
+    ]
     async with desk_with(tmp_path, first, call("b"), approve="always") as desk:
         await desk.ask("read", 3)
         await shown(desk, "Done reading.", "2 steps")
@@ -272,10 +296,14 @@ async def test_a_tool_that_waits_in_another_session_is_told_and_asks_there(tmp_p
         gate.set()
         await shown(desk, "files/read_text waits for you in the session “read my notes”.")
         await desk.until(
-            lambda: any("read my notes" in row and "!" in row for row in screen_text(desk.app).splitlines()),
+            lambda: any(
+                "read my notes" in row and "!" in row for row in screen_text(desk.app).splitlines()
+            ),
             "a mark in the list",
         )
-        await desk.pilot.press("ctrl+k")  # the card comes below an open dialog, and takes no key of it
+        await desk.pilot.press(
+            "ctrl+k"
+        )  # the card comes below an open dialog, and takes no key of it
         desk.chat.sessions.switch_to(waiting_id)
         await shown(desk, ASKS)
         await desk.type("y")
@@ -305,12 +333,18 @@ async def test_the_list_says_why_there_are_no_tools(tmp_path, is_configured):
         if not is_configured:
             desk.app.open_sessions.toolbox = None
         await desk.say("/tools")
-        await shown(desk, "qwen3-8b cannot use tools." if is_configured else str(tmp_path / "config.toml"))
+        await shown(
+            desk, "qwen3-8b cannot use tools." if is_configured else str(tmp_path / "config.toml")
+        )
 
 
 def saved(number: int, path: str, result: str, state=AnswerState.COMPLETE):
-    parts = (ToolCallPart(call_id=path, name="files/read_text", arguments=json.dumps({"path": path})),)
-    message = said(number, Role.ASSISTANT, "", parts=(*parts, ToolResultPart(text=result)), state=state)
+    parts = (
+        ToolCallPart(call_id=path, name="files/read_text", arguments=json.dumps({"path": path})),
+    )
+    message = said(
+        number, Role.ASSISTANT, "", parts=(*parts, ToolResultPart(text=result)), state=state
+    )
     return replace(message, role=Role.TOOL, receipt=replace(message.receipt, elapsed_ms=120))
 
 
@@ -318,7 +352,10 @@ ASKING = said(
     2,
     Role.ASSISTANT,
     "",
-    parts=(TextPart(text="I look into your notes."), ToolCallPart(call_id="a", name=READ, arguments="{}")),
+    parts=(
+        TextPart(text="I look into your notes."),
+        ToolCallPart(call_id="a", name=READ, arguments="{}"),
+    ),
 )
 SAVED = (
     TALK[0],
@@ -331,7 +368,9 @@ SIZES = {"120x40": (120, 40), "80x24": (80, 24)}
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("keys", [(), ("alt+up", "alt+up", "alt+up", "enter")], ids=["folded", "unfolded"])
+@pytest.mark.parametrize(
+    "keys", [(), ("alt+up", "alt+up", "alt+up", "enter")], ids=["folded", "unfolded"]
+)
 def test_the_look_of_calls(snap_compare, tmp_path, size, keys):
     desk = seen(tmp_path, *SAVED)
     sees = "Beds" if keys else "Three rows are in the shade."

@@ -24,13 +24,18 @@ class Asked:
 
     def __init__(self) -> None:
         self.acts: list[tuple[str, list[str]]] = []
-        self.dialog = TrashDialog(lambda name, ids: self.acts.append((name, list(ids))), clock=lambda: NOW)
+        self.dialog = TrashDialog(
+            lambda name, ids: self.acts.append((name, list(ids))), clock=lambda: NOW
+        )
 
 
 @asynccontextmanager
 async def asking(headers=DELETED, **more):
     asked = Asked()
-    async with listing(asked.dialog, lambda: asked.dialog.show(headers), **more) as (asked.app, pilot):
+    async with listing(asked.dialog, lambda: asked.dialog.show(headers), **more) as (
+        asked.app,
+        pilot,
+    ):
         yield asked, pilot
 
 
@@ -118,7 +123,9 @@ async def test_from_the_trash_a_session_comes_back_into_the_list(desk):
     session_id = await in_trash(desk)
     await desk.press("enter", sees="The trash is empty.")
     await desk.press("escape")
-    await desk.until(lambda: desk.chat.view.session_list.chosen_id == session_id, "the session in the list")
+    await desk.until(
+        lambda: desk.chat.view.session_list.chosen_id == session_id, "the session in the list"
+    )
     assert (await desk.store.open_session(session_id)).messages[-1].text == "Lettuce does well."
 
 

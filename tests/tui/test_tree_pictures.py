@@ -28,7 +28,9 @@ def made(dialog, data):
 @pytest.mark.parametrize("size", TWO_SIZES)
 def test_a_tree_of_three_levels(snap_compare, size):
     app = panels(made(MessageTree(lambda *_: None), SHOWN))
-    assert snap_compare(app, terminal_size=SIZES[size], run_before=steps(sees="└ And in full shade?"))
+    assert snap_compare(
+        app, terminal_size=SIZES[size], run_before=steps(sees="└ And in full shade?")
+    )
 
 
 TAGGED = (
@@ -56,4 +58,6 @@ def test_a_list_with_tags_and_figures(snap_compare):
 @pytest.mark.parametrize("size", TWO_SIZES)
 def test_the_trash(snap_compare, size):
     app = panels(made(TrashDialog(lambda *_: None, clock=lambda: NOW), DELETED))
-    assert snap_compare(app, terminal_size=SIZES[size], run_before=steps(sees="kept until 19 December"))
+    assert snap_compare(
+        app, terminal_size=SIZES[size], run_before=steps(sees="kept until 19 December")
+    )

@@ -16,7 +16,9 @@ from tests.support.tui_host import screen_text, text_of
 from tests.tui.test_chat_pictures import PLAN, SIZES, TALK, said, seen, steps
 
 LONG = "\n\n".join(f"Paragraph {number}." for number in range(60))
-OLDER = replace(TALK[1], message_id="old", model="gemma-3-4b", receipt=Receipt(finish_reason="length"))
+OLDER = replace(
+    TALK[1], message_id="old", model="gemma-3-4b", receipt=Receipt(finish_reason="length")
+)
 NEWER = replace(said(2, Role.ASSISTANT, PLAN.replace("Several", "Few")), message_id="new")
 
 
@@ -25,7 +27,10 @@ def texts(desk) -> list[str]:
 
 
 def heads(desk) -> list[str]:
-    return [text_of(pane.query(".heading").first()).strip() for pane in desk.app.screen.query(VersionPane)]
+    return [
+        text_of(pane.query(".heading").first()).strip()
+        for pane in desk.app.screen.query(VersionPane)
+    ]
 
 
 def keys(desk) -> str:
@@ -47,7 +52,9 @@ async def compare(desk) -> None:
     await desk.press("alt+up", "=", leads_to=VersionsDialog, sees="Version 1 of")
 
 
-async def test_the_current_version_is_shown_beside_the_one_before_it_and_another_can_be_kept(tmp_path):
+async def test_the_current_version_is_shown_beside_the_one_before_it_and_another_can_be_kept(
+    tmp_path,
+):
     scripts = [answer(text) for text in ("Alpha.", "**Beta**.", "Gamma.")]
     async with ready_desktop(tmp_path, *scripts, asked=["one"]) as desk:
         await regenerated(desk, 2)
@@ -77,7 +84,9 @@ async def test_leaving_and_keeping_the_left_change_nothing(tmp_path, key):
 
 
 async def test_both_sides_scroll_and_keep_their_place_when_the_layout_changes(tmp_path):
-    async with ready_desktop(tmp_path, answer(LONG), answer(LONG), asked=["one"], size=(100, 30)) as desk:
+    async with ready_desktop(
+        tmp_path, answer(LONG), answer(LONG), asked=["one"], size=(100, 30)
+    ) as desk:
         await regenerated(desk, 1)
         await compare(desk)
         assert tops(desk) == [0, 0]

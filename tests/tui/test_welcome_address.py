@@ -46,7 +46,9 @@ class Places(ScriptedBackend):
         if endpoint not in (NEAR, FAR):
             return candidate(Verdict.REFUSED, endpoint=endpoint, next_step="Start the server")
         models = (model(),) if self.verdict is Verdict.READY else ()
-        return candidate(self.verdict, *models, endpoint=endpoint, is_own=True, next_step="Its step")
+        return candidate(
+            self.verdict, *models, endpoint=endpoint, is_own=True, next_step="Its step"
+        )
 
     async def try_key(self, endpoint, key):
         self.keys.append(key)
@@ -69,7 +71,9 @@ async def asked_for(folder, backend, address, *, is_entered=True, **more):
         yield desk
 
 
-async def test_while_an_address_is_looked_at_the_dialog_says_so_and_one_that_answers_is_used(tmp_path):
+async def test_while_an_address_is_looked_at_the_dialog_says_so_and_one_that_answers_is_used(
+    tmp_path,
+):
     backend = Places()
     backend.gate = asyncio.Event()
     async with asked_for(tmp_path, backend, "127.0.0.1:9000") as desk:
@@ -95,7 +99,9 @@ async def test_an_address_where_nothing_answers_can_be_mended(tmp_path, error):
         await desk.press("enter", leads_to=ChatScreen)
 
 
-async def test_another_machine_is_asked_about_before_a_byte_is_sent_and_a_no_keeps_the_address(tmp_path):
+async def test_another_machine_is_asked_about_before_a_byte_is_sent_and_a_no_keeps_the_address(
+    tmp_path,
+):
     backend = Places()
     async with asked_for(tmp_path, backend, "gpu-box:8000") as desk:
         await desk.on(AllowDialog)
@@ -107,7 +113,9 @@ async def test_another_machine_is_asked_about_before_a_byte_is_sent_and_a_no_kee
         assert backend.allowed == []
 
 
-async def test_another_machine_is_allowed_for_this_run_alone_and_the_line_for_good_can_be_copied(tmp_path):
+async def test_another_machine_is_allowed_for_this_run_alone_and_the_line_for_good_can_be_copied(
+    tmp_path,
+):
     backend = Places()
     settings = Settings(allowed_hosts=("nas:1234",), ui=UiSettings(reduced_motion=True))
     async with asked_for(tmp_path, backend, "gpu-box:8000", settings=settings) as desk:
@@ -150,7 +158,9 @@ async def test_the_dialog_says_why_a_key_that_is_set_was_not_sent(tmp_path):
 async def test_a_server_that_answers_without_the_key_that_is_set_is_used_and_that_is_told(tmp_path):
     backend = Places()
     why = "The API key was not sent: port 9000 is held by a program of another user."
-    backend.check = AsyncMock(return_value=candidate(Verdict.READY, model(), endpoint=NEAR, key_withheld=why))
+    backend.check = AsyncMock(
+        return_value=candidate(Verdict.READY, model(), endpoint=NEAR, key_withheld=why)
+    )
     async with asked_for(tmp_path, backend, "127.0.0.1:9000") as desk:
         await desk.on(ChatScreen)
         await shown(desk, "The API key was not sent")

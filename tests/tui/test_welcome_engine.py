@@ -38,7 +38,9 @@ async def page(folder, engine, *, size=(120, 40), **more):
 
 
 def serves(desk, name):
-    info = ModelInfo(model_id=name, endpoint=ADDRESS, product=Product.LLAMA_CPP, state=LoadState.LOADED)
+    info = ModelInfo(
+        model_id=name, endpoint=ADDRESS, product=Product.LLAMA_CPP, state=LoadState.LOADED
+    )
     found = candidate(Verdict.READY, info, endpoint=ADDRESS, product=Product.LLAMA_CPP)
     desk.backend.candidates = (found,)
 
@@ -113,11 +115,15 @@ async def test_a_file_can_be_chosen_with_the_mouse(tmp_path):
     engine = ScriptedEngine(*MANY[:3])
     async with page(tmp_path, engine) as desk:
         await shown(desk, "3 found")
-        y = next(y for y, line in enumerate(screen_text(desk.app).split("\n")) if "Use a model" in line)
+        y = next(
+            y for y, line in enumerate(screen_text(desk.app).split("\n")) if "Use a model" in line
+        )
         await desk.pilot.click(offset=(20, y))
         await desk.on(FilePicker)
         await shown(desk, "model-01")
-        y = next(y for y, line in enumerate(screen_text(desk.app).split("\n")) if "model-01 " in line)
+        y = next(
+            y for y, line in enumerate(screen_text(desk.app).split("\n")) if "model-01 " in line
+        )
         serves(desk, "model-01")
         await desk.pilot.click(offset=(20, y))
         await desk.until(lambda: engine.started == ["model-01"], "it is started")

@@ -20,7 +20,10 @@ from tests.support.start_desk import OFFER, NotedConnect, bare_page
 from tests.support.tui_host import Host, screen_text
 from tests.tui.test_look_pictures import SIZES, THEMES, steps
 
-OFF = [replace(one, verdict=Verdict.REFUSED) if one.verdict is Verdict.NOT_AN_LLM else one for one in PLACES]
+OFF = [
+    replace(one, verdict=Verdict.REFUSED) if one.verdict is Verdict.NOT_AN_LLM else one
+    for one in PLACES
+]
 NOWHERE = [replace(one, verdict=Verdict.REFUSED) for one in OFF]
 FILES = (
     replace(file("qwen3-8b"), path=Path("/home/ada/.lmstudio/models/qwen3-8b.gguf")),
@@ -125,10 +128,14 @@ def test_what_could_not_be_started(snap_compare, size):
     assert snap_compare(host(HERE, problem=WRONG), terminal_size=SIZES[size], run_before=see)
 
 
-@pytest.mark.parametrize("start", [LMS_START, OLLAMA_START, LLAMA_START], ids=lambda one: one.product.name)
+@pytest.mark.parametrize(
+    "start", [LMS_START, OLLAMA_START, LLAMA_START], ids=lambda one: one.product.name
+)
 def test_the_question_before_a_start(snap_compare, start):
     see = steps(sees="run this command")
-    assert snap_compare(Host(screen=lambda: StartDialog(start)), terminal_size=(80, 24), run_before=see)
+    assert snap_compare(
+        Host(screen=lambda: StartDialog(start)), terminal_size=(80, 24), run_before=see
+    )
 
 
 @pytest.mark.parametrize("size", ["60x20", "40x12"])
@@ -149,12 +156,16 @@ def test_the_model_files_in_every_theme(snap_compare, theme):
 @pytest.mark.parametrize("size", ["80x24", "60x20", "40x12"])
 def test_the_model_files_filtered(snap_compare, size):
     see = steps(*"3", sees="of 3")
-    assert snap_compare(Host(screen=lambda: FilePicker(FILES)), terminal_size=SIZES[size], run_before=see)
+    assert snap_compare(
+        Host(screen=lambda: FilePicker(FILES)), terminal_size=SIZES[size], run_before=see
+    )
 
 
 def test_the_model_files_without_a_match(snap_compare):
     see = steps(*"xyz", sees="No file matches “xyz”.")
-    assert snap_compare(Host(screen=lambda: FilePicker(FILES)), terminal_size=(80, 24), run_before=see)
+    assert snap_compare(
+        Host(screen=lambda: FilePicker(FILES)), terminal_size=(80, 24), run_before=see
+    )
 
 
 @pytest.mark.parametrize("theme", THEMES)

@@ -167,7 +167,9 @@ async def test_the_page_can_be_read_to_its_end_at_every_size(size):
 @pytest.mark.parametrize("verdict", list(Verdict))
 def test_every_verdict_has_a_sign_and_a_word_at_every_width(width, verdict):
     rows = rows_of(replace(PLACES[0], verdict=verdict), width=width)
-    text = "\n".join("".join(text for piece in (*row.pieces, row.right) for text, _ in piece) for row in rows)
+    text = "\n".join(
+        "".join(text for piece in (*row.pieces, row.right) for text, _ in piece) for row in rows
+    )
     assert verdict.value in text
     assert any(sign in text for sign in "●◆×·")
 
@@ -177,7 +179,10 @@ def test_the_table_has_room_for_the_next_step_and_its_key():
         rows = rows_of(WANTS_KEY[0], width=width)
         if any("Next step" in text for row in rows for piece in row.pieces for text, _ in piece):
             (place,) = [row for row in rows if row.key == WANTS_KEY[0].endpoint]
-            assert sum(len(text) for piece in place.pieces for text, _ in piece) + len("▌   Enter ") <= width
+            assert (
+                sum(len(text) for piece in place.pieces for text, _ in piece) + len("▌   Enter ")
+                <= width
+            )
 
 
 def test_a_place_of_the_users_own_is_named_by_its_address():

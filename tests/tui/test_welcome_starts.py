@@ -18,7 +18,10 @@ from tests.support.start_desk import HANG, LISTEN, at, put, start_desk, unused_p
 
 pytestmark = pytest.mark.timeout(60)  # programs of Python start one after another on a busy machine
 QWEN = ModelFile(
-    path=Path("/models/qwen3 8b.gguf"), name="qwen3-8b", size_bytes=4_700_000_000, quantization="Q4_K_M"
+    path=Path("/models/qwen3 8b.gguf"),
+    name="qwen3-8b",
+    size_bytes=4_700_000_000,
+    quantization="Q4_K_M",
 )
 
 FAILING = """
@@ -36,14 +39,21 @@ def program(folder: Path, name: str, text: str, *, port: int = 0, before: str = 
     return put(folder / "bin", name, text.replace("{before}", before).replace("{port}", str(port)))
 
 
-async def test_what_is_installed_is_told_with_its_command_and_what_is_not_with_where_to_get_it(tmp_path):
+async def test_what_is_installed_is_told_with_its_command_and_what_is_not_with_where_to_get_it(
+    tmp_path,
+):
     program(tmp_path, "ollama", HANG)
     program(tmp_path, "vllm", HANG)
     (tmp_path / "home" / ".local" / "share" / "Jan" / "data").mkdir(parents=True)
     products = (Product.LM_STUDIO, Product.JAN, Product.OLLAMA, Product.VLLM)
     async with start_desk(tmp_path, {one: unused_port() for one in products}) as seen:
         await seen.shows("not running")
-        lines = {product: line for line in seen.text.split("\n") for product in products if product in line}
+        lines = {
+            product: line
+            for line in seen.text.split("\n")
+            for product in products
+            if product in line
+        }
         assert "not running   ollama serve" in lines[Product.OLLAMA]
         assert "Open Jan: Settings, Local API Server, Start" in lines[Product.JAN]
         assert "vllm serve MODEL" in lines[Product.VLLM]
@@ -99,7 +109,9 @@ async def test_a_port_that_is_taken_by_something_else_offers_no_start(tmp_path):
             assert "ollama serve" not in seen.text
 
 
-async def test_llama_server_is_started_with_a_chosen_file_at_a_free_port_and_ends_with_lmchat(tmp_path):
+async def test_llama_server_is_started_with_a_chosen_file_at_a_free_port_and_ends_with_lmchat(
+    tmp_path,
+):
     taken = unused_port()
     text = "import sys\nport = int(sys.argv[sys.argv.index('--port') + 1])\n" + LISTEN.replace(
         "{port}", "port"
@@ -117,7 +129,15 @@ async def test_llama_server_is_started_with_a_chosen_file_at_a_free_port_and_end
         (start,) = seen.ran
         port = start.endpoint.port
         assert taken < port
-        assert start.argv == (path, "-m", str(QWEN.path), "--host", "127.0.0.1", "--port", str(port))
+        assert start.argv == (
+            path,
+            "-m",
+            str(QWEN.path),
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+        )
         assert seen.app.open_sessions.target.endpoint == at(port)
         (run,) = seen.starts.running
         await seen.starts.aclose()

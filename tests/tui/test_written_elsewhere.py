@@ -45,7 +45,9 @@ async def watching(folder, text, *, backend=None, before=()):
     writer = Writer(folder)
     await writer.begin(text, before=before)
     more = {"resume_id": writer.session.session_id}
-    async with ready_desktop(folder, backend=backend or ScriptedBackend(answered("mine")), **more) as desk:
+    async with ready_desktop(
+        folder, backend=backend or ScriptedBackend(answered("mine")), **more
+    ) as desk:
         await shown(desk, ELSEWHERE)
         yield desk, writer
     await writer.store.aclose()
@@ -82,7 +84,9 @@ async def test_the_row_that_is_read_stays_where_it_is(tmp_path):
         before = log_rows(desk)
         await writer.end(LONG + "\n\n# More\n\nand more")
         focus(desk)
-        await desk.until(lambda: desk.conversation.messages[-1].text.endswith("and more"), "the end")
+        await desk.until(
+            lambda: desk.conversation.messages[-1].text.endswith("and more"), "the end"
+        )
         await desk.until(lambda: log_rows(desk) == before, "the same rows")
 
 
@@ -90,7 +94,9 @@ async def test_a_session_that_nobody_else_changed_is_not_shown_again(tmp_path):
     async with ready_desktop(tmp_path, asked=["hello"]) as desk:
         opened = desk.app.open_sessions.shown
         focus(desk)
-        await desk.until(lambda: not [one for one in desk.chat.workers if one.group == "reload"], "no worker")
+        await desk.until(
+            lambda: not [one for one in desk.chat.workers if one.group == "reload"], "no worker"
+        )
         assert desk.app.open_sessions.shown is opened
 
 

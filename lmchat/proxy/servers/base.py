@@ -35,7 +35,9 @@ class Server:
     loads_on_demand: ClassVar[bool] = False  # whether a chat request loads its model
     load_path: ClassVar[str] = ""
     unload_path: ClassVar[str] = ""
-    context_field: ClassVar[str] = ""  # field of a request to load with the size of the window; empty: none
+    context_field: ClassVar[str] = (
+        ""  # field of a request to load with the size of the window; empty: none
+    )
     signs_replies: ClassVar[bool] = False  # whether every reply proves it
     health_path: ClassVar[str] = ""  # path that tells at once whether it lives and whether it loads
     start_hint: ClassVar[str] = "Start the server"
@@ -44,10 +46,14 @@ class Server:
     model_hint: ClassVar[str] = "Load a model"
     load_hint: ClassVar[str] = ""  # step where it cannot load on request; empty: `model_hint`
     empty_hint: ClassVar[str] = "Load a model"  # step where it lists no model
-    host_hint: ClassVar[str] = "Add the host name {host} to the server's trusted hosts, or use 127.0.0.1"
+    host_hint: ClassVar[str] = (
+        "Add the host name {host} to the server's trusted hosts, or use 127.0.0.1"
+    )
     port_hint: ClassVar[str] = "Another program uses port {port}: stop it"
     efforts: ClassVar[tuple[str, ...]] = ()  # reasoning efforts that it is known to take
-    has_thinking_switch: ClassVar[bool] = False  # whether `none` turns off a switch of chat templates
+    has_thinking_switch: ClassVar[bool] = (
+        False  # whether `none` turns off a switch of chat templates
+    )
     seed_field: ClassVar[str] = ""  # field for a seed; empty: none
     count_path: ClassVar[str] = ""  # path that counts the tokens of a request; empty: it cannot
     count_field: ClassVar[str] = "count"
@@ -110,7 +116,9 @@ class Server:
         if effort and not self.takes_effort(effort, model):
             notes.append(f"{self._effort_note(effort, model)} It is not sent.")
         if sampling.seed is not None and not self.seed_field:
-            notes.append(f"{self._name} does not support a seed, as far as lmchat knows. It is not sent.")
+            notes.append(
+                f"{self._name} does not support a seed, as far as lmchat knows. It is not sent."
+            )
         return tuple(notes)
 
     def _effort_note(self, effort: str, model: ModelInfo | None) -> str:
@@ -149,7 +157,9 @@ class Server:
         if how.context is not None and model.state is LoadState.LOADED:
             await self.unload(site, model)
         size = {} if how.context is None else {self.context_field: how.context}
-        self.accept(site, await site.post(self.load_path, {"model": model.model_id, **size}), "load")
+        self.accept(
+            site, await site.post(self.load_path, {"model": model.model_id, **size}), "load"
+        )
 
     async def follow_loading(self, site: Site, model_id: str, tell: Tell) -> None:
         """Tell the progress of a model that is being loaded, until it is loaded."""

@@ -104,7 +104,9 @@ class OpenRouter(Hosted):
 
     def takes_effort(self, effort: str, model: ModelInfo | None) -> bool:
         """It says which models reason, and drops the effort for others without a word."""
-        cannot = model is not None and bool(model.capabilities) and "reasoning" not in model.capabilities
+        cannot = (
+            model is not None and bool(model.capabilities) and "reasoning" not in model.capabilities
+        )
         return super().takes_effort(effort, model) and not cannot
 
     def effort_fields(self, effort: str) -> dict[str, Any]:

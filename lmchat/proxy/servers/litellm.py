@@ -39,7 +39,11 @@ class LiteLlm(Server):
         listed = rows(reply.object.get("data"))
         is_list = bool(listed) and all(row.get("created") == _CREATED for row in listed)
         has_no_key = reply.status == HTTPStatus.INTERNAL_SERVER_ERROR and reply.body == _WITHOUT_KEY
-        return is_list or has_no_key or mapping(reply.object.get("error")).get("type") == "no_db_connection"
+        return (
+            is_list
+            or has_no_key
+            or mapping(reply.object.get("error")).get("type") == "no_db_connection"
+        )
 
     def confirms(self, reply: Reply) -> bool:
         """Its own words, open to all, without a key."""

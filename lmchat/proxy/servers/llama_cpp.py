@@ -82,7 +82,11 @@ class LlamaCpp(Server):
         architecture = mapping(row.get("architecture"))
         inputs = architecture.get("input_modalities")
         outputs = architecture.get("output_modalities")
-        state = _STATES.get(text(status.get("value")), LoadState.UNKNOWN) if status else LoadState.LOADED
+        state = (
+            _STATES.get(text(status.get("value")), LoadState.UNKNOWN)
+            if status
+            else LoadState.LOADED
+        )
         context = whole(meta.get("n_ctx"))
         return replace(
             super().model(site, row),
@@ -99,7 +103,11 @@ class LlamaCpp(Server):
 
     def fields(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, Any]:
         """Progress (which also makes cancelling work at once) and timings, always (R-14)."""
-        return {**super().fields(sampling, model), "return_progress": True, "timings_per_token": True}
+        return {
+            **super().fields(sampling, model),
+            "return_progress": True,
+            "timings_per_token": True,
+        }
 
     async def load(self, site: Site, model: ModelInfo, how: LoadOptions, tell: Tell) -> None:  # noqa: ARG002 - it takes nothing
         """The router answers before the model is loaded: look until it is. A sleeping one is woken."""
@@ -193,7 +201,11 @@ def _described(model: ModelInfo, props: Reply) -> ModelInfo:
 
 
 def _fraction(progress: dict[str, Any]) -> float | None:
-    stages, share, current = progress.get("stages"), number(progress.get("value")), progress.get("current")
+    stages, share, current = (
+        progress.get("stages"),
+        number(progress.get("value")),
+        progress.get("current"),
+    )
     if not isinstance(stages, list) or share is None:
         return None
     done = stages.index(current) if current in stages else 0

@@ -20,7 +20,11 @@ from lmchat.proxy.wire import Dialect, JsonMode
 
 _V1 = "/api/v1/models"
 _V0 = "/api/v0/models"
-_STATES = {"loaded": LoadState.LOADED, "loading": LoadState.LOADING, "not-loaded": LoadState.NOT_LOADED}
+_STATES = {
+    "loaded": LoadState.LOADED,
+    "loading": LoadState.LOADING,
+    "not-loaded": LoadState.NOT_LOADED,
+}
 
 
 class LmStudio(Server):
@@ -39,7 +43,9 @@ class LmStudio(Server):
     off_hint = "Open its Developer tab, then Start server"
     key_hint = "Use a token from Server settings, Manage tokens"
     model_hint = "Choose a model with Ctrl+O or -m; lmchat loads it"
-    load_hint = "Load it in LM Studio, or send a message: LM Studio may load it on the first request"
+    load_hint = (
+        "Load it in LM Studio, or send a message: LM Studio may load it on the first request"
+    )
     empty_hint = "Discover tab: download a model, then load it"
 
     def proves(self, reply: Reply) -> bool:
@@ -77,7 +83,9 @@ class LmStudio(Server):
 
     def _effort_note(self, effort: str, model: ModelInfo | None) -> str:
         if model is None or not model.efforts:
-            return "LM Studio lists no reasoning efforts for this model; set reasoning in LM Studio."
+            return (
+                "LM Studio lists no reasoning efforts for this model; set reasoning in LM Studio."
+            )
         return super()._effort_note(effort, model)
 
     async def unload(self, site: Site, model: ModelInfo) -> None:
@@ -85,7 +93,9 @@ class LmStudio(Server):
         self.accept(site, reply, "unload")
         listed = rows(reply.object.get("models"))
         row = next((row for row in listed if row.get("key") == model.model_id), {})
-        names = [text(one.get("id")) for one in rows(row.get("loaded_instances"))] or [model.model_id]
+        names = [text(one.get("id")) for one in rows(row.get("loaded_instances"))] or [
+            model.model_id
+        ]
         for name in names:
             self.accept(site, await site.post(f"{_V1}/unload", {"instance_id": name}), "unload")
 
@@ -128,13 +138,21 @@ def _from_v0(site: Site, row: dict[str, Any]) -> ModelInfo:
         quantization=text(row.get("quantization")),
         context_loaded=whole(row.get("loaded_context_length")),
         context_max=whole(row.get("max_context_length")),
-        capabilities=capabilities(tools=isinstance(able, list) and "tool_use" in able, vision=kind == "vlm"),
+        capabilities=capabilities(
+            tools=isinstance(able, list) and "tool_use" in able, vision=kind == "vlm"
+        ),
         is_blind=kind == "llm",
         owned_by=text(row.get("publisher")),
     )
 
 
-APP_PORTS = (41343, 52993, 16141, 39414, 22931)  # ports of the program itself, also while its server is off
+APP_PORTS = (
+    41343,
+    52993,
+    16141,
+    39414,
+    22931,
+)  # ports of the program itself, also while its server is off
 _MAX_BYTES = 1 << 20
 _MAX_PORT = 65535
 

@@ -39,13 +39,19 @@ class Ollama(Server):
 
     def confirms(self, reply: Reply) -> bool:
         """Only Ollama has `/api/version` in this form."""
-        return reply.is_good and set(reply.object) == {"version"} and bool(text(reply.object["version"]))
+        return (
+            reply.is_good
+            and set(reply.object) == {"version"}
+            and bool(text(reply.object["version"]))
+        )
 
     async def models(self, site: Site) -> tuple[ModelInfo, ...]:
         tags = await site.optional("/api/tags")
         if tags is None:
             return await super().models(site)
-        listed = [row for row in rows(site.accept(tags).object.get("models")) if text(row.get("name"))]
+        listed = [
+            row for row in rows(site.accept(tags).object.get("models")) if text(row.get("name"))
+        ]
         running = await site.get_if_told("/api/ps")
         loaded = {
             text(row.get("name")): whole(row.get("context_length"))

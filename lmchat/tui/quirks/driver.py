@@ -42,7 +42,9 @@ SAVE_S = 1.0  # how long the app may save before it is ended
 END_S = 1.0  # how long it may then take to end in order
 _READ_SIZE = 65536
 _EARLY_KEYS_S = 0.01  # interval of the checks whether the app can take early keys
-_ROWS_KEPT = 512  # of several screens: most rows of a frame were in the frame before, higher or lower
+_ROWS_KEPT = (
+    512  # of several screens: most rows of a frame were in the frame before, higher or lower
+)
 _KITTY_POP = "" if constants.DISABLE_KITTY_KEY else "\x1b[<u"
 _FORGOTTEN = "\x1b[?2026l\x1b[?1016l\x1b[0m\x1b]22;\x07"
 """Resets modes that Textual does not: a frame in progress, mouse pixels, colours, the pointer's shape."""
@@ -112,7 +114,9 @@ class TerminalDriver(LinuxDriver):
         self, app: App[Any], *, on_terminate: Callable[[], Awaitable[object]], **options: Any
     ) -> None:
         super().__init__(app, **options)
-        self._guard = SignalGuard(give_back=self.give_back, ask=self._ask_to_end, patience_s=SAVE_S + END_S)
+        self._guard = SignalGuard(
+            give_back=self.give_back, ask=self._ask_to_end, patience_s=SAVE_S + END_S
+        )
         self._output = TerminalOutput(self._file.fileno(), self._guard.hang_up)
         self._file: Any = StringIO()  # for Textual's own writer, which has nothing to do
         self._writer: TerminalWriter | None = None
@@ -175,7 +179,11 @@ class TerminalDriver(LinuxDriver):
                     termios.tcsetattr(self.fileno, termios.TCSANOW, self.attrs_before)
 
     def disable_input(self) -> None:
-        if self._stop_reading is not None and self._key_thread is not None and self._key_thread.is_alive():
+        if (
+            self._stop_reading is not None
+            and self._key_thread is not None
+            and self._key_thread.is_alive()
+        ):
             os.write(self._stop_reading[1], b"x")
         super().disable_input()
 

@@ -56,7 +56,9 @@ BULK_OF_ANSWER = 32  # characters in one read that continue a reply; fewer may b
 _ANSWER = r"\x1b\][0-9lLI]|\x1b[P_^X][!-?G]"  # start of a reply of the terminal (OSC, DCS …), and of no key
 _ANSWER_END = re.compile("[\x00-\x1f\x7f]")
 ASK_BACKGROUND = "\x1b]11;?\x1b\\"
-_BACKGROUND = re.compile(r"\x1b\]11;rgba?:([0-9a-f]{1,4})/([0-9a-f]{1,4})/([0-9a-f]{1,4})", re.IGNORECASE)
+_BACKGROUND = re.compile(
+    r"\x1b\]11;rgba?:([0-9a-f]{1,4})/([0-9a-f]{1,4})/([0-9a-f]{1,4})", re.IGNORECASE
+)
 _BACKGROUND_LENGTH = 64
 _LIGHT_FROM = 0.5
 _UNIT = re.compile(
@@ -103,7 +105,9 @@ class KeyStream(XTermParser):
         self._answer = ""
         self._pieces: list[str] = []
         self._burst_until = 0.0
-        self._escape_delay_s = constants.ESCAPE_DELAY if "ESCDELAY" in os.environ else ESCAPE_DELAY_S
+        self._escape_delay_s = (
+            constants.ESCAPE_DELAY if "ESCDELAY" in os.environ else ESCAPE_DELAY_S
+        )
 
     def wait_s(self) -> float | None:
         """Return the seconds until `tick`; None when only more bytes can help."""
@@ -163,7 +167,9 @@ class KeyStream(XTermParser):
             return ""
         self._is_answering = False
         if found := _BACKGROUND.match(self._answer):
-            red, green, blue = (int(digits, 16) / (16 ** len(digits) - 1) for digits in found.groups())
+            red, green, blue = (
+                int(digits, 16) / (16 ** len(digits) - 1) for digits in found.groups()
+            )
             yield BackgroundTold(is_dark=0.299 * red + 0.587 * green + 0.114 * blue < _LIGHT_FROM)
         over = next((mark for mark in ("\x1b\\", "\x07") if rest.startswith(mark)), "")
         return rest[len(over) :]
@@ -176,7 +182,9 @@ class KeyStream(XTermParser):
         """Collect a paste up to its closing bracket; return what follows."""
         body, end, rest = text.partition(_PASTE_END)
         if not end:
-            begun = next((count for count in range(5, 0, -1) if text.endswith(_PASTE_END[:count])), 0)
+            begun = next(
+                (count for count in range(5, 0, -1) if text.endswith(_PASTE_END[:count])), 0
+            )
             self._pieces.append(text[: len(text) - begun])
             self._held = text[len(text) - begun :]
             return ""
@@ -250,10 +258,14 @@ def mend_keys() -> None:
 
     https://github.com/Textualize/textual/pull/6577
     """
-    table = cast("dict[str, Any]", ANSI_SEQUENCES_KEYS)  # of enumeration members, by their `value` alone
+    table = cast(
+        "dict[str, Any]", ANSI_SEQUENCES_KEYS
+    )  # of enumeration members, by their `value` alone
     for sequence, keys in list(table.items()):
         if isinstance(keys, tuple) and keys[:-1] == (Keys.Escape,):
             table[sequence] = (SimpleNamespace(value=f"alt+{keys[1].value}"),)
     table |= {f"\x1b{digit}": (SimpleNamespace(value=f"alt+{digit}"),) for digit in range(10)}
-    table |= dict.fromkeys(("\x1b\r", "\x1b\n", "\x1b[27;3;13~"), (SimpleNamespace(value="alt+enter"),))
+    table |= dict.fromkeys(
+        ("\x1b\r", "\x1b\n", "\x1b[27;3;13~"), (SimpleNamespace(value="alt+enter"),)
+    )
     table["\x1b[27;2;13~"] = (SimpleNamespace(value="shift+enter"),)

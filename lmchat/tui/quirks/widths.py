@@ -69,7 +69,9 @@ def _placed(match: re.Match[str]) -> str:
 def _at_its_place(group: str) -> str:
     cells = cell_len(group)
     save, restore = "\x1b7", "\x1b8"
-    return f"{save}{' ' * cells}{restore}{save}{group}{restore}" + (f"\x1b[{cells}C" if cells else "")
+    return f"{save}{' ' * cells}{restore}{save}{group}{restore}" + (
+        f"\x1b[{cells}C" if cells else ""
+    )
 
 
 def mend_cuts() -> None:

@@ -122,7 +122,9 @@ class ConfirmDialog(Dialog[bool | None]):
     LEAVE = "no"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "confirm", show=False)]
 
-    def __init__(self, title: str, *, text: str = "", verb: str = "yes", hints: Sequence[Hint] = ()) -> None:
+    def __init__(
+        self, title: str, *, text: str = "", verb: str = "yes", hints: Sequence[Hint] = ()
+    ) -> None:
         super().__init__(title, (("Enter", verb), *hints), is_small=True)
         self._text = safe_text(text)
 
@@ -220,7 +222,9 @@ class AllowDialog(ConfirmDialog):
             f"To allow it permanently, add this line to config.toml:\n{safe_line(self._line)}"
         )
         hints = (("y", "copy the line"),)
-        super().__init__("Connect to another machine?", text=text, verb="allow for this run", hints=hints)
+        super().__init__(
+            "Connect to another machine?", text=text, verb="allow for this run", hints=hints
+        )
 
     def action_copy_line(self) -> None:
         self.app.copy_to_clipboard(self._line)
@@ -250,12 +254,16 @@ class KeyDialog(AskDialog):
     EMPTY = "Type the API key, or press Esc."
     TRYING = "Checking the API key"
 
-    def __init__(self, product: Product, endpoint: Endpoint, attempt: Attempt, *, problem: str = "") -> None:
+    def __init__(
+        self, product: Product, endpoint: Endpoint, attempt: Attempt, *, problem: str = ""
+    ) -> None:
         """Create the dialog; `problem` says why the key so far is no good."""
         name = "The server" if product is Product.OPENAI_COMPATIBLE else product.value
         where = WHERE_THE_KEY_IS.get(product, "Ask the administrator of the server.")
         text = ((f"{where}\n", ""), (safe_line(endpoint.url), MUTED))
-        super().__init__(f"{name} needs an API key", text=text, verb="check and save", attempt=attempt)
+        super().__init__(
+            f"{name} needs an API key", text=text, verb="check and save", attempt=attempt
+        )
         self._problem = problem
 
     def field(self) -> Field:

@@ -87,7 +87,11 @@ class Connect:
     async def _watch_server(self) -> None:
         async for health in self._workspace.monitor.watch():
             target = self._open_sessions.target
-            if target is not None and health.model is not None and health.endpoint == target.endpoint:
+            if (
+                target is not None
+                and health.model is not None
+                and health.endpoint == target.endpoint
+            ):
                 product = health.product or target.product
                 self._open_sessions.target = replace(target, product=product, model=health.model)
             if self._chat.is_mounted:
@@ -103,7 +107,9 @@ class Connect:
                 self._use_named(Endpoint.parse(self._workspace.settings.endpoint))
             except LMChatError as error:
                 self._chat.view.tell(error)
-            is_loading = self._open_sessions.target is not None and self._open_sessions.target.is_loading
+            is_loading = (
+                self._open_sessions.target is not None and self._open_sessions.target.is_loading
+            )
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_AT_LOADING_S if is_loading else self.pause_s):
                     await self._look.wait()
@@ -154,10 +160,19 @@ class Connect:
         can_ask = not (isinstance(self._app.screen, ModalScreen) or self._is_writing)
         is_empty = candidate is not None and not any(map(has_model, (candidate, *candidates)))
         if target is not None and (need is Need.NOTHING or (can_ask and not is_empty)):
-            if candidate and candidate.key_withheld and self._is_first(candidate.endpoint.url, need):
+            if (
+                candidate
+                and candidate.key_withheld
+                and self._is_first(candidate.endpoint.url, need)
+            ):
                 self._chat.view.warn(candidate.key_withheld)
             self._use(target)
-        elif candidate and need is Need.KEY and can_ask and self._is_first(candidate.endpoint.url, need):
+        elif (
+            candidate
+            and need is Need.KEY
+            and can_ask
+            and self._is_first(candidate.endpoint.url, need)
+        ):
             self._ask_for_key(candidate)
         else:
             self._show_page(candidates or self._workspace.catalogue.candidates)
@@ -166,9 +181,15 @@ class Connect:
         self._models.close_unasked_picker()
         self._models.use(target)
         self._leave_page()
-        if not (target.model_id or target.is_loading) and self._is_first(target.endpoint.url, Need.MODEL):
+        if not (target.model_id or target.is_loading) and self._is_first(
+            target.endpoint.url, Need.MODEL
+        ):
             named = safe_line(self._workspace.settings.model)
-            reason = f"No server has a model {named}" if named else f"{target.product} has no model loaded"
+            reason = (
+                f"No server has a model {named}"
+                if named
+                else f"{target.product} has no model loaded"
+            )
             self._models.open_picker(f"{reason}: choose one")
 
     @property
@@ -294,7 +315,9 @@ class Connect:
             return error.words
         if candidate.verdict.is_server:
             self._workspace.catalogue.expect(endpoint)
-        if candidate.verdict in _WANTS_KEY or (candidate.verdict.is_usable and has_model(candidate)):
+        if candidate.verdict in _WANTS_KEY or (
+            candidate.verdict.is_usable and has_model(candidate)
+        ):
             return candidate
         return f"{endpoint.netloc}: {candidate.finding}. {candidate.next_step}"
 

@@ -41,7 +41,9 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
     HINTS: ClassVar[Sequence[Hint]] = ()  # keys and their words, without Esc
     LEAVE: ClassVar[str] = "close"  # word for Esc
 
-    def __init__(self, heading: str = "", hints: Sequence[Hint] = (), *, is_small: bool = False) -> None:
+    def __init__(
+        self, heading: str = "", hints: Sequence[Hint] = (), *, is_small: bool = False
+    ) -> None:
         super().__init__(classes="-small" if is_small else None)
         self.heading, self.hints = safe_line(heading) or self.HEADING, hints or self.HINTS
         self._late_result: tuple[ResultT | None] | None = None
@@ -75,13 +77,17 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
         with Vertical(classes="dialog"):
             yield LineWidget([content(((self.heading, STRONG),))], id="dialog-title", classes="gap")
             yield from self.compose_content()
-            yield LineWidget(_pieces(self.hints), _pieces((("Esc", self.LEAVE),))[0], id="dialog-keys")
+            yield LineWidget(
+                _pieces(self.hints), _pieces((("Esc", self.LEAVE),))[0], id="dialog-keys"
+            )
 
     def compose_content(self) -> Iterable[Widget]:
         return ()
 
     def show_keys(self, hints: Sequence[Hint]) -> None:
-        self.query_one("#dialog-keys", LineWidget).show(_pieces(hints), _pieces((("Esc", self.LEAVE),))[0])
+        self.query_one("#dialog-keys", LineWidget).show(
+            _pieces(hints), _pieces((("Esc", self.LEAVE),))[0]
+        )
 
     def show_title(self, *figures: str) -> None:
         """Show figures to the right of the title; the last ones are dropped where there is no room."""
@@ -247,5 +253,10 @@ class FetchDialog(Dialog[None]):
         rest = (icons.rule * (bar.size.width - used), FAINT)
         bar.show([content(((icons.used * used, "$primary"), rest))])
         done, total = formatting.size(progress.done_bytes), formatting.size(progress.total_bytes)
-        right: Parts = ((f"{done} of {total} ", MUTED), (formatting.percent(progress.fraction), STRONG))
-        self.query_one("#figures", LineWidget).show([content((("downloading", MUTED),))], content(right))
+        right: Parts = (
+            (f"{done} of {total} ", MUTED),
+            (formatting.percent(progress.fraction), STRONG),
+        )
+        self.query_one("#figures", LineWidget).show(
+            [content((("downloading", MUTED),))], content(right)
+        )

@@ -11,14 +11,25 @@ from textual.binding import Binding, BindingType
 from textual.worker import Worker
 
 from lmchat.domain.candidate import Finding, Grade, Group
-from lmchat.services.doctor import STEP_IS_TOLD, Check, Examination, report_text, summary, without_home
+from lmchat.services.doctor import (
+    STEP_IS_TOLD,
+    Check,
+    Examination,
+    report_text,
+    summary,
+    without_home,
+)
 from lmchat.text import safe_line
 from lmchat.tui.icons import icons_for
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.line import MUTED, STRONG, Parts, content
 from lmchat.tui.widgets.row_list import ListRow
 
-_STYLES: Mapping[Grade, str] = {Grade.OK: "$success", Grade.WARNING: "$warning", Grade.FAULT: "$error"}
+_STYLES: Mapping[Grade, str] = {
+    Grade.OK: "$success",
+    Grade.WARNING: "$warning",
+    Grade.FAULT: "$error",
+}
 _QUIET = (Grade.OK, Grade.ABSENT, Grade.NOT_TRIED)
 _WIDE = 64  # columns from which names have their own column
 _MOST_NAME = 18
@@ -73,7 +84,10 @@ class DoctorScreen(ListDialog[None]):
         rows: list[ListRow] = []
         for group in Group:
             below = [
-                row for one in findings if one.group is group for row in self._finding(one, width, column)
+                row
+                for one in findings
+                if one.group is group
+                for row in self._finding(one, width, column)
             ]
             below += [self._waiting(one, column) for one in pending if one.group is group]
             if below:
@@ -92,7 +106,11 @@ class DoctorScreen(ListDialog[None]):
             indent += column + _GAP
             room = width - indent - max(map(len, Grade)) - _GAP
         told = self._told(one, max(room, _LEAST))
-        first = ((set_cell_size(name, column) + " " * _GAP, ""), *next(told, ())) if column else ((name, ""),)
+        first = (
+            ((set_cell_size(name, column) + " " * _GAP, ""), *next(told, ()))
+            if column
+            else ((name, ""),)
+        )
         yield _line((sign, *first), word)
         for parts in told:
             yield _line(((" " * indent, ""), *parts))

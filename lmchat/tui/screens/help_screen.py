@@ -40,7 +40,9 @@ _MOUSE: tuple[Entry, ...] = (
     ("2 or 3 clicks", "Select a word, a paragraph", ""),
     ("Shift+drag", "The terminal's own selection, in most terminals", ""),
 )
-_ALSO = {Scope.MESSAGE: "; slash commands act on the last answer"}  # what else commands act on, and how
+_ALSO = {
+    Scope.MESSAGE: "; slash commands act on the last answer"
+}  # what else commands act on, and how
 _KEY_WIDTH = 22
 _NARROW_KEY_WIDTH = 14
 _WIDE = 70
@@ -65,7 +67,11 @@ class HelpScreen(ListDialog[None]):
         typed = self.typed.casefold().split()
         rows: list[ListRow] = []
         for heading, entries in self._groups():
-            shown = [entry for entry in entries if all(word in " ".join(entry).casefold() for word in typed)]
+            shown = [
+                entry
+                for entry in entries
+                if all(word in " ".join(entry).casefold() for word in typed)
+            ]
             if shown:
                 rows += [ListRow()] if rows else []
                 rows.append(ListRow((((heading, STRONG),),), is_heading=True))

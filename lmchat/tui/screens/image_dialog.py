@@ -60,7 +60,9 @@ class ImageDialog(Dialog[bool | None]):
         Binding("enter,right", "next", show=False),
     ]
 
-    def __init__(self, part: FilePart, image: Any, left: int, open_file: Callable[[], None]) -> None:
+    def __init__(
+        self, part: FilePart, image: Any, left: int, open_file: Callable[[], None]
+    ) -> None:
         """Create the dialog; `left` images follow."""
         more = (("Enter", f"next, {left} left"),) if left else ()
         super().__init__(part.name, (("o", "open"), *more))

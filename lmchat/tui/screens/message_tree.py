@@ -130,8 +130,14 @@ def tree_rows(found: Iterable[Branch], shown: TreeShown, icons: Icons) -> Iterat
     """Return a row for each branch: name, first words, role and length."""
     for branch in found:
         opening = branch.opening
-        who = "you" if opening.role is Role.USER else safe_line(opening.model, limit=20) or str(opening.role)
-        words = safe_line(opening.text or called(opening), limit=_FIRST_WORDS) or f"({opening.state})"
+        who = (
+            "you"
+            if opening.role is Role.USER
+            else safe_line(opening.model, limit=20) or str(opening.role)
+        )
+        words = (
+            safe_line(opening.text or called(opening), limit=_FIRST_WORDS) or f"({opening.state})"
+        )
         name = safe_line(shown.names.get(branch.branch_id, ""), limit=_NAME_LENGTH)
         start = " " * min(2 * branch.depth, _MOST_INDENT)
         left = ((start + (f"{icons.fork} " if branch.depth else ""), MUTED), (name or words, NAME))

@@ -64,7 +64,9 @@ class ModelTable:
     def __init__(self, rows: Sequence[ModelRow]) -> None:
         self.rows = rows
         self._products = Counter({row.model.endpoint: row.model.product for row in rows}.values())
-        self._servers = Counter(row.model.model_id for row in rows)  # how many servers have each model
+        self._servers = Counter(
+            row.model.model_id for row in rows
+        )  # how many servers have each model
 
     @property
     def server_count(self) -> int:
@@ -72,7 +74,9 @@ class ModelTable:
 
     def with_model(self, model: ModelInfo) -> ModelTable:
         key = (model.server_id, model.model_id)
-        return ModelTable([replace(row, model=model) if row.key == key else row for row in self.rows])
+        return ModelTable(
+            [replace(row, model=model) if row.key == key else row for row in self.rows]
+        )
 
     def model(self, key: Hashable) -> ModelInfo | None:
         return next((row.model for row in self.rows if row.key == key), None)
@@ -92,9 +96,13 @@ class ModelTable:
     def best(self, typed: str) -> tuple[str, str] | None:
         """Return the key of the best match; None where nothing is typed, or nothing fits."""
         found = [one for one in self.filtered(typed) if one.row.model.can_chat]
-        return max(found, key=lambda one: one.match.score).row.key if found and typed.strip() else None
+        return (
+            max(found, key=lambda one: one.match.score).row.key if found and typed.strip() else None
+        )
 
-    def laid_out(self, found: Sequence[ModelMatch], width: int, icons: Icons) -> tuple[Parts, list[ListRow]]:
+    def laid_out(
+        self, found: Sequence[ModelMatch], width: int, icons: Icons
+    ) -> tuple[Parts, list[ListRow]]:
         """Return the column heads, and the rows under the headings of their groups."""
         titles, widths, name_width = self._columns(width)
         lead = " " * (_INDENT + 1)
@@ -117,7 +125,9 @@ class ModelTable:
 
     def _columns(self, width: int) -> tuple[list[str], dict[str, int], int]:
         """Choose the columns that fit; widths come from all rows, so typing moves nothing."""
-        sizes = [{title: cell_len(text) for title, (text, _) in _texts(row).items()} for row in self.rows]
+        sizes = [
+            {title: cell_len(text) for title, (text, _) in _texts(row).items()} for row in self.rows
+        ]
         kept = [title for title in _COLUMNS if any(row[title] for row in sizes)]
         widths = {title: max([cell_len(title), *(row[title] for row in sizes)]) for title in kept}
         names = (cell_len(safe_line(row.model.model_id) + self._server(row)) for row in self.rows)
@@ -131,7 +141,9 @@ class ModelTable:
         """Return the server of a recent model that another server has too, with the gap before it."""
         if row.recent_index is None or self._servers[row.model.model_id] == 1:
             return ""
-        return " " * _BESIDE + safe_line(row.server_name or row.model.endpoint.netloc, limit=_MOST_SERVER)
+        return " " * _BESIDE + safe_line(
+            row.server_name or row.model.endpoint.netloc, limit=_MOST_SERVER
+        )
 
     def _group(self, row: ModelRow) -> str:
         if row.model.only_for:
@@ -142,7 +154,9 @@ class ModelTable:
             return safe_line(row.server_name, limit=_MOST_NAME)
         product = row.model.product
         is_twice = self._products[product] > 1
-        return f"{product.value} {safe_line(row.model.endpoint.netloc)}" if is_twice else product.value
+        return (
+            f"{product.value} {safe_line(row.model.endpoint.netloc)}" if is_twice else product.value
+        )
 
 
 def _fit(words: Sequence[str], row: ModelRow) -> Match | None:
@@ -286,12 +300,16 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         count = len(self._table.rows)
         nothing = f"No model matches “{{typed}}”. Backspace shows all {count}."
         if self._typed.strip() == "vision":
-            nothing = "No model is known to see images. Load one that can on its server, then press ^R."
+            nothing = (
+                "No model is known to see images. Load one that can on its server, then press ^R."
+            )
         age = safe_line(self._note) if self._note else f"updated {formatting.ago(self._age_s)} ago"
         servers = formatting.counted(self._table.server_count, "server")
         figures: Sequence[str] = (f"{formatting.counted(count, 'model')} on {servers}", age)
         if not count:
-            nothing = self._note or "No models found. Enter shows the ways to a server; ^R checks again."
+            nothing = (
+                self._note or "No models found. Enter shows the ways to a server; ^R checks again."
+            )
             figures = ()
         show_matches(self, self._table, nothing, *figures, choose=choose)
 
@@ -302,7 +320,9 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         """Draw the matches; a digit in an empty filter takes a recent model."""
         before, self._typed = self._typed, typed
         if not before and (model := self._table.recent(typed)) is not None:
-            self.dismiss(model)  # Textual gives digits to the input before any binding of the screen
+            self.dismiss(
+                model
+            )  # Textual gives digits to the input before any binding of the screen
         else:
             self.draw(choose=self._table.best(typed))
 
@@ -333,7 +353,10 @@ class FilePicker(ListDialog[ModelFile | None]):
     def __init__(self, files: Sequence[ModelFile], *, verb: str = "use it") -> None:
         super().__init__(hints=(("Enter", verb), ("↑ ↓", "choose")))
         self._files = {file.name: file for file in files}
-        rows = [ModelRow(model=file.info(_NOWHERE), server_name=file.source or "Others") for file in files]
+        rows = [
+            ModelRow(model=file.info(_NOWHERE), server_name=file.source or "Others")
+            for file in files
+        ]
         self._table = ModelTable(rows)
 
     def compose_content(self) -> Iterable[Widget]:

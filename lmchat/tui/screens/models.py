@@ -47,13 +47,17 @@ class Models:
         self._open_sessions.target = target
         self._workspace.monitor.aim(target)
         if target.model_id:
-            self._chat.view.remember(self._workspace.remembered.with_model(target.server_id, target.model_id))
+            self._chat.view.remember(
+                self._workspace.remembered.with_model(target.server_id, target.model_id)
+            )
             self._chat.view.show_action("model chosen")
             if not target.is_loading:
                 self._chat.turns.send_waiting()
             self.when_used()
 
-    def open_picker(self, reason: str = "", then: Callable[[ModelInfo], None] | None = None) -> None:
+    def open_picker(
+        self, reason: str = "", then: Callable[[ModelInfo], None] | None = None
+    ) -> None:
         """Open the picker from what is known, and refresh it behind; without a server, show the ways to one.
 
         `reason` is why it comes unasked. The chosen model is used from now on, or given to `then`.
@@ -69,7 +73,13 @@ class Models:
         rows, refresh = self._with_coming(rows), self.refresh_picker
         typed = "vision" if self._chat.view.has_unseen_image else ""
         picker = ModelPicker(
-            rows, self.load_or_unload, refresh, age_s=age_s, current=current, reason=reason, typed=typed
+            rows,
+            self.load_or_unload,
+            refresh,
+            age_s=age_s,
+            current=current,
+            reason=reason,
+            typed=typed,
         )
         picker.show_servers = self.show_servers
 
@@ -107,7 +117,9 @@ class Models:
         """
         is_coming = self._is_coming(model)
         is_cold = model.state is LoadState.NOT_LOADED and not is_coming
-        since_s = self._coming_since_s if is_coming else self._workspace.clock() if is_cold else None
+        since_s = (
+            self._coming_since_s if is_coming else self._workspace.clock() if is_cold else None
+        )
         self.use(
             Target(
                 endpoint=model.endpoint,
@@ -181,7 +193,9 @@ class Models:
                 self._coming = None
             target = self._open_sessions.target
             if target is not None and target.loading_since_s == since_s and self._is_in_use(model):
-                self._change_target(model, is_loading=False, loading_since_s=None, loading_fraction=None)
+                self._change_target(
+                    model, is_loading=False, loading_since_s=None, loading_fraction=None
+                )
                 self._chat.turns.go_on_with_model(is_loaded=is_loaded)
 
     def _show_progress(self, fraction: float) -> None:
@@ -200,7 +214,9 @@ class Models:
 
     def _with_coming(self, rows: Sequence[ModelRow]) -> tuple[ModelRow, ...]:
         """Return the rows of the picker with the model that is being loaded as it is now."""
-        return tuple(replace(row, model=self._coming) if self._is_coming(row.model) else row for row in rows)
+        return tuple(
+            replace(row, model=self._coming) if self._is_coming(row.model) else row for row in rows
+        )
 
     def _is_coming(self, model: ModelInfo) -> bool:
         return self._coming is not None and _is_same(self._coming, model)

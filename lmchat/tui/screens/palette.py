@@ -41,7 +41,11 @@ class Palette(ListDialog[Command | None]):
         matches = [(found, *offer) for offer in self._offers if (found := _match(typed, *offer))]
         matches.sort(key=lambda row: -row[0].score)
         rows = [
-            ListRow((((" ", ""), *highlighted(title, found.offsets, NAME)),), self._help(command), command)
+            ListRow(
+                (((" ", ""), *highlighted(title, found.offsets, NAME)),),
+                self._help(command),
+                command,
+            )
             for found, command, title in matches
         ]
         nothing = f"No command matches “{safe_line(typed, limit=30)}”. Backspace shows all."
@@ -65,13 +69,17 @@ def _match(typed: str, command: Command, title: str) -> Match | None:
 
 def offers(chat: ChatScreen | None) -> list[Offer]:
     """Return the commands that apply now, those of a focused message first; None: the chat is not shown."""
-    has_focus = chat is not None and chat.view.has_log_focus and chat.view.log.focused_message is not None
+    has_focus = (
+        chat is not None and chat.view.has_log_focus and chat.view.log.focused_message is not None
+    )
     whose = "This message" if has_focus else "Last answer"
     others = [
         (command, command.title)
         for scope in (Scope.CHAT, Scope.APP)
         for command in COMMANDS
-        if command.scope is scope and command.is_offered and not (has_focus and command.command_id == "copy")
+        if command.scope is scope
+        and command.is_offered
+        and not (has_focus and command.command_id == "copy")
     ]
     acts = [
         (command, command.title if command.command_id in _OF_ALL else f"{whose}: {command.title}")

@@ -40,7 +40,9 @@ class SearchDialog(ListDialog[SearchHit | None]):
 
     HEADING = "Search all sessions"
     HINTS = (("Enter", "open"), ("↑ ↓", "choose"), ("^E", "export session"))
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+e", "export_hit", show=False, priority=True)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+e", "export_hit", show=False, priority=True)
+    ]
 
     def __init__(self, store: ChatStore, query: str = "") -> None:
         super().__init__()
@@ -54,7 +56,9 @@ class SearchDialog(ListDialog[SearchHit | None]):
 
     def compose_content(self) -> Iterable[Widget]:
         yield Field(self._query, placeholder='Words, or "a phrase"')
-        yield LineWidget([content(((f"  {name}", MUTED),)) for name in _FILTERS], classes="filters gap")
+        yield LineWidget(
+            [content(((f"  {name}", MUTED),)) for name in _FILTERS], classes="filters gap"
+        )
         yield RowList()
 
     def on_mount(self) -> None:
@@ -77,7 +81,12 @@ class SearchDialog(ListDialog[SearchHit | None]):
         _: Worker[None] = self.run_worker(search, name="search", group="search", exclusive=True)
 
     def show_hits(
-        self, hits: Sequence[SearchHit], took_ms: float, *, is_cut: bool = False, now: datetime | None = None
+        self,
+        hits: Sequence[SearchHit],
+        took_ms: float,
+        *,
+        is_cut: bool = False,
+        now: datetime | None = None,
     ) -> None:
         """Show the hits; `is_cut` says that there may be more."""
         if not self.can_show:
@@ -85,8 +94,12 @@ class SearchDialog(ListDialog[SearchHit | None]):
         self._hits = {_key(hit): hit for hit in hits}
         self._now, self._is_answered, self._is_cut = now, True, is_cut
         total, sessions = len(hits), len({hit.session_id for hit in hits})
-        hits_told = f"{formatting.tokens(total)}+ hits" if is_cut else formatting.counted(total, "hit")
-        self.show_title(f"{hits_told} in {formatting.counted(sessions, 'session')}" if total else "")
+        hits_told = (
+            f"{formatting.tokens(total)}+ hits" if is_cut else formatting.counted(total, "hit")
+        )
+        self.show_title(
+            f"{hits_told} in {formatting.counted(sessions, 'session')}" if total else ""
+        )
         self.query_one(Field).show_note(formatting.latency(took_ms))
         self.draw()
 

@@ -63,7 +63,10 @@ def run_text(metrics: Metrics, budget: Budget | None) -> str:
         ("rejected by lmchat", str(metrics.refused_requests)),
         ("retries", str(metrics.retries)),
         ("average time", formatting.elapsed(metrics.average_response_ms / 1e3)),
-        ("model lists from cache", f"{metrics.cache_hits} of {metrics.cache_hits + metrics.cache_misses}"),
+        (
+            "model lists from cache",
+            f"{metrics.cache_hits} of {metrics.cache_hits + metrics.cache_misses}",
+        ),
         ("requests left", f"{budget.left} of {budget.limit}" if budget else formatting.UNKNOWN),
     )
 

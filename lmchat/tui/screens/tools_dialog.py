@@ -31,7 +31,11 @@ def tools_dialog(open_sessions: OpenSessions, config_file: Path) -> Dialog[None]
     if toolbox is None:
         return TextDialog("Tools", _NOT_CONFIGURED.format(safe_text(str(config_file))))
     is_unable = target is not None and not toolbox.can_use(target)
-    note = f"! {safe_line(target.model_id, limit=60)} cannot use tools." if target and is_unable else ""
+    note = (
+        f"! {safe_line(target.model_id, limit=60)} cannot use tools."
+        if target and is_unable
+        else ""
+    )
     return ToolsDialog(toolbox, open_sessions.shown.session_id, note)
 
 
@@ -56,8 +60,12 @@ class ToolsDialog(ListDialog[None]):
         for server in toolbox.host.servers:
             is_off = toolbox.is_off(session_id, server.name)
             state = ("off", MUTED) if is_off else (server.state.value, _STYLES[server.state])
-            rows.append(ListRow((((safe_line(server.name, limit=60), NAME),),), (state,), key=server.name))
-            for row in words_as_rows(safe_line(server.error, limit=500), width - 3) if server.error else ():
+            rows.append(
+                ListRow((((safe_line(server.name, limit=60), NAME),),), (state,), key=server.name)
+            )
+            for row in (
+                words_as_rows(safe_line(server.error, limit=500), width - 3) if server.error else ()
+            ):
                 rows.append(ListRow(((("  ", ""), *row.pieces[0]),), key=server.name))
             for tool in server.tools:
                 name, about = safe_line(tool.name, limit=60), safe_line(tool.description, limit=200)

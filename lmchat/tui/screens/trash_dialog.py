@@ -32,7 +32,10 @@ class TrashDialog(ListDialog[None]):
     ]
 
     def __init__(
-        self, act: Callable[[str, Sequence[str]], None], *, clock: Callable[[], datetime] | None = None
+        self,
+        act: Callable[[str, Sequence[str]], None],
+        *,
+        clock: Callable[[], datetime] | None = None,
     ) -> None:
         super().__init__()
         self._act = act

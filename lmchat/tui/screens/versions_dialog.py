@@ -45,7 +45,9 @@ class VersionPane(Vertical):
             [content(((f"Version {number} of {count}", STRONG), (model, MUTED)))]
         )
         figures = [(dot if index else "") + words for index, words in enumerate(_figures(message))]
-        self.query_one(".figures", LineWidget).show([content(((words, MUTED),)) for words in figures])
+        self.query_one(".figures", LineWidget).show(
+            [content(((words, MUTED),)) for words in figures]
+        )
         log, bare = self.query_one(ChatLog), _without_receipt(message)
         if is_new or not log.replace(bare):
             log.load([bare] if bare.parts else [])
@@ -105,7 +107,10 @@ class VersionsDialog(Dialog[str | None]):
         """Show what has arrived of a version that streams."""
         before, self._versions = (
             self._versions,
-            [self._as_now(one) if one.state is AnswerState.STREAMING else one for one in self._versions],
+            [
+                self._as_now(one) if one.state is AnswerState.STREAMING else one
+                for one in self._versions
+            ],
         )
         sides = [side for side, at in enumerate(self._shown) if self._versions[at] != before[at]]
         if self.can_act and sides:
@@ -114,7 +119,9 @@ class VersionsDialog(Dialog[str | None]):
     @property
     def _side(self) -> int:
         """The side that has the focus."""
-        return next((at for at, pane in enumerate(self.query(VersionPane)) if pane.has_focus_within), 0)
+        return next(
+            (at for at, pane in enumerate(self.query(VersionPane)) if pane.has_focus_within), 0
+        )
 
     @on(events.DescendantFocus)
     def _show_choice(self) -> None:
@@ -152,7 +159,9 @@ def _figures(message: ChatMessage) -> list[str]:
         return [f"{message.created_at.astimezone():%H:%M}"]
     state = [] if message.state is AnswerState.COMPLETE else [message.state.value]
     receipt = message.receipt
-    ending = [safe_line(receipt.ending, limit=40)] if receipt and receipt.ending and not state else []
+    ending = (
+        [safe_line(receipt.ending, limit=40)] if receipt and receipt.ending and not state else []
+    )
     return [*state, *ending, *(receipt_figures(receipt) if receipt else ())]
 
 

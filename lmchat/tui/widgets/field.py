@@ -62,7 +62,10 @@ class Field(Horizontal):
 class SessionFilter(TextLine):
     """Filter of the session list; Esc clears it."""
 
-    BINDINGS = [Binding("escape", "leave(False)", show=False), Binding("down", "leave(True)", show=False)]  # noqa: RUF012 - as Textual declares it
+    BINDINGS = [  # noqa: RUF012 - as Textual declares it
+        Binding("escape", "leave(False)", show=False),
+        Binding("down", "leave(True)", show=False),
+    ]
 
     def __init__(self) -> None:
         super().__init__(compact=True, select_on_focus=False)

@@ -96,10 +96,14 @@ class KeysRow(Widget):
         columns, rows = self.app.size
         if columns >= _LEAST_COLUMNS and rows >= _LEAST_ROWS:
             return fitting(self._left, self._right, width)
-        return fitting((_TOO_SMALL, *self._left), self._right if columns >= _LEAST_COLUMNS else (), width)
+        return fitting(
+            (_TOO_SMALL, *self._left), self._right if columns >= _LEAST_COLUMNS else (), width
+        )
 
 
-def fitting(left: Sequence[Hint], right: Sequence[Hint], width: int) -> tuple[list[Hint], list[Hint]]:
+def fitting(
+    left: Sequence[Hint], right: Sequence[Hint], width: int
+) -> tuple[list[Hint], list[Hint]]:
     """Return the hints that fit."""
     kept, last = list(left), list(right)
     room = width - _length(last) - (len(_BETWEEN) if last else 0)
@@ -118,4 +122,6 @@ def _join(hints: Sequence[Hint]) -> Content:
     """Return hints in a row; each carries its key for a click."""
     pieces = [content(((key, STRONG), (f" {word}" if word else "", MUTED))) for key, word in hints]
     keys = [Style.from_meta({"hint": key}) for key, _ in hints]
-    return Content(_BETWEEN).join(piece.stylize(key) for piece, key in zip(pieces, keys, strict=True))
+    return Content(_BETWEEN).join(
+        piece.stylize(key) for piece, key in zip(pieces, keys, strict=True)
+    )

@@ -72,13 +72,17 @@ def fit(pieces: Sequence[Content], right: Content, width: int, ellipsis: str = "
 class LineWidget(Widget):
     """Row that is redrawn only when its text changes."""
 
-    def __init__(self, left: Sequence[Content] = (), right: Content = _EMPTY, **options: Any) -> None:
+    def __init__(
+        self, left: Sequence[Content] = (), right: Content = _EMPTY, **options: Any
+    ) -> None:
         super().__init__(**options)
         self._pieces = [*left, right]
 
     def show(self, left: Sequence[Content], right: Content = _EMPTY) -> None:
         old, self._pieces = self._pieces, [*left, right]
-        if [(one.plain, one.spans) for one in old] != [(one.plain, one.spans) for one in self._pieces]:
+        if [(one.plain, one.spans) for one in old] != [
+            (one.plain, one.spans) for one in self._pieces
+        ]:
             self.refresh()
 
     def render(self) -> Content:

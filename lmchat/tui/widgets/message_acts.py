@@ -61,11 +61,18 @@ def _has_code(message: ChatMessage) -> bool:
 
 def _can_fold(message: ChatMessage) -> bool:
     has_file = message.role is Role.USER and has_files(message.text)
-    return has_file or bool(message.files or message.reasoning) or message.role in (Role.SYSTEM, Role.TOOL)
+    return (
+        has_file
+        or bool(message.files or message.reasoning)
+        or message.role in (Role.SYSTEM, Role.TOOL)
+    )
 
 
 def _can_run_again(message: ChatMessage) -> bool:
-    return message.role is not Role.TOOL or message.state not in (AnswerState.COMPLETE, AnswerState.STREAMING)
+    return message.role is not Role.TOOL or message.state not in (
+        AnswerState.COMPLETE,
+        AnswerState.STREAMING,
+    )
 
 
 def _has_version(message: ChatMessage) -> bool:
@@ -91,7 +98,10 @@ _NEEDS: Mapping[str, Sequence[tuple[Callable[[ChatMessage], bool], str]]] = {
     ),
     "another_model": ((_is_talk, "Only prompts and answers can be answered by another model."),),
     "regenerate": (
-        (lambda message: message.role is not Role.SYSTEM, "Only prompts and answers can be regenerated."),
+        (
+            lambda message: message.role is not Role.SYSTEM,
+            "Only prompts and answers can be regenerated.",
+        ),
         (_can_run_again, "Only calls that failed or were stopped can be run again."),
         (
             lambda message: not is_imported_call(message),
@@ -100,7 +110,10 @@ _NEEDS: Mapping[str, Sequence[tuple[Callable[[ChatMessage], bool], str]]] = {
     ),
     "resume": (
         (_is_answer, "Only answers can be continued."),
-        (lambda message: message.state is not AnswerState.STREAMING, "This answer is still streaming."),
+        (
+            lambda message: message.state is not AnswerState.STREAMING,
+            "This answer is still streaming.",
+        ),
         (is_resumable, "This answer is complete; r regenerates it."),
     ),
     "previous_version": _OTHER_VERSIONS,
@@ -110,7 +123,10 @@ _NEEDS: Mapping[str, Sequence[tuple[Callable[[ChatMessage], bool], str]]] = {
     "links": ((lambda message: "http" in message.text.lower(), "This message has no links."),),
     "fold": ((_can_fold, "This message has nothing to unfold."),),
     "pager": (
-        (lambda message: bool(message.files or words_of(message)), "This message has nothing to read yet."),
+        (
+            lambda message: bool(message.files or words_of(message)),
+            "This message has nothing to read yet.",
+        ),
     ),
 }
 """What an act needs, and the words where it lacks that; the first of them is told."""

@@ -30,7 +30,9 @@ class Pill(Widget):
     class Pressed(Post):
         """Request to scroll the log to its end."""
 
-    new_lines: reactive[int | None] = reactive(None)  # None at the end of the log, 0 where it was only left
+    new_lines: reactive[int | None] = reactive(
+        None
+    )  # None at the end of the log, 0 where it was only left
 
     def render(self) -> Content:
         if self.new_lines is None:
@@ -68,8 +70,12 @@ class QueueCard(LineWidget, can_focus=True):
         word = ("held", "$warning") if self._is_held else ("next", MUTED)
         left = content((word, ("  ", ""), (self._text, "")))
         key = f"bold {MUTED}"
-        hint = content(((icons.up_arrow, key), (" edit  ", MUTED), ("Del", key), (" remove", MUTED)))
-        return fit([left], hint if width >= 2 * hint.cell_length - 2 else Content(""), width, icons.cut)
+        hint = content(
+            ((icons.up_arrow, key), (" edit  ", MUTED), ("Del", key), (" remove", MUTED))
+        )
+        return fit(
+            [left], hint if width >= 2 * hint.cell_length - 2 else Content(""), width, icons.cut
+        )
 
 
 class PromptStatus(LineWidget):

@@ -73,7 +73,9 @@ class FoldedBlocks:
                 text = before
                 for piece in behind:
                     text = f"{text}\n" if text and not text.endswith("\n") else text
-                    text += block.rstrip("\n") + ("\n" if piece[:1] not in ("", "\n") else "") + piece
+                    text += (
+                        block.rstrip("\n") + ("\n" if piece[:1] not in ("", "\n") else "") + piece
+                    )
         return text
 
 
@@ -174,7 +176,9 @@ class PromptInput(TextArea):
     def __init__(self) -> None:
         super().__init__(id="prompt", soft_wrap=True, highlight_cursor_line=False)
         self.history_of_prompts: Sequence[str] = ()  # earlier prompts, newest first
-        self.has_queue = False  # whether ↑ and Del in an empty prompt act on the newest queued message
+        self.has_queue = (
+            False  # whether ↑ and Del in an empty prompt act on the newest queued message
+        )
         self.completion = CLOSED  # matching slash commands or files
         self.find_files: Callable[[str], Awaitable[tuple[str, ...]]] = _find_none
         """Returns the files that match a few letters."""
@@ -391,7 +395,9 @@ class PromptInput(TextArea):
             self.put(row)
         elif row.endswith("/"):  # its files are offered next
             line, column = self.cursor_location
-            self.replace(row, (line, column - len(typed)), (line, column), maintain_selection_offset=False)
+            self.replace(
+                row, (line, column - len(typed)), (line, column), maintain_selection_offset=False
+            )
             self.move_cursor((line, column - len(typed) + len(row)))
         elif self.text.startswith(_FILE_COMMAND):
             self.put(_FILE_COMMAND + row)
@@ -418,7 +424,9 @@ class PromptInput(TextArea):
         self._edited[self._place] = self.text
         self._place = place
         self._is_list_dismissed = True
-        self._replace_all(self._edited.get(place, self.history_of_prompts[place] if place >= 0 else ""))
+        self._replace_all(
+            self._edited.get(place, self.history_of_prompts[place] if place >= 0 else "")
+        )
         if by > 0:
             self.move_cursor((0, len(self.document[0])))
         return True

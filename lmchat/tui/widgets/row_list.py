@@ -49,7 +49,9 @@ class ListRow(Struct, frozen=True):
     right: Parts = ()  # never cut
     key: Hashable = None
     is_heading: bool = False  # whether the row begins in the column of the bars
-    is_open: bool = False  # whether the row has a grey bar and a bold name although it is not chosen
+    is_open: bool = (
+        False  # whether the row has a grey bar and a bold name although it is not chosen
+    )
 
 
 class RowList(ScrollView):
@@ -136,7 +138,9 @@ class RowList(ScrollView):
 
     def _place(self) -> tuple[int, int]:
         """Return the first of the chosen rows, and how many they are."""
-        places = [y for y, row in enumerate(self.rows) if row.key is not None and row.key == self.key]
+        places = [
+            y for y, row in enumerate(self.rows) if row.key is not None and row.key == self.key
+        ]
         return (places[0], len(places)) if places else (0, 0)
 
     def _reveal(self) -> None:

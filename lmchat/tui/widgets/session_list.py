@@ -83,7 +83,13 @@ class SessionList(Vertical, can_focus=True):
         with_question: Collection[str] = (),
     ) -> None:
         """Show other sessions, or other marks."""
-        new = (tuple(groups), open_id, frozenset(streaming), frozenset(unread), frozenset(with_question))
+        new = (
+            tuple(groups),
+            open_id,
+            frozenset(streaming),
+            frozenset(unread),
+            frozenset(with_question),
+        )
         if new != (self._groups, self._open_id, self._streaming, self._unread, self._with_question):
             choose = open_id if open_id != self._open_id else None
             self._groups, self._open_id, self._streaming, self._unread, self._with_question = new

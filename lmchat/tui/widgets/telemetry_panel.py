@@ -38,7 +38,9 @@ def meter(fraction: float | None, width: int, icons: Icons) -> Parts:
     return ((icons.used * used, style), (icons.rule * (width - used), FAINT))
 
 
-def spark(values: Sequence[float | None], width: int, icons: Icons, *, at_least: float = 0.0) -> Parts:
+def spark(
+    values: Sequence[float | None], width: int, icons: Icons, *, at_least: float = 0.0
+) -> Parts:
     """Draw the newest values; a full bar is their maximum or `at_least`; None is a failure."""
     shown = values[max(len(values) - width, 0) :] if width > 0 else ()
     full_bar = max([at_least, _SMALLEST_FULL_BAR, *(value for value in shown if value is not None)])
@@ -76,7 +78,11 @@ class TelemetryPanel(Widget):
 
     def _all_rows(self) -> tuple[Row | None, ...]:
         height, words = self.size.height, safe_line(self._snapshot.warning)
-        lines = Content(f"! {words}").wrap(max(self.size.width, 1))[:_MOST_WARNING_ROWS] if words else []
+        lines = (
+            Content(f"! {words}").wrap(max(self.size.width, 1))[:_MOST_WARNING_ROWS]
+            if words
+            else []
+        )
         room = height - len(lines) - bool(lines)
         rows = telemetry_rows(self._snapshot, self._now_s, sections=self._sections, height=room)
         warning = [TextRow(left=((line.plain.rstrip(), "$warning"),)) for line in lines]

@@ -53,7 +53,9 @@ class TextRow(Struct, frozen=True, kw_only=True):
     short: Parts = ()  # replacement of `right` where that has no room
     sign: str = ""  # name of the field of `Icons` drawn before `left`
     sign_style: str = ""
-    loses_middle: bool = False  # whether `left` is cut in its middle: addresses and names differ at both ends
+    loses_middle: bool = (
+        False  # whether `left` is cut in its middle: addresses and names differ at both ends
+    )
     is_detail: bool = False  # whether the row is dropped first on a short screen
 
 
@@ -102,7 +104,9 @@ def _head(name: str, word: str, style: str = "", **more: Any) -> TextRow:
     return TextRow(left=((name, STRONG),), right=((word, style),), **more)
 
 
-def _figure(label: str, value: str, *, style: str = "", is_detail: bool = False, **more: Any) -> TextRow:
+def _figure(
+    label: str, value: str, *, style: str = "", is_detail: bool = False, **more: Any
+) -> TextRow:
     right: Part = (value, MUTED if value == UNKNOWN else style)
     return TextRow(left=((label, MUTED),), right=(right,), is_detail=is_detail, **more)
 
@@ -183,7 +187,9 @@ def _context_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[Row]:
         short = f"{approx}{formatting.window(used)} of {formatting.window(limit)}"
     yield TextRow(left=(("used", MUTED),), right=((full, ""),), short=((short, ""),))
     if snapshot.left_out:
-        yield TextRow(left=((f"! {formatting.counted(snapshot.left_out, 'message')} left out", _WARN),))
+        yield TextRow(
+            left=((f"! {formatting.counted(snapshot.left_out, 'message')} left out", _WARN),)
+        )
     if snapshot.can_compact:
         yield TextRow(left=(("/compact makes room", _WARN),))
 
@@ -227,7 +233,9 @@ def _request_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[Row]:
     yield _head("Requests", left, _BAD if budget is not None and budget.left <= 0 else "")
     yield _figure("ok", formatting.tokens(metrics.successful_requests))
     has_failed = turn is not None and turn.state in _FAILURES
-    yield _figure("failed", formatting.tokens(metrics.failed_requests), style=_BAD if has_failed else "")
+    yield _figure(
+        "failed", formatting.tokens(metrics.failed_requests), style=_BAD if has_failed else ""
+    )
     yield _figure("retries", formatting.tokens(metrics.retries), is_detail=True)
     yield _figure("from cache", formatting.tokens(metrics.cache_hits), is_detail=True)
 
@@ -240,7 +248,9 @@ def _activity_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Row]:
         wait = formatting.ago(snapshot.next_check_s - now_s)
         yield _figure("next check", f"in {wait}", is_detail=True)
     else:
-        yield _figure("last", safe_line(snapshot.last_action) or UNKNOWN, is_words=True, is_detail=True)
+        yield _figure(
+            "last", safe_line(snapshot.last_action) or UNKNOWN, is_words=True, is_detail=True
+        )
 
 
 _SECTIONS: Mapping[str, Callable[[TelemetrySnapshot, float], Iterator[Row]]] = {

@@ -74,9 +74,7 @@ def _is_here(host):
 
 
 def _refuse(what):
-    where = (
-        f"{what} by process {os.getpid()} {sys.orig_argv[:4]} in {os.environ.get('PYTEST_CURRENT_TEST', '?')}"
-    )
+    where = f"{what} by process {os.getpid()} {sys.orig_argv[:4]} in {os.environ.get('PYTEST_CURRENT_TEST', '?')}"
     report = os.environ.get(REPORT)
     if report:
         handle = os.open(report, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)

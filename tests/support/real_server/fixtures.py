@@ -25,13 +25,17 @@ def pytest_collection_modifyitems(items):
 
 def pytest_collection_finish(session):
     """Fetch what is needed before the first test, whose time limit must not pay for it."""
-    wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())} & _FIXTURES
+    wanted = {
+        name for item in session.items for name in getattr(item, "fixturenames", ())
+    } & _FIXTURES
     if not wanted or session.config.option.collectonly:
         return
     try:
         prepare(is_router="real_router" in wanted, is_litellm="real_litellm" in wanted)
     except CannotPrepareError as error:
-        session.config.issue_config_time_warning(pytest.PytestWarning(f"no real server: {error}"), 2)
+        session.config.issue_config_time_warning(
+            pytest.PytestWarning(f"no real server: {error}"), 2
+        )
 
 
 @pytest.fixture(scope="session")

@@ -29,9 +29,9 @@ CACHE = Path(
     os.environ.get("LMCHAT_REAL_SERVER_CACHE")
     or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lmchat-real-server"
 )
-_PROJECT = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text(encoding="utf-8"))[
-    "project"
-]
+_PROJECT = tomllib.loads(
+    (Path(__file__).parents[3] / "pyproject.toml").read_text(encoding="utf-8")
+)["project"]
 (XLLAMACPP,) = _PROJECT["optional-dependencies"]["local"]
 """The built-in engine, of which the plain server is one."""
 MODEL = SMOLLM2.name
@@ -96,7 +96,9 @@ def wheel(requirement: str) -> Path:
 
 
 def litellm() -> Path:
-    name = f"{LITELLM.replace('[proxy]==', '-')}-{platform.machine()}-{sys.implementation.cache_tag}"
+    name = (
+        f"{LITELLM.replace('[proxy]==', '-')}-{platform.machine()}-{sys.implementation.cache_tag}"
+    )
     with making(name) as folder:
         if folder:
             run(sys.executable, "-m", "pip", "install", "-q", "--target", folder, LITELLM)
@@ -119,7 +121,9 @@ def require_gomp() -> None:
     try:
         ctypes.CDLL("libgomp.so.1")
     except OSError:
-        raise CannotPrepareError("libgomp.so.1 is missing; on Debian: apt-get install libgomp1") from None
+        raise CannotPrepareError(
+            "libgomp.so.1 is missing; on Debian: apt-get install libgomp1"
+        ) from None
 
 
 def llama_server() -> Path:
@@ -154,7 +158,10 @@ def _download(apt: Path, root: Path) -> None:
     _choose_suite(apt, env)
     for pinned in _PACKAGES:
         get = ["apt-get", "download", pinned]
-        if subprocess.run(get, capture_output=True, cwd=apt / "debs", env=env, check=False).returncode:  # noqa: S603 - as above
+        got = subprocess.run(  # noqa: S603 - as above
+            get, capture_output=True, cwd=apt / "debs", env=env, check=False
+        )
+        if got.returncode:
             run("apt-get", "download", pinned.split("=")[0], cwd=apt / "debs", env=env)
     for package in sorted((apt / "debs").glob("*.deb")):
         run("dpkg-deb", "-x", package, root)
@@ -182,7 +189,9 @@ def _debian_archive() -> str:
             return words[1]
     files = [Path("/etc/apt/sources.list"), *Path("/etc/apt/sources.list.d").glob("*")]
     text = "\n".join(file.read_text(errors="replace") for file in files if file.is_file())
-    found = next((uri for uri in re.findall(r"https?://\S+", text) if re.search(r"/debian/?$", uri)), None)
+    found = next(
+        (uri for uri in re.findall(r"https?://\S+", text) if re.search(r"/debian/?$", uri)), None
+    )
     if found is None:
         raise CannotPrepareError("no Debian archive in the configuration of this machine's apt")
     return found
@@ -216,7 +225,9 @@ def prepare(*, is_router: bool = False, is_litellm: bool = False) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Fetch what the real server of the tests needs.")
-    parser.add_argument("--router", action="store_true", help="Debian's llama-server and LiteLLM too")
+    parser.add_argument(
+        "--router", action="store_true", help="Debian's llama-server and LiteLLM too"
+    )
     try:
         is_router = parser.parse_args().router
         prepare(is_router=is_router, is_litellm=is_router)

@@ -130,9 +130,13 @@ class RealServer:
         while not address or self._status(f"{address}{self.api_prefix}/health") != 200:
             text = log.read_text(errors="replace")
             if self._process.poll() is not None:
-                raise CannotPrepareError(f"the server ended with {self._process.returncode}:\n{text[-1500:]}")
+                raise CannotPrepareError(
+                    f"the server ended with {self._process.returncode}:\n{text[-1500:]}"
+                )
             if time.monotonic() > deadline:
-                raise CannotPrepareError(f"the server was not ready after {_READY_S} s:\n{text[-1500:]}")
+                raise CannotPrepareError(
+                    f"the server was not ready after {_READY_S} s:\n{text[-1500:]}"
+                )
             found = re.search(r"listening on (http://127\.0\.0\.1:\d+)", text)
             address = found[1] if found else ""
             time.sleep(_POLL_S)
@@ -176,7 +180,15 @@ class RealServer:
         with making(preset) as folder:
             if folder:
                 (folder / "models.ini").write_text(text)
-        argv = [str(llama_server()), "--host", "127.0.0.1", "--port", str(self.port), "--offline", "--no-ui"]
+        argv = [
+            str(llama_server()),
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+            "--offline",
+            "--no-ui",
+        ]
         argv += ["--models-preset", str(CACHE / preset / "models.ini"), "--models-max", "1"]
         argv += ["--api-prefix", self.api_prefix] if self.api_prefix else []
         return [*argv, *(["--api-key", self.api_key] if self.api_key else [])]
@@ -207,7 +219,17 @@ class RealLiteLlm:
         start = "from litellm.proxy.proxy_cli import run_server; run_server()"
         self._log = (Path(self._folder.name) / "log").open("wb")
         self._process = subprocess.Popen(  # noqa: S603 - our own words
-            [sys.executable, "-c", start, "--config", config, "--host", "127.0.0.1", "--port", str(port)],
+            [
+                sys.executable,
+                "-c",
+                start,
+                "--config",
+                config,
+                "--host",
+                "127.0.0.1",
+                "--port",
+                str(port),
+            ],
             stdout=self._log,
             stderr=subprocess.STDOUT,
             preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - a single call
@@ -218,7 +240,10 @@ class RealLiteLlm:
         deadline = time.monotonic() + _READY_S
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         while True:
-            with contextlib.suppress(OSError), opener.open(f"{self.url}/health/liveliness", timeout=2):
+            with (
+                contextlib.suppress(OSError),
+                opener.open(f"{self.url}/health/liveliness", timeout=2),
+            ):
                 return self
             if self._process.poll() is not None or time.monotonic() > deadline:
                 text = Path(self._log.name).read_text(errors="replace")

@@ -34,7 +34,9 @@ async def test_the_end_of_ones_own_goes_to_ones_own_and_that_of_the_other_to_the
     log.finish(replace(answer("mine too"), message_id=mine.message_id))
     await pilot.pause()
     assert sum(ELSEWHERE in row for row in rows(log)) == 1
-    log.replace(replace(theirs, parts=(TextPart(text="theirs goes on"),), state=AnswerState.STOPPED))
+    log.replace(
+        replace(theirs, parts=(TextPart(text="theirs goes on"),), state=AnswerState.STOPPED)
+    )
     await pilot.pause()
     assert not any(ELSEWHERE in row for row in rows(log))
     said = [row.strip() for row in rows(log)]
@@ -55,7 +57,9 @@ async def test_where_another_model_answers_is_told_anew_once_the_one_above_has_n
     assert not any("answers from here" in row for row in rows(log))
 
 
-async def test_what_is_selected_below_or_in_it_stays_selected_while_it_comes_and_when_it_ends(pilot):
+async def test_what_is_selected_below_or_in_it_stays_selected_while_it_comes_and_when_it_ends(
+    pilot,
+):
     log, theirs = pilot.app.log_view, streaming("theirs begins")
     log.load([question("Go on."), theirs, question("And on."), answer("mine it is")], is_ours=False)
     await pilot.pause()
@@ -78,7 +82,9 @@ async def test_what_is_selected_below_or_in_it_stays_selected_while_it_comes_and
 
 async def test_hits_in_it_are_counted_as_it_comes_and_the_current_one_stays_where_it_is(pilot):
     log, theirs = pilot.app.log_view, streaming("a heron")
-    log.load([question("Go on."), theirs, question("And on."), answer("one heron more")], is_ours=False)
+    log.load(
+        [question("Go on."), theirs, question("And on."), answer("one heron more")], is_ours=False
+    )
     await pilot.pause()
     log.finder.find("heron")
     log.finder.step(1)

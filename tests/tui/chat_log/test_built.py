@@ -78,7 +78,9 @@ async def test_what_grows_or_was_opened_up_is_not_forgotten(log):
     assert log.document.entries[-1].source == TEXT * 30
 
 
-async def test_each_finished_block_is_parsed_once_and_only_the_open_one_is_laid_out_again(log, monkeypatch):
+async def test_each_finished_block_is_parsed_once_and_only_the_open_one_is_laid_out_again(
+    log, monkeypatch
+):
     log.begin_answer(streaming())
     await pour(log, "begin\n\n")
     laid, kept, parsed = blocks_laid_out(log, monkeypatch), [], []

@@ -51,7 +51,10 @@ def test_a_folded_card_tells_how_many_rows_it_hides(arguments, is_exact):
 
 
 def test_a_short_card_looks_the_same_folded_and_unfolded():
-    folded, unfolded = card('{"path": "a.md"}', is_folded=True), card('{"path": "a.md"}', is_folded=False)
+    folded, unfolded = (
+        card('{"path": "a.md"}', is_folded=True),
+        card('{"path": "a.md"}', is_folded=False),
+    )
     assert [words_of(line) for line in folded] == [words_of(line) for line in unfolded]
     assert {(line.bar, line.tint) for line in unfolded} == {("warning", "panel")}
 

@@ -55,7 +55,9 @@ async def test_what_comes_above_moves_nothing_while_one_reads_back(pilot, log, w
     assert log.focused_message == focused
 
 
-async def test_who_looks_for_words_while_more_comes_above_goes_back_to_what_was_read(pilot, log, whole):
+async def test_who_looks_for_words_while_more_comes_above_goes_back_to_what_was_read(
+    pilot, log, whole
+):
     log.scroll_relative(y=-30)
     await pilot.pause()
     before = rows(log)
@@ -131,14 +133,18 @@ async def test_an_answer_that_streams_meanwhile_goes_on_in_its_place(pilot, log,
     await pilot.pause()
     assert any("the first words and the last" in row for row in rows(log))
     log.finish(
-        replace(growing, parts=answer("the first words and the last").parts, state=AnswerState.COMPLETE)
+        replace(
+            growing, parts=answer("the first words and the last").parts, state=AnswerState.COMPLETE
+        )
     )
     await pilot.pause()
     assert sum("the first words and the last" in row for row in rows(log)) == 1
     assert any("a thin line" in row for row in rows(log))
 
 
-async def test_hits_above_are_counted_once_they_are_there_and_the_shown_hit_stays(pilot, log, whole):
+async def test_hits_above_are_counted_once_they_are_there_and_the_shown_hit_stays(
+    pilot, log, whole
+):
     assert log.finder.find("question") == END // 2
     log.finder.step(1)
     number, count = log.finder.step(-1)

@@ -51,7 +51,9 @@ async def test_the_focus_comes_back_to_the_last_message_in_view(pilot, log):
     assert log.focused_message.text == "Question 99"
 
 
-async def test_only_the_focused_message_has_the_bar_and_only_while_the_log_has_the_focus(pilot, log):
+async def test_only_the_focused_message_has_the_bar_and_only_while_the_log_has_the_focus(
+    pilot, log
+):
     log.load([question("one"), answer("two")])
     assert bars(log) == []
     log.focus_message(-1)
@@ -84,11 +86,16 @@ async def test_code_blocks_are_copied_one_after_the_other(pilot, log):
 
 
 async def test_copying_a_failure_takes_its_details_first_and_then_the_text(pilot, log):
-    failure = Failure(kind="x", message="It broke.", hint="Mend it.", details="errno 1", failure_id="7f3a")
+    failure = Failure(
+        kind="x", message="It broke.", hint="Mend it.", details="errno 1", failure_id="7f3a"
+    )
     log.load([answer("half", state=AnswerState.INTERRUPTED, failure=failure)])
     log.focus_message(-1)
     await pilot.press("y", "y")
-    assert [text for _, text in pilot.app.wanted()] == ["It broke.\nMend it.\nerrno 1\nerror id 7f3a", "half"]
+    assert [text for _, text in pilot.app.wanted()] == [
+        "It broke.\nMend it.\nerrno 1\nerror id 7f3a",
+        "half",
+    ]
 
 
 async def test_source_and_rendered_text_take_turns(pilot, log):
@@ -102,7 +109,11 @@ async def test_source_and_rendered_text_take_turns(pilot, log):
 
 
 async def test_the_row_of_folded_reasoning_stays_in_its_place_when_it_opens(pilot, log):
-    await load(pilot, *(question(f"Question {n}") for n in range(30)), answer("end", thought="step\n\n" * 50))
+    await load(
+        pilot,
+        *(question(f"Question {n}") for n in range(30)),
+        answer("end", thought="step\n\n" * 50),
+    )
     log.focus_message(-1)
     place = next(y for y, row in enumerate(rows(log)) if "+ Thought" in row)
     await pilot.press("enter")

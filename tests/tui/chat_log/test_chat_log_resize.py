@@ -116,7 +116,9 @@ async def test_back_at_the_old_size_what_came_meanwhile_is_below(pilot, log):
 
 
 @pytest.mark.parametrize("has_wheel", [True, False])
-async def test_on_a_screen_that_was_made_larger_wheel_and_keys_follow_the_end_again(pilot, log, has_wheel):
+async def test_on_a_screen_that_was_made_larger_wheel_and_keys_follow_the_end_again(
+    pilot, log, has_wheel
+):
     log.scroll_relative(y=-5)
     await resize(pilot, 80, 40)
     assert log.viewport.is_at_end

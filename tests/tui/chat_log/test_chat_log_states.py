@@ -96,7 +96,9 @@ async def test_only_an_unusual_reason_to_end_is_told(log):
         ((ToolCallPart(call_id="1", name="look", arguments="{}"),), True),
     ],
 )
-async def test_an_answer_that_is_nothing_but_thought_says_that_nothing_was_said(log, parts, is_said):
+async def test_an_answer_that_is_nothing_but_thought_says_that_nothing_was_said(
+    log, parts, is_said
+):
     log.load([question("And why?"), replace(answer("", receipt=RECEIPT), parts=parts)])
     assert ("empty answer" in plain(log)) is not is_said
 
@@ -120,20 +122,36 @@ async def test_the_figures_of_an_answer_that_was_cut_short_have_a_row_of_their_o
 
 
 async def test_the_model_that_was_asked_for_is_told_where_another_answered(log):
-    log.load([answer("a", receipt=replace(RECEIPT, asked="/models/ti\x1bny", finish_reason="moderation"))])
+    log.load(
+        [
+            answer(
+                "a", receipt=replace(RECEIPT, asked="/models/ti\x1bny", finish_reason="moderation")
+            )
+        ]
+    )
     assert rows(log)[2].replace(GAP, " ").endswith(" · asked for /models/ti␛ny · moderation")
 
 
 async def test_estimated_tokens_say_so_and_unknown_figures_are_left_out(log):
-    log.load([answer("a", receipt=Receipt(completion_tokens=1234, elapsed_ms=500, finish_reason="stop"))])
+    log.load(
+        [answer("a", receipt=Receipt(completion_tokens=1234, elapsed_ms=500, finish_reason="stop"))]
+    )
     assert rows(log)[2].replace(GAP, " ").strip() == "qwen3-8b · ~1 234 tok · 0.5 s"
 
 
 async def test_another_model_is_told_by_a_line_above_its_answer(log):
     log.load(
-        [question("a"), answer("b"), question("c"), answer("d", model="gemma"), answer("e", model="gemma")]
+        [
+            question("a"),
+            answer("b"),
+            question("c"),
+            answer("d", model="gemma"),
+            answer("e", model="gemma"),
+        ]
     )
-    assert [row.strip(" ─") for row in rows(log) if "answers from here" in row] == ["gemma answers from here"]
+    assert [row.strip(" ─") for row in rows(log) if "answers from here" in row] == [
+        "gemma answers from here"
+    ]
 
 
 async def test_an_interrupted_answer_offers_its_keys_and_a_card(log):
@@ -150,7 +168,13 @@ async def test_an_interrupted_answer_offers_its_keys_and_a_card(log):
 
 async def test_an_answer_that_was_gone_on_with_tells_all_that_is_saved_of_it(log):
     log.load(
-        [answer("Half", state=AnswerState.STOPPED, receipt=RECEIPT.after(Receipt(completion_tokens=100)))]
+        [
+            answer(
+                "Half",
+                state=AnswerState.STOPPED,
+                receipt=RECEIPT.after(Receipt(completion_tokens=100)),
+            )
+        ]
     )
     assert "stopped · ~196 tok saved" in plain(log)
 
@@ -182,8 +206,14 @@ TURN = Turn(model="m", started_s=100.0)
     [
         ([], "waiting  4.1 s"),
         ([ModelLoading(fraction=0.4)], "loading 40 %  4.1 s"),
-        ([PromptProgress(fraction=0.0, processed_tokens=0, total_tokens=2)], "reading prompt  4.1 s"),
-        ([PromptProgress(fraction=0.62, processed_tokens=1, total_tokens=2)], "reading prompt 62 %  4.1 s"),
+        (
+            [PromptProgress(fraction=0.0, processed_tokens=0, total_tokens=2)],
+            "reading prompt  4.1 s",
+        ),
+        (
+            [PromptProgress(fraction=0.62, processed_tokens=1, total_tokens=2)],
+            "reading prompt 62 %  4.1 s",
+        ),
         (
             [RetryScheduled(attempt=2, attempts=3, wait_s=1.9, reason="refused")],
             "retry 2/3 in 1.9 s · refused",
@@ -254,7 +284,9 @@ async def test_reasoning_that_is_unfolded_while_it_arrives_goes_on_arriving(pilo
 
 @pytest.mark.rule("R-17")
 @pytest.mark.parametrize("is_flushed", [True, False])
-async def test_text_that_turns_out_to_be_thought_folds_at_once_and_the_answer_follows(log, is_flushed):
+async def test_text_that_turns_out_to_be_thought_folds_at_once_and_the_answer_follows(
+    log, is_flushed
+):
     begun = streaming()
     log.begin_answer(begun)
     turn = TURN
@@ -272,7 +304,9 @@ async def test_text_that_turns_out_to_be_thought_folds_at_once_and_the_answer_fo
     assert "+ Thought for 2.0 s" in plain(log)
     assert "Let me" not in plain(log)
     assert "Four" in plain(log)
-    log.finish(replace(answer("Four", thought="Let me *see*:\n\n- 2+2"), message_id=begun.message_id))
+    log.finish(
+        replace(answer("Four", thought="Let me *see*:\n\n- 2+2"), message_id=begun.message_id)
+    )
     assert plain(log).count("Four") == 1
 
 
@@ -304,7 +338,9 @@ async def test_a_mark_that_lacks_its_end_is_seen_once_the_thought_that_it_is_in_
 
 
 @pytest.mark.rule("R-17")
-async def test_an_unfolded_log_and_a_running_call_go_on_where_text_turns_out_to_be_thought(pilot, log):
+async def test_an_unfolded_log_and_a_running_call_go_on_where_text_turns_out_to_be_thought(
+    pilot, log
+):
     begun = streaming("So far ")
     log.begin_answer(begun)
     await log.apply(TextDelta(text="one *two*"))
@@ -313,7 +349,9 @@ async def test_an_unfolded_log_and_a_running_call_go_on_where_text_turns_out_to_
     log.focus_message(-1)
     await pilot.press("enter")
     call = ToolCallPart(call_id="", name="look", arguments='{"a":')
-    log.restate(replace(begun, parts=(ReasoningPart(text="one *two*"), TextPart(text="So far "), call)))
+    log.restate(
+        replace(begun, parts=(ReasoningPart(text="one *two*"), TextPart(text="So far "), call))
+    )
     await log.apply(ToolCallDelta(index=0, arguments="1}"))
     log.flush()
     assert "▌   one two" in plain(log)
@@ -334,7 +372,11 @@ async def test_a_refusal_has_its_word_above_it_while_it_arrives_and_afterwards(l
     log.finish(replace(final, message_id=begun.message_id))
     assert plain(log).splitlines()[:3] == streamed
     log.load([final])
-    assert [line.strip() for line in plain(log).splitlines()[:3]] == ["! refused", "", "I cannot do that."]
+    assert [line.strip() for line in plain(log).splitlines()[:3]] == [
+        "! refused",
+        "",
+        "I cannot do that.",
+    ]
 
 
 async def test_an_answer_whose_server_gave_no_reason_for_its_end_says_so(log):
@@ -443,13 +485,19 @@ async def test_nothing_hostile_reaches_a_segment(theme):
     messages = [
         text_message(Role.SYSTEM, HOSTILE),
         question(HOSTILE),
-        answer(HOSTILE, thought=HOSTILE, model=HOSTILE, receipt=replace(RECEIPT, finish_reason=HOSTILE)),
-        replace(answer(""), parts=(ToolCallPart(call_id=HOSTILE, name=HOSTILE, arguments=HOSTILE),)),
+        answer(
+            HOSTILE, thought=HOSTILE, model=HOSTILE, receipt=replace(RECEIPT, finish_reason=HOSTILE)
+        ),
+        replace(
+            answer(""), parts=(ToolCallPart(call_id=HOSTILE, name=HOSTILE, arguments=HOSTILE),)
+        ),
         answer(
             "x",
             model=HOSTILE + "2",
             state=AnswerState.INTERRUPTED,
-            failure=Failure(kind="x", message=HOSTILE, hint=HOSTILE, details=HOSTILE, failure_id=HOSTILE),
+            failure=Failure(
+                kind="x", message=HOSTILE, hint=HOSTILE, details=HOSTILE, failure_id=HOSTILE
+            ),
         ),
     ]
     async with LogApp(theme=theme).run_test(size=(80, 200)) as pilot:
@@ -465,7 +513,9 @@ async def test_nothing_hostile_reaches_a_segment(theme):
             await log.apply(TextDelta(text=char))
             await log.apply(ToolCallDelta(index=1, name=char, arguments=char))
         log.flush()
-        log.show_turn(TURN.apply(RetryScheduled(attempt=1, attempts=2, wait_s=1, reason=HOSTILE), 100), 100)
+        log.show_turn(
+            TURN.apply(RetryScheduled(attempt=1, attempts=2, wait_s=1, reason=HOSTILE), 100), 100
+        )
         log.scroll_home()
         text = screen_text(log)
         assert "END" in text
@@ -494,7 +544,12 @@ async def test_the_log_works_at_any_width(width):
 async def test_in_ascii_all_signs_are_ascii():
     async with LogApp(is_ascii=True).run_test(size=(80, 40)) as pilot:
         log = pilot.app.log_view
-        log.load([question("q", version=1, versions=2), answer("- a\n\n```\nb\n```", thought="t", model="m")])
+        log.load(
+            [
+                question("q", version=1, versions=2),
+                answer("- a\n\n```\nb\n```", thought="t", model="m"),
+            ]
+        )
         log.append(answer("x", model="n", state=AnswerState.INTERRUPTED, failure=FAILURE))
         log.begin_answer(streaming())
         assert screen_text(log).replace(GAP, " ").isascii()
@@ -509,7 +564,10 @@ async def test_muted_words_are_dim_and_tints_are_rules_in_the_terminals_own_colo
         assert receipt.style.dim
         assert "│ x" in screen_text(log)
         colours = {
-            segment.style.bgcolor.name for strip in strips for segment in strip if segment.style.bgcolor
+            segment.style.bgcolor.name
+            for strip in strips
+            for segment in strip
+            if segment.style.bgcolor
         }
         assert colours == {"default"}
 
@@ -518,6 +576,8 @@ async def test_a_theme_is_taken_over_at_once(pilot, log):
     await load(pilot, question("q"), answer("a"))
     pilot.app.theme = "lmchat-light"
     await pilot.pause()
-    back = {segment.style.bgcolor for strip in log.render_lines(log.size.region) for segment in strip}
+    back = {
+        segment.style.bgcolor for strip in log.render_lines(log.size.region) for segment in strip
+    }
     assert Color.parse("#fcfbf8").rich_color in back
     assert Color.parse("#ebe8e0").rich_color in back

@@ -87,7 +87,9 @@ async def test_a_theme_forgets_neither_the_place_nor_the_count(pilot, log):
 async def test_a_definition_that_comes_late_changes_words_above_and_moves_nothing(pilot):
     log = pilot.app.log_view
     log.begin_answer(streaming())
-    await pour(log, "".join(f"See [a {'long ' * 20}word][{n}] {n}.\n\n" for n in range(60)) + "# Here\n\n")
+    await pour(
+        log, "".join(f"See [a {'long ' * 20}word][{n}] {n}.\n\n" for n in range(60)) + "# Here\n\n"
+    )
     await pour(log, "\n\n".join(f"line {n}" for n in range(40)) + "\n\n")
     log.scroll_to(y=log.document.total - 80)
     before = rows(log)
@@ -147,7 +149,9 @@ async def test_a_mark_above_a_long_prompt_that_is_read_moves_no_line_of_it(pilot
     assert rows(log) == before
 
 
-async def test_the_view_follows_while_the_last_message_has_the_focus_and_no_longer_with_another(pilot, log):
+async def test_the_view_follows_while_the_last_message_has_the_focus_and_no_longer_with_another(
+    pilot, log
+):
     log.load([question("One."), question("Two.")])
     log.begin_answer(streaming("Begun."))
     await pilot.pause()
@@ -171,7 +175,9 @@ async def test_the_focus_goes_along_with_what_is_scrolled(pilot, log):
         assert log.focused_message.text in screen_text(log)
 
 
-async def test_a_message_taller_than_the_screen_is_scrolled_through_with_the_focus_on_it(pilot, log):
+async def test_a_message_taller_than_the_screen_is_scrolled_through_with_the_focus_on_it(
+    pilot, log
+):
     lines = "\n\n".join(f"Paragraph {n}." for n in range(20))
     await load(pilot, question("Go on."), answer(lines))
     assert log.focus_message(-1)
@@ -187,7 +193,13 @@ async def test_a_message_taller_than_the_screen_is_scrolled_through_with_the_foc
 
 
 async def test_another_version_comes_on_the_row_of_the_one_before(pilot, log):
-    messages = [question("Go on."), answer(LINES), question("Here."), answer("Short one."), answer(LINES)]
+    messages = [
+        question("Go on."),
+        answer(LINES),
+        question("Here."),
+        answer("Short one."),
+        answer(LINES),
+    ]
     log.load(messages)
     log.show_message(messages[3].message_id)
     log.scroll_relative(y=-4)

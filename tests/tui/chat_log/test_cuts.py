@@ -47,7 +47,10 @@ def test_a_very_long_line_of_code_is_one_line_to_whoever_copies_it():
 def test_a_very_long_paragraph_is_one_line_to_whoever_copies_it():
     text = "word and " * PIECE_CHARS
     lines = laid_out(tail_of(text), PAGE)
-    assert "".join(line.text + ("" if line.is_wrapped else "\n") for line in lines).split() == text.split()
+    assert (
+        "".join(line.text + ("" if line.is_wrapped else "\n") for line in lines).split()
+        == text.split()
+    )
     assert sum(not line.is_wrapped for line in lines) == 1
 
 
@@ -76,7 +79,12 @@ def test_what_is_one_sign_to_a_reader_is_cut_nowhere(one, lead):
 def test_a_giant_heading_is_a_heading_to_its_end():
     tail = tail_of("# " + "word " * PIECE_CHARS)
     assert len(tail.closed) > 1
-    styles = {style for row in painted(laid_out(tail, PAGE)) for words, style, _ in row[0] if words.strip()}
+    styles = {
+        style
+        for row in painted(laid_out(tail, PAGE))
+        for words, style, _ in row[0]
+        if words.strip()
+    }
     assert len(styles) == 1
 
 

@@ -25,12 +25,63 @@ from tests.support.proxy_calls import NAMES, reads
 
 SHEET = Path(__file__).parents[2] / "support" / "markdown_sheet.md"
 SOUP = [
-    *("- {}\n", "  - {}\n", "    {}\n", "\t{}\n", "* {}", "1. {}\n", "7) {}\n", "- [ ] {}\n", "# {}\n"),
+    *(
+        "- {}\n",
+        "  - {}\n",
+        "    {}\n",
+        "\t{}\n",
+        "* {}",
+        "1. {}\n",
+        "7) {}\n",
+        "- [ ] {}\n",
+        "# {}\n",
+    ),
     *("```{}\n", "~~~ {}\n", "```\n", "~~~\n", "`{}", "`", "> {}\n", ">{}\n", "---\n", "===\n"),
-    *("**{}**", "**{}", "_{}", "*{}", "~~{}~~", "\\{}", "&amp;{}", "&{};", "{} ", "{}\n", "\n", "\n\n"),
-    *("[{}]: http://y\n", "[{}]", "[{}](u)", "![{}](u)", "](", "[", "![", "{}: ", "[^{}]", "[^{}]: {}\n"),
-    *("<b>{}</b>", "<div {}>\n", "<!-- {}", "--> {}", "<br>{}", "<{}", "<details>\n{}\n", "<pre>{}\n\n"),
-    *("| {} | {} |\n", "|-|-|\n", "|a|{}|\n|-|-|\n", "http://{}.example ", "<http://{}>", "  \n", "\\\n"),
+    *(
+        "**{}**",
+        "**{}",
+        "_{}",
+        "*{}",
+        "~~{}~~",
+        "\\{}",
+        "&amp;{}",
+        "&{};",
+        "{} ",
+        "{}\n",
+        "\n",
+        "\n\n",
+    ),
+    *(
+        "[{}]: http://y\n",
+        "[{}]",
+        "[{}](u)",
+        "![{}](u)",
+        "](",
+        "[",
+        "![",
+        "{}: ",
+        "[^{}]",
+        "[^{}]: {}\n",
+    ),
+    *(
+        "<b>{}</b>",
+        "<div {}>\n",
+        "<!-- {}",
+        "--> {}",
+        "<br>{}",
+        "<{}",
+        "<details>\n{}\n",
+        "<pre>{}\n\n",
+    ),
+    *(
+        "| {} | {} |\n",
+        "|-|-|\n",
+        "|a|{}|\n|-|-|\n",
+        "http://{}.example ",
+        "<http://{}>",
+        "  \n",
+        "\\\n",
+    ),
     *("\\[ {} \\]", "\\[", "$${}$$", "$$\n", "${}$", "\\begin{{a}}{}\n", "\\end{{a}}"),
     *(
         "\x1b",
@@ -69,7 +120,10 @@ GIANT_CHARS = {"backticks": 800}  # where more of them is cut, other ticks make 
 TEXTS = {
     **CORPUS,
     "sheet": SHEET.read_text(),
-    **{f"giant {name}": made(GIANT_CHARS.get(name, PIECE_CHARS + 500)) for name, made in GIANTS.items()},
+    **{
+        f"giant {name}": made(GIANT_CHARS.get(name, PIECE_CHARS + 500))
+        for name, made in GIANTS.items()
+    },
     "footnotes": "A note[^1] and[^two].\n\n[^1]: Short\n[^two]: <b>More</b>\n",
     "too many cells": "| a | b |\n|---|---|\n| 1 | 2 | 3 | 4 |\n| 5 |\n| \\| | `x` | <i>y</i> |\n",
     "attacks": hostile.HOSTILE,
@@ -119,12 +173,17 @@ def test_every_character_is_on_the_screen_at_any_width_and_in_the_copy(name):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * name.startswith("giant ")) for name in TEXTS]
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * name.startswith("giant ")) for name in TEXTS],
 )
 def test_every_character_is_there_while_an_answer_streams_and_when_it_has_ended(name):
     source, chance = TEXTS[name], random.Random(name)  # noqa: S311 - not a secret
     document = document_with(Entry(streaming(), is_streaming=True))
-    entry, start, looks = document.entries[0], 0, {chance.randrange(len(source) + 1) for _ in range(3)}
+    entry, start, looks = (
+        document.entries[0],
+        0,
+        {chance.randrange(len(source) + 1) for _ in range(3)},
+    )
     while start < len(source):
         size = chance.choice((1, 3, 20, 200, 1_000))
         entry.feed(TextDelta(text=source[start : start + size]))

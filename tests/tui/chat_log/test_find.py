@@ -61,7 +61,9 @@ async def test_hits_are_found_in_all_that_is_said_and_not_in_what_the_log_tells(
         "# Fern head\n\n> fern quote\n\n- fern item\n\n| fern | b |\n|---|---|\n| c | fern |\n\n"
         "```python\nfern = 1\n```\n\n[fern](http://fern.example) and `fern`, <http://example.org/fern>\n"
     )
-    call = replace(answer(""), parts=(ToolCallPart(call_id="", name="plant", arguments='{"a": "fern"}'),))
+    call = replace(
+        answer(""), parts=(ToolCallPart(call_id="", name="plant", arguments='{"a": "fern"}'),)
+    )
     log.load([question("fern?"), replace(answer(text), model="fern"), call])
     assert log.finder.find("fern") == 11
     assert len(marked(log)) == 11
@@ -141,7 +143,9 @@ async def test_a_hit_that_goes_over_the_lines_of_a_cell_is_one_and_is_marked_in_
     assert "".join("".join(parts).split()) == ("".join(words.split()) if count else "")
 
 
-async def test_a_hit_in_a_table_that_became_a_list_of_values_is_found_over_the_end_of_a_line(pilot, log):
+async def test_a_hit_in_a_table_that_became_a_list_of_values_is_found_over_the_end_of_a_line(
+    pilot, log
+):
     await pilot.resize_terminal(40, 24)
     head = "|".join(f"column{n}" for n in range(9))
     cells = "|".join(["a word and another, sunlit corner of all"] * 9)
@@ -153,7 +157,9 @@ async def test_a_hit_in_a_table_that_became_a_list_of_values_is_found_over_the_e
 
 
 async def test_a_hit_that_goes_on_below_the_last_row_is_brought_into_view_whole(pilot, log):
-    await load(pilot, answer("hay\n" * 60 + "\n" + "x" * 57 + " wonderful shade here\n\n" + "hay\n" * 60))
+    await load(
+        pilot, answer("hay\n" * 60 + "\n" + "x" * 57 + " wonderful shade here\n\n" + "hay\n" * 60)
+    )
     log.finder.find("wonderful shade")
     log.finder.step(1)
     row = log.document.position(log.finder.place)
@@ -207,7 +213,9 @@ def first_needle(log) -> int:
 
 
 @pytest.mark.parametrize("by", [1, -1])
-async def test_the_first_hit_is_one_on_the_screen_or_below_and_backwards_the_one_above(pilot, log, by):
+async def test_the_first_hit_is_one_on_the_screen_or_below_and_backwards_the_one_above(
+    pilot, log, by
+):
     await load(pilot, *(answer(f"needle {n}") for n in range(100)))
     first = first_needle(log)
     log.finder.find("needle")
@@ -230,13 +238,17 @@ async def test_in_a_long_message_hits_are_looked_for_from_where_one_reads(pilot,
     log.finder.seek("needle")
     await pilot.pause()
     assert rows(log) == before, "the first hit from there is on the screen"
-    assert log.finder.standing == (first + 2, 202), "one is in the question, and they are counted from 1"
+    assert log.finder.standing == (first + 2, 202), (
+        "one is in the question, and they are counted from 1"
+    )
     log.finder.clear()
     log.finder.find("needle")
     assert log.finder.step(-1)[0] == first + 1, "going back first goes to the hit above"
 
 
-async def test_where_a_long_message_has_no_hit_below_the_next_is_gone_to_and_its_own_come_last(pilot, log):
+async def test_where_a_long_message_has_no_hit_below_the_next_is_gone_to_and_its_own_come_last(
+    pilot, log
+):
     text = "\n\n".join(["needle", *(f"hay {n}" for n in range(100))])
     await load(pilot, answer(text), answer("needle"))
     log.scroll_to(y=50)
@@ -245,7 +257,9 @@ async def test_where_a_long_message_has_no_hit_below_the_next_is_gone_to_and_its
     assert [log.finder.step(1)[0] for _ in range(3)] == [2, 1, 2]
 
 
-async def test_what_is_typed_shows_its_first_hit_at_once_and_goes_back_where_there_is_none(pilot, log):
+async def test_what_is_typed_shows_its_first_hit_at_once_and_goes_back_where_there_is_none(
+    pilot, log
+):
     await load(pilot, *(answer(f"{n} " + ("needle" if n == 7 else "hay")) for n in range(100)))
     log.scroll_to(y=200)
     await pilot.pause()
@@ -261,7 +275,9 @@ async def test_what_is_typed_shows_its_first_hit_at_once_and_goes_back_where_the
     assert "7 needle" in screen_text(log)
 
 
-async def test_a_hit_in_a_folded_thought_is_counted_unfolded_when_reached_and_folded_when_left(pilot, log):
+async def test_a_hit_in_a_folded_thought_is_counted_unfolded_when_reached_and_folded_when_left(
+    pilot, log
+):
     thinking = answer("Nothing.", thought="A fern, and a fern.")
     await load(pilot, question("fern"), thinking, answer("Last fern."))
     assert log.finder.find("fern") == 4
@@ -296,7 +312,9 @@ async def test_a_file_in_a_prompt_is_unfolded_for_its_hit(pilot, log):
 
 
 async def test_words_of_a_search_are_marked_everywhere_and_the_message_shows_its_first(pilot, log):
-    await load(pilot, *[question(f"{n} Shade") for n in range(50)] + [answer("hay") for _ in range(50)])
+    await load(
+        pilot, *[question(f"{n} Shade") for n in range(50)] + [answer("hay") for _ in range(50)]
+    )
     message_id = log.document.entries[7].message.message_id
     assert log.show_message(message_id)
     log.finder.mark_words(message_id, ("shade", "Shade", "had", "7"))
@@ -310,7 +328,8 @@ async def test_words_of_a_search_are_marked_everywhere_and_the_message_shows_its
 
 async def test_words_that_were_only_thought_are_unfolded_and_marked(pilot, log):
     thought = replace(
-        answer("Lettuce."), parts=(ReasoningPart(text="A riddle, I think."), TextPart(text="Lettuce."))
+        answer("Lettuce."),
+        parts=(ReasoningPart(text="A riddle, I think."), TextPart(text="Lettuce.")),
     )
     await load(pilot, question("What?"), thought, question("And a riddle?"))
     assert log.show_message(thought.message_id)
@@ -338,7 +357,9 @@ async def test_an_open_answer_is_counted_when_asked_and_when_it_ends(pilot, log)
     log.finder.step(1)
     assert log.finder.step(1) == (2, 2)
     chance = random.Random(3)  # noqa: S311 - not a secret
-    text = " is a fern.\n\n- a fern\n- another\n\n```\nfern = fern\n```\n\nThe **fe**rn end.\n\n" * 3
+    text = (
+        " is a fern.\n\n- a fern\n- another\n\n```\nfern = fern\n```\n\nThe **fe**rn end.\n\n" * 3
+    )
     while text:
         size = chance.randrange(1, 9)
         await log.apply(TextDelta(text=text[:size]))
@@ -377,7 +398,9 @@ async def test_each_change_of_the_count_is_told(pilot, log):
     log.append(answer("fern fern"))
     log.notice("fern")
     await pilot.pause()
-    assert [(one.place, one.count) for one in pilot.app.facts if isinstance(one, ChatLog.HitsCounted)] == [
+    assert [
+        (one.place, one.count) for one in pilot.app.facts if isinstance(one, ChatLog.HitsCounted)
+    ] == [
         (0, 1),
         (0, 3),
     ]
@@ -483,7 +506,9 @@ async def test_each_hit_is_reached_once_going_round_either_way(pilot, log):
         await pilot.pause()
         log.finder.find("fern")
         await all_counted(pilot, log)
-        for _ in range(2 * len(log.document)):  # a message counts as it is shown once it was looked at
+        for _ in range(
+            2 * len(log.document)
+        ):  # a message counts as it is shown once it was looked at
             log.finder.step(1)
         while log.finder.step(1)[0] != 1:
             pass

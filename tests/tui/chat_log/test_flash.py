@@ -47,7 +47,9 @@ def frames(text):
 
 
 def words(lines):
-    return Counter(WORD.findall("".join(line.text + ("" if line.is_wrapped else "\n") for line in lines)))
+    return Counter(
+        WORD.findall("".join(line.text + ("" if line.is_wrapped else "\n") for line in lines))
+    )
 
 
 @pytest.mark.parametrize("name", STREAMED)
@@ -61,7 +63,9 @@ def test_no_word_goes_from_the_page_and_comes_back(name):
         counts = [frame[word] for frame in history]
         before = list(accumulate(counts, max))
         after = list(accumulate(reversed(counts), max))[::-1]
-        assert all(count >= min(most) for count, *most in zip(counts, before, after, strict=True)), word
+        assert all(
+            count >= min(most) for count, *most in zip(counts, before, after, strict=True)
+        ), word
 
 
 @pytest.mark.parametrize("name", STREAMED)

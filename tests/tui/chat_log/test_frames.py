@@ -16,7 +16,9 @@ from tests.support.markdown_corpus import DEAR
 
 PAGE = coloured_page(200)
 AT_ONCE_CHARS = 3_000
-FRAME_CHARS = 200  # what comes in half a second at 100 tokens a second; a frame usually has a tenth of it
+FRAME_CHARS = (
+    200  # what comes in half a second at 100 tokens a second; a frame usually has a tenth of it
+)
 MOST_CALLS = 350_000
 """Functions called for one frame, those in C too: 30 ms of a core, 60 times what prose takes."""
 TABLE = "| many words | other words |\n|---|---|\n" + "| a | b |\n" * TABLE_ROWS

@@ -13,8 +13,37 @@ from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
 from tests.support.chat_log_app import coloured_page, laid_out, painted, tail_of
 from tests.support.markdown_corpus import GIANTS
 
-_STARTS = ["", "", "> ", "> > ", "  ", "    ", "- ", "  - ", "1. ", "   ", "> - ", ">", "      ", "12. "]
-_WORDS = ["a", "word word", "", "", "# h", "```", "```py", "~~~", "---", "|a|b|", "|-|-|", "|1|2|", "<div>"]
+_STARTS = [
+    "",
+    "",
+    "> ",
+    "> > ",
+    "  ",
+    "    ",
+    "- ",
+    "  - ",
+    "1. ",
+    "   ",
+    "> - ",
+    ">",
+    "      ",
+    "12. ",
+]
+_WORDS = [
+    "a",
+    "word word",
+    "",
+    "",
+    "# h",
+    "```",
+    "```py",
+    "~~~",
+    "---",
+    "|a|b|",
+    "|-|-|",
+    "|1|2|",
+    "<div>",
+]
 _OTHERS = [
     "<!--",
     "-->",
@@ -29,11 +58,26 @@ _OTHERS = [
     "\tt",
     "**b** `c`",
 ]
-LINES = st.lists(st.tuples(st.sampled_from(_STARTS), st.sampled_from([*_WORDS, *_OTHERS])), max_size=14)
+LINES = st.lists(
+    st.tuples(st.sampled_from(_STARTS), st.sampled_from([*_WORDS, *_OTHERS])), max_size=14
+)
 PAGE = coloured_page()
 UNCUT = {
-    *("lazy quote", "quote of paragraphs", "quote of one line", "quotes of quotes", "table in a quote"),
-    *("item", "item of lines", "item of paragraphs", "nested list", "fence in an item", "fence in a quote"),
+    *(
+        "lazy quote",
+        "quote of paragraphs",
+        "quote of one line",
+        "quotes of quotes",
+        "table in a quote",
+    ),
+    *(
+        "item",
+        "item of lines",
+        "item of paragraphs",
+        "nested list",
+        "fence in an item",
+        "fence in a quote",
+    ),
     *("html", "indented code"),
 }
 """Quotes but for their long paragraphs, single items, HTML and indented code: they are one block."""
@@ -62,7 +106,9 @@ def test_what_was_cut_wherever_it_may_be_looks_like_what_was_never_cut(lines, si
         tail.feed(text[start : start + sizes[number % len(sizes)]])
         start, number = start + sizes[number % len(sizes)], number + 1
     tail.feed("", is_final=True)
-    assert without_double_blanks(painted(laid_out(tail, PAGE))) == without_double_blanks(uncut(text))
+    assert without_double_blanks(painted(laid_out(tail, PAGE))) == without_double_blanks(
+        uncut(text)
+    )
 
 
 @pytest.mark.parametrize("name", sorted(UNCUT))

@@ -29,7 +29,9 @@ def test_every_line_is_exactly_as_wide_as_the_page(name, width):
 def test_nothing_that_a_terminal_obeys_is_ever_painted(name):
     for line in laid_out(tail_of(CORPUS[name]), plain_page()):
         for text in (line.text, *(segment.text for segment in line.segments)):
-            assert all(char.isprintable() or char in "\u200d\u00a0\u3000" for char in text), repr(text)
+            assert all(char.isprintable() or char in "\u200d\u00a0\u3000" for char in text), repr(
+                text
+            )
 
 
 @given(st.lists(st.text(alphabet="xy z=()\"'#\n", max_size=80), max_size=6))
@@ -42,7 +44,11 @@ def test_code_keeps_every_character(lines):
 
 
 def test_long_code_goes_on_indented_with_a_sign_in_the_padding():
-    assert rows("```\n" + "x" * 60 + "\n```", 40) == ["   code", "   " + "x" * 34, "  …" + "  " + "x" * 26]
+    assert rows("```\n" + "x" * 60 + "\n```", 40) == [
+        "   code",
+        "   " + "x" * 34,
+        "  …" + "  " + "x" * 26,
+    ]
 
 
 def test_the_rest_of_an_indented_line_is_indented_two_more():
@@ -52,14 +58,19 @@ def test_the_rest_of_an_indented_line_is_indented_two_more():
 
 def test_the_reason_of_an_end_stays_when_other_figures_go():
     page = plain_page(34)
-    pieces = [[(text, Style.null())] for text in ("qwen3-8b", " · TTFT 0.19 s", " · 44.0 tok/s", " · length")]
+    pieces = [
+        [(text, Style.null())]
+        for text in ("qwen3-8b", " · TTFT 0.19 s", " · 44.0 tok/s", " · length")
+    ]
     assert shown(page.row(pieces, kept=1)) == " qwen3-8b · TTFT 0.19 s · length"
     assert shown(page.row(pieces)) == " qwen3-8b · TTFT 0.19 s"
 
 
 @given(
     st.lists(
-        st.lists(st.text(alphabet="ab 漢", max_size=40), min_size=1, max_size=12), min_size=1, max_size=4
+        st.lists(st.text(alphabet="ab 漢", max_size=40), min_size=1, max_size=12),
+        min_size=1,
+        max_size=4,
     ),
     st.integers(15, 120),
 )

@@ -79,7 +79,9 @@ def test_what_is_found_is_found_whole_in_random_text():
         for first, last in query.spans(text):
             assert first >= end
             assert {first, last} <= borders
-            assert " ".join(folded(text[first:last]).split()) in [" ".join(n.split()) for n in query.needles]
+            assert " ".join(folded(text[first:last]).split()) in [
+                " ".join(n.split()) for n in query.needles
+            ]
             end = last
 
 
@@ -91,4 +93,8 @@ def test_each_word_of_a_text_is_found_in_it_in_either_case():
         text = " ".join(words)
         for form in ("NFC", "NFD"):
             for change in (str.upper, str.lower, str.title):
-                assert found(words[1], unicodedata.normalize(form, change(text))), (words[1], change, form)
+                assert found(words[1], unicodedata.normalize(form, change(text))), (
+                    words[1],
+                    change,
+                    form,
+                )

@@ -14,7 +14,16 @@ from lmchat.tui.widgets.chat_log.layout import code as coding
 from lmchat.tui.widgets.chat_log.layout.code import coloured, whole_colours
 from lmchat.tui.widgets.chat_log.layout.colours import Colours
 from lmchat.tui.widgets.chat_log.layout.page import harmless
-from tests.support.chat_log_app import LogApp, answer, highlighted, load, pour, rows, streaming, tail_of
+from tests.support.chat_log_app import (
+    LogApp,
+    answer,
+    highlighted,
+    load,
+    pour,
+    rows,
+    streaming,
+    tail_of,
+)
 from tests.support.programs import is_running, until
 
 pytestmark = pytest.mark.timeout(120)
@@ -175,7 +184,9 @@ async def test_code_of_an_answer_that_streams_is_coloured_before_its_fence_ends(
     await until(lambda: styles_of(log, "while") == {colour_of(log, "keyword")}, "the colours")
 
 
-@pytest.mark.parametrize("text", ["- item\n\n  ```python\n  if x:\n  ```", "> ```python\n> if x:\n> ```"])
+@pytest.mark.parametrize(
+    "text", ["- item\n\n  ```python\n  if x:\n  ```", "> ```python\n> if x:\n> ```"]
+)
 async def test_code_in_a_list_or_quote_is_coloured(log, text):
     log.load([answer(text)])
     await until(lambda: styles_of(log, "if") == {colour_of(log, "keyword")}, "the colours")
@@ -201,7 +212,9 @@ async def test_a_fence_of_one_piece_is_highlighted_once(pilot, log):
 async def test_a_lexer_that_hangs_delays_neither_text_nor_other_colours(pilot, log):
     await load(pilot, answer(f"```fish\n{HANGING}\n```\n\n```python\nif x:\n```\n\nLAST"))
     assert "LAST" in "\n".join(rows(log))
-    await until(lambda: styles_of(log, "if") == {colour_of(log, "keyword")}, "the colours of the other")
+    await until(
+        lambda: styles_of(log, "if") == {colour_of(log, "keyword")}, "the colours of the other"
+    )
 
 
 async def test_leaving_ends_the_child():

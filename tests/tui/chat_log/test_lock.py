@@ -62,7 +62,9 @@ def longest_s(monkeypatch):
 async def test_a_chat_is_opened_without_holding_the_loop(pilot, log, longest_s, name):
     text = ENDLESS[name](CHARS)
     asyncio.get_running_loop().call_soon(log.load, [question(text), answer(text)])
-    await until(lambda: len(log.document) == 2 and log.document.unparsed is None, "all of it is shown")
+    await until(
+        lambda: len(log.document) == 2 and log.document.unparsed is None, "all of it is shown"
+    )
     log.scroll_home()
     await pilot.pause()
     log.scroll_end()
@@ -80,7 +82,9 @@ async def test_an_answer_streams_without_holding_the_loop(pilot, log, longest_s,
         await log.apply(TextDelta(text=text[start : start + 200]))
         await asyncio.sleep(0)
     await log.apply(TextDelta(text=ENDLESS[name](CHARS)))  # what came while the loop had other work
-    await until(lambda: log.inflow.timer is None and log.document.unparsed is None, "all of it is shown")
+    await until(
+        lambda: log.inflow.timer is None and log.document.unparsed is None, "all of it is shown"
+    )
     assert longest_s() < MOST_S
     assert log.document.entries[0].source == text + ENDLESS[name](CHARS)
 
@@ -114,12 +118,16 @@ def cpu_s(work, *given):
     return time.thread_time() - begun_s
 
 
-@pytest.mark.parametrize("name", ["run of  ", "line of words", "word", "ideographs and brackets", "joiners"])
+@pytest.mark.parametrize(
+    "name", ["run of  ", "line of words", "word", "ideographs and brackets", "joiners"]
+)
 def test_a_line_is_wrapped_in_linear_time(name):
     assert cpu_s(wrap_points, ENDLESS[name](CHARS), 90) < MOST_S
 
 
-@pytest.mark.parametrize("name", ["run of  ", "lines of a", "word", "run of \t", "ideographs and brackets"])
+@pytest.mark.parametrize(
+    "name", ["run of  ", "lines of a", "word", "run of \t", "ideographs and brackets"]
+)
 def test_a_prompt_of_one_line_is_laid_out_in_pieces(name):
     document = document_with(Entry(question(ENDLESS[name](CHARS))), plain_page(90))
     assert cpu_s(document.build, 0) < MOST_S

@@ -38,9 +38,15 @@ def test_code_that_a_long_message_ends_with_is_coloured_as_a_whole_though_its_fe
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_whatever_is_done_meanwhile_the_log_looks_as_if_all_had_come_at_once(pilot, log, seed):
+async def test_whatever_is_done_meanwhile_the_log_looks_as_if_all_had_come_at_once(
+    pilot, log, seed
+):
     chance = chance_of(seed)
-    messages = [question("Go on."), answer(text(chance, 8), thought=prose(chance, 200)), question("And?")]
+    messages = [
+        question("Go on."),
+        answer(text(chance, 8), thought=prose(chance, 200)),
+        question("And?"),
+    ]
     streamed = text(chance, 6)
     log.load(messages)
     log.begin_answer(streaming())

@@ -191,12 +191,21 @@ def test_no_line_of_what_is_nested_beyond_all_measure_is_lost_or_too_wide():
             text = mark * depth + "deep words"
             for width in (40, 90):
                 lines = laid_out(tail_of(text), plain_page(width))
-                assert {sum(cell_len(one.text) for one in line.segments) for line in lines} == {width - 1}
+                assert {sum(cell_len(one.text) for one in line.segments) for line in lines} == {
+                    width - 1
+                }
                 assert "deep words" in " ".join(" ".join(shown(line) for line in lines).split())
 
 
 def test_a_table_that_has_no_room_between_its_columns_has_rules_there():
-    text = "|" + "|".join(f"c{n:04}" for n in range(15)) + "|\n" + "|-" * 15 + "|\n|" + "|".join("12345" * 15)
+    text = (
+        "|"
+        + "|".join(f"c{n:04}" for n in range(15))
+        + "|\n"
+        + "|-" * 15
+        + "|\n|"
+        + "|".join("12345" * 15)
+    )
     assert rows(text, 97)[0] == "│".join(f"c{n:04}" for n in range(15))
 
 
@@ -222,7 +231,9 @@ def test_rows_of_a_long_table_are_apart_from_the_first_to_the_last():
 def test_numbers_and_names_that_grow_down_a_long_table_stay_whole(width):
     names = ["Ann", "Konrad"]
     lines = [f"| {n} | {n * n} | {names[n > 60]} |\n" for n in range(1, 1000)]
-    made = [row.split() for row in rows("| n | square | who |\n|--:|---|---|\n" + "".join(lines), width)]
+    made = [
+        row.split() for row in rows("| n | square | who |\n|--:|---|---|\n" + "".join(lines), width)
+    ]
     assert made[2:] == [[str(n), str(n * n), names[n > 60]] for n in range(1, 1000)]
 
 
@@ -296,7 +307,11 @@ def test_a_reference_is_a_link_wherever_its_definition_stands(text, size):
         ("[b.example](http://www.b.example/)", "b.example", "http://www.b.example/"),
         ("[b.example](http://e.example/)", "b.example (http://e.example/)", "http://e.example/"),
         ("[http://b.example](http://b.example@e.example/)", None, "http://b.example@e.example/"),
-        ("[read 10.0.0.1](http://e.example)", "read 10.0.0.1 (http://e.example)", "http://e.example"),
+        (
+            "[read 10.0.0.1](http://e.example)",
+            "read 10.0.0.1 (http://e.example)",
+            "http://e.example",
+        ),
         ("[a](mailto:b@c.example)", "a (mailto:b@c.example)", None),
         ("<b@c.example>", "b@c.example", None),
         ("[a](/b) [c](#d)", "a (/b) c (#d)", None),
@@ -318,7 +333,10 @@ def test_a_link_says_where_it_leads_and_only_pages_of_the_web_are_links(text, se
     else:
         assert target in shown(lines[0])
     targets = {
-        segment.style.meta.get("link") for line in lines for segment in line.segments if segment.style
+        segment.style.meta.get("link")
+        for line in lines
+        for segment in line.segments
+        if segment.style
     } - {None}
     assert targets == ({target} if target else set())
 

@@ -26,7 +26,9 @@ async def in_colours(pilot):
 @pytest.mark.parametrize("theme", ["lmchat-dark", "lmchat-light", "lmchat-ansi"])
 @pytest.mark.parametrize("width", WIDTHS)
 def test_each_kind_of_markdown(snap_compare, width, theme):
-    assert snap_compare(SheetApp(theme=theme), terminal_size=(width, WIDTHS[width]), run_before=in_colours)
+    assert snap_compare(
+        SheetApp(theme=theme), terminal_size=(width, WIDTHS[width]), run_before=in_colours
+    )
 
 
 def test_each_kind_of_markdown_in_ascii(snap_compare):

@@ -54,7 +54,9 @@ async def test_rows_in_an_open_paragraph_stay_when_it_is_cut_above_them(pilot, l
 
 
 @pytest.mark.parametrize(("start", "end"), [(0, 4), (3, 7)])
-async def test_what_is_selected_in_an_open_paragraph_stays_when_it_is_cut_there(pilot, log, start, end):
+async def test_what_is_selected_in_an_open_paragraph_stays_when_it_is_cut_there(
+    pilot, log, start, end
+):
     await pour(log, TWO_LINES)
     await pilot.pause()
     log.scroll_to(y=row_of_second_line(log) - 5)

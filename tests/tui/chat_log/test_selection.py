@@ -75,7 +75,9 @@ async def test_a_whole_paragraph_is_copied_as_it_was_written(pilot, log):
 
 
 async def test_whole_blocks_are_their_source_and_those_at_the_ends_their_words(pilot, log):
-    await load(pilot, answer(f"A *first* one.\n\n- one\n- two `x`\n\n{CODE}\n{TABLE}\nThe **last** one."))
+    await load(
+        pilot, answer(f"A *first* one.\n\n- one\n- two `x`\n\n{CODE}\n{TABLE}\nThe **last** one.")
+    )
     await select(pilot, log, "first", "last")
     assert log.selected_text == (
         f"first one.\n\n- one\n- two `x`\n\n{CODE}\n| a | b |\n|---|---|\n| c | d |\n\nThe last"
@@ -89,12 +91,17 @@ async def test_code_that_holds_the_marks_of_a_fence_is_copied_in_a_longer_one(pi
     assert log.selected_text == f"part.\n\n{code}\n\nLast"
 
 
-async def test_code_is_copied_exactly_with_its_tabs_and_without_the_marks_of_folded_lines(pilot, log):
+async def test_code_is_copied_exactly_with_its_tabs_and_without_the_marks_of_folded_lines(
+    pilot, log
+):
     await load(pilot, answer(f"Look:\n\n{CODE}"))
     await select(pilot, log, "def f", "pass")
     assert log.selected_text == CODE.removeprefix("```python\n").removesuffix("\n```\n")
     await select(pilot, log, "return", "cells")
-    assert log.selected_text == "return 1  # 漢字 and so on and so on, for longer than a row of sixty cells"
+    assert (
+        log.selected_text
+        == "return 1  # 漢字 and so on and so on, for longer than a row of sixty cells"
+    )
     await drag(pilot, log, find(log, "return"), find(log, "def"))
     assert log.selected_text == "def f():\n\tr"
 
@@ -246,7 +253,9 @@ async def test_a_button_that_was_let_go_elsewhere_selects_no_more(pilot, log):
 
 
 async def test_the_end_of_a_drag_is_no_click(pilot, log):
-    await load(pilot, answer("Yes.", thought="A riddle."), answer("[here](http://example.org) and there"))
+    await load(
+        pilot, answer("Yes.", thought="A riddle."), answer("[here](http://example.org) and there")
+    )
     await drag(pilot, log, find(log, "there"), find(log, "here"))
     await drag(pilot, log, find(log, "Yes"), find(log, "Thought"))
     assert pilot.app.wanted() == []

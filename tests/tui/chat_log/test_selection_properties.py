@@ -109,7 +109,8 @@ def test_a_part_of_one_block_is_copied_as_it_is_shown_and_two_parts_are_the_whol
             for at in sorted(chance.sample(range(1, len(text) - 2), 3))
         )
         texts = [
-            copied(document, between(*ends)) for ends in ((first, second), (second, third), (first, third))
+            copied(document, between(*ends))
+            for ends in ((first, second), (second, third), (first, third))
         ]
         assert solid(texts[0] + texts[1]) == solid(texts[2])
         assert solid(texts[2]) == solid(text[first.at : third.at])
@@ -125,7 +126,9 @@ def test_all_that_is_selected_is_copied_as_it_was_written(seed):
     assert copied(document, everything) == wanted
     blocks = list(said_blocks(document))
     first, last = blocks[0], blocks[-1]
-    by_hand = between(anchor_in_text(document, *first[:2], 0), anchor_in_text(document, *last[:2], END))
+    by_hand = between(
+        anchor_in_text(document, *first[:2], 0), anchor_in_text(document, *last[:2], END)
+    )
     assert copied(document, by_hand) == wanted
 
 
@@ -158,5 +161,7 @@ async def test_the_cells_that_are_marked_are_those_that_are_copied(width):
             seen, text = solid("".join(chosen(log))), solid(log.selected_text)
             assert is_within(seen, text)
             assert bool(seen) == bool(text)
-            if ends[0][1] == ends[1][1]:  # on one row: the text itself, or all of its block as it was written
+            if (
+                ends[0][1] == ends[1][1]
+            ):  # on one row: the text itself, or all of its block as it was written
                 assert seen == text or log.selected_text in "".join(pieces)

@@ -9,7 +9,22 @@ from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
 from tests.support.chat_log_app import coloured_page, laid_out, painted, shown, tail_of
 from tests.support.markdown_corpus import CORPUS, GIANT, LONG_FENCE, LONG_LIST, LONG_TABLE
 
-_MARKS = ["- ", "* ", "1. ", "# ", "```", "~~~", "`", "**", "_", "> ", "[x]", "[x]: http://y\n", "<b>", "---"]
+_MARKS = [
+    "- ",
+    "* ",
+    "1. ",
+    "# ",
+    "```",
+    "~~~",
+    "`",
+    "**",
+    "_",
+    "> ",
+    "[x]",
+    "[x]: http://y\n",
+    "<b>",
+    "---",
+]
 _OTHERS = [
     "a",
     "b c",
@@ -25,7 +40,9 @@ _OTHERS = [
     "word " * 5,
     "漢字🙂",
 ]
-PIECES = st.sampled_from([*_MARKS, *_OTHERS, "===", "![", "\\", "&amp;", "\x0c", "\u2028", "\x1b", "\0"])
+PIECES = st.sampled_from(
+    [*_MARKS, *_OTHERS, "===", "![", "\\", "&amp;", "\x0c", "\u2028", "\x1b", "\0"]
+)
 
 
 PAGE = coloured_page()
@@ -66,7 +83,12 @@ def test_a_soup_of_markdown_looks_the_same_however_it_was_split(pieces, sizes):
 
 @pytest.mark.parametrize(
     ("text", "kind"),
-    [(LONG_TABLE, Kind.TABLE), (LONG_FENCE, Kind.FENCE), (LONG_LIST, Kind.MARKDOWN), (GIANT, Kind.MARKDOWN)],
+    [
+        (LONG_TABLE, Kind.TABLE),
+        (LONG_FENCE, Kind.FENCE),
+        (LONG_LIST, Kind.MARKDOWN),
+        (GIANT, Kind.MARKDOWN),
+    ],
 )
 def test_what_is_open_stays_short_while_a_long_block_arrives(text, kind):
     tail = tail_of()

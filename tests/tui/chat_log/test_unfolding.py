@@ -70,7 +70,9 @@ async def test_the_thought_of_an_answer_that_is_followed_is_seen_and_then_the_en
     assert any("The end comes." in row for row in rows(log))
 
 
-async def test_folding_another_thought_does_not_go_back_to_what_was_read_before_the_first(pilot, log):
+async def test_folding_another_thought_does_not_go_back_to_what_was_read_before_the_first(
+    pilot, log
+):
     first = answer(LONG, thought=THOUGHT)
     log.load([question("Before"), first, question("And?"), answer(LONG, thought=THOUGHT)])
     log.focus_message(-1)

@@ -81,7 +81,10 @@ def test_no_line_but_the_first_begins_with_a_blank(pieces, width):
 
 
 @given(
-    st.lists(st.text(alphabet="abc\u00e9\u05d0\ud55c\u2019-", min_size=1, max_size=40), max_size=20), WIDTHS
+    st.lists(
+        st.text(alphabet="abc\u00e9\u05d0\ud55c\u2019-", min_size=1, max_size=40), max_size=20
+    ),
+    WIDTHS,
 )
 @settings(deadline=None)
 def test_only_a_word_that_no_line_holds_is_cut(words, width):

@@ -51,13 +51,17 @@ async def test_of_two_servers_the_last_used_one_is_taken_in_the_next_run(tmp_pat
         assert seen.app.open_sessions.target.model_id == "tiny.gguf"
 
 
-async def test_another_product_on_the_same_port_is_told_with_the_next_answer(tmp_path, start, picture):
+async def test_another_product_on_the_same_port_is_told_with_the_next_answer(
+    tmp_path, start, picture
+):
     async with desktop.run(tmp_path, {8000: start(llama_cpp)}) as seen:
         await seen.chats("One?")
         other = start(vllm)
         seen.places(8000, other)
         await seen.says("Two?")
-        await seen.shows("The model `tiny.gguf` does not", "Choose another model with Ctrl+O or -m;")
+        await seen.shows(
+            "The model `tiny.gguf` does not", "Choose another model with Ctrl+O or -m;"
+        )
         failed = seen.desk.conversation.messages[-1]
         assert (failed.state, failed.failure.kind) == (AnswerState.FAILED, "model_missing")
         await seen.shows("● vLLM ready", "Model unknown", "One?", "Two?")
@@ -69,11 +73,16 @@ async def test_another_product_on_the_same_port_is_told_with_the_next_answer(tmp
         await seen.goes_on()
         await seen.presses("ctrl+r")
         await seen.answered(2)
-        assert [one.text for one in seen.desk.conversation.messages][-2:] == ["Two?", "Hello there."]
+        assert [one.text for one in seen.desk.conversation.messages][-2:] == [
+            "Two?",
+            "Hello there.",
+        ]
     assert said(other)[-1] == ["One?", "Hello there.", "Two?"], "nothing is lost"
 
 
-async def test_another_model_behind_the_same_llama_cpp_is_named_under_its_answer(tmp_path, start, picture):
+async def test_another_model_behind_the_same_llama_cpp_is_named_under_its_answer(
+    tmp_path, start, picture
+):
     server = start(llama_cpp)
     async with desktop.run(tmp_path, {8080: server}) as seen:
         await seen.chats("One?")
@@ -99,7 +108,9 @@ async def test_a_model_that_was_unloaded_is_loaded_by_the_next_question(tmp_path
         assert memory == ["qwen3-8b"]
 
 
-async def test_a_model_that_was_unloaded_with_jit_loading_off_is_told_and_nothing_is_lost(tmp_path, start):
+async def test_a_model_that_was_unloaded_with_jit_loading_off_is_told_and_nothing_is_lost(
+    tmp_path, start
+):
     memory = ["qwen3-8b"]
     server = start(lm_studio, loaded=memory, has_jit=False)
     async with desktop.run(tmp_path, {1234: server}) as seen:
@@ -107,7 +118,9 @@ async def test_a_model_that_was_unloaded_with_jit_loading_off_is_told_and_nothin
         memory.clear()
         await seen.says("Two?")
         await seen.shows(
-            "No models loaded.", "Press Ctrl+O, Enter to load it; your message is then sent", "again."
+            "No models loaded.",
+            "Press Ctrl+O, Enter to load it; your message is then sent",
+            "again.",
         )
         await seen.presses("ctrl+o", leads_to=ModelPicker)
         await seen.until(lambda: "· qwen3-8b" in seen.text, "the new state in the list")
@@ -134,7 +147,9 @@ async def test_a_server_that_goes_away_in_mid_chat_is_told_and_the_question_can_
         assert (await seen.answered(2)).text == "Hello there."
 
 
-async def test_a_configured_model_that_no_server_has_is_told_and_used_once_it_is_there(tmp_path, start):
+async def test_a_configured_model_that_no_server_has_is_told_and_used_once_it_is_there(
+    tmp_path, start
+):
     settings = Settings(model="gemma3:4b")
     async with desktop.run(tmp_path, {11434: start(ollama)}, settings=settings) as seen:
         await seen.is_on(ModelPicker)

@@ -13,7 +13,9 @@ ORIGIN = "http://127.0.0.1:1337"
 async def test_off_it_is_told_with_the_place_of_its_switch(tmp_path, start, pictures):
     async with desktop.run(tmp_path) as seen:
         await seen.is_on(WelcomeScreen)
-        await seen.shows("No model server answers on this machine yet.", "Settings, Local API Server, Start")
+        await seen.shows(
+            "No model server answers on this machine yet.", "Settings, Local API Server, Start"
+        )
         assert seen.candidate(1337).verdict is Verdict.REFUSED
         await pictures(seen, "off")
         seen.places(1337, start(jan))
@@ -22,7 +24,9 @@ async def test_off_it_is_told_with_the_place_of_its_switch(tmp_path, start, pict
         assert seen.app.open_sessions.target.model_id == "jan-nano"
 
 
-async def test_a_key_is_asked_for_with_the_place_where_it_is_shown_and_kept(tmp_path, start, picture):
+async def test_a_key_is_asked_for_with_the_place_where_it_is_shown_and_kept(
+    tmp_path, start, picture
+):
     async with desktop.run(tmp_path, {1337: start(jan, key=KEY)}) as seen:
         await seen.is_on(KeyDialog)
         await seen.shows(
@@ -37,7 +41,9 @@ async def test_a_key_is_asked_for_with_the_place_where_it_is_shown_and_kept(tmp_
         await seen.chats()
         assert seen.credentials.get(ORIGIN) == KEY
         assert KEY not in seen.text
-    async with desktop.run(tmp_path, {1337: start(jan, key=KEY)}) as seen:  # the next run does not ask
+    async with desktop.run(
+        tmp_path, {1337: start(jan, key=KEY)}
+    ) as seen:  # the next run does not ask
         await seen.chats()
 
 
@@ -92,7 +98,9 @@ async def test_a_key_that_was_changed_in_jan_is_asked_for_anew(tmp_path, start, 
         assert seen.credentials.get(ORIGIN) == "another"
 
 
-async def test_a_host_name_that_it_does_not_trust_is_named_with_its_setting(tmp_path, start, pictures):
+async def test_a_host_name_that_it_does_not_trust_is_named_with_its_setting(
+    tmp_path, start, pictures
+):
     trusts: set[str] = {"127.0.0.1", "localhost"}
     server = start(jan, trusts=trusts)
     settings = desktop.named("http://gpu-box:1337", allowed=["gpu-box"])
@@ -107,4 +115,6 @@ async def test_a_host_name_that_it_does_not_trust_is_named_with_its_setting(tmp_
         trusts.add("gpu-box")
         seen.time_passes()
         await seen.chats()
-    assert {seen.headers["host"] for seen in server.seen(CHAT)} == {"gpu-box:1337"}  # never overridden
+    assert {seen.headers["host"] for seen in server.seen(CHAT)} == {
+        "gpu-box:1337"
+    }  # never overridden

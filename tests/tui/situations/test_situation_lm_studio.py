@@ -11,7 +11,9 @@ from tests.support.scripted_products import CHAT, lm_studio
 from tests.support.scripted_server import Gate, json_reply
 
 
-async def test_with_a_model_the_first_question_can_be_typed_at_once(tmp_path, start, picture, pictures):
+async def test_with_a_model_the_first_question_can_be_typed_at_once(
+    tmp_path, start, picture, pictures
+):
     server = start(lm_studio)
     async with desktop.run(tmp_path, {1234: server}) as seen:
         await seen.goes_on()
@@ -22,7 +24,9 @@ async def test_with_a_model_the_first_question_can_be_typed_at_once(tmp_path, st
     assert server.seen(CHAT)[0].json["model"] == "qwen3-8b"
 
 
-async def test_with_its_server_off_it_is_told_from_a_program_that_does_not_run(tmp_path, start, pictures):
+async def test_with_its_server_off_it_is_told_from_a_program_that_does_not_run(
+    tmp_path, start, pictures
+):
     program = start(lm_studio)  # it greets on a port of its own
     async with desktop.run(tmp_path, {41343: program}) as seen:
         await seen.is_on(WelcomeScreen)
@@ -38,7 +42,9 @@ async def test_with_its_server_off_it_is_told_from_a_program_that_does_not_run(t
     assert program.seen(CHAT) == []
 
 
-async def test_without_a_model_the_picker_comes_and_enter_loads_one(tmp_path, start, picture, pictures):
+async def test_without_a_model_the_picker_comes_and_enter_loads_one(
+    tmp_path, start, picture, pictures
+):
     gate = Gate()
     server = start(lm_studio, loaded=(), loading=gate)
     async with desktop.run(tmp_path, {1234: server}) as seen:
@@ -119,4 +125,7 @@ async def test_with_jit_loading_off_the_failure_names_the_keys_and_loading_asks_
         await seen.presses("enter", leads_to=ChatScreen)
         assert (await seen.answered()).text == "Hello there."
         await seen.shows("Hello there.", "● LM Studio ready")
-    assert [seen.json["messages"][-1]["content"] for seen in server.seen(CHAT)] == ["Hello?", "Hello?"]
+    assert [seen.json["messages"][-1]["content"] for seen in server.seen(CHAT)] == [
+        "Hello?",
+        "Hello?",
+    ]

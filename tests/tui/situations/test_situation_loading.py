@@ -17,7 +17,9 @@ async def test_ollama_without_models_names_the_command_and_the_pulled_one_is_off
     server = start(ollama, is_empty=True)
     async with desktop.run(tmp_path, {11434: server}) as seen:
         await seen.is_on(WelcomeScreen)
-        await seen.shows("Ollama answers, but has no model yet.", "Next: ollama pull llama3.2 (this")
+        await seen.shows(
+            "Ollama answers, but has no model yet.", "Next: ollama pull llama3.2 (this"
+        )
         assert seen.candidate(11434).verdict is Verdict.NO_MODEL
         await pictures(seen, "no-models")
         ollama(server, "llama3.2:latest")
@@ -28,7 +30,9 @@ async def test_ollama_without_models_names_the_command_and_the_pulled_one_is_off
         await seen.chats()
 
 
-async def test_what_is_said_while_llama_cpp_loads_waits_and_is_answered_by_itself(tmp_path, start, pictures):
+async def test_what_is_said_while_llama_cpp_loads_waits_and_is_answered_by_itself(
+    tmp_path, start, pictures
+):
     server = start(loading_llama_cpp)
     async with desktop.run(tmp_path, {8080: server}) as seen:
         await seen.is_on(ChatScreen)
@@ -48,7 +52,9 @@ async def test_what_is_said_while_llama_cpp_loads_waits_and_is_answered_by_itsel
 
 
 @pytest.mark.slow
-async def test_a_llama_cpp_that_loads_again_in_mid_chat_keeps_the_question_waiting(tmp_path, start, picture):
+async def test_a_llama_cpp_that_loads_again_in_mid_chat_keeps_the_question_waiting(
+    tmp_path, start, picture
+):
     server = start(llama_cpp)
     async with desktop.run(tmp_path, {8080: server}) as seen:
         await seen.chats("One?")

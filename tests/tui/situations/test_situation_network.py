@@ -56,7 +56,9 @@ async def test_a_proxy_variable_does_not_stand_before_this_machine(tmp_path, sta
     assert proxy.requests == []
 
 
-async def test_a_proxy_that_is_away_is_named_and_its_password_is_not(tmp_path, start, picture, proxy):
+async def test_a_proxy_that_is_away_is_named_and_its_password_is_not(
+    tmp_path, start, picture, proxy
+):
     settings = desktop.named("http://gpu-box:8000", allowed=["gpu-box"])
     async with desktop.run(tmp_path, settings=settings, direct={"gpu-box:8000"}) as seen:
         await seen.is_on(WelcomeScreen)
@@ -74,14 +76,18 @@ async def test_a_proxy_that_is_away_is_named_and_its_password_is_not(tmp_path, s
     assert proxy.seen(CHAT)[0].headers["host"] == "gpu-box:8000"
 
 
-async def test_a_certificate_that_nobody_here_has_signed_is_told_with_the_way_out(tmp_path, picture, start):
+async def test_a_certificate_that_nobody_here_has_signed_is_told_with_the_way_out(
+    tmp_path, picture, start
+):
     with ScriptedServer(certificate="alone") as server:
         plain(server, "tiny")
         place = f"127.0.0.1:{server.port}"
         settings = desktop.named(f"https://{place}")
         async with desktop.run(tmp_path, settings=settings, direct={place}) as seen:
             await seen.is_on(WelcomeScreen)
-            await seen.shows(f"The certificate of {place} is not trusted", "Nothing was sent.", "ca_file")
+            await seen.shows(
+                f"The certificate of {place} is not trusted", "Nothing was sent.", "ca_file"
+            )
             assert server.requests == []
             await picture(seen, "certificate", instead={f"{server.port:05}": "54321"})
 
@@ -101,13 +107,17 @@ async def test_localhost_means_both_addresses_where_a_server_has_one_of_them(tmp
         assert seen.app.open_sessions.target.endpoint.host == "::1"
 
 
-async def test_without_any_network_the_page_is_of_use_and_goes_on_when_there_is_one(tmp_path, start, picture):
+async def test_without_any_network_the_page_is_of_use_and_goes_on_when_there_is_one(
+    tmp_path, start, picture
+):
     async with desktop.run(tmp_path, {1234: start(lm_studio)}) as seen:
         await seen.chats("What grows in shade?")
     async with desktop.run(tmp_path) as seen:
         seen.ports.nobody = httpx.ConnectError("[Errno 101] Network is unreachable")
         await seen.is_on(WelcomeScreen)
-        await seen.shows("No model server answers on this machine yet.", "LM Studio", "Type an address")
+        await seen.shows(
+            "No model server answers on this machine yet.", "LM Studio", "Type an address"
+        )
         assert {one.verdict for one in seen.app.workspace.catalogue.candidates} == {Verdict.REFUSED}
         await picture(seen, "no-network")
         await seen.presses("ctrl+k", leads_to=SearchDialog)
@@ -160,7 +170,8 @@ async def test_no_leaves_one_sentence_with_the_flag_and_sends_nothing(tmp_path, 
         await seen.shows("gpu-box:8000 is not this machine")
         await seen.presses("escape", leads_to=WelcomeScreen)
         await seen.shows(
-            REFUSAL, "Next: lmchat --allow-host gpu-box, or type the address here to allow it for this run"
+            REFUSAL,
+            "Next: lmchat --allow-host gpu-box, or type the address here to allow it for this run",
         )
         await pictures(seen, "not-allowed")
     assert server.requests == []

@@ -48,7 +48,10 @@ class SavedSessions:
 
     async def act(self, name: str, session_id: str = "", typed: str = "") -> None:
         """Do what a key of the list or a command asks for; ask for what was not typed."""
-        is_new = session_id == self._sessions.shown_id and not self._open_sessions.shown.conversation.messages
+        is_new = (
+            session_id == self._sessions.shown_id
+            and not self._open_sessions.shown.conversation.messages
+        )
         if is_new and name in ("rename", "tag"):
             self._view.notify(NOTHING_YET)
         elif words := await self._acts[name](session_id, typed):
@@ -104,7 +107,9 @@ class SavedSessions:
         else:
             text = "Separate tags with spaces. To find them, type #tag in the filter of the list."
             value = safe_line(" ".join((await self._header(session_id)).tags))
-            dialog = AskDialog("Session tags", text=text, value=value, verb="save", check=lambda _: "")
+            dialog = AskDialog(
+                "Session tags", text=text, value=value, verb="save", check=lambda _: ""
+            )
             wanted = await self._view.ask(dialog)
             if wanted is None:
                 return ""
@@ -144,7 +149,9 @@ class SavedSessions:
         if wish.name:
             await self._write(wish)
         else:
-            await self._view.ask(ExportDialog(wish, self._try_write, proposed=export_name(self._shown())))
+            await self._view.ask(
+                ExportDialog(wish, self._try_write, proposed=export_name(self._shown()))
+            )
 
     def open_hit(self, hit: SearchHit, *, is_exported: bool) -> None:
         """Show the session of a hit, and then ask for the file to export it to."""
@@ -197,16 +204,22 @@ class SavedSessions:
         async def bring(name: str) -> Any:
             nonlocal done, is_stopped
             done = Done()
-            work = self._show_progress(importer, "Importing", lambda: importer.bring([name], into=done))
+            work = self._show_progress(
+                importer, "Importing", lambda: importer.bring([name], into=done)
+            )
             is_stopped = await work is None
-            return done if done.imported else done.refused[0][1].words if done.refused else "Stopped."
+            return (
+                done if done.imported else done.refused[0][1].words if done.refused else "Stopped."
+            )
 
         if name == "all":
             is_stopped = await self._import_all(importer, done)
         elif name:
             await bring(name)
         else:
-            text = "A file, zip or folder. Or Esc, then /import all for the chats of other programs."
+            text = (
+                "A file, zip or folder. Or Esc, then /import all for the chats of other programs."
+            )
             dialog = AskDialog("Import which file?", text=text, verb="import", attempt=bring)
             if await self._view.ask(dialog) is None and not done.imported:
                 return
@@ -231,7 +244,9 @@ class SavedSessions:
         if not found:
             is_stopped = found is None
             self._view.notify(
-                "Stopped: nothing was imported." if is_stopped else "No chats of other programs were found."
+                "Stopped: nothing was imported."
+                if is_stopped
+                else "No chats of other programs were found."
             )
             return False
         if all(one.is_known for one in found):

@@ -29,7 +29,9 @@ _MOST_ASKED = 600  # cells of an address that a question shows; its host is show
 class MessageActs:
     """Acts on the focused message, else on the last answer; each act leaves every version in the tree."""
 
-    def __init__(self, view: ChatView, sessions: ShownSession, prompt_text: PromptText, turns: Turns) -> None:
+    def __init__(
+        self, view: ChatView, sessions: ShownSession, prompt_text: PromptText, turns: Turns
+    ) -> None:
         self._workspace = view.workspace
         self._open_sessions = view.workspace.open_sessions
         self._view = view
@@ -40,7 +42,9 @@ class MessageActs:
             "copy": lambda message: view.copy(words_of(message)),
             "edit": self._edit,
             "regenerate": turns.regenerate,
-            "another_model": lambda one: view.screen.run_action(f"app.ask_another({one.message_id!r})"),
+            "another_model": lambda one: view.screen.run_action(
+                f"app.ask_another({one.message_id!r})"
+            ),
             "resume": turns.resume,
             "fork": self._fork,
             "delete": lambda message: self._prune(message.message_id),
@@ -133,7 +137,9 @@ class MessageActs:
             if not await self._view.ask(ImageDialog(part, image, len(images), open_file)):
                 return
         if not any(part.is_image for part in files):
-            texts = [(await read_file(part.digest)).decode("utf-8-sig", "replace") for part in files]
+            texts = [
+                (await read_file(part.digest)).decode("utf-8-sig", "replace") for part in files
+            ]
             names = ", ".join(part.name for part in files)
             self._view.screen.app.push_screen(TextDialog(names, "\n\n".join(texts)))
 
@@ -147,7 +153,9 @@ class MessageActs:
         if part == "code":
             self.act("copy_code")
         elif part:
-            raise WrongUse(f"Unknown argument: {safe_line(part, limit=40)}.", hint="Use /copy or /copy code.")
+            raise WrongUse(
+                f"Unknown argument: {safe_line(part, limit=40)}.", hint="Use /copy or /copy code."
+            )
         elif last := self._open_sessions.last_answer():
             self.act_on("copy", last)
         else:
@@ -186,7 +194,9 @@ class MessageActs:
         found = [one for one in tree if (one.parent_id, one.role) == siblings]
         if len(found) > 1 and any(one.message_id == message.message_id for one in found):
             return found
-        self._view.notify(unavailable_reason("next_version", replace(message, versions=1), is_busy=False))
+        self._view.notify(
+            unavailable_reason("next_version", replace(message, versions=1), is_busy=False)
+        )
         return []
 
     async def _compare_versions(self, message: ChatMessage) -> None:
@@ -219,7 +229,10 @@ class MessageActs:
         store, session_id = self._workspace.store, self._sessions.shown_id
         conversation = self._open_sessions.shown.conversation
         await conversation.fill()
-        leaf_id, since = compacted_from(conversation.messages, await store.tree(session_id)) or ("", None)
+        leaf_id, since = compacted_from(conversation.messages, await store.tree(session_id)) or (
+            "",
+            None,
+        )
         last = await store.last_deleted_message(session_id, since=since)
         if last is not None:
             self._sessions.show_path(await store.restore_message(session_id, last))
@@ -228,7 +241,9 @@ class MessageActs:
         elif leaf_id:
             self._sessions.show_path(await store.set_leaf(session_id, leaf_id))
             self._view.show_action("uncompacted")
-            self._view.notify("Back to the messages before the summary. /tree also lists its branch.")
+            self._view.notify(
+                "Back to the messages before the summary. /tree also lists its branch."
+            )
         else:
             self._view.notify("Nothing to undo.")
 

@@ -27,7 +27,15 @@ from lmchat.services.file_finder import named_files
 from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line, safe_text
 from lmchat.threads import run_abandonable
-from lmchat.tui.commands import BY_ID, Scope, SlashCommand, bindings, is_command, keys_of, parse_slash
+from lmchat.tui.commands import (
+    BY_ID,
+    Scope,
+    SlashCommand,
+    bindings,
+    is_command,
+    keys_of,
+    parse_slash,
+)
 from lmchat.tui.quirks.app import PatchedScreen
 from lmchat.tui.quirks.keys import is_prefix, run_own_binding
 from lmchat.tui.screens.chat.library import SavedSessions
@@ -42,7 +50,9 @@ from lmchat.tui.widgets.prompt import Pill
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.session_list import SessionList
 
-LOOK_AFTER_S = 5.0  # from the start to the daily check of the sessions' file: typing and searching come first
+LOOK_AFTER_S = (
+    5.0  # from the start to the daily check of the sessions' file: typing and searching come first
+)
 _LEDGER = timedelta(days=90)  # period of `/stats`; `lmchat stats` shows all of the ledger
 _CHAT_HINTS = ("model", "new", "find", "export", "sessions", "telemetry")
 _DOWN_HINTS = ("check", "retry", "model", "new", "export")
@@ -53,7 +63,12 @@ _MESSAGE_HINTS = (
 _SESSION_HINTS = ("open", "rename", "pin", "archive", "delete", "undo", "trash", "tag")
 _TAKE_BACK_HINT: Hint = ("Esc", "cancel")
 _EDIT_HINTS: Sequence[Hint] = (("Esc", "cancel edit"), ("Enter", "send again"))
-_FIND_HINTS: Sequence[Hint] = (("Enter", "next"), ("↑", "previous"), ("Tab", "go to hit"), ("Esc", "close"))
+_FIND_HINTS: Sequence[Hint] = (
+    ("Enter", "next"),
+    ("↑", "previous"),
+    ("Tab", "go to hit"),
+    ("Esc", "close"),
+)
 
 
 class KeyHints:
@@ -70,12 +85,18 @@ class KeyHints:
         """Show the keys; a message has more of them than there is room for."""
         view = self._view
         help_key = keys_of(BY_ID["help"], self._keys).rpartition(",")[2]
-        last = [(written(help_key), "more")] if view.has_log_focus else map(self._hint, ("commands", "help"))
+        last = (
+            [(written(help_key), "more")]
+            if view.has_log_focus
+            else map(self._hint, ("commands", "help"))
+        )
         view.keys_row.show(self._hints(), tuple(last))
         search, _ = self._hint("search")
         ways_on = (" ".join(hint).rstrip() for hint in self._ways_on())
         begins = (
-            "" if self._open_sessions.shown.conversation.messages else f"/ commands, @ files, {search} search"
+            ""
+            if self._open_sessions.shown.conversation.messages
+            else f"/ commands, @ files, {search} search"
         )
         view.prompt_input.placeholder = Content(", ".join(ways_on) or begins)
 
@@ -99,7 +120,13 @@ class KeyHints:
             return [*running, *_EDIT_HINTS[1 if running else 0 :]]  # Esc stops first
         if shown.is_waiting:
             running = [_TAKE_BACK_HINT]
-        way = "find a server" if view.lacks_server else "model with vision" if view.has_unseen_image else ""
+        way = (
+            "find a server"
+            if view.lacks_server
+            else "model with vision"
+            if view.has_unseen_image
+            else ""
+        )
         if way:
             running.append((self._hint("model")[0], way))
         if shown.asked is not None:
@@ -107,7 +134,9 @@ class KeyHints:
         names = _DOWN_HINTS if view.health.is_down else _CHAT_HINTS
         others = [self._hint(name) for name in names if not (way and name == "model")]
         hints = [*running, *self._ways_on(), *others]
-        return list(dict.fromkeys(hints))  # a way on may be one of the keys of a server that is down
+        return list(
+            dict.fromkeys(hints)
+        )  # a way on may be one of the keys of a server that is down
 
     def _message_hints(self) -> list[Hint]:
         """Return the keys that would do something with the focused message."""
@@ -164,7 +193,9 @@ class ChatScreen(PatchedScreen):
         app = self.app
         wide = [name for least, name in app.HORIZONTAL_BREAKPOINTS or [] if app.size.width >= least]
         tall = [name for least, name in app.VERTICAL_BREAKPOINTS or [] if app.size.height >= least]
-        self.add_class(*wide[-1:], *tall[-1:])  # else all styles were made again after the first paint
+        self.add_class(
+            *wide[-1:], *tall[-1:]
+        )  # else all styles were made again after the first paint
         self.set_class(not remembered.has_sessions, "-sessions-hidden")
         self.set_class(not has_telemetry, "-telemetry-hidden")
         with Horizontal(id="body"):
@@ -232,7 +263,9 @@ class ChatScreen(PatchedScreen):
             self.turns.send_waiting()
 
     async def _look_over(self) -> None:
-        with suppress(LMChatError):  # what cannot be read or written is told where somebody wants it
+        with suppress(
+            LMChatError
+        ):  # what cannot be read or written is told where somebody wants it
             if notice := await self.workspace.store.look_over():
                 self.workspace.notices.append(notice)
                 self.sessions.show_list()
@@ -309,7 +342,9 @@ class ChatScreen(PatchedScreen):
 
     async def _attach_files(self, typed: str, path: str) -> None:
         """Put the file at a path into the prompt, else those that a pasted text names, if it does."""
-        found = await run_abandonable(partial(named_files, path or typed)) or ([path] if path else ())
+        found = await run_abandonable(partial(named_files, path or typed)) or (
+            [path] if path else ()
+        )
         paths = [path_of(str(name)) for name in found]
         if not await self._may_read(paths):
             return
@@ -431,7 +466,9 @@ class ChatScreen(PatchedScreen):
     def _search_typed(self, event: SessionList.SearchWanted) -> None:
         self.action_search_sessions(event.query)
 
-    def action_search_sessions(self, query: str = "", *, before: Callable[[], None] | None = None) -> None:
+    def action_search_sessions(
+        self, query: str = "", *, before: Callable[[], None] | None = None
+    ) -> None:
         from lmchat.tui.screens.search_dialog import SearchDialog
 
         dialog = SearchDialog(self.workspace.store, query)
@@ -473,7 +510,9 @@ class ChatScreen(PatchedScreen):
         self.view.prompt_input.focus()
 
     def action_toggle_sessions(self) -> None:
-        self._toggle_panel("sessions", is_hidden_by_size=self.has_class("-narrow") or self.has_class("-mid"))
+        self._toggle_panel(
+            "sessions", is_hidden_by_size=self.has_class("-narrow") or self.has_class("-mid")
+        )
         if self.view.session_list.display:
             self.sessions.show_list()
             self.view.session_list.focus()
@@ -490,7 +529,9 @@ class ChatScreen(PatchedScreen):
             self.toggle_class(f"-{name}-over")
             return
         self.toggle_class(f"-{name}-hidden")
-        panels = {f"has_{one}": not self.has_class(f"-{one}-hidden") for one in ("sessions", "telemetry")}
+        panels = {
+            f"has_{one}": not self.has_class(f"-{one}-hidden") for one in ("sessions", "telemetry")
+        }
         self.view.remember(replace(self.workspace.remembered, **panels))
 
     def action_show_log(self) -> None:

@@ -23,16 +23,24 @@ from lmchat.tui.widgets.line import STRONG, content
 
 SAVE_AFTER_S = 0.2
 """As much of what is typed may be lost to a kill; a write is 2 kB for up to a thousand characters."""
-_FILL_AFTER_S = 0.1  # from the first paint of a long session to the reading of the rest: keys come first
-_MARK_AFTER_S = 0.3  # from a key to the search for what would be left out: it reads the whole session
-_COMPARED = 64  # newest messages that are compared to see whether another lmchat has changed the session
+_FILL_AFTER_S = (
+    0.1  # from the first paint of a long session to the reading of the rest: keys come first
+)
+_MARK_AFTER_S = (
+    0.3  # from a key to the search for what would be left out: it reads the whole session
+)
+_COMPARED = (
+    64  # newest messages that are compared to see whether another lmchat has changed the session
+)
 
 
 class PromptText:
     """Text of the prompt: the draft of each session, the edit of an earlier prompt, a command in between."""
 
     def __init__(self, view: ChatView) -> None:
-        self.edited_id = ""  # the earlier prompt that is being edited; empty where a new one is typed
+        self.edited_id = (
+            ""  # the earlier prompt that is being edited; empty where a new one is typed
+        )
         self._open_sessions = view.workspace.open_sessions
         self._drafts = self._open_sessions.drafts
         self._view = view
@@ -80,7 +88,9 @@ class PromptText:
         begin_work(self._view.screen, self.write, "draft", is_only=False)
 
     async def write(self) -> None:
-        with suppress(LMChatError):  # they are still in memory, and the store's own warning is shown
+        with suppress(
+            LMChatError
+        ):  # they are still in memory, and the store's own warning is shown
             await self._drafts.write()
             await self._open_sessions.bookmarks.write()
 
@@ -145,7 +155,9 @@ class ShownSession:
     def show_messages(self, conversation: Conversation) -> None:
         """Show the messages from their end; what was not read yet follows a moment later."""
         messages, is_ours = conversation.shown_messages, conversation.is_running
-        self._view.log.load(messages, has_all_messages=conversation.has_all_messages, is_ours=is_ours)
+        self._view.log.load(
+            messages, has_all_messages=conversation.has_all_messages, is_ours=is_ours
+        )
         if not conversation.has_all_messages:
             fill = partial(self._view.attempt, partial(self._fill, conversation), "fill")
             self._view.screen.set_timer(_FILL_AFTER_S, fill)
@@ -164,7 +176,11 @@ class ShownSession:
         if conversation.has_all_messages and not log.has_all_messages:
             log.fill(conversation.shown_messages)
         plan = self._open_sessions.plan(self._view.prompt_input.full_text)
-        first = next((one for one in plan.messages if one.role is not Role.SYSTEM), None) if plan else None
+        first = (
+            next((one for one in plan.messages if one.role is not Role.SYSTEM), None)
+            if plan
+            else None
+        )
         self._view.left_out = plan.left_out if plan else 0
         log.mark_left_out(self._view.left_out, first.message_id if first else None)
 
@@ -199,7 +215,9 @@ class ShownSession:
             self._open_sessions.with_question,
         )
         importer = self._workspace.importer
-        if importer is not None and not (self._groups or self._has_looked or self._view.list_warning):
+        if importer is not None and not (
+            self._groups or self._has_looked or self._view.list_warning
+        ):
             self._has_looked = True
             if programs := await importer.programs():
                 self._offer_import(f"/import all imports your chats of {', '.join(programs)}")
@@ -233,11 +251,20 @@ class ShownSession:
         self._open_sessions.show_path(session)
         self.show()
 
-    def switch_to(self, session_id: str, *, message_id: str = "", words: Sequence[str] = ()) -> None:
-        self._view.attempt(lambda: self.go_to(session_id, message_id=message_id, words=words), group="open")
+    def switch_to(
+        self, session_id: str, *, message_id: str = "", words: Sequence[str] = ()
+    ) -> None:
+        self._view.attempt(
+            lambda: self.go_to(session_id, message_id=message_id, words=words), group="open"
+        )
 
     async def go_to(
-        self, session_id: str, *, message_id: str = "", words: Sequence[str] = (), takes_queue: bool = False
+        self,
+        session_id: str,
+        *,
+        message_id: str = "",
+        words: Sequence[str] = (),
+        takes_queue: bool = False,
     ) -> None:
         """Show another session; all is read before anything changes.
 
@@ -251,7 +278,8 @@ class ShownSession:
         mark = ""
         if message_id:
             show = partial(
-                self._open_sessions.show_path, await self._workspace.store.set_leaf(session_id, message_id)
+                self._open_sessions.show_path,
+                await self._workspace.store.set_leaf(session_id, message_id),
             )
         else:
             opened = await self._open_sessions.load(session_id)

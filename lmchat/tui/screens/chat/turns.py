@@ -49,7 +49,9 @@ from lmchat.tui.widgets.message_acts import has_words
 Begin = Callable[[Conversation, TurnSettings], AsyncGenerator[ConversationEvent, None]]
 """Begins a turn of a conversation."""
 
-_LONG_ANSWER_S = 10.0  # the end of an answer that took longer is notified if the terminal has no focus
+_LONG_ANSWER_S = (
+    10.0  # the end of an answer that took longer is notified if the terminal has no focus
+)
 _NOTE_S = 12.0
 """How long a notification stays that is shown once: which part of a request a server does not take."""
 _NAMING = "title"  # group of the worker in which a model names a session
@@ -116,7 +118,9 @@ class Turns:
         if message.role is Role.TOOL and self._open_sessions.toolbox is None:
             self._view.notify("No tools are configured. /tools shows what to write in config.toml.")
             return
-        other = Target(endpoint=model.endpoint, product=model.product, model=model) if model else None
+        other = (
+            Target(endpoint=model.endpoint, product=model.product, model=model) if model else None
+        )
         self._begin_turn(
             lambda conversation, how: conversation.regenerate(
                 message.message_id, replace(how, target=other or how.target)
@@ -147,7 +151,11 @@ class Turns:
             self._sessions.show_queue()
             return
         last = self._open_sessions.last_answer()
-        if last is not None and last.failure is not None and last.failure.kind == "model_not_loaded":
+        if (
+            last is not None
+            and last.failure is not None
+            and last.failure.kind == "model_not_loaded"
+        ):
             self.regenerate(last)
         self.send_waiting()
 
@@ -165,7 +173,9 @@ class Turns:
         words, files = self._open_sessions.files.split(text)
         self._begin_turn(lambda one, how: one.send(words, how, files), opened=opened, text=text)
 
-    def _begin_turn(self, begin: Begin, *, opened: OpenSession | None = None, text: str = "") -> bool:
+    def _begin_turn(
+        self, begin: Begin, *, opened: OpenSession | None = None, text: str = ""
+    ) -> bool:
         """Begin a turn in its worker, and return whether it has begun; if it is refused, `text` is kept."""
         opened = opened or self._open_sessions.shown
         if self._view.is_leaving:
@@ -196,7 +206,9 @@ class Turns:
         return True
 
     async def stop_all(self) -> None:
-        await _ended([worker for opened in self._open_sessions.asking for worker in self._cancel(opened)])
+        await _ended(
+            [worker for opened in self._open_sessions.asking for worker in self._cancel(opened)]
+        )
 
     async def stop_and_hold(self, opened: OpenSession) -> None:
         """Stop the answer of a session and wait until it is saved; what waits behind it is held."""
@@ -207,10 +219,14 @@ class Turns:
 
     def _cancel(self, opened: OpenSession) -> list[Worker[None]]:
         group = _group(opened)
-        turns = [one for one in self._view.screen.workers if one.group == group and not one.is_finished]
+        turns = [
+            one for one in self._view.screen.workers if one.group == group and not one.is_finished
+        ]
         if opened.phase is not TurnPhase.NONE:
             opened.phase = TurnPhase.STOPPING
-        for worker in turns:  # after its first step: a task that is cancelled earlier skips its `finally`
+        for (
+            worker
+        ) in turns:  # after its first step: a task that is cancelled earlier skips its `finally`
             asyncio.get_running_loop().call_soon(worker.cancel)
         return turns
 
@@ -223,7 +239,9 @@ class Turns:
         try:
             async with aclosing(events) as stream:
                 async for event in stream:
-                    answer_id = event.message.message_id if isinstance(event, AnswerBegun) else answer_id
+                    answer_id = (
+                        event.message.message_id if isinstance(event, AnswerBegun) else answer_id
+                    )
                     is_summary |= isinstance(event, SummaryAsked)
                     await self._show_event(opened, event)
         except LMChatError as error:
@@ -252,7 +270,9 @@ class Turns:
                 words = f"retry {event.attempt} of {event.attempts}: {safe_line(event.reason, limit=60)}"
                 self._view.show_action(words)
             case RequestAdapted(note=note):
-                self._view.screen.app.notify(safe_line(note, limit=300), timeout=_NOTE_S, markup=False)
+                self._view.screen.app.notify(
+                    safe_line(note, limit=300), timeout=_NOTE_S, markup=False
+                )
             case ApprovalAsked():
                 self._ask(opened, event, is_shown=is_shown)
             case MessageEnded(message=message) if is_shown and message.role is Role.TOOL:
@@ -268,7 +288,11 @@ class Turns:
                 pass
 
     def _show_added(
-        self, opened: OpenSession, event: MessageAdded | AnswerBegun | SummaryAsked, *, is_shown: bool
+        self,
+        opened: OpenSession,
+        event: MessageAdded | AnswerBegun | SummaryAsked,
+        *,
+        is_shown: bool,
     ) -> None:
         if is_shown and event.message.versions > 1:
             self._sessions.show_messages(opened.conversation)
@@ -301,7 +325,9 @@ class Turns:
             self._show_end(conversation, None if is_summary else answer)
         waiting = self._open_sessions.next_after(opened)
         self._sessions.show_queue()
-        last = opened.last_calls[-1] if opened.last_calls else answer  # a call that was stopped, or failed
+        last = (
+            opened.last_calls[-1] if opened.last_calls else answer
+        )  # a call that was stopped, or failed
         state = last.state if last else AnswerState.STOPPED
         words = _ENDED_WORDS[state]
         if self._workspace.is_temporary:
@@ -309,13 +335,18 @@ class Turns:
         if is_summary:
             words = "not compacted" if answer is None else "compacted"
             if answer is not None:
-                self._view.notify("A summary takes the place of the older messages. /undo brings them back.")
+                self._view.notify(
+                    "A summary takes the place of the older messages. /undo brings them back."
+                )
             elif turn is not None and turn.state is AnswerState.STOPPED:
                 self._view.notify("Stopped; nothing changed.")
         is_unsaved = self._open_sessions.save_queue.is_unsaved(conversation.header.session_id)
         self._view.show_action(words.replace("saved", "not saved") if is_unsaved else words)
         self._sessions.show_list()
-        has_failed = turn is not None and turn.state in (AnswerState.FAILED, AnswerState.INTERRUPTED)
+        has_failed = turn is not None and turn.state in (
+            AnswerState.FAILED,
+            AnswerState.INTERRUPTED,
+        )
         model = self._workspace.monitor.health.model
         was_woken = model is not None and model.state in (LoadState.ASLEEP, LoadState.NOT_LOADED)
         if has_failed or was_woken:
@@ -360,9 +391,7 @@ class Turns:
             self._view.focus_card()
         else:
             name, title = asked.name, opened.conversation.header.title
-            words = (
-                f"{safe_line(name, limit=80)} waits for you in the session “{safe_line(title, limit=60)}”."
-            )
+            words = f"{safe_line(name, limit=80)} waits for you in the session “{safe_line(title, limit=60)}”."
             self._view.notify(words)
             self._sessions.show_list()
         self._tell_away("A tool waits for you.")
@@ -380,7 +409,9 @@ class Turns:
         if choice is Choice.NO:
             title = f"Refuse {safe_line(asked.name, limit=80)}?"
             text = "The model gets your reason. Leave it empty to give none."
-            reason = await self._view.ask(AskDialog(title, text=text, verb="refuse", check=lambda _: ""))
+            reason = await self._view.ask(
+                AskDialog(title, text=text, verb="refuse", check=lambda _: "")
+            )
         if reason is not None and opened.asked is asked:  # else the turn was stopped
             opened.asked = None
             if choice is Choice.ALWAYS:

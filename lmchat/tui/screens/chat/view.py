@@ -35,10 +35,15 @@ from lmchat.tui.widgets.telemetry_rows import TelemetrySnapshot, server_sign
 
 Work = Callable[[], Awaitable[None]]
 
-_RUNNING_TICK_S = 1 / 3  # between two snapshots while a turn runs; figures do not read better at more
+_RUNNING_TICK_S = (
+    1 / 3
+)  # between two snapshots while a turn runs; figures do not read better at more
 _WAITING_TICK_S = 1.0  # the same with reduced motion
 CANNOT_SEE = "This model cannot see images. Ctrl+O lists the models that can."
-_AWAY, COPYING = "away", "copy"  # groups of the worker that has lent the terminal, and of the one that copies
+_AWAY, COPYING = (
+    "away",
+    "copy",
+)  # groups of the worker that has lent the terminal, and of the one that copies
 
 
 def begin_work(node: DOMNode, work: Work, name: str, *, is_only: bool = True) -> None:
@@ -53,7 +58,9 @@ def begin_work(node: DOMNode, work: Work, name: str, *, is_only: bool = True) ->
 class ChatView:
     """The widgets of the chat screen and what they show, from one snapshot of all figures."""
 
-    def __init__(self, screen: Screen[None], workspace: Workspace, show_keys: Callable[[], None]) -> None:
+    def __init__(
+        self, screen: Screen[None], workspace: Workspace, show_keys: Callable[[], None]
+    ) -> None:
         self.screen = screen
         self.workspace = workspace
         self.session_list = SessionList()
@@ -206,8 +213,15 @@ class ChatView:
         self.telemetry.show(self._snapshot(now_s), now_s)
         self.show_status()
         self._show_keys()
-        is_unsaved = opened.save_queue.warning is not None  # it ends without a key when the disk is back
-        is_moving = is_unsaved or opened.streaming or self.health.is_down or self._loading_since_s is not None
+        is_unsaved = (
+            opened.save_queue.warning is not None
+        )  # it ends without a key when the disk is back
+        is_moving = (
+            is_unsaved
+            or opened.streaming
+            or self.health.is_down
+            or self._loading_since_s is not None
+        )
         if self._ticker is not None:
             (self._ticker.resume if is_moving else self._ticker.pause)()
 
@@ -245,9 +259,13 @@ class ChatView:
         opened, typed = self._open_sessions, self.prompt_input.full_text
         target, use, turn = opened.target, opened.context_use(), opened.shown.conversation.turn
         text, files = take_files("" if is_command(typed) else typed)
-        draft_tokens = opened.meter.draft_tokens(target, text) + sum(part.tokens for part in files.values())
+        draft_tokens = opened.meter.draft_tokens(target, text) + sum(
+            part.tokens for part in files.values()
+        )
         share = replace(use, tokens=use.tokens + draft_tokens).fraction if use else None
-        names = [self._model_name(target), str(target.product)] if target else ["looking for a server"]
+        names = (
+            [self._model_name(target), str(target.product)] if target else ["looking for a server"]
+        )
         size = formatting.tokens(draft_tokens, is_estimated=True)
         drafted = f"{size}{formatting.GAP}tok" if draft_tokens else ""
         filled = formatting.percent(share) if share is not None else ""
@@ -257,7 +275,9 @@ class ChatView:
             unsaved = "temporary"
         icons = icons_for(self.prompt)
         dot = f" {icons.dot} "
-        wide, narrow = (dot.join(filter(None, (unsaved, figure, filled))) for figure in (drafted, rate))
+        wide, narrow = (
+            dot.join(filter(None, (unsaved, figure, filled))) for figure in (drafted, rate)
+        )
         self.prompt.status.show_state(server_sign(self.health.verdict, icons), names, wide, narrow)
 
     def _model_name(self, target: Target) -> str:
@@ -265,7 +285,9 @@ class ChatView:
         if not target.is_loading:
             return name or "no model"
         elapsed = "" if since_s is None else f" {formatting.ago(self.workspace.clock() - since_s)}"
-        return f"loading {name or 'its model'}{formatting.so_far(target.loading_fraction) or elapsed}"
+        return (
+            f"loading {name or 'its model'}{formatting.so_far(target.loading_fraction) or elapsed}"
+        )
 
     @property
     def _loading_since_s(self) -> float | None:

@@ -21,7 +21,9 @@ _NAME_CHARS = 32
 _OK, _WARN, _BAD = "$success", "$warning", "$error"
 _STYLES: Mapping[Verdict, str] = {
     Verdict.READY: _OK,
-    **dict.fromkeys((Verdict.LOADING, Verdict.NO_MODEL, Verdict.NEEDS_KEY, Verdict.SERVER_OFF), _WARN),
+    **dict.fromkeys(
+        (Verdict.LOADING, Verdict.NO_MODEL, Verdict.NEEDS_KEY, Verdict.SERVER_OFF), _WARN
+    ),
     **dict.fromkeys((Verdict.KEY_REJECTED, Verdict.HOST_BLOCKED, Verdict.SERVER_ERROR), _BAD),
 }
 _INDENT, _PORT_WIDTH, _MOST_NAME, _MOST_STEP = 4, 7, 28, 60
@@ -29,7 +31,9 @@ _KEY_WIDTH = 9
 _MOST_DIGIT = 9
 
 
-def welcome_rows(here: MachineState, places: Sequence[ServerRow], width: int, icons: Icons) -> list[ListRow]:
+def welcome_rows(
+    here: MachineState, places: Sequence[ServerRow], width: int, icons: Icons
+) -> list[ListRow]:
     """Return the rows for a width: a table, or two rows a place where a table has no room."""
     rows: list[ListRow] = []
     for key, title, words in _choices(here):
@@ -46,14 +50,22 @@ def _choices(here: MachineState) -> Iterator[tuple[str, str, str]]:
     own = [file for file in here.files if not file.is_demo]
     if here.offer is not None and not here.engine_command:
         if any(one.name == here.last_model for one in here.files):
-            yield "last", "Start the built-in engine", f"{safe_line(here.last_model)}, as the last time"
+            yield (
+                "last",
+                "Start the built-in engine",
+                f"{safe_line(here.last_model)}, as the last time",
+            )
         words = _demo_words(here.offer, has_demo=len(own) < len(here.files))
         yield "demo", "Try the built-in engine", words
         if own:
             yield "files", "Use a model file from this disk", _file_words(own)
     yield "address", "Type an address", "A server on another port or host"
     if here.engine_command:
-        yield "install", "Copy the install command", f"Built-in engine: {safe_line(here.engine_command)}"
+        yield (
+            "install",
+            "Copy the install command",
+            f"Built-in engine: {safe_line(here.engine_command)}",
+        )
 
 
 def _file_words(files: Sequence[ModelFile]) -> str:
@@ -91,7 +103,11 @@ def _places(places: Sequence[ServerRow], width: int, icons: Icons) -> list[ListR
     head = f"    {'Server':{name_width}}{'Port':>{port_width}}   {'Result':{found_width}}Next step"
     rows = [ListRow((((head, MUTED),),), is_heading=True), rule]
     for place in places:
-        candidate, (sign, style), (found, seen) = place.candidate, _sign(place, icons), _found(place)
+        candidate, (sign, style), (found, seen) = (
+            place.candidate,
+            _sign(place, icons),
+            _found(place),
+        )
         ports = candidate.port_words
         left_width = min(name_width, name_width + port_width - len(ports))
         name = cut_middle(_name(candidate), name_width - 2, icons.cut)
@@ -147,8 +163,14 @@ def _sign(place: ServerRow, icons: Icons) -> tuple[str, str]:
 def _name(candidate: Candidate) -> str:
     """Return the product, or the address where the user named it or it is another machine."""
     endpoint = candidate.endpoint
-    is_known = endpoint.is_loopback and (not candidate.is_own or candidate.product is Product.BUILT_IN)
-    if is_known and candidate.product is Product.OPENAI_COMPATIBLE and not candidate.verdict.is_server:
+    is_known = endpoint.is_loopback and (
+        not candidate.is_own or candidate.product is Product.BUILT_IN
+    )
+    if (
+        is_known
+        and candidate.product is Product.OPENAI_COMPATIBLE
+        and not candidate.verdict.is_server
+    ):
         return "Recent"  # no other address without a product is looked at unasked
     return candidate.product.value if is_known else safe_line(endpoint.netloc)
 

@@ -124,7 +124,9 @@ class WelcomeScreen(Screen[None]):
     def on_resize(self) -> None:
         self.call_after_refresh(self.draw)
 
-    def show(self, candidates: Sequence[Candidate], looked_s_ago: float, next_look_s: float) -> None:
+    def show(
+        self, candidates: Sequence[Candidate], looked_s_ago: float, next_look_s: float
+    ) -> None:
         """Show what was found how long ago, and in how many seconds the next look comes."""
         self._candidates, now_s = candidates, self._clock()
         self._looked_at_s, self._next_look_at_s = now_s - looked_s_ago, now_s + next_look_s
@@ -197,7 +199,9 @@ class WelcomeScreen(Screen[None]):
 
     def on_key(self, event: events.Key) -> None:
         """Go on in the prompt of the chat with a letter, which is no key here."""
-        is_text = event.is_printable and (event.key == "slash" or event.key not in self.active_bindings)
+        is_text = event.is_printable and (
+            event.key == "slash" or event.key not in self.active_bindings
+        )
         if is_text or self.is_leaving:
             self._connect.leave_page(event)
 

@@ -40,8 +40,12 @@ class StartDialog(ConfirmDialog):
         self._start = start
 
     def compose_content(self) -> Iterable[Widget]:
-        lives = " ".join((_LIVES[self._start.lifetime], _ENDS.get(self._start.product, ""))).rstrip()
-        yield Static(content(((safe_line(self._start.command), STRONG),)), classes="words command gap")
+        lives = " ".join(
+            (_LIVES[self._start.lifetime], _ENDS.get(self._start.product, ""))
+        ).rstrip()
+        yield Static(
+            content(((safe_line(self._start.command), STRONG),)), classes="words command gap"
+        )
         yield Static(content(((lives, MUTED),)), classes="words gap")
 
 
@@ -49,7 +53,11 @@ class PageStarts:
     """Starts servers and the engine for the welcome page; a server is watched on when the page is left."""
 
     def __init__(
-        self, page: Screen[None], workspace: Workspace, connect: Connect, changed: Callable[[], None]
+        self,
+        page: Screen[None],
+        workspace: Workspace,
+        connect: Connect,
+        changed: Callable[[], None],
     ) -> None:
         """`changed` is called when more is known of this machine."""
         last = workspace.remembered
@@ -100,7 +108,9 @@ class PageStarts:
         async def look() -> None:
             await starts.look()
             self._learn(
-                installed=starts.installed, running=starts.running, engine_command=starts.engine_command
+                installed=starts.installed,
+                running=starts.running,
+                engine_command=starts.engine_command,
             )
 
         begin_work(self._page, look, "here")
@@ -126,7 +136,9 @@ class PageStarts:
         """Let a model file be chosen for the server of a place, then ask to start that."""
         file = await self._ask(FilePicker(self.here.files, verb="show the command"))
         if file and self._launcher:
-            await self.start(await self._launcher.with_file(place.candidate, place.program, file.path))
+            await self.start(
+                await self._launcher.with_file(place.candidate, place.program, file.path)
+            )
 
     async def start(self, start: ServerStart) -> None:
         """Show the command, and run it until it ends if the user says so; the next looks find its server."""

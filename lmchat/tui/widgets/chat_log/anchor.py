@@ -24,10 +24,14 @@ class Anchor(Struct):
 
     index: int  # message
     number: int = -1  # block; -1 before all of them, `END` after all of them
-    row: int = 0  # row in the block; -1 for the blank row above it. In a block without lines, any row
+    row: int = (
+        0  # row in the block; -1 for the blank row above it. In a block without lines, any row
+    )
     offset: int = 0  # rows between the top of the screen and this position
     block: Block | None = None  # the block itself; None where it was not laid out
-    at: int = 0  # characters of the block before it; a line end that is no mere wrapping counts as one
+    at: int = (
+        0  # characters of the block before it; a line end that is no mere wrapping counts as one
+    )
     solid: int = 0  # non-blank characters of the block before it. Padding and line ends change with the width
     blanks: int = 0  # blank characters between the last of those and the position
     total: int = 0  # non-blank characters of the block
@@ -67,7 +71,9 @@ def _in_block(entry: Entry, place: tuple[int, int], **fields: int) -> Anchor:
         fold -= 1
     said = sum(len(block.source) for block in entry.blocks[:number])
     total, size = _solid_before(block)[-1], starts(block)[-1]
-    return Anchor(index, number, block=block, total=total, size=size, said=said, fold=fold, **fields)
+    return Anchor(
+        index, number, block=block, total=total, size=size, said=said, fold=fold, **fields
+    )
 
 
 def found_again(document: Document, anchor: Anchor) -> Anchor | None:
@@ -117,7 +123,9 @@ def _number_now(entry: Entry, number: int, was: Block) -> int | None:
     if number < len(blocks) and blocks[number] is was:
         return number
     same = [at for at, block in enumerate(blocks) if block is was]
-    has_grown = number < len(blocks) and _is_alike(blocks[number], was) and _begins_as(blocks[number], was)
+    has_grown = (
+        number < len(blocks) and _is_alike(blocks[number], was) and _begins_as(blocks[number], was)
+    )
     # for a while the open end of an answer may look like another block
     if was.source and not same and not (has_grown and entry.is_streaming):
         equal = (at for at, block in enumerate(blocks) if block.source == was.source)

@@ -44,7 +44,9 @@ PIECE_CHARS = 4_000  # a paragraph or a line of plain text that is longer goes o
 MOST_CLUSTER = 64  # characters that are drawn as one
 _JOINER = "\u200d"
 HEAD_LINES = 2  # lines of the head of a table
-TABLE_ROWS = 24  # rows that decide about the widths of a table; those that follow are cut off one by one
+TABLE_ROWS = (
+    24  # rows that decide about the widths of a table; those that follow are cut off one by one
+)
 # a table with more is shown as plain text: short rows of it would be thousands of empty cells
 MOST_COLUMNS = 32
 # before the rest of a cut line, so that it is not read as the beginning of one; never shown
@@ -85,7 +87,9 @@ class Block(Struct, gc=False):
     source: str = ""  # markdown, bare code, or plain text
     info: str = ""  # the language of a fence; head and first rows of a table that goes on
     is_first: bool = True  # false where it continues its predecessor without a blank row
-    is_attached: bool = False  # whether it follows its predecessor without a blank row for another reason
+    is_attached: bool = (
+        False  # whether it follows its predecessor without a blank row for another reason
+    )
     head: str = ""  # start of a line that went before; it is parsed and not shown
     number: int | None = None  # of the first item where it continues a list
     code: Code | None = None  # the fence that it is a piece of
@@ -151,7 +155,11 @@ def is_inner(text: str, place: int) -> bool:
     if text[place - 1] in (_JOINER, "\\"):
         return True
     char = text[place]
-    return char == _JOINER or unicodedata.category(char)[0] == "M" or "\U0001f3fb" <= char <= "\U0001f3ff"
+    return (
+        char == _JOINER
+        or unicodedata.category(char)[0] == "M"
+        or "\U0001f3fb" <= char <= "\U0001f3ff"
+    )
 
 
 class Heights:

@@ -12,7 +12,9 @@ from lmchat.tui import formatting
 from lmchat.tui.widgets.chat_log.entry import ASKS
 from lmchat.tui.widgets.chat_log.viewport import Viewport
 
-RESTS_S = 0.5  # for which a card must be visible before it takes keys: they were meant for something else
+RESTS_S = (
+    0.5  # for which a card must be visible before it takes keys: they were meant for something else
+)
 
 
 class RunningCalls:
@@ -33,7 +35,12 @@ class RunningCalls:
         return cursor is not None and entries[cursor].call == ASKS
 
     def show(
-        self, calls: Sequence[ChatMessage], asked: ApprovalAsked | None, now_s: float, *, is_on_top: bool
+        self,
+        calls: Sequence[ChatMessage],
+        asked: ApprovalAsked | None,
+        now_s: float,
+        *,
+        is_on_top: bool,
     ) -> None:
         """Show calls without a result; they run once the user has decided about all of them."""
         document, is_seen = self._viewport.document, False
@@ -54,4 +61,7 @@ class RunningCalls:
                 document.entries[index].call = state
                 self._changed(index)
         ready_s = self.ready_s if card_id == self.card_id else inf
-        self.card_id, self.ready_s = card_id, min(ready_s, monotonic() + RESTS_S) if is_seen else inf
+        self.card_id, self.ready_s = (
+            card_id,
+            min(ready_s, monotonic() + RESTS_S) if is_seen else inf,
+        )

@@ -30,7 +30,10 @@ _PADDING = re.compile(r"[ \t]+\n")
 def copied(document: Document, selected: Selected) -> str:
     """Return the selected text, with a blank line between messages; rows of the log only if alone."""
     if is_furniture_alone(document, selected):
-        rows = (text_of(block)[slice(*span)].strip() for block, span in _selected_blocks(document, selected))
+        rows = (
+            text_of(block)[slice(*span)].strip()
+            for block, span in _selected_blocks(document, selected)
+        )
         return "\n".join(rows).strip("\n")
     first, last = selected.start, selected.end
     texts = []
@@ -50,7 +53,12 @@ def _whole(document: Document, index: int) -> str:
     texts = [entry.source]
     if message is not None and message.role is Role.TOOL:
         texts = [text for _, text, _ in call_texts(message)]
-    if message is not None and message.role is Role.ASSISTANT and entry.blocks and not entry.is_source:
+    if (
+        message is not None
+        and message.role is Role.ASSISTANT
+        and entry.blocks
+        and not entry.is_source
+    ):
         thoughts = [part.text for part in entry.parts if part.kind is ReasoningPart]
         calls = [one.text for one in entry.parts if one.kind is ToolCallPart and not entry.goes_on]
         texts = [*([] if entry.is_folded else thoughts), *texts, *calls]
@@ -75,7 +83,9 @@ def _part(document: Document, index: int, selected: Selected) -> str:
     count = document.build(index)
     blocks = document.entries[index].blocks
     numbers = [number for number in range(count) if blocks[number].source]
-    chosen = {number: span for number in numbers if (span := selected.span(index, number)) is not None}
+    chosen = {
+        number: span for number in numbers if (span := selected.span(index, number)) is not None
+    }
     whole = {number for number, span in chosen.items() if _is_whole(document, index, number, span)}
     if numbers and len(whole) == len(numbers) and selected.unit is not Unit.WORD:
         return _whole(document, index)
@@ -88,8 +98,12 @@ def _part(document: Document, index: int, selected: Selected) -> str:
         if is_all and (len(chosen) > len(group) or not _is_code(blocks[group[0]])):
             part = _source([blocks[number] for number in group])
         else:
-            within = range(inside[0], inside[-1] + 1)  # with blank lines that are pieces of their own
-            parts = [_words(document, (index, at), chosen[at]) if at in chosen else "" for at in within]
+            within = range(
+                inside[0], inside[-1] + 1
+            )  # with blank lines that are pieces of their own
+            parts = [
+                _words(document, (index, at), chosen[at]) if at in chosen else "" for at in within
+            ]
             part = _pieces([blocks[at] for at in within], parts)
         text = _joined(text, part, blocks[inside[0] - 1], blocks[inside[0]])
     return text.strip("\n")
@@ -111,7 +125,9 @@ def _groups(blocks: Sequence[Block], numbers: Sequence[int]) -> list[list[int]]:
     groups: list[list[int]] = []
     for number in numbers:
         block = blocks[number]
-        is_piece = block.kind is Kind.TABLE or (_is_code(block) and not (block.is_first and block.gap))
+        is_piece = block.kind is Kind.TABLE or (
+            _is_code(block) and not (block.is_first and block.gap)
+        )
         if groups and is_piece:
             groups[-1].append(number)
         else:
@@ -129,7 +145,9 @@ def _source(group: Sequence[Block]) -> str:
 
 def _pieces(blocks: Sequence[Block], parts: Sequence[str]) -> str:
     """Join the pieces of a whole; a line may continue in the next piece."""
-    text = "".join(part if block.goes_on else part + "\n" for block, part in zip(blocks, parts, strict=True))
+    text = "".join(
+        part if block.goes_on else part + "\n" for block, part in zip(blocks, parts, strict=True)
+    )
     return text.removesuffix("\n")
 
 
@@ -174,7 +192,10 @@ def _with_tabs(source: str, text: str, span: tuple[int, int]) -> str:
         begin, end = max(span[0] - at, 0), span[1] - at
         if end > 0 and begin <= len(line) and place >= skipped:
             line_source = sources[place - skipped]
-            first, last = _unexpanded(line_source, begin), _unexpanded(line_source, min(end, len(line)))
+            first, last = (
+                _unexpanded(line_source, begin),
+                _unexpanded(line_source, min(end, len(line))),
+            )
             parts.append(line_source[first:last])
         at += len(line) + 1
     return "\n".join(parts)

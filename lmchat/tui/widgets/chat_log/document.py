@@ -57,12 +57,21 @@ class Entries:
         if message.role is not Role.ASSISTANT or not message.model:
             return ""
         before = map(self.message, range(index - 1, -1, -1))
-        models = (one.model for one in before if one is not None and one.role is Role.ASSISTANT and one.model)
+        models = (
+            one.model
+            for one in before
+            if one is not None and one.role is Role.ASSISTANT and one.model
+        )
         return message.model if next(models, message.model) != message.model else ""
 
     def _goes_on(self, index: int) -> bool:
-        message, following = self.message(index), self.message(index + 1) if index + 1 < len(self) else None
-        has_calls = message is not None and message.role is Role.ASSISTANT and bool(message.tool_calls)
+        message, following = (
+            self.message(index),
+            self.message(index + 1) if index + 1 < len(self) else None,
+        )
+        has_calls = (
+            message is not None and message.role is Role.ASSISTANT and bool(message.tool_calls)
+        )
         return has_calls and following is not None and following.role in (Role.TOOL, Role.ASSISTANT)
 
     def made(self) -> Iterator[tuple[int, Entry]]:
@@ -91,9 +100,15 @@ class Entries:
         is_plain = message.role is not Role.ASSISTANT or (entry is not None and entry.is_source)
         if entry is not None and entry.is_streaming:
             return [part.text for part in entry.parts], is_plain
-        parts = [one for one in message.parts if not (isinstance(one, ToolCallPart) and self._goes_on(index))]
+        parts = [
+            one
+            for one in message.parts
+            if not (isinstance(one, ToolCallPart) and self._goes_on(index))
+        ]
         texts = (part for part in parts if not isinstance(part, FilePart))
-        return [part.arguments if isinstance(part, ToolCallPart) else part.text for part in texts], is_plain
+        return [
+            part.arguments if isinstance(part, ToolCallPart) else part.text for part in texts
+        ], is_plain
 
     def source(self, index: int) -> str:
         item = self._items[index]
@@ -168,7 +183,9 @@ class Document:
     def _estimate(self) -> None:
         """Estimate the heights of all messages."""
         texts = enumerate(map(self.entries.source, range(len(self))))
-        self.heights = Heights(likely_height(text, self.width) + self.above(index) for index, text in texts)
+        self.heights = Heights(
+            likely_height(text, self.width) + self.above(index) for index, text in texts
+        )
         for index, _ in self.entries.made():
             self._measure(index)
 
@@ -253,7 +270,9 @@ class Document:
         entry = self.entries[index]
         was = entry.blocks
         first, is_linked = self.rebuild(index)
-        for block in entry.blocks[max(first - 2, 0) : first]:  # the last one of Markdown is among them
+        for block in entry.blocks[
+            max(first - 2, 0) : first
+        ]:  # the last one of Markdown is among them
             self._want_colours(block)
         if is_linked:
             return index, 0, 0  # blocks above are laid out again when they come near the screen
@@ -344,14 +363,25 @@ class Document:
     def _want_colours(self, block: Block) -> None:
         """Note a complete fence of several blocks."""
         code = block.code
-        if code is not None and code.is_whole and not code.is_read and block.info and len(code.pieces) > 1:
+        if (
+            code is not None
+            and code.is_whole
+            and not code.is_read
+            and block.info
+            and len(code.pieces) > 1
+        ):
             code.is_read = True
             self.unhighlighted.append((code, block.info))
 
     def set_colours(self, code: Code, colours: list[bytes]) -> list[Block]:
         """Take the colours of a fence; return its blocks."""
         code.colours = colours
-        return [block for _, entry in self.entries.made() for block in entry.blocks if block.code is code]
+        return [
+            block
+            for _, entry in self.entries.made()
+            for block in entry.blocks
+            if block.code is code
+        ]
 
     def drop_lines(self, blocks: Iterable[Block]) -> Place | None:
         """Drop the lines of blocks that look different now; return the first row of those still shown."""
@@ -370,7 +400,9 @@ class Document:
 
 
 def _is_same(old: Line, new: Line) -> bool:
-    return old.segments == new.segments and old.text == new.text and old.is_wrapped == new.is_wrapped
+    return (
+        old.segments == new.segments and old.text == new.text and old.is_wrapped == new.is_wrapped
+    )
 
 
 def _with_gap(block: Block, number: int, height: int) -> int:

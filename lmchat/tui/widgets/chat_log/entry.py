@@ -50,7 +50,9 @@ _SAID = (TextPart, RefusalPart)
 ASKS = "asks"  # state of the call about which the user decides
 _STATE = ("state",)
 
-Delta = TextDelta | ReasoningDelta | RefusalDelta | ToolCallDelta  # events that the log shows as text
+Delta = (
+    TextDelta | ReasoningDelta | RefusalDelta | ToolCallDelta
+)  # events that the log shows as text
 _KINDS: dict[type[Delta], type[Part]] = {
     TextDelta: TextPart,
     ReasoningDelta: ReasoningPart,
@@ -185,7 +187,9 @@ class Entry(Struct):
     switch: str = ""  # the model that answers from here on, where it is another one than before
     left_out: int = 0  # messages before it that the next request leaves out
     is_streaming: bool = False  # whether it is the answer that is streaming
-    is_folded: bool = True  # whether reasoning, a system prompt, a file or a tool call is only one row
+    is_folded: bool = (
+        True  # whether reasoning, a system prompt, a file or a tool call is only one row
+    )
     is_source: bool = False  # whether it is shown as source
     call: str = ""  # how a call of the running turn stands
     goes_on: bool = False  # whether it is an answer whose calls were run: they follow as messages
@@ -194,8 +198,12 @@ class Entry(Struct):
     is_behind: bool = False  # whether a part of its text is still to be parsed
     known_links: int = 0  # link definitions that its lines were laid out with
     parts: list[LivePart] = field(default_factory=list)  # its parts; empty until they are needed
-    blocks: list[Block] = field(default_factory=list)  # all its blocks, in order; empty until they are needed
-    heights: Heights = field(default_factory=Heights)  # height of each block with the blank row before it
+    blocks: list[Block] = field(
+        default_factory=list
+    )  # all its blocks, in order; empty until they are needed
+    heights: Heights = field(
+        default_factory=Heights
+    )  # height of each block with the blank row before it
     _rows: dict[tuple[object, ...], Block] = field(default_factory=dict)
     _retried_s: float = 0.0
     _until_s: float = inf
@@ -223,7 +231,9 @@ class Entry(Struct):
 
     @property
     def references(self) -> References:
-        return next((part.tail.references for part in reversed(self.parts) if part.kind is TextPart), {})
+        return next(
+            (part.tail.references for part in reversed(self.parts) if part.kind is TextPart), {}
+        )
 
     def forget(self) -> None:
         tails = (part.tail for part in self.parts)
@@ -247,7 +257,9 @@ class Entry(Struct):
         none = made(lambda _: []) if self.goes_on else rule("")
         old, self.blocks = self.blocks, [*self._heads(), *self._body(), *self._foot()] or [none]
         pairs = enumerate(zip(old, self.blocks, strict=False))
-        first = next((at for at, (was, now) in pairs if was is not now), min(len(old), len(self.blocks)))
+        first = next(
+            (at for at, (was, now) in pairs if was is not now), min(len(old), len(self.blocks))
+        )
         self.heights.truncate(first)
         return first
 
@@ -264,7 +276,11 @@ class Entry(Struct):
         if not self.parts and self.message is not None:
             self.parts = _live_parts(self.message.parts, is_streaming=self.is_streaming)
         if isinstance(delta, ToolCallDelta):
-            calls = (part for part in self.parts if part.kind is ToolCallPart and part.index == delta.index)
+            calls = (
+                part
+                for part in self.parts
+                if part.kind is ToolCallPart and part.index == delta.index
+            )
             part = next(calls, None) or self._new_part(LivePart(ToolCallPart, index=delta.index))
             part.name = part.name or delta.name
             part.chunks.append(delta.arguments)
@@ -334,7 +350,11 @@ class Entry(Struct):
             case Role.SYSTEM:
                 words = safe_line(message.text, limit=_SHORT)
                 blocks = [rule(f"System prompt: {words}" if words else "No system prompt")]
-                return blocks if self.is_folded else blocks + list(plain_blocks(safe_text(message.text)))
+                return (
+                    blocks
+                    if self.is_folded
+                    else blocks + list(plain_blocks(safe_text(message.text)))
+                )
             case Role.USER:
                 return prompt_blocks(message, is_folded=self.is_folded)
             case Role.TOOL:
@@ -370,7 +390,12 @@ class Entry(Struct):
             self.is_behind = self.is_behind or part.is_behind
         if self.is_behind:
             blocks.append(self._row(("behind",), partial(remark, "…")))
-        if self.is_streaming and self.parts and self.parts[-1].kind in _SAID and self.parts[-1].tail.open:
+        if (
+            self.is_streaming
+            and self.parts
+            and self.parts[-1].kind in _SAID
+            and self.parts[-1].tail.open
+        ):
             self.parts[-1].tail.open[-1].has_cursor = True
         return blocks
 
@@ -378,7 +403,11 @@ class Entry(Struct):
         if self.is_streaming:
             wait_s = self.turn.retry.wait_s if self.turn and self.turn.retry else 0.0
             retry_in_s = wait_s - (self.now_s - self._retried_s)
-            return [self._row(_STATE, partial(state_block, self.turn, self.now_s, retry_in_s=retry_in_s))]
+            return [
+                self._row(
+                    _STATE, partial(state_block, self.turn, self.now_s, retry_in_s=retry_in_s)
+                )
+            ]
         if self.message is None or self.message.role is not Role.ASSISTANT:
             return []
         if self.goes_on and self.message.versions == 1:
@@ -396,7 +425,9 @@ class Entry(Struct):
                 return f"Thinking…{seconds}"
         else:
             receipt = self.message.receipt if self.message else None
-            thought_s = receipt.reasoning_ms / 1e3 if receipt and receipt.reasoning_ms is not None else None
+            thought_s = (
+                receipt.reasoning_ms / 1e3 if receipt and receipt.reasoning_ms is not None else None
+            )
         return "Thought" if thought_s is None else f"Thought for {formatting.elapsed(thought_s)}"
 
 

@@ -20,7 +20,9 @@ _KEPT_BLOCKS = 2_000  # blocks whose hits are remembered
 _LAST = 1 << 40
 _AS_WRITTEN = (Kind.FENCE, Kind.PLAIN, Kind.MADE)  # kinds of blocks that show their source as it is
 
-Row = list[tuple[int, int, int]]  # where hits begin and end in a row, and their numbers in the block
+Row = list[
+    tuple[int, int, int]
+]  # where hits begin and end in a row, and their numbers in the block
 # a row, where in it a text begins, the text, and what is between it and the next fragment
 Fragment = tuple[int, int, str, str]
 # first character in a row, the one after the last, and whether it is the current hit
@@ -84,7 +86,9 @@ class Finder:
         self._viewport = viewport
         self._document = viewport.document
         self._changed, self._told, self._run = changed, told, run
-        self.last_words: tuple[str, ...] = ()  # of the last search, for `n` after the find bar was closed
+        self.last_words: tuple[
+            str, ...
+        ] = ()  # of the last search, for `n` after the find bar was closed
         self._wanted: tuple[str, ...] = ()
         self._is_away = False  # from what was read before something was typed
         self._unfolded = -1  # the message that was unfolded for a hit
@@ -294,7 +298,9 @@ class Finder:
     def _first_in(self, index: int) -> bool:
         """Go to the first hit in what a message shows, else in what is folded."""
         self._document.build(index)
-        return self._go(index, self._folded(self._document.entries[index]), 1) or self._go(index, 0, 1)
+        return self._go(index, self._folded(self._document.entries[index]), 1) or self._go(
+            index, 0, 1
+        )
 
     def _hits_above(self) -> int:
         """Return the hits of the first message above the row from which on they are searched."""
@@ -338,7 +344,9 @@ class Finder:
         for number in range(self._document.build(index)):
             entry = self._document.entries[index]
             block, places = entry.blocks[number], dict[int, list[int]]()
-            for row, found in enumerate(self._rows(block), entry.heights[number] - len(block.lines or ())):
+            for row, found in enumerate(
+                self._rows(block), entry.heights[number] - len(block.lines or ())
+            ):
                 for _, _, nth in found:
                     places.setdefault(nth, []).append(row)
             hits += [(number, rows[0], rows[-1], nth) for nth, rows in sorted(places.items())]
@@ -383,5 +391,7 @@ class Finder:
         if message.role is Role.TOOL:
             texts = [text for _, text, _ in call_texts(message)]
         elif message.role is Role.USER:
-            texts = [piece.text for piece in split_files(message.text) if isinstance(piece, AttachedFile)]
+            texts = [
+                piece.text for piece in split_files(message.text) if isinstance(piece, AttachedFile)
+            ]
         return self._likely(texts, is_plain=True)

@@ -47,7 +47,9 @@ class Query:
     def __init__(self, words: Iterable[str]) -> None:
         wanted = {re.sub(r"\s+", " ", folded(safe_text(word[:MAX_CHARS]))) for word in words} - {""}
         # what is within another word would be counted twice
-        alone = [word for word in wanted if not any(word in other and word != other for other in wanted)]
+        alone = [
+            word for word in wanted if not any(word in other and word != other for other in wanted)
+        ]
         self.needles = sorted(alone, key=len, reverse=True)  # folded, the longest first
         self._pattern = re.compile("|".join(map(_shown_pattern, self.needles)))
         together = "".join(self.needles)
@@ -69,7 +71,9 @@ class Query:
             return 0  # quick for most texts; only entities hide letters
         if is_plain:
             return self._sum(self._with_one_blank(text))
-        parts = [text] if self._has_ticks else text.split(_FENCE)  # each second one is code as it is shown
+        parts = (
+            [text] if self._has_ticks else text.split(_FENCE)
+        )  # each second one is code as it is shown
         code = "\0".join(part.partition("\n")[2] if "\n" in part else part for part in parts[1::2])
         prose = self._with_one_blank("\0".join(parts[::2]))
         return self._sum(self._shown(prose, is_exact=True)) + self._sum(self._with_one_blank(code))
@@ -85,7 +89,9 @@ class Query:
         """Remove markup that is not shown from folded Markdown."""
         if "](" in text and not self._has_targets:
             text = (
-                _CODE_OR_TARGET.sub(_keep_code, text) if is_exact and "`" in text else _TARGET.sub("]", text)
+                _CODE_OR_TARGET.sub(_keep_code, text)
+                if is_exact and "`" in text
+                else _TARGET.sub("]", text)
             )
         for mark in self._marks:
             text = text.replace(mark, "")

@@ -59,13 +59,18 @@ class Painter:
         for place, line in viewport.document.rows(viewport.top + y, count):
             is_focused = place[0] == focused and place[1] >= 0
             if line is None:
-                strips.append(self._finish(self._paint(page, None, is_focused=True)) if is_focused else blank)
+                strips.append(
+                    self._finish(self._paint(page, None, is_focused=True)) if is_focused else blank
+                )
             elif is_focused or has_marks:
                 strip = self._paint(page, line, is_focused=is_focused)
                 strips.append(self._finish(self._marked(page, place, line, selected, strip)))
             else:
                 if line.painted is None or line.look is not look:
-                    line.painted, line.look = self._finish(self._paint(page, line, is_focused=False)), look
+                    line.painted, line.look = (
+                        self._finish(self._paint(page, line, is_focused=False)),
+                        look,
+                    )
                 strips.append(line.painted)
         return strips + [blank] * (count - len(strips))
 
@@ -80,12 +85,16 @@ class Painter:
         bar = "focus" if is_focused else line.bar if line else ""
         ground = page.styles[line.tint] if line else base
         segments = [Segment(" " * self.left, base)]
-        segments.append(Segment(page.icons.bar, ground + page.styles[bar]) if bar else Segment(" ", ground))
+        segments.append(
+            Segment(page.icons.bar, ground + page.styles[bar]) if bar else Segment(" ", ground)
+        )
         if line is not None:
             segments += line.hint if is_focused and line.hint else line.segments
         return Strip(segments).adjust_cell_length(self._look[0], base)
 
-    def _marked(self, page: Page, place: Place, line: Line, selected: Selected | None, strip: Strip) -> Strip:
+    def _marked(
+        self, page: Page, place: Place, line: Line, selected: Selected | None, strip: Strip
+    ) -> Strip:
         if not line.text:
             return strip
         index, number, row = place
@@ -94,7 +103,9 @@ class Painter:
         row -= entry.heights[number] - len(block.lines or [])
         start = self.left + 1 + line.start
         for first, last, is_now in self._finder.marks(place, block, row):
-            strip = mark(strip, start + first, start + last, page.styles["hit-now" if is_now else "hit"])
+            strip = mark(
+                strip, start + first, start + last, page.styles["hit-now" if is_now else "hit"]
+            )
         chosen = self._chosen(selected, place, row, line) if selected is not None else None
         if chosen:
             strip = mark(strip, start + chosen[0], start + chosen[1], self.selected_style)

@@ -12,7 +12,14 @@ from msgspec import Struct
 from rich.cells import cell_len
 
 from lmchat.text import graphemes
-from lmchat.tui.widgets.chat_log.anchor import END, Anchor, anchor_in_text, found_again, starts, text_of
+from lmchat.tui.widgets.chat_log.anchor import (
+    END,
+    Anchor,
+    anchor_in_text,
+    found_again,
+    starts,
+    text_of,
+)
 from lmchat.tui.widgets.chat_log.blocks import Line
 from lmchat.tui.widgets.chat_log.document import Document, Place
 from lmchat.tui.widgets.chat_log.matching import Range
@@ -173,7 +180,9 @@ def ends_at(document: Document, place: Place, cell: int, unit: Unit) -> Ends:
         first, last = paragraph(text, at)
         if unit is Unit.WORD:
             first, last = word(text, at, (first, last))
-    return anchor_in_text(document, index, number, first), anchor_in_text(document, index, number, last)
+    return anchor_in_text(document, index, number, first), anchor_in_text(
+        document, index, number, last
+    )
 
 
 def _cluster(line: Line, cell: int) -> Range:

@@ -30,7 +30,9 @@ from lmchat.tui.widgets.chat_log.entry import Entry
 from lmchat.tui.widgets.chat_log.layout.page import Page
 
 COUNTED_LINES = 600  # new lines that are laid out to be counted; the rest is estimated
-_STATE_ROWS = 2  # of the state under an answer, with the blank row above: they move down, they are not new
+_STATE_ROWS = (
+    2  # of the state under an answer, with the blank row above: they move down, they are not new
+)
 
 
 class Viewport:
@@ -156,7 +158,9 @@ class Viewport:
 
     def scroll_to_row(self, y: int) -> None:
         """Bring a row to the top of the screen; at the end, follow it."""
-        self._move(None if y >= self.last_top else anchor_at(self.document, self.document.locate(y)))
+        self._move(
+            None if y >= self.last_top else anchor_at(self.document, self.document.locate(y))
+        )
         self._keep_cursor_in_view()
 
     def scroll_to_end(self) -> None:
@@ -319,7 +323,12 @@ class Viewport:
         place = document.locate(self.top) if offset < 0 else (index, -1, 0)
         anchor = anchor_at(document, place, max(offset, 0))
         is_in_view = attribute == "is_source" or self._fold_in_view(index)
-        is_back = attribute == "is_folded" and is_in_view and self._unfolded is entry and not entry.is_folded
+        is_back = (
+            attribute == "is_folded"
+            and is_in_view
+            and self._unfolded is entry
+            and not entry.is_folded
+        )
         if not is_in_view and entry.is_folded:
             self._unfolded = entry
             self.remember("unfolding")
@@ -349,7 +358,9 @@ class Viewport:
         """Whether a fold row, or unfolded reasoning at the top, is on the screen, or there is no such row."""
         rows = [self.document.position(place) for place in self._fold_rows(index)]
         at, number, _ = self.document.locate(self.top)
-        is_within = at == index and number >= 0 and self.document.entries[at].blocks[number].is_thought
+        is_within = (
+            at == index and number >= 0 and self.document.entries[at].blocks[number].is_thought
+        )
         return is_within or not rows or any(self.shows(row, 1) for row in rows)
 
     # The reading position over restarts

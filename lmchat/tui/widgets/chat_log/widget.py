@@ -48,7 +48,9 @@ MEASURE = 94  # columns of a page at most
 # while the pointer is held above or below, the log scrolls so often, by more lines the farther it is
 SCROLL_EVERY_S = 0.05
 PARSE_S = 0.02  # CPU time for which messages are parsed at a stretch
-_MOST_PARSED_CHARS = 5_000  # parsed at once: twice as many may take 50 ms, for which no key is served
+_MOST_PARSED_CHARS = (
+    5_000  # parsed at once: twice as many may take 50 ms, for which no key is served
+)
 _LEFT = 1
 _EIGHTHS = 8  # of a row, in which Textual draws the ends of a thumb
 
@@ -112,7 +114,9 @@ class ChatLog(ScrollView, can_focus=True):
         self.has_all_messages = True  # whether it has all messages of its session, not only the end
         self.document = Document(step_s=PARSE_S)
         self.viewport = Viewport(self.document, lambda: self.screen.focused is self)
-        self.finder = Finder(self.viewport, self._repaint, self._post_hits, partial(self._run, "find"))
+        self.finder = Finder(
+            self.viewport, self._repaint, self._post_hits, partial(self._run, "find")
+        )
         self.selection = Selection(self.viewport)
         self.painter = Painter(self.viewport, self.finder, self.selection)
         self.inflow = Inflow()
@@ -182,7 +186,11 @@ class ChatLog(ScrollView, can_focus=True):
 
     def _run(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run work between keys and frames, unless it is running."""
-        if all(worker.is_finished for worker in self.workers if worker.node is self and worker.name == name):
+        if all(
+            worker.is_finished
+            for worker in self.workers
+            if worker.node is self and worker.name == name
+        ):
             _: Worker[None] = self.run_worker(work, name=name, group=name)
 
     def _post_hits(self) -> None:
@@ -219,7 +227,8 @@ class ChatLog(ScrollView, can_focus=True):
     def _make_page(self) -> Page:
         """Return the page for this width and theme; the scrollbar always has its column."""
         styles = {
-            name: self.get_component_rich_style(f"chat-log--{name}", partial=True) for name in PARTIAL_STYLES
+            name: self.get_component_rich_style(f"chat-log--{name}", partial=True)
+            for name in PARTIAL_STYLES
         }
         panel = self.get_component_rich_style("chat-log--panel", partial=True)
         styles |= {"base": self.rich_style, "panel": self.rich_style + panel}
@@ -275,9 +284,16 @@ class ChatLog(ScrollView, can_focus=True):
         y = round(new_value)
         if round(old_value) != y:
             self.refresh(_rows_of(self, 0, self.size.height))
-        if self._is_settling or y == self.viewport.top or not len(self.document) or self.painter.page is None:
+        if (
+            self._is_settling
+            or y == self.viewport.top
+            or not len(self.document)
+            or self.painter.page is None
+        ):
             return
-        if self._settled_size == self.outer_size:  # else a larger screen pushed it; `on_resize` corrects that
+        if (
+            self._settled_size == self.outer_size
+        ):  # else a larger screen pushed it; `on_resize` corrects that
             self.viewport.scroll_to_row(y)
             self.settle()
 
@@ -316,7 +332,11 @@ class ChatLog(ScrollView, can_focus=True):
     # Messages
 
     def load(
-        self, messages: Sequence[ChatMessage], *, has_all_messages: bool = True, is_ours: bool = True
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        has_all_messages: bool = True,
+        is_ours: bool = True,
     ) -> None:
         """Show other messages, from their end; `fill` brings those before them if they are not all.
 
@@ -470,7 +490,9 @@ class ChatLog(ScrollView, can_focus=True):
         self._repaint()
         return has_moved
 
-    def show_message(self, message_id: str, *, row: int | None = None, takes_focus: bool = True) -> bool:
+    def show_message(
+        self, message_id: str, *, row: int | None = None, takes_focus: bool = True
+    ) -> bool:
         """Bring a message into view, on a given row of the screen, and focus it; False if it is not there.
 
         Unless the log `takes_focus`, it is focused when the log gets the focus.
@@ -590,7 +612,9 @@ class ChatLog(ScrollView, can_focus=True):
             elif event.time >= self.calls.ready_s:
                 self.post_message(self.Decided(CHOICES[event.key]))
         elif event.key == "slash" or (
-            event.is_printable and event.key != "space" and event.key not in self.screen.active_bindings
+            event.is_printable
+            and event.key != "space"
+            and event.key not in self.screen.active_bindings
         ):
             self.on_paste(event)
 
@@ -614,9 +638,13 @@ class ChatLog(ScrollView, can_focus=True):
         message, index = self.focused_message, self.viewport.cursor
         if message is None or index is None:
             return
-        is_streaming = self.document.entries[index].is_streaming  # it has more than its message tells
+        is_streaming = self.document.entries[
+            index
+        ].is_streaming  # it has more than its message tells
         match name:
-            case "fold" | "source" if not is_streaming and unavailable_reason(name, message, is_busy=False):
+            case "fold" | "source" if not is_streaming and unavailable_reason(
+                name, message, is_busy=False
+            ):
                 self.post_message(self.ActionWanted(name, message))  # the screen says why not
             case "fold" | "source":
                 if name == "fold" and message.files:
@@ -649,7 +677,11 @@ class ChatLog(ScrollView, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """Focus the message under the pointer; run the action or open the link there."""
-        rows = self.document.rows(self.viewport.top + event.y, 1) if self.painter.page is not None else ()
+        rows = (
+            self.document.rows(self.viewport.top + event.y, 1)
+            if self.painter.page is not None
+            else ()
+        )
         place, line = next(iter(rows), (None, None))
         if place is None or self.document.entries[place[0]].message is None:
             return

@@ -11,7 +11,14 @@ from rich.style import Style
 
 from lmchat.tui.widgets.chat_log.blocks import GLUE, HEAD_LINES, Block, Kind, Line, Span
 from lmchat.tui.widgets.chat_log.layout.code import code_lines, piece_lines
-from lmchat.tui.widgets.chat_log.layout.page import BREAK, MIN_WIDTH, Page, harmless, safe_span, width_of
+from lmchat.tui.widgets.chat_log.layout.page import (
+    BREAK,
+    MIN_WIDTH,
+    Page,
+    harmless,
+    safe_span,
+    width_of,
+)
 from lmchat.tui.widgets.chat_log.layout.table import (
     Cell,
     Columns,
@@ -43,10 +50,14 @@ _STYLES = {"html_inline": "muted", "math_inline": "builtin"}
 _MARKS = frozenset("\n!$&*<[\\]_`~")
 """Without one of these, and an address, a text is just text: most cells and items need no parser."""
 _MARK = re.compile(r"[!$&*<\[\\\]_`~]")
-_MOST_MARKS = 4_000  # in a text that is parsed: each costs up to 12 µs, and keys wait until it is done
+_MOST_MARKS = (
+    4_000  # in a text that is parsed: each costs up to 12 µs, and keys wait until it is done
+)
 _ADDRESS = r"(?i)(\bhttps?://[^\s<>\"]*[\w/])"
 _LINE_BREAK = r"(?i)<br\s*/?>$"
-_MOST_SHOWN = 200  # characters of an address that are shown behind words which do not tell where they lead
+_MOST_SHOWN = (
+    200  # characters of an address that are shown behind words which do not tell where they lead
+)
 
 
 def inline_spans(page: Page, text: str, references: References, style: Style) -> list[Span]:
@@ -93,7 +104,9 @@ class _Writer:
                 self.spans.append((BREAK, _NULL))
             elif token.type == "image":
                 self._image(token)
-            elif token.type == "code_inline":  # where no tint tells it from other words, its marks stay
+            elif (
+                token.type == "code_inline"
+            ):  # where no tint tells it from other words, its marks stay
                 mark = "" if self.page.has_tints else "`"
                 for text, name in ((mark, "muted"), (token.content, "code"), (mark, "muted")):
                     self._put(text, self._style(name))
@@ -242,7 +255,9 @@ class Layout:
         line = token.map[0] - 1 if token.map else -1
         return 0 <= line < len(self._source) and not self._source[line].strip("> \t")
 
-    def _block(self, token: Token, inner: list[Token], prefixes: Prefixes, base: Style) -> Iterator[Line]:
+    def _block(
+        self, token: Token, inner: list[Token], prefixes: Prefixes, base: Style
+    ) -> Iterator[Line]:
         match token.type:
             case "paragraph_open" | "heading_open":
                 heading = token.tag if token.tag in ("h1", "h2") else "h3"
@@ -256,7 +271,9 @@ class Layout:
                 mark = (self.page.icons.column + " ", self.page.styles["faint"])
                 deeper = self._deeper(prefixes, mark, mark)
                 empty = iter((self.page.line([], prefix=deeper[0]),))
-                return self._walk(inner, deeper, base + self.page.styles["quote"]) if inner else empty
+                return (
+                    self._walk(inner, deeper, base + self.page.styles["quote"]) if inner else empty
+                )
             case "bullet_list_open" | "ordered_list_open":
                 return self._list(token, inner, prefixes, base)
             case "table_open":
@@ -284,7 +301,9 @@ class Layout:
             yield from self.page.wrap(addressed(safe_span(text), style), first=first, rest=rest)
             first = rest
 
-    def _list(self, token: Token, inner: list[Token], prefixes: Prefixes, base: Style) -> Iterator[Line]:
+    def _list(
+        self, token: Token, inner: list[Token], prefixes: Prefixes, base: Style
+    ) -> Iterator[Line]:
         first, rest = prefixes
         number = int(token.attrs.get("start", 1)) if self._number is None else self._number
         self._number = None
@@ -298,8 +317,12 @@ class Layout:
             is_ordered = token.type == "ordered_list_open"
             mark += f"{number}{token.markup} " if is_ordered else ""
             mark += self._task(item) or ("" if is_ordered else self.page.icons.fresh + " ")
-            deeper = self._deeper((first, rest), (mark, self.page.styles["muted"]), (" " * len(mark), _NULL))
-            yield from self._walk(item, deeper, base) if item else (self.page.line([], prefix=deeper[0]),)
+            deeper = self._deeper(
+                (first, rest), (mark, self.page.styles["muted"]), (" " * len(mark), _NULL)
+            )
+            yield from (
+                self._walk(item, deeper, base) if item else (self.page.line([], prefix=deeper[0]),)
+            )
             first, position, number = rest, end + 1, number + 1
 
     def _indent(self, token: Token, item: Token) -> int:
@@ -347,7 +370,9 @@ class Layout:
         head = "\n".join(block.info.split("\n", HEAD_LINES)[:HEAD_LINES]) + "\n"
         key = (block.info, room)
         if key not in self._frames:
-            self._frames[key] = measured(*self._cells(parse_blocks(block.info, self._references)), room)
+            self._frames[key] = measured(
+                *self._cells(parse_blocks(block.info, self._references)), room
+            )
         columns = self._frames[key]
         source = block.source
         if block.has_cursor:

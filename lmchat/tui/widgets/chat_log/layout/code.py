@@ -94,7 +94,9 @@ def piece_lines(page: Page, block: Block, prefix: Sequence[Span]) -> list[Line]:
     whole = block.code.colours if block.code else ()
     colours = whole[block.piece] if whole else None
     ends = {"is_first": block.is_first, "is_inner": bool(block.head)}
-    lines = list(code_lines(page, block.source, block.info, (prefix, prefix), colours=colours, **ends))
+    lines = list(
+        code_lines(page, block.source, block.info, (prefix, prefix), colours=colours, **ends)
+    )
     if lines and block.goes_on:
         lines[-1].is_wrapped = True
     return lines

@@ -19,7 +19,9 @@ class Colours:
         self.block: Block | None = None  # the block that is being laid out
         self._known: dict[CodeRequest, bytes] = {}  # the least recently used first
         self._known_chars = 0
-        self._newest: dict[str, tuple[str, bytes]] = {}  # the last code of each language, with its colours
+        self._newest: dict[
+            str, tuple[str, bytes]
+        ] = {}  # the last code of each language, with its colours
         self._waiting: dict[CodeRequest, list[Block]] = {}  # blocks to be laid out again
 
     def of(self, language: str, code: str) -> bytes:

@@ -11,7 +11,14 @@ from rich.segment import Segment
 from rich.style import Style
 
 from lmchat.domain.imported import is_imported_call
-from lmchat.domain.message import AnswerState, AttachedFile, ChatMessage, Failure, Receipt, split_files
+from lmchat.domain.message import (
+    AnswerState,
+    AttachedFile,
+    ChatMessage,
+    Failure,
+    Receipt,
+    split_files,
+)
 from lmchat.domain.tool import CHOICES, called
 from lmchat.domain.turn import Stage, Turn
 from lmchat.text import safe_line
@@ -25,7 +32,9 @@ _TIME_CELLS = 7
 _RATE_CELLS = 4
 _LEAST_NAME_CELLS = 10  # less of a name before its keys tells nothing
 _CARD_ROWS = 9  # rows of a card, without its keys, until it is unfolded
-_COUNTED_CHARS = 4_000  # characters of each text of a folded card that are laid out to count its rows
+_COUNTED_CHARS = (
+    4_000  # characters of each text of a folded card that are laid out to count its rows
+)
 _COUNTED_LINES = 500
 _MOST_INDENTED_CHARS = 40_000  # indenting a longer text takes longer than a key may wait
 _MOST_GROWTH = 8
@@ -44,7 +53,10 @@ def prompt_blocks(message: ChatMessage, *, is_folded: bool = True) -> list[Block
     blocks: list[Block] = []
     for part in message.files:
         pixels = [f"{part.width}×{part.height}"] if part.width else []
-        figures, first = [formatting.size(part.size, is_exact=True), *pixels], None if blocks else message
+        figures, first = (
+            [formatting.size(part.size, is_exact=True), *pixels],
+            None if blocks else message,
+        )
         row = partial(_file_lines, part.name, figures, first, True, "files")
         blocks.append(made(row, is_attached=bool(blocks)))
     for piece in split_files(message.text):
@@ -69,7 +81,12 @@ def _typed_blocks(text: str, message: ChatMessage | None = None) -> list[Block]:
 
 
 def _file_lines(
-    name: str, figures: Sequence[str], message: ChatMessage | None, is_folded: bool, action: str, page: Page
+    name: str,
+    figures: Sequence[str],
+    message: ChatMessage | None,
+    is_folded: bool,
+    action: str,
+    page: Page,
 ) -> list[Line]:
     left = [[*_fold_sign(page, is_folded=is_folded), (safe_line(name, limit=200), _NULL)]]
     left += [_next(page, figure.replace("×", page.icons.down)) for figure in figures]
@@ -276,7 +293,9 @@ def _tool_name(message: ChatMessage, page: Page) -> Span:
 
 def _on_card(rows: list[Line], page: Page) -> list[Line]:
     for row in rows:
-        row.segments[0] = Segment(" ", page.styles["panel"])  # code begins with a cell of the ground
+        row.segments[0] = Segment(
+            " ", page.styles["panel"]
+        )  # code begins with a cell of the ground
         row.tint, row.bar = "panel", "warning"
     return rows
 
@@ -293,7 +312,11 @@ def state_block(turn: Turn | None, now_s: float, *, retry_in_s: float = 0.0) -> 
     """Return the live line under an answer."""
 
     def make(page: Page) -> list[Line]:
-        left = _state_spans(page, turn, now_s, retry_in_s) if turn else [[(Stage.WAITING.value, _NULL)]]
+        left = (
+            _state_spans(page, turn, now_s, retry_in_s)
+            if turn
+            else [[(Stage.WAITING.value, _NULL)]]
+        )
         return [page.row(left, _key(page, "Esc", "stop", "stop"))]
 
     return made(make)
@@ -310,7 +333,10 @@ def _state_spans(page: Page, turn: Turn, now_s: float, retry_in_s: float) -> lis
         case Stage.LOADING | Stage.READING:
             return [[(turn.stage.value + formatting.so_far(turn.fraction), _NULL), clock]]
         case Stage.STALLED:
-            return [[(f"stalled {formatting.elapsed(turn.silent_s)}", warning)], *_counts(page, turn)]
+            return [
+                [(f"stalled {formatting.elapsed(turn.silent_s)}", warning)],
+                *_counts(page, turn),
+            ]
         case _:
             return [[(turn.stage_word, _NULL), clock], *_counts(page, turn)]
 
@@ -340,7 +366,9 @@ def end_blocks(message: ChatMessage) -> list[Block]:
 
 def _receipt_lines(message: ChatMessage, page: Page) -> list[Line]:
     receipt = message.receipt or Receipt()
-    left: list[list[Span]] = [[(safe_line(message.model, limit=80) or "answer", page.styles["muted"])]]
+    left: list[list[Span]] = [
+        [(safe_line(message.model, limit=80) or "answer", page.styles["muted"])]
+    ]
     left += [_next(page, figure) for figure in receipt_figures(receipt)]
     steps = [_next(page, formatting.counted(receipt.steps, "step"))] if receipt.steps else []
     asked = f"asked for {safe_line(receipt.asked, limit=80)}" if receipt.asked else ""
@@ -396,7 +424,9 @@ def _cut_lines(message: ChatMessage, page: Page) -> list[Line]:
 
 
 def _card_lines(message: ChatMessage, failure: Failure, page: Page) -> list[Line]:
-    ended = message.created_at + timedelta(milliseconds=message.receipt.elapsed_ms if message.receipt else 0)
+    ended = message.created_at + timedelta(
+        milliseconds=message.receipt.elapsed_ms if message.receipt else 0
+    )
     right = [_time(page, ended)]
     title = safe_line(failure.message, limit=1_000) or safe_line(failure.kind, limit=80) or "Failed"
     style = page.style("error", "strong")
@@ -411,7 +441,11 @@ def _card_lines(message: ChatMessage, failure: Failure, page: Page) -> list[Line
     ]
     shown_id = safe_line(failure.failure_id, limit=16)
     right = [(f"error id {shown_id}", page.styles["muted"])] if shown_id else []
-    versions = _version(page, message, before="  ", behind="") if message.state is AnswerState.FAILED else []
+    versions = (
+        _version(page, message, before="  ", behind="")
+        if message.state is AnswerState.FAILED
+        else []
+    )
     if sum(map(width_of, [*keys, right, versions])) + 2 > page.text_width:
         right = []  # the copied details have it
     rows.append(page.row(keys, [*right, *versions], tint="panel"))

@@ -102,7 +102,9 @@ class Page(Struct):
     styles: Mapping[str, Style]  # styles by name; `base` and `panel` also have a background
     icons: Icons = UNICODE
     has_tints: bool = True  # whether a tint tells code from text; without one there is a rule
-    today: date | None = None  # messages of other days are shown with their date; None: with their time alone
+    today: date | None = (
+        None  # messages of other days are shown with their date; None: with their time alone
+    )
     colours: Colours = field(default_factory=Colours)  # those of code
     is_saved: bool = True  # whether the messages are on the disk
 
@@ -126,7 +128,10 @@ class Page(Struct):
         lead: str = "base",
     ) -> Line:
         back, room = self.styles[lead], self.width - 1
-        segments = [Segment(" ", back), *(Segment(part, back + style) for part, style in prefix if part)]
+        segments = [
+            Segment(" ", back),
+            *(Segment(part, back + style) for part, style in prefix if part),
+        ]
         used = 1 + width_of(prefix)
         start = 1 + sum(len(part) for part, _ in prefix)
         back = self.styles[tint]
@@ -143,7 +148,12 @@ class Page(Struct):
         return Line(segments, text, start, tint=lead)
 
     def wrap(
-        self, spans: list[Span], *, first: Sequence[Span] = (), rest: Sequence[Span] = (), tint: str = "base"
+        self,
+        spans: list[Span],
+        *,
+        first: Sequence[Span] = (),
+        rest: Sequence[Span] = (),
+        tint: str = "base",
     ) -> Iterator[Line]:
         text = "".join(part for part, _ in spans)
         width = max(self.text_width - width_of(rest), MIN_WIDTH)
@@ -177,7 +187,9 @@ class Page(Struct):
     def rule(self, words: str, style: str = "muted") -> Line:
         sign, faint, room = self.icons.rule, self.styles["faint"], max(self.text_width - 4, 1)
         if cell_len(words) > room:
-            words = set_cell_size(words, max(room - len(self.icons.cut), 0)).rstrip() + self.icons.cut
+            words = (
+                set_cell_size(words, max(room - len(self.icons.cut), 0)).rstrip() + self.icons.cut
+            )
         lead = [(sign * 2 + " ", faint), (words, self.styles[style])]
         fill = self.text_width - width_of(lead) - 1
         return self.line([*lead, (" " + sign * max(fill, 0), faint)], text=words)
@@ -188,7 +200,9 @@ class Page(Struct):
             kept: list[Span] = []
             room = width - len(self.icons.cut)
             for text, style in spans:
-                part = text if cell_len(text) <= room else set_cell_size(text, max(room, 0)).rstrip()
+                part = (
+                    text if cell_len(text) <= room else set_cell_size(text, max(room, 0)).rstrip()
+                )
                 kept.append((part, style))
                 room -= cell_len(text)
                 if room < 0:

@@ -19,7 +19,9 @@ NO_WORDS = "\0"  # stands between the lines of a cell that are lines in the sour
 _NULL = Style.null()
 _GAPS = (3, 2, 1)
 _HANGING = "  "
-_LONGEST_WORD = 14  # a column is as wide as its longest word, but no wider than this: what is longer is cut
+_LONGEST_WORD = (
+    14  # a column is as wide as its longest word, but no wider than this: what is longer is cut
+)
 _LEAST = 6
 _TO_COME = 4  # cells for longer numbers and names further down, where the first rows of a long table decide
 
@@ -30,7 +32,9 @@ class Columns(Struct):
     widths: list[int]
     aligns: list[str]  # `left`, `center` or `right`, or nothing
     gap: int = _GAPS[0]
-    is_apart: bool = False  # whether there is a blank row between rows, because some have several lines
+    is_apart: bool = (
+        False  # whether there is a blank row between rows, because some have several lines
+    )
 
 
 def measured(rows: Sequence[Sequence[Cell]], aligns: list[str], room: int) -> Columns:
@@ -40,12 +44,14 @@ def measured(rows: Sequence[Sequence[Cell]], aligns: list[str], room: int) -> Co
     wanted = [max(map(_width, column)) or 1 for column in columns]
     longest = [max(map(cell_len, chain(*column)), default=0) for column in words]
     least = [
-        min(width, max(_LEAST, min(_LONGEST_WORD, word))) for width, word in zip(wanted, longest, strict=True)
+        min(width, max(_LEAST, min(_LONGEST_WORD, word)))
+        for width, word in zip(wanted, longest, strict=True)
     ]
     is_long = len(rows) > TABLE_ROWS  # single words and numbers look bad when they are broken
     more = [_TO_COME * (is_long and max(map(len, column[1:])) <= 1) for column in words]
     roomy, roomy_least = (
-        [width + added for width, added in zip(sizes, more, strict=True)] for sizes in (wanted, least)
+        [width + added for width, added in zip(sizes, more, strict=True)]
+        for sizes in (wanted, least)
     )
     for sizes, widest, narrowest in (
         (roomy, roomy, roomy_least),
@@ -56,7 +62,9 @@ def measured(rows: Sequence[Sequence[Cell]], aligns: list[str], room: int) -> Co
         for gap in _GAPS:
             space = room - gap * (len(columns) - 1)
             if sum(sizes) <= space:
-                is_apart = sum(widest) > space or any(BREAK in _text(cell) for cell in chain(*columns))
+                is_apart = sum(widest) > space or any(
+                    BREAK in _text(cell) for cell in chain(*columns)
+                )
                 return Columns(_shrunk(widest, narrowest, space), aligns, gap, is_apart)
     return Columns([], aligns)
 
@@ -89,7 +97,9 @@ def split_lines(spans: Sequence[Span]) -> list[list[Span]]:
     return lines
 
 
-def table_lines(page: Page, rows: list[list[Cell]], columns: Columns, prefixes: Prefixes) -> Iterator[Line]:
+def table_lines(
+    page: Page, rows: list[list[Cell]], columns: Columns, prefixes: Prefixes
+) -> Iterator[Line]:
     """Yield the lines of a table, or of a list of values where no columns fit."""
     if not columns.widths:
         yield from _records(page, rows, prefixes)
@@ -100,7 +110,9 @@ def table_lines(page: Page, rows: list[list[Cell]], columns: Columns, prefixes: 
     yield from _rows(page, rows[1:], columns, prefixes[1])
 
 
-def continued_lines(page: Page, rows: list[list[Cell]], columns: Columns, prefix: Prefix) -> Iterator[Line]:
+def continued_lines(
+    page: Page, rows: list[list[Cell]], columns: Columns, prefix: Prefix
+) -> Iterator[Line]:
     """Yield the lines of rows that continue a table; the head in `rows` is not shown."""
     if not columns.widths or columns.is_apart:
         yield page.line([], prefix=prefix)
@@ -137,7 +149,9 @@ def _row(page: Page, row: list[Cell], columns: Columns, prefixes: Prefixes) -> I
         line = page.line(spans, prefix=prefix, text="".join(text for text, _ in spans).rstrip())
         line.cells = tuple(places)
         if number < last:
-            line.tails = tuple(parts[number][1] if number < len(parts) else NO_WORDS for parts in cells)
+            line.tails = tuple(
+                parts[number][1] if number < len(parts) else NO_WORDS for parts in cells
+            )
         yield line
         prefix = prefixes[1]
 

@@ -61,7 +61,9 @@ _CHAINS = ("paragraph", "reference", "blockquote", "list")
 _BEGINNINGS = frozenset("`~>*+-_#<$\\|:0123456789")
 """First signs of lines that may begin another block, beside the head of a table."""
 _DASHES = "|:-"
-MOST_LEVELS = 40  # deeper nesting (a list takes two levels) is shown as source; the parser would drop it
+MOST_LEVELS = (
+    40  # deeper nesting (a list takes two levels) is shown as source; the parser would drop it
+)
 _MATH_BEGINS = r"(?:(\$\$)|(\\\[)(?![^\[\]\\]*\])|\\begin\{([a-z]+\*?)\})"
 _MATH_END = r"\s*[.,;:]?\s*$"
 _SCHEME = r"(?i)(?:^|[^a-z0-9.+-])(https?)$"
@@ -72,14 +74,18 @@ _STOPS = ".:!?,;)]%\u2026"
 _ASTERISK = ord("*")
 _LAST_END = -1  # key of the parser's cache, whose other keys are places in the text
 _MOST_LOOKED_AT = 60
-_IDEOGRAPH = "[\u2e80-\u303f\u3041-\u31ff\u3400-\u9fff\uf900-\ufaff\uff01-\uffee\U00020000-\U0003fffd]"
+_IDEOGRAPH = (
+    "[\u2e80-\u303f\u3041-\u31ff\u3400-\u9fff\uf900-\ufaff\uff01-\uffee\U00020000-\U0003fffd]"
+)
 
 
 def teach(parser: MarkdownIt) -> MarkdownIt:
     """Give a parser these rules, and return it."""
     block, inline = parser.block.ruler, parser.inline.ruler
     block.before("table", "deep", deep)
-    block.before("table", "math", math_block, {"alt": ["paragraph", "reference", "blockquote", "list"]})
+    block.before(
+        "table", "math", math_block, {"alt": ["paragraph", "reference", "blockquote", "list"]}
+    )
     block.at("table", whole_table, {"alt": ["paragraph", "reference"]})
     block.at("reference", shown_reference)
     _ask_once(parser)
@@ -102,14 +108,18 @@ def _ask_once(parser: MarkdownIt) -> None:
         block.push(f"end of {chain}", partial(_ends, rules), {"alt": [chain]})
 
 
-def _ends(rules: list[RuleFuncBlockType], state: StateBlock, line: int, last: int, silent: bool) -> bool:
+def _ends(
+    rules: list[RuleFuncBlockType], state: StateBlock, line: int, last: int, silent: bool
+) -> bool:
     if not silent:
         return False
     begin, below = state.bMarks[line] + state.tShift[line], line + 1
     may_begin = begin < state.eMarks[line] and state.src[begin] in _BEGINNINGS
     if not may_begin and below < last:
         begin = state.bMarks[below] + state.tShift[below]
-        may_begin = begin < state.eMarks[below] and state.src[begin] in _DASHES  # below the head of a table
+        may_begin = (
+            begin < state.eMarks[below] and state.src[begin] in _DASHES
+        )  # below the head of a table
     return may_begin and any(rule(state, line, last, True) for rule in rules)
 
 
@@ -139,7 +149,12 @@ def math_block(state: StateBlock, first: int, last: int, silent: bool) -> bool:
         return False
     line = first + 1
     is_over = place >= 0
-    while not is_over and line < last and not state.isEmpty(line) and state.sCount[line] >= state.blkIndent:
+    while (
+        not is_over
+        and line < last
+        and not state.isEmpty(line)
+        and state.sCount[line] >= state.blkIndent
+    ):
         is_over = end in state.src[state.bMarks[line] : state.eMarks[line]]
         line += 1
     if not silent:
@@ -249,7 +264,9 @@ def emphasis(state: StateInline, silent: bool) -> bool:
         token = state.push("text", "", 0)
         token.content = marker
         place = len(state.tokens) - 1
-        state.delimiters.append(Delimiter(ord(marker), scanned.length, place, -1, can_open, can_close))
+        state.delimiters.append(
+            Delimiter(ord(marker), scanned.length, place, -1, can_open, can_close)
+        )
     state.pos += scanned.length
     return True
 

@@ -13,9 +13,7 @@ _HOST_LIKE = r"(?:[\w-]+\.)+[^\W\d_]{2,}|\d{1,3}(?:\.\d{1,3}){3}"
 _MOST_ENDS = 200  # runs of brackets and stops that are taken from the end of an address
 _MOST_WORDS = 300  # characters; looking for hosts in longer words takes too long
 _MAIL = "mailto:"
-_REST = (
-    '[^\\s<>"`\\\\^{}|\u00ab\u00bb\u2018-\u201f\u3000-\u303f\uff00-\uff20\uff3b-\uff40\uff5b-\uff65\ufffd]+'
-)
+_REST = '[^\\s<>"`\\\\^{}|\u00ab\u00bb\u2018-\u201f\u3000-\u303f\uff00-\uff20\uff3b-\uff40\uff5b-\uff65\ufffd]+'
 _ENDS = ".,;:!?*_~'"
 _PAIRS = {")": "(", "]": "["}
 

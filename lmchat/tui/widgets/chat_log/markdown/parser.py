@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from functools import cache
 from typing import Any, Protocol
 
-References = MutableMapping[str, Any]  # link reference definitions by name, in the parser's own form
+References = MutableMapping[
+    str, Any
+]  # link reference definitions by name, in the parser's own form
 _NOT_NEEDED = ["inline", "linkify", "replacements", "smartquotes", "text_join"]
 """Core rules that only matter for the text inside blocks: without them cutting costs half."""
 
@@ -65,7 +67,9 @@ def span(token: Token) -> tuple[int, int]:
 
 def last_leaf(tokens: list[Token]) -> str:
     """Return the type of the innermost block at the end."""
-    return next((token.type for token in reversed(tokens) if token.map and token.type not in _PARTS), "")
+    return next(
+        (token.type for token in reversed(tokens) if token.map and token.type not in _PARTS), ""
+    )
 
 
 def closing(tokens: list[Token], position: int) -> int:

@@ -36,7 +36,9 @@ _BREAKS = (
 _CONTROLS = re.compile("[\0\r\x0b\x0c\x1c-\x1f\x85\u2028\u2029]")
 """Controls that the parser would take for line ends, or strip, although they are to be seen."""
 _MOST_PLACES = 200
-_LIST = re.compile(r" {0,3}(?!([-*])(?:[ \t]*\1){2,}[ \t]*$)(?:[-+*]|\d{1,9}[.)])(?:[ \t]|$)", re.MULTILINE)
+_LIST = re.compile(
+    r" {0,3}(?!([-*])(?:[ \t]*\1){2,}[ \t]*$)(?:[-+*]|\d{1,9}[.)])(?:[ \t]|$)", re.MULTILINE
+)
 """Start of a list; three of its marks would be a rule."""
 _DEFINITION = re.compile(r" {0,3}\[[^\]]*\]:")
 _WHOLE = ("blockquote_open", "bullet_list_open", "ordered_list_open")
@@ -55,7 +57,11 @@ def cut_place(text: str) -> tuple[int, bool]:
     window = text[: PIECE_CHARS + 1]
     for pattern in _BREAKS:
         ends = [match.end() for match in pattern.finditer(window, PIECE_CHARS // 2)]
-        fit = (place for place in reversed(ends) if place <= PIECE_CHARS and not is_inner(window, place))
+        fit = (
+            place
+            for place in reversed(ends)
+            if place <= PIECE_CHARS and not is_inner(window, place)
+        )
         if places := list(islice(fit, _MOST_PLACES)):
             return next((place for place in places if _is_outside(window[:place])), places[0]), True
     place = PIECE_CHARS
@@ -204,7 +210,9 @@ class MarkdownTail(Struct):
         is_over = bool(begun.strip() and lines) and lines[-1].isspace()
         hidden = HEAD_LINES if self._frame else 0
         tokens = parse_blocks("".join(lines), self.references)
-        top = [token for token in tokens if token.level == 0 and token.map and token.map[1] > hidden]
+        top = [
+            token for token in tokens if token.level == 0 and token.map and token.map[1] > hidden
+        ]
         done = hidden
         for token in top:
             start = span(token)[0]
@@ -214,7 +222,9 @@ class MarkdownTail(Struct):
             if opening:
                 if "|" in lines[start] and start == len(lines) - 1:
                     break  # with a line of dashes below it, it would be the head of a table
-                if token is not top[-1] and self._close_fence(opening, lines[start + 1 : span(token)[1]]):
+                if token is not top[-1] and self._close_fence(
+                    opening, lines[start + 1 : span(token)[1]]
+                ):
                     done = span(token)[1]
                     continue
                 self._fence, done = OpenFence(opening, self.closed), start + 1
@@ -266,11 +276,17 @@ class MarkdownTail(Struct):
             inside = [span(item)[0] for item in items if start < span(item)[0] < end]
         elif token.type == "blockquote_open":
             for inner in tokens:
-                if inner.type == "paragraph_open" and inner.level == 1 and start <= span(inner)[0] < end:
+                if (
+                    inner.type == "paragraph_open"
+                    and inner.level == 1
+                    and start <= span(inner)[0] < end
+                ):
                     inside += range(span(inner)[0] + SEGMENT_LINES, span(inner)[1], SEGMENT_LINES)
             inside = [line for line in inside if lines[line].startswith(">")]
         elif token.type == "table_open":
-            inside = list(range(done + 1 if self._frame else start + len(_framed(lines[start:end])), end))
+            inside = list(
+                range(done + 1 if self._frame else start + len(_framed(lines[start:end])), end)
+            )
         return [done, *(line for line in inside if line > done), end]
 
     def _close(self, cuts: list[int], lines: list[str], token: Token) -> int | None:
@@ -353,7 +369,9 @@ class MarkdownTail(Struct):
         if is_whole or len(self._tail) - begin <= PIECE_CHARS:
             self._looked_at = len(self._tail) if is_whole else begin
             if not self._frame and begin - len(self._head) > _MOST_CHARS:
-                self._put(Block(Kind.MARKDOWN, self._tail[len(self._head) : begin], number=self._number))
+                self._put(
+                    Block(Kind.MARKDOWN, self._tail[len(self._head) : begin], number=self._number)
+                )
                 self._restart(begin, "")
                 self._number, self._is_first, self._above = None, False, ""
             return
