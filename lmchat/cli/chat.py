@@ -31,7 +31,7 @@ from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.ports import ChatStore, Engine, Lazy
 from lmchat.services.server_launcher import ServerLauncher
 from lmchat.services.workspace import Platform, Workspace
-from lmchat.storage import state as remembered_file
+from lmchat.storage import remembered_file
 from lmchat.terminal.clipboard import Clipboard
 from lmchat.terminal.programs import edit_text, notification, open_file, open_page, page_text
 from lmchat.text import safe_line

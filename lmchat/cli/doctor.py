@@ -40,8 +40,8 @@ from lmchat.services.doctor import (
     server_findings,
     worst,
 )
-from lmchat.storage import state as remembered_file
-from lmchat.storage.checks import (
+from lmchat.storage import remembered_file
+from lmchat.storage.file_checks import (
     files_findings,
     keyring_findings,
     mode_of,

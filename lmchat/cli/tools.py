@@ -36,7 +36,7 @@ from lmchat.errors import LMChatError, WrongUse
 from lmchat.services.ports import ToolHost
 from lmchat.services.tool_loop import ApprovalAsked
 from lmchat.services.tools import Toolbox
-from lmchat.storage import state as remembered_file
+from lmchat.storage import remembered_file
 from lmchat.terminal.output import drop_typed, has_more_input
 from lmchat.text import safe_line, similar
 

@@ -19,7 +19,7 @@ from lmchat.files import empty_log
 from lmchat.services.backend import Backend
 from lmchat.services.library import Library
 from lmchat.services.ports import Engine, Lazy
-from lmchat.storage import state as remembered_file
+from lmchat.storage import remembered_file
 from lmchat.storage.credentials import Credentials
 from lmchat.storage.store import SqliteStore
 from lmchat.storage.unsaved import UnsavedStore

@@ -21,7 +21,7 @@ class ChatStore(Protocol):
 
     async def open(self) -> str: ...
 
-    async def look_over(self) -> str:
+    async def daily_check(self) -> str:
         """Check and copy the file once a day; return a notice about it, if any."""
 
     async def list_sessions(self, *, is_trash: bool = False) -> tuple[SessionHeader, ...]: ...

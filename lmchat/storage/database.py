@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from lmchat.errors import StoreUnavailable
 from lmchat.files import OPEN_FLAGS, ensure_folder
-from lmchat.storage.rows import contains
+from lmchat.storage.row_values import contains
 from lmchat.storage.schema import (
     ensure_index,
     migrate,

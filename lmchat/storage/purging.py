@@ -16,9 +16,9 @@ from msgspec import Struct
 
 from lmchat.domain.message import Role
 from lmchat.domain.session import TRASH_DAYS, title_from
-from lmchat.storage import attachments, read, repair
+from lmchat.storage import attached_files, read, repair
 from lmchat.storage.database import Connection
-from lmchat.storage.rows import column, loaded, stored_time
+from lmchat.storage.row_values import column, loaded, stored_time
 from lmchat.storage.running_answer import read_answer
 from lmchat.storage.schema import transaction
 from lmchat.storage.search import forget_old_words, unindex_message
@@ -73,7 +73,7 @@ def purge_expired(connection: Connection, moment: datetime) -> Purged:
 def clean_up(connection: Connection, purged: Purged, files: Path) -> None:
     """Remove what the tables no longer have from all other places but the copies."""
     _remove_answer_files(connection.path, purged.session_ids)
-    attachments.remove(connection, files, purged.digests)
+    attached_files.remove(connection, files, purged.digests)
     forget_old_words(connection)
     repair.empty_log(connection)
 

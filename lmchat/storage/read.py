@@ -10,7 +10,7 @@ from lmchat.domain.message import AnswerState, ChatMessage, Part, Role
 from lmchat.domain.session import STRETCH, MessagePath, Session, SessionHeader, title_from
 from lmchat.errors import SessionNotFound, SessionUnreadable
 from lmchat.storage.database import Connection
-from lmchat.storage.rows import (
+from lmchat.storage.row_values import (
     HEADER_COLUMNS,
     MESSAGE_COLUMNS,
     header_from,

@@ -16,7 +16,7 @@ from itertools import chain, count
 from pathlib import Path
 
 from lmchat.storage.database import BROKEN, Connection, LostRowError, connect, is_sound
-from lmchat.storage.rows import insert
+from lmchat.storage.row_values import insert
 from lmchat.storage.schema import COMPANIONS, copy_database, transaction
 
 log = logging.getLogger(__name__)

@@ -28,7 +28,7 @@ from lmchat.domain.turn import RESET, Piece, call_pieces, parts_of
 from lmchat.files import OPEN_FLAGS, ensure_folder, read_plain
 from lmchat.machine.system import CAN_RENAME_OPEN_FILES, try_lock
 from lmchat.storage.database import Connection, closed, explain
-from lmchat.storage.rows import loaded, read_parts
+from lmchat.storage.row_values import loaded, read_parts
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from lmchat.domain.session import SearchHit
 from lmchat.errors import WrongUse
 from lmchat.storage.database import Connection
 from lmchat.storage.read import first_prompt_title
-from lmchat.storage.rows import columns_of, encodable, folded, loaded, stored_time
+from lmchat.storage.row_values import columns_of, encodable, folded, loaded, stored_time
 from lmchat.storage.running_answer import arrived_parts
 from lmchat.storage.schema import transaction
 from lmchat.text import fold, safe_line

@@ -10,7 +10,7 @@ from lmchat.domain.message import AnswerState, ChatMessage, interrupted
 from lmchat.storage import write
 from lmchat.storage.database import Connection
 from lmchat.storage.read import header
-from lmchat.storage.rows import MESSAGE_COLUMNS, insert, message_from
+from lmchat.storage.row_values import MESSAGE_COLUMNS, insert, message_from
 from lmchat.storage.running_answer import arrived_parts
 from lmchat.storage.search import index_message
 

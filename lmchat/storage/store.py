@@ -28,9 +28,9 @@ from lmchat.domain.session import (
 from lmchat.domain.telemetry import LedgerRow
 from lmchat.domain.turn import parts_of
 from lmchat.errors import StoreUnavailable
-from lmchat.storage import attachments, purging, read, repair, search, usage, write
+from lmchat.storage import attached_files, purging, read, repair, search, usage, write
 from lmchat.storage.database import Connection, Database, is_sound
-from lmchat.storage.rows import MESSAGE_COLUMNS, loaded, message_from
+from lmchat.storage.row_values import MESSAGE_COLUMNS, loaded, message_from
 from lmchat.storage.running_answer import (
     RunningAnswers,
     answer_path,
@@ -67,13 +67,13 @@ class SqliteStore:
         await self._database.read(lambda _: None)
         return self.notice
 
-    async def look_over(self) -> str:
+    async def daily_check(self) -> str:
         known, path = self.notice, self._database.path
         if await self._database.read(repair.is_due, self._clock()):
             if not await run_abandonable(lambda: is_sound(path)):
                 await self._database.read(repair.meet_damage)
             else:
-                await self._database.read(attachments.remove_unnamed, self._files, self._clock())
+                await self._database.read(attached_files.remove_unnamed, self._files, self._clock())
             await run_abandonable(lambda: repair.back_up(path, self._clock()))
         with suppress(StoreUnavailable):  # what is not indexed is found too; the next start goes on
             while await self._database.write(search.index_batch):
@@ -102,10 +102,10 @@ class SqliteStore:
         return await self._database.read(read.all_messages, session_id)
 
     async def save_file(self, data: bytes) -> str:
-        return await run_abandonable(lambda: attachments.save(self._files, data))
+        return await run_abandonable(lambda: attached_files.save(self._files, data))
 
     async def read_file(self, digest: str) -> bytes:
-        return await run_abandonable(lambda: attachments.read(self._files, digest))
+        return await run_abandonable(lambda: attached_files.read(self._files, digest))
 
     async def append(self, session: SessionHeader, message: ChatMessage) -> None:
         await self._database.write(write.append, session, message, self._clock())

@@ -20,7 +20,7 @@ from lmchat.errors import SessionNotFound, WrongUse
 from lmchat.storage import read, search, write
 from lmchat.storage.database import Connection, MemoryDatabase
 from lmchat.storage.purging import purge_sessions
-from lmchat.storage.rows import stored
+from lmchat.storage.row_values import stored
 from lmchat.storage.session_rows import write_rows
 from lmchat.storage.store import SqliteStore
 from lmchat.storage.usage import MetricsStore
@@ -57,8 +57,8 @@ class UnsavedStore:
     async def open(self) -> str:
         return await self._saved.open()
 
-    async def look_over(self) -> str:
-        return await self._saved.look_over()
+    async def daily_check(self) -> str:
+        return await self._saved.daily_check()
 
     # Sessions
 

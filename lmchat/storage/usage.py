@@ -12,7 +12,7 @@ from msgspec.structs import asdict, fields
 
 from lmchat.domain.telemetry import LedgerRow, Metrics
 from lmchat.storage.database import Connection, Database
-from lmchat.storage.rows import column, insert, loaded, stored_time
+from lmchat.storage.row_values import column, insert, loaded, stored_time
 
 _RECENT = 2000  # turns that count for the speed of a model: servers and machines change
 _LEDGER = [field.name for field in fields(LedgerRow)]

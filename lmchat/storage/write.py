@@ -13,7 +13,7 @@ from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import SessionNotFound, StoreUnavailable, WrongUse
 from lmchat.storage import read
 from lmchat.storage.database import Connection, LostRowError
-from lmchat.storage.rows import column, insert, stored, stored_time, write_parts
+from lmchat.storage.row_values import column, insert, stored, stored_time, write_parts
 from lmchat.storage.search import index_message, unindex_message
 
 _CLOCKS_DIFFER = timedelta(days=1)

@@ -106,5 +106,5 @@ async def test_a_file_that_only_a_draft_names_stays(tmp_path, store):
     digest = await store.save_file(IMAGE)
     os.utime(tmp_path / "attachments" / digest, (0, 0))
     await store.save_draft("", f"garden.png: sha256:{digest}\nWhat grows?")
-    await store.look_over()
+    await store.daily_check()
     assert await store.read_file(digest) == IMAGE

@@ -79,7 +79,7 @@ async def test_a_file_goes_with_the_last_session_that_names_it(tmp_path, store):
 
 async def test_a_file_whose_message_is_about_to_be_written_stays(store):
     await store.save_file(DATA)
-    await store.look_over()
+    await store.daily_check()
     assert await store.read_file(DIGEST) == DATA
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from lmchat.domain.candidate import Grade
 from lmchat.errors import StoreUnavailable
-from lmchat.storage.checks import keyring_findings
 from lmchat.storage.credentials import Credentials, KeyringKeys
+from lmchat.storage.file_checks import keyring_findings
 from lmchat.storage.system_keyring import system_keyring
 from tests.support.faults import FailingKeyring, LockedKeyring, MemoryKeyring
 

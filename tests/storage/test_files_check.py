@@ -6,7 +6,7 @@ import pytest
 
 from lmchat.domain.candidate import Finding, Grade
 from lmchat.paths import Paths
-from lmchat.storage.checks import files_findings, mode_of
+from lmchat.storage.file_checks import files_findings, mode_of
 from tests.support.faults import no_root, open_folder
 
 

@@ -113,7 +113,7 @@ async def test_no_byte_of_a_purged_session_is_left_in_any_file(tmp_path, store):
     running = replace(answer(parent=asked, state=AnswerState.STREAMING), parts=())
     await store.begin_answer(session.session_id, running)
     await store.add_pieces(running.message_id, [("text", secret(30))])
-    await store.look_over()
+    await store.daily_check()
     assert len(left(tmp_path)) >= 3
     await store.purge(session.session_id)
     assert left(tmp_path) == []
@@ -190,7 +190,7 @@ async def test_the_trash_expires_after_30_days_with_every_byte(
     await write_others(store)
     session, _ = await write_secrets(store, 1)
     await store.update_session(session.session_id, {"deleted_at": clock()})
-    await store.look_over()
+    await store.daily_check()
     async with aclosing(await pass_days(tmp_path, store, clock, days)) as again:
         assert bool(left(tmp_path)) == is_left
         assert len(await again.list_sessions(is_trash=True)) == is_left
@@ -234,7 +234,7 @@ async def test_a_deleted_message_expires_after_30_days_with_its_branch(
     await store.delete_message(session.session_id, last.message_id)
     clock.moment += timedelta(hours=1)
     await store.delete_message(session.session_id, more.message_id)
-    await store.look_over()
+    await store.daily_check()
     async with aclosing(await pass_days(tmp_path, store, clock, days)) as again:
         assert bool(left(tmp_path)) == is_left
         hidden = await again.last_deleted_message(session.session_id)
@@ -264,7 +264,7 @@ async def test_the_title_that_a_deleted_prompt_gave_goes_with_it(tmp_path, store
 async def test_what_expired_is_in_no_copy_and_a_copy_of_the_rest_is_there(tmp_path, store, clock):
     await write_others(store)
     session, _ = await write_secrets(store, 1)
-    await store.look_over()
+    await store.daily_check()
     await store.update_session(session.session_id, {"deleted_at": clock()})
     async with aclosing(await pass_days(tmp_path, store, clock, 31)):
         (copy,) = (tmp_path / "lmchat").glob("sessions.db.backup-*")
@@ -275,9 +275,9 @@ async def test_what_expired_is_in_no_copy_and_a_copy_of_the_rest_is_there(tmp_pa
 @pytest.mark.parametrize(("days", "count"), [(2, 2), (8, 1)])
 async def test_a_copy_is_removed_a_week_after_it_was_made(tmp_path, store, clock, days, count):
     await begin_session(store, "hello")
-    await store.look_over()
+    await store.daily_check()
     async with aclosing(await pass_days(tmp_path, store, clock, days)) as again:
-        await again.look_over()
+        await again.daily_check()
         assert len(list((tmp_path / "lmchat").glob("sessions.db.backup-*"))) == count
 
 

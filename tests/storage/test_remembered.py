@@ -6,7 +6,7 @@ import pytest
 
 from lmchat.domain.candidate import Remembered
 from lmchat.errors import StoreUnavailable
-from lmchat.storage import state
+from lmchat.storage import remembered_file
 
 
 def test_what_is_remembered_comes_back(tmp_path):
@@ -17,14 +17,14 @@ def test_what_is_remembered_comes_back(tmp_path):
         allowed_tools={"files/read_text": "ab12", 'python/"x': "cd34"},
     ).with_model("http://a:1", "m1")
     choices = choices.with_model("http://b:2", 'm"2\x1b\u202e')
-    state.save(path, choices)
-    assert state.load(path) == (choices, "")
+    remembered_file.save(path, choices)
+    assert remembered_file.load(path) == (choices, "")
     assert choices.recent[0] == ("http://b:2", 'm"2\x1b\u202e')
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_the_first_start_remembers_nothing_and_warns_of_nothing(tmp_path):
-    assert state.load(tmp_path / "nowhere" / "state.toml") == (Remembered(), "")
+    assert remembered_file.load(tmp_path / "nowhere" / "state.toml") == (Remembered(), "")
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_the_first_start_remembers_nothing_and_warns_of_nothing(tmp_path):
 def test_a_broken_file_is_told_and_the_defaults_hold(tmp_path, content):
     path = tmp_path / "state.toml"
     path.write_bytes(content)
-    found, warning = state.load(path)
+    found, warning = remembered_file.load(path)
     assert found == Remembered()
     assert warning.startswith("state.toml could not be read")
 
@@ -42,15 +42,15 @@ def test_a_broken_file_is_told_and_the_defaults_hold(tmp_path, content):
 def test_what_a_newer_lmchat_remembers_costs_nothing(tmp_path):
     path = tmp_path / "state.toml"
     path.write_text('model = "m"\nnew_in_the_future = 1\n')
-    assert state.load(path) == (Remembered(model="m"), "")
+    assert remembered_file.load(path) == (Remembered(model="m"), "")
 
 
 def test_a_path_that_cannot_be_read_is_told(tmp_path):
     (tmp_path / "file").write_text("")
-    assert state.load(tmp_path / "file" / "state.toml")[1].startswith(
+    assert remembered_file.load(tmp_path / "file" / "state.toml")[1].startswith(
         "state.toml could not be read"
     )
-    assert state.load(tmp_path)[1]
+    assert remembered_file.load(tmp_path)[1]
 
 
 def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path):
@@ -58,9 +58,12 @@ def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path):
     with pytest.raises(
         StoreUnavailable, match=r"/state.toml cannot be used: a part of its path is a file"
     ):
-        state.save(tmp_path / "file" / "state.toml", Remembered())
+        remembered_file.save(tmp_path / "file" / "state.toml", Remembered())
 
 
 def test_tools_that_an_older_lmchat_allowed_by_their_names_alone_have_no_fingerprint(tmp_path):
     (tmp_path / "state.toml").write_text('allowed_tools = ["web/send"]\n')
-    assert state.load(tmp_path / "state.toml") == (Remembered(allowed_tools={"web/send": ""}), "")
+    assert remembered_file.load(tmp_path / "state.toml") == (
+        Remembered(allowed_tools={"web/send": ""}),
+        "",
+    )

@@ -51,14 +51,14 @@ def spoil(path, table):
 async def test_a_sound_file_is_copied_once_a_day_and_three_copies_are_kept(tmp_path, store, clock):
     await say(store, header(), "hello")
     for day in range(20, 25):
-        assert await store.look_over() == ""
+        assert await store.daily_check() == ""
         assert copies(tmp_path)[-1] == f"sessions.db.backup-2026-11-{day}"
         clock.moment += timedelta(days=1)
     assert copies(tmp_path) == [f"sessions.db.backup-2026-11-{day}" for day in (22, 23, 24)]
     copy = tmp_path / "lmchat" / copies(tmp_path)[-1]
     before = copy.stat().st_mtime_ns
     clock.moment -= timedelta(days=1)
-    await store.look_over()
+    await store.daily_check()
     assert (copy.stat().st_mtime_ns, copy.stat().st_mode & 0o777) == (before, 0o600)
     with closing(sqlite3.connect(copy)) as raw:
         assert raw.execute("select text from parts").fetchall() == [("hello",)]
@@ -69,7 +69,7 @@ async def test_damage_that_nothing_has_met_yet_is_mended_and_told(tmp_path, cloc
     async with aclosing(store_at(tmp_path, clock)) as store:
         await fill(store, 200)
         if has_copy:
-            await store.look_over()
+            await store.daily_check()
         session = header("newest")
         asked = await say(store, session, "still here")
         await reply(store, session, "yes", asked)
@@ -78,14 +78,14 @@ async def test_damage_that_nothing_has_met_yet_is_mended_and_told(tmp_path, cloc
     clock.moment += timedelta(days=1)
     store = SqliteStore(path, clock=clock)
     assert await store.open() == ""
-    notice = await store.look_over()
+    notice = await store.daily_check()
     assert "sessions.db was damaged. It is kept as sessions.db.damaged-" in notice
     assert faults_in(path) == ""
     assert len(await store.list_sessions()) == 201
     assert (await store.open_session(session.session_id)).messages[0].message_id == asked.message_id
     assert len(await store.search("answer", limit=1000)) >= (200 if has_copy else 50)
     assert len(list(path.parent.glob("sessions.db.damaged-*[0-9]"))) == 1
-    assert await store.look_over() == ""  # one file was set aside, not two
+    assert await store.daily_check() == ""  # one file was set aside, not two
     assert len(list(path.parent.glob("sessions.db.damaged-*[0-9]"))) == 1
     await store.aclose()
 
@@ -97,13 +97,13 @@ async def test_an_answer_that_was_written_again_after_the_copy_has_its_new_text_
         session, asked = await begin_session(store, "hello")
         said = await reply(store, session, "old text", asked)
         await fill(store, 200)
-        await store.look_over()
+        await store.daily_check()
         await store.finish(session.session_id, said)
         path = tmp_path / "lmchat" / "sessions.db"
     spoil(path, "messages")
     clock.moment += timedelta(days=1)
     store = SqliteStore(path, clock=clock)
-    await store.look_over()
+    await store.daily_check()
     assert [one.text for one in (await store.open_session(session.session_id)).messages] == [
         "hello",
         "old text",
@@ -113,7 +113,7 @@ async def test_an_answer_that_was_written_again_after_the_copy_has_its_new_text_
 
 async def test_what_is_purged_is_in_no_copy(tmp_path, store):
     session, _ = await begin_session(store, "secret")
-    await store.look_over()
+    await store.daily_check()
     assert len(copies(tmp_path)) == 1
     await store.purge(session.session_id)
     assert copies(tmp_path) == []
@@ -125,14 +125,14 @@ async def test_a_disk_without_room_for_the_copy_is_no_error(tmp_path, store, mon
 
     monkeypatch.setattr(repair, "copy_database", full)
     await say(store, header(), "hello")
-    assert await store.look_over() == ""
+    assert await store.daily_check() == ""
     assert copies(tmp_path) == []
 
 
 async def test_a_file_too_large_to_read_beside_is_left_to_the_doctor(tmp_path, store, monkeypatch):
     monkeypatch.setattr(repair, "_LARGEST_BYTES", 100)
     await say(store, header(), "hello")
-    assert await store.look_over() == ""
+    assert await store.daily_check() == ""
     assert copies(tmp_path) == []
 
 
@@ -140,7 +140,7 @@ async def test_a_look_where_nothing_can_be_opened_is_an_error_as_all_else(tmp_pa
     (tmp_path / "lmchat").write_text("in the way")
     async with aclosing(store_at(tmp_path, Clock())) as store:
         with pytest.raises(StoreUnavailable):
-            await store.look_over()
+            await store.daily_check()
 
 
 LONG_AGO_S = 1_000_000_000

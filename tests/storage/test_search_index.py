@@ -14,7 +14,7 @@ from lmchat.storage import search as searching
 from lmchat.storage import write
 from lmchat.storage.database import connect
 from lmchat.storage.purging import purge_sessions
-from lmchat.storage.rows import stored
+from lmchat.storage.row_values import stored
 from lmchat.storage.schema import renew_index
 from lmchat.storage.search import index_batch, parse, search
 from lmchat.text import fold
@@ -289,7 +289,7 @@ async def test_an_old_file_is_searched_whole_at_once_and_indexed_in_batches(old,
     monkeypatch.setattr(searching, "index_batch", counted)
     assert len(await old.search("answer", limit=1000)) == MANY
     assert missing(path) == 2 * MANY
-    assert await old.look_over() == ""
+    assert await old.daily_check() == ""
     assert left[-1] == missing(path) == 0
     assert len(left) > 4
     assert len(await old.search("nswer", limit=1000)) == MANY
@@ -300,8 +300,8 @@ async def test_indexing_that_another_process_holds_up_goes_on_later(old, path, m
     await old.open()
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("begin immediate")
-        assert await old.look_over() == ""
+        assert await old.daily_check() == ""
         assert missing(path) == 2 * MANY
         other.execute("rollback")
-    await old.look_over()
+    await old.daily_check()
     assert missing(path) == 0

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from lmchat.domain.candidate import Finding, Grade
-from lmchat.storage import checks
-from lmchat.storage.checks import store_findings, whole_findings
+from lmchat.storage import file_checks
 from lmchat.storage.database import connect
+from lmchat.storage.file_checks import store_findings, whole_findings
 from lmchat.storage.schema import VERSION
 from lmchat.storage.store import SqliteStore
 from tests.support.chats import fill
@@ -136,6 +136,6 @@ async def test_a_file_that_may_only_be_read_is_a_fault_that_names_it():
     ("free", "grade"), [(10 << 30, Grade.OK), (100 << 20, Grade.WARNING), (0, Grade.FAULT)]
 )
 def test_little_room_is_told_before_there_is_none(tmp_path, monkeypatch, free, grade):
-    usage = checks.shutil.disk_usage(tmp_path)._replace(free=free)
-    monkeypatch.setattr(checks.shutil, "disk_usage", lambda _: usage)
+    usage = file_checks.shutil.disk_usage(tmp_path)._replace(free=free)
+    monkeypatch.setattr(file_checks.shutil, "disk_usage", lambda _: usage)
     assert rows(tmp_path / "sessions.db")["store.room"].grade is grade

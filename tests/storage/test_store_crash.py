@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from lmchat.domain.message import AnswerState, new_id
-from lmchat.storage.checks import store_findings, whole_findings
+from lmchat.storage.file_checks import store_findings, whole_findings
 from lmchat.storage.store import SqliteStore
 from tests.support.chats import header, say, store_at
 

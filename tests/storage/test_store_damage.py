@@ -83,7 +83,7 @@ async def test_what_can_be_read_of_a_damaged_file_or_its_copy_is_saved(
     async with aclosing(store_at(tmp_path)) as store:
         await fill(store, 150, words=100)
         if has_copy:
-            await store.look_over()
+            await store.daily_check()
     path = tmp_path / "lmchat" / "sessions.db"
     path.write_bytes(damage(bytearray(path.read_bytes()), random.Random(1)))  # noqa: S311 - repeats
     async with aclosing(store_at(tmp_path)) as store:
@@ -204,7 +204,7 @@ async def test_setting_aside_twice_in_one_second_keeps_both(tmp_path):
 async def test_damage_that_shows_at_once_is_told_at_the_start(tmp_path, damage):
     async with aclosing(store_at(tmp_path)) as store:
         await fill(store, 20)
-        await store.look_over()
+        await store.daily_check()
     path = tmp_path / "lmchat" / "sessions.db"
     content = path.read_bytes()
     damaged = {

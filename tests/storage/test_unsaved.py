@@ -151,8 +151,8 @@ class Calls:
     async def list_sessions(self):
         assert [one.session_id for one in await self._store.list_sessions()] == [self._id]
 
-    async def look_over(self):
-        await self._store.look_over()
+    async def daily_check(self):
+        await self._store.daily_check()
 
     async def name_branch(self):
         await self._store.name_branch(self._id, self._last.message_id, MARK)

@@ -266,7 +266,7 @@ class ChatScreen(PatchedScreen):
         with suppress(
             LMChatError
         ):  # what cannot be read or written is told where somebody wants it
-            if notice := await self.workspace.store.look_over():
+            if notice := await self.workspace.store.daily_check():
                 self.workspace.notices.append(notice)
                 self.sessions.show_list()
                 self.view.refresh()

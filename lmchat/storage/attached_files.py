@@ -12,7 +12,7 @@ from pathlib import Path
 from lmchat.errors import StoreUnavailable
 from lmchat.files import MAX_BYTES, read_plain, write_atomically
 from lmchat.storage.database import Connection
-from lmchat.storage.rows import loaded
+from lmchat.storage.row_values import loaded
 
 log = logging.getLogger(__name__)
 
