@@ -46,7 +46,7 @@ from lmchat.storage import remembered_file
 from lmchat.terminal.output import drop_typed
 from lmchat.text import safe_line
 from lmchat.tui.commands import COMMANDS, is_command, parse_slash
-from lmchat.tui.widgets.message_acts import NOTHING_YET, has_words, is_resumable
+from lmchat.tui.message_needs import NOTHING_YET, has_words, is_resumable
 
 _LOOK_EVERY_S = 2.0
 _TELL_EVERY_S = 3.0  # between two figures of one progress
@@ -59,24 +59,12 @@ _HINTS = {
     "model_not_loaded": _MODELS,
 }
 """Next steps by the kind of the error, where others name keys of the screen."""
-_ELSEWHERE = {
-    "/find": "Use /search TEXT.",
-    "/import": "In a shell: lmchat import FILE",
-    "/log": "In a shell: lmchat config path --json",
-    "/trash": "In a shell: lmchat sessions --trash",
-}
-"""Next steps for commands that need the screen."""
 _COMMANDS = {
     "/doctor": "doctor:doctor",
     "/stats": "stats:stats",
     "/tools": "tools:list_tools",
 }
 """Slash commands that are commands of the command line; the others are methods of `PlainChat`."""
-_HELP = {
-    "/sessions": "/sessions [N]: List the sessions, or open one",
-    "/tools": "/tools: List the tools",
-}
-"""Lines of /help for commands that do other things on the screen."""
 
 
 def run_plain(context: Context) -> int:
@@ -220,7 +208,7 @@ class PlainChat:
         name, argument = found.command.name, found.argument
         method = getattr(self, f"do_{name[1:]}", None)
         if method is None and name not in _COMMANDS:
-            hint = _ELSEWHERE.get(name, "Start lmchat without --plain.")
+            hint = found.command.plain_hint or "Start lmchat without --plain."
             raise WrongUse(f"{name} needs the screen.", hint=hint)
         if not argument and name in ("/effort", "/p", "/profile"):
             self._output.text(self._values(name))
@@ -514,9 +502,7 @@ class PlainChat:
         rows = [
             one for one in COMMANDS if one.name in _COMMANDS or hasattr(self, f"do_{one.name[1:]}")
         ]
-        self._output.text(
-            "\n".join(_HELP.get(one.name) or f"{one.slash}: {one.title}" for one in rows)
-        )
+        self._output.text("\n".join(one.plain_help or f"{one.slash}: {one.title}" for one in rows))
         self._tell(
             f"A prompt of several lines begins and ends with {_QUOTES}.\n"
             "Ctrl+C stops the answer, or clears the line. Ctrl+D quits."

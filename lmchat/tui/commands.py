@@ -10,6 +10,10 @@ from typing import Any
 
 from msgspec import Struct
 
+from lmchat.domain.message import ChatMessage
+from lmchat.tui import message_needs as needs
+from lmchat.tui.message_needs import Need
+
 
 class Scope(StrEnum):
     """Place where a command's keys work; also the headings of the help screen."""
@@ -35,6 +39,10 @@ class Command(Struct, frozen=True, kw_only=True):
     typed: str = ""  # action of the slash command if it differs; takes the argument
     is_priority: bool = False  # whether the key takes precedence over the focused widget
     is_offered: bool = True  # whether the palette lists it
+    needs: tuple[Need, ...] = ()  # what it needs of the message that it acts on
+    is_turn: bool = False  # whether it begins a turn, which no session has twice
+    plain_help: str = ""  # line of the help in the plain chat, where it does other things
+    plain_hint: str = ""  # what to do instead in the plain chat, which has no screen
 
     @property
     def name(self) -> str:
@@ -48,13 +56,22 @@ class Command(Struct, frozen=True, kw_only=True):
     def needs_argument(self) -> bool:
         return self.takes_argument and self.slash.partition(" ")[2][0] != "["
 
+    def unavailable_reason(self, message: ChatMessage, *, is_busy: bool) -> str:
+        """Return why it makes no sense for a message; empty where it does.
+
+        `is_busy` says that an answer of the session is on its way.
+        """
+        if is_busy and self.is_turn:
+            return needs.STILL_STREAMING
+        for is_met, reason in self.needs:
+            if not is_met(message):
+                return reason
+        return ""
+
 
 def _command(
-    scope: Scope, command_id: str, keys: str, label: str, title: str, action: str = "", **rest: Any
+    scope: Scope, command_id: str, keys: str, label: str, title: str, action: str, **rest: Any
 ) -> Command:
-    """Return a row; the action of `message.copy` is `message('copy')` by default."""
-    kind, _, name = command_id.partition(".")
-    action = action or f"{kind}({name!r})"
     return Command(
         command_id=command_id,
         keys=keys,
@@ -67,89 +84,348 @@ def _command(
 
 
 _chat = partial(_command, Scope.CHAT)
-_message = partial(_command, Scope.MESSAGE)
-_session = partial(_command, Scope.SESSIONS)
+_key = partial(_chat, is_priority=True)
+
+
+def _slash(name: str, title: str, slash: str, action: str = "", **rest: Any) -> Command:
+    """Return a command without a key; without an action, the palette begins to type it."""
+    begun = slash.partition(" ")[0]
+    return _chat(name, "", name, title, action or f"slash('{begun} ')", slash=slash, **rest)
+
+
+def _message(
+    name: str, keys: str, label: str, title: str, action: str = "", **rest: Any
+) -> Command:
+    action = action or f"message({name!r})"
+    return _command(Scope.MESSAGE, f"message.{name}", keys, label, title, action, **rest)
+
+
+def _session(name: str, keys: str, label: str, title: str) -> Command:
+    action = f"session({name!r})"
+    return _command(Scope.SESSIONS, f"session.{name}", keys, label, title, action)
+
 
 COMMANDS: tuple[Command, ...] = (
     _chat("stop", "escape", "stop", "Stop the answer, or close the panel", "stop_or_leave"),
-    _chat("model", "ctrl+o", "model", "Choose the model", "app.pick_model", slash="/model [N]", is_priority=True),
-    _chat("new", "ctrl+n", "new", "Start a new session", "new_session", slash="/new", is_priority=True),
-    _chat("find", "ctrl+f", "find", "Find in this session", "find", slash="/find [TEXT]", is_priority=True),
-    _chat("export", "ctrl+e", "export", "Export this session as Markdown", "library('export')", slash="/export [FILE]", is_priority=True),
-    _chat("import", "", "import", "Import sessions from a file", "library('import')", slash="/import [FILE]"),
-    _chat("sessions", "ctrl+b,f2", "sessions", "Show or hide the sessions", "toggle_sessions", slash="/sessions", is_priority=True),
-    _chat("telemetry", "ctrl+t", "telemetry", "Show or hide the telemetry panel", "toggle_telemetry", is_priority=True),
-    _chat("search", "ctrl+k", "search", "Search all sessions", "search_sessions", slash="/search [TEXT]", is_priority=True),
-    _chat("retry", "ctrl+r", "regenerate", "Regenerate the last answer", "regenerate_last", slash="/retry", is_priority=True),
-    _chat("editor", "ctrl+g", "editor", "Edit the prompt in $VISUAL or $EDITOR", "edit_prompt", is_priority=True),
-    _chat("previous", "alt+up", "previous", "Focus the previous message", "focus_message(-1)", is_priority=True),
-    _chat("next", "alt+down", "next", "Focus the next message", "focus_message(1)", is_priority=True),
-    _chat("check", "f5", "check now", "Check the server now", "app.look_now", is_priority=True),
-    *(
-        _chat(f"model_{n}", f"alt+{n}", f"model {n}", f"Switch to recent model {n}", f"app.pick_model('{n}')", is_priority=True, is_offered=False)
-        for n in range(1, 10)
+    _key("model", "ctrl+o", "model", "Choose the model", "app.pick_model", slash="/model [N]"),
+    _key("new", "ctrl+n", "new", "Start a new session", "new_session", slash="/new"),
+    _key(
+        "find",
+        "ctrl+f",
+        "find",
+        "Find in this session",
+        "find",
+        slash="/find [TEXT]",
+        plain_hint="Use /search TEXT.",
     ),
-    _chat("system", "", "system", "Change the system prompt from the next answer on", "slash('/system ')", slash="/system TEXT", typed="change_system_prompt"),
-    _chat("preset", "", "preset", "Send a preset from the configuration", "slash('/p ')", slash="/p NAME [TEXT]", typed="use_preset"),
-    _chat("profile", "", "profile", "Use a profile from the configuration", "slash('/profile ')", slash="/profile NAME", typed="use_profile"),
-    _chat("effort", "", "effort", "Set the reasoning effort (thinking)", "slash('/effort ')", slash="/effort LEVEL", typed="use_effort"),
-    _chat("file", "", "file", "Add a file to the prompt", "slash('/file ')", slash="/file PATH", typed="insert_file"),
-    _chat("title", "", "title", "Change the title of this session", "slash('/title ')", slash="/title TEXT", typed="library('rename')"),
-    _chat("tag", "", "tag", "Add or remove a tag", "slash('/tag ')", slash="/tag [WORD]", typed="library('tag')"),
-    _chat("copy", "", "copy", "Copy the last answer, or its code", "copy", slash="/copy [code]"),
-    _chat("fork", "", "fork", "Fork this session into a new one", "fork_session", slash="/fork"),
-    _chat("compact", "", "compact", "Summarise the older messages, on a new branch", "compact", slash="/compact"),
-    _chat("trash", "", "trash", "Show and restore deleted sessions", "library('trash')", slash="/trash"),
-    _chat("clear", "", "clear", "Start a new session; the old one stays in the list", "new_session", slash="/clear", is_offered=False),
-    _chat("stats", "", "stats", "Show the statistics", "show_stats", slash="/stats"),
-    _chat("log", "", "log", "Show where the log file is", "show_log", slash="/log"),
-    _chat("tools", "", "tools", "List the tools, and switch them on or off", "show_tools", slash="/tools"),
-    _chat("theme", "", "theme", "Change the theme", "app.use_theme", slash="/theme [NAME]"),
-    _chat("doctor", "", "doctor", "Check everything and show what to do next", "run_doctor", slash="/doctor"),
-    _command(Scope.APP, "copy_or_stop", "ctrl+c", "copy", "Copy the selection or stop; twice: quit", "copy_or_stop", is_priority=True, is_offered=False),
-    _command(Scope.APP, "commands", "ctrl+p", "commands", "Command palette", "command_palette", is_offered=False),
-    _command(Scope.APP, "help", "f1,question_mark", "help", "All commands and their keys", "show_help", slash="/help"),
-    _command(Scope.APP, "suspend", "", "suspend", "Suspend lmchat (resume with fg)", "suspend_process", slash="/suspend"),
-    _command(Scope.APP, "quit", "ctrl+q", "quit", "Quit; a running answer is stopped", "quit", slash="/quit", is_priority=True),
-    _message("message.copy", "y", "copy", "Copy it as Markdown source"),
-    _message("message.copy_code", "c", "copy code", "Copy a code block; again: the next"),
-    _message("message.edit", "e", "edit", "Edit and resend", slash="/edit"),
-    _message("message.regenerate", "r", "regenerate", "Regenerate the answer"),
-    _message("message.another_model", "R", "other model", "Answer with another model"),
-    _message("message.resume", "a", "continue", "Continue an unfinished answer", slash="/continue"),
-    _message("message.fork", "f", "fork", "Fork into a new session from here"),
-    _message("message.previous_version", "left_square_bracket", "versions", "Previous version"),
-    _message("message.next_version", "right_square_bracket", "versions", "Next version"),
-    _message("message.compare", "equals_sign", "compare", "Compare two versions"),
-    _message("message.tree", "t", "tree", "Show the tree of this session", slash="/tree"),
-    _message("message.source", "s", "source", "Show source or rendered text", slash="/source"),
-    _message("message.links", "l", "links", "List its links", slash="/links"),
-    _message("message.fold", "enter", "fold", "Fold or unfold reasoning; show files"),
-    _message("message.pager", "o", "pager", "Open it in the pager, its files in a viewer", slash="/pager"),
-    _message("message.next_hit", "n", "next hit", "Next hit", "hit(1)", is_offered=False),
-    _message("message.previous_hit", "N", "previous hit", "Previous hit", "hit(-1)", is_offered=False),
-    _message("message.select", "v", "select", "Select it; ↑ and ↓ select more", "select(0)", is_offered=False),
-    _message("message.select_previous", "shift+up", "select up", "Extend the selection up", "select(-1)", is_offered=False),
-    _message("message.select_next", "shift+down", "select down", "Extend the selection down", "select(1)", is_offered=False),
-    _message("message.select_first", "shift+home", "select to the first", "Extend the selection to the first message", "select(-1000000)", is_offered=False),
-    _message("message.select_last", "shift+end", "select to the last", "Extend the selection to the last message", "select(1000000)", is_offered=False),
-    _message("message.delete", "d", "delete", "Delete it and everything after it", slash="/delete"),
-    _message("message.undo", "u", "undo", "Undo the last deletion", slash="/undo"),
-    _session("session.open", "enter", "open", "Open it"),
-    _session("session.rename", "n", "rename", "Change its title"),
-    _session("session.tag", "g", "tags", "Change its tags; #tag in the filter finds them"),
-    _session("session.pin", "p", "pin", "Pin or unpin it"),
-    _session("session.archive", "a", "archive", "Archive or restore it"),
-    _session("session.delete", "d", "delete", "Move it to the trash"),
-    _session("session.undo", "u", "undo", "Undo the last deletion"),
-    _session("session.trash", "t", "trash", "Show the trash"),
+    _key(
+        "export",
+        "ctrl+e",
+        "export",
+        "Export this session as Markdown",
+        "library('export')",
+        slash="/export [FILE]",
+    ),
+    _slash(
+        "import",
+        "Import sessions from a file",
+        "/import [FILE]",
+        "library('import')",
+        plain_hint="In a shell: lmchat import FILE",
+    ),
+    _key(
+        "sessions",
+        "ctrl+b,f2",
+        "sessions",
+        "Show or hide the sessions",
+        "toggle_sessions",
+        slash="/sessions",
+        plain_help="/sessions [N]: List the sessions, or open one",
+    ),
+    _key(
+        "telemetry", "ctrl+t", "telemetry", "Show or hide the telemetry panel", "toggle_telemetry"
+    ),
+    _key(
+        "search",
+        "ctrl+k",
+        "search",
+        "Search all sessions",
+        "search_sessions",
+        slash="/search [TEXT]",
+    ),
+    _key(
+        "retry",
+        "ctrl+r",
+        "regenerate",
+        "Regenerate the last answer",
+        "regenerate_last",
+        slash="/retry",
+    ),
+    _key("editor", "ctrl+g", "editor", "Edit the prompt in $VISUAL or $EDITOR", "edit_prompt"),
+    _key("previous", "alt+up", "previous", "Focus the previous message", "focus_message(-1)"),
+    _key("next", "alt+down", "next", "Focus the next message", "focus_message(1)"),
+    _key("check", "f5", "check now", "Check the server now", "app.look_now"),
+    *(
+        _key(
+            f"model_{number}",
+            f"alt+{number}",
+            f"model {number}",
+            f"Switch to recent model {number}",
+            f"app.pick_model('{number}')",
+            is_offered=False,
+        )
+        for number in range(1, 10)
+    ),
+    _slash(
+        "system",
+        "Change the system prompt from the next answer on",
+        "/system TEXT",
+        typed="change_system_prompt",
+    ),
+    _slash("preset", "Send a preset from the configuration", "/p NAME [TEXT]", typed="use_preset"),
+    _slash("profile", "Use a profile from the configuration", "/profile NAME", typed="use_profile"),
+    _slash("effort", "Set the reasoning effort (thinking)", "/effort LEVEL", typed="use_effort"),
+    _slash("file", "Add a file to the prompt", "/file PATH", typed="insert_file"),
+    _slash("title", "Change the title of this session", "/title TEXT", typed="library('rename')"),
+    _slash("tag", "Add or remove a tag", "/tag [WORD]", typed="library('tag')"),
+    _slash("copy", "Copy the last answer, or its code", "/copy [code]", "copy"),
+    _slash("fork", "Fork this session into a new one", "/fork", "fork_session"),
+    _slash("compact", "Summarise the older messages, on a new branch", "/compact", "compact"),
+    _slash(
+        "trash",
+        "Show and restore deleted sessions",
+        "/trash",
+        "library('trash')",
+        plain_hint="In a shell: lmchat sessions --trash",
+    ),
+    _slash(
+        "clear",
+        "Start a new session; the old one stays in the list",
+        "/clear",
+        "new_session",
+        is_offered=False,
+    ),
+    _slash("stats", "Show the statistics", "/stats", "show_stats"),
+    _slash(
+        "log",
+        "Show where the log file is",
+        "/log",
+        "show_log",
+        plain_hint="In a shell: lmchat config path --json",
+    ),
+    _slash(
+        "tools",
+        "List the tools, and switch them on or off",
+        "/tools",
+        "show_tools",
+        plain_help="/tools: List the tools",
+    ),
+    _slash("theme", "Change the theme", "/theme [NAME]", "app.use_theme"),
+    _slash("doctor", "Check everything and show what to do next", "/doctor", "run_doctor"),
+    _command(
+        Scope.APP,
+        "copy_or_stop",
+        "ctrl+c",
+        "copy",
+        "Copy the selection or stop; twice: quit",
+        "copy_or_stop",
+        is_offered=False,
+        is_priority=True,
+    ),
+    _command(
+        Scope.APP,
+        "commands",
+        "ctrl+p",
+        "commands",
+        "Command palette",
+        "command_palette",
+        is_offered=False,
+    ),
+    _command(
+        Scope.APP,
+        "help",
+        "f1,question_mark",
+        "help",
+        "All commands and their keys",
+        "show_help",
+        slash="/help",
+    ),
+    _command(
+        Scope.APP,
+        "suspend",
+        "",
+        "suspend",
+        "Suspend lmchat (resume with fg)",
+        "suspend_process",
+        slash="/suspend",
+    ),
+    _command(
+        Scope.APP,
+        "quit",
+        "ctrl+q",
+        "quit",
+        "Quit; a running answer is stopped",
+        "quit",
+        slash="/quit",
+        is_priority=True,
+    ),
+    _message("copy", "y", "copy", "Copy it as Markdown source", needs=needs.TO_COPY),
+    _message(
+        "copy_code",
+        "c",
+        "copy code",
+        "Copy a code block; again: the next",
+        needs=needs.TO_COPY_CODE,
+    ),
+    _message("edit", "e", "edit", "Edit and resend", slash="/edit", needs=needs.TO_EDIT),
+    _message(
+        "regenerate",
+        "r",
+        "regenerate",
+        "Regenerate the answer",
+        needs=needs.TO_REGENERATE,
+        is_turn=True,
+    ),
+    _message(
+        "another_model",
+        "R",
+        "other model",
+        "Answer with another model",
+        needs=needs.TO_ASK_ANOTHER,
+        is_turn=True,
+    ),
+    _message(
+        "resume",
+        "a",
+        "continue",
+        "Continue an unfinished answer",
+        slash="/continue",
+        needs=needs.TO_RESUME,
+        is_turn=True,
+    ),
+    _message("fork", "f", "fork", "Fork into a new session from here"),
+    _message(
+        "previous_version",
+        "left_square_bracket",
+        "versions",
+        "Previous version",
+        needs=needs.TO_CHANGE_VERSION,
+    ),
+    _message(
+        "next_version",
+        "right_square_bracket",
+        "versions",
+        "Next version",
+        needs=needs.TO_CHANGE_VERSION,
+    ),
+    _message(
+        "compare", "equals_sign", "compare", "Compare two versions", needs=needs.TO_CHANGE_VERSION
+    ),
+    _message("tree", "t", "tree", "Show the tree of this session", slash="/tree"),
+    _message(
+        "source",
+        "s",
+        "source",
+        "Show source or rendered text",
+        slash="/source",
+        needs=needs.TO_SHOW_SOURCE,
+    ),
+    _message("links", "l", "links", "List its links", slash="/links", needs=needs.TO_LIST_LINKS),
+    _message("fold", "enter", "fold", "Fold or unfold reasoning; show files", needs=needs.TO_FOLD),
+    _message(
+        "pager",
+        "o",
+        "pager",
+        "Open it in the pager, its files in a viewer",
+        slash="/pager",
+        needs=needs.TO_PAGE,
+    ),
+    _message("next_hit", "n", "next hit", "Next hit", "hit(1)", is_offered=False),
+    _message("previous_hit", "N", "previous hit", "Previous hit", "hit(-1)", is_offered=False),
+    _message(
+        "select", "v", "select", "Select it; ↑ and ↓ select more", "select(0)", is_offered=False
+    ),
+    _message(
+        "select_previous",
+        "shift+up",
+        "select up",
+        "Extend the selection up",
+        "select(-1)",
+        is_offered=False,
+    ),
+    _message(
+        "select_next",
+        "shift+down",
+        "select down",
+        "Extend the selection down",
+        "select(1)",
+        is_offered=False,
+    ),
+    _message(
+        "select_first",
+        "shift+home",
+        "select to the first",
+        "Extend the selection to the first message",
+        "select(-1000000)",
+        is_offered=False,
+    ),
+    _message(
+        "select_last",
+        "shift+end",
+        "select to the last",
+        "Extend the selection to the last message",
+        "select(1000000)",
+        is_offered=False,
+    ),
+    _message("delete", "d", "delete", "Delete it and everything after it", slash="/delete"),
+    _message("undo", "u", "undo", "Undo the last deletion", slash="/undo"),
+    _session("open", "enter", "open", "Open it"),
+    _session("rename", "n", "rename", "Change its title"),
+    _session("tag", "g", "tags", "Change its tags; #tag in the filter finds them"),
+    _session("pin", "p", "pin", "Pin or unpin it"),
+    _session("archive", "a", "archive", "Archive or restore it"),
+    _session("delete", "d", "delete", "Move it to the trash"),
+    _session("undo", "u", "undo", "Undo the last deletion"),
+    _session("trash", "t", "trash", "Show the trash"),
     _command(Scope.QUEUE, "queue.edit", "up", "edit", "Edit it", "queue('edit')", is_offered=False),
-    _command(Scope.QUEUE, "queue.remove", "delete", "remove", "Remove it", "queue('remove')", is_offered=False),
-    _command(Scope.PICKER, "picker.load", "ctrl+l", "load or unload", "Load or unload the model, or stop loading it", "load_or_unload", is_priority=True, is_offered=False),
-    _command(Scope.PICKER, "picker.refresh", "ctrl+r", "refresh", "Refresh the lists", "refresh_models", is_priority=True, is_offered=False),
-)  # fmt: skip
+    _command(
+        Scope.QUEUE,
+        "queue.remove",
+        "delete",
+        "remove",
+        "Remove it",
+        "queue('remove')",
+        is_offered=False,
+    ),
+    _command(
+        Scope.PICKER,
+        "picker.load",
+        "ctrl+l",
+        "load or unload",
+        "Load or unload the model, or stop loading it",
+        "load_or_unload",
+        is_offered=False,
+        is_priority=True,
+    ),
+    _command(
+        Scope.PICKER,
+        "picker.refresh",
+        "ctrl+r",
+        "refresh",
+        "Refresh the lists",
+        "refresh_models",
+        is_offered=False,
+        is_priority=True,
+    ),
+)
 
 BY_ID: Mapping[str, Command] = {command.command_id: command for command in COMMANDS}
+
+
+def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str:
+    """Return why a command on messages, as `edit`, makes no sense; empty where it does."""
+    command = BY_ID.get(f"message.{name}")
+    return command.unavailable_reason(message, is_busy=is_busy) if command else ""
 
 
 def keys_of(command: Command, overrides: Mapping[str, str]) -> str:

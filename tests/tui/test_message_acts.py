@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.domain.message import Receipt
-from lmchat.tui.widgets.message_acts import unavailable_reason
+from lmchat.tui.commands import unavailable_reason
 from tests.support.chats import ACTS, MESSAGES, SENSIBLE, TEXT, acted_reply
 
 

@@ -15,10 +15,10 @@ from lmchat.formats.writing import export_name
 from lmchat.services.exporting import ExportAs
 from lmchat.services.importing import Done, Importer, sentence, summary
 from lmchat.text import plural, safe_line
+from lmchat.tui.message_needs import NOTHING_YET
 from lmchat.tui.screens.chat.sessions import ShownSession
 from lmchat.tui.screens.chat.turns import Turns
 from lmchat.tui.screens.chat.view import ChatView
-from lmchat.tui.widgets.message_acts import NOTHING_YET
 
 _MOST_NAMED = 3  # files of one folder that are named as refused; the others are counted
 

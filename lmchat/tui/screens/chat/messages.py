@@ -13,11 +13,12 @@ from lmchat.domain.message import AnswerState, ChatMessage, FilePart, Role
 from lmchat.errors import WrongUse
 from lmchat.services.compacting import compacted_from
 from lmchat.text import safe_line
+from lmchat.tui.commands import unavailable_reason
+from lmchat.tui.message_needs import NOTHING_YET, words_of
 from lmchat.tui.screens.chat.sessions import PromptText, ShownSession
 from lmchat.tui.screens.chat.turns import Turns
 from lmchat.tui.screens.chat.view import ChatView, Work
 from lmchat.tui.widgets.line import cut_middle
-from lmchat.tui.widgets.message_acts import NOTHING_YET, unavailable_reason, words_of
 
 _OF_LOG = ("copy_code", "fold", "source")
 """Acts of the log; they also focus the message: the user wants to see it, or to press its key again."""

@@ -36,6 +36,7 @@ from lmchat.tui.commands import (
     keys_of,
     parse_slash,
 )
+from lmchat.tui.message_needs import NOTHING_YET, has_words, is_resumable
 from lmchat.tui.quirks.app import PatchedScreen
 from lmchat.tui.quirks.keys import is_prefix, run_own_binding
 from lmchat.tui.screens.chat.library import SavedSessions
@@ -45,7 +46,6 @@ from lmchat.tui.screens.chat.turns import Turns
 from lmchat.tui.screens.chat.view import CANNOT_SEE, ChatView, begin_work
 from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.keys_row import Hint, KeysRow, written
-from lmchat.tui.widgets.message_acts import NOTHING_YET, has_words, is_resumable
 from lmchat.tui.widgets.prompt import Pill
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.session_list import SessionList

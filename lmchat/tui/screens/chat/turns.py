@@ -41,10 +41,10 @@ from lmchat.services.open_sessions import OpenSession, Queued, TurnPhase
 from lmchat.services.save_queue import SEPARATOR
 from lmchat.services.tool_loop import ApprovalAsked, MessageEnded
 from lmchat.text import safe_line
+from lmchat.tui.message_needs import has_words
 from lmchat.tui.quirks.driver import write_to_terminal
 from lmchat.tui.screens.chat.sessions import PromptText, ShownSession
 from lmchat.tui.screens.chat.view import CANNOT_SEE, ChatView, begin_work
-from lmchat.tui.widgets.message_acts import has_words
 
 Begin = Callable[[Conversation, TurnSettings], AsyncGenerator[ConversationEvent, None]]
 """Begins a turn of a conversation."""

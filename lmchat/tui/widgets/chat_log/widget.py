@@ -27,7 +27,7 @@ from lmchat.domain.session import MessagePath
 from lmchat.domain.tool import CHOICES, Choice
 from lmchat.domain.turn import Turn
 from lmchat.machine.highlighter import Highlighter
-from lmchat.tui.commands import Scope, bindings
+from lmchat.tui.commands import Scope, bindings, unavailable_reason
 from lmchat.tui.icons import icons_for
 from lmchat.tui.messages import Post
 from lmchat.tui.quirks.keys import hand_over
@@ -41,7 +41,6 @@ from lmchat.tui.widgets.chat_log.layout.page import MIN_WIDTH, Page
 from lmchat.tui.widgets.chat_log.painter import PARTIAL_STYLES, Painter
 from lmchat.tui.widgets.chat_log.selection import Selection
 from lmchat.tui.widgets.chat_log.viewport import Viewport
-from lmchat.tui.widgets.message_acts import unavailable_reason
 from lmchat.tui.widgets.row_list import fit_scrollbar
 
 MEASURE = 94  # columns of a page at most

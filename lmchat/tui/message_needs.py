@@ -1,0 +1,132 @@
+"""Facts about a message, and what commands need of the message that they act on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lmchat.domain.imported import is_imported_call
+from lmchat.domain.message import AnswerState, ChatMessage, Role, has_files
+
+Need = tuple[Callable[[ChatMessage], bool], str]
+"""A condition for a message, and the words for the user where it is not met."""
+
+NOTHING_YET = "This session is empty."
+STILL_STREAMING = "An answer is still streaming. Press Esc to stop it, or wait."
+_CODE_MARKS = ("```", "~~~")
+
+
+def is_resumable(message: ChatMessage) -> bool:
+    """Return whether an answer is incomplete, and can be continued or retried."""
+    if message.role is not Role.ASSISTANT:
+        return False
+    if message.state is AnswerState.COMPLETE:
+        return bool(message.text) and message.receipt is not None and message.receipt.is_cut
+    return message.state is not AnswerState.STREAMING
+
+
+def has_words(message: ChatMessage) -> bool:
+    """Return whether an unfinished answer has something to continue."""
+    return bool(message.text or message.reasoning) and message.state is not AnswerState.FAILED
+
+
+def words_of(message: ChatMessage) -> str:
+    """Return the text of a message or the result of a call; else its reasoning or its calls."""
+    words = message.text or message.tool_result or message.reasoning
+    return words or "\n".join(call.arguments for call in message.tool_calls)
+
+
+def _is_not_system(message: ChatMessage) -> bool:
+    return message.role is not Role.SYSTEM
+
+
+def _is_prompt_or_answer(message: ChatMessage) -> bool:
+    return message.role in (Role.USER, Role.ASSISTANT)
+
+
+def _is_answer(message: ChatMessage) -> bool:
+    return message.role is Role.ASSISTANT
+
+
+def _has_ended(message: ChatMessage) -> bool:
+    return message.state is not AnswerState.STREAMING
+
+
+def _can_copy(message: ChatMessage) -> bool:
+    has_details = message.failure is not None and message.state is not AnswerState.COMPLETE
+    return has_details or bool(words_of(message))
+
+
+def _has_code(message: ChatMessage) -> bool:
+    has_fence = any(mark in message.text for mark in _CODE_MARKS)
+    return has_fence or "\n    " in f"\n{message.text}"
+
+
+def _can_fold(message: ChatMessage) -> bool:
+    if message.role is Role.USER and has_files(message.text):
+        return True
+    is_always_folded = message.role in (Role.SYSTEM, Role.TOOL)
+    return is_always_folded or bool(message.files or message.reasoning)
+
+
+def _can_run_again(message: ChatMessage) -> bool:
+    has_result = message.state in (AnswerState.COMPLETE, AnswerState.STREAMING)
+    return message.role is not Role.TOOL or not has_result
+
+
+def _is_not_imported_call(message: ChatMessage) -> bool:
+    return not is_imported_call(message)
+
+
+def _has_versions(message: ChatMessage) -> bool:
+    return message.versions > 1
+
+
+def _is_not_only_prompt(message: ChatMessage) -> bool:
+    return _has_versions(message) or message.role is not Role.USER
+
+
+def _has_link(message: ChatMessage) -> bool:
+    return "http" in message.text.lower()
+
+
+def _can_page(message: ChatMessage) -> bool:
+    return bool(message.files or words_of(message))
+
+
+# What each command needs. The first need that is not met is shown.
+TO_COPY: tuple[Need, ...] = ((_can_copy, "This message has nothing to copy yet."),)
+TO_COPY_CODE: tuple[Need, ...] = ((_has_code, "This message has no code block."),)
+TO_EDIT: tuple[Need, ...] = (
+    (
+        _is_not_system,
+        "System prompts cannot be edited; /system sets a new one from here on.",
+    ),
+    (_is_prompt_or_answer, "Only a prompt can be edited."),
+)
+TO_REGENERATE: tuple[Need, ...] = (
+    (_is_not_system, "Only prompts and answers can be regenerated."),
+    (_can_run_again, "Only calls that failed or were stopped can be run again."),
+    (
+        _is_not_imported_call,
+        "This call came with an imported chat and cannot be run; r on the answer above asks again.",
+    ),
+)
+TO_ASK_ANOTHER: tuple[Need, ...] = (
+    (_is_prompt_or_answer, "Only prompts and answers can be answered by another model."),
+)
+TO_RESUME: tuple[Need, ...] = (
+    (_is_answer, "Only answers can be continued."),
+    (_has_ended, "This answer is still streaming."),
+    (is_resumable, "This answer is complete; r regenerates it."),
+)
+TO_CHANGE_VERSION: tuple[Need, ...] = (
+    (_is_not_only_prompt, "Only one version. e edits the prompt and makes another."),
+    (
+        _has_versions,
+        "Only one version. r regenerates the answer, R asks another model for one.",
+    ),
+)
+TO_SHOW_SOURCE: tuple[Need, ...] = ((_is_answer, "Only answers have a source view."),)
+TO_LIST_LINKS: tuple[Need, ...] = ((_has_link, "This message has no links."),)
+TO_FOLD: tuple[Need, ...] = ((_can_fold, "This message has nothing to unfold."),)
+TO_PAGE: tuple[Need, ...] = ((_can_page, "This message has nothing to read yet."),)
