@@ -24,7 +24,7 @@ from lmchat.tui.commands import Command, Scope, bindings
 from lmchat.tui.icons import ASCII_CLASS
 from lmchat.tui.quirks.app import PatchedApp
 from lmchat.tui.quirks.driver import write_to_terminal
-from lmchat.tui.quirks.keys import ASK_BACKGROUND, BackgroundTold
+from lmchat.tui.quirks.keys import ASK_BACKGROUND, BackgroundReported
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.chat.view import COPYING, begin_work
 from lmchat.tui.screens.connect import Connect
@@ -244,7 +244,7 @@ class LMChatApp(PatchedApp):
         self._asked_background_s = self.workspace.clock()
         write_to_terminal(self, ASK_BACKGROUND)
 
-    def on_background_told(self, event: BackgroundTold) -> None:
+    def on_background_reported(self, event: BackgroundReported) -> None:
         """Follow the terminal where no theme is set; a late answer is ignored."""
         is_in_time = self.workspace.clock() - self._asked_background_s < _BACKGROUND_S
         if (

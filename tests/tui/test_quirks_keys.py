@@ -11,7 +11,7 @@ from textual.message import Message
 from lmchat.tui.quirks.keys import (
     ESCAPE_DELAY_S,
     SEQUENCE_DELAY_S,
-    BackgroundTold,
+    BackgroundReported,
     KeyStream,
     mend_keys,
 )
@@ -30,7 +30,7 @@ class Reader:
         found = [
             event for data in reads for event in [*self.stream.tick(), *self.stream.feed(data)]
         ]
-        return [name(event) for event in found if not isinstance(event, BackgroundTold)]
+        return [name(event) for event in found if not isinstance(event, BackgroundReported)]
 
     def later(self, wait_s: float) -> list[str]:
         self.now += wait_s

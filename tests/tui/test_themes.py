@@ -6,7 +6,7 @@ from textual.theme import BUILTIN_THEMES
 
 from lmchat.config.settings import Settings, UiSettings
 from lmchat.domain.candidate import Remembered
-from lmchat.tui.quirks.keys import BackgroundTold, KeyStream
+from lmchat.tui.quirks.keys import BackgroundReported, KeyStream
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.theme_dialog import ThemeDialog
 from lmchat.tui.theme_files import contrast, low_contrast, read_themes
@@ -125,7 +125,7 @@ async def test_the_list_names_what_is_hard_to_read(desk):
 def test_the_answer_of_the_terminal_tells_its_background(reads, is_dark):
     stream = KeyStream()
     told = [event for data in reads for event in stream.feed(data)]
-    assert [(type(one), one.is_dark) for one in told] == [(BackgroundTold, is_dark)]
+    assert [(type(one), one.is_dark) for one in told] == [(BackgroundReported, is_dark)]
 
 
 @pytest.mark.parametrize(
@@ -144,6 +144,6 @@ async def test_lmchat_is_light_on_a_light_terminal_that_says_so_in_time_unless_a
     more = {"settings": Settings(ui=settings), "remembered": remembered, "clock": lambda: now_s[0]}
     async with ready_desktop(tmp_path, **more) as desk:
         now_s[0] += waits_s
-        desk.app.post_message(BackgroundTold(is_dark=False))
+        desk.app.post_message(BackgroundReported(is_dark=False))
         await desk.pilot.pause()
         assert desk.app.theme == theme

@@ -80,7 +80,7 @@ _OTHER_KEY = re.compile(r"\x1b\[27;(\d+);(\d+)~\Z")
 _TYPED = re.compile(r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*\Z")
 
 
-class BackgroundTold(Message):
+class BackgroundReported(Message):
     """The terminal has answered `ASK_BACKGROUND`."""
 
     def __init__(self, *, is_dark: bool) -> None:
@@ -170,7 +170,9 @@ class KeyStream(XTermParser):
             red, green, blue = (
                 int(digits, 16) / (16 ** len(digits) - 1) for digits in found.groups()
             )
-            yield BackgroundTold(is_dark=0.299 * red + 0.587 * green + 0.114 * blue < _LIGHT_FROM)
+            yield BackgroundReported(
+                is_dark=0.299 * red + 0.587 * green + 0.114 * blue < _LIGHT_FROM
+            )
         over = next((mark for mark in ("\x1b\\", "\x07") if rest.startswith(mark)), "")
         return rest[len(over) :]
 

@@ -18,7 +18,7 @@ from lmchat.text import safe_line
 from lmchat.tui.icons import icons_for
 from lmchat.tui.screens.dialog import Dialog
 from lmchat.tui.widgets.chat_log import ChatLog
-from lmchat.tui.widgets.chat_log.layout.furniture import receipt_figures
+from lmchat.tui.widgets.chat_log.layout.annotations import receipt_figures
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, content
 
 _BESIDE = 100  # columns from which two versions have room beside each other

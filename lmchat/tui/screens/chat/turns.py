@@ -279,7 +279,7 @@ class Turns:
                 self._view.log.replace(message)
                 self._view.refresh()
             case MessageEnded() if is_shown:
-                self._view.log.finish(event.message, goes_on=True)
+                self._view.log.finish(event.message, has_tool_messages=True)
             case Rethought() if is_shown:
                 self._view.log.restate(opened.conversation.shown_messages[-1])
             case ToolCallDelta() if is_shown:

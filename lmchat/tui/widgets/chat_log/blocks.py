@@ -94,7 +94,7 @@ class Block(Struct, gc=False):
     number: int | None = None  # of the first item where it continues a list
     code: Code | None = None  # the fence that it is a piece of
     piece: int = 0  # which one
-    goes_on: bool = False  # whether its last line goes on in the block that follows
+    continues_line: bool = False  # whether its last line goes on in the block that follows
     is_thought: bool = False  # whether it is a part of the reasoning
     has_cursor: bool = False  # whether text goes on arriving behind its last word
     # makes the lines of a block that is `MADE`, given a `Page`
@@ -132,7 +132,7 @@ def plain_blocks(text: str) -> Iterator[Block]:
         start = 0
         while len(line) - start > PIECE_CHARS:
             end = _end_of_piece(line, start)
-            yield Block(Kind.PLAIN, line[start:end], is_first=is_first, goes_on=True)
+            yield Block(Kind.PLAIN, line[start:end], is_first=is_first, continues_line=True)
             start, is_first = end, False
         lines.append(line[start:])
         size += len(line) - start

@@ -19,7 +19,7 @@ from lmchat.text import safe_text
 from lmchat.tui.widgets.chat_log.anchor import END, starts, text_of
 from lmchat.tui.widgets.chat_log.blocks import Block, Kind
 from lmchat.tui.widgets.chat_log.document import Document, Place
-from lmchat.tui.widgets.chat_log.layout.furniture import call_texts
+from lmchat.tui.widgets.chat_log.layout.annotations import call_texts
 from lmchat.tui.widgets.chat_log.layout.page import TAB_CELLS
 from lmchat.tui.widgets.chat_log.matching import Range
 from lmchat.tui.widgets.chat_log.selection import Selected, Unit
@@ -29,7 +29,7 @@ _PADDING = re.compile(r"[ \t]+\n")
 
 def copied(document: Document, selected: Selected) -> str:
     """Return the selected text, with a blank line between messages; rows of the log only if alone."""
-    if is_furniture_alone(document, selected):
+    if is_annotation_alone(document, selected):
         rows = (
             text_of(block)[slice(*span)].strip()
             for block, span in _selected_blocks(document, selected)
@@ -60,12 +60,16 @@ def _whole(document: Document, index: int) -> str:
         and not entry.is_source
     ):
         thoughts = [part.text for part in entry.parts if part.kind is ReasoningPart]
-        calls = [one.text for one in entry.parts if one.kind is ToolCallPart and not entry.goes_on]
+        calls = [
+            one.text
+            for one in entry.parts
+            if one.kind is ToolCallPart and not entry.has_tool_messages
+        ]
         texts = [*([] if entry.is_folded else thoughts), *texts, *calls]
     return "\n\n".join(text.strip("\n") for text in texts if text.strip("\n"))
 
 
-def is_furniture_alone(document: Document, selected: Selected) -> bool:
+def is_annotation_alone(document: Document, selected: Selected) -> bool:
     """Whether only rows that the log adds are selected, as a receipt."""
     is_short = selected.end.index - selected.start.index <= 1
     return is_short and not any(block.source for block, _ in _selected_blocks(document, selected))
@@ -146,13 +150,14 @@ def _source(group: Sequence[Block]) -> str:
 def _pieces(blocks: Sequence[Block], parts: Sequence[str]) -> str:
     """Join the pieces of a whole; a line may continue in the next piece."""
     text = "".join(
-        part if block.goes_on else part + "\n" for block, part in zip(blocks, parts, strict=True)
+        part if block.continues_line else part + "\n"
+        for block, part in zip(blocks, parts, strict=True)
     )
     return text.removesuffix("\n")
 
 
 def _joined(text: str, part: str, before: Block, block: Block) -> str:
-    if not text or before.goes_on:
+    if not text or before.continues_line:
         return text + part
     if block.is_first:
         return text.rstrip("\n") + ("\n" if block.is_attached else "\n\n") + part.lstrip("\n")

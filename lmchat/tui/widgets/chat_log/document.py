@@ -31,7 +31,7 @@ class Entries:
         if isinstance(item, Entry):
             return item
         self._items[index] = entry = Entry(item, switch=self._switch(index, item))
-        entry.goes_on = self._goes_on(index)
+        entry.has_tool_messages = self._has_tool_messages(index)
         return entry
 
     def append(self, entry: Entry) -> None:
@@ -64,7 +64,7 @@ class Entries:
         )
         return message.model if next(models, message.model) != message.model else ""
 
-    def _goes_on(self, index: int) -> bool:
+    def _has_tool_messages(self, index: int) -> bool:
         message, following = (
             self.message(index),
             self.message(index + 1) if index + 1 < len(self) else None,
@@ -103,7 +103,7 @@ class Entries:
         parts = [
             one
             for one in message.parts
-            if not (isinstance(one, ToolCallPart) and self._goes_on(index))
+            if not (isinstance(one, ToolCallPart) and self._has_tool_messages(index))
         ]
         texts = (part for part in parts if not isinstance(part, FilePart))
         return [

@@ -27,7 +27,7 @@ from lmchat.domain.turn import Turn
 from lmchat.text import safe_line, safe_text
 from lmchat.tui import formatting
 from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, Block, Heights, made, plain_blocks
-from lmchat.tui.widgets.chat_log.layout.furniture import (
+from lmchat.tui.widgets.chat_log.layout.annotations import (
     call_lines,
     call_texts,
     end_blocks,
@@ -192,7 +192,9 @@ class Entry(Struct):
     )
     is_source: bool = False  # whether it is shown as source
     call: str = ""  # how a call of the running turn stands
-    goes_on: bool = False  # whether it is an answer whose calls were run: they follow as messages
+    has_tool_messages: bool = (
+        False  # whether it is an answer whose calls were run: they follow as messages
+    )
     turn: Turn | None = None  # figures of the running turn
     now_s: float = 0.0  # when they were taken
     is_behind: bool = False  # whether a part of its text is still to be parsed
@@ -223,7 +225,7 @@ class Entry(Struct):
     def is_blank(self) -> bool:
         """Whether it has nothing to read: an answer without a word, whose calls follow."""
         return (
-            self.goes_on
+            self.has_tool_messages
             and self.message is not None
             and self.message.versions == 1
             and not (self.source + self.message.reasoning).strip()
@@ -254,7 +256,7 @@ class Entry(Struct):
         `most_s` of parsing, a row stands for the rest.
         """
         self.is_behind, self._until_s = False, thread_time() + most_s
-        none = made(lambda _: []) if self.goes_on else rule("")
+        none = made(lambda _: []) if self.has_tool_messages else rule("")
         old, self.blocks = self.blocks, [*self._heads(), *self._body(), *self._foot()] or [none]
         pairs = enumerate(zip(old, self.blocks, strict=False))
         first = next(
@@ -373,7 +375,7 @@ class Entry(Struct):
         words, blocks = self._thought_words(), []
         for number, part in enumerate(self.parts):
             is_thought = part.kind is ReasoningPart
-            if part.kind is ToolCallPart and self.goes_on:
+            if part.kind is ToolCallPart and self.has_tool_messages:
                 continue
             if is_thought:
                 row = partial(thought, words, is_folded=self.is_folded)
@@ -410,7 +412,7 @@ class Entry(Struct):
             ]
         if self.message is None or self.message.role is not Role.ASSISTANT:
             return []
-        if self.goes_on and self.message.versions == 1:
+        if self.has_tool_messages and self.message.versions == 1:
             return []
         if self.message.state is AnswerState.STREAMING:  # no key stops it here
             return [remark("another lmchat is writing this")]

@@ -11,7 +11,7 @@ from lmchat.domain.message import AttachedFile, ReasoningPart, Role, split_files
 from lmchat.tui.widgets.chat_log.blocks import Block, Kind, Line
 from lmchat.tui.widgets.chat_log.document import Place
 from lmchat.tui.widgets.chat_log.entry import Entry
-from lmchat.tui.widgets.chat_log.layout.furniture import call_texts
+from lmchat.tui.widgets.chat_log.layout.annotations import call_texts
 from lmchat.tui.widgets.chat_log.matching import Query
 from lmchat.tui.widgets.chat_log.viewport import Viewport
 

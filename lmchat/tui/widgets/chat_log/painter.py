@@ -12,7 +12,7 @@ from textual.strip import Strip
 
 from lmchat.tui.widgets.chat_log.anchor import END, starts
 from lmchat.tui.widgets.chat_log.blocks import Line
-from lmchat.tui.widgets.chat_log.copying import is_furniture_alone
+from lmchat.tui.widgets.chat_log.copying import is_annotation_alone
 from lmchat.tui.widgets.chat_log.document import Place
 from lmchat.tui.widgets.chat_log.finder import Finder
 from lmchat.tui.widgets.chat_log.layout.page import Page
@@ -117,7 +117,7 @@ class Painter:
         span = selected.span(index, number)
         document = self._viewport.document
         block = document.entries[index].blocks[number]
-        if span is None or not (block.source or is_furniture_alone(document, selected)):
+        if span is None or not (block.source or is_annotation_alone(document, selected)):
             return None
         if span == (0, END):
             return 0, len(line.text)

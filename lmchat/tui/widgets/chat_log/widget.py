@@ -434,11 +434,11 @@ class ChatLog(ScrollView, can_focus=True):
             entry.set_parts(message.parts)
             self._rebuild([self._streaming])
 
-    def finish(self, message: ChatMessage, *, goes_on: bool = False) -> None:
+    def finish(self, message: ChatMessage, *, has_tool_messages: bool = False) -> None:
         self.flush()
         index, self._streaming = self._streaming, None
         if index is not None:
-            self.document.entries[index].goes_on = goes_on
+            self.document.entries[index].has_tool_messages = has_tool_messages
         if not self.replace(message, index):
             self.append(message)
 

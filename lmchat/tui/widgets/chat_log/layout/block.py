@@ -192,7 +192,7 @@ class Layout:
         if block.kind is Kind.PLAIN:
             rows = harmless(block.source).split("\n")
             lines = [line for row in rows for line in self.page.wrap([(row, _NULL)])]
-            lines[-1].is_wrapped = lines[-1].is_wrapped or block.goes_on
+            lines[-1].is_wrapped = lines[-1].is_wrapped or block.continues_line
             return lines
         if block.kind is Kind.FENCE:
             return piece_lines(self.page, block, prefix)
@@ -202,7 +202,7 @@ class Layout:
             return list(self._rows(block, prefix))
         self._number = block.number
         lines = list(self._walk(self._tokens(block), (prefix, prefix), base))
-        if block.goes_on and lines:
+        if block.continues_line and lines:
             lines[-1].is_wrapped = True
             lines[-1].text += " " if block.source[-1:].isspace() else ""
         if block.has_cursor and lines:

@@ -97,7 +97,7 @@ def piece_lines(page: Page, block: Block, prefix: Sequence[Span]) -> list[Line]:
     lines = list(
         code_lines(page, block.source, block.info, (prefix, prefix), colours=colours, **ends)
     )
-    if lines and block.goes_on:
+    if lines and block.continues_line:
         lines[-1].is_wrapped = True
     return lines
 

@@ -102,7 +102,7 @@ class OpenFence(Struct):
     def cut(self, start: str) -> None:
         """Take the beginning of a line that is too long to wait for its end."""
         self._lines.append(self._dedented(start))
-        self._close(goes_on=True)
+        self._close(continues_line=True)
 
     def open(self, tail: str) -> list[Block]:
         """Return what may still change, given the line that is not complete."""
@@ -122,12 +122,12 @@ class OpenFence(Struct):
         if len(self._lines) >= SEGMENT_LINES or sum(map(len, self._lines)) > PIECE_CHARS:
             self._close()
 
-    def _close(self, *, goes_on: bool = False) -> None:
+    def _close(self, *, continues_line: bool = False) -> None:
         block = self._block(self._lines)
-        block.goes_on = goes_on
+        block.continues_line = continues_line
         self.code.add(block)
         self.closed.append(block)
-        self._lines, self.is_first, self.is_inner = [], False, goes_on
+        self._lines, self.is_first, self.is_inner = [], False, continues_line
 
     def _block(self, lines: list[str]) -> Block:
         head = GLUE if self.is_inner else ""
@@ -387,8 +387,8 @@ class MarkdownTail(Struct):
         if last and kind == "heading_open" and last.markup.startswith("#"):
             head = f"{last.markup} {GLUE}"
         source = self._tail[len(self._head) : begin + place]
-        goes_on = not source.rstrip(" \t>").endswith("\n")
-        self._put(Block(Kind.MARKDOWN, source, number=self._number, goes_on=goes_on))
+        continues_line = not source.rstrip(" \t>").endswith("\n")
+        self._put(Block(Kind.MARKDOWN, source, number=self._number, continues_line=continues_line))
         self._restart(begin + place, head)
         self._number, self._is_first, self._above = None, False, ""
 
