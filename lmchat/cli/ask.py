@@ -45,8 +45,8 @@ from lmchat.services.attachments import Attachment, read_attachment
 from lmchat.services.conversation import AnswerBegun, Conversation, ConversationEvent
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.tool_loop import ApprovalAsked, MessageEnded
+from lmchat.structured.json_schema import WantedValue
 from lmchat.structured.json_text import UnfitError, code_blocks, strict_json
-from lmchat.structured.schema import WantedValue
 from lmchat.text import safe_line, text_of
 from lmchat.threads import run_abandonable
 

@@ -19,12 +19,13 @@ from lmchat.domain.candidate import Remembered
 from lmchat.domain.server import Endpoint
 from lmchat.domain.telemetry import Metrics
 from lmchat.files import empty_log
+from lmchat.machine.other_programs import ChatPlace, chat_places
 from lmchat.machine.scratch import ScratchFolders, sweep_scratch_folders
 from lmchat.services.backend import Backend
 from lmchat.services.candidates import Catalogue
 from lmchat.services.doctor import Examination
 from lmchat.services.file_finder import FileFinder
-from lmchat.services.importing import Importer, Place
+from lmchat.services.importing import Importer
 from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
 from lmchat.services.open_sessions import OpenSessions
@@ -133,10 +134,8 @@ def _make_workspace(
         frames_per_second = settings.ui.frames_per_second
         return _wiring().make_client(context, settings, reads_per_second=frames_per_second)
 
-    def find_chats() -> list[Place]:
-        from lmchat.machine.system import places
-
-        return places(context.environ, Path.home())
+    def find_chats() -> list[ChatPlace]:
+        return chat_places(context.environ, Path.home())
 
     engine = Lazy[Engine](lambda: _wiring().make_engine(context, settings))
     backend = Backend(make_client, engine, used=remembered.endpoints)

@@ -27,7 +27,7 @@ from lmchat.domain.server import Endpoint
 from lmchat.domain.tool import ServerState, ToolServer
 from lmchat.errors import EndpointNotAllowed, EngineUnavailable, ServerUnavailable
 from lmchat.files import read_plain
-from lmchat.machine.programs import port_holders
+from lmchat.machine.model_servers import port_holders
 from lmchat.services.backend import Backend
 from lmchat.services.doctor import (
     LIMIT_S,
@@ -48,8 +48,8 @@ from lmchat.storage.file_checks import (
     store_findings,
     whole_findings,
 )
-from lmchat.terminal.checks import clipboard_findings, terminal_findings, tried_findings
 from lmchat.terminal.clipboard import Clipboard
+from lmchat.terminal.terminal_checks import clipboard_findings, terminal_findings, tried_findings
 from lmchat.threads import run_abandonable
 
 _NARROWEST, _WIDEST = 60, 120

@@ -13,8 +13,8 @@ from lmchat.cli.sessions import header_json
 from lmchat.cli.wiring import open_store
 from lmchat.errors import FileRefused, WrongUse
 from lmchat.formats.sources import LARGEST_BYTES
-from lmchat.machine.system import places
-from lmchat.services.importing import Done, Imported, Importer, Place, sentence, summary
+from lmchat.machine.other_programs import ChatPlace, chat_places
+from lmchat.services.importing import Done, Imported, Importer, sentence, summary
 from lmchat.text import safe_line
 from lmchat.threads import run_abandonable
 
@@ -36,9 +36,9 @@ async def import_files(context: Context) -> int:
         hint = "Name files, or import the chats of other programs with --from all."
         raise WrongUse("--from all takes no files." if options.files else "Which file?", hint=hint)
 
-    def find() -> list[Place]:
-        found = places(context.environ, Path.home())
-        return [place for place in found if options.source in (_ALL, place[0])]
+    def find() -> list[ChatPlace]:
+        found = chat_places(context.environ, Path.home())
+        return [place for place in found if options.source in (_ALL, place.source)]
 
     piped = {_STDIN: await run_abandonable(_piped)} if _STDIN in options.files else {}
     done = Done()

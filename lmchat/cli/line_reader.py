@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
-from lmchat.terminal.output import has_more_input
+from lmchat.terminal.terminal_output import has_more_input
 
 _BRACKETS_ON, _BRACKETS_OFF = "\x1b[?2004h", "\x1b[?2004l"
 _MUTE = ("", "dumb", "unknown")  # terminals that print escape sequences

@@ -17,7 +17,12 @@ from lmchat.domain.candidate import Installed, ServerStart
 from lmchat.domain.engine import FetchProgress, ModelFile
 from lmchat.engine.download import install_command, is_engine_installed
 from lmchat.errors import WrongUse
-from lmchat.machine.programs import StartedProgram, free_port, installed_products, start_program
+from lmchat.machine.model_servers import (
+    StartedProgram,
+    free_port,
+    installed_products,
+    start_program,
+)
 from lmchat.services.ports import Engine
 from lmchat.services.server_launcher import ServerLauncher
 

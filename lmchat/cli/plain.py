@@ -43,7 +43,7 @@ from lmchat.services.library import Library
 from lmchat.services.open_sessions import LEVELS, NO_PROFILE, OpenSessions
 from lmchat.services.tool_loop import ApprovalAsked
 from lmchat.storage import remembered_file
-from lmchat.terminal.output import drop_typed
+from lmchat.terminal.terminal_output import drop_typed
 from lmchat.text import safe_line
 from lmchat.tui.commands import COMMANDS, is_command, parse_slash
 from lmchat.tui.message_needs import NOTHING_YET, has_words, is_resumable

@@ -37,7 +37,7 @@ from lmchat.services.ports import ToolHost
 from lmchat.services.tool_loop import ApprovalAsked
 from lmchat.services.tools import Toolbox
 from lmchat.storage import remembered_file
-from lmchat.terminal.output import drop_typed, has_more_input
+from lmchat.terminal.terminal_output import drop_typed, has_more_input
 from lmchat.text import safe_line, similar
 
 _USUAL_COLUMNS = 80
@@ -53,7 +53,7 @@ def make_toolbox(context: Context, settings: Settings, remembered: Remembered) -
 
 def make_tool_host(context: Context, settings: Settings) -> ToolHost:
     """Return the host of the tool servers, which has not been started."""
-    from lmchat.tools.host import McpHost
+    from lmchat.tools.tool_host import McpHost
 
     def check_address(url: str) -> None:
         from lmchat.proxy.admission import AllowList  # imports httpx

@@ -107,7 +107,7 @@ def make_backend(
 
 def make_engine(context: Context, settings: Settings) -> Engine:
     """Return the built-in engine, which has not been started."""
-    from lmchat.engine.engine import LocalEngine
+    from lmchat.engine.local_engine import LocalEngine
 
     return LocalEngine(
         settings.local,

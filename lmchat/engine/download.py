@@ -23,7 +23,7 @@ from lmchat.domain.engine import FetchProgress, ModelFile
 from lmchat.errors import EngineUnavailable
 from lmchat.files import ensure_folder, environment_for_others, find_program
 from lmchat.machine.system import try_lock
-from lmchat.watchdog import watched
+from lmchat.machine.watchdog import watched
 
 _POLL_S = 0.1
 _SCRATCH = "fetch-"

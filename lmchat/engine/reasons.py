@@ -8,8 +8,8 @@ from contextlib import suppress
 
 from lmchat.domain.engine import ModelFile
 from lmchat.engine.download import install_command
-from lmchat.engine.models import memory_words
-from lmchat.engine.process import Report
+from lmchat.engine.engine_process import Report
+from lmchat.engine.model_files import memory_words
 from lmchat.errors import EngineUnavailable
 
 _OUT_OF_MEMORY = re.compile(

@@ -248,7 +248,7 @@ class Client:
         lmchat uses the strictest method that the server accepts, and checks the answer. If the value does not
         match, lmchat asks once more, then raises `AnswerUnfit`. `name` is a name for the value.
         """
-        from lmchat.structured.schema import WantedValue  # noqa: PLC0415 - chats start without it
+        from lmchat.structured.json_schema import WantedValue  # noqa: PLC0415 - chats start without it
 
         said, misfit = messages_of(messages), ""
         wanted = WantedValue(schema, name=name)

@@ -21,13 +21,13 @@ from lmchat.domain.message import now
 from lmchat.domain.session import Session, SessionHeader, Skipped
 from lmchat.errors import FileRefused, FormatUnknown, LMChatError, StoreUnavailable
 from lmchat.files import path_of
+from lmchat.machine.other_programs import ChatPlace
 from lmchat.services.chat_files import ChatFiles
 from lmchat.services.ports import ChatStore
 from lmchat.text import plural, safe_line
 
 _TITLE = 80
 Chat = Session | Skipped
-Place = tuple[str, str, Path]  # format, name of the program, file or folder
 _TOLD_S = 0.25
 
 
@@ -101,7 +101,7 @@ class Importer:
         store: ChatStore,
         *,
         clock: Callable[[], datetime] = now,
-        find: Callable[[], Sequence[Place]] = tuple,
+        find: Callable[[], Sequence[ChatPlace]] = tuple,
         tell: Callable[[str], None] = lambda _: None,
         quiet_s: float = 2.0,
     ) -> None:
@@ -173,22 +173,25 @@ class Importer:
 
     async def programs(self) -> list[str]:
         """Return the names of the programs that may have chats on this machine."""
-        return list(dict.fromkeys(program for _, program, _ in await asyncio.to_thread(self._find)))
+        return list(dict.fromkeys(place.program for place in await asyncio.to_thread(self._find)))
 
     async def survey(self) -> list[Survey]:
         """Count the chats in the places of other programs; what cannot be read is left out."""
         surveys: dict[str, Survey] = {}
         done = Done()
         async with aclosing(ChatFiles()) as files, self._progress(done):
-            for source, program, path in await asyncio.to_thread(self._find):
+            for place in await asyncio.to_thread(self._find):
+                name = str(place.path)
                 before, refused = len(done.imported), len(done.refused)
                 await self._bring(
-                    _ToImport(names=[str(path)], source=source, is_trial=True), files, done
+                    _ToImport(names=[name], source=place.source, is_trial=True), files, done
                 )
-                found = surveys.setdefault(source, Survey(source=source, program=program))
-                found.paths.append(str(path))
+                found = surveys.setdefault(
+                    place.source, Survey(source=place.source, program=place.program)
+                )
+                found.paths.append(name)
                 found.found += done.chats[before:]
-                found.unreadable += sum(name != str(path) for name, _ in done.refused[refused:])
+                found.unreadable += sum(refusal != name for refusal, _ in done.refused[refused:])
         return [one for one in surveys.values() if one.found]
 
     async def _each(

@@ -150,7 +150,7 @@ class Toolbox:
 
     async def call(self, tool: Tool, arguments: Mapping[str, Any]) -> ToolResult:
         """Run a tool whose arguments fit; everything that goes wrong is a result."""
-        from lmchat.structured.schema import UncheckedError, misfit_of  # noqa: PLC0415 - for calls only
+        from lmchat.structured.json_schema import UncheckedError, misfit_of  # noqa: PLC0415 - for calls only
 
         try:
             async with self._checks:

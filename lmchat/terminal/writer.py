@@ -6,7 +6,7 @@ from queue import SimpleQueue
 from threading import Lock, Thread
 from time import monotonic
 
-from lmchat.terminal.output import TerminalOutput
+from lmchat.terminal.terminal_output import TerminalOutput
 
 LATE_S = 0.02  # time after which a terminal that has not read everything is behind
 LAST_WRITES_S = 0.5  # time for a terminal that reads nothing, when closing

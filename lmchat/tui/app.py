@@ -162,7 +162,7 @@ class LMChatApp(PatchedApp):
 
     def action_suspend_process(self) -> None:
         """Suspend lmchat until the shell resumes it; without a shell nothing could."""
-        from lmchat.terminal.output import has_shell
+        from lmchat.terminal.terminal_output import has_shell
 
         if has_shell():
             super().action_suspend_process()

@@ -186,7 +186,7 @@ def test_the_first_paint_waits_for_no_part_of_lmchat_that_is_not_on_it(first_pai
                 "cli.parser",
                 "cli.wiring",
                 "engine",
-                "machine.programs",
+                "machine.model_servers",
                 "proxy",
                 "storage.database",
             ),

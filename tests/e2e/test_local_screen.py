@@ -135,7 +135,7 @@ def test_two_chats_at_once_have_an_engine_each(screen):
         second.wait_for(READY, SLOW_S)
         addresses = {re.findall(r"127\.0\.0\.1:\d+", one.text)[0] for one in (screen, second)}
         assert len(addresses) == 2
-        assert len(processes("engine/child.py")) >= 2
+        assert len(processes("engine/llama_program.py")) >= 2
         second.ask("Say hello.")
         second.wait_until(lambda: bool(said(screen.home)), "an answer", SLOW_S)
     screen.wait_for(READY)

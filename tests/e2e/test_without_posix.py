@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from lmchat.watchdog import ALL_INPUT, watched
+from lmchat.machine.watchdog import ALL_INPUT, watched
 from tests.e2e.test_cli_tools import calling
 from tests.support import mcp_server
 from tests.support.programs import PYTHON, WAIT_S, Cli, run, start
@@ -90,7 +90,7 @@ def test_an_answer_comes_is_saved_and_found(without, server):
 
 
 def test_a_value_is_checked_against_its_schema(tmp_path):
-    check = "del signal.setitimer; from lmchat.structured.schema import answer; answer()"
+    check = "del signal.setitimer; from lmchat.structured.json_schema import answer; answer()"
     order = {"schema": {"type": "integer"}, "text": "It is 7: 7", "thought": "", "limit_s": 5.0}
     given = json.dumps(order)
     done = run([PYTHON, "-c", _BLOCKED + check], home=tmp_path, stdin=given)
@@ -185,11 +185,9 @@ def test_the_tool_host_itself_runs_under_its_watchdog(tmp_path):
     (tmp_path / "tools.py").write_text("def add(a: int) -> int:\n    'Add 2.'\n    return a + 2\n")
     orders = {"functions": str(tmp_path / "tools.py"), "folder": str(tmp_path), "log": "tools.log"}
     order = {"number": 1, "server": "python", "tool": "add", "arguments": {"a": 3}}
-    child = [PYTHON, "-c", f"{_BLOCKED}from lmchat.tools.child import main; main()"]
+    child = [PYTHON, "-c", f"{_BLOCKED}from lmchat.tools.host_program import main; main()"]
     words = watched(child, stdin=ALL_INPUT, grace_s=10.0)[4:]
-    watchdog = (
-        f"{_BLOCKED}from lmchat.watchdog import main; sys.argv[1:] = {words!r}; sys.exit(main())"
-    )
+    watchdog = f"{_BLOCKED}from lmchat.machine.watchdog import main; sys.argv[1:] = {words!r}; sys.exit(main())"
     lines = "".join(f"{json.dumps(line)}\n" for line in (orders, order))
     process = start(
         [PYTHON, "-c", watchdog],

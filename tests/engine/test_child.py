@@ -13,8 +13,8 @@ import pytest
 
 from lmchat.config.settings import LocalSettings
 from lmchat.domain.engine import EngineState, ModelFile
-from lmchat.engine.engine import LocalEngine
-from lmchat.engine.process import ChildProcess, ServeOrder
+from lmchat.engine.engine_process import ChildProcess, ServeOrder
+from lmchat.engine.local_engine import LocalEngine
 from lmchat.errors import EngineUnavailable
 from tests.support.engine_home import with_library
 from tests.support.programs import children_of, is_running, until, wait_until

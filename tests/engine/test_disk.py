@@ -8,8 +8,8 @@ import pytest
 
 from lmchat.config.settings import LocalSettings
 from lmchat.engine.download import SMOLLM2
-from lmchat.engine.engine import LocalEngine
-from lmchat.engine.models import (
+from lmchat.engine.local_engine import LocalEngine
+from lmchat.engine.model_files import (
     ModelSearch,
     best_model,
     found_on_disk,
@@ -196,7 +196,7 @@ def test_a_blob_of_many_names_is_read_once(tmp_path, found, monkeypatch):
         write_model(ollama(tmp_path, f"registry.ollama.ai/library/one/{tag}"))
     read = []
     monkeypatch.setattr(
-        "lmchat.engine.models.look_at", lambda path: read.append(path) or look_at(path)
+        "lmchat.engine.model_files.look_at", lambda path: read.append(path) or look_at(path)
     )
     assert set(found()) == {"one:latest", "one:1b", "one:q8"}
     assert len(read) == 1
@@ -254,11 +254,11 @@ def test_the_best_model_is_the_last_used_else_the_largest_that_is_swift(
     for name, size in (("small", 1 * GB), ("middle", 3 * GB), ("large", 9 * GB), ("huge", 90 * GB)):
         write_model(tmp_path / ".lmstudio/models" / f"{name}.gguf", size_bytes=size)
     models = tuple(found().values())
-    monkeypatch.setattr("lmchat.engine.models.available_bytes", lambda: 16 * GB)
+    monkeypatch.setattr("lmchat.engine.model_files.available_bytes", lambda: 16 * GB)
     assert best_model(models).name == "middle"
     assert best_model(models, last="large").name == "large"
     assert best_model(models, last="gone").name == "middle"
-    monkeypatch.setattr("lmchat.engine.models.available_bytes", lambda: 2 * GB)
+    monkeypatch.setattr("lmchat.engine.model_files.available_bytes", lambda: 2 * GB)
     assert best_model(models).name == "small"
     assert best_model(()) is None
 
@@ -268,7 +268,7 @@ def test_the_demo_model_is_taken_only_where_there_is_no_other(tmp_path, found, m
     demo.parent.mkdir()
     demo.write_bytes(b"damaged")
     assert not found()
-    monkeypatch.setattr("lmchat.engine.models.is_whole", lambda *_: True)
+    monkeypatch.setattr("lmchat.engine.model_files.is_whole", lambda *_: True)
     assert best_model(tuple(found().values())).is_demo
     write_model(tmp_path / ".lmstudio/models/own.gguf")
     assert best_model(tuple(found().values())).name == "own"

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from lmchat.domain.server import Product
-from lmchat.machine.programs import installed_products, port_holders
+from lmchat.machine.model_servers import installed_products, port_holders
 from tests.support.start_desk import listener
 
 

@@ -11,8 +11,8 @@ import pytest
 from lmchat.domain.candidate import Lifetime, ServerStart
 from lmchat.domain.server import Endpoint, Product
 from lmchat.errors import LMChatError
-from lmchat.machine import programs
-from lmchat.machine.programs import free_port, start_program
+from lmchat.machine import model_servers
+from lmchat.machine.model_servers import free_port, start_program
 from tests.support.programs import is_running, until
 from tests.support.programs import start as start_child
 from tests.support.start_desk import FAIL, HANG, put
@@ -150,7 +150,7 @@ async def test_ending_it_ends_it(tmp_path, lifetime):
 @pytest.mark.parametrize("lifetime", LIFETIMES)
 async def test_one_that_will_not_end_is_killed(tmp_path, monkeypatch, lifetime):
     # what is tied is killed by its watchdog, whoever waits for it
-    monkeypatch.setattr(programs, "END_S", 0.2)
+    monkeypatch.setattr(model_servers, "END_S", 0.2)
     program = await started(tmp_path, HANG, lifetime=lifetime)
     await until(lambda: "hanging" in program.log_file.read_text(), "the program hangs")
     await program.end()
@@ -175,7 +175,7 @@ import os, sys, time
 from pathlib import Path
 from lmchat.domain.server import Endpoint, Product
 from lmchat.domain.candidate import Lifetime, ServerStart
-from lmchat.machine.programs import start_program
+from lmchat.machine.model_servers import start_program
 
 def main():
     start = ServerStart(product=Product.OLLAMA, argv=(sys.argv[1],), lifetime=Lifetime[sys.argv[3]],

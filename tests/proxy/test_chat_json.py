@@ -146,7 +146,7 @@ async def test_a_server_that_takes_no_form_at_all_ends_in_a_value_all_the_same(s
 
 @pytest.mark.slow
 async def test_checking_does_not_stop_the_event_loop(server, client, monkeypatch):
-    monkeypatch.setattr("lmchat.structured.schema.CHECK_S", 0.5)
+    monkeypatch.setattr("lmchat.structured.json_schema.CHECK_S", 0.5)
     ticks = 0
     server.on(CHAT, answer(json.dumps("a" * 60 + "b")))
 

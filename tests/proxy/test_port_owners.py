@@ -16,7 +16,7 @@ from lmchat.errors import ServerRejected
 from lmchat.machine.sockets import foreign_owner
 from lmchat.proxy.client import ProxyClient
 from lmchat.storage.credentials import Credentials
-from lmchat.tools.host import McpHost
+from lmchat.tools.tool_host import McpHost
 from tests.support import foreign_server
 from tests.support.faults import no_root
 from tests.support.programs import Inside as Cli

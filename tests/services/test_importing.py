@@ -20,7 +20,7 @@ from lmchat.formats.json_format import to_json
 from lmchat.formats.markdown_write import to_markdown
 from lmchat.formats.reading import Reader
 from lmchat.formats.sources import LARGEST_BYTES
-from lmchat.machine.system import places
+from lmchat.machine.other_programs import chat_places
 from lmchat.services.exporting import ExportAs
 from lmchat.services.importing import Importer, sentence
 from lmchat.services.library import Library
@@ -378,7 +378,7 @@ async def test_a_backup_of_all_sessions_comes_back_as_it_was(tmp_path, store, ot
 async def test_what_other_programs_have_is_counted_without_importing_it(tmp_path, store):
     folder = tmp_path / ".lmstudio" / "conversations" / "garden"
     shutil.copytree(Path(__file__).parents[1] / "formats" / "data" / "foreign", folder)
-    importer = Importer(store, find=lambda: places({"XDG_DATA_HOME": "/nowhere"}, tmp_path))
+    importer = Importer(store, find=lambda: chat_places({"XDG_DATA_HOME": "/nowhere"}, tmp_path))
     assert await importer.programs() == ["LM Studio"]
     (one,) = await importer.survey()
     assert one.words == f"LM Studio: 1 chat, 8 messages, 2025-11-18 ({folder.parent})"
@@ -409,7 +409,7 @@ def test_folders_that_users_have_moved_are_found(tmp_path):
     (tmp_path / ".lmstudio-home-pointer").write_text(f"{tmp_path}/lm\n")
     (share / "Jan" / "settings.json").write_text(json.dumps({"data_folder": f"{tmp_path}/jan"}))
     (tmp_path / "logs.db").touch()
-    found = places({"LLM_USER_PATH": str(tmp_path)}, tmp_path)
+    found = chat_places({"LLM_USER_PATH": str(tmp_path)}, tmp_path)
     assert {name: path for name, _, path in found} == {
         "lmstudio": tmp_path / "lm" / "conversations",
         "jan": tmp_path / "jan" / "threads",

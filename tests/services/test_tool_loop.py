@@ -299,7 +299,7 @@ async def test_only_the_call_that_is_repeated_runs_and_the_results_beside_it_are
 async def test_a_slow_pattern_of_a_tool_stops_neither_the_program_nor_the_turn(
     schema, store, monkeypatch
 ):
-    monkeypatch.setattr("lmchat.structured.schema.CHECK_S", 0.5)
+    monkeypatch.setattr("lmchat.structured.json_schema.CHECK_S", 0.5)
     host = ScriptedHost()
     host.schema = schema
     backend = ScriptedBackend(calls((_READ, {"path": "a" * 80 + "!"})), answer("I see."))

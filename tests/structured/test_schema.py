@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmchat.errors import AnswerUnfit, RequestInvalid
-from lmchat.structured.schema import MAX_SCHEMA_CHARS, Schema, WantedValue
+from lmchat.structured.json_schema import MAX_SCHEMA_CHARS, Schema, WantedValue
 
 _DRAFT_7 = "http://json-schema.org/draft-07/schema#"
 PERSON = {
@@ -117,7 +117,7 @@ LIMIT_S = 0.5
 
 @pytest.fixture
 def _brief(monkeypatch):
-    monkeypatch.setattr("lmchat.structured.schema.CHECK_S", LIMIT_S)
+    monkeypatch.setattr("lmchat.structured.json_schema.CHECK_S", LIMIT_S)
 
 
 _WAYS = [{"properties": {"l": {"$ref": "#"}, name: {}}, "required": [name]} for name in ("a", "b")]

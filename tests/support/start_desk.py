@@ -18,7 +18,12 @@ from msgspec.structs import replace
 from lmchat.domain.candidate import Installed, Remembered, ServerStart
 from lmchat.domain.engine import DemoOffer, ModelFile
 from lmchat.domain.server import Candidate, Endpoint, Product, Verdict
-from lmchat.machine.programs import StartedProgram, free_port, installed_products, start_program
+from lmchat.machine.model_servers import (
+    StartedProgram,
+    free_port,
+    installed_products,
+    start_program,
+)
 from lmchat.services.candidates import MachineState
 from lmchat.services.server_launcher import ServerLauncher
 from lmchat.tui.screens.welcome.screen import WelcomeScreen

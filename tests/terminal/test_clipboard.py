@@ -11,8 +11,8 @@ import pytest
 
 from lmchat.domain.candidate import Grade
 from lmchat.errors import FileRefused
-from lmchat.terminal.checks import clipboard_findings, tried_findings, try_ways
 from lmchat.terminal.clipboard import OSC_52_LIMIT, Clipboard, osc_52
+from lmchat.terminal.terminal_checks import clipboard_findings, tried_findings, try_ways
 from tests.support.programs import is_running, until
 
 

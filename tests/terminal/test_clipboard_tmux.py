@@ -20,7 +20,7 @@ WORDS = "words for the clipboard, 漢字"
 _COPY = f"""
 import asyncio, os, pathlib
 from lmchat.terminal.clipboard import Clipboard
-from lmchat.terminal.checks import try_ways
+from lmchat.terminal.terminal_checks import try_ways
 
 clipboard = Clipboard(environ=os.environ, write=lambda data: False, file=pathlib.Path("unused"))
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmchat.terminal.colours import rows_of, with_changed_colours
+from lmchat.terminal.colour_codes import rows_of, with_changed_colours
 from tests.support.pty_program import Terminal
 
 RED, BLUE_ON_RED, BOLD = "\x1b[38;2;255;0;0m", "\x1b[34;48;2;255;0;0m", "\x1b[1;38;5;7m"

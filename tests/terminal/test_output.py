@@ -9,7 +9,8 @@ from contextlib import suppress
 
 import pytest
 
-from lmchat.terminal.output import SignalGuard, TerminalOutput
+from lmchat.terminal.signal_guard import SignalGuard
+from lmchat.terminal.terminal_output import TerminalOutput
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from lmchat.config.settings import McpSettings
 from lmchat.domain.tool import HOST_SILENT, MAX_RESULT_CHARS, MAY_STILL_RUN, ServerState, Tool
 from lmchat.errors import EndpointNotAllowed
-from lmchat.tools.host import McpHost
+from lmchat.tools.tool_host import McpHost
 from tests.support import mcp_server
 from tests.support.programs import is_running, until
 from tests.support.scripted_server import ScriptedServer, json_reply, raw_reply, text_reply
@@ -521,7 +521,7 @@ async def test_a_host_that_does_not_answer_is_ended_and_starts_again_with_its_se
         await host.list_servers()
         blocked = asyncio.create_task(call(host, "python/blocks", 100))
         await asyncio.sleep(0)
-        monkeypatch.setattr("lmchat.tools.host._LISTING_S", 1.0)
+        monkeypatch.setattr("lmchat.tools.tool_host._LISTING_S", 1.0)
         async with asyncio.timeout(15):
             assert await states(host) == {"files": HOST_SILENT, "python": HOST_SILENT}
         assert (await blocked).text == "The tool host ended while this tool ran."
@@ -560,7 +560,9 @@ async def test_a_killed_child_is_an_error_and_starts_again_with_its_servers(tmp_
         waiting = asyncio.create_task(call(host, "files/never"))
         await call(host, "files/echo")
         (watchdog,) = psutil.Process().children()
-        (child,) = [one for one in watchdog.children() if "tools.child" in " ".join(one.cmdline())]
+        (child,) = [
+            one for one in watchdog.children() if "tools.host_program" in " ".join(one.cmdline())
+        ]
         child.kill()
         result = await waiting
         assert (result.text, result.is_error) == ("The tool host ended while this tool ran.", True)

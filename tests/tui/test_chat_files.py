@@ -10,7 +10,7 @@ import pytest
 from textual.widgets import Input
 
 from lmchat.domain.message import Role
-from lmchat.machine.system import places
+from lmchat.machine.other_programs import chat_places
 from lmchat.services.importing import Importer
 from lmchat.tui.screens.ask_dialog import (
     AskDialog,
@@ -177,7 +177,7 @@ def desk_with_chats(folder):
     chats.mkdir(parents=True)
     shutil.copy(FOREIGN / "1763500000000.conversation.json", chats)
     desk = make_desktop(folder)
-    find = partial(places, {}, folder / "home")
+    find = partial(chat_places, {}, folder / "home")
     desk.app.workspace.importer = Importer(desk.store, find=find, quiet_s=0)
     return desk
 

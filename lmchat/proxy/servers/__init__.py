@@ -1,7 +1,7 @@
 """The products that lmchat knows; a new one is a module here and a row of `Product`.
 
 Optional rows, each with a default: how to get it (`services/candidates.py`), where its key is
-(`tui/screens/ask_dialog.py`), how it is found and started (`machine/programs.py`,
+(`tui/screens/ask_dialog.py`), how it is found and started (`machine/model_servers.py`,
 `services/server_launcher.py`), whether it continues an answer (`services/continuation.py`), whether it
 answers to any model name (`services/monitor.py`), hints of its refusals (`proxy/refusals.py`), and the
 variable with its address (`cli/target.py`).

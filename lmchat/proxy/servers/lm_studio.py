@@ -11,7 +11,7 @@ from typing import Any
 from lmchat.domain.request import Sampling
 from lmchat.domain.server import LoadState, ModelInfo, Product
 from lmchat.files import read_plain
-from lmchat.machine.system import lm_studio_folders
+from lmchat.machine.other_programs import lm_studio_folders
 from lmchat.proxy.http import Reply
 from lmchat.proxy.json_values import NotJsonError, decode, mapping, rows, text, whole
 from lmchat.proxy.servers.base import Server, capabilities

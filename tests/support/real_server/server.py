@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from lmchat.engine.process import CHILD, ServeOrder, order_line
+from lmchat.engine.engine_process import CHILD, ServeOrder, order_line
 from tests.support.engine_home import with_library
 from tests.support.real_server.prepare import (
     CACHE,

@@ -10,13 +10,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from lmchat.engine import child
+from lmchat.engine import llama_program
 
 _parser = argparse.ArgumentParser()
 _parser.add_argument("--think", nargs=2)
 _parser.add_argument("--sleep", type=int)
 _options = _parser.parse_args()
-_plain = child._params
+_plain = llama_program._params
 
 
 def _varied(xllamacpp: Any, config: dict[str, Any]) -> Any:
@@ -30,5 +30,5 @@ def _varied(xllamacpp: Any, config: dict[str, Any]) -> Any:
     return params
 
 
-child._params = _varied
-child.main()
+llama_program._params = _varied
+llama_program.main()

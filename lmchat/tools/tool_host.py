@@ -29,12 +29,14 @@ from lmchat.domain.tool import (
 from lmchat.errors import LMChatError
 from lmchat.files import OPEN_FLAGS, begin_log, ensure_folder, needed_environment
 from lmchat.machine.sockets import OWN_USER, foreign_owner
+from lmchat.machine.watchdog import ALL_INPUT, watched
 from lmchat.text import header_value
-from lmchat.watchdog import ALL_INPUT, watched
 
 _LINE_BYTES = 16 << 20  # largest message between parent and child
 _ROOT = str(Path(__file__).parents[2])
-_CHILD = "import sys; sys.path.append(sys.argv[1]); from lmchat.tools.child import main; main()"
+_CHILD = (
+    "import sys; sys.path.append(sys.argv[1]); from lmchat.tools.host_program import main; main()"
+)
 START_S = 30.0  # time for a server to start, and for the file of functions to run
 _LISTING_S = START_S + 15.0  # the child starts first, or ends a server that starts again
 SERVERS_END_S = 2.0  # time for the servers of the child to end

@@ -19,8 +19,9 @@ from lmchat.domain.candidate import Installed, Lifetime, PortHolder, ServerStart
 from lmchat.domain.server import Product
 from lmchat.errors import LMChatError
 from lmchat.files import begin_log, environment_for_others, find_program
-from lmchat.machine.system import end_program, lm_studio_folders
-from lmchat.watchdog import watched
+from lmchat.machine.other_programs import lm_studio_folders
+from lmchat.machine.system import end_program
+from lmchat.machine.watchdog import watched
 
 END_S = 4.0  # time for a program to end; more than the watchdog gives it
 _LOG_BYTES = 4_000_000

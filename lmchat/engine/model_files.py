@@ -20,7 +20,7 @@ from lmchat.engine.download import DemoModel, is_whole
 from lmchat.engine.gguf import Header, NotGguf, read_header
 from lmchat.errors import WrongUse
 from lmchat.files import NO_WAIT, OPEN_FLAGS, path_of, read_plain
-from lmchat.machine.system import jan_folders, lm_studio_folders
+from lmchat.machine.other_programs import jan_folders, lm_studio_folders
 from lmchat.text import similar
 
 _MOST_FILES = 500

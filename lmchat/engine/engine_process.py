@@ -14,9 +14,9 @@ from msgspec import Struct
 
 from lmchat.errors import EngineUnavailable
 from lmchat.files import begin_log, needed_environment
-from lmchat.watchdog import ONE_LINE, signal_of, watched
+from lmchat.machine.watchdog import ONE_LINE, signal_of, watched
 
-CHILD = Path(__file__).with_name("child.py")
+CHILD = Path(__file__).with_name("llama_program.py")
 LOG_BYTES = 1_000_000  # size at which a run's log is emptied
 STOP_S = 2.0  # time for the child to end before it is killed
 _TAIL_BYTES = 16_384

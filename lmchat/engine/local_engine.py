@@ -13,8 +13,8 @@ from lmchat.config.settings import LocalSettings
 from lmchat.domain.engine import DemoOffer, EngineState, FetchProgress, ModelFile
 from lmchat.domain.server import Endpoint
 from lmchat.engine.download import SMOLLM2, fetch
-from lmchat.engine.models import best_model, found_on_disk, listed, named_model, warning
-from lmchat.engine.process import ChildProcess, ServeOrder
+from lmchat.engine.engine_process import ChildProcess, ServeOrder
+from lmchat.engine.model_files import best_model, found_on_disk, listed, named_model, warning
 from lmchat.engine.reasons import why_ended, why_not_started
 from lmchat.errors import EngineUnavailable
 from lmchat.threads import run_abandonable

@@ -27,7 +27,7 @@ _START_S = 20.0  # for a busy machine to start a process that checks
 _SMALL_CHARS = 10_000  # an answer in which JSON is found at once, also if it is made to be slow
 _SAID_CHARS = 200
 _ROOT = str(Path(__file__).parents[2])
-_CHILD = "import sys; sys.path.append(sys.argv[1]); from lmchat.structured.schema import answer; answer()"
+_CHILD = "import sys; sys.path.append(sys.argv[1]); from lmchat.structured.json_schema import answer; answer()"
 
 
 class UncheckedError(UnfitError):

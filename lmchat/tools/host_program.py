@@ -31,12 +31,12 @@ from lmchat.domain.server import Endpoint
 from lmchat.domain.tool import ServerState, Tool, ToolResult, ToolServer, cut_result
 from lmchat.errors import RequestInvalid
 from lmchat.files import command_for, read_plain
+from lmchat.machine.watchdog import ALL_INPUT, bound_log, watched
 from lmchat.structured.functions import FunctionTool
 from lmchat.text import safe_line, without_secret
 from lmchat.threads import run_abandonable
-from lmchat.tools.host import SERVERS_END_S, START_S, Order, Orders, ToolReport
 from lmchat.tools.secrets import secrets_of
-from lmchat.watchdog import ALL_INPUT, bound_log, watched
+from lmchat.tools.tool_host import SERVERS_END_S, START_S, Order, Orders, ToolReport
 
 MAX_LISTED = 1000
 _LISTED_BYTES = 4 << 20  # definitions of all tools of a server
